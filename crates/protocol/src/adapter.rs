@@ -1,0 +1,118 @@
+//! Adapter versions, and how a request names them.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// `name@vN` (one version) or `name` (the newest version).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AdapterRef {
+    /// Lower-case letters, digits, `-`, `_`, `.`; 1 to 64 of them, first a letter or digit.
+    pub name: String,
+    /// Version number from 1; `None` means the newest.
+    pub version: Option<u32>,
+}
+
+impl fmt::Display for AdapterRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.version {
+            Some(version) => write!(f, "{}@v{version}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// The text is no adapter reference.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("“{0}” is not an adapter name; write name or name@v2 (letters, digits, - _ . only, at most 64)")]
+pub struct ParseAdapterRefError(pub String);
+
+impl FromStr for AdapterRef {
+    type Err = ParseAdapterRefError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || ParseAdapterRefError(text.chars().take(80).collect());
+        let (name, version) = match text.split_once('@') {
+            None => (text, None),
+            Some((name, version)) => {
+                let number = version.strip_prefix('v').unwrap_or(version);
+                let number = number.parse::<u32>().ok().filter(|n| *n > 0).ok_or_else(wrong)?;
+                (name, Some(number))
+            }
+        };
+        let first_fits = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+        let rest_fits = name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.'));
+        if !first_fits || !rest_fits || name.len() > 64 {
+            return Err(wrong());
+        }
+        Ok(Self { name: name.to_owned(), version })
+    }
+}
+
+/// One adapter of a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AdapterUse {
+    /// `name@vN`, or `name` for the newest version.
+    pub name: String,
+    /// Multiplies the adapter's effect; −2 to 2.
+    #[serde(default = "one")]
+    pub strength: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// An immutable adapter version known to this server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AdapterVersion {
+    /// Adapter name without version, e.g. `adire`.
+    pub name: String,
+    /// From 1.
+    pub version: u32,
+    /// sha256 of the file, 64 hex digits.
+    pub hash: String,
+    /// What it teaches, one sentence; may be empty.
+    pub description: String,
+    /// Words that call the style up in a prompt; may be empty.
+    pub trigger: String,
+    /// Size of the file in bytes.
+    pub bytes: u64,
+    /// Milliseconds since 1970 (UTC).
+    pub created_at: i64,
+}
+
+impl AdapterVersion {
+    /// `name@vN`.
+    pub fn id(&self) -> String {
+        format!("{}@v{}", self.name, self.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_parse_and_print() {
+        for (text, name, version) in
+            [("adire", "adire", None), ("adire@v2", "adire", Some(2)), ("my-style_1.5@v10", "my-style_1.5", Some(10))]
+        {
+            let parsed: AdapterRef = text.parse().unwrap();
+            assert_eq!((parsed.name.as_str(), parsed.version), (name, version));
+            assert_eq!(parsed.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_could_become_a_path_is_refused() {
+        let long = "a".repeat(65);
+        for text in ["", "../etc", "a/b", "A", ".hidden", "a@v0", "a@", "a@v1@v2", "a b", "é", long.as_str()] {
+            assert!(text.parse::<AdapterRef>().is_err(), "{text} was taken");
+        }
+    }
+}

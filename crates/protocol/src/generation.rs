@@ -1,0 +1,219 @@
+//! Requests, jobs, pictures.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AdapterUse, Progress, Rng, Sampler};
+
+/// What a client asks for. Everything but the prompt may be left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct GenerationRequest {
+    /// What the picture shows; 1 to 4,000 characters.
+    pub prompt: String,
+    /// What it should not show.
+    #[serde(default)]
+    pub negative_prompt: String,
+    /// 0 to 2⁵³ − 1; chosen at random when absent. Picture k of several uses seed + k.
+    #[serde(default)]
+    pub seed: Option<u64>,
+    /// Denoising steps.
+    #[serde(default)]
+    pub steps: Option<u32>,
+    /// Guidance scale; 1 turns guidance off.
+    #[serde(default)]
+    pub guidance: Option<f64>,
+    /// Sampler name.
+    #[serde(default)]
+    pub sampler: Option<Sampler>,
+    /// Pixels, a multiple of 8.
+    #[serde(default)]
+    pub width: Option<u32>,
+    /// Pixels, a multiple of 8.
+    #[serde(default)]
+    pub height: Option<u32>,
+    /// Pictures to make.
+    #[serde(default)]
+    pub count: Option<u32>,
+    /// Adapters to apply.
+    #[serde(default)]
+    pub adapters: Vec<AdapterUse>,
+}
+
+/// A request that passed every check, with nothing left open. Only [`GenerationRequest::validate`] makes one
+/// from outside input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct GenerationSpec {
+    /// Trimmed, not empty.
+    pub prompt: String,
+    /// Trimmed; may be empty.
+    pub negative_prompt: String,
+    /// Seed of the first picture.
+    pub seed: u64,
+    /// Source of the starting noise.
+    #[serde(default)]
+    pub rng: Rng,
+    /// Denoising steps.
+    pub steps: u32,
+    /// Guidance scale.
+    pub guidance: f64,
+    /// Sampler.
+    pub sampler: Sampler,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Pictures to make.
+    pub count: u32,
+    /// Adapters with their full `name@vN` once the studio has resolved them.
+    pub adapters: Vec<AdapterUse>,
+}
+
+impl From<GenerationSpec> for GenerationRequest {
+    fn from(spec: GenerationSpec) -> Self {
+        Self {
+            prompt: spec.prompt,
+            negative_prompt: spec.negative_prompt,
+            seed: Some(spec.seed),
+            steps: Some(spec.steps),
+            guidance: Some(spec.guidance),
+            sampler: Some(spec.sampler),
+            width: Some(spec.width),
+            height: Some(spec.height),
+            count: Some(spec.count),
+            adapters: spec.adapters,
+        }
+    }
+}
+
+/// Where a generation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum GenerationState {
+    /// Waiting for the worker.
+    Queued,
+    /// On the device.
+    Running,
+    /// Every picture is there.
+    Done,
+    /// It could not be made; see `error`.
+    Failed,
+    /// Someone stopped it; pictures finished before that are kept.
+    Cancelled,
+}
+
+impl GenerationState {
+    /// The name on the wire and in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether it will never change again.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// A generation as clients see it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Generation {
+    /// UUID v7.
+    pub id: String,
+    /// Where it stands.
+    pub state: GenerationState,
+    /// What was asked, complete.
+    pub spec: GenerationSpec,
+    /// Milliseconds since 1970 (UTC).
+    pub created_at: i64,
+    /// When the worker took it.
+    pub started_at: Option<i64>,
+    /// When it reached its final state.
+    pub finished_at: Option<i64>,
+    /// Generations that go before it, while queued.
+    pub ahead: Option<u32>,
+    /// Expected milliseconds until it starts, while queued.
+    pub wait_ms: Option<u64>,
+    /// How far it is, while running.
+    pub progress: Option<Progress>,
+    /// Finished pictures.
+    pub images: Vec<ImageRecord>,
+    /// Why it failed: a sentence for people.
+    pub error: Option<String>,
+    /// Where to go from here.
+    pub links: Links,
+}
+
+/// Addresses of a generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Links {
+    /// GET: this record. DELETE: cancel.
+    #[serde(rename = "self")]
+    pub this: String,
+    /// GET: server-sent events.
+    pub events: String,
+    /// The page that shows it.
+    pub page: String,
+}
+
+impl Links {
+    /// The links of generation `id`.
+    pub fn of(id: &str) -> Self {
+        Self {
+            this: format!("/api/v1/generations/{id}"),
+            events: format!("/api/v1/generations/{id}/events"),
+            page: format!("/?job={id}"),
+        }
+    }
+}
+
+/// A finished picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ImageRecord {
+    /// sha256 of the PNG file, 64 hex digits; its name.
+    pub hash: String,
+    /// `/api/v1/images/{hash}.png`.
+    pub url: String,
+    /// The generation that made it.
+    pub generation: String,
+    /// Position in that generation, from 0.
+    pub index: u32,
+    /// Milliseconds since 1970 (UTC).
+    pub created_at: i64,
+    /// Everything that the picture depends on.
+    pub recipe: Recipe,
+    /// The same as A1111's text, as written into the file.
+    pub infotext: String,
+}
+
+/// Everything that one picture depends on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Recipe {
+    /// The request, with this picture's own seed and a count of 1.
+    pub spec: GenerationSpec,
+    /// Hash of each adapter, in the order of `spec.adapters`.
+    pub adapter_hashes: Vec<String>,
+    /// Name of the base model.
+    pub model: String,
+    /// Hash of the base model.
+    pub model_hash: String,
+    /// `cpu`, `cuda:0`.
+    pub device: String,
+    /// `f32`, `f16`, `bf16`.
+    pub dtype: String,
+    /// Version of the program.
+    pub version: String,
+    /// Seconds the engine took for this picture.
+    pub seconds: f64,
+}

@@ -1,0 +1,17 @@
+//! What the server, the engine and the page say to one another: requests, events, records and errors,
+//! as plain serde types. Knows no tensors, SQL, HTTP or UI; nothing of Adire's own lies below this crate.
+
+mod adapter;
+mod event;
+mod generation;
+pub mod infotext;
+mod model;
+mod sampler;
+mod validate;
+
+pub use adapter::{AdapterRef, AdapterUse, AdapterVersion, ParseAdapterRefError};
+pub use event::{Event, GenerationEvent, Progress, QueueStatus};
+pub use generation::{Generation, GenerationRequest, GenerationSpec, GenerationState, ImageRecord, Links, Recipe};
+pub use model::{Defaults, ExamplePrompt, ModelInfo};
+pub use sampler::{ParseSamplerError, Rng, Sampler};
+pub use validate::{FieldError, Limits, ValidationError};

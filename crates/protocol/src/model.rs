@@ -1,0 +1,53 @@
+//! What is known of the loaded model.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Limits, Sampler};
+
+/// The model that the server holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ModelInfo {
+    /// Name that people read, e.g. `adire-starter`.
+    pub name: String,
+    /// sha256 over the weights, 64 hex digits.
+    pub hash: String,
+    /// `cpu`, `cuda:0`.
+    pub device: String,
+    /// `f32`, `f16`, `bf16`.
+    pub dtype: String,
+    /// Width and height the model was trained at, in pixels.
+    pub native_size: u32,
+    /// Prompt tokens that fit between the begin and end marks (75 for CLIP).
+    pub prompt_tokens: u32,
+    /// What the form starts with.
+    pub defaults: Defaults,
+    /// What requests may ask for.
+    pub limits: Limits,
+    /// Prompts that work well with this model.
+    pub example_prompts: Vec<ExamplePrompt>,
+}
+
+/// A prompt offered on the page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ExamplePrompt {
+    /// The prompt itself.
+    pub prompt: String,
+}
+
+/// What a request leaves out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Defaults {
+    /// Number of denoising steps.
+    pub steps: u32,
+    /// Guidance scale.
+    pub guidance: f64,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Sampler.
+    pub sampler: Sampler,
+}

@@ -1,0 +1,211 @@
+//! From what a client sent to what the engine may be given.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AdapterRef, AdapterUse, Defaults, GenerationRequest, GenerationSpec, Rng};
+
+/// Largest seed: 2⁵³ − 1, the largest integer that JavaScript carries exactly.
+const MAX_SEED: u64 = (1 << 53) - 1;
+
+/// What requests may ask for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Limits {
+    /// Longest prompt and negative prompt, in characters.
+    pub prompt_chars: u32,
+    /// Most steps.
+    pub steps: u32,
+    /// Largest guidance scale.
+    pub guidance: f64,
+    /// Smallest width and height in pixels.
+    pub min_size: u32,
+    /// Largest width and height in pixels.
+    pub max_size: u32,
+    /// Width and height are multiples of this.
+    pub size_step: u32,
+    /// Most pictures per request.
+    pub count: u32,
+    /// Most adapters per request.
+    pub adapters: u32,
+    /// Largest strength, either sign.
+    pub strength: f64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            prompt_chars: 4000,
+            steps: 150,
+            guidance: 30.0,
+            min_size: 64,
+            max_size: 1024,
+            size_step: 8,
+            count: 8,
+            adapters: 8,
+            strength: 2.0,
+        }
+    }
+}
+
+/// One field that cannot be taken as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FieldError {
+    /// Name of the field in the request.
+    pub field: String,
+    /// What is wrong, what was expected: a sentence.
+    pub message: String,
+}
+
+/// Every field that is wrong, at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{}", .0.iter().map(|e| e.message.as_str()).collect::<Vec<_>>().join(" "))]
+pub struct ValidationError(pub Vec<FieldError>);
+
+impl GenerationRequest {
+    /// Checks every field against `limits` and fills what is absent from `defaults`; `random_seed` is used
+    /// when the request names no seed.
+    ///
+    /// # Errors
+    /// All fields that are wrong, each with a sentence.
+    pub fn validate(
+        self,
+        limits: &Limits,
+        defaults: &Defaults,
+        random_seed: u64,
+    ) -> Result<GenerationSpec, ValidationError> {
+        let mut errors = Vec::new();
+        let mut wrong = |field: &str, message: String| {
+            errors.push(FieldError { field: field.to_owned(), message });
+        };
+
+        let prompt = self.prompt.trim();
+        if prompt.is_empty() {
+            wrong("prompt", "The prompt is empty; say what the picture should show.".to_owned());
+        }
+        for (field, what, text) in
+            [("prompt", "prompt", prompt), ("negative_prompt", "negative prompt", self.negative_prompt.trim())]
+        {
+            let chars = text.chars().count();
+            if chars > limits.prompt_chars as usize {
+                let most = limits.prompt_chars;
+                wrong(field, format!("The {what} has {chars} characters; at most {most} are taken."));
+            }
+        }
+        let count = self.count.unwrap_or(1);
+        if count == 0 || count > limits.count {
+            wrong("count", format!("The number of pictures is {count}; it can be 1 to {}.", limits.count));
+        }
+        let seed = self.seed.unwrap_or(random_seed & 0xffff_ffff);
+        if seed > MAX_SEED - u64::from(limits.count) {
+            wrong("seed", format!("The seed is {seed}; it can be 0 to {}.", MAX_SEED - u64::from(limits.count)));
+        }
+        let steps = self.steps.unwrap_or(defaults.steps);
+        if steps == 0 || steps > limits.steps {
+            wrong("steps", format!("The number of steps is {steps}; it can be 1 to {}.", limits.steps));
+        }
+        let guidance = self.guidance.unwrap_or(defaults.guidance);
+        if !(guidance.is_finite() && (0.0..=limits.guidance).contains(&guidance)) {
+            wrong("guidance", format!("The guidance scale is {guidance}; it can be 0 to {}.", limits.guidance));
+        }
+        let (width, height) = (self.width.unwrap_or(defaults.width), self.height.unwrap_or(defaults.height));
+        for (field, pixels) in [("width", width), ("height", height)] {
+            let Limits { min_size, max_size, size_step, .. } = *limits;
+            if !(min_size..=max_size).contains(&pixels) || pixels % size_step != 0 {
+                wrong(
+                    field,
+                    format!(
+                        "The {field} is {pixels}; it can be {min_size} to {max_size} in steps of {size_step}."
+                    ),
+                );
+            }
+        }
+        if self.adapters.len() > limits.adapters as usize {
+            let (n, most) = (self.adapters.len(), limits.adapters);
+            wrong("adapters", format!("{n} adapters are asked for; at most {most} work together."));
+        }
+        for (i, AdapterUse { name, strength }) in self.adapters.iter().enumerate() {
+            if let Err(error) = name.parse::<AdapterRef>() {
+                wrong(&format!("adapters[{i}].name"), format!("{error}."));
+            }
+            let most = limits.strength;
+            if !(strength.is_finite() && strength.abs() <= most) {
+                let shown: String = name.chars().take(80).collect();
+                wrong(
+                    &format!("adapters[{i}].strength"),
+                    format!("The strength of {shown} is {strength}; it can be −{most} to {most}."),
+                );
+            }
+        }
+        if !errors.is_empty() {
+            return Err(ValidationError(errors));
+        }
+        Ok(GenerationSpec {
+            prompt: prompt.to_owned(),
+            negative_prompt: self.negative_prompt.trim().to_owned(),
+            seed,
+            rng: Rng::Cpu,
+            steps,
+            guidance,
+            sampler: self.sampler.unwrap_or(defaults.sampler),
+            width,
+            height,
+            count,
+            adapters: self.adapters,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Sampler;
+
+    fn defaults() -> Defaults {
+        Defaults { steps: 20, guidance: 5.0, width: 256, height: 256, sampler: Sampler::Dpmpp2mKarras }
+    }
+
+    fn check(change: impl FnOnce(&mut GenerationRequest)) -> Result<GenerationSpec, Vec<String>> {
+        let mut request = GenerationRequest { prompt: "red moons".to_owned(), ..Default::default() };
+        change(&mut request);
+        request
+            .validate(&Limits::default(), &defaults(), 7)
+            .map_err(|e| e.0.into_iter().map(|e| e.field).collect())
+    }
+
+    #[test]
+    fn a_bare_prompt_gets_the_defaults() {
+        let spec = check(|_| ()).unwrap();
+        assert_eq!((spec.seed, spec.steps, spec.guidance, spec.width, spec.count), (7, 20, 5.0, 256, 1));
+    }
+
+    #[test]
+    fn each_absurd_value_is_named() {
+        let field = |f: &str| Err(vec![f.to_owned()]);
+        assert_eq!(check(|r| r.prompt = "  ".to_owned()), field("prompt"));
+        assert_eq!(check(|r| r.prompt = "x".repeat(10_000)), field("prompt"));
+        assert_eq!(check(|r| r.negative_prompt = "x".repeat(10_000)), field("negative_prompt"));
+        assert_eq!(check(|r| r.width = Some(513)), field("width"));
+        assert_eq!(check(|r| r.height = Some(0)), field("height"));
+        assert_eq!(check(|r| r.steps = Some(0)), field("steps"));
+        assert_eq!(check(|r| r.steps = Some(1_000_000_000)), field("steps"));
+        assert_eq!(check(|r| r.guidance = Some(f64::NAN)), field("guidance"));
+        assert_eq!(check(|r| r.guidance = Some(-1.0)), field("guidance"));
+        assert_eq!(check(|r| r.count = Some(0)), field("count"));
+        assert_eq!(check(|r| r.seed = Some(u64::MAX)), field("seed"));
+        let adapter = |name: &str, strength| vec![AdapterUse { name: name.to_owned(), strength }];
+        assert_eq!(check(|r| r.adapters = adapter("a", 1e9)), field("adapters[0].strength"));
+        assert_eq!(check(|r| r.adapters = adapter("a", f64::NAN)), field("adapters[0].strength"));
+        assert_eq!(check(|r| r.adapters = adapter("../a", 1.0)), field("adapters[0].name"));
+    }
+
+    #[test]
+    fn all_errors_come_at_once() {
+        let errors = check(|r| {
+            r.prompt.clear();
+            r.width = Some(7);
+            r.steps = Some(0);
+        });
+        assert_eq!(errors, Err(vec!["prompt".to_owned(), "steps".to_owned(), "width".to_owned()]));
+    }
+}

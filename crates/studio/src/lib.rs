@@ -1,0 +1,1 @@
+//! Queue, worker, store.

@@ -1,0 +1,141 @@
+"""Trains the autoencoder: AutoencoderKL, 256x256 pictures <-> 4x32x32 latents.
+
+Sampling the latent from the start stalls training at this size, so the mean is trained first, with a
+small fixed noise; the real log-variance is fitted at the end (`finish`). There the latents are also
+given zero mean, unit covariance times 1/0.18215^2, by an exact change of the two 1x1 convolutions next
+to them, so that `scaling_factor` is SD 1.5's own number.
+"""
+
+import argparse
+import math
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+
+import data
+from common import WORK, Log, load, save
+
+SCALING = 0.18215
+NOISE = 0.05  # standard deviation of the noise on the mean while training
+
+
+def build() -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=(16, 32, 64, 128),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=8,
+        sample_size=data.SIZE,
+        scaling_factor=SCALING,
+        mid_block_add_attention=False,
+    )
+
+
+def to_tensor(pictures: np.ndarray) -> torch.Tensor:
+    """uint8 [n, h, w, 3] -> float [n, 3, h, w] in -1..1."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def pictures(count: int, seed: int, scribbles: float) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    textiles = (picture for _, picture, _ in data.training_set(count, seed))
+    return np.stack([data.scribble(rng) if rng.random() < scribbles else next(textiles) for _ in range(count)])
+
+
+def crops(pool: np.ndarray, batch: int, size: int, rng: np.random.Generator) -> torch.Tensor:
+    out = np.empty((batch, size, size, 3), np.uint8)
+    for i in range(batch):
+        y, x = rng.integers(0, data.SIZE - size + 1, 2)
+        out[i] = pool[rng.integers(len(pool)), y : y + size, x : x + size]
+    return to_tensor(out)
+
+
+def gradient_loss(a, b):
+    """Compares the differences of neighbouring pixels: keeps edges where they are."""
+    return F.l1_loss(a.diff(dim=2), b.diff(dim=2)) + F.l1_loss(a.diff(dim=3), b.diff(dim=3))
+
+
+def train(vae: AutoencoderKL, minutes: float, batch: int, peak: float, crop: int):
+    rng, log = np.random.default_rng(7), Log("vae")
+    pool = pictures(3000, seed=1, scribbles=0.25)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=1e-3)
+    start, step, seen = time.time(), 0, []
+    while (done := (time.time() - start) / (60 * minutes)) < 1:
+        # The length is given in minutes, so the learning rate follows the clock: warm-up, then cosine.
+        rate = peak * min(1, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-6
+        optimizer.param_groups[0]["lr"] = rate
+        x = crops(pool, batch, crop, rng)
+        mean = vae.quant_conv(vae.encoder(x))[:, :4]
+        y = vae.decode(mean + NOISE * torch.randn_like(mean)).sample
+        l1 = F.l1_loss(y, x)
+        loss = l1 + F.mse_loss(y, x) + 0.5 * gradient_loss(y, x) + 1e-3 * mean.square().mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimizer.step()
+        seen.append(l1.item())
+        step += 1
+        if step % 100 == 0:
+            log(step=step, l1=float(np.mean(seen)), spread=mean.std().item(), rate=rate)
+            seen = []
+        if step % 500 == 0:
+            save("vae.pt", vae=vae.state_dict(), step=step)
+    save("vae.pt", vae=vae.state_dict(), step=step)
+
+
+@torch.no_grad()
+def finish(vae: AutoencoderKL):
+    """Whitens the latents and gives the posterior the variance that the decoder was trained to bear."""
+    x = pictures(400, seed=2, scribbles=0.0)
+    mean = torch.cat([vae.quant_conv(vae.encoder(to_tensor(x[i : i + 20])))[:, :4] for i in range(0, 400, 20)])
+    flat = mean.permute(1, 0, 2, 3).reshape(4, -1)
+    centre = flat.mean(1)
+    covariance = (flat - centre[:, None]).cov()
+    values, vectors = torch.linalg.eigh(covariance)
+    # ZCA: of all whitening matrices the one nearest to the identity.
+    whiten = vectors @ (values.rsqrt().diag() / SCALING) @ vectors.T
+    colour = torch.linalg.inv(whiten)
+    encode, decode = vae.quant_conv, vae.post_quant_conv
+    encode.weight[:4] = torch.einsum("ij,jkhw->ikhw", whiten, encode.weight[:4])
+    encode.bias[:4] = whiten @ (encode.bias[:4] - centre)
+    decode.bias += decode.weight[:, :, 0, 0] @ centre
+    decode.weight.copy_(torch.einsum("ijhw,jk->ikhw", decode.weight, colour))
+    # The fixed noise, seen through the whitening, is the posterior's variance: the same everywhere.
+    encode.weight[4:] = 0
+    encode.bias[4:] = torch.log((whiten * NOISE).square().sum(1))
+    return vae
+
+
+def trained() -> AutoencoderKL:
+    vae = build()
+    vae.load_state_dict(load("vae-final.pt")["vae"])
+    return vae.eval().requires_grad_(False)
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser()
+    options.add_argument("--minutes", type=float, default=15)
+    options.add_argument("--batch", type=int, default=16)
+    options.add_argument("--rate", type=float, default=2e-3)
+    options.add_argument("--crop", type=int, default=64)
+    options = options.parse_args()
+    torch.manual_seed(0)
+    vae = build()
+    if options.minutes > 0:
+        train(vae, options.minutes, options.batch, options.rate, options.crop)
+    vae.load_state_dict(load("vae.pt")["vae"])
+    finish(vae)
+    save("vae-final.pt", vae=vae.state_dict())
+    with torch.no_grad():
+        x = to_tensor(pictures(40, seed=3, scribbles=0.0))
+        posterior = vae.encode(x).latent_dist
+        z = posterior.sample() * SCALING
+        y = vae.decode(z / SCALING).sample.clamp(-1, 1)
+        psnr = 10 * math.log10(4 / F.mse_loss(y, x).item())
+        Log("vae")(final=True, l1=F.l1_loss(y, x).item(), psnr=psnr, mean=z.mean().item(), std=z.std().item(),
+                   noise=(posterior.std * SCALING).mean().item())  # fmt: skip
