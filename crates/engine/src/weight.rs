@@ -1,0 +1,76 @@
+//! A weight that adapters can change without ever touching the base.
+
+use candle_core::{DType, Tensor};
+
+use crate::Result;
+
+/// Called with the checkpoint's module path (`down_blocks.0.attentions.0.proj_in`) and the weight of that
+/// module, which adapters may change.
+pub type WeightVisitor<'a> = dyn FnMut(&str, &mut Weight) -> Result<()> + 'a;
+
+/// The weight of a linear layer `[out, in]` or of a convolution `[out, in, height, width]`.
+///
+/// The base is never written to; the effective weight is always recomputed from it, so any sequence of
+/// adapters that ends without one ends with the base's own storage.
+#[derive(Clone, Debug)]
+pub struct Weight {
+    base: Tensor,
+    effective: Tensor,
+}
+
+impl Weight {
+    /// A weight without any adapter.
+    pub fn new(base: Tensor) -> Self {
+        Self { effective: base.clone(), base }
+    }
+
+    /// The weight as it stands in the checkpoint, in the compute dtype.
+    pub fn base(&self) -> &Tensor {
+        &self.base
+    }
+
+    /// What the layer multiplies with: the base itself, or base + delta.
+    pub fn effective(&self) -> &Tensor {
+        &self.effective
+    }
+
+    /// Makes the effective weight `base + delta` (added in f32, then rounded to the base's dtype), or the base
+    /// itself for `None`.
+    ///
+    /// # Errors
+    /// `delta` has another shape or lies on another device than the base.
+    pub fn set_delta(&mut self, delta: Option<&Tensor>) -> Result<()> {
+        self.effective = match delta {
+            None => self.base.clone(),
+            Some(delta) => {
+                (self.base.to_dtype(DType::F32)? + delta.to_dtype(DType::F32)?)?.to_dtype(self.base.dtype())?
+            }
+        };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_base_survives_any_delta() {
+        let base = Tensor::new(&[[1f32, 2.], [3., 4.]], &Device::Cpu).unwrap();
+        let mut weight = Weight::new(base.clone());
+        weight.set_delta(Some(&base)).unwrap();
+        assert_eq!(weight.effective().to_vec2::<f32>().unwrap(), [[2., 4.], [6., 8.]]);
+        assert_eq!(weight.base().to_vec2::<f32>().unwrap(), [[1., 2.], [3., 4.]]);
+        weight.set_delta(None).unwrap();
+        assert_eq!(weight.effective().id(), base.id());
+    }
+
+    #[test]
+    fn a_delta_of_another_shape_is_an_error() {
+        let mut weight = Weight::new(Tensor::zeros((2, 2), DType::F32, &Device::Cpu).unwrap());
+        let delta = Tensor::zeros((3, 2), DType::F32, &Device::Cpu).unwrap();
+        assert!(weight.set_delta(Some(&delta)).is_err());
+    }
+}
