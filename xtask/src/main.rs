@@ -1,2 +1,50 @@
-//! Development commands.
-fn main() {}
+//! `cargo xtask`: everything a developer or a script needs, each command idempotent and setting up what it
+//! lacks.
+
+mod bench;
+mod goldens;
+mod serve;
+mod shell;
+mod site;
+mod test;
+mod tools;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Development commands of Adire")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build everything in release and serve the studio on 127.0.0.1:3000.
+    Serve(serve::ServeArgs),
+    /// Build the page and the server in release, without starting them.
+    Build,
+    /// Build the page alone (wasm, JS, CSS) into the target folder's site/.
+    Web,
+    /// Run every test, or only the named parts.
+    Test(test::TestArgs),
+    /// Measure: `web` (transfer, requests, first paint, overhead).
+    Bench(bench::BenchArgs),
+    /// Make the reference tensors anew with diffusers and PEFT (Python, on demand).
+    Goldens,
+}
+
+fn main() {
+    let result = match Cli::parse().command {
+        Command::Serve(args) => serve::serve(&args),
+        Command::Build => serve::build().map(drop),
+        Command::Web => site::build().map(drop),
+        Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Goldens => goldens::run(),
+    };
+    if let Err(error) = result {
+        eprintln!("xtask: {error:#}");
+        std::process::exit(1);
+    }
+}

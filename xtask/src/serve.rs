@@ -1,0 +1,45 @@
+//! Building the program and starting it.
+
+use std::{os::unix::process::CommandExt, path::PathBuf, process::Command};
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::{
+    shell::{cargo, root, run, target},
+    site,
+};
+
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    /// Passed on to `adire serve`, e.g. --addr 0.0.0.0:3000 --model DIR.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+/// Page and server in release; returns the executable.
+pub(crate) fn build() -> Result<PathBuf> {
+    eprintln!("Building the page …");
+    site::build()?;
+    eprintln!("Building the server …");
+    run(cargo().args(["build", "--quiet", "--release", "--package", "adire-server"]))?;
+    Ok(target().join("release/adire"))
+}
+
+/// Builds and becomes the server.
+pub(crate) fn serve(args: &ServeArgs) -> Result<()> {
+    let program = build()?;
+    let given = |flag: &str| args.arguments.iter().any(|a| a == flag || a.starts_with(&format!("{flag}=")));
+    let mut command = Command::new(program);
+    command.arg("serve").args(&args.arguments).current_dir(root());
+    for (flag, variable, path) in [
+        ("--site", "ADIRE_SITE", target().join("site")),
+        ("--model", "ADIRE_MODEL", root().join("models/starter")),
+        ("--data", "ADIRE_DATA", root().join("data")),
+    ] {
+        if !given(flag) && std::env::var_os(variable).is_none() {
+            command.arg(flag).arg(path);
+        }
+    }
+    Err(anyhow::Error::from(command.exec()).context("the server could not be started"))
+}

@@ -1,0 +1,106 @@
+//! The page: wasm, its JS, the style sheet and the public files, in one folder that the server serves.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    shell::{root, run, target},
+    tools::WasmToolchain,
+};
+
+/// Builds the page into `<target>/site` and returns that folder.
+pub(crate) fn build() -> Result<PathBuf> {
+    let toolchain = WasmToolchain::ensure()?;
+    run(toolchain.cargo_build().args([
+        "--quiet",
+        "--package",
+        "adire-frontend",
+        "--profile",
+        "wasm-release",
+    ]))?;
+    let wasm = target().join("wasm32-unknown-unknown/wasm-release/adire_frontend.wasm");
+    let site = target().join("site");
+    let pkg = site.join("pkg");
+    fs::create_dir_all(&pkg)?;
+    if newer(&wasm, &pkg.join("adire_bg.wasm")) {
+        bindgen(&wasm, &pkg)?;
+    }
+    write_with_brotli(&pkg.join("adire.css"), &style_sheet()?)?;
+    copy_public(&root().join("public"), &site)?;
+    Ok(site)
+}
+
+fn newer(source: &Path, made: &Path) -> bool {
+    let time = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).ok();
+    time(made).is_none_or(|made| time(source).is_some_and(|source| source > made))
+}
+
+fn bindgen(wasm: &Path, pkg: &Path) -> Result<()> {
+    let mut bindgen = wasm_bindgen_cli_support::Bindgen::new();
+    let mut output = bindgen
+        .input_path(wasm)
+        .out_name("adire")
+        .web(true)
+        .and_then(|bindgen| bindgen.typescript(false).omit_default_module_path(false).generate_output())
+        .context("wasm-bindgen could not process the page's wasm")?;
+    let bytes = output.wasm_mut().emit_wasm();
+    output.emit(pkg).context("wasm-bindgen could not write its output")?;
+    write_with_brotli(&pkg.join("adire_bg.wasm"), &bytes)?;
+    let script = fs::read(pkg.join("adire.js"))?;
+    write_with_brotli(&pkg.join("adire.js"), &script)
+}
+
+/// `style/main.css` with its `@import "file";` lines replaced by the files: one request instead of many.
+fn style_sheet() -> Result<Vec<u8>> {
+    let folder = root().join("style");
+    let main = fs::read_to_string(folder.join("main.css")).context("style/main.css cannot be read")?;
+    let mut sheet = String::new();
+    for line in main.lines() {
+        let imported = line.trim().strip_prefix("@import \"").and_then(|rest| rest.strip_suffix("\";"));
+        match imported {
+            Some(name) => {
+                let path = folder.join(name);
+                let text = fs::read_to_string(&path)
+                    .with_context(|| format!("{} cannot be read", path.display()))?;
+                sheet.push_str(&text);
+            }
+            None => sheet.push_str(line),
+        }
+        sheet.push('\n');
+    }
+    Ok(sheet.into_bytes())
+}
+
+/// Writes a file and its brotli twin, which the server hands to browsers that take it.
+fn write_with_brotli(path: &Path, bytes: &[u8]) -> Result<()> {
+    let twin = PathBuf::from(format!("{}.br", path.display()));
+    if twin.exists() && fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    fs::write(path, bytes)?;
+    let mut packed = brotli::CompressorWriter::new(Vec::new(), 1 << 16, 11, 22);
+    packed.write_all(bytes)?;
+    fs::write(twin, packed.into_inner())?;
+    Ok(())
+}
+
+fn copy_public(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let (path, goal) = {
+            let entry = entry?;
+            (entry.path(), to.join(entry.file_name()))
+        };
+        if path.is_dir() {
+            copy_public(&path, &goal)?;
+        } else {
+            fs::copy(&path, &goal)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! Every test, in the order in which a failure is cheapest to learn of.
+
+use std::{path::PathBuf, process::Command, time::Instant};
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use crate::{
+    shell::{self, cargo, root, target},
+    site, tools,
+};
+
+#[derive(Args)]
+pub(crate) struct TestArgs {
+    /// Which parts; all of them when none is named.
+    #[arg(value_enum)]
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// rustfmt's opinion.
+    Fmt,
+    /// clippy on every target, warnings are errors.
+    Clippy,
+    /// Unit, golden and HTTP tests.
+    Unit,
+    /// rustdoc without warnings.
+    Doc,
+    /// The page in Chromium, on the starter model.
+    Browser,
+}
+
+/// Runs the parts; the first failure ends it.
+pub(crate) fn run(args: &TestArgs) -> Result<()> {
+    for part in [Part::Fmt, Part::Clippy, Part::Unit, Part::Doc, Part::Browser] {
+        if !args.parts.is_empty() && !args.parts.contains(&part) {
+            continue;
+        }
+        let (name, start) = (part.to_possible_value(), Instant::now());
+        let name = name.as_ref().map_or("", |value| value.get_name()).to_owned();
+        eprintln!("== {name}");
+        match part {
+            Part::Fmt => shell::run(cargo().args(["fmt", "--all", "--check"]))?,
+            Part::Clippy => clippy()?,
+            Part::Unit => shell::run(cargo().args(["test", "--quiet"]))?,
+            Part::Doc => {
+                shell::run(cargo().args(["doc", "--quiet", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?
+            }
+            Part::Browser => browser()?,
+        }
+        eprintln!("== {name}: passed in {} s", start.elapsed().as_secs());
+    }
+    Ok(())
+}
+
+fn clippy() -> Result<()> {
+    shell::run(cargo().args(["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]))?;
+    let page = ["clippy", "--quiet", "--package", "adire-frontend", "--target", "wasm32-unknown-unknown"];
+    match tools::WasmToolchain::ensure()? {
+        tools::WasmToolchain::Rustup => shell::run(cargo().args(page).args(["--", "-D", "warnings"])),
+        // Debian's packages have no clippy for wasm; the browser tests compile the page anyway.
+        tools::WasmToolchain::Debian => Ok(()),
+    }
+}
+
+/// The page and a server to test, and the tools to test them with.
+pub(crate) struct Bench {
+    pub(crate) node: PathBuf,
+    pub(crate) chromium: PathBuf,
+    pub(crate) site: PathBuf,
+}
+
+impl Bench {
+    pub(crate) fn ready() -> Result<Self> {
+        Ok(Self { node: tools::node_with_packages()?, chromium: tools::chromium()?, site: site::build()? })
+    }
+
+    /// node with what the scripts of end2end/ read from the environment.
+    pub(crate) fn node(&self, server: &PathBuf) -> Command {
+        let mut command = Command::new(&self.node);
+        command
+            .current_dir(root().join("end2end"))
+            .env("CHROMIUM", &self.chromium)
+            .env("ADIRE_PROGRAM", server)
+            .env("ADIRE_SITE", &self.site)
+            .env("ADIRE_MODEL", root().join("models/starter"));
+        command
+    }
+}
+
+fn browser() -> Result<()> {
+    let bench = Bench::ready()?;
+    shell::run(cargo().args(["build", "--quiet", "--package", "adire-server"]))?;
+    shell::run(bench.node(&target().join("debug/adire")).args([
+        "--test",
+        "--test-reporter=spec",
+        "--test-concurrency=1",
+        "tests/",
+    ]))
+}

@@ -1,0 +1,172 @@
+//! Tools that a build or a test needs: found, or installed, or asked for in one sentence.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell::{cargo, root, run, succeeds};
+
+const WASM: &str = "wasm32-unknown-unknown";
+
+/// How the page's wasm is compiled on this machine.
+pub(crate) enum WasmToolchain {
+    /// The running toolchain has the target.
+    Rustup,
+    /// Debian's rustc-web, which builds the standard library along.
+    Debian,
+}
+
+impl WasmToolchain {
+    /// Finds one, or sets one up. `ADIRE_WASM_TOOLCHAIN=debian` forces the second way.
+    pub(crate) fn ensure() -> Result<Self> {
+        if env::var("ADIRE_WASM_TOOLCHAIN").as_deref() != Ok("debian") {
+            if has_wasm_target()
+                || (succeeds(Command::new("rustup").args(["target", "add", WASM])) && has_wasm_target())
+            {
+                return Ok(Self::Rustup);
+            }
+            eprintln!("rustup could not add {WASM}; trying Debian's packages instead.");
+        }
+        let source = Path::new("/usr/lib/rustlib/src/rust/library/std");
+        if !(Path::new("/usr/bin/cargo").exists() && source.exists() || debian_source().is_some()) {
+            apt_install(&["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm"]).with_context(|| {
+                format!("compiling the page needs Rust's {WASM} target; `rustup target add {WASM}` did not work either")
+            })?;
+        }
+        Ok(Self::Debian)
+    }
+
+    /// `cargo build` for the page.
+    pub(crate) fn cargo_build(&self) -> Command {
+        let mut command = match self {
+            Self::Rustup => cargo(),
+            Self::Debian => {
+                let mut command = Command::new("/usr/bin/cargo");
+                let path = env::var("PATH").unwrap_or_default();
+                command
+                    .current_dir(root())
+                    .env("PATH", format!("/usr/bin:{path}"))
+                    .env("RUSTC_BOOTSTRAP", "1");
+                // What rustup's proxy hands down would call the other compiler.
+                for name in ["RUSTC", "RUSTDOC", "RUSTUP_TOOLCHAIN", "CARGO"] {
+                    command.env_remove(name);
+                }
+                command
+            }
+        };
+        command.args(["build", "--target", WASM]);
+        if matches!(self, Self::Debian) {
+            command.arg("-Zbuild-std=std,panic_abort");
+        }
+        command
+    }
+}
+
+fn has_wasm_target() -> bool {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).args(["--print", "target-libdir", "--target", WASM]).output();
+    output.is_ok_and(|output| {
+        let folder = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
+    })
+}
+
+fn debian_source() -> Option<PathBuf> {
+    fs::read_dir("/usr/src")
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path().join("library/std"))
+        .find(|path| path.exists())
+}
+
+/// Chromium's executable, installed when it is missing.
+pub(crate) fn chromium() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("CHROMIUM") {
+        return Ok(path.into());
+    }
+    if let Some(path) = find(&["chromium", "chromium-browser", "google-chrome"]) {
+        return Ok(path);
+    }
+    apt_install(&["chromium", "fonts-dejavu-core"])
+        .context("the browser tests need Chromium; install it or name it in CHROMIUM")?;
+    find(&["chromium"]).context("chromium was installed but is not on the PATH")
+}
+
+/// node's executable with the browser tests' packages beside the tests.
+pub(crate) fn node_with_packages() -> Result<PathBuf> {
+    if find(&["node"]).is_none() || find(&["npm"]).is_none() {
+        apt_install(&["nodejs", "npm"]).context("the browser tests need Node.js 18 or newer with npm")?;
+    }
+    let node = find(&["node"]).context("node was installed but is not on the PATH")?;
+    let tests = root().join("end2end");
+    let (lock, installed) = (tests.join("package-lock.json"), tests.join("node_modules/.package-lock.json"));
+    let newer = |a: &Path, b: &Path| match (
+        fs::metadata(a).and_then(|m| m.modified()),
+        fs::metadata(b).and_then(|m| m.modified()),
+    ) {
+        (Ok(a), Ok(b)) => a > b,
+        _ => true,
+    };
+    if newer(&lock, &installed) {
+        run(Command::new("npm")
+            .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
+            .current_dir(&tests))?;
+    }
+    Ok(node)
+}
+
+/// A Python with diffusers and PEFT, in the user's cache.
+pub(crate) fn python() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("ADIRE_PYTHON") {
+        return Ok(path.into());
+    }
+    let home = env::var_os("HOME").context("HOME is not set")?;
+    let venv = Path::new(&home).join(".cache/adire/venv");
+    let python = venv.join("bin/python");
+    if !succeeds(Command::new(&python).args(["-c", "import torch, diffusers, peft, transformers"])) {
+        if find(&["python3"]).is_none() {
+            bail!("the goldens need Python 3.10 or newer; install python3 and python3-venv");
+        }
+        run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+        run(Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--requirement"])
+            .arg(root().join("tools/goldens/requirements.txt")))?;
+    }
+    Ok(python)
+}
+
+fn find(names: &[&str]) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    names
+        .iter()
+        .flat_map(|name| env::split_paths(&path).map(move |dir| dir.join(name)))
+        .find(|file| file.is_file())
+}
+
+fn apt_install(packages: &[&str]) -> Result<()> {
+    let list = packages.join(" ");
+    if find(&["apt-get"]).is_none() {
+        bail!(
+            "missing: {list} (Debian's names); this machine has no apt-get, so please install them by hand"
+        );
+    }
+    let as_root = succeeds(Command::new("sh").args(["-c", "test $(id -u) = 0"]));
+    if !as_root && !succeeds(Command::new("sudo").args(["-n", "true"])) {
+        bail!("missing: {list}; run `sudo apt-get install {list}` and try again");
+    }
+    let apt = |arguments: &[&str]| {
+        let mut command = if as_root { Command::new("apt-get") } else { Command::new("sudo") };
+        if !as_root {
+            command.arg("apt-get");
+        }
+        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    eprintln!("Installing {list} …");
+    run(&mut apt(&["update", "-qq"]))?;
+    run(apt(&["install", "-y", "-qq", "--no-install-recommends"]).args(packages))
+}
