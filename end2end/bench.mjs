@@ -1,0 +1,59 @@
+// What a visit costs: bytes, requests, first paint, overhead of a generation beyond the engine's own time, memory.
+import { readFile } from 'node:fs/promises';
+import { Server, launchBrowser } from './studio.mjs';
+
+const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
+const budgets = [];
+const row = (what, value, unit, limit) => {
+  const verdict = limit === undefined ? '' : value <= limit ? 'within' : 'OVER';
+  budgets.push(verdict);
+  console.log(`${what.padEnd(44)} ${String(value).padStart(9)} ${unit.padEnd(6)} ${limit === undefined ? '' : `budget ${limit} ${unit}: ${verdict}`}`);
+};
+
+const began = performance.now();
+const server = await Server.start();
+const startMs = performance.now() - began;
+const browser = await launchBrowser();
+
+const visits = [];
+for (let i = 0; i < 7; i++) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+  const page = await context.newPage();
+  const cdp = await context.newCDPSession(page);
+  await cdp.send('Network.enable');
+  let bytes = 0;
+  let requests = 0;
+  cdp.on('Network.requestWillBeSent', () => requests++);
+  cdp.on('Network.loadingFinished', (event) => (bytes += event.encodedDataLength));
+  await page.goto(server.url, { waitUntil: 'networkidle' });
+  const paint = await page.evaluate(
+    () => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? Number.NaN,
+  );
+  visits.push({ bytes, requests, paint });
+  await context.close();
+}
+
+// From the request to the last event, less the seconds that the engine reports.
+const overheads = [];
+for (let i = 0; i < 5; i++) {
+  const start = performance.now();
+  const { body } = await server.api('POST', 'generations', { prompt: 'white stars on blue cloth', seed: i, steps: 4 });
+  const stream = await fetch(`${server.url}${body.links.events}`);
+  await stream.text();
+  const wall = performance.now() - start;
+  const done = await server.api('GET', `generations/${body.id}`);
+  overheads.push(wall - done.body.images[0].recipe.seconds * 1000);
+}
+const status = await readFile(`/proc/${server.child.pid}/status`, 'utf8');
+const resident = Number(status.match(/VmRSS:\s+(\d+)/)[1]) / 1024;
+
+row('first visit, transferred', Math.round(median(visits.map((v) => v.bytes)) / 100) / 10, 'kB', 250);
+row('first visit, requests', median(visits.map((v) => v.requests)), '', 10);
+row('first contentful paint', Math.round(median(visits.map((v) => v.paint))), 'ms', 150);
+row('generation beyond the engine’s own time', Math.round(median(overheads) * 10) / 10, 'ms', 10);
+row('start until ready, with the starter model', Math.round(startMs), 'ms');
+row('resident, with the starter model', Math.round(resident), 'MB');
+
+await browser.close();
+await server.stop();
+process.exitCode = budgets.includes('OVER') ? 1 : 0;
