@@ -1,0 +1,84 @@
+//! Everything that can go wrong, as sentences for people.
+
+use adire_protocol::ValidationError;
+
+/// Why the studio did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StudioError {
+    /// Fields of the request are wrong.
+    #[error(transparent)]
+    Invalid(#[from] ValidationError),
+    /// Nothing has that id.
+    #[error("There is no {what} {id}.")]
+    NotFound {
+        /// `generation`, `image`.
+        what: &'static str,
+        /// As it was asked for, shortened.
+        id: String,
+    },
+    /// No adapter version has that name.
+    #[error("There is no adapter {name}. {}", known_adapters(known))]
+    UnknownAdapter {
+        /// As it was asked for.
+        name: String,
+        /// The newest versions that exist, the nearest name first.
+        known: Vec<String>,
+    },
+    /// That version exists with another content; versions never change.
+    #[error("{id} exists already with another content; adapter versions never change. Leave the version out to get the next number.")]
+    AdapterExists {
+        /// `name@vN`.
+        id: String,
+    },
+    /// The file cannot be used as an adapter of this model.
+    #[error("{0}")]
+    Adapter(String),
+    /// No place is left in the queue.
+    #[error("The queue is full: {ahead} generations wait or run{}. Try again later.", in_about(*wait_ms))]
+    QueueFull {
+        /// Generations waiting or running.
+        ahead: u32,
+        /// Expected milliseconds until a new one would start.
+        wait_ms: Option<u64>,
+    },
+    /// One visitor has too many generations waiting.
+    #[error("You have {waiting} generations waiting already; at most {most} may wait. Let one finish or cancel one.")]
+    TooManyWaiting {
+        /// Generations of this visitor that wait.
+        waiting: u32,
+        /// Most that may.
+        most: u32,
+    },
+    /// The program is stopping.
+    #[error("The studio is shutting down. Unfinished pictures go on after its next start.")]
+    ShuttingDown,
+    /// Another program holds the data folder.
+    #[error("The data folder {folder} is in use by {by}. Stop that one, or name another folder with --data.")]
+    InUse {
+        /// The data folder.
+        folder: String,
+        /// `process 123`.
+        by: String,
+    },
+    /// Disk or database.
+    #[error("{0}")]
+    Storage(String),
+    /// The bytes are no PNG with generation parameters.
+    #[error("{0}")]
+    Png(String),
+    /// The model could not be loaded, or its thread is gone.
+    #[error("{0}")]
+    Backend(String),
+}
+
+fn known_adapters(known: &[String]) -> String {
+    match known {
+        [] => "No adapters are installed.".to_owned(),
+        some => format!("Known: {}.", some.join(", ")),
+    }
+}
+
+fn in_about(wait_ms: Option<u64>) -> String {
+    wait_ms.map(|ms| format!(", about {} s in all", ms.div_ceil(1000))).unwrap_or_default()
+}
