@@ -1,1 +1,11 @@
-//! Pages.
+//! Adire's pages: the same components render on the server and hydrate in the browser. Data comes through
+//! server functions and, for streams and bytes, the JSON API. Knows no SQL, no tensors and no axum routes.
+
+// Deep view types; the default limit is reached while they are resolved.
+#![recursion_limit = "256"]
+
+mod components;
+mod pages;
+mod shell;
+
+pub use shell::{App, shell};
