@@ -1,17 +1,142 @@
-//! UNet2DConditionModel of diffusers.
+//! UNet2DConditionModel of diffusers, as Stable Diffusion 1.x uses it. Knows no schedule and no guidance.
 
-use crate::{Result, WeightVisitor};
+mod blocks;
+mod config;
+mod time;
+mod transformer;
 
-/// The noise predictor.
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+
+pub(crate) use self::config::UNetConfig;
+use self::{
+    blocks::{Common, DownBlock, MidBlock, UpBlock},
+    time::TimeEmbedding,
+};
+use crate::{
+    Result, WeightVisitor,
+    checkpoint::{Checkpoint, Cursor, find_weights},
+    json,
+    layers::{Conv2d, GroupNorm},
+    resnet::NormConfig,
+};
+
+/// The model that predicts noise (or what its schedule calls for) from a noisy latent, a time and a text.
 #[derive(Debug)]
-pub struct UNet {}
+pub struct UNet {
+    config: UNetConfig,
+    conv_in: Conv2d,
+    time_embedding: TimeEmbedding,
+    down_blocks: Vec<DownBlock>,
+    mid_block: MidBlock,
+    up_blocks: Vec<UpBlock>,
+    conv_norm_out: GroupNorm,
+    conv_out: Conv2d,
+}
 
 impl UNet {
-    /// Calls `f` with the path and weight of every linear layer and convolution.
+    /// Loads `config.json` and `diffusion_pytorch_model.safetensors` of `folder`, weights cast to `dtype`.
+    ///
+    /// # Errors
+    /// A file is missing, damaged, or of another family of models; the message names it.
+    pub fn load(folder: &Path, dtype: DType, device: &Device) -> Result<Self> {
+        let path = folder.join("config.json");
+        let config: UNetConfig = json::read(&path)?;
+        config.check(&path)?;
+        let checkpoint = Checkpoint::open(&find_weights(folder, "diffusion_pytorch_model")?)?;
+        Self::build(config, &checkpoint.root(dtype, device))
+    }
+
+    fn build(config: UNetConfig, cursor: &Cursor<'_>) -> Result<Self> {
+        let norm =
+            NormConfig { groups: config.norm_num_groups, eps: config.norm_eps, activation: config.act_fn };
+        let (time_embedding, time_width) = TimeEmbedding::load(&config, &cursor.pp("time_embedding"))?;
+        let common = Common { norm, time_width, downsample_padding: config.downsample_padding };
+        let levels: Vec<_> = (0..config.block_out_channels.len()).filter_map(|i| config.block(i)).collect();
+        let last = levels.len() - 1;
+        let first_channels = levels[0].channels;
+
+        // Channels of every skip, in the order in which the down blocks push them.
+        let mut skips = vec![first_channels];
+        let mut down_blocks = Vec::with_capacity(levels.len());
+        let mut channels = first_channels;
+        for (i, level) in levels.iter().enumerate() {
+            let (kind, cursor) = (config.down_block_types[i], cursor.pp("down_blocks").pp(i));
+            down_blocks.push(DownBlock::load(kind, channels, level, i < last, &common, &cursor)?);
+            channels = level.channels;
+            skips.extend(vec![channels; level.layers + usize::from(i < last)]);
+        }
+        let mid_block = MidBlock::load(&levels[last], &common, &cursor.pp("mid_block"))?;
+        let mut up_blocks = Vec::with_capacity(levels.len());
+        for (i, level) in levels.iter().rev().enumerate() {
+            let mut inputs = Vec::with_capacity(level.layers + 1);
+            for _ in 0..=level.layers {
+                inputs.push(channels + skips.pop().unwrap_or(0));
+                channels = level.channels;
+            }
+            let (kind, cursor) = (config.up_block_types[i], cursor.pp("up_blocks").pp(i));
+            up_blocks.push(UpBlock::load(kind, &inputs, level, i < last, &common, &cursor)?);
+        }
+        let (conv_in, conv_out) = (cursor.pp("conv_in"), cursor.pp("conv_out"));
+        Ok(Self {
+            conv_in: Conv2d::load(config.in_channels, first_channels, config.conv_in_kernel, &conv_in)?,
+            time_embedding,
+            down_blocks,
+            mid_block,
+            up_blocks,
+            conv_norm_out: norm.load(first_channels, &cursor.pp("conv_norm_out"))?,
+            conv_out: Conv2d::load(first_channels, config.out_channels, config.conv_out_kernel, &conv_out)?,
+            config,
+        })
+    }
+
+    /// `x` [batch, channels, height, width] (any size), `timestep` 0 to the number of training steps, `context`
+    /// [batch, tokens, context width]; gives the prediction in `x`'s size. All in the compute dtype.
+    ///
+    /// # Errors
+    /// Shapes do not fit, or memory runs out.
+    pub fn forward(&self, x: &Tensor, timestep: f64, context: &Tensor) -> Result<Tensor> {
+        self.forward_each(x, &[timestep], context)
+    }
+
+    /// As [`Self::forward`], with one timestep for each picture of the batch (or one for all).
+    ///
+    /// # Errors
+    /// Shapes do not fit, or memory runs out.
+    pub fn forward_each(&self, x: &Tensor, timesteps: &[f64], context: &Tensor) -> Result<Tensor> {
+        let time = self.time_embedding.forward(timesteps, x.dtype(), x.device())?;
+        let mut x = self.conv_in.forward(x)?;
+        let mut skips = vec![x.clone()];
+        for block in &self.down_blocks {
+            x = block.forward(x, &time, context, &mut skips)?;
+        }
+        x = self.mid_block.forward(&x, &time, context)?;
+        for block in &self.up_blocks {
+            x = block.forward(x, &time, context, &mut skips)?;
+        }
+        self.conv_out.forward(&self.conv_norm_out.forward(&x)?)
+    }
+
+    /// Calls `f` with the path and weight of every linear layer and convolution, in the order of a forward pass.
     ///
     /// # Errors
     /// The first error of `f`.
-    pub fn visit_weights(&mut self, _f: &mut WeightVisitor<'_>) -> Result<()> {
-        Ok(())
+    pub fn visit_weights(&mut self, f: &mut WeightVisitor<'_>) -> Result<()> {
+        self.conv_in.visit("conv_in", f)?;
+        self.time_embedding.visit("time_embedding", f)?;
+        for (i, block) in self.down_blocks.iter_mut().enumerate() {
+            block.visit(&format!("down_blocks.{i}"), f)?;
+        }
+        self.mid_block.visit("mid_block", f)?;
+        for (i, block) in self.up_blocks.iter_mut().enumerate() {
+            block.visit(&format!("up_blocks.{i}"), f)?;
+        }
+        self.conv_out.visit("conv_out", f)
+    }
+
+    /// The sizes that it was built with.
+    pub(crate) fn config(&self) -> &UNetConfig {
+        &self.config
     }
 }

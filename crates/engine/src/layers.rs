@@ -1,0 +1,125 @@
+//! Layers with their weights, each reading its own keys.
+
+use candle_core::Tensor;
+
+use crate::{Result, Weight, WeightVisitor, checkpoint::Cursor, ops, ops::Activation};
+
+/// `y = x·Wᵀ + b` over the last axis. Also stands for a 1×1 convolution of the checkpoint, applied to tokens.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    weight: Weight,
+    bias: Option<Tensor>,
+}
+
+impl Linear {
+    pub(crate) fn load(input: usize, output: usize, cursor: &Cursor<'_>) -> Result<Self> {
+        let weight = Weight::new(cursor.get((output, input), "weight")?);
+        Ok(Self { weight, bias: Some(cursor.get(output, "bias")?) })
+    }
+
+    pub(crate) fn load_no_bias(input: usize, output: usize, cursor: &Cursor<'_>) -> Result<Self> {
+        Ok(Self { weight: Weight::new(cursor.get((output, input), "weight")?), bias: None })
+    }
+
+    /// From the weight of a 1×1 convolution.
+    pub(crate) fn load_conv(input: usize, output: usize, cursor: &Cursor<'_>) -> Result<Self> {
+        let weight = Weight::new(cursor.get((output, input, 1, 1), "weight")?);
+        Ok(Self { weight, bias: Some(cursor.get(output, "bias")?) })
+    }
+
+    /// `x` [batch, tokens, in] to [batch, tokens, out].
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        ops::linear(x, self.weight.effective(), self.bias.as_ref())
+    }
+
+    pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
+        f(path, &mut self.weight)
+    }
+}
+
+/// Convolution on [batch, channels, height, width].
+#[derive(Debug)]
+pub(crate) struct Conv2d {
+    weight: Weight,
+    bias: Tensor,
+    stride: usize,
+    padding: usize,
+}
+
+impl Conv2d {
+    /// A `kernel` × `kernel` convolution of stride 1 that keeps the size.
+    pub(crate) fn load(input: usize, output: usize, kernel: usize, cursor: &Cursor<'_>) -> Result<Self> {
+        Self::load_strided(input, output, kernel, 1, kernel / 2, cursor)
+    }
+
+    pub(crate) fn load_strided(
+        input: usize,
+        output: usize,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+        cursor: &Cursor<'_>,
+    ) -> Result<Self> {
+        let weight = Weight::new(cursor.get((output, input, kernel, kernel), "weight")?);
+        Ok(Self { weight, bias: cursor.get(output, "bias")?, stride, padding })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        ops::conv2d(x, self.weight.effective(), Some(&self.bias), self.stride, self.padding)
+    }
+
+    /// Adds `extra` [batch, out] to every pixel of the result.
+    pub(crate) fn forward_plus(&self, x: &Tensor, extra: &Tensor) -> Result<Tensor> {
+        let bias = extra.broadcast_add(&self.bias)?;
+        ops::conv2d(x, self.weight.effective(), Some(&bias), self.stride, self.padding)
+    }
+
+    pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
+        f(path, &mut self.weight)
+    }
+}
+
+/// Group normalisation with an activation after it.
+#[derive(Debug)]
+pub(crate) struct GroupNorm {
+    weight: Tensor,
+    bias: Tensor,
+    groups: usize,
+    eps: f64,
+    activation: Option<Activation>,
+}
+
+impl GroupNorm {
+    pub(crate) fn load(
+        channels: usize,
+        groups: usize,
+        eps: f64,
+        activation: Option<Activation>,
+        cursor: &Cursor<'_>,
+    ) -> Result<Self> {
+        let (weight, bias) = (cursor.get(channels, "weight")?, cursor.get(channels, "bias")?);
+        Ok(Self { weight, bias, groups, eps, activation })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        ops::group_norm(x, self.groups, &self.weight, &self.bias, self.eps, self.activation)
+    }
+}
+
+/// Layer normalisation over the last axis.
+#[derive(Debug)]
+pub(crate) struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    eps: f64,
+}
+
+impl LayerNorm {
+    pub(crate) fn load(width: usize, eps: f64, cursor: &Cursor<'_>) -> Result<Self> {
+        Ok(Self { weight: cursor.get(width, "weight")?, bias: cursor.get(width, "bias")?, eps })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        ops::layer_norm(x, &self.weight, &self.bias, self.eps)
+    }
+}

@@ -1,0 +1,166 @@
+//! CLIPTextModel of transformers (Radford et al. 2021): token and position embeddings, pre-norm transformer
+//! layers with a causal mask, final layer norm.
+
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+
+use super::config::TextConfig;
+use crate::{
+    EngineError, Result, WeightVisitor,
+    checkpoint::{Checkpoint, Cursor, find_weights},
+    json,
+    layers::{LayerNorm, Linear},
+    ops::{self, Activation, Mask},
+};
+
+/// CLIP's text tower, up to its last hidden state.
+#[derive(Debug)]
+pub struct TextEncoder {
+    token_embedding: Tensor,
+    position_embedding: Tensor,
+    layers: Vec<Layer>,
+    final_layer_norm: LayerNorm,
+}
+
+impl TextEncoder {
+    /// Loads `config.json` and `model.safetensors` of `folder`, weights cast to `dtype`.
+    ///
+    /// # Errors
+    /// A file is missing, damaged, or of another family of models; the message names it.
+    pub fn load(folder: &Path, dtype: DType, device: &Device) -> Result<Self> {
+        let path = folder.join("config.json");
+        let config: TextConfig = json::read(&path)?;
+        config.check(&path)?;
+        let checkpoint = Checkpoint::open(&find_weights(folder, "model")?)?;
+        let root = checkpoint.root(dtype, device);
+        // Newer versions of transformers write the same tensors without the first part of their names.
+        let nested = root.pp("text_model");
+        let cursor = if root.pp("embeddings").pp("token_embedding").has("weight") { root } else { nested };
+        Self::build(&config, &cursor)
+    }
+
+    fn build(config: &TextConfig, cursor: &Cursor<'_>) -> Result<Self> {
+        let width = config.hidden_size;
+        let (embeddings, layers) = (cursor.pp("embeddings"), cursor.pp("encoder").pp("layers"));
+        let positions = (config.max_position_embeddings, width);
+        Ok(Self {
+            token_embedding: embeddings.pp("token_embedding").get((config.vocab_size, width), "weight")?,
+            position_embedding: embeddings.pp("position_embedding").get(positions, "weight")?,
+            layers: (0..config.num_hidden_layers)
+                .map(|i| Layer::load(config, &layers.pp(i)))
+                .collect::<Result<_>>()?,
+            final_layer_norm: LayerNorm::load(width, config.layer_norm_eps, &cursor.pp("final_layer_norm"))?,
+        })
+    }
+
+    /// Positions that a prompt may fill, begin and end marks included (77 for CLIP).
+    pub fn positions(&self) -> usize {
+        self.position_embedding.dims()[0]
+    }
+
+    /// Size of the vocabulary.
+    pub fn vocabulary(&self) -> usize {
+        self.token_embedding.dims()[0]
+    }
+
+    /// Width of the vectors that [`Self::forward`] gives.
+    pub fn width(&self) -> usize {
+        self.token_embedding.dims()[1]
+    }
+
+    /// Prompts as token ids, all of one length of at most [`Self::positions`]; gives the last hidden state after
+    /// the final layer norm, [prompts, tokens, width].
+    ///
+    /// # Errors
+    /// The prompts have several lengths, are too long, or hold an id that is not in the vocabulary.
+    pub fn forward(&self, prompts: &[Vec<u32>]) -> Result<Tensor> {
+        let tokens = prompts.first().map_or(0, Vec::len);
+        if tokens == 0 || tokens > self.positions() || prompts.iter().any(|p| p.len() != tokens) {
+            let most = self.positions();
+            return Err(EngineError::Request(format!(
+                "prompts need one common length of 1 to {most} tokens"
+            )));
+        }
+        if let Some(id) = prompts.iter().flatten().find(|id| **id as usize >= self.vocabulary()) {
+            let message = format!(
+                "the tokenizer gives the token {id}, but the text encoder knows only {}; the two folders do not \
+                 belong together",
+                self.vocabulary()
+            );
+            return Err(EngineError::Request(message));
+        }
+        let ids = Tensor::from_vec(prompts.concat(), prompts.len() * tokens, self.token_embedding.device())?;
+        let embedded = self.token_embedding.index_select(&ids, 0)?;
+        let embedded = embedded.reshape((prompts.len(), tokens, self.width()))?;
+        let mut x = embedded.broadcast_add(&self.position_embedding.narrow(0, 0, tokens)?)?;
+        for layer in &self.layers {
+            x = layer.forward(&x)?;
+        }
+        self.final_layer_norm.forward(&x)
+    }
+
+    /// Calls `f` with the path (as in SD 1.5's checkpoint, `text_model.encoder.layers.0.self_attn.q_proj`) and
+    /// weight of every linear layer.
+    ///
+    /// # Errors
+    /// The first error of `f`.
+    pub fn visit_weights(&mut self, f: &mut WeightVisitor<'_>) -> Result<()> {
+        for (i, layer) in self.layers.iter_mut().enumerate() {
+            layer.visit(&format!("text_model.encoder.layers.{i}"), f)?;
+        }
+        Ok(())
+    }
+}
+
+/// One pre-norm transformer layer.
+#[derive(Debug)]
+struct Layer {
+    layer_norm1: LayerNorm,
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    out_proj: Linear,
+    layer_norm2: LayerNorm,
+    fc1: Linear,
+    fc2: Linear,
+    heads: usize,
+    activation: Activation,
+}
+
+impl Layer {
+    fn load(config: &TextConfig, cursor: &Cursor<'_>) -> Result<Self> {
+        let (width, inner, eps) = (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
+        let attention = |name: &str| Linear::load(width, width, &cursor.pp("self_attn").pp(name));
+        Ok(Self {
+            layer_norm1: LayerNorm::load(width, eps, &cursor.pp("layer_norm1"))?,
+            q_proj: attention("q_proj")?,
+            k_proj: attention("k_proj")?,
+            v_proj: attention("v_proj")?,
+            out_proj: attention("out_proj")?,
+            layer_norm2: LayerNorm::load(width, eps, &cursor.pp("layer_norm2"))?,
+            fc1: Linear::load(width, inner, &cursor.pp("mlp").pp("fc1"))?,
+            fc2: Linear::load(inner, width, &cursor.pp("mlp").pp("fc2"))?,
+            heads: config.num_attention_heads,
+            activation: config.hidden_act,
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let h = self.layer_norm1.forward(x)?;
+        let (q, k, v) = (self.q_proj.forward(&h)?, self.k_proj.forward(&h)?, self.v_proj.forward(&h)?);
+        let h = ops::attention(&q, &k, &v, self.heads, Mask::Causal)?;
+        let x = (x + self.out_proj.forward(&h)?)?;
+        let h = self.fc1.forward(&self.layer_norm2.forward(&x)?)?;
+        Ok((self.fc2.forward(&self.activation.apply(&h)?)? + x)?)
+    }
+
+    fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
+        self.q_proj.visit(&format!("{path}.self_attn.q_proj"), f)?;
+        self.k_proj.visit(&format!("{path}.self_attn.k_proj"), f)?;
+        self.v_proj.visit(&format!("{path}.self_attn.v_proj"), f)?;
+        self.out_proj.visit(&format!("{path}.self_attn.out_proj"), f)?;
+        self.fc1.visit(&format!("{path}.mlp.fc1"), f)?;
+        self.fc2.visit(&format!("{path}.mlp.fc2"), f)
+    }
+}

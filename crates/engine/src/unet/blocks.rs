@@ -1,0 +1,219 @@
+//! Down, mid and up blocks, with and without transformers.
+
+use candle_core::Tensor;
+
+use super::{
+    config::{AttentionConfig, BlockConfig, BlockType},
+    transformer::Transformer,
+};
+use crate::{
+    Result, WeightVisitor,
+    checkpoint::Cursor,
+    resnet::{Downsample, NormConfig, Resnet, Upsample},
+};
+
+/// What every block needs to know beside its own sizes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Common {
+    pub(crate) norm: NormConfig,
+    pub(crate) time_width: usize,
+    pub(crate) downsample_padding: usize,
+}
+
+/// Residual blocks, each followed by a transformer where the block has attention.
+#[derive(Debug)]
+struct Layers {
+    resnets: Vec<Resnet>,
+    attentions: Vec<Transformer>,
+}
+
+impl Layers {
+    /// `inputs`: channels that each residual block gets.
+    fn load(
+        inputs: &[usize],
+        channels: usize,
+        attention: Option<&AttentionConfig>,
+        common: &Common,
+        cursor: &Cursor<'_>,
+    ) -> Result<Self> {
+        let (resnets, attentions) = (cursor.pp("resnets"), cursor.pp("attentions"));
+        let resnet = |(i, input): (usize, &usize)| {
+            Resnet::load(*input, channels, Some(common.time_width), &common.norm, &resnets.pp(i))
+        };
+        Ok(Self {
+            resnets: inputs.iter().enumerate().map(resnet).collect::<Result<_>>()?,
+            attentions: attention.map_or(Ok(Vec::new()), |config| {
+                (0..inputs.len()).map(|i| Transformer::load(channels, config, &attentions.pp(i))).collect()
+            })?,
+        })
+    }
+
+    fn forward(&self, i: usize, x: &Tensor, time: &Tensor, context: &Tensor) -> Result<Tensor> {
+        let h = self.resnets[i].forward(x, Some(time))?;
+        match self.attentions.get(i) {
+            Some(attention) => attention.forward(&h, context),
+            None => Ok(h),
+        }
+    }
+
+    fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
+        for (i, resnet) in self.resnets.iter_mut().enumerate() {
+            resnet.visit(&format!("{path}.resnets.{i}"), f)?;
+        }
+        for (i, attention) in self.attentions.iter_mut().enumerate() {
+            attention.visit(&format!("{path}.attentions.{i}"), f)?;
+        }
+        Ok(())
+    }
+}
+
+/// DownBlock2D and CrossAttnDownBlock2D.
+#[derive(Debug)]
+pub(crate) struct DownBlock {
+    layers: Layers,
+    downsample: Option<Downsample>,
+}
+
+impl DownBlock {
+    pub(crate) fn load(
+        kind: BlockType,
+        input: usize,
+        config: &BlockConfig,
+        downsample: bool,
+        common: &Common,
+        cursor: &Cursor<'_>,
+    ) -> Result<Self> {
+        let mut inputs = vec![config.channels; config.layers];
+        if let Some(first) = inputs.first_mut() {
+            *first = input;
+        }
+        let attention = (kind == BlockType::CrossAttnDown).then_some(&config.attention);
+        let load =
+            || Downsample::load(config.channels, common.downsample_padding, &cursor.pp("downsamplers").pp(0));
+        Ok(Self {
+            layers: Layers::load(&inputs, config.channels, attention, common, cursor)?,
+            downsample: downsample.then(load).transpose()?,
+        })
+    }
+
+    /// Pushes every state that the up blocks will need to `skips`.
+    pub(crate) fn forward(
+        &self,
+        x: Tensor,
+        time: &Tensor,
+        context: &Tensor,
+        skips: &mut Vec<Tensor>,
+    ) -> Result<Tensor> {
+        let mut x = x;
+        for i in 0..self.layers.resnets.len() {
+            x = self.layers.forward(i, &x, time, context)?;
+            skips.push(x.clone());
+        }
+        if let Some(downsample) = &self.downsample {
+            x = downsample.forward(&x)?;
+            skips.push(x.clone());
+        }
+        Ok(x)
+    }
+
+    pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
+        self.layers.visit(path, f)?;
+        match &mut self.downsample {
+            Some(downsample) => downsample.visit(&format!("{path}.downsamplers.0"), f),
+            None => Ok(()),
+        }
+    }
+}
+
+/// UNetMidBlock2DCrossAttn: residual block, transformer, residual block.
+#[derive(Debug)]
+pub(crate) struct MidBlock {
+    first: Resnet,
+    attention: Transformer,
+    second: Resnet,
+}
+
+impl MidBlock {
+    pub(crate) fn load(config: &BlockConfig, common: &Common, cursor: &Cursor<'_>) -> Result<Self> {
+        let channels = config.channels;
+        let resnet = |i: usize| {
+            let cursor = cursor.pp("resnets").pp(i);
+            Resnet::load(channels, channels, Some(common.time_width), &common.norm, &cursor)
+        };
+        Ok(Self {
+            first: resnet(0)?,
+            attention: Transformer::load(channels, &config.attention, &cursor.pp("attentions").pp(0))?,
+            second: resnet(1)?,
+        })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor, time: &Tensor, context: &Tensor) -> Result<Tensor> {
+        let h = self.first.forward(x, Some(time))?;
+        self.second.forward(&self.attention.forward(&h, context)?, Some(time))
+    }
+
+    pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
+        self.first.visit(&format!("{path}.resnets.0"), f)?;
+        self.attention.visit(&format!("{path}.attentions.0"), f)?;
+        self.second.visit(&format!("{path}.resnets.1"), f)
+    }
+}
+
+/// UpBlock2D and CrossAttnUpBlock2D.
+#[derive(Debug)]
+pub(crate) struct UpBlock {
+    layers: Layers,
+    upsample: Option<Upsample>,
+}
+
+impl UpBlock {
+    /// `inputs`: channels that each residual block gets, skips included.
+    pub(crate) fn load(
+        kind: BlockType,
+        inputs: &[usize],
+        config: &BlockConfig,
+        upsample: bool,
+        common: &Common,
+        cursor: &Cursor<'_>,
+    ) -> Result<Self> {
+        let attention = (kind == BlockType::CrossAttnUp).then_some(&config.attention);
+        let load = || Upsample::load(config.channels, &cursor.pp("upsamplers").pp(0));
+        Ok(Self {
+            layers: Layers::load(inputs, config.channels, attention, common, cursor)?,
+            upsample: upsample.then(load).transpose()?,
+        })
+    }
+
+    /// Takes its skips from the end of `skips`, and upsamples to the size of the one that comes next: a size
+    /// that was odd on the way down is odd again on the way up.
+    pub(crate) fn forward(
+        &self,
+        x: Tensor,
+        time: &Tensor,
+        context: &Tensor,
+        skips: &mut Vec<Tensor>,
+    ) -> Result<Tensor> {
+        let mut x = x;
+        for i in 0..self.layers.resnets.len() {
+            if let Some(skip) = skips.pop() {
+                x = Tensor::cat(&[&x, &skip], 1)?;
+            }
+            x = self.layers.forward(i, &x, time, context)?;
+        }
+        match &self.upsample {
+            Some(upsample) => {
+                let size = skips.last().map(|skip| skip.dims4()).transpose()?;
+                upsample.forward(&x, size.map(|(_, _, height, width)| (height, width)))
+            }
+            None => Ok(x),
+        }
+    }
+
+    pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
+        self.layers.visit(path, f)?;
+        match &mut self.upsample {
+            Some(upsample) => upsample.visit(&format!("{path}.upsamplers.0"), f),
+            None => Ok(()),
+        }
+    }
+}

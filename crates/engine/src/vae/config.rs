@@ -1,0 +1,101 @@
+//! `vae/config.json`, with diffusers' defaults for what is absent.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::{EngineError, Result, ops::Activation};
+
+/// Sizes of the autoencoder. Fields have diffusers' names.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub(crate) struct VaeConfig {
+    pub(crate) in_channels: usize,
+    pub(crate) out_channels: usize,
+    down_block_types: Vec<String>,
+    up_block_types: Vec<String>,
+    pub(crate) block_out_channels: Vec<usize>,
+    pub(crate) layers_per_block: usize,
+    pub(crate) act_fn: Activation,
+    pub(crate) latent_channels: usize,
+    pub(crate) norm_num_groups: usize,
+    pub(crate) scaling_factor: f64,
+    pub(crate) shift_factor: Option<f64>,
+    latents_mean: Option<Vec<f64>>,
+    latents_std: Option<Vec<f64>>,
+    pub(crate) use_quant_conv: bool,
+    pub(crate) use_post_quant_conv: bool,
+    pub(crate) mid_block_add_attention: bool,
+}
+
+impl Default for VaeConfig {
+    fn default() -> Self {
+        Self {
+            in_channels: 3,
+            out_channels: 3,
+            down_block_types: vec!["DownEncoderBlock2D".to_owned()],
+            up_block_types: vec!["UpDecoderBlock2D".to_owned()],
+            block_out_channels: vec![64],
+            layers_per_block: 1,
+            act_fn: Activation::Silu,
+            latent_channels: 4,
+            norm_num_groups: 32,
+            scaling_factor: 0.18215,
+            shift_factor: None,
+            latents_mean: None,
+            latents_std: None,
+            use_quant_conv: true,
+            use_post_quant_conv: true,
+            mid_block_add_attention: true,
+        }
+    }
+}
+
+impl VaeConfig {
+    /// Pixels per latent in each direction.
+    pub(crate) fn factor(&self) -> usize {
+        1 << (self.block_out_channels.len() - 1)
+    }
+
+    /// Refuses what this engine does not compute.
+    pub(crate) fn check(&self, path: &Path) -> Result<()> {
+        let refuse = |message: String| Err(EngineError::model(path, message));
+        let levels = self.block_out_channels.len();
+        if levels == 0
+            || levels > 8
+            || self.down_block_types.len() != levels
+            || self.up_block_types.len() != levels
+        {
+            return refuse(format!(
+                "names {levels} block_out_channels, {} down_block_types and {} up_block_types; there must be \
+                 equally many of each, 1 to 8.",
+                self.down_block_types.len(),
+                self.up_block_types.len()
+            ));
+        }
+        if let Some(kind) = self.down_block_types.iter().find(|kind| *kind != "DownEncoderBlock2D") {
+            return refuse(format!("has a down block of type {kind}; only DownEncoderBlock2D is known."));
+        }
+        if let Some(kind) = self.up_block_types.iter().find(|kind| *kind != "UpDecoderBlock2D") {
+            return refuse(format!("has an up block of type {kind}; only UpDecoderBlock2D is known."));
+        }
+        let groups = self.norm_num_groups;
+        if let Some(channels) =
+            self.block_out_channels.iter().find(|n| groups == 0 || !n.is_multiple_of(groups))
+        {
+            return refuse(format!("has {channels} channels that {groups} groups do not divide."));
+        }
+        if self.latents_mean.is_some() || self.latents_std.is_some() {
+            return refuse(
+                "sets latents_mean or latents_std, which Stable Diffusion 1.x does not use.".to_owned(),
+            );
+        }
+        if self.in_channels != 3 || self.out_channels != 3 {
+            return refuse("does not map RGB pictures (3 channels) to RGB pictures.".to_owned());
+        }
+        if !self.scaling_factor.is_normal() {
+            return refuse(format!("has a scaling_factor of {}.", self.scaling_factor));
+        }
+        Ok(())
+    }
+}
