@@ -26,7 +26,9 @@ pub enum StudioError {
         known: Vec<String>,
     },
     /// That version exists with another content; versions never change.
-    #[error("{id} exists already with another content; adapter versions never change. Leave the version out to get the next number.")]
+    #[error(
+        "{id} exists already with another content; adapter versions never change. Leave the version out to get the next number."
+    )]
     AdapterExists {
         /// `name@vN`.
         id: String,
@@ -43,7 +45,9 @@ pub enum StudioError {
         wait_ms: Option<u64>,
     },
     /// One visitor has too many generations waiting.
-    #[error("You have {waiting} generations waiting already; at most {most} may wait. Let one finish or cancel one.")]
+    #[error(
+        "You have {waiting} generations waiting already; at most {most} may wait. Let one finish or cancel one."
+    )]
     TooManyWaiting {
         /// Generations of this visitor that wait.
         waiting: u32,

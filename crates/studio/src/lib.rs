@@ -1,10 +1,57 @@
 //! The studio: requests wait in a bounded queue, one worker thread owns the model, pictures and adapter
 //! versions are kept in a data folder. Knows no tensors, HTTP or UI; the model is behind [`Backend`].
+//!
+//! The way of a request: `requests` checks it, writes its row and puts it on the `board`; the `dispatch` task
+//! takes it from there and has the `worker` make its pictures, which go to `blobs` and `store`; what happens
+//! is published in the generation's `log`. `views` answers questions, `restore` goes on after a restart.
 
+mod adapters;
 mod backend;
+mod blobs;
+mod board;
+mod dispatch;
 mod error;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
+mod folder;
+mod log;
+mod png;
+mod requests;
+mod restore;
+mod shared;
+mod store;
 mod studio;
+#[cfg(test)]
+mod tests;
+mod timing;
+mod views;
+mod worker;
+
+use std::{path::PathBuf, pin::Pin};
 
 pub use backend::{AdapterFile, Backend, BackendError, Pixels, RenderJob, Rendered, Step};
 pub use error::StudioError;
-pub use studio::{EventStream, NewAdapter, Studio, StudioConfig, Visitor, encode_png, read_request};
+pub use png::{encode_picture, encode_png, read_request};
+pub use studio::{Studio, StudioConfig};
+
+/// Who asks: a random id that a browser keeps. The server puts it into the page's context.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visitor(pub String);
+
+/// The events of one generation; ends after the last one.
+pub type EventStream = Pin<Box<dyn futures::Stream<Item = adire_protocol::Event> + Send + 'static>>;
+
+/// An adapter file to be taken in.
+#[derive(Clone, Debug)]
+pub struct NewAdapter {
+    /// Name without version.
+    pub name: String,
+    /// Version; the next number when absent.
+    pub version: Option<u32>,
+    /// The file; it is copied.
+    pub path: PathBuf,
+    /// What it teaches, one sentence; may be empty.
+    pub description: String,
+    /// Words that call the style up; may be empty.
+    pub trigger: String,
+}

@@ -1,17 +1,25 @@
 //! The public face: everything the server and the page call.
 
-use std::{path::PathBuf, pin::Pin, sync::Arc};
-
-use adire_protocol::{
-    AdapterVersion, Event, Generation, GenerationRequest, ImageRecord, ModelInfo, QueueStatus,
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
 };
-use tokio_stream::Stream;
 
-use crate::{Backend, BackendError, Pixels, StudioError};
+use adire_protocol::{AdapterVersion, Generation, GenerationRequest, ImageRecord, ModelInfo, QueueStatus};
+use tokio::task::JoinHandle;
 
-/// Who asks: a random id that a browser keeps. The server puts it into the page's context.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Visitor(pub String);
+use crate::{
+    Backend, BackendError, EventStream, NewAdapter, StudioError, adapters,
+    blobs::Blobs,
+    board::Board,
+    dispatch, folder, requests, restore,
+    shared::{Shared, blocking, detached, timing_key},
+    store::Store,
+    timing::Timing,
+    views,
+    worker::Worker,
+};
 
 /// Where a studio keeps its things and how much it takes on.
 #[derive(Clone, Debug)]
@@ -29,32 +37,36 @@ impl StudioConfig {
     }
 }
 
-/// An adapter file to be taken in.
-#[derive(Clone, Debug)]
-pub struct NewAdapter {
-    /// Name without version.
-    pub name: String,
-    /// Version; the next number when absent.
-    pub version: Option<u32>,
-    /// The file; it is copied.
-    pub path: PathBuf,
-    /// What it teaches, one sentence; may be empty.
-    pub description: String,
-    /// Words that call the style up; may be empty.
-    pub trigger: String,
-}
-
-/// The events of one generation; ends after the last one.
-pub type EventStream = Pin<Box<dyn Stream<Item = Event> + Send + 'static>>;
-
 /// A handle to the one studio of a process; clones are cheap.
+///
+/// Its functions can be dropped half-way (a client hangs up) without harm: what must not stop in the middle
+/// runs in a task of its own. When the last handle is dropped without [`Studio::shutdown`], everything stops
+/// where it is, as in a crash; nothing stored is lost and the next start goes on.
 #[derive(Clone)]
 pub struct Studio {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    model: ModelInfo,
+    shared: Arc<Shared>,
+    /// Taken by the first shutdown. The mutex is held for the taking only.
+    parts: Mutex<Option<Parts>>,
+}
+
+/// What a shutdown waits for.
+struct Parts {
+    dispatcher: JoinHandle<()>,
+    worker: thread::JoinHandle<()>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(parts) = self.parts.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            // With the dispatcher go the receiver of the worker's updates, which ends its picture within one
+            // step, and the last sender of requests, which ends its thread.
+            parts.dispatcher.abort();
+        }
+    }
 }
 
 impl Studio {
@@ -67,18 +79,35 @@ impl Studio {
         config: StudioConfig,
         make: impl FnOnce() -> Result<B, BackendError> + Send + 'static,
     ) -> Result<Self, StudioError> {
-        let _ = (config, make);
-        Err(StudioError::ShuttingDown)
+        let data = config.data.clone();
+        let (lock, blobs) = blocking(move || {
+            let lock = folder::claim(&data)?;
+            Ok((lock, Blobs::open(data.join("blobs"))?))
+        })
+        .await?;
+        let store = Store::open(&config.data.join("adire.db")).await?;
+        let (worker, model, thread) = Worker::start(make).await?;
+        let timing = Timing::new(model.native_size, store.timing(&timing_key(&model)).await?);
+        let board = Board::new(config.queue_capacity, timing);
+        let shared = Arc::new(Shared { model, store, blobs, board, worker, lock: Mutex::new(Some(lock)) });
+        restore::unfinished(&shared).await?;
+        let dispatcher = tokio::spawn(dispatch::run(shared.clone()));
+        let parts = Parts { dispatcher, worker: thread };
+        Ok(Self { inner: Arc::new(Inner { shared, parts: Mutex::new(Some(parts)) }) })
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
     }
 
     /// The model that is loaded.
     pub fn model(&self) -> &ModelInfo {
-        &self.inner.model
+        &self.shared().model
     }
 
-    /// How busy the worker is.
+    /// How busy the worker is. Reads memory only.
     pub fn queue(&self) -> QueueStatus {
-        QueueStatus::default()
+        self.shared().board.status()
     }
 
     /// Checks a request and puts it into the queue.
@@ -90,8 +119,7 @@ impl Studio {
         request: GenerationRequest,
         visitor: Option<&str>,
     ) -> Result<Generation, StudioError> {
-        let _ = (request, visitor);
-        Err(StudioError::ShuttingDown)
+        detached(requests::submit(self.shared().clone(), request, visitor.map(str::to_owned))).await
     }
 
     /// A generation as it stands.
@@ -99,8 +127,7 @@ impl Studio {
     /// # Errors
     /// No such generation.
     pub async fn generation(&self, id: &str) -> Result<Generation, StudioError> {
-        let _ = id;
-        Err(StudioError::ShuttingDown)
+        views::generation(self.shared(), id).await
     }
 
     /// Stops a generation: at once while it waits, within one step while it runs (the returned record may
@@ -109,20 +136,21 @@ impl Studio {
     /// # Errors
     /// No such generation.
     pub async fn cancel(&self, id: &str) -> Result<Generation, StudioError> {
-        let _ = id;
-        Err(StudioError::ShuttingDown)
+        detached(requests::cancel(self.shared().clone(), id.to_owned())).await
     }
 
-    /// Events with a number above `after`: what has happened, then what happens; ends after the last event.
+    /// Events with a number above `after`: what has happened, then what happens; ends after the last event,
+    /// or when the studio shuts down. Events that newer ones supersede (progress, positions) are left out of
+    /// the replay, so numbers grow but may have gaps. After a restart they go on above all earlier ones.
     ///
     /// # Errors
     /// No such generation.
     pub async fn events(&self, id: &str, after: u64) -> Result<EventStream, StudioError> {
-        let _ = (id, after);
-        Err(StudioError::ShuttingDown)
+        views::events(self.shared(), id, after).await
     }
 
     /// A visitor's pictures, newest first; `before` is the `created_at` of the last one of the page before.
+    /// At most 200 at a time.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -132,8 +160,8 @@ impl Studio {
         limit: u32,
         before: Option<i64>,
     ) -> Result<Vec<ImageRecord>, StudioError> {
-        let _ = (visitor, limit, before);
-        Err(StudioError::ShuttingDown)
+        let rows = self.shared().store.history(visitor, limit.min(200), before.unwrap_or(i64::MAX)).await?;
+        rows.into_iter().map(crate::store::ImageRow::record).collect()
     }
 
     /// A visitor's generations that wait or run, oldest first.
@@ -141,8 +169,7 @@ impl Studio {
     /// # Errors
     /// The store cannot be read.
     pub async fn active(&self, visitor: &str) -> Result<Vec<Generation>, StudioError> {
-        let _ = visitor;
-        Err(StudioError::ShuttingDown)
+        views::active(self.shared(), visitor).await
     }
 
     /// The PNG file of a picture.
@@ -150,8 +177,7 @@ impl Studio {
     /// # Errors
     /// No such picture.
     pub async fn image(&self, hash: &str) -> Result<Vec<u8>, StudioError> {
-        let _ = hash;
-        Err(StudioError::ShuttingDown)
+        views::image(self.shared(), hash).await
     }
 
     /// Every adapter version, by name, the newest version of each first.
@@ -159,37 +185,39 @@ impl Studio {
     /// # Errors
     /// The store cannot be read.
     pub async fn adapters(&self) -> Result<Vec<AdapterVersion>, StudioError> {
-        Err(StudioError::ShuttingDown)
+        self.shared().store.adapters().await
     }
 
-    /// Takes an adapter file in. The same file under the same name and version gives the existing version.
+    /// Takes an adapter file in, after the picture that is being made. The same file under the same name
+    /// and version (or without a version) gives the version that exists.
     ///
     /// # Errors
     /// The name is wrong, the file does not fit the model, the version exists with another content.
     pub async fn add_adapter(&self, new: NewAdapter) -> Result<AdapterVersion, StudioError> {
-        let _ = new;
-        Err(StudioError::ShuttingDown)
+        detached(adapters::add(self.shared().clone(), new)).await
     }
 
     /// Takes no more requests, lets the running step end and leaves what is unfinished for the next start.
-    /// Every event stream ends.
-    pub async fn shutdown(&self) {}
-}
-
-/// A PNG file with `infotext` as its `parameters` entry.
-///
-/// # Errors
-/// `pixels.rgb` does not have `3 × width × height` bytes.
-pub fn encode_png(pixels: &Pixels, infotext: &str) -> Result<Vec<u8>, StudioError> {
-    let _ = (pixels, infotext);
-    Err(StudioError::ShuttingDown)
-}
-
-/// The request that made a PNG, from its text entries.
-///
-/// # Errors
-/// The bytes are no PNG, or carry no generation parameters.
-pub fn read_request(png: &[u8]) -> Result<GenerationRequest, StudioError> {
-    let _ = png;
-    Err(StudioError::ShuttingDown)
+    /// Every event stream ends, the model is unloaded and the data folder is free for another server. A
+    /// second call returns at once.
+    pub async fn shutdown(&self) {
+        let shared = self.shared();
+        let parts = self.inner.parts.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(parts) = parts else { return };
+        // In this order: no new work; the dispatcher puts its job back and ends; nobody publishes any more,
+        // so streams can end; nobody asks the worker any more, so it can end; nobody writes any more, so the
+        // database and the folder can be let go.
+        shared.board.close();
+        if let Err(error) = parts.dispatcher.await {
+            tracing::error!(%error, "the dispatcher ended badly");
+        }
+        shared.board.hang_up();
+        shared.worker.exit();
+        let ended = blocking(move || Ok(parts.worker.join().is_ok())).await;
+        if !matches!(ended, Ok(true)) {
+            tracing::error!("the model's thread ended badly");
+        }
+        shared.store.close().await;
+        drop(shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
 }

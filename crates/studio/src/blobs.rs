@@ -1,0 +1,120 @@
+//! Files named by the sha256 of their content, under `blobs/ab/cd…`. The one place to change for another
+//! object store; a local folder is all that is needed now, and adapters must be local files anyway because
+//! the engine maps them into memory. Every function blocks: call them off the async threads.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+use crate::{StudioError, folder::reason};
+
+/// The blobs of a data folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Blobs {
+    root: PathBuf,
+}
+
+/// A file on its way in: complete and on the disk, but without its name. Removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    pub(crate) path: PathBuf,
+    pub(crate) hash: String,
+    pub(crate) bytes: u64,
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // After `keep` the file has another name and there is nothing to remove.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl Blobs {
+    /// Opens the folder and removes what a crash left half-written. Only the holder of the folder's lock may
+    /// call this.
+    pub(crate) fn open(root: PathBuf) -> Result<Self, StudioError> {
+        let incoming = root.join("incoming");
+        let _ = fs::remove_dir_all(&incoming);
+        fs::create_dir_all(&incoming).map_err(|error| failed(&incoming, &error))?;
+        Ok(Self { root })
+    }
+
+    /// Writes bytes and gives their hash.
+    pub(crate) fn put(&self, bytes: &[u8]) -> Result<String, StudioError> {
+        let hash = hex(&Sha256::digest(bytes));
+        if self.path(&hash).is_some_and(|path| path.is_file()) {
+            return Ok(hash);
+        }
+        self.keep(self.stage(bytes)?)
+    }
+
+    /// Takes in what `from` gives, under a temporary name, synced to the disk.
+    pub(crate) fn stage(&self, mut from: impl Read) -> Result<Staged, StudioError> {
+        let path = self.root.join("incoming").join(uuid::Uuid::new_v4().simple().to_string());
+        let mut staged = Staged { path, hash: String::new(), bytes: 0 };
+        let mut copy = || -> io::Result<Sha256> {
+            let mut file = File::create_new(&staged.path)?;
+            let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
+            loop {
+                let read = from.read(&mut buffer)?;
+                if read == 0 {
+                    break;
+                }
+                hasher.update(&buffer[..read]);
+                file.write_all(&buffer[..read])?;
+                staged.bytes += read as u64;
+            }
+            // Content before name: a name in the store always stands for a whole file, even after a power cut.
+            file.sync_all()?;
+            Ok(hasher)
+        };
+        let hasher = copy().map_err(|error| failed(&staged.path, &error))?;
+        staged.hash = hex(&hasher.finalize());
+        Ok(staged)
+    }
+
+    /// Gives a staged file its name.
+    pub(crate) fn keep(&self, staged: Staged) -> Result<String, StudioError> {
+        let hash = staged.hash.clone();
+        let path = self.path(&hash).ok_or_else(|| StudioError::Storage(format!("{hash} is no sha256.")))?;
+        let renamed = match fs::rename(&staged.path, &path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let folder = path.parent().unwrap_or(&self.root);
+                fs::create_dir_all(folder).and_then(|()| fs::rename(&staged.path, &path))
+            }
+            other => other,
+        };
+        renamed.map_err(|error| failed(&path, &error))?;
+        Ok(hash)
+    }
+
+    /// The content of a blob; `None` when there is none of that name.
+    pub(crate) fn get(&self, hash: &str) -> Result<Option<Vec<u8>>, StudioError> {
+        let Some(path) = self.path(hash) else { return Ok(None) };
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(&path, &error)),
+        }
+    }
+
+    /// Where a blob lies or would lie. Only 64 lower-case hex digits are a name, so nothing that a client
+    /// sends leads anywhere else.
+    pub(crate) fn path(&self, hash: &str) -> Option<PathBuf> {
+        let is_hash = hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        is_hash.then(|| self.root.join(&hash[..2]).join(&hash[2..]))
+    }
+}
+
+fn failed(path: &Path, error: &io::Error) -> StudioError {
+    StudioError::Storage(format!("{} could not be read or written: {}.", path.display(), reason(error)))
+}
+
+/// Lower-case hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,399 @@
+//! What waits, what runs and what is said about it, in memory. The database is the truth that survives; this
+//! is the order of the day.
+//!
+//! One mutex guards it all. It is held for a few microseconds at a time, never across an await, a step, a
+//! file or a row, and no other lock is taken inside it except that of a log's `watch` channel (whose readers
+//! hold it just as briefly). Rows are written before what they say is published.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use adire_protocol::{Event, GenerationEvent, GenerationSpec, Progress, QueueStatus};
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    StudioError,
+    log::Log,
+    timing::{Cost, Laps, Timing},
+};
+
+/// Most generations of one visitor that may wait, so that one person cannot fill the queue.
+const WAITING_PER_VISITOR: u32 = 8;
+
+/// A generation to be made.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) id: String,
+    pub(crate) visitor: Option<String>,
+    pub(crate) spec: GenerationSpec,
+    /// Positions of pictures that an earlier run has finished.
+    pub(crate) finished: Vec<u32>,
+}
+
+impl Job {
+    fn left(&self) -> u32 {
+        self.spec.count.saturating_sub(u32::try_from(self.finished.len()).unwrap_or(u32::MAX))
+    }
+}
+
+struct Waiting {
+    job: Job,
+    /// The position that was last told.
+    told: Option<u32>,
+}
+
+struct Running {
+    job: Job,
+    stop: Arc<AtomicBool>,
+    cancelled: bool,
+    progress: Option<Progress>,
+    /// When it last said how long it would still take, and what it said.
+    remaining: Option<(Instant, f64)>,
+}
+
+struct State {
+    closing: bool,
+    capacity: u32,
+    /// Places of requests whose rows are being written, with their visitors.
+    reserved: Vec<Option<String>>,
+    /// By id: a UUID v7 grows with time, so the map's order is the queue's.
+    waiting: BTreeMap<String, Waiting>,
+    running: Option<Running>,
+    logs: HashMap<String, watch::Sender<Log>>,
+    timing: Timing,
+}
+
+/// Why the running generation was told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    Cancelled,
+    Closing,
+}
+
+/// What cancelling met.
+pub(crate) enum CancelOutcome {
+    /// It waited and is out of the queue now; its end is not yet written or published.
+    Removed(Job),
+    /// It runs and will stop within one step.
+    Stopping,
+    /// It neither waits nor runs.
+    Absent,
+}
+
+/// See the module.
+pub(crate) struct Board {
+    state: Mutex<State>,
+    /// Wakes the dispatcher; keeps one permit, so a wake between its look and its wait is not lost.
+    wake: Notify,
+}
+
+/// A place in the queue, kept free while the row is written; given back when dropped.
+pub(crate) struct Reservation<'a> {
+    board: &'a Board,
+    visitor: Option<String>,
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        let mut state = self.board.lock();
+        if let Some(at) = state.reserved.iter().position(|visitor| *visitor == self.visitor) {
+            state.reserved.swap_remove(at);
+        }
+    }
+}
+
+impl Board {
+    pub(crate) fn new(capacity: usize, timing: Timing) -> Self {
+        let capacity = u32::try_from(capacity).unwrap_or(u32::MAX).max(1);
+        let state = State {
+            closing: false,
+            capacity,
+            reserved: Vec::new(),
+            waiting: BTreeMap::new(),
+            running: None,
+            logs: HashMap::new(),
+            timing,
+        };
+        Self { state: Mutex::new(state), wake: Notify::new() }
+    }
+
+    /// Nothing that holds the lock panics; were it to, the state would still be whole, so poison is ignored.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How busy it is, for someone about to ask.
+    pub(crate) fn status(&self) -> QueueStatus {
+        let state = self.lock();
+        let cost = state.timing.native();
+        QueueStatus {
+            ahead: state.in_all(),
+            capacity: state.capacity,
+            wait_ms: state.wait(state.waiting.values()),
+            step_ms: cost.map(|cost| cost.step),
+            fixed_ms: cost.map(|cost| cost.fixed),
+        }
+    }
+
+    /// Keeps a place for a request that is about to be written.
+    pub(crate) fn reserve(&self, visitor: Option<&str>) -> Result<Reservation<'_>, StudioError> {
+        let mut state = self.lock();
+        if state.closing {
+            return Err(StudioError::ShuttingDown);
+        }
+        if count(state.waiting.len() + state.reserved.len()) >= state.capacity {
+            let wait_ms = state.wait(state.waiting.values());
+            return Err(StudioError::QueueFull { ahead: state.in_all(), wait_ms });
+        }
+        if visitor.is_some() {
+            let waiting = state.waiting.values().filter(|w| w.job.visitor.as_deref() == visitor).count();
+            let reserved = state.reserved.iter().filter(|v| v.as_deref() == visitor).count();
+            let waiting = count(waiting + reserved);
+            if waiting >= WAITING_PER_VISITOR {
+                return Err(StudioError::TooManyWaiting { waiting, most: WAITING_PER_VISITOR });
+            }
+        }
+        state.reserved.push(visitor.map(str::to_owned));
+        Ok(Reservation { board: self, visitor: visitor.map(str::to_owned) })
+    }
+
+    /// Puts a job whose row is written into the queue. `first` is the number of its first event, `kept` are
+    /// events of an earlier run.
+    pub(crate) fn enqueue(&self, job: Job, first: u64, kept: Vec<Event>) {
+        let mut state = self.lock();
+        if state.closing {
+            // The row stays; the next start finds it.
+            return;
+        }
+        state.logs.insert(job.id.clone(), watch::Sender::new(Log::new(first, kept)));
+        state.waiting.insert(job.id.clone(), Waiting { job, told: None });
+        state.tell_positions();
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// The next job, once there is one; `None` when the studio closes.
+    pub(crate) async fn next(&self) -> Option<(Job, Arc<AtomicBool>)> {
+        loop {
+            if let Some(found) = self.take() {
+                return found;
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    #[expect(clippy::option_option, reason = "outer: whether there is an answer; inner: whether to go on")]
+    fn take(&self) -> Option<Option<(Job, Arc<AtomicBool>)>> {
+        let mut state = self.lock();
+        if state.closing {
+            return Some(None);
+        }
+        let (_, Waiting { job, .. }) = state.waiting.pop_first()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        state.running = Some(Running {
+            job: job.clone(),
+            stop: stop.clone(),
+            cancelled: false,
+            progress: None,
+            remaining: None,
+        });
+        Some(Some((job, stop)))
+    }
+
+    /// Why the running job was told to stop, if it was.
+    pub(crate) fn stopped(&self) -> Option<Stop> {
+        let state = self.lock();
+        match &state.running {
+            Some(running) if running.cancelled => Some(Stop::Cancelled),
+            _ if state.closing => Some(Stop::Closing),
+            _ => None,
+        }
+    }
+
+    /// Takes a job out of the queue or tells it to stop.
+    pub(crate) fn cancel(&self, id: &str) -> CancelOutcome {
+        let mut state = self.lock();
+        if let Some(waiting) = state.waiting.remove(id) {
+            state.tell_positions();
+            return CancelOutcome::Removed(waiting.job);
+        }
+        match &mut state.running {
+            Some(running) if running.job.id == id => {
+                running.cancelled = true;
+                running.stop.store(true, Ordering::Relaxed);
+                CancelOutcome::Stopping
+            }
+            _ => CancelOutcome::Absent,
+        }
+    }
+
+    /// Puts a job back whose cancelling could not be written.
+    pub(crate) fn keep(&self, job: Job) {
+        let mut state = self.lock();
+        state.waiting.insert(job.id.clone(), Waiting { job, told: None });
+        state.tell_positions();
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// The number that the next event of a job will get. Stable for whoever holds the job: while it waits,
+    /// only this board speaks for it, afterwards only the one who took it.
+    pub(crate) fn next_event(&self, id: &str) -> u64 {
+        self.lock().logs.get(id).map_or(1, |log| log.borrow().next())
+    }
+
+    /// Publishes an event of a job that does not wait. The last one takes the job off the board.
+    pub(crate) fn publish(&self, id: &str, event: GenerationEvent) {
+        let mut state = self.lock();
+        let last = event.is_last();
+        if let Some(log) = state.logs.get(id) {
+            log.send_modify(|log| log.push(event));
+        }
+        if last {
+            // Subscribers keep the channel's value until they have read to its end.
+            state.logs.remove(id);
+            state.running.take_if(|running| running.job.id == id);
+            state.tell_positions();
+        }
+    }
+
+    /// Publishes how far the running job is. `here` counts pictures made by this run, before this one.
+    pub(crate) fn progress(&self, mut progress: Progress, here: u32, laps: &Laps) {
+        let mut state = self.lock();
+        let timing = state.timing;
+        let Some(running) = &mut state.running else { return };
+        let known = timing.cost(&running.job.spec);
+        // What this picture shows of itself is nearer to the truth than the average.
+        let cost = match (laps.step(), known) {
+            (Some(step), known) => Some(Cost { step, fixed: known.map_or(0.0, |cost| cost.fixed) }),
+            (None, known) => known,
+        };
+        let pictures = f64::from(running.job.left().saturating_sub(here + 1));
+        let steps = f64::from(progress.steps);
+        let remaining = cost.map(|cost| {
+            let this = (steps - f64::from(progress.step)) * cost.step + cost.fixed;
+            this + pictures * (steps * cost.step + cost.fixed)
+        });
+        progress.remaining_ms = remaining.map(whole);
+        running.remaining = remaining.map(|ms| (Instant::now(), ms));
+        running.progress = Some(Progress { preview: None, ..progress.clone() });
+        let id = running.job.id.clone();
+        if let Some(log) = state.logs.get(&id) {
+            log.send_modify(|log| log.push(GenerationEvent::Progress(progress)));
+        }
+    }
+
+    /// Learns from a finished picture; gives the averages at the native size, to be kept.
+    pub(crate) fn learn(
+        &self,
+        spec: &GenerationSpec,
+        laps: &Laps,
+        total: std::time::Duration,
+    ) -> Option<Cost> {
+        self.lock().timing.learn(spec, laps, total)
+    }
+
+    /// Position and expected wait of a job that waits.
+    pub(crate) fn position(&self, id: &str) -> Option<(u32, Option<u64>)> {
+        let state = self.lock();
+        state.waiting.get(id)?;
+        Some(state.position(id))
+    }
+
+    /// How far a running job is, without its preview.
+    pub(crate) fn running(&self, id: &str) -> Option<Progress> {
+        self.lock().running.as_ref().filter(|running| running.job.id == id)?.progress.clone()
+    }
+
+    /// The log of a job that waits or runs.
+    pub(crate) fn log(&self, id: &str) -> Option<watch::Receiver<Log>> {
+        self.lock().logs.get(id).map(watch::Sender::subscribe)
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.lock().closing
+    }
+
+    /// Takes nothing more in and tells the running job to stop.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closing = true;
+        if let Some(running) = &state.running {
+            running.stop.store(true, Ordering::Relaxed);
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Ends every event stream.
+    pub(crate) fn hang_up(&self) {
+        self.lock().logs.clear();
+    }
+}
+
+impl State {
+    fn in_all(&self) -> u32 {
+        count(self.waiting.len() + self.reserved.len() + usize::from(self.running.is_some()))
+    }
+
+    /// Tells each waiting job its position where it has changed.
+    fn tell_positions(&mut self) {
+        let changed: Vec<(String, u32)> = self
+            .waiting
+            .values()
+            .enumerate()
+            .map(|(i, waiting)| (waiting, count(i) + u32::from(self.running.is_some())))
+            .filter(|(waiting, ahead)| waiting.told != Some(*ahead))
+            .map(|(waiting, ahead)| (waiting.job.id.clone(), ahead))
+            .collect();
+        for (id, ahead) in changed {
+            let (_, wait_ms) = self.position(&id);
+            if let Some(log) = self.logs.get(&id) {
+                log.send_modify(|log| log.push(GenerationEvent::Queued { ahead, wait_ms }));
+            }
+            if let Some(waiting) = self.waiting.get_mut(&id) {
+                waiting.told = Some(ahead);
+            }
+        }
+    }
+
+    fn position(&self, id: &str) -> (u32, Option<u64>) {
+        let before = || self.waiting.values().take_while(|waiting| waiting.job.id.as_str() < id);
+        (count(before().count()) + u32::from(self.running.is_some()), self.wait(before()))
+    }
+
+    /// Expected milliseconds until the running job and `before` are done; `None` while nothing is known.
+    fn wait<'a>(&self, before: impl Iterator<Item = &'a Waiting>) -> Option<u64> {
+        let running = match &self.running {
+            None => Some(0.0),
+            Some(Running { remaining: Some((at, ms)), .. }) => {
+                Some((ms - at.elapsed().as_secs_f64() * 1e3).max(0.0))
+            }
+            Some(Running { job, .. }) => self.timing.pictures(&job.spec, job.left()),
+        }?;
+        before
+            .map(|waiting| self.timing.pictures(&waiting.job.spec, waiting.job.left()))
+            .sum::<Option<f64>>()
+            .map(|waiting| whole(running + waiting))
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// Milliseconds as a whole number.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "rounded, not negative, saturates"
+)]
+fn whole(ms: f64) -> u64 {
+    ms.max(0.0).round() as u64
+}

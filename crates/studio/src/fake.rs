@@ -1,0 +1,116 @@
+//! A backend without a model: coloured squares that depend on nothing but the request. For tests here and in
+//! the server, and for work on the page.
+//!
+//! Prompts steer it: one that contains `fail!` fails, one with `panic!` panics, both after the first step.
+
+use std::{
+    fs,
+    ops::ControlFlow,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use adire_protocol::{Defaults, ExamplePrompt, Limits, ModelInfo, Sampler};
+use sha2::{Digest, Sha256};
+
+use crate::{Backend, BackendError, Pixels, RenderJob, Rendered, Step};
+
+/// What a file must begin with to pass as an adapter here.
+pub const ADAPTER_MAGIC: &[u8] = b"fake adapter";
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct FakeBackend {
+    /// How long each step takes.
+    pub step_delay: Duration,
+    /// How long a picture takes besides its steps.
+    pub fixed_delay: Duration,
+    /// Counts the steps done by all clones; tests look at it from outside.
+    pub steps_done: Arc<AtomicU64>,
+}
+
+impl FakeBackend {
+    /// One whose steps take `step_delay`.
+    pub fn new(step_delay: Duration) -> Self {
+        Self { step_delay, ..Self::default() }
+    }
+}
+
+impl Backend for FakeBackend {
+    fn info(&self) -> ModelInfo {
+        ModelInfo {
+            name: "fake".to_owned(),
+            hash: "fa4e".repeat(16),
+            device: "cpu".to_owned(),
+            dtype: "f32".to_owned(),
+            native_size: 64,
+            prompt_tokens: 75,
+            defaults: Defaults {
+                steps: 4,
+                guidance: 5.0,
+                width: 64,
+                height: 64,
+                sampler: Sampler::default(),
+            },
+            limits: Limits::default(),
+            example_prompts: vec![ExamplePrompt { prompt: "red moons on white".to_owned() }],
+        }
+    }
+
+    fn check_adapter(&mut self, path: &Path) -> Result<(), BackendError> {
+        let bytes =
+            fs::read(path).map_err(|error| BackendError::Failed(format!("{}: {error}", path.display())))?;
+        if bytes.starts_with(ADAPTER_MAGIC) {
+            return Ok(());
+        }
+        let expected = String::from_utf8_lossy(ADAPTER_MAGIC);
+        Err(BackendError::Failed(format!("{} does not begin with “{expected}”.", path.display())))
+    }
+
+    fn render(
+        &mut self,
+        job: &RenderJob,
+        on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
+    ) -> Result<Rendered, BackendError> {
+        let (start, spec) = (Instant::now(), &job.spec);
+        let mut hasher = Sha256::new();
+        hasher.update(format!("{spec:?}"));
+        for adapter in &job.adapters {
+            hasher.update(format!("{} {}", adapter.hash, adapter.strength));
+        }
+        let seed: [u8; 32] = hasher.finalize().into();
+        for step in 1..=spec.steps {
+            thread::sleep(self.step_delay);
+            self.steps_done.fetch_add(1, Ordering::Relaxed);
+            let preview = squares(&seed, spec.width / 8, spec.height / 8);
+            if on_step(Step { step, steps: spec.steps, preview: Some(preview) }).is_break() {
+                return Err(BackendError::Cancelled);
+            }
+            if spec.prompt.contains("fail!") {
+                return Err(BackendError::Failed("The fake engine was asked to fail.".to_owned()));
+            }
+            assert!(!spec.prompt.contains("panic!"), "the fake engine was asked to panic");
+        }
+        thread::sleep(self.fixed_delay);
+        let pixels = squares(&seed, spec.width, spec.height);
+        Ok(Rendered { pixels, seconds: start.elapsed().as_secs_f64() })
+    }
+}
+
+/// A board of 8 × 8 squares in colours taken from `seed`, brighter towards the right.
+fn squares(seed: &[u8; 32], width: u32, height: u32) -> Pixels {
+    let mut rgb = Vec::with_capacity(3 * width as usize * height as usize);
+    for y in 0..height {
+        for x in 0..width {
+            let (column, row) = ((8 * x / width) as usize, (8 * y / height) as usize);
+            let shade = (63 * x / width) as u8;
+            rgb.extend((0..3).map(|channel| (seed[(column * 5 + row * 11 + channel) % 32] & 0xc0) | shade));
+        }
+    }
+    Pixels { width, height, rgb }
+}

@@ -1,0 +1,76 @@
+//! The data folder: `adire.db`, `blobs/`, and `adire.lock`, which keeps a second server out.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{Read, Seek, SeekFrom, Write},
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::StudioError;
+
+/// How long a starting server waits for the one before it to let go.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Held for as long as the process uses the folder. The operating system lets go of it when the process
+/// dies, however it dies; the file itself stays and means nothing.
+#[derive(Debug)]
+pub(crate) struct FolderLock {
+    _file: File,
+}
+
+/// Makes the folder where it is absent and locks it. Blocks for up to two seconds.
+pub(crate) fn claim(folder: &Path) -> Result<FolderLock, StudioError> {
+    let unusable = |error: std::io::Error| {
+        StudioError::Storage(format!(
+            "The data folder {} cannot be used: {}. Name another one with --data, or change its permissions.",
+            folder.display(),
+            reason(&error)
+        ))
+    };
+    fs::create_dir_all(folder.join("blobs")).map_err(unusable)?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(folder.join("adire.lock"))
+        .map_err(unusable)?;
+    let since = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if since.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut by = String::new();
+                let known = (&mut file).take(100).read_to_string(&mut by).is_ok() && !by.trim().is_empty();
+                return Err(StudioError::InUse {
+                    folder: folder.display().to_string(),
+                    by: if known { by.trim().to_owned() } else { "another process".to_owned() },
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        }
+    }
+    file.set_len(0)
+        .and_then(|()| file.seek(SeekFrom::Start(0)))
+        .and_then(|_| writeln!(file, "process {}", std::process::id()))
+        .map_err(unusable)?;
+    Ok(FolderLock { _file: file })
+}
+
+/// An input/output error in words that fit into a sentence.
+pub(crate) fn reason(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        ErrorKind::ReadOnlyFilesystem => "the file system is read-only".to_owned(),
+        ErrorKind::NotADirectory => "a part of the path is a file, not a folder".to_owned(),
+        ErrorKind::NotFound => "there is no such file or folder".to_owned(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,135 @@
+//! PNG files and the texts inside: A1111's `parameters`, which other programs read, and `adire`, the whole
+//! recipe as JSON. A file with the same pixels and recipe has the same bytes, so nothing that differs from run
+//! to run (seconds, times) is written.
+
+use adire_protocol::{GenerationRequest, GenerationSpec, Recipe, infotext};
+use png::{BitDepth, ColorType, Compression, DecodeOptions, Decoder, Encoder, Limits};
+use serde::{Deserialize, Serialize};
+
+use crate::{Pixels, StudioError};
+
+/// Text entry that A1111 and sites read.
+const PARAMETERS: &str = "parameters";
+/// Our own text entry.
+const ADIRE: &str = "adire";
+/// Most memory that reading the texts of a foreign file may take.
+const READ_LIMIT: usize = 8 << 20;
+/// Longest text that is looked at: many times the longest prompts.
+const TEXT_LIMIT: usize = 256 << 10;
+
+/// What the `adire` entry holds: a [`Recipe`] without its `seconds`.
+#[derive(Serialize)]
+struct Entry<'a> {
+    spec: &'a GenerationSpec,
+    adapter_hashes: &'a [String],
+    model: &'a str,
+    model_hash: &'a str,
+    device: &'a str,
+    dtype: &'a str,
+    version: &'a str,
+}
+
+/// What is read back from it.
+#[derive(Deserialize)]
+struct ReadEntry {
+    spec: GenerationSpec,
+}
+
+/// A PNG file with `infotext` as its `parameters` entry.
+///
+/// # Errors
+/// `pixels.rgb` does not have `3 × width × height` bytes.
+pub fn encode_png(pixels: &Pixels, infotext: &str) -> Result<Vec<u8>, StudioError> {
+    encode(pixels, &[(PARAMETERS, infotext)], Compression::Balanced)
+}
+
+/// A PNG file with both texts of a recipe.
+///
+/// # Errors
+/// `pixels.rgb` does not have `3 × width × height` bytes.
+pub fn encode_picture(pixels: &Pixels, recipe: &Recipe) -> Result<Vec<u8>, StudioError> {
+    let entry = Entry {
+        spec: &recipe.spec,
+        adapter_hashes: &recipe.adapter_hashes,
+        model: &recipe.model,
+        model_hash: &recipe.model_hash,
+        device: &recipe.device,
+        dtype: &recipe.dtype,
+        version: &recipe.version,
+    };
+    let json = serde_json::to_string(&entry).map_err(|error| StudioError::Png(error.to_string()))?;
+    let texts = [(PARAMETERS, infotext::format(recipe)), (ADIRE, json)];
+    encode(pixels, &texts.each_ref().map(|(key, text)| (*key, text.as_str())), Compression::Balanced)
+}
+
+/// A small picture as a `data:` URL; speed before size.
+pub(crate) fn data_url(pixels: &Pixels) -> Option<String> {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    let png = encode(pixels, &[], Compression::Fast).ok()?;
+    Some(format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png)))
+}
+
+fn encode(pixels: &Pixels, texts: &[(&str, &str)], compression: Compression) -> Result<Vec<u8>, StudioError> {
+    let wrong =
+        |error: png::EncodingError| StudioError::Png(format!("The picture cannot be written: {error}."));
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, pixels.width, pixels.height);
+    encoder.set_color(ColorType::Rgb);
+    encoder.set_depth(BitDepth::Eight);
+    encoder.set_compression(compression);
+    for (key, text) in texts {
+        // Neither kind of entry can hold a NUL.
+        let text = text.replace('\0', "");
+        let latin1 = text.chars().all(|c| u32::from(c) < 256);
+        if latin1 {
+            encoder.add_text_chunk((*key).to_owned(), text).map_err(wrong)?;
+        } else {
+            encoder.add_itxt_chunk((*key).to_owned(), text).map_err(wrong)?;
+        }
+    }
+    let mut writer = encoder.write_header().map_err(wrong)?;
+    writer.write_image_data(&pixels.rgb).map_err(wrong)?;
+    writer.finish().map_err(wrong)?;
+    Ok(bytes)
+}
+
+/// The request that made a PNG, from its text entries: ours, else A1111's. Pixels are not decoded.
+///
+/// # Errors
+/// The bytes are no PNG, or carry no generation parameters.
+pub fn read_request(png: &[u8]) -> Result<GenerationRequest, StudioError> {
+    if !png.starts_with(b"\x89PNG\r\n\x1a\n") {
+        return Err(StudioError::Png("This file is no PNG picture.".to_owned()));
+    }
+    let mut options = DecodeOptions::default();
+    options.set_ignore_checksums(false);
+    let mut decoder = Decoder::new_with_options(std::io::Cursor::new(png), options);
+    decoder.set_limits(Limits { bytes: READ_LIMIT });
+    decoder.set_ignore_iccp_chunk(true);
+    // Stops at the first pixel data: programs write their texts before it.
+    let reader = decoder.read_info().map_err(|error| {
+        StudioError::Png(format!("This PNG file is damaged or too large to read: {error}."))
+    })?;
+    let info = reader.info();
+    let text = |wanted: &str| -> Option<String> {
+        let plain = info.uncompressed_latin1_text.iter().find(|chunk| chunk.keyword == wanted);
+        let utf8 = info.utf8_text.iter().find(|chunk| chunk.keyword == wanted);
+        let packed = info.compressed_latin1_text.iter().find(|chunk| chunk.keyword == wanted);
+        plain
+            .map(|chunk| chunk.text.clone())
+            .or_else(|| utf8.and_then(|chunk| chunk.get_text().ok()))
+            .or_else(|| packed.and_then(|chunk| chunk.get_text().ok()))
+            .filter(|text| text.len() <= TEXT_LIMIT)
+    };
+    let own = text(ADIRE).and_then(|json| serde_json::from_str::<ReadEntry>(&json).ok());
+    if let Some(entry) = own {
+        return Ok(entry.spec.into());
+    }
+    text(PARAMETERS).and_then(|text| infotext::parse(&text)).ok_or_else(|| {
+        StudioError::Png(
+            "This picture carries no generation parameters. Drop one made by Adire or by A1111's web UI, as it \
+             was saved; sites and chat programs often remove them."
+                .to_owned(),
+        )
+    })
+}

@@ -1,0 +1,55 @@
+//! The start after a stop: what waited waits again, what ran is run again from its first missing picture.
+
+use adire_protocol::{GenerationEvent, GenerationState};
+
+use crate::{
+    StudioError,
+    board::Job,
+    shared::{Shared, now},
+    store::{Finish, GenerationRow},
+    views,
+};
+
+/// Event numbers of each run of the server begin this far above those of the run before. Numbers of events
+/// that do not stay (progress, positions) are not stored; no run has nearly so many.
+const NUMBERS_PER_RUN: u64 = 1_000_000;
+
+/// A job that was running at this many crashes in a row is not tried again: it may be their cause.
+const MAX_ATTEMPTS: i64 = 3;
+
+/// Puts every unfinished generation back into the queue, in its old order.
+pub(crate) async fn unfinished(shared: &Shared) -> Result<(), StudioError> {
+    for row in shared.store.reopen_unfinished().await? {
+        let first = NUMBERS_PER_RUN * row.epoch.cast_unsigned() + 1;
+        // One row that cannot be read must not keep the whole studio from starting.
+        if let Err(error) = requeue(shared, &row, first).await {
+            let error = error.to_string();
+            tracing::warn!(generation = row.id, error, "given up");
+            let finish =
+                Finish { state: GenerationState::Failed, at: now(), error: Some(&error), event: first };
+            shared.store.finish(&row.id, &finish).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn requeue(shared: &Shared, row: &GenerationRow, first: u64) -> Result<(), StudioError> {
+    if row.attempts >= MAX_ATTEMPTS {
+        return Err(StudioError::Storage(format!(
+            "The server ended unexpectedly {MAX_ATTEMPTS} times while it made this; it is not tried again. \
+             It may need more memory than there is: try a smaller size."
+        )));
+    }
+    let kept = views::images(shared, &row.id).await?;
+    let finished = kept
+        .iter()
+        .filter_map(|event| match &event.event {
+            GenerationEvent::Image { image } => Some(image.index),
+            _ => None,
+        })
+        .collect();
+    let job = Job { id: row.id.clone(), visitor: row.visitor.clone(), spec: row.spec()?, finished };
+    tracing::info!(generation = row.id, "taken up again");
+    shared.board.enqueue(job, first, kept);
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! What the parts of an open studio share, and how they reach adapters and blocking work.
+
+use std::{
+    sync::Mutex,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use adire_protocol::{AdapterUse, ModelInfo};
+
+use crate::{
+    AdapterFile, StudioError, blobs::Blobs, board::Board, folder::FolderLock, store::Store, timing::Cost,
+    worker::Worker,
+};
+
+/// Everything behind a [`crate::Studio`].
+pub(crate) struct Shared {
+    pub(crate) model: ModelInfo,
+    pub(crate) store: Store,
+    pub(crate) blobs: Blobs,
+    pub(crate) board: Board,
+    pub(crate) worker: Worker,
+    /// Let go by a shutdown, else when the last task that could still write is gone. The mutex is only ever
+    /// held to take it.
+    pub(crate) lock: Mutex<Option<FolderLock>>,
+}
+
+impl Shared {
+    /// The files of adapters that a request names in full.
+    pub(crate) async fn adapter_files(&self, uses: &[AdapterUse]) -> Result<Vec<AdapterFile>, StudioError> {
+        if uses.is_empty() {
+            return Ok(Vec::new());
+        }
+        let known = self.store.adapters().await?;
+        let file = |adapter: &AdapterUse| {
+            let version = crate::adapters::resolve(&known, &adapter.name)?;
+            let lost = || StudioError::Storage(format!("The file of {} is lost.", version.id()));
+            let path = self.blobs.path(&version.hash).ok_or_else(lost)?;
+            let id = version.id();
+            Ok(AdapterFile { id, hash: version.hash.clone(), path, strength: adapter.strength })
+        };
+        uses.iter().map(file).collect()
+    }
+
+    /// Keeps measured times for the next start. Losing one does no harm.
+    pub(crate) async fn remember(&self, cost: Cost) {
+        if let Err(error) = self.store.save_timing(&timing_key(&self.model), cost.step, cost.fixed).await {
+            tracing::warn!(%error, "timings were not stored");
+        }
+    }
+}
+
+/// Under what name times are kept: they belong to a model on a device.
+pub(crate) fn timing_key(model: &ModelInfo) -> String {
+    format!("{} {} {}", model.hash, model.device, model.dtype)
+}
+
+/// Milliseconds since 1970 (UTC).
+pub(crate) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Does disk or CPU work on a thread that may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StudioError> + Send + 'static,
+) -> Result<T, StudioError> {
+    // A task that cannot be joined was stopped with the runtime.
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(StudioError::ShuttingDown))
+}
+
+/// Runs to the end even when the caller is dropped half-way.
+pub(crate) async fn detached<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StudioError>> + Send + 'static,
+) -> Result<T, StudioError> {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        if error.is_panic() {
+            tracing::error!(%error, "a task of the studio panicked");
+            return Err(StudioError::Backend("The studio hit a bug; please report it.".to_owned()));
+        }
+        // Stopped together with the runtime.
+        Err(StudioError::ShuttingDown)
+    })
+}

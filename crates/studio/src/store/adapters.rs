@@ -1,0 +1,68 @@
+//! Rows of adapter versions: written once, never changed.
+
+use adire_protocol::AdapterVersion;
+
+use super::{Store, storage};
+use crate::StudioError;
+
+#[derive(sqlx::FromRow)]
+struct AdapterRow {
+    name: String,
+    version: i64,
+    hash: String,
+    description: String,
+    trigger_words: String,
+    bytes: i64,
+    created_at: i64,
+}
+
+impl From<AdapterRow> for AdapterVersion {
+    fn from(row: AdapterRow) -> Self {
+        Self {
+            name: row.name,
+            version: u32::try_from(row.version).unwrap_or(u32::MAX),
+            hash: row.hash,
+            description: row.description,
+            trigger: row.trigger_words,
+            bytes: row.bytes.cast_unsigned(),
+            created_at: row.created_at,
+        }
+    }
+}
+
+impl Store {
+    /// Every version, by name, the newest of each first.
+    pub(crate) async fn adapters(&self) -> Result<Vec<AdapterVersion>, StudioError> {
+        let rows: Vec<AdapterRow> =
+            sqlx::query_as("SELECT * FROM adapter_versions ORDER BY name, version DESC")
+                .fetch_all(&self.pool)
+                .await
+                .map_err(storage)?;
+        Ok(rows.into_iter().map(AdapterVersion::from).collect())
+    }
+
+    /// Adds a version. Version 0 takes the next number, in the same statement, so that two at once get two
+    /// numbers. `None`: that number is taken.
+    pub(crate) async fn insert_adapter(
+        &self,
+        new: &AdapterVersion,
+    ) -> Result<Option<AdapterVersion>, StudioError> {
+        let row: Option<AdapterRow> = sqlx::query_as(
+            "INSERT INTO adapter_versions (name, version, hash, description, trigger_words, bytes, created_at) \
+             SELECT $1, CASE WHEN $2 > 0 THEN $2 ELSE COALESCE(MAX(version), 0) + 1 END, $3, $4, $5, $6, $7 \
+             FROM adapter_versions WHERE name = $1 \
+             ON CONFLICT (name, version) DO NOTHING RETURNING *",
+        )
+        .bind(&new.name)
+        .bind(i64::from(new.version))
+        .bind(&new.hash)
+        .bind(&new.description)
+        .bind(&new.trigger)
+        .bind(new.bytes.cast_signed())
+        .bind(new.created_at)
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(row.map(AdapterVersion::from))
+    }
+}

@@ -1,0 +1,110 @@
+//! Rows of finished pictures.
+
+use adire_protocol::ImageRecord;
+
+use super::{Store, decode, encode, storage};
+use crate::StudioError;
+
+/// A picture as stored.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct ImageRow {
+    hash: String,
+    generation: String,
+    pub(crate) position: i64,
+    recipe: String,
+    infotext: String,
+    created_at: i64,
+    pub(crate) event: i64,
+}
+
+impl ImageRow {
+    pub(crate) fn record(self) -> Result<ImageRecord, StudioError> {
+        Ok(ImageRecord {
+            recipe: decode(&self.recipe, "recipe", &self.hash)?,
+            url: image_url(&self.hash),
+            hash: self.hash,
+            generation: self.generation,
+            index: u32::try_from(self.position).unwrap_or(u32::MAX),
+            created_at: self.created_at,
+            infotext: self.infotext,
+        })
+    }
+}
+
+/// Where the server gives a picture.
+pub(crate) fn image_url(hash: &str) -> String {
+    format!("/api/v1/images/{hash}.png")
+}
+
+const COLUMNS: &str = "SELECT hash, generation, position, recipe, infotext, created_at, event FROM images";
+
+impl Store {
+    pub(crate) async fn insert_image(
+        &self,
+        image: &ImageRecord,
+        visitor: Option<&str>,
+        event: u64,
+    ) -> Result<(), StudioError> {
+        sqlx::query(
+            "INSERT INTO images (generation, position, hash, visitor, recipe, infotext, created_at, event) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(&image.generation)
+        .bind(i64::from(image.index))
+        .bind(&image.hash)
+        .bind(visitor)
+        .bind(encode(&image.recipe)?)
+        .bind(&image.infotext)
+        .bind(image.created_at)
+        .bind(event.cast_signed())
+        .execute(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(())
+    }
+
+    pub(crate) async fn images_of(&self, generation: &str) -> Result<Vec<ImageRow>, StudioError> {
+        sqlx::query_as(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE generation = $1 ORDER BY position")))
+            .bind(generation)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(storage)
+    }
+
+    /// A visitor's pictures made before `before`, newest first.
+    pub(crate) async fn history(
+        &self,
+        visitor: &str,
+        limit: u32,
+        before: i64,
+    ) -> Result<Vec<ImageRow>, StudioError> {
+        sqlx::query_as(sqlx::AssertSqlSafe(format!(
+            "{COLUMNS} WHERE visitor = $1 AND created_at < $2 ORDER BY created_at DESC LIMIT $3"
+        )))
+        .bind(visitor)
+        .bind(before)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(storage)
+    }
+
+    /// Whether some picture has that content; blobs hold other things too.
+    pub(crate) async fn has_image(&self, hash: &str) -> Result<bool, StudioError> {
+        let found: Option<(i64,)> = sqlx::query_as("SELECT position FROM images WHERE hash = $1 LIMIT 1")
+            .bind(hash)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(storage)?;
+        Ok(found.is_some())
+    }
+
+    /// Time of the newest picture; 0 before the first.
+    pub(crate) async fn newest_image_at(&self) -> Result<i64, StudioError> {
+        let (at,): (i64,) = sqlx::query_as("SELECT COALESCE(MAX(created_at), 0) FROM images")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(storage)?;
+        Ok(at)
+    }
+}

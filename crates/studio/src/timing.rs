@@ -1,0 +1,95 @@
+//! What pictures cost, measured, and what the next ones will therefore take. Time is taken to grow with the
+//! number of pixels; that is near enough for people who wait.
+
+use std::time::Duration;
+
+use adire_protocol::GenerationSpec;
+
+/// Weight of a new measurement: the last few pictures count, one odd one does not upset.
+const NEW: f64 = 0.3;
+
+/// Moving averages at the model's native size, in milliseconds; `None` before the first picture.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    native_pixels: f64,
+    average: Option<Cost>,
+}
+
+/// Milliseconds at some size.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Cost {
+    /// One denoising step.
+    pub(crate) step: f64,
+    /// The rest of a picture: text encoding, VAE, PNG, storing.
+    pub(crate) fixed: f64,
+}
+
+/// When the steps of one picture ended, counted from its start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Laps {
+    first: Option<Duration>,
+    last: Duration,
+    count: u32,
+}
+
+impl Laps {
+    pub(crate) fn lap(&mut self, since_start: Duration) {
+        self.first.get_or_insert(since_start);
+        self.last = since_start;
+        self.count += 1;
+    }
+
+    /// Milliseconds per step. The first step also holds the text encoding, so two are needed.
+    pub(crate) fn step(&self) -> Option<f64> {
+        let first = self.first.filter(|_| self.count > 1)?;
+        Some(millis(self.last - first) / f64::from(self.count - 1))
+    }
+}
+
+impl Timing {
+    pub(crate) fn new(native_size: u32, known: Option<(f64, f64)>) -> Self {
+        let side = f64::from(native_size.max(1));
+        let average = known.map(|(step, fixed)| Cost { step, fixed });
+        Self { native_pixels: side * side, average }
+    }
+
+    /// The averages at the native size.
+    pub(crate) fn native(&self) -> Option<Cost> {
+        self.average
+    }
+
+    /// The cost at the size of `spec`.
+    pub(crate) fn cost(&self, spec: &GenerationSpec) -> Option<Cost> {
+        let scale = self.scale(spec);
+        self.average.map(|native| Cost { step: native.step * scale, fixed: native.fixed * scale })
+    }
+
+    /// Milliseconds of `pictures` whole pictures of `spec`.
+    pub(crate) fn pictures(&self, spec: &GenerationSpec, pictures: u32) -> Option<f64> {
+        let cost = self.cost(spec)?;
+        Some(f64::from(pictures) * (f64::from(spec.steps) * cost.step + cost.fixed))
+    }
+
+    /// Learns from a finished picture. Gives the new averages.
+    pub(crate) fn learn(&mut self, spec: &GenerationSpec, laps: &Laps, total: Duration) -> Option<Cost> {
+        let scale = self.scale(spec);
+        // A picture of a single step says nothing of steps and the rest apart; it is used only when nothing
+        // better is known.
+        let step = laps.step().or_else(|| self.average.is_none().then(|| millis(laps.last)))? / scale;
+        let fixed = (millis(total) / scale - step * f64::from(laps.count)).max(0.0);
+        let mix = |old: f64, new: f64| old + NEW * (new - old);
+        self.average = Some(match self.average {
+            Some(old) => Cost { step: mix(old.step, step), fixed: mix(old.fixed, fixed) },
+            None => Cost { step, fixed },
+        });
+        self.average
+    }
+
+    fn scale(&self, spec: &GenerationSpec) -> f64 {
+        f64::from(spec.width.max(1)) * f64::from(spec.height.max(1)) / self.native_pixels
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}

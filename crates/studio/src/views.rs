@@ -1,0 +1,115 @@
+//! What can be asked about generations and pictures: rows, joined with what the board knows.
+
+use std::time::Duration;
+
+use adire_protocol::{Event, Generation, GenerationEvent, GenerationState, Links};
+
+use crate::{
+    EventStream, StudioError,
+    log::{follow, replay},
+    shared::{Shared, blocking},
+    store::{GenerationRow, ImageRow},
+};
+
+/// A generation as it stands.
+pub(crate) async fn generation(shared: &Shared, id: &str) -> Result<Generation, StudioError> {
+    let row = shared.store.generation(id).await?.ok_or_else(|| not_found("generation", id))?;
+    assemble(shared, row).await
+}
+
+/// A visitor's generations that wait or run, oldest first.
+pub(crate) async fn active(shared: &Shared, visitor: &str) -> Result<Vec<Generation>, StudioError> {
+    let mut found = Vec::new();
+    for row in shared.store.active(visitor).await? {
+        found.push(assemble(shared, row).await?);
+    }
+    Ok(found)
+}
+
+async fn assemble(shared: &Shared, row: GenerationRow) -> Result<Generation, StudioError> {
+    let images = shared.store.images_of(&row.id).await?;
+    let (state, spec) = (row.state(), row.spec()?);
+    let place = if state == GenerationState::Queued { shared.board.position(&row.id) } else { None };
+    let progress = if state == GenerationState::Running { shared.board.running(&row.id) } else { None };
+    Ok(Generation {
+        links: Links::of(&row.id),
+        state,
+        spec,
+        created_at: row.created_at,
+        started_at: row.started_at,
+        finished_at: row.finished_at,
+        ahead: place.map(|(ahead, _)| ahead),
+        wait_ms: place.and_then(|(_, wait_ms)| wait_ms),
+        progress,
+        images: images.into_iter().map(ImageRow::record).collect::<Result<_, _>>()?,
+        error: row.error,
+        id: row.id,
+    })
+}
+
+/// The events of a generation: live from its log, or made from its rows once it has ended.
+pub(crate) async fn events(shared: &Shared, id: &str, after: u64) -> Result<EventStream, StudioError> {
+    // A row is written before its job comes onto the board and again before it leaves, so a job that is not
+    // on the board has no row, has ended, or is just on its way: looking twice is enough in practice.
+    for _ in 0..50 {
+        if let Some(log) = shared.board.log(id) {
+            return Ok(follow(log, after));
+        }
+        let row = shared.store.generation(id).await?.ok_or_else(|| not_found("generation", id))?;
+        if row.state().is_final() {
+            return Ok(replay(ended(shared, &row).await?, after));
+        }
+        if shared.board.is_closing() {
+            return Err(StudioError::ShuttingDown);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Err(StudioError::Storage(
+        "How this generation ended could not be stored; it is taken up again at the next start.".to_owned(),
+    ))
+}
+
+/// The lasting events of a generation that has ended, with the numbers they had when they happened.
+async fn ended(shared: &Shared, row: &GenerationRow) -> Result<Vec<Event>, StudioError> {
+    let last = match row.state() {
+        GenerationState::Done => GenerationEvent::Done,
+        GenerationState::Cancelled => GenerationEvent::Cancelled,
+        _ => GenerationEvent::Failed { message: row.error.clone().unwrap_or_default() },
+    };
+    let mut events = vec![Event { id: 1, event: GenerationEvent::Queued { ahead: 0, wait_ms: Some(0) } }];
+    events.extend(images(shared, &row.id).await?);
+    if let Some(id) = row.started_event {
+        events.push(Event { id: id.cast_unsigned(), event: GenerationEvent::Started });
+    }
+    // Pictures of a run before a restart have lower numbers than the last start.
+    events.sort_by_key(|event| event.id);
+    events.push(Event { id: row.final_event.unwrap_or(i64::MAX).cast_unsigned(), event: last });
+    Ok(events)
+}
+
+/// The events of the finished pictures of a generation.
+pub(crate) async fn images(shared: &Shared, id: &str) -> Result<Vec<Event>, StudioError> {
+    let rows = shared.store.images_of(id).await?;
+    rows.into_iter()
+        .map(|row| {
+            let id = row.event.cast_unsigned();
+            Ok(Event { id, event: GenerationEvent::Image { image: Box::new(row.record()?) } })
+        })
+        .collect()
+}
+
+/// The PNG file of a picture.
+pub(crate) async fn image(shared: &Shared, hash: &str) -> Result<Vec<u8>, StudioError> {
+    // Adapters are blobs too and are not given out under a picture's name, hence the look at the rows.
+    if shared.blobs.path(hash).is_none() || !shared.store.has_image(hash).await? {
+        return Err(not_found("image", hash));
+    }
+    let (blobs, name) = (shared.blobs.clone(), hash.to_owned());
+    blocking(move || blobs.get(&name)).await?.ok_or_else(|| {
+        StudioError::Storage(format!("The file of image {hash} is lost; restore the data folder's blobs."))
+    })
+}
+
+fn not_found(what: &'static str, id: &str) -> StudioError {
+    StudioError::NotFound { what, id: id.chars().take(80).collect() }
+}

@@ -1,0 +1,142 @@
+//! The one thread that owns the backend. Others send it messages; it knows no queue, rows or events.
+
+use std::{
+    any::Any,
+    ops::ControlFlow,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc as blocking,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use adire_protocol::ModelInfo;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{Backend, BackendError, RenderJob, Rendered, Step, StudioError};
+
+/// What the thread is asked. Requests are served in order, one at a time.
+enum Request {
+    Check { path: PathBuf, reply: oneshot::Sender<Result<(), BackendError>> },
+    Render { job: Box<RenderJob>, stop: Arc<AtomicBool>, updates: mpsc::UnboundedSender<Update> },
+    Exit,
+}
+
+/// What it says about a picture. Times count from the start of this picture.
+pub(crate) enum Update {
+    Step(Step, Duration),
+    Ended(Result<Rendered, BackendError>, Duration),
+}
+
+/// The way to the thread; clones lead to the same one. It ends with the last of them.
+#[derive(Clone)]
+pub(crate) struct Worker {
+    requests: blocking::Sender<Request>,
+}
+
+impl Worker {
+    /// Starts the thread and builds the backend on it.
+    pub(crate) async fn start<B: Backend>(
+        make: impl FnOnce() -> Result<B, BackendError> + Send + 'static,
+    ) -> Result<(Self, ModelInfo, thread::JoinHandle<()>), StudioError> {
+        let (requests, inbox) = blocking::channel();
+        let (ready, built) = oneshot::channel();
+        let thread = thread::Builder::new()
+            .name("adire-worker".to_owned())
+            .spawn(move || {
+                let made = guarded(|| make().map(|backend| (backend.info(), backend)));
+                let backend = match made {
+                    Ok((info, backend)) => ready.send(Ok(info)).map(|()| backend).ok(),
+                    Err(error) => ready.send(Err(error)).err().and(None),
+                };
+                if let Some(backend) = backend {
+                    serve(backend, &inbox);
+                }
+            })
+            .map_err(|error| StudioError::Backend(format!("No thread for the model: {error}.")))?;
+        let info =
+            built.await.map_err(|_| gone())?.map_err(|error| StudioError::Backend(error.to_string()))?;
+        Ok((Self { requests }, info, thread))
+    }
+
+    /// Tries an adapter file against the model; waits for the picture that is being made.
+    pub(crate) async fn check_adapter(&self, path: PathBuf) -> Result<Result<(), BackendError>, StudioError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Check { path, reply }).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+
+    /// Starts a picture. `stop` ends it within one step, as does dropping the receiver. The channel has no
+    /// bound so that the thread never waits; a picture has at most a few hundred small updates.
+    pub(crate) fn render(
+        &self,
+        job: RenderJob,
+        stop: Arc<AtomicBool>,
+    ) -> Result<mpsc::UnboundedReceiver<Update>, StudioError> {
+        let (updates, receiver) = mpsc::unbounded_channel();
+        let request = Request::Render { job: Box::new(job), stop, updates };
+        self.requests.send(request).map_err(|_| gone())?;
+        Ok(receiver)
+    }
+
+    /// Ends the thread after what it is doing.
+    pub(crate) fn exit(&self) {
+        // A thread that is gone has nothing left to end.
+        let _ = self.requests.send(Request::Exit);
+    }
+}
+
+/// Serves requests until told to exit or until nobody can send any more.
+fn serve<B: Backend>(mut backend: B, inbox: &blocking::Receiver<Request>) {
+    while let Ok(request) = inbox.recv() {
+        // A reply that cannot be sent means that the asker has left; there is nobody to tell.
+        match request {
+            Request::Check { path, reply } => {
+                let _ = reply.send(guarded(|| backend.check_adapter(&path)));
+            }
+            Request::Render { job, stop, updates } => {
+                let start = Instant::now();
+                let result = guarded(|| {
+                    backend.render(&job, &mut |step| {
+                        let heard = updates.send(Update::Step(step, start.elapsed())).is_ok();
+                        if heard && !stop.load(Ordering::Relaxed) {
+                            ControlFlow::Continue(())
+                        } else {
+                            ControlFlow::Break(())
+                        }
+                    })
+                });
+                let _ = updates.send(Update::Ended(result, start.elapsed()));
+            }
+            Request::Exit => break,
+        }
+    }
+}
+
+/// Turns a panic of the backend into an error. `AssertUnwindSafe`: the backend is used again after a panic,
+/// and its contract says that it must bear that.
+fn guarded<T>(work: impl FnOnce() -> Result<T, BackendError>) -> Result<T, BackendError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = message(panic.as_ref());
+        tracing::error!(panic = text, "the backend panicked");
+        Err(BackendError::Failed(format!(
+            "The engine hit a bug ({text}). This was not done; other requests go on. Please report it."
+        )))
+    })
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+fn gone() -> StudioError {
+    StudioError::Backend("The model's thread has ended. Start the server again.".to_owned())
+}
