@@ -1,0 +1,9 @@
+//! The JSON API, one file per subject. `routes.rs` says which address leads where.
+
+pub(crate) mod adapters;
+pub(crate) mod events;
+pub(crate) mod generations;
+pub(crate) mod images;
+pub(crate) mod model;
+pub(crate) mod openapi;
+pub(crate) mod recipe;

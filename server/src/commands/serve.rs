@@ -1,0 +1,127 @@
+//! `adire serve`.
+
+use std::{
+    io::{ErrorKind, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use adire_studio::{Studio, StudioConfig};
+use anyhow::{Context, anyhow};
+use clap::{Args, ValueEnum};
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    backend::EngineBackend,
+    commands::{places, shipped},
+    serve::serve,
+    shutdown::{self, Shutdown},
+    site::Site,
+};
+
+/// What the server needs to know.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Address to listen on
+    #[arg(long, env = "ADIRE_ADDR", default_value = "127.0.0.1:3000")]
+    addr: String,
+    #[command(flatten)]
+    places: places::Places,
+    /// Folder with the page's files; `site` beside the program or `target/site` when left out
+    #[arg(long, env = "ADIRE_SITE")]
+    site: Option<PathBuf>,
+    /// Most generations that may wait
+    #[arg(long, env = "ADIRE_QUEUE", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    queue: u16,
+    /// How log lines look; RUST_LOG says which are written
+    #[arg(long, env = "ADIRE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+impl ServeArgs {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        self.log_format.start();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let result = runtime.block_on(self.serve());
+        // A worker that is still in a step must not hold the program; its job is in the store.
+        runtime.shutdown_background();
+        result
+    }
+
+    async fn serve(self) -> anyhow::Result<()> {
+        let model = self.places.model()?;
+        let data = self.places.data;
+        let config = StudioConfig { queue_capacity: self.queue.into(), ..StudioConfig::new(&data) };
+        let site = read_site(self.site)?;
+        let listener = bind(&self.addr).await?;
+        let address = listener.local_addr()?;
+        tracing::info!(%address, model = %model.display(), data = %data.display(), "loading the model");
+
+        let shutdown = Shutdown::default();
+        let signalled = shutdown.clone();
+        tokio::spawn(async move {
+            match shutdown::signal().await {
+                Ok(name) => tracing::info!(signal = name, "asked to stop"),
+                Err(error) => tracing::error!(%error, "cannot listen for signals"),
+            }
+            signalled.start();
+        });
+        let open = async {
+            let folder = model.clone();
+            let studio = Studio::open(config, move || EngineBackend::load(&folder)).await?;
+            shipped::add(&studio, &model).await;
+            Ok(studio)
+        };
+        serve(listener, Arc::new(site), open, shutdown, |studio| {
+            let name = &studio.model().name;
+            // Not println!: a closed stdout is no reason to panic.
+            let _ = writeln!(
+                std::io::stdout(),
+                "Adire is ready at http://{address} (model {name}, data in {})",
+                data.display()
+            );
+        })
+        .await
+    }
+}
+
+impl LogFormat {
+    fn start(self) {
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
+        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        // An error means that logging has been set up already, which is as good.
+        let _ = match self {
+            Self::Text => builder.try_init(),
+            Self::Json => builder.json().flatten_event(true).try_init(),
+        };
+    }
+}
+
+async fn bind(addr: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(addr).await.map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => {
+            anyhow!("the address {addr} is in use by another program; stop it or choose another address with --addr")
+        }
+        ErrorKind::InvalidInput => anyhow!("“{addr}” is no address; write host:port, for example 127.0.0.1:3000"),
+        _ => anyhow!("cannot listen on {addr}: {error}; choose another address with --addr"),
+    })
+}
+
+/// A folder that was named must be readable; without any, pages still work, as plain forms.
+fn read_site(named: Option<PathBuf>) -> anyhow::Result<Site> {
+    let Some(folder) = named.or_else(places::site) else {
+        tracing::warn!("no folder with the page's files was found; pages come without style and script. Build it or name it with --site");
+        return Ok(Site::default());
+    };
+    let read = |folder: &Path| Site::read(folder);
+    let site = read(&folder).with_context(|| format!("cannot read the page's files in {}", folder.display()))?;
+    tracing::info!(folder = %folder.display(), files = site.len(), "read the page's files");
+    Ok(site)
+}

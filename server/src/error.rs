@@ -1,0 +1,221 @@
+//! The one place where an error becomes a status code. Every error under `/api` leaves as
+//! `application/problem+json` (RFC 9457) with a `detail` that a person understands.
+
+use adire_protocol::FieldError;
+use adire_studio::StudioError;
+use axum::{
+    Json,
+    extract::rejection::{BytesRejection, FailedToBufferBody, QueryRejection},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What can go wrong, seen from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// The body is no JSON, or an address or header cannot be read.
+    Unreadable,
+    /// A page of another site tried to act for the visitor.
+    CrossOrigin,
+    /// Nothing lives at this address.
+    NotFound,
+    /// The address exists, the method does not.
+    MethodNotAllowed,
+    /// The request did not arrive, or was not answered, in time.
+    Timeout,
+    /// The body is larger than this route takes.
+    TooLarge,
+    /// The body is of a kind that this route does not take.
+    MediaType,
+    /// Readable, but some field cannot be taken as it is.
+    Invalid,
+    /// The thing exists already and never changes.
+    Conflict,
+    /// This visitor asks for too much at once.
+    TooMany,
+    /// Our fault.
+    Internal,
+    /// The queue takes no more for now.
+    QueueFull,
+    /// The model is still loading.
+    Starting,
+    /// The server is going down.
+    ShuttingDown,
+}
+
+impl ProblemKind {
+    /// Status, last part of the `type` URN, title.
+    fn facts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Unreadable => (StatusCode::BAD_REQUEST, "unreadable", "The request cannot be read"),
+            Self::CrossOrigin => {
+                (StatusCode::FORBIDDEN, "cross-origin", "The request comes from another site")
+            }
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing here"),
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The method does not fit this address")
+            }
+            Self::Timeout => (StatusCode::REQUEST_TIMEOUT, "timeout", "The request took too long"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
+            Self::MediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The body is of the wrong kind")
+            }
+            Self::Invalid => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The request cannot be taken as it is")
+            }
+            Self::Conflict => (StatusCode::CONFLICT, "conflict", "It exists already"),
+            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests wait"),
+            Self::Internal => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong in the server")
+            }
+            Self::QueueFull => (StatusCode::SERVICE_UNAVAILABLE, "queue-full", "The queue is full"),
+            Self::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting", "The model is being loaded"),
+            Self::ShuttingDown => {
+                (StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "The server is shutting down")
+            }
+        }
+    }
+}
+
+/// The body of every error answer.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Problem {
+    /// `urn:adire:problem:…`, one per kind of problem; for programs.
+    #[serde(rename = "type")]
+    pub urn: String,
+    /// The kind of problem in a few words.
+    pub title: &'static str,
+    /// The HTTP status once more.
+    #[schema(example = 422)]
+    pub status: u16,
+    /// What was wrong, what was expected, what to do.
+    pub detail: String,
+    /// Every field that cannot be taken, each with its own sentence.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+    /// Seconds after which another try makes sense; also in the header `Retry-After`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
+}
+
+impl Problem {
+    /// A problem of this kind with a sentence.
+    pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        let (status, slug, title) = kind.facts();
+        Self {
+            urn: format!("urn:adire:problem:{slug}"),
+            title,
+            status: status.as_u16(),
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after: None,
+        }
+    }
+
+    /// One field of the request that cannot be taken.
+    pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        let message = message.into();
+        let errors = vec![FieldError { field: field.into(), message: message.clone() }];
+        Self { errors, ..Self::new(ProblemKind::Invalid, message) }
+    }
+
+    /// Our fault: the cause goes to the log, the client learns only that it happened.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        tracing::error!(%cause, "internal error");
+        Self::new(
+            ProblemKind::Internal,
+            "The server could not answer this request. Its log says why, under this answer's X-Request-Id.",
+        )
+    }
+
+    /// Says when another try makes sense.
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = self.retry_after;
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// Whole seconds, at least one: what `Retry-After` takes.
+fn seconds(ms: u64) -> u64 {
+    ms.div_ceil(1000).max(1)
+}
+
+impl From<StudioError> for Problem {
+    fn from(error: StudioError) -> Self {
+        let detail = error.to_string();
+        match error {
+            StudioError::Invalid(error) => {
+                Self { errors: error.0, ..Self::new(ProblemKind::Invalid, detail) }
+            }
+            StudioError::UnknownAdapter { .. } => Self::field("adapters", detail),
+            StudioError::Adapter(_) | StudioError::Png(_) => Self::new(ProblemKind::Invalid, detail),
+            StudioError::NotFound { .. } => Self::new(ProblemKind::NotFound, detail),
+            StudioError::AdapterExists { .. } => Self::new(ProblemKind::Conflict, detail),
+            StudioError::QueueFull { wait_ms, .. } => {
+                Self::new(ProblemKind::QueueFull, detail).retry_after(seconds(wait_ms.unwrap_or(10_000)))
+            }
+            StudioError::TooManyWaiting { .. } => Self::new(ProblemKind::TooMany, detail).retry_after(10),
+            StudioError::ShuttingDown => Self::new(ProblemKind::ShuttingDown, detail).retry_after(5),
+            other => Self::internal(other),
+        }
+    }
+}
+
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Self {
+        match rejection {
+            BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+                Self::new(ProblemKind::TooLarge, "The body is larger than this address takes; send less.")
+            }
+            other => Self::new(ProblemKind::Unreadable, format!("The body did not arrive whole: {other}.")),
+        }
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(ProblemKind::Unreadable, format!("{}.", rejection.body_text().trim_end_matches('.')))
+    }
+}
+
+/// An address under `/api` that does not exist.
+pub(crate) fn unknown_address(path: &str) -> Problem {
+    let shown: String = path.chars().take(120).collect();
+    Problem::new(
+        ProblemKind::NotFound,
+        format!("There is nothing at {shown}; /api/v1/openapi.json lists every address."),
+    )
+}
+
+/// For axum's `method_not_allowed_fallback`; axum adds the `Allow` header.
+pub(crate) async fn method_not_allowed(method: axum::http::Method, uri: axum::http::Uri) -> Problem {
+    Problem::new(
+        ProblemKind::MethodNotAllowed,
+        format!(
+            "{} does not take {method}; the header Allow and /api/v1/openapi.json say what it takes.",
+            uri.path()
+        ),
+    )
+}
+
+/// For the catch-panic layer. The panic itself has been logged by the hook.
+pub(crate) fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    Problem::internal("a handler panicked").into_response()
+}

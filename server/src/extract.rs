@@ -1,0 +1,181 @@
+//! What handlers take from a request, with rejections that say what to change. axum's own extractors would
+//! answer in plain text.
+
+use adire_protocol::FieldError;
+use adire_studio::Visitor;
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{HeaderMap, header, request::Parts},
+};
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::error::{Problem, ProblemKind, unknown_address};
+
+/// A JSON body.
+#[derive(Debug)]
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let media_type = media_type(request.headers());
+        if !(media_type == "application/json" || media_type.ends_with("+json")) {
+            return Err(Problem::new(
+                ProblemKind::MediaType,
+                format!(
+                    "This address takes JSON; send it with Content-Type: application/json{}.",
+                    but(&media_type)
+                ),
+            ));
+        }
+        let body = Bytes::from_request(request, state).await?;
+        parse(&body).map(Self)
+    }
+}
+
+/// The media type of the body without parameters, in lower case; empty when there is none.
+pub(crate) fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// `, not x`, or nothing where nothing was said.
+pub(crate) fn but(media_type: &str) -> String {
+    let shown: String = media_type.chars().take(60).collect();
+    if shown.is_empty() { String::new() } else { format!(", not {shown}") }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let field = error.path().to_string();
+        explain(&field, error.inner(), body)
+    })?;
+    json.end().map_err(|error| explain(".", &error, body))?;
+    Ok(value)
+}
+
+/// Bad JSON is a 400; good JSON that is no request is a 422 that names the field.
+fn explain(field: &str, error: &serde_json::Error, body: &[u8]) -> Problem {
+    if !error.is_data() {
+        let text = String::from_utf8_lossy(body);
+        let hint = if ["NaN", "Infinity"].iter().any(|word| text.contains(word)) {
+            " JSON knows no NaN and no Infinity."
+        } else {
+            ""
+        };
+        return Problem::new(ProblemKind::Unreadable, format!("The body is not valid JSON: {error}.{hint}"));
+    }
+    let message = error.to_string();
+    // serde_json appends where in the text it was; the field's name says more.
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+    let message = message.replace("expected u32", "expected a whole number from 0 to 4294967295");
+    let message = message.replace("expected u64", "expected a whole number from 0 up");
+    let message = message.replace("expected f64", "expected a number");
+    let message = message.replace("expected a sequence", "expected a list");
+    let message = message.replace("expected struct GenerationRequest", "expected an object with a “prompt”");
+    let message = message.replace("expected struct AdapterUse", "expected an object with a “name”");
+    if field == "." {
+        let sentence = format!("The body is no such request: {message}.");
+        return Problem::new(ProblemKind::Invalid, sentence);
+    }
+    let sentence = format!("“{field}” cannot be taken: {message}.");
+    let errors = vec![FieldError { field: field.to_owned(), message: sentence.clone() }];
+    Problem { errors, ..Problem::new(ProblemKind::Invalid, sentence) }
+}
+
+/// The one parameter of an address, as text.
+#[derive(Debug)]
+pub(crate) struct Segment(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = <Path<String> as FromRequestParts<S>>::from_request_parts(parts, state).await;
+        let Path(text) = text.map_err(|_| unknown_address(parts.uri.path()))?;
+        Ok(Self(text))
+    }
+}
+
+/// The id of a generation in the address, as a UUID in its usual form.
+#[derive(Debug)]
+pub(crate) struct GenerationId(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for GenerationId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Segment(text) = Segment::from_request_parts(parts, state).await?;
+        let id = Uuid::parse_str(&text).map_err(|_| {
+            let shown: String = text.chars().take(60).collect();
+            Problem::new(
+                ProblemKind::Unreadable,
+                format!(
+                    "“{shown}” is no generation id; ids are UUIDs, as POST /api/v1/generations returns them."
+                ),
+            )
+        })?;
+        Ok(Self(id.to_string()))
+    }
+}
+
+/// A query string.
+#[derive(Debug)]
+pub(crate) struct QueryOf<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryOf<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(value) = Query::<T>::from_request_parts(parts, state).await?;
+        Ok(Self(value))
+    }
+}
+
+/// The visitor that the cookie layer found, if any.
+#[derive(Debug)]
+pub(crate) struct MaybeVisitor(pub(crate) Option<Visitor>);
+
+impl<S: Send + Sync> FromRequestParts<S> for MaybeVisitor {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(parts.extensions.get().cloned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use adire_protocol::GenerationRequest;
+
+    use super::*;
+
+    fn refused(body: &str) -> Problem {
+        parse::<GenerationRequest>(body.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn no_json_is_told_from_json_that_is_no_request() {
+        for body in ["", "{", "{\"prompt\": \"x\", \"guidance\": NaN}", "{\"prompt\": \"x\"} {}"] {
+            assert_eq!(refused(body).status, 400, "{body}");
+        }
+        for body in ["[]", "null", "{}", "{\"prompt\": 1}", "{\"prompt\": \"x\", \"steps\": -1}"] {
+            assert_eq!(refused(body).status, 422, "{body}");
+        }
+    }
+
+    #[test]
+    fn the_wrong_field_is_named() {
+        let problem = refused(r#"{"prompt": "x", "adapters": [{"name": "a", "strength": "much"}]}"#);
+        assert_eq!(problem.errors[0].field, "adapters[0].strength");
+        assert_eq!(
+            problem.detail,
+            "“adapters[0].strength” cannot be taken: invalid type: string \"much\", expected a number."
+        );
+        assert!(refused(r#"{"prompt": "x", "stepps": 1}"#).detail.contains("unknown field `stepps`"));
+    }
+}

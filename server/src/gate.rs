@@ -1,0 +1,72 @@
+//! The port is open before the model is there. Until then this answers: alive but not ready, a page that
+//! looks again by itself, and for programs a 503 that says when to come back.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use serde_json::json;
+use tower::ServiceExt;
+
+use crate::{
+    error::{Problem, ProblemKind},
+    layers::visitor::accepts_html,
+    routes,
+};
+
+/// Seconds between two looks.
+const AGAIN: u64 = 1;
+
+/// Opens once, for good.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Arc<OnceLock<Router>>);
+
+impl Gate {
+    /// Lets every request through to `router` from now on.
+    pub fn open(&self, router: Router) {
+        // A second opening would be the same router again; the first one stays.
+        let _ = self.0.set(router);
+    }
+
+    /// What the listener serves: the real router once it is there.
+    pub fn router(&self) -> Router {
+        Router::new().fallback(pass).with_state((self.clone(), warming()))
+    }
+}
+
+async fn pass(State((gate, warming)): State<(Gate, Router)>, request: Request) -> Response {
+    let router = gate.0.get().cloned().unwrap_or(warming);
+    match router.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+fn warming() -> Router {
+    let router =
+        Router::new().route("/healthz", get(routes::health)).route("/readyz", get(not_ready)).fallback(wait);
+    routes::surround(router)
+}
+
+async fn not_ready() -> Response {
+    let body = json!({ "status": "starting", "detail": "The model is being loaded." });
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, AGAIN)], Json(body)).into_response()
+}
+
+async fn wait(request: Request) -> Response {
+    let api = request.uri().path().starts_with("/api/");
+    if api || !accepts_html(request.headers()) {
+        let sentence = "The model is still being loaded; GET /readyz says when it is there.";
+        return Problem::new(ProblemKind::Starting, sentence).retry_after(AGAIN).into_response();
+    }
+    let mut response = (StatusCode::SERVICE_UNAVAILABLE, Html(include_str!("warming.html"))).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(AGAIN));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,8 @@
+//! What surrounds every request, one file per concern. `routes.rs` says in which order.
+
+pub(crate) mod body;
+pub(crate) mod deadline;
+pub(crate) mod headers;
+pub(crate) mod log;
+pub(crate) mod origin;
+pub(crate) mod visitor;

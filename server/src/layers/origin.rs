@@ -1,0 +1,62 @@
+//! A page of another site must not act for our visitors: browsers say where a request comes from, and whatever
+//! changes something is taken only from our own pages. Programs send neither header and are let through; they
+//! hold no visitor's cookie that they were not given.
+
+use axum::{
+    extract::Request,
+    http::{HeaderMap, Method, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use crate::error::{Problem, ProblemKind};
+
+/// Refuses what another site's page sends, reading aside.
+pub(crate) async fn check(request: Request, next: Next) -> Response {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    // Server functions may change something at any method.
+    let reads = reads && !request.uri().path().starts_with("/api/fn/");
+    if reads || is_ours(request.headers()) {
+        return next.run(request).await;
+    }
+    let sentence = "Only Adire's own pages may do this from a browser; open Adire itself, or call the API from a program.";
+    Problem::new(ProblemKind::CrossOrigin, sentence).into_response()
+}
+
+fn is_ours(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map(|value: &header::HeaderValue| value.to_str().unwrap_or("?"));
+    // `none`: typed into the address bar, or a bookmark.
+    if let Some(site) = text(header::HeaderName::from_static("sec-fetch-site")) {
+        return matches!(site, "same-origin" | "none");
+    }
+    let Some(origin) = text(header::ORIGIN) else { return true };
+    let from = origin.split_once("://").map(|(_, host)| host);
+    from.is_some_and(|from| text(header::HOST).is_some_and(|host| host.eq_ignore_ascii_case(from)))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn who_is_let_through() {
+        for (expected, given) in [
+            (true, &[][..]),
+            (true, &[("host", "a.org"), ("origin", "https://a.org")]),
+            (true, &[("host", "localhost:3000"), ("origin", "http://localhost:3000")]),
+            (true, &[("sec-fetch-site", "same-origin"), ("host", "inner"), ("origin", "https://a.org")]),
+            (false, &[("host", "a.org"), ("origin", "https://b.org")]),
+            (false, &[("host", "a.org"), ("origin", "https://a.org:8443")]),
+            (false, &[("host", "a.org"), ("origin", "null")]),
+            (false, &[("sec-fetch-site", "cross-site")]),
+            (false, &[("sec-fetch-site", "same-site"), ("host", "a.org"), ("origin", "https://b.a.org")]),
+        ] {
+            let headers = given.iter().map(|(name, value)| {
+                (header::HeaderName::from_static(name), HeaderValue::from_static(value))
+            });
+            assert_eq!(is_ours(&headers.collect()), expected, "{given:?}");
+        }
+    }
+}

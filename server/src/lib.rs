@@ -1,0 +1,25 @@
+//! The program `adire`: its commands, and the HTTP server that joins the studio, the engine and the pages.
+//! Rules about requests live in `protocol`, jobs in `studio`, tensors in `engine`; this crate only connects them.
+
+mod api;
+mod cli;
+mod commands;
+mod error;
+mod extract;
+mod gate;
+mod layers;
+mod pages;
+mod routes;
+mod serve;
+mod shutdown;
+mod site;
+mod state;
+
+pub use cli::{Cli, run};
+pub use error::{Problem, ProblemKind};
+pub use gate::Gate;
+pub use routes::{api, router};
+pub use serve::serve;
+pub use shutdown::Shutdown;
+pub use site::Site;
+pub use state::AppState;

@@ -1,0 +1,72 @@
+//! Leptos' pages and server functions on axum, and what they find in their context.
+
+use adire_app::{App, shell};
+use adire_studio::{Studio, Visitor};
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderValue, Method, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use leptos::{
+    nonce::use_nonce,
+    prelude::{provide_context, use_context},
+};
+use leptos_axum::{LeptosRoutes, ResponseOptions};
+
+use crate::{
+    error::{Problem, ProblemKind, unknown_address},
+    layers::{headers::page_policy, visitor::accepts_html},
+    state::AppState,
+};
+
+/// Adds every page of [`App`] and every server function.
+pub(crate) fn mount(router: Router<AppState>, state: &AppState) -> Router<AppState> {
+    let context = context(state.studio.clone());
+    let (listing, _) =
+        leptos_axum::generate_route_list_with_exclusions_and_ssg_and_context(App, None, context.clone());
+    let options = state.leptos.clone();
+    router.leptos_routes_with_context(state, listing, context, move || shell(options.clone()))
+}
+
+/// Everything that no route names: a file of the site, or a page that says that there is nothing.
+pub(crate) async fn fallback(State(state): State<AppState>, request: Request) -> Response {
+    let path = request.uri().path();
+    if path == "/api" || path.starts_with("/api/") {
+        return unknown_address(path).into_response();
+    }
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        if let Some(response) = state.site.answer(path, request.headers()) {
+            return response;
+        }
+        if accepts_html(request.headers()) {
+            let options = state.leptos.clone();
+            let render = leptos_axum::render_app_async_with_context(context(state.studio), move || {
+                shell(options.clone())
+            });
+            let mut response = render(request).await;
+            *response.status_mut() = StatusCode::NOT_FOUND;
+            return response;
+        }
+    }
+    let shown: String = path.chars().take(120).collect();
+    Problem::new(ProblemKind::NotFound, format!("There is nothing at {shown}.")).into_response()
+}
+
+/// What pages and server functions find: the studio, the visitor, and for pages a policy with leptos' nonce.
+fn context(studio: Studio) -> impl Fn() + Clone + Send + Sync + 'static {
+    move || {
+        provide_context(studio.clone());
+        if let Some(visitor) =
+            use_context::<Parts>().and_then(|parts| parts.extensions.get::<Visitor>().cloned())
+        {
+            provide_context(visitor);
+        }
+        let Some(options) = use_context::<ResponseOptions>() else { return };
+        // What a page shows and a server function answers belongs to one visitor.
+        options.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        if let Some(policy) = use_nonce().and_then(|nonce| HeaderValue::from_str(&page_policy(&nonce)).ok()) {
+            options.insert_header(header::CONTENT_SECURITY_POLICY, policy);
+        }
+    }
+}

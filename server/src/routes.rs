@@ -1,0 +1,91 @@
+//! Every address of the server, and the layers around them.
+
+use axum::{Extension, Json, Router, extract::DefaultBodyLimit, extract::State, middleware, routing::get};
+use serde_json::json;
+use tower_http::{
+    CompressionLevel,
+    catch_panic::CatchPanicLayer,
+    compression::{
+        CompressionLayer,
+        predicate::{NotForContentType, Predicate, SizeAbove},
+    },
+};
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    api::{adapters, events, generations, images, model, openapi, recipe},
+    error,
+    layers::{body, deadline, headers, log, origin, visitor},
+    pages,
+    state::AppState,
+};
+
+/// The JSON API and its description.
+pub fn api() -> (Router<AppState>, utoipa::openapi::OpenApi) {
+    let picture_sized = DefaultBodyLimit::max(recipe::LARGEST_PNG);
+    OpenApiRouter::with_openapi(openapi::Description::openapi())
+        .routes(routes!(generations::submit))
+        .routes(routes!(generations::read, generations::cancel))
+        .routes(routes!(events::events))
+        .routes(routes!(images::read))
+        .routes(routes!(adapters::list))
+        .routes(routes!(model::model))
+        .routes(routes!(model::queue))
+        .routes(routes!(openapi::document))
+        .merge(OpenApiRouter::new().routes(routes!(recipe::recipe)).layer(picture_sized))
+        .split_for_parts()
+}
+
+/// The whole server once the model is there.
+///
+/// # Errors
+/// The description of the API cannot be written as JSON.
+pub fn router(state: AppState) -> Result<Router, serde_json::Error> {
+    let (api, description) = api();
+    let document = openapi::Document(serde_json::to_vec(&description)?.into());
+    let router = Router::new()
+        .route("/healthz", get(health))
+        .route("/readyz", get(ready))
+        .merge(api.layer(Extension(document)));
+    // The outermost layer comes last.
+    let router = pages::mount(router, &state)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .fallback(pages::fallback)
+        .layer(middleware::from_fn(body::limit))
+        .layer(DefaultBodyLimit::max(body::LARGEST))
+        .layer(middleware::from_fn(visitor::remember))
+        .layer(middleware::from_fn(origin::check))
+        .layer(middleware::from_fn(deadline::limit))
+        .layer(compression())
+        .with_state(state);
+    Ok(surround(router))
+}
+
+/// The layers that the answers given while the model loads need too.
+pub(crate) fn surround(router: Router) -> Router {
+    router
+        .layer(middleware::from_fn(headers::secure))
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(middleware::from_fn(log::log))
+}
+
+/// Compresses on the fly what is text and not compressed yet. Event streams stay as they are: a compressor would
+/// hold events back.
+fn compression() -> CompressionLayer<impl Predicate> {
+    let predicate = SizeAbove::new(512)
+        .and(NotForContentType::SSE)
+        .and(NotForContentType::IMAGES)
+        .and(NotForContentType::const_new("font/woff2"));
+    CompressionLayer::new().quality(CompressionLevel::Precise(4)).compress_when(predicate)
+}
+
+/// The process lives.
+pub(crate) async fn health() -> Json<serde_json::Value> {
+    Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
+}
+
+/// The model is there.
+async fn ready(State(state): State<AppState>) -> Json<serde_json::Value> {
+    Json(json!({ "status": "ready", "model": state.studio.model().name, "queue": state.studio.queue() }))
+}

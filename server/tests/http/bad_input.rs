@@ -1,0 +1,139 @@
+//! Whatever cannot be taken gets a status and a sentence, and the server lives on.
+
+use axum::{
+    body::Body,
+    http::{Method, Request, StatusCode, header},
+};
+
+use crate::support::Server;
+
+const GENERATIONS: &str = "/api/v1/generations";
+
+/// Bodies of `POST /api/v1/generations`, each with a name.
+fn bodies() -> Vec<(&'static str, String)> {
+    let long = "x".repeat(10_000);
+    let with = |rest: &str| format!(r#"{{"prompt": "moons", {rest}}}"#);
+    vec![
+        ("empty prompt", r#"{"prompt": "  "}"#.to_owned()),
+        ("no prompt", r#"{"steps": 4}"#.to_owned()),
+        ("10,000 characters", format!(r#"{{"prompt": "{long}"}}"#)),
+        ("width 513", with(r#""width": 513"#)),
+        ("steps 0", with(r#""steps": 0"#)),
+        ("steps 1000000000", with(r#""steps": 1000000000"#)),
+        ("steps 1e9", with(r#""steps": 1e9"#)),
+        ("steps -1", with(r#""steps": -1"#)),
+        ("guidance NaN", with(r#""guidance": NaN"#)),
+        ("guidance 1e999", with(r#""guidance": 1e999"#)),
+        ("guidance as text", with(r#""guidance": "high""#)),
+        ("unknown sampler", with(r#""sampler": "magic""#)),
+        ("unknown adapter", with(r#""adapters": [{"name": "adrie@v9"}]"#)),
+        ("adapter that is a path", with(r#""adapters": [{"name": "../../etc/passwd"}]"#)),
+        ("strength 1e9", with(r#""adapters": [{"name": "adire@v1", "strength": 1e9}]"#)),
+        ("strength as text", with(r#""adapters": [{"name": "adire@v1", "strength": "much"}]"#)),
+        ("unknown field", with(r#""stepps": 4"#)),
+        ("twice the same field", with(r#""steps": 4, "steps": 5"#)),
+        ("several at once", r#"{"prompt": "", "width": 7, "steps": 0, "seed": 9007199254740991}"#.to_owned()),
+        ("no JSON", "prompt=moons".to_owned()),
+        ("half a JSON", r#"{"prompt": "moo"#.to_owned()),
+        ("nothing", String::new()),
+        ("a list", "[]".to_owned()),
+        ("deeply nested", "[".repeat(5_000)),
+    ]
+}
+
+#[tokio::test]
+async fn each_bad_request_gets_a_status_and_a_sentence() {
+    let server = Server::start().await;
+    server.adapter("adire", 1).await;
+    let mut told = String::new();
+    for (name, body) in bodies() {
+        let problem = server.post(GENERATIONS, &body).await.problem();
+        let status = problem["status"].as_u64().unwrap();
+        assert!(status == 400 || status == 422, "{name}: {problem}");
+        told.push_str(&format!("{name}\n  {status} {}\n", problem["detail"].as_str().unwrap()));
+        for error in problem["errors"].as_array().into_iter().flatten() {
+            told.push_str(&format!(
+                "  - {}: {}\n",
+                error["field"].as_str().unwrap(),
+                error["message"].as_str().unwrap()
+            ));
+        }
+    }
+    insta::assert_snapshot!(told);
+    assert_eq!(server.get("/api/v1/queue").await.json()["ahead"], 0, "nothing of it was queued");
+    let id = server.submit(r#"{"prompt": "moons"}"#).await;
+    assert_eq!(server.finished(&id).await["state"], "done");
+}
+
+#[tokio::test]
+async fn the_problem_body_is_whole() {
+    let server = Server::start().await;
+    let answer = server.post(GENERATIONS, r#"{"prompt": "", "steps": 0}"#).await;
+    assert_eq!(answer.header("cache-control"), "no-store");
+    insta::assert_json_snapshot!(answer.problem());
+}
+
+#[tokio::test]
+async fn addresses_methods_and_bodies_that_do_not_fit() {
+    let server = Server::start().await;
+    let unknown = "/api/v1/generations/0199c0de-0000-7000-8000-000000000000";
+    let json = "application/json";
+    let big = "x".repeat(300_000);
+    let picture = format!("/api/v1/images/{}.png", "0".repeat(64));
+    let cases = [
+        (Method::GET, "/api/v1/nothing", "", ""),
+        (Method::GET, "/api", "", ""),
+        (Method::POST, "/api/fn/nothing", "application/x-www-form-urlencoded", "a=b"),
+        (Method::GET, GENERATIONS, "", ""),
+        (Method::PUT, unknown, json, "{}"),
+        (Method::POST, GENERATIONS, "text/plain", "moons"),
+        (Method::POST, GENERATIONS, "", "{}"),
+        (Method::POST, GENERATIONS, json, big.as_str()),
+        (Method::GET, unknown, "", ""),
+        (Method::DELETE, unknown, "", ""),
+        (Method::GET, "/api/v1/generations/not-an-id", "", ""),
+        (Method::GET, "/api/v1/generations/%ff%fe", "", ""),
+        (Method::GET, &picture, "", ""),
+        (Method::GET, "/api/v1/images/x.png", "", ""),
+        (Method::POST, "/api/v1/recipe", "image/png", "no PNG"),
+        (Method::POST, "/api/v1/recipe", "text/html", "<p>"),
+        (Method::POST, "/nothing", "", ""),
+    ];
+    let mut told = String::new();
+    for (method, address, media_type, body) in cases {
+        let mut request = Request::builder().method(method.clone()).uri(address);
+        if !media_type.is_empty() {
+            request = request.header(header::CONTENT_TYPE, media_type);
+        }
+        let answer = server.send(request.body(Body::from(body.to_owned())).unwrap()).await;
+        let problem = answer.problem();
+        let of = if media_type.is_empty() { String::new() } else { format!(" ({media_type})") };
+        told.push_str(&format!(
+            "{method} {address}{of}\n  {} {}\n",
+            answer.status,
+            problem["detail"].as_str().unwrap()
+        ));
+        if answer.status == StatusCode::METHOD_NOT_ALLOWED {
+            told.push_str(&format!("  allow: {}\n", answer.header("allow")));
+        }
+    }
+    insta::assert_snapshot!(told);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_say_how_large_it_is_is_cut_too() {
+    let server = Server::start().await;
+    let chunks = futures::stream::iter((0..100).map(|_| Ok::<_, std::io::Error>(vec![b' '; 10_000])));
+    let request = Request::post(GENERATIONS).header(header::CONTENT_TYPE, "application/json");
+    let answer = server.send(request.body(Body::from_stream(chunks)).unwrap()).await;
+    assert_eq!(answer.problem()["status"], 413);
+}
+
+#[tokio::test]
+async fn a_panic_in_the_engine_fails_one_generation_only() {
+    let server = Server::start().await;
+    let id = server.submit(r#"{"prompt": "panic!"}"#).await;
+    assert_eq!(server.finished(&id).await["state"], "failed");
+    let id = server.submit(r#"{"prompt": "moons"}"#).await;
+    assert_eq!(server.finished(&id).await["state"], "done");
+}

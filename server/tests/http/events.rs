@@ -1,0 +1,104 @@
+//! Server-sent events.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    http::{Request, StatusCode},
+};
+
+use crate::support::Server;
+
+#[tokio::test]
+async fn a_stream_tells_everything_in_order_and_ends() {
+    let server = Server::start().await;
+    let id = server.submit(r#"{"prompt": "red moons", "steps": 3, "count": 2}"#).await;
+    let answer = server.get(&format!("/api/v1/generations/{id}/events")).await;
+    assert_eq!(answer.header("content-type"), "text/event-stream");
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(answer.header("x-accel-buffering"), "no");
+    assert!(answer.text().starts_with("retry: "), "{}", answer.text());
+
+    let events = answer.events();
+    let ids: Vec<u64> = events.iter().map(|event| event.id).collect();
+    assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>());
+    let names: Vec<&str> =
+        events.iter().map(|event| event.name.as_str()).filter(|name| *name != "queued").collect();
+    let picture = ["progress", "progress", "progress", "image"];
+    assert_eq!(names, [&["started"][..], &picture, &picture, &["done"]].concat());
+    for event in &events {
+        assert_eq!(event.data["type"], event.name.as_str());
+        assert_eq!(event.data["id"], event.id);
+    }
+    let preview = events.iter().find_map(|event| event.data["preview"].as_str()).unwrap();
+    assert!(preview.starts_with("data:image/png;base64,"));
+}
+
+#[tokio::test]
+async fn a_stream_is_never_compressed() {
+    let server = Server::start().await;
+    let id = server.submit(r#"{"prompt": "red moons"}"#).await;
+    let request =
+        Request::get(format!("/api/v1/generations/{id}/events")).header("accept-encoding", "br, gzip");
+    let answer = server.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.header("content-encoding"), "");
+    assert_eq!(answer.events().last().unwrap().name, "done");
+}
+
+#[tokio::test]
+async fn it_goes_on_after_the_last_event_seen() {
+    let server = Server::start().await;
+    let id = server.submit(r#"{"prompt": "red moons", "steps": 5}"#).await;
+    let address = format!("/api/v1/generations/{id}/events");
+    let all = server.get(&address).await.events();
+    let last = all.last().unwrap().id;
+
+    let request = Request::get(&address).header("last-event-id", "3").body(Body::empty()).unwrap();
+    let rest = server.send(request).await.events();
+    assert_eq!(rest.iter().map(|event| event.id).collect::<Vec<_>>(), (4..=last).collect::<Vec<_>>());
+    let rest = server.get(&format!("{address}?after={}", last - 1)).await.events();
+    assert_eq!(rest.iter().map(|event| event.id).collect::<Vec<_>>(), [last]);
+
+    // The header goes before the address: a browser that reconnects keeps the address.
+    let request = Request::get(format!("{address}?after=1")).header("last-event-id", last.to_string());
+    let answer = server.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT, "nothing is left, so an EventSource may stop");
+}
+
+#[tokio::test]
+async fn two_followers_and_a_lost_one_see_the_same() {
+    let server = Server::with(Duration::from_millis(10), 32).await;
+    let id = server.submit(r#"{"prompt": "red moons", "steps": 20}"#).await;
+    let (first, mut lost) = (server.follow(&id).await, server.follow(&id).await);
+    let seen = lost.until("progress").await.last().unwrap().id;
+    drop(lost);
+    let rest = server.get(&format!("/api/v1/generations/{id}/events?after={seen}")).await.events();
+    let all = first.to_end().await;
+    assert_eq!(all.last().unwrap().name, "done");
+    let expected: Vec<u64> = all.iter().map(|event| event.id).filter(|id| *id > seen).collect();
+    assert_eq!(rest.iter().map(|event| event.id).collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_the_stream_at_once() {
+    let server = Server::with(Duration::from_millis(50), 32).await;
+    let id = server.submit(r#"{"prompt": "red moons", "steps": 150}"#).await;
+    let mut follower = server.follow(&id).await;
+    follower.until("progress").await;
+    server.shutdown.start();
+    let events = follower.to_end().await;
+    assert_ne!(events.last().unwrap().name, "done");
+}
+
+#[tokio::test]
+async fn what_cannot_be_followed_is_a_problem() {
+    let server = Server::start().await;
+    let unknown = "/api/v1/generations/0199c0de-0000-7000-8000-000000000000/events";
+    assert_eq!(server.get(unknown).await.problem()["status"], 404);
+    assert_eq!(server.get("/api/v1/generations/7/events").await.problem()["status"], 400);
+    let id = server.submit(r#"{"prompt": "red moons"}"#).await;
+    let address = format!("/api/v1/generations/{id}/events");
+    assert_eq!(server.get(&format!("{address}?after=x")).await.problem()["status"], 400);
+    let request = Request::get(&address).header("last-event-id", "x").body(Body::empty()).unwrap();
+    assert_eq!(server.send(request).await.problem()["status"], 400);
+}

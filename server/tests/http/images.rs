@@ -1,0 +1,88 @@
+//! Pictures over HTTP.
+
+use axum::{
+    body::Body,
+    http::{Request, StatusCode},
+};
+
+use crate::support::{Answer, Server};
+
+async fn picture(server: &Server) -> String {
+    let id = server.submit(r#"{"prompt": "red moons", "seed": 1}"#).await;
+    server.finished(&id).await["images"][0]["url"].as_str().unwrap().to_owned()
+}
+
+async fn get_with(server: &Server, address: &str, name: &str, value: &str) -> Answer {
+    server.send(Request::get(address).header(name, value).body(Body::empty()).unwrap()).await
+}
+
+#[tokio::test]
+async fn a_picture_may_be_kept_for_ever() {
+    let server = Server::start().await;
+    let url = picture(&server).await;
+    let answer = server.get(&url).await;
+    assert_eq!(answer.header("content-type"), "image/png");
+    assert_eq!(answer.header("cache-control"), "public, max-age=31536000, immutable");
+    let hash = url.strip_prefix("/api/v1/images/").and_then(|file| file.strip_suffix(".png")).unwrap();
+    assert_eq!(answer.header("etag"), format!("\"{hash}\""));
+    assert_eq!(
+        answer.header("content-disposition"),
+        format!("inline; filename=\"adire-{}.png\"", &hash[..12])
+    );
+
+    let again = get_with(&server, &url, "if-none-match", answer.header("etag")).await;
+    assert_eq!((again.status, again.body.len()), (StatusCode::NOT_MODIFIED, 0));
+    let other = get_with(&server, &url, "if-none-match", "\"0\"").await;
+    assert_eq!((other.status, other.body), (StatusCode::OK, answer.body));
+}
+
+#[tokio::test]
+async fn a_picture_is_not_compressed_again_and_carries_no_cookie() {
+    let server = Server::start().await;
+    let url = picture(&server).await;
+    let request =
+        Request::get(&url).header("accept-encoding", "br, gzip").header("sec-fetch-site", "same-origin");
+    let answer = server.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!((answer.header("content-encoding"), answer.header("set-cookie")), ("", ""));
+}
+
+#[tokio::test]
+async fn head_tells_the_size_without_the_picture() {
+    let server = Server::start().await;
+    let url = picture(&server).await;
+    let whole = server.get(&url).await;
+    let head = server.send(Request::head(&url).body(Body::empty()).unwrap()).await;
+    assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
+    assert_eq!(head.header("content-length"), whole.body.len().to_string());
+    assert_eq!(head.header("etag"), whole.header("etag"));
+}
+
+#[tokio::test]
+async fn it_can_be_had_as_a_download() {
+    let server = Server::start().await;
+    let url = picture(&server).await;
+    let answer = server.get(&format!("{url}?download")).await;
+    assert!(answer.header("content-disposition").starts_with("attachment; filename="));
+}
+
+#[tokio::test]
+async fn nothing_but_a_hash_names_a_picture() {
+    let server = Server::start().await;
+    picture(&server).await;
+    let zeros = "0".repeat(64);
+    for file in [
+        "..%2f..%2fadire.db",
+        "..%2F..%2F..%2Fetc%2Fpasswd.png",
+        "%2e%2e%2fadire.db.png",
+        "x.png",
+        &zeros,
+        &format!("{}.png", "Z".repeat(64)),
+        &format!("{}.png", "A".repeat(64)),
+        &format!("{zeros}.png%00"),
+        &format!("{zeros}.jpg"),
+        &format!("{zeros}.png"),
+    ] {
+        let answer = server.get(&format!("/api/v1/images/{file}")).await;
+        assert_eq!(answer.problem()["status"], 404, "{file}");
+    }
+}
