@@ -42,9 +42,8 @@ impl Weight {
     pub fn set_delta(&mut self, delta: Option<&Tensor>) -> Result<()> {
         self.effective = match delta {
             None => self.base.clone(),
-            Some(delta) => {
-                (self.base.to_dtype(DType::F32)? + delta.to_dtype(DType::F32)?)?.to_dtype(self.base.dtype())?
-            }
+            Some(delta) => (self.base.to_dtype(DType::F32)? + delta.to_dtype(DType::F32)?)?
+                .to_dtype(self.base.dtype())?,
         };
         Ok(())
     }
