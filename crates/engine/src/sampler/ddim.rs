@@ -1,0 +1,31 @@
+//! DDIM with η = 0 (Song et al. 2020, equation 12).
+
+use candle_core::Tensor;
+
+use super::{Level, Run, schedule::Spacing};
+use crate::Result;
+
+pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
+    let schedule = run.schedule;
+    let config = &schedule.config;
+    let final_alpha_bar = match config.set_alpha_to_one.unwrap_or(true) {
+        true => 1.0,
+        false => schedule.alpha_bar(0, 1.0),
+    };
+    let stride = (schedule.len() / run.steps) as i64;
+    let mut x = run.start.clone();
+    let timesteps = schedule.timesteps(run.steps, Spacing::Leading);
+    for (index, timestep) in timesteps.into_iter().map(f64::round_ties_even).enumerate() {
+        let here = Level::from_alpha_bar(schedule.alpha_bar(timestep as i64, final_alpha_bar));
+        let next = Level::from_alpha_bar(schedule.alpha_bar(timestep as i64 - stride, final_alpha_bar));
+        let prediction = run.predict(&x, timestep)?;
+        let mut denoised = here.denoised(config.prediction_type, &x, &prediction)?;
+        let epsilon = here.epsilon(config.prediction_type, &x, &prediction)?;
+        if config.clip_sample.unwrap_or(true) {
+            denoised = denoised.clamp(-config.clip_sample_range, config.clip_sample_range)?;
+        }
+        x = ((&denoised * next.alpha)? + (epsilon * next.sigma)?)?;
+        run.report(index + 1, &x, &denoised)?;
+    }
+    Ok(x)
+}

@@ -1,0 +1,27 @@
+//! Euler with ancestral noise: each step goes further down than the schedule asks, and fresh noise brings it
+//! back up (k-diffusion's `sample_euler_ancestral`, η = 1).
+
+use candle_core::Tensor;
+
+use super::{
+    Run,
+    euler::{Sigmas, denoise, sigmas},
+};
+use crate::Result;
+
+pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
+    let Sigmas { timesteps, sigmas, start_scale } = sigmas(run.schedule, run.steps);
+    let mut x = (&run.start * start_scale)?;
+    for (index, timestep) in timesteps.into_iter().enumerate() {
+        let (sigma, next) = (sigmas[index], sigmas[index + 1]);
+        let denoised = denoise(run, &x, sigma, timestep)?;
+        let up = (next * next * (sigma * sigma - next * next) / (sigma * sigma)).sqrt();
+        let down = next * next / sigma;
+        let derivative = ((&x - &denoised)? / sigma)?;
+        x = (&x + (derivative * (down - sigma))?)?;
+        // Drawn at the last step too, where it counts for nothing: the generator's state is part of the result.
+        x = (x + (run.fresh_noise()? * up)?)?;
+        run.report(index + 1, &x, &denoised)?;
+    }
+    Ok(x)
+}

@@ -1,0 +1,139 @@
+//! Samplers: from pure noise to a clean latent, with the model as a function.
+//!
+//! One file per sampler, each one function over a [`Run`]; timesteps and sigmas come from [`schedule`]. Nothing
+//! here knows what the model is, how guidance works or what a latent shows.
+
+mod ddim;
+mod dpmpp_2m;
+mod euler;
+mod euler_a;
+mod pndm;
+pub mod schedule;
+
+use std::ops::ControlFlow;
+
+use adire_protocol::Sampler;
+use candle_core::{DType, Tensor};
+
+pub use schedule::{NoiseSchedule, PredictionType, SchedulerConfig};
+
+use crate::{EngineError, NoiseSource, Result};
+
+/// What a sampler knows after one call of the model.
+#[derive(Debug)]
+pub struct SampleStep<'a> {
+    /// Steps done, from 1 to `steps`. PNDM's first step takes two calls of the model and is reported twice.
+    pub step: usize,
+    /// Steps in all.
+    pub steps: usize,
+    /// Where the trajectory is now, in the sampler's own scale (for the Euler samplers its standard deviation is
+    /// √(σ² + 1), for the others 1), `[batch, channels, height, width]`, f32.
+    pub latent: &'a Tensor,
+    /// The model's present estimate of the clean latent, in the scale that the VAE expects, f32.
+    pub denoised: &'a Tensor,
+}
+
+/// Runs one whole trajectory and returns the clean latent, f32, of the shape of `start`.
+///
+/// `start` is unit normal noise `[batch, channels, height, width]`; it is scaled here as the sampler needs.
+/// `model(x, timestep)` gets the latent scaled as the UNet expects it and a timestep of training (fractional for
+/// the Euler samplers), and returns the guided prediction of the schedule's type. `noise` must be the source
+/// that `start` was drawn from: ancestral noise continues it, in the order of diffusers.
+///
+/// Equal to diffusers' `DDIMScheduler` (η = 0), `EulerDiscreteScheduler`, `EulerAncestralDiscreteScheduler`,
+/// `PNDMScheduler` (`skip_prk_steps`) and `DPMSolverMultistepScheduler` (`use_karras_sigmas`), each made by
+/// `from_config` from the same scheduler config.
+///
+/// # Errors
+/// [`EngineError::Cancelled`] when `on_step` breaks; [`EngineError::Request`] for 0 steps or more than the
+/// schedule has; whatever `model` returns.
+pub fn sample(
+    sampler: Sampler,
+    schedule: &NoiseSchedule,
+    steps: usize,
+    noise: &mut NoiseSource,
+    start: &Tensor,
+    model: &mut dyn FnMut(&Tensor, f64) -> Result<Tensor>,
+    on_step: &mut dyn FnMut(SampleStep<'_>) -> ControlFlow<()>,
+) -> Result<Tensor> {
+    if steps == 0 || steps > schedule.len() {
+        let most = schedule.len();
+        return Err(EngineError::Request(format!("the number of steps is {steps}; it can be 1 to {most}")));
+    }
+    let mut run = Run { schedule, steps, noise, start: start.to_dtype(DType::F32)?, model, on_step };
+    match sampler {
+        Sampler::Ddim => ddim::sample(&mut run),
+        Sampler::Euler => euler::sample(&mut run),
+        Sampler::EulerA => euler_a::sample(&mut run),
+        Sampler::Pndm => pndm::sample(&mut run),
+        Sampler::Dpmpp2mKarras => dpmpp_2m::sample(&mut run),
+    }
+}
+
+/// One trajectory in the making.
+struct Run<'a> {
+    schedule: &'a NoiseSchedule,
+    steps: usize,
+    noise: &'a mut NoiseSource,
+    start: Tensor,
+    model: &'a mut dyn FnMut(&Tensor, f64) -> Result<Tensor>,
+    on_step: &'a mut dyn FnMut(SampleStep<'_>) -> ControlFlow<()>,
+}
+
+impl Run<'_> {
+    fn predict(&mut self, x: &Tensor, timestep: f64) -> Result<Tensor> {
+        Ok((self.model)(x, timestep)?.to_dtype(DType::F32)?)
+    }
+
+    fn report(&mut self, step: usize, latent: &Tensor, denoised: &Tensor) -> Result<()> {
+        match (self.on_step)(SampleStep { step, steps: self.steps, latent, denoised }) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(EngineError::Cancelled),
+        }
+    }
+
+    /// Fresh unit normal noise of the latent's shape.
+    fn fresh_noise(&mut self) -> Result<Tensor> {
+        self.noise.randn(self.start.dims(), self.start.device())
+    }
+}
+
+/// A point of a variance-preserving trajectory: x = α·x₀ + σ·ε with α² + σ² = 1.
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    alpha: f64,
+    sigma: f64,
+}
+
+impl Level {
+    fn from_alpha_bar(alpha_bar: f64) -> Self {
+        Self { alpha: alpha_bar.sqrt(), sigma: (1.0 - alpha_bar).sqrt() }
+    }
+
+    /// From k-diffusion's σ, the noise beside an unscaled x₀.
+    fn from_sigma(sigma: f64) -> Self {
+        let alpha = 1.0 / (sigma * sigma + 1.0).sqrt();
+        Self { alpha, sigma: sigma * alpha }
+    }
+
+    /// x₀ from the model's prediction at `x`.
+    fn denoised(self, kind: PredictionType, x: &Tensor, prediction: &Tensor) -> Result<Tensor> {
+        let Self { alpha, sigma } = self;
+        Ok(match kind {
+            // Pure noise says nothing about x₀ to a model that predicts ε; the bound keeps the result finite.
+            PredictionType::Epsilon => ((x - (prediction * sigma)?)? / alpha.max(1e-6))?,
+            PredictionType::VPrediction => ((x * alpha)? - (prediction * sigma)?)?,
+            PredictionType::Sample => prediction.clone(),
+        })
+    }
+
+    /// ε from the model's prediction at `x`.
+    fn epsilon(self, kind: PredictionType, x: &Tensor, prediction: &Tensor) -> Result<Tensor> {
+        let Self { alpha, sigma } = self;
+        Ok(match kind {
+            PredictionType::Epsilon => prediction.clone(),
+            PredictionType::VPrediction => ((prediction * alpha)? + (x * sigma)?)?,
+            PredictionType::Sample => ((x - (prediction * alpha)?)? / sigma)?,
+        })
+    }
+}

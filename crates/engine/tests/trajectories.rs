@@ -1,0 +1,233 @@
+//! Every sampler's whole trajectory against diffusers' (`tools/goldens/trajectories.py`).
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use adire_engine::{
+    EngineError, NoiseSource, Result,
+    sampler::{NoiseSchedule, SampleStep, SchedulerConfig, sample},
+};
+use adire_protocol::{Rng, Sampler};
+use candle_core::{Device, Tensor};
+use proptest::prelude::*;
+
+const SEED: u64 = 20;
+const SHAPE: [usize; 4] = [1, 4, 3, 3];
+
+fn golden_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/trajectories.safetensors")
+}
+
+fn configs() -> HashMap<String, SchedulerConfig> {
+    let bytes = std::fs::read(golden_path()).unwrap();
+    let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    serde_json::from_str(&metadata.metadata().as_ref().unwrap()["configs"]).unwrap()
+}
+
+/// The same function as `model` in the golden script.
+fn model(x: &Tensor, timestep: f64) -> Result<Tensor> {
+    let slow = x.affine(0.7, timestep * 0.001)?.tanh()?;
+    let fast = x.affine(1.3, -timestep * 0.004)?.sin()?;
+    Ok(((slow * 0.9)? + (fast * 0.3)?)?)
+}
+
+#[derive(Default)]
+struct Trace {
+    timesteps: Vec<f64>,
+    latents: Vec<Vec<f32>>,
+    denoised: Vec<Vec<f32>>,
+}
+
+fn numbers(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn run(
+    sampler: Sampler,
+    schedule: &NoiseSchedule,
+    steps: usize,
+    noise: &mut NoiseSource,
+    batch: usize,
+) -> Trace {
+    let start = noise.randn(&[batch, SHAPE[1], SHAPE[2], SHAPE[3]], &Device::Cpu).unwrap();
+    let timesteps = RefCell::new(Vec::new());
+    let mut trace = Trace::default();
+    let last = sample(
+        sampler,
+        schedule,
+        steps,
+        noise,
+        &start,
+        &mut |x, timestep| {
+            timesteps.borrow_mut().push(timestep);
+            model(x, timestep)
+        },
+        &mut |SampleStep { step, steps: all, latent, denoised }| {
+            assert!((1..=all).contains(&step) && all == steps, "step {step} of {all}");
+            trace.latents.push(numbers(latent));
+            trace.denoised.push(numbers(denoised));
+            ControlFlow::Continue(())
+        },
+    )
+    .unwrap();
+    assert_eq!(trace.latents.last(), Some(&numbers(&last)));
+    trace.timesteps = timesteps.into_inner();
+    trace
+}
+
+/// Largest difference, relative to the largest value expected.
+fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    let scale = expected.iter().fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
+    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / scale
+}
+
+#[test]
+fn alphas_equal_diffusers() {
+    let goldens = candle_core::safetensors::load(golden_path(), &Device::Cpu).unwrap();
+    for (name, config) in configs() {
+        let schedule = NoiseSchedule::new(config).unwrap();
+        let expected = numbers(&goldens[&format!("alphas_cumprod/{name}")]);
+        assert_eq!(schedule.alphas_cumprod.len(), expected.len());
+        let worst = schedule
+            .alphas_cumprod
+            .iter()
+            .zip(&expected)
+            .map(|(a, b)| (a - b).abs() / b.max(1e-6))
+            .fold(0.0, f32::max);
+        assert!(worst <= 1e-5, "{name}: {worst}");
+    }
+}
+
+#[test]
+fn trajectories_equal_diffusers() {
+    let goldens = candle_core::safetensors::load(golden_path(), &Device::Cpu).unwrap();
+    let configs = configs();
+    let runs: BTreeSet<(String, Sampler, usize)> = goldens
+        .keys()
+        .filter_map(|key| {
+            let [config, sampler, steps, "latents"] = key.split('/').collect::<Vec<_>>()[..] else {
+                return None;
+            };
+            Some((config.to_owned(), sampler.parse().unwrap(), steps.parse().unwrap()))
+        })
+        .collect();
+    assert!(runs.len() > 100, "{} runs", runs.len());
+    for sampler in Sampler::ALL {
+        assert!(
+            runs.iter().filter(|(config, s, _)| config == "sd15" && *s == sampler).count() == 7,
+            "{sampler}"
+        );
+    }
+    for (config, sampler, steps) in runs {
+        let schedule = NoiseSchedule::new(configs[&config].clone()).unwrap();
+        let mut noise = NoiseSource::new(Rng::Cpu, SEED);
+        let trace = run(sampler, &schedule, steps, &mut noise, 1);
+        let golden = |what: &str| goldens.get(&format!("{config}/{sampler}/{steps}/{what}"));
+
+        let timesteps: Vec<f32> = trace.timesteps.iter().map(|t| *t as f32).collect();
+        assert_eq!(timesteps, numbers(golden("timesteps").unwrap()), "{config} {sampler} {steps}");
+        let expected = golden("latents").unwrap();
+        assert_eq!(trace.latents.len(), expected.dim(0).unwrap());
+        for (index, latent) in trace.latents.iter().enumerate() {
+            let error = relative_error(latent, &numbers(&expected.get(index).unwrap()));
+            assert!(error <= 1e-4, "{config} {sampler} {steps}: step {index} is off by {error}");
+        }
+        if let Some(expected) = golden("denoised") {
+            for (index, denoised) in trace.denoised.iter().enumerate() {
+                let error = relative_error(denoised, &numbers(&expected.get(index).unwrap()));
+                assert!(error <= 1e-4, "{config} {sampler} {steps}: estimate {index} is off by {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cancel_takes_effect_within_one_step() {
+    let schedule = NoiseSchedule::new(configs()["sd15"].clone()).unwrap();
+    for sampler in Sampler::ALL {
+        let mut noise = NoiseSource::new(Rng::Cpu, SEED);
+        let start = noise.randn(&SHAPE, &Device::Cpu).unwrap();
+        let mut calls = 0;
+        let result = sample(
+            sampler,
+            &schedule,
+            20,
+            &mut noise,
+            &start,
+            &mut |x, t| {
+                calls += 1;
+                model(x, t)
+            },
+            &mut |step| if step.step == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) },
+        );
+        assert!(matches!(result, Err(EngineError::Cancelled)), "{sampler}");
+        assert_eq!(calls, if sampler == Sampler::Pndm { 4 } else { 3 }, "{sampler}");
+    }
+}
+
+#[test]
+fn an_error_of_the_model_comes_through() {
+    let schedule = NoiseSchedule::new(configs()["sd15"].clone()).unwrap();
+    let mut noise = NoiseSource::new(Rng::Cpu, SEED);
+    let start = noise.randn(&SHAPE, &Device::Cpu).unwrap();
+    for steps in [0, 1001, usize::MAX] {
+        let result = sample(Sampler::Euler, &schedule, steps, &mut noise, &start, &mut model, &mut |_| {
+            ControlFlow::Continue(())
+        });
+        assert!(matches!(result, Err(EngineError::Request(_))), "{steps} steps");
+    }
+    let result = sample(
+        Sampler::Euler,
+        &schedule,
+        2,
+        &mut noise,
+        &start,
+        &mut |_, _| Err(EngineError::Request("no".to_owned())),
+        &mut |_| ControlFlow::Continue(()),
+    );
+    assert!(matches!(result, Err(EngineError::Request(_))));
+}
+
+#[test]
+fn absurd_schedules_are_refused() {
+    for json in [
+        r#"{"num_train_timesteps": 0}"#,
+        r#"{"num_train_timesteps": 1000000000}"#,
+        r#"{"trained_betas": []}"#,
+        r#"{"beta_start": 2.0}"#,
+        r#"{"beta_end": -1.0}"#,
+    ] {
+        let config: SchedulerConfig = serde_json::from_str(json).unwrap();
+        assert!(NoiseSchedule::new(config).is_err(), "{json}");
+    }
+    let one: SchedulerConfig =
+        serde_json::from_str(r#"{"num_train_timesteps": 1, "steps_offset": 900}"#).unwrap();
+    let schedule = NoiseSchedule::new(one).unwrap();
+    for sampler in Sampler::ALL {
+        run(sampler, &schedule, 1, &mut NoiseSource::new(Rng::Cpu, SEED), 1);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_picture_does_not_depend_on_its_neighbours(
+        seeds in proptest::collection::vec(0u64..1000, 3), steps in 1usize..12, which in 0usize..Sampler::ALL.len()
+    ) {
+        let sampler = Sampler::ALL[which];
+        let schedule = NoiseSchedule::new(configs()["sd15"].clone()).unwrap();
+        let together = run(sampler, &schedule, steps, &mut NoiseSource::per_image(Rng::Cpu, &seeds), seeds.len());
+        for (row, seed) in seeds.iter().enumerate() {
+            let alone = run(sampler, &schedule, steps, &mut NoiseSource::new(Rng::Cpu, *seed), 1);
+            for (batch, one) in together.latents.iter().zip(&alone.latents) {
+                prop_assert_eq!(&batch[row * 36..(row + 1) * 36], &one[..]);
+            }
+        }
+    }
+}
