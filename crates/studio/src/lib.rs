@@ -15,6 +15,7 @@ mod error;
 pub mod fake;
 mod folder;
 mod log;
+mod picture;
 mod png;
 mod requests;
 mod restore;

@@ -1,1 +1,90 @@
-//! Tests.
+//! The studio as its callers see it, with the fake backend on a real data folder.
+
+mod adapters;
+mod events;
+mod files;
+mod png;
+mod queue;
+mod random;
+mod restart;
+
+use std::{path::Path, time::Duration};
+
+use adire_protocol::{Event, Generation, GenerationEvent, GenerationRequest};
+use futures::StreamExt;
+use tempfile::TempDir;
+
+use crate::{Studio, StudioConfig, StudioError, fake::FakeBackend};
+
+/// Long enough for any machine, short enough for a test that hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A step that is slow enough to act during it.
+const SLOW: Duration = Duration::from_millis(40);
+
+async fn open(folder: &Path, backend: FakeBackend) -> Result<Studio, StudioError> {
+    Studio::open(StudioConfig::new(folder), move || Ok(backend)).await
+}
+
+/// A fresh studio whose steps take `step`.
+async fn fresh(step: Duration) -> (TempDir, Studio, FakeBackend) {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = FakeBackend::new(step);
+    let studio = open(folder.path(), backend.clone()).await.unwrap();
+    (folder, studio, backend)
+}
+
+fn request(prompt: &str) -> GenerationRequest {
+    GenerationRequest { prompt: prompt.to_owned(), seed: Some(7), ..Default::default() }
+}
+
+async fn submit(studio: &Studio, prompt: &str) -> Generation {
+    studio.submit(request(prompt), Some("visitor")).await.unwrap()
+}
+
+/// Every event above `after`, to the end of the stream.
+async fn all_events(studio: &Studio, id: &str, after: u64) -> Vec<Event> {
+    let stream = studio.events(id, after).await.unwrap();
+    tokio::time::timeout(PATIENCE, stream.collect()).await.expect("the stream should end")
+}
+
+/// Waits for the end and gives the record.
+async fn finished(studio: &Studio, id: &str) -> Generation {
+    all_events(studio, id, 0).await;
+    studio.generation(id).await.unwrap()
+}
+
+/// Waits for the first event of a kind.
+async fn until(studio: &Studio, id: &str, name: &str) -> Event {
+    let mut stream = studio.events(id, 0).await.unwrap();
+    let found = async {
+        while let Some(event) = stream.next().await {
+            if event.event.name() == name {
+                return event;
+            }
+        }
+        panic!("no {name} event");
+    };
+    tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("no {name} event in time"))
+}
+
+fn names(events: &[Event]) -> Vec<&'static str> {
+    events.iter().map(|event| event.event.name()).collect()
+}
+
+/// The names without progress, whose number depends on how fast the reader is.
+fn milestones(events: &[Event]) -> Vec<&'static str> {
+    names(events).into_iter().filter(|name| *name != "progress").collect()
+}
+
+fn assert_numbers_grow(events: &[Event]) {
+    assert!(events.windows(2).all(|pair| pair[0].id < pair[1].id), "{events:?}");
+}
+
+fn image_hashes(events: &[Event]) -> Vec<String> {
+    let hash = |event: &Event| match &event.event {
+        GenerationEvent::Image { image } => Some(image.hash.clone()),
+        _ => None,
+    };
+    events.iter().filter_map(hash).collect()
+}

@@ -5,6 +5,8 @@
 //! file or a row, and no other lock is taken inside it except that of a log's `watch` channel (whose readers
 //! hold it just as briefly). Rows are written before what they say is published.
 
+mod state;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
@@ -17,6 +19,9 @@ use std::{
 use adire_protocol::{Event, GenerationEvent, GenerationSpec, Progress, QueueStatus};
 use tokio::sync::{Notify, watch};
 
+pub(crate) use state::Job;
+use state::{Running, State, Waiting, count, whole};
+
 use crate::{
     StudioError,
     log::Log,
@@ -25,49 +30,6 @@ use crate::{
 
 /// Most generations of one visitor that may wait, so that one person cannot fill the queue.
 const WAITING_PER_VISITOR: u32 = 8;
-
-/// A generation to be made.
-#[derive(Clone, Debug)]
-pub(crate) struct Job {
-    pub(crate) id: String,
-    pub(crate) visitor: Option<String>,
-    pub(crate) spec: GenerationSpec,
-    /// Positions of pictures that an earlier run has finished.
-    pub(crate) finished: Vec<u32>,
-}
-
-impl Job {
-    fn left(&self) -> u32 {
-        self.spec.count.saturating_sub(u32::try_from(self.finished.len()).unwrap_or(u32::MAX))
-    }
-}
-
-struct Waiting {
-    job: Job,
-    /// The position that was last told.
-    told: Option<u32>,
-}
-
-struct Running {
-    job: Job,
-    stop: Arc<AtomicBool>,
-    cancelled: bool,
-    progress: Option<Progress>,
-    /// When it last said how long it would still take, and what it said.
-    remaining: Option<(Instant, f64)>,
-}
-
-struct State {
-    closing: bool,
-    capacity: u32,
-    /// Places of requests whose rows are being written, with their visitors.
-    reserved: Vec<Option<String>>,
-    /// By id: a UUID v7 grows with time, so the map's order is the queue's.
-    waiting: BTreeMap<String, Waiting>,
-    running: Option<Running>,
-    logs: HashMap<String, watch::Sender<Log>>,
-    timing: Timing,
-}
 
 /// Why the running generation was told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -335,65 +297,4 @@ impl Board {
     pub(crate) fn hang_up(&self) {
         self.lock().logs.clear();
     }
-}
-
-impl State {
-    fn in_all(&self) -> u32 {
-        count(self.waiting.len() + self.reserved.len() + usize::from(self.running.is_some()))
-    }
-
-    /// Tells each waiting job its position where it has changed.
-    fn tell_positions(&mut self) {
-        let changed: Vec<(String, u32)> = self
-            .waiting
-            .values()
-            .enumerate()
-            .map(|(i, waiting)| (waiting, count(i) + u32::from(self.running.is_some())))
-            .filter(|(waiting, ahead)| waiting.told != Some(*ahead))
-            .map(|(waiting, ahead)| (waiting.job.id.clone(), ahead))
-            .collect();
-        for (id, ahead) in changed {
-            let (_, wait_ms) = self.position(&id);
-            if let Some(log) = self.logs.get(&id) {
-                log.send_modify(|log| log.push(GenerationEvent::Queued { ahead, wait_ms }));
-            }
-            if let Some(waiting) = self.waiting.get_mut(&id) {
-                waiting.told = Some(ahead);
-            }
-        }
-    }
-
-    fn position(&self, id: &str) -> (u32, Option<u64>) {
-        let before = || self.waiting.values().take_while(|waiting| waiting.job.id.as_str() < id);
-        (count(before().count()) + u32::from(self.running.is_some()), self.wait(before()))
-    }
-
-    /// Expected milliseconds until the running job and `before` are done; `None` while nothing is known.
-    fn wait<'a>(&self, before: impl Iterator<Item = &'a Waiting>) -> Option<u64> {
-        let running = match &self.running {
-            None => Some(0.0),
-            Some(Running { remaining: Some((at, ms)), .. }) => {
-                Some((ms - at.elapsed().as_secs_f64() * 1e3).max(0.0))
-            }
-            Some(Running { job, .. }) => self.timing.pictures(&job.spec, job.left()),
-        }?;
-        before
-            .map(|waiting| self.timing.pictures(&waiting.job.spec, waiting.job.left()))
-            .sum::<Option<f64>>()
-            .map(|waiting| whole(running + waiting))
-    }
-}
-
-fn count(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
-}
-
-/// Milliseconds as a whole number.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "rounded, not negative, saturates"
-)]
-fn whole(ms: f64) -> u64 {
-    ms.max(0.0).round() as u64
 }

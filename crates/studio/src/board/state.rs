@@ -1,0 +1,116 @@
+//! The order of the day itself: who waits in which place, how long that takes, and telling them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, atomic::AtomicBool},
+    time::Instant,
+};
+
+use adire_protocol::{GenerationEvent, GenerationSpec, Progress};
+use tokio::sync::watch;
+
+use crate::{log::Log, timing::Timing};
+
+/// A generation to be made.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) id: String,
+    pub(crate) visitor: Option<String>,
+    pub(crate) spec: GenerationSpec,
+    /// Positions of pictures that an earlier run has finished.
+    pub(crate) finished: Vec<u32>,
+}
+
+impl Job {
+    pub(super) fn left(&self) -> u32 {
+        self.spec.count.saturating_sub(u32::try_from(self.finished.len()).unwrap_or(u32::MAX))
+    }
+}
+
+pub(super) struct Waiting {
+    pub(super) job: Job,
+    /// The position that was last told.
+    pub(super) told: Option<u32>,
+}
+
+pub(super) struct Running {
+    pub(super) job: Job,
+    pub(super) stop: Arc<AtomicBool>,
+    pub(super) cancelled: bool,
+    pub(super) progress: Option<Progress>,
+    /// When it last said how long it would still take, and what it said.
+    pub(super) remaining: Option<(Instant, f64)>,
+}
+
+pub(super) struct State {
+    pub(super) closing: bool,
+    pub(super) capacity: u32,
+    /// Places of requests whose rows are being written, with their visitors.
+    pub(super) reserved: Vec<Option<String>>,
+    /// By id: a UUID v7 grows with time, so the map's order is the queue's.
+    pub(super) waiting: BTreeMap<String, Waiting>,
+    pub(super) running: Option<Running>,
+    pub(super) logs: HashMap<String, watch::Sender<Log>>,
+    pub(super) timing: Timing,
+}
+
+impl State {
+    pub(super) fn in_all(&self) -> u32 {
+        count(self.waiting.len() + self.reserved.len() + usize::from(self.running.is_some()))
+    }
+
+    /// Tells each waiting job its position where it has changed.
+    pub(super) fn tell_positions(&mut self) {
+        let changed: Vec<(String, u32)> = self
+            .waiting
+            .values()
+            .enumerate()
+            .map(|(i, waiting)| (waiting, count(i) + u32::from(self.running.is_some())))
+            .filter(|(waiting, ahead)| waiting.told != Some(*ahead))
+            .map(|(waiting, ahead)| (waiting.job.id.clone(), ahead))
+            .collect();
+        for (id, ahead) in changed {
+            let (_, wait_ms) = self.position(&id);
+            if let Some(log) = self.logs.get(&id) {
+                log.send_modify(|log| log.push(GenerationEvent::Queued { ahead, wait_ms }));
+            }
+            if let Some(waiting) = self.waiting.get_mut(&id) {
+                waiting.told = Some(ahead);
+            }
+        }
+    }
+
+    pub(super) fn position(&self, id: &str) -> (u32, Option<u64>) {
+        let before = || self.waiting.values().take_while(|waiting| waiting.job.id.as_str() < id);
+        (count(before().count()) + u32::from(self.running.is_some()), self.wait(before()))
+    }
+
+    /// Expected milliseconds until the running job and `before` are done; `None` while nothing is known.
+    pub(super) fn wait<'a>(&self, before: impl Iterator<Item = &'a Waiting>) -> Option<u64> {
+        let running = match &self.running {
+            None => Some(0.0),
+            Some(Running { remaining: Some((at, ms)), .. }) => {
+                Some((ms - at.elapsed().as_secs_f64() * 1e3).max(0.0))
+            }
+            Some(Running { job, .. }) => self.timing.pictures(&job.spec, job.left()),
+        }?;
+        before
+            .map(|waiting| self.timing.pictures(&waiting.job.spec, waiting.job.left()))
+            .sum::<Option<f64>>()
+            .map(|waiting| whole(running + waiting))
+    }
+}
+
+pub(super) fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// Milliseconds as a whole number.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "rounded, not negative, saturates"
+)]
+pub(super) fn whole(ms: f64) -> u64 {
+    ms.max(0.0).round() as u64
+}

@@ -1,0 +1,130 @@
+//! Adapter versions: immutable, named, checked.
+
+use std::path::PathBuf;
+
+use adire_protocol::{AdapterUse, AdapterVersion};
+
+use super::*;
+use crate::{NewAdapter, fake::ADAPTER_MAGIC};
+
+fn file(folder: &Path, name: &str, content: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, [ADAPTER_MAGIC, content.as_bytes()].concat()).unwrap();
+    path
+}
+
+fn new(name: &str, version: Option<u32>, path: PathBuf) -> NewAdapter {
+    NewAdapter {
+        name: name.to_owned(),
+        version,
+        path,
+        description: "Dots.".to_owned(),
+        trigger: "adire".to_owned(),
+    }
+}
+
+async fn three_versions(studio: &Studio, folder: &Path) -> Vec<AdapterVersion> {
+    let mut versions = Vec::new();
+    for (name, content) in [("adire", "one"), ("adire", "two"), ("indigo", "three")] {
+        let path = file(folder, content, content);
+        versions.push(studio.add_adapter(new(name, None, path)).await.unwrap());
+    }
+    versions
+}
+
+#[tokio::test]
+async fn versions_count_up_and_never_change() {
+    let (folder, studio, _) = fresh(Duration::ZERO).await;
+    let added = three_versions(&studio, folder.path()).await;
+    let ids: Vec<String> = added.iter().map(AdapterVersion::id).collect();
+    assert_eq!(ids, ["adire@v1", "adire@v2", "indigo@v1"]);
+    let listed: Vec<String> = studio.adapters().await.unwrap().iter().map(AdapterVersion::id).collect();
+    assert_eq!(listed, ["adire@v2", "adire@v1", "indigo@v1"]);
+
+    let again = studio.add_adapter(new("adire", Some(1), folder.path().join("one"))).await.unwrap();
+    assert_eq!(again, added[0]);
+    let unnumbered = studio.add_adapter(new("adire", None, folder.path().join("one"))).await.unwrap();
+    assert_eq!(unnumbered, added[0]);
+    let other = studio.add_adapter(new("adire", Some(1), folder.path().join("two"))).await;
+    assert!(matches!(&other, Err(StudioError::AdapterExists { id }) if id == "adire@v1"), "{other:?}");
+    assert_eq!(studio.adapters().await.unwrap().len(), 3);
+    let numbered = studio.add_adapter(new("adire", Some(9), file(folder.path(), "n", "nine"))).await.unwrap();
+    assert_eq!(numbered.version, 9);
+    let next = studio.add_adapter(new("adire", None, file(folder.path(), "t", "ten"))).await.unwrap();
+    assert_eq!(next.version, 10);
+}
+
+#[tokio::test]
+async fn names_become_versions_when_submitted_and_change_the_picture() {
+    let (folder, studio, _) = fresh(Duration::ZERO).await;
+    let added = three_versions(&studio, folder.path()).await;
+    let mut hashes = Vec::new();
+    for adapters in [vec![], vec!["adire@v1"], vec!["adire"], vec!["adire@v2"], vec![]] {
+        let adapters =
+            adapters.iter().map(|name| AdapterUse { name: (*name).to_owned(), strength: 0.5 }).collect();
+        let asked = studio.submit(GenerationRequest { adapters, ..request("moons") }, None).await.unwrap();
+        let image = finished(&studio, &asked.id).await.images.remove(0);
+        if let Some(adapter) = image.recipe.spec.adapters.first() {
+            assert!(adapter.name.contains("@v"), "the picture names the very version");
+            let version = added.iter().find(|version| version.id() == adapter.name).unwrap();
+            assert_eq!(image.recipe.adapter_hashes, [version.hash.clone()]);
+        }
+        hashes.push(image.hash);
+    }
+    assert_eq!(hashes[2], hashes[3], "the bare name is the newest version");
+    assert_eq!(hashes[0], hashes[4], "without adapters it is the first picture again, byte for byte");
+    assert!(hashes[0] != hashes[1] && hashes[1] != hashes[2] && hashes[0] != hashes[2]);
+}
+
+#[tokio::test]
+async fn an_unknown_name_is_told_what_exists_nearest_first() {
+    let (folder, studio, _) = fresh(Duration::ZERO).await;
+    three_versions(&studio, folder.path()).await;
+    let adapters = vec![AdapterUse { name: "indgo@v2".to_owned(), strength: 1.0 }];
+    match studio.submit(GenerationRequest { adapters, ..request("moons") }, None).await {
+        Err(StudioError::UnknownAdapter { name, known }) => {
+            assert_eq!(name, "indgo@v2");
+            assert_eq!(known[0], "indigo@v1");
+            assert_eq!(known.len(), 3);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn bad_files_and_names_leave_nothing_behind() {
+    let (folder, studio, _) = fresh(Duration::ZERO).await;
+    let pickle = folder.path().join("pickle.pt");
+    std::fs::write(&pickle, b"\x80\x02}q\x00.").unwrap();
+    let error = studio.add_adapter(new("adire", None, pickle.clone())).await.unwrap_err();
+    assert!(matches!(&error, StudioError::Adapter(text) if text.contains("pickle.pt")), "{error:?}");
+    let gone = studio.add_adapter(new("adire", None, folder.path().join("gone"))).await.unwrap_err();
+    assert!(matches!(&gone, StudioError::Adapter(text) if text.contains("gone")), "{gone:?}");
+    let good = file(folder.path(), "good", "good");
+    for name in ["", "../up", "a/b", "Adire", "adire@v1"] {
+        let error = studio.add_adapter(new(name, None, good.clone())).await.unwrap_err();
+        assert!(matches!(error, StudioError::Invalid(_)), "{name}: {error:?}");
+    }
+    assert!(studio.add_adapter(new("adire", Some(0), good)).await.is_err());
+    assert!(studio.adapters().await.unwrap().is_empty());
+    let incoming = std::fs::read_dir(folder.path().join("blobs/incoming")).unwrap().count();
+    assert_eq!(incoming, 0);
+}
+
+#[tokio::test]
+async fn two_at_once_get_two_numbers() {
+    let (folder, studio, _) = fresh(Duration::ZERO).await;
+    let paths: Vec<PathBuf> = (0..8).map(|i| file(folder.path(), &i.to_string(), &i.to_string())).collect();
+    let adding = paths.into_iter().map(|path| studio.add_adapter(new("adire", None, path)));
+    let mut versions: Vec<u32> =
+        futures::future::join_all(adding).await.into_iter().map(|v| v.unwrap().version).collect();
+    versions.sort_unstable();
+    assert_eq!(versions, (1..=8).collect::<Vec<u32>>());
+}
+
+#[tokio::test]
+async fn an_adapter_is_not_given_out_as_a_picture() {
+    let (folder, studio, _) = fresh(Duration::ZERO).await;
+    let added = three_versions(&studio, folder.path()).await;
+    assert!(matches!(studio.image(&added[0].hash).await, Err(StudioError::NotFound { .. })));
+}

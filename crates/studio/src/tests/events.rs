@@ -1,0 +1,110 @@
+//! Reloading, reconnecting, following late.
+
+use super::*;
+
+#[tokio::test]
+async fn progress_counts_the_steps_and_carries_a_small_preview() {
+    let (_folder, studio, _) = fresh(SLOW).await;
+    let two = GenerationRequest { count: Some(2), ..request("moons") };
+    let id = studio.submit(two, None).await.unwrap().id;
+    let events = all_events(&studio, &id, 0).await;
+    let mut last = (0, 0);
+    let mut seen = 0;
+    for event in &events {
+        let GenerationEvent::Progress(progress) = &event.event else { continue };
+        assert_eq!((progress.images, progress.steps), (2, 4));
+        assert!((progress.image, progress.step) > last, "{last:?} then {progress:?}");
+        last = (progress.image, progress.step);
+        let preview = progress.preview.as_deref().unwrap();
+        assert!(preview.starts_with("data:image/png;base64,") && preview.len() < 2_000, "{}", preview.len());
+        seen += 1;
+    }
+    assert!(seen >= 4, "only {seen} of 8 steps were told to a reader that keeps up");
+    let second = events.iter().find_map(|event| match &event.event {
+        GenerationEvent::Progress(progress) if progress.image == 1 => progress.remaining_ms,
+        _ => None,
+    });
+    assert!(second.is_some_and(|ms| ms < 2_000), "the second picture knows how long it takes: {second:?}");
+}
+
+#[tokio::test]
+async fn a_late_reader_gets_what_still_matters() {
+    let (_folder, studio, _) = fresh(SLOW).await;
+    let id = studio.submit(GenerationRequest { steps: Some(30), ..request("moons") }, None).await.unwrap().id;
+    let early = studio.events(&id, 0).await.unwrap();
+    let progress = early.filter(|event| std::future::ready(event.event.name() == "progress"));
+    let first: Vec<Event> = tokio::time::timeout(PATIENCE, progress.take(4).collect()).await.unwrap();
+    let late: Vec<Event> = studio.events(&id, 0).await.unwrap().take(3).collect().await;
+    assert_eq!(names(&late), ["queued", "started", "progress"]);
+    assert!(late[2].id >= first[3].id, "only the newest progress is replayed");
+    let record = studio.generation(&id).await.unwrap();
+    let progress = record.progress.unwrap();
+    assert!(progress.step >= 4 && progress.preview.is_none());
+    studio.cancel(&id).await.unwrap();
+}
+
+#[tokio::test]
+async fn resuming_after_a_number_skips_nothing_and_repeats_nothing() {
+    let (_folder, studio, _) = fresh(SLOW).await;
+    let two = GenerationRequest { count: Some(2), ..request("moons") };
+    let id = studio.submit(two, None).await.unwrap().id;
+    // The connection drops after every single event.
+    let (mut seen, mut cursor) = (Vec::new(), 0);
+    loop {
+        let mut stream = studio.events(&id, cursor).await.unwrap();
+        let Some(event) = tokio::time::timeout(PATIENCE, stream.next()).await.unwrap() else { break };
+        cursor = event.id;
+        seen.push(event);
+    }
+    assert_eq!(milestones(&seen), ["queued", "started", "image", "image", "done"]);
+    assert_numbers_grow(&seen);
+}
+
+#[tokio::test]
+async fn the_replay_of_an_ended_generation_has_the_numbers_of_the_live_one() {
+    let (folder, studio, _) = fresh(Duration::ZERO).await;
+    let two = GenerationRequest { count: Some(2), ..request("moons") };
+    let id = studio.submit(two, None).await.unwrap().id;
+    let live: Vec<Event> = all_events(&studio, &id, 0).await;
+    let lasting: Vec<Event> = live.into_iter().filter(|event| event.event.name() != "progress").collect();
+    let replayed = all_events(&studio, &id, 0).await;
+    assert_eq!(replayed[1..], lasting[1..], "all but the first, whose wait is over");
+    drop(studio);
+    let studio = open(folder.path(), FakeBackend::default()).await.unwrap();
+    assert_eq!(all_events(&studio, &id, 0).await, replayed, "a restart changes nothing");
+    assert_eq!(all_events(&studio, &id, replayed[2].id).await, replayed[3..]);
+    assert!(all_events(&studio, &id, u64::MAX).await.is_empty());
+}
+
+#[tokio::test]
+async fn readers_that_never_read_delay_nobody() {
+    let (_folder, studio, _) = fresh(Duration::ZERO).await;
+    let id = studio.submit(GenerationRequest { steps: Some(150), ..request("a") }, None).await.unwrap().id;
+    let mut idle = Vec::new();
+    for _ in 0..500 {
+        idle.push(studio.events(&id, 0).await.unwrap());
+    }
+    assert_eq!(milestones(&all_events(&studio, &id, 0).await).last(), Some(&"done"));
+    let first = idle.pop().unwrap().next().await.unwrap();
+    assert!(first.id >= 1, "a reader that wakes up late still reads");
+    let rest: Vec<Event> = idle.pop().unwrap().collect().await;
+    assert!(rest.len() <= 4, "and gets the outcome, not 150 steps: {}", rest.len());
+    assert_eq!(rest.last().unwrap().event, GenerationEvent::Done);
+}
+
+#[tokio::test]
+async fn unknown_ids_are_not_found() {
+    let (_folder, studio, _) = fresh(Duration::ZERO).await;
+    let long = "x".repeat(10_000);
+    for id in ["", "nonsense", "../../etc/passwd", "' OR 1=1 --", "\0", long.as_str()] {
+        for error in [
+            studio.generation(id).await.err(),
+            studio.events(id, 0).await.err(),
+            studio.cancel(id).await.err(),
+            studio.image(id).await.err(),
+        ] {
+            assert!(matches!(error, Some(StudioError::NotFound { .. })), "{error:?}");
+            assert!(error.unwrap().to_string().len() < 200);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The data folder: who may use it, what a name can reach, what is said when it cannot be used.
+
+use std::fs;
+
+use super::*;
+use crate::blobs::Blobs;
+
+#[tokio::test]
+async fn a_second_server_on_the_same_folder_is_told_whom_to_stop() {
+    let (folder, studio, _) = fresh(Duration::ZERO).await;
+    let second = open(folder.path(), FakeBackend::default()).await.err().unwrap();
+    assert!(matches!(second, StudioError::InUse { .. }), "{second:?}");
+    let sentence = second.to_string();
+    assert!(sentence.contains(&format!("process {}", std::process::id())), "{sentence}");
+    assert!(sentence.contains("--data"), "{sentence}");
+    studio.shutdown().await;
+    open(folder.path(), FakeBackend::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_used_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "not a folder").unwrap();
+    let mut impossible = vec![file.join("data")];
+    if cfg!(target_os = "linux") {
+        // Nobody can write there, not even root.
+        impossible.push("/proc/adire-data".into());
+    }
+    for path in impossible {
+        let error = open(&path, FakeBackend::default()).await.err().unwrap();
+        assert!(matches!(error, StudioError::Storage(_)), "{error:?}");
+        let sentence = error.to_string();
+        assert!(sentence.contains(path.to_str().unwrap()) && sentence.contains("--data"), "{sentence}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_read_only_folder_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
+    if fs::write(folder.path().join("probe"), "").is_ok() {
+        // Root writes anywhere; the test above covers it.
+        return;
+    }
+    let error = open(folder.path(), FakeBackend::default()).await.err().unwrap().to_string();
+    assert!(error.contains("permission denied"), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_left_alone() {
+    let (folder, studio, _) = fresh(Duration::ZERO).await;
+    studio.shutdown().await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("adire.db"));
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (9999, 'from the future', TRUE, x'00', 0)",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    pool.close().await;
+    let error = open(folder.path(), FakeBackend::default()).await.err().unwrap().to_string();
+    assert!(error.contains("newer version of Adire"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_no_database_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("adire.db");
+    fs::write(&file, "a shopping list, long enough to be no empty database header at all".repeat(20))
+        .unwrap();
+    let error = open(folder.path(), FakeBackend::default()).await.err().unwrap().to_string();
+    assert!(error.contains("adire.db") && error.contains("no SQLite database"), "{error}");
+    assert!(fs::read_to_string(file).unwrap().starts_with("a shopping list"));
+}
+
+#[tokio::test]
+async fn a_database_locked_by_another_program_is_an_error_not_a_hang() {
+    let (_folder, studio, _) = fresh(Duration::ZERO).await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(_folder.path().join("adire.db"));
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    let mut other = pool.acquire().await.unwrap();
+    sqlx::query("BEGIN EXCLUSIVE").execute(&mut *other).await.unwrap();
+    let refused = tokio::time::timeout(PATIENCE, studio.submit(request("moons"), None)).await.unwrap();
+    assert!(matches!(&refused, Err(StudioError::Storage(text)) if text.contains("locked")), "{refused:?}");
+    assert_eq!(studio.queue().ahead, 0, "its place is free again");
+    sqlx::query("ROLLBACK").execute(&mut *other).await.unwrap();
+    finished(&studio, &submit(&studio, "moons").await.id).await;
+}
+
+#[test]
+fn only_a_hash_names_a_blob() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
+    fs::write(folder.path().join("secret"), "secret").unwrap();
+    let hash = blobs.put(b"content").unwrap();
+    assert_eq!(blobs.get(&hash).unwrap().as_deref(), Some(&b"content"[..]));
+    assert_eq!(blobs.put(b"content").unwrap(), hash);
+    let upper = hash.to_uppercase();
+    let (dots, traversal) = ("../".repeat(21) + "s", format!("../secret{}", "0".repeat(55)));
+    let unicode = format!("é{}", "0".repeat(62));
+    let mut nul = hash.clone();
+    nul.replace_range(10..11, "\0");
+    for name in ["", "ab", "/etc/passwd", "../secret", &upper, &dots, &traversal, &unicode, &nul, &hash[1..]]
+    {
+        assert_eq!(blobs.path(name), None, "{name:?}");
+        assert_eq!(blobs.get(name).unwrap(), None, "{name:?}");
+    }
+    assert_eq!(blobs.get(&"0".repeat(64)).unwrap(), None);
+}
+
+#[test]
+fn half_written_files_are_swept_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Blobs::open(folder.path().to_owned()).unwrap();
+    let staged = blobs.stage(&b"content"[..]).unwrap();
+    let path = staged.path.clone();
+    std::mem::forget(staged);
+    assert!(path.is_file());
+    Blobs::open(folder.path().to_owned()).unwrap();
+    assert!(!path.exists());
+}

@@ -1,0 +1,220 @@
+//! From submitting to done, cancelling, the bounds of the queue, and what a bad backend does.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use adire_protocol::GenerationState::{Cancelled, Done, Failed, Queued, Running};
+
+use super::*;
+
+#[tokio::test]
+async fn a_prompt_becomes_a_stored_picture() {
+    let (_folder, studio, _) = fresh(Duration::ZERO).await;
+    let asked = submit(&studio, "  red moons  ").await;
+    assert_eq!((asked.state, asked.ahead), (Queued, Some(0)));
+    assert_eq!((asked.spec.prompt.as_str(), asked.spec.steps), ("red moons", 4));
+
+    let events = all_events(&studio, &asked.id, 0).await;
+    assert_eq!(milestones(&events), ["queued", "started", "image", "done"]);
+    assert_numbers_grow(&events);
+
+    let done = studio.generation(&asked.id).await.unwrap();
+    assert_eq!((done.state, done.images.len(), done.error.as_deref()), (Done, 1, None));
+    assert!(done.started_at.is_some() && done.finished_at >= done.started_at);
+    let image = &done.images[0];
+    assert_eq!(image_hashes(&events), [image.hash.clone()]);
+    assert_eq!((image.recipe.spec.seed, image.recipe.model_hash.as_str()), (7, studio.model().hash.as_str()));
+    let png = studio.image(&image.hash).await.unwrap();
+    assert_eq!(crate::read_request(&png).unwrap().seed, Some(7));
+}
+
+#[tokio::test]
+async fn several_pictures_count_their_seeds_up_and_the_same_request_gives_the_same_bytes() {
+    let (_folder, studio, _) = fresh(Duration::ZERO).await;
+    let three = GenerationRequest { count: Some(3), ..request("moons") };
+    let three = finished(&studio, &studio.submit(three, None).await.unwrap().id).await;
+    let seeds: Vec<u64> = three.images.iter().map(|image| image.recipe.spec.seed).collect();
+    assert_eq!(seeds, [7, 8, 9]);
+
+    let alone = GenerationRequest { seed: Some(8), ..request("moons") };
+    let alone = finished(&studio, &studio.submit(alone, None).await.unwrap().id).await;
+    assert_eq!(
+        alone.images[0].hash, three.images[1].hash,
+        "one picture of several is the picture of its seed"
+    );
+    assert_ne!(three.images[0].hash, three.images[1].hash);
+}
+
+#[tokio::test]
+async fn cancelling_takes_effect_within_one_step() {
+    let (_folder, studio, backend) = fresh(SLOW).await;
+    let long = GenerationRequest { steps: Some(100), ..request("moons") };
+    let id = studio.submit(long, Some("visitor")).await.unwrap().id;
+    until(&studio, &id, "progress").await;
+    let before = backend.steps_done.load(Ordering::Relaxed);
+    studio.cancel(&id).await.unwrap();
+    let events = all_events(&studio, &id, 0).await;
+    assert_eq!(milestones(&events), ["queued", "started", "cancelled"]);
+    let record = studio.generation(&id).await.unwrap();
+    assert_eq!((record.state, record.images.len()), (Cancelled, 0));
+    let more = backend.steps_done.load(Ordering::Relaxed) - before;
+    assert!(more <= 1, "{more} steps were done after cancelling");
+    // Again: nothing changes.
+    assert_eq!(studio.cancel(&id).await.unwrap().state, Cancelled);
+}
+
+#[tokio::test]
+async fn cancelling_keeps_the_pictures_that_are_there() {
+    let (_folder, studio, _) = fresh(SLOW).await;
+    let five = GenerationRequest { count: Some(5), steps: Some(2), ..request("moons") };
+    let id = studio.submit(five, None).await.unwrap().id;
+    until(&studio, &id, "image").await;
+    studio.cancel(&id).await.unwrap();
+    let record = finished(&studio, &id).await;
+    assert_eq!(record.state, Cancelled);
+    assert!((1..5).contains(&record.images.len()));
+    studio.image(&record.images[0].hash).await.unwrap();
+}
+
+#[tokio::test]
+async fn cancelling_while_queued_is_immediate_and_moves_the_others_up() {
+    let (_folder, studio, backend) = fresh(SLOW).await;
+    let first = studio.submit(GenerationRequest { steps: Some(20), ..request("a") }, None).await.unwrap();
+    until(&studio, &first.id, "started").await;
+    let second = submit(&studio, "b").await;
+    let third = submit(&studio, "c").await;
+    assert_eq!((second.ahead, third.ahead), (Some(1), Some(2)));
+    assert_eq!(studio.cancel(&second.id).await.unwrap().state, Cancelled);
+    assert_eq!(milestones(&all_events(&studio, &second.id, 0).await), ["queued", "cancelled"]);
+    let moved = studio.generation(&third.id).await.unwrap();
+    assert_eq!((moved.state, moved.ahead), (Queued, Some(1)));
+    let told = until(&studio, &third.id, "queued").await;
+    assert!(matches!(told.event, GenerationEvent::Queued { ahead: 1, .. }), "{told:?}");
+    assert!(told.id > 1, "the new position has a new number");
+    studio.cancel(&first.id).await.unwrap();
+    assert_eq!(finished(&studio, &third.id).await.state, Done);
+    assert!(backend.steps_done.load(Ordering::Relaxed) < 20 + 4);
+}
+
+#[tokio::test]
+async fn a_full_queue_is_a_typed_error_that_tells_the_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StudioConfig { data: folder.path().to_owned(), queue_capacity: 2 };
+    let studio = Studio::open(config, || Ok(FakeBackend::new(SLOW))).await.unwrap();
+    assert_eq!((studio.queue().ahead, studio.queue().wait_ms, studio.queue().step_ms), (0, Some(0), None));
+    // After one picture the wait is known.
+    finished(&studio, &submit(&studio, "measure").await.id).await;
+    let step = studio.queue().step_ms.unwrap();
+    assert!((30.0..400.0).contains(&step), "a step of 40 ms was measured as {step}");
+
+    let running = studio.submit(GenerationRequest { steps: Some(50), ..request("a") }, None).await.unwrap();
+    until(&studio, &running.id, "progress").await;
+    for prompt in ["b", "c"] {
+        studio.submit(request(prompt), None).await.unwrap();
+    }
+    assert_eq!((studio.queue().ahead, studio.queue().capacity), (3, 2));
+    match studio.submit(request("d"), None).await {
+        Err(StudioError::QueueFull { ahead: 3, wait_ms: Some(wait) }) => {
+            assert!((1_000..30_000).contains(&wait), "about 2 s were expected, {wait} ms were told");
+        }
+        other => panic!("{other:?}"),
+    }
+    studio.cancel(&running.id).await.unwrap();
+    finished(&studio, &running.id).await;
+    studio.submit(request("d"), None).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_visitor_cannot_fill_the_queue() {
+    let (_folder, studio, _) = fresh(SLOW).await;
+    let running = studio.submit(GenerationRequest { steps: Some(100), ..request("a") }, None).await.unwrap();
+    until(&studio, &running.id, "started").await;
+    for _ in 0..8 {
+        submit(&studio, "mine").await;
+    }
+    let ninth = studio.submit(request("mine"), Some("visitor")).await;
+    assert!(matches!(ninth, Err(StudioError::TooManyWaiting { waiting: 8, most: 8 })), "{ninth:?}");
+    studio.submit(request("theirs"), Some("another")).await.unwrap();
+    assert_eq!(studio.active("visitor").await.unwrap().len(), 8);
+}
+
+#[tokio::test]
+async fn wrong_fields_never_reach_the_queue() {
+    let (_folder, studio, _) = fresh(Duration::ZERO).await;
+    let wrong = GenerationRequest { width: Some(513), steps: Some(0), ..request("moons") };
+    match studio.submit(wrong, None).await {
+        Err(StudioError::Invalid(errors)) => assert_eq!(errors.0.len(), 2),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(studio.queue().ahead, 0);
+}
+
+#[tokio::test]
+async fn a_failing_and_a_panicking_backend_fail_their_job_only() {
+    let (_folder, studio, _) = fresh(Duration::ZERO).await;
+    let [fails, panics, works] = ["fail!", "panic!", "moons"].map(|prompt| submit(&studio, prompt));
+    let (fails, panics, works) = (fails.await, panics.await, works.await);
+    let failed = finished(&studio, &fails.id).await;
+    assert_eq!(failed.state, Failed);
+    assert_eq!(failed.error.as_deref(), Some("The fake engine was asked to fail."));
+    let panicked = finished(&studio, &panics.id).await;
+    assert_eq!(panicked.state, Failed);
+    assert!(panicked.error.unwrap().contains("asked to panic"));
+    assert_eq!(finished(&studio, &works.id).await.state, Done);
+    let last = all_events(&studio, &fails.id, 0).await.pop().unwrap().event;
+    assert_eq!(last, GenerationEvent::Failed { message: "The fake engine was asked to fail.".to_owned() });
+}
+
+#[tokio::test]
+async fn a_backend_that_cannot_be_built_is_an_error_of_opening() {
+    let folder = tempfile::tempdir().unwrap();
+    let make =
+        || Err::<FakeBackend, _>(crate::BackendError::Failed("unet/config.json is missing.".to_owned()));
+    let error = Studio::open(StudioConfig::new(folder.path()), make).await.err().unwrap();
+    assert_eq!(error.to_string(), "unet/config.json is missing.");
+    let panics = || -> Result<FakeBackend, _> { panic!("out of luck") };
+    let error = Studio::open(StudioConfig::new(folder.path()), panics).await.err().unwrap();
+    assert!(error.to_string().contains("out of luck"));
+    // Neither holds the folder.
+    open(folder.path(), FakeBackend::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn history_pages_from_the_newest_and_belongs_to_a_visitor() {
+    let (_folder, studio, _) = fresh(Duration::ZERO).await;
+    let mine = GenerationRequest { count: Some(5), ..request("mine") };
+    let mine = studio.submit(mine, Some("me")).await.unwrap();
+    let theirs = studio.submit(request("theirs"), Some("them")).await.unwrap();
+    finished(&studio, &mine.id).await;
+    finished(&studio, &theirs.id).await;
+
+    let (mut seeds, mut before) = (Vec::new(), None);
+    loop {
+        let page = studio.history("me", 2, before).await.unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.len() <= 2);
+        before = Some(last.created_at);
+        seeds.extend(page.iter().map(|image| image.recipe.spec.seed));
+    }
+    assert_eq!(seeds, [11, 10, 9, 8, 7]);
+    assert_eq!(studio.history("them", 10, None).await.unwrap().len(), 1);
+    assert!(studio.history("nobody", 10, None).await.unwrap().is_empty());
+    assert!(studio.active("me").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_half_way_does_no_harm() {
+    let (_folder, studio, _) = fresh(Duration::ZERO).await;
+    for _ in 0..20 {
+        let submitting = studio.submit(request("moons"), Some("me"));
+        // Polled once, then dropped.
+        let _ = tokio::time::timeout(Duration::ZERO, submitting).await;
+    }
+    let settled = async {
+        while studio.queue().ahead > 0 || !studio.active("me").await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, settled).await.expect("no job and no place is left behind");
+    let state = studio.generation(&submit(&studio, "moons").await.id).await.unwrap().state;
+    assert!(matches!(state, Queued | Running | Done));
+}
