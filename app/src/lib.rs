@@ -3,9 +3,15 @@
 
 // Deep view types; the default limit is reached while they are resolved.
 #![recursion_limit = "256"]
+#![expect(unreachable_pub, reason = "leptos' component macro declares every component's properties `pub`")]
 
+mod api;
+mod browser;
 mod components;
+mod form;
 mod pages;
 mod shell;
+mod state;
+mod words;
 
 pub use shell::{App, shell};

@@ -8,13 +8,16 @@ use leptos_router::{
     path,
 };
 
-use crate::pages::{NotFound, StudioPage};
+use crate::{
+    browser::{Theme, theme_of_cookie},
+    pages::{NotFound, StudioPage},
+};
 
 /// The document that the server sends for every page.
 pub fn shell(options: LeptosOptions) -> impl IntoView {
     view! {
         <!DOCTYPE html>
-        <html lang="en">
+        <html lang="en" data-theme=current_theme().name()>
             <head>
                 <meta charset="utf-8" />
                 <meta name="viewport" content="width=device-width, initial-scale=1, interactive-widget=resizes-content" />
@@ -42,4 +45,25 @@ pub fn App() -> impl IntoView {
             </Routes>
         </Router>
     }
+}
+
+/// The visitor's choice of colours: from the request on the server, from the page's cookies in the browser.
+pub(crate) fn current_theme() -> Theme {
+    theme_of_cookie(&cookies().unwrap_or_default())
+}
+
+#[cfg(feature = "ssr")]
+fn cookies() -> Option<String> {
+    use axum::http::{header, request::Parts};
+
+    let parts = use_context::<Parts>()?;
+    let all = parts.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    Some(all.collect::<Vec<_>>().join("; "))
+}
+
+#[cfg(not(feature = "ssr"))]
+fn cookies() -> Option<String> {
+    use wasm_bindgen::JsCast;
+
+    document().dyn_ref::<web_sys::HtmlDocument>()?.cookie().ok()
 }

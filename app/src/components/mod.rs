@@ -1,1 +1,32 @@
 //! Parts that pages are made of.
+
+mod adapter_row;
+mod adapters;
+mod batch;
+mod canvas;
+mod composer;
+mod drop;
+mod empty;
+mod error;
+mod header;
+mod history;
+mod icons;
+mod keys;
+mod live;
+mod notice;
+mod number;
+mod open;
+mod parameters;
+mod picture;
+mod prompt;
+mod seed;
+mod send;
+mod settings;
+mod size;
+
+pub(crate) use canvas::Canvas;
+pub(crate) use composer::Composer;
+pub(crate) use drop::DropOverlay;
+pub(crate) use header::Header;
+pub(crate) use history::History;
+pub(crate) use keys::Keys;

@@ -1,0 +1,21 @@
+//! Stopping a generation.
+
+use leptos::prelude::*;
+
+use super::AppError;
+
+/// Stops a generation; what it has finished is kept. Its event stream tells when it has stopped.
+#[server(prefix = "/api/fn", endpoint = "cancel")]
+pub(crate) async fn cancel(#[server(default)] id: String) -> Result<(), AppError> {
+    use super::context;
+
+    let studio = context::studio()?;
+    let result = studio.cancel(&id).await;
+    if context::is_plain_form() {
+        // The page says how the generation stands, or that there is none.
+        let known = result.as_ref().ok().map(|generation| generation.links.page.clone());
+        context::go_to(known.as_deref().unwrap_or("/"));
+        return Ok(());
+    }
+    result.map(|_| ()).map_err(context::refuse)
+}

@@ -1,0 +1,64 @@
+//! What server functions find around them, and how refusals reach a browser. Server only.
+
+use adire_protocol::FieldError;
+use adire_studio::{Studio, StudioError, Visitor};
+use axum::http::{HeaderValue, StatusCode, header, request::Parts};
+use leptos::prelude::use_context;
+use leptos_axum::ResponseOptions;
+
+use super::AppError;
+
+/// The studio that the server put into the context.
+pub(super) fn studio() -> Result<Studio, AppError> {
+    use_context().ok_or_else(|| AppError::new("The studio is not running. Try again in a moment."))
+}
+
+/// The visitor, where the browser sent or got its cookie.
+pub(super) fn visitor() -> Option<Visitor> {
+    use_context()
+}
+
+/// Whether a browser sent a plain form and wants a page back.
+pub(super) fn is_plain_form() -> bool {
+    use_context::<Parts>().is_some_and(|parts| {
+        let accept = parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        accept.is_some_and(|accept| accept.contains("text/html"))
+    })
+}
+
+/// Sends a plain form's browser to another page (303: with GET, never posting again).
+pub(super) fn go_to(address: &str) {
+    if let (Some(response), Ok(address)) = (use_context::<ResponseOptions>(), HeaderValue::from_str(address))
+    {
+        response.insert_header(header::LOCATION, address);
+        response.set_status(StatusCode::SEE_OTHER);
+    }
+}
+
+/// Gives a script's request the status that the API would give, so that logs tell the same story.
+pub(super) fn refuse(error: StudioError) -> AppError {
+    let status = match &error {
+        StudioError::Invalid(_) | StudioError::UnknownAdapter { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        StudioError::NotFound { .. } => StatusCode::NOT_FOUND,
+        StudioError::TooManyWaiting { .. } => StatusCode::TOO_MANY_REQUESTS,
+        StudioError::QueueFull { .. } | StudioError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    if let Some(response) = use_context::<ResponseOptions>() {
+        response.set_status(status);
+    }
+    told(error)
+}
+
+/// The same as words, without touching the response: for a page that shows what it can.
+pub(super) fn told(error: StudioError) -> AppError {
+    let message = error.to_string();
+    let fields = match error {
+        StudioError::Invalid(invalid) => invalid.0,
+        StudioError::UnknownAdapter { .. } => {
+            vec![FieldError { field: "adapters".to_owned(), message: message.clone() }]
+        }
+        _ => Vec::new(),
+    };
+    AppError { message, fields }
+}

@@ -1,0 +1,19 @@
+//! Server functions: what the page asks of the studio, as small serde values. On the server they are called
+//! directly while a page renders; from the browser, and from plain forms, over HTTP under `/api/fn`.
+
+mod cancel;
+mod error;
+mod generate;
+mod history;
+mod queue;
+mod studio;
+
+#[cfg(feature = "ssr")]
+mod context;
+
+pub(crate) use cancel::cancel;
+pub(crate) use error::AppError;
+pub(crate) use generate::generate;
+pub(crate) use history::load_history;
+pub(crate) use queue::load_queue;
+pub(crate) use studio::{StudioData, load_studio};

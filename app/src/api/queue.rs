@@ -1,0 +1,12 @@
+//! How busy the worker is, for the words on the button.
+
+use adire_protocol::QueueStatus;
+use leptos::prelude::*;
+
+use super::AppError;
+
+/// Asked every few seconds while the page is visible.
+#[server(prefix = "/api/fn", endpoint = "queue", input = leptos::server_fn::codec::GetUrl)]
+pub(crate) async fn load_queue() -> Result<QueueStatus, AppError> {
+    Ok(super::context::studio()?.queue())
+}

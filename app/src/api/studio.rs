@@ -1,0 +1,58 @@
+//! Everything that the studio page starts with, in one call.
+
+use adire_protocol::{AdapterVersion, Generation, ImageRecord, ModelInfo, QueueStatus};
+use leptos::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::AppError;
+
+/// What the page shows before anyone has pressed anything.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StudioData {
+    /// The loaded model.
+    pub(crate) model: ModelInfo,
+    /// Every adapter version, by name, the newest first.
+    pub(crate) adapters: Vec<AdapterVersion>,
+    /// How busy the worker is.
+    pub(crate) queue: QueueStatus,
+    /// The visitor's newest pictures.
+    pub(crate) history: Vec<ImageRecord>,
+    /// Whether there are older ones.
+    pub(crate) more: bool,
+    /// The generation that the address names.
+    pub(crate) named: Option<Generation>,
+    /// The visitor's own that waits or runs; the first of several.
+    pub(crate) active: Option<Generation>,
+    /// Why the generation that the address names is not shown.
+    pub(crate) problem: Option<String>,
+}
+
+/// Loads the page's data. `job`: a generation's id from the address; `before`: show history older than this.
+#[server(prefix = "/api/fn", endpoint = "studio", input = leptos::server_fn::codec::GetUrl)]
+pub(crate) async fn load_studio(job: Option<String>, before: Option<i64>) -> Result<StudioData, AppError> {
+    use super::{context, history};
+
+    let studio = context::studio()?;
+    let visitor = context::visitor();
+    let (mut named, mut active, mut problem) = (None, None, None);
+    if let Some(id) = job {
+        match studio.generation(&id).await {
+            Ok(generation) => named = Some(generation),
+            Err(error) => problem = Some(context::told(error).message),
+        }
+    }
+    if let Some(visitor) = &visitor {
+        active = studio.active(&visitor.0).await.map_err(context::told)?.into_iter().next();
+    }
+    let (history, more) = history::page(&studio, visitor.as_ref(), before).await.map_err(context::told)?;
+    Ok(StudioData {
+        model: studio.model().clone(),
+        adapters: studio.adapters().await.map_err(context::told)?,
+        queue: studio.queue(),
+        history,
+        more,
+        named,
+        active,
+        problem,
+    })
+}

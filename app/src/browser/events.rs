@@ -1,0 +1,127 @@
+//! Following one generation's server-sent events. The browser itself reconnects and says what it saw last
+//! (`Last-Event-ID`); where it gives up, the record is read again and a new stream begins.
+
+use std::{cell::RefCell, time::Duration};
+
+use adire_protocol::Event;
+use leptos::{prelude::*, task::spawn_local};
+use wasm_bindgen::{JsCast, closure::Closure};
+use web_sys::{EventSource, MessageEvent};
+
+use crate::{api, state::Stage};
+
+const NAMES: [&str; 7] = ["queued", "started", "progress", "image", "done", "failed", "cancelled"];
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A stream and the functions that it calls.
+struct Following {
+    source: EventSource,
+    _on_event: Closure<dyn FnMut(MessageEvent)>,
+    _on_open: Closure<dyn FnMut()>,
+    _on_error: Closure<dyn FnMut()>,
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.source.set_onopen(None);
+        self.source.set_onerror(None);
+        self.source.close();
+    }
+}
+
+thread_local! {
+    // A page follows one generation; a new one ends the old.
+    static FOLLOWING: RefCell<Option<Following>> = const { RefCell::new(None) };
+}
+
+/// Follows the stage's generation until its last event.
+pub(crate) fn follow(stage: Stage) {
+    let Some((id, address)) = stage.job.with_untracked(|job| {
+        job.as_ref().filter(|job| !job.state.is_final()).map(|job| (job.id.clone(), job.links.events.clone()))
+    }) else {
+        return;
+    };
+    let Ok(source) = EventSource::new(&address) else {
+        return try_again(stage, id);
+    };
+    let on_event = Closure::new(move |message: MessageEvent| {
+        let Some(text) = message.data().as_string() else { return };
+        let Ok(event) = serde_json::from_str::<Event>(&text) else { return };
+        stage.lost.set(false);
+        let last = event.event.is_last();
+        stage.take(event);
+        if last {
+            end_soon();
+        }
+    });
+    let on_open = Closure::new(move || stage.lost.set(false));
+    let on_error = Closure::new({
+        let source = source.clone();
+        move || {
+            if stage.is_busy() {
+                stage.lost.set(true);
+                if source.ready_state() == EventSource::CLOSED {
+                    end_soon();
+                    try_again(stage, id.clone());
+                }
+            }
+        }
+    });
+    for name in NAMES {
+        let _ = source.add_event_listener_with_callback(name, on_event.as_ref().unchecked_ref());
+    }
+    source.set_onopen(Some(on_open.as_ref().unchecked_ref()));
+    source.set_onerror(Some(on_error.as_ref().unchecked_ref()));
+    let following = Following { source, _on_event: on_event, _on_open: on_open, _on_error: on_error };
+    FOLLOWING.set(Some(following));
+}
+
+/// Closes the stream.
+pub(crate) fn stop_following() {
+    FOLLOWING.set(None);
+}
+
+/// Closes it from inside one of its own functions: those must not be dropped while they run.
+fn end_soon() {
+    FOLLOWING.with_borrow(|following| following.iter().for_each(|following| following.source.close()));
+    set_timeout(
+        || {
+            let closed = |following: &Following| following.source.ready_state() == EventSource::CLOSED;
+            if FOLLOWING.with_borrow(|following| following.as_ref().is_some_and(closed)) {
+                stop_following();
+            }
+        },
+        Duration::ZERO,
+    );
+}
+
+/// Reads the record again after a while and goes on from there.
+fn try_again(stage: Stage, id: String) {
+    set_timeout(
+        move || {
+            let is_ours = stage.job.with_untracked(|job| job.as_ref().is_some_and(|job| job.id == id));
+            if is_ours && stage.is_busy() {
+                spawn_local(catch_up(stage, id));
+            }
+        },
+        PATIENCE,
+    );
+}
+
+async fn catch_up(stage: Stage, id: String) {
+    match api::load_studio(Some(id.clone()), None).await {
+        Ok(data) => {
+            stage.lost.set(false);
+            stage.queue.set(data.queue);
+            stage.history.set(data.history);
+            stage.more.set(data.more);
+            if let Some(problem) = data.problem {
+                stage.fail(problem);
+            } else if let Some(job) = data.named {
+                stage.resume(job);
+                follow(stage);
+            }
+        }
+        Err(_) => try_again(stage, id),
+    }
+}

@@ -1,0 +1,79 @@
+//! The canvas: the picture, or what there is instead, and what is known about it.
+
+use leptos::prelude::*;
+
+use super::{
+    batch::Batch,
+    empty::Empty,
+    live::{Live, Status, Thread},
+    notice::NoticeBar,
+    parameters::Parameters,
+    picture::Picture,
+};
+use crate::state::Page;
+
+/// What the canvas holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Nothing,
+    Picture,
+    Making,
+    Stopped,
+}
+
+/// The right side of the page.
+#[component]
+pub(crate) fn Canvas() -> impl IntoView {
+    let page = Page::here();
+    let holds = Memo::new(move |_| {
+        if page.stage.shown.with(Option::is_some) {
+            Holds::Picture
+        } else if page.stage.is_busy() {
+            Holds::Making
+        } else if page.stage.job.with(Option::is_some) {
+            Holds::Stopped
+        } else {
+            Holds::Nothing
+        }
+    });
+    let cloth = move || match holds.get() {
+        Holds::Nothing => view! { <Empty /> }.into_any(),
+        Holds::Picture => view! { <Picture /> }.into_any(),
+        Holds::Making => view! { <Live /> }.into_any(),
+        Holds::Stopped => view! { <Stopped /> }.into_any(),
+    };
+    let below = move || match holds.get() {
+        Holds::Picture => view! { <Parameters /> }.into_any(),
+        Holds::Making => view! { <Status /> }.into_any(),
+        Holds::Nothing | Holds::Stopped => ().into_any(),
+    };
+    view! {
+        <section class="canvas" aria-label="Canvas">
+            <NoticeBar />
+            <div class="cloth">
+                <Thread />
+                {cloth}
+            </div>
+            <Batch />
+            {below}
+            <p class="off-screen" role="status">
+                {page.stage.said}
+            </p>
+        </section>
+    }
+}
+
+/// A generation that ended without a picture.
+#[component]
+fn Stopped() -> impl IntoView {
+    let page = Page::here();
+    let error = move || page.stage.job.with(|job| job.as_ref().and_then(|job| job.error.clone()));
+    let title = move || if error().is_some() { "The picture could not be made" } else { "Cancelled" };
+    let text = move || error().unwrap_or_else(|| "Nothing was kept. The form is as you left it.".to_owned());
+    view! {
+        <div class="empty">
+            <h2>{title}</h2>
+            <p>{text}</p>
+        </div>
+    }
+}

@@ -1,0 +1,22 @@
+//! A picture dropped anywhere gives its parameters to the form.
+
+use leptos::prelude::*;
+
+use crate::{browser, state::Page};
+
+/// Listens for files; while one hovers, says what letting go does.
+#[component]
+pub(crate) fn DropOverlay() -> impl IntoView {
+    let page = Page::here();
+    let over = RwSignal::new(false);
+    Effect::new(move || browser::drop_target(over, move |file| page.read_picture(file)));
+    move || {
+        over.get().then(|| {
+            view! {
+                <div class="drop-overlay">
+                    <p>"Let go to take this picture's parameters"</p>
+                </div>
+            }
+        })
+    }
+}

@@ -1,0 +1,63 @@
+//! The bar at the top.
+
+use leptos::{html::Select, prelude::*};
+
+use super::keys::show_keys;
+use crate::{
+    browser::{self, Theme},
+    shell::current_theme,
+};
+
+/// Name of the program, of the model, and what concerns the whole page.
+#[component]
+pub(crate) fn Header(
+    /// The loaded model.
+    model: String,
+) -> impl IntoView {
+    view! {
+        <header class="bar">
+            <h1>
+                <a href="/" rel="external">
+                    <svg viewBox="0 0 24 24" width="24" height="24" aria-hidden="true">
+                        <circle cx="12" cy="12" r="10.5" />
+                        <circle cx="12" cy="12" r="6" class="ring" />
+                        <circle cx="12" cy="12" r="2" class="dot" />
+                    </svg>
+                    "Adire"
+                </a>
+            </h1>
+            <span class="model" title="The model that makes the pictures">
+                {model}
+            </span>
+            <span class="bar-end">
+                <button type="button" class="quiet live-only keys-button" on:click=move |_| show_keys()>
+                    "Keys"
+                </button>
+                <ThemeMenu />
+            </span>
+        </header>
+    }
+}
+
+#[component]
+fn ThemeMenu() -> impl IntoView {
+    let now = current_theme();
+    let menu = NodeRef::<Select>::new();
+    let change = move |_| {
+        let chosen = menu.get_untracked().map(|menu| menu.value()).unwrap_or_default();
+        browser::set_theme(Theme::ALL.into_iter().find(|theme| theme.name() == chosen).unwrap_or_default());
+    };
+    let options = Theme::ALL.map(|theme| {
+        let label = match theme {
+            Theme::Auto => "Auto",
+            Theme::Light => "Light",
+            Theme::Dark => "Dark",
+        };
+        view! { <option value=theme.name() selected=theme == now>{label}</option> }
+    });
+    view! {
+        <select class="quiet live-only" aria-label="Colours" autocomplete="off" node_ref=menu on:change=change>
+            {options.into_iter().collect::<Vec<_>>()}
+        </select>
+    }
+}

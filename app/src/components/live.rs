@@ -1,0 +1,82 @@
+//! A generation under way: its preview sharpening in place, a thread along the top edge, a line of words.
+
+use adire_protocol::GenerationState;
+use leptos::prelude::*;
+
+use super::picture::frame;
+use crate::{
+    state::{Page, fraction},
+    words::duration,
+};
+
+/// The preview, in the shape of the picture to come.
+#[component]
+pub(crate) fn Live() -> impl IntoView {
+    let page = Page::here();
+    let size = move || {
+        page.stage.job.with(|job| job.as_ref().map_or((1, 1), |job| (job.spec.width, job.spec.height)))
+    };
+    let preview = Memo::new(move |_| {
+        page.stage.job.with(|job| job.as_ref().and_then(|job| job.progress.as_ref()?.preview.clone()))
+    });
+    view! {
+        <div class="frame live" style=move || frame(size())>
+            {move || {
+                preview.get().map(|preview| view! { <img class="preview" src=preview alt="Preview of the picture" /> })
+            }}
+            // Without a script the page asks again by itself.
+            <noscript inner_html="<meta http-equiv=\"refresh\" content=\"2\">"></noscript>
+        </div>
+    }
+}
+
+/// How far the whole generation is.
+#[component]
+pub(crate) fn Thread() -> impl IntoView {
+    let page = Page::here();
+    let busy = Memo::new(move |_| page.stage.is_busy());
+    let done = move || page.stage.job.with(|job| job.as_ref().map(fraction).unwrap_or_default());
+    move || {
+        busy.get().then(|| {
+            view! { <progress class="thread" max="1" value=move || format!("{:.3}", done()) aria-label="Progress"></progress> }
+        })
+    }
+}
+
+/// `Step 7 of 20 · about 2 s left`.
+#[component]
+pub(crate) fn Status() -> impl IntoView {
+    let page = Page::here();
+    let words = move || {
+        page.stage.job.with(|job| {
+            let Some(job) = job else { return String::new() };
+            let mut parts = Vec::new();
+            match (&job.progress, job.state) {
+                (Some(progress), _) => {
+                    if progress.images > 1 {
+                        parts.push(format!("Picture {} of {}", progress.image + 1, progress.images));
+                    }
+                    parts.push(format!("Step {} of {}", progress.step, progress.steps));
+                    parts.extend(progress.remaining_ms.map(|ms| match duration(ms as f64) {
+                        short if short.starts_with("under") => "almost done".to_owned(),
+                        long => format!("about {long} left"),
+                    }));
+                }
+                (None, GenerationState::Queued) => {
+                    parts.push("Waiting".to_owned());
+                    parts.extend(
+                        job.ahead.filter(|ahead| *ahead > 0).map(|ahead| format!("{ahead} ahead of you")),
+                    );
+                    parts.extend(
+                        job.wait_ms
+                            .filter(|wait| *wait > 0)
+                            .map(|ms| format!("starts in about {}", duration(ms as f64))),
+                    );
+                }
+                (None, _) => parts.push("Starting".to_owned()),
+            }
+            parts.join(" · ")
+        })
+    };
+    view! { <p class="status" id="status">{words}</p> }
+}

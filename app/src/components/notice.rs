@@ -1,0 +1,61 @@
+//! What did not work, said once for everyone.
+
+use leptos::prelude::*;
+
+use super::icons::{Drawing, Icon};
+use crate::state::{Notice, Page};
+
+/// How many fields are wrong, for those who cannot see them.
+#[component]
+pub(crate) fn Summary() -> impl IntoView {
+    let page = Page::here();
+    let words = move || {
+        page.form.errors.with(|errors| match errors.as_slice() {
+            [] => String::new(),
+            [one] => format!("Not sent. {}", one.message),
+            some => {
+                let all: Vec<_> = some.iter().map(|error| error.message.as_str()).collect();
+                format!("Not sent; {} fields need a change. {}", some.len(), all.join(" "))
+            }
+        })
+    };
+    view! { <p class="off-screen" role="alert">{words}</p> }
+}
+
+/// A problem or a remark above the canvas, until it is closed or something new happens.
+#[component]
+pub(crate) fn NoticeBar() -> impl IntoView {
+    let page = Page::here();
+    let notice = page.stage.notice;
+    let bar = move || {
+        notice.get().map(|told| {
+            let (class, text) = match told {
+                Notice::Problem(text) => ("notice problem", text),
+                Notice::Remark(text) => ("notice", text),
+            };
+            view! {
+                <div class=class>
+                    <p>{text}</p>
+                    <button
+                        type="button"
+                        class="icon-button live-only"
+                        aria-label="Close this message"
+                        on:click=move |_| notice.set(None)
+                    >
+                        <Drawing icon=Icon::Close />
+                    </button>
+                </div>
+            }
+        })
+    };
+    let lost = move || {
+        page.stage.lost.get().then(|| {
+            view! {
+                <div class="notice">
+                    <p>"The connection is gone. The picture goes on; this page finds it again by itself."</p>
+                </div>
+            }
+        })
+    };
+    view! { <div class="notices" role="status">{lost} {bar}</div> }
+}

@@ -1,0 +1,169 @@
+//! What made the picture, as chips that put one value back into the form, and what can be done with it.
+
+use adire_protocol::{GenerationRequest, ImageRecord};
+use leptos::{prelude::*, task::spawn_local};
+
+use super::icons::{Drawing, Icon};
+use crate::{
+    browser,
+    form::{self, FormValues},
+    state::{Notice, Page},
+    words,
+};
+
+/// Chips and actions of the picture on the canvas.
+#[component]
+pub(crate) fn Parameters() -> impl IntoView {
+    let page = Page::here();
+    move || {
+        page.stage.shown.get().map(|shown| {
+            let spec = shown.recipe.spec.clone();
+            let chips =
+                chips(&shown).into_iter().map(|chip| view! { <ChipLink chip=chip /> }).collect::<Vec<_>>();
+            let made = format!(
+                "Made in {} on {} with {}",
+                words::duration(shown.recipe.seconds * 1000.0),
+                shown.recipe.device,
+                shown.recipe.model
+            );
+            view! {
+                <div class="parameters">
+                    <p class="caption">{spec.prompt}</p>
+                    <ul class="chips" aria-label="Parameters; choose one to use it again">
+                        {chips}
+                    </ul>
+                    <Actions shown=shown />
+                    <p class="made">{made}</p>
+                </div>
+            }
+        })
+    }
+}
+
+/// One value of the picture.
+#[derive(Clone)]
+struct Chip {
+    label: &'static str,
+    text: String,
+    /// The form with this value only.
+    values: FormValues,
+}
+
+fn chips(shown: &ImageRecord) -> Vec<Chip> {
+    let spec = &shown.recipe.spec;
+    let all = FormValues::of_spec(spec);
+    let none = FormValues::default;
+    let mut chips = vec![
+        Chip { label: "Seed", text: all.seed.clone(), values: FormValues { seed: all.seed, ..none() } },
+        Chip { label: "Steps", text: all.steps.clone(), values: FormValues { steps: all.steps, ..none() } },
+        Chip {
+            label: "Guidance",
+            text: words::number(spec.guidance),
+            values: FormValues { guidance: all.guidance, ..none() },
+        },
+        Chip {
+            label: "Size",
+            text: format!("{} × {}", spec.width, spec.height),
+            values: FormValues { size: all.size, ..none() },
+        },
+        Chip {
+            label: "Sampler",
+            text: spec.sampler.label().to_owned(),
+            values: FormValues { sampler: all.sampler, ..none() },
+        },
+    ];
+    if !spec.adapters.is_empty() {
+        let each = spec.adapters.iter().map(|adapter| {
+            let name = adapter.name.replacen('@', " ", 1);
+            if adapter.strength == 1.0 {
+                name
+            } else {
+                format!("{name} × {}", words::number(adapter.strength))
+            }
+        });
+        chips.push(Chip {
+            label: if spec.adapters.len() == 1 { "Adapter" } else { "Adapters" },
+            text: each.collect::<Vec<_>>().join(", "),
+            values: FormValues { adapters: all.adapters, ..none() },
+        });
+    }
+    if !spec.negative_prompt.is_empty() {
+        chips.push(Chip {
+            label: "Not",
+            text: spec.negative_prompt.clone(),
+            values: FormValues { negative_prompt: all.negative_prompt, ..none() },
+        });
+    }
+    chips
+}
+
+#[component]
+fn ChipLink(chip: Chip) -> impl IntoView {
+    let page = Page::here();
+    let Chip { label, text, values } = chip;
+    let address = format!("/?{}", form::encode(&values));
+    let told = format!("{label} {text} is in the form.");
+    let title = format!("Use {label}: {text}");
+    view! {
+        <li>
+            <a
+                class="chip"
+                href=address
+                title=title
+                on:click=move |event| {
+                    event.prevent_default();
+                    page.take_over(&values, &told);
+                }
+            >
+                <span>{label}</span>
+                " "
+                <b>{text}</b>
+            </a>
+        </li>
+    }
+}
+
+#[component]
+fn Actions(shown: ImageRecord) -> impl IntoView {
+    let page = Page::here();
+    let request: GenerationRequest = shown.recipe.spec.clone().into();
+    let reuse_address = format!("/?{}", form::encode(&FormValues::of_request(&request)));
+    let file = format!("{}-{}.png", shown.recipe.model, shown.recipe.spec.seed);
+    let infotext = StoredValue::new(shown.infotext);
+    let copied = RwSignal::new(false);
+    let copy = move |_| {
+        spawn_local(async move {
+            if browser::copy(&infotext.get_value()).await {
+                copied.set(true);
+                page.stage.said.set("The parameters are on the clipboard.".to_owned());
+                set_timeout(move || copied.set(false), std::time::Duration::from_secs(2));
+            } else {
+                let sentence = "The browser does not let this page use the clipboard.";
+                page.stage.tell(Notice::Problem(sentence.to_owned()));
+            }
+        });
+    };
+    view! {
+        <div class="actions">
+            <a class="button" href=shown.url download=file rel="external">
+                <Drawing icon=Icon::Download />
+                "Download"
+            </a>
+            <button type="button" class="button live-only" on:click=copy>
+                <Drawing icon=Icon::Copy />
+                {move || if copied.get() { "Copied" } else { "Copy parameters" }}
+            </button>
+            <a
+                class="button"
+                href=reuse_address
+                on:click=move |event| {
+                    event.prevent_default();
+                    page.reuse(&request, "All parameters are in the form.");
+                }
+            >
+                <Drawing icon=Icon::Reuse />
+                "Reuse all"
+            </a>
+        </div>
+    }
+}

@@ -1,0 +1,22 @@
+//! Where a field of a request is on the page.
+
+/// The id of a request field's element: `adapters[1].strength` is `field-adapters-1-strength`.
+pub(crate) fn id_of(field: &str) -> String {
+    let mut id = String::from("field");
+    for part in field.split(['[', ']', '.']).filter(|part| !part.is_empty()) {
+        id.push('-');
+        id.push_str(part);
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::id_of;
+
+    #[test]
+    fn every_field_has_an_id_that_css_can_name() {
+        assert_eq!(id_of("negative_prompt"), "field-negative_prompt");
+        assert_eq!(id_of("adapters[1].strength"), "field-adapters-1-strength");
+    }
+}

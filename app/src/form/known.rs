@@ -1,0 +1,94 @@
+//! Adapters that a form names against those that the server has.
+
+use adire_protocol::{AdapterRef, AdapterVersion};
+
+use super::{AdapterRow, FormValues};
+
+/// The versions of each adapter, newest first, in the order in which the server lists them.
+pub(crate) fn by_name(adapters: &[AdapterVersion]) -> Vec<(String, Vec<AdapterVersion>)> {
+    let mut names: Vec<(String, Vec<AdapterVersion>)> = Vec::new();
+    for adapter in adapters {
+        match names.iter_mut().find(|(name, _)| *name == adapter.name) {
+            Some((_, versions)) => versions.push(adapter.clone()),
+            None => names.push((adapter.name.clone(), vec![adapter.clone()])),
+        }
+    }
+    for (_, versions) in &mut names {
+        versions.sort_by_key(|adapter| std::cmp::Reverse(adapter.version));
+    }
+    names
+}
+
+/// Gives every named adapter its full `name@vN`; takes out, and returns, those that the server does not have.
+pub(crate) fn settle(values: &mut FormValues, adapters: &[AdapterVersion]) -> Vec<String> {
+    let mut missing = Vec::new();
+    values.adapters.retain_mut(|row: &mut AdapterRow| {
+        if !row.is_on() {
+            return true;
+        }
+        let found = row.name.trim().parse::<AdapterRef>().ok().and_then(|wanted| {
+            let named = adapters.iter().filter(|adapter| adapter.name == wanted.name);
+            match wanted.version {
+                Some(version) => named.into_iter().find(|adapter| adapter.version == version),
+                None => named.max_by_key(|adapter| adapter.version),
+            }
+        });
+        match found {
+            Some(adapter) => row.name = adapter.id(),
+            None => missing.push(row.name.trim().to_owned()),
+        }
+        found.is_some()
+    });
+    missing
+}
+
+/// `The adapter foo@v1 is not on this server; it is left out.` `None` when nothing is missing.
+pub(crate) fn left_out(missing: &[String]) -> Option<String> {
+    match missing {
+        [] => None,
+        [one] => Some(format!("The adapter {one} is not on this server; it is left out.")),
+        some => Some(format!("The adapters {} are not on this server; they are left out.", some.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn adapter(name: &str, version: u32) -> AdapterVersion {
+        AdapterVersion {
+            name: name.to_owned(),
+            version,
+            hash: String::new(),
+            description: String::new(),
+            trigger: String::new(),
+            bytes: 0,
+            created_at: 0,
+        }
+    }
+
+    fn form(names: &[&str]) -> FormValues {
+        let row = |name: &&str| AdapterRow { name: (*name).to_owned(), strength: String::new() };
+        FormValues { adapters: names.iter().map(row).collect(), ..Default::default() }
+    }
+
+    #[test]
+    fn a_bare_name_means_the_newest_and_strangers_are_left_out() {
+        let known = [adapter("adire", 2), adapter("adire", 10), adapter("kente", 1)];
+        let mut values = form(&["adire", "kente@v1", "", "add_detail", "kente@v2", "../x"]);
+        let missing = settle(&mut values, &known);
+        assert_eq!(values, form(&["adire@v10", "kente@v1", ""]));
+        assert_eq!(missing, ["add_detail", "kente@v2", "../x"]);
+        assert_eq!(left_out(&[]), None);
+    }
+
+    #[test]
+    fn versions_are_gathered_under_their_name() {
+        let names = by_name(&[adapter("adire", 1), adapter("kente", 1), adapter("adire", 2)]);
+        let shown: Vec<_> = names
+            .iter()
+            .map(|(name, versions)| (name.as_str(), versions[0].version, versions.len()))
+            .collect();
+        assert_eq!(shown, [("adire", 2, 2), ("kente", 1, 1)]);
+    }
+}

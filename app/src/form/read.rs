@@ -1,0 +1,245 @@
+//! From typed text to a request. What cannot be read is named field by field, with what was expected.
+
+use std::{fmt::Display, str::FromStr};
+
+use adire_protocol::{AdapterUse, Defaults, FieldError, GenerationRequest, Limits, Sampler};
+
+use super::FormValues;
+
+impl FormValues {
+    /// Reads and checks every field.
+    ///
+    /// # Errors
+    /// All fields that are wrong, in the order of the form.
+    pub(crate) fn check(
+        &self,
+        limits: &Limits,
+        defaults: &Defaults,
+    ) -> Result<GenerationRequest, Vec<FieldError>> {
+        let (request, mut errors) = self.read(limits);
+        if let Err(refused) = request.clone().validate(limits, defaults, 0) {
+            // A field that cannot be read at all is absent from the request, so no field is named twice.
+            errors.extend(refused.0.into_iter().map(|error| self.in_this_form(error)));
+        }
+        if errors.is_empty() {
+            return Ok(request);
+        }
+        errors.sort_by_key(|error| place(&error.field));
+        Err(errors)
+    }
+
+    /// What can be read, and the fields that cannot.
+    fn read(&self, limits: &Limits) -> (GenerationRequest, Vec<FieldError>) {
+        let mut errors = Vec::new();
+        let up_to = |most: &dyn Display| format!("a whole number from 1 to {most}");
+        let pixels = format!("a whole number from {} to {}", limits.min_size, limits.max_size);
+        let number = |most: f64| format!("a number from 0 to {most}");
+        let (width, height) = match self.size.split_once(['x', '×']) {
+            Some((width, height)) => (width, height),
+            None => (self.width.as_str(), self.height.as_str()),
+        };
+        let mut adapters = Vec::new();
+        for (i, row) in self.adapters.iter().enumerate().filter(|(_, row)| row.is_on()) {
+            let field = format!("adapters[{i}].strength");
+            let expected = format!("a number from −{0} to {0}", limits.strength);
+            let strength = read(&mut errors, &field, "The strength", &expected, &row.strength);
+            adapters.push(AdapterUse { name: row.name.trim().to_owned(), strength: strength.unwrap_or(1.0) });
+        }
+        let request = GenerationRequest {
+            prompt: self.prompt.clone(),
+            negative_prompt: self.negative_prompt.clone(),
+            seed: read(
+                &mut errors,
+                "seed",
+                "The seed",
+                "a whole number, or nothing for a new one",
+                &self.seed,
+            ),
+            steps: read(&mut errors, "steps", "The number of steps", &up_to(&limits.steps), &self.steps),
+            guidance: read(
+                &mut errors,
+                "guidance",
+                "The guidance scale",
+                &number(limits.guidance),
+                &self.guidance,
+            ),
+            sampler: self.read_sampler(&mut errors),
+            width: read(&mut errors, "width", "The width", &pixels, width),
+            height: read(&mut errors, "height", "The height", &pixels, height),
+            count: read(&mut errors, "count", "The number of pictures", &up_to(&limits.count), &self.count),
+            adapters,
+        };
+        (request, errors)
+    }
+
+    /// Requests hold only the rows that are on; a person sees all of them.
+    fn in_this_form(&self, error: FieldError) -> FieldError {
+        let Some((index, rest)) = error.field.strip_prefix("adapters[").and_then(|rest| rest.split_once(']'))
+        else {
+            return error;
+        };
+        let mut on = self.adapters.iter().enumerate().filter(|(_, row)| row.is_on()).map(|(row, _)| row);
+        match index.parse().ok().and_then(|index| on.nth(index)) {
+            Some(row) => FieldError { field: format!("adapters[{row}]{rest}"), ..error },
+            None => error,
+        }
+    }
+
+    fn read_sampler(&self, errors: &mut Vec<FieldError>) -> Option<Sampler> {
+        let text = self.sampler.trim();
+        if text.is_empty() {
+            return None;
+        }
+        match text.parse::<Sampler>() {
+            Ok(sampler) => Some(sampler),
+            Err(error) => {
+                errors.push(FieldError { field: "sampler".to_owned(), message: sentence(error) });
+                None
+            }
+        }
+    }
+}
+
+/// A number, or nothing when the field is empty. A decimal comma counts as a point, a real minus as a minus.
+fn read<T: FromStr>(
+    errors: &mut Vec<FieldError>,
+    field: &str,
+    what: &str,
+    expected: &str,
+    text: &str,
+) -> Option<T> {
+    let text = text.trim();
+    if text.is_empty() {
+        return None;
+    }
+    let number = text.replace(',', ".").replace('−', "-").parse().ok();
+    if number.is_none() {
+        let shown: String = text.chars().take(40).collect();
+        let message = format!("{what} is “{shown}”; write {expected}.");
+        errors.push(FieldError { field: field.to_owned(), message });
+    }
+    number
+}
+
+/// First letter large, full stop at the end.
+fn sentence(error: impl Display) -> String {
+    let text = error.to_string();
+    let mut chars = text.chars();
+    let first: String = chars.next().into_iter().flat_map(char::to_uppercase).collect();
+    format!("{first}{}.", chars.as_str())
+}
+
+/// Position of a field in the form.
+fn place(field: &str) -> usize {
+    const ORDER: [&str; 10] = [
+        "prompt",
+        "negative_prompt",
+        "adapters",
+        "seed",
+        "steps",
+        "guidance",
+        "width",
+        "height",
+        "sampler",
+        "count",
+    ];
+    ORDER.iter().position(|name| field.starts_with(name)).unwrap_or(ORDER.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::form::AdapterRow;
+
+    fn check(change: impl FnOnce(&mut FormValues)) -> Result<GenerationRequest, Vec<(String, String)>> {
+        let mut values = FormValues { prompt: "red moons".to_owned(), ..Default::default() };
+        change(&mut values);
+        let defaults =
+            Defaults { steps: 20, guidance: 5.0, width: 256, height: 256, sampler: Sampler::Dpmpp2mKarras };
+        values
+            .check(&Limits::default(), &defaults)
+            .map_err(|errors| errors.into_iter().map(|e| (e.field, e.message)).collect())
+    }
+
+    #[test]
+    fn a_bare_prompt_is_a_request() {
+        let expected = GenerationRequest { prompt: "red moons".to_owned(), ..Default::default() };
+        assert_eq!(check(|_| ()), Ok(expected));
+    }
+
+    #[test]
+    fn a_request_survives_the_form() {
+        let request = GenerationRequest {
+            prompt: "red moons\nin rows".to_owned(),
+            negative_prompt: "blur".to_owned(),
+            seed: Some(9_007_199_254_740_000),
+            steps: Some(12),
+            guidance: Some(4.5),
+            sampler: Some(Sampler::EulerA),
+            width: Some(256),
+            height: Some(384),
+            count: Some(3),
+            adapters: vec![AdapterUse { name: "adire@v2".to_owned(), strength: -0.75 }],
+        };
+        assert_eq!(check(|values| *values = FormValues::of_request(&request)), Ok(request));
+    }
+
+    #[test]
+    fn the_chosen_shape_beats_the_custom_fields() {
+        let size = |size: &str| {
+            check(|v| {
+                (v.size, v.width, v.height) = (size.to_owned(), "128".to_owned(), "192".to_owned());
+            })
+            .map(|r| (r.width, r.height))
+        };
+        assert_eq!(size("256x320"), Ok((Some(256), Some(320))));
+        assert_eq!(size("custom"), Ok((Some(128), Some(192))));
+        assert_eq!(size(""), Ok((Some(128), Some(192))));
+    }
+
+    #[test]
+    fn decimal_commas_are_understood() {
+        assert_eq!(check(|v| v.guidance = " 4,5 ".to_owned()).map(|r| r.guidance), Ok(Some(4.5)));
+    }
+
+    #[test]
+    fn rows_that_are_off_ask_for_nothing_and_errors_keep_the_row() {
+        let row =
+            |name: &str, strength: &str| AdapterRow { name: name.to_owned(), strength: strength.to_owned() };
+        let request = check(|v| v.adapters = vec![row("", "oops"), row("adire@v1", "")]);
+        assert_eq!(
+            request.map(|r| r.adapters),
+            Ok(vec![AdapterUse { name: "adire@v1".to_owned(), strength: 1.0 }])
+        );
+        let errors = check(|v| v.adapters = vec![row("", ""), row("adire@v1", "much")]).unwrap_err();
+        assert_eq!(
+            errors,
+            [(
+                "adapters[1].strength".to_owned(),
+                "The strength is “much”; write a number from −2 to 2.".to_owned()
+            )]
+        );
+    }
+
+    #[test]
+    fn a_strength_out_of_range_is_named_at_its_row() {
+        let row =
+            |name: &str, strength: &str| AdapterRow { name: name.to_owned(), strength: strength.to_owned() };
+        let errors = check(|v| v.adapters = vec![row("", ""), row("adire@v1", "1e9")]).unwrap_err();
+        assert_eq!(errors[0].0, "adapters[1].strength");
+    }
+
+    #[test]
+    fn everything_wrong_comes_at_once_in_the_order_of_the_form() {
+        let errors = check(|v| {
+            v.prompt.clear();
+            v.sampler = "foo".to_owned();
+            v.steps = "many".to_owned();
+            v.size = "513x256".to_owned();
+        })
+        .unwrap_err();
+        let fields: Vec<_> = errors.iter().map(|(field, _)| field.as_str()).collect();
+        assert_eq!(fields, ["prompt", "steps", "width", "sampler"]);
+        assert!(errors[3].1.starts_with("Unknown sampler “foo”"), "{}", errors[3].1);
+    }
+}

@@ -1,0 +1,96 @@
+//! The sizes that the form offers.
+
+use adire_protocol::ModelInfo;
+
+use super::FormValues;
+
+/// A size with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) label: &'static str,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+}
+
+impl Shape {
+    /// The value of the form's field.
+    pub(crate) fn value(self) -> String {
+        format!("{}x{}", self.width, self.height)
+    }
+}
+
+/// The model's native square and, a quarter longer, upright and lying; what the limits allow of these.
+pub(crate) fn shapes(model: &ModelInfo) -> Vec<Shape> {
+    let limits = &model.limits;
+    let side = model.native_size;
+    let step = limits.size_step.max(1);
+    let long = (side + side / 4) / step * step;
+    [("Square", side, side), ("Portrait", side, long), ("Landscape", long, side)]
+        .into_iter()
+        .filter(|(_, width, height)| {
+            [width, height].into_iter().all(|pixels| (limits.min_size..=limits.max_size).contains(pixels))
+        })
+        .map(|(label, width, height)| Shape { label, width, height })
+        .collect()
+}
+
+/// Makes the size field name an offered shape, or `custom` with both numbers filled in.
+pub(crate) fn settle_size(values: &mut FormValues, model: &ModelInfo) {
+    let Some((width, height)) = values.size.split_once(['x', '×']) else { return };
+    let (width, height) = (width.trim().to_owned(), height.trim().to_owned());
+    let offered = shapes(model)
+        .into_iter()
+        .any(|shape| (width.parse(), height.parse()) == (Ok(shape.width), Ok(shape.height)));
+    values.size = if offered { format!("{width}x{height}") } else { "custom".to_owned() };
+    (values.width, values.height) = (width, height);
+}
+
+/// The size that the form asks for, where it can be read.
+pub(crate) fn pixels(values: &FormValues) -> Option<(u32, u32)> {
+    let (width, height) =
+        values.size.split_once(['x', '×']).unwrap_or((values.width.as_str(), values.height.as_str()));
+    Some((width.trim().parse().ok()?, height.trim().parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use adire_protocol::{Defaults, Limits, Sampler};
+
+    use super::*;
+
+    fn model(native_size: u32) -> ModelInfo {
+        ModelInfo {
+            name: String::new(),
+            hash: String::new(),
+            device: String::new(),
+            dtype: String::new(),
+            native_size,
+            prompt_tokens: 75,
+            defaults: Defaults { steps: 20, guidance: 5.0, width: 256, height: 256, sampler: Sampler::Euler },
+            limits: Limits::default(),
+            example_prompts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn shapes_follow_the_model() {
+        let of = |native| shapes(&model(native)).into_iter().map(Shape::value).collect::<Vec<_>>();
+        assert_eq!(of(256), ["256x256", "256x320", "320x256"]);
+        assert_eq!(of(512), ["512x512", "512x640", "640x512"]);
+        assert_eq!(of(1024), ["1024x1024"]);
+    }
+
+    #[test]
+    fn a_size_that_is_not_offered_becomes_a_custom_one() {
+        let mut values = FormValues { size: "192x256".to_owned(), ..Default::default() };
+        settle_size(&mut values, &model(256));
+        assert_eq!(
+            (values.size.as_str(), values.width.as_str(), values.height.as_str()),
+            ("custom", "192", "256")
+        );
+        assert_eq!(pixels(&values), Some((192, 256)));
+        let mut values = FormValues { size: "256x320".to_owned(), ..Default::default() };
+        settle_size(&mut values, &model(256));
+        assert_eq!((values.size.as_str(), values.height.as_str()), ("256x320", "320"));
+    }
+}

@@ -1,0 +1,183 @@
+//! How events change a generation's record. A stream may begin before the record was read and repeat what it
+//! holds already, so every rule can be applied twice.
+
+use adire_protocol::{Generation, GenerationEvent, GenerationState, Progress};
+
+/// Brings a record up to date.
+pub(crate) fn apply(job: &mut Generation, event: GenerationEvent) {
+    if job.state.is_final() {
+        return;
+    }
+    match event {
+        GenerationEvent::Queued { ahead, wait_ms } => {
+            if job.state == GenerationState::Queued {
+                (job.ahead, job.wait_ms) = (Some(ahead), wait_ms);
+            }
+        }
+        GenerationEvent::Started => run(job),
+        GenerationEvent::Progress(progress) => {
+            run(job);
+            step(job, progress);
+        }
+        GenerationEvent::Image { image } => {
+            run(job);
+            if !job.images.iter().any(|known| known.index == image.index) {
+                job.images.push(*image);
+                job.images.sort_by_key(|image| image.index);
+            }
+        }
+        GenerationEvent::Done => end(job, GenerationState::Done),
+        GenerationEvent::Failed { message } => {
+            job.error = Some(message);
+            end(job, GenerationState::Failed);
+        }
+        GenerationEvent::Cancelled => end(job, GenerationState::Cancelled),
+    }
+}
+
+fn run(job: &mut Generation) {
+    job.state = GenerationState::Running;
+    (job.ahead, job.wait_ms) = (None, None);
+}
+
+fn end(job: &mut Generation, state: GenerationState) {
+    job.state = state;
+    (job.ahead, job.wait_ms, job.progress) = (None, None, None);
+}
+
+/// Goes forward only; a step without a preview keeps the last one.
+fn step(job: &mut Generation, mut new: Progress) {
+    if let Some(old) = job.progress.take() {
+        if (old.image, old.step) > (new.image, new.step) {
+            job.progress = Some(old);
+            return;
+        }
+        if new.preview.is_none() && old.image == new.image {
+            new.preview = old.preview;
+        }
+    }
+    job.progress = Some(new);
+}
+
+/// How much of the whole generation is done, 0 to 1.
+pub(crate) fn fraction(job: &Generation) -> f64 {
+    if job.state == GenerationState::Done {
+        return 1.0;
+    }
+    let Some(progress) = &job.progress else { return 0.0 };
+    let picture = f64::from(progress.step) / f64::from(progress.steps.max(1));
+    ((f64::from(progress.image) + picture) / f64::from(progress.images.max(1))).clamp(0.0, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use adire_protocol::{GenerationSpec, ImageRecord, Links, Recipe, Rng, Sampler};
+
+    use super::*;
+
+    fn spec() -> GenerationSpec {
+        GenerationSpec {
+            prompt: "red moons".to_owned(),
+            negative_prompt: String::new(),
+            seed: 7,
+            rng: Rng::Cpu,
+            steps: 10,
+            guidance: 5.0,
+            sampler: Sampler::Euler,
+            width: 256,
+            height: 256,
+            count: 2,
+            adapters: Vec::new(),
+        }
+    }
+
+    fn job() -> Generation {
+        Generation {
+            id: "g".to_owned(),
+            state: GenerationState::Queued,
+            spec: spec(),
+            created_at: 0,
+            started_at: None,
+            finished_at: None,
+            ahead: Some(3),
+            wait_ms: Some(9_000),
+            progress: None,
+            images: Vec::new(),
+            error: None,
+            links: Links::of("g"),
+        }
+    }
+
+    fn progress(image: u32, step: u32, preview: Option<&str>) -> GenerationEvent {
+        let preview = preview.map(str::to_owned);
+        GenerationEvent::Progress(Progress { image, images: 2, step, steps: 10, remaining_ms: None, preview })
+    }
+
+    fn picture(index: u32) -> GenerationEvent {
+        let recipe = Recipe {
+            spec: spec(),
+            adapter_hashes: Vec::new(),
+            model: String::new(),
+            model_hash: String::new(),
+            device: String::new(),
+            dtype: String::new(),
+            version: String::new(),
+            seconds: 0.0,
+        };
+        let image = ImageRecord {
+            hash: index.to_string(),
+            url: String::new(),
+            generation: "g".to_owned(),
+            index,
+            created_at: 0,
+            recipe,
+            infotext: String::new(),
+        };
+        GenerationEvent::Image { image: Box::new(image) }
+    }
+
+    fn whole_stream() -> Vec<GenerationEvent> {
+        vec![
+            GenerationEvent::Queued { ahead: 1, wait_ms: None },
+            GenerationEvent::Started,
+            progress(0, 5, Some("a")),
+            progress(0, 10, None),
+            picture(0),
+            progress(1, 5, Some("b")),
+            picture(1),
+            GenerationEvent::Done,
+        ]
+    }
+
+    #[test]
+    fn a_stream_from_the_beginning_ends_at_the_same_record_wherever_the_record_was_read() {
+        let mut expected = job();
+        whole_stream().into_iter().for_each(|event| apply(&mut expected, event));
+        assert_eq!((expected.state, expected.images.len()), (GenerationState::Done, 2));
+        for read_after in 0..whole_stream().len() {
+            let mut record = job();
+            whole_stream().into_iter().take(read_after).for_each(|event| apply(&mut record, event));
+            whole_stream().into_iter().for_each(|event| apply(&mut record, event));
+            assert_eq!(record, expected, "read after {read_after}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_beginning_does_not_set_the_picture_back() {
+        let mut record = job();
+        apply(&mut record, progress(1, 5, Some("b")));
+        apply(&mut record, GenerationEvent::Queued { ahead: 1, wait_ms: None });
+        apply(&mut record, progress(0, 5, Some("a")));
+        assert_eq!(record.state, GenerationState::Running);
+        assert_eq!(record.progress.as_ref().and_then(|p| p.preview.as_deref()), Some("b"));
+        assert_eq!(fraction(&record), 0.75);
+    }
+
+    #[test]
+    fn a_failure_keeps_its_sentence_and_is_final() {
+        let mut record = job();
+        apply(&mut record, GenerationEvent::Failed { message: "No memory.".to_owned() });
+        apply(&mut record, GenerationEvent::Started);
+        assert_eq!((record.state, record.error.as_deref()), (GenerationState::Failed, Some("No memory.")));
+    }
+}

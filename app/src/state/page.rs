@@ -1,0 +1,214 @@
+//! The studio page as a whole: its form, its stage, and what a person can do.
+
+use adire_protocol::{AdapterVersion, FieldError, GenerationRequest, ImageRecord, ModelInfo};
+use leptos::{prelude::*, task::spawn_local};
+
+use super::{FormState, Notice, Stage};
+use crate::{
+    api::{self, AppError, StudioData},
+    browser,
+    form::{self, FormValues},
+    words::Work,
+};
+
+/// More adapters than this are offered through a menu instead of a row each.
+pub(crate) const ROWS: usize = 3;
+
+/// Copies share everything.
+#[derive(Clone, Copy)]
+pub(crate) struct Page {
+    pub(crate) form: FormState,
+    pub(crate) stage: Stage,
+    pub(crate) model: StoredValue<ModelInfo>,
+    /// Each adapter with its versions, newest first.
+    pub(crate) adapters: StoredValue<Vec<(String, Vec<AdapterVersion>)>>,
+    known: StoredValue<Vec<AdapterVersion>>,
+    /// Adapters that have a row even while they are off.
+    offered: StoredValue<Vec<String>>,
+}
+
+/// What the address says besides the generation.
+#[derive(Clone)]
+pub(crate) struct Address {
+    pub(crate) values: FormValues,
+    /// A plain form post came back; why (`form`, `long`, `full`, `failed`).
+    pub(crate) tried: Option<String>,
+    /// Which picture of the generation is shown.
+    pub(crate) index: u32,
+}
+
+impl Page {
+    /// The page as it starts, from the server's data and the address.
+    pub(crate) fn new(data: StudioData, address: Address) -> Self {
+        let adapters = form::by_name(&data.adapters);
+        let names = adapters.iter().map(|(name, _)| name.clone());
+        let offered: Vec<String> = if adapters.len() <= ROWS { names.collect() } else { Vec::new() };
+        let mut values = FormValues::defaults(&data.model);
+        if let Some(job) = data.named.as_ref().or(data.active.as_ref()) {
+            // The next picture gets its own seed unless someone asks for this one.
+            let spec = FormValues { seed: String::new(), ..FormValues::of_spec(&job.spec) };
+            values = values.overlaid(spec);
+        }
+        values = values.overlaid(address.values);
+        form::settle_size(&mut values, &data.model);
+        let missing = form::settle(&mut values, &data.adapters);
+        let errors = match address.tried.as_deref() {
+            Some("form") => values.check(&data.model.limits, &data.model.defaults).err().unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        let notice = notice(&data, address.tried.as_deref(), &missing);
+        Self {
+            form: FormState::new(&values, errors, &offered),
+            model: StoredValue::new(data.model.clone()),
+            adapters: StoredValue::new(adapters),
+            known: StoredValue::new(data.adapters.clone()),
+            offered: StoredValue::new(offered),
+            stage: Stage::new(data, notice, address.index),
+        }
+    }
+
+    /// The page that the component is on.
+    pub(crate) fn here() -> Self {
+        expect_context()
+    }
+
+    /// What the form would cost; tracks the fields that matter.
+    pub(crate) fn work(&self) -> Work {
+        let values = self.form.values();
+        self.model.with_value(|model| {
+            let native = f64::from(model.native_size.max(1));
+            let (width, height) =
+                form::pixels(&values).unwrap_or((model.defaults.width, model.defaults.height));
+            Work {
+                count: values.count.trim().parse().unwrap_or(1).clamp(1, model.limits.count),
+                steps: values.steps.trim().parse().unwrap_or(model.defaults.steps),
+                area: f64::from(width) * f64::from(height) / (native * native),
+            }
+        })
+    }
+
+    /// Sends the form, unless a generation is under way or the form is wrong.
+    pub(crate) fn submit(self) {
+        let stage = self.stage;
+        if stage.sending.get_untracked() || untrack(|| stage.is_busy()) {
+            return;
+        }
+        let values = untrack(|| self.form.values());
+        if let Err(errors) = self.model.with_value(|model| values.check(&model.limits, &model.defaults)) {
+            return self.refuse(errors);
+        }
+        self.form.errors.set(Vec::new());
+        stage.sending.set(true);
+        spawn_local(async move {
+            let answer = api::generate(values).await;
+            match answer {
+                Ok(job) => {
+                    browser::show_address(&job.links.page);
+                    stage.begin(job);
+                    browser::follow(stage);
+                }
+                Err(AppError { fields, .. }) if !fields.is_empty() => self.refuse(fields),
+                Err(error) => stage.tell(Notice::Problem(error.message)),
+            }
+            stage.sending.set(false);
+        });
+    }
+
+    fn refuse(self, errors: Vec<FieldError>) {
+        let first = errors.first().map(|error| error.field.clone()).unwrap_or_default();
+        self.form.errors.set(errors);
+        browser::focus_field(&first);
+    }
+
+    /// Stops what is under way.
+    pub(crate) fn cancel(self) {
+        let stage = self.stage;
+        let id = stage.job.with_untracked(|job| job.as_ref().map(|job| job.id.clone()));
+        let Some(id) = id.filter(|_| untrack(|| stage.is_busy()) && !stage.stopping.get_untracked()) else {
+            return;
+        };
+        stage.stopping.set(true);
+        spawn_local(async move {
+            if let Err(error) = api::cancel(id).await {
+                stage.stopping.set(false);
+                stage.tell(Notice::Problem(error.message));
+            }
+        });
+    }
+
+    /// Puts a picture on the canvas; `None`: what is being made.
+    pub(crate) fn show(self, picture: Option<ImageRecord>) {
+        if !untrack(|| self.stage.is_busy())
+            && let Some(picture) = &picture
+        {
+            browser::show_address(&address_of(picture));
+        }
+        self.stage.shown.set(picture);
+    }
+
+    /// Fills the form from a request; says what it had to leave out.
+    pub(crate) fn reuse(self, request: &GenerationRequest, told: &str) {
+        let mut values = FormValues::of_request(request);
+        let missing = self.known.with_value(|known| form::settle(&mut values, known));
+        self.model.with_value(|model| form::settle_size(&mut values, model));
+        self.offered.with_value(|offered| self.form.fill(&values, offered));
+        self.stage.said.set(told.to_owned());
+        self.stage.notice.set(form::left_out(&missing).map(Notice::Remark));
+    }
+
+    /// Takes single values over: a chip, an example.
+    pub(crate) fn take_over(self, values: &FormValues, told: &str) {
+        let mut values = values.clone();
+        self.known.with_value(|known| form::settle(&mut values, known));
+        self.model.with_value(|model| form::settle_size(&mut values, model));
+        self.offered.with_value(|offered| self.form.take_over(&values, offered));
+        self.stage.said.set(told.to_owned());
+    }
+
+    /// Fills the form from a PNG.
+    pub(crate) fn read_picture(self, file: web_sys::File) {
+        let name = file.name();
+        spawn_local(async move {
+            match browser::read_recipe(file).await {
+                Ok(request) => self.reuse(&request, &format!("The parameters of {name} are in the form.")),
+                Err(sentence) => self.stage.tell(Notice::Problem(sentence)),
+            }
+        });
+    }
+
+    /// Asks how busy the worker is.
+    pub(crate) fn refresh_queue(self) {
+        spawn_local(async move {
+            // A failure here is no news: the next press or the stream will tell.
+            if let Ok(queue) = api::load_queue().await {
+                self.stage.queue.set(queue);
+            }
+        });
+    }
+}
+
+/// Where a picture is found again.
+pub(crate) fn address_of(picture: &ImageRecord) -> String {
+    match picture.index {
+        0 => format!("/?job={}", picture.generation),
+        index => format!("/?job={}&picture={index}", picture.generation),
+    }
+}
+
+fn notice(data: &StudioData, tried: Option<&str>, missing: &[String]) -> Option<Notice> {
+    let problem = |text: &str| Some(Notice::Problem(text.to_owned()));
+    if let Some(text) = &data.problem {
+        return Some(Notice::Problem(text.clone()));
+    }
+    match tried {
+        Some("long") => Some(Notice::Problem(format!(
+            "That was longer than the {} characters that are taken, so it has been shortened here.",
+            data.model.limits.prompt_chars
+        ))),
+        Some("full") => problem("The queue was full, so nothing was started. Try again in a moment."),
+        Some("failed") => {
+            problem("The request could not be stored, so nothing was started. Try again in a moment.")
+        }
+        _ => form::left_out(missing).map(Notice::Remark),
+    }
+}

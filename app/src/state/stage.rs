@@ -1,0 +1,162 @@
+//! What the canvas, the strip and the button show.
+
+use adire_protocol::{Event, Generation, GenerationEvent, ImageRecord, Progress, QueueStatus};
+use leptos::prelude::*;
+
+use super::job;
+use crate::api::StudioData;
+
+/// Something to tell that belongs to no field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// Something did not work.
+    Problem(String),
+    /// Something worked differently than one might think.
+    Remark(String),
+}
+
+/// Everything that moves while pictures are made. Copies share the signals.
+#[derive(Clone, Copy)]
+pub(crate) struct Stage {
+    /// The generation that this page follows, running or ended.
+    pub(crate) job: RwSignal<Option<Generation>>,
+    /// The picture on the canvas; `None`: the generation itself.
+    pub(crate) shown: RwSignal<Option<ImageRecord>>,
+    /// The newest preview, and whose it is.
+    pub(crate) last_preview: RwSignal<Option<(String, String)>>,
+    /// The visitor's pictures, newest first.
+    pub(crate) history: RwSignal<Vec<ImageRecord>>,
+    /// Whether the server has older ones.
+    pub(crate) more: RwSignal<bool>,
+    /// How busy the worker is.
+    pub(crate) queue: RwSignal<QueueStatus>,
+    /// What is told above the canvas.
+    pub(crate) notice: RwSignal<Option<Notice>>,
+    /// Whether the stream of events is broken.
+    pub(crate) lost: RwSignal<bool>,
+    /// A request is on its way; its generation is not known yet.
+    pub(crate) sending: RwSignal<bool>,
+    /// Cancelling has been asked for.
+    pub(crate) stopping: RwSignal<bool>,
+    /// What a screen reader is told.
+    pub(crate) said: RwSignal<String>,
+}
+
+impl Stage {
+    /// The stage as the page starts. What runs is followed; what the address names is shown.
+    pub(super) fn new(data: StudioData, notice: Option<Notice>, index: u32) -> Self {
+        let (mut job, mut shown) = (data.active, None);
+        if let Some(named) = data.named {
+            if named.state.is_final() {
+                let picture = named.images.iter().find(|image| image.index == index);
+                shown = picture.or(named.images.first()).cloned();
+            }
+            if !named.state.is_final() || (job.is_none() && shown.is_none()) {
+                job = Some(named);
+            }
+        }
+        Self {
+            job: RwSignal::new(job),
+            shown: RwSignal::new(shown),
+            last_preview: RwSignal::new(None),
+            history: RwSignal::new(data.history),
+            more: RwSignal::new(data.more),
+            queue: RwSignal::new(data.queue),
+            notice: RwSignal::new(notice),
+            lost: RwSignal::new(false),
+            sending: RwSignal::new(false),
+            stopping: RwSignal::new(false),
+            said: RwSignal::new(String::new()),
+        }
+    }
+
+    /// Whether a generation waits or runs.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.job.with(|job| job.as_ref().is_some_and(|job| !job.state.is_final()))
+    }
+
+    /// Follows a new generation.
+    pub(crate) fn begin(&self, job: Generation) {
+        self.notice.set(None);
+        self.stopping.set(false);
+        self.lost.set(false);
+        self.shown.set(None);
+        self.job.set(Some(job));
+    }
+
+    /// Goes on from the record as the server has it.
+    pub(crate) fn resume(&self, job: Generation) {
+        let ended = job.state.is_final();
+        let first = job.images.first().cloned();
+        self.job.set(Some(job));
+        if ended {
+            self.stopping.set(false);
+            if self.shown.with_untracked(Option::is_none) {
+                self.shown.set(first);
+            }
+        }
+    }
+
+    /// Shows and says something.
+    pub(crate) fn tell(&self, notice: Notice) {
+        self.notice.set(Some(notice));
+    }
+
+    /// The generation cannot be followed any more.
+    pub(crate) fn fail(&self, sentence: String) {
+        self.job.set(None);
+        self.stopping.set(false);
+        self.tell(Notice::Problem(sentence));
+    }
+
+    /// Takes an event of the followed generation in.
+    pub(crate) fn take(&self, event: Event) {
+        let event = event.event;
+        self.say(&event);
+        if let GenerationEvent::Image { image } = &event {
+            self.remember(image);
+        }
+        if let GenerationEvent::Progress(Progress { preview: Some(preview), .. }) = &event {
+            let id =
+                self.job.with_untracked(|job| job.as_ref().map(|job| job.id.clone()).unwrap_or_default());
+            self.last_preview.set(Some((id, preview.clone())));
+        }
+        let last = event.is_last();
+        self.job.update(|job| {
+            if let Some(job) = job {
+                job::apply(job, event);
+            }
+        });
+        if last {
+            self.stopping.set(false);
+            // The picture takes the preview's place, unless another one is being looked at.
+            if self.shown.with_untracked(Option::is_none) {
+                let first =
+                    self.job.with_untracked(|job| job.as_ref().and_then(|job| job.images.first().cloned()));
+                self.shown.set(first);
+            }
+        }
+    }
+
+    /// Puts a picture at the newest end of the strip.
+    fn remember(&self, image: &ImageRecord) {
+        let same = |known: &ImageRecord| known.generation == image.generation && known.index == image.index;
+        if !self.history.with_untracked(|history| history.iter().any(same)) {
+            self.history.update(|history| history.insert(0, image.clone()));
+        }
+    }
+
+    /// Screen readers hear what changes, not every step.
+    fn say(&self, event: &GenerationEvent) {
+        let words = match event {
+            GenerationEvent::Queued { ahead: 0, .. } | GenerationEvent::Progress(_) => return,
+            GenerationEvent::Queued { ahead, .. } => format!("Waiting; {ahead} ahead of you."),
+            GenerationEvent::Started => "Your picture is being made.".to_owned(),
+            GenerationEvent::Image { image } => format!("Picture {} is finished.", image.index + 1),
+            GenerationEvent::Done => "Done.".to_owned(),
+            GenerationEvent::Failed { message } => message.clone(),
+            GenerationEvent::Cancelled => "Cancelled.".to_owned(),
+        };
+        self.said.set(words);
+    }
+}
