@@ -1,5 +1,7 @@
 //! Every sampler's whole trajectory against diffusers' (`tools/goldens/trajectories.py`).
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     cell::RefCell,
     collections::{BTreeSet, HashMap},

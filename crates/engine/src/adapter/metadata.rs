@@ -1,0 +1,87 @@
+//! What a file says of itself beside its tensors: scales that diffusers and PEFT store apart, and text for people.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{keys::Component, layer::ScaleRule};
+
+/// The header's `__metadata__`, with the scale rules in it understood.
+#[derive(Debug)]
+pub(super) struct Metadata {
+    entries: BTreeMap<String, String>,
+    unet: Option<PeftConfig>,
+    text_encoder: Option<PeftConfig>,
+    /// From `adapter_config.json`, or unprefixed: whatever component the file is for.
+    any: Option<PeftConfig>,
+}
+
+/// The part of PEFT's `LoraConfig` that decides scales.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct PeftConfig {
+    lora_alpha: Option<f64>,
+    alpha_pattern: HashMap<String, f64>,
+    use_rslora: bool,
+}
+
+impl Metadata {
+    /// `peft_config` is the text of `adapter_config.json`. The error is a sentence about the file.
+    pub(super) fn new(entries: HashMap<String, String>, peft_config: Option<&str>) -> Result<Self, String> {
+        let mut any = peft_config
+            .map(|text| {
+                serde_json::from_str(text).map_err(|error| {
+                    format!("lies beside an adapter_config.json that cannot be understood ({error}).")
+                })
+            })
+            .transpose()?;
+        let (mut unet, mut text_encoder) = (None, None);
+        if let Some(text) = entries.get("lora_adapter_metadata") {
+            let fail = |error| {
+                format!(
+                    "has a lora_adapter_metadata that cannot be understood ({error}); its scales would be wrong."
+                )
+            };
+            let all: serde_json::Map<String, Value> = serde_json::from_str(text).map_err(fail)?;
+            unet = component_config(&all, "unet.").map_err(fail)?;
+            text_encoder = component_config(&all, "text_encoder.").map_err(fail)?;
+            if unet.is_none() && text_encoder.is_none() && any.is_none() {
+                any = Some(serde_json::from_value(Value::Object(all)).map_err(fail)?);
+            }
+        }
+        Ok(Self { entries: entries.into_iter().collect(), unet, text_encoder, any })
+    }
+
+    pub(super) fn entries(&self) -> &BTreeMap<String, String> {
+        &self.entries
+    }
+
+    /// How `module` (as the file names it) is scaled where its tensors do not say.
+    pub(super) fn scale_rule(&self, component: Option<Component>, module: &str) -> ScaleRule {
+        let config = match component {
+            Some(Component::Unet) => self.unet.as_ref().or(self.any.as_ref()),
+            Some(Component::TextEncoder) => self.text_encoder.as_ref().or(self.any.as_ref()),
+            None => self.any.as_ref(),
+        };
+        let Some(config) = config else { return ScaleRule::default() };
+        // PEFT: a pattern applies to the module of that name and to those that end with it.
+        let pattern = config.alpha_pattern.iter().filter(|(pattern, _)| {
+            let pattern = pattern.trim_start_matches('^').trim_end_matches('$');
+            module.strip_suffix(pattern).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+        });
+        let longest = pattern.max_by_key(|(pattern, _)| pattern.len()).map(|(_, alpha)| *alpha);
+        ScaleRule { alpha: longest.or(config.lora_alpha), rank_stabilised: config.use_rslora }
+    }
+}
+
+fn component_config(
+    all: &serde_json::Map<String, Value>,
+    prefix: &str,
+) -> Result<Option<PeftConfig>, serde_json::Error> {
+    let own: serde_json::Map<String, Value> = all
+        .iter()
+        .filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value.clone())))
+        .collect();
+    if own.is_empty() { Ok(None) } else { serde_json::from_value(Value::Object(own)).map(Some) }
+}

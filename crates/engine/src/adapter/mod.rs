@@ -1,0 +1,182 @@
+//! Adapters: small files that change a model's weights.
+//!
+//! One file for each question: what the bytes are ([`file`]), what the names mean ([`keys`]), what a layer adds
+//! ([`layer`]), which model it was made for ([`family`]), and how it goes onto a model ([`apply`]). A change is
+//! always computed from the pristine base, in f32, so that no sequence of switches leaves anything behind.
+
+mod apply;
+mod family;
+mod file;
+mod keys;
+mod layer;
+mod metadata;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest as _, Sha256};
+
+pub use apply::{AppliedLayer, Receipt, SkippedLayer, Visit, apply, apply_each};
+pub use family::Family;
+pub use keys::{Component, Format};
+pub use layer::Kind;
+
+use self::{
+    keys::Key,
+    layer::{Layer, Parts},
+    metadata::Metadata,
+};
+use crate::{EngineError, Result};
+
+/// A file that has been read and found consistent in itself; whether it fits a model shows in [`apply`].
+#[derive(Debug)]
+pub struct Adapter {
+    path: PathBuf,
+    hash: String,
+    modules: Vec<Module>,
+    unknown: Vec<String>,
+    metadata: Metadata,
+    family: Family,
+}
+
+/// One module that the file changes.
+#[derive(Debug)]
+struct Module {
+    /// As the file names it.
+    name: String,
+    flat: String,
+    component: Option<Component>,
+    format: Format,
+    layer: Layer,
+}
+
+/// One module of a file, for people.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct ModuleInfo {
+    /// As the file names it.
+    pub name: String,
+    /// How the change is stored.
+    pub kind: Kind,
+    /// Whether it also rescales the weight (DoRA).
+    pub dora: bool,
+    /// Rank of the change.
+    pub rank: usize,
+    /// Alpha as stored, or the rank where none is.
+    pub alpha: f64,
+    /// What the change is multiplied with at strength 1.
+    pub scale: f64,
+    /// Outputs, and inputs times kernel size.
+    pub shape: (usize, usize),
+}
+
+impl Adapter {
+    /// Reads a `.safetensors` file, or a PEFT folder (`adapter_model.safetensors` beside `adapter_config.json`).
+    ///
+    /// # Errors
+    /// [`EngineError::Adapter`]: no file, a pickle, truncated, no adapter, mis-shaped factors, NaN, … The message
+    /// says what was found and what to do.
+    pub fn read(path: &Path) -> Result<Self> {
+        let file = if path.is_dir() { path.join("adapter_model.safetensors") } else { path.to_owned() };
+        let peft_config = match file.file_name() {
+            Some(name) if name == "adapter_model.safetensors" => {
+                std::fs::read_to_string(file.with_file_name("adapter_config.json")).ok()
+            }
+            _ => None,
+        };
+        Self::parse(&file, &file::bytes(&file)?, peft_config.as_deref())
+    }
+
+    /// Reads the content of a file; `path` is only for messages.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
+        Self::parse(path, bytes, None)
+    }
+
+    fn parse(path: &Path, bytes: &[u8], peft_config: Option<&str>) -> Result<Self> {
+        let fail = |message: String| EngineError::adapter(path, message);
+        let file = file::parse(bytes).map_err(fail)?;
+        let metadata = Metadata::new(file.metadata, peft_config).map_err(fail)?;
+        let (mut found, mut unknown) = (BTreeMap::<String, (Key, Parts)>::new(), Vec::new());
+        let family = Family::of_names(file.tensors.keys().map(String::as_str));
+        for (name, tensor) in file.tensors {
+            let Some(key) = keys::parse(&name) else {
+                unknown.push(name);
+                continue;
+            };
+            let part = key.part;
+            let (key, parts) = found.entry(key.module.clone()).or_insert_with(|| (key, Parts::new()));
+            if parts.insert(part, tensor).is_some() {
+                return Err(fail(format!("holds the part {part:?} of {} twice.", key.module)));
+            }
+        }
+        let mut modules = Vec::with_capacity(found.len());
+        for (name, (key, parts)) in found {
+            if parts.keys().all(|part| *part == keys::Part::Alpha) {
+                unknown.push(format!("{name}.alpha"));
+                continue;
+            }
+            let rule = metadata.scale_rule(key.component, &name);
+            let layer =
+                Layer::new(parts, rule).map_err(|what| fail(format!("is damaged: {name} {what}.")))?;
+            let format = if layer.kind() == Kind::Lora { key.format } else { Format::Lycoris };
+            modules.push(Module { name, flat: key.flat, component: key.component, format, layer });
+        }
+        if modules.is_empty() {
+            return Err(fail(family::no_adapter(&unknown)));
+        }
+        let family = family.or_else(|| Family::of_widths(&modules)).unwrap_or(Family::Unknown);
+        let hash = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { path: path.to_owned(), hash, modules, unknown, metadata, family })
+    }
+
+    /// Where it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// sha256 of the file, 64 hex digits.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// The program whose names it uses; several when it is mixed.
+    pub fn formats(&self) -> Vec<Format> {
+        let mut formats: Vec<Format> = self.modules.iter().map(|module| module.format).collect();
+        formats.sort_unstable();
+        formats.dedup();
+        formats
+    }
+
+    /// The models it was made for, as far as its names and shapes tell.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Every module that it changes.
+    pub fn modules(&self) -> Vec<ModuleInfo> {
+        let info = |Module { name, layer, .. }: &Module| ModuleInfo {
+            name: name.clone(),
+            kind: layer.kind(),
+            dora: layer.is_dora(),
+            rank: layer.rank,
+            alpha: layer.alpha,
+            scale: layer.scale,
+            shape: layer.shape().unwrap_or_default(),
+        };
+        self.modules.iter().map(info).collect()
+    }
+
+    /// Tensors whose names belong to no known format.
+    pub fn unknown_keys(&self) -> &[String] {
+        &self.unknown
+    }
+
+    /// The file's own metadata: trainer settings, tag frequencies, titles.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        self.metadata.entries()
+    }
+}
