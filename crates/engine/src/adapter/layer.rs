@@ -147,7 +147,10 @@ impl Layer {
             },
             _ => true,
         };
-        same_kernel && self.shape() == Ok((dims.first().copied().unwrap_or(0), columns))
+        let magnitude_fits = self.magnitude.as_ref().is_none_or(|magnitude| {
+            dims.len() >= 2 && (magnitude.elem_count() == dims[0] || per_input(magnitude, dims))
+        });
+        same_kernel && magnitude_fits && self.shape() == Ok((dims.first().copied().unwrap_or(0), columns))
     }
 
     /// The change of a weight whose pristine value is `base`, at strength 1, f32 on `base`'s device.
@@ -257,7 +260,10 @@ fn product(
         (None, Some(a), Some(b), Some(core)) => {
             let rank = checked_rank(&b)?;
             let fits =
-                core.rank() == 4 && core.dims()[..2] == [rank, rank] && a.rank() == 2 && a.dims()[0] == rank;
+                core.rank() == 4 && core.dims()[..2] == [rank, rank]
+                && a.rank() == 2
+                && b.rank() == 2
+                && a.dims()[0] == rank;
             if !fits {
                 return Err(format!(
                     "is mis-shaped: core {:?} with {:?} and {:?}",
@@ -320,15 +326,18 @@ fn kronecker(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     Ok(product.reshape((m * p, n * q))?)
 }
 
+/// Whether DoRA's m is stored for each input, [1, in, …].
+fn per_input(magnitude: &Tensor, base: &[usize]) -> bool {
+    matches!(magnitude.dims(), [1, inputs, ..] if base.get(1) == Some(inputs) && magnitude.elem_count() == *inputs)
+}
+
 /// m · (W + Δ) / ‖W + Δ‖ − W, the norm taken for each output, or for each input where m is stored so.
 fn dora(delta: &Tensor, magnitude: &Tensor, base: &Tensor) -> Result<Tensor> {
     let base = base.to_dtype(DType::F32)?;
     let directed = (&base + delta)?;
-    let (outputs, inputs) = (base.dim(0)?, base.dim(1)?);
-    let per_input = magnitude.rank() > 1 && magnitude.dim(0)? == 1 && outputs != 1;
-    let (axis, count) = if per_input { (1, inputs) } else { (0, outputs) };
+    let axis = usize::from(per_input(magnitude, base.dims()));
     let mut shape = vec![1; base.rank()];
-    shape[axis] = count;
+    shape[axis] = base.dim(axis)?;
     let mut squares = directed.sqr()?;
     for other in (0..base.rank()).filter(|dim| *dim != axis) {
         squares = squares.sum_keepdim(other)?;
