@@ -142,21 +142,19 @@ impl Board {
 
     /// The next job, once there is one; `None` when the studio closes.
     pub(crate) async fn next(&self) -> Option<(Job, Arc<AtomicBool>)> {
-        loop {
-            if let Some(found) = self.take() {
-                return found;
+        while !self.is_closing() {
+            if let Some(job) = self.take() {
+                return Some(job);
             }
             self.wake.notified().await;
         }
+        None
     }
 
-    #[expect(clippy::option_option, reason = "outer: whether there is an answer; inner: whether to go on")]
-    fn take(&self) -> Option<Option<(Job, Arc<AtomicBool>)>> {
+    fn take(&self) -> Option<(Job, Arc<AtomicBool>)> {
         let mut state = self.lock();
-        if state.closing {
-            return Some(None);
-        }
-        let (_, Waiting { job, .. }) = state.waiting.pop_first()?;
+        // A job taken after closing would be run; one left here is found by the next start.
+        let (_, Waiting { job, .. }) = if state.closing { None } else { state.waiting.pop_first() }?;
         let stop = Arc::new(AtomicBool::new(false));
         state.running = Some(Running {
             job: job.clone(),
@@ -165,7 +163,7 @@ impl Board {
             progress: None,
             remaining: None,
         });
-        Some(Some((job, stop)))
+        Some((job, stop))
     }
 
     /// Why the running job was told to stop, if it was.

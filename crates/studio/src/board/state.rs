@@ -105,12 +105,7 @@ pub(super) fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// Milliseconds as a whole number.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "rounded, not negative, saturates"
-)]
+/// Milliseconds as a whole number; the cast saturates.
 pub(super) fn whole(ms: f64) -> u64 {
     ms.max(0.0).round() as u64
 }

@@ -67,7 +67,7 @@ async fn names_become_versions_when_submitted_and_change_the_picture() {
         if let Some(adapter) = image.recipe.spec.adapters.first() {
             assert!(adapter.name.contains("@v"), "the picture names the very version");
             let version = added.iter().find(|version| version.id() == adapter.name).unwrap();
-            assert_eq!(image.recipe.adapter_hashes, [version.hash.clone()]);
+            assert_eq!(image.recipe.adapter_hashes, std::slice::from_ref(&version.hash));
         }
         hashes.push(image.hash);
     }

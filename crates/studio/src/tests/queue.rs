@@ -21,7 +21,7 @@ async fn a_prompt_becomes_a_stored_picture() {
     assert_eq!((done.state, done.images.len(), done.error.as_deref()), (Done, 1, None));
     assert!(done.started_at.is_some() && done.finished_at >= done.started_at);
     let image = &done.images[0];
-    assert_eq!(image_hashes(&events), [image.hash.clone()]);
+    assert_eq!(image_hashes(&events), std::slice::from_ref(&image.hash));
     assert_eq!((image.recipe.spec.seed, image.recipe.model_hash.as_str()), (7, studio.model().hash.as_str()));
     let png = studio.image(&image.hash).await.unwrap();
     assert_eq!(crate::read_request(&png).unwrap().seed, Some(7));
