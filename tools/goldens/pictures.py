@@ -88,6 +88,8 @@ def models():
         part.save_pretrained(folder / name)
     pipeline.save_config(folder)
     pipeline.set_progress_bar_config(disable=True)
+    # From the file, as a user's would be: what PNDM's defaults wrote into it counts for the other samplers too.
+    pipeline.scheduler = PNDMScheduler.from_pretrained(folder / "scheduler")
     return pipeline
 
 
@@ -117,7 +119,8 @@ def main():
         saturated = ((pixels == 0) | (pixels == 255)).float().mean().item()
         assert flat.std() > 25 and saturated < 0.25, f"{name}: spread {flat.std()}, saturated {saturated}"
         for other, theirs in pictures.items():
-            if theirs.shape == pixels.shape:
+            # On the same timesteps Euler is DDIM in other variables; trajectories.py tells the two apart.
+            if theirs.shape == pixels.shape and {name, other} != {"ddim", "euler"}:
                 apart = (flat - theirs.float()).abs().max().item()
                 assert apart > 12, f"{name} and {other} differ by {apart} only"
         pictures[name] = pixels

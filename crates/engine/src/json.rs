@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::{EngineError, Result};
 
@@ -20,7 +21,9 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
         };
         EngineError::model(path, message)
     })?;
-    serde_json::from_str(&text)
+    // By way of an object: serde would take an array for a struct whose fields all have defaults.
+    serde_json::from_str::<Map<String, Value>>(&text)
+        .and_then(|object| serde_json::from_value(Value::Object(object)))
         .map_err(|e| EngineError::model(path, format!("is not the JSON that is expected here ({e}).")))
 }
 

@@ -1,12 +1,16 @@
 //! Stable Diffusion 1.x on candle: loading a Hugging Face folder, tokenizer, text encoder, UNet, VAE, samplers,
 //! adapters. Knows no jobs, users, HTTP or SQL.
 
+pub mod adapter;
 mod checkpoint;
 mod error;
+mod hash;
 mod json;
 mod layers;
+mod manifest;
 mod noise;
 mod ops;
+mod pipeline;
 mod resnet;
 pub mod sampler;
 mod text;
@@ -15,7 +19,10 @@ mod vae;
 mod weight;
 
 pub use error::{EngineError, Result};
+pub use hash::file_hash;
+pub use manifest::{Manifest, ManifestAdapter};
 pub use noise::NoiseSource;
+pub use pipeline::{LoadOptions, Output, Pipeline, Rgb8, Step};
 pub use text::{TextEncoder, Tokenizer, Tokens};
 pub use unet::UNet;
 pub use vae::{Posterior, Vae};

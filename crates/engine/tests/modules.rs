@@ -103,7 +103,11 @@ fn every_weight_is_visited_once_under_its_checkpoint_name() {
             .collect();
         let mut found = Vec::new();
         let mut visit = |path: &str, weight: &mut adire_engine::Weight| {
-            let key = if file.contains_key(&format!("{path}.weight")) { path } else { &path["text_model.".len()..] };
+            let key = if file.contains_key(&format!("{path}.weight")) {
+                path
+            } else {
+                &path["text_model.".len()..]
+            };
             assert_eq!(weight.base().dims(), file[&format!("{key}.weight")].dims());
             found.push(key.to_owned());
             Ok(())

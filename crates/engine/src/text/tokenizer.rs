@@ -152,6 +152,11 @@ impl Tokenizer {
         self.positions - 2
     }
 
+    /// Entries of the vocabulary, special tokens included.
+    pub fn vocabulary(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
     fn encode_plain(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = self
             .inner

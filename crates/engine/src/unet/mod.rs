@@ -135,6 +135,14 @@ impl UNet {
         self.conv_out.visit("conv_out", f)
     }
 
+    /// Height and width of the latents it was trained on (the larger of both), if its config says so.
+    pub fn native_size(&self) -> Option<usize> {
+        match self.config.sample_size.as_ref()? {
+            json::OneOrMany::One(size) => Some(*size),
+            json::OneOrMany::Many(sizes) => sizes.iter().copied().max(),
+        }
+    }
+
     /// The sizes that it was built with.
     pub(crate) fn config(&self) -> &UNetConfig {
         &self.config

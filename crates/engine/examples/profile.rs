@@ -1,0 +1,43 @@
+//! Where the time of a picture goes: `cargo run --release -p adire-engine --example profile -- MODEL [STEPS]`.
+//!
+//! Prints seconds for loading, and for each of three pictures: all of it and the mean step.
+
+use std::{error::Error, ops::ControlFlow, path::Path, time::Instant};
+
+use adire_engine::{LoadOptions, Pipeline};
+use adire_protocol::GenerationRequest;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().ok_or("usage: profile MODEL [STEPS]")?;
+    let steps = arguments.next().map(|steps| steps.parse()).transpose()?.unwrap_or(20);
+    let started = Instant::now();
+    let mut pipeline = Pipeline::load(Path::new(&folder), &LoadOptions::default())?;
+    println!("load       {:.3} s", started.elapsed().as_secs_f64());
+    for seed in 0..3 {
+        let info = pipeline.info();
+        let request = GenerationRequest {
+            prompt: "white moons on indigo".to_owned(),
+            seed: Some(seed),
+            steps: Some(steps),
+            guidance: Some(5.0),
+            ..Default::default()
+        };
+        let spec = request.validate(&info.limits, &info.defaults, 0)?;
+        let mut marks = vec![Instant::now()];
+        let output = pipeline.generate(&spec, &mut |_| {
+            marks.push(Instant::now());
+            ControlFlow::Continue(())
+        })?;
+        let (first, last) = (marks[1] - marks[0], marks[marks.len() - 1]);
+        let step = (last - marks[1]).as_secs_f64() / f64::from(steps.max(2) - 1);
+        println!(
+            "picture    {:.3} s: first step with text {:.3} s, each later step {:.4} s, decoding {:.3} s",
+            output.seconds,
+            first.as_secs_f64(),
+            step,
+            last.elapsed().as_secs_f64()
+        );
+    }
+    Ok(())
+}

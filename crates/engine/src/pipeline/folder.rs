@@ -1,0 +1,133 @@
+//! Loading a Stable Diffusion folder in Hugging Face layout.
+
+use std::path::Path;
+
+use adire_protocol::{Limits, ModelInfo};
+use candle_core::{DType, Device};
+use serde_json::{Map, Value};
+
+use super::{LoadOptions, Pipeline, preview::Preview};
+use crate::{
+    EngineError, Manifest, Result, TextEncoder, Tokenizer, UNet, Vae, checkpoint::find_weights, hash, json,
+    sampler::NoiseSchedule,
+};
+
+/// Parts of the folder and the classes that this engine knows for them.
+const PARTS: [(&str, &str); 5] = [
+    ("text_encoder", "CLIPTextModel"),
+    ("tokenizer", "CLIPTokenizer"),
+    ("unet", "UNet2DConditionModel"),
+    ("vae", "AutoencoderKL"),
+    ("scheduler", ""),
+];
+
+pub(super) fn load(folder: &Path, options: &LoadOptions) -> Result<Pipeline> {
+    check_index(folder)?;
+    let LoadOptions { device, dtype } = options.clone();
+    if dtype == DType::BF16 && device.is_cpu() {
+        return Err(EngineError::Request("bf16 is not supported on the CPU; use f32".to_owned()));
+    }
+    let weights = [
+        find_weights(&folder.join("text_encoder"), "model")?,
+        find_weights(&folder.join("unet"), "diffusion_pytorch_model")?,
+        find_weights(&folder.join("vae"), "diffusion_pytorch_model")?,
+    ];
+    let manifest = Manifest::read(folder)?;
+    let schedule = NoiseSchedule::read(&folder.join("scheduler").join("scheduler_config.json"))?;
+    let text = TextEncoder::load(&folder.join("text_encoder"), dtype, &device)?;
+    let tokenizer = Tokenizer::load(&folder.join("tokenizer"), text.positions())?;
+    let vae = Vae::load(&folder.join("vae"), dtype, &device)?;
+    let unet = UNet::load(&folder.join("unet"), dtype, &device)?;
+    check_fit(folder, &text, &tokenizer, &unet, &vae)?;
+    let preview = Preview::fit(&vae, &device)?;
+
+    let factor = vae.factor() as u32;
+    let standard = Limits::default();
+    let limits = Limits {
+        size_step: standard.size_step.max(factor),
+        min_size: standard.min_size.max(factor),
+        steps: standard.steps.min(schedule.len() as u32),
+        ..standard
+    };
+    let native = unet.native_size().unwrap_or(64) as u32 * factor;
+    let native_size = (native / limits.size_step * limits.size_step).clamp(limits.min_size, limits.max_size);
+    let folder_name = || folder.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned);
+    let info = ModelInfo {
+        name: manifest.name.clone().or_else(folder_name).unwrap_or_else(|| "model".to_owned()),
+        hash: hash::base_hash(folder, &weights)?,
+        device: device_name(&device),
+        dtype: dtype.as_str().to_owned(),
+        native_size,
+        prompt_tokens: tokenizer.room() as u32,
+        defaults: manifest.defaults(folder, native_size, &limits)?,
+        limits,
+        example_prompts: manifest.example_prompts(),
+    };
+    Ok(Pipeline::new(info, manifest, tokenizer, text, unet, vae, schedule, preview, device, dtype))
+}
+
+/// Refuses folders of other families before their files give stranger messages.
+fn check_index(folder: &Path) -> Result<()> {
+    if !folder.is_dir() {
+        let message = "is not a folder. A Stable Diffusion model in Hugging Face layout is a folder with \
+            model_index.json, text_encoder, tokenizer, unet, vae and scheduler.";
+        return Err(EngineError::model(folder, message));
+    }
+    let path = folder.join("model_index.json");
+    let index: Map<String, Value> = json::read(&path)?;
+    for (part, wanted) in PARTS {
+        let class = index.get(part).and_then(|entry| entry.get(1)).and_then(Value::as_str);
+        let Some(class) = class else {
+            return Err(EngineError::model(
+                &path,
+                format!("names no {part}; this is no Stable Diffusion 1.x model."),
+            ));
+        };
+        // Older folders name CLIPTokenizerFast or the like; the files are the same.
+        if !class.starts_with(wanted) {
+            let message = format!("has a {part} of class {class}; Stable Diffusion 1.x has {wanted}.");
+            return Err(EngineError::model(&path, message));
+        }
+    }
+    match index.iter().find(|(name, entry)| name.ends_with("_2") && !entry[1].is_null()) {
+        Some((name, _)) => {
+            let message = format!("names a {name}: this is Stable Diffusion XL or another family, not 1.x.");
+            Err(EngineError::model(&path, message))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Parts that were trained apart do not fit together.
+fn check_fit(folder: &Path, text: &TextEncoder, tokenizer: &Tokenizer, unet: &UNet, vae: &Vae) -> Result<()> {
+    let config = unet.config();
+    let fail = |message: String| Err(EngineError::model(folder, message));
+    let (latent, width) = (vae.latent_channels(), text.width());
+    if config.in_channels != latent || config.out_channels != latent {
+        return fail(format!(
+            "has a UNet from {} to {} channels and an autoencoder of {latent}; only plain text-to-image models \
+             are known, where all three are equal (inpainting and depth models have more).",
+            config.in_channels, config.out_channels
+        ));
+    }
+    let contexts = (0..config.block_out_channels.len()).filter_map(|i| config.cross_attention_dim.get(i));
+    if let Some(wanted) = contexts.into_iter().find(|wanted| *wanted != width) {
+        return fail(format!("has a text encoder of width {width}, but its UNet attends to width {wanted}."));
+    }
+    if tokenizer.vocabulary() > text.vocabulary() {
+        return fail(format!(
+            "has a tokenizer of {} entries, but a text encoder of {}.",
+            tokenizer.vocabulary(),
+            text.vocabulary()
+        ));
+    }
+    Ok(())
+}
+
+fn device_name(device: &Device) -> String {
+    match device.location() {
+        candle_core::DeviceLocation::Cpu => "cpu".to_owned(),
+        candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        candle_core::DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+    }
+}

@@ -1,0 +1,229 @@
+//! From a request to a picture: text, noise, denoising with guidance, decoding. Knows no jobs and no files but
+//! the model folder.
+
+mod folder;
+mod image;
+mod preview;
+
+use std::{ops::ControlFlow, path::Path, sync::Arc, time::Instant};
+
+use adire_protocol::{GenerationSpec, ModelInfo};
+use candle_core::{DType, Device, Tensor};
+
+pub use self::image::Rgb8;
+use self::preview::Preview;
+use crate::{
+    EngineError, Manifest, NoiseSource, Result, TextEncoder, Tokenizer, UNet, Vae,
+    adapter::{self, Adapter, Receipt},
+    sampler::{self, NoiseSchedule},
+};
+
+/// Where and in which precision a model computes.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// The device that holds the weights.
+    pub device: Device,
+    /// Compute precision; weights are cast to it.
+    pub dtype: DType,
+}
+
+impl Default for LoadOptions {
+    /// The CPU in f32.
+    fn default() -> Self {
+        Self { device: Device::Cpu, dtype: DType::F32 }
+    }
+}
+
+/// What is reported after each denoising step.
+#[derive(Debug)]
+pub struct Step {
+    /// Steps done, from 1.
+    pub step: u32,
+    /// Steps in all.
+    pub steps: u32,
+    /// The present estimate of the picture, a pixel for each latent.
+    pub preview: Rgb8,
+}
+
+/// A finished picture.
+#[derive(Debug)]
+pub struct Output {
+    /// The picture.
+    pub image: Rgb8,
+    /// The latent it was decoded from, [1, channels, height, width], f32.
+    pub latents: Tensor,
+    /// Seconds from text to picture.
+    pub seconds: f64,
+}
+
+/// A loaded Stable Diffusion model.
+#[derive(Debug)]
+pub struct Pipeline {
+    info: ModelInfo,
+    manifest: Manifest,
+    tokenizer: Tokenizer,
+    text: TextEncoder,
+    unet: UNet,
+    vae: Vae,
+    schedule: NoiseSchedule,
+    preview: Preview,
+    device: Device,
+    dtype: DType,
+    /// The last prompts and what the text encoder made of them: people change one setting at a time.
+    context: Option<(Vec<String>, Tensor)>,
+    /// The adapters in effect, by hash and strength, with their receipts; `None` when an attempt failed midway.
+    adapters: Option<(Vec<(String, f64)>, Vec<Receipt>)>,
+}
+
+impl Pipeline {
+    /// Loads a folder in Hugging Face layout: `model_index.json`, `text_encoder`, `tokenizer`, `unet`, `vae`,
+    /// `scheduler`, and `adire.json` if there is one.
+    ///
+    /// # Errors
+    /// A file is missing, damaged or of another family of models; the message names it and what to do.
+    pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
+        folder::load(folder, options)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the one place where the parts come together")]
+    fn new(
+        info: ModelInfo,
+        manifest: Manifest,
+        tokenizer: Tokenizer,
+        text: TextEncoder,
+        unet: UNet,
+        vae: Vae,
+        schedule: NoiseSchedule,
+        preview: Preview,
+        device: Device,
+        dtype: DType,
+    ) -> Self {
+        let (context, adapters) = (None, Some(Default::default()));
+        Self {
+            info,
+            manifest,
+            tokenizer,
+            text,
+            unet,
+            vae,
+            schedule,
+            preview,
+            device,
+            dtype,
+            context,
+            adapters,
+        }
+    }
+
+    /// What is known of the model.
+    pub fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    /// What the folder says of itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The tokenizer, to count a prompt's tokens.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Makes exactly these adapters, with these strengths, take effect; an empty list restores the base, bit for
+    /// bit. Nothing is computed when they are those already in effect.
+    ///
+    /// # Errors
+    /// As [`adapter::apply`]; the adapters in effect are then none, or the same as before.
+    pub fn set_adapters(&mut self, adapters: &[(Arc<Adapter>, f64)]) -> Result<Vec<Receipt>> {
+        let wanted: Vec<_> = adapters.iter().map(|(a, strength)| (a.hash().to_owned(), *strength)).collect();
+        if let Some((current, receipts)) = &self.adapters
+            && *current == wanted
+        {
+            return Ok(receipts.clone());
+        }
+        self.adapters = None;
+        self.context = None;
+        let borrowed: Vec<_> = adapters.iter().map(|(a, strength)| (a.as_ref(), *strength)).collect();
+        let receipts = adapter::apply(&borrowed, &mut self.unet, &mut self.text)?;
+        self.adapters = Some((wanted, receipts.clone()));
+        Ok(receipts)
+    }
+
+    /// Makes one picture (`spec.count` is not looked at), calling `on_step` after each step; a break ends the
+    /// work at once.
+    ///
+    /// Classifier-free guidance (Ho & Salimans 2022), unconditional + g·(conditional − unconditional), for g
+    /// above 1; otherwise the prompt alone, as diffusers does it.
+    ///
+    /// # Errors
+    /// [`EngineError::Cancelled`] after a break; [`EngineError::Request`] for a size or number of steps that the
+    /// model cannot do; a failed computation.
+    pub fn generate(
+        &mut self,
+        spec: &GenerationSpec,
+        on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
+    ) -> Result<Output> {
+        let started = Instant::now();
+        let factor = self.vae.factor();
+        let (width, height) = (spec.width as usize, spec.height as usize);
+        if width < factor
+            || height < factor
+            || !width.is_multiple_of(factor)
+            || !height.is_multiple_of(factor)
+        {
+            return Err(EngineError::Request(format!(
+                "the size is {width} × {height}; both sides must be multiples of {factor}"
+            )));
+        }
+        let guided = spec.guidance > 1.0;
+        let prompts = if guided { vec![&spec.negative_prompt, &spec.prompt] } else { vec![&spec.prompt] };
+        let context = self.context(&prompts.into_iter().cloned().collect::<Vec<_>>())?;
+
+        let mut noise = NoiseSource::new(spec.rng, spec.seed);
+        let shape = [1, self.vae.latent_channels(), height / factor, width / factor];
+        let start = noise.randn(&shape, &self.device)?;
+        let (unet, dtype, preview) = (&self.unet, self.dtype, &self.preview);
+        let mut model = |x: &Tensor, timestep: f64| -> Result<Tensor> {
+            let x = x.to_dtype(dtype)?;
+            if !guided {
+                return unet.forward(&x, timestep, &context);
+            }
+            let both = unet.forward(&Tensor::cat(&[&x, &x], 0)?, timestep, &context)?.to_dtype(DType::F32)?;
+            let (without, with) = (both.narrow(0, 0, 1)?, both.narrow(0, 1, 1)?);
+            Ok((&without + ((with - &without)? * spec.guidance)?)?)
+        };
+        // A preview that cannot be drawn must not be taken for a cancel.
+        let mut failure = None;
+        let mut report = |at: sampler::SampleStep<'_>| match preview.render(at.denoised) {
+            Ok(preview) => on_step(Step { step: at.step as u32, steps: at.steps as u32, preview }),
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        };
+        let steps = spec.steps as usize;
+        let sampled =
+            sampler::sample(spec.sampler, &self.schedule, steps, &mut noise, &start, &mut model, &mut report);
+        let latents = match (sampled, failure) {
+            (Err(EngineError::Cancelled), Some(error)) => return Err(error),
+            (sampled, _) => sampled?,
+        };
+        let image = Rgb8::from_tensor(&self.vae.decode(&latents)?.squeeze(0)?)?;
+        Ok(Output { image, latents, seconds: started.elapsed().as_secs_f64() })
+    }
+
+    /// The text encoder's output for `prompts`, [prompts, positions, width].
+    fn context(&mut self, prompts: &[String]) -> Result<Tensor> {
+        if let Some((known, context)) = &self.context
+            && known == prompts
+        {
+            return Ok(context.clone());
+        }
+        let ids: Vec<Vec<u32>> =
+            prompts.iter().map(|p| Ok(self.tokenizer.encode(p)?.ids)).collect::<Result<_>>()?;
+        let context = self.text.forward(&ids)?;
+        self.context = Some((prompts.to_vec(), context.clone()));
+        Ok(context)
+    }
+}

@@ -1,0 +1,242 @@
+//! Model folders that cannot be used: each gives a sentence that names the file, and no panic.
+
+#[expect(dead_code, unreachable_pub, reason = "each test file uses a part")]
+mod common;
+
+use std::path::Path;
+
+use adire_engine::{EngineError, LoadOptions, Pipeline};
+use candle_core::{DType, Device, Tensor};
+use common::golden;
+
+const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A usable folder that the test may spoil.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&golden("pipeline"), folder.path());
+    folder
+}
+
+/// Loads the folder after `spoil` and gives the message without the folder's own path.
+fn message(spoil: impl FnOnce(&Path)) -> String {
+    let folder = folder();
+    spoil(folder.path());
+    let error = Pipeline::load(folder.path(), &LoadOptions::default()).unwrap_err();
+    let (EngineError::Model { .. } | EngineError::Request(_)) = &error else {
+        panic!("not the folder's fault: {error}")
+    };
+    error.to_string().replace(&format!("{}/", folder.path().display()), "")
+}
+
+fn replace(path: &Path, from: &str, to: &str) {
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(text.contains(from), "{text} lacks {from}");
+    std::fs::write(path, text.replace(from, to)).unwrap();
+}
+
+#[test]
+fn every_missing_file_is_named() {
+    let files = [
+        "model_index.json",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.safetensors",
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.safetensors",
+        "text_encoder/config.json",
+        "text_encoder/model.safetensors",
+        "tokenizer/vocab.json",
+        "tokenizer/merges.txt",
+        "scheduler/scheduler_config.json",
+    ];
+    for file in files {
+        let said = message(|folder| std::fs::remove_file(folder.join(file)).unwrap());
+        assert!(said.starts_with(&format!("{file}: ")), "{said}");
+        assert!(said.contains("missing") || said.contains("cannot be"), "{said}");
+    }
+}
+
+#[test]
+fn no_folder_and_an_empty_folder() {
+    let nowhere = Path::new("/nowhere/model");
+    let said = Pipeline::load(nowhere, &LoadOptions::default()).unwrap_err().to_string();
+    assert!(said.starts_with("/nowhere/model: is not a folder."), "{said}");
+    let empty = tempfile::tempdir().unwrap();
+    let said = Pipeline::load(empty.path(), &LoadOptions::default()).unwrap_err().to_string();
+    assert!(said.contains("model_index.json: is missing."), "{said}");
+}
+
+#[test]
+fn truncated_weights() {
+    let bytes = std::fs::read(golden("pipeline").join(UNET)).unwrap();
+    for length in [0, 5, 8, 100, 4000, bytes.len() / 2, bytes.len() - 1] {
+        let said = message(|folder| std::fs::write(folder.join(UNET), &bytes[..length]).unwrap());
+        assert!(said.starts_with(&format!("{UNET}: is ")), "{said}");
+        assert!(said.contains("truncated") || said.contains("no safetensors file"), "{said}");
+        assert!(said.ends_with("Download it again."), "{said}");
+    }
+}
+
+#[test]
+fn pickles_are_refused_by_content_and_by_name() {
+    for head in [&b"PK\x03\x04 zip of torch.save"[..], b"\x80\x02}q\x00(X\x06\x00\x00\x00"] {
+        let said = message(|folder| std::fs::write(folder.join(UNET), head).unwrap());
+        assert!(said.starts_with(&format!("{UNET}: is a PyTorch pickle")), "{said}");
+        assert!(said.contains("can run any code") && said.contains("convert it"), "{said}");
+    }
+    for name in ["diffusion_pytorch_model.bin", "diffusion_pytorch_model.ckpt"] {
+        let said = message(|folder| {
+            std::fs::rename(folder.join(UNET), folder.join("unet").join(name)).unwrap();
+        });
+        assert!(said.starts_with(&format!("unet/{name}: is a PyTorch pickle.")), "{said}");
+    }
+    let said = message(|folder| {
+        let text = folder.join("text_encoder");
+        std::fs::rename(text.join("model.safetensors"), text.join("pytorch_model.bin")).unwrap();
+    });
+    assert!(said.starts_with("text_encoder/pytorch_model.bin: is a PyTorch pickle."), "{said}");
+}
+
+#[test]
+fn something_else_named_safetensors() {
+    for bytes in [vec![0xff; 64], b"<html>404 Not Found</html>".to_vec(), vec![0; 64]] {
+        let said = message(|folder| std::fs::write(folder.join(UNET), &bytes).unwrap());
+        assert!(said.starts_with(&format!("{UNET}: is no safetensors file")), "{said}");
+    }
+}
+
+#[test]
+fn a_tensor_of_another_shape() {
+    let said = message(|folder| {
+        replace(
+            &folder.join("unet/config.json"),
+            "\"cross_attention_dim\": 32",
+            "\"cross_attention_dim\": 24",
+        )
+    });
+    let expected = format!(
+        "{UNET}: the tensor down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight has shape [16, 32], \
+         but config.json asks for [16, 24]; file and config do not belong together."
+    );
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn a_missing_tensor() {
+    let said = message(|folder| {
+        let mut tensors = candle_core::safetensors::load(folder.join(UNET), &Device::Cpu).unwrap();
+        tensors.remove("mid_block.resnets.1.conv2.bias").unwrap();
+        candle_core::safetensors::save(&tensors, folder.join(UNET)).unwrap();
+    });
+    let expected = format!(
+        "{UNET}: lacks the tensor mid_block.resnets.1.conv2.bias; the file does not fit its config.json."
+    );
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn configs_that_are_no_json_or_of_another_family() {
+    for file in ["unet/config.json", "vae/config.json", "text_encoder/config.json", "model_index.json"] {
+        for text in ["", "not json", "[1, 2]", "{\"unet\": "] {
+            let said = message(|folder| std::fs::write(folder.join(file), text).unwrap());
+            assert!(
+                said.starts_with(&format!("{file}: is not the JSON that is expected here")),
+                "{text}: {said}"
+            );
+        }
+    }
+    let index = |from: &'static str, to: &'static str| {
+        message(|folder| replace(&folder.join("model_index.json"), from, to))
+    };
+    let said = index("UNet2DConditionModel", "SD3Transformer2DModel");
+    assert!(said.contains("has a unet of class SD3Transformer2DModel"), "{said}");
+    let said = index("\"vae\"", "\"vqvae\"");
+    assert!(said.contains("names no vae"), "{said}");
+    let unet = |from: &'static str, to: &'static str| {
+        message(|folder| replace(&folder.join("unet/config.json"), from, to))
+    };
+    let said = unet("\"addition_embed_type\": null", "\"addition_embed_type\": \"text_time\"");
+    assert!(said.contains("sets addition_embed_type"), "{said}");
+    let said = unet("\"norm_num_groups\": 4", "\"norm_num_groups\": 5");
+    assert!(said.contains("has 16 channels that 5 groups do not divide"), "{said}");
+    let said = unet("\"attention_head_dim\": 4", "\"attention_head_dim\": 0");
+    assert!(said.contains("0 attention heads do not divide"), "{said}");
+    let said = unet("\"attention_head_dim\": 4", "\"attention_head_dim\": [4]");
+    assert!(said.contains("attention_head_dim that is not one value or one for each of 2 blocks"), "{said}");
+    let said = unet("\"CrossAttnDownBlock2D\"", "\"SimpleCrossAttnDownBlock2D\"");
+    assert!(said.contains("SimpleCrossAttnDownBlock2D"), "{said}");
+}
+
+#[test]
+fn a_tokenizer_that_does_not_belong_to_the_model() {
+    let said = message(|folder| std::fs::write(folder.join("tokenizer/vocab.json"), "{\"a\": 0}").unwrap());
+    assert!(said.starts_with("tokenizer/vocab.json: "), "{said}");
+    let said = message(|folder| {
+        let path = folder.join("tokenizer/vocab.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replacen('{', "{\"extra</w>\": 5000, ", 1)).unwrap();
+    });
+    assert!(said.contains("has a tokenizer of") && said.contains("but a text encoder of"), "{said}");
+}
+
+#[test]
+fn a_manifest_with_impossible_values() {
+    let manifest =
+        |text: &'static str| message(|folder| std::fs::write(folder.join("adire.json"), text).unwrap());
+    let said = manifest("{\"defaults\": {\"steps\": 0}}");
+    assert!(
+        said.starts_with("adire.json: has defaults that cannot be used. The number of steps is 0"),
+        "{said}"
+    );
+    let said = manifest("{\"adapters\": [{\"name\": \"a\", \"version\": 1, \"file\": \"../secret\"}]}");
+    assert!(said.contains("must be a path below the model folder"), "{said}");
+    let said = manifest("{\"defaults\": {\"sampler\": \"magic\"}}");
+    assert!(said.contains("unknown sampler"), "{said}");
+}
+
+#[test]
+fn what_is_allowed_to_differ() {
+    let folder = folder();
+    let path = folder.path();
+    // Half precision under its variant name, the names of the first versions of diffusers, a manifest.
+    let tensors = candle_core::safetensors::load(path.join(UNET), &Device::Cpu).unwrap();
+    let half: std::collections::HashMap<String, Tensor> =
+        tensors.into_iter().map(|(name, tensor)| (name, tensor.to_dtype(DType::F16).unwrap())).collect();
+    std::fs::remove_file(path.join(UNET)).unwrap();
+    candle_core::safetensors::save(&half, path.join("unet/diffusion_pytorch_model.fp16.safetensors"))
+        .unwrap();
+    let vae = path.join("vae/diffusion_pytorch_model.safetensors");
+    let old_name = |name: &str| {
+        let pairs = [("to_q", "query"), ("to_k", "key"), ("to_v", "value"), ("to_out.0", "proj_attn")];
+        pairs.iter().fold(name.to_owned(), |name, (new, old)| name.replace(new, old))
+    };
+    let tensors = candle_core::safetensors::load(&vae, &Device::Cpu).unwrap();
+    let old: std::collections::HashMap<String, Tensor> =
+        tensors.into_iter().map(|(name, tensor)| (old_name(&name), tensor)).collect();
+    assert!(old.contains_key("decoder.mid_block.attentions.0.query.weight"));
+    candle_core::safetensors::save(&old, &vae).unwrap();
+    let text = r#"{"name": "test model", "trigger": "adire style", "unknown": 1,
+        "example_prompts": ["one", {"prompt": "two"}], "defaults": {"steps": 12, "sampler": "euler_a"},
+        "adapters": [{"name": "adire", "version": 2, "file": "adapters/v2.safetensors"}]}"#;
+    std::fs::write(path.join("adire.json"), text).unwrap();
+
+    let pipeline = Pipeline::load(path, &LoadOptions::default()).unwrap();
+    let info = pipeline.info();
+    assert_eq!((info.name.as_str(), info.defaults.steps, info.example_prompts.len()), ("test model", 12, 2));
+    let adapters = pipeline.manifest().adapters();
+    assert_eq!((adapters[0].version, adapters[0].trigger.as_deref()), (2, Some("adire style")));
+    assert_eq!(adapters[0].file, path.join("adapters/v2.safetensors"));
+}

@@ -1,0 +1,133 @@
+//! Whole pictures against diffusers' StableDiffusionPipeline (`tools/goldens/pictures.py`).
+
+#[expect(dead_code, unreachable_pub, reason = "each test file uses a part")]
+mod common;
+
+use std::{collections::HashMap, ops::ControlFlow};
+
+use adire_engine::{EngineError, LoadOptions, Output, Pipeline};
+use adire_protocol::{GenerationSpec, Rng, Sampler};
+use candle_core::{DType, Tensor};
+use common::{golden, relative_error, tensors};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Request {
+    prompt: String,
+    negative: String,
+    steps: u32,
+    guidance: f64,
+    seed: u64,
+    width: u32,
+    height: u32,
+}
+
+fn spec() -> GenerationSpec {
+    let bytes = std::fs::read(golden("pictures.safetensors")).unwrap();
+    let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let text = &metadata.metadata().as_ref().unwrap()["request"];
+    let Request { prompt, negative, steps, guidance, seed, width, height } =
+        serde_json::from_str(text).unwrap();
+    GenerationSpec {
+        prompt,
+        negative_prompt: negative,
+        seed,
+        rng: Rng::Cpu,
+        steps,
+        guidance,
+        sampler: Sampler::Ddim,
+        width,
+        height,
+        count: 1,
+        adapters: Vec::new(),
+    }
+}
+
+fn pipeline() -> Pipeline {
+    Pipeline::load(&golden("pipeline"), &LoadOptions::default()).unwrap()
+}
+
+fn render(pipeline: &mut Pipeline, spec: &GenerationSpec) -> Output {
+    pipeline.generate(spec, &mut |_| ControlFlow::Continue(())).unwrap()
+}
+
+fn check(name: &str, output: &Output, goldens: &HashMap<String, Tensor>) {
+    let latents = relative_error(&output.latents, &goldens[&format!("{name}.latents")]);
+    assert!(latents < 1e-3, "{name}: relative error of the latents {latents:.1e}");
+    let expected = &goldens[&format!("{name}.pixels")];
+    let (height, width, _) = expected.dims3().unwrap();
+    assert_eq!((output.image.width as usize, output.image.height as usize), (width, height));
+    let expected = expected.flatten_all().unwrap().to_dtype(DType::U8).unwrap().to_vec1::<u8>().unwrap();
+    let most = output.image.data.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+    assert!(most <= 2, "{name}: a pixel is off by {most}");
+}
+
+#[test]
+fn every_samplers_picture_equals_diffusers() {
+    let (goldens, mut pipeline) = (tensors("pictures.safetensors"), pipeline());
+    for sampler in Sampler::ALL {
+        let output = render(&mut pipeline, &GenerationSpec { sampler, ..spec() });
+        check(sampler.name(), &output, &goldens);
+    }
+}
+
+#[test]
+fn guidance_negative_prompt_and_size_have_diffusers_effect() {
+    let (goldens, mut pipeline) = (tensors("pictures.safetensors"), pipeline());
+    let output = render(&mut pipeline, &GenerationSpec { guidance: 1.0, ..spec() });
+    check("unguided", &output, &goldens);
+    let output = render(&mut pipeline, &GenerationSpec { negative_prompt: String::new(), ..spec() });
+    check("no-negative", &output, &goldens);
+    let output =
+        render(&mut pipeline, &GenerationSpec { sampler: Sampler::Pndm, width: 64, height: 64, ..spec() });
+    check("square", &output, &goldens);
+}
+
+#[test]
+fn the_same_request_gives_the_same_bytes() {
+    let mut pipeline = pipeline();
+    let first = render(&mut pipeline, &spec());
+    render(&mut pipeline, &GenerationSpec { prompt: "other".to_owned(), width: 32, ..spec() });
+    assert_eq!(render(&mut pipeline, &spec()).image, first.image);
+}
+
+#[test]
+fn steps_are_reported_with_previews_and_a_break_ends_the_work() {
+    let mut pipeline = pipeline();
+    let mut seen = Vec::new();
+    let output = pipeline.generate(&spec(), &mut |step| {
+        assert_eq!((step.preview.width, step.preview.height), (16, 12));
+        assert_eq!(step.preview.data.len(), 16 * 12 * 3);
+        seen.push((step.step, step.steps));
+        ControlFlow::Continue(())
+    });
+    output.unwrap();
+    assert_eq!(seen, (1..=7).map(|i| (i, 7)).collect::<Vec<_>>());
+
+    let mut calls = 0;
+    let stopped = pipeline.generate(&spec(), &mut |step| {
+        calls += 1;
+        if step.step == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(matches!(stopped, Err(EngineError::Cancelled)));
+    assert_eq!(calls, 3);
+}
+
+#[test]
+fn impossible_sizes_are_refused() {
+    let mut pipeline = pipeline();
+    let error = pipeline
+        .generate(&GenerationSpec { width: 63, ..spec() }, &mut |_| ControlFlow::Continue(()))
+        .unwrap_err();
+    assert_eq!(error.to_string(), "the size is 63 × 48; both sides must be multiples of 4");
+}
+
+#[test]
+fn the_model_describes_itself() {
+    let pipeline = pipeline();
+    let info = pipeline.info();
+    assert_eq!((info.name.as_str(), info.device.as_str(), info.dtype.as_str()), ("pipeline", "cpu", "f32"));
+    assert_eq!((info.native_size, info.prompt_tokens, info.defaults.width), (64, 75, 64));
+    assert_eq!(info.hash.len(), 64);
+    assert_eq!(pipeline.tokenizer().count_tokens("a <|endoftext|> !").unwrap(), 3);
+}
