@@ -190,7 +190,7 @@ def draw(spec: Spec, rng: np.random.Generator) -> np.ndarray:
         # Sun-bleached towards the edges: both colours go pale there.
         axis = np.abs(np.linspace(-1, 1, SIZE, dtype=np.float32))
         edge = np.maximum(axis[:, None], axis[None, :])[..., None]
-        amount = np.clip((edge - 0.45) / 0.55, 0, 1) * 0.75
+        amount = np.clip((edge - 0.5) / 0.5, 0, 1) * 0.65
         picture = picture * (1 - amount) + np.float32(226) * amount
     elif spec.finish == "framed":
         width = 11

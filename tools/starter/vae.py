@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
 import data
-from common import WORK, Log, load, save
+from common import Log, load, save
+from pool import pool
 
 SCALING = 0.18215
 NOISE = 0.05  # standard deviation of the noise on the mean while training
@@ -24,16 +25,32 @@ NOISE = 0.05  # standard deviation of the noise on the mean while training
 
 def build() -> AutoencoderKL:
     return AutoencoderKL(
-        block_out_channels=(16, 32, 64, 128),
+        block_out_channels=(8, 16, 48, 96),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=1,
         latent_channels=4,
-        norm_num_groups=8,
+        norm_num_groups=2,
         sample_size=data.SIZE,
         scaling_factor=SCALING,
         mid_block_add_attention=False,
     )
+
+
+def prepare(vae: AutoencoderKL):
+    """Starts from (nearly) a linear autoencoder: residual branches silent, down- and upsampling plain averages
+    and repeats. From random weights the first thousand steps are spent on finding the mean colour."""
+    for name, module in vae.named_modules():
+        if hasattr(module, "conv2") and hasattr(module, "norm2"):
+            torch.nn.init.zeros_(module.conv2.weight)
+            torch.nn.init.zeros_(module.conv2.bias)
+        elif name.endswith("downsamplers.0.conv"):
+            eye = torch.eye(module.weight.shape[0])
+            module.weight.data.mul_(0.3)
+            module.weight.data[:, :, :2, :2] += 0.25 * eye[..., None, None]
+        elif name.endswith("upsamplers.0.conv"):
+            module.weight.data.mul_(0.3)
+            module.weight.data[:, :, 1, 1] += torch.eye(module.weight.shape[0])
 
 
 def to_tensor(pictures: np.ndarray) -> torch.Tensor:
@@ -60,16 +77,20 @@ def gradient_loss(a, b):
     return F.l1_loss(a.diff(dim=2), b.diff(dim=2)) + F.l1_loss(a.diff(dim=3), b.diff(dim=3))
 
 
-def train(vae: AutoencoderKL, minutes: float, batch: int, peak: float, crop: int):
+def train(vae: AutoencoderKL, minutes: float, peak: float):
     rng, log = np.random.default_rng(7), Log("vae")
-    pool = pictures(3000, seed=1, scribbles=0.25)
+    scribbles = np.stack([data.scribble(rng) for _ in range(400)])
+    drawn, _ = pool()
+    vae.to(memory_format=torch.channels_last)  # a tenth faster
     optimizer = torch.optim.AdamW(vae.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=1e-3)
     start, step, seen = time.time(), 0, []
     while (done := (time.time() - start) / (60 * minutes)) < 1:
         # The length is given in minutes, so the learning rate follows the clock: warm-up, then cosine.
-        rate = peak * min(1, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-6
+        rate = peak * min(1, (step + 1) / 50) * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-6
         optimizer.param_groups[0]["lr"] = rate
-        x = crops(pool, batch, crop, rng)
+        # Small crops teach the most a second; larger ones at the end accustom the norms to whole pictures.
+        size, batch = (32, 24) if done < 0.6 else (64, 8)
+        x = torch.cat([crops(drawn, batch - batch // 8, size, rng), crops(scribbles, batch // 8, size, rng)])
         mean = vae.quant_conv(vae.encoder(x))[:, :4]
         y = vae.decode(mean + NOISE * torch.randn_like(mean)).sample
         l1 = F.l1_loss(y, x)
@@ -81,11 +102,45 @@ def train(vae: AutoencoderKL, minutes: float, batch: int, peak: float, crop: int
         seen.append(l1.item())
         step += 1
         if step % 100 == 0:
-            log(step=step, l1=float(np.mean(seen)), spread=mean.std().item(), rate=rate)
+            log(step=step, l1=float(np.mean(seen)), spread=mean.std().item(), rate=rate, crop=size)
             seen = []
         if step % 500 == 0:
             save("vae.pt", vae=vae.state_dict(), step=step)
     save("vae.pt", vae=vae.state_dict(), step=step)
+
+
+def refine(vae: AutoencoderKL, minutes: float, peak: float):
+    """Trains the decoder alone. The latents stay what they are, so this can be done at any time, also after
+    the denoiser has been trained on them."""
+    rng, log = np.random.default_rng(8), Log("vae-refine")
+    scribbles = np.stack([data.scribble(rng) for _ in range(200)])
+    drawn, _ = pool()
+    vae.to(memory_format=torch.channels_last)
+    parameters = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.99), weight_decay=1e-3)
+    start, step, seen = time.time(), 0, []
+    while (done := (time.time() - start) / (60 * minutes)) < 1:
+        optimizer.param_groups[0]["lr"] = peak * min(1, (step + 1) / 50) * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-6
+        x = torch.cat([crops(drawn, 9, 64, rng), crops(scribbles, 1, 64, rng)])
+        with torch.no_grad():
+            posterior = vae.encode(x).latent_dist
+            # A little more noise than the posterior has: the denoiser's latents are not perfect either.
+            z = posterior.mean + 1.5 * posterior.std * torch.randn_like(posterior.mean)
+        y = vae.decode(z).sample
+        l1 = F.l1_loss(y, x)
+        loss = l1 + F.mse_loss(y, x) + 0.5 * gradient_loss(y, x)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        seen.append(l1.item())
+        step += 1
+        if step % 100 == 0:
+            log(step=step, l1=float(np.mean(seen)))
+            seen = []
+        if step % 300 == 0:
+            save("vae-final.pt", vae=vae.state_dict())
+    save("vae-final.pt", vae=vae.state_dict())
 
 
 @torch.no_grad()
@@ -105,10 +160,23 @@ def finish(vae: AutoencoderKL):
     encode.bias[:4] = whiten @ (encode.bias[:4] - centre)
     decode.bias += decode.weight[:, :, 0, 0] @ centre
     decode.weight.copy_(torch.einsum("ijhw,jk->ikhw", decode.weight, colour))
-    # The fixed noise, seen through the whitening, is the posterior's variance: the same everywhere.
+    # A third of the fixed noise, seen through the whitening, is the posterior's deviation, the same everywhere:
+    # the decoder bears three times as much.
     encode.weight[4:] = 0
-    encode.bias[4:] = torch.log((whiten * NOISE).square().sum(1))
+    encode.bias[4:] = torch.log((whiten * NOISE / 3).square().sum(1))
     return vae
+
+
+@torch.no_grad()
+def check(vae: AutoencoderKL):
+    """Errors and the latents' moments on pictures that training has not seen."""
+    x = to_tensor(pictures(40, seed=3, scribbles=0.0))
+    posterior = vae.encode(x).latent_dist
+    z = posterior.sample() * SCALING
+    y = vae.decode(z / SCALING).sample.clamp(-1, 1)
+    psnr = 10 * math.log10(4 / F.mse_loss(y, x).item())
+    Log("vae")(final=True, l1=F.l1_loss(y, x).item(), psnr=psnr, mean=z.mean().item(), std=z.std().item(),
+               noise=(posterior.std * SCALING).mean().item())  # fmt: skip
 
 
 def trained() -> AutoencoderKL:
@@ -119,23 +187,18 @@ def trained() -> AutoencoderKL:
 
 if __name__ == "__main__":
     options = argparse.ArgumentParser()
-    options.add_argument("--minutes", type=float, default=15)
-    options.add_argument("--batch", type=int, default=16)
-    options.add_argument("--rate", type=float, default=2e-3)
-    options.add_argument("--crop", type=int, default=64)
+    options.add_argument("--minutes", type=float, default=8)
+    options.add_argument("--rate", type=float, default=2.5e-3)
+    options.add_argument("--refine", action="store_true", help="train only the decoder of the finished autoencoder")
     options = options.parse_args()
     torch.manual_seed(0)
     vae = build()
-    if options.minutes > 0:
-        train(vae, options.minutes, options.batch, options.rate, options.crop)
-    vae.load_state_dict(load("vae.pt")["vae"])
-    finish(vae)
-    save("vae-final.pt", vae=vae.state_dict())
-    with torch.no_grad():
-        x = to_tensor(pictures(40, seed=3, scribbles=0.0))
-        posterior = vae.encode(x).latent_dist
-        z = posterior.sample() * SCALING
-        y = vae.decode(z / SCALING).sample.clamp(-1, 1)
-        psnr = 10 * math.log10(4 / F.mse_loss(y, x).item())
-        Log("vae")(final=True, l1=F.l1_loss(y, x).item(), psnr=psnr, mean=z.mean().item(), std=z.std().item(),
-                   noise=(posterior.std * SCALING).mean().item())  # fmt: skip
+    if options.refine:
+        vae.load_state_dict(load("vae-final.pt")["vae"])
+        refine(vae, options.minutes, options.rate)
+    else:
+        prepare(vae)
+        train(vae, options.minutes, options.rate)
+        finish(vae)
+        save("vae-final.pt", vae=vae.state_dict())
+    check(vae)
