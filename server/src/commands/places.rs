@@ -19,13 +19,18 @@ pub(crate) struct Places {
 impl Places {
     /// The model folder that was named, or the starter model: `models/starter` here or beside the program.
     pub(crate) fn model(&self) -> anyhow::Result<PathBuf> {
-        if let Some(model) = &self.model {
-            return Ok(model.clone());
-        }
-        let candidates = beside_program("models/starter");
-        let found = candidates.into_iter().find(|folder| folder.join("model_index.json").is_file());
-        found.context("no model was found; name a folder in Hugging Face layout with --model or ADIRE_MODEL")
+        named_or_starter(self.model.as_deref())
     }
+}
+
+/// The model folder `named`, or the starter model: `models/starter` here or beside the program.
+pub(crate) fn named_or_starter(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(model) = named {
+        return Ok(model.to_owned());
+    }
+    let candidates = beside_program("models/starter");
+    let found = candidates.into_iter().find(|folder| folder.join("model_index.json").is_file());
+    found.context("no model was found; name a folder in Hugging Face layout with --model or ADIRE_MODEL")
 }
 
 /// The folder with the page's files: `site` beside the program, or where the build puts it.

@@ -1,0 +1,264 @@
+//! `adire generate`: one picture from the command line.
+
+use std::{
+    io::Write,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
+
+use adire_engine::{LoadOptions, Output, Pipeline, adapter::Adapter};
+use adire_protocol::{
+    AdapterUse, Defaults, GenerationRequest, GenerationSpec, Limits, ModelInfo, Recipe, Sampler,
+    ValidationError,
+};
+use anyhow::{Context, bail};
+use clap::{Args, error::ErrorKind};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{backend::pixels, commands::places};
+
+/// What to draw, with what, and where to.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// Model folder in Hugging Face layout; the starter model when left out
+    #[arg(long, env = "ADIRE_MODEL", value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// What the picture shows
+    #[arg(long)]
+    prompt: String,
+    /// What it should not show
+    #[arg(long, default_value = "")]
+    negative: String,
+    /// Seed; a random one when left out
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Denoising steps
+    #[arg(long)]
+    steps: Option<u32>,
+    /// Guidance scale; 1 turns guidance off
+    #[arg(long)]
+    guidance: Option<f64>,
+    /// ddim, euler, euler_a, pndm or dpmpp_2m_karras, or A1111's label
+    #[arg(long)]
+    sampler: Option<Sampler>,
+    /// Pixels
+    #[arg(long)]
+    width: Option<u32>,
+    /// Pixels
+    #[arg(long)]
+    height: Option<u32>,
+    /// Adapter file with its strength, -2 to 2 (1 when left out); may be given several times
+    #[arg(long, value_name = "FILE[:STRENGTH]")]
+    lora: Vec<Lora>,
+    /// The PNG file to write
+    #[arg(long, value_name = "FILE.png")]
+    out: PathBuf,
+    /// Also write the final latents to this file
+    #[arg(long, value_name = "FILE.safetensors")]
+    latents: Option<PathBuf>,
+}
+
+/// `FILE` or `FILE:STRENGTH`.
+#[derive(Clone, Debug, PartialEq)]
+struct Lora {
+    file: PathBuf,
+    strength: f64,
+}
+
+impl FromStr for Lora {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // A file name may hold colons itself; only a number after the last one is a strength.
+        let parsed =
+            text.rsplit_once(':').and_then(|(file, number)| Some((file, number.trim().parse().ok()?)));
+        let (file, strength) = parsed.unwrap_or((text, 1.0));
+        let most = Limits::default().strength;
+        if file.is_empty() {
+            return Err("a file is needed before the colon".to_owned());
+        }
+        if !(strength.is_finite() && strength.abs() <= most) {
+            return Err(format!("the strength is {strength}; it can be -{most} to {most}"));
+        }
+        Ok(Self { file: file.into(), strength })
+    }
+}
+
+impl GenerateArgs {
+    /// Makes the picture and writes it.
+    ///
+    /// # Errors
+    /// One sentence; a [`clap::Error`] where an argument is at fault.
+    pub fn run(self) -> anyhow::Result<()> {
+        // Everything that can be known to be wrong is said before the model is loaded.
+        let (seed, limits) = (random_seed(), Limits::default());
+        self.request().validate(&limits, &any_defaults(), seed).map_err(bad_arguments)?;
+        let targets: Vec<&Path> =
+            [Some(&self.out), self.latents.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
+        for target in targets {
+            check_target(target)?;
+        }
+        let mut adapters = Vec::with_capacity(self.lora.len());
+        for lora in &self.lora {
+            adapters.push((Arc::new(Adapter::read(&lora.file)?), lora.strength));
+        }
+
+        let folder = places::named_or_starter(self.model.as_deref())?;
+        let mut pipeline = Pipeline::load(&folder, &LoadOptions::default())?;
+        let info = pipeline.info().clone();
+        let mut spec = self.request().validate(&info.limits, &info.defaults, seed).map_err(bad_arguments)?;
+        spec.adapters = adapters
+            .iter()
+            .map(|(adapter, strength)| AdapterUse { name: stem(adapter.path()), strength: *strength })
+            .collect();
+        pipeline.set_adapters(&adapters)?;
+        let output = draw(&mut pipeline, &spec)?;
+
+        if let Some(path) = &self.latents {
+            write_atomically(path, |temporary| Ok(output.latents.save_safetensors("latents", temporary)?))?;
+        }
+        let (seed, seconds) = (spec.seed, output.seconds);
+        let hashes = adapters.iter().map(|(adapter, _)| adapter.hash().to_owned()).collect();
+        let png = encode(spec, hashes, &info, output)?;
+        write_atomically(&self.out, |temporary| Ok(std::fs::write(temporary, &png)?))?;
+        // Not println!: a closed stdout is no reason to panic.
+        let _ = writeln!(std::io::stdout(), "{} (seed {seed}, {seconds:.1} s)", self.out.display());
+        Ok(())
+    }
+
+    fn request(&self) -> GenerationRequest {
+        GenerationRequest {
+            prompt: self.prompt.clone(),
+            negative_prompt: self.negative.clone(),
+            seed: self.seed,
+            steps: self.steps,
+            guidance: self.guidance,
+            sampler: self.sampler,
+            width: self.width,
+            height: self.height,
+            count: None,
+            // Files have no registered names; they are put into the spec once it is complete.
+            adapters: Vec::new(),
+        }
+    }
+}
+
+/// Stands in for the model's own defaults while only what was asked is checked.
+fn any_defaults() -> Defaults {
+    Defaults { steps: 20, guidance: 7.5, width: 512, height: 512, sampler: Sampler::default() }
+}
+
+fn bad_arguments(error: ValidationError) -> anyhow::Error {
+    clap::Error::raw(ErrorKind::ValueValidation, format!("{error}\n")).into()
+}
+
+fn random_seed() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().0 & 0xffff_ffff
+}
+
+/// What `<lora:…>` tags call a file.
+fn stem(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
+    // These end or split a tag.
+    stem.replace(['<', '>', ':'], "_")
+}
+
+fn draw(pipeline: &mut Pipeline, spec: &GenerationSpec) -> anyhow::Result<Output> {
+    let bar = ProgressBar::new(spec.steps.into());
+    if let Ok(style) = ProgressStyle::with_template("{bar:32} step {pos} of {len}, {eta} left") {
+        bar.set_style(style);
+    }
+    let output = pipeline.generate(spec, &mut |step| {
+        bar.set_position(step.step.into());
+        ControlFlow::Continue(())
+    });
+    bar.finish_and_clear();
+    Ok(output?)
+}
+
+fn encode(
+    spec: GenerationSpec,
+    adapter_hashes: Vec<String>,
+    info: &ModelInfo,
+    output: Output,
+) -> anyhow::Result<Vec<u8>> {
+    let recipe = Recipe {
+        spec,
+        adapter_hashes,
+        model: info.name.clone(),
+        model_hash: info.hash.clone(),
+        device: info.device.clone(),
+        dtype: info.dtype.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        seconds: output.seconds,
+    };
+    Ok(adire_studio::encode_picture(&pixels(output.image), &recipe)?)
+}
+
+/// Minutes of work should not end in a folder that is not there.
+fn check_target(path: &Path) -> anyhow::Result<()> {
+    if path.is_dir() {
+        bail!("{} is a folder; name a file to write", path.display());
+    }
+    let folder = folder_of(path);
+    if !folder.is_dir() {
+        bail!("cannot write {}: there is no folder {}", path.display(), folder.display());
+    }
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Writes beside `path` and renames, so that no half-written file is ever seen under that name.
+fn write_atomically(path: &Path, write: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?;
+    let temporary = folder_of(path).join(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
+    let result = write(&temporary).and_then(|()| Ok(std::fs::rename(&temporary, path)?));
+    if result.is_err() {
+        // Nothing more can be done about what may be left there.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    result.with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lora_is_a_file_with_or_without_strength() {
+        let lora = |text: &str| text.parse::<Lora>();
+        let of = |file: &str, strength| Ok(Lora { file: file.into(), strength });
+        assert_eq!(lora("a.safetensors"), of("a.safetensors", 1.0));
+        assert_eq!(lora("a.safetensors:0.5"), of("a.safetensors", 0.5));
+        assert_eq!(lora("dir:x/a.safetensors:-2"), of("dir:x/a.safetensors", -2.0));
+        assert_eq!(lora("C:a.safetensors"), of("C:a.safetensors", 1.0));
+        for wrong in ["a.safetensors:1e9", "a.safetensors:nan", "a.safetensors:-2.1", "", ":1"] {
+            assert!(lora(wrong).is_err(), "{wrong} was taken");
+        }
+    }
+
+    #[test]
+    fn a_file_appears_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        assert!(write_atomically(&path, |_| bail!("no")).is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        write_atomically(&path, |temporary| Ok(std::fs::write(temporary, "x")?)).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "x");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn targets_are_checked_before_the_work() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(check_target(folder.path()).is_err());
+        assert!(check_target(&folder.path().join("none/a.png")).is_err());
+        assert!(check_target(&folder.path().join("a.png")).is_ok());
+        assert!(check_target(Path::new("a.png")).is_ok());
+    }
+}

@@ -1,0 +1,208 @@
+//! `adire adapters inspect`: what an adapter file is and, given a model, how it would apply.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+    io::Write as _,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use adire_engine::{
+    LoadOptions, Pipeline,
+    adapter::{Adapter, Component, Family, Format, ModuleInfo, Receipt},
+};
+use clap::Args;
+use serde::Serialize;
+
+/// Most entries of a list that are written out for people; `--json` has all.
+const SHOWN: usize = 12;
+
+/// The file, and the model to try it on.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// Adapter file (.safetensors), or a PEFT folder
+    file: PathBuf,
+    /// Model folder in Hugging Face layout: also say how the adapter would apply to it
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Write everything as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Everything that is known of the file.
+#[derive(Serialize)]
+struct Report<'a> {
+    path: PathBuf,
+    hash: &'a str,
+    formats: Vec<Format>,
+    family: Family,
+    modules: Vec<ModuleInfo>,
+    /// How often each tag stood in the training captions, the commonest first.
+    tags: Vec<(String, u64)>,
+    metadata: &'a BTreeMap<String, String>,
+    unknown_keys: &'a [String],
+    receipt: Option<Receipt>,
+}
+
+impl InspectArgs {
+    /// Prints the report.
+    ///
+    /// # Errors
+    /// The file is no adapter or damaged, or does not fit the model: one sentence.
+    pub fn run(self) -> anyhow::Result<()> {
+        let adapter = Arc::new(Adapter::read(&self.file)?);
+        let receipt = match &self.model {
+            None => None,
+            Some(folder) => {
+                let mut pipeline = Pipeline::load(folder, &LoadOptions::default())?;
+                pipeline.set_adapters(&[(Arc::clone(&adapter), 1.0)])?.pop()
+            }
+        };
+        let report = Report {
+            path: self.file,
+            hash: adapter.hash(),
+            formats: adapter.formats(),
+            family: adapter.family(),
+            modules: adapter.modules(),
+            tags: tags(adapter.metadata()),
+            metadata: adapter.metadata(),
+            unknown_keys: adapter.unknown_keys(),
+            receipt,
+        };
+        let text = if self.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.text() };
+        // Not print!: a closed stdout is no reason to panic.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        Ok(())
+    }
+}
+
+impl Report<'_> {
+    fn text(&self) -> String {
+        let mut text = format!("{}\n", self.path.display());
+        let mut line = |what: &str, value: String| {
+            if !value.is_empty() {
+                // Writing to a String cannot fail.
+                let _ =
+                    writeln!(text, "  {what:<14} {}", value.escape_debug().to_string().replace("\\'", "'"));
+            }
+        };
+        line("sha256", self.hash.to_owned());
+        line("format", self.formats.iter().map(|f| f.label()).collect::<Vec<_>>().join(", "));
+        line("made for", self.family.to_string());
+        line("layers", counted(self.modules.iter().map(kind)));
+        line("ranks", counted(self.modules.iter().map(|module| format!("rank {}", module.rank))));
+        line("scales", counted(self.modules.iter().map(|module| format!("{:.4}", module.scale))));
+        for (key, what) in [
+            ("modelspec.title", "title"),
+            ("modelspec.author", "author"),
+            ("modelspec.trigger_phrase", "trigger"),
+            ("ss_output_name", "name"),
+            ("ss_sd_model_name", "trained on"),
+            ("ss_num_train_images", "images"),
+            ("ss_steps", "steps"),
+        ] {
+            line(
+                what,
+                self.metadata.get(key).map(|value| value.chars().take(200).collect()).unwrap_or_default(),
+            );
+        }
+        let tags = self.tags.iter().take(SHOWN).map(|(tag, count)| format!("{tag} ({count})"));
+        line("tags", tags.collect::<Vec<_>>().join(", "));
+        line("unknown keys", listed(self.unknown_keys));
+        if let Some(receipt) = &self.receipt {
+            let of = |component| receipt.applied.iter().filter(|layer| layer.component == component).count();
+            let (unet, clip) = (of(Component::Unet), of(Component::TextEncoder));
+            line("applies to", format!("{unet} layers of the UNet, {clip} of the text encoder"));
+            let skipped: Vec<String> = receipt.skipped.iter().map(|layer| layer.module.clone()).collect();
+            line("skipped", listed(&skipped));
+            for (block, ratios) in by_block(receipt) {
+                let (sum, most) = ratios.iter().fold((0.0, 0f64), |(sum, most), r| (sum + r, most.max(*r)));
+                let mean = sum / ratios.len() as f64;
+                line("‖Δ‖/‖W‖", format!("{block}: {mean:.4} (at most {most:.4})"));
+            }
+        }
+        text
+    }
+}
+
+fn kind(module: &ModuleInfo) -> String {
+    let kind = serde_json::to_value(module.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned));
+    let dora = if module.dora { ", DoRA" } else { "" };
+    kind.unwrap_or_default() + dora
+}
+
+/// `a (3), b (1)`, the commonest first.
+fn counted(values: impl Iterator<Item = String>) -> String {
+    let mut counts = BTreeMap::<String, usize>::new();
+    for value in values {
+        *counts.entry(value).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    let more = if counts.len() > SHOWN { ", …" } else { "" };
+    let shown = counts.iter().take(SHOWN).map(|(value, count)| format!("{value} ({count})"));
+    shown.collect::<Vec<_>>().join(", ") + more
+}
+
+fn listed(names: &[String]) -> String {
+    match names.len() {
+        0 => String::new(),
+        n if n > SHOWN => format!("{} and {} more", names[..SHOWN].join(", "), n - SHOWN),
+        _ => names.join(", "),
+    }
+}
+
+/// ‖Δ‖/‖W‖ of the layers of each block: `down_blocks.0`, `mid_block`, `text_encoder`.
+fn by_block(receipt: &Receipt) -> BTreeMap<String, Vec<f64>> {
+    let mut blocks = BTreeMap::<String, Vec<f64>>::new();
+    for layer in &receipt.applied {
+        let mut levels = layer.module.split('.');
+        let block = match (layer.component, levels.next(), levels.next()) {
+            (Component::TextEncoder, ..) => "text encoder".to_owned(),
+            (Component::Unet, Some(block), Some(index)) if index.parse::<u32>().is_ok() => {
+                format!("{block}.{index}")
+            }
+            (Component::Unet, block, _) => block.unwrap_or_default().to_owned(),
+        };
+        blocks.entry(block).or_default().push(layer.ratio);
+    }
+    blocks
+}
+
+/// kohya's `ss_tag_frequency`: `{"10_folder": {"tag": 24}}`.
+fn tags(metadata: &BTreeMap<String, String>) -> Vec<(String, u64)> {
+    let folders: HashMap<String, HashMap<String, u64>> =
+        metadata.get("ss_tag_frequency").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let mut sums = BTreeMap::<String, u64>::new();
+    for (tag, count) in folders.into_values().flatten() {
+        let sum = sums.entry(tag.trim().to_owned()).or_default();
+        *sum = sum.saturating_add(count);
+    }
+    let mut tags: Vec<_> = sums.into_iter().collect();
+    tags.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    tags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_summed_over_folders() {
+        let json = r#"{"10_a": {"adire": 3, "indigo": 5}, "5_b": {" adire": 4}}"#;
+        let metadata = BTreeMap::from([("ss_tag_frequency".to_owned(), json.to_owned())]);
+        assert_eq!(tags(&metadata), [("adire".to_owned(), 7), ("indigo".to_owned(), 5)]);
+        let broken = BTreeMap::from([("ss_tag_frequency".to_owned(), "[1".to_owned())]);
+        assert!(tags(&broken).is_empty());
+    }
+
+    #[test]
+    fn lists_are_cut_for_people() {
+        assert_eq!(counted(["a", "b", "b"].map(str::to_owned).into_iter()), "b (2), a (1)");
+        let names: Vec<String> = (0..20).map(|i| i.to_string()).collect();
+        assert!(listed(&names).ends_with("11 and 8 more"));
+        assert_eq!(listed(&[]), "");
+    }
+}
