@@ -1,5 +1,8 @@
 //! The page's WebAssembly entry point: makes what the server rendered interactive.
 
+// Deep view types; the default limit is reached while they are resolved.
+#![recursion_limit = "256"]
+
 use wasm_bindgen::prelude::wasm_bindgen;
 
 /// Called by the page once the module is loaded.
