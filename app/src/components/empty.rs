@@ -17,6 +17,10 @@ pub(crate) fn Empty() -> impl IntoView {
     } else {
         "Write what it should show, or start from one of these."
     };
+    let title = move || {
+        let first = page.stage.history.with(Vec::is_empty);
+        if first { "Your first picture appears here" } else { "The next picture appears here" }
+    };
     let prompts = prompts.into_iter().take(5).map(|example| {
         view! {
             <li>
@@ -26,7 +30,7 @@ pub(crate) fn Empty() -> impl IntoView {
     });
     view! {
         <div class="empty">
-            <h2>"Your first picture appears here"</h2>
+            <h2>{title}</h2>
             <p>{words}</p>
             <ul>{prompts.collect::<Vec<_>>()}</ul>
         </div>

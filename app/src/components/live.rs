@@ -78,5 +78,13 @@ pub(crate) fn Status() -> impl IntoView {
             parts.join(" · ")
         })
     };
-    view! { <p class="status" id="status">{words}</p> }
+    let prompt = move || page.stage.job.with(|job| job.as_ref().map(|job| job.spec.prompt.clone()));
+    view! {
+        <div class="parameters">
+            <p class="caption">{prompt}</p>
+            <p class="status" id="status">
+                {words}
+            </p>
+        </div>
+    }
 }

@@ -29,11 +29,10 @@ pub(crate) fn Parameters() -> impl IntoView {
             view! {
                 <div class="parameters">
                     <p class="caption">{spec.prompt}</p>
-                    <ul class="chips" aria-label="Parameters; choose one to use it again">
+                    <Actions shown=shown />
+                    <ul class="chips" title=made aria-label="Parameters; choose one to use it again">
                         {chips}
                     </ul>
-                    <Actions shown=shown />
-                    <p class="made">{made}</p>
                 </div>
             }
         })

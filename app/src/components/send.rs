@@ -1,9 +1,10 @@
 //! The button. It says what will happen and when; while a generation is under way it cancels.
 
-use leptos::prelude::*;
+use leptos::{ev::MouseEvent, prelude::*};
 
 use super::icons::{Drawing, Icon};
 use crate::{
+    browser,
     state::Page,
     words::{forecast, pictures},
 };
@@ -13,6 +14,13 @@ use crate::{
 pub(crate) fn Send() -> impl IntoView {
     let page = Page::here();
     let busy = Memo::new(move |_| page.stage.is_busy());
+    Effect::new(move |before: Option<bool>| {
+        let busy = busy.get();
+        if before.is_some_and(|before| before != busy) {
+            keep_focus(if busy { "cancel" } else { "generate" });
+        }
+        busy
+    });
     view! {
         <div class="send">
             <button type="button" class="sheet-open" popovertarget="settings" aria-label="Settings" title="Settings">
@@ -23,6 +31,16 @@ pub(crate) fn Send() -> impl IntoView {
     }
 }
 
+/// One button takes the other's place; whoever had the focus there has it on the new one.
+fn keep_focus(id: &'static str) {
+    request_animation_frame(move || {
+        let lost = document().active_element().is_none_or(|focused| focused.tag_name() == "BODY");
+        if lost && let Some(button) = browser::element::<web_sys::HtmlElement>(id) {
+            let _ = button.focus();
+        }
+    });
+}
+
 #[component]
 fn Make() -> impl IntoView {
     let page = Page::here();
@@ -31,7 +49,7 @@ fn Make() -> impl IntoView {
     view! {
         <button type="submit" class="primary" id="generate" disabled=page.stage.sending>
             <span class="what">{move || format!("Make {}", pictures(work.get().count))}</span>
-            <span class="when">{when}</span>
+            {move || (!when.with(String::is_empty)).then(|| view! { <span class="when">{when}</span> })}
         </button>
     }
 }
@@ -40,9 +58,15 @@ fn Make() -> impl IntoView {
 #[component]
 fn Cancel() -> impl IntoView {
     let page = Page::here();
+    // The second half of a double click on Generate lands here and was not meant for us.
+    let guard = |event: MouseEvent| {
+        if event.detail() > 1 {
+            event.prevent_default();
+        }
+    };
     let label = move || if page.stage.stopping.get() { "Stopping…" } else { "Cancel" };
     view! {
-        <button type="submit" class="stop" id="cancel" form="cancel-form" disabled=page.stage.stopping>
+        <button type="submit" class="stop" id="cancel" form="cancel-form" disabled=page.stage.stopping on:click=guard>
             <span class="what">{label}</span>
         </button>
     }

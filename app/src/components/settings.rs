@@ -10,6 +10,7 @@ use super::{
     adapters::Adapters,
     error::{FieldProblem, wrong},
     number::Number,
+    prompt::initial_text,
     seed::Seed,
     size::Size,
 };
@@ -69,7 +70,7 @@ fn Negative() -> impl IntoView {
                 node_ref=field
                 on:input=move |event| text.set(event_target_value(&event))
             >
-                {text.get_untracked()}
+                {initial_text(&text.get_untracked()).into_owned()}
             </textarea>
             <FieldProblem field="negative_prompt" />
         </details>

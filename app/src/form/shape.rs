@@ -25,7 +25,7 @@ pub(crate) fn shapes(model: &ModelInfo) -> Vec<Shape> {
     let side = model.native_size;
     let step = limits.size_step.max(1);
     let long = (side + side / 4) / step * step;
-    [("Square", side, side), ("Portrait", side, long), ("Landscape", long, side)]
+    [("Square", side, side), ("Tall", side, long), ("Wide", long, side)]
         .into_iter()
         .filter(|(_, width, height)| {
             [width, height].into_iter().all(|pixels| (limits.min_size..=limits.max_size).contains(pixels))

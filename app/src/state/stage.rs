@@ -55,6 +55,10 @@ impl Stage {
                 job = Some(named);
             }
         }
+        if job.is_none() && shown.is_none() {
+            // Whoever comes back finds the newest picture on the table.
+            shown = data.history.first().cloned();
+        }
         Self {
             job: RwSignal::new(job),
             shown: RwSignal::new(shown),
