@@ -65,13 +65,18 @@ impl Conv2d {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        ops::conv2d(x, self.weight.effective(), Some(&self.bias), self.stride, self.padding)
+        ops::conv2d(x, self.weight.effective(), &self.bias, None, self.stride, self.padding)
+    }
+
+    /// Adds `residual`, of the result's shape.
+    pub(crate) fn forward_onto(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        ops::conv2d(x, self.weight.effective(), &self.bias, Some(residual), self.stride, self.padding)
     }
 
     /// Adds `extra` [batch, out] to every pixel of the result.
     pub(crate) fn forward_plus(&self, x: &Tensor, extra: &Tensor) -> Result<Tensor> {
         let bias = extra.broadcast_add(&self.bias)?;
-        ops::conv2d(x, self.weight.effective(), Some(&bias), self.stride, self.padding)
+        ops::conv2d(x, self.weight.effective(), &bias, None, self.stride, self.padding)
     }
 
     pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {

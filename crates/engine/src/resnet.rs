@@ -68,8 +68,8 @@ impl Resnet {
         };
         let h = self.norm2.forward(&h)?;
         match &self.conv_shortcut {
-            Some(shortcut) => Ok((shortcut.forward(x)? + self.conv2.forward(&h)?)?),
-            None => Ok((x + self.conv2.forward(&h)?)?),
+            Some(shortcut) => self.conv2.forward_onto(&h, &shortcut.forward(x)?),
+            None => self.conv2.forward_onto(&h, x),
         }
     }
 

@@ -3,6 +3,7 @@
 use candle_core::{D, Tensor};
 use serde::Deserialize;
 
+use super::cpu::{self, floats};
 use crate::Result;
 
 /// Activations that SD 1.x configs name.
@@ -21,6 +22,13 @@ pub(crate) enum Activation {
 impl Activation {
     /// Elementwise.
     pub(crate) fn apply(self, x: &Tensor) -> Result<Tensor> {
+        match floats(x) {
+            Some(values) => Ok(Tensor::from_vec(cpu::activate(&values, self), x.shape(), x.device())?),
+            None => self.composed(x),
+        }
+    }
+
+    pub(super) fn composed(self, x: &Tensor) -> Result<Tensor> {
         Ok(match self {
             Self::Silu => x.silu()?,
             Self::Gelu => x.gelu_erf()?,
@@ -33,7 +41,29 @@ impl Activation {
 /// Halves the last axis into (a, b) and gives a·gelu(b) (Shazeer 2020).
 pub(crate) fn geglu(x: &Tensor) -> Result<Tensor> {
     let width = x.dim(D::Minus1)? / 2;
+    let Some(values) = floats(x) else { return composed_geglu(x, width) };
+    let mut shape = x.dims().to_vec();
+    shape.iter_mut().last().into_iter().for_each(|last| *last = width);
+    Ok(Tensor::from_vec(cpu::geglu(&values, width), shape, x.device())?)
+}
+
+fn composed_geglu(x: &Tensor, width: usize) -> Result<Tensor> {
     let value = x.narrow(D::Minus1, 0, width)?;
     let gate = x.narrow(D::Minus1, width, width)?.contiguous()?;
     Ok((value * gate.gelu_erf()?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::tests::{assert_equal, random};
+
+    #[test]
+    fn the_fast_forms_equal_the_composed_ones() {
+        let x = (random(&[3, 5, 22], 0) * 4.0).unwrap();
+        for activation in [Activation::Silu, Activation::Gelu, Activation::QuickGelu] {
+            assert_equal(&activation.apply(&x).unwrap(), &activation.composed(&x).unwrap());
+        }
+        assert_equal(&geglu(&x).unwrap(), &composed_geglu(&x, 11).unwrap());
+    }
 }

@@ -2,6 +2,7 @@
 
 use candle_core::{D, DType, Tensor};
 
+use super::cpu::{self, floats};
 use crate::Result;
 
 /// Most scores (batch × heads × queries × keys) that are held at once; above it, queries are taken in slices.
@@ -40,8 +41,15 @@ pub(crate) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: 
     Ok(y.transpose(1, 2)?.reshape((batch, queries, width))?)
 }
 
-/// Over the last axis; composed, because candle's fused one has no gradient.
+/// Over the last axis.
 fn softmax(x: &Tensor) -> Result<Tensor> {
+    let Some(values) = floats(x) else { return composed_softmax(x) };
+    let y = cpu::softmax_rows(&values, x.dim(D::Minus1)?, 1.0);
+    Ok(Tensor::from_vec(y, x.shape(), x.device())?)
+}
+
+/// Composed, because candle's fused one has no gradient.
+fn composed_softmax(x: &Tensor) -> Result<Tensor> {
     let exp = x.broadcast_sub(&x.max_keepdim(D::Minus1)?)?.exp()?;
     Ok(exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)?)
 }
@@ -52,4 +60,29 @@ fn causal_bias(start: usize, rows: usize, keys: usize, device: &candle_core::Dev
         .flat_map(|row| (0..keys).map(move |key| if key > start + row { f32::NEG_INFINITY } else { 0.0 }))
         .collect();
     Ok(Tensor::from_vec(bias, (rows, keys), device)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::tests::{assert_equal, random};
+
+    #[test]
+    fn the_fast_softmax_equals_the_composed_one() {
+        for width in [1, 3, 8, 77, 300] {
+            let x = (random(&[3, 2, width], width) * 20.0).unwrap();
+            assert_equal(&softmax(&x).unwrap(), &composed_softmax(&x).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_causal_mask_hides_what_comes_later() {
+        let (q, k, v) = (random(&[1, 4, 6], 1), random(&[1, 4, 6], 2), random(&[1, 4, 6], 3));
+        let all = attention(&q, &k, &v, 2, Mask::Causal).unwrap();
+        for n in 1..4 {
+            let first = |x: &Tensor| x.narrow(1, 0, n).unwrap();
+            let part = attention(&first(&q), &first(&k), &first(&v), 2, Mask::Causal).unwrap();
+            assert_equal(&part, &first(&all));
+        }
+    }
 }

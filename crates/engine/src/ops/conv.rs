@@ -2,25 +2,77 @@
 
 use candle_core::{Device, Tensor};
 
+use super::cpu::{self, Geometry, floats};
 use crate::Result;
 
 /// Convolution with a square `stride` and symmetric zero `padding`. `bias` is [out], or [batch, out] where
-/// something else that is constant over the picture (the time embedding) is added along.
+/// something else that is constant over the picture (the time embedding) is added along. `add`, of the result's
+/// shape, is a residual.
 pub(crate) fn conv2d(
     x: &Tensor,
     weight: &Tensor,
-    bias: Option<&Tensor>,
+    bias: &Tensor,
+    add: Option<&Tensor>,
+    stride: usize,
+    padding: usize,
+) -> Result<Tensor> {
+    match fast(x, weight, bias, add, stride, padding)? {
+        Some(y) => Ok(y),
+        None => composed(x, weight, bias, add, stride, padding),
+    }
+}
+
+fn composed(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    add: Option<&Tensor>,
     stride: usize,
     padding: usize,
 ) -> Result<Tensor> {
     let y = x.conv2d(weight, padding, stride, 1, 1)?;
-    Ok(match bias {
+    let batch = if bias.rank() == 2 { bias.dim(0)? } else { 1 };
+    let y = y.broadcast_add(&bias.reshape((batch, y.dim(1)?, 1, 1))?)?;
+    Ok(match add {
+        Some(add) => (y + add)?,
         None => y,
-        Some(bias) => {
-            let batch = if bias.rank() == 2 { bias.dim(0)? } else { 1 };
-            y.broadcast_add(&bias.reshape((batch, y.dim(1)?, 1, 1))?)?
-        }
     })
+}
+
+/// `None` where the fast form does not apply.
+fn fast(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    add: Option<&Tensor>,
+    stride: usize,
+    padding: usize,
+) -> Result<Option<Tensor>> {
+    let (batch, input, height, width) = x.dims4()?;
+    let (output, weight_input, kernel_height, kernel_width) = weight.dims4()?;
+    let g = Geometry { batch, input, height, width, output, kernel_height, kernel_width, stride, padding };
+    let fits = input == weight_input
+        && height + 2 * padding >= kernel_height
+        && width + 2 * padding >= kernel_width
+        && (bias.dims() == [output] || bias.dims() == [batch, output]);
+    if !fits {
+        return Ok(None);
+    }
+    let (out_height, out_width) = g.output_size();
+    let shape = (batch, output, out_height, out_width);
+    let add = match add {
+        None => None,
+        Some(add) if add.dims() == [batch, output, out_height, out_width] => match floats(add) {
+            None => return Ok(None),
+            some => some,
+        },
+        Some(_) => return Ok(None),
+    };
+    let (Some(x_values), Some(weight), Some(bias)) = (floats(x), floats(weight), floats(bias)) else {
+        return Ok(None);
+    };
+    let y = cpu::conv2d(&x_values, &weight, Some(&bias), add.as_deref(), &g);
+    Ok(Some(Tensor::from_vec(y, shape, x.device())?))
 }
 
 /// Nearest-neighbour interpolation to `height` × `width`, with torch's choice of source pixels.
@@ -41,4 +93,49 @@ fn source_indices(from: usize, to: usize, device: &Device) -> Result<Tensor> {
     let indices: Vec<u32> =
         (0..to).map(|i| ((i as f32 * scale).floor() as usize).min(from - 1) as u32).collect();
     Ok(Tensor::new(indices, device)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::tests::{assert_equal, random};
+
+    #[test]
+    fn the_fast_form_equals_the_composed_one() {
+        // batch, input, height, width, output, kernel, stride, padding
+        let cases = [
+            (1, 1, 1, 1, 1, 1, 1, 0),
+            (2, 3, 7, 5, 6, 3, 1, 1),
+            (1, 5, 33, 31, 3, 3, 1, 1),
+            (3, 4, 8, 8, 9, 3, 2, 1),
+            (1, 4, 9, 7, 4, 3, 2, 1),
+            (2, 6, 9, 9, 5, 3, 2, 0),
+            (2, 17, 6, 40, 8, 1, 1, 0),
+            (1, 2, 12, 11, 4, 5, 1, 2),
+            (1, 2, 12, 11, 4, 5, 3, 2),
+            (1, 2, 4, 900, 4, 3, 1, 1),
+        ];
+        for (i, (batch, input, height, width, output, kernel, stride, padding)) in
+            cases.into_iter().enumerate()
+        {
+            let x = random(&[batch, input, height, width], i);
+            let weight = random(&[output, input, kernel, kernel], 100 + i);
+            let plain = composed(&x, &weight, &random(&[output], 200), None, stride, padding).unwrap();
+            let add = random(plain.dims(), 300 + i);
+            for (bias, add) in [(random(&[output], 200), None), (random(&[batch, output], 201), Some(&add))] {
+                let expected = composed(&x, &weight, &bias, add, stride, padding).unwrap();
+                let found = fast(&x, &weight, &bias, add, stride, padding).unwrap().unwrap();
+                assert_equal(&found, &expected);
+            }
+        }
+    }
+
+    #[test]
+    fn enlargement_to_any_size_takes_torchs_pixels() {
+        let x = Tensor::new(&[[[[0f32, 1., 2.]]]], &Device::Cpu).unwrap();
+        let row =
+            |width| upsample_nearest(&x, 1, width).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(row(5), [0., 0., 1., 1., 2.]);
+        assert_eq!(row(6), [0., 0., 1., 1., 2., 2.]);
+    }
 }

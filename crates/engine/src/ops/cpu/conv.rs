@@ -1,0 +1,181 @@
+//! Direct convolution.
+//!
+//! The picture is copied once into planes with its zero border. In such a plane, what one weight is multiplied
+//! with for all outputs of a row of pixels is a contiguous run, so that a convolution is a matrix product whose
+//! right side is read in place at an offset for each weight: no im2col, no packing. Outputs are computed on the
+//! padded width, and the few that fall on the border are dropped. A stride is handled by splitting each plane
+//! into its phases (even and odd rows and columns).
+
+use rayon::prelude::*;
+
+use super::multiply_add;
+
+/// Output channels of one block.
+const CHANNELS: usize = 4;
+/// Pixels of one block: with four channels, twelve vector registers of sums.
+const PIXELS: usize = 24;
+/// Pixels of one task, about.
+const TASK: usize = 768;
+
+/// Sizes of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ops) struct Geometry {
+    pub(in crate::ops) batch: usize,
+    pub(in crate::ops) input: usize,
+    pub(in crate::ops) height: usize,
+    pub(in crate::ops) width: usize,
+    pub(in crate::ops) output: usize,
+    pub(in crate::ops) kernel_height: usize,
+    pub(in crate::ops) kernel_width: usize,
+    pub(in crate::ops) stride: usize,
+    pub(in crate::ops) padding: usize,
+}
+
+impl Geometry {
+    /// Height and width of the result.
+    pub(in crate::ops) fn output_size(&self) -> (usize, usize) {
+        let size = |length: usize, kernel: usize| (length + 2 * self.padding - kernel) / self.stride + 1;
+        (size(self.height, self.kernel_height), size(self.width, self.kernel_width))
+    }
+
+    /// Height and width of one phase of a padded plane.
+    fn phase_size(&self) -> (usize, usize) {
+        let (height, width) = self.output_size();
+        (height + (self.kernel_height - 1) / self.stride, width + (self.kernel_width - 1) / self.stride)
+    }
+}
+
+/// Convolves `x` with `weight` [output, input, kernel height, kernel width], adds `bias` ([output] or [batch,
+/// output]) and `add` (of the result's shape).
+pub(in crate::ops) fn conv2d(
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    add: Option<&[f32]>,
+    g: &Geometry,
+) -> Vec<f32> {
+    let (height, width) = g.output_size();
+    let (_, stride_y) = g.phase_size();
+    let picture = g.input * g.height * g.width;
+    let padded: Vec<Vec<f32>> =
+        (0..g.batch).into_par_iter().map(|b| pad(&x[b * picture..][..picture], g)).collect();
+    let offsets = offsets(g);
+    let rows = (TASK / stride_y).clamp(1, height);
+
+    let mut y = vec![0f32; g.batch * g.output * height * width];
+    // One task for each picture, block of channels and block of rows: the rows of those channels in `y`.
+    let blocks = height.div_ceil(rows);
+    let channel_blocks = g.output.div_ceil(CHANNELS);
+    let mut tasks: Vec<Vec<&mut [f32]>> = Vec::new();
+    tasks.resize_with(g.batch * channel_blocks * blocks, || Vec::with_capacity(CHANNELS));
+    for (plane, values) in y.chunks_mut(height * width).enumerate() {
+        let (picture, channel) = (plane / g.output, plane % g.output);
+        let first = (picture * channel_blocks + channel / CHANNELS) * blocks;
+        for (task, values) in tasks[first..].iter_mut().zip(values.chunks_mut(rows * width)) {
+            task.push(values);
+        }
+    }
+    tasks.into_par_iter().enumerate().for_each_init(Vec::new, |sums, (task, outputs)| {
+        let (picture, block) = (task / blocks / channel_blocks, task % blocks);
+        let channel = task / blocks % channel_blocks * CHANNELS;
+        let row = block * rows;
+        let wanted = outputs[0].len() / width * stride_y;
+        let length = wanted.next_multiple_of(PIXELS);
+        sums.resize(CHANNELS * length, 0f32);
+        // The last block of channels may be short; its missing rows repeat the last one and are dropped.
+        let weights: [&[f32]; CHANNELS] = std::array::from_fn(|i| {
+            let channel = (channel + i).min(g.output - 1);
+            &weight[channel * offsets.len()..][..offsets.len()]
+        });
+        let input = &padded[picture][row * stride_y..];
+        for start in (0..length).step_by(PIXELS) {
+            let tile = tile(weights, &input[start..], &offsets);
+            for (i, values) in tile.iter().enumerate() {
+                sums[i * length + start..][..PIXELS].copy_from_slice(values);
+            }
+        }
+        for (i, output) in outputs.into_iter().enumerate() {
+            let plane = picture * g.output + channel + i;
+            let bias = bias.map_or(0.0, |bias| bias[if bias.len() > g.output { plane } else { channel + i }]);
+            let sums = sums[i * length..][..length].chunks(stride_y);
+            let add = add.map(|add| &add[plane * height * width + row * width..][..output.len()]);
+            for (y, (output, sums)) in output.chunks_mut(width).zip(sums).enumerate() {
+                match add {
+                    Some(add) => {
+                        for ((output, sum), add) in output.iter_mut().zip(sums).zip(&add[y * width..]) {
+                            *output = sum + bias + add;
+                        }
+                    }
+                    None => output.iter_mut().zip(sums).for_each(|(output, sum)| *output = sum + bias),
+                }
+            }
+        }
+    });
+    y
+}
+
+/// Sums over all weights for four channels and `PIXELS` neighbouring outputs.
+#[inline]
+fn tile(weights: [&[f32]; CHANNELS], input: &[f32], offsets: &[usize]) -> [[f32; PIXELS]; CHANNELS] {
+    let mut sums = [[0f32; PIXELS]; CHANNELS];
+    let [a, b, c, d] = weights;
+    for ((((offset, a), b), c), d) in offsets.iter().zip(a).zip(b).zip(c).zip(d) {
+        let Some(pixels) = input[*offset..].first_chunk::<PIXELS>() else { break };
+        for (sums, weight) in sums.iter_mut().zip([a, b, c, d]) {
+            for (sum, pixel) in sums.iter_mut().zip(pixels) {
+                *sum = multiply_add(*weight, *pixel, *sum);
+            }
+        }
+    }
+    sums
+}
+
+/// Where in a padded picture the run for each weight [input, kernel height, kernel width] begins.
+fn offsets(g: &Geometry) -> Vec<usize> {
+    let ((phase_height, phase_width), stride) = (g.phase_size(), g.stride);
+    let mut offsets = Vec::with_capacity(g.input * g.kernel_height * g.kernel_width);
+    for channel in 0..g.input {
+        for ky in 0..g.kernel_height {
+            for kx in 0..g.kernel_width {
+                let phase = (channel * stride + ky % stride) * stride + kx % stride;
+                let start = phase * phase_height * phase_width;
+                offsets.push(start + ky / stride * phase_width + kx / stride);
+            }
+        }
+    }
+    offsets
+}
+
+/// One picture's channels with their border, each split into `stride`² phases, and room for the last tile.
+fn pad(x: &[f32], g: &Geometry) -> Vec<f32> {
+    let (height, width) = g.phase_size();
+    let stride = g.stride;
+    let planes = g.input * stride * stride;
+    let mut out = vec![0f32; planes * height * width + PIXELS + g.kernel_width * width];
+    for (plane, out) in out.chunks_exact_mut(height * width).take(planes).enumerate() {
+        let (channel, phase_y, phase_x) =
+            (plane / (stride * stride), plane / stride % stride, plane % stride);
+        let x = &x[channel * g.height * g.width..][..g.height * g.width];
+        for (row, out) in out.chunks_exact_mut(width).enumerate() {
+            let y = row * stride + phase_y;
+            if y < g.padding || y >= g.height + g.padding {
+                continue;
+            }
+            let x = &x[(y - g.padding) * g.width..][..g.width];
+            if stride == 1 {
+                let n = g.width.min(width - g.padding);
+                out[g.padding..g.padding + n].copy_from_slice(&x[..n]);
+                continue;
+            }
+            for (column, out) in out.iter_mut().enumerate() {
+                let at = column * stride + phase_x;
+                if at >= g.padding
+                    && let Some(value) = x.get(at - g.padding)
+                {
+                    *out = *value;
+                }
+            }
+        }
+    }
+    out
+}

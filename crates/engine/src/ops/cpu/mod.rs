@@ -1,0 +1,56 @@
+//! Forms of the operations for f32 on the CPU that keep no graph: fewer passes over memory, vector code, all
+//! cores. They are taken when nothing is tracked; the composed forms beside them are what they are tested against.
+//!
+//! Everything is safe Rust over slices, in loops that the compiler vectorises.
+
+mod conv;
+mod elementwise;
+mod math;
+mod norm;
+mod softmax;
+
+use std::ops::Deref;
+
+use candle_core::{DType, Storage, Tensor};
+
+pub(super) use conv::{Geometry, conv2d};
+pub(super) use elementwise::{activate, geglu};
+pub(super) use norm::{group_norm, layer_norm};
+pub(super) use softmax::softmax_rows;
+
+/// The values of a contiguous f32 tensor on the CPU.
+pub(super) struct Floats<Guard> {
+    guard: Guard,
+    start: usize,
+    end: usize,
+}
+
+/// The values of `x`; `None` where `x` is tracked, or of another kind, device or layout.
+pub(super) fn floats(x: &Tensor) -> Option<Floats<impl Deref<Target = Storage>>> {
+    if x.track_op() || x.dtype() != DType::F32 || !x.device().is_cpu() {
+        return None;
+    }
+    let (guard, layout) = x.storage_and_layout();
+    let (start, end) = layout.contiguous_offsets()?;
+    Some(Floats { guard, start, end })
+}
+
+impl<Guard: Deref<Target = Storage>> Deref for Floats<Guard> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &*self.guard {
+            Storage::Cpu(storage) => storage.as_slice().map_or(&[], |values| &values[self.start..self.end]),
+            _ => &[],
+        }
+    }
+}
+
+/// Smallest piece of elementwise work that is worth a task of its own.
+const GRAIN: usize = 16 * 1024;
+
+/// a·b + c, fused where the target has the instruction (without it, the call would be a slow function).
+#[inline(always)]
+fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
+    if cfg!(any(target_feature = "fma", target_arch = "aarch64")) { a.mul_add(b, c) } else { a * b + c }
+}
