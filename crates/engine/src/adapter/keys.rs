@@ -51,8 +51,10 @@ pub(super) enum Part {
     Up,
     Mid,
     Alpha,
-    /// DoRA's m.
+    /// DoRA's m, one for each output.
     Magnitude,
+    /// DoRA's m as LyCORIS and kohya store it: its shape tells for what.
+    DoraScale,
     Hada1A,
     Hada1B,
     Hada2A,
@@ -73,7 +75,7 @@ const SUFFIXES: [(&str, Part); 30] = [
     (".lora_up.weight", Part::Up),
     (".lora_mid.weight", Part::Mid),
     (".alpha", Part::Alpha),
-    (".dora_scale", Part::Magnitude),
+    (".dora_scale", Part::DoraScale),
     (".lora.down.weight", Part::Down),
     (".lora.up.weight", Part::Up),
     (".lora_linear_layer.down.weight", Part::Down),
@@ -160,7 +162,7 @@ pub(super) fn parse(name: &str) -> Option<Key> {
     };
     for (prefix, component, format) in PREFIXES {
         if let Some(path) = module.strip_prefix(prefix) {
-            let lycoris = !matches!(part, Part::Down | Part::Up | Part::Mid | Part::Alpha | Part::Magnitude);
+            let lycoris = !matches!(part, Part::Down | Part::Up | Part::Mid | Part::Alpha | Part::DoraScale);
             return Some(key(path, Some(component), if lycoris { Format::Lycoris } else { format }));
         }
     }

@@ -81,7 +81,9 @@ impl Layer {
     /// Puts the parts of one module together; the error is a sentence that begins after the module's name.
     pub(super) fn new(mut parts: Parts, rule: ScaleRule) -> std::result::Result<Self, String> {
         let stored_alpha = parts.remove(&Part::Alpha).map(|alpha| single(&alpha)).transpose()?;
-        let magnitude = parts.remove(&Part::Magnitude);
+        // PEFT has one m for each output, stored for convolutions as [1, out, 1, 1]; LyCORIS' shape tells.
+        let per_output = parts.remove(&Part::Magnitude).map(|m| m.flatten_all()).transpose();
+        let magnitude = per_output.map_err(|error| error.to_string())?.or(parts.remove(&Part::DoraScale));
         let (factors, rank) = factors(&mut parts)?;
         if let Some(part) = parts.keys().next() {
             return Err(format!("has a part too many ({part:?})"));
