@@ -54,7 +54,10 @@ impl Model {
         Self(MODULES.iter().enumerate().map(weight).collect())
     }
 
-    fn apply(&mut self, adapters: &[(&Adapter, f64)]) -> adire_engine::Result<Vec<adire_engine::adapter::Receipt>> {
+    fn apply(
+        &mut self,
+        adapters: &[(&Adapter, f64)],
+    ) -> adire_engine::Result<Vec<adire_engine::adapter::Receipt>> {
         apply_each(adapters, &mut |f| self.0.iter_mut().try_for_each(|(name, w)| f(Component::Unet, name, w)))
     }
 
@@ -82,7 +85,8 @@ fn what_is_no_adapter_is_refused_with_the_reason() {
     huge_header[..8].copy_from_slice(&u64::MAX.to_le_bytes());
     let mut long_header = good.clone();
     long_header[..8].copy_from_slice(&(good.len() as u64 * 2).to_le_bytes());
-    let huge_tensor = br#"{"x.lora_A.weight":{"dtype":"F32","shape":[1000000000,1000000000],"data_offsets":[0,4]}}"#;
+    let huge_tensor =
+        br#"{"x.lora_A.weight":{"dtype":"F32","shape":[1000000000,1000000000],"data_offsets":[0,4]}}"#;
     let mut huge_shape = (huge_tensor.len() as u64).to_le_bytes().to_vec();
     huge_shape.extend_from_slice(huge_tensor);
     huge_shape.extend_from_slice(&[0; 4]);
@@ -124,7 +128,10 @@ fn what_is_no_adapter_is_refused_with_the_reason() {
         }
     }
     let missing = Adapter::read(Path::new("/nowhere/at all.safetensors")).unwrap_err().to_string();
-    assert!(missing.contains("/nowhere/at all.safetensors") && missing.contains("cannot be read"), "{missing}");
+    assert!(
+        missing.contains("/nowhere/at all.safetensors") && missing.contains("cannot be read"),
+        "{missing}"
+    );
 }
 
 #[test]

@@ -261,8 +261,8 @@ fn product(
         }
         (None, Some(a), Some(b), Some(core)) => {
             let rank = checked_rank(&b)?;
-            let fits =
-                core.rank() == 4 && core.dims()[..2] == [rank, rank]
+            let fits = core.rank() == 4
+                && core.dims()[..2] == [rank, rank]
                 && a.rank() == 2
                 && b.rank() == 2
                 && a.dims()[0] == rank;
