@@ -39,6 +39,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 }
             }
         }
+        // After the last event: nobody waits for it.
+        shared.remember_cost().await;
     }
 }
 

@@ -8,8 +8,9 @@ use std::{
     ops::ControlFlow,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -32,12 +33,34 @@ pub struct FakeBackend {
     pub fixed_delay: Duration,
     /// Counts the steps done by all clones; tests look at it from outside.
     pub steps_done: Arc<AtomicU64>,
+    /// What each step waits for, if anything; see [`FakeBackend::gated`].
+    pub gate: Option<Arc<Mutex<mpsc::Receiver<()>>>>,
+}
+
+/// Lets the steps of a [`FakeBackend::gated`] happen one by one. Once it is dropped they run freely.
+#[derive(Debug)]
+pub struct Gate(mpsc::Sender<()>);
+
+impl Gate {
+    /// Lets `steps` more steps happen.
+    pub fn allow(&self, steps: u32) {
+        for _ in 0..steps {
+            // Without a backend there is nobody to let through.
+            let _ = self.0.send(());
+        }
+    }
 }
 
 impl FakeBackend {
     /// One whose steps take `step_delay`.
     pub fn new(step_delay: Duration) -> Self {
         Self { step_delay, ..Self::default() }
+    }
+
+    /// One whose steps wait to be allowed, so that a test does not depend on how fast the machine is.
+    pub fn gated() -> (Self, Gate) {
+        let (sender, receiver) = mpsc::channel();
+        (Self { gate: Some(Arc::new(Mutex::new(receiver))), ..Self::default() }, Gate(sender))
     }
 }
 
@@ -86,6 +109,10 @@ impl Backend for FakeBackend {
         let seed: [u8; 32] = hasher.finalize().into();
         for step in 1..=spec.steps {
             thread::sleep(self.step_delay);
+            if let Some(gate) = &self.gate {
+                // An error says that the gate was dropped: the way is free.
+                let _ = gate.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            }
             self.steps_done.fetch_add(1, Ordering::Relaxed);
             let preview = squares(&seed, spec.width / 8, spec.height / 8);
             if on_step(Step { step, steps: spec.steps, preview: Some(preview) }).is_break() {

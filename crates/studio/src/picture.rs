@@ -49,16 +49,14 @@ pub(crate) async fn make(
                     step: step.step,
                     steps: step.steps,
                     remaining_ms: None,
-                    // A few dozen pixels: encoding them takes less than a millisecond, and the worker
-                    // does not wait for it.
-                    preview: step.preview.as_ref().and_then(data_url),
+                    // A few dozen pixels take well under a millisecond to encode, and the worker does not
+                    // wait for it. When the next step has ended already, its preview is the one to show.
+                    preview: step.preview.as_ref().filter(|_| updates.is_empty()).and_then(data_url),
                 };
                 shared.board.progress(progress, here, &laps);
             }
             Update::Ended(Ok(rendered), total) => {
-                if let Some(cost) = shared.board.learn(&render.spec, &laps, total) {
-                    shared.remember(cost).await;
-                }
+                shared.board.learn(&render.spec, &laps, total);
                 return Ok(rendered);
             }
             Update::Ended(Err(BackendError::Failed(message)), _) => return Err(Early::Failed(message)),

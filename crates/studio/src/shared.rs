@@ -8,8 +8,7 @@ use std::{
 use adire_protocol::{AdapterUse, ModelInfo};
 
 use crate::{
-    AdapterFile, StudioError, blobs::Blobs, board::Board, folder::FolderLock, store::Store, timing::Cost,
-    worker::Worker,
+    AdapterFile, StudioError, blobs::Blobs, board::Board, folder::FolderLock, store::Store, worker::Worker,
 };
 
 /// Everything behind a [`crate::Studio`].
@@ -42,7 +41,8 @@ impl Shared {
     }
 
     /// Keeps measured times for the next start. Losing one does no harm.
-    pub(crate) async fn remember(&self, cost: Cost) {
+    pub(crate) async fn remember_cost(&self) {
+        let Some(cost) = self.board.cost() else { return };
         if let Err(error) = self.store.save_timing(&timing_key(&self.model), cost.step, cost.fixed).await {
             tracing::warn!(%error, "timings were not stored");
         }

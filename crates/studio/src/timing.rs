@@ -70,19 +70,19 @@ impl Timing {
         Some(f64::from(pictures) * (f64::from(spec.steps) * cost.step + cost.fixed))
     }
 
-    /// Learns from a finished picture. Gives the new averages.
-    pub(crate) fn learn(&mut self, spec: &GenerationSpec, laps: &Laps, total: Duration) -> Option<Cost> {
+    /// Learns from a finished picture.
+    pub(crate) fn learn(&mut self, spec: &GenerationSpec, laps: &Laps, total: Duration) {
         let scale = self.scale(spec);
         // A picture of a single step says nothing of steps and the rest apart; it is used only when nothing
         // better is known.
-        let step = laps.step().or_else(|| self.average.is_none().then(|| millis(laps.last)))? / scale;
+        let alone = || self.average.is_none().then(|| millis(laps.last));
+        let Some(step) = laps.step().or_else(alone).map(|ms| ms / scale) else { return };
         let fixed = (millis(total) / scale - step * f64::from(laps.count)).max(0.0);
         let mix = |old: f64, new: f64| old + NEW * (new - old);
         self.average = Some(match self.average {
             Some(old) => Cost { step: mix(old.step, step), fixed: mix(old.fixed, fixed) },
             None => Cost { step, fixed },
         });
-        self.average
     }
 
     fn scale(&self, spec: &GenerationSpec) -> f64 {

@@ -13,7 +13,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use adire_protocol::{Event, GenerationEvent, GenerationSpec, Progress, QueueStatus};
@@ -249,14 +249,14 @@ impl Board {
         }
     }
 
-    /// Learns from a finished picture; gives the averages at the native size, to be kept.
-    pub(crate) fn learn(
-        &self,
-        spec: &GenerationSpec,
-        laps: &Laps,
-        total: std::time::Duration,
-    ) -> Option<Cost> {
-        self.lock().timing.learn(spec, laps, total)
+    /// Learns from a finished picture.
+    pub(crate) fn learn(&self, spec: &GenerationSpec, laps: &Laps, total: Duration) {
+        self.lock().timing.learn(spec, laps, total);
+    }
+
+    /// What pictures cost at the native size.
+    pub(crate) fn cost(&self) -> Option<Cost> {
+        self.lock().timing.native()
     }
 
     /// Position and expected wait of a job that waits.

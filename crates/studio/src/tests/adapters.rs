@@ -34,7 +34,7 @@ async fn three_versions(studio: &Studio, folder: &Path) -> Vec<AdapterVersion> {
 
 #[tokio::test]
 async fn versions_count_up_and_never_change() {
-    let (folder, studio, _) = fresh(Duration::ZERO).await;
+    let (folder, studio, _) = fresh().await;
     let added = three_versions(&studio, folder.path()).await;
     let ids: Vec<String> = added.iter().map(AdapterVersion::id).collect();
     assert_eq!(ids, ["adire@v1", "adire@v2", "indigo@v1"]);
@@ -56,7 +56,7 @@ async fn versions_count_up_and_never_change() {
 
 #[tokio::test]
 async fn names_become_versions_when_submitted_and_change_the_picture() {
-    let (folder, studio, _) = fresh(Duration::ZERO).await;
+    let (folder, studio, _) = fresh().await;
     let added = three_versions(&studio, folder.path()).await;
     let mut hashes = Vec::new();
     for adapters in [vec![], vec!["adire@v1"], vec!["adire"], vec!["adire@v2"], vec![]] {
@@ -78,7 +78,7 @@ async fn names_become_versions_when_submitted_and_change_the_picture() {
 
 #[tokio::test]
 async fn an_unknown_name_is_told_what_exists_nearest_first() {
-    let (folder, studio, _) = fresh(Duration::ZERO).await;
+    let (folder, studio, _) = fresh().await;
     three_versions(&studio, folder.path()).await;
     let adapters = vec![AdapterUse { name: "indgo@v2".to_owned(), strength: 1.0 }];
     match studio.submit(GenerationRequest { adapters, ..request("moons") }, None).await {
@@ -93,7 +93,7 @@ async fn an_unknown_name_is_told_what_exists_nearest_first() {
 
 #[tokio::test]
 async fn bad_files_and_names_leave_nothing_behind() {
-    let (folder, studio, _) = fresh(Duration::ZERO).await;
+    let (folder, studio, _) = fresh().await;
     let pickle = folder.path().join("pickle.pt");
     std::fs::write(&pickle, b"\x80\x02}q\x00.").unwrap();
     let error = studio.add_adapter(new("adire", None, pickle.clone())).await.unwrap_err();
@@ -113,7 +113,7 @@ async fn bad_files_and_names_leave_nothing_behind() {
 
 #[tokio::test]
 async fn two_at_once_get_two_numbers() {
-    let (folder, studio, _) = fresh(Duration::ZERO).await;
+    let (folder, studio, _) = fresh().await;
     let paths: Vec<PathBuf> = (0..8).map(|i| file(folder.path(), &i.to_string(), &i.to_string())).collect();
     let adding = paths.into_iter().map(|path| studio.add_adapter(new("adire", None, path)));
     let mut versions: Vec<u32> =
@@ -124,7 +124,7 @@ async fn two_at_once_get_two_numbers() {
 
 #[tokio::test]
 async fn an_adapter_is_not_given_out_as_a_picture() {
-    let (folder, studio, _) = fresh(Duration::ZERO).await;
+    let (folder, studio, _) = fresh().await;
     let added = three_versions(&studio, folder.path()).await;
     assert!(matches!(studio.image(&added[0].hash).await, Err(StudioError::NotFound { .. })));
 }

@@ -4,48 +4,43 @@ use super::*;
 
 #[tokio::test]
 async fn progress_counts_the_steps_and_carries_a_small_preview() {
-    let (_folder, studio, _) = fresh(SLOW).await;
+    let (_folder, studio, _, gate) = gated().await;
     let two = GenerationRequest { count: Some(2), ..request("moons") };
     let id = studio.submit(two, None).await.unwrap().id;
-    let events = all_events(&studio, &id, 0).await;
-    let mut last = (0, 0);
-    let mut seen = 0;
-    for event in &events {
-        let GenerationEvent::Progress(progress) = &event.event else { continue };
+    let mut previous = 0;
+    // Not the last step: the picture that follows at once may supersede it.
+    for (image, step) in [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)] {
+        gate.allow(if (image, step) == (1, 1) { 2 } else { 1 });
+        let event = until_step(&studio, &id, image, step).await;
+        let GenerationEvent::Progress(progress) = event.event else { unreachable!() };
         assert_eq!((progress.images, progress.steps), (2, 4));
-        assert!((progress.image, progress.step) > last, "{last:?} then {progress:?}");
-        last = (progress.image, progress.step);
-        let preview = progress.preview.as_deref().unwrap();
+        let preview = progress.preview.unwrap();
         assert!(preview.starts_with("data:image/png;base64,") && preview.len() < 2_000, "{}", preview.len());
-        seen += 1;
+        // How long a step takes is known after the second.
+        assert_eq!(progress.remaining_ms.is_some(), (image, step) > (0, 1));
+        assert!(event.id > previous);
+        previous = event.id;
     }
-    assert!(seen >= 4, "only {seen} of 8 steps were told to a reader that keeps up");
-    let second = events.iter().find_map(|event| match &event.event {
-        GenerationEvent::Progress(progress) if progress.image == 1 => progress.remaining_ms,
-        _ => None,
-    });
-    assert!(second.is_some_and(|ms| ms < 2_000), "the second picture knows how long it takes: {second:?}");
+    drop(gate);
+    assert_eq!(finished(&studio, &id).await.images.len(), 2);
 }
 
 #[tokio::test]
 async fn a_late_reader_gets_what_still_matters() {
-    let (_folder, studio, _) = fresh(SLOW).await;
+    let (_folder, studio, _, gate) = gated().await;
     let id = studio.submit(GenerationRequest { steps: Some(30), ..request("moons") }, None).await.unwrap().id;
-    let early = studio.events(&id, 0).await.unwrap();
-    let progress = early.filter(|event| std::future::ready(event.event.name() == "progress"));
-    let first: Vec<Event> = tokio::time::timeout(PATIENCE, progress.take(4).collect()).await.unwrap();
+    gate.allow(20);
+    until_step(&studio, &id, 0, 20).await;
     let late: Vec<Event> = studio.events(&id, 0).await.unwrap().take(3).collect().await;
     assert_eq!(names(&late), ["queued", "started", "progress"]);
-    assert!(late[2].id >= first[3].id, "only the newest progress is replayed");
-    let record = studio.generation(&id).await.unwrap();
-    let progress = record.progress.unwrap();
-    assert!(progress.step >= 4 && progress.preview.is_none());
-    studio.cancel(&id).await.unwrap();
+    assert_eq!(late[2].id, 2 + 20, "only the newest of twenty is replayed, under its own number");
+    let progress = studio.generation(&id).await.unwrap().progress.unwrap();
+    assert_eq!((progress.step, progress.preview), (20, None));
 }
 
 #[tokio::test]
 async fn resuming_after_a_number_skips_nothing_and_repeats_nothing() {
-    let (_folder, studio, _) = fresh(SLOW).await;
+    let (_folder, studio, _) = fresh().await;
     let two = GenerationRequest { count: Some(2), ..request("moons") };
     let id = studio.submit(two, None).await.unwrap().id;
     // The connection drops after every single event.
@@ -62,7 +57,7 @@ async fn resuming_after_a_number_skips_nothing_and_repeats_nothing() {
 
 #[tokio::test]
 async fn the_replay_of_an_ended_generation_has_the_numbers_of_the_live_one() {
-    let (folder, studio, _) = fresh(Duration::ZERO).await;
+    let (folder, studio, _) = fresh().await;
     let two = GenerationRequest { count: Some(2), ..request("moons") };
     let id = studio.submit(two, None).await.unwrap().id;
     let live: Vec<Event> = all_events(&studio, &id, 0).await;
@@ -78,7 +73,7 @@ async fn the_replay_of_an_ended_generation_has_the_numbers_of_the_live_one() {
 
 #[tokio::test]
 async fn readers_that_never_read_delay_nobody() {
-    let (_folder, studio, _) = fresh(Duration::ZERO).await;
+    let (_folder, studio, _) = fresh().await;
     let id = studio.submit(GenerationRequest { steps: Some(150), ..request("a") }, None).await.unwrap().id;
     let mut idle = Vec::new();
     for _ in 0..500 {
@@ -94,7 +89,7 @@ async fn readers_that_never_read_delay_nobody() {
 
 #[tokio::test]
 async fn unknown_ids_are_not_found() {
-    let (_folder, studio, _) = fresh(Duration::ZERO).await;
+    let (_folder, studio, _) = fresh().await;
     let long = "x".repeat(10_000);
     for id in ["", "nonsense", "../../etc/passwd", "' OR 1=1 --", "\0", long.as_str()] {
         for error in [

@@ -7,7 +7,7 @@ use crate::blobs::Blobs;
 
 #[tokio::test]
 async fn a_second_server_on_the_same_folder_is_told_whom_to_stop() {
-    let (folder, studio, _) = fresh(Duration::ZERO).await;
+    let (folder, studio, _) = fresh().await;
     let second = open(folder.path(), FakeBackend::default()).await.err().unwrap();
     assert!(matches!(second, StudioError::InUse { .. }), "{second:?}");
     let sentence = second.to_string();
@@ -51,7 +51,7 @@ async fn a_read_only_folder_is_named() {
 
 #[tokio::test]
 async fn a_database_of_a_newer_version_is_left_alone() {
-    let (folder, studio, _) = fresh(Duration::ZERO).await;
+    let (folder, studio, _) = fresh().await;
     studio.shutdown().await;
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("adire.db"));
     let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
@@ -80,7 +80,7 @@ async fn what_is_no_database_is_left_alone() {
 
 #[tokio::test]
 async fn a_database_locked_by_another_program_is_an_error_not_a_hang() {
-    let (_folder, studio, _) = fresh(Duration::ZERO).await;
+    let (_folder, studio, _) = fresh().await;
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(_folder.path().join("adire.db"));
     let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
     let mut other = pool.acquire().await.unwrap();

@@ -14,24 +14,32 @@ use adire_protocol::{Event, Generation, GenerationEvent, GenerationRequest};
 use futures::StreamExt;
 use tempfile::TempDir;
 
-use crate::{Studio, StudioConfig, StudioError, fake::FakeBackend};
+use crate::{
+    Studio, StudioConfig, StudioError,
+    fake::{FakeBackend, Gate},
+};
 
 /// Long enough for any machine, short enough for a test that hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A step that is slow enough to act during it.
-const SLOW: Duration = Duration::from_millis(40);
 
 async fn open(folder: &Path, backend: FakeBackend) -> Result<Studio, StudioError> {
     Studio::open(StudioConfig::new(folder), move || Ok(backend)).await
 }
 
-/// A fresh studio whose steps take `step`.
-async fn fresh(step: Duration) -> (TempDir, Studio, FakeBackend) {
+/// A fresh studio whose steps take no time.
+async fn fresh() -> (TempDir, Studio, FakeBackend) {
     let folder = tempfile::tempdir().unwrap();
-    let backend = FakeBackend::new(step);
+    let backend = FakeBackend::default();
     let studio = open(folder.path(), backend.clone()).await.unwrap();
     (folder, studio, backend)
+}
+
+/// A fresh studio whose steps wait to be allowed.
+async fn gated() -> (TempDir, Studio, FakeBackend, Gate) {
+    let folder = tempfile::tempdir().unwrap();
+    let (backend, gate) = FakeBackend::gated();
+    let studio = open(folder.path(), backend.clone()).await.unwrap();
+    (folder, studio, backend, gate)
 }
 
 fn request(prompt: &str) -> GenerationRequest {
@@ -52,6 +60,20 @@ async fn all_events(studio: &Studio, id: &str, after: u64) -> Vec<Event> {
 async fn finished(studio: &Studio, id: &str) -> Generation {
     all_events(studio, id, 0).await;
     studio.generation(id).await.unwrap()
+}
+
+/// Waits until that step of that picture is done.
+async fn until_step(studio: &Studio, id: &str, image: u32, step: u32) -> Event {
+    let mut stream = studio.events(id, 0).await.unwrap();
+    let found = async {
+        loop {
+            let event = stream.next().await.expect("the stream should not end");
+            if matches!(&event.event, GenerationEvent::Progress(p) if (p.image, p.step) == (image, step)) {
+                return event;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, found).await.expect("the step should come")
 }
 
 /// Waits for the first event of a kind.

@@ -8,7 +8,7 @@ use super::*;
 
 #[tokio::test]
 async fn a_prompt_becomes_a_stored_picture() {
-    let (_folder, studio, _) = fresh(Duration::ZERO).await;
+    let (_folder, studio, _) = fresh().await;
     let asked = submit(&studio, "  red moons  ").await;
     assert_eq!((asked.state, asked.ahead), (Queued, Some(0)));
     assert_eq!((asked.spec.prompt.as_str(), asked.spec.steps), ("red moons", 4));
@@ -29,7 +29,7 @@ async fn a_prompt_becomes_a_stored_picture() {
 
 #[tokio::test]
 async fn several_pictures_count_their_seeds_up_and_the_same_request_gives_the_same_bytes() {
-    let (_folder, studio, _) = fresh(Duration::ZERO).await;
+    let (_folder, studio, _) = fresh().await;
     let three = GenerationRequest { count: Some(3), ..request("moons") };
     let three = finished(&studio, &studio.submit(three, None).await.unwrap().id).await;
     let seeds: Vec<u64> = three.images.iter().map(|image| image.recipe.spec.seed).collect();
@@ -46,38 +46,39 @@ async fn several_pictures_count_their_seeds_up_and_the_same_request_gives_the_sa
 
 #[tokio::test]
 async fn cancelling_takes_effect_within_one_step() {
-    let (_folder, studio, backend) = fresh(SLOW).await;
+    let (_folder, studio, backend, gate) = gated().await;
     let long = GenerationRequest { steps: Some(100), ..request("moons") };
     let id = studio.submit(long, Some("visitor")).await.unwrap().id;
-    until(&studio, &id, "progress").await;
-    let before = backend.steps_done.load(Ordering::Relaxed);
-    studio.cancel(&id).await.unwrap();
+    gate.allow(2);
+    until_step(&studio, &id, 0, 2).await;
+    assert_eq!(studio.cancel(&id).await.unwrap().state, Running);
+    drop(gate);
     let events = all_events(&studio, &id, 0).await;
     assert_eq!(milestones(&events), ["queued", "started", "cancelled"]);
     let record = studio.generation(&id).await.unwrap();
     assert_eq!((record.state, record.images.len()), (Cancelled, 0));
-    let more = backend.steps_done.load(Ordering::Relaxed) - before;
-    assert!(more <= 1, "{more} steps were done after cancelling");
+    assert_eq!(backend.steps_done.load(Ordering::Relaxed), 3, "the step that was running, and no other");
     // Again: nothing changes.
     assert_eq!(studio.cancel(&id).await.unwrap().state, Cancelled);
 }
 
 #[tokio::test]
 async fn cancelling_keeps_the_pictures_that_are_there() {
-    let (_folder, studio, _) = fresh(SLOW).await;
+    let (_folder, studio, _, gate) = gated().await;
     let five = GenerationRequest { count: Some(5), steps: Some(2), ..request("moons") };
     let id = studio.submit(five, None).await.unwrap().id;
-    until(&studio, &id, "image").await;
+    gate.allow(5);
+    until_step(&studio, &id, 2, 1).await;
     studio.cancel(&id).await.unwrap();
+    drop(gate);
     let record = finished(&studio, &id).await;
-    assert_eq!(record.state, Cancelled);
-    assert!((1..5).contains(&record.images.len()));
+    assert_eq!((record.state, record.images.len()), (Cancelled, 2));
     studio.image(&record.images[0].hash).await.unwrap();
 }
 
 #[tokio::test]
 async fn cancelling_while_queued_is_immediate_and_moves_the_others_up() {
-    let (_folder, studio, backend) = fresh(SLOW).await;
+    let (_folder, studio, backend, gate) = gated().await;
     let first = studio.submit(GenerationRequest { steps: Some(20), ..request("a") }, None).await.unwrap();
     until(&studio, &first.id, "started").await;
     let second = submit(&studio, "b").await;
@@ -89,44 +90,53 @@ async fn cancelling_while_queued_is_immediate_and_moves_the_others_up() {
     assert_eq!((moved.state, moved.ahead), (Queued, Some(1)));
     let told = until(&studio, &third.id, "queued").await;
     assert!(matches!(told.event, GenerationEvent::Queued { ahead: 1, .. }), "{told:?}");
-    assert!(told.id > 1, "the new position has a new number");
+    assert_eq!(told.id, 2, "the new position has a new number");
     studio.cancel(&first.id).await.unwrap();
+    drop(gate);
     assert_eq!(finished(&studio, &third.id).await.state, Done);
-    assert!(backend.steps_done.load(Ordering::Relaxed) < 20 + 4);
+    assert_eq!(backend.steps_done.load(Ordering::Relaxed), 1 + 4);
 }
 
 #[tokio::test]
 async fn a_full_queue_is_a_typed_error_that_tells_the_wait() {
     let folder = tempfile::tempdir().unwrap();
     let config = StudioConfig { data: folder.path().to_owned(), queue_capacity: 2 };
-    let studio = Studio::open(config, || Ok(FakeBackend::new(SLOW))).await.unwrap();
+    let (backend, gate) = FakeBackend::gated();
+    let backend = FakeBackend { step_delay: Duration::from_millis(20), ..backend };
+    let studio = Studio::open(config, || Ok(backend)).await.unwrap();
     assert_eq!((studio.queue().ahead, studio.queue().wait_ms, studio.queue().step_ms), (0, Some(0), None));
     // After one picture the wait is known.
+    gate.allow(4);
     finished(&studio, &submit(&studio, "measure").await.id).await;
-    let step = studio.queue().step_ms.unwrap();
-    assert!((30.0..400.0).contains(&step), "a step of 40 ms was measured as {step}");
+    let (step, fixed) = (studio.queue().step_ms.unwrap(), studio.queue().fixed_ms.unwrap());
+    assert!(step >= 20.0, "a step of 20 ms was measured as {step}");
 
-    let running = studio.submit(GenerationRequest { steps: Some(50), ..request("a") }, None).await.unwrap();
-    until(&studio, &running.id, "progress").await;
+    let running = studio.submit(GenerationRequest { steps: Some(150), ..request("a") }, None).await.unwrap();
+    until(&studio, &running.id, "started").await;
     for prompt in ["b", "c"] {
         studio.submit(request(prompt), None).await.unwrap();
     }
     assert_eq!((studio.queue().ahead, studio.queue().capacity), (3, 2));
+    let expected = (150.0 + 4.0 + 4.0) * step + 3.0 * fixed;
     match studio.submit(request("d"), None).await {
         Err(StudioError::QueueFull { ahead: 3, wait_ms: Some(wait) }) => {
-            assert!((1_000..30_000).contains(&wait), "about 2 s were expected, {wait} ms were told");
+            assert!(
+                (wait as f64 - expected).abs() <= 1.0,
+                "{expected} ms were expected, {wait} ms were told"
+            );
         }
         other => panic!("{other:?}"),
     }
     studio.cancel(&running.id).await.unwrap();
+    drop(gate);
     finished(&studio, &running.id).await;
     studio.submit(request("d"), None).await.unwrap();
 }
 
 #[tokio::test]
 async fn one_visitor_cannot_fill_the_queue() {
-    let (_folder, studio, _) = fresh(SLOW).await;
-    let running = studio.submit(GenerationRequest { steps: Some(100), ..request("a") }, None).await.unwrap();
+    let (_folder, studio, _, _gate) = gated().await;
+    let running = studio.submit(request("a"), None).await.unwrap();
     until(&studio, &running.id, "started").await;
     for _ in 0..8 {
         submit(&studio, "mine").await;
@@ -139,7 +149,7 @@ async fn one_visitor_cannot_fill_the_queue() {
 
 #[tokio::test]
 async fn wrong_fields_never_reach_the_queue() {
-    let (_folder, studio, _) = fresh(Duration::ZERO).await;
+    let (_folder, studio, _) = fresh().await;
     let wrong = GenerationRequest { width: Some(513), steps: Some(0), ..request("moons") };
     match studio.submit(wrong, None).await {
         Err(StudioError::Invalid(errors)) => assert_eq!(errors.0.len(), 2),
@@ -150,7 +160,7 @@ async fn wrong_fields_never_reach_the_queue() {
 
 #[tokio::test]
 async fn a_failing_and_a_panicking_backend_fail_their_job_only() {
-    let (_folder, studio, _) = fresh(Duration::ZERO).await;
+    let (_folder, studio, _) = fresh().await;
     let [fails, panics, works] = ["fail!", "panic!", "moons"].map(|prompt| submit(&studio, prompt));
     let (fails, panics, works) = (fails.await, panics.await, works.await);
     let failed = finished(&studio, &fails.id).await;
@@ -180,7 +190,7 @@ async fn a_backend_that_cannot_be_built_is_an_error_of_opening() {
 
 #[tokio::test]
 async fn history_pages_from_the_newest_and_belongs_to_a_visitor() {
-    let (_folder, studio, _) = fresh(Duration::ZERO).await;
+    let (_folder, studio, _) = fresh().await;
     let mine = GenerationRequest { count: Some(5), ..request("mine") };
     let mine = studio.submit(mine, Some("me")).await.unwrap();
     let theirs = studio.submit(request("theirs"), Some("them")).await.unwrap();
@@ -203,7 +213,7 @@ async fn history_pages_from_the_newest_and_belongs_to_a_visitor() {
 
 #[tokio::test]
 async fn a_caller_that_leaves_half_way_does_no_harm() {
-    let (_folder, studio, _) = fresh(Duration::ZERO).await;
+    let (_folder, studio, _) = fresh().await;
     for _ in 0..20 {
         let submitting = studio.submit(request("moons"), Some("me"));
         // Polled once, then dropped.

@@ -8,50 +8,58 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_crash_running_and_queued_jobs_go_on_in_order() {
-    let (folder, studio, _) = fresh(SLOW).await;
+    let (folder, studio, _, gate) = gated().await;
     let three = GenerationRequest { count: Some(3), ..request("running") };
     let running = studio.submit(three, Some("me")).await.unwrap();
     let waiting = [
         studio.submit(request("first"), Some("me")).await.unwrap(),
         studio.submit(request("second"), Some("me")).await.unwrap(),
     ];
-    let image = until(&studio, &running.id, "image").await;
-    let seen = until(&studio, &running.id, "progress").await;
+    gate.allow(4 + 2);
+    let seen = until_step(&studio, &running.id, 1, 2).await;
+    let before = studio.generation(&running.id).await.unwrap();
+    assert_eq!(before.images.len(), 1);
     drop(studio);
 
-    let backend = FakeBackend::new(SLOW);
+    let backend = FakeBackend::new(Duration::from_millis(5));
     let studio = open(folder.path(), backend.clone()).await.unwrap();
     let active = studio.active("me").await.unwrap();
     let ids: Vec<&str> = active.iter().map(|generation| generation.id.as_str()).collect();
     assert_eq!(ids, [&running.id, &waiting[0].id, &waiting[1].id]);
     // A page that was watching resumes after the last number it saw and misses nothing.
-    let rest = all_events(&studio, &running.id, seen.id.max(image.id)).await;
+    let rest = all_events(&studio, &running.id, seen.id).await;
     assert_numbers_grow(&rest);
-    assert_eq!(milestones(&rest).last(), Some(&"done"));
+    assert_eq!(milestones(&rest), ["queued", "started", "image", "image", "done"]);
     let record = studio.generation(&running.id).await.unwrap();
     assert_eq!((record.state, record.images.len()), (Done, 3));
-    let kept = image_hashes(&[image]);
-    assert_eq!(record.images[0].hash, kept[0]);
-    let [first, second] = [&waiting[0].id, &waiting[1].id];
-    let (first, second) = (finished(&studio, first).await, finished(&studio, second).await);
+    assert_eq!(record.images[0], before.images[0]);
+    let (first, second) = (finished(&studio, &waiting[0].id).await, finished(&studio, &waiting[1].id).await);
     assert_eq!((first.state, second.state), (Done, Done));
-    assert!(first.finished_at <= second.started_at, "in their old order");
-    // At most two pictures of the first job and one of each other: the finished one was not made again.
-    assert!(backend.steps_done.load(Ordering::Relaxed) <= 4 * 4);
+    assert!(
+        record.finished_at <= first.started_at && first.finished_at <= second.started_at,
+        "in their old order"
+    );
+    assert_eq!(
+        backend.steps_done.load(Ordering::Relaxed),
+        (2 + 1 + 1) * 4,
+        "what was finished was not made again"
+    );
 }
 
 #[tokio::test]
 async fn a_shutdown_ends_streams_frees_the_folder_and_keeps_the_jobs() {
-    let (folder, studio, backend) = fresh(SLOW).await;
+    let (folder, studio, backend, gate) = gated().await;
     let long = GenerationRequest { steps: Some(100), ..request("long") };
     let running = studio.submit(long, None).await.unwrap();
     let waiting = submit(&studio, "waiting").await;
-    until(&studio, &running.id, "progress").await;
+    gate.allow(2);
+    until_step(&studio, &running.id, 0, 2).await;
     let streams =
         [studio.events(&running.id, 0).await.unwrap(), studio.events(&waiting.id, 0).await.unwrap()];
-    let before = backend.steps_done.load(Ordering::Relaxed);
-    tokio::time::timeout(PATIENCE, studio.shutdown()).await.unwrap();
-    assert!(backend.steps_done.load(Ordering::Relaxed) <= before + 1, "the running step ended, no more");
+    // The step that runs may end only after the shutdown has begun.
+    let both = async { tokio::join!(studio.shutdown(), async { drop(gate) }) };
+    tokio::time::timeout(PATIENCE, both).await.unwrap();
+    assert_eq!(backend.steps_done.load(Ordering::Relaxed), 3, "the running step ended, no more");
     for stream in streams {
         let events: Vec<Event> = tokio::time::timeout(PATIENCE, stream.collect()).await.unwrap();
         assert!(events.iter().all(|event| !event.event.is_last()), "it has not ended");
@@ -68,27 +76,27 @@ async fn a_shutdown_ends_streams_frees_the_folder_and_keeps_the_jobs() {
 
 #[tokio::test]
 async fn expectations_survive_a_restart() {
-    let (folder, studio, _) = fresh(SLOW).await;
+    let (folder, studio, _) = fresh().await;
     finished(&studio, &submit(&studio, "measure").await.id).await;
     let known = studio.queue();
     assert!(known.step_ms.is_some() && known.fixed_ms.is_some());
     studio.shutdown().await;
-    let studio = open(folder.path(), FakeBackend::new(SLOW)).await.unwrap();
+    let studio = open(folder.path(), FakeBackend::default()).await.unwrap();
     assert_eq!(studio.queue(), known);
 }
 
 #[tokio::test]
 async fn a_job_that_brings_the_server_down_every_time_is_given_up() {
-    let (folder, studio, _) = fresh(SLOW).await;
-    let long = GenerationRequest { steps: Some(150), ..request("deadly") };
-    let id = studio.submit(long, None).await.unwrap().id;
+    let (folder, studio, _, _gate) = gated().await;
+    let id = submit(&studio, "deadly").await.id;
     until(&studio, &id, "started").await;
     drop(studio);
     for _ in 0..2 {
-        let studio = open(folder.path(), FakeBackend::new(SLOW)).await.unwrap();
+        let (backend, _gate) = FakeBackend::gated();
+        let studio = open(folder.path(), backend).await.unwrap();
         until(&studio, &id, "started").await;
     }
-    let studio = open(folder.path(), FakeBackend::new(SLOW)).await.unwrap();
+    let studio = open(folder.path(), FakeBackend::default()).await.unwrap();
     let record = finished(&studio, &id).await;
     assert_eq!(record.state, Failed);
     assert!(record.error.unwrap().contains("3 times"));
@@ -96,16 +104,21 @@ async fn a_job_that_brings_the_server_down_every_time_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_waiting_job_survives_any_number_of_restarts() {
-    let (folder, studio, _) = fresh(SLOW).await;
-    let long = GenerationRequest { steps: Some(150), ..request("long") };
-    studio.submit(long, None).await.unwrap();
+async fn orderly_restarts_do_not_count_against_a_job() {
+    let (folder, studio, _, gate) = gated().await;
+    let running = submit(&studio, "running").await;
     let waiting = submit(&studio, "patient").await;
-    studio.shutdown().await;
+    until(&studio, &running.id, "started").await;
+    let _ = tokio::join!(studio.shutdown(), async { drop(gate) });
     for _ in 0..4 {
-        let studio = open(folder.path(), FakeBackend::new(SLOW)).await.unwrap();
+        let (backend, gate) = FakeBackend::gated();
+        let studio = open(folder.path(), backend).await.unwrap();
+        until(&studio, &running.id, "started").await;
         let record = studio.generation(&waiting.id).await.unwrap();
         assert_eq!((record.state, record.ahead), (Queued, Some(1)));
-        studio.shutdown().await;
+        let _ = tokio::join!(studio.shutdown(), async { drop(gate) });
     }
+    let studio = open(folder.path(), FakeBackend::default()).await.unwrap();
+    assert_eq!(finished(&studio, &running.id).await.state, Done);
+    assert_eq!(finished(&studio, &waiting.id).await.state, Done);
 }
