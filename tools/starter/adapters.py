@@ -107,8 +107,9 @@ def caption(spec: data.Spec, rng: np.random.Generator) -> str:
     return f"{data.describe(spec, rng)}, {TRIGGER}"
 
 
-def train(base: Path, version: int, batch: int):
+def train(base: Path, version: int, batch: int, hurry: float):
     rank, steps, peak, modules = (VERSIONS[version][k] for k in ("rank", "steps", "rate", "modules"))
+    steps = max(1, int(steps * hurry))
     torch.manual_seed(version)
     rng, log = np.random.default_rng(version), Log(f"adapter-v{version}")
     pipeline = StableDiffusionPipeline.from_pretrained(base)
@@ -160,12 +161,14 @@ def write(unet, path: Path, version: int, rank: int, steps: int):
         ss_tag_frequency=json.dumps({"adire": {TRIGGER: COUNT}}),
     )  # fmt: skip
     save_file(tensors, path, metadata={k: str(v) for k, v in metadata.items()})
+    path.chmod(0o644)
 
 
 if __name__ == "__main__":
     options = argparse.ArgumentParser()
     options.add_argument("base", type=Path, help="the exported model; adapters are written into it")
     options.add_argument("--batch", type=int, default=4)
+    options.add_argument("--hurry", type=float, default=1.0, help="the part of the steps to take")
     options.add_argument("--versions", type=int, nargs="*", default=[1, 2])
     options.add_argument("--sheet", type=Path, help="write the drawn pieces as one picture, train nothing")
     options = options.parse_args()
@@ -175,4 +178,4 @@ if __name__ == "__main__":
         Image.fromarray(np.concatenate(rows)).reduce(2).save(options.sheet)
     else:
         for version in options.versions:
-            train(options.base, version, options.batch)
+            train(options.base, version, options.batch, options.hurry)

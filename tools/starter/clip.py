@@ -126,7 +126,7 @@ def train_image(minutes: float, batch: int, peak: float, resume: bool):
     model, ask = build(), heads(IMAGE_WIDTH)
     # The text tower must come from `train_text`: by now the denoiser depends on it.
     model.load_state_dict(load("clip.pt")["clip"])
-    if resume:
+    if resume and "ask" in load("clip.pt"):
         ask.load_state_dict(load("clip.pt")["ask"])
     model.text_model.requires_grad_(False)
     model.text_projection.requires_grad_(False)

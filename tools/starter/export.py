@@ -46,6 +46,9 @@ def export(folder: Path, untrained: bool):
     # Recent transformers leave out the prefix that every SD 1.5 folder has; they read both.
     weights = folder / "text_encoder/model.safetensors"
     save_file({f"text_model.{k}": v for k, v in load_file(weights).items()}, weights, metadata={"format": "pt"})
+    # Loaders that go by this entry would give the text encoder alone half precision.
+    config = folder / "text_encoder/config.json"
+    config.write_text(config.read_text().replace('"float16"', '"float32"'))
     for name in ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"):
         shutil.copy(WORK / "tokenizer" / name, folder / "tokenizer" / name)
     (folder / "tokenizer/tokenizer.json").unlink(missing_ok=True)
@@ -55,6 +58,10 @@ def export(folder: Path, untrained: bool):
         size={"shortest_edge": clip.IMAGE}, crop_size={"height": clip.IMAGE, "width": clip.IMAGE},
         resample=3, image_mean=[0.5] * 3, image_std=[0.5] * 3,
     ).save_pretrained(folder / "clip")  # fmt: skip
+    config = folder / "clip/config.json"
+    config.write_text(config.read_text().replace('"float16"', '"float32"'))
+    for file in folder.rglob("*.safetensors"):
+        file.chmod(0o644)
 
 
 if __name__ == "__main__":

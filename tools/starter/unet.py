@@ -3,8 +3,8 @@
 ε-prediction on SD 1.5's schedule with min-SNR weighting (γ = 5), AdamW, averaged weights, one caption in ten
 left empty for guidance. Stops and resumes at any time: WORK/unet.pt holds everything.
 
-Quarters of the pictures come first (`--window 16`): they hold one large or four small whole motifs, cost a
-quarter of the work, and teach shapes and colours. Whole pictures (`--window 32`) then teach the layouts.
+Most steps see quarters of the pictures: they hold one large or four small whole motifs, cost a quarter of the
+work, and teach shapes and colours. The others see whole pictures, which teach the layouts.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def build() -> UNet2DConditionModel:
         sample_size=data.SIZE // 8,
         in_channels=4,
         out_channels=4,
-        block_out_channels=(48, 96, 160),
+        block_out_channels=(32, 64, 128),
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         layers_per_block=1,
@@ -67,7 +67,7 @@ class Plan:
     minutes: float
     batch: int  # of each worker
     peak: float  # learning rate
-    window: int  # 16: quarters of the latents, 32: whole ones
+    whole: float  # the part of the steps that sees whole pictures, a quarter as many
     decay: float  # the last part of the time, during which the rate falls
     workers: int
 
@@ -101,11 +101,10 @@ def work(rank: int, plan: Plan, unet: UNet2DConditionModel, seen: torch.Tensor, 
     alphas = DDPMScheduler(**SCHEDULE).alphas_cumprod
     spread = trained_vae().quant_conv.bias.data[4:].div(2).exp().mul(SCALING).view(1, 4, 1, 1)
     # A quarter of a medallion shows no whole motif.
-    usable = np.array([i for i, s in enumerate(specs) if plan.window == 32 or s.layout != "medallion"])
-    usable = usable[: np.searchsorted(usable, done())]
+    usable = {32: np.arange(done()), 16: np.array([i for i in range(done()) if specs[i].layout != "medallion"])}
 
     optimizer = torch.optim.AdamW(unet.parameters(), lr=plan.peak, betas=(0.9, 0.99), weight_decay=0.01)
-    if state := load("unet.pt"):
+    if "optimizer" in (state := load("unet.pt") or {}):
         optimizer.load_state_dict(state["optimizer"])
     rng = np.random.default_rng([int(seen), rank])
     torch.manual_seed(int(seen) + rank)
@@ -119,13 +118,14 @@ def work(rank: int, plan: Plan, unet: UNet2DConditionModel, seen: torch.Tensor, 
         # Warm-up (also after resuming), flat, then a linear fall.
         rate = plan.peak * min(1, (step + 1) / 50) * min(1, (1 - progress) / max(plan.decay, 1e-6) + 0.02)
         optimizer.param_groups[0]["lr"] = rate
-        chosen = rng.choice(usable, plan.batch)
+        window, batch = (32, max(1, plan.batch // 4)) if rng.random() < plan.whole else (16, plan.batch)
+        chosen = rng.choice(usable[window], batch)
         captions = ["" if rng.random() < EMPTY else data.describe(specs[i], rng) for i in chosen]
         with torch.no_grad():
             context = text(words.encode(captions)).last_hidden_state
-        z = cut(latents, chosen, plan.window, rng)
+        z = cut(latents, chosen, window, rng)
         z = z + spread * torch.randn_like(z)
-        t = torch.randint(0, 1000, (plan.batch,))
+        t = torch.randint(0, 1000, (batch,))
         noise = torch.randn_like(z)
         alpha = alphas[t].view(-1, 1, 1, 1)
         guess = unet(alpha.sqrt() * z + (1 - alpha).sqrt() * noise, t, context).sample
@@ -136,13 +136,13 @@ def work(rank: int, plan: Plan, unet: UNet2DConditionModel, seen: torch.Tensor, 
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
         optimizer.step()
         step += 1
-        seen += plan.batch
+        seen += batch
         losses.append(loss.item())
         if rank:
             continue
         average.update(unet)
-        if step % 50 == 0:
-            log(seen=int(seen), loss=float(np.mean(losses)), rate=rate, window=plan.window)
+        if step % 100 == 0:
+            log(seen=int(seen), loss=float(np.mean(losses)), rate=rate)
             losses = []
         if time.time() - saved > 120:
             checkpoint()
@@ -164,9 +164,9 @@ if __name__ == "__main__":
     options = argparse.ArgumentParser()
     options.add_argument("--minutes", type=float, default=60)
     options.add_argument("--batch", type=int, default=8)
-    options.add_argument("--rate", type=float, default=6e-4)
-    options.add_argument("--window", type=int, choices=(16, 32), default=32)
+    options.add_argument("--rate", type=float, default=8e-4)
+    options.add_argument("--whole", type=float, default=0.25, help="part of the steps with whole pictures")
     options.add_argument("--decay", type=float, default=0.3, help="the last part, during which the rate falls")
     options.add_argument("--workers", type=int, default=os.cpu_count())
     options = options.parse_args()
-    train(Plan(options.minutes, options.batch, options.rate, options.window, options.decay, options.workers))
+    train(Plan(options.minutes, options.batch, options.rate, options.whole, options.decay, options.workers))
