@@ -46,7 +46,14 @@ fn bindgen(wasm: &Path, pkg: &Path) -> Result<()> {
         .input_path(wasm)
         .out_name("adire")
         .web(true)
-        .and_then(|bindgen| bindgen.typescript(false).omit_default_module_path(false).generate_output())
+        .and_then(|bindgen| {
+            bindgen
+                .typescript(false)
+                .remove_name_section(true)
+                .remove_producers_section(true)
+                .omit_default_module_path(false)
+                .generate_output()
+        })
         .context("wasm-bindgen could not process the page's wasm")?;
     let bytes = output.wasm_mut().emit_wasm();
     output.emit(pkg).context("wasm-bindgen could not write its output")?;
@@ -79,9 +86,6 @@ fn style_sheet() -> Result<Vec<u8>> {
 /// Writes a file and its brotli twin, which the server hands to browsers that take it.
 fn write_with_brotli(path: &Path, bytes: &[u8]) -> Result<()> {
     let twin = PathBuf::from(format!("{}.br", path.display()));
-    if twin.exists() && fs::read(path).is_ok_and(|old| old == bytes) {
-        return Ok(());
-    }
     fs::write(path, bytes)?;
     let mut packed = brotli::CompressorWriter::new(Vec::new(), 1 << 16, 11, 22);
     packed.write_all(bytes)?;
