@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::health::HealthArgs;
+use crate::commands::{
+    adapters::AdaptersCommand, generate::GenerateArgs, health::HealthArgs, serve::ServeArgs,
+};
 
 /// A studio for Stable Diffusion and LoRA adapters
 #[derive(Debug, Parser)]
@@ -14,6 +16,13 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Open the studio: web page and JSON API
+    Serve(ServeArgs),
+    /// Make one picture
+    Generate(GenerateArgs),
+    /// Look into adapter files, or take one into a data folder
+    #[command(subcommand)]
+    Adapters(AdaptersCommand),
     /// Ask a running server whether it lives; exit code 0 when it does
     Health(HealthArgs),
 }
@@ -21,9 +30,12 @@ enum Command {
 /// Runs what the command line says.
 ///
 /// # Errors
-/// One sentence that says what went wrong and what to do.
+/// One sentence that says what went wrong and what to do; a [`clap::Error`] where an argument is at fault.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
+        Command::Serve(args) => args.run(),
+        Command::Generate(args) => args.run(),
+        Command::Adapters(command) => command.run(),
         Command::Health(args) => args.run(),
     }
 }

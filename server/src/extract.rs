@@ -49,6 +49,10 @@ pub(crate) fn but(media_type: &str) -> String {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    // serde would take a list for an object, field by field.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::new(ProblemKind::Invalid, "The body is a list; a JSON object is expected."));
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let field = error.path().to_string();

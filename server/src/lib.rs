@@ -1,7 +1,11 @@
 //! The program `adire`: its commands, and the HTTP server that joins the studio, the engine and the pages.
 //! Rules about requests live in `protocol`, jobs in `studio`, tensors in `engine`; this crate only connects them.
 
+// The pages' view types are deep; the default limit is reached while their layout is computed.
+#![recursion_limit = "512"]
+
 mod api;
+mod backend;
 mod cli;
 mod commands;
 mod error;

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    match adire_server::run(adire_server::Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let Err(error) = adire_server::run(adire_server::Cli::parse()) else { return ExitCode::SUCCESS };
+    match error.downcast::<clap::Error>() {
+        // Says what is wrong with the argument and exits with 2.
+        Ok(usage) => usage.exit(),
         Err(error) => {
             eprintln!("adire: {error:#}");
             ExitCode::FAILURE

@@ -32,7 +32,8 @@ pub(crate) struct From {
 /// Follow a generation
 ///
 /// Server-sent events. Each has an `id`, the name of what happened as `event`, and an `Event` as JSON in `data`.
-/// What has happened comes first, then what happens; the stream ends after `done`, `failed` or `cancelled`. To
+/// What has happened comes first, then what happens; progress that something later supersedes may be left out, so
+/// numbers grow but have gaps. The stream ends after `done`, `failed` or `cancelled`. To
 /// go on after a lost connection, send the last id as `Last-Event-ID` (browsers do). When everything has been
 /// seen already, the answer is 204, at which an `EventSource` stops asking.
 #[utoipa::path(

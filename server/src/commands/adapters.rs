@@ -6,7 +6,7 @@ use super::{add::AddArgs, inspect::InspectArgs};
 
 /// What can be done with adapter files.
 #[derive(Debug, Subcommand)]
-pub enum AdaptersCommand {
+pub(crate) enum AdaptersCommand {
     /// Say what an adapter file is and how it would apply
     Inspect(InspectArgs),
     /// Take an adapter file into a data folder, after trying it against the model
@@ -18,7 +18,7 @@ impl AdaptersCommand {
     ///
     /// # Errors
     /// One sentence that says what went wrong and what to do.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Inspect(args) => args.run(),
             Self::Add(args) => args.run(),

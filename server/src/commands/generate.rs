@@ -21,7 +21,7 @@ use crate::{backend::pixels, commands::places};
 
 /// What to draw, with what, and where to.
 #[derive(Debug, Args)]
-pub struct GenerateArgs {
+pub(crate) struct GenerateArgs {
     /// Model folder in Hugging Face layout; the starter model when left out
     #[arg(long, env = "ADIRE_MODEL", value_name = "DIR")]
     model: Option<PathBuf>,
@@ -74,7 +74,7 @@ impl FromStr for Lora {
         // A file name may hold colons itself; only a number after the last one is a strength.
         let parsed =
             text.rsplit_once(':').and_then(|(file, number)| Some((file, number.trim().parse().ok()?)));
-        let (file, strength) = parsed.unwrap_or((text, 1.0));
+        let (file, strength): (&str, f64) = parsed.unwrap_or((text, 1.0));
         let most = Limits::default().strength;
         if file.is_empty() {
             return Err("a file is needed before the colon".to_owned());
@@ -91,7 +91,7 @@ impl GenerateArgs {
     ///
     /// # Errors
     /// One sentence; a [`clap::Error`] where an argument is at fault.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
         // Everything that can be known to be wrong is said before the model is loaded.
         let (seed, limits) = (random_seed(), Limits::default());
         self.request().validate(&limits, &any_defaults(), seed).map_err(bad_arguments)?;

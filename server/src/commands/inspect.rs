@@ -20,7 +20,7 @@ const SHOWN: usize = 12;
 
 /// The file, and the model to try it on.
 #[derive(Debug, Args)]
-pub struct InspectArgs {
+pub(crate) struct InspectArgs {
     /// Adapter file (.safetensors), or a PEFT folder
     file: PathBuf,
     /// Model folder in Hugging Face layout: also say how the adapter would apply to it
@@ -51,7 +51,7 @@ impl InspectArgs {
     ///
     /// # Errors
     /// The file is no adapter or damaged, or does not fit the model: one sentence.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
         let adapter = Arc::new(Adapter::read(&self.file)?);
         let receipt = match &self.model {
             None => None,

@@ -1,3 +1,10 @@
-//! One file per command.
+//! One file per command, and what several of them need.
 
+pub(crate) mod adapters;
+pub(crate) mod add;
+pub(crate) mod generate;
 pub(crate) mod health;
+pub(crate) mod inspect;
+pub(crate) mod places;
+pub(crate) mod serve;
+pub(crate) mod shipped;

@@ -17,19 +17,19 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// The model folder that was named, or the starter model: `models/starter` here or beside the program.
+    /// The model folder that was named, or the starter model.
     pub(crate) fn model(&self) -> anyhow::Result<PathBuf> {
         named_or_starter(self.model.as_deref())
     }
 }
 
-/// The model folder `named`, or the starter model: `models/starter` here or beside the program.
+/// `named`, or the starter model: `models/starter` here or beside the program.
 pub(crate) fn named_or_starter(named: Option<&Path>) -> anyhow::Result<PathBuf> {
-    if let Some(model) = named {
-        return Ok(model.to_owned());
+    if let Some(folder) = named {
+        return Ok(folder.to_owned());
     }
-    let candidates = beside_program("models/starter");
-    let found = candidates.into_iter().find(|folder| folder.join("model_index.json").is_file());
+    let found =
+        beside_program("models/starter").into_iter().find(|folder| folder.join("model_index.json").is_file());
     found.context("no model was found; name a folder in Hugging Face layout with --model or ADIRE_MODEL")
 }
 

@@ -117,11 +117,14 @@ async fn bind(addr: &str) -> anyhow::Result<TcpListener> {
 /// A folder that was named must be readable; without any, pages still work, as plain forms.
 fn read_site(named: Option<PathBuf>) -> anyhow::Result<Site> {
     let Some(folder) = named.or_else(places::site) else {
-        tracing::warn!("no folder with the page's files was found; pages come without style and script. Build it or name it with --site");
+        tracing::warn!(
+            "no folder with the page's files was found; pages come without style and script. Build it or name it with --site"
+        );
         return Ok(Site::default());
     };
     let read = |folder: &Path| Site::read(folder);
-    let site = read(&folder).with_context(|| format!("cannot read the page's files in {}", folder.display()))?;
+    let site =
+        read(&folder).with_context(|| format!("cannot read the page's files in {}", folder.display()))?;
     tracing::info!(folder = %folder.display(), files = site.len(), "read the page's files");
     Ok(site)
 }

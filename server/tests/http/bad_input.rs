@@ -37,7 +37,8 @@ fn bodies() -> Vec<(&'static str, String)> {
         ("half a JSON", r#"{"prompt": "moo"#.to_owned()),
         ("nothing", String::new()),
         ("a list", "[]".to_owned()),
-        ("deeply nested", "[".repeat(5_000)),
+        ("a list of the right length", r#"["moons", "", 1, 4, 5.0, "ddim", 64, 64, 1, []]"#.to_owned()),
+        ("deeply nested", format!(r#"{{"prompt": {}"#, "[".repeat(5_000))),
     ]
 }
 
