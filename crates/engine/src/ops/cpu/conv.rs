@@ -1,6 +1,6 @@
 //! Direct convolution.
 //!
-//! The picture is copied once into planes with its zero border. In such a plane, what one weight is multiplied
+//! The picture is copied band by band into planes with their zero border. In such a plane, what one weight is multiplied
 //! with for all outputs of a row of pixels is a contiguous run, so that a convolution is a matrix product whose
 //! right side is read in place at an offset for each weight: no im2col, no packing. Outputs are computed on the
 //! padded width, and the few that fall on the border are dropped. A stride is handled by splitting each plane
@@ -12,10 +12,12 @@ use super::multiply_add;
 
 /// Output channels of one block.
 const CHANNELS: usize = 4;
-/// Pixels of one block: with four channels, twelve vector registers of sums.
-const PIXELS: usize = 24;
-/// Pixels of one task, about.
-const TASK: usize = 768;
+/// Pixels of one block: with four channels eight vector registers of sums; with more, the compiler spills some.
+const PIXELS: usize = 16;
+/// Fewest pixels of one band of rows, about: every band reads all weights.
+const BAND: usize = 512;
+/// Values of one band over all input channels, about, if that is more: what the second cache holds easily.
+const CACHED: usize = 48 * 1024;
 
 /// Sizes of a convolution.
 #[derive(Clone, Copy, Debug)]
@@ -38,10 +40,10 @@ impl Geometry {
         (size(self.height, self.kernel_height), size(self.width, self.kernel_width))
     }
 
-    /// Height and width of one phase of a padded plane.
-    fn phase_size(&self) -> (usize, usize) {
-        let (height, width) = self.output_size();
-        (height + (self.kernel_height - 1) / self.stride, width + (self.kernel_width - 1) / self.stride)
+    /// Height and width of one phase of a padded plane that gives `rows` rows of output.
+    fn phase_size(&self, rows: usize) -> (usize, usize) {
+        let (_, width) = self.output_size();
+        (rows + (self.kernel_height - 1) / self.stride, width + (self.kernel_width - 1) / self.stride)
     }
 }
 
@@ -55,30 +57,31 @@ pub(in crate::ops) fn conv2d(
     g: &Geometry,
 ) -> Vec<f32> {
     let (height, width) = g.output_size();
-    let (_, stride_y) = g.phase_size();
+    let (_, stride_y) = g.phase_size(1);
+    let rows = (BAND / stride_y).max(CACHED / (g.input * stride_y)).clamp(1, height);
+    let bands = height.div_ceil(rows);
     let picture = g.input * g.height * g.width;
-    let padded: Vec<Vec<f32>> =
-        (0..g.batch).into_par_iter().map(|b| pad(&x[b * picture..][..picture], g)).collect();
-    let offsets = offsets(g);
-    let rows = (TASK / stride_y).clamp(1, height);
+    let padded: Vec<Vec<f32>> = (0..g.batch * bands)
+        .into_par_iter()
+        .map(|i| pad(&x[i / bands * picture..][..picture], i % bands * rows, rows, g))
+        .collect();
+    let offsets = offsets(rows, g);
 
     let mut y = vec![0f32; g.batch * g.output * height * width];
-    // One task for each picture, block of channels and block of rows: the rows of those channels in `y`.
-    let blocks = height.div_ceil(rows);
+    // One task for each picture, band and block of channels: the band's rows of those channels in `y`. Tasks of one
+    // band are neighbours, so that the band stays in cache.
     let channel_blocks = g.output.div_ceil(CHANNELS);
     let mut tasks: Vec<Vec<&mut [f32]>> = Vec::new();
-    tasks.resize_with(g.batch * channel_blocks * blocks, || Vec::with_capacity(CHANNELS));
+    tasks.resize_with(g.batch * bands * channel_blocks, || Vec::with_capacity(CHANNELS));
     for (plane, values) in y.chunks_mut(height * width).enumerate() {
-        let (picture, channel) = (plane / g.output, plane % g.output);
-        let first = (picture * channel_blocks + channel / CHANNELS) * blocks;
-        for (task, values) in tasks[first..].iter_mut().zip(values.chunks_mut(rows * width)) {
-            task.push(values);
+        let (picture, block) = (plane / g.output, plane % g.output / CHANNELS);
+        for (band, values) in values.chunks_mut(rows * width).enumerate() {
+            tasks[(picture * bands + band) * channel_blocks + block].push(values);
         }
     }
     tasks.into_par_iter().enumerate().for_each_init(Vec::new, |sums, (task, outputs)| {
-        let (picture, block) = (task / blocks / channel_blocks, task % blocks);
-        let channel = task / blocks % channel_blocks * CHANNELS;
-        let row = block * rows;
+        let (band, channel) = (task / channel_blocks, task % channel_blocks * CHANNELS);
+        let (picture, row) = (band / bands, band % bands * rows);
         let wanted = outputs[0].len() / width * stride_y;
         let length = wanted.next_multiple_of(PIXELS);
         sums.resize(CHANNELS * length, 0f32);
@@ -87,7 +90,7 @@ pub(in crate::ops) fn conv2d(
             let channel = (channel + i).min(g.output - 1);
             &weight[channel * offsets.len()..][..offsets.len()]
         });
-        let input = &padded[picture][row * stride_y..];
+        let input = &padded[band];
         for start in (0..length).step_by(PIXELS) {
             let tile = tile(weights, &input[start..], &offsets);
             for (i, values) in tile.iter().enumerate() {
@@ -130,9 +133,9 @@ fn tile(weights: [&[f32]; CHANNELS], input: &[f32], offsets: &[usize]) -> [[f32;
     sums
 }
 
-/// Where in a padded picture the run for each weight [input, kernel height, kernel width] begins.
-fn offsets(g: &Geometry) -> Vec<usize> {
-    let ((phase_height, phase_width), stride) = (g.phase_size(), g.stride);
+/// Where in a padded band the run for each weight [input, kernel height, kernel width] begins.
+fn offsets(rows: usize, g: &Geometry) -> Vec<usize> {
+    let ((phase_height, phase_width), stride) = (g.phase_size(rows), g.stride);
     let mut offsets = Vec::with_capacity(g.input * g.kernel_height * g.kernel_width);
     for channel in 0..g.input {
         for ky in 0..g.kernel_height {
@@ -146,9 +149,10 @@ fn offsets(g: &Geometry) -> Vec<usize> {
     offsets
 }
 
-/// One picture's channels with their border, each split into `stride`² phases, and room for the last tile.
-fn pad(x: &[f32], g: &Geometry) -> Vec<f32> {
-    let (height, width) = g.phase_size();
+/// What `rows` rows of output from row `first` see of one picture: its channels with their border, each split
+/// into `stride`² phases, and room for the last tile.
+fn pad(x: &[f32], first: usize, rows: usize, g: &Geometry) -> Vec<f32> {
+    let (height, width) = g.phase_size(rows);
     let stride = g.stride;
     let planes = g.input * stride * stride;
     let mut out = vec![0f32; planes * height * width + PIXELS + g.kernel_width * width];
@@ -157,7 +161,7 @@ fn pad(x: &[f32], g: &Geometry) -> Vec<f32> {
             (plane / (stride * stride), plane / stride % stride, plane % stride);
         let x = &x[channel * g.height * g.width..][..g.height * g.width];
         for (row, out) in out.chunks_exact_mut(width).enumerate() {
-            let y = row * stride + phase_y;
+            let y = (first + row) * stride + phase_y;
             if y < g.padding || y >= g.height + g.padding {
                 continue;
             }
