@@ -5,7 +5,7 @@ use leptos::prelude::*;
 use super::AppError;
 
 /// Stops a generation; what it has finished is kept. Its event stream tells when it has stopped.
-#[server(prefix = "/api/fn", endpoint = "cancel")]
+#[server(prefix = "/api/fn", endpoint = "cancel", output = super::json::Json)]
 pub(crate) async fn cancel(#[server(default)] id: String) -> Result<(), AppError> {
     use super::context;
 

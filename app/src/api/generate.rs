@@ -8,7 +8,7 @@ use crate::form::FormValues;
 
 /// Reads the form and puts it into the queue. A plain form post is sent on to the page of the generation, or back
 /// to the form with its values and what is wrong with them.
-#[server(prefix = "/api/fn", endpoint = "generate")]
+#[server(prefix = "/api/fn", endpoint = "generate", output = super::json::Json)]
 pub(crate) async fn generate(#[server(flatten)] form: FormValues) -> Result<Generation, AppError> {
     use super::context;
 

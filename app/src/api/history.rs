@@ -10,7 +10,7 @@ use super::AppError;
 const PAGE: u32 = 24;
 
 /// The pictures before `before` (a picture's `created_at`), newest first, and whether more follow.
-#[server(prefix = "/api/fn", endpoint = "history", input = leptos::server_fn::codec::GetUrl)]
+#[server(prefix = "/api/fn", endpoint = "history", input = leptos::server_fn::codec::GetUrl, output = super::json::Json)]
 pub(crate) async fn load_history(before: i64) -> Result<(Vec<ImageRecord>, bool), AppError> {
     use super::context;
 

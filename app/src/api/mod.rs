@@ -5,6 +5,7 @@ mod cancel;
 mod error;
 mod generate;
 mod history;
+mod json;
 mod queue;
 mod studio;
 

@@ -6,7 +6,7 @@ use leptos::prelude::*;
 use super::AppError;
 
 /// Asked every few seconds while the page is visible.
-#[server(prefix = "/api/fn", endpoint = "queue", input = leptos::server_fn::codec::GetUrl)]
+#[server(prefix = "/api/fn", endpoint = "queue", input = leptos::server_fn::codec::GetUrl, output = super::json::Json)]
 pub(crate) async fn load_queue() -> Result<QueueStatus, AppError> {
     Ok(super::context::studio()?.queue())
 }

@@ -28,7 +28,7 @@ pub(crate) struct StudioData {
 }
 
 /// Loads the page's data. `job`: a generation's id from the address; `before`: show history older than this.
-#[server(prefix = "/api/fn", endpoint = "studio", input = leptos::server_fn::codec::GetUrl)]
+#[server(prefix = "/api/fn", endpoint = "studio", input = leptos::server_fn::codec::GetUrl, output = super::json::Json)]
 pub(crate) async fn load_studio(job: Option<String>, before: Option<i64>) -> Result<StudioData, AppError> {
     use super::{context, history};
 

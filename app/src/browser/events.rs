@@ -3,8 +3,9 @@
 
 use std::{cell::RefCell, time::Duration};
 
-use adire_protocol::Event;
+use adire_protocol::{GenerationEvent, ImageRecord};
 use leptos::{prelude::*, task::spawn_local};
+use serde::Deserialize;
 use wasm_bindgen::{JsCast, closure::Closure};
 use web_sys::{EventSource, MessageEvent};
 
@@ -46,9 +47,9 @@ pub(crate) fn follow(stage: Stage) {
     };
     let on_event = Closure::new(move |message: MessageEvent| {
         let Some(text) = message.data().as_string() else { return };
-        let Ok(event) = serde_json::from_str::<Event>(&text) else { return };
+        let Some(event) = read(&message.type_(), &text) else { return };
         stage.lost.set(false);
-        let last = event.event.is_last();
+        let last = event.is_last();
         stage.take(event);
         if last {
             end_soon();
@@ -74,6 +75,43 @@ pub(crate) fn follow(stage: Stage) {
     source.set_onerror(Some(on_error.as_ref().unchecked_ref()));
     let following = Following { source, _on_event: on_event, _on_open: on_open, _on_error: on_error };
     FOLLOWING.set(Some(following));
+}
+
+/// Reads an event by its name. The derived reader of [`adire_protocol::Event`] must look at every field before it
+/// knows which kind it has; for a page, twice the code for the same result.
+fn read(name: &str, text: &str) -> Option<GenerationEvent> {
+    #[derive(Deserialize)]
+    struct Queued {
+        ahead: u32,
+        wait_ms: Option<u64>,
+    }
+    #[derive(Deserialize)]
+    struct Finished {
+        image: ImageRecord,
+    }
+    #[derive(Deserialize)]
+    struct Failed {
+        message: String,
+    }
+    Some(match name {
+        "queued" => {
+            let Queued { ahead, wait_ms } = serde_json::from_str(text).ok()?;
+            GenerationEvent::Queued { ahead, wait_ms }
+        }
+        "started" => GenerationEvent::Started,
+        "progress" => GenerationEvent::Progress(serde_json::from_str(text).ok()?),
+        "image" => {
+            let Finished { image } = serde_json::from_str(text).ok()?;
+            GenerationEvent::Image { image: Box::new(image) }
+        }
+        "done" => GenerationEvent::Done,
+        "failed" => {
+            let Failed { message } = serde_json::from_str(text).ok()?;
+            GenerationEvent::Failed { message }
+        }
+        "cancelled" => GenerationEvent::Cancelled,
+        _ => return None,
+    })
 }
 
 /// Closes the stream.
@@ -123,5 +161,39 @@ async fn catch_up(stage: Stage, id: String) {
             }
         }
         Err(_) => try_again(stage, id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use adire_protocol::{Event, Progress};
+
+    use super::*;
+
+    #[test]
+    fn events_are_read_as_the_server_writes_them() {
+        let progress = Progress {
+            image: 1,
+            images: 2,
+            step: 3,
+            steps: 20,
+            remaining_ms: Some(900),
+            preview: Some("data:".to_owned()),
+        };
+        for event in [
+            GenerationEvent::Queued { ahead: 2, wait_ms: None },
+            GenerationEvent::Queued { ahead: 0, wait_ms: Some(50) },
+            GenerationEvent::Started,
+            GenerationEvent::Progress(progress),
+            GenerationEvent::Done,
+            GenerationEvent::Failed { message: "No memory.".to_owned() },
+            GenerationEvent::Cancelled,
+        ] {
+            let text = serde_json::to_string(&Event { id: 7, event: event.clone() }).unwrap();
+            assert!(NAMES.contains(&event.name()));
+            assert_eq!(read(event.name(), &text), Some(event), "{text}");
+        }
+        assert_eq!(read("done?", "{}"), None);
+        assert_eq!(read("progress", "{"), None);
     }
 }

@@ -2,12 +2,19 @@
 
 use adire_protocol::GenerationRequest;
 use leptos::{ev, prelude::*};
+use serde::Deserialize;
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{DragEvent, File, RequestInit, Response};
 
 /// The largest file that the server takes.
 const LARGEST: f64 = 32.0 * 1024.0 * 1024.0;
+
+/// What the API answers when something is wrong.
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
+}
 
 /// Asks the server what made a picture.
 ///
@@ -29,10 +36,8 @@ pub(crate) async fn read_recipe(file: File) -> Result<GenerationRequest, String>
         serde_json::from_str(&text)
             .map_err(|_| format!("The parameters in {} are not readable.", file.name()))
     } else {
-        let detail = serde_json::from_str::<serde_json::Value>(&text)
-            .ok()
-            .and_then(|problem| problem.get("detail")?.as_str().map(str::to_owned));
-        Err(detail.unwrap_or_else(|| format!("{} could not be read.", file.name())))
+        let problem = serde_json::from_str::<Problem>(&text).ok();
+        Err(problem.map_or_else(|| format!("{} could not be read.", file.name()), |problem| problem.detail))
     }
 }
 

@@ -1,13 +1,17 @@
 //! The adapters of a request: a row each, and a menu for more.
 
-use leptos::{html::Select, prelude::*};
+use leptos::{ev::Event, html::Select, prelude::*};
 
-use super::{adapter_row::Row, error::FieldProblem};
+use super::{
+    adapter_row::Row,
+    error::FieldProblem,
+    kinds::{flag, on, part, text},
+};
 use crate::state::Page;
 
 /// All rows. Nothing at all where the server has no adapters.
 #[component]
-pub(crate) fn Adapters() -> impl IntoView {
+pub(super) fn Adapters() -> AnyView {
     let page = Page::here();
     let rows = page.form.adapters;
     if page.adapters.with_value(Vec::is_empty) {
@@ -29,7 +33,7 @@ pub(crate) fn Adapters() -> impl IntoView {
 
 /// A menu of the adapters that have no row yet. Without a script it is a row of its own, at strength 1.
 #[component]
-fn AddRow() -> impl IntoView {
+fn AddRow() -> AnyView {
     let page = Page::here();
     let menu = NodeRef::<Select>::new();
     let index = move || page.form.adapters.with(Vec::len);
@@ -45,7 +49,7 @@ fn AddRow() -> impl IntoView {
                 .collect::<Vec<_>>()
         })
     };
-    let add = move |event| {
+    let add = move |event: Event| {
         let id = event_target_value(&event);
         if !id.is_empty() {
             page.form.add_row(id);
@@ -59,17 +63,18 @@ fn AddRow() -> impl IntoView {
         absent().into_iter().map(option).collect::<Vec<_>>()
     };
     view! {
-        <div class="add-adapter" hidden=move || absent().is_empty()>
+        <div class="add-adapter" hidden=flag(move || absent().is_empty())>
             <select
-                name=move || format!("adapters[{}][name]", index())
+                name=text(move || format!("adapters[{}][name]", index()))
                 aria-label="Add an adapter"
                 autocomplete="off"
                 node_ref=menu
-                on:change=add
+                on:change=on(add)
             >
                 <option value="">"Add an adapter…"</option>
-                {options}
+                {part(options)}
             </select>
         </div>
     }
+    .into_any()
 }

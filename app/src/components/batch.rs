@@ -1,13 +1,13 @@
 //! The pictures of one generation, where it makes several.
 
-use adire_protocol::ImageRecord;
 use leptos::prelude::*;
 
-use crate::state::{Page, address_of};
+use super::{kinds::part, tile::Tile};
+use crate::state::Page;
 
 /// What was made together with the picture on the canvas.
 #[component]
-pub(crate) fn Batch() -> impl IntoView {
+pub(super) fn Batch() -> AnyView {
     let page = Page::here();
     let pictures = Memo::new(move |_| {
         let shown = page.stage.shown.with(|shown| shown.as_ref().map(|shown| shown.generation.clone()));
@@ -22,44 +22,20 @@ pub(crate) fn Batch() -> impl IntoView {
             siblings
         })
     });
-    let several = move || {
-        let making = page.stage.is_busy()
-            && page.stage.job.with(|job| job.as_ref().is_some_and(|job| job.spec.count > 1));
-        (pictures.with(Vec::len) > 1 || (making && pictures.with(|pictures| !pictures.is_empty()))).then(
-            || {
-                let tiles = pictures.get().into_iter().map(|picture| view! { <Tile picture=picture /> });
-                view! { <ul class="batch" aria-label="Made together">{tiles.collect::<Vec<_>>()}</ul> }
-            },
-        )
-    };
-    several
-}
-
-#[component]
-fn Tile(picture: ImageRecord) -> impl IntoView {
-    let page = Page::here();
-    let hash = StoredValue::new((picture.generation.clone(), picture.index));
-    let current = move || {
-        page.stage.shown.with(|shown| {
-            let shown = shown.as_ref()?;
-            hash.with_value(|(id, index)| *id == shown.generation && *index == shown.index).then_some("true")
+    part(move || {
+        let pictures = pictures.get();
+        let more_to_come = page
+            .stage
+            .job
+            .with(|job| job.as_ref().is_some_and(|job| !job.state.is_final() && job.spec.count > 1));
+        (pictures.len() > 1 || (more_to_come && !pictures.is_empty())).then(|| {
+            let tiles = pictures.into_iter().map(|picture| view! { <Tile picture=picture /> });
+            view! {
+                <ul class="batch" aria-label="Made together">
+                    {tiles.collect::<Vec<_>>()}
+                </ul>
+            }
         })
-    };
-    let label = format!("Picture {}", picture.index + 1);
-    let (address, source) = (address_of(&picture), picture.url.clone());
-    view! {
-        <li>
-            <a
-                href=address
-                aria-current=current
-                aria-label=label
-                on:click=move |event| {
-                    event.prevent_default();
-                    page.show(Some(picture.clone()));
-                }
-            >
-                <img src=source width="56" height="56" alt="" />
-            </a>
-        </li>
-    }
+    })
+    .into_any()
 }

@@ -5,6 +5,7 @@ use leptos::prelude::*;
 use super::{
     batch::Batch,
     empty::Empty,
+    kinds::{part, text},
     live::{Live, Status, Thread},
     notice::NoticeBar,
     parameters::Parameters,
@@ -23,7 +24,7 @@ enum Holds {
 
 /// The right side of the page.
 #[component]
-pub(crate) fn Canvas() -> impl IntoView {
+pub(crate) fn Canvas() -> AnyView {
     let page = Page::here();
     let holds = Memo::new(move |_| {
         if page.stage.shown.with(Option::is_some) {
@@ -36,17 +37,17 @@ pub(crate) fn Canvas() -> impl IntoView {
             Holds::Nothing
         }
     });
-    let cloth = move || match holds.get() {
+    let cloth = part(move || match holds.get() {
         Holds::Nothing => view! { <Empty /> }.into_any(),
         Holds::Picture => view! { <Picture /> }.into_any(),
         Holds::Making => view! { <Live /> }.into_any(),
         Holds::Stopped => view! { <Stopped /> }.into_any(),
-    };
-    let below = move || match holds.get() {
+    });
+    let below = part(move || match holds.get() {
         Holds::Picture => view! { <Parameters /> }.into_any(),
         Holds::Making => view! { <Status /> }.into_any(),
         Holds::Nothing | Holds::Stopped => ().into_any(),
-    };
+    });
     view! {
         <section class="canvas" aria-label="Canvas">
             <NoticeBar />
@@ -57,23 +58,25 @@ pub(crate) fn Canvas() -> impl IntoView {
             <Batch />
             {below}
             <p class="off-screen" role="status">
-                {page.stage.said}
+                {text(move || page.stage.said.get())}
             </p>
         </section>
     }
+    .into_any()
 }
 
 /// A generation that ended without a picture.
 #[component]
-fn Stopped() -> impl IntoView {
+fn Stopped() -> AnyView {
     let page = Page::here();
     let error = move || page.stage.job.with(|job| job.as_ref().and_then(|job| job.error.clone()));
     let title = move || if error().is_some() { "The picture could not be made" } else { "Cancelled" };
-    let text = move || error().unwrap_or_else(|| "Nothing was kept. The form is as you left it.".to_owned());
+    let words = move || error().unwrap_or_else(|| "Nothing was kept. The form is as you left it.".to_owned());
     view! {
         <div class="empty">
-            <h2>{title}</h2>
-            <p>{text}</p>
+            <h2>{text(move || title().to_owned())}</h2>
+            <p>{text(words)}</p>
         </div>
     }
+    .into_any()
 }

@@ -2,12 +2,18 @@
 
 use leptos::{ev::SubmitEvent, prelude::*};
 
-use super::{notice::Summary, prompt::Prompt, send::Send, settings::Settings};
+use super::{
+    kinds::{on, text},
+    notice::Summary,
+    prompt::Prompt,
+    send::Send,
+    settings::Settings,
+};
 use crate::state::Page;
 
 /// Prompt, settings, button.
 #[component]
-pub(crate) fn Composer() -> impl IntoView {
+pub(crate) fn Composer() -> AnyView {
     let page = Page::here();
     let id = move || page.stage.job.with(|job| job.as_ref().map(|job| job.id.clone()).unwrap_or_default());
     let submit = move |event: SubmitEvent| {
@@ -19,14 +25,15 @@ pub(crate) fn Composer() -> impl IntoView {
         page.cancel();
     };
     view! {
-        <form class="composer" method="post" action="/api/fn/generate" novalidate on:submit=submit>
+        <form class="composer" method="post" action="/api/fn/generate" novalidate on:submit=on(submit)>
             <Summary />
             <Prompt />
             <Settings />
             <Send />
         </form>
-        <form id="cancel-form" method="post" action="/api/fn/cancel" hidden on:submit=cancel>
-            <input type="hidden" name="id" value=id />
+        <form id="cancel-form" method="post" action="/api/fn/cancel" hidden on:submit=on(cancel)>
+            <input type="hidden" name="id" value=text(id) />
         </form>
     }
+    .into_any()
 }

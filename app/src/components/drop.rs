@@ -2,15 +2,16 @@
 
 use leptos::prelude::*;
 
+use super::kinds::part;
 use crate::{browser, state::Page};
 
 /// Listens for files; while one hovers, says what letting go does.
 #[component]
-pub(crate) fn DropOverlay() -> impl IntoView {
+pub(crate) fn DropOverlay() -> AnyView {
     let page = Page::here();
     let over = RwSignal::new(false);
     Effect::new(move || browser::drop_target(over, move |file| page.read_picture(file)));
-    move || {
+    part(move || {
         over.get().then(|| {
             view! {
                 <div class="drop-overlay">
@@ -18,5 +19,6 @@ pub(crate) fn DropOverlay() -> impl IntoView {
                 </div>
             }
         })
-    }
+    })
+    .into_any()
 }

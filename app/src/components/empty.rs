@@ -2,14 +2,18 @@
 
 use leptos::prelude::*;
 
+use super::link::Link;
 use crate::{
     form::{self, FormValues},
     state::Page,
 };
 
+/// How many prompts fit under the words on the canvas.
+const ON_CANVAS: usize = 5;
+
 /// The canvas before the first picture: what to do, and prompts that work.
 #[component]
-pub(crate) fn Empty() -> impl IntoView {
+pub(super) fn Empty() -> AnyView {
     let page = Page::here();
     let prompts = page.model.with_value(|model| model.example_prompts.clone());
     let words = if prompts.is_empty() {
@@ -17,17 +21,10 @@ pub(crate) fn Empty() -> impl IntoView {
     } else {
         "Write what it should show, or start from one of these."
     };
-    let title = move || {
-        let first = page.stage.history.with(Vec::is_empty);
-        if first { "Your first picture appears here" } else { "The next picture appears here" }
-    };
-    let prompts = prompts.into_iter().take(5).map(|example| {
-        view! {
-            <li>
-                <Example prompt=example.prompt class="example" />
-            </li>
-        }
-    });
+    let first = page.stage.history.with_untracked(Vec::is_empty);
+    let title = if first { "Your first picture appears here" } else { "The next picture appears here" };
+    let prompts = prompts.into_iter().take(ON_CANVAS);
+    let prompts = prompts.map(|example| view! { <Example prompt=example.prompt class="example" /> });
     view! {
         <div class="empty">
             <h2>{title}</h2>
@@ -35,23 +32,17 @@ pub(crate) fn Empty() -> impl IntoView {
             <ul>{prompts.collect::<Vec<_>>()}</ul>
         </div>
     }
+    .into_any()
 }
 
 /// The same prompts beside the form.
 #[component]
-pub(crate) fn ExampleChips() -> impl IntoView {
-    let page = Page::here();
-    let prompts = page.model.with_value(|model| model.example_prompts.clone());
+pub(super) fn ExampleChips() -> AnyView {
+    let prompts = Page::here().model.with_value(|model| model.example_prompts.clone());
     if prompts.is_empty() {
         return ().into_any();
     }
-    let prompts = prompts.into_iter().map(|example| {
-        view! {
-            <li>
-                <Example prompt=example.prompt class="chip" />
-            </li>
-        }
-    });
+    let prompts = prompts.into_iter().map(|example| view! { <Example prompt=example.prompt class="chip" /> });
     view! {
         <ul class="examples" aria-label="Example prompts">
             {prompts.collect::<Vec<_>>()}
@@ -60,24 +51,19 @@ pub(crate) fn ExampleChips() -> impl IntoView {
     .into_any()
 }
 
-/// A link that puts a prompt into the form, with or without a script.
+/// A link that puts a prompt into the form.
 #[component]
-fn Example(prompt: String, class: &'static str) -> impl IntoView {
+fn Example(prompt: String, class: &'static str) -> AnyView {
     let page = Page::here();
     let values = FormValues { prompt: prompt.clone(), ..FormValues::default() };
     let address = format!("/?{}", form::encode(&values));
-    let title = prompt.clone();
+    let take = Box::new(move || page.take_over(&values, "The prompt is in the form."));
     view! {
-        <a
-            class=class
-            href=address
-            title=title
-            on:click=move |event| {
-                event.prevent_default();
-                page.take_over(&values, "The prompt is in the form.");
-            }
-        >
-            {prompt}
-        </a>
+        <li>
+            <Link href=address class=class title=prompt.clone() action=take>
+                {prompt}
+            </Link>
+        </li>
     }
+    .into_any()
 }

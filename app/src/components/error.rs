@@ -2,29 +2,31 @@
 
 use leptos::prelude::*;
 
+use super::kinds::part;
 use crate::{form::id_of, state::Page};
 
 /// The sentence under a field; nothing while the field is right.
 #[component]
-pub(crate) fn FieldProblem(#[prop(into)] field: String) -> impl IntoView {
+pub(super) fn FieldProblem(
+    /// The field's name in a request, like `adapters[1].strength`.
+    #[prop(into)]
+    field: Signal<String>,
+) -> AnyView {
     let page = Page::here();
-    let id = problem_id(&field);
-    move || {
-        let id = id.clone();
-        page.form.error(&field).map(|message| view! { <p class="field-problem" id=id>{message}</p> })
-    }
+    part(move || {
+        let field = field.get();
+        page.form.error(&field).map(|message| {
+            view! {
+                <p class="field-problem" id=problem_id(&field)>
+                    {message}
+                </p>
+            }
+        })
+    })
+    .into_any()
 }
 
 /// The id that `aria-describedby` points to.
-pub(crate) fn problem_id(field: &str) -> String {
+pub(super) fn problem_id(field: &str) -> String {
     format!("{}-problem", id_of(field))
-}
-
-/// `aria-invalid` and `aria-describedby` for a field.
-pub(crate) fn wrong(
-    field: &'static str,
-) -> (impl Fn() -> Option<&'static str> + Copy, impl Fn() -> Option<String> + Copy) {
-    let page = Page::here();
-    let is_wrong = move || page.form.error(field).is_some();
-    (move || is_wrong().then_some("true"), move || is_wrong().then(|| problem_id(field)))
 }

@@ -1,8 +1,12 @@
 //! The bar at the top.
 
-use leptos::{html::Select, prelude::*};
+use leptos::{
+    ev::{Event, MouseEvent},
+    html::Select,
+    prelude::*,
+};
 
-use super::keys::show_keys;
+use super::{keys::show_keys, kinds::on};
 use crate::{
     browser::{self, Theme},
     shell::current_theme,
@@ -13,7 +17,7 @@ use crate::{
 pub(crate) fn Header(
     /// The loaded model.
     model: String,
-) -> impl IntoView {
+) -> AnyView {
     view! {
         <header class="bar">
             <h1>
@@ -30,20 +34,21 @@ pub(crate) fn Header(
                 {model}
             </span>
             <span class="bar-end">
-                <button type="button" class="quiet live-only keys-button" on:click=move |_| show_keys()>
+                <button type="button" class="quiet live-only keys-button" on:click=on(|_: MouseEvent| show_keys())>
                     "Keys"
                 </button>
                 <ThemeMenu />
             </span>
         </header>
     }
+    .into_any()
 }
 
 #[component]
-fn ThemeMenu() -> impl IntoView {
+fn ThemeMenu() -> AnyView {
     let now = current_theme();
     let menu = NodeRef::<Select>::new();
-    let change = move |_| {
+    let change = move |_: Event| {
         let chosen = menu.get_untracked().map(|menu| menu.value()).unwrap_or_default();
         browser::set_theme(Theme::ALL.into_iter().find(|theme| theme.name() == chosen).unwrap_or_default());
     };
@@ -56,8 +61,9 @@ fn ThemeMenu() -> impl IntoView {
         view! { <option value=theme.name() selected=theme == now>{label}</option> }
     });
     view! {
-        <select class="quiet live-only" aria-label="Colours" autocomplete="off" node_ref=menu on:change=change>
+        <select class="quiet live-only" aria-label="Colours" autocomplete="off" node_ref=menu on:change=on(change)>
             {options.into_iter().collect::<Vec<_>>()}
         </select>
     }
+    .into_any()
 }

@@ -1,11 +1,16 @@
 //! The strip of the visitor's pictures, newest left. It comes from the server, so it survives everything.
 
 use adire_protocol::ImageRecord;
-use leptos::{prelude::*, task::spawn_local};
+use leptos::{ev::MouseEvent, prelude::*, task::spawn_local};
 
+use super::{
+    kinds::{flag, on, part, text},
+    link::Link,
+    tile::Tile,
+};
 use crate::{
     api,
-    state::{Notice, Page, address_of},
+    state::{Notice, Page},
 };
 
 /// How many pictures load at once; the others when they come into view.
@@ -13,13 +18,13 @@ const EAGER: usize = 8;
 
 /// The strip; nothing before the first picture.
 #[component]
-pub(crate) fn History() -> impl IntoView {
+pub(crate) fn History() -> AnyView {
     let page = Page::here();
     let empty = Memo::new(move |_| page.stage.history.with(Vec::is_empty));
     let key = |picture: &ImageRecord| (picture.generation.clone(), picture.index);
     let pictures = move || page.stage.history.get().into_iter().enumerate().collect::<Vec<_>>();
     view! {
-        <section class="history" aria-label="Your pictures" hidden=empty>
+        <section class="history" aria-label="Your pictures" hidden=flag(move || empty.get())>
             <ul id="history">
                 <LiveTile />
                 <For each=pictures key=move |(_, picture)| key(picture) let((place, picture))>
@@ -29,58 +34,35 @@ pub(crate) fn History() -> impl IntoView {
             </ul>
         </section>
     }
+    .into_any()
 }
 
 /// The way back to what is being made while another picture is looked at.
 #[component]
-fn LiveTile() -> impl IntoView {
+fn LiveTile() -> AnyView {
     let page = Page::here();
     let away = Memo::new(move |_| page.stage.is_busy() && page.stage.shown.with(Option::is_some));
-    move || {
+    part(move || {
         away.get().then(|| {
             view! {
                 <li>
-                    <button type="button" class="live-tile" on:click=move |_| page.show(None)>
+                    <button
+                        type="button"
+                        class="live-tile live-only"
+                        on:click=on(move |_: MouseEvent| page.show(None))
+                    >
                         "Back to the one being made"
                     </button>
                 </li>
             }
         })
-    }
-}
-
-#[component]
-fn Tile(picture: ImageRecord, lazy: bool) -> impl IntoView {
-    let page = Page::here();
-    let hash = StoredValue::new((picture.generation.clone(), picture.index));
-    let current = move || {
-        page.stage.shown.with(|shown| {
-            let shown = shown.as_ref()?;
-            hash.with_value(|(id, index)| *id == shown.generation && *index == shown.index).then_some("true")
-        })
-    };
-    let (address, source) = (address_of(&picture), picture.url.clone());
-    let (prompt, title) = (picture.recipe.spec.prompt.clone(), picture.recipe.spec.prompt.clone());
-    view! {
-        <li>
-            <a
-                href=address
-                title=title
-                aria-current=current
-                on:click=move |event| {
-                    event.prevent_default();
-                    page.show(Some(picture.clone()));
-                }
-            >
-                <img src=source alt=prompt width="72" height="72" loading=if lazy { "lazy" } else { "eager" } />
-            </a>
-        </li>
-    }
+    })
+    .into_any()
 }
 
 /// Loads older pictures; a link to them without a script.
 #[component]
-fn More() -> impl IntoView {
+fn More() -> AnyView {
     let page = Page::here();
     let stage = page.stage;
     let before = move || {
@@ -103,22 +85,18 @@ fn More() -> impl IntoView {
             loading.set(false);
         });
     };
-    move || {
+    part(move || {
         stage.more.get().then(|| {
+            let address = Signal::derive(move || format!("/?before={}", before()));
+            let label = move || if loading.get() { "Loading…" } else { "Older" };
             view! {
                 <li>
-                    <a
-                        class="older"
-                        href=move || format!("/?before={}", before())
-                        on:click=move |event| {
-                            event.prevent_default();
-                            load();
-                        }
-                    >
-                        {move || if loading.get() { "Loading…" } else { "Older" }}
-                    </a>
+                    <Link href=address class="older" action=Box::new(load)>
+                        {text(move || label().to_owned())}
+                    </Link>
                 </li>
             }
         })
-    }
+    })
+    .into_any()
 }

@@ -2,6 +2,8 @@
 
 use leptos::prelude::*;
 
+use super::kinds::text;
+
 /// Every icon of the page.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Icon {
@@ -34,10 +36,11 @@ impl Icon {
 
 /// Draws an icon; it says nothing to screen readers, the control around it does.
 #[component]
-pub(crate) fn Drawing(#[prop(into)] icon: Signal<Icon>) -> impl IntoView {
+pub(crate) fn Drawing(#[prop(into)] icon: Signal<Icon>) -> AnyView {
     view! {
         <svg class="icon" viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">
-            <path d=move || icon.get().path() />
+            <path d=text(move || icon.get().path().to_owned()) />
         </svg>
     }
+    .into_any()
 }

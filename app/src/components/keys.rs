@@ -16,7 +16,7 @@ const KEYS: [(&str, &str); 5] = [
 
 /// Listens on the whole page; renders the list as a dialog.
 #[component]
-pub(crate) fn Keys() -> impl IntoView {
+pub(crate) fn Keys() -> AnyView {
     let page = Page::here();
     Effect::new(move || {
         let handle = window_event_listener(ev::keydown, move |event| pressed(page, &event));
@@ -41,6 +41,7 @@ pub(crate) fn Keys() -> impl IntoView {
             </form>
         </dialog>
     }
+    .into_any()
 }
 
 /// Opens the list.

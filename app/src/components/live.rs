@@ -3,7 +3,10 @@
 use adire_protocol::GenerationState;
 use leptos::prelude::*;
 
-use super::picture::frame;
+use super::{
+    kinds::{part, text},
+    picture::frame,
+};
 use crate::{
     state::{Page, fraction},
     words::duration,
@@ -11,7 +14,7 @@ use crate::{
 
 /// The preview, in the shape of the picture to come.
 #[component]
-pub(crate) fn Live() -> impl IntoView {
+pub(crate) fn Live() -> AnyView {
     let page = Page::here();
     let size = move || {
         page.stage.job.with(|job| job.as_ref().map_or((1, 1), |job| (job.spec.width, job.spec.height)))
@@ -19,33 +22,39 @@ pub(crate) fn Live() -> impl IntoView {
     let preview = Memo::new(move |_| {
         page.stage.job.with(|job| job.as_ref().and_then(|job| job.progress.as_ref()?.preview.clone()))
     });
+    let image = move || {
+        preview
+            .get()
+            .map(|preview| view! { <img class="preview" src=preview alt="Preview of the picture" /> })
+    };
     view! {
-        <div class="frame live" style=move || frame(size())>
-            {move || {
-                preview.get().map(|preview| view! { <img class="preview" src=preview alt="Preview of the picture" /> })
-            }}
+        <div class="frame live" style=text(move || frame(size()))>
+            {part(image)}
             // Without a script the page asks again by itself.
             <noscript inner_html="<meta http-equiv=\"refresh\" content=\"2\">"></noscript>
         </div>
     }
+    .into_any()
 }
 
 /// How far the whole generation is.
 #[component]
-pub(crate) fn Thread() -> impl IntoView {
+pub(crate) fn Thread() -> AnyView {
     let page = Page::here();
     let busy = Memo::new(move |_| page.stage.is_busy());
     let done = move || page.stage.job.with(|job| job.as_ref().map(fraction).unwrap_or_default());
-    move || {
+    let value = move || format!("{:.3}", done());
+    part(move || {
         busy.get().then(|| {
-            view! { <progress class="thread" max="1" value=move || format!("{:.3}", done()) aria-label="Progress"></progress> }
+            view! { <progress class="thread" max="1" value=text(value) aria-label="Progress"></progress> }
         })
-    }
+    })
+    .into_any()
 }
 
 /// `Step 7 of 20 · about 2 s left`.
 #[component]
-pub(crate) fn Status() -> impl IntoView {
+pub(crate) fn Status() -> AnyView {
     let page = Page::here();
     let words = move || {
         page.stage.job.with(|job| {
@@ -78,13 +87,16 @@ pub(crate) fn Status() -> impl IntoView {
             parts.join(" · ")
         })
     };
-    let prompt = move || page.stage.job.with(|job| job.as_ref().map(|job| job.spec.prompt.clone()));
+    let prompt = move || {
+        page.stage.job.with(|job| job.as_ref().map(|job| job.spec.prompt.clone()).unwrap_or_default())
+    };
     view! {
         <div class="parameters">
-            <p class="caption">{prompt}</p>
+            <p class="caption">{text(prompt)}</p>
             <p class="status" id="status">
-                {words}
+                {text(words)}
             </p>
         </div>
     }
+    .into_any()
 }

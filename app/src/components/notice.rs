@@ -1,13 +1,16 @@
 //! What did not work, said once for everyone.
 
-use leptos::prelude::*;
+use leptos::{ev::MouseEvent, prelude::*};
 
-use super::icons::{Drawing, Icon};
+use super::{
+    icons::{Drawing, Icon},
+    kinds::{on, part, text},
+};
 use crate::state::{Notice, Page};
 
 /// How many fields are wrong, for those who cannot see them.
 #[component]
-pub(crate) fn Summary() -> impl IntoView {
+pub(crate) fn Summary() -> AnyView {
     let page = Page::here();
     let words = move || {
         page.form.errors.with(|errors| match errors.as_slice() {
@@ -19,28 +22,28 @@ pub(crate) fn Summary() -> impl IntoView {
             }
         })
     };
-    view! { <p class="off-screen" role="alert">{words}</p> }
+    view! { <p class="off-screen" role="alert">{text(words)}</p> }.into_any()
 }
 
 /// A problem or a remark above the canvas, until it is closed or something new happens.
 #[component]
-pub(crate) fn NoticeBar() -> impl IntoView {
+pub(crate) fn NoticeBar() -> AnyView {
     let page = Page::here();
     let notice = page.stage.notice;
     let bar = move || {
         notice.get().map(|told| {
-            let (class, text) = match told {
-                Notice::Problem(text) => ("notice problem", text),
-                Notice::Remark(text) => ("notice", text),
+            let (class, sentence) = match told {
+                Notice::Problem(sentence) => ("notice problem", sentence),
+                Notice::Remark(sentence) => ("notice", sentence),
             };
             view! {
                 <div class=class>
-                    <p>{text}</p>
+                    <p>{sentence}</p>
                     <button
                         type="button"
                         class="icon-button live-only"
                         aria-label="Close this message"
-                        on:click=move |_| notice.set(None)
+                        on:click=on(move |_: MouseEvent| notice.set(None))
                     >
                         <Drawing icon=Icon::Close />
                     </button>
@@ -57,5 +60,11 @@ pub(crate) fn NoticeBar() -> impl IntoView {
             }
         })
     };
-    view! { <div class="notices" role="status">{lost} {bar}</div> }
+    view! {
+        <div class="notices" role="status">
+            {part(lost)}
+            {part(bar)}
+        </div>
+    }
+    .into_any()
 }

@@ -4,11 +4,12 @@ use leptos::{ev::Event, prelude::*};
 use wasm_bindgen::JsCast;
 use web_sys::HtmlInputElement;
 
+use super::kinds::on;
 use crate::state::Page;
 
 /// A file button.
 #[component]
-pub(crate) fn OpenPicture() -> impl IntoView {
+pub(crate) fn OpenPicture() -> AnyView {
     let page = Page::here();
     let chosen = move |event: Event| {
         let Some(input) = event.target().and_then(|target| target.dyn_into::<HtmlInputElement>().ok()) else {
@@ -23,7 +24,8 @@ pub(crate) fn OpenPicture() -> impl IntoView {
     view! {
         <label class="open-picture live-only" title="Take the parameters out of a PNG; dropping one anywhere does the same">
             "From a picture…"
-            <input type="file" accept="image/png,.png" class="off-screen" on:change=chosen />
+            <input type="file" accept="image/png,.png" class="off-screen" on:change=on(chosen) />
         </label>
     }
+    .into_any()
 }

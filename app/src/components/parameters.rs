@@ -1,9 +1,13 @@
 //! What made the picture, as chips that put one value back into the form, and what can be done with it.
 
 use adire_protocol::{GenerationRequest, ImageRecord};
-use leptos::{prelude::*, task::spawn_local};
+use leptos::{ev::MouseEvent, prelude::*, task::spawn_local};
 
-use super::icons::{Drawing, Icon};
+use super::{
+    icons::{Drawing, Icon},
+    kinds::{on, part, text},
+    link::Link,
+};
 use crate::{
     browser,
     form::{self, FormValues},
@@ -13,9 +17,9 @@ use crate::{
 
 /// Chips and actions of the picture on the canvas.
 #[component]
-pub(crate) fn Parameters() -> impl IntoView {
+pub(crate) fn Parameters() -> AnyView {
     let page = Page::here();
-    move || {
+    part(move || {
         page.stage.shown.get().map(|shown| {
             let spec = shown.recipe.spec.clone();
             let chips =
@@ -36,7 +40,8 @@ pub(crate) fn Parameters() -> impl IntoView {
                 </div>
             }
         })
-    }
+    })
+    .into_any()
 }
 
 /// One value of the picture.
@@ -97,40 +102,35 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
 }
 
 #[component]
-fn ChipLink(chip: Chip) -> impl IntoView {
+fn ChipLink(chip: Chip) -> AnyView {
     let page = Page::here();
     let Chip { label, text, values } = chip;
     let address = format!("/?{}", form::encode(&values));
     let told = format!("{label} {text} is in the form.");
     let title = format!("Use {label}: {text}");
+    let take = Box::new(move || page.take_over(&values, &told));
     view! {
         <li>
-            <a
-                class="chip"
-                href=address
-                title=title
-                on:click=move |event| {
-                    event.prevent_default();
-                    page.take_over(&values, &told);
-                }
-            >
+            <Link href=address class="chip" title=title action=take>
                 <span>{label}</span>
                 " "
                 <b>{text}</b>
-            </a>
+            </Link>
         </li>
     }
+    .into_any()
 }
 
 #[component]
-fn Actions(shown: ImageRecord) -> impl IntoView {
+fn Actions(shown: ImageRecord) -> AnyView {
     let page = Page::here();
     let request: GenerationRequest = shown.recipe.spec.clone().into();
-    let reuse_address = format!("/?{}", form::encode(&FormValues::of_request(&request)));
+    let address = format!("/?{}", form::encode(&FormValues::of_request(&request)));
+    let reuse = Box::new(move || page.reuse(&request, "All parameters are in the form."));
     let file = format!("{}-{}.png", shown.recipe.model, shown.recipe.spec.seed);
     let infotext = StoredValue::new(shown.infotext);
     let copied = RwSignal::new(false);
-    let copy = move |_| {
+    let copy = move |_: MouseEvent| {
         spawn_local(async move {
             if browser::copy(&infotext.get_value()).await {
                 copied.set(true);
@@ -142,27 +142,22 @@ fn Actions(shown: ImageRecord) -> impl IntoView {
             }
         });
     };
+    let label = move || if copied.get() { "Copied" } else { "Copy parameters" };
     view! {
         <div class="actions">
             <a class="button" href=shown.url download=file rel="external">
                 <Drawing icon=Icon::Download />
                 "Download"
             </a>
-            <button type="button" class="button live-only" on:click=copy>
+            <button type="button" class="button live-only" on:click=on(copy)>
                 <Drawing icon=Icon::Copy />
-                {move || if copied.get() { "Copied" } else { "Copy parameters" }}
+                {text(move || label().to_owned())}
             </button>
-            <a
-                class="button"
-                href=reuse_address
-                on:click=move |event| {
-                    event.prevent_default();
-                    page.reuse(&request, "All parameters are in the form.");
-                }
-            >
+            <Link href=address class="button" action=reuse>
                 <Drawing icon=Icon::Reuse />
                 "Reuse all"
-            </a>
+            </Link>
         </div>
     }
+    .into_any()
 }

@@ -2,13 +2,14 @@
 
 use leptos::prelude::*;
 
+use super::kinds::part;
 use crate::state::Page;
 
 /// The picture on the canvas. Its last preview lies under it until the file is there.
 #[component]
-pub(crate) fn Picture() -> impl IntoView {
+pub(crate) fn Picture() -> AnyView {
     let page = Page::here();
-    move || {
+    part(move || {
         page.stage.shown.get().map(|shown| {
             let spec = &shown.recipe.spec;
             let preview = page.stage.last_preview.with_untracked(|last| {
@@ -28,7 +29,8 @@ pub(crate) fn Picture() -> impl IntoView {
                 </div>
             }
         })
-    }
+    })
+    .into_any()
 }
 
 /// Gives a frame the picture's shape; the style sheet fits it into the room there is.

@@ -2,7 +2,10 @@
 
 use leptos::{ev::MouseEvent, prelude::*};
 
-use super::icons::{Drawing, Icon};
+use super::{
+    icons::{Drawing, Icon},
+    kinds::{flag, on, part, text},
+};
 use crate::{
     browser,
     state::Page,
@@ -11,7 +14,7 @@ use crate::{
 
 /// Generate, or Cancel in its place.
 #[component]
-pub(crate) fn Send() -> impl IntoView {
+pub(crate) fn Send() -> AnyView {
     let page = Page::here();
     let busy = Memo::new(move |_| page.stage.is_busy());
     Effect::new(move |before: Option<bool>| {
@@ -26,9 +29,10 @@ pub(crate) fn Send() -> impl IntoView {
             <button type="button" class="sheet-open" popovertarget="settings" aria-label="Settings" title="Settings">
                 <Drawing icon=Icon::Settings />
             </button>
-            {move || if busy.get() { view! { <Cancel /> }.into_any() } else { view! { <Make /> }.into_any() }}
+            {part(move || if busy.get() { view! { <Cancel /> } } else { view! { <Make /> } })}
         </div>
     }
+    .into_any()
 }
 
 /// One button takes the other's place; whoever had the focus there has it on the new one.
@@ -42,21 +46,26 @@ fn keep_focus(id: &'static str) {
 }
 
 #[component]
-fn Make() -> impl IntoView {
+fn Make() -> AnyView {
     let page = Page::here();
     let work = Memo::new(move |_| page.work());
     let when = Memo::new(move |_| forecast(&page.stage.queue.get(), work.get()));
+    let hint = move || {
+        let when = when.get();
+        (!when.is_empty()).then(|| view! { <span class="when">{when}</span> })
+    };
     view! {
-        <button type="submit" class="primary" id="generate" disabled=page.stage.sending>
-            <span class="what">{move || format!("Make {}", pictures(work.get().count))}</span>
-            {move || (!when.with(String::is_empty)).then(|| view! { <span class="when">{when}</span> })}
+        <button type="submit" class="primary" id="generate" disabled=flag(move || page.stage.sending.get())>
+            <span class="what">{text(move || format!("Make {}", pictures(work.get().count)))}</span>
+            {part(hint)}
         </button>
     }
+    .into_any()
 }
 
 /// Belongs to the form beside the composer, because a form inside another does not exist.
 #[component]
-fn Cancel() -> impl IntoView {
+fn Cancel() -> AnyView {
     let page = Page::here();
     // The second half of a double click on Generate lands here and was not meant for us.
     let guard = |event: MouseEvent| {
@@ -66,8 +75,16 @@ fn Cancel() -> impl IntoView {
     };
     let label = move || if page.stage.stopping.get() { "Stopping…" } else { "Cancel" };
     view! {
-        <button type="submit" class="stop" id="cancel" form="cancel-form" disabled=page.stage.stopping on:click=guard>
-            <span class="what">{label}</span>
+        <button
+            type="submit"
+            class="stop"
+            id="cancel"
+            form="cancel-form"
+            disabled=flag(move || page.stage.stopping.get())
+            on:click=on(guard)
+        >
+            <span class="what">{text(move || label().to_owned())}</span>
         </button>
     }
+    .into_any()
 }

@@ -1,45 +1,47 @@
 //! Everything about a request but the prompt. On a small screen a sheet that the button beside the prompt opens.
 
 use adire_protocol::Sampler;
-use leptos::{
-    html::{Select, Textarea},
-    prelude::*,
-};
+use leptos::prelude::*;
 
 use super::{
     adapters::Adapters,
-    error::{FieldProblem, wrong},
-    number::Number,
-    prompt::initial_text,
+    error::FieldProblem,
+    field::{Lines, Menu},
+    number::{Number, Range},
     seed::Seed,
     size::Size,
 };
-use crate::{browser, state::Page};
+use crate::state::Page;
 
 /// The settings. A popover on small screens; the style sheet lays it out in place on large ones.
 #[component]
-pub(crate) fn Settings() -> impl IntoView {
+pub(super) fn Settings() -> AnyView {
     let page = Page::here();
-    let (most_steps, most_guidance) = page
-        .model
-        .with_value(|model| (f64::from(model.limits.steps.min(50)), model.limits.guidance.min(20.0)));
+    let (steps, guidance) = page.model.with_value(|model| {
+        let steps = Range { min: 1.0, max: f64::from(model.limits.steps.min(50)), step: 1.0 };
+        (steps, Range { min: 0.0, max: model.limits.guidance.min(20.0), step: 0.5 })
+    });
+    let samplers = Sampler::ALL.iter().map(|sampler| (sampler.name().to_owned(), sampler.label().to_owned()));
+    let counts =
+        (1..=page.model.with_value(|model| model.limits.count)).map(|n| (n.to_string(), n.to_string()));
     view! {
         <div class="settings" id="settings" popover="auto" role="group" aria-label="Settings">
             <Negative />
             <Adapters />
             <Size />
-            <Number name="steps" label="Steps" text=page.form.steps min=1.0 max=most_steps step=1.0 />
-            <Number
-                name="guidance"
-                label="Guidance"
-                text=page.form.guidance
-                min=0.0
-                max=most_guidance
-                step=0.5
-            />
+            <Number name="steps" label="Steps" value=page.form.steps range=steps />
+            <Number name="guidance" label="Guidance" value=page.form.guidance range=guidance />
             <div class="pair">
-                <SamplerMenu />
-                <Count />
+                <div class="row">
+                    <label for="field-sampler">"Sampler"</label>
+                    <Menu field="sampler" value=page.form.sampler options=samplers.collect() />
+                    <FieldProblem field="sampler" />
+                </div>
+                <div class="row">
+                    <label for="field-count">"Pictures"</label>
+                    <Menu field="count" value=page.form.count options=counts.collect() />
+                    <FieldProblem field="count" />
+                </div>
             </div>
             <Seed />
             <button type="button" class="sheet-close" popovertarget="settings" popovertargetaction="hide">
@@ -47,97 +49,25 @@ pub(crate) fn Settings() -> impl IntoView {
             </button>
         </div>
     }
+    .into_any()
 }
 
 #[component]
-fn Negative() -> impl IntoView {
-    let text = Page::here().form.negative_prompt;
-    let field = NodeRef::<Textarea>::new();
-    browser::tie(field, text);
-    let (invalid, described) = wrong("negative_prompt");
-    let open = move || text.with(|text| !text.is_empty()) || invalid().is_some();
+fn Negative() -> AnyView {
+    let form = Page::here().form;
+    let open = || form.negative_prompt.with(|text| !text.is_empty()) || form.is_wrong("negative_prompt");
     view! {
         <details class="negative" open=untrack(open)>
             <summary>"Negative prompt"</summary>
-            <textarea
-                id="field-negative_prompt"
-                name="negative_prompt"
+            <Lines
+                field="negative_prompt"
+                value=form.negative_prompt
                 rows="2"
                 placeholder="What it should not show"
-                aria-label="Negative prompt"
-                aria-invalid=invalid
-                aria-describedby=described
-                node_ref=field
-                on:input=move |event| text.set(event_target_value(&event))
-            >
-                {initial_text(&text.get_untracked()).into_owned()}
-            </textarea>
+                label="Negative prompt"
+            />
             <FieldProblem field="negative_prompt" />
         </details>
     }
-}
-
-#[component]
-fn SamplerMenu() -> impl IntoView {
-    let text = Page::here().form.sampler;
-    let menu = NodeRef::<Select>::new();
-    browser::tie(menu, text);
-    let (invalid, described) = wrong("sampler");
-    let options = Sampler::ALL
-        .into_iter()
-        .map(|sampler| {
-            let selected = text.with_untracked(|text| text == sampler.name());
-            view! { <option value=sampler.name() selected=selected>{sampler.label()}</option> }
-        })
-        .collect::<Vec<_>>();
-    view! {
-        <div class="row">
-            <label for="field-sampler">"Sampler"</label>
-            <select
-                id="field-sampler"
-                name="sampler"
-                autocomplete="off"
-                aria-invalid=invalid
-                aria-describedby=described
-                node_ref=menu
-                on:change=move |event| text.set(event_target_value(&event))
-            >
-                {options}
-            </select>
-            <FieldProblem field="sampler" />
-        </div>
-    }
-}
-
-#[component]
-fn Count() -> impl IntoView {
-    let page = Page::here();
-    let text = page.form.count;
-    let menu = NodeRef::<Select>::new();
-    browser::tie(menu, text);
-    let (invalid, described) = wrong("count");
-    let options = (1..=page.model.with_value(|model| model.limits.count))
-        .map(|count| {
-            let value = count.to_string();
-            let selected = text.with_untracked(|text| *text == value);
-            view! { <option value=value selected=selected>{count}</option> }
-        })
-        .collect::<Vec<_>>();
-    view! {
-        <div class="row narrow">
-            <label for="field-count">"Pictures"</label>
-            <select
-                id="field-count"
-                name="count"
-                autocomplete="off"
-                aria-invalid=invalid
-                aria-describedby=described
-                node_ref=menu
-                on:change=move |event| text.set(event_target_value(&event))
-            >
-                {options}
-            </select>
-            <FieldProblem field="count" />
-        </div>
-    }
+    .into_any()
 }

@@ -1,61 +1,63 @@
 //! Width and height: three shapes, or two numbers.
 
-use leptos::{html::Input, prelude::*};
+use leptos::{ev::Event, prelude::*};
 
-use super::error::{FieldProblem, wrong};
-use crate::{browser, form::shapes, state::Page};
+use super::{
+    error::FieldProblem,
+    field::Line,
+    kinds::{flag, on},
+};
+use crate::{form::shapes, state::Page};
+
+/// Four corners: any size.
+const CORNERS: &str = "M3 7V3h4M13 3h4v4M17 13v4h-4M7 17H3v-4";
 
 /// The shapes as tiles, and two fields that appear under `Custom`.
 #[component]
-pub(crate) fn Size() -> impl IntoView {
+pub(super) fn Size() -> AnyView {
     let page = Page::here();
-    let tiles: Vec<_> = page
-        .model
-        .with_value(shapes)
-        .into_iter()
-        .map(|shape| {
-            let longest = f64::from(shape.width.max(shape.height));
-            let side = move |pixels: u32| f64::from(pixels) / longest * 16.0;
-            (
-                shape.value(),
-                shape.label,
-                format!("{} × {}", shape.width, shape.height),
-                side(shape.width),
-                side(shape.height),
-            )
-        })
-        .map(|(value, label, pixels, width, height)| {
-            let outline = view! {
-                <svg class="icon" viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">
-                    <rect x=10.0 - width / 2.0 y=10.0 - height / 2.0 width=width height=height rx="1.5" />
-                </svg>
-            };
-            view! { <Tile value=value label=label hint=pixels>{outline}</Tile> }
-        })
-        .collect();
+    let shapes = page.model.with_value(shapes).into_iter().map(|shape| {
+        let hint = format!("{} × {}", shape.width, shape.height);
+        view! { <Tile value=shape.value() label=shape.label hint=hint outline=outline(shape.width, shape.height) /> }
+    });
     view! {
         <fieldset class="size">
             <legend>"Size"</legend>
             <div class="tiles">
-                {tiles}
-                <Tile value="custom".to_owned() label="Custom" hint="any size".to_owned()>
-                    <svg class="icon" viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">
-                        <path d="M3 7V3h4M13 3h4v4M17 13v4h-4M7 17H3v-4" />
-                    </svg>
-                </Tile>
+                {shapes.collect::<Vec<_>>()}
+                <Tile
+                    value="custom".to_owned()
+                    label="Custom"
+                    hint="any size".to_owned()
+                    outline=CORNERS.to_owned()
+                />
             </div>
             <div class="custom">
-                <Pixels name="width" label="Width" text=page.form.width />
-                <Pixels name="height" label="Height" text=page.form.height />
+                <label>
+                    <span>"Width"</span>
+                    <Line field="width" value=page.form.width keyboard="numeric" class="count" />
+                </label>
+                <label>
+                    <span>"Height"</span>
+                    <Line field="height" value=page.form.height keyboard="numeric" class="count" />
+                </label>
             </div>
             <FieldProblem field="width" />
             <FieldProblem field="height" />
         </fieldset>
     }
+    .into_any()
+}
+
+/// A rectangle of that shape, 15 long, in the middle of 20 × 20.
+fn outline(width: u32, height: u32) -> String {
+    let longest = f64::from(width.max(height).max(1));
+    let (across, down) = (f64::from(width) / longest * 15.0, f64::from(height) / longest * 15.0);
+    format!("M{} {}h{across}v{down}h-{across}z", 10.0 - across / 2.0, 10.0 - down / 2.0)
 }
 
 #[component]
-fn Tile(value: String, label: &'static str, hint: String, children: Children) -> impl IntoView {
+fn Tile(value: String, label: &'static str, hint: String, outline: String) -> AnyView {
     let size = Page::here().form.size;
     let wanted = StoredValue::new(value.clone());
     let chosen = move || wanted.with_value(|wanted| size.with(|size| size == wanted));
@@ -67,37 +69,26 @@ fn Tile(value: String, label: &'static str, hint: String, children: Children) ->
                 value=value
                 autocomplete="off"
                 checked=untrack(chosen)
-                prop:checked=chosen
-                on:change=move |_| size.set(wanted.get_value())
+                prop:checked=flag(chosen)
+                on:change=on(move |_: Event| size.set(wanted.get_value()))
             />
-            {children()}
+            <svg class="icon" viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">
+                <path d=outline />
+            </svg>
             <span>{label}</span>
             <small>{hint}</small>
         </label>
     }
+    .into_any()
 }
 
-#[component]
-fn Pixels(name: &'static str, label: &'static str, text: RwSignal<String>) -> impl IntoView {
-    let field = NodeRef::<Input>::new();
-    browser::tie(field, text);
-    let (invalid, described) = wrong(name);
-    view! {
-        <label>
-            <span>{label}</span>
-            <input
-                id=crate::form::id_of(name)
-                name=name
-                type="text"
-                inputmode="numeric"
-                autocomplete="off"
-                class="count"
-                value=text.get_untracked()
-                aria-invalid=invalid
-                aria-describedby=described
-                node_ref=field
-                on:input=move |event| text.set(event_target_value(&event))
-            />
-        </label>
+#[cfg(test)]
+mod tests {
+    use super::outline;
+
+    #[test]
+    fn outlines_keep_the_shape() {
+        assert_eq!(outline(256, 256), "M2.5 2.5h15v15h-15z");
+        assert_eq!(outline(256, 512), "M6.25 2.5h7.5v15h-7.5z");
     }
 }

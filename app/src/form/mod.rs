@@ -8,7 +8,7 @@ mod read;
 mod shape;
 mod values;
 
-pub(crate) use ids::id_of;
+pub(crate) use ids::{id_of, post_name};
 pub(crate) use known::{by_name, left_out, settle};
 pub(crate) use query::{encode, parse};
 pub(crate) use shape::{pixels, settle_size, shapes};

@@ -146,6 +146,11 @@ impl FormState {
         self.adapters.update(|rows| rows.retain(|row| row.key != key));
     }
 
+    /// Whether something is wrong with a field.
+    pub(crate) fn is_wrong(&self, field: &str) -> bool {
+        self.errors.with(|errors| errors.iter().any(|error| error.field == field))
+    }
+
     /// What is wrong with a field.
     pub(crate) fn error(&self, field: &str) -> Option<String> {
         self.errors.with(|errors| errors.iter().find(|e| e.field == field).map(|e| e.message.clone()))

@@ -1,6 +1,6 @@
 //! What the canvas, the strip and the button show.
 
-use adire_protocol::{Event, Generation, GenerationEvent, ImageRecord, Progress, QueueStatus};
+use adire_protocol::{Generation, GenerationEvent, ImageRecord, Progress, QueueStatus};
 use leptos::prelude::*;
 
 use super::job;
@@ -114,8 +114,7 @@ impl Stage {
     }
 
     /// Takes an event of the followed generation in.
-    pub(crate) fn take(&self, event: Event) {
-        let event = event.event;
+    pub(crate) fn take(&self, event: GenerationEvent) {
         self.say(&event);
         if let GenerationEvent::Image { image } = &event {
             self.remember(image);

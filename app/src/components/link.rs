@@ -1,0 +1,33 @@
+//! A link that does something on this page; without a script, or in a new tab, it leads to the same.
+
+use leptos::{ev::MouseEvent, prelude::*};
+
+use super::kinds::{maybe, on, text};
+
+/// See the module.
+#[component]
+pub(super) fn Link(
+    #[prop(into)] href: Signal<String>,
+    class: &'static str,
+    #[prop(optional, into)] title: Option<String>,
+    /// Whether it leads to what is shown now.
+    #[prop(optional, into)]
+    current: Option<Signal<bool>>,
+    action: Box<dyn Fn()>,
+    children: Children,
+) -> AnyView {
+    let click = move |event: MouseEvent| {
+        // With one of these keys a person wants another tab or window.
+        if !(event.ctrl_key() || event.meta_key() || event.shift_key()) {
+            event.prevent_default();
+            action();
+        }
+    };
+    let current = move || current.is_some_and(|current| current.get()).then(|| "true".to_owned());
+    view! {
+        <a class=class href=text(move || href.get()) title=title aria-current=maybe(current) on:click=on(click)>
+            {children()}
+        </a>
+    }
+    .into_any()
+}
