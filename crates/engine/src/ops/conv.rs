@@ -54,7 +54,7 @@ fn fast(
     let fits = input == weight_input
         && height + 2 * padding >= kernel_height
         && width + 2 * padding >= kernel_width
-        && (bias.dims() == [output] || bias.dims() == [batch, output]);
+        && (bias.elem_count() == output || bias.dims() == [batch, output]);
     if !fits {
         return Ok(None);
     }
@@ -122,7 +122,8 @@ mod tests {
             let weight = random(&[output, input, kernel, kernel], 100 + i);
             let plain = composed(&x, &weight, &random(&[output], 200), None, stride, padding).unwrap();
             let add = random(plain.dims(), 300 + i);
-            for (bias, add) in [(random(&[output], 200), None), (random(&[batch, output], 201), Some(&add))] {
+            let biases = [random(&[output], 200), random(&[1, output], 202), random(&[batch, output], 201)];
+            for (bias, add) in biases.into_iter().zip([None, Some(&add), Some(&add)]) {
                 let expected = composed(&x, &weight, &bias, add, stride, padding).unwrap();
                 let found = fast(&x, &weight, &bias, add, stride, padding).unwrap().unwrap();
                 assert_equal(&found, &expected);
