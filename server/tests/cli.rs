@@ -1,5 +1,7 @@
 //! The program's exits: one sentence and the right code, whatever is wrong around it.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails best where it stands")]
+
 use std::{
     net::TcpListener,
     path::Path,

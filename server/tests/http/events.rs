@@ -75,7 +75,7 @@ async fn a_lost_connection_misses_nothing_that_lasts() {
     let (first, mut lost) = (server.follow(&id).await, server.follow(&id).await);
     let seen = lost.until("progress").await.last().unwrap().id;
     drop(lost);
-    let whole = first.to_end().await;
+    let whole = first.finish().await;
     let rest = server.get(&format!("/api/v1/generations/{id}/events?after={seen}")).await.events();
     assert!(rest.iter().all(|event| event.id > seen), "{rest:?}");
     let lasting = |events: &[Event]| -> Vec<(u64, String)> {
@@ -93,7 +93,7 @@ async fn a_shutdown_ends_the_stream_at_once() {
     let mut follower = server.follow(&id).await;
     follower.until("progress").await;
     server.shutdown.start();
-    let events = follower.to_end().await;
+    let events = follower.finish().await;
     assert_ne!(events.last().unwrap().name, "done");
 }
 

@@ -55,7 +55,7 @@ async fn a_running_one_stops_within_a_step() {
     let answer = server.send(request).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.json()["id"], id);
-    let events = follower.to_end().await;
+    let events = follower.finish().await;
     assert_eq!(events.last().unwrap().name, "cancelled");
     assert!(server.steps_done.load(Ordering::Relaxed) < 100, "it went on to the end");
     let record = server.get(&format!("/api/v1/generations/{id}")).await.json();

@@ -1,5 +1,7 @@
 //! The server seen from outside, on the studio's deterministic fake backend. One binary, one file per subject.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails best where it stands")]
+
 mod adapters;
 mod bad_input;
 mod events;

@@ -186,7 +186,7 @@ impl Follower {
     }
 
     /// Reads on to the end; returns all events.
-    pub(crate) async fn to_end(mut self) -> Vec<Event> {
+    pub(crate) async fn finish(mut self) -> Vec<Event> {
         while self.read().await {}
         parse(&self.text)
     }
