@@ -1,0 +1,153 @@
+//! `adire generate` and `adire adapters inspect`, run as a person runs them, on a small random model.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use adire_protocol::Sampler;
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/engine/tests/goldens").join(name)
+}
+
+fn adire(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_adire"));
+    command.env_remove("ADIRE_MODEL").current_dir(folder).args(arguments).output().unwrap()
+}
+
+/// `adire generate` on the small model, two steps of 64 × 64 pixels.
+fn generate(folder: &Path, more: &[&str]) -> Output {
+    let model = golden("pipeline");
+    let mut arguments = vec!["generate", "--model", model.to_str().unwrap(), "--prompt", "red flower"];
+    arguments.extend(["--seed", "7", "--steps", "2", "--width", "64", "--height", "64"]);
+    arguments.extend(more);
+    adire(folder, &arguments)
+}
+
+fn failure(output: &Output, code: i32) -> String {
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{told}");
+    assert!(!told.contains("panicked") && !told.contains("backtrace"), "{told}");
+    told
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_picture_carries_its_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let lora = golden("adapters/kohya.safetensors");
+    let lora = format!("{}:-0.5", lora.display());
+    let more = ["--sampler", "Euler a", "--negative", "dots", "--lora", &lora];
+    let output =
+        generate(folder.path(), &[&more[..], &["--out", "a.png", "--latents", "a.safetensors"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("a.png (seed 7, "));
+    assert_eq!(names(folder.path()), ["a.png", "a.safetensors"]);
+
+    let png = std::fs::read(folder.path().join("a.png")).unwrap();
+    let request = adire_studio::read_request(&png).unwrap();
+    assert_eq!((request.prompt.as_str(), request.negative_prompt.as_str()), ("red flower", "dots"));
+    assert_eq!((request.seed, request.steps, request.sampler), (Some(7), Some(2), Some(Sampler::EulerA)));
+    assert_eq!((request.adapters[0].name.as_str(), request.adapters[0].strength), ("kohya", -0.5));
+
+    let again = generate(folder.path(), &[&more[..], &["--out", "b.png"]].concat());
+    assert!(again.status.success());
+    assert_eq!(std::fs::read(folder.path().join("b.png")).unwrap(), png, "the same request, the same bytes");
+}
+
+#[test]
+fn strength_0_is_the_picture_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let kohya = golden("adapters/kohya.safetensors");
+    let pixels = |name: &str, more: &[&str]| {
+        let output = generate(folder.path(), &[more, &["--out", name]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        image::open(folder.path().join(name)).unwrap().into_rgb8().into_raw()
+    };
+    let plain = pixels("plain.png", &[]);
+    assert_eq!(pixels("zero.png", &["--lora", &format!("{}:0", kohya.display())]), plain);
+    assert_ne!(pixels("one.png", &["--lora", kohya.to_str().unwrap()]), plain);
+}
+
+#[test]
+fn wrong_arguments_end_with_2_and_write_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    for (more, expected) in [
+        (&["--width", "513"][..], "513"),
+        (&["--steps", "0"], "steps"),
+        (&["--steps", "1000000000"], "steps"),
+        (&["--guidance", "NaN"], "guidance"),
+        (&["--sampler", "magic"], "unknown sampler"),
+        (&["--lora", "a.safetensors:1e9"], "strength"),
+        (&["--prompt", " "], "prompt"),
+        (&["--seed", "x"], "seed"),
+    ] {
+        let model = golden("pipeline");
+        let mut arguments = vec!["generate", "--model", model.to_str().unwrap(), "--out", "a.png"];
+        if more[0] != "--prompt" {
+            arguments.extend(["--prompt", "red flower"]);
+        }
+        arguments.extend(more);
+        let told = failure(&adire(folder.path(), &arguments), 2);
+        assert!(told.contains(expected), "{more:?}: {told}");
+    }
+    assert!(names(folder.path()).is_empty());
+}
+
+#[test]
+fn what_cannot_be_used_ends_with_1_in_one_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = std::fs::read(golden("adapters/kohya.safetensors")).unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    write("cut.safetensors", &good[..good.len() - 9]);
+    write("pickle.safetensors", b"\x80\x02}q\x00.");
+    write("empty.safetensors", b"");
+    let sdxl = golden("adapters/sdxl-diffusers.safetensors");
+    for (more, expected) in [
+        (&["--out", "a.png", "--lora", "cut.safetensors"][..], "truncated"),
+        (&["--out", "a.png", "--lora", "pickle.safetensors:0.5"], "pickle"),
+        (&["--out", "a.png", "--lora", "empty.safetensors"], "too few"),
+        (&["--out", "a.png", "--lora", "missing.safetensors"], "cannot be read"),
+        (&["--out", "a.png", "--lora", sdxl.to_str().unwrap()], "made for SDXL"),
+        (&["--out", "nowhere/a.png"], "there is no folder nowhere"),
+        (&["--out", "."], "is a folder"),
+    ] {
+        let told = failure(&generate(folder.path(), more), 1);
+        assert!(told.contains(expected), "{more:?}: {told}");
+        assert_eq!(told.trim_end().lines().count(), 1, "{told}");
+    }
+    assert!(!folder.path().join("a.png").exists());
+}
+
+#[test]
+fn inspect_says_what_a_file_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, model) = (golden("adapters/kohya.safetensors"), golden("pipeline"));
+    let (file, model) = (file.to_str().unwrap(), model.to_str().unwrap());
+    let output = adire(folder.path(), &["adapters", "inspect", file]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for expected in ["format         kohya", "adire (24)", "rank 4 ("] {
+        assert!(text.contains(expected), "{text}");
+    }
+    let output = adire(folder.path(), &["adapters", "inspect", file, "--model", model, "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["formats"], serde_json::json!(["kohya"]));
+    assert_eq!(
+        report["receipt"]["applied"].as_array().unwrap().len(),
+        report["modules"].as_array().unwrap().len()
+    );
+
+    std::fs::write(folder.path().join("page"), "<!DOCTYPE html>").unwrap();
+    let told = failure(&adire(folder.path(), &["adapters", "inspect", "page"]), 1);
+    assert!(told.contains("web page"), "{told}");
+}
