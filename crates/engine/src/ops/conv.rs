@@ -78,7 +78,7 @@ fn fast(
 /// Nearest-neighbour interpolation to `height` × `width`, with torch's choice of source pixels.
 pub(crate) fn upsample_nearest(x: &Tensor, height: usize, width: usize) -> Result<Tensor> {
     let (_, _, h, w) = x.dims4()?;
-    if height % h == 0 && width % w == 0 {
+    if height.is_multiple_of(h) && width.is_multiple_of(w) {
         return Ok(x.upsample_nearest2d(height, width)?);
     }
     // candle's own has a gradient for whole factors only; picking rows and columns has one for any.

@@ -71,8 +71,16 @@ pub struct Pipeline {
     dtype: DType,
     /// The last prompts and what the text encoder made of them: people change one setting at a time.
     context: Option<(Vec<String>, Tensor)>,
-    /// The adapters in effect, by hash and strength, with their receipts; `None` when an attempt failed midway.
-    adapters: Option<(Vec<(String, f64)>, Vec<Receipt>)>,
+    /// The adapters in effect; `None` when an attempt failed midway.
+    adapters: Option<InEffect>,
+}
+
+/// Adapters that are in effect.
+#[derive(Debug, Default)]
+struct InEffect {
+    /// Hash and strength of each.
+    adapters: Vec<(String, f64)>,
+    receipts: Vec<Receipt>,
 }
 
 impl Pipeline {
@@ -98,7 +106,7 @@ impl Pipeline {
         device: Device,
         dtype: DType,
     ) -> Self {
-        let (context, adapters) = (None, Some(Default::default()));
+        let (context, adapters) = (None, Some(InEffect::default()));
         Self {
             info,
             manifest,
@@ -137,8 +145,8 @@ impl Pipeline {
     /// As [`adapter::apply`]; the adapters in effect are then none, or the same as before.
     pub fn set_adapters(&mut self, adapters: &[(Arc<Adapter>, f64)]) -> Result<Vec<Receipt>> {
         let wanted: Vec<_> = adapters.iter().map(|(a, strength)| (a.hash().to_owned(), *strength)).collect();
-        if let Some((current, receipts)) = &self.adapters
-            && *current == wanted
+        if let Some(InEffect { adapters, receipts }) = &self.adapters
+            && *adapters == wanted
         {
             return Ok(receipts.clone());
         }
@@ -146,7 +154,7 @@ impl Pipeline {
         self.context = None;
         let borrowed: Vec<_> = adapters.iter().map(|(a, strength)| (a.as_ref(), *strength)).collect();
         let receipts = adapter::apply(&borrowed, &mut self.unet, &mut self.text)?;
-        self.adapters = Some((wanted, receipts.clone()));
+        self.adapters = Some(InEffect { adapters: wanted, receipts: receipts.clone() });
         Ok(receipts)
     }
 
