@@ -94,7 +94,9 @@ impl ServeArgs {
 
 impl LogFormat {
     fn start(self) {
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
+        // Set but empty means unset, as for every other variable.
+        let wanted = std::env::var("RUST_LOG").ok().filter(|wanted| !wanted.trim().is_empty());
+        let filter = EnvFilter::new(wanted.as_deref().unwrap_or("info,sqlx=warn"));
         let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         // An error means that logging has been set up already, which is as good.
         let _ = match self {
