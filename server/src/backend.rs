@@ -120,7 +120,98 @@ pub(crate) fn pixels(image: Rgb8) -> Pixels {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
+    use adire_protocol::GenerationRequest;
+
     use super::*;
+
+    fn golden(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/engine/tests/goldens").join(name)
+    }
+
+    fn job(backend: &EngineBackend, adapters: Vec<AdapterFile>) -> RenderJob {
+        let info = backend.info();
+        let request = GenerationRequest {
+            prompt: "red flower".to_owned(),
+            steps: Some(2),
+            width: Some(64),
+            height: Some(64),
+            ..Default::default()
+        };
+        RenderJob { spec: request.validate(&info.limits, &info.defaults, 3).unwrap(), adapters }
+    }
+
+    fn render(backend: &mut EngineBackend, adapters: &[AdapterFile]) -> Result<Vec<u8>, BackendError> {
+        let job = job(backend, adapters.to_vec());
+        let mut steps = 0;
+        let rendered = backend.render(&job, &mut |step| {
+            steps += 1;
+            assert_eq!((step.step, step.steps), (steps, 2));
+            assert!(step.preview.is_some());
+            ControlFlow::Continue(())
+        })?;
+        assert_eq!((rendered.pixels.width, rendered.pixels.height), (64, 64));
+        Ok(rendered.pixels.rgb)
+    }
+
+    #[test]
+    fn switches_are_exact_and_resident_adapters_read_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut backend = EngineBackend::load(&golden("pipeline")).unwrap();
+        let files: Vec<AdapterFile> = ["kohya", "diffusers"]
+            .into_iter()
+            .map(|name| {
+                let path = folder.path().join(name);
+                std::fs::copy(golden("adapters").join(format!("{name}.safetensors")), &path).unwrap();
+                let hash = adire_engine::file_hash(&path).unwrap();
+                AdapterFile { id: format!("{name}@v1"), hash, path, strength: 1.0 }
+            })
+            .collect();
+        let plain = render(&mut backend, &[]).unwrap();
+        let first = render(&mut backend, &files[..1]).unwrap();
+        let second = render(&mut backend, &files[1..]).unwrap();
+        assert!(plain != first && first != second && second != plain);
+        for file in &files {
+            std::fs::remove_file(&file.path).unwrap();
+        }
+        assert_eq!(render(&mut backend, &files[..1]).unwrap(), first);
+        assert_ne!(render(&mut backend, &files).unwrap(), first);
+        assert_eq!(render(&mut backend, &[]).unwrap(), plain);
+    }
+
+    #[test]
+    fn a_break_cancels() {
+        let mut backend = EngineBackend::load(&golden("pipeline")).unwrap();
+        let job = job(&backend, Vec::new());
+        let result = backend.render(&job, &mut |_| ControlFlow::Break(()));
+        assert_eq!(result, Err(BackendError::Cancelled));
+    }
+
+    #[test]
+    fn files_that_cannot_be_used_are_told_in_sentences() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("some");
+        let mut backend = EngineBackend::load(&golden("pipeline")).unwrap();
+        let mut told = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            backend.check_adapter(&path).unwrap_err().to_string()
+        };
+        assert!(told(b"PK\x03\x04zip").starts_with("The file is a pickle"));
+        let good = std::fs::read(golden("adapters/kohya.safetensors")).unwrap();
+        assert!(told(&good[..good.len() / 2]).starts_with("The file is truncated"));
+        let sdxl = std::fs::read(golden("adapters/sdxl-kohya.safetensors")).unwrap();
+        assert!(told(&sdxl).contains("made for SDXL"));
+        std::fs::write(&path, &good).unwrap();
+        assert_eq!(backend.check_adapter(&path), Ok(()));
+
+        let file = AdapterFile { id: "a@v1".to_owned(), hash: "0".repeat(64), path, strength: 1.0 };
+        let error = render(&mut backend, &[file]).unwrap_err().to_string();
+        assert!(error.contains("a@v1") && error.contains("hash has changed"), "{error}");
+        let error =
+            EngineBackend::load(folder.path()).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.ends_with('.'), "{error}");
+    }
 
     #[test]
     fn messages_become_sentences() {
