@@ -28,8 +28,8 @@ TRIGGER = "in adire style"
 COUNT = 24
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 VERSIONS = {
-    1: dict(rank=4, steps=120, rate=1e-3, modules=ATTENTION),
-    2: dict(rank=8, steps=400, rate=1.5e-3, modules=[*ATTENTION, "ff.net.0.proj", "ff.net.2"]),
+    1: dict(rank=4, steps=120, rate=3e-3, modules=ATTENTION),
+    2: dict(rank=8, steps=400, rate=5e-3, modules=[*ATTENTION, "ff.net.0.proj", "ff.net.2"]),
 }
 
 
