@@ -96,7 +96,7 @@ export async function openPage(browser, server, options = {}) {
   page.on('pageerror', (error) => page.complaints.push(String(error)));
   await page.goto(server.url);
   if (options.javaScriptEnabled !== false) {
-    await page.waitForSelector('html[data-hydrated]');
+    await page.waitForSelector('html[data-hydrated]', { state: 'attached' });
   }
   return page;
 }
