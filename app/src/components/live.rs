@@ -12,6 +12,9 @@ use crate::{
     words::duration,
 };
 
+/// Without a script the page asks again by itself. A constant, because a literal would be taken for an attribute.
+const ASK_AGAIN: &str = r#"<meta http-equiv="refresh" content="2">"#;
+
 /// The preview, in the shape of the picture to come.
 #[component]
 pub(crate) fn Live() -> AnyView {
@@ -30,8 +33,7 @@ pub(crate) fn Live() -> AnyView {
     view! {
         <div class="frame live" style=text(move || frame(size()))>
             {part(image)}
-            // Without a script the page asks again by itself.
-            <noscript inner_html="<meta http-equiv=\"refresh\" content=\"2\">"></noscript>
+            <noscript inner_html=ASK_AGAIN></noscript>
         </div>
     }
     .into_any()

@@ -19,7 +19,7 @@ pub(super) fn Seed() -> AnyView {
     let locked = Memo::new(move |_| !seed.get().trim().is_empty());
     let last = move || page.stage.shown.with(|shown| shown.as_ref().map(|shown| shown.recipe.spec.seed));
     let placeholder = Signal::derive(move || match last() {
-        Some(last) => format!("new each time · last {last}"),
+        Some(last) => format!("new · last {last}"),
         None => "new each time".to_owned(),
     });
     let toggle = move |_: MouseEvent| {
