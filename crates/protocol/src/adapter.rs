@@ -99,9 +99,11 @@ mod tests {
 
     #[test]
     fn references_parse_and_print() {
-        for (text, name, version) in
-            [("adire", "adire", None), ("adire@v2", "adire", Some(2)), ("my-style_1.5@v10", "my-style_1.5", Some(10))]
-        {
+        for (text, name, version) in [
+            ("adire", "adire", None),
+            ("adire@v2", "adire", Some(2)),
+            ("my-style_1.5@v10", "my-style_1.5", Some(10)),
+        ] {
             let parsed: AdapterRef = text.parse().unwrap();
             assert_eq!((parsed.name.as_str(), parsed.version), (name, version));
             assert_eq!(parsed.to_string(), text);
@@ -111,7 +113,8 @@ mod tests {
     #[test]
     fn what_could_become_a_path_is_refused() {
         let long = "a".repeat(65);
-        for text in ["", "../etc", "a/b", "A", ".hidden", "a@v0", "a@", "a@v1@v2", "a b", "é", long.as_str()] {
+        for text in ["", "../etc", "a/b", "A", ".hidden", "a@v0", "a@", "a@v1@v2", "a b", "é", long.as_str()]
+        {
             assert!(text.parse::<AdapterRef>().is_err(), "{text} was taken");
         }
     }

@@ -42,7 +42,8 @@ pub fn format(recipe: &Recipe) -> String {
         pairs.push(("Lora hashes", hashes.join(", ")));
     }
     pairs.push(("Version", format!("Adire {}", recipe.version)));
-    let line: Vec<String> = pairs.into_iter().map(|(key, value)| format!("{key}: {}", quoted(&value))).collect();
+    let line: Vec<String> =
+        pairs.into_iter().map(|(key, value)| format!("{key}: {}", quoted(&value))).collect();
     format!("{text}\n{}", line.join(", "))
 }
 

@@ -11,7 +11,9 @@ mod validate;
 
 pub use adapter::{AdapterRef, AdapterUse, AdapterVersion, ParseAdapterRefError};
 pub use event::{Event, GenerationEvent, Progress, QueueStatus};
-pub use generation::{Generation, GenerationRequest, GenerationSpec, GenerationState, ImageRecord, Links, Recipe};
+pub use generation::{
+    Generation, GenerationRequest, GenerationSpec, GenerationState, ImageRecord, Links, Recipe,
+};
 pub use model::{Defaults, ExamplePrompt, ModelInfo};
 pub use sampler::{ParseSamplerError, Rng, Sampler};
 pub use validate::{FieldError, Limits, ValidationError};

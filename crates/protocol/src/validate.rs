@@ -83,9 +83,10 @@ impl GenerationRequest {
         if prompt.is_empty() {
             wrong("prompt", "The prompt is empty; say what the picture should show.".to_owned());
         }
-        for (field, what, text) in
-            [("prompt", "prompt", prompt), ("negative_prompt", "negative prompt", self.negative_prompt.trim())]
-        {
+        for (field, what, text) in [
+            ("prompt", "prompt", prompt),
+            ("negative_prompt", "negative prompt", self.negative_prompt.trim()),
+        ] {
             let chars = text.chars().count();
             if chars > limits.prompt_chars as usize {
                 let most = limits.prompt_chars;
@@ -98,7 +99,10 @@ impl GenerationRequest {
         }
         let seed = self.seed.unwrap_or(random_seed & 0xffff_ffff);
         if seed > MAX_SEED - u64::from(limits.count) {
-            wrong("seed", format!("The seed is {seed}; it can be 0 to {}.", MAX_SEED - u64::from(limits.count)));
+            wrong(
+                "seed",
+                format!("The seed is {seed}; it can be 0 to {}.", MAX_SEED - u64::from(limits.count)),
+            );
         }
         let steps = self.steps.unwrap_or(defaults.steps);
         if steps == 0 || steps > limits.steps {
@@ -106,7 +110,10 @@ impl GenerationRequest {
         }
         let guidance = self.guidance.unwrap_or(defaults.guidance);
         if !(guidance.is_finite() && (0.0..=limits.guidance).contains(&guidance)) {
-            wrong("guidance", format!("The guidance scale is {guidance}; it can be 0 to {}.", limits.guidance));
+            wrong(
+                "guidance",
+                format!("The guidance scale is {guidance}; it can be 0 to {}.", limits.guidance),
+            );
         }
         let (width, height) = (self.width.unwrap_or(defaults.width), self.height.unwrap_or(defaults.height));
         for (field, pixels) in [("width", width), ("height", height)] {
