@@ -1,5 +1,7 @@
 //! Tokenizer, text encoder, UNet and autoencoder against transformers and diffusers (`tools/goldens/modules.py`).
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[expect(unreachable_pub, reason = "each test file uses a part")]
 mod common;
 

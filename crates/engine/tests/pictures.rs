@@ -1,5 +1,7 @@
 //! Whole pictures against diffusers' StableDiffusionPipeline (`tools/goldens/pictures.py`).
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[expect(dead_code, unreachable_pub, reason = "each test file uses a part")]
 mod common;
 
