@@ -1,7 +1,7 @@
 //! Adapters: small files that change a model's weights.
 //!
-//! One file for each question: what the bytes are ([`file`]), what the names mean ([`keys`]), what a layer adds
-//! ([`layer`]), which model it was made for ([`family`]), and how it goes onto a model ([`apply`]). A change is
+//! One file for each question: what the bytes are (`file`), what the names mean (`keys`), what a layer adds
+//! (`layer`), which model it was made for (`family`), and how it goes onto a model (`apply`). A change is
 //! always computed from the pristine base, in f32, so that no sequence of switches leaves anything behind.
 
 mod apply;

@@ -1,6 +1,6 @@
 //! Samplers: from pure noise to a clean latent, with the model as a function.
 //!
-//! One file per sampler, each one function over a [`Run`]; timesteps and sigmas come from [`schedule`]. Nothing
+//! One file per sampler, each one function over a `Run`; timesteps and sigmas come from `schedule`. Nothing
 //! here knows what the model is, how guidance works or what a latent shows.
 
 mod ddim;
