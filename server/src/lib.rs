@@ -23,7 +23,7 @@ pub use cli::{Cli, run};
 pub use error::{Problem, ProblemKind};
 pub use gate::Gate;
 pub use routes::{api, router};
-pub use serve::serve;
+pub use serve::{Patience, serve};
 pub use shutdown::Shutdown;
 pub use site::Site;
 pub use state::AppState;

@@ -4,15 +4,39 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use adire_studio::Studio;
 use anyhow::Context;
-use axum::serve::ListenerExt;
+use axum_server::{
+    Handle,
+    accept::{TcpConfigAcceptor, TcpKeepaliveConfig, TcpSocketConfig},
+};
+use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
 
 use crate::{gate::Gate, routes, shutdown::Shutdown, site::Site, state::AppState};
 
-/// How long open connections may take to end.
-const DRAIN: Duration = Duration::from_secs(3);
-/// How long the worker may take to end its step; the jobs are safe in the store whatever happens.
-const WORKER: Duration = Duration::from_secs(8);
+/// A listener of a page's events whose machine went away without a word is noticed by TCP's own probes.
+const PROBE: Duration = Duration::from_secs(60);
+
+/// How long the server waits for others.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For the head of a request, the wait for the next one on an open connection included: who sends a byte a
+    /// minute must not hold a connection for ever. Bodies have a limit of their own.
+    pub head: Duration,
+    /// For open connections to end when the server ends.
+    pub drain: Duration,
+    /// For the worker to end its step then; the jobs are safe in the store whatever happens.
+    pub worker: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(30),
+            drain: Duration::from_secs(3),
+            worker: Duration::from_secs(8),
+        }
+    }
+}
 
 /// Serves on `listener` until `shutdown` starts. `open` opens the studio while requests are answered with
 /// "warming up" already; `ready` is called once when it has.
@@ -24,22 +48,30 @@ pub async fn serve(
     site: Arc<Site>,
     open: impl Future<Output = anyhow::Result<Studio>>,
     shutdown: Shutdown,
+    patience: Patience,
     ready: impl FnOnce(&Studio),
 ) -> anyhow::Result<()> {
     let gate = Gate::default();
+    let handle = Handle::new();
     // Small events must leave at once, not wait for more.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "no TCP_NODELAY");
-        }
-    });
-    let serving = axum::serve(listener, gate.router()).with_graceful_shutdown(shutdown.started());
-    let mut serving = tokio::spawn(serving.into_future());
+    let socket =
+        TcpSocketConfig::new().nodelay(true).keepalive(TcpKeepaliveConfig::new().time(PROBE).interval(PROBE));
+    let mut server = axum_server::from_tcp(listener.into_std()?)
+        .context("the listener cannot be used")?
+        .handle(handle.clone())
+        .acceptor(TcpConfigAcceptor::new(socket))
+        .first_request_timeout(patience.head)
+        .accept_error_handler(|_, error| tracing::warn!(%error, "a connection could not be accepted"));
+    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(patience.head);
+    let mut serving = tokio::spawn(server.serve(gate.router().into_make_service()));
 
     let studio = tokio::select! {
         studio = open => studio?,
         // Stopped while loading: nothing has been taken, so nothing has to be kept.
-        () = shutdown.started() => return Ok(()),
+        () = shutdown.started() => {
+            handle.shutdown();
+            return Ok(());
+        }
         ended = &mut serving => return ended.context("the listener's task failed")?.context("cannot accept connections"),
     };
     gate.open(routes::router(AppState::new(studio.clone(), site, shutdown.clone()))?);
@@ -50,16 +82,17 @@ pub async fn serve(
         ended = &mut serving => return ended.context("the listener's task failed")?.context("cannot accept connections"),
     }
     tracing::info!("shutting down");
+    handle.graceful_shutdown(Some(patience.drain));
     // Together: streams end by the switch, and the studio refuses what still comes.
     let (drained, stopped) =
-        tokio::join!(tokio::time::timeout(DRAIN, serving), tokio::time::timeout(WORKER, studio.shutdown()));
+        tokio::join!(tokio::time::timeout(patience.drain, serving), tokio::time::timeout(patience.worker, studio.shutdown()));
     if drained.is_err() {
-        tracing::warn!("some connections did not end in {} s and are cut", DRAIN.as_secs());
+        tracing::warn!("some connections did not end in {} s and are cut", patience.drain.as_secs());
     }
     if stopped.is_err() {
         tracing::warn!(
             "the worker is still in a step after {} s; its job goes on at the next start",
-            WORKER.as_secs()
+            patience.worker.as_secs()
         );
     }
     Ok(())

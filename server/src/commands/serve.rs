@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     backend::EngineBackend,
     commands::{places, shipped},
-    serve::serve,
+    serve::{Patience, serve},
     shutdown::{self, Shutdown},
     site::Site,
 };
@@ -79,7 +79,7 @@ impl ServeArgs {
             shipped::add(&studio, &model).await;
             Ok(studio)
         };
-        serve(listener, Arc::new(site), open, shutdown, |studio| {
+        serve(listener, Arc::new(site), open, shutdown, Patience::default(), |studio| {
             let name = &studio.model().name;
             // Not println!: a closed stdout is no reason to panic.
             let _ = writeln!(

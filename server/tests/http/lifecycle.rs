@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adire_server::{Shutdown, Site, serve};
+use adire_server::{Patience, Shutdown, Site, serve};
 use adire_studio::{Studio, StudioConfig, fake::FakeBackend};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -37,7 +37,8 @@ async fn start(data: PathBuf) -> Running {
         let backend = FakeBackend::new(Duration::from_millis(30));
         Ok(Studio::open(StudioConfig::new(data), move || Ok(backend)).await?)
     };
-    let serving = serve(listener, Arc::new(Site::default()), open, shutdown.clone(), |_| {
+    let patience = Patience { head: Duration::from_millis(300), ..Patience::default() };
+    let serving = serve(listener, Arc::new(Site::default()), open, shutdown.clone(), patience, |_| {
         let _ = tell.send(());
     });
     Running { address, shutdown, load: Some(load), ready, task: tokio::spawn(serving) }
@@ -102,11 +103,23 @@ async fn it_can_be_stopped_while_the_model_loads() {
 }
 
 #[tokio::test]
+async fn who_never_ends_a_request_does_not_keep_a_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path().join("data")).await;
+    for begun in ["", "GET / HTTP/1.1\r\nHost: a", "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /hea"] {
+        let mut answer = Vec::new();
+        server.connect(begun).await.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        assert_eq!(answer.starts_with("HTTP/1.1 200"), begun.starts_with("GET /healthz"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_model_that_cannot_be_loaded_ends_the_server_with_its_reason() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let open = async { anyhow::bail!("unet/config.json is missing") };
     let error =
-        serve(listener, Arc::new(Site::default()), open, Shutdown::default(), |_| ()).await.unwrap_err();
+        serve(listener, Arc::new(Site::default()), open, Shutdown::default(), Patience::default(), |_| ()).await.unwrap_err();
     assert_eq!(error.to_string(), "unet/config.json is missing");
 }
 
