@@ -30,11 +30,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self {
-            head: Duration::from_secs(30),
-            drain: Duration::from_secs(3),
-            worker: Duration::from_secs(8),
-        }
+        Self { head: Duration::from_secs(30), drain: Duration::from_secs(3), worker: Duration::from_secs(8) }
     }
 }
 
@@ -84,8 +80,10 @@ pub async fn serve(
     tracing::info!("shutting down");
     handle.graceful_shutdown(Some(patience.drain));
     // Together: streams end by the switch, and the studio refuses what still comes.
-    let (drained, stopped) =
-        tokio::join!(tokio::time::timeout(patience.drain, serving), tokio::time::timeout(patience.worker, studio.shutdown()));
+    let (drained, stopped) = tokio::join!(
+        tokio::time::timeout(patience.drain, serving),
+        tokio::time::timeout(patience.worker, studio.shutdown())
+    );
     if drained.is_err() {
         tracing::warn!("some connections did not end in {} s and are cut", patience.drain.as_secs());
     }

@@ -80,6 +80,20 @@ fn autoencoder_equals_diffusers() {
     }
 }
 
+#[test]
+fn tiles_equal_those_of_diffusers() {
+    let goldens = tensors("tiles.safetensors");
+    for name in ["vae-sd15", "vae-bare"] {
+        let vae = Vae::load(&golden(name), DType::F32, &Device::Cpu).unwrap();
+        let side = 32 / vae.factor();
+        let decoded = vae.decode_tiled(&goldens[&format!("{name}.z")], side).unwrap();
+        assert_close(&format!("{name} decoded"), &decoded, &goldens[&format!("{name}.decoded")]);
+        let posterior = vae.encode_tiled(&goldens[&format!("{name}.pictures")], side).unwrap();
+        assert_close(&format!("{name} mean"), &posterior.mean, &goldens[&format!("{name}.mean")]);
+        assert_close(&format!("{name} logvar"), &posterior.log_variance, &goldens[&format!("{name}.logvar")]);
+    }
+}
+
 /// Half precision is for GPUs; that the casts are in place shows on the CPU too.
 #[test]
 fn half_precision_is_the_same_model() {

@@ -119,7 +119,9 @@ async fn a_model_that_cannot_be_loaded_ends_the_server_with_its_reason() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let open = async { anyhow::bail!("unet/config.json is missing") };
     let error =
-        serve(listener, Arc::new(Site::default()), open, Shutdown::default(), Patience::default(), |_| ()).await.unwrap_err();
+        serve(listener, Arc::new(Site::default()), open, Shutdown::default(), Patience::default(), |_| ())
+            .await
+            .unwrap_err();
     assert_eq!(error.to_string(), "unet/config.json is missing");
 }
 

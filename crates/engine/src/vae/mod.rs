@@ -2,6 +2,7 @@
 
 mod blocks;
 mod config;
+mod tiles;
 
 use std::path::Path;
 
@@ -17,6 +18,11 @@ use crate::{
     json,
     layers::Conv2d,
 };
+
+/// Most pixels that are decoded or encoded in one piece: in f32, SD 1.5's decoder needs about 5 kB for each.
+const ONE_PIECE: usize = 768 * 768;
+/// Smallest tile's side in pixels: in smaller ones, the normalisation sees too little of the picture.
+const SMALLEST_TILE: usize = 256;
 
 /// The autoencoder.
 #[derive(Debug)]
@@ -75,31 +81,83 @@ impl Vae {
     }
 
     /// `latents` as the UNet sees them, [batch, latent channels, height, width]; gives pictures
-    /// [batch, 3, height·factor, width·factor] in f32, about −1 to 1.
+    /// [batch, 3, height·factor, width·factor] in f32, about −1 to 1. Above 768×768 pixels in tiles, as
+    /// [`Self::decode_tiled`] with the side that the model was trained for.
     ///
     /// # Errors
     /// Shapes do not fit, or memory runs out.
     pub fn decode(&self, latents: &Tensor) -> Result<Tensor> {
-        let shift = self.config.shift_factor.unwrap_or(0.0);
-        let z = latents.affine(1.0 / self.config.scaling_factor, shift)?.to_dtype(self.dtype)?;
-        let z = match &self.post_quant_conv {
-            Some(conv) => conv.forward(&z)?,
-            None => z,
-        };
-        Ok(self.decoder.forward(&z)?.to_dtype(DType::F32)?)
+        let (_, _, height, width) = latents.dims4()?;
+        let factor = self.factor();
+        if height * width * factor * factor > ONE_PIECE {
+            return self.decode_tiled(latents, self.tile());
+        }
+        self.decode_piece(&self.unscale(latents)?)
     }
 
-    /// `pictures` [batch, 3, height, width], −1 to 1, sizes multiples of the factor.
+    /// As [`Self::decode`], in overlapping tiles of `side` latents each way (diffusers' `tiled_decode`): memory
+    /// for one tile, whatever the size.
+    ///
+    /// # Errors
+    /// Shapes do not fit, or memory runs out.
+    pub fn decode_tiled(&self, latents: &Tensor, side: usize) -> Result<Tensor> {
+        let z = self.unscale(latents)?;
+        tiles::in_tiles(&z, side, side * self.factor(), &mut |tile| self.decode_piece(tile))
+    }
+
+    fn unscale(&self, latents: &Tensor) -> Result<Tensor> {
+        let shift = self.config.shift_factor.unwrap_or(0.0);
+        Ok(latents.affine(1.0 / self.config.scaling_factor, shift)?.to_dtype(self.dtype)?)
+    }
+
+    fn decode_piece(&self, z: &Tensor) -> Result<Tensor> {
+        let decoded = match &self.post_quant_conv {
+            Some(conv) => self.decoder.forward(&conv.forward(z)?)?,
+            None => self.decoder.forward(z)?,
+        };
+        Ok(decoded.to_dtype(DType::F32)?)
+    }
+
+    /// Side of a tile, in latents.
+    fn tile(&self) -> usize {
+        self.config.sample_size.max(SMALLEST_TILE) / self.factor()
+    }
+
+    /// `pictures` [batch, 3, height, width], −1 to 1, sizes multiples of the factor. Above 768×768 pixels in
+    /// tiles, as [`Self::encode_tiled`].
     ///
     /// # Errors
     /// Shapes do not fit, or memory runs out.
     pub fn encode(&self, pictures: &Tensor) -> Result<Posterior> {
-        let moments = self.encoder.forward(&pictures.to_dtype(self.dtype)?)?;
+        let (_, _, height, width) = pictures.dims4()?;
+        if height * width > ONE_PIECE {
+            return self.encode_tiled(pictures, self.tile());
+        }
+        self.posterior(&self.encode_piece(&pictures.to_dtype(self.dtype)?)?)
+    }
+
+    /// As [`Self::encode`], in overlapping tiles of `side` latents each way (diffusers' tiled encoding).
+    ///
+    /// # Errors
+    /// Shapes do not fit, or memory runs out.
+    pub fn encode_tiled(&self, pictures: &Tensor, side: usize) -> Result<Posterior> {
+        let pictures = pictures.to_dtype(self.dtype)?;
+        let moments =
+            tiles::in_tiles(&pictures, side * self.factor(), side, &mut |tile| self.encode_piece(tile))?;
+        self.posterior(&moments)
+    }
+
+    /// Mean and logarithm of the variance in one tensor, f32.
+    fn encode_piece(&self, pictures: &Tensor) -> Result<Tensor> {
+        let moments = self.encoder.forward(pictures)?;
         let moments = match &self.quant_conv {
             Some(conv) => conv.forward(&moments)?,
             None => moments,
-        }
-        .to_dtype(DType::F32)?;
+        };
+        Ok(moments.to_dtype(DType::F32)?)
+    }
+
+    fn posterior(&self, moments: &Tensor) -> Result<Posterior> {
         let channels = self.config.latent_channels;
         Ok(Posterior {
             mean: moments.narrow(1, 0, channels)?,
