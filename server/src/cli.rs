@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     adapters::AdaptersCommand, generate::GenerateArgs, health::HealthArgs, serve::ServeArgs,
+    verify::VerifyArgs,
 };
 
 /// A studio for Stable Diffusion and LoRA adapters
@@ -20,6 +21,8 @@ enum Command {
     Serve(ServeArgs),
     /// Make one picture
     Generate(GenerateArgs),
+    /// Make a picture again from the recipe that it carries, and compare
+    Verify(VerifyArgs),
     /// Look into adapter files, or take one into a data folder
     #[command(subcommand)]
     Adapters(AdaptersCommand),
@@ -36,6 +39,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(args) => args.run(),
         Command::Generate(args) => args.run(),
         Command::Adapters(command) => command.run(),
+        Command::Verify(args) => args.run(),
         Command::Health(args) => args.run(),
     }
 }

@@ -122,7 +122,9 @@ mod tests {
             device: String::new(),
             dtype: String::new(),
             version: String::new(),
+            fingerprint: String::new(),
             seconds: 0.0,
+            switch_seconds: 0.0,
         };
         let image = ImageRecord {
             hash: index.to_string(),

@@ -42,7 +42,8 @@ pub(crate) fn base_hash(folder: &Path, files: &[PathBuf]) -> Result<String> {
     Ok(hex(&lines.finalize()))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower-case hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -169,3 +169,71 @@ fn the_same_file_twice_adds_up() {
     models.apply(&[(&kohya, 0.75)]);
     assert_close("0.25 + 0.5", &twice, &models.outputs().0);
 }
+
+/// A thousand switches between five adapters, some at once, some negative: what is in effect at the end is what a
+/// model that never had another one computes with.
+#[test]
+fn no_history_of_switches_leaves_a_trace() {
+    let files = ["kohya", "diffusers", "lokr", "loha", "dora"].map(|name| {
+        let name = format!("{name}.safetensors");
+        adapter(&name)
+    });
+    let fingerprint = |models: &mut Models| {
+        let (unet, text) = (&mut models.unet, &mut models.text);
+        adire_engine::adapter::fingerprint("base", &mut |f| adire_engine::adapter::visit(unet, text, f))
+            .unwrap()
+    };
+    let mut models = Models::load();
+    let plain = fingerprint(&mut models);
+    let mut state = 7u64;
+    let mut random = |n: u64| {
+        // Knuth's MMIX generator; the high digits are the random ones.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % n
+    };
+    let mut last = Vec::new();
+    for _ in 0..1000 {
+        last = (0..random(4)).map(|_| (random(5) as usize, random(9) as f64 / 2.0 - 2.0)).collect();
+        last.sort_by_key(|(index, _)| *index);
+        last.dedup_by_key(|(index, _)| *index);
+        let chosen: Vec<_> = last.iter().map(|(index, strength)| (&files[*index], *strength)).collect();
+        models.apply(&chosen);
+    }
+    if last.is_empty() {
+        last.push((1, 0.5));
+    }
+    let chosen: Vec<_> = last.iter().map(|(index, strength)| (&files[*index], *strength)).collect();
+    models.apply(&chosen);
+    let mut fresh = Models::load();
+    fresh.apply(&chosen);
+    assert_eq!(fingerprint(&mut models), fingerprint(&mut fresh));
+    models.apply(&[]);
+    assert_eq!(fingerprint(&mut models), plain);
+    assert_ne!(fingerprint(&mut fresh), plain);
+}
+
+/// The sum over all weights of a plain LoRA's change grows with its strength and nothing else.
+#[test]
+fn strengths_are_linear() {
+    let (mut models, lora) = (Models::load(), adapter("kohya.safetensors"));
+    let mut change = |strength: f64| {
+        models.apply(&[(&lora, strength)]);
+        let mut deltas = Vec::new();
+        let mut take = |_: &str, weight: &mut adire_engine::Weight| {
+            deltas.extend((weight.effective() - weight.base())?.flatten_all()?.to_vec1::<f32>()?);
+            Ok(())
+        };
+        models.unet.visit_weights(&mut take).unwrap();
+        models.text.visit_weights(&mut take).unwrap();
+        deltas
+    };
+    let whole = change(1.0);
+    let largest = whole.iter().fold(0f32, |most, x| most.max(x.abs()));
+    assert!(largest > 1e-3, "{largest}");
+    for strength in [-2.0, -0.5, 0.25, 1.5, 2.0] {
+        for (found, whole) in change(strength).into_iter().zip(&whole) {
+            // Effective and base weights are rounded to f32 before they are subtracted.
+            assert!((found - whole * strength as f32).abs() < 1e-5 * largest.max(1.0), "{strength}");
+        }
+    }
+}

@@ -214,6 +214,13 @@ pub struct Recipe {
     pub dtype: String,
     /// Version of the program.
     pub version: String,
+    /// Names the weights that were in effect, base and adapters: the same fingerprint is the same bits. Empty in
+    /// records of versions that had none.
+    #[serde(default)]
+    pub fingerprint: String,
     /// Seconds the engine took for this picture.
     pub seconds: f64,
+    /// Seconds of them before the first step, for putting its adapters into effect.
+    #[serde(default)]
+    pub switch_seconds: f64,
 }

@@ -172,7 +172,9 @@ mod tests {
             device: "cpu".to_owned(),
             dtype: "f32".to_owned(),
             version: "0.1.0".to_owned(),
+            fingerprint: String::new(),
             seconds: 1.5,
+            switch_seconds: 0.0,
         }
     }
 

@@ -81,8 +81,12 @@ pub struct Pixels {
 pub struct Rendered {
     /// The picture.
     pub pixels: Pixels,
+    /// Names the weights that were in effect.
+    pub fingerprint: String,
     /// Seconds the engine took for it.
     pub seconds: f64,
+    /// Seconds it took to put the adapters into effect.
+    pub switch_seconds: f64,
 }
 
 /// Why there is no picture.

@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 
 use crate::{StudioError, folder::reason};
 
+/// Their place in the data folder.
+pub(crate) const FOLDER: &str = "blobs";
+
 /// The blobs of a data folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Blobs {
@@ -105,9 +108,14 @@ impl Blobs {
     /// Where a blob lies or would lie. Only 64 lower-case hex digits are a name, so nothing that a client
     /// sends leads anywhere else.
     pub(crate) fn path(&self, hash: &str) -> Option<PathBuf> {
-        let is_hash = hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        is_hash.then(|| self.root.join(&hash[..2]).join(&hash[2..]))
+        path_below(&self.root, hash)
     }
+}
+
+/// Where in `root` the blob of that name lies; `None` for what is no name.
+pub(crate) fn path_below(root: &Path, hash: &str) -> Option<PathBuf> {
+    let is_hash = hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    is_hash.then(|| root.join(&hash[..2]).join(&hash[2..]))
 }
 
 fn failed(path: &Path, error: &io::Error) -> StudioError {

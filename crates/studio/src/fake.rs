@@ -125,7 +125,8 @@ impl Backend for FakeBackend {
         }
         thread::sleep(self.fixed_delay);
         let pixels = squares(&seed, spec.width, spec.height);
-        Ok(Rendered { pixels, seconds: start.elapsed().as_secs_f64() })
+        let fingerprint = "fa4e".repeat(16);
+        Ok(Rendered { pixels, fingerprint, seconds: start.elapsed().as_secs_f64(), switch_seconds: 0.0 })
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn claim(folder: &Path) -> Result<FolderLock, StudioError> {
             reason(&error)
         ))
     };
-    fs::create_dir_all(folder.join("blobs")).map_err(unusable)?;
+    fs::create_dir_all(folder.join(crate::blobs::FOLDER)).map_err(unusable)?;
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)

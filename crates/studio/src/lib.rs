@@ -32,8 +32,14 @@ use std::{path::PathBuf, pin::Pin};
 
 pub use backend::{AdapterFile, Backend, BackendError, Pixels, RenderJob, Rendered, Step};
 pub use error::StudioError;
-pub use png::{encode_picture, encode_png, read_request};
+pub use png::{encode_picture, encode_png, read_recipe, read_request};
 pub use studio::{Studio, StudioConfig};
+
+/// Where the file with this sha256 lies in the data folder `data`, whether or not it is there; `None` for what is
+/// no sha256.
+pub fn blob_path(data: &std::path::Path, hash: &str) -> Option<PathBuf> {
+    blobs::path_below(&data.join(blobs::FOLDER), hash)
+}
 
 /// Who asks: a random id that a browser keeps. The server puts it into the page's context.
 #[derive(Clone, Debug, PartialEq, Eq)]

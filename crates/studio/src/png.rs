@@ -17,7 +17,7 @@ const READ_LIMIT: usize = 8 << 20;
 /// Longest text that is looked at: many times the longest prompts.
 const TEXT_LIMIT: usize = 256 << 10;
 
-/// What the `adire` entry holds: a [`Recipe`] without its `seconds`.
+/// What the `adire` entry holds: a [`Recipe`] without its times.
 #[derive(Serialize)]
 struct Entry<'a> {
     spec: &'a GenerationSpec,
@@ -27,9 +27,10 @@ struct Entry<'a> {
     device: &'a str,
     dtype: &'a str,
     version: &'a str,
+    fingerprint: &'a str,
 }
 
-/// What is read back from it.
+/// Only for the request.
 #[derive(Deserialize)]
 struct ReadEntry {
     spec: GenerationSpec,
@@ -56,6 +57,7 @@ pub fn encode_picture(pixels: &Pixels, recipe: &Recipe) -> Result<Vec<u8>, Studi
         device: &recipe.device,
         dtype: &recipe.dtype,
         version: &recipe.version,
+        fingerprint: &recipe.fingerprint,
     };
     let json = serde_json::to_string(&entry).map_err(|error| StudioError::Png(error.to_string()))?;
     let texts = [(PARAMETERS, infotext::format(recipe)), (ADIRE, json)];
@@ -99,6 +101,45 @@ fn encode(pixels: &Pixels, texts: &[(&str, &str)]) -> Result<Vec<u8>, StudioErro
 /// # Errors
 /// The bytes are no PNG, or carry no generation parameters.
 pub fn read_request(png: &[u8]) -> Result<GenerationRequest, StudioError> {
+    let texts = texts(png)?;
+    let own = texts.own.and_then(|json| serde_json::from_str::<ReadEntry>(&json).ok());
+    if let Some(entry) = own {
+        return Ok(entry.spec.into());
+    }
+    texts.parameters.and_then(|text| infotext::parse(&text)).ok_or_else(|| {
+        StudioError::Png(
+            "This picture carries no generation parameters. Drop one made by Adire or by A1111's web UI, as it \
+             was saved; sites and chat programs often remove them."
+                .to_owned(),
+        )
+    })
+}
+
+/// The whole recipe that a PNG of ours carries; its times are 0. Pixels are not decoded.
+///
+/// # Errors
+/// The bytes are no PNG, or no picture of ours.
+pub fn read_recipe(png: &[u8]) -> Result<Recipe, StudioError> {
+    let own = texts(png)?.own.ok_or_else(|| {
+        let message = "This picture does not carry a recipe of Adire. Only pictures made by Adire, as they were \
+                       saved, can be made again exactly.";
+        StudioError::Png(message.to_owned())
+    })?;
+    let unreadable = |error| StudioError::Png(format!("The recipe in this picture cannot be read: {error}."));
+    let mut value: serde_json::Value = serde_json::from_str(&own).map_err(unreadable)?;
+    if let Some(entry) = value.as_object_mut() {
+        entry.entry("seconds").or_insert(0.0.into());
+    }
+    serde_json::from_value(value).map_err(unreadable)
+}
+
+/// The text entries that say how a picture was made.
+struct Texts {
+    own: Option<String>,
+    parameters: Option<String>,
+}
+
+fn texts(png: &[u8]) -> Result<Texts, StudioError> {
     if !png.starts_with(b"\x89PNG\r\n\x1a\n") {
         return Err(StudioError::Png("This file is no PNG picture.".to_owned()));
     }
@@ -119,15 +160,5 @@ pub fn read_request(png: &[u8]) -> Result<GenerationRequest, StudioError> {
             .or_else(|| packed.and_then(|chunk| chunk.get_text().ok()))
             .filter(|text| text.len() <= TEXT_LIMIT)
     };
-    let own = text(ADIRE).and_then(|json| serde_json::from_str::<ReadEntry>(&json).ok());
-    if let Some(entry) = own {
-        return Ok(entry.spec.into());
-    }
-    text(PARAMETERS).and_then(|text| infotext::parse(&text)).ok_or_else(|| {
-        StudioError::Png(
-            "This picture carries no generation parameters. Drop one made by Adire or by A1111's web UI, as it \
-             was saved; sites and chat programs often remove them."
-                .to_owned(),
-        )
-    })
+    Ok(Texts { own: text(ADIRE), parameters: text(PARAMETERS) })
 }

@@ -82,7 +82,7 @@ impl Studio {
         let data = config.data.clone();
         let (lock, blobs) = blocking(move || {
             let lock = folder::claim(&data)?;
-            Ok((lock, Blobs::open(data.join("blobs"))?))
+            Ok((lock, Blobs::open(data.join(crate::blobs::FOLDER))?))
         })
         .await?;
         let store = Store::open(&config.data.join("adire.db")).await?;

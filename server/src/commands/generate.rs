@@ -6,12 +6,12 @@ use std::{
     path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
+    time::Instant,
 };
 
 use adire_engine::{LoadOptions, Output, Pipeline, adapter::Adapter};
 use adire_protocol::{
-    AdapterUse, Defaults, GenerationRequest, GenerationSpec, Limits, ModelInfo, Recipe, Sampler,
-    ValidationError,
+    AdapterUse, Defaults, GenerationRequest, GenerationSpec, Limits, Recipe, Sampler, ValidationError,
 };
 use anyhow::{Context, bail};
 use clap::{Args, error::ErrorKind};
@@ -113,7 +113,9 @@ impl GenerateArgs {
             .iter()
             .map(|(adapter, strength)| AdapterUse { name: stem(adapter.path()), strength: *strength })
             .collect();
+        let begun = Instant::now();
         pipeline.set_adapters(&adapters)?;
+        let switch_seconds = begun.elapsed().as_secs_f64();
         let output = draw(&mut pipeline, &spec)?;
 
         if let Some(path) = &self.latents {
@@ -121,7 +123,19 @@ impl GenerateArgs {
         }
         let (seed, seconds) = (spec.seed, output.seconds);
         let hashes = adapters.iter().map(|(adapter, _)| adapter.hash().to_owned()).collect();
-        let png = encode(spec, hashes, &info, output)?;
+        let recipe = Recipe {
+            spec,
+            adapter_hashes: hashes,
+            model: info.name.clone(),
+            model_hash: info.hash.clone(),
+            device: info.device.clone(),
+            dtype: info.dtype.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            fingerprint: pipeline.fingerprint().unwrap_or_default().to_owned(),
+            seconds: output.seconds,
+            switch_seconds,
+        };
+        let png = adire_studio::encode_picture(&pixels(output.image), &recipe)?;
         write_atomically(&self.out, |temporary| Ok(std::fs::write(temporary, &png)?))?;
         // Not println!: a closed stdout is no reason to panic.
         let _ = writeln!(std::io::stdout(), "{} (seed {seed}, {seconds:.1} s)", self.out.display());
@@ -165,7 +179,8 @@ fn stem(path: &Path) -> String {
     stem.replace(['<', '>', ':'], "_")
 }
 
-fn draw(pipeline: &mut Pipeline, spec: &GenerationSpec) -> anyhow::Result<Output> {
+/// Makes one picture under a progress bar.
+pub(crate) fn draw(pipeline: &mut Pipeline, spec: &GenerationSpec) -> anyhow::Result<Output> {
     let bar = ProgressBar::new(spec.steps.into());
     if let Ok(style) = ProgressStyle::with_template("{bar:32} step {pos} of {len}, {eta} left") {
         bar.set_style(style);
@@ -176,25 +191,6 @@ fn draw(pipeline: &mut Pipeline, spec: &GenerationSpec) -> anyhow::Result<Output
     });
     bar.finish_and_clear();
     Ok(output?)
-}
-
-fn encode(
-    spec: GenerationSpec,
-    adapter_hashes: Vec<String>,
-    info: &ModelInfo,
-    output: Output,
-) -> anyhow::Result<Vec<u8>> {
-    let recipe = Recipe {
-        spec,
-        adapter_hashes,
-        model: info.name.clone(),
-        model_hash: info.hash.clone(),
-        device: info.device.clone(),
-        dtype: info.dtype.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        seconds: output.seconds,
-    };
-    Ok(adire_studio::encode_picture(&pixels(output.image), &recipe)?)
 }
 
 /// Minutes of work should not end in a folder that is not there.

@@ -8,3 +8,4 @@ pub(crate) mod inspect;
 pub(crate) mod places;
 pub(crate) mod serve;
 pub(crate) mod shipped;
+pub(crate) mod verify;

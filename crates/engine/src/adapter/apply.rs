@@ -78,10 +78,20 @@ pub type Visit<'a> = dyn FnMut(&mut dyn FnMut(Component, &str, &mut Weight) -> R
 /// model is then as before); [`EngineError::Request`] for a strength out of range; [`EngineError::Candle`] when
 /// memory runs out (the model is then without adapters).
 pub fn apply(adapters: &[(&Adapter, f64)], unet: &mut UNet, text: &mut TextEncoder) -> Result<Vec<Receipt>> {
-    apply_each(adapters, &mut |f| {
-        unet.visit_weights(&mut |path, weight| f(Component::Unet, path, weight))?;
-        text.visit_weights(&mut |path, weight| f(Component::TextEncoder, path, weight))
-    })
+    apply_each(adapters, &mut |f| self::visit(unet, text, f))
+}
+
+/// Shows every weight of a model that adapters can change to `f`, always in the same order.
+///
+/// # Errors
+/// Whatever `f` returns.
+pub fn visit(
+    unet: &mut UNet,
+    text: &mut TextEncoder,
+    f: &mut dyn FnMut(Component, &str, &mut Weight) -> Result<()>,
+) -> Result<()> {
+    unet.visit_weights(&mut |path, weight| f(Component::Unet, path, weight))?;
+    text.visit_weights(&mut |path, weight| f(Component::TextEncoder, path, weight))
 }
 
 /// As [`apply`], for any set of weights.

@@ -15,6 +15,16 @@ pub enum Component {
     TextEncoder,
 }
 
+impl Component {
+    /// The name of its folder in diffusers' layout.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unet => "unet",
+            Self::TextEncoder => "text_encoder",
+        }
+    }
+}
+
 /// Who writes names like these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,15 +1,18 @@
 //! Adapters: small files that change a model's weights.
 //!
 //! One file for each question: what the bytes are (`file`), what the names mean (`keys`), what a layer adds
-//! (`layer`), which model it was made for (`family`), and how it goes onto a model (`apply`). A change is
+//! (`layer`), which model it was made for (`family`), how it goes onto a model (`apply`), which weights that makes
+//! (`fingerprint`), and which files stay in memory (`pool`). A change is
 //! always computed from the pristine base, in f32, so that no sequence of switches leaves anything behind.
 
 mod apply;
 mod family;
 mod file;
+mod fingerprint;
 mod keys;
 mod layer;
 mod metadata;
+mod pool;
 
 use std::{
     collections::BTreeMap,
@@ -18,10 +21,12 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-pub use apply::{AppliedLayer, Receipt, SkippedLayer, Visit, apply, apply_each};
+pub use apply::{AppliedLayer, Receipt, SkippedLayer, Visit, apply, apply_each, visit};
 pub use family::Family;
+pub use fingerprint::fingerprint;
 pub use keys::{Component, Format};
 pub use layer::Kind;
+pub use pool::AdapterPool;
 
 use self::{
     keys::Key,
@@ -39,6 +44,7 @@ pub struct Adapter {
     unknown: Vec<String>,
     metadata: Metadata,
     family: Family,
+    bytes: usize,
 }
 
 /// One module that the file changes.
@@ -101,6 +107,7 @@ impl Adapter {
         let file = file::parse(bytes).map_err(fail)?;
         let metadata = Metadata::new(file.metadata, peft_config).map_err(fail)?;
         let (mut found, mut unknown) = (BTreeMap::<String, (Key, Parts)>::new(), Vec::new());
+        let size = file.tensors.values().map(|t| t.elem_count() * t.dtype().size_in_bytes()).sum();
         let family = Family::of_names(file.tensors.keys().map(String::as_str));
         for (name, tensor) in file.tensors {
             let Some(key) = keys::parse(&name) else {
@@ -130,7 +137,7 @@ impl Adapter {
         }
         let family = family.or_else(|| Family::of_widths(&modules)).unwrap_or(Family::Unknown);
         let hash = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { path: path.to_owned(), hash, modules, unknown, metadata, family })
+        Ok(Self { path: path.to_owned(), hash, modules, unknown, metadata, family, bytes: size })
     }
 
     /// Where it was read from.
@@ -141,6 +148,11 @@ impl Adapter {
     /// sha256 of the file, 64 hex digits.
     pub fn hash(&self) -> &str {
         &self.hash
+    }
+
+    /// Bytes of its factors in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The program whose names it uses; several when it is mixed.

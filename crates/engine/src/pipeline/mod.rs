@@ -71,16 +71,17 @@ pub struct Pipeline {
     dtype: DType,
     /// The last prompts and what the text encoder made of them: people change one setting at a time.
     context: Option<(Vec<String>, Tensor)>,
-    /// The adapters in effect; `None` when an attempt failed midway.
+    /// The adapters in effect; `None` before the first switch, or when one failed midway.
     adapters: Option<InEffect>,
 }
 
 /// Adapters that are in effect.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct InEffect {
     /// Hash and strength of each.
     adapters: Vec<(String, f64)>,
     receipts: Vec<Receipt>,
+    fingerprint: String,
 }
 
 impl Pipeline {
@@ -106,7 +107,8 @@ impl Pipeline {
         device: Device,
         dtype: DType,
     ) -> Self {
-        let (context, adapters) = (None, Some(InEffect::default()));
+        // What is in effect is none, which the first switch makes sure of.
+        let (context, adapters) = (None, None);
         Self {
             info,
             manifest,
@@ -145,7 +147,7 @@ impl Pipeline {
     /// As [`adapter::apply`]; the adapters in effect are then none, or the same as before.
     pub fn set_adapters(&mut self, adapters: &[(Arc<Adapter>, f64)]) -> Result<Vec<Receipt>> {
         let wanted: Vec<_> = adapters.iter().map(|(a, strength)| (a.hash().to_owned(), *strength)).collect();
-        if let Some(InEffect { adapters, receipts }) = &self.adapters
+        if let Some(InEffect { adapters, receipts, .. }) = &self.adapters
             && *adapters == wanted
         {
             return Ok(receipts.clone());
@@ -154,8 +156,16 @@ impl Pipeline {
         self.context = None;
         let borrowed: Vec<_> = adapters.iter().map(|(a, strength)| (a.as_ref(), *strength)).collect();
         let receipts = adapter::apply(&borrowed, &mut self.unet, &mut self.text)?;
-        self.adapters = Some(InEffect { adapters: wanted, receipts: receipts.clone() });
+        let (unet, text) = (&mut self.unet, &mut self.text);
+        let fingerprint = adapter::fingerprint(&self.info.hash, &mut |f| adapter::visit(unet, text, f))?;
+        self.adapters = Some(InEffect { adapters: wanted, receipts: receipts.clone(), fingerprint });
         Ok(receipts)
+    }
+
+    /// [`adapter::fingerprint`] of the weights in effect; `None` before the first [`Self::set_adapters`] and after
+    /// one that failed.
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.adapters.as_ref().map(|in_effect| in_effect.fingerprint.as_str())
     }
 
     /// Makes one picture (`spec.count` is not looked at), calling `on_step` after each step; a break ends the

@@ -1,0 +1,45 @@
+//! A name for the weights that a model really computes with.
+
+use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
+use sha2::{Digest as _, Sha256};
+
+use super::Visit;
+use crate::{Result, hash::hex};
+
+/// sha256 over the line `base <base hash>\n` and, for every module whose effective weight is not the base itself,
+/// the line `<component> <module> <sha256 of its values as little-endian f32>\n`, in the model's own order.
+///
+/// Two models with the same fingerprint compute with the same bits; without adapters it depends on the base
+/// alone. Only what adapters changed is hashed: about a tenth of a second for one on every attention of SD 1.5.
+///
+/// # Errors
+/// Weights cannot be copied from their device.
+pub fn fingerprint(base: &str, visit: &mut Visit<'_>) -> Result<String> {
+    let mut changed: Vec<(String, Tensor)> = Vec::new();
+    visit(&mut |component, path, weight| {
+        if weight.effective().id() != weight.base().id() {
+            changed.push((format!("{} {path}", component.name()), weight.effective().clone()));
+        }
+        Ok(())
+    })?;
+    let lines: Vec<String> = changed
+        .par_iter()
+        .map(|(name, weight)| Ok(format!("{name} {}\n", values_hash(weight)?)))
+        .collect::<Result<_>>()?;
+    let mut hasher = Sha256::new();
+    hasher.update(format!("base {base}\n"));
+    lines.iter().for_each(|line| hasher.update(line));
+    Ok(hex(&hasher.finalize()))
+}
+
+fn values_hash(weight: &Tensor) -> Result<String> {
+    let values = weight.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
+    let mut hasher = Sha256::new();
+    if cfg!(target_endian = "little") {
+        hasher.update(bytemuck::cast_slice::<f32, u8>(&values));
+    } else {
+        values.iter().for_each(|value| hasher.update(value.to_le_bytes()));
+    }
+    Ok(hex(&hasher.finalize()))
+}

@@ -1,0 +1,201 @@
+//! `adire verify`: makes a picture again from the recipe that it carries, and compares.
+
+use std::{
+    fmt,
+    io::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use adire_engine::{LoadOptions, Manifest, Pipeline, Rgb8, adapter::Adapter, file_hash};
+use adire_protocol::Recipe;
+use anyhow::{Context, bail};
+use clap::Args;
+use image::{ImageFormat, ImageReader, Limits};
+
+use crate::commands::{generate::draw, places::Places};
+
+/// Largest file that is read; far above any picture that Adire makes.
+const LARGEST: u64 = 256 << 20;
+/// Most sides of a picture.
+const LONGEST: u32 = 16_384;
+/// Largest and mean difference (of 255) between pictures that nobody can tell apart: another device or precision.
+const CLOSE: (u8, f64) = (16, 1.0);
+
+/// Which picture, and where its model and adapters are
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The PNG file, as Adire saved it
+    #[arg(value_name = "FILE.png")]
+    file: PathBuf,
+    #[command(flatten)]
+    places: Places,
+    /// An adapter file that is neither in the data folder nor with the model; may be given several times
+    #[arg(long, value_name = "FILE")]
+    lora: Vec<PathBuf>,
+}
+
+impl VerifyArgs {
+    /// Says exact, close or different; different is an error.
+    ///
+    /// # Errors
+    /// The pictures differ, or the picture cannot be made again: one sentence.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let shown = self.file.display();
+        let bytes = read(&self.file)?;
+        let recipe =
+            adire_studio::read_recipe(&bytes).with_context(|| format!("{shown} cannot be verified"))?;
+        let before = decode(&bytes).with_context(|| format!("{shown} cannot be read as a picture"))?;
+        let model = self.places.model()?;
+        let adapters = self.adapters(&recipe, &model)?;
+
+        let mut pipeline = Pipeline::load(&model, &LoadOptions::default())?;
+        let info = pipeline.info();
+        if info.hash != recipe.model_hash {
+            bail!(
+                "{shown} was made with the model {} (hash {}), but {} is {} (hash {}); name the right folder with --model",
+                recipe.model,
+                short(&recipe.model_hash),
+                model.display(),
+                info.name,
+                short(&info.hash)
+            );
+        }
+        let place = format!("{} in {}", info.device, info.dtype);
+        pipeline.set_adapters(&adapters)?;
+        let after = draw(&mut pipeline, &recipe.spec)?.image;
+
+        let verdict = Verdict::of(&before, &after)?;
+        let mut report = format!("{shown}: {verdict}");
+        let weights = pipeline.fingerprint().unwrap_or_default();
+        if !recipe.fingerprint.is_empty() && weights != recipe.fingerprint {
+            report.push_str(&format!(
+                "\nThe weights differ too: fingerprint {} then, {} now.",
+                short(&recipe.fingerprint),
+                short(weights)
+            ));
+        }
+        if !matches!(verdict, Verdict::Exact) {
+            report.push_str(&format!(
+                "\nIt was made by Adire {} on {} in {}; this is Adire {} on {place}.",
+                recipe.version,
+                recipe.device,
+                recipe.dtype,
+                env!("CARGO_PKG_VERSION"),
+            ));
+        }
+        if let Verdict::Different { .. } = verdict {
+            bail!("{report}");
+        }
+        // Not println!: a closed stdout is no reason to panic.
+        let _ = writeln!(std::io::stdout(), "{report}");
+        Ok(())
+    }
+
+    /// The adapters of the recipe with their strengths, found by the hashes of their files.
+    fn adapters(&self, recipe: &Recipe, model: &Path) -> anyhow::Result<Vec<(Arc<Adapter>, f64)>> {
+        let uses = &recipe.spec.adapters;
+        if uses.len() != recipe.adapter_hashes.len() {
+            bail!("the recipe names {} adapters but {} hashes", uses.len(), recipe.adapter_hashes.len());
+        }
+        let mut candidates = self.lora.clone();
+        if !uses.is_empty() {
+            candidates.extend(Manifest::read(model)?.adapters().iter().map(|shipped| shipped.file.clone()));
+        }
+        let mut found = Vec::with_capacity(uses.len());
+        for (adapter, hash) in uses.iter().zip(&recipe.adapter_hashes) {
+            // Adapter files lie in the data folder under their hash.
+            let stored = adire_studio::blob_path(&self.places.data, hash).filter(|path| path.is_file());
+            let same = |path: &&PathBuf| file_hash(path).is_ok_and(|found| found == *hash);
+            let path = stored.as_ref().or_else(|| candidates.iter().find(same)).with_context(|| {
+                format!(
+                    "the adapter {} (sha256 {}) is neither in {} nor with the model; name its file with --lora",
+                    adapter.name,
+                    short(hash),
+                    self.places.data.display()
+                )
+            })?;
+            found.push((Arc::new(Adapter::read(path)?), adapter.strength));
+        }
+        Ok(found)
+    }
+}
+
+/// How two pictures compare.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Verdict {
+    Exact,
+    Close { largest: u8, mean: f64 },
+    Different { largest: u8, mean: f64 },
+}
+
+impl Verdict {
+    fn of(before: &Rgb8, after: &Rgb8) -> anyhow::Result<Self> {
+        let (size, new) = ((before.width, before.height), (after.width, after.height));
+        if size != new {
+            bail!("the file has {} × {} pixels, but its recipe gives {} × {}", size.0, size.1, new.0, new.1);
+        }
+        let differences = || before.data.iter().zip(&after.data).map(|(a, b)| a.abs_diff(*b));
+        let largest = differences().max().unwrap_or(0);
+        let mean = differences().map(f64::from).sum::<f64>() / before.data.len().max(1) as f64;
+        Ok(match largest {
+            0 => Self::Exact,
+            _ if largest <= CLOSE.0 && mean <= CLOSE.1 => Self::Close { largest, mean },
+            _ => Self::Different { largest, mean },
+        })
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, largest, mean) = match self {
+            Self::Exact => return f.write_str("exact: every pixel is the same"),
+            Self::Close { largest, mean } => ("close", largest, mean),
+            Self::Different { largest, mean } => ("different", largest, mean),
+        };
+        write!(f, "{word}: pixels differ by at most {largest} of 255, {mean:.3} on average")
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let problem = || format!("{} cannot be read", path.display());
+    let length = std::fs::metadata(path).with_context(problem)?.len();
+    if length > LARGEST {
+        bail!("{} has {length} bytes; a picture of Adire has at most a few million", path.display());
+    }
+    std::fs::read(path).with_context(problem)
+}
+
+fn decode(png: &[u8]) -> anyhow::Result<Rgb8> {
+    let mut reader = ImageReader::with_format(std::io::Cursor::new(png), ImageFormat::Png);
+    let mut limits = Limits::default();
+    (limits.max_image_width, limits.max_image_height) = (Some(LONGEST), Some(LONGEST));
+    reader.limits(limits);
+    let image = reader.decode()?.into_rgb8();
+    Ok(Rgb8 { width: image.width(), height: image.height(), data: image.into_raw() })
+}
+
+fn short(hash: &str) -> String {
+    hash.chars().take(12).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_exact_close_or_different() {
+        let picture = |data: &[u8]| Rgb8 { width: 1, height: 2, data: data.to_vec() };
+        let verdict = |a: &[u8], b: &[u8]| Verdict::of(&picture(a), &picture(b)).unwrap();
+        let base = [10, 20, 30, 40, 50, 60];
+        assert_eq!(verdict(&base, &base), Verdict::Exact);
+        assert_eq!(verdict(&base, &[10, 20, 30, 43, 50, 60]), Verdict::Close { largest: 3, mean: 0.5 });
+        assert!(matches!(
+            verdict(&base, &[10, 20, 30, 40, 50, 160]),
+            Verdict::Different { largest: 100, .. }
+        ));
+        assert!(matches!(verdict(&base, &[12, 22, 32, 42, 52, 62]), Verdict::Different { largest: 2, .. }));
+        let wide = Rgb8 { width: 2, height: 1, data: base.to_vec() };
+        assert!(Verdict::of(&picture(&base), &wide).is_err());
+    }
+}

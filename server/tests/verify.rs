@@ -1,0 +1,88 @@
+//! `adire verify`, run as a person runs it, on a small random model.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/engine/tests/goldens").join(name)
+}
+
+fn adire(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_adire"));
+    let command = command.env_remove("ADIRE_MODEL").env_remove("ADIRE_DATA").current_dir(folder);
+    command.args(arguments).output().unwrap()
+}
+
+fn told(output: &Output) -> (Option<i32>, String) {
+    let text = [&output.stdout[..], &output.stderr[..]].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// A picture with an adapter, in `folder` as a.png.
+fn picture(folder: &Path) -> (String, String) {
+    let model = golden("pipeline").display().to_string();
+    let lora = golden("adapters/kohya.safetensors").display().to_string();
+    let weighted = format!("{lora}:0.5");
+    let made = ["generate", "--model", &model, "--prompt", "red flower", "--steps", "2", "--out", "a.png"];
+    let size = ["--width", "64", "--height", "64", "--seed", "3", "--lora", &weighted];
+    let output = adire(folder, &[&made[..], &size[..]].concat());
+    assert!(output.status.success(), "{}", told(&output).1);
+    (model, lora)
+}
+
+#[test]
+fn a_picture_is_made_again_exactly() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, lora) = picture(folder.path());
+    let again = ["verify", "a.png", "--model", &model];
+    let (code, text) = told(&adire(folder.path(), &again));
+    assert!(code == Some(1) && text.contains("name its file with --lora"), "{text}");
+    let (code, text) = told(&adire(folder.path(), &[&again[..], &["--lora", &lora]].concat()));
+    assert!(code == Some(0) && text.contains("a.png: exact: every pixel is the same"), "{text}");
+}
+
+#[test]
+fn changed_pixels_are_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, lora) = picture(folder.path());
+    let path = folder.path().join("a.png");
+    let png = std::fs::read(&path).unwrap();
+    let recipe = adire_studio::read_recipe(&png).unwrap();
+    assert_eq!(recipe.fingerprint.len(), 64);
+    let mut rgb = image::load_from_memory(&png).unwrap().into_rgb8().into_raw();
+    let mut verdict = |change: u8| {
+        rgb.iter_mut().take(30).for_each(|value| *value = value.wrapping_add(change));
+        let pixels = adire_studio::Pixels { width: 64, height: 64, rgb: rgb.clone() };
+        std::fs::write(&path, adire_studio::encode_picture(&pixels, &recipe).unwrap()).unwrap();
+        told(&adire(folder.path(), &["verify", "a.png", "--model", &model, "--lora", &lora]))
+    };
+    let (code, text) = verdict(1);
+    assert!(code == Some(0) && text.contains("close: pixels differ by at most 1 of 255"), "{text}");
+    let (code, text) = verdict(100);
+    assert!(code == Some(1) && text.contains("different: pixels differ by at most"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_verified_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    write("text.png", b"no picture");
+    let pixels = adire_studio::Pixels { width: 1, height: 1, rgb: vec![0; 3] };
+    write(
+        "foreign.png",
+        &adire_studio::encode_png(&pixels, "moons\nSteps: 2, Sampler: Euler, Seed: 1").unwrap(),
+    );
+    for (name, reason) in [
+        ("none.png", "cannot be read"),
+        ("text.png", "is no PNG picture"),
+        ("foreign.png", "does not carry a recipe of Adire"),
+    ] {
+        let (code, text) = told(&adire(folder.path(), &["verify", name]));
+        assert!(code == Some(1) && text.contains(name) && text.contains(reason), "{text}");
+        assert!(!text.contains("panicked"), "{text}");
+    }
+}
