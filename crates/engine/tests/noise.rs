@@ -76,9 +76,10 @@ fn consecutive_calls_equal_a_cuda_device() {
         for (call, expected) in calls {
             let expected = numbers(&expected);
             let found = numbers(&source.randn(&[expected.len()], &Device::Cpu).unwrap());
-            // The angle, up to 2π, is rounded to f32 before its sine is taken, as on the device.
+            // The model computes in f64. A device rounds the angle, up to 2π, to f32 (twice: 5e-7) before it takes
+            // its sine, and multiplies with a radius of up to 6.7.
             let worst = worst(&found, &expected);
-            assert!(worst <= 2e-6, "seed {seed}, {threads} threads, call {call}: off by {worst}");
+            assert!(worst <= 4e-6, "seed {seed}, {threads} threads, call {call}: off by {worst}");
         }
     }
 }

@@ -273,7 +273,9 @@ mod tests {
     fn no_text_names_two_samplers() {
         let mut names: Vec<String> = Sampler::ALL
             .into_iter()
-            .flat_map(|s| [s.name(), s.label()].into_iter().chain(s.aliases().iter().copied()).map(move |n| (s, n)))
+            .flat_map(|s| {
+                [s.name(), s.label()].into_iter().chain(s.aliases().iter().copied()).map(move |n| (s, n))
+            })
             .map(|(sampler, name)| {
                 assert_eq!(name.parse(), Ok(sampler));
                 format!("{} {sampler}", name.to_ascii_lowercase())

@@ -108,7 +108,8 @@ impl GenerationRequest {
         let sampler = self.sampler.unwrap_or(defaults.sampler);
         let most_steps = sampler.most_steps().map_or(limits.steps, |most| most.min(limits.steps));
         if steps == 0 || steps > most_steps {
-            let with = if most_steps < limits.steps { format!(" with {}", sampler.label()) } else { String::new() };
+            let with =
+                if most_steps < limits.steps { format!(" with {}", sampler.label()) } else { String::new() };
             wrong("steps", format!("The number of steps is {steps}; it can be 1 to {most_steps}{with}."));
         }
         let guidance = self.guidance.unwrap_or(defaults.guidance);

@@ -137,7 +137,8 @@ mod tests {
         for ((one, two), both) in one.iter().zip(&two).zip(both) {
             assert!((one + two - both).abs() < 1e-5);
         }
-        let noise = BrownianNoise::new(vec![tree.clone(), BrownianTree::new(Rng::Cpu, 8, 0.03, 14.6, 20)], &[2, 20]);
+        let noise =
+            BrownianNoise::new(vec![tree.clone(), BrownianTree::new(Rng::Cpu, 8, 0.03, 14.6, 20)], &[2, 20]);
         let rows = noise.between(9.0, 2.25, &Device::Cpu).unwrap().to_vec2::<f32>().unwrap();
         let scale = -(9.0f32 - 2.25).sqrt();
         assert_eq!(rows[0], two.iter().map(|w| w / scale).collect::<Vec<_>>());

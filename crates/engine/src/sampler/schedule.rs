@@ -294,7 +294,14 @@ fn torch_linspace(start: f32, end: f32, count: usize) -> Vec<f32> {
     }
     let step = (end - start) / (count - 1) as f32;
     (0..count)
-        .map(|i| if i < count / 2 { start + step * i as f32 } else { end - step * (count - 1 - i) as f32 })
+        .map(|i| {
+            // torch's kernel uses fused multiply-adds.
+            if i < count / 2 {
+                step.mul_add(i as f32, start)
+            } else {
+                (-step).mul_add((count - 1 - i) as f32, end)
+            }
+        })
         .collect()
 }
 

@@ -58,8 +58,7 @@ impl Sigmas {
         };
         let (min, max) = (train_sigmas[0], train_sigmas[train_sigmas.len() - 1]);
         let sigmas = karras_sigmas(f64::from(min), f64::from(max), steps);
-        let timesteps =
-            sigmas.iter().map(|s| whole(NoiseSchedule::timestep_of(&train_sigmas, *s))).collect();
+        let timesteps = sigmas.iter().map(|s| whole(NoiseSchedule::timestep_of(&train_sigmas, *s))).collect();
         Self::new(schedule, timesteps, sigmas, schedule.config.final_sigmas_type)
     }
 
