@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-use adire_protocol::Sampler;
+use adire_protocol::{Rng, Sampler};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/engine/tests/goldens").join(name)
@@ -47,7 +47,7 @@ fn a_picture_carries_its_request() {
     let folder = tempfile::tempdir().unwrap();
     let lora = golden("adapters/kohya.safetensors");
     let lora = format!("{}:-0.5", lora.display());
-    let more = ["--sampler", "Euler a", "--negative", "dots", "--lora", &lora];
+    let more = ["--sampler", "Euler a", "--rng", "cuda", "--negative", "dots", "--lora", &lora];
     let output =
         generate(folder.path(), &[&more[..], &["--out", "a.png", "--latents", "a.safetensors"]].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -58,7 +58,13 @@ fn a_picture_carries_its_request() {
     let request = adire_studio::read_request(&png).unwrap();
     assert_eq!((request.prompt.as_str(), request.negative_prompt.as_str()), ("red flower", "dots"));
     assert_eq!((request.seed, request.steps, request.sampler), (Some(7), Some(2), Some(Sampler::EulerA)));
+    assert_eq!(request.rng, Some(Rng::Cuda));
     assert_eq!((request.adapters[0].name.as_str(), request.adapters[0].strength), ("kohya", -0.5));
+
+    let other = generate(folder.path(), &["--sampler", "Euler a", "--out", "cpu.png"]);
+    assert!(other.status.success());
+    let cpu = adire_studio::read_request(&std::fs::read(folder.path().join("cpu.png")).unwrap()).unwrap();
+    assert_eq!(cpu.rng, Some(Rng::Cpu));
 
     let again = generate(folder.path(), &[&more[..], &["--out", "b.png"]].concat());
     assert!(again.status.success());
@@ -88,6 +94,8 @@ fn wrong_arguments_end_with_2_and_write_nothing() {
         (&["--steps", "1000000000"], "steps"),
         (&["--guidance", "NaN"], "guidance"),
         (&["--sampler", "magic"], "unknown sampler"),
+        (&["--sampler", "lcm", "--steps", "51"], "1 to 50 with LCM"),
+        (&["--rng", "dice"], "use one of: cpu, cuda"),
         (&["--lora", "a.safetensors:1e9"], "strength"),
         (&["--prompt", " "], "prompt"),
         (&["--seed", "x"], "seed"),

@@ -1,6 +1,6 @@
 //! What made the picture, as chips that put one value back into the form, and what can be done with it.
 
-use adire_protocol::{GenerationRequest, ImageRecord};
+use adire_protocol::{GenerationRequest, ImageRecord, Rng};
 use leptos::{ev::MouseEvent, prelude::*, task::spawn_local};
 
 use super::{
@@ -58,7 +58,15 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
     let all = FormValues::of_spec(spec);
     let none = FormValues::default;
     let mut chips = vec![
-        Chip { label: "Seed", text: all.seed.clone(), values: FormValues { seed: all.seed, ..none() } },
+        Chip {
+            label: "Seed",
+            // A seed is a seed for one kind of noise.
+            text: match spec.rng {
+                Rng::Cpu => all.seed.clone(),
+                Rng::Cuda => format!("{} ({})", all.seed, spec.rng.label()),
+            },
+            values: FormValues { seed: all.seed, rng: all.rng, ..none() },
+        },
         Chip { label: "Steps", text: all.steps.clone(), values: FormValues { steps: all.steps, ..none() } },
         Chip {
             label: "Guidance",

@@ -1,6 +1,6 @@
 //! Everything about a request but the prompt. On a small screen a sheet that the button beside the prompt opens.
 
-use adire_protocol::Sampler;
+use adire_protocol::{Rng, Sampler};
 use leptos::prelude::*;
 
 use super::{
@@ -22,6 +22,7 @@ pub(super) fn Settings() -> AnyView {
         (steps, Range { min: 0.0, max: model.limits.guidance.min(20.0), step: 0.5 })
     });
     let samplers = Sampler::ALL.iter().map(|sampler| (sampler.name().to_owned(), sampler.label().to_owned()));
+    let sources = Rng::ALL.iter().map(|rng| (rng.name().to_owned(), rng.label().to_owned()));
     let counts =
         (1..=page.model.with_value(|model| model.limits.count)).map(|n| (n.to_string(), n.to_string()));
     view! {
@@ -43,7 +44,16 @@ pub(super) fn Settings() -> AnyView {
                     <FieldProblem field="count" />
                 </div>
             </div>
-            <Seed />
+            <div class="pair">
+                <Seed />
+                <div class="row">
+                    <label for="field-rng" title="Whose random numbers the seed is for; A1111's pictures are GPU">
+                        "Noise"
+                    </label>
+                    <Menu field="rng" value=page.form.rng options=sources.collect() />
+                    <FieldProblem field="rng" />
+                </div>
+            </div>
             <button type="button" class="sheet-close" popovertarget="settings" popovertargetaction="hide">
                 "Done"
             </button>

@@ -26,6 +26,7 @@ pub(crate) fn encode(values: &FormValues) -> String {
         add("height", &values.height);
     }
     add("sampler", &values.sampler);
+    add("rng", &values.rng);
     add("count", &values.count);
     for AdapterRow { name, strength } in values.adapters.iter().filter(|row| row.is_on()) {
         add("adapter", &format!("{name}:{strength}"));
@@ -47,6 +48,7 @@ pub(crate) fn parse<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Form
             "width" => &mut values.width,
             "height" => &mut values.height,
             "sampler" => &mut values.sampler,
+            "rng" => &mut values.rng,
             "count" => &mut values.count,
             "adapter" => {
                 let (name, strength) = value.rsplit_once(':').unwrap_or((value, ""));
@@ -87,6 +89,7 @@ mod tests {
             prompt: "“moons” & 50 % stars\nrow two; é".to_owned(),
             seed: "7".to_owned(),
             size: "256x320".to_owned(),
+            rng: "cuda".to_owned(),
             adapters: vec![
                 AdapterRow { name: "adire@v2".to_owned(), strength: "-0.8".to_owned() },
                 AdapterRow { name: "kente@v1".to_owned(), strength: String::new() },

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use adire_protocol::{AdapterUse, Defaults, FieldError, GenerationRequest, Limits, Sampler};
+use adire_protocol::{AdapterUse, Defaults, FieldError, GenerationRequest, Limits};
 
 use super::FormValues;
 
@@ -63,7 +63,8 @@ impl FormValues {
                 &number(limits.guidance),
                 &self.guidance,
             ),
-            sampler: self.read_sampler(&mut errors),
+            sampler: read_name(&mut errors, "sampler", &self.sampler),
+            rng: read_name(&mut errors, "rng", &self.rng),
             width: read(&mut errors, "width", "The width", &pixels, width),
             height: read(&mut errors, "height", "The height", &pixels, height),
             count: read(&mut errors, "count", "The number of pictures", &up_to(&limits.count), &self.count),
@@ -84,20 +85,17 @@ impl FormValues {
             None => error,
         }
     }
+}
 
-    fn read_sampler(&self, errors: &mut Vec<FieldError>) -> Option<Sampler> {
-        let text = self.sampler.trim();
-        if text.is_empty() {
-            return None;
-        }
-        match text.parse::<Sampler>() {
-            Ok(sampler) => Some(sampler),
-            Err(error) => {
-                errors.push(FieldError { field: "sampler".to_owned(), message: sentence(error) });
-                None
-            }
-        }
+/// One of a few names, or nothing when the field is empty.
+fn read_name<T: FromStr<Err: Display>>(errors: &mut Vec<FieldError>, field: &str, text: &str) -> Option<T> {
+    let text = text.trim();
+    if text.is_empty() {
+        return None;
     }
+    text.parse()
+        .map_err(|error| errors.push(FieldError { field: field.to_owned(), message: sentence(error) }))
+        .ok()
 }
 
 /// A number, or nothing when the field is empty. A decimal comma counts as a point, a real minus as a minus.
@@ -131,7 +129,7 @@ fn sentence(error: impl Display) -> String {
 
 /// Position of a field in the form.
 fn place(field: &str) -> usize {
-    const ORDER: [&str; 10] = [
+    const ORDER: [&str; 11] = [
         "prompt",
         "negative_prompt",
         "adapters",
@@ -141,6 +139,7 @@ fn place(field: &str) -> usize {
         "width",
         "height",
         "sampler",
+        "rng",
         "count",
     ];
     ORDER.iter().position(|name| field.starts_with(name)).unwrap_or(ORDER.len())
@@ -148,6 +147,8 @@ fn place(field: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use adire_protocol::{Rng, Sampler};
+
     use super::*;
     use crate::form::AdapterRow;
 
@@ -176,6 +177,7 @@ mod tests {
             steps: Some(12),
             guidance: Some(4.5),
             sampler: Some(Sampler::EulerA),
+            rng: Some(Rng::Cuda),
             width: Some(256),
             height: Some(384),
             count: Some(3),

@@ -1,6 +1,6 @@
 //! What the fields hold, as text.
 
-use adire_protocol::{AdapterUse, GenerationRequest, GenerationSpec, ModelInfo};
+use adire_protocol::{AdapterUse, GenerationRequest, GenerationSpec, ModelInfo, Rng};
 use serde::{Deserialize, Serialize};
 
 /// Every field of the form under its `name`, as it was typed. An empty text means: not said.
@@ -18,6 +18,7 @@ pub(crate) struct FormValues {
     pub(crate) width: String,
     pub(crate) height: String,
     pub(crate) sampler: String,
+    pub(crate) rng: String,
     pub(crate) count: String,
     pub(crate) adapters: Vec<AdapterRow>,
 }
@@ -43,6 +44,7 @@ impl FormValues {
             width: defaults.width.to_string(),
             height: defaults.height.to_string(),
             sampler: defaults.sampler.name().to_owned(),
+            rng: Rng::default().name().to_owned(),
             count: "1".to_owned(),
             ..Self::default()
         }
@@ -61,6 +63,7 @@ impl FormValues {
             width: pick(self.width, over.width),
             height: pick(self.height, over.height),
             sampler: pick(self.sampler, over.sampler),
+            rng: pick(self.rng, over.rng),
             count: pick(self.count, over.count),
             adapters: if over.adapters.is_empty() { self.adapters } else { over.adapters },
         }
@@ -80,6 +83,7 @@ impl FormValues {
             width: text(request.width.map(|width| width.to_string())),
             height: text(request.height.map(|height| height.to_string())),
             sampler: text(request.sampler.map(|sampler| sampler.name().to_owned())),
+            rng: text(request.rng.map(|rng| rng.name().to_owned())),
             count: text(request.count.map(|count| count.to_string())),
             adapters: request.adapters.iter().map(AdapterRow::of_use).collect(),
         }

@@ -17,6 +17,7 @@ pub(crate) struct FormState {
     pub(crate) width: RwSignal<String>,
     pub(crate) height: RwSignal<String>,
     pub(crate) sampler: RwSignal<String>,
+    pub(crate) rng: RwSignal<String>,
     pub(crate) count: RwSignal<String>,
     pub(crate) adapters: RwSignal<Vec<RowState>>,
     /// What is wrong with the form as it was last sent.
@@ -49,6 +50,7 @@ impl FormState {
             width: text(&values.width),
             height: text(&values.height),
             sampler: text(&values.sampler),
+            rng: text(&values.rng),
             count: text(&values.count),
             adapters: RwSignal::new(Vec::new()),
             errors: RwSignal::new(errors),
@@ -71,6 +73,7 @@ impl FormState {
             width: self.width.get(),
             height: self.height.get(),
             sampler: self.sampler.get(),
+            rng: self.rng.get(),
             count: self.count.get(),
             adapters: self.adapters.get().iter().map(row).collect(),
         }
@@ -97,6 +100,7 @@ impl FormState {
             (self.height, &values.height),
             (self.size, &values.size),
             (self.sampler, &values.sampler),
+            (self.rng, &values.rng),
             (self.count, &values.count),
         ];
         for (field, value) in fields.into_iter().filter(|(_, value)| !value.is_empty()) {

@@ -81,7 +81,11 @@ impl Page {
                 form::pixels(&values).unwrap_or((model.defaults.width, model.defaults.height));
             Work {
                 count: values.count.trim().parse().unwrap_or(1).clamp(1, model.limits.count),
-                steps: values.steps.trim().parse().unwrap_or(model.defaults.steps),
+                steps: {
+                    let steps = values.steps.trim().parse().unwrap_or(model.defaults.steps);
+                    // Steps of one call of the model, as the server measures them.
+                    values.sampler.parse().unwrap_or(model.defaults.sampler).model_calls(steps)
+                },
                 area: f64::from(width) * f64::from(height) / (native * native),
             }
         })

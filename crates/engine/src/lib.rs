@@ -21,7 +21,7 @@ mod weight;
 pub use error::{EngineError, Result};
 pub use hash::file_hash;
 pub use manifest::{Manifest, ManifestAdapter};
-pub use noise::NoiseSource;
+pub use noise::{BrownianNoise, NoiseSource};
 pub use pipeline::{LoadOptions, Output, Pipeline, Rgb8, Step};
 pub use text::{TextEncoder, Tokenizer, Tokens};
 pub use unet::UNet;

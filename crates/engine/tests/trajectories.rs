@@ -4,7 +4,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::ControlFlow,
     path::{Path, PathBuf},
 };
@@ -69,7 +69,7 @@ fn run(
             model(x, timestep)
         },
         &mut |SampleStep { step, steps: all, latent, denoised }| {
-            assert!((1..=all).contains(&step) && all == steps, "step {step} of {all}");
+            assert!(step == trace.latents.len() + 1 && all == steps, "step {step} of {all}");
             trace.latents.push(numbers(latent));
             trace.denoised.push(numbers(denoised));
             ControlFlow::Continue(())
@@ -121,10 +121,16 @@ fn trajectories_equal_diffusers() {
     assert!(runs.len() > 100, "{} runs", runs.len());
     for sampler in Sampler::ALL {
         assert!(
-            runs.iter().filter(|(config, s, _)| config == "sd15" && *s == sampler).count() == 7,
+            runs.iter().filter(|(config, s, _)| config == "sd15" && *s == sampler).count()
+                == if sampler == Sampler::Lcm { 6 } else { 7 },
             "{sampler}"
         );
+        for config in ["v", "sample", "leading", "trailing", "linspace", "linear"] {
+            assert!(runs.contains(&(config.to_owned(), sampler, 6)), "{sampler} {config}");
+        }
     }
+    let mut worst_of: BTreeMap<Sampler, f32> = BTreeMap::new();
+    let mut wrong = Vec::new();
     for (config, sampler, steps) in runs {
         let schedule = NoiseSchedule::new(configs[&config].clone()).unwrap();
         let mut noise = NoiseSource::new(Rng::Cpu, SEED);
@@ -132,20 +138,42 @@ fn trajectories_equal_diffusers() {
         let golden = |what: &str| goldens.get(&format!("{config}/{sampler}/{steps}/{what}"));
 
         let timesteps: Vec<f32> = trace.timesteps.iter().map(|t| *t as f32).collect();
-        assert_eq!(timesteps, numbers(golden("timesteps").unwrap()), "{config} {sampler} {steps}");
+        let expected = numbers(golden("timesteps").unwrap());
+        assert_eq!(timesteps.len() as u32, sampler.model_calls(steps as u32), "{sampler} {steps}");
+        if matches!(sampler, Sampler::DpmppSde | Sampler::DpmppSdeKarras) {
+            // Found by interpolating log σ, where numpy's f32 logarithms leave 4 or 5 digits of a fraction.
+            assert_eq!(timesteps.len(), expected.len());
+            let worst = timesteps.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst <= 1e-3, "{config} {sampler} {steps}: a timestep is off by {worst}");
+        } else {
+            assert_eq!(timesteps, expected, "{config} {sampler} {steps}");
+        }
+        // Of long runs the golden has the last latent only.
         let expected = golden("latents").unwrap();
-        assert_eq!(trace.latents.len(), expected.dim(0).unwrap());
-        for (index, latent) in trace.latents.iter().enumerate() {
-            let error = relative_error(latent, &numbers(&expected.get(index).unwrap()));
-            assert!(error <= 1e-4, "{config} {sampler} {steps}: step {index} is off by {error}");
+        assert_eq!(trace.latents.len(), steps);
+        let rows = expected.dim(0).unwrap();
+        assert!(rows == steps || (rows == 1 && steps > 50));
+        for (row, latent) in trace.latents[steps - rows..].iter().enumerate() {
+            let error = relative_error(latent, &numbers(&expected.get(row).unwrap()));
+            if error > 1e-4 {
+                wrong.push(format!("{config} {sampler} {steps}: step {row} of {rows} is off by {error}"));
+            }
+            let worst = worst_of.entry(sampler).or_insert(0f32);
+            *worst = worst.max(error);
         }
         if let Some(expected) = golden("denoised") {
             for (index, denoised) in trace.denoised.iter().enumerate() {
                 let error = relative_error(denoised, &numbers(&expected.get(index).unwrap()));
-                assert!(error <= 1e-4, "{config} {sampler} {steps}: estimate {index} is off by {error}");
+                if error > 1e-4 {
+                    wrong.push(format!("{config} {sampler} {steps}: estimate {index} is off by {error}"));
+                }
             }
         }
     }
+    for (sampler, worst) in worst_of {
+        println!("{sampler}: {worst:.1e}");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
@@ -168,7 +196,13 @@ fn a_cancel_takes_effect_within_one_step() {
             &mut |step| if step.step == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) },
         );
         assert!(matches!(result, Err(EngineError::Cancelled)), "{sampler}");
-        assert_eq!(calls, if sampler == Sampler::Pndm { 4 } else { 3 }, "{sampler}");
+        // Three steps of twenty, of which some take two calls and PNDM's first does.
+        let expected = match sampler {
+            Sampler::Heun | Sampler::DpmppSde | Sampler::DpmppSdeKarras => 6,
+            Sampler::Pndm => 4,
+            _ => 3,
+        };
+        assert_eq!(calls, expected, "{sampler}");
     }
 }
 
@@ -203,6 +237,7 @@ fn absurd_schedules_are_refused() {
         r#"{"trained_betas": []}"#,
         r#"{"beta_start": 2.0}"#,
         r#"{"beta_end": -1.0}"#,
+        r#"{"thresholding": true}"#,
     ] {
         let config: SchedulerConfig = serde_json::from_str(json).unwrap();
         assert!(NoiseSchedule::new(config).is_err(), "{json}");
@@ -215,18 +250,47 @@ fn absurd_schedules_are_refused() {
     }
 }
 
+/// More steps than a schedule can tell apart must not divide by zero.
+#[test]
+fn as_many_steps_as_a_short_schedule_has_stay_finite() {
+    for spacing in ["leading", "trailing", "linspace"] {
+        let json = format!(r#"{{"num_train_timesteps": 12, "timestep_spacing": "{spacing}"}}"#);
+        let schedule = NoiseSchedule::new(serde_json::from_str(&json).unwrap()).unwrap();
+        for sampler in Sampler::ALL {
+            for steps in 1..=12 {
+                let trace = run(sampler, &schedule, steps, &mut NoiseSource::new(Rng::Cuda, SEED), 1);
+                let finite = trace.latents.iter().flatten().all(|x| x.is_finite());
+                assert!(finite, "{sampler} {spacing} {steps}");
+            }
+        }
+    }
+}
+
+#[test]
+fn lcm_has_a_limit_of_its_own() {
+    let schedule = NoiseSchedule::new(configs()["sd15"].clone()).unwrap();
+    let mut noise = NoiseSource::new(Rng::Cpu, SEED);
+    let start = noise.randn(&SHAPE, &Device::Cpu).unwrap();
+    let result = sample(Sampler::Lcm, &schedule, 51, &mut noise, &start, &mut model, &mut |_| {
+        ControlFlow::Continue(())
+    });
+    let Err(EngineError::Request(message)) = result else { panic!("{result:?}") };
+    assert_eq!(message, "the number of steps is 51; with LCM it can be 1 to 50");
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn a_picture_does_not_depend_on_its_neighbours(
-        seeds in proptest::collection::vec(0u64..1000, 3), steps in 1usize..12, which in 0usize..Sampler::ALL.len()
+        seeds in proptest::collection::vec(0u64..1000, 3), steps in 1usize..12, which in 0usize..Sampler::ALL.len(),
+        rng in proptest::sample::select(Rng::ALL.to_vec())
     ) {
         let sampler = Sampler::ALL[which];
         let schedule = NoiseSchedule::new(configs()["sd15"].clone()).unwrap();
-        let together = run(sampler, &schedule, steps, &mut NoiseSource::per_image(Rng::Cpu, &seeds), seeds.len());
+        let together = run(sampler, &schedule, steps, &mut NoiseSource::per_image(rng, &seeds), seeds.len());
         for (row, seed) in seeds.iter().enumerate() {
-            let alone = run(sampler, &schedule, steps, &mut NoiseSource::new(Rng::Cpu, *seed), 1);
+            let alone = run(sampler, &schedule, steps, &mut NoiseSource::new(rng, *seed), 1);
             for (batch, one) in together.latents.iter().zip(&alone.latents) {
                 prop_assert_eq!(&batch[row * 36..(row + 1) * 36], &one[..]);
             }

@@ -26,6 +26,9 @@ pub struct GenerationRequest {
     /// Sampler name.
     #[serde(default)]
     pub sampler: Option<Sampler>,
+    /// Whose noise the seed is for; `cpu` when absent.
+    #[serde(default)]
+    pub rng: Option<Rng>,
     /// Pixels, a multiple of 8.
     #[serde(default)]
     pub width: Option<u32>,
@@ -51,7 +54,7 @@ pub struct GenerationSpec {
     pub negative_prompt: String,
     /// Seed of the first picture.
     pub seed: u64,
-    /// Source of the starting noise.
+    /// Source of all noise: the start, and what stochastic samplers add.
     #[serde(default)]
     pub rng: Rng,
     /// Denoising steps.
@@ -79,6 +82,7 @@ impl From<GenerationSpec> for GenerationRequest {
             steps: Some(spec.steps),
             guidance: Some(spec.guidance),
             sampler: Some(spec.sampler),
+            rng: Some(spec.rng),
             width: Some(spec.width),
             height: Some(spec.height),
             count: Some(spec.count),

@@ -4,7 +4,7 @@
 //! pairs. A value that holds a comma, colon, quote or newline is written as a JSON string. Format as described in
 //! AUTOMATIC1111's wiki and infotext parser; a last line of fewer than three pairs belongs to the prompt.
 
-use crate::{AdapterUse, GenerationRequest, Recipe, Sampler};
+use crate::{AdapterUse, GenerationRequest, Recipe, Rng, Sampler};
 
 /// The text for one picture.
 pub fn format(recipe: &Recipe) -> String {
@@ -16,10 +16,7 @@ pub fn format(recipe: &Recipe) -> String {
     if !spec.negative_prompt.is_empty() {
         text.push_str(&format!("\nNegative prompt: {}", spec.negative_prompt));
     }
-    let (sampler, schedule) = match spec.sampler {
-        Sampler::Dpmpp2mKarras => ("DPM++ 2M", Some("Karras")),
-        other => (other.label(), None),
-    };
+    let (sampler, schedule) = spec.sampler.with_schedule_type();
     let mut pairs = vec![("Steps", spec.steps.to_string()), ("Sampler", sampler.to_owned())];
     if let Some(schedule) = schedule {
         pairs.push(("Schedule type", schedule.to_owned()));
@@ -30,7 +27,7 @@ pub fn format(recipe: &Recipe) -> String {
         ("Size", format!("{}x{}", spec.width, spec.height)),
         ("Model hash", recipe.model_hash.chars().take(10).collect()),
         ("Model", recipe.model.clone()),
-        ("RNG", "CPU".to_owned()),
+        ("RNG", spec.rng.label().to_owned()),
     ]);
     if !spec.adapters.is_empty() {
         let hashes: Vec<String> = spec
@@ -90,17 +87,22 @@ pub fn parse(text: &str) -> Option<GenerationRequest> {
         seed: get("Seed").and_then(|v| v.parse().ok()),
         steps: get("Steps").and_then(|v| v.parse().ok()),
         guidance: get("CFG scale").and_then(|v| v.parse().ok()).filter(|g: &f64| g.is_finite()),
-        sampler: get("Sampler").and_then(|name| match get("Schedule type") {
-            Some(schedule) if !schedule.eq_ignore_ascii_case("automatic") => {
-                format!("{name} {schedule}").parse().ok().or_else(|| name.parse().ok())
-            }
-            _ => name.parse().ok(),
-        }),
+        sampler: get("Sampler").and_then(|name| Sampler::from_schedule_type(name, get("Schedule type"))),
+        rng: match get("RNG") {
+            Some(name) => name.parse().ok(),
+            // A1111 leaves out what it does by default.
+            None => (!pairs.is_empty() && get("Version").is_none_or(is_a1111)).then_some(Rng::Cuda),
+        },
         width: size.and_then(|(w, _)| w.trim().parse().ok()),
         height: size.and_then(|(_, h)| h.trim().parse().ok()),
         count: None,
         adapters,
     })
+}
+
+/// Whether a text's `Version` is A1111's (`v1.10.1`) or that of Forge, its fork (`f2.0.1`).
+fn is_a1111(version: &str) -> bool {
+    version.strip_prefix(['v', 'f']).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// `Key: value` pairs of one line; empty when the line is not made of such pairs.
@@ -191,8 +193,9 @@ mod tests {
 
     #[test]
     fn every_sampler_survives_the_way_there_and_back() {
-        for sampler in Sampler::ALL {
-            let recipe = recipe("red moons", "", sampler);
+        for (sampler, rng) in Sampler::ALL.into_iter().zip(Rng::ALL.into_iter().cycle()) {
+            let mut recipe = recipe("red moons", "", sampler);
+            recipe.spec.rng = rng;
             let back = parse(&format(&recipe)).unwrap();
             let expected = GenerationRequest { count: None, ..recipe.spec.into() };
             assert_eq!(back, expected);
@@ -208,6 +211,17 @@ mod tests {
         assert_eq!(request.negative_prompt, "dog,\nugly");
         assert_eq!((request.sampler, request.seed), (Some(Sampler::EulerA), Some(1_234_567_890)));
         assert_eq!(request.adapters, vec![AdapterUse { name: "foo".to_owned(), strength: 0.5 }]);
+        assert_eq!(request.rng, Some(Rng::Cuda));
+    }
+
+    #[test]
+    fn whose_noise_a_seed_is_for_is_read() {
+        let rng = |more: &str| parse(&format!("a cat\nSteps: 3, Sampler: Euler, Seed: 1{more}")).unwrap().rng;
+        assert_eq!(rng(", RNG: CPU"), Some(Rng::Cpu));
+        assert_eq!(rng(", RNG: NV, Version: v1.9.0"), Some(Rng::Cuda));
+        assert_eq!(rng(", Version: v1.9.0"), Some(Rng::Cuda));
+        assert_eq!(rng(", Version: ComfyUI"), None);
+        assert_eq!(parse("a cat").unwrap().rng, None);
     }
 
     #[test]

@@ -15,5 +15,5 @@ pub use generation::{
     Generation, GenerationRequest, GenerationSpec, GenerationState, ImageRecord, Links, Recipe,
 };
 pub use model::{Defaults, ExamplePrompt, ModelInfo};
-pub use sampler::{ParseSamplerError, Rng, Sampler};
+pub use sampler::{ParseRngError, ParseSamplerError, Rng, Sampler};
 pub use validate::{FieldError, Limits, ValidationError};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AdapterRef, AdapterUse, Defaults, GenerationRequest, GenerationSpec, Rng};
+use crate::{AdapterRef, AdapterUse, Defaults, GenerationRequest, GenerationSpec};
 
 /// Largest seed: 2⁵³ − 1, the largest integer that JavaScript carries exactly.
 const MAX_SEED: u64 = (1 << 53) - 1;
@@ -105,8 +105,12 @@ impl GenerationRequest {
             );
         }
         let steps = self.steps.unwrap_or(defaults.steps);
-        if steps == 0 || steps > limits.steps {
-            wrong("steps", format!("The number of steps is {steps}; it can be 1 to {}.", limits.steps));
+        let sampler = self.sampler.unwrap_or(defaults.sampler);
+        let most_steps = sampler.most_steps().map_or(limits.steps, |most| most.min(limits.steps));
+        if steps == 0 || steps > most_steps {
+            let with =
+                if most_steps < limits.steps { format!(" with {}", sampler.label()) } else { String::new() };
+            wrong("steps", format!("The number of steps is {steps}; it can be 1 to {most_steps}{with}."));
         }
         let guidance = self.guidance.unwrap_or(defaults.guidance);
         if !(guidance.is_finite() && (0.0..=limits.guidance).contains(&guidance)) {
@@ -151,10 +155,10 @@ impl GenerationRequest {
             prompt: prompt.to_owned(),
             negative_prompt: self.negative_prompt.trim().to_owned(),
             seed,
-            rng: Rng::Cpu,
+            rng: self.rng.unwrap_or_default(),
             steps,
             guidance,
-            sampler: self.sampler.unwrap_or(defaults.sampler),
+            sampler,
             width,
             height,
             count,
@@ -196,6 +200,7 @@ mod tests {
         assert_eq!(check(|r| r.height = Some(0)), field("height"));
         assert_eq!(check(|r| r.steps = Some(0)), field("steps"));
         assert_eq!(check(|r| r.steps = Some(1_000_000_000)), field("steps"));
+        assert_eq!(check(|r| (r.steps, r.sampler) = (Some(51), Some(Sampler::Lcm))), field("steps"));
         assert_eq!(check(|r| r.guidance = Some(f64::NAN)), field("guidance"));
         assert_eq!(check(|r| r.guidance = Some(-1.0)), field("guidance"));
         assert_eq!(check(|r| r.count = Some(0)), field("count"));

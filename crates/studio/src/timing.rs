@@ -1,5 +1,6 @@
 //! What pictures cost, measured, and what the next ones will therefore take. Time is taken to grow with the
-//! number of pixels; that is near enough for people who wait.
+//! number of pixels and with the calls of the model that a sampler's step needs; that is near enough for people who
+//! wait.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use adire_protocol::GenerationSpec;
 /// Weight of a new measurement: the last few pictures count, one odd one does not upset.
 const NEW: f64 = 0.3;
 
-/// Moving averages at the model's native size, in milliseconds; `None` before the first picture.
+/// Moving averages at the model's native size, for steps of one call of the model, in milliseconds; `None` before the first picture.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timing {
     native_pixels: f64,
@@ -61,7 +62,8 @@ impl Timing {
     /// The cost at the size of `spec`.
     pub(crate) fn cost(&self, spec: &GenerationSpec) -> Option<Cost> {
         let scale = self.scale(spec);
-        self.average.map(|native| Cost { step: native.step * scale, fixed: native.fixed * scale })
+        let step = scale * calls_per_step(spec);
+        self.average.map(|native| Cost { step: native.step * step, fixed: native.fixed * scale })
     }
 
     /// Milliseconds of `pictures` whole pictures of `spec`.
@@ -76,8 +78,9 @@ impl Timing {
         // A picture of a single step says nothing of steps and the rest apart; it is used only when nothing
         // better is known.
         let alone = || self.average.is_none().then(|| millis(laps.last));
-        let Some(step) = laps.step().or_else(alone).map(|ms| ms / scale) else { return };
-        let fixed = (millis(total) / scale - step * f64::from(laps.count)).max(0.0);
+        let Some(lap) = laps.step().or_else(alone).map(|ms| ms / scale) else { return };
+        let fixed = (millis(total) / scale - lap * f64::from(laps.count)).max(0.0);
+        let step = lap / calls_per_step(spec);
         let mix = |old: f64, new: f64| old + NEW * (new - old);
         self.average = Some(match self.average {
             Some(old) => Cost { step: mix(old.step, step), fixed: mix(old.fixed, fixed) },
@@ -88,6 +91,10 @@ impl Timing {
     fn scale(&self, spec: &GenerationSpec) -> f64 {
         f64::from(spec.width.max(1)) * f64::from(spec.height.max(1)) / self.native_pixels
     }
+}
+
+fn calls_per_step(spec: &GenerationSpec) -> f64 {
+    f64::from(spec.sampler.model_calls(spec.steps)) / f64::from(spec.steps.max(1))
 }
 
 fn millis(time: Duration) -> f64 {

@@ -11,7 +11,7 @@ use std::{
 
 use adire_engine::{LoadOptions, Output, Pipeline, adapter::Adapter};
 use adire_protocol::{
-    AdapterUse, Defaults, GenerationRequest, GenerationSpec, Limits, Recipe, Sampler, ValidationError,
+    AdapterUse, Defaults, GenerationRequest, GenerationSpec, Limits, Recipe, Rng, Sampler, ValidationError,
 };
 use anyhow::{Context, bail};
 use clap::{Args, error::ErrorKind};
@@ -40,9 +40,13 @@ pub(crate) struct GenerateArgs {
     /// Guidance scale; 1 turns guidance off
     #[arg(long)]
     guidance: Option<f64>,
-    /// ddim, euler, euler_a, pndm or dpmpp_2m_karras, or A1111's label
+    /// ddim, euler, euler_a, heun, pndm, dpmpp_2m, dpmpp_2m_karras, dpmpp_sde, dpmpp_sde_karras,
+    /// dpmpp_2m_sde_karras, unipc or lcm, or A1111's label
     #[arg(long)]
     sampler: Option<Sampler>,
+    /// Whose noise the seed is for: cpu (torch on the CPU) or cuda (torch on a GPU, as in A1111); cpu when left out
+    #[arg(long)]
+    rng: Option<Rng>,
     /// Pixels
     #[arg(long)]
     width: Option<u32>,
@@ -150,6 +154,7 @@ impl GenerateArgs {
             steps: self.steps,
             guidance: self.guidance,
             sampler: self.sampler,
+            rng: self.rng,
             width: self.width,
             height: self.height,
             count: None,

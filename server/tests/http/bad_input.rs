@@ -26,6 +26,8 @@ fn bodies() -> Vec<(&'static str, String)> {
         ("guidance 1e999", with(r#""guidance": 1e999"#)),
         ("guidance as text", with(r#""guidance": "high""#)),
         ("unknown sampler", with(r#""sampler": "magic""#)),
+        ("too many steps for the sampler", with(r#""sampler": "LCM", "steps": 51"#)),
+        ("unknown noise source", with(r#""rng": "dice""#)),
         ("unknown adapter", with(r#""adapters": [{"name": "adrie@v9"}]"#)),
         ("adapter that is a path", with(r#""adapters": [{"name": "../../etc/passwd"}]"#)),
         ("strength 1e9", with(r#""adapters": [{"name": "adire@v1", "strength": 1e9}]"#)),
@@ -37,7 +39,10 @@ fn bodies() -> Vec<(&'static str, String)> {
         ("half a JSON", r#"{"prompt": "moo"#.to_owned()),
         ("nothing", String::new()),
         ("a list", "[]".to_owned()),
-        ("a list of the right length", r#"["moons", "", 1, 4, 5.0, "ddim", 64, 64, 1, []]"#.to_owned()),
+        (
+            "a list of the right length",
+            r#"["moons", "", 1, 4, 5.0, "ddim", "cpu", 64, 64, 1, []]"#.to_owned(),
+        ),
         ("deeply nested", format!(r#"{{"prompt": {}"#, "[".repeat(5_000))),
     ]
 }

@@ -19,7 +19,7 @@ async fn a_picture_gives_its_request_back() {
     server.adapter("adire", 1).await;
     let asked = json!({
         "prompt": "red moons, \"in\" indigo: on white", "negative_prompt": "blur, steps", "seed": 41, "steps": 6,
-        "guidance": 6.5, "sampler": "euler_a", "width": 64, "height": 72,
+        "guidance": 6.5, "sampler": "euler_a", "rng": "cuda", "width": 64, "height": 72,
         "adapters": [{"name": "adire@v1", "strength": 0.75}],
     });
     let id = server.submit(&asked.to_string()).await;

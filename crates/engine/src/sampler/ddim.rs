@@ -19,11 +19,8 @@ pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
         let here = Level::from_alpha_bar(schedule.alpha_bar(timestep as i64, final_alpha_bar));
         let next = Level::from_alpha_bar(schedule.alpha_bar(timestep as i64 - stride, final_alpha_bar));
         let prediction = run.predict(&x, timestep)?;
-        let mut denoised = here.denoised(config.prediction_type, &x, &prediction)?;
+        let denoised = run.clipped(here.denoised(config.prediction_type, &x, &prediction)?, true)?;
         let epsilon = here.epsilon(config.prediction_type, &x, &prediction)?;
-        if config.clip_sample.unwrap_or(true) {
-            denoised = denoised.clamp(-config.clip_sample_range, config.clip_sample_range)?;
-        }
         x = ((&denoised * next.alpha)? + (epsilon * next.sigma)?)?;
         run.report(index + 1, &x, &denoised)?;
     }

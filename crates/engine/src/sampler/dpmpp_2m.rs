@@ -1,47 +1,59 @@
-//! DPM-Solver++ (2M), midpoint form (Lu et al. 2022, algorithm 2), on Karras sigmas.
+//! DPM-Solver++ (2M), midpoint form (Lu et al. 2022, algorithm 2).
 //!
 //! The first and the last step are of first order: there is no second estimate yet, and none is of use when the
 //! step ends at σ = 0.
 
 use candle_core::Tensor;
 
-use super::{
-    Level, Run,
-    schedule::{BetaSchedule, NoiseSchedule, karras_sigmas},
-};
+use super::{Level, Run, sigmas::Sigmas};
 use crate::Result;
 
+/// On the sigmas of training.
 pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
-    let train_sigmas = run.schedule.train_sigmas();
-    // diffusers keeps sigmas as f32 and makes these timesteps whole: rounded, but cut off for cosine schedules.
-    let whole = match run.schedule.config.beta_schedule {
-        BetaSchedule::SquaredCosine => f64::trunc,
-        BetaSchedule::Linear | BetaSchedule::ScaledLinear => f64::round_ties_even,
-    };
-    let karras = karras_sigmas(&train_sigmas, run.steps);
-    let timesteps: Vec<f64> =
-        karras.iter().map(|sigma| whole(NoiseSchedule::timestep_of(&train_sigmas, *sigma))).collect();
-    let sigmas: Vec<f64> = karras.iter().map(|sigma| f64::from(*sigma as f32)).chain([0.0]).collect();
-    let kind = run.schedule.config.prediction_type;
+    let sigmas = Sigmas::multistep(run.schedule, run.steps);
+    along(run, sigmas)
+}
 
+/// On Karras sigmas.
+pub(super) fn sample_karras(run: &mut Run<'_>) -> Result<Tensor> {
+    let sigmas = Sigmas::multistep_karras(run.schedule, run.steps);
+    along(run, sigmas)
+}
+
+fn along(run: &mut Run<'_>, Sigmas { timesteps, sigmas, .. }: Sigmas) -> Result<Tensor> {
     let mut x = run.start.clone();
     let mut previous: Option<Tensor> = None;
     for (index, timestep) in timesteps.into_iter().enumerate() {
         let (here, next) = (Level::from_sigma(sigmas[index]), Level::from_sigma(sigmas[index + 1]));
-        let prediction = run.predict(&x, timestep)?;
-        let denoised = here.denoised(kind, &x, &prediction)?;
-        // λ = log(α/σ) = −log σ in k-diffusion's σ; h is infinite when the step ends at σ = 0.
-        let h = (sigmas[index] / sigmas[index + 1]).ln();
-        let direction = match previous.take() {
-            Some(previous) if index + 1 < run.steps => {
-                let ratio = (sigmas[index - 1] / sigmas[index]).ln() / h;
-                (&denoised + ((&denoised - previous)? * (0.5 / ratio))?)?
-            }
+        let denoised = run.denoise_scaled(&x, here, timestep)?;
+        let direction = match (previous.take(), second_order(&sigmas, index)) {
+            (Some(previous), Some(weight)) => (&denoised + ((&denoised - previous)? * weight)?)?,
             _ => denoised.clone(),
         };
+        let h = log_snr_step(&sigmas, index);
         x = ((x * (next.sigma / here.sigma))? - (direction * (next.alpha * (-h).exp_m1()))?)?;
         run.report(index + 1, &x, &denoised)?;
         previous = Some(denoised);
     }
     Ok(x)
+}
+
+/// h of step `index`: the difference of λ = log(α/σ), which is −log σ in k-diffusion's σ; infinite when the step
+/// ends at σ = 0.
+pub(super) fn log_snr_step(sigmas: &[f64], index: usize) -> f64 {
+    (sigmas[index] / sigmas[index + 1]).ln()
+}
+
+/// Weight 1/(2r) of the difference to the estimate before, or nothing where the step is of first order.
+///
+/// diffusers does the last step in first order below 15 steps, whatever it ends at. Between equal timesteps
+/// (more steps than the schedule can tell apart) there is no slope to go by.
+pub(super) fn second_order(sigmas: &[f64], index: usize) -> Option<f64> {
+    let steps = sigmas.len() - 1;
+    let is_last = index + 1 == steps && (steps < 15 || sigmas[steps] == 0.0);
+    if index == 0 || is_last {
+        return None;
+    }
+    let (before, h) = (log_snr_step(sigmas, index - 1), log_snr_step(sigmas, index));
+    (before > 0.0).then(|| 0.5 * h / before)
 }

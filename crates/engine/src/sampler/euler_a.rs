@@ -3,18 +3,16 @@
 
 use candle_core::Tensor;
 
-use super::{
-    Run,
-    euler::{Sigmas, denoise, sigmas},
-};
+use super::{Run, schedule::FinalSigma, sigmas::Sigmas};
 use crate::Result;
 
 pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
-    let Sigmas { timesteps, sigmas, start_scale } = sigmas(run.schedule, run.steps);
+    let Sigmas { timesteps, sigmas, start_scale } =
+        Sigmas::unscaled(run.schedule, run.steps, FinalSigma::Zero);
     let mut x = (&run.start * start_scale)?;
     for (index, timestep) in timesteps.into_iter().enumerate() {
         let (sigma, next) = (sigmas[index], sigmas[index + 1]);
-        let denoised = denoise(run, &x, sigma, timestep)?;
+        let denoised = run.denoise(&x, sigma, timestep)?;
         let up = (next * next * (sigma * sigma - next * next) / (sigma * sigma)).sqrt();
         let down = next * next / sigma;
         let derivative = ((&x - &denoised)? / sigma)?;

@@ -5,10 +5,16 @@
 
 mod ddim;
 mod dpmpp_2m;
+mod dpmpp_2m_sde;
+mod dpmpp_sde;
 mod euler;
 mod euler_a;
+mod heun;
+mod lcm;
 mod pndm;
 pub mod schedule;
+mod sigmas;
+mod unipc;
 
 use std::ops::ControlFlow;
 
@@ -19,15 +25,16 @@ pub use schedule::{NoiseSchedule, PredictionType, SchedulerConfig};
 
 use crate::{EngineError, NoiseSource, Result};
 
-/// What a sampler knows after one call of the model.
+/// What a sampler knows after one step.
 #[derive(Debug)]
 pub struct SampleStep<'a> {
-    /// Steps done, from 1 to `steps`. PNDM's first step takes two calls of the model and is reported twice.
+    /// Steps done, from 1 to `steps`, each reported once. Some take two calls of the model
+    /// ([`Sampler::model_calls`]).
     pub step: usize,
     /// Steps in all.
     pub steps: usize,
-    /// Where the trajectory is now, in the sampler's own scale (for the Euler samplers its standard deviation is
-    /// √(σ² + 1), for the others 1), `[batch, channels, height, width]`, f32.
+    /// Where the trajectory is now, in the sampler's own scale (for Euler, Heun and DPM++ SDE its standard
+    /// deviation is √(σ² + 1), for the others 1), `[batch, channels, height, width]`, f32.
     pub latent: &'a Tensor,
     /// The model's present estimate of the clean latent, in the scale that the VAE expects, f32.
     pub denoised: &'a Tensor,
@@ -37,16 +44,22 @@ pub struct SampleStep<'a> {
 ///
 /// `start` is unit normal noise `[batch, channels, height, width]`; it is scaled here as the sampler needs.
 /// `model(x, timestep)` gets the latent scaled as the UNet expects it and a timestep of training (fractional for
-/// the Euler samplers), and returns the guided prediction of the schedule's type. `noise` must be the source
-/// that `start` was drawn from: ancestral noise continues it, in the order of diffusers.
+/// Euler, Heun and DPM++ SDE), and returns the guided prediction of the schedule's type. `noise` must be the source
+/// that `start` was drawn from: Euler a, DPM++ 2M SDE and LCM continue it, in the order of diffusers; DPM++ SDE has
+/// a Brownian motion of its own from the same seeds ([`NoiseSource::brownian`]).
 ///
-/// Equal to diffusers' `DDIMScheduler` (η = 0), `EulerDiscreteScheduler`, `EulerAncestralDiscreteScheduler`,
-/// `PNDMScheduler` (`skip_prk_steps`) and `DPMSolverMultistepScheduler` (`use_karras_sigmas`), each made by
-/// `from_config` from the same scheduler config.
+/// Equal to diffusers' schedulers made by `from_config` from the same scheduler config: `DDIMScheduler` (η = 0),
+/// `EulerDiscreteScheduler`, `EulerAncestralDiscreteScheduler`, `HeunDiscreteScheduler`, `PNDMScheduler`
+/// (`skip_prk_steps`), `DPMSolverMultistepScheduler` (order 2, `dpmsolver++` or `sde-dpmsolver++`, with or without
+/// `use_karras_sigmas`), `DPMSolverSDEScheduler` (`noise_sampler_seed` = seed), `UniPCMultistepScheduler` (order 2,
+/// `bh2`) and `LCMScheduler`. What a sampler's name says is not read from the config: its algorithm, its order, and
+/// whether its sigmas are Karras's. A schedule rescaled to zero terminal SNR stays so for every sampler, also for
+/// those whose class in diffusers lacks the option (PNDM, Heun, DPM++ SDE), and `sample` predictions go through
+/// every sampler, also where diffusers refuses them (Euler a, PNDM, DPM++ SDE).
 ///
 /// # Errors
 /// [`EngineError::Cancelled`] when `on_step` breaks; [`EngineError::Request`] for 0 steps or more than the
-/// schedule has; whatever `model` returns.
+/// schedule, or LCM's, has; whatever `model` returns.
 pub fn sample(
     sampler: Sampler,
     schedule: &NoiseSchedule,
@@ -65,8 +78,15 @@ pub fn sample(
         Sampler::Ddim => ddim::sample(&mut run),
         Sampler::Euler => euler::sample(&mut run),
         Sampler::EulerA => euler_a::sample(&mut run),
+        Sampler::Heun => heun::sample(&mut run),
         Sampler::Pndm => pndm::sample(&mut run),
-        Sampler::Dpmpp2mKarras => dpmpp_2m::sample(&mut run),
+        Sampler::Dpmpp2m => dpmpp_2m::sample(&mut run),
+        Sampler::Dpmpp2mKarras => dpmpp_2m::sample_karras(&mut run),
+        Sampler::DpmppSde => dpmpp_sde::sample(&mut run),
+        Sampler::DpmppSdeKarras => dpmpp_sde::sample_karras(&mut run),
+        Sampler::Dpmpp2mSdeKarras => dpmpp_2m_sde::sample_karras(&mut run),
+        Sampler::UniPc => unipc::sample(&mut run),
+        Sampler::Lcm => lcm::sample(&mut run),
     }
 }
 
@@ -83,6 +103,27 @@ struct Run<'a> {
 impl Run<'_> {
     fn predict(&mut self, x: &Tensor, timestep: f64) -> Result<Tensor> {
         Ok((self.model)(x, timestep)?.to_dtype(DType::F32)?)
+    }
+
+    /// Calls the model at `x` = α·x₀ + σ·ε and returns its x₀.
+    fn denoise_scaled(&mut self, x: &Tensor, level: Level, timestep: f64) -> Result<Tensor> {
+        let prediction = self.predict(x, timestep)?;
+        level.denoised(self.schedule.config.prediction_type, x, &prediction)
+    }
+
+    /// Calls the model at `x` = x₀ + σ·ε, in k-diffusion's σ, and returns its x₀.
+    fn denoise(&mut self, x: &Tensor, sigma: f64, timestep: f64) -> Result<Tensor> {
+        let level = Level::from_sigma(sigma);
+        self.denoise_scaled(&(x * level.alpha)?, level, timestep)
+    }
+
+    /// An estimate of x₀, clamped where the scheduler config says so; `default`: where it says nothing.
+    fn clipped(&self, denoised: Tensor, default: bool) -> Result<Tensor> {
+        let config = &self.schedule.config;
+        if !config.clip_sample.unwrap_or(default) {
+            return Ok(denoised);
+        }
+        Ok(denoised.clamp(-config.clip_sample_range, config.clip_sample_range)?)
     }
 
     fn report(&mut self, step: usize, latent: &Tensor, denoised: &Tensor) -> Result<()> {

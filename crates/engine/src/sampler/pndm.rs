@@ -70,7 +70,10 @@ pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
             PredictionType::VPrediction => Level::from_alpha_bar(from).epsilon(kind, &x, &combined)?,
         };
         x = transfer(&x, &epsilon, from, to)?;
-        run.report(call.max(1), &x, &denoised)?;
+        // The first step is done once it has been corrected.
+        if call > 0 || run.steps == 1 {
+            run.report(call.max(1), &x, &denoised)?;
+        }
     }
     Ok(x)
 }

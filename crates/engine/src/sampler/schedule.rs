@@ -34,12 +34,20 @@ pub struct SchedulerConfig {
     pub timestep_spacing: Option<Spacing>,
     /// ᾱ behind the last step: 1, or the first ᾱ; DDIM's default is 1, PNDM's is not.
     pub set_alpha_to_one: Option<bool>,
-    /// DDIM only: whether the denoised estimate is clamped (diffusers' default is yes; SD 1.5 says no).
+    /// DDIM, Heun and LCM: whether the denoised estimate is clamped; DDIM's default is yes. SD 1.5 says no.
     pub clip_sample: Option<bool>,
-    /// DDIM only: clamp to ± this.
+    /// Clamp to ± this.
     pub clip_sample_range: f64,
     /// Whether β is rescaled so that the last timestep is pure noise (Lin et al. 2023).
     pub rescale_betas_zero_snr: bool,
+    /// Where the last step of Euler, DPM-Solver++ and UniPC ends.
+    pub final_sigmas_type: FinalSigma,
+    /// Imagen's dynamic thresholding, which suits pixels and not latents: refused.
+    pub thresholding: bool,
+    /// LCM only: steps of the schedule that the model was distilled on.
+    pub original_inference_steps: usize,
+    /// LCM only: factor of the timestep in the boundary condition.
+    pub timestep_scaling: f64,
 }
 
 impl Default for SchedulerConfig {
@@ -57,6 +65,10 @@ impl Default for SchedulerConfig {
             clip_sample: None,
             clip_sample_range: 1.0,
             rescale_betas_zero_snr: false,
+            final_sigmas_type: FinalSigma::Zero,
+            thresholding: false,
+            original_inference_steps: 50,
+            timestep_scaling: 10.0,
         }
     }
 }
@@ -98,6 +110,16 @@ pub enum Spacing {
     Trailing,
 }
 
+/// Where the last step ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinalSigma {
+    /// At σ = 0.
+    Zero,
+    /// At the smallest σ of training.
+    SigmaMin,
+}
+
 /// A schedule ready for sampling.
 #[derive(Clone, Debug)]
 pub struct NoiseSchedule {
@@ -123,8 +145,13 @@ impl NoiseSchedule {
     /// Computes the schedule.
     ///
     /// # Errors
-    /// A sentence: the timesteps are none or absurdly many, or a β is outside (0, 1].
+    /// A sentence: the timesteps are none or absurdly many, a β is outside (0, 1], or dynamic thresholding is
+    /// asked for.
     pub fn new(config: SchedulerConfig) -> std::result::Result<Self, String> {
+        if config.thresholding {
+            let why = "asks for thresholding, which is for models of pixels; set \"thresholding\": false";
+            return Err(why.to_owned());
+        }
         let mut betas = betas(&config)?;
         if let Some(wrong) = betas.iter().find(|beta| !(**beta > 0.0 && **beta <= 1.0)) {
             return Err(format!("its schedule has a beta of {wrong}; betas lie between 0 and 1"));
@@ -188,6 +215,24 @@ impl NoiseSchedule {
         }
     }
 
+    /// The timesteps of the multistep solvers: whole, and with linspace and leading spacing those of one step
+    /// more, without the last.
+    pub(super) fn inner_timesteps(&self, steps: usize) -> Vec<f64> {
+        let (train, offset) = (self.len(), self.config.steps_offset as f64);
+        let last = (train - 1) as f64;
+        match self.config.timestep_spacing.unwrap_or(Spacing::Linspace) {
+            Spacing::Linspace => {
+                let all = linspace(0.0, last, steps + 1).into_iter().map(f64::round_ties_even);
+                all.rev().take(steps).collect()
+            }
+            Spacing::Leading => {
+                let ratio = train / (steps + 1);
+                (1..=steps).rev().map(|i| ((i * ratio) as f64 + offset).clamp(0.0, last)).collect()
+            }
+            Spacing::Trailing => self.timesteps(steps, Spacing::Trailing),
+        }
+    }
+
     /// σ at a fractional timestep, by linear interpolation (numpy.interp).
     pub(super) fn sigma_at(train_sigmas: &[f32], timestep: f64) -> f64 {
         let low = (timestep.max(0.0) as usize).min(train_sigmas.len() - 1);
@@ -206,7 +251,9 @@ impl NoiseSchedule {
         if low == high {
             return low as f64;
         }
-        let weight = ((log_of(low) - log_sigma) / (log_of(low) - log_of(high))).clamp(0.0, 1.0);
+        // numpy subtracts the two f32 in f32.
+        let apart = f64::from(train_sigmas[low].ln() - train_sigmas[high].ln());
+        let weight = ((log_of(low) - log_sigma) / apart).clamp(0.0, 1.0);
         (1.0 - weight) * low as f64 + weight * high as f64
     }
 }
@@ -215,14 +262,6 @@ impl NoiseSchedule {
 pub(super) fn linspace(start: f64, end: f64, steps: usize) -> Vec<f64> {
     let step = if steps > 1 { (end - start) / (steps - 1) as f64 } else { 0.0 };
     (0..steps).map(|i| if i > 0 && i + 1 == steps { end } else { start + step * i as f64 }).collect()
-}
-
-/// Karras et al. 2022, equation 5, with ρ = 7: from the largest σ of training to its smallest.
-pub(super) fn karras_sigmas(train_sigmas: &[f32], steps: usize) -> Vec<f64> {
-    let rho = 7.0;
-    let root = |sigma: f32| f64::from(sigma).powf(1.0 / rho);
-    let (min, max) = (root(train_sigmas[0]), root(train_sigmas[train_sigmas.len() - 1]));
-    linspace(0.0, 1.0, steps).into_iter().map(|ramp| (max + ramp * (min - max)).powf(rho)).collect()
 }
 
 /// β for each training timestep, in f32 with torch's order of operations.
@@ -255,7 +294,14 @@ fn torch_linspace(start: f32, end: f32, count: usize) -> Vec<f32> {
     }
     let step = (end - start) / (count - 1) as f32;
     (0..count)
-        .map(|i| if i < count / 2 { start + step * i as f32 } else { end - step * (count - 1 - i) as f32 })
+        .map(|i| {
+            // torch's kernel uses fused multiply-adds.
+            if i < count / 2 {
+                step.mul_add(i as f32, start)
+            } else {
+                (-step).mul_add((count - 1 - i) as f32, end)
+            }
+        })
         .collect()
 }
 

@@ -1,62 +1,14 @@
-//! Noise equal to PyTorch's, so that a seed means the same picture here and there.
+//! `torch.Generator("cpu")`: MT19937, Box-Muller over blocks of 16.
 //!
-//! `torch.Generator("cpu").manual_seed(s)` followed by `torch.randn(shape)` is reproduced for any sequence of
-//! shapes. The integers and the uniform numbers are exact; the logarithm, sine and cosine of the Box-Muller
-//! transform may differ from torch's vectorised ones in the last bits of an f32. Source:
-//! `ATen/core/MT19937RNGEngine.h`, `DistributionsHelper.h` and `native/cpu/DistributionTemplates.h`.
+//! The integers and the uniform numbers are exact; the logarithm, sine and cosine may differ from torch's
+//! vectorised ones in the last bits of an f32. Source: `ATen/core/MT19937RNGEngine.h`, `DistributionsHelper.h` and
+//! `native/cpu/DistributionTemplates.h`.
 
 use std::{f32, f64::consts::TAU};
 
-use adire_protocol::Rng;
-use candle_core::{Device, Tensor};
-
-use crate::Result;
-
-/// A seeded source of standard normal numbers.
-#[derive(Clone, Debug)]
-pub struct NoiseSource {
-    /// One generator for the whole batch, or one per picture.
-    generators: Vec<TorchCpu>,
-}
-
-impl NoiseSource {
-    /// One generator that fills whole tensors, as diffusers does with a single `generator`.
-    ///
-    /// torch's CPU generator uses the low 32 bits of `seed`.
-    pub fn new(rng: Rng, seed: u64) -> Self {
-        Self::per_image(rng, &[seed])
-    }
-
-    /// One generator per picture: row `i` of every tensor comes from `seeds[i]` alone, so a picture does not
-    /// depend on its neighbours in the batch (diffusers with a list of generators).
-    pub fn per_image(rng: Rng, seeds: &[u64]) -> Self {
-        let Rng::Cpu = rng;
-        Self { generators: seeds.iter().map(|seed| TorchCpu::new(*seed)).collect() }
-    }
-
-    /// Standard normal numbers of `shape`, f32, on `device`.
-    ///
-    /// # Errors
-    /// With several generators, the first dimension is not their number; or the device has no memory left.
-    pub fn randn(&mut self, shape: &[usize], device: &Device) -> Result<Tensor> {
-        if let [generator] = self.generators.as_mut_slice() {
-            return Ok(Tensor::from_vec(generator.normals(shape.iter().product()), shape, device)?);
-        }
-        let images = self.generators.len();
-        if shape.first() != Some(&images) {
-            let message = format!("noise of shape {shape:?} from {images} generators");
-            return Err(candle_core::Error::Msg(message).into());
-        }
-        let numbers_per_image = shape[1..].iter().product();
-        let numbers: Vec<f32> =
-            self.generators.iter_mut().flat_map(|g| g.normals(numbers_per_image)).collect();
-        Ok(Tensor::from_vec(numbers, shape, device)?)
-    }
-}
-
 /// `torch.Generator("cpu")`.
 #[derive(Clone, Debug)]
-struct TorchCpu {
+pub(super) struct TorchCpu {
     engine: Mt19937,
     /// The second normal number of the last Box-Muller pair of the scalar path. It outlives calls of the
     /// vectorised path, as in torch.
@@ -64,14 +16,14 @@ struct TorchCpu {
 }
 
 impl TorchCpu {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "torch keeps the low 32 bits of the seed")]
         let seed = seed as u32;
         Self { engine: Mt19937::new(seed), cached: None }
     }
 
     /// What `torch.randn(count)` returns. Shorter ones than a block of 16 take torch's scalar path in f64.
-    fn normals(&mut self, count: usize) -> Vec<f32> {
+    pub(super) fn normals(&mut self, count: usize) -> Vec<f32> {
         if count < BLOCK {
             (0..count).map(|_| self.scalar_normal() as f32).collect()
         } else {
@@ -188,24 +140,5 @@ mod tests {
         let mut engine = Mt19937::new(5489);
         let last = (0..10_000).map(|_| engine.next()).last();
         assert_eq!(last, Some(4_123_659_995));
-    }
-
-    #[test]
-    fn a_picture_does_not_depend_on_its_neighbours() {
-        let mut batch = NoiseSource::per_image(Rng::Cpu, &[3, 4]);
-        let mut alone = NoiseSource::new(Rng::Cpu, 4);
-        for _ in 0..2 {
-            let both = batch.randn(&[2, 4, 3, 3], &Device::Cpu).unwrap();
-            let one = alone.randn(&[1, 4, 3, 3], &Device::Cpu).unwrap();
-            let (both, one) = (both.flatten_all().unwrap(), one.flatten_all().unwrap());
-            assert_eq!(both.to_vec1::<f32>().unwrap()[36..], one.to_vec1::<f32>().unwrap());
-        }
-    }
-
-    #[test]
-    fn noise_for_another_number_of_pictures_is_an_error() {
-        let mut batch = NoiseSource::per_image(Rng::Cpu, &[3, 4]);
-        assert!(batch.randn(&[3, 4], &Device::Cpu).is_err());
-        assert!(batch.randn(&[], &Device::Cpu).is_err());
     }
 }

@@ -1,0 +1,98 @@
+//! UniPC of order 2 with B₂(h) = eʰ − 1, predicting x₀ (Zhao et al. 2023, algorithms 5 to 8): each step first
+//! corrects where the one before has led, with the model's word on that point, and then predicts the next.
+
+use candle_core::Tensor;
+
+use super::{Level, Run, sigmas::Sigmas};
+use crate::Result;
+
+pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
+    let Sigmas { timesteps, sigmas, .. } = Sigmas::multistep(run.schedule, run.steps);
+    let mut x = run.start.clone();
+    // Where the last prediction started from, and the estimates there and one step before.
+    let mut past: Option<(Tensor, Tensor, Option<Tensor>)> = None;
+    for (index, timestep) in timesteps.into_iter().enumerate() {
+        let denoised = run.denoise_scaled(&x, Level::from_sigma(sigmas[index]), timestep)?;
+        let mut older = None;
+        if let Some((start, estimate, before)) = past.take() {
+            let step = Step::new(&sigmas, index - 1);
+            if let Some(corrected) = step.correct(&start, &estimate, before.as_ref(), &denoised)? {
+                x = corrected;
+            }
+            older = Some(estimate);
+        }
+        // The last step is of first order.
+        let second = older.as_ref().filter(|_| index + 1 < run.steps);
+        let next = Step::new(&sigmas, index).predict(&x, &denoised, second)?;
+        let start = std::mem::replace(&mut x, next);
+        run.report(index + 1, &x, &denoised)?;
+        past = Some((start, denoised, older));
+    }
+    Ok(x)
+}
+
+/// Coefficients of one step.
+struct Step {
+    /// σ' / σ, the factor of x.
+    keep: f64,
+    /// α'·(1 − e⁻ʰ), the factor of x₀ and of every correction of it: −α'·B(h).
+    gain: f64,
+    /// Difference of λ = log(α/σ).
+    h: f64,
+    /// Where the estimate before lies: its difference of λ over h, negative.
+    ratio: Option<f64>,
+}
+
+impl Step {
+    fn new(sigmas: &[f64], index: usize) -> Self {
+        let (here, next) = (Level::from_sigma(sigmas[index]), Level::from_sigma(sigmas[index + 1]));
+        let h = (sigmas[index] / sigmas[index + 1]).ln();
+        // Equal timesteps (more steps than the schedule can tell apart) have no slope between them.
+        let ratio = index
+            .checked_sub(1)
+            .map(|before| -(sigmas[before] / sigmas[index]).ln() / h)
+            .filter(|ratio| *ratio < 0.0 && ratio.is_finite());
+        Self { keep: next.sigma / here.sigma, gain: -next.alpha * (-h).exp_m1(), h, ratio }
+    }
+
+    fn first_order(&self, x: &Tensor, estimate: &Tensor) -> Result<Tensor> {
+        Ok(((x * self.keep)? + (estimate * self.gain)?)?)
+    }
+
+    /// UniP: from `x` with its estimate, and the estimate before where the order is 2.
+    fn predict(&self, x: &Tensor, estimate: &Tensor, before: Option<&Tensor>) -> Result<Tensor> {
+        let next = self.first_order(x, estimate)?;
+        match (before, self.ratio) {
+            (Some(before), Some(ratio)) => Ok((next + ((before - estimate)? * (0.5 * self.gain / ratio))?)?),
+            _ => Ok(next),
+        }
+    }
+
+    /// UniC: the end of the step again, now that the model has given its estimate there. `None` where the step
+    /// has no length.
+    fn correct(
+        &self,
+        x: &Tensor,
+        estimate: &Tensor,
+        before: Option<&Tensor>,
+        at_end: &Tensor,
+    ) -> Result<Option<Tensor>> {
+        if self.h <= 0.0 {
+            return Ok(None);
+        }
+        let next = self.first_order(x, estimate)?;
+        let new = (at_end - estimate)?;
+        let (Some(before), Some(ratio)) = (before, self.ratio) else {
+            return Ok(Some((next + (new * (0.5 * self.gain))?)?));
+        };
+        // ρ₁ + ρ₂ = φ₁ and r·ρ₁ + ρ₂ = φ₂ (equation 5, p = 2), with hφₖ over B(h).
+        let hh = -self.h;
+        let growth = hh.exp_m1();
+        let phi = growth / hh - 1.0;
+        let (first, second) = (phi / growth, (phi / hh - 0.5) * 2.0 / growth);
+        let old_weight = (first - second) / (1.0 - ratio);
+        let new_weight = first - old_weight;
+        let old = ((before - estimate)? * (old_weight * self.gain / ratio))?;
+        Ok(Some(((next + old)? + (new * (new_weight * self.gain))?)?))
+    }
+}
