@@ -18,7 +18,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-pub use apply::{AppliedLayer, Receipt, SkippedLayer, Visit, apply, apply_each};
+pub use apply::{AppliedLayer, Receipt, SkippedLayer, Strength, Visit, apply, apply_each};
 pub use family::Family;
 pub use keys::{Component, Format};
 pub use layer::Kind;
