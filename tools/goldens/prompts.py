@@ -293,7 +293,7 @@ def main():
     contexts = [dict(name=n, prompt=p, negative=m, clip_skip=s) for n, (p, m, s) in CONTEXTS.items()]
     out = dict(parsed=[[p, parse(p)] for p in parsed], chunked=chunked, contexts=contexts)
     text = json.dumps(out, ensure_ascii=False, separators=(",", ":"))
-    (OUT / "prompts.json").write_text(text.replace("],[", "],\n["), encoding="utf-8")
+    (OUT / "prompts.json").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
