@@ -27,6 +27,7 @@ pub(crate) fn encode(values: &FormValues) -> String {
     }
     add("sampler", &values.sampler);
     add("count", &values.count);
+    add("clip_skip", &values.clip_skip);
     for AdapterRow { name, strength } in values.adapters.iter().filter(|row| row.is_on()) {
         add("adapter", &format!("{name}:{strength}"));
     }
@@ -48,6 +49,7 @@ pub(crate) fn parse<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Form
             "height" => &mut values.height,
             "sampler" => &mut values.sampler,
             "count" => &mut values.count,
+            "clip_skip" => &mut values.clip_skip,
             "adapter" => {
                 let (name, strength) = value.rsplit_once(':').unwrap_or((value, ""));
                 values.adapters.push(AdapterRow { name: name.to_owned(), strength: strength.to_owned() });

@@ -18,6 +18,7 @@ pub(crate) struct FormState {
     pub(crate) height: RwSignal<String>,
     pub(crate) sampler: RwSignal<String>,
     pub(crate) count: RwSignal<String>,
+    pub(crate) clip_skip: RwSignal<String>,
     pub(crate) adapters: RwSignal<Vec<RowState>>,
     /// What is wrong with the form as it was last sent.
     pub(crate) errors: RwSignal<Vec<FieldError>>,
@@ -50,6 +51,7 @@ impl FormState {
             height: text(&values.height),
             sampler: text(&values.sampler),
             count: text(&values.count),
+            clip_skip: text(&values.clip_skip),
             adapters: RwSignal::new(Vec::new()),
             errors: RwSignal::new(errors),
             next_key: StoredValue::new(0),
@@ -72,6 +74,7 @@ impl FormState {
             height: self.height.get(),
             sampler: self.sampler.get(),
             count: self.count.get(),
+            clip_skip: self.clip_skip.get(),
             adapters: self.adapters.get().iter().map(row).collect(),
         }
     }
@@ -98,6 +101,7 @@ impl FormState {
             (self.size, &values.size),
             (self.sampler, &values.sampler),
             (self.count, &values.count),
+            (self.clip_skip, &values.clip_skip),
         ];
         for (field, value) in fields.into_iter().filter(|(_, value)| !value.is_empty()) {
             field.set(value.clone());
