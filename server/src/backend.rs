@@ -4,10 +4,10 @@ use std::{ops::ControlFlow, path::Path, sync::Arc, time::Instant};
 
 use adire_engine::{
     EngineError, LoadOptions, Pipeline, Rgb8,
-    adapter::{Adapter, AdapterPool},
+    adapter::{Adapter, AdapterPool, Strength},
 };
 use adire_protocol::ModelInfo;
-use adire_studio::{AdapterFile, Backend, BackendError, Pixels, RenderJob, Rendered, Step};
+use adire_studio::{AdapterFile, Backend, BackendError, Pixels, RenderJob, Rendered, Step, TokenCounter};
 
 /// Bytes of adapters that stay in memory; a rank-16 adapter of SD 1.5 in f16 has about 13 MB.
 const RESIDENT: usize = 1 << 30;
@@ -34,10 +34,16 @@ impl Backend for EngineBackend {
         self.pipeline.info().clone()
     }
 
+    fn token_counter(&self) -> TokenCounter {
+        let tokenizer = Arc::clone(self.pipeline.tokenizer());
+        Arc::new(move |prompt| tokenizer.count(prompt).map_err(|error| failed(&error)))
+    }
+
     fn check_adapter(&mut self, path: &Path) -> Result<(), BackendError> {
         // The next picture sets its own adapters, so nothing has to be put back.
-        let tried = Adapter::read(path)
-            .and_then(|adapter| self.pipeline.set_adapters(&[(Arc::new(adapter), 1.0)]).map(|_| ()));
+        let tried = Adapter::read(path).and_then(|adapter| {
+            self.pipeline.set_adapters(&[(Arc::new(adapter), Strength::from(1.0))]).map(|_| ())
+        });
         tried.map_err(|error| match error {
             // The path is a temporary one and says nothing to people.
             EngineError::Adapter { message, .. } => BackendError::Failed(format!("The file {message}")),
@@ -53,7 +59,8 @@ impl Backend for EngineBackend {
         let begun = Instant::now();
         let mut adapters = Vec::with_capacity(job.adapters.len());
         for file in &job.adapters {
-            adapters.push((resident(&mut self.pool, file)?, file.strength));
+            let strength = Strength { unet: file.strength, text_encoder: file.te_strength };
+            adapters.push((resident(&mut self.pool, file)?, strength));
         }
         self.pipeline.set_adapters(&adapters).map_err(|error| failed(&error))?;
         let switch_seconds = begun.elapsed().as_secs_f64();
@@ -156,7 +163,7 @@ mod tests {
                 let path = folder.path().join(name);
                 std::fs::copy(golden("adapters").join(format!("{name}.safetensors")), &path).unwrap();
                 let hash = adire_engine::file_hash(&path).unwrap();
-                AdapterFile { id: format!("{name}@v1"), hash, path, strength: 1.0 }
+                AdapterFile { id: format!("{name}@v1"), hash, path, strength: 1.0, te_strength: 1.0 }
             })
             .collect();
         let plain = render(&mut backend, &[]).unwrap();
@@ -168,6 +175,9 @@ mod tests {
         }
         assert_eq!(render(&mut backend, &files[..1]).unwrap(), first);
         assert_ne!(render(&mut backend, &files).unwrap(), first);
+        let unet_alone = AdapterFile { te_strength: 0.0, ..files[0].clone() };
+        let picture = render(&mut backend, &[unet_alone]).unwrap();
+        assert!(picture != first && picture != plain);
         assert_eq!(render(&mut backend, &[]).unwrap(), plain);
     }
 
@@ -196,7 +206,8 @@ mod tests {
         std::fs::write(&path, &good).unwrap();
         assert_eq!(backend.check_adapter(&path), Ok(()));
 
-        let file = AdapterFile { id: "a@v1".to_owned(), hash: "0".repeat(64), path, strength: 1.0 };
+        let (id, hash) = ("a@v1".to_owned(), "0".repeat(64));
+        let file = AdapterFile { id, hash, path, strength: 1.0, te_strength: 1.0 };
         let error = render(&mut backend, &[file]).unwrap_err().to_string();
         assert!(error.contains("a@v1") && error.contains("hash has changed"), "{error}");
         let error =

@@ -14,7 +14,7 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::{adapters, events, generations, images, model, openapi, recipe},
+    api::{adapters, events, generations, images, model, openapi, recipe, tokens},
     error,
     layers::{body, deadline, headers, log, origin, visitor},
     pages,
@@ -32,6 +32,7 @@ pub fn api() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(adapters::list))
         .routes(routes!(model::model))
         .routes(routes!(model::queue))
+        .routes(routes!(tokens::tokens))
         .routes(routes!(openapi::document))
         .merge(OpenApiRouter::new().routes(routes!(recipe::recipe)).layer(picture_sized))
         .split_for_parts()

@@ -72,6 +72,36 @@ fn a_picture_carries_its_request() {
 }
 
 #[test]
+fn prompts_are_a1111s() {
+    let folder = tempfile::tempdir().unwrap();
+    let kohya = golden("adapters/kohya.safetensors");
+    let pixels = |name: &str, more: &[&str]| {
+        let output = generate(folder.path(), &[more, &["--out", name]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let infotext = adire_studio::read_request(&std::fs::read(folder.path().join(name)).unwrap()).unwrap();
+        (image::open(folder.path().join(name)).unwrap().into_rgb8().into_raw(), infotext)
+    };
+    let (plain, request) = pixels("plain.png", &[]);
+    assert_eq!(request.clip_skip, Some(1));
+    let (skipped, request) = pixels("skipped.png", &["--clip-skip", "2"]);
+    assert_eq!(request.clip_skip, Some(2));
+    assert_ne!(skipped, plain);
+    let lora = |strengths: &str| format!("{}:{strengths}", kohya.display());
+    let (both, _) = pixels("both.png", &["--lora", &lora("1")]);
+    let (apart, request) = pixels("apart.png", &["--lora", &lora("0:1")]);
+    assert_eq!((request.adapters[0].strength, request.adapters[0].te_strength), (1.0, Some(0.0)));
+    assert!(both != apart && apart != plain);
+
+    let told = failure(&generate(folder.path(), &["--clip-skip", "3", "--out", "x.png"]), 2);
+    assert!(told.contains("Clip skip is 3; it can be 1 (the last layer) to 2."), "{told}");
+    let model = golden("pipeline");
+    let tag =
+        ["generate", "--model", model.to_str().unwrap(), "--prompt", "a <lora:nope:1>", "--out", "x.png"];
+    let told = failure(&adire(folder.path(), &tag), 1);
+    assert!(told.contains("nope") && told.contains("--lora FILE"), "{told}");
+}
+
+#[test]
 fn strength_0_is_the_picture_without() {
     let folder = tempfile::tempdir().unwrap();
     let kohya = golden("adapters/kohya.safetensors");

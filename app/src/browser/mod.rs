@@ -5,6 +5,7 @@ mod address;
 mod clipboard;
 mod events;
 mod field;
+mod prompt;
 mod recipe;
 mod theme;
 
@@ -12,6 +13,7 @@ pub(crate) use address::show_address;
 pub(crate) use clipboard::copy;
 pub(crate) use events::{follow, stop_following};
 pub(crate) use field::{focus_field, tie};
+pub(crate) use prompt::{count_tokens, weigh_selection};
 pub(crate) use recipe::{drop_target, read_recipe};
 pub(crate) use theme::{Theme, set_theme, theme_of_cookie};
 

@@ -6,10 +6,11 @@ use web_sys::{Element, HtmlDialogElement, KeyboardEvent};
 
 use crate::{browser, state::Page};
 
-const KEYS: [(&str, &str); 5] = [
+const KEYS: [(&str, &str); 6] = [
     ("Ctrl + Enter", "Make the picture"),
     ("Esc", "Cancel what is being made"),
     ("/", "Go to the prompt"),
+    ("Ctrl + ↑ ↓", "More and less weight to words of the prompt"),
     ("← →", "Newer and older pictures"),
     ("?", "This list"),
 ];
@@ -66,6 +67,11 @@ fn pressed(page: Page, event: &KeyboardEvent) {
         "Enter" if with_control => {
             event.prevent_default();
             page.submit();
+        }
+        key @ ("ArrowUp" | "ArrowDown") if with_control && inside("textarea") => {
+            if browser::weigh_selection(key == "ArrowUp") {
+                event.prevent_default();
+            }
         }
         // An open sheet or dialog takes Escape for itself.
         "Escape" if !inside("dialog, :popover-open") => page.cancel(),

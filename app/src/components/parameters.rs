@@ -99,6 +99,13 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
             values: FormValues { adapters: all.adapters, ..none() },
         });
     }
+    if spec.clip_skip > 1 {
+        chips.push(Chip {
+            label: "Clip skip",
+            text: all.clip_skip.clone(),
+            values: FormValues { clip_skip: all.clip_skip, ..none() },
+        });
+    }
     if !spec.negative_prompt.is_empty() {
         chips.push(Chip {
             label: "Not",

@@ -3,20 +3,23 @@
 use leptos::prelude::*;
 
 use super::{empty::ExampleChips, error::FieldProblem, field::Lines, open::OpenPicture};
-use crate::state::Page;
+use crate::{browser, state::Page};
 
 /// The text that says what the picture shows, and where it can come from.
 #[component]
 pub(super) fn Prompt() -> AnyView {
+    let form = Page::here().form;
+    browser::count_tokens("prompt", form.prompt);
     view! {
         <div class="prompt">
             <div class="label-row">
                 <label for="field-prompt">"Prompt"</label>
+                <small class="tokens" id="tokens-prompt" title="Tokens"></small>
                 <OpenPicture />
             </div>
             <Lines
                 field="prompt"
-                value=Page::here().form.prompt
+                value=form.prompt
                 rows="3"
                 placeholder="What should the picture show?"
             />

@@ -11,15 +11,16 @@ use super::{
     seed::Seed,
     size::Size,
 };
-use crate::state::Page;
+use crate::{browser, state::Page};
 
 /// The settings. A popover on small screens; the style sheet lays it out in place on large ones.
 #[component]
 pub(super) fn Settings() -> AnyView {
     let page = Page::here();
-    let (steps, guidance) = page.model.with_value(|model| {
+    let (steps, guidance, layers) = page.model.with_value(|model| {
         let steps = Range { min: 1.0, max: f64::from(model.limits.steps.min(50)), step: 1.0 };
-        (steps, Range { min: 0.0, max: model.limits.guidance.min(20.0), step: 0.5 })
+        let layers = Range { min: 1.0, max: f64::from(model.limits.clip_skip), step: 1.0 };
+        (steps, Range { min: 0.0, max: model.limits.guidance.min(20.0), step: 0.5 }, layers)
     });
     let samplers = Sampler::ALL.iter().map(|sampler| (sampler.name().to_owned(), sampler.label().to_owned()));
     let sources = Rng::ALL.iter().map(|rng| (rng.name().to_owned(), rng.label().to_owned()));
@@ -32,6 +33,7 @@ pub(super) fn Settings() -> AnyView {
             <Size />
             <Number name="steps" label="Steps" value=page.form.steps range=steps />
             <Number name="guidance" label="Guidance" value=page.form.guidance range=guidance />
+            <Number name="clip_skip" label="Clip skip" value=page.form.clip_skip range=layers />
             <div class="pair">
                 <div class="row">
                     <label for="field-sampler">"Sampler"</label>
@@ -65,10 +67,14 @@ pub(super) fn Settings() -> AnyView {
 #[component]
 fn Negative() -> AnyView {
     let form = Page::here().form;
+    browser::count_tokens("negative_prompt", form.negative_prompt);
     let open = || form.negative_prompt.with(|text| !text.is_empty()) || form.is_wrong("negative_prompt");
     view! {
         <details class="negative" open=untrack(open)>
-            <summary>"Negative prompt"</summary>
+            <summary>
+                "Negative prompt"
+                <small class="tokens" id="tokens-negative_prompt" title="Tokens"></small>
+            </summary>
             <Lines
                 field="negative_prompt"
                 value=form.negative_prompt

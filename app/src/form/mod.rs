@@ -7,9 +7,11 @@ mod query;
 mod read;
 mod shape;
 mod values;
+mod weight;
 
 pub(crate) use ids::{id_of, post_name};
 pub(crate) use known::{by_name, left_out, settle};
 pub(crate) use query::{encode, parse};
 pub(crate) use shape::{pixels, settle_size, shapes};
 pub(crate) use values::{AdapterRow, FormValues};
+pub(crate) use weight::{Edit, reweigh};

@@ -28,6 +28,7 @@ pub(crate) fn encode(values: &FormValues) -> String {
     add("sampler", &values.sampler);
     add("rng", &values.rng);
     add("count", &values.count);
+    add("clip_skip", &values.clip_skip);
     for AdapterRow { name, strength } in values.adapters.iter().filter(|row| row.is_on()) {
         add("adapter", &format!("{name}:{strength}"));
     }
@@ -50,6 +51,7 @@ pub(crate) fn parse<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Form
             "sampler" => &mut values.sampler,
             "rng" => &mut values.rng,
             "count" => &mut values.count,
+            "clip_skip" => &mut values.clip_skip,
             "adapter" => {
                 let (name, strength) = value.rsplit_once(':').unwrap_or((value, ""));
                 values.adapters.push(AdapterRow { name: name.to_owned(), strength: strength.to_owned() });

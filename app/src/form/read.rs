@@ -43,7 +43,7 @@ impl FormValues {
             let field = format!("adapters[{i}].strength");
             let expected = format!("a number from −{0} to {0}", limits.strength);
             let strength = read(&mut errors, &field, "The strength", &expected, &row.strength);
-            adapters.push(AdapterUse { name: row.name.trim().to_owned(), strength: strength.unwrap_or(1.0) });
+            adapters.push(AdapterUse::new(row.name.trim(), strength.unwrap_or(1.0)));
         }
         let request = GenerationRequest {
             prompt: self.prompt.clone(),
@@ -68,6 +68,13 @@ impl FormValues {
             width: read(&mut errors, "width", "The width", &pixels, width),
             height: read(&mut errors, "height", "The height", &pixels, height),
             count: read(&mut errors, "count", "The number of pictures", &up_to(&limits.count), &self.count),
+            clip_skip: read(
+                &mut errors,
+                "clip_skip",
+                "Clip skip",
+                &up_to(&limits.clip_skip),
+                &self.clip_skip,
+            ),
             adapters,
         };
         (request, errors)
@@ -136,6 +143,7 @@ fn place(field: &str) -> usize {
         "seed",
         "steps",
         "guidance",
+        "clip_skip",
         "width",
         "height",
         "sampler",
@@ -181,9 +189,23 @@ mod tests {
             width: Some(256),
             height: Some(384),
             count: Some(3),
-            adapters: vec![AdapterUse { name: "adire@v2".to_owned(), strength: -0.75 }],
+            clip_skip: Some(2),
+            adapters: vec![AdapterUse::new("adire@v2", -0.75)],
         };
         assert_eq!(check(|values| *values = FormValues::of_request(&request)), Ok(request));
+    }
+
+    #[test]
+    fn an_adapter_with_two_strengths_goes_into_the_prompt() {
+        let apart = AdapterUse { te_strength: Some(0.5), ..AdapterUse::new("adire@v2", 1.0) };
+        let request = GenerationRequest {
+            prompt: "moons".to_owned(),
+            adapters: vec![apart, AdapterUse::new("kente@v1", 0.5)],
+            ..Default::default()
+        };
+        let read = check(|values| *values = FormValues::of_request(&request)).unwrap();
+        assert_eq!(read.prompt, "moons <lora:adire@v2:0.5:1>");
+        assert_eq!(read.adapters, [AdapterUse::new("kente@v1", 0.5)]);
     }
 
     #[test]
@@ -209,10 +231,7 @@ mod tests {
         let row =
             |name: &str, strength: &str| AdapterRow { name: name.to_owned(), strength: strength.to_owned() };
         let request = check(|v| v.adapters = vec![row("", "oops"), row("adire@v1", "")]);
-        assert_eq!(
-            request.map(|r| r.adapters),
-            Ok(vec![AdapterUse { name: "adire@v1".to_owned(), strength: 1.0 }])
-        );
+        assert_eq!(request.map(|r| r.adapters), Ok(vec![AdapterUse::new("adire@v1", 1.0)]));
         let errors = check(|v| v.adapters = vec![row("", ""), row("adire@v1", "much")]).unwrap_err();
         assert_eq!(
             errors,

@@ -1,6 +1,6 @@
 //! What the fields hold, as text.
 
-use adire_protocol::{AdapterUse, GenerationRequest, GenerationSpec, ModelInfo, Rng};
+use adire_protocol::{AdapterUse, GenerationRequest, GenerationSpec, ModelInfo, Rng, lora_tag};
 use serde::{Deserialize, Serialize};
 
 /// Every field of the form under its `name`, as it was typed. An empty text means: not said.
@@ -20,6 +20,7 @@ pub(crate) struct FormValues {
     pub(crate) sampler: String,
     pub(crate) rng: String,
     pub(crate) count: String,
+    pub(crate) clip_skip: String,
     pub(crate) adapters: Vec<AdapterRow>,
 }
 
@@ -46,6 +47,7 @@ impl FormValues {
             sampler: defaults.sampler.name().to_owned(),
             rng: Rng::default().name().to_owned(),
             count: "1".to_owned(),
+            clip_skip: "1".to_owned(),
             ..Self::default()
         }
     }
@@ -65,6 +67,7 @@ impl FormValues {
             sampler: pick(self.sampler, over.sampler),
             rng: pick(self.rng, over.rng),
             count: pick(self.count, over.count),
+            clip_skip: pick(self.clip_skip, over.clip_skip),
             adapters: if over.adapters.is_empty() { self.adapters } else { over.adapters },
         }
     }
@@ -73,8 +76,16 @@ impl FormValues {
     pub(crate) fn of_request(request: &GenerationRequest) -> Self {
         let text = |value: Option<String>| value.unwrap_or_default();
         let size = request.width.zip(request.height).map(|(width, height)| format!("{width}x{height}"));
+        // A row has one strength; an adapter with two is a tag in the prompt.
+        let mut prompt = request.prompt.clone();
+        let (apart, rows): (Vec<_>, Vec<_>) =
+            request.adapters.iter().partition(|a| a.text_encoder_strength() != a.strength);
+        for adapter in apart {
+            prompt.push(' ');
+            prompt.push_str(&lora_tag::write(adapter));
+        }
         Self {
-            prompt: request.prompt.clone(),
+            prompt,
             negative_prompt: request.negative_prompt.clone(),
             seed: text(request.seed.map(|seed| seed.to_string())),
             steps: text(request.steps.map(|steps| steps.to_string())),
@@ -85,7 +96,8 @@ impl FormValues {
             sampler: text(request.sampler.map(|sampler| sampler.name().to_owned())),
             rng: text(request.rng.map(|rng| rng.name().to_owned())),
             count: text(request.count.map(|count| count.to_string())),
-            adapters: request.adapters.iter().map(AdapterRow::of_use).collect(),
+            clip_skip: text(request.clip_skip.map(|clip_skip| clip_skip.to_string())),
+            adapters: rows.into_iter().map(AdapterRow::of_use).collect(),
         }
     }
 

@@ -19,6 +19,7 @@ pub(crate) struct FormState {
     pub(crate) sampler: RwSignal<String>,
     pub(crate) rng: RwSignal<String>,
     pub(crate) count: RwSignal<String>,
+    pub(crate) clip_skip: RwSignal<String>,
     pub(crate) adapters: RwSignal<Vec<RowState>>,
     /// What is wrong with the form as it was last sent.
     pub(crate) errors: RwSignal<Vec<FieldError>>,
@@ -52,6 +53,7 @@ impl FormState {
             sampler: text(&values.sampler),
             rng: text(&values.rng),
             count: text(&values.count),
+            clip_skip: text(&values.clip_skip),
             adapters: RwSignal::new(Vec::new()),
             errors: RwSignal::new(errors),
             next_key: StoredValue::new(0),
@@ -75,6 +77,7 @@ impl FormState {
             sampler: self.sampler.get(),
             rng: self.rng.get(),
             count: self.count.get(),
+            clip_skip: self.clip_skip.get(),
             adapters: self.adapters.get().iter().map(row).collect(),
         }
     }
@@ -102,6 +105,7 @@ impl FormState {
             (self.sampler, &values.sampler),
             (self.rng, &values.rng),
             (self.count, &values.count),
+            (self.clip_skip, &values.clip_skip),
         ];
         for (field, value) in fields.into_iter().filter(|(_, value)| !value.is_empty()) {
             field.set(value.clone());

@@ -87,6 +87,7 @@ mod tests {
             width: 256,
             height: 256,
             count: 2,
+            clip_skip: 1,
             adapters: Vec::new(),
         }
     }

@@ -23,7 +23,7 @@ pub use hash::file_hash;
 pub use manifest::{Manifest, ManifestAdapter};
 pub use noise::{BrownianNoise, NoiseSource};
 pub use pipeline::{LoadOptions, Output, Pipeline, Rgb8, Step};
-pub use text::{TextEncoder, Tokenizer, Tokens};
+pub use text::{Chunk, TextEncoder, Tokenizer, Tokens, context, prompt};
 pub use unet::UNet;
 pub use vae::{Posterior, Vae};
 pub use weight::{Weight, WeightVisitor};

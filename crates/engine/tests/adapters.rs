@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use adire_engine::{
     EngineError, TextEncoder, UNet,
-    adapter::{Adapter, Component, Family, Format, Receipt, apply},
+    adapter::{Adapter, Component, Family, Format, Receipt, Strength, apply},
 };
 use candle_core::{DType, Device, Tensor};
 use common::{assert_close, golden, tensors};
@@ -35,11 +35,12 @@ impl Models {
     }
 
     fn apply(&mut self, adapters: &[(&Adapter, f64)]) -> Vec<Receipt> {
-        apply(adapters, &mut self.unet, &mut self.text).unwrap()
+        let adapters: Vec<_> = adapters.iter().map(|(a, strength)| (*a, Strength::from(*strength))).collect();
+        apply(&adapters, &mut self.unet, &mut self.text).unwrap()
     }
 
     fn refusal(&mut self, adapter: &Adapter) -> String {
-        match apply(&[(adapter, 1.0)], &mut self.unet, &mut self.text) {
+        match apply(&[(adapter, Strength::from(1.0))], &mut self.unet, &mut self.text) {
             Err(EngineError::Adapter { message, .. }) => message,
             other => panic!("{} was not refused: {other:?}", adapter.path().display()),
         }
@@ -54,15 +55,21 @@ impl Models {
 
     /// Every bit of every effective weight.
     fn bits(&mut self) -> Vec<u32> {
-        let mut bits = Vec::new();
-        let mut take = |_: &str, weight: &mut adire_engine::Weight| {
+        let (unet, text) = self.bits_apart();
+        [unet, text].concat()
+    }
+
+    /// Those of the UNet and those of the text encoder.
+    fn bits_apart(&mut self) -> (Vec<u32>, Vec<u32>) {
+        let take = |bits: &mut Vec<u32>, weight: &mut adire_engine::Weight| {
             let values = weight.effective().flatten_all()?.to_vec1::<f32>()?;
             bits.extend(values.into_iter().map(f32::to_bits));
             Ok(())
         };
-        self.unet.visit_weights(&mut take).unwrap();
-        self.text.visit_weights(&mut take).unwrap();
-        bits
+        let (mut unet, mut text) = (Vec::new(), Vec::new());
+        self.unet.visit_weights(&mut |_, weight| take(&mut unet, weight)).unwrap();
+        self.text.visit_weights(&mut |_, weight| take(&mut text, weight)).unwrap();
+        (unet, text)
     }
 }
 
@@ -117,6 +124,30 @@ fn switching_leaves_nothing_behind() {
 }
 
 #[test]
+fn text_encoder_and_unet_have_strengths_of_their_own() {
+    let kohya = adapter("kohya.safetensors");
+    let mut models = Models::load();
+    let (unet_base, text_base) = models.bits_apart();
+    models.apply(&[(&kohya, 0.75)]);
+    let (unet_on, text_on) = models.bits_apart();
+    assert!(unet_on != unet_base && text_on != text_base);
+    let mut apart = |unet, text_encoder| {
+        let strength = Strength { unet, text_encoder };
+        let receipts = apply(&[(&kohya, strength)], &mut models.unet, &mut models.text).unwrap();
+        assert_eq!((receipts[0].strength, receipts[0].te_strength), (unet, text_encoder));
+        for layer in &receipts[0].applied {
+            let strength = if layer.component == Component::Unet { unet } else { text_encoder };
+            assert_eq!(layer.scale, 1.5 / layer.rank as f64 * strength, "{}", layer.module);
+        }
+        models.bits_apart()
+    };
+    assert_eq!(apart(0.75, 0.0), (unet_on.clone(), text_base.clone()), "bit for bit");
+    assert_eq!(apart(0.0, 0.75), (unet_base, text_on.clone()), "bit for bit");
+    let (unet, text) = apart(0.75, -0.75);
+    assert!(unet == unet_on && text != text_on && text != text_base);
+}
+
+#[test]
 fn the_receipt_tells_the_scales() {
     let mut models = Models::load();
     let receipts = models.apply(&[(&adapter("kohya.safetensors"), 0.5)]);
@@ -155,8 +186,10 @@ fn a_strength_out_of_range_is_refused() {
     let mut models = Models::load();
     let kohya = adapter("kohya.safetensors");
     for strength in [2.001, -3.0, f64::NAN, f64::INFINITY, 1e9] {
-        let result = apply(&[(&kohya, strength)], &mut models.unet, &mut models.text);
-        assert!(matches!(result, Err(EngineError::Request(_))), "{strength}");
+        for strength in [Strength { unet: 1.0, text_encoder: strength }, Strength::from(strength)] {
+            let result = apply(&[(&kohya, strength)], &mut models.unet, &mut models.text);
+            assert!(matches!(result, Err(EngineError::Request(_))), "{strength:?}");
+        }
     }
 }
 

@@ -41,6 +41,7 @@ fn spec() -> GenerationSpec {
         width,
         height,
         count: 1,
+        clip_skip: 1,
         adapters: Vec::new(),
     }
 }
@@ -83,6 +84,26 @@ fn guidance_negative_prompt_and_size_have_diffusers_effect() {
     let output =
         render(&mut pipeline, &GenerationSpec { sampler: Sampler::Pndm, width: 64, height: 64, ..spec() });
     check("square", &output, &goldens);
+}
+
+#[test]
+fn prompts_are_read_as_a1111_reads_them() {
+    let mut pipeline = pipeline();
+    let small = GenerationSpec { width: 32, height: 32, steps: 2, ..spec() };
+    let mut draw = |change: &dyn Fn(&mut GenerationSpec)| {
+        let mut spec = small.clone();
+        change(&mut spec);
+        render(&mut pipeline, &spec).image
+    };
+    let plain = draw(&|_| ());
+    assert_eq!(draw(&|s| s.prompt.push_str("<lora:any@v1:0.5>")), plain, "a tag is not read");
+    assert_ne!(draw(&|s| s.negative_prompt.push_str("<lora:any@v1:0.5>")), plain, "a tag is text there");
+    assert_eq!(draw(&|s| s.prompt = format!("({}:1)", s.prompt)), plain);
+    assert_ne!(draw(&|s| s.prompt = s.prompt.replace("flower", "(flower:1.5)")), plain);
+    assert_ne!(draw(&|s| s.clip_skip = 2), plain);
+    assert_ne!(draw(&|s| s.prompt.push_str(" BREAK blue")), plain);
+    assert_ne!(draw(&|s| s.negative_prompt.push_str(" BREAK BREAK blue")), plain);
+    assert_eq!(draw(&|_| ()), plain);
 }
 
 #[test]
@@ -130,6 +151,7 @@ fn the_model_describes_itself() {
     let info = pipeline.info();
     assert_eq!((info.name.as_str(), info.device.as_str(), info.dtype.as_str()), ("pipeline", "cpu", "f32"));
     assert_eq!((info.native_size, info.prompt_tokens, info.defaults.width), (64, 75, 64));
+    assert_eq!(info.limits.clip_skip, 2);
     assert_eq!(info.hash.len(), 64);
     assert_eq!(pipeline.tokenizer().count_tokens("a <|endoftext|> !").unwrap(), 3);
 }

@@ -52,14 +52,33 @@ impl FromStr for AdapterRef {
 }
 
 /// One adapter of a request.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AdapterUse {
     /// `name@vN`, or `name` for the newest version.
     pub name: String,
-    /// Multiplies the adapter's effect; −2 to 2.
+    /// Multiplies the adapter's effect; −2 to 2. With `te_strength`, its effect in the UNet alone.
     #[serde(default = "one")]
     pub strength: f64,
+    /// Multiplies its effect in the text encoder, where that is to be another; −2 to 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub te_strength: Option<f64>,
+    /// It stands in the prompt as a `<lora:…>` tag. Requests need not say so: those that do are left out, because
+    /// the tag adds them again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_prompt: bool,
+}
+
+impl AdapterUse {
+    /// An adapter with one strength for text encoder and UNet.
+    pub fn new(name: impl Into<String>, strength: f64) -> Self {
+        Self { name: name.into(), strength, te_strength: None, in_prompt: false }
+    }
+
+    /// The strength in the text encoder.
+    pub fn text_encoder_strength(&self) -> f64 {
+        self.te_strength.unwrap_or(self.strength)
+    }
 }
 
 fn one() -> f64 {

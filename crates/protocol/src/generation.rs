@@ -9,7 +9,7 @@ use crate::{AdapterUse, Progress, Rng, Sampler};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GenerationRequest {
-    /// What the picture shows; 1 to 4,000 characters.
+    /// What the picture shows; 1 to 4,000 characters, with A1111's weights and `<lora:name:strength>` tags.
     pub prompt: String,
     /// What it should not show.
     #[serde(default)]
@@ -38,6 +38,10 @@ pub struct GenerationRequest {
     /// Pictures to make.
     #[serde(default)]
     pub count: Option<u32>,
+    /// A1111's: 1 reads the prompt from the text encoder's last layer, 2 from the one before it, and so on; always
+    /// with the final layer norm. (diffusers counts the layers left out, so its `clip_skip` is one less.)
+    #[serde(default)]
+    pub clip_skip: Option<u32>,
     /// Adapters to apply.
     #[serde(default)]
     pub adapters: Vec<AdapterUse>,
@@ -48,7 +52,7 @@ pub struct GenerationRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GenerationSpec {
-    /// Trimmed, not empty.
+    /// Trimmed, not empty; `<lora:…>` tags are still in it.
     pub prompt: String,
     /// Trimmed; may be empty.
     pub negative_prompt: String,
@@ -69,8 +73,16 @@ pub struct GenerationSpec {
     pub height: u32,
     /// Pictures to make.
     pub count: u32,
-    /// Adapters with their full `name@vN` once the studio has resolved them.
+    /// From which layer of the text encoder, counted from the last, the prompt is read; 1 is the last.
+    #[serde(default = "last_layer")]
+    pub clip_skip: u32,
+    /// Adapters, those of the prompt's tags last; with their full `name@vN` once the studio has resolved them.
     pub adapters: Vec<AdapterUse>,
+}
+
+/// Rows written before there was a choice.
+fn last_layer() -> u32 {
+    1
 }
 
 impl From<GenerationSpec> for GenerationRequest {
@@ -86,7 +98,9 @@ impl From<GenerationSpec> for GenerationRequest {
             width: Some(spec.width),
             height: Some(spec.height),
             count: Some(spec.count),
-            adapters: spec.adapters,
+            clip_skip: Some(spec.clip_skip),
+            // The others are in the prompt.
+            adapters: spec.adapters.into_iter().filter(|adapter| !adapter.in_prompt).collect(),
         }
     }
 }

@@ -4,14 +4,15 @@
 //! pairs. A value that holds a comma, colon, quote or newline is written as a JSON string. Format as described in
 //! AUTOMATIC1111's wiki and infotext parser; a last line of fewer than three pairs belongs to the prompt.
 
-use crate::{AdapterUse, GenerationRequest, Recipe, Rng, Sampler};
+use crate::{AdapterUse, GenerationRequest, GenerationSpec, Recipe, Rng, Sampler, lora_tag};
 
 /// The text for one picture.
 pub fn format(recipe: &Recipe) -> String {
     let spec = &recipe.spec;
     let mut text = spec.prompt.clone();
-    for adapter in &spec.adapters {
-        text.push_str(&format!(" <lora:{}:{}>", adapter.name, adapter.strength));
+    for adapter in spec.adapters.iter().filter(|adapter| !adapter.in_prompt) {
+        text.push(' ');
+        text.push_str(&lora_tag::write(adapter));
     }
     if !spec.negative_prompt.is_empty() {
         text.push_str(&format!("\nNegative prompt: {}", spec.negative_prompt));
@@ -27,8 +28,14 @@ pub fn format(recipe: &Recipe) -> String {
         ("Size", format!("{}x{}", spec.width, spec.height)),
         ("Model hash", recipe.model_hash.chars().take(10).collect()),
         ("Model", recipe.model.clone()),
-        ("RNG", spec.rng.label().to_owned()),
     ]);
+    if spec.clip_skip > 1 {
+        pairs.push(("Clip skip", spec.clip_skip.to_string()));
+    }
+    pairs.push(("RNG", spec.rng.label().to_owned()));
+    if may_be_padded(spec) {
+        pairs.push(("Pad conds", "True".to_owned()));
+    }
     if !spec.adapters.is_empty() {
         let hashes: Vec<String> = spec
             .adapters
@@ -42,6 +49,14 @@ pub fn format(recipe: &Recipe) -> String {
     let line: Vec<String> =
         pairs.into_iter().map(|(key, value)| format!("{key}: {}", quoted(&value))).collect();
     format!("{text}\n{}", line.join(", "))
+}
+
+/// Whether prompt and negative prompt may have different numbers of chunks, of which the shorter is padded here.
+/// A1111 does so only when this pair asks for it; where the numbers are equal it changes nothing there. Up to 75
+/// characters are one chunk (a token is at least one character).
+fn may_be_padded(spec: &GenerationSpec) -> bool {
+    let long = |text: &str| text.chars().count() > 75 || text.contains("BREAK");
+    spec.guidance > 1.0 && (long(&lora_tag::without(&spec.prompt)) || long(&spec.negative_prompt))
 }
 
 fn quoted(value: &str) -> String {
@@ -96,6 +111,11 @@ pub fn parse(text: &str) -> Option<GenerationRequest> {
         width: size.and_then(|(w, _)| w.trim().parse().ok()),
         height: size.and_then(|(_, h)| h.trim().parse().ok()),
         count: None,
+        // A1111 writes it only when something is skipped.
+        clip_skip: match get("Clip skip") {
+            Some(text) => text.parse().ok().filter(|n| *n > 0),
+            None => (!pairs.is_empty()).then_some(1),
+        },
         adapters,
     })
 }
@@ -129,21 +149,18 @@ fn pairs(line: &str) -> Vec<(String, String)> {
     found
 }
 
-/// Takes `<lora:name:strength>` tags out of a prompt.
+/// Takes `<lora:…>` tags out of a prompt; what cannot be read of one is left out.
 fn take_lora_tags(prompt: &str) -> (String, Vec<AdapterUse>) {
-    let (mut kept, mut adapters, mut rest) = (String::new(), Vec::new(), prompt);
-    while let Some(start) = rest.find("<lora:") {
-        let Some(length) = rest[start..].find('>') else { break };
-        let mut parts = rest[start + "<lora:".len()..start + length].split(':');
-        let name = parts.next().unwrap_or_default().trim().to_owned();
-        let strength = parts.next().and_then(|s| s.trim().parse::<f64>().ok()).filter(|s| s.is_finite());
-        kept.push_str(rest[..start].trim_end());
-        if !name.is_empty() {
-            adapters.push(AdapterUse { name, strength: strength.unwrap_or(1.0) });
+    let (mut kept, mut adapters, mut at) = (String::new(), Vec::new(), 0);
+    for tag in lora_tag::find(prompt) {
+        kept.push_str(prompt[at..tag.range.start].trim_end());
+        at = tag.range.end;
+        let adapter = tag.adapter.unwrap_or_else(|_| AdapterUse::new(prompt[tag.name].trim(), 1.0));
+        if !adapter.name.is_empty() {
+            adapters.push(AdapterUse { in_prompt: false, ..adapter });
         }
-        rest = &rest[start + length + 1..];
     }
-    kept.push_str(rest);
+    kept.push_str(&prompt[at..]);
     (kept.trim().to_owned(), adapters)
 }
 
@@ -166,7 +183,8 @@ mod tests {
                 width: 256,
                 height: 320,
                 count: 1,
-                adapters: vec![AdapterUse { name: "adire@v2".to_owned(), strength: -0.8 }],
+                clip_skip: 1,
+                adapters: vec![AdapterUse::new("adire@v2", -0.8)],
             },
             adapter_hashes: vec!["ab".repeat(32)],
             model: "starter, small".to_owned(),
@@ -210,7 +228,8 @@ mod tests {
         assert_eq!(request.prompt, "a cat\non a mat");
         assert_eq!(request.negative_prompt, "dog,\nugly");
         assert_eq!((request.sampler, request.seed), (Some(Sampler::EulerA), Some(1_234_567_890)));
-        assert_eq!(request.adapters, vec![AdapterUse { name: "foo".to_owned(), strength: 0.5 }]);
+        let foo = AdapterUse { te_strength: Some(0.5), ..AdapterUse::new("foo", 0.2) };
+        assert_eq!((request.adapters, request.clip_skip), (vec![foo], Some(2)));
         assert_eq!(request.rng, Some(Rng::Cuda));
     }
 
@@ -222,6 +241,33 @@ mod tests {
         assert_eq!(rng(", Version: v1.9.0"), Some(Rng::Cuda));
         assert_eq!(rng(", Version: ComfyUI"), None);
         assert_eq!(parse("a cat").unwrap().rng, None);
+    }
+
+    #[test]
+    fn tags_of_the_prompt_are_written_once_and_clip_skip_only_when_something_is_skipped() {
+        let mut recipe = recipe("red <lora:adire@v1:0.5:1> moons", "", Sampler::Euler);
+        let tagged =
+            AdapterUse { te_strength: Some(0.5), in_prompt: true, ..AdapterUse::new("adire@v1", 1.0) };
+        recipe.spec.adapters.push(tagged);
+        recipe.adapter_hashes.push("ef".repeat(32));
+        recipe.spec.clip_skip = 2;
+        assert_eq!(
+            format(&recipe),
+            "red <lora:adire@v1:0.5:1> moons <lora:adire@v2:-0.8>\nSteps: 20, Sampler: Euler, CFG scale: 7.5, \
+             Seed: 42, Size: 256x320, Model hash: cdcdcdcdcd, Model: \"starter, small\", Clip skip: 2, RNG: CPU, \
+             Lora hashes: \"adire@v2: abababababab, adire@v1: efefefefefef\", Version: Adire 0.1.0"
+        );
+        assert_eq!(parse(&format(&recipe)).unwrap().clip_skip, Some(2));
+    }
+
+    #[test]
+    fn a1111_is_told_to_pad_where_we_do() {
+        let padded = |prompt: &str, negative: &str| {
+            format(&recipe(prompt, negative, Sampler::Euler)).contains(", Pad conds: True,")
+        };
+        assert!(!padded("red moons", "blur"));
+        assert!(padded("red BREAK moons", "blur"));
+        assert!(padded("red", &"blur, ".repeat(20)));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod adapter;
 mod event;
 mod generation;
 pub mod infotext;
+pub mod lora_tag;
 mod model;
 mod sampler;
 mod validate;
@@ -14,6 +15,6 @@ pub use event::{Event, GenerationEvent, Progress, QueueStatus};
 pub use generation::{
     Generation, GenerationRequest, GenerationSpec, GenerationState, ImageRecord, Links, Recipe,
 };
-pub use model::{Defaults, ExamplePrompt, ModelInfo};
+pub use model::{Defaults, ExamplePrompt, ModelInfo, TokenCount};
 pub use sampler::{ParseRngError, ParseSamplerError, Rng, Sampler};
 pub use validate::{FieldError, Limits, ValidationError};

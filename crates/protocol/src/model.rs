@@ -28,6 +28,20 @@ pub struct ModelInfo {
     pub example_prompts: Vec<ExamplePrompt>,
 }
 
+/// How much of the text encoder's room a prompt takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TokenCount {
+    /// Tokens, as A1111 counts: a chunk that is not the last counts as full.
+    pub tokens: u32,
+    /// Tokens that fit into the chunks it has: 75, 150, …
+    pub capacity: u32,
+    /// Chunks; more are made as they are needed.
+    pub chunks: u32,
+    /// Most chunks that a request may have.
+    pub most_chunks: u32,
+}
+
 /// A prompt offered on the page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AdapterRef, AdapterUse, Defaults, GenerationRequest, GenerationSpec};
+use crate::{AdapterRef, AdapterUse, Defaults, GenerationRequest, GenerationSpec, lora_tag};
 
 /// Largest seed: 2⁵³ − 1, the largest integer that JavaScript carries exactly.
 const MAX_SEED: u64 = (1 << 53) - 1;
@@ -29,6 +29,14 @@ pub struct Limits {
     pub adapters: u32,
     /// Largest strength, either sign.
     pub strength: f64,
+    /// Largest clip skip: the text encoder's layers.
+    #[serde(default = "clip_layers")]
+    pub clip_skip: u32,
+}
+
+/// Layers of the text encoder of Stable Diffusion 1.x.
+fn clip_layers() -> u32 {
+    12
 }
 
 impl Default for Limits {
@@ -43,6 +51,7 @@ impl Default for Limits {
             count: 8,
             adapters: 8,
             strength: 2.0,
+            clip_skip: clip_layers(),
         }
     }
 }
@@ -131,21 +140,43 @@ impl GenerationRequest {
                 );
             }
         }
-        if self.adapters.len() > limits.adapters as usize {
-            let (n, most) = (self.adapters.len(), limits.adapters);
+        let clip_skip = self.clip_skip.unwrap_or(1);
+        if clip_skip == 0 || clip_skip > limits.clip_skip {
+            let most = limits.clip_skip;
+            wrong("clip_skip", format!("Clip skip is {clip_skip}; it can be 1 (the last layer) to {most}."));
+        }
+        let mut adapters: Vec<_> = self.adapters.into_iter().filter(|adapter| !adapter.in_prompt).collect();
+        let listed = adapters.len();
+        for tag in lora_tag::find(prompt) {
+            match tag.adapter {
+                Ok(adapter) => adapters.push(adapter),
+                Err(message) => wrong("prompt", message),
+            }
+        }
+        if adapters.len() > limits.adapters as usize {
+            let (n, most) = (adapters.len(), limits.adapters);
             wrong("adapters", format!("{n} adapters are asked for; at most {most} work together."));
         }
-        for (i, AdapterUse { name, strength }) in self.adapters.iter().enumerate() {
-            if let Err(error) = name.parse::<AdapterRef>() {
-                wrong(&format!("adapters[{i}].name"), format!("{error}."));
+        for (i, adapter) in adapters.iter().enumerate() {
+            let field = |part: &str| match i < listed {
+                true => format!("adapters[{i}].{part}"),
+                false => "prompt".to_owned(),
+            };
+            if let Err(error) = adapter.name.parse::<AdapterRef>() {
+                wrong(&field("name"), format!("{error}."));
             }
             let most = limits.strength;
-            if !(strength.is_finite() && strength.abs() <= most) {
-                let shown: String = name.chars().take(80).collect();
-                wrong(
-                    &format!("adapters[{i}].strength"),
-                    format!("The strength of {shown} is {strength}; it can be −{most} to {most}."),
-                );
+            for (part, strength) in
+                [("strength", Some(adapter.strength)), ("te_strength", adapter.te_strength)]
+            {
+                if strength.is_some_and(|strength| !(strength.is_finite() && strength.abs() <= most)) {
+                    let shown: String = adapter.name.chars().take(80).collect();
+                    let strength = strength.unwrap_or_default();
+                    wrong(
+                        &field(part),
+                        format!("The strength of {shown} is {strength}; it can be −{most} to {most}."),
+                    );
+                }
             }
         }
         if !errors.is_empty() {
@@ -162,7 +193,8 @@ impl GenerationRequest {
             width,
             height,
             count,
-            adapters: self.adapters,
+            clip_skip,
+            adapters,
         })
     }
 }
@@ -170,7 +202,7 @@ impl GenerationRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Sampler;
+    use crate::{AdapterUse, Sampler};
 
     fn defaults() -> Defaults {
         Defaults { steps: 20, guidance: 5.0, width: 256, height: 256, sampler: Sampler::Dpmpp2mKarras }
@@ -205,10 +237,48 @@ mod tests {
         assert_eq!(check(|r| r.guidance = Some(-1.0)), field("guidance"));
         assert_eq!(check(|r| r.count = Some(0)), field("count"));
         assert_eq!(check(|r| r.seed = Some(u64::MAX)), field("seed"));
-        let adapter = |name: &str, strength| vec![AdapterUse { name: name.to_owned(), strength }];
+        let adapter = |name: &str, strength| vec![AdapterUse::new(name, strength)];
         assert_eq!(check(|r| r.adapters = adapter("a", 1e9)), field("adapters[0].strength"));
         assert_eq!(check(|r| r.adapters = adapter("a", f64::NAN)), field("adapters[0].strength"));
         assert_eq!(check(|r| r.adapters = adapter("../a", 1.0)), field("adapters[0].name"));
+        assert_eq!(check(|r| r.adapters = vec![AdapterUse::new("a", 1.0); 9]), field("adapters"));
+        let te = AdapterUse { te_strength: Some(-3.0), ..AdapterUse::new("a", 1.0) };
+        assert_eq!(check(|r| r.adapters = vec![te]), field("adapters[0].te_strength"));
+        assert_eq!(check(|r| r.clip_skip = Some(0)), field("clip_skip"));
+        assert_eq!(check(|r| r.clip_skip = Some(13)), field("clip_skip"));
+        assert_eq!(check(|r| r.prompt = "a <lora:x:5>".to_owned()), field("prompt"));
+        assert_eq!(check(|r| r.prompt = "a <lora:x:y>".to_owned()), field("prompt"));
+        assert_eq!(check(|r| r.prompt = "a <lora:../x>".to_owned()), field("prompt"));
+        assert_eq!(check(|r| r.prompt = "<lora:x>".repeat(9)), field("adapters"));
+    }
+
+    #[test]
+    fn tags_join_the_adapters_and_stay_in_the_prompt() {
+        let spec = check(|r| {
+            r.prompt = "red <lora:x:0.5:1> moons".to_owned();
+            r.adapters = vec![AdapterUse::new("y", 0.25)];
+        })
+        .unwrap();
+        assert_eq!(spec.prompt, "red <lora:x:0.5:1> moons");
+        let x = AdapterUse { te_strength: Some(0.5), in_prompt: true, ..AdapterUse::new("x", 1.0) };
+        assert_eq!(spec.adapters, [AdapterUse::new("y", 0.25), x.clone()]);
+
+        // What was made from a request can be asked for again, also by a client that copies the whole list.
+        let mut again = GenerationRequest::from(spec.clone());
+        assert_eq!(again.adapters, [AdapterUse::new("y", 0.25)]);
+        again.adapters.push(x);
+        assert_eq!(again.validate(&Limits::default(), &defaults(), 0), Ok(spec));
+    }
+
+    #[test]
+    fn clip_skip_is_1_when_nothing_is_said() {
+        assert_eq!(check(|_| ()).unwrap().clip_skip, 1);
+        assert_eq!(check(|r| r.clip_skip = Some(2)).unwrap().clip_skip, 2);
+        let row = serde_json::to_value(check(|_| ()).unwrap()).unwrap();
+        let mut old = row.as_object().unwrap().clone();
+        old.remove("clip_skip");
+        let spec: GenerationSpec = serde_json::from_value(old.into()).unwrap();
+        assert_eq!(spec.clip_skip, 1);
     }
 
     #[test]

@@ -3,9 +3,13 @@
 use std::{
     ops::ControlFlow,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use adire_protocol::{GenerationSpec, ModelInfo};
+use adire_protocol::{GenerationSpec, ModelInfo, TokenCount};
+
+/// Counts a prompt's tokens on any thread, without waiting for the backend. `<lora:…>` tags have been taken out.
+pub type TokenCounter = Arc<dyn Fn(&str) -> Result<TokenCount, BackendError> + Send + Sync>;
 
 /// A model on a device. Built on the worker's thread and never moved off it, so it need not be `Send`.
 ///
@@ -14,6 +18,9 @@ use adire_protocol::{GenerationSpec, ModelInfo};
 pub trait Backend: 'static {
     /// What is loaded. Asked once, after construction.
     fn info(&self) -> ModelInfo;
+
+    /// What counts tokens the way this model reads them. Asked once, after construction.
+    fn token_counter(&self) -> TokenCounter;
 
     /// Reads an adapter file and tries it against the base model.
     ///
@@ -50,8 +57,10 @@ pub struct AdapterFile {
     pub hash: String,
     /// Where it lies; its name says nothing.
     pub path: PathBuf,
-    /// Multiplies its effect.
+    /// Multiplies its effect in the UNet.
     pub strength: f64,
+    /// Multiplies its effect in the text encoder.
+    pub te_strength: f64,
 }
 
 /// A denoising step that has ended.

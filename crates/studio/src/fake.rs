@@ -16,10 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adire_protocol::{Defaults, ExamplePrompt, Limits, ModelInfo, Sampler};
+use adire_protocol::{Defaults, ExamplePrompt, Limits, ModelInfo, Sampler, TokenCount};
 use sha2::{Digest, Sha256};
 
-use crate::{Backend, BackendError, Pixels, RenderJob, Rendered, Step};
+use crate::{Backend, BackendError, Pixels, RenderJob, Rendered, Step, TokenCounter};
 
 /// What a file must begin with to pass as an adapter here.
 pub const ADAPTER_MAGIC: &[u8] = b"fake adapter";
@@ -85,6 +85,15 @@ impl Backend for FakeBackend {
         }
     }
 
+    /// A word is a token.
+    fn token_counter(&self) -> TokenCounter {
+        Arc::new(|prompt| {
+            let tokens = u32::try_from(prompt.split_whitespace().count()).unwrap_or(u32::MAX);
+            let chunks = tokens.div_ceil(75).max(1);
+            Ok(TokenCount { tokens, capacity: 75 * chunks, chunks, most_chunks: 16 })
+        })
+    }
+
     fn check_adapter(&mut self, path: &Path) -> Result<(), BackendError> {
         let bytes =
             fs::read(path).map_err(|error| BackendError::Failed(format!("{}: {error}", path.display())))?;
@@ -104,7 +113,7 @@ impl Backend for FakeBackend {
         let mut hasher = Sha256::new();
         hasher.update(format!("{spec:?}"));
         for adapter in &job.adapters {
-            hasher.update(format!("{} {}", adapter.hash, adapter.strength));
+            hasher.update(format!("{} {} {}", adapter.hash, adapter.strength, adapter.te_strength));
         }
         let seed: [u8; 32] = hasher.finalize().into();
         for step in 1..=spec.steps {

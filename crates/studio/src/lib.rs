@@ -17,6 +17,7 @@ mod folder;
 mod log;
 mod picture;
 mod png;
+mod prompts;
 mod requests;
 mod restore;
 mod shared;
@@ -30,7 +31,7 @@ mod worker;
 
 use std::{path::PathBuf, pin::Pin};
 
-pub use backend::{AdapterFile, Backend, BackendError, Pixels, RenderJob, Rendered, Step};
+pub use backend::{AdapterFile, Backend, BackendError, Pixels, RenderJob, Rendered, Step, TokenCounter};
 pub use error::StudioError;
 pub use png::{encode_picture, encode_png, read_recipe, read_request};
 pub use studio::{Studio, StudioConfig};

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use adire_protocol::{Generation, GenerationEvent, GenerationRequest, GenerationState, Links};
+use adire_protocol::{Generation, GenerationEvent, GenerationRequest, GenerationState, Links, lora_tag};
 use uuid::Uuid;
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     adapters::resolve,
     board::{CancelOutcome, Job},
     dispatch::write_end,
+    prompts,
     shared::{Shared, now},
     views,
 };
@@ -30,7 +31,12 @@ pub(crate) async fn submit(
         for adapter in &mut spec.adapters {
             adapter.name = resolve(&known, &adapter.name)?.id();
         }
+        // A tag says which version it meant, as the list does: the newest one may be another tomorrow.
+        let tagged = spec.adapters.iter().filter(|adapter| adapter.in_prompt);
+        let names: Vec<String> = tagged.map(|adapter| adapter.name.clone()).collect();
+        spec.prompt = lora_tag::rename(&spec.prompt, &names);
     }
+    prompts::check(&shared, &spec.prompt, &spec.negative_prompt).await?;
     let place = shared.board.reserve(visitor.as_deref())?;
     let (id, created_at) = (Uuid::now_v7().to_string(), now());
     shared.store.insert_generation(&id, visitor.as_deref(), &spec, created_at).await?;

@@ -8,12 +8,14 @@ use std::{
 use adire_protocol::{AdapterUse, ModelInfo};
 
 use crate::{
-    AdapterFile, StudioError, blobs::Blobs, board::Board, folder::FolderLock, store::Store, worker::Worker,
+    AdapterFile, StudioError, TokenCounter, blobs::Blobs, board::Board, folder::FolderLock, store::Store,
+    worker::Worker,
 };
 
 /// Everything behind a [`crate::Studio`].
 pub(crate) struct Shared {
     pub(crate) model: ModelInfo,
+    pub(crate) counter: TokenCounter,
     pub(crate) store: Store,
     pub(crate) blobs: Blobs,
     pub(crate) board: Board,
@@ -35,7 +37,8 @@ impl Shared {
             let lost = || StudioError::Storage(format!("The file of {} is lost.", version.id()));
             let path = self.blobs.path(&version.hash).ok_or_else(lost)?;
             let id = version.id();
-            Ok(AdapterFile { id, hash: version.hash.clone(), path, strength: adapter.strength })
+            let (strength, te_strength) = (adapter.strength, adapter.text_encoder_strength());
+            Ok(AdapterFile { id, hash: version.hash.clone(), path, strength, te_strength })
         };
         uses.iter().map(file).collect()
     }

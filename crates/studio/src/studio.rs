@@ -6,19 +6,21 @@ use std::{
     thread,
 };
 
-use adire_protocol::{AdapterVersion, Generation, GenerationRequest, ImageRecord, ModelInfo, QueueStatus};
+use adire_protocol::{
+    AdapterVersion, Generation, GenerationRequest, ImageRecord, ModelInfo, QueueStatus, TokenCount,
+};
 use tokio::task::JoinHandle;
 
 use crate::{
     Backend, BackendError, EventStream, NewAdapter, StudioError, adapters,
     blobs::Blobs,
     board::Board,
-    dispatch, folder, requests, restore,
+    dispatch, folder, prompts, requests, restore,
     shared::{Shared, blocking, detached, timing_key},
     store::Store,
     timing::Timing,
     views,
-    worker::Worker,
+    worker::{Loaded, Worker},
 };
 
 /// Where a studio keeps its things and how much it takes on.
@@ -86,10 +88,11 @@ impl Studio {
         })
         .await?;
         let store = Store::open(&config.data.join("adire.db")).await?;
-        let (worker, model, thread) = Worker::start(make).await?;
+        let (worker, Loaded { info: model, counter }, thread) = Worker::start(make).await?;
         let timing = Timing::new(model.native_size, store.timing(&timing_key(&model)).await?);
         let board = Board::new(config.queue_capacity, timing);
-        let shared = Arc::new(Shared { model, store, blobs, board, worker, lock: Mutex::new(Some(lock)) });
+        let lock = Mutex::new(Some(lock));
+        let shared = Arc::new(Shared { model, counter, store, blobs, board, worker, lock });
         restore::unfinished(&shared).await?;
         let dispatcher = tokio::spawn(dispatch::run(shared.clone()));
         let parts = Parts { dispatcher, worker: thread };
@@ -108,6 +111,18 @@ impl Studio {
     /// How busy the worker is. Reads memory only.
     pub fn queue(&self) -> QueueStatus {
         self.shared().board.status()
+    }
+
+    /// How much of the text encoder's room a prompt and a negative prompt take. Does not wait for the model.
+    ///
+    /// # Errors
+    /// A text is longer than requests may have.
+    pub async fn count_tokens(
+        &self,
+        prompt: String,
+        negative_prompt: String,
+    ) -> Result<(TokenCount, TokenCount), StudioError> {
+        prompts::count(self.shared(), prompt, negative_prompt).await
     }
 
     /// Checks a request and puts it into the queue.

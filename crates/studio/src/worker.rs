@@ -17,7 +17,7 @@ use std::{
 use adire_protocol::ModelInfo;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Backend, BackendError, RenderJob, Rendered, Step, StudioError};
+use crate::{Backend, BackendError, RenderJob, Rendered, Step, StudioError, TokenCounter};
 
 /// What the thread is asked. Requests are served in order, one at a time.
 enum Request {
@@ -32,6 +32,12 @@ pub(crate) enum Update {
     Ended(Result<Rendered, BackendError>, Duration),
 }
 
+/// What the thread has loaded, as far as others may have it.
+pub(crate) struct Loaded {
+    pub(crate) info: ModelInfo,
+    pub(crate) counter: TokenCounter,
+}
+
 /// The way to the thread; clones lead to the same one. It ends with the last of them.
 #[derive(Clone)]
 pub(crate) struct Worker {
@@ -42,15 +48,18 @@ impl Worker {
     /// Starts the thread and builds the backend on it.
     pub(crate) async fn start<B: Backend>(
         make: impl FnOnce() -> Result<B, BackendError> + Send + 'static,
-    ) -> Result<(Self, ModelInfo, thread::JoinHandle<()>), StudioError> {
+    ) -> Result<(Self, Loaded, thread::JoinHandle<()>), StudioError> {
         let (requests, inbox) = blocking::channel();
         let (ready, built) = oneshot::channel();
         let thread = thread::Builder::new()
             .name("adire-worker".to_owned())
             .spawn(move || {
-                let made = guarded(|| make().map(|backend| (backend.info(), backend)));
+                let made = guarded(|| {
+                    let backend = make()?;
+                    Ok((Loaded { info: backend.info(), counter: backend.token_counter() }, backend))
+                });
                 let backend = match made {
-                    Ok((info, backend)) => ready.send(Ok(info)).map(|()| backend).ok(),
+                    Ok((loaded, backend)) => ready.send(Ok(loaded)).map(|()| backend).ok(),
                     Err(error) => ready.send(Err(error)).err().and(None),
                 };
                 if let Some(backend) = backend {
@@ -58,9 +67,9 @@ impl Worker {
                 }
             })
             .map_err(|error| StudioError::Backend(format!("No thread for the model: {error}.")))?;
-        let info =
+        let loaded =
             built.await.map_err(|_| gone())?.map_err(|error| StudioError::Backend(error.to_string()))?;
-        Ok((Self { requests }, info, thread))
+        Ok((Self { requests }, loaded, thread))
     }
 
     /// Tries an adapter file against the model; waits for the picture that is being made.

@@ -7,3 +7,4 @@ pub(crate) mod images;
 pub(crate) mod model;
 pub(crate) mod openapi;
 pub(crate) mod recipe;
+pub(crate) mod tokens;

@@ -9,15 +9,22 @@ use std::{
     time::Instant,
 };
 
-use adire_engine::{LoadOptions, Output, Pipeline, adapter::Adapter};
+use adire_engine::{
+    LoadOptions, Output, Pipeline,
+    adapter::{Adapter, Strength},
+};
 use adire_protocol::{
     AdapterUse, Defaults, GenerationRequest, GenerationSpec, Limits, Recipe, Rng, Sampler, ValidationError,
+    lora_tag,
 };
 use anyhow::{Context, bail};
 use clap::{Args, error::ErrorKind};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{backend::pixels, commands::places};
+use crate::{
+    backend::pixels,
+    commands::{places, shipped},
+};
 
 /// What to draw, with what, and where to.
 #[derive(Debug, Args)]
@@ -25,7 +32,8 @@ pub(crate) struct GenerateArgs {
     /// Model folder in Hugging Face layout; the starter model when left out
     #[arg(long, env = "ADIRE_MODEL", value_name = "DIR")]
     model: Option<PathBuf>,
-    /// What the picture shows
+    /// What the picture shows; (word:1.2) weighs, BREAK begins a chunk, <lora:NAME:1> takes an adapter that comes
+    /// with the model
     #[arg(long)]
     prompt: String,
     /// What it should not show
@@ -53,8 +61,12 @@ pub(crate) struct GenerateArgs {
     /// Pixels
     #[arg(long)]
     height: Option<u32>,
-    /// Adapter file with its strength, -2 to 2 (1 when left out); may be given several times
-    #[arg(long, value_name = "FILE[:STRENGTH]")]
+    /// Layer of the text encoder to read, counted from the last, as A1111 counts: 1 is the last
+    #[arg(long, value_name = "N")]
+    clip_skip: Option<u32>,
+    /// Adapter file with its strength, -2 to 2 (1 when left out), or its strengths in text encoder and UNet; may be
+    /// given several times
+    #[arg(long, value_name = "FILE[:STRENGTH|:TE:UNET]")]
     lora: Vec<Lora>,
     /// The PNG file to write
     #[arg(long, value_name = "FILE.png")]
@@ -64,27 +76,36 @@ pub(crate) struct GenerateArgs {
     latents: Option<PathBuf>,
 }
 
-/// `FILE` or `FILE:STRENGTH`.
+/// `FILE`, `FILE:STRENGTH` or `FILE:TE:UNET`.
 #[derive(Clone, Debug, PartialEq)]
 struct Lora {
     file: PathBuf,
-    strength: f64,
+    strength: Strength,
 }
 
 impl FromStr for Lora {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // A file name may hold colons itself; only a number after the last one is a strength.
-        let parsed =
-            text.rsplit_once(':').and_then(|(file, number)| Some((file, number.trim().parse().ok()?)));
-        let (file, strength): (&str, f64) = parsed.unwrap_or((text, 1.0));
+        // A file name may hold colons itself; only numbers after the last ones are strengths.
+        fn number(text: &str) -> Option<(&str, f64)> {
+            text.rsplit_once(':').and_then(|(file, number)| Some((file, number.trim().parse().ok()?)))
+        }
+        let (file, strength) = match number(text) {
+            None => (text, Strength::from(1.0)),
+            Some((rest, unet)) => match number(rest) {
+                None => (rest, Strength::from(unet)),
+                Some((file, text_encoder)) => (file, Strength { unet, text_encoder }),
+            },
+        };
         let most = Limits::default().strength;
         if file.is_empty() {
             return Err("a file is needed before the colon".to_owned());
         }
-        if !(strength.is_finite() && strength.abs() <= most) {
-            return Err(format!("the strength is {strength}; it can be -{most} to {most}"));
+        for strength in [strength.unet, strength.text_encoder] {
+            if !(strength.is_finite() && strength.abs() <= most) {
+                return Err(format!("the strength is {strength}; it can be -{most} to {most}"));
+            }
         }
         Ok(Self { file: file.into(), strength })
     }
@@ -113,10 +134,18 @@ impl GenerateArgs {
         let mut pipeline = Pipeline::load(&folder, &LoadOptions::default())?;
         let info = pipeline.info().clone();
         let mut spec = self.request().validate(&info.limits, &info.defaults, seed).map_err(bad_arguments)?;
-        spec.adapters = adapters
-            .iter()
-            .map(|(adapter, strength)| AdapterUse { name: stem(adapter.path()), strength: *strength })
-            .collect();
+        let mut uses: Vec<_> =
+            adapters.iter().map(|(adapter, strength)| of_file(adapter, *strength)).collect();
+        for mut tagged in spec.adapters {
+            let version = shipped::find(pipeline.manifest(), &tagged.name)?;
+            let strength = Strength { unet: tagged.strength, text_encoder: tagged.text_encoder_strength() };
+            adapters.push((Arc::new(Adapter::read(&version.file)?), strength));
+            tagged.name = format!("{}@v{}", version.name, version.version);
+            uses.push(tagged);
+        }
+        let tagged: Vec<_> = uses.iter().filter(|u| u.in_prompt).map(|u| u.name.clone()).collect();
+        spec.prompt = lora_tag::rename(&spec.prompt, &tagged);
+        spec.adapters = uses;
         let begun = Instant::now();
         pipeline.set_adapters(&adapters)?;
         let switch_seconds = begun.elapsed().as_secs_f64();
@@ -158,6 +187,7 @@ impl GenerateArgs {
             width: self.width,
             height: self.height,
             count: None,
+            clip_skip: self.clip_skip,
             // Files have no registered names; they are put into the spec once it is complete.
             adapters: Vec::new(),
         }
@@ -175,6 +205,12 @@ fn bad_arguments(error: ValidationError) -> anyhow::Error {
 
 fn random_seed() -> u64 {
     uuid::Uuid::new_v4().as_u64_pair().0 & 0xffff_ffff
+}
+
+/// How a picture names an adapter that was given as a file.
+fn of_file(adapter: &Adapter, strength: Strength) -> AdapterUse {
+    let te_strength = (strength.text_encoder != strength.unet).then_some(strength.text_encoder);
+    AdapterUse { te_strength, ..AdapterUse::new(stem(adapter.path()), strength.unet) }
 }
 
 /// What `<lora:…>` tags call a file.
@@ -233,12 +269,16 @@ mod tests {
     #[test]
     fn a_lora_is_a_file_with_or_without_strength() {
         let lora = |text: &str| text.parse::<Lora>();
-        let of = |file: &str, strength| Ok(Lora { file: file.into(), strength });
+        let of = |file: &str, strength: f64| Ok(Lora { file: file.into(), strength: strength.into() });
         assert_eq!(lora("a.safetensors"), of("a.safetensors", 1.0));
         assert_eq!(lora("a.safetensors:0.5"), of("a.safetensors", 0.5));
         assert_eq!(lora("dir:x/a.safetensors:-2"), of("dir:x/a.safetensors", -2.0));
         assert_eq!(lora("C:a.safetensors"), of("C:a.safetensors", 1.0));
-        for wrong in ["a.safetensors:1e9", "a.safetensors:nan", "a.safetensors:-2.1", "", ":1"] {
+        let strength = Strength { unet: 1.0, text_encoder: 0.0 };
+        assert_eq!(lora("C:a.safetensors:0:1"), Ok(Lora { file: "C:a.safetensors".into(), strength }));
+        for wrong in
+            ["a.safetensors:1e9", "a.safetensors:nan", "a.safetensors:-2.1", "a:3:1", "", ":1", ":1:1"]
+        {
             assert!(lora(wrong).is_err(), "{wrong} was taken");
         }
     }

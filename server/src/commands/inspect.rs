@@ -10,7 +10,7 @@ use std::{
 
 use adire_engine::{
     LoadOptions, Pipeline,
-    adapter::{Adapter, Component, Family, Format, ModuleInfo, Receipt},
+    adapter::{Adapter, Component, Family, Format, ModuleInfo, Receipt, Strength},
 };
 use clap::Args;
 use serde::Serialize;
@@ -57,7 +57,7 @@ impl InspectArgs {
             None => None,
             Some(folder) => {
                 let mut pipeline = Pipeline::load(folder, &LoadOptions::default())?;
-                pipeline.set_adapters(&[(Arc::clone(&adapter), 1.0)])?.pop()
+                pipeline.set_adapters(&[(Arc::clone(&adapter), Strength::from(1.0))])?.pop()
             }
         };
         let report = Report {

@@ -1,10 +1,32 @@
 //! Adapters that come with a model: those that its `adire.json` lists are taken in at each start. The same file
-//! again changes nothing.
+//! again changes nothing. The command line finds them there by name.
 
 use std::path::Path;
 
-use adire_engine::Manifest;
+use adire_engine::{Manifest, ManifestAdapter};
+use adire_protocol::AdapterRef;
 use adire_studio::{NewAdapter, Studio};
+use anyhow::bail;
+
+/// The adapter that `name` or `name@vN` stands for.
+///
+/// # Errors
+/// The model has none of that name.
+pub(crate) fn find<'a>(manifest: &'a Manifest, name: &str) -> anyhow::Result<&'a ManifestAdapter> {
+    let wanted: AdapterRef = name.parse()?;
+    let shipped = manifest.adapters();
+    let fitting = shipped
+        .iter()
+        .filter(|a| a.name == wanted.name && wanted.version.is_none_or(|version| version == a.version));
+    if let Some(found) = fitting.max_by_key(|adapter| adapter.version) {
+        return Ok(found);
+    }
+    let known: Vec<_> = shipped.iter().map(|a| format!("{}@v{}", a.name, a.version)).collect();
+    let known = if known.is_empty() { "no adapters".to_owned() } else { known.join(", ") };
+    bail!(
+        "the prompt names the adapter {name}, but this model comes with {known}; give any other file with --lora FILE"
+    )
+}
 
 /// Takes in every adapter that the model folder lists. One that cannot be used is logged and left out: the studio
 /// works without it.

@@ -7,7 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use adire_engine::{LoadOptions, Manifest, Pipeline, Rgb8, adapter::Adapter, file_hash};
+use adire_engine::{
+    LoadOptions, Manifest, Pipeline, Rgb8,
+    adapter::{Adapter, Strength},
+    file_hash,
+};
 use adire_protocol::Recipe;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -93,7 +97,7 @@ impl VerifyArgs {
     }
 
     /// The adapters of the recipe with their strengths, found by the hashes of their files.
-    fn adapters(&self, recipe: &Recipe, model: &Path) -> anyhow::Result<Vec<(Arc<Adapter>, f64)>> {
+    fn adapters(&self, recipe: &Recipe, model: &Path) -> anyhow::Result<Vec<(Arc<Adapter>, Strength)>> {
         let uses = &recipe.spec.adapters;
         if uses.len() != recipe.adapter_hashes.len() {
             bail!("the recipe names {} adapters but {} hashes", uses.len(), recipe.adapter_hashes.len());
@@ -115,7 +119,9 @@ impl VerifyArgs {
                     self.places.data.display()
                 )
             })?;
-            found.push((Arc::new(Adapter::read(path)?), adapter.strength));
+            let strength =
+                Strength { unet: adapter.strength, text_encoder: adapter.text_encoder_strength() };
+            found.push((Arc::new(Adapter::read(path)?), strength));
         }
         Ok(found)
     }

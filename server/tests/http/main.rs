@@ -11,6 +11,7 @@ mod lifecycle;
 mod openapi;
 mod origin;
 mod pages;
+mod prompts;
 mod recipe;
 mod support;
 mod visitor;

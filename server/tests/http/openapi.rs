@@ -35,6 +35,7 @@ async fn every_route_is_described_and_every_description_is_a_route() {
         "get /api/v1/queue",
         "post /api/v1/generations",
         "post /api/v1/recipe",
+        "post /api/v1/tokens",
     ];
     assert_eq!(described, expected.map(str::to_owned).into());
 

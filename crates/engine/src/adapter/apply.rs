@@ -29,14 +29,41 @@ pub struct Receipt {
     pub formats: Vec<Format>,
     /// The models it was made for.
     pub family: Family,
-    /// The strength it was applied with.
+    /// The strength it was applied with in the UNet.
     pub strength: f64,
+    /// The strength it was applied with in the text encoder.
+    pub te_strength: f64,
     /// Layers of the model that it changes.
     pub applied: Vec<AppliedLayer>,
     /// Layers in the file that this model does not have.
     pub skipped: Vec<SkippedLayer>,
     /// Tensors in the file that belong to no known format.
     pub unknown: Vec<String>,
+}
+
+/// What an adapter's change is multiplied with, −2 to 2.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Strength {
+    /// In the UNet.
+    pub unet: f64,
+    /// In the text encoder.
+    pub text_encoder: f64,
+}
+
+impl Strength {
+    fn of(self, component: Component) -> f64 {
+        match component {
+            Component::Unet => self.unet,
+            Component::TextEncoder => self.text_encoder,
+        }
+    }
+}
+
+impl From<f64> for Strength {
+    /// The same in both.
+    fn from(strength: f64) -> Self {
+        Self { unet: strength, text_encoder: strength }
+    }
 }
 
 /// One layer that an adapter changes.
@@ -71,13 +98,18 @@ pub struct SkippedLayer {
 pub type Visit<'a> = dyn FnMut(&mut dyn FnMut(Component, &str, &mut Weight) -> Result<()>) -> Result<()> + 'a;
 
 /// Makes the effective weights those of the base plus every adapter's change times its strength (−2 to 2); none
-/// restores the base's own bits, as does a strength of 0. What was applied before does not matter.
+/// restores the base's own bits, as does a strength of 0 (in the model that it is for). What was applied before does
+/// not matter.
 ///
 /// # Errors
 /// [`EngineError::Adapter`] when an adapter changes nothing in this model or has layers of another shape (the
 /// model is then as before); [`EngineError::Request`] for a strength out of range; [`EngineError::Candle`] when
 /// memory runs out (the model is then without adapters).
-pub fn apply(adapters: &[(&Adapter, f64)], unet: &mut UNet, text: &mut TextEncoder) -> Result<Vec<Receipt>> {
+pub fn apply(
+    adapters: &[(&Adapter, Strength)],
+    unet: &mut UNet,
+    text: &mut TextEncoder,
+) -> Result<Vec<Receipt>> {
     apply_each(adapters, &mut |f| self::visit(unet, text, f))
 }
 
@@ -98,8 +130,9 @@ pub fn visit(
 ///
 /// # Errors
 /// As [`apply`].
-pub fn apply_each(adapters: &[(&Adapter, f64)], visit: &mut Visit<'_>) -> Result<Vec<Receipt>> {
-    if let Some((_, strength)) = adapters.iter().find(|(_, s)| !(s.is_finite() && s.abs() <= MAX_STRENGTH)) {
+pub fn apply_each(adapters: &[(&Adapter, Strength)], visit: &mut Visit<'_>) -> Result<Vec<Receipt>> {
+    let strengths = adapters.iter().flat_map(|(_, strength)| [strength.unet, strength.text_encoder]);
+    if let Some(strength) = strengths.into_iter().find(|s| !(s.is_finite() && s.abs() <= MAX_STRENGTH)) {
         return Err(EngineError::Request(format!(
             "the strength of an adapter is {strength}; it can be −{MAX_STRENGTH} to {MAX_STRENGTH}"
         )));
@@ -116,7 +149,8 @@ pub fn apply_each(adapters: &[(&Adapter, f64)], visit: &mut Visit<'_>) -> Result
             hash: adapter.hash.clone(),
             formats: adapter.formats(),
             family: adapter.family,
-            strength: *strength,
+            strength: strength.unet,
+            te_strength: strength.text_encoder,
             applied: Vec::new(),
             skipped,
             unknown: adapter.unknown.clone(),
@@ -130,7 +164,7 @@ pub fn apply_each(adapters: &[(&Adapter, f64)], visit: &mut Visit<'_>) -> Result
         let mut sum: Option<Tensor> = None;
         let norm = if changes.is_empty() { 0.0 } else { norm(weight.base())? };
         for (index, module) in changes {
-            let strength = adapters[*index].1;
+            let strength = adapters[*index].1.of(component);
             // Skipped rather than multiplied by 0, which would turn −0 into 0 and NaN into NaN.
             let delta =
                 if strength == 0.0 { None } else { Some((module.layer.delta(weight.base())? * strength)?) };

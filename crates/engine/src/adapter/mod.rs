@@ -21,7 +21,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-pub use apply::{AppliedLayer, Receipt, SkippedLayer, Visit, apply, apply_each, visit};
+pub use apply::{AppliedLayer, Receipt, SkippedLayer, Strength, Visit, apply, apply_each, visit};
 pub use family::Family;
 pub use fingerprint::fingerprint;
 pub use keys::{Component, Format};

@@ -47,6 +47,7 @@ pub(super) fn load(folder: &Path, options: &LoadOptions) -> Result<Pipeline> {
         size_step: standard.size_step.max(factor),
         min_size: standard.min_size.max(factor),
         steps: standard.steps.min(schedule.len() as u32),
+        clip_skip: text.layers().max(1) as u32,
         ..standard
     };
     let native = unet.native_size().unwrap_or(64) as u32 * factor;

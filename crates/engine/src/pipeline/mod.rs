@@ -7,14 +7,14 @@ mod preview;
 
 use std::{ops::ControlFlow, path::Path, sync::Arc, time::Instant};
 
-use adire_protocol::{GenerationSpec, ModelInfo};
+use adire_protocol::{GenerationSpec, ModelInfo, lora_tag};
 use candle_core::{DType, Device, Tensor};
 
 pub use self::image::Rgb8;
 use self::preview::Preview;
 use crate::{
     EngineError, Manifest, NoiseSource, Result, TextEncoder, Tokenizer, UNet, Vae,
-    adapter::{self, Adapter, Receipt},
+    adapter::{self, Adapter, Receipt, Strength},
     sampler::{self, NoiseSchedule},
 };
 
@@ -61,7 +61,7 @@ pub struct Output {
 pub struct Pipeline {
     info: ModelInfo,
     manifest: Manifest,
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
     text: TextEncoder,
     unet: UNet,
     vae: Vae,
@@ -69,8 +69,8 @@ pub struct Pipeline {
     preview: Preview,
     device: Device,
     dtype: DType,
-    /// The last prompts and what the text encoder made of them: people change one setting at a time.
-    context: Option<(Vec<String>, Tensor)>,
+    /// The last prompts and clip skip, and what the text encoder made of them: people change one setting at a time.
+    context: Option<((Vec<String>, u32), Tensor)>,
     /// The adapters in effect; `None` before the first switch, or when one failed midway.
     adapters: Option<InEffect>,
 }
@@ -79,7 +79,7 @@ pub struct Pipeline {
 #[derive(Debug)]
 struct InEffect {
     /// Hash and strength of each.
-    adapters: Vec<(String, f64)>,
+    adapters: Vec<(String, Strength)>,
     receipts: Vec<Receipt>,
     fingerprint: String,
 }
@@ -112,7 +112,7 @@ impl Pipeline {
         Self {
             info,
             manifest,
-            tokenizer,
+            tokenizer: Arc::new(tokenizer),
             text,
             unet,
             vae,
@@ -135,8 +135,8 @@ impl Pipeline {
         &self.manifest
     }
 
-    /// The tokenizer, to count a prompt's tokens.
-    pub fn tokenizer(&self) -> &Tokenizer {
+    /// The tokenizer, to count a prompt's tokens; on other threads too, while this one makes a picture.
+    pub fn tokenizer(&self) -> &Arc<Tokenizer> {
         &self.tokenizer
     }
 
@@ -145,7 +145,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// As [`adapter::apply`]; the adapters in effect are then none, or the same as before.
-    pub fn set_adapters(&mut self, adapters: &[(Arc<Adapter>, f64)]) -> Result<Vec<Receipt>> {
+    pub fn set_adapters(&mut self, adapters: &[(Arc<Adapter>, Strength)]) -> Result<Vec<Receipt>> {
         let wanted: Vec<_> = adapters.iter().map(|(a, strength)| (a.hash().to_owned(), *strength)).collect();
         if let Some(InEffect { adapters, receipts, .. }) = &self.adapters
             && *adapters == wanted
@@ -195,8 +195,9 @@ impl Pipeline {
             )));
         }
         let guided = spec.guidance > 1.0;
-        let prompts = if guided { vec![&spec.negative_prompt, &spec.prompt] } else { vec![&spec.prompt] };
-        let context = self.context(&prompts.into_iter().cloned().collect::<Vec<_>>())?;
+        let prompt = lora_tag::without(&spec.prompt).into_owned();
+        let prompts = if guided { vec![spec.negative_prompt.clone(), prompt] } else { vec![prompt] };
+        let context = self.context(prompts, spec.clip_skip)?;
 
         let mut noise = NoiseSource::new(spec.rng, spec.seed);
         let shape = [1, self.vae.latent_channels(), height / factor, width / factor];
@@ -231,17 +232,16 @@ impl Pipeline {
         Ok(Output { image, latents, seconds: started.elapsed().as_secs_f64() })
     }
 
-    /// The text encoder's output for `prompts`, [prompts, positions, width].
-    fn context(&mut self, prompts: &[String]) -> Result<Tensor> {
+    /// See [`crate::context`].
+    fn context(&mut self, prompts: Vec<String>, clip_skip: u32) -> Result<Tensor> {
+        let wanted = (prompts, clip_skip);
         if let Some((known, context)) = &self.context
-            && known == prompts
+            && *known == wanted
         {
             return Ok(context.clone());
         }
-        let ids: Vec<Vec<u32>> =
-            prompts.iter().map(|p| Ok(self.tokenizer.encode(p)?.ids)).collect::<Result<_>>()?;
-        let context = self.text.forward(&ids)?;
-        self.context = Some((prompts.to_vec(), context.clone()));
+        let context = crate::context(&self.tokenizer, &self.text, &wanted.0, clip_skip as usize)?;
+        self.context = Some((wanted, context.clone()));
         Ok(context)
     }
 }

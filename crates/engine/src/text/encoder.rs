@@ -69,12 +69,34 @@ impl TextEncoder {
         self.token_embedding.dims()[1]
     }
 
+    /// Layers of the transformer (12 for CLIP); the largest clip skip.
+    pub fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
     /// Prompts as token ids, all of one length of at most [`Self::positions`]; gives the last hidden state after
     /// the final layer norm, [prompts, tokens, width].
     ///
     /// # Errors
     /// The prompts have several lengths, are too long, or hold an id that is not in the vocabulary.
     pub fn forward(&self, prompts: &[Vec<u32>]) -> Result<Tensor> {
+        self.forward_from(prompts, 1)
+    }
+
+    /// As [`Self::forward`], from an earlier layer: `clip_skip` is A1111's, 1 for the last layer, 2 for the one before
+    /// it, and so on; the final layer norm always follows. (diffusers' `clip_skip` counts the layers left out and so
+    /// is one less.)
+    ///
+    /// # Errors
+    /// As [`Self::forward`]; `clip_skip` is 0 or larger than [`Self::layers`].
+    pub fn forward_from(&self, prompts: &[Vec<u32>], clip_skip: usize) -> Result<Tensor> {
+        // A tower of no layers has but one state.
+        if clip_skip == 0 || clip_skip > self.layers().max(1) {
+            return Err(EngineError::Request(format!(
+                "clip skip is {clip_skip}; this model's text encoder has {} layers, so it can be 1 (the last) to {0}",
+                self.layers()
+            )));
+        }
         let tokens = prompts.first().map_or(0, Vec::len);
         if tokens == 0 || tokens > self.positions() || prompts.iter().any(|p| p.len() != tokens) {
             let most = self.positions();
@@ -94,7 +116,7 @@ impl TextEncoder {
         let embedded = self.token_embedding.index_select(&ids, 0)?;
         let embedded = embedded.reshape((prompts.len(), tokens, self.width()))?;
         let mut x = embedded.broadcast_add(&self.position_embedding.narrow(0, 0, tokens)?)?;
-        for layer in &self.layers {
+        for layer in self.layers.iter().rev().skip(clip_skip - 1).rev() {
             x = layer.forward(&x)?;
         }
         self.final_layer_norm.forward(&x)

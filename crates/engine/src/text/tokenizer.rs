@@ -26,10 +26,12 @@ const END: &str = "<|endoftext|>";
 #[derive(Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
-    begin: u32,
-    end: u32,
-    pad: u32,
-    positions: usize,
+    pub(super) begin: u32,
+    pub(super) end: u32,
+    pub(super) pad: u32,
+    /// A comma at the end of a word, where the vocabulary has it.
+    pub(super) comma: Option<u32>,
+    pub(super) positions: usize,
 }
 
 /// A prompt as the text encoder takes it.
@@ -120,7 +122,8 @@ impl Tokenizer {
         inner.add_special_tokens(specials).map_err(fail)?;
         let named =
             config.model_max_length.filter(|n| (3.0..1e6).contains(n)).map_or(positions, |n| n as usize);
-        Ok(Self { inner, begin: begin_id, end: end_id, pad: pad_id, positions: positions.min(named) })
+        let comma = inner.token_to_id(",</w>");
+        Ok(Self { inner, begin: begin_id, end: end_id, pad: pad_id, comma, positions: positions.min(named) })
     }
 
     /// Token ids of `text`, cut or padded to all positions.
@@ -157,7 +160,7 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
-    fn encode_plain(&self, text: &str) -> Result<Vec<u32>> {
+    pub(super) fn encode_plain(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = self
             .inner
             .encode_fast(text, false)

@@ -23,7 +23,7 @@ fn new(name: &str, version: Option<u32>, path: PathBuf) -> NewAdapter {
     }
 }
 
-async fn three_versions(studio: &Studio, folder: &Path) -> Vec<AdapterVersion> {
+pub(super) async fn three_versions(studio: &Studio, folder: &Path) -> Vec<AdapterVersion> {
     let mut versions = Vec::new();
     for (name, content) in [("adire", "one"), ("adire", "two"), ("indigo", "three")] {
         let path = file(folder, content, content);
@@ -60,8 +60,7 @@ async fn names_become_versions_when_submitted_and_change_the_picture() {
     let added = three_versions(&studio, folder.path()).await;
     let mut hashes = Vec::new();
     for adapters in [vec![], vec!["adire@v1"], vec!["adire"], vec!["adire@v2"], vec![]] {
-        let adapters =
-            adapters.iter().map(|name| AdapterUse { name: (*name).to_owned(), strength: 0.5 }).collect();
+        let adapters = adapters.iter().map(|name| AdapterUse::new(*name, 0.5)).collect();
         let asked = studio.submit(GenerationRequest { adapters, ..request("moons") }, None).await.unwrap();
         let image = finished(&studio, &asked.id).await.images.remove(0);
         if let Some(adapter) = image.recipe.spec.adapters.first() {
@@ -80,7 +79,7 @@ async fn names_become_versions_when_submitted_and_change_the_picture() {
 async fn an_unknown_name_is_told_what_exists_nearest_first() {
     let (folder, studio, _) = fresh().await;
     three_versions(&studio, folder.path()).await;
-    let adapters = vec![AdapterUse { name: "indgo@v2".to_owned(), strength: 1.0 }];
+    let adapters = vec![AdapterUse::new("indgo@v2", 1.0)];
     match studio.submit(GenerationRequest { adapters, ..request("moons") }, None).await {
         Err(StudioError::UnknownAdapter { name, known }) => {
             assert_eq!(name, "indgo@v2");

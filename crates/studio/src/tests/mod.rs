@@ -4,6 +4,7 @@ mod adapters;
 mod events;
 mod files;
 mod png;
+mod prompts;
 mod queue;
 mod random;
 mod restart;

@@ -1,0 +1,79 @@
+//! What a prompt field does besides taking text: its tokens are counted, and a key weighs its words.
+
+use std::time::Duration;
+
+use js_sys::{Array, JSON, Reflect};
+use leptos::{prelude::*, task::spawn_local};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{HtmlDocument, HtmlElement, HtmlTextAreaElement, RequestInit, Response};
+
+use crate::form::{Edit, id_of, reweigh};
+
+/// How long after the last key the server is asked.
+const PAUSE: Duration = Duration::from_millis(400);
+
+/// Writes how many tokens a prompt has into the element `tokens-{field}`, as “23 / 75”; the server counts.
+pub(crate) fn count_tokens(field: &'static str, text: RwSignal<String>) {
+    let latest = StoredValue::new(0u32);
+    Effect::new(move || {
+        let wanted = text.get();
+        latest.update_value(|number| *number += 1);
+        let number = latest.get_value();
+        // After the page is gone there is nothing to write to.
+        let is_latest = move || latest.try_get_value() == Some(number);
+        set_timeout(
+            move || {
+                if is_latest() {
+                    spawn_local(async move {
+                        let count = ask(field, &wanted).await;
+                        if let (true, Some(element)) =
+                            (is_latest(), super::element::<HtmlElement>(&format!("tokens-{field}")))
+                        {
+                            // A text that is too long has its error elsewhere.
+                            element.set_text_content(count.ok().flatten().as_deref());
+                        }
+                    });
+                }
+            },
+            PAUSE,
+        );
+    });
+}
+
+async fn ask(field: &str, text: &str) -> Result<Option<String>, JsValue> {
+    let init = RequestInit::new();
+    init.set_method("POST");
+    init.set_headers(&Array::of1(&Array::of2(&"content-type".into(), &"application/json".into())));
+    let quoted = JSON::stringify(&text.into())?;
+    init.set_body(&JsValue::from_str(&format!("{{\"{field}\":{}}}", String::from(quoted))));
+    let answer = JsFuture::from(window().fetch_with_str_and_init("/api/v1/tokens", &init)).await?;
+    let counts = JsFuture::from(answer.unchecked_into::<Response>().json()?).await?;
+    let count = Reflect::get(&counts, &field.into())?;
+    let number = |key: &str| Reflect::get(&count, &key.into()).ok().and_then(|number| number.as_f64());
+    Ok(number("tokens").zip(number("capacity")).map(|(tokens, capacity)| format!("{tokens} / {capacity}")))
+}
+
+/// Weighs what is selected in the prompt field that has the focus. Whether there is such a field.
+pub(crate) fn weigh_selection(up: bool) -> bool {
+    let Some(field) = document().active_element().and_then(|e| e.dyn_into::<HtmlTextAreaElement>().ok())
+    else {
+        return false;
+    };
+    if ![id_of("prompt"), id_of("negative_prompt")].contains(&field.id()) {
+        return false;
+    }
+    let position = |position: Result<Option<u32>, JsValue>| position.ok().flatten().unwrap_or_default();
+    let (start, end) = (position(field.selection_start()), position(field.selection_end()));
+    let text: Vec<u16> = field.value().encode_utf16().collect();
+    if let Some(Edit { from, to, text, select }) = reweigh(&text, start as usize, end as usize, up) {
+        let _ = field.set_selection_range(from as u32, to as u32);
+        // The one way that leaves the browser's undo intact; it tells the page of the change by itself. A browser
+        // without it leaves the text as it is.
+        if let Some(document) = document().dyn_ref::<HtmlDocument>() {
+            let _ = document.exec_command_with_show_ui_and_value("insertText", false, &text);
+        }
+        let _ = field.set_selection_range(select.0 as u32, select.1 as u32);
+    }
+    true
+}

@@ -1,0 +1,137 @@
+//! From a prompt to chunks of tokens, each as long as the text encoder's window.
+//!
+//! A1111's way (`FrozenCLIPEmbedderWithCustomWords.tokenize_line` in stable-diffusion-webui 1.10): spans of equal
+//! weight are tokenized by themselves; 75 tokens stand between begin and end mark; where a chunk is full and its last
+//! comma is among the last 20 tokens, what follows that comma moves to the next chunk; `BREAK` ends a chunk early.
+
+use adire_protocol::TokenCount;
+
+use super::{Tokenizer, prompt};
+use crate::{EngineError, Result};
+
+/// Most chunks of a prompt (2,400 tokens): attention costs memory and time for each.
+pub(crate) const MAX_CHUNKS: usize = 32;
+
+/// How far back a comma may lie at which a full chunk is cut (A1111's `comma_padding_backtrack`).
+const BACKTRACK: usize = 20;
+
+/// One window of the text encoder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chunk {
+    /// Begin mark, tokens, end mark, padding; as many as there are positions.
+    pub ids: Vec<u32>,
+    /// What the hidden state at each position is multiplied with; marks and padding have 1.
+    pub weights: Vec<f32>,
+}
+
+impl Tokenizer {
+    /// A prompt in A1111's syntax as chunks, at least one.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`] when there are more than 32.
+    pub fn chunks(&self, prompt: &str) -> Result<Vec<Chunk>> {
+        let split = self.split(prompt)?;
+        if split.chunks.len() > MAX_CHUNKS {
+            return Err(EngineError::Request(format!(
+                "the prompt has {} tokens in {} chunks of {}; at most {MAX_CHUNKS} chunks can be read. Shorten it",
+                split.count().tokens,
+                split.chunks.len(),
+                split.room
+            )));
+        }
+        Ok(split.chunks.iter().map(|tokens| self.chunk(tokens)).collect())
+    }
+
+    /// The chunk of an empty prompt.
+    pub fn empty_chunk(&self) -> Chunk {
+        self.chunk(&[])
+    }
+
+    /// How much room a prompt takes.
+    ///
+    /// # Errors
+    /// The tokenizer's own; none is known for text.
+    pub fn count(&self, prompt: &str) -> Result<TokenCount> {
+        Ok(self.split(prompt)?.count())
+    }
+
+    fn split(&self, prompt: &str) -> Result<Split> {
+        let mut split =
+            Split { chunks: Vec::new(), current: Vec::new(), comma: None, room: self.room(), open: false };
+        for span in prompt::parse(prompt) {
+            if span.is_break() {
+                split.next();
+                continue;
+            }
+            for id in self.encode_plain(&span.text)? {
+                split.push(id, span.weight as f32, self.comma == Some(id));
+            }
+        }
+        if !split.current.is_empty() || split.chunks.is_empty() {
+            split.next();
+            split.open = true;
+        }
+        Ok(split)
+    }
+
+    fn chunk(&self, tokens: &[(u32, f32)]) -> Chunk {
+        let (ids, weights): (Vec<u32>, Vec<f32>) = tokens.iter().copied().unzip();
+        let mut chunk = Chunk { ids: vec![self.begin], weights: vec![1.0] };
+        chunk.ids.extend(ids);
+        chunk.ids.push(self.end);
+        chunk.ids.resize(self.positions, self.pad);
+        chunk.weights.extend(weights);
+        chunk.weights.resize(self.positions, 1.0);
+        chunk
+    }
+}
+
+/// Chunks as they are being filled, without marks and padding.
+struct Split {
+    chunks: Vec<Vec<(u32, f32)>>,
+    current: Vec<(u32, f32)>,
+    /// Where the last comma of the current chunk stands.
+    comma: Option<usize>,
+    room: usize,
+    /// Whether more would fit into the last chunk; a `BREAK` after it closes it.
+    open: bool,
+}
+
+impl Split {
+    fn push(&mut self, id: u32, weight: f32, is_comma: bool) {
+        let full = self.current.len() == self.room;
+        match self.comma.filter(|comma| full && !is_comma && self.room - comma <= BACKTRACK) {
+            Some(comma) => {
+                let moved = self.current.split_off(comma + 1);
+                self.next();
+                self.current = moved;
+            }
+            None if full => self.next(),
+            None => {}
+        }
+        if is_comma {
+            self.comma = Some(self.current.len());
+        }
+        self.current.push((id, weight));
+    }
+
+    fn next(&mut self) {
+        self.chunks.push(std::mem::take(&mut self.current));
+        self.comma = None;
+    }
+
+    fn count(&self) -> TokenCount {
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let capacity = self.chunks.len() * self.room;
+        let free = match self.chunks.last() {
+            Some(last) if self.open => self.room - last.len(),
+            _ => 0,
+        };
+        TokenCount {
+            tokens: number(capacity - free),
+            capacity: number(capacity),
+            chunks: number(self.chunks.len()),
+            most_chunks: number(MAX_CHUNKS),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! How long prompts are: counted beside the worker, which may be busy for minutes.
+
+use adire_protocol::{FieldError, TokenCount, ValidationError, lora_tag};
+
+use crate::{
+    StudioError,
+    shared::{Shared, blocking},
+};
+
+/// The sizes of a prompt and a negative prompt.
+pub(crate) async fn count(
+    shared: &Shared,
+    prompt: String,
+    negative: String,
+) -> Result<(TokenCount, TokenCount), StudioError> {
+    let most = shared.model.limits.prompt_chars;
+    let mut errors = Vec::new();
+    for (field, text) in [("prompt", &prompt), ("negative_prompt", &negative)] {
+        let chars = text.chars().count();
+        if chars > most as usize {
+            let message = format!("The text has {chars} characters; at most {most} are taken.");
+            errors.push(FieldError { field: field.to_owned(), message });
+        }
+    }
+    if !errors.is_empty() {
+        return Err(StudioError::Invalid(ValidationError(errors)));
+    }
+    let counter = shared.counter.clone();
+    blocking(move || {
+        let count = |text: &str| counter(text).map_err(|error| StudioError::Backend(error.to_string()));
+        Ok((count(&lora_tag::without(&prompt))?, count(&negative)?))
+    })
+    .await
+}
+
+/// Refuses prompts with more chunks than the model reads, before they wait for their turn.
+pub(crate) async fn check(shared: &Shared, prompt: &str, negative: &str) -> Result<(), StudioError> {
+    let (positive, negative) = count(shared, prompt.to_owned(), negative.to_owned()).await?;
+    let too_long = |field: &str, what: &str, count: TokenCount| {
+        let TokenCount { tokens, chunks, most_chunks, .. } = count;
+        (chunks > most_chunks).then(|| FieldError {
+            field: field.to_owned(),
+            message: format!(
+                "The {what} has {tokens} tokens in {chunks} chunks; at most {most_chunks} chunks are read. Shorten it."
+            ),
+        })
+    };
+    let errors: Vec<_> =
+        [too_long("prompt", "prompt", positive), too_long("negative_prompt", "negative prompt", negative)]
+            .into_iter()
+            .flatten()
+            .collect();
+    if errors.is_empty() { Ok(()) } else { Err(StudioError::Invalid(ValidationError(errors))) }
+}

@@ -1,0 +1,51 @@
+//! How much of the text encoder's room prompts take.
+
+use adire_protocol::TokenCount;
+use adire_studio::Studio;
+use axum::{Json, extract::State};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{error::Problem, extract::JsonBody};
+
+/// Prompts to count.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Prompts {
+    /// What the picture shows; `<lora:…>` tags take no room.
+    prompt: String,
+    /// What it should not show.
+    negative_prompt: String,
+}
+
+/// Their sizes.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Counts {
+    /// Of the prompt.
+    prompt: TokenCount,
+    /// Of the negative prompt.
+    negative_prompt: TokenCount,
+}
+
+/// Count a prompt's tokens
+///
+/// As the model's tokenizer counts them, with A1111's chunks of 75. Answers also while a picture is being made.
+#[utoipa::path(
+    post,
+    path = "/api/v1/tokens",
+    tag = "server",
+    request_body = Prompts,
+    responses(
+        (status = 200, description = "Tokens, room and chunks of each", body = Counts),
+        (status = 400, description = "No JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A prompt is too long, or a field is unknown", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn tokens(
+    State(studio): State<Studio>,
+    JsonBody(Prompts { prompt, negative_prompt }): JsonBody<Prompts>,
+) -> Result<Json<Counts>, Problem> {
+    let (prompt, negative_prompt) = studio.count_tokens(prompt, negative_prompt).await?;
+    Ok(Json(Counts { prompt, negative_prompt }))
+}

@@ -1,0 +1,35 @@
+//! Prompt syntax over HTTP: how long prompts are, tags, clip skip.
+
+use axum::http::StatusCode;
+
+use crate::support::Server;
+
+#[tokio::test]
+async fn tokens_are_counted() {
+    let server = Server::start().await;
+    let body = r#"{"prompt": "two words <lora:x:1>", "negative_prompt": ""}"#;
+    let answer = server.post("/api/v1/tokens", body).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let counts = answer.json();
+    assert_eq!((&counts["prompt"]["tokens"], &counts["prompt"]["capacity"]), (&2.into(), &75.into()));
+    assert_eq!((&counts["negative_prompt"]["tokens"], &counts["prompt"]["chunks"]), (&0.into(), &1.into()));
+
+    let long = format!(r#"{{"prompt": "{}"}}"#, "x".repeat(5000));
+    let answer = server.post("/api/v1/tokens", &long).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(answer.json()["errors"][0]["field"], "prompt");
+}
+
+#[tokio::test]
+async fn clip_skip_and_strengths_are_part_of_the_record() {
+    let server = Server::start().await;
+    let body = r#"{"prompt": "moons", "clip_skip": 2}"#;
+    let generation = server.post("/api/v1/generations", body).await.json();
+    assert_eq!(generation["spec"]["clip_skip"], 2);
+    let answer = server.post("/api/v1/generations", r#"{"prompt": "moons", "clip_skip": 40}"#).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(answer.json()["errors"][0]["field"], "clip_skip");
+    let answer = server.post("/api/v1/generations", r#"{"prompt": "moons <lora:nope:1>"}"#).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(answer.json()["detail"].as_str().unwrap().starts_with("There is no adapter nope."));
+}
