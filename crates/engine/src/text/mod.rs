@@ -4,5 +4,6 @@ mod config;
 mod encoder;
 mod tokenizer;
 
+pub(crate) use config::TextConfig;
 pub use encoder::TextEncoder;
 pub use tokenizer::{Tokenizer, Tokens};
