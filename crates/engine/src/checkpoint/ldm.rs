@@ -167,3 +167,57 @@ fn vae(key: &str, levels: usize) -> Option<String> {
     };
     Some(format!("{side}.{inside}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    /// diffusers' own conversion gives these names (`tools/goldens/checkpoints.py`).
+    #[test]
+    fn names_are_those_that_diffusers_maps_back() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/checkpoints/ldm.json");
+        let text = std::fs::read_to_string(path).unwrap();
+        let all: HashMap<String, HashMap<String, HashMap<String, String>>> =
+            serde_json::from_str(&text).unwrap();
+        let unet = |layers: &[usize], up_attention: &[bool]| Naming::LdmUnet {
+            layers: layers.to_vec(),
+            up_attention: up_attention.to_vec(),
+        };
+        let sd15 = unet(&[2; 4], &[false, true, true, true]);
+        let counts = [("sd15", "unet", sd15, 686), ("sd15", "vae", Naming::LdmVae { levels: 4 }, 248)];
+        for (model, part, naming, count) in counts {
+            let names = &all[model][part];
+            assert_eq!(names.len(), count, "{model} {part}");
+            for (key, name) in names {
+                assert_eq!(naming.stored(key).as_ref(), Some(name), "{key}");
+            }
+        }
+        for (key, name) in &all["sd15"]["text_encoder"] {
+            assert_eq!(Naming::LdmText.stored(key).as_ref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn what_the_format_does_not_have_has_no_name() {
+        let unet = Naming::LdmUnet { layers: vec![1, 1], up_attention: vec![false, true] };
+        for key in [
+            "",
+            "down_blocks",
+            "down_blocks.9.resnets.0.conv1.weight",
+            "down_blocks.x.resnets.0.conv1.weight",
+            "up_blocks.9.upsamplers.0.conv.weight",
+            "down_blocks.0.resnets.0.conv3.weight",
+        ] {
+            assert_eq!(unet.stored(key), None, "{key}");
+        }
+        let vae = Naming::LdmVae { levels: 2 };
+        assert_eq!(vae.stored("decoder.up_blocks.2.resnets.0.conv1.weight"), None);
+        assert_eq!(
+            vae.stored("encoder.mid_block.attentions.0.query.weight"),
+            None,
+            "the old names are diffusers'"
+        );
+    }
+}

@@ -55,6 +55,17 @@ impl TextConfig {
         Ok(config)
     }
 
+    /// The paths of every linear layer, in the order of [`super::TextEncoder::visit_weights`].
+    pub(crate) fn module_paths(&self) -> Vec<String> {
+        let names = ["q_proj", "k_proj", "v_proj", "out_proj"].map(|name| format!("self_attn.{name}"));
+        let names = names.into_iter().chain(["mlp.fc1", "mlp.fc2"].map(str::to_owned));
+        let names: Vec<String> = names.collect();
+        let path = |layer: usize, name: &String| format!("text_model.encoder.layers.{layer}.{name}");
+        (0..self.num_hidden_layers)
+            .flat_map(|layer| names.iter().map(move |name| path(layer, name)))
+            .collect()
+    }
+
     /// Refuses what this engine does not compute.
     pub(crate) fn check(&self, path: &Path) -> Result<()> {
         let (width, heads) = (self.hidden_size, self.num_attention_heads);

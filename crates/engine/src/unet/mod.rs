@@ -2,6 +2,7 @@
 
 mod blocks;
 mod config;
+mod paths;
 mod time;
 mod transformer;
 
@@ -9,12 +10,12 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
-pub(crate) use self::config::UNetConfig;
 use self::{
     blocks::{Common, DownBlock, MidBlock, UpBlock},
     config::BlockType,
     time::TimeEmbedding,
 };
+pub(crate) use self::{config::UNetConfig, paths::module_paths};
 use crate::{
     Result, WeightVisitor,
     checkpoint::{Checkpoint, Cursor, SingleFile},
