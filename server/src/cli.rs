@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    adapters::AdaptersCommand, generate::GenerateArgs, health::HealthArgs, serve::ServeArgs,
+    adapters::AdaptersCommand, generate::GenerateArgs, health::HealthArgs, models::ModelsCommand,
+    serve::ServeArgs,
 };
 
 /// A studio for Stable Diffusion and LoRA adapters
@@ -23,6 +24,9 @@ enum Command {
     /// Look into adapter files, or take one into a data folder
     #[command(subcommand)]
     Adapters(AdaptersCommand),
+    /// Fetch models, list them, check their files
+    #[command(subcommand)]
+    Models(ModelsCommand),
     /// Ask a running server whether it lives; exit code 0 when it does
     Health(HealthArgs),
 }
@@ -36,6 +40,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(args) => args.run(),
         Command::Generate(args) => args.run(),
         Command::Adapters(command) => command.run(),
+        Command::Models(command) => command.run(),
         Command::Health(args) => args.run(),
     }
 }

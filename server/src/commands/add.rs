@@ -41,7 +41,8 @@ impl AddArgs {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let added = runtime.block_on(async {
-            let studio = Studio::open(config, move || EngineBackend::load(&model)).await?;
+            let studio =
+                Studio::open(config, move || EngineBackend::load(&model.path, &model.options)).await?;
             let added = studio.add_adapter(new).await;
             studio.shutdown().await;
             added

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use adire_engine::{LoadOptions, Output, Pipeline, adapter::Adapter};
+use adire_engine::{Output, Pipeline, adapter::Adapter};
 use adire_protocol::{
     AdapterUse, Defaults, GenerationRequest, GenerationSpec, Limits, ModelInfo, Recipe, Sampler,
     ValidationError,
@@ -22,9 +22,8 @@ use crate::{backend::pixels, commands::places};
 /// What to draw, with what, and where to.
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
-    /// Model folder in Hugging Face layout; the starter model when left out
-    #[arg(long, env = "ADIRE_MODEL", value_name = "DIR")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    model: places::ModelArgs,
     /// What the picture shows
     #[arg(long)]
     prompt: String,
@@ -105,8 +104,8 @@ impl GenerateArgs {
             adapters.push((Arc::new(Adapter::read(&lora.file)?), lora.strength));
         }
 
-        let folder = places::named_or_starter(self.model.as_deref())?;
-        let mut pipeline = Pipeline::load(&folder, &LoadOptions::default())?;
+        let places::FoundModel { path, options } = self.model.find()?;
+        let mut pipeline = Pipeline::load(&path, &options)?;
         let info = pipeline.info().clone();
         let mut spec = self.request().validate(&info.limits, &info.defaults, seed).map_err(bad_arguments)?;
         spec.adapters = adapters
