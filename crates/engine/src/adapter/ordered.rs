@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use super::{
     Module,
-    keys::{Component, Format, flatten},
+    keys::{Component, Format},
 };
 
 /// Layers of a transformer block: four of each attention, one GEGLU.
@@ -64,7 +64,7 @@ fn number(module: &Module) -> Option<usize> {
     module.name.rsplit(':').next()?.parse().ok()
 }
 
-/// Gives every numbered module of a file the name that [`add_names`] gives to a model's; returns the width of the
+/// Gives every numbered module of a file the name that [`names`] gives to a model's; returns the width of the
 /// text that the file was made for, if it shows.
 pub(super) fn resolve(modules: &mut [Module]) -> Option<usize> {
     let shape = |component: Component, wanted: usize| {
@@ -103,26 +103,26 @@ pub(super) fn resolve(modules: &mut [Module]) -> Option<usize> {
     width
 }
 
-/// Adds the numbered names of a model's modules to those they have anyway.
-pub(super) fn add_names(paths: &[(Component, String)], by_name: &mut HashMap<(Component, String), usize>) {
-    let mut text: Vec<(&str, usize)> = Vec::new();
+/// The numbered names of a model's modules.
+pub(super) fn names(paths: &[(Component, String)]) -> HashMap<(Component, String), usize> {
+    let mut by_name = HashMap::new();
+    let mut layers: Vec<(&str, HashMap<&str, usize>)> = Vec::new();
     for (index, (component, path)) in paths.iter().enumerate() {
         if *component == Component::TextEncoder
-            && let Some((layer, _)) = path.split_once(".self_attn.")
-            && text.last().is_none_or(|(last, _)| *last != layer)
+            && let Some((layer, name)) = path.split_once(".self_attn.")
         {
-            text.push((layer, index));
-        }
-    }
-    let mut count = 0;
-    for (layer, _) in text {
-        for name in ["k_proj", "v_proj", "q_proj", "out_proj"] {
-            let key = (Component::TextEncoder, flatten(&format!("{layer}.self_attn.{name}")));
-            if let Some(index) = by_name.get(&key).copied() {
-                by_name.insert((Component::TextEncoder, text_name(count)), index);
-                count += 1;
+            if layers.last().is_none_or(|(last, _)| *last != layer) {
+                layers.push((layer, HashMap::new()));
+            }
+            if let Some((_, projections)) = layers.last_mut() {
+                projections.insert(name, index);
             }
         }
+    }
+    let order = ["k_proj", "v_proj", "q_proj", "out_proj"];
+    let projections = layers.iter().flat_map(|(_, projections)| order.map(|name| projections.get(name)));
+    for (number, index) in projections.flatten().enumerate() {
+        by_name.insert((Component::TextEncoder, text_name(number)), *index);
     }
     // A list of (sort key, index) for each way of counting; indices keep the order within a residual block.
     for order in Order::ALL {
@@ -137,6 +137,7 @@ pub(super) fn add_names(paths: &[(Component, String)], by_name: &mut HashMap<(Co
             by_name.insert((Component::Unet, order.name(number)), index);
         }
     }
+    by_name
 }
 
 /// Where PyTorch registered the module: way down, way up, middle; level; transformers before residual blocks;

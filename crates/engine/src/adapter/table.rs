@@ -1,10 +1,10 @@
 //! The modules that a model has, by every name that adapter files use for them.
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, path::Path, sync::OnceLock};
 
 use super::{
     Module,
-    keys::{Component, flatten},
+    keys::{Component, Format, flatten},
     ordered,
 };
 use crate::{
@@ -17,6 +17,8 @@ use crate::{
 #[derive(Debug)]
 pub struct ModuleTable {
     by_name: HashMap<(Component, String), usize>,
+    /// By number, for files that have no names; made when the first such file is looked up.
+    by_number: OnceLock<HashMap<(Component, String), usize>>,
     paths: Vec<(Component, String)>,
 }
 
@@ -61,13 +63,16 @@ impl ModuleTable {
             }
             by_name.insert((*component, flat), index);
         }
-        ordered::add_names(&paths, &mut by_name);
-        Self { by_name, paths }
+        Self { by_name, by_number: OnceLock::new(), paths }
     }
 
     /// Where `module` belongs, as an index into the model's modules.
     pub(super) fn find(&self, module: &Module) -> Option<usize> {
-        let at = |component| self.by_name.get(&(component, module.flat.clone())).copied();
+        let names = match module.format {
+            Format::Cloneofsimo => self.by_number.get_or_init(|| ordered::names(&self.paths)),
+            _ => &self.by_name,
+        };
+        let at = |component| names.get(&(component, module.flat.clone())).copied();
         match module.component {
             Some(component) => at(component),
             None => at(Component::Unet).or_else(|| at(Component::TextEncoder)),
