@@ -19,12 +19,12 @@ pub(crate) struct EngineBackend {
 }
 
 impl EngineBackend {
-    /// Loads the model in `folder`.
+    /// Loads the model at `path`.
     ///
     /// # Errors
     /// A sentence: which file is missing or damaged, and what to do.
-    pub(crate) fn load(folder: &Path) -> Result<Self, BackendError> {
-        let pipeline = Pipeline::load(folder, &LoadOptions::default()).map_err(|error| failed(&error))?;
+    pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Self, BackendError> {
+        let pipeline = Pipeline::load(path, options).map_err(|error| failed(&error))?;
         Ok(Self { pipeline, pool: AdapterPool::new(RESIDENT) })
     }
 }
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn switches_are_exact_and_resident_adapters_read_no_file() {
         let folder = tempfile::tempdir().unwrap();
-        let mut backend = EngineBackend::load(&golden("pipeline")).unwrap();
+        let mut backend = EngineBackend::load(&golden("pipeline"), &LoadOptions::default()).unwrap();
         let files: Vec<AdapterFile> = ["kohya", "diffusers"]
             .into_iter()
             .map(|name| {
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_break_cancels() {
-        let mut backend = EngineBackend::load(&golden("pipeline")).unwrap();
+        let mut backend = EngineBackend::load(&golden("pipeline"), &LoadOptions::default()).unwrap();
         let job = job(&backend, Vec::new());
         let result = backend.render(&job, &mut |_| ControlFlow::Break(()));
         assert_eq!(result, Err(BackendError::Cancelled));
@@ -193,7 +193,7 @@ mod tests {
     fn files_that_cannot_be_used_are_told_in_sentences() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("some");
-        let mut backend = EngineBackend::load(&golden("pipeline")).unwrap();
+        let mut backend = EngineBackend::load(&golden("pipeline"), &LoadOptions::default()).unwrap();
         let mut told = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
             backend.check_adapter(&path).unwrap_err().to_string()
@@ -210,8 +210,10 @@ mod tests {
         let file = AdapterFile { id, hash, path, strength: 1.0, te_strength: 1.0 };
         let error = render(&mut backend, &[file]).unwrap_err().to_string();
         assert!(error.contains("a@v1") && error.contains("hash has changed"), "{error}");
-        let error =
-            EngineBackend::load(folder.path()).err().map(|error| error.to_string()).unwrap_or_default();
+        let error = EngineBackend::load(folder.path(), &LoadOptions::default())
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
         assert!(error.ends_with('.'), "{error}");
     }
 

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    adapters::AdaptersCommand, generate::GenerateArgs, health::HealthArgs, serve::ServeArgs,
-    verify::VerifyArgs,
+    adapters::AdaptersCommand, generate::GenerateArgs, health::HealthArgs, models::ModelsCommand,
+    serve::ServeArgs, verify::VerifyArgs,
 };
 
 /// A studio for Stable Diffusion and LoRA adapters
@@ -26,6 +26,9 @@ enum Command {
     /// Look into adapter files, or take one into a data folder
     #[command(subcommand)]
     Adapters(AdaptersCommand),
+    /// Fetch models, list them, check their files
+    #[command(subcommand)]
+    Models(ModelsCommand),
     /// Ask a running server whether it lives; exit code 0 when it does
     Health(HealthArgs),
 }
@@ -40,6 +43,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Generate(args) => args.run(),
         Command::Adapters(command) => command.run(),
         Command::Verify(args) => args.run(),
+        Command::Models(command) => command.run(),
         Command::Health(args) => args.run(),
     }
 }

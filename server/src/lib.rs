@@ -11,6 +11,7 @@ mod commands;
 mod error;
 mod extract;
 mod gate;
+mod hub;
 mod layers;
 mod pages;
 mod routes;

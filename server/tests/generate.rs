@@ -189,3 +189,40 @@ fn inspect_says_what_a_file_is() {
     let told = failure(&adire(folder.path(), &["adapters", "inspect", "page"]), 1);
     assert!(told.contains("web page"), "{told}");
 }
+
+#[test]
+fn convert_writes_what_the_same_program_reads_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, model) = (golden("adapters/kohya.safetensors"), golden("pipeline"));
+    let (file, model) = (file.to_str().unwrap(), model.to_str().unwrap());
+    let picture = |name: &str, lora: &str| {
+        let output = generate(folder.path(), &["--lora", lora, "--out", name]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        image::open(folder.path().join(name)).unwrap().into_rgb8().into_raw()
+    };
+    let expected = picture("original.png", file);
+    for (to, out) in [("diffusers", "d.safetensors"), ("peft", "p"), ("kohya", "k.safetensors")] {
+        let convert = ["adapters", "convert", file, "--to", to, "--out", out, "--model", model];
+        let output = adire(folder.path(), &convert);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(String::from_utf8_lossy(&output.stdout).starts_with(&format!("{out}: ")));
+        assert_eq!(picture(&format!("{to}.png"), out), expected, "{to}");
+        let told = failure(&adire(folder.path(), &convert), 1);
+        assert!(told.contains("exists already"), "{told}");
+    }
+    assert!(folder.path().join("p/unet/adapter_config.json").is_file());
+
+    // A PEFT folder is taken into a data folder as one file.
+    let add = ["adapters", "add", "p", "--name", "peft", "--data", "data", "--model", model];
+    let output = adire(folder.path(), &add);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.starts_with("peft@v1 is in data"), "{told}{}", String::from_utf8_lossy(&output.stderr));
+
+    let loha = golden("adapters/loha.safetensors");
+    let convert =
+        ["adapters", "convert", loha.to_str().unwrap(), "--to", "peft", "--out", "no", "--model", model];
+    let told = failure(&adire(folder.path(), &convert), 1);
+    assert!(told.contains("Hadamard product") && !folder.path().join("no").exists(), "{told}");
+    let convert = ["adapters", "convert", file, "--to", "a1111", "--out", "no"];
+    assert!(failure(&adire(folder.path(), &convert), 2).contains("write kohya, diffusers or peft"));
+}

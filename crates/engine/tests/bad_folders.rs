@@ -131,7 +131,7 @@ fn a_tensor_of_another_shape() {
     });
     let expected = format!(
         "{UNET}: the tensor down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight has shape [16, 32], \
-         but config.json asks for [16, 24]; file and config do not belong together."
+         but its config.json asks for [16, 24]; they do not belong together."
     );
     assert_eq!(said, expected);
 }

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{add::AddArgs, inspect::InspectArgs};
+use super::{add::AddArgs, convert::ConvertArgs, inspect::InspectArgs};
 
 /// What can be done with adapter files.
 #[derive(Debug, Subcommand)]
@@ -11,6 +11,8 @@ pub(crate) enum AdaptersCommand {
     Inspect(InspectArgs),
     /// Take an adapter file into a data folder, after trying it against the model
     Add(AddArgs),
+    /// Write an adapter in the format of kohya, diffusers or PEFT
+    Convert(ConvertArgs),
 }
 
 impl AdaptersCommand {
@@ -22,6 +24,7 @@ impl AdaptersCommand {
         match self {
             Self::Inspect(args) => args.run(),
             Self::Add(args) => args.run(),
+            Self::Convert(args) => args.run(),
         }
     }
 }

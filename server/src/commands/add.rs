@@ -1,8 +1,10 @@
 //! `adire adapters add`: takes an adapter file into a data folder, after trying it against the model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use adire_engine::adapter::{Adapter, ExportFormat, ModuleTable};
 use adire_studio::{NewAdapter, Studio, StudioConfig};
+use anyhow::Context;
 use clap::Args;
 
 use crate::{backend::EngineBackend, commands::places};
@@ -10,7 +12,7 @@ use crate::{backend::EngineBackend, commands::places};
 /// The file, and what it is to be called.
 #[derive(Debug, Args)]
 pub(crate) struct AddArgs {
-    /// LoRA file (.safetensors)
+    /// LoRA file (.safetensors), or a PEFT folder, which is kept as one file in kohya's format
     file: PathBuf,
     /// Name without version: lower-case letters, digits, - _ .
     #[arg(long)]
@@ -32,21 +34,49 @@ impl AddArgs {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let model = self.places.model()?;
         let config = StudioConfig::new(&self.places.data);
+        let one = if self.file.is_dir() { Some(OneFile::of(&self.file, &model.path)?) } else { None };
+        let path = one.as_ref().map_or(self.file, |one| one.0.clone());
         let new = NewAdapter {
             name: self.name,
             version: self.version,
-            path: self.file,
+            path,
             description: self.description,
             trigger: self.trigger,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let added = runtime.block_on(async {
-            let studio = Studio::open(config, move || EngineBackend::load(&model)).await?;
+            let studio =
+                Studio::open(config, move || EngineBackend::load(&model.path, &model.options)).await?;
             let added = studio.add_adapter(new).await;
             studio.shutdown().await;
             added
         })?;
         println!("{} is in {} (sha256 {})", added.id(), self.places.data.display(), added.hash);
         Ok(())
+    }
+}
+
+/// A PEFT folder as one file, for as long as it is needed.
+struct OneFile(PathBuf);
+
+impl OneFile {
+    fn of(folder: &Path, model: &Path) -> anyhow::Result<Self> {
+        let adapter = Adapter::read(folder)?;
+        let table = if model.is_dir() { ModuleTable::of_folder(model)? } else { ModuleTable::sd15() };
+        let files = adapter.export(ExportFormat::Kohya, &table)?;
+        let path = std::env::temp_dir().join(format!("adire-{}.safetensors", uuid::Uuid::new_v4()));
+        let this = Self(path);
+        for file in files {
+            std::fs::write(&this.0, file.bytes)
+                .with_context(|| format!("cannot write {}", this.0.display()))?;
+        }
+        Ok(this)
+    }
+}
+
+impl Drop for OneFile {
+    fn drop(&mut self) {
+        // The system clears this folder anyway.
+        let _ = std::fs::remove_file(&self.0);
     }
 }

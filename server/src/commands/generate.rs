@@ -10,7 +10,7 @@ use std::{
 };
 
 use adire_engine::{
-    LoadOptions, Output, Pipeline,
+    Output, Pipeline,
     adapter::{Adapter, Strength},
 };
 use adire_protocol::{
@@ -29,9 +29,8 @@ use crate::{
 /// What to draw, with what, and where to.
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
-    /// Model folder in Hugging Face layout; the starter model when left out
-    #[arg(long, env = "ADIRE_MODEL", value_name = "DIR")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    model: places::ModelArgs,
     /// What the picture shows; (word:1.2) weighs, BREAK begins a chunk, <lora:NAME:1> takes an adapter that comes
     /// with the model
     #[arg(long)]
@@ -130,8 +129,8 @@ impl GenerateArgs {
             adapters.push((Arc::new(Adapter::read(&lora.file)?), lora.strength));
         }
 
-        let folder = places::named_or_starter(self.model.as_deref())?;
-        let mut pipeline = Pipeline::load(&folder, &LoadOptions::default())?;
+        let places::FoundModel { path, options } = self.model.find()?;
+        let mut pipeline = Pipeline::load(&path, &options)?;
         let info = pipeline.info().clone();
         let mut spec = self.request().validate(&info.limits, &info.defaults, seed).map_err(bad_arguments)?;
         let mut uses: Vec<_> =

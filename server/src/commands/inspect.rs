@@ -15,6 +15,8 @@ use adire_engine::{
 use clap::Args;
 use serde::Serialize;
 
+use crate::commands::places;
+
 /// Most entries of a list that are written out for people; `--json` has all.
 const SHOWN: usize = 12;
 
@@ -56,7 +58,7 @@ impl InspectArgs {
         let receipt = match &self.model {
             None => None,
             Some(folder) => {
-                let mut pipeline = Pipeline::load(folder, &LoadOptions::default())?;
+                let mut pipeline = Pipeline::load(&places::resolve(folder), &LoadOptions::default())?;
                 pipeline.set_adapters(&[(Arc::clone(&adapter), Strength::from(1.0))])?.pop()
             }
         };

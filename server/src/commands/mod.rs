@@ -2,9 +2,11 @@
 
 pub(crate) mod adapters;
 pub(crate) mod add;
+pub(crate) mod convert;
 pub(crate) mod generate;
 pub(crate) mod health;
 pub(crate) mod inspect;
+pub(crate) mod models;
 pub(crate) mod places;
 pub(crate) mod serve;
 pub(crate) mod shipped;

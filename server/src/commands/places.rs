@@ -2,8 +2,49 @@
 
 use std::path::{Path, PathBuf};
 
+use adire_engine::LoadOptions;
 use anyhow::Context;
 use clap::Args;
+
+use crate::hub;
+
+/// Which model, and what a single-file checkpoint does not hold.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ModelArgs {
+    /// Model folder in Hugging Face layout, single-file checkpoint (.safetensors), or a name that `adire models
+    /// list` shows; the starter model when left out
+    #[arg(long, env = "ADIRE_MODEL")]
+    model: Option<PathBuf>,
+    /// For a single-file checkpoint: folder with CLIP's vocab.json and merges.txt; one that was fetched from the
+    /// Hub when left out
+    #[arg(long, env = "ADIRE_TOKENIZER", value_name = "DIR")]
+    tokenizer: Option<PathBuf>,
+    /// For a single-file checkpoint that is not built like SD 1.5: model folder with its configs
+    #[arg(long, value_name = "DIR")]
+    model_config: Option<PathBuf>,
+}
+
+/// A model with what is needed to load it.
+#[derive(Clone, Debug)]
+pub(crate) struct FoundModel {
+    pub(crate) path: PathBuf,
+    pub(crate) options: LoadOptions,
+}
+
+impl ModelArgs {
+    /// The model that was named, or the starter model.
+    pub(crate) fn find(&self) -> anyhow::Result<FoundModel> {
+        let path = named_or_starter(self.model.as_deref())?;
+        let config = self.model_config.as_deref().map(resolve);
+        let mut tokenizer = self.tokenizer.clone();
+        if path.is_file() && tokenizer.is_none() && config.is_none() {
+            let beside = path.with_file_name("tokenizer");
+            let beside = beside.join("vocab.json").is_file().then_some(beside);
+            tokenizer = beside.or_else(|| hub::tokenizer(&hub::folder()));
+        }
+        Ok(FoundModel { path, options: LoadOptions { tokenizer, config, ..LoadOptions::default() } })
+    }
+}
 
 /// The folders that several commands need.
 #[derive(Clone, Debug, Args)]
@@ -11,26 +52,45 @@ pub(crate) struct Places {
     /// Data folder: jobs, pictures, adapters; made when absent
     #[arg(long, env = "ADIRE_DATA", default_value = "data")]
     pub(crate) data: PathBuf,
-    /// Model folder in Hugging Face layout; the starter model when left out
-    #[arg(long, env = "ADIRE_MODEL")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
 }
 
 impl Places {
-    /// The model folder that was named, or the starter model.
-    pub(crate) fn model(&self) -> anyhow::Result<PathBuf> {
-        named_or_starter(self.model.as_deref())
+    /// The model that was named, or the starter model.
+    pub(crate) fn model(&self) -> anyhow::Result<FoundModel> {
+        self.model.find()
     }
 }
 
-/// `named`, or the starter model: `models/starter` here or beside the program.
-pub(crate) fn named_or_starter(named: Option<&Path>) -> anyhow::Result<PathBuf> {
-    if let Some(folder) = named {
-        return Ok(folder.to_owned());
+/// `named`, or the starter model.
+fn named_or_starter(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    match named {
+        Some(named) => Ok(resolve(named)),
+        None => starter().context(
+            "no model was found; name a folder in Hugging Face layout with --model or ADIRE_MODEL, or fetch one with \
+             `adire models pull OWNER/NAME`",
+        ),
     }
-    let found =
-        beside_program("models/starter").into_iter().find(|folder| folder.join("model_index.json").is_file());
-    found.context("no model was found; name a folder in Hugging Face layout with --model or ADIRE_MODEL")
+}
+
+/// A path as it is; else the model of that name in the Hub's cache. What is neither stays a path, so that messages
+/// name it.
+pub(crate) fn resolve(named: &Path) -> PathBuf {
+    if named.exists() {
+        return named.to_owned();
+    }
+    let found = match named.to_str() {
+        Some("starter") => starter(),
+        Some(name) => hub::find(&hub::folder(), name).map(|cached| cached.path),
+        None => None,
+    };
+    found.unwrap_or_else(|| named.to_owned())
+}
+
+/// The starter model: `models/starter` here or beside the program.
+pub(crate) fn starter() -> Option<PathBuf> {
+    beside_program("models/starter").into_iter().find(|folder| folder.join("model_index.json").is_file())
 }
 
 /// The folder with the page's files: `site` beside the program, or where the build puts it.

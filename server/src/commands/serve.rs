@@ -56,7 +56,7 @@ impl ServeArgs {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let model = self.places.model()?;
+        let places::FoundModel { path: model, options } = self.places.model()?;
         let data = self.places.data;
         let config = StudioConfig { queue_capacity: self.queue.into(), ..StudioConfig::new(&data) };
         let site = read_site(self.site)?;
@@ -75,7 +75,7 @@ impl ServeArgs {
         });
         let open = async {
             let folder = model.clone();
-            let studio = Studio::open(config, move || EngineBackend::load(&folder)).await?;
+            let studio = Studio::open(config, move || EngineBackend::load(&folder, &options)).await?;
             shipped::add(&studio, &model).await;
             Ok(studio)
         };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use adire_engine::{
-    LoadOptions, Manifest, Pipeline, Rgb8,
+    Manifest, Pipeline, Rgb8,
     adapter::{Adapter, Strength},
     file_hash,
 };
@@ -17,7 +17,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use image::{ImageFormat, ImageReader, Limits};
 
-use crate::commands::{generate::draw, places::Places};
+use crate::commands::{generate::draw, places::{FoundModel, Places}};
 
 /// Largest file that is read; far above any picture that Adire makes.
 const LARGEST: u64 = 256 << 20;
@@ -50,10 +50,10 @@ impl VerifyArgs {
         let recipe =
             adire_studio::read_recipe(&bytes).with_context(|| format!("{shown} cannot be verified"))?;
         let before = decode(&bytes).with_context(|| format!("{shown} cannot be read as a picture"))?;
-        let model = self.places.model()?;
+        let FoundModel { path: model, options } = self.places.model()?;
         let adapters = self.adapters(&recipe, &model)?;
 
-        let mut pipeline = Pipeline::load(&model, &LoadOptions::default())?;
+        let mut pipeline = Pipeline::load(&model, &options)?;
         let info = pipeline.info();
         if info.hash != recipe.model_hash {
             bail!(
@@ -103,8 +103,9 @@ impl VerifyArgs {
             bail!("the recipe names {} adapters but {} hashes", uses.len(), recipe.adapter_hashes.len());
         }
         let mut candidates = self.lora.clone();
-        if !uses.is_empty() {
-            candidates.extend(Manifest::read(model)?.adapters().iter().map(|shipped| shipped.file.clone()));
+        // A single-file checkpoint comes with none.
+        if let Ok(manifest) = Manifest::read(model) {
+            candidates.extend(manifest.adapters().iter().map(|shipped| shipped.file.clone()));
         }
         let mut found = Vec::with_capacity(uses.len());
         for (adapter, hash) in uses.iter().zip(&recipe.adapter_hashes) {

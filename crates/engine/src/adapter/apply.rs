@@ -10,8 +10,9 @@ use serde::Serialize;
 
 use super::{
     Adapter, Family, Module,
-    keys::{Component, Format, flatten},
+    keys::{Component, Format},
     layer::Kind,
+    table::ModuleTable,
 };
 use crate::{EngineError, Result, TextEncoder, UNet, Weight};
 
@@ -199,36 +200,23 @@ fn norm(tensor: &Tensor) -> Result<f64> {
 
 /// The modules of a model, found by their flattened paths.
 struct Targets {
-    by_name: HashMap<(Component, String), usize>,
+    table: ModuleTable,
     shapes: Vec<(String, Vec<usize>)>,
 }
 
 impl Targets {
     fn of(visit: &mut Visit<'_>) -> Result<Self> {
-        let (mut by_name, mut shapes) = (HashMap::new(), Vec::new());
+        let (mut paths, mut shapes) = (Vec::new(), Vec::new());
         visit(&mut |component, path, weight| {
-            let flat = flatten(path);
-            if component == Component::TextEncoder {
-                // Newer transformers name the text tower without `text_model`.
-                let other = match flat.strip_prefix("text_model_") {
-                    Some(short) => short.to_owned(),
-                    None => format!("text_model_{flat}"),
-                };
-                by_name.insert((component, other), shapes.len());
-            }
-            by_name.insert((component, flat), shapes.len());
+            paths.push((component, path.to_owned()));
             shapes.push((path.to_owned(), weight.base().dims().to_vec()));
             Ok(())
         })?;
-        Ok(Self { by_name, shapes })
+        Ok(Self { table: ModuleTable::new(paths), shapes })
     }
 
     fn find(&self, module: &Module) -> Option<usize> {
-        let at = |component| self.by_name.get(&(component, module.flat.clone())).copied();
-        match module.component {
-            Some(component) => at(component),
-            None => at(Component::Unet).or_else(|| at(Component::TextEncoder)),
-        }
+        self.table.find(module)
     }
 
     /// Finds a place for every layer of `adapter`; returns those that have none.

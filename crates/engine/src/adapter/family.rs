@@ -72,12 +72,17 @@ impl Family {
         };
         let width = columns(["_attn2_to_k", "_attn2_to_v"], Component::TextEncoder)
             .or_else(|| columns(["_self_attn_q_proj", "_self_attn_v_proj"], Component::Unet))?;
-        Some(match width {
+        Some(Self::of_width(width))
+    }
+
+    /// From the width of the text.
+    pub(super) fn of_width(width: usize) -> Self {
+        match width {
             768 => Self::Sd1,
             1024 => Self::Sd2,
             2048 => Self::Sdxl,
             other => Self::Width(other),
-        })
+        }
     }
 }
 
@@ -92,8 +97,6 @@ pub(super) fn no_adapter(names: &[String]) -> String {
         "it is a ControlNet"
     } else if any(&["emb_params", "string_to_param", "clip_l", "clip_g"]) {
         "it is a textual inversion"
-    } else if any(&["unet:", "text_encoder:"]) {
-        "it has the unsupported names of cloneofsimo/lora; convert it to kohya's or diffusers' names"
     } else {
         "none of its tensors has a name that adapters use"
     };
@@ -101,7 +104,7 @@ pub(super) fn no_adapter(names: &[String]) -> String {
         .first()
         .map(|name| format!(" (it holds, for example, {})", name.chars().take(100).collect::<String>()));
     format!(
-        "holds no adapter: {what}{}. LoRA files of kohya, diffusers, PEFT and LyCORIS are read.",
+        "holds no adapter: {what}{}. LoRA files of kohya, diffusers, PEFT, LyCORIS and cloneofsimo are read.",
         example.unwrap_or_default()
     )
 }

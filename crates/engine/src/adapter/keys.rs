@@ -1,7 +1,7 @@
 //! From a tensor's name to the module it changes and the part it plays there.
 //!
 //! Only fixed prefixes and suffixes are taken off. What remains is flattened with `_` and looked up among the
-//! model's real modules (`target.rs`): names are never taken apart by guessing where a level ends.
+//! model's real modules (`table.rs`): names are never taken apart by guessing where a level ends.
 
 use serde::Serialize;
 
@@ -39,6 +39,8 @@ pub enum Format {
     AttentionProcessors,
     /// PEFT: `base_model.model.….lora_A.weight`.
     Peft,
+    /// cloneofsimo/lora: `unet:0:up`, modules by number.
+    Cloneofsimo,
 }
 
 impl Format {
@@ -50,6 +52,7 @@ impl Format {
             Self::Diffusers => "diffusers",
             Self::AttentionProcessors => "diffusers, old attention processors",
             Self::Peft => "PEFT",
+            Self::Cloneofsimo => "cloneofsimo",
         }
     }
 }
@@ -161,6 +164,9 @@ pub(super) fn parse(name: &str) -> Option<Key> {
             });
         }
     }
+    if let Some(key) = numbered(name) {
+        return Some(key);
+    }
     let (module, part) =
         SUFFIXES.iter().find_map(|(suffix, part)| Some((name.strip_suffix(suffix)?, *part)))?;
     let key = |path: &str, component, format| Key {
@@ -180,6 +186,29 @@ pub(super) fn parse(name: &str) -> Option<Key> {
         Some(path) => Some(key(path, None, Format::Peft)),
         None => Some(key(module, None, Format::Diffusers)),
     }
+}
+
+/// cloneofsimo's `unet:0:up`. What the numbers mean is found out once the whole file is read (`ordered.rs`).
+fn numbered(name: &str) -> Option<Key> {
+    let mut parts = name.split(':');
+    let component = match parts.next()? {
+        "unet" => Component::Unet,
+        "text_encoder" => Component::TextEncoder,
+        _ => return None,
+    };
+    let number: usize = parts.next()?.parse().ok()?;
+    let part = match (parts.next()?, parts.next()) {
+        ("up", None) => Part::Up,
+        ("down", None) => Part::Down,
+        _ => return None,
+    };
+    let module = name.rsplit_once(':')?.0.to_owned();
+    // `unet:007` would be another name for the same number.
+    if !module.ends_with(&format!(":{number}")) {
+        return None;
+    }
+    let (flat, component, format) = (module.clone(), Some(component), Format::Cloneofsimo);
+    Some(Key { module, flat, component, part, format })
 }
 
 /// `down_blocks.0.attentions` → `down_blocks_0_attentions`.
@@ -233,5 +262,10 @@ mod tests {
         }
         assert_eq!(parse("model.diffusion_model.input_blocks.0.0.weight"), None);
         assert_eq!(parse(""), None);
+        let key = parse("text_encoder:11:down").unwrap();
+        assert_eq!((key.module.as_str(), key.component), ("text_encoder:11", Some(TextEncoder)));
+        for name in ["unet:0", "unet:x:up", "unet:0:mid", "unet:0:up:1", "unet:00:up", "vae:0:up", "<s1>"] {
+            assert_eq!(parse(name), None, "{name}");
+        }
     }
 }

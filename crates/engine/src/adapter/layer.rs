@@ -115,6 +115,65 @@ impl Layer {
         self.magnitude.is_some()
     }
 
+    /// Whether it is the change of a convolution that looks at more than one pixel.
+    pub(super) fn is_spatial(&self) -> bool {
+        let kernel = |factor: &Tensor| factor.dims().iter().skip(2).any(|size| *size > 1);
+        matches!(&self.factors, Factors::Lora { down, mid, .. } if kernel(down) || mid.is_some())
+    }
+
+    /// Every factor as the file holds it.
+    pub(super) fn parts(&self) -> Vec<(Part, &Tensor)> {
+        match &self.factors {
+            Factors::Lora { down, up, mid } => {
+                let mid = mid.iter().map(|mid| (Part::Mid, mid));
+                [(Part::Down, down), (Part::Up, up)].into_iter().chain(mid).collect()
+            }
+            Factors::Loha { first, second } => {
+                let first = first.parts(Part::Hada1A, Part::Hada1A, Part::Hada1B, Part::HadaT1);
+                let second = second.parts(Part::Hada2A, Part::Hada2A, Part::Hada2B, Part::HadaT2);
+                first.into_iter().chain(second).collect()
+            }
+            Factors::Lokr { first, second } => {
+                // LyCORIS has no core for the first factor.
+                let first = first.parts(Part::Kron1, Part::Kron1A, Part::Kron1B, Part::KronT2);
+                let second = second.parts(Part::Kron2, Part::Kron2A, Part::Kron2B, Part::KronT2);
+                first.into_iter().chain(second).collect()
+            }
+        }
+    }
+
+    /// DoRA's m, one number for each output; `Some(None)` when it is stored for each input.
+    pub(super) fn output_magnitude(&self) -> Option<Option<&Tensor>> {
+        let magnitude = self.magnitude.as_ref()?;
+        let rows = self.shape().map_or(0, |(rows, _)| rows);
+        let first = magnitude.dims().first().copied().unwrap_or(0);
+        Some((first == rows && magnitude.elem_count() == rows).then_some(magnitude))
+    }
+
+    /// DoRA's m as it is stored, if the layer has one.
+    pub(super) fn magnitude(&self) -> Option<&Tensor> {
+        self.magnitude.as_ref()
+    }
+
+    /// The dimensions that the changed weight has at least: 4 for a convolution.
+    pub(super) fn dims(&self) -> usize {
+        match &self.factors {
+            Factors::Lora { down, .. } => down.rank(),
+            _ => 2,
+        }
+    }
+
+    /// The alpha that says [`Self::scale`] as alpha / rank.
+    pub(super) fn plain_alpha(&self) -> f64 {
+        let rank = self.rank as f64;
+        let alpha = self.scale * rank;
+        // The product is rounded; a neighbour may divide back to the very scale.
+        [self.alpha, alpha, alpha.next_up(), alpha.next_down()]
+            .into_iter()
+            .find(|alpha| alpha / rank == self.scale)
+            .unwrap_or(alpha)
+    }
+
     /// Rows (outputs) and columns (inputs times kernel) of the weight it was made for.
     pub(super) fn shape(&self) -> std::result::Result<(usize, usize), String> {
         let shape = match &self.factors {
@@ -182,6 +241,14 @@ impl Product {
             Self::Tucker { core, a, b } => {
                 (inner(a), inner(b).saturating_mul(core.dims()[2] * core.dims()[3]))
             }
+        }
+    }
+
+    fn parts(&self, whole: Part, a: Part, b: Part, core: Part) -> Vec<(Part, &Tensor)> {
+        match self {
+            Self::Whole(tensor) => vec![(whole, tensor)],
+            Self::Low { a: left, b: right } => vec![(a, left), (b, right)],
+            Self::Tucker { core: tensor, a: left, b: right } => vec![(core, tensor), (a, left), (b, right)],
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{keys::Component, layer::ScaleRule};
+use super::{keys::Component, layer::ScaleRule, patterns::Patterns};
 
 /// The header's `__metadata__`, with the scale rules in it understood.
 #[derive(Debug)]
@@ -21,8 +21,9 @@ pub(super) struct Metadata {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct PeftConfig {
+    peft_type: Option<String>,
     lora_alpha: Option<f64>,
-    alpha_pattern: HashMap<String, f64>,
+    alpha_pattern: Patterns,
     use_rslora: bool,
 }
 
@@ -31,11 +32,19 @@ impl Metadata {
     pub(super) fn new(entries: HashMap<String, String>, peft_config: Option<&str>) -> Result<Self, String> {
         let mut any = peft_config
             .map(|text| {
-                serde_json::from_str(text).map_err(|error| {
+                serde_json::from_str::<PeftConfig>(text).map_err(|error| {
                     format!("lies beside an adapter_config.json that cannot be understood ({error}).")
                 })
             })
             .transpose()?;
+        if let Some(kind) = any.as_ref().and_then(|config| config.peft_type.as_deref())
+            && !kind.eq_ignore_ascii_case("lora")
+        {
+            let kind: String = kind.chars().take(40).collect();
+            return Err(format!(
+                "lies beside an adapter_config.json of PEFT type {kind}; only LORA is read."
+            ));
+        }
         let (mut unet, mut text_encoder) = (None, None);
         if let Some(text) = entries.get("lora_adapter_metadata") {
             let fail = |error| {
@@ -57,7 +66,7 @@ impl Metadata {
         &self.entries
     }
 
-    /// How `module` (as the file names it) is scaled where its tensors do not say.
+    /// How `module` (the path in its model) is scaled where its tensors do not say.
     pub(super) fn scale_rule(&self, component: Option<Component>, module: &str) -> ScaleRule {
         let config = match component {
             Some(Component::Unet) => self.unet.as_ref().or(self.any.as_ref()),
@@ -65,13 +74,8 @@ impl Metadata {
             None => self.any.as_ref(),
         };
         let Some(config) = config else { return ScaleRule::default() };
-        // PEFT: a pattern applies to the module of that name and to those that end with it.
-        let pattern = config.alpha_pattern.iter().filter(|(pattern, _)| {
-            let pattern = pattern.trim_start_matches('^').trim_end_matches('$');
-            module.strip_suffix(pattern).is_some_and(|before| before.is_empty() || before.ends_with('.'))
-        });
-        let longest = pattern.max_by_key(|(pattern, _)| pattern.len()).map(|(_, alpha)| *alpha);
-        ScaleRule { alpha: longest.or(config.lora_alpha), rank_stabilised: config.use_rslora }
+        let alpha = config.alpha_pattern.first(module).or(config.lora_alpha);
+        ScaleRule { alpha, rank_stabilised: config.use_rslora }
     }
 }
 

@@ -1,18 +1,24 @@
 //! Adapters: small files that change a model's weights.
 //!
 //! One file for each question: what the bytes are (`file`), what the names mean (`keys`), what a layer adds
-//! (`layer`), which model it was made for (`family`), how it goes onto a model (`apply`), which weights that makes
-//! (`fingerprint`), and which files stay in memory (`pool`). A change is
-//! always computed from the pristine base, in f32, so that no sequence of switches leaves anything behind.
+//! (`layer`), which model it was made for (`family`), what the model's modules are called (`table`), how it goes
+//! onto a model (`apply`) and into other programs' files (`export`), which weights that makes (`fingerprint`), and
+//! which files stay in memory (`pool`). A change is always computed from the pristine base, in f32, so that no
+//! sequence of switches leaves anything behind.
 
 mod apply;
+mod export;
 mod family;
 mod file;
 mod fingerprint;
+mod folder;
 mod keys;
 mod layer;
 mod metadata;
+mod ordered;
+mod patterns;
 mod pool;
+mod table;
 
 use std::{
     collections::BTreeMap,
@@ -22,11 +28,13 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 pub use apply::{AppliedLayer, Receipt, SkippedLayer, Strength, Visit, apply, apply_each, visit};
+pub use export::{ExportFile, ExportFormat};
 pub use family::Family;
 pub use fingerprint::fingerprint;
 pub use keys::{Component, Format};
 pub use layer::Kind;
 pub use pool::AdapterPool;
+pub use table::ModuleTable;
 
 use self::{
     keys::Key,
@@ -78,20 +86,14 @@ pub struct ModuleInfo {
 }
 
 impl Adapter {
-    /// Reads a `.safetensors` file, or a PEFT folder (`adapter_model.safetensors` beside `adapter_config.json`).
+    /// Reads a `.safetensors` file, or a PEFT folder: `adapter_model.safetensors` beside `adapter_config.json`, or
+    /// such a folder for each of `unet` and `text_encoder`.
     ///
     /// # Errors
     /// [`EngineError::Adapter`]: no file, a pickle, truncated, no adapter, mis-shaped factors, NaN, … The message
     /// says what was found and what to do.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = if path.is_dir() { path.join("adapter_model.safetensors") } else { path.to_owned() };
-        let peft_config = match file.file_name() {
-            Some(name) if name == "adapter_model.safetensors" => {
-                std::fs::read_to_string(file.with_file_name("adapter_config.json")).ok()
-            }
-            _ => None,
-        };
-        Self::parse(&file, &file::bytes(&file)?, peft_config.as_deref())
+        if path.is_dir() { folder::read(path) } else { folder::read_file(path) }
     }
 
     /// Reads the content of a file; `path` is only for messages.
@@ -126,7 +128,9 @@ impl Adapter {
                 unknown.push(format!("{name}.alpha"));
                 continue;
             }
-            let rule = metadata.scale_rule(key.component, &name);
+            let prefixes = ["unet.", "text_encoder.", "base_model.model."];
+            let path = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(&name);
+            let rule = metadata.scale_rule(key.component, path);
             let layer =
                 Layer::new(parts, rule).map_err(|what| fail(format!("is damaged: {name} {what}.")))?;
             let format = if layer.kind() == Kind::Lora { key.format } else { Format::Lycoris };
@@ -135,7 +139,8 @@ impl Adapter {
         if modules.is_empty() {
             return Err(fail(family::no_adapter(&unknown)));
         }
-        let family = family.or_else(|| Family::of_widths(&modules)).unwrap_or(Family::Unknown);
+        let numbered = ordered::resolve(&mut modules).map(Family::of_width);
+        let family = family.or_else(|| Family::of_widths(&modules)).or(numbered).unwrap_or(Family::Unknown);
         let hash = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self { path: path.to_owned(), hash, modules, unknown, metadata, family, bytes: size })
     }

@@ -1,6 +1,6 @@
 //! Loading a Stable Diffusion folder in Hugging Face layout.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use adire_protocol::{Limits, ModelInfo};
 use candle_core::{DType, Device};
@@ -21,24 +21,54 @@ const PARTS: [(&str, &str); 5] = [
     ("scheduler", ""),
 ];
 
+/// Everything that a pipeline is put together from.
+pub(super) struct Parts {
+    /// What the parts were read from.
+    pub(super) path: PathBuf,
+    pub(super) manifest: Manifest,
+    pub(super) schedule: NoiseSchedule,
+    pub(super) text: TextEncoder,
+    pub(super) tokenizer: Tokenizer,
+    pub(super) unet: UNet,
+    pub(super) vae: Vae,
+    /// The model's name where the manifest has none.
+    pub(super) name: Option<String>,
+    pub(super) hash: String,
+}
+
 pub(super) fn load(folder: &Path, options: &LoadOptions) -> Result<Pipeline> {
     check_index(folder)?;
-    let LoadOptions { device, dtype } = options.clone();
-    if dtype == DType::BF16 && device.is_cpu() {
-        return Err(EngineError::Request("bf16 is not supported on the CPU; use f32".to_owned()));
-    }
-    let weights = [
-        find_weights(&folder.join("text_encoder"), "model")?,
-        find_weights(&folder.join("unet"), "diffusion_pytorch_model")?,
-        find_weights(&folder.join("vae"), "diffusion_pytorch_model")?,
-    ];
+    check_precision(options)?;
+    let LoadOptions { device, dtype, .. } = options.clone();
+    let mut weights = find_weights(&folder.join("text_encoder"), "model")?;
+    weights.extend(find_weights(&folder.join("unet"), "diffusion_pytorch_model")?);
+    weights.extend(find_weights(&folder.join("vae"), "diffusion_pytorch_model")?);
     let manifest = Manifest::read(folder)?;
     let schedule = NoiseSchedule::read(&folder.join("scheduler").join("scheduler_config.json"))?;
     let text = TextEncoder::load(&folder.join("text_encoder"), dtype, &device)?;
     let tokenizer = Tokenizer::load(&folder.join("tokenizer"), text.positions())?;
     let vae = Vae::load(&folder.join("vae"), dtype, &device)?;
     let unet = UNet::load(&folder.join("unet"), dtype, &device)?;
-    check_fit(folder, &text, &tokenizer, &unet, &vae)?;
+    let name = || folder.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned);
+    let (name, hash) = (name(), hash::base_hash(folder, &weights)?);
+    assemble(
+        Parts { path: folder.to_owned(), manifest, schedule, text, tokenizer, unet, vae, name, hash },
+        options,
+    )
+}
+
+pub(super) fn check_precision(options: &LoadOptions) -> Result<()> {
+    if options.dtype == DType::BF16 && options.device.is_cpu() {
+        return Err(EngineError::Request("bf16 is not supported on the CPU; use f32".to_owned()));
+    }
+    Ok(())
+}
+
+/// Checks that the parts belong together and says what is known of the whole.
+pub(super) fn assemble(parts: Parts, options: &LoadOptions) -> Result<Pipeline> {
+    let LoadOptions { device, dtype, .. } = options.clone();
+    let Parts { path, manifest, schedule, text, tokenizer, unet, vae, name, hash } = parts;
+    check_fit(&path, &text, &tokenizer, &unet, &vae)?;
     let preview = Preview::fit(&vae, &device)?;
 
     let factor = vae.factor() as u32;
@@ -52,15 +82,14 @@ pub(super) fn load(folder: &Path, options: &LoadOptions) -> Result<Pipeline> {
     };
     let native = unet.native_size().unwrap_or(64) as u32 * factor;
     let native_size = (native / limits.size_step * limits.size_step).clamp(limits.min_size, limits.max_size);
-    let folder_name = || folder.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned);
     let info = ModelInfo {
-        name: manifest.name.clone().or_else(folder_name).unwrap_or_else(|| "model".to_owned()),
-        hash: hash::base_hash(folder, &weights)?,
+        name: manifest.name.clone().or(name).unwrap_or_else(|| "model".to_owned()),
+        hash,
         device: device_name(&device),
         dtype: dtype.as_str().to_owned(),
         native_size,
         prompt_tokens: tokenizer.room() as u32,
-        defaults: manifest.defaults(folder, native_size, &limits)?,
+        defaults: manifest.defaults(&path, native_size, &limits)?,
         limits,
         example_prompts: manifest.example_prompts(),
     };
@@ -71,7 +100,7 @@ pub(super) fn load(folder: &Path, options: &LoadOptions) -> Result<Pipeline> {
 fn check_index(folder: &Path) -> Result<()> {
     if !folder.is_dir() {
         let message = "is not a folder. A Stable Diffusion model in Hugging Face layout is a folder with \
-            model_index.json, text_encoder, tokenizer, unet, vae and scheduler.";
+            model_index.json, text_encoder, tokenizer, unet, vae and scheduler; a checkpoint is one .safetensors file.";
         return Err(EngineError::model(folder, message));
     }
     let path = folder.join("model_index.json");

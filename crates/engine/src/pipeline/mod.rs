@@ -4,8 +4,14 @@
 mod folder;
 mod image;
 mod preview;
+mod single;
 
-use std::{ops::ControlFlow, path::Path, sync::Arc, time::Instant};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use adire_protocol::{GenerationSpec, ModelInfo, lora_tag};
 use candle_core::{DType, Device, Tensor};
@@ -18,19 +24,24 @@ use crate::{
     sampler::{self, NoiseSchedule},
 };
 
-/// Where and in which precision a model computes.
+/// Where and in which precision a model computes, and what a single-file checkpoint does not hold.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
     /// The device that holds the weights.
     pub device: Device,
     /// Compute precision; weights are cast to it.
     pub dtype: DType,
+    /// Folder with CLIP's `vocab.json` and `merges.txt`, for a single-file checkpoint.
+    pub tokenizer: Option<PathBuf>,
+    /// Folder in Hugging Face layout whose configs (and tokenizer) belong to a single-file checkpoint that has
+    /// another structure than Stable Diffusion 1.5; its weights are not read.
+    pub config: Option<PathBuf>,
 }
 
 impl Default for LoadOptions {
     /// The CPU in f32.
     fn default() -> Self {
-        Self { device: Device::Cpu, dtype: DType::F32 }
+        Self { device: Device::Cpu, dtype: DType::F32, tokenizer: None, config: None }
     }
 }
 
@@ -85,13 +96,14 @@ struct InEffect {
 }
 
 impl Pipeline {
-    /// Loads a folder in Hugging Face layout: `model_index.json`, `text_encoder`, `tokenizer`, `unet`, `vae`,
-    /// `scheduler`, and `adire.json` if there is one.
+    /// Loads a folder in Hugging Face layout (`model_index.json`, `text_encoder`, `tokenizer`, `unet`, `vae`,
+    /// `scheduler`, and `adire.json` if there is one), or a single-file checkpoint under the names of the original
+    /// code, with Stable Diffusion 1.5's own configs and a tokenizer that `options` names.
     ///
     /// # Errors
     /// A file is missing, damaged or of another family of models; the message names it and what to do.
-    pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
-        folder::load(folder, options)
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Self> {
+        if path.is_file() { single::load(path, options) } else { folder::load(path, options) }
     }
 
     #[expect(clippy::too_many_arguments, reason = "the one place where the parts come together")]

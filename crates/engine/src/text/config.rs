@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::{EngineError, Result, ops::Activation};
+use crate::{EngineError, Result, json, ops::Activation};
 
 /// Sizes of CLIP's text tower. Fields have transformers' names.
 #[derive(Clone, Debug, Deserialize)]
@@ -37,13 +37,52 @@ impl Default for TextConfig {
     }
 }
 
+/// Bounds of what a config may ask for, far above every model of the family.
+const MAX_WIDTH: usize = 1 << 16;
+const MAX_LAYERS: usize = 256;
+
 impl TextConfig {
+    /// Stable Diffusion 1.5's own (CLIP ViT-L/14): what single-file checkpoints leave out.
+    pub(crate) fn sd15() -> Self {
+        Self { hidden_size: 768, intermediate_size: 3072, num_attention_heads: 12, ..Self::default() }
+    }
+
+    /// Reads and checks `folder`'s config.json.
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("config.json");
+        let config: Self = json::read(&path)?;
+        config.check(&path)?;
+        Ok(config)
+    }
+
+    /// The paths of every linear layer, in the order of [`super::TextEncoder::visit_weights`].
+    pub(crate) fn module_paths(&self) -> Vec<String> {
+        let names = ["q_proj", "k_proj", "v_proj", "out_proj"].map(|name| format!("self_attn.{name}"));
+        let names = names.into_iter().chain(["mlp.fc1", "mlp.fc2"].map(str::to_owned));
+        let names: Vec<String> = names.collect();
+        let path = |layer: usize, name: &String| format!("text_model.encoder.layers.{layer}.{name}");
+        (0..self.num_hidden_layers)
+            .flat_map(|layer| names.iter().map(move |name| path(layer, name)))
+            .collect()
+    }
+
     /// Refuses what this engine does not compute.
     pub(crate) fn check(&self, path: &Path) -> Result<()> {
         let (width, heads) = (self.hidden_size, self.num_attention_heads);
         if heads == 0 || !width.is_multiple_of(heads) {
             let message = format!("has a hidden_size of {width} that {heads} attention heads do not divide.");
             return Err(EngineError::model(path, message));
+        }
+        for (name, value, most) in [
+            ("hidden_size", width, MAX_WIDTH),
+            ("intermediate_size", self.intermediate_size, MAX_WIDTH),
+            ("num_hidden_layers", self.num_hidden_layers, MAX_LAYERS),
+            ("max_position_embeddings", self.max_position_embeddings, MAX_WIDTH),
+        ] {
+            if !(1..=most).contains(&value) {
+                let message = format!("has a {name} of {value}; 1 to {most} can be computed.");
+                return Err(EngineError::model(path, message));
+            }
         }
         if self.max_position_embeddings < 3 {
             return Err(EngineError::model(path, "has fewer than three positions; no word would fit."));

@@ -8,8 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use super::config::TextConfig;
 use crate::{
     EngineError, Result, WeightVisitor,
-    checkpoint::{Checkpoint, Cursor, find_weights},
-    json,
+    checkpoint::{Checkpoint, Cursor, SingleFile},
     layers::{LayerNorm, Linear},
     ops::{self, Activation, Mask},
 };
@@ -29,15 +28,26 @@ impl TextEncoder {
     /// # Errors
     /// A file is missing, damaged, or of another family of models; the message names it.
     pub fn load(folder: &Path, dtype: DType, device: &Device) -> Result<Self> {
-        let path = folder.join("config.json");
-        let config: TextConfig = json::read(&path)?;
-        config.check(&path)?;
-        let checkpoint = Checkpoint::open(&find_weights(folder, "model")?)?;
+        let config = TextConfig::read(folder)?;
+        Self::open(&config, &Checkpoint::open(folder, "model")?, dtype, device)
+    }
+
+    /// The text encoder of a single-file checkpoint; `config` is that of the model it was made from.
+    pub(crate) fn load_single(
+        file: &SingleFile,
+        config: &TextConfig,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        Self::open(config, &file.text(), dtype, device)
+    }
+
+    fn open(config: &TextConfig, checkpoint: &Checkpoint, dtype: DType, device: &Device) -> Result<Self> {
         let root = checkpoint.root(dtype, device);
         // Newer versions of transformers write the same tensors without the first part of their names.
         let nested = root.pp("text_model");
         let cursor = if root.pp("embeddings").pp("token_embedding").has("weight") { root } else { nested };
-        Self::build(&config, &cursor)
+        Self::build(config, &cursor)
     }
 
     fn build(config: &TextConfig, cursor: &Cursor<'_>) -> Result<Self> {

@@ -8,6 +8,7 @@ pub mod prompt;
 mod tokenizer;
 
 pub use chunks::Chunk;
+pub(crate) use config::TextConfig;
 pub use context::context;
 pub use encoder::TextEncoder;
 pub use tokenizer::{Tokenizer, Tokens};

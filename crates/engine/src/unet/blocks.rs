@@ -3,11 +3,11 @@
 use candle_core::Tensor;
 
 use super::{
-    config::{AttentionConfig, BlockConfig, BlockType},
+    config::{AttentionConfig, BlockConfig, BlockType, MidBlockType},
     transformer::Transformer,
 };
 use crate::{
-    Result, WeightVisitor,
+    EngineError, Result, WeightVisitor,
     checkpoint::Cursor,
     resnet::{Downsample, NormConfig, Resnet, Upsample},
 };
@@ -125,37 +125,50 @@ impl DownBlock {
     }
 }
 
-/// UNetMidBlock2DCrossAttn: residual block, transformer, residual block.
+/// UNetMidBlock2DCrossAttn (residual block, transformer, residual block) and UNetMidBlock2D (one residual block).
 #[derive(Debug)]
 pub(crate) struct MidBlock {
     first: Resnet,
-    attention: Transformer,
-    second: Resnet,
+    rest: Option<(Transformer, Resnet)>,
 }
 
 impl MidBlock {
-    pub(crate) fn load(config: &BlockConfig, common: &Common, cursor: &Cursor<'_>) -> Result<Self> {
+    pub(crate) fn load(
+        kind: MidBlockType,
+        config: &BlockConfig,
+        common: &Common,
+        cursor: &Cursor<'_>,
+    ) -> Result<Self> {
         let channels = config.channels;
         let resnet = |i: usize| {
             let cursor = cursor.pp("resnets").pp(i);
             Resnet::load(channels, channels, Some(common.time_width), &common.norm, &cursor)
         };
-        Ok(Self {
-            first: resnet(0)?,
-            attention: Transformer::load(channels, &config.attention, &cursor.pp("attentions").pp(0))?,
-            second: resnet(1)?,
-        })
+        let rest = || {
+            let attention = Transformer::load(channels, &config.attention, &cursor.pp("attentions").pp(0))?;
+            Ok::<_, EngineError>((attention, resnet(1)?))
+        };
+        let rest = (kind == MidBlockType::CrossAttn).then(rest).transpose()?;
+        Ok(Self { first: resnet(0)?, rest })
     }
 
     pub(crate) fn forward(&self, x: &Tensor, time: &Tensor, context: &Tensor) -> Result<Tensor> {
         let h = self.first.forward(x, Some(time))?;
-        self.second.forward(&self.attention.forward(&h, context)?, Some(time))
+        match &self.rest {
+            Some((attention, second)) => second.forward(&attention.forward(&h, context)?, Some(time)),
+            None => Ok(h),
+        }
     }
 
     pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
         self.first.visit(&format!("{path}.resnets.0"), f)?;
-        self.attention.visit(&format!("{path}.attentions.0"), f)?;
-        self.second.visit(&format!("{path}.resnets.1"), f)
+        match &mut self.rest {
+            Some((attention, second)) => {
+                attention.visit(&format!("{path}.attentions.0"), f)?;
+                second.visit(&format!("{path}.resnets.1"), f)
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -4,7 +4,11 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::{EngineError, Result, json::OneOrMany, ops::Activation};
+use crate::{
+    EngineError, Result,
+    json::{self, OneOrMany},
+    ops::Activation,
+};
 
 /// Kinds of down and up blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -17,6 +21,17 @@ pub(crate) enum BlockType {
     Up,
     #[serde(rename = "CrossAttnUpBlock2D")]
     CrossAttnUp,
+}
+
+/// What stands between the way down and the way up; small distilled models have nothing there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) enum MidBlockType {
+    /// Residual block, transformer, residual block.
+    #[serde(rename = "UNetMidBlock2DCrossAttn")]
+    CrossAttn,
+    /// One residual block.
+    #[serde(rename = "UNetMidBlock2D")]
+    Plain,
 }
 
 /// Sizes of the UNet. Fields have diffusers' names.
@@ -45,12 +60,18 @@ pub(crate) struct UNetConfig {
     pub(crate) conv_in_kernel: usize,
     pub(crate) conv_out_kernel: usize,
     pub(crate) time_embedding_dim: Option<usize>,
+    mid_block_type: Option<MidBlockType>,
+    only_cross_attention: OneOrMany<bool>,
     // What is only checked:
-    mid_block_type: Option<String>,
     center_input_sample: bool,
     mid_block_scale_factor: f64,
-    only_cross_attention: OneOrMany<bool>,
     dual_cross_attention: bool,
+    attention_type: String,
+    cross_attention_norm: Option<String>,
+    reverse_transformer_layers_per_block: Option<serde_json::Value>,
+    resnet_skip_time_act: bool,
+    resnet_out_scale_factor: f64,
+    time_embedding_act_fn: Option<String>,
     class_embed_type: Option<String>,
     addition_embed_type: Option<String>,
     num_class_embeds: Option<usize>,
@@ -86,11 +107,17 @@ impl Default for UNetConfig {
             conv_in_kernel: 3,
             conv_out_kernel: 3,
             time_embedding_dim: None,
-            mid_block_type: Some("UNetMidBlock2DCrossAttn".to_owned()),
+            mid_block_type: Some(MidBlockType::CrossAttn),
+            only_cross_attention: OneOrMany::One(false),
             center_input_sample: false,
             mid_block_scale_factor: 1.0,
-            only_cross_attention: OneOrMany::One(false),
             dual_cross_attention: false,
+            attention_type: "default".to_owned(),
+            cross_attention_norm: None,
+            reverse_transformer_layers_per_block: None,
+            resnet_skip_time_act: false,
+            resnet_out_scale_factor: 1.0,
+            time_embedding_act_fn: None,
             class_embed_type: None,
             addition_embed_type: None,
             num_class_embeds: None,
@@ -117,11 +144,46 @@ pub(crate) struct AttentionConfig {
     pub(crate) heads: usize,
     pub(crate) layers: usize,
     pub(crate) context: usize,
+    /// Whether the first attention of each layer reads the text too, not the picture.
+    pub(crate) only_cross_attention: bool,
     pub(crate) linear_projection: bool,
     pub(crate) groups: usize,
 }
 
+/// Bounds of what a config may ask for. They are far above every model of the family, and keep a damaged or hostile
+/// file from asking for more memory than there is.
+const MAX_LEVELS: usize = 8;
+const MAX_LAYERS: usize = 64;
+const MAX_WIDTH: usize = 1 << 16;
+const MAX_KERNEL: usize = 15;
+const MAX_SAMPLE: usize = 4096;
+
 impl UNetConfig {
+    /// Stable Diffusion 1.5's own: what single-file checkpoints leave out.
+    pub(crate) fn sd15() -> Self {
+        Self {
+            sample_size: Some(OneOrMany::One(64)),
+            cross_attention_dim: OneOrMany::One(768),
+            ..Self::default()
+        }
+    }
+
+    /// Reads and checks `folder`'s config.json.
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("config.json");
+        let config: Self = json::read(&path)?;
+        config.check(&path)?;
+        Ok(config)
+    }
+
+    /// The block between the way down and the way up.
+    pub(crate) fn mid_block(&self) -> Option<(MidBlockType, BlockConfig)> {
+        let last = self.block(self.block_out_channels.len().checked_sub(1)?)?;
+        // diffusers does not hand only_cross_attention on to this block.
+        let attention = AttentionConfig { only_cross_attention: false, ..last.attention };
+        Some((self.mid_block_type?, BlockConfig { attention, ..last }))
+    }
+
     /// Sizes of level `i`, counted from the picture's side.
     pub(crate) fn block(&self, i: usize) -> Option<BlockConfig> {
         let heads = self.num_attention_heads.as_ref().unwrap_or(&self.attention_head_dim);
@@ -132,6 +194,7 @@ impl UNetConfig {
                 heads: heads.get(i)?,
                 layers: self.transformer_layers_per_block.get(i)?,
                 context: self.cross_attention_dim.get(i)?,
+                only_cross_attention: self.only_cross_attention.get(i)?,
                 linear_projection: self.use_linear_projection,
                 groups: self.norm_num_groups,
             },
@@ -142,10 +205,14 @@ impl UNetConfig {
     pub(crate) fn check(&self, path: &Path) -> Result<()> {
         let levels = self.block_out_channels.len();
         let refuse = |message: String| Err(EngineError::model(path, message));
-        if levels == 0 || self.down_block_types.len() != levels || self.up_block_types.len() != levels {
+        if levels == 0
+            || levels > MAX_LEVELS
+            || self.down_block_types.len() != levels
+            || self.up_block_types.len() != levels
+        {
             return refuse(format!(
                 "names {levels} block_out_channels, {} down_block_types and {} up_block_types; there must be \
-                 equally many of each, at least one.",
+                 equally many of each, 1 to {MAX_LEVELS}.",
                 self.down_block_types.len(),
                 self.up_block_types.len()
             ));
@@ -164,8 +231,32 @@ impl UNetConfig {
                 ));
             }
         }
+        if !self.only_cross_attention.fits(levels) {
+            return refuse(format!(
+                "has an only_cross_attention that is not one value or one for each of {levels} blocks."
+            ));
+        }
+        if self.down_block_types.iter().any(|kind| matches!(kind, BlockType::Up | BlockType::CrossAttnUp))
+            || self
+                .up_block_types
+                .iter()
+                .any(|kind| matches!(kind, BlockType::Down | BlockType::CrossAttnDown))
+        {
+            return refuse("has an up block on the way down, or a down block on the way up.".to_owned());
+        }
+        let bounds = |name: &str, value: usize, least: usize, most: usize| {
+            if (least..=most).contains(&value) {
+                return Ok(());
+            }
+            refuse(format!("has a {name} of {value}; {least} to {most} can be computed."))
+        };
         for level in 0..levels {
-            let (channels, heads) = (self.block_out_channels[level], heads.get(level).unwrap_or(0));
+            let Some(block) = self.block(level) else { continue };
+            bounds("block_out_channels", block.channels, 1, MAX_WIDTH)?;
+            bounds("layers_per_block", block.layers, 1, MAX_LAYERS)?;
+            bounds("transformer_layers_per_block", block.attention.layers, 1, MAX_LAYERS)?;
+            bounds("cross_attention_dim", block.attention.context, 1, MAX_WIDTH)?;
+            let (channels, heads) = (block.channels, block.attention.heads);
             if self.norm_num_groups == 0 || !channels.is_multiple_of(self.norm_num_groups) {
                 return refuse(format!(
                     "has {channels} channels that {} groups do not divide.",
@@ -178,19 +269,40 @@ impl UNetConfig {
                 ));
             }
         }
-        let only_cross = (0..levels).any(|i| self.only_cross_attention.get(i).unwrap_or(false));
+        bounds("in_channels", self.in_channels, 1, MAX_WIDTH)?;
+        bounds("out_channels", self.out_channels, 1, MAX_WIDTH)?;
+        bounds("conv_in_kernel", self.conv_in_kernel, 1, MAX_KERNEL)?;
+        bounds("conv_out_kernel", self.conv_out_kernel, 1, MAX_KERNEL)?;
+        bounds("downsample_padding", self.downsample_padding, 0, 1)?;
+        bounds("time_embedding_dim", self.time_embedding_dim.unwrap_or(1), 1, MAX_WIDTH)?;
+        let sizes = match &self.sample_size {
+            None => &[][..],
+            Some(OneOrMany::One(size)) => std::slice::from_ref(size),
+            Some(OneOrMany::Many(sizes)) => sizes,
+        };
+        for size in sizes {
+            bounds("sample_size", *size, 1, MAX_SAMPLE)?;
+        }
+        if self.time_cond_proj_dim.is_some() {
+            let message = "sets time_cond_proj_dim: the model takes the guidance scale as an input (a distilled LCM \
+                model), which is not computed here. Use the model it was distilled from with an LCM adapter.";
+            return refuse(message.to_owned());
+        }
         let unsupported = [
-            ("mid_block_type", self.mid_block_type.as_deref() != Some("UNetMidBlock2DCrossAttn")),
             ("center_input_sample", self.center_input_sample),
             ("mid_block_scale_factor", self.mid_block_scale_factor != 1.0),
-            ("only_cross_attention", only_cross),
             ("dual_cross_attention", self.dual_cross_attention),
+            ("attention_type", self.attention_type != "default"),
+            ("cross_attention_norm", self.cross_attention_norm.is_some()),
+            ("reverse_transformer_layers_per_block", self.reverse_transformer_layers_per_block.is_some()),
+            ("resnet_skip_time_act", self.resnet_skip_time_act),
+            ("resnet_out_scale_factor", self.resnet_out_scale_factor != 1.0),
+            ("time_embedding_act_fn", self.time_embedding_act_fn.is_some()),
             ("class_embed_type", self.class_embed_type.is_some() || self.num_class_embeds.is_some()),
             ("addition_embed_type", self.addition_embed_type.is_some()),
             ("encoder_hid_dim_type", self.encoder_hid_dim_type.is_some()),
             ("resnet_time_scale_shift", self.resnet_time_scale_shift != "default"),
             ("time_embedding_type", self.time_embedding_type != "positional"),
-            ("time_cond_proj_dim", self.time_cond_proj_dim.is_some()),
             ("timestep_post_act", self.timestep_post_act.is_some()),
         ];
         match unsupported.iter().find(|(_, set)| *set) {

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod config;
+mod paths;
 mod time;
 mod transformer;
 
@@ -9,14 +10,15 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
-pub(crate) use self::config::UNetConfig;
 use self::{
     blocks::{Common, DownBlock, MidBlock, UpBlock},
+    config::BlockType,
     time::TimeEmbedding,
 };
+pub(crate) use self::{config::UNetConfig, paths::module_paths};
 use crate::{
     Result, WeightVisitor,
-    checkpoint::{Checkpoint, Cursor, find_weights},
+    checkpoint::{Checkpoint, Cursor, SingleFile},
     json,
     layers::{Conv2d, GroupNorm},
     resnet::NormConfig,
@@ -29,7 +31,7 @@ pub struct UNet {
     conv_in: Conv2d,
     time_embedding: TimeEmbedding,
     down_blocks: Vec<DownBlock>,
-    mid_block: MidBlock,
+    mid_block: Option<MidBlock>,
     up_blocks: Vec<UpBlock>,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
@@ -41,11 +43,26 @@ impl UNet {
     /// # Errors
     /// A file is missing, damaged, or of another family of models; the message names it.
     pub fn load(folder: &Path, dtype: DType, device: &Device) -> Result<Self> {
-        let path = folder.join("config.json");
-        let config: UNetConfig = json::read(&path)?;
-        config.check(&path)?;
-        let checkpoint = Checkpoint::open(&find_weights(folder, "diffusion_pytorch_model")?)?;
+        let config = UNetConfig::read(folder)?;
+        let checkpoint = Checkpoint::open(folder, "diffusion_pytorch_model")?;
         Self::build(config, &checkpoint.root(dtype, device))
+    }
+
+    /// The UNet of a single-file checkpoint. `config` is that of the model it was made from; only what the file's
+    /// shapes tell is taken from the file.
+    pub(crate) fn load_single(
+        file: &SingleFile,
+        config: UNetConfig,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut config = config;
+        config.use_linear_projection = file.linear_projection();
+        config.in_channels = file.in_channels().unwrap_or(config.in_channels);
+        let layers =
+            (0..config.block_out_channels.len()).filter_map(|i| config.layers_per_block.get(i)).collect();
+        let up_attention = config.up_block_types.iter().map(|kind| *kind == BlockType::CrossAttnUp).collect();
+        Self::build(config, &file.unet(layers, up_attention).root(dtype, device))
     }
 
     fn build(config: UNetConfig, cursor: &Cursor<'_>) -> Result<Self> {
@@ -67,7 +84,10 @@ impl UNet {
             channels = level.channels;
             skips.extend(vec![channels; level.layers + usize::from(i < last)]);
         }
-        let mid_block = MidBlock::load(&levels[last], &common, &cursor.pp("mid_block"))?;
+        let mid_block = config
+            .mid_block()
+            .map(|(kind, level)| MidBlock::load(kind, &level, &common, &cursor.pp("mid_block")))
+            .transpose()?;
         let mut up_blocks = Vec::with_capacity(levels.len());
         for (i, level) in levels.iter().rev().enumerate() {
             let mut inputs = Vec::with_capacity(level.layers + 1);
@@ -111,7 +131,9 @@ impl UNet {
         for block in &self.down_blocks {
             x = block.forward(x, &time, context, &mut skips)?;
         }
-        x = self.mid_block.forward(&x, &time, context)?;
+        if let Some(mid_block) = &self.mid_block {
+            x = mid_block.forward(&x, &time, context)?;
+        }
         for block in &self.up_blocks {
             x = block.forward(x, &time, context, &mut skips)?;
         }
@@ -128,7 +150,9 @@ impl UNet {
         for (i, block) in self.down_blocks.iter_mut().enumerate() {
             block.visit(&format!("down_blocks.{i}"), f)?;
         }
-        self.mid_block.visit("mid_block", f)?;
+        if let Some(mid_block) = &mut self.mid_block {
+            mid_block.visit("mid_block", f)?;
+        }
         for (i, block) in self.up_blocks.iter_mut().enumerate() {
             block.visit(&format!("up_blocks.{i}"), f)?;
         }

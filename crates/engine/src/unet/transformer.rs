@@ -70,6 +70,7 @@ struct Block {
     norm3: LayerNorm,
     ff_in: Linear,
     ff_out: Linear,
+    only_cross_attention: bool,
 }
 
 impl Block {
@@ -80,18 +81,20 @@ impl Block {
         let ff = cursor.pp("ff").pp("net");
         Ok(Self {
             norm1: norm("norm1")?,
-            attn1: attention("attn1", channels)?,
+            attn1: attention("attn1", if config.only_cross_attention { config.context } else { channels })?,
             norm2: norm("norm2")?,
             attn2: attention("attn2", config.context)?,
             norm3: norm("norm3")?,
             ff_in: Linear::load(channels, 8 * channels, &ff.pp(0).pp("proj"))?,
             ff_out: Linear::load(4 * channels, channels, &ff.pp(2))?,
+            only_cross_attention: config.only_cross_attention,
         })
     }
 
     fn forward(&self, x: &Tensor, context: &Tensor) -> Result<Tensor> {
         let normed = self.norm1.forward(x)?;
-        let x = (self.attn1.forward(&normed, &normed)? + x)?;
+        let read = if self.only_cross_attention { context } else { &normed };
+        let x = (self.attn1.forward(&normed, read)? + x)?;
         let x = (self.attn2.forward(&self.norm2.forward(&x)?, context)? + x)?;
         let hidden = ops::geglu(&self.ff_in.forward(&self.norm3.forward(&x)?)?)?;
         Ok((self.ff_out.forward(&hidden)? + x)?)

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::{EngineError, Result, ops::Activation};
+use crate::{EngineError, Result, json, ops::Activation};
 
 /// Sizes of the autoencoder. Fields have diffusers' names.
 #[derive(Clone, Debug, Deserialize)]
@@ -53,7 +53,30 @@ impl Default for VaeConfig {
     }
 }
 
+/// Bounds of what a config may ask for, far above every model of the family.
+const MAX_LAYERS: usize = 64;
+const MAX_WIDTH: usize = 1 << 16;
+
 impl VaeConfig {
+    /// Stable Diffusion 1.5's own: what single-file checkpoints leave out.
+    pub(crate) fn sd15() -> Self {
+        Self {
+            down_block_types: vec!["DownEncoderBlock2D".to_owned(); 4],
+            up_block_types: vec!["UpDecoderBlock2D".to_owned(); 4],
+            block_out_channels: vec![128, 256, 512, 512],
+            layers_per_block: 2,
+            ..Self::default()
+        }
+    }
+
+    /// Reads and checks `folder`'s config.json.
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("config.json");
+        let config: Self = json::read(&path)?;
+        config.check(&path)?;
+        Ok(config)
+    }
+
     /// Pixels per latent in each direction.
     pub(crate) fn factor(&self) -> usize {
         1 << (self.block_out_channels.len() - 1)
@@ -80,6 +103,16 @@ impl VaeConfig {
         }
         if let Some(kind) = self.up_block_types.iter().find(|kind| *kind != "UpDecoderBlock2D") {
             return refuse(format!("has an up block of type {kind}; only UpDecoderBlock2D is known."));
+        }
+        for (name, value, most) in [
+            ("layers_per_block", self.layers_per_block, MAX_LAYERS),
+            ("latent_channels", self.latent_channels, MAX_WIDTH),
+            ("block_out_channels", self.block_out_channels.iter().copied().max().unwrap_or(0), MAX_WIDTH),
+            ("block_out_channels", self.block_out_channels.iter().copied().min().unwrap_or(0), MAX_WIDTH),
+        ] {
+            if !(1..=most).contains(&value) {
+                return refuse(format!("has a {name} of {value}; 1 to {most} can be computed."));
+            }
         }
         let groups = self.norm_num_groups;
         if let Some(channels) =

@@ -8,14 +8,11 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
-use self::{
-    blocks::{Decoder, Encoder},
-    config::VaeConfig,
-};
+use self::blocks::{Decoder, Encoder};
+pub(crate) use self::config::VaeConfig;
 use crate::{
     Result,
-    checkpoint::{Checkpoint, find_weights},
-    json,
+    checkpoint::{Checkpoint, Cursor, SingleFile},
     layers::Conv2d,
 };
 
@@ -50,11 +47,23 @@ impl Vae {
     /// # Errors
     /// A file is missing, damaged, or of another family of models; the message names it.
     pub fn load(folder: &Path, dtype: DType, device: &Device) -> Result<Self> {
-        let path = folder.join("config.json");
-        let config: VaeConfig = json::read(&path)?;
-        config.check(&path)?;
-        let checkpoint = Checkpoint::open(&find_weights(folder, "diffusion_pytorch_model")?)?;
-        let cursor = checkpoint.root(dtype, device);
+        let config = VaeConfig::read(folder)?;
+        let checkpoint = Checkpoint::open(folder, "diffusion_pytorch_model")?;
+        Self::build(config, &checkpoint.root(dtype, device), dtype)
+    }
+
+    /// The autoencoder of a single-file checkpoint; `config` is that of the model it was made from.
+    pub(crate) fn load_single(
+        file: &SingleFile,
+        config: VaeConfig,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let checkpoint = file.vae(config.block_out_channels.len());
+        Self::build(config, &checkpoint.root(dtype, device), dtype)
+    }
+
+    fn build(config: VaeConfig, cursor: &Cursor<'_>, dtype: DType) -> Result<Self> {
         let latent = config.latent_channels;
         let quant = |name: &str, channels| Conv2d::load(channels, channels, 1, &cursor.pp(name));
         Ok(Self {

@@ -1,0 +1,336 @@
+//! Writing an adapter in another program's format. Factors are copied bit for bit; scales are kept exactly. What a
+//! format cannot express is refused by name, never approximated.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use candle_core::{DType, Device, Tensor};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Adapter, Component, Family, Module, ModuleTable,
+    keys::{Part, flatten},
+    layer::Kind,
+};
+use crate::{EngineError, Result};
+
+/// Whose files are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// kohya's sd-scripts, and LyCORIS for what these do not have: one file.
+    Kohya,
+    /// diffusers' `load_lora_weights`: one file, scales in its metadata.
+    Diffusers,
+    /// PEFT: a folder each for `unet` and `text_encoder`.
+    Peft,
+}
+
+impl FromStr for ExportFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "kohya" => Ok(Self::Kohya),
+            "diffusers" => Ok(Self::Diffusers),
+            "peft" => Ok(Self::Peft),
+            _ => Err(format!("unknown format {text:?}; write kohya, diffusers or peft")),
+        }
+    }
+}
+
+impl ExportFormat {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Kohya => "kohya's format",
+            Self::Diffusers => "diffusers' format",
+            Self::Peft => "PEFT's format",
+        }
+    }
+}
+
+/// A file to write.
+#[derive(Clone, Debug)]
+pub struct ExportFile {
+    /// Below the folder that is written to; empty where the export is one file.
+    pub name: PathBuf,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+type Tensors = BTreeMap<String, Tensor>;
+
+/// A module of the file with its place in the model.
+struct Placed<'a> {
+    component: Component,
+    path: &'a str,
+    module: &'a Module,
+}
+
+impl Adapter {
+    /// The adapter in `format`, its modules named as in `table`.
+    ///
+    /// # Errors
+    /// A module is not in `table`, or is stored in a way that the format has no words for; the message names it.
+    pub fn export(&self, format: ExportFormat, table: &ModuleTable) -> Result<Vec<ExportFile>> {
+        let placed = self.placed(table)?;
+        match format {
+            ExportFormat::Kohya => {
+                let mut tensors = Tensors::new();
+                for module in &placed {
+                    kohya(module, &mut tensors)?;
+                }
+                Ok(vec![self.file(PathBuf::new(), tensors, None)?])
+            }
+            ExportFormat::Diffusers => {
+                let (mut tensors, mut metadata) = (Tensors::new(), Map::new());
+                for (component, prefix) in
+                    [(Component::Unet, "unet"), (Component::TextEncoder, "text_encoder")]
+                {
+                    let Some(config) = self.pairs(&placed, component, format, prefix, &mut tensors)? else {
+                        continue;
+                    };
+                    metadata
+                        .extend(config.into_iter().map(|(key, value)| (format!("{prefix}.{key}"), value)));
+                }
+                Ok(vec![self.file(PathBuf::new(), tensors, Some(Value::Object(metadata).to_string()))?])
+            }
+            ExportFormat::Peft => {
+                let mut files = Vec::new();
+                for (component, folder) in
+                    [(Component::Unet, "unet"), (Component::TextEncoder, "text_encoder")]
+                {
+                    let mut tensors = Tensors::new();
+                    let prefix = "base_model.model";
+                    let Some(config) = self.pairs(&placed, component, format, prefix, &mut tensors)? else {
+                        continue;
+                    };
+                    let text = serde_json::to_string_pretty(&Value::Object(config))
+                        .map_err(|error| self.refusal(format!("cannot be written ({error}).")))?;
+                    let folder = PathBuf::from(folder);
+                    let bytes = (text + "\n").into_bytes();
+                    files.push(ExportFile { name: folder.join("adapter_config.json"), bytes });
+                    files.push(self.file(folder.join("adapter_model.safetensors"), tensors, None)?);
+                }
+                Ok(files)
+            }
+        }
+    }
+
+    fn refusal(&self, message: String) -> EngineError {
+        EngineError::adapter(&self.path, message)
+    }
+
+    fn placed<'a>(&'a self, table: &'a ModuleTable) -> Result<Vec<Placed<'a>>> {
+        let mut placed = Vec::with_capacity(self.modules.len());
+        let mut names = HashMap::new();
+        for module in &self.modules {
+            let found = table.find(module).and_then(|index| table.path(index));
+            let Some((component, path)) = found else {
+                let made_for = match self.family {
+                    Family::Unknown | Family::Sd1 => String::new(),
+                    family => format!(" It was made for {family}."),
+                };
+                return Err(self.refusal(format!(
+                    "changes {}, which the model does not have, so that its name in another format is not known.\
+                     {made_for} Name the folder of the model it was made for with --model.",
+                    module.name
+                )));
+            };
+            if let Some(first) = names.insert((component, path), &module.name) {
+                return Err(self.refusal(format!("changes {path} twice, as {first} and as {}.", module.name)));
+            }
+            placed.push(Placed { component, path, module });
+        }
+        Ok(placed)
+    }
+
+    /// `lora_A`, `lora_B` and m of one model's modules; the config that says their scales.
+    fn pairs(
+        &self,
+        placed: &[Placed<'_>],
+        component: Component,
+        format: ExportFormat,
+        prefix: &str,
+        tensors: &mut Tensors,
+    ) -> Result<Option<Map<String, Value>>> {
+        let own: Vec<&Placed<'_>> = placed.iter().filter(|placed| placed.component == component).collect();
+        if own.is_empty() {
+            return Ok(None);
+        }
+        let cannot = |module: &Module, what: &str| {
+            let name = &module.name;
+            self.refusal(format!(
+                "cannot be written in {}: {name} {what}. kohya's format can hold it.",
+                format.label()
+            ))
+        };
+        let with_dora = own.iter().filter(|placed| placed.module.layer.is_dora()).count();
+        if let Some(plain) = own.iter().find(|placed| !placed.module.layer.is_dora())
+            && with_dora > 0
+        {
+            let what =
+                "has no DoRA magnitude, but other layers have one, and the format has DoRA for all or none";
+            return Err(cannot(plain.module, what));
+        }
+        for Placed { path, module, .. } in &own {
+            let layer = &module.layer;
+            match layer.kind() {
+                Kind::Lora => {}
+                Kind::Loha => {
+                    return Err(cannot(module, "is a Hadamard product (LoHa), not a pair of factors"));
+                }
+                Kind::Lokr => {
+                    return Err(cannot(module, "is a Kronecker product (LoKr), not a pair of factors"));
+                }
+            }
+            let key = format!("{prefix}.{path}");
+            for (part, tensor) in layer.parts() {
+                let suffix = match part {
+                    Part::Down => "lora_A.weight",
+                    Part::Up => "lora_B.weight",
+                    _ => return Err(cannot(module, "has a third factor between the two (Tucker)")),
+                };
+                tensors.insert(format!("{key}.{suffix}"), tensor.clone());
+            }
+            match layer.output_magnitude() {
+                None => {}
+                Some(None) => {
+                    return Err(cannot(module, "has a DoRA magnitude for each input, not for each output"));
+                }
+                Some(Some(magnitude)) => {
+                    let rows = magnitude.elem_count();
+                    let shape = if layer.dims() == 4 { vec![1, rows, 1, 1] } else { vec![rows] };
+                    tensors.insert(format!("{key}.lora_magnitude_vector"), magnitude.reshape(shape)?);
+                }
+            }
+        }
+        Ok(Some(config(&own, with_dora > 0)))
+    }
+
+    fn file(&self, name: PathBuf, tensors: Tensors, scales: Option<String>) -> Result<ExportFile> {
+        // What trainers noted stays with the adapter, but for another format's scales.
+        let mut metadata: HashMap<String, String> = self
+            .metadata()
+            .iter()
+            .filter(|(key, _)| *key != "lora_adapter_metadata")
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        metadata.insert("format".to_owned(), "pt".to_owned());
+        metadata.extend(scales.map(|scales| ("lora_adapter_metadata".to_owned(), scales)));
+        let bytes = safetensors::serialize(tensors.iter(), Some(metadata))
+            .map_err(|error| self.refusal(format!("cannot be written ({error}).")))?;
+        Ok(ExportFile { name, bytes })
+    }
+}
+
+/// PEFT's `LoraConfig`: the commonest rank and alpha, and patterns for the rest.
+fn config(own: &[&Placed<'_>], dora: bool) -> Map<String, Value> {
+    let rank = commonest(own.iter().map(|placed| placed.module.layer.rank as f64));
+    let alpha = commonest(own.iter().map(|placed| placed.module.layer.plain_alpha()));
+    // PEFT compares the ends of paths; without `text_model` they fit old and new versions of transformers.
+    let name =
+        |placed: &Placed<'_>| placed.path.strip_prefix("text_model.").unwrap_or(placed.path).to_owned();
+    let (mut ranks, mut alphas, mut targets) = (Map::new(), Map::new(), Vec::new());
+    for placed in own {
+        let layer = &placed.module.layer;
+        if layer.rank as f64 != rank {
+            ranks.insert(name(placed), number(layer.rank as f64));
+        }
+        if layer.plain_alpha() != alpha {
+            alphas.insert(name(placed), number(layer.plain_alpha()));
+        }
+        targets.push(Value::String(name(placed)));
+    }
+    let config = json!({
+        "peft_type": "LORA",
+        "base_model_name_or_path": null,
+        "task_type": null,
+        "inference_mode": true,
+        "r": number(rank),
+        "lora_alpha": number(alpha),
+        "rank_pattern": ranks,
+        "alpha_pattern": alphas,
+        "target_modules": targets,
+        "use_rslora": false,
+        "use_dora": dora,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": false,
+        "init_lora_weights": true,
+        "modules_to_save": null,
+    });
+    match config {
+        Value::Object(config) => config,
+        _ => Map::new(),
+    }
+}
+
+fn commonest(values: impl Iterator<Item = f64>) -> f64 {
+    let mut counts: Vec<(f64, usize)> = Vec::new();
+    for value in values {
+        match counts.iter_mut().find(|(known, _)| *known == value) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((value, 1)),
+        }
+    }
+    counts.into_iter().max_by_key(|(_, count)| *count).map_or(1.0, |(value, _)| value)
+}
+
+/// A whole number without a point: PEFT wants ranks as integers.
+fn number(value: f64) -> Value {
+    if value.fract() == 0.0 && value.abs() < 1e15 { json!(value as i64) } else { json!(value) }
+}
+
+/// kohya's names; LyCORIS' where these have none.
+fn kohya(placed: &Placed<'_>, tensors: &mut Tensors) -> Result<()> {
+    let prefix = match placed.component {
+        Component::Unet => "lora_unet",
+        Component::TextEncoder => "lora_te",
+    };
+    let (key, layer) = (format!("{prefix}_{}", flatten(placed.path)), &placed.module.layer);
+    for (part, tensor) in layer.parts() {
+        tensors.insert(format!("{key}.{}", kohya_suffix(part)), tensor.clone());
+    }
+    let alpha = layer.plain_alpha();
+    // f32 where it holds the number, as sd-scripts writes it.
+    let dtype = if f64::from(alpha as f32) == alpha { DType::F32 } else { DType::F64 };
+    tensors.insert(format!("{key}.alpha"), Tensor::new(alpha, &Device::Cpu)?.to_dtype(dtype)?);
+    if let Some(magnitude) = layer.magnitude() {
+        let magnitude = match layer.output_magnitude() {
+            Some(Some(outputs)) => {
+                let mut shape = vec![1; layer.dims().max(2)];
+                shape[0] = outputs.elem_count();
+                outputs.reshape(shape)?
+            }
+            _ => magnitude.clone(),
+        };
+        tensors.insert(format!("{key}.dora_scale"), magnitude);
+    }
+    Ok(())
+}
+
+fn kohya_suffix(part: Part) -> &'static str {
+    match part {
+        Part::Down => "lora_down.weight",
+        Part::Up => "lora_up.weight",
+        Part::Mid => "lora_mid.weight",
+        Part::Alpha => "alpha",
+        Part::Magnitude | Part::DoraScale => "dora_scale",
+        Part::Hada1A => "hada_w1_a",
+        Part::Hada1B => "hada_w1_b",
+        Part::Hada2A => "hada_w2_a",
+        Part::Hada2B => "hada_w2_b",
+        Part::HadaT1 => "hada_t1",
+        Part::HadaT2 => "hada_t2",
+        Part::Kron1 => "lokr_w1",
+        Part::Kron1A => "lokr_w1_a",
+        Part::Kron1B => "lokr_w1_b",
+        Part::Kron2 => "lokr_w2",
+        Part::Kron2A => "lokr_w2_a",
+        Part::Kron2B => "lokr_w2_b",
+        Part::KronT2 => "lokr_t2",
+    }
+}

@@ -1,0 +1,145 @@
+//! Reading weights from safetensors files, with a path cursor that mirrors diffusers' keys.
+//!
+//! Only headers are held; each tensor is read, converted and moved to its device when a layer asks for it, so
+//! that no file is ever in memory twice. Pickles are refused: opening one runs whatever code it holds.
+
+mod find;
+mod header;
+mod ldm;
+mod single;
+
+use std::{
+    collections::HashMap,
+    fmt::Display,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use candle_core::{DType, Device, Shape, Tensor};
+
+pub(crate) use self::{find::find_weights, single::SingleFile};
+use self::{header::WeightFile, ldm::Naming};
+use crate::{EngineError, Result};
+
+const SAFETENSORS_ONLY: &str = "Weights are read from safetensors only, because a pickle can run any code when it \
+    is opened; convert it (in Python: `safetensors.torch.save_file(state_dict, …)`, or save_pretrained with \
+    `safe_serialization=True`), or download the .safetensors version.";
+
+/// The weights of one model: a file, several, or a part of one.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    /// What messages name when a tensor is missing.
+    path: PathBuf,
+    files: Vec<Rc<WeightFile>>,
+    /// Which of the files holds a tensor; empty where there is only one file.
+    places: HashMap<String, usize>,
+    naming: Naming,
+}
+
+impl Checkpoint {
+    /// Opens the weight files of `folder` (see [`find_weights`]).
+    pub(crate) fn open(folder: &Path, stem: &str) -> Result<Self> {
+        let paths = find_weights(folder, stem)?;
+        let mut files = Vec::with_capacity(paths.len());
+        let mut places = HashMap::new();
+        for (index, path) in paths.iter().enumerate() {
+            let file = WeightFile::open(path)?;
+            if paths.len() > 1 {
+                for name in file.names() {
+                    if let Some(other) = places.insert(name.clone(), index) {
+                        let other = paths[other].display();
+                        return Err(EngineError::model(path, format!("holds {name}, and so does {other}.")));
+                    }
+                }
+            }
+            files.push(Rc::new(file));
+        }
+        let path = if let [path] = &paths[..] { path.clone() } else { folder.to_owned() };
+        Ok(Self { path, files, places, naming: Naming::Diffusers })
+    }
+
+    /// The part of a single-file checkpoint that `naming` finds.
+    fn part(file: Rc<WeightFile>, naming: Naming) -> Self {
+        Self { path: file.path().to_owned(), files: vec![file], places: HashMap::new(), naming }
+    }
+
+    /// A cursor at the root, giving tensors of `dtype` on `device`.
+    pub(crate) fn root(&self, dtype: DType, device: &Device) -> Cursor<'_> {
+        Cursor { checkpoint: self, prefix: String::new(), dtype, device: device.clone() }
+    }
+
+    /// The file that holds the tensor, and its name there.
+    fn place(&self, key: &str) -> Option<(&WeightFile, String)> {
+        let name = self.naming.stored(key)?;
+        let index = if self.files.len() == 1 { 0 } else { *self.places.get(&name)? };
+        let file = self.files.get(index)?;
+        file.info(&name)?;
+        Some((file, name))
+    }
+
+    fn read(&self, key: &str) -> Result<(Tensor, &WeightFile, String)> {
+        let found = match self.place(key) {
+            Some((file, name)) => file.read(&name)?.map(|tensor| (tensor, file, name)),
+            None => None,
+        };
+        found.ok_or_else(|| {
+            let name = self.naming.stored(key).unwrap_or_else(|| key.to_owned());
+            let message = format!("lacks the tensor {name}; the file does not fit {}.", self.naming.config());
+            EngineError::model(&self.path, message)
+        })
+    }
+}
+
+/// A place in a checkpoint: `cursor.pp("down_blocks").pp(0)`.
+#[derive(Clone, Debug)]
+pub(crate) struct Cursor<'a> {
+    checkpoint: &'a Checkpoint,
+    prefix: String,
+    dtype: DType,
+    device: Device,
+}
+
+impl Cursor<'_> {
+    /// One level deeper.
+    pub(crate) fn pp(&self, name: impl Display) -> Self {
+        let mut deeper = self.clone();
+        deeper.prefix = self.key(name);
+        deeper
+    }
+
+    /// Whether the tensor `name` exists here.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.checkpoint.place(&self.key(name)).is_some()
+    }
+
+    /// The tensor `name` in the compute dtype, on the device.
+    ///
+    /// # Errors
+    /// It is not there or has another shape; the message names file, tensor, expected and found shape.
+    pub(crate) fn get(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
+        let (key, shape) = (self.key(name), shape.into());
+        let (mut tensor, file, name) = self.checkpoint.read(&key)?;
+        if self.checkpoint.naming.stores_linear_as_conv(&key)
+            && let Some(matrix) = tensor.dims().strip_suffix(&[1, 1])
+            && matrix == shape.dims()
+        {
+            tensor = tensor.reshape(&shape)?;
+        }
+        if tensor.dims() != shape.dims() {
+            return Err(EngineError::model(
+                file.path(),
+                format!(
+                    "the tensor {name} has shape {:?}, but {} asks for {:?}; they do not belong together.",
+                    tensor.dims(),
+                    self.checkpoint.naming.config(),
+                    shape.dims()
+                ),
+            ));
+        }
+        Ok(tensor.to_dtype(self.dtype)?.to_device(&self.device)?)
+    }
+
+    fn key(&self, name: impl Display) -> String {
+        if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) }
+    }
+}

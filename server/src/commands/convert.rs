@@ -1,0 +1,76 @@
+//! `adire adapters convert`: an adapter in another program's format.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use adire_engine::adapter::{Adapter, ExportFile, ExportFormat, ModuleTable};
+use anyhow::{Context, bail};
+use clap::Args;
+
+use crate::commands::places;
+
+/// The file, the format, and where to.
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    /// Adapter file (.safetensors), or a PEFT folder
+    file: PathBuf,
+    /// kohya, diffusers or peft
+    #[arg(long)]
+    to: ExportFormat,
+    /// The file to write; for peft, a folder that does not exist yet
+    #[arg(long)]
+    out: PathBuf,
+    /// Model folder in Hugging Face layout that the adapter was made for, where it is not built like SD 1.5
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+}
+
+impl ConvertArgs {
+    /// Reads, converts, writes.
+    ///
+    /// # Errors
+    /// The file is no adapter, or the format cannot express it: one sentence.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        if self.out.exists() {
+            bail!("{} exists already; name another place with --out", self.out.display());
+        }
+        let adapter = Adapter::read(&self.file)?;
+        let table = match &self.model {
+            None => ModuleTable::sd15(),
+            Some(folder) => ModuleTable::of_folder(&places::resolve(folder))?,
+        };
+        let files = adapter.export(self.to, &table)?;
+        write(&self.out, &files).with_context(|| format!("cannot write {}", self.out.display()))?;
+        let mut out = std::io::stdout();
+        let _ = writeln!(out, "{}: {} layers", self.out.display(), adapter.modules().len());
+        if !adapter.unknown_keys().is_empty() {
+            let names = adapter.unknown_keys().iter().take(12).cloned().collect::<Vec<_>>().join(", ");
+            let count = adapter.unknown_keys().len();
+            let _ = writeln!(out, "{count} tensors belong to no adapter layer and were left out: {names}");
+        }
+        Ok(())
+    }
+}
+
+/// Writes beside `out` and renames, so that nothing half-written is ever seen under that name.
+fn write(out: &Path, files: &[ExportFile]) -> anyhow::Result<()> {
+    let name = out.file_name().context("it names no file")?.to_string_lossy().into_owned();
+    let temporary = out.with_file_name(format!(".{name}.{}.part", std::process::id()));
+    let written = files.iter().try_for_each(|file| {
+        let path =
+            if file.name.as_os_str().is_empty() { temporary.clone() } else { temporary.join(&file.name) };
+        if let Some(folder) = path.parent().filter(|_| path != temporary) {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(path, &file.bytes)
+    });
+    let result = written.and_then(|()| std::fs::rename(&temporary, out));
+    if result.is_err() {
+        // Nothing more can be done about what may be left there.
+        let _ = std::fs::remove_file(&temporary);
+        let _ = std::fs::remove_dir_all(&temporary);
+    }
+    Ok(result?)
+}

@@ -1,0 +1,40 @@
+//! `adire models list`.
+
+use std::{fmt::Write as _, io::Write as _};
+
+use clap::Args;
+
+use crate::{
+    commands::places,
+    hub::{self, Kind},
+};
+
+/// Nothing to say.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {}
+
+impl ListArgs {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let mut text = String::new();
+        if let Some(starter) = places::starter() {
+            let _ = writeln!(text, "starter  comes with Adire  {}", starter.display());
+        }
+        for cached in hub::cached(&hub::folder()) {
+            let kind = match cached.kind {
+                Kind::Folder => "folder",
+                Kind::Checkpoint => "single file",
+                Kind::Tokenizer => "tokenizer only",
+            };
+            let _ = writeln!(text, "{}  {kind}  {}", cached.name, cached.path.display());
+        }
+        if text.is_empty() {
+            text = format!(
+                "No model is there. Fetch one with `adire models pull OWNER/NAME`; it is put into {}.\n",
+                hub::folder().display()
+            );
+        }
+        // Not print!: a closed stdout is no reason to panic.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        Ok(())
+    }
+}

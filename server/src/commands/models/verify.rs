@@ -1,0 +1,79 @@
+//! `adire models verify`: every file in the cache is named by its hash, so that no network is needed.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::bail;
+use clap::Args;
+
+use crate::hub::{self, Expected};
+
+/// Deepest folder that is looked into.
+const DEPTH: usize = 8;
+
+/// Which models.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// A name that `adire models list` shows; all fetched models when left out
+    name: Option<String>,
+}
+
+impl VerifyArgs {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let mut models = hub::cached(&hub::folder());
+        if let Some(name) = &self.name {
+            models.retain(|cached| cached.name == *name);
+            if models.is_empty() {
+                bail!("{name} is not among the fetched models; `adire models list` shows their names");
+            }
+        }
+        let mut damaged = 0;
+        for cached in &models {
+            let mut files = Vec::new();
+            collect(&cached.snapshot, 0, &mut files);
+            let mut checked = 0;
+            for path in files {
+                let shown = path.strip_prefix(&cached.snapshot).unwrap_or(&path).display();
+                match verify(&path) {
+                    Ok(()) => checked += 1,
+                    Err(error) => {
+                        damaged += 1;
+                        let _ = writeln!(std::io::stdout(), "{}: {shown} is damaged: {error:#}", cached.name);
+                    }
+                }
+            }
+            let _ = writeln!(std::io::stdout(), "{}: {checked} files are as on the Hub", cached.name);
+        }
+        if damaged > 0 {
+            bail!("{damaged} files are damaged; remove them and pull the model again");
+        }
+        Ok(())
+    }
+}
+
+fn verify(path: &Path) -> anyhow::Result<()> {
+    let blob = path.canonicalize()?;
+    let name = blob.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    match Expected::new(name) {
+        Some(expected) => hub::check(&blob, &expected),
+        None => bail!("it does not lie in the cache under its hash"),
+    }
+}
+
+/// Files below `folder`, links included, even those that lead nowhere.
+fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) {
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            if depth < DEPTH {
+                collect(&path, depth + 1, files);
+            }
+        } else {
+            files.push(path);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Models on the Hugging Face Hub, and those of them that lie in this machine's cache. The cache's layout is the
+//! Hub's own (`models--ORG--NAME/{blobs,refs,snapshots}`), shared with Python's libraries: what one has fetched,
+//! the other finds.
+
+mod cache;
+mod check;
+mod pull;
+mod select;
+
+pub(crate) use cache::{Kind, cached, find, folder, tokenizer};
+pub(crate) use check::{Expected, check};
+pub(crate) use pull::{Wanted, pull};
+pub(crate) use select::Variant;

@@ -1,0 +1,179 @@
+//! Which files of a repository are needed: configs, tokenizer, and one precision of the weights as safetensors.
+//! Never a pickle, never what another framework reads.
+
+use clap::ValueEnum;
+
+/// Which weights are wanted where a repository has several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Variant {
+    /// Full precision where there is one, else half
+    Full,
+    /// Half precision where there is one, else full
+    Fp16,
+}
+
+/// Parts of a model: folder, config, and the stem of the weights.
+const PARTS: [(&str, &str, &str); 3] = [
+    ("text_encoder", "config.json", "model"),
+    ("unet", "config.json", "diffusion_pytorch_model"),
+    ("vae", "config.json", "diffusion_pytorch_model"),
+];
+
+const TOKENIZER: [&str; 5] =
+    ["vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
+
+/// The files to fetch, the one that says that all are there last.
+///
+/// # Errors
+/// A clause about the repository: why nothing in it can be used.
+pub(crate) fn select(files: &[String], variant: Variant, file: Option<&str>) -> Result<Vec<String>, String> {
+    // A name becomes a path below the cache.
+    let plain = |name: &&String| {
+        !name.is_empty()
+            && !name.contains('\\')
+            && name.split('/').all(|part| !matches!(part, "" | "." | ".."))
+    };
+    let files: Vec<&str> = files.iter().filter(plain).map(String::as_str).collect();
+    let has = |name: &str| files.contains(&name);
+    if let Some(file) = file {
+        return match file {
+            file if !file.ends_with(".safetensors") => Err(format!("{file} is no .safetensors file")),
+            file if has(file) => Ok(vec![file.to_owned()]),
+            file => Err(format!("it has no file {file}")),
+        };
+    }
+    if has("model_index.json") {
+        return folder(&files, variant);
+    }
+    if has("vocab.json") && has("merges.txt") {
+        return Ok(TOKENIZER.iter().filter(|name| has(name)).map(|name| (*name).to_owned()).collect());
+    }
+    let single: Vec<&str> =
+        files.iter().copied().filter(|name| !name.contains('/') && name.ends_with(".safetensors")).collect();
+    match single[..] {
+        [one] => Ok(vec![one.to_owned()]),
+        [] => Err("it has neither model_index.json nor a .safetensors checkpoint".to_owned()),
+        _ => Err(format!("it has several checkpoints; name one with --file: {}", single.join(", "))),
+    }
+}
+
+fn folder(files: &[&str], variant: Variant) -> Result<Vec<String>, String> {
+    let mut chosen = Vec::new();
+    for (part, config, stem) in PARTS {
+        let config = format!("{part}/{config}");
+        if !files.contains(&config.as_str()) {
+            return Err(format!("it has no {config}; is it a Stable Diffusion 1.x model?"));
+        }
+        chosen.extend(weights(files, part, stem, variant)?);
+        chosen.push(config);
+    }
+    let tokenizer = TOKENIZER.iter().map(|name| format!("tokenizer/{name}"));
+    let more = ["scheduler/scheduler_config.json", "adire.json"].map(str::to_owned);
+    chosen.extend(tokenizer.chain(more).filter(|name| files.contains(&name.as_str())));
+    chosen.push("model_index.json".to_owned());
+    Ok(chosen)
+}
+
+fn weights(files: &[&str], part: &str, stem: &str, variant: Variant) -> Result<Vec<String>, String> {
+    let full = || version(files, part, stem, "");
+    let half = || version(files, part, stem, ".fp16");
+    let found = match variant {
+        Variant::Full => full().or_else(half),
+        Variant::Fp16 => half().or_else(full),
+    };
+    found.ok_or_else(|| {
+        let any = files.iter().any(|name| name.starts_with(&format!("{part}/")) && name.ends_with(".bin"));
+        let pickle = if any { "only pickles (.bin), which can run any code when they are opened" } else { "none" };
+        format!(
+            "{part} has no weights as .safetensors, {pickle}. Look for a copy with .safetensors, or convert it in \
+             Python with save_pretrained(…, safe_serialization=True)"
+        )
+    })
+}
+
+/// One file, or the files that an index lists and the index.
+fn version(files: &[&str], part: &str, stem: &str, variant: &str) -> Option<Vec<String>> {
+    let single = format!("{part}/{stem}{variant}.safetensors");
+    if files.contains(&single.as_str()) {
+        return Some(vec![single]);
+    }
+    let name = |middle: &str| format!("{part}/{stem}{middle}.json");
+    let indices = if variant.is_empty() {
+        vec![name(".safetensors.index")]
+    } else {
+        vec![
+            name(&format!("{variant}.safetensors.index")),
+            name(&format!(".safetensors{variant}.index")),
+            name(&format!(".safetensors.index{variant}")),
+        ]
+    };
+    let index = indices.into_iter().find(|index| files.contains(&index.as_str()))?;
+    let start = format!("{part}/{stem}{variant}-");
+    let shards = files.iter().filter(|name| {
+        let Some(rest) = name.strip_prefix(&start) else { return false };
+        let numbers = rest.strip_suffix(".safetensors").and_then(|rest| rest.split_once("-of-"));
+        numbers.is_some_and(|(a, b)| [a, b].iter().all(|n| n.chars().all(|c| c.is_ascii_digit())))
+    });
+    let mut chosen: Vec<String> = shards.map(|name| (*name).to_owned()).collect();
+    if chosen.is_empty() {
+        return None;
+    }
+    chosen.push(index);
+    Some(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn only_what_is_needed_is_chosen() {
+        let repository = names(
+            "README.md v1-5-pruned.ckpt v1-5-pruned.safetensors model_index.json feature_extractor/x.json \
+             scheduler/scheduler_config.json safety_checker/model.safetensors text_encoder/config.json \
+             text_encoder/model.safetensors text_encoder/model.fp16.safetensors text_encoder/pytorch_model.bin \
+             tokenizer/vocab.json tokenizer/merges.txt unet/config.json unet/diffusion_pytorch_model.bin \
+             unet/diffusion_pytorch_model.fp16.safetensors unet/diffusion_pytorch_model.non_ema.safetensors \
+             unet/diffusion_pytorch_model-00001-of-00002.safetensors \
+             unet/diffusion_pytorch_model-00002-of-00002.safetensors \
+             unet/diffusion_pytorch_model.safetensors.index.json vae/config.json \
+             vae/diffusion_pytorch_model.safetensors ../../escape.safetensors",
+        );
+        let full = select(&repository, Variant::Full, None).unwrap();
+        let expected = names(
+            "text_encoder/model.safetensors text_encoder/config.json \
+             unet/diffusion_pytorch_model-00001-of-00002.safetensors \
+             unet/diffusion_pytorch_model-00002-of-00002.safetensors \
+             unet/diffusion_pytorch_model.safetensors.index.json unet/config.json \
+             vae/diffusion_pytorch_model.safetensors vae/config.json tokenizer/vocab.json tokenizer/merges.txt \
+             scheduler/scheduler_config.json model_index.json",
+        );
+        assert_eq!(full, expected);
+        let half = select(&repository, Variant::Fp16, None).unwrap();
+        assert!(half.contains(&"unet/diffusion_pytorch_model.fp16.safetensors".to_owned()));
+        assert!(half.contains(&"vae/diffusion_pytorch_model.safetensors".to_owned()), "there is no other");
+        assert!(!half.iter().any(|name| name.contains("-of-")));
+        let one = select(&repository, Variant::Full, Some("v1-5-pruned.safetensors")).unwrap();
+        assert_eq!(one, ["v1-5-pruned.safetensors"]);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_told() {
+        let told = |files: &str, file| select(&names(files), Variant::Full, file).unwrap_err();
+        assert!(told("model.ckpt README.md", None).contains("neither model_index.json nor"));
+        assert!(told("a.safetensors b.safetensors", None).contains("a.safetensors, b.safetensors"));
+        assert!(told("a.safetensors", Some("b.safetensors")).contains("no file b.safetensors"));
+        assert!(told("a.ckpt", Some("a.ckpt")).contains("no .safetensors file"));
+        assert!(told("../a.safetensors", Some("../a.safetensors")).contains("no file"));
+        let pickled = "model_index.json text_encoder/config.json text_encoder/pytorch_model.bin";
+        assert!(told(pickled, None).contains("only pickles"));
+        assert!(told("model_index.json transformer/config.json", None).contains("text_encoder/config.json"));
+        let clip = "vocab.json merges.txt pytorch_model.bin model.safetensors tokenizer.json config.json";
+        let chosen = select(&names(clip), Variant::Full, None).unwrap();
+        assert_eq!(chosen, ["vocab.json", "merges.txt", "tokenizer.json"]);
+    }
+}

@@ -1,0 +1,358 @@
+//! `adire models …` against a small server that speaks the Hub's API.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Path as Wildcard, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use sha1::Digest as _;
+
+const REPOSITORY: &str = "someone/small-model";
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/engine/tests/goldens").join(name)
+}
+
+/// What the server does, beside giving files.
+#[derive(Default)]
+struct Hub {
+    files: BTreeMap<String, Bytes>,
+    /// Files whose promised hash is another one.
+    lies: Vec<String>,
+    /// How many bytes of a file come before the connection breaks, once.
+    breaks: Mutex<HashMap<String, usize>>,
+    /// Requests for content: file and first byte.
+    requests: Mutex<Vec<(String, u64)>>,
+    token: Option<String>,
+}
+
+impl Hub {
+    /// The small pipeline, and what Adire does not need.
+    fn new() -> Self {
+        let mut files = BTreeMap::new();
+        let mut names = vec![PathBuf::new()];
+        while let Some(folder) = names.pop() {
+            for entry in std::fs::read_dir(golden("pipeline").join(&folder)).unwrap() {
+                let entry = entry.unwrap();
+                let name = folder.join(entry.file_name());
+                if entry.file_type().unwrap().is_dir() {
+                    names.push(name);
+                } else {
+                    let bytes = std::fs::read(entry.path()).unwrap();
+                    files.insert(name.to_str().unwrap().to_owned(), bytes.into());
+                }
+            }
+        }
+        for unwanted in
+            ["README.md", "unet/diffusion_pytorch_model.bin", "model.ckpt", "safety_checker/model.bin"]
+        {
+            files.insert(unwanted.to_owned(), Bytes::from_static(b"not needed"));
+        }
+        Self { files, ..Self::default() }
+    }
+
+    fn etag(&self, name: &str) -> String {
+        let bytes = &self.files[name];
+        let hex = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        if self.lies.iter().any(|lie| lie == name) {
+            return hex(&sha2::Sha256::digest(b"something else"));
+        }
+        if name.ends_with(".safetensors") {
+            return hex(&sha2::Sha256::digest(bytes));
+        }
+        hex(&sha1::Sha1::new_with_prefix(format!("blob {}\0", bytes.len())).chain_update(bytes).finalize())
+    }
+
+    fn allows(&self, headers: &HeaderMap) -> bool {
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        self.token.as_ref().is_none_or(|token| given == Some(format!("Bearer {token}").as_str()))
+    }
+}
+
+async fn api(State(hub): State<Arc<Hub>>, Wildcard(path): Wildcard<String>, headers: HeaderMap) -> Response {
+    if !hub.allows(&headers) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    if path != format!("{REPOSITORY}/revision/main") && path != format!("{REPOSITORY}/revision/{COMMIT}") {
+        return (StatusCode::NOT_FOUND, [("x-error-code", "RepoNotFound")]).into_response();
+    }
+    let siblings: Vec<_> = hub.files.keys().map(|name| serde_json::json!({ "rfilename": name })).collect();
+    let info = serde_json::json!({ "id": REPOSITORY, "sha": COMMIT, "siblings": siblings });
+    ([(header::CONTENT_TYPE, "application/json")], info.to_string()).into_response()
+}
+
+async fn content(
+    State(hub): State<Arc<Hub>>,
+    Wildcard(path): Wildcard<String>,
+    headers: HeaderMap,
+) -> Response {
+    if !hub.allows(&headers) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let name = path
+        .strip_prefix(&format!("{REPOSITORY}/resolve/main/"))
+        .or_else(|| path.strip_prefix(&format!("{REPOSITORY}/resolve/{COMMIT}/")));
+    let Some((name, bytes)) = name.and_then(|name| Some((name, hub.files.get(name)?))) else {
+        return (StatusCode::NOT_FOUND, [("x-error-code", "EntryNotFound")]).into_response();
+    };
+    let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok()).unwrap_or("bytes=0-");
+    let (start, end) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+    let start: usize = start.parse().unwrap();
+    let last = end.parse().unwrap_or(bytes.len() - 1).min(bytes.len() - 1);
+    let part = bytes.slice(start..=last);
+    if end.is_empty() {
+        hub.requests.lock().unwrap().push((name.to_owned(), start as u64));
+    }
+    let length = part.len();
+    let breaks = if end.is_empty() { hub.breaks.lock().unwrap().remove(name) } else { None };
+    let body = match breaks {
+        None => Body::from(part),
+        Some(after) => {
+            let first = part.slice(..after);
+            let broken = Err(std::io::Error::other("the connection broke"));
+            Body::from_stream(futures::stream::iter([Ok(first), broken]))
+        }
+    };
+    Response::builder()
+        .status(StatusCode::PARTIAL_CONTENT)
+        .header("x-repo-commit", COMMIT)
+        .header(header::ETAG, format!("\"{}\"", hub.etag(name)))
+        .header(header::CONTENT_RANGE, format!("bytes {start}-{last}/{}", bytes.len()))
+        .header(header::CONTENT_LENGTH, length)
+        .body(body)
+        .unwrap()
+}
+
+/// A running server with a cache of its own.
+struct World {
+    hub: Arc<Hub>,
+    endpoint: String,
+    home: tempfile::TempDir,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl World {
+    fn new(hub: Hub) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let hub = Arc::new(hub);
+        let router = Router::new()
+            .route("/api/models/{*path}", get(api))
+            .route("/{*path}", get(content))
+            .with_state(Arc::clone(&hub));
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        runtime.spawn(async move { axum::serve(listener, router).await });
+        Self { hub, endpoint, home: tempfile::tempdir().unwrap(), _runtime: runtime }
+    }
+
+    fn adire(&self, arguments: &[&str], token: Option<&str>) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_adire"));
+        for name in ["ADIRE_MODEL", "ADIRE_TOKENIZER", "HF_TOKEN", "HF_HUB_CACHE", "http_proxy", "HTTP_PROXY"]
+        {
+            command.env_remove(name);
+        }
+        command
+            .env("HF_ENDPOINT", &self.endpoint)
+            .env("HF_HOME", self.home.path())
+            .env("NO_PROXY", "127.0.0.1");
+        command.envs(token.map(|token| ("HF_TOKEN", token)));
+        command.current_dir(self.home.path()).args(arguments).output().unwrap()
+    }
+
+    fn pull(&self) -> Output {
+        self.adire(&["models", "pull", REPOSITORY], None)
+    }
+
+    fn repository(&self) -> PathBuf {
+        self.home.path().join("hub").join(format!("models--{}", REPOSITORY.replace('/', "--")))
+    }
+
+    fn snapshot(&self) -> PathBuf {
+        self.repository().join("snapshots").join(COMMIT)
+    }
+
+    fn requests(&self, name: &str) -> Vec<u64> {
+        let requests = self.hub.requests.lock().unwrap();
+        requests.iter().filter(|(file, _)| file == name).map(|(_, start)| *start).collect()
+    }
+}
+
+fn stdout(output: &Output) -> String {
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn failure(output: &Output) -> String {
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(!told.contains("panicked"), "{told}");
+    told
+}
+
+#[test]
+fn a_pulled_model_is_listed_verified_and_used_by_name() {
+    let world = World::new(Hub::new());
+    let told = stdout(&world.pull());
+    assert!(told.starts_with(&format!("{REPOSITORY} is in ")), "{told}");
+    for (name, bytes) in &world.hub.files {
+        let path = world.snapshot().join(name);
+        let needed = !["README.md", "model.ckpt"].contains(&name.as_str()) && !name.ends_with(".bin");
+        assert_eq!(path.is_file(), needed, "{name}");
+        if needed {
+            assert_eq!(std::fs::read(path).unwrap(), *bytes, "{name}");
+        }
+    }
+    let listed = stdout(&world.adire(&["models", "list"], None));
+    assert!(listed.contains(&format!("{REPOSITORY}  folder  ")), "{listed}");
+    let verified = stdout(&world.adire(&["models", "verify"], None));
+    assert!(verified.contains(&format!("{REPOSITORY}: 11 files are as on the Hub")), "{verified}");
+
+    let generate =
+        ["generate", "--model", REPOSITORY, "--prompt", "red flower", "--seed", "7", "--steps", "1"];
+    let size = ["--width", "64", "--height", "64", "--out", "a.png"];
+    stdout(&world.adire(&[&generate[..], &size].concat(), None));
+    assert!(world.home.path().join("a.png").is_file());
+
+    // A second time, nothing is fetched.
+    world.hub.requests.lock().unwrap().clear();
+    stdout(&world.pull());
+    assert!(world.hub.requests.lock().unwrap().is_empty());
+
+    // A revision by its commit is another name for the same files.
+    stdout(&world.adire(&["models", "pull", REPOSITORY, "--revision", COMMIT], None));
+    assert!(world.hub.requests.lock().unwrap().is_empty());
+    let listed = stdout(&world.adire(&["models", "list"], None));
+    assert!(listed.contains(&format!("{REPOSITORY}@{COMMIT}  folder  ")), "{listed}");
+
+    // One changed bit is found.
+    let blob = world.snapshot().join(UNET).canonicalize().unwrap();
+    let mut bytes = std::fs::read(&blob).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&blob, bytes).unwrap();
+    let output = world.adire(&["models", "verify", REPOSITORY], None);
+    failure(&output);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains(&format!("{UNET} is damaged: its sha256 is ")), "{told}");
+    stdout(&world.pull());
+    assert!(stdout(&world.adire(&["models", "verify", REPOSITORY], None)).contains("11 files"));
+}
+
+#[test]
+fn a_broken_transfer_goes_on_where_it_stopped() {
+    let hub = Hub::new();
+    hub.breaks.lock().unwrap().insert(UNET.to_owned(), 300_000);
+    let world = World::new(hub);
+    stdout(&world.pull());
+    let requests = world.requests(UNET);
+    assert_eq!((requests.len(), requests[0]), (2, 0), "{requests:?}");
+    assert!(requests[1] > 0 && requests[1] <= 300_000, "{requests:?}");
+    assert_eq!(std::fs::read(world.snapshot().join(UNET)).unwrap(), world.hub.files[UNET]);
+}
+
+#[test]
+fn a_program_that_was_stopped_goes_on_at_the_next_start() {
+    let world = World::new(Hub::new());
+    let blobs = world.repository().join("blobs");
+    std::fs::create_dir_all(&blobs).unwrap();
+    let part = blobs.join(format!("{}.part", world.hub.etag(UNET)));
+    std::fs::write(&part, &world.hub.files[UNET][..123_456]).unwrap();
+    stdout(&world.pull());
+    assert_eq!(world.requests(UNET), [123_456]);
+    assert_eq!(std::fs::read(world.snapshot().join(UNET)).unwrap(), world.hub.files[UNET]);
+    assert!(!part.exists());
+
+    // What was left there by something else is found out, and not kept.
+    let world = World::new(Hub::new());
+    let blobs = world.repository().join("blobs");
+    std::fs::create_dir_all(&blobs).unwrap();
+    let part = blobs.join(format!("{}.part", world.hub.etag(UNET)));
+    std::fs::write(&part, [7; 1000]).unwrap();
+    assert!(failure(&world.pull()).contains(&format!("{UNET} was not kept: its sha256 is ")));
+    assert!(!part.exists());
+    stdout(&world.pull());
+}
+
+#[test]
+fn a_wrong_hash_is_refused_and_nothing_is_kept() {
+    for name in [UNET, "tokenizer/vocab.json"] {
+        let world = World::new(Hub { lies: vec![name.to_owned()], ..Hub::new() });
+        let told = failure(&world.pull());
+        assert!(told.contains(&format!("{name} was not kept: its sha256 is ")), "{told}");
+        assert!(!world.snapshot().join(name).exists());
+        let lie = world.hub.etag(name);
+        let blobs: Vec<_> = std::fs::read_dir(world.repository().join("blobs")).unwrap().flatten().collect();
+        let named = |start: &str| {
+            let starts = |entry: &&std::fs::DirEntry| {
+                let file = entry.file_name().to_string_lossy().into_owned();
+                file.starts_with(start) && !file.ends_with(".lock")
+            };
+            blobs.iter().find(starts).is_some()
+        };
+        assert!(!named(&lie), "{name}");
+        let listed = stdout(&world.adire(&["models", "list"], None));
+        assert!(!listed.contains(REPOSITORY), "{listed}");
+    }
+}
+
+#[test]
+fn what_the_hub_refuses_is_told_with_what_to_do() {
+    let world = World::new(Hub { token: Some("hf_secret".to_owned()), ..Hub::new() });
+    let told = failure(&world.pull());
+    assert!(told.contains("gives no access") && told.contains("HF_TOKEN"), "{told}");
+    assert!(failure(&world.adire(&["models", "pull", REPOSITORY], Some("wrong"))).contains("HF_TOKEN"));
+    stdout(&world.adire(&["models", "pull", REPOSITORY], Some("hf_secret")));
+    // The token that Python's login leaves is used too.
+    let world = World::new(Hub { token: Some("hf_secret".to_owned()), ..Hub::new() });
+    std::fs::write(world.home.path().join("token"), "hf_secret\n").unwrap();
+    stdout(&world.pull());
+
+    let world = World::new(Hub::new());
+    for (arguments, expected) in [
+        (&["models", "pull", "someone/else"][..], "has no model someone/else with a revision main"),
+        (&["models", "pull", REPOSITORY, "--revision", "v9"], "with a revision v9"),
+        (&["models", "pull", "no-slash"], "write OWNER/NAME"),
+        (&["models", "pull", "../.."], "write OWNER/NAME"),
+        (&["models", "pull", REPOSITORY, "--file", "model.ckpt"], "is no .safetensors file"),
+        (&["models", "verify", "someone/else"], "is not among the fetched models"),
+    ] {
+        let told = failure(&world.adire(arguments, None));
+        assert!(told.contains(expected), "{arguments:?}: {told}");
+        assert_eq!(told.trim_end().lines().count(), 1, "{told}");
+    }
+    let listed = stdout(&world.adire(&["models", "list"], None));
+    assert!(!listed.contains(REPOSITORY), "{listed}");
+    drop(world._runtime);
+}
+
+#[test]
+fn a_single_file_checkpoint_is_fetched_listed_and_told_what_it_lacks() {
+    let mut hub = Hub::new();
+    hub.files.retain(|name, _| name == UNET);
+    let weights = hub.files.remove(UNET).unwrap();
+    hub.files.insert("some-model.safetensors".to_owned(), weights);
+    let world = World::new(hub);
+    let told = stdout(&world.pull());
+    let name = format!("{REPOSITORY}/some-model.safetensors");
+    assert!(told.starts_with(&format!("{name} is in ")), "{told}");
+    assert!(stdout(&world.adire(&["models", "list"], None)).contains(&format!("{name}  single file  ")));
+    let generate = ["generate", "--model", &name, "--prompt", "a", "--out", "a.png"];
+    let told = failure(&world.adire(&generate, None));
+    assert!(told.contains("is one part of a model in Hugging Face layout"), "{told}");
+}
