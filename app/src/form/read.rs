@@ -136,7 +136,7 @@ fn sentence(error: impl Display) -> String {
 
 /// Position of a field in the form.
 fn place(field: &str) -> usize {
-    const ORDER: [&str; 11] = [
+    const ORDER: [&str; 12] = [
         "prompt",
         "negative_prompt",
         "adapters",

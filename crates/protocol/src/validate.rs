@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AdapterRef, AdapterUse, Defaults, GenerationRequest, GenerationSpec, lora_tag};
+use crate::{AdapterRef, Defaults, GenerationRequest, GenerationSpec, lora_tag};
 
 /// Largest seed: 2⁵³ − 1, the largest integer that JavaScript carries exactly.
 const MAX_SEED: u64 = (1 << 53) - 1;

@@ -17,7 +17,10 @@ use anyhow::{Context, bail};
 use clap::Args;
 use image::{ImageFormat, ImageReader, Limits};
 
-use crate::commands::{generate::draw, places::{FoundModel, Places}};
+use crate::commands::{
+    generate::draw,
+    places::{FoundModel, Places},
+};
 
 /// Largest file that is read; far above any picture that Adire makes.
 const LARGEST: u64 = 256 << 20;
@@ -120,8 +123,7 @@ impl VerifyArgs {
                     self.places.data.display()
                 )
             })?;
-            let strength =
-                Strength { unet: adapter.strength, text_encoder: adapter.text_encoder_strength() };
+            let strength = Strength { unet: adapter.strength, text_encoder: adapter.text_encoder_strength() };
             found.push((Arc::new(Adapter::read(path)?), strength));
         }
         Ok(found)
