@@ -2,12 +2,18 @@
 
 use leptos::prelude::*;
 
-use super::{empty::ExampleChips, error::FieldProblem, field::Lines, open::OpenPicture};
+use super::{
+    empty::ExampleChips,
+    error::FieldProblem,
+    field::Lines,
+    open::OpenPicture,
+    piece::{IntoPiece, Piece},
+};
 use crate::state::Page;
 
 /// The text that says what the picture shows, and where it can come from.
 #[component]
-pub(super) fn Prompt() -> AnyView {
+pub(super) fn Prompt() -> Piece {
     view! {
         <div class="prompt">
             <div class="label-row">
@@ -24,5 +30,5 @@ pub(super) fn Prompt() -> AnyView {
             <ExampleChips />
         </div>
     }
-    .into_any()
+    .into_piece()
 }

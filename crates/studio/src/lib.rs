@@ -31,7 +31,7 @@ mod worker;
 use std::{path::PathBuf, pin::Pin};
 
 pub use backend::{AdapterFile, Backend, BackendError, Pixels, RenderJob, Rendered, Step};
-pub use error::StudioError;
+pub use error::{ErrorKind, StudioError};
 pub use png::{encode_picture, encode_png, read_request};
 pub use studio::{Studio, StudioConfig};
 
