@@ -11,6 +11,7 @@ mod components;
 #[cfg(feature = "ssr")]
 mod document;
 mod form;
+mod order;
 mod pages;
 mod request;
 mod state;

@@ -7,7 +7,7 @@ use super::{
     piece::{IntoPiece, Piece},
     tile::Tiles,
 };
-use crate::state::Page;
+use crate::{order, state::Page};
 
 /// What was made together with the picture on the canvas.
 #[component]
@@ -20,9 +20,12 @@ pub(super) fn Batch() -> Piece {
             shown.as_ref().is_none_or(|id| *id == job.id).then(|| job.images.clone())
         });
         of_job.unwrap_or_else(|| {
-            let mut siblings = page.stage.history.get();
-            siblings.retain(|picture| Some(&picture.generation) == shown.as_ref());
-            siblings.sort_by_key(|picture| picture.index);
+            let mut siblings = Vec::new();
+            page.stage.history.with(|history| {
+                for picture in history.iter().filter(|picture| Some(&picture.generation) == shown.as_ref()) {
+                    order::insert(&mut siblings, picture.clone(), |picture| picture.index);
+                }
+            });
             siblings
         })
     });
