@@ -5,6 +5,7 @@ use std::{fmt::Display, str::FromStr};
 use adire_protocol::{AdapterUse, Defaults, FieldError, GenerationRequest, Limits};
 
 use super::FormValues;
+use crate::order;
 
 impl FormValues {
     /// Reads and checks every field.
@@ -24,8 +25,11 @@ impl FormValues {
         if errors.is_empty() {
             return Ok(request);
         }
-        errors.sort_by_key(|error| place(&error.field));
-        Err(errors)
+        let mut in_order = Vec::new();
+        for error in errors {
+            order::insert(&mut in_order, error, |error| place(&error.field));
+        }
+        Err(in_order)
     }
 
     /// What can be read, and the fields that cannot.

@@ -32,7 +32,7 @@ mod worker;
 use std::{path::PathBuf, pin::Pin};
 
 pub use backend::{AdapterFile, Backend, BackendError, Pixels, RenderJob, Rendered, Step, TokenCounter};
-pub use error::StudioError;
+pub use error::{ErrorKind, StudioError};
 pub use png::{encode_picture, encode_png, read_recipe, read_request};
 pub use studio::{Studio, StudioConfig};
 
