@@ -70,10 +70,10 @@ fn pressed(page: Page, event: &KeyboardEvent) {
             event.prevent_default();
             page.submit();
         }
-        key @ ("ArrowUp" | "ArrowDown") if with_control && inside("textarea") => {
-            if browser::weigh_selection(key == "ArrowUp") {
-                event.prevent_default();
-            }
+        key @ ("ArrowUp" | "ArrowDown")
+            if with_control && inside("textarea") && browser::weigh_selection(key == "ArrowUp") =>
+        {
+            event.prevent_default();
         }
         // An open sheet or dialog takes Escape for itself.
         "Escape" if !inside("dialog, :popover-open") => page.cancel(),
