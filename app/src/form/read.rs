@@ -104,7 +104,7 @@ fn read_name<T: FromStr<Err: Display>>(errors: &mut Vec<FieldError>, field: &str
     if text.is_empty() {
         return None;
     }
-    text.parse()
+    text.parse::<T>()
         .map_err(|error| errors.push(FieldError { field: field.to_owned(), message: sentence(error) }))
         .ok()
 }
