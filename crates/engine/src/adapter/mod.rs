@@ -9,6 +9,7 @@ mod export;
 mod family;
 mod file;
 mod folder;
+mod formulas;
 mod keys;
 mod layer;
 mod metadata;
