@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[expect(dead_code, unreachable_pub, reason = "each test file uses a part")]
+#[expect(unreachable_pub, reason = "each test file uses a part")]
 mod common;
 
 use std::{
