@@ -68,6 +68,9 @@ pub enum StudioError {
     /// Disk or database.
     #[error("{0}")]
     Storage(String),
+    /// The bytes are no picture that is taken.
+    #[error("{0}")]
+    Picture(String),
     /// The bytes are no PNG with generation parameters.
     #[error("{0}")]
     Png(String),
