@@ -229,7 +229,8 @@ mod tests {
         let mut job = job(&backend, Vec::new());
         // Twice as wide as asked for, its middle half green; the mask leaves the upper half as it is.
         let middle = |x: u32| (32..96).contains(&x);
-        let colour = |x: u32, _: u32| if middle(x) { image::Rgb([20, 160, 40]) } else { image::Rgb([200, 0, 0]) };
+        let colour =
+            |x: u32, _: u32| if middle(x) { image::Rgb([20, 160, 40]) } else { image::Rgb([200, 0, 0]) };
         let files = InitFiles { image: folder.path().join("a"), mask: Some(folder.path().join("b")) };
         let write = |path: &Path, picture: image::RgbImage| {
             picture.save_with_format(path, image::ImageFormat::Png).unwrap();

@@ -165,7 +165,9 @@ impl From<StudioError> for Problem {
                 Self { errors: error.0, ..Self::new(ProblemKind::Invalid, detail) }
             }
             StudioError::UnknownAdapter { .. } => Self::field("adapters", detail),
-            StudioError::Adapter(_) | StudioError::Png(_) | StudioError::Picture(_) => Self::new(ProblemKind::Invalid, detail),
+            StudioError::Adapter(_) | StudioError::Png(_) | StudioError::Picture(_) => {
+                Self::new(ProblemKind::Invalid, detail)
+            }
             StudioError::NotFound { .. } => Self::new(ProblemKind::NotFound, detail),
             StudioError::AdapterExists { .. } => Self::new(ProblemKind::Conflict, detail),
             StudioError::QueueFull { wait_ms, .. } => {

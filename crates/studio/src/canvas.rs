@@ -4,9 +4,7 @@
 use std::{fs, io::Cursor, path::Path};
 
 use adire_protocol::Limits;
-use image::{
-    DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Rgb, RgbImage, imageops,
-};
+use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Rgb, RgbImage, imageops};
 
 use crate::{Pixels, StudioError, folder::reason};
 
@@ -47,7 +45,8 @@ pub fn decode_picture(bytes: &[u8]) -> Result<Pixels, StudioError> {
     let orientation = decoder.orientation().map_err(damaged)?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     picture.apply_orientation(orientation);
-    let rgb = if picture.color().has_alpha() { over_white(&picture.into_rgba8()) } else { picture.into_rgb8() };
+    let rgb =
+        if picture.color().has_alpha() { over_white(&picture.into_rgba8()) } else { picture.into_rgb8() };
     Ok(Pixels { width: rgb.width(), height: rgb.height(), rgb: rgb.into_raw() })
 }
 
@@ -146,7 +145,91 @@ fn luma(pixel: &[u8]) -> u32 {
 /// # Errors
 /// It cannot be read, or is no picture that [`decode_picture`] takes.
 pub fn read_picture(path: &Path) -> Result<Pixels, StudioError> {
-    let bytes = fs::read(path)
-        .map_err(|error| StudioError::Picture(format!("{} cannot be read: {}.", path.display(), reason(&error))))?;
+    let bytes = fs::read(path).map_err(|error| {
+        StudioError::Picture(format!("{} cannot be read: {}.", path.display(), reason(&error)))
+    })?;
     decode_picture(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pixels(width: u32, height: u32, colour: impl Fn(u32, u32) -> [u8; 3]) -> Pixels {
+        let rgb = (0..height)
+            .flat_map(|y| (0..width).map(move |x| (x, y)))
+            .flat_map(|(x, y)| colour(x, y))
+            .collect();
+        Pixels { width, height, rgb }
+    }
+
+    #[test]
+    fn the_middle_is_kept_and_the_same_size_stays_to_the_bit() {
+        let picture = pixels(8, 4, |x, y| [x as u8, y as u8, 7]);
+        assert_eq!(cover(picture.clone(), 8, 4).unwrap(), picture);
+        // Left and right quarters are red and go.
+        let wide = pixels(80, 40, |x, _| if (20..60).contains(&x) { [0, 200, 0] } else { [200, 0, 0] });
+        let square = cover(wide, 40, 40).unwrap();
+        assert_eq!(square, pixels(40, 40, |_, _| [0, 200, 0]));
+        let tall = pixels(40, 80, |_, y| if (20..60).contains(&y) { [0, 200, 0] } else { [200, 0, 0] });
+        assert_eq!(cover(tall, 20, 20).unwrap(), pixels(20, 20, |_, _| [0, 200, 0]));
+        assert!(cover(Pixels { width: 4, height: 4, rgb: vec![0; 3] }, 8, 8).is_err());
+    }
+
+    #[test]
+    fn any_shape_becomes_any_shape() {
+        for (width, height) in [(1, 1), (1, 300), (300, 1), (7, 5), (64, 64)] {
+            for wanted in [(8, 8), (64, 8), (8, 64)] {
+                let picture = pixels(width, height, |_, _| [9, 9, 9]);
+                let mask = cover_mask(&picture, (width, height), wanted.0, wanted.1);
+                assert_eq!(mask, vec![false; (wanted.0 * wanted.1) as usize]);
+                let covered = cover(picture, wanted.0, wanted.1).unwrap();
+                assert_eq!(covered, pixels(wanted.0, wanted.1, |_, _| [9, 9, 9]), "{width} × {height}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_mask_goes_the_way_of_its_picture() {
+        let white = |is: bool| if is { [255; 3] } else { [0; 3] };
+        let exact = pixels(8, 8, |x, y| white((x + y) % 3 == 0));
+        let expected: Vec<bool> = (0..64).map(|i| (i % 8 + i / 8) % 3 == 0).collect();
+        assert_eq!(cover_mask(&exact, (8, 8), 8, 8), expected);
+        // A mask of 2 × 1 over a picture of 16 × 8, of whose middle half 8 × 8 are asked for: still half and half.
+        let halves = pixels(2, 1, |x, _| white(x == 1));
+        let found = cover_mask(&halves, (16, 8), 8, 8);
+        assert_eq!(found, (0..64).map(|i| i % 8 >= 4).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn brightness_is_pillows() {
+        assert_eq!((luma(&[255; 3]), luma(&[0; 3]), luma(&[128; 3])), (255, 0, 128));
+        assert_eq!((luma(&[255, 0, 0]), luma(&[0, 255, 0]), luma(&[0, 0, 255])), (76, 150, 29));
+    }
+
+    #[test]
+    fn a_request_takes_its_pictures_size() {
+        let limits = Limits::default();
+        let size = |picture, width, height| size_of_request(picture, &limits, width, height);
+        assert_eq!(size((512, 768), None, None), (512, 768));
+        assert_eq!(size((500, 260), None, None), (504, 264));
+        assert_eq!(size((4000, 3000), None, None), (1024, 768));
+        assert_eq!(size((3, 16_000), None, None), (64, 1024));
+        assert_eq!(size((400, 200), Some(256), None), (256, 128));
+        assert_eq!(size((400, 200), None, Some(256)), (512, 256));
+        assert_eq!(size((400, 200), Some(64), Some(72)), (64, 72));
+        assert_eq!(size((0, 0), None, Some(u32::MAX)).0, 1024);
+    }
+
+    #[test]
+    fn every_prefix_and_every_flipped_byte_of_a_file_is_borne() {
+        let bytes = crate::png::encode_bare(&pixels(9, 7, |x, y| [x as u8, y as u8, 3])).unwrap();
+        assert!(decode_picture(&bytes).is_ok());
+        for at in 0..bytes.len() {
+            let _ = decode_picture(&bytes[..at]);
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 0xff;
+            let _ = decode_picture(&flipped);
+        }
+    }
 }
