@@ -116,7 +116,8 @@ pub fn parse(text: &str) -> Option<GenerationRequest> {
     let strength =
         get("Denoising strength").and_then(|v| v.parse().ok()).filter(|s: &f64| (0.0..=1.0).contains(s));
     let resized = size_of("Hires resize");
-    let has_hires = ["Hires upscale", "Hires resize", "Hires upscaler"].iter().any(|key| get(key).is_some());
+    let has_hires =
+        ["Hires upscale", "Hires resize", "Hires upscaler"].into_iter().any(|key| get(key).is_some());
     let hires = has_hires.then(|| HiresRequest {
         scale: match resized {
             Some(_) => None,

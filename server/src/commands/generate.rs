@@ -128,8 +128,9 @@ impl GenerateArgs {
         // Everything that can be known to be wrong is said before the model is loaded.
         let (seed, limits) = (random_seed(), Limits::default());
         let given = self.init.read()?;
-        let named = |request| given.as_ref().map_or(request, |given: &Given| given.name_in(request, &limits));
-        named(self.request()).validate(&limits, &any_defaults(), seed).map_err(bad_arguments)?;
+        self.named_request(given.as_ref(), &limits)
+            .validate(&limits, &any_defaults(), seed)
+            .map_err(bad_arguments)?;
         let targets: Vec<&Path> =
             [Some(&self.out), self.latents.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
         for target in targets {
@@ -143,9 +144,8 @@ impl GenerateArgs {
         let places::FoundModel { path, options } = self.model.find()?;
         let mut pipeline = Pipeline::load(&path, &options)?;
         let info = pipeline.info().clone();
-        let named = |request| given.as_ref().map_or(request, |given| given.name_in(request, &info.limits));
-        let mut spec =
-            named(self.request()).validate(&info.limits, &info.defaults, seed).map_err(bad_arguments)?;
+        let request = self.named_request(given.as_ref(), &info.limits);
+        let mut spec = request.validate(&info.limits, &info.defaults, seed).map_err(bad_arguments)?;
         let mut uses: Vec<_> =
             adapters.iter().map(|(adapter, strength)| of_file(adapter, *strength)).collect();
         for mut tagged in spec.adapters {
@@ -186,6 +186,14 @@ impl GenerateArgs {
         // Not println!: a closed stdout is no reason to panic.
         let _ = writeln!(std::io::stdout(), "{} (seed {seed}, {seconds:.1} s)", self.out.display());
         Ok(())
+    }
+
+    /// What is asked for, with the pictures that were given.
+    fn named_request(&self, given: Option<&Given>, limits: &Limits) -> GenerationRequest {
+        match given {
+            Some(given) => given.name_in(self.request(), limits),
+            None => self.request(),
+        }
     }
 
     fn request(&self) -> GenerationRequest {
