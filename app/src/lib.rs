@@ -8,10 +8,22 @@
 mod api;
 mod browser;
 mod components;
+#[cfg(feature = "ssr")]
+mod document;
 mod form;
+mod order;
 mod pages;
-mod shell;
+mod request;
 mod state;
 mod words;
 
-pub use shell::{App, shell};
+#[cfg(feature = "ssr")]
+pub use api::StatusOf;
+#[cfg(feature = "ssr")]
+pub use document::{Document, shell};
+
+/// Makes the studio page that the server rendered interactive. Other pages load no script.
+#[cfg(feature = "hydrate")]
+pub fn hydrate() {
+    leptos::mount::hydrate_body(pages::StudioPage);
+}

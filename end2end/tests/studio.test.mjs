@@ -173,6 +173,23 @@ test('dropping a picture restores the form', async () => {
   await fresh.context().close();
 });
 
+test('prompts: tokens are counted, a key weighs words, undo takes it back', async () => {
+  const page = await openPage(browser, server);
+  const prompt = page.locator('#field-prompt');
+  await prompt.fill('large white stars');
+  await page.waitForFunction(() => /^[1-9]\d* \/ 75$/.test(document.querySelector('#tokens-prompt').textContent));
+  await prompt.focus();
+  await prompt.evaluate((field) => field.setSelectionRange(6, 11));
+  await page.keyboard.press('Control+ArrowUp');
+  assert.equal(await prompt.inputValue(), 'large (white:1.1) stars');
+  await page.keyboard.press('Control+ArrowUp');
+  assert.equal(await prompt.inputValue(), 'large (white:1.2) stars');
+  await page.keyboard.press('Control+z');
+  await page.keyboard.press('Control+z');
+  assert.equal(await prompt.inputValue(), 'large white stars');
+  await page.context().close();
+});
+
 test('an empty prompt is explained and nothing is sent', async () => {
   const page = await openPage(browser, server);
   await page.fill('#field-prompt', '   ');

@@ -2,7 +2,7 @@
 //! `application/problem+json` (RFC 9457) with a `detail` that a person understands.
 
 use adire_protocol::FieldError;
-use adire_studio::StudioError;
+use adire_studio::{ErrorKind, StudioError};
 use axum::{
     Json,
     extract::rejection::{BytesRejection, FailedToBufferBody, QueryRejection},
@@ -46,6 +46,11 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
+    /// The HTTP status of the answer.
+    pub fn status(self) -> StatusCode {
+        self.facts().0
+    }
+
     /// Status, last part of the `type` URN, title.
     fn facts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
@@ -157,25 +162,33 @@ fn seconds(ms: u64) -> u64 {
     ms.div_ceil(1000).max(1)
 }
 
+impl From<ErrorKind> for ProblemKind {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Invalid => Self::Invalid,
+            ErrorKind::NotFound => Self::NotFound,
+            ErrorKind::Conflict => Self::Conflict,
+            ErrorKind::TooMany => Self::TooMany,
+            ErrorKind::QueueFull => Self::QueueFull,
+            ErrorKind::ShuttingDown => Self::ShuttingDown,
+            ErrorKind::Internal => Self::Internal,
+        }
+    }
+}
+
 impl From<StudioError> for Problem {
     fn from(error: StudioError) -> Self {
-        let detail = error.to_string();
+        let (kind, detail) = (error.kind().into(), error.to_string());
         match error {
-            StudioError::Invalid(error) => {
-                Self { errors: error.0, ..Self::new(ProblemKind::Invalid, detail) }
-            }
+            StudioError::Invalid(error) => Self { errors: error.0, ..Self::new(kind, detail) },
             StudioError::UnknownAdapter { .. } => Self::field("adapters", detail),
-            StudioError::Adapter(_) | StudioError::Png(_) | StudioError::Picture(_) => {
-                Self::new(ProblemKind::Invalid, detail)
-            }
-            StudioError::NotFound { .. } => Self::new(ProblemKind::NotFound, detail),
-            StudioError::AdapterExists { .. } => Self::new(ProblemKind::Conflict, detail),
             StudioError::QueueFull { wait_ms, .. } => {
-                Self::new(ProblemKind::QueueFull, detail).retry_after(seconds(wait_ms.unwrap_or(10_000)))
+                Self::new(kind, detail).retry_after(seconds(wait_ms.unwrap_or(10_000)))
             }
-            StudioError::TooManyWaiting { .. } => Self::new(ProblemKind::TooMany, detail).retry_after(10),
-            StudioError::ShuttingDown => Self::new(ProblemKind::ShuttingDown, detail).retry_after(5),
-            other => Self::internal(other),
+            StudioError::TooManyWaiting { .. } => Self::new(kind, detail).retry_after(10),
+            StudioError::ShuttingDown => Self::new(kind, detail).retry_after(5),
+            other if kind == ProblemKind::Internal => Self::internal(other),
+            _ => Self::new(kind, detail),
         }
     }
 }

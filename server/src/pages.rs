@@ -1,12 +1,13 @@
 //! Leptos' pages and server functions on axum, and what they find in their context.
 
-use adire_app::{App, shell};
+use adire_app::{Document, StatusOf, shell};
 use adire_studio::{Studio, Visitor};
 use axum::{
     Router,
     extract::{Request, State},
     http::{HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
+    routing::get,
 };
 use leptos::{
     nonce::use_nonce,
@@ -20,13 +21,30 @@ use crate::{
     state::AppState,
 };
 
-/// Adds every page of [`App`] and every server function.
+/// Adds the studio page and every server function.
 pub(crate) fn mount(router: Router<AppState>, state: &AppState) -> Router<AppState> {
-    let context = context(state.studio.clone());
-    let (listing, _) =
-        leptos_axum::generate_route_list_with_exclusions_and_ssg_and_context(App, None, context.clone());
-    let options = state.leptos.clone();
-    router.leptos_routes_with_context(state, listing, context, move || shell(options.clone()))
+    // Without pages of leptos' own router this adds the server functions only.
+    router
+        .leptos_routes_with_context(state, Vec::new(), context(state.studio.clone()), || ())
+        .route("/", get(studio))
+}
+
+async fn studio(State(state): State<AppState>, request: Request) -> Response {
+    let visitor = request.extensions().get::<Visitor>();
+    let query = request.uri().query().unwrap_or_default();
+    let document = Document::studio(&state.studio, visitor, query).await;
+    render(state, document, request).await
+}
+
+async fn render(state: AppState, document: Document, request: Request) -> Response {
+    let status = document.problem().map_or(StatusCode::OK, |kind| ProblemKind::from(kind).status());
+    let options = state.leptos;
+    let render = leptos_axum::render_app_async_with_context(context(state.studio), move || {
+        shell(options.clone(), document.clone())
+    });
+    let mut response = render(request).await;
+    *response.status_mut() = status;
+    response
 }
 
 /// Everything that no route names: a file of the site, or a page that says that there is nothing.
@@ -40,13 +58,7 @@ pub(crate) async fn fallback(State(state): State<AppState>, request: Request) ->
             return response;
         }
         if accepts_html(request.headers()) {
-            let options = state.leptos.clone();
-            let render = leptos_axum::render_app_async_with_context(context(state.studio), move || {
-                shell(options.clone())
-            });
-            let mut response = render(request).await;
-            *response.status_mut() = StatusCode::NOT_FOUND;
-            return response;
+            return render(state, Document::not_found(), request).await;
         }
     }
     let shown: String = path.chars().take(120).collect();
@@ -57,6 +69,7 @@ pub(crate) async fn fallback(State(state): State<AppState>, request: Request) ->
 fn context(studio: Studio) -> impl Fn() + Clone + Send + Sync + 'static {
     move || {
         provide_context(studio.clone());
+        provide_context(StatusOf(|kind| ProblemKind::from(kind).status()));
         if let Some(visitor) =
             use_context::<Parts>().and_then(|parts| parts.extensions.get::<Visitor>().cloned())
         {

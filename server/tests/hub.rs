@@ -299,11 +299,10 @@ fn a_wrong_hash_is_refused_and_nothing_is_kept() {
         let lie = world.hub.etag(name);
         let blobs: Vec<_> = std::fs::read_dir(world.repository().join("blobs")).unwrap().flatten().collect();
         let named = |start: &str| {
-            let starts = |entry: &&std::fs::DirEntry| {
+            blobs.iter().any(|entry| {
                 let file = entry.file_name().to_string_lossy().into_owned();
                 file.starts_with(start) && !file.ends_with(".lock")
-            };
-            blobs.iter().find(starts).is_some()
+            })
         };
         assert!(!named(&lie), "{name}");
         let listed = stdout(&world.adire(&["models", "list"], None));

@@ -86,7 +86,6 @@ def peft_patterns(goldens):
     for component, config in (("unet", unet), ("text_encoder", text)):
         model = get_peft_model(getattr(pipe, component), config)
         shrink(model)
-        model.half().float()
         model.save_pretrained(folder / component)
         (folder / component / "README.md").unlink(missing_ok=True)
         setattr(pipe, component, model)

@@ -127,7 +127,8 @@ pub(crate) fn python() -> Result<PathBuf> {
     let home = env::var_os("HOME").context("HOME is not set")?;
     let venv = Path::new(&home).join(".cache/adire/venv");
     let python = venv.join("bin/python");
-    if !succeeds(Command::new(&python).args(["-c", "import torch, diffusers, peft, transformers"])) {
+    if !succeeds(Command::new(&python).args(["-c", "import torch, diffusers, peft, transformers, torchsde"]))
+    {
         if find(&["python3"]).is_none() {
             bail!("the goldens need Python 3.10 or newer; install python3 and python3-venv");
         }

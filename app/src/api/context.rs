@@ -1,12 +1,16 @@
 //! What server functions find around them, and how refusals reach a browser. Server only.
 
 use adire_protocol::FieldError;
-use adire_studio::{Studio, StudioError, Visitor};
+use adire_studio::{ErrorKind, Studio, StudioError, Visitor};
 use axum::http::{HeaderValue, StatusCode, header, request::Parts};
 use leptos::prelude::use_context;
 use leptos_axum::ResponseOptions;
 
 use super::AppError;
+
+/// The status that the server's API gives to an error; the server puts it into the context.
+#[derive(Clone, Copy)]
+pub struct StatusOf(pub fn(ErrorKind) -> StatusCode);
 
 /// The studio that the server put into the context.
 pub(super) fn studio() -> Result<Studio, AppError> {
@@ -37,13 +41,8 @@ pub(super) fn go_to(address: &str) {
 
 /// Gives a script's request the status that the API would give, so that logs tell the same story.
 pub(super) fn refuse(error: StudioError) -> AppError {
-    let status = match &error {
-        StudioError::Invalid(_) | StudioError::UnknownAdapter { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-        StudioError::NotFound { .. } => StatusCode::NOT_FOUND,
-        StudioError::TooManyWaiting { .. } => StatusCode::TOO_MANY_REQUESTS,
-        StudioError::QueueFull { .. } | StudioError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    };
+    let status =
+        use_context::<StatusOf>().map_or(StatusCode::INTERNAL_SERVER_ERROR, |status| status.0(error.kind()));
     if let Some(response) = use_context::<ResponseOptions>() {
         response.set_status(status);
     }

@@ -17,4 +17,9 @@ pub(crate) use error::AppError;
 pub(crate) use generate::generate;
 pub(crate) use history::load_history;
 pub(crate) use queue::load_queue;
+#[cfg(feature = "ssr")]
+pub(crate) use studio::data;
 pub(crate) use studio::{StudioData, load_studio};
+
+#[cfg(feature = "ssr")]
+pub use context::StatusOf;

@@ -27,27 +27,36 @@ pub(crate) struct StudioData {
     pub(crate) problem: Option<String>,
 }
 
-/// Loads the page's data. `job`: a generation's id from the address; `before`: show history older than this.
+/// Reads the page's data once more. `job`: the generation that the page follows.
 #[server(prefix = "/api/fn", endpoint = "studio", input = leptos::server_fn::codec::GetUrl, output = super::json::Json)]
-pub(crate) async fn load_studio(job: Option<String>, before: Option<i64>) -> Result<StudioData, AppError> {
-    use super::{context, history};
+pub(crate) async fn load_studio(job: Option<String>) -> Result<StudioData, AppError> {
+    use super::context;
 
-    let studio = context::studio()?;
-    let visitor = context::visitor();
+    data(&context::studio()?, context::visitor().as_ref(), job, None).await.map_err(context::refuse)
+}
+
+/// The page's data. `job`: a generation's id from the address; `before`: show history older than this.
+#[cfg(feature = "ssr")]
+pub(crate) async fn data(
+    studio: &adire_studio::Studio,
+    visitor: Option<&adire_studio::Visitor>,
+    job: Option<String>,
+    before: Option<i64>,
+) -> Result<StudioData, adire_studio::StudioError> {
     let (mut named, mut active, mut problem) = (None, None, None);
     if let Some(id) = job {
         match studio.generation(&id).await {
             Ok(generation) => named = Some(generation),
-            Err(error) => problem = Some(context::told(error).message),
+            Err(error) => problem = Some(error.to_string()),
         }
     }
-    if let Some(visitor) = &visitor {
-        active = studio.active(&visitor.0).await.map_err(context::told)?.into_iter().next();
+    if let Some(visitor) = visitor {
+        active = studio.active(&visitor.0).await?.into_iter().next();
     }
-    let (history, more) = history::page(&studio, visitor.as_ref(), before).await.map_err(context::told)?;
+    let (history, more) = super::history::page(studio, visitor, before).await?;
     Ok(StudioData {
         model: studio.model().clone(),
-        adapters: studio.adapters().await.map_err(context::told)?,
+        adapters: studio.adapters().await?,
         queue: studio.queue(),
         history,
         more,

@@ -147,7 +147,7 @@ fn try_again(stage: Stage, id: String) {
 }
 
 async fn catch_up(stage: Stage, id: String) {
-    match api::load_studio(Some(id.clone()), None).await {
+    match api::load_studio(Some(id.clone())).await {
         Ok(data) => {
             stage.lost.set(false);
             stage.queue.set(data.queue);

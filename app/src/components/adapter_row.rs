@@ -8,6 +8,7 @@ use super::{
     icons::{Drawing, Icon},
     kinds::{flag, on, part},
     number::{Range, Slider},
+    piece::{IntoPiece, Piece},
 };
 use crate::state::{Page, ROWS, RowState};
 
@@ -16,7 +17,7 @@ const STRENGTHS: Range = Range { min: -1.0, max: 2.0, step: 0.05 };
 
 /// Name, version menu with `none`, strength.
 #[component]
-pub(super) fn Row(row: RowState, index: Signal<usize>) -> AnyView {
+pub(super) fn Row(row: RowState, index: Signal<usize>) -> Piece {
     let page = Page::here();
     let name = row.adapter.get_value();
     let off = move || row.name.with(String::is_empty);
@@ -53,15 +54,15 @@ pub(super) fn Row(row: RowState, index: Signal<usize>) -> AnyView {
             <Trigger row=row />
         </div>
     }
-    .into_any()
+    .into_piece()
 }
 
 /// Takes the row away. Few adapters keep their row; of many, those from the menu go back there.
 #[component]
-fn Remove(name: String, key: u32) -> AnyView {
+fn Remove(name: String, key: u32) -> Piece {
     let page = Page::here();
     if page.adapters.with_value(Vec::len) <= ROWS {
-        return ().into_any();
+        return ().into_piece();
     }
     view! {
         <button
@@ -74,12 +75,12 @@ fn Remove(name: String, key: u32) -> AnyView {
             <Drawing icon=Icon::Close />
         </button>
     }
-    .into_any()
+    .into_piece()
 }
 
 /// Offers the words that call the style up, while the prompt lacks them.
 #[component]
-fn Trigger(row: RowState) -> AnyView {
+fn Trigger(row: RowState) -> Piece {
     let page = Page::here();
     let missing = Memo::new(move |_| {
         let id = row.name.get();
@@ -112,5 +113,5 @@ fn Trigger(row: RowState) -> AnyView {
             }
         })
     })
-    .into_any()
+    .into_piece()
 }

@@ -6,16 +6,17 @@ use super::{
     adapter_row::Row,
     error::FieldProblem,
     kinds::{flag, on, part, text},
+    piece::{IntoPiece, Piece},
 };
 use crate::state::Page;
 
 /// All rows. Nothing at all where the server has no adapters.
 #[component]
-pub(super) fn Adapters() -> AnyView {
+pub(super) fn Adapters() -> Piece {
     let page = Page::here();
     let rows = page.form.adapters;
     if page.adapters.with_value(Vec::is_empty) {
-        return ().into_any();
+        return ().into_piece();
     }
     let place = move |key: u32| rows.with(|rows| rows.iter().position(|row| row.key == key));
     view! {
@@ -28,12 +29,12 @@ pub(super) fn Adapters() -> AnyView {
             <FieldProblem field="adapters" />
         </fieldset>
     }
-    .into_any()
+    .into_piece()
 }
 
 /// A menu of the adapters that have no row yet. Without a script it is a row of its own, at strength 1.
 #[component]
-fn AddRow() -> AnyView {
+fn AddRow() -> Piece {
     let page = Page::here();
     let menu = NodeRef::<Select>::new();
     let index = move || page.form.adapters.with(Vec::len);
@@ -76,5 +77,5 @@ fn AddRow() -> AnyView {
             </select>
         </div>
     }
-    .into_any()
+    .into_piece()
 }

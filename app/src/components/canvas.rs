@@ -10,6 +10,7 @@ use super::{
     notice::NoticeBar,
     parameters::Parameters,
     picture::Picture,
+    piece::{IntoPiece, Piece},
 };
 use crate::state::Page;
 
@@ -24,7 +25,7 @@ enum Holds {
 
 /// The right side of the page.
 #[component]
-pub(crate) fn Canvas() -> AnyView {
+pub(crate) fn Canvas() -> Piece {
     let page = Page::here();
     let holds = Memo::new(move |_| {
         if page.stage.shown.with(Option::is_some) {
@@ -38,15 +39,15 @@ pub(crate) fn Canvas() -> AnyView {
         }
     });
     let cloth = part(move || match holds.get() {
-        Holds::Nothing => view! { <Empty /> }.into_any(),
-        Holds::Picture => view! { <Picture /> }.into_any(),
-        Holds::Making => view! { <Live /> }.into_any(),
-        Holds::Stopped => view! { <Stopped /> }.into_any(),
+        Holds::Nothing => view! { <Empty /> }.into_piece(),
+        Holds::Picture => view! { <Picture /> }.into_piece(),
+        Holds::Making => view! { <Live /> }.into_piece(),
+        Holds::Stopped => view! { <Stopped /> }.into_piece(),
     });
     let below = part(move || match holds.get() {
-        Holds::Picture => view! { <Parameters /> }.into_any(),
-        Holds::Making => view! { <Status /> }.into_any(),
-        Holds::Nothing | Holds::Stopped => ().into_any(),
+        Holds::Picture => view! { <Parameters /> }.into_piece(),
+        Holds::Making => view! { <Status /> }.into_piece(),
+        Holds::Nothing | Holds::Stopped => ().into_piece(),
     });
     view! {
         <section class="canvas" aria-label="Canvas">
@@ -62,12 +63,12 @@ pub(crate) fn Canvas() -> AnyView {
             </p>
         </section>
     }
-    .into_any()
+    .into_piece()
 }
 
 /// A generation that ended without a picture.
 #[component]
-fn Stopped() -> AnyView {
+fn Stopped() -> Piece {
     let page = Page::here();
     let error = move || page.stage.job.with(|job| job.as_ref().and_then(|job| job.error.clone()));
     let title = move || if error().is_some() { "The picture could not be made" } else { "Cancelled" };
@@ -78,5 +79,5 @@ fn Stopped() -> AnyView {
             <p>{text(words)}</p>
         </div>
     }
-    .into_any()
+    .into_piece()
 }

@@ -5,6 +5,7 @@ use leptos::{ev::SubmitEvent, prelude::*};
 use super::{
     kinds::{on, text},
     notice::Summary,
+    piece::{IntoPiece, Piece},
     prompt::Prompt,
     send::Send,
     settings::Settings,
@@ -13,7 +14,7 @@ use crate::state::Page;
 
 /// Prompt, settings, button.
 #[component]
-pub(crate) fn Composer() -> AnyView {
+pub(crate) fn Composer() -> Piece {
     let page = Page::here();
     let id = move || page.stage.job.with(|job| job.as_ref().map(|job| job.id.clone()).unwrap_or_default());
     let submit = move |event: SubmitEvent| {
@@ -35,5 +36,5 @@ pub(crate) fn Composer() -> AnyView {
             <input type="hidden" name="id" value=text(id) />
         </form>
     }
-    .into_any()
+    .into_piece()
 }

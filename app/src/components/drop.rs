@@ -2,12 +2,15 @@
 
 use leptos::prelude::*;
 
-use super::kinds::part;
+use super::{
+    kinds::part,
+    piece::{IntoPiece, Piece},
+};
 use crate::{browser, state::Page};
 
 /// Listens for files; while one hovers, says what letting go does.
 #[component]
-pub(crate) fn DropOverlay() -> AnyView {
+pub(crate) fn DropOverlay() -> Piece {
     let page = Page::here();
     let over = RwSignal::new(false);
     Effect::new(move || browser::drop_target(over, move |file| page.read_picture(file)));
@@ -20,5 +23,5 @@ pub(crate) fn DropOverlay() -> AnyView {
             }
         })
     })
-    .into_any()
+    .into_piece()
 }

@@ -2,7 +2,10 @@
 
 use leptos::prelude::*;
 
-use super::link::Link;
+use super::{
+    link::Link,
+    piece::{IntoPiece, Piece},
+};
 use crate::{
     form::{self, FormValues},
     state::Page,
@@ -13,7 +16,7 @@ const ON_CANVAS: usize = 5;
 
 /// The canvas before the first picture: what to do, and prompts that work.
 #[component]
-pub(super) fn Empty() -> AnyView {
+pub(super) fn Empty() -> Piece {
     let page = Page::here();
     let prompts = page.model.with_value(|model| model.example_prompts.clone());
     let words = if prompts.is_empty() {
@@ -32,15 +35,15 @@ pub(super) fn Empty() -> AnyView {
             <ul>{prompts.collect::<Vec<_>>()}</ul>
         </div>
     }
-    .into_any()
+    .into_piece()
 }
 
 /// The same prompts beside the form.
 #[component]
-pub(super) fn ExampleChips() -> AnyView {
+pub(super) fn ExampleChips() -> Piece {
     let prompts = Page::here().model.with_value(|model| model.example_prompts.clone());
     if prompts.is_empty() {
-        return ().into_any();
+        return ().into_piece();
     }
     let prompts = prompts.into_iter().map(|example| view! { <Example prompt=example.prompt class="chip" /> });
     view! {
@@ -48,12 +51,12 @@ pub(super) fn ExampleChips() -> AnyView {
             {prompts.collect::<Vec<_>>()}
         </ul>
     }
-    .into_any()
+    .into_piece()
 }
 
 /// A link that puts a prompt into the form.
 #[component]
-fn Example(prompt: String, class: &'static str) -> AnyView {
+fn Example(prompt: String, class: &'static str) -> Piece {
     let page = Page::here();
     let values = FormValues { prompt: prompt.clone(), ..FormValues::default() };
     let address = format!("/?{}", form::encode(&values));
@@ -65,5 +68,5 @@ fn Example(prompt: String, class: &'static str) -> AnyView {
             </Link>
         </li>
     }
-    .into_any()
+    .into_piece()
 }

@@ -2,7 +2,10 @@
 
 use leptos::prelude::*;
 
-use super::kinds::part;
+use super::{
+    kinds::part,
+    piece::{IntoPiece, Piece},
+};
 use crate::{form::id_of, state::Page};
 
 /// The sentence under a field; nothing while the field is right.
@@ -11,7 +14,7 @@ pub(super) fn FieldProblem(
     /// The field's name in a request, like `adapters[1].strength`.
     #[prop(into)]
     field: Signal<String>,
-) -> AnyView {
+) -> Piece {
     let page = Page::here();
     part(move || {
         let field = field.get();
@@ -23,7 +26,7 @@ pub(super) fn FieldProblem(
             }
         })
     })
-    .into_any()
+    .into_piece()
 }
 
 /// The id that `aria-describedby` points to.

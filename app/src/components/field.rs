@@ -9,6 +9,7 @@ use leptos::{
 use super::{
     error::problem_id,
     kinds::{maybe, on, text},
+    piece::{IntoPiece, Piece},
 };
 use crate::{
     browser,
@@ -28,7 +29,7 @@ pub(super) fn Line(
     #[prop(optional)] class: &'static str,
     #[prop(optional, into)] label: Option<String>,
     #[prop(optional, into)] placeholder: Option<Signal<String>>,
-) -> AnyView {
+) -> Piece {
     let node = NodeRef::<Input>::new();
     browser::tie(node, value);
     let Marks { id, name, invalid, described } = marks(field);
@@ -49,7 +50,7 @@ pub(super) fn Line(
             on:input=on(move |event: Event| value.set(event_target_value(&event)))
         />
     }
-    .into_any()
+    .into_piece()
 }
 
 /// Several lines of text; grows with what is typed.
@@ -60,7 +61,7 @@ pub(super) fn Lines(
     rows: &'static str,
     placeholder: &'static str,
     #[prop(optional, into)] label: Option<String>,
-) -> AnyView {
+) -> Piece {
     let node = NodeRef::<Textarea>::new();
     browser::tie(node, value);
     let Marks { invalid, described, .. } = marks(Signal::derive(move || field.to_owned()));
@@ -79,7 +80,7 @@ pub(super) fn Lines(
             {initial_text(value.get_untracked())}
         </textarea>
     }
-    .into_any()
+    .into_piece()
 }
 
 /// A menu of values with their labels.
@@ -91,7 +92,7 @@ pub(super) fn Menu(
     value: RwSignal<String>,
     options: Vec<(String, String)>,
     #[prop(optional, into)] label: Option<String>,
-) -> AnyView {
+) -> Piece {
     let node = NodeRef::<Select>::new();
     browser::tie(node, value);
     let Marks { id, name, invalid, described } = marks(field);
@@ -117,7 +118,7 @@ pub(super) fn Menu(
             {options.collect::<Vec<_>>()}
         </select>
     }
-    .into_any()
+    .into_piece()
 }
 
 /// What the elements of all fields have in common.

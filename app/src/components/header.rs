@@ -6,10 +6,14 @@ use leptos::{
     prelude::*,
 };
 
-use super::{keys::show_keys, kinds::on};
+use super::{
+    keys::show_keys,
+    kinds::on,
+    piece::{IntoPiece, Piece},
+};
 use crate::{
     browser::{self, Theme},
-    shell::current_theme,
+    request::current_theme,
 };
 
 /// Name of the program, of the model, and what concerns the whole page.
@@ -17,11 +21,11 @@ use crate::{
 pub(crate) fn Header(
     /// The loaded model.
     model: String,
-) -> AnyView {
+) -> Piece {
     view! {
         <header class="bar">
             <h1>
-                <a href="/" rel="external">
+                <a href="/">
                     <svg viewBox="0 0 24 24" width="24" height="24" aria-hidden="true">
                         <circle cx="12" cy="12" r="10.5" />
                         <circle cx="12" cy="12" r="6" class="ring" />
@@ -41,11 +45,11 @@ pub(crate) fn Header(
             </span>
         </header>
     }
-    .into_any()
+    .into_piece()
 }
 
 #[component]
-fn ThemeMenu() -> AnyView {
+fn ThemeMenu() -> Piece {
     let now = current_theme();
     let menu = NodeRef::<Select>::new();
     let change = move |_: Event| {
@@ -65,5 +69,5 @@ fn ThemeMenu() -> AnyView {
             {options.into_iter().collect::<Vec<_>>()}
         </select>
     }
-    .into_any()
+    .into_piece()
 }

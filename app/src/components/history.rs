@@ -1,45 +1,38 @@
 //! The strip of the visitor's pictures, newest left. It comes from the server, so it survives everything.
 
-use adire_protocol::ImageRecord;
 use leptos::{ev::MouseEvent, prelude::*, task::spawn_local};
 
 use super::{
     kinds::{flag, on, part, text},
     link::Link,
-    tile::Tile,
+    piece::{IntoPiece, Piece},
+    tile::Tiles,
 };
 use crate::{
     api,
     state::{Notice, Page},
 };
 
-/// How many pictures load at once; the others when they come into view.
-const EAGER: usize = 8;
-
 /// The strip; nothing before the first picture.
 #[component]
-pub(crate) fn History() -> AnyView {
+pub(crate) fn History() -> Piece {
     let page = Page::here();
     let empty = Memo::new(move |_| page.stage.history.with(Vec::is_empty));
-    let key = |picture: &ImageRecord| (picture.generation.clone(), picture.index);
-    let pictures = move || page.stage.history.get().into_iter().enumerate().collect::<Vec<_>>();
     view! {
         <section class="history" aria-label="Your pictures" hidden=flag(move || empty.get())>
             <ul id="history">
                 <LiveTile />
-                <For each=pictures key=move |(_, picture)| key(picture) let((place, picture))>
-                    <Tile picture=picture lazy={place >= EAGER} />
-                </For>
+                <Tiles pictures=page.stage.history />
                 <More />
             </ul>
         </section>
     }
-    .into_any()
+    .into_piece()
 }
 
 /// The way back to what is being made while another picture is looked at.
 #[component]
-fn LiveTile() -> AnyView {
+fn LiveTile() -> Piece {
     let page = Page::here();
     let away = Memo::new(move |_| page.stage.is_busy() && page.stage.shown.with(Option::is_some));
     part(move || {
@@ -57,12 +50,12 @@ fn LiveTile() -> AnyView {
             }
         })
     })
-    .into_any()
+    .into_piece()
 }
 
 /// Loads older pictures; a link to them without a script.
 #[component]
-fn More() -> AnyView {
+fn More() -> Piece {
     let page = Page::here();
     let stage = page.stage;
     let before = move || {
@@ -98,5 +91,5 @@ fn More() -> AnyView {
             }
         })
     })
-    .into_any()
+    .into_piece()
 }

@@ -2,7 +2,10 @@
 
 use leptos::prelude::*;
 
-use super::kinds::text;
+use super::{
+    kinds::text,
+    piece::{IntoPiece, Piece},
+};
 
 /// Every icon of the page.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,11 +39,11 @@ impl Icon {
 
 /// Draws an icon; it says nothing to screen readers, the control around it does.
 #[component]
-pub(crate) fn Drawing(#[prop(into)] icon: Signal<Icon>) -> AnyView {
+pub(crate) fn Drawing(#[prop(into)] icon: Signal<Icon>) -> Piece {
     view! {
         <svg class="icon" viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">
             <path d=text(move || icon.get().path().to_owned()) />
         </svg>
     }
-    .into_any()
+    .into_piece()
 }

@@ -4,6 +4,8 @@ use leptos::{ev, prelude::*};
 use wasm_bindgen::JsCast;
 use web_sys::{Element, HtmlDialogElement, KeyboardEvent};
 
+use super::piece::{IntoPiece, Piece};
+
 use crate::{browser, state::Page};
 
 const KEYS: [(&str, &str); 6] = [
@@ -17,7 +19,7 @@ const KEYS: [(&str, &str); 6] = [
 
 /// Listens on the whole page; renders the list as a dialog.
 #[component]
-pub(crate) fn Keys() -> AnyView {
+pub(crate) fn Keys() -> Piece {
     let page = Page::here();
     Effect::new(move || {
         let handle = window_event_listener(ev::keydown, move |event| pressed(page, &event));
@@ -42,7 +44,7 @@ pub(crate) fn Keys() -> AnyView {
             </form>
         </dialog>
     }
-    .into_any()
+    .into_piece()
 }
 
 /// Opens the list.
@@ -68,10 +70,10 @@ fn pressed(page: Page, event: &KeyboardEvent) {
             event.prevent_default();
             page.submit();
         }
-        key @ ("ArrowUp" | "ArrowDown") if with_control && inside("textarea") => {
-            if browser::weigh_selection(key == "ArrowUp") {
-                event.prevent_default();
-            }
+        key @ ("ArrowUp" | "ArrowDown")
+            if with_control && inside("textarea") && browser::weigh_selection(key == "ArrowUp") =>
+        {
+            event.prevent_default();
         }
         // An open sheet or dialog takes Escape for itself.
         "Escape" if !inside("dialog, :popover-open") => page.cancel(),

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 
+use super::piece::{IntoPiece, Piece};
+
 /// Text, as an attribute or a child.
 pub(super) fn text(
     value: impl Fn() -> String + Send + Sync + 'static,
@@ -27,8 +29,8 @@ pub(super) fn flag(value: impl Fn() -> bool + Send + Sync + 'static) -> Arc<dyn 
 /// A part of the page that is put up anew when something it reads changes.
 pub(super) fn part<V: IntoView + 'static>(
     mut view: impl FnMut() -> V + Send + 'static,
-) -> Box<dyn FnMut() -> AnyView + Send> {
-    Box::new(move || view().into_any())
+) -> Box<dyn FnMut() -> Piece + Send> {
+    Box::new(move || view().into_piece())
 }
 
 /// What happens at an event.

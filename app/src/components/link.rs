@@ -2,7 +2,10 @@
 
 use leptos::{ev::MouseEvent, prelude::*};
 
-use super::kinds::{maybe, on, text};
+use super::{
+    kinds::{maybe, on, text},
+    piece::{Inside, IntoPiece, Piece},
+};
 
 /// See the module.
 #[component]
@@ -14,8 +17,8 @@ pub(super) fn Link(
     #[prop(optional, into)]
     current: Option<Signal<bool>>,
     action: Box<dyn Fn()>,
-    children: Children,
-) -> AnyView {
+    children: Inside,
+) -> Piece {
     let click = move |event: MouseEvent| {
         // With one of these keys a person wants another tab or window.
         if !(event.ctrl_key() || event.meta_key() || event.shift_key()) {
@@ -26,8 +29,8 @@ pub(super) fn Link(
     let current = move || current.is_some_and(|current| current.get()).then(|| "true".to_owned());
     view! {
         <a class=class href=text(move || href.get()) title=title aria-current=maybe(current) on:click=on(click)>
-            {children()}
+            {children.view()}
         </a>
     }
-    .into_any()
+    .into_piece()
 }

@@ -6,6 +6,7 @@ use leptos::prelude::*;
 use super::{
     kinds::{part, text},
     picture::frame,
+    piece::{IntoPiece, Piece},
 };
 use crate::{
     state::{Page, fraction},
@@ -17,7 +18,7 @@ const ASK_AGAIN: &str = r#"<meta http-equiv="refresh" content="2">"#;
 
 /// The preview, in the shape of the picture to come.
 #[component]
-pub(crate) fn Live() -> AnyView {
+pub(crate) fn Live() -> Piece {
     let page = Page::here();
     let size = move || {
         page.stage.job.with(|job| job.as_ref().map_or((1, 1), |job| (job.spec.width, job.spec.height)))
@@ -25,10 +26,11 @@ pub(crate) fn Live() -> AnyView {
     let preview = Memo::new(move |_| {
         page.stage.job.with(|job| job.as_ref().and_then(|job| job.progress.as_ref()?.preview.clone()))
     });
+    let there = Memo::new(move |_| preview.with(Option::is_some));
+    // One element whose source changes: a new one at each step would flicker.
     let image = move || {
-        preview
-            .get()
-            .map(|preview| view! { <img class="preview" src=preview alt="Preview of the picture" /> })
+        let source = text(move || preview.get().unwrap_or_default());
+        there.get().then(|| view! { <img class="preview" src=source alt="Preview of the picture" /> })
     };
     view! {
         <div class="frame live" style=text(move || frame(size()))>
@@ -36,12 +38,12 @@ pub(crate) fn Live() -> AnyView {
             <noscript inner_html=ASK_AGAIN></noscript>
         </div>
     }
-    .into_any()
+    .into_piece()
 }
 
 /// How far the whole generation is.
 #[component]
-pub(crate) fn Thread() -> AnyView {
+pub(crate) fn Thread() -> Piece {
     let page = Page::here();
     let busy = Memo::new(move |_| page.stage.is_busy());
     let done = move || page.stage.job.with(|job| job.as_ref().map(fraction).unwrap_or_default());
@@ -51,12 +53,12 @@ pub(crate) fn Thread() -> AnyView {
             view! { <progress class="thread" max="1" value=text(value) aria-label="Progress"></progress> }
         })
     })
-    .into_any()
+    .into_piece()
 }
 
 /// `Step 7 of 20 · about 2 s left`.
 #[component]
-pub(crate) fn Status() -> AnyView {
+pub(crate) fn Status() -> Piece {
     let page = Page::here();
     let words = move || {
         page.stage.job.with(|job| {
@@ -100,5 +102,5 @@ pub(crate) fn Status() -> AnyView {
             </p>
         </div>
     }
-    .into_any()
+    .into_piece()
 }

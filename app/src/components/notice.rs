@@ -5,12 +5,13 @@ use leptos::{ev::MouseEvent, prelude::*};
 use super::{
     icons::{Drawing, Icon},
     kinds::{on, part, text},
+    piece::{IntoPiece, Piece},
 };
 use crate::state::{Notice, Page};
 
 /// How many fields are wrong, for those who cannot see them.
 #[component]
-pub(crate) fn Summary() -> AnyView {
+pub(crate) fn Summary() -> Piece {
     let page = Page::here();
     let words = move || {
         page.form.errors.with(|errors| match errors.as_slice() {
@@ -22,12 +23,12 @@ pub(crate) fn Summary() -> AnyView {
             }
         })
     };
-    view! { <p class="off-screen" role="alert">{text(words)}</p> }.into_any()
+    view! { <p class="off-screen" role="alert">{text(words)}</p> }.into_piece()
 }
 
 /// A problem or a remark above the canvas, until it is closed or something new happens.
 #[component]
-pub(crate) fn NoticeBar() -> AnyView {
+pub(crate) fn NoticeBar() -> Piece {
     let page = Page::here();
     let notice = page.stage.notice;
     let bar = move || {
@@ -66,5 +67,5 @@ pub(crate) fn NoticeBar() -> AnyView {
             {part(bar)}
         </div>
     }
-    .into_any()
+    .into_piece()
 }

@@ -2,7 +2,12 @@
 
 use leptos::{ev::Event, html::Input, prelude::*};
 
-use super::{error::FieldProblem, field::Line, kinds::on};
+use super::{
+    error::FieldProblem,
+    field::Line,
+    kinds::on,
+    piece::{IntoPiece, Piece},
+};
 use crate::form::id_of;
 
 /// Where a slider begins and ends, and how fine it is. The field beside it takes more.
@@ -21,7 +26,7 @@ pub(super) fn Number(
     label: &'static str,
     value: RwSignal<String>,
     range: Range,
-) -> AnyView {
+) -> Piece {
     view! {
         <div class="number">
             <label for=id_of(name)>{label}</label>
@@ -30,12 +35,12 @@ pub(super) fn Number(
             <FieldProblem field=name />
         </div>
     }
-    .into_any()
+    .into_piece()
 }
 
 /// A slider on the same text. It is no form field of its own: without a script it does nothing and is not shown.
 #[component]
-pub(super) fn Slider(#[prop(into)] label: String, value: RwSignal<String>, range: Range) -> AnyView {
+pub(super) fn Slider(#[prop(into)] label: String, value: RwSignal<String>, range: Range) -> Piece {
     let node = NodeRef::<Input>::new();
     Effect::new(move || {
         // The slider cannot stand outside its range or on half a word; the text may.
@@ -58,5 +63,5 @@ pub(super) fn Slider(#[prop(into)] label: String, value: RwSignal<String>, range
             on:input=on(move |event: Event| value.set(event_target_value(&event)))
         />
     }
-    .into_any()
+    .into_piece()
 }

@@ -4,12 +4,15 @@ use leptos::{ev::Event, prelude::*};
 use wasm_bindgen::JsCast;
 use web_sys::HtmlInputElement;
 
-use super::kinds::on;
+use super::{
+    kinds::on,
+    piece::{IntoPiece, Piece},
+};
 use crate::state::Page;
 
 /// A file button.
 #[component]
-pub(crate) fn OpenPicture() -> AnyView {
+pub(crate) fn OpenPicture() -> Piece {
     let page = Page::here();
     let chosen = move |event: Event| {
         let Some(input) = event.target().and_then(|target| target.dyn_into::<HtmlInputElement>().ok()) else {
@@ -27,5 +30,5 @@ pub(crate) fn OpenPicture() -> AnyView {
             <input type="file" accept="image/png,.png" class="off-screen" on:change=on(chosen) />
         </label>
     }
-    .into_any()
+    .into_piece()
 }

@@ -7,6 +7,7 @@ use super::{
     icons::{Drawing, Icon},
     kinds::{on, part, text},
     link::Link,
+    piece::{IntoPiece, Piece},
 };
 use crate::{
     browser,
@@ -17,7 +18,7 @@ use crate::{
 
 /// Chips and actions of the picture on the canvas.
 #[component]
-pub(crate) fn Parameters() -> AnyView {
+pub(crate) fn Parameters() -> Piece {
     let page = Page::here();
     part(move || {
         page.stage.shown.get().map(|shown| {
@@ -41,7 +42,7 @@ pub(crate) fn Parameters() -> AnyView {
             }
         })
     })
-    .into_any()
+    .into_piece()
 }
 
 /// One value of the picture.
@@ -117,7 +118,7 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
 }
 
 #[component]
-fn ChipLink(chip: Chip) -> AnyView {
+fn ChipLink(chip: Chip) -> Piece {
     let page = Page::here();
     let Chip { label, text, values } = chip;
     let address = format!("/?{}", form::encode(&values));
@@ -133,11 +134,11 @@ fn ChipLink(chip: Chip) -> AnyView {
             </Link>
         </li>
     }
-    .into_any()
+    .into_piece()
 }
 
 #[component]
-fn Actions(shown: ImageRecord) -> AnyView {
+fn Actions(shown: ImageRecord) -> Piece {
     let page = Page::here();
     let request: GenerationRequest = shown.recipe.spec.clone().into();
     let address = format!("/?{}", form::encode(&FormValues::of_request(&request)));
@@ -160,7 +161,7 @@ fn Actions(shown: ImageRecord) -> AnyView {
     let label = move || if copied.get() { "Copied" } else { "Copy parameters" };
     view! {
         <div class="actions">
-            <a class="button" href=shown.url download=file rel="external">
+            <a class="button" href=shown.url download=file>
                 <Drawing icon=Icon::Download />
                 "Download"
             </a>
@@ -174,5 +175,5 @@ fn Actions(shown: ImageRecord) -> AnyView {
             </Link>
         </div>
     }
-    .into_any()
+    .into_piece()
 }

@@ -1,36 +1,46 @@
 //! A finished picture.
 
+use adire_protocol::ImageRecord;
 use leptos::prelude::*;
 
-use super::kinds::part;
+use super::{
+    kinds::{part, text},
+    piece::{IntoPiece, Piece},
+};
 use crate::state::Page;
 
 /// The picture on the canvas. Its last preview lies under it until the file is there.
 #[component]
-pub(crate) fn Picture() -> AnyView {
+pub(crate) fn Picture() -> Piece {
     let page = Page::here();
-    part(move || {
-        page.stage.shown.get().map(|shown| {
-            let spec = &shown.recipe.spec;
-            let preview = page.stage.last_preview.with_untracked(|last| {
-                last.as_ref().filter(|(id, ..)| *id == shown.generation).map(|(_, preview)| preview.clone())
-            });
-            view! {
-                <div class="frame" style=frame((spec.width, spec.height))>
-                    {preview.map(|preview| view! { <img class="preview" src=preview alt="" /> })}
-                    <img
-                        id="picture"
-                        class="picture"
-                        src=shown.url.clone()
-                        width=spec.width
-                        height=spec.height
-                        alt=spec.prompt.clone()
-                    />
-                </div>
-            }
+    // While the canvas changes to something else there is no picture any more; the last one stays until then.
+    let shown = Memo::new(move |last: Option<&Option<ImageRecord>>| {
+        page.stage.shown.get().or_else(|| last.cloned().flatten())
+    });
+    let of = move |tell: fn(&ImageRecord) -> String| {
+        text(move || shown.with(|shown| shown.as_ref().map(tell).unwrap_or_default()))
+    };
+    let preview = Memo::new(move |_| {
+        let generation = shown.with(|shown| shown.as_ref().map(|shown| shown.generation.clone()))?;
+        page.stage.last_preview.with_untracked(|last| {
+            last.as_ref().filter(|(id, ..)| *id == generation).map(|(_, preview)| preview.clone())
         })
-    })
-    .into_any()
+    });
+    let under = move || preview.get().map(|preview| view! { <img class="preview" src=preview alt="" /> });
+    view! {
+        <div class="frame" style=of(|shown| frame((shown.recipe.spec.width, shown.recipe.spec.height)))>
+            {part(under)}
+            <img
+                id="picture"
+                class="picture"
+                src=of(|shown| shown.url.clone())
+                width=of(|shown| shown.recipe.spec.width.to_string())
+                height=of(|shown| shown.recipe.spec.height.to_string())
+                alt=of(|shown| shown.recipe.spec.prompt.clone())
+            />
+        </div>
+    }
+    .into_piece()
 }
 
 /// Gives a frame the picture's shape; the style sheet fits it into the room there is.

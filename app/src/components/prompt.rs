@@ -2,12 +2,18 @@
 
 use leptos::prelude::*;
 
-use super::{empty::ExampleChips, error::FieldProblem, field::Lines, open::OpenPicture};
+use super::{
+    empty::ExampleChips,
+    error::FieldProblem,
+    field::Lines,
+    open::OpenPicture,
+    piece::{IntoPiece, Piece},
+};
 use crate::{browser, state::Page};
 
 /// The text that says what the picture shows, and where it can come from.
 #[component]
-pub(super) fn Prompt() -> AnyView {
+pub(super) fn Prompt() -> Piece {
     let form = Page::here().form;
     browser::count_tokens("prompt", form.prompt);
     view! {
@@ -27,5 +33,5 @@ pub(super) fn Prompt() -> AnyView {
             <ExampleChips />
         </div>
     }
-    .into_any()
+    .into_piece()
 }

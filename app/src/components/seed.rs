@@ -8,12 +8,13 @@ use super::{
     field::Line,
     icons::{Drawing, Icon},
     kinds::{on, text},
+    piece::{IntoPiece, Piece},
 };
 use crate::state::Page;
 
 /// Number, dice, lock.
 #[component]
-pub(super) fn Seed() -> AnyView {
+pub(super) fn Seed() -> Piece {
     let page = Page::here();
     let seed = page.form.seed;
     let locked = Memo::new(move |_| !seed.get().trim().is_empty());
@@ -57,7 +58,7 @@ pub(super) fn Seed() -> AnyView {
             <FieldProblem field="seed" />
         </div>
     }
-    .into_any()
+    .into_piece()
 }
 
 /// A seed as A1111 rolls them, 0 to 2³² − 1. Only called in the browser.

@@ -5,6 +5,7 @@ use leptos::{ev::MouseEvent, prelude::*};
 use super::{
     icons::{Drawing, Icon},
     kinds::{flag, on, part, text},
+    piece::{IntoPiece, Piece},
 };
 use crate::{
     browser,
@@ -14,7 +15,7 @@ use crate::{
 
 /// Generate, or Cancel in its place.
 #[component]
-pub(crate) fn Send() -> AnyView {
+pub(crate) fn Send() -> Piece {
     let page = Page::here();
     let busy = Memo::new(move |_| page.stage.is_busy());
     Effect::new(move |before: Option<bool>| {
@@ -32,7 +33,7 @@ pub(crate) fn Send() -> AnyView {
             {part(move || if busy.get() { view! { <Cancel /> } } else { view! { <Make /> } })}
         </div>
     }
-    .into_any()
+    .into_piece()
 }
 
 /// One button takes the other's place; whoever had the focus there has it on the new one.
@@ -46,7 +47,7 @@ fn keep_focus(id: &'static str) {
 }
 
 #[component]
-fn Make() -> AnyView {
+fn Make() -> Piece {
     let page = Page::here();
     let work = Memo::new(move |_| page.work());
     let when = Memo::new(move |_| forecast(&page.stage.queue.get(), work.get()));
@@ -60,12 +61,12 @@ fn Make() -> AnyView {
             {part(hint)}
         </button>
     }
-    .into_any()
+    .into_piece()
 }
 
 /// Belongs to the form beside the composer, because a form inside another does not exist.
 #[component]
-fn Cancel() -> AnyView {
+fn Cancel() -> Piece {
     let page = Page::here();
     // The second half of a double click on Generate lands here and was not meant for us.
     let guard = |event: MouseEvent| {
@@ -86,5 +87,5 @@ fn Cancel() -> AnyView {
             <span class="what">{text(move || label().to_owned())}</span>
         </button>
     }
-    .into_any()
+    .into_piece()
 }

@@ -8,6 +8,7 @@ use super::{
     error::FieldProblem,
     field::{Lines, Menu},
     number::{Number, Range},
+    piece::{IntoPiece, Piece},
     seed::Seed,
     size::Size,
 };
@@ -15,7 +16,7 @@ use crate::{browser, state::Page};
 
 /// The settings. A popover on small screens; the style sheet lays it out in place on large ones.
 #[component]
-pub(super) fn Settings() -> AnyView {
+pub(super) fn Settings() -> Piece {
     let page = Page::here();
     let (steps, guidance, layers) = page.model.with_value(|model| {
         let steps = Range { min: 1.0, max: f64::from(model.limits.steps.min(50)), step: 1.0 };
@@ -61,11 +62,11 @@ pub(super) fn Settings() -> AnyView {
             </button>
         </div>
     }
-    .into_any()
+    .into_piece()
 }
 
 #[component]
-fn Negative() -> AnyView {
+fn Negative() -> Piece {
     let form = Page::here().form;
     browser::count_tokens("negative_prompt", form.negative_prompt);
     let open = || form.negative_prompt.with(|text| !text.is_empty()) || form.is_wrong("negative_prompt");
@@ -85,5 +86,5 @@ fn Negative() -> AnyView {
             <FieldProblem field="negative_prompt" />
         </details>
     }
-    .into_any()
+    .into_piece()
 }

@@ -6,6 +6,7 @@ use super::{
     error::FieldProblem,
     field::Line,
     kinds::{flag, on},
+    piece::{IntoPiece, Piece},
 };
 use crate::{form::shapes, state::Page};
 
@@ -14,7 +15,7 @@ const CORNERS: &str = "M3 7V3h4M13 3h4v4M17 13v4h-4M7 17H3v-4";
 
 /// The shapes as tiles, and two fields that appear under `Custom`.
 #[component]
-pub(super) fn Size() -> AnyView {
+pub(super) fn Size() -> Piece {
     let page = Page::here();
     let shapes = page.model.with_value(shapes).into_iter().map(|shape| {
         let hint = format!("{} × {}", shape.width, shape.height);
@@ -46,7 +47,7 @@ pub(super) fn Size() -> AnyView {
             <FieldProblem field="height" />
         </fieldset>
     }
-    .into_any()
+    .into_piece()
 }
 
 /// A rectangle of that shape, 15 long, in the middle of 20 × 20.
@@ -57,7 +58,7 @@ fn outline(width: u32, height: u32) -> String {
 }
 
 #[component]
-fn Tile(value: String, label: &'static str, hint: String, outline: String) -> AnyView {
+fn Tile(value: String, label: &'static str, hint: String, outline: String) -> Piece {
     let size = Page::here().form.size;
     let wanted = StoredValue::new(value.clone());
     let chosen = move || wanted.with_value(|wanted| size.with(|size| size == wanted));
@@ -79,7 +80,7 @@ fn Tile(value: String, label: &'static str, hint: String, outline: String) -> An
             <small>{hint}</small>
         </label>
     }
-    .into_any()
+    .into_piece()
 }
 
 #[cfg(test)]

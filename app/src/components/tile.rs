@@ -1,14 +1,33 @@
-//! A small picture that puts itself on the canvas.
+//! Small pictures that put themselves on the canvas.
 
 use adire_protocol::ImageRecord;
 use leptos::prelude::*;
 
-use super::link::Link;
+use super::{
+    link::Link,
+    piece::{IntoPiece, Piece},
+};
 use crate::state::{Page, address_of};
+
+/// How many pictures load at once; the others when they come into view.
+const EAGER: usize = 8;
+
+/// The items of a list of pictures; each stays while its picture does.
+#[component]
+pub(super) fn Tiles(#[prop(into)] pictures: Signal<Vec<ImageRecord>>) -> Piece {
+    let key = |picture: &ImageRecord| (picture.generation.clone(), picture.index);
+    let pictures = move || pictures.get().into_iter().enumerate().collect::<Vec<_>>();
+    view! {
+        <For each=pictures key=move |(_, picture)| key(picture) let((place, picture))>
+            <Tile picture=picture lazy={place >= EAGER} />
+        </For>
+    }
+    .into_piece()
+}
 
 /// One picture of the strip or of a batch.
 #[component]
-pub(super) fn Tile(picture: ImageRecord, #[prop(optional)] lazy: bool) -> AnyView {
+fn Tile(picture: ImageRecord, lazy: bool) -> Piece {
     let page = Page::here();
     let (id, index) = (picture.generation.clone(), picture.index);
     let current = Signal::derive(move || {
@@ -27,5 +46,5 @@ pub(super) fn Tile(picture: ImageRecord, #[prop(optional)] lazy: bool) -> AnyVie
             </Link>
         </li>
     }
-    .into_any()
+    .into_piece()
 }

@@ -1,20 +1,22 @@
 //! Adapters that a form names against those that the server has.
 
+use std::cmp::Reverse;
+
 use adire_protocol::{AdapterRef, AdapterVersion};
 
 use super::{AdapterRow, FormValues};
+use crate::order;
 
 /// The versions of each adapter, newest first, in the order in which the server lists them.
 pub(crate) fn by_name(adapters: &[AdapterVersion]) -> Vec<(String, Vec<AdapterVersion>)> {
     let mut names: Vec<(String, Vec<AdapterVersion>)> = Vec::new();
     for adapter in adapters {
         match names.iter_mut().find(|(name, _)| *name == adapter.name) {
-            Some((_, versions)) => versions.push(adapter.clone()),
+            Some((_, versions)) => {
+                order::insert(versions, adapter.clone(), |adapter| Reverse(adapter.version));
+            }
             None => names.push((adapter.name.clone(), vec![adapter.clone()])),
         }
-    }
-    for (_, versions) in &mut names {
-        versions.sort_by_key(|adapter| std::cmp::Reverse(adapter.version));
     }
     names
 }

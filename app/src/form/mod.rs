@@ -11,7 +11,7 @@ mod weight;
 
 pub(crate) use ids::{id_of, post_name};
 pub(crate) use known::{by_name, left_out, settle};
-pub(crate) use query::{encode, parse};
+pub(crate) use query::{encode, pairs, parse};
 pub(crate) use shape::{pixels, settle_size, shapes};
 pub(crate) use values::{AdapterRow, FormValues};
 pub(crate) use weight::{Edit, reweigh};

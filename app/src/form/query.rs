@@ -35,11 +35,20 @@ pub(crate) fn encode(values: &FormValues) -> String {
     query
 }
 
-/// Reads what [`encode`] wrote, or what a person wrote: unknown keys are ignored. The pairs are decoded already.
-pub(crate) fn parse<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> FormValues {
+/// Keys and values of a query, decoded. What is no escape, or no UTF-8, is kept as well as it can be.
+pub(crate) fn pairs(query: &str) -> Vec<(String, String)> {
+    let pair = |pair: &str| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(key), decoded(value))
+    };
+    query.split('&').filter(|part| !part.is_empty()).map(pair).collect()
+}
+
+/// Reads what [`encode`] wrote, or what a person wrote: unknown keys are ignored.
+pub(crate) fn parse(pairs: &[(String, String)]) -> FormValues {
     let mut values = FormValues::default();
     for (key, value) in pairs {
-        let field = match key {
+        let field = match key.as_str() {
             "prompt" => &mut values.prompt,
             "negative_prompt" => &mut values.negative_prompt,
             "seed" => &mut values.seed,
@@ -53,7 +62,7 @@ pub(crate) fn parse<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Form
             "count" => &mut values.count,
             "clip_skip" => &mut values.clip_skip,
             "adapter" => {
-                let (name, strength) = value.rsplit_once(':').unwrap_or((value, ""));
+                let (name, strength) = value.rsplit_once(':').unwrap_or((value.as_str(), ""));
                 values.adapters.push(AdapterRow { name: name.to_owned(), strength: strength.to_owned() });
                 continue;
             }
@@ -81,6 +90,29 @@ fn percent(out: &mut String, text: &str) {
     }
 }
 
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let escape = match (first, after) {
+            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)),
+            _ => None,
+        };
+        let (byte, after) = match (escape, first) {
+            (Some((high, low)), _) => (high * 16 + low, &after[2..]),
+            (None, b'+') => (b' ', after),
+            (None, other) => (*other, after),
+        };
+        bytes.push(byte);
+        rest = after;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).map(|value| value as u8)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,31 +132,19 @@ mod tests {
         };
         let query = encode(&values);
         assert!(query.is_ascii() && !query.contains([' ', '\n', '"', '#', ';']), "{query}");
-        let pairs: Vec<(String, String)> = query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(key, value)| (key.to_owned(), decoded(value)))
-            .collect();
-        assert_eq!(parse(pairs.iter().map(|(key, value)| (key.as_str(), value.as_str()))), values);
+        assert_eq!(parse(&pairs(&query)), values);
+    }
+
+    #[test]
+    fn queries_are_read_as_browsers_write_them() {
+        let read = pairs("prompt=red+moons%2C%20“x”&&job&%zz=%4&bad=%ff");
+        let expected = [("prompt", "red moons, “x”"), ("job", ""), ("%zz", "%4"), ("bad", "\u{fffd}")];
+        assert_eq!(read, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
     }
 
     #[test]
     fn hand_written_sizes_are_custom_ones() {
-        let values = parse([("width", "128"), ("x", "y")].into_iter());
+        let values = parse(&pairs("width=128&x=y"));
         assert_eq!((values.size.as_str(), values.width.as_str()), ("custom", "128"));
-    }
-
-    fn decoded(text: &str) -> String {
-        let mut bytes = Vec::new();
-        let mut rest = text.bytes();
-        while let Some(byte) = rest.next() {
-            if byte == b'%' {
-                let hex: Vec<u8> = rest.by_ref().take(2).collect();
-                bytes.push(u8::from_str_radix(std::str::from_utf8(&hex).unwrap(), 16).unwrap());
-            } else {
-                bytes.push(byte);
-            }
-        }
-        String::from_utf8(bytes).unwrap()
     }
 }

@@ -5,6 +5,7 @@ use std::{fmt::Display, str::FromStr};
 use adire_protocol::{AdapterUse, Defaults, FieldError, GenerationRequest, Limits};
 
 use super::FormValues;
+use crate::order;
 
 impl FormValues {
     /// Reads and checks every field.
@@ -24,8 +25,11 @@ impl FormValues {
         if errors.is_empty() {
             return Ok(request);
         }
-        errors.sort_by_key(|error| place(&error.field));
-        Err(errors)
+        let mut in_order = Vec::new();
+        for error in errors {
+            order::insert(&mut in_order, error, |error| place(&error.field));
+        }
+        Err(in_order)
     }
 
     /// What can be read, and the fields that cannot.
@@ -101,7 +105,7 @@ fn read_name<T: FromStr<Err: Display>>(errors: &mut Vec<FieldError>, field: &str
     if text.is_empty() {
         return None;
     }
-    text.parse()
+    text.parse::<T>()
         .map_err(|error| errors.push(FieldError { field: field.to_owned(), message: sentence(error) }))
         .ok()
 }

@@ -1,7 +1,11 @@
 //! One file per page.
 
-mod not_found;
+#[cfg(feature = "ssr")]
+mod problem;
 mod studio;
 
-pub(crate) use not_found::NotFound;
+#[cfg(feature = "ssr")]
+pub(crate) use problem::{NotFound, Unavailable};
 pub(crate) use studio::StudioPage;
+#[cfg(feature = "ssr")]
+pub(crate) use studio::title;

@@ -1,64 +1,36 @@
 //! The studio: a prompt, a picture.
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
+use adire_protocol::Generation;
 use leptos::prelude::*;
-use leptos_meta::Title;
-use leptos_router::hooks::use_query_map;
 
 use crate::{
-    api::{StudioData, load_studio},
+    api::StudioData,
     browser,
-    components::{Canvas, Composer, DropOverlay, Header, History, Keys},
-    form,
+    components::{Canvas, Composer, DropOverlay, Header, History, IntoPiece, Keys, Piece},
+    request,
     state::{Address, Page, fraction},
 };
 
 /// How often the words on the button are brought up to date.
 const QUEUE_EVERY: Duration = Duration::from_secs(4);
 
-/// The page at `/`.
+/// The page at `/`. The server puts its [`StudioData`] into the context; the browser finds it in the document.
 #[component]
-pub(crate) fn StudioPage() -> impl IntoView {
-    let query = use_query_map();
+pub(crate) fn StudioPage() -> Piece {
+    let data: SharedValue<Option<StudioData>> = SharedValue::new(use_context::<StudioData>);
+    let Some(data) = data.into_inner() else {
+        return ().into_piece();
+    };
     // The address is read once: while the page is open it follows the page, not the other way round.
-    let (job, before, address) = query.with_untracked(|query| {
-        let pairs = query.into_iter().map(|(key, value): (&Cow<'static, str>, &str)| (key.as_ref(), value));
-        let address = Address {
-            values: form::parse(pairs),
-            tried: query.get("tried"),
-            index: query.get("picture").and_then(|index| index.parse().ok()).unwrap_or_default(),
-        };
-        (query.get("job"), query.get("before").and_then(|time| time.parse().ok()), address)
-    });
-    let address = StoredValue::new(address);
-    let data = Resource::new_blocking(|| (), move |()| load_studio(job.clone(), before));
-    view! {
-        <Suspense>
-            {move || Suspend::new(async move {
-                match data.await {
-                    Ok(data) => view! { <Studio data=data address=address /> }.into_any(),
-                    Err(error) => view! { <Unavailable message=error.message /> }.into_any(),
-                }
-            })}
-        </Suspense>
-    }
-}
-
-#[component]
-fn Studio(data: StudioData, address: StoredValue<Address>) -> impl IntoView {
+    let address = Address::read(&request::query());
     let model = data.model.name.clone();
-    let page = address.with_value(|address| Page::new(data, address.clone()));
+    let page = Page::new(data, address);
     provide_context(page);
     Effect::new(move || live(page));
-    let title = Memo::new(move |_| {
-        page.stage.job.with(|job| match job {
-            Some(job) if !job.state.is_final() => format!("{:.0} % · Adire", fraction(job) * 100.0),
-            _ => "Adire".to_owned(),
-        })
-    });
+    Effect::new(move || document().set_title(&page.stage.job.with(|job| title(job.as_ref()))));
     view! {
-        <Title text=title />
         <Header model=model />
         <main class="studio">
             <Composer />
@@ -67,6 +39,15 @@ fn Studio(data: StudioData, address: StoredValue<Address>) -> impl IntoView {
         </main>
         <DropOverlay />
         <Keys />
+    }
+    .into_piece()
+}
+
+/// What the window is called: how far the picture is.
+pub(crate) fn title(job: Option<&Generation>) -> String {
+    match job {
+        Some(job) if !job.state.is_final() => format!("{} % · Adire", (fraction(job) * 100.0).round() as u32),
+        _ => "Adire".to_owned(),
     }
 }
 
@@ -93,19 +74,4 @@ fn live(page: Page) {
         on_cleanup(move || timer.clear());
     }
     on_cleanup(browser::stop_following);
-}
-
-#[component]
-fn Unavailable(message: String) -> impl IntoView {
-    view! {
-        <main class="not-found">
-            <h1>"The studio cannot be opened"</h1>
-            <p>{message}</p>
-            <p>
-                <a href="/" rel="external">
-                    "Try again"
-                </a>
-            </p>
-        </main>
-    }
 }

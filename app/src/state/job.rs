@@ -3,6 +3,8 @@
 
 use adire_protocol::{Generation, GenerationEvent, GenerationState, Progress};
 
+use crate::order;
+
 /// Brings a record up to date.
 pub(crate) fn apply(job: &mut Generation, event: GenerationEvent) {
     if job.state.is_final() {
@@ -22,8 +24,7 @@ pub(crate) fn apply(job: &mut Generation, event: GenerationEvent) {
         GenerationEvent::Image { image } => {
             run(job);
             if !job.images.iter().any(|known| known.index == image.index) {
-                job.images.push(*image);
-                job.images.sort_by_key(|image| image.index);
+                order::insert(&mut job.images, *image, |image| image.index);
             }
         }
         GenerationEvent::Done => end(job, GenerationState::Done),

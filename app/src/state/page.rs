@@ -27,14 +27,33 @@ pub(crate) struct Page {
     offered: StoredValue<Vec<String>>,
 }
 
-/// What the address says besides the generation.
-#[derive(Clone)]
+/// What the page's address says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Address {
+    /// The generation to show.
+    pub(crate) job: Option<String>,
+    /// Show history older than this.
+    pub(crate) before: Option<i64>,
     pub(crate) values: FormValues,
     /// A plain form post came back; why (`form`, `long`, `full`, `failed`).
     pub(crate) tried: Option<String>,
     /// Which picture of the generation is shown.
     pub(crate) index: u32,
+}
+
+impl Address {
+    /// Reads what stands behind the `?`.
+    pub(crate) fn read(query: &str) -> Self {
+        let pairs = form::pairs(query);
+        let find = |wanted: &str| pairs.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.clone());
+        Self {
+            job: find("job"),
+            before: find("before").and_then(|time| time.parse().ok()),
+            tried: find("tried"),
+            index: find("picture").and_then(|index| index.parse().ok()).unwrap_or_default(),
+            values: form::parse(&pairs),
+        }
+    }
 }
 
 impl Page {

@@ -6,7 +6,7 @@ use std::{collections::HashMap, path::Path};
 
 use adire_engine::{
     EngineError, Weight,
-    adapter::{Adapter, Component, apply_each},
+    adapter::{Adapter, Component, Strength, apply_each},
 };
 use candle_core::{DType, Device, Tensor};
 use proptest::prelude::*;
@@ -58,7 +58,10 @@ impl Model {
         &mut self,
         adapters: &[(&Adapter, f64)],
     ) -> adire_engine::Result<Vec<adire_engine::adapter::Receipt>> {
-        apply_each(adapters, &mut |f| self.0.iter_mut().try_for_each(|(name, w)| f(Component::Unet, name, w)))
+        let adapters: Vec<_> = adapters.iter().map(|(a, strength)| (*a, Strength::from(*strength))).collect();
+        apply_each(&adapters, &mut |f| {
+            self.0.iter_mut().try_for_each(|(name, w)| f(Component::Unet, name, w))
+        })
     }
 
     fn bits(&self) -> Vec<u32> {

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[expect(dead_code, unreachable_pub, reason = "each test file uses a part")]
+#[expect(unreachable_pub, reason = "each test file uses a part")]
 mod common;
 
 use std::{
@@ -39,7 +39,7 @@ impl Models {
     }
 
     fn apply(&mut self, adapter: &Adapter, strength: f64) -> Receipt {
-        apply(&[(adapter, strength)], &mut self.unet, &mut self.text).unwrap().remove(0)
+        apply(&[(adapter, strength.into())], &mut self.unet, &mut self.text).unwrap().remove(0)
     }
 
     /// Every bit of every effective weight.
@@ -98,7 +98,7 @@ fn numbered_files_are_told_from_others_and_refused_for_other_models() {
     let bytes = safetensors::serialize(file.iter(), None).unwrap();
     let adapter = Adapter::from_bytes(Path::new("sd2"), &bytes).unwrap();
     let mut models = Models::load();
-    let error = apply(&[(&adapter, 1.0)], &mut models.unet, &mut models.text).unwrap_err().to_string();
+    let error = apply(&[(&adapter, 1.0.into())], &mut models.unet, &mut models.text).unwrap_err().to_string();
     assert!(error.contains("It was made for Stable Diffusion 2.x."), "{error}");
 }
 

@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::ImageRecord;
 
-/// One numbered event of one generation. Numbers grow by one from 1; a client that missed some asks again
-/// with the last number it saw.
+/// One numbered event of one generation. Numbers grow, with gaps: progress that newer progress has overtaken is not
+/// kept. A client that missed some asks again with the last number it saw.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
-    /// Position in the generation's stream, from 1.
+    /// Grows along the generation's stream.
     pub id: u64,
     /// What happened.
     #[serde(flatten)]

@@ -79,6 +79,44 @@ pub enum StudioError {
     Backend(String),
 }
 
+/// What sort of thing went wrong, for callers that answer each sort in their own way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// What was asked for cannot be taken as it is.
+    Invalid,
+    /// There is no such thing.
+    NotFound,
+    /// It exists already and never changes.
+    Conflict,
+    /// This visitor asks for too much at once.
+    TooMany,
+    /// The queue takes no more for now.
+    QueueFull,
+    /// The program is stopping.
+    ShuttingDown,
+    /// Nobody's fault who asked.
+    Internal,
+}
+
+impl StudioError {
+    /// What sort of error it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Invalid(_)
+            | Self::UnknownAdapter { .. }
+            | Self::Adapter(_)
+            | Self::Picture(_)
+            | Self::Png(_) => ErrorKind::Invalid,
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::AdapterExists { .. } => ErrorKind::Conflict,
+            Self::TooManyWaiting { .. } => ErrorKind::TooMany,
+            Self::QueueFull { .. } => ErrorKind::QueueFull,
+            Self::ShuttingDown => ErrorKind::ShuttingDown,
+            Self::InUse { .. } | Self::Storage(_) | Self::Backend(_) => ErrorKind::Internal,
+        }
+    }
+}
+
 fn known_adapters(known: &[String]) -> String {
     match known {
         [] => "No adapters are installed.".to_owned(),

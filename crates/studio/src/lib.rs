@@ -37,7 +37,7 @@ pub use backend::{
     AdapterFile, Backend, BackendError, InitFiles, Pixels, RenderJob, Rendered, Step, TokenCounter,
 };
 pub use canvas::{cover, cover_mask, decode_picture, read_picture, size_of_request};
-pub use error::StudioError;
+pub use error::{ErrorKind, StudioError};
 pub use png::{encode_picture, encode_png, read_recipe, read_request};
 pub use studio::{Studio, StudioConfig};
 pub use uploads::picture_hash;

@@ -32,6 +32,13 @@ impl Metadata {
     pub(super) fn new(entries: HashMap<String, String>, peft_config: Option<&str>) -> Result<Self, String> {
         let mut any = peft_config
             .map(|text| {
+                // serde would take an array for a struct whose fields all have defaults.
+                if !text.trim_start().starts_with('{') {
+                    return Err(
+                        "lies beside an adapter_config.json that cannot be understood (it is no object)."
+                            .to_owned(),
+                    );
+                }
                 serde_json::from_str::<PeftConfig>(text).map_err(|error| {
                     format!("lies beside an adapter_config.json that cannot be understood ({error}).")
                 })

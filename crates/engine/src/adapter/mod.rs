@@ -12,6 +12,7 @@ mod family;
 mod file;
 mod fingerprint;
 mod folder;
+mod formulas;
 mod keys;
 mod layer;
 mod metadata;

@@ -126,7 +126,7 @@ pub(super) fn names(paths: &[(Component, String)]) -> HashMap<(Component, String
     }
     // A list of (sort key, index) for each way of counting; indices keep the order within a residual block.
     for order in Order::ALL {
-        let mut counted: Vec<((usize, usize, usize, usize, usize, usize), usize)> = paths
+        let mut counted: Vec<([usize; 6], usize)> = paths
             .iter()
             .enumerate()
             .filter(|(_, (component, _))| *component == Component::Unet)
@@ -142,7 +142,7 @@ pub(super) fn names(paths: &[(Component, String)]) -> HashMap<(Component, String
 
 /// Where PyTorch registered the module: way down, way up, middle; level; transformers before residual blocks;
 /// which of them; transformer layer; place in it. `None` for modules that are not counted.
-fn place(path: &str, order: Order, index: usize) -> Option<(usize, usize, usize, usize, usize, usize)> {
+fn place(path: &str, order: Order, index: usize) -> Option<[usize; 6]> {
     let mut parts = path.split('.');
     let next_number = |parts: &mut std::str::Split<'_, char>| parts.next()?.parse::<usize>().ok();
     let (side, level) = match parts.next()? {
@@ -152,7 +152,7 @@ fn place(path: &str, order: Order, index: usize) -> Option<(usize, usize, usize,
         _ => return None,
     };
     match parts.next()? {
-        "resnets" if order.resnets => Some((side, level, 1, next_number(&mut parts)?, 0, index)),
+        "resnets" if order.resnets => Some([side, level, 1, next_number(&mut parts)?, 0, index]),
         "attentions" => {
             let which = next_number(&mut parts)?;
             if parts.next()? != "transformer_blocks" {
@@ -175,7 +175,7 @@ fn place(path: &str, order: Order, index: usize) -> Option<(usize, usize, usize,
             } else {
                 return None;
             };
-            Some((side, level, 0, which, layer, position))
+            Some([side, level, 0, which, layer, position])
         }
         _ => None,
     }

@@ -1,0 +1,177 @@
+//! A part of the page of any kind: what every component returns.
+//!
+//! On the server this is leptos' [`AnyView`]. In the browser it is a smaller one of our own. `AnyView` brings along,
+//! for each view that goes into it, the code to hydrate it step by step while parts of the page are still loading,
+//! and to change it in place into another value of the same kind. This page hydrates in one go and puts a changed
+//! part up anew, so for it that code was a tenth of the download.
+
+use leptos::{children::ToChildren, prelude::*};
+
+#[cfg(feature = "ssr")]
+pub(crate) type Piece = AnyView;
+
+#[cfg(not(feature = "ssr"))]
+pub(crate) use in_the_browser::Piece;
+
+/// Turns a view into a [`Piece`].
+pub(crate) trait IntoPiece {
+    /// See the trait.
+    fn into_piece(self) -> Piece;
+}
+
+#[cfg(feature = "ssr")]
+impl<V: IntoView> IntoPiece for V {
+    fn into_piece(self) -> Piece {
+        self.into_any()
+    }
+}
+
+#[cfg(not(feature = "ssr"))]
+impl<V: IntoView + 'static> IntoPiece for V {
+    fn into_piece(self) -> Piece {
+        Piece::new(self)
+    }
+}
+
+/// What stands between a component's tags.
+pub(crate) struct Inside(Box<dyn FnOnce() -> Piece + Send>);
+
+impl Inside {
+    /// The view itself.
+    pub(crate) fn view(self) -> Piece {
+        (self.0)()
+    }
+}
+
+impl<F, V> ToChildren<F> for Inside
+where
+    F: FnOnce() -> V + Send + 'static,
+    V: IntoView + 'static,
+{
+    fn to_children(view: F) -> Self {
+        Self(Box::new(move || view().into_piece()))
+    }
+}
+
+#[cfg(not(feature = "ssr"))]
+mod in_the_browser {
+    use leptos::{
+        prelude::*,
+        tachys::{
+            html::attribute::{Attribute, any_attribute::AnyAttribute},
+            hydration::Cursor,
+            renderer::{
+                Rndr,
+                types::{Element, Node, Placeholder},
+            },
+            view::{Mountable, Position, PositionState, Render, RenderHtml, add_attr::AddAnyAttr},
+        },
+    };
+
+    /// See the module.
+    pub(crate) struct Piece(Box<dyn Make + Send>);
+
+    /// What a piece can do with the view inside it.
+    trait Make {
+        fn build(self: Box<Self>) -> Shown;
+        fn hydrate(self: Box<Self>, cursor: &Cursor, position: &PositionState) -> Shown;
+    }
+
+    /// A piece on the page.
+    pub(crate) struct Shown {
+        nodes: Box<dyn Mountable>,
+        /// Stands where a view is that has no nodes of its own.
+        placeholder: Option<Placeholder>,
+    }
+
+    impl<V: IntoView + 'static> Make for V {
+        fn build(self: Box<Self>) -> Shown {
+            let nodes = Box::new(Render::build(*self));
+            Shown { nodes, placeholder: (!V::EXISTS).then(Rndr::create_placeholder) }
+        }
+
+        fn hydrate(self: Box<Self>, cursor: &Cursor, position: &PositionState) -> Shown {
+            let nodes = Box::new(RenderHtml::hydrate::<true>(*self, cursor, position));
+            // `AnyView` writes a comment after what does not exist.
+            Shown { nodes, placeholder: (!V::EXISTS).then(|| cursor.next_placeholder(position)) }
+        }
+    }
+
+    impl Piece {
+        pub(super) fn new(view: impl IntoView + 'static) -> Self {
+            Self(Box::new(view))
+        }
+    }
+
+    impl Render for Piece {
+        type State = Shown;
+
+        fn build(self) -> Shown {
+            self.0.build()
+        }
+
+        fn rebuild(self, state: &mut Shown) {
+            let mut new = self.0.build();
+            state.insert_before_this(&mut new);
+            state.unmount();
+            *state = new;
+        }
+    }
+
+    impl Mountable for Shown {
+        fn unmount(&mut self) {
+            self.nodes.unmount();
+            if let Some(placeholder) = &mut self.placeholder {
+                placeholder.unmount();
+            }
+        }
+
+        fn mount(&mut self, parent: &Element, marker: Option<&Node>) {
+            self.nodes.mount(parent, marker);
+            if let Some(placeholder) = &mut self.placeholder {
+                placeholder.mount(parent, marker);
+            }
+        }
+
+        fn insert_before_this(&self, child: &mut dyn Mountable) -> bool {
+            self.nodes.insert_before_this(child)
+                || self.placeholder.as_ref().is_some_and(|placeholder| placeholder.insert_before_this(child))
+        }
+
+        fn elements(&self) -> Vec<Element> {
+            self.nodes.elements()
+        }
+    }
+
+    impl RenderHtml for Piece {
+        type AsyncOutput = Self;
+        type Owned = Self;
+        const MIN_LENGTH: usize = 0;
+
+        fn dry_resolve(&mut self) {}
+
+        async fn resolve(self) -> Self {
+            self
+        }
+
+        /// Never called: pages are written where [`Piece`] is leptos' own type.
+        fn to_html_with_buf(self, _: &mut String, _: &mut Position, _: bool, _: bool, _: Vec<AnyAttribute>) {}
+
+        fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> Shown {
+            self.0.hydrate(cursor, position)
+        }
+
+        fn into_owned(self) -> Self {
+            self
+        }
+    }
+
+    impl AddAnyAttr for Piece {
+        type Output<New: Attribute> = Self;
+
+        /// No component of ours is given attributes from outside.
+        fn add_any_attr<New: Attribute>(self, _: New) -> Self {
+            self
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The HTML document around every page, and which page an address gets. Server only.
+
+use adire_studio::{ErrorKind, Studio, Visitor};
+use leptos::prelude::*;
+
+use crate::{
+    api::{self, StudioData},
+    pages::{NotFound, StudioPage, Unavailable, title},
+    request::current_theme,
+    state::Address,
+};
+
+/// A page with everything that it shows.
+#[derive(Clone)]
+pub struct Document(Content);
+
+#[derive(Clone)]
+enum Content {
+    Studio(Box<StudioData>),
+    NotFound,
+    Unavailable(ErrorKind, String),
+}
+
+impl Document {
+    /// The studio as a visitor finds it; `query` is what stands behind the `?` of the address.
+    pub async fn studio(studio: &Studio, visitor: Option<&Visitor>, query: &str) -> Self {
+        let address = Address::read(query);
+        Self(match api::data(studio, visitor, address.job, address.before).await {
+            Ok(data) => Content::Studio(Box::new(data)),
+            Err(error) => Content::Unavailable(error.kind(), error.to_string()),
+        })
+    }
+
+    /// For an address that leads nowhere.
+    pub fn not_found() -> Self {
+        Self(Content::NotFound)
+    }
+
+    /// Why this is not the page that was wanted.
+    pub fn problem(&self) -> Option<ErrorKind> {
+        match &self.0 {
+            Content::Studio(_) => None,
+            Content::NotFound => Some(ErrorKind::NotFound),
+            Content::Unavailable(kind, _) => Some(*kind),
+        }
+    }
+}
+
+/// The document that the server sends.
+pub fn shell(options: LeptosOptions, document: Document) -> impl IntoView {
+    let (title, scripts) = match &document.0 {
+        Content::Studio(data) => (title(data.named.as_ref().or(data.active.as_ref())), Some(options)),
+        Content::NotFound | Content::Unavailable(..) => (title(None), None),
+    };
+    let body = match document.0 {
+        Content::Studio(data) => {
+            // The page itself hands it on to the browser.
+            provide_context(*data);
+            view! { <StudioPage /> }.into_any()
+        }
+        Content::NotFound => view! { <NotFound /> }.into_any(),
+        Content::Unavailable(_, message) => view! { <Unavailable message=message /> }.into_any(),
+    };
+    view! {
+        <!DOCTYPE html>
+        <html lang="en" data-theme=current_theme().name()>
+            <head>
+                <meta charset="utf-8" />
+                <meta name="viewport" content="width=device-width, initial-scale=1, interactive-widget=resizes-content" />
+                <title>{title}</title>
+                <link rel="stylesheet" href="/pkg/adire.css" />
+                <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
+                {scripts.map(|options| view! { <HydrationScripts options /> })}
+            </head>
+            <body>{body}</body>
+        </html>
+    }
+}
