@@ -3,11 +3,14 @@
 use std::{ops::ControlFlow, path::Path, sync::Arc, time::Instant};
 
 use adire_engine::{
-    EngineError, LoadOptions, Pipeline, Rgb8,
+    Canvas, EngineError, LoadOptions, Mask, Pipeline, Rgb8,
     adapter::{Adapter, AdapterPool, Strength},
 };
 use adire_protocol::ModelInfo;
-use adire_studio::{AdapterFile, Backend, BackendError, Pixels, RenderJob, Rendered, Step, TokenCounter};
+use adire_studio::{
+    AdapterFile, Backend, BackendError, InitFiles, Pixels, RenderJob, Rendered, Step, StudioError,
+    TokenCounter, cover, cover_mask, read_picture,
+};
 
 /// Bytes of adapters that stay in memory; a rank-16 adapter of SD 1.5 in f16 has about 13 MB.
 const RESIDENT: usize = 1 << 30;
@@ -56,6 +59,9 @@ impl Backend for EngineBackend {
         job: &RenderJob,
         on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
     ) -> Result<Rendered, BackendError> {
+        let (width, height) = (job.spec.width, job.spec.height);
+        let init = job.init.as_ref().map(|files| Init::read(files, width, height)).transpose();
+        let init = init.map_err(|error| BackendError::Failed(error.to_string()))?;
         let begun = Instant::now();
         let mut adapters = Vec::with_capacity(job.adapters.len());
         for file in &job.adapters {
@@ -66,7 +72,7 @@ impl Backend for EngineBackend {
         let switch_seconds = begun.elapsed().as_secs_f64();
         let output = self
             .pipeline
-            .generate(&job.spec, &mut |step| {
+            .generate_on(&job.spec, init.as_ref().map(Init::canvas), &mut |step| {
                 on_step(Step { step: step.step, steps: step.steps, preview: Some(pixels(step.preview)) })
             })
             .map_err(|error| failed(&error))?;
@@ -76,6 +82,41 @@ impl Backend for EngineBackend {
             seconds: switch_seconds + output.seconds,
             switch_seconds,
         })
+    }
+}
+
+/// A picture to begin with, in the size that is asked for.
+pub(crate) struct Init {
+    image: Rgb8,
+    mask: Option<Mask>,
+}
+
+impl Init {
+    /// # Errors
+    /// A file cannot be read as a picture.
+    pub(crate) fn read(files: &InitFiles, width: u32, height: u32) -> Result<Self, StudioError> {
+        let mask = files.mask.as_deref().map(read_picture).transpose()?;
+        Self::new(read_picture(&files.image)?, mask.as_ref(), width, height)
+    }
+
+    /// See [`cover`] and [`cover_mask`].
+    ///
+    /// # Errors
+    /// The picture lacks bytes.
+    pub(crate) fn new(
+        image: Pixels,
+        mask: Option<&Pixels>,
+        width: u32,
+        height: u32,
+    ) -> Result<Self, StudioError> {
+        let size = (image.width, image.height);
+        let mask = mask.map(|mask| Mask { width, height, repaint: cover_mask(mask, size, width, height) });
+        let Pixels { width, height, rgb: data } = cover(image, width, height)?;
+        Ok(Self { image: Rgb8 { width, height, data }, mask })
+    }
+
+    pub(crate) fn canvas(&self) -> Canvas<'_> {
+        Canvas { image: &self.image, mask: self.mask.as_ref() }
     }
 }
 
@@ -137,7 +178,7 @@ mod tests {
             height: Some(64),
             ..Default::default()
         };
-        RenderJob { spec: request.validate(&info.limits, &info.defaults, 3).unwrap(), adapters }
+        RenderJob { spec: request.validate(&info.limits, &info.defaults, 3).unwrap(), adapters, init: None }
     }
 
     fn render(backend: &mut EngineBackend, adapters: &[AdapterFile]) -> Result<Vec<u8>, BackendError> {
@@ -179,6 +220,37 @@ mod tests {
         let picture = render(&mut backend, &[unet_alone]).unwrap();
         assert!(picture != first && picture != plain);
         assert_eq!(render(&mut backend, &[]).unwrap(), plain);
+    }
+
+    #[test]
+    fn a_picture_and_its_mask_are_read_and_brought_to_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut backend = EngineBackend::load(&golden("pipeline"), &LoadOptions::default()).unwrap();
+        let mut job = job(&backend, Vec::new());
+        // Twice as wide as asked for, its middle half green; the mask leaves the upper half as it is.
+        let middle = |x: u32| (32..96).contains(&x);
+        let colour =
+            |x: u32, _: u32| if middle(x) { image::Rgb([20, 160, 40]) } else { image::Rgb([200, 0, 0]) };
+        let files = InitFiles { image: folder.path().join("a"), mask: Some(folder.path().join("b")) };
+        let write = |path: &Path, picture: image::RgbImage| {
+            picture.save_with_format(path, image::ImageFormat::Png).unwrap();
+        };
+        write(&files.image, image::RgbImage::from_fn(128, 64, colour));
+        let white_below = |_, y| if y < 1 { image::Rgb([0; 3]) } else { image::Rgb([255; 3]) };
+        write(files.mask.as_ref().unwrap(), image::RgbImage::from_fn(2, 2, white_below));
+        job.init = Some(files);
+        (job.spec.init_image, job.spec.mask) = (Some("0".repeat(64)), Some("1".repeat(64)));
+        (job.spec.denoising_strength, job.spec.keep_unmasked) = (Some(1.0), Some(true));
+        let rendered = backend.render(&job, &mut |_| ControlFlow::Continue(())).unwrap();
+        let (upper, lower) = rendered.pixels.rgb.split_at(3 * 64 * 32);
+        let green = |rgb: &[u8]| rgb.chunks_exact(3).filter(|pixel| *pixel == [20, 160, 40]).count();
+        // All of the upper half but the edges, where the filter sees red.
+        assert!(green(upper) >= 60 * 32, "{}", green(upper));
+        assert!(green(lower) < 64, "{}", green(lower));
+
+        std::fs::write(&job.init.as_ref().unwrap().image, "no picture").unwrap();
+        let error = backend.render(&job, &mut |_| ControlFlow::Continue(())).unwrap_err().to_string();
+        assert!(error.contains("PNG, JPEG or WebP"), "{error}");
     }
 
     #[test]

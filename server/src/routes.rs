@@ -14,7 +14,7 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::{adapters, events, generations, images, model, openapi, recipe, tokens},
+    api::{adapters, events, generations, images, model, openapi, recipe, tokens, uploads},
     error,
     layers::{body, deadline, headers, log, origin, visitor},
     pages,
@@ -35,6 +35,11 @@ pub fn api() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(tokens::tokens))
         .routes(routes!(openapi::document))
         .merge(OpenApiRouter::new().routes(routes!(recipe::recipe)).layer(picture_sized))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(uploads::upload))
+                .layer(DefaultBodyLimit::max(uploads::LARGEST)),
+        )
         .split_for_parts()
 }
 

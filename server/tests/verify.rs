@@ -46,6 +46,38 @@ fn a_picture_is_made_again_exactly() {
 }
 
 #[test]
+fn pictures_from_pictures_are_made_again_exactly() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = golden("pipeline").display().to_string();
+    let generate = |more: &[&str]| {
+        let common = ["generate", "--model", &model, "--prompt", "red flower", "--seed", "3", "--steps", "4"];
+        let output = adire(folder.path(), &[&common[..], more].concat());
+        assert!(output.status.success(), "{}", told(&output).1);
+    };
+    let verify =
+        |more: &[&str]| told(&adire(folder.path(), &[&["verify", "--model", &model][..], more].concat()));
+    generate(&["--width", "64", "--height", "72", "--hires", "1.5:image:0.5:1", "--out", "a.png"]);
+    let (code, text) = verify(&["a.png"]);
+    assert!(code == Some(0) && text.contains("a.png: exact"), "{text}");
+
+    let mask = image::GrayImage::from_fn(10, 10, |x, _| image::Luma([if x < 5 { 0 } else { 255 }]));
+    mask.save(folder.path().join("mask.png")).unwrap();
+    let begun = ["--init", "a.png", "--mask", "mask.png", "--strength", "0.5", "--out", "b.png"];
+    generate(&begun);
+    let open = |name: &str| image::open(folder.path().join(name)).unwrap().into_rgb8();
+    let (before, after) = (open("a.png"), open("b.png"));
+    assert_eq!((after.width(), after.height()), (96, 104), "its own size, in steps of 8");
+    assert_eq!((before.width(), before.height()), (96, 104), "1.5 times as large, in steps of 8");
+    let left = |picture: &image::RgbImage| image::imageops::crop_imm(picture, 0, 0, 48, 104).to_image();
+    assert_eq!(left(&before), left(&after), "what the mask leaves black");
+    assert_ne!(before, after);
+    let (code, text) = verify(&["b.png"]);
+    assert!(code == Some(1) && text.contains("name its file with --picture"), "{text}");
+    let (code, text) = verify(&["b.png", "--picture", "a.png", "--picture", "mask.png"]);
+    assert!(code == Some(0) && text.contains("b.png: exact"), "{text}");
+}
+
+#[test]
 fn changed_pixels_are_seen() {
     let folder = tempfile::tempdir().unwrap();
     let (model, lora) = picture(folder.path());

@@ -80,6 +80,7 @@ impl FormValues {
                 &self.clip_skip,
             ),
             adapters,
+            ..GenerationRequest::default()
         };
         (request, errors)
     }
@@ -195,6 +196,7 @@ mod tests {
             count: Some(3),
             clip_skip: Some(2),
             adapters: vec![AdapterUse::new("adire@v2", -0.75)],
+            ..GenerationRequest::default()
         };
         assert_eq!(check(|values| *values = FormValues::of_request(&request)), Ok(request));
     }

@@ -90,6 +90,11 @@ mod tests {
             count: 2,
             clip_skip: 1,
             adapters: Vec::new(),
+            init_image: None,
+            mask: None,
+            denoising_strength: None,
+            keep_unmasked: None,
+            hires: None,
         }
     }
 

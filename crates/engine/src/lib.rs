@@ -22,7 +22,7 @@ pub use error::{EngineError, Result};
 pub use hash::file_hash;
 pub use manifest::{Manifest, ManifestAdapter};
 pub use noise::{BrownianNoise, NoiseSource};
-pub use pipeline::{LoadOptions, Output, Pipeline, Rgb8, Step};
+pub use pipeline::{Canvas, LoadOptions, Mask, Output, Pipeline, Rgb8, Step};
 pub use text::{Chunk, TextEncoder, Tokenizer, Tokens, context, prompt};
 pub use unet::UNet;
 pub use vae::{Posterior, Vae};

@@ -43,6 +43,11 @@ fn spec() -> GenerationSpec {
         count: 1,
         clip_skip: 1,
         adapters: Vec::new(),
+        init_image: None,
+        mask: None,
+        denoising_strength: None,
+        keep_unmasked: None,
+        hires: None,
     }
 }
 

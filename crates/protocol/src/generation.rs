@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AdapterUse, Progress, Rng, Sampler};
+use crate::{AdapterUse, HiresRequest, HiresSpec, Progress, Rng, Sampler};
 
 /// What a client asks for. Everything but the prompt may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -45,6 +45,24 @@ pub struct GenerationRequest {
     /// Adapters to apply.
     #[serde(default)]
     pub adapters: Vec<AdapterUse>,
+    /// A picture to begin with: the hash of one that was uploaded or made here. One of another size is scaled to cover
+    /// the size asked for and cut off evenly; where no size is asked for, its own is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_image: Option<String>,
+    /// Hash of a picture that says what of `init_image` is made anew: white is, black stays. Of another size, it is
+    /// stretched to that of `init_image`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<String>,
+    /// How much `init_image` is changed, 0 to 1: that part of the steps is made. 0.75 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denoising_strength: Option<f64>,
+    /// With a mask: whether the pixels that it leaves black are exactly those of `init_image` in the end; otherwise
+    /// they have been through the autoencoder. True when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_unmasked: Option<bool>,
+    /// A second, larger pass over the result. Not together with `init_image`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hires: Option<HiresRequest>,
 }
 
 /// A request that passed every check, with nothing left open. Only [`GenerationRequest::validate`] makes one
@@ -78,6 +96,21 @@ pub struct GenerationSpec {
     pub clip_skip: u32,
     /// Adapters, those of the prompt's tags last; with their full `name@vN` once the studio has resolved them.
     pub adapters: Vec<AdapterUse>,
+    /// Hash of the picture to begin with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_image: Option<String>,
+    /// Hash of the picture that says what is made anew (white); there is an `init_image` too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<String>,
+    /// How much `init_image` is changed; there where that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denoising_strength: Option<f64>,
+    /// Whether what the mask leaves black stays to the bit; there where a mask is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_unmasked: Option<bool>,
+    /// A second, larger pass over the result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hires: Option<HiresSpec>,
 }
 
 /// Rows written before there was a choice.
@@ -101,8 +134,25 @@ impl From<GenerationSpec> for GenerationRequest {
             clip_skip: Some(spec.clip_skip),
             // The others are in the prompt.
             adapters: spec.adapters.into_iter().filter(|adapter| !adapter.in_prompt).collect(),
+            init_image: spec.init_image,
+            mask: spec.mask,
+            denoising_strength: spec.denoising_strength,
+            keep_unmasked: spec.keep_unmasked,
+            hires: spec.hires.map(HiresRequest::from),
         }
     }
+}
+
+/// A picture that was taken in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Upload {
+    /// Its name: what `init_image` and `mask` take. The same pixels have the same name.
+    pub hash: String,
+    /// Pixels, after turning it as its EXIF data says.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
 }
 
 /// Where a generation stands.

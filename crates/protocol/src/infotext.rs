@@ -4,7 +4,10 @@
 //! pairs. A value that holds a comma, colon, quote or newline is written as a JSON string. Format as described in
 //! AUTOMATIC1111's wiki and infotext parser; a last line of fewer than three pairs belongs to the prompt.
 
-use crate::{AdapterUse, GenerationRequest, GenerationSpec, Recipe, Rng, Sampler, lora_tag};
+use crate::{
+    AdapterUse, GenerationRequest, GenerationSpec, HiresRequest, HiresUpscaler, Recipe, Rng, Sampler,
+    lora_tag,
+};
 
 /// The text for one picture.
 pub fn format(recipe: &Recipe) -> String {
@@ -29,10 +32,23 @@ pub fn format(recipe: &Recipe) -> String {
         ("Model hash", recipe.model_hash.chars().take(10).collect()),
         ("Model", recipe.model.clone()),
     ]);
+    // A1111's key for either; it has no second pass over a picture that began with one.
+    let strength = spec.hires.as_ref().map(|hires| hires.strength).or(spec.denoising_strength);
+    if let Some(strength) = strength {
+        pairs.push(("Denoising strength", strength.to_string()));
+    }
     if spec.clip_skip > 1 {
         pairs.push(("Clip skip", spec.clip_skip.to_string()));
     }
     pairs.push(("RNG", spec.rng.label().to_owned()));
+    if let Some(hires) = &spec.hires {
+        match hires.scale {
+            Some(scale) => pairs.push(("Hires upscale", scale.to_string())),
+            None => pairs.push(("Hires resize", format!("{}x{}", hires.width, hires.height))),
+        }
+        pairs.push(("Hires steps", hires.steps.to_string()));
+        pairs.push(("Hires upscaler", hires.upscaler.label().to_owned()));
+    }
     if may_be_padded(spec) {
         pairs.push(("Pad conds", "True".to_owned()));
     }
@@ -95,7 +111,25 @@ pub fn parse(text: &str) -> Option<GenerationRequest> {
         return None;
     }
     let get = |wanted: &str| pairs.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.as_str());
-    let size = get("Size").and_then(|size| size.split_once('x'));
+    let size_of = |key: &str| get(key).and_then(|size| size.split_once('x'));
+    let size = size_of("Size");
+    let strength =
+        get("Denoising strength").and_then(|v| v.parse().ok()).filter(|s: &f64| (0.0..=1.0).contains(s));
+    let resized = size_of("Hires resize");
+    let has_hires =
+        ["Hires upscale", "Hires resize", "Hires upscaler"].into_iter().any(|key| get(key).is_some());
+    let hires = has_hires.then(|| HiresRequest {
+        scale: match resized {
+            Some(_) => None,
+            None => get("Hires upscale").and_then(|v| v.parse().ok()).filter(|s: &f64| s.is_finite()),
+        },
+        width: resized.and_then(|(w, _)| w.trim().parse().ok()),
+        height: resized.and_then(|(_, h)| h.trim().parse().ok()),
+        strength,
+        // A1111's 0 stands for those of the first pass.
+        steps: get("Hires steps").and_then(|v| v.parse().ok()).filter(|steps| *steps > 0),
+        upscaler: get("Hires upscaler").map(HiresUpscaler::from_label),
+    });
     Some(GenerationRequest {
         prompt,
         negative_prompt: negative.join("\n").trim().to_owned(),
@@ -117,6 +151,12 @@ pub fn parse(text: &str) -> Option<GenerationRequest> {
             None => (!pairs.is_empty()).then_some(1),
         },
         adapters,
+        // The text does not name the pictures that it began with; its strength is for whoever puts one there.
+        init_image: None,
+        mask: None,
+        denoising_strength: strength.filter(|_| hires.is_none()),
+        keep_unmasked: None,
+        hires,
     })
 }
 
@@ -167,7 +207,7 @@ fn take_lora_tags(prompt: &str) -> (String, Vec<AdapterUse>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{GenerationSpec, Rng};
+    use crate::{GenerationSpec, HiresSpec, Rng};
     use proptest::prelude::*;
 
     fn recipe(prompt: &str, negative: &str, sampler: Sampler) -> Recipe {
@@ -185,6 +225,11 @@ mod tests {
                 count: 1,
                 clip_skip: 1,
                 adapters: vec![AdapterUse::new("adire@v2", -0.8)],
+                init_image: None,
+                mask: None,
+                denoising_strength: None,
+                keep_unmasked: None,
+                hires: None,
             },
             adapter_hashes: vec!["ab".repeat(32)],
             model: "starter, small".to_owned(),
@@ -258,6 +303,47 @@ mod tests {
              Lora hashes: \"adire@v2: abababababab, adire@v1: efefefefefef\", Version: Adire 0.1.0"
         );
         assert_eq!(parse(&format(&recipe)).unwrap().clip_skip, Some(2));
+    }
+
+    #[test]
+    fn a_second_pass_is_written_and_read_as_in_a1111() {
+        let mut recipe = recipe("red moons", "", Sampler::Euler);
+        let hires = |scale| HiresSpec {
+            scale,
+            width: 512,
+            height: 640,
+            strength: 0.6,
+            steps: 12,
+            upscaler: HiresUpscaler::Latent,
+        };
+        for (scale, line) in [(Some(2.0), "Hires upscale: 2,"), (None, "Hires resize: 512x640,")] {
+            recipe.spec.hires = Some(hires(scale));
+            let text = format(&recipe);
+            let rest = format!("RNG: CPU, {line} Hires steps: 12, Hires upscaler: Latent, Lora");
+            assert!(text.contains(&rest) && text.contains(", Denoising strength: 0.6,"), "{text}");
+            let expected = GenerationRequest { count: None, ..recipe.spec.clone().into() };
+            assert_eq!(parse(&text), Some(expected));
+        }
+        let theirs = "a cat\nSteps: 20, Sampler: Euler a, Seed: 1, Size: 512x512, Denoising strength: 0.7, \
+                      Hires upscale: 1.5, Hires upscaler: R-ESRGAN 4x+, Version: v1.10.1";
+        let read = parse(theirs).unwrap();
+        let expected = HiresRequest {
+            scale: Some(1.5),
+            strength: Some(0.7),
+            upscaler: Some(HiresUpscaler::Image),
+            ..HiresRequest::default()
+        };
+        assert_eq!((read.hires, read.denoising_strength), (Some(expected), None));
+    }
+
+    #[test]
+    fn the_strength_of_a_picture_from_a_picture_is_written_and_read() {
+        let mut recipe = recipe("red moons", "", Sampler::Euler);
+        (recipe.spec.init_image, recipe.spec.denoising_strength) = (Some("ab".repeat(32)), Some(0.45));
+        let text = format(&recipe);
+        assert!(text.contains("Denoising strength: 0.45, RNG"), "{text}");
+        let read = parse(&text).unwrap();
+        assert_eq!((read.denoising_strength, read.init_image, read.hires), (Some(0.45), None, None));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod adapter;
 mod event;
 mod generation;
+mod hires;
 pub mod infotext;
 pub mod lora_tag;
 mod model;
@@ -13,8 +14,9 @@ mod validate;
 pub use adapter::{AdapterRef, AdapterUse, AdapterVersion, ParseAdapterRefError};
 pub use event::{Event, GenerationEvent, Progress, QueueStatus};
 pub use generation::{
-    Generation, GenerationRequest, GenerationSpec, GenerationState, ImageRecord, Links, Recipe,
+    Generation, GenerationRequest, GenerationSpec, GenerationState, ImageRecord, Links, Recipe, Upload,
 };
+pub use hires::{HiresRequest, HiresSpec, HiresUpscaler, ParseHiresUpscalerError, Pass};
 pub use model::{Defaults, ExamplePrompt, ModelInfo, TokenCount};
 pub use sampler::{ParseRngError, ParseSamplerError, Rng, Sampler};
 pub use validate::{FieldError, Limits, ValidationError};

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AdapterRef, Defaults, GenerationRequest, GenerationSpec, lora_tag};
+use crate::{
+    AdapterRef, Defaults, GenerationRequest, GenerationSpec, Pass,
+    hires::{FirstPass, INIT_STRENGTH},
+    lora_tag,
+};
 
 /// Largest seed: 2⁵³ − 1, the largest integer that JavaScript carries exactly.
 const MAX_SEED: u64 = (1 << 53) - 1;
@@ -32,6 +36,14 @@ pub struct Limits {
     /// Largest clip skip: the text encoder's layers.
     #[serde(default = "clip_layers")]
     pub clip_skip: u32,
+    /// Largest width and height in pixels of a second pass.
+    #[serde(default = "hires_size")]
+    pub hires_size: u32,
+}
+
+/// Four times as many pixels as the largest first pass.
+fn hires_size() -> u32 {
+    2048
 }
 
 /// Layers of the text encoder of Stable Diffusion 1.x.
@@ -52,6 +64,7 @@ impl Default for Limits {
             adapters: 8,
             strength: 2.0,
             clip_skip: clip_layers(),
+            hires_size: hires_size(),
         }
     }
 }
@@ -179,6 +192,46 @@ impl GenerationRequest {
                 }
             }
         }
+        for (field, hash) in [("init_image", &self.init_image), ("mask", &self.mask)] {
+            if hash.as_deref().is_some_and(|hash| !is_hash(hash)) {
+                let rule =
+                    "64 lower-case hex digits, as POST /api/v1/uploads answers and as pictures are named";
+                wrong(field, format!("A picture is named by its hash: {rule}."));
+            }
+        }
+        if self.init_image.is_none() {
+            let without = [
+                ("mask", self.mask.is_some(), "mask"),
+                ("denoising_strength", self.denoising_strength.is_some(), "denoising strength"),
+                ("keep_unmasked", self.keep_unmasked.is_some(), "choice of what stays"),
+            ];
+            for (field, _, what) in without.into_iter().filter(|(_, given, _)| *given) {
+                wrong(field, format!("There is a {what} but no picture for it; name one as init_image."));
+            }
+        }
+        let strength = self.init_image.as_ref().map(|_| self.denoising_strength.unwrap_or(INIT_STRENGTH));
+        if let Some(strength) = strength {
+            let in_range = (0.0..=1.0).contains(&strength);
+            if !in_range {
+                wrong(
+                    "denoising_strength",
+                    format!("The denoising strength is {strength}; it can be 0 to 1."),
+                );
+            } else if steps > 0 && steps <= most_steps && Pass::of_strength(steps, strength).steps() == 0 {
+                let message = format!(
+                    "At denoising strength {strength}, {steps} steps leave none to make; raise one of the two."
+                );
+                wrong("denoising_strength", message);
+            }
+            if self.hires.is_some() {
+                let message = "A second pass follows a picture from words alone; with init_image, ask for its width \
+                               and height instead.";
+                wrong("hires", message.to_owned());
+            }
+        }
+        let first = FirstPass { width, height, steps, longest: sampler.most_steps() };
+        let hires = self.hires.filter(|_| strength.is_none());
+        let hires = hires.map(|hires| hires.validate(limits, &first, &mut wrong));
         if !errors.is_empty() {
             return Err(ValidationError(errors));
         }
@@ -195,14 +248,24 @@ impl GenerationRequest {
             count,
             clip_skip,
             adapters,
+            keep_unmasked: self.mask.is_some().then(|| self.keep_unmasked.unwrap_or(true)),
+            init_image: self.init_image,
+            mask: self.mask,
+            denoising_strength: strength,
+            hires,
         })
     }
+}
+
+/// A sha256 as we write it.
+fn is_hash(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AdapterUse, Sampler};
+    use crate::{AdapterUse, HiresRequest, Sampler};
 
     fn defaults() -> Defaults {
         Defaults { steps: 20, guidance: 5.0, width: 256, height: 256, sampler: Sampler::Dpmpp2mKarras }
@@ -279,6 +342,73 @@ mod tests {
         old.remove("clip_skip");
         let spec: GenerationSpec = serde_json::from_value(old.into()).unwrap();
         assert_eq!(spec.clip_skip, 1);
+    }
+
+    #[test]
+    fn a_picture_to_begin_with_brings_its_strength_and_what_hangs_on_it() {
+        let hash = || Some("ab".repeat(32));
+        let spec = check(|r| r.init_image = hash()).unwrap();
+        assert_eq!((spec.denoising_strength, spec.keep_unmasked, spec.total_steps()), (Some(0.75), None, 15));
+        let masked =
+            check(|r| (r.init_image, r.mask, r.denoising_strength) = (hash(), hash(), Some(1.0))).unwrap();
+        assert_eq!((masked.keep_unmasked, masked.total_steps()), (Some(true), 20));
+        let again = GenerationRequest::from(masked.clone()).validate(&Limits::default(), &defaults(), 0);
+        assert_eq!(again, Ok(masked));
+
+        let field = |f: &str| Err(vec![f.to_owned()]);
+        assert_eq!(check(|r| r.mask = hash()), field("mask"));
+        assert_eq!(check(|r| r.denoising_strength = Some(0.5)), field("denoising_strength"));
+        assert_eq!(check(|r| r.keep_unmasked = Some(true)), field("keep_unmasked"));
+        for strength in [2.0, -0.1, f64::NAN, 0.0, 0.04] {
+            let found = check(|r| (r.init_image, r.denoising_strength) = (hash(), Some(strength)));
+            assert_eq!(found, field("denoising_strength"), "{strength}");
+        }
+        for hash in ["", "../../etc/passwd", &"AB".repeat(32), &"ab".repeat(33)] {
+            assert_eq!(check(|r| r.init_image = Some(hash.to_owned())), field("init_image"), "{hash}");
+        }
+    }
+
+    #[test]
+    fn a_second_pass_is_completed_and_checked() {
+        let hires = |change: fn(&mut HiresRequest)| {
+            let mut hires = HiresRequest::default();
+            change(&mut hires);
+            check(|r| r.hires = Some(hires))
+        };
+        let spec = hires(|_| ()).unwrap();
+        assert_eq!((spec.final_size(), spec.total_steps()), ((512, 512), 40));
+        let again = GenerationRequest::from(spec.clone()).validate(&Limits::default(), &defaults(), 0);
+        assert_eq!(again, Ok(spec));
+        let spec = hires(|h| (h.scale, h.steps, h.strength) = (Some(1.3), Some(10), Some(0.5))).unwrap();
+        assert_eq!((spec.final_size(), spec.total_steps()), ((328, 328), 30));
+        assert_eq!(spec.hires.unwrap().pass(), Pass { schedule: 20, skip: 10 });
+        let spec = hires(|h| (h.width, h.height) = (Some(256), Some(320))).unwrap();
+        assert_eq!((spec.final_size(), spec.hires.unwrap().scale), ((256, 320), None));
+
+        let field = |f: &str| Err(vec![f.to_owned()]);
+        assert_eq!(hires(|h| h.scale = Some(1.0)), field("hires.scale"));
+        assert_eq!(hires(|h| h.scale = Some(f64::NAN)), field("hires.scale"));
+        assert_eq!(hires(|h| h.scale = Some(1e300)), field("hires.scale"));
+        assert_eq!(
+            hires(|h| h.scale = Some(9.0)),
+            Err(vec!["hires.width".to_owned(), "hires.height".to_owned()])
+        );
+        assert_eq!(hires(|h| h.width = Some(512)), field("hires"));
+        assert_eq!(
+            hires(|h| (h.scale, h.width, h.height) = (Some(2.0), Some(512), Some(512))),
+            field("hires")
+        );
+        assert_eq!(hires(|h| (h.width, h.height) = (Some(513), Some(512))), field("hires.width"));
+        assert_eq!(hires(|h| (h.width, h.height) = (Some(512), Some(128))), field("hires.height"));
+        assert_eq!(hires(|h| h.strength = Some(0.0)), field("hires.strength"));
+        assert_eq!(hires(|h| h.strength = Some(1.5)), field("hires.strength"));
+        assert_eq!(hires(|h| h.strength = Some(f64::NAN)), field("hires.strength"));
+        assert_eq!(hires(|h| h.strength = Some(0.01)), field("hires.strength"));
+        assert_eq!(hires(|h| h.steps = Some(0)), field("hires.steps"));
+        assert_eq!(hires(|h| h.steps = Some(1000)), field("hires.steps"));
+        let found =
+            check(|r| (r.hires, r.init_image) = (Some(HiresRequest::default()), Some("ab".repeat(32))));
+        assert_eq!(found, field("hires"));
     }
 
     #[test]

@@ -46,6 +46,17 @@ pub struct RenderJob {
     pub spec: GenerationSpec,
     /// The adapters of `spec`, in its order.
     pub adapters: Vec<AdapterFile>,
+    /// The pictures that `spec` names.
+    pub init: Option<InitFiles>,
+}
+
+/// The picture that a job begins with, as files that [`crate::read_picture`] reads; of any size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitFiles {
+    /// The picture.
+    pub image: PathBuf,
+    /// What of it is made anew.
+    pub mask: Option<PathBuf>,
 }
 
 /// An adapter version as a file that can be read.
@@ -68,7 +79,7 @@ pub struct AdapterFile {
 pub struct Step {
     /// Steps done, from 1.
     pub step: u32,
-    /// Steps in all.
+    /// Steps in all, those of a second pass included ([`GenerationSpec::total_steps`]).
     pub steps: u32,
     /// The latent, roughly coloured; a few dozen pixels wide.
     pub preview: Option<Pixels>,

@@ -105,6 +105,24 @@ impl Blobs {
         }
     }
 
+    /// Width and height of a blob that is a PNG file, from its first bytes; `None` when there is none of that name,
+    /// or it is something else.
+    pub(crate) fn png_size(&self, hash: &str) -> Result<Option<(u32, u32)>, StudioError> {
+        let Some(path) = self.path(hash) else { return Ok(None) };
+        let mut head = [0; 24];
+        match File::open(&path).and_then(|mut file| file.read_exact(&mut head)) {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(failed(&path, &error)),
+        }
+        // Signature, then the header chunk, which comes first: its length, its name, width, height.
+        let [signature @ .., w0, w1, w2, w3, h0, h1, h2, h3] = head;
+        let size = (u32::from_be_bytes([w0, w1, w2, w3]), u32::from_be_bytes([h0, h1, h2, h3]));
+        Ok((signature == *b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR" && size.0 > 0 && size.1 > 0).then_some(size))
+    }
+
     /// Where a blob lies or would lie. Only 64 lower-case hex digits are a name, so nothing that a client
     /// sends leads anywhere else.
     pub(crate) fn path(&self, hash: &str) -> Option<PathBuf> {

@@ -15,8 +15,9 @@ use crate::{
     RenderJob, StudioError,
     board::{Job, Stop},
     picture::{Early, make, store},
-    shared::{Shared, now},
+    shared::{Shared, blocking, now},
     store::Finish,
+    uploads,
 };
 
 /// Tries to write how a job ended, before giving up until the next start.
@@ -78,13 +79,15 @@ async fn pictures(shared: &Shared, job: &Job, stop: &Arc<AtomicBool>, clock: &Cl
     shared.store.start(&job.id, now(), shared.board.next_event(&job.id)).await?;
     shared.board.publish(&job.id, GenerationEvent::Started);
     let adapters = shared.adapter_files(&job.spec.adapters).await?;
+    let (blobs, spec) = (shared.blobs.clone(), job.spec.clone());
+    let init = blocking(move || uploads::files(&blobs, &spec)).await?;
     let left = (0..job.spec.count).filter(|index| !job.finished.contains(index));
     for (here, index) in (0..).zip(left) {
         let mut spec = job.spec.clone();
         // Validation leaves room above the seed for every picture.
         spec.seed = job.spec.seed.saturating_add(u64::from(index));
         spec.count = 1;
-        let render = RenderJob { spec, adapters: adapters.clone() };
+        let render = RenderJob { spec, adapters: adapters.clone(), init: init.clone() };
         let rendered = make(shared, job, &render, (index, here), stop).await?;
         let at = clock.tick();
         store(shared, job, render, index, rendered, at).await?;

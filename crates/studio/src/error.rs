@@ -68,6 +68,9 @@ pub enum StudioError {
     /// Disk or database.
     #[error("{0}")]
     Storage(String),
+    /// The bytes are no picture that is taken.
+    #[error("{0}")]
+    Picture(String),
     /// The bytes are no PNG with generation parameters.
     #[error("{0}")]
     Png(String),
@@ -99,9 +102,11 @@ impl StudioError {
     /// What sort of error it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Invalid(_) | Self::UnknownAdapter { .. } | Self::Adapter(_) | Self::Png(_) => {
-                ErrorKind::Invalid
-            }
+            Self::Invalid(_)
+            | Self::UnknownAdapter { .. }
+            | Self::Adapter(_)
+            | Self::Picture(_)
+            | Self::Png(_) => ErrorKind::Invalid,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::AdapterExists { .. } => ErrorKind::Conflict,
             Self::TooManyWaiting { .. } => ErrorKind::TooMany,

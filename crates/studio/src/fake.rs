@@ -19,7 +19,7 @@ use std::{
 use adire_protocol::{Defaults, ExamplePrompt, Limits, ModelInfo, Sampler, TokenCount};
 use sha2::{Digest, Sha256};
 
-use crate::{Backend, BackendError, Pixels, RenderJob, Rendered, Step, TokenCounter};
+use crate::{Backend, BackendError, Pixels, RenderJob, Rendered, Step, TokenCounter, read_picture};
 
 /// What a file must begin with to pass as an adapter here.
 pub const ADAPTER_MAGIC: &[u8] = b"fake adapter";
@@ -115,8 +115,12 @@ impl Backend for FakeBackend {
         for adapter in &job.adapters {
             hasher.update(format!("{} {} {}", adapter.hash, adapter.strength, adapter.te_strength));
         }
+        for path in job.init.iter().flat_map(|init| std::iter::once(&init.image).chain(&init.mask)) {
+            let picture = read_picture(path).map_err(|error| BackendError::Failed(error.to_string()))?;
+            hasher.update(picture.rgb);
+        }
         let seed: [u8; 32] = hasher.finalize().into();
-        for step in 1..=spec.steps {
+        for step in 1..=spec.total_steps() {
             thread::sleep(self.step_delay);
             if let Some(gate) = &self.gate {
                 // An error says that the gate was dropped: the way is free.
@@ -124,7 +128,7 @@ impl Backend for FakeBackend {
             }
             self.steps_done.fetch_add(1, Ordering::Relaxed);
             let preview = squares(&seed, spec.width / 8, spec.height / 8);
-            if on_step(Step { step, steps: spec.steps, preview: Some(preview) }).is_break() {
+            if on_step(Step { step, steps: spec.total_steps(), preview: Some(preview) }).is_break() {
                 return Err(BackendError::Cancelled);
             }
             if spec.prompt.contains("fail!") {
@@ -133,7 +137,8 @@ impl Backend for FakeBackend {
             assert!(!spec.prompt.contains("panic!"), "the fake engine was asked to panic");
         }
         thread::sleep(self.fixed_delay);
-        let pixels = squares(&seed, spec.width, spec.height);
+        let (width, height) = spec.final_size();
+        let pixels = squares(&seed, width, height);
         let fingerprint = "fa4e".repeat(16);
         Ok(Rendered { pixels, fingerprint, seconds: start.elapsed().as_secs_f64(), switch_seconds: 0.0 })
     }

@@ -9,6 +9,7 @@ mod adapters;
 mod backend;
 mod blobs;
 mod board;
+mod canvas;
 mod dispatch;
 mod error;
 #[cfg(any(test, feature = "fake"))]
@@ -26,15 +27,20 @@ mod studio;
 #[cfg(test)]
 mod tests;
 mod timing;
+mod uploads;
 mod views;
 mod worker;
 
 use std::{path::PathBuf, pin::Pin};
 
-pub use backend::{AdapterFile, Backend, BackendError, Pixels, RenderJob, Rendered, Step, TokenCounter};
+pub use backend::{
+    AdapterFile, Backend, BackendError, InitFiles, Pixels, RenderJob, Rendered, Step, TokenCounter,
+};
+pub use canvas::{cover, cover_mask, decode_picture, read_picture, size_of_request};
 pub use error::{ErrorKind, StudioError};
 pub use png::{encode_picture, encode_png, read_recipe, read_request};
 pub use studio::{Studio, StudioConfig};
+pub use uploads::picture_hash;
 
 /// Where the file with this sha256 lies in the data folder `data`, whether or not it is there; `None` for what is
 /// no sha256.

@@ -64,6 +64,11 @@ pub fn encode_picture(pixels: &Pixels, recipe: &Recipe) -> Result<Vec<u8>, Studi
     encode(pixels, &texts.each_ref().map(|(key, text)| (*key, text.as_str())))
 }
 
+/// A PNG file of the pixels alone: the same ones are the same bytes.
+pub(crate) fn encode_bare(pixels: &Pixels) -> Result<Vec<u8>, StudioError> {
+    encode(pixels, &[])
+}
+
 /// A small picture as a `data:` URL.
 pub(crate) fn data_url(pixels: &Pixels) -> Option<String> {
     use base64::{Engine, prelude::BASE64_STANDARD};

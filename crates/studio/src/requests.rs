@@ -13,7 +13,7 @@ use crate::{
     dispatch::write_end,
     prompts,
     shared::{Shared, now},
-    views,
+    uploads, views,
 };
 
 /// Checks, keeps a place, writes the row, takes the place.
@@ -25,7 +25,14 @@ pub(crate) async fn submit(
     let model = &shared.model;
     // The low half of a version 4 UUID is random but for two bits; `validate` takes the lowest 32.
     let (_, random) = Uuid::new_v4().as_u64_pair();
-    let mut spec = request.validate(&model.limits, &model.defaults, random)?;
+    let mut spec = match uploads::defaults_for(&shared, &request).await {
+        Ok(defaults) => request.validate(&model.limits, &defaults, random)?,
+        // What else is wrong is said first: it may be why the picture cannot be found.
+        Err(missing) => {
+            request.validate(&model.limits, &model.defaults, random)?;
+            return Err(missing);
+        }
+    };
     if !spec.adapters.is_empty() {
         let known = shared.store.adapters().await?;
         for adapter in &mut spec.adapters {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use adire_protocol::{
-    AdapterVersion, Generation, GenerationRequest, ImageRecord, ModelInfo, QueueStatus, TokenCount,
+    AdapterVersion, Generation, GenerationRequest, ImageRecord, ModelInfo, QueueStatus, TokenCount, Upload,
 };
 use tokio::task::JoinHandle;
 
@@ -19,7 +19,7 @@ use crate::{
     shared::{Shared, blocking, detached, timing_key},
     store::Store,
     timing::Timing,
-    views,
+    uploads, views,
     worker::{Loaded, Worker},
 };
 
@@ -193,6 +193,15 @@ impl Studio {
     /// No such picture.
     pub async fn image(&self, hash: &str) -> Result<Vec<u8>, StudioError> {
         views::image(self.shared(), hash).await
+    }
+
+    /// Takes a PNG, JPEG or WebP file in, for `init_image` and `mask`: turned as its EXIF data says, what is
+    /// transparent over white, and kept as a PNG file of its pixels alone. The same pixels give the same name.
+    ///
+    /// # Errors
+    /// It is no such picture, or too large; or it cannot be stored.
+    pub async fn upload(&self, bytes: Vec<u8>) -> Result<Upload, StudioError> {
+        uploads::take(self.shared().clone(), bytes).await
     }
 
     /// Every adapter version, by name, the newest version of each first.

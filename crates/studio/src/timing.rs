@@ -61,26 +61,25 @@ impl Timing {
 
     /// The cost at the size of `spec`.
     pub(crate) fn cost(&self, spec: &GenerationSpec) -> Option<Cost> {
-        let scale = self.scale(spec);
-        let step = scale * calls_per_step(spec);
-        self.average.map(|native| Cost { step: native.step * step, fixed: native.fixed * scale })
+        let step = self.step_scale(spec) * calls_per_step(spec);
+        let fixed = self.scale(spec.final_size());
+        self.average.map(|native| Cost { step: native.step * step, fixed: native.fixed * fixed })
     }
 
     /// Milliseconds of `pictures` whole pictures of `spec`.
     pub(crate) fn pictures(&self, spec: &GenerationSpec, pictures: u32) -> Option<f64> {
         let cost = self.cost(spec)?;
-        Some(f64::from(pictures) * (f64::from(spec.steps) * cost.step + cost.fixed))
+        Some(f64::from(pictures) * (f64::from(spec.total_steps()) * cost.step + cost.fixed))
     }
 
     /// Learns from a finished picture.
     pub(crate) fn learn(&mut self, spec: &GenerationSpec, laps: &Laps, total: Duration) {
-        let scale = self.scale(spec);
         // A picture of a single step says nothing of steps and the rest apart; it is used only when nothing
         // better is known.
         let alone = || self.average.is_none().then(|| millis(laps.last));
-        let Some(lap) = laps.step().or_else(alone).map(|ms| ms / scale) else { return };
-        let fixed = (millis(total) / scale - lap * f64::from(laps.count)).max(0.0);
-        let step = lap / calls_per_step(spec);
+        let Some(lap) = laps.step().or_else(alone) else { return };
+        let fixed = (millis(total) - lap * f64::from(laps.count)).max(0.0) / self.scale(spec.final_size());
+        let step = lap / (self.step_scale(spec) * calls_per_step(spec));
         let mix = |old: f64, new: f64| old + NEW * (new - old);
         self.average = Some(match self.average {
             Some(old) => Cost { step: mix(old.step, step), fixed: mix(old.fixed, fixed) },
@@ -88,8 +87,16 @@ impl Timing {
         });
     }
 
-    fn scale(&self, spec: &GenerationSpec) -> f64 {
-        f64::from(spec.width.max(1)) * f64::from(spec.height.max(1)) / self.native_pixels
+    fn scale(&self, (width, height): (u32, u32)) -> f64 {
+        f64::from(width.max(1)) * f64::from(height.max(1)) / self.native_pixels
+    }
+
+    /// Of the mean step: those of a second pass work on more pixels.
+    fn step_scale(&self, spec: &GenerationSpec) -> f64 {
+        let first = f64::from(spec.first_pass().steps());
+        let second = spec.hires.as_ref().map_or(0.0, |hires| f64::from(hires.pass().steps()));
+        let work = first * self.scale((spec.width, spec.height)) + second * self.scale(spec.final_size());
+        work / (first + second).max(1.0)
     }
 }
 

@@ -8,3 +8,4 @@ pub(crate) mod model;
 pub(crate) mod openapi;
 pub(crate) mod recipe;
 pub(crate) mod tokens;
+pub(crate) mod uploads;

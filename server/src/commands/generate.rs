@@ -22,8 +22,11 @@ use clap::{Args, error::ErrorKind};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    backend::pixels,
-    commands::{places, shipped},
+    backend::{Init, pixels},
+    commands::{
+        init::{Given, Hires, InitArgs},
+        places, shipped,
+    },
 };
 
 /// What to draw, with what, and where to.
@@ -67,6 +70,12 @@ pub(crate) struct GenerateArgs {
     /// given several times
     #[arg(long, value_name = "FILE[:STRENGTH|:TE:UNET]")]
     lora: Vec<Lora>,
+    #[command(flatten)]
+    init: InitArgs,
+    /// A second, larger pass over the result: how many times as large; with latent or image, what is enlarged between
+    /// the passes; with its denoising strength and its steps
+    #[arg(long, value_name = "SCALE[:latent|image[:STRENGTH[:STEPS]]]", conflicts_with = "init")]
+    hires: Option<Hires>,
     /// The PNG file to write
     #[arg(long, value_name = "FILE.png")]
     out: PathBuf,
@@ -118,7 +127,10 @@ impl GenerateArgs {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         // Everything that can be known to be wrong is said before the model is loaded.
         let (seed, limits) = (random_seed(), Limits::default());
-        self.request().validate(&limits, &any_defaults(), seed).map_err(bad_arguments)?;
+        let given = self.init.read()?;
+        self.named_request(given.as_ref(), &limits)
+            .validate(&limits, &any_defaults(), seed)
+            .map_err(bad_arguments)?;
         let targets: Vec<&Path> =
             [Some(&self.out), self.latents.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
         for target in targets {
@@ -132,7 +144,8 @@ impl GenerateArgs {
         let places::FoundModel { path, options } = self.model.find()?;
         let mut pipeline = Pipeline::load(&path, &options)?;
         let info = pipeline.info().clone();
-        let mut spec = self.request().validate(&info.limits, &info.defaults, seed).map_err(bad_arguments)?;
+        let request = self.named_request(given.as_ref(), &info.limits);
+        let mut spec = request.validate(&info.limits, &info.defaults, seed).map_err(bad_arguments)?;
         let mut uses: Vec<_> =
             adapters.iter().map(|(adapter, strength)| of_file(adapter, *strength)).collect();
         for mut tagged in spec.adapters {
@@ -148,7 +161,8 @@ impl GenerateArgs {
         let begun = Instant::now();
         pipeline.set_adapters(&adapters)?;
         let switch_seconds = begun.elapsed().as_secs_f64();
-        let output = draw(&mut pipeline, &spec)?;
+        let init = given.map(|given| given.fit(spec.width, spec.height)).transpose()?;
+        let output = draw(&mut pipeline, &spec, init.as_ref())?;
 
         if let Some(path) = &self.latents {
             write_atomically(path, |temporary| Ok(output.latents.save_safetensors("latents", temporary)?))?;
@@ -174,6 +188,14 @@ impl GenerateArgs {
         Ok(())
     }
 
+    /// What is asked for, with the pictures that were given.
+    fn named_request(&self, given: Option<&Given>, limits: &Limits) -> GenerationRequest {
+        match given {
+            Some(given) => given.name_in(self.request(), limits),
+            None => self.request(),
+        }
+    }
+
     fn request(&self) -> GenerationRequest {
         GenerationRequest {
             prompt: self.prompt.clone(),
@@ -189,6 +211,10 @@ impl GenerateArgs {
             clip_skip: self.clip_skip,
             // Files have no registered names; they are put into the spec once it is complete.
             adapters: Vec::new(),
+            denoising_strength: self.init.strength,
+            keep_unmasked: self.init.keep_unmasked,
+            hires: self.hires.as_ref().map(|Hires(hires)| hires.clone()),
+            ..GenerationRequest::default()
         }
     }
 }
@@ -220,12 +246,16 @@ fn stem(path: &Path) -> String {
 }
 
 /// Makes one picture under a progress bar.
-pub(crate) fn draw(pipeline: &mut Pipeline, spec: &GenerationSpec) -> anyhow::Result<Output> {
-    let bar = ProgressBar::new(spec.steps.into());
+pub(crate) fn draw(
+    pipeline: &mut Pipeline,
+    spec: &GenerationSpec,
+    init: Option<&Init>,
+) -> anyhow::Result<Output> {
+    let bar = ProgressBar::new(spec.total_steps().into());
     if let Ok(style) = ProgressStyle::with_template("{bar:32} step {pos} of {len}, {eta} left") {
         bar.set_style(style);
     }
-    let output = pipeline.generate(spec, &mut |step| {
+    let output = pipeline.generate_on(spec, init.map(Init::canvas), &mut |step| {
         bar.set_position(step.step.into());
         ControlFlow::Continue(())
     });

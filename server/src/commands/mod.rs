@@ -5,6 +5,7 @@ pub(crate) mod add;
 pub(crate) mod convert;
 pub(crate) mod generate;
 pub(crate) mod health;
+pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod models;
 pub(crate) mod places;

@@ -12,14 +12,18 @@ use adire_engine::{
     adapter::{Adapter, Strength},
     file_hash,
 };
-use adire_protocol::Recipe;
+use adire_protocol::{GenerationSpec, Recipe};
+use adire_studio::{Pixels, blob_path, picture_hash, read_picture};
 use anyhow::{Context, bail};
 use clap::Args;
 use image::{ImageFormat, ImageReader, Limits};
 
-use crate::commands::{
-    generate::draw,
-    places::{FoundModel, Places},
+use crate::{
+    backend::Init,
+    commands::{
+        generate::draw,
+        places::{FoundModel, Places},
+    },
 };
 
 /// Largest file that is read; far above any picture that Adire makes.
@@ -40,6 +44,9 @@ pub(crate) struct VerifyArgs {
     /// An adapter file that is neither in the data folder nor with the model; may be given several times
     #[arg(long, value_name = "FILE")]
     lora: Vec<PathBuf>,
+    /// The picture that it was begun with, or its mask, where the data folder does not have it; may be given twice
+    #[arg(long, value_name = "FILE")]
+    picture: Vec<PathBuf>,
 }
 
 impl VerifyArgs {
@@ -55,6 +62,7 @@ impl VerifyArgs {
         let before = decode(&bytes).with_context(|| format!("{shown} cannot be read as a picture"))?;
         let FoundModel { path: model, options } = self.places.model()?;
         let adapters = self.adapters(&recipe, &model)?;
+        let init = self.init(&recipe.spec)?;
 
         let mut pipeline = Pipeline::load(&model, &options)?;
         let info = pipeline.info();
@@ -70,7 +78,7 @@ impl VerifyArgs {
         }
         let place = format!("{} in {}", info.device, info.dtype);
         pipeline.set_adapters(&adapters)?;
-        let after = draw(&mut pipeline, &recipe.spec)?.image;
+        let after = draw(&mut pipeline, &recipe.spec, init.as_ref())?.image;
 
         let verdict = Verdict::of(&before, &after)?;
         let mut report = format!("{shown}: {verdict}");
@@ -99,6 +107,30 @@ impl VerifyArgs {
         Ok(())
     }
 
+    /// The pictures that the recipe names, found by their hashes.
+    fn init(&self, spec: &GenerationSpec) -> anyhow::Result<Option<Init>> {
+        let find = |hash: &String| -> anyhow::Result<Pixels> {
+            if let Some(stored) = blob_path(&self.places.data, hash).filter(|path| path.is_file()) {
+                return Ok(read_picture(&stored)?);
+            }
+            for path in &self.picture {
+                let picture = read_picture(path)?;
+                // A picture made by Adire goes by its file, one that was brought along by its pixels.
+                if picture_hash(&picture)? == *hash || file_hash(path).is_ok_and(|found| found == *hash) {
+                    return Ok(picture);
+                }
+            }
+            bail!(
+                "it was begun with the picture {}, which is not in {}; name its file with --picture",
+                short(hash),
+                self.places.data.display()
+            )
+        };
+        let Some(image) = spec.init_image.as_ref().map(find).transpose()? else { return Ok(None) };
+        let mask = spec.mask.as_ref().map(find).transpose()?;
+        Ok(Some(Init::new(image, mask.as_ref(), spec.width, spec.height)?))
+    }
+
     /// The adapters of the recipe with their strengths, found by the hashes of their files.
     fn adapters(&self, recipe: &Recipe, model: &Path) -> anyhow::Result<Vec<(Arc<Adapter>, Strength)>> {
         let uses = &recipe.spec.adapters;
@@ -113,7 +145,7 @@ impl VerifyArgs {
         let mut found = Vec::with_capacity(uses.len());
         for (adapter, hash) in uses.iter().zip(&recipe.adapter_hashes) {
             // Adapter files lie in the data folder under their hash.
-            let stored = adire_studio::blob_path(&self.places.data, hash).filter(|path| path.is_file());
+            let stored = blob_path(&self.places.data, hash).filter(|path| path.is_file());
             let same = |path: &&PathBuf| file_hash(path).is_ok_and(|found| found == *hash);
             let path = stored.as_ref().or_else(|| candidates.iter().find(same)).with_context(|| {
                 format!(

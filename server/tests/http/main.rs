@@ -14,4 +14,5 @@ mod pages;
 mod prompts;
 mod recipe;
 mod support;
+mod uploads;
 mod visitor;

@@ -36,6 +36,7 @@ async fn every_route_is_described_and_every_description_is_a_route() {
         "post /api/v1/generations",
         "post /api/v1/recipe",
         "post /api/v1/tokens",
+        "post /api/v1/uploads",
     ];
     assert_eq!(described, expected.map(str::to_owned).into());
 

@@ -1,8 +1,11 @@
 //! From a request to a picture: text, noise, denoising with guidance, decoding. Knows no jobs and no files but
 //! the model folder.
 
+mod canvas;
+mod enlarge;
 mod folder;
 mod image;
+mod paint;
 mod preview;
 mod single;
 
@@ -16,12 +19,15 @@ use std::{
 use adire_protocol::{GenerationSpec, ModelInfo, lora_tag};
 use candle_core::{DType, Device, Tensor};
 
-pub use self::image::Rgb8;
-use self::preview::Preview;
+pub use self::{
+    canvas::{Canvas, Mask},
+    image::Rgb8,
+};
+use self::{paint::Painter, preview::Preview};
 use crate::{
-    EngineError, Manifest, NoiseSource, Result, TextEncoder, Tokenizer, UNet, Vae,
+    EngineError, Manifest, Result, TextEncoder, Tokenizer, UNet, Vae,
     adapter::{self, Adapter, Receipt, Strength},
-    sampler::{self, NoiseSchedule},
+    sampler::NoiseSchedule,
 };
 
 /// Where and in which precision a model computes, and what a single-file checkpoint does not hold.
@@ -50,7 +56,7 @@ impl Default for LoadOptions {
 pub struct Step {
     /// Steps done, from 1.
     pub step: u32,
-    /// Steps in all.
+    /// Steps in all, those of a second pass included ([`GenerationSpec::total_steps`]).
     pub steps: u32,
     /// The present estimate of the picture, a pixel for each latent.
     pub preview: Rgb8,
@@ -180,68 +186,84 @@ impl Pipeline {
         self.adapters.as_ref().map(|in_effect| in_effect.fingerprint.as_str())
     }
 
+    /// Makes one picture from words alone: [`Self::generate_on`] without a canvas.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn generate(
+        &mut self,
+        spec: &GenerationSpec,
+        on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
+    ) -> Result<Output> {
+        self.generate_on(spec, None, on_step)
+    }
+
     /// Makes one picture (`spec.count` is not looked at), calling `on_step` after each step; a break ends the
     /// work at once.
     ///
     /// Classifier-free guidance (Ho & Salimans 2022), unconditional + g·(conditional − unconditional), for g
     /// above 1; otherwise the prompt alone, as diffusers does it.
     ///
+    /// With a `canvas`, the picture begins with it, noised according to `spec.denoising_strength`, and with a mask
+    /// only the parts that the mask names change: diffusers' img2img and inpaint pipelines, with one generator. Where
+    /// `spec.keep_unmasked` says so, the other pixels are put back at the end as they were, to the bit.
+    ///
+    /// With `spec.hires`, the finished latents are enlarged, between themselves or by way of a picture, and worked on
+    /// once more as by img2img, with noise drawn anew from the same seed: A1111's hires fix.
+    ///
     /// # Errors
     /// [`EngineError::Cancelled`] after a break; [`EngineError::Request`] for a size or number of steps that the
-    /// model cannot do; a failed computation.
-    pub fn generate(
+    /// model cannot do, or a canvas that `spec` does not name or lacks; a failed computation.
+    pub fn generate_on(
         &mut self,
         spec: &GenerationSpec,
+        canvas: Option<Canvas<'_>>,
         on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
     ) -> Result<Output> {
         let started = Instant::now();
-        let factor = self.vae.factor();
-        let (width, height) = (spec.width as usize, spec.height as usize);
-        if width < factor
-            || height < factor
-            || !width.is_multiple_of(factor)
-            || !height.is_multiple_of(factor)
-        {
-            return Err(EngineError::Request(format!(
-                "the size is {width} × {height}; both sides must be multiples of {factor}"
-            )));
-        }
+        self.check(spec, canvas)?;
         let guided = spec.guidance > 1.0;
         let prompt = lora_tag::without(&spec.prompt).into_owned();
         let prompts = if guided { vec![spec.negative_prompt.clone(), prompt] } else { vec![prompt] };
         let context = self.context(prompts, spec.clip_skip)?;
-
-        let mut noise = NoiseSource::new(spec.rng, spec.seed);
-        let shape = [1, self.vae.latent_channels(), height / factor, width / factor];
-        let start = noise.randn(&shape, &self.device)?;
-        let (unet, dtype, preview) = (&self.unet, self.dtype, &self.preview);
-        let mut model = |x: &Tensor, timestep: f64| -> Result<Tensor> {
-            let x = x.to_dtype(dtype)?;
-            if !guided {
-                return unet.forward(&x, timestep, &context);
-            }
-            let both = unet.forward(&Tensor::cat(&[&x, &x], 0)?, timestep, &context)?.to_dtype(DType::F32)?;
-            let (without, with) = (both.narrow(0, 0, 1)?, both.narrow(0, 1, 1)?);
-            Ok((&without + ((with - &without)? * spec.guidance)?)?)
-        };
-        // A preview that cannot be drawn must not be taken for a cancel.
-        let mut failure = None;
-        let mut report = |at: sampler::SampleStep<'_>| match preview.render(at.denoised) {
-            Ok(preview) => on_step(Step { step: at.step as u32, steps: at.steps as u32, preview }),
-            Err(error) => {
-                failure = Some(error);
-                ControlFlow::Break(())
-            }
-        };
-        let steps = spec.steps as usize;
-        let sampled =
-            sampler::sample(spec.sampler, &self.schedule, steps, &mut noise, &start, &mut model, &mut report);
-        let latents = match (sampled, failure) {
-            (Err(EngineError::Cancelled), Some(error)) => return Err(error),
-            (sampled, _) => sampled?,
-        };
-        let image = Rgb8::from_tensor(&self.vae.decode(&latents)?.squeeze(0)?)?;
+        let mut painter = Painter { pipeline: self, spec, context, done: 0, on_step };
+        let mut latents = painter.first(canvas)?;
+        if let Some(hires) = &spec.hires {
+            latents = painter.again(hires, &latents)?;
+        }
+        let mut image = self.picture(&latents)?;
+        if let Some(canvas) = canvas.filter(|_| spec.keep_unmasked.unwrap_or(true)) {
+            canvas.put_back(&mut image);
+        }
         Ok(Output { image, latents, seconds: started.elapsed().as_secs_f64() })
+    }
+
+    /// Refuses what the model cannot do before anything is computed.
+    fn check(&self, spec: &GenerationSpec, canvas: Option<Canvas<'_>>) -> Result<()> {
+        let factor = self.vae.factor();
+        let second = spec.hires.as_ref().map(|hires| (hires.width, hires.height));
+        for (width, height) in [Some((spec.width, spec.height)), second].into_iter().flatten() {
+            let fits = |side: u32| side as usize >= factor && (side as usize).is_multiple_of(factor);
+            if !fits(width) || !fits(height) {
+                return Err(EngineError::Request(format!(
+                    "the size is {width} × {height}; both sides must be multiples of {factor}"
+                )));
+            }
+        }
+        match (canvas, spec.init_image.is_some(), spec.mask.is_some()) {
+            (None, false, false) => Ok(()),
+            (Some(canvas), true, mask) if mask == canvas.mask.is_some() => {
+                canvas.check(spec.width, spec.height)
+            }
+            _ => Err(EngineError::Request(
+                "the request and the pictures that came with it name different things".to_owned(),
+            )),
+        }
+    }
+
+    /// What `latents` [1, channels, height, width] show.
+    fn picture(&self, latents: &Tensor) -> Result<Rgb8> {
+        Rgb8::from_tensor(&self.vae.decode(latents)?.squeeze(0)?)
     }
 
     /// See [`crate::context`].

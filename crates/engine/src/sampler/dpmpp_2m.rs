@@ -21,9 +21,9 @@ pub(super) fn sample_karras(run: &mut Run<'_>) -> Result<Tensor> {
 }
 
 fn along(run: &mut Run<'_>, Sigmas { timesteps, sigmas, .. }: Sigmas) -> Result<Tensor> {
-    let mut x = run.start.clone();
+    let mut x = run.start.begin_scaled(Level::from_sigma(sigmas[run.start.skip]))?;
     let mut previous: Option<Tensor> = None;
-    for (index, timestep) in timesteps.into_iter().enumerate() {
+    for (index, timestep) in timesteps.into_iter().enumerate().skip(run.start.skip) {
         let (here, next) = (Level::from_sigma(sigmas[index]), Level::from_sigma(sigmas[index + 1]));
         let denoised = run.denoise_scaled(&x, here, timestep)?;
         let direction = match (previous.take(), second_order(&sigmas, index)) {
@@ -32,6 +32,7 @@ fn along(run: &mut Run<'_>, Sigmas { timesteps, sigmas, .. }: Sigmas) -> Result<
         };
         let h = log_snr_step(&sigmas, index);
         x = ((x * (next.sigma / here.sigma))? - (direction * (next.alpha * (-h).exp_m1()))?)?;
+        x = run.start.keep_scaled(x, (index + 1 < run.steps).then_some(next))?;
         run.report(index + 1, &x, &denoised)?;
         previous = Some(denoised);
     }

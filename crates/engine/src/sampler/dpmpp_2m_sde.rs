@@ -12,9 +12,9 @@ use crate::Result;
 
 pub(super) fn sample_karras(run: &mut Run<'_>) -> Result<Tensor> {
     let Sigmas { timesteps, sigmas, .. } = Sigmas::multistep_karras(run.schedule, run.steps);
-    let mut x = run.start.clone();
+    let mut x = run.start.begin_scaled(Level::from_sigma(sigmas[run.start.skip]))?;
     let mut previous: Option<Tensor> = None;
-    for (index, timestep) in timesteps.into_iter().enumerate() {
+    for (index, timestep) in timesteps.into_iter().enumerate().skip(run.start.skip) {
         let (here, next) = (Level::from_sigma(sigmas[index]), Level::from_sigma(sigmas[index + 1]));
         let denoised = run.denoise_scaled(&x, here, timestep)?;
         // Drawn at the last step too, where it counts for nothing: the generator's state is part of the result.
@@ -28,6 +28,7 @@ pub(super) fn sample_karras(run: &mut Run<'_>) -> Result<Tensor> {
         let fresh = -(-2.0 * h).exp_m1();
         x = ((x * (next.sigma / here.sigma * (-h).exp()))? + (direction * (next.alpha * fresh))?)?;
         x = (x + (noise * (next.sigma * fresh.max(0.0).sqrt()))?)?;
+        x = run.start.keep_scaled(x, (index + 1 < run.steps).then_some(next))?;
         run.report(index + 1, &x, &denoised)?;
         previous = Some(denoised);
     }

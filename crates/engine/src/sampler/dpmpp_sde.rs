@@ -25,9 +25,9 @@ pub(super) fn sample_karras(run: &mut Run<'_>) -> Result<Tensor> {
 fn along(run: &mut Run<'_>, sigmas: Sigmas) -> Result<Tensor> {
     let midpoints = sigmas.midpoints(run.schedule);
     let Sigmas { timesteps, sigmas, start_scale } = sigmas;
-    let mut x = (&run.start * start_scale)?;
-    let noise = run.noise.brownian(sigmas[run.steps - 1] as f32, sigmas[0] as f32, run.start.dims())?;
-    for (index, timestep) in timesteps.into_iter().enumerate() {
+    let mut x = run.start.begin(sigmas[run.start.skip], start_scale)?;
+    let noise = run.noise.brownian(sigmas[run.steps - 1] as f32, sigmas[0] as f32, run.start.noise.dims())?;
+    for (index, timestep) in timesteps.into_iter().enumerate().skip(run.start.skip) {
         let (sigma, next) = (sigmas[index], sigmas[index + 1]);
         let mut denoised = run.denoise(&x, sigma, timestep)?;
         x = match midpoints.get(index) {
@@ -36,12 +36,15 @@ fn along(run: &mut Run<'_>, sigmas: Sigmas) -> Result<Tensor> {
                 // at exactly these points.
                 let (from, to) = (exp(ln(sigma)), exp(ln(next)));
                 let halfway = advance(&x, &denoised, from, *middle, &noise)?;
+                // As in diffusers with the noise of the end, not of the middle.
+                let halfway = run.start.keep(halfway, Some(next))?;
                 denoised = run.denoise(&halfway, f64::from(*middle), *middle_timestep)?;
                 advance(&x, &denoised, from, to, &noise)?
             }
             // The step to σ = 0 is Euler's.
             None => denoised.clone(),
         };
+        x = run.start.keep(x, (index + 1 < run.steps).then_some(next))?;
         run.report(index + 1, &x, &denoised)?;
     }
     Ok(x)

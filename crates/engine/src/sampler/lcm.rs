@@ -12,9 +12,9 @@ const SIGMA_DATA: f64 = 0.5;
 pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
     let timesteps = timesteps(run)?;
     let schedule = run.schedule;
-    let mut x = run.start.clone();
-    for (index, timestep) in timesteps.iter().enumerate() {
-        let level = |timestep: usize| Level::from_alpha_bar(schedule.alpha_bar(timestep as i64, 1.0));
+    let level = |timestep: usize| Level::from_alpha_bar(schedule.alpha_bar(timestep as i64, 1.0));
+    let mut x = run.start.begin_scaled(level(timesteps[run.start.skip]))?;
+    for (index, timestep) in timesteps.iter().enumerate().skip(run.start.skip) {
         let estimate = run.denoise_scaled(&x, level(*timestep), *timestep as f64)?;
         let estimate = run.clipped(estimate, false)?;
         let scaled = *timestep as f64 * schedule.config.timestep_scaling;
@@ -28,6 +28,7 @@ pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
             }
             None => denoised.clone(),
         };
+        x = run.start.keep_scaled(x, timesteps.get(index + 1).map(|next| level(*next)))?;
         run.report(index + 1, &x, &denoised)?;
     }
     Ok(x)

@@ -14,6 +14,7 @@ mod lcm;
 mod pndm;
 pub mod schedule;
 mod sigmas;
+mod start;
 mod unipc;
 
 use std::ops::ControlFlow;
@@ -22,13 +23,14 @@ use adire_protocol::Sampler;
 use candle_core::{DType, Tensor};
 
 pub use schedule::{NoiseSchedule, PredictionType, SchedulerConfig};
+pub use start::Start;
 
 use crate::{EngineError, NoiseSource, Result};
 
 /// What a sampler knows after one step.
 #[derive(Debug)]
 pub struct SampleStep<'a> {
-    /// Steps done, from 1 to `steps`, each reported once. Some take two calls of the model
+    /// Steps done, from 1 to `steps`, each reported once; those that a [`Start`] leaves out are not counted. Some take two calls of the model
     /// ([`Sampler::model_calls`]).
     pub step: usize,
     /// Steps in all.
@@ -40,9 +42,10 @@ pub struct SampleStep<'a> {
     pub denoised: &'a Tensor,
 }
 
-/// Runs one whole trajectory and returns the clean latent, f32, of the shape of `start`.
+/// Runs one trajectory and returns the clean latent, f32, of the shape of `start`.
 ///
-/// `start` is unit normal noise `[batch, channels, height, width]`; it is scaled here as the sampler needs.
+/// `start` is unit normal noise `[batch, channels, height, width]`, scaled here as the sampler needs, or a [`Start`]
+/// that begins with a picture.
 /// `model(x, timestep)` gets the latent scaled as the UNet expects it and a timestep of training (fractional for
 /// Euler, Heun and DPM++ SDE), and returns the guided prediction of the schedule's type. `noise` must be the source
 /// that `start` was drawn from: Euler a, DPM++ 2M SDE and LCM continue it, in the order of diffusers; DPM++ SDE has
@@ -60,12 +63,12 @@ pub struct SampleStep<'a> {
 /// # Errors
 /// [`EngineError::Cancelled`] when `on_step` breaks; [`EngineError::Request`] for 0 steps or more than the
 /// schedule, or LCM's, has; whatever `model` returns.
-pub fn sample(
+pub fn sample<'a>(
     sampler: Sampler,
     schedule: &NoiseSchedule,
     steps: usize,
     noise: &mut NoiseSource,
-    start: &Tensor,
+    start: impl Into<Start<'a>>,
     model: &mut dyn FnMut(&Tensor, f64) -> Result<Tensor>,
     on_step: &mut dyn FnMut(SampleStep<'_>) -> ControlFlow<()>,
 ) -> Result<Tensor> {
@@ -73,7 +76,14 @@ pub fn sample(
         let most = schedule.len();
         return Err(EngineError::Request(format!("the number of steps is {steps}; it can be 1 to {most}")));
     }
-    let mut run = Run { schedule, steps, noise, start: start.to_dtype(DType::F32)?, model, on_step };
+    let start = start.into();
+    if start.skip >= steps {
+        let skip = start.skip;
+        return Err(EngineError::Request(format!(
+            "{skip} of {steps} steps are to be left out; one must be left"
+        )));
+    }
+    let mut run = Run { schedule, steps, noise, start, model, on_step };
     match sampler {
         Sampler::Ddim => ddim::sample(&mut run),
         Sampler::Euler => euler::sample(&mut run),
@@ -95,7 +105,7 @@ struct Run<'a> {
     schedule: &'a NoiseSchedule,
     steps: usize,
     noise: &'a mut NoiseSource,
-    start: Tensor,
+    start: Start<'a>,
     model: &'a mut dyn FnMut(&Tensor, f64) -> Result<Tensor>,
     on_step: &'a mut dyn FnMut(SampleStep<'_>) -> ControlFlow<()>,
 }
@@ -126,8 +136,11 @@ impl Run<'_> {
         Ok(denoised.clamp(-config.clip_sample_range, config.clip_sample_range)?)
     }
 
+    /// Reports that step `step` of the whole trajectory is done, from 1.
     fn report(&mut self, step: usize, latent: &Tensor, denoised: &Tensor) -> Result<()> {
-        match (self.on_step)(SampleStep { step, steps: self.steps, latent, denoised }) {
+        let (step, steps) = (step - self.start.skip, self.steps - self.start.skip);
+        let denoised = &self.start.keep_scaled(denoised.clone(), None)?;
+        match (self.on_step)(SampleStep { step, steps, latent, denoised }) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(EngineError::Cancelled),
         }
@@ -135,7 +148,7 @@ impl Run<'_> {
 
     /// Fresh unit normal noise of the latent's shape.
     fn fresh_noise(&mut self) -> Result<Tensor> {
-        self.noise.randn(self.start.dims(), self.start.device())
+        self.noise.randn(self.start.noise.dims(), self.start.noise.device())
     }
 }
 

@@ -28,21 +28,19 @@ pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
         timesteps.insert(1, second);
     }
 
+    // As diffusers cuts the list, the repeated timestep counted: from the third step on, a trajectory that begins in
+    // the middle has no repeated one, and its correction moves every later call by a step.
+    timesteps.drain(..run.start.skip);
+
+    let level = |timestep: i64| Level::from_alpha_bar(schedule.alpha_bar(timestep, final_alpha_bar));
     let mut history: Vec<Tensor> = Vec::with_capacity(4);
-    let mut x = run.start.clone();
-    for (call, timestep) in timesteps.into_iter().enumerate() {
+    let begin = run.start.begin_scaled(level(timesteps[0]))?;
+    let mut x = begin.clone();
+    for (call, timestep) in timesteps.iter().copied().enumerate() {
         let mut prediction = run.predict(&x, timestep as f64)?;
-        let denoised = Level::from_alpha_bar(schedule.alpha_bar(timestep, final_alpha_bar)).denoised(
-            kind,
-            &x,
-            &prediction,
-        )?;
+        let denoised = level(timestep).denoised(kind, &x, &prediction)?;
         if kind == PredictionType::Sample {
-            prediction = Level::from_alpha_bar(schedule.alpha_bar(timestep, final_alpha_bar)).epsilon(
-                kind,
-                &x,
-                &prediction,
-            )?;
+            prediction = level(timestep).epsilon(kind, &x, &prediction)?;
         }
         let (from, to) =
             if call == 1 { (timestep + stride, timestep) } else { (timestep, timestep - stride) };
@@ -54,7 +52,7 @@ pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
         }
         let combined = match (call, history.as_slice()) {
             (1, [e1]) => {
-                x = run.start.clone();
+                x = begin.clone();
                 ((&prediction + e1)? / 2.0)?
             }
             (_, [.., e4, e3, e2, e1]) => {
@@ -70,9 +68,10 @@ pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
             PredictionType::VPrediction => Level::from_alpha_bar(from).epsilon(kind, &x, &combined)?,
         };
         x = transfer(&x, &epsilon, from, to)?;
+        x = run.start.keep_scaled(x, timesteps.get(call + 1).map(|next| level(*next)))?;
         // The first step is done once it has been corrected.
         if call > 0 || run.steps == 1 {
-            run.report(call.max(1), &x, &denoised)?;
+            run.report(run.start.skip + call.max(1), &x, &denoised)?;
         }
     }
     Ok(x)

@@ -8,10 +8,10 @@ use crate::Result;
 
 pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
     let Sigmas { timesteps, sigmas, .. } = Sigmas::multistep(run.schedule, run.steps);
-    let mut x = run.start.clone();
+    let mut x = run.start.begin_scaled(Level::from_sigma(sigmas[run.start.skip]))?;
     // Where the last prediction started from, and the estimates there and one step before.
     let mut past: Option<(Tensor, Tensor, Option<Tensor>)> = None;
-    for (index, timestep) in timesteps.into_iter().enumerate() {
+    for (index, timestep) in timesteps.into_iter().enumerate().skip(run.start.skip) {
         let denoised = run.denoise_scaled(&x, Level::from_sigma(sigmas[index]), timestep)?;
         let mut older = None;
         if let Some((start, estimate, before)) = past.take() {
@@ -24,7 +24,8 @@ pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
         // The last step is of first order.
         let second = older.as_ref().filter(|_| index + 1 < run.steps);
         let next = Step::new(&sigmas, index).predict(&x, &denoised, second)?;
-        let start = std::mem::replace(&mut x, next);
+        let level = (index + 1 < run.steps).then(|| Level::from_sigma(sigmas[index + 1]));
+        let start = std::mem::replace(&mut x, run.start.keep_scaled(next, level)?);
         run.report(index + 1, &x, &denoised)?;
         past = Some((start, denoised, older));
     }

@@ -1,0 +1,135 @@
+//! What a picture is made from besides words: another picture, and which of its parts may change.
+
+use candle_core::{DType, Device, Tensor};
+
+use super::image::Rgb8;
+use crate::{EngineError, NoiseSource, Posterior, Result, Vae};
+
+/// A picture to begin with.
+#[derive(Clone, Copy, Debug)]
+pub struct Canvas<'a> {
+    /// Of the size that is asked for.
+    pub image: &'a Rgb8,
+    /// What of it is made anew; everything where there is none.
+    pub mask: Option<&'a Mask>,
+}
+
+/// Which pixels are made anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mask {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Rows from the top; true where the picture is made anew.
+    pub repaint: Vec<bool>,
+}
+
+impl Canvas<'_> {
+    /// Refuses what is not of the size that is asked for.
+    pub(super) fn check(&self, width: u32, height: u32) -> Result<()> {
+        let pixels = width as usize * height as usize;
+        let Rgb8 { width: w, height: h, data } = self.image;
+        if (*w, *h, data.len()) != (width, height, 3 * pixels) {
+            return Err(EngineError::Request(format!(
+                "the picture to begin with has {w} × {h} pixels and {} bytes; {width} × {height} pixels are asked for",
+                data.len()
+            )));
+        }
+        match self.mask {
+            Some(mask) if (mask.width, mask.height, mask.repaint.len()) != (width, height, pixels) => {
+                Err(EngineError::Request(format!(
+                    "the mask has {} × {} pixels; {width} × {height} are asked for",
+                    mask.width, mask.height
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts the pixels that are not made anew back into `made`, which has the canvas's size.
+    pub(super) fn put_back(&self, made: &mut Rgb8) {
+        let Some(mask) = self.mask else { return };
+        let pixels = made.data.chunks_exact_mut(3).zip(self.image.data.chunks_exact(3));
+        for ((made, kept), repaint) in pixels.zip(&mask.repaint) {
+            if !repaint {
+                made.copy_from_slice(kept);
+            }
+        }
+    }
+}
+
+impl Mask {
+    /// [1, 1, height / factor, width / factor], 1 where the picture is made anew: each latent takes the first of its
+    /// pixels (torch's `interpolate` without a mode).
+    pub(super) fn latent(&self, factor: usize, device: &Device) -> Result<Tensor> {
+        let (width, height) = (self.width as usize, self.height as usize);
+        let rows = self.repaint.chunks_exact(width.max(1)).step_by(factor);
+        let numbers: Vec<f32> = rows
+            .flat_map(|row| row.iter().step_by(factor).map(|repaint| f32::from(u8::from(*repaint))))
+            .collect();
+        Ok(Tensor::from_vec(numbers, (1, 1, height.div_ceil(factor), width.div_ceil(factor)), device)?)
+    }
+}
+
+impl Rgb8 {
+    /// [1, 3, height, width], −1 to 1, f32.
+    fn to_tensor(&self, device: &Device) -> Result<Tensor> {
+        let shape = (1, self.height as usize, self.width as usize, 3);
+        let bytes = Tensor::from_slice(&self.data, shape, device)?;
+        Ok((bytes.permute((0, 3, 1, 2))?.to_dtype(DType::F32)? / 255.0)?.affine(2.0, -1.0)?.contiguous()?)
+    }
+}
+
+/// A latent of `picture` as the UNet sees it, f32: a sample of what the encoder says, with the next numbers of
+/// `noise` (diffusers' `retrieve_latents`).
+pub(super) fn encode(vae: &Vae, picture: &Rgb8, noise: &mut NoiseSource, device: &Device) -> Result<Tensor> {
+    let Posterior { mean, log_variance } = vae.encode(&picture.to_tensor(device)?)?;
+    let deviation = (log_variance * 0.5)?.exp()?;
+    vae.scale(&(&mean + (deviation * noise.randn(mean.dims(), device)?)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked() -> (Rgb8, Mask) {
+        let image = Rgb8 { width: 6, height: 4, data: (0..72).collect() };
+        let repaint = (0..24).map(|i| (i / 2 + i / 12) % 2 == 0).collect();
+        (image, Mask { width: 6, height: 4, repaint })
+    }
+
+    #[test]
+    fn a_latent_takes_the_first_of_its_pixels() {
+        let (_, mask) = checked();
+        let latent = mask.latent(2, &Device::Cpu).unwrap();
+        assert_eq!(latent.dims(), [1, 1, 2, 3]);
+        assert_eq!(latent.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [1., 0., 1., 0., 1., 0.]);
+    }
+
+    #[test]
+    fn what_is_not_made_anew_is_put_back_exactly() {
+        let (image, mask) = checked();
+        let mut made = Rgb8 { data: vec![200; 72], ..image.clone() };
+        Canvas { image: &image, mask: Some(&mask) }.put_back(&mut made);
+        for (i, repaint) in mask.repaint.iter().enumerate() {
+            let expected = if *repaint { &[200; 3][..] } else { &image.data[3 * i..3 * i + 3] };
+            assert_eq!(&made.data[3 * i..3 * i + 3], expected);
+        }
+        let mut untouched = Rgb8 { data: vec![200; 72], ..image.clone() };
+        Canvas { image: &image, mask: None }.put_back(&mut untouched);
+        assert_eq!(untouched.data, vec![200; 72]);
+    }
+
+    #[test]
+    fn other_sizes_and_missing_bytes_are_refused() {
+        let (image, mask) = checked();
+        let canvas = Canvas { image: &image, mask: Some(&mask) };
+        assert!(canvas.check(6, 4).is_ok());
+        assert!(canvas.check(4, 6).is_err());
+        let short = Rgb8 { data: vec![0; 71], ..image.clone() };
+        assert!(Canvas { image: &short, mask: None }.check(6, 4).is_err());
+        let small = Mask { width: 3, ..mask };
+        assert!(Canvas { image: &image, mask: Some(&small) }.check(6, 4).is_err());
+    }
+}

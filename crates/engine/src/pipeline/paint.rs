@@ -1,0 +1,103 @@
+//! The way from a request's context to its latents: one pass from noise or from a picture, and a second one over the
+//! enlarged result where the request asks for it.
+
+use std::ops::ControlFlow;
+
+use adire_protocol::{GenerationSpec, HiresSpec, HiresUpscaler, Pass};
+use candle_core::{DType, Tensor};
+
+use super::{
+    Pipeline, Step,
+    canvas::{self, Canvas},
+    enlarge,
+};
+use crate::{
+    EngineError, NoiseSource, Result,
+    sampler::{self, Start},
+};
+
+/// One request on its way down its passes.
+pub(super) struct Painter<'a> {
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) spec: &'a GenerationSpec,
+    pub(super) context: Tensor,
+    /// Steps of the passes before this one.
+    pub(super) done: u32,
+    pub(super) on_step: &'a mut dyn FnMut(Step) -> ControlFlow<()>,
+}
+
+impl Painter<'_> {
+    /// The first pass: from noise, or from the canvas. The numbers of the seed are used in the order of diffusers'
+    /// pipelines: the sample of the encoded canvas, then the noise.
+    pub(super) fn first(&mut self, canvas: Option<Canvas<'_>>) -> Result<Tensor> {
+        let Pipeline { vae, device, .. } = self.pipeline;
+        let (spec, factor) = (self.spec, vae.factor());
+        let mut noise = NoiseSource::new(spec.rng, spec.seed);
+        let shape = [1, vae.latent_channels(), spec.height as usize / factor, spec.width as usize / factor];
+        let image = canvas.map(|canvas| canvas::encode(vae, canvas.image, &mut noise, device)).transpose()?;
+        let fresh = noise.randn(&shape, device)?;
+        let mask = canvas.and_then(|canvas| canvas.mask);
+        let mask = mask.map(|mask| mask.latent(factor, device)).transpose()?;
+        if mask.is_some() {
+            // diffusers also encodes the picture without its masked part, for models that look at it, and draws the
+            // numbers of its sample for all.
+            noise.randn(&shape, device)?;
+        }
+        let pass = spec.first_pass();
+        let start =
+            Start { noise: &fresh, image: image.as_ref(), skip: pass.skip as usize, mask: mask.as_ref() };
+        self.run(pass, &mut noise, start)
+    }
+
+    /// The second pass: `latents` enlarged, noised and worked on once more.
+    pub(super) fn again(&mut self, hires: &HiresSpec, latents: &Tensor) -> Result<Tensor> {
+        let Pipeline { vae, device, .. } = self.pipeline;
+        let (height, width) = (hires.height as usize / vae.factor(), hires.width as usize / vae.factor());
+        // A1111 seeds its second pass like the first.
+        let mut noise = NoiseSource::new(self.spec.rng, self.spec.seed);
+        let image = match hires.upscaler {
+            HiresUpscaler::Latent => enlarge::bilinear(latents, height, width)?,
+            HiresUpscaler::Image => {
+                let picture = enlarge::lanczos(self.pipeline.picture(latents)?, hires.width, hires.height)?;
+                canvas::encode(vae, &picture, &mut noise, device)?
+            }
+        };
+        let fresh = noise.randn(image.dims(), device)?;
+        let pass = hires.pass();
+        let start = Start { noise: &fresh, image: Some(&image), skip: pass.skip as usize, mask: None };
+        self.run(pass, &mut noise, start)
+    }
+
+    fn run(&mut self, pass: Pass, noise: &mut NoiseSource, start: Start<'_>) -> Result<Tensor> {
+        let Self { pipeline: Pipeline { unet, dtype, preview, schedule, .. }, spec, context, done, on_step } =
+            self;
+        let guided = spec.guidance > 1.0;
+        let mut model = |x: &Tensor, timestep: f64| -> Result<Tensor> {
+            let x = x.to_dtype(*dtype)?;
+            if !guided {
+                return unet.forward(&x, timestep, context);
+            }
+            let both = unet.forward(&Tensor::cat(&[&x, &x], 0)?, timestep, context)?.to_dtype(DType::F32)?;
+            let (without, with) = (both.narrow(0, 0, 1)?, both.narrow(0, 1, 1)?);
+            Ok((&without + ((with - &without)? * spec.guidance)?)?)
+        };
+        let steps = spec.total_steps();
+        // A preview that cannot be drawn must not be taken for a cancel.
+        let mut failure = None;
+        let mut report = |at: sampler::SampleStep<'_>| match preview.render(at.denoised) {
+            Ok(preview) => on_step(Step { step: *done + at.step as u32, steps, preview }),
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        };
+        let length = pass.schedule as usize;
+        let sampled = sampler::sample(spec.sampler, schedule, length, noise, start, &mut model, &mut report);
+        let latents = match (sampled, failure) {
+            (Err(EngineError::Cancelled), Some(error)) => return Err(error),
+            (sampled, _) => sampled?,
+        };
+        *done += pass.steps();
+        Ok(latents)
+    }
+}

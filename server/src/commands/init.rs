@@ -1,0 +1,134 @@
+//! Arguments of `adire generate` about pictures that are begun with, and about a second pass.
+
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use adire_protocol::{GenerationRequest, HiresRequest, HiresUpscaler, Limits};
+use adire_studio::{Pixels, picture_hash, read_picture, size_of_request};
+use anyhow::Context;
+use clap::Args;
+
+use crate::backend::Init;
+
+/// Which picture to begin with.
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// A picture to begin with (PNG, JPEG or WebP). One of another size is scaled to cover the size asked for and cut off
+    /// evenly; where no size is asked for, its own is taken
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
+    /// How much that picture changes, 0 to 1: that part of the steps is made; 0.75 when left out
+    #[arg(long, value_name = "S", requires = "init")]
+    pub(crate) strength: Option<f64>,
+    /// A picture that says what is made anew: white is, black stays
+    #[arg(long, value_name = "FILE", requires = "init")]
+    mask: Option<PathBuf>,
+    /// Whether what the mask leaves black is, to the bit, what it was; true when left out
+    #[arg(long, value_name = "BOOL", requires = "mask")]
+    pub(crate) keep_unmasked: Option<bool>,
+}
+
+/// Pictures as they were given.
+pub(crate) struct Given {
+    image: (String, Pixels),
+    mask: Option<(String, Pixels)>,
+}
+
+impl InitArgs {
+    /// Reads what is named.
+    ///
+    /// # Errors
+    /// A file is no picture: a sentence.
+    pub(crate) fn read(&self) -> anyhow::Result<Option<Given>> {
+        let Some(image) = &self.init else { return Ok(None) };
+        Ok(Some(Given { image: read(image)?, mask: self.mask.as_deref().map(read).transpose()? }))
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<(String, Pixels)> {
+    let pixels = read_picture(path).with_context(|| format!("{} cannot be used", path.display()))?;
+    Ok((picture_hash(&pixels)?, pixels))
+}
+
+impl Given {
+    /// `request` with the names of these pictures, and the size that goes with them.
+    pub(crate) fn name_in(&self, request: GenerationRequest, limits: &Limits) -> GenerationRequest {
+        let (hash, image) = &self.image;
+        let size = (image.width, image.height);
+        let (width, height) = size_of_request(size, limits, request.width, request.height);
+        GenerationRequest {
+            width: Some(width),
+            height: Some(height),
+            init_image: Some(hash.clone()),
+            mask: self.mask.as_ref().map(|(hash, _)| hash.clone()),
+            ..request
+        }
+    }
+
+    /// Brought to the size of a request.
+    ///
+    /// # Errors
+    /// See [`Init::new`].
+    pub(crate) fn fit(self, width: u32, height: u32) -> anyhow::Result<Init> {
+        let mask = self.mask.map(|(_, mask)| mask);
+        Ok(Init::new(self.image.1, mask.as_ref(), width, height)?)
+    }
+}
+
+/// `SCALE[:UPSCALER[:STRENGTH[:STEPS]]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Hires(pub(crate) HiresRequest);
+
+impl FromStr for Hires {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        fn number<T: FromStr>(what: &str, text: &str) -> Result<T, String> {
+            text.trim()
+                .parse()
+                .map_err(|_| format!("the {what} “{text}” is no number; write SCALE:latent:0.6:12"))
+        }
+        let mut parts = text.splitn(4, ':');
+        let scale = number("scale", parts.next().unwrap_or_default())?;
+        let upscaler =
+            parts.next().map(HiresUpscaler::from_str).transpose().map_err(|error| error.to_string())?;
+        let strength = parts.next().map(|text| number("strength", text)).transpose()?;
+        let steps = parts.next().map(|text| number("number of steps", text)).transpose()?;
+        Ok(Self(HiresRequest { scale: Some(scale), strength, steps, upscaler, ..HiresRequest::default() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_pass_is_a_scale_with_or_without_the_rest() {
+        let read =
+            |text: &str| text.parse::<Hires>().map(|Hires(h)| (h.scale, h.upscaler, h.strength, h.steps));
+        assert_eq!(read("2"), Ok((Some(2.0), None, None, None)));
+        assert_eq!(read("1.5:image"), Ok((Some(1.5), Some(HiresUpscaler::Image), None, None)));
+        let latent = Some(HiresUpscaler::Latent);
+        assert_eq!(read("1.5:latent:0.6"), Ok((Some(1.5), latent, Some(0.6), None)));
+        assert_eq!(read("1.5:latent:0.6:12"), Ok((Some(1.5), latent, Some(0.6), Some(12))));
+        for wrong in ["", "big", "2:esrgan", "2:latent:much", "2:latent:0.5:1.5", "2:latent:0.5:1:1"] {
+            assert!(read(wrong).is_err(), "{wrong} was taken");
+        }
+    }
+
+    #[test]
+    fn a_request_takes_the_size_of_its_picture() {
+        let pixels = |width, height| Pixels { width, height, rgb: vec![9; 3 * (width * height) as usize] };
+        let image = (picture_hash(&pixels(500, 260)).unwrap(), pixels(500, 260));
+        let mask = Some((picture_hash(&pixels(4, 4)).unwrap(), pixels(4, 4)));
+        let given = Given { image, mask };
+        let request = given.name_in(GenerationRequest::default(), &Limits::default());
+        assert_eq!((request.width, request.height), (Some(504), Some(264)));
+        assert!(request.init_image.is_some() && request.mask.is_some() && request.init_image != request.mask);
+        let wide = GenerationRequest { width: Some(256), ..GenerationRequest::default() };
+        assert_eq!(given.name_in(wide, &Limits::default()).height, Some(136));
+        assert!(given.fit(504, 264).unwrap().canvas().mask.is_some());
+    }
+}
