@@ -221,7 +221,7 @@ fn a_pulled_model_is_listed_verified_and_used_by_name() {
     let listed = stdout(&world.adire(&["models", "list"], None));
     assert!(listed.contains(&format!("{REPOSITORY}  folder  ")), "{listed}");
     let verified = stdout(&world.adire(&["models", "verify"], None));
-    assert!(verified.contains(&format!("{REPOSITORY}: 11 files are as on the Hub")), "{verified}");
+    assert!(verified.contains(&format!("{REPOSITORY}: 12 files are as on the Hub")), "{verified}");
 
     let generate =
         ["generate", "--model", REPOSITORY, "--prompt", "red flower", "--seed", "7", "--steps", "1"];
@@ -251,7 +251,7 @@ fn a_pulled_model_is_listed_verified_and_used_by_name() {
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(told.contains(&format!("{UNET} is damaged: its sha256 is ")), "{told}");
     stdout(&world.pull());
-    assert!(stdout(&world.adire(&["models", "verify", REPOSITORY], None)).contains("11 files"));
+    assert!(stdout(&world.adire(&["models", "verify", REPOSITORY], None)).contains("12 files"));
 }
 
 #[test]
