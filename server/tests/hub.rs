@@ -17,6 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use futures::StreamExt as _;
 use sha1::Digest as _;
 
 const REPOSITORY: &str = "someone/small-model";
@@ -123,8 +124,12 @@ async fn content(
         None => Body::from(part),
         Some(after) => {
             let first = part.slice(..after);
-            let broken = Err(std::io::Error::other("the connection broke"));
-            Body::from_stream(futures::stream::iter([Ok(first), broken]))
+            // The pause lets what came before leave: an error at once would take it along.
+            let broken = futures::stream::once(async {
+                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+                Err(std::io::Error::other("the connection broke"))
+            });
+            Body::from_stream(futures::stream::iter([Ok(first)]).chain(broken))
         }
     };
     Response::builder()
