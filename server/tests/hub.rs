@@ -17,6 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use futures::StreamExt as _;
 use sha1::Digest as _;
 
 const REPOSITORY: &str = "someone/small-model";
@@ -123,8 +124,12 @@ async fn content(
         None => Body::from(part),
         Some(after) => {
             let first = part.slice(..after);
-            let broken = Err(std::io::Error::other("the connection broke"));
-            Body::from_stream(futures::stream::iter([Ok(first), broken]))
+            // The pause lets what came before leave: an error at once would take it along.
+            let broken = futures::stream::once(async {
+                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+                Err(std::io::Error::other("the connection broke"))
+            });
+            Body::from_stream(futures::stream::iter([Ok(first)]).chain(broken))
         }
     };
     Response::builder()
@@ -221,7 +226,7 @@ fn a_pulled_model_is_listed_verified_and_used_by_name() {
     let listed = stdout(&world.adire(&["models", "list"], None));
     assert!(listed.contains(&format!("{REPOSITORY}  folder  ")), "{listed}");
     let verified = stdout(&world.adire(&["models", "verify"], None));
-    assert!(verified.contains(&format!("{REPOSITORY}: 11 files are as on the Hub")), "{verified}");
+    assert!(verified.contains(&format!("{REPOSITORY}: 12 files are as on the Hub")), "{verified}");
 
     let generate =
         ["generate", "--model", REPOSITORY, "--prompt", "red flower", "--seed", "7", "--steps", "1"];
@@ -251,7 +256,7 @@ fn a_pulled_model_is_listed_verified_and_used_by_name() {
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(told.contains(&format!("{UNET} is damaged: its sha256 is ")), "{told}");
     stdout(&world.pull());
-    assert!(stdout(&world.adire(&["models", "verify", REPOSITORY], None)).contains("11 files"));
+    assert!(stdout(&world.adire(&["models", "verify", REPOSITORY], None)).contains("12 files"));
 }
 
 #[test]
