@@ -224,7 +224,8 @@ fn what_does_not_belong_together_is_refused() {
     refused(&named, with(&image, Some(&mask)));
     refused(&named, with(&small, None));
     refused(&masked, with(&image, None));
-    refused(&masked, with(&image, Some(&Mask { width: 32, ..mask.clone() })));
+    let narrow = Mask { width: 32, ..mask.clone() };
+    refused(&masked, with(&image, Some(&narrow)));
     let none_left = GenerationSpec { denoising_strength: Some(0.1), ..named };
     refused(&none_left, with(&image, None));
 }
