@@ -76,7 +76,7 @@ pub(crate) async fn cancel(shared: Arc<Shared>, id: String) -> Result<Generation
     if let CancelOutcome::Removed(job) = shared.board.cancel(&id) {
         let event = GenerationEvent::Cancelled;
         if let Err(error) = write_end(&shared, &id, &event).await {
-            shared.board.keep(job);
+            shared.board.keep(*job);
             return Err(error);
         }
         shared.board.publish(&id, event);

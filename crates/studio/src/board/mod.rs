@@ -41,7 +41,7 @@ pub(crate) enum Stop {
 /// What cancelling met.
 pub(crate) enum CancelOutcome {
     /// It waited and is out of the queue now; its end is not yet written or published.
-    Removed(Job),
+    Removed(Box<Job>),
     /// It runs and will stop within one step.
     Stopping,
     /// It neither waits nor runs.
@@ -181,7 +181,7 @@ impl Board {
         let mut state = self.lock();
         if let Some(waiting) = state.waiting.remove(id) {
             state.tell_positions();
-            return CancelOutcome::Removed(waiting.job);
+            return CancelOutcome::Removed(Box::new(waiting.job));
         }
         match &mut state.running {
             Some(running) if running.job.id == id => {
