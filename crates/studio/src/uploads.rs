@@ -30,7 +30,7 @@ pub(crate) async fn take(shared: Arc<Shared>, bytes: Vec<u8>) -> Result<Upload, 
     .await
 }
 
-/// The name that [`take`] would give a picture of these pixels.
+/// The name that an upload of these pixels would get.
 ///
 /// # Errors
 /// `pixels.rgb` does not have `3 × width × height` bytes.
