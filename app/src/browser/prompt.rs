@@ -26,7 +26,8 @@ pub(crate) fn count_tokens(field: &'static str, text: RwSignal<String>) {
             move || {
                 if is_latest() {
                     spawn_local(async move {
-                        let count = ask(field, &wanted).await;
+                        // Nothing needs no counting, and a first visit no requests for it.
+                        let count = if wanted.is_empty() { Ok(None) } else { ask(field, &wanted).await };
                         if let (true, Some(element)) =
                             (is_latest(), super::element::<HtmlElement>(&format!("tokens-{field}")))
                         {
