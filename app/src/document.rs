@@ -1,7 +1,7 @@
 //! The HTML document around every page, and which page an address gets. Server only.
 
 use adire_studio::{ErrorKind, Studio, Visitor};
-use leptos::prelude::*;
+use leptos::{nonce::use_nonce, prelude::*};
 
 use crate::{
     api::{self, StudioData},
@@ -46,11 +46,19 @@ impl Document {
     }
 }
 
-/// The document that the server sends.
-pub fn shell(options: LeptosOptions, document: Document) -> impl IntoView {
-    let (title, scripts) = match &document.0 {
-        Content::Studio(data) => (title(data.named.as_ref().or(data.active.as_ref())), Some(options)),
-        Content::NotFound | Content::Unavailable(..) => (title(None), None),
+/// Loads the page's program. The first paint comes first: on a slow machine compiling wasm would hold it up, and the
+/// page works without. A frame's callback runs before that frame is painted, a timer set in it after.
+const START: &str = "requestAnimationFrame(() => setTimeout(async () => {
+  const page = await import('/pkg/adire.js');
+  await page.default({ module_or_path: '/pkg/adire_bg.wasm' });
+  page.hydrate();
+}));";
+
+/// The document that the server sends, with `style` in it: one request less before the first paint.
+pub fn shell(document: Document, style: String) -> impl IntoView {
+    let (title, start) = match &document.0 {
+        Content::Studio(data) => (title(data.named.as_ref().or(data.active.as_ref())), true),
+        Content::NotFound | Content::Unavailable(..) => (title(None), false),
     };
     let body = match document.0 {
         Content::Studio(data) => {
@@ -68,9 +76,15 @@ pub fn shell(options: LeptosOptions, document: Document) -> impl IntoView {
                 <meta charset="utf-8" />
                 <meta name="viewport" content="width=device-width, initial-scale=1, interactive-widget=resizes-content" />
                 <title>{title}</title>
-                <link rel="stylesheet" href="/pkg/adire.css" />
+                <style nonce=use_nonce() inner_html=style></style>
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
-                {scripts.map(|options| view! { <HydrationScripts options /> })}
+                {start
+                    .then(|| {
+                        view! {
+                            <link rel="preload" href="/pkg/adire_bg.wasm" r#as="fetch" type="application/wasm" crossorigin="anonymous" />
+                            <script type="module" nonce=use_nonce() inner_html=START></script>
+                        }
+                    })}
             </head>
             <body>{body}</body>
         </html>

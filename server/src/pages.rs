@@ -38,9 +38,9 @@ async fn studio(State(state): State<AppState>, request: Request) -> Response {
 
 async fn render(state: AppState, document: Document, request: Request) -> Response {
     let status = document.problem().map_or(StatusCode::OK, |kind| ProblemKind::from(kind).status());
-    let options = state.leptos;
+    let style = state.site.style().to_owned();
     let render = leptos_axum::render_app_async_with_context(context(state.studio), move || {
-        shell(options.clone(), document.clone())
+        shell(document.clone(), style.clone())
     });
     let mut response = render(request).await;
     *response.status_mut() = status;

@@ -49,6 +49,12 @@ impl Site {
         Ok(Self(files))
     }
 
+    /// The style sheet, which pages carry in themselves.
+    pub fn style(&self) -> &str {
+        let file = self.0.get("/pkg/adire.css");
+        file.and_then(|file| std::str::from_utf8(&file.plain).ok()).unwrap_or_default()
+    }
+
     /// How many files there are.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -17,7 +17,7 @@ pub struct AppState {
     pub site: Arc<Site>,
     /// Tells long answers to end.
     pub shutdown: Shutdown,
-    /// What leptos needs to write its hydration script.
+    /// What leptos asks for; only its server functions are used.
     pub leptos: LeptosOptions,
 }
 

@@ -8,9 +8,11 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// The workspace's root.
+/// The workspace's root. `cargo run` names its package's folder; the one this program was built in may be another
+/// clone, where a target folder is kept between clones.
 pub(crate) fn root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let manifest = manifest.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).to_owned());
     manifest.parent().expect("xtask lies in the workspace").to_owned()
 }
 
