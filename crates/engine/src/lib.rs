@@ -14,6 +14,7 @@ mod pipeline;
 mod recompute;
 mod resnet;
 pub mod sampler;
+mod save;
 mod text;
 pub mod train;
 mod unet;

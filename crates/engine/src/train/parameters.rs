@@ -8,6 +8,7 @@ use super::draw::{Draw, Purpose};
 use crate::{
     EngineError, Result, TextEncoder, UNet, Weight,
     adapter::{self, Component},
+    save,
     weight::LowRank,
 };
 
@@ -162,11 +163,11 @@ impl Parameters {
             .iter()
             .map(|(name, shape, values)| {
                 let bytes = bytemuck::cast_slice(values);
-                Ok((name.as_str(), TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes)?))
+                let view = TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes);
+                Ok((name.as_str(), view.map_err(candle_core::Error::wrap)?))
             })
-            .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>();
-        let bytes = views.and_then(|views| safetensors::serialize(views, Some(metadata)));
-        bytes.map_err(|error| candle_core::Error::wrap(error).into())
+            .collect::<Result<Vec<_>>>()?;
+        save::safetensors(views, metadata)
     }
 }
 

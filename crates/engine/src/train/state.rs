@@ -3,7 +3,7 @@
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Write as _},
     path::Path,
@@ -18,7 +18,7 @@ use super::{
     adamw::AdamW,
     parameters::{Parameters, values},
 };
-use crate::{EngineError, Result};
+use crate::{EngineError, Result, save};
 
 /// Key of the file's metadata that holds [`Header`].
 const KEY: &str = "adire_training";
@@ -72,9 +72,8 @@ pub(super) fn write(header: &Header, parameters: &Parameters, adamw: &AdamW) -> 
         .map(|(name, tensor)| Ok((name, Values(tensor.dims().to_vec(), values(&tensor)?))))
         .collect::<Result<Vec<_>>>()?;
     let text = serde_json::to_string(header).map_err(candle_core::Error::wrap)?;
-    let metadata = HashMap::from([(KEY.to_owned(), text)]);
     let views = held.iter().map(|(name, values)| (name.as_str(), values));
-    safetensors::serialize(views, Some(metadata)).map_err(|error| candle_core::Error::wrap(error).into())
+    save::safetensors(views, BTreeMap::from([(KEY.to_owned(), text)]))
 }
 
 /// Puts the state that `bytes` holds into `parameters` and `adamw`; nothing is changed if it does not fit.
