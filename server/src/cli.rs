@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     adapters::AdaptersCommand, generate::GenerateArgs, health::HealthArgs, models::ModelsCommand,
-    serve::ServeArgs, verify::VerifyArgs,
+    serve::ServeArgs, train::TrainArgs, verify::VerifyArgs,
 };
 
 /// A studio for Stable Diffusion and LoRA adapters
@@ -23,6 +23,8 @@ enum Command {
     Generate(GenerateArgs),
     /// Make a picture again from the recipe that it carries, and compare
     Verify(VerifyArgs),
+    /// Train an adapter on a folder of pictures; the same command again goes on with an interrupted run
+    Train(Box<TrainArgs>),
     /// Look into adapter files, or take one into a data folder
     #[command(subcommand)]
     Adapters(AdaptersCommand),
@@ -41,6 +43,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(args) => args.run(),
         Command::Generate(args) => args.run(),
+        Command::Train(args) => args.run(),
         Command::Adapters(command) => command.run(),
         Command::Verify(args) => args.run(),
         Command::Models(command) => command.run(),

@@ -170,9 +170,15 @@ if __name__ == "__main__":
     options.add_argument("--batch", type=int, default=4)
     options.add_argument("--hurry", type=float, default=1.0, help="the part of the steps to take")
     options.add_argument("--versions", type=int, nargs="*", default=[1, 2])
+    options.add_argument("--pieces", type=Path, help="write the drawn pieces and their captions there, train nothing")
     options.add_argument("--sheet", type=Path, help="write the drawn pieces as one picture, train nothing")
     options = options.parse_args()
-    if options.sheet:
+    if options.pieces:
+        options.pieces.mkdir(parents=True, exist_ok=True)
+        for i, (spec, picture) in enumerate(zip(*pieces(COUNT, seed=77))):
+            Image.fromarray(picture).save(options.pieces / f"piece-{i:02}.png")
+            (options.pieces / f"piece-{i:02}.txt").write_text(caption(spec, np.random.default_rng(i)))
+    elif options.sheet:
         _, pictures = pieces(COUNT, seed=77)
         rows = [np.concatenate(pictures[i : i + 6], 1) for i in range(0, COUNT, 6)]
         Image.fromarray(np.concatenate(rows)).reduce(2).save(options.sheet)

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use crate::{Result, Weight, WeightVisitor, checkpoint::Cursor, ops, ops::Activation};
 
 /// `y = x·Wᵀ + b` over the last axis. Also stands for a 1×1 convolution of the checkpoint, applied to tokens.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Linear {
     weight: Weight,
     bias: Option<Tensor>,
@@ -29,7 +29,11 @@ impl Linear {
 
     /// `x` [batch, tokens, in] to [batch, tokens, out].
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        ops::linear(x, self.weight.effective(), self.bias.as_ref())
+        let (weight, bias) = (self.weight.effective(), self.bias.as_ref());
+        match self.weight.low_rank() {
+            None => ops::linear(x, weight, bias),
+            Some(change) => ops::linear_low_rank(x, weight, bias, &change.down, &change.up, change.scale),
+        }
     }
 
     pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
@@ -38,7 +42,7 @@ impl Linear {
 }
 
 /// Convolution on [batch, channels, height, width].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Conv2d {
     weight: Weight,
     bias: Tensor,
@@ -65,18 +69,30 @@ impl Conv2d {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        ops::conv2d(x, self.weight.effective(), &self.bias, None, self.stride, self.padding)
+        self.convolve(x, &self.bias, None)
     }
 
     /// Adds `residual`, of the result's shape.
     pub(crate) fn forward_onto(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        ops::conv2d(x, self.weight.effective(), &self.bias, Some(residual), self.stride, self.padding)
+        self.convolve(x, &self.bias, Some(residual))
     }
 
     /// Adds `extra` [batch, out] to every pixel of the result.
     pub(crate) fn forward_plus(&self, x: &Tensor, extra: &Tensor) -> Result<Tensor> {
-        let bias = extra.broadcast_add(&self.bias)?;
-        ops::conv2d(x, self.weight.effective(), &bias, None, self.stride, self.padding)
+        self.convolve(x, &extra.broadcast_add(&self.bias)?, None)
+    }
+
+    fn convolve(&self, x: &Tensor, bias: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
+        let y = ops::conv2d(x, self.weight.effective(), bias, residual, self.stride, self.padding)?;
+        match self.weight.low_rank() {
+            None => Ok(y),
+            Some(change) => {
+                let x = x.to_dtype(change.down.dtype())?;
+                let hidden = x.conv2d(&change.down, self.padding, self.stride, 1, 1)?;
+                let delta = (hidden.conv2d(&change.up, 0, 1, 1, 1)? * change.scale)?;
+                Ok((y + delta.to_dtype(x.dtype())?)?)
+            }
+        }
     }
 
     pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
@@ -85,7 +101,7 @@ impl Conv2d {
 }
 
 /// Group normalisation with an activation after it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct GroupNorm {
     weight: Tensor,
     bias: Tensor,
@@ -112,7 +128,7 @@ impl GroupNorm {
 }
 
 /// Layer normalisation over the last axis.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LayerNorm {
     weight: Tensor,
     bias: Tensor,

@@ -27,7 +27,7 @@ impl NormConfig {
 }
 
 /// Two 3×3 convolutions, each after a normalisation, around a shortcut; the time embedding is added between.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Resnet {
     norm1: GroupNorm,
     conv1: Conv2d,
@@ -87,7 +87,7 @@ impl Resnet {
 }
 
 /// Halves the size by a convolution of stride 2.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Downsample {
     conv: Conv2d,
     pad_right: bool,
@@ -114,7 +114,7 @@ impl Downsample {
 }
 
 /// Nearest-neighbour enlargement and a convolution.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Upsample {
     conv: Conv2d,
 }

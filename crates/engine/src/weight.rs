@@ -16,12 +16,24 @@ pub type WeightVisitor<'a> = dyn FnMut(&str, &mut Weight) -> Result<()> + 'a;
 pub struct Weight {
     base: Tensor,
     effective: Tensor,
+    low_rank: Option<LowRank>,
+}
+
+/// A change that is being trained, beside the effective weight: `scale`·up·down (Hu et al. 2021).
+#[derive(Clone, Debug)]
+pub(crate) struct LowRank {
+    /// A: [rank, in] or [rank, in, height, width].
+    pub(crate) down: Tensor,
+    /// B: [out, rank] or [out, rank, 1, 1].
+    pub(crate) up: Tensor,
+    /// alpha / rank.
+    pub(crate) scale: f64,
 }
 
 impl Weight {
     /// A weight without any adapter.
     pub fn new(base: Tensor) -> Self {
-        Self { effective: base.clone(), base }
+        Self { effective: base.clone(), base, low_rank: None }
     }
 
     /// The weight as it stands in the checkpoint, in the compute dtype.
@@ -32,6 +44,16 @@ impl Weight {
     /// What the layer multiplies with: the base itself, or base + delta.
     pub fn effective(&self) -> &Tensor {
         &self.effective
+    }
+
+    /// The change in training, if there is one.
+    pub(crate) fn low_rank(&self) -> Option<&LowRank> {
+        self.low_rank.as_ref()
+    }
+
+    /// Puts a change in training beside the effective weight.
+    pub(crate) fn set_low_rank(&mut self, low_rank: Option<LowRank>) {
+        self.low_rank = low_rank;
     }
 
     /// Makes the effective weight `base + delta` (added in f32, then rounded to the base's dtype), or the base

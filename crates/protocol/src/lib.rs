@@ -9,6 +9,7 @@ pub mod infotext;
 pub mod lora_tag;
 mod model;
 mod sampler;
+mod training;
 mod validate;
 
 pub use adapter::{AdapterRef, AdapterUse, AdapterVersion, ParseAdapterRefError};
@@ -19,4 +20,5 @@ pub use generation::{
 pub use hires::{HiresRequest, HiresSpec, HiresUpscaler, ParseHiresUpscalerError, Pass};
 pub use model::{Defaults, ExamplePrompt, ModelInfo, TokenCount};
 pub use sampler::{ParseRngError, ParseSamplerError, Rng, Sampler};
+pub use training::{Crop, LearningRateSchedule, Preset, Targets, TrainingConfig};
 pub use validate::{FieldError, Limits, ValidationError};

@@ -10,6 +10,7 @@ mod backend;
 mod blobs;
 mod board;
 mod canvas;
+mod dataset;
 mod dispatch;
 mod error;
 #[cfg(any(test, feature = "fake"))]
@@ -37,6 +38,7 @@ pub use backend::{
     AdapterFile, Backend, BackendError, InitFiles, Pixels, RenderJob, Rendered, Step, TokenCounter,
 };
 pub use canvas::{cover, cover_mask, decode_picture, read_picture, size_of_request};
+pub use dataset::{Dataset, DatasetPicture, Remark, read_dataset};
 pub use error::{ErrorKind, StudioError};
 pub use png::{encode_picture, encode_png, read_recipe, read_request};
 pub use studio::{Studio, StudioConfig};

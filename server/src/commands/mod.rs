@@ -11,4 +11,5 @@ pub(crate) mod models;
 pub(crate) mod places;
 pub(crate) mod serve;
 pub(crate) mod shipped;
+pub(crate) mod train;
 pub(crate) mod verify;

@@ -15,7 +15,7 @@ use super::{
     keys::{Part, flatten},
     layer::Kind,
 };
-use crate::{EngineError, Result};
+use crate::{EngineError, Result, save};
 
 /// Whose files are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,7 +212,7 @@ impl Adapter {
 
     fn file(&self, name: PathBuf, tensors: Tensors, scales: Option<String>) -> Result<ExportFile> {
         // What trainers noted stays with the adapter, but for another format's scales.
-        let mut metadata: HashMap<String, String> = self
+        let mut metadata: BTreeMap<String, String> = self
             .metadata()
             .iter()
             .filter(|(key, _)| *key != "lora_adapter_metadata")
@@ -220,7 +220,7 @@ impl Adapter {
             .collect();
         metadata.insert("format".to_owned(), "pt".to_owned());
         metadata.extend(scales.map(|scales| ("lora_adapter_metadata".to_owned(), scales)));
-        let bytes = safetensors::serialize(tensors.iter(), Some(metadata))
+        let bytes = save::safetensors(tensors.iter(), metadata)
             .map_err(|error| self.refusal(format!("cannot be written ({error}).")))?;
         Ok(ExportFile { name, bytes })
     }

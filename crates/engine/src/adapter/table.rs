@@ -48,6 +48,11 @@ impl ModuleTable {
         Self::new(unet.chain(text).collect())
     }
 
+    /// The layers that a run trains.
+    pub fn of_layers(layers: &[crate::train::Trained]) -> Self {
+        Self::new(layers.iter().map(|layer| (layer.component, layer.module.clone())).collect())
+    }
+
     /// `paths`: as the model visits them.
     pub(super) fn new(paths: Vec<(Component, String)>) -> Self {
         let mut by_name = HashMap::with_capacity(3 * paths.len());

@@ -3,7 +3,10 @@
 use candle_core::{D, Tensor};
 use serde::Deserialize;
 
-use super::cpu::{self, floats};
+use super::{
+    cpu::{self, floats},
+    gradient::attach,
+};
 use crate::Result;
 
 /// Activations that SD 1.x configs name.
@@ -22,10 +25,20 @@ pub(crate) enum Activation {
 impl Activation {
     /// Elementwise.
     pub(crate) fn apply(self, x: &Tensor) -> Result<Tensor> {
-        match floats(x) {
-            Some(values) => Ok(Tensor::from_vec(cpu::activate(&values, self), x.shape(), x.device())?),
-            None => self.composed(x),
+        let Some(values) = floats(x) else { return self.composed(x) };
+        let y = Tensor::from_vec(cpu::activate(&values, self), x.shape(), x.device())?;
+        if !x.track_op() {
+            return Ok(y);
         }
+        let saved = x.detach();
+        attach(y, &[x], move |gradient| {
+            let gradient = gradient.contiguous()?;
+            let (Some(values), Some(found)) = (floats(&saved), floats(&gradient)) else {
+                return Err(moved());
+            };
+            let out = cpu::activate_backward(&values, &found, self);
+            Ok(vec![Some(Tensor::from_vec(out, saved.shape(), saved.device())?)])
+        })
     }
 
     pub(super) fn composed(self, x: &Tensor) -> Result<Tensor> {
@@ -44,7 +57,22 @@ pub(crate) fn geglu(x: &Tensor) -> Result<Tensor> {
     let Some(values) = floats(x) else { return composed_geglu(x, width) };
     let mut shape = x.dims().to_vec();
     shape.iter_mut().last().into_iter().for_each(|last| *last = width);
-    Ok(Tensor::from_vec(cpu::geglu(&values, width), shape, x.device())?)
+    let y = Tensor::from_vec(cpu::geglu(&values, width), shape, x.device())?;
+    if !x.track_op() {
+        return Ok(y);
+    }
+    let saved = x.detach();
+    attach(y, &[x], move |gradient| {
+        let gradient = gradient.contiguous()?;
+        let (Some(values), Some(found)) = (floats(&saved), floats(&gradient)) else { return Err(moved()) };
+        let out = cpu::geglu_backward(&values, &found, width);
+        Ok(vec![Some(Tensor::from_vec(out, saved.shape(), saved.device())?)])
+    })
+}
+
+/// Cannot happen: the gradient of an f32 tensor on the CPU is one, too.
+fn moved() -> candle_core::Error {
+    candle_core::Error::Msg("an activation's gradient is not f32 on the CPU as its input was".to_owned())
 }
 
 fn composed_geglu(x: &Tensor, width: usize) -> Result<Tensor> {
@@ -65,5 +93,19 @@ mod tests {
             assert_equal(&activation.apply(&x).unwrap(), &activation.composed(&x).unwrap());
         }
         assert_equal(&geglu(&x).unwrap(), &composed_geglu(&x, 11).unwrap());
+    }
+
+    #[test]
+    fn the_fast_gradients_equal_the_composed_ones() {
+        let x = candle_core::Var::from_tensor(&(random(&[3, 5, 22], 0) * 3.0).unwrap()).unwrap();
+        let gradient = |y: Tensor| {
+            let loss = (&y * random(y.dims(), 1)).unwrap().sum_all().unwrap();
+            loss.backward().unwrap().get(&x).unwrap().clone()
+        };
+        for activation in [Activation::Silu, Activation::Gelu, Activation::QuickGelu] {
+            let expected = gradient(activation.composed(&x).unwrap());
+            assert_equal(&gradient(activation.apply(&x).unwrap()), &expected);
+        }
+        assert_equal(&gradient(geglu(&x).unwrap()), &gradient(composed_geglu(&x, 11).unwrap()));
     }
 }

@@ -2,7 +2,10 @@
 
 use candle_core::{D, DType, Tensor};
 
-use super::cpu::{self, floats};
+use super::{
+    cpu::{self, floats},
+    gradient::attach,
+};
 use crate::Result;
 
 /// Most scores (batch × heads × queries × keys) that are held at once; above it, queries are taken in slices.
@@ -19,26 +22,109 @@ pub(crate) enum Mask {
 }
 
 /// softmax(q·kᵀ/√d)·v for `q` [batch, queries, heads·d], `k` and `v` [batch, keys, heads·d]; gives q's shape.
+///
+/// Never holds more than `MAX_SCORES` scores; the gradient computes them again, slice by slice.
 pub(crate) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Result<Tensor> {
-    let (batch, queries, width) = q.dims3()?;
-    let (_, keys, _) = k.dims3()?;
-    let depth = width / heads;
-    let split = |x: &Tensor, n: usize| x.reshape((batch, n, heads, depth))?.transpose(1, 2)?.contiguous();
-    let (q, k, v) = (split(q, queries)?, split(k, keys)?, split(v, keys)?);
-    let q = (q * (1.0 / (depth as f64).sqrt()))?;
-    let k = k.transpose(2, 3)?;
-    let slice = (MAX_SCORES / (batch * heads * keys)).clamp(1, queries);
-    let mut parts = Vec::with_capacity(queries.div_ceil(slice));
-    for start in (0..queries).step_by(slice) {
-        let rows = slice.min(queries - start);
-        let mut scores = q.narrow(2, start, rows)?.contiguous()?.matmul(&k)?.to_dtype(DType::F32)?;
-        if mask == Mask::Causal {
-            scores = scores.broadcast_add(&causal_bias(start, rows, keys, q.device())?)?;
-        }
-        parts.push(softmax(&scores)?.to_dtype(v.dtype())?.matmul(&v)?);
+    let (batch, _, width) = q.dims3()?;
+    let scale = 1.0 / ((width / heads) as f64).sqrt();
+    let split = |x: &Tensor| -> Result<Tensor> {
+        let (_, n, _) = x.dims3()?;
+        Ok(x.detach().reshape((batch, n, heads, width / heads))?.transpose(1, 2)?.contiguous()?)
+    };
+    let (q_scaled, k_split, v_split) = ((split(q)? * scale)?, split(k)?, split(v)?);
+    let parts = Parts { q: q_scaled, k: k_split, v: v_split, mask, most_scores: MAX_SCORES };
+    let y = merge(&parts.forward()?)?;
+    if ![q, k, v].iter().any(|x| x.track_op()) {
+        return Ok(y);
     }
-    let y = if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(&parts, 2)? };
-    Ok(y.transpose(1, 2)?.reshape((batch, queries, width))?)
+    attach(y, &[q, k, v], move |gradient| {
+        let (_, n, _) = gradient.dims3()?;
+        let gradient = gradient.reshape((batch, n, heads, width / heads))?.transpose(1, 2)?.contiguous()?;
+        let (q, k, v) = parts.backward(&gradient).map_err(candle_core::Error::wrap)?;
+        let merged = |x: Tensor| merge(&x).map(Some).map_err(candle_core::Error::wrap);
+        Ok(vec![merged((q * scale)?)?, merged(k)?, merged(v)?])
+    })
+}
+
+/// [batch, heads, n, d] to [batch, n, heads·d].
+fn merge(x: &Tensor) -> Result<Tensor> {
+    let (batch, heads, n, depth) = x.dims4()?;
+    Ok(x.transpose(1, 2)?.reshape((batch, n, heads * depth))?)
+}
+
+/// Queries (scaled), keys and values, [batch, heads, n, d].
+struct Parts {
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Mask,
+    most_scores: usize,
+}
+
+impl Parts {
+    /// Ranges of queries, start and length, whose scores are held at once.
+    fn slices(&self) -> Result<impl Iterator<Item = (usize, usize)> + use<>> {
+        let ((batch, heads, queries, _), keys) = (self.q.dims4()?, self.k.dim(2)?);
+        let slice = (self.most_scores / (batch * heads * keys)).clamp(1, queries);
+        Ok((0..queries).step_by(slice).map(move |start| (start, slice.min(queries - start))))
+    }
+
+    /// The softmax of some rows of scores, in f32.
+    fn weights(&self, start: usize, rows: usize) -> Result<Tensor> {
+        let q = self.q.narrow(2, start, rows)?.contiguous()?;
+        let mut scores = q.matmul(&self.k.t()?)?.to_dtype(DType::F32)?;
+        if self.mask == Mask::Causal {
+            let bias = causal_bias(start, rows, self.k.dim(2)?, q.device())?;
+            scores = scores.broadcast_add(&bias)?;
+        }
+        softmax(&scores)
+    }
+
+    fn forward(&self) -> Result<Tensor> {
+        let mut parts = Vec::new();
+        for (start, rows) in self.slices()? {
+            parts.push(self.weights(start, rows)?.to_dtype(self.v.dtype())?.matmul(&self.v)?);
+        }
+        Ok(if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(&parts, 2)? })
+    }
+
+    /// Gradients of the scaled queries, of the keys and of the values. With P the weights and G the result's
+    /// gradient: ∂V = PᵀG, ∂S = P ∘ (GVᵀ − rowsum(GVᵀ ∘ P)), ∂Q = ∂S·K, ∂K = ∂SᵀQ.
+    fn backward(&self, gradient: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
+        let dtype = self.q.dtype();
+        let (mut q_parts, mut k_sum, mut v_sum) = (Vec::new(), None, None);
+        for (start, rows) in self.slices()? {
+            let weights = self.weights(start, rows)?;
+            let g = gradient.narrow(2, start, rows)?.contiguous()?;
+            add_to(&mut v_sum, weights.to_dtype(dtype)?.t()?.matmul(&g)?)?;
+            let scores = softmax_gradient(&weights, &g.matmul(&self.v.t()?)?.to_dtype(DType::F32)?)?;
+            let scores = scores.to_dtype(dtype)?;
+            q_parts.push(scores.matmul(&self.k)?);
+            let q = self.q.narrow(2, start, rows)?.contiguous()?;
+            add_to(&mut k_sum, scores.t()?.matmul(&q)?)?;
+        }
+        let q = if q_parts.len() == 1 { q_parts.remove(0) } else { Tensor::cat(&q_parts, 2)? };
+        let sum = |sum: Option<Tensor>, like: &Tensor| sum.map_or_else(|| like.zeros_like(), Ok);
+        Ok((q, sum(k_sum, &self.k)?, sum(v_sum, &self.v)?))
+    }
+}
+
+fn add_to(sum: &mut Option<Tensor>, part: Tensor) -> Result<()> {
+    *sum = Some(match sum.take() {
+        Some(sum) => (sum + part)?,
+        None => part,
+    });
+    Ok(())
+}
+
+/// P ∘ (g − rowsum(g ∘ P)), over the last axis.
+fn softmax_gradient(weights: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+    if let (Some(values), Some(found)) = (floats(weights), floats(gradient)) {
+        let out = cpu::softmax_backward(&values, &found, weights.dim(D::Minus1)?, 1.0);
+        return Ok(Tensor::from_vec(out, weights.shape(), weights.device())?);
+    }
+    let mean = (gradient * weights)?.sum_keepdim(D::Minus1)?;
+    Ok((weights * gradient.broadcast_sub(&mean)?)?)
 }
 
 /// Over the last axis.
@@ -73,6 +159,45 @@ mod tests {
             let x = (random(&[3, 2, width], width) * 20.0).unwrap();
             assert_equal(&softmax(&x).unwrap(), &composed_softmax(&x).unwrap());
         }
+    }
+
+    #[test]
+    fn gradients_equal_those_of_the_plain_formula() {
+        for mask in [Mask::None, Mask::Causal] {
+            let vars = [1, 2, 3].map(|i| candle_core::Var::from_tensor(&random(&[2, 5, 6], i)).unwrap());
+            let [q, k, v] =
+                vars.each_ref().map(|x| x.reshape((2, 5, 2, 3)).unwrap().transpose(1, 2).unwrap());
+            let [q, k, v] = [q, k, v].map(|x| x.contiguous().unwrap());
+            let mut scores = (q.matmul(&k.t().unwrap()).unwrap() / 3f64.sqrt()).unwrap();
+            if mask == Mask::Causal {
+                scores = scores.broadcast_add(&causal_bias(0, 5, 5, q.device()).unwrap()).unwrap();
+            }
+            let expected = merge(&composed_softmax(&scores).unwrap().matmul(&v).unwrap()).unwrap();
+            let found = attention(&vars[0], &vars[1], &vars[2], 2, mask).unwrap();
+            assert_equal(&found.detach(), &expected.detach());
+            let gradients = |y: Tensor| {
+                let found = (y * random(&[2, 5, 6], 9)).unwrap().sum_all().unwrap().backward().unwrap();
+                vars.clone().map(|var| found.get(&var).unwrap().clone())
+            };
+            for (found, expected) in gradients(found).iter().zip(&gradients(expected)) {
+                assert_equal(found, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn slices_change_nothing() {
+        let [q, k, v, g] = [1, 2, 3, 4].map(|i| random(&[2, 2, 5, 3], i));
+        let parts = |most_scores| {
+            let (q, k, v) = (q.clone(), k.clone(), v.clone());
+            Parts { q, k, v, mask: Mask::Causal, most_scores }
+        };
+        let (whole, sliced) = (parts(MAX_SCORES), parts(2 * 2 * 5 * 2));
+        assert_equal(&sliced.forward().unwrap(), &whole.forward().unwrap());
+        let (found, expected) = (sliced.backward(&g).unwrap(), whole.backward(&g).unwrap());
+        assert_equal(&found.0, &expected.0);
+        assert_equal(&found.1, &expected.1);
+        assert_equal(&found.2, &expected.2);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod image;
 mod paint;
 mod preview;
 mod single;
+mod training;
 
 use std::{
     ops::ControlFlow,

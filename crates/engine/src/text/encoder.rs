@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// CLIP's text tower, up to its last hidden state.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TextEncoder {
     token_embedding: Tensor,
     position_embedding: Tensor,
@@ -146,7 +146,7 @@ impl TextEncoder {
 }
 
 /// One pre-norm transformer layer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Layer {
     layer_norm1: LayerNorm,
     q_proj: Linear,

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     EngineError, Result, WeightVisitor,
     checkpoint::Cursor,
+    recompute::Recompute,
     resnet::{Downsample, NormConfig, Resnet, Upsample},
 };
 
@@ -21,10 +22,11 @@ pub(crate) struct Common {
 }
 
 /// Residual blocks, each followed by a transformer where the block has attention.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Layers {
     resnets: Vec<Resnet>,
     attentions: Vec<Transformer>,
+    recompute: Option<Recompute>,
 }
 
 impl Layers {
@@ -45,15 +47,15 @@ impl Layers {
             attentions: attention.map_or(Ok(Vec::new()), |config| {
                 (0..inputs.len()).map(|i| Transformer::load(channels, config, &attentions.pp(i))).collect()
             })?,
+            recompute: None,
         })
     }
 
     fn forward(&self, i: usize, x: &Tensor, time: &Tensor, context: &Tensor) -> Result<Tensor> {
-        let h = self.resnets[i].forward(x, Some(time))?;
-        match self.attentions.get(i) {
-            Some(attention) => attention.forward(&h, context),
-            None => Ok(h),
-        }
+        let (resnet, attention) = (&self.resnets[i], self.attentions.get(i));
+        let Some(recompute) = &self.recompute else { return layer(resnet, attention, x, time, context) };
+        let (resnet, attention, time) = (resnet.clone(), attention.cloned(), time.clone());
+        recompute.run(x, context, move |x, context| layer(&resnet, attention.as_ref(), x, &time, context))
     }
 
     fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
@@ -67,8 +69,22 @@ impl Layers {
     }
 }
 
+fn layer(
+    resnet: &Resnet,
+    attention: Option<&Transformer>,
+    x: &Tensor,
+    time: &Tensor,
+    context: &Tensor,
+) -> Result<Tensor> {
+    let h = resnet.forward(x, Some(time))?;
+    match attention {
+        Some(attention) => attention.forward(&h, context),
+        None => Ok(h),
+    }
+}
+
 /// DownBlock2D and CrossAttnDownBlock2D.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct DownBlock {
     layers: Layers,
     downsample: Option<Downsample>,
@@ -116,6 +132,11 @@ impl DownBlock {
         Ok(x)
     }
 
+    /// Whether the layers' intermediate results are kept for the gradient or computed again.
+    pub(crate) fn set_recompute(&mut self, recompute: Option<&Recompute>) {
+        self.layers.recompute = recompute.cloned();
+    }
+
     pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
         self.layers.visit(path, f)?;
         match &mut self.downsample {
@@ -126,10 +147,11 @@ impl DownBlock {
 }
 
 /// UNetMidBlock2DCrossAttn (residual block, transformer, residual block) and UNetMidBlock2D (one residual block).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct MidBlock {
     first: Resnet,
     rest: Option<(Transformer, Resnet)>,
+    recompute: Option<Recompute>,
 }
 
 impl MidBlock {
@@ -149,15 +171,26 @@ impl MidBlock {
             Ok::<_, EngineError>((attention, resnet(1)?))
         };
         let rest = (kind == MidBlockType::CrossAttn).then(rest).transpose()?;
-        Ok(Self { first: resnet(0)?, rest })
+        Ok(Self { first: resnet(0)?, rest, recompute: None })
     }
 
     pub(crate) fn forward(&self, x: &Tensor, time: &Tensor, context: &Tensor) -> Result<Tensor> {
+        let Some(recompute) = &self.recompute else { return self.layers(x, time, context) };
+        let (this, time) = (Self { recompute: None, ..self.clone() }, time.clone());
+        recompute.run(x, context, move |x, context| this.layers(x, &time, context))
+    }
+
+    fn layers(&self, x: &Tensor, time: &Tensor, context: &Tensor) -> Result<Tensor> {
         let h = self.first.forward(x, Some(time))?;
         match &self.rest {
             Some((attention, second)) => second.forward(&attention.forward(&h, context)?, Some(time)),
             None => Ok(h),
         }
+    }
+
+    /// Whether the layers' intermediate results are kept for the gradient or computed again.
+    pub(crate) fn set_recompute(&mut self, recompute: Option<&Recompute>) {
+        self.recompute = recompute.cloned();
     }
 
     pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
@@ -173,7 +206,7 @@ impl MidBlock {
 }
 
 /// UpBlock2D and CrossAttnUpBlock2D.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct UpBlock {
     layers: Layers,
     upsample: Option<Upsample>,
@@ -220,6 +253,11 @@ impl UpBlock {
             }
             None => Ok(x),
         }
+    }
+
+    /// Whether the layers' intermediate results are kept for the gradient or computed again.
+    pub(crate) fn set_recompute(&mut self, recompute: Option<&Recompute>) {
+        self.layers.recompute = recompute.cloned();
     }
 
     pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {

@@ -21,11 +21,12 @@ use crate::{
     checkpoint::{Checkpoint, Cursor, SingleFile},
     json,
     layers::{Conv2d, GroupNorm},
+    recompute::Recompute,
     resnet::NormConfig,
 };
 
 /// The model that predicts noise (or what its schedule calls for) from a noisy latent, a time and a text.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct UNet {
     config: UNetConfig,
     conv_in: Conv2d,
@@ -157,6 +158,15 @@ impl UNet {
             block.visit(&format!("up_blocks.{i}"), f)?;
         }
         self.conv_out.visit("conv_out", f)
+    }
+
+    /// Whether the gradient keeps every intermediate result (`None`, faster) or computes most of them again.
+    pub(crate) fn set_recompute(&mut self, recompute: Option<&Recompute>) {
+        self.down_blocks.iter_mut().for_each(|block| block.set_recompute(recompute));
+        self.up_blocks.iter_mut().for_each(|block| block.set_recompute(recompute));
+        if let Some(mid_block) = &mut self.mid_block {
+            mid_block.set_recompute(recompute);
+        }
     }
 
     /// Height and width of the latents it was trained on (the larger of both), if its config says so.

@@ -6,7 +6,7 @@ use super::UNetConfig;
 use crate::{Result, WeightVisitor, checkpoint::Cursor, layers::Linear, ops::Activation};
 
 /// Sinusoids of the timestep, then two linear layers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TimeEmbedding {
     linear_1: Linear,
     linear_2: Linear,

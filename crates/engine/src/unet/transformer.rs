@@ -16,7 +16,7 @@ const GROUP_NORM_EPS: f64 = 1e-6;
 const LAYER_NORM_EPS: f64 = 1e-5;
 
 /// Normalise, project, transformer blocks over the positions, project back, add.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Transformer {
     norm: GroupNorm,
     proj_in: Linear,
@@ -61,7 +61,7 @@ impl Transformer {
 }
 
 /// Self-attention, cross-attention, gated feed-forward.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Block {
     norm1: LayerNorm,
     attn1: Attention,
@@ -109,7 +109,7 @@ impl Block {
 }
 
 /// Multi-head attention with its projections.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Attention {
     to_q: Linear,
     to_k: Linear,

@@ -174,12 +174,17 @@ impl Vae {
         })
     }
 
+    /// What [`Self::scale`] multiplies with, and what it subtracts before.
+    pub fn scaling(&self) -> (f64, f64) {
+        (self.config.scaling_factor, self.config.shift_factor.unwrap_or(0.0))
+    }
+
     /// Scales an unscaled latent (a posterior's mean or sample) to what the UNet sees.
     ///
     /// # Errors
     /// Memory runs out.
     pub fn scale(&self, latents: &Tensor) -> Result<Tensor> {
-        let (scale, shift) = (self.config.scaling_factor, self.config.shift_factor.unwrap_or(0.0));
+        let (scale, shift) = self.scaling();
         Ok(latents.affine(scale, -shift * scale)?)
     }
 }

@@ -117,6 +117,51 @@ pub(in crate::ops) fn conv2d(
     y
 }
 
+/// The gradient of the input of [`conv2d`] with sizes `g`, whose kernel is square and whose padding is less than the
+/// kernel: the gradient, with `stride` − 1 zeros between its values, convolved with the kernel turned by 180 degrees.
+pub(in crate::ops) fn conv2d_backward(gradient: &[f32], weight: &[f32], g: &Geometry) -> Vec<f32> {
+    let (out_height, out_width) = g.output_size();
+    // The last rows and columns may have been out of the stride's reach.
+    let spread = |length: usize, kernel: usize| length + 2 * g.padding - kernel + 1;
+    let (height, width) = (spread(g.height, g.kernel_height), spread(g.width, g.kernel_width));
+    let turned = turn(weight, g);
+    let sizes = Geometry {
+        input: g.output,
+        height,
+        width,
+        output: g.input,
+        stride: 1,
+        padding: g.kernel_height - 1 - g.padding,
+        ..*g
+    };
+    if g.stride == 1 {
+        return conv2d(gradient, &turned, None, None, &sizes);
+    }
+    let mut spread = vec![0f32; g.batch * g.output * height * width];
+    let planes = spread.par_chunks_mut(height * width).zip(gradient.par_chunks(out_height * out_width));
+    planes.for_each(|(spread, gradient)| {
+        for (row, values) in gradient.chunks_exact(out_width).enumerate() {
+            for (column, value) in values.iter().enumerate() {
+                spread[row * g.stride * width + column * g.stride] = *value;
+            }
+        }
+    });
+    conv2d(&spread, &turned, None, None, &sizes)
+}
+
+/// [output, input, kernel] to [input, output, kernel turned by 180 degrees].
+fn turn(weight: &[f32], g: &Geometry) -> Vec<f32> {
+    let kernel = g.kernel_height * g.kernel_width;
+    let mut turned = vec![0f32; weight.len()];
+    turned.par_chunks_mut(g.output * kernel).enumerate().for_each(|(input, turned)| {
+        for (output, turned) in turned.chunks_exact_mut(kernel).enumerate() {
+            let weight = &weight[(output * g.input + input) * kernel..][..kernel];
+            turned.iter_mut().zip(weight.iter().rev()).for_each(|(turned, value)| *turned = *value);
+        }
+    });
+    turned
+}
+
 /// Sums over all weights for four channels and `PIXELS` neighbouring outputs.
 #[inline]
 fn tile(weights: [&[f32]; CHANNELS], input: &[f32], offsets: &[usize]) -> [[f32; PIXELS]; CHANNELS] {

@@ -34,9 +34,37 @@ pub(super) fn quick_gelu(x: f32) -> f32 {
     x / (1.0 + exp(-1.702 * x))
 }
 
-/// x·Φ(x), with erf by formula 7.1.26 of Abramowitz & Stegun (error at most 1.5·10⁻⁷).
+/// Derivative of [`silu`]: σ + x·σ·(1 − σ).
+#[inline(always)]
+pub(super) fn silu_slope(x: f32) -> f32 {
+    let sigmoid = 1.0 / (1.0 + exp(-x));
+    sigmoid * (1.0 + x * (1.0 - sigmoid))
+}
+
+/// Derivative of [`quick_gelu`].
+#[inline(always)]
+pub(super) fn quick_gelu_slope(x: f32) -> f32 {
+    let sigmoid = 1.0 / (1.0 + exp(-1.702 * x));
+    sigmoid * (1.0 + 1.702 * x * (1.0 - sigmoid))
+}
+
+/// Derivative of [`gelu`]: Φ(x) + x·φ(x).
+#[inline(always)]
+pub(super) fn gelu_slope(x: f32) -> f32 {
+    // 1 / √(2π)
+    const PEAK: f32 = 0.398_942_3;
+    normal_cdf(x) + x * PEAK * exp(-0.5 * x * x)
+}
+
+/// x·Φ(x).
 #[inline(always)]
 pub(super) fn gelu(x: f32) -> f32 {
+    x * normal_cdf(x)
+}
+
+/// Φ(x), with erf by formula 7.1.26 of Abramowitz & Stegun (error at most 1.5·10⁻⁷).
+#[inline(always)]
+fn normal_cdf(x: f32) -> f32 {
     let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
     let t = 1.0 / multiply_add(0.327_591_1, z, 1.0);
     let mut p = 1.061_405_4;
@@ -46,7 +74,7 @@ pub(super) fn gelu(x: f32) -> f32 {
     let tail = p * t * exp(-z * z);
     // erf(z) = 1 − tail, odd in x.
     let erf = (1.0 - tail).copysign(x);
-    0.5 * x * (1.0 + erf)
+    0.5 * (1.0 + erf)
 }
 
 #[cfg(test)]
@@ -65,6 +93,23 @@ mod tests {
             assert!(error < 3e-7, "exp({x}) is off by {error:.1e}");
         }
         assert!(exp(-1000.0) < 2e-38 && exp(f32::NEG_INFINITY) < 2e-38 && exp(1000.0) > 1e38);
+    }
+
+    #[test]
+    fn slopes_equal_differences() {
+        type Function = fn(f32) -> f32;
+        let pairs: [(Function, Function); 3] =
+            [(silu, silu_slope), (quick_gelu, quick_gelu_slope), (gelu, gelu_slope)];
+        for (f, slope) in pairs {
+            for x in grid() {
+                let difference = (f(x + 0.01) - f(x - 0.01)) / 0.02;
+                assert!(
+                    (slope(x) - difference).abs() < 2e-4 * (1.0 + x.abs()),
+                    "{x}: {} {difference}",
+                    slope(x)
+                );
+            }
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Forms of the operations for f32 on the CPU that keep no graph: fewer passes over memory, vector code, all
-//! cores. They are taken when nothing is tracked; the composed forms beside them are what they are tested against.
+//! Forms of the operations and of their gradients for f32 on the CPU: fewer passes over memory, vector code, all
+//! cores. They know no graph; the composed forms beside them are what they are tested against.
 //!
 //! Everything is safe Rust over slices, in loops that the compiler vectorises.
 
+mod backward;
 mod conv;
 mod elementwise;
 mod math;
@@ -13,7 +14,10 @@ use std::ops::Deref;
 
 use candle_core::{DType, Storage, Tensor};
 
-pub(super) use conv::{Geometry, conv2d};
+pub(super) use backward::{
+    activate_backward, geglu_backward, group_norm_backward, layer_norm_backward, softmax_backward,
+};
+pub(super) use conv::{Geometry, conv2d, conv2d_backward};
 pub(super) use elementwise::{activate, geglu};
 pub(super) use norm::{group_norm, layer_norm};
 pub(super) use softmax::softmax_rows;
@@ -25,9 +29,9 @@ pub(super) struct Floats<Guard> {
     end: usize,
 }
 
-/// The values of `x`; `None` where `x` is tracked, or of another kind, device or layout.
+/// The values of `x`; `None` where it is of another kind, device or layout.
 pub(super) fn floats(x: &Tensor) -> Option<Floats<impl Deref<Target = Storage>>> {
-    if x.track_op() || x.dtype() != DType::F32 || !x.device().is_cpu() {
+    if x.dtype() != DType::F32 || !x.device().is_cpu() {
         return None;
     }
     let (guard, layout) = x.storage_and_layout();

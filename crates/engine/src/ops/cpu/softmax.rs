@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{GRAIN, math};
+use super::{GRAIN, math, multiply_add};
 
 /// Softmax of `scale`·x over each row of `width` values.
 pub(in crate::ops) fn softmax_rows(x: &[f32], width: usize, scale: f32) -> Vec<f32> {
@@ -29,4 +29,21 @@ pub(super) fn sum(x: &[f32]) -> f32 {
         }
     }
     lanes.iter().sum::<f32>() + rest.iter().sum::<f32>()
+}
+
+/// The inner product of `x` and `y`, in eight lanes.
+pub(super) fn dot(x: &[f32], y: &[f32]) -> f32 {
+    dot_centred(x, y, 0.0)
+}
+
+/// The inner product of `x` and `y` − `centre`: exact where the centre is large against what differs from it.
+pub(super) fn dot_centred(x: &[f32], y: &[f32], centre: f32) -> f32 {
+    let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<8>(), y.as_chunks::<8>());
+    let mut lanes = [0f32; 8];
+    for (x, y) in x.iter().zip(y) {
+        for ((lane, x), y) in lanes.iter_mut().zip(x).zip(y) {
+            *lane = multiply_add(*x, *y - centre, *lane);
+        }
+    }
+    lanes.iter().sum::<f32>() + x_rest.iter().zip(y_rest).map(|(x, y)| x * (y - centre)).sum::<f32>()
 }

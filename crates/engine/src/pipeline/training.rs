@@ -1,0 +1,56 @@
+//! A pipeline as the base of a training run.
+
+use std::ops::ControlFlow;
+
+use adire_protocol::{GenerationSpec, TrainingConfig};
+
+use super::{Output, Pipeline, Step};
+use crate::{
+    Result,
+    train::{Objective, Parameters, Prepared, Source, Trainer},
+};
+
+impl Pipeline {
+    /// Computes what a run is trained on: see [`Prepared::new`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn prepare(
+        &self,
+        sources: &[Source],
+        classes: &[Source],
+        config: &TrainingConfig,
+        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<Prepared> {
+        Prepared::new(sources, classes, config, &self.vae, &self.tokenizer, &self.device, progress)
+    }
+
+    /// A run on this model's base, whatever adapters are in effect here. The weights are shared, not copied.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`].
+    pub fn trainer(&self, config: TrainingConfig, data: Prepared) -> Result<Trainer> {
+        let objective = Objective::new(&self.schedule);
+        let scale = self.vae.scaling();
+        Trainer::new(config, &self.unet, &self.text, objective, data, scale, &self.device, self.dtype)
+    }
+
+    /// Makes one picture with what is being trained beside the adapters in effect; afterwards everything is as before.
+    ///
+    /// # Errors
+    /// As [`Self::generate`].
+    pub fn sample(
+        &mut self,
+        parameters: &Parameters,
+        spec: &GenerationSpec,
+        on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
+    ) -> Result<Output> {
+        // The text encoder may be another one inside.
+        let context = self.context.take();
+        let attached = parameters.attach(&mut self.unet, &mut self.text, false);
+        let output = attached.and_then(|()| self.generate(spec, on_step));
+        Parameters::detach(&mut self.unet, &mut self.text)?;
+        self.context = context;
+        output
+    }
+}

@@ -1,0 +1,201 @@
+//! What is trained on: latents' distributions and texts, computed once. Pictures come in as pixels; where they came from
+//! is not known here.
+
+use adire_protocol::{Crop, TrainingConfig};
+use candle_core::{DType, Device, Tensor};
+use image::{RgbImage, imageops};
+
+use super::draw::{Draw, Purpose};
+use crate::{EngineError, Result, Tokenizer, Vae};
+
+/// How many places a picture is cropped at when crops are random.
+const RANDOM_CROPS: u64 = 4;
+/// Sides of buckets are multiples of this.
+const BUCKET_STEP: u32 = 64;
+
+/// A picture with its caption.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Upright, in RGB.
+    pub picture: RgbImage,
+    /// What the text encoder is told.
+    pub caption: String,
+}
+
+/// A picture as the model sees it.
+#[derive(Clone, Debug)]
+pub struct Example {
+    /// Mean of the latent's distribution, [1, channels, height, width], f32, unscaled.
+    pub mean: Tensor,
+    /// Logarithm of its variance, of the same shape.
+    pub log_variance: Tensor,
+    /// The caption's token ids, one row of the text encoder's length.
+    pub tokens: Vec<u32>,
+    /// Whether the caption was longer than the text encoder can take.
+    pub truncated: bool,
+}
+
+impl Example {
+    /// Height and width of the latent.
+    pub fn size(&self) -> (usize, usize) {
+        let dims = self.mean.dims();
+        (dims.get(2).copied().unwrap_or(0), dims.get(3).copied().unwrap_or(0))
+    }
+}
+
+/// Everything that a run is trained on.
+#[derive(Clone, Debug, Default)]
+pub struct Prepared {
+    /// Pictures of the subject or style.
+    pub instances: Vec<Example>,
+    /// Pictures of its class, for prior preservation; may be empty.
+    pub classes: Vec<Example>,
+    /// Pictures that are only measured with; may be empty.
+    pub held_out: Vec<Example>,
+    /// Token ids of the empty caption.
+    pub empty: Vec<u32>,
+}
+
+impl Prepared {
+    /// Computes the latents' distributions of every picture: `held_out` of `config` says which share of `sources` is
+    /// kept apart (drawn by the seed; at least one picture always stays to train on). `progress` hears the number of
+    /// pictures done and of all, and may stop.
+    ///
+    /// # Errors
+    /// There is no picture, one is too small, memory runs out, or [`EngineError::Cancelled`].
+    pub fn new(
+        sources: &[Source],
+        classes: &[Source],
+        config: &TrainingConfig,
+        vae: &Vae,
+        tokenizer: &Tokenizer,
+        device: &Device,
+        progress: &mut dyn FnMut(usize, usize) -> std::ops::ControlFlow<()>,
+    ) -> Result<Self> {
+        if sources.is_empty() {
+            let message = "there is no picture to train on; add at least one".to_owned();
+            return Err(EngineError::Request(message));
+        }
+        let draw = Draw::new(config.seed);
+        let held = held_out(sources.len(), config.held_out);
+        let order = draw.order(sources.len(), Purpose::Split, 0);
+        let apart: std::collections::BTreeSet<usize> = order.into_iter().take(held).collect();
+        let mut prepared = Self { empty: tokenizer.encode("")?.ids, ..Self::default() };
+        let all = sources.len() + classes.len();
+        for (i, source) in sources.iter().chain(classes).enumerate() {
+            if progress(i, all).is_break() {
+                return Err(EngineError::Cancelled);
+            }
+            let (whole, is_class) = (apart.contains(&i) && i < sources.len(), i >= sources.len());
+            for crop in crops(&source.picture, config, draw, i as u64, whole) {
+                let tokens = tokenizer.encode(&source.caption)?;
+                let posterior = vae.encode(&pixels(&crop, device)?)?;
+                let example = Example {
+                    mean: posterior.mean.to_dtype(DType::F32)?,
+                    log_variance: posterior.log_variance.to_dtype(DType::F32)?,
+                    truncated: tokens.dropped > 0,
+                    tokens: tokens.ids,
+                };
+                match (whole, is_class) {
+                    (true, _) => prepared.held_out.push(example),
+                    (_, true) => prepared.classes.push(example),
+                    _ => prepared.instances.push(example),
+                }
+            }
+        }
+        Ok(prepared)
+    }
+}
+
+/// How many of `count` pictures are kept apart: the share, rounded, but never all.
+fn held_out(count: usize, share: f64) -> usize {
+    ((count as f64 * share).round() as usize).min(count.saturating_sub(1))
+}
+
+/// The parts of a picture that are trained on, at their final size. A picture to measure with has always one.
+fn crops(picture: &RgbImage, config: &TrainingConfig, draw: Draw, index: u64, whole: bool) -> Vec<RgbImage> {
+    let side = config.resolution;
+    match config.crop {
+        Crop::Bucket => {
+            let (width, height) = bucket(picture.width(), picture.height(), side);
+            vec![cover(picture, width, height, 0.5, 0.5)]
+        }
+        Crop::Random if !whole => (0..RANDOM_CROPS)
+            .map(|i| {
+                let at = |axis| draw.unit(Purpose::Crop, index, 2 * i + axis);
+                cover(picture, side, side, at(0), at(1))
+            })
+            .collect(),
+        Crop::Center | Crop::Random => vec![cover(picture, side, side, 0.5, 0.5)],
+    }
+}
+
+/// The size, of about `side`² pixels and sides that are multiples of 64, whose shape is nearest to the picture's.
+pub(super) fn bucket(width: u32, height: u32, side: u32) -> (u32, u32) {
+    let shape = f64::from(width) / f64::from(height);
+    let area = f64::from(side) * f64::from(side);
+    let (mut best, mut distance) = ((side, side), shape.ln().abs());
+    let mut w = BUCKET_STEP;
+    while w <= 2 * side {
+        let h = ((area / f64::from(w)) as u32 / BUCKET_STEP * BUCKET_STEP).max(BUCKET_STEP);
+        let off = (f64::from(w) / f64::from(h) / shape).ln().abs();
+        if h <= 2 * side && off < distance - 1e-9 {
+            (best, distance) = ((w, h), off);
+        }
+        w += BUCKET_STEP;
+    }
+    best
+}
+
+/// Scaled (Lanczos) so that it covers `width` × `height`, and cut at the given place (0 to 1 of what is left over).
+fn cover(picture: &RgbImage, width: u32, height: u32, x: f64, y: f64) -> RgbImage {
+    let scale =
+        (f64::from(width) / f64::from(picture.width())).max(f64::from(height) / f64::from(picture.height()));
+    let to = |length: u32, least: u32| ((f64::from(length) * scale).round() as u32).max(least);
+    let (wide, high) = (to(picture.width(), width), to(picture.height(), height));
+    let scaled = imageops::resize(picture, wide, high, imageops::FilterType::Lanczos3);
+    let place = |room: u32, at: f64| (f64::from(room) * at) as u32;
+    let (left, top) = (place(wide - width, x), place(high - height, y));
+    imageops::crop_imm(&scaled, left, top, width, height).to_image()
+}
+
+/// [1, 3, height, width] in −1 to 1.
+fn pixels(picture: &RgbImage, device: &Device) -> Result<Tensor> {
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let values = Tensor::from_slice(picture.as_raw(), (height, width, 3), device)?;
+    Ok(values.permute((2, 0, 1))?.to_dtype(DType::F32)?.affine(1.0 / 127.5, -1.0)?.unsqueeze(0)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_picture_always_stays_to_train_on() {
+        assert_eq!([0, 1, 2, 24, 24].map(|n| held_out(n, 0.1)), [0, 0, 0, 2, 2]);
+        assert_eq!(held_out(1, 0.5), 0);
+        assert_eq!(held_out(3, 0.5), 2);
+    }
+
+    #[test]
+    fn buckets_keep_area_and_shape() {
+        assert_eq!(bucket(512, 512, 512), (512, 512));
+        assert_eq!(bucket(3000, 2000, 512), (640, 384));
+        assert_eq!(bucket(2000, 3000, 512), (384, 640));
+        for (w, h) in [(1, 100), (100, 1), (7, 5)] {
+            let (width, height) = bucket(w, h, 256);
+            assert!(width * height <= 256 * 256 && width.is_multiple_of(64) && height.is_multiple_of(64));
+        }
+    }
+
+    #[test]
+    fn a_picture_covers_its_crop() {
+        let picture = RgbImage::from_fn(30, 60, |_, y| image::Rgb([if y < 30 { 0 } else { 255 }; 3]));
+        let crop = cover(&picture, 64, 64, 0.5, 0.5);
+        assert_eq!(crop.dimensions(), (64, 64));
+        assert_eq!((crop.get_pixel(5, 2).0, crop.get_pixel(5, 61).0), ([0; 3], [255; 3]));
+        let top = cover(&picture, 64, 64, 0.5, 0.0);
+        assert_eq!(top.get_pixel(5, 61).0, [0; 3]);
+        assert_eq!(cover(&picture, 30, 60, 0.5, 0.5), picture);
+    }
+}

@@ -1,0 +1,139 @@
+//! Checkpoints: the whole state of a run in one file, so that a run that was killed ends with the same bits as one
+//! that was not.
+
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::Path,
+};
+
+use adire_protocol::TrainingConfig;
+use candle_core::{Device, Tensor};
+use safetensors::{Dtype, SafeTensors, View};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    adamw::AdamW,
+    parameters::{Parameters, values},
+};
+use crate::{EngineError, Result, save};
+
+/// Key of the file's metadata that holds [`Header`].
+const KEY: &str = "adire_training";
+
+/// What a checkpoint says beside its tensors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Header {
+    /// The settings: a checkpoint of other ones is refused.
+    pub(super) config: TrainingConfig,
+    /// Updates made.
+    pub(super) updates: u32,
+    /// Micro-steps made.
+    pub(super) micro_steps: u64,
+    /// What the watchdog multiplies the learning rate with.
+    pub(super) rate_factor: f64,
+    /// Whether the watchdog has used its one second chance.
+    pub(super) halved: bool,
+}
+
+struct Values(Vec<usize>, Vec<f32>);
+
+impl View for &Values {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.0
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        bytemuck::cast_slice(&self.1).into()
+    }
+
+    fn data_len(&self) -> usize {
+        4 * self.1.len()
+    }
+}
+
+/// Every tensor of the state by its name.
+fn tensors<'a>(parameters: &'a Parameters, adamw: &'a AdamW) -> impl Iterator<Item = (String, Tensor)> + 'a {
+    let factors = parameters.factors().map(|factor| factor.as_detached_tensor()).enumerate();
+    let moments = adamw.first.iter().cloned().enumerate().map(|(i, t)| (format!("first.{i}"), t));
+    let squares = adamw.second.iter().cloned().enumerate().map(|(i, t)| (format!("second.{i}"), t));
+    factors.map(|(i, t)| (format!("factor.{i}"), t)).chain(moments).chain(squares)
+}
+
+/// The state as the content of a file.
+pub(super) fn write(header: &Header, parameters: &Parameters, adamw: &AdamW) -> Result<Vec<u8>> {
+    let held = tensors(parameters, adamw)
+        .map(|(name, tensor)| Ok((name, Values(tensor.dims().to_vec(), values(&tensor)?))))
+        .collect::<Result<Vec<_>>>()?;
+    let text = serde_json::to_string(header).map_err(candle_core::Error::wrap)?;
+    let views = held.iter().map(|(name, values)| (name.as_str(), values));
+    save::safetensors(views, BTreeMap::from([(KEY.to_owned(), text)]))
+}
+
+/// Puts the state that `bytes` holds into `parameters` and `adamw`; nothing is changed if it does not fit.
+///
+/// # Errors
+/// It is no checkpoint, a damaged one, or one of another model or other settings: a sentence that says which.
+pub(super) fn read(
+    bytes: &[u8],
+    config: &TrainingConfig,
+    parameters: &Parameters,
+    adamw: &mut AdamW,
+    device: &Device,
+) -> Result<Header> {
+    let refuse = |what: String| EngineError::Request(format!("the checkpoint cannot be taken up: {what}"));
+    let (_, metadata) =
+        SafeTensors::read_metadata(bytes).map_err(|error| refuse(format!("it is damaged ({error})")))?;
+    let text = metadata.metadata().as_ref().and_then(|texts| texts.get(KEY));
+    let text = text.ok_or_else(|| refuse("it was not written by a training run".to_owned()))?;
+    let header: Header = serde_json::from_str(text)
+        .map_err(|error| refuse(format!("it was written by another version of the program ({error})")))?;
+    if header.config != *config {
+        return Err(refuse("it belongs to a run with other settings".to_owned()));
+    }
+    let file = SafeTensors::deserialize(bytes).map_err(|error| refuse(format!("it is damaged ({error})")))?;
+    let mut found = Vec::new();
+    for (name, present) in tensors(parameters, adamw) {
+        let view =
+            file.tensor(&name).map_err(|_| refuse(format!("it lacks {name}; another model made it")))?;
+        if view.shape() != present.dims() || view.dtype() != Dtype::F32 {
+            return Err(refuse(format!("{name} has another shape; another model made it")));
+        }
+        // The file's bytes need not lie at a multiple of four.
+        let values: Vec<f32> =
+            view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        found.push(Tensor::from_vec(values, present.dims(), device)?);
+    }
+    let count = adamw.first.len();
+    for (factor, value) in parameters.factors().zip(&found) {
+        factor.set(value)?;
+    }
+    adamw.first = found[count..2 * count].to_vec();
+    adamw.second = found[2 * count..].to_vec();
+    adamw.updates = header.updates;
+    Ok(header)
+}
+
+/// Writes `bytes` so that `path` always holds a whole file: under another name first, synced, then renamed.
+///
+/// # Errors
+/// The disk is full or the folder cannot be written; the file that was there is then as before.
+pub(super) fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let part = path.with_extension("part");
+    let written = File::create(&part).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    let moved = written.and_then(|()| fs::rename(&part, path));
+    if moved.is_err() {
+        // It may not exist; the error that matters is the first one.
+        let _ = fs::remove_file(&part);
+    }
+    moved
+}

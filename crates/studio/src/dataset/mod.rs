@@ -1,0 +1,51 @@
+//! Pictures to train on: read from a folder, with captions from wherever people keep them. What cannot be used is
+//! reported, never dropped in silence. Every function reads or computes; call them off the async threads.
+
+mod captions;
+mod read;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+pub use read::read_dataset;
+
+/// A folder's pictures.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Dataset {
+    /// In the order of their names.
+    pub pictures: Vec<DatasetPicture>,
+    /// What was found and cannot be used, or deserves a second look.
+    pub remarks: Vec<Remark>,
+    /// sha256 over the pictures' pixels, captions and repeats: the same content has the same name.
+    pub hash: String,
+}
+
+/// One picture.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DatasetPicture {
+    /// Below the folder.
+    pub name: String,
+    /// The file.
+    #[serde(skip)]
+    pub path: PathBuf,
+    /// What it shows, in words.
+    pub caption: String,
+    /// How often it counts in an epoch.
+    pub repeats: u32,
+    /// Pixels, upright.
+    pub width: u32,
+    /// Pixels, upright.
+    pub height: u32,
+    /// sha256 of its pixels.
+    pub hash: String,
+}
+
+/// Something about one file that the operator should know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Remark {
+    /// Below the folder.
+    pub name: String,
+    /// A sentence.
+    pub message: String,
+}

@@ -1,0 +1,131 @@
+//! The settings of a run: a preset, a file over it, flags over both.
+
+use std::{fs, path::PathBuf};
+
+use adire_protocol::{Crop, LearningRateSchedule, Preset, Targets, TrainingConfig};
+use anyhow::Context;
+use clap::Args;
+
+/// Every setting; what is left out comes from the file, then from the preset.
+#[derive(Debug, Args)]
+pub(crate) struct SettingArgs {
+    /// Where to start from: quick_look, style (20 to 30 pictures) or thorough
+    #[arg(long, default_value = "style")]
+    preset: Preset,
+    /// TOML file with settings; its keys are the flags' names with _ in place of -
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// Updates of the adapter
+    #[arg(long)]
+    steps: Option<u32>,
+    /// Size of AdamW's steps; 1e-4 is usual
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// constant, linear or cosine
+    #[arg(long)]
+    schedule: Option<LearningRateSchedule>,
+    /// Updates over which the learning rate rises from zero
+    #[arg(long)]
+    warmup: Option<u32>,
+    /// Pictures computed at once
+    #[arg(long)]
+    batch: Option<u32>,
+    /// Batches that make one update
+    #[arg(long)]
+    accumulation: Option<u32>,
+    /// Rank of the change
+    #[arg(long)]
+    rank: Option<u32>,
+    /// The change is multiplied with alpha / rank
+    #[arg(long)]
+    alpha: Option<f64>,
+    /// attention, feed_forward, linear or convolutions; each includes those before it
+    #[arg(long)]
+    targets: Option<Targets>,
+    /// Train the text encoder's attention, too
+    #[arg(long)]
+    text_encoder: bool,
+    /// Shorter side of the pictures in pixels, a multiple of 64; the model's own size when left out
+    #[arg(long)]
+    resolution: Option<u32>,
+    /// center, random or bucket (whole pictures, in sizes of about the same area)
+    #[arg(long)]
+    crop: Option<Crop>,
+    /// How often a caption is left out, 0 to 1
+    #[arg(long)]
+    caption_dropout: Option<f64>,
+    /// Weight of the class pictures' loss
+    #[arg(long)]
+    prior_weight: Option<f64>,
+    /// Largest signal-to-noise ratio that counts in full; 5 is usual
+    #[arg(long)]
+    min_snr_gamma: Option<f64>,
+    /// Shift of whole channels of noise; 0.05 to 0.1 for darker and brighter pictures
+    #[arg(long)]
+    noise_offset: Option<f64>,
+    /// Decides every random draw
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Compute intermediate results again instead of keeping them: less memory, about a third more time
+    #[arg(long)]
+    gradient_checkpointing: bool,
+    /// Share of the pictures that are only measured with, 0 to 0.5
+    #[arg(long)]
+    held_out: Option<f64>,
+    /// Updates between checkpoints
+    #[arg(long)]
+    checkpoint_every: Option<u32>,
+    /// Updates between sets of samples; 0 for none
+    #[arg(long)]
+    sample_every: Option<u32>,
+    /// Prompt of a sample; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    sample_prompt: Vec<String>,
+}
+
+impl SettingArgs {
+    /// Whether the resolution was given.
+    pub(crate) fn sized(&self) -> bool {
+        self.resolution.is_some() || self.config.is_some()
+    }
+
+    /// The settings in full; their values are not checked here.
+    pub(crate) fn read(&self) -> anyhow::Result<TrainingConfig> {
+        let mut config = match &self.config {
+            None => self.preset.config(),
+            Some(path) => {
+                let shown = path.display();
+                let text = fs::read_to_string(path).with_context(|| format!("{shown} cannot be read"))?;
+                // What the file leaves out is the preset's.
+                let mut table = toml::Table::try_from(self.preset.config())?;
+                let given: toml::Table = text.parse().with_context(|| format!("{shown} is no TOML"))?;
+                table.extend(given);
+                table.try_into().with_context(|| format!("{shown} has a setting that is not understood"))?
+            }
+        };
+        macro_rules! take {
+            ($($field:ident),+) => { $(if let Some(value) = self.$field { config.$field = value; })+ };
+        }
+        take!(
+            steps,
+            learning_rate,
+            schedule,
+            warmup,
+            batch,
+            accumulation,
+            rank,
+            alpha,
+            targets,
+            resolution,
+            crop
+        );
+        take!(caption_dropout, prior_weight, noise_offset, seed, held_out, checkpoint_every, sample_every);
+        config.min_snr_gamma = self.min_snr_gamma.or(config.min_snr_gamma);
+        config.text_encoder |= self.text_encoder;
+        config.gradient_checkpointing |= self.gradient_checkpointing;
+        if !self.sample_prompt.is_empty() {
+            config.sample_prompts.clone_from(&self.sample_prompt);
+        }
+        Ok(config)
+    }
+}

@@ -1,0 +1,135 @@
+//! `adire train` as a program: what it writes, going on after a kill, and what it says to bad input.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use adire_studio::{Pixels, encode_png};
+
+fn model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/engine/tests/goldens/pipeline")
+}
+
+fn pictures(folder: &Path) -> PathBuf {
+    let data = folder.join("pictures");
+    fs::create_dir_all(&data).unwrap();
+    for i in 0..4u8 {
+        let rgb = (0..64 * 64 * 3).map(|at| (at as u8).wrapping_mul(3 + i)).collect();
+        let png = encode_png(&Pixels { width: 64, height: 64, rgb }, "").unwrap();
+        fs::write(data.join(format!("{i}.png")), png).unwrap();
+    }
+    data
+}
+
+fn train(folder: &Path, data: &Path, out: &str, more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_adire"));
+    command.current_dir(folder).arg("train").arg("--model").arg(model()).arg("--data").arg(data);
+    command.args(["--name", "cloth", "--out", out, "--trigger", "tok", "--resolution", "64"]);
+    command.args(["--held-out", "0.25", "--checkpoint-every", "4", "--accumulation", "1"]).args(more);
+    command
+}
+
+fn run(mut command: Command) -> Output {
+    command.output().unwrap()
+}
+
+fn complaint(output: &Output) -> String {
+    assert!(!output.status.success());
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!text.contains("panicked"), "{text}");
+    text
+}
+
+#[test]
+fn a_run_writes_adapter_log_samples_and_card() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = pictures(folder.path());
+    let more = ["--steps", "4", "--sample-prompt", "a tok cloth", "--sample-every", "2", "--text-encoder"];
+    let output = run(train(folder.path(), &data, "out", &more));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let out = folder.path().join("out");
+    for file in ["cloth.safetensors", "cloth-diffusers.safetensors", "README.md", "checkpoint.safetensors"] {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+    let samples: Vec<_> =
+        fs::read_dir(out.join("samples")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(samples.len(), 3, "{samples:?}");
+    let log = fs::read_to_string(out.join("training.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.iter().filter(|line| line.get("loss").is_some()).count(), 4);
+    assert_eq!(lines.iter().filter(|line| line.get("held_out_loss").is_some()).count(), 2);
+    assert!(fs::read_to_string(out.join("README.md")).unwrap().contains("called up by `tok`"));
+
+    for file in ["cloth.safetensors", "cloth-diffusers.safetensors"] {
+        let mut inspect = Command::new(env!("CARGO_BIN_EXE_adire"));
+        inspect.args(["adapters", "inspect", "--json", "--model"]).arg(model()).arg(out.join(file));
+        let output = run(inspect);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn a_killed_run_goes_on_and_ends_with_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = pictures(folder.path());
+    let more = ["--steps", "40"];
+    assert!(run(train(folder.path(), &data, "whole", &more)).status.success());
+
+    let mut command = train(folder.path(), &data, "killed", &more);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let checkpoint = folder.path().join("killed/checkpoint.safetensors");
+    let since = Instant::now();
+    while !checkpoint.is_file() {
+        assert!(since.elapsed() < Duration::from_secs(120), "no checkpoint came");
+        thread::sleep(Duration::from_millis(2));
+    }
+    // SIGKILL: nothing can be tidied up.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(run(train(folder.path(), &data, "killed", &more)).status.success());
+    let bytes = |out: &str, file: &str| fs::read(folder.path().join(out).join(file)).unwrap();
+    for file in ["cloth.safetensors", "cloth-diffusers.safetensors", "checkpoint.safetensors"] {
+        assert!(bytes("whole", file) == bytes("killed", file), "{file} differs");
+    }
+
+    let other = run(train(folder.path(), &data, "killed", &["--steps", "40", "--rank", "2"]));
+    assert!(complaint(&other).contains("name another folder with --out"));
+}
+
+#[test]
+fn bad_input_is_named_before_anything_is_computed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, empty) = (pictures(folder.path()), folder.path().join("empty"));
+    fs::create_dir_all(&empty).unwrap();
+    let said = |data: &Path, more: &[&str]| complaint(&run(train(folder.path(), data, "bad", more)));
+    assert!(said(&empty, &[]).contains("holds no picture that can be used"));
+    assert!(said(&folder.path().join("nowhere"), &[]).contains("is no folder with pictures"));
+    for (flag, value, words) in [
+        ("--rank", "0", "rank is 0; it can be 1 to 128"),
+        ("--rank", "10000", "rank is 10000; it can be 1 to 128"),
+        ("--learning-rate", "nan", "learning_rate is NaN"),
+        ("--targets", "everything", "unknown targets"),
+    ] {
+        let text = said(&data, &[flag, value]);
+        assert!(text.contains(words), "{flag} {value}: {text}");
+    }
+    fs::write(folder.path().join("bad.toml"), "stepps = 3\n").unwrap();
+    assert!(said(&data, &["--config", "bad.toml"]).contains("setting that is not understood"));
+    // Names become files.
+    let mut named = Command::new(env!("CARGO_BIN_EXE_adire"));
+    named.current_dir(folder.path()).args(["train", "--name", "../up", "--data"]).arg(&data);
+    assert!(complaint(&run(named)).contains("the name is"));
+    // One picture is trained on; there is then nothing to measure with.
+    let single = folder.path().join("single");
+    fs::create_dir_all(&single).unwrap();
+    fs::copy(data.join("0.png"), single.join("0.png")).unwrap();
+    let output = run(train(folder.path(), &single, "single", &["--steps", "1"]));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Training on 1 pictures, 0 held out"));
+    assert!(output.status.success());
+}
