@@ -67,6 +67,7 @@ impl FakeBackend {
 impl Backend for FakeBackend {
     fn info(&self) -> ModelInfo {
         ModelInfo {
+            safety_checker: false,
             name: "fake".to_owned(),
             hash: "fa4e".repeat(16),
             device: "cpu".to_owned(),
@@ -140,7 +141,13 @@ impl Backend for FakeBackend {
         let (width, height) = spec.final_size();
         let pixels = squares(&seed, width, height);
         let fingerprint = "fa4e".repeat(16);
-        Ok(Rendered { pixels, fingerprint, seconds: start.elapsed().as_secs_f64(), switch_seconds: 0.0 })
+        Ok(Rendered {
+            pixels,
+            fingerprint,
+            withheld: false,
+            seconds: start.elapsed().as_secs_f64(),
+            switch_seconds: 0.0,
+        })
     }
 }
 

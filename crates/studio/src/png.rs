@@ -28,6 +28,8 @@ struct Entry<'a> {
     dtype: &'a str,
     version: &'a str,
     fingerprint: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    withheld: bool,
 }
 
 /// Only for the request.
@@ -58,6 +60,7 @@ pub fn encode_picture(pixels: &Pixels, recipe: &Recipe) -> Result<Vec<u8>, Studi
         dtype: &recipe.dtype,
         version: &recipe.version,
         fingerprint: &recipe.fingerprint,
+        withheld: recipe.withheld,
     };
     let json = serde_json::to_string(&entry).map_err(|error| StudioError::Png(error.to_string()))?;
     let texts = [(PARAMETERS, infotext::format(recipe)), (ADIRE, json)];
