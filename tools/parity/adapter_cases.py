@@ -62,20 +62,16 @@ class Cases:
         )
         self.add("diffusers", "diffusers.safetensors", found)
         pipe.unload_lora_weights()
-        for model in (pipe.unet, pipe.text_encoder):
-            if getattr(model, "peft_config", None):
-                model.delete_adapters(list(model.peft_config))
         # alpha is the rank in what the conversion writes.
         config = lora(lora_alpha=4, target_modules=ATTENTION)
         pipe.unet.add_adapter(config)
         shrink(pipe.unet)
         found = outputs(pipe.unet, pipe.text_encoder, self.given)
         state = get_peft_model_state_dict(pipe.unet)
-        state = convert_state_dict_to_kohya({f"base_model.model.unet.{key}": value for key, value in state.items()})
-        state = {key.replace("lora_te_unet_", "lora_unet_"): value for key, value in state.items()}
+        state = convert_state_dict_to_kohya({f"unet.{key}": value for key, value in state.items()})
         save_file({key: value.contiguous() for key, value in state.items()}, self.folder / "kohya.safetensors")
         self.add("kohya, by diffusers", "kohya.safetensors", found)
-        pipe.unet.delete_adapters(list(pipe.unet.peft_config))
+        pipe.unload_lora_weights()
 
     def former(self):
         """Names of diffusers before PEFT, which it still reads: the reference is its own reading of them."""

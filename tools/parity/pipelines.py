@@ -23,21 +23,21 @@ import real  # noqa: E402
 from adapter_cases import Cases  # noqa: E402
 from img2img import init_mask, init_picture  # noqa: E402
 from tiny import prompts  # noqa: E402
-from trajectories import SAMPLERS, SEED, exact_roots, trajectory  # noqa: E402
+from trajectories import CONFIGS, SAMPLERS, SEED, exact_roots, trajectory  # noqa: E402
 
 PROMPT, NEGATIVE, GUIDANCE = pictures.PROMPT, pictures.NEGATIVE, 4.0
 RELATIVE = 1e-4  # of modules and trajectories, to the largest value
 PIXELS = {"small": 1, "real": 2}  # of 255
 
-# Side of a latent for a module's call, and for a second one; steps of trajectories and their latent's sides; steps of
+# Sides of a latent for each module's calls; steps of trajectories and their latent's sides; steps of
 # pictures and their width and height; what the second pass makes of the latter.
 SIZES = {
     "small": dict(sides=[(8, 12)], steps=7, latent=(8, 12), picture_steps=7, size=(64, 48), hires=(96, 72)),
-    "real": dict(sides=[(16, 24), (64, 64)], steps=3, latent=(16, 16), picture_steps=4, size=(256, 256), hires=(320, 320)),
+    "real": dict(sides=[(16, 24)], steps=3, latent=(16, 16), picture_steps=3, size=(192, 192), hires=(256, 256)),
 }
-# At real size a call of the UNet takes seconds: one sampler of each kind for whole pictures, the rest as trajectories.
-PICTURES = {"small": list(SAMPLERS), "real": ["pndm", "euler_a", "dpmpp_2m_karras"]}
-FROM_PICTURES = {"small": list(SAMPLERS), "real": ["euler_a", "dpmpp_2m_karras"]}
+# At real size a call of the UNet takes seconds: the samplers are told apart by their trajectories.
+PICTURES = {"small": list(SAMPLERS), "real": ["pndm", "dpmpp_2m_karras"]}
+FROM_PICTURES = {"small": list(SAMPLERS), "real": ["euler_a"]}
 
 
 class Reference:
@@ -47,6 +47,7 @@ class Reference:
         self.pipe = (real if shape == "real" else pictures).models(folder / "model")
         # PNDM's defaults were written into it, and count for the other samplers too.
         self.config = self.pipe.scheduler.config
+        CONFIGS["model"] = dict(self.config)
         self.factor = self.pipe.vae_scale_factor
         self.tensors, self.cases = {}, []
         self.generator = torch.Generator("cpu").manual_seed(61)
@@ -56,8 +57,9 @@ class Reference:
 
     def keep(self, name, tensor):
         """A reference that is flat, huge or not finite would compare well with anything."""
-        spread = tensor.float().std().item()
-        assert torch.isfinite(tensor.float()).all() and 0.02 < spread < 200, f"{name} has a spread of {spread}"
+        if tensor.is_floating_point():
+            spread = tensor.std().item()
+            assert torch.isfinite(tensor).all() and 0.02 < spread < 200, f"{name} has a spread of {spread}"
         self.tensors[name] = tensor.detach().clone().contiguous()
         return name
 
@@ -80,12 +82,9 @@ class Reference:
         channels = pipe.vae.config.latent_channels
         for number, (height, width) in enumerate(sides):
             size = f"{width * self.factor}×{height * self.factor}"
-            batch = 2 if number == 0 else 1
-            x = self.keep(f"unet.{number}.x", self.randn(batch, channels, height, width))
-            timestep = 481 if number == 0 else 999
-            out = pipe.unet(self.tensors[x], timestep, context[:batch]).sample
-            out = self.keep(f"unet.{number}.out", out)
-            self.case(f"UNet, {size}", "unet", RELATIVE, x=x, timestep=timestep, context="context", out=out)
+            x = self.keep(f"unet.{number}.x", self.randn(2, channels, height, width))
+            out = self.keep(f"unet.{number}.out", pipe.unet(self.tensors[x], 481, context).sample)
+            self.case(f"UNet, {size}", "unet", RELATIVE, x=x, timestep=481, context="context", out=out)
             z = self.keep(f"vae.{number}.z", self.randn(1, channels, height, width))
             out = pipe.vae.decode(self.tensors[z] / pipe.vae.config.scaling_factor).sample
             out = self.keep(f"vae.{number}.out", out)
@@ -108,7 +107,7 @@ class Reference:
 
         for sampler in SAMPLERS:
             with exact_roots() if self.shape == "small" else nullcontext():
-                found = trajectory(sampler, "sd15", self.sizes["steps"], guided, shape)
+                found = trajectory(sampler, "model", self.sizes["steps"], guided, shape)
             latents = self.keep(f"trajectory.{sampler}", found["latents"])
             details = dict(sampler=sampler, seed=SEED, guidance=GUIDANCE, context="context", latents=latents)
             self.case(f"trajectory, {sampler}", "trajectory", RELATIVE, **details)
@@ -172,6 +171,9 @@ class Reference:
         """The size that Stable Diffusion 1.5 was trained for."""
         if self.shape != "real":
             return
+        x = self.keep("unet.large.x", self.randn(1, 4, 64, 64))
+        out = self.keep("unet.large.out", self.pipe.unet(self.tensors[x], 999, self.tensors["context"][:1]).sample)
+        self.case("UNet, 512×512", "unet", RELATIVE, x=x, timestep=999, context="context", out=out)
         self.pipe.scheduler = SAMPLERS["ddim"][0].from_config(self.config)
         request = dict(prompt=PROMPT, negative_prompt=NEGATIVE, width=512, height=512)
         generator = torch.Generator("cpu").manual_seed(SEED)

@@ -146,7 +146,7 @@ fn damaged_checkers_are_refused_with_the_file() {
         ("num_attention_heads", json!(0)),
         ("patch_size", json!(0)),
         ("patch_size", json!(1000)),
-        ("image_size", json!(1 << 40)),
+        ("image_size", json!(1u64 << 40)),
         ("num_hidden_layers", json!(1_000_000)),
         ("num_channels", json!(1)),
         ("hidden_act", json!("tanh")),

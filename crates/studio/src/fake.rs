@@ -139,7 +139,11 @@ impl Backend for FakeBackend {
         }
         thread::sleep(self.fixed_delay);
         let (width, height) = spec.final_size();
-        let pixels = squares(&seed, width, height);
+        let mut pixels = squares(&seed, width, height);
+        let withheld = spec.prompt.contains("withhold!");
+        if withheld {
+            pixels.rgb.fill(0);
+        }
         let fingerprint = "fa4e".repeat(16);
         Ok(Rendered {
             pixels,
