@@ -148,7 +148,7 @@ impl Backend for FakeBackend {
         Ok(Rendered {
             pixels,
             fingerprint,
-            withheld: false,
+            withheld,
             seconds: start.elapsed().as_secs_f64(),
             switch_seconds: 0.0,
         })
