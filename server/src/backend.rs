@@ -70,14 +70,18 @@ impl Backend for EngineBackend {
         }
         self.pipeline.set_adapters(&adapters).map_err(|error| failed(&error))?;
         let switch_seconds = begun.elapsed().as_secs_f64();
+        let checked = self.pipeline.info().safety_checker;
         let output = self
             .pipeline
             .generate_on(&job.spec, init.as_ref().map(Init::canvas), &mut |step| {
-                on_step(Step { step: step.step, steps: step.steps, preview: Some(pixels(step.preview)) })
+                // What may have to be withheld is not shown on the way either.
+                let preview = (!checked).then(|| pixels(step.preview));
+                on_step(Step { step: step.step, steps: step.steps, preview })
             })
             .map_err(|error| failed(&error))?;
         Ok(Rendered {
             pixels: pixels(output.image),
+            withheld: output.withheld,
             fingerprint: self.pipeline.fingerprint().unwrap_or_default().to_owned(),
             seconds: switch_seconds + output.seconds,
             switch_seconds,

@@ -13,7 +13,11 @@ fn golden(name: &str) -> PathBuf {
 
 fn adire(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_adire"));
-    let command = command.env_remove("ADIRE_MODEL").env_remove("ADIRE_DATA").current_dir(folder);
+    let command = command
+        .env_remove("ADIRE_MODEL")
+        .env_remove("ADIRE_DATA")
+        .env_remove("ADIRE_SAFETY_CHECKER")
+        .current_dir(folder);
     command.args(arguments).output().unwrap()
 }
 
@@ -43,6 +47,79 @@ fn a_picture_is_made_again_exactly() {
     assert!(code == Some(1) && text.contains("name its file with --lora"), "{text}");
     let (code, text) = told(&adire(folder.path(), &[&again[..], &["--lora", &lora]].concat()));
     assert!(code == Some(0) && text.contains("a.png: exact: every pixel is the same"), "{text}");
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, goal) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy(&path, &goal);
+        } else {
+            std::fs::copy(path, goal).unwrap();
+        }
+    }
+}
+
+/// The small model with the small safety checker, which finds something wherever a cosine is above `threshold`.
+fn model_with_checker(folder: &Path, threshold: f32) -> String {
+    let model = folder.join("model");
+    copy(&golden("pipeline"), &model);
+    copy(&golden("safety"), &model);
+    let file = model.join("safety_checker/model.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let json: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+    for name in ["concept_embeds_weights", "special_care_embeds_weights"] {
+        let offset = |i: usize| 8 + header + json[name]["data_offsets"][i].as_u64().unwrap() as usize;
+        for number in bytes[offset(0)..offset(1)].chunks_exact_mut(4) {
+            number.copy_from_slice(&threshold.to_le_bytes());
+        }
+    }
+    std::fs::write(file, bytes).unwrap();
+    model.display().to_string()
+}
+
+#[test]
+fn a_picture_that_the_safety_checker_withheld_is_black_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model_with_checker(folder.path(), -2.0);
+    let generate = |more: &[&str]| {
+        let common = ["generate", "--model", &model, "--prompt", "red flower", "--seed", "3", "--steps", "2"];
+        let size = ["--width", "64", "--height", "64"];
+        let (code, text) = told(&adire(folder.path(), &[&common[..], &size[..], more].concat()));
+        assert_eq!(code, Some(0), "{text}");
+        text
+    };
+    let verify = |file: &str| told(&adire(folder.path(), &["verify", file, "--model", &model]));
+    let text = generate(&["--safety-checker", "--out", "a.png", "--latents", "a.safetensors"]);
+    assert!(text.contains("The safety checker withheld this picture"), "{text}");
+    assert!(!folder.path().join("a.safetensors").exists(), "the latents would show it");
+    let picture = image::open(folder.path().join("a.png")).unwrap().into_rgb8();
+    assert!(picture.into_raw().iter().all(|byte| *byte == 0));
+    let recipe = adire_studio::read_recipe(&std::fs::read(folder.path().join("a.png")).unwrap()).unwrap();
+    assert!(recipe.withheld);
+    let (code, text) = verify("a.png");
+    assert!(
+        code == Some(0) && text.contains("exact") && text.contains("withheld this picture, then and now"),
+        "{text}"
+    );
+
+    // Off unless it is asked for.
+    let text = generate(&["--out", "b.png"]);
+    assert!(!text.contains("withheld"), "{text}");
+    let (code, text) = verify("b.png");
+    assert!(code == Some(0) && !text.contains("withheld"), "{text}");
+
+    // One that finds nothing any more.
+    std::fs::remove_dir_all(&model).unwrap();
+    model_with_checker(folder.path(), 2.0);
+    let (code, text) = verify("a.png");
+    assert!(code == Some(1) && text.contains("lets it pass now"), "{text}");
+    std::fs::remove_dir_all(Path::new(&model).join("safety_checker")).unwrap();
+    let (code, text) = verify("a.png");
+    assert!(code == Some(1) && text.contains("has no safety checker"), "{text}");
 }
 
 #[test]

@@ -31,16 +31,16 @@ HIRES = {
 }
 
 
-def init_picture():
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float64)
+def init_picture(width=WIDTH, height=HEIGHT):
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     waves = [np.sin(x / 7 + y / 11), np.cos(x / 5 - y / 9), np.sin((x + 2 * y) / 13)]
     return np.stack([(127.5 + 110 * wave).round() for wave in waves], -1).astype(np.uint8)
 
 
-def init_mask():
+def init_mask(width=WIDTH, height=HEIGHT):
     """Neither along the latent grid nor only black and white."""
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float64)
-    blob = 255 - 9 * np.hypot(x - 37, (y - 21) * 1.3)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    blob = 255 - 9 * (WIDTH / width) * np.hypot(x - 37 * width / WIDTH, (y - 21 * height / HEIGHT) * 1.3)
     return blob.clip(0, 255).round().astype(np.uint8)
 
 

@@ -26,9 +26,9 @@ WIDTH, HEIGHT = 64, 48
 UNET_GAIN, VAE_GAIN = 1.2, 0.7
 ODE = {"ddim", "euler", "heun", "pndm", "dpmpp_2m", "dpmpp_2m_karras", "unipc"}
 
+
 @torch.no_grad()
-def models():
-    folder = OUT / "pipeline"
+def models(folder=OUT / "pipeline"):
     shutil.rmtree(folder, ignore_errors=True)
     tokenizer = write_tokenizer(folder / "tokenizer")
     text = text_encoder(len(tokenizer), seed=21)
@@ -61,6 +61,11 @@ def models():
         parameter.mul_(UNET_GAIN)
     for parameter in vae.decoder.conv_out.parameters():
         parameter.mul_(VAE_GAIN)
+    return assembled(folder, tokenizer, text, unet, vae)
+
+
+def assembled(folder, tokenizer, text, unet, vae):
+    """The pipeline of these parts with SD 1.5's scheduler, also written to `folder`, where the tokenizer is already."""
     scheduler = PNDMScheduler.from_config(SD15)
     pipeline = StableDiffusionPipeline(
         vae=vae,

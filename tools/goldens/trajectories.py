@@ -157,14 +157,14 @@ class RoundedLookups:
         return self.motion(*(float(x) for x in found))
 
 
-def trajectory(sampler, config, steps):
+def trajectory(sampler, config, steps, model=model, shape=SHAPE):
     scheduler_class, extra = SAMPLERS[sampler]
     converts = config == "sample" and sampler in NO_SAMPLE_TYPE
     values = CONFIGS[config] | ({"prediction_type": "epsilon"} if converts else {})
     scheduler = scheduler_class.from_config(values, **extra)
     scheduler.set_timesteps(steps)
     generator = torch.Generator("cpu").manual_seed(SEED)
-    x = torch.randn(SHAPE, generator=generator) * scheduler.init_noise_sigma
+    x = torch.randn(shape, generator=generator) * scheduler.init_noise_sigma
     if isinstance(scheduler, DPMSolverSDEScheduler):
         low, high = (f(scheduler.sigmas[scheduler.sigmas > 0]).item() for f in (torch.min, torch.max))
         motion = BrownianTreeNoiseSampler(x, low, high, scheduler.noise_sampler_seed)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from peft import PeftModel
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 GOLDENS = Path(__file__).resolve().parents[2] / "crates/engine/tests/goldens"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "goldens"))
@@ -52,11 +52,6 @@ def by_peft(folder):
     pipe = pipeline()
     for part in ("unet", "text_encoder"):
         if (folder / part).is_dir():
-            # The files have the names of transformers 4 and of SD 1.5's checkpoint; transformers 5 leaves out
-            # text_model, and PEFT does not translate (diffusers does).
-            if part == "text_encoder" and not hasattr(pipe.text_encoder, "text_model"):
-                path = folder / part / "adapter_model.safetensors"
-                save_file({k.replace(".text_model.", "."): v for k, v in load_file(path).items()}, path)
             setattr(pipe, part, PeftModel.from_pretrained(getattr(pipe, part), folder / part))
     return pipe
 

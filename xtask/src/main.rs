@@ -3,6 +3,7 @@
 
 mod bench;
 mod goldens;
+mod parity;
 mod serve;
 mod shell;
 mod site;
@@ -32,6 +33,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Make the reference tensors anew with diffusers and PEFT (Python, on demand).
     Goldens,
+    /// Compare with diffusers and PEFT on models of random weights, module by module and picture by picture.
+    Parity(parity::ParityArgs),
 }
 
 fn main() {
@@ -42,6 +45,7 @@ fn main() {
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Goldens => goldens::run(),
+        Command::Parity(args) => parity::run(&args),
     };
     if let Err(error) = result {
         eprintln!("xtask: {error:#}");

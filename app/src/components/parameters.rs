@@ -31,8 +31,12 @@ pub(crate) fn Parameters() -> Piece {
                 shown.recipe.device,
                 shown.recipe.model
             );
+            let withheld = shown.recipe.withheld.then(|| {
+                view! { <p class="caption" role="status">"The safety checker withheld this picture."</p> }
+            });
             view! {
                 <div class="parameters">
+                    {withheld}
                     <p class="caption">{spec.prompt}</p>
                     <Actions shown=shown />
                     <ul class="chips" title=made aria-label="Parameters; choose one to use it again">

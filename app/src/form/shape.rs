@@ -60,6 +60,7 @@ mod tests {
 
     fn model(native_size: u32) -> ModelInfo {
         ModelInfo {
+            safety_checker: false,
             name: String::new(),
             hash: String::new(),
             device: String::new(),

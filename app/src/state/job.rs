@@ -130,6 +130,7 @@ mod tests {
             dtype: String::new(),
             version: String::new(),
             fingerprint: String::new(),
+            withheld: false,
             seconds: 0.0,
             switch_seconds: 0.0,
         };

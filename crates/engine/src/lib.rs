@@ -1,8 +1,9 @@
 //! Stable Diffusion 1.x on candle: loading a Hugging Face folder, tokenizer, text encoder, UNet, VAE, samplers,
-//! adapters. Knows no jobs, users, HTTP or SQL.
+//! adapters, safety checker. Knows no jobs, users, HTTP or SQL.
 
 pub mod adapter;
 mod checkpoint;
+mod clip;
 mod error;
 mod hash;
 mod json;
@@ -13,6 +14,7 @@ mod ops;
 mod pipeline;
 mod recompute;
 mod resnet;
+mod safety;
 pub mod sampler;
 mod save;
 mod text;
@@ -26,6 +28,7 @@ pub use hash::file_hash;
 pub use manifest::{Manifest, ManifestAdapter};
 pub use noise::{BrownianNoise, NoiseSource};
 pub use pipeline::{Canvas, LoadOptions, Mask, Output, Pipeline, Rgb8, Step};
+pub use safety::{SafetyChecker, SafetyVerdict};
 pub use text::{Chunk, TextEncoder, Tokenizer, Tokens, context, prompt};
 pub use unet::UNet;
 pub use vae::{Posterior, Vae};

@@ -61,12 +61,13 @@ impl Resnet {
 
     /// `x` [batch, in, height, width]; `time` [1 or batch, 1, time width] with its activation applied.
     pub(crate) fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Result<Tensor> {
-        let h = self.norm1.forward(x)?;
-        let h = match (&self.time_emb_proj, time) {
+        // Assigned, not shadowed: at the VAE's full size each of these has hundreds of megabytes.
+        let mut h = self.norm1.forward(x)?;
+        h = match (&self.time_emb_proj, time) {
             (Some(proj), Some(time)) => self.conv1.forward_plus(&h, &proj.forward(time)?.squeeze(1)?)?,
             _ => self.conv1.forward(&h)?,
         };
-        let h = self.norm2.forward(&h)?;
+        h = self.norm2.forward(&h)?;
         match &self.conv_shortcut {
             Some(shortcut) => self.conv2.forward_onto(&h, &shortcut.forward(x)?),
             None => self.conv2.forward_onto(&h, x),

@@ -188,6 +188,68 @@ fn kohya_comes_back_from_the_others_with_the_same_factors_and_alphas() {
     }
 }
 
+/// transformers 5 took `text_model` out of the text tower's names. PEFT writes the names that the model has; what it wrote
+/// with one version is read with the other, in every format.
+#[test]
+fn names_of_either_version_of_transformers_mean_the_same() {
+    let mut models = Models::load();
+    let bits = |models: &mut Models, adapter: &Adapter| {
+        let receipt = models.apply(adapter, 1.0);
+        assert!(receipt.skipped.is_empty() && receipt.unknown.is_empty(), "{receipt:?}");
+        models.bits()
+    };
+    // PEFT 0.21 wrote this one with transformers 5.
+    let (folder, part) = (golden("adapter-formats/peft-patterns"), "text_encoder/adapter_model.safetensors");
+    let current = bits(&mut models, &Adapter::read(&folder).unwrap());
+    let other = tempfile::tempdir().unwrap();
+    for file in [
+        "unet/adapter_model.safetensors",
+        "unet/adapter_config.json",
+        part,
+        "text_encoder/adapter_config.json",
+    ] {
+        let goal = other.path().join(file);
+        std::fs::create_dir_all(goal.parent().unwrap()).unwrap();
+        std::fs::copy(folder.join(file), goal).unwrap();
+    }
+    let renamed = |from: &Path, to: &Path, change: &dyn Fn(&str) -> String| {
+        let tensors = candle_core::safetensors::load(from, &Device::Cpu).unwrap();
+        let names: Vec<String> = tensors.keys().map(|name| change(name)).collect();
+        assert!(names.iter().any(|name| !tensors.contains_key(name)), "{} has those names", from.display());
+        let tensors = names.into_iter().zip(tensors.values());
+        std::fs::write(to, safetensors::serialize(tensors, None).unwrap()).unwrap();
+    };
+    renamed(&folder.join(part), &other.path().join(part), &|name| {
+        name.replace("base_model.model.encoder.", "base_model.model.text_model.encoder.")
+    });
+    assert!(bits(&mut models, &Adapter::read(other.path()).unwrap()) == current, "PEFT");
+    for (file, with, without) in [
+        ("kohya", "lora_te_text_model_encoder", "lora_te_encoder"),
+        ("diffusers-former", "text_encoder.text_model.encoder", "text_encoder.encoder"),
+    ] {
+        let from = golden("adapters").join(format!("{file}.safetensors"));
+        let to = other.path().join("renamed.safetensors");
+        renamed(&from, &to, &|name| name.replace(with, without));
+        let found = bits(&mut models, &Adapter::read(&to).unwrap());
+        assert!(bits(&mut models, &Adapter::read(&from).unwrap()) == found, "{file}");
+    }
+}
+
+/// What PEFT itself would look for today.
+#[test]
+fn peft_folders_have_the_names_of_transformers_5() {
+    let adapter = Adapter::read(&golden("adapters/kohya.safetensors")).unwrap();
+    let files = adapter.export(ExportFormat::Peft, &table()).unwrap();
+    let text =
+        files.iter().find(|file| file.name.ends_with("text_encoder/adapter_model.safetensors")).unwrap();
+    let names: Vec<String> = content(&text.bytes).into_keys().collect();
+    assert!(names.iter().all(|name| name.starts_with("base_model.model.encoder.layers.")), "{names:?}");
+    let theirs =
+        std::fs::read(golden("adapter-formats/peft-patterns/text_encoder/adapter_model.safetensors"))
+            .unwrap();
+    assert!(content(&theirs).keys().all(|name| names.contains(name)));
+}
+
 #[test]
 fn what_a_format_cannot_express_is_refused_by_name() {
     let mut models = Models::load();

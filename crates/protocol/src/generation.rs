@@ -286,6 +286,9 @@ pub struct Recipe {
     /// records of versions that had none.
     #[serde(default)]
     pub fingerprint: String,
+    /// The safety checker withheld this picture: it is black.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withheld: bool,
     /// Seconds the engine took for this picture.
     pub seconds: f64,
     /// Seconds of them before the first step, for putting its adapters into effect.

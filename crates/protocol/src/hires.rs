@@ -130,7 +130,10 @@ impl Pass {
         Self { schedule: steps, skip: steps - made }
     }
 
-    /// `steps` steps at the end of a schedule of `int(steps / strength)`, as A1111's second pass counts.
+    /// `steps` steps at the end of a schedule of `int(steps / strength)`, as A1111's second pass counts: its
+    /// `setup_img2img_steps` is given the pass's own number of steps, bounds the strength by 0.999, and its k-diffusion
+    /// samplers begin at σ number `schedule − steps`. (Its DDIM, PLMS and UniPC have timesteps of their own and call the
+    /// model once less often; ours are diffusers', for which one rule counts.)
     fn of_steps(steps: u32, strength: f64) -> Self {
         let schedule = ((f64::from(steps) / strength.min(0.999)) as u32).max(steps);
         Self { schedule, skip: schedule - steps }
@@ -265,6 +268,16 @@ mod tests {
         assert_eq!(Pass::of_strength(10, 0.05).steps(), 0);
         assert_eq!(Pass::of_steps(10, 0.7), Pass { schedule: 14, skip: 4 });
         assert_eq!(Pass::of_steps(20, 1.0), Pass { schedule: 20, skip: 0 });
+        // What A1111's rule gives for its own defaults and for strengths that do not divide.
+        for (steps, strength, schedule) in
+            [(20, 0.7, 28), (20, 0.55, 36), (15, 0.3, 50), (1, 0.4, 2), (30, 0.999, 30)]
+        {
+            assert_eq!(
+                Pass::of_steps(steps, strength),
+                Pass { schedule, skip: schedule - steps },
+                "{strength}"
+            );
+        }
         // What no check has seen must not overflow either.
         for strength in [f64::NAN, 0.0, -1.0, 1e-300, f64::INFINITY] {
             assert!(Pass::of_steps(20, strength).steps() == 20, "{strength}");

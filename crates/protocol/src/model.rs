@@ -26,6 +26,9 @@ pub struct ModelInfo {
     pub limits: Limits,
     /// Prompts that work well with this model.
     pub example_prompts: Vec<ExamplePrompt>,
+    /// Whether the model's safety checker looks at every picture and withholds some.
+    #[serde(default)]
+    pub safety_checker: bool,
 }
 
 /// How much of the text encoder's room a prompt takes.

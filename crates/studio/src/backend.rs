@@ -103,6 +103,8 @@ pub struct Rendered {
     pub pixels: Pixels,
     /// Names the weights that were in effect.
     pub fingerprint: String,
+    /// A safety checker withheld it: the pixels are black.
+    pub withheld: bool,
     /// Seconds the engine took for it.
     pub seconds: f64,
     /// Seconds it took to put the adapters into effect.

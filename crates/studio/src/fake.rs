@@ -67,6 +67,7 @@ impl FakeBackend {
 impl Backend for FakeBackend {
     fn info(&self) -> ModelInfo {
         ModelInfo {
+            safety_checker: false,
             name: "fake".to_owned(),
             hash: "fa4e".repeat(16),
             device: "cpu".to_owned(),
@@ -138,9 +139,19 @@ impl Backend for FakeBackend {
         }
         thread::sleep(self.fixed_delay);
         let (width, height) = spec.final_size();
-        let pixels = squares(&seed, width, height);
+        let mut pixels = squares(&seed, width, height);
+        let withheld = spec.prompt.contains("withhold!");
+        if withheld {
+            pixels.rgb.fill(0);
+        }
         let fingerprint = "fa4e".repeat(16);
-        Ok(Rendered { pixels, fingerprint, seconds: start.elapsed().as_secs_f64(), switch_seconds: 0.0 })
+        Ok(Rendered {
+            pixels,
+            fingerprint,
+            withheld,
+            seconds: start.elapsed().as_secs_f64(),
+            switch_seconds: 0.0,
+        })
     }
 }
 

@@ -28,6 +28,8 @@ struct Entry<'a> {
     dtype: &'a str,
     version: &'a str,
     fingerprint: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    withheld: bool,
 }
 
 /// Only for the request.
@@ -58,6 +60,7 @@ pub fn encode_picture(pixels: &Pixels, recipe: &Recipe) -> Result<Vec<u8>, Studi
         dtype: &recipe.dtype,
         version: &recipe.version,
         fingerprint: &recipe.fingerprint,
+        withheld: recipe.withheld,
     };
     let json = serde_json::to_string(&entry).map_err(|error| StudioError::Png(error.to_string()))?;
     let texts = [(PARAMETERS, infotext::format(recipe)), (ADIRE, json)];
@@ -157,12 +160,21 @@ fn texts(png: &[u8]) -> Result<Texts, StudioError> {
     let info = reader.info();
     let text = |wanted: &str| -> Option<String> {
         let plain = info.uncompressed_latin1_text.iter().find(|chunk| chunk.keyword == wanted);
-        let utf8 = info.utf8_text.iter().find(|chunk| chunk.keyword == wanted);
-        let packed = info.compressed_latin1_text.iter().find(|chunk| chunk.keyword == wanted);
+        // Packed texts stay packed until here; unpacked without a limit, a small file would fill the memory.
+        let utf8 = || {
+            let mut chunk = info.utf8_text.iter().find(|chunk| chunk.keyword == wanted)?.clone();
+            chunk.decompress_text_with_limit(TEXT_LIMIT).ok()?;
+            chunk.get_text().ok()
+        };
+        let packed = || {
+            let mut chunk = info.compressed_latin1_text.iter().find(|chunk| chunk.keyword == wanted)?.clone();
+            chunk.decompress_text_with_limit(TEXT_LIMIT).ok()?;
+            chunk.get_text().ok()
+        };
         plain
             .map(|chunk| chunk.text.clone())
-            .or_else(|| utf8.and_then(|chunk| chunk.get_text().ok()))
-            .or_else(|| packed.and_then(|chunk| chunk.get_text().ok()))
+            .or_else(utf8)
+            .or_else(packed)
             .filter(|text| text.len() <= TEXT_LIMIT)
     };
     Ok(Texts { own: text(ADIRE), parameters: text(PARAMETERS) })

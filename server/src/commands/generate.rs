@@ -29,6 +29,10 @@ use crate::{
     },
 };
 
+/// What is said of a black picture.
+pub(crate) const WITHHELD: &str =
+    "The safety checker withheld this picture: the file is black. Try another prompt or seed.";
+
 /// What to draw, with what, and where to.
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
@@ -79,7 +83,7 @@ pub(crate) struct GenerateArgs {
     /// The PNG file to write
     #[arg(long, value_name = "FILE.png")]
     out: PathBuf,
-    /// Also write the final latents to this file
+    /// Also write the final latents to this file, unless the safety checker withholds the picture
     #[arg(long, value_name = "FILE.safetensors")]
     latents: Option<PathBuf>,
 }
@@ -164,10 +168,10 @@ impl GenerateArgs {
         let init = given.map(|given| given.fit(spec.width, spec.height)).transpose()?;
         let output = draw(&mut pipeline, &spec, init.as_ref())?;
 
-        if let Some(path) = &self.latents {
+        if let Some(path) = self.latents.as_ref().filter(|_| !output.withheld) {
             write_atomically(path, |temporary| Ok(output.latents.save_safetensors("latents", temporary)?))?;
         }
-        let (seed, seconds) = (spec.seed, output.seconds);
+        let (seed, seconds, withheld) = (spec.seed, output.seconds, output.withheld);
         let hashes = adapters.iter().map(|(adapter, _)| adapter.hash().to_owned()).collect();
         let recipe = Recipe {
             spec,
@@ -178,6 +182,7 @@ impl GenerateArgs {
             dtype: info.dtype.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             fingerprint: pipeline.fingerprint().unwrap_or_default().to_owned(),
+            withheld,
             seconds: output.seconds,
             switch_seconds,
         };
@@ -185,6 +190,9 @@ impl GenerateArgs {
         write_atomically(&self.out, |temporary| Ok(std::fs::write(temporary, &png)?))?;
         // Not println!: a closed stdout is no reason to panic.
         let _ = writeln!(std::io::stdout(), "{} (seed {seed}, {seconds:.1} s)", self.out.display());
+        if withheld {
+            let _ = writeln!(std::io::stdout(), "{WITHHELD}");
+        }
         Ok(())
     }
 

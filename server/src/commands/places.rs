@@ -22,6 +22,10 @@ pub(crate) struct ModelArgs {
     /// For a single-file checkpoint that is not built like SD 1.5: model folder with its configs
     #[arg(long, value_name = "DIR")]
     model_config: Option<PathBuf>,
+    /// Let the model's own safety checker look at every picture and black out what it finds; for model folders that
+    /// come with one
+    #[arg(long, env = "ADIRE_SAFETY_CHECKER")]
+    safety_checker: bool,
 }
 
 /// A model with what is needed to load it.
@@ -42,7 +46,9 @@ impl ModelArgs {
             let beside = beside.join("vocab.json").is_file().then_some(beside);
             tokenizer = beside.or_else(|| hub::tokenizer(&hub::folder()));
         }
-        Ok(FoundModel { path, options: LoadOptions { tokenizer, config, ..LoadOptions::default() } })
+        let safety_checker = self.safety_checker;
+        let options = LoadOptions { tokenizer, config, safety_checker, ..LoadOptions::default() };
+        Ok(FoundModel { path, options })
     }
 }
 

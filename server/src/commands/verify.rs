@@ -60,7 +60,9 @@ impl VerifyArgs {
         let recipe =
             adire_studio::read_recipe(&bytes).with_context(|| format!("{shown} cannot be verified"))?;
         let before = decode(&bytes).with_context(|| format!("{shown} cannot be read as a picture"))?;
-        let FoundModel { path: model, options } = self.places.model()?;
+        let FoundModel { path: model, mut options } = self.places.model()?;
+        // A picture is made again the way it was made: with the checker where that withheld it, without otherwise.
+        options.safety_checker = recipe.withheld;
         let adapters = self.adapters(&recipe, &model)?;
         let init = self.init(&recipe.spec)?;
 
@@ -78,10 +80,18 @@ impl VerifyArgs {
         }
         let place = format!("{} in {}", info.device, info.dtype);
         pipeline.set_adapters(&adapters)?;
-        let after = draw(&mut pipeline, &recipe.spec, init.as_ref())?.image;
+        let drawn = draw(&mut pipeline, &recipe.spec, init.as_ref())?;
+        if recipe.withheld && !drawn.withheld {
+            bail!("{shown}: the safety checker withheld this picture when it was made, but lets it pass now");
+        }
 
-        let verdict = Verdict::of(&before, &after)?;
+        let verdict = Verdict::of(&before, &drawn.image)?;
         let mut report = format!("{shown}: {verdict}");
+        if recipe.withheld {
+            report.push_str(
+                "\nThe safety checker withheld this picture, then and now: both are black, which says little of the rest.",
+            );
+        }
         let weights = pipeline.fingerprint().unwrap_or_default();
         if !recipe.fingerprint.is_empty() && weights != recipe.fingerprint {
             report.push_str(&format!(

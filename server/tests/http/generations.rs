@@ -82,6 +82,23 @@ async fn one_that_fails_says_why() {
 }
 
 #[tokio::test]
+async fn what_the_safety_checker_withheld_is_told() {
+    const SENTENCE: &str = "The safety checker withheld this picture.";
+    let server = Server::start().await;
+    for (prompt, withheld) in [("withhold!", true), ("red moons", false)] {
+        let id = server.submit(&format!(r#"{{"prompt": "{prompt}"}}"#)).await;
+        let record = server.finished(&id).await;
+        let image = &record["images"][0];
+        assert_eq!(image["recipe"].get("withheld").is_some(), withheld, "{image}");
+        let png = server.get(image["url"].as_str().unwrap()).await.body;
+        assert_eq!(adire_studio::read_recipe(&png).unwrap().withheld, withheld);
+        let page = Request::get(format!("/?job={id}")).header("accept", "text/html");
+        let html = server.send(page.body(Body::empty()).unwrap()).await.text();
+        assert_eq!(html.contains(SENTENCE), withheld, "{html}");
+    }
+}
+
+#[tokio::test]
 async fn the_model_and_the_queue_are_told() {
     let server = Server::start().await;
     let model = server.get("/api/v1/model").await.json();

@@ -186,7 +186,11 @@ impl Adapter {
                     return Err(cannot(module, "is a Kronecker product (LoKr), not a pair of factors"));
                 }
             }
-            let key = format!("{prefix}.{path}");
+            // PEFT does not translate names, so its folders have those of transformers 5; diffusers knows both.
+            let key = match format {
+                ExportFormat::Peft => format!("{prefix}.{}", current(path)),
+                _ => format!("{prefix}.{path}"),
+            };
             for (part, tensor) in layer.parts() {
                 let suffix = match part {
                     Part::Down => "lora_A.weight",
@@ -230,9 +234,8 @@ impl Adapter {
 fn config(own: &[&Placed<'_>], dora: bool) -> Map<String, Value> {
     let rank = commonest(own.iter().map(|placed| placed.module.layer.rank as f64));
     let alpha = commonest(own.iter().map(|placed| placed.module.layer.plain_alpha()));
-    // PEFT compares the ends of paths; without `text_model` they fit old and new versions of transformers.
-    let name =
-        |placed: &Placed<'_>| placed.path.strip_prefix("text_model.").unwrap_or(placed.path).to_owned();
+    // PEFT compares the ends of paths, so these fit every version of transformers.
+    let name = |placed: &Placed<'_>| current(placed.path).to_owned();
     let (mut ranks, mut alphas, mut targets) = (Map::new(), Map::new(), Vec::new());
     for placed in own {
         let layer = &placed.module.layer;
@@ -266,6 +269,11 @@ fn config(own: &[&Placed<'_>], dora: bool) -> Map<String, Value> {
         Value::Object(config) => config,
         _ => Map::new(),
     }
+}
+
+/// A module's path in transformers 5, whose text tower has no `text_model`.
+fn current(path: &str) -> &str {
+    path.strip_prefix("text_model.").unwrap_or(path)
 }
 
 fn commonest(values: impl Iterator<Item = f64>) -> f64 {

@@ -8,9 +8,9 @@ use super::{
 };
 use crate::Result;
 
-/// Most scores (batch × heads × queries × keys) that are held at once; above it, queries are taken in slices.
-/// 2²⁴ f32 scores are 64 MiB.
-const MAX_SCORES: usize = 1 << 24;
+/// Most scores (batch × heads × queries × keys) that are held at once; above it, queries are taken in slices. 2²² f32
+/// scores are 16 MiB: a quarter of one head at 512×512 pixels.
+const MAX_SCORES: usize = 1 << 22;
 
 /// Which keys a query may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::{LoadOptions, Pipeline, preview::Preview};
 use crate::{
-    EngineError, Manifest, Result, TextEncoder, Tokenizer, UNet, Vae, checkpoint::find_weights, hash, json,
-    sampler::NoiseSchedule,
+    EngineError, Manifest, Result, SafetyChecker, TextEncoder, Tokenizer, UNet, Vae,
+    checkpoint::find_weights, hash, json, sampler::NoiseSchedule,
 };
 
 /// Parts of the folder and the classes that this engine knows for them.
@@ -31,6 +31,7 @@ pub(super) struct Parts {
     pub(super) tokenizer: Tokenizer,
     pub(super) unet: UNet,
     pub(super) vae: Vae,
+    pub(super) safety: Option<SafetyChecker>,
     /// The model's name where the manifest has none.
     pub(super) name: Option<String>,
     pub(super) hash: String,
@@ -44,6 +45,8 @@ pub(super) fn load(folder: &Path, options: &LoadOptions) -> Result<Pipeline> {
     weights.extend(find_weights(&folder.join("unet"), "diffusion_pytorch_model")?);
     weights.extend(find_weights(&folder.join("vae"), "diffusion_pytorch_model")?);
     let manifest = Manifest::read(folder)?;
+    let load_safety = || SafetyChecker::load(folder, dtype, &device);
+    let safety = options.safety_checker.then(load_safety).transpose()?;
     let schedule = NoiseSchedule::read(&folder.join("scheduler").join("scheduler_config.json"))?;
     let text = TextEncoder::load(&folder.join("text_encoder"), dtype, &device)?;
     let tokenizer = Tokenizer::load(&folder.join("tokenizer"), text.positions())?;
@@ -52,7 +55,7 @@ pub(super) fn load(folder: &Path, options: &LoadOptions) -> Result<Pipeline> {
     let name = || folder.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned);
     let (name, hash) = (name(), hash::base_hash(folder, &weights)?);
     assemble(
-        Parts { path: folder.to_owned(), manifest, schedule, text, tokenizer, unet, vae, name, hash },
+        Parts { path: folder.to_owned(), manifest, schedule, text, tokenizer, unet, vae, safety, name, hash },
         options,
     )
 }
@@ -67,7 +70,7 @@ pub(super) fn check_precision(options: &LoadOptions) -> Result<()> {
 /// Checks that the parts belong together and says what is known of the whole.
 pub(super) fn assemble(parts: Parts, options: &LoadOptions) -> Result<Pipeline> {
     let LoadOptions { device, dtype, .. } = options.clone();
-    let Parts { path, manifest, schedule, text, tokenizer, unet, vae, name, hash } = parts;
+    let Parts { path, manifest, schedule, text, tokenizer, unet, vae, safety, name, hash } = parts;
     check_fit(&path, &text, &tokenizer, &unet, &vae)?;
     let preview = Preview::fit(&vae, &device)?;
 
@@ -92,8 +95,9 @@ pub(super) fn assemble(parts: Parts, options: &LoadOptions) -> Result<Pipeline> 
         defaults: manifest.defaults(&path, native_size, &limits)?,
         limits,
         example_prompts: manifest.example_prompts(),
+        safety_checker: safety.is_some(),
     };
-    Ok(Pipeline::new(info, manifest, tokenizer, text, unet, vae, schedule, preview, device, dtype))
+    Ok(Pipeline::new(info, manifest, tokenizer, text, unet, vae, schedule, preview, safety, device, dtype))
 }
 
 /// Refuses folders of other families before their files give stranger messages.

@@ -26,7 +26,7 @@ pub use self::{
 };
 use self::{paint::Painter, preview::Preview};
 use crate::{
-    EngineError, Manifest, Result, TextEncoder, Tokenizer, UNet, Vae,
+    EngineError, Manifest, Result, SafetyChecker, TextEncoder, Tokenizer, UNet, Vae,
     adapter::{self, Adapter, Receipt, Strength},
     sampler::NoiseSchedule,
 };
@@ -43,12 +43,14 @@ pub struct LoadOptions {
     /// Folder in Hugging Face layout whose configs (and tokenizer) belong to a single-file checkpoint that has
     /// another structure than Stable Diffusion 1.5; its weights are not read.
     pub config: Option<PathBuf>,
+    /// Whether the model's safety checker looks at every picture; without one in the folder, loading fails.
+    pub safety_checker: bool,
 }
 
 impl Default for LoadOptions {
-    /// The CPU in f32.
+    /// The CPU in f32, no safety checker.
     fn default() -> Self {
-        Self { device: Device::Cpu, dtype: DType::F32, tokenizer: None, config: None }
+        Self { device: Device::Cpu, dtype: DType::F32, tokenizer: None, config: None, safety_checker: false }
     }
 }
 
@@ -70,6 +72,8 @@ pub struct Output {
     pub image: Rgb8,
     /// The latent it was decoded from, [1, channels, height, width], f32.
     pub latents: Tensor,
+    /// The safety checker found something: the picture is black, the latent zero.
+    pub withheld: bool,
     /// Seconds from text to picture.
     pub seconds: f64,
 }
@@ -85,6 +89,7 @@ pub struct Pipeline {
     vae: Vae,
     schedule: NoiseSchedule,
     preview: Preview,
+    safety: Option<SafetyChecker>,
     device: Device,
     dtype: DType,
     /// The last prompts and clip skip, and what the text encoder made of them: people change one setting at a time.
@@ -123,6 +128,7 @@ impl Pipeline {
         vae: Vae,
         schedule: NoiseSchedule,
         preview: Preview,
+        safety: Option<SafetyChecker>,
         device: Device,
         dtype: DType,
     ) -> Self {
@@ -137,6 +143,7 @@ impl Pipeline {
             vae,
             schedule,
             preview,
+            safety,
             device,
             dtype,
             context,
@@ -212,6 +219,9 @@ impl Pipeline {
     /// With `spec.hires`, the finished latents are enlarged, between themselves or by way of a picture, and worked on
     /// once more as by img2img, with noise drawn anew from the same seed: A1111's hires fix.
     ///
+    /// Where the model was loaded with its safety checker, a finished picture in which that finds something comes out
+    /// black, as in diffusers.
+    ///
     /// # Errors
     /// [`EngineError::Cancelled`] after a break; [`EngineError::Request`] for a size or number of steps that the
     /// model cannot do, or a canvas that `spec` does not name or lacks; a failed computation.
@@ -236,7 +246,15 @@ impl Pipeline {
         if let Some(canvas) = canvas.filter(|_| spec.keep_unmasked.unwrap_or(true)) {
             canvas.put_back(&mut image);
         }
-        Ok(Output { image, latents, seconds: started.elapsed().as_secs_f64() })
+        let withheld = match &self.safety {
+            Some(checker) => checker.check(&image)?.flagged,
+            None => false,
+        };
+        if withheld {
+            image.data.fill(0);
+            latents = latents.zeros_like()?;
+        }
+        Ok(Output { image, latents, withheld, seconds: started.elapsed().as_secs_f64() })
     }
 
     /// Refuses what the model cannot do before anything is computed.

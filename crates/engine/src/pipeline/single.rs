@@ -21,6 +21,11 @@ use crate::{
 
 pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Pipeline> {
     check_precision(options)?;
+    if options.safety_checker {
+        let message = "is a single-file checkpoint, which has no safety checker, but one is asked for. Use a model \
+            folder that comes with one, or leave --safety-checker (ADIRE_SAFETY_CHECKER) out.";
+        return Err(EngineError::model(path, message));
+    }
     let LoadOptions { device, dtype, config, .. } = options;
     let file = SingleFile::open(path)?;
     let tokenizer = tokenizer_folder(path, options)?;
@@ -41,7 +46,10 @@ pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Pipeline> {
     let unet = UNet::load_single(&file, unet, *dtype, device)?;
     let name = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
     let (path, manifest, hash) = (path.to_owned(), Manifest::default(), hash::file_hash(path)?);
-    assemble(Parts { path, manifest, schedule, text, tokenizer, unet, vae, name, hash }, options)
+    assemble(
+        Parts { path, manifest, schedule, text, tokenizer, unet, vae, safety: None, name, hash },
+        options,
+    )
 }
 
 /// Where the vocabulary is: the folder that was named, or its `tokenizer` folder.

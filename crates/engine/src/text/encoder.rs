@@ -9,8 +9,9 @@ use super::config::TextConfig;
 use crate::{
     EngineError, Result, WeightVisitor,
     checkpoint::{Checkpoint, Cursor, SingleFile},
-    layers::{LayerNorm, Linear},
-    ops::{self, Activation, Mask},
+    clip::{Layer, LayerSizes},
+    layers::LayerNorm,
+    ops::Mask,
 };
 
 /// CLIP's text tower, up to its last hidden state.
@@ -54,11 +55,18 @@ impl TextEncoder {
         let width = config.hidden_size;
         let (embeddings, layers) = (cursor.pp("embeddings"), cursor.pp("encoder").pp("layers"));
         let positions = (config.max_position_embeddings, width);
+        let sizes = LayerSizes {
+            width,
+            inner: config.intermediate_size,
+            heads: config.num_attention_heads,
+            eps: config.layer_norm_eps,
+            activation: config.hidden_act,
+        };
         Ok(Self {
             token_embedding: embeddings.pp("token_embedding").get((config.vocab_size, width), "weight")?,
             position_embedding: embeddings.pp("position_embedding").get(positions, "weight")?,
             layers: (0..config.num_hidden_layers)
-                .map(|i| Layer::load(config, &layers.pp(i)))
+                .map(|i| Layer::load(&sizes, &layers.pp(i)))
                 .collect::<Result<_>>()?,
             final_layer_norm: LayerNorm::load(width, config.layer_norm_eps, &cursor.pp("final_layer_norm"))?,
         })
@@ -127,7 +135,7 @@ impl TextEncoder {
         let embedded = embedded.reshape((prompts.len(), tokens, self.width()))?;
         let mut x = embedded.broadcast_add(&self.position_embedding.narrow(0, 0, tokens)?)?;
         for layer in self.layers.iter().rev().skip(clip_skip - 1).rev() {
-            x = layer.forward(&x)?;
+            x = layer.forward(&x, Mask::Causal)?;
         }
         self.final_layer_norm.forward(&x)
     }
@@ -142,57 +150,5 @@ impl TextEncoder {
             layer.visit(&format!("text_model.encoder.layers.{i}"), f)?;
         }
         Ok(())
-    }
-}
-
-/// One pre-norm transformer layer.
-#[derive(Clone, Debug)]
-struct Layer {
-    layer_norm1: LayerNorm,
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
-    out_proj: Linear,
-    layer_norm2: LayerNorm,
-    fc1: Linear,
-    fc2: Linear,
-    heads: usize,
-    activation: Activation,
-}
-
-impl Layer {
-    fn load(config: &TextConfig, cursor: &Cursor<'_>) -> Result<Self> {
-        let (width, inner, eps) = (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
-        let attention = |name: &str| Linear::load(width, width, &cursor.pp("self_attn").pp(name));
-        Ok(Self {
-            layer_norm1: LayerNorm::load(width, eps, &cursor.pp("layer_norm1"))?,
-            q_proj: attention("q_proj")?,
-            k_proj: attention("k_proj")?,
-            v_proj: attention("v_proj")?,
-            out_proj: attention("out_proj")?,
-            layer_norm2: LayerNorm::load(width, eps, &cursor.pp("layer_norm2"))?,
-            fc1: Linear::load(width, inner, &cursor.pp("mlp").pp("fc1"))?,
-            fc2: Linear::load(inner, width, &cursor.pp("mlp").pp("fc2"))?,
-            heads: config.num_attention_heads,
-            activation: config.hidden_act,
-        })
-    }
-
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let h = self.layer_norm1.forward(x)?;
-        let (q, k, v) = (self.q_proj.forward(&h)?, self.k_proj.forward(&h)?, self.v_proj.forward(&h)?);
-        let h = ops::attention(&q, &k, &v, self.heads, Mask::Causal)?;
-        let x = (x + self.out_proj.forward(&h)?)?;
-        let h = self.fc1.forward(&self.layer_norm2.forward(&x)?)?;
-        Ok((self.fc2.forward(&self.activation.apply(&h)?)? + x)?)
-    }
-
-    fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
-        self.q_proj.visit(&format!("{path}.self_attn.q_proj"), f)?;
-        self.k_proj.visit(&format!("{path}.self_attn.k_proj"), f)?;
-        self.v_proj.visit(&format!("{path}.self_attn.v_proj"), f)?;
-        self.out_proj.visit(&format!("{path}.self_attn.out_proj"), f)?;
-        self.fc1.visit(&format!("{path}.mlp.fc1"), f)?;
-        self.fc2.visit(&format!("{path}.mlp.fc2"), f)
     }
 }

@@ -36,6 +36,7 @@ fn recipe(prompt: &str) -> Recipe {
         dtype: "f32".to_owned(),
         version: "0.1.0".to_owned(),
         fingerprint: String::new(),
+        withheld: false,
         seconds: 1.5,
         switch_seconds: 0.0,
     }

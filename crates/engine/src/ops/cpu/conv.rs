@@ -18,6 +18,10 @@ const PIXELS: usize = 16;
 const BAND: usize = 512;
 /// Values of one band over all input channels, about, if that is more: what the second cache holds easily.
 const CACHED: usize = 48 * 1024;
+/// Values of the bands that are padded at a time, about: 16 MiB, however large the picture.
+const PADDED: usize = 4 << 20;
+/// Fewest tasks of the bands that are padded at a time, so that no processor waits for the last one.
+const TASKS: usize = 256;
 
 /// Sizes of a convolution.
 #[derive(Clone, Copy, Debug)]
@@ -61,10 +65,6 @@ pub(in crate::ops) fn conv2d(
     let rows = (BAND / stride_y).max(CACHED / (g.input * stride_y)).clamp(1, height);
     let bands = height.div_ceil(rows);
     let picture = g.input * g.height * g.width;
-    let padded: Vec<Vec<f32>> = (0..g.batch * bands)
-        .into_par_iter()
-        .map(|i| pad(&x[i / bands * picture..][..picture], i % bands * rows, rows, g))
-        .collect();
     let offsets = offsets(rows, g);
 
     let mut y = vec![0f32; g.batch * g.output * height * width];
@@ -79,41 +79,53 @@ pub(in crate::ops) fn conv2d(
             tasks[(picture * bands + band) * channel_blocks + block].push(values);
         }
     }
-    tasks.into_par_iter().enumerate().for_each_init(Vec::new, |sums, (task, outputs)| {
-        let (band, channel) = (task / channel_blocks, task % channel_blocks * CHANNELS);
-        let (picture, row) = (band / bands, band % bands * rows);
-        let wanted = outputs[0].len() / width * stride_y;
-        let length = wanted.next_multiple_of(PIXELS);
-        sums.resize(CHANNELS * length, 0f32);
-        // The last block of channels may be short; its missing rows repeat the last one and are dropped.
-        let weights: [&[f32]; CHANNELS] = std::array::from_fn(|i| {
-            let channel = (channel + i).min(g.output - 1);
-            &weight[channel * offsets.len()..][..offsets.len()]
-        });
-        let input = &padded[band];
-        for start in (0..length).step_by(PIXELS) {
-            let tile = tile(weights, &input[start..], &offsets);
-            for (i, values) in tile.iter().enumerate() {
-                sums[i * length + start..][..PIXELS].copy_from_slice(values);
-            }
-        }
-        for (i, output) in outputs.into_iter().enumerate() {
-            let plane = picture * g.output + channel + i;
-            let bias = bias.map_or(0.0, |bias| bias[if bias.len() > g.output { plane } else { channel + i }]);
-            let sums = sums[i * length..][..length].chunks(stride_y);
-            let add = add.map(|add| &add[plane * height * width + row * width..][..output.len()]);
-            for (y, (output, sums)) in output.chunks_mut(width).zip(sums).enumerate() {
-                match add {
-                    Some(add) => {
-                        for ((output, sum), add) in output.iter_mut().zip(sums).zip(&add[y * width..]) {
-                            *output = sum + bias + add;
-                        }
-                    }
-                    None => output.iter_mut().zip(sums).for_each(|(output, sum)| *output = sum + bias),
+    let (phase_height, phase_width) = g.phase_size(rows);
+    let band_values = g.input * g.stride * g.stride * phase_height * phase_width;
+    let together = (PADDED / band_values).max(TASKS.div_ceil(channel_blocks));
+    for (group, tasks) in tasks.chunks_mut(together * channel_blocks).enumerate() {
+        let first = group * together;
+        let padded: Vec<Vec<f32>> = (first..first + tasks.len() / channel_blocks)
+            .into_par_iter()
+            .map(|i| pad(&x[i / bands * picture..][..picture], i % bands * rows, rows, g))
+            .collect();
+        tasks.par_iter_mut().enumerate().for_each_init(Vec::new, |sums, (task, outputs)| {
+            let (place, channel) = (task / channel_blocks, task % channel_blocks * CHANNELS);
+            let band = first + place;
+            let (picture, row) = (band / bands, band % bands * rows);
+            let wanted = outputs[0].len() / width * stride_y;
+            let length = wanted.next_multiple_of(PIXELS);
+            sums.resize(CHANNELS * length, 0f32);
+            // The last block of channels may be short; its missing rows repeat the last one and are dropped.
+            let weights: [&[f32]; CHANNELS] = std::array::from_fn(|i| {
+                let channel = (channel + i).min(g.output - 1);
+                &weight[channel * offsets.len()..][..offsets.len()]
+            });
+            let input = &padded[place];
+            for start in (0..length).step_by(PIXELS) {
+                let tile = tile(weights, &input[start..], &offsets);
+                for (i, values) in tile.iter().enumerate() {
+                    sums[i * length + start..][..PIXELS].copy_from_slice(values);
                 }
             }
-        }
-    });
+            for (i, output) in outputs.iter_mut().enumerate() {
+                let plane = picture * g.output + channel + i;
+                let bias =
+                    bias.map_or(0.0, |bias| bias[if bias.len() > g.output { plane } else { channel + i }]);
+                let sums = sums[i * length..][..length].chunks(stride_y);
+                let add = add.map(|add| &add[plane * height * width + row * width..][..output.len()]);
+                for (y, (output, sums)) in output.chunks_mut(width).zip(sums).enumerate() {
+                    match add {
+                        Some(add) => {
+                            for ((output, sum), add) in output.iter_mut().zip(sums).zip(&add[y * width..]) {
+                                *output = sum + bias + add;
+                            }
+                        }
+                        None => output.iter_mut().zip(sums).for_each(|(output, sum)| *output = sum + bias),
+                    }
+                }
+            }
+        });
+    }
     y
 }
 

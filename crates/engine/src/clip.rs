@@ -1,0 +1,75 @@
+//! The transformer layer that CLIP's two towers share (Radford et al. 2021), as transformers' CLIPEncoderLayer.
+
+use candle_core::Tensor;
+
+use crate::{
+    Result, WeightVisitor,
+    checkpoint::Cursor,
+    layers::{LayerNorm, Linear},
+    ops::{self, Activation, Mask},
+};
+
+/// Sizes of a tower's layers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LayerSizes {
+    pub(crate) width: usize,
+    /// Width between the two layers of the feed-forward.
+    pub(crate) inner: usize,
+    pub(crate) heads: usize,
+    /// Added to the variance of the normalisations.
+    pub(crate) eps: f64,
+    pub(crate) activation: Activation,
+}
+
+/// One pre-norm transformer layer.
+#[derive(Clone, Debug)]
+pub(crate) struct Layer {
+    layer_norm1: LayerNorm,
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    out_proj: Linear,
+    layer_norm2: LayerNorm,
+    fc1: Linear,
+    fc2: Linear,
+    heads: usize,
+    activation: Activation,
+}
+
+impl Layer {
+    pub(crate) fn load(sizes: &LayerSizes, cursor: &Cursor<'_>) -> Result<Self> {
+        let LayerSizes { width, inner, heads, eps, activation } = *sizes;
+        let attention = |name: &str| Linear::load(width, width, &cursor.pp("self_attn").pp(name));
+        Ok(Self {
+            layer_norm1: LayerNorm::load(width, eps, &cursor.pp("layer_norm1"))?,
+            q_proj: attention("q_proj")?,
+            k_proj: attention("k_proj")?,
+            v_proj: attention("v_proj")?,
+            out_proj: attention("out_proj")?,
+            layer_norm2: LayerNorm::load(width, eps, &cursor.pp("layer_norm2"))?,
+            fc1: Linear::load(width, inner, &cursor.pp("mlp").pp("fc1"))?,
+            fc2: Linear::load(inner, width, &cursor.pp("mlp").pp("fc2"))?,
+            heads,
+            activation,
+        })
+    }
+
+    /// `x` [batch, tokens, width] to the same shape.
+    pub(crate) fn forward(&self, x: &Tensor, mask: Mask) -> Result<Tensor> {
+        let h = self.layer_norm1.forward(x)?;
+        let (q, k, v) = (self.q_proj.forward(&h)?, self.k_proj.forward(&h)?, self.v_proj.forward(&h)?);
+        let h = ops::attention(&q, &k, &v, self.heads, mask)?;
+        let x = (x + self.out_proj.forward(&h)?)?;
+        let h = self.fc1.forward(&self.layer_norm2.forward(&x)?)?;
+        Ok((self.fc2.forward(&self.activation.apply(&h)?)? + x)?)
+    }
+
+    pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
+        self.q_proj.visit(&format!("{path}.self_attn.q_proj"), f)?;
+        self.k_proj.visit(&format!("{path}.self_attn.k_proj"), f)?;
+        self.v_proj.visit(&format!("{path}.self_attn.v_proj"), f)?;
+        self.out_proj.visit(&format!("{path}.self_attn.out_proj"), f)?;
+        self.fc1.visit(&format!("{path}.mlp.fc1"), f)?;
+        self.fc2.visit(&format!("{path}.mlp.fc2"), f)
+    }
+}

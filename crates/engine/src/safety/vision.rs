@@ -1,0 +1,72 @@
+//! CLIPVisionModel of transformers (Dosovitskiy et al. 2021; Radford et al. 2021): patches, a class token, transformer
+//! layers, and the normalised state of the class token.
+
+use candle_core::Tensor;
+
+use super::config::VisionConfig;
+use crate::{
+    Result,
+    checkpoint::Cursor,
+    clip::{Layer, LayerSizes},
+    layers::LayerNorm,
+    ops::{self, Mask},
+};
+
+/// CLIP's picture tower, up to its pooled output.
+#[derive(Debug)]
+pub(super) struct VisionTower {
+    patch_embedding: Tensor,
+    /// The patches' convolution has none.
+    no_bias: Tensor,
+    class_embedding: Tensor,
+    position_embedding: Tensor,
+    pre_layernorm: LayerNorm,
+    layers: Vec<Layer>,
+    post_layernorm: LayerNorm,
+    patch: usize,
+}
+
+impl VisionTower {
+    pub(super) fn load(config: &VisionConfig, cursor: &Cursor<'_>) -> Result<Self> {
+        let (width, patch, eps) = (config.hidden_size, config.patch_size, config.layer_norm_eps);
+        let (embeddings, layers) = (cursor.pp("embeddings"), cursor.pp("encoder").pp("layers"));
+        let positions = (config.image_size / patch).pow(2) + 1;
+        let sizes = LayerSizes {
+            width,
+            inner: config.intermediate_size,
+            heads: config.num_attention_heads,
+            eps,
+            activation: config.hidden_act,
+        };
+        let patch_embedding =
+            embeddings.pp("patch_embedding").get((width, config.num_channels, patch, patch), "weight")?;
+        Ok(Self {
+            no_bias: Tensor::zeros(width, patch_embedding.dtype(), patch_embedding.device())?,
+            patch_embedding,
+            class_embedding: embeddings.get(width, "class_embedding")?,
+            position_embedding: embeddings.pp("position_embedding").get((positions, width), "weight")?,
+            // The name is misspelt in every checkpoint.
+            pre_layernorm: LayerNorm::load(width, eps, &cursor.pp("pre_layrnorm"))?,
+            layers: (0..config.num_hidden_layers)
+                .map(|i| Layer::load(&sizes, &layers.pp(i)))
+                .collect::<Result<_>>()?,
+            post_layernorm: LayerNorm::load(width, eps, &cursor.pp("post_layernorm"))?,
+            patch,
+        })
+    }
+
+    /// `pictures` [batch, 3, side, side] in the compute dtype; gives [batch, width].
+    pub(super) fn forward(&self, pictures: &Tensor) -> Result<Tensor> {
+        let (batch, ..) = pictures.dims4()?;
+        let patches = ops::conv2d(pictures, &self.patch_embedding, &self.no_bias, None, self.patch, 0)?;
+        let patches = patches.flatten_from(2)?.transpose(1, 2)?;
+        let class = self.class_embedding.reshape((1, 1, ()))?.repeat((batch, 1, 1))?;
+        let x = Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.position_embedding)?;
+        let mut x = self.pre_layernorm.forward(&x)?;
+        for layer in &self.layers {
+            x = layer.forward(&x, Mask::None)?;
+        }
+        let pooled = self.post_layernorm.forward(&x.narrow(1, 0, 1)?.contiguous()?)?;
+        Ok(pooled.squeeze(1)?)
+    }
+}
