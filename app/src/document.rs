@@ -1,10 +1,10 @@
 //! The HTML document around every page, and which page an address gets. Server only.
 
 use adire_studio::{ErrorKind, Studio, Visitor};
-use leptos::prelude::*;
+use leptos::{nonce::use_nonce, prelude::*};
 
 use crate::{
-    api::{self, StudioData},
+    api::{self, DATA_ID, StudioData},
     pages::{NotFound, StudioPage, Unavailable, title},
     request::current_theme,
     state::Address,
@@ -49,12 +49,13 @@ impl Document {
 /// The document that the server sends.
 pub fn shell(options: LeptosOptions, document: Document) -> impl IntoView {
     let (title, scripts) = match &document.0 {
-        Content::Studio(data) => (title(data.named.as_ref().or(data.active.as_ref())), Some(options)),
+        Content::Studio(data) => {
+            (title(data.named.as_ref().or(data.active.as_ref())), Some((options, handed_over(data))))
+        }
         Content::NotFound | Content::Unavailable(..) => (title(None), None),
     };
     let body = match document.0 {
         Content::Studio(data) => {
-            // The page itself hands it on to the browser.
             provide_context(*data);
             view! { <StudioPage /> }.into_any()
         }
@@ -70,9 +71,20 @@ pub fn shell(options: LeptosOptions, document: Document) -> impl IntoView {
                 <title>{title}</title>
                 <link rel="stylesheet" href="/pkg/adire.css" />
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
-                {scripts.map(|options| view! { <HydrationScripts options /> })}
+                {scripts
+                    .map(|(options, data)| {
+                        view! {
+                            <script type="application/json" id=DATA_ID nonce=use_nonce() inner_html=data></script>
+                            <HydrationScripts options />
+                        }
+                    })}
             </head>
             <body>{body}</body>
         </html>
     }
+}
+
+/// The page's data as JSON that may stand in a document: no `<` can end the element around it.
+fn handed_over(data: &StudioData) -> String {
+    serde_json::to_string(data).unwrap_or_default().replace('<', "\\u003c")
 }

@@ -36,6 +36,9 @@ pub(crate) fn focus_field(field: &str) {
     else {
         return;
     };
+    if let Ok(Some(fold)) = element.closest("details") {
+        let _ = fold.set_attribute("open", "");
+    }
     if element.get_client_rects().length() == 0
         && let Some(sheet) = super::element::<web_sys::HtmlElement>("settings")
     {
