@@ -1,11 +1,12 @@
 //! The HTML document around every page, and which page an address gets. Server only.
 
-use adire_studio::{ErrorKind, Studio, Visitor};
+use adire_protocol::{AdapterVersion, ModelInfo};
+use adire_studio::{ErrorKind, Studio, StudioError, Visitor};
 use leptos::{nonce::use_nonce, prelude::*};
 
 use crate::{
     api::{self, DATA_ID, StudioData},
-    pages::{NotFound, StudioPage, Unavailable, title},
+    pages::{AdapterData, AdapterPage, AdaptersPage, NoAdapter, NotFound, StudioPage, Unavailable, title},
     request::current_theme,
     state::Address,
 };
@@ -17,6 +18,9 @@ pub struct Document(Content);
 #[derive(Clone)]
 enum Content {
     Studio(Box<StudioData>),
+    Adapters(Vec<AdapterVersion>, Box<ModelInfo>),
+    Adapter(Box<AdapterData>),
+    NoAdapter(String),
     NotFound,
     Unavailable(ErrorKind, String),
 }
@@ -31,6 +35,26 @@ impl Document {
         })
     }
 
+    /// Every adapter.
+    pub async fn adapters(studio: &Studio) -> Self {
+        let model = Box::new(studio.model().clone());
+        Self(match studio.adapters().await {
+            Ok(adapters) => Content::Adapters(adapters, model),
+            Err(error) => Content::Unavailable(error.kind(), error.to_string()),
+        })
+    }
+
+    /// One adapter version: `name@vN`, or `name` for the newest.
+    pub async fn adapter(studio: &Studio, name: &str) -> Self {
+        Self(match adapter(studio, name).await {
+            Ok(data) => Content::Adapter(Box::new(data)),
+            Err(error @ (StudioError::UnknownAdapter { .. } | StudioError::Invalid(_))) => {
+                Content::NoAdapter(error.to_string())
+            }
+            Err(error) => Content::Unavailable(error.kind(), error.to_string()),
+        })
+    }
+
     /// For an address that leads nowhere.
     pub fn not_found() -> Self {
         Self(Content::NotFound)
@@ -39,11 +63,18 @@ impl Document {
     /// Why this is not the page that was wanted.
     pub fn problem(&self) -> Option<ErrorKind> {
         match &self.0 {
-            Content::Studio(_) => None,
-            Content::NotFound => Some(ErrorKind::NotFound),
+            Content::Studio(_) | Content::Adapters(..) | Content::Adapter(_) => None,
+            Content::NotFound | Content::NoAdapter(_) => Some(ErrorKind::NotFound),
             Content::Unavailable(kind, _) => Some(*kind),
         }
     }
+}
+
+async fn adapter(studio: &Studio, name: &str) -> Result<AdapterData, StudioError> {
+    let detail = studio.adapter(name).await?;
+    let mut versions = studio.adapters().await?;
+    versions.retain(|version| version.name == detail.version.name);
+    Ok(AdapterData { detail, versions, model: studio.model().clone() })
 }
 
 /// The document that the server sends.
@@ -52,13 +83,21 @@ pub fn shell(options: LeptosOptions, document: Document) -> impl IntoView {
         Content::Studio(data) => {
             (title(data.named.as_ref().or(data.active.as_ref())), Some((options, handed_over(data))))
         }
-        Content::NotFound | Content::Unavailable(..) => (title(None), None),
+        Content::Adapters(..) => ("Adapters · Adire".to_owned(), None),
+        Content::Adapter(data) => (format!("{} · Adire", data.detail.version.id()), None),
+        Content::NotFound | Content::NoAdapter(_) | Content::Unavailable(..) => (title(None), None),
     };
+    let is_paper = matches!(document.0, Content::Adapters(..) | Content::Adapter(_));
     let body = match document.0 {
         Content::Studio(data) => {
             provide_context(*data);
             view! { <StudioPage /> }.into_any()
         }
+        Content::Adapters(adapters, model) => {
+            view! { <AdaptersPage adapters=adapters model=*model /> }.into_any()
+        }
+        Content::Adapter(data) => view! { <AdapterPage data=*data /> }.into_any(),
+        Content::NoAdapter(message) => view! { <NoAdapter message=message /> }.into_any(),
         Content::NotFound => view! { <NotFound /> }.into_any(),
         Content::Unavailable(_, message) => view! { <Unavailable message=message /> }.into_any(),
     };
@@ -70,6 +109,7 @@ pub fn shell(options: LeptosOptions, document: Document) -> impl IntoView {
                 <meta name="viewport" content="width=device-width, initial-scale=1, interactive-widget=resizes-content" />
                 <title>{title}</title>
                 <link rel="stylesheet" href="/pkg/adire.css" />
+                {is_paper.then(|| view! { <link rel="stylesheet" href="/adapters.css" /> })}
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
                 {scripts
                     .map(|(options, data)| {

@@ -23,8 +23,9 @@ async fn submit(
     form: &FormValues,
 ) -> Result<Generation, StudioError> {
     let model = studio.model();
-    let request =
-        form.check(&model.limits, &model.defaults).map_err(|fields| StudioError::Invalid(ValidationError(fields)))?;
+    let request = form
+        .check(&model.limits, &model.defaults)
+        .map_err(|fields| StudioError::Invalid(ValidationError(fields)))?;
     studio.submit(request, visitor.map(|visitor| visitor.0.as_str())).await
 }
 

@@ -18,6 +18,11 @@ mod studio;
 #[cfg(feature = "ssr")]
 mod context;
 
+#[cfg(feature = "ssr")]
+pub use self::{
+    context::StatusOf,
+    generate::{PlainForm, Refused, make_plainly},
+};
 pub(crate) use client::{
     cancel, count_tokens, generate, load_history, load_queue, load_studio, read_recipe, upload,
 };
@@ -25,8 +30,3 @@ pub(crate) use error::AppError;
 pub(crate) use studio::StudioData;
 #[cfg(feature = "ssr")]
 pub(crate) use studio::{DATA_ID, data};
-#[cfg(feature = "ssr")]
-pub use self::{
-    context::StatusOf,
-    generate::{PlainForm, Refused, make_plainly},
-};

@@ -73,7 +73,13 @@ fn RecipeRows(recipe: Recipe) -> Piece {
     row("Model", format!("{} {}", recipe.model, recipe.model_hash));
     row("Weights in effect", recipe.fingerprint);
     row("Adapter switch", format!("{:.0} ms", recipe.switch_seconds * 1000.0));
-    row("Made", format!("in {:.2} s on {} in {}, Adire {}", recipe.seconds, recipe.device, recipe.dtype, recipe.version));
+    row(
+        "Made",
+        format!(
+            "in {:.2} s on {} in {}, Adire {}",
+            recipe.seconds, recipe.device, recipe.dtype, recipe.version
+        ),
+    );
     view! {
         <details class="fold recipe">
             <summary>"Recipe"</summary>

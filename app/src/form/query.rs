@@ -157,7 +157,8 @@ mod tests {
     #[cfg(feature = "ssr")]
     #[test]
     fn the_form_survives_a_post() {
-        let row = |name: &str, strength: &str| AdapterRow { name: name.to_owned(), strength: strength.to_owned() };
+        let row =
+            |name: &str, strength: &str| AdapterRow { name: name.to_owned(), strength: strength.to_owned() };
         let values = FormValues {
             prompt: "a&b=c [d]".to_owned(),
             init_image: "ab".repeat(32),

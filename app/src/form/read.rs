@@ -87,7 +87,9 @@ impl FormValues {
             // These three say something about the picture; without one the form still holds them.
             mask: given(&self.mask).filter(|_| begun),
             denoising_strength: begun
-                .then(|| read(&mut errors, "denoising_strength", "The strength", share, &self.denoising_strength))
+                .then(|| {
+                    read(&mut errors, "denoising_strength", "The strength", share, &self.denoising_strength)
+                })
                 .flatten(),
             keep_unmasked: (begun && !self.mask.is_empty() && self.keep_unmasked == "false").then_some(false),
             init_image,

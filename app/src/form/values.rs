@@ -127,8 +127,14 @@ impl FormValues {
             init_image: request.init_image.clone().unwrap_or_default(),
             mask: request.mask.clone().unwrap_or_default(),
             denoising_strength: text(request.denoising_strength),
-            keep_unmasked: if request.keep_unmasked == Some(false) { "false".to_owned() } else { String::new() },
-            hires: hires.map(|hires| hires.upscaler.unwrap_or_default().name().to_owned()).unwrap_or_default(),
+            keep_unmasked: if request.keep_unmasked == Some(false) {
+                "false".to_owned()
+            } else {
+                String::new()
+            },
+            hires: hires
+                .map(|hires| hires.upscaler.unwrap_or_default().name().to_owned())
+                .unwrap_or_default(),
             hires_scale: hires.map(scale).unwrap_or_default(),
             hires_strength: text(hires.and_then(|hires| hires.strength)),
             hires_steps: text(hires.and_then(|hires| hires.steps)),

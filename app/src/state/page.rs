@@ -1,7 +1,8 @@
 //! The studio page as a whole: its form, its stage, and what a person can do.
 
 use adire_protocol::{
-    AdapterVersion, FieldError, GenerationRequest, HIRES_SCALE, INIT_STRENGTH, ImageRecord, ModelInfo, Sampler, Upload,
+    AdapterVersion, FieldError, GenerationRequest, HIRES_SCALE, INIT_STRENGTH, ImageRecord, ModelInfo,
+    Sampler, Upload,
 };
 use leptos::prelude::*;
 use wasm_bindgen_futures::spawn_local;
@@ -116,7 +117,8 @@ impl Page {
                 area,
             };
             if !values.init_image.is_empty() {
-                work.steps = calls(f64::from(steps) * number(&values.denoising_strength, INIT_STRENGTH)) * area;
+                work.steps =
+                    calls(f64::from(steps) * number(&values.denoising_strength, INIT_STRENGTH)) * area;
             } else if !values.hires.is_empty() {
                 // A size instead of a factor is rare, and this is a forecast.
                 work.area *= number(&values.hires_scale, HIRES_SCALE).powi(2);
@@ -267,8 +269,9 @@ impl Page {
 
     /// Starts from a picture that the server has, in its own size.
     pub(crate) fn start_from(self, picture: &Upload) {
-        let size =
-            self.model.with_value(|model| form::size_of_picture(picture.width, picture.height, &model.limits));
+        let size = self
+            .model
+            .with_value(|model| form::size_of_picture(picture.width, picture.height, &model.limits));
         let mut values = FormValues { init_image: picture.hash.clone(), size, ..FormValues::default() };
         self.model.with_value(|model| form::settle_size(&mut values, model));
         self.offered.with_value(|offered| self.form.take_over(&values, offered));

@@ -18,8 +18,8 @@ pub use generation::{
     Generation, GenerationRequest, GenerationSpec, GenerationState, ImageRecord, Links, Recipe, Upload,
 };
 pub use hires::{
-    HIRES_SCALE, HIRES_STRENGTH, HiresRequest, HiresSpec, HiresUpscaler, INIT_STRENGTH, ParseHiresUpscalerError,
-    Pass,
+    HIRES_SCALE, HIRES_STRENGTH, HiresRequest, HiresSpec, HiresUpscaler, INIT_STRENGTH,
+    ParseHiresUpscalerError, Pass,
 };
 pub use model::{Defaults, ExamplePrompt, ModelInfo, TokenCount};
 pub use receipt::{AdapterDetail, AdapterLayer, AdapterReceipt, BlockChange, SkippedAdapterLayer};

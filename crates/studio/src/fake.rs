@@ -16,7 +16,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adire_protocol::{AdapterLayer, AdapterReceipt, Defaults, ExamplePrompt, Limits, ModelInfo, Sampler, TokenCount};
+use adire_protocol::{
+    AdapterLayer, AdapterReceipt, Defaults, ExamplePrompt, Limits, ModelInfo, Sampler, TokenCount,
+};
 use sha2::{Digest, Sha256};
 
 use crate::{Backend, BackendError, Pixels, RenderJob, Rendered, Step, TokenCounter, read_picture};

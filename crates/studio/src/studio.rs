@@ -7,7 +7,8 @@ use std::{
 };
 
 use adire_protocol::{
-    AdapterDetail, AdapterVersion, Generation, GenerationRequest, ImageRecord, ModelInfo, QueueStatus, TokenCount, Upload,
+    AdapterDetail, AdapterVersion, Generation, GenerationRequest, ImageRecord, ModelInfo, QueueStatus,
+    TokenCount, Upload,
 };
 use tokio::{sync::Mutex as AsyncMutex, task::JoinHandle};
 
@@ -95,7 +96,16 @@ impl Studio {
         let timing = Timing::new(model.native_size, store.timing(&timing_key(&model)).await?);
         let board = Board::new(config.queue_capacity, timing);
         let lock = Mutex::new(Some(lock));
-        let shared = Arc::new(Shared { model, counter, store, blobs, board, worker, uploads: AsyncMutex::default(), lock });
+        let shared = Arc::new(Shared {
+            model,
+            counter,
+            store,
+            blobs,
+            board,
+            worker,
+            uploads: AsyncMutex::default(),
+            lock,
+        });
         restore::unfinished(&shared).await?;
         let dispatcher = tokio::spawn(dispatch::run(shared.clone()));
         let sweeper = tokio::spawn(sweep::run(shared.clone()));

@@ -1,13 +1,7 @@
 //! Uploads: shown, used, and deleted when nobody uses them. Receipts of adapters.
 
 use super::*;
-use crate::{
-    Pixels,
-    png::encode_bare,
-    shared::now,
-    sweep,
-    tests::adapters::three_versions,
-};
+use crate::{Pixels, png::encode_bare, shared::now, sweep, tests::adapters::three_versions};
 
 async fn upload(studio: &Studio, shade: u8) -> String {
     let pixels = Pixels { width: 8, height: 8, rgb: vec![shade; 192] };
@@ -23,11 +17,8 @@ async fn an_upload_can_be_looked_at_and_goes_after_a_while_unless_a_request_name
     let (folder, studio, _) = fresh().await;
     let (idle, init, mask) = (upload(&studio, 1).await, upload(&studio, 2).await, upload(&studio, 3).await);
     assert!(studio.image(&idle).await.unwrap().starts_with(b"\x89PNG"));
-    let begun = GenerationRequest {
-        init_image: Some(init.clone()),
-        mask: Some(mask.clone()),
-        ..request("moons")
-    };
+    let begun =
+        GenerationRequest { init_image: Some(init.clone()), mask: Some(mask.clone()), ..request("moons") };
     let made = finished(&studio, &studio.submit(begun, None).await.unwrap().id).await;
 
     let shared = studio.shared().clone();
