@@ -8,6 +8,9 @@
 
 /** Longest side of what is painted; the server stretches it over the picture. */
 const LONGEST = 1024;
+/** What paint looks like here; the mask's white. */
+const PAINT = [229, 150, 40];
+const COLOUR = `rgb(${PAINT})`;
 
 const field = (/** @type {string} */ name) =>
   /** @type {HTMLInputElement} */ (document.querySelector(`.start input[name="${name}"]`));
@@ -57,7 +60,7 @@ class Painting {
     this.redraw();
   }
 
-  /** An earlier mask with only its white left. @param {HTMLImageElement} mask */
+  /** An earlier mask: its white as paint. @param {HTMLImageElement} mask */
   whiteOf(mask) {
     const { canvas, context } = sheet(this.width, this.height);
     context.drawImage(mask, 0, 0, this.width, this.height);
@@ -65,7 +68,7 @@ class Painting {
     for (let i = 0; i < pixels.data.length; i += 4) {
       const [r, g, b] = pixels.data.subarray(i, i + 3);
       const white = 0.299 * r + 0.587 * g + 0.114 * b >= 128;
-      pixels.data.set([255, 255, 255, white ? 255 : 0], i);
+      pixels.data.set([...PAINT, white ? 255 : 0], i);
     }
     context.putImageData(pixels, 0, 0);
     return canvas;
@@ -85,12 +88,12 @@ class Painting {
     if (typeof stroke === 'string') {
       context.globalCompositeOperation = 'source-over';
       context.clearRect(0, 0, this.width, this.height);
-      context.fillStyle = '#fff';
+      context.fillStyle = COLOUR;
       if (stroke === 'all') context.fillRect(0, 0, this.width, this.height);
       return;
     }
     context.globalCompositeOperation = stroke.erase ? 'destination-out' : 'source-over';
-    context.strokeStyle = '#fff';
+    context.strokeStyle = COLOUR;
     context.lineCap = 'round';
     for (let i = Math.max(from, 0); i < stroke.dots.length; i++) {
       const dot = stroke.dots[i];
@@ -117,8 +120,13 @@ class Painting {
   /** Black and white, or nothing where nothing is white. @returns {Promise<Blob | null>} */
   async file() {
     const { canvas, context } = sheet(this.width, this.height);
-    context.fillRect(0, 0, this.width, this.height);
+    const fill = (/** @type {GlobalCompositeOperation} */ how, /** @type {string} */ colour) => {
+      [context.globalCompositeOperation, context.fillStyle] = [how, colour];
+      context.fillRect(0, 0, this.width, this.height);
+    };
     context.drawImage(this.paint.canvas, 0, 0);
+    fill('source-in', '#fff');
+    fill('destination-over', '#000');
     const { data } = context.getImageData(0, 0, this.width, this.height);
     let white = false;
     for (let i = 0; i < data.length && !white; i += 4) white = data[i] >= 128;

@@ -41,6 +41,7 @@ pub(crate) fn focus_field(field: &str) {
     }
     if element.get_client_rects().length() == 0
         && let Some(sheet) = super::element::<web_sys::HtmlElement>("settings")
+        && sheet.get_client_rects().length() == 0
     {
         let show = Reflect::get(&sheet, &JsValue::from_str("showPopover")).ok();
         if let Some(show) = show.and_then(|show| show.dyn_into::<js_sys::Function>().ok()) {

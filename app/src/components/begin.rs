@@ -59,7 +59,7 @@ pub(super) fn StartPicture() -> Piece {
                     label=choose
                     chosen=Box::new(move |file| page.begin_with(file, Begin::Picture))
                 />
-                <span class="start-mask-file" hidden=flag(move || !there.get())>
+                <span class="in-time" hidden=flag(move || !there.get())>
                     <FileButton
                         field="mask"
                         name=MASK_FILE
@@ -73,14 +73,14 @@ pub(super) fn StartPicture() -> Piece {
             </div>
             <FieldProblem field="init_image" />
             <FieldProblem field="mask" />
-            <div class="start-settings" hidden=flag(move || !there.get())>
+            <div class="start-settings in-time" hidden=flag(move || !there.get())>
                 <Number
                     name="denoising_strength"
                     label="Strength"
                     value=form.denoising_strength
                     range=Range { min: 0.05, max: 1.0, step: 0.05 }
                 />
-                <div class="row start-edge" hidden=flag(move || !masked.get())>
+                <div class="row in-time" hidden=flag(move || !masked.get())>
                     <label for="field-keep_unmasked">"Outside the mask"</label>
                     <Menu
                         field="keep_unmasked"

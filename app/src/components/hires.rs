@@ -36,7 +36,7 @@ pub(super) fn Hires() -> Piece {
                 <Menu field="hires" value=form.hires options=kinds />
                 <FieldProblem field="hires" />
             </div>
-            <div class="start-settings" hidden=flag(move || off.get())>
+            <div class="start-settings in-time" hidden=flag(move || off.get())>
                 <Number
                     name="hires_scale"
                     label="Scale"

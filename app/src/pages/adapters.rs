@@ -234,7 +234,7 @@ fn ReceiptView(receipt: AdapterReceipt, model: String) -> impl IntoView {
         <section class="sheet">
             <h3>"What it changes"</h3>
             <p>{applied}</p>
-            <div class="wide">
+            <div class="wide" tabindex="0" role="region" aria-label="Change of each block">
                 <table class="bars">
                     <caption>"‖Δ‖ / ‖W‖ at strength 1: how large the change is beside the weights it changes"</caption>
                     <thead>
@@ -253,7 +253,7 @@ fn ReceiptView(receipt: AdapterReceipt, model: String) -> impl IntoView {
             <Listed title="Unknown: tensors of no known format" items=receipt.unknown />
             <details class="fold">
                 <summary>"Every layer"</summary>
-                <div class="wide">
+                <div class="wide" tabindex="0" role="region" aria-label="Every layer">
                     <table>
                         <thead>
                             <tr>

@@ -281,7 +281,8 @@ impl Page {
         self.stage.notice.set(None);
         self.stage.said.set("The next picture starts from this one.".to_owned());
         self.remember();
-        browser::focus_field("denoising_strength");
+        // The field is shown with the next frame.
+        request_animation_frame(|| browser::focus_field("denoising_strength"));
     }
 
     /// Starts from a picture made here, with what made it.
