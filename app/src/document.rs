@@ -1,11 +1,12 @@
 //! The HTML document around every page, and which page an address gets. Server only.
 
-use adire_studio::{ErrorKind, Studio, Visitor};
+use adire_protocol::{AdapterVersion, ModelInfo};
+use adire_studio::{ErrorKind, Studio, StudioError, Visitor};
 use leptos::{nonce::use_nonce, prelude::*};
 
 use crate::{
-    api::{self, StudioData},
-    pages::{NotFound, StudioPage, Unavailable, title},
+    api::{self, DATA_ID, StudioData},
+    pages::{AdapterData, AdapterPage, AdaptersPage, NoAdapter, NotFound, StudioPage, Unavailable, title},
     request::current_theme,
     state::Address,
 };
@@ -17,6 +18,9 @@ pub struct Document(Content);
 #[derive(Clone)]
 enum Content {
     Studio(Box<StudioData>),
+    Adapters(Vec<AdapterVersion>, Box<ModelInfo>),
+    Adapter(Box<AdapterData>),
+    NoAdapter(String),
     NotFound,
     Unavailable(ErrorKind, String),
 }
@@ -31,6 +35,26 @@ impl Document {
         })
     }
 
+    /// Every adapter.
+    pub async fn adapters(studio: &Studio) -> Self {
+        let model = Box::new(studio.model().clone());
+        Self(match studio.adapters().await {
+            Ok(adapters) => Content::Adapters(adapters, model),
+            Err(error) => Content::Unavailable(error.kind(), error.to_string()),
+        })
+    }
+
+    /// One adapter version: `name@vN`, or `name` for the newest.
+    pub async fn adapter(studio: &Studio, name: &str) -> Self {
+        Self(match adapter(studio, name).await {
+            Ok(data) => Content::Adapter(Box::new(data)),
+            Err(error @ (StudioError::UnknownAdapter { .. } | StudioError::Invalid(_))) => {
+                Content::NoAdapter(error.to_string())
+            }
+            Err(error) => Content::Unavailable(error.kind(), error.to_string()),
+        })
+    }
+
     /// For an address that leads nowhere.
     pub fn not_found() -> Self {
         Self(Content::NotFound)
@@ -39,8 +63,8 @@ impl Document {
     /// Why this is not the page that was wanted.
     pub fn problem(&self) -> Option<ErrorKind> {
         match &self.0 {
-            Content::Studio(_) => None,
-            Content::NotFound => Some(ErrorKind::NotFound),
+            Content::Studio(_) | Content::Adapters(..) | Content::Adapter(_) => None,
+            Content::NotFound | Content::NoAdapter(_) => Some(ErrorKind::NotFound),
             Content::Unavailable(kind, _) => Some(*kind),
         }
     }
@@ -54,18 +78,34 @@ const START: &str = "requestAnimationFrame(() => setTimeout(async () => {
   page.hydrate();
 }));";
 
+async fn adapter(studio: &Studio, name: &str) -> Result<AdapterData, StudioError> {
+    let detail = studio.adapter(name).await?;
+    let mut versions = studio.adapters().await?;
+    versions.retain(|version| version.name == detail.version.name);
+    Ok(AdapterData { detail, versions, model: studio.model().clone() })
+}
+
 /// The document that the server sends, with `style` in it: one request less before the first paint.
 pub fn shell(document: Document, style: String) -> impl IntoView {
     let (title, start) = match &document.0 {
-        Content::Studio(data) => (title(data.named.as_ref().or(data.active.as_ref())), true),
-        Content::NotFound | Content::Unavailable(..) => (title(None), false),
+        Content::Studio(data) => {
+            (title(data.named.as_ref().or(data.active.as_ref())), Some(handed_over(data)))
+        }
+        Content::Adapters(..) => ("Adapters · Adire".to_owned(), None),
+        Content::Adapter(data) => (format!("{} · Adire", data.detail.version.id()), None),
+        Content::NotFound | Content::NoAdapter(_) | Content::Unavailable(..) => (title(None), None),
     };
+    let is_paper = matches!(document.0, Content::Adapters(..) | Content::Adapter(_));
     let body = match document.0 {
         Content::Studio(data) => {
-            // The page itself hands it on to the browser.
             provide_context(*data);
             view! { <StudioPage /> }.into_any()
         }
+        Content::Adapters(adapters, model) => {
+            view! { <AdaptersPage adapters=adapters model=*model /> }.into_any()
+        }
+        Content::Adapter(data) => view! { <AdapterPage data=*data /> }.into_any(),
+        Content::NoAdapter(message) => view! { <NoAdapter message=message /> }.into_any(),
         Content::NotFound => view! { <NotFound /> }.into_any(),
         Content::Unavailable(_, message) => view! { <Unavailable message=message /> }.into_any(),
     };
@@ -77,11 +117,13 @@ pub fn shell(document: Document, style: String) -> impl IntoView {
                 <meta name="viewport" content="width=device-width, initial-scale=1, interactive-widget=resizes-content" />
                 <title>{title}</title>
                 <style nonce=use_nonce() inner_html=style></style>
+                {is_paper.then(|| view! { <link rel="stylesheet" href="/adapters.css" /> })}
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
                 {start
-                    .then(|| {
+                    .map(|data| {
                         view! {
                             <link rel="preload" href="/pkg/adire_bg.wasm" r#as="fetch" type="application/wasm" crossorigin="anonymous" />
+                            <script type="application/json" id=DATA_ID nonce=use_nonce() inner_html=data></script>
                             <script type="module" nonce=use_nonce() inner_html=START></script>
                         }
                     })}
@@ -89,4 +131,9 @@ pub fn shell(document: Document, style: String) -> impl IntoView {
             <body>{body}</body>
         </html>
     }
+}
+
+/// The page's data as JSON that may stand in a document: no `<` can end the element around it.
+fn handed_over(data: &StudioData) -> String {
+    serde_json::to_string(data).unwrap_or_default().replace('<', "\\u003c")
 }

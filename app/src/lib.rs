@@ -15,12 +15,15 @@ mod order;
 mod pages;
 mod request;
 mod state;
+mod wire;
 mod words;
 
 #[cfg(feature = "ssr")]
-pub use api::StatusOf;
-#[cfg(feature = "ssr")]
-pub use document::{Document, shell};
+pub use self::{
+    api::{PlainForm, Refused, StatusOf, make_plainly},
+    document::{Document, shell},
+    form::{MASK_FILE, PICTURE_FILE},
+};
 
 /// Makes the studio page that the server rendered interactive. Other pages load no script.
 #[cfg(feature = "hydrate")]

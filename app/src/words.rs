@@ -36,8 +36,9 @@ pub(crate) fn number(value: f64) -> String {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Work {
     pub(crate) count: u32,
-    pub(crate) steps: u32,
-    /// Pixels of one picture divided by those of the native size.
+    /// Steps of one picture, each by the pixels it works on, in native sizes.
+    pub(crate) steps: f64,
+    /// Pixels of the finished picture divided by those of the native size.
     pub(crate) area: f64,
 }
 
@@ -45,7 +46,7 @@ pub(crate) struct Work {
 pub(crate) fn own_time(queue: &QueueStatus, work: Work) -> Option<f64> {
     let step = queue.step_ms?;
     let fixed = queue.fixed_ms.unwrap_or_default();
-    Some(f64::from(work.count) * work.area * (f64::from(work.steps) * step + fixed))
+    Some(f64::from(work.count) * (work.steps * step + work.area * fixed))
 }
 
 /// What pressing the button means: `about 3 s · 2 ahead of you`. Empty while nothing is known.
@@ -96,7 +97,7 @@ mod tests {
 
     #[test]
     fn the_button_says_what_will_happen() {
-        let work = Work { count: 1, steps: 20, area: 1.0 };
+        let work = Work { count: 1, steps: 20.0, area: 1.0 };
         let mut queue = QueueStatus {
             ahead: 0,
             capacity: 8,

@@ -1,8 +1,7 @@
 // The studio page as people use it, on the starter model.
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import AxeBuilder from '@axe-core/playwright';
+import { STEPS, bytesOf, drop, fill, generate, noSeriousProblems, sha256 } from '../page.mjs';
 import { Server, launchBrowser, openPage, screenshot } from '../studio.mjs';
 
 let server;
@@ -14,44 +13,6 @@ after(async () => {
   await browser?.close();
   await server?.stop();
 });
-
-const STEPS = '6'; // enough to see a picture, few enough for a quick run
-
-async function fill(page, { prompt = 'large white stars on blue cloth', seed = '7', steps = STEPS } = {}) {
-  await page.fill('#field-prompt', prompt);
-  await page.fill('#field-seed', seed);
-  const field = page.locator('[name=steps]');
-  if (!(await field.isVisible())) await page.locator('summary', { has: field }).first().click().catch(() => {});
-  await field.fill(steps);
-}
-
-// Presses the button and waits until another picture than before is on the canvas.
-async function generate(page) {
-  const job = page.waitForResponse((response) => response.url().includes('/api/fn/generate'));
-  await page.click('#generate');
-  await job;
-  await page.waitForSelector('#generate:not([disabled])');
-  await page.waitForSelector('#picture');
-  return bytesOf(page);
-}
-
-async function bytesOf(page) {
-  const source = await page.getAttribute('#picture', 'src');
-  const response = await fetch(new URL(source, server.url));
-  assert.equal(response.status, 200);
-  return Buffer.from(await response.arrayBuffer());
-}
-
-const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
-
-async function noSeriousProblems(page) {
-  const { violations } = await new AxeBuilder({ page }).analyze();
-  const serious = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact));
-  assert.deepEqual(
-    serious.map(({ id, nodes }) => [id, nodes.map((node) => node.html)]),
-    [],
-  );
-}
 
 test('generate: progress, then the picture with its parameters, and a history', async () => {
   const page = await openPage(browser, server);
@@ -159,14 +120,7 @@ test('dropping a picture restores the form', async () => {
   await fill(page, { prompt: 'green leaves on white cloth', seed: '4242', steps: '5' });
   const png = await generate(page);
   const fresh = await openPage(browser, server);
-  await fresh.evaluate(async (base64) => {
-    const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-    const data = new DataTransfer();
-    data.items.add(new File([bytes], 'picture.png', { type: 'image/png' }));
-    for (const type of ['dragenter', 'dragover', 'drop']) {
-      document.body.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
-    }
-  }, png.toString('base64'));
+  await drop(fresh, png, 'picture.png', 'image/png');
   await fresh.waitForFunction(() => document.querySelector('#field-prompt').value === 'green leaves on white cloth');
   assert.equal(await fresh.inputValue('#field-seed'), '4242');
   assert.equal(await fresh.locator('[name=steps]').inputValue(), '5');

@@ -4,9 +4,9 @@ use std::{ops::ControlFlow, path::Path, sync::Arc, time::Instant};
 
 use adire_engine::{
     Canvas, EngineError, LoadOptions, Mask, Pipeline, Rgb8,
-    adapter::{Adapter, AdapterPool, Strength},
+    adapter::{self, Adapter, AdapterPool, AppliedLayer, Receipt, Strength},
 };
-use adire_protocol::ModelInfo;
+use adire_protocol::{AdapterLayer, AdapterReceipt, ModelInfo, SkippedAdapterLayer};
 use adire_studio::{
     AdapterFile, Backend, BackendError, InitFiles, Pixels, RenderJob, Rendered, Step, StudioError,
     TokenCounter, cover, cover_mask, read_picture,
@@ -42,15 +42,16 @@ impl Backend for EngineBackend {
         Arc::new(move |prompt| tokenizer.count(prompt).map_err(|error| failed(&error)))
     }
 
-    fn check_adapter(&mut self, path: &Path) -> Result<(), BackendError> {
+    fn check_adapter(&mut self, path: &Path) -> Result<AdapterReceipt, BackendError> {
         // The next picture sets its own adapters, so nothing has to be put back.
-        let tried = Adapter::read(path).and_then(|adapter| {
-            self.pipeline.set_adapters(&[(Arc::new(adapter), Strength::from(1.0))]).map(|_| ())
-        });
-        tried.map_err(|error| match error {
-            // The path is a temporary one and says nothing to people.
-            EngineError::Adapter { message, .. } => BackendError::Failed(format!("The file {message}")),
-            error => failed(&error),
+        let tried = Adapter::read(path)
+            .and_then(|adapter| self.pipeline.set_adapters(&[(Arc::new(adapter), Strength::from(1.0))]));
+        tried.map(|receipts| receipts.into_iter().next().map(receipt).unwrap_or_default()).map_err(|error| {
+            match error {
+                // The path is a temporary one and says nothing to people.
+                EngineError::Adapter { message, .. } => BackendError::Failed(format!("The file {message}")),
+                error => failed(&error),
+            }
         })
     }
 
@@ -87,6 +88,33 @@ impl Backend for EngineBackend {
             switch_seconds,
         })
     }
+}
+
+/// The engine's receipt as others read it.
+fn receipt(receipt: Receipt) -> AdapterReceipt {
+    let layer = |layer: AppliedLayer| AdapterLayer {
+        component: layer.component.name().to_owned(),
+        module: layer.module,
+        kind: layer.kind.name().to_owned(),
+        rank: u32::try_from(layer.rank).unwrap_or(u32::MAX),
+        alpha: finite(layer.alpha),
+        scale: finite(layer.scale),
+        ratio: finite(layer.ratio),
+    };
+    let skipped =
+        |layer: adapter::SkippedLayer| SkippedAdapterLayer { module: layer.module, reason: layer.reason };
+    AdapterReceipt {
+        formats: receipt.formats.iter().map(|format| format.label().to_owned()).collect(),
+        family: receipt.family.to_string(),
+        applied: receipt.applied.into_iter().map(layer).collect(),
+        skipped: receipt.skipped.into_iter().map(skipped).collect(),
+        unknown: receipt.unknown,
+    }
+}
+
+/// JSON has no infinity; a base weight of zeros has a ratio that is none.
+fn finite(value: f64) -> f64 {
+    if value.is_finite() { value } else { 0.0 }
 }
 
 /// A picture to begin with, in the size that is asked for.
@@ -280,7 +308,9 @@ mod tests {
         let sdxl = std::fs::read(golden("adapters/sdxl-kohya.safetensors")).unwrap();
         assert!(told(&sdxl).contains("made for SDXL"));
         std::fs::write(&path, &good).unwrap();
-        assert_eq!(backend.check_adapter(&path), Ok(()));
+        let receipt = backend.check_adapter(&path).unwrap();
+        assert_eq!((receipt.formats, receipt.skipped.len()), (vec!["kohya".to_owned()], 0));
+        assert!(receipt.applied.iter().all(|layer| layer.ratio > 0.0 && layer.rank > 0));
 
         let (id, hash) = ("a@v1".to_owned(), "0".repeat(64));
         let file = AdapterFile { id, hash, path, strength: 1.0, te_strength: 1.0 };

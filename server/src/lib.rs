@@ -13,6 +13,7 @@ mod extract;
 mod gate;
 mod hub;
 mod layers;
+mod make;
 mod pages;
 mod routes;
 mod serve;

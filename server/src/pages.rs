@@ -17,16 +17,31 @@ use leptos_axum::{LeptosRoutes, ResponseOptions};
 
 use crate::{
     error::{Problem, ProblemKind, unknown_address},
+    extract::Segment,
     layers::{headers::page_policy, visitor::accepts_html},
+    make,
     state::AppState,
 };
 
-/// Adds the studio page and every server function.
+/// Adds the pages and every server function.
 pub(crate) fn mount(router: Router<AppState>, state: &AppState) -> Router<AppState> {
     // Without pages of leptos' own router this adds the server functions only.
     router
         .leptos_routes_with_context(state, Vec::new(), context(state.studio.clone()), || ())
         .route("/", get(studio))
+        .route("/adapters", get(adapters))
+        .route("/adapters/{name}", get(adapter))
+        .merge(make::routes())
+}
+
+async fn adapters(State(state): State<AppState>, request: Request) -> Response {
+    let document = Document::adapters(&state.studio).await;
+    render(state, document, request).await
+}
+
+async fn adapter(State(state): State<AppState>, Segment(name): Segment, request: Request) -> Response {
+    let document = Document::adapter(&state.studio, &name).await;
+    render(state, document, request).await
 }
 
 async fn studio(State(state): State<AppState>, request: Request) -> Response {

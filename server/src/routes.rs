@@ -30,6 +30,8 @@ pub fn api() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(events::events))
         .routes(routes!(images::read))
         .routes(routes!(adapters::list))
+        .routes(routes!(adapters::read))
+        .routes(routes!(adapters::file))
         .routes(routes!(model::model))
         .routes(routes!(model::queue))
         .routes(routes!(tokens::tokens))

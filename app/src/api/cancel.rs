@@ -1,14 +1,12 @@
-//! Stopping a generation.
+//! Stopping a generation. Server only.
 
 use leptos::prelude::*;
 
-use super::AppError;
+use super::{AppError, context};
 
 /// Stops a generation; what it has finished is kept. Its event stream tells when it has stopped.
 #[server(prefix = "/api/fn", endpoint = "cancel", output = super::json::Json)]
-pub(crate) async fn cancel(#[server(default)] id: String) -> Result<(), AppError> {
-    use super::context;
-
+async fn cancel(#[server(default)] id: String) -> Result<(), AppError> {
     let studio = context::studio()?;
     let result = studio.cancel(&id).await;
     if context::is_plain_form() {

@@ -1,79 +1,113 @@
-//! Asking for pictures.
+//! Asking for pictures. Server only.
 
-use adire_protocol::Generation;
+use adire_protocol::{Generation, ValidationError};
+use adire_studio::{Studio, StudioError, Visitor};
 use leptos::prelude::*;
 
-use super::AppError;
-use crate::form::FormValues;
+use super::{AppError, context};
+use crate::form::{self, FormValues};
 
-/// Reads the form and puts it into the queue. A plain form post is sent on to the page of the generation, or back
-/// to the form with its values and what is wrong with them.
+/// Longest query that proxies and browsers take without complaint.
+const LONGEST: usize = 6_000;
+
+/// Reads the form and puts it into the queue.
 #[server(prefix = "/api/fn", endpoint = "generate", output = super::json::Json)]
-pub(crate) async fn generate(#[server(flatten)] form: FormValues) -> Result<Generation, AppError> {
-    use super::context;
-
-    let result = submit(&form).await;
-    if !context::is_plain_form() {
-        return result.map_err(context::refuse);
-    }
-    match result {
-        Ok(generation) => {
-            context::go_to(&generation.links.page);
-            Ok(generation)
-        }
-        Err(error) => {
-            context::go_to(&plain::address_of(&form, &error));
-            Err(context::told(error))
-        }
-    }
+async fn generate(#[server(flatten)] form: FormValues) -> Result<Generation, AppError> {
+    let visitor = context::visitor();
+    submit(&context::studio()?, visitor.as_ref(), &form).await.map_err(context::refuse)
 }
 
-#[cfg(feature = "ssr")]
-async fn submit(form: &FormValues) -> Result<Generation, adire_studio::StudioError> {
-    use adire_studio::StudioError;
-
-    use super::context;
-
-    let studio = context::studio().map_err(|_| StudioError::ShuttingDown)?;
+async fn submit(
+    studio: &Studio,
+    visitor: Option<&Visitor>,
+    form: &FormValues,
+) -> Result<Generation, StudioError> {
     let model = studio.model();
     let request = form
         .check(&model.limits, &model.defaults)
-        .map_err(|fields| StudioError::Invalid(adire_protocol::ValidationError(fields)))?;
-    let visitor = context::visitor();
-    studio.submit(request, visitor.as_ref().map(|visitor| visitor.0.as_str())).await
+        .map_err(|fields| StudioError::Invalid(ValidationError(fields)))?;
+    studio.submit(request, visitor.map(|visitor| visitor.0.as_str())).await
 }
 
-/// The way back to the form without any script.
-#[cfg(feature = "ssr")]
-mod plain {
-    use adire_studio::StudioError;
+/// What a plain form sends: its fields, and the files that were chosen.
+#[derive(Debug, Default)]
+pub struct PlainForm {
+    values: FormValues,
+    refused: Option<&'static str>,
+}
 
-    use crate::form::{self, FormValues};
+/// Why a picture that came with a plain form was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Its file is too large.
+    Large,
+    /// It is no picture that can be read.
+    Unreadable,
+}
 
-    /// Longest query that proxies and browsers take without complaint.
-    const LONGEST: usize = 6_000;
-
-    /// The form with its values; `tried` makes the page check them and say what is wrong. Text that does not fit
-    /// into an address is shortened.
-    pub(super) fn address_of(values: &FormValues, error: &StudioError) -> String {
-        let mut tried = match error {
-            StudioError::Invalid(_) | StudioError::UnknownAdapter { .. } => "form",
-            StudioError::QueueFull { .. } | StudioError::TooManyWaiting { .. } => "full",
-            _ => "failed",
-        };
-        let mut values = values.clone();
-        let mut query = form::encode(&values);
-        while query.len() > LONGEST && !(values.prompt.is_empty() && values.negative_prompt.is_empty()) {
-            let longer = if values.prompt.len() >= values.negative_prompt.len() {
-                &mut values.prompt
-            } else {
-                &mut values.negative_prompt
-            };
-            let half = longer.chars().count() / 2;
-            *longer = longer.chars().take(half).collect();
-            tried = "long";
-            query = form::encode(&values);
-        }
-        format!("/?tried={tried}&{query}")
+impl PlainForm {
+    /// Takes a field in; names that the form does not have are ignored.
+    pub fn field(&mut self, name: &str, text: String) {
+        form::set_posted(&mut self.values, name, text);
     }
+
+    /// Takes the name of an uploaded picture in, for the file field `name`; or why there is none.
+    pub fn picture(&mut self, name: &str, uploaded: Result<String, Refused>) {
+        let is_mask = name == form::MASK_FILE;
+        match uploaded {
+            Ok(hash) => form::set_posted(&mut self.values, if is_mask { "mask" } else { "init_image" }, hash),
+            Err(why) => {
+                self.refused.get_or_insert(match (why, is_mask) {
+                    (Refused::Large, false) => "large-picture",
+                    (Refused::Large, true) => "large-mask",
+                    (Refused::Unreadable, false) => "no-picture",
+                    (Refused::Unreadable, true) => "no-mask",
+                });
+            }
+        }
+    }
+}
+
+/// Makes what a plain form asks for; the address to go on to: the page of the generation, or the form with its values
+/// and what is wrong with them.
+pub async fn make_plainly(studio: &Studio, visitor: Option<&Visitor>, form: PlainForm) -> String {
+    let tried = match form.refused {
+        Some(why) => why,
+        None => match submit(studio, visitor, &form.values).await {
+            Ok(generation) => return generation.links.page,
+            Err(StudioError::Invalid(errors)) => {
+                let is = |name: &str| errors.0.iter().any(|error| error.field == name);
+                let model = studio.model();
+                match form.values.check(&model.limits, &model.defaults) {
+                    // What only the studio can know the page cannot find again.
+                    Ok(_) if is("init_image") => "gone-picture",
+                    Ok(_) if is("mask") => "gone-mask",
+                    _ => "form",
+                }
+            }
+            Err(StudioError::UnknownAdapter { .. }) => "form",
+            Err(StudioError::QueueFull { .. } | StudioError::TooManyWaiting { .. }) => "full",
+            Err(_) => "failed",
+        },
+    };
+    address_of(&form.values, tried)
+}
+
+/// The form with its values; `tried` makes the page check them and say what is wrong. Text that does not fit into an
+/// address is shortened.
+fn address_of(values: &FormValues, mut tried: &'static str) -> String {
+    let mut values = values.clone();
+    let mut query = form::encode(&values);
+    while query.len() > LONGEST && !(values.prompt.is_empty() && values.negative_prompt.is_empty()) {
+        let longer = if values.prompt.len() >= values.negative_prompt.len() {
+            &mut values.prompt
+        } else {
+            &mut values.negative_prompt
+        };
+        let half = longer.chars().count() / 2;
+        *longer = longer.chars().take(half).collect();
+        tried = "long";
+        query = form::encode(&values);
+    }
+    format!("/?tried={tried}&{query}")
 }

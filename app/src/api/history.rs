@@ -1,25 +1,21 @@
-//! A visitor's older pictures.
+//! A visitor's older pictures. Server only.
 
 use adire_protocol::ImageRecord;
 use leptos::prelude::*;
 
-use super::AppError;
+use super::{AppError, context};
 
 /// Pictures per page: two screens of the strip.
-#[cfg(feature = "ssr")]
 const PAGE: u32 = 24;
 
 /// The pictures before `before` (a picture's `created_at`), newest first, and whether more follow.
 #[server(prefix = "/api/fn", endpoint = "history", input = leptos::server_fn::codec::GetUrl, output = super::json::Json)]
-pub(crate) async fn load_history(before: i64) -> Result<(Vec<ImageRecord>, bool), AppError> {
-    use super::context;
-
+async fn load_history(before: i64) -> Result<(Vec<ImageRecord>, bool), AppError> {
     let studio = context::studio()?;
     page(&studio, context::visitor().as_ref(), Some(before)).await.map_err(context::refuse)
 }
 
 /// One page; one picture more is asked for than shown, to know whether there are more.
-#[cfg(feature = "ssr")]
 pub(super) async fn page(
     studio: &adire_studio::Studio,
     visitor: Option<&adire_studio::Visitor>,

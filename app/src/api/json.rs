@@ -1,10 +1,9 @@
-//! JSON between the page and its server functions.
+//! JSON that server functions answer with. Server only; the browser reads it in `wire`.
 
 use leptos::server_fn::{Bytes, ContentType, Decodes, Encodes, Format, FormatType, codec::Post};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// JSON that is read as text. Leptos' own encoding reads bytes while its resources read text; doing the same in
-/// both places keeps a second copy of every reader out of the page's download.
+/// JSON as text.
 pub(crate) struct Text;
 
 /// What server functions answer with.
@@ -30,6 +29,6 @@ impl<T: DeserializeOwned> Decodes<T> for Text {
     type Error = serde_json::Error;
 
     fn decode(bytes: Bytes) -> Result<T, Self::Error> {
-        serde_json::from_str(&String::from_utf8_lossy(&bytes))
+        serde_json::from_slice(&bytes)
     }
 }

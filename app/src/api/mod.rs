@@ -1,25 +1,32 @@
-//! Server functions: what the page asks of the studio, as small serde values. On the server they are called
-//! directly while a page renders; from the browser, and from plain forms, over HTTP under `/api/fn`.
+//! What the page asks of the studio, as small serde values. On the server these are server functions under
+//! `/api/fn`; `client` is how the browser calls them. What a page starts with comes along in its document.
 
+#[cfg(feature = "ssr")]
 mod cancel;
+mod client;
 mod error;
+#[cfg(feature = "ssr")]
 mod generate;
+#[cfg(feature = "ssr")]
 mod history;
+#[cfg(feature = "ssr")]
 mod json;
+#[cfg(feature = "ssr")]
 mod queue;
 mod studio;
 
 #[cfg(feature = "ssr")]
 mod context;
 
-pub(crate) use cancel::cancel;
+#[cfg(feature = "ssr")]
+pub use self::{
+    context::StatusOf,
+    generate::{PlainForm, Refused, make_plainly},
+};
+pub(crate) use client::{
+    cancel, count_tokens, generate, load_history, load_queue, load_studio, read_recipe, upload,
+};
 pub(crate) use error::AppError;
-pub(crate) use generate::generate;
-pub(crate) use history::load_history;
-pub(crate) use queue::load_queue;
+pub(crate) use studio::StudioData;
 #[cfg(feature = "ssr")]
-pub(crate) use studio::data;
-pub(crate) use studio::{StudioData, load_studio};
-
-#[cfg(feature = "ssr")]
-pub use context::StatusOf;
+pub(crate) use studio::{DATA_ID, data};

@@ -1,4 +1,4 @@
-//! How busy the worker is, for the words on the button.
+//! How busy the worker is, for the words on the button. Server only.
 
 use adire_protocol::QueueStatus;
 use leptos::prelude::*;
@@ -7,6 +7,6 @@ use super::AppError;
 
 /// Asked every few seconds while the page is visible.
 #[server(prefix = "/api/fn", endpoint = "queue", input = leptos::server_fn::codec::GetUrl, output = super::json::Json)]
-pub(crate) async fn load_queue() -> Result<QueueStatus, AppError> {
+async fn load_queue() -> Result<QueueStatus, AppError> {
     Ok(super::context::studio()?.queue())
 }

@@ -1,13 +1,16 @@
 //! Everything that the studio page starts with, in one call.
 
 use adire_protocol::{AdapterVersion, Generation, ImageRecord, ModelInfo, QueueStatus};
-use leptos::prelude::*;
-use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "ssr")]
 use super::AppError;
 
+/// Where in its document the page finds its data.
+pub(crate) const DATA_ID: &str = "page-data";
+
 /// What the page shows before anyone has pressed anything.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(any(feature = "ssr", test), derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct StudioData {
     /// The loaded model.
     pub(crate) model: ModelInfo,
@@ -27,9 +30,23 @@ pub(crate) struct StudioData {
     pub(crate) problem: Option<String>,
 }
 
+impl StudioData {
+    /// The data of this page: on the server from the context, in the browser from the document.
+    pub(crate) fn here() -> Option<Self> {
+        #[cfg(feature = "ssr")]
+        return leptos::prelude::use_context();
+        #[cfg(not(feature = "ssr"))]
+        {
+            let element = leptos::prelude::document().get_element_by_id(DATA_ID)?;
+            crate::wire::Value::parse(&element.text_content()?)?.read()
+        }
+    }
+}
+
 /// Reads the page's data once more. `job`: the generation that the page follows.
-#[server(prefix = "/api/fn", endpoint = "studio", input = leptos::server_fn::codec::GetUrl, output = super::json::Json)]
-pub(crate) async fn load_studio(job: Option<String>) -> Result<StudioData, AppError> {
+#[cfg(feature = "ssr")]
+#[leptos::server(prefix = "/api/fn", endpoint = "studio", input = leptos::server_fn::codec::GetUrl, output = super::json::Json)]
+async fn load_studio(job: Option<String>) -> Result<StudioData, AppError> {
     use super::context;
 
     data(&context::studio()?, context::visitor().as_ref(), job, None).await.map_err(context::refuse)

@@ -36,8 +36,12 @@ pub(crate) fn focus_field(field: &str) {
     else {
         return;
     };
+    if let Ok(Some(fold)) = element.closest("details") {
+        let _ = fold.set_attribute("open", "");
+    }
     if element.get_client_rects().length() == 0
         && let Some(sheet) = super::element::<web_sys::HtmlElement>("settings")
+        && sheet.get_client_rects().length() == 0
     {
         let show = Reflect::get(&sheet, &JsValue::from_str("showPopover")).ok();
         if let Some(show) = show.and_then(|show| show.dyn_into::<js_sys::Function>().ok()) {

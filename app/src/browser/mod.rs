@@ -5,19 +5,32 @@ mod address;
 mod clipboard;
 mod events;
 mod field;
+mod files;
 mod prompt;
-mod recipe;
 mod theme;
 
 pub(crate) use address::show_address;
 pub(crate) use clipboard::copy;
 pub(crate) use events::{follow, stop_following};
 pub(crate) use field::{focus_field, tie};
+pub(crate) use files::{drop_target, is_too_large, keep_file, kept_file, picture_size};
 pub(crate) use prompt::{count_tokens, weigh_selection};
-pub(crate) use recipe::{drop_target, read_recipe};
 pub(crate) use theme::{Theme, set_theme, theme_of_cookie};
 
 use wasm_bindgen::JsCast;
+
+/// Loads a module of ours that most visits do not need, and runs it; once.
+pub(crate) fn load_module(address: &str) {
+    let page = leptos::prelude::document();
+    let (Some(head), Ok(script)) = (page.head(), page.create_element("script")) else { return };
+    // Running it again is the module's own business: it listens from then on.
+    if page.get_element_by_id(address).is_none() {
+        script.set_id(address);
+        let _ = script.set_attribute("type", "module");
+        let _ = script.set_attribute("src", address);
+        let _ = head.append_child(&script);
+    }
+}
 
 /// An element of the page by its id.
 pub(crate) fn element<T: JsCast>(id: &str) -> Option<T> {

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use js_sys::{Array, JSON, Reflect};
-use leptos::{prelude::*, task::spawn_local};
+use leptos::prelude::*;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
-use web_sys::{HtmlDocument, HtmlElement, HtmlTextAreaElement, RequestInit, Response};
+use wasm_bindgen_futures::spawn_local;
+use web_sys::{HtmlDocument, HtmlElement, HtmlTextAreaElement};
 
-use crate::form::{Edit, id_of, reweigh};
+use crate::{
+    api,
+    form::{Edit, id_of, reweigh},
+};
 
 /// How long after the last key the server is asked.
 const PAUSE: Duration = Duration::from_millis(400);
@@ -27,12 +29,17 @@ pub(crate) fn count_tokens(field: &'static str, text: RwSignal<String>) {
                 if is_latest() {
                     spawn_local(async move {
                         // Nothing needs no counting, and a first visit no requests for it.
-                        let count = if wanted.is_empty() { Ok(None) } else { ask(field, &wanted).await };
+                        let count = if wanted.is_empty() {
+                            None
+                        } else {
+                            api::count_tokens(field, &wanted).await.ok()
+                        };
+                        let count = count.map(|(tokens, capacity)| format!("{tokens} / {capacity}"));
                         if let (true, Some(element)) =
                             (is_latest(), super::element::<HtmlElement>(&format!("tokens-{field}")))
                         {
                             // A text that is too long has its error elsewhere.
-                            element.set_text_content(count.ok().flatten().as_deref());
+                            element.set_text_content(count.as_deref());
                         }
                     });
                 }
@@ -40,19 +47,6 @@ pub(crate) fn count_tokens(field: &'static str, text: RwSignal<String>) {
             PAUSE,
         );
     });
-}
-
-async fn ask(field: &str, text: &str) -> Result<Option<String>, JsValue> {
-    let init = RequestInit::new();
-    init.set_method("POST");
-    init.set_headers(&Array::of1(&Array::of2(&"content-type".into(), &"application/json".into())));
-    let quoted = JSON::stringify(&text.into())?;
-    init.set_body(&JsValue::from_str(&format!("{{\"{field}\":{}}}", String::from(quoted))));
-    let answer = JsFuture::from(window().fetch_with_str_and_init("/api/v1/tokens", &init)).await?;
-    let counts = JsFuture::from(answer.unchecked_into::<Response>().json()?).await?;
-    let count = Reflect::get(&counts, &field.into())?;
-    let number = |key: &str| Reflect::get(&count, &key.into()).ok().and_then(|number| number.as_f64());
-    Ok(number("tokens").zip(number("capacity")).map(|(tokens, capacity)| format!("{tokens} / {capacity}")))
 }
 
 /// Weighs what is selected in the prompt field that has the focus. Whether there is such a field.

@@ -31,7 +31,9 @@ pub(super) fn Row(row: RowState, index: Signal<usize>) -> Piece {
     view! {
         <div class="adapter" class:off=flag(off) role="group" aria-label=format!("Adapter {name}")>
             <div class="adapter-head">
-                <span class="adapter-name">{name.clone()}</span>
+                <a class="adapter-name" href=format!("/adapters/{name}") title="What this adapter is">
+                    {name.clone()}
+                </a>
                 <Menu
                     field=Signal::derive(move || format!("adapters[{}].name", index.get()))
                     value=row.name
@@ -55,6 +57,12 @@ pub(super) fn Row(row: RowState, index: Signal<usize>) -> Piece {
         </div>
     }
     .into_piece()
+}
+
+/// Whether a text holds another one, in whatever case. Case beyond ASCII would cost the page its tables.
+fn contains(text: &str, wanted: &str) -> bool {
+    wanted.is_empty()
+        || text.as_bytes().windows(wanted.len()).any(|part| part.eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
 /// Takes the row away. Few adapters keep their row; of many, those from the menu go back there.
@@ -88,7 +96,7 @@ fn Trigger(row: RowState) -> Piece {
             let mut versions = adapters.iter().flat_map(|(_, versions)| versions);
             versions.find(|adapter| adapter.id() == id).map(|adapter| adapter.trigger.clone())
         })?;
-        let there = page.form.prompt.with(|prompt| prompt.to_lowercase().contains(&trigger.to_lowercase()));
+        let there = page.form.prompt.with(|prompt| contains(prompt, &trigger));
         (!trigger.is_empty() && !there).then_some(trigger)
     });
     let add = move |_: MouseEvent| {

@@ -26,7 +26,14 @@ pub(crate) fn Composer() -> Piece {
         page.cancel();
     };
     view! {
-        <form class="composer" method="post" action="/api/fn/generate" novalidate on:submit=on(submit)>
+        <form
+            class="composer"
+            method="post"
+            action="/make"
+            enctype="multipart/form-data"
+            novalidate
+            on:submit=on(submit)
+        >
             <Summary />
             <Prompt />
             <Settings />

@@ -1,4 +1,4 @@
-//! A picture dropped anywhere gives its parameters to the form.
+//! A picture dropped anywhere gives its parameters to the form; one without any is what the next picture starts from.
 
 use leptos::prelude::*;
 
@@ -13,12 +13,12 @@ use crate::{browser, state::Page};
 pub(crate) fn DropOverlay() -> Piece {
     let page = Page::here();
     let over = RwSignal::new(false);
-    Effect::new(move || browser::drop_target(over, move |file| page.read_picture(file)));
+    Effect::new(move || browser::drop_target(over, move |file| page.take_picture(file)));
     part(move || {
         over.get().then(|| {
             view! {
                 <div class="drop-overlay">
-                    <p>"Let go to take this picture's parameters"</p>
+                    <p>"Let go to take this picture’s parameters, or to start from it"</p>
                 </div>
             }
         })

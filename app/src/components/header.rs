@@ -38,6 +38,9 @@ pub(crate) fn Header(
                 {model}
             </span>
             <span class="bar-end">
+                <a class="quiet" href="/adapters">
+                    "Adapters"
+                </a>
                 <button type="button" class="quiet live-only keys-button" on:click=on(|_: MouseEvent| show_keys())>
                     "Keys"
                 </button>

@@ -1,6 +1,7 @@
 //! The strip of the visitor's pictures, newest left. It comes from the server, so it survives everything.
 
-use leptos::{ev::MouseEvent, prelude::*, task::spawn_local};
+use leptos::{ev::MouseEvent, prelude::*};
+use wasm_bindgen_futures::spawn_local;
 
 use super::{
     kinds::{flag, on, part, text},

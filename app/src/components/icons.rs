@@ -17,6 +17,7 @@ pub(crate) enum Icon {
     Locked,
     Reuse,
     Settings,
+    Start,
     Unlocked,
 }
 
@@ -32,6 +33,7 @@ impl Icon {
             Self::Locked => "M5 9h10v8H5zM7 9V6.5a3 3 0 016 0V9",
             Self::Reuse => "M4 8.5h9a3.5 3.5 0 010 7H8M7 5L3.5 8.5 7 12",
             Self::Settings => "M3 6h7M14 6h3M3 14h3M10 14h7M12 4v4M8 12v4",
+            Self::Start => "M3.5 4.5h13v11h-13zM3.5 13l4-4 3.5 3.5 2-2 3.5 3.5M13 7.5h.01",
             Self::Unlocked => "M5 9h10v8H5zM7 9V6.5a3 3 0 015.6-1.5",
         }
     }

@@ -20,9 +20,7 @@ const ASK_AGAIN: &str = r#"<meta http-equiv="refresh" content="2">"#;
 #[component]
 pub(crate) fn Live() -> Piece {
     let page = Page::here();
-    let size = move || {
-        page.stage.job.with(|job| job.as_ref().map_or((1, 1), |job| (job.spec.width, job.spec.height)))
-    };
+    let size = move || page.stage.job.with(|job| job.as_ref().map_or((1, 1), |job| job.spec.final_size()));
     let preview = Memo::new(move |_| {
         page.stage.job.with(|job| job.as_ref().and_then(|job| job.progress.as_ref()?.preview.clone()))
     });

@@ -7,7 +7,10 @@ use super::{
     kinds::{on, part, text},
     piece::{IntoPiece, Piece},
 };
-use crate::state::{Notice, Page};
+use crate::{
+    browser,
+    state::{Begin, Notice, Page},
+};
 
 /// How many fields are wrong, for those who cannot see them.
 #[component]
@@ -33,13 +36,22 @@ pub(crate) fn NoticeBar() -> Piece {
     let notice = page.stage.notice;
     let bar = move || {
         notice.get().map(|told| {
-            let (class, sentence) = match told {
-                Notice::Problem(sentence) => ("notice problem", sentence),
-                Notice::Remark(sentence) => ("notice", sentence),
+            let (class, sentence, offers) = match told {
+                Notice::Problem(sentence) => ("notice problem", sentence, false),
+                Notice::Remark(sentence) => ("notice", sentence, false),
+                Notice::Offer(name) => ("notice", format!("The parameters of {name} are in the form."), true),
+            };
+            let take = move |_: MouseEvent| {
+                if let Some(file) = browser::kept_file() {
+                    page.begin_with(file, Begin::Picture);
+                }
             };
             view! {
                 <div class=class>
                     <p>{sentence}</p>
+                    <button type="button" class="link" id="start-from-it" hidden=!offers on:click=on(take)>
+                        "Start from it, too"
+                    </button>
                     <button
                         type="button"
                         class="icon-button live-only"

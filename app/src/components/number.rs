@@ -26,12 +26,16 @@ pub(super) fn Number(
     label: &'static str,
     value: RwSignal<String>,
     range: Range,
+    /// What an empty field means.
+    #[prop(optional)]
+    placeholder: &'static str,
 ) -> Piece {
+    let placeholder = Signal::stored(placeholder.to_owned());
     view! {
         <div class="number">
             <label for=id_of(name)>{label}</label>
             <Slider label=label value=value range=range />
-            <Line field=name value=value keyboard="decimal" class="count" />
+            <Line field=name value=value keyboard="decimal" class="count" placeholder=placeholder />
             <FieldProblem field=name />
         </div>
     }

@@ -1,7 +1,8 @@
 //! What made the picture, as chips that put one value back into the form, and what can be done with it.
 
-use adire_protocol::{GenerationRequest, ImageRecord, Rng};
-use leptos::{ev::MouseEvent, prelude::*, task::spawn_local};
+use adire_protocol::{GenerationRequest, HiresSpec, ImageRecord, Recipe, Rng};
+use leptos::{ev::MouseEvent, prelude::*};
+use wasm_bindgen_futures::spawn_local;
 
 use super::{
     icons::{Drawing, Icon},
@@ -25,27 +26,70 @@ pub(crate) fn Parameters() -> Piece {
             let spec = shown.recipe.spec.clone();
             let chips =
                 chips(&shown).into_iter().map(|chip| view! { <ChipLink chip=chip /> }).collect::<Vec<_>>();
-            let made = format!(
-                "Made in {} on {} with {}",
-                words::duration(shown.recipe.seconds * 1000.0),
-                shown.recipe.device,
-                shown.recipe.model
-            );
             let withheld = shown.recipe.withheld.then(|| {
                 view! { <p class="caption" role="status">"The safety checker withheld this picture."</p> }
             });
+            let recipe = view! { <RecipeRows recipe=shown.recipe.clone() /> };
             view! {
                 <div class="parameters">
                     {withheld}
                     <p class="caption">{spec.prompt}</p>
                     <Actions shown=shown />
-                    <ul class="chips" title=made aria-label="Parameters; choose one to use it again">
+                    <ul class="chips" aria-label="Parameters; choose one to use it again">
                         {chips}
                     </ul>
+                    {recipe}
                 </div>
             }
         })
     })
+    .into_piece()
+}
+
+/// Everything else that the picture depends on, folded.
+#[component]
+fn RecipeRows(recipe: Recipe) -> Piece {
+    let mut rows = Vec::new();
+    let mut row = |name: &'static str, value: String| {
+        rows.push(view! {
+            <div>
+                <dt>{name}</dt>
+                <dd>{value}</dd>
+            </div>
+        });
+    };
+    let Recipe { spec, .. } = recipe;
+    if let Some(hash) = spec.init_image {
+        row("Start picture", hash);
+        row("Strength", words::number(spec.denoising_strength.unwrap_or_default()));
+    }
+    if let Some(hash) = spec.mask {
+        row("Mask", hash);
+    }
+    if let Some(hires) = spec.hires {
+        let HiresSpec { width, height, strength, steps, upscaler, .. } = hires;
+        let strength = words::number(strength);
+        row("Second pass", format!("{width} × {height}, {}, {steps} steps, {strength}", upscaler.label()));
+    }
+    for (adapter, hash) in spec.adapters.into_iter().zip(recipe.adapter_hashes) {
+        row("Adapter", format!("{} {hash}", adapter.name));
+    }
+    row("Model", format!("{} {}", recipe.model, recipe.model_hash));
+    row("Weights in effect", recipe.fingerprint);
+    row("Adapter switch", format!("{:.0} ms", recipe.switch_seconds * 1000.0));
+    row(
+        "Made",
+        format!(
+            "in {:.2} s on {} in {}, Adire {}",
+            recipe.seconds, recipe.device, recipe.dtype, recipe.version
+        ),
+    );
+    view! {
+        <details class="fold recipe">
+            <summary>"Recipe"</summary>
+            <dl>{rows}</dl>
+        </details>
+    }
     .into_piece()
 }
 
@@ -111,6 +155,33 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
             values: FormValues { clip_skip: all.clip_skip, ..none() },
         });
     }
+    if let Some(strength) = spec.denoising_strength {
+        let what = if spec.mask.is_some() { "masked" } else { "whole" };
+        chips.push(Chip {
+            label: "Start",
+            text: format!("{what}, {}", words::number(strength)),
+            values: FormValues {
+                init_image: all.init_image,
+                mask: all.mask,
+                denoising_strength: all.denoising_strength,
+                keep_unmasked: all.keep_unmasked,
+                ..none()
+            },
+        });
+    }
+    if let Some(hires) = &spec.hires {
+        chips.push(Chip {
+            label: "Hires",
+            text: format!("{} × {}", hires.width, hires.height),
+            values: FormValues {
+                hires: all.hires,
+                hires_scale: all.hires_scale,
+                hires_strength: all.hires_strength,
+                hires_steps: all.hires_steps,
+                ..none()
+            },
+        });
+    }
     if !spec.negative_prompt.is_empty() {
         chips.push(Chip {
             label: "Not",
@@ -119,6 +190,24 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
         });
     }
     chips
+}
+
+/// The form that starts from a picture made here, with what made it.
+pub(super) fn continue_address(shown: &ImageRecord) -> String {
+    let spec = &shown.recipe.spec;
+    let (width, height) = spec.final_size();
+    let none = String::new;
+    let values = FormValues {
+        init_image: shown.hash.clone(),
+        size: format!("{width}x{height}"),
+        mask: none(),
+        hires: none(),
+        seed: none(),
+        denoising_strength: none(),
+        keep_unmasked: none(),
+        ..FormValues::of_spec(spec)
+    };
+    format!("/?{}", form::encode(&values))
 }
 
 #[component]
@@ -147,6 +236,9 @@ fn Actions(shown: ImageRecord) -> Piece {
     let request: GenerationRequest = shown.recipe.spec.clone().into();
     let address = format!("/?{}", form::encode(&FormValues::of_request(&request)));
     let reuse = Box::new(move || page.reuse(&request, "All parameters are in the form."));
+    let onwards = continue_address(&shown);
+    let kept = shown.clone();
+    let go_on = Box::new(move || page.continue_from(&kept));
     let file = format!("{}-{}.png", shown.recipe.model, shown.recipe.spec.seed);
     let infotext = StoredValue::new(shown.infotext);
     let copied = RwSignal::new(false);
@@ -176,6 +268,10 @@ fn Actions(shown: ImageRecord) -> Piece {
             <Link href=address class="button" action=reuse>
                 <Drawing icon=Icon::Reuse />
                 "Reuse all"
+            </Link>
+            <Link href=onwards class="button" title="Make the next picture from this one" action=go_on>
+                <Drawing icon=Icon::Start />
+                "Send to img2img"
             </Link>
         </div>
     }

@@ -28,14 +28,14 @@ pub(crate) fn Picture() -> Piece {
     });
     let under = move || preview.get().map(|preview| view! { <img class="preview" src=preview alt="" /> });
     view! {
-        <div class="frame" style=of(|shown| frame((shown.recipe.spec.width, shown.recipe.spec.height)))>
+        <div class="frame" style=of(|shown| frame(shown.recipe.spec.final_size()))>
             {part(under)}
             <img
                 id="picture"
                 class="picture"
                 src=of(|shown| shown.url.clone())
-                width=of(|shown| shown.recipe.spec.width.to_string())
-                height=of(|shown| shown.recipe.spec.height.to_string())
+                width=of(|shown| shown.recipe.spec.final_size().0.to_string())
+                height=of(|shown| shown.recipe.spec.final_size().1.to_string())
                 alt=of(|shown| shown.recipe.spec.prompt.clone())
             />
         </div>

@@ -6,7 +6,7 @@ use super::{
     empty::ExampleChips,
     error::FieldProblem,
     field::Lines,
-    open::OpenPicture,
+    file::FileButton,
     piece::{IntoPiece, Piece},
 };
 use crate::{browser, state::Page};
@@ -14,14 +14,23 @@ use crate::{browser, state::Page};
 /// The text that says what the picture shows, and where it can come from.
 #[component]
 pub(super) fn Prompt() -> Piece {
-    let form = Page::here().form;
+    let page = Page::here();
+    let form = page.form;
     browser::count_tokens("prompt", form.prompt);
     view! {
         <div class="prompt">
             <div class="label-row">
                 <label for="field-prompt">"Prompt"</label>
                 <small class="tokens" id="tokens-prompt" title="Tokens"></small>
-                <OpenPicture />
+                <FileButton
+                    field="parameters"
+                    name=""
+                    accept="image/png,.png"
+                    class="open-picture live-only"
+                    title="Take the parameters out of a PNG; dropping one anywhere does the same"
+                    label=Signal::stored("Read a PNG…".to_owned())
+                    chosen=Box::new(move |file| page.take_picture(file))
+                />
             </div>
             <Lines
                 field="prompt"

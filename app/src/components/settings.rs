@@ -5,8 +5,10 @@ use leptos::prelude::*;
 
 use super::{
     adapters::Adapters,
+    begin::StartPicture,
     error::FieldProblem,
     field::{Lines, Menu},
+    hires::Hires,
     number::{Number, Range},
     piece::{IntoPiece, Piece},
     seed::Seed,
@@ -30,6 +32,7 @@ pub(super) fn Settings() -> Piece {
     view! {
         <div class="settings" id="settings" popover="auto" role="group" aria-label="Settings">
             <Negative />
+            <StartPicture />
             <Adapters />
             <Size />
             <Number name="steps" label="Steps" value=page.form.steps range=steps />
@@ -57,6 +60,7 @@ pub(super) fn Settings() -> Piece {
                     <FieldProblem field="rng" />
                 </div>
             </div>
+            <Hires />
             <button type="button" class="sheet-close" popovertarget="settings" popovertargetaction="hide">
                 "Done"
             </button>
@@ -71,7 +75,7 @@ fn Negative() -> Piece {
     browser::count_tokens("negative_prompt", form.negative_prompt);
     let open = || form.negative_prompt.with(|text| !text.is_empty()) || form.is_wrong("negative_prompt");
     view! {
-        <details class="negative" open=untrack(open)>
+        <details class="fold" open=untrack(open)>
             <summary>
                 "Negative prompt"
                 <small class="tokens" id="tokens-negative_prompt" title="Tokens"></small>

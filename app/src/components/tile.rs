@@ -4,7 +4,9 @@ use adire_protocol::ImageRecord;
 use leptos::prelude::*;
 
 use super::{
+    icons::{Drawing, Icon},
     link::Link,
+    parameters::continue_address,
     piece::{IntoPiece, Piece},
 };
 use crate::state::{Page, address_of};
@@ -38,11 +40,17 @@ fn Tile(picture: ImageRecord, lazy: bool) -> Piece {
     let (address, source) = (address_of(&picture), picture.url.clone());
     let prompt = picture.recipe.spec.prompt.clone();
     let title = prompt.clone();
+    let (onwards, kept) = (continue_address(&picture), picture.clone());
+    let go_on = Box::new(move || page.continue_from(&kept));
     let show = Box::new(move || page.show(Some(picture.clone())));
     view! {
         <li>
             <Link href=address class="tile-link" title=title current=current action=show>
                 <img src=source alt=prompt width="72" height="72" loading=if lazy { "lazy" } else { "eager" } />
+            </Link>
+            <Link href=onwards class="tile-onwards" title="Send to img2img" action=go_on>
+                <Drawing icon=Icon::Start />
+                <span class="off-screen">"Send to img2img"</span>
             </Link>
         </li>
     }

@@ -11,7 +11,14 @@ mod weight;
 
 pub(crate) use ids::{id_of, post_name};
 pub(crate) use known::{by_name, left_out, settle};
-pub(crate) use query::{encode, pairs, parse};
-pub(crate) use shape::{pixels, settle_size, shapes};
-pub(crate) use values::{AdapterRow, FormValues};
+#[cfg(feature = "ssr")]
+pub(crate) use query::set_posted;
+pub(crate) use query::{encode, pairs, parse, post_body};
+pub(crate) use shape::{pixels, settle_size, shapes, size_of_picture};
+pub(crate) use values::{AdapterRow, COUNT, FormValues, NAMES, each_field};
 pub(crate) use weight::{Edit, reweigh};
+
+/// The file field for a picture to start from, where no script uploads it.
+pub const PICTURE_FILE: &str = "picture_file";
+/// The file field for a mask.
+pub const MASK_FILE: &str = "mask_file";

@@ -1,38 +1,46 @@
-//! The form in an address: links that fill it, and the way back after a plain form post was refused.
+//! The form in an address: links that fill it, and the way back after a plain form post was refused. And in the body
+//! of a post.
 
-use super::{AdapterRow, FormValues};
+use super::{AdapterRow, FormValues, NAMES};
 
 /// `prompt=red%20moons&seed=7&adapter=adire%40v2:0.8`. Empty fields are left out.
 pub(crate) fn encode(values: &FormValues) -> String {
-    let mut query = String::new();
-    let mut add = |key: &str, value: &str| {
-        if !value.is_empty() {
-            if !query.is_empty() {
-                query.push('&');
-            }
-            query.push_str(key);
-            query.push('=');
-            percent(&mut query, value);
-        }
-    };
-    add("prompt", &values.prompt);
-    add("negative_prompt", &values.negative_prompt);
-    add("seed", &values.seed);
-    add("steps", &values.steps);
-    add("guidance", &values.guidance);
-    add("size", &values.size);
-    if !values.size.contains('x') {
-        add("width", &values.width);
-        add("height", &values.height);
-    }
-    add("sampler", &values.sampler);
-    add("rng", &values.rng);
-    add("count", &values.count);
-    add("clip_skip", &values.clip_skip);
+    let mut query = texts(values, values.size.contains('x'));
     for AdapterRow { name, strength } in values.adapters.iter().filter(|row| row.is_on()) {
-        add("adapter", &format!("{name}:{strength}"));
+        add(&mut query, "adapter", &format!("{name}:{strength}"));
     }
     query
+}
+
+/// What a browser posts for the form.
+pub(crate) fn post_body(values: &FormValues) -> String {
+    let mut body = texts(values, false);
+    for (i, row) in values.adapters.iter().enumerate() {
+        add(&mut body, &format!("adapters[{i}][name]"), &row.name);
+        add(&mut body, &format!("adapters[{i}][strength]"), &row.strength);
+    }
+    body
+}
+
+fn texts(values: &FormValues, size_says_all: bool) -> String {
+    let mut query = String::new();
+    for (name, value) in NAMES.into_iter().zip(values.texts()) {
+        if !(size_says_all && matches!(name, "width" | "height")) {
+            add(&mut query, name, value);
+        }
+    }
+    query
+}
+
+fn add(query: &mut String, key: &str, value: &str) {
+    if !value.is_empty() {
+        if !query.is_empty() {
+            query.push('&');
+        }
+        percent(query, key);
+        query.push('=');
+        percent(query, value);
+    }
 }
 
 /// Keys and values of a query, decoded. What is no escape, or no UTF-8, is kept as well as it can be.
@@ -48,32 +56,41 @@ pub(crate) fn pairs(query: &str) -> Vec<(String, String)> {
 pub(crate) fn parse(pairs: &[(String, String)]) -> FormValues {
     let mut values = FormValues::default();
     for (key, value) in pairs {
-        let field = match key.as_str() {
-            "prompt" => &mut values.prompt,
-            "negative_prompt" => &mut values.negative_prompt,
-            "seed" => &mut values.seed,
-            "steps" => &mut values.steps,
-            "guidance" => &mut values.guidance,
-            "size" => &mut values.size,
-            "width" => &mut values.width,
-            "height" => &mut values.height,
-            "sampler" => &mut values.sampler,
-            "rng" => &mut values.rng,
-            "count" => &mut values.count,
-            "clip_skip" => &mut values.clip_skip,
-            "adapter" => {
-                let (name, strength) = value.rsplit_once(':').unwrap_or((value.as_str(), ""));
-                values.adapters.push(AdapterRow { name: name.to_owned(), strength: strength.to_owned() });
-                continue;
-            }
-            _ => continue,
-        };
-        value.clone_into(field);
+        if let Some(at) = NAMES.iter().position(|name| name == key) {
+            value.clone_into(values.texts_mut()[at]);
+        } else if key == "adapter" {
+            let (name, strength) = value.rsplit_once(':').unwrap_or((value.as_str(), ""));
+            values.adapters.push(AdapterRow { name: name.to_owned(), strength: strength.to_owned() });
+        }
     }
     if values.size.is_empty() && !(values.width.is_empty() && values.height.is_empty()) {
         "custom".clone_into(&mut values.size);
     }
     values
+}
+
+/// Most adapter rows of a plain form; requests take fewer.
+#[cfg(feature = "ssr")]
+const MOST_ROWS: usize = 64;
+
+/// Takes one field of a plain form in: `steps`, `adapters[1][strength]`. Other names are ignored.
+#[cfg(feature = "ssr")]
+pub(crate) fn set_posted(values: &mut FormValues, name: &str, text: String) {
+    if let Some(at) = NAMES.iter().position(|known| *known == name) {
+        *values.texts_mut()[at] = text;
+        return;
+    }
+    let row = name.strip_prefix("adapters[").and_then(|rest| rest.strip_suffix(']'));
+    let Some((index, part)) = row.and_then(|row| row.split_once("][")) else { return };
+    let Some(index) = index.parse().ok().filter(|index| *index < MOST_ROWS) else { return };
+    if values.adapters.len() <= index {
+        values.adapters.resize_with(index + 1, AdapterRow::default);
+    }
+    match part {
+        "name" => values.adapters[index].name = text,
+        "strength" => values.adapters[index].strength = text,
+        _ => {}
+    }
 }
 
 /// RFC 3986: everything but unreserved characters, so that the text may stand anywhere in an address.
@@ -124,6 +141,8 @@ mod tests {
             seed: "7".to_owned(),
             size: "256x320".to_owned(),
             rng: "cuda".to_owned(),
+            mask: "cd".repeat(32),
+            hires_scale: "1.5".to_owned(),
             adapters: vec![
                 AdapterRow { name: "adire@v2".to_owned(), strength: "-0.8".to_owned() },
                 AdapterRow { name: "kente@v1".to_owned(), strength: String::new() },
@@ -133,6 +152,29 @@ mod tests {
         let query = encode(&values);
         assert!(query.is_ascii() && !query.contains([' ', '\n', '"', '#', ';']), "{query}");
         assert_eq!(parse(&pairs(&query)), values);
+    }
+
+    #[cfg(feature = "ssr")]
+    #[test]
+    fn the_form_survives_a_post() {
+        let row =
+            |name: &str, strength: &str| AdapterRow { name: name.to_owned(), strength: strength.to_owned() };
+        let values = FormValues {
+            prompt: "a&b=c [d]".to_owned(),
+            init_image: "ab".repeat(32),
+            hires: "latent".to_owned(),
+            adapters: vec![row("", "1"), row("adire@v2", "0.5")],
+            ..Default::default()
+        };
+        let mut read = FormValues::default();
+        for (name, text) in pairs(&post_body(&values)) {
+            set_posted(&mut read, &name, text);
+        }
+        assert_eq!(read, values);
+        for name in ["adapters[9999999][name]", "adapters[-1][name]", "adapters[0]", "adapters[0][x]", "x"] {
+            set_posted(&mut read, name, "y".to_owned());
+        }
+        assert_eq!(read, values);
     }
 
     #[test]

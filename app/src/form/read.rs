@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use adire_protocol::{AdapterUse, Defaults, FieldError, GenerationRequest, Limits};
+use adire_protocol::{AdapterUse, Defaults, FieldError, GenerationRequest, HiresRequest, Limits};
 
 use super::FormValues;
 use crate::order;
@@ -49,6 +49,10 @@ impl FormValues {
             let strength = read(&mut errors, &field, "The strength", &expected, &row.strength);
             adapters.push(AdapterUse::new(row.name.trim(), strength.unwrap_or(1.0)));
         }
+        let share = "a number from 0 to 1";
+        let given = |text: &String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let init_image = given(&self.init_image);
+        let begun = init_image.is_some();
         let request = GenerationRequest {
             prompt: self.prompt.clone(),
             negative_prompt: self.negative_prompt.clone(),
@@ -80,13 +84,45 @@ impl FormValues {
                 &self.clip_skip,
             ),
             adapters,
-            ..GenerationRequest::default()
+            // These three say something about the picture; without one the form still holds them.
+            mask: given(&self.mask).filter(|_| begun),
+            denoising_strength: begun
+                .then(|| {
+                    read(&mut errors, "denoising_strength", "The strength", share, &self.denoising_strength)
+                })
+                .flatten(),
+            keep_unmasked: (begun && !self.mask.is_empty() && self.keep_unmasked == "false").then_some(false),
+            init_image,
+            hires: self.read_hires(&mut errors, limits),
         };
         (request, errors)
     }
 
+    /// The second pass, where one is asked for.
+    fn read_hires(&self, errors: &mut Vec<FieldError>, limits: &Limits) -> Option<HiresRequest> {
+        let upscaler = read_name(errors, "hires", &self.hires)?;
+        let mut hires = HiresRequest { upscaler: Some(upscaler), ..HiresRequest::default() };
+        let (scale, what) = ("a factor above 1, or a size like 512x640", "The scale");
+        match self.hires_scale.split_once(['x', '×']) {
+            Some((width, height)) => {
+                hires.width = read(errors, "hires_scale", what, scale, width);
+                hires.height = read(errors, "hires_scale", what, scale, height);
+            }
+            None => hires.scale = read(errors, "hires_scale", what, scale, &self.hires_scale),
+        }
+        let share = "a number from 0 to 1";
+        hires.strength = read(errors, "hires_strength", "The denoising", share, &self.hires_strength);
+        let steps = format!("a whole number from 1 to {}, or nothing for as many as above", limits.steps);
+        hires.steps = read(errors, "hires_steps", "The number of steps", &steps, &self.hires_steps);
+        Some(hires)
+    }
+
     /// Requests hold only the rows that are on; a person sees all of them.
     fn in_this_form(&self, error: FieldError) -> FieldError {
+        if let Some(part) = error.field.strip_prefix("hires.") {
+            let part = if matches!(part, "width" | "height") { "scale" } else { part };
+            return FieldError { field: format!("hires_{part}"), ..error };
+        }
         let Some((index, rest)) = error.field.strip_prefix("adapters[").and_then(|rest| rest.split_once(']'))
         else {
             return error;
@@ -141,9 +177,13 @@ fn sentence(error: impl Display) -> String {
 
 /// Position of a field in the form.
 fn place(field: &str) -> usize {
-    const ORDER: [&str; 12] = [
+    const ORDER: [&str; 17] = [
         "prompt",
         "negative_prompt",
+        "init_image",
+        "mask",
+        "denoising_strength",
+        "keep_unmasked",
         "adapters",
         "seed",
         "steps",
@@ -154,13 +194,14 @@ fn place(field: &str) -> usize {
         "sampler",
         "rng",
         "count",
+        "hires",
     ];
     ORDER.iter().position(|name| field.starts_with(name)).unwrap_or(ORDER.len())
 }
 
 #[cfg(test)]
 mod tests {
-    use adire_protocol::{Rng, Sampler};
+    use adire_protocol::{HiresUpscaler, Rng, Sampler};
 
     use super::*;
     use crate::form::AdapterRow;
@@ -199,6 +240,60 @@ mod tests {
             ..GenerationRequest::default()
         };
         assert_eq!(check(|values| *values = FormValues::of_request(&request)), Ok(request));
+    }
+
+    #[test]
+    fn a_picture_to_start_from_and_a_second_pass_survive_the_form() {
+        let begun = GenerationRequest {
+            prompt: "moons".to_owned(),
+            init_image: Some("ab".repeat(32)),
+            mask: Some("cd".repeat(32)),
+            denoising_strength: Some(0.4),
+            keep_unmasked: Some(false),
+            ..GenerationRequest::default()
+        };
+        assert_eq!(check(|values| *values = FormValues::of_request(&begun)), Ok(begun));
+        let hires = |change: fn(&mut HiresRequest)| {
+            let mut hires = HiresRequest { upscaler: Some(HiresUpscaler::Image), ..Default::default() };
+            change(&mut hires);
+            GenerationRequest { prompt: "moons".to_owned(), hires: Some(hires), ..Default::default() }
+        };
+        for request in [
+            hires(|_| ()),
+            hires(|h| (h.scale, h.steps, h.strength) = (Some(1.5), Some(9), Some(0.6))),
+            hires(|h| (h.width, h.height) = (Some(384), Some(512))),
+        ] {
+            assert_eq!(check(|values| *values = FormValues::of_request(&request)), Ok(request));
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_a_picture_is_left_out_without_one() {
+        let request = check(|v| {
+            (v.mask, v.denoising_strength, v.keep_unmasked) =
+                ("cd".repeat(32), "much".to_owned(), "false".to_owned());
+            (v.hires_scale, v.hires_steps) = ("2".to_owned(), "many".to_owned());
+        });
+        assert_eq!(request, check(|_| ()));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_second_pass_is_said_at_its_field() {
+        let field = |change: fn(&mut FormValues)| {
+            let errors = check(|v| {
+                v.hires = "latent".to_owned();
+                change(v);
+            })
+            .unwrap_err();
+            errors.into_iter().map(|(field, _)| field).collect::<Vec<_>>()
+        };
+        assert_eq!(field(|v| v.hires = "esrgan".to_owned()), ["hires"]);
+        assert_eq!(field(|v| v.hires_scale = "big".to_owned()), ["hires_scale"]);
+        assert_eq!(field(|v| v.hires_scale = "1".to_owned()), ["hires_scale"]);
+        assert_eq!(field(|v| v.hires_scale = "513x512".to_owned()), ["hires_scale"]);
+        assert_eq!(field(|v| v.hires_strength = "2".to_owned()), ["hires_strength"]);
+        assert_eq!(field(|v| v.hires_steps = "0".to_owned()), ["hires_steps"]);
+        assert_eq!(field(|v| v.init_image = "ab".repeat(32)), ["hires"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The sizes that the form offers.
 
-use adire_protocol::ModelInfo;
+use adire_protocol::{Limits, ModelInfo};
 
 use super::FormValues;
 
@@ -45,6 +45,19 @@ pub(crate) fn settle_size(values: &mut FormValues, model: &ModelInfo) {
     (values.width, values.height) = (width, height);
 }
 
+/// The size to ask for with a picture to start from: its own, scaled down to what the limits allow, rounded to their
+/// steps. The rule of a request that names no size.
+pub(crate) fn size_of_picture(width: u32, height: u32, limits: &Limits) -> String {
+    let (width, height) = (f64::from(width.max(1)), f64::from(height.max(1)));
+    let (step, most) = (f64::from(limits.size_step.max(1)), f64::from(limits.max_size));
+    let shrink = (most / width).min(most / height).min(1.0);
+    let rounded = |pixels: f64| {
+        let (least, most) = ((f64::from(limits.min_size) / step).ceil(), (most / step).floor());
+        ((pixels * shrink / step).round().min(most).max(least) * step) as u32
+    };
+    format!("{}x{}", rounded(width), rounded(height))
+}
+
 /// The size that the form asks for, where it can be read.
 pub(crate) fn pixels(values: &FormValues) -> Option<(u32, u32)> {
     let (width, height) =
@@ -54,7 +67,7 @@ pub(crate) fn pixels(values: &FormValues) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use adire_protocol::{Defaults, Limits, Sampler};
+    use adire_protocol::{Defaults, Sampler};
 
     use super::*;
 
@@ -79,6 +92,26 @@ mod tests {
         assert_eq!(of(256), ["256x256", "256x320", "320x256"]);
         assert_eq!(of(512), ["512x512", "512x640", "640x512"]);
         assert_eq!(of(1024), ["1024x1024"]);
+    }
+
+    #[test]
+    fn a_picture_asks_for_its_own_size() {
+        let size = |width, height| size_of_picture(width, height, &Limits::default());
+        assert_eq!(size(512, 768), "512x768");
+        assert_eq!(size(500, 260), "504x264");
+        assert_eq!(size(4000, 3000), "1024x768");
+        assert_eq!(size(3, 16_000), "64x1024");
+        assert_eq!(size(0, 0), "64x64");
+    }
+
+    #[cfg(feature = "ssr")]
+    #[test]
+    fn the_studio_has_the_same_rule() {
+        let limits = Limits::default();
+        for picture in [(512, 768), (500, 260), (4000, 3000), (3, 16_000), (65, 1023), (1, 1)] {
+            let (width, height) = adire_studio::size_of_request(picture, &limits, None, None);
+            assert_eq!(size_of_picture(picture.0, picture.1, &limits), format!("{width}x{height}"));
+        }
     }
 
     #[test]

@@ -1,28 +1,56 @@
 //! What the fields hold, as text.
 
-use adire_protocol::{AdapterUse, GenerationRequest, GenerationSpec, ModelInfo, Rng, lora_tag};
+use adire_protocol::{
+    AdapterUse, GenerationRequest, GenerationSpec, HIRES_SCALE, HIRES_STRENGTH, HiresRequest, INIT_STRENGTH,
+    ModelInfo, Rng, lora_tag,
+};
 use serde::{Deserialize, Serialize};
 
-/// Every field of the form under its `name`, as it was typed. An empty text means: not said.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct FormValues {
-    pub(crate) prompt: String,
-    pub(crate) negative_prompt: String,
-    /// Empty: a new one for each request.
-    pub(crate) seed: String,
-    pub(crate) steps: String,
-    pub(crate) guidance: String,
-    /// `256x256`, or `custom`: then `width` and `height` count.
-    pub(crate) size: String,
-    pub(crate) width: String,
-    pub(crate) height: String,
-    pub(crate) sampler: String,
-    pub(crate) rng: String,
-    pub(crate) count: String,
-    pub(crate) clip_skip: String,
-    pub(crate) adapters: Vec<AdapterRow>,
+/// Calls a macro with the name of every field that is one text: the `name` under which a form posts it, and its key
+/// in an address.
+macro_rules! each_field {
+    ($then:ident) => {
+        $then! {
+            prompt, negative_prompt, seed, steps, guidance, size, width, height, sampler, rng, count, clip_skip,
+            init_image, mask, denoising_strength, keep_unmasked, hires, hires_scale, hires_strength, hires_steps
+        }
+    };
 }
+pub(crate) use each_field;
+
+macro_rules! define {
+    ($($field:ident),*) => {
+        /// The names of the fields, in the order of [`FormValues::texts`].
+        pub(crate) const NAMES: [&str; COUNT] = [$(stringify!($field)),*];
+        /// How many there are.
+        pub(crate) const COUNT: usize = [$(stringify!($field)),*].len();
+
+        /// Every field of the form under its `name`, as it was typed. An empty text means: not said.
+        ///
+        /// `size` is `256x256`, or `custom`: then `width` and `height` count. `keep_unmasked` is `false` or nothing.
+        /// `hires` is the upscaler of a second pass; nothing: there is none. `hires_scale` is a factor, or a size
+        /// like `512x640`; `hires_steps` may be nothing: as many as those of the first pass.
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default)]
+        pub(crate) struct FormValues {
+            $(pub(crate) $field: String,)*
+            pub(crate) adapters: Vec<AdapterRow>,
+        }
+
+        impl FormValues {
+            /// Every field but the adapters. Loops over these are a fraction of the size of code for each.
+            pub(crate) fn texts(&self) -> [&String; COUNT] {
+                [$(&self.$field),*]
+            }
+
+            /// The same, to be changed.
+            pub(crate) fn texts_mut(&mut self) -> [&mut String; COUNT] {
+                [$(&mut self.$field),*]
+            }
+        }
+    };
+}
+each_field!(define);
 
 /// One adapter row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,62 +76,87 @@ impl FormValues {
             rng: Rng::default().name().to_owned(),
             count: "1".to_owned(),
             clip_skip: "1".to_owned(),
+            denoising_strength: INIT_STRENGTH.to_string(),
+            hires_scale: HIRES_SCALE.to_string(),
+            hires_strength: HIRES_STRENGTH.to_string(),
             ..Self::default()
         }
     }
 
     /// What `over` says, and for the rest what `self` says. Adapters are taken as a whole.
-    pub(crate) fn overlaid(self, over: Self) -> Self {
-        let pick = |base: String, over: String| if over.is_empty() { base } else { over };
-        Self {
-            prompt: pick(self.prompt, over.prompt),
-            negative_prompt: pick(self.negative_prompt, over.negative_prompt),
-            seed: pick(self.seed, over.seed),
-            steps: pick(self.steps, over.steps),
-            guidance: pick(self.guidance, over.guidance),
-            size: pick(self.size, over.size),
-            width: pick(self.width, over.width),
-            height: pick(self.height, over.height),
-            sampler: pick(self.sampler, over.sampler),
-            rng: pick(self.rng, over.rng),
-            count: pick(self.count, over.count),
-            clip_skip: pick(self.clip_skip, over.clip_skip),
-            adapters: if over.adapters.is_empty() { self.adapters } else { over.adapters },
+    pub(crate) fn overlaid(mut self, mut over: Self) -> Self {
+        for (base, over) in self.texts_mut().into_iter().zip(over.texts_mut()) {
+            if !over.is_empty() {
+                std::mem::swap(base, over);
+            }
         }
+        if !over.adapters.is_empty() {
+            self.adapters = over.adapters;
+        }
+        self
     }
 
     /// The fields that a request names; the others stay empty.
     pub(crate) fn of_request(request: &GenerationRequest) -> Self {
-        let text = |value: Option<String>| value.unwrap_or_default();
         let size = request.width.zip(request.height).map(|(width, height)| format!("{width}x{height}"));
         // A row has one strength; an adapter with two is a tag in the prompt.
         let mut prompt = request.prompt.clone();
-        let (apart, rows): (Vec<_>, Vec<_>) =
-            request.adapters.iter().partition(|a| a.text_encoder_strength() != a.strength);
-        for adapter in apart {
-            prompt.push(' ');
-            prompt.push_str(&lora_tag::write(adapter));
+        let mut adapters = Vec::new();
+        for adapter in &request.adapters {
+            if adapter.text_encoder_strength() == adapter.strength {
+                adapters.push(AdapterRow::of_use(adapter));
+            } else {
+                prompt.push(' ');
+                prompt.push_str(&lora_tag::write(adapter));
+            }
         }
+        let hires = request.hires.as_ref();
         Self {
             prompt,
             negative_prompt: request.negative_prompt.clone(),
-            seed: text(request.seed.map(|seed| seed.to_string())),
-            steps: text(request.steps.map(|steps| steps.to_string())),
-            guidance: text(request.guidance.map(|guidance| guidance.to_string())),
-            size: text(size),
-            width: text(request.width.map(|width| width.to_string())),
-            height: text(request.height.map(|height| height.to_string())),
-            sampler: text(request.sampler.map(|sampler| sampler.name().to_owned())),
-            rng: text(request.rng.map(|rng| rng.name().to_owned())),
-            count: text(request.count.map(|count| count.to_string())),
-            clip_skip: text(request.clip_skip.map(|clip_skip| clip_skip.to_string())),
-            adapters: rows.into_iter().map(AdapterRow::of_use).collect(),
+            seed: text(request.seed),
+            steps: text(request.steps),
+            guidance: text(request.guidance),
+            size: size.unwrap_or_default(),
+            width: text(request.width),
+            height: text(request.height),
+            sampler: request.sampler.map(|sampler| sampler.name().to_owned()).unwrap_or_default(),
+            rng: request.rng.map(|rng| rng.name().to_owned()).unwrap_or_default(),
+            count: text(request.count),
+            clip_skip: text(request.clip_skip),
+            init_image: request.init_image.clone().unwrap_or_default(),
+            mask: request.mask.clone().unwrap_or_default(),
+            denoising_strength: text(request.denoising_strength),
+            keep_unmasked: if request.keep_unmasked == Some(false) {
+                "false".to_owned()
+            } else {
+                String::new()
+            },
+            hires: hires
+                .map(|hires| hires.upscaler.unwrap_or_default().name().to_owned())
+                .unwrap_or_default(),
+            hires_scale: hires.map(scale).unwrap_or_default(),
+            hires_strength: text(hires.and_then(|hires| hires.strength)),
+            hires_steps: text(hires.and_then(|hires| hires.steps)),
+            adapters,
         }
     }
 
     /// Everything that made a picture.
     pub(crate) fn of_spec(spec: &GenerationSpec) -> Self {
         Self::of_request(&spec.clone().into())
+    }
+}
+
+fn text(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// The factor of a second pass, or the size where that was asked for.
+fn scale(hires: &HiresRequest) -> String {
+    match hires.width.zip(hires.height) {
+        Some((width, height)) => format!("{width}x{height}"),
+        None => text(hires.scale),
     }
 }
 

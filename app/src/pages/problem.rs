@@ -26,3 +26,17 @@ pub(crate) fn Unavailable(message: String) -> impl IntoView {
         </main>
     }
 }
+
+/// No adapter has that name.
+#[component]
+pub(crate) fn NoAdapter(message: String) -> impl IntoView {
+    view! {
+        <main class="not-found">
+            <h1>"There is no such adapter"</h1>
+            <p>{message}</p>
+            <p>
+                <a href="/adapters">"See all adapters"</a>
+            </p>
+        </main>
+    }
+}

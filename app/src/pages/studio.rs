@@ -19,8 +19,7 @@ const QUEUE_EVERY: Duration = Duration::from_secs(4);
 /// The page at `/`. The server puts its [`StudioData`] into the context; the browser finds it in the document.
 #[component]
 pub(crate) fn StudioPage() -> Piece {
-    let data: SharedValue<Option<StudioData>> = SharedValue::new(use_context::<StudioData>);
-    let Some(data) = data.into_inner() else {
+    let Some(data) = StudioData::here() else {
         return ().into_piece();
     };
     // The address is read once: while the page is open it follows the page, not the other way round.

@@ -3,28 +3,39 @@
 use adire_protocol::FieldError;
 use leptos::prelude::*;
 
-use crate::form::{AdapterRow, FormValues};
+use crate::form::{AdapterRow, COUNT, FormValues, each_field};
 
-/// Every field. Copies share the signals.
-#[derive(Clone, Copy)]
-pub(crate) struct FormState {
-    pub(crate) prompt: RwSignal<String>,
-    pub(crate) negative_prompt: RwSignal<String>,
-    pub(crate) seed: RwSignal<String>,
-    pub(crate) steps: RwSignal<String>,
-    pub(crate) guidance: RwSignal<String>,
-    pub(crate) size: RwSignal<String>,
-    pub(crate) width: RwSignal<String>,
-    pub(crate) height: RwSignal<String>,
-    pub(crate) sampler: RwSignal<String>,
-    pub(crate) rng: RwSignal<String>,
-    pub(crate) count: RwSignal<String>,
-    pub(crate) clip_skip: RwSignal<String>,
-    pub(crate) adapters: RwSignal<Vec<RowState>>,
-    /// What is wrong with the form as it was last sent.
-    pub(crate) errors: RwSignal<Vec<FieldError>>,
-    next_key: StoredValue<u32>,
+macro_rules! define {
+    ($($field:ident),*) => {
+        /// Every field. Copies share the signals.
+        #[derive(Clone, Copy)]
+        pub(crate) struct FormState {
+            $(pub(crate) $field: RwSignal<String>,)*
+            pub(crate) adapters: RwSignal<Vec<RowState>>,
+            /// What is wrong with the form as it was last sent.
+            pub(crate) errors: RwSignal<Vec<FieldError>>,
+            next_key: StoredValue<u32>,
+        }
+
+        impl FormState {
+            fn of(texts: [RwSignal<String>; COUNT]) -> Self {
+                let [$($field),*] = texts;
+                Self {
+                    $($field,)*
+                    adapters: RwSignal::new(Vec::new()),
+                    errors: RwSignal::new(Vec::new()),
+                    next_key: StoredValue::new(0),
+                }
+            }
+
+            /// Every field but the adapters, in the order of [`FormValues::texts`].
+            fn texts(&self) -> [RwSignal<String>; COUNT] {
+                [$(self.$field),*]
+            }
+        }
+    };
 }
+each_field!(define);
 
 /// One adapter row; `key` stays while the row lives.
 #[derive(Clone, Copy, PartialEq)]
@@ -40,24 +51,8 @@ pub(crate) struct RowState {
 impl FormState {
     /// A form with these values. `offered`: adapters that have a row even while they are off.
     pub(crate) fn new(values: &FormValues, errors: Vec<FieldError>, offered: &[String]) -> Self {
-        let text = |value: &String| RwSignal::new(value.clone());
-        let form = Self {
-            prompt: text(&values.prompt),
-            negative_prompt: text(&values.negative_prompt),
-            seed: text(&values.seed),
-            steps: text(&values.steps),
-            guidance: text(&values.guidance),
-            size: text(&values.size),
-            width: text(&values.width),
-            height: text(&values.height),
-            sampler: text(&values.sampler),
-            rng: text(&values.rng),
-            count: text(&values.count),
-            clip_skip: text(&values.clip_skip),
-            adapters: RwSignal::new(Vec::new()),
-            errors: RwSignal::new(errors),
-            next_key: StoredValue::new(0),
-        };
+        let form = Self::of(values.texts().map(|text| RwSignal::new(text.clone())));
+        form.errors.set(errors);
         form.set_rows(&values.adapters, offered);
         form
     }
@@ -65,50 +60,37 @@ impl FormState {
     /// What the fields hold now. Tracks all of them.
     pub(crate) fn values(&self) -> FormValues {
         let row = |row: &RowState| AdapterRow { name: row.name.get(), strength: row.strength.get() };
-        FormValues {
-            prompt: self.prompt.get(),
-            negative_prompt: self.negative_prompt.get(),
-            seed: self.seed.get(),
-            steps: self.steps.get(),
-            guidance: self.guidance.get(),
-            size: self.size.get(),
-            width: self.width.get(),
-            height: self.height.get(),
-            sampler: self.sampler.get(),
-            rng: self.rng.get(),
-            count: self.count.get(),
-            clip_skip: self.clip_skip.get(),
-            adapters: self.adapters.get().iter().map(row).collect(),
+        let mut values =
+            FormValues { adapters: self.adapters.get().iter().map(row).collect(), ..FormValues::default() };
+        for (text, field) in values.texts_mut().into_iter().zip(self.texts()) {
+            *text = field.get();
         }
+        values
     }
 
     /// Becomes what `values` says: text and rows are replaced; a number it does not name stays.
     pub(crate) fn fill(&self, values: &FormValues, offered: &[String]) {
         self.take_over(values, offered);
-        // A picture without a negative prompt was made without one.
-        self.prompt.set(values.prompt.clone());
-        self.negative_prompt.set(values.negative_prompt.clone());
+        // A picture without one of these was made without it.
+        for (field, value) in [
+            (self.prompt, &values.prompt),
+            (self.negative_prompt, &values.negative_prompt),
+            (self.init_image, &values.init_image),
+            (self.mask, &values.mask),
+            (self.keep_unmasked, &values.keep_unmasked),
+            (self.hires, &values.hires),
+        ] {
+            field.set(value.clone());
+        }
         self.set_rows(&values.adapters, offered);
     }
 
     /// Takes over what `values` says; everything that it does not name stays.
     pub(crate) fn take_over(&self, values: &FormValues, offered: &[String]) {
-        let fields = [
-            (self.prompt, &values.prompt),
-            (self.negative_prompt, &values.negative_prompt),
-            (self.seed, &values.seed),
-            (self.steps, &values.steps),
-            (self.guidance, &values.guidance),
-            (self.width, &values.width),
-            (self.height, &values.height),
-            (self.size, &values.size),
-            (self.sampler, &values.sampler),
-            (self.rng, &values.rng),
-            (self.count, &values.count),
-            (self.clip_skip, &values.clip_skip),
-        ];
-        for (field, value) in fields.into_iter().filter(|(_, value)| !value.is_empty()) {
-            field.set(value.clone());
+        for (field, value) in self.texts().into_iter().zip(values.texts()) {
+            if !value.is_empty() {
+                field.set(value.clone());
+            }
         }
         if !values.adapters.is_empty() {
             self.set_rows(&values.adapters, offered);

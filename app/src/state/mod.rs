@@ -7,5 +7,5 @@ mod stage;
 
 pub(crate) use form::{FormState, RowState};
 pub(crate) use job::fraction;
-pub(crate) use page::{Address, Page, ROWS, address_of};
+pub(crate) use page::{Address, Begin, Page, ROWS, address_of};
 pub(crate) use stage::{Notice, Stage};

@@ -1,7 +1,11 @@
 //! The studio page as a whole: its form, its stage, and what a person can do.
 
-use adire_protocol::{AdapterVersion, FieldError, GenerationRequest, ImageRecord, ModelInfo};
-use leptos::{prelude::*, task::spawn_local};
+use adire_protocol::{
+    AdapterVersion, FieldError, GenerationRequest, HIRES_SCALE, INIT_STRENGTH, ImageRecord, ModelInfo,
+    Sampler, Upload,
+};
+use leptos::prelude::*;
+use wasm_bindgen_futures::spawn_local;
 
 use super::{FormState, Notice, Stage};
 use crate::{
@@ -73,7 +77,8 @@ impl Page {
         let missing = form::settle(&mut values, &data.adapters);
         let errors = match address.tried.as_deref() {
             Some("form") => values.check(&data.model.limits, &data.model.defaults).err().unwrap_or_default(),
-            _ => Vec::new(),
+            Some(tried) => picture_error(tried).into_iter().collect(),
+            None => Vec::new(),
         };
         let notice = notice(&data, address.tried.as_deref(), &missing);
         Self {
@@ -98,15 +103,28 @@ impl Page {
             let native = f64::from(model.native_size.max(1));
             let (width, height) =
                 form::pixels(&values).unwrap_or((model.defaults.width, model.defaults.height));
-            Work {
+            let steps = values.steps.trim().parse().unwrap_or(model.defaults.steps);
+            // Steps of one call of the model, as the server measures them.
+            let calls = |steps: f64| {
+                let sampler: Sampler = values.sampler.parse().unwrap_or(model.defaults.sampler);
+                f64::from(sampler.model_calls(steps as u32))
+            };
+            let number = |text: &str, default: f64| text.trim().parse().unwrap_or(default).clamp(0.0, 1000.0);
+            let area = f64::from(width) * f64::from(height) / (native * native);
+            let mut work = Work {
                 count: values.count.trim().parse().unwrap_or(1).clamp(1, model.limits.count),
-                steps: {
-                    let steps = values.steps.trim().parse().unwrap_or(model.defaults.steps);
-                    // Steps of one call of the model, as the server measures them.
-                    values.sampler.parse().unwrap_or(model.defaults.sampler).model_calls(steps)
-                },
-                area: f64::from(width) * f64::from(height) / (native * native),
+                steps: calls(f64::from(steps)) * area,
+                area,
+            };
+            if !values.init_image.is_empty() {
+                work.steps =
+                    calls(f64::from(steps) * number(&values.denoising_strength, INIT_STRENGTH)) * area;
+            } else if !values.hires.is_empty() {
+                // A size instead of a factor is rare, and this is a forecast.
+                work.area *= number(&values.hires_scale, HIRES_SCALE).powi(2);
+                work.steps += calls(number(&values.hires_steps, f64::from(steps))) * work.area;
             }
+            work
         })
     }
 
@@ -123,8 +141,7 @@ impl Page {
         self.form.errors.set(Vec::new());
         stage.sending.set(true);
         spawn_local(async move {
-            let answer = api::generate(values).await;
-            match answer {
+            match api::generate(&values).await {
                 Ok(job) => {
                     browser::show_address(&job.links.page);
                     stage.begin(job);
@@ -152,7 +169,7 @@ impl Page {
         };
         stage.stopping.set(true);
         spawn_local(async move {
-            if let Err(error) = api::cancel(id).await {
+            if let Err(error) = api::cancel(&id).await {
                 stage.stopping.set(false);
                 stage.tell(Notice::Problem(error.message));
             }
@@ -188,15 +205,115 @@ impl Page {
         self.stage.said.set(told.to_owned());
     }
 
-    /// Fills the form from a PNG.
-    pub(crate) fn read_picture(self, file: web_sys::File) {
+    /// Fills the form from a PNG's parameters, and offers to start from it; a picture without any is started from.
+    pub(crate) fn take_picture(self, file: web_sys::File) {
         let name = file.name();
         spawn_local(async move {
-            match browser::read_recipe(file).await {
-                Ok(request) => self.reuse(&request, &format!("The parameters of {name} are in the form.")),
-                Err(sentence) => self.stage.tell(Notice::Problem(sentence)),
+            if browser::is_too_large(&file) {
+                return self.stage.tell(Notice::Problem(too_large(&name)));
+            }
+            match api::read_recipe(&file).await {
+                Ok(request) => {
+                    self.reuse(&request, &format!("The parameters of {name} are in the form."));
+                    if request.init_image.is_none() && self.stage.notice.with_untracked(Option::is_none) {
+                        browser::keep_file(file);
+                        self.stage.tell(Notice::Offer(name));
+                    }
+                }
+                // What the server did not understand may still be a picture; it says so if not.
+                Err(_) => self.upload(file, Begin::Picture).await,
             }
         });
+    }
+
+    /// Uploads a file, and starts from it or masks with it.
+    pub(crate) fn begin_with(self, file: web_sys::File, role: Begin) {
+        spawn_local(self.upload(file, role));
+    }
+
+    async fn upload(self, file: web_sys::File, role: Begin) {
+        let stage = self.stage;
+        stage.uploading.set(true);
+        let answer = if browser::is_too_large(&file) {
+            Err(AppError::new(too_large(&file.name())))
+        } else {
+            api::upload(&file).await
+        };
+        stage.uploading.set(false);
+        let field = role.field();
+        self.form.errors.update(|errors| errors.retain(|error| error.field != field));
+        match (answer, role) {
+            (Ok(picture), Begin::Picture) => self.start_from(&picture),
+            (Ok(mask), Begin::Mask) => {
+                self.form.mask.set(mask.hash);
+                stage.said.set("The mask is there.".to_owned());
+                // The engine stretches it; a person may have meant another picture.
+                if browser::picture_size("start-picture").is_some_and(|(width, height)| {
+                    u64::from(width) * u64::from(mask.height) != u64::from(height) * u64::from(mask.width)
+                }) {
+                    let told = "The mask has another shape than the picture; it is stretched to fit.";
+                    stage.tell(Notice::Remark(told.to_owned()));
+                }
+            }
+            (Err(error), _) => {
+                let message = error.message;
+                stage.said.set(message.clone());
+                self.form.errors.update(|errors| {
+                    errors.push(FieldError { field: field.to_owned(), message });
+                });
+                browser::focus_field(field);
+            }
+        }
+        self.remember();
+    }
+
+    /// Starts from a picture that the server has, in its own size.
+    pub(crate) fn start_from(self, picture: &Upload) {
+        let size = self
+            .model
+            .with_value(|model| form::size_of_picture(picture.width, picture.height, &model.limits));
+        let mut values = FormValues { init_image: picture.hash.clone(), size, ..FormValues::default() };
+        self.model.with_value(|model| form::settle_size(&mut values, model));
+        self.offered.with_value(|offered| self.form.take_over(&values, offered));
+        self.form.mask.set(String::new());
+        // A second pass follows a picture from words alone.
+        self.form.hires.set(String::new());
+        self.stage.notice.set(None);
+        self.stage.said.set("The next picture starts from this one.".to_owned());
+        self.remember();
+        // The field is shown with the next frame.
+        request_animation_frame(|| browser::focus_field("denoising_strength"));
+    }
+
+    /// Starts from a picture made here, with what made it.
+    pub(crate) fn continue_from(self, picture: &ImageRecord) {
+        let spec = &picture.recipe.spec;
+        let (width, height) = spec.final_size();
+        let mut request = GenerationRequest::from(spec.clone());
+        (request.init_image, request.mask, request.hires, request.seed) = (None, None, None, None);
+        self.reuse(&request, "");
+        self.form.seed.set(String::new());
+        self.start_from(&Upload { hash: picture.hash.clone(), width, height });
+    }
+
+    /// Starts from words alone again.
+    pub(crate) fn forget_picture(self) {
+        self.form.init_image.set(String::new());
+        self.forget_mask();
+    }
+
+    /// All of the picture is made anew again.
+    pub(crate) fn forget_mask(self) {
+        self.form.mask.set(String::new());
+        self.form.errors.update(|errors| errors.retain(|error| error.field != "mask"));
+        self.remember();
+    }
+
+    /// Puts the form into the address, so that a reload finds its pictures again.
+    pub(crate) fn remember(self) {
+        if !untrack(|| self.stage.is_busy()) {
+            browser::show_address(&format!("/?{}", form::encode(&untrack(|| self.form.values()))));
+        }
     }
 
     /// Asks how busy the worker is.
@@ -208,6 +325,46 @@ impl Page {
             }
         });
     }
+}
+
+/// What a file is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// The picture to start from.
+    Picture,
+    /// What of it is made anew.
+    Mask,
+}
+
+impl Begin {
+    fn field(self) -> &'static str {
+        match self {
+            Self::Picture => "init_image",
+            Self::Mask => "mask",
+        }
+    }
+}
+
+fn too_large(name: &str) -> String {
+    format!("{name} is larger than 20 MB; make it smaller and try again.")
+}
+
+/// Why a picture of a plain form post was not taken; see `make_plainly`.
+fn picture_error(tried: &str) -> Option<FieldError> {
+    let (why, what) = tried.split_once('-')?;
+    let field = match what {
+        "picture" => Begin::Picture,
+        "mask" => Begin::Mask,
+        _ => return None,
+    }
+    .field();
+    let message = match why {
+        "large" => "The file is larger than 20 MB; make it smaller and try again.",
+        "no" => "The file is no picture in PNG, JPEG or WebP; save it as one of these.",
+        "gone" => "The picture is not on this server any more; choose it again.",
+        _ => return None,
+    };
+    Some(FieldError { field: field.to_owned(), message: message.to_owned() })
 }
 
 /// Where a picture is found again.

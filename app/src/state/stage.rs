@@ -13,6 +13,8 @@ pub(crate) enum Notice {
     Problem(String),
     /// Something worked differently than one might think.
     Remark(String),
+    /// The parameters of the file of this name are in the form; it can be started from, too.
+    Offer(String),
 }
 
 /// Everything that moves while pictures are made. Copies share the signals.
@@ -36,6 +38,8 @@ pub(crate) struct Stage {
     pub(crate) lost: RwSignal<bool>,
     /// A request is on its way; its generation is not known yet.
     pub(crate) sending: RwSignal<bool>,
+    /// A picture is on its way to the server.
+    pub(crate) uploading: RwSignal<bool>,
     /// Cancelling has been asked for.
     pub(crate) stopping: RwSignal<bool>,
     /// What a screen reader is told.
@@ -69,6 +73,7 @@ impl Stage {
             notice: RwSignal::new(notice),
             lost: RwSignal::new(false),
             sending: RwSignal::new(false),
+            uploading: RwSignal::new(false),
             stopping: RwSignal::new(false),
             said: RwSignal::new(String::new()),
         }

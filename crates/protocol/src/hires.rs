@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use crate::GenerationSpec;
 
 /// Denoising strength of a request with `init_image` that names none: A1111's.
-pub(crate) const INIT_STRENGTH: f64 = 0.75;
+pub const INIT_STRENGTH: f64 = 0.75;
 /// Denoising strength of a second pass that names none: A1111's.
-const HIRES_STRENGTH: f64 = 0.7;
+pub const HIRES_STRENGTH: f64 = 0.7;
 /// How many times as large a second pass is when nothing is said: A1111's.
-const HIRES_SCALE: f64 = 2.0;
+pub const HIRES_SCALE: f64 = 2.0;
 /// Longest schedule of a second pass: the timesteps of training.
 const LONGEST_SCHEDULE: u32 = 1000;
 

@@ -8,6 +8,7 @@ mod hires;
 pub mod infotext;
 pub mod lora_tag;
 mod model;
+mod receipt;
 mod sampler;
 mod training;
 mod validate;
@@ -17,8 +18,12 @@ pub use event::{Event, GenerationEvent, Progress, QueueStatus};
 pub use generation::{
     Generation, GenerationRequest, GenerationSpec, GenerationState, ImageRecord, Links, Recipe, Upload,
 };
-pub use hires::{HiresRequest, HiresSpec, HiresUpscaler, ParseHiresUpscalerError, Pass};
+pub use hires::{
+    HIRES_SCALE, HIRES_STRENGTH, HiresRequest, HiresSpec, HiresUpscaler, INIT_STRENGTH,
+    ParseHiresUpscalerError, Pass,
+};
 pub use model::{Defaults, ExamplePrompt, ModelInfo, TokenCount};
+pub use receipt::{AdapterDetail, AdapterLayer, AdapterReceipt, BlockChange, SkippedAdapterLayer};
 pub use sampler::{ParseRngError, ParseSamplerError, Rng, Sampler};
 pub use training::{Crop, LearningRateSchedule, Preset, Targets, TrainingConfig};
 pub use validate::{FieldError, Limits, ValidationError};

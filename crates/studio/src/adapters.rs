@@ -1,15 +1,23 @@
 //! Adapter versions: how names become versions, and how a file becomes one.
 
-use std::{fs::File, sync::Arc};
+use std::{fs::File, path::PathBuf, sync::Arc, time::Duration};
 
-use adire_protocol::{AdapterRef, AdapterVersion, FieldError, ValidationError};
+use adire_protocol::{
+    AdapterDetail, AdapterReceipt, AdapterRef, AdapterVersion, FieldError, ValidationError,
+};
 
 use crate::{
     BackendError, NewAdapter, StudioError,
     blobs::Staged,
     folder::reason,
-    shared::{Shared, blocking, now},
+    shared::{Shared, blocking, detached, now},
 };
+
+/// How long one who asks for a receipt waits while the model is busy.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Receipts are made one at a time: many who ask for one at once cost the model no more than one.
+static RECEIPTS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// The version that `name` or `name@vN` stands for. `known` is sorted by name, the newest version first.
 pub(crate) fn resolve<'a>(
@@ -80,9 +88,10 @@ pub(crate) async fn add(shared: Arc<Shared>, new: NewAdapter) -> Result<AdapterV
     if let Some(existing) = existing(&shared, &row).await? {
         return Ok(existing);
     }
-    check(&shared, &staged, &new).await?;
+    let receipt = check(&shared, &staged, &new).await?;
     let blobs = shared.blobs.clone();
     row.hash = blocking(move || blobs.keep(staged)).await?;
+    shared.store.save_receipt(&row.hash, &shared.model.hash, &receipt).await?;
     match shared.store.insert_adapter(&row).await? {
         Some(stored) => Ok(stored),
         // Someone took the number since we looked: the same file is fine, another is not.
@@ -106,7 +115,7 @@ async fn existing(shared: &Shared, row: &AdapterVersion) -> Result<Option<Adapte
     }
 }
 
-async fn check(shared: &Shared, staged: &Staged, new: &NewAdapter) -> Result<(), StudioError> {
+async fn check(shared: &Shared, staged: &Staged, new: &NewAdapter) -> Result<AdapterReceipt, StudioError> {
     shared.worker.check_adapter(staged.path.clone()).await?.map_err(|error| match error {
         // The model was shown our copy; people know the file by their own name for it.
         BackendError::Failed(text) => StudioError::Adapter(
@@ -114,6 +123,46 @@ async fn check(shared: &Shared, staged: &Staged, new: &NewAdapter) -> Result<(),
         ),
         BackendError::Cancelled => StudioError::ShuttingDown,
     })
+}
+
+/// A version with what its file does to the model. The model reads a file once, between two pictures.
+pub(crate) async fn detail(shared: Arc<Shared>, name: &str) -> Result<AdapterDetail, StudioError> {
+    let known = shared.store.adapters().await?;
+    let version = resolve(&known, name)?.clone();
+    let receipt = match shared.store.receipt(&version.hash, &shared.model.hash).await? {
+        Some(receipt) => Some(receipt),
+        None => {
+            // Goes on when nobody waits any more, so that the next one who asks finds it.
+            let made = detached(make_receipt(shared, version.clone()));
+            tokio::time::timeout(PATIENCE, made).await.ok().transpose()?
+        }
+    };
+    Ok(AdapterDetail { version, receipt })
+}
+
+async fn make_receipt(shared: Arc<Shared>, version: AdapterVersion) -> Result<AdapterReceipt, StudioError> {
+    let _turn = RECEIPTS.lock().await;
+    // Another one may have asked for it meanwhile.
+    if let Some(receipt) = shared.store.receipt(&version.hash, &shared.model.hash).await? {
+        return Ok(receipt);
+    }
+    let path = shared.blobs.path(&version.hash).filter(|path| path.is_file());
+    let path = path.ok_or_else(|| StudioError::Storage(format!("The file of {} is lost.", version.id())))?;
+    let receipt = shared.worker.check_adapter(path).await?.map_err(|error| match error {
+        BackendError::Failed(text) => StudioError::Adapter(text),
+        BackendError::Cancelled => StudioError::ShuttingDown,
+    })?;
+    shared.store.save_receipt(&version.hash, &shared.model.hash, &receipt).await?;
+    Ok(receipt)
+}
+
+/// The file of a version, to be given out.
+pub(crate) async fn file(shared: &Shared, name: &str) -> Result<(AdapterVersion, PathBuf), StudioError> {
+    let known = shared.store.adapters().await?;
+    let version = resolve(&known, name)?.clone();
+    let path = shared.blobs.path(&version.hash).filter(|path| path.is_file());
+    let path = path.ok_or_else(|| StudioError::Storage(format!("The file of {} is lost.", version.id())))?;
+    Ok((version, path))
 }
 
 fn invalid(field: &str, message: String) -> StudioError {

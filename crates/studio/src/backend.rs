@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use adire_protocol::{GenerationSpec, ModelInfo, TokenCount};
+use adire_protocol::{AdapterReceipt, GenerationSpec, ModelInfo, TokenCount};
 
 /// Counts a prompt's tokens on any thread, without waiting for the backend. `<lora:…>` tags have been taken out.
 pub type TokenCounter = Arc<dyn Fn(&str) -> Result<TokenCount, BackendError> + Send + Sync>;
@@ -22,11 +22,11 @@ pub trait Backend: 'static {
     /// What counts tokens the way this model reads them. Asked once, after construction.
     fn token_counter(&self) -> TokenCounter;
 
-    /// Reads an adapter file and tries it against the base model.
+    /// Reads an adapter file and tries it against the base model at strength 1.
     ///
     /// # Errors
     /// A sentence for people: what is wrong with the file, what was expected.
-    fn check_adapter(&mut self, path: &Path) -> Result<(), BackendError>;
+    fn check_adapter(&mut self, path: &Path) -> Result<AdapterReceipt, BackendError>;
 
     /// Makes one picture. Calls `on_step` after every denoising step and gives up when told to break.
     ///

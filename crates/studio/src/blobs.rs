@@ -105,6 +105,15 @@ impl Blobs {
         }
     }
 
+    /// Removes a blob; one that is not there is as good.
+    pub(crate) fn remove(&self, hash: &str) -> Result<(), StudioError> {
+        let Some(path) = self.path(hash) else { return Ok(()) };
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&path, &error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Width and height of a blob that is a PNG file, from its first bytes; `None` when there is none of that name,
     /// or it is something else.
     pub(crate) fn png_size(&self, hash: &str) -> Result<Option<(u32, u32)>, StudioError> {

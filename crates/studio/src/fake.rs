@@ -16,7 +16,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adire_protocol::{Defaults, ExamplePrompt, Limits, ModelInfo, Sampler, TokenCount};
+use adire_protocol::{
+    AdapterLayer, AdapterReceipt, Defaults, ExamplePrompt, Limits, ModelInfo, Sampler, TokenCount,
+};
 use sha2::{Digest, Sha256};
 
 use crate::{Backend, BackendError, Pixels, RenderJob, Rendered, Step, TokenCounter, read_picture};
@@ -95,11 +97,25 @@ impl Backend for FakeBackend {
         })
     }
 
-    fn check_adapter(&mut self, path: &Path) -> Result<(), BackendError> {
+    fn check_adapter(&mut self, path: &Path) -> Result<AdapterReceipt, BackendError> {
         let bytes =
             fs::read(path).map_err(|error| BackendError::Failed(format!("{}: {error}", path.display())))?;
         if bytes.starts_with(ADAPTER_MAGIC) {
-            return Ok(());
+            let layer = AdapterLayer {
+                component: "unet".to_owned(),
+                module: "down_blocks.0.attentions.0.to_q".to_owned(),
+                kind: "lora".to_owned(),
+                rank: 4,
+                alpha: 4.0,
+                scale: 1.0,
+                ratio: 0.125,
+            };
+            return Ok(AdapterReceipt {
+                formats: vec!["fake".to_owned()],
+                family: "the fake model".to_owned(),
+                applied: vec![layer],
+                ..AdapterReceipt::default()
+            });
         }
         let expected = String::from_utf8_lossy(ADAPTER_MAGIC);
         Err(BackendError::Failed(format!("{} does not begin with “{expected}”.", path.display())))

@@ -25,6 +25,7 @@ mod restore;
 mod shared;
 mod store;
 mod studio;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod timing;

@@ -45,6 +45,9 @@ pub(crate) async fn submit(
     }
     prompts::check(&shared, &spec.prompt, &spec.negative_prompt).await?;
     let place = shared.board.reserve(visitor.as_deref())?;
+    for hash in spec.init_image.iter().chain(&spec.mask) {
+        shared.store.use_upload(hash).await?;
+    }
     let (id, created_at) = (Uuid::now_v7().to_string(), now());
     shared.store.insert_generation(&id, visitor.as_deref(), &spec, created_at).await?;
     shared.board.enqueue(

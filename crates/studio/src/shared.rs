@@ -6,6 +6,7 @@ use std::{
 };
 
 use adire_protocol::{AdapterUse, ModelInfo};
+use tokio::sync::Mutex as AsyncMutex;
 
 use crate::{
     AdapterFile, StudioError, TokenCounter, blobs::Blobs, board::Board, folder::FolderLock, store::Store,
@@ -20,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) blobs: Blobs,
     pub(crate) board: Board,
     pub(crate) worker: Worker,
+    /// Held while an upload is kept and while old ones are deleted: the same pixels may come again just then.
+    pub(crate) uploads: AsyncMutex<()>,
     /// Let go by a shutdown, else when the last task that could still write is gone. The mutex is only ever
     /// held to take it.
     pub(crate) lock: Mutex<Option<FolderLock>>,

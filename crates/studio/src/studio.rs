@@ -7,9 +7,10 @@ use std::{
 };
 
 use adire_protocol::{
-    AdapterVersion, Generation, GenerationRequest, ImageRecord, ModelInfo, QueueStatus, TokenCount, Upload,
+    AdapterDetail, AdapterVersion, Generation, GenerationRequest, ImageRecord, ModelInfo, QueueStatus,
+    TokenCount, Upload,
 };
-use tokio::task::JoinHandle;
+use tokio::{sync::Mutex as AsyncMutex, task::JoinHandle};
 
 use crate::{
     Backend, BackendError, EventStream, NewAdapter, StudioError, adapters,
@@ -18,6 +19,7 @@ use crate::{
     dispatch, folder, prompts, requests, restore,
     shared::{Shared, blocking, detached, timing_key},
     store::Store,
+    sweep,
     timing::Timing,
     uploads, views,
     worker::{Loaded, Worker},
@@ -58,6 +60,7 @@ struct Inner {
 /// What a shutdown waits for.
 struct Parts {
     dispatcher: JoinHandle<()>,
+    sweeper: JoinHandle<()>,
     worker: thread::JoinHandle<()>,
 }
 
@@ -67,6 +70,7 @@ impl Drop for Inner {
             // With the dispatcher go the receiver of the worker's updates, which ends its picture within one
             // step, and the last sender of requests, which ends its thread.
             parts.dispatcher.abort();
+            parts.sweeper.abort();
         }
     }
 }
@@ -92,14 +96,24 @@ impl Studio {
         let timing = Timing::new(model.native_size, store.timing(&timing_key(&model)).await?);
         let board = Board::new(config.queue_capacity, timing);
         let lock = Mutex::new(Some(lock));
-        let shared = Arc::new(Shared { model, counter, store, blobs, board, worker, lock });
+        let shared = Arc::new(Shared {
+            model,
+            counter,
+            store,
+            blobs,
+            board,
+            worker,
+            uploads: AsyncMutex::default(),
+            lock,
+        });
         restore::unfinished(&shared).await?;
         let dispatcher = tokio::spawn(dispatch::run(shared.clone()));
-        let parts = Parts { dispatcher, worker: thread };
+        let sweeper = tokio::spawn(sweep::run(shared.clone()));
+        let parts = Parts { dispatcher, sweeper, worker: thread };
         Ok(Self { inner: Arc::new(Inner { shared, parts: Mutex::new(Some(parts)) }) })
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.inner.shared
     }
 
@@ -187,7 +201,7 @@ impl Studio {
         views::active(self.shared(), visitor).await
     }
 
-    /// The PNG file of a picture.
+    /// The PNG file of a picture: one that was made here, or an upload.
     ///
     /// # Errors
     /// No such picture.
@@ -196,7 +210,8 @@ impl Studio {
     }
 
     /// Takes a PNG, JPEG or WebP file in, for `init_image` and `mask`: turned as its EXIF data says, what is
-    /// transparent over white, and kept as a PNG file of its pixels alone. The same pixels give the same name.
+    /// transparent over white, and kept as a PNG file of its pixels alone. The same pixels give the same name. One that
+    /// no request names within a day is deleted.
     ///
     /// # Errors
     /// It is no such picture, or too large; or it cannot be stored.
@@ -210,6 +225,23 @@ impl Studio {
     /// The store cannot be read.
     pub async fn adapters(&self) -> Result<Vec<AdapterVersion>, StudioError> {
         self.shared().store.adapters().await
+    }
+
+    /// An adapter version (`name@vN`, or `name` for the newest) with what its file does to the model. The receipt is
+    /// absent when the model stays busy for some seconds; it is made then and kept.
+    ///
+    /// # Errors
+    /// No such version; its file is lost.
+    pub async fn adapter(&self, name: &str) -> Result<AdapterDetail, StudioError> {
+        adapters::detail(self.shared().clone(), name).await
+    }
+
+    /// The file of an adapter version, and the version.
+    ///
+    /// # Errors
+    /// No such version; its file is lost.
+    pub async fn adapter_file(&self, name: &str) -> Result<(AdapterVersion, PathBuf), StudioError> {
+        adapters::file(self.shared(), name).await
     }
 
     /// Takes an adapter file in, after the picture that is being made. The same file under the same name
@@ -232,6 +264,7 @@ impl Studio {
         // so streams can end; nobody asks the worker any more, so it can end; nobody writes any more, so the
         // database and the folder can be let go.
         shared.board.close();
+        parts.sweeper.abort();
         if let Err(error) = parts.dispatcher.await {
             tracing::error!(%error, "the dispatcher ended badly");
         }

@@ -10,7 +10,7 @@ use crate::{
     blobs::{Blobs, hex},
     canvas::{decode_picture, size_of_request},
     png::encode_bare,
-    shared::{Shared, blocking},
+    shared::{Shared, blocking, now},
 };
 
 /// Most uploads that are decoded at a time; each may take a few hundred megabytes for a moment.
@@ -21,13 +21,16 @@ pub(crate) async fn take(shared: Arc<Shared>, bytes: Vec<u8>) -> Result<Upload, 
     // Never closed.
     let _turn = DECODERS.acquire().await.map_err(|_| StudioError::ShuttingDown)?;
     let blobs = shared.blobs.clone();
-    blocking(move || {
+    let (png, width, height) = blocking(move || {
         let pixels = decode_picture(&bytes)?;
         drop(bytes);
-        let hash = blobs.put(&encode_bare(&pixels)?)?;
-        Ok(Upload { hash, width: pixels.width, height: pixels.height })
+        Ok((encode_bare(&pixels)?, pixels.width, pixels.height))
     })
-    .await
+    .await?;
+    let _kept = shared.uploads.lock().await;
+    let hash = blocking(move || blobs.put(&png)).await?;
+    shared.store.keep_upload(&hash, now()).await?;
+    Ok(Upload { hash, width, height })
 }
 
 /// The name that an upload of these pixels would get.
@@ -49,6 +52,8 @@ pub(crate) async fn defaults_for(
     let (blobs, mut sizes) = (shared.blobs.clone(), Vec::new());
     for (field, hash) in named.into_iter().filter_map(|(field, hash)| Some((field, hash.clone()?))) {
         let blobs = blobs.clone();
+        // An old one must not be swept between this look and the row that names it.
+        shared.store.touch_upload(&hash, now()).await?;
         sizes.push(blocking(move || size(&blobs, field, &hash)).await?);
     }
     if request.init_image.is_some()

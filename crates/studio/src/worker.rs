@@ -14,14 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adire_protocol::ModelInfo;
+use adire_protocol::{AdapterReceipt, ModelInfo};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{Backend, BackendError, RenderJob, Rendered, Step, StudioError, TokenCounter};
 
 /// What the thread is asked. Requests are served in order, one at a time.
 enum Request {
-    Check { path: PathBuf, reply: oneshot::Sender<Result<(), BackendError>> },
+    Check { path: PathBuf, reply: oneshot::Sender<Result<AdapterReceipt, BackendError>> },
     Render { job: Box<RenderJob>, stop: Arc<AtomicBool>, updates: mpsc::UnboundedSender<Update> },
     Exit,
 }
@@ -73,7 +73,10 @@ impl Worker {
     }
 
     /// Tries an adapter file against the model; waits for the picture that is being made.
-    pub(crate) async fn check_adapter(&self, path: PathBuf) -> Result<Result<(), BackendError>, StudioError> {
+    pub(crate) async fn check_adapter(
+        &self,
+        path: PathBuf,
+    ) -> Result<Result<AdapterReceipt, BackendError>, StudioError> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request::Check { path, reply }).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())

@@ -1,10 +1,20 @@
 //! The adapter versions that requests may name.
 
-use adire_protocol::AdapterVersion;
-use adire_studio::Studio;
-use axum::{Json, extract::State};
+use adire_protocol::{AdapterDetail, AdapterVersion};
+use adire_studio::{Studio, StudioError};
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use tower::ServiceExt;
+use tower_http::services::ServeFile;
 
-use crate::error::Problem;
+use crate::{
+    error::{Problem, ProblemKind},
+    extract::Segment,
+};
 
 /// Every adapter version
 ///
@@ -18,4 +28,64 @@ use crate::error::Problem;
 )]
 pub(crate) async fn list(State(studio): State<Studio>) -> Result<Json<Vec<AdapterVersion>>, Problem> {
     Ok(Json(studio.adapters().await?))
+}
+
+/// An adapter version and what it does
+///
+/// The receipt says which layers of the loaded model the file changes at strength 1 and by how much, which of its
+/// layers this model lacks, and which of its tensors are unknown. The model makes it once for each file, between two
+/// pictures; while it is busy, the answer comes without it after a few seconds.
+#[utoipa::path(
+    get,
+    path = "/api/v1/adapters/{name}",
+    tag = "adapters",
+    params(("name" = String, Path, description = "`name@vN`, or `name` for the newest version")),
+    responses(
+        (status = 200, description = "The version", body = AdapterDetail),
+        (status = 404, description = "No such adapter", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn read(
+    State(studio): State<Studio>,
+    Segment(name): Segment,
+) -> Result<Json<AdapterDetail>, Problem> {
+    Ok(Json(studio.adapter(&name).await.map_err(not_found)?))
+}
+
+/// An adapter's file
+///
+/// As it was taken in.
+#[utoipa::path(
+    get,
+    path = "/api/v1/adapters/{name}/file",
+    tag = "adapters",
+    params(("name" = String, Path, description = "`name@vN`, or `name` for the newest version")),
+    responses(
+        (status = 200, description = "The safetensors file; ranges are taken", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 404, description = "No such adapter", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn file(
+    State(studio): State<Studio>,
+    Segment(name): Segment,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (version, path) = studio.adapter_file(&name).await.map_err(not_found)?;
+    let sent = ServeFile::new(path).oneshot(request).await.map_err(Problem::internal)?;
+    let mut response = sent.map(axum::body::Body::new).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    let saved = format!("attachment; filename=\"{}-v{}.safetensors\"", version.name, version.version);
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_str(&saved).map_err(Problem::internal)?);
+    Ok(response)
+}
+
+/// In an address, a name that nothing has is a thing that is not there.
+fn not_found(error: StudioError) -> Problem {
+    match error {
+        StudioError::UnknownAdapter { .. } | StudioError::Invalid(_) => {
+            Problem::new(ProblemKind::NotFound, error.to_string())
+        }
+        other => other.into(),
+    }
 }

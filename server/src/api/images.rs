@@ -24,8 +24,8 @@ pub(crate) struct Options {
 
 /// A picture
 ///
-/// A PNG file with its parameters inside (A1111's `parameters` text). Its name is the sha256 of its content, so
-/// it never changes and may be cached for ever.
+/// A PNG file with its parameters inside (A1111's `parameters` text), or an upload as it was kept. Its name is the
+/// sha256 of its content, so it never changes and may be cached for ever.
 #[utoipa::path(
     get,
     path = "/api/v1/images/{file}",

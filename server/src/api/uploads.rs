@@ -22,7 +22,8 @@ pub(crate) const LARGEST: usize = 20 << 20;
 ///
 /// The body is a PNG, JPEG or WebP file. It is turned as its EXIF data says, laid over white where it is transparent,
 /// and kept as a PNG of its pixels alone; no metadata stays. The answer names it: use the name as `init_image` or
-/// `mask` of a generation. The same pixels always have the same name.
+/// `mask` of a generation. The same pixels always have the same name. `images/{hash}.png` shows it. One that no generation names within
+/// a day is deleted.
 #[utoipa::path(
     post,
     path = "/api/v1/uploads",

@@ -8,6 +8,7 @@ mod events;
 mod generations;
 mod images;
 mod lifecycle;
+mod make;
 mod openapi;
 mod origin;
 mod pages;

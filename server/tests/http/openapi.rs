@@ -27,6 +27,8 @@ async fn every_route_is_described_and_every_description_is_a_route() {
     let expected = [
         "delete /api/v1/generations/{id}",
         "get /api/v1/adapters",
+        "get /api/v1/adapters/{name}",
+        "get /api/v1/adapters/{name}/file",
         "get /api/v1/generations/{id}",
         "get /api/v1/generations/{id}/events",
         "get /api/v1/images/{file}",
@@ -43,6 +45,7 @@ async fn every_route_is_described_and_every_description_is_a_route() {
     // A described route answers; whatever else its path is asked for is a 405 that lists what is described.
     for path in document["paths"].as_object().unwrap().keys() {
         let address = path.replace("{id}", "0199c0de-0000-7000-8000-000000000000").replace("{file}", "x.png");
+        let address = address.replace("{name}", "adire@v1");
         let request = Request::builder().method(Method::PATCH).uri(&address).body(Body::empty()).unwrap();
         let answer = server.send(request).await;
         assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");

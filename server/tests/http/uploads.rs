@@ -186,3 +186,12 @@ async fn each_bad_beginning_is_named() {
     }
     assert_eq!(server.get("/api/v1/queue").await.json()["ahead"], 0, "nothing of it was queued");
 }
+
+#[tokio::test]
+async fn an_upload_can_be_looked_at() {
+    let server = Server::start().await;
+    let hash = kept(&server, picture(40, 24)).await;
+    let shown = server.get(&format!("/api/v1/images/{hash}.png")).await;
+    assert_eq!((shown.status, shown.header("content-type")), (StatusCode::OK, "image/png"));
+    assert_eq!(image::load_from_memory(&shown.body).unwrap().into_rgb8(), picture(40, 24));
+}

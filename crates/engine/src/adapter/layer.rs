@@ -29,6 +29,17 @@ pub enum Kind {
     Lokr,
 }
 
+impl Kind {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lora => "lora",
+            Self::Loha => "loha",
+            Self::Lokr => "lokr",
+        }
+    }
+}
+
 /// The parts that a file holds for one module.
 pub(super) type Parts = BTreeMap<Part, Tensor>;
 

@@ -1,8 +1,8 @@
 //! Rows of adapter versions: written once, never changed.
 
-use adire_protocol::AdapterVersion;
+use adire_protocol::{AdapterReceipt, AdapterVersion};
 
-use super::{Store, storage};
+use super::{Store, decode, encode, storage};
 use crate::StudioError;
 
 #[derive(sqlx::FromRow)]
@@ -64,5 +64,48 @@ impl Store {
         .await
         .map_err(storage)?;
         Ok(row.map(AdapterVersion::from))
+    }
+
+    /// What a file did to a model, if that is known.
+    pub(crate) async fn receipt(
+        &self,
+        hash: &str,
+        model: &str,
+    ) -> Result<Option<AdapterReceipt>, StudioError> {
+        let row: Option<(String,)> =
+            sqlx::query_as("SELECT receipt FROM adapter_receipts WHERE hash = $1 AND model = $2")
+                .bind(hash)
+                .bind(model)
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(storage)?;
+        row.map(|(text,)| decode(&text, "receipt", hash)).transpose()
+    }
+
+    /// Keeps what a file did to a model.
+    pub(crate) async fn save_receipt(
+        &self,
+        hash: &str,
+        model: &str,
+        receipt: &AdapterReceipt,
+    ) -> Result<(), StudioError> {
+        sqlx::query(
+            "INSERT INTO adapter_receipts (hash, model, receipt) VALUES ($1, $2, $3) \
+             ON CONFLICT (hash, model) DO UPDATE SET receipt = excluded.receipt",
+        )
+        .bind(hash)
+        .bind(model)
+        .bind(encode(receipt)?)
+        .execute(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(())
+    }
+
+    /// As if no file had been tried yet.
+    #[cfg(test)]
+    pub(crate) async fn forget_receipts(&self) -> Result<(), StudioError> {
+        sqlx::query("DELETE FROM adapter_receipts").execute(&self.pool).await.map_err(storage)?;
+        Ok(())
     }
 }

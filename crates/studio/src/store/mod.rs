@@ -5,6 +5,7 @@ mod adapters;
 mod generations;
 mod images;
 mod timings;
+mod uploads;
 
 use std::{path::Path, time::Duration};
 

@@ -8,6 +8,7 @@ mod prompts;
 mod queue;
 mod random;
 mod restart;
+mod uploads;
 
 use std::{path::Path, time::Duration};
 

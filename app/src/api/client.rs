@@ -1,0 +1,100 @@
+//! The browser's side of the server functions and of the few API routes that the page uses. Leptos could make it; for
+//! six small calls, its client with every codec behind it would be a tenth of the page's download.
+
+use adire_protocol::{Generation, GenerationRequest, ImageRecord, QueueStatus, Upload};
+use leptos::prelude::window;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{File, RequestInit, Response};
+
+use super::{AppError, StudioData};
+use crate::{
+    form::{self, FormValues},
+    wire::{Value, Wire},
+};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json";
+/// What the file is, the server finds out from the file.
+const BYTES: &str = "application/octet-stream";
+
+/// Reads the form and puts it into the queue.
+pub(crate) async fn generate(values: &FormValues) -> Result<Generation, AppError> {
+    read(&call("/api/fn/generate", FORM, form::post_body(values).into()).await?)
+}
+
+/// Stops a generation.
+pub(crate) async fn cancel(id: &str) -> Result<(), AppError> {
+    call("/api/fn/cancel", FORM, format!("id={id}").into()).await.map(drop)
+}
+
+/// The pictures before `before` (a picture's `created_at`), newest first, and whether more follow.
+pub(crate) async fn load_history(before: i64) -> Result<(Vec<ImageRecord>, bool), AppError> {
+    let page = call(&format!("/api/fn/history?before={before}"), "", JsValue::UNDEFINED).await?;
+    // A pair travels as a list of two.
+    Ok((read(&page.get("0"))?, read(&page.get("1"))?))
+}
+
+/// How busy the worker is.
+pub(crate) async fn load_queue() -> Result<QueueStatus, AppError> {
+    read(&call("/api/fn/queue", "", JsValue::UNDEFINED).await?)
+}
+
+/// The page's data once more. `job`: the generation that the page follows.
+pub(crate) async fn load_studio(job: &str) -> Result<StudioData, AppError> {
+    read(&call(&format!("/api/fn/studio?job={job}"), "", JsValue::UNDEFINED).await?)
+}
+
+/// Asks what made a picture.
+pub(crate) async fn read_recipe(file: &File) -> Result<GenerationRequest, AppError> {
+    read(&call("/api/v1/recipe", BYTES, file.into()).await?)
+}
+
+/// Brings a picture along.
+pub(crate) async fn upload(file: &File) -> Result<Upload, AppError> {
+    read(&call("/api/v1/uploads", BYTES, file.into()).await?)
+}
+
+/// How many tokens a prompt has, and how many fit.
+pub(crate) async fn count_tokens(field: &str, text: &str) -> Result<(u32, u32), AppError> {
+    let quoted = js_sys::JSON::stringify(&text.into()).map(String::from).unwrap_or_default();
+    let counts = call("/api/v1/tokens", JSON, format!("{{\"{field}\":{quoted}}}").into()).await?;
+    let count = counts.get(field);
+    Ok((read(&count.get("tokens"))?, read(&count.get("capacity"))?))
+}
+
+fn read<T: Wire>(value: &Value) -> Result<T, AppError> {
+    value.read().ok_or_else(unreadable)
+}
+
+fn unreadable() -> AppError {
+    AppError::new("The server answered something unreadable. Reload the page and try again.")
+}
+
+/// Sends `body`, or gets where there is none. A refusal's sentence and fields are the error.
+async fn call(address: &str, kind: &str, body: JsValue) -> Result<Value, AppError> {
+    let init = RequestInit::new();
+    if !body.is_undefined() {
+        init.set_method("POST");
+        init.set_body(&body);
+        init.set_headers(&js_sys::Array::of1(&js_sys::Array::of2(&"content-type".into(), &kind.into())));
+    }
+    let (ok, text) = exchange(address, &init).await.map_err(|_| {
+        AppError::new("The server cannot be reached. Nothing was sent; try again in a moment.")
+    })?;
+    let value = Value::parse(&text).ok_or_else(unreadable)?;
+    if ok {
+        return Ok(value);
+    }
+    // A server function's error, or the API's.
+    let message: Option<String> = value.get("message").read().or_else(|| value.get("detail").read());
+    let fields = value.get("fields").read().or_else(|| value.get("errors").read()).unwrap_or_default();
+    Err(message.map_or_else(unreadable, |message| AppError { message, fields }))
+}
+
+async fn exchange(address: &str, init: &RequestInit) -> Result<(bool, String), JsValue> {
+    let answer: Response =
+        JsFuture::from(window().fetch_with_str_and_init(address, init)).await?.unchecked_into();
+    let text = JsFuture::from(answer.text()?).await?;
+    Ok((answer.ok(), text.as_string().unwrap_or_default()))
+}

@@ -1,0 +1,56 @@
+//! Buttons that choose a file.
+
+use leptos::{ev::Event, prelude::*};
+use wasm_bindgen::JsCast;
+use web_sys::{File, HtmlInputElement};
+
+use super::{
+    error::problem_id,
+    kinds::{maybe, on, text},
+    piece::{IntoPiece, Piece},
+};
+use crate::{form::id_of, state::Page};
+
+/// A label that looks like a button and holds the file field. Without a script the field itself is shown, and its file
+/// travels with the form.
+#[component]
+pub(super) fn FileButton(
+    /// What is wrong with this field is said of the button.
+    field: &'static str,
+    /// The name under which a plain form sends the file; empty: it does not.
+    name: &'static str,
+    /// What a person may choose.
+    accept: &'static str,
+    class: &'static str,
+    #[prop(optional)] title: &'static str,
+    #[prop(into)] label: Signal<String>,
+    chosen: Box<dyn Fn(File)>,
+) -> Piece {
+    let page = Page::here();
+    let choose = move |event: Event| {
+        let Some(input) = event.target().and_then(|target| target.dyn_into::<HtmlInputElement>().ok()) else {
+            return;
+        };
+        if let Some(file) = input.files().and_then(|files| files.get(0)) {
+            chosen(file);
+        }
+        // The same file can be chosen again.
+        input.set_value("");
+    };
+    let problem = move || page.form.is_wrong(field).then(|| problem_id(field));
+    view! {
+        <label class=class title=title>
+            <span>{text(move || label.get())}</span>
+            <input
+                type="file"
+                id=id_of(field)
+                name=name
+                accept=accept
+                class="file"
+                aria-describedby=maybe(problem)
+                on:change=on(choose)
+            />
+        </label>
+    }
+    .into_piece()
+}

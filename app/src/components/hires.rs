@@ -1,0 +1,63 @@
+//! A second, larger pass over the result.
+
+use adire_protocol::HiresUpscaler;
+use leptos::prelude::*;
+
+use super::{
+    error::FieldProblem,
+    field::Menu,
+    kinds::flag,
+    number::{Number, Range},
+    piece::{IntoPiece, Piece},
+};
+use crate::state::Page;
+
+/// The folded section. Not there while the form starts from a picture, unless something is wrong with it.
+#[component]
+pub(super) fn Hires() -> Piece {
+    let page = Page::here();
+    let form = page.form;
+    let off = Memo::new(move |_| form.hires.with(String::is_empty));
+    let begun = move || form.init_image.with(|hash| !hash.is_empty()) && off.get();
+    let steps = f64::from(page.model.with_value(|model| model.limits.steps.min(50)));
+    let mut kinds = vec![(String::new(), "off".to_owned())];
+    kinds.extend([HiresUpscaler::Latent, HiresUpscaler::Image].map(|kind| {
+        let between = match kind {
+            HiresUpscaler::Latent => "latents stretched",
+            HiresUpscaler::Image => "picture enlarged",
+        };
+        (kind.name().to_owned(), format!("{}: {between}", kind.label()))
+    }));
+    view! {
+        <details class="fold" open=!off.get_untracked() hidden=flag(begun)>
+            <summary>"Hires fix"</summary>
+            <div class="row">
+                <label for="field-hires">"A second, larger pass"</label>
+                <Menu field="hires" value=form.hires options=kinds />
+                <FieldProblem field="hires" />
+            </div>
+            <div class="start-settings in-time" hidden=flag(move || off.get())>
+                <Number
+                    name="hires_scale"
+                    label="Scale"
+                    value=form.hires_scale
+                    range=Range { min: 1.25, max: 4.0, step: 0.25 }
+                />
+                <Number
+                    name="hires_strength"
+                    label="Denoising"
+                    value=form.hires_strength
+                    range=Range { min: 0.05, max: 1.0, step: 0.05 }
+                />
+                <Number
+                    name="hires_steps"
+                    label="Steps"
+                    value=form.hires_steps
+                    range=Range { min: 1.0, max: steps, step: 1.0 }
+                    placeholder="as above"
+                />
+            </div>
+        </details>
+    }
+    .into_piece()
+}

@@ -1,0 +1,357 @@
+//! What the adapters are: a list, and a page for each version. Plain documents without any script.
+
+use std::collections::BTreeMap;
+
+use adire_protocol::{AdapterDetail, AdapterReceipt, AdapterVersion, ModelInfo};
+use leptos::prelude::*;
+
+use crate::{
+    form::{self, AdapterRow, FormValues, by_name},
+    words::number,
+};
+
+/// Most entries of a list that are written out.
+const SHOWN: usize = 24;
+
+/// What the page of one version shows.
+#[derive(Clone)]
+pub(crate) struct AdapterData {
+    pub(crate) detail: AdapterDetail,
+    /// Every version of that name, newest first.
+    pub(crate) versions: Vec<AdapterVersion>,
+    pub(crate) model: ModelInfo,
+}
+
+/// The bar at the top of a page without a script.
+#[component]
+fn Bar() -> impl IntoView {
+    view! {
+        <header class="bar">
+            <h1>
+                <a href="/">
+                    <svg viewBox="0 0 24 24" width="24" height="24" aria-hidden="true">
+                        <circle cx="12" cy="12" r="10.5" />
+                        <circle cx="12" cy="12" r="6" class="ring" />
+                        <circle cx="12" cy="12" r="2" class="dot" />
+                    </svg>
+                    "Adire"
+                </a>
+            </h1>
+            <nav class="bar-end" aria-label="Pages">
+                <a class="quiet" href="/">
+                    "Studio"
+                </a>
+                <a class="quiet" href="/adapters">
+                    "Adapters"
+                </a>
+            </nav>
+        </header>
+    }
+}
+
+/// Every adapter with its newest version.
+#[component]
+pub(crate) fn AdaptersPage(adapters: Vec<AdapterVersion>, model: ModelInfo) -> impl IntoView {
+    let names = by_name(&adapters);
+    let none = names.is_empty();
+    let cards = names.into_iter().filter_map(|(name, versions)| {
+        let newest = versions.first()?.clone();
+        let others = versions.iter().map(|version| {
+            view! { <a class="chip" href=page_of(version)>{format!("v{}", version.version)}</a> }.into_any()
+        });
+        let others = others.collect::<Vec<_>>();
+        Some(view! {
+            <li class="sheet">
+                <h3>
+                    <a href=page_of(&newest)>{name}</a>
+                </h3>
+                <p>{described(&newest)}</p>
+                <p class="hint">{format!("{}{}", size(newest.bytes), trigger_words(&newest))}</p>
+                <div class="sheet-end">
+                    {others}
+                    <a class="button" href=try_it(&newest, &model)>
+                        "Try it"
+                    </a>
+                </div>
+            </li>
+        })
+    });
+    let cards = cards.collect::<Vec<_>>();
+    let model_name = model.name.clone();
+    view! {
+        <Bar />
+        <main class="paper">
+            <h2>"Adapters"</h2>
+            <p class="lead">
+                {format!("Small files that teach {model_name} a style. Versions never change; a request names one.")}
+            </p>
+            {none
+                .then(|| {
+                    view! {
+                        <p class="sheet">
+                            "There are none yet. Take one in with "
+                            <code>"adire adapters add FILE --name NAME"</code>
+                            ", then restart the server."
+                        </p>
+                    }
+                })}
+            <ul class="sheets">{cards}</ul>
+        </main>
+    }
+}
+
+/// One version: what the file is, and what it does to the model.
+#[component]
+pub(crate) fn AdapterPage(data: AdapterData) -> impl IntoView {
+    let AdapterData { detail: AdapterDetail { version, receipt }, versions, model } = data;
+    let others = versions.iter().map(|other| {
+        let current = (other.version == version.version).then_some("page");
+        view! {
+            <li>
+                <a class="chip" href=page_of(other) aria-current=current>
+                    {format!("v{}", other.version)}
+                </a>
+            </li>
+        }
+    });
+    let others = others.collect::<Vec<_>>();
+    let file = format!("/api/v1/adapters/{}/file", version.id());
+    let mut facts = Vec::new();
+    if !version.trigger.is_empty() {
+        facts.push(("Works with", format!("“{}” in the prompt", version.trigger)));
+    }
+    facts.push(("File", format!("{}, safetensors", size(version.bytes))));
+    if let Some(receipt) = &receipt {
+        facts.extend(facts_of(receipt));
+    }
+    facts.push(("sha256", version.hash.clone()));
+    let model_name = model.name.clone();
+    let rest = match receipt {
+        Some(receipt) => view! { <ReceiptView receipt=receipt model=model_name /> }.into_any(),
+        None => view! {
+            <section class="sheet">
+                <h3>"Its receipt is being made"</h3>
+                <p>
+                    "The model is busy with a picture. It looks at this file right after it; "
+                    <a href=page_of(&version)>"look again"</a> " in a moment."
+                </p>
+            </section>
+        }
+        .into_any(),
+    };
+    view! {
+        <Bar />
+        <main class="paper">
+            <p class="crumb">
+                <a href="/adapters">"Adapters"</a>
+            </p>
+            <div class="paper-head">
+                <h2>{version.name.clone()} " " <small>{format!("v{}", version.version)}</small></h2>
+                <a class="primary" href=try_it(&version, &model)>
+                    "Try it"
+                </a>
+                <a class="button" href=file download>
+                    "Download"
+                </a>
+            </div>
+            <p class="lead">{described(&version)}</p>
+            <ul class="versions" aria-label="Versions">
+                {others}
+            </ul>
+            <section class="sheet">
+                <h3>"The file"</h3>
+                <dl class="facts">{facts.into_iter().map(fact).collect::<Vec<_>>()}</dl>
+            </section>
+            {rest}
+        </main>
+    }
+}
+
+fn fact((name, value): (&'static str, String)) -> impl IntoView {
+    view! {
+        <div>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+        </div>
+    }
+}
+
+fn facts_of(receipt: &AdapterReceipt) -> Vec<(&'static str, String)> {
+    let layers = &receipt.applied;
+    let kinds = counted(layers.iter().map(|layer| layer.kind.clone()));
+    let ranks = counted(layers.iter().map(|layer| format!("rank {}", layer.rank)));
+    let scales = counted(layers.iter().map(|layer| number(layer.scale)));
+    vec![
+        ("Format", receipt.formats.join(", ")),
+        ("Made for", receipt.family.clone()),
+        ("Changes", format!("{kinds}; {ranks}")),
+        ("Effective scale", format!("{scales} at strength 1 (alpha / rank)")),
+    ]
+}
+
+/// What loading it did: how much each block changes, and what found no place.
+#[component]
+fn ReceiptView(receipt: AdapterReceipt, model: String) -> impl IntoView {
+    let of = |component: &str| receipt.applied.iter().filter(|layer| layer.component == component).count();
+    let applied = format!(
+        "Applied to {model}: {} layers of the UNet, {} of the text encoder. {} skipped, {} unknown.",
+        of("unet"),
+        of("text_encoder"),
+        receipt.skipped.len(),
+        receipt.unknown.len(),
+    );
+    let blocks = receipt.by_block();
+    let most = blocks.iter().fold(f64::MIN_POSITIVE, |most, block| most.max(block.mean));
+    let bars = blocks.into_iter().map(|block| {
+        let width = format!("width:{:.1}%", (block.mean / most * 100.0).clamp(0.0, 100.0));
+        view! {
+            <tr>
+                <th scope="row">{block.block}</th>
+                <td class="rail" aria-hidden="true">
+                    <i style=width></i>
+                </td>
+                <td>{format!("{:.4}", block.mean)}</td>
+                <td class="soft">{format!("{:.4}", block.most)}</td>
+                <td class="soft">{block.layers}</td>
+            </tr>
+        }
+    });
+    let bars = bars.collect::<Vec<_>>();
+    let skipped = receipt.skipped.iter().map(|layer| format!("{}: {}", layer.module, layer.reason)).collect();
+    let layers = receipt.applied.into_iter().map(|layer| {
+        view! {
+            <tr>
+                <th scope="row">{layer.module}</th>
+                <td>{layer.kind}</td>
+                <td>{layer.rank}</td>
+                <td>{number(layer.scale)}</td>
+                <td>{format!("{:.4}", layer.ratio)}</td>
+            </tr>
+        }
+    });
+    let layers = layers.collect::<Vec<_>>();
+    view! {
+        <section class="sheet">
+            <h3>"What it changes"</h3>
+            <p>{applied}</p>
+            <div class="wide" tabindex="0" role="region" aria-label="Change of each block">
+                <table class="bars">
+                    <caption>"‖Δ‖ / ‖W‖ at strength 1: how large the change is beside the weights it changes"</caption>
+                    <thead>
+                        <tr>
+                            <th scope="col">"Block"</th>
+                            <td></td>
+                            <th scope="col">"Mean"</th>
+                            <th scope="col">"Largest"</th>
+                            <th scope="col">"Layers"</th>
+                        </tr>
+                    </thead>
+                    <tbody>{bars}</tbody>
+                </table>
+            </div>
+            <Listed title="Skipped: layers that this model does not have" items=skipped />
+            <Listed title="Unknown: tensors of no known format" items=receipt.unknown />
+            <details class="fold">
+                <summary>"Every layer"</summary>
+                <div class="wide" tabindex="0" role="region" aria-label="Every layer">
+                    <table>
+                        <thead>
+                            <tr>
+                                <th scope="col">"Layer"</th>
+                                <th scope="col">"Kind"</th>
+                                <th scope="col">"Rank"</th>
+                                <th scope="col">"Scale"</th>
+                                <th scope="col">"‖Δ‖ / ‖W‖"</th>
+                            </tr>
+                        </thead>
+                        <tbody>{layers}</tbody>
+                    </table>
+                </div>
+            </details>
+        </section>
+    }
+}
+
+/// A folded list; nothing where there is nothing.
+#[component]
+fn Listed(title: &'static str, items: Vec<String>) -> impl IntoView {
+    let more = items.len().saturating_sub(SHOWN);
+    let any = !items.is_empty();
+    any.then(|| {
+        let items = items.into_iter().take(SHOWN).map(|item| view! { <li>{item}</li> }).collect::<Vec<_>>();
+        view! {
+            <details class="fold">
+                <summary>{title}</summary>
+                <ul class="listed">
+                    {items} {(more > 0).then(|| view! { <li>{format!("and {more} more")}</li> })}
+                </ul>
+            </details>
+        }
+    })
+}
+
+fn page_of(version: &AdapterVersion) -> String {
+    format!("/adapters/{}", version.id())
+}
+
+/// The studio with this adapter, and a prompt that calls it up.
+fn try_it(version: &AdapterVersion, model: &ModelInfo) -> String {
+    let trigger = &version.trigger;
+    let examples: Vec<&str> = model.example_prompts.iter().map(|example| example.prompt.as_str()).collect();
+    let fitting = examples.iter().find(|prompt| !trigger.is_empty() && prompt.contains(trigger.as_str()));
+    let prompt = match (fitting, examples.first()) {
+        (Some(prompt), _) => (*prompt).to_owned(),
+        (None, Some(first)) if !trigger.is_empty() => format!("{first}, {trigger}"),
+        (None, first) => first.map_or_else(|| trigger.clone(), |first| (*first).to_owned()),
+    };
+    let row = AdapterRow { name: version.id(), strength: "1".to_owned() };
+    format!("/?{}", form::encode(&FormValues { prompt, adapters: vec![row], ..FormValues::default() }))
+}
+
+fn described(version: &AdapterVersion) -> String {
+    if version.description.is_empty() { "No description.".to_owned() } else { version.description.clone() }
+}
+
+fn trigger_words(version: &AdapterVersion) -> String {
+    if version.trigger.is_empty() { String::new() } else { format!(" · “{}”", version.trigger) }
+}
+
+/// `3.4 MB`.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} bytes"),
+        1_000..1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+/// `lora`, or `lora (90), lokr (6)` where there are several kinds.
+fn counted(values: impl Iterator<Item = String>) -> String {
+    let mut counts = BTreeMap::<String, usize>::new();
+    for value in values {
+        *counts.entry(value).or_default() += 1;
+    }
+    match counts.len() {
+        1 => counts.into_keys().collect(),
+        _ => {
+            let mut counts: Vec<_> = counts.into_iter().collect();
+            counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+            let more = if counts.len() > SHOWN { ", …" } else { "" };
+            let shown = counts.iter().take(SHOWN).map(|(value, count)| format!("{value} ({count})"));
+            shown.collect::<Vec<_>>().join(", ") + more
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_counts_are_said_shortly() {
+        assert_eq!((size(999), size(52_400), size(3_420_000)).2, "3.4 MB");
+        assert_eq!(size(52_400), "52 kB");
+        assert_eq!(counted(["a", "a"].map(str::to_owned).into_iter()), "a");
+        assert_eq!(counted(["a", "b", "b"].map(str::to_owned).into_iter()), "b (2), a (1)");
+    }
+}

@@ -1,0 +1,238 @@
+//! The records that the page gets, field by field. A field that is not listed does not compile.
+
+use adire_protocol::{
+    AdapterUse, AdapterVersion, Defaults, ExamplePrompt, FieldError, Generation, GenerationRequest,
+    GenerationSpec, GenerationState, HiresRequest, HiresSpec, HiresUpscaler, ImageRecord, Limits, Links,
+    ModelInfo, Progress, QueueStatus, Recipe, Rng, Sampler, Upload,
+};
+
+use super::{Value, Wire, or_wrong};
+use crate::api::StudioData;
+
+/// `Record { field, field as "key", … }`
+macro_rules! records {
+    ($($record:ident { $($field:ident $(as $key:literal)?),* $(,)? })*) => {$(
+        impl Wire for $record {
+            fn take(value: &Value, wrong: &mut bool) -> Self {
+                Self { $($field: Wire::take(&value.get(records!(@key $field $($key)?)), wrong)),* }
+            }
+        }
+    )*};
+    (@key $field:ident) => { stringify!($field) };
+    (@key $field:ident $key:literal) => { $key };
+}
+
+records! {
+    StudioData { model, adapters, queue, history, more, named, active, problem }
+    ModelInfo {
+        name, hash, device, dtype, native_size, prompt_tokens, defaults, limits, example_prompts
+    }
+    Defaults { steps, guidance, width, height, sampler }
+    Limits {
+        prompt_chars, steps, guidance, min_size, max_size, size_step, count, adapters, strength, clip_skip,
+        hires_size,
+    }
+    ExamplePrompt { prompt }
+    AdapterVersion { name, version, hash, description, trigger, bytes, created_at }
+    QueueStatus { ahead, capacity, wait_ms, step_ms, fixed_ms }
+    Generation {
+        id, state, spec, created_at, started_at, finished_at, ahead, wait_ms, progress, images, error, links
+    }
+    Links { this as "self", events, page }
+    Progress { image, images, step, steps, remaining_ms, preview }
+    ImageRecord { hash, url, generation, index, created_at, recipe, infotext }
+    Recipe {
+        spec, adapter_hashes, model, model_hash, device, dtype, version, fingerprint, seconds, switch_seconds
+    }
+    GenerationSpec {
+        prompt, negative_prompt, seed, rng, steps, guidance, sampler, width, height, count, clip_skip,
+        adapters, init_image, mask, denoising_strength, keep_unmasked, hires,
+    }
+    GenerationRequest {
+        prompt, negative_prompt, seed, steps, guidance, sampler, rng, width, height, count, clip_skip,
+        adapters, init_image, mask, denoising_strength, keep_unmasked, hires,
+    }
+    AdapterUse { name, strength, te_strength, in_prompt }
+    HiresSpec { scale, width, height, strength, steps, upscaler }
+    HiresRequest { scale, width, height, strength, steps, upscaler }
+    Upload { hash, width, height }
+    FieldError { field, message }
+}
+
+/// Names that the server writes as text.
+macro_rules! named {
+    ($($record:ident)*) => {$(
+        impl Wire for $record {
+            fn take(value: &Value, wrong: &mut bool) -> Self {
+                or_wrong(value.text().and_then(|text| text.parse().ok()), wrong)
+            }
+        }
+    )*};
+}
+
+named! { Sampler Rng HiresUpscaler }
+
+impl Wire for GenerationState {
+    fn take(value: &Value, wrong: &mut bool) -> Self {
+        use GenerationState::{Cancelled, Done, Failed, Queued, Running};
+        let text = value.text();
+        let found = [Queued, Running, Done, Failed, Cancelled]
+            .into_iter()
+            .find(|state| text.as_deref() == Some(state.name()));
+        *wrong |= found.is_none();
+        found.unwrap_or(Failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Serialize;
+
+    use super::*;
+
+    fn same<T: Wire + Serialize + PartialEq + std::fmt::Debug>(written: &T) {
+        let text = serde_json::to_string(written).unwrap();
+        assert_eq!(Value::parse(&text).unwrap().read::<T>().as_ref(), Some(written), "{text}");
+    }
+
+    fn model() -> ModelInfo {
+        ModelInfo {
+            name: "m".to_owned(),
+            hash: "h".to_owned(),
+            device: "cpu".to_owned(),
+            dtype: "f32".to_owned(),
+            native_size: 256,
+            prompt_tokens: 75,
+            defaults: Defaults { steps: 20, guidance: 5.5, width: 256, height: 320, sampler: Sampler::Lcm },
+            limits: Limits { clip_skip: 4, hires_size: 1536, ..Limits::default() },
+            example_prompts: vec![ExamplePrompt { prompt: "“moons”".to_owned() }],
+        }
+    }
+
+    fn spec() -> GenerationSpec {
+        let request = GenerationRequest {
+            prompt: "moons <lora:a@v1:0.5:1>".to_owned(),
+            negative_prompt: "blur".to_owned(),
+            seed: Some((1 << 53) - 9),
+            rng: Some(Rng::Cuda),
+            adapters: vec![AdapterUse::new("b@v2", -0.25)],
+            hires: Some(HiresRequest { upscaler: Some(HiresUpscaler::Image), ..Default::default() }),
+            ..Default::default()
+        };
+        let model = model();
+        request.validate(&model.limits, &model.defaults, 0).unwrap()
+    }
+
+    fn image() -> ImageRecord {
+        let begun = GenerationSpec {
+            init_image: Some("ab".repeat(32)),
+            mask: Some("cd".repeat(32)),
+            denoising_strength: Some(0.5),
+            keep_unmasked: Some(false),
+            hires: None,
+            ..spec()
+        };
+        let recipe = Recipe {
+            spec: begun,
+            adapter_hashes: vec!["h".to_owned()],
+            model: "m".to_owned(),
+            model_hash: "mh".to_owned(),
+            device: "cpu".to_owned(),
+            dtype: "f32".to_owned(),
+            version: "0.1".to_owned(),
+            fingerprint: "f".to_owned(),
+            seconds: 1.25,
+            switch_seconds: 0.01,
+        };
+        ImageRecord {
+            hash: "h".to_owned(),
+            url: "/u".to_owned(),
+            generation: "g".to_owned(),
+            index: 3,
+            created_at: 1_700_000_000_123,
+            recipe,
+            infotext: "moons\nSteps: 3".to_owned(),
+        }
+    }
+
+    fn job() -> Generation {
+        let progress = Progress {
+            image: 1,
+            images: 2,
+            step: 3,
+            steps: 20,
+            remaining_ms: Some(900),
+            preview: Some("data:".to_owned()),
+        };
+        Generation {
+            id: "g".to_owned(),
+            state: GenerationState::Running,
+            spec: spec(),
+            created_at: 1,
+            started_at: Some(2),
+            finished_at: None,
+            ahead: None,
+            wait_ms: Some(7),
+            progress: Some(progress),
+            images: vec![image()],
+            error: Some("No memory.".to_owned()),
+            links: Links::of("g"),
+        }
+    }
+
+    #[test]
+    fn what_the_server_writes_is_read_as_it_was() {
+        let adapter = AdapterVersion {
+            name: "a".to_owned(),
+            version: 2,
+            hash: "h".to_owned(),
+            description: "d".to_owned(),
+            trigger: "t".to_owned(),
+            bytes: 123_456_789_012,
+            created_at: 5,
+        };
+        let queue =
+            QueueStatus { ahead: 1, capacity: 8, wait_ms: None, step_ms: Some(12.5), fixed_ms: Some(0.0) };
+        same(&StudioData {
+            model: model(),
+            adapters: vec![adapter],
+            queue,
+            history: vec![image()],
+            more: true,
+            named: Some(job()),
+            active: None,
+            problem: Some("?".to_owned()),
+        });
+        same(&GenerationRequest::from(spec()));
+        same(&GenerationRequest::from(image().recipe.spec));
+        same(&GenerationRequest { prompt: "moons".to_owned(), ..Default::default() });
+        same(&Upload { hash: "h".to_owned(), width: 3, height: 4 });
+        same(&FieldError { field: "prompt".to_owned(), message: "m".to_owned() });
+    }
+
+    #[test]
+    fn every_name_is_known() {
+        Sampler::ALL.iter().for_each(same);
+        Rng::ALL.iter().for_each(same);
+        [HiresUpscaler::Latent, HiresUpscaler::Image].iter().for_each(same);
+        use GenerationState::{Cancelled, Done, Failed, Queued, Running};
+        [Queued, Running, Done, Failed, Cancelled].iter().for_each(same);
+    }
+
+    #[test]
+    fn what_is_missing_or_of_another_kind_is_no_record() {
+        for text in [
+            "null",
+            "[]",
+            "7",
+            r#"{"hash":"h","width":3}"#,
+            r#"{"hash":1,"width":3,"height":4}"#,
+            r#"{"hash":"h","width":"3","height":4}"#,
+        ] {
+            assert_eq!(Value::parse(text).unwrap().read::<Upload>(), None, "{text}");
+        }
+        assert!(Value::parse("{").is_none());
+        assert_eq!(Value::parse(r#""dreamsampler""#).unwrap().read::<Sampler>(), None);
+        assert_eq!(Value::parse(r#"[1, "2"]"#).unwrap().read::<Vec<u32>>(), None);
+    }
+}

@@ -1,0 +1,145 @@
+//! What an adapter's file is, and what it does to the model.
+
+use serde::{Deserialize, Serialize};
+
+use crate::AdapterVersion;
+
+/// An adapter version with its receipt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AdapterDetail {
+    /// The version itself.
+    #[serde(flatten)]
+    pub version: AdapterVersion,
+    /// What it does to the model that is loaded. Absent while the model is busy with a picture: ask again. Once made, it
+    /// is kept.
+    pub receipt: Option<AdapterReceipt>,
+}
+
+/// What loading a file onto the model at strength 1 did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AdapterReceipt {
+    /// The programs whose names it uses.
+    pub formats: Vec<String>,
+    /// The models it was made for, as far as names and shapes tell.
+    pub family: String,
+    /// Layers of the model that it changes.
+    pub applied: Vec<AdapterLayer>,
+    /// Layers in the file that this model does not have.
+    pub skipped: Vec<SkippedAdapterLayer>,
+    /// Tensors in the file that belong to no known format.
+    pub unknown: Vec<String>,
+}
+
+/// One layer that an adapter changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AdapterLayer {
+    /// `unet` or `text_encoder`.
+    pub component: String,
+    /// The model's own path of the module.
+    pub module: String,
+    /// How the change is stored: `lora`, `loha`, `lokr`.
+    pub kind: String,
+    /// Rank of the change.
+    pub rank: u32,
+    /// Alpha as stored, or the rank where none is.
+    pub alpha: f64,
+    /// What the product of the factors is multiplied with at strength 1: alpha / rank.
+    pub scale: f64,
+    /// ‖Δ‖ / ‖W‖ at strength 1 (Frobenius norms).
+    pub ratio: f64,
+}
+
+/// One layer of the file that found no place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SkippedAdapterLayer {
+    /// As the file names it.
+    pub module: String,
+    /// Why: a clause.
+    pub reason: String,
+}
+
+/// How much one block of the model is changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockChange {
+    /// `down_blocks.0`, `mid_block`, `text encoder`.
+    pub block: String,
+    /// Layers of it that are changed.
+    pub layers: u32,
+    /// Mean of their ‖Δ‖ / ‖W‖.
+    pub mean: f64,
+    /// The largest.
+    pub most: f64,
+}
+
+impl AdapterReceipt {
+    /// The layers gathered by the block that they belong to, in the order of the model.
+    pub fn by_block(&self) -> Vec<BlockChange> {
+        let mut blocks: Vec<BlockChange> = Vec::new();
+        for layer in &self.applied {
+            let block = layer.block();
+            let at = blocks.iter().position(|known| known.block == block).unwrap_or_else(|| {
+                blocks.push(BlockChange { block, layers: 0, mean: 0.0, most: 0.0 });
+                blocks.len() - 1
+            });
+            let change = &mut blocks[at];
+            change.layers += 1;
+            change.mean += (layer.ratio - change.mean) / f64::from(change.layers);
+            change.most = change.most.max(layer.ratio);
+        }
+        blocks
+    }
+}
+
+impl AdapterLayer {
+    /// The block that it belongs to.
+    fn block(&self) -> String {
+        if self.component != "unet" {
+            return self.component.replace('_', " ");
+        }
+        let mut levels = self.module.split('.');
+        match (levels.next(), levels.next()) {
+            (Some(block), Some(index)) if index.parse::<u32>().is_ok() => format!("{block}.{index}"),
+            (block, _) => block.unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(component: &str, module: &str, ratio: f64) -> AdapterLayer {
+        AdapterLayer {
+            component: component.to_owned(),
+            module: module.to_owned(),
+            kind: "lora".to_owned(),
+            rank: 4,
+            alpha: 4.0,
+            scale: 1.0,
+            ratio,
+        }
+    }
+
+    #[test]
+    fn layers_are_gathered_by_block() {
+        let receipt = AdapterReceipt {
+            applied: vec![
+                layer("unet", "down_blocks.0.attentions.0.to_q", 0.1),
+                layer("unet", "down_blocks.0.attentions.0.to_k", 0.3),
+                layer("unet", "mid_block.attentions.0.to_q", 0.5),
+                layer("unet", "conv_in", 0.25),
+                layer("text_encoder", "text_model.encoder.layers.0.mlp.fc1", 0.0),
+            ],
+            ..AdapterReceipt::default()
+        };
+        let blocks = receipt.by_block();
+        let names: Vec<_> = blocks.iter().map(|block| (block.block.as_str(), block.layers)).collect();
+        assert_eq!(names, [("down_blocks.0", 2), ("mid_block", 1), ("conv_in", 1), ("text encoder", 1)]);
+        assert!((blocks[0].mean - 0.2).abs() < 1e-12);
+        assert_eq!((blocks[0].most, blocks[3].most), (0.3, 0.0));
+    }
+}

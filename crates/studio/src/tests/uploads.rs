@@ -1,0 +1,98 @@
+//! Uploads: shown, used, and deleted when nobody uses them. Receipts of adapters.
+
+use super::*;
+use crate::{Pixels, png::encode_bare, shared::now, sweep, tests::adapters::three_versions};
+
+async fn upload(studio: &Studio, shade: u8) -> String {
+    let pixels = Pixels { width: 8, height: 8, rgb: vec![shade; 192] };
+    studio.upload(encode_bare(&pixels).unwrap()).await.unwrap().hash
+}
+
+fn blob(folder: &TempDir, hash: &str) -> std::path::PathBuf {
+    crate::blob_path(folder.path(), hash).unwrap()
+}
+
+#[tokio::test]
+async fn an_upload_can_be_looked_at_and_goes_after_a_while_unless_a_request_names_it() {
+    let (folder, studio, _) = fresh().await;
+    let (idle, init, mask) = (upload(&studio, 1).await, upload(&studio, 2).await, upload(&studio, 3).await);
+    assert!(studio.image(&idle).await.unwrap().starts_with(b"\x89PNG"));
+    let begun =
+        GenerationRequest { init_image: Some(init.clone()), mask: Some(mask.clone()), ..request("moons") };
+    let made = finished(&studio, &studio.submit(begun, None).await.unwrap().id).await;
+
+    let shared = studio.shared().clone();
+    assert_eq!(sweep::uploads(&shared, now() - 1_000_000).await.unwrap(), 0, "they have just come");
+    assert_eq!(sweep::uploads(&shared, now() + 1).await.unwrap(), 1);
+    assert!(matches!(studio.image(&idle).await, Err(StudioError::NotFound { .. })));
+    assert!(!blob(&folder, &idle).exists());
+    for hash in [&init, &mask, &made.images[0].hash] {
+        assert!(blob(&folder, hash).exists());
+        studio.image(hash).await.unwrap();
+    }
+    // What is gone can come again.
+    assert_eq!(upload(&studio, 1).await, idle);
+    studio.image(&idle).await.unwrap();
+}
+
+#[tokio::test]
+async fn asking_for_an_old_upload_keeps_it() {
+    let (_folder, studio, _) = fresh().await;
+    let hash = upload(&studio, 1).await;
+    let shared = studio.shared().clone();
+    shared.store.keep_upload(&hash, 5).await.unwrap();
+    // Refused for its steps, but the picture has been asked for.
+    let wrong = GenerationRequest { init_image: Some(hash.clone()), steps: Some(0), ..request("moons") };
+    assert!(studio.submit(wrong, None).await.is_err());
+    assert_eq!(sweep::uploads(&shared, now() - 60_000).await.unwrap(), 0);
+    studio.image(&hash).await.unwrap();
+}
+
+#[tokio::test]
+async fn adapters_are_not_given_out_as_pictures() {
+    let (folder, studio, _) = fresh().await;
+    let added = three_versions(&studio, folder.path()).await;
+    assert!(matches!(studio.image(&added[0].hash).await, Err(StudioError::NotFound { .. })));
+    let (version, path) = studio.adapter_file("adire").await.unwrap();
+    assert_eq!((version, path), (added[1].clone(), blob(&folder, &added[1].hash)));
+}
+
+#[tokio::test]
+async fn a_receipt_is_made_once_and_kept() {
+    let (folder, studio, _) = fresh().await;
+    let added = three_versions(&studio, folder.path()).await;
+    let detail = studio.adapter("adire@v1").await.unwrap();
+    assert_eq!(detail.version, added[0]);
+    let receipt = detail.receipt.unwrap();
+    assert_eq!(receipt.applied.len(), 1);
+    assert!(matches!(studio.adapter("nothing").await, Err(StudioError::UnknownAdapter { .. })));
+    assert!(matches!(studio.adapter("../x").await, Err(StudioError::Invalid(_))));
+
+    // One that an earlier program took in has no receipt yet.
+    let shared = studio.shared().clone();
+    shared.store.forget_receipts().await.unwrap();
+    assert_eq!(studio.adapter("adire@v1").await.unwrap().receipt, Some(receipt.clone()));
+    assert_eq!(shared.store.receipt(&added[0].hash, &shared.model.hash).await.unwrap(), Some(receipt));
+}
+
+#[tokio::test]
+async fn a_busy_model_makes_no_one_wait_long_for_a_receipt() {
+    let (folder, studio, _, gate) = gated().await;
+    let added = three_versions(&studio, folder.path()).await;
+    let shared = studio.shared().clone();
+    shared.store.forget_receipts().await.unwrap();
+    let job = submit(&studio, "moons").await;
+    until(&studio, &job.id, "started").await;
+    assert_eq!(studio.adapter("adire@v1").await.unwrap().receipt, None);
+    drop(gate);
+    finished(&studio, &job.id).await;
+    let receipt = async {
+        loop {
+            if let Some(receipt) = shared.store.receipt(&added[0].hash, &shared.model.hash).await.unwrap() {
+                return receipt;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, receipt).await.expect("it is made all the same");
+}

@@ -1,0 +1,97 @@
+// What people do on the studio page, for the tests.
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import AxeBuilder from '@axe-core/playwright';
+
+export const STEPS = '6'; // enough to see a picture, few enough for a quick run
+
+export async function fill(page, { prompt = 'large white stars on blue cloth', seed = '7', steps = STEPS } = {}) {
+  await page.fill('#field-prompt', prompt);
+  await page.fill('#field-seed', seed);
+  const field = page.locator('[name=steps]');
+  if (!(await field.isVisible())) await page.locator('summary', { has: field }).first().click().catch(() => {});
+  await field.fill(steps);
+}
+
+// Presses the button and waits until another picture than before is on the canvas.
+export async function generate(page) {
+  const job = page.waitForResponse((response) => response.url().includes('/api/fn/generate'));
+  await page.click('#generate');
+  await job;
+  await page.waitForSelector('#generate:not([disabled])', { timeout: 120_000 });
+  await page.waitForSelector('#picture');
+  return bytesOf(page);
+}
+
+export async function bytesOf(page) {
+  const source = await page.getAttribute('#picture', 'src');
+  const response = await fetch(new URL(source, page.url()));
+  assert.equal(response.status, 200);
+  return Buffer.from(await response.arrayBuffer());
+}
+
+export const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
+
+export async function noSeriousProblems(page) {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  const serious = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact));
+  assert.deepEqual(
+    serious.map(({ id, nodes }) => [id, nodes.map((node) => node.html)]),
+    [],
+  );
+}
+
+// Drops a file on the page.
+export async function drop(page, bytes, name, type) {
+  await page.evaluate(
+    ([base64, name, type]) => {
+      const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+      const data = new DataTransfer();
+      data.items.add(new File([bytes], name, { type }));
+      for (const kind of ['dragenter', 'dragover', 'drop']) {
+        document.body.dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
+      }
+    },
+    [bytes.toString('base64'), name, type],
+  );
+}
+
+// A picture of one colour, or of two: the left half white, the right half black.
+export async function draw(page, { width = 256, height = 256, halves = false, type = 'image/png' } = {}) {
+  const base64 = await page.evaluate(
+    ([width, height, halves, type]) => {
+      const canvas = document.createElement('canvas');
+      [canvas.width, canvas.height] = [width, height];
+      const context = canvas.getContext('2d');
+      context.fillStyle = halves ? '#000' : '#2b3a8c';
+      context.fillRect(0, 0, width, height);
+      context.fillStyle = halves ? '#fff' : '#e5b253';
+      context.fillRect(0, 0, width / 2, halves ? height : height / 2);
+      return canvas.toDataURL(type).split(',')[1];
+    },
+    [width, height, halves, type],
+  );
+  return Buffer.from(base64, 'base64');
+}
+
+// The pixels of a PNG file, as the browser reads them.
+export async function pixels(page, bytes) {
+  const numbers = await page.evaluate(async (base64) => {
+    const image = new Image();
+    image.src = `data:image/png;base64,${base64}`;
+    await image.decode();
+    const canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+    const context = canvas.getContext('2d');
+    context.drawImage(image, 0, 0);
+    return [canvas.width, canvas.height, [...context.getImageData(0, 0, canvas.width, canvas.height).data]];
+  }, bytes.toString('base64'));
+  const [width, height, data] = numbers;
+  return { width, height, at: (x, y) => data.slice(4 * (y * width + x), 4 * (y * width + x) + 3) };
+}
+
+// Opens a folded section.
+export async function unfold(page, words) {
+  const summary = page.locator('summary', { hasText: words });
+  if ((await summary.locator('..').getAttribute('open')) === null) await summary.click();
+}

@@ -1,0 +1,159 @@
+//! The studio's form without a script: fields and files in one multipart body.
+
+use std::io::Cursor;
+
+use axum::{
+    body::Body,
+    http::{Request, StatusCode, header},
+};
+use image::{ImageFormat, Rgb, RgbImage};
+
+use crate::support::{Answer, Server};
+
+fn png(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    RgbImage::from_pixel(width, height, Rgb([9, 90, 200])).write_to(&mut bytes, ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+/// Posts fields, and files under their field's name, as browsers do.
+async fn post(server: &Server, fields: &[(&str, &str)], files: &[(&str, &[u8])]) -> Answer {
+    let mut body = Vec::new();
+    for (name, value) in fields {
+        body.extend(
+            format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n").bytes(),
+        );
+    }
+    for (name, bytes) in files {
+        let head = format!(
+            "--edge\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"a.png\"\r\nContent-Type: \
+             image/png\r\n\r\n"
+        );
+        body.extend([head.as_bytes(), bytes, b"\r\n"].concat());
+    }
+    body.extend(b"--edge--\r\n");
+    let request = Request::post("/make").header(header::CONTENT_TYPE, "multipart/form-data; boundary=edge");
+    server.send(request.body(Body::from(body)).unwrap()).await
+}
+
+/// Where the answer leads to.
+fn goal(answer: &Answer) -> String {
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text());
+    answer.header("location").to_owned()
+}
+
+async fn spec(server: &Server, goal: &str) -> serde_json::Value {
+    let id = goal.strip_prefix("/?job=").unwrap_or_else(|| panic!("{goal}"));
+    let record = server.finished(id).await;
+    assert_eq!(record["state"], "done", "{record}");
+    record["spec"].clone()
+}
+
+#[tokio::test]
+async fn a_form_makes_a_picture_and_leads_to_it() {
+    let server = Server::start().await;
+    server.adapter("adire", 2).await;
+    let fields = [
+        ("prompt", "moons"),
+        ("steps", "4"),
+        ("size", "64x96"),
+        ("adapters[0][name]", "adire@v2"),
+        ("adapters[0][strength]", "0.5"),
+        ("hires", "latent"),
+        ("hires_scale", "1.5"),
+        ("nonsense", "x"),
+    ];
+    // A file field that was left alone comes as an empty file.
+    let spec = spec(&server, &goal(&post(&server, &fields, &[("picture_file", b"")]).await)).await;
+    assert_eq!((&spec["width"], &spec["height"]), (&64.into(), &96.into()));
+    assert_eq!((&spec["adapters"][0]["name"], &spec["adapters"][0]["strength"]), (&"adire@v2".into(), &0.5.into()));
+    assert_eq!(spec["hires"]["width"], 96);
+    assert!(spec["init_image"].is_null());
+}
+
+#[tokio::test]
+async fn a_picture_and_a_mask_come_with_the_form() {
+    let server = Server::start().await;
+    let fields = [("prompt", "moons"), ("steps", "4"), ("denoising_strength", "0.5")];
+    let files = [("picture_file", &*png(64, 64)), ("mask_file", &*png(8, 8))];
+    let made = spec(&server, &goal(&post(&server, &fields, &files).await)).await;
+    assert_eq!((&made["denoising_strength"], &made["keep_unmasked"]), (&0.5.into(), &true.into()));
+    let (picture, mask) = (made["init_image"].as_str().unwrap(), made["mask"].as_str().unwrap());
+    assert_ne!(picture, mask);
+    let shown = server.get(&format!("/api/v1/images/{picture}.png")).await;
+    assert_eq!((shown.status, shown.header("content-type")), (StatusCode::OK, "image/png"));
+
+    // The next form names what this one brought.
+    let named = [("prompt", "stars"), ("steps", "4"), ("init_image", picture)];
+    assert_eq!(spec(&server, &goal(&post(&server, &named, &[]).await)).await["init_image"], picture);
+}
+
+#[tokio::test]
+async fn what_is_wrong_leads_back_to_the_form_which_says_so() {
+    let server = Server::start().await;
+    let back = async |fields: &[(&str, &str)], files: &[(&str, &[u8])]| {
+        let goal = goal(&post(&server, fields, files).await);
+        let page = server
+            .send(Request::get(&goal).header(header::ACCEPT, "text/html").body(Body::empty()).unwrap())
+            .await;
+        assert_eq!(page.status, StatusCode::OK);
+        (goal, page.text())
+    };
+    let (goal, page) = back(&[("prompt", "kept words"), ("seed", "seven")], &[]).await;
+    assert!(goal.starts_with("/?tried=form&prompt=kept%20words"), "{goal}");
+    assert!(page.contains("The seed is “seven”"));
+    let (_, page) = back(&[("prompt", "moons")], &[("picture_file", b"no picture")]).await;
+    assert!(page.contains("The file is no picture in PNG, JPEG or WebP"));
+    let (_, page) = back(&[("prompt", "moons")], &[("mask_file", &vec![0; (20 << 20) + 1])]).await;
+    assert!(page.contains("The file is larger than 20 MB"));
+    let nowhere = "0".repeat(64);
+    let (_, page) = back(&[("prompt", "moons"), ("init_image", &nowhere)], &[]).await;
+    assert!(page.contains("is not on this server any more"));
+    let both = [("prompt", "moons"), ("hires", "latent")];
+    let (_, page) = back(&both, &[("picture_file", &png(64, 64))]).await;
+    assert!(page.contains("A second pass follows a picture from words alone"));
+    // Only words that the page knows are shown: an address is no place for messages.
+    let page = server.get("/?tried=evil-picture&message=evil").await.text();
+    assert!(!page.contains("field-problem"));
+}
+
+#[tokio::test]
+async fn what_is_no_form_is_refused() {
+    let server = Server::start().await;
+    assert_eq!(server.post("/make", "{}").await.problem()["status"], 415);
+    let cut = Request::post("/make").header(header::CONTENT_TYPE, "multipart/form-data; boundary=edge");
+    let cut = cut.body(Body::from("--edge\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\nmoo")).unwrap();
+    assert_eq!(server.send(cut).await.problem()["status"], 400);
+    let other = Request::post("/make")
+        .header(header::CONTENT_TYPE, "multipart/form-data; boundary=edge")
+        .header("sec-fetch-site", "cross-site");
+    assert_eq!(server.send(other.body(Body::from("--edge--\r\n")).unwrap()).await.problem()["status"], 403);
+    let huge = [("picture_file", &*vec![0; 20 << 20]), ("mask_file", &*vec![0; 21 << 20])];
+    assert_eq!(goal(&post(&server, &[], &huge).await), "/?tried=large-picture");
+}
+
+#[tokio::test]
+async fn what_the_page_asks_itself_is_answered() {
+    let server = Server::start().await;
+    server.adapter("adire", 2).await;
+    let form = "prompt=red%20moons&steps=4&adapters%5B0%5D%5Bname%5D=&adapters%5B1%5D%5Bname%5D=adire%40v2&\
+                adapters%5B1%5D%5Bstrength%5D=0.5&hires=image&hires_scale=1.5";
+    let ask = async |body: &str| {
+        let request = Request::post("/api/fn/generate")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::ACCEPT, "*/*");
+        server.send(request.body(Body::from(body.to_owned())).unwrap()).await
+    };
+    let made = ask(form).await.json();
+    assert_eq!((&made["spec"]["prompt"], &made["spec"]["hires"]["upscaler"]), (&"red moons".into(), &"image".into()));
+    assert_eq!(made["spec"]["adapters"][0]["name"], "adire@v2");
+    let refused = ask("prompt=&steps=0").await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let fields: Vec<_> = refused.json()["fields"].as_array().unwrap().iter().map(|f| f["field"].clone()).collect();
+    assert_eq!(fields, ["prompt", "steps"]);
+    let id = made["id"].as_str().unwrap();
+    server.finished(id).await;
+    assert_eq!(server.get(&format!("/api/fn/studio?job={id}")).await.json()["named"]["state"], "done");
+    assert_eq!(server.get("/api/fn/queue").await.json()["ahead"], 0);
+    assert_eq!(server.get("/api/fn/history?before=5").await.json(), serde_json::json!([[], false]));
+}
