@@ -2,6 +2,7 @@
 //! lacks.
 
 mod bench;
+mod cuda;
 mod goldens;
 mod serve;
 mod shell;
@@ -30,6 +31,8 @@ enum Command {
     Test(test::TestArgs),
     /// Measure: `web` (transfer, requests, first paint, overhead).
     Bench(bench::BenchArgs),
+    /// Compile for NVIDIA GPUs, or bundle what a GPU host needs to test and measure the program.
+    Cuda(cuda::CudaArgs),
     /// Make the reference tensors anew with diffusers and PEFT (Python, on demand).
     Goldens,
 }
@@ -41,6 +44,7 @@ fn main() {
         Command::Web => site::build().map(drop),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Cuda(args) => cuda::run(&args),
         Command::Goldens => goldens::run(),
     };
     if let Err(error) = result {

@@ -3,6 +3,7 @@
 
 pub mod adapter;
 mod checkpoint;
+mod device;
 mod error;
 mod hash;
 mod json;
@@ -13,11 +14,13 @@ mod ops;
 mod pipeline;
 mod resnet;
 pub mod sampler;
+pub mod selftest;
 mod text;
 mod unet;
 mod vae;
 mod weight;
 
+pub use device::{DeviceChoice, Placement, Precision};
 pub use error::{EngineError, Result};
 pub use hash::file_hash;
 pub use manifest::{Manifest, ManifestAdapter};

@@ -60,7 +60,7 @@ impl VerifyArgs {
         let recipe =
             adire_studio::read_recipe(&bytes).with_context(|| format!("{shown} cannot be verified"))?;
         let before = decode(&bytes).with_context(|| format!("{shown} cannot be read as a picture"))?;
-        let FoundModel { path: model, options } = self.places.model()?;
+        let FoundModel { path: model, options, .. } = self.places.model_for(&recipe)?.tell();
         let adapters = self.adapters(&recipe, &model)?;
         let init = self.init(&recipe.spec)?;
 

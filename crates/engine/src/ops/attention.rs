@@ -23,6 +23,10 @@ pub(crate) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: 
     let (batch, queries, width) = q.dims3()?;
     let (_, keys, _) = k.dims3()?;
     let depth = width / heads;
+    #[cfg(feature = "flash-attn")]
+    if let Some(y) = super::flash::attention(q, k, v, heads, mask)? {
+        return Ok(y);
+    }
     let split = |x: &Tensor, n: usize| x.reshape((batch, n, heads, depth))?.transpose(1, 2)?.contiguous();
     let (q, k, v) = (split(q, queries)?, split(k, keys)?, split(v, keys)?);
     let q = (q * (1.0 / (depth as f64).sqrt()))?;

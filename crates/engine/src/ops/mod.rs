@@ -6,6 +6,8 @@ mod activation;
 mod attention;
 mod conv;
 mod cpu;
+#[cfg(feature = "flash-attn")]
+mod flash;
 mod linear;
 mod norm;
 
