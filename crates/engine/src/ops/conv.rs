@@ -1,6 +1,6 @@
 //! Convolution and nearest-neighbour upsampling on [batch, channels, height, width].
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::cpu::{self, Geometry, floats};
 use crate::Result;
@@ -19,6 +19,14 @@ pub(crate) fn conv2d(
     stride: usize,
     padding: usize,
 ) -> Result<Tensor> {
+    let dtype = x.dtype();
+    // candle has no convolution in bf16 for the CPU, and f32's is the fastest there anyway.
+    if x.device().is_cpu() && matches!(dtype, DType::F16 | DType::BF16) {
+        let wide = |x: &Tensor| x.to_dtype(DType::F32);
+        let add = add.map(wide).transpose()?;
+        let y = conv2d(&wide(x)?, &wide(weight)?, &wide(bias)?, add.as_ref(), stride, padding)?;
+        return Ok(y.to_dtype(dtype)?);
+    }
     match fast(x, weight, bias, add, stride, padding)? {
         Some(y) => Ok(y),
         None => composed(x, weight, bias, add, stride, padding),

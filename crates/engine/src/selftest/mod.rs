@@ -75,8 +75,8 @@ impl Bounds {
     /// 2⁻¹¹ or 2⁻⁸, adds up over all their layers.
     fn of(dtype: DType) -> Self {
         match dtype {
-            DType::F16 => Self { model: 2e-2, latents: 4e-2, levels: 8.0 },
-            DType::BF16 => Self { model: 1.2e-1, latents: 2.4e-1, levels: 48.0 },
+            DType::F16 => Self { model: 1e-2, latents: 2e-2, levels: 4.0 },
+            DType::BF16 => Self { model: 6e-2, latents: 1e-1, levels: 20.0 },
             _ => Self { model: SINGLE, latents: 1e-3, levels: 2.0 },
         }
     }
