@@ -3,8 +3,14 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    adapters::AdaptersCommand, generate::GenerateArgs, health::HealthArgs, models::ModelsCommand,
-    serve::ServeArgs, train::TrainArgs, verify::VerifyArgs,
+    adapters::AdaptersCommand,
+    generate::GenerateArgs,
+    health::HealthArgs,
+    models::ModelsCommand,
+    selftest::{MeasureArgs, SelftestArgs},
+    serve::ServeArgs,
+    train::TrainArgs,
+    verify::VerifyArgs,
 };
 
 /// A studio for Stable Diffusion and LoRA adapters
@@ -33,6 +39,10 @@ enum Command {
     Models(ModelsCommand),
     /// Ask a running server whether it lives; exit code 0 when it does
     Health(HealthArgs),
+    #[command(hide = true)]
+    Selftest(SelftestArgs),
+    #[command(hide = true)]
+    Measure(MeasureArgs),
 }
 
 /// Runs what the command line says.
@@ -48,5 +58,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Verify(args) => args.run(),
         Command::Models(command) => command.run(),
         Command::Health(args) => args.run(),
+        Command::Selftest(args) => args.run(),
+        Command::Measure(args) => args.run(),
     }
 }

@@ -2,6 +2,7 @@
 //! lacks.
 
 mod bench;
+mod cuda;
 mod goldens;
 mod parity;
 mod serve;
@@ -31,6 +32,8 @@ enum Command {
     Test(test::TestArgs),
     /// Measure: `web` (transfer, requests, first paint, overhead).
     Bench(bench::BenchArgs),
+    /// Compile for NVIDIA GPUs, or bundle what a GPU host needs to test and measure the program.
+    Cuda(cuda::CudaArgs),
     /// Make the reference tensors anew with diffusers and PEFT (Python, on demand).
     Goldens,
     /// Compare with diffusers and PEFT on models of random weights, module by module and picture by picture.
@@ -44,6 +47,7 @@ fn main() {
         Command::Web => site::build().map(drop),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Cuda(args) => cuda::run(&args),
         Command::Goldens => goldens::run(),
         Command::Parity(args) => parity::run(&args),
     };

@@ -25,7 +25,8 @@ macro_rules! records {
 records! {
     StudioData { model, adapters, queue, history, more, named, active, problem }
     ModelInfo {
-        name, hash, device, dtype, native_size, prompt_tokens, defaults, limits, example_prompts
+        name, hash, device, dtype, native_size, prompt_tokens, defaults, limits, example_prompts,
+        safety_checker,
     }
     Defaults { steps, guidance, width, height, sampler }
     Limits {
@@ -42,7 +43,8 @@ records! {
     Progress { image, images, step, steps, remaining_ms, preview }
     ImageRecord { hash, url, generation, index, created_at, recipe, infotext }
     Recipe {
-        spec, adapter_hashes, model, model_hash, device, dtype, version, fingerprint, seconds, switch_seconds
+        spec, adapter_hashes, model, model_hash, device, dtype, version, fingerprint, withheld, seconds,
+        switch_seconds,
     }
     GenerationSpec {
         prompt, negative_prompt, seed, rng, steps, guidance, sampler, width, height, count, clip_skip,
@@ -106,6 +108,7 @@ mod tests {
             defaults: Defaults { steps: 20, guidance: 5.5, width: 256, height: 320, sampler: Sampler::Lcm },
             limits: Limits { clip_skip: 4, hires_size: 1536, ..Limits::default() },
             example_prompts: vec![ExamplePrompt { prompt: "“moons”".to_owned() }],
+            safety_checker: true,
         }
     }
 
@@ -141,6 +144,7 @@ mod tests {
             dtype: "f32".to_owned(),
             version: "0.1".to_owned(),
             fingerprint: "f".to_owned(),
+            withheld: true,
             seconds: 1.25,
             switch_seconds: 0.01,
         };

@@ -4,6 +4,7 @@
 pub mod adapter;
 mod checkpoint;
 mod clip;
+mod device;
 mod error;
 mod hash;
 mod json;
@@ -17,12 +18,14 @@ mod resnet;
 mod safety;
 pub mod sampler;
 mod save;
+pub mod selftest;
 mod text;
 pub mod train;
 mod unet;
 mod vae;
 mod weight;
 
+pub use device::{DeviceChoice, Placement, Precision};
 pub use error::{EngineError, Result};
 pub use hash::file_hash;
 pub use manifest::{Manifest, ManifestAdapter};

@@ -145,7 +145,7 @@ impl GenerateArgs {
             adapters.push((Arc::new(Adapter::read(&lora.file)?), lora.strength));
         }
 
-        let places::FoundModel { path, options } = self.model.find()?;
+        let places::FoundModel { path, options, .. } = self.model.find()?.tell();
         let mut pipeline = Pipeline::load(&path, &options)?;
         let info = pipeline.info().clone();
         let request = self.named_request(given.as_ref(), &info.limits);

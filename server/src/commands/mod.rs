@@ -9,6 +9,7 @@ pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod models;
 pub(crate) mod places;
+pub(crate) mod selftest;
 pub(crate) mod serve;
 pub(crate) mod shipped;
 pub(crate) mod train;

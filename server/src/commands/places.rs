@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use adire_engine::LoadOptions;
+use adire_engine::{DeviceChoice, LoadOptions, Placement, Precision};
+use adire_protocol::Recipe;
 use anyhow::Context;
 use clap::Args;
 
@@ -26,6 +27,44 @@ pub(crate) struct ModelArgs {
     /// come with one
     #[arg(long, env = "ADIRE_SAFETY_CHECKER")]
     safety_checker: bool,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// Where to compute, and how precisely.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct PlaceArgs {
+    /// Where to compute: auto (the first GPU that can be used, else the CPU), cpu or cuda:N
+    #[arg(long, env = "ADIRE_DEVICE", value_name = "auto|cpu|cuda:N", default_value_t)]
+    device: DeviceChoice,
+    /// Compute precision of text encoder and UNet: auto (f32 on the CPU, f16 on a GPU), f32, f16 or bf16
+    #[arg(long, env = "ADIRE_DTYPE", value_name = "auto|f32|f16|bf16", default_value_t)]
+    dtype: Precision,
+}
+
+impl PlaceArgs {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// A GPU was named that cannot be used.
+    pub(crate) fn open(self) -> anyhow::Result<Placement> {
+        Ok(Placement::open(self.device, self.dtype)?)
+    }
+
+    /// As the picture was made, where nothing else is asked for and that device can be used here.
+    fn open_like(self, recipe: &Recipe) -> anyhow::Result<Placement> {
+        let dtype = match self.dtype {
+            Precision::Auto => recipe.dtype.parse().unwrap_or_default(),
+            named => named,
+        };
+        match (self.device, recipe.device.parse()) {
+            (DeviceChoice::Auto, Ok(device @ (DeviceChoice::Cpu | DeviceChoice::Cuda(_)))) => {
+                // A GPU with another number, or the CPU, is told apart in the verdict.
+                Placement::open(device, dtype).or_else(|_| Self { dtype, ..self }.open())
+            }
+            _ => Self { dtype, ..self }.open(),
+        }
+    }
 }
 
 /// A model with what is needed to load it.
@@ -33,11 +72,27 @@ pub(crate) struct ModelArgs {
 pub(crate) struct FoundModel {
     pub(crate) path: PathBuf,
     pub(crate) options: LoadOptions,
+    /// Why a GPU that could be used is not.
+    pub(crate) note: Option<String>,
+}
+
+impl FoundModel {
+    /// Says on stderr why a GPU is not used, for commands that keep no log.
+    pub(crate) fn tell(self) -> Self {
+        if let Some(note) = &self.note {
+            eprintln!("adire: {note}");
+        }
+        self
+    }
 }
 
 impl ModelArgs {
     /// The model that was named, or the starter model.
     pub(crate) fn find(&self) -> anyhow::Result<FoundModel> {
+        self.on(self.place.open()?)
+    }
+
+    fn on(&self, place: Placement) -> anyhow::Result<FoundModel> {
         let path = named_or_starter(self.model.as_deref())?;
         let config = self.model_config.as_deref().map(resolve);
         let mut tokenizer = self.tokenizer.clone();
@@ -46,9 +101,9 @@ impl ModelArgs {
             let beside = beside.join("vocab.json").is_file().then_some(beside);
             tokenizer = beside.or_else(|| hub::tokenizer(&hub::folder()));
         }
-        let safety_checker = self.safety_checker;
-        let options = LoadOptions { tokenizer, config, safety_checker, ..LoadOptions::default() };
-        Ok(FoundModel { path, options })
+        let Placement { device, dtype, note } = place;
+        let options = LoadOptions { device, dtype, tokenizer, config, safety_checker: self.safety_checker };
+        Ok(FoundModel { path, options, note })
     }
 }
 
@@ -66,6 +121,11 @@ impl Places {
     /// The model that was named, or the starter model.
     pub(crate) fn model(&self) -> anyhow::Result<FoundModel> {
         self.model.find()
+    }
+
+    /// As [`Self::model`], on the device and in the precision that a picture was made with, unless others are named.
+    pub(crate) fn model_for(&self, recipe: &Recipe) -> anyhow::Result<FoundModel> {
+        self.model.on(self.model.place.open_like(recipe)?)
     }
 }
 

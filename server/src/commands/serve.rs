@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use adire_protocol::ModelInfo;
 use adire_studio::{Studio, StudioConfig};
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
@@ -56,13 +57,16 @@ impl ServeArgs {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let places::FoundModel { path: model, options } = self.places.model()?;
+        let places::FoundModel { path: model, options, note } = self.places.model()?;
         let data = self.places.data;
         let config = StudioConfig { queue_capacity: self.queue.into(), ..StudioConfig::new(&data) };
         let site = read_site(self.site)?;
         let listener = bind(&self.addr).await?;
         let address = listener.local_addr()?;
         tracing::info!(%address, model = %model.display(), data = %data.display(), "loading the model");
+        if let Some(note) = note {
+            tracing::warn!("{note}");
+        }
 
         let shutdown = Shutdown::default();
         let signalled = shutdown.clone();
@@ -80,11 +84,11 @@ impl ServeArgs {
             Ok(studio)
         };
         serve(listener, Arc::new(site), open, shutdown, Patience::default(), |studio| {
-            let name = &studio.model().name;
+            let ModelInfo { name, device, dtype, .. } = studio.model();
             // Not println!: a closed stdout is no reason to panic.
             let _ = writeln!(
                 std::io::stdout(),
-                "Adire is ready at http://{address} (model {name}, data in {})",
+                "Adire is ready at http://{address} (model {name} on {device} in {dtype}, data in {})",
                 data.display()
             );
         })

@@ -60,7 +60,7 @@ impl VerifyArgs {
         let recipe =
             adire_studio::read_recipe(&bytes).with_context(|| format!("{shown} cannot be verified"))?;
         let before = decode(&bytes).with_context(|| format!("{shown} cannot be read as a picture"))?;
-        let FoundModel { path: model, mut options } = self.places.model()?;
+        let FoundModel { path: model, mut options, .. } = self.places.model_for(&recipe)?.tell();
         // A picture is made again the way it was made: with the checker where that withheld it, without otherwise.
         options.safety_checker = recipe.withheld;
         let adapters = self.adapters(&recipe, &model)?;

@@ -7,6 +7,9 @@ use sha2::{Digest as _, Sha256};
 use super::Visit;
 use crate::{Result, hash::hex};
 
+/// Weights that are copied from the device before they are hashed together: bounds the host's memory.
+const TOGETHER: usize = 64;
+
 /// sha256 over the line `base <base hash>\n` and, for every module whose effective weight is not the base itself,
 /// the line `<component> <module> <sha256 of its values as little-endian f32>\n`, in the model's own order.
 ///
@@ -23,18 +26,24 @@ pub fn fingerprint(base: &str, visit: &mut Visit<'_>) -> Result<String> {
         }
         Ok(())
     })?;
-    let lines: Vec<String> = changed
-        .par_iter()
-        .map(|(name, weight)| Ok(format!("{name} {}\n", values_hash(weight)?)))
-        .collect::<Result<_>>()?;
     let mut hasher = Sha256::new();
     hasher.update(format!("base {base}\n"));
-    lines.iter().for_each(|line| hasher.update(line));
+    for group in changed.chunks(TOGETHER) {
+        // In this thread alone: a device belongs to one.
+        let weights: Vec<Tensor> = group
+            .iter()
+            .map(|(_, weight)| weight.to_device(&Device::Cpu))
+            .collect::<candle_core::Result<_>>()?;
+        let hashes: Vec<String> = weights.par_iter().map(values_hash).collect::<Result<_>>()?;
+        for ((name, _), hash) in group.iter().zip(hashes) {
+            hasher.update(format!("{name} {hash}\n"));
+        }
+    }
     Ok(hex(&hasher.finalize()))
 }
 
 fn values_hash(weight: &Tensor) -> Result<String> {
-    let values = weight.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
+    let values = weight.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
     let mut hasher = Sha256::new();
     if cfg!(target_endian = "little") {
         hasher.update(bytemuck::cast_slice::<f32, u8>(&values));

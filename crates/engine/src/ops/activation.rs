@@ -1,6 +1,6 @@
 //! Activation functions.
 
-use candle_core::{D, Tensor};
+use candle_core::{D, DType, Tensor};
 use serde::Deserialize;
 
 use super::{
@@ -41,13 +41,16 @@ impl Activation {
         })
     }
 
+    /// Computed in f32 and rounded once: a GPU's half-precision exponentials lose digits.
     pub(super) fn composed(self, x: &Tensor) -> Result<Tensor> {
-        Ok(match self {
+        let (dtype, x) = (x.dtype(), x.to_dtype(DType::F32)?);
+        let y = match self {
             Self::Silu => x.silu()?,
             Self::Gelu => x.gelu_erf()?,
             // x·σ(ax) = silu(ax) / a
             Self::QuickGelu => ((x * 1.702)?.silu()? * (1.0 / 1.702))?,
-        })
+        };
+        Ok(y.to_dtype(dtype)?)
     }
 }
 
@@ -78,7 +81,7 @@ fn moved() -> candle_core::Error {
 fn composed_geglu(x: &Tensor, width: usize) -> Result<Tensor> {
     let value = x.narrow(D::Minus1, 0, width)?;
     let gate = x.narrow(D::Minus1, width, width)?.contiguous()?;
-    Ok((value * gate.gelu_erf()?)?)
+    Ok((value * Activation::Gelu.composed(&gate)?)?)
 }
 
 #[cfg(test)]

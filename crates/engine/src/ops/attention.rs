@@ -26,6 +26,12 @@ pub(crate) enum Mask {
 /// Never holds more than `MAX_SCORES` scores; the gradient computes them again, slice by slice.
 pub(crate) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Result<Tensor> {
     let (batch, _, width) = q.dims3()?;
+    #[cfg(feature = "flash-attn")]
+    if ![q, k, v].iter().any(|x| x.track_op())
+        && let Some(y) = super::flash::attention(q, k, v, heads, mask)?
+    {
+        return Ok(y);
+    }
     let scale = 1.0 / ((width / heads) as f64).sqrt();
     let split = |x: &Tensor| -> Result<Tensor> {
         let (_, n, _) = x.dims3()?;

@@ -1,12 +1,15 @@
 //! Convolution and nearest-neighbour upsampling on [batch, channels, height, width].
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::{
     cpu::{self, Geometry, floats},
     gradient::attach,
 };
 use crate::Result;
+
+/// Most values that a convolution on a GPU writes out at once before it multiplies; 2²⁷ are 512 MiB in f32.
+const MOST_COLUMNS: usize = 1 << 27;
 
 /// Convolution with a square `stride` and symmetric zero `padding`. `bias` is [out], or [batch, out] where
 /// something else that is constant over the picture (the time embedding) is added along. `add`, of the result's
@@ -19,6 +22,14 @@ pub(crate) fn conv2d(
     stride: usize,
     padding: usize,
 ) -> Result<Tensor> {
+    let dtype = x.dtype();
+    // candle has no convolution in bf16 for the CPU, and f32's is the fastest there anyway.
+    if x.device().is_cpu() && matches!(dtype, DType::F16 | DType::BF16) {
+        let wide = |x: &Tensor| x.to_dtype(DType::F32);
+        let add = add.map(wide).transpose()?;
+        let y = conv2d(&wide(x)?, &wide(weight)?, &wide(bias)?, add.as_ref(), stride, padding)?;
+        return Ok(y.to_dtype(dtype)?);
+    }
     if weight.track_op() {
         return composed(x, weight, bias, add, stride, padding);
     }
@@ -93,13 +104,44 @@ fn composed(
     stride: usize,
     padding: usize,
 ) -> Result<Tensor> {
-    let y = x.conv2d(weight, padding, stride, 1, 1)?;
+    // cuDNN writes nothing out.
+    let y = if x.device().is_cuda() && !cfg!(feature = "cudnn") {
+        in_bands(x, weight, stride, padding, MOST_COLUMNS)?
+    } else {
+        x.conv2d(weight, padding, stride, 1, 1)?
+    };
     let batch = if bias.rank() == 2 { bias.dim(0)? } else { 1 };
     let y = y.broadcast_add(&bias.reshape((batch, y.dim(1)?, 1, 1))?)?;
     Ok(match add {
         Some(add) => (y + add)?,
         None => y,
     })
+}
+
+/// candle's convolution, in as many bands of rows as keep it below `most` values: on a GPU it first writes out all
+/// that every output looks at, nine times the picture for a 3×3 kernel.
+fn in_bands(x: &Tensor, weight: &Tensor, stride: usize, padding: usize, most: usize) -> Result<Tensor> {
+    let (batch, channels, height, width) = x.dims4()?;
+    let (_, _, kernel_height, kernel_width) = weight.dims4()?;
+    let whole = || Ok(x.conv2d(weight, padding, stride, 1, 1)?);
+    let length =
+        |from: usize, kernel: usize| (from + 2 * padding).checked_sub(kernel).map(|n| n / stride + 1);
+    let (Some(height), Some(width)) = (length(height, kernel_height), length(width, kernel_width)) else {
+        return whole();
+    };
+    let columns = batch * channels * kernel_height * kernel_width * width;
+    let rows = (most / columns.max(1)).max(1);
+    if rows >= height {
+        return whole();
+    }
+    let padded = x.pad_with_zeros(2, padding, padding)?.pad_with_zeros(3, padding, padding)?;
+    let band = |first: usize| {
+        let rows = rows.min(height - first);
+        let seen = padded.narrow(2, first * stride, (rows - 1) * stride + kernel_height)?;
+        seen.conv2d(weight, 0, stride, 1, 1)
+    };
+    let bands: Vec<_> = (0..height).step_by(rows).map(band).collect::<candle_core::Result<_>>()?;
+    Ok(Tensor::cat(&bands, 2)?)
 }
 
 /// `None` where the fast form does not apply.
@@ -239,6 +281,20 @@ mod tests {
                 assert_equal(&found[2], &other[2]);
             }
         }
+    }
+
+    #[test]
+    fn bands_of_rows_equal_the_whole() {
+        for (kernel, stride, padding) in [(3, 1, 1), (3, 2, 1), (3, 2, 0), (1, 1, 0), (5, 3, 2)] {
+            let (x, weight) = (random(&[2, 3, 11, 8], kernel), random(&[4, 3, kernel, kernel], stride));
+            let expected = x.conv2d(&weight, padding, stride, 1, 1).unwrap();
+            let row = 2 * 3 * kernel * kernel * expected.dims()[3];
+            for most in [0, row, 2 * row, 3 * row + 1, 1 << 20] {
+                assert_equal(&in_bands(&x, &weight, stride, padding, most).unwrap(), &expected);
+            }
+        }
+        let (x, weight) = (random(&[1, 3, 2, 2], 0), random(&[4, 3, 3, 3], 0));
+        assert!(in_bands(&x, &weight, 1, 0, 1).is_err());
     }
 
     #[test]

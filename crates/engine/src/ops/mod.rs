@@ -7,6 +7,8 @@ mod activation;
 mod attention;
 mod conv;
 mod cpu;
+#[cfg(feature = "flash-attn")]
+mod flash;
 mod gradient;
 mod linear;
 mod norm;

@@ -1,4 +1,4 @@
-//! Normalisations. Statistics are computed in f32 whatever the compute dtype is.
+//! Normalisations. They are computed in f32 whatever the compute dtype is, and rounded once.
 
 use candle_core::{D, DType, Tensor};
 
@@ -51,17 +51,15 @@ fn composed_group_norm(
     activation: Option<Activation>,
 ) -> Result<Tensor> {
     let (batch, channels, height, width) = x.dims4()?;
-    let dtype = x.dtype();
     let normed = normalise(&x.reshape((batch, groups, ()))?.to_dtype(DType::F32)?, eps)?
-        .reshape((batch, channels, height, width))?
-        .to_dtype(dtype)?;
-    let per_channel = (1, channels, 1, 1);
-    let y =
-        normed.broadcast_mul(&weight.reshape(per_channel)?)?.broadcast_add(&bias.reshape(per_channel)?)?;
-    match activation {
-        Some(activation) => activation.composed(&y),
-        None => Ok(y),
-    }
+        .reshape((batch, channels, height, width))?;
+    let per_channel = |x: &Tensor| x.to_dtype(DType::F32)?.reshape((1, channels, 1, 1));
+    let y = normed.broadcast_mul(&per_channel(weight)?)?.broadcast_add(&per_channel(bias)?)?;
+    let y = match activation {
+        Some(activation) => activation.composed(&y)?,
+        None => y,
+    };
+    Ok(y.to_dtype(x.dtype())?)
 }
 
 /// Layer normalisation (Ba et al. 2016) over the last axis of `x`, with `weight` and `bias` of its width.
@@ -91,8 +89,10 @@ fn moved() -> candle_core::Error {
 }
 
 fn composed_layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
-    let normed = normalise(&x.to_dtype(DType::F32)?, eps)?.to_dtype(x.dtype())?;
-    Ok(normed.broadcast_mul(weight)?.broadcast_add(bias)?)
+    let normed = normalise(&x.to_dtype(DType::F32)?, eps)?;
+    let y =
+        normed.broadcast_mul(&weight.to_dtype(DType::F32)?)?.broadcast_add(&bias.to_dtype(DType::F32)?)?;
+    Ok(y.to_dtype(x.dtype())?)
 }
 
 /// (x − mean) / √(variance + ε) over the last axis.

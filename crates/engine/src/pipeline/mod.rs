@@ -36,7 +36,7 @@ use crate::{
 pub struct LoadOptions {
     /// The device that holds the weights.
     pub device: Device,
-    /// Compute precision; weights are cast to it.
+    /// Compute precision of the text encoder and the UNet; their weights are cast to it. See [`crate::Placement`].
     pub dtype: DType,
     /// Folder with CLIP's `vocab.json` and `merges.txt`, for a single-file checkpoint.
     pub tokenizer: Option<PathBuf>,

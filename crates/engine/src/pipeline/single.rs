@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     LoadOptions, Pipeline,
-    folder::{Parts, assemble, check_precision},
+    folder::{Parts, VAE_DTYPE, assemble},
 };
 use crate::{
     EngineError, Manifest, Result, TextEncoder, Tokenizer, UNet, Vae,
@@ -20,7 +20,6 @@ use crate::{
 };
 
 pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Pipeline> {
-    check_precision(options)?;
     if options.safety_checker {
         let message = "is a single-file checkpoint, which has no safety checker, but one is asked for. Use a model \
             folder that comes with one, or leave --safety-checker (ADIRE_SAFETY_CHECKER) out.";
@@ -42,7 +41,7 @@ pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Pipeline> {
         .map_err(|message| EngineError::model(config.as_deref().unwrap_or(path), message))?;
     let text = TextEncoder::load_single(&file, &text, *dtype, device)?;
     let tokenizer = Tokenizer::load(&tokenizer, text.positions())?;
-    let vae = Vae::load_single(&file, vae, *dtype, device)?;
+    let vae = Vae::load_single(&file, vae, VAE_DTYPE, device)?;
     let unet = UNet::load_single(&file, unet, *dtype, device)?;
     let name = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
     let (path, manifest, hash) = (path.to_owned(), Manifest::default(), hash::file_hash(path)?);

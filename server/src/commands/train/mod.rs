@@ -81,7 +81,7 @@ impl TrainArgs {
         for remark in dataset.remarks.iter().chain(&classes.remarks) {
             eprintln!("{}: {}", remark.name, remark.message);
         }
-        let places::FoundModel { path, options } = self.model.find()?;
+        let places::FoundModel { path, options, .. } = self.model.find()?.tell();
         let mut pipeline = Pipeline::load(&path, &options)?;
         if !self.settings.sized() {
             config.resolution = pipeline.info().defaults.width.min(config.resolution);

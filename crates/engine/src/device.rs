@@ -1,0 +1,253 @@
+//! Where a model computes and how precisely: what was asked for, found or refused in a sentence.
+
+use std::{fmt, str::FromStr};
+
+use candle_core::{DType, Device};
+
+use crate::{EngineError, Result};
+
+/// Which device is asked for: `auto`, `cpu` or `cuda:N`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first GPU if it can be used, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The NVIDIA GPU of this number, from 0.
+    Cuda(usize),
+}
+
+/// Which compute precision is asked for: `auto`, `f32`, `f16` or `bf16`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// f32 on the CPU, f16 on a GPU.
+    #[default]
+    Auto,
+    /// Single precision: what the golden files are held to.
+    F32,
+    /// Half precision.
+    F16,
+    /// Half precision with the range of single precision; on GPUs from compute capability 8.0.
+    Bf16,
+}
+
+/// A device that works, with the precision to compute in.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    /// The device.
+    pub device: Device,
+    /// The precision of the text encoder and the UNet. Statistics of normalisations, softmax, time embeddings, the
+    /// sampler and the autoencoder are computed in f32 whatever this is.
+    pub dtype: DType,
+    /// Why the GPU is not used although this program could use one: a sentence for the log.
+    pub note: Option<String>,
+}
+
+impl Placement {
+    /// Opens what is asked for. A GPU is tried out with a small computation, so that whatever does not fit (driver,
+    /// toolkit, generation, precision) shows here and not in the middle of a picture.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`]: a GPU was named that cannot be used; the sentence says why and what to do.
+    pub fn open(device: DeviceChoice, precision: Precision) -> Result<Self> {
+        let on_cpu = |note| Self { device: Device::Cpu, dtype: precision.on(&Device::Cpu), note };
+        let (index, explicit) = match device {
+            DeviceChoice::Cpu => return Ok(on_cpu(None)),
+            // Nothing to be said: this program was never meant for a GPU.
+            DeviceChoice::Auto if !cfg!(feature = "cuda") => return Ok(on_cpu(None)),
+            DeviceChoice::Auto => (0, false),
+            DeviceChoice::Cuda(index) => (index, true),
+        };
+        match open_gpu(index, precision) {
+            Ok((device, dtype)) => Ok(Self { device, dtype, note: None }),
+            Err(reason) if explicit => {
+                Err(EngineError::Request(format!("the device cuda:{index} cannot be used: {reason}")))
+            }
+            Err(reason) => Ok(on_cpu(Some(format!("computing on the CPU: {reason}")))),
+        }
+    }
+}
+
+impl Precision {
+    /// The data type that this means on `device`.
+    pub fn on(self, device: &Device) -> DType {
+        match self {
+            Self::Auto if device.is_cpu() => DType::F32,
+            Self::Auto | Self::F16 => DType::F16,
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn open_gpu(_: usize, _: Precision) -> std::result::Result<(Device, DType), String> {
+    let message =
+        "this program was built without GPU support; use --device cpu, or build it with `--features cuda`";
+    Err(message.to_owned())
+}
+
+#[cfg(feature = "cuda")]
+fn open_gpu(index: usize, precision: Precision) -> std::result::Result<(Device, DType), String> {
+    use candle_core::cuda_backend::cudarc::driver::CudaContext;
+
+    let count = CudaContext::device_count().map_err(|error| no_driver(error.0))?;
+    let known = match usize::try_from(count).unwrap_or(0) {
+        0 => return Err("the driver finds no GPU; use --device cpu".to_owned()),
+        1 => "this machine has one GPU, cuda:0".to_owned(),
+        count => format!("this machine has {count} GPUs, cuda:0 to cuda:{}", count - 1),
+    };
+    if i32::try_from(index).is_ok_and(|index| index >= count) || i32::try_from(index).is_err() {
+        return Err(format!("there is no such GPU; {known}"));
+    }
+    // A stream of its own, not candle's default one, which is another stream in every thread: a model is loaded in
+    // one thread, and its weights are hashed in several.
+    let device = Device::new_cuda_with_stream(index).map_err(|error| {
+        format!("it does not start ({error}); another program may hold its memory, or libraries of CUDA are missing")
+    })?;
+    let dtype = precision.on(&device);
+    try_out(&device, DType::F32).map_err(|error| {
+        format!("it computes nothing ({error}); the driver may be older than the CUDA that this program was built with")
+    })?;
+    try_out(&device, dtype).map_err(|error| {
+        let dtype = dtype.as_str();
+        format!("it does not compute in {dtype} ({error}); choose another --dtype, or a program built for this GPU")
+    })?;
+    Ok((device, dtype))
+}
+
+/// A small product, whose result is known.
+#[cfg(feature = "cuda")]
+fn try_out(device: &Device, dtype: DType) -> std::result::Result<(), String> {
+    let product = || -> candle_core::Result<f32> {
+        let two = candle_core::Tensor::full(2f32, (16, 16), device)?.to_dtype(dtype)?;
+        two.matmul(&two)?.to_dtype(DType::F32)?.max_all()?.to_scalar()
+    };
+    match product() {
+        Ok(64.0) => Ok(()),
+        Ok(other) => Err(format!("a product that is 64 came out as {other}")),
+        Err(error) => Err(error.to_string().lines().next().unwrap_or_default().to_owned()),
+    }
+}
+
+/// What the driver's answer to the first call means.
+#[cfg(feature = "cuda")]
+fn no_driver(code: candle_core::cuda_backend::cudarc::driver::sys::CUresult) -> String {
+    use candle_core::cuda_backend::cudarc::driver::sys::CUresult;
+    match code {
+        CUresult::CUDA_ERROR_NO_DEVICE => "the driver finds no GPU; use --device cpu".to_owned(),
+        CUresult::CUDA_ERROR_STUB_LIBRARY => {
+            "no NVIDIA driver is installed; install one, or use --device cpu".to_owned()
+        }
+        CUresult::CUDA_ERROR_SYSTEM_DRIVER_MISMATCH | CUresult::CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE => {
+            format!(
+                "the NVIDIA driver and its library are of different versions ({code:?}); restart the machine"
+            )
+        }
+        code => format!("the NVIDIA driver does not answer ({code:?}); use --device cpu"),
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => text
+                .strip_prefix("cuda:")
+                .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+                .and_then(|number| number.parse().ok())
+                .map(Self::Cuda)
+                .ok_or_else(|| "the device can be auto, cpu or cuda:N (cuda:0 is the first GPU)".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "f32" => Ok(Self::F32),
+            "f16" => Ok(Self::F16),
+            "bf16" => Ok(Self::Bf16),
+            _ => Err("the precision can be auto, f32, f16 or bf16".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_and_written_alike() {
+        for name in ["auto", "cpu", "cuda:0", "cuda:12"] {
+            assert_eq!(name.parse::<DeviceChoice>().unwrap().to_string(), name);
+        }
+        for name in ["auto", "f32", "f16", "bf16"] {
+            assert_eq!(name.parse::<Precision>().unwrap().to_string(), name);
+        }
+        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+        for wrong in ["", "gpu", "cuda:", "cuda:-1", "cuda:+1", "cuda:x", "cuda:99999999999999999999", "CPU"]
+        {
+            assert!(wrong.parse::<DeviceChoice>().is_err(), "{wrong}");
+        }
+        assert!("f64".parse::<Precision>().is_err());
+    }
+
+    #[test]
+    fn the_cpu_computes_in_f32_unless_told_otherwise() {
+        for (precision, dtype) in [
+            (Precision::Auto, DType::F32),
+            (Precision::F32, DType::F32),
+            (Precision::F16, DType::F16),
+            (Precision::Bf16, DType::BF16),
+        ] {
+            let placement = Placement::open(DeviceChoice::Cpu, precision).unwrap();
+            assert!(placement.device.is_cpu() && placement.note.is_none());
+            assert_eq!(placement.dtype, dtype);
+        }
+    }
+
+    #[test]
+    fn a_gpu_that_is_not_there_is_refused_when_named_and_passed_over_otherwise() {
+        let error =
+            Placement::open(DeviceChoice::Cuda(4_000_000_000), Precision::Auto).unwrap_err().to_string();
+        assert!(error.starts_with("the device cuda:4000000000 cannot be used: "), "{error}");
+        if !cfg!(feature = "cuda") {
+            assert!(
+                error.contains("built without GPU support") && error.contains("--features cuda"),
+                "{error}"
+            );
+            let placement = Placement::open(DeviceChoice::Auto, Precision::Auto).unwrap();
+            assert!(placement.device.is_cpu() && placement.note.is_none());
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The golden comparisons as a part of the program, so that a device can be held to them on a machine without a
+//! compiler. The tests of this crate run the same comparisons on the CPU, and more.
+
+mod models;
+mod pictures;
+mod trajectories;
+
+use std::{collections::HashMap, fmt, path::Path};
+
+use candle_core::{DType, Device, Tensor};
+use serde::de::DeserializeOwned;
+
+use crate::{EngineError, Result};
+
+/// One comparison.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// What was compared.
+    pub name: String,
+    /// The worst difference.
+    pub error: f64,
+    /// The largest difference that is taken.
+    pub bound: f64,
+    /// What both are counted in.
+    pub unit: Unit,
+}
+
+/// What a [`Row`] counts in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Largest difference of any number, divided by the largest number expected.
+    Relative,
+    /// Largest difference of any pixel's channel, of 255.
+    Levels,
+    /// Things that should have been equal and were not.
+    Count,
+}
+
+impl Row {
+    /// Whether the error is within the bound; what is no number is not.
+    pub fn holds(&self) -> bool {
+        self.error <= self.bound
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, error, bound, unit } = self;
+        let verdict = if self.holds() { "ok" } else { "WRONG" };
+        match unit {
+            Unit::Relative => write!(f, "{name:<44} {error:>9.1e}   at most {bound:.0e}   {verdict}"),
+            Unit::Levels => write!(f, "{name:<44} {error:>5}/255   at most {bound}/255   {verdict}"),
+            Unit::Count => write!(f, "{name:<44} {error:>9}   at most {bound}   {verdict}"),
+        }
+    }
+}
+
+/// How far a precision may be from the f32 goldens.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// Of one call of a model, relative.
+    model: f64,
+    /// Of the latents of a whole picture, relative.
+    latents: f64,
+    /// Of a picture's pixels, of 255.
+    levels: f64,
+}
+
+/// Of the autoencoder and the samplers, which compute in f32 whatever the precision is. On GPUs without TF32, which
+/// is how candle multiplies unless told otherwise.
+const SINGLE: f64 = 1e-4;
+
+impl Bounds {
+    /// f32 is held to what it is held to on the CPU. The goldens' models are random: half precision's rounding,
+    /// 2⁻¹¹ or 2⁻⁸, adds up over all their layers.
+    fn of(dtype: DType) -> Self {
+        match dtype {
+            DType::F16 => Self { model: 1e-2, latents: 2e-2, levels: 4.0 },
+            DType::BF16 => Self { model: 6e-2, latents: 1e-1, levels: 20.0 },
+            _ => Self { model: SINGLE, latents: 1e-3, levels: 2.0 },
+        }
+    }
+}
+
+/// Compares text encoders, UNets, autoencoders, adapters, every sampler's trajectory and picture, and the weights
+/// after 40 switches of adapters with the golden files in `goldens` (this crate's `tests/goldens`), computing on
+/// `device` in `dtype`. `report` gets each row as it is found.
+///
+/// # Errors
+/// A golden file is missing or damaged, or a computation fails. A difference is no error: look at [`Row::holds`].
+pub fn run(goldens: &Path, device: &Device, dtype: DType, report: &mut dyn FnMut(&Row)) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let mut add = |row: Row| {
+        report(&row);
+        rows.push(row);
+    };
+    let place = Place { goldens, device, dtype, bounds: Bounds::of(dtype) };
+    models::text(&place, &mut add)?;
+    models::unets(&place, &mut add)?;
+    models::autoencoders(&place, &mut add)?;
+    models::adapters(&place, &mut add)?;
+    trajectories::compare(&place, &mut add)?;
+    pictures::compare(&place, &mut add)?;
+    pictures::switches(&place, &mut add)?;
+    Ok(rows)
+}
+
+/// Where everything is and is computed.
+struct Place<'a> {
+    goldens: &'a Path,
+    device: &'a Device,
+    dtype: DType,
+    bounds: Bounds,
+}
+
+impl Place<'_> {
+    /// The tensors of a golden file, on the device.
+    fn tensors(&self, name: &str) -> Result<Goldens> {
+        let tensors = candle_core::safetensors::load(self.goldens.join(name), self.device)
+            .map_err(|error| self.damaged(name, &error))?;
+        Ok(Goldens { name: name.to_owned(), tensors })
+    }
+
+    /// A note in the header of a golden file, as JSON.
+    fn note<T: DeserializeOwned>(&self, name: &str, key: &str) -> Result<T> {
+        let bytes = std::fs::read(self.goldens.join(name)).map_err(|error| self.damaged(name, &error))?;
+        let (_, header) =
+            safetensors::SafeTensors::read_metadata(&bytes).map_err(|error| self.damaged(name, &error))?;
+        let note = header.metadata().as_ref().and_then(|notes| notes.get(key));
+        let note = note.ok_or_else(|| self.damaged(name, &format!("it has no note {key}")))?;
+        serde_json::from_str(note).map_err(|error| self.damaged(name, &error))
+    }
+
+    /// A golden file that is a list in JSON.
+    fn list<T: DeserializeOwned>(&self, name: &str) -> Result<Vec<T>> {
+        let text = std::fs::read(self.goldens.join(name)).map_err(|error| self.damaged(name, &error))?;
+        serde_json::from_slice(&text).map_err(|error| self.damaged(name, &error))
+    }
+
+    fn damaged(&self, name: &str, what: &dyn fmt::Display) -> EngineError {
+        EngineError::model(&self.goldens.join(name), format!("cannot be read as a golden file ({what})."))
+    }
+
+    fn row(&self, name: impl Into<String>, error: f64) -> Row {
+        Row { name: name.into(), error, bound: self.bounds.model, unit: Unit::Relative }
+    }
+}
+
+/// A golden file's tensors.
+struct Goldens {
+    name: String,
+    tensors: HashMap<String, Tensor>,
+}
+
+impl Goldens {
+    fn get(&self, key: &str) -> Result<&Tensor> {
+        self.tensors.get(key).ok_or_else(|| {
+            EngineError::model(
+                Path::new(&self.name),
+                format!("lacks the tensor {key}; it is another version's."),
+            )
+        })
+    }
+}
+
+/// Largest difference, relative to the largest number expected; infinite where something is no number or the shapes
+/// differ.
+fn relative_error(found: &Tensor, expected: &Tensor) -> Result<f64> {
+    if found.dims() != expected.dims() {
+        return Ok(f64::INFINITY);
+    }
+    let numbers = |x: &Tensor| -> Result<Vec<f32>> {
+        Ok(x.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?)
+    };
+    let (found, expected) = (numbers(found)?, numbers(expected)?);
+    let scale = expected.iter().fold(f32::MIN_POSITIVE, |most, x| most.max(x.abs()));
+    let worst = found.iter().zip(&expected).map(|(a, b)| (a - b).abs());
+    let worst = worst.fold(0f32, |most, x| if x.is_nan() { f32::INFINITY } else { most.max(x) });
+    Ok(f64::from(worst) / f64::from(scale))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_number_or_of_another_shape_never_holds() {
+        let tensor = |values: &[f32]| Tensor::new(values, &Device::Cpu).unwrap();
+        let expected = tensor(&[1.0, -4.0]);
+        assert_eq!(relative_error(&tensor(&[1.0, -3.0]), &expected).unwrap(), 0.25);
+        for wrong in [&[f32::NAN, -4.0][..], &[1.0, f32::INFINITY], &[1.0]] {
+            let error = relative_error(&tensor(wrong), &expected).unwrap();
+            assert_eq!(error, f64::INFINITY);
+            assert!(!Row { name: String::new(), error, bound: 1e9, unit: Unit::Relative }.holds());
+        }
+        assert!(!Row { name: String::new(), error: f64::NAN, bound: 1e9, unit: Unit::Relative }.holds());
+    }
+}

@@ -1,0 +1,110 @@
+//! Whole pictures, and switches of adapters between them.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use adire_protocol::{GenerationSpec, Rng, Sampler};
+use candle_core::DType;
+use serde::Deserialize;
+
+use super::{Place, Row, Unit, relative_error};
+use crate::{
+    LoadOptions, Pipeline, Result,
+    adapter::{Adapter, Strength},
+};
+
+const FILE: &str = "pictures.safetensors";
+/// Adapters that are switched between, and how often.
+const SWITCHED: [&str; 4] = ["kohya", "locon", "loha", "dora"];
+const SWITCHES: usize = 40;
+
+#[derive(Deserialize)]
+struct Request {
+    prompt: String,
+    negative: String,
+    steps: u32,
+    guidance: f64,
+    seed: u64,
+    width: u32,
+    height: u32,
+}
+
+fn pipeline(place: &Place<'_>) -> Result<Pipeline> {
+    let options = LoadOptions { device: place.device.clone(), dtype: place.dtype, ..LoadOptions::default() };
+    Pipeline::load(&place.goldens.join("pipeline"), &options)
+}
+
+/// A picture by every sampler against diffusers' pipeline.
+pub(super) fn compare(place: &Place<'_>, add: &mut dyn FnMut(Row)) -> Result<()> {
+    let goldens = place.tensors(FILE)?;
+    let request: Request = place.note(FILE, "request")?;
+    let mut pipeline = pipeline(place)?;
+    for sampler in Sampler::ALL {
+        let output = pipeline.generate(&request.spec(sampler), &mut |_| ControlFlow::Continue(()))?;
+        let error = relative_error(&output.latents, goldens.get(&format!("{sampler}.latents"))?)?;
+        add(Row { bound: place.bounds.latents, ..place.row(format!("latents {sampler}"), error) });
+
+        let expected = goldens.get(&format!("{sampler}.pixels"))?.flatten_all()?.to_dtype(DType::U8)?;
+        let (found, expected) = (output.image.data, expected.to_vec1::<u8>()?);
+        let most = found.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max();
+        let most = most.filter(|_| found.len() == expected.len()).map_or(f64::INFINITY, f64::from);
+        let bound = place.bounds.levels;
+        add(Row { name: format!("picture {sampler}"), error: most, bound, unit: Unit::Levels });
+    }
+    Ok(())
+}
+
+/// The fingerprint of the weights and the picture after each switch against those of the first time.
+pub(super) fn switches(place: &Place<'_>, add: &mut dyn FnMut(Row)) -> Result<()> {
+    let mut adapters = Vec::new();
+    for name in SWITCHED {
+        let file = place.goldens.join(format!("adapters/{name}.safetensors"));
+        adapters.push((Arc::new(Adapter::read(&file)?), Strength::from(0.8)));
+    }
+    let request: Request = place.note(FILE, "request")?;
+    let spec = GenerationSpec { steps: 2, ..request.spec(Sampler::Ddim) };
+    let mut pipeline = pipeline(place)?;
+    let mut seen: Vec<Option<(String, Vec<u8>)>> = vec![None; SWITCHED.len() + 1];
+    let mut different = 0;
+    // Multiples of a number without a common divisor come by everything, in another order than it was made.
+    for i in 0..SWITCHES {
+        let which = i * 3 % seen.len();
+        let wanted = which.checked_sub(1).map_or(&[][..], |one| &adapters[one..=one]);
+        pipeline.set_adapters(wanted)?;
+        let image = pipeline.generate(&spec, &mut |_| ControlFlow::Continue(()))?.image.data;
+        let now = (pipeline.fingerprint().unwrap_or_default().to_owned(), image);
+        match &seen[which] {
+            Some(before) => different += usize::from(*before != now),
+            None => seen[which] = Some(now),
+        }
+    }
+    let known = seen.iter().flatten().enumerate();
+    let alike =
+        known.filter(|(i, (print, _))| seen[..*i].iter().flatten().any(|(other, _)| other == print)).count();
+    let name = format!("{SWITCHES} switches, unlike the first time");
+    add(Row { name, error: (different + alike) as f64, bound: 0.0, unit: Unit::Count });
+    Ok(())
+}
+
+impl Request {
+    fn spec(&self, sampler: Sampler) -> GenerationSpec {
+        GenerationSpec {
+            prompt: self.prompt.clone(),
+            negative_prompt: self.negative.clone(),
+            seed: self.seed,
+            rng: Rng::Cpu,
+            steps: self.steps,
+            guidance: self.guidance,
+            sampler,
+            width: self.width,
+            height: self.height,
+            count: 1,
+            clip_skip: 1,
+            adapters: Vec::new(),
+            init_image: None,
+            mask: None,
+            denoising_strength: None,
+            keep_unmasked: None,
+            hires: None,
+        }
+    }
+}

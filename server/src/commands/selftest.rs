@@ -1,0 +1,209 @@
+//! `adire selftest` and `adire measure`: for a device that no compiler and no test suite ever saw. Hidden from the
+//! help, because people who make pictures need neither.
+
+use std::{io::Write, ops::ControlFlow, path::PathBuf, sync::Arc, time::Instant};
+
+use adire_engine::{
+    Pipeline,
+    adapter::{Adapter, AdapterPool, Strength},
+    file_hash, selftest,
+};
+use adire_protocol::{GenerationRequest, GenerationSpec, Rng, Sampler};
+use anyhow::{Context, bail};
+use clap::Args;
+
+use crate::{
+    backend::pixels,
+    commands::places::{FoundModel, ModelArgs, PlaceArgs},
+};
+
+/// Compare models, samplers, pictures and switches of adapters with golden files
+#[derive(Debug, Args)]
+pub(crate) struct SelftestArgs {
+    /// The folder of golden files (crates/engine/tests/goldens)
+    #[arg(long, value_name = "DIR")]
+    goldens: PathBuf,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+impl SelftestArgs {
+    /// Prints every comparison with its error and its bound.
+    ///
+    /// # Errors
+    /// One is out of its bound, or could not be made.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let place = self.place.open()?;
+        if let Some(note) = &place.note {
+            eprintln!("adire: {note}");
+        }
+        // Not println!: a closed stdout is no reason to panic.
+        let mut out = std::io::stdout();
+        let rows = selftest::run(&self.goldens, &place.device, place.dtype, &mut |row| {
+            let _ = writeln!(out, "{row}");
+        })?;
+        let wrong = rows.iter().filter(|row| !row.holds()).count();
+        if wrong > 0 {
+            bail!("{wrong} of {} comparisons are out of their bounds", rows.len());
+        }
+        let dtype = place.dtype.as_str();
+        let _ = writeln!(out, "All {} comparisons are within their bounds in {dtype}.", rows.len());
+        Ok(())
+    }
+}
+
+/// Measure pictures and switches of adapters; prints JSON
+#[derive(Debug, Args)]
+pub(crate) struct MeasureArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// An adapter to switch to; may be given several times
+    #[arg(long, value_name = "FILE")]
+    lora: Vec<PathBuf>,
+    /// What the picture shows
+    #[arg(long, default_value = "red flower on blue")]
+    prompt: String,
+    /// Width and height in pixels
+    #[arg(long, default_value_t = 512)]
+    size: u32,
+    /// Denoising steps
+    #[arg(long, default_value_t = 20)]
+    steps: u32,
+    /// Sampler
+    #[arg(long, default_value = "ddim")]
+    sampler: Sampler,
+    /// Pictures that are measured, after one that is not
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pictures: u16,
+    /// Switches of adapters, in turn to each and to none
+    #[arg(long, default_value_t = 100)]
+    switches: u32,
+    /// Write the picture to this PNG file
+    #[arg(long, value_name = "FILE.png")]
+    out: Option<PathBuf>,
+}
+
+impl MeasureArgs {
+    /// Makes the pictures and the switches.
+    ///
+    /// # Errors
+    /// The model or an adapter cannot be used, a computation fails, or weights differ after a switch from those of the
+    /// first time.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        let FoundModel { path, options, .. } = self.model.find()?.tell();
+        let mut pipeline = Pipeline::load(&path, &options)?;
+        let load_seconds = begun.elapsed().as_secs_f64();
+        let info = pipeline.info().clone();
+        let request = GenerationRequest {
+            prompt: self.prompt.clone(),
+            steps: Some(self.steps),
+            width: Some(self.size),
+            height: Some(self.size),
+            sampler: Some(self.sampler),
+            rng: Some(Rng::Cpu),
+            guidance: Some(7.5),
+            ..GenerationRequest::default()
+        };
+        let spec = request.validate(&info.limits, &info.defaults, 0)?;
+
+        pipeline.set_adapters(&[])?;
+        let first = picture(&mut pipeline, &spec)?;
+        let mut taken: Vec<Picture> = Vec::with_capacity(self.pictures.into());
+        for _ in 0..self.pictures {
+            taken.push(picture(&mut pipeline, &spec)?);
+        }
+        let median = |of: &dyn Fn(&Picture) -> f64| {
+            let mut values: Vec<f64> = taken.iter().map(of).collect();
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        let switched = self.switch(&mut pipeline)?;
+        let last = picture(&mut pipeline, &spec)?;
+        let report = serde_json::json!({
+            "program": format!("Adire {}", env!("CARGO_PKG_VERSION")),
+            "device": info.device,
+            "dtype": info.dtype,
+            "size": self.size,
+            "steps": self.steps,
+            "sampler": self.sampler,
+            "load_seconds": load_seconds,
+            "first_seconds": first.seconds,
+            "seconds": median(&|picture| picture.seconds),
+            "steps_per_second": median(&|picture| picture.steps_per_second),
+            "pictures": taken.len(),
+            "equal_pictures": taken.iter().chain([&last]).filter(|picture| picture.rgb == first.rgb).count(),
+            "switches": self.switches,
+            "switch_seconds": switched.seconds,
+            "other_fingerprints": switched.different,
+        });
+        if let Some(out) = &self.out {
+            let (width, height) = (self.size, self.size);
+            image::save_buffer(out, &first.rgb, width, height, image::ColorType::Rgb8)
+                .with_context(|| format!("cannot write {}", out.display()))?;
+        }
+        // Not println!: a closed stdout is no reason to panic.
+        let _ = writeln!(std::io::stdout(), "{report:#}");
+        if switched.different > 0 {
+            bail!(
+                "{} of {} switches led to other weights than the first time",
+                switched.different,
+                self.switches
+            );
+        }
+        Ok(())
+    }
+
+    fn switch(&self, pipeline: &mut Pipeline) -> anyhow::Result<Switched> {
+        let mut pool = AdapterPool::new(usize::MAX);
+        let hashes = self.lora.iter().map(|file| Ok(file_hash(file)?)).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut seen: Vec<Option<String>> = vec![None; self.lora.len() + 1];
+        let mut different = 0;
+        let begun = Instant::now();
+        for i in 1..=self.switches as usize {
+            let which = i % seen.len();
+            let mut wanted: Vec<(Arc<Adapter>, Strength)> = Vec::new();
+            if let Some(one) = which.checked_sub(1) {
+                wanted.push((pool.get(&hashes[one], &self.lora[one])?, Strength::from(1.0)));
+            }
+            pipeline.set_adapters(&wanted)?;
+            let print = pipeline.fingerprint().unwrap_or_default();
+            match &seen[which] {
+                Some(before) => different += u32::from(before != print),
+                None => seen[which] = Some(print.to_owned()),
+            }
+        }
+        let seconds = begun.elapsed().as_secs_f64() / f64::from(self.switches.max(1));
+        pipeline.set_adapters(&[])?;
+        Ok(Switched { seconds, different })
+    }
+}
+
+struct Switched {
+    /// Each, on average.
+    seconds: f64,
+    /// How many led to another fingerprint than the first switch to the same adapter.
+    different: u32,
+}
+
+struct Picture {
+    seconds: f64,
+    steps_per_second: f64,
+    rgb: Vec<u8>,
+}
+
+fn picture(pipeline: &mut Pipeline, spec: &GenerationSpec) -> anyhow::Result<Picture> {
+    let mut ends = Vec::with_capacity(spec.steps as usize);
+    let begun = Instant::now();
+    let output = pipeline.generate(spec, &mut |_| {
+        ends.push(begun.elapsed().as_secs_f64());
+        ControlFlow::Continue(())
+    })?;
+    // From the end of the first step, which also reads the text, to that of the last.
+    let between = ends.last().zip(ends.first()).map_or(0.0, |(last, first)| last - first);
+    let steps_per_second = match between {
+        0.0 => ends.len() as f64 / output.seconds,
+        between => (ends.len() - 1) as f64 / between,
+    };
+    Ok(Picture { seconds: output.seconds, steps_per_second, rgb: pixels(output.image).rgb })
+}

@@ -1,0 +1,86 @@
+//! `--device` and `--dtype`, as a person names them.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/engine/tests/goldens").join(name)
+}
+
+fn adire(folder: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_adire"));
+    for name in ["ADIRE_MODEL", "ADIRE_DATA", "ADIRE_DEVICE", "ADIRE_DTYPE"] {
+        command.env_remove(name);
+    }
+    command.envs(environment.iter().copied()).env("RUST_LOG", "off").current_dir(folder);
+    let Output { status, stdout, stderr } = command.args(arguments).output().unwrap();
+    (status.code(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
+}
+
+fn generate(folder: &Path, environment: &[(&str, &str)], more: &[&str]) -> (Option<i32>, String) {
+    let model = golden("pipeline").display().to_string();
+    let common = ["generate", "--model", &model, "--prompt", "red flower", "--seed", "3", "--steps", "2"];
+    let size = ["--width", "64", "--height", "64", "--out", "a.png"];
+    adire(folder, environment, &[&common[..], &size, more].concat())
+}
+
+fn recipe(folder: &Path) -> (String, String) {
+    let recipe = adire_studio::read_recipe(&std::fs::read(folder.join("a.png")).unwrap()).unwrap();
+    (recipe.device, recipe.dtype)
+}
+
+/// With a GPU and the feature there is nothing to be refused.
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn a_gpu_that_cannot_be_used_is_refused_in_one_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = golden("pipeline").display().to_string();
+    let serve = ["serve", "--addr", "127.0.0.1:0", "--model", &model, "--data", "data", "--device", "cuda:0"];
+    for (code, told) in [
+        generate(folder.path(), &[], &["--device", "cuda:0"]),
+        generate(folder.path(), &[("ADIRE_DEVICE", "cuda:0")], &[]),
+        adire(folder.path(), &[], &serve),
+    ] {
+        assert_eq!((code, told.trim_end().lines().count()), (Some(1), 1), "{told}");
+        let said = "adire: the device cuda:0 cannot be used: this program was built without GPU support";
+        assert!(told.starts_with(said) && told.contains("--device cpu"), "{told}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was touched");
+}
+
+#[test]
+fn other_words_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, told) = generate(folder.path(), &[], &["--device", "gpu"]);
+    assert!(code == Some(2) && told.contains("auto, cpu or cuda:N"), "{told}");
+    let (code, told) = generate(folder.path(), &[("ADIRE_DTYPE", "f64")], &[]);
+    assert!(code == Some(2) && told.contains("auto, f32, f16 or bf16"), "{told}");
+}
+
+#[test]
+fn a_picture_says_how_it_was_computed_and_is_verified_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = golden("pipeline").display().to_string();
+    let verify = |more: &[&str]| {
+        adire(folder.path(), &[], &[&["verify", "a.png", "--model", &model][..], more].concat())
+    };
+    for (environment, more, dtype) in [
+        (&[][..], &["--device", "cpu"][..], "f32"),
+        (&[("ADIRE_DEVICE", "cpu"), ("ADIRE_DTYPE", "f16")], &[], "f16"),
+        (&[("ADIRE_DTYPE", "f16")], &["--device", "cpu", "--dtype", "bf16"], "bf16"),
+    ] {
+        let (code, told) = generate(folder.path(), environment, more);
+        assert_eq!(code, Some(0), "{told}");
+        assert_eq!(recipe(folder.path()), ("cpu".to_owned(), dtype.to_owned()));
+        let (code, told) = verify(&[]);
+        assert!(code == Some(0) && told.contains("a.png: exact"), "{told}");
+    }
+    // The last one, in another precision than it was made with.
+    let (_, told) = verify(&["--dtype", "f32"]);
+    assert!(!told.contains("exact") && told.contains("on cpu in bf16; this is Adire"), "{told}");
+    assert!(told.trim_end().ends_with("on cpu in f32."), "{told}");
+}

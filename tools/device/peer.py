@@ -1,0 +1,110 @@
+"""The pictures and switches of `adire measure`, made by diffusers; prints the same JSON.
+
+    python3 peer.py MODEL --device cuda:0 --dtype f16 [--lora FILE …] [--size N] [--steps N] [--out FILE.png]
+
+Exit code 3 and one sentence where diffusers, transformers or PEFT are not installed.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("model")
+    arguments.add_argument("--device", default="cuda:0")
+    arguments.add_argument("--dtype", choices=["f32", "f16", "bf16"], default="f16")
+    arguments.add_argument("--lora", action="append", default=[])
+    arguments.add_argument("--prompt", default="red flower on blue")
+    arguments.add_argument("--size", type=int, default=512)
+    arguments.add_argument("--steps", type=int, default=20)
+    arguments.add_argument("--pictures", type=int, default=3)
+    arguments.add_argument("--switches", type=int, default=100)
+    arguments.add_argument("--out")
+    given = arguments.parse_args()
+    try:
+        import diffusers
+        import peft  # noqa: F401 (diffusers loads adapters with it)
+        import torch
+        from diffusers import DDIMScheduler, StableDiffusionPipeline
+    except ImportError as error:
+        print(f"not measured: {error}", file=sys.stderr)
+        sys.exit(3)
+
+    diffusers.utils.logging.set_verbosity_error()
+    on_gpu = given.device.startswith("cuda")
+    dtype = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}[given.dtype]
+
+    def wait():
+        if on_gpu:
+            torch.cuda.synchronize(given.device)
+
+    begun = time.perf_counter()
+    pipe = StableDiffusionPipeline.from_pretrained(
+        given.model, torch_dtype=dtype, safety_checker=None, requires_safety_checker=False, local_files_only=True)
+    pipe = pipe.to(given.device)
+    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
+    pipe.set_progress_bar_config(disable=True)
+    wait()
+    load_seconds = time.perf_counter() - begun
+
+    def picture():
+        ends = []
+
+        def on_step(_pipe, _step, _timestep, tensors):
+            wait()
+            ends.append(time.perf_counter())
+            return tensors
+
+        begun = time.perf_counter()
+        image = pipe(
+            given.prompt, negative_prompt="", num_inference_steps=given.steps, guidance_scale=7.5, width=given.size,
+            height=given.size, generator=torch.Generator("cpu").manual_seed(0), callback_on_step_end=on_step,
+        ).images[0]
+        wait()
+        seconds = time.perf_counter() - begun
+        between = ends[-1] - ends[0]
+        return seconds, ((len(ends) - 1) / between if between else len(ends) / seconds), image
+
+    first_seconds, _, image = picture()
+    taken = [picture() for _ in range(given.pictures)]
+    if given.out:
+        image.save(given.out)
+
+    switch_seconds = None
+    if given.lora:
+        names = [f"adapter{i}" for i in range(len(given.lora))]
+        for name, path in zip(names, given.lora):
+            pipe.load_lora_weights(os.path.dirname(os.path.abspath(path)), weight_name=os.path.basename(path),
+                                   adapter_name=name)
+        wait()
+        begun = time.perf_counter()
+        for i in range(1, given.switches + 1):
+            which = i % (len(names) + 1)
+            if which:
+                pipe.enable_lora()
+                pipe.set_adapters([names[which - 1]])
+            else:
+                pipe.disable_lora()
+        wait()
+        switch_seconds = (time.perf_counter() - begun) / given.switches
+
+    print(json.dumps({
+        "program": f"diffusers {diffusers.__version__}, torch {torch.__version__}",
+        "device": torch.cuda.get_device_name(given.device) if on_gpu else "cpu",
+        "dtype": given.dtype, "size": given.size, "steps": given.steps, "sampler": "ddim",
+        "load_seconds": load_seconds, "first_seconds": first_seconds,
+        "seconds": statistics.median(t[0] for t in taken),
+        "steps_per_second": statistics.median(t[1] for t in taken),
+        "pictures": len(taken), "switches": given.switches, "switch_seconds": switch_seconds,
+    }, indent=2))
+
+
+if __name__ == "__main__":
+    main()
