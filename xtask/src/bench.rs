@@ -1,9 +1,11 @@
 //! Measurements; never part of the tests.
 
+use std::process::Command;
+
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use crate::{serve, shell, test::Bench};
+use crate::{serve, shell, test::Bench, tools};
 
 #[derive(Args)]
 pub(crate) struct BenchArgs {
@@ -15,6 +17,9 @@ pub(crate) struct BenchArgs {
 enum What {
     /// The page in Chromium: transfer, requests, first paint, overhead of a generation, memory.
     Web,
+    /// A training step beside diffusers and PEFT, at Stable Diffusion 1.5's shapes with random weights (12 GB of memory,
+    /// 5 GB of disk).
+    Train,
 }
 
 /// Measures and prints.
@@ -24,5 +29,23 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
             let program = serve::build()?;
             shell::run(Bench::ready()?.node(&program).arg("bench.mjs"))
         }
+        What::Train => train(),
     }
+}
+
+/// diffusers first, then the engine: only one of them is in memory.
+fn train() -> Result<()> {
+    let python = tools::python()?;
+    let folder = shell::target().join("bench/sd15");
+    if !folder.join("model_index.json").is_file() {
+        eprintln!("Making a model of random weights …");
+        let script = shell::root().join("tools/parity/real.py");
+        shell::run(Command::new(&python).arg(script).arg(&folder))?;
+    }
+    let build = ["build", "--quiet", "--release", "--package", "adire-engine", "--example", "train"];
+    shell::run(shell::cargo().args(build))?;
+    eprintln!("diffusers and PEFT:");
+    shell::run(Command::new(&python).arg(shell::root().join("tools/bench/train.py")).arg(&folder))?;
+    eprintln!("the engine:");
+    shell::run(Command::new(shell::target().join("release/examples/train")).arg(&folder))
 }
