@@ -1,19 +1,19 @@
 //! A run: micro-steps that add up gradients, updates that move the factors.
 
-use std::{fs, path::Path};
+mod gradients;
+mod keep;
 
 use adire_protocol::TrainingConfig;
 use candle_core::{DType, Device, Tensor};
 
 use super::{
     adamw::{self, AdamW},
-    data::{Example, Prepared},
-    draw::{Draw, Purpose},
+    data::Prepared,
+    draw::Draw,
     held_out,
     loss::Objective,
     parameters::Parameters,
     rate::learning_rate,
-    state::{self, Header},
 };
 use crate::{EngineError, Result, TextEncoder, UNet, adapter::Component, recompute::Recompute};
 
@@ -234,112 +234,6 @@ impl Trainer {
         self.halved
     }
 
-    /// Loss and gradients of the next micro-step, in the order of the factors.
-    fn gradients(&mut self) -> Result<(f64, Vec<Option<Tensor>>)> {
-        self.parameters.attach(&mut self.unet, &mut self.text, true)?;
-        let at = self.micro_steps;
-        let batches = self.batches();
-        let (epoch, place) = (at / batches.len() as u64, (at % batches.len() as u64) as usize);
-        let order = self.draw.order(batches.len(), Purpose::Order, epoch);
-        let batch: Vec<&Example> = batches[order[place]].iter().map(|i| &self.data.instances[*i]).collect();
-        let classes: Vec<&Example> = if self.data.classes.is_empty() {
-            Vec::new()
-        } else {
-            let pick = |i| {
-                &self.data.classes[self.draw.below(self.data.classes.len(), Purpose::Order, at, 1000 + i)]
-            };
-            (0..batch.len() as u64).map(pick).collect()
-        };
-        let instance = self.batch_loss(&batch, at, 0, self.config.min_snr_gamma)?;
-        let loss = if classes.is_empty() {
-            instance
-        } else {
-            // Of whatever sizes they are: prior pictures make a batch of their own.
-            (instance + (self.batch_loss(&classes, at, 1, None)? * self.config.prior_weight)?)?
-        };
-        let value = f64::from(loss.to_scalar::<f32>()?);
-        if !value.is_finite() {
-            return Ok((value, Vec::new()));
-        }
-        let mut found = loss.backward()?;
-        let mut inside = self.recompute.as_ref().map(Recompute::take).unwrap_or_default();
-        let gradients = self
-            .parameters
-            .factors()
-            .map(|factor| match (found.remove(factor), inside.remove(&factor.id())) {
-                (Some(a), Some(b)) => Ok(Some((a + b)?)),
-                (a, b) => Ok(a.or(b)),
-            })
-            .collect::<Result<Vec<_>>>()?;
-        Ok((value, gradients))
-    }
-
-    /// The loss of some pictures, as a scalar with its graph. `part`: 0 for the subject's, 1 for the class'.
-    fn batch_loss(&self, examples: &[&Example], at: u64, part: u64, gamma: Option<f64>) -> Result<Tensor> {
-        // Batches of a micro-step draw from places of their own.
-        let place = 2 * at + part;
-        let join = |pick: fn(&Example) -> &Tensor| -> Result<Tensor> {
-            let all: Vec<&Tensor> = examples.iter().map(|example| pick(example)).collect();
-            Ok(Tensor::cat(&all, 0)?)
-        };
-        let (mean, log_variance) = (join(|e| &e.mean)?, join(|e| &e.log_variance)?);
-        let spread = self.draw.normal(mean.dims(), Purpose::Posterior, place, &self.device)?;
-        let sample = (&mean + ((log_variance * 0.5)?.exp()? * spread)?)?;
-        let latents = self.scaled(&sample)?;
-        let mut noise = self.draw.normal(mean.dims(), Purpose::Noise, place, &self.device)?;
-        if self.config.noise_offset > 0.0 {
-            let (batch, channels, _, _) = mean.dims4()?;
-            let shift =
-                self.draw.normal(&[batch, channels, 1, 1], Purpose::NoiseOffset, place, &self.device)?;
-            noise = noise.broadcast_add(&(shift * self.config.noise_offset)?)?;
-        }
-        let timesteps: Vec<usize> = (0..examples.len() as u64)
-            .map(|i| self.draw.below(self.objective.timesteps(), Purpose::Timestep, place, i))
-            .collect();
-        let tokens: Vec<Vec<u32>> = examples
-            .iter()
-            .enumerate()
-            .map(|(i, example)| {
-                let dropped = self.draw.unit(Purpose::Caption, place, i as u64) < self.config.caption_dropout;
-                if dropped { self.data.empty.clone() } else { example.tokens.clone() }
-            })
-            .collect();
-        let context = self.text.forward(&tokens)?;
-        self.loss(&latents, &noise, &timesteps, &context, gamma)
-    }
-
-    /// The loss for given draws: `latents` and `noise` [batch, channels, height, width] in f32.
-    fn loss(
-        &self,
-        latents: &Tensor,
-        noise: &Tensor,
-        timesteps: &[usize],
-        context: &Tensor,
-        gamma: Option<f64>,
-    ) -> Result<Tensor> {
-        let noisy = self.objective.noisy(latents, noise, timesteps)?.to_dtype(self.dtype)?;
-        let times: Vec<f64> = timesteps.iter().map(|t| *t as f64).collect();
-        let predicted = self.unet.forward_each(&noisy, &times, context)?;
-        let target = self.objective.target(latents, noise, timesteps)?;
-        self.objective.loss(&predicted, &target, timesteps, gamma)
-    }
-
-    /// A latent as the UNet sees it.
-    fn scaled(&self, latents: &Tensor) -> Result<Tensor> {
-        let (scale, shift) = self.scale;
-        Ok(latents.affine(scale, -shift * scale)?)
-    }
-
-    /// The pictures in batches of one size each; the same ones for the whole run.
-    fn batches(&self) -> Vec<Vec<usize>> {
-        let mut by_size = std::collections::BTreeMap::<_, Vec<usize>>::new();
-        for (i, example) in self.data.instances.iter().enumerate() {
-            by_size.entry(example.size()).or_default().push(i);
-        }
-        let size = self.config.batch as usize;
-        by_size.values().flat_map(|indices| indices.chunks(size).map(<[usize]>::to_vec)).collect()
-    }
-
     /// The loss over the held-out grid, with the factors as they are now; `None` where nothing is held out.
     ///
     /// # Errors
@@ -358,60 +252,6 @@ impl Trainer {
         );
         self.unet.set_recompute(self.recompute.as_ref());
         result
-    }
-
-    /// The whole state as the content of a file. Only right after an update: what has been added up since is not in
-    /// it, and is computed again.
-    ///
-    /// # Errors
-    /// Memory runs out.
-    pub fn checkpoint(&self) -> Result<Vec<u8>> {
-        let header = Header {
-            config: self.config.clone(),
-            updates: self.adamw.updates,
-            micro_steps: self.micro_steps - self.losses.len() as u64,
-            rate_factor: self.rate_factor,
-            halved: self.halved,
-        };
-        state::write(&header, &self.parameters, &self.adamw)
-    }
-
-    /// Takes up a run where [`Self::checkpoint`] left it.
-    ///
-    /// # Errors
-    /// [`EngineError::Request`]: it is no checkpoint, damaged, or of another model or other settings.
-    pub fn restore(&mut self, bytes: &[u8]) -> Result<()> {
-        let header = state::read(bytes, &self.config, &self.parameters, &mut self.adamw, &self.device)?;
-        self.micro_steps = header.micro_steps;
-        (self.rate_factor, self.halved) = (header.rate_factor, header.halved);
-        self.sums = vec![None; self.adamw.first.len()];
-        self.losses.clear();
-        self.good = bytes.to_vec();
-        Ok(())
-    }
-
-    /// Writes [`Self::checkpoint`] to a file that is whole at any moment.
-    ///
-    /// # Errors
-    /// [`EngineError::Request`] when it cannot be written; what was there before is then untouched.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        state::save(path, &self.checkpoint()?).map_err(|error| {
-            EngineError::Request(format!(
-                "the checkpoint {} cannot be written ({error}); the one before it is untouched",
-                path.display()
-            ))
-        })
-    }
-
-    /// Takes up the run of a file that [`Self::save`] wrote.
-    ///
-    /// # Errors
-    /// As [`Self::restore`]; the file cannot be read.
-    pub fn load(&mut self, path: &Path) -> Result<()> {
-        let bytes = fs::read(path).map_err(|error| {
-            EngineError::Request(format!("the checkpoint {} cannot be read ({error})", path.display()))
-        })?;
-        self.restore(&bytes)
     }
 
     /// Whether the text encoder is trained, too.

@@ -6,6 +6,7 @@ use adire_protocol::Targets;
 use candle_core::Var;
 
 use super::*;
+use crate::train::data::Example;
 use crate::{
     sampler::{NoiseSchedule, PredictionType},
     train::Trained,
