@@ -127,7 +127,9 @@ fn in_bands(x: &Tensor, weight: &Tensor, stride: usize, padding: usize, most: us
     let length =
         |from: usize, kernel: usize| (from + 2 * padding).checked_sub(kernel).map(|n| n / stride + 1);
     let (Some(height), Some(width)) = (length(height, kernel_height), length(width, kernel_width)) else {
-        return whole();
+        // candle subtracts without looking.
+        let message = format!("a kernel of {kernel_height}×{kernel_width} on a picture of {height}×{width}");
+        return Err(candle_core::Error::Msg(message).into());
     };
     let columns = batch * channels * kernel_height * kernel_width * width;
     let rows = (most / columns.max(1)).max(1);
