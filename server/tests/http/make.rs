@@ -66,7 +66,10 @@ async fn a_form_makes_a_picture_and_leads_to_it() {
     // A file field that was left alone comes as an empty file.
     let spec = spec(&server, &goal(&post(&server, &fields, &[("picture_file", b"")]).await)).await;
     assert_eq!((&spec["width"], &spec["height"]), (&64.into(), &96.into()));
-    assert_eq!((&spec["adapters"][0]["name"], &spec["adapters"][0]["strength"]), (&"adire@v2".into(), &0.5.into()));
+    assert_eq!(
+        (&spec["adapters"][0]["name"], &spec["adapters"][0]["strength"]),
+        (&"adire@v2".into(), &0.5.into())
+    );
     assert_eq!(spec["hires"]["width"], 96);
     assert!(spec["init_image"].is_null());
 }
@@ -122,7 +125,8 @@ async fn what_is_no_form_is_refused() {
     let server = Server::start().await;
     assert_eq!(server.post("/make", "{}").await.problem()["status"], 415);
     let cut = Request::post("/make").header(header::CONTENT_TYPE, "multipart/form-data; boundary=edge");
-    let cut = cut.body(Body::from("--edge\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\nmoo")).unwrap();
+    let cut =
+        cut.body(Body::from("--edge\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\nmoo")).unwrap();
     assert_eq!(server.send(cut).await.problem()["status"], 400);
     let other = Request::post("/make")
         .header(header::CONTENT_TYPE, "multipart/form-data; boundary=edge")
@@ -145,11 +149,15 @@ async fn what_the_page_asks_itself_is_answered() {
         server.send(request.body(Body::from(body.to_owned())).unwrap()).await
     };
     let made = ask(form).await.json();
-    assert_eq!((&made["spec"]["prompt"], &made["spec"]["hires"]["upscaler"]), (&"red moons".into(), &"image".into()));
+    assert_eq!(
+        (&made["spec"]["prompt"], &made["spec"]["hires"]["upscaler"]),
+        (&"red moons".into(), &"image".into())
+    );
     assert_eq!(made["spec"]["adapters"][0]["name"], "adire@v2");
     let refused = ask("prompt=&steps=0").await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
-    let fields: Vec<_> = refused.json()["fields"].as_array().unwrap().iter().map(|f| f["field"].clone()).collect();
+    let fields: Vec<_> =
+        refused.json()["fields"].as_array().unwrap().iter().map(|f| f["field"].clone()).collect();
     assert_eq!(fields, ["prompt", "steps"]);
     let id = made["id"].as_str().unwrap();
     server.finished(id).await;
