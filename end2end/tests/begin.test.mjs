@@ -146,6 +146,7 @@ test('a finished picture goes back to img2img, from the canvas and from the stri
   assert.equal(await page.inputValue('#field-seed'), '');
   await page.fill('#field-denoising_strength', '0.6');
   await generate(page);
+  // What the form was filled with outlives the button that filled it.
   assert.equal((await specOf(page)).init_image, made);
   const second = (await page.getAttribute('#picture', 'src')).match(/[0-9a-f]{64}/)[0];
   assert.notEqual(second, made);

@@ -87,7 +87,7 @@ fn RecipeRows(recipe: Recipe) -> Piece {
     view! {
         <details class="fold recipe">
             <summary>"Recipe"</summary>
-            <dl>{rows}</dl>
+            <dl tabindex="0">{rows}</dl>
         </details>
     }
     .into_piece()

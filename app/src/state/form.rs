@@ -1,7 +1,10 @@
 //! The form's fields as signals of text.
 
 use adire_protocol::FieldError;
-use leptos::prelude::*;
+use leptos::{
+    prelude::*,
+    reactive::owner::{Owner, WeakOwner},
+};
 
 use crate::form::{AdapterRow, COUNT, FormValues, each_field};
 
@@ -15,6 +18,8 @@ macro_rules! define {
             /// What is wrong with the form as it was last sent.
             pub(crate) errors: RwSignal<Vec<FieldError>>,
             next_key: StoredValue<u32>,
+            /// The page's. Weak: what it owns must not own it.
+            owner: StoredValue<Option<WeakOwner>>,
         }
 
         impl FormState {
@@ -25,6 +30,7 @@ macro_rules! define {
                     adapters: RwSignal::new(Vec::new()),
                     errors: RwSignal::new(Vec::new()),
                     next_key: StoredValue::new(0),
+                    owner: StoredValue::new(Owner::current().map(|owner| owner.downgrade())),
                 }
             }
 
@@ -116,11 +122,16 @@ impl FormState {
         let key = self.next_key.get_value();
         self.next_key.set_value(key + 1);
         let strength = if strength.is_empty() { "1".to_owned() } else { strength };
-        RowState {
+        let make = || RowState {
             key,
             adapter: StoredValue::new(adapter),
             name: RwSignal::new(name),
             strength: RwSignal::new(strength),
+        };
+        // Signals made in an event handler would end with the button that it belongs to, and the row with them.
+        match self.owner.with_value(|owner| owner.as_ref().and_then(WeakOwner::upgrade)) {
+            Some(owner) => owner.with(make),
+            None => make(),
         }
     }
 
