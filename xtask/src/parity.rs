@@ -66,8 +66,7 @@ struct Row {
 pub(crate) fn run(args: &ParityArgs) -> Result<()> {
     let shapes = if args.shapes.is_empty() { vec![Shape::Small, Shape::Real] } else { args.shapes.clone() };
     let example = ["--package", "adire-engine", "--example", "parity"];
-    // The dev profile optimises everything that computes.
-    shell::run(cargo().args(["build", "--quiet"]).args(example))?;
+    shell::run(cargo().args(["build", "--quiet", "--release"]).args(example))?;
     let mut missed = Vec::new();
     for shape in shapes {
         let rows = compare(shape, args.keep)?;
@@ -90,7 +89,7 @@ fn compare(shape: Shape, keep: bool) -> Result<Vec<Row>> {
         eprintln!("{}: diffusers and PEFT took {} s", shape.name(), begun.elapsed().as_secs());
     }
     let begun = Instant::now();
-    let rows = engine(&target().join("debug/examples/parity"), &folder);
+    let rows = engine(&target().join("release/examples/parity"), &folder);
     eprintln!("{}: the engine took {} s", shape.name(), begun.elapsed().as_secs());
     if !keep {
         let _ = fs::remove_dir_all(&folder);
