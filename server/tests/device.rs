@@ -70,8 +70,8 @@ fn a_picture_says_how_it_was_computed_and_is_verified_so() {
     };
     for (environment, more, dtype) in [
         (&[][..], &["--device", "cpu"][..], "f32"),
-        (&[("ADIRE_DEVICE", "cpu"), ("ADIRE_DTYPE", "f16")], &[], "f16"),
-        (&[("ADIRE_DTYPE", "f16")], &["--device", "cpu", "--dtype", "bf16"], "bf16"),
+        (&[("ADIRE_DEVICE", "cpu"), ("ADIRE_DTYPE", "f16")][..], &[][..], "f16"),
+        (&[("ADIRE_DTYPE", "f16")][..], &["--device", "cpu", "--dtype", "bf16"][..], "bf16"),
     ] {
         let (code, told) = generate(folder.path(), environment, more);
         assert_eq!(code, Some(0), "{told}");

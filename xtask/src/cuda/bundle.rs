@@ -45,7 +45,7 @@ pub(super) fn run(args: &BundleArgs) -> Result<()> {
         }
         fs::remove_dir_all(&out).with_context(|| format!("{} cannot be emptied", out.display()))?;
     }
-    let program = build(&toolkit, args.cap, &[], &args.profile)?;
+    let program = build(&toolkit, args.cap, &[], &args.profile, &[])?;
     fs::create_dir_all(&out)?;
     copy(&program, &out.join("adire"))?;
     shell::run(Command::new("strip").arg(out.join("adire")))

@@ -38,9 +38,6 @@ struct CheckArgs {
     /// Further cargo features: cudnn, flash-attn.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     features: Vec<String>,
-    /// Cargo's profile: dev compiles soonest, device (without debug checks) runs fastest.
-    #[arg(long, value_name = "NAME", default_value = "dev")]
-    profile: String,
 }
 
 /// A GPU generation, as nvcc counts: 75 for 7.5.
@@ -70,7 +67,7 @@ fn check(args: &CheckArgs) -> Result<()> {
     let mut built = Vec::new();
     for capability in &args.cap {
         let begun = Instant::now();
-        let program = build(&toolkit, *capability, &args.features, &args.profile)?;
+        let program = build(&toolkit, *capability, &args.features, "dev", &QUICK)?;
         let size = fs::metadata(&program).map_or(0, |file| file.len()) as f64 / 1e6;
         let minutes = begun.elapsed().as_secs_f64() / 60.0;
         built.push(format!("sm_{} ({size:.0} MB, {minutes:.1} min)", capability.0));
@@ -85,8 +82,19 @@ fn check(args: &CheckArgs) -> Result<()> {
     Ok(())
 }
 
-/// Compiles the server for one generation; gives the program, which the next call for another one overwrites.
-fn build(toolkit: &Toolkit, capability: Capability, features: &[String], profile: &str) -> Result<PathBuf> {
+/// A program that is only checked need not be fast.
+const QUICK: [&str; 2] =
+    ["profile.dev.package.candle-core.opt-level=0", "profile.dev.package.adire-engine.opt-level=0"];
+
+/// Compiles the server for one generation, with further `settings` of cargo; gives the program, which the next call for
+/// another generation overwrites.
+fn build(
+    toolkit: &Toolkit,
+    capability: Capability,
+    features: &[String],
+    profile: &str,
+    settings: &[&str],
+) -> Result<PathBuf> {
     // Apart from the usual builds, which would otherwise be thrown away at every change of features.
     let target = match std::env::var_os("CARGO_TARGET_DIR") {
         Some(_) => shell::target(),
@@ -98,6 +106,7 @@ fn build(toolkit: &Toolkit, capability: Capability, features: &[String], profile
     let mut command = cargo();
     command
         .args(["build", "--profile", profile, "--package", "adire-server", "--features", &features])
+        .args(settings.iter().flat_map(|setting| ["--config", setting]))
         .env("CARGO_TARGET_DIR", &target)
         .env("CUDA_COMPUTE_CAP", capability.0.to_string());
     toolkit.environment(&mut command);

@@ -16,7 +16,8 @@ const STUB_LIBRARY: u32 = 34;
 /// Makes `folder/libcuda.so.1`, and `libcuda.so` beside it for the linker, with the functions that `header` declares.
 pub(super) fn make(folder: &Path, header: &Path) -> Result<()> {
     let text = fs::read(header).with_context(|| format!("{} cannot be read", header.display()))?;
-    let names = functions(&String::from_utf8_lossy(&text));
+    let text = String::from_utf8_lossy(&text);
+    let names = functions(&text);
     if names.len() < 300 {
         bail!(
             "{} declares only {} functions of the driver; expected several hundred",
