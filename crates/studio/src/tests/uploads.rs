@@ -40,7 +40,8 @@ async fn asking_for_an_old_upload_keeps_it() {
     let (_folder, studio, _) = fresh().await;
     let hash = upload(&studio, 1).await;
     let shared = studio.shared().clone();
-    shared.store.keep_upload(&hash, 5).await.unwrap();
+    // Older than what is swept below, younger than what the studio sweeps by itself.
+    shared.store.keep_upload(&hash, now() - 100_000).await.unwrap();
     // Refused for its steps, but the picture has been asked for.
     let wrong = GenerationRequest { init_image: Some(hash.clone()), steps: Some(0), ..request("moons") };
     assert!(studio.submit(wrong, None).await.is_err());
