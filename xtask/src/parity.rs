@@ -22,8 +22,8 @@ use crate::{
 
 #[derive(Args)]
 pub(crate) struct ParityArgs {
-    /// Only these sizes; both when none is named. Real ones are Stable Diffusion 1.5's: 12 GB of memory, 5 GB of disk,
-    /// and a quarter of an hour on a few cores
+    /// Only these sizes; both when none is named. Real ones are Stable Diffusion 1.5's: 8 GB of memory, 5 GB of disk, and
+    /// some twenty minutes of processor time
     #[arg(value_enum)]
     shapes: Vec<Shape>,
     /// Keep models and references in target/parity, and take what an earlier run left there
