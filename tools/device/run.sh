@@ -4,6 +4,12 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python3}
 
+if [ ! -x "$here/adire" ]; then
+    gzip -dc "$here/adire.gz" >"$here/adire.part"
+    chmod +x "$here/adire.part"
+    mv "$here/adire.part" "$here/adire"
+fi
+
 if ! "$python" -c 'import torch' 2>/dev/null; then
     echo "run.sh: $python has no PyTorch; name one that has in PYTHON (PYTHON=/path/to/python3 ./run.sh)" >&2
     exit 1

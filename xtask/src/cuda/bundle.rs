@@ -50,6 +50,8 @@ pub(super) fn run(args: &BundleArgs) -> Result<()> {
     copy(&program, &out.join("adire"))?;
     shell::run(Command::new("strip").arg(out.join("adire")))
         .context("the program cannot be stripped; install binutils")?;
+    // Kernels are carried as text, which packs to a third. run.sh unpacks it.
+    shell::run(Command::new("gzip").args(["-9", "--force"]).arg(out.join("adire")))?;
     for script in SCRIPTS {
         copy(&root().join("tools/device").join(script), &out.join(script))?;
     }
