@@ -16,9 +16,6 @@ use crate::{
 /// How long one who asks for a receipt waits while the model is busy.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Receipts are made one at a time: many who ask for one at once cost the model no more than one.
-static RECEIPTS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-
 /// The version that `name` or `name@vN` stands for. `known` is sorted by name, the newest version first.
 pub(crate) fn resolve<'a>(
     known: &'a [AdapterVersion],
@@ -141,7 +138,7 @@ pub(crate) async fn detail(shared: Arc<Shared>, name: &str) -> Result<AdapterDet
 }
 
 async fn make_receipt(shared: Arc<Shared>, version: AdapterVersion) -> Result<AdapterReceipt, StudioError> {
-    let _turn = RECEIPTS.lock().await;
+    let _turn = shared.receipts.lock().await;
     // Another one may have asked for it meanwhile.
     if let Some(receipt) = shared.store.receipt(&version.hash, &shared.model.hash).await? {
         return Ok(receipt);

@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) worker: Worker,
     /// Held while an upload is kept and while old ones are deleted: the same pixels may come again just then.
     pub(crate) uploads: AsyncMutex<()>,
+    /// Held while a receipt is made: many who ask for one at once cost the model no more than one.
+    pub(crate) receipts: AsyncMutex<()>,
     /// Let go by a shutdown, else when the last task that could still write is gone. The mutex is only ever
     /// held to take it.
     pub(crate) lock: Mutex<Option<FolderLock>>,

@@ -104,6 +104,7 @@ impl Studio {
             board,
             worker,
             uploads: AsyncMutex::default(),
+            receipts: AsyncMutex::default(),
             lock,
         });
         restore::unfinished(&shared).await?;
