@@ -70,13 +70,15 @@ impl Document {
     }
 }
 
-/// Loads the page's program. The first paint comes first: on a slow machine compiling wasm would hold it up, and the
-/// page works without. A frame's callback runs before that frame is painted, a timer set in it after.
-const START: &str = "requestAnimationFrame(() => setTimeout(async () => {
+/// Loads the page's program. The paint comes first: on a slow machine fetching and compiling wasm would hold it up, and
+/// the page works without. The first frame shows the header, the second the page (`style/layout.css`); a frame's
+/// callback runs before that frame is painted, a timer set in it after.
+const START: &str = "requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(async () => {
+  const program = fetch('/pkg/adire_bg.wasm');
   const page = await import('/pkg/adire.js');
-  await page.default({ module_or_path: '/pkg/adire_bg.wasm' });
+  await page.default({ module_or_path: program });
   page.hydrate();
-}));";
+})));";
 
 async fn adapter(studio: &Studio, name: &str) -> Result<AdapterData, StudioError> {
     let detail = studio.adapter(name).await?;
@@ -119,16 +121,17 @@ pub fn shell(document: Document, style: String) -> impl IntoView {
                 <style nonce=use_nonce() inner_html=style></style>
                 {is_paper.then(|| view! { <link rel="stylesheet" href="/adapters.css" /> })}
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
+            </head>
+            <body>
+                {body}
                 {start
                     .map(|data| {
                         view! {
-                            <link rel="preload" href="/pkg/adire_bg.wasm" r#as="fetch" type="application/wasm" crossorigin="anonymous" />
                             <script type="application/json" id=DATA_ID nonce=use_nonce() inner_html=data></script>
                             <script type="module" nonce=use_nonce() inner_html=START></script>
                         }
                     })}
-            </head>
-            <body>{body}</body>
+            </body>
         </html>
     }
 }

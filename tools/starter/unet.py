@@ -64,11 +64,11 @@ def cut(latents: np.ndarray, chosen: np.ndarray, window: int, rng: np.random.Gen
 
 @dataclass
 class Plan:
-    minutes: float
+    samples: int  # to see before it ends; a fixed clock would learn less on a busy machine
     batch: int  # of each worker
     peak: float  # learning rate
     whole: float  # the part of the steps that sees whole pictures, a quarter as many
-    decay: float  # the last part of the time, during which the rate falls
+    decay: float  # the last part of the samples, during which the rate falls
     workers: int
 
 
@@ -100,8 +100,10 @@ def work(rank: int, plan: Plan, unet: UNet2DConditionModel, seen: torch.Tensor, 
     text = clip.trained().text_model
     alphas = DDPMScheduler(**SCHEDULE).alphas_cumprod
     spread = trained_vae().quant_conv.bias.data[4:].div(2).exp().mul(SCALING).view(1, 4, 1, 1)
-    # A quarter of a medallion shows no whole motif.
-    usable = {32: np.arange(done()), 16: np.array([i for i in range(done()) if specs[i].layout != "medallion"])}
+    # A quarter of a medallion shows no whole motif; so medallions come twice as often where the whole is seen.
+    quartered = np.array([i for i in range(done()) if specs[i].layout != "medallion"])
+    medallions = np.setdiff1d(np.arange(done()), quartered)
+    usable = {32: np.concatenate([quartered, medallions, medallions]), 16: quartered}
 
     optimizer = torch.optim.AdamW(unet.parameters(), lr=plan.peak, betas=(0.9, 0.99), weight_decay=0.01)
     if "optimizer" in (state := load("unet.pt") or {}):
@@ -113,8 +115,8 @@ def work(rank: int, plan: Plan, unet: UNet2DConditionModel, seen: torch.Tensor, 
         save("unet.pt", unet=unet.state_dict(), optimizer=optimizer.state_dict(), average=average.weights,
              average_updates=average.updates, seen=int(seen))  # fmt: skip
 
-    log, start, saved, losses, step = Log("unet"), time.time(), time.time(), [], 0
-    while (progress := (time.time() - start) / (60 * plan.minutes)) < 1 and (not rank or os.getppid() != 1):
+    log, first, saved, losses, step = Log("unet"), int(seen), time.time(), [], 0
+    while (progress := (int(seen) - first) / plan.samples) < 1 and (not rank or os.getppid() != 1):
         # Warm-up (also after resuming), flat, then a linear fall.
         rate = plan.peak * min(1, (step + 1) / 50) * min(1, (1 - progress) / max(plan.decay, 1e-6) + 0.02)
         optimizer.param_groups[0]["lr"] = rate
@@ -162,11 +164,11 @@ if __name__ == "__main__":
     torch.set_num_threads(1)  # the workers are the parallelism
     mp.set_start_method("fork")
     options = argparse.ArgumentParser()
-    options.add_argument("--minutes", type=float, default=60)
+    options.add_argument("--samples", type=int, default=200_000, help="pictures or quarters to see before it ends")
     options.add_argument("--batch", type=int, default=8)
     options.add_argument("--rate", type=float, default=8e-4)
     options.add_argument("--whole", type=float, default=0.25, help="part of the steps with whole pictures")
     options.add_argument("--decay", type=float, default=0.3, help="the last part, during which the rate falls")
     options.add_argument("--workers", type=int, default=os.cpu_count())
     options = options.parse_args()
-    train(Plan(options.minutes, options.batch, options.rate, options.whole, options.decay, options.workers))
+    train(Plan(options.samples, options.batch, options.rate, options.whole, options.decay, options.workers))
