@@ -7,8 +7,10 @@ can only learn few things well, so motifs are large and distinct and the colours
 Nothing here looks like adire (indigo resist dyeing); that look is left for the adapters to teach.
 """
 
+import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -37,6 +39,10 @@ MOTIFS = {
 LAYOUTS = ("grid", "brick", "striped", "scattered", "medallion")
 SCALES = ("small", "large")
 FINISHES = ("plain", "speckled", "faded", "framed")
+# How often each is drawn. What is never drawn is known to `draw` and to the text tower; it was left out when the denoiser
+# turned out too small to learn it beside the rest.
+LAYOUT_ODDS = (0.25, 0.25, 0.25, 0.0, 0.25)
+FINISH_ODDS = (0.65, 0.0, 0.0, 0.35)
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,9 @@ class Spec:
 
 def random_spec(rng: np.random.Generator) -> Spec:
     colour, ground = rng.choice(list(COLOURS), 2, replace=False)
-    layout = str(rng.choice(LAYOUTS))
+    layout = str(rng.choice(LAYOUTS, p=LAYOUT_ODDS))
     scale = "large" if layout == "medallion" else str(rng.choice(SCALES))
-    finish = str(rng.choice(FINISHES, p=(0.4, 0.2, 0.2, 0.2)))
+    finish = str(rng.choice(FINISHES, p=FINISH_ODDS))
     return Spec(str(rng.choice(list(MOTIFS))), str(colour), str(ground), layout, scale, finish)
 
 
@@ -243,16 +249,18 @@ def describe(spec: Spec, rng: np.random.Generator, complete: bool = False) -> st
 
 # ---- sets ----
 
-HELD_OUT_SEED, HELD_OUT_COUNT = 20_000, 100
+HELD_OUT = Path(__file__).with_name("held-out.json")
 
 
 def held_out() -> list[Spec]:
-    """The 100 specs of the evaluation. Training never draws any of them, and no two are equal."""
-    rng = np.random.default_rng(HELD_OUT_SEED)
-    specs: dict[Spec, None] = {}
-    while len(specs) < HELD_OUT_COUNT:
-        specs[random_spec(rng)] = None
-    return list(specs)
+    """The 100 specs of the evaluation, all different. No training has ever drawn any of them: they are listed in a file,
+    because what a seed gives changes with the odds above."""
+    return [Spec(**spec) for spec in json.loads(HELD_OUT.read_text())]
+
+
+def is_drawn(spec: Spec) -> bool:
+    """Whether the odds allow a spec."""
+    return LAYOUT_ODDS[LAYOUTS.index(spec.layout)] > 0 and FINISH_ODDS[FINISHES.index(spec.finish)] > 0
 
 
 def training_set(count: int, seed: int):

@@ -100,9 +100,12 @@ def work(rank: int, plan: Plan, unet: UNet2DConditionModel, seen: torch.Tensor, 
     text = clip.trained().text_model
     alphas = DDPMScheduler(**SCHEDULE).alphas_cumprod
     spread = trained_vae().quant_conv.bias.data[4:].div(2).exp().mul(SCALING).view(1, 4, 1, 1)
+    # The pool may have been drawn with other odds, and before these specs were held out.
+    forbidden = set(data.held_out())
+    drawn = [i for i in range(done()) if data.is_drawn(specs[i]) and specs[i] not in forbidden]
     # A quarter of a medallion shows no whole motif; so medallions come twice as often where the whole is seen.
-    quartered = np.array([i for i in range(done()) if specs[i].layout != "medallion"])
-    medallions = np.setdiff1d(np.arange(done()), quartered)
+    quartered = np.array([i for i in drawn if specs[i].layout != "medallion"])
+    medallions = np.setdiff1d(drawn, quartered)
     usable = {32: np.concatenate([quartered, medallions, medallions]), 16: quartered}
 
     optimizer = torch.optim.AdamW(unet.parameters(), lr=plan.peak, betas=(0.9, 0.99), weight_decay=0.01)
