@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     adapters::AdaptersCommand,
+    admin::AdminCommand,
     generate::GenerateArgs,
     health::HealthArgs,
     models::ModelsCommand,
@@ -34,6 +35,9 @@ enum Command {
     /// Look into adapter files, or take one into a data folder
     #[command(subcommand)]
     Adapters(AdaptersCommand),
+    /// Who may train and change what the studio offers
+    #[command(subcommand)]
+    Admin(AdminCommand),
     /// Fetch models, list them, check their files
     #[command(subcommand)]
     Models(ModelsCommand),
@@ -55,6 +59,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Generate(args) => args.run(),
         Command::Train(args) => args.run(),
         Command::Adapters(command) => command.run(),
+        Command::Admin(command) => command.run(),
         Command::Verify(args) => args.run(),
         Command::Models(command) => command.run(),
         Command::Health(args) => args.run(),

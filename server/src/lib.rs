@@ -4,6 +4,7 @@
 // The pages' view types are deep; the default limit is reached while their layout is computed.
 #![recursion_limit = "512"]
 
+mod admin;
 mod api;
 mod backend;
 mod cli;
@@ -14,6 +15,7 @@ mod gate;
 mod hub;
 mod layers;
 mod make;
+mod operator;
 mod pages;
 mod routes;
 mod serve;
@@ -24,6 +26,7 @@ mod state;
 pub use cli::{Cli, run};
 pub use error::{Problem, ProblemKind};
 pub use gate::Gate;
+pub use operator::Operators;
 pub use routes::{api, router};
 pub use serve::{Patience, serve};
 pub use shutdown::Shutdown;

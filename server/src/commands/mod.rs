@@ -2,6 +2,7 @@
 
 pub(crate) mod adapters;
 pub(crate) mod add;
+pub(crate) mod admin;
 pub(crate) mod convert;
 pub(crate) mod generate;
 pub(crate) mod health;
