@@ -103,7 +103,7 @@ impl Chart {
         view! {
             <figure class="chart" aria-labelledby=title_id.clone()>
                 <figcaption>
-                    <h3 id=title_id>{self.title}</h3>
+                    <h3 id=title_id.clone()>{self.title}</h3>
                     <p class="hint">{self.meaning}</p>
                     {legend}
                 </figcaption>
@@ -154,6 +154,7 @@ impl Chart {
             view! { <span style=at>{y.label(*mark)}</span> }
         });
         let widest = y.marks.iter().map(|mark| y.label(*mark).len()).max().unwrap_or(1);
+        let named = format!("{0}-svg {0}-text", self.id);
         let described = format!("{} {}", self.meaning, self.summary(lines));
         let (title_id, text_id) = (format!("{}-svg", self.id), format!("{}-text", self.id));
         view! {
@@ -165,7 +166,7 @@ impl Chart {
                     viewBox=format!("0 0 {} {}", SIZE.0, SIZE.1)
                     preserveAspectRatio="none"
                     role="img"
-                    aria-labelledby=format!("{title_id} {text_id}")
+                    aria-labelledby=named
                 >
                     <title id=title_id>{self.title}</title>
                     <desc id=text_id>{described}</desc>

@@ -3,14 +3,26 @@
 //! only: none of this is in the browser's program.
 
 mod chart;
+mod compare;
+mod dataset;
+mod datasets;
 mod fields;
 mod frame;
 mod icons;
+mod load;
 mod overview;
 mod page;
+mod samples;
 mod scale;
+mod settings;
+mod shapes;
 mod sign_in;
+mod state;
 mod times;
+mod training;
+mod training_form;
+mod trainings;
 
-pub use page::{AdminPage, admin_fragment, admin_shell};
+pub use fields::Filled;
+pub use page::{AdminPage, admin_live, admin_shell, asked_for, field_errors};
 pub use sign_in::{SetUp, SignIn};

@@ -13,13 +13,14 @@ pub(super) fn now() -> i64 {
 }
 
 /// How long ago, with the exact time on hover.
-pub(super) fn ago(then: i64) -> impl IntoView {
+pub(super) fn ago(then: i64) -> AnyView {
     let exact = exact(then);
     view! {
         <time datetime=exact.replace(' ', "T") + "Z" title=format!("{exact} UTC")>
             {said(now() - then)}
         </time>
     }
+    .into_any()
 }
 
 fn said(ms: i64) -> String {

@@ -2,23 +2,30 @@
 //! address here. A form is answered with 303 and the address of a page; what cannot be taken comes back as the same
 //! page with 422, the values kept and the reasons beside the fields.
 
+mod datasets;
 mod overview;
 mod sign_in;
+mod training;
 
 use adire_app::admin::{AdminPage, admin_shell};
 use axum::{
     Router,
     body::Body,
-    extract::Request,
+    extract::{Request, rejection::FormRejection},
     http::{StatusCode, request::Parts},
     response::Response,
 };
 
-use crate::{error::ProblemKind, operator::guard::Entry, pages, state::AppState};
+use crate::{
+    error::{Problem, ProblemKind}, operator::guard::Entry, pages, state::AppState};
 
 /// Every page and form.
 pub(crate) fn routes() -> Router<AppState> {
-    Router::new().merge(sign_in::routes()).merge(overview::routes())
+    Router::new()
+        .merge(sign_in::routes())
+        .merge(overview::routes())
+        .merge(datasets::routes())
+        .merge(training::routes())
 }
 
 /// The sign-in page that leads on to `wanted`.
@@ -72,6 +79,15 @@ async fn answer(state: AppState, page: AdminPage, parts: Parts, status: Option<S
     let style = state.site.style().to_owned();
     let request = Request::from_parts(parts, Body::empty());
     pages::render(state, request, status, move || admin_shell(page.clone(), style.clone())).await
+}
+
+fn no_form(rejection: FormRejection) -> Problem {
+    let kind = match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ProblemKind::TooLarge,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ProblemKind::MediaType,
+        _ => ProblemKind::Unreadable,
+    };
+    Problem::new(kind, format!("The form cannot be read: {}.", rejection.body_text()))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use axum::{
 };
 use serde::Deserialize;
 
-use super::{answer, is_ours};
+use super::{answer, is_ours, no_form};
 use crate::{
     error::{Problem, ProblemKind},
     layers::visitor::accepts_html,
@@ -159,8 +159,4 @@ async fn refuse(
 
 fn length(seconds: u64) -> String {
     if seconds < 90 { format!("{seconds} s") } else { format!("{} min", seconds.div_ceil(60)) }
-}
-
-fn no_form(rejection: FormRejection) -> Problem {
-    Problem::new(ProblemKind::Unreadable, format!("The form cannot be read: {}.", rejection.body_text()))
 }
