@@ -95,8 +95,7 @@ pub(super) async fn training_form(studio: &Studio, mut form: Filled) -> Result<T
 
 /// A name that an adapter may have, made of a dataset's.
 fn slug(name: &str) -> String {
-    let plain = name.to_lowercase().chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' });
-    let plain: String = plain.collect();
+    let plain = name.to_lowercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
     let words: Vec<_> = plain.split('-').filter(|word| !word.is_empty()).collect();
     words.join("-").chars().take(64).collect()
 }

@@ -12,7 +12,10 @@ use super::{
     state::{badge, improvement, progress, remark, stage},
     times::ago,
 };
-use crate::words::duration;
+use crate::{
+    form::{self, AdapterRow, FormValues},
+    words::duration,
+};
 
 /// What the page of a training shows.
 #[derive(Clone, Debug)]
@@ -63,6 +66,7 @@ pub(super) fn live(data: Training) -> AnyView {
     let resting = job.state.is_resting();
     let kept: Vec<_> = points.into_iter().filter(|point| point.step <= job.step).collect();
     let samples: Vec<_> = samples.into_iter().filter(|sample| sample.step <= job.step).collect();
+    let prompt = samples.first().map(|sample| sample.prompt.clone()).unwrap_or_default();
     let none_yet = samples.is_empty();
     let why_none = match (job.config.sample_every, resting) {
         (0, _) => "This run was asked to make none.",
@@ -77,7 +81,7 @@ pub(super) fn live(data: Training) -> AnyView {
             data-state=job.state.name()
             data-step=job.step.to_string()
         >
-            {standing(&job)}
+            {standing(&job, prompt)}
             <section aria-labelledby="samples" class="panel">
                 <h2 id="samples">"Samples"</h2>
                 <p class="hint">"The same prompts and the same seed at every step."</p>
@@ -92,7 +96,7 @@ pub(super) fn live(data: Training) -> AnyView {
     .into_any()
 }
 
-fn standing(job: &TrainingJob) -> AnyView {
+fn standing(job: &TrainingJob, prompt: String) -> AnyView {
     let said = match job.state {
         TrainingState::Running => stage(job),
         TrainingState::Queued => Some("Waits for its turn; one training runs at a time.".to_owned()),
@@ -142,7 +146,7 @@ fn standing(job: &TrainingJob) -> AnyView {
             </div>
             {progress(job)}
             {said.map(|said| view! { <p class=if failed { "field-problem" } else { "soft" }>{said}</p> })}
-            {job.version.as_deref().map(version)}
+            {job.version.as_deref().map(|id| version(id, prompt))}
             <dl class="facts">{facts.collect::<Vec<_>>()}</dl>
         </section>
     }
@@ -150,7 +154,10 @@ fn standing(job: &TrainingJob) -> AnyView {
 }
 
 /// The way to what came out.
-fn version(id: &str) -> AnyView {
+fn version(id: &str, prompt: String) -> AnyView {
+    let row = AdapterRow { name: id.to_owned(), strength: "1".to_owned() };
+    let form = FormValues { prompt, adapters: vec![row], ..FormValues::default() };
+    let try_it = format!("/?{}", form::encode(&form));
     let shown = id.parse::<AdapterRef>().map_or_else(|_| id.to_owned(), |name| match name.version {
         Some(version) => format!("{} v{version}", name.name),
         None => name.name,
@@ -158,7 +165,7 @@ fn version(id: &str) -> AnyView {
     view! {
         <p class="made">
             <span>{format!("{shown} is there.")}</span>
-            <a class="primary" href=format!("/?adapters={id}")>
+            <a class="primary" href=try_it>
                 "Make a picture with it"
             </a>
             <a class="button" href=format!("/adapters/{id}")>

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
-use crate::operator::password;
+use crate::operator::{Operators, password};
 
 /// What can be done about the operator.
 #[derive(Debug, Subcommand)]
@@ -30,7 +30,7 @@ impl AdminCommand {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
             Self::SetPassword(SetPasswordArgs { data }) => {
-                password::set(&data, &ask()?)?;
+                Operators::set_password(&data, &ask()?)?;
                 let _ = writeln!(std::io::stderr(), "The password is set for the server with data in {}.", data.display());
                 if password::from_environment().is_ok_and(|given| given.is_some()) {
                     let _ = writeln!(

@@ -10,7 +10,8 @@ use super::{private, sessions::IDLE};
 const SESSION: &str = "adire_operator";
 /// Everything under which the operator's cookie is sent.
 const PATH: &str = "/admin";
-/// Sent with every page, so that the studio shows its link to the admin pages. It opens nothing.
+/// Sent with every page, so that the studio shows its link to the admin pages (`shows_admin` in `app`). It opens
+/// nothing.
 const SHOWN: &str = "adire_admin_link";
 
 /// The key in a file; made where it is absent.
@@ -33,11 +34,6 @@ pub(super) fn token(headers: &HeaderMap, key: &Key) -> Option<String> {
         jar.add_original(cookie.into_owned());
     }
     Some(jar.signed(key).get(SESSION)?.value().to_owned())
-}
-
-/// Whether the browser has signed in at some time and not out again.
-pub(crate) fn shows_link(headers: &HeaderMap) -> bool {
-    sent(headers).any(|cookie| cookie.name() == SHOWN && cookie.value() == "1")
 }
 
 /// What a browser gets that signed in. Strict: no page of ours needs the cookie on the way from another site; who
@@ -123,7 +119,6 @@ mod tests {
         for gone in signed_out(false) {
             assert!(text(&gone).contains("Max-Age=0"), "{gone:?}");
         }
-        assert!(shows_link(&request("adire_admin_link=1")) && !shows_link(&request("adire_admin_link=0")));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use cookie::Key;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
@@ -95,6 +95,17 @@ impl Operators {
             *operators.set_up.lock().unwrap_or_else(PoisonError::into_inner) = Some(token()?);
         }
         Ok(operators)
+    }
+
+    /// Sets the password in a data folder. It counts at once, and who was signed in with another one no longer is.
+    ///
+    /// # Errors
+    /// The password is too weak, or the folder cannot be written.
+    pub fn set_password(data: &Path, password: &str) -> anyhow::Result<()> {
+        password::strength(password).map_err(|weakness| anyhow!("{weakness}"))?;
+        let folder = data.join(FOLDER);
+        private::folder(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        password::write(&folder, &password::hash(password)?)
     }
 
     /// What the link for setting the first password carries, while it can be used.

@@ -8,7 +8,7 @@ use argon2::{
     password_hash::{Error, PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
 
-use super::{FOLDER, private};
+use super::private;
 
 const FILE: &str = "password";
 const VARIABLE: &str = "ADIRE_ADMIN_PASSWORD_HASH";
@@ -81,21 +81,11 @@ pub(super) fn read(folder: &Path) -> io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&content).trim().to_owned()))
 }
 
+/// Keeps a hash in a folder.
 pub(super) fn write(folder: &Path, hash: &str) -> anyhow::Result<()> {
     let file = folder.join(FILE);
     private::write(&file, format!("{hash}\n").as_bytes())
         .with_context(|| format!("{} cannot be written", file.display()))
-}
-
-/// Sets the password in a data folder. Who was signed in with another one no longer is.
-///
-/// # Errors
-/// The password is too weak, or the folder cannot be written.
-pub(crate) fn set(data: &Path, password: &str) -> anyhow::Result<()> {
-    strength(password).map_err(|weakness| anyhow!("{weakness}"))?;
-    let folder = data.join(FOLDER);
-    private::folder(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-    write(&folder, &hash(password)?)
 }
 
 /// The hash that the environment gives, itself or as the name of a file (as containers get their secrets).

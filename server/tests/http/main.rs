@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails best where it stands")]
 
 mod adapters;
+mod admin;
 mod bad_input;
 mod events;
 mod generations;

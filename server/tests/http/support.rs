@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use adire_server::{AppState, Shutdown, Site, router};
+use adire_server::{AppState, Operators, Shutdown, Site, router};
 use adire_studio::{
     NewAdapter, Studio, StudioConfig,
     fake::{ADAPTER_MAGIC, FakeBackend},
@@ -26,6 +26,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Server {
     pub(crate) router: Router,
     pub(crate) studio: Studio,
+    pub(crate) operators: Arc<Operators>,
     pub(crate) shutdown: Shutdown,
     pub(crate) steps_done: Arc<AtomicU64>,
     pub(crate) folder: TempDir,
@@ -55,8 +56,10 @@ impl Server {
             std::fs::write(site.join(name), text).unwrap();
         }
         let shutdown = Shutdown::default();
-        let state = AppState::new(studio.clone(), Arc::new(Site::read(&site).unwrap()), shutdown.clone());
-        Self { router: router(state).unwrap(), studio, shutdown, steps_done, folder }
+        let operators = Arc::new(Operators::open(&folder.path().join("data"), None).unwrap());
+        let site = Arc::new(Site::read(&site).unwrap());
+        let state = AppState::new(studio.clone(), site, operators.clone(), shutdown.clone());
+        Self { router: router(state).unwrap(), studio, operators, shutdown, steps_done, folder }
     }
 
     /// Adds `name@version` with its own content.
