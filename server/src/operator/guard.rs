@@ -39,14 +39,16 @@ const SET_UP: &str = "/admin/set-up";
 
 /// Lets operators through, and says to others what to do.
 pub(crate) async fn check(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
-    let path = request.uri().path();
+    let path = request.uri().path().to_owned();
     if path != "/admin" && !path.starts_with("/admin/") {
         return next.run(request).await;
     }
-    let entry = match who(&state.operators, &request).await {
+    // Read first: a request cannot be looked at by two threads, and the answer may come on another one.
+    let (token, here) = (token(&state.operators, request.headers()), is_this_machine(&request));
+    let entry = match who(&state.operators, token, here).await {
         Ok(Who::Operator) => Entry::SignedIn,
         Ok(Who::ThisMachine) => Entry::ThisMachine,
-        Ok(Who::Nobody) if [SIGN_IN, SET_UP].contains(&path) => Entry::Open,
+        Ok(Who::Nobody) if [SIGN_IN, SET_UP].contains(&path.as_str()) => Entry::Open,
         Ok(Who::Nobody) => return sign_in_first(&request),
         Ok(Who::Elsewhere) if path == SET_UP => Entry::Open,
         Ok(Who::Elsewhere) if accepts_html(request.headers()) => return admin::no_operator(state, request).await,
@@ -80,8 +82,8 @@ enum Who {
     Elsewhere,
 }
 
-async fn who(operators: &Arc<Operators>, request: &Request) -> io::Result<Who> {
-    let (here, token) = (operators.clone(), token(operators, request.headers()));
+async fn who(operators: &Arc<Operators>, token: Option<String>, this_machine: bool) -> io::Result<Who> {
+    let here = operators.clone();
     let (is_set, is_known) = super::blocking(move || {
         let is_known = token.map_or(Ok(false), |token| here.knows(&token))?;
         Ok::<_, io::Error>((here.is_set()?, is_known))
@@ -90,7 +92,7 @@ async fn who(operators: &Arc<Operators>, request: &Request) -> io::Result<Who> {
     Ok(match (is_set, is_known) {
         (true, true) => Who::Operator,
         (true, false) => Who::Nobody,
-        (false, _) if is_this_machine(request) => Who::ThisMachine,
+        (false, _) if this_machine => Who::ThisMachine,
         (false, _) => Who::Elsewhere,
     })
 }
