@@ -126,6 +126,8 @@ pub enum TrainingUpdate {
     Ready {
         /// Updates made.
         step: u32,
+        /// Pictures that are trained on, repeats and crops counted.
+        instances: u32,
         /// Pictures that are held out, repeats counted.
         held_out: u32,
         /// Captions that are longer than the text encoder can take.

@@ -416,15 +416,11 @@ impl Studio {
         detached(training::cancel(self.shared().clone(), id.to_owned())).await
     }
 
-    /// A file of a finished training, and the adapter's name.
+    /// A file of a finished training.
     ///
     /// # Errors
     /// No such training, or it has not ended.
-    pub async fn training_file(
-        &self,
-        id: &str,
-        which: TrainingFile,
-    ) -> Result<(String, PathBuf), StudioError> {
+    pub async fn training_file(&self, id: &str, which: TrainingFile) -> Result<PathBuf, StudioError> {
         training::file(self.shared(), id, which).await
     }
 

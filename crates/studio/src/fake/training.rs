@@ -70,6 +70,7 @@ impl FakeRun {
             let (done, total) = (self.prepared as u32, pictures.len() as u32);
             return Ok(TrainingUpdate::Preparing { done, total });
         }
+        let instances = pictures.len() as u32;
         if !self.ready {
             self.load()?;
             self.ready = true;
@@ -77,13 +78,13 @@ impl FakeRun {
                 self.due.push_back(Due::Forecast);
             }
             self.plan(false);
-            return Ok(TrainingUpdate::Ready { step: self.step, held_out: 1, truncated: 0 });
+            return Ok(TrainingUpdate::Ready { step: self.step, instances, held_out: 1, truncated: 0 });
         }
         if let Some(due) = self.due.pop_front() {
             return self.due(due, interrupted);
         }
         if self.step == config.steps {
-            let adapter = self.task.folder.join("adapter.safetensors");
+            let adapter = self.task.folder.join(format!("{}.safetensors", self.task.name));
             fs::write(&adapter, [ADAPTER_MAGIC, &self.state].concat()).map_err(failed)?;
             return Ok(TrainingUpdate::Finished { adapter });
         }

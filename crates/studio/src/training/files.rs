@@ -16,29 +16,22 @@ pub enum TrainingFile {
 }
 
 impl TrainingFile {
-    /// All.
-    pub const ALL: [Self; 3] = [Self::Kohya, Self::Diffusers, Self::Card];
-
-    /// As it is called in a run's folder.
-    pub fn name(self) -> &'static str {
+    /// As it is called in the folder of a run that makes the adapter `name`.
+    pub fn name(self, name: &str) -> String {
         match self {
-            Self::Kohya => "adapter.safetensors",
-            Self::Diffusers => "adapter-diffusers.safetensors",
-            Self::Card => "README.md",
+            Self::Kohya => format!("{name}.safetensors"),
+            Self::Diffusers => format!("{name}-diffusers.safetensors"),
+            Self::Card => "README.md".to_owned(),
         }
     }
 }
 
-/// Where it lies, with the name of the adapter.
-pub(crate) async fn file(
-    shared: &Shared,
-    id: &str,
-    which: TrainingFile,
-) -> Result<(String, PathBuf), StudioError> {
+/// Where it lies.
+pub(crate) async fn file(shared: &Shared, id: &str, which: TrainingFile) -> Result<PathBuf, StudioError> {
     let job = super::job(shared, id).await?;
-    let path = shared.training.folder_of(&job.id).join(which.name());
+    let path = shared.training.folder_of(&job.id).join(which.name(&job.name));
     if job.version.is_none() || !path.is_file() {
         return Err(StudioError::NotFound { what: "finished file of training", id: job.id });
     }
-    Ok((job.name, path))
+    Ok(path)
 }

@@ -4,7 +4,8 @@
 use std::{fs, sync::Arc};
 
 use adire_protocol::{
-    FieldError, TrainingJob, TrainingRequest, TrainingSettings, TrainingState, ValidationError,
+    FieldError, GenerationRequest, TrainingJob, TrainingRequest, TrainingSettings, TrainingState,
+    ValidationError,
 };
 use uuid::Uuid;
 
@@ -24,6 +25,12 @@ pub(crate) async fn submit(
     request.validate()?;
     if shared.board.is_closing() {
         return Err(StudioError::ShuttingDown);
+    }
+    for prompt in &request.config.sample_prompts {
+        let sample = GenerationRequest { prompt: prompt.clone(), ..GenerationRequest::default() };
+        if let Err(error) = sample.validate(&shared.model.limits, &shared.model.defaults, 0) {
+            return Err(invalid("config.sample_prompts", format!("“{prompt}” cannot be used: {error}")));
+        }
     }
     let named = [("dataset", Some(&request.dataset)), ("class_dataset", request.class_dataset.as_ref())];
     for (field, id) in named {

@@ -183,8 +183,8 @@ async fn drive(shared: &Arc<Shared>, row: &JobRow) -> Result<String, Early> {
         match update {
             TrainingUpdate::Step | TrainingUpdate::PutOff => continue,
             TrainingUpdate::Preparing { .. } | TrainingUpdate::Measuring { .. } => {}
-            TrainingUpdate::Ready { step, held_out, truncated } => {
-                tracing::info!(training = id, step, held_out, truncated, "ready");
+            TrainingUpdate::Ready { step, instances, held_out, truncated } => {
+                tracing::info!(training = id, step, instances, held_out, truncated, "ready");
                 training.store.rewind_job(id, step, false).await?;
             }
             TrainingUpdate::Forecast(forecast) => training.store.save_forecast(id, &forecast).await?,
