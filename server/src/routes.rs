@@ -14,7 +14,7 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::{adapters, events, generations, images, model, openapi, recipe, tokens, uploads},
+    api::{adapters, admin::admin_api, events, generations, images, model, openapi, recipe, tokens, uploads},
     error,
     layers::{body, deadline, headers, log, origin, visitor},
     pages,
@@ -36,6 +36,7 @@ pub fn api() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(model::queue))
         .routes(routes!(tokens::tokens))
         .routes(routes!(openapi::document))
+        .merge(admin_api())
         .merge(OpenApiRouter::new().routes(routes!(recipe::recipe)).layer(picture_sized))
         .merge(
             OpenApiRouter::new()

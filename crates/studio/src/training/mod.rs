@@ -109,6 +109,12 @@ impl Training {
         self.live().as_ref().is_none_or(|live| live.stop)
     }
 
+    /// Whether no job holds the device.
+    #[cfg(test)]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.live().is_none()
+    }
+
     fn set_stage(&self, stage: TrainingStage) {
         if let Some(live) = self.live().as_mut() {
             live.stage = stage;

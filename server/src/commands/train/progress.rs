@@ -53,17 +53,14 @@ impl Progress {
                 let memory = forecast
                     .bytes
                     .map(|bytes| format!(", and {:.1} GB of memory beside the model", bytes as f64 / 1e9));
-                let minutes = forecast.seconds / 60.0;
-                self.bar.println(format!(
-                    "All updates will take about {minutes:.1} min{}.",
-                    memory.unwrap_or_default()
-                ));
+                let (minutes, memory) = (forecast.seconds / 60.0, memory.unwrap_or_default());
+                self.bar.suspend(|| eprintln!("All updates will take about {minutes:.1} min{memory}."));
             }
             TrainingUpdate::Rewound { step } => {
                 self.bar.suspend(|| {
                     eprintln!(
                         "The loss was no longer finite: back to update {step}, at half the learning rate."
-                    )
+                    );
                 });
                 self.bar.set_position((*step).into());
             }
