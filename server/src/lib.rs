@@ -22,6 +22,7 @@ mod serve;
 mod shutdown;
 mod site;
 mod state;
+mod training;
 
 pub use cli::{Cli, run};
 pub use error::{Problem, ProblemKind};

@@ -15,7 +15,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     admin,
-    api::{adapters, events, generations, images, model, openapi, recipe, tokens, uploads},
+    api::{adapters, admin::admin_api, events, generations, images, model, openapi, recipe, tokens, uploads},
     error,
     layers::{body, deadline, headers, log, origin, visitor},
     operator::guard,
@@ -38,6 +38,7 @@ pub fn api() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(model::queue))
         .routes(routes!(tokens::tokens))
         .routes(routes!(openapi::document))
+        .merge(admin_api())
         .merge(OpenApiRouter::new().routes(routes!(recipe::recipe)).layer(picture_sized))
         .merge(
             OpenApiRouter::new()

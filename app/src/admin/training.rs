@@ -77,7 +77,7 @@ pub(super) fn live(data: Training) -> AnyView {
         <div
             id="live"
             data-live=format!("/admin/training/{}/live", job.id)
-            data-events=format!("/admin/api/trainings/{}/events", job.id)
+            data-events=format!("/admin/api/training/{}/events", job.id)
             data-state=job.state.name()
             data-step=job.step.to_string()
         >

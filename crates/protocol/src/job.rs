@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AdapterRef, FieldError, TrainingConfig, ValidationError};
 
+/// The one name that no trained adapter can have: its file would be the run's own.
+pub const RESERVED: &str = "checkpoint";
+
 /// A training that is asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,6 +52,9 @@ impl TrainingRequest {
                     "“{shown}” is no adapter name: lower-case letters, digits, - _ . only, at most 64; without a version."
                 ),
             );
+        }
+        if self.name == RESERVED {
+            wrong("name", format!("“{RESERVED}” is what a run's own state is called; choose another name."));
         }
         if self.dataset.is_empty() {
             wrong("dataset", "Choose a dataset.".to_owned());

@@ -29,7 +29,7 @@ pub use hires::{
     ParseHiresUpscalerError, Pass,
 };
 pub use job::{
-    TrainingChange, TrainingDetail, TrainingEvent, TrainingForecast, TrainingJob, TrainingPoint,
+    RESERVED, TrainingChange, TrainingDetail, TrainingEvent, TrainingForecast, TrainingJob, TrainingPoint,
     TrainingRequest, TrainingSample, TrainingSettings, TrainingStage, TrainingState,
 };
 pub use model::{Defaults, ExamplePrompt, ModelInfo, TokenCount};

@@ -1,7 +1,7 @@
 //! The pages of datasets, and what their forms post.
 
 use adire_app::admin::{AdminPage, Filled, field_errors};
-use adire_protocol::{DatasetChange, NewDataset};
+use adire_protocol::{DatasetChange, FieldError, NewDataset};
 use adire_studio::{Studio, StudioError};
 use axum::{
     Form, Router,
@@ -18,20 +18,20 @@ use serde::Deserialize;
 
 use super::{answer, no_form};
 use crate::{
+    api::admin::files,
     error::{Problem, ProblemKind},
     extract::Segment,
+    layers::visitor::accepts_html,
     state::AppState,
 };
 
 /// A form with all captions of a large dataset.
 const LARGEST_FORM: usize = 8 << 20;
-/// All files of one form. The studio limits each file, and what comes out of archives.
-const LARGEST_UPLOAD: usize = 1 << 30;
 
 pub(super) fn routes() -> Router<AppState> {
     let uploads = Router::new()
         .route("/admin/datasets/{id}/files", post(upload))
-        .layer(DefaultBodyLimit::max(LARGEST_UPLOAD));
+        .layer(DefaultBodyLimit::max(files::LARGEST));
     Router::new()
         .route("/admin/datasets", get(list).post(create))
         .route("/admin/datasets/{id}", get(show).post(change))
@@ -168,25 +168,25 @@ async fn upload(
     parts: Parts,
     form: Result<Multipart, MultipartRejection>,
 ) -> Result<Response, Problem> {
-    let mut multipart = form.map_err(|error| {
+    let mut form = form.map_err(|error| {
         Problem::new(ProblemKind::MediaType, format!("This address takes a form with files: {}.", error.body_text()))
     })?;
-    let mut brought = Vec::new();
-    loop {
-        let field = multipart.next_field().await.map_err(|error| {
-            let large = error.status() == StatusCode::PAYLOAD_TOO_LARGE;
-            let kind = if large { ProblemKind::TooLarge } else { ProblemKind::Unreadable };
-            Problem::new(kind, format!("The files did not arrive whole: {}.", error.body_text()))
-        })?;
-        let Some(field) = field else { break };
-        let Some(name) = field.file_name().map(str::to_owned).filter(|name| !name.is_empty()) else { continue };
-        match state.studio.receive(&name, field).await {
-            Ok(file) => brought.push(file),
-            Err(error) => return Ok(refuse(state, parts, &id, Filled::default(), error).await),
-        }
-    }
+    let brought = match files::receive(&state.studio, &mut form).await {
+        Ok(brought) => brought,
+        Err(problem) if accepts_html(&parts.headers) => return Ok(told(state, parts, &id, problem).await),
+        Err(problem) => return Err(problem),
+    };
     match state.studio.add_to_dataset(&id, brought).await {
         Ok(_) => Ok(Redirect::to(&format!("/admin/datasets/{id}?done=files")).into_response()),
         Err(error) => Ok(refuse(state, parts, &id, Filled::default(), error).await),
     }
+}
+
+/// The page again, with what was wrong with the files.
+async fn told(state: AppState, parts: Parts, id: &str, problem: Problem) -> Response {
+    let mut form = Filled::default();
+    form.errors = vec![FieldError { field: String::new(), message: problem.detail }];
+    let page = AdminPage::dataset(&state.studio, id, None, Some(form)).await;
+    let status = StatusCode::from_u16(problem.status).ok().filter(|_| page.problem().is_none());
+    answer(state, page, parts, status).await
 }

@@ -1,6 +1,7 @@
 //! A server in a temporary folder, and answers that are easy to look at.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -13,7 +14,8 @@ use adire_studio::{
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
-    http::{HeaderMap, Request, StatusCode, header},
+    extract::ConnectInfo,
+    http::{HeaderMap, HeaderValue, Request, StatusCode, header},
 };
 use futures::StreamExt;
 use serde_json::Value;
@@ -76,7 +78,11 @@ impl Server {
         self.studio.add_adapter(new).await.unwrap();
     }
 
-    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+    /// Sends a request; from this machine, unless it says that it comes from elsewhere.
+    pub(crate) async fn send(&self, mut request: Request<Body>) -> Answer {
+        let here = SocketAddr::from(([127, 0, 0, 1], 40_000));
+        request.extensions_mut().get_or_insert_with(|| ConnectInfo(here));
+        request.headers_mut().entry(header::HOST).or_insert(HeaderValue::from_static("localhost"));
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body =
