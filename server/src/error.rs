@@ -62,7 +62,9 @@ impl ProblemKind {
         match self {
             Self::Unreadable => (StatusCode::BAD_REQUEST, "unreadable", "The request cannot be read"),
             Self::SignedOut => (StatusCode::UNAUTHORIZED, "signed-out", "This is for the operator"),
-            Self::TooManyAttempts => (StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", "Too many attempts"),
+            Self::TooManyAttempts => {
+                (StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", "Too many attempts")
+            }
             Self::NoOperator => (StatusCode::FORBIDDEN, "no-operator", "There is no operator yet"),
             Self::CrossOrigin => {
                 (StatusCode::FORBIDDEN, "cross-origin", "The request comes from another site")

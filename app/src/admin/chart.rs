@@ -188,21 +188,30 @@ impl Chart {
     fn summary(&self, lines: &[&Line]) -> String {
         let said = lines.iter().filter(|line| line.look != Look::Faint).filter_map(|line| {
             let (first, last) = (line.points.first()?, line.points.last()?);
-            Some(format!("{}: {} at step {}, {} at step {}.", line.name, value(first.1), first.0, value(last.1), last.0))
+            Some(format!(
+                "{}: {} at step {}, {} at step {}.",
+                line.name,
+                value(first.1),
+                first.0,
+                value(last.1),
+                last.0
+            ))
         });
         said.collect::<Vec<_>>().join(" ")
     }
 
     /// The same in numbers, at a few steps.
     fn table(&self, lines: &[&Line]) -> AnyView {
-        let mut steps: Vec<u32> = lines.iter().flat_map(|line| &line.points).map(|point| point.0 as u32).collect();
+        let mut steps: Vec<u32> =
+            lines.iter().flat_map(|line| &line.points).map(|point| point.0 as u32).collect();
         steps.sort_unstable();
         steps.dedup();
         let every = steps.len().div_ceil(ROWS).max(1);
         // From the last one backwards: the newest is always there.
         let mut rows: Vec<_> = steps.iter().rev().step_by(every).copied().collect();
         rows.reverse();
-        let heads = lines.iter().map(|line| view! { <th scope="col">{line.name.clone()}</th> }).collect::<Vec<_>>();
+        let heads =
+            lines.iter().map(|line| view! { <th scope="col">{line.name.clone()}</th> }).collect::<Vec<_>>();
         let rows = rows.into_iter().map(|step| {
             let cells = lines.iter().map(|line| {
                 let found = line.points.iter().find(|point| point.0 as u32 == step);
@@ -266,7 +275,10 @@ mod tests {
 
     #[test]
     fn a_line_goes_from_the_first_point_to_the_last() {
-        let drawn = html(vec![Line::new("Held-out loss", Look::Second, vec![(0.0, 0.2), (50.0, 0.1), (100.0, 0.15)])], 100);
+        let drawn = html(
+            vec![Line::new("Held-out loss", Look::Second, vec![(0.0, 0.2), (50.0, 0.1), (100.0, 0.15)])],
+            100,
+        );
         assert!(drawn.contains("M0.0 0.0L300.0 200.0L600.0 100.0"), "{drawn}");
         assert!(drawn.contains("Held-out loss: 0.2000 at step 0, 0.1500 at step 100."), "{drawn}");
         assert_eq!(drawn.matches("<tr>").count(), 4, "a row for each point, and one of heads: {drawn}");
@@ -274,16 +286,24 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_left_out() {
-        let drawn = html(vec![Line::new("Loss", Look::Main, vec![(0.0, f64::NAN), (1.0, 1.0), (2.0, f64::INFINITY)])], 2);
+        let drawn = html(
+            vec![Line::new("Loss", Look::Main, vec![(0.0, f64::NAN), (1.0, 1.0), (2.0, f64::INFINITY)])],
+            2,
+        );
         assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "{drawn}");
         assert!(html(Vec::new(), 0).contains("Nothing has been measured yet."));
     }
 
     #[test]
     fn values_are_rounded_to_what_matters() {
-        for (number, text) in
-            [(0.0, "0"), (1e-4, "1e-4"), (0.12345, "0.1235"), (2.345, "2.35"), (1234.5, "1234"), (f64::NAN, "not a number")]
-        {
+        for (number, text) in [
+            (0.0, "0"),
+            (1e-4, "1e-4"),
+            (0.12345, "0.1235"),
+            (2.345, "2.35"),
+            (1234.5, "1234"),
+            (f64::NAN, "not a number"),
+        ] {
             assert_eq!(value(number), text);
         }
     }

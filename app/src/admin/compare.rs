@@ -90,7 +90,10 @@ fn differences(runs: &[(TrainingDetail, String)], names: &[String]) -> AnyView {
         ("Dataset", of(&|(_, dataset)| dataset.clone())),
         ("Went on from", of(&|(run, _)| run.job.continue_from.clone().unwrap_or_else(|| "–".to_owned()))),
     ];
-    differing.extend(settings::all().map(|setting| (setting.label, of(&|(run, _)| settings::shown(&run.job.config, setting)))));
+    differing.extend(
+        settings::all()
+            .map(|setting| (setting.label, of(&|(run, _)| settings::shown(&run.job.config, setting)))),
+    );
     differing.retain(|(_, values)| values.iter().any(|value| *value != values[0]));
     let same = differing.is_empty();
     rows.extend(differing.into_iter().map(|(label, values)| row(label, values)));
@@ -118,12 +121,14 @@ fn charts(runs: &[(TrainingDetail, String)], names: &[String]) -> Vec<AnyView> {
     let steps = runs.iter().map(|(run, _)| run.job.steps).max().unwrap_or(1);
     let lines = |value: fn(&adire_protocol::TrainingPoint) -> Option<f64>| {
         let all = runs.iter().zip(names).enumerate().map(|(index, ((run, _), name))| {
-            let kept: Vec<_> = run.points.iter().filter(|point| point.step <= run.job.step).copied().collect();
+            let kept: Vec<_> =
+                run.points.iter().filter(|point| point.step <= run.job.step).copied().collect();
             line(name.clone(), Look::Run(index), &kept, value)
         });
         all.collect::<Vec<_>>()
     };
-    let losses: Vec<Line> = lines(|point| point.loss).iter().map(|line| line.calm(line.name.clone(), line.look)).collect();
+    let losses: Vec<Line> =
+        lines(|point| point.loss).iter().map(|line| line.calm(line.name.clone(), line.look)).collect();
     let norms = lines(|point| point.gradient_norm);
     let ceiling = |lines: &[Line]| lines.iter().filter_map(|line| peak(&line.points)).reduce(f64::max);
     let chart = |id, title, meaning, lines: Vec<Line>, from_zero| {
@@ -150,7 +155,8 @@ fn samples(runs: &[(TrainingDetail, String)], names: &[String]) -> AnyView {
     for (index, (run, _)) in runs.iter().enumerate() {
         for sample in run.samples.iter().filter(|sample| sample.with_adapter && sample.step <= run.job.step) {
             // They come in the order of their steps: the last one stays.
-            prompts.entry(sample.prompt.clone()).or_insert_with(|| vec![None; runs.len()])[index] = Some(sample.clone());
+            prompts.entry(sample.prompt.clone()).or_insert_with(|| vec![None; runs.len()])[index] =
+                Some(sample.clone());
         }
     }
     if prompts.is_empty() {

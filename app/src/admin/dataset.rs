@@ -126,7 +126,11 @@ fn remarks(id: &str, remarks: Vec<DatasetRemark>, draft: bool) -> Option<AnyView
         return None;
     }
     let count = remarks.len();
-    let title = if count == 1 { "1 file deserves a look".to_owned() } else { format!("{count} files deserve a look") };
+    let title = if count == 1 {
+        "1 file deserves a look".to_owned()
+    } else {
+        format!("{count} files deserve a look")
+    };
     let rows = remarks.into_iter().map(|remark| {
         view! {
             <li>

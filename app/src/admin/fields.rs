@@ -32,7 +32,8 @@ impl Filled {
 
     /// What is wrong with a field.
     pub(super) fn error(&self, name: &str) -> Option<String> {
-        let mut all = self.errors.iter().filter(|error| error.field == name).map(|error| error.message.as_str());
+        let mut all =
+            self.errors.iter().filter(|error| error.field == name).map(|error| error.message.as_str());
         let first = all.next()?.to_owned();
         Some(all.fold(first, |said, more| format!("{said} {more}")))
     }
@@ -58,14 +59,19 @@ impl Field<'_> {
     }
 
     /// The label, the control, the explanation, the problem. `control` gets the control's id and what describes it.
-    fn around(&self, form: &Filled, control: impl FnOnce(String, Option<String>, Option<&'static str>) -> AnyView) -> AnyView {
+    fn around(
+        &self,
+        form: &Filled,
+        control: impl FnOnce(String, Option<String>, Option<&'static str>) -> AnyView,
+    ) -> AnyView {
         let (id, error) = (self.id(), form.error(self.name));
         let (help_id, error_id) = (format!("{id}-help"), format!("{id}-error"));
-        let described: Vec<_> = [(!self.help.is_empty()).then_some(&help_id), error.as_ref().map(|_| &error_id)]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect();
+        let described: Vec<_> =
+            [(!self.help.is_empty()).then_some(&help_id), error.as_ref().map(|_| &error_id)]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect();
         let described = (!described.is_empty()).then(|| described.join(" "));
         let control = control(id.clone(), described, error.is_some().then_some("true"));
         view! {
@@ -229,7 +235,9 @@ mod tests {
     #[test]
     fn a_password_is_never_written_back() {
         let form = Filled::from_pairs(vec![("password".to_owned(), "secret".to_owned())]);
-        let html = Field { name: "password", label: "Password", help: "" }.password(&form, "current-password").to_html();
+        let html = Field { name: "password", label: "Password", help: "" }
+            .password(&form, "current-password")
+            .to_html();
         assert!(!html.contains("secret"), "{html}");
     }
 }

@@ -98,7 +98,11 @@ pub(super) fn alone(page: AnyView) -> AnyView {
 }
 
 /// The head of a page: its name, a sentence, and what can be done.
-pub(super) fn head(title: impl Into<String>, lead: impl IntoView + 'static, actions: impl IntoView + 'static) -> impl IntoView {
+pub(super) fn head(
+    title: impl Into<String>,
+    lead: impl IntoView + 'static,
+    actions: impl IntoView + 'static,
+) -> impl IntoView {
     view! {
         <div class="head">
             <div>

@@ -42,7 +42,9 @@ pub(super) async fn dataset(
 ) -> Result<DatasetPage, StudioError> {
     let dataset = studio.dataset(id).await?;
     let mut shown = Filled::default();
-    for (name, value) in [("name", &dataset.name), ("trigger", &dataset.trigger), ("caption", &dataset.caption)] {
+    for (name, value) in
+        [("name", &dataset.name), ("trigger", &dataset.trigger), ("caption", &dataset.caption)]
+    {
         shown.set(name, value);
     }
     if let Some(form) = form {
@@ -101,7 +103,11 @@ fn slug(name: &str) -> String {
 }
 
 /// One training.
-pub(super) async fn training(studio: &Studio, id: &str, told: Option<String>) -> Result<Training, StudioError> {
+pub(super) async fn training(
+    studio: &Studio,
+    id: &str,
+    told: Option<String>,
+) -> Result<Training, StudioError> {
     let detail = studio.training(id).await?;
     let dataset = studio.dataset(&detail.job.dataset).await?.name;
     Ok(Training { detail, dataset, told })
@@ -125,7 +131,8 @@ mod tests {
 
     #[test]
     fn names_of_datasets_become_names_of_adapters() {
-        for (name, expected) in [("Indigo cloth, 2026", "indigo-cloth-2026"), ("Àdìrẹ", "d-r"), ("---", "")] {
+        for (name, expected) in [("Indigo cloth, 2026", "indigo-cloth-2026"), ("Àdìrẹ", "d-r"), ("---", "")]
+        {
             assert_eq!(slug(name), expected);
         }
     }

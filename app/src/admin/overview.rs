@@ -134,7 +134,11 @@ fn begin() -> AnyView {
     .into_any()
 }
 
-fn lists(adapters: Vec<AdapterVersion>, datasets: Vec<DatasetSummary>, trainings: Vec<TrainingJob>) -> AnyView {
+fn lists(
+    adapters: Vec<AdapterVersion>,
+    datasets: Vec<DatasetSummary>,
+    trainings: Vec<TrainingJob>,
+) -> AnyView {
     let ended = trainings.into_iter().filter(|job| job.state.is_resting()).take(SHOWN).map(|job| {
         view! {
             <li>

@@ -58,7 +58,8 @@ impl Axis {
 pub(super) fn scientific(value: f64) -> String {
     let text = format!("{value:.2e}");
     let Some((digits, exponent)) = text.split_once('e') else { return text };
-    let digits = if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits };
+    let digits =
+        if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits };
     format!("{digits}e{exponent}")
 }
 
@@ -78,7 +79,9 @@ pub(super) fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     let mut kept = Vec::new();
     for part in points.chunks(stretch) {
         let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
-        let (Some(low), Some(high)) = (part.iter().min_by(by_value), part.iter().max_by(by_value)) else { continue };
+        let (Some(low), Some(high)) = (part.iter().min_by(by_value), part.iter().max_by(by_value)) else {
+            continue;
+        };
         let (first, second) = if low.0 <= high.0 { (low, high) } else { (high, low) };
         kept.push(*first);
         if first != second {
@@ -123,20 +126,27 @@ mod tests {
         assert!((axis.place(0.15) - 0.5).abs() < 1e-9);
         assert_eq!(labels(&Axis::around([0.0, 1e-4].into_iter(), 2)), ["0", "5e-5", "1e-4"]);
         assert_eq!(labels(&Axis::around([3.0, 3.0].into_iter(), 3)), ["1", "2", "3", "4", "5"]);
-        assert_eq!(labels(&Axis::around(std::iter::empty(), 2)), ["0.0", "0.5", "1.0"].map(|t| if t == "0.0" { "0" } else { t }));
+        assert_eq!(
+            labels(&Axis::around(std::iter::empty(), 2)),
+            ["0.0", "0.5", "1.0"].map(|t| if t == "0.0" { "0" } else { t })
+        );
     }
 
     #[test]
     fn steps_begin_at_nothing_and_end_at_the_last() {
         let axis = Axis::of_steps(800);
-        assert_eq!((labels(&axis), axis.high), (["0", "200", "400", "600", "800"].map(str::to_owned).to_vec(), 800.0));
+        assert_eq!(
+            (labels(&axis), axis.high),
+            (["0", "200", "400", "600", "800"].map(str::to_owned).to_vec(), 800.0)
+        );
         assert_eq!(labels(&Axis::of_steps(3)), ["0", "1", "2", "3"]);
         assert_eq!(labels(&Axis::of_steps(0)), ["0", "1"]);
     }
 
     #[test]
     fn thinning_keeps_the_peaks() {
-        let points: Vec<_> = (0..10_000).map(|x| (f64::from(x), if x == 4_321 { 9.0 } else { f64::from(x % 7) })).collect();
+        let points: Vec<_> =
+            (0..10_000).map(|x| (f64::from(x), if x == 4_321 { 9.0 } else { f64::from(x % 7) })).collect();
         let kept = thinned(&points, 300);
         assert!(kept.len() <= 302 && kept.contains(&(4_321.0, 9.0)), "{}", kept.len());
         assert!(kept.windows(2).all(|pair| pair[0].0 < pair[1].0), "in order");
@@ -156,6 +166,9 @@ mod tests {
     fn quantiles_leave_out_the_peaks() {
         let values: Vec<_> = (0..100).map(f64::from).collect();
         assert_eq!(quantile(&values, 0.98), Some(98.0));
-        assert_eq!((quantile(&[], 0.5), quantile(&[f64::NAN], 0.5), quantile(&[1.0], 1.0)), (None, None, Some(1.0)));
+        assert_eq!(
+            (quantile(&[], 0.5), quantile(&[f64::NAN], 0.5), quantile(&[1.0], 1.0)),
+            (None, None, Some(1.0))
+        );
     }
 }

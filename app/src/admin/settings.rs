@@ -36,24 +36,63 @@ pub(super) const GROUPS: [(&str, &[Setting]); 5] = [
     (
         "How long, how strongly",
         &[
-            setting("steps", "Steps", Kind::Whole, "How often the adapter is changed. More learns more, and in the end repeats the pictures."),
-            setting("learning_rate", "Learning rate", Kind::Number, "The size of each change. Too large and the samples fall apart; too small and nothing happens."),
+            setting(
+                "steps",
+                "Steps",
+                Kind::Whole,
+                "How often the adapter is changed. More learns more, and in the end repeats the pictures.",
+            ),
+            setting(
+                "learning_rate",
+                "Learning rate",
+                Kind::Number,
+                "The size of each change. Too large and the samples fall apart; too small and nothing happens.",
+            ),
             setting(
                 "schedule",
                 "Schedule",
-                Kind::Choice(&[("constant", "Constant"), ("linear", "Falls evenly to nothing"), ("cosine", "Falls gently, then fast, then gently")]),
+                Kind::Choice(&[
+                    ("constant", "Constant"),
+                    ("linear", "Falls evenly to nothing"),
+                    ("cosine", "Falls gently, then fast, then gently"),
+                ]),
                 "How the learning rate moves over the run.",
             ),
-            setting("warmup", "Warm-up steps", Kind::Whole, "Steps over which the learning rate rises from nothing."),
-            setting("batch", "Pictures at once", Kind::Whole, "More need more memory and make each step calmer."),
-            setting("accumulation", "Batches a step", Kind::Whole, "Batches whose gradients are added up for one step: as calm as more pictures at once, without the memory."),
+            setting(
+                "warmup",
+                "Warm-up steps",
+                Kind::Whole,
+                "Steps over which the learning rate rises from nothing.",
+            ),
+            setting(
+                "batch",
+                "Pictures at once",
+                Kind::Whole,
+                "More need more memory and make each step calmer.",
+            ),
+            setting(
+                "accumulation",
+                "Batches a step",
+                Kind::Whole,
+                "Batches whose gradients are added up for one step: as calm as more pictures at once, without the memory.",
+            ),
         ],
     ),
     (
         "What changes",
         &[
-            setting("rank", "Rank", Kind::Whole, "How much the adapter can hold: 4 is enough for a style, 16 for fine detail; the file grows with it."),
-            setting("alpha", "Alpha", Kind::Number, "The change is multiplied with alpha divided by rank; equal to the rank is usual."),
+            setting(
+                "rank",
+                "Rank",
+                Kind::Whole,
+                "How much the adapter can hold: 4 is enough for a style, 16 for fine detail; the file grows with it.",
+            ),
+            setting(
+                "alpha",
+                "Alpha",
+                Kind::Number,
+                "The change is multiplied with alpha divided by rank; equal to the rank is usual.",
+            ),
             setting(
                 "targets",
                 "Layers",
@@ -65,41 +104,110 @@ pub(super) const GROUPS: [(&str, &[Setting]); 5] = [
                 ]),
                 "Which layers of the model are changed.",
             ),
-            setting("text_encoder", "Change the text encoder, too", Kind::Check, "Helps new words mean something; needs more memory and forgets more."),
+            setting(
+                "text_encoder",
+                "Change the text encoder, too",
+                Kind::Check,
+                "Helps new words mean something; needs more memory and forgets more.",
+            ),
         ],
     ),
     (
         "The pictures",
         &[
-            setting("resolution", "Resolution", Kind::Whole, "The shorter side in pixels, a multiple of 64; the size the model was made for is best."),
+            setting(
+                "resolution",
+                "Resolution",
+                Kind::Whole,
+                "The shorter side in pixels, a multiple of 64; the size the model was made for is best.",
+            ),
             setting(
                 "crop",
                 "Crop",
-                Kind::Choice(&[("center", "The square in the middle"), ("random", "Squares at random places"), ("bucket", "The whole picture")]),
+                Kind::Choice(&[
+                    ("center", "The square in the middle"),
+                    ("random", "Squares at random places"),
+                    ("bucket", "The whole picture"),
+                ]),
                 "Which part of a picture that is not square is used.",
             ),
-            setting("caption_dropout", "Caption dropout", Kind::Number, "How often a caption is left out, from 0 to 1; a little keeps the style from hanging on words."),
-            setting("held_out", "Held out", Kind::Number, "The share of the pictures that is only measured with, never trained on."),
-            setting("prior_weight", "Weight of class pictures", Kind::Number, "How much pictures of the same kind count that are not of this style."),
+            setting(
+                "caption_dropout",
+                "Caption dropout",
+                Kind::Number,
+                "How often a caption is left out, from 0 to 1; a little keeps the style from hanging on words.",
+            ),
+            setting(
+                "held_out",
+                "Held out",
+                Kind::Number,
+                "The share of the pictures that is only measured with, never trained on.",
+            ),
+            setting(
+                "prior_weight",
+                "Weight of class pictures",
+                Kind::Number,
+                "How much pictures of the same kind count that are not of this style.",
+            ),
         ],
     ),
     (
         "The noise",
         &[
-            setting("min_snr_gamma", "Min-SNR gamma", Kind::Optional, "Lets nearly clean pictures count less, so that training is calmer; 5 is usual, empty switches it off."),
-            setting("noise_offset", "Noise offset", Kind::Number, "Teaches very dark and very bright pictures; 0.05 is a lot."),
-            setting("max_gradient_norm", "Largest gradient", Kind::Number, "A step whose gradients are larger is made smaller."),
-            setting("weight_decay", "Weight decay", Kind::Number, "Pulls the adapter back towards no change a little at each step."),
-            setting("seed", "Seed", Kind::Whole, "Decides everything random: the same settings and seed give the same adapter."),
+            setting(
+                "min_snr_gamma",
+                "Min-SNR gamma",
+                Kind::Optional,
+                "Lets nearly clean pictures count less, so that training is calmer; 5 is usual, empty switches it off.",
+            ),
+            setting(
+                "noise_offset",
+                "Noise offset",
+                Kind::Number,
+                "Teaches very dark and very bright pictures; 0.05 is a lot.",
+            ),
+            setting(
+                "max_gradient_norm",
+                "Largest gradient",
+                Kind::Number,
+                "A step whose gradients are larger is made smaller.",
+            ),
+            setting(
+                "weight_decay",
+                "Weight decay",
+                Kind::Number,
+                "Pulls the adapter back towards no change a little at each step.",
+            ),
+            setting(
+                "seed",
+                "Seed",
+                Kind::Whole,
+                "Decides everything random: the same settings and seed give the same adapter.",
+            ),
         ],
     ),
     (
         "On the way",
         &[
-            setting("sample_prompts", "Sample prompts", Kind::Lines, "One on each line, 8 at most; a picture is made of each while it trains. Empty: the captions of the first pictures."),
+            setting(
+                "sample_prompts",
+                "Sample prompts",
+                Kind::Lines,
+                "One on each line, 8 at most; a picture is made of each while it trains. Empty: the captions of the first pictures.",
+            ),
             setting("sample_every", "Steps between samples", Kind::Whole, "0 makes none."),
-            setting("checkpoint_every", "Steps between checkpoints", Kind::Whole, "After a crash the run goes on from the last one; the held-out loss is measured as often."),
-            setting("gradient_checkpointing", "Save memory", Kind::Check, "Computes intermediate results twice: about a third slower, much less memory."),
+            setting(
+                "checkpoint_every",
+                "Steps between checkpoints",
+                Kind::Whole,
+                "After a crash the run goes on from the last one; the held-out loss is measured as often.",
+            ),
+            setting(
+                "gradient_checkpointing",
+                "Save memory",
+                Kind::Check,
+                "Computes intermediate results twice: about a third slower, much less memory.",
+            ),
         ],
     ),
 ];
@@ -118,12 +226,16 @@ pub(super) fn write(config: &TrainingConfig, form: &mut Filled) {
 
 /// A setting as it is shown in a table.
 pub(super) fn shown(config: &TrainingConfig, setting: &Setting) -> String {
-    let value = serde_json::to_value(config).ok().and_then(|config| config.get(setting.name).map(text)).unwrap_or_default();
+    let value = serde_json::to_value(config)
+        .ok()
+        .and_then(|config| config.get(setting.name).map(text))
+        .unwrap_or_default();
     match setting.kind {
         Kind::Check => if value.is_empty() { "no" } else { "yes" }.to_owned(),
-        Kind::Choice(choices) => {
-            choices.iter().find(|choice| choice.0 == value).map_or(value.clone(), |choice| choice.1.to_owned())
-        }
+        Kind::Choice(choices) => choices
+            .iter()
+            .find(|choice| choice.0 == value)
+            .map_or(value.clone(), |choice| choice.1.to_owned()),
         _ if value.is_empty() => "–".to_owned(),
         Kind::Lines => value.lines().collect::<Vec<_>>().join(" / "),
         _ => value,
@@ -168,8 +280,9 @@ pub(super) fn read(form: &Filled, base: &TrainingConfig) -> Result<TrainingConfi
     if !errors.is_empty() {
         return Err(errors);
     }
-    serde_json::from_value(Value::Object(config))
-        .map_err(|error| vec![FieldError { field: String::new(), message: format!("The settings cannot be read: {error}.") }])
+    serde_json::from_value(Value::Object(config)).map_err(|error| {
+        vec![FieldError { field: String::new(), message: format!("The settings cannot be read: {error}.") }]
+    })
 }
 
 fn parse(setting: &Setting, typed: &str) -> Result<Value, String> {
@@ -185,12 +298,10 @@ fn parse(setting: &Setting, typed: &str) -> Result<Value, String> {
             }
         }
         Kind::Optional if typed.is_empty() => Ok(Value::Null),
-        Kind::Number | Kind::Optional => {
-            match typed.replace(',', ".").replace('−', "-").parse::<f64>() {
-                Ok(number) if number.is_finite() => Ok(number.into()),
-                _ => wrong("a number"),
-            }
-        }
+        Kind::Number | Kind::Optional => match typed.replace(',', ".").replace('−', "-").parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(number.into()),
+            _ => wrong("a number"),
+        },
         Kind::Choice(choices) => match choices.iter().find(|choice| choice.0 == typed) {
             Some(choice) => Ok(choice.0.into()),
             None => wrong("one of the choices"),
@@ -225,7 +336,9 @@ mod tests {
             };
             assert_eq!(read(&form(&config), &Preset::Style.config()), Ok(config));
         }
-        let Ok(Value::Object(config)) = serde_json::to_value(TrainingConfig::default()) else { panic!("an object") };
+        let Ok(Value::Object(config)) = serde_json::to_value(TrainingConfig::default()) else {
+            panic!("an object")
+        };
         let mut names: Vec<_> = all().map(|setting| setting.name).collect();
         names.sort_unstable();
         assert_eq!(names, config.keys().map(String::as_str).collect::<Vec<_>>());
@@ -246,7 +359,13 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_named() {
         let mut form = form(&TrainingConfig::default());
-        for (name, text) in [("steps", "many"), ("rank", "-1"), ("learning_rate", "1e-4x"), ("crop", "round"), ("alpha", "inf")] {
+        for (name, text) in [
+            ("steps", "many"),
+            ("rank", "-1"),
+            ("learning_rate", "1e-4x"),
+            ("crop", "round"),
+            ("alpha", "inf"),
+        ] {
             form.set(name, text);
         }
         let errors = read(&form, &TrainingConfig::default()).unwrap_err();
@@ -269,7 +388,13 @@ mod tests {
     fn tables_say_what_people_read() {
         let config = TrainingConfig::default();
         let shown = |name: &str| super::shown(&config, all().find(|setting| setting.name == name).unwrap());
-        assert_eq!((shown("learning_rate"), shown("alpha"), shown("targets")), ("1e-4".to_owned(), "4".to_owned(), "Attention".to_owned()));
-        assert_eq!((shown("text_encoder"), shown("min_snr_gamma"), shown("held_out")), ("no".to_owned(), "–".to_owned(), "0.1".to_owned()));
+        assert_eq!(
+            (shown("learning_rate"), shown("alpha"), shown("targets")),
+            ("1e-4".to_owned(), "4".to_owned(), "Attention".to_owned())
+        );
+        assert_eq!(
+            (shown("text_encoder"), shown("min_snr_gamma"), shown("held_out")),
+            ("no".to_owned(), "–".to_owned(), "0.1".to_owned())
+        );
     }
 }

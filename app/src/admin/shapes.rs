@@ -39,7 +39,9 @@ pub(super) fn by_shape(pictures: &[(u32, u32)]) -> Vec<(String, usize)> {
         let nearest = (0..SHAPES.len()).min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(3);
         counts[nearest] += 1;
     }
-    between_the_ends(SHAPES.iter().zip(counts).map(|((name, _), count)| ((*name).to_owned(), count)).collect())
+    between_the_ends(
+        SHAPES.iter().zip(counts).map(|((name, _), count)| ((*name).to_owned(), count)).collect(),
+    )
 }
 
 fn between_the_ends(classes: Vec<(String, usize)>) -> Vec<(String, usize)> {
@@ -84,13 +86,23 @@ mod tests {
     fn sizes_are_those_of_the_shorter_side() {
         let counted = by_size(&[(512, 900), (511, 512), (400, 300), (4000, 3000)]);
         let counted: Vec<_> = counted.iter().map(|(name, count)| (name.as_str(), *count)).collect();
-        assert_eq!(counted, [("256 to 383", 1), ("384 to 511", 1), ("512 to 767", 1), ("768 to 1023", 0), ("1024 and more", 1)]);
+        assert_eq!(
+            counted,
+            [
+                ("256 to 383", 1),
+                ("384 to 511", 1),
+                ("512 to 767", 1),
+                ("768 to 1023", 0),
+                ("1024 and more", 1)
+            ]
+        );
     }
 
     #[test]
     fn shapes_are_the_nearest_ones() {
         let counted = by_shape(&[(500, 500), (510, 500), (600, 400), (1, 10_000)]);
-        let counted: Vec<_> = counted.iter().filter(|class| class.1 > 0).map(|(name, count)| (name.as_str(), *count)).collect();
+        let counted: Vec<_> =
+            counted.iter().filter(|class| class.1 > 0).map(|(name, count)| (name.as_str(), *count)).collect();
         assert_eq!(counted, [("1 : 2", 1), ("1 : 1", 2), ("3 : 2", 1)]);
         assert_eq!(by_shape(&[]).len(), 1);
     }

@@ -54,7 +54,9 @@ pub(super) fn remark(job: &TrainingJob) -> String {
             Some(ms) => format!("{steps} · about {} left", duration(ms as f64)),
             None => steps,
         },
-        TrainingState::Paused | TrainingState::Failed | TrainingState::Cancelled => format!("stopped at {steps}"),
+        TrainingState::Paused | TrainingState::Failed | TrainingState::Cancelled => {
+            format!("stopped at {steps}")
+        }
         TrainingState::Done => format!("{} steps", job.steps),
     }
 }
@@ -63,7 +65,9 @@ pub(super) fn remark(job: &TrainingJob) -> String {
 pub(super) fn stage(job: &TrainingJob) -> Option<String> {
     Some(match job.stage? {
         TrainingStage::Preparing { done, total } => format!("Prepares {done} of {}.", pictures(total)),
-        TrainingStage::Forecasting => "Tries three steps, to know how long it will take; they are undone.".to_owned(),
+        TrainingStage::Forecasting => {
+            "Tries three steps, to know how long it will take; they are undone.".to_owned()
+        }
         TrainingStage::Measuring { done, total } => {
             format!("Measures the held-out loss: {done} of {total}.")
         }

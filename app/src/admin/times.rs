@@ -73,9 +73,14 @@ mod tests {
 
     #[test]
     fn the_past_is_said_roughly() {
-        for (seconds, text) in
-            [(3, "just now"), (60, "60 s ago"), (600, "10 min ago"), (7_200, "2 h ago"), (90_000, "yesterday"), (300_000, "3 days ago")]
-        {
+        for (seconds, text) in [
+            (3, "just now"),
+            (60, "60 s ago"),
+            (600, "10 min ago"),
+            (7_200, "2 h ago"),
+            (90_000, "yesterday"),
+            (300_000, "3 days ago"),
+        ] {
             assert_eq!(said(seconds * 1000), text);
         }
         assert_eq!(said(-5_000), "just now");

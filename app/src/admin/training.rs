@@ -111,10 +111,16 @@ fn standing(job: &TrainingJob, prompt: String) -> AnyView {
     }
     if let Some((first, last)) = job.first_held_out.zip(job.last_held_out) {
         let change = improvement(job).map(|change| change.replace("held-out loss ", "")).unwrap_or_default();
-        facts.push(("Held-out loss", format!("{} → {} ({change})", super::chart::value(first), super::chart::value(last))));
+        facts.push((
+            "Held-out loss",
+            format!("{} → {} ({change})", super::chart::value(first), super::chart::value(last)),
+        ));
     }
     if let Some(forecast) = job.forecast {
-        let memory = forecast.bytes.map(|bytes| format!(", {} of memory beside the model", size(bytes))).unwrap_or_default();
+        let memory = forecast
+            .bytes
+            .map(|bytes| format!(", {} of memory beside the model", size(bytes)))
+            .unwrap_or_default();
         facts.push(("Forecast", format!("{} without visitors{memory}", duration(forecast.seconds * 1000.0))));
     }
     if job.waited_seconds >= 1.0 {
@@ -124,7 +130,10 @@ fn standing(job: &TrainingJob, prompt: String) -> AnyView {
         facts.push(("Costs a visitor", format!("at most {} a picture", seconds_said(seconds))));
     }
     if job.halved {
-        facts.push(("Learning rate", "halved once: the loss was no longer a number, and the run went back".to_owned()));
+        facts.push((
+            "Learning rate",
+            "halved once: the loss was no longer a number, and the run went back".to_owned(),
+        ));
     }
     let facts = facts.into_iter().map(|(name, text)| {
         view! {
@@ -158,10 +167,13 @@ fn version(id: &str, prompt: String) -> AnyView {
     let row = AdapterRow { name: id.to_owned(), strength: "1".to_owned() };
     let form = FormValues { prompt, adapters: vec![row], ..FormValues::default() };
     let try_it = format!("/?{}", form::encode(&form));
-    let shown = id.parse::<AdapterRef>().map_or_else(|_| id.to_owned(), |name| match name.version {
-        Some(version) => format!("{} v{version}", name.name),
-        None => name.name,
-    });
+    let shown = id.parse::<AdapterRef>().map_or_else(
+        |_| id.to_owned(),
+        |name| match name.version {
+            Some(version) => format!("{} v{version}", name.name),
+            None => name.name,
+        },
+    );
     view! {
         <p class="made">
             <span>{format!("{shown} is there.")}</span>
@@ -187,9 +199,14 @@ fn actions(job: &TrainingJob) -> AnyView {
     };
     let state = job.state;
     let pause = state.can_pause().then(|| button("pause", "Pause, keep everything".to_owned(), "button"));
-    let resume = state.can_resume().then(|| button("resume", format!("Resume at step {}", job.step), "button"));
+    let resume =
+        state.can_resume().then(|| button("resume", format!("Resume at step {}", job.step), "button"));
     let cancel = state.can_cancel().then(|| {
-        let words = if job.step == 0 { "Cancel for good".to_owned() } else { format!("Cancel and lose {} steps", job.step) };
+        let words = if job.step == 0 {
+            "Cancel for good".to_owned()
+        } else {
+            format!("Cancel and lose {} steps", job.step)
+        };
         button("cancel", words, "stop")
     });
     view! {
@@ -216,10 +233,31 @@ fn charts(points: &[TrainingPoint], steps: u32) -> Vec<AnyView> {
     let seconds = line("Seconds", Look::Main, points, |point| point.seconds);
     let (loss_peak, norm_peak, seconds_peak) = (above(&loss), above(&norm), above(&seconds));
     vec![
-        chart("loss", "Loss", "Training is a lottery of noise, so its loss jumps; the held-out loss uses the same noise each time and is the one to trust.", vec![loss, calm, held_out], loss_peak, false),
+        chart(
+            "loss",
+            "Loss",
+            "Training is a lottery of noise, so its loss jumps; the held-out loss uses the same noise each time and is the one to trust.",
+            vec![loss, calm, held_out],
+            loss_peak,
+            false,
+        ),
         chart("rate", "Learning rate", "The size of each change.", vec![rate], None, true),
-        chart("norm", "Gradient norm", "How strongly the pictures pull. It should neither explode nor vanish.", vec![norm], norm_peak, true),
-        chart("seconds", "Seconds a step", "Peaks are steps that waited for people's pictures.", vec![seconds], seconds_peak, true),
+        chart(
+            "norm",
+            "Gradient norm",
+            "How strongly the pictures pull. It should neither explode nor vanish.",
+            vec![norm],
+            norm_peak,
+            true,
+        ),
+        chart(
+            "seconds",
+            "Seconds a step",
+            "Peaks are steps that waited for people's pictures.",
+            vec![seconds],
+            seconds_peak,
+            true,
+        ),
     ]
 }
 
@@ -241,16 +279,16 @@ pub(super) fn peak(points: &[(f64, f64)]) -> Option<f64> {
 }
 
 fn settings_table(job: &TrainingJob) -> AnyView {
-    let rows = settings::all().filter(|setting| setting.kind != Kind::Lines || !job.config.sample_prompts.is_empty()).map(
-        |setting| {
+    let rows = settings::all()
+        .filter(|setting| setting.kind != Kind::Lines || !job.config.sample_prompts.is_empty())
+        .map(|setting| {
             view! {
                 <div>
                     <dt>{setting.label}</dt>
                     <dd>{settings::shown(&job.config, setting)}</dd>
                 </div>
             }
-        },
-    );
+        });
     let short: String = job.dataset_hash.chars().take(12).collect();
     view! {
         <details class="panel" id="asked">

@@ -217,8 +217,15 @@ fn presets(chosen: &str) -> Vec<impl IntoView + use<>> {
 
 fn dataset_options(datasets: &[(DatasetSummary, String)], none: &str) -> Vec<(String, String)> {
     let all = datasets.iter().map(|(dataset, trigger)| {
-        let trigger = if trigger.is_empty() { "no trigger word".to_owned() } else { format!("trigger “{trigger}”") };
-        (dataset.id.clone(), format!("{} ({}, {trigger})", dataset.name, crate::words::pictures(dataset.pictures)))
+        let trigger = if trigger.is_empty() {
+            "no trigger word".to_owned()
+        } else {
+            format!("trigger “{trigger}”")
+        };
+        (
+            dataset.id.clone(),
+            format!("{} ({}, {trigger})", dataset.name, crate::words::pictures(dataset.pictures)),
+        )
     });
     std::iter::once((String::new(), none.to_owned())).chain(all).collect()
 }
@@ -234,9 +241,10 @@ fn control(setting: &Setting, form: &Filled) -> AnyView {
         Kind::Whole | Kind::Number | Kind::Optional => field.number(form),
         Kind::Check => field.checkbox(form),
         Kind::Lines => field.lines(form),
-        Kind::Choice(choices) => {
-            field.select(form, choices.iter().map(|(value, label)| ((*value).to_owned(), (*label).to_owned())).collect())
-        }
+        Kind::Choice(choices) => field.select(
+            form,
+            choices.iter().map(|(value, label)| ((*value).to_owned(), (*label).to_owned())).collect(),
+        ),
     }
 }
 
@@ -251,10 +259,19 @@ mod tests {
 
     #[test]
     fn a_preset_fills_the_form_and_keeps_what_was_typed() {
-        let form = filled(&[("preset", "thorough"), ("name", "cloth"), ("dataset", "d"), ("sample_prompts", "a\nb"), ("rank", "3")]);
+        let form = filled(&[
+            ("preset", "thorough"),
+            ("name", "cloth"),
+            ("dataset", "d"),
+            ("sample_prompts", "a\nb"),
+            ("rank", "3"),
+        ]);
         let request = read(&form).unwrap();
         assert_eq!((request.name.as_str(), request.dataset.as_str()), ("cloth", "d"));
-        let expected = TrainingConfig { sample_prompts: vec!["a".to_owned(), "b".to_owned()], ..Preset::Thorough.config() };
+        let expected = TrainingConfig {
+            sample_prompts: vec!["a".to_owned(), "b".to_owned()],
+            ..Preset::Thorough.config()
+        };
         assert_eq!(request.config, expected);
     }
 

@@ -46,7 +46,11 @@ pub(super) fn trainings(data: Trainings) -> AnyView {
 
 fn empty(datasets: bool) -> impl IntoView {
     let (sentence, address, words) = if datasets {
-        ("Nothing has been trained yet. The defaults fit 20 to 30 pictures of one style.", "/admin/training/new", "Train an adapter")
+        (
+            "Nothing has been trained yet. The defaults fit 20 to 30 pictures of one style.",
+            "/admin/training/new",
+            "Train an adapter",
+        )
     } else {
         ("There is nothing to train on yet. Make a dataset first.", "/admin/datasets#new", "Make a dataset")
     };
@@ -129,9 +133,17 @@ fn table(all: Vec<(TrainingJob, String)>, can_compare: bool) -> AnyView {
 fn sharing(settings: TrainingSettings) -> AnyView {
     let pauses = settings.pause_while_people_wait;
     let (state, button, value) = if pauses {
-        ("Training rests as long as anyone waits for a picture. People notice little; a busy studio trains slowly.", "Let training go on between pictures", "")
+        (
+            "Training rests as long as anyone waits for a picture. People notice little; a busy studio trains slowly.",
+            "Let training go on between pictures",
+            "",
+        )
     } else {
-        ("One step of training is made after each picture. Training always gets ahead; people wait a step longer.", "Let training rest while people wait", "on")
+        (
+            "One step of training is made after each picture. Training always gets ahead; people wait a step longer.",
+            "Let training rest while people wait",
+            "on",
+        )
     };
     view! {
         <section class="panel" aria-labelledby="sharing">

@@ -6,9 +6,7 @@ use adire_studio::{Studio, StudioError};
 use axum::{
     Form, Router,
     extract::{
-        DefaultBodyLimit, Multipart, Query, State,
-        multipart::MultipartRejection,
-        rejection::FormRejection,
+        DefaultBodyLimit, Multipart, Query, State, multipart::MultipartRejection, rejection::FormRejection,
     },
     http::{StatusCode, request::Parts},
     response::{IntoResponse, Redirect, Response},
@@ -84,7 +82,9 @@ fn sentence(done: &str) -> Option<String> {
             "replace" => "Replaced everywhere.",
             "remove" => "The picture is taken out.",
             "clear_remarks" => "The remarks are forgotten.",
-            "copy" => "This is the copy. It can be changed; the dataset that it was copied from stays as it is.",
+            "copy" => {
+                "This is the copy. It can be changed; the dataset that it was copied from stays as it is."
+            }
             "files" => "The files are taken in.",
             _ => return None,
         }
@@ -169,7 +169,10 @@ async fn upload(
     form: Result<Multipart, MultipartRejection>,
 ) -> Result<Response, Problem> {
     let mut form = form.map_err(|error| {
-        Problem::new(ProblemKind::MediaType, format!("This address takes a form with files: {}.", error.body_text()))
+        Problem::new(
+            ProblemKind::MediaType,
+            format!("This address takes a form with files: {}.", error.body_text()),
+        )
     })?;
     let brought = match files::receive(&state.studio, &mut form).await {
         Ok(brought) => brought,

@@ -17,7 +17,11 @@ use axum::{
 };
 
 use crate::{
-    error::{Problem, ProblemKind}, operator::guard::Entry, pages, state::AppState};
+    error::{Problem, ProblemKind},
+    operator::guard::Entry,
+    pages,
+    state::AppState,
+};
 
 /// Every page and form.
 pub(crate) fn routes() -> Router<AppState> {
@@ -111,6 +115,9 @@ mod tests {
         }
         assert_eq!(address_of_sign_in("/admin"), "/admin/sign-in");
         assert_eq!(address_of_sign_in("//evil.example"), "/admin/sign-in");
-        assert_eq!(address_of_sign_in("/admin/training?a=b&c"), "/admin/sign-in?next=/admin/training%3Fa%3Db%26c");
+        assert_eq!(
+            address_of_sign_in("/admin/training?a=b&c"),
+            "/admin/sign-in?next=/admin/training%3Fa%3Db%26c"
+        );
     }
 }

@@ -95,7 +95,11 @@ async fn sign_out(State(state): State<AppState>, parts: Parts) -> Result<Respons
     Ok(response)
 }
 
-async fn set_up_page(State(state): State<AppState>, Query(Token { token }): Query<Token>, parts: Parts) -> Response {
+async fn set_up_page(
+    State(state): State<AppState>,
+    Query(Token { token }): Query<Token>,
+    parts: Parts,
+) -> Response {
     if state.operators.is_set_up_token(&token) && matches!(state.operators.exist().await, Ok(false)) {
         return answer(state, AdminPage::set_up(SetUp { token, ..SetUp::default() }), parts, None).await;
     }
@@ -112,7 +116,8 @@ async fn set_up(
     form: Result<Form<SetUpForm>, FormRejection>,
 ) -> Result<Response, Problem> {
     let Form(SetUpForm { token, password, again }) = form.map_err(no_form)?;
-    let page = |problem| AdminPage::set_up(SetUp { token: token.clone(), problem: Some(problem), dead: false });
+    let page =
+        |problem| AdminPage::set_up(SetUp { token: token.clone(), problem: Some(problem), dead: false });
     if password != again {
         let sentence = "The two passwords differ; nothing was changed.".to_owned();
         return Ok(answer(state, page(sentence), parts, Some(StatusCode::UNPROCESSABLE_ENTITY)).await);
@@ -143,7 +148,9 @@ async fn refuse(
         }
         Refused::Wrong => Problem::new(ProblemKind::SignedOut, "This is not the password."),
         Refused::Weak(weakness) => Problem::field("password", weakness.to_string()),
-        Refused::NoOperator | Refused::Link => Problem::new(ProblemKind::NoOperator, "There is no operator yet."),
+        Refused::NoOperator | Refused::Link => {
+            Problem::new(ProblemKind::NoOperator, "There is no operator yet.")
+        }
         Refused::Failed(error) => return Err(Problem::internal(format!("{error:#}"))),
     };
     if !accepts_html(&parts.headers) {

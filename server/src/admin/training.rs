@@ -36,7 +36,11 @@ async fn list(State(state): State<AppState>, parts: Parts) -> Response {
     answer(state, page, parts, None).await
 }
 
-async fn form(State(state): State<AppState>, Query(query): Query<Vec<(String, String)>>, parts: Parts) -> Response {
+async fn form(
+    State(state): State<AppState>,
+    Query(query): Query<Vec<(String, String)>>,
+    parts: Parts,
+) -> Response {
     let page = AdminPage::new_training(&state.studio, Filled::from_pairs(query)).await;
     answer(state, page, parts, None).await
 }
@@ -63,7 +67,11 @@ async fn start(
     Ok(answer(state, page, parts, Some(status)).await)
 }
 
-async fn compare(State(state): State<AppState>, Query(query): Query<Vec<(String, String)>>, parts: Parts) -> Response {
+async fn compare(
+    State(state): State<AppState>,
+    Query(query): Query<Vec<(String, String)>>,
+    parts: Parts,
+) -> Response {
     let ids: Vec<_> = query.into_iter().filter(|(name, _)| name == "job").map(|(_, id)| id).collect();
     let page = AdminPage::comparison(&state.studio, &ids).await;
     answer(state, page, parts, None).await

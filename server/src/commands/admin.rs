@@ -31,7 +31,11 @@ impl AdminCommand {
         match self {
             Self::SetPassword(SetPasswordArgs { data }) => {
                 Operators::set_password(&data, &ask()?)?;
-                let _ = writeln!(std::io::stderr(), "The password is set for the server with data in {}.", data.display());
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "The password is set for the server with data in {}.",
+                    data.display()
+                );
                 if password::from_environment().is_ok_and(|given| given.is_some()) {
                     let _ = writeln!(
                         std::io::stderr(),
@@ -51,12 +55,14 @@ fn ask() -> anyhow::Result<String> {
         stdin.lock().take(8 << 10).read_line(&mut line).context("no password could be read from stdin")?;
         return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
     }
-    let first = rpassword::prompt_password("New password: ").context("no password could be read from the terminal")?;
+    let first = rpassword::prompt_password("New password: ")
+        .context("no password could be read from the terminal")?;
     // Before asking again for one that is not taken.
     if let Err(weakness) = password::strength(&first) {
         bail!("{weakness}");
     }
-    let second = rpassword::prompt_password("Once more: ").context("no password could be read from the terminal")?;
+    let second =
+        rpassword::prompt_password("Once more: ").context("no password could be read from the terminal")?;
     if first != second {
         bail!("the two passwords differ; nothing was changed");
     }

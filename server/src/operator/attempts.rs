@@ -9,7 +9,8 @@ use std::{
 };
 
 /// For one peer.
-const PEER: Limit = Limit { free: 5, longest: Duration::from_secs(15 * 60), memory: Duration::from_secs(60 * 60) };
+const PEER: Limit =
+    Limit { free: 5, longest: Duration::from_secs(15 * 60), memory: Duration::from_secs(60 * 60) };
 /// For everyone together. The longest wait is short: whoever sends guesses from everywhere must not lock the operator
 /// out.
 const ALL: Limit = Limit { free: 20, longest: Duration::from_secs(20), memory: Duration::from_secs(5 * 60) };
@@ -53,7 +54,10 @@ impl Attempts {
         if !wait.is_zero() {
             return Err(wait);
         }
-        let more = |tries: Option<Tries>| Tries { count: tries.map_or(1, |tries| tries.count.saturating_add(1)), last: now };
+        let more = |tries: Option<Tries>| Tries {
+            count: tries.map_or(1, |tries| tries.count.saturating_add(1)),
+            last: now,
+        };
         counts.all = Some(more(all));
         if counts.peers.len() >= MOST && !counts.peers.contains_key(&peer) {
             let oldest = counts.peers.iter().min_by_key(|(_, tries)| tries.last).map(|(peer, _)| *peer);

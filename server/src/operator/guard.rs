@@ -51,7 +51,9 @@ pub(crate) async fn check(State(state): State<AppState>, mut request: Request, n
         Ok(Who::Nobody) if [SIGN_IN, SET_UP].contains(&path.as_str()) => Entry::Open,
         Ok(Who::Nobody) => return sign_in_first(&request),
         Ok(Who::Elsewhere) if path == SET_UP => Entry::Open,
-        Ok(Who::Elsewhere) if accepts_html(request.headers()) => return admin::no_operator(state, request).await,
+        Ok(Who::Elsewhere) if accepts_html(request.headers()) => {
+            return admin::no_operator(state, request).await;
+        }
         Ok(Who::Elsewhere) => return Problem::new(ProblemKind::NoOperator, NO_OPERATOR).into_response(),
         Err(error) => return Problem::internal(error).into_response(),
     };
@@ -59,7 +61,8 @@ pub(crate) async fn check(State(state): State<AppState>, mut request: Request, n
     let mut response = next.run(request).await;
     // Pages must not come back out of a cache after signing out; what said something else about itself keeps it.
     let headers = response.headers_mut();
-    let is_page = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    let is_page =
+        headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
     if is_page || !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
@@ -99,7 +102,8 @@ async fn who(operators: &Arc<Operators>, token: Option<String>, this_machine: bo
 
 fn sign_in_first(request: &Request) -> Response {
     if !accepts_html(request.headers()) {
-        let sentence = "This address is for the operator; sign in at /admin/sign-in and send the cookie that it gives.";
+        let sentence =
+            "This address is for the operator; sign in at /admin/sign-in and send the cookie that it gives.";
         return Problem::new(ProblemKind::SignedOut, sentence).into_response();
     }
     // A form whose session ended is lost; there is nothing to go back to.
@@ -120,7 +124,8 @@ pub(crate) fn peer(extensions: &Extensions) -> Option<IpAddr> {
 /// have its own name lead to 127.0.0.1).
 fn is_this_machine(request: &Request) -> bool {
     let headers = request.headers();
-    let forwarded = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
+    let forwarded =
+        ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
     peer(request.extensions()).is_some_and(|peer| peer.is_loopback())
         && !forwarded.iter().any(|name| headers.contains_key(*name))
         && host(request).is_some_and(is_loopback_name)
@@ -134,7 +139,10 @@ fn host(request: &Request) -> Option<&str> {
 
 fn is_loopback_name(host: &str) -> bool {
     if let Some(rest) = host.strip_prefix('[') {
-        return rest.split_once(']').and_then(|(address, _)| address.parse::<IpAddr>().ok()).is_some_and(|ip| ip.is_loopback());
+        return rest
+            .split_once(']')
+            .and_then(|(address, _)| address.parse::<IpAddr>().ok())
+            .is_some_and(|ip| ip.is_loopback());
     }
     let name = host.split(':').next().unwrap_or_default();
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())

@@ -149,7 +149,12 @@ impl Operators {
         let hash = blocking(move || here.hash()).await?.ok_or(Refused::NoOperator)?;
         // Counted before it is checked: a thousand attempts at once are a thousand attempts.
         self.attempts.begin(peer, Instant::now()).map_err(Refused::Wait)?;
-        let permit = self.verifications.clone().acquire_owned().await.map_err(|error| Refused::Failed(error.into()))?;
+        let permit = self
+            .verifications
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|error| Refused::Failed(error.into()))?;
         let checked = hash.clone();
         let right = blocking(move || {
             let right = password::verify(&password, &checked);

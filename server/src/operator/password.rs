@@ -29,7 +29,10 @@ impl fmt::Display for Weakness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Short => {
-                write!(f, "The password has fewer than {SHORTEST} characters; take a longer one, four words for example.")
+                write!(
+                    f,
+                    "The password has fewer than {SHORTEST} characters; take a longer one, four words for example."
+                )
             }
             Self::Long => write!(f, "The password has more than {LONGEST} bytes; take a shorter one."),
         }
@@ -58,7 +61,8 @@ pub(super) fn verify(password: &str, hash: &str) -> anyhow::Result<bool> {
     if password.len() > LONGEST {
         return Ok(false);
     }
-    let hash = PasswordHash::new(hash).map_err(|error| anyhow!("the stored password's hash is damaged: {error}"))?;
+    let hash =
+        PasswordHash::new(hash).map_err(|error| anyhow!("the stored password's hash is damaged: {error}"))?;
     match Argon2::default().verify_password(password.as_bytes(), &hash) {
         Ok(()) => Ok(true),
         Err(Error::PasswordInvalid) => Ok(false),
@@ -100,7 +104,8 @@ pub(crate) fn from_environment() -> anyhow::Result<Option<String>> {
         (Some(_), Some(_)) => bail!("{VARIABLE} and {file} are both set; set one of them"),
         (Some(hash), None) => Ok(Some(hash.trim().to_owned())),
         (None, Some(path)) => {
-            let hash = std::fs::read_to_string(&path).with_context(|| format!("{file} names {path}, which cannot be read"))?;
+            let hash = std::fs::read_to_string(&path)
+                .with_context(|| format!("{file} names {path}, which cannot be read"))?;
             Ok(Some(hash.trim().to_owned()))
         }
         (None, None) => Ok(None),
@@ -125,7 +130,12 @@ mod tests {
 
     #[test]
     fn only_argon2id_is_taken_from_the_environment() {
-        for wrong in ["", "secret", "$2b$12$abcdefghijklmnopqrstuv", "$argon2i$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"] {
+        for wrong in [
+            "",
+            "secret",
+            "$2b$12$abcdefghijklmnopqrstuv",
+            "$argon2i$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g",
+        ] {
             assert!(check(wrong).is_err(), "{wrong}");
         }
     }

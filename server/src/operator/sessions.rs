@@ -56,7 +56,8 @@ impl Sessions {
             // What another password began can never be used again.
             all.retain(|session| session.password == password && is_alive(session, used));
             if all.len() >= MOST {
-                let oldest = all.iter().enumerate().min_by_key(|(_, session)| session.used).map(|(index, _)| index);
+                let oldest =
+                    all.iter().enumerate().min_by_key(|(_, session)| session.used).map(|(index, _)| index);
                 oldest.map(|index| all.swap_remove(index));
             }
             all.push(Session { token, password, used });

@@ -77,13 +77,19 @@ async fn set_password(server: &Server, password: &'static str) {
 async fn signed_in(server: &Server) -> String {
     let body = format!("password={}", PASSWORD.replace(' ', "+"));
     let answer = ask(server, "POST", "/admin/sign-in", Some(ELSEWHERE), &[HTML], &body).await;
-    assert_eq!((answer.status, answer.header("location")), (StatusCode::SEE_OTHER, "/admin"), "{}", answer.text());
+    assert_eq!(
+        (answer.status, answer.header("location")),
+        (StatusCode::SEE_OTHER, "/admin"),
+        "{}",
+        answer.text()
+    );
     cookie(&answer)
 }
 
 fn cookie(answer: &Answer) -> String {
     let given = answer.headers.get_all(header::SET_COOKIE).iter().map(|value| value.to_str().unwrap());
-    let pair = given.filter_map(|value| value.split(';').next()).find(|pair| pair.starts_with("adire_operator="));
+    let pair =
+        given.filter_map(|value| value.split(';').next()).find(|pair| pair.starts_with("adire_operator="));
     pair.expect("a session's cookie").to_owned()
 }
 
@@ -190,7 +196,9 @@ async fn a_session_begins_with_the_password_and_ends_with_signing_out() {
 
     let out = ask(&server, "POST", "/admin/sign-out", None, &[HTML, ("cookie", &cookie)], "").await;
     assert_eq!(out.header("location"), "/admin/sign-in");
-    assert!(out.headers.get_all("set-cookie").iter().all(|value| value.to_str().unwrap().contains("Max-Age=0")));
+    assert!(
+        out.headers.get_all("set-cookie").iter().all(|value| value.to_str().unwrap().contains("Max-Age=0"))
+    );
     // The cookie itself is worth nothing any more, wherever it was copied to.
     let kept = ask(&server, "GET", "/admin", None, &[("cookie", &cookie)], "").await;
     assert_eq!(kept.status, StatusCode::UNAUTHORIZED);
@@ -215,7 +223,8 @@ async fn a_session_outlives_a_restart_and_the_password_can_come_from_outside() {
     let reopened = |given: Option<String>, data: std::path::PathBuf| {
         let operators = std::sync::Arc::new(Operators::open(&data, given).unwrap());
         let site = std::sync::Arc::new(adire_server::Site::default());
-        let state = adire_server::AppState::new(server.studio.clone(), site, operators, server.shutdown.clone());
+        let state =
+            adire_server::AppState::new(server.studio.clone(), site, operators, server.shutdown.clone());
         adire_server::router(state).unwrap()
     };
     let asked = |router: axum::Router, cookie: String| async move {
@@ -311,8 +320,19 @@ async fn what_is_kept_is_for_the_server_alone() {
 async fn other_sites_cannot_act_for_the_operator() {
     let server = with_operator().await;
     let cookie = signed_in(&server).await;
-    for path in ["/admin/datasets", "/admin/training", "/admin/training/x", "/admin/sign-in", "/admin/sign-out", "/admin/api/datasets"] {
-        for from in [("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"), ("origin", "https://evil.example")] {
+    for path in [
+        "/admin/datasets",
+        "/admin/training",
+        "/admin/training/x",
+        "/admin/sign-in",
+        "/admin/sign-out",
+        "/admin/api/datasets",
+    ] {
+        for from in [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+            ("origin", "https://evil.example"),
+        ] {
             let headers = [("cookie", cookie.as_str()), ("host", "adire.example"), from];
             let answer = ask(&server, "POST", path, None, &headers, "name=x").await;
             assert_eq!(answer.problem()["type"], "urn:adire:problem:cross-origin", "{path} {from:?}");
@@ -325,7 +345,8 @@ async fn the_cookie_says_where_it_may_go() {
     let server = with_operator().await;
     let body = format!("password={}&next=https://evil.example/", PASSWORD.replace(' ', "+"));
     for (proto, secure) in [("http", false), ("https", true)] {
-        let answer = ask(&server, "POST", "/admin/sign-in", None, &[HTML, ("x-forwarded-proto", proto)], &body).await;
+        let answer =
+            ask(&server, "POST", "/admin/sign-in", None, &[HTML, ("x-forwarded-proto", proto)], &body).await;
         assert_eq!(answer.header("location"), "/admin", "nobody is led away");
         let mut given = answer.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
         let session = given.find(|value| value.starts_with("adire_operator=")).unwrap();
