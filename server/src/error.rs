@@ -43,6 +43,8 @@ pub enum ProblemKind {
     TooMany,
     /// Our fault.
     Internal,
+    /// The server's disk takes no more.
+    DiskFull,
     /// The queue takes no more for now.
     QueueFull,
     /// The model is still loading.
@@ -86,6 +88,7 @@ impl ProblemKind {
             Self::Internal => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong in the server")
             }
+            Self::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk-full", "The server's disk is full"),
             Self::QueueFull => (StatusCode::SERVICE_UNAVAILABLE, "queue-full", "The queue is full"),
             Self::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting", "The model is being loaded"),
             Self::ShuttingDown => {
@@ -182,6 +185,7 @@ impl From<ErrorKind> for ProblemKind {
             ErrorKind::TooMany => Self::TooMany,
             ErrorKind::QueueFull => Self::QueueFull,
             ErrorKind::ShuttingDown => Self::ShuttingDown,
+            ErrorKind::DiskFull => Self::DiskFull,
             ErrorKind::Internal => Self::Internal,
         }
     }

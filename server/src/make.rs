@@ -91,7 +91,7 @@ async fn picture(
 }
 
 fn log(error: &StudioError) {
-    if error.kind() == ErrorKind::Internal {
+    if matches!(error.kind(), ErrorKind::Internal | ErrorKind::DiskFull) {
         tracing::error!(%error, "a picture of a form could not be kept");
     }
 }

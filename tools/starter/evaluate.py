@@ -38,23 +38,31 @@ def generate(pipeline, texts: list[str], guidance: float, batch: int = 5) -> np.
     return (np.concatenate(out) * 255).round().astype(np.uint8)
 
 
-def see(model: CLIPModel, pictures: np.ndarray) -> torch.Tensor:
-    """Features of pictures, prepared as the exported configuration says."""
-    pixels = PROCESSOR([Image.fromarray(p) for p in pictures], return_tensors="pt").pixel_values
-    return clip.image_features(model, pixels)
+class Eye:
+    """The small CLIP's image tower, fed as the exported configuration says."""
+
+    def __init__(self, folder: Path):
+        self.model = CLIPModel.from_pretrained(folder / "clip").eval()
+        self.processor = CLIPImageProcessor.from_pretrained(folder / "clip")
+
+    @torch.no_grad()
+    def features(self, pictures: np.ndarray) -> torch.Tensor:
+        """One row of length 1 for each picture."""
+        pixels = self.processor([Image.fromarray(p) for p in pictures], return_tensors="pt").pixel_values
+        return clip.image_features(self.model, pixels)
 
 
 @torch.no_grad()
-def retrieval(model: CLIPModel, pictures: np.ndarray, texts: list[str]) -> float:
+def retrieval(eye: Eye, pictures: np.ndarray, texts: list[str]) -> float:
     """How often the picture's own caption is the nearest of all; there may be fewer pictures than captions."""
-    similarity = see(model, pictures) @ clip.text_features(model, texts).T
+    similarity = eye.features(pictures) @ clip.text_features(eye.model, texts).T
     return (similarity.argmax(1) == torch.arange(len(pictures))).float().mean().item()
 
 
 @torch.no_grad()
-def names_right(model: CLIPModel, pictures: np.ndarray, specs: list[data.Spec]) -> dict:
+def names_right(eye: Eye, pictures: np.ndarray, specs: list[data.Spec]) -> dict:
     """How often the right word wins when only that word of the caption is exchanged."""
-    images = see(model, pictures)
+    images = eye.features(pictures)
     out = {}
     for part, options in (("motif", data.MOTIFS), ("colour", data.COLOURS), ("ground", data.COLOURS)):
         right = 0
@@ -63,7 +71,7 @@ def names_right(model: CLIPModel, pictures: np.ndarray, specs: list[data.Spec]) 
             for option in options:
                 changed = data.Spec(**{**spec.__dict__, part: option})
                 texts.append(data.describe(changed, np.random.default_rng(5), complete=True))
-            best = int((clip.text_features(model, texts) @ image).argmax())
+            best = int((clip.text_features(eye.model, texts) @ image).argmax())
             right += list(options)[best] == getattr(spec, part)
         out[part] = right / len(specs)
     return out
@@ -95,13 +103,12 @@ if __name__ == "__main__":
     options.add_argument("--sheet", type=Path, help="where to write 25 of the pictures with their captions")
     options.add_argument("--drawn", action="store_true", help="only the upper bound, from drawn pictures")
     options = options.parse_args()
-    PROCESSOR = CLIPImageProcessor.from_pretrained(options.model / "clip")
-    model = CLIPModel.from_pretrained(options.model / "clip").eval()
+    eye = Eye(options.model)
     specs, texts = captions()
     if options.drawn:
         rng = np.random.default_rng(99)
         pictures = np.stack([data.draw(spec, rng) for spec in specs])
-        print(json.dumps({"drawn": True, "top1": retrieval(model, pictures, texts), **names_right(model, pictures, specs)}))
+        print(json.dumps({"drawn": True, "top1": retrieval(eye, pictures, texts), **names_right(eye, pictures, specs)}))
         raise SystemExit
     pipeline = StableDiffusionPipeline.from_pretrained(options.model)
     pipeline.set_progress_bar_config(disable=True)
@@ -109,8 +116,8 @@ if __name__ == "__main__":
         start = time.time()
         pictures = generate(pipeline, texts[: options.count], guidance)
         seconds = (time.time() - start) / options.count
-        right = retrieval(model, pictures, texts)
-        parts = names_right(model, pictures, specs[: options.count])
+        right = retrieval(eye, pictures, texts)
+        parts = names_right(eye, pictures, specs[: options.count])
         print(json.dumps({"guidance": guidance, "pictures": options.count, "top1": right, **parts, "seconds_each": round(seconds, 2)}), flush=True)
     if options.sheet:
         sheet(pictures[:25], texts[:25], options.sheet)

@@ -1,13 +1,14 @@
 //! Building the program and starting it.
 
-use std::{os::unix::process::CommandExt, path::PathBuf, process::Command};
+use std::{os::unix::process::CommandExt, path::PathBuf, process::Command, thread};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::{
     shell::{cargo, root, run, target},
     site,
+    tools::WasmToolchain,
 };
 
 #[derive(Args)]
@@ -19,10 +20,16 @@ pub(crate) struct ServeArgs {
 
 /// Page and server in release; returns the executable.
 pub(crate) fn build() -> Result<PathBuf> {
-    eprintln!("Building the page …");
-    site::build()?;
-    eprintln!("Building the server …");
-    run(cargo().args(["build", "--quiet", "--release", "--package", "adire-server"]))?;
+    // Before cargo starts: this may install something.
+    let toolchain = WasmToolchain::ensure()?;
+    eprintln!("Building the page and the server …");
+    // Side by side, in folders of their own: the page's last step is one thread's work for half a minute.
+    thread::scope(|scope| {
+        let page = scope.spawn(|| site::build_with(&toolchain));
+        let server = run(cargo().args(["build", "--quiet", "--release", "--package", "adire-server"]));
+        let page = page.join().unwrap_or_else(|_| bail!("building the page panicked"));
+        server.and(page)
+    })?;
     Ok(target().join("release/adire"))
 }
 

@@ -15,7 +15,11 @@ use crate::{
 
 /// Builds the page into `<target>/site` and returns that folder.
 pub(crate) fn build() -> Result<PathBuf> {
-    let toolchain = WasmToolchain::ensure()?;
+    build_with(&WasmToolchain::ensure()?)
+}
+
+/// The same with a toolchain that has been found.
+pub(crate) fn build_with(toolchain: &WasmToolchain) -> Result<PathBuf> {
     run(toolchain.cargo_build().args([
         "--quiet",
         "--package",

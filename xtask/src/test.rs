@@ -31,10 +31,16 @@ enum Part {
     Browser,
 }
 
+impl TestArgs {
+    fn runs(&self, part: Part) -> bool {
+        self.parts.is_empty() || self.parts.contains(&part)
+    }
+}
+
 /// Runs the parts; the first failure ends it.
 pub(crate) fn run(args: &TestArgs) -> Result<()> {
     for part in [Part::Fmt, Part::Clippy, Part::Unit, Part::Doc, Part::Browser] {
-        if !args.parts.is_empty() && !args.parts.contains(&part) {
+        if !args.runs(part) {
             continue;
         }
         let (name, start) = (part.to_possible_value(), Instant::now());
@@ -47,7 +53,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
             Part::Doc => {
                 shell::run(cargo().args(["doc", "--quiet", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?
             }
-            Part::Browser => browser()?,
+            Part::Browser => browser(args.runs(Part::Unit))?,
         }
         eprintln!("== {name}: passed in {} s", start.elapsed().as_secs());
     }
@@ -89,9 +95,13 @@ impl Bench {
     }
 }
 
-fn browser() -> Result<()> {
+/// `built`: the unit tests have just built the program for themselves. By itself it would be compiled once more, without
+/// what tests add to its libraries.
+fn browser(built: bool) -> Result<()> {
     let bench = Bench::ready()?;
-    shell::run(cargo().args(["build", "--quiet", "--package", "adire-server"]))?;
+    if !built {
+        shell::run(cargo().args(["build", "--quiet", "--package", "adire-server"]))?;
+    }
     shell::run(bench.node(&target().join("debug/adire")).args([
         "--test",
         "--test-reporter=spec",

@@ -150,10 +150,26 @@ pub(crate) fn path_below(root: &Path, hash: &str) -> Option<PathBuf> {
 }
 
 fn failed(path: &Path, error: &io::Error) -> StudioError {
+    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        return StudioError::DiskFull;
+    }
     StudioError::Storage(format!("{} could not be read or written: {}.", path.display(), reason(error)))
 }
 
 /// Lower-case hex digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_other_trouble() {
+        let said = |kind| failed(Path::new("x"), &io::Error::from(kind));
+        assert!(matches!(said(io::ErrorKind::StorageFull), StudioError::DiskFull));
+        assert!(matches!(said(io::ErrorKind::QuotaExceeded), StudioError::DiskFull));
+        assert!(said(io::ErrorKind::PermissionDenied).to_string().contains("permission denied"));
+    }
 }

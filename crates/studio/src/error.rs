@@ -76,6 +76,11 @@ pub enum StudioError {
         /// `process 123`.
         by: String,
     },
+    /// The data folder's disk takes no more.
+    #[error(
+        "The server's disk is full, so this was not done; nothing is lost. Free some space and try again."
+    )]
+    DiskFull,
     /// Disk or database.
     #[error("{0}")]
     Storage(String),
@@ -105,6 +110,8 @@ pub enum ErrorKind {
     QueueFull,
     /// The program is stopping.
     ShuttingDown,
+    /// The server's disk is full.
+    DiskFull,
     /// Nobody's fault who asked.
     Internal,
 }
@@ -123,6 +130,7 @@ impl StudioError {
             Self::TooManyWaiting { .. } => ErrorKind::TooMany,
             Self::QueueFull { .. } => ErrorKind::QueueFull,
             Self::ShuttingDown => ErrorKind::ShuttingDown,
+            Self::DiskFull => ErrorKind::DiskFull,
             Self::InUse { .. } | Self::Storage(_) | Self::Backend(_) => ErrorKind::Internal,
         }
     }

@@ -70,6 +70,10 @@ impl Incoming {
     }
 
     fn failed(&self, error: &std::io::Error) -> StudioError {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        if matches!(error.kind(), StorageFull | QuotaExceeded) {
+            return StudioError::DiskFull;
+        }
         StudioError::Storage(format!("{} could not be kept: {}.", self.name, reason(error)))
     }
 

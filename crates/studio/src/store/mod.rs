@@ -60,6 +60,18 @@ impl Store {
         Ok(Self { pool })
     }
 
+    /// From now on there is no room for another row that needs a page: what a full disk does.
+    #[cfg(test)]
+    pub(crate) async fn fill_up(&self) {
+        let mut held = Vec::new();
+        for _ in 0..self.pool.options().get_max_connections() {
+            let mut connection = self.pool.acquire().await.unwrap();
+            // SQLite takes the present size for any limit below it.
+            sqlx::query("PRAGMA max_page_count = 1").execute(&mut *connection).await.unwrap();
+            held.push(connection);
+        }
+    }
+
     /// Ends every connection and folds the write-ahead log into the file.
     pub(crate) async fn close(&self) {
         self.pool.close().await;
@@ -101,7 +113,7 @@ pub(crate) fn storage(error: sqlx::Error) -> StudioError {
         }
         (Some(10), _) => format!("The disk did not read or write the database: {error}."),
         (Some(11), _) => format!("The database is damaged: {error}. Restore it from a backup."),
-        (Some(13), _) => "The disk is full. Free some space and try again.".to_owned(),
+        (Some(13), _) => return StudioError::DiskFull,
         (Some(14), _) => {
             "The database cannot be opened. Check the permissions of the data folder.".to_owned()
         }

@@ -124,3 +124,26 @@ fn half_written_files_are_swept_at_the_next_start() {
     Blobs::open(folder.path().to_owned()).unwrap();
     assert!(!path.exists());
 }
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_loses_nothing() {
+    let (_folder, studio, _) = fresh().await;
+    let kept = submit(&studio, "kept").await;
+    let kept = finished(&studio, &kept.id).await;
+    studio.shared().store.fill_up().await;
+    // Small rows find room in pages that exist; sooner or later one does not.
+    let mut refusal = None;
+    for i in 0..500 {
+        let long = format!("{i} {}", "stars ".repeat(60));
+        match studio.submit(request(&long), None).await {
+            Ok(generation) => drop(studio.cancel(&generation.id).await),
+            Err(error) => {
+                refusal = Some(error);
+                break;
+            }
+        }
+    }
+    let refusal = refusal.expect("the database takes any number of rows");
+    assert!(matches!(refusal, StudioError::DiskFull), "{refusal:?}");
+    assert_eq!(studio.generation(&kept.id).await.unwrap().images, kept.images);
+}

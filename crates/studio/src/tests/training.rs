@@ -181,7 +181,7 @@ async fn a_paused_training_goes_on_where_it_was_and_ends_with_the_same_bytes() {
     let (expected, whole) = undisturbed(config()).await;
     let (_folder, studio, backend, gate) = training_gated().await;
     let job = ask(&studio, "cloth", config()).await;
-    gate.allow(11);
+    gate.allow(12);
     until_job(&studio, &job.id, |job| job.step == 5).await;
     assert_eq!(studio.pause_training(&job.id).await.unwrap().state, Paused);
     // The unit at the gate ends, no other one follows.
@@ -238,7 +238,7 @@ async fn a_shutdown_keeps_every_update() {
     let (expected, _) = undisturbed(config()).await;
     let (folder, studio, _, gate) = training_gated().await;
     let job = ask(&studio, "cloth", config()).await;
-    gate.allow(11);
+    gate.allow(12);
     until_job(&studio, &job.id, |job| job.step == 5).await;
     let both = async { tokio::join!(studio.shutdown(), async { drop(gate) }) };
     tokio::time::timeout(PATIENCE, both).await.unwrap();

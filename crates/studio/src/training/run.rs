@@ -165,14 +165,16 @@ async fn drive(shared: &Arc<Shared>, row: &JobRow) -> Result<String, Early> {
     let (name, trigger) = (task.name.clone(), task.trigger.clone());
     let note = row.request()?.note;
     let pictures = task.pictures.len();
+    // Not even the beginning may hold a picture up.
+    give_way(shared, id, false).await?;
     shared.worker.begin_training(task).await??;
     let (waiter, training) = (shared.clone(), shared.clone());
     let interrupted: crate::worker::Interrupted =
         Arc::new(move || waiter.board.is_busy() || waiter.board.is_closing() || waiter.training.is_stopped());
     let mut since_update = Duration::ZERO;
     loop {
-        stopped(&training).await?;
-        give_way(&training, id).await?;
+        stopped(&training, true).await?;
+        give_way(&training, id, true).await?;
         let (update, took) = training.worker.advance_training(interrupted.clone()).await??;
         since_update += took;
         if let Some(live) = training.training.live().as_mut() {
@@ -229,13 +231,13 @@ async fn drive(shared: &Arc<Shared>, row: &JobRow) -> Result<String, Early> {
     }
 }
 
-/// Ends the run when it should not go on; what has been gained is written first.
-async fn stopped(shared: &Shared) -> Result<(), Early> {
+/// Ends the run when it should not go on; what has been gained is written first, if the run has `begun`.
+async fn stopped(shared: &Shared, begun: bool) -> Result<(), Early> {
     let closing = shared.board.is_closing();
     if !closing && !shared.training.is_stopped() {
         return Ok(());
     }
-    if let Err(error) = shared.worker.save_training().await? {
+    if begun && let Err(error) = shared.worker.save_training().await? {
         // The checkpoint before is still there; somewhat more is computed again.
         tracing::warn!(%error, "no checkpoint was written at the end");
     }
@@ -243,8 +245,8 @@ async fn stopped(shared: &Shared) -> Result<(), Early> {
 }
 
 /// Waits while people's pictures are made, if they go before everything.
-async fn give_way(shared: &Shared, id: &str) -> Result<(), Early> {
-    let begun = Instant::now();
+async fn give_way(shared: &Shared, id: &str, begun: bool) -> Result<(), Early> {
+    let since = Instant::now();
     while shared.training.settings().pause_while_people_wait && shared.board.is_busy() {
         let before = shared.training.live().as_ref().map(|live| live.stage);
         if before != Some(TrainingStage::Yielding) {
@@ -256,9 +258,9 @@ async fn give_way(shared: &Shared, id: &str) -> Result<(), Early> {
             // A pause, a cancel, or another setting.
             () = shared.training.wake.notified() => {}
         }
-        stopped(shared).await?;
+        stopped(shared, begun).await?;
     }
-    let waited = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
+    let waited = i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
     if waited > 0 {
         let total = shared.training.live().as_mut().map(|live| {
             live.waited_ms += waited;

@@ -1,0 +1,52 @@
+"""Whether an adapter brings pictures nearer to its style: python nearer.py models/starter adire-v2.safetensors
+
+Each caption is drawn twice from the same noise, with the adapter and without. The small CLIP's image tower, which nobody
+told which is which, says how alike each picture is to pieces of adire that the adapter was not trained on. Prints the
+mean gain, its standard error, and their ratio.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+
+import pieces
+from evaluate import Eye, captions, generate
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser()
+    options.add_argument("model", type=Path)
+    options.add_argument("adapter", type=Path)
+    options.add_argument("--count", type=int, default=24, help="captions, and unseen pieces")
+    options.add_argument("--guidance", type=float, default=4.0)
+    options = options.parse_args()
+    texts = [f"{text}, {pieces.TRIGGER}" for text in captions()[1][: options.count]]
+    _, unseen = pieces.pieces(options.count, pieces.UNSEEN)
+    pipeline = StableDiffusionPipeline.from_pretrained(options.model)
+    pipeline.set_progress_bar_config(disable=True)
+    eye = Eye(options.model)
+    style = eye.features(unseen)
+
+    def likeness() -> torch.Tensor:
+        """Mean cosine of each picture to the unseen pieces."""
+        return (eye.features(generate(pipeline, texts, options.guidance)) @ style.T).mean(1)
+
+    without = likeness()
+    pipeline.load_lora_weights(options.adapter.parent, weight_name=options.adapter.name)
+    gain = likeness() - without
+    error = gain.std() / np.sqrt(len(gain))
+    print(
+        json.dumps(
+            {
+                "adapter": options.adapter.stem,
+                "pictures": len(gain),
+                "likeness_without": round(without.mean().item(), 4),
+                "gain": round(gain.mean().item(), 4),
+                "standard_error": round(error.item(), 4),
+                "standard_errors": round((gain.mean() / error).item(), 1),
+            }
+        )
+    )
