@@ -4,6 +4,7 @@
 
 mod adapters;
 mod bad_input;
+mod datasets;
 mod events;
 mod generations;
 mod images;
@@ -15,5 +16,6 @@ mod pages;
 mod prompts;
 mod recipe;
 mod support;
+mod training;
 mod uploads;
 mod visitor;
