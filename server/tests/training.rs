@@ -189,7 +189,7 @@ fn what_is_trained_on_the_starter_model_makes_other_pictures() {
     let server = Server::start(&model, &folder.path().join("data"));
     let config = json!({
         "steps": 3, "accumulation": 1, "resolution": 64, "held_out": 0.25, "checkpoint_every": 3,
-        "learning_rate": 1e-3, "sample_every": 0,
+        "learning_rate": 1e-2, "sample_every": 0,
     });
     let detail = server.trained(&server.train(&config));
     let job = &detail["job"];
