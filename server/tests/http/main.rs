@@ -5,6 +5,7 @@
 mod adapters;
 mod admin;
 mod bad_input;
+mod datasets;
 mod events;
 mod generations;
 mod images;
@@ -16,5 +17,6 @@ mod pages;
 mod prompts;
 mod recipe;
 mod support;
+mod training;
 mod uploads;
 mod visitor;

@@ -373,3 +373,45 @@ async fn events_tell_everything_once_and_go_on_after_any_number() {
     assert!(rest.len() > 1 && rest.len() <= newer && rest[1..].iter().all(|event| event.id > middle));
     assert!(studio.training_events("nothing", 0).await.is_err());
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_full_disk_keeps_the_checkpoint_before_and_the_job_can_go_on() {
+    let (expected, _) = undisturbed(config()).await;
+    let (folder, studio, _, gate) = training_gated().await;
+    let job = ask(&studio, "cloth", config()).await;
+    gate.allow(11);
+    until_job(&studio, &job.id, |job| job.last_held_out == Some(0.2)).await;
+    let run = folder.path().join("training").join(&job.id);
+    let before = std::fs::read(run.join("checkpoint.safetensors")).unwrap();
+    // Whatever is written there finds no room.
+    std::os::unix::fs::symlink("/dev/full", run.join("checkpoint.part")).unwrap();
+    drop(gate);
+    let failed = until_state(&studio, &job.id, Failed).await.job;
+    let error = failed.error.unwrap();
+    assert!(error.contains("No space left") && error.contains("the one before it is untouched"), "{error}");
+    assert_eq!(std::fs::read(run.join("checkpoint.safetensors")).unwrap(), before);
+    assert_eq!(studio.resume_training(&job.id).await.unwrap().state, Queued);
+    let done = until_state(&studio, &job.id, Done).await.job;
+    assert_eq!(adapter_bytes(&studio, &done).await, expected);
+}
+
+#[tokio::test]
+async fn a_training_that_brings_the_server_down_every_time_is_given_up() {
+    let (folder, studio, _, gate) = training_gated().await;
+    let id = ask(&studio, "deadly", config()).await.id;
+    until_state(&studio, &id, Running).await;
+    drop((studio, gate));
+    for _ in 0..2 {
+        let (backend, gate) = FakeBackend::training_gated();
+        let studio = open(folder.path(), backend).await.unwrap();
+        until_state(&studio, &id, Running).await;
+        drop((studio, gate));
+    }
+    let studio = open(folder.path(), FakeBackend::default()).await.unwrap();
+    let failed = until_state(&studio, &id, Failed).await.job;
+    assert!(failed.error.unwrap().contains("3 times"));
+    // A person may still insist.
+    studio.resume_training(&id).await.unwrap();
+    until_state(&studio, &id, Done).await;
+}

@@ -280,6 +280,8 @@ fn stage(update: &TrainingUpdate, before: TrainingStage) -> TrainingStage {
         TrainingUpdate::Measuring { done, total } => TrainingStage::Measuring { done: *done, total: *total },
         TrainingUpdate::Sample { .. } | TrainingUpdate::PutOff => TrainingStage::Sampling,
         TrainingUpdate::Saved { .. } => before,
+        // One of those that are undone.
+        TrainingUpdate::Step if before == TrainingStage::Forecasting => before,
         _ => TrainingStage::Training,
     }
 }

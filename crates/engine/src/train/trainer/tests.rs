@@ -355,3 +355,20 @@ fn a_measurement_in_parts_is_the_whole_one_and_leaves_the_run_as_it_was() {
     let nothing = Prepared { held_out: Vec::new(), ..data() };
     assert_eq!(trainer(config(), PredictionType::Epsilon, nothing).held_out_loss().unwrap(), None);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_checkpoint_that_finds_no_room_leaves_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    let mut run = trainer(config(), PredictionType::Epsilon, data());
+    run.save(&path).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    run.micro_step().unwrap();
+    // Whatever is written there finds no room.
+    std::os::unix::fs::symlink("/dev/full", path.with_extension("part")).unwrap();
+    let error = run.save(&path).unwrap_err().to_string();
+    assert!(error.contains("the one before it is untouched"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    run.save(&path).unwrap();
+}
