@@ -4,6 +4,7 @@
 
 mod adapters;
 mod admin;
+mod admin_pages;
 mod bad_input;
 mod datasets;
 mod events;
