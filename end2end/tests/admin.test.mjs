@@ -140,7 +140,7 @@ test('upload, caption, train, watch, and make a picture with the new version', {
   const [last] = await files(page, 6).then((all) => all.slice(5));
   await Promise.all([page.waitForNavigation(), drop(page, last.buffer, last.name, last.mimeType)]);
   assert.equal(await page.locator('.thumbs > li').count(), 6);
-  const widths = await page.$$eval('.frame img', async (images) => {
+  const widths = await page.$$eval('.thumb img', async (images) => {
     await Promise.all(images.map((image) => ((image.loading = 'eager'), image.decode())));
     return images.map((image) => image.naturalWidth);
   });
@@ -227,7 +227,7 @@ test('cancel says what is lost, and takes effect', { timeout: PATIENCE }, async 
   await page.waitForSelector('#live:is([data-state=queued], [data-state=running])', { timeout: PATIENCE });
   await page.click('button.stop');
   await inState(page, 'cancelled');
-  assert.equal(await page.locator('.actions button').count(), 0);
+  assert.equal(await page.locator('.choices button').count(), 0);
   await closeWithoutComplaints(page);
 });
 

@@ -67,7 +67,7 @@ pub(super) fn dataset(data: DatasetPage) -> AnyView {
 fn frozen(id: &str, hash: String) -> impl IntoView + use<> {
     let short: String = hash.chars().take(12).collect();
     view! {
-        <div class="note row">
+        <div class="note line-up">
             <p class="grow">
                 "A training has used this dataset, so it never changes: what was trained can always be traced back to it. Its content is "
                 <code title=hash>{short}</code> "."
@@ -165,13 +165,13 @@ fn remarks(id: &str, remarks: Vec<DatasetRemark>, draft: bool) -> Option<AnyView
 
 fn grid(dataset: &DatasetRecord) -> AnyView {
     if dataset.pictures.is_empty() {
-        return view! { <p class="empty">"There are no pictures in it yet."</p> }.into_any();
+        return view! { <p class="nothing">"There are no pictures in it yet."</p> }.into_any();
     }
     let draft = dataset.is_draft();
     let cells = dataset.pictures.iter().map(|picture| cell(dataset, picture, draft)).collect::<Vec<_>>();
     view! {
         <section aria-labelledby="pictures" class="pictures">
-            <div class="row">
+            <div class="line-up">
                 <h2 id="pictures">"Pictures"</h2>
                 <fieldset class="segments end">
                     <legend class="off-screen">"How the pictures are shown"</legend>
@@ -208,7 +208,7 @@ fn grid(dataset: &DatasetRecord) -> AnyView {
 fn cell(dataset: &DatasetRecord, picture: &DatasetPictureRecord, draft: bool) -> AnyView {
     let id = format!("caption-{}", picture.hash);
     let size = format!("{} × {}", picture.width, picture.height);
-    let repeats = (picture.repeats > 1).then(|| format!(" · counts {} times", picture.repeats));
+    let repeats = (picture.repeats > 1).then(|| format!(" · {} times", picture.repeats));
     let caption = if draft {
         view! {
             <label class="off-screen" for=id.clone()>
@@ -227,8 +227,9 @@ fn cell(dataset: &DatasetRecord, picture: &DatasetPictureRecord, draft: bool) ->
         }
         .into_any()
     } else {
-        view! { <p class="caption">{picture.text.clone()}</p> }.into_any()
+        view! { <p class="says">{picture.text.clone()}</p> }.into_any()
     };
+    let last = picture.name.rsplit('/').next().unwrap_or_default();
     let remove = draft.then(|| {
         view! {
             <button
@@ -244,11 +245,11 @@ fn cell(dataset: &DatasetRecord, picture: &DatasetPictureRecord, draft: bool) ->
     });
     view! {
         <li>
-            <div class="frame">
+            <div class="thumb">
                 <img src=dataset.thumbnail(&picture.hash) alt=picture.text.clone() loading="lazy" decoding="async" />
             </div>
-            <p class="file">
-                <b title=picture.name.clone()>{picture.name.clone()}</b>
+            <p class="thumb-name">
+                <b title=picture.name.clone()>{last.to_owned()}</b>
                 <span class="soft">{size} {repeats}</span>
                 {remove}
             </p>

@@ -58,7 +58,7 @@ pub(super) fn datasets(data: Datasets) -> AnyView {
         {none
             .then(|| {
                 view! {
-                    <p class="empty">
+                    <p class="nothing">
                         "There are none yet. Name one below, then drop your pictures into it: 20 to 30 of one style are enough."
                     </p>
                 }

@@ -76,7 +76,7 @@ fn now(active: Vec<TrainingJob>, queue: &QueueStatus, first_time: bool) -> AnyVi
             let address = format!("/admin/training/{}", job.id);
             view! {
                 <li class="running-job">
-                    <div class="row">
+                    <div class="line-up">
                         <a class="strong" href=address>
                             {job.name.clone()}
                         </a>
@@ -141,12 +141,12 @@ fn lists(
 ) -> AnyView {
     let ended = trainings.into_iter().filter(|job| job.state.is_resting()).take(SHOWN).map(|job| {
         view! {
-            <li>
+            <li class="tall">
                 <a class="strong" href=format!("/admin/training/{}", job.id)>
                     {job.name.clone()}
                 </a>
                 {badge(job.state)}
-                <span class="soft end">{ends(&job)}</span>
+                <span class="soft">{ends(&job)}</span>
             </li>
         }
     });
@@ -182,7 +182,7 @@ fn lists(
     view! {
         <div class="columns">
             {listed("Newest versions", newest, "None yet. A training that ends makes one.")}
-            {listed("Ended trainings", ended, "None has ended yet.")}
+            {listed("Latest trainings", ended, "None has ended yet.")}
             {listed("Datasets", datasets.collect(), "None yet.")}
         </div>
     }

@@ -146,7 +146,7 @@ fn standing(job: &TrainingJob, prompt: String) -> AnyView {
     let failed = job.state == TrainingState::Failed;
     view! {
         <section class="panel standing" aria-label="How it stands">
-            <div class="row">
+            <div class="line-up">
                 {badge(job.state)}
                 <p class="strong grow" role="status">
                     {capital(remark(job))}
@@ -210,7 +210,7 @@ fn actions(job: &TrainingJob) -> AnyView {
         button("cancel", words, "stop")
     });
     view! {
-        <form method="post" action=format!("/admin/training/{}", job.id) class="actions">
+        <form method="post" action=format!("/admin/training/{}", job.id) class="choices">
             {resume}
             {pause}
             {cancel}
@@ -229,8 +229,9 @@ fn charts(points: &[TrainingPoint], steps: u32) -> Vec<AnyView> {
     };
     let above = |line: &Line| peak(&line.points);
     let rate = line("Learning rate", Look::Main, points, |point| point.learning_rate);
-    let norm = line("Gradient norm", Look::Main, points, |point| point.gradient_norm);
+    let norm = line("Norm of each step", Look::Faint, points, |point| point.gradient_norm);
     let seconds = line("Seconds", Look::Main, points, |point| point.seconds);
+    let calm_norm = norm.calm("Norm, smoothed", Look::Main);
     let (loss_peak, norm_peak, seconds_peak) = (above(&loss), above(&norm), above(&seconds));
     vec![
         chart(
@@ -246,7 +247,7 @@ fn charts(points: &[TrainingPoint], steps: u32) -> Vec<AnyView> {
             "norm",
             "Gradient norm",
             "How strongly the pictures pull. It should neither explode nor vanish.",
-            vec![norm],
+            vec![norm, calm_norm],
             norm_peak,
             true,
         ),

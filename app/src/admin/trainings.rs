@@ -55,7 +55,7 @@ fn empty(datasets: bool) -> impl IntoView {
         ("There is nothing to train on yet. Make a dataset first.", "/admin/datasets#new", "Make a dataset")
     };
     view! {
-        <div class="empty">
+        <div class="nothing">
             <p>{sentence}</p>
             <a class="primary" href=address>
                 {words}
@@ -96,7 +96,7 @@ fn table(all: Vec<(TrainingJob, String)>, can_compare: bool) -> AnyView {
                 </th>
                 <td>{badge(job.state)}</td>
                 <td class="grow">{number} {running}</td>
-                <td class="soft when">{job.state.is_resting().then(|| ago(job.finished_at.unwrap_or(job.created_at)))}</td>
+                <td class="soft age">{job.state.is_resting().then(|| ago(job.finished_at.unwrap_or(job.created_at)))}</td>
             </tr>
         }
     });
@@ -148,7 +148,7 @@ fn sharing(settings: TrainingSettings) -> AnyView {
     view! {
         <section class="panel" aria-labelledby="sharing">
             <h2 id="sharing">"Sharing the device"</h2>
-            <div class="row">
+            <div class="line-up">
                 <p class="grow">{state}</p>
                 <form method="post" action="/admin/training/settings">
                     <input type="hidden" name="pause_while_people_wait" value=value />

@@ -190,10 +190,12 @@ async fn a_training_is_asked_for_watched_and_compared() {
         "is no adapter name",
         "kept &lt;b&gt;",
         "id=\"field-rank-error\"",
-        "<details class=\"advanced\" open",
     ] {
         assert!(html.contains(words), "{words}: {html}");
     }
+
+    let fold = html.split("<details").find(|tag| tag.contains("id=\"advanced\"")).unwrap();
+    assert!(fold.split('>').next().unwrap().contains(" open"), "what is wrong can be seen: {fold}");
 
     let address = taken(&server, "/admin/training", &small(&dataset)).await;
     until(&server, &address, "done").await;
