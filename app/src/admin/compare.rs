@@ -127,9 +127,10 @@ fn charts(runs: &[(TrainingDetail, String)], names: &[String]) -> Vec<AnyView> {
         });
         all.collect::<Vec<_>>()
     };
-    let losses: Vec<Line> =
-        lines(|point| point.loss).iter().map(|line| line.calm(line.name.clone(), line.look)).collect();
-    let norms = lines(|point| point.gradient_norm);
+    let calm = |lines: Vec<Line>| {
+        lines.iter().map(|line| line.calm(line.name.clone(), line.look)).collect::<Vec<_>>()
+    };
+    let (losses, norms) = (calm(lines(|point| point.loss)), calm(lines(|point| point.gradient_norm)));
     let ceiling = |lines: &[Line]| lines.iter().filter_map(|line| peak(&line.points)).reduce(f64::max);
     let chart = |id, title, meaning, lines: Vec<Line>, from_zero| {
         let ceiling = ceiling(&lines);
@@ -145,7 +146,7 @@ fn charts(runs: &[(TrainingDetail, String)], names: &[String]) -> Vec<AnyView> {
         ),
         chart("loss", "Loss, smoothed", "Depends on the noise that each run drew.", losses, false),
         chart("rate", "Learning rate", "The size of each change.", lines(|point| point.learning_rate), true),
-        chart("norm", "Gradient norm", "How strongly the pictures pull.", norms, true),
+        chart("norm", "Gradient norm, smoothed", "How strongly the pictures pull.", norms, true),
     ]
 }
 
