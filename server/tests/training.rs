@@ -101,18 +101,24 @@ impl Server {
         self.json("POST", "/admin/api/training", &request)["id"].as_str().unwrap().to_owned()
     }
 
-    fn trained(&self, id: &str) -> Value {
+    /// A training once it rests.
+    fn settled(&self, id: &str) -> Value {
         let path = format!("/admin/api/training/{id}");
         let since = Instant::now();
         loop {
             let detail = self.json("GET", &path, &Value::Null);
-            match detail["job"]["state"].as_str().unwrap() {
-                "done" => return detail,
-                "queued" | "running" => assert!(since.elapsed() < PATIENCE, "{detail}"),
-                _ => panic!("{detail}"),
+            if !["queued", "running"].contains(&detail["job"]["state"].as_str().unwrap()) {
+                return detail;
             }
+            assert!(since.elapsed() < PATIENCE, "{detail}");
             thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    fn trained(&self, id: &str) -> Value {
+        let detail = self.settled(id);
+        assert_eq!(detail["job"]["state"], "done", "{detail}");
+        detail
     }
 
     /// The pixels of a picture, as its file.
@@ -202,4 +208,29 @@ fn what_is_trained_on_the_starter_model_makes_other_pictures() {
     let without = server.picture(&plain);
     assert_ne!(server.picture(&with), without);
     assert_eq!(server.picture(&plain), without, "the base is as it was");
+}
+
+#[test]
+fn a_training_begins_with_a_version_or_says_why_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&golden(), &folder.path().join("data"));
+    let config = json!({
+        "steps": 2, "accumulation": 1, "resolution": 64, "held_out": 0.25, "checkpoint_every": 2, "sample_every": 0,
+    });
+    let first = server.trained(&server.train(&config));
+    let mut request = json!({
+        "name": "cloth", "dataset": first["job"]["dataset"], "config": config, "continue_from": "cloth",
+    });
+    let ask = |request: &Value| {
+        server.json("POST", "/admin/api/training", request)["id"].as_str().unwrap().to_owned()
+    };
+    let second = server.trained(&ask(&request));
+    let job = &second["job"];
+    assert_eq!((&job["version"], &job["continue_from"]), (&json!("cloth@v2"), &json!("cloth@v1")), "{job}");
+    assert_eq!(job["first_held_out"], first["job"]["last_held_out"], "it begins where the other one ended");
+    assert_ne!(job["last_held_out"], job["first_held_out"]);
+    request["config"]["rank"] = json!(8);
+    let refused = server.settled(&ask(&request));
+    let error = refused["job"]["error"].as_str().unwrap();
+    assert!(error.contains("use the settings it was made with"), "{error}");
 }

@@ -171,12 +171,12 @@ pub enum DatasetChange {
         /// 1 to 1000.
         repeats: u32,
     },
-    /// Words in front of every caption of its own.
+    /// Words in front of every caption, the dataset's included.
     Prefix {
         /// The words, with the comma or blank that follows them.
         prefix: String,
     },
-    /// Other words in every caption of its own where some words stand.
+    /// Other words where some words stand, in every caption, the dataset's included.
     Replace {
         /// What stands there now; not empty.
         find: String,

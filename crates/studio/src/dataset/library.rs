@@ -309,30 +309,31 @@ impl Library {
                 }
             }
             DatasetChange::Prefix { prefix } => {
-                self.rewrite(id, |own| (!own.is_empty()).then(|| format!("{prefix}{own}"))).await?;
-                // Pictures without a caption of their own have the dataset's.
-                if !row.caption.is_empty() {
-                    let caption = short(one_line(&format!("{prefix}{}", row.caption)))?;
-                    let (name, trigger) = (row.name, row.trigger_word);
-                    self.store.describe_dataset(id, &NewDataset { name, trigger, caption }).await?;
-                }
+                self.rewrite(row, |words| (!words.is_empty()).then(|| format!("{prefix}{words}"))).await?;
             }
             DatasetChange::Replace { find, with } => {
-                self.rewrite(id, |own| own.contains(&find).then(|| own.replace(&find, &with))).await?;
+                self.rewrite(row, |words| words.contains(&find).then(|| words.replace(&find, &with))).await?;
             }
             DatasetChange::ClearRemarks => self.store.set_remarks(id, &[]).await?,
         }
         self.read(id).await
     }
 
-    async fn rewrite(&self, id: &str, f: impl Fn(&str) -> Option<String>) -> Result<(), StudioError> {
+    /// Changes every caption for which `f` has another one: pictures' own, and the dataset's.
+    async fn rewrite(&self, row: DatasetRow, f: impl Fn(&str) -> Option<String>) -> Result<(), StudioError> {
         let mut changed = Vec::new();
-        for picture in self.store.dataset_pictures(id).await? {
+        for picture in self.store.dataset_pictures(&row.id).await? {
             if let Some(caption) = f(&picture.caption) {
                 changed.push((picture.hash, short(one_line(&caption))?));
             }
         }
-        self.store.set_captions(id, &changed).await.map(|_| ())
+        let for_all = f(&row.caption).map(|caption| short(one_line(&caption))).transpose()?;
+        self.store.set_captions(&row.id, &changed).await?;
+        if let Some(caption) = for_all {
+            let new = NewDataset { name: row.name, trigger: row.trigger_word, caption };
+            self.store.describe_dataset(&row.id, &new).await?;
+        }
+        Ok(())
     }
 
     /// Takes a picture out. Its file goes with it where nothing else needs it.

@@ -155,6 +155,7 @@ async fn captions_are_edited_one_by_one_and_together() {
     let (find, with) = ("photo".to_owned(), "picture".to_owned());
     let changed = change(DatasetChange::Replace { find, with }).await.unwrap();
     assert_eq!(texts(&changed)[0].1, "tok, a picture of an indigo cloth");
+    assert_eq!(texts(&changed)[1].1, "tok, a picture of cloth");
     let changed = change(DatasetChange::Repeats { picture: hash(2), repeats: 5 }).await.unwrap();
     assert_eq!(changed.pictures[2].repeats, 5);
     let unknown = DatasetChange::Caption { picture: "0".repeat(64), caption: String::new() };
