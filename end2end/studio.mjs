@@ -1,5 +1,5 @@
 // Starts a server on a free port with an empty data folder, and a Chromium to look at it with.
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, mkdir, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -47,6 +47,14 @@ export class Server {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     throw new Error(`the server did not become ready:\n${this.log}`);
+  }
+
+  // Sets the password of the admin pages.
+  setPassword(password) {
+    const { status, stderr } = spawnSync(process.env.ADIRE_PROGRAM, ['admin', 'set-password', '--data', this.data], {
+      input: `${password}\n`,
+    });
+    if (status !== 0) throw new Error(`the password was not set: ${stderr}`);
   }
 
   async kill(signal = 'SIGTERM') {

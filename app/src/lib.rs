@@ -5,6 +5,8 @@
 #![recursion_limit = "256"]
 #![expect(unreachable_pub, reason = "leptos' component macro declares every component's properties `pub`")]
 
+#[cfg(feature = "ssr")]
+pub mod admin;
 mod api;
 mod browser;
 mod components;

@@ -7,6 +7,13 @@ pub(crate) fn current_theme() -> Theme {
     theme_of_cookie(&cookies().unwrap_or_default())
 }
 
+/// Whether the page shows the way to the admin pages: the server gave the browser a cookie that says so and opens
+/// nothing. The browser takes over what the server wrote.
+pub(crate) fn shows_admin() -> bool {
+    cfg!(feature = "ssr")
+        && cookies().unwrap_or_default().split(';').any(|pair| pair.trim() == "adire_admin_link=1")
+}
+
 #[cfg(feature = "ssr")]
 fn cookies() -> Option<String> {
     use axum::http::{header, request::Parts};

@@ -9,8 +9,10 @@ use adire_engine::{
 use adire_protocol::{AdapterLayer, AdapterReceipt, ModelInfo, SkippedAdapterLayer};
 use adire_studio::{
     AdapterFile, Backend, BackendError, InitFiles, Pixels, RenderJob, Rendered, Step, StudioError,
-    TokenCounter, cover, cover_mask, read_picture,
+    TokenCounter, TrainingTask, TrainingUpdate, cover, cover_mask, read_picture,
 };
+
+use crate::training::Session;
 
 /// Bytes of adapters that stay in memory; a rank-16 adapter of SD 1.5 in f16 has about 13 MB.
 const RESIDENT: usize = 1 << 30;
@@ -19,6 +21,7 @@ const RESIDENT: usize = 1 << 30;
 pub(crate) struct EngineBackend {
     pipeline: Pipeline,
     pool: AdapterPool,
+    session: Option<Session>,
 }
 
 impl EngineBackend {
@@ -28,7 +31,7 @@ impl EngineBackend {
     /// A sentence: which file is missing or damaged, and what to do.
     pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Self, BackendError> {
         let pipeline = Pipeline::load(path, options).map_err(|error| failed(&error))?;
-        Ok(Self { pipeline, pool: AdapterPool::new(RESIDENT) })
+        Ok(Self { pipeline, pool: AdapterPool::new(RESIDENT), session: None })
     }
 }
 
@@ -87,6 +90,29 @@ impl Backend for EngineBackend {
             seconds: switch_seconds + output.seconds,
             switch_seconds,
         })
+    }
+
+    fn begin_training(&mut self, task: TrainingTask) -> Result<(), BackendError> {
+        self.session = None;
+        self.session = Some(Session::new(&self.pipeline, task).map_err(|error| failed(&error))?);
+        Ok(())
+    }
+
+    fn advance_training(&mut self, interrupted: &dyn Fn() -> bool) -> Result<TrainingUpdate, BackendError> {
+        // Put back only when all went well: what a panic or an error leaves half made is dropped.
+        let none = || BackendError::Failed("No training has been begun.".to_owned());
+        let mut session = self.session.take().ok_or_else(none)?;
+        let update = session.advance(&mut self.pipeline, interrupted).map_err(|error| failed(&error))?;
+        self.session = Some(session);
+        Ok(update)
+    }
+
+    fn save_training(&mut self) -> Result<(), BackendError> {
+        self.session.as_ref().map_or(Ok(()), Session::save).map_err(|error| failed(&error))
+    }
+
+    fn end_training(&mut self) {
+        self.session = None;
     }
 }
 

@@ -4,6 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     adapters::AdaptersCommand,
+    admin::AdminCommand,
+    datasets::DatasetsCommand,
     generate::GenerateArgs,
     health::HealthArgs,
     models::ModelsCommand,
@@ -31,9 +33,15 @@ enum Command {
     Verify(VerifyArgs),
     /// Train an adapter on a folder of pictures; the same command again goes on with an interrupted run
     Train(Box<TrainArgs>),
+    /// Take pictures to train on into a data folder, or list what is there
+    #[command(subcommand)]
+    Datasets(DatasetsCommand),
     /// Look into adapter files, or take one into a data folder
     #[command(subcommand)]
     Adapters(AdaptersCommand),
+    /// Who may train and change what the studio offers
+    #[command(subcommand)]
+    Admin(AdminCommand),
     /// Fetch models, list them, check their files
     #[command(subcommand)]
     Models(ModelsCommand),
@@ -54,7 +62,9 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(args) => args.run(),
         Command::Generate(args) => args.run(),
         Command::Train(args) => args.run(),
+        Command::Datasets(command) => command.run(),
         Command::Adapters(command) => command.run(),
+        Command::Admin(command) => command.run(),
         Command::Verify(args) => args.run(),
         Command::Models(command) => command.run(),
         Command::Health(args) => args.run(),

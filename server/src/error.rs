@@ -17,6 +17,12 @@ use utoipa::ToSchema;
 pub enum ProblemKind {
     /// The body is no JSON, or an address or header cannot be read.
     Unreadable,
+    /// Only for the operator, and this is not known to be one.
+    SignedOut,
+    /// Only for the operator, and there is none yet.
+    NoOperator,
+    /// A password was guessed too often.
+    TooManyAttempts,
     /// A page of another site tried to act for the visitor.
     CrossOrigin,
     /// Nothing lives at this address.
@@ -57,6 +63,11 @@ impl ProblemKind {
     fn facts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Unreadable => (StatusCode::BAD_REQUEST, "unreadable", "The request cannot be read"),
+            Self::SignedOut => (StatusCode::UNAUTHORIZED, "signed-out", "This is for the operator"),
+            Self::TooManyAttempts => {
+                (StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", "Too many attempts")
+            }
+            Self::NoOperator => (StatusCode::FORBIDDEN, "no-operator", "There is no operator yet"),
             Self::CrossOrigin => {
                 (StatusCode::FORBIDDEN, "cross-origin", "The request comes from another site")
             }

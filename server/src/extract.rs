@@ -105,6 +105,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
     }
 }
 
+/// The parameters of an address with several, as texts.
+#[derive(Debug)]
+pub(crate) struct Segments<const N: usize>(pub(crate) [String; N]);
+
+impl<const N: usize, S: Send + Sync> FromRequestParts<S> for Segments<N> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let texts = <Path<Vec<String>> as FromRequestParts<S>>::from_request_parts(parts, state).await;
+        let texts = texts.ok().and_then(|Path(texts)| texts.try_into().ok());
+        texts.map(Self).ok_or_else(|| unknown_address(parts.uri.path()))
+    }
+}
+
 /// The id of a generation in the address, as a UUID in its usual form.
 #[derive(Debug)]
 pub(crate) struct GenerationId(pub(crate) String);

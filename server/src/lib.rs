@@ -4,6 +4,7 @@
 // The pages' view types are deep; the default limit is reached while their layout is computed.
 #![recursion_limit = "512"]
 
+mod admin;
 mod api;
 mod backend;
 mod cli;
@@ -14,16 +15,19 @@ mod gate;
 mod hub;
 mod layers;
 mod make;
+mod operator;
 mod pages;
 mod routes;
 mod serve;
 mod shutdown;
 mod site;
 mod state;
+mod training;
 
 pub use cli::{Cli, run};
 pub use error::{Problem, ProblemKind};
 pub use gate::Gate;
+pub use operator::Operators;
 pub use routes::{api, router};
 pub use serve::{Patience, serve};
 pub use shutdown::Shutdown;

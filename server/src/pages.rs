@@ -11,11 +11,12 @@ use axum::{
 };
 use leptos::{
     nonce::use_nonce,
-    prelude::{provide_context, use_context},
+    prelude::{IntoView, provide_context, use_context},
 };
 use leptos_axum::{LeptosRoutes, ResponseOptions};
 
 use crate::{
+    admin,
     error::{Problem, ProblemKind, unknown_address},
     extract::Segment,
     layers::{headers::page_policy, visitor::accepts_html},
@@ -36,30 +37,46 @@ pub(crate) fn mount(router: Router<AppState>, state: &AppState) -> Router<AppSta
 
 async fn adapters(State(state): State<AppState>, request: Request) -> Response {
     let document = Document::adapters(&state.studio).await;
-    render(state, document, request).await
+    show(state, document, request).await
 }
 
 async fn adapter(State(state): State<AppState>, Segment(name): Segment, request: Request) -> Response {
     let document = Document::adapter(&state.studio, &name).await;
-    render(state, document, request).await
+    show(state, document, request).await
 }
 
 async fn studio(State(state): State<AppState>, request: Request) -> Response {
     let visitor = request.extensions().get::<Visitor>();
     let query = request.uri().query().unwrap_or_default();
     let document = Document::studio(&state.studio, visitor, query).await;
-    render(state, document, request).await
+    show(state, document, request).await
 }
 
-async fn render(state: AppState, document: Document, request: Request) -> Response {
+async fn show(state: AppState, document: Document, request: Request) -> Response {
     let status = document.problem().map_or(StatusCode::OK, |kind| ProblemKind::from(kind).status());
     let style = state.site.style().to_owned();
-    let render = leptos_axum::render_app_async_with_context(context(state.studio), move || {
-        shell(document.clone(), style.clone())
-    });
+    render(state, request, status, move || shell(document.clone(), style.clone())).await
+}
+
+/// Renders a document, with what pages find in their context.
+pub(crate) async fn render<V: IntoView + 'static>(
+    state: AppState,
+    request: Request,
+    status: StatusCode,
+    view: impl Fn() -> V + Clone + Send + Sync + 'static,
+) -> Response {
+    let render = leptos_axum::render_app_async_with_context(context(state.studio), view);
     let mut response = render(request).await;
     *response.status_mut() = status;
     response
+}
+
+async fn missing(state: AppState, request: Request) -> Response {
+    let path = request.uri().path();
+    if path.starts_with("/admin/") {
+        return admin::missing(state, request).await;
+    }
+    show(state, Document::not_found(), request).await
 }
 
 /// Everything that no route names: a file of the site, or a page that says that there is nothing.
@@ -73,7 +90,7 @@ pub(crate) async fn fallback(State(state): State<AppState>, request: Request) ->
             return response;
         }
         if accepts_html(request.headers()) {
-            return render(state, Document::not_found(), request).await;
+            return missing(state, request).await;
         }
     }
     let shown: String = path.chars().take(120).collect();

@@ -14,9 +14,11 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::{adapters, events, generations, images, model, openapi, recipe, tokens, uploads},
+    admin,
+    api::{adapters, admin::admin_api, events, generations, images, model, openapi, recipe, tokens, uploads},
     error,
     layers::{body, deadline, headers, log, origin, visitor},
+    operator::guard,
     pages,
     state::AppState,
 };
@@ -36,6 +38,7 @@ pub fn api() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(model::queue))
         .routes(routes!(tokens::tokens))
         .routes(routes!(openapi::document))
+        .merge(admin_api())
         .merge(OpenApiRouter::new().routes(routes!(recipe::recipe)).layer(picture_sized))
         .merge(
             OpenApiRouter::new()
@@ -58,10 +61,12 @@ pub fn router(state: AppState) -> Result<Router, serde_json::Error> {
         .merge(api.layer(Extension(document)));
     // The outermost layer comes last.
     let router = pages::mount(router, &state)
+        .merge(admin::routes())
         .method_not_allowed_fallback(error::method_not_allowed)
         .fallback(pages::fallback)
         .layer(middleware::from_fn(body::limit))
         .layer(DefaultBodyLimit::max(body::LARGEST))
+        .layer(middleware::from_fn_with_state(state.clone(), guard::check))
         .layer(middleware::from_fn(visitor::remember))
         .layer(middleware::from_fn(origin::check))
         .layer(middleware::from_fn(deadline::limit))

@@ -1,6 +1,6 @@
 //! The life of the server: listen, load, open the gate, and end in order.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use adire_studio::Studio;
 use anyhow::Context;
@@ -11,7 +11,7 @@ use axum_server::{
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
 
-use crate::{gate::Gate, routes, shutdown::Shutdown, site::Site, state::AppState};
+use crate::{gate::Gate, operator::Operators, routes, shutdown::Shutdown, site::Site, state::AppState};
 
 /// A listener of a page's events whose machine went away without a word is noticed by TCP's own probes.
 const PROBE: Duration = Duration::from_secs(60);
@@ -42,6 +42,7 @@ impl Default for Patience {
 pub async fn serve(
     listener: TcpListener,
     site: Arc<Site>,
+    operators: Arc<Operators>,
     open: impl Future<Output = anyhow::Result<Studio>>,
     shutdown: Shutdown,
     patience: Patience,
@@ -59,7 +60,9 @@ pub async fn serve(
         .first_request_timeout(patience.head)
         .accept_error_handler(|_, error| tracing::warn!(%error, "a connection could not be accepted"));
     server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(patience.head);
-    let mut serving = tokio::spawn(server.serve(gate.router().into_make_service()));
+    // Where a request comes from decides what it may do before there is an operator, and how often it may guess.
+    let service = gate.router().into_make_service_with_connect_info::<SocketAddr>();
+    let mut serving = tokio::spawn(server.serve(service));
 
     let studio = tokio::select! {
         studio = open => studio?,
@@ -70,7 +73,7 @@ pub async fn serve(
         }
         ended = &mut serving => return ended.context("the listener's task failed")?.context("cannot accept connections"),
     };
-    gate.open(routes::router(AppState::new(studio.clone(), site, shutdown.clone()))?);
+    gate.open(routes::router(AppState::new(studio.clone(), site, operators, shutdown.clone()))?);
     ready(&studio);
 
     tokio::select! {

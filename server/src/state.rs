@@ -6,7 +6,7 @@ use adire_studio::Studio;
 use axum::extract::FromRef;
 use leptos::config::LeptosOptions;
 
-use crate::{shutdown::Shutdown, site::Site};
+use crate::{operator::Operators, shutdown::Shutdown, site::Site};
 
 /// Cloned for each request; everything in it is a handle.
 #[derive(Clone)]
@@ -15,6 +15,8 @@ pub struct AppState {
     pub studio: Studio,
     /// The page's files.
     pub site: Arc<Site>,
+    /// Who may change what the studio offers.
+    pub operators: Arc<Operators>,
     /// Tells long answers to end.
     pub shutdown: Shutdown,
     /// What leptos asks for; only its server functions are used.
@@ -23,9 +25,9 @@ pub struct AppState {
 
 impl AppState {
     /// The state of a server around `studio`.
-    pub fn new(studio: Studio, site: Arc<Site>, shutdown: Shutdown) -> Self {
+    pub fn new(studio: Studio, site: Arc<Site>, operators: Arc<Operators>, shutdown: Shutdown) -> Self {
         let leptos = LeptosOptions::builder().output_name("adire").site_pkg_dir("pkg").build();
-        Self { studio, site, shutdown, leptos }
+        Self { studio, site, operators, shutdown, leptos }
     }
 }
 

@@ -89,3 +89,35 @@ fn health_of_a_server_that_is_not_there() {
     let told = sentence(&adire(&["health", "--addr", &free]), 1);
     assert!(told.contains(&free), "{told}");
 }
+
+#[test]
+fn datasets_are_imported_and_listed_while_no_server_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, pictures) = (folder.path().join("data"), folder.path().join("set/10_red cloth"));
+    let set = folder.path().join("set");
+    std::fs::create_dir_all(&pictures).unwrap();
+    let rgb = (0..64 * 64 * 3).map(|at| at as u8).collect();
+    let picture = adire_studio::Pixels { width: 64, height: 64, rgb };
+    std::fs::write(pictures.join("a.png"), adire_studio::encode_png(&picture, "").unwrap()).unwrap();
+    std::fs::write(pictures.join("b.png"), "text").unwrap();
+    let import = ["datasets", "import", "cloth", text(&set), "--data", text(&data), "--trigger", "tok"];
+    let output = adire(&import);
+    let (told, remarks) = (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    );
+    assert!(output.status.success() && told.starts_with("cloth with 1 pictures is in"), "{told}{remarks}");
+    assert!(remarks.contains("10_red cloth/b.png: Left out."), "{remarks}");
+    let listed = adire(&["datasets", "list", "--data", text(&data)]);
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(listed.contains("cloth  1 pictures  draft"), "{listed}");
+
+    let empty = folder.path().join("empty");
+    std::fs::create_dir_all(&empty).unwrap();
+    let nothing = adire(&["datasets", "import", "x", text(&empty), "--data", text(&data)]);
+    assert!(sentence(&nothing, 1).contains("holds no picture that can be used"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let held = runtime.block_on(adire_studio::DataFolder::open(&data)).unwrap();
+    assert!(sentence(&adire(&["datasets", "list", "--data", text(&data)]), 1).contains("in use by process"));
+    assert_eq!(runtime.block_on(held.datasets()).unwrap().len(), 1, "an import of nothing leaves nothing");
+}

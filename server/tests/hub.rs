@@ -104,6 +104,7 @@ async fn content(
     if !hub.allows(&headers) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
+    let path = path.strip_prefix("datasets/").unwrap_or(&path);
     let name = path
         .strip_prefix(&format!("{REPOSITORY}/resolve/main/"))
         .or_else(|| path.strip_prefix(&format!("{REPOSITORY}/resolve/{COMMIT}/")));
@@ -157,6 +158,7 @@ impl World {
         let hub = Arc::new(hub);
         let router = Router::new()
             .route("/api/models/{*path}", get(api))
+            .route("/api/datasets/{*path}", get(api))
             .route("/{*path}", get(content))
             .with_state(Arc::clone(&hub));
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -359,4 +361,31 @@ fn a_single_file_checkpoint_is_fetched_listed_and_told_what_it_lacks() {
     let generate = ["generate", "--model", &name, "--prompt", "a", "--out", "a.png"];
     let told = failure(&world.adire(&generate, None));
     assert!(told.contains("is one part of a model in Hugging Face layout"), "{told}");
+}
+
+#[test]
+fn the_pictures_of_a_dataset_are_fetched_and_imported() {
+    let picture = image::RgbImage::from_fn(64, 64, |x, y| image::Rgb([x as u8, y as u8, 7]));
+    let mut png = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut png, image::ImageFormat::Png).unwrap();
+    let list = b"{\"file_name\": \"a.png\", \"text\": \"an indigo cloth\"}\n";
+    let files = [
+        ("README.md", Bytes::from_static(b"about it")),
+        ("train/a.png", Bytes::from(png.into_inner())),
+        ("train/metadata.jsonl", Bytes::from_static(list)),
+    ];
+    let files = files.into_iter().map(|(name, bytes)| (name.to_owned(), bytes)).collect();
+    let world = World::new(Hub { files, ..Hub::default() });
+    let data = world.home.path().join("data");
+    let data = data.to_str().unwrap();
+    let from = format!("hf:{REPOSITORY}");
+    let output = world.adire(&["datasets", "import", "cloth", &from, "--data", data], None);
+    assert!(stdout(&output).contains("cloth with 1 pictures is in"), "{output:?}");
+    assert!(world.requests("README.md").is_empty(), "only what is needed is fetched");
+    let listed = world.adire(&["datasets", "list", "--json", "--data", data], None);
+    let listed: serde_json::Value = serde_json::from_str(&stdout(&listed)).unwrap();
+    assert_eq!((&listed[0]["name"], &listed[0]["pictures"]), (&"cloth".into(), &1.into()));
+
+    let unknown = world.adire(&["datasets", "import", "x", "hf:nobody/nothing", "--data", data], None);
+    assert!(failure(&unknown).contains("nobody/nothing"));
 }

@@ -153,7 +153,7 @@ fn initial_text(text: String) -> String {
     if cfg!(feature = "ssr") { escaped(&text) } else { text }
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     format!("\n{}", text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"))
 }
 

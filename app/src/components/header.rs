@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     browser::{self, Theme},
-    request::current_theme,
+    request::{current_theme, shows_admin},
 };
 
 /// Name of the program, of the model, and what concerns the whole page.
@@ -40,6 +40,9 @@ pub(crate) fn Header(
             <span class="bar-end">
                 <a class="quiet" href="/adapters">
                     "Adapters"
+                </a>
+                <a class="quiet" href="/admin" hidden=!shows_admin()>
+                    "Admin"
                 </a>
                 <button type="button" class="quiet live-only keys-button" on:click=on(|_: MouseEvent| show_keys())>
                     "Keys"

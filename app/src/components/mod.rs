@@ -34,6 +34,8 @@ mod tile;
 pub(crate) use canvas::Canvas;
 pub(crate) use composer::Composer;
 pub(crate) use drop::DropOverlay;
+#[cfg(feature = "ssr")]
+pub(crate) use field::escaped;
 pub(crate) use header::Header;
 pub(crate) use history::History;
 pub(crate) use keys::Keys;

@@ -2,10 +2,12 @@
 //! as plain serde types. Knows no tensors, SQL, HTTP or UI; nothing of Adire's own lies below this crate.
 
 mod adapter;
+mod dataset;
 mod event;
 mod generation;
 mod hires;
 pub mod infotext;
+mod job;
 pub mod lora_tag;
 mod model;
 mod receipt;
@@ -14,6 +16,10 @@ mod training;
 mod validate;
 
 pub use adapter::{AdapterRef, AdapterUse, AdapterVersion, ParseAdapterRefError};
+pub use dataset::{
+    DATASET_NAME, DatasetChange, DatasetPictureRecord, DatasetRecord, DatasetRemark, DatasetSummary,
+    LONGEST_CAPTION, MOST_REPEATS, NewDataset, thumbnail_url,
+};
 pub use event::{Event, GenerationEvent, Progress, QueueStatus};
 pub use generation::{
     Generation, GenerationRequest, GenerationSpec, GenerationState, ImageRecord, Links, Recipe, Upload,
@@ -21,6 +27,10 @@ pub use generation::{
 pub use hires::{
     HIRES_SCALE, HIRES_STRENGTH, HiresRequest, HiresSpec, HiresUpscaler, INIT_STRENGTH,
     ParseHiresUpscalerError, Pass,
+};
+pub use job::{
+    RESERVED, TrainingChange, TrainingDetail, TrainingEvent, TrainingForecast, TrainingJob, TrainingPoint,
+    TrainingRequest, TrainingSample, TrainingSettings, TrainingStage, TrainingState,
 };
 pub use model::{Defaults, ExamplePrompt, ModelInfo, TokenCount};
 pub use receipt::{AdapterDetail, AdapterLayer, AdapterReceipt, BlockChange, SkippedAdapterLayer};

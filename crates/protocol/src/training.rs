@@ -223,6 +223,12 @@ names!(Preset, "preset", QuickLook => "quick_look", Style => "style", Thorough =
 const MAX_RANK: u32 = 128;
 
 impl TrainingConfig {
+    /// The same for a model whose pictures are smaller: never larger than `native` pixels.
+    pub fn sized_for(self, native: u32) -> Self {
+        let native = (native / 64 * 64).max(64);
+        Self { resolution: self.resolution.min(native), ..self }
+    }
+
     /// Everything that cannot be taken as it is; empty if the run can begin.
     pub fn problems(&self) -> Vec<FieldError> {
         let mut problems = Vec::new();

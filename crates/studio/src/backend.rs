@@ -6,7 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use adire_protocol::{AdapterReceipt, GenerationSpec, ModelInfo, TokenCount};
+use adire_protocol::{
+    AdapterReceipt, GenerationSpec, ModelInfo, TokenCount, TrainingConfig, TrainingForecast, TrainingPoint,
+};
 
 /// Counts a prompt's tokens on any thread, without waiting for the backend. `<lora:…>` tags have been taken out.
 pub type TokenCounter = Arc<dyn Fn(&str) -> Result<TokenCount, BackendError> + Send + Sync>;
@@ -37,6 +39,148 @@ pub trait Backend: 'static {
         job: &RenderJob,
         on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
     ) -> Result<Rendered, BackendError>;
+
+    /// Begins a training run, or takes it up where its folder's checkpoint left it. Does no long work: that is
+    /// [`Self::advance_training`]'s. A run that was under way is dropped.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    fn begin_training(&mut self, task: TrainingTask) -> Result<(), BackendError>;
+
+    /// Does one small unit of the run: a picture prepared, a measurement, a step, a sample. The same run does the same
+    /// units and ends with the same bytes, however often it is taken up again and whatever pictures are made between.
+    /// A sample is broken off as soon as `interrupted` says so, and made later.
+    ///
+    /// # Errors
+    /// A sentence for people; the run has then ended.
+    fn advance_training(&mut self, interrupted: &dyn Fn() -> bool) -> Result<TrainingUpdate, BackendError>;
+
+    /// Writes a checkpoint of the run, if it has come so far that it has one.
+    ///
+    /// # Errors
+    /// A sentence for people; the checkpoint before is untouched.
+    fn save_training(&mut self) -> Result<(), BackendError>;
+
+    /// Drops the run, if there is one.
+    fn end_training(&mut self);
+}
+
+/// A run that is to begin, or to be taken up again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainingTask {
+    /// Name of the adapter.
+    pub name: String,
+    /// Word that calls it up; may be empty.
+    pub trigger: String,
+    /// Every setting.
+    pub config: TrainingConfig,
+    /// sha256 of the dataset's content.
+    pub dataset_hash: String,
+    /// Pictures of the subject or style.
+    pub pictures: Vec<TrainingPicture>,
+    /// Pictures of its class; may be empty.
+    pub classes: Vec<TrainingPicture>,
+    /// The version that the run begins with.
+    pub continue_from: Option<AdapterFile>,
+    /// Where checkpoint and results go. It exists.
+    pub folder: PathBuf,
+    /// What an earlier part of the run has found; what belongs to updates after its checkpoint does not count.
+    pub known: KnownResults,
+}
+
+/// A picture to train on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrainingPicture {
+    /// For messages.
+    pub name: String,
+    /// The file, which [`crate::read_picture`] reads.
+    pub path: PathBuf,
+    /// What the text encoder is told.
+    pub caption: String,
+    /// How often it counts in an epoch.
+    pub repeats: u32,
+}
+
+/// What need not be done again.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KnownResults {
+    /// Held-out losses by the number of updates.
+    pub held_out: Vec<(u32, f64)>,
+    /// Samples: updates, place of the prompt, with the adapter or without.
+    pub samples: Vec<(u32, u32, bool)>,
+    /// Whether time and memory have been forecast.
+    pub forecast: bool,
+}
+
+/// What a unit of training has done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TrainingUpdate {
+    /// A picture became latents.
+    Preparing {
+        /// Pictures done.
+        done: u32,
+        /// Pictures in all, repeats counted.
+        total: u32,
+    },
+    /// Everything is ready. The run stands after that many updates; whatever is known of later ones does not count.
+    Ready {
+        /// Updates made.
+        step: u32,
+        /// Pictures that are trained on, repeats and crops counted.
+        instances: u32,
+        /// Pictures that are held out, repeats counted.
+        held_out: u32,
+        /// Captions that are longer than the text encoder can take.
+        truncated: u32,
+    },
+    /// Three steps were made and undone.
+    Forecast(TrainingForecast),
+    /// Part of a measurement is done.
+    Measuring {
+        /// Parts done.
+        done: u32,
+        /// Parts in all.
+        total: u32,
+    },
+    /// A measurement is done.
+    HeldOut {
+        /// Updates made.
+        step: u32,
+        /// The held-out loss.
+        loss: f64,
+    },
+    /// A micro-step that completed no update.
+    Step,
+    /// A micro-step that completed an update.
+    Updated(TrainingPoint),
+    /// Numbers were no longer finite: the run went back, and goes on at half the learning rate.
+    Rewound {
+        /// Updates made, as it stands now.
+        step: u32,
+    },
+    /// A checkpoint is written.
+    Saved {
+        /// Updates made.
+        step: u32,
+    },
+    /// A picture to look at.
+    Sample {
+        /// Updates made.
+        step: u32,
+        /// Place of the prompt in the settings.
+        prompt_index: u32,
+        /// Whether what was trained took part.
+        with_adapter: bool,
+        /// The picture.
+        pixels: Pixels,
+    },
+    /// A sample was broken off; it is made later.
+    PutOff,
+    /// All is done; the adapter is in this file.
+    Finished {
+        /// In the run's folder.
+        adapter: PathBuf,
+    },
 }
 
 /// One picture to make.

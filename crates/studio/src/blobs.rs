@@ -57,8 +57,7 @@ impl Blobs {
 
     /// Takes in what `from` gives, under a temporary name, synced to the disk.
     pub(crate) fn stage(&self, mut from: impl Read) -> Result<Staged, StudioError> {
-        let path = self.root.join("incoming").join(uuid::Uuid::new_v4().simple().to_string());
-        let mut staged = Staged { path, hash: String::new(), bytes: 0 };
+        let mut staged = Staged { path: self.incoming(), hash: String::new(), bytes: 0 };
         let mut copy = || -> io::Result<Sha256> {
             let mut file = File::create_new(&staged.path)?;
             let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
@@ -78,6 +77,11 @@ impl Blobs {
         let hasher = copy().map_err(|error| failed(&staged.path, &error))?;
         staged.hash = hex(&hasher.finalize());
         Ok(staged)
+    }
+
+    /// Where a file on its way in may be written; nothing is there yet.
+    pub(crate) fn incoming(&self) -> PathBuf {
+        self.root.join("incoming").join(uuid::Uuid::new_v4().simple().to_string())
     }
 
     /// Gives a staged file its name.

@@ -33,6 +33,17 @@ pub enum StudioError {
         /// `name@vN`.
         id: String,
     },
+    /// A training has used the dataset; it never changes again.
+    #[error(
+        "The dataset {name} can no longer be changed: a training has used it. Make a copy and change that."
+    )]
+    Frozen {
+        /// The dataset's name.
+        name: String,
+    },
+    /// What was asked of a training does not fit the state that it is in.
+    #[error("{0}")]
+    Training(String),
     /// The file cannot be used as an adapter of this model.
     #[error("{0}")]
     Adapter(String),
@@ -115,7 +126,7 @@ impl StudioError {
             | Self::Picture(_)
             | Self::Png(_) => ErrorKind::Invalid,
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::AdapterExists { .. } => ErrorKind::Conflict,
+            Self::AdapterExists { .. } | Self::Frozen { .. } | Self::Training(_) => ErrorKind::Conflict,
             Self::TooManyWaiting { .. } => ErrorKind::TooMany,
             Self::QueueFull { .. } => ErrorKind::QueueFull,
             Self::ShuttingDown => ErrorKind::ShuttingDown,

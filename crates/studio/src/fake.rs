@@ -1,7 +1,9 @@
 //! A backend without a model: coloured squares that depend on nothing but the request. For tests here and in
 //! the server, and for work on the page.
 //!
-//! Prompts steer it: one that contains `fail!` fails, one with `panic!` panics, both after the first step.
+//! Prompts steer it: one that contains `fail!` fails, one with `panic!` panics, both after the first step. Trainings are
+//! numbers that follow from the settings and the pictures, one update for each step; a learning rate from 1 up breaks
+//! down half-way, one from 1000 up does so again at half the rate.
 
 use std::{
     fs,
@@ -21,7 +23,14 @@ use adire_protocol::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::{Backend, BackendError, Pixels, RenderJob, Rendered, Step, TokenCounter, read_picture};
+use crate::{
+    Backend, BackendError, Pixels, RenderJob, Rendered, Step, TokenCounter, TrainingTask, TrainingUpdate,
+    read_picture,
+};
+
+mod training;
+
+pub use training::FakeRun;
 
 /// What a file must begin with to pass as an adapter here.
 pub const ADAPTER_MAGIC: &[u8] = b"fake adapter";
@@ -37,6 +46,14 @@ pub struct FakeBackend {
     pub steps_done: Arc<AtomicU64>,
     /// What each step waits for, if anything; see [`FakeBackend::gated`].
     pub gate: Option<Arc<Mutex<mpsc::Receiver<()>>>>,
+    /// How long each unit of a training takes.
+    pub unit_delay: Duration,
+    /// What each unit of a training waits for, if anything; see [`FakeBackend::training_gated`].
+    pub unit_gate: Option<Arc<Mutex<mpsc::Receiver<()>>>>,
+    /// What was begun, in this order: a word for each picture and each unit of a training.
+    pub diary: Arc<Mutex<Vec<String>>>,
+    /// The training that is under way.
+    pub run: Option<FakeRun>,
 }
 
 /// Lets the steps of a [`FakeBackend::gated`] happen one by one. Once it is dropped they run freely.
@@ -63,6 +80,23 @@ impl FakeBackend {
     pub fn gated() -> (Self, Gate) {
         let (sender, receiver) = mpsc::channel();
         (Self { gate: Some(Arc::new(Mutex::new(receiver))), ..Self::default() }, Gate(sender))
+    }
+}
+
+impl FakeBackend {
+    /// One whose units of trainings wait to be allowed; pictures take no time.
+    pub fn training_gated() -> (Self, Gate) {
+        let (sender, receiver) = mpsc::channel();
+        (Self { unit_gate: Some(Arc::new(Mutex::new(receiver))), ..Self::default() }, Gate(sender))
+    }
+
+    /// See [`FakeBackend::diary`].
+    pub fn diary(&self) -> Vec<String> {
+        self.diary.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, word: impl Into<String>) {
+        self.diary.lock().unwrap_or_else(PoisonError::into_inner).push(word.into());
     }
 }
 
@@ -127,6 +161,7 @@ impl Backend for FakeBackend {
         on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
     ) -> Result<Rendered, BackendError> {
         let (start, spec) = (Instant::now(), &job.spec);
+        self.note(format!("picture {}", spec.prompt));
         let mut hasher = Sha256::new();
         hasher.update(format!("{spec:?}"));
         for adapter in &job.adapters {
@@ -168,6 +203,32 @@ impl Backend for FakeBackend {
             seconds: start.elapsed().as_secs_f64(),
             switch_seconds: 0.0,
         })
+    }
+
+    fn begin_training(&mut self, task: TrainingTask) -> Result<(), BackendError> {
+        self.run = Some(FakeRun::new(task));
+        Ok(())
+    }
+
+    fn advance_training(&mut self, interrupted: &dyn Fn() -> bool) -> Result<TrainingUpdate, BackendError> {
+        thread::sleep(self.unit_delay);
+        if let Some(gate) = &self.unit_gate {
+            // An error says that the gate was dropped: the way is free.
+            let _ = gate.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        }
+        let run =
+            self.run.as_mut().ok_or_else(|| BackendError::Failed("No training was begun.".to_owned()))?;
+        let update = run.advance(interrupted)?;
+        self.note(training::word(&update));
+        Ok(update)
+    }
+
+    fn save_training(&mut self) -> Result<(), BackendError> {
+        self.run.as_ref().map_or(Ok(()), FakeRun::save)
+    }
+
+    fn end_training(&mut self) {
+        self.run = None;
     }
 }
 

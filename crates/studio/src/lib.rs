@@ -4,12 +4,16 @@
 //! The way of a request: `requests` checks it, writes its row and puts it on the `board`; the `dispatch` task
 //! takes it from there and has the `worker` make its pictures, which go to `blobs` and `store`; what happens
 //! is published in the generation's `log`. `views` answers questions, `restore` goes on after a restart.
+//!
+//! `dataset` keeps pictures to train on; `training` is to a training what requests, dispatch and views are to a
+//! generation. Its runs are made of small units, and the worker makes people's pictures between them.
 
 mod adapters;
 mod backend;
 mod blobs;
 mod board;
 mod canvas;
+mod data_folder;
 mod dataset;
 mod dispatch;
 mod error;
@@ -29,6 +33,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod timing;
+mod training;
 mod uploads;
 mod views;
 mod worker;
@@ -36,13 +41,16 @@ mod worker;
 use std::{path::PathBuf, pin::Pin};
 
 pub use backend::{
-    AdapterFile, Backend, BackendError, InitFiles, Pixels, RenderJob, Rendered, Step, TokenCounter,
+    AdapterFile, Backend, BackendError, InitFiles, KnownResults, Pixels, RenderJob, Rendered, Step,
+    TokenCounter, TrainingPicture, TrainingTask, TrainingUpdate,
 };
 pub use canvas::{cover, cover_mask, decode_picture, read_picture, size_of_request};
-pub use dataset::{Dataset, DatasetPicture, Remark, read_dataset};
+pub use data_folder::DataFolder;
+pub use dataset::{Dataset, DatasetPicture, Remark, library::Incoming, read_dataset};
 pub use error::{ErrorKind, StudioError};
 pub use png::{encode_picture, encode_png, read_recipe, read_request};
 pub use studio::{Studio, StudioConfig};
+pub use training::TrainingFile;
 pub use uploads::picture_hash;
 
 /// Where the file with this sha256 lies in the data folder `data`, whether or not it is there; `None` for what is
@@ -57,6 +65,10 @@ pub struct Visitor(pub String);
 
 /// The events of one generation; ends after the last one.
 pub type EventStream = Pin<Box<dyn futures::Stream<Item = adire_protocol::Event> + Send + 'static>>;
+
+/// The events of one training; ends when it has ended.
+pub type TrainingStream =
+    Pin<Box<dyn futures::Stream<Item = adire_protocol::TrainingEvent> + Send + 'static>>;
 
 /// An adapter file to be taken in.
 #[derive(Clone, Debug)]

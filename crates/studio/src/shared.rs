@@ -9,8 +9,8 @@ use adire_protocol::{AdapterUse, ModelInfo};
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::{
-    AdapterFile, StudioError, TokenCounter, blobs::Blobs, board::Board, folder::FolderLock, store::Store,
-    worker::Worker,
+    AdapterFile, StudioError, TokenCounter, blobs::Blobs, board::Board, dataset::library::Library,
+    folder::FolderLock, store::Store, training::Training, worker::Worker,
 };
 
 /// Everything behind a [`crate::Studio`].
@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) blobs: Blobs,
     pub(crate) board: Board,
     pub(crate) worker: Worker,
+    pub(crate) library: Library,
+    pub(crate) training: Training,
     /// Held while an upload is kept and while old ones are deleted: the same pixels may come again just then.
     pub(crate) uploads: AsyncMutex<()>,
     /// Held while a receipt is made: many who ask for one at once cost the model no more than one.

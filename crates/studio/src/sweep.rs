@@ -33,9 +33,9 @@ pub(crate) async fn uploads(shared: &Shared, before: i64) -> Result<usize, Studi
     let old = shared.store.forget_uploads(before).await?;
     let mut gone = Vec::new();
     for hash in old {
-        // Pictures made here have texts in their files, so none of them has the name of an upload; but a file that
-        // something else stands for is worth a second look.
-        if !shared.store.has_image(&hash).await? {
+        // Pictures made here have texts in their files, so none of them has the name of an upload; but samples and
+        // pictures of datasets may.
+        if !shared.store.is_used(&hash).await? {
             gone.push(hash);
         }
     }

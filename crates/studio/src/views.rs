@@ -98,11 +98,13 @@ pub(crate) async fn images(shared: &Shared, id: &str) -> Result<Vec<Event>, Stud
         .collect()
 }
 
-/// The PNG file of a picture, made here or uploaded.
+/// The PNG file of a picture, made here (samples of trainings included) or uploaded.
 pub(crate) async fn image(shared: &Shared, hash: &str) -> Result<Vec<u8>, StudioError> {
     // Adapters are blobs too and are not given out under a picture's name, hence the look at the rows.
     let is_picture = shared.blobs.path(hash).is_some()
-        && (shared.store.has_image(hash).await? || shared.store.has_upload(hash).await?);
+        && (shared.store.has_image(hash).await?
+            || shared.store.has_upload(hash).await?
+            || shared.store.has_sample(hash).await?);
     if !is_picture {
         return Err(not_found("image", hash));
     }

@@ -17,14 +17,31 @@ use std::{
 use adire_protocol::{AdapterReceipt, ModelInfo};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Backend, BackendError, RenderJob, Rendered, Step, StudioError, TokenCounter};
+use crate::{
+    Backend, BackendError, RenderJob, Rendered, Step, StudioError, TokenCounter, TrainingTask, TrainingUpdate,
+};
 
 /// What the thread is asked. Requests are served in order, one at a time.
 enum Request {
     Check { path: PathBuf, reply: oneshot::Sender<Result<AdapterReceipt, BackendError>> },
     Render { job: Box<RenderJob>, stop: Arc<AtomicBool>, updates: mpsc::UnboundedSender<Update> },
+    Train(Training),
     Exit,
 }
+
+/// What it is asked about a training run.
+enum Training {
+    Begin { task: Box<TrainingTask>, reply: oneshot::Sender<Result<(), BackendError>> },
+    Advance { interrupted: Interrupted, reply: oneshot::Sender<Result<Unit, BackendError>> },
+    Save { reply: oneshot::Sender<Result<(), BackendError>> },
+    End,
+}
+
+/// Whether a sample should be broken off.
+pub(crate) type Interrupted = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// A unit of training, and how long it held the thread.
+pub(crate) type Unit = (TrainingUpdate, Duration);
 
 /// What it says about a picture. Times count from the start of this picture.
 pub(crate) enum Update {
@@ -95,6 +112,40 @@ impl Worker {
         Ok(receiver)
     }
 
+    /// Begins a training run.
+    pub(crate) async fn begin_training(
+        &self,
+        task: TrainingTask,
+    ) -> Result<Result<(), BackendError>, StudioError> {
+        self.train(|reply| Training::Begin { task: Box::new(task), reply }).await
+    }
+
+    /// Does one unit of the run. Whatever was asked before goes first, so a picture that is asked for meanwhile waits
+    /// for one unit at most.
+    pub(crate) async fn advance_training(
+        &self,
+        interrupted: Interrupted,
+    ) -> Result<Result<Unit, BackendError>, StudioError> {
+        self.train(|reply| Training::Advance { interrupted, reply }).await
+    }
+
+    /// Writes a checkpoint.
+    pub(crate) async fn save_training(&self) -> Result<Result<(), BackendError>, StudioError> {
+        self.train(|reply| Training::Save { reply }).await
+    }
+
+    /// Drops the run.
+    pub(crate) fn end_training(&self) {
+        // A thread that is gone has no run.
+        let _ = self.requests.send(Request::Train(Training::End));
+    }
+
+    async fn train<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Training) -> Result<T, StudioError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Train(ask(reply))).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+
     /// Ends the thread after what it is doing.
     pub(crate) fn exit(&self) {
         // A thread that is gone has nothing left to end.
@@ -124,7 +175,32 @@ fn serve<B: Backend>(mut backend: B, inbox: &blocking::Receiver<Request>) {
                 });
                 let _ = updates.send(Update::Ended(result, start.elapsed()));
             }
+            Request::Train(asked) => train(&mut backend, asked),
             Request::Exit => break,
+        }
+    }
+}
+
+fn train<B: Backend>(backend: &mut B, asked: Training) {
+    match asked {
+        Training::Begin { task, reply } => {
+            let _ = reply.send(guarded(|| backend.begin_training(*task)));
+        }
+        Training::Advance { interrupted, reply } => {
+            let start = Instant::now();
+            let update = guarded(|| backend.advance_training(&|| interrupted()));
+            // Not kept beyond the unit: it holds what a shutdown waits for.
+            drop(interrupted);
+            let _ = reply.send(update.map(|update| (update, start.elapsed())));
+        }
+        Training::Save { reply } => {
+            let _ = reply.send(guarded(|| backend.save_training()));
+        }
+        Training::End => {
+            let _ = guarded(|| {
+                backend.end_training();
+                Ok(())
+            });
         }
     }
 }

@@ -19,14 +19,14 @@ use crate::{
 /// Comments keep proxies from closing a stream on which nothing happens.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a browser waits before it asks again after a lost connection.
-const RETRY: Duration = Duration::from_secs(1);
+pub(crate) const RETRY: Duration = Duration::from_secs(1);
 
 /// From where on.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct From {
     /// The last event that the client has; the header `Last-Event-ID` goes before it.
-    after: Option<u64>,
+    pub(crate) after: Option<u64>,
 }
 
 /// Follow a generation
@@ -83,7 +83,10 @@ fn write(event: adire_protocol::Event) -> sse::Event {
     }
 }
 
-fn answer(events: impl Stream<Item = Result<sse::Event, Infallible>> + Send + 'static) -> Response {
+/// The answer that such a stream is.
+pub(crate) fn answer(
+    events: impl Stream<Item = Result<sse::Event, Infallible>> + Send + 'static,
+) -> Response {
     let mut response =
         Sse::new(events).keep_alive(sse::KeepAlive::new().interval(KEEP_ALIVE)).into_response();
     let headers = response.headers_mut();
@@ -93,7 +96,8 @@ fn answer(events: impl Stream<Item = Result<sse::Event, Infallible>> + Send + 's
     response
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+/// The number of the last event that the client has.
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let Some(value) = headers.get("last-event-id") else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
     if text.is_empty() {

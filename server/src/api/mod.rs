@@ -1,6 +1,7 @@
 //! The JSON API, one file per subject. `routes.rs` says which address leads where.
 
 pub(crate) mod adapters;
+pub(crate) mod admin;
 pub(crate) mod events;
 pub(crate) mod generations;
 pub(crate) mod images;

@@ -15,6 +15,8 @@ use utoipa::OpenApi;
         (name = "generations", description = "Ask for pictures, follow and stop them"),
         (name = "images", description = "Finished pictures and their parameters"),
         (name = "adapters", description = "Styles that a request may apply"),
+        (name = "datasets", description = "For operators: pictures to train on"),
+        (name = "training", description = "For operators: adapters from pictures"),
         (name = "server", description = "What this server offers"),
     )
 )]

@@ -2,7 +2,9 @@
 
 pub(crate) mod adapters;
 pub(crate) mod add;
+pub(crate) mod admin;
 pub(crate) mod convert;
+pub(crate) mod datasets;
 pub(crate) mod generate;
 pub(crate) mod health;
 pub(crate) mod init;

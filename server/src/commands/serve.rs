@@ -16,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     backend::EngineBackend,
     commands::{places, shipped},
+    operator::{Operators, password},
     serve::{Patience, serve},
     shutdown::{self, Shutdown},
     site::Site,
@@ -61,6 +62,7 @@ impl ServeArgs {
         let data = self.places.data;
         let config = StudioConfig { queue_capacity: self.queue.into(), ..StudioConfig::new(&data) };
         let site = read_site(self.site)?;
+        let operators = Arc::new(Operators::open(&data, password::from_environment()?)?);
         let listener = bind(&self.addr).await?;
         let address = listener.local_addr()?;
         tracing::info!(%address, model = %model.display(), data = %data.display(), "loading the model");
@@ -83,7 +85,8 @@ impl ServeArgs {
             shipped::add(&studio, &model).await;
             Ok(studio)
         };
-        serve(listener, Arc::new(site), open, shutdown, Patience::default(), |studio| {
+        let set_up = operators.set_up_token();
+        serve(listener, Arc::new(site), operators, open, shutdown, Patience::default(), |studio| {
             let ModelInfo { name, device, dtype, .. } = studio.model();
             // Not println!: a closed stdout is no reason to panic.
             let _ = writeln!(
@@ -91,6 +94,12 @@ impl ServeArgs {
                 "Adire is ready at http://{address} (model {name} on {device} in {dtype}, data in {})",
                 data.display()
             );
+            if let Some(token) = set_up {
+                let _ = writeln!(
+                    std::io::stdout(),
+                    "No operator's password is set. To set one, open http://{address}/admin/set-up?token={token}"
+                );
+            }
         })
         .await
     }

@@ -9,5 +9,5 @@ mod select;
 
 pub(crate) use cache::{Kind, cached, find, folder, tokenizer};
 pub(crate) use check::{Expected, check};
-pub(crate) use pull::{Wanted, pull};
+pub(crate) use pull::{Wanted, pull, pull_pictures};
 pub(crate) use select::Variant;

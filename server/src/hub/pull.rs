@@ -13,7 +13,7 @@ use indicatif::ProgressBar;
 use super::{
     cache,
     check::{Expected, check},
-    select::{Variant, select},
+    select::{Variant, pictures, select},
 };
 
 /// How often a broken transfer is taken up again.
@@ -36,6 +36,34 @@ pub(crate) struct Wanted {
 /// # Errors
 /// One sentence: no such model, no access, nothing usable in it, a broken transfer, a wrong hash.
 pub(crate) fn pull(wanted: &Wanted, report: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+    let choose = |files: &[String]| select(files, wanted.variant, wanted.file.as_deref());
+    fetch(wanted, RepoType::Model, &choose, report)
+}
+
+/// Fetches the pictures of a dataset repository, and the captions beside them, as [`pull`] does.
+///
+/// # Errors
+/// As there.
+pub(crate) fn pull_pictures(
+    repository: &str,
+    revision: &str,
+    report: &mut dyn FnMut(&str),
+) -> anyhow::Result<PathBuf> {
+    let wanted = Wanted {
+        repository: repository.to_owned(),
+        revision: revision.to_owned(),
+        variant: Variant::Full,
+        file: None,
+    };
+    fetch(&wanted, RepoType::Dataset, &|files| pictures(files), report)
+}
+
+fn fetch(
+    wanted: &Wanted,
+    kind: RepoType,
+    choose: &dyn Fn(&[String]) -> Result<Vec<String>, String>,
+    report: &mut dyn FnMut(&str),
+) -> anyhow::Result<PathBuf> {
     let endpoint = endpoint();
     check_name(&wanted.repository)?;
     let cache = Cache::new(cache::folder());
@@ -47,12 +75,11 @@ pub(crate) fn pull(wanted: &Wanted, report: &mut dyn FnMut(&str)) -> anyhow::Res
         .with_token(token)
         .build()
         .map_err(told)?;
-    let repo = Repo::with_revision(wanted.repository.clone(), RepoType::Model, wanted.revision.clone());
+    let repo = Repo::with_revision(wanted.repository.clone(), kind, wanted.revision.clone());
     let remote = api.repo(repo.clone());
     let info = remote.info().map_err(told)?;
     let files: Vec<String> = info.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
-    let chosen = select(&files, wanted.variant, wanted.file.as_deref())
-        .map_err(|what| anyhow!("{} cannot be used: {what}", wanted.repository))?;
+    let chosen = choose(&files).map_err(|what| anyhow!("{} cannot be used: {what}", wanted.repository))?;
     let mut snapshot = None;
     for file in &chosen {
         let folder =
@@ -183,7 +210,7 @@ fn explain(error: &ApiError, wanted: &Wanted, endpoint: &str) -> anyhow::Error {
             "{endpoint} gives no access to {repository}: it is private or gated, or its name is wrong. If it is \
              gated, accept its terms on its page; then set HF_TOKEN to a token that may read it"
         ),
-        Some(404) => anyhow!("{endpoint} has no model {repository} with a revision {revision}"),
+        Some(404) => anyhow!("{endpoint} has no {repository} with a revision {revision}"),
         Some(429) => anyhow!("{endpoint} wants fewer requests; try again later, or set HF_TOKEN"),
         Some(code) => anyhow!("{endpoint} answered with status {code}; try again later"),
         None => anyhow!(

@@ -22,18 +22,52 @@ const PARTS: [(&str, &str, &str); 3] = [
 const TOKENIZER: [&str; 5] =
     ["vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
 
+/// Most files of a dataset that are fetched.
+const MOST_PICTURES: usize = 30_000;
+
+/// The pictures of a dataset and the captions beside them.
+///
+/// # Errors
+/// A clause about the repository: why nothing in it can be used.
+pub(crate) fn pictures(files: &[String]) -> Result<Vec<String>, String> {
+    let ends = |name: &str, endings: &[&str]| {
+        let lower = name.to_lowercase();
+        endings.iter().any(|ending| lower.ends_with(ending))
+    };
+    let plain: Vec<&String> = files.iter().filter(|name| is_plain(name)).collect();
+    if !plain.iter().any(|name| ends(name, &PICTURES)) {
+        let packed = plain.iter().any(|name| ends(name, &[".parquet", ".tar", ".arrow"]));
+        let why = if packed {
+            "its pictures are packed in files of a table; only datasets with plain picture files can be read"
+        } else {
+            "it has no PNG, JPEG or WebP files"
+        };
+        return Err(why.to_owned());
+    }
+    let wanted: Vec<String> = plain
+        .into_iter()
+        .filter(|name| ends(name, &PICTURES) || ends(name, &[".txt", ".caption", "metadata.jsonl"]))
+        .cloned()
+        .collect();
+    if wanted.len() > MOST_PICTURES {
+        return Err(format!("it has {} files; at most {MOST_PICTURES} are taken", wanted.len()));
+    }
+    Ok(wanted)
+}
+
+const PICTURES: [&str; 4] = [".png", ".jpg", ".jpeg", ".webp"];
+
+/// A name becomes a path below the cache.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && !name.contains('\\') && name.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
 /// The files to fetch, the one that says that all are there last.
 ///
 /// # Errors
 /// A clause about the repository: why nothing in it can be used.
 pub(crate) fn select(files: &[String], variant: Variant, file: Option<&str>) -> Result<Vec<String>, String> {
-    // A name becomes a path below the cache.
-    let plain = |name: &&String| {
-        !name.is_empty()
-            && !name.contains('\\')
-            && name.split('/').all(|part| !matches!(part, "" | "." | ".."))
-    };
-    let files: Vec<&str> = files.iter().filter(plain).map(String::as_str).collect();
+    let files: Vec<&str> = files.iter().filter(|name| is_plain(name)).map(String::as_str).collect();
     let has = |name: &str| files.contains(&name);
     if let Some(file) = file {
         return match file {
@@ -159,6 +193,14 @@ mod tests {
         assert!(!half.iter().any(|name| name.contains("-of-")));
         let one = select(&repository, Variant::Full, Some("v1-5-pruned.safetensors")).unwrap();
         assert_eq!(one, ["v1-5-pruned.safetensors"]);
+    }
+
+    #[test]
+    fn of_a_dataset_pictures_and_captions_are_taken() {
+        let files = names("README.md a.PNG b/c.jpg b/c.txt b/metadata.jsonl data.csv ../../up.png x.parquet");
+        assert_eq!(pictures(&files).unwrap(), names("a.PNG b/c.jpg b/c.txt b/metadata.jsonl"));
+        assert!(pictures(&names("data/train.parquet")).unwrap_err().contains("packed"));
+        assert!(pictures(&names("README.md")).unwrap_err().contains("no PNG"));
     }
 
     #[test]

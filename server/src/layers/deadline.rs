@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::{
     extract::Request,
+    http::header,
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -13,12 +14,26 @@ use crate::error::{Problem, ProblemKind};
 /// Enough for 32 MiB at 5 Mbit/s.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// For pictures to train on, which operators bring by the gigabyte.
+const LONG: Duration = Duration::from_secs(60 * 60);
+
+/// How long the answer to this request may take to begin.
+fn deadline(request: &Request) -> Duration {
+    let brings = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"multipart/form-data"));
+    let imports = request.uri().path().ends_with("/import");
+    if request.uri().path().starts_with("/admin/") && (brings || imports) { LONG } else { DEADLINE }
+}
+
 /// Gives up on a request whose answer has not begun by the deadline; mostly its body has not arrived.
 pub(crate) async fn limit(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(DEADLINE, next.run(request)).await {
+    let deadline = deadline(&request);
+    match tokio::time::timeout(deadline, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            let sentence = format!("The request was not finished after {} s; try again.", DEADLINE.as_secs());
+            let sentence = format!("The request was not finished after {} s; try again.", deadline.as_secs());
             Problem::new(ProblemKind::Timeout, sentence).into_response()
         }
     }

@@ -3,7 +3,7 @@
 use adire_studio::Visitor;
 use axum::{
     extract::Request,
-    http::{HeaderMap, HeaderValue, Method, header},
+    http::{HeaderMap, HeaderValue, Method, Uri, header},
     middleware::Next,
     response::Response,
 };
@@ -20,7 +20,7 @@ pub(crate) async fn remember(mut request: Request, next: Next) -> Response {
     let page = request.method() == Method::GET && accepts_html(headers);
     let from_page = headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin")
         || request.uri().path().starts_with("/api/fn/");
-    let secure = is_https(&request);
+    let secure = is_https(headers, request.uri());
     let give = page || (known.is_none() && from_page);
     let visitor = known.or_else(|| give.then(Uuid::new_v4));
     if let Some(id) = visitor {
@@ -57,10 +57,10 @@ fn known(headers: &HeaderMap) -> Option<Uuid> {
 }
 
 /// Whether the browser speaks https, to us or to a proxy before us.
-fn is_https(request: &Request) -> bool {
-    let forwarded = request.headers().get("x-forwarded-proto").and_then(|value| value.to_str().ok());
+pub(crate) fn is_https(headers: &HeaderMap, uri: &Uri) -> bool {
+    let forwarded = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
     forwarded.is_some_and(|protocol| protocol.split(',').next().is_some_and(|first| first.trim() == "https"))
-        || request.uri().scheme_str() == Some("https")
+        || uri.scheme_str() == Some("https")
 }
 
 /// Whether caches between us and the browser may keep the answer; a cookie in it would go to others.

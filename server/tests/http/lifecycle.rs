@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adire_server::{Patience, Shutdown, Site, serve};
+use adire_server::{Operators, Patience, Shutdown, Site, serve};
 use adire_studio::{Studio, StudioConfig, fake::FakeBackend};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -31,6 +31,7 @@ async fn start(data: PathBuf) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = Shutdown::default();
+    let operators = Arc::new(Operators::open(&data, None).unwrap());
     let ((load, wait), (tell, ready)) = (oneshot::channel(), oneshot::channel());
     let open = async move {
         wait.await?;
@@ -38,7 +39,8 @@ async fn start(data: PathBuf) -> Running {
         Ok(Studio::open(StudioConfig::new(data), move || Ok(backend)).await?)
     };
     let patience = Patience { head: Duration::from_millis(300), ..Patience::default() };
-    let serving = serve(listener, Arc::new(Site::default()), open, shutdown.clone(), patience, |_| {
+    let site = Arc::new(Site::default());
+    let serving = serve(listener, site, operators, open, shutdown.clone(), patience, |_| {
         let _ = tell.send(());
     });
     Running { address, shutdown, load: Some(load), ready, task: tokio::spawn(serving) }
@@ -118,10 +120,11 @@ async fn who_never_ends_a_request_does_not_keep_a_connection() {
 async fn a_model_that_cannot_be_loaded_ends_the_server_with_its_reason() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let open = async { anyhow::bail!("unet/config.json is missing") };
+    let folder = tempfile::tempdir().unwrap();
+    let operators = Arc::new(Operators::open(folder.path(), None).unwrap());
+    let (site, shutdown) = (Arc::new(Site::default()), Shutdown::default());
     let error =
-        serve(listener, Arc::new(Site::default()), open, Shutdown::default(), Patience::default(), |_| ())
-            .await
-            .unwrap_err();
+        serve(listener, site, operators, open, shutdown, Patience::default(), |_| ()).await.unwrap_err();
     assert_eq!(error.to_string(), "unet/config.json is missing");
 }
 

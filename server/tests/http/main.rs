@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails best where it stands")]
 
 mod adapters;
+mod admin;
+mod admin_pages;
 mod bad_input;
+mod datasets;
 mod events;
 mod generations;
 mod images;
@@ -15,5 +18,6 @@ mod pages;
 mod prompts;
 mod recipe;
 mod support;
+mod training;
 mod uploads;
 mod visitor;

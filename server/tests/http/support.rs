@@ -1,11 +1,12 @@
 //! A server in a temporary folder, and answers that are easy to look at.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
-use adire_server::{AppState, Shutdown, Site, router};
+use adire_server::{AppState, Operators, Shutdown, Site, router};
 use adire_studio::{
     NewAdapter, Studio, StudioConfig,
     fake::{ADAPTER_MAGIC, FakeBackend},
@@ -13,7 +14,8 @@ use adire_studio::{
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
-    http::{HeaderMap, Request, StatusCode, header},
+    extract::ConnectInfo,
+    http::{HeaderMap, HeaderValue, Request, StatusCode, header},
 };
 use futures::StreamExt;
 use serde_json::Value;
@@ -26,6 +28,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Server {
     pub(crate) router: Router,
     pub(crate) studio: Studio,
+    pub(crate) operators: Arc<Operators>,
     pub(crate) shutdown: Shutdown,
     pub(crate) steps_done: Arc<AtomicU64>,
     pub(crate) folder: TempDir,
@@ -55,8 +58,10 @@ impl Server {
             std::fs::write(site.join(name), text).unwrap();
         }
         let shutdown = Shutdown::default();
-        let state = AppState::new(studio.clone(), Arc::new(Site::read(&site).unwrap()), shutdown.clone());
-        Self { router: router(state).unwrap(), studio, shutdown, steps_done, folder }
+        let operators = Arc::new(Operators::open(&folder.path().join("data"), None).unwrap());
+        let site = Arc::new(Site::read(&site).unwrap());
+        let state = AppState::new(studio.clone(), site, operators.clone(), shutdown.clone());
+        Self { router: router(state).unwrap(), studio, operators, shutdown, steps_done, folder }
     }
 
     /// Adds `name@version` with its own content.
@@ -73,7 +78,11 @@ impl Server {
         self.studio.add_adapter(new).await.unwrap();
     }
 
-    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+    /// Sends a request; from this machine, unless it says that it comes from elsewhere.
+    pub(crate) async fn send(&self, mut request: Request<Body>) -> Answer {
+        let here = SocketAddr::from(([127, 0, 0, 1], 40_000));
+        request.extensions_mut().get_or_insert_with(|| ConnectInfo(here));
+        request.headers_mut().entry(header::HOST).or_insert(HeaderValue::from_static("localhost"));
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body =

@@ -63,10 +63,10 @@ pub struct ExportFile {
 type Tensors = BTreeMap<String, Tensor>;
 
 /// A module of the file with its place in the model.
-struct Placed<'a> {
-    component: Component,
-    path: &'a str,
-    module: &'a Module,
+pub(super) struct Placed<'a> {
+    pub(super) component: Component,
+    pub(super) path: &'a str,
+    pub(super) module: &'a Module,
 }
 
 impl Adapter {
@@ -123,7 +123,7 @@ impl Adapter {
         EngineError::adapter(&self.path, message)
     }
 
-    fn placed<'a>(&'a self, table: &'a ModuleTable) -> Result<Vec<Placed<'a>>> {
+    pub(super) fn placed<'a>(&'a self, table: &'a ModuleTable) -> Result<Vec<Placed<'a>>> {
         let mut placed = Vec::with_capacity(self.modules.len());
         let mut names = HashMap::new();
         for module in &self.modules {

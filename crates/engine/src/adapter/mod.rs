@@ -2,12 +2,13 @@
 //!
 //! One file for each question: what the bytes are (`file`), what the names mean (`keys`), what a layer adds
 //! (`layer`), which model it was made for (`family`), what the model's modules are called (`table`), how it goes
-//! onto a model (`apply`) and into other programs' files (`export`), which weights that makes (`fingerprint`), and
+//! onto a model (`apply`), into other programs' files (`export`) and into a training (`factors`), which weights that makes (`fingerprint`), and
 //! which files stay in memory (`pool`). A change is always computed from the pristine base, in f32, so that no
 //! sequence of switches leaves anything behind.
 
 mod apply;
 mod export;
+mod factors;
 mod family;
 mod file;
 mod fingerprint;

@@ -7,7 +7,7 @@ use adire_protocol::{GenerationSpec, TrainingConfig};
 use super::{Output, Pipeline, Step};
 use crate::{
     Result,
-    train::{Objective, Parameters, Prepared, Source, Trainer},
+    train::{Objective, Parameters, Preparation, Prepared, Source, Trainer},
 };
 
 impl Pipeline {
@@ -23,6 +23,27 @@ impl Pipeline {
         progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Prepared> {
         Prepared::new(sources, classes, config, &self.vae, &self.tokenizer, &self.device, progress)
+    }
+
+    /// Begins to compute what a run is trained on, picture by picture: see [`Preparation::new`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn preparation(
+        &self,
+        sources: usize,
+        classes: usize,
+        config: &TrainingConfig,
+    ) -> Result<Preparation> {
+        Preparation::new(sources, classes, config, &self.tokenizer)
+    }
+
+    /// Adds the next picture: see [`Preparation::add`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn prepare_next(&self, preparation: &mut Preparation, source: &Source) -> Result<()> {
+        preparation.add(source, &self.vae, &self.tokenizer, &self.device)
     }
 
     /// A run on this model's base, whatever adapters are in effect here. The weights are shared, not copied.

@@ -72,38 +72,126 @@ impl Prepared {
         device: &Device,
         progress: &mut dyn FnMut(usize, usize) -> std::ops::ControlFlow<()>,
     ) -> Result<Self> {
-        if sources.is_empty() {
+        let mut preparation = Preparation::new(sources.len(), classes.len(), config, tokenizer)?;
+        for source in sources.iter().chain(classes) {
+            if progress(preparation.done(), preparation.total()).is_break() {
+                return Err(EngineError::Cancelled);
+            }
+            preparation.add(source, vae, tokenizer, device)?;
+        }
+        preparation.finish()
+    }
+}
+
+/// [`Prepared`] on the way, one picture at a time.
+#[derive(Debug)]
+pub struct Preparation {
+    config: TrainingConfig,
+    draw: Draw,
+    sources: usize,
+    total: usize,
+    done: usize,
+    /// Places of the pictures that are kept apart.
+    apart: std::collections::BTreeSet<usize>,
+    prepared: Prepared,
+    /// The last picture, if it was cut at a place that does not depend on its own.
+    last: Option<Example>,
+}
+
+impl Preparation {
+    /// For that many pictures of the subject and of its class; see [`Prepared::new`].
+    ///
+    /// # Errors
+    /// There is no picture of the subject.
+    pub fn new(
+        sources: usize,
+        classes: usize,
+        config: &TrainingConfig,
+        tokenizer: &Tokenizer,
+    ) -> Result<Self> {
+        if sources == 0 {
             let message = "there is no picture to train on; add at least one".to_owned();
             return Err(EngineError::Request(message));
         }
         let draw = Draw::new(config.seed);
-        let held = held_out(sources.len(), config.held_out);
-        let order = draw.order(sources.len(), Purpose::Split, 0);
-        let apart: std::collections::BTreeSet<usize> = order.into_iter().take(held).collect();
-        let mut prepared = Self { empty: tokenizer.encode("")?.ids, ..Self::default() };
-        let all = sources.len() + classes.len();
-        for (i, source) in sources.iter().chain(classes).enumerate() {
-            if progress(i, all).is_break() {
-                return Err(EngineError::Cancelled);
-            }
-            let (whole, is_class) = (apart.contains(&i) && i < sources.len(), i >= sources.len());
-            for crop in crops(&source.picture, config, draw, i as u64, whole) {
-                let tokens = tokenizer.encode(&source.caption)?;
-                let posterior = vae.encode(&pixels(&crop, device)?)?;
-                let example = Example {
-                    mean: posterior.mean.to_dtype(DType::F32)?,
-                    log_variance: posterior.log_variance.to_dtype(DType::F32)?,
-                    truncated: tokens.dropped > 0,
-                    tokens: tokens.ids,
-                };
-                match (whole, is_class) {
-                    (true, _) => prepared.held_out.push(example),
-                    (_, true) => prepared.classes.push(example),
-                    _ => prepared.instances.push(example),
-                }
-            }
+        let held = held_out(sources, config.held_out);
+        let order = draw.order(sources, Purpose::Split, 0);
+        Ok(Self {
+            config: config.clone(),
+            draw,
+            sources,
+            total: sources + classes,
+            done: 0,
+            apart: order.into_iter().take(held).collect(),
+            prepared: Prepared { empty: tokenizer.encode("")?.ids, ..Prepared::default() },
+            last: None,
+        })
+    }
+
+    /// Pictures added.
+    pub fn done(&self) -> usize {
+        self.done
+    }
+
+    /// Pictures in all.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// Adds the next picture: all of the subject's, then all of its class.
+    ///
+    /// # Errors
+    /// It is too small, or memory runs out.
+    pub fn add(&mut self, source: &Source, vae: &Vae, tokenizer: &Tokenizer, device: &Device) -> Result<()> {
+        let (whole, fixed) = (self.is_apart(), self.config.crop != Crop::Random);
+        for crop in crops(&source.picture, &self.config, self.draw, self.done as u64, whole) {
+            let tokens = tokenizer.encode(&source.caption)?;
+            let posterior = vae.encode(&pixels(&crop, device)?)?;
+            let example = Example {
+                mean: posterior.mean.to_dtype(DType::F32)?,
+                log_variance: posterior.log_variance.to_dtype(DType::F32)?,
+                truncated: tokens.dropped > 0,
+                tokens: tokens.ids,
+            };
+            self.last = fixed.then(|| example.clone());
+            self.keep(example, whole);
         }
-        Ok(prepared)
+        self.done += 1;
+        Ok(())
+    }
+
+    /// Adds the last picture once more, because it counts several times, without computing anything. Whether that was
+    /// possible: where crops are drawn, each time has its own, and the picture must be added itself.
+    pub fn again(&mut self) -> bool {
+        let Some(example) = self.last.clone() else { return false };
+        let whole = self.is_apart();
+        self.keep(example, whole);
+        self.done += 1;
+        true
+    }
+
+    fn is_apart(&self) -> bool {
+        self.done < self.sources && self.apart.contains(&self.done)
+    }
+
+    fn keep(&mut self, example: Example, whole: bool) {
+        match (whole, self.done >= self.sources) {
+            (true, _) => self.prepared.held_out.push(example),
+            (_, true) => self.prepared.classes.push(example),
+            _ => self.prepared.instances.push(example),
+        }
+    }
+
+    /// Everything, once all pictures are added.
+    ///
+    /// # Errors
+    /// Some are missing.
+    pub fn finish(self) -> Result<Prepared> {
+        if self.done == self.total {
+            return Ok(self.prepared);
+        }
+        let message = format!("only {} of {} pictures are prepared", self.done, self.total);
+        Err(EngineError::Request(message))
     }
 }
 
@@ -197,5 +285,42 @@ mod tests {
         let top = cover(&picture, 64, 64, 0.5, 0.0);
         assert_eq!(top.get_pixel(5, 61).0, [0; 3]);
         assert_eq!(cover(&picture, 30, 60, 0.5, 0.5), picture);
+    }
+
+    #[test]
+    fn a_picture_that_counts_several_times_is_computed_once() {
+        let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/pipeline"));
+        let pipeline = crate::Pipeline::load(folder, &crate::LoadOptions::default()).unwrap();
+        let source = |shade: u8| Source {
+            picture: RgbImage::from_fn(70, 64, |x, y| image::Rgb([x as u8, y as u8, shade])),
+            caption: "red flower".to_owned(),
+        };
+        let all = [source(0), source(0), source(0), source(200)];
+        let values = |examples: &[Example]| {
+            let flat = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            examples.iter().map(|e| (flat(&e.mean), flat(&e.log_variance))).collect::<Vec<_>>()
+        };
+        for crop in [Crop::Center, Crop::Random] {
+            let config = TrainingConfig { resolution: 64, held_out: 0.25, crop, ..TrainingConfig::default() };
+            let whole = pipeline
+                .prepare(&all, &[], &config, &mut |_, _| std::ops::ControlFlow::Continue(()))
+                .unwrap();
+            let mut parts = pipeline.preparation(3, 1, &config).unwrap();
+            assert!(!parts.again(), "there is nothing yet to repeat");
+            let mut parts_again = pipeline.preparation(4, 0, &config).unwrap();
+            pipeline.prepare_next(&mut parts_again, &all[0]).unwrap();
+            for _ in 0..2 {
+                if !parts_again.again() {
+                    assert_eq!(crop, Crop::Random);
+                    pipeline.prepare_next(&mut parts_again, &all[0]).unwrap();
+                }
+            }
+            pipeline.prepare_next(&mut parts_again, &all[3]).unwrap();
+            let again = parts_again.finish().unwrap();
+            assert_eq!(values(&again.instances), values(&whole.instances));
+            assert_eq!(values(&again.held_out), values(&whole.held_out));
+            pipeline.prepare_next(&mut parts, &all[0]).unwrap();
+            assert!(parts.finish().is_err(), "some are missing");
+        }
     }
 }

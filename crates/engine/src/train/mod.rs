@@ -15,7 +15,8 @@ mod rate;
 mod state;
 mod trainer;
 
-pub use data::{Example, Prepared, Source};
+pub use data::{Example, Preparation, Prepared, Source};
+pub use held_out::Measurement;
 pub use loss::Objective;
 pub use parameters::{Parameters, Trained};
 pub use rate::learning_rate;

@@ -7,7 +7,7 @@ use safetensors::tensor::TensorView;
 use super::draw::{Draw, Purpose};
 use crate::{
     EngineError, Result, TextEncoder, UNet, Weight,
-    adapter::{self, Component},
+    adapter::{self, Adapter, Component, ModuleTable},
     save,
     weight::LowRank,
 };
@@ -74,6 +74,43 @@ impl Parameters {
             rank: config.rank,
             alpha: config.alpha,
         })
+    }
+
+    /// Gives every factor the value that it has in `adapter`, which must have been trained with the same rank, alpha
+    /// and layers.
+    ///
+    /// # Errors
+    /// It was not: the message says where it differs.
+    pub fn take(&self, adapter: &Adapter) -> Result<()> {
+        let refuse = |what: String| {
+            EngineError::Request(format!(
+                "the run cannot begin with this adapter: {what}; use the settings it was made with"
+            ))
+        };
+        let table = ModuleTable::of_layers(&self.layers);
+        let pairs = adapter.pairs_of(&table).map_err(|error| refuse(error.to_string()))?;
+        if pairs.len() != self.layers.len() {
+            return Err(refuse(format!("it changes {} layers, not {}", pairs.len(), self.layers.len())));
+        }
+        let mut chosen = Vec::with_capacity(pairs.len());
+        for layer in &self.layers {
+            let found = pairs.iter().find(|p| p.component == layer.component && p.path == layer.module);
+            let pair = found.ok_or_else(|| refuse(format!("it does not change {}", layer.module)))?;
+            let same = pair.down.elem_count() == layer.down.elem_count()
+                && pair.up.elem_count() == layer.up.elem_count()
+                && (pair.scale - self.scale).abs() <= 1e-6 * self.scale;
+            if !same {
+                return Err(refuse(format!("the rank or alpha of {} is another", layer.module)));
+            }
+            chosen.push((layer, pair));
+        }
+        // Nothing is changed unless all fits.
+        for (layer, pair) in chosen {
+            for (factor, value) in [(&layer.down, &pair.down), (&layer.up, &pair.up)] {
+                factor.set(&value.reshape(factor.dims())?.to_device(factor.device())?)?;
+            }
+        }
+        Ok(())
     }
 
     /// The layers.

@@ -10,12 +10,16 @@ use super::{
     adamw::{self, AdamW},
     data::Prepared,
     draw::Draw,
-    held_out,
+    held_out::{self, Measurement},
     loss::Objective,
     parameters::Parameters,
     rate::learning_rate,
 };
-use crate::{EngineError, Result, TextEncoder, UNet, adapter::Component, recompute::Recompute};
+use crate::{
+    EngineError, Result, TextEncoder, UNet,
+    adapter::{Adapter, Component},
+    recompute::Recompute,
+};
 
 /// What one micro-step did.
 #[derive(Clone, Debug)]
@@ -121,6 +125,20 @@ impl Trainer {
         };
         this.good = this.checkpoint()?;
         Ok(this)
+    }
+
+    /// Begins with an adapter's factors instead of no change: [`Parameters::take`]. Only before the first step.
+    ///
+    /// # Errors
+    /// As there; steps have been made.
+    pub fn begin_with(&mut self, adapter: &Adapter) -> Result<()> {
+        if self.micro_steps > 0 {
+            let message = "an adapter can only be begun with before the first step".to_owned();
+            return Err(EngineError::Request(message));
+        }
+        self.parameters.take(adapter)?;
+        self.good = self.checkpoint()?;
+        Ok(())
     }
 
     /// The settings.
@@ -239,17 +257,34 @@ impl Trainer {
     /// # Errors
     /// Memory runs out.
     pub fn held_out_loss(&mut self) -> Result<Option<f64>> {
+        let mut measurement = self.measurement();
+        while measurement.done() < measurement.total() {
+            self.measure(&mut measurement)?;
+        }
+        Ok(measurement.loss())
+    }
+
+    /// A measurement of the held-out loss that [`Self::measure`] carries on.
+    pub fn measurement(&self) -> Measurement {
+        Measurement::new(self.data.held_out.len())
+    }
+
+    /// Computes one place of the grid. Between two of them no step may be made.
+    ///
+    /// # Errors
+    /// Memory runs out.
+    pub fn measure(&mut self, measurement: &mut Measurement) -> Result<()> {
         self.parameters.attach(&mut self.unet, &mut self.text, false)?;
         self.unet.set_recompute(None);
-        let result = held_out::loss(
-            &self.data.held_out,
-            &self.objective,
-            self.draw,
-            &self.unet,
-            self.dtype,
-            &|latents| self.scaled(latents),
-            &|example| self.text.forward(std::slice::from_ref(&example.tokens)),
-        );
+        let with = held_out::With {
+            objective: &self.objective,
+            draw: self.draw,
+            unet: &self.unet,
+            dtype: self.dtype,
+            scale: &|latents| self.scaled(latents),
+            context: &|example| self.text.forward(std::slice::from_ref(&example.tokens)),
+        };
+        let result = held_out::next(measurement, &self.data.held_out, &with);
         self.unet.set_recompute(self.recompute.as_ref());
         result
     }

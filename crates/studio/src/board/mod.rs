@@ -53,6 +53,8 @@ pub(crate) struct Board {
     state: Mutex<State>,
     /// Wakes the dispatcher; keeps one permit, so a wake between its look and its wait is not lost.
     wake: Notify,
+    /// Tells those who wait for it that nothing waits or runs any more, or that the studio closes.
+    idle: Notify,
 }
 
 /// A place in the queue, kept free while the row is written; given back when dropped.
@@ -67,6 +69,8 @@ impl Drop for Reservation<'_> {
         if let Some(at) = state.reserved.iter().position(|visitor| *visitor == self.visitor) {
             state.reserved.swap_remove(at);
         }
+        drop(state);
+        self.board.idle.notify_waiters();
     }
 }
 
@@ -82,7 +86,7 @@ impl Board {
             logs: HashMap::new(),
             timing,
         };
-        Self { state: Mutex::new(state), wake: Notify::new() }
+        Self { state: Mutex::new(state), wake: Notify::new(), idle: Notify::new() }
     }
 
     /// Nothing that holds the lock panics; were it to, the state would still be whole, so poison is ignored.
@@ -100,6 +104,23 @@ impl Board {
             wait_ms: state.wait(state.waiting.values()),
             step_ms: cost.map(|cost| cost.step),
             fixed_ms: cost.map(|cost| cost.fixed),
+        }
+    }
+
+    /// Whether any generation waits, runs or is about to be written.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.lock().in_all() > 0
+    }
+
+    /// Waits until none does, or until the studio closes.
+    pub(crate) async fn idle(&self) {
+        loop {
+            // Made before the look, so that a change between the look and the wait is not lost.
+            let changed = self.idle.notified();
+            if !self.is_busy() || self.is_closing() {
+                return;
+            }
+            changed.await;
         }
     }
 
@@ -221,6 +242,8 @@ impl Board {
             state.running.take_if(|running| running.job.id == id);
             state.tell_positions();
         }
+        drop(state);
+        self.idle.notify_waiters();
     }
 
     /// Publishes how far the running job is. `here` counts pictures made by this run, before this one.
@@ -289,6 +312,7 @@ impl Board {
         }
         drop(state);
         self.wake.notify_one();
+        self.idle.notify_waiters();
     }
 
     /// Ends every event stream.

@@ -3,16 +3,15 @@
 
 use std::{collections::HashMap, fs, path::Path};
 
+use adire_protocol::MOST_REPEATS;
 use serde::Deserialize;
 
-use super::Remark;
+use super::{Files, Remark};
 
 /// Longest caption that is read: many times what a text encoder takes.
 const LONGEST: u64 = 16 << 10;
 /// Largest `metadata.jsonl`.
 const LARGEST: u64 = 64 << 20;
-/// Most repeats that a folder's name can ask for.
-const MOST_REPEATS: u32 = 1000;
 
 /// One line of `metadata.jsonl`; datasets write the caption under several names.
 #[derive(Deserialize)]
@@ -22,23 +21,65 @@ struct Line {
     text: String,
 }
 
-/// The captions of a folder's `metadata.jsonl`, by file name.
-pub(super) fn metadata(folder: &Path, shown: &str, remarks: &mut Vec<Remark>) -> HashMap<String, String> {
-    let path = folder.join("metadata.jsonl");
-    let name = join(shown, "metadata.jsonl");
-    let mut remark = |message: String| remarks.push(Remark { name: name.clone(), message });
+/// The captions that lie beside pictures. Each list is read once.
+pub(super) struct Captions<'a> {
+    files: &'a Files,
+    lists: HashMap<String, HashMap<String, String>>,
+}
+
+impl<'a> Captions<'a> {
+    pub(super) fn new(files: &'a Files) -> Self {
+        Self { files, lists: HashMap::new() }
+    }
+
+    /// What stands in a list or a text file for the picture of that name.
+    pub(super) fn own(&mut self, name: &str, remarks: &mut Vec<Remark>) -> Option<String> {
+        let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
+        if !self.lists.contains_key(folder) {
+            let shown = join(folder, "metadata.jsonl");
+            let list = self.files.get(&shown).map(|path| metadata(path, &shown, remarks)).unwrap_or_default();
+            self.lists.insert(folder.to_owned(), list);
+        }
+        let listed = self.lists.get(folder).and_then(|list| list.get(file).cloned());
+        listed.or_else(|| self.beside(name, remarks))
+    }
+
+    /// The caption in the text file beside a picture: `a.txt` or `a.caption` for `a.png`.
+    fn beside(&self, name: &str, remarks: &mut Vec<Remark>) -> Option<String> {
+        let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
+        let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
+        for extension in ["txt", "caption"] {
+            let Some(path) = self.files.get(&join(folder, &format!("{stem}.{extension}"))) else { continue };
+            let bytes = fs::metadata(path).map(|metadata| metadata.len()).unwrap_or_default();
+            let read = if bytes > LONGEST {
+                Err(format!("it has {bytes} bytes, more than {LONGEST}"))
+            } else {
+                fs::read_to_string(path).map_err(|error| error.to_string())
+            };
+            match read {
+                Ok(text) => return Some(text.split_whitespace().collect::<Vec<_>>().join(" ")),
+                Err(reason) => remarks.push(Remark {
+                    name: name.to_owned(),
+                    message: format!("Its caption file .{extension} cannot be used: {reason}."),
+                }),
+            }
+        }
+        None
+    }
+}
+
+/// The captions of a `metadata.jsonl`, by file name.
+fn metadata(path: &Path, name: &str, remarks: &mut Vec<Remark>) -> HashMap<String, String> {
+    let mut remark = |message: String| remarks.push(Remark { name: name.to_owned(), message });
     let mut found = HashMap::new();
-    let size = match fs::metadata(&path) {
-        Ok(metadata) => metadata.len(),
-        Err(_) => return found,
-    };
+    let size = fs::metadata(path).map(|metadata| metadata.len()).unwrap_or_default();
     if size > LARGEST {
         remark(format!(
             "It has {size} bytes, more than the {LARGEST} that are read; its captions are not used."
         ));
         return found;
     }
-    let text = match fs::read_to_string(&path) {
+    let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) => {
             remark(format!("It cannot be read ({error}); its captions are not used."));
@@ -48,7 +89,11 @@ pub(super) fn metadata(folder: &Path, shown: &str, remarks: &mut Vec<Remark>) ->
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         match serde_json::from_str::<Line>(line) {
             Ok(line) => {
-                found.insert(line.file_name, line.text.trim().to_owned());
+                let mut text = line.text.trim().to_owned();
+                while text.len() as u64 > LONGEST {
+                    text.pop();
+                }
+                found.insert(line.file_name, text);
             }
             Err(error) => remark(format!(
                 "Line {} is not understood ({error}); it should be like {{\"file_name\": \"a.png\", \"text\": \"…\"}}.",
@@ -57,27 +102,6 @@ pub(super) fn metadata(folder: &Path, shown: &str, remarks: &mut Vec<Remark>) ->
         }
     }
     found
-}
-
-/// The caption in the text file beside a picture: `a.txt` or `a.caption` for `a.png`.
-pub(super) fn beside(picture: &Path, name: &str, remarks: &mut Vec<Remark>) -> Option<String> {
-    for extension in ["txt", "caption"] {
-        let path = picture.with_extension(extension);
-        let Ok(metadata) = fs::metadata(&path) else { continue };
-        let read = if metadata.len() > LONGEST {
-            Err(format!("it has {} bytes, more than {LONGEST}", metadata.len()))
-        } else {
-            fs::read_to_string(&path).map_err(|error| error.to_string())
-        };
-        match read {
-            Ok(text) => return Some(text.split_whitespace().collect::<Vec<_>>().join(" ")),
-            Err(reason) => remarks.push(Remark {
-                name: name.to_owned(),
-                message: format!("Its caption file .{extension} cannot be used: {reason}."),
-            }),
-        }
-    }
-    None
 }
 
 /// `10_indigo cloth`: ten repeats, and a caption for pictures that have none of their own.

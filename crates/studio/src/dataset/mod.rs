@@ -1,14 +1,22 @@
-//! Pictures to train on: read from a folder, with captions from wherever people keep them. What cannot be used is
-//! reported, never dropped in silence. Every function reads or computes; call them off the async threads.
+//! Pictures to train on: read from a folder or brought as files, with captions from wherever people keep them. What
+//! cannot be used is reported, never dropped in silence. `read`, `archive` and `captions` read or compute; call them off
+//! the async threads. `library` keeps datasets in a data folder.
 
+mod archive;
 mod captions;
+pub(crate) mod library;
 mod read;
+mod thumbnail;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Serialize;
 
 pub use read::read_dataset;
+pub(crate) use read::{content_hash, nothing_usable, text_of};
+
+/// Files by the names that people know them by; where their content lies says nothing.
+pub(crate) type Files = BTreeMap<String, PathBuf>;
 
 /// A folder's pictures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -42,10 +50,4 @@ pub struct DatasetPicture {
 }
 
 /// Something about one file that the operator should know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Remark {
-    /// Below the folder.
-    pub name: String,
-    /// A sentence.
-    pub message: String,
-}
+pub use adire_protocol::DatasetRemark as Remark;

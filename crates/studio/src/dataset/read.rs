@@ -9,17 +9,17 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    Dataset, DatasetPicture, Remark,
-    captions::{self, join},
+    Dataset, DatasetPicture, Files, Remark,
+    captions::{self, Captions, join},
 };
 use crate::{StudioError, blobs::hex, canvas::decode_picture, folder::reason};
 
 /// Folders below the folder that are looked into, one inside the other.
 const DEPTH: usize = 3;
 /// Largest file that is read.
-const LARGEST: u64 = 64 << 20;
+pub(super) const LARGEST: u64 = 64 << 20;
 /// Most pictures of one dataset.
-const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 /// Sides below this say little about a style, and are enlarged a lot.
 const SMALL: u32 = 64;
 
@@ -32,28 +32,99 @@ const SMALL: u32 = 64;
 /// ones).
 pub fn read_dataset(folder: &Path, caption: &str, trigger: &str) -> Result<Dataset, StudioError> {
     let mut dataset = Dataset::default();
-    if !folder.is_dir() {
-        return Err(StudioError::Picture(format!("{} is no folder with pictures.", folder.display())));
+    let shown = folder.display().to_string();
+    let files = files_in(folder, &mut dataset.remarks)?;
+    let found = look(&files, &shown, &mut HashMap::new(), &mut dataset.remarks)?;
+    if found.is_empty() {
+        return Err(StudioError::Picture(nothing_usable(&shown, &dataset.remarks)));
     }
-    let mut files = Vec::new();
-    collect(folder, "", DEPTH, &mut files, &mut dataset.remarks).map_err(|error| {
-        StudioError::Picture(format!("{} cannot be read: {}.", folder.display(), reason(&error)))
-    })?;
-    files.sort_by(|a, b| a.0.cmp(&b.0));
-    let mut seen: HashMap<String, String> = HashMap::new();
-    let mut lists: HashMap<PathBuf, HashMap<String, String>> = HashMap::new();
+    let picture = |found: Found| DatasetPicture {
+        caption: text_of(&found.caption, caption, trigger),
+        name: found.name,
+        path: found.path,
+        repeats: found.repeats,
+        width: found.width,
+        height: found.height,
+        hash: found.pixels,
+    };
+    dataset.pictures = found.into_iter().map(picture).collect();
+    let contents = dataset.pictures.iter().map(|p| (p.hash.as_str(), p.repeats, p.caption.as_str()));
+    dataset.hash = content_hash(contents);
+    Ok(dataset)
+}
+
+/// Why `shown` is no dataset, with the first reasons.
+pub(crate) fn nothing_usable(shown: &str, remarks: &[Remark]) -> String {
+    let mut message = format!("{shown} holds no picture that can be used");
+    match remarks {
+        [] => message += "; put PNG, JPEG or WebP files into it.",
+        remarks => {
+            let first: Vec<_> =
+                remarks.iter().take(3).map(|r| format!("{}: {}", r.name, r.message)).collect();
+            message += &format!(". {}", first.join(" "));
+        }
+    }
+    message
+}
+
+/// The files of a folder and of the folders in it.
+pub(super) fn files_in(folder: &Path, remarks: &mut Vec<Remark>) -> Result<Files, StudioError> {
+    let shown = folder.display();
+    if !folder.is_dir() {
+        return Err(StudioError::Picture(format!("{shown} is no folder with pictures.")));
+    }
+    let mut files = Files::new();
+    collect(folder, "", DEPTH, &mut files, remarks)
+        .map_err(|error| StudioError::Picture(format!("{shown} cannot be read: {}.", reason(&error))))?;
+    Ok(files)
+}
+
+/// A picture that can be used.
+pub(super) struct Found {
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    /// Its own, or its folder's; may be empty.
+    pub(super) caption: String,
+    pub(super) repeats: u32,
+    pub(super) width: u32,
+    pub(super) height: u32,
+    /// sha256 of its pixels.
+    pub(super) pixels: String,
+}
+
+/// The pictures among `files`, in the order of their names. `seen`: names of pictures that are there already, by the
+/// hashes of their pixels. `shown` is what messages call the whole.
+///
+/// # Errors
+/// There are too many.
+pub(super) fn look(
+    files: &Files,
+    shown: &str,
+    seen: &mut HashMap<String, String>,
+    remarks: &mut Vec<Remark>,
+) -> Result<Vec<Found>, StudioError> {
+    let mut captions = Captions::new(files);
+    let mut pictures = Vec::new();
     for (name, path) in files {
-        if dataset.pictures.len() == MOST {
-            let message = format!("{} holds more than {MOST} pictures; take fewer.", folder.display());
+        let mut remark = |message: String| remarks.push(Remark { name: name.clone(), message });
+        match kind(name) {
+            Kind::Picture => {}
+            Kind::Beside => continue,
+            Kind::Other => {
+                remark("Left out: only PNG, JPEG and WebP are read.".to_owned());
+                continue;
+            }
+        }
+        if seen.len() == MOST {
+            let message = format!("{shown} holds more than {MOST} pictures; take fewer.");
             return Err(StudioError::Picture(message));
         }
-        let mut remark = |message: String| dataset.remarks.push(Remark { name: name.clone(), message });
-        let size = fs::metadata(&path).map(|metadata| metadata.len()).unwrap_or_default();
+        let size = fs::metadata(path).map(|metadata| metadata.len()).unwrap_or_default();
         if size > LARGEST {
             remark(format!("Left out: the file has {size} bytes, more than the {LARGEST} that are read."));
             continue;
         }
-        let pixels = fs::read(&path)
+        let pixels = fs::read(path)
             .map_err(|error| StudioError::Picture(format!("It cannot be read: {}.", reason(&error))))
             .and_then(|bytes| decode_picture(&bytes));
         let pixels = match pixels {
@@ -68,51 +139,35 @@ pub fn read_dataset(folder: &Path, caption: &str, trigger: &str) -> Result<Datas
         hasher.update(pixels.height.to_le_bytes());
         hasher.update(&pixels.rgb);
         let hash = hex(&hasher.finalize());
-        if let Some(first) = seen.insert(hash.clone(), name.clone()) {
+        if let Some(first) = seen.get(&hash) {
             remark(format!("Left out: it has the same pixels as {first}."));
-            seen.insert(hash, first);
             continue;
         }
+        seen.insert(hash.clone(), name.clone());
         if pixels.width < SMALL || pixels.height < SMALL {
             remark(format!("It has only {} × {} pixels.", pixels.width, pixels.height));
         }
-        let parent = path.parent().unwrap_or(folder);
-        let (in_folder, file) = name.rsplit_once('/').unwrap_or(("", &name));
-        let list = lists
-            .entry(parent.to_owned())
-            .or_insert_with(|| captions::metadata(parent, in_folder, &mut dataset.remarks));
-        let of_folder = in_folder.rsplit('/').next().and_then(captions::of_folder);
-        let own = list.get(file).cloned().or_else(|| captions::beside(&path, &name, &mut dataset.remarks));
+        let own = captions.own(name, remarks);
+        let parent = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let of_folder = parent.rsplit('/').next().and_then(captions::of_folder);
         let words = own.or_else(|| of_folder.as_ref().map(|(_, words)| words.clone())).unwrap_or_default();
-        let words = if words.is_empty() { caption.to_owned() } else { words };
-        dataset.pictures.push(DatasetPicture {
-            caption: with_trigger(&words, trigger),
+        pictures.push(Found {
+            caption: words,
             repeats: of_folder.map_or(1, |(repeats, _)| repeats),
             width: pixels.width,
             height: pixels.height,
-            hash,
-            path,
-            name,
+            pixels: hash,
+            path: path.clone(),
+            name: name.clone(),
         });
     }
-    if dataset.pictures.is_empty() {
-        let mut message = format!("{} holds no picture that can be used", folder.display());
-        match &dataset.remarks[..] {
-            [] => message += "; put PNG, JPEG or WebP files into it.",
-            remarks => {
-                let first: Vec<_> =
-                    remarks.iter().take(3).map(|r| format!("{}: {}", r.name, r.message)).collect();
-                message += &format!(". {}", first.join(" "));
-            }
-        }
-        return Err(StudioError::Picture(message));
-    }
-    dataset.hash = hash(&dataset.pictures);
-    Ok(dataset)
+    Ok(pictures)
 }
 
-/// The trigger in front of words that do not contain it.
-fn with_trigger(words: &str, trigger: &str) -> String {
+/// What the text encoder is told of a picture: its own caption, or `caption` for all; with the trigger in front where
+/// it does not contain it.
+pub(crate) fn text_of(own: &str, caption: &str, trigger: &str) -> String {
+    let words = if own.is_empty() { caption } else { own };
     match (words.is_empty(), trigger.is_empty() || words.contains(trigger)) {
         (_, true) => words.to_owned(),
         (true, false) => trigger.to_owned(),
@@ -120,47 +175,58 @@ fn with_trigger(words: &str, trigger: &str) -> String {
     }
 }
 
-fn hash(pictures: &[DatasetPicture]) -> String {
+/// The name of a content: pictures as the hash of their pixels, their repeats, and what the text encoder is told.
+pub(crate) fn content_hash<'a>(pictures: impl Iterator<Item = (&'a str, u32, &'a str)>) -> String {
     // Names and order do not matter, content does.
     let mut lines: Vec<String> =
-        pictures.iter().map(|p| format!("{}  {}  {}\n", p.hash, p.repeats, p.caption)).collect();
+        pictures.map(|(pixels, repeats, text)| format!("{pixels}  {repeats}  {text}\n")).collect();
     lines.sort();
     hex(&Sha256::digest(lines.concat()))
+}
+
+/// What a file is for, by its name.
+enum Kind {
+    Picture,
+    /// A caption, or what trainers leave behind.
+    Beside,
+    Other,
+}
+
+fn kind(name: &str) -> Kind {
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_lowercase()).unwrap_or_default();
+    match extension.as_str() {
+        "png" | "jpg" | "jpeg" | "webp" => Kind::Picture,
+        "txt" | "caption" | "jsonl" | "json" | "csv" | "md" | "npz" | "safetensors" => Kind::Beside,
+        _ => Kind::Other,
+    }
+}
+
+/// What lies in folders without anybody wanting it.
+pub(super) fn is_hidden(file_name: &str) -> bool {
+    file_name.starts_with('.') || file_name == "__MACOSX"
 }
 
 fn collect(
     folder: &Path,
     shown: &str,
     depth: usize,
-    files: &mut Vec<(String, PathBuf)>,
+    files: &mut Files,
     remarks: &mut Vec<Remark>,
 ) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let file_name = entry.file_name().to_string_lossy().into_owned();
-        if file_name.starts_with('.') || file_name == "__MACOSX" {
+        if is_hidden(&file_name) {
             continue;
         }
         let (name, path) = (join(shown, &file_name), entry.path());
-        if path.is_dir() {
-            if depth == 0 {
-                remarks.push(Remark {
-                    name,
-                    message: "Left out: it lies too deep in other folders.".to_owned(),
-                });
-            } else {
-                collect(&path, &name, depth - 1, files, remarks)?;
-            }
-            continue;
-        }
-        let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
-        match extension.as_str() {
-            "png" | "jpg" | "jpeg" | "webp" => files.push((name, path)),
-            "txt" | "caption" | "jsonl" | "json" | "csv" | "md" | "npz" | "safetensors" => {}
-            _ => {
-                let message = "Left out: only PNG, JPEG and WebP are read.".to_owned();
-                remarks.push(Remark { name, message });
-            }
+        if !path.is_dir() {
+            files.insert(name, path);
+        } else if depth == 0 {
+            let message = "Left out: it lies too deep in other folders.".to_owned();
+            remarks.push(Remark { name, message });
+        } else {
+            collect(&path, &name, depth - 1, files, remarks)?;
         }
     }
     Ok(())

@@ -2,9 +2,12 @@
 //! events, only the numbers of those that stay.
 
 mod adapters;
+mod datasets;
 mod generations;
 mod images;
+mod settings;
 mod timings;
+mod training;
 mod uploads;
 
 use std::{path::Path, time::Duration};
@@ -15,8 +18,10 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+pub(crate) use datasets::{DatasetRow, PictureRow};
 pub(crate) use generations::{Finish, GenerationRow};
 pub(crate) use images::{ImageRow, image_url};
+pub(crate) use training::{JobEnd, JobRow};
 
 use crate::StudioError;
 

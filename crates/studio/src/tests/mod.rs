@@ -1,6 +1,7 @@
 //! The studio as its callers see it, with the fake backend on a real data folder.
 
 mod adapters;
+mod datasets;
 mod events;
 mod files;
 mod png;
@@ -8,6 +9,7 @@ mod prompts;
 mod queue;
 mod random;
 mod restart;
+mod training;
 mod uploads;
 
 use std::{path::Path, time::Duration};

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use adire_engine::train::Update;
+use adire_protocol::TrainingPoint;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
@@ -27,51 +27,52 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// `seconds`: of its last micro-step.
-    pub(crate) fn update(update: &Update, seconds: f64) -> Self {
+    /// `seconds`: since the update before.
+    pub(crate) fn update(point: &TrainingPoint, seconds: f64) -> Self {
         Self {
-            step: update.step,
-            loss: Some(update.loss),
-            learning_rate: Some(update.learning_rate),
-            gradient_norm: Some(update.gradient_norm),
+            step: point.step,
+            loss: point.loss,
+            learning_rate: point.learning_rate,
+            gradient_norm: point.gradient_norm,
             seconds: Some(seconds),
             held_out_loss: None,
         }
     }
 
-    pub(crate) fn held_out(step: u32, loss: Option<f64>) -> Self {
-        Self { step, held_out_loss: loss, ..Self::default() }
+    pub(crate) fn held_out(step: u32, loss: f64) -> Self {
+        Self { step, held_out_loss: Some(loss), ..Self::default() }
     }
+}
+
+/// The held-out losses of a log, by the number of updates; none where there is no log.
+pub(crate) fn held_out(path: &Path) -> Vec<(u32, f64)> {
+    lines(path).iter().filter_map(|line| Some((line.step, line.held_out_loss?))).collect()
+}
+
+fn lines(path: &Path) -> Vec<Line> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 /// The file, open at its end.
 pub(crate) struct Log {
     file: File,
-    first_held_out: Option<f64>,
 }
 
 impl Log {
-    /// Opens the log of a run that has made `updates`: lines of later ones belong to what was lost, and go.
-    pub(crate) fn open(path: &Path, updates: u32) -> anyhow::Result<Self> {
+    /// Opens the log of a run that has made `updates`, or that begins: lines of later ones belong to what was lost, and
+    /// go.
+    pub(crate) fn open(path: &Path, updates: Option<u32>) -> anyhow::Result<Self> {
         let shown = path.display();
-        let text = fs::read_to_string(path).unwrap_or_default();
-        let lines: Vec<Line> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        let kept: Vec<Line> = if updates == 0 { Vec::new() } else { lines };
-        let kept: Vec<Line> = kept.into_iter().filter(|line| line.step <= updates).collect();
-        let first_held_out = kept.iter().find(|line| line.step == 0).and_then(|line| line.held_out_loss);
+        let kept = lines(path).into_iter().filter(|line| updates.is_some_and(|updates| line.step <= updates));
         let mut log = String::new();
-        for line in &kept {
-            log += &serde_json::to_string(line)?;
+        for line in kept {
+            log += &serde_json::to_string(&line)?;
             log.push('\n');
         }
         fs::write(path, log).with_context(|| format!("{shown} cannot be written"))?;
         let file = OpenOptions::new().append(true).open(path);
-        Ok(Self { file: file.with_context(|| format!("{shown} cannot be written"))?, first_held_out })
-    }
-
-    /// The held-out loss before the first update, if an earlier part of the run measured it.
-    pub(crate) fn first_held_out(&self) -> Option<f64> {
-        self.first_held_out
+        Ok(Self { file: file.with_context(|| format!("{shown} cannot be written"))? })
     }
 
     pub(crate) fn write(&mut self, line: &Line) -> anyhow::Result<()> {
@@ -88,16 +89,17 @@ mod tests {
     fn a_run_that_goes_on_keeps_what_its_checkpoint_knows() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("training.jsonl");
-        let mut log = Log::open(&path, 0).unwrap();
-        log.write(&Line::held_out(0, Some(0.5))).unwrap();
+        let mut log = Log::open(&path, None).unwrap();
+        log.write(&Line::held_out(0, 0.5)).unwrap();
         for step in 1..=4 {
             log.write(&Line { step, loss: Some(1.0), ..Line::default() }).unwrap();
         }
         // A line that was being written when the program was killed.
         log.file.write_all(b"{\"step\": 5, \"lo").unwrap();
-        let log = Log::open(&path, 3).unwrap();
-        assert_eq!(log.first_held_out(), Some(0.5));
+        Log::open(&path, Some(3)).unwrap();
+        assert_eq!(held_out(&path), [(0, 0.5)]);
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 4);
-        assert_eq!(Log::open(&path, 0).unwrap().first_held_out(), None);
+        Log::open(&path, None).unwrap();
+        assert_eq!(held_out(&path), []);
     }
 }

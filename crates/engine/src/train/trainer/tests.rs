@@ -314,3 +314,61 @@ fn the_trained_file_is_read_as_the_same_change() {
     assert!(error(&found, &expected) < 1e-5, "{:.1e}", error(&found, &expected));
     assert!(error(&base, &expected) > 1e-4);
 }
+
+#[test]
+fn a_run_can_begin_with_what_another_one_made() {
+    let mut first = trainer(config(), PredictionType::Epsilon, data());
+    while first.updates() < 2 {
+        first.micro_step().unwrap();
+    }
+    let file = first.parameters().to_kohya(Vec::new()).unwrap();
+    let adapter = Adapter::from_bytes(Path::new("made"), &file).unwrap();
+    let mut second = trainer(config(), PredictionType::Epsilon, data());
+    second.begin_with(&adapter).unwrap();
+    for (a, b) in first.parameters().factors().zip(second.parameters().factors()) {
+        let bits = |x: &Var| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(bits(a), bits(b));
+    }
+    assert_eq!(first.held_out_loss().unwrap(), second.held_out_loss().unwrap());
+
+    let refusal = |trainer: &mut Trainer| trainer.begin_with(&adapter).unwrap_err().to_string();
+    assert!(refusal(&mut first).contains("before the first step"));
+    let other = TrainingConfig { alpha: 3.0, ..config() };
+    assert!(refusal(&mut trainer(other, PredictionType::Epsilon, data())).contains("rank or alpha"));
+    let more = TrainingConfig { targets: Targets::FeedForward, ..config() };
+    assert!(refusal(&mut trainer(more, PredictionType::Epsilon, data())).contains("layers"));
+}
+
+#[test]
+fn a_measurement_in_parts_is_the_whole_one_and_leaves_the_run_as_it_was() {
+    let mut plain = trainer(config(), PredictionType::Epsilon, data());
+    let mut measured = trainer(config(), PredictionType::Epsilon, data());
+    let whole = measured.held_out_loss().unwrap();
+    let mut parts = measured.measurement();
+    assert_eq!((parts.total(), parts.loss()), (8, None));
+    while parts.done() < parts.total() {
+        measured.measure(&mut parts).unwrap();
+    }
+    assert_eq!(parts.loss(), whole);
+    assert!(whole.is_some());
+    assert_eq!(plain.micro_step().unwrap().loss, measured.micro_step().unwrap().loss);
+    let nothing = Prepared { held_out: Vec::new(), ..data() };
+    assert_eq!(trainer(config(), PredictionType::Epsilon, nothing).held_out_loss().unwrap(), None);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_checkpoint_that_finds_no_room_leaves_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    let mut run = trainer(config(), PredictionType::Epsilon, data());
+    run.save(&path).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    run.micro_step().unwrap();
+    // Whatever is written there finds no room.
+    std::os::unix::fs::symlink("/dev/full", path.with_extension("part")).unwrap();
+    let error = run.save(&path).unwrap_err().to_string();
+    assert!(error.contains("the one before it is untouched"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    run.save(&path).unwrap();
+}

@@ -2,42 +2,42 @@
 
 use std::collections::BTreeMap;
 
-use adire_protocol::{ModelInfo, TrainingConfig};
-use adire_studio::Dataset;
+use adire_protocol::ModelInfo;
+use adire_studio::TrainingTask;
 use serde_json::json;
 
 /// A finished run.
-pub(crate) struct Outcome<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) trigger: &'a str,
-    pub(crate) model: &'a ModelInfo,
-    pub(crate) dataset: &'a Dataset,
-    pub(crate) config: &'a TrainingConfig,
+pub(super) struct Outcome<'a> {
+    pub(super) task: &'a TrainingTask,
+    pub(super) model: &'a ModelInfo,
     /// Held-out loss before and after.
-    pub(crate) held_out: Option<(f64, f64)>,
-    pub(crate) parameters: usize,
-    pub(crate) seconds: f64,
+    pub(super) held_out: Option<(f64, f64)>,
+    pub(super) parameters: usize,
+    pub(super) seconds: f64,
 }
 
 impl Outcome<'_> {
     /// Keys that other programs look for, and `adire` with everything the file depends on. Nothing that differs from
     /// run to run of the same settings, so that the same run writes the same bytes.
-    pub(crate) fn metadata(&self) -> Vec<(String, String)> {
-        let config = self.config;
+    pub(super) fn metadata(&self) -> Vec<(String, String)> {
+        let (task, config) = (self.task, &self.task.config);
         let mut tags = BTreeMap::<&str, u32>::new();
-        for picture in &self.dataset.pictures {
+        for picture in &task.pictures {
             for tag in picture.caption.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
                 *tags.entry(tag).or_default() += picture.repeats;
             }
         }
-        let lineage = json!({
+        let mut lineage = json!({
             "base": self.model.hash,
-            "dataset": self.dataset.hash,
+            "dataset": task.dataset_hash,
             "config": config,
             "version": env!("CARGO_PKG_VERSION"),
         });
+        if let Some(parent) = &task.continue_from {
+            lineage["parent"] = json!({ "name": parent.id, "hash": parent.hash });
+        }
         [
-            ("ss_output_name", self.name.to_owned()),
+            ("ss_output_name", task.name.clone()),
             ("ss_base_model_version", "sd_v1".to_owned()),
             ("ss_sd_model_name", self.model.name.clone()),
             ("ss_learning_rate", config.learning_rate.to_string()),
@@ -46,14 +46,14 @@ impl Outcome<'_> {
             ("ss_max_train_steps", config.steps.to_string()),
             ("ss_gradient_accumulation_steps", config.accumulation.to_string()),
             ("ss_gradient_checkpointing", config.gradient_checkpointing.to_string()),
-            ("ss_num_train_images", self.dataset.pictures.len().to_string()),
+            ("ss_num_train_images", task.pictures.len().to_string()),
             ("ss_resolution", format!("({0}, {0})", config.resolution)),
             ("ss_seed", config.seed.to_string()),
-            ("ss_tag_frequency", json!({ self.name: tags }).to_string()),
+            ("ss_tag_frequency", json!({ &task.name: tags }).to_string()),
             ("modelspec.sai_model_spec", "1.0.0".to_owned()),
             ("modelspec.architecture", "stable-diffusion-v1/lora".to_owned()),
-            ("modelspec.title", self.name.to_owned()),
-            ("modelspec.trigger_phrase", self.trigger.to_owned()),
+            ("modelspec.title", task.name.clone()),
+            ("modelspec.trigger_phrase", task.trigger.clone()),
             ("adire", lineage.to_string()),
         ]
         .map(|(key, value)| (key.to_owned(), value))
@@ -63,8 +63,9 @@ impl Outcome<'_> {
     }
 
     /// The model card.
-    pub(crate) fn card(&self) -> String {
-        let Self { name, model, dataset, config, parameters, .. } = self;
+    pub(super) fn card(&self) -> String {
+        let Self { task, model, parameters, .. } = self;
+        let (name, config) = (&task.name, &task.config);
         let held_out = match self.held_out {
             Some((before, after)) => format!(
                 "The loss on held-out pictures went from {before:.4} to {after:.4} ({:+.1} %).",
@@ -72,14 +73,18 @@ impl Outcome<'_> {
             ),
             None => "No pictures were held out, so nothing was measured.".to_owned(),
         };
-        let trigger = match self.trigger {
+        let trigger = match task.trigger.as_str() {
             "" => String::new(),
             word => format!("\nIt is called up by `{word}`.\n"),
+        };
+        let parent = match &task.continue_from {
+            Some(parent) => format!(" It began with {}.", parent.id),
+            None => String::new(),
         };
         format!(
             "# {name}\n\nA LoRA adapter for {} (weights {}), rank {}, alpha {}, {parameters} trained numbers.\n{trigger}\n\
              ## Training\n\n{} pictures (content {}), {} updates of {} × {} pictures at {} pixels, learning rate {}, \
-             {} schedule, seed {}; {:.0} s. {held_out}\n\n\
+             {} schedule, seed {}; {:.0} s.{parent} {held_out}\n\n\
              `{name}.safetensors` is in kohya's format, `{name}-diffusers.safetensors` in diffusers'; both hold the \
              same numbers. Every setting is in the files' metadata under `adire`.\n\n\
              Licence and terms of use follow those of the base model and of the pictures; say here what they are.\n",
@@ -87,8 +92,8 @@ impl Outcome<'_> {
             model.hash.get(..12).unwrap_or(&model.hash),
             config.rank,
             config.alpha,
-            dataset.pictures.len(),
-            dataset.hash.get(..12).unwrap_or(&dataset.hash),
+            task.pictures.len(),
+            task.dataset_hash.get(..12).unwrap_or(&task.dataset_hash),
             config.steps,
             config.accumulation,
             config.batch,

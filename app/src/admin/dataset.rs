@@ -1,0 +1,332 @@
+//! One dataset: its pictures with their captions, what to change about all of them, and what to know before training.
+
+use adire_protocol::{DatasetPictureRecord, DatasetRecord, DatasetRemark};
+use leptos::prelude::*;
+
+use super::{
+    datasets::trigger,
+    fields::{Field, Filled, alert, in_textarea},
+    icons::Icon,
+    shapes,
+};
+use crate::words::pictures;
+
+/// What the page of a dataset shows.
+#[derive(Clone, Debug)]
+pub(crate) struct DatasetPage {
+    pub(crate) dataset: DatasetRecord,
+    /// Its name, trigger and caption as they stand in the form, and what was wrong with what was sent.
+    pub(crate) form: Filled,
+    /// What was just done, in a sentence.
+    pub(crate) told: Option<String>,
+}
+
+/// Fields that the page shows errors beside.
+const FIELDS: [&str; 6] = ["name", "trigger", "caption", "prefix", "find", "with"];
+
+pub(super) fn dataset(data: DatasetPage) -> AnyView {
+    let DatasetPage { dataset, form, told } = data;
+    let draft = dataset.is_draft();
+    let count = dataset.pictures.len();
+    let own = dataset.pictures.iter().filter(|picture| !picture.caption.is_empty()).count();
+    let lead = format!("{} · {own} with a caption of their own", pictures(count as u32));
+    let train = (count > 0).then(|| {
+        view! {
+            <a class="primary" href=format!("/admin/training/new?dataset={}", dataset.id)>
+                "Train on it"
+            </a>
+        }
+    });
+    let upload = draft.then(|| upload(&dataset));
+    let remarks = remarks(&dataset.id, dataset.remarks.clone(), draft);
+    let tools = draft.then(|| tools(&dataset, &form, own));
+    let about = (count > 0).then(|| about(&dataset));
+    view! {
+        <p class="crumb">
+            <a href="/admin/datasets">"Datasets"</a>
+        </p>
+        <div class="head">
+            <div>
+                <h1>{dataset.name.clone()}</h1>
+                <p class="lead">{lead}</p>
+            </div>
+            <div class="head-actions">{train}</div>
+        </div>
+        {told.map(|told| view! { <p class="told" role="status">{told}</p> })}
+        {alert(form.general(&FIELDS))}
+        {dataset.frozen.clone().map(|hash| frozen(&dataset.id, hash))}
+        {upload}
+        {remarks}
+        {grid(&dataset)}
+        {tools}
+        {about}
+    }
+    .into_any()
+}
+
+fn frozen(id: &str, hash: String) -> impl IntoView + use<> {
+    let short: String = hash.chars().take(12).collect();
+    view! {
+        <div class="note line-up">
+            <p class="grow">
+                "A training has used this dataset, so it never changes: what was trained can always be traced back to it. Its content is "
+                <code title=hash>{short}</code> "."
+            </p>
+            <form method="post" action=format!("/admin/datasets/{id}")>
+                <input type="hidden" name="action" value="copy" />
+                <button type="submit" class="button">
+                    "Make a copy to change"
+                </button>
+            </form>
+        </div>
+    }
+}
+
+fn upload(dataset: &DatasetRecord) -> AnyView {
+    let action = format!("/admin/datasets/{}/files", dataset.id);
+    view! {
+        <form class="drop" method="post" enctype="multipart/form-data" action=action data-upload=dataset.id.clone()>
+            {Icon::Upload.draw()}
+            <p class="drop-title">
+                <b>
+                    <span class="scripted">"Drop pictures, folders or a zip file here, or choose them"</span>
+                    <span class="unscripted">"Choose pictures or a zip file"</span>
+                </b>
+            </p>
+            <p class="hint">
+                "JPEG, PNG or WebP. Captions come along: a text file beside each picture, "
+                <code>"metadata.jsonl"</code> ", or folders named like " <code>"10_words"</code> "."
+            </p>
+            <div class="drop-inputs">
+                <label class="pick">
+                    <span>"Files"</span>
+                    <input type="file" name="files" multiple accept=".jpg,.jpeg,.png,.webp,.zip,.txt,.caption,.jsonl" />
+                </label>
+                <label class="pick">
+                    <span>"A whole folder"</span>
+                    <input type="file" name="files" multiple webkitdirectory />
+                </label>
+                <button type="submit" class="button unscripted">
+                    "Upload"
+                </button>
+            </div>
+            <div class="uploading" hidden role="status">
+                <p></p>
+                <div class="progress running" aria-hidden="true">
+                    <i></i>
+                </div>
+            </div>
+        </form>
+    }
+    .into_any()
+}
+
+fn remarks(id: &str, remarks: Vec<DatasetRemark>, draft: bool) -> Option<AnyView> {
+    if remarks.is_empty() {
+        return None;
+    }
+    let count = remarks.len();
+    let title = if count == 1 {
+        "1 file deserves a look".to_owned()
+    } else {
+        format!("{count} files deserve a look")
+    };
+    let rows = remarks.into_iter().map(|remark| {
+        view! {
+            <li>
+                <b>{remark.name}</b>
+                " "
+                <span>{remark.message}</span>
+            </li>
+        }
+    });
+    let rows = rows.collect::<Vec<_>>();
+    let forget = draft.then(|| {
+        view! {
+            <form method="post" action=format!("/admin/datasets/{id}")>
+                <input type="hidden" name="action" value="clear_remarks" />
+                <button type="submit" class="button">
+                    "Forget these remarks"
+                </button>
+            </form>
+        }
+    });
+    Some(
+        view! {
+            <details class="panel remarks" open id="remarks">
+                <summary>{title}</summary>
+                <ul class="lines">{rows}</ul>
+                {forget}
+            </details>
+        }
+        .into_any(),
+    )
+}
+
+fn grid(dataset: &DatasetRecord) -> AnyView {
+    if dataset.pictures.is_empty() {
+        return view! { <p class="nothing">"There are no pictures in it yet."</p> }.into_any();
+    }
+    let draft = dataset.is_draft();
+    let cells = dataset.pictures.iter().map(|picture| cell(dataset, picture, draft)).collect::<Vec<_>>();
+    view! {
+        <section aria-labelledby="pictures" class="pictures">
+            <div class="line-up">
+                <h2 id="pictures">"Pictures"</h2>
+                <fieldset class="segments end">
+                    <legend class="off-screen">"How the pictures are shown"</legend>
+                    <label>
+                        <input type="radio" name="shown" value="whole" checked autocomplete="off" />
+                        <span>"Whole"</span>
+                    </label>
+                    <label>
+                        <input type="radio" name="shown" value="square" autocomplete="off" />
+                        <span>"As trained: the square in the middle"</span>
+                    </label>
+                </fieldset>
+            </div>
+            <form method="post" action=format!("/admin/datasets/{}", dataset.id) data-captions=dataset.id.clone()>
+                <input type="hidden" name="action" value="captions" />
+                <ul class="thumbs">{cells}</ul>
+                {draft
+                    .then(|| {
+                        view! {
+                            <div class="save">
+                                <button type="submit" class="primary">
+                                    "Save the captions"
+                                </button>
+                                <p class="soft" role="status" data-saved></p>
+                            </div>
+                        }
+                    })}
+            </form>
+        </section>
+    }
+    .into_any()
+}
+
+fn cell(dataset: &DatasetRecord, picture: &DatasetPictureRecord, draft: bool) -> AnyView {
+    let id = format!("caption-{}", picture.hash);
+    let size = format!("{} × {}", picture.width, picture.height);
+    let repeats = (picture.repeats > 1).then(|| format!(" · {} times", picture.repeats));
+    let caption = if draft {
+        view! {
+            <label class="off-screen" for=id.clone()>
+                {format!("Caption of {}", picture.name)}
+            </label>
+            <textarea
+                id=id
+                name=format!("caption.{}", picture.hash)
+                data-caption=picture.hash.clone()
+                rows="2"
+                autocomplete="off"
+                placeholder=picture.text.clone()
+            >
+                {in_textarea(&picture.caption)}
+            </textarea>
+        }
+        .into_any()
+    } else {
+        view! { <p class="says">{picture.text.clone()}</p> }.into_any()
+    };
+    let last = picture.name.rsplit('/').next().unwrap_or_default();
+    let remove = draft.then(|| {
+        view! {
+            <button
+                type="submit"
+                class="quiet remove"
+                name="remove"
+                value=picture.hash.clone()
+                aria-label=format!("Take {} out", picture.name)
+            >
+                "Take out"
+            </button>
+        }
+    });
+    view! {
+        <li>
+            <div class="thumb">
+                <img src=dataset.thumbnail(&picture.hash) alt=picture.text.clone() loading="lazy" decoding="async" />
+            </div>
+            <p class="thumb-name">
+                <b title=picture.name.clone()>{last.to_owned()}</b>
+                <span class="soft">{size} {repeats}</span>
+                {remove}
+            </p>
+            {caption}
+        </li>
+    }
+    .into_any()
+}
+
+fn tools(dataset: &DatasetRecord, form: &Filled, own: usize) -> AnyView {
+    let action = format!("/admin/datasets/{}", dataset.id);
+    let all = (own > 0).then(|| {
+        view! {
+            <section class="panel" aria-labelledby="all">
+                <h2 id="all">"All captions at once"</h2>
+                <form method="post" action=action.clone() class="inline-form">
+                    <input type="hidden" name="action" value="prefix" />
+                    {Field { name: "prefix", label: "Put in front", help: "With the comma or blank that follows." }.text(form)}
+                    <button type="submit" class="button">
+                        {format!("Put it in front of {}", captions(own))}
+                    </button>
+                </form>
+                <form method="post" action=action.clone() class="inline-form">
+                    <input type="hidden" name="action" value="replace" />
+                    {Field { name: "find", label: "Find", help: "" }.text(form)}
+                    {Field { name: "with", label: "Replace with", help: "" }.text(form)}
+                    <button type="submit" class="button">
+                        "Replace everywhere"
+                    </button>
+                </form>
+            </section>
+        }
+    });
+    view! {
+        <div class="columns two">
+            {all}
+            <section class="panel" aria-labelledby="describe">
+                <h2 id="describe">"About the dataset"</h2>
+                <form method="post" action=action class="stack">
+                    <input type="hidden" name="action" value="describe" />
+                    {Field { name: "name", label: "Name", help: "" }.text(form)} {trigger().text(form)}
+                    {Field {
+                        name: "caption",
+                        label: "Caption for pictures without one",
+                        help: "For example “a cloth in adire style”.",
+                    }
+                        .text(form)}
+                    <button type="submit" class="button">
+                        "Save"
+                    </button>
+                </form>
+            </section>
+        </div>
+    }
+    .into_any()
+}
+
+fn captions(count: usize) -> String {
+    if count == 1 { "1 caption".to_owned() } else { format!("{count} captions") }
+}
+
+/// What the sizes and shapes say about training on it.
+fn about(dataset: &DatasetRecord) -> AnyView {
+    let sizes: Vec<_> = dataset.pictures.iter().map(|picture| (picture.width, picture.height)).collect();
+    view! {
+        <div class="columns two">
+            {shapes::bars(
+                "Resolution",
+                "The shorter side, in pixels. Pictures smaller than the training's resolution are enlarged, and stay blurred.",
+                shapes::by_size(&sizes),
+            )}
+            {shapes::bars(
+                "Shape",
+                "With “whole picture” as the crop each is trained in the nearest of these shapes; otherwise as a square.",
+                shapes::by_shape(&sizes),
+            )}
+        </div>
+    }
+    .into_any()
+}

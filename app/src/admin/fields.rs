@@ -1,0 +1,243 @@
+//! Fields of plain forms: a label, one sentence that explains, and beside it what is wrong with the value.
+
+use std::collections::BTreeMap;
+
+use adire_protocol::FieldError;
+use leptos::prelude::*;
+
+/// What stands in a form, and what is wrong with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filled {
+    /// By the names of the fields, as they were typed.
+    pub values: BTreeMap<String, String>,
+    /// What cannot be taken.
+    pub errors: Vec<FieldError>,
+}
+
+impl Filled {
+    /// The fields of a form that was sent; of several with one name, the last.
+    pub fn from_pairs(pairs: Vec<(String, String)>) -> Self {
+        Self { values: pairs.into_iter().collect(), errors: Vec::new() }
+    }
+
+    /// A field's text; empty where there is none.
+    pub fn get(&self, name: &str) -> &str {
+        self.values.get(name).map_or("", String::as_str)
+    }
+
+    /// Sets a field.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.values.insert(name.to_owned(), value.into());
+    }
+
+    /// What is wrong with a field.
+    pub(super) fn error(&self, name: &str) -> Option<String> {
+        let mut all =
+            self.errors.iter().filter(|error| error.field == name).map(|error| error.message.as_str());
+        let first = all.next()?.to_owned();
+        Some(all.fold(first, |said, more| format!("{said} {more}")))
+    }
+
+    /// The errors of fields that the form does not show, said once above it.
+    pub(super) fn general(&self, shown: &[&str]) -> Vec<String> {
+        let hidden = self.errors.iter().filter(|error| !shown.contains(&error.field.as_str()));
+        hidden.map(|error| error.message.clone()).collect()
+    }
+}
+
+/// What all kinds of fields have in common.
+pub(super) struct Field<'f> {
+    pub(super) name: &'f str,
+    pub(super) label: &'f str,
+    /// One sentence; empty for none.
+    pub(super) help: &'f str,
+}
+
+impl Field<'_> {
+    fn id(&self) -> String {
+        format!("field-{}", self.name.replace('.', "-"))
+    }
+
+    /// The label, the control, the explanation, the problem. `control` gets the control's id and what describes it.
+    fn around(
+        &self,
+        form: &Filled,
+        control: impl FnOnce(String, Option<String>, Option<&'static str>) -> AnyView,
+    ) -> AnyView {
+        let (id, error) = (self.id(), form.error(self.name));
+        let (help_id, error_id) = (format!("{id}-help"), format!("{id}-error"));
+        let described: Vec<_> =
+            [(!self.help.is_empty()).then_some(&help_id), error.as_ref().map(|_| &error_id)]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect();
+        let described = (!described.is_empty()).then(|| described.join(" "));
+        let control = control(id.clone(), described, error.is_some().then_some("true"));
+        view! {
+            <div class="field">
+                <label for=id>{self.label.to_owned()}</label>
+                {control}
+                {error.map(|error| view! { <p class="field-problem" id=error_id>{error}</p> })}
+                {(!self.help.is_empty()).then(|| view! { <p class="hint" id=help_id>{self.help.to_owned()}</p> })}
+            </div>
+        }
+        .into_any()
+    }
+
+    /// One line of text.
+    pub(super) fn text(&self, form: &Filled) -> AnyView {
+        self.line(form, "text", "off")
+    }
+
+    /// A number, in whatever way it is written.
+    pub(super) fn number(&self, form: &Filled) -> AnyView {
+        let (name, value) = (self.name.to_owned(), form.get(self.name).to_owned());
+        self.around(form, |id, described, invalid| {
+            view! {
+                <input
+                    type="text"
+                    class="number"
+                    inputmode="decimal"
+                    autocomplete="off"
+                    id=id
+                    name=name
+                    value=value
+                    aria-describedby=described
+                    aria-invalid=invalid
+                />
+            }
+            .into_any()
+        })
+    }
+
+    /// A password; never filled in by us. `kind`: `current-password` or `new-password`.
+    pub(super) fn password(&self, form: &Filled, kind: &'static str) -> AnyView {
+        self.line(form, "password", kind)
+    }
+
+    fn line(&self, form: &Filled, kind: &'static str, autocomplete: &'static str) -> AnyView {
+        let name = self.name.to_owned();
+        let value = (kind != "password").then(|| form.get(self.name).to_owned());
+        self.around(form, |id, described, invalid| {
+            view! {
+                <input
+                    type=kind
+                    autocomplete=autocomplete
+                    id=id
+                    name=name
+                    value=value
+                    aria-describedby=described
+                    aria-invalid=invalid
+                />
+            }
+            .into_any()
+        })
+    }
+
+    /// Several lines.
+    pub(super) fn lines(&self, form: &Filled) -> AnyView {
+        let (name, value) = (self.name.to_owned(), in_textarea(form.get(self.name)));
+        self.around(form, |id, described, invalid| {
+            view! {
+                <textarea id=id name=name rows="2" autocomplete="off" aria-describedby=described aria-invalid=invalid>
+                    {value}
+                </textarea>
+            }
+            .into_any()
+        })
+    }
+
+    /// One of several: value and label of each.
+    pub(super) fn select(&self, form: &Filled, options: Vec<(String, String)>) -> AnyView {
+        let (name, chosen) = (self.name.to_owned(), form.get(self.name).to_owned());
+        self.around(form, |id, described, invalid| {
+            let options = options.into_iter().map(|(value, label)| {
+                let selected = value == chosen;
+                view! {
+                    <option value=value selected=selected>
+                        {label}
+                    </option>
+                }
+            });
+            view! {
+                <select id=id name=name autocomplete="off" aria-describedby=described aria-invalid=invalid>
+                    {options.collect::<Vec<_>>()}
+                </select>
+            }
+            .into_any()
+        })
+    }
+
+    /// Yes or no. A form that was sent without it says no.
+    pub(super) fn checkbox(&self, form: &Filled) -> AnyView {
+        let (id, checked) = (self.id(), !form.get(self.name).is_empty());
+        let help_id = format!("{id}-help");
+        view! {
+            <div class="field check">
+                <input
+                    type="checkbox"
+                    value="on"
+                    id=id.clone()
+                    name=self.name.to_owned()
+                    checked=checked
+                    aria-describedby=help_id.clone()
+                />
+                <label for=id>{self.label.to_owned()}</label>
+                <p class="hint" id=help_id>
+                    {self.help.to_owned()}
+                </p>
+            </div>
+        }
+        .into_any()
+    }
+}
+
+/// What goes between the tags of a `<textarea>`, which leptos writes out as it is.
+pub(super) fn in_textarea(text: &str) -> String {
+    crate::components::escaped(text)
+}
+
+/// What did not work, above a form.
+pub(super) fn alert(messages: Vec<String>) -> Option<AnyView> {
+    (!messages.is_empty()).then(|| {
+        let messages = messages.into_iter().map(|message| view! { <p>{message}</p> });
+        view! {
+            <div class="alert" role="alert">
+                {messages.collect::<Vec<_>>()}
+            </div>
+        }
+        .into_any()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form() -> Filled {
+        let errors = vec![
+            FieldError { field: "rank".to_owned(), message: "rank is 0.".to_owned() },
+            FieldError { field: "other".to_owned(), message: "Something else.".to_owned() },
+        ];
+        Filled { errors, ..Filled::from_pairs(vec![("rank".to_owned(), "\"0<".to_owned())]) }
+    }
+
+    #[test]
+    fn a_wrong_field_keeps_its_value_and_says_why() {
+        let html = Field { name: "rank", label: "Rank", help: "How much." }.number(&form()).to_html();
+        assert!(html.contains("value=\"&quot;0&lt;\"") && html.contains("aria-invalid=\"true\""), "{html}");
+        assert!(html.contains("aria-describedby=\"field-rank-help field-rank-error\""), "{html}");
+        assert!(html.contains("rank is 0.") && html.contains("How much."), "{html}");
+        assert_eq!(form().general(&["rank"]), ["Something else."]);
+    }
+
+    #[test]
+    fn a_password_is_never_written_back() {
+        let form = Filled::from_pairs(vec![("password".to_owned(), "secret".to_owned())]);
+        let html = Field { name: "password", label: "Password", help: "" }
+            .password(&form, "current-password")
+            .to_html();
+        assert!(!html.contains("secret"), "{html}");
+    }
+}

@@ -1,0 +1,115 @@
+//! What surrounds every admin page: the rail with the places that there are.
+
+use leptos::prelude::*;
+
+use super::icons::Icon;
+
+/// The places of the rail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Overview,
+    Datasets,
+    Training,
+}
+
+impl Place {
+    const ALL: [Self; 3] = [Self::Overview, Self::Datasets, Self::Training];
+
+    fn facts(self) -> (&'static str, &'static str, Icon) {
+        match self {
+            Self::Overview => ("/admin", "Overview", Icon::Overview),
+            Self::Datasets => ("/admin/datasets", "Datasets", Icon::Datasets),
+            Self::Training => ("/admin/training", "Training", Icon::Training),
+        }
+    }
+}
+
+/// The mark of the program.
+fn mark() -> impl IntoView {
+    view! {
+        <svg viewBox="0 0 24 24" width="24" height="24" aria-hidden="true">
+            <circle cx="12" cy="12" r="10.5" />
+            <circle cx="12" cy="12" r="6" class="ring" />
+            <circle cx="12" cy="12" r="2" class="dot" />
+        </svg>
+    }
+}
+
+/// A page with the rail beside it; on a phone above it. `signed_in`: whether there is a session to end.
+pub(super) fn framed(place: Option<Place>, signed_in: bool, page: AnyView) -> AnyView {
+    let entries = Place::ALL.map(|entry| {
+        let (address, name, icon) = entry.facts();
+        view! {
+            <li>
+                <a href=address aria-current=(place == Some(entry)).then_some("page")>
+                    {icon.draw()}
+                    {name}
+                </a>
+            </li>
+        }
+    });
+    view! {
+        <a class="skip" href="#main">
+            "Skip to the page"
+        </a>
+        <div class="admin">
+            <header class="side">
+                <a class="brand" href="/admin">
+                    {mark()}
+                    "Adire"
+                    <span>"Admin"</span>
+                </a>
+                <nav aria-label="Admin">
+                    <ul>{entries.into_iter().collect::<Vec<_>>()}</ul>
+                </nav>
+                <div class="side-end">
+                    <a href="/">{Icon::Studio.draw()} "Studio"</a>
+                    {signed_in
+                        .then(|| {
+                            view! {
+                                <form method="post" action="/admin/sign-out">
+                                    <button type="submit">{Icon::SignOut.draw()} "Sign out"</button>
+                                </form>
+                            }
+                        })}
+                </div>
+            </header>
+            <main id="main">{page}</main>
+        </div>
+    }
+    .into_any()
+}
+
+/// A page alone in the middle: before anyone is signed in.
+pub(super) fn alone(page: AnyView) -> AnyView {
+    view! {
+        <div class="door">
+            <main class="door-card">
+                <a class="brand" href="/">
+                    {mark()}
+                    "Adire"
+                    <span>"Admin"</span>
+                </a>
+                {page}
+            </main>
+        </div>
+    }
+    .into_any()
+}
+
+/// The head of a page: its name, a sentence, and what can be done.
+pub(super) fn head(
+    title: impl Into<String>,
+    lead: impl IntoView + 'static,
+    actions: impl IntoView + 'static,
+) -> impl IntoView {
+    view! {
+        <div class="head">
+            <div>
+                <h1>{title.into()}</h1>
+                <p class="lead">{lead}</p>
+            </div>
+            <div class="head-actions">{actions}</div>
+        </div>
+    }
+}

@@ -1,0 +1,139 @@
+//! What the admin pages show, read from the studio.
+
+use std::collections::HashMap;
+
+use adire_studio::{Studio, StudioError};
+
+use super::{
+    compare::{Comparison, MOST},
+    dataset::DatasetPage,
+    datasets::Datasets,
+    fields::Filled,
+    overview::Overview,
+    training::Training,
+    training_form::{TrainingForm, like, preset_form},
+    trainings::Trainings,
+};
+
+/// Where an operator arrives.
+pub(super) async fn overview(studio: &Studio) -> Result<Overview, StudioError> {
+    let mut adapters = studio.adapters().await?;
+    adapters.sort_by_key(|version| std::cmp::Reverse(version.created_at));
+    Ok(Overview {
+        model: studio.model().clone(),
+        queue: studio.queue(),
+        adapters,
+        datasets: studio.datasets().await?,
+        trainings: studio.trainings().await?,
+    })
+}
+
+/// Every dataset, and the form for a new one.
+pub(super) async fn datasets(studio: &Studio, new: Filled) -> Result<Datasets, StudioError> {
+    Ok(Datasets { all: studio.datasets().await?, new })
+}
+
+/// One dataset. `form`: what was sent and could not be taken.
+pub(super) async fn dataset(
+    studio: &Studio,
+    id: &str,
+    told: Option<String>,
+    form: Option<Filled>,
+) -> Result<DatasetPage, StudioError> {
+    let dataset = studio.dataset(id).await?;
+    let mut shown = Filled::default();
+    for (name, value) in
+        [("name", &dataset.name), ("trigger", &dataset.trigger), ("caption", &dataset.caption)]
+    {
+        shown.set(name, value);
+    }
+    if let Some(form) = form {
+        shown.values.extend(form.values);
+        shown.errors = form.errors;
+    }
+    Ok(DatasetPage { dataset, form: shown, told })
+}
+
+/// Every training, each with the name of its dataset.
+pub(super) async fn trainings(studio: &Studio) -> Result<Trainings, StudioError> {
+    let datasets = studio.datasets().await?;
+    let any = datasets.iter().any(|dataset| dataset.pictures > 0);
+    let names: HashMap<_, _> = datasets.into_iter().map(|dataset| (dataset.id, dataset.name)).collect();
+    let named = |job: adire_protocol::TrainingJob| {
+        let dataset = names.get(&job.dataset).cloned().unwrap_or_else(|| "a dataset that is gone".to_owned());
+        (job, dataset)
+    };
+    let all = studio.trainings().await?.into_iter().map(named).collect();
+    Ok(Trainings { all, settings: studio.training_settings(), datasets: any })
+}
+
+/// The form for a new training, as it begins: like an earlier one (`from`), or with a preset.
+pub(super) async fn new_training(studio: &Studio, query: Filled) -> Result<TrainingForm, StudioError> {
+    let form = match query.get("from") {
+        "" => preset_form(query, studio.model().native_size),
+        from => like(&studio.training(from).await?.job),
+    };
+    training_form(studio, form).await
+}
+
+/// The form with what stands in it.
+pub(super) async fn training_form(studio: &Studio, mut form: Filled) -> Result<TrainingForm, StudioError> {
+    let mut datasets = Vec::new();
+    for dataset in studio.datasets().await?.into_iter().filter(|dataset| dataset.pictures > 0) {
+        let trigger = studio.dataset(&dataset.id).await?.trigger;
+        datasets.push((dataset, trigger));
+    }
+    // One dataset is no choice.
+    if let (true, [(only, _)]) = (form.get("dataset").is_empty(), datasets.as_slice()) {
+        form.set("dataset", &only.id);
+    }
+    if form.get("name").is_empty() && form.errors.is_empty() {
+        let chosen = datasets.iter().find(|(dataset, _)| dataset.id == form.get("dataset"));
+        form.set("name", chosen.map(|(dataset, _)| slug(&dataset.name)).unwrap_or_default());
+    }
+    let versions = studio.adapters().await?.iter().map(adire_protocol::AdapterVersion::id).collect();
+    Ok(TrainingForm { form, datasets, versions })
+}
+
+/// A name that an adapter may have, made of a dataset's.
+fn slug(name: &str) -> String {
+    let plain = name.to_lowercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+    let words: Vec<_> = plain.split('-').filter(|word| !word.is_empty()).collect();
+    words.join("-").chars().take(64).collect()
+}
+
+/// One training.
+pub(super) async fn training(
+    studio: &Studio,
+    id: &str,
+    told: Option<String>,
+) -> Result<Training, StudioError> {
+    let detail = studio.training(id).await?;
+    let dataset = studio.dataset(&detail.job.dataset).await?.name;
+    Ok(Training { detail, dataset, told })
+}
+
+/// Several; of too many, the first. One that is asked for twice is shown once.
+pub(super) async fn comparison(studio: &Studio, ids: &[String]) -> Result<Comparison, StudioError> {
+    let mut runs: Vec<(adire_protocol::TrainingDetail, String)> = Vec::new();
+    for id in ids {
+        if runs.len() < MOST && runs.iter().all(|(run, _)| run.job.id != *id) {
+            let Training { detail, dataset, .. } = training(studio, id, None).await?;
+            runs.push((detail, dataset));
+        }
+    }
+    Ok(Comparison { runs })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slug;
+
+    #[test]
+    fn names_of_datasets_become_names_of_adapters() {
+        for (name, expected) in [("Indigo cloth, 2026", "indigo-cloth-2026"), ("Àdìrẹ", "d-r"), ("---", "")]
+        {
+            assert_eq!(slug(name), expected);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The admin pages: documents that the server renders whole, and plain forms that post and redirect. One small script
+//! (`public/admin.js`) makes them quicker and keeps a running training up to date; everything works without it. Server
+//! only: none of this is in the browser's program.
+
+mod chart;
+mod compare;
+mod dataset;
+mod datasets;
+mod fields;
+mod frame;
+mod icons;
+mod load;
+mod overview;
+mod page;
+mod samples;
+mod scale;
+mod settings;
+mod shapes;
+mod sign_in;
+mod state;
+mod times;
+mod training;
+mod training_form;
+mod trainings;
+
+pub use fields::Filled;
+pub use page::{AdminPage, admin_live, admin_shell, asked_for, field_errors};
+pub use sign_in::{SetUp, SignIn};

@@ -1,0 +1,100 @@
+//! How a training stands, in a word, a bar and a sentence.
+
+use adire_protocol::{TrainingJob, TrainingStage, TrainingState};
+use leptos::prelude::*;
+
+use super::times::ago;
+use crate::words::{duration, pictures};
+
+/// The state as a word with a mark.
+pub(super) fn badge(state: TrainingState) -> AnyView {
+    view! { <span class=format!("badge {}", state.name())>{word(state)}</span> }.into_any()
+}
+
+pub(super) fn word(state: TrainingState) -> &'static str {
+    match state {
+        TrainingState::Queued => "Waiting",
+        TrainingState::Running => "Running",
+        TrainingState::Paused => "Paused",
+        TrainingState::Done => "Done",
+        TrainingState::Failed => "Failed",
+        TrainingState::Cancelled => "Cancelled",
+    }
+}
+
+/// How far it is.
+pub(super) fn progress(job: &TrainingJob) -> AnyView {
+    let share = f64::from(job.step) / f64::from(job.steps.max(1)) * 100.0;
+    let state = job.state.name();
+    view! {
+        <div
+            class=format!("progress {state}")
+            role="progressbar"
+            aria-label=format!("Steps of {}", job.name)
+            aria-valuemin="0"
+            aria-valuemax=job.steps.to_string()
+            aria-valuenow=job.step.to_string()
+        >
+            <i style=format!("width:{share:.1}%")></i>
+        </div>
+    }
+    .into_any()
+}
+
+/// What matters about it now.
+pub(super) fn remark(job: &TrainingJob) -> String {
+    let steps = format!("step {} of {}", job.step, job.steps);
+    match job.state {
+        TrainingState::Queued => match job.ahead {
+            Some(0) | None => "begins next".to_owned(),
+            Some(1) => "1 goes before it".to_owned(),
+            Some(ahead) => format!("{ahead} go before it"),
+        },
+        TrainingState::Running => match job.remaining_ms {
+            Some(ms) => format!("{steps} · about {} left", duration(ms as f64)),
+            None => steps,
+        },
+        TrainingState::Paused | TrainingState::Failed | TrainingState::Cancelled => {
+            format!("stopped at {steps}")
+        }
+        TrainingState::Done => format!("{} steps", job.steps),
+    }
+}
+
+/// What it does at this moment, while it runs.
+pub(super) fn stage(job: &TrainingJob) -> Option<String> {
+    Some(match job.stage? {
+        TrainingStage::Preparing { done, total } => format!("Prepares {done} of {}.", pictures(total)),
+        TrainingStage::Forecasting => {
+            "Tries three steps, to know how long it will take; they are undone.".to_owned()
+        }
+        TrainingStage::Measuring { done, total } => {
+            format!("Measures the held-out loss: {done} of {total}.")
+        }
+        TrainingStage::Sampling => "Makes a sample.".to_owned(),
+        TrainingStage::Training => "Trains.".to_owned(),
+        TrainingStage::Yielding => "Waits while someone's picture is made.".to_owned(),
+    })
+}
+
+/// The number that matters about one that has ended, and when.
+pub(super) fn ends(job: &TrainingJob) -> AnyView {
+    let held_out = improvement(job).map(|text| format!("{text} · "));
+    view! {
+        {held_out}
+        {ago(job.finished_at.unwrap_or(job.created_at))}
+    }
+    .into_any()
+}
+
+/// The change of the held-out loss in words.
+pub(super) fn improvement(job: &TrainingJob) -> Option<String> {
+    let percent = job.improvement()? * 100.0;
+    Some(if percent <= -0.05 {
+        format!("held-out loss −{:.1} %", -percent)
+    } else if percent < 0.05 {
+        "held-out loss unchanged".to_owned()
+    } else {
+        format!("held-out loss +{percent:.1} %")
+    })
+}

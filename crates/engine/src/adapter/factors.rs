@@ -1,0 +1,56 @@
+//! An adapter's factors, for a training that begins with them.
+
+use candle_core::{DType, Tensor};
+
+use super::{Adapter, Component, ModuleTable, keys::Part, layer::Kind};
+use crate::{EngineError, Result};
+
+/// One module's change as two factors.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    pub(crate) component: Component,
+    /// The model's own path of the module.
+    pub(crate) path: String,
+    /// A, f32.
+    pub(crate) down: Tensor,
+    /// B, f32.
+    pub(crate) up: Tensor,
+    /// What B·A is multiplied with.
+    pub(crate) scale: f64,
+}
+
+impl Adapter {
+    /// The factors of every module, named as in `table`.
+    ///
+    /// # Errors
+    /// A module is not in `table`, or its change is no plain product of two factors.
+    pub(crate) fn pairs_of(&self, table: &ModuleTable) -> Result<Vec<Pair>> {
+        let mut pairs = Vec::new();
+        for placed in self.placed(table)? {
+            let (layer, name) = (&placed.module.layer, &placed.module.name);
+            let refuse = |what: &str| {
+                EngineError::adapter(&self.path, format!("cannot be trained on: {name} {what}."))
+            };
+            if layer.kind() != Kind::Lora || layer.is_dora() {
+                return Err(refuse("is no plain LoRA"));
+            }
+            let (mut down, mut up) = (None, None);
+            for (part, tensor) in layer.parts() {
+                match part {
+                    Part::Down => down = Some(tensor),
+                    Part::Up => up = Some(tensor),
+                    _ => return Err(refuse("has a third factor between the two (Tucker)")),
+                }
+            }
+            let (Some(down), Some(up)) = (down, up) else { return Err(refuse("lacks a factor")) };
+            pairs.push(Pair {
+                component: placed.component,
+                path: placed.path.to_owned(),
+                down: down.to_dtype(DType::F32)?,
+                up: up.to_dtype(DType::F32)?,
+                scale: layer.scale,
+            });
+        }
+        Ok(pairs)
+    }
+}

@@ -1,0 +1,99 @@
+//! A data folder without a model: what the command line does while no server runs.
+
+use std::path::Path;
+
+use adire_protocol::{DatasetRecord, DatasetSummary, NewDataset};
+
+use crate::{
+    StudioError,
+    blobs::{self, Blobs},
+    dataset::library::{Incoming, Library},
+    folder::{self, FolderLock},
+    shared::blocking,
+    store::Store,
+};
+
+/// An open data folder; no server can use it meanwhile.
+#[derive(Debug)]
+pub struct DataFolder {
+    library: Library,
+    store: Store,
+    _lock: FolderLock,
+}
+
+impl DataFolder {
+    /// Opens the folder; it is made when absent.
+    ///
+    /// # Errors
+    /// It cannot be used, or a server uses it.
+    pub async fn open(data: &Path) -> Result<Self, StudioError> {
+        let owned = data.to_owned();
+        let (lock, blobs) = blocking(move || {
+            let lock = folder::claim(&owned)?;
+            Ok((lock, Blobs::open(owned.join(blobs::FOLDER))?))
+        })
+        .await?;
+        let store = Store::open(&data.join("adire.db")).await?;
+        Ok(Self { library: Library::new(data.to_owned(), store.clone(), blobs), store, _lock: lock })
+    }
+
+    /// Every dataset, the newest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn datasets(&self) -> Result<Vec<DatasetSummary>, StudioError> {
+        self.library.list().await
+    }
+
+    /// A new dataset of the pictures of a folder, or of a zip file. Where nothing can be used there is none.
+    ///
+    /// # Errors
+    /// The name is wrong, or nothing can be used (the message says why for the first ones).
+    pub async fn import(&self, new: NewDataset, from: &Path) -> Result<DatasetRecord, StudioError> {
+        let record = self.library.create(new).await?;
+        let filled = self.fill(&record.id, from).await;
+        if filled.is_err() {
+            self.store.drop_dataset(&record.id).await?;
+        }
+        filled
+    }
+
+    async fn fill(&self, id: &str, from: &Path) -> Result<DatasetRecord, StudioError> {
+        if from.is_dir() {
+            return self.library.import(id, from).await;
+        }
+        let shown = from.display().to_string();
+        let unreadable = |error: std::io::Error| {
+            StudioError::Picture(format!("{shown} cannot be read: {}.", folder::reason(&error)))
+        };
+        let file = tokio::fs::File::open(from).await.map_err(unreadable)?;
+        let name = from.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let incoming: Incoming = self.library.receive(&name, chunks(file)).await?;
+        let record = self.library.add(id, vec![incoming]).await?;
+        if record.pictures.is_empty() {
+            return Err(StudioError::Picture(crate::dataset::nothing_usable(&shown, &record.remarks)));
+        }
+        Ok(record)
+    }
+
+    /// Lets the folder go.
+    pub async fn close(self) {
+        self.store.close().await;
+    }
+}
+
+/// A file's bytes, piece by piece.
+fn chunks(file: tokio::fs::File) -> impl futures::Stream<Item = std::io::Result<Vec<u8>>> {
+    use tokio::io::AsyncReadExt;
+    futures::stream::unfold(file, |mut file| async move {
+        let mut part = vec![0; 1 << 18];
+        match file.read(&mut part).await {
+            Ok(0) => None,
+            Ok(read) => {
+                part.truncate(read);
+                Some((Ok(part), file))
+            }
+            Err(error) => Some((Err(error), file)),
+        }
+    })
+}

@@ -1,0 +1,105 @@
+//! Small versions of a dataset's pictures: made when first asked for, then kept.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use image::{ExtendedColorType, ImageEncoder, RgbImage, codecs::jpeg::JpegEncoder, imageops};
+
+use crate::{
+    StudioError,
+    blobs::{self, Blobs},
+    canvas::decode_picture,
+    folder::reason,
+};
+
+/// Longest side in pixels.
+const SIDE: u32 = 320;
+const QUALITY: u8 = 82;
+/// Their place in the data folder.
+pub(super) const FOLDER: &str = "thumbnails";
+
+/// The thumbnail of the picture file of that name, a JPEG; `None` when there is no such file.
+///
+/// # Errors
+/// The file is no picture any more, or cannot be read.
+pub(super) fn thumbnail(data: &Path, blobs: &Blobs, hash: &str) -> Result<Option<Vec<u8>>, StudioError> {
+    let Some(path) = place(data, hash) else { return Ok(None) };
+    match fs::read(&path) {
+        Ok(bytes) => return Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => {
+            return Err(StudioError::Storage(format!(
+                "{} cannot be read: {}.",
+                path.display(),
+                reason(&error)
+            )));
+        }
+    }
+    let Some(bytes) = blobs.get(hash)? else { return Ok(None) };
+    let jpeg = shrink(&bytes)?;
+    // Kept for the next time; if that does not work, it is made once more.
+    if let Err(error) = keep(&path, &jpeg) {
+        tracing::warn!(%error, path = %path.display(), "a thumbnail was not kept");
+    }
+    Ok(Some(jpeg))
+}
+
+pub(super) fn forget(data: &Path, hash: &str) {
+    if let Some(path) = place(data, hash) {
+        // It may never have been made.
+        let _ = fs::remove_file(path);
+    }
+}
+
+fn place(data: &Path, hash: &str) -> Option<PathBuf> {
+    blobs::path_below(&data.join(FOLDER), hash)
+}
+
+fn keep(path: &Path, jpeg: &[u8]) -> io::Result<()> {
+    let part = path.with_extension(format!("{}.part", uuid::Uuid::new_v4().simple()));
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(&part, jpeg).and_then(|()| fs::rename(&part, path)).inspect_err(|_| {
+        let _ = fs::remove_file(&part);
+    })
+}
+
+fn shrink(bytes: &[u8]) -> Result<Vec<u8>, StudioError> {
+    let pixels = decode_picture(bytes)?;
+    let (width, height) = (pixels.width, pixels.height);
+    let picture = RgbImage::from_raw(width, height, pixels.rgb)
+        .ok_or_else(|| StudioError::Picture("The picture has fewer bytes than pixels.".to_owned()))?;
+    let scale = (f64::from(SIDE) / f64::from(width.max(height).max(1))).min(1.0);
+    let side = |length: u32| ((f64::from(length) * scale).round() as u32).max(1);
+    let small = if scale < 1.0 { imageops::thumbnail(&picture, side(width), side(height)) } else { picture };
+    let mut jpeg = Vec::new();
+    JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
+        .write_image(small.as_raw(), small.width(), small.height(), ExtendedColorType::Rgb8)
+        .map_err(|error| StudioError::Picture(format!("The thumbnail cannot be written: {error}.")))?;
+    Ok(jpeg)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Pixels, encode_png};
+
+    #[test]
+    fn a_thumbnail_keeps_the_shape_and_is_made_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
+        let rgb = vec![120; 3 * 800 * 200];
+        let hash = blobs.put(&encode_png(&Pixels { width: 800, height: 200, rgb }, "").unwrap()).unwrap();
+        let jpeg = thumbnail(folder.path(), &blobs, &hash).unwrap().unwrap();
+        let small = image::load_from_memory(&jpeg).unwrap();
+        assert_eq!((small.width(), small.height()), (320, 80));
+        blobs.remove(&hash).unwrap();
+        assert_eq!(thumbnail(folder.path(), &blobs, &hash).unwrap(), Some(jpeg));
+        forget(folder.path(), &hash);
+        assert_eq!(thumbnail(folder.path(), &blobs, &hash).unwrap(), None);
+        assert_eq!(thumbnail(folder.path(), &blobs, "../../etc").unwrap(), None);
+    }
+}

@@ -1,0 +1,185 @@
+//! The fake's trainings: every unit that a real one has, and a number in place of weights.
+
+use std::{collections::VecDeque, fs};
+
+use adire_protocol::{TrainingForecast, TrainingPoint};
+use sha2::{Digest, Sha256};
+
+use super::{ADAPTER_MAGIC, squares};
+use crate::{BackendError, TrainingTask, TrainingUpdate, read_picture};
+
+/// A run. Its state is a hash, changed by each update.
+#[derive(Clone, Debug)]
+pub struct FakeRun {
+    task: TrainingTask,
+    prepared: usize,
+    ready: bool,
+    step: u32,
+    state: [u8; 32],
+    halved: bool,
+    due: VecDeque<Due>,
+}
+
+#[derive(Clone, Debug)]
+enum Due {
+    Forecast,
+    Save,
+    Measure,
+    Sample(u32, bool),
+}
+
+/// A word for the diary.
+pub(super) fn word(update: &TrainingUpdate) -> String {
+    match update {
+        TrainingUpdate::Preparing { done, .. } => format!("prepare {done}"),
+        TrainingUpdate::Ready { step, .. } => format!("ready {step}"),
+        TrainingUpdate::Forecast(_) => "forecast".to_owned(),
+        TrainingUpdate::Measuring { .. } => "measuring".to_owned(),
+        TrainingUpdate::HeldOut { step, .. } => format!("measure {step}"),
+        TrainingUpdate::Step => "step".to_owned(),
+        TrainingUpdate::Updated(point) => format!("update {}", point.step),
+        TrainingUpdate::Rewound { step } => format!("rewind {step}"),
+        TrainingUpdate::Saved { step } => format!("save {step}"),
+        TrainingUpdate::Sample { step, .. } => format!("sample {step}"),
+        TrainingUpdate::PutOff => "put off".to_owned(),
+        TrainingUpdate::Finished { .. } => "finish".to_owned(),
+    }
+}
+
+fn hash(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    parts.iter().for_each(|part| hasher.update(part));
+    hasher.finalize().into()
+}
+
+fn failed(error: impl std::fmt::Display) -> BackendError {
+    BackendError::Failed(error.to_string())
+}
+
+impl FakeRun {
+    pub(super) fn new(task: TrainingTask) -> Self {
+        Self { task, prepared: 0, ready: false, step: 0, state: [0; 32], halved: false, due: VecDeque::new() }
+    }
+
+    pub(super) fn advance(&mut self, interrupted: &dyn Fn() -> bool) -> Result<TrainingUpdate, BackendError> {
+        let (pictures, config) = (&self.task.pictures, &self.task.config);
+        if let Some(picture) = pictures.get(self.prepared) {
+            let pixels = read_picture(&picture.path).map_err(failed)?;
+            self.state = hash(&[&self.state, &pixels.rgb, picture.caption.as_bytes()]);
+            self.prepared += 1;
+            let (done, total) = (self.prepared as u32, pictures.len() as u32);
+            return Ok(TrainingUpdate::Preparing { done, total });
+        }
+        let instances = pictures.len() as u32;
+        if !self.ready {
+            self.load()?;
+            self.ready = true;
+            if !self.task.known.forecast {
+                self.due.push_back(Due::Forecast);
+            }
+            self.plan(false);
+            return Ok(TrainingUpdate::Ready { step: self.step, instances, held_out: 1, truncated: 0 });
+        }
+        if let Some(due) = self.due.pop_front() {
+            return self.due(due, interrupted);
+        }
+        if self.step == config.steps {
+            let adapter = self.task.folder.join(format!("{}.safetensors", self.task.name));
+            fs::write(&adapter, [ADAPTER_MAGIC, &self.state].concat()).map_err(failed)?;
+            return Ok(TrainingUpdate::Finished { adapter });
+        }
+        let breaks = config.learning_rate >= 1.0 && self.step + 1 == config.steps.div_ceil(2);
+        if breaks && self.halved && config.learning_rate >= 1000.0 {
+            return Err(BackendError::Failed("Training broke down, also at half the rate.".to_owned()));
+        }
+        if breaks && !self.halved {
+            self.step = 0;
+            self.load()?;
+            self.halved = true;
+            let step = self.step;
+            self.task.known.held_out.retain(|(at, _)| *at <= step);
+            self.task.known.samples.retain(|(at, ..)| *at <= step);
+            return Ok(TrainingUpdate::Rewound { step });
+        }
+        self.step += 1;
+        self.state = hash(&[&self.state, &self.step.to_le_bytes()]);
+        let point = TrainingPoint {
+            step: self.step,
+            loss: Some(f64::from(self.state[0]) / 256.0),
+            learning_rate: Some(config.learning_rate),
+            gradient_norm: Some(0.5),
+            ..TrainingPoint::default()
+        };
+        self.plan(true);
+        Ok(TrainingUpdate::Updated(point))
+    }
+
+    fn due(&mut self, due: Due, interrupted: &dyn Fn() -> bool) -> Result<TrainingUpdate, BackendError> {
+        let step = self.step;
+        match due {
+            Due::Forecast => Ok(TrainingUpdate::Forecast(TrainingForecast {
+                seconds: f64::from(self.task.config.steps),
+                bytes: Some(1 << 20),
+            })),
+            Due::Save => self.save().map(|()| TrainingUpdate::Saved { step }),
+            Due::Measure => {
+                let loss = 1.0 / f64::from(step + 1);
+                self.task.known.held_out.push((step, loss));
+                Ok(TrainingUpdate::HeldOut { step, loss })
+            }
+            Due::Sample(..) if interrupted() => {
+                self.due.push_front(due);
+                Ok(TrainingUpdate::PutOff)
+            }
+            Due::Sample(prompt_index, with_adapter) => {
+                let seed = hash(&[&self.state, &prompt_index.to_le_bytes()]);
+                self.task.known.samples.push((step, prompt_index, with_adapter));
+                let pixels = squares(&seed, 64, 64);
+                Ok(TrainingUpdate::Sample { step, prompt_index, with_adapter, pixels })
+            }
+        }
+    }
+
+    fn plan(&mut self, fresh: bool) {
+        let (step, config) = (self.step, &self.task.config);
+        let due = |every: u32| every > 0 && (step.is_multiple_of(every) || step == config.steps);
+        if due(config.checkpoint_every) {
+            if fresh {
+                self.due.push_back(Due::Save);
+            }
+            if !self.task.known.held_out.iter().any(|(at, _)| *at == step) {
+                self.due.push_back(Due::Measure);
+            }
+        }
+        if due(config.sample_every) {
+            let with_adapter = step > 0;
+            let indices = 0..config.sample_prompts.len() as u32;
+            let known = &self.task.known.samples;
+            let missing = indices.filter(|index| !known.contains(&(step, *index, with_adapter)));
+            self.due.extend(missing.map(|index| Due::Sample(index, with_adapter)));
+        }
+    }
+
+    fn load(&mut self) -> Result<(), BackendError> {
+        let path = self.task.folder.join("checkpoint.safetensors");
+        let Ok(bytes) = fs::read(path) else { return Ok(()) };
+        let (step, state) = bytes.split_first_chunk::<4>().ok_or_else(|| failed("a short checkpoint"))?;
+        self.step = u32::from_le_bytes(*step);
+        self.state = state.try_into().map_err(failed)?;
+        Ok(())
+    }
+
+    pub(super) fn save(&self) -> Result<(), BackendError> {
+        if !self.ready {
+            return Ok(());
+        }
+        let path = self.task.folder.join("checkpoint.safetensors");
+        let part = path.with_extension("part");
+        fs::write(&part, [&self.step.to_le_bytes()[..], &self.state].concat())
+            .and_then(|()| fs::rename(&part, &path))
+            .map_err(|error| {
+                let _ = fs::remove_file(&part);
+                failed(format!("The checkpoint cannot be written ({error}); the one before it is untouched."))
+            })
+    }
+}

@@ -1,0 +1,292 @@
+//! Rows of datasets and of their pictures.
+
+use adire_protocol::{DatasetRemark, DatasetSummary, NewDataset};
+
+use super::{Store, decode, encode, storage};
+use crate::StudioError;
+
+/// A dataset as stored.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct DatasetRow {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) trigger_word: String,
+    pub(crate) caption: String,
+    pub(crate) hash: Option<String>,
+    remarks: String,
+    pub(crate) created_at: i64,
+}
+
+impl DatasetRow {
+    pub(crate) fn new(id: String, new: NewDataset, created_at: i64) -> Self {
+        Self {
+            id,
+            name: new.name,
+            trigger_word: new.trigger,
+            caption: new.caption,
+            hash: None,
+            remarks: "[]".to_owned(),
+            created_at,
+        }
+    }
+
+    pub(crate) fn remarks(&self) -> Result<Vec<DatasetRemark>, StudioError> {
+        decode(&self.remarks, "remarks", &self.id)
+    }
+}
+
+/// A picture of a dataset as stored.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct PictureRow {
+    pub(crate) hash: String,
+    pub(crate) pixels: String,
+    pub(crate) name: String,
+    pub(crate) caption: String,
+    pub(crate) repeats: i64,
+    pub(crate) width: i64,
+    pub(crate) height: i64,
+}
+
+impl PictureRow {
+    pub(crate) fn repeats(&self) -> u32 {
+        u32::try_from(self.repeats).unwrap_or(1)
+    }
+
+    pub(crate) fn width(&self) -> u32 {
+        u32::try_from(self.width).unwrap_or_default()
+    }
+
+    pub(crate) fn height(&self) -> u32 {
+        u32::try_from(self.height).unwrap_or_default()
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct SummaryRow {
+    id: String,
+    name: String,
+    hash: Option<String>,
+    created_at: i64,
+    pictures: i64,
+    cover: Option<String>,
+}
+
+impl From<SummaryRow> for DatasetSummary {
+    fn from(row: SummaryRow) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            frozen: row.hash,
+            created_at: row.created_at,
+            pictures: u32::try_from(row.pictures).unwrap_or(u32::MAX),
+            cover: row.cover,
+        }
+    }
+}
+
+impl Store {
+    /// Every dataset, the newest first.
+    pub(crate) async fn datasets(&self) -> Result<Vec<DatasetSummary>, StudioError> {
+        let rows: Vec<SummaryRow> = sqlx::query_as(
+            "SELECT d.id, d.name, d.hash, d.created_at, COUNT(p.hash) AS pictures, MIN(p.hash) AS cover \
+             FROM datasets d LEFT JOIN dataset_pictures p ON p.dataset = d.id \
+             GROUP BY d.id, d.name, d.hash, d.created_at ORDER BY d.id DESC",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(rows.into_iter().map(DatasetSummary::from).collect())
+    }
+
+    pub(crate) async fn insert_dataset(&self, row: &DatasetRow) -> Result<(), StudioError> {
+        sqlx::query(
+            "INSERT INTO datasets (id, name, trigger_word, caption, created_at) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(&row.id)
+        .bind(&row.name)
+        .bind(&row.trigger_word)
+        .bind(&row.caption)
+        .bind(row.created_at)
+        .execute(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(())
+    }
+
+    pub(crate) async fn dataset(&self, id: &str) -> Result<Option<DatasetRow>, StudioError> {
+        sqlx::query_as("SELECT * FROM datasets WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(storage)
+    }
+
+    /// In no particular order.
+    pub(crate) async fn dataset_pictures(&self, id: &str) -> Result<Vec<PictureRow>, StudioError> {
+        sqlx::query_as(
+            "SELECT hash, pixels, name, caption, repeats, width, height FROM dataset_pictures WHERE dataset = $1",
+        )
+        .bind(id)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(storage)
+    }
+
+    /// Adds pictures, gives captions to some that are there, and replaces the remarks: all or nothing.
+    pub(crate) async fn add_pictures(
+        &self,
+        id: &str,
+        pictures: &[PictureRow],
+        captions: &[(String, String)],
+        remarks: &[DatasetRemark],
+    ) -> Result<(), StudioError> {
+        let mut change = self.pool.begin().await.map_err(storage)?;
+        for picture in pictures {
+            sqlx::query(
+                "INSERT INTO dataset_pictures (dataset, hash, pixels, name, caption, repeats, width, height) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            )
+            .bind(id)
+            .bind(&picture.hash)
+            .bind(&picture.pixels)
+            .bind(&picture.name)
+            .bind(&picture.caption)
+            .bind(picture.repeats)
+            .bind(picture.width)
+            .bind(picture.height)
+            .execute(&mut *change)
+            .await
+            .map_err(storage)?;
+        }
+        for (hash, caption) in captions {
+            sqlx::query("UPDATE dataset_pictures SET caption = $3 WHERE dataset = $1 AND hash = $2")
+                .bind(id)
+                .bind(hash)
+                .bind(caption)
+                .execute(&mut *change)
+                .await
+                .map_err(storage)?;
+        }
+        sqlx::query("UPDATE datasets SET remarks = $2 WHERE id = $1")
+            .bind(id)
+            .bind(encode(&remarks)?)
+            .execute(&mut *change)
+            .await
+            .map_err(storage)?;
+        change.commit().await.map_err(storage)
+    }
+
+    pub(crate) async fn describe_dataset(&self, id: &str, new: &NewDataset) -> Result<(), StudioError> {
+        sqlx::query("UPDATE datasets SET name = $2, trigger_word = $3, caption = $4 WHERE id = $1")
+            .bind(id)
+            .bind(&new.name)
+            .bind(&new.trigger)
+            .bind(&new.caption)
+            .execute(&self.pool)
+            .await
+            .map_err(storage)?;
+        Ok(())
+    }
+
+    /// Captions by the hashes of their pictures, all or nothing. Whether all these pictures are there.
+    pub(crate) async fn set_captions(
+        &self,
+        id: &str,
+        captions: &[(String, String)],
+    ) -> Result<bool, StudioError> {
+        let mut change = self.pool.begin().await.map_err(storage)?;
+        for (hash, caption) in captions {
+            let done =
+                sqlx::query("UPDATE dataset_pictures SET caption = $3 WHERE dataset = $1 AND hash = $2")
+                    .bind(id)
+                    .bind(hash)
+                    .bind(caption)
+                    .execute(&mut *change)
+                    .await
+                    .map_err(storage)?;
+            if done.rows_affected() == 0 {
+                return Ok(false);
+            }
+        }
+        change.commit().await.map_err(storage)?;
+        Ok(true)
+    }
+
+    pub(crate) async fn set_repeats(&self, id: &str, hash: &str, repeats: u32) -> Result<bool, StudioError> {
+        let done = sqlx::query("UPDATE dataset_pictures SET repeats = $3 WHERE dataset = $1 AND hash = $2")
+            .bind(id)
+            .bind(hash)
+            .bind(i64::from(repeats))
+            .execute(&self.pool)
+            .await
+            .map_err(storage)?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    pub(crate) async fn set_remarks(&self, id: &str, remarks: &[DatasetRemark]) -> Result<(), StudioError> {
+        sqlx::query("UPDATE datasets SET remarks = $2 WHERE id = $1")
+            .bind(id)
+            .bind(encode(&remarks)?)
+            .execute(&self.pool)
+            .await
+            .map_err(storage)?;
+        Ok(())
+    }
+
+    /// Whether it was there.
+    pub(crate) async fn remove_picture(&self, id: &str, hash: &str) -> Result<bool, StudioError> {
+        let done = sqlx::query("DELETE FROM dataset_pictures WHERE dataset = $1 AND hash = $2")
+            .bind(id)
+            .bind(hash)
+            .execute(&self.pool)
+            .await
+            .map_err(storage)?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    pub(crate) async fn has_picture(&self, id: &str, hash: &str) -> Result<bool, StudioError> {
+        let found: Option<(String,)> =
+            sqlx::query_as("SELECT hash FROM dataset_pictures WHERE dataset = $1 AND hash = $2")
+                .bind(id)
+                .bind(hash)
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(storage)?;
+        Ok(found.is_some())
+    }
+
+    /// Whether any row needs the blob of that name.
+    pub(crate) async fn is_used(&self, hash: &str) -> Result<bool, StudioError> {
+        let found: Option<(String,)> = sqlx::query_as(
+            "SELECT hash FROM dataset_pictures WHERE hash = $1 \
+             UNION ALL SELECT hash FROM images WHERE hash = $1 \
+             UNION ALL SELECT hash FROM uploads WHERE hash = $1 \
+             UNION ALL SELECT hash FROM adapter_versions WHERE hash = $1 \
+             UNION ALL SELECT hash FROM training_samples WHERE hash = $1 LIMIT 1",
+        )
+        .bind(hash)
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(found.is_some())
+    }
+
+    /// Takes a draft out with its pictures; their files stay.
+    pub(crate) async fn drop_dataset(&self, id: &str) -> Result<(), StudioError> {
+        let mut change = self.pool.begin().await.map_err(storage)?;
+        for sql in ["DELETE FROM dataset_pictures WHERE dataset = $1", "DELETE FROM datasets WHERE id = $1"] {
+            sqlx::query(sql).bind(id).execute(&mut *change).await.map_err(storage)?;
+        }
+        change.commit().await.map_err(storage)
+    }
+
+    pub(crate) async fn freeze_dataset(&self, id: &str, hash: &str) -> Result<(), StudioError> {
+        sqlx::query("UPDATE datasets SET hash = $2 WHERE id = $1 AND hash IS NULL")
+            .bind(id)
+            .bind(hash)
+            .execute(&self.pool)
+            .await
+            .map_err(storage)?;
+        Ok(())
+    }
+}

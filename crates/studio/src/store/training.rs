@@ -1,0 +1,435 @@
+//! Rows of training jobs, of their points and of their samples.
+
+use adire_protocol::{TrainingForecast, TrainingPoint, TrainingRequest, TrainingSample, TrainingState};
+
+use super::{Store, decode, encode, image_url, storage};
+use crate::StudioError;
+
+/// A training as stored.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct JobRow {
+    pub(crate) id: String,
+    request: String,
+    pub(crate) dataset_hash: String,
+    state: String,
+    pub(crate) created_at: i64,
+    pub(crate) started_at: Option<i64>,
+    pub(crate) finished_at: Option<i64>,
+    pub(crate) step: i64,
+    pub(crate) error: Option<String>,
+    pub(crate) halved: bool,
+    pub(crate) version: Option<String>,
+    forecast: Option<String>,
+    pub(crate) waited_ms: i64,
+    pub(crate) attempts: i64,
+}
+
+impl JobRow {
+    pub(crate) fn state(&self) -> TrainingState {
+        // The column's CHECK leaves no other word.
+        TrainingState::ALL.into_iter().find(|s| s.name() == self.state).unwrap_or(TrainingState::Failed)
+    }
+
+    pub(crate) fn request(&self) -> Result<TrainingRequest, StudioError> {
+        decode(&self.request, "training", &self.id)
+    }
+
+    pub(crate) fn forecast(&self) -> Result<Option<TrainingForecast>, StudioError> {
+        self.forecast.as_deref().map(|text| decode(text, "forecast", &self.id)).transpose()
+    }
+}
+
+/// How a training ended, or came to rest.
+pub(crate) struct JobEnd<'a> {
+    pub(crate) state: TrainingState,
+    /// When, for one that is at its end.
+    pub(crate) at: Option<i64>,
+    pub(crate) error: Option<&'a str>,
+    pub(crate) version: Option<&'a str>,
+}
+
+#[derive(sqlx::FromRow)]
+struct PointRow {
+    step: i64,
+    loss: Option<f64>,
+    held_out_loss: Option<f64>,
+    learning_rate: Option<f64>,
+    gradient_norm: Option<f64>,
+    seconds: Option<f64>,
+    number: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct SampleRow {
+    step: i64,
+    prompt_index: i64,
+    with_adapter: bool,
+    prompt: String,
+    hash: String,
+    number: i64,
+}
+
+fn small(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or_default()
+}
+
+impl Store {
+    pub(crate) async fn insert_job(
+        &self,
+        id: &str,
+        request: &TrainingRequest,
+        dataset_hash: &str,
+        at: i64,
+    ) -> Result<(), StudioError> {
+        sqlx::query(
+            "INSERT INTO training_jobs (id, request, dataset_hash, state, created_at) \
+             VALUES ($1, $2, $3, 'queued', $4)",
+        )
+        .bind(id)
+        .bind(encode(request)?)
+        .bind(dataset_hash)
+        .bind(at)
+        .execute(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(())
+    }
+
+    pub(crate) async fn job(&self, id: &str) -> Result<Option<JobRow>, StudioError> {
+        sqlx::query_as("SELECT * FROM training_jobs WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(storage)
+    }
+
+    /// The newest first.
+    pub(crate) async fn jobs(&self) -> Result<Vec<JobRow>, StudioError> {
+        sqlx::query_as("SELECT * FROM training_jobs ORDER BY id DESC")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(storage)
+    }
+
+    /// The one whose turn it is.
+    pub(crate) async fn next_job(&self) -> Result<Option<JobRow>, StudioError> {
+        sqlx::query_as("SELECT * FROM training_jobs WHERE state = 'queued' ORDER BY id LIMIT 1")
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(storage)
+    }
+
+    /// Ids of those that wait, in their order.
+    pub(crate) async fn waiting_jobs(&self) -> Result<Vec<String>, StudioError> {
+        let rows: Vec<(String,)> =
+            sqlx::query_as("SELECT id FROM training_jobs WHERE state = 'queued' ORDER BY id")
+                .fetch_all(&self.pool)
+                .await
+                .map_err(storage)?;
+        Ok(rows.into_iter().map(|(id,)| id).collect())
+    }
+
+    /// What ran when the last server ended waits again.
+    pub(crate) async fn requeue_jobs(&self) -> Result<(), StudioError> {
+        sqlx::query("UPDATE training_jobs SET state = 'queued' WHERE state = 'running'")
+            .execute(&self.pool)
+            .await
+            .map_err(storage)?;
+        Ok(())
+    }
+
+    /// Whether it still waited.
+    pub(crate) async fn start_job(&self, id: &str, at: i64) -> Result<bool, StudioError> {
+        let done = sqlx::query(
+            "UPDATE training_jobs SET state = 'running', started_at = COALESCE(started_at, $2), \
+             finished_at = NULL, error = NULL, attempts = attempts + 1 WHERE id = $1 AND state = 'queued'",
+        )
+        .bind(id)
+        .bind(at)
+        .execute(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Something was gained: what stops it next is not what stopped it last.
+    pub(crate) async fn forget_attempts(&self, id: &str) -> Result<(), StudioError> {
+        sqlx::query("UPDATE training_jobs SET attempts = 0 WHERE id = $1")
+            .bind(id)
+            .execute(&self.pool)
+            .await
+            .map_err(storage)?;
+        Ok(())
+    }
+
+    /// The server stops in order: the running job waits for the next start.
+    pub(crate) async fn put_job_back(&self, id: &str) -> Result<(), StudioError> {
+        sqlx::query(
+            "UPDATE training_jobs SET state = 'queued', attempts = 0 WHERE id = $1 AND state = 'running'",
+        )
+        .bind(id)
+        .execute(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(())
+    }
+
+    /// Ends a job that is in one of the states `from`; whether it was.
+    pub(crate) async fn end_job(
+        &self,
+        id: &str,
+        from: &[TrainingState],
+        end: &JobEnd<'_>,
+    ) -> Result<bool, StudioError> {
+        // Names of ours; nothing that came from outside.
+        let from = from.iter().map(|state| format!("'{}'", state.name())).collect::<Vec<_>>().join(", ");
+        let done = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "UPDATE training_jobs SET state = $2, finished_at = $3, error = $4, \
+             version = COALESCE($5, version) WHERE id = $1 AND state IN ({from})"
+        )))
+        .bind(id)
+        .bind(end.state.name())
+        .bind(end.at)
+        .bind(end.error)
+        .bind(end.version)
+        .execute(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// A job at rest waits again; whether it was in one of the states `from`.
+    pub(crate) async fn queue_job(&self, id: &str) -> Result<bool, StudioError> {
+        let done = sqlx::query(
+            "UPDATE training_jobs SET state = 'queued', finished_at = NULL, error = NULL, attempts = 0 \
+             WHERE id = $1 AND state IN ('paused', 'failed')",
+        )
+        .bind(id)
+        .execute(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    pub(crate) async fn save_forecast(
+        &self,
+        id: &str,
+        forecast: &TrainingForecast,
+    ) -> Result<(), StudioError> {
+        sqlx::query("UPDATE training_jobs SET forecast = $2 WHERE id = $1")
+            .bind(id)
+            .bind(encode(forecast)?)
+            .execute(&self.pool)
+            .await
+            .map_err(storage)?;
+        Ok(())
+    }
+
+    pub(crate) async fn save_waited(&self, id: &str, waited_ms: i64) -> Result<(), StudioError> {
+        sqlx::query("UPDATE training_jobs SET waited_ms = $2 WHERE id = $1")
+            .bind(id)
+            .bind(waited_ms)
+            .execute(&self.pool)
+            .await
+            .map_err(storage)?;
+        Ok(())
+    }
+
+    /// Takes out what was measured after `step`, which is where the job stands now.
+    pub(crate) async fn rewind_job(&self, id: &str, step: u32, halved: bool) -> Result<(), StudioError> {
+        let mut change = self.pool.begin().await.map_err(storage)?;
+        for table in ["training_points", "training_samples"] {
+            let sql = format!("DELETE FROM {table} WHERE job = $1 AND step > $2");
+            sqlx::query(sqlx::AssertSqlSafe(sql))
+                .bind(id)
+                .bind(i64::from(step))
+                .execute(&mut *change)
+                .await
+                .map_err(storage)?;
+        }
+        sqlx::query("UPDATE training_jobs SET step = $2, halved = (halved OR $3) WHERE id = $1")
+            .bind(id)
+            .bind(i64::from(step))
+            .bind(halved)
+            .execute(&mut *change)
+            .await
+            .map_err(storage)?;
+        change.commit().await.map_err(storage)
+    }
+
+    /// Keeps a point: what it knows is added to the one of the same step.
+    pub(crate) async fn save_point(
+        &self,
+        id: &str,
+        point: &TrainingPoint,
+        number: i64,
+    ) -> Result<(), StudioError> {
+        let mut change = self.pool.begin().await.map_err(storage)?;
+        sqlx::query(
+            "INSERT INTO training_points (job, step, loss, held_out_loss, learning_rate, gradient_norm, seconds, number) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (job, step) DO UPDATE SET \
+             loss = COALESCE(excluded.loss, training_points.loss), \
+             held_out_loss = COALESCE(excluded.held_out_loss, training_points.held_out_loss), \
+             learning_rate = COALESCE(excluded.learning_rate, training_points.learning_rate), \
+             gradient_norm = COALESCE(excluded.gradient_norm, training_points.gradient_norm), \
+             seconds = COALESCE(excluded.seconds, training_points.seconds), number = excluded.number",
+        )
+        .bind(id)
+        .bind(i64::from(point.step))
+        .bind(point.loss)
+        .bind(point.held_out_loss)
+        .bind(point.learning_rate)
+        .bind(point.gradient_norm)
+        .bind(point.seconds)
+        .bind(number)
+        .execute(&mut *change)
+        .await
+        .map_err(storage)?;
+        sqlx::query("UPDATE training_jobs SET step = $2 WHERE id = $1")
+            .bind(id)
+            .bind(i64::from(point.step))
+            .execute(&mut *change)
+            .await
+            .map_err(storage)?;
+        change.commit().await.map_err(storage)
+    }
+
+    /// `sample.url` is not kept: it follows from the hash.
+    pub(crate) async fn save_sample(
+        &self,
+        id: &str,
+        sample: &TrainingSample,
+        number: i64,
+    ) -> Result<(), StudioError> {
+        sqlx::query(
+            "INSERT INTO training_samples (job, step, prompt_index, with_adapter, prompt, hash, number) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (job, step, prompt_index, with_adapter) \
+             DO UPDATE SET hash = excluded.hash, number = excluded.number",
+        )
+        .bind(id)
+        .bind(i64::from(sample.step))
+        .bind(i64::from(sample.prompt_index))
+        .bind(sample.with_adapter)
+        .bind(&sample.prompt)
+        .bind(&sample.hash)
+        .bind(number)
+        .execute(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(())
+    }
+
+    /// Points with a number above `after`, each with its number.
+    pub(crate) async fn points(
+        &self,
+        id: &str,
+        after: i64,
+    ) -> Result<Vec<(i64, TrainingPoint)>, StudioError> {
+        let rows: Vec<PointRow> = sqlx::query_as(
+            "SELECT step, loss, held_out_loss, learning_rate, gradient_norm, seconds, number \
+             FROM training_points WHERE job = $1 AND number > $2 ORDER BY step",
+        )
+        .bind(id)
+        .bind(after)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(storage)?;
+        let point = |row: PointRow| {
+            let point = TrainingPoint {
+                step: small(row.step),
+                loss: row.loss,
+                held_out_loss: row.held_out_loss,
+                learning_rate: row.learning_rate,
+                gradient_norm: row.gradient_norm,
+                seconds: row.seconds,
+            };
+            (row.number, point)
+        };
+        Ok(rows.into_iter().map(point).collect())
+    }
+
+    /// Samples with a number above `after`, each with its number.
+    pub(crate) async fn samples(
+        &self,
+        id: &str,
+        after: i64,
+    ) -> Result<Vec<(i64, TrainingSample)>, StudioError> {
+        let rows: Vec<SampleRow> = sqlx::query_as(
+            "SELECT step, prompt_index, with_adapter, prompt, hash, number FROM training_samples \
+             WHERE job = $1 AND number > $2 ORDER BY step, prompt_index, with_adapter",
+        )
+        .bind(id)
+        .bind(after)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(storage)?;
+        let sample = |row: SampleRow| {
+            let sample = TrainingSample {
+                step: small(row.step),
+                prompt: row.prompt,
+                prompt_index: small(row.prompt_index),
+                with_adapter: row.with_adapter,
+                url: image_url(&row.hash),
+                hash: row.hash,
+            };
+            (row.number, sample)
+        };
+        Ok(rows.into_iter().map(sample).collect())
+    }
+
+    /// Held-out losses before the first update and at the last measurement.
+    pub(crate) async fn held_out(&self, id: &str) -> Result<(Option<f64>, Option<f64>), StudioError> {
+        let of = |order: &str| {
+            format!(
+                "SELECT held_out_loss FROM training_points WHERE job = $1 AND held_out_loss IS NOT NULL \
+                 ORDER BY step {order} LIMIT 1"
+            )
+        };
+        let mut found = [None, None];
+        for (order, value) in ["ASC", "DESC"].into_iter().zip(&mut found) {
+            let row: Option<(f64,)> = sqlx::query_as(sqlx::AssertSqlSafe(of(order)))
+                .bind(id)
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(storage)?;
+            *value = row.map(|(loss,)| loss);
+        }
+        Ok(found.into())
+    }
+
+    /// Seconds that each of the last few updates took, on average.
+    pub(crate) async fn recent_seconds(&self, id: &str) -> Result<Option<f64>, StudioError> {
+        let (mean,): (Option<f64>,) = sqlx::query_as(
+            "SELECT AVG(seconds) FROM (SELECT seconds FROM training_points \
+             WHERE job = $1 AND seconds IS NOT NULL ORDER BY step DESC LIMIT 20) AS recent",
+        )
+        .bind(id)
+        .fetch_one(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(mean)
+    }
+
+    /// The largest number that any event of a training has.
+    pub(crate) async fn newest_training_event(&self) -> Result<i64, StudioError> {
+        let (number,): (i64,) = sqlx::query_as(
+            "SELECT COALESCE(MAX(number), 0) FROM \
+             (SELECT number FROM training_points UNION ALL SELECT number FROM training_samples) AS numbers",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(number)
+    }
+
+    /// Whether some training made a sample of that name.
+    pub(crate) async fn has_sample(&self, hash: &str) -> Result<bool, StudioError> {
+        let found: Option<(String,)> =
+            sqlx::query_as("SELECT hash FROM training_samples WHERE hash = $1 LIMIT 1")
+                .bind(hash)
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(storage)?;
+        Ok(found.is_some())
+    }
+}

@@ -1,0 +1,137 @@
+//! What changes a training from outside. Each is written first and then told to the running job, so that it holds
+//! whatever happens next.
+
+use std::{fs, sync::Arc};
+
+use adire_protocol::{
+    FieldError, GenerationRequest, TrainingJob, TrainingRequest, TrainingSettings, TrainingState,
+    ValidationError,
+};
+use uuid::Uuid;
+
+use super::{CHECKPOINT, SETTINGS, views};
+use crate::{
+    StudioError,
+    adapters::resolve,
+    shared::{Shared, blocking, now},
+    store::JobEnd,
+};
+
+/// Checks a request, freezes its datasets and puts it into the queue.
+pub(crate) async fn submit(
+    shared: Arc<Shared>,
+    mut request: TrainingRequest,
+) -> Result<TrainingJob, StudioError> {
+    request.validate()?;
+    if shared.board.is_closing() {
+        return Err(StudioError::ShuttingDown);
+    }
+    for prompt in &request.config.sample_prompts {
+        let sample = GenerationRequest { prompt: prompt.clone(), ..GenerationRequest::default() };
+        if let Err(error) = sample.validate(&shared.model.limits, &shared.model.defaults, 0) {
+            return Err(invalid("config.sample_prompts", format!("“{prompt}” cannot be used: {error}")));
+        }
+    }
+    let named = [("dataset", Some(&request.dataset)), ("class_dataset", request.class_dataset.as_ref())];
+    for (field, id) in named {
+        let Some(id) = id else { continue };
+        match shared.library.row(id).await {
+            Ok(_) => {}
+            Err(error @ StudioError::NotFound { .. }) => return Err(invalid(field, error.to_string())),
+            Err(error) => return Err(error),
+        }
+    }
+    if let Some(name) = &request.continue_from {
+        let known = shared.store.adapters().await?;
+        let version = resolve(&known, name).map_err(|error| invalid("continue_from", error.to_string()))?;
+        request.continue_from = Some(version.id());
+    }
+    let hash = shared.library.freeze(&request.dataset).await.map_err(|error| empty("dataset", error))?;
+    if let Some(id) = &request.class_dataset {
+        shared.library.freeze(id).await.map_err(|error| empty("class_dataset", error))?;
+    }
+    let id = Uuid::now_v7().to_string();
+    shared.store.insert_job(&id, &request, &hash, now()).await?;
+    shared.training.changed();
+    views::job(&shared, &id).await
+}
+
+/// Stops a job until it is told to go on.
+pub(crate) async fn pause(shared: Arc<Shared>, id: String) -> Result<TrainingJob, StudioError> {
+    let end = JobEnd { state: TrainingState::Paused, at: None, error: None, version: None };
+    let from = TrainingState::ALL.into_iter().filter(|state| state.can_pause()).collect::<Vec<_>>();
+    change(&shared, &id, &from, &end, "paused").await
+}
+
+/// Stops a job for good.
+pub(crate) async fn cancel(shared: Arc<Shared>, id: String) -> Result<TrainingJob, StudioError> {
+    let end = JobEnd { state: TrainingState::Cancelled, at: Some(now()), error: None, version: None };
+    let from = TrainingState::ALL.into_iter().filter(|state| state.can_cancel()).collect::<Vec<_>>();
+    let job = change(&shared, &id, &from, &end, "cancelled").await?;
+    if shared.training.live().as_ref().is_none_or(|live| live.id != job.id) {
+        forget_checkpoint(&shared, &job.id).await;
+    }
+    Ok(job)
+}
+
+async fn change(
+    shared: &Shared,
+    id: &str,
+    from: &[TrainingState],
+    end: &JobEnd<'_>,
+    word: &str,
+) -> Result<TrainingJob, StudioError> {
+    let done = shared.store.end_job(id, from, end).await?;
+    shared.training.stop(id);
+    let job = views::job(shared, id).await?;
+    if done || job.state == end.state {
+        return Ok(job);
+    }
+    Err(StudioError::Training(format!("This training is {}; it can no longer be {word}.", job.state.name())))
+}
+
+/// Has a job at rest go on from its checkpoint.
+pub(crate) async fn resume(shared: Arc<Shared>, id: String) -> Result<TrainingJob, StudioError> {
+    let done = shared.store.queue_job(&id).await?;
+    shared.training.changed();
+    let job = views::job(&shared, &id).await?;
+    if done || !job.state.is_resting() {
+        return Ok(job);
+    }
+    Err(StudioError::Training(format!(
+        "This training is {}; it cannot go on. Ask for the same again instead.",
+        job.state.name()
+    )))
+}
+
+pub(crate) async fn set_settings(
+    shared: &Shared,
+    settings: TrainingSettings,
+) -> Result<TrainingSettings, StudioError> {
+    shared.store.set_setting(SETTINGS, &settings).await?;
+    *shared.training.settings.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = settings;
+    shared.training.changed();
+    Ok(settings)
+}
+
+/// Makes room: nobody goes on from this checkpoint any more.
+pub(super) async fn forget_checkpoint(shared: &Shared, id: &str) {
+    let path = shared.training.folder_of(id).join(CHECKPOINT);
+    let _ = blocking(move || {
+        // It may never have been written.
+        let _ = fs::remove_file(path);
+        Ok(())
+    })
+    .await;
+}
+
+fn empty(field: &str, error: StudioError) -> StudioError {
+    match error {
+        StudioError::Picture(message) => invalid(field, message),
+        other => other,
+    }
+}
+
+fn invalid(field: &str, message: String) -> StudioError {
+    StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }]))
+}

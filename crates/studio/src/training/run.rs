@@ -1,0 +1,354 @@
+//! The task that runs trainings: one job at a time, one unit after the other. After each unit it writes what the unit
+//! has found before it asks for the next one, so that whatever a checkpoint holds is in the store, too.
+
+use std::{
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use adire_protocol::{TrainingPoint, TrainingSample, TrainingStage, TrainingState};
+
+use super::{Live, requests::forget_checkpoint};
+use crate::{
+    AdapterFile, BackendError, KnownResults, NewAdapter, StudioError, TrainingPicture, TrainingTask,
+    TrainingUpdate, adapters,
+    dataset::text_of,
+    folder::reason,
+    png::encode_bare,
+    shared::{Shared, blocking, now},
+    store::{JobEnd, JobRow, image_url},
+};
+
+/// A job that was running at this many ends of the server, without a checkpoint in between, is not tried again.
+const MAX_ATTEMPTS: i64 = 3;
+/// How long it waits after the store refused.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Tries to write how a job ended.
+const TRIES: u32 = 4;
+
+/// Why a job stopped before its end.
+enum Early {
+    /// The studio closes.
+    Closing,
+    /// Its row says why.
+    Told,
+    Failed(String),
+}
+
+impl From<StudioError> for Early {
+    fn from(error: StudioError) -> Self {
+        match error {
+            StudioError::ShuttingDown => Self::Closing,
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<BackendError> for Early {
+    fn from(error: BackendError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Runs every job that waits, until the studio closes.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    while !shared.board.is_closing() {
+        match shared.store.next_job().await {
+            Ok(Some(row)) => one(&shared, &row).await,
+            Ok(None) => shared.training.wake.notified().await,
+            Err(StudioError::ShuttingDown) => break,
+            Err(error) => {
+                tracing::error!(%error, "no training can be begun");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+}
+
+async fn one(shared: &Arc<Shared>, row: &JobRow) {
+    let id = row.id.as_str();
+    if row.attempts >= MAX_ATTEMPTS {
+        let message = format!(
+            "The server ended unexpectedly {MAX_ATTEMPTS} times while this ran; it is not tried again by itself. It \
+             may need more memory than there is: try a smaller resolution, a smaller batch or gradient checkpointing."
+        );
+        end(shared, id, &[TrainingState::Queued], TrainingState::Failed, Some(&message), None).await;
+        return;
+    }
+    match shared.store.start_job(id, now()).await {
+        Ok(true) => {}
+        // Somebody was quicker and paused it.
+        Ok(false) => return,
+        Err(error) => {
+            tracing::error!(training = id, %error, "could not be started");
+            tokio::time::sleep(AGAIN).await;
+            return;
+        }
+    }
+    let live = Live {
+        id: id.to_owned(),
+        stop: false,
+        stage: TrainingStage::Preparing { done: 0, total: 0 },
+        unit: Duration::ZERO,
+        waited_ms: row.waited_ms,
+    };
+    *shared.training.live() = Some(live);
+    shared.training.tell();
+    tracing::info!(training = id, "started");
+    let result = drive(shared, row).await;
+    shared.worker.end_training();
+    let from = [TrainingState::Running];
+    match result {
+        Ok(version) => {
+            tracing::info!(training = id, version, "done");
+            // A pause at the last moment: it ends when it is told to go on.
+            if end(shared, id, &from, TrainingState::Done, None, Some(&version)).await {
+                forget_checkpoint(shared, id).await;
+            }
+        }
+        Err(Early::Closing) => {
+            if let Err(error) = shared.store.put_job_back(id).await {
+                // It stays `running`, which the next start treats the same, counting one attempt.
+                tracing::warn!(training = id, %error, "could not be put back");
+            }
+        }
+        Err(Early::Told) => {
+            let state = shared.store.job(id).await.ok().flatten().map(|row| row.state());
+            tracing::info!(training = id, ?state, "stopped");
+            if state == Some(TrainingState::Cancelled) {
+                forget_checkpoint(shared, id).await;
+            }
+        }
+        Err(Early::Failed(message)) => {
+            tracing::warn!(training = id, message, "failed");
+            end(shared, id, &from, TrainingState::Failed, Some(&message), None).await;
+        }
+    }
+    *shared.training.live() = None;
+    shared.training.tell();
+}
+
+/// Writes how a job ended; whether it was in one of the states `from`.
+async fn end(
+    shared: &Shared,
+    id: &str,
+    from: &[TrainingState],
+    state: TrainingState,
+    error: Option<&str>,
+    version: Option<&str>,
+) -> bool {
+    let end = JobEnd { state, at: Some(now()), error, version };
+    let mut ended = false;
+    for attempt in 1..=TRIES {
+        match shared.store.end_job(id, from, &end).await {
+            Ok(done) => {
+                ended = done;
+                break;
+            }
+            Err(error) => {
+                tracing::error!(training = id, %error, attempt, "its end could not be stored");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+    shared.training.tell();
+    ended
+}
+
+/// From the job's beginning or checkpoint to its version.
+async fn drive(shared: &Arc<Shared>, row: &JobRow) -> Result<String, Early> {
+    let id = row.id.as_str();
+    let task = task(shared, row).await?;
+    let steps = task.config.steps;
+    let prompts = task.config.sample_prompts.clone();
+    let (name, trigger) = (task.name.clone(), task.trigger.clone());
+    let note = row.request()?.note;
+    let pictures = task.pictures.len();
+    // Not even the beginning may hold a picture up.
+    give_way(shared, id, false).await?;
+    shared.worker.begin_training(task).await??;
+    let (waiter, training) = (shared.clone(), shared.clone());
+    let interrupted: crate::worker::Interrupted =
+        Arc::new(move || waiter.board.is_busy() || waiter.board.is_closing() || waiter.training.is_stopped());
+    let mut since_update = Duration::ZERO;
+    loop {
+        stopped(&training, true).await?;
+        give_way(&training, id, true).await?;
+        let (update, took) = training.worker.advance_training(interrupted.clone()).await??;
+        since_update += took;
+        if let Some(live) = training.training.live().as_mut() {
+            // The longest of late, slowly forgotten.
+            live.unit = took.max(live.unit.mul_f64(0.95));
+            live.stage = stage(&update, live.stage);
+        }
+        match update {
+            TrainingUpdate::Step | TrainingUpdate::PutOff => continue,
+            TrainingUpdate::Preparing { .. } | TrainingUpdate::Measuring { .. } => {}
+            TrainingUpdate::Ready { step, instances, held_out, truncated } => {
+                tracing::info!(training = id, step, instances, held_out, truncated, "ready");
+                training.store.rewind_job(id, step, false).await?;
+            }
+            TrainingUpdate::Forecast(forecast) => training.store.save_forecast(id, &forecast).await?,
+            TrainingUpdate::HeldOut { step, loss } => {
+                let point = TrainingPoint { step, held_out_loss: Some(loss), ..TrainingPoint::default() };
+                training.store.save_point(id, &point, training.training.next_number()).await?;
+            }
+            TrainingUpdate::Updated(point) => {
+                let seconds = Some(since_update.as_secs_f64());
+                let point = TrainingPoint { seconds, ..point };
+                training.store.save_point(id, &point, training.training.next_number()).await?;
+            }
+            TrainingUpdate::Rewound { step } => {
+                tracing::warn!(training = id, step, "numbers were no longer finite: back, at half the rate");
+                training.store.rewind_job(id, step, true).await?;
+            }
+            TrainingUpdate::Saved { step } => {
+                tracing::debug!(training = id, step, steps, "saved");
+                training.store.forget_attempts(id).await?;
+            }
+            TrainingUpdate::Sample { step, prompt_index, with_adapter, pixels } => {
+                let blobs = training.blobs.clone();
+                let hash = blocking(move || blobs.put(&encode_bare(&pixels)?)).await?;
+                let prompt = prompts.get(prompt_index as usize).cloned().unwrap_or_default();
+                let url = image_url(&hash);
+                let sample = TrainingSample { step, prompt, prompt_index, with_adapter, hash, url };
+                training.store.save_sample(id, &sample, training.training.next_number()).await?;
+            }
+            TrainingUpdate::Finished { adapter } => {
+                let description = if note.is_empty() {
+                    format!("Trained here on {pictures} pictures in {steps} updates.")
+                } else {
+                    note
+                };
+                let new = NewAdapter { name, version: None, path: adapter, description, trigger };
+                let version = adapters::add(training.clone(), new).await?;
+                return Ok(version.id());
+            }
+        }
+        since_update = Duration::ZERO;
+        training.training.tell();
+    }
+}
+
+/// Ends the run when it should not go on; what has been gained is written first, if the run has `begun`.
+async fn stopped(shared: &Shared, begun: bool) -> Result<(), Early> {
+    let closing = shared.board.is_closing();
+    if !closing && !shared.training.is_stopped() {
+        return Ok(());
+    }
+    if begun && let Err(error) = shared.worker.save_training().await? {
+        // The checkpoint before is still there; somewhat more is computed again.
+        tracing::warn!(%error, "no checkpoint was written at the end");
+    }
+    Err(if closing { Early::Closing } else { Early::Told })
+}
+
+/// Waits while people's pictures are made, if they go before everything.
+async fn give_way(shared: &Shared, id: &str, begun: bool) -> Result<(), Early> {
+    let since = Instant::now();
+    while shared.training.settings().pause_while_people_wait && shared.board.is_busy() {
+        let before = shared.training.live().as_ref().map(|live| live.stage);
+        if before != Some(TrainingStage::Yielding) {
+            shared.training.set_stage(TrainingStage::Yielding);
+            shared.training.tell();
+        }
+        tokio::select! {
+            () = shared.board.idle() => {}
+            // A pause, a cancel, or another setting.
+            () = shared.training.wake.notified() => {}
+        }
+        stopped(shared, begun).await?;
+    }
+    let waited = i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
+    if waited > 0 {
+        let total = shared.training.live().as_mut().map(|live| {
+            live.waited_ms += waited;
+            live.waited_ms
+        });
+        if let Some(total) = total {
+            shared.store.save_waited(id, total).await?;
+        }
+    }
+    Ok(())
+}
+
+fn stage(update: &TrainingUpdate, before: TrainingStage) -> TrainingStage {
+    match update {
+        TrainingUpdate::Preparing { done, total } => TrainingStage::Preparing { done: *done, total: *total },
+        TrainingUpdate::Ready { .. } => TrainingStage::Forecasting,
+        TrainingUpdate::Measuring { done, total } => TrainingStage::Measuring { done: *done, total: *total },
+        TrainingUpdate::Sample { .. } | TrainingUpdate::PutOff => TrainingStage::Sampling,
+        TrainingUpdate::Saved { .. } => before,
+        // One of those that are undone.
+        TrainingUpdate::Step if before == TrainingStage::Forecasting => before,
+        _ => TrainingStage::Training,
+    }
+}
+
+/// What the backend is asked to do.
+async fn task(shared: &Shared, row: &JobRow) -> Result<TrainingTask, Early> {
+    let request = row.request()?;
+    let dataset = shared.library.row(&request.dataset).await?;
+    let pictures = pictures(shared, &request.dataset, &dataset.caption, &dataset.trigger_word).await?;
+    let classes = match &request.class_dataset {
+        Some(id) => {
+            let class = shared.library.row(id).await?;
+            let caption = request.class_prompt.as_deref().unwrap_or(&class.caption);
+            self::pictures(shared, id, caption, &class.trigger_word).await?
+        }
+        None => Vec::new(),
+    };
+    let continue_from = match &request.continue_from {
+        Some(name) => {
+            let known = shared.store.adapters().await?;
+            let version = adapters::resolve(&known, name)?;
+            let lost = || StudioError::Storage(format!("The file of {} is lost.", version.id()));
+            let path = shared.blobs.path(&version.hash).ok_or_else(lost)?;
+            let (id, hash) = (version.id(), version.hash.clone());
+            Some(AdapterFile { id, hash, path, strength: 1.0, te_strength: 1.0 })
+        }
+        None => None,
+    };
+    let folder = shared.training.folder_of(&row.id);
+    let made = folder.clone();
+    blocking(move || {
+        fs::create_dir_all(&made).map_err(|error| {
+            StudioError::Storage(format!("{} cannot be made: {}.", made.display(), reason(&error)))
+        })
+    })
+    .await?;
+    let points = shared.store.points(&row.id, 0).await?;
+    let samples = shared.store.samples(&row.id, 0).await?;
+    let known = KnownResults {
+        held_out: points.iter().filter_map(|(_, point)| Some((point.step, point.held_out_loss?))).collect(),
+        samples: samples.iter().map(|(_, s)| (s.step, s.prompt_index, s.with_adapter)).collect(),
+        forecast: row.forecast()?.is_some(),
+    };
+    Ok(TrainingTask {
+        name: request.name,
+        trigger: dataset.trigger_word,
+        config: request.config,
+        dataset_hash: row.dataset_hash.clone(),
+        pictures,
+        classes,
+        continue_from,
+        folder,
+        known,
+    })
+}
+
+async fn pictures(
+    shared: &Shared,
+    dataset: &str,
+    caption: &str,
+    trigger: &str,
+) -> Result<Vec<TrainingPicture>, StudioError> {
+    let picture = |row: crate::store::PictureRow| {
+        let lost = || StudioError::Storage(format!("The file of the picture {} is lost.", row.name));
+        let path = shared.blobs.path(&row.hash).filter(|path| path.is_file()).ok_or_else(lost)?;
+        let caption = text_of(&row.caption, caption, trigger);
+        Ok(TrainingPicture { path, caption, repeats: row.repeats(), name: row.name })
+    };
+    shared.library.pictures(dataset).await?.into_iter().map(picture).collect()
+}

@@ -1,0 +1,80 @@
+//! What can be asked about trainings: rows, joined with what memory knows of the running one.
+
+use adire_protocol::{TrainingDetail, TrainingJob, TrainingState};
+
+use crate::{StudioError, shared::Shared, store::JobRow};
+
+/// Every training, the newest first.
+pub(crate) async fn jobs(shared: &Shared) -> Result<Vec<TrainingJob>, StudioError> {
+    let mut found = Vec::new();
+    for row in shared.store.jobs().await? {
+        found.push(assemble(shared, row).await?);
+    }
+    Ok(found)
+}
+
+/// A training as it stands.
+pub(crate) async fn job(shared: &Shared, id: &str) -> Result<TrainingJob, StudioError> {
+    let missing = || StudioError::NotFound { what: "training", id: id.chars().take(80).collect() };
+    assemble(shared, shared.store.job(id).await?.ok_or_else(missing)?).await
+}
+
+/// A training with everything it has measured.
+pub(crate) async fn detail(shared: &Shared, id: &str) -> Result<TrainingDetail, StudioError> {
+    let job = job(shared, id).await?;
+    let points = shared.store.points(&job.id, 0).await?.into_iter().map(|(_, point)| point).collect();
+    let samples = shared.store.samples(&job.id, 0).await?.into_iter().map(|(_, sample)| sample).collect();
+    Ok(TrainingDetail { job, points, samples })
+}
+
+async fn assemble(shared: &Shared, row: JobRow) -> Result<TrainingJob, StudioError> {
+    let (request, state, forecast) = (row.request()?, row.state(), row.forecast()?);
+    let live = shared.training.live().clone().filter(|live| live.id == row.id);
+    let running = state == TrainingState::Running;
+    let (first_held_out, last_held_out) = shared.store.held_out(&row.id).await?;
+    let steps = request.config.steps;
+    let step = u32::try_from(row.step).unwrap_or_default();
+    let forecast_step = forecast.map(|forecast| forecast.seconds / f64::from(steps.max(1)));
+    let seconds_per_step = shared.store.recent_seconds(&row.id).await?.or(forecast_step);
+    let left = f64::from(steps.saturating_sub(step));
+    let remaining = seconds_per_step.filter(|_| running).map(|seconds| (seconds * left * 1e3).round() as u64);
+    let ahead = if state == TrainingState::Queued {
+        let waiting = shared.store.waiting_jobs().await?;
+        let before = waiting.iter().take_while(|id| **id < row.id).count();
+        let another = shared.training.live().as_ref().is_some_and(|live| live.id != row.id);
+        Some(u32::try_from(before).unwrap_or(u32::MAX) + u32::from(another))
+    } else {
+        None
+    };
+    let waited_ms = live.as_ref().map_or(row.waited_ms, |live| live.waited_ms.max(row.waited_ms));
+    let live = live.filter(|_| running);
+    Ok(TrainingJob {
+        name: request.name,
+        dataset: request.dataset,
+        dataset_hash: row.dataset_hash,
+        config: request.config,
+        class_dataset: request.class_dataset,
+        class_prompt: request.class_prompt,
+        continue_from: request.continue_from,
+        note: request.note,
+        state,
+        created_at: row.created_at,
+        started_at: row.started_at,
+        finished_at: row.finished_at,
+        step,
+        steps,
+        stage: live.as_ref().map(|live| live.stage),
+        ahead,
+        seconds_per_step,
+        unit_seconds: live.map(|live| live.unit.as_secs_f64()).filter(|seconds| *seconds > 0.0),
+        waited_seconds: waited_ms as f64 / 1e3,
+        remaining_ms: remaining,
+        error: row.error,
+        halved: row.halved,
+        version: row.version,
+        first_held_out,
+        last_held_out,
+        forecast,
+        id: row.id,
+    })
+}

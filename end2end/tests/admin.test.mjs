@@ -1,0 +1,291 @@
+// The admin pages as an operator uses them: from the password to a version that people can choose.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { draw, drop, fill, generate, noSeriousProblems } from '../page.mjs';
+import { Server, launchBrowser, openPage, screenshot } from '../studio.mjs';
+
+const PASSWORD = 'four words of mine';
+const SIZES = { phone: { width: 390, height: 844 }, desk: { width: 1280, height: 800 } };
+/** A training takes some of these; nothing else takes long. */
+const PATIENCE = 240_000;
+
+let server;
+let browser;
+let operator; // one context with a session, for all tests after the first
+before(async () => {
+  [server, browser] = await Promise.all([Server.start(), launchBrowser()]);
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+async function openAdmin(path = '/admin') {
+  const page = await operator.newPage();
+  page.complaints = [];
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) page.complaints.push(message.text());
+  });
+  page.on('pageerror', (error) => page.complaints.push(String(error)));
+  await page.goto(server.url + path);
+  return page;
+}
+
+async function closeWithoutComplaints(page) {
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+}
+
+// The page in every size and colour: no serious problem, nothing too wide, a picture of each to look at.
+async function lookAt(page, name) {
+  for (const [size, viewport] of Object.entries(SIZES)) {
+    for (const colorScheme of ['light', 'dark']) {
+      await page.setViewportSize(viewport);
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+      await noSeriousProblems(page);
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(overflow <= 0, `${name} is ${overflow} px too wide: ${size}`);
+      await screenshot(page, `admin-${name}-${size}-${colorScheme}`);
+    }
+  }
+  await page.setViewportSize(SIZES.desk);
+}
+
+const files = async (page, count) => {
+  const made = [];
+  for (let i = 0; i < count; i++) {
+    // Other pixels each: the same picture twice would be remarked.
+    const buffer = await draw(page, { width: 128 + 16 * i, height: 128 });
+    made.push({ name: `cloth-${i}.png`, mimeType: 'image/png', buffer });
+  }
+  return made;
+};
+
+// Fills the form in for a training of a few small steps.
+async function train(page, { name, steps, every = 4 }) {
+  await page.goto(`${server.url}/admin/training/new`);
+  await page.fill('#field-name', name);
+  await page.click('#advanced > summary');
+  for (const [field, value] of Object.entries({
+    steps,
+    resolution: 64,
+    accumulation: 1,
+    rank: 2,
+    alpha: 2,
+    held_out: 0.3,
+    sample_every: every,
+    checkpoint_every: every,
+    sample_prompts: 'a cloth of circles',
+  })) {
+    await page.fill(`#field-${field}`, String(value));
+  }
+  await page.click('.save button');
+  await page.waitForURL(/\/admin\/training\/[0-9a-f-]{36}$/);
+}
+
+const stateOf = (page) => page.getAttribute('#live', 'data-state');
+const stepOf = async (page) => Number(await page.getAttribute('#live', 'data-step'));
+const inState = (page, state) => page.waitForSelector(`#live[data-state=${state}]`, { timeout: PATIENCE });
+
+test('without a password only this machine comes in; with one it is asked for', async () => {
+  const page = await openPage(browser, server);
+  assert.equal(await page.isVisible('a[href="/admin"]'), false, 'visitors are not shown the way');
+  await page.goto(`${server.url}/admin`);
+  assert.match(await page.textContent('main'), /No password is set/);
+  await lookAt(page, 'first-time');
+
+  server.setPassword(PASSWORD);
+  await page.goto(`${server.url}/admin/training`);
+  await page.waitForURL(/\/admin\/sign-in\?next=/);
+  await lookAt(page, 'sign-in');
+  await page.fill('#field-password', 'not this one');
+  await page.press('#field-password', 'Enter');
+  assert.match(await page.textContent('[role=alert]'), /This is not the password/);
+  assert.equal(await page.inputValue('#field-password'), '');
+  await noSeriousProblems(page);
+  page.complaints = page.complaints.filter((text) => !text.includes('401'));
+
+  await page.fill('#field-password', PASSWORD);
+  await page.click('button.primary');
+  await page.waitForURL(/\/admin\/training$/);
+  await lookAt(page, 'training-empty');
+  await page.goto(server.url);
+  assert.equal(await page.isVisible('a[href="/admin"]'), true);
+  await page.waitForSelector('html[data-hydrated]', { state: 'attached' });
+  assert.equal(await page.isVisible('a[href="/admin"]'), true, 'also once the page is alive');
+  assert.deepEqual(page.complaints, []);
+  operator = page.context();
+  await page.close();
+});
+
+test('upload, caption, train, watch, and make a picture with the new version', { timeout: 2 * PATIENCE }, async () => {
+  const page = await openAdmin('/admin/datasets');
+  await page.fill('#field-name', 'Circles');
+  await page.fill('#field-trigger', 'in round style');
+  await page.click('text=Make the dataset');
+  await page.waitForURL(/\/admin\/datasets\/[0-9a-f-]{36}$/);
+  await lookAt(page, 'dataset-empty');
+
+  // Chosen files, one of them no picture; then one that is dropped.
+  const chosen = await files(page, 5);
+  const odd = { name: 'notes.png', mimeType: 'image/png', buffer: Buffer.from('no picture at all') };
+  const caption = { name: 'cloth-0.txt', mimeType: 'text/plain', buffer: Buffer.from('circles on cloth') };
+  await Promise.all([
+    page.waitForURL(/done=files/),
+    page.setInputFiles('input[name=files] >> nth=0', [...chosen, odd, caption]),
+  ]);
+  assert.equal(await page.locator('.thumbs > li').count(), 5);
+  assert.match(await page.textContent('.remarks'), /notes\.png/);
+  assert.equal(await page.inputValue('.thumbs textarea >> nth=0'), 'circles on cloth');
+  const [last] = await files(page, 6).then((all) => all.slice(5));
+  await Promise.all([page.waitForNavigation(), drop(page, last.buffer, last.name, last.mimeType)]);
+  assert.equal(await page.locator('.thumbs > li').count(), 6);
+  const widths = await page.$$eval('.thumb img', async (images) => {
+    await Promise.all(images.map((image) => ((image.loading = 'eager'), image.decode())));
+    return images.map((image) => image.naturalWidth);
+  });
+  assert.ok(widths.every((width) => width > 0), `every thumbnail is there: ${widths}`);
+
+  // A caption is saved when it is left; the tools change all of them.
+  await page.fill('.thumbs textarea >> nth=1', 'two discs');
+  await page.press('.thumbs textarea >> nth=1', 'Tab');
+  await page.waitForFunction(() => document.querySelector('[data-saved]')?.textContent === 'Saved.');
+  await page.fill('#field-prefix', 'old cloth, ');
+  await page.click('text=Put it in front of');
+  await page.waitForURL(/done=prefix/);
+  assert.equal(await page.inputValue('.thumbs textarea >> nth=1'), 'old cloth, two discs');
+  await page.fill('#field-find', 'discs');
+  await page.fill('#field-with', 'circles');
+  await page.click('text=Replace everywhere');
+  await page.waitForURL(/done=replace/);
+  assert.equal(await page.inputValue('.thumbs textarea >> nth=1'), 'old cloth, two circles');
+  await lookAt(page, 'dataset');
+
+  // A wrong field is named, and nothing that was typed is lost.
+  await page.click('text=Train on it');
+  assert.equal(await page.inputValue('#field-name'), 'circles');
+  await page.click('.preset >> nth=2');
+  await page.waitForURL(/preset=thorough/);
+  assert.equal(await page.inputValue('#field-rank'), '16');
+  await page.click('#advanced > summary');
+  await page.fill('#field-rank', '0');
+  await page.fill('#field-note', 'A first try');
+  await page.click('.save button');
+  await page.waitForSelector('#field-rank[aria-invalid=true]');
+  assert.match(await page.textContent('#field-rank-error'), /rank is 0/);
+  assert.equal(await page.inputValue('#field-note'), 'A first try');
+  assert.equal(await page.inputValue('#field-steps'), '2000');
+  await lookAt(page, 'form-error');
+  page.complaints = page.complaints.filter((text) => !text.includes('422'));
+
+  await train(page, { name: 'circles', steps: 12 });
+  const address = page.url();
+  // The chart moves without a reload, and the samples come.
+  const drawn = () => page.locator('.chart path.second, .chart path.main').first().getAttribute('d').catch(() => null);
+  await page.waitForSelector('.chart path', { state: 'attached', timeout: PATIENCE });
+  const before = await drawn();
+  await page.evaluate(() => (window.stayed = true));
+  await page.waitForFunction((before) => document.querySelector('.chart path.second, .chart path.main')?.getAttribute('d') !== before, before, {
+    timeout: PATIENCE,
+  });
+  await lookAt(page, 'running');
+  await inState(page, 'done');
+  assert.equal(await page.evaluate(() => window.stayed), true, 'the page was not loaded again');
+  assert.equal(await stepOf(page), 12);
+  assert.match(await page.textContent('.made'), /circles v1 is there/);
+  const slider = page.locator('.scrub input').first();
+  assert.equal(await slider.inputValue(), await slider.getAttribute('max'));
+  await slider.fill('0');
+  assert.match(await page.textContent('.scrub output'), /Step 0/);
+  await lookAt(page, 'done');
+
+  // The dataset never changes from now on.
+  await page.click('.lead a');
+  assert.match(await page.textContent('main'), /it never changes/);
+  assert.equal(await page.locator('.thumbs textarea').count(), 0);
+  await lookAt(page, 'dataset-frozen');
+
+  await page.goto(address);
+  await page.click('text=Make a picture with it');
+  await page.waitForSelector('html[data-hydrated]', { state: 'attached' });
+  await fill(page, { prompt: 'a cloth of circles in round style' });
+  await generate(page);
+  const job = new URL(page.url()).searchParams.get('job');
+  const { body } = await server.api('GET', `generations/${job}`);
+  assert.deepEqual(body.spec.adapters.map(({ name }) => name), ['circles@v1']);
+  await closeWithoutComplaints(page);
+});
+
+test('cancel says what is lost, and takes effect', { timeout: PATIENCE }, async () => {
+  const page = await openAdmin('/admin/training');
+  await train(page, { name: 'never', steps: 5000, every: 1000 });
+  await page.waitForFunction(() => Number(document.querySelector('#live').dataset.step) > 2, undefined, { timeout: PATIENCE });
+  assert.match(await page.textContent('button.stop'), /Cancel and lose \d+ steps/);
+  await page.click('button[value=pause]');
+  await inState(page, 'paused');
+  await page.click('button[value=resume]');
+  await page.waitForSelector('#live:is([data-state=queued], [data-state=running])', { timeout: PATIENCE });
+  await page.click('button.stop');
+  await inState(page, 'cancelled');
+  assert.equal(await page.locator('.choices button').count(), 0);
+  await closeWithoutComplaints(page);
+});
+
+test('a server that is killed goes on with the training by itself', { timeout: 2 * PATIENCE }, async () => {
+  let page = await openAdmin('/admin/training');
+  await train(page, { name: 'tough', steps: 40, every: 4 });
+  const address = page.url();
+  await page.waitForFunction(() => Number(document.querySelector('#live').dataset.step) >= 6, undefined, { timeout: PATIENCE });
+  await page.close(); // an open page would rightly complain of a server that is gone
+  await server.kill('SIGKILL');
+  await server.spawn();
+  page = await openAdmin(new URL(address).pathname); // the session outlives it, too
+  assert.ok(['queued', 'running', 'done'].includes(await stateOf(page)), await stateOf(page));
+  assert.ok((await stepOf(page)) >= 4, 'it goes on from its checkpoint');
+  await inState(page, 'done');
+  assert.equal(await stepOf(page), 40);
+  await closeWithoutComplaints(page);
+});
+
+test('lists, comparison, and signing out', async () => {
+  const page = await openAdmin('/admin');
+  await lookAt(page, 'overview');
+  await page.goto(`${server.url}/admin/datasets`);
+  await lookAt(page, 'datasets');
+  await page.goto(`${server.url}/admin/training`);
+  await lookAt(page, 'trainings');
+  for (const nth of [0, 2]) await page.check(`input[name=job] >> nth=${nth}`);
+  await page.click('text=Compare the chosen ones');
+  assert.match(await page.textContent('main'), /What differs[\s\S]*Steps/);
+  assert.ok((await page.locator('.chart path.run-2').count()) > 0, 'curves of both');
+  await lookAt(page, 'compare');
+  await page.click('text=Sign out');
+  await page.waitForURL(/\/admin\/sign-in$/);
+  await page.goto(`${server.url}/admin/training`);
+  await page.waitForURL(/\/admin\/sign-in/);
+  await closeWithoutComplaints(page);
+});
+
+test('the pages work without a script', async () => {
+  const page = await openPage(browser, server, { javaScriptEnabled: false });
+  await page.goto(`${server.url}/admin`);
+  await page.fill('#field-password', PASSWORD);
+  await page.click('button.primary');
+  await page.goto(`${server.url}/admin/datasets`);
+  await page.fill('#field-name', 'Plain');
+  await page.click('text=Make the dataset');
+  await page.setInputFiles('input[name=files] >> nth=0', await (async () => {
+    const scripted = await openPage(browser, server);
+    const made = await files(scripted, 2);
+    await scripted.context().close();
+    return made;
+  })());
+  await page.click('text=Upload');
+  await page.waitForURL(/done=files/);
+  assert.equal(await page.locator('.thumbs > li').count(), 2);
+  await page.fill('.thumbs textarea >> nth=0', 'by hand');
+  await page.click('text=Save the captions');
+  await page.waitForURL(/done=captions/);
+  assert.equal(await page.inputValue('.thumbs textarea >> nth=0'), 'by hand');
+  await page.context().close();
+});

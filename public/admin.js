@@ -1,0 +1,308 @@
+// Makes the admin pages quicker. Every page works without it: forms post, and a reload shows what is new. With it, files
+// can be dropped and show their progress, captions are saved as they are written, samples fold into a slider, and the
+// page of a running training keeps itself up to date with what the server renders for it.
+// @ts-check
+
+/** Files of one request: few enough that progress moves and that a slow line is done within its time. */
+const MOST_FILES = 24;
+const MOST_BYTES = 24 << 20;
+/** Milliseconds between two looks at a running training. */
+const AT_MOST_EVERY = 1000;
+
+/** @template {Element} [T=HTMLElement] @param {string} selector @param {ParentNode} [within] */
+const all = (selector, within = document) => /** @type {T[]} */ ([...within.querySelectorAll(selector)]);
+
+document.documentElement.dataset.scripted = '';
+all('[data-upload]').forEach((form) => upload(/** @type {HTMLFormElement} */ (form)));
+all('[data-captions]').forEach((form) => captions(/** @type {HTMLFormElement} */ (form)));
+fold(document);
+follow();
+
+// ---- Uploads
+
+/** @typedef {{ file: File, name: string }} Brought */
+
+/** @param {HTMLFormElement} form */
+function upload(form) {
+  const state = /** @type {HTMLElement} */ (form.querySelector('.uploading'));
+  const said = /** @type {HTMLElement} */ (state.querySelector('p'));
+  const bar = /** @type {HTMLElement} */ (state.querySelector('i'));
+  const inputs = all('input[type=file]', form);
+  let busy = false;
+
+  for (const element of inputs) {
+    const input = /** @type {HTMLInputElement} */ (element);
+    input.addEventListener('change', () => {
+      send([...(input.files ?? [])].map((file) => ({ file, name: file.webkitRelativePath || file.name })));
+    });
+  }
+  form.addEventListener('submit', (event) => event.preventDefault());
+  // Anywhere on the page: who misses the frame must not lose the page to a picture.
+  const over = (/** @type {boolean} */ is) => form.classList.toggle('over', is);
+  const carriesFiles = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes('Files');
+  addEventListener('dragover', (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    over(true);
+  });
+  addEventListener('dragleave', (event) => {
+    if (!event.relatedTarget) over(false);
+  });
+  addEventListener('drop', (event) => {
+    if (!carriesFiles(event) || !event.dataTransfer) return;
+    event.preventDefault();
+    over(false);
+    dropped(event.dataTransfer).then(send, (error) => tell(`The files could not be read: ${error.message ?? error}.`));
+  });
+  addEventListener('beforeunload', (event) => {
+    if (busy) event.preventDefault();
+  });
+
+  /** @param {string} sentence */
+  function tell(sentence) {
+    state.hidden = false;
+    said.textContent = sentence;
+  }
+
+  /** @param {Brought[]} files */
+  async function send(files) {
+    const wanted = files.filter(({ name }) => !name.split('/').some((part) => part.startsWith('.')));
+    if (busy) return tell('The files before these are still on their way.');
+    if (!wanted.length) return tell('There are no files in that.');
+    busy = true;
+    const total = wanted.reduce((sum, { file }) => sum + file.size, 0) || 1;
+    let sent = 0;
+    let done = 0;
+    try {
+      for (const batch of batches(wanted)) {
+        const size = batch.reduce((sum, { file }) => sum + file.size, 0);
+        await post(form.action, batch, (bytes) => {
+          const share = Math.min(1, (sent + Math.min(bytes, size)) / total);
+          bar.style.width = `${share * 100}%`;
+          tell(`${done} of ${wanted.length} files, ${Math.round(share * 100)} %`);
+        });
+        sent += size;
+        done += batch.length;
+      }
+      busy = false;
+      location.assign(`${location.pathname}?done=files`);
+    } catch (error) {
+      busy = false;
+      const rest = done ? ` ${done} of ${wanted.length} files are there; choose the rest again.` : '';
+      tell(`${/** @type {Error} */ (error).message}${rest}`);
+    }
+    inputs.forEach((input) => (/** @type {HTMLInputElement} */ (input).value = ''));
+  }
+}
+
+/** @param {Brought[]} files */
+function* batches(files) {
+  /** @type {Brought[]} */
+  let batch = [];
+  let bytes = 0;
+  for (const brought of files) {
+    if (batch.length && (batch.length >= MOST_FILES || bytes + brought.file.size > MOST_BYTES)) {
+      yield batch;
+      [batch, bytes] = [[], 0];
+    }
+    batch.push(brought);
+    bytes += brought.file.size;
+  }
+  if (batch.length) yield batch;
+}
+
+/**
+ * `fetch` cannot say how much has been sent.
+ * @param {string} address @param {Brought[]} files @param {(bytes: number) => void} progress
+ * @returns {Promise<void>}
+ */
+function post(address, files, progress) {
+  const body = new FormData();
+  for (const { file, name } of files) body.append('files', file, name);
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open('POST', address);
+    request.setRequestHeader('Accept', 'text/html');
+    request.upload.addEventListener('progress', (event) => progress(event.loaded));
+    request.addEventListener('load', () => {
+      const elsewhere = new URL(request.responseURL).pathname.startsWith('/admin/sign-in');
+      if (request.status < 400 && !elsewhere) resolve();
+      else reject(new Error(elsewhere ? 'Your session has ended; sign in again.' : reason(request)));
+    });
+    request.addEventListener('error', () => reject(new Error('The server cannot be reached.')));
+    progress(0);
+    request.send(body);
+  });
+}
+
+/** What an answer says went wrong. @param {XMLHttpRequest} request */
+function reason(request) {
+  if (request.getResponseHeader('content-type')?.includes('json')) {
+    try {
+      return JSON.parse(request.responseText).detail;
+    } catch {
+      // Said below.
+    }
+  }
+  const page = new DOMParser().parseFromString(request.responseText, 'text/html');
+  return page.querySelector('.alert')?.textContent?.trim() || `The server answers with ${request.status}.`;
+}
+
+/** Everything that was dropped, folders opened. @param {DataTransfer} data @returns {Promise<Brought[]>} */
+async function dropped(data) {
+  // The list is empty after the first wait.
+  const entries = [...data.items].map((item) => item.webkitGetAsEntry?.() ?? item.getAsFile());
+  const found = await Promise.all(entries.map((entry) => (entry instanceof File ? [{ file: entry, name: entry.name }] : walk(entry))));
+  return found.flat();
+}
+
+/** @param {FileSystemEntry | null} entry @returns {Promise<Brought[]>} */
+async function walk(entry) {
+  if (!entry) return [];
+  if (entry.isFile) {
+    const file = await new Promise((resolve, reject) => /** @type {FileSystemFileEntry} */ (entry).file(resolve, reject));
+    return [{ file, name: entry.fullPath.replace(/^\//, '') }];
+  }
+  const reader = /** @type {FileSystemDirectoryEntry} */ (entry).createReader();
+  const inside = [];
+  // A reader gives a hundred at a time, and none at the end.
+  for (;;) {
+    const more = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (!more.length) break;
+    inside.push(...more);
+  }
+  return (await Promise.all(inside.map(walk))).flat();
+}
+
+// ---- Captions
+
+/** Saves each caption when it is left. @param {HTMLFormElement} form */
+function captions(form) {
+  const said = form.querySelector('[data-saved]');
+  const tell = (/** @type {string} */ sentence) => {
+    if (said) said.textContent = sentence;
+  };
+  form.addEventListener('change', async (event) => {
+    const field = /** @type {HTMLTextAreaElement} */ (event.target);
+    if (!field.dataset?.caption) return;
+    const body = new URLSearchParams({ action: 'captions', [field.name]: field.value });
+    tell('Saving…');
+    try {
+      const answer = await fetch(form.action, { method: 'POST', body, headers: { accept: 'text/html' } });
+      // Elsewhere: the session has ended, and this is the page that asks for the password.
+      const saved = answer.ok && new URL(answer.url).pathname === new URL(form.action).pathname;
+      tell(saved ? 'Saved.' : 'Not saved; press the button to see why.');
+    } catch {
+      tell('Not saved: the server cannot be reached.');
+    }
+  });
+}
+
+// ---- Samples
+
+/** Turns each row of samples into one picture with a slider over the steps. @param {ParentNode} within @param {Map<string, string>} [kept] */
+function fold(within, kept = new Map()) {
+  for (const strip of all('[data-strip]', within)) {
+    const shots = all('li[data-step]', strip);
+    if (shots.length < 2) continue;
+    const steps = shots.map((shot) => shot.dataset.step ?? '');
+    // The newest, unless someone looks at an earlier one.
+    const before = kept.get(strip.id);
+    const first = before === undefined ? -1 : steps.indexOf(before);
+    const slider = document.createElement('input');
+    Object.assign(slider, { type: 'range', min: '0', max: String(shots.length - 1), step: '1', autocomplete: 'off', id: `${strip.id}-slider` });
+    slider.setAttribute('aria-label', `Step of ${strip.querySelector('h3')?.textContent ?? 'the samples'}`);
+    const output = document.createElement('output');
+    output.htmlFor = slider.id;
+    const show = () => {
+      const at = Number(slider.value);
+      shots.forEach((shot, index) => shot.classList.toggle('shown', index === at));
+      // What comes next is there when the slider gets to it.
+      for (const near of [shots[at - 1], shots[at], shots[at + 1]]) near?.querySelector('img')?.setAttribute('loading', 'eager');
+      output.textContent = `Step ${steps[at]}`;
+      slider.setAttribute('aria-valuetext', output.textContent);
+      if (at === shots.length - 1) delete strip.dataset.at;
+      else strip.dataset.at = steps[at];
+    };
+    slider.value = String(first < 0 ? shots.length - 1 : first);
+    slider.addEventListener('input', show);
+    const row = document.createElement('div');
+    row.className = 'scrub';
+    row.append(slider, output);
+    strip.append(row);
+    strip.querySelector('ul')?.removeAttribute('tabindex');
+    strip.classList.add('folded');
+    show();
+  }
+}
+
+// ---- A running training
+
+/** Listens to what happens to the training of this page, and has the server render what moves. */
+function follow() {
+  const live = /** @type {HTMLElement | null} */ (document.querySelector('#live'));
+  if (!live?.dataset.events || ['done', 'cancelled', 'failed'].includes(live.dataset.state ?? '')) return;
+  const stream = new EventSource(live.dataset.events);
+  let waiting = false;
+  let last = 0;
+  // A slider that is being drawn must stay the same element.
+  let held = false;
+  addEventListener('pointerdown', () => (held = true));
+  for (const end of ['pointerup', 'pointercancel']) addEventListener(end, () => (held = false));
+  const changed = () => {
+    if (waiting) return;
+    waiting = true;
+    setTimeout(async () => {
+      waiting = false;
+      last = performance.now();
+      if (held) return changed();
+      const state = await refresh().catch(() => undefined);
+      if (['done', 'cancelled', 'failed'].includes(state ?? '')) stream.close();
+    }, Math.max(0, last + AT_MOST_EVERY - performance.now()));
+  };
+  for (const kind of ['job', 'point', 'sample']) stream.addEventListener(kind, changed);
+  addEventListener('pagehide', () => stream.close());
+  // Back from the browser's memory: a stream that was closed stays closed.
+  addEventListener('pageshow', (event) => event.persisted && location.reload());
+}
+
+/** Puts what the server renders now in place of what is shown; returns the training's state. */
+async function refresh() {
+  const old = /** @type {HTMLElement} */ (document.querySelector('#live'));
+  const answer = await fetch(old.dataset.live ?? '', { headers: { accept: 'text/html' } });
+  // Signed out in another window: the page as it is stays; a reload asks for the password.
+  if (!answer.ok || answer.redirected) return undefined;
+  const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+  const fresh = /** @type {HTMLElement | null} */ (page.querySelector('#live'));
+  if (!fresh) return undefined;
+  const at = new Map(all('[data-at]', old).map((strip) => [strip.id, strip.dataset.at ?? '']));
+  for (const details of all('details[id]', old)) {
+    if (/** @type {HTMLDetailsElement} */ (details).open) fresh.querySelector(`#${CSS.escape(details.id)}`)?.setAttribute('open', '');
+  }
+  fold(fresh, at);
+  // Pictures that are there already stay: a new element would be empty for a moment.
+  const pictures = new Map(all('img', old).map((image) => [/** @type {HTMLImageElement} */ (image).getAttribute('src'), image]));
+  for (const image of all('img', fresh)) {
+    const same = pictures.get(image.getAttribute('src'));
+    if (same) {
+      pictures.delete(image.getAttribute('src'));
+      image.replaceWith(same);
+    }
+  }
+  const focus = keepable(old);
+  old.replaceWith(fresh);
+  if (focus) /** @type {HTMLElement | null} */ (focus(fresh))?.focus({ preventScroll: true });
+  return fresh.dataset.state;
+}
+
+/** How to find again what has the focus: a slider by its id, a button by what it does, a summary by its details. @param {Element} within */
+function keepable(within) {
+  const active = document.activeElement;
+  if (!active || !within.contains(active)) return undefined;
+  if (active.id) return (/** @type {Element} */ fresh) => fresh.querySelector(`#${CSS.escape(active.id)}`);
+  if (active instanceof HTMLButtonElement) {
+    return (/** @type {Element} */ fresh) => fresh.querySelector(`button[value="${CSS.escape(active.value)}"]`);
+  }
+  const details = active.closest('details[id]');
+  return details ? (/** @type {Element} */ fresh) => fresh.querySelector(`#${CSS.escape(details.id)} > summary`) : undefined;
+}

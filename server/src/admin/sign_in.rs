@@ -1,0 +1,169 @@
+//! Signing in and out, and the first password.
+
+use adire_app::admin::{AdminPage, SetUp, SignIn};
+use axum::{
+    Form, Router,
+    extract::{Query, State, rejection::FormRejection},
+    http::{StatusCode, header, request::Parts},
+    response::{IntoResponse, Redirect, Response},
+    routing::{get, post},
+};
+use serde::Deserialize;
+
+use super::{answer, is_ours, no_form};
+use crate::{
+    error::{Problem, ProblemKind},
+    layers::visitor::accepts_html,
+    operator::{
+        Refused,
+        guard::{self, Entry},
+    },
+    state::AppState,
+};
+
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/admin/sign-in", get(page).post(sign_in))
+        .route("/admin/sign-out", post(sign_out))
+        .route("/admin/set-up", get(set_up_page).post(set_up))
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Next {
+    #[serde(default)]
+    next: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct SignInForm {
+    password: String,
+    #[serde(default)]
+    next: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Token {
+    #[serde(default)]
+    token: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct SetUpForm {
+    token: String,
+    password: String,
+    again: String,
+}
+
+async fn page(State(state): State<AppState>, Query(Next { next }): Query<Next>, parts: Parts) -> Response {
+    if parts.extensions.get() != Some(&Entry::Open) {
+        return Redirect::to(onward(&next)).into_response();
+    }
+    answer(state, AdminPage::sign_in(SignIn { next, problem: None }), parts, None).await
+}
+
+fn onward(next: &str) -> &str {
+    if is_ours(next) { next } else { "/admin" }
+}
+
+async fn sign_in(
+    State(state): State<AppState>,
+    parts: Parts,
+    form: Result<Form<SignInForm>, FormRejection>,
+) -> Result<Response, Problem> {
+    let Form(SignInForm { password, next }) = form.map_err(no_form)?;
+    match state.operators.sign_in(guard::peer(&parts.extensions), password).await {
+        Ok(token) => {
+            let mut response = Redirect::to(onward(&next)).into_response();
+            guard::give(&state.operators, &token, &parts, &mut response);
+            Ok(response)
+        }
+        Err(Refused::NoOperator) => Ok(Redirect::to("/admin").into_response()),
+        Err(refused) => {
+            let page = |problem| AdminPage::sign_in(SignIn { next, problem: Some(problem) });
+            refuse(state, parts, refused, page).await
+        }
+    }
+}
+
+/// Ends the session, and the cookies with it.
+async fn sign_out(State(state): State<AppState>, parts: Parts) -> Result<Response, Problem> {
+    if let Some(token) = guard::token(&state.operators, &parts.headers) {
+        state.operators.sign_out(token).await.map_err(Problem::internal)?;
+    }
+    let mut response = Redirect::to("/admin/sign-in").into_response();
+    guard::take_back(&parts, &mut response);
+    Ok(response)
+}
+
+async fn set_up_page(
+    State(state): State<AppState>,
+    Query(Token { token }): Query<Token>,
+    parts: Parts,
+) -> Response {
+    if state.operators.is_set_up_token(&token) && matches!(state.operators.exist().await, Ok(false)) {
+        return answer(state, AdminPage::set_up(SetUp { token, ..SetUp::default() }), parts, None).await;
+    }
+    answer(state, dead_link(), parts, Some(StatusCode::FORBIDDEN)).await
+}
+
+fn dead_link() -> AdminPage {
+    AdminPage::set_up(SetUp { dead: true, ..SetUp::default() })
+}
+
+async fn set_up(
+    State(state): State<AppState>,
+    parts: Parts,
+    form: Result<Form<SetUpForm>, FormRejection>,
+) -> Result<Response, Problem> {
+    let Form(SetUpForm { token, password, again }) = form.map_err(no_form)?;
+    let page =
+        |problem| AdminPage::set_up(SetUp { token: token.clone(), problem: Some(problem), dead: false });
+    if password != again {
+        let sentence = "The two passwords differ; nothing was changed.".to_owned();
+        return Ok(answer(state, page(sentence), parts, Some(StatusCode::UNPROCESSABLE_ENTITY)).await);
+    }
+    match state.operators.set_up(guard::peer(&parts.extensions), &token, password).await {
+        Ok(session) => {
+            let mut response = Redirect::to("/admin").into_response();
+            guard::give(&state.operators, &session, &parts, &mut response);
+            Ok(response)
+        }
+        Err(Refused::Link) => Ok(answer(state, dead_link(), parts, Some(StatusCode::FORBIDDEN)).await),
+        Err(refused) => refuse(state, parts, refused, page).await,
+    }
+}
+
+/// What did not work: for people the page again, for programs a problem.
+async fn refuse(
+    state: AppState,
+    parts: Parts,
+    refused: Refused,
+    page: impl FnOnce(String) -> AdminPage,
+) -> Result<Response, Problem> {
+    let problem = match refused {
+        Refused::Wait(wait) => {
+            let seconds = wait.as_millis().div_ceil(1000).max(1) as u64;
+            let sentence = format!("Too many attempts. The next one is taken in {}.", length(seconds));
+            Problem::new(ProblemKind::TooManyAttempts, sentence).retry_after(seconds)
+        }
+        Refused::Wrong => Problem::new(ProblemKind::SignedOut, "This is not the password."),
+        Refused::Weak(weakness) => Problem::field("password", weakness.to_string()),
+        Refused::NoOperator | Refused::Link => {
+            Problem::new(ProblemKind::NoOperator, "There is no operator yet.")
+        }
+        Refused::Failed(error) => return Err(Problem::internal(format!("{error:#}"))),
+    };
+    if !accepts_html(&parts.headers) {
+        return Err(problem);
+    }
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = answer(state, page(problem.detail), parts, Some(status)).await;
+    if let Some(seconds) = problem.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    Ok(response)
+}
+
+fn length(seconds: u64) -> String {
+    if seconds < 90 { format!("{seconds} s") } else { format!("{} min", seconds.div_ceil(60)) }
+}

@@ -1,0 +1,136 @@
+//! The pages of trainings, and what their forms post.
+
+use adire_app::admin::{AdminPage, Filled, admin_live, asked_for, field_errors};
+use adire_protocol::TrainingSettings;
+use adire_studio::StudioError;
+use axum::{
+    Form, Router,
+    body::Body,
+    extract::{Query, Request, State, rejection::FormRejection},
+    http::{StatusCode, request::Parts},
+    response::{IntoResponse, Redirect, Response},
+    routing::{get, post},
+};
+use serde::Deserialize;
+
+use super::{answer, no_form};
+use crate::{
+    error::{Problem, ProblemKind},
+    extract::Segment,
+    pages,
+    state::AppState,
+};
+
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/admin/training", get(list).post(start))
+        .route("/admin/training/new", get(form))
+        .route("/admin/training/compare", get(compare))
+        .route("/admin/training/settings", post(settings))
+        .route("/admin/training/{id}", get(show).post(act))
+        .route("/admin/training/{id}/live", get(live))
+}
+
+async fn list(State(state): State<AppState>, parts: Parts) -> Response {
+    let page = AdminPage::trainings(&state.studio).await;
+    answer(state, page, parts, None).await
+}
+
+async fn form(
+    State(state): State<AppState>,
+    Query(query): Query<Vec<(String, String)>>,
+    parts: Parts,
+) -> Response {
+    let page = AdminPage::new_training(&state.studio, Filled::from_pairs(query)).await;
+    answer(state, page, parts, None).await
+}
+
+async fn start(
+    State(state): State<AppState>,
+    parts: Parts,
+    form: Result<Form<Vec<(String, String)>>, FormRejection>,
+) -> Result<Response, Problem> {
+    let Form(pairs) = form.map_err(no_form)?;
+    let mut form = Filled::from_pairs(pairs);
+    let (errors, status) = match asked_for(&form) {
+        Ok(request) => match state.studio.train(request).await {
+            Ok(job) => return Ok(Redirect::to(&format!("/admin/training/{}", job.id)).into_response()),
+            Err(error) => {
+                let status = ProblemKind::from(error.kind()).status();
+                (field_errors(error), status)
+            }
+        },
+        Err(errors) => (errors, StatusCode::UNPROCESSABLE_ENTITY),
+    };
+    form.errors = errors;
+    let page = AdminPage::refused_training(&state.studio, form).await;
+    Ok(answer(state, page, parts, Some(status)).await)
+}
+
+async fn compare(
+    State(state): State<AppState>,
+    Query(query): Query<Vec<(String, String)>>,
+    parts: Parts,
+) -> Response {
+    let ids: Vec<_> = query.into_iter().filter(|(name, _)| name == "job").map(|(_, id)| id).collect();
+    let page = AdminPage::comparison(&state.studio, &ids).await;
+    answer(state, page, parts, None).await
+}
+
+async fn settings(
+    State(state): State<AppState>,
+    parts: Parts,
+    form: Result<Form<Vec<(String, String)>>, FormRejection>,
+) -> Result<Response, Problem> {
+    let Form(pairs) = form.map_err(no_form)?;
+    let pauses = !Filled::from_pairs(pairs).get("pause_while_people_wait").is_empty();
+    match state.studio.set_training_settings(TrainingSettings { pause_while_people_wait: pauses }).await {
+        Ok(_) => Ok(Redirect::to("/admin/training").into_response()),
+        Err(error) => Ok(answer(state, AdminPage::failed(&error), parts, None).await),
+    }
+}
+
+async fn show(State(state): State<AppState>, Segment(id): Segment, parts: Parts) -> Response {
+    let page = AdminPage::training(&state.studio, &id, None).await;
+    answer(state, page, parts, None).await
+}
+
+/// The part of the page that moves.
+async fn live(State(state): State<AppState>, Segment(id): Segment, parts: Parts) -> Response {
+    let page = AdminPage::training(&state.studio, &id, None).await;
+    let status = page.problem().map_or(StatusCode::OK, |kind| ProblemKind::from(kind).status());
+    let request = Request::from_parts(parts, Body::empty());
+    pages::render(state, request, status, move || admin_live(page.clone())).await
+}
+
+#[derive(Debug, Deserialize)]
+struct Action {
+    action: String,
+}
+
+async fn act(
+    State(state): State<AppState>,
+    Segment(id): Segment,
+    parts: Parts,
+    form: Result<Form<Action>, FormRejection>,
+) -> Result<Response, Problem> {
+    let Form(Action { action }) = form.map_err(no_form)?;
+    let done = match action.as_str() {
+        "pause" => state.studio.pause_training(&id).await,
+        "resume" => state.studio.resume_training(&id).await,
+        "cancel" => state.studio.cancel_training(&id).await,
+        _ => return Err(Problem::field("action", "The action is pause, resume or cancel.")),
+    };
+    match done {
+        Ok(job) => Ok(Redirect::to(&format!("/admin/training/{}", job.id)).into_response()),
+        Err(error) => Ok(refuse(state, parts, &id, &error).await),
+    }
+}
+
+/// The page as it stands, and why nothing was done.
+async fn refuse(state: AppState, parts: Parts, id: &str, error: &StudioError) -> Response {
+    let status = ProblemKind::from(error.kind()).status();
+    let page = AdminPage::training(&state.studio, id, Some(error.to_string())).await;
+    let status = page.problem().is_none().then_some(status);
+    answer(state, page, parts, status).await
+}

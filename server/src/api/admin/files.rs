@@ -1,0 +1,94 @@
+//! Files that are brought for a dataset.
+
+use adire_protocol::DatasetRecord;
+use adire_studio::{Incoming, Studio};
+use axum::{
+    Json,
+    extract::{
+        Multipart, State,
+        multipart::{MultipartError, MultipartRejection},
+    },
+    http::StatusCode,
+};
+
+use crate::{
+    error::{Problem, ProblemKind},
+    extract::Segment,
+};
+
+/// Most bytes of one request. Files go to the disk as they come.
+pub(crate) const LARGEST: usize = 8 << 30;
+/// Most files of one request.
+const MOST: usize = 30_000;
+
+/// Bring files
+///
+/// A form with any number of files (`multipart/form-data`): pictures as PNG, JPEG or WebP; captions beside them (`a.txt`
+/// for `a.png`, `metadata.jsonl`), also later than their pictures; zip files with both. A file's name may have folders; in
+/// one that is called `10_indigo cloth` each picture counts ten times and has that caption. What cannot be used is named
+/// among the remarks.
+#[utoipa::path(
+    post,
+    path = "/admin/api/datasets/{id}/files",
+    tag = "datasets",
+    params(("id" = String, Path, description = "Id of the dataset")),
+    request_body(content = Vec<u8>, description = "The form", content_type = "multipart/form-data"),
+    responses(
+        (status = 200, description = "The dataset as it is now", body = DatasetRecord),
+        (status = 400, description = "The form did not arrive whole", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such dataset", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "A training has used it", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "Too many files or bytes at once", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "It is no form with files", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "No file came, or the pictures are too many", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn add(
+    State(studio): State<Studio>,
+    Segment(id): Segment,
+    form: Result<Multipart, MultipartRejection>,
+) -> Result<Json<DatasetRecord>, Problem> {
+    let mut form = form.map_err(|_| {
+        let sentence = "This address takes files; send them as multipart/form-data.";
+        Problem::new(ProblemKind::MediaType, sentence)
+    })?;
+    // Before gigabytes are on their way.
+    let dataset = studio.dataset(&id).await?;
+    if !dataset.is_draft() {
+        return Err(adire_studio::StudioError::Frozen { name: dataset.name }.into());
+    }
+    Ok(Json(studio.add_to_dataset(&id, receive(&studio, &mut form).await?).await?))
+}
+
+/// Every file of a form, on the disk.
+///
+/// # Errors
+/// The form breaks off, holds no file or too many, or cannot be stored.
+pub(crate) async fn receive(studio: &Studio, form: &mut Multipart) -> Result<Vec<Incoming>, Problem> {
+    let mut files = Vec::new();
+    while let Some(field) = form.next_field().await.map_err(|error| broken(&error))? {
+        // A file input that was left empty sends a file without a name.
+        let Some(name) = field.file_name().filter(|name| !name.is_empty()).map(str::to_owned) else {
+            continue;
+        };
+        if files.len() == MOST {
+            let sentence = format!("More than {MOST} files came at once; send fewer, or a zip file.");
+            return Err(Problem::new(ProblemKind::TooLarge, sentence));
+        }
+        files.push(studio.receive(&name, field).await?);
+    }
+    if files.is_empty() {
+        return Err(Problem::field("files", "No file came; choose pictures or a zip file."));
+    }
+    Ok(files)
+}
+
+fn broken(error: &MultipartError) -> Problem {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return Problem::new(
+            ProblemKind::TooLarge,
+            "The files are more than this address takes; send fewer at once.",
+        );
+    }
+    Problem::new(ProblemKind::Unreadable, format!("The files did not arrive whole: {}.", error.body_text()))
+}

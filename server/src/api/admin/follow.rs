@@ -1,0 +1,64 @@
+//! What happens to a training, as server-sent events.
+
+use std::convert::Infallible;
+
+use axum::{
+    extract::State,
+    http::HeaderMap,
+    response::{Response, sse},
+};
+use futures::{StreamExt, stream};
+
+use crate::{
+    api::events::{From, RETRY, answer, last_event_id},
+    error::Problem,
+    extract::{QueryOf, Segment},
+    state::AppState,
+};
+
+/// Follow a training
+///
+/// Server-sent events. Each has an `id`, the name of what changed as `event` (`job`, `point` or `sample`), and a
+/// `TrainingEvent` as JSON in `data`. How the job stands comes first, then every point and sample with a number above the
+/// last that was seen, then what happens. When a job went back to an earlier step, its `step` says so: points and samples
+/// above it no longer count. The stream ends when the job is done, failed or cancelled.
+#[utoipa::path(
+    get,
+    path = "/admin/api/training/{id}/events",
+    tag = "training",
+    params(
+        ("id" = String, Path, description = "Id of the training, a UUID"),
+        ("after" = Option<u64>, Query, description = "Only points and samples with a larger number"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "The same as `after`; goes before it"),
+    ),
+    responses(
+        (status = 200, description = "The events", body = adire_protocol::TrainingEvent, content_type = "text/event-stream"),
+        (status = 400, description = "The last event's id is no number", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such training", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn events(
+    State(state): State<AppState>,
+    Segment(id): Segment,
+    QueryOf(from): QueryOf<From>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let after = last_event_id(&headers)?.or(from.after).unwrap_or(0);
+    let events = state.studio.training_events(&id, after).await?;
+    let events = stream::once(async { sse::Event::default().retry(RETRY) })
+        .chain(events.map(write))
+        .map(Ok::<_, Infallible>)
+        .take_until(state.shutdown.started());
+    Ok(answer(events))
+}
+
+fn write(event: adire_protocol::TrainingEvent) -> sse::Event {
+    let numbered = sse::Event::default().id(event.id.to_string()).event(event.change.name());
+    match serde_json::to_string(&event) {
+        Ok(json) => numbered.data(json),
+        Err(error) => {
+            tracing::error!(%error, id = event.id, "an event could not be written as JSON");
+            sse::Event::default().comment("an event could not be written")
+        }
+    }
+}

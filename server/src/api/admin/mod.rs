@@ -1,0 +1,34 @@
+//! What operators may ask for: datasets and trainings. One file per subject. Who is an operator is decided before any of
+//! this is reached, for everything under `/admin`.
+
+mod datasets;
+pub(crate) mod files;
+mod follow;
+mod training;
+
+use axum::extract::DefaultBodyLimit;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::state::AppState;
+
+/// Every address under `/admin/api`.
+pub(crate) fn admin_api() -> OpenApiRouter<AppState> {
+    let unlimited =
+        OpenApiRouter::new().routes(routes!(files::add)).layer(DefaultBodyLimit::max(files::LARGEST));
+    OpenApiRouter::new()
+        .routes(routes!(datasets::list, datasets::create))
+        .routes(routes!(datasets::read, datasets::change))
+        .routes(routes!(datasets::import))
+        .routes(routes!(datasets::copy))
+        .routes(routes!(datasets::remove))
+        .routes(routes!(datasets::thumbnail))
+        .routes(routes!(training::list, training::submit))
+        .routes(routes!(training::read))
+        .routes(routes!(training::pause))
+        .routes(routes!(training::resume))
+        .routes(routes!(training::cancel))
+        .routes(routes!(training::file))
+        .routes(routes!(training::settings, training::set_settings))
+        .routes(routes!(follow::events))
+        .merge(unlimited)
+}

@@ -1,0 +1,130 @@
+//! `adire datasets …`: pictures to train on, while no server runs.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use adire_protocol::NewDataset;
+use adire_studio::{DataFolder, StudioError};
+use anyhow::Context;
+use clap::{Args, Subcommand};
+
+use crate::hub;
+
+/// What can be done with datasets.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DatasetsCommand {
+    /// Make a dataset of a folder, a zip file, or a dataset on the Hugging Face Hub
+    Import(ImportArgs),
+    /// List the datasets of a data folder
+    List(ListArgs),
+}
+
+impl DatasetsCommand {
+    /// Does it.
+    ///
+    /// # Errors
+    /// One sentence that says what went wrong and what to do.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            match self {
+                Self::Import(args) => args.run().await,
+                Self::List(args) => args.run().await,
+            }
+        })
+    }
+}
+
+/// What to take, and what it is to be called.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// Name of the dataset
+    name: String,
+    /// Folder or zip file with pictures (PNG, JPEG, WebP) and captions (metadata.jsonl, a.txt beside a.png, folders named
+    /// 10_words), or hf:OWNER/NAME for a dataset on the Hub whose pictures are plain files
+    from: String,
+    /// Word that calls the style up; put in front of captions that do not contain it
+    #[arg(long, default_value = "", value_name = "WORD")]
+    trigger: String,
+    /// Caption of pictures that have none of their own
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    caption: String,
+    /// Data folder
+    #[arg(long, env = "ADIRE_DATA", default_value = "data")]
+    data: PathBuf,
+}
+
+impl ImportArgs {
+    async fn run(self) -> anyhow::Result<()> {
+        let new = NewDataset { name: self.name, trigger: self.trigger, caption: self.caption };
+        // What is wrong with it is said before anything is fetched, and before the folder is opened.
+        let new = new.validate()?;
+        let from = match self.from.strip_prefix("hf:") {
+            Some(repository) => hub::pull_pictures(repository, "main", &mut |line| {
+                let _ = writeln!(std::io::stderr(), "{line}");
+            })?,
+            None => PathBuf::from(&self.from),
+        };
+        let folder = open(&self.data).await?;
+        let imported = folder.import(new, &from).await;
+        folder.close().await;
+        let record = imported?;
+        for remark in &record.remarks {
+            eprintln!("{}: {}", remark.name, remark.message);
+        }
+        let line =
+            format!("{} with {} pictures is in {}", record.name, record.pictures.len(), self.data.display());
+        let _ = writeln!(std::io::stdout(), "{line}");
+        Ok(())
+    }
+}
+
+/// Which data folder.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Data folder
+    #[arg(long, env = "ADIRE_DATA", default_value = "data")]
+    data: PathBuf,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl ListArgs {
+    async fn run(self) -> anyhow::Result<()> {
+        let folder = open(&self.data).await?;
+        let listed = folder.datasets().await;
+        folder.close().await;
+        let listed = listed?;
+        let mut out = std::io::stdout();
+        // Not println!: a closed stdout is no reason to panic.
+        if self.json {
+            let _ = writeln!(out, "{}", serde_json::to_string_pretty(&listed)?);
+            return Ok(());
+        }
+        for dataset in listed {
+            let state = dataset.frozen.map_or_else(
+                || "draft".to_owned(),
+                |hash| format!("content {}", hash.get(..12).unwrap_or(&hash)),
+            );
+            let _ = writeln!(out, "{}  {} pictures  {state}  {}", dataset.name, dataset.pictures, dataset.id);
+        }
+        Ok(())
+    }
+}
+
+async fn open(data: &Path) -> anyhow::Result<DataFolder> {
+    DataFolder::open(data)
+        .await
+        .map_err(|error| match error {
+            StudioError::InUse { .. } => {
+                anyhow::anyhow!(
+                    "{error} A running server takes datasets on its admin page and at /admin/api/datasets."
+                )
+            }
+            other => other.into(),
+        })
+        .context("the datasets cannot be reached")
+}

@@ -1,0 +1,93 @@
+//! What a run shows while it goes on.
+
+use std::time::Instant;
+
+use adire_protocol::TrainingConfig;
+use adire_studio::TrainingUpdate;
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// A bar for the pictures, then one for the updates.
+pub(super) struct Progress {
+    bar: ProgressBar,
+    steps: u32,
+    /// Moving average of the loss, which jumps from one timestep to the next.
+    smooth: Option<f64>,
+    /// When the last update ended, or what was between updates.
+    since: Instant,
+}
+
+impl Progress {
+    pub(super) fn new(config: &TrainingConfig) -> Self {
+        Self {
+            bar: bar(0, "picture {pos} of {len}"),
+            steps: config.steps,
+            smooth: None,
+            since: Instant::now(),
+        }
+    }
+
+    /// Shows a unit; gives the seconds since the update before it.
+    pub(super) fn show(&mut self, update: &TrainingUpdate) -> f64 {
+        let seconds = self.since.elapsed().as_secs_f64();
+        match update {
+            TrainingUpdate::Preparing { done, total } => {
+                self.bar.set_length(u64::from(*total));
+                self.bar.set_position(u64::from(*done));
+            }
+            TrainingUpdate::Ready { step, instances, held_out, truncated } => {
+                self.bar.finish_and_clear();
+                if *truncated > 0 {
+                    eprintln!(
+                        "{truncated} captions are longer than the text encoder takes; their ends have no effect."
+                    );
+                }
+                eprintln!("Training on {instances} pictures, {held_out} held out to measure with.");
+                if *step > 0 {
+                    eprintln!("Going on after update {step} of {}.", self.steps);
+                }
+                self.bar = bar(self.steps, "update {pos} of {len}, loss {msg}, {eta} left");
+                self.bar.set_position((*step).into());
+                self.bar.reset_eta();
+            }
+            TrainingUpdate::Forecast(forecast) => {
+                let memory = forecast
+                    .bytes
+                    .map(|bytes| format!(", and {:.1} GB of memory beside the model", bytes as f64 / 1e9));
+                let (minutes, memory) = (forecast.seconds / 60.0, memory.unwrap_or_default());
+                self.bar.suspend(|| eprintln!("All updates will take about {minutes:.1} min{memory}."));
+            }
+            TrainingUpdate::Rewound { step } => {
+                self.bar.suspend(|| {
+                    eprintln!(
+                        "The loss was no longer finite: back to update {step}, at half the learning rate."
+                    );
+                });
+                self.bar.set_position((*step).into());
+            }
+            TrainingUpdate::Updated(point) => {
+                let loss = point.loss.unwrap_or_default();
+                let mean = self.smooth.map_or(loss, |mean| 0.95 * mean + 0.05 * loss);
+                self.smooth = Some(mean);
+                self.bar.set_position(point.step.into());
+                self.bar.set_message(format!("{mean:.4}"));
+            }
+            _ => {}
+        }
+        if !matches!(update, TrainingUpdate::Step) {
+            self.since = Instant::now();
+        }
+        seconds
+    }
+
+    pub(super) fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn bar(length: u32, words: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length.into());
+    if let Ok(style) = ProgressStyle::with_template(&format!("{{bar:32}} {words}")) {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,132 @@
+//! The operator's cookies: one that is the key to everything, one that only says that a link should be shown.
+
+use std::{io, path::Path};
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use cookie::{Cookie, CookieJar, Key, SameSite};
+
+use super::{private, sessions::IDLE};
+
+const SESSION: &str = "adire_operator";
+/// Everything under which the operator's cookie is sent.
+const PATH: &str = "/admin";
+/// Sent with every page, so that the studio shows its link to the admin pages (`shows_admin` in `app`). It opens
+/// nothing.
+const SHOWN: &str = "adire_admin_link";
+
+/// The key in a file; made where it is absent.
+pub(super) fn key(file: &Path) -> io::Result<Key> {
+    if let Some(content) = private::read(file)? {
+        return Key::try_from(content.as_slice()).map_err(|error| {
+            io::Error::other(format!("{} is damaged: {error}; remove it and sign in again", file.display()))
+        });
+    }
+    let mut bytes = [0; 64];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    private::write(file, &bytes)?;
+    Ok(Key::from(&bytes))
+}
+
+/// The token in a request's cookie, if our own key signed it.
+pub(super) fn token(headers: &HeaderMap, key: &Key) -> Option<String> {
+    let mut jar = CookieJar::new();
+    for cookie in sent(headers).filter(|cookie| cookie.name() == SESSION) {
+        jar.add_original(cookie.into_owned());
+    }
+    Some(jar.signed(key).get(SESSION)?.value().to_owned())
+}
+
+/// What a browser gets that signed in. Strict: no page of ours needs the cookie on the way from another site; who
+/// follows a link from there to an admin page is asked for the password, and nothing else.
+pub(super) fn signed_in(token: &str, key: &Key, secure: bool) -> Vec<HeaderValue> {
+    let mut jar = CookieJar::new();
+    jar.signed_mut(key).add(base(SESSION, token, secure));
+    let session = jar.get(SESSION).cloned();
+    // Lax: the link is shown to who comes from elsewhere, too.
+    let mut shown = base(SHOWN, "1", secure);
+    shown.set_path("/");
+    shown.set_same_site(SameSite::Lax);
+    headers(session.into_iter().chain([shown]))
+}
+
+/// What a browser gets that signed out.
+pub(super) fn signed_out(secure: bool) -> Vec<HeaderValue> {
+    let mut gone = [base(SESSION, "", secure), base(SHOWN, "", secure)];
+    gone[1].set_path("/");
+    for cookie in &mut gone {
+        cookie.make_removal();
+    }
+    headers(gone.into_iter())
+}
+
+fn base<'c>(name: &'c str, value: &'c str, secure: bool) -> Cookie<'static> {
+    let mut cookie = Cookie::build((name.to_owned(), value.to_owned()))
+        .path(PATH)
+        .http_only(true)
+        .same_site(SameSite::Strict)
+        .max_age(cookie::time::Duration::seconds(IDLE.as_secs() as i64))
+        .build();
+    if secure {
+        cookie.set_secure(true);
+    }
+    cookie
+}
+
+fn headers(cookies: impl Iterator<Item = Cookie<'static>>) -> Vec<HeaderValue> {
+    cookies.filter_map(|cookie| HeaderValue::from_str(&cookie.to_string()).ok()).collect()
+}
+
+fn sent(headers: &HeaderMap) -> impl Iterator<Item = Cookie<'_>> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(Cookie::split_parse)
+        .filter_map(Result::ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(cookie: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_str(cookie).unwrap())])
+    }
+
+    #[test]
+    fn only_what_was_signed_here_is_read() {
+        let (key, other) = (Key::from(&[7; 64]), Key::from(&[8; 64]));
+        let given = signed_in("abc", &key, false);
+        let pair = given[0].to_str().unwrap().split(';').next().unwrap().to_owned();
+        assert_eq!(token(&request(&format!("x=y; {pair}")), &key).as_deref(), Some("abc"));
+        assert_eq!(token(&request(&pair), &other), None);
+        assert_eq!(token(&request("adire_operator=abc"), &key), None);
+        let mut tampered = pair.clone();
+        tampered.replace_range(pair.len() - 1.., "d");
+        assert_eq!(token(&request(&tampered), &key), None);
+    }
+
+    #[test]
+    fn the_cookies_say_where_they_may_go() {
+        let key = Key::from(&[7; 64]);
+        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+        let [session, shown] = &signed_in("abc", &key, true)[..] else { panic!("two cookies") };
+        for part in ["HttpOnly", "SameSite=Strict", "Secure", "Path=/admin", "Max-Age=2592000"] {
+            assert!(text(session).contains(part), "{part}: {session:?}");
+        }
+        assert!(!text(&signed_in("abc", &key, false)[0]).contains("Secure"));
+        assert!(text(shown).contains("Path=/;") && !text(shown).contains("abc"), "{shown:?}");
+        for gone in signed_out(false) {
+            assert!(text(&gone).contains("Max-Age=0"), "{gone:?}");
+        }
+    }
+
+    #[test]
+    fn the_key_stays_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cookie.key");
+        assert_eq!(key(&file).unwrap(), key(&file).unwrap());
+        std::fs::write(&file, "short").unwrap();
+        assert!(key(&file).unwrap_err().to_string().contains("damaged"));
+    }
+}

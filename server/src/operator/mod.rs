@@ -1,0 +1,254 @@
+//! The operator: one person (or a few who share a password) who may change what the studio offers. Knows passwords,
+//! sessions and attempts; knows no pages. Everything lies in files of the folder `operator` in the data folder, which
+//! only the server's own user can read. Files, not rows: `adire admin set-password` must work beside a running server
+//! that holds the database, and the studio knows no operators.
+
+mod attempts;
+mod cookies;
+pub(crate) mod guard;
+pub(crate) mod password;
+mod private;
+mod sessions;
+
+use std::{
+    io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context, anyhow};
+use cookie::Key;
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+
+use self::{attempts::Attempts, password::Weakness, sessions::Sessions};
+
+/// Below the data folder.
+const FOLDER: &str = "operator";
+/// A verification takes 19 MiB and some tenths of a second of one core; more at once would hold up the visitors.
+const VERIFICATIONS: usize = 2;
+
+/// Who may sign in, who is signed in, and who tried too often.
+pub struct Operators {
+    folder: PathBuf,
+    /// The password's hash, where the environment gives it; goes before the file's.
+    given: Option<String>,
+    /// Signs the cookie.
+    key: Key,
+    sessions: Sessions,
+    attempts: Attempts,
+    verifications: Arc<Semaphore>,
+    /// What the link for setting the first password carries; taken by the first use.
+    set_up: Mutex<Option<String>>,
+}
+
+/// Why nobody was signed in.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// Another attempt is taken after this time.
+    Wait(Duration),
+    /// The password is another one.
+    Wrong,
+    /// There is no password yet.
+    NoOperator,
+    /// The link has been used, belongs to an earlier start, or was copied badly.
+    Link,
+    /// The new password is too easily guessed.
+    Weak(Weakness),
+    /// Our fault.
+    Failed(anyhow::Error),
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl Operators {
+    /// Opens the folder `operator` of a data folder and makes what is absent. `given` is the hash of a password from
+    /// the environment.
+    ///
+    /// # Errors
+    /// The folder cannot be used, or `given` is no argon2id hash in PHC form.
+    pub fn open(data: &Path, given: Option<String>) -> anyhow::Result<Self> {
+        let folder = data.join(FOLDER);
+        private::folder(&folder)
+            .with_context(|| format!("the operator's folder {} cannot be made", folder.display()))?;
+        if let Some(given) = &given {
+            password::check(given).context("ADIRE_ADMIN_PASSWORD_HASH cannot be used")?;
+        }
+        let key = cookies::key(&folder.join("cookie.key")).context("the key of the operator's cookie")?;
+        let sessions = Sessions::open(folder.join("sessions.json"))?;
+        let operators = Self {
+            folder,
+            given,
+            key,
+            sessions,
+            attempts: Attempts::default(),
+            verifications: Arc::new(Semaphore::new(VERIFICATIONS)),
+            set_up: Mutex::new(None),
+        };
+        if operators.hash()?.is_none() {
+            *operators.set_up.lock().unwrap_or_else(PoisonError::into_inner) = Some(token()?);
+        }
+        Ok(operators)
+    }
+
+    /// Sets the password in a data folder. It counts at once, and who was signed in with another one no longer is.
+    ///
+    /// # Errors
+    /// The password is too weak, or the folder cannot be written.
+    pub fn set_password(data: &Path, password: &str) -> anyhow::Result<()> {
+        password::strength(password).map_err(|weakness| anyhow!("{weakness}"))?;
+        let folder = data.join(FOLDER);
+        private::folder(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        password::write(&folder, &password::hash(password)?)
+    }
+
+    /// What the link for setting the first password carries, while it can be used.
+    pub fn set_up_token(&self) -> Option<String> {
+        self.set_up.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The password's hash; `None`: there is no operator. Read each time, so that a password set on the command line
+    /// counts at once. A file that cannot be read is an error, not the absence of an operator.
+    fn hash(&self) -> io::Result<Option<String>> {
+        match &self.given {
+            Some(given) => Ok(Some(given.clone())),
+            None => password::read(&self.folder),
+        }
+    }
+
+    /// Whether there is a password. Blocks.
+    fn is_set(&self) -> io::Result<bool> {
+        Ok(self.hash()?.is_some())
+    }
+
+    /// Whether this token belongs to a session of the present password; if so, the session is in use. Blocks.
+    fn knows(&self, token: &str) -> io::Result<bool> {
+        let Some(hash) = self.hash()? else { return Ok(false) };
+        Ok(self.sessions.uses(&digest(token), &digest(&hash), SystemTime::now()))
+    }
+
+    /// Whether there is an operator.
+    pub(crate) async fn exist(self: &Arc<Self>) -> io::Result<bool> {
+        let here = self.clone();
+        blocking(move || here.is_set()).await
+    }
+
+    /// Checks a password and begins a session; its token is for the cookie.
+    pub(crate) async fn sign_in(
+        self: &Arc<Self>,
+        peer: Option<IpAddr>,
+        password: String,
+    ) -> Result<String, Refused> {
+        let here = self.clone();
+        let hash = blocking(move || here.hash()).await?.ok_or(Refused::NoOperator)?;
+        // Counted before it is checked: a thousand attempts at once are a thousand attempts.
+        self.attempts.begin(peer, Instant::now()).map_err(Refused::Wait)?;
+        let permit = self
+            .verifications
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|error| Refused::Failed(error.into()))?;
+        let checked = hash.clone();
+        let right = blocking(move || {
+            let right = password::verify(&password, &checked);
+            drop(permit);
+            right
+        });
+        if !right.await.map_err(Refused::Failed)? {
+            return Err(Refused::Wrong);
+        }
+        self.attempts.forget(peer);
+        self.begin_session(hash).await
+    }
+
+    /// Sets the first password with the token of the printed link, and begins a session.
+    pub(crate) async fn set_up(
+        self: &Arc<Self>,
+        peer: Option<IpAddr>,
+        given: &str,
+        password: String,
+    ) -> Result<String, Refused> {
+        if self.exist().await? {
+            return Err(Refused::Link);
+        }
+        self.attempts.begin(peer, Instant::now()).map_err(Refused::Wait)?;
+        if !self.is_set_up_token(given) {
+            return Err(Refused::Link);
+        }
+        password::strength(&password).map_err(Refused::Weak)?;
+        let expected = {
+            let mut token = self.set_up.lock().unwrap_or_else(PoisonError::into_inner);
+            // Of two at once, one finds nothing.
+            token.take().ok_or(Refused::Link)?
+        };
+        let folder = self.folder.clone();
+        let stored = blocking(move || {
+            let hash = password::hash(&password)?;
+            password::write(&folder, &hash)?;
+            Ok::<_, anyhow::Error>(hash)
+        });
+        match stored.await {
+            Ok(hash) => {
+                self.attempts.forget(peer);
+                self.begin_session(hash).await
+            }
+            Err(error) => {
+                // Nothing is set, so the link is still good.
+                *self.set_up.lock().unwrap_or_else(PoisonError::into_inner) = Some(expected);
+                Err(Refused::Failed(error))
+            }
+        }
+    }
+
+    /// Whether the link with this token can be used.
+    pub(crate) fn is_set_up_token(&self, given: &str) -> bool {
+        // Digests, so that the time of the comparison says nothing about the token.
+        self.set_up_token().is_some_and(|expected| digest(&expected) == digest(given))
+    }
+
+    /// Ends a session.
+    pub(crate) async fn sign_out(self: &Arc<Self>, token: String) -> io::Result<()> {
+        let here = self.clone();
+        blocking(move || here.sessions.end(&digest(&token))).await
+    }
+
+    async fn begin_session(self: &Arc<Self>, hash: String) -> Result<String, Refused> {
+        let (here, token) = (self.clone(), token()?);
+        let kept = digest(&token);
+        blocking(move || here.sessions.begin(kept, digest(&hash), SystemTime::now())).await?;
+        Ok(token)
+    }
+}
+
+/// 256 random bits as hex digits.
+fn token() -> io::Result<String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(hex(&bytes))
+}
+
+/// What is kept of a token: who reads the file cannot use it.
+fn digest(text: &str) -> String {
+    hex(&Sha256::digest(text.as_bytes()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Runs what blocks on a thread that may.
+async fn blocking<T: Send + 'static, E: From<io::Error> + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(io::Error::other(error).into()),
+    }
+}

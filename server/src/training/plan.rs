@@ -1,0 +1,142 @@
+//! What is to be done at a step beside training: save, measure, make samples. What has been done is remembered, so that
+//! a run that is taken up again does what is missing and nothing twice.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use adire_engine::train::Measurement;
+use adire_protocol::TrainingConfig;
+use adire_studio::KnownResults;
+
+use super::trial::Trial;
+
+/// Something to do before the next step.
+#[derive(Debug)]
+pub(super) enum Due {
+    Try(Trial),
+    Save,
+    Measure(Measurement),
+    Sample { prompt: u32, with_adapter: bool },
+}
+
+/// What is known, and what is due.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    held_out: BTreeMap<u32, f64>,
+    samples: BTreeSet<(u32, u32, bool)>,
+    pub(super) due: VecDeque<Due>,
+}
+
+impl Plan {
+    pub(super) fn new(known: &KnownResults) -> Self {
+        Self {
+            held_out: known.held_out.iter().copied().collect(),
+            samples: known.samples.iter().copied().collect(),
+            due: VecDeque::new(),
+        }
+    }
+
+    /// The run stands at `step`: what is known of later ones was of another course.
+    pub(super) fn forget_after(&mut self, step: u32) {
+        self.held_out.retain(|at, _| *at <= step);
+        self.samples.retain(|(at, ..)| *at <= step);
+        self.due.clear();
+    }
+
+    pub(super) fn measured(&mut self, step: u32, loss: f64) {
+        self.held_out.insert(step, loss);
+    }
+
+    pub(super) fn sampled(&mut self, step: u32, prompt: u32, with_adapter: bool) {
+        self.samples.insert((step, prompt, with_adapter));
+    }
+
+    /// The first and the last held-out loss, where there are two.
+    pub(super) fn held_out(&self) -> Option<(f64, f64)> {
+        let (first, last) = (self.held_out.first_key_value()?, self.held_out.last_key_value()?);
+        (first.0 < last.0).then_some((*first.1, *last.1))
+    }
+
+    /// Adds what is due at `step`. `fresh`: an update has just led there, so there is something new to save.
+    /// `changed`: the run began with an adapter, so that its first samples are not the base's.
+    pub(super) fn at(
+        &mut self,
+        step: u32,
+        config: &TrainingConfig,
+        measurement: Measurement,
+        fresh: bool,
+        changed: bool,
+    ) {
+        let due = |every: u32| every > 0 && (step.is_multiple_of(every) || step == config.steps);
+        if due(config.checkpoint_every) {
+            if fresh {
+                self.due.push_back(Due::Save);
+            }
+            if measurement.total() > 0 && !self.held_out.contains_key(&step) {
+                self.due.push_back(Due::Measure(measurement));
+            }
+        }
+        if !due(config.sample_every) {
+            return;
+        }
+        for prompt in 0..u32::try_from(config.sample_prompts.len()).unwrap_or(u32::MAX) {
+            // Before the first update, and only then: the base stays as it is.
+            let without = (step == 0).then_some(false);
+            let with = (step > 0 || changed).then_some(true);
+            for with_adapter in without.into_iter().chain(with) {
+                if !self.samples.contains(&(step, prompt, with_adapter)) {
+                    self.due.push_back(Due::Sample { prompt, with_adapter });
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(plan: &Plan) -> String {
+        let word = |due: &Due| match due {
+            Due::Try(_) => "try".to_owned(),
+            Due::Save => "save".to_owned(),
+            Due::Measure(_) => "measure".to_owned(),
+            Due::Sample { prompt, with_adapter } => {
+                format!("{prompt}{}", if *with_adapter { "+" } else { "-" })
+            }
+        };
+        plan.due.iter().map(word).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn what_is_known_is_not_done_again() {
+        let config = TrainingConfig {
+            steps: 10,
+            checkpoint_every: 4,
+            sample_every: 2,
+            sample_prompts: vec!["a".to_owned(), "b".to_owned()],
+            ..TrainingConfig::default()
+        };
+        // Without anything held out there is nothing to measure.
+        let at = |plan: &mut Plan, step, fresh, changed| {
+            plan.due.clear();
+            plan.at(step, &config, Measurement::default(), fresh, changed);
+            due(plan)
+        };
+        let mut plan = Plan::default();
+        assert_eq!(at(&mut plan, 0, false, false), "0- 1-");
+        assert_eq!(at(&mut plan, 0, false, true), "0- 0+ 1- 1+");
+        assert_eq!(at(&mut plan, 1, true, false), "");
+        assert_eq!(at(&mut plan, 4, true, false), "save 0+ 1+");
+        assert_eq!(at(&mut plan, 10, true, false), "save 0+ 1+");
+        let known = KnownResults {
+            held_out: vec![(0, 0.5), (4, 0.4), (8, 0.3)],
+            samples: vec![(4, 0, true)],
+            forecast: true,
+        };
+        let mut plan = Plan::new(&known);
+        assert_eq!(plan.held_out(), Some((0.5, 0.3)));
+        plan.forget_after(4);
+        assert_eq!(plan.held_out(), Some((0.5, 0.4)));
+        assert_eq!(at(&mut plan, 4, false, false), "1+");
+    }
+}

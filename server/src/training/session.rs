@@ -1,0 +1,291 @@
+//! The state machine: pictures are prepared, then steps are made, with what is due between them.
+
+use std::{ops::ControlFlow, path::PathBuf, time::Instant};
+
+use adire_engine::{
+    EngineError, Pipeline, Result,
+    adapter::Adapter,
+    train::{Preparation, Source, Trainer},
+};
+use adire_protocol::{GenerationRequest, GenerationSpec, TrainingPoint};
+use adire_studio::{TrainingTask, TrainingUpdate, read_picture};
+
+use super::{
+    card::Outcome,
+    output::{self, CHECKPOINT},
+    plan::{Due, Plan},
+    trial::Trial,
+};
+use crate::backend::pixels;
+
+/// A run. See [`adire_studio::Backend::advance_training`] for what it promises.
+#[derive(Debug)]
+pub(crate) struct Session {
+    task: TrainingTask,
+    plan: Plan,
+    phase: Phase,
+    begun: Instant,
+    /// The adapter in both formats and the model card, once they are there.
+    written: Vec<PathBuf>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// `next`: the place in the task's pictures and then its class pictures; `time`: how often that one was added.
+    Preparing {
+        preparation: Box<Preparation>,
+        next: usize,
+        time: u32,
+    },
+    Training(Box<Trainer>),
+    Ended,
+}
+
+impl Session {
+    /// A run that has not begun.
+    ///
+    /// # Errors
+    /// There is no picture.
+    pub(crate) fn new(pipeline: &Pipeline, task: TrainingTask) -> Result<Self> {
+        let count = |pictures: &[adire_studio::TrainingPicture]| {
+            pictures.iter().map(|picture| picture.repeats as usize).sum::<usize>()
+        };
+        let preparation = pipeline.preparation(count(&task.pictures), count(&task.classes), &task.config)?;
+        let plan = Plan::new(&task.known);
+        let phase = Phase::Preparing { preparation: Box::new(preparation), next: 0, time: 0 };
+        Ok(Self { task, plan, phase, begun: Instant::now(), written: Vec::new() })
+    }
+
+    /// The adapter in both formats and the model card, once the run has finished.
+    pub(crate) fn written(&self) -> &[PathBuf] {
+        &self.written
+    }
+
+    /// Does one unit.
+    ///
+    /// # Errors
+    /// A sentence: a picture is lost, memory runs out, numbers break down for good, a checkpoint cannot be written.
+    pub(crate) fn advance(
+        &mut self,
+        pipeline: &mut Pipeline,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<TrainingUpdate> {
+        match &mut self.phase {
+            Phase::Preparing { preparation, next, time } if preparation.done() < preparation.total() => {
+                let all = self.task.pictures.iter().chain(&self.task.classes);
+                let missing = || EngineError::Request("a picture to train on is missing".to_owned());
+                let picture = all.clone().nth(*next).ok_or_else(missing)?;
+                let lost = |error: adire_studio::StudioError| {
+                    EngineError::Request(format!("{} cannot be used. {error}", picture.name))
+                };
+                let found = read_picture(&picture.path).map_err(lost)?;
+                let short = || EngineError::Request(format!("{} has too few pixels", picture.name));
+                let rgb =
+                    image::RgbImage::from_raw(found.width, found.height, found.rgb).ok_or_else(short)?;
+                let source = Source { picture: rgb, caption: picture.caption.clone() };
+                pipeline.prepare_next(preparation, &source)?;
+                *time += 1;
+                // Once more is free where nothing is computed.
+                while *time < picture.repeats && preparation.again() {
+                    *time += 1;
+                }
+                if *time >= picture.repeats {
+                    (*next, *time) = (*next + 1, 0);
+                }
+                let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+                Ok(TrainingUpdate::Preparing {
+                    done: small(preparation.done()),
+                    total: small(preparation.total()),
+                })
+            }
+            Phase::Preparing { .. } => self.ready(pipeline),
+            Phase::Training(_) => self.train(pipeline, interrupted),
+            Phase::Ended => Err(EngineError::Request("the training has ended".to_owned())),
+        }
+    }
+
+    /// Writes a checkpoint, if steps have begun.
+    ///
+    /// # Errors
+    /// As [`Trainer::save`].
+    pub(crate) fn save(&self) -> Result<()> {
+        match &self.phase {
+            Phase::Training(trainer) if !self.is_tried() => trainer.save(&self.task.folder.join(CHECKPOINT)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether steps have been made that are to be undone.
+    fn is_tried(&self) -> bool {
+        matches!(self.plan.due.front(), Some(Due::Try(_)))
+    }
+
+    fn ready(&mut self, pipeline: &Pipeline) -> Result<TrainingUpdate> {
+        let Phase::Preparing { preparation, .. } = std::mem::replace(&mut self.phase, Phase::Ended) else {
+            return Err(EngineError::Request("the training has begun already".to_owned()));
+        };
+        let data = preparation.finish()?;
+        let (instances, held_out) = (data.instances.len(), data.held_out.len());
+        let truncated = data.instances.iter().filter(|example| example.truncated).count();
+        let mut trainer = pipeline.trainer(self.task.config.clone(), data)?;
+        let checkpoint = self.task.folder.join(CHECKPOINT);
+        if checkpoint.is_file() {
+            trainer.load(&checkpoint)?;
+        } else if let Some(parent) = &self.task.continue_from {
+            trainer.begin_with(&Adapter::read(&parent.path)?)?;
+        }
+        let step = trainer.updates();
+        self.plan.forget_after(step);
+        if !self.task.known.forecast && !trainer.finished() {
+            self.plan.due.push_back(Due::Try(Trial::default()));
+        }
+        self.plan_at(&trainer, false);
+        self.phase = Phase::Training(Box::new(trainer));
+        let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Ok(TrainingUpdate::Ready {
+            step,
+            instances: small(instances),
+            held_out: small(held_out),
+            truncated: small(truncated),
+        })
+    }
+
+    fn plan_at(&mut self, trainer: &Trainer, fresh: bool) {
+        let changed = self.task.continue_from.is_some();
+        self.plan.at(trainer.updates(), trainer.config(), trainer.measurement(), fresh, changed);
+    }
+
+    fn train(&mut self, pipeline: &mut Pipeline, interrupted: &dyn Fn() -> bool) -> Result<TrainingUpdate> {
+        let Phase::Training(mut trainer) = std::mem::replace(&mut self.phase, Phase::Ended) else {
+            return Err(EngineError::Request("the training has not begun".to_owned()));
+        };
+        let update = match self.plan.due.pop_front() {
+            Some(due) => self.due(due, pipeline, &mut trainer, interrupted)?,
+            None if trainer.finished() => return self.finish(pipeline, &trainer),
+            None => self.step(&mut trainer)?,
+        };
+        self.phase = Phase::Training(trainer);
+        Ok(update)
+    }
+
+    fn step(&mut self, trainer: &mut Trainer) -> Result<TrainingUpdate> {
+        let halved = trainer.halved();
+        let micro = trainer.micro_step()?;
+        let step = trainer.updates();
+        if trainer.halved() && !halved {
+            self.plan.forget_after(step);
+            self.plan_at(trainer, false);
+            return Ok(TrainingUpdate::Rewound { step });
+        }
+        let Some(update) = micro.update else { return Ok(TrainingUpdate::Step) };
+        self.plan_at(trainer, true);
+        Ok(TrainingUpdate::Updated(TrainingPoint {
+            step,
+            loss: Some(update.loss),
+            learning_rate: Some(update.learning_rate),
+            gradient_norm: Some(update.gradient_norm),
+            ..TrainingPoint::default()
+        }))
+    }
+
+    fn due(
+        &mut self,
+        due: Due,
+        pipeline: &mut Pipeline,
+        trainer: &mut Trainer,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<TrainingUpdate> {
+        let step = trainer.updates();
+        match due {
+            Due::Try(mut trial) => {
+                let Some(forecast) = trial.step(trainer)? else {
+                    self.plan.due.push_front(Due::Try(trial));
+                    return Ok(TrainingUpdate::Step);
+                };
+                match trial.refusal() {
+                    Some(why) => Err(EngineError::Request(why)),
+                    None => Ok(TrainingUpdate::Forecast(forecast)),
+                }
+            }
+            Due::Save => {
+                trainer.save(&self.task.folder.join(CHECKPOINT))?;
+                Ok(TrainingUpdate::Saved { step })
+            }
+            Due::Measure(mut measurement) => {
+                trainer.measure(&mut measurement)?;
+                if let Some(loss) = measurement.loss() {
+                    self.plan.measured(step, loss);
+                    return Ok(TrainingUpdate::HeldOut { step, loss });
+                }
+                let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+                let (done, total) = (small(measurement.done()), small(measurement.total()));
+                self.plan.due.push_front(Due::Measure(measurement));
+                Ok(TrainingUpdate::Measuring { done, total })
+            }
+            Due::Sample { prompt, with_adapter } => {
+                let made = self.sample(pipeline, trainer, prompt, with_adapter, interrupted);
+                match made {
+                    Ok(update) => {
+                        self.plan.sampled(step, prompt, with_adapter);
+                        Ok(update)
+                    }
+                    Err(EngineError::Cancelled) => {
+                        self.plan.due.push_front(Due::Sample { prompt, with_adapter });
+                        Ok(TrainingUpdate::PutOff)
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    /// The same prompt with the same seed each time.
+    fn sample(
+        &self,
+        pipeline: &mut Pipeline,
+        trainer: &Trainer,
+        prompt_index: u32,
+        with_adapter: bool,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<TrainingUpdate> {
+        let prompt = self.task.config.sample_prompts.get(prompt_index as usize);
+        let spec = sample_spec(pipeline, prompt.map_or("", String::as_str), prompt_index.into())?;
+        if interrupted() {
+            return Err(EngineError::Cancelled);
+        }
+        // What somebody's last picture had in effect has no part in it.
+        pipeline.set_adapters(&[])?;
+        let mut on_step = |_| if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let output = if with_adapter {
+            pipeline.sample(trainer.parameters(), &spec, &mut on_step)?
+        } else {
+            pipeline.generate(&spec, &mut on_step)?
+        };
+        let (step, pixels) = (trainer.updates(), pixels(output.image));
+        Ok(TrainingUpdate::Sample { step, prompt_index, with_adapter, pixels })
+    }
+
+    fn finish(&mut self, pipeline: &Pipeline, trainer: &Trainer) -> Result<TrainingUpdate> {
+        let outcome = Outcome {
+            task: &self.task,
+            model: pipeline.info(),
+            held_out: self.plan.held_out(),
+            parameters: trainer.parameters().count(),
+            seconds: self.begun.elapsed().as_secs_f64(),
+        };
+        self.written = output::write(trainer, &outcome)?;
+        let missing = || EngineError::Request("no adapter was written".to_owned());
+        let adapter = self.written.first().cloned().ok_or_else(missing)?;
+        Ok(TrainingUpdate::Finished { adapter })
+    }
+}
+
+fn sample_spec(pipeline: &Pipeline, prompt: &str, seed: u64) -> Result<GenerationSpec> {
+    let info = pipeline.info();
+    let request =
+        GenerationRequest { prompt: prompt.to_owned(), seed: Some(seed), ..GenerationRequest::default() };
+    let spec = request.validate(&info.limits, &info.defaults, seed);
+    spec.map_err(|error| {
+        EngineError::Request(format!("the sample prompt “{prompt}” cannot be used: {error}"))
+    })
+}

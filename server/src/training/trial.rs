@@ -1,0 +1,65 @@
+//! Three real steps that are undone, to know what the run will take.
+
+use std::time::Instant;
+
+use adire_engine::{Result, train::Trainer};
+use adire_protocol::TrainingForecast;
+
+use super::memory;
+
+/// Steps that are tried. The first one touches every weight for the first time and does not count for the time.
+const STEPS: u32 = 3;
+
+/// Steps under way.
+#[derive(Debug, Default)]
+pub(super) struct Trial {
+    /// The run's state before them.
+    before: Vec<u8>,
+    done: u32,
+    seconds: f64,
+    bytes: Option<u64>,
+    /// What was left before the first of them.
+    available: Option<u64>,
+}
+
+impl Trial {
+    /// Makes the next step; what was found, after the last one, when everything is as before.
+    pub(super) fn step(&mut self, trainer: &mut Trainer) -> Result<Option<TrainingForecast>> {
+        if self.done == 0 {
+            self.before = trainer.checkpoint()?;
+            self.available = memory::available();
+        }
+        let resident = memory::resident();
+        memory::forget_peak();
+        let begun = Instant::now();
+        let tried = trainer.micro_step();
+        if self.done > 0 {
+            self.seconds += begun.elapsed().as_secs_f64();
+        }
+        let peak = memory::peak().zip(resident).map(|(peak, before)| peak.saturating_sub(before));
+        self.bytes = self.bytes.max(peak);
+        self.done += 1;
+        if tried.is_err() || self.done == STEPS {
+            trainer.restore(&self.before)?;
+        }
+        tried?;
+        if self.done < STEPS {
+            return Ok(None);
+        }
+        let step = self.seconds / f64::from(STEPS - 1);
+        Ok(Some(TrainingForecast { seconds: step * micro_steps(trainer), bytes: self.bytes }))
+    }
+
+    /// Why the run cannot be begun here.
+    pub(super) fn refusal(&self) -> Option<String> {
+        memory::refusal(self.bytes?, self.available?)
+    }
+}
+
+/// Micro-steps of the whole run: an epoch's last update may have fewer of them than the others.
+fn micro_steps(trainer: &Trainer) -> f64 {
+    let config = trainer.config();
+    let batches = trainer.data().instances.len().div_ceil(config.batch.max(1) as usize).max(1);
+    let updates = batches.div_ceil(config.accumulation.max(1) as usize);
+    f64::from(config.steps) * batches as f64 / updates as f64
+}

@@ -1,0 +1,392 @@
+//! Who may see and do what under `/admin`.
+
+use std::net::SocketAddr;
+
+use adire_server::Operators;
+use axum::{
+    body::Body,
+    extract::ConnectInfo,
+    http::{Method, Request, StatusCode, header},
+};
+
+use crate::support::{Answer, Server};
+
+const PASSWORD: &str = "four words of mine";
+const HTML: (&str, &str) = ("accept", "text/html");
+const HERE: [u8; 4] = [127, 0, 0, 1];
+const ELSEWHERE: [u8; 4] = [192, 0, 2, 7];
+
+/// Every kind of address there is under `/admin`, and some that there are not.
+const CLOSED: [(&str, &str); 22] = [
+    ("GET", "/admin"),
+    ("GET", "/admin/"),
+    ("GET", "/admin/nothing/here"),
+    ("GET", "/admin/datasets"),
+    ("POST", "/admin/datasets"),
+    ("GET", "/admin/datasets/x"),
+    ("POST", "/admin/datasets/x"),
+    ("POST", "/admin/datasets/x/files"),
+    ("GET", "/admin/training"),
+    ("POST", "/admin/training"),
+    ("GET", "/admin/training/new"),
+    ("GET", "/admin/training/compare"),
+    ("POST", "/admin/training/settings"),
+    ("GET", "/admin/training/x"),
+    ("POST", "/admin/training/x"),
+    ("GET", "/admin/training/x/live"),
+    ("POST", "/admin/sign-out"),
+    ("GET", "/admin/api/datasets"),
+    ("POST", "/admin/api/datasets"),
+    ("GET", "/admin/api/nothing"),
+    ("DELETE", "/admin/api/anything"),
+    ("GET", "/admin/sign-in/further"),
+];
+
+async fn ask(
+    server: &Server,
+    method: &str,
+    path: &str,
+    peer: Option<[u8; 4]>,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let mut request = Request::builder().method(method.parse::<Method>().unwrap()).uri(path);
+    if !body.is_empty() {
+        request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut request = request.body(Body::from(body.to_owned())).unwrap();
+    request.extensions_mut().insert(ConnectInfo(SocketAddr::from((peer.unwrap_or(ELSEWHERE), 40_000))));
+    server.send(request).await
+}
+
+async fn with_operator() -> Server {
+    let server = Server::start().await;
+    set_password(&server, PASSWORD).await;
+    server
+}
+
+async fn set_password(server: &Server, password: &'static str) {
+    let data = server.folder.path().join("data");
+    tokio::task::spawn_blocking(move || Operators::set_password(&data, password)).await.unwrap().unwrap();
+}
+
+/// Signs in and returns what a browser sends as `Cookie`.
+async fn signed_in(server: &Server) -> String {
+    let body = format!("password={}", PASSWORD.replace(' ', "+"));
+    let answer = ask(server, "POST", "/admin/sign-in", Some(ELSEWHERE), &[HTML], &body).await;
+    assert_eq!(
+        (answer.status, answer.header("location")),
+        (StatusCode::SEE_OTHER, "/admin"),
+        "{}",
+        answer.text()
+    );
+    cookie(&answer)
+}
+
+fn cookie(answer: &Answer) -> String {
+    let given = answer.headers.get_all(header::SET_COOKIE).iter().map(|value| value.to_str().unwrap());
+    let pair =
+        given.filter_map(|value| value.split(';').next()).find(|pair| pair.starts_with("adire_operator="));
+    pair.expect("a session's cookie").to_owned()
+}
+
+/// What the description of the API lists under `/admin`.
+async fn described(server: &Server) -> Vec<(String, String)> {
+    let document = server.get("/api/v1/openapi.json").await.json();
+    let paths = document["paths"].as_object().unwrap();
+    let all = paths.iter().flat_map(|(path, item)| {
+        item.as_object().unwrap().keys().map(move |method| (method.to_uppercase(), path.clone()))
+    });
+    let admin: Vec<_> = all.filter(|(_, path)| path.starts_with("/admin/")).collect();
+    assert!(!admin.is_empty());
+    admin
+}
+
+#[tokio::test]
+async fn every_address_is_closed_without_a_session() {
+    let server = with_operator().await;
+    let described = described(&server).await;
+    let described = described.iter().map(|(method, path)| (method.as_str(), path.as_str()));
+    for (method, path) in CLOSED.into_iter().chain(described) {
+        let path = path.replace(['{', '}'], "");
+        let path = path.as_str();
+        // Being on the same machine is no password.
+        for peer in [Some(ELSEWHERE), Some(HERE)] {
+            let program = ask(&server, method, path, peer, &[("host", "localhost")], "").await;
+            assert_eq!(program.problem()["type"], "urn:adire:problem:signed-out", "{method} {path}");
+            assert_eq!(program.status, StatusCode::UNAUTHORIZED, "{method} {path}");
+            let person = ask(&server, method, path, peer, &[HTML, ("host", "localhost")], "").await;
+            assert_eq!(person.status, StatusCode::SEE_OTHER, "{method} {path}");
+            assert!(person.header("location").starts_with("/admin/sign-in"), "{method} {path}");
+        }
+        let forged = ask(&server, method, path, None, &[("cookie", "adire_operator=abc")], "").await;
+        assert_eq!(forged.status, StatusCode::UNAUTHORIZED, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn every_address_is_closed_to_others_while_there_is_no_operator() {
+    let server = Server::start().await;
+    for (method, path) in CLOSED {
+        for (peer, headers) in [
+            (Some(ELSEWHERE), &[("host", "localhost")][..]),
+            (Some(HERE), &[("host", "adire.example")]),
+            (Some(HERE), &[("host", "localhost"), ("x-forwarded-for", "192.0.2.1")]),
+            (Some(HERE), &[("host", "localhost"), ("forwarded", "for=192.0.2.1")]),
+        ] {
+            let program = ask(&server, method, path, peer, headers, "").await;
+            let problem = program.problem();
+            assert_eq!(problem["type"], "urn:adire:problem:no-operator", "{method} {path} {headers:?}");
+            assert!(problem["detail"].as_str().unwrap().contains("adire admin set-password"), "{problem}");
+            let person = ask(&server, method, path, peer, &[headers, &[HTML]].concat(), "").await;
+            assert_eq!(person.status, StatusCode::FORBIDDEN, "{method} {path} {headers:?}");
+            assert!(person.text().contains("adire admin set-password"), "{}", person.text());
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_door_opens_every_described_address() {
+    let server = with_operator().await;
+    let cookie = signed_in(&server).await;
+    for (method, path) in described(&server).await {
+        let path = path.replace(['{', '}'], "");
+        let answer = ask(&server, &method, &path, None, &[("cookie", &cookie)], "").await;
+        assert!(![401, 403, 405].contains(&answer.status.as_u16()), "{method} {path}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn without_an_operator_this_machine_may_come_in() {
+    let server = Server::start().await;
+    for host in ["localhost:3000", "127.0.0.1:3000", "[::1]:3000"] {
+        let answer = ask(&server, "GET", "/admin", Some(HERE), &[HTML, ("host", host)], "").await;
+        assert_eq!(answer.status, StatusCode::OK, "{host}");
+        let text = answer.text();
+        assert!(text.contains("No password is set") && !text.contains("/admin/sign-out"), "{text}");
+    }
+    set_password(&server, PASSWORD).await;
+    let answer = ask(&server, "GET", "/admin", Some(HERE), &[HTML, ("host", "localhost:3000")], "").await;
+    assert_eq!(answer.header("location"), "/admin/sign-in", "a password counts at once");
+}
+
+#[tokio::test]
+async fn a_session_begins_with_the_password_and_ends_with_signing_out() {
+    let server = with_operator().await;
+    let closed = ask(&server, "GET", "/admin/training?x=1", None, &[HTML], "").await;
+    assert_eq!(closed.header("location"), "/admin/sign-in?next=/admin/training%3Fx%3D1");
+    let page = ask(&server, "GET", closed.header("location"), None, &[HTML], "").await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.text().contains("value=\"/admin/training?x=1\""), "{}", page.text());
+
+    let wrong = ask(&server, "POST", "/admin/sign-in", None, &[HTML], "password=not+this").await;
+    assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    assert!(wrong.text().contains("This is not the password.") && !wrong.headers.contains_key("set-cookie"));
+
+    let cookie = signed_in(&server).await;
+    let open = ask(&server, "GET", "/admin", None, &[HTML, ("cookie", &cookie)], "").await;
+    assert_eq!((open.status, open.header("cache-control")), (StatusCode::OK, "no-store"));
+    let again = ask(&server, "GET", "/admin/sign-in", None, &[HTML, ("cookie", &cookie)], "").await;
+    assert_eq!(again.header("location"), "/admin");
+    let missing = ask(&server, "GET", "/admin/nothing", None, &[HTML, ("cookie", &cookie)], "").await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+
+    let out = ask(&server, "POST", "/admin/sign-out", None, &[HTML, ("cookie", &cookie)], "").await;
+    assert_eq!(out.header("location"), "/admin/sign-in");
+    assert!(
+        out.headers.get_all("set-cookie").iter().all(|value| value.to_str().unwrap().contains("Max-Age=0"))
+    );
+    // The cookie itself is worth nothing any more, wherever it was copied to.
+    let kept = ask(&server, "GET", "/admin", None, &[("cookie", &cookie)], "").await;
+    assert_eq!(kept.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn another_password_ends_every_session() {
+    let server = with_operator().await;
+    let cookie = signed_in(&server).await;
+    set_password(&server, "other words of mine").await;
+    let answer = ask(&server, "GET", "/admin", None, &[("cookie", &cookie)], "").await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_session_outlives_a_restart_and_the_password_can_come_from_outside() {
+    let server = with_operator().await;
+    let cookie = signed_in(&server).await;
+    let data = server.folder.path().join("data");
+    let hash = std::fs::read_to_string(data.join("operator/password")).unwrap().trim().to_owned();
+    let session = cookie.clone();
+    let reopened = |given: Option<String>, data: std::path::PathBuf| {
+        let operators = std::sync::Arc::new(Operators::open(&data, given).unwrap());
+        let site = std::sync::Arc::new(adire_server::Site::default());
+        let state =
+            adire_server::AppState::new(server.studio.clone(), site, operators, server.shutdown.clone());
+        adire_server::router(state).unwrap()
+    };
+    let asked = |router: axum::Router, cookie: String| async move {
+        let request = Request::get("/admin").header("cookie", cookie).body(Body::empty()).unwrap();
+        tower::ServiceExt::oneshot(router, request).await.unwrap().status()
+    };
+    assert_eq!(asked(reopened(None, data.clone()), session).await, StatusCode::OK);
+    // The same hash from the environment is the same password; in another folder nobody is signed in.
+    assert_eq!(asked(reopened(Some(hash.clone()), data.clone()), cookie.clone()).await, StatusCode::OK);
+    let empty = server.folder.path().join("empty");
+    assert_eq!(asked(reopened(Some(hash), empty), cookie).await, StatusCode::UNAUTHORIZED);
+    assert!(Operators::open(&data, Some("plain text".to_owned())).is_err());
+}
+
+#[tokio::test]
+async fn guessing_is_slowed_down() {
+    let server = with_operator().await;
+    for _ in 0..5 {
+        let answer = ask(&server, "POST", "/admin/sign-in", Some(ELSEWHERE), &[], "password=guess").await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    }
+    // Even the right one waits now.
+    let body = format!("password={}", PASSWORD.replace(' ', "+"));
+    let answer = ask(&server, "POST", "/admin/sign-in", Some(ELSEWHERE), &[], &body).await;
+    assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
+    let page = ask(&server, "POST", "/admin/sign-in", Some(ELSEWHERE), &[HTML], &body).await;
+    assert_eq!(page.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(page.text().contains("Too many attempts.") && !page.header("retry-after").is_empty());
+    // Someone else does not wait for it.
+    let other = ask(&server, "POST", "/admin/sign-in", Some([198, 51, 100, 1]), &[HTML], &body).await;
+    assert_eq!(other.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn the_printed_link_sets_the_password_once() {
+    let server = Server::start().await;
+    let token = server.operators.set_up_token().unwrap();
+    let link = format!("/admin/set-up?token={token}");
+    let page = ask(&server, "GET", &link, Some(ELSEWHERE), &[HTML], "").await;
+    assert_eq!(page.status, StatusCode::OK, "from anywhere");
+    let wrong = ask(&server, "GET", "/admin/set-up?token=0000", Some(ELSEWHERE), &[HTML], "").await;
+    assert_eq!(wrong.status, StatusCode::FORBIDDEN);
+
+    let set = |token: String, password: &'static str, again: &'static str| {
+        let body = format!("token={token}&password={password}&again={again}");
+        let server = &server;
+        async move { ask(server, "POST", "/admin/set-up", Some(ELSEWHERE), &[HTML], &body).await }
+    };
+    let guessed = set("0000".to_owned(), "four+words+of+mine", "four+words+of+mine").await;
+    assert_eq!(guessed.status, StatusCode::FORBIDDEN);
+    let differ = set(token.clone(), "four+words+of+mine", "five+words+of+mine").await;
+    assert_eq!(differ.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let weak = set(token.clone(), "short", "short").await;
+    assert_eq!(weak.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(weak.text().contains("fewer than 10 characters"), "{}", weak.text());
+
+    let done = set(token.clone(), "four+words+of+mine", "four+words+of+mine").await;
+    assert_eq!((done.status, done.header("location")), (StatusCode::SEE_OTHER, "/admin"));
+    let open = ask(&server, "GET", "/admin", None, &[("cookie", &cookie(&done))], "").await;
+    assert_eq!(open.status, StatusCode::OK);
+    assert_eq!(server.operators.set_up_token(), None);
+    assert_eq!(ask(&server, "GET", &link, None, &[HTML], "").await.status, StatusCode::FORBIDDEN);
+    let second = set(token, "more+words+of+mine", "more+words+of+mine").await;
+    assert_eq!(second.status, StatusCode::FORBIDDEN);
+    signed_in(&server).await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_kept_is_for_the_server_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let server = with_operator().await;
+    let cookie = signed_in(&server).await;
+    let folder = server.folder.path().join("data/operator");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{entry:?}");
+        let content = std::fs::read(entry.path()).unwrap();
+        let content = String::from_utf8_lossy(&content);
+        let token = cookie.trim_start_matches("adire_operator=");
+        let token = &token[token.len() - 64..];
+        assert!(!content.contains(PASSWORD) && !content.contains(token), "{entry:?}");
+        names.push(entry.file_name().into_string().unwrap());
+    }
+    names.sort();
+    assert_eq!(names, ["cookie.key", "password", "sessions.json"]);
+}
+
+#[tokio::test]
+async fn other_sites_cannot_act_for_the_operator() {
+    let server = with_operator().await;
+    let cookie = signed_in(&server).await;
+    for path in [
+        "/admin/datasets",
+        "/admin/training",
+        "/admin/training/x",
+        "/admin/sign-in",
+        "/admin/sign-out",
+        "/admin/api/datasets",
+    ] {
+        for from in [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+            ("origin", "https://evil.example"),
+        ] {
+            let headers = [("cookie", cookie.as_str()), ("host", "adire.example"), from];
+            let answer = ask(&server, "POST", path, None, &headers, "name=x").await;
+            assert_eq!(answer.problem()["type"], "urn:adire:problem:cross-origin", "{path} {from:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_cookie_says_where_it_may_go() {
+    let server = with_operator().await;
+    let body = format!("password={}&next=https://evil.example/", PASSWORD.replace(' ', "+"));
+    for (proto, secure) in [("http", false), ("https", true)] {
+        let answer =
+            ask(&server, "POST", "/admin/sign-in", None, &[HTML, ("x-forwarded-proto", proto)], &body).await;
+        assert_eq!(answer.header("location"), "/admin", "nobody is led away");
+        let mut given = answer.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
+        let session = given.find(|value| value.starts_with("adire_operator=")).unwrap();
+        for part in ["HttpOnly", "SameSite=Strict", "Path=/admin"] {
+            assert!(session.contains(part), "{session}");
+        }
+        assert_eq!(session.contains("Secure"), secure, "{session}");
+    }
+}
+
+#[tokio::test]
+async fn visitors_pages_stay_open_and_show_the_way_only_to_operators() {
+    for server in [Server::start().await, with_operator().await] {
+        for path in ["/", "/adapters", "/api/v1/queue"] {
+            let answer = ask(&server, "GET", path, Some(ELSEWHERE), &[HTML], "").await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}");
+        }
+    }
+    let server = Server::start().await;
+    let link = |text: String| {
+        let tag = text.split("<a ").find(|tag| tag.contains("href=\"/admin\"")).map(str::to_owned);
+        tag.expect("the link").split('>').next().unwrap().contains("hidden")
+    };
+    assert!(link(ask(&server, "GET", "/", None, &[HTML], "").await.text()));
+    let operator = ask(&server, "GET", "/", None, &[HTML, ("cookie", "a=b; adire_admin_link=1")], "").await;
+    assert!(!link(operator.text()));
+}
+
+#[tokio::test]
+async fn a_damaged_password_file_opens_nothing() {
+    let server = with_operator().await;
+    let file = server.folder.path().join("data/operator/password");
+    std::fs::write(&file, "damaged").unwrap();
+    let answer = ask(&server, "GET", "/admin", Some(HERE), &[("host", "localhost")], "").await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    let answer = ask(&server, "POST", "/admin/sign-in", None, &[], "password=damaged").await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    // A file that cannot be read is no missing operator.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let answer = ask(&server, "GET", "/admin", Some(HERE), &[("host", "localhost")], "").await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+}

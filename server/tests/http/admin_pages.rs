@@ -1,0 +1,272 @@
+//! The operators' pages and their plain forms, as a browser without a script uses them.
+
+use axum::{
+    body::Body,
+    http::{Request, StatusCode, header},
+};
+
+use crate::{
+    datasets::{dataset, png},
+    support::{Answer, PATIENCE, Server},
+};
+
+async fn open(server: &Server, path: &str) -> Answer {
+    let request = Request::get(path).header(header::ACCEPT, "text/html");
+    server.send(request.body(Body::empty()).unwrap()).await
+}
+
+/// The page's own text, without the style sheet and the marks that leptos leaves.
+async fn text(server: &Server, path: &str) -> String {
+    let answer = open(server, path).await;
+    assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
+    answer.text()
+}
+
+async fn send(server: &Server, path: &str, fields: &[(&str, &str)]) -> Answer {
+    let encode = |text: &str| {
+        text.bytes().fold(String::new(), |all, byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                all + &char::from(byte).to_string()
+            }
+            _ => format!("{all}%{byte:02X}"),
+        })
+    };
+    let body: Vec<_> =
+        fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    let request = Request::post(path)
+        .header(header::ACCEPT, "text/html")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    server.send(request.body(Body::from(body.join("&"))).unwrap()).await
+}
+
+/// Sends a form that is taken; returns the address that it leads to.
+async fn taken(server: &Server, path: &str, fields: &[(&str, &str)]) -> String {
+    let answer = send(server, path, fields).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{path}: {}", answer.text());
+    answer.header("location").to_owned()
+}
+
+async fn bring(server: &Server, id: &str, files: &[(&str, Vec<u8>)]) -> Answer {
+    let mut body = Vec::new();
+    for (name, bytes) in files {
+        let head =
+            format!("--edge\r\nContent-Disposition: form-data; name=\"files\"; filename=\"{name}\"\r\n\r\n");
+        body.extend([head.as_bytes(), bytes, b"\r\n"].concat());
+    }
+    body.extend(b"--edge--\r\n");
+    let request = Request::post(format!("/admin/datasets/{id}/files"))
+        .header(header::ACCEPT, "text/html")
+        .header(header::CONTENT_TYPE, "multipart/form-data; boundary=edge");
+    server.send(request.body(Body::from(body)).unwrap()).await
+}
+
+/// What the form for a training sends when only little is changed.
+fn small(dataset: &str) -> Vec<(&str, &str)> {
+    vec![
+        ("preset", "style"),
+        ("name", "cloth"),
+        ("dataset", dataset),
+        ("steps", "12"),
+        ("checkpoint_every", "4"),
+        ("sample_every", "4"),
+        ("sample_prompts", "a <tok> cloth\r\nmoons"),
+        ("resolution", "64"),
+    ]
+}
+
+async fn until(server: &Server, address: &str, state: &str) {
+    let waiting = async {
+        while !text(server, &format!("{address}/live")).await.contains(&format!("data-state=\"{state}\"")) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{address} comes to {state}"));
+}
+
+#[tokio::test]
+async fn pages_of_an_empty_studio_say_what_to_do_first() {
+    let server = Server::start().await;
+    for (path, words) in [
+        ("/admin", "Make a dataset"),
+        ("/admin/datasets", "There are none yet"),
+        ("/admin/training", "There is nothing to train on yet"),
+        ("/admin/training/new", "Start the training"),
+        ("/admin/training/compare", "Choose two or more"),
+    ] {
+        let html = text(&server, path).await;
+        assert!(html.contains(words), "{path}: {html}");
+        assert!(html.contains("<main id=\"main\">") && html.contains("href=\"/admin.css\""), "{path}");
+    }
+    for path in ["/admin/datasets/nobody", "/admin/training/nobody", "/admin/training/nobody/live"] {
+        assert_eq!(open(&server, path).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_dataset_is_made_filled_and_edited_by_plain_forms() {
+    let server = Server::start().await;
+    let nameless = send(&server, "/admin/datasets", &[("name", " "), ("trigger", "a \"tok\"")]).await;
+    assert_eq!(nameless.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let html = nameless.text();
+    assert!(html.contains("A dataset needs a name.") && html.contains("aria-invalid=\"true\""), "{html}");
+    assert!(html.contains("a &quot;tok&quot;"), "what was typed stays: {html}");
+
+    let address = taken(&server, "/admin/datasets", &[("name", "Cloth <1>"), ("trigger", "tok")]).await;
+    let id = address.trim_start_matches("/admin/datasets/").to_owned();
+    let files = [
+        ("a.png", png(1)),
+        ("b.png", png(2)),
+        ("b.txt", b"two moons".to_vec()),
+        ("c.png", b"no picture".to_vec()),
+    ];
+    let brought = bring(&server, &id, &files).await;
+    assert_eq!(
+        (brought.status, brought.header("location")),
+        (StatusCode::SEE_OTHER, &*format!("{address}?done=files"))
+    );
+    let html = text(&server, brought.header("location")).await;
+    assert!(html.contains("Cloth &lt;1&gt;") && !html.contains("Cloth <1>"), "{html}");
+    for words in
+        ["The files are taken in.", "2 pictures", "two moons", "c.png", "96 × 64", "below 256", "3 : 2"]
+    {
+        assert!(html.contains(words), "{words}: {html}");
+    }
+
+    let hashes: Vec<_> =
+        server.studio.dataset(&id).await.unwrap().pictures.into_iter().map(|p| p.hash).collect();
+    let (first, second) = (format!("caption.{}", hashes[0]), format!("caption.{}", hashes[1]));
+    let done =
+        taken(&server, &address, &[("action", "captions"), (&first, "one\r\n moon"), (&second, "two moons")])
+            .await;
+    assert_eq!(done, format!("{address}?done=captions"));
+    taken(&server, &address, &[("action", "prefix"), ("prefix", "old cloth, ")]).await;
+    taken(&server, &address, &[("action", "replace"), ("find", "moon"), ("with", "star")]).await;
+    let captions = |dataset: adire_protocol::DatasetRecord| {
+        dataset.pictures.into_iter().map(|picture| picture.caption).collect::<Vec<_>>()
+    };
+    let now = captions(server.studio.dataset(&id).await.unwrap());
+    assert_eq!(now, ["old cloth, one star", "old cloth, two stars"]);
+    let wrong = send(&server, &address, &[("action", "replace"), ("find", ""), ("with", "x")]).await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(wrong.text().contains("Say which words are to be replaced."), "{}", wrong.text());
+
+    taken(
+        &server,
+        &address,
+        &[("action", "describe"), ("name", "Other"), ("trigger", ""), ("caption", "a cloth")],
+    )
+    .await;
+    taken(&server, &address, &[("action", "clear_remarks")]).await;
+    taken(&server, &address, &[("remove", &hashes[0]), (&second, "kept")]).await;
+    let dataset = server.studio.dataset(&id).await.unwrap();
+    assert_eq!(
+        (dataset.name.clone().as_str(), dataset.remarks.len(), captions(dataset)),
+        ("Other", 0, vec!["kept".to_owned()])
+    );
+
+    let nothing = bring(&server, &id, &[]).await;
+    assert_eq!(nothing.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(nothing.text().contains("No file came"), "{}", nothing.text());
+}
+
+#[tokio::test]
+async fn a_training_is_asked_for_watched_and_compared() {
+    let server = Server::start().await;
+    let dataset = dataset(&server, "Cloth one").await;
+    let form =
+        text(&server, &format!("/admin/training/new?dataset={dataset}&preset=thorough&note=why")).await;
+    for words in ["value=\"cloth-one\"", "value=\"2000\"", "value=\"why\"", "2 pictures, trigger “tok”"] {
+        assert!(form.contains(words), "{words}: {form}");
+    }
+    // Every wrong field is named beside it, and what was typed stays.
+    let mut wrong = small(&dataset);
+    wrong.extend([("rank", "0"), ("name", "No Name"), ("note", "kept <b>")]);
+    let refused = send(&server, "/admin/training", &wrong).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let html = refused.text();
+    for words in [
+        "2 fields need a change",
+        "rank is 0",
+        "is no adapter name",
+        "kept &lt;b&gt;",
+        "id=\"field-rank-error\"",
+    ] {
+        assert!(html.contains(words), "{words}: {html}");
+    }
+
+    let fold = html.split("<details").find(|tag| tag.contains("id=\"advanced\"")).unwrap();
+    assert!(fold.split('>').next().unwrap().contains(" open"), "what is wrong can be seen: {fold}");
+
+    let address = taken(&server, "/admin/training", &small(&dataset)).await;
+    until(&server, &address, "done").await;
+    let html = text(&server, &address).await;
+    for words in [
+        "cloth v1 is there.",
+        "Held-out loss",
+        "Gradient norm",
+        "Step 12",
+        "Without it",
+        "a &lt;tok&gt; cloth",
+        "role=\"progressbar\"",
+    ] {
+        assert!(html.contains(words), "{words}: {html}");
+    }
+    assert!(!html.contains("<tok>") && !html.contains("NaN"), "{html}");
+    let live = text(&server, &format!("{address}/live")).await;
+    assert!(live.contains("id=\"live\"") && !live.contains("<html"), "the part that moves, alone: {live}");
+    let frozen = text(&server, &format!("/admin/datasets/{dataset}")).await;
+    assert!(frozen.contains("it never changes") && !frozen.contains("<textarea"), "{frozen}");
+    let copy = taken(&server, &format!("/admin/datasets/{dataset}"), &[("action", "copy")]).await;
+    assert!(text(&server, &copy).await.contains("This is the copy."), "{copy}");
+
+    // The same again with another rank, side by side.
+    let id = address.trim_start_matches("/admin/training/").to_owned();
+    let again = text(&server, &format!("/admin/training/new?from={id}")).await;
+    assert!(again.contains("a &lt;tok&gt; cloth\nmoons") && again.contains("value=\"12\""), "{again}");
+    let mut other = small(&dataset);
+    other.push(("rank", "9"));
+    let second = taken(&server, "/admin/training", &other).await;
+    until(&server, &second, "done").await;
+    let other = second.trim_start_matches("/admin/training/").to_owned();
+    let html = text(&server, &format!("/admin/training/compare?job={id}&job={other}&job={id}")).await;
+    let rows = html.split("What differs").nth(1).unwrap().split("</table>").next().unwrap();
+    assert!(rows.contains("Rank") && rows.contains('9') && !rows.contains("Learning rate"), "{rows}");
+    assert!(html.contains("line run-1") && html.contains("line run-2") && !html.contains("run-3"), "{html}");
+
+    let list = text(&server, "/admin/training").await;
+    assert_eq!(list.matches("type=\"checkbox\"").count(), 2, "{list}");
+    let overview = text(&server, "/admin").await;
+    assert!(overview.contains("Newest versions") && overview.contains("/adapters/cloth@v2"), "{overview}");
+}
+
+#[tokio::test]
+async fn a_training_is_paused_resumed_and_cancelled_by_buttons() {
+    // A picture that takes long: the training waits for it, and so cannot end before its buttons are pressed.
+    let server = Server::with(std::time::Duration::from_millis(50), 32).await;
+    let dataset = dataset(&server, "cloth").await;
+    server.submit(r#"{"prompt": "long", "steps": 100}"#).await;
+    let mut long = small(&dataset);
+    long.extend([("steps", "5000"), ("sample_every", "0"), ("checkpoint_every", "1000")]);
+    let address = taken(&server, "/admin/training", &long).await;
+    for action in ["pause", "resume", "cancel"] {
+        assert_eq!(taken(&server, &address, &[("action", action)]).await, address);
+        match action {
+            "pause" => until(&server, &address, "paused").await,
+            "resume" => assert!(!text(&server, &address).await.contains("data-state=\"paused\"")),
+            _ => until(&server, &address, "cancelled").await,
+        }
+    }
+    let late = send(&server, &address, &[("action", "resume")]).await;
+    assert_eq!(late.status, StatusCode::CONFLICT);
+    assert!(late.text().contains("role=\"status\""), "the page says why: {}", late.text());
+    assert_eq!(
+        send(&server, &address, &[("action", "explode")]).await.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+
+    let pauses = |html: String| html.contains("Let training go on between pictures");
+    let before = pauses(text(&server, "/admin/training").await);
+    let value = if before { "" } else { "on" };
+    taken(&server, "/admin/training/settings", &[("pause_while_people_wait", value)]).await;
+    assert_ne!(pauses(text(&server, "/admin/training").await), before);
+}

@@ -1,0 +1,166 @@
+//! Datasets from outside: forms with files, edits, thumbnails.
+
+use std::io::Cursor;
+
+use axum::{
+    body::Body,
+    http::{Request, StatusCode, header},
+};
+use image::{ImageFormat, Rgb, RgbImage};
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Server};
+
+pub(crate) const DATASETS: &str = "/admin/api/datasets";
+
+pub(crate) fn png(shade: u8) -> Vec<u8> {
+    let picture = RgbImage::from_fn(96, 64, |x, y| Rgb([x as u8, y as u8, shade]));
+    let mut bytes = Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+/// A form with files, as browsers send it.
+pub(crate) async fn bring(server: &Server, id: &str, files: &[(&str, Vec<u8>)]) -> Answer {
+    let mut body = Vec::new();
+    for (name, bytes) in files {
+        let head = format!(
+            "--edge\r\nContent-Disposition: form-data; name=\"files\"; filename=\"{name}\"\r\n\
+             Content-Type: application/octet-stream\r\n\r\n"
+        );
+        body.extend([head.as_bytes(), bytes, b"\r\n"].concat());
+    }
+    body.extend(b"--edge--\r\n");
+    let request = Request::post(format!("{DATASETS}/{id}/files"))
+        .header(header::CONTENT_TYPE, "multipart/form-data; boundary=edge");
+    server.send(request.body(Body::from(body)).unwrap()).await
+}
+
+pub(crate) async fn dataset(server: &Server, name: &str) -> String {
+    let body = json!({"name": name, "trigger": "tok", "caption": "cloth"}).to_string();
+    let made = server.post(DATASETS, &body).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(made.header("location"), format!("{DATASETS}/{id}"));
+    let filled = bring(server, &id, &[("a.png", png(1)), ("b.png", png(2))]).await;
+    assert_eq!(filled.status, StatusCode::OK, "{}", filled.text());
+    id
+}
+
+async fn patch(server: &Server, id: &str, body: Value) -> Answer {
+    let request = Request::patch(format!("{DATASETS}/{id}")).header(header::CONTENT_TYPE, "application/json");
+    server.send(request.body(body.to_string().into()).unwrap()).await
+}
+
+#[tokio::test]
+async fn a_dataset_is_made_filled_edited_and_listed() {
+    let server = Server::start().await;
+    let id = dataset(&server, "cloth").await;
+    let brought = bring(
+        &server,
+        &id,
+        &[("3_red cloth/c.png", png(3)), ("a.txt", b"an indigo cloth".to_vec()), ("x.png", b"text".to_vec())],
+    )
+    .await
+    .json();
+    let texts: Vec<_> = brought["pictures"].as_array().unwrap().iter().map(|p| p["text"].clone()).collect();
+    assert_eq!(texts, ["tok, red cloth", "tok, an indigo cloth", "tok, cloth"]);
+    assert_eq!(brought["remarks"][0]["name"], "x.png");
+    let hash = brought["pictures"][1]["hash"].as_str().unwrap();
+    let changed = patch(&server, &id, json!({"action": "caption", "picture": hash, "caption": "dots"})).await;
+    assert_eq!(changed.json()["pictures"][1]["text"], "tok, dots");
+    let replaced = patch(&server, &id, json!({"action": "replace", "find": "dots", "with": "lines"})).await;
+    assert_eq!(replaced.json()["pictures"][1]["text"], "tok, lines");
+
+    let thumbnail = server.get(&format!("{DATASETS}/{id}/pictures/{hash}/thumbnail")).await;
+    assert_eq!((thumbnail.status, thumbnail.header("content-type")), (StatusCode::OK, "image/jpeg"));
+    let small = image::load_from_memory(&thumbnail.body).unwrap();
+    assert_eq!((small.width(), small.height()), (96, 64));
+
+    let request = Request::delete(format!("{DATASETS}/{id}/pictures/{hash}"));
+    let left = server.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(left.json()["pictures"].as_array().unwrap().len(), 2);
+    let listed = server.get(DATASETS).await.json();
+    assert_eq!((&listed[0]["name"], &listed[0]["pictures"]), (&json!("cloth"), &json!(2)));
+    let copy = server.post(&format!("{DATASETS}/{id}/copy"), r#"{"name": "other"}"#).await;
+    assert_eq!((copy.status, &copy.json()["name"]), (StatusCode::CREATED, &json!("other")));
+}
+
+#[tokio::test]
+async fn pictures_come_from_a_folder_of_the_server() {
+    let server = Server::start().await;
+    let id = dataset(&server, "cloth").await;
+    let folder = server.folder.path().join("pictures");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("d.png"), png(9)).unwrap();
+    let body = json!({"folder": folder}).to_string();
+    let imported = server.post(&format!("{DATASETS}/{id}/import"), &body).await;
+    assert_eq!(imported.json()["pictures"].as_array().unwrap().len(), 3, "{}", imported.text());
+    let nowhere =
+        server.post(&format!("{DATASETS}/{id}/import"), r#"{"folder": "/nowhere"}"#).await.problem();
+    assert_eq!(nowhere["status"], 422);
+}
+
+#[tokio::test]
+async fn what_cannot_be_taken_is_a_problem_with_a_sentence() {
+    let server = Server::start().await;
+    let id = dataset(&server, "cloth").await;
+    let nobody = "0199c0de-0000-7000-8000-000000000000";
+    let hash = "0".repeat(64);
+    assert_eq!(server.post(DATASETS, r#"{"name": " "}"#).await.problem()["errors"][0]["field"], "name");
+    assert_eq!(server.get(&format!("{DATASETS}/{nobody}")).await.problem()["status"], 404);
+    assert_eq!(bring(&server, nobody, &[("a.png", png(1))]).await.problem()["status"], 404);
+    assert_eq!(bring(&server, &id, &[]).await.problem()["errors"][0]["field"], "files");
+    let thumbnail = server.get(&format!("{DATASETS}/{id}/pictures/{hash}/thumbnail")).await;
+    assert_eq!(thumbnail.problem()["status"], 404);
+    let plain = server.post(&format!("{DATASETS}/{id}/files"), "{}").await.problem();
+    assert_eq!(plain["status"], 415);
+    let missing = json!({"action": "caption", "picture": hash, "caption": "x"});
+    assert_eq!(patch(&server, &id, missing).await.problem()["status"], 404);
+    let unknown = patch(&server, &id, json!({"action": "explode"})).await.problem();
+    assert_eq!(unknown["status"], 422);
+    // A form that breaks off.
+    let request = Request::post(format!("{DATASETS}/{id}/files"))
+        .header(header::CONTENT_TYPE, "multipart/form-data; boundary=edge");
+    let cut = "--edge\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a.png\"\r\n\r\nabc";
+    let broken = server.send(request.body(Body::from(cut)).unwrap()).await.problem();
+    assert!([400, 422].contains(&broken["status"].as_u64().unwrap()), "{broken}");
+    assert_eq!(server.get(&format!("{DATASETS}/{id}")).await.json()["pictures"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn every_address_of_operators_is_described() {
+    let server = Server::start().await;
+    let document = server.get("/api/v1/openapi.json").await.json();
+    let paths = document["paths"].as_object().unwrap();
+    let mut described: Vec<String> = paths
+        .iter()
+        .filter(|(path, _)| path.starts_with("/admin/api/"))
+        .flat_map(|(path, item)| {
+            item.as_object().unwrap().keys().map(move |method| format!("{method} {path}"))
+        })
+        .collect();
+    described.sort();
+    let expected = [
+        "delete /admin/api/datasets/{id}/pictures/{picture}",
+        "get /admin/api/datasets",
+        "get /admin/api/datasets/{id}",
+        "get /admin/api/datasets/{id}/pictures/{picture}/thumbnail",
+        "get /admin/api/settings/training",
+        "get /admin/api/training",
+        "get /admin/api/training/{id}",
+        "get /admin/api/training/{id}/events",
+        "get /admin/api/training/{id}/files/{file}",
+        "patch /admin/api/datasets/{id}",
+        "post /admin/api/datasets",
+        "post /admin/api/datasets/{id}/copy",
+        "post /admin/api/datasets/{id}/files",
+        "post /admin/api/datasets/{id}/import",
+        "post /admin/api/training",
+        "post /admin/api/training/{id}/cancel",
+        "post /admin/api/training/{id}/pause",
+        "post /admin/api/training/{id}/resume",
+        "put /admin/api/settings/training",
+    ];
+    assert_eq!(described, expected);
+}
