@@ -108,13 +108,13 @@ test('without a password only this machine comes in; with one it is asked for', 
   await page.fill('#field-password', PASSWORD);
   await page.click('button.primary');
   await page.waitForURL(/\/admin\/training$/);
+  operator = page.context();
   await lookAt(page, 'training-empty');
   await page.goto(server.url);
   assert.equal(await page.isVisible('a[href="/admin"]'), true);
   await page.waitForSelector('html[data-hydrated]', { state: 'attached' });
   assert.equal(await page.isVisible('a[href="/admin"]'), true, 'also once the page is alive');
   assert.deepEqual(page.complaints, []);
-  operator = page.context();
   await page.close();
 });
 
