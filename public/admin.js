@@ -182,15 +182,17 @@ function captions(form) {
   const tell = (/** @type {string} */ sentence) => {
     if (said) said.textContent = sentence;
   };
+  // Not `form.action`: a field of that name stands before the address.
+  const address = new URL(form.getAttribute('action') ?? '', location.href);
   form.addEventListener('change', async (event) => {
     const field = /** @type {HTMLTextAreaElement} */ (event.target);
     if (!field.dataset?.caption) return;
     const body = new URLSearchParams({ action: 'captions', [field.name]: field.value });
     tell('Saving…');
     try {
-      const answer = await fetch(form.action, { method: 'POST', body, headers: { accept: 'text/html' } });
+      const answer = await fetch(address, { method: 'POST', body, headers: { accept: 'text/html' } });
       // Elsewhere: the session has ended, and this is the page that asks for the password.
-      const saved = answer.ok && new URL(answer.url).pathname === new URL(form.action).pathname;
+      const saved = answer.ok && new URL(answer.url).pathname === address.pathname;
       tell(saved ? 'Saved.' : 'Not saved; press the button to see why.');
     } catch {
       tell('Not saved: the server cannot be reached.');

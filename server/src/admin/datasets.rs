@@ -187,8 +187,8 @@ async fn upload(
 
 /// The page again, with what was wrong with the files.
 async fn told(state: AppState, parts: Parts, id: &str, problem: Problem) -> Response {
-    let mut form = Filled::default();
-    form.errors = vec![FieldError { field: String::new(), message: problem.detail }];
+    let errors = vec![FieldError { field: String::new(), message: problem.detail }];
+    let form = Filled { errors, ..Filled::default() };
     let page = AdminPage::dataset(&state.studio, id, None, Some(form)).await;
     let status = StatusCode::from_u16(problem.status).ok().filter(|_| page.problem().is_none());
     answer(state, page, parts, status).await

@@ -229,7 +229,7 @@ async fn a_training_is_asked_for_watched_and_compared() {
     until(&server, &second, "done").await;
     let other = second.trim_start_matches("/admin/training/").to_owned();
     let html = text(&server, &format!("/admin/training/compare?job={id}&job={other}&job={id}")).await;
-    let rows = html.split("What differs").nth(1).unwrap().split("</table>").next().unwrap();
+    let rows = html.split("id=\"differences\"").nth(1).unwrap().split("</table>").next().unwrap();
     assert!(rows.contains("Rank") && rows.contains('9') && !rows.contains("Learning rate"), "{rows}");
     assert!(html.contains("line run-1") && html.contains("line run-2") && !html.contains("run-3"), "{html}");
 
