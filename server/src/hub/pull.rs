@@ -61,10 +61,13 @@ pub(crate) fn pull_pictures(
     fetch(&wanted, RepoType::Dataset, &|files| pictures(files), report)
 }
 
+/// Which of a repository's files are wanted, or a clause that says why it cannot be used.
+type Choose<'a> = &'a dyn Fn(&[String]) -> Result<Vec<String>, String>;
+
 fn fetch(
     wanted: &Wanted,
     kind: RepoType,
-    choose: &dyn Fn(&[String]) -> Result<Vec<String>, String>,
+    choose: Choose<'_>,
     report: &mut dyn FnMut(&str),
 ) -> anyhow::Result<PathBuf> {
     let endpoint = endpoint();
