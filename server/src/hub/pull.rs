@@ -22,6 +22,8 @@ const ATTEMPTS: usize = 5;
 /// What to fetch.
 #[derive(Debug)]
 pub(crate) struct Wanted {
+    /// `model` or `dataset`, for messages.
+    pub(crate) what: &'static str,
     /// `org/name`.
     pub(crate) repository: String,
     /// Branch, tag or commit.
@@ -50,6 +52,7 @@ pub(crate) fn pull_pictures(
     report: &mut dyn FnMut(&str),
 ) -> anyhow::Result<PathBuf> {
     let wanted = Wanted {
+        what: "dataset",
         repository: repository.to_owned(),
         revision: revision.to_owned(),
         variant: Variant::Full,
@@ -58,10 +61,13 @@ pub(crate) fn pull_pictures(
     fetch(&wanted, RepoType::Dataset, &|files| pictures(files), report)
 }
 
+/// Which of a repository's files are wanted, or a clause that says why it cannot be used.
+type Choose<'a> = &'a dyn Fn(&[String]) -> Result<Vec<String>, String>;
+
 fn fetch(
     wanted: &Wanted,
     kind: RepoType,
-    choose: &dyn Fn(&[String]) -> Result<Vec<String>, String>,
+    choose: Choose<'_>,
     report: &mut dyn FnMut(&str),
 ) -> anyhow::Result<PathBuf> {
     let endpoint = endpoint();
@@ -204,13 +210,13 @@ fn is_refusal(error: &ApiError) -> bool {
 
 /// What went wrong, and what to do.
 fn explain(error: &ApiError, wanted: &Wanted, endpoint: &str) -> anyhow::Error {
-    let Wanted { repository, revision, .. } = wanted;
+    let Wanted { what, repository, revision, .. } = wanted;
     match status(error) {
         Some(401 | 403) => anyhow!(
             "{endpoint} gives no access to {repository}: it is private or gated, or its name is wrong. If it is \
              gated, accept its terms on its page; then set HF_TOKEN to a token that may read it"
         ),
-        Some(404) => anyhow!("{endpoint} has no {repository} with a revision {revision}"),
+        Some(404) => anyhow!("{endpoint} has no {what} {repository} with a revision {revision}"),
         Some(429) => anyhow!("{endpoint} wants fewer requests; try again later, or set HF_TOKEN"),
         Some(code) => anyhow!("{endpoint} answered with status {code}; try again later"),
         None => anyhow!(

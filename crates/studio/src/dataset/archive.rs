@@ -40,7 +40,7 @@ pub(super) fn expand(
     let refuse = |what: String| StudioError::Picture(format!("{shown} {what}"));
     let file = File::open(path).map_err(|error| refuse(format!("cannot be read: {}.", reason(&error))))?;
     let packed = file.metadata().map(|metadata| metadata.len()).unwrap_or_default();
-    let room = packed.saturating_mul(MOST_RATIO).max(ALWAYS).min(MOST_BYTES);
+    let room = packed.saturating_mul(MOST_RATIO).clamp(ALWAYS, MOST_BYTES);
     let mut archive = ZipArchive::new(BufReader::new(file))
         .map_err(|error| refuse(format!("is no zip file that can be read ({error}). Pack it again.")))?;
     if archive.len() > MOST_ENTRIES {

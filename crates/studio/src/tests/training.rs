@@ -3,7 +3,7 @@
 use adire_protocol::{
     TrainingChange, TrainingConfig, TrainingDetail, TrainingJob, TrainingRequest, TrainingSettings,
     TrainingStage,
-    TrainingState::{self, Cancelled, Done, Failed, Paused, Queued, Running},
+    TrainingState::{self, Cancelled, Done, Failed, Paused, Running},
 };
 
 use super::{
@@ -85,7 +85,8 @@ async fn a_training_becomes_a_version_that_pictures_can_use() {
     let prompts = vec!["a tok cloth".to_owned()];
     let sampled = TrainingConfig { sample_every: 4, sample_prompts: prompts, ..config() };
     let job = ask(&studio, "cloth", sampled).await;
-    assert_eq!((job.state, job.steps), (Queued, 8));
+    // It may run already.
+    assert!(!job.state.is_resting() && job.steps == 8);
     let detail = until_state(&studio, &job.id, Done).await;
     let done = &detail.job;
     assert_eq!((done.version.as_deref(), done.step, done.error.as_deref()), (Some("cloth@v1"), 8, None));
@@ -199,7 +200,7 @@ async fn a_paused_training_goes_on_where_it_was_and_ends_with_the_same_bytes() {
     tokio::time::sleep(Duration::from_millis(30)).await;
     assert_eq!(backend.diary().len(), units);
     drop(gate);
-    assert_eq!(studio.resume_training(&job.id).await.unwrap().state, Queued);
+    assert!(!studio.resume_training(&job.id).await.unwrap().state.is_resting());
     let detail = until_state(&studio, &job.id, Done).await;
     assert!(backend.diary().contains(&"ready 6".to_owned()), "{:?}", backend.diary());
     assert_eq!(adapter_bytes(&studio, &detail.job).await, expected);
@@ -391,7 +392,7 @@ async fn a_full_disk_keeps_the_checkpoint_before_and_the_job_can_go_on() {
     let error = failed.error.unwrap();
     assert!(error.contains("No space left") && error.contains("the one before it is untouched"), "{error}");
     assert_eq!(std::fs::read(run.join("checkpoint.safetensors")).unwrap(), before);
-    assert_eq!(studio.resume_training(&job.id).await.unwrap().state, Queued);
+    assert!(!studio.resume_training(&job.id).await.unwrap().state.is_resting());
     let done = until_state(&studio, &job.id, Done).await.job;
     assert_eq!(adapter_bytes(&studio, &done).await, expected);
 }

@@ -25,6 +25,7 @@ pub(crate) struct PullArgs {
 impl PullArgs {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let wanted = Wanted {
+            what: "model",
             repository: self.repository,
             revision: self.revision,
             variant: self.variant,
