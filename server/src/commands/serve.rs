@@ -62,9 +62,10 @@ impl ServeArgs {
         let data = self.places.data;
         let config = StudioConfig { queue_capacity: self.queue.into(), ..StudioConfig::new(&data) };
         let site = read_site(self.site)?;
-        let operators = Arc::new(Operators::open(&data, password::from_environment()?)?);
         let listener = bind(&self.addr).await?;
         let address = listener.local_addr()?;
+        // After the address: a second server that is started by mistake touches nothing.
+        let operators = Arc::new(Operators::open(&data, password::from_environment()?)?);
         tracing::info!(%address, model = %model.display(), data = %data.display(), "loading the model");
         if let Some(note) = note {
             tracing::warn!("{note}");
