@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{ADAPTER_MAGIC, squares};
 use crate::{BackendError, TrainingTask, TrainingUpdate, read_picture};
 
-/// A run. Its state is a hash, changed by each update.
+/// A run. Its state is a hash of the settings and the pictures, changed by each update.
 #[derive(Clone, Debug)]
 pub struct FakeRun {
     task: TrainingTask,
@@ -58,7 +58,8 @@ fn failed(error: impl std::fmt::Display) -> BackendError {
 
 impl FakeRun {
     pub(super) fn new(task: TrainingTask) -> Self {
-        Self { task, prepared: 0, ready: false, step: 0, state: [0; 32], halved: false, due: VecDeque::new() }
+        let state = hash(&[format!("{:?}", task.config).as_bytes()]);
+        Self { task, prepared: 0, ready: false, step: 0, state, halved: false, due: VecDeque::new() }
     }
 
     pub(super) fn advance(&mut self, interrupted: &dyn Fn() -> bool) -> Result<TrainingUpdate, BackendError> {
