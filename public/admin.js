@@ -176,7 +176,7 @@ async function walk(entry) {
 
 // ---- Captions
 
-/** Saves each caption when it is left. @param {HTMLFormElement} form */
+/** Saves each caption, and how often its picture counts, when it is left. @param {HTMLFormElement} form */
 function captions(form) {
   const said = form.querySelector('[data-saved]');
   const tell = (/** @type {string} */ sentence) => {
@@ -185,8 +185,8 @@ function captions(form) {
   // Not `form.action`: a field of that name stands before the address.
   const address = new URL(form.getAttribute('action') ?? '', location.href);
   form.addEventListener('change', async (event) => {
-    const field = /** @type {HTMLTextAreaElement} */ (event.target);
-    if (!field.dataset?.caption) return;
+    const field = /** @type {HTMLTextAreaElement | HTMLInputElement} */ (event.target);
+    if (field.dataset?.kept === undefined) return;
     const body = new URLSearchParams({ action: 'captions', [field.name]: field.value });
     tell('Saving…');
     try {

@@ -150,6 +150,9 @@ test('upload, caption, train, watch, and make a picture with the new version', {
   await page.fill('.thumbs textarea >> nth=1', 'two discs');
   await page.press('.thumbs textarea >> nth=1', 'Tab');
   await page.waitForFunction(() => document.querySelector('[data-saved]')?.textContent === 'Saved.');
+  await page.fill('.times input >> nth=1', '2');
+  await page.press('.times input >> nth=1', 'Tab');
+  await page.waitForFunction(() => document.querySelector('[data-saved]')?.textContent === 'Saved.');
   await page.fill('#field-prefix', 'old cloth, ');
   await page.click('text=Put it in front of');
   await page.waitForURL(/done=prefix/);
@@ -287,5 +290,13 @@ test('the pages work without a script', async () => {
   await page.click('text=Save the captions');
   await page.waitForURL(/done=captions/);
   assert.equal(await page.inputValue('.thumbs textarea >> nth=0'), 'by hand');
+  await page.fill('.times input >> nth=0', '3');
+  await page.click('text=Save the captions');
+  await page.waitForURL(/done=captions/);
+  assert.equal(await page.inputValue('.times input >> nth=0'), '3');
+  await page.click('#delete > summary');
+  await page.click('text=Delete it with 2 pictures');
+  await page.waitForURL(/done=deleted/);
+  assert.equal(await page.locator('.card', { hasText: 'Plain' }).count(), 0);
   await page.context().close();
 });

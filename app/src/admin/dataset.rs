@@ -22,7 +22,7 @@ pub(crate) struct DatasetPage {
 }
 
 /// Fields that the page shows errors beside.
-const FIELDS: [&str; 6] = ["name", "trigger", "caption", "prefix", "find", "with"];
+const FIELDS: [&str; 7] = ["name", "trigger", "caption", "prefix", "find", "with", "folder"];
 
 pub(super) fn dataset(data: DatasetPage) -> AnyView {
     let DatasetPage { dataset, form, told } = data;
@@ -37,7 +37,7 @@ pub(super) fn dataset(data: DatasetPage) -> AnyView {
             </a>
         }
     });
-    let upload = draft.then(|| upload(&dataset));
+    let upload = draft.then(|| view! { {upload(&dataset)} {import(&dataset.id, &form)} });
     let remarks = remarks(&dataset.id, dataset.remarks.clone(), draft);
     let tools = draft.then(|| tools(&dataset, &form, own));
     let about = (count > 0).then(|| about(&dataset));
@@ -60,6 +60,7 @@ pub(super) fn dataset(data: DatasetPage) -> AnyView {
         {grid(&dataset)}
         {tools}
         {about}
+        {delete(&dataset)}
     }
     .into_any()
 }
@@ -117,6 +118,57 @@ fn upload(dataset: &DatasetRecord) -> AnyView {
                 </div>
             </div>
         </form>
+    }
+    .into_any()
+}
+
+/// Pictures that are on the server's machine already.
+fn import(id: &str, form: &Filled) -> AnyView {
+    let wrong = form.errors.iter().any(|error| error.field == "folder");
+    view! {
+        <details class="panel" id="import" open=wrong>
+            <summary>"Take pictures from a folder on the server"</summary>
+            <form method="post" action=format!("/admin/datasets/{id}") class="inline-form">
+                <input type="hidden" name="action" value="import" />
+                {Field {
+                    name: "folder",
+                    label: "Folder",
+                    help: "Its whole path on the server's machine. The pictures are copied, with captions as above.",
+                }
+                    .text(form)}
+                <button type="submit" class="button">
+                    "Take them in"
+                </button>
+            </form>
+        </details>
+    }
+    .into_any()
+}
+
+/// The way to be rid of it, folded away.
+fn delete(dataset: &DatasetRecord) -> AnyView {
+    let frozen = !dataset.is_draft();
+    let words = match dataset.pictures.len() {
+        0 => "Delete the dataset".to_owned(),
+        count => format!("Delete it with {}", pictures(count as u32)),
+    };
+    view! {
+        <details class="panel" id="delete">
+            <summary>"Delete this dataset"</summary>
+            <p class="hint">
+                "It cannot be brought back. "
+                {frozen
+                    .then_some(
+                        "What was trained on it stays, but can no longer be trained again with changes.",
+                    )}
+            </p>
+            <form method="post" action=format!("/admin/datasets/{}", dataset.id)>
+                <input type="hidden" name="action" value="delete" />
+                <button type="submit" class="stop">
+                    {words}
+                </button>
+            </form>
+        </details>
     }
     .into_any()
 }
@@ -208,7 +260,7 @@ fn grid(dataset: &DatasetRecord) -> AnyView {
 fn cell(dataset: &DatasetRecord, picture: &DatasetPictureRecord, draft: bool) -> AnyView {
     let id = format!("caption-{}", picture.hash);
     let size = format!("{} × {}", picture.width, picture.height);
-    let repeats = (picture.repeats > 1).then(|| format!(" · {} times", picture.repeats));
+    let repeats = (!draft && picture.repeats > 1).then(|| format!(" · {} times", picture.repeats));
     let caption = if draft {
         view! {
             <label class="off-screen" for=id.clone()>
@@ -217,7 +269,7 @@ fn cell(dataset: &DatasetRecord, picture: &DatasetPictureRecord, draft: bool) ->
             <textarea
                 id=id
                 name=format!("caption.{}", picture.hash)
-                data-caption=picture.hash.clone()
+                data-kept
                 rows="2"
                 autocomplete="off"
                 placeholder=picture.text.clone()
@@ -229,6 +281,23 @@ fn cell(dataset: &DatasetRecord, picture: &DatasetPictureRecord, draft: bool) ->
     } else {
         view! { <p class="says">{picture.text.clone()}</p> }.into_any()
     };
+    let times = draft.then(|| {
+        view! {
+            <label class="times">
+                "Counts"
+                <input
+                    type="text"
+                    inputmode="numeric"
+                    autocomplete="off"
+                    name=format!("repeats.{}", picture.hash)
+                    value=picture.repeats.to_string()
+                    data-kept
+                    aria-label=format!("How often {} counts", picture.name)
+                />
+                "×"
+            </label>
+        }
+    });
     let last = picture.name.rsplit('/').next().unwrap_or_default();
     let remove = draft.then(|| {
         view! {
@@ -254,6 +323,7 @@ fn cell(dataset: &DatasetRecord, picture: &DatasetPictureRecord, draft: bool) ->
                 {remove}
             </p>
             {caption}
+            {times}
         </li>
     }
     .into_any()

@@ -16,12 +16,14 @@ use crate::words::pictures;
 pub(crate) struct Datasets {
     /// Newest first.
     pub(crate) all: Vec<DatasetSummary>,
+    /// What was just done, in a sentence.
+    pub(crate) told: Option<String>,
     /// The form for a new one.
     pub(crate) new: Filled,
 }
 
 pub(super) fn datasets(data: Datasets) -> AnyView {
-    let Datasets { all, new } = data;
+    let Datasets { all, told, new } = data;
     let none = all.is_empty();
     let cards = all.into_iter().map(|dataset| {
         let address = format!("/admin/datasets/{}", dataset.id);
@@ -55,6 +57,7 @@ pub(super) fn datasets(data: Datasets) -> AnyView {
             "Pictures with captions that adapters are trained on. Once a training has used one it never changes.",
             (),
         )}
+        {told.map(|told| view! { <p class="told" role="status">{told}</p> })}
         {none
             .then(|| {
                 view! {

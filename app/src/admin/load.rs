@@ -10,7 +10,7 @@ use super::{
     datasets::Datasets,
     fields::Filled,
     overview::Overview,
-    training::Training,
+    training::{GONE, Training},
     training_form::{TrainingForm, like, preset_form},
     trainings::Trainings,
 };
@@ -29,8 +29,12 @@ pub(super) async fn overview(studio: &Studio) -> Result<Overview, StudioError> {
 }
 
 /// Every dataset, and the form for a new one.
-pub(super) async fn datasets(studio: &Studio, new: Filled) -> Result<Datasets, StudioError> {
-    Ok(Datasets { all: studio.datasets().await?, new })
+pub(super) async fn datasets(
+    studio: &Studio,
+    told: Option<String>,
+    new: Filled,
+) -> Result<Datasets, StudioError> {
+    Ok(Datasets { all: studio.datasets().await?, told, new })
 }
 
 /// One dataset. `form`: what was sent and could not be taken.
@@ -60,7 +64,7 @@ pub(super) async fn trainings(studio: &Studio) -> Result<Trainings, StudioError>
     let any = datasets.iter().any(|dataset| dataset.pictures > 0);
     let names: HashMap<_, _> = datasets.into_iter().map(|dataset| (dataset.id, dataset.name)).collect();
     let named = |job: adire_protocol::TrainingJob| {
-        let dataset = names.get(&job.dataset).cloned().unwrap_or_else(|| "a dataset that is gone".to_owned());
+        let dataset = names.get(&job.dataset).cloned().unwrap_or_else(|| GONE.to_owned());
         (job, dataset)
     };
     let all = studio.trainings().await?.into_iter().map(named).collect();
@@ -109,7 +113,11 @@ pub(super) async fn training(
     told: Option<String>,
 ) -> Result<Training, StudioError> {
     let detail = studio.training(id).await?;
-    let dataset = studio.dataset(&detail.job.dataset).await?.name;
+    let dataset = match studio.dataset(&detail.job.dataset).await {
+        Ok(dataset) => Some(dataset.name),
+        Err(StudioError::NotFound { .. }) => None,
+        Err(error) => return Err(error),
+    };
     Ok(Training { detail, dataset, told })
 }
 
@@ -119,7 +127,7 @@ pub(super) async fn comparison(studio: &Studio, ids: &[String]) -> Result<Compar
     for id in ids {
         if runs.len() < MOST && runs.iter().all(|(run, _)| run.job.id != *id) {
             let Training { detail, dataset, .. } = training(studio, id, None).await?;
-            runs.push((detail, dataset));
+            runs.push((detail, dataset.unwrap_or_else(|| GONE.to_owned())));
         }
     }
     Ok(Comparison { runs })

@@ -72,9 +72,9 @@ impl AdminPage {
         Self::loaded(load::overview(studio).await, |data| Content::Overview(Box::new(data)))
     }
 
-    /// Every dataset. `new`: the form for another one.
-    pub async fn datasets(studio: &Studio, new: Filled) -> Self {
-        Self::loaded(load::datasets(studio, new).await, Content::Datasets)
+    /// Every dataset. `told`: what was just done; `new`: the form for another one.
+    pub async fn datasets(studio: &Studio, told: Option<String>, new: Filled) -> Self {
+        Self::loaded(load::datasets(studio, told, new).await, Content::Datasets)
     }
 
     /// One dataset. `told`: what was just done; `form`: what was sent and could not be taken.

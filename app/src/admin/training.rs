@@ -17,20 +17,29 @@ use crate::{
     words::duration,
 };
 
+/// Stands where the name of a deleted dataset would.
+pub(super) const GONE: &str = "a dataset that is gone";
+
 /// What the page of a training shows.
 #[derive(Clone, Debug)]
 pub(crate) struct Training {
     pub(crate) detail: TrainingDetail,
-    /// Name of its dataset.
-    pub(crate) dataset: String,
+    /// Name of its dataset, unless that was deleted.
+    pub(crate) dataset: Option<String>,
     /// What was just done, or why it was not, in a sentence.
     pub(crate) told: Option<String>,
 }
 
 pub(super) fn training(data: Training) -> AnyView {
     let job = &data.detail.job;
-    let (name, dataset, dataset_address) =
-        (job.name.clone(), data.dataset.clone(), format!("/admin/datasets/{}", job.dataset));
+    let name = job.name.clone();
+    let dataset = match data.dataset.clone() {
+        Some(dataset) => {
+            let address = format!("/admin/datasets/{}", job.dataset);
+            view! { <a href=address>{dataset}</a> }.into_any()
+        }
+        None => GONE.into_any(),
+    };
     let note = (!job.note.is_empty()).then(|| job.note.clone());
     let asked = settings_table(job);
     let told = data.told.clone();
@@ -43,7 +52,7 @@ pub(super) fn training(data: Training) -> AnyView {
             <div>
                 <h1>{name}</h1>
                 <p class="lead">
-                    "On " <a href=dataset_address>{dataset}</a> ", begun " {ago(job.created_at)}
+                    "On " {dataset} ", begun " {ago(job.created_at)}
                     {note.map(|note| format!(". {note}"))}
                 </p>
             </div>
@@ -156,6 +165,7 @@ fn standing(job: &TrainingJob, prompt: String) -> AnyView {
             {progress(job)}
             {said.map(|said| view! { <p class=if failed { "field-problem" } else { "soft" }>{said}</p> })}
             {job.version.as_deref().map(|id| version(id, prompt))}
+            {job.version.is_some().then(|| files(&job.id))}
             <dl class="facts">{facts.collect::<Vec<_>>()}</dl>
         </section>
     }
@@ -183,6 +193,24 @@ fn version(id: &str, prompt: String) -> AnyView {
             <a class="button" href=format!("/adapters/{id}")>
                 {format!("See {shown}")}
             </a>
+        </p>
+    }
+    .into_any()
+}
+
+/// What came out, to take along.
+fn files(id: &str) -> AnyView {
+    let link = |file: &'static str, words: &'static str| {
+        view! {
+            <a href=format!("/admin/api/training/{id}/files/{file}") download>
+                {words}
+            </a>
+        }
+    };
+    view! {
+        <p class="soft files">
+            "Download: " {link("kohya", "for A1111 and ComfyUI (kohya)")} " · " {link("diffusers", "for diffusers")} " · "
+            {link("card", "model card")}
         </p>
     }
     .into_any()

@@ -35,6 +35,11 @@ pub struct TrainingRequest {
 }
 
 impl TrainingRequest {
+    /// Ids of the datasets that it needs.
+    pub fn datasets(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.dataset.as_str()).chain(self.class_dataset.as_deref())
+    }
+
     /// Checks everything that can be checked without a model or a store.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ mod error;
 pub mod fake;
 mod folder;
 mod log;
+mod operator;
 mod picture;
 mod png;
 mod prompts;

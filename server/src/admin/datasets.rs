@@ -1,7 +1,9 @@
 //! The pages of datasets, and what their forms post.
 
+use std::path::Path;
+
 use adire_app::admin::{AdminPage, Filled, field_errors};
-use adire_protocol::{DatasetChange, FieldError, NewDataset};
+use adire_protocol::{DatasetChange, FieldError, MOST_REPEATS, NewDataset, ValidationError};
 use adire_studio::{Studio, StudioError};
 use axum::{
     Form, Router,
@@ -37,8 +39,8 @@ pub(super) fn routes() -> Router<AppState> {
         .merge(uploads)
 }
 
-async fn list(State(state): State<AppState>, parts: Parts) -> Response {
-    let page = AdminPage::datasets(&state.studio, Filled::default()).await;
+async fn list(State(state): State<AppState>, Query(Done { done }): Query<Done>, parts: Parts) -> Response {
+    let page = AdminPage::datasets(&state.studio, sentence(&done), Filled::default()).await;
     answer(state, page, parts, None).await
 }
 
@@ -55,7 +57,7 @@ async fn create(
         Err(error) => {
             let status = ProblemKind::from(error.kind()).status();
             form.errors = field_errors(error);
-            let page = AdminPage::datasets(&state.studio, form).await;
+            let page = AdminPage::datasets(&state.studio, None, form).await;
             Ok(answer(state, page, parts, Some(status)).await)
         }
     }
@@ -86,6 +88,8 @@ fn sentence(done: &str) -> Option<String> {
                 "This is the copy. It can be changed; the dataset that it was copied from stays as it is."
             }
             "files" => "The files are taken in.",
+            "import" => "The folder's pictures are taken in.",
+            "deleted" => "The dataset is deleted.",
             _ => return None,
         }
         .to_owned(),
@@ -111,7 +115,7 @@ async fn change(
     let Form(pairs) = form.map_err(no_form)?;
     let form = Filled::from_pairs(pairs);
     match act(&state.studio, &id, &form).await {
-        Ok((id, done)) => Ok(Redirect::to(&format!("/admin/datasets/{id}?done={done}")).into_response()),
+        Ok(onward) => Ok(Redirect::to(&format!("/admin/datasets{onward}")).into_response()),
         Err(error) => Ok(refuse(state, parts, &id, form, error).await),
     }
 }
@@ -125,37 +129,72 @@ async fn refuse(state: AppState, parts: Parts, id: &str, mut form: Filled, error
     answer(state, page, parts, status).await
 }
 
-/// Does what a form of the page says; returns the dataset to go on to, and what was done.
-async fn act(studio: &Studio, id: &str, form: &Filled) -> Result<(String, &'static str), StudioError> {
+/// Does what a form of the page says; returns where to go on, below the list of datasets.
+async fn act(studio: &Studio, id: &str, form: &Filled) -> Result<String, StudioError> {
     let text = |name: &str| form.get(name).to_owned();
     if let Some(picture) = form.values.get("remove") {
         // What was typed into other captions is not lost with it.
-        captions(studio, id, form).await?;
+        pictures(studio, id, form).await?;
         studio.remove_from_dataset(id, picture).await?;
-        return Ok((id.to_owned(), "remove"));
+        return Ok(format!("/{id}?done=remove"));
     }
-    let (change, done) = match form.get("action") {
-        "captions" => {
-            captions(studio, id, form).await?;
-            return Ok((id.to_owned(), "captions"));
+    let action = form.get("action");
+    match action {
+        "captions" => pictures(studio, id, form).await?,
+        "copy" => return Ok(format!("/{}?done=copy", studio.copy_dataset(id, None).await?.id)),
+        "delete" => {
+            studio.delete_dataset(id).await?;
+            return Ok("?done=deleted".to_owned());
         }
-        "copy" => return Ok((studio.copy_dataset(id, None).await?.id, "copy")),
-        "prefix" => (DatasetChange::Prefix { prefix: text("prefix") }, "prefix"),
-        "replace" => (DatasetChange::Replace { find: text("find"), with: text("with") }, "replace"),
-        "clear_remarks" => (DatasetChange::ClearRemarks, "clear_remarks"),
-        _ => (DatasetChange::Describe(described(form)), "describe"),
-    };
-    studio.change_dataset(id, change).await?;
-    Ok((id.to_owned(), done))
+        "import" => {
+            studio.import_folder(id, Path::new(form.get("folder").trim())).await.map_err(at("folder"))?;
+        }
+        _ => {
+            let change = match action {
+                "prefix" => DatasetChange::Prefix { prefix: text("prefix") },
+                "replace" => DatasetChange::Replace { find: text("find"), with: text("with") },
+                "clear_remarks" => DatasetChange::ClearRemarks,
+                "describe" => DatasetChange::Describe(described(form)),
+                _ => return Err(wrong("action", "The form says nothing that can be done.".to_owned())),
+            };
+            studio.change_dataset(id, change).await?;
+        }
+    }
+    Ok(format!("/{id}?done={action}"))
 }
 
-/// Saves the captions that differ.
-async fn captions(studio: &Studio, id: &str, form: &Filled) -> Result<(), StudioError> {
+fn wrong(field: &str, message: String) -> StudioError {
+    StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }]))
+}
+
+/// Puts what is wrong with a picture or folder beside the field that named it.
+fn at(field: &'static str) -> impl Fn(StudioError) -> StudioError {
+    move |error| match error {
+        StudioError::Picture(message) => wrong(field, message),
+        other => other,
+    }
+}
+
+/// Saves the captions and the repeats that differ.
+async fn pictures(studio: &Studio, id: &str, form: &Filled) -> Result<(), StudioError> {
     for picture in studio.dataset(id).await?.pictures {
-        let Some(caption) = form.values.get(&format!("caption.{}", picture.hash)) else { continue };
-        let caption = caption.split_whitespace().collect::<Vec<_>>().join(" ");
-        if caption != picture.caption {
-            studio.change_dataset(id, DatasetChange::Caption { picture: picture.hash, caption }).await?;
+        if let Some(caption) = form.values.get(&format!("caption.{}", picture.hash)) {
+            let caption = caption.split_whitespace().collect::<Vec<_>>().join(" ");
+            if caption != picture.caption {
+                let change = DatasetChange::Caption { picture: picture.hash.clone(), caption };
+                studio.change_dataset(id, change).await?;
+            }
+        }
+        if let Some(typed) = form.values.get(&format!("repeats.{}", picture.hash)) {
+            let Ok(repeats) = typed.trim().parse() else {
+                let shown: String = typed.chars().take(20).collect();
+                let range = format!("“{shown}” is no whole number from 1 to {MOST_REPEATS}.");
+                return Err(wrong("repeats", format!("How often {} counts: {range}", picture.name)));
+            };
+            if repeats != picture.repeats {
+                let change = DatasetChange::Repeats { picture: picture.hash, repeats };
+                studio.change_dataset(id, change).await?;
+            }
         }
     }
     Ok(())

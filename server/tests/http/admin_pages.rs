@@ -164,6 +164,30 @@ async fn a_dataset_is_made_filled_and_edited_by_plain_forms() {
         ("Other", 0, vec!["kept".to_owned()])
     );
 
+    let times = format!("repeats.{}", hashes[1]);
+    taken(&server, &address, &[("action", "captions"), (&times, "7")]).await;
+    assert_eq!(server.studio.dataset(&id).await.unwrap().pictures[0].repeats, 7);
+    for wrong in ["0", "often", "99999999999"] {
+        let refused = send(&server, &address, &[("action", "captions"), (&times, wrong)]).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
+        assert!(refused.text().contains("1 to 1000"), "{wrong}: {}", refused.text());
+    }
+    let nowhere = send(&server, &address, &[("action", "import"), ("folder", "/nowhere")]).await;
+    assert_eq!(nowhere.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(nowhere.text().contains("id=\"field-folder-error\""), "{}", nowhere.text());
+    let folder = server.folder.path().join("more");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("d.png"), png(9)).unwrap();
+    let done = taken(&server, &address, &[("action", "import"), ("folder", folder.to_str().unwrap())]).await;
+    assert!(text(&server, &done).await.contains("d.png"), "{done}");
+
+    let odd = send(&server, &address, &[("action", "explode")]).await;
+    assert_eq!(odd.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let list = taken(&server, &address, &[("action", "delete")]).await;
+    assert_eq!(list, "/admin/datasets?done=deleted");
+    let html = text(&server, &list).await;
+    assert!(html.contains("The dataset is deleted.") && html.contains("There are none yet"), "{html}");
+
     let nothing = bring(&server, &id, &[]).await;
     assert_eq!(nothing.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(nothing.text().contains("No file came"), "{}", nothing.text());
@@ -235,6 +259,14 @@ async fn a_training_is_asked_for_watched_and_compared() {
 
     let list = text(&server, "/admin/training").await;
     assert_eq!(list.matches("type=\"checkbox\"").count(), 2, "{list}");
+    for (file, kind) in [("kohya", "application/octet-stream"), ("card", "text/markdown; charset=utf-8")] {
+        let link = format!("/admin/api/training/{id}/files/{file}");
+        assert!(text(&server, &address).await.contains(&link), "{link}");
+        let sent = server.get(&link).await;
+        assert_eq!((sent.status, sent.header("content-type")), (StatusCode::OK, kind));
+    }
+    taken(&server, &format!("/admin/datasets/{dataset}"), &[("action", "delete")]).await;
+    assert!(text(&server, &address).await.contains("a dataset that is gone"), "the page outlives it");
     let overview = text(&server, "/admin").await;
     assert!(overview.contains("Newest versions") && overview.contains("/adapters/cloth@v2"), "{overview}");
 }

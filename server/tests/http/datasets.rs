@@ -84,6 +84,12 @@ async fn a_dataset_is_made_filled_edited_and_listed() {
     assert_eq!((&listed[0]["name"], &listed[0]["pictures"]), (&json!("cloth"), &json!(2)));
     let copy = server.post(&format!("{DATASETS}/{id}/copy"), r#"{"name": "other"}"#).await;
     assert_eq!((copy.status, &copy.json()["name"]), (StatusCode::CREATED, &json!("other")));
+    let delete = || {
+        let request = Request::delete(format!("{DATASETS}/{id}"));
+        server.send(request.body(Body::empty()).unwrap())
+    };
+    assert_eq!(delete().await.status, StatusCode::NO_CONTENT);
+    assert_eq!(delete().await.problem()["status"], 404);
 }
 
 #[tokio::test]
@@ -142,6 +148,7 @@ async fn every_address_of_operators_is_described() {
         .collect();
     described.sort();
     let expected = [
+        "delete /admin/api/datasets/{id}",
         "delete /admin/api/datasets/{id}/pictures/{picture}",
         "get /admin/api/datasets",
         "get /admin/api/datasets/{id}",

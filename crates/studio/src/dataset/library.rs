@@ -11,10 +11,7 @@ use adire_protocol::{
     DatasetChange, DatasetPictureRecord, DatasetRecord, DatasetSummary, LONGEST_CAPTION, NewDataset,
 };
 use futures::{Stream, StreamExt};
-use tokio::{
-    io::AsyncWriteExt,
-    sync::{Mutex, Semaphore},
-};
+use tokio::{io::AsyncWriteExt, sync::Mutex};
 use uuid::Uuid;
 
 use super::{
@@ -22,7 +19,7 @@ use super::{
     captions::Captions,
     content_hash,
     read::{Found, files_in, look, nothing_usable},
-    text_of, thumbnail,
+    text_of,
 };
 use crate::{
     StudioError,
@@ -36,8 +33,6 @@ use crate::{
 const LARGEST_FILE: u64 = 4 << 30;
 /// Remarks that are kept; the newest ones.
 const MOST_REMARKS: usize = 200;
-/// Most thumbnails that are made at a time; each may take a few hundred megabytes for a moment.
-static SHRINKERS: Semaphore = Semaphore::const_new(2);
 
 /// A file on its way into a dataset: on the disk, without a name of its own. Deleted when dropped.
 #[derive(Debug)]
@@ -86,11 +81,11 @@ impl Incoming {
 /// The datasets of a data folder.
 #[derive(Debug)]
 pub(crate) struct Library {
-    data: PathBuf,
-    store: Store,
-    blobs: Blobs,
+    pub(super) data: PathBuf,
+    pub(super) store: Store,
+    pub(super) blobs: Blobs,
     /// Held while datasets are changed, so that two changes do not meet.
-    turn: Mutex<()>,
+    pub(super) turn: Mutex<()>,
 }
 
 impl Library {
@@ -147,7 +142,7 @@ impl Library {
         self.store.dataset(id).await?.ok_or_else(missing)
     }
 
-    async fn draft(&self, id: &str) -> Result<DatasetRow, StudioError> {
+    pub(super) async fn draft(&self, id: &str) -> Result<DatasetRow, StudioError> {
         let row = self.row(id).await?;
         if row.hash.is_some() { Err(StudioError::Frozen { name: row.name }) } else { Ok(row) }
     }
@@ -336,25 +331,6 @@ impl Library {
         Ok(())
     }
 
-    /// Takes a picture out. Its file goes with it where nothing else needs it.
-    pub(crate) async fn remove(&self, id: &str, hash: &str) -> Result<DatasetRecord, StudioError> {
-        let _turn = self.turn.lock().await;
-        self.draft(id).await?;
-        if !self.store.remove_picture(id, hash).await? {
-            let id = hash.chars().take(80).collect();
-            return Err(StudioError::NotFound { what: "picture of this dataset", id });
-        }
-        if !self.store.is_used(hash).await? {
-            let (blobs, data, hash) = (self.blobs.clone(), self.data.clone(), hash.to_owned());
-            blocking(move || {
-                thumbnail::forget(&data, &hash);
-                blobs.remove(&hash)
-            })
-            .await?;
-        }
-        self.read(id).await
-    }
-
     /// A draft with the same content.
     pub(crate) async fn copy(&self, id: &str, name: Option<String>) -> Result<DatasetRecord, StudioError> {
         let _turn = self.turn.lock().await;
@@ -369,19 +345,6 @@ impl Library {
         let pictures = self.store.dataset_pictures(id).await?;
         self.store.add_pictures(&copy.id, &pictures, &[], &[]).await?;
         self.read(&copy.id).await
-    }
-
-    /// A JPEG of a picture, at most 320 pixels a side.
-    pub(crate) async fn thumbnail(&self, id: &str, hash: &str) -> Result<Vec<u8>, StudioError> {
-        let missing =
-            || StudioError::NotFound { what: "picture of this dataset", id: hash.chars().take(80).collect() };
-        if !self.store.has_picture(id, hash).await? {
-            return Err(missing());
-        }
-        // Never closed.
-        let _turn = SHRINKERS.acquire().await.map_err(|_| StudioError::ShuttingDown)?;
-        let (data, blobs, owned) = (self.data.clone(), self.blobs.clone(), hash.to_owned());
-        blocking(move || thumbnail::thumbnail(&data, &blobs, &owned)).await?.ok_or_else(missing)
     }
 
     /// Makes the dataset one that never changes and gives the hash of its content.

@@ -6,6 +6,7 @@ mod archive;
 mod captions;
 pub(crate) mod library;
 mod read;
+mod removal;
 mod thumbnail;
 
 use std::{collections::BTreeMap, path::PathBuf};

@@ -6,12 +6,15 @@ use std::{
 };
 
 use image::{ExtendedColorType, ImageEncoder, RgbImage, codecs::jpeg::JpegEncoder, imageops};
+use tokio::sync::Semaphore;
 
+use super::library::Library;
 use crate::{
     StudioError,
     blobs::{self, Blobs},
     canvas::decode_picture,
     folder::reason,
+    shared::blocking,
 };
 
 /// Longest side in pixels.
@@ -19,6 +22,24 @@ const SIDE: u32 = 320;
 const QUALITY: u8 = 82;
 /// Their place in the data folder.
 pub(super) const FOLDER: &str = "thumbnails";
+
+/// Most thumbnails that are made at a time; each may take a few hundred megabytes for a moment.
+static SHRINKERS: Semaphore = Semaphore::const_new(2);
+
+impl Library {
+    /// A JPEG of a picture of a dataset, at most 320 pixels a side.
+    pub(crate) async fn thumbnail(&self, id: &str, hash: &str) -> Result<Vec<u8>, StudioError> {
+        let missing =
+            || StudioError::NotFound { what: "picture of this dataset", id: hash.chars().take(80).collect() };
+        if !self.store.has_picture(id, hash).await? {
+            return Err(missing());
+        }
+        // Never closed.
+        let _turn = SHRINKERS.acquire().await.map_err(|_| StudioError::ShuttingDown)?;
+        let (data, blobs, owned) = (self.data.clone(), self.blobs.clone(), hash.to_owned());
+        blocking(move || thumbnail(&data, &blobs, &owned)).await?.ok_or_else(missing)
+    }
+}
 
 /// The thumbnail of the picture file of that name, a JPEG; `None` when there is no such file.
 ///

@@ -271,7 +271,7 @@ impl Store {
         Ok(found.is_some())
     }
 
-    /// Takes a draft out with its pictures; their files stay.
+    /// Takes a dataset out with its pictures; their files stay.
     pub(crate) async fn drop_dataset(&self, id: &str) -> Result<(), StudioError> {
         let mut change = self.pool.begin().await.map_err(storage)?;
         for sql in ["DELETE FROM dataset_pictures WHERE dataset = $1", "DELETE FROM datasets WHERE id = $1"] {

@@ -5,6 +5,7 @@ mod adapters;
 mod datasets;
 mod generations;
 mod images;
+mod measurements;
 mod settings;
 mod timings;
 mod training;

@@ -214,6 +214,44 @@ async fn a_dataset_that_a_training_uses_never_changes_and_a_copy_can() {
 }
 
 #[tokio::test]
+async fn a_dataset_is_deleted_with_what_nothing_else_needs() {
+    let (folder, studio, _, gate) = gated().await;
+    let record = dataset(&studio, "cloth", 2).await;
+    let blob = |hash: &str| crate::blob_path(folder.path(), hash).unwrap();
+    let copy = studio.copy_dataset(&record.id, None).await.unwrap();
+    let other = add(&studio, &copy.id, &[("own.png", png(77, 64))]).await;
+    let own = &other.pictures.iter().find(|picture| picture.name == "own.png").unwrap().hash;
+    studio.delete_dataset(&copy.id).await.unwrap();
+    assert_eq!(studio.dataset(&copy.id).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(!blob(own).exists(), "nothing else has it");
+    assert!(
+        record.pictures.iter().all(|picture| blob(&picture.hash).is_file()),
+        "the other dataset has them"
+    );
+
+    // A training that may still go on needs its pictures; one that has ended does not.
+    studio.submit(request("holds the model"), None).await.unwrap();
+    let asked = TrainingRequest {
+        name: "cloth".to_owned(),
+        dataset: record.id.clone(),
+        config: adire_protocol::TrainingConfig { steps: 1, ..Default::default() },
+        class_dataset: None,
+        class_prompt: None,
+        continue_from: None,
+        note: String::new(),
+    };
+    let job = studio.train(asked).await.unwrap();
+    let refused = studio.delete_dataset(&record.id).await.unwrap_err();
+    assert!(refused.kind() == ErrorKind::Conflict && refused.to_string().contains("cancel it"), "{refused}");
+    studio.cancel_training(&job.id).await.unwrap();
+    studio.delete_dataset(&record.id).await.unwrap();
+    assert_eq!(studio.training(&job.id).await.unwrap().job.dataset_hash, job.dataset_hash);
+    assert!(record.pictures.iter().all(|picture| !blob(&picture.hash).exists()));
+    assert_eq!(studio.delete_dataset(&record.id).await.unwrap_err().kind(), ErrorKind::NotFound);
+    gate.allow(1000);
+}
+
+#[tokio::test]
 async fn a_folder_is_imported_and_one_without_pictures_says_why() {
     let (folder, studio, _) = fresh().await;
     let id =

@@ -104,6 +104,29 @@ pub(crate) async fn change(
     Ok(Json(studio.change_dataset(&id, change).await?))
 }
 
+/// Delete a dataset
+///
+/// With its pictures, where nothing else needs them. Adapters that were trained on it stay, and so does what their
+/// trainings have measured.
+#[utoipa::path(
+    delete,
+    path = "/admin/api/datasets/{id}",
+    tag = "datasets",
+    params(("id" = String, Path, description = "Id of the dataset")),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "No such dataset", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "A training that may still go on needs it", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn delete(
+    State(studio): State<Studio>,
+    Segment(id): Segment,
+) -> Result<StatusCode, Problem> {
+    studio.delete_dataset(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// Where pictures are to be taken from.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -17,7 +17,7 @@ pub(crate) fn admin_api() -> OpenApiRouter<AppState> {
         OpenApiRouter::new().routes(routes!(files::add)).layer(DefaultBodyLimit::max(files::LARGEST));
     OpenApiRouter::new()
         .routes(routes!(datasets::list, datasets::create))
-        .routes(routes!(datasets::read, datasets::change))
+        .routes(routes!(datasets::read, datasets::change, datasets::delete))
         .routes(routes!(datasets::import))
         .routes(routes!(datasets::copy))
         .routes(routes!(datasets::remove))

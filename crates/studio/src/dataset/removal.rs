@@ -1,0 +1,53 @@
+//! Taking pictures and whole datasets out.
+
+use adire_protocol::DatasetRecord;
+
+use super::{library::Library, thumbnail};
+use crate::{StudioError, shared::blocking};
+
+impl Library {
+    /// Takes a picture out. Its file goes with it where nothing else needs it.
+    pub(crate) async fn remove(&self, id: &str, hash: &str) -> Result<DatasetRecord, StudioError> {
+        let _turn = self.turn.lock().await;
+        self.draft(id).await?;
+        if !self.store.remove_picture(id, hash).await? {
+            let id = hash.chars().take(80).collect();
+            return Err(StudioError::NotFound { what: "picture of this dataset", id });
+        }
+        self.forget(hash.to_owned()).await?;
+        self.read(id).await
+    }
+
+    /// Takes a dataset out with its pictures. What was trained on it stays, with the hash of its content.
+    pub(crate) async fn delete(&self, id: &str) -> Result<(), StudioError> {
+        let _turn = self.turn.lock().await;
+        let row = self.row(id).await?;
+        for job in self.store.jobs().await? {
+            if job.state().can_cancel() && job.request()?.datasets().any(|used| used == id) {
+                return Err(StudioError::Training(format!(
+                    "A training that may still go on needs the dataset {}; cancel it first, or wait for its end.",
+                    row.name
+                )));
+            }
+        }
+        let pictures = self.store.dataset_pictures(id).await?;
+        self.store.drop_dataset(id).await?;
+        for picture in pictures {
+            self.forget(picture.hash).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the file of a picture where nothing else needs it.
+    async fn forget(&self, hash: String) -> Result<(), StudioError> {
+        if self.store.is_used(&hash).await? {
+            return Ok(());
+        }
+        let (blobs, data) = (self.blobs.clone(), self.data.clone());
+        blocking(move || {
+            thumbnail::forget(&data, &hash);
+            blobs.remove(&hash)
+        })
+        .await
+    }
+}

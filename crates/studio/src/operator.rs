@@ -1,0 +1,195 @@
+//! What operators ask of a studio: datasets and trainings.
+
+use std::path::{Path, PathBuf};
+
+use adire_protocol::{
+    DatasetChange, DatasetRecord, DatasetSummary, NewDataset, TrainingDetail, TrainingJob, TrainingRequest,
+    TrainingSettings,
+};
+
+use crate::{Incoming, Studio, StudioError, TrainingFile, TrainingStream, shared::detached, training};
+
+impl Studio {
+    /// Every dataset, the newest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn datasets(&self) -> Result<Vec<DatasetSummary>, StudioError> {
+        self.shared().library.list().await
+    }
+
+    /// Makes a dataset without pictures.
+    ///
+    /// # Errors
+    /// Wrong fields.
+    pub async fn create_dataset(&self, new: NewDataset) -> Result<DatasetRecord, StudioError> {
+        self.shared().library.create(new).await
+    }
+
+    /// A dataset with everything in it.
+    ///
+    /// # Errors
+    /// No such dataset.
+    pub async fn dataset(&self, id: &str) -> Result<DatasetRecord, StudioError> {
+        self.shared().library.read(id).await
+    }
+
+    /// Takes in a file for a dataset, as its bytes come; it is deleted when what is returned is dropped.
+    ///
+    /// # Errors
+    /// The bytes do not come, are too many, or cannot be stored.
+    pub async fn receive<B: AsRef<[u8]>, E: std::fmt::Display>(
+        &self,
+        name: &str,
+        chunks: impl futures::Stream<Item = Result<B, E>>,
+    ) -> Result<Incoming, StudioError> {
+        self.shared().library.receive(name, chunks).await
+    }
+
+    /// Adds what was brought to a dataset: pictures (PNG, JPEG, WebP), captions for them (`a.txt` beside `a.png`,
+    /// `metadata.jsonl`, folders named `10_words`), zip files with both. What cannot be used is among the remarks.
+    ///
+    /// # Errors
+    /// No such dataset, a frozen one, or nothing can be stored.
+    pub async fn add_to_dataset(&self, id: &str, files: Vec<Incoming>) -> Result<DatasetRecord, StudioError> {
+        let (shared, id) = (self.shared().clone(), id.to_owned());
+        detached(async move { shared.library.add(&id, files).await }).await
+    }
+
+    /// Adds the pictures of a folder of this machine to a dataset, as [`Self::add_to_dataset`] does.
+    ///
+    /// # Errors
+    /// As there; the folder cannot be read, or nothing in it can be used.
+    pub async fn import_folder(&self, id: &str, folder: &Path) -> Result<DatasetRecord, StudioError> {
+        let (shared, id, folder) = (self.shared().clone(), id.to_owned(), folder.to_owned());
+        detached(async move { shared.library.import(&id, &folder).await }).await
+    }
+
+    /// Changes a dataset's texts.
+    ///
+    /// # Errors
+    /// No such dataset or picture, a frozen one, wrong fields.
+    pub async fn change_dataset(
+        &self,
+        id: &str,
+        change: DatasetChange,
+    ) -> Result<DatasetRecord, StudioError> {
+        let (shared, id) = (self.shared().clone(), id.to_owned());
+        detached(async move { shared.library.change(&id, change).await }).await
+    }
+
+    /// Takes a picture out of a dataset.
+    ///
+    /// # Errors
+    /// No such dataset or picture, a frozen one.
+    pub async fn remove_from_dataset(&self, id: &str, picture: &str) -> Result<DatasetRecord, StudioError> {
+        let (shared, id, picture) = (self.shared().clone(), id.to_owned(), picture.to_owned());
+        detached(async move { shared.library.remove(&id, &picture).await }).await
+    }
+
+    /// A new draft with a dataset's content; its name when `name` is left out.
+    ///
+    /// # Errors
+    /// No such dataset, a wrong name.
+    pub async fn copy_dataset(&self, id: &str, name: Option<String>) -> Result<DatasetRecord, StudioError> {
+        let (shared, id) = (self.shared().clone(), id.to_owned());
+        detached(async move { shared.library.copy(&id, name).await }).await
+    }
+
+    /// Deletes a dataset and those of its pictures that nothing else needs. Adapters that were trained on it stay.
+    ///
+    /// # Errors
+    /// No such dataset; a training that may still go on needs it.
+    pub async fn delete_dataset(&self, id: &str) -> Result<(), StudioError> {
+        let (shared, id) = (self.shared().clone(), id.to_owned());
+        detached(async move { shared.library.delete(&id).await }).await
+    }
+
+    /// A JPEG of a picture of a dataset, at most 320 pixels a side.
+    ///
+    /// # Errors
+    /// No such picture; its file is lost.
+    pub async fn thumbnail(&self, dataset: &str, picture: &str) -> Result<Vec<u8>, StudioError> {
+        self.shared().library.thumbnail(dataset, picture).await
+    }
+
+    /// Checks a training and puts it into the queue. Its datasets never change from then on.
+    ///
+    /// # Errors
+    /// Wrong fields, an empty dataset.
+    pub async fn train(&self, request: TrainingRequest) -> Result<TrainingJob, StudioError> {
+        detached(training::submit(self.shared().clone(), request)).await
+    }
+
+    /// Every training, the newest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn trainings(&self) -> Result<Vec<TrainingJob>, StudioError> {
+        training::jobs(self.shared()).await
+    }
+
+    /// A training with its points and samples.
+    ///
+    /// # Errors
+    /// No such training.
+    pub async fn training(&self, id: &str) -> Result<TrainingDetail, StudioError> {
+        training::detail(self.shared(), id).await
+    }
+
+    /// How a training stands, then its points and samples with a number above `after`, then what happens.
+    ///
+    /// # Errors
+    /// No such training.
+    pub async fn training_events(&self, id: &str, after: u64) -> Result<TrainingStream, StudioError> {
+        training::follow(self.shared().clone(), id, after).await
+    }
+
+    /// Stops a training within one unit of its work, until it is told to go on; also over a restart.
+    ///
+    /// # Errors
+    /// No such training, or one that has ended.
+    pub async fn pause_training(&self, id: &str) -> Result<TrainingJob, StudioError> {
+        detached(training::pause(self.shared().clone(), id.to_owned())).await
+    }
+
+    /// Has a paused or failed training go on from its checkpoint.
+    ///
+    /// # Errors
+    /// No such training, or one that is done or cancelled.
+    pub async fn resume_training(&self, id: &str) -> Result<TrainingJob, StudioError> {
+        detached(training::resume(self.shared().clone(), id.to_owned())).await
+    }
+
+    /// Stops a training for good, within one unit of its work.
+    ///
+    /// # Errors
+    /// No such training, or one that is done.
+    pub async fn cancel_training(&self, id: &str) -> Result<TrainingJob, StudioError> {
+        detached(training::cancel(self.shared().clone(), id.to_owned())).await
+    }
+
+    /// A file of a finished training.
+    ///
+    /// # Errors
+    /// No such training, or it has not ended.
+    pub async fn training_file(&self, id: &str, which: TrainingFile) -> Result<PathBuf, StudioError> {
+        training::file(self.shared(), id, which).await
+    }
+
+    /// How trainings and people share the device. Reads memory only.
+    pub fn training_settings(&self) -> TrainingSettings {
+        self.shared().training.settings()
+    }
+
+    /// Decides it; kept over a restart.
+    ///
+    /// # Errors
+    /// It cannot be stored.
+    pub async fn set_training_settings(
+        &self,
+        settings: TrainingSettings,
+    ) -> Result<TrainingSettings, StudioError> {
+        training::set_settings(self.shared(), settings).await
+    }
+}

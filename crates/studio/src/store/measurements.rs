@@ -1,0 +1,209 @@
+//! Rows of what trainings measure: points, samples, and the numbers of their events.
+
+use adire_protocol::{TrainingPoint, TrainingSample};
+
+use super::{Store, image_url, storage};
+use crate::StudioError;
+
+#[derive(sqlx::FromRow)]
+struct PointRow {
+    step: i64,
+    loss: Option<f64>,
+    held_out_loss: Option<f64>,
+    learning_rate: Option<f64>,
+    gradient_norm: Option<f64>,
+    seconds: Option<f64>,
+    number: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct SampleRow {
+    step: i64,
+    prompt_index: i64,
+    with_adapter: bool,
+    prompt: String,
+    hash: String,
+    number: i64,
+}
+
+fn small(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or_default()
+}
+
+impl Store {
+    /// Keeps a point: what it knows is added to the one of the same step.
+    pub(crate) async fn save_point(
+        &self,
+        id: &str,
+        point: &TrainingPoint,
+        number: i64,
+    ) -> Result<(), StudioError> {
+        let mut change = self.pool.begin().await.map_err(storage)?;
+        sqlx::query(
+            "INSERT INTO training_points (job, step, loss, held_out_loss, learning_rate, gradient_norm, seconds, number) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (job, step) DO UPDATE SET \
+             loss = COALESCE(excluded.loss, training_points.loss), \
+             held_out_loss = COALESCE(excluded.held_out_loss, training_points.held_out_loss), \
+             learning_rate = COALESCE(excluded.learning_rate, training_points.learning_rate), \
+             gradient_norm = COALESCE(excluded.gradient_norm, training_points.gradient_norm), \
+             seconds = COALESCE(excluded.seconds, training_points.seconds), number = excluded.number",
+        )
+        .bind(id)
+        .bind(i64::from(point.step))
+        .bind(point.loss)
+        .bind(point.held_out_loss)
+        .bind(point.learning_rate)
+        .bind(point.gradient_norm)
+        .bind(point.seconds)
+        .bind(number)
+        .execute(&mut *change)
+        .await
+        .map_err(storage)?;
+        sqlx::query("UPDATE training_jobs SET step = $2 WHERE id = $1")
+            .bind(id)
+            .bind(i64::from(point.step))
+            .execute(&mut *change)
+            .await
+            .map_err(storage)?;
+        change.commit().await.map_err(storage)
+    }
+
+    /// `sample.url` is not kept: it follows from the hash.
+    pub(crate) async fn save_sample(
+        &self,
+        id: &str,
+        sample: &TrainingSample,
+        number: i64,
+    ) -> Result<(), StudioError> {
+        sqlx::query(
+            "INSERT INTO training_samples (job, step, prompt_index, with_adapter, prompt, hash, number) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (job, step, prompt_index, with_adapter) \
+             DO UPDATE SET hash = excluded.hash, number = excluded.number",
+        )
+        .bind(id)
+        .bind(i64::from(sample.step))
+        .bind(i64::from(sample.prompt_index))
+        .bind(sample.with_adapter)
+        .bind(&sample.prompt)
+        .bind(&sample.hash)
+        .bind(number)
+        .execute(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(())
+    }
+
+    /// Points with a number above `after`, each with its number.
+    pub(crate) async fn points(
+        &self,
+        id: &str,
+        after: i64,
+    ) -> Result<Vec<(i64, TrainingPoint)>, StudioError> {
+        let rows: Vec<PointRow> = sqlx::query_as(
+            "SELECT step, loss, held_out_loss, learning_rate, gradient_norm, seconds, number \
+             FROM training_points WHERE job = $1 AND number > $2 ORDER BY step",
+        )
+        .bind(id)
+        .bind(after)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(storage)?;
+        let point = |row: PointRow| {
+            let point = TrainingPoint {
+                step: small(row.step),
+                loss: row.loss,
+                held_out_loss: row.held_out_loss,
+                learning_rate: row.learning_rate,
+                gradient_norm: row.gradient_norm,
+                seconds: row.seconds,
+            };
+            (row.number, point)
+        };
+        Ok(rows.into_iter().map(point).collect())
+    }
+
+    /// Samples with a number above `after`, each with its number.
+    pub(crate) async fn samples(
+        &self,
+        id: &str,
+        after: i64,
+    ) -> Result<Vec<(i64, TrainingSample)>, StudioError> {
+        let rows: Vec<SampleRow> = sqlx::query_as(
+            "SELECT step, prompt_index, with_adapter, prompt, hash, number FROM training_samples \
+             WHERE job = $1 AND number > $2 ORDER BY step, prompt_index, with_adapter",
+        )
+        .bind(id)
+        .bind(after)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(storage)?;
+        let sample = |row: SampleRow| {
+            let sample = TrainingSample {
+                step: small(row.step),
+                prompt: row.prompt,
+                prompt_index: small(row.prompt_index),
+                with_adapter: row.with_adapter,
+                url: image_url(&row.hash),
+                hash: row.hash,
+            };
+            (row.number, sample)
+        };
+        Ok(rows.into_iter().map(sample).collect())
+    }
+
+    /// Held-out losses before the first update and at the last measurement.
+    pub(crate) async fn held_out(&self, id: &str) -> Result<(Option<f64>, Option<f64>), StudioError> {
+        let of = |order: &str| {
+            format!(
+                "SELECT held_out_loss FROM training_points WHERE job = $1 AND held_out_loss IS NOT NULL \
+                 ORDER BY step {order} LIMIT 1"
+            )
+        };
+        let mut found = [None, None];
+        for (order, value) in ["ASC", "DESC"].into_iter().zip(&mut found) {
+            let row: Option<(f64,)> = sqlx::query_as(sqlx::AssertSqlSafe(of(order)))
+                .bind(id)
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(storage)?;
+            *value = row.map(|(loss,)| loss);
+        }
+        Ok(found.into())
+    }
+
+    /// Seconds that each of the last few updates took, on average.
+    pub(crate) async fn recent_seconds(&self, id: &str) -> Result<Option<f64>, StudioError> {
+        let (mean,): (Option<f64>,) = sqlx::query_as(
+            "SELECT AVG(seconds) FROM (SELECT seconds FROM training_points \
+             WHERE job = $1 AND seconds IS NOT NULL ORDER BY step DESC LIMIT 20) AS recent",
+        )
+        .bind(id)
+        .fetch_one(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(mean)
+    }
+
+    /// The largest number that any event of a training has.
+    pub(crate) async fn newest_training_event(&self) -> Result<i64, StudioError> {
+        let (number,): (i64,) = sqlx::query_as(
+            "SELECT COALESCE(MAX(number), 0) FROM \
+             (SELECT number FROM training_points UNION ALL SELECT number FROM training_samples) AS numbers",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(number)
+    }
+
+    /// Whether some training made a sample of that name.
+    pub(crate) async fn has_sample(&self, hash: &str) -> Result<bool, StudioError> {
+        let found: Option<(String,)> =
+            sqlx::query_as("SELECT hash FROM training_samples WHERE hash = $1 LIMIT 1")
+                .bind(hash)
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(storage)?;
+        Ok(found.is_some())
+    }
+}
