@@ -20,7 +20,7 @@ if __name__ == "__main__":
     options = argparse.ArgumentParser()
     options.add_argument("model", type=Path)
     options.add_argument("adapter", type=Path)
-    options.add_argument("--count", type=int, default=24, help="captions, and unseen pieces")
+    options.add_argument("--count", type=int, default=100, help="captions, and unseen pieces")
     options.add_argument("--guidance", type=float, default=4.0)
     options = options.parse_args()
     texts = [f"{text}, {pieces.TRIGGER}" for text in captions()[1][: options.count]]
