@@ -5,15 +5,16 @@ use adire_protocol::{AdapterReceipt, AdapterVersion};
 use super::{Store, decode, encode, storage};
 use crate::StudioError;
 
-#[derive(sqlx::FromRow)]
-struct AdapterRow {
-    name: String,
-    version: i64,
-    hash: String,
-    description: String,
-    trigger_words: String,
-    bytes: i64,
-    created_at: i64,
+row! {
+    struct AdapterRow {
+        name: String,
+        version: i64,
+        hash: String,
+        description: String,
+        trigger_words: String,
+        bytes: i64,
+        created_at: i64,
+    }
 }
 
 impl From<AdapterRow> for AdapterVersion {

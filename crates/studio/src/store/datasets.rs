@@ -5,16 +5,18 @@ use adire_protocol::{DatasetRemark, DatasetSummary, NewDataset};
 use super::{Store, decode, encode, storage};
 use crate::StudioError;
 
-/// A dataset as stored.
-#[derive(Clone, Debug, sqlx::FromRow)]
-pub(crate) struct DatasetRow {
-    pub(crate) id: String,
-    pub(crate) name: String,
-    pub(crate) trigger_word: String,
-    pub(crate) caption: String,
-    pub(crate) hash: Option<String>,
-    remarks: String,
-    pub(crate) created_at: i64,
+row! {
+    /// A dataset as stored.
+    #[derive(Clone, Debug)]
+    pub(crate) struct DatasetRow {
+        pub(crate) id: String,
+        pub(crate) name: String,
+        pub(crate) trigger_word: String,
+        pub(crate) caption: String,
+        pub(crate) hash: Option<String>,
+        remarks: String,
+        pub(crate) created_at: i64,
+    }
 }
 
 impl DatasetRow {
@@ -35,16 +37,18 @@ impl DatasetRow {
     }
 }
 
-/// A picture of a dataset as stored.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub(crate) struct PictureRow {
-    pub(crate) hash: String,
-    pub(crate) pixels: String,
-    pub(crate) name: String,
-    pub(crate) caption: String,
-    pub(crate) repeats: i64,
-    pub(crate) width: i64,
-    pub(crate) height: i64,
+row! {
+    /// A picture of a dataset as stored.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct PictureRow {
+        pub(crate) hash: String,
+        pub(crate) pixels: String,
+        pub(crate) name: String,
+        pub(crate) caption: String,
+        pub(crate) repeats: i64,
+        pub(crate) width: i64,
+        pub(crate) height: i64,
+    }
 }
 
 impl PictureRow {
@@ -61,14 +65,15 @@ impl PictureRow {
     }
 }
 
-#[derive(sqlx::FromRow)]
-struct SummaryRow {
-    id: String,
-    name: String,
-    hash: Option<String>,
-    created_at: i64,
-    pictures: i64,
-    cover: Option<String>,
+row! {
+    struct SummaryRow {
+        id: String,
+        name: String,
+        hash: Option<String>,
+        created_at: i64,
+        pictures: i64,
+        cover: Option<String>,
+    }
 }
 
 impl From<SummaryRow> for DatasetSummary {

@@ -5,21 +5,23 @@ use adire_protocol::{GenerationSpec, GenerationState};
 use super::{Store, decode, encode, storage};
 use crate::StudioError;
 
-/// A generation as stored.
-#[derive(Clone, Debug, sqlx::FromRow)]
-pub(crate) struct GenerationRow {
-    pub(crate) id: String,
-    pub(crate) visitor: Option<String>,
-    state: String,
-    spec: String,
-    pub(crate) created_at: i64,
-    pub(crate) started_at: Option<i64>,
-    pub(crate) finished_at: Option<i64>,
-    pub(crate) error: Option<String>,
-    pub(crate) epoch: i64,
-    pub(crate) attempts: i64,
-    pub(crate) started_event: Option<i64>,
-    pub(crate) final_event: Option<i64>,
+row! {
+    /// A generation as stored.
+    #[derive(Clone, Debug)]
+    pub(crate) struct GenerationRow {
+        pub(crate) id: String,
+        pub(crate) visitor: Option<String>,
+        state: String,
+        spec: String,
+        pub(crate) created_at: i64,
+        pub(crate) started_at: Option<i64>,
+        pub(crate) finished_at: Option<i64>,
+        pub(crate) error: Option<String>,
+        pub(crate) epoch: i64,
+        pub(crate) attempts: i64,
+        pub(crate) started_event: Option<i64>,
+        pub(crate) final_event: Option<i64>,
+    }
 }
 
 impl GenerationRow {

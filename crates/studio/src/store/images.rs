@@ -5,16 +5,18 @@ use adire_protocol::ImageRecord;
 use super::{Store, decode, encode, storage};
 use crate::StudioError;
 
-/// A picture as stored.
-#[derive(Clone, Debug, sqlx::FromRow)]
-pub(crate) struct ImageRow {
-    hash: String,
-    generation: String,
-    pub(crate) position: i64,
-    recipe: String,
-    infotext: String,
-    created_at: i64,
-    pub(crate) event: i64,
+row! {
+    /// A picture as stored.
+    #[derive(Clone, Debug)]
+    pub(crate) struct ImageRow {
+        hash: String,
+        generation: String,
+        pub(crate) position: i64,
+        recipe: String,
+        infotext: String,
+        created_at: i64,
+        pub(crate) event: i64,
+    }
 }
 
 impl ImageRow {

@@ -5,25 +5,27 @@ use adire_protocol::{TrainingPoint, TrainingSample};
 use super::{Store, image_url, storage};
 use crate::StudioError;
 
-#[derive(sqlx::FromRow)]
-struct PointRow {
-    step: i64,
-    loss: Option<f64>,
-    held_out_loss: Option<f64>,
-    learning_rate: Option<f64>,
-    gradient_norm: Option<f64>,
-    seconds: Option<f64>,
-    number: i64,
+row! {
+    struct PointRow {
+        step: i64,
+        loss: Option<f64>,
+        held_out_loss: Option<f64>,
+        learning_rate: Option<f64>,
+        gradient_norm: Option<f64>,
+        seconds: Option<f64>,
+        number: i64,
+    }
 }
 
-#[derive(sqlx::FromRow)]
-struct SampleRow {
-    step: i64,
-    prompt_index: i64,
-    with_adapter: bool,
-    prompt: String,
-    hash: String,
-    number: i64,
+row! {
+    struct SampleRow {
+        step: i64,
+        prompt_index: i64,
+        with_adapter: bool,
+        prompt: String,
+        hash: String,
+        number: i64,
+    }
 }
 
 fn small(number: i64) -> u32 {

@@ -1,6 +1,10 @@
 //! The database: rows in, rows out. SQL is kept to what SQLite and PostgreSQL share. Knows no queue and no
 //! events, only the numbers of those that stay.
 
+// The rows' macro is needed by those below it.
+#[macro_use]
+mod row;
+
 mod adapters;
 mod datasets;
 mod generations;
@@ -14,8 +18,8 @@ mod uploads;
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    SqlitePool,
-    migrate::{MigrateError, Migrator},
+    SqlSafeStr, SqlitePool,
+    migrate::{MigrateError, Migration, MigrationType, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -26,8 +30,13 @@ pub(crate) use training::{JobEnd, JobRow};
 
 use crate::StudioError;
 
-/// Embedded in the program. A file that was released is never edited: its checksum is in people's databases.
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+/// Every step of the layout, embedded in the program. A file that was released is never edited: its checksum is in
+/// people's databases. Listed by hand because sqlx's macro would build SQLite a second time, for the compiler's host.
+const STEPS: [(i64, &str, &str); 3] = [
+    (1, "studio", include_str!("../../migrations/0001_studio.sql")),
+    (2, "uploads and receipts", include_str!("../../migrations/0002_uploads_and_receipts.sql")),
+    (3, "datasets and training", include_str!("../../migrations/0003_datasets_and_training.sql")),
+];
 
 /// How long a statement waits for another program's lock.
 const BUSY: Duration = Duration::from_secs(5);
@@ -57,7 +66,7 @@ impl Store {
             .connect_with(options)
             .await
             .map_err(|error| at(file, storage(error)))?;
-        MIGRATIONS.run(&pool).await.map_err(|error| at(file, migration(error)))?;
+        migrations().run(&pool).await.map_err(|error| at(file, migration(error)))?;
         Ok(Self { pool })
     }
 
@@ -77,6 +86,17 @@ impl Store {
     pub(crate) async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+fn migrations() -> Migrator {
+    Migrator::with_migrations(
+        STEPS
+            .into_iter()
+            .map(|(version, name, sql)| {
+                Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+            })
+            .collect(),
+    )
 }
 
 fn at(file: &Path, error: StudioError) -> StudioError {

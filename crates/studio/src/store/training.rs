@@ -5,23 +5,25 @@ use adire_protocol::{TrainingForecast, TrainingRequest, TrainingState};
 use super::{Store, decode, encode, storage};
 use crate::StudioError;
 
-/// A training as stored.
-#[derive(Clone, Debug, sqlx::FromRow)]
-pub(crate) struct JobRow {
-    pub(crate) id: String,
-    request: String,
-    pub(crate) dataset_hash: String,
-    state: String,
-    pub(crate) created_at: i64,
-    pub(crate) started_at: Option<i64>,
-    pub(crate) finished_at: Option<i64>,
-    pub(crate) step: i64,
-    pub(crate) error: Option<String>,
-    pub(crate) halved: bool,
-    pub(crate) version: Option<String>,
-    forecast: Option<String>,
-    pub(crate) waited_ms: i64,
-    pub(crate) attempts: i64,
+row! {
+    /// A training as stored.
+    #[derive(Clone, Debug)]
+    pub(crate) struct JobRow {
+        pub(crate) id: String,
+        request: String,
+        pub(crate) dataset_hash: String,
+        state: String,
+        pub(crate) created_at: i64,
+        pub(crate) started_at: Option<i64>,
+        pub(crate) finished_at: Option<i64>,
+        pub(crate) step: i64,
+        pub(crate) error: Option<String>,
+        pub(crate) halved: bool,
+        pub(crate) version: Option<String>,
+        forecast: Option<String>,
+        pub(crate) waited_ms: i64,
+        pub(crate) attempts: i64,
+    }
 }
 
 impl JobRow {
