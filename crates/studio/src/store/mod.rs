@@ -158,3 +158,25 @@ fn decode<T: serde::de::DeserializeOwned>(text: &str, what: &str, id: &str) -> R
 fn encode<T: serde::Serialize>(value: &T) -> Result<String, StudioError> {
     serde_json::to_string(value).map_err(|error| StudioError::Storage(format!("JSON: {error}.")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::STEPS;
+
+    /// A file that nobody lists would never be applied.
+    #[test]
+    fn every_migration_file_is_listed() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+        let files: BTreeSet<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        let listed: BTreeSet<String> = STEPS
+            .iter()
+            .map(|(version, name, _)| format!("{version:04}_{}.sql", name.replace(' ', "_")))
+            .collect();
+        assert_eq!(listed, files);
+    }
+}
