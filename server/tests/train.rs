@@ -103,6 +103,44 @@ fn a_killed_run_goes_on_and_ends_with_the_same_bytes() {
 }
 
 #[test]
+fn class_pictures_are_made_by_the_base_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = pictures(folder.path());
+    let steps = ["--steps", "2", "--sample-every", "0"];
+    let class = [&steps[..], &["--class-prompt", "a cloth", "--class-pictures", "2"]].concat();
+    let done = |out: &str, more: &[&str]| {
+        let output = run(train(folder.path(), &data, out, more));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        fs::read(folder.path().join(out).join("cloth.safetensors")).unwrap()
+    };
+    let made = |out: &str| {
+        let files = fs::read_dir(folder.path().join(out).join("class")).unwrap();
+        let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        files.sort();
+        files
+    };
+    let whole = done("whole", &class);
+    assert_eq!(made("whole").len(), 2);
+    assert!(whole != done("without", &steps), "the class pictures had no part in it");
+
+    // As after a kill between the two.
+    fs::create_dir_all(folder.path().join("half/class")).unwrap();
+    let first = &made("whole")[0];
+    let kept = folder.path().join("half/class").join(first.file_name().unwrap());
+    fs::copy(first, &kept).unwrap();
+    let before = fs::metadata(&kept).unwrap().modified().unwrap();
+    assert!(whole == done("half", &class), "the same class pictures give the same bytes");
+    assert_eq!(fs::metadata(&kept).unwrap().modified().unwrap(), before, "it was made once more");
+
+    // Those that are given count.
+    let own = folder.path().join("own");
+    fs::create_dir_all(&own).unwrap();
+    fs::copy(data.join("0.png"), own.join("0.png")).unwrap();
+    done("given", &[&class[..], &["--class-data", own.to_str().unwrap()]].concat());
+    assert_eq!(made("given").len(), 1);
+}
+
+#[test]
 fn bad_input_is_named_before_anything_is_computed() {
     let folder = tempfile::tempdir().unwrap();
     let (data, empty) = (pictures(folder.path()), folder.path().join("empty"));
@@ -115,6 +153,9 @@ fn bad_input_is_named_before_anything_is_computed() {
         ("--rank", "10000", "rank is 10000; it can be 1 to 128"),
         ("--learning-rate", "nan", "learning_rate is NaN"),
         ("--targets", "everything", "unknown targets"),
+        ("--class-pictures", "3", "--class-pictures needs --class-prompt"),
+        ("--class-prompt", "a cloth", "--class-prompt needs class pictures"),
+        ("--class-pictures", "1001", "class_pictures is 1001; it can be 0 to 1000"),
     ] {
         let text = said(&data, &[flag, value]);
         assert!(text.contains(words), "{flag} {value}: {text}");

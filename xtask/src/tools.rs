@@ -37,6 +37,7 @@ impl WasmToolchain {
                 format!("compiling the page needs Rust's {WASM} target; `rustup target add {WASM}` did not work either")
             })?;
         }
+        debian_linker()?;
         Ok(Self::Debian)
     }
 
@@ -73,6 +74,18 @@ fn has_wasm_target() -> bool {
         let folder = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
     })
+}
+
+/// The linker is a package of its own that Debian's compiler only recommends; its name has LLVM's version, which the
+/// compiler's package knows: `rust-lld` is a link to it.
+fn debian_linker() -> Result<()> {
+    match fs::read_link("/usr/bin/rust-lld") {
+        Ok(linker) if !Path::new("/usr/bin").join(&linker).exists() => {
+            let name = linker.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            apt_install(&[&name]).context("compiling the page needs LLVM's linker")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn debian_source() -> Option<PathBuf> {

@@ -149,6 +149,12 @@ pub(super) const GROUPS: [(&str, &[Setting]); 5] = [
                 Kind::Number,
                 "How much pictures of the same kind count that are not of this style.",
             ),
+            setting(
+                "class_pictures",
+                "Class pictures",
+                Kind::Whole,
+                "How many there are to be; the model makes those that are missing, of the class prompt below. 100 is usual, 0 makes none.",
+            ),
         ],
     ),
     (

@@ -64,6 +64,9 @@ pub(super) fn remark(job: &TrainingJob) -> String {
 /// What it does at this moment, while it runs.
 pub(super) fn stage(job: &TrainingJob) -> Option<String> {
     Some(match job.stage? {
+        TrainingStage::MakingClassPictures { done, total } => {
+            format!("Makes class pictures: {done} of {total}.")
+        }
         TrainingStage::Preparing { done, total } => format!("Prepares {done} of {}.", pictures(total)),
         TrainingStage::Forecasting => {
             "Tries three steps, to know how long it will take; they are undone.".to_owned()

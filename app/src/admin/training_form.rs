@@ -160,14 +160,14 @@ pub(super) fn training_form(data: TrainingForm) -> AnyView {
                             .select(&form, version_options(versions))}
                         {Field {
                             name: "class_dataset",
-                            label: "Class pictures",
+                            label: "Dataset of class pictures",
                             help: "Pictures of the same kind that are not of this style, so that the model keeps them apart.",
                         }
                             .select(&form, dataset_options(&datasets, "None"))}
                         {Field {
                             name: "class_prompt",
                             label: "Class prompt",
-                            help: "The caption of class pictures that have none, for example “a cloth”.",
+                            help: "What class pictures show, for example “a cloth”: the caption of those that have none, and what the model makes more of.",
                         }
                             .text(&form)}
                     </div>

@@ -22,7 +22,8 @@ pub struct TrainingRequest {
     /// Id of a dataset with pictures of the same class that are not of this style, to keep what the model knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_dataset: Option<String>,
-    /// Caption of class pictures that have none of their own; goes before that dataset's.
+    /// Caption of class pictures that have none of their own; goes before that dataset's. What the model makes class
+    /// pictures of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_prompt: Option<String>,
     /// Adapter version, `name@vN`, whose weights the run begins with instead of no change. Rank, alpha and targets must
@@ -68,8 +69,19 @@ impl TrainingRequest {
             let length = self.note.chars().count();
             wrong("note", format!("The note has {length} characters; it can have 500."));
         }
-        if self.class_prompt.is_some() && self.class_dataset.is_none() {
-            wrong("class_prompt", "A class prompt needs a dataset with class pictures.".to_owned());
+        match (&self.class_prompt, self.config.class_pictures) {
+            (Some(_), 0) if self.class_dataset.is_none() => {
+                let message =
+                    "A class prompt needs class pictures: a dataset, or a number for the model to make.";
+                wrong("class_prompt", message.to_owned());
+            }
+            (None, 1..) => {
+                wrong(
+                    "class_prompt",
+                    "Say what the class pictures show; the model makes them of it.".to_owned(),
+                );
+            }
+            _ => {}
         }
         for problem in self.config.problems() {
             wrong(&format!("config.{}", problem.field), problem.message);
@@ -140,6 +152,13 @@ impl TrainingState {
 #[serde(tag = "name", rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum TrainingStage {
+    /// The base model makes pictures of the class, which are kept.
+    MakingClassPictures {
+        /// Pictures made.
+        done: u32,
+        /// Pictures to make in all.
+        total: u32,
+    },
     /// Pictures become latents.
     Preparing {
         /// Pictures done.

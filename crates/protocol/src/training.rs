@@ -39,6 +39,9 @@ pub struct TrainingConfig {
     pub caption_dropout: f64,
     /// Weight of the class pictures' loss.
     pub prior_weight: f64,
+    /// How many class pictures there are to be: what the class dataset has fewer, the model makes of the class prompt.
+    /// 0: only those of the dataset.
+    pub class_pictures: u32,
     /// Largest signal-to-noise ratio that counts in full (Hang et al. 2023).
     pub min_snr_gamma: Option<f64>,
     /// Standard deviation of the shift that is added to a whole channel of noise.
@@ -119,6 +122,7 @@ impl Preset {
             crop: Crop::Center,
             caption_dropout: 0.0,
             prior_weight: 1.0,
+            class_pictures: 0,
             min_snr_gamma: None,
             noise_offset: 0.0,
             max_gradient_norm: 1.0,
@@ -249,6 +253,7 @@ impl TrainingConfig {
         whole("resolution", self.resolution, 64, 1024);
         whole("checkpoint_every", self.checkpoint_every, 1, 10_000);
         whole("sample_every", self.sample_every, 0, 100_000);
+        whole("class_pictures", self.class_pictures, 0, 1000);
         check(
             "resolution",
             self.resolution.is_multiple_of(64),

@@ -80,6 +80,8 @@ pub struct TrainingTask {
     pub pictures: Vec<TrainingPicture>,
     /// Pictures of its class; may be empty.
     pub classes: Vec<TrainingPicture>,
+    /// What the base model makes the class pictures of that [`TrainingConfig::class_pictures`] asks for beyond those.
+    pub class_prompt: String,
     /// The version that the run begins with.
     pub continue_from: Option<AdapterFile>,
     /// Where checkpoint and results go. It exists.
@@ -115,6 +117,13 @@ pub struct KnownResults {
 /// What a unit of training has done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TrainingUpdate {
+    /// A class picture was made and kept.
+    ClassPicture {
+        /// Pictures made.
+        done: u32,
+        /// Pictures to make in all.
+        total: u32,
+    },
     /// A picture became latents.
     Preparing {
         /// Pictures done.
@@ -174,7 +183,7 @@ pub enum TrainingUpdate {
         /// The picture.
         pixels: Pixels,
     },
-    /// A sample was broken off; it is made later.
+    /// A sample or a class picture was broken off; it is made later.
     PutOff,
     /// All is done; the adapter is in this file.
     Finished {

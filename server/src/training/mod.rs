@@ -2,6 +2,7 @@
 //! without a pause, the server's worker between people's pictures. Both end with the same bytes.
 
 mod card;
+mod classes;
 mod memory;
 mod output;
 mod plan;

@@ -35,7 +35,7 @@ pub(super) fn write(trainer: &Trainer, outcome: &Outcome<'_>) -> Result<Vec<Path
 }
 
 /// Whole or not at all: another program may look at the folder.
-fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     let part = path.with_extension("part");
     fs::write(&part, bytes).and_then(|()| fs::rename(&part, path)).map_err(|error| {
         let _ = fs::remove_file(&part);

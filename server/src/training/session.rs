@@ -7,11 +7,12 @@ use adire_engine::{
     adapter::Adapter,
     train::{Preparation, Source, Trainer},
 };
-use adire_protocol::{GenerationRequest, GenerationSpec, TrainingPoint};
+use adire_protocol::TrainingPoint;
 use adire_studio::{TrainingTask, TrainingUpdate, read_picture};
 
 use super::{
     card::Outcome,
+    classes::{ClassPictures, plain_spec},
     output::{self, CHECKPOINT},
     plan::{Due, Plan},
     trial::Trial,
@@ -31,11 +32,13 @@ pub(crate) struct Session {
 
 #[derive(Debug)]
 enum Phase {
-    /// `next`: the place in the task's pictures and then its class pictures; `time`: how often that one was added.
+    /// `next`: the place in the task's pictures, then its class pictures, then those that are made; `time`: how often
+    /// that one was added.
     Preparing {
         preparation: Box<Preparation>,
         next: usize,
         time: u32,
+        made: ClassPictures,
     },
     Training(Box<Trainer>),
     Ended,
@@ -50,9 +53,11 @@ impl Session {
         let count = |pictures: &[adire_studio::TrainingPicture]| {
             pictures.iter().map(|picture| picture.repeats as usize).sum::<usize>()
         };
-        let preparation = pipeline.preparation(count(&task.pictures), count(&task.classes), &task.config)?;
+        let given = count(&task.classes);
+        let made = ClassPictures::new(&task, given);
+        let preparation = pipeline.preparation(count(&task.pictures), given + made.count, &task.config)?;
         let plan = Plan::new(&task.known);
-        let phase = Phase::Preparing { preparation: Box::new(preparation), next: 0, time: 0 };
+        let phase = Phase::Preparing { preparation: Box::new(preparation), next: 0, time: 0, made };
         Ok(Self { task, plan, phase, begun: Instant::now(), written: Vec::new() })
     }
 
@@ -71,10 +76,26 @@ impl Session {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<TrainingUpdate> {
         match &mut self.phase {
-            Phase::Preparing { preparation, next, time } if preparation.done() < preparation.total() => {
+            Phase::Preparing { preparation, next, time, made }
+                if preparation.done() < preparation.total() =>
+            {
                 let all = self.task.pictures.iter().chain(&self.task.classes);
-                let missing = || EngineError::Request("a picture to train on is missing".to_owned());
-                let picture = all.clone().nth(*next).ok_or_else(missing)?;
+                let given = self.task.pictures.len() + self.task.classes.len();
+                let picture = match all.clone().nth(*next) {
+                    Some(picture) => picture.clone(),
+                    None => made.picture(pipeline, *next - given),
+                };
+                if *next >= given && !picture.path.is_file() {
+                    let place = *next - given;
+                    return match made.make(pipeline, place, &picture.path, interrupted) {
+                        Ok(()) => Ok(TrainingUpdate::ClassPicture {
+                            done: small(place + 1),
+                            total: small(made.count),
+                        }),
+                        Err(EngineError::Cancelled) => Ok(TrainingUpdate::PutOff),
+                        Err(error) => Err(error),
+                    };
+                }
                 let lost = |error: adire_studio::StudioError| {
                     EngineError::Request(format!("{} cannot be used. {error}", picture.name))
                 };
@@ -92,7 +113,6 @@ impl Session {
                 if *time >= picture.repeats {
                     (*next, *time) = (*next + 1, 0);
                 }
-                let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
                 Ok(TrainingUpdate::Preparing {
                     done: small(preparation.done()),
                     total: small(preparation.total()),
@@ -141,7 +161,6 @@ impl Session {
         }
         self.plan_at(&trainer, false);
         self.phase = Phase::Training(Box::new(trainer));
-        let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Ok(TrainingUpdate::Ready {
             step,
             instances: small(instances),
@@ -217,7 +236,6 @@ impl Session {
                     self.plan.measured(step, loss);
                     return Ok(TrainingUpdate::HeldOut { step, loss });
                 }
-                let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
                 let (done, total) = (small(measurement.done()), small(measurement.total()));
                 self.plan.due.push_front(Due::Measure(measurement));
                 Ok(TrainingUpdate::Measuring { done, total })
@@ -249,7 +267,8 @@ impl Session {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<TrainingUpdate> {
         let prompt = self.task.config.sample_prompts.get(prompt_index as usize);
-        let spec = sample_spec(pipeline, prompt.map_or("", String::as_str), prompt_index.into())?;
+        let spec =
+            plain_spec(pipeline, "sample prompt", prompt.map_or("", String::as_str), prompt_index.into())?;
         if interrupted() {
             return Err(EngineError::Cancelled);
         }
@@ -280,12 +299,6 @@ impl Session {
     }
 }
 
-fn sample_spec(pipeline: &Pipeline, prompt: &str, seed: u64) -> Result<GenerationSpec> {
-    let info = pipeline.info();
-    let request =
-        GenerationRequest { prompt: prompt.to_owned(), seed: Some(seed), ..GenerationRequest::default() };
-    let spec = request.validate(&info.limits, &info.defaults, seed);
-    spec.map_err(|error| {
-        EngineError::Request(format!("the sample prompt “{prompt}” cannot be used: {error}"))
-    })
+fn small(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }

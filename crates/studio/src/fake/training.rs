@@ -31,6 +31,7 @@ enum Due {
 /// A word for the diary.
 pub(super) fn word(update: &TrainingUpdate) -> String {
     match update {
+        TrainingUpdate::ClassPicture { done, .. } => format!("class picture {done}"),
         TrainingUpdate::Preparing { done, .. } => format!("prepare {done}"),
         TrainingUpdate::Ready { step, .. } => format!("ready {step}"),
         TrainingUpdate::Forecast(_) => "forecast".to_owned(),

@@ -32,6 +32,14 @@ pub(crate) async fn submit(
             return Err(invalid("config.sample_prompts", format!("“{prompt}” cannot be used: {error}")));
         }
     }
+    if let Some(prompt) = &request.class_prompt
+        && request.config.class_pictures > 0
+    {
+        let picture = GenerationRequest { prompt: prompt.clone(), ..GenerationRequest::default() };
+        if let Err(error) = picture.validate(&shared.model.limits, &shared.model.defaults, 0) {
+            return Err(invalid("class_prompt", format!("“{prompt}” cannot be used: {error}")));
+        }
+    }
     let named = [("dataset", Some(&request.dataset)), ("class_dataset", request.class_dataset.as_ref())];
     for (field, id) in named {
         let Some(id) = id else { continue };

@@ -184,7 +184,9 @@ async fn drive(shared: &Arc<Shared>, row: &JobRow) -> Result<String, Early> {
         }
         match update {
             TrainingUpdate::Step | TrainingUpdate::PutOff => continue,
-            TrainingUpdate::Preparing { .. } | TrainingUpdate::Measuring { .. } => {}
+            TrainingUpdate::ClassPicture { .. }
+            | TrainingUpdate::Preparing { .. }
+            | TrainingUpdate::Measuring { .. } => {}
             TrainingUpdate::Ready { step, instances, held_out, truncated } => {
                 tracing::info!(training = id, step, instances, held_out, truncated, "ready");
                 training.store.rewind_job(id, step, false).await?;
@@ -275,6 +277,10 @@ async fn give_way(shared: &Shared, id: &str, begun: bool) -> Result<(), Early> {
 
 fn stage(update: &TrainingUpdate, before: TrainingStage) -> TrainingStage {
     match update {
+        TrainingUpdate::ClassPicture { done, total } => {
+            TrainingStage::MakingClassPictures { done: *done, total: *total }
+        }
+        TrainingUpdate::PutOff if matches!(before, TrainingStage::MakingClassPictures { .. }) => before,
         TrainingUpdate::Preparing { done, total } => TrainingStage::Preparing { done: *done, total: *total },
         TrainingUpdate::Ready { .. } => TrainingStage::Forecasting,
         TrainingUpdate::Measuring { done, total } => TrainingStage::Measuring { done: *done, total: *total },
@@ -332,6 +338,7 @@ async fn task(shared: &Shared, row: &JobRow) -> Result<TrainingTask, Early> {
         dataset_hash: row.dataset_hash.clone(),
         pictures,
         classes,
+        class_prompt: request.class_prompt.unwrap_or_default(),
         continue_from,
         folder,
         known,

@@ -52,8 +52,8 @@ pub(crate) struct TrainArgs {
     /// Folder with pictures of the same class that are not of this style, to keep what the model knows
     #[arg(long, value_name = "DIR", requires = "class_prompt")]
     class_data: Option<PathBuf>,
-    /// Caption of the class pictures
-    #[arg(long, value_name = "TEXT", requires = "class_data")]
+    /// What the class pictures show, for example "a cloth": their caption, and what --class-pictures are made of
+    #[arg(long, value_name = "TEXT")]
     class_prompt: Option<String>,
     #[command(flatten)]
     settings: SettingArgs,
@@ -89,6 +89,13 @@ impl TrainArgs {
         }
         if let Some(problem) = config.problems().into_iter().next() {
             bail!("{}", problem.message);
+        }
+        match (&self.class_prompt, config.class_pictures) {
+            (None, 1..) => bail!("--class-pictures needs --class-prompt: what the model makes them of"),
+            (Some(_), 0) if self.class_data.is_none() => {
+                bail!("--class-prompt needs class pictures: give --class-data or --class-pictures")
+            }
+            _ => {}
         }
         let out = self.out.clone().unwrap_or_else(|| PathBuf::from(&self.name));
         fs::create_dir_all(out.join("samples"))
@@ -178,6 +185,7 @@ impl Run<'_> {
             dataset_hash: self.dataset.hash.clone(),
             pictures: pictures(self.dataset),
             classes: pictures(self.classes),
+            class_prompt: self.args.class_prompt.clone().unwrap_or_default(),
             continue_from: None,
             folder: self.out.to_owned(),
             known,

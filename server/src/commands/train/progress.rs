@@ -30,6 +30,12 @@ impl Progress {
     pub(super) fn show(&mut self, update: &TrainingUpdate) -> f64 {
         let seconds = self.since.elapsed().as_secs_f64();
         match update {
+            TrainingUpdate::ClassPicture { done, total } => {
+                if self.bar.length() != Some((*total).into()) {
+                    self.bar = bar(*total, "class picture {pos} of {len}, {eta} left");
+                }
+                self.bar.set_position((*done).into());
+            }
             TrainingUpdate::Preparing { done, total } => {
                 self.bar.set_length(u64::from(*total));
                 self.bar.set_position(u64::from(*done));

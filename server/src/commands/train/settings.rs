@@ -57,6 +57,9 @@ pub(crate) struct SettingArgs {
     /// Weight of the class pictures' loss
     #[arg(long)]
     prior_weight: Option<f64>,
+    /// How many class pictures there are to be; those that --class-data has fewer are made by the model
+    #[arg(long)]
+    class_pictures: Option<u32>,
     /// Largest signal-to-noise ratio that counts in full; 5 is usual
     #[arg(long)]
     min_snr_gamma: Option<f64>,
@@ -119,7 +122,16 @@ impl SettingArgs {
             resolution,
             crop
         );
-        take!(caption_dropout, prior_weight, noise_offset, seed, held_out, checkpoint_every, sample_every);
+        take!(
+            caption_dropout,
+            prior_weight,
+            class_pictures,
+            noise_offset,
+            seed,
+            held_out,
+            checkpoint_every,
+            sample_every
+        );
         config.min_snr_gamma = self.min_snr_gamma.or(config.min_snr_gamma);
         config.text_encoder |= self.text_encoder;
         config.gradient_checkpointing |= self.gradient_checkpointing;

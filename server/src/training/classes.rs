@@ -1,0 +1,97 @@
+//! Class pictures that the base model makes itself, for prior preservation. They are kept as files, so that a run that is
+//! taken up again is trained on the same ones.
+
+use std::{
+    fs,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use adire_engine::{EngineError, Pipeline, Result};
+use adire_protocol::{GenerationRequest, GenerationSpec};
+use adire_studio::{TrainingPicture, TrainingTask, encode_png};
+use sha2::{Digest, Sha256};
+
+use super::output::put;
+use crate::backend::pixels;
+
+/// Seeds keep within what a request can have.
+const SEEDS: u64 = 1 << 32;
+
+/// Those of one run.
+#[derive(Debug)]
+pub(super) struct ClassPictures {
+    folder: PathBuf,
+    prompt: String,
+    seed: u64,
+    /// How many are to be made.
+    pub(super) count: usize,
+}
+
+impl ClassPictures {
+    /// What the settings ask for beyond the `given` ones.
+    pub(super) fn new(task: &TrainingTask, given: usize) -> Self {
+        let asked = task.config.class_pictures as usize;
+        Self {
+            folder: task.folder.join("class"),
+            prompt: task.class_prompt.clone(),
+            seed: task.config.seed,
+            count: asked.saturating_sub(given),
+        }
+    }
+
+    /// The picture at `place`, which may not have been made.
+    pub(super) fn picture(&self, pipeline: &Pipeline, place: usize) -> TrainingPicture {
+        // Another model, prompt or seed makes other pictures: they must not be taken for these.
+        let of = format!("{}\n{}\n{}", pipeline.info().hash, self.seed, self.prompt);
+        let digest = Sha256::digest(of.as_bytes());
+        let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        TrainingPicture {
+            name: format!("class picture {}", place + 1),
+            path: self.folder.join(format!("{digest}-{place:04}.png")),
+            caption: self.prompt.clone(),
+            repeats: 1,
+        }
+    }
+
+    /// Makes it with the base alone.
+    ///
+    /// # Errors
+    /// The prompt cannot be used, memory or the disk is full, or [`EngineError::Cancelled`].
+    pub(super) fn make(
+        &self,
+        pipeline: &mut Pipeline,
+        place: usize,
+        path: &Path,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        if interrupted() {
+            return Err(EngineError::Cancelled);
+        }
+        let seed = self.seed.wrapping_add(place as u64) % SEEDS;
+        let spec = plain_spec(pipeline, "class prompt", &self.prompt, seed)?;
+        // What somebody's last picture had in effect has no part in it.
+        pipeline.set_adapters(&[])?;
+        let mut on_step = |_| if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let output = pipeline.generate(&spec, &mut on_step)?;
+        let png = encode_png(&pixels(output.image), "").map_err(|error| {
+            EngineError::Request(format!("a class picture could not be written ({error})"))
+        })?;
+        fs::create_dir_all(&self.folder).map_err(|error| {
+            EngineError::Request(format!("{} cannot be made ({error})", self.folder.display()))
+        })?;
+        put(path, &png)
+    }
+}
+
+/// A picture of `prompt` with everything else as the model has it. `what` names the prompt in messages.
+///
+/// # Errors
+/// The prompt cannot be used.
+pub(super) fn plain_spec(pipeline: &Pipeline, what: &str, prompt: &str, seed: u64) -> Result<GenerationSpec> {
+    let info = pipeline.info();
+    let request =
+        GenerationRequest { prompt: prompt.to_owned(), seed: Some(seed), ..GenerationRequest::default() };
+    let spec = request.validate(&info.limits, &info.defaults, seed);
+    spec.map_err(|error| EngineError::Request(format!("the {what} “{prompt}” cannot be used: {error}")))
+}
