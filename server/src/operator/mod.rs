@@ -67,6 +67,13 @@ impl From<io::Error> for Refused {
     }
 }
 
+fn unusable(data: &Path) -> String {
+    let data = data.display();
+    format!(
+        "the data folder {data} cannot be used; name one that this user can write to with --data or ADIRE_DATA"
+    )
+}
+
 impl Operators {
     /// Opens the folder `operator` of a data folder and makes what is absent. `given` is the hash of a password from
     /// the environment.
@@ -75,8 +82,7 @@ impl Operators {
     /// The folder cannot be used, or `given` is no argon2id hash in PHC form.
     pub fn open(data: &Path, given: Option<String>) -> anyhow::Result<Self> {
         let folder = data.join(FOLDER);
-        private::folder(&folder)
-            .with_context(|| format!("the operator's folder {} cannot be made", folder.display()))?;
+        private::folder(&folder).with_context(|| unusable(data))?;
         if let Some(given) = &given {
             password::check(given).context("ADIRE_ADMIN_PASSWORD_HASH cannot be used")?;
         }
@@ -104,7 +110,7 @@ impl Operators {
     pub fn set_password(data: &Path, password: &str) -> anyhow::Result<()> {
         password::strength(password).map_err(|weakness| anyhow!("{weakness}"))?;
         let folder = data.join(FOLDER);
-        private::folder(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        private::folder(&folder).with_context(|| unusable(data))?;
         password::write(&folder, &password::hash(password)?)
     }
 

@@ -51,7 +51,9 @@ async fn cancelling_takes_effect_within_one_step() {
     let id = studio.submit(long, Some("visitor")).await.unwrap().id;
     gate.allow(2);
     until_step(&studio, &id, 0, 2).await;
-    assert_eq!(studio.cancel(&id).await.unwrap().state, Running);
+    // The second step may still be on its way out: then the cancelling is over before it is answered.
+    let answered = studio.cancel(&id).await.unwrap().state;
+    assert!(matches!(answered, Running | Cancelled), "{answered:?}");
     drop(gate);
     let events = all_events(&studio, &id, 0).await;
     assert_eq!(milestones(&events), ["queued", "started", "cancelled"]);
