@@ -128,7 +128,7 @@ fn standing(job: &TrainingJob, prompt: String) -> AnyView {
     if let Some(forecast) = job.forecast {
         let memory = forecast
             .bytes
-            .map(|bytes| format!(", {} of memory beside the model", size(bytes)))
+            .map(|bytes| format!(", {} of memory beside what is in use", size(bytes)))
             .unwrap_or_default();
         facts.push(("Forecast", format!("{} without visitors{memory}", duration(forecast.seconds * 1000.0))));
     }

@@ -81,6 +81,19 @@ impl Precision {
     }
 }
 
+/// Bytes of memory that a GPU could give at this moment. Nothing for the CPU, whose memory
+/// is the machine's, and where the driver does not say.
+pub fn free_memory(device: &Device) -> Option<u64> {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => {
+            let (free, _) = device.cuda_stream().context().mem_get_info().ok()?;
+            u64::try_from(free).ok()
+        }
+        _ => None,
+    }
+}
+
 #[cfg(not(feature = "cuda"))]
 fn open_gpu(_: usize, _: Precision) -> std::result::Result<(Device, DType), String> {
     let message =

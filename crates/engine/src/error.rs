@@ -25,7 +25,7 @@ pub enum EngineError {
     #[error("{0}")]
     Request(String),
     /// A tensor operation failed: a fault of ours, or too little memory.
-    #[error("the computation failed: {0}")]
+    #[error("{}", failed(.0))]
     Candle(#[from] candle_core::Error),
     /// The caller asked to stop.
     #[error("cancelled")]
@@ -44,5 +44,35 @@ impl EngineError {
     }
 }
 
+/// What a failed computation means to the one who asked for it.
+fn failed(error: &candle_core::Error) -> String {
+    let said = error.to_string();
+    // The driver's and cuBLAS' names for it.
+    if ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED"].iter().any(|code| said.contains(code)) {
+        return "the GPU has too little free memory for this; choose a smaller size or fewer pictures at once, for a \
+                training a smaller resolution or batch, or gradient checkpointing, or end other programs that use \
+                this GPU"
+            .to_owned();
+    }
+    format!("the computation failed: {said}")
+}
+
 /// Shorthand for results of this crate.
 pub type Result<T> = std::result::Result<T, EngineError>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_gpu_is_said_with_what_to_do() {
+        let driver = r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")"#;
+        let full = EngineError::from(candle_core::Error::Msg(driver.to_owned())).to_string();
+        assert!(
+            full.starts_with("the GPU has too little free memory") && !full.contains("DriverError"),
+            "{full}"
+        );
+        let other = EngineError::from(candle_core::Error::Msg("shape mismatch".to_owned())).to_string();
+        assert_eq!(other, "the computation failed: shape mismatch");
+    }
+}

@@ -25,7 +25,8 @@ mod unet;
 mod vae;
 mod weight;
 
-pub use device::{DeviceChoice, Placement, Precision};
+pub use candle_core::Device;
+pub use device::{DeviceChoice, Placement, Precision, free_memory};
 pub use error::{EngineError, Result};
 pub use hash::file_hash;
 pub use manifest::{Manifest, ManifestAdapter};

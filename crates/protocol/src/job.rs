@@ -189,7 +189,7 @@ pub enum TrainingStage {
 pub struct TrainingForecast {
     /// Seconds that all steps take, if nobody else wants the device.
     pub seconds: f64,
-    /// Bytes of memory that steps need beside the model, where that can be measured.
+    /// Bytes of memory, the GPU's if it trains there, that steps need beside what is in use, where that can be measured.
     pub bytes: Option<u64>,
 }
 

@@ -1,25 +1,134 @@
-//! How much memory this process takes and could still get. Known on Linux; elsewhere nothing is known and nothing is
-//! refused.
+//! How much memory a step takes and could still get, on the machine or on a GPU. On the machine it is known where Linux
+//! says it, on a GPU where its driver does; elsewhere nothing is known and nothing is refused.
 
-use std::fs;
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::Duration,
+};
+
+use adire_engine::{Device, free_memory};
+
+/// How often a GPU is asked what is left while a step is made. A step of the smallest model takes some ten of these.
+const INTERVAL: Duration = Duration::from_millis(2);
+
+/// Whose memory steps take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The machine's.
+    #[default]
+    Machine,
+    /// A GPU's own.
+    Gpu,
+}
+
+impl Place {
+    /// Where a model on `device` computes.
+    pub(super) fn of(device: &Device) -> Self {
+        if device.is_cpu() { Self::Machine } else { Self::Gpu }
+    }
+
+    /// Bytes that could be had beside those that are held.
+    pub(super) fn available(self, device: &Device) -> Option<u64> {
+        match self {
+            Self::Machine => available(),
+            Self::Gpu => settled(device),
+        }
+    }
+
+    /// Does `work`, and tells the most bytes that it held on the way beside those that were held before.
+    pub(super) fn most_taken<T>(self, device: &Device, work: impl FnOnce() -> T) -> (T, Option<u64>) {
+        match self {
+            Self::Machine => {
+                let before = resident();
+                forget_peak();
+                let made = work();
+                (made, peak().zip(before).map(|(peak, before)| peak.saturating_sub(before)))
+            }
+            Self::Gpu => match settled(device) {
+                Some(before) => {
+                    let (made, least) = least_while(|| free_memory(device), work);
+                    (made, least.map(|least| before.saturating_sub(least)))
+                }
+                None => (work(), None),
+            },
+        }
+    }
+
+    /// Why a run whose steps need `needed` bytes cannot be begun where `available` are left.
+    pub(super) fn refusal(self, needed: u64, available: u64) -> Option<String> {
+        let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+        let place = match self {
+            Self::Machine => "machine",
+            Self::Gpu => "GPU",
+        };
+        (needed > available).then(|| {
+            format!(
+                "A step of this run needs {:.1} GB of memory, but only {:.1} GB are left on this {place}. Choose a \
+                 smaller resolution, a smaller batch, or gradient checkpointing.",
+                gigabytes(needed),
+                gigabytes(available)
+            )
+        })
+    }
+}
+
+/// What a GPU has left when all that was asked of it is done: memory is given back in the order of the work.
+fn settled(device: &Device) -> Option<u64> {
+    device.synchronize().ok()?;
+    free_memory(device)
+}
+
+/// The least that `left` says while `work` is done, asked again and again from another thread.
+fn least_while<T>(left: impl Fn() -> Option<u64> + Sync, work: impl FnOnce() -> T) -> (T, Option<u64>) {
+    /// Ends the asking, also where `work` panics.
+    struct Ending<'a>(&'a AtomicBool, thread::Thread);
+    impl Drop for Ending<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+            self.1.unpark();
+        }
+    }
+
+    let (least, ended) = (AtomicU64::new(u64::MAX), AtomicBool::new(false));
+    let ask = || {
+        if let Some(bytes) = left() {
+            least.fetch_min(bytes, Ordering::Relaxed);
+        }
+    };
+    let made = thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            while !ended.load(Ordering::Acquire) {
+                ask();
+                thread::park_timeout(INTERVAL);
+            }
+        });
+        let _ending = Ending(&ended, asking.thread().clone());
+        work()
+    });
+    ask();
+    let least = least.into_inner();
+    (made, (least < u64::MAX).then_some(least))
+}
 
 /// Bytes that the process takes now.
-pub(super) fn resident() -> Option<u64> {
+fn resident() -> Option<u64> {
     field(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
 }
 
 /// Most bytes that the process has taken since [`forget_peak`].
-pub(super) fn peak() -> Option<u64> {
+fn peak() -> Option<u64> {
     field(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
 /// Has the kernel count the peak from now on. Where it refuses, peaks of earlier are counted, which errs on the safe side.
-pub(super) fn forget_peak() {
+fn forget_peak() {
     let _ = fs::write("/proc/self/clear_refs", "5");
 }
 
 /// Bytes that the process could take beside what it has, in its container's limits.
-pub(super) fn available() -> Option<u64> {
+fn available() -> Option<u64> {
     let machine = field(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")?;
     let number = |name: &str| -> Option<u64> {
         fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?.trim().parse().ok()
@@ -27,19 +136,6 @@ pub(super) fn available() -> Option<u64> {
     // "max", no number, where there is no limit.
     let container = number("memory.max").zip(number("memory.current"));
     Some(container.map_or(machine, |(most, now)| machine.min(most.saturating_sub(now))))
-}
-
-/// Why a run that needs `needed` bytes cannot be begun where `available` are left.
-pub(super) fn refusal(needed: u64, available: u64) -> Option<String> {
-    let gigabytes = |bytes: u64| bytes as f64 / 1e9;
-    (needed > available).then(|| {
-        format!(
-            "A step of this run needs {:.1} GB of memory, but only {:.1} GB are left on this machine. Choose a smaller \
-             resolution, a smaller batch, or gradient checkpointing.",
-            gigabytes(needed),
-            gigabytes(available)
-        )
-    })
 }
 
 /// A line like `VmRSS:   1234 kB`, in bytes.
@@ -60,9 +156,48 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_with_both_numbers() {
-        assert_eq!(refusal(5, 5), None);
-        let said = refusal(7_300_000_000, 2_000_000_000).unwrap();
+        assert_eq!(Place::Machine.refusal(5, 5), None);
+        let said = Place::Machine.refusal(7_300_000_000, 2_000_000_000).unwrap();
         assert!(said.contains("needs 7.3 GB") && said.contains("only 2.0 GB"), "{said}");
+        assert!(said.contains("left on this machine"), "{said}");
+        let said = Place::Gpu.refusal(2, 1).unwrap();
+        assert!(said.contains("left on this GPU"), "{said}");
+    }
+
+    #[test]
+    fn the_least_that_was_left_on_the_way_counts() {
+        let left = AtomicU64::new(100);
+        let seen = AtomicBool::new(false);
+        let ask = || {
+            let bytes = left.load(Ordering::Acquire);
+            seen.fetch_or(bytes == 30, Ordering::Release);
+            Some(bytes)
+        };
+        let (made, least) = least_while(ask, || {
+            left.store(30, Ordering::Release);
+            while !seen.load(Ordering::Acquire) {
+                thread::yield_now();
+            }
+            left.store(90, Ordering::Release);
+            "made"
+        });
+        assert_eq!((made, least), ("made", Some(30)));
+        assert_eq!(least_while(|| None, || ()).1, None);
+    }
+
+    #[test]
+    fn work_that_panics_ends_the_asking() {
+        let tried = std::panic::catch_unwind(|| least_while(|| Some(1), || panic!("as it should")));
+        assert!(tried.is_err());
+    }
+
+    #[test]
+    fn a_gpu_that_says_nothing_is_not_taken_for_the_machine() {
+        // Nothing is known of the CPU as a GPU.
+        let (made, taken) = Place::Gpu.most_taken(&Device::Cpu, || 7);
+        assert_eq!((made, taken), (7, None));
+        assert_eq!(Place::Gpu.available(&Device::Cpu), None);
+        assert_eq!(Place::of(&Device::Cpu), Place::Machine);
     }
 
     #[cfg(target_os = "linux")]

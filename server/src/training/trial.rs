@@ -5,7 +5,7 @@ use std::time::Instant;
 use adire_engine::{Result, train::Trainer};
 use adire_protocol::TrainingForecast;
 
-use super::memory;
+use super::memory::Place;
 
 /// Steps that are tried. The first one touches every weight for the first time and does not count for the time.
 const STEPS: u32 = 3;
@@ -18,7 +18,9 @@ pub(super) struct Trial {
     done: u32,
     seconds: f64,
     bytes: Option<u64>,
-    /// What was left before the first of them.
+    /// Whose memory it is.
+    place: Place,
+    /// What was left there before the first of them.
     available: Option<u64>,
 }
 
@@ -27,17 +29,16 @@ impl Trial {
     pub(super) fn step(&mut self, trainer: &mut Trainer) -> Result<Option<TrainingForecast>> {
         if self.done == 0 {
             self.before = trainer.checkpoint()?;
-            self.available = memory::available();
+            self.place = Place::of(trainer.device());
+            self.available = self.place.available(trainer.device());
         }
-        let resident = memory::resident();
-        memory::forget_peak();
+        let device = trainer.device().clone();
         let begun = Instant::now();
-        let tried = trainer.micro_step();
+        let (tried, taken) = self.place.most_taken(&device, || trainer.micro_step());
         if self.done > 0 {
             self.seconds += begun.elapsed().as_secs_f64();
         }
-        let peak = memory::peak().zip(resident).map(|(peak, before)| peak.saturating_sub(before));
-        self.bytes = self.bytes.max(peak);
+        self.bytes = self.bytes.max(taken);
         self.done += 1;
         if tried.is_err() || self.done == STEPS {
             trainer.restore(&self.before)?;
@@ -52,7 +53,7 @@ impl Trial {
 
     /// Why the run cannot be begun here.
     pub(super) fn refusal(&self) -> Option<String> {
-        memory::refusal(self.bytes?, self.available?)
+        self.place.refusal(self.bytes?, self.available?)
     }
 }
 

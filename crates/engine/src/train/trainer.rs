@@ -146,6 +146,11 @@ impl Trainer {
         &self.config
     }
 
+    /// Where the steps are computed.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// What is trained.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters

@@ -1,10 +1,10 @@
 //! What a run shows while it goes on.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use adire_protocol::TrainingConfig;
 use adire_studio::TrainingUpdate;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{DecimalBytes, HumanDuration, ProgressBar, ProgressStyle};
 
 /// A bar for the pictures, then one for the updates.
 pub(super) struct Progress {
@@ -56,11 +56,12 @@ impl Progress {
                 self.bar.reset_eta();
             }
             TrainingUpdate::Forecast(forecast) => {
+                let time = HumanDuration(Duration::from_secs_f64(forecast.seconds.max(0.0)));
                 let memory = forecast
                     .bytes
-                    .map(|bytes| format!(", and {:.1} GB of memory beside the model", bytes as f64 / 1e9));
-                let (minutes, memory) = (forecast.seconds / 60.0, memory.unwrap_or_default());
-                self.bar.suspend(|| eprintln!("All updates will take about {minutes:.1} min{memory}."));
+                    .map(|bytes| format!(", and {} of memory beside what is in use", DecimalBytes(bytes)))
+                    .unwrap_or_default();
+                self.bar.suspend(|| eprintln!("All updates will take about {time}{memory}."));
             }
             TrainingUpdate::Rewound { step } => {
                 self.bar.suspend(|| {
