@@ -224,7 +224,8 @@ mod tests {
     use super::*;
 
     fn golden(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/engine/tests/goldens").join(name)
+        // Absolute: the program runs in a folder of its own.
+        std::path::absolute(Path::new("../crates/engine/tests/goldens").join(name)).unwrap()
     }
 
     fn job(backend: &EngineBackend, adapters: Vec<AdapterFile>) -> RenderJob {

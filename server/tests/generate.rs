@@ -10,7 +10,8 @@ use std::{
 use adire_protocol::{Rng, Sampler};
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/engine/tests/goldens").join(name)
+    // Absolute: the program runs in a folder of its own.
+    std::path::absolute(Path::new("../crates/engine/tests/goldens").join(name)).unwrap()
 }
 
 fn adire(folder: &Path, arguments: &[&str]) -> Output {

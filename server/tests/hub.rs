@@ -25,7 +25,8 @@ const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/engine/tests/goldens").join(name)
+    // Absolute: the program runs in a folder of its own.
+    std::path::absolute(Path::new("../crates/engine/tests/goldens").join(name)).unwrap()
 }
 
 /// What the server does, beside giving files.

@@ -13,7 +13,8 @@ use std::{
 use adire_studio::{Pixels, encode_png};
 
 fn model() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/engine/tests/goldens/pipeline")
+    // Absolute: the program runs in a folder of its own.
+    std::path::absolute("../crates/engine/tests/goldens/pipeline").unwrap()
 }
 
 fn pictures(folder: &Path) -> PathBuf {

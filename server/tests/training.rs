@@ -138,7 +138,8 @@ impl Server {
 }
 
 fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/engine/tests/goldens/pipeline")
+    // Absolute: the program runs in a folder of its own.
+    std::path::absolute("../crates/engine/tests/goldens/pipeline").unwrap()
 }
 
 #[test]
@@ -191,7 +192,7 @@ fn a_killed_server_goes_on_training_and_ends_with_the_same_bytes() {
 #[test]
 fn what_is_trained_on_the_starter_model_makes_other_pictures() {
     let folder = tempfile::tempdir().unwrap();
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/starter");
+    let model = std::path::absolute("../models/starter").unwrap();
     let server = Server::start(&model, &folder.path().join("data"));
     let config = json!({
         "steps": 3, "accumulation": 1, "resolution": 64, "held_out": 0.25, "checkpoint_every": 3,

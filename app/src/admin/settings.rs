@@ -31,8 +31,11 @@ const fn setting(name: &'static str, label: &'static str, kind: Kind, help: &'st
     Setting { name, label, help, kind }
 }
 
+/// The group that has fields beside settings: which pictures, and what they show.
+pub(super) const CLASS_PICTURES: &str = "Class pictures";
+
 /// The settings in groups, in the order in which one thinks of them.
-pub(super) const GROUPS: [(&str, &[Setting]); 5] = [
+pub(super) const GROUPS: [(&str, &[Setting]); 6] = [
     (
         "How long, how strongly",
         &[
@@ -143,18 +146,6 @@ pub(super) const GROUPS: [(&str, &[Setting]); 5] = [
                 Kind::Number,
                 "The share of the pictures that is only measured with, never trained on.",
             ),
-            setting(
-                "prior_weight",
-                "Weight of class pictures",
-                Kind::Number,
-                "How much pictures of the same kind count that are not of this style.",
-            ),
-            setting(
-                "class_pictures",
-                "Class pictures",
-                Kind::Whole,
-                "How many there are to be; the model makes those that are missing, of the class prompt below. 100 is usual, 0 makes none.",
-            ),
         ],
     ),
     (
@@ -213,6 +204,23 @@ pub(super) const GROUPS: [(&str, &[Setting]); 5] = [
                 "Save memory",
                 Kind::Check,
                 "Computes intermediate results twice: about a third slower, much less memory.",
+            ),
+        ],
+    ),
+    (
+        CLASS_PICTURES,
+        &[
+            setting(
+                "class_pictures",
+                "Number of class pictures",
+                Kind::Whole,
+                "The model makes those that the dataset lacks, of the class prompt. 100 is usual, 0 makes none.",
+            ),
+            setting(
+                "prior_weight",
+                "Weight of class pictures",
+                Kind::Number,
+                "How much one of them counts beside a picture of the style, which counts 1.",
             ),
         ],
     ),

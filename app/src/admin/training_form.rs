@@ -143,6 +143,7 @@ pub(super) fn training_form(data: TrainingForm) -> AnyView {
                             <fieldset class="group">
                                 <legend>{*title}</legend>
                                 <div class="fields">
+                                    {(*title == settings::CLASS_PICTURES).then(|| class_pictures(&form, &datasets))}
                                     {group.iter().map(|setting| control(setting, &form)).collect::<Vec<_>>()}
                                 </div>
                             </fieldset>
@@ -150,7 +151,7 @@ pub(super) fn training_form(data: TrainingForm) -> AnyView {
                     })
                     .collect::<Vec<_>>()}
                 <fieldset class="group">
-                    <legend>"Beginnings"</legend>
+                    <legend>"The beginning"</legend>
                     <div class="fields">
                         {Field {
                             name: "continue_from",
@@ -158,18 +159,6 @@ pub(super) fn training_form(data: TrainingForm) -> AnyView {
                             help: "Begins with what that version has learned; rank, alpha and layers must be the same.",
                         }
                             .select(&form, version_options(versions))}
-                        {Field {
-                            name: "class_dataset",
-                            label: "Dataset of class pictures",
-                            help: "Pictures of the same kind that are not of this style, so that the model keeps them apart.",
-                        }
-                            .select(&form, dataset_options(&datasets, "None"))}
-                        {Field {
-                            name: "class_prompt",
-                            label: "Class prompt",
-                            help: "What class pictures show, for example “a cloth”: the caption of those that have none, and what the model makes more of.",
-                        }
-                            .text(&form)}
                     </div>
                 </fieldset>
             </details>
@@ -182,6 +171,21 @@ pub(super) fn training_form(data: TrainingForm) -> AnyView {
         </form>
     }
     .into_any()
+}
+
+/// Where pictures of the same kind come from that are not of the style.
+fn class_pictures(form: &Filled, datasets: &[(DatasetSummary, String)]) -> impl IntoView + use<> {
+    let dataset = Field {
+        name: "class_dataset",
+        label: "Dataset of class pictures",
+        help: "Pictures of the same kind that are not of this style, so that the model keeps them apart.",
+    };
+    let prompt = Field {
+        name: "class_prompt",
+        label: "Class prompt",
+        help: "What they show, for example “a cloth”: the caption of those that have none, and what the model makes more of.",
+    };
+    (dataset.select(form, dataset_options(datasets, "None")), prompt.text(form))
 }
 
 /// The presets as buttons that fill the form in again. Without a script as well: they send it to its own page.

@@ -17,7 +17,7 @@ use candle_core::{Device, Tensor};
 const TOLERANCE: f32 = 1e-6;
 
 fn path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(name)
+    Path::new("tests/goldens").join(name)
 }
 
 fn goldens(name: &str) -> HashMap<String, Tensor> {

@@ -6,7 +6,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
     ops::ControlFlow,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use adire_engine::{
@@ -21,7 +21,7 @@ const SEED: u64 = 20;
 const SHAPE: [usize; 4] = [1, 4, 3, 3];
 
 fn golden_path() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/trajectories.safetensors")
+    PathBuf::from("tests/goldens/trajectories.safetensors")
 }
 
 fn configs() -> HashMap<String, SchedulerConfig> {

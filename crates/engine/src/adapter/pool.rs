@@ -62,8 +62,7 @@ mod tests {
     use super::*;
 
     fn file(folder: &Path, name: &str) -> (String, PathBuf) {
-        let from =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/goldens/adapters/{name}.safetensors"));
+        let from = PathBuf::from(format!("tests/goldens/adapters/{name}.safetensors"));
         let path = folder.join(name);
         std::fs::copy(from, &path).unwrap();
         (crate::file_hash(&path).unwrap(), path)

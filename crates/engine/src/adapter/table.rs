@@ -100,7 +100,7 @@ mod tests {
     /// The lists made from configs cannot drift from what the models visit.
     #[test]
     fn paths_are_those_that_the_models_visit() {
-        let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
+        let goldens = Path::new("tests/goldens");
         for name in ["unet-sd15", "unet-variant", "pipeline/unet"] {
             let mut unet = UNet::load(&goldens.join(name), DType::F32, &Device::Cpu).unwrap();
             let mut visited = Vec::new();

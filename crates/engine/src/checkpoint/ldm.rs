@@ -177,7 +177,7 @@ mod tests {
     /// diffusers' own conversion gives these names (`tools/goldens/checkpoints.py`).
     #[test]
     fn names_are_those_that_diffusers_maps_back() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/checkpoints/ldm.json");
+        let path = "tests/goldens/checkpoints/ldm.json";
         let text = std::fs::read_to_string(path).unwrap();
         let all: HashMap<String, HashMap<String, HashMap<String, String>>> =
             serde_json::from_str(&text).unwrap();

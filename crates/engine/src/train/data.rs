@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_picture_that_counts_several_times_is_computed_once() {
-        let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/pipeline"));
+        let folder = std::path::Path::new("tests/goldens/pipeline");
         let pipeline = crate::Pipeline::load(folder, &crate::LoadOptions::default()).unwrap();
         let source = |shade: u8| Source {
             picture: RgbImage::from_fn(70, 64, |x, y| image::Rgb([x as u8, y as u8, shade])),

@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor};
 
 /// `tests/goldens/<name>`.
 pub fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(name)
+    Path::new("tests/goldens").join(name)
 }
 
 /// Every tensor of a golden file.

@@ -168,7 +168,7 @@ mod tests {
     /// A file that nobody lists would never be applied.
     #[test]
     fn every_migration_file_is_listed() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+        let folder = Path::new("migrations");
         let files: BTreeSet<String> = fs::read_dir(folder)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())

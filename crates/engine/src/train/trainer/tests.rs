@@ -15,7 +15,7 @@ use crate::{
 type Tensors = HashMap<String, Tensor>;
 
 fn goldens() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens"))
+    Path::new("tests/goldens")
 }
 
 fn golden() -> Tensors {
