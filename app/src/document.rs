@@ -1,7 +1,7 @@
 //! The HTML document around every page, and which page an address gets. Server only.
 
 use adire_protocol::{AdapterVersion, ModelInfo};
-use adire_studio::{ErrorKind, Studio, StudioError, Visitor};
+use adire_studio::{Client, ErrorKind, Studio, StudioError};
 use leptos::{nonce::use_nonce, prelude::*};
 
 use crate::{
@@ -27,9 +27,9 @@ enum Content {
 
 impl Document {
     /// The studio as a visitor finds it; `query` is what stands behind the `?` of the address.
-    pub async fn studio(studio: &Studio, visitor: Option<&Visitor>, query: &str) -> Self {
+    pub async fn studio(studio: &Studio, client: &Client, query: &str) -> Self {
         let address = Address::read(query);
-        Self(match api::data(studio, visitor, address.job, address.before).await {
+        Self(match api::data(studio, client, address.job, address.before).await {
             Ok(data) => Content::Studio(Box::new(data)),
             Err(error) => Content::Unavailable(error.kind(), error.to_string()),
         })

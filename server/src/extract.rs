@@ -2,7 +2,7 @@
 //! answer in plain text.
 
 use adire_protocol::FieldError;
-use adire_studio::Visitor;
+use adire_studio::Client;
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
@@ -154,15 +154,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryOf<T> {
     }
 }
 
-/// The visitor that the cookie layer found, if any.
+/// Who asks, as the layers found out.
 #[derive(Debug)]
-pub(crate) struct MaybeVisitor(pub(crate) Option<Visitor>);
+pub(crate) struct ClientOf(pub(crate) Client);
 
-impl<S: Send + Sync> FromRequestParts<S> for MaybeVisitor {
+impl<S: Send + Sync> FromRequestParts<S> for ClientOf {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self(parts.extensions.get().cloned()))
+        Ok(Self(parts.extensions.get().cloned().unwrap_or_default()))
     }
 }
 

@@ -4,6 +4,7 @@
 // The pages' view types are deep; the default limit is reached while their layout is computed.
 #![recursion_limit = "512"]
 
+mod access;
 mod admin;
 mod api;
 mod backend;
@@ -24,6 +25,7 @@ mod site;
 mod state;
 mod training;
 
+pub use access::{Access, AccessSettings};
 pub use cli::{Cli, run};
 pub use error::{Problem, ProblemKind};
 pub use gate::Gate;
@@ -32,4 +34,4 @@ pub use routes::{api, router};
 pub use serve::{Patience, serve};
 pub use shutdown::Shutdown;
 pub use site::Site;
-pub use state::AppState;
+pub use state::{AppState, Front};

@@ -2,9 +2,9 @@
 //! the address of a page.
 
 use adire_app::{MASK_FILE, PICTURE_FILE, PlainForm, Refused, make_plainly};
-use adire_studio::{ErrorKind, Studio, StudioError, Visitor};
+use adire_studio::{ErrorKind, Studio, StudioError};
 use axum::{
-    Extension, Router,
+    Router,
     extract::{
         DefaultBodyLimit, Multipart, State,
         multipart::{Field, MultipartError, MultipartRejection},
@@ -17,6 +17,7 @@ use axum::{
 use crate::{
     api::uploads,
     error::{Problem, ProblemKind},
+    extract::ClientOf,
     layers::body,
     state::AppState,
 };
@@ -31,7 +32,7 @@ pub(crate) fn routes() -> Router<AppState> {
 /// Takes everything in, then says where to go on: with GET, never posting again.
 async fn make(
     State(studio): State<Studio>,
-    visitor: Option<Extension<Visitor>>,
+    ClientOf(client): ClientOf,
     form: Result<Multipart, MultipartRejection>,
 ) -> Result<Response, Problem> {
     let multipart = form.map_err(|error| {
@@ -45,8 +46,7 @@ async fn make(
         }
         Err(error) => return Err(unreadable(&error)),
     };
-    let visitor = visitor.as_ref().map(|Extension(visitor)| visitor);
-    Ok(Redirect::to(&make_plainly(&studio, visitor, form).await).into_response())
+    Ok(Redirect::to(&make_plainly(&studio, &client, form).await).into_response())
 }
 
 async fn read(studio: &Studio, mut multipart: Multipart) -> Result<PlainForm, MultipartError> {

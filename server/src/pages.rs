@@ -1,7 +1,7 @@
 //! Leptos' pages and server functions on axum, and what they find in their context.
 
 use adire_app::{Document, StatusOf, shell};
-use adire_studio::{Studio, Visitor};
+use adire_studio::{Client, Studio};
 use axum::{
     Router,
     extract::{Request, State},
@@ -46,9 +46,9 @@ async fn adapter(State(state): State<AppState>, Segment(name): Segment, request:
 }
 
 async fn studio(State(state): State<AppState>, request: Request) -> Response {
-    let visitor = request.extensions().get::<Visitor>();
+    let client = request.extensions().get::<Client>().cloned().unwrap_or_default();
     let query = request.uri().query().unwrap_or_default();
-    let document = Document::studio(&state.studio, visitor, query).await;
+    let document = Document::studio(&state.studio, &client, query).await;
     show(state, document, request).await
 }
 
@@ -102,10 +102,10 @@ fn context(studio: Studio) -> impl Fn() + Clone + Send + Sync + 'static {
     move || {
         provide_context(studio.clone());
         provide_context(StatusOf(|kind| ProblemKind::from(kind).status()));
-        if let Some(visitor) =
-            use_context::<Parts>().and_then(|parts| parts.extensions.get::<Visitor>().cloned())
+        if let Some(client) =
+            use_context::<Parts>().and_then(|parts| parts.extensions.get::<Client>().cloned())
         {
-            provide_context(visitor);
+            provide_context(client);
         }
         let Some(options) = use_context::<ResponseOptions>() else { return };
         // What a page shows and a server function answers belongs to one visitor.

@@ -17,7 +17,7 @@ use crate::{
     admin,
     api::{adapters, admin::admin_api, events, generations, images, model, openapi, recipe, tokens, uploads},
     error,
-    layers::{body, deadline, headers, log, origin, visitor},
+    layers::{body, client, deadline, headers, log, origin, visitor},
     operator::guard,
     pages,
     state::AppState,
@@ -67,8 +67,9 @@ pub fn router(state: AppState) -> Result<Router, serde_json::Error> {
         .layer(middleware::from_fn(body::limit))
         .layer(DefaultBodyLimit::max(body::LARGEST))
         .layer(middleware::from_fn_with_state(state.clone(), guard::check))
-        .layer(middleware::from_fn(visitor::remember))
+        .layer(middleware::from_fn_with_state(state.access.clone(), visitor::remember))
         .layer(middleware::from_fn(origin::check))
+        .layer(middleware::from_fn_with_state(state.access.clone(), client::identify))
         .layer(middleware::from_fn(deadline::limit))
         .layer(compression())
         .with_state(state);

@@ -1,6 +1,6 @@
 //! The life of the server: listen, load, open the gate, and end in order.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, time::Duration};
 
 use adire_studio::Studio;
 use anyhow::Context;
@@ -11,7 +11,12 @@ use axum_server::{
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
 
-use crate::{gate::Gate, operator::Operators, routes, shutdown::Shutdown, site::Site, state::AppState};
+use crate::{
+    gate::Gate,
+    routes,
+    shutdown::Shutdown,
+    state::{AppState, Front},
+};
 
 /// A listener of a page's events whose machine went away without a word is noticed by TCP's own probes.
 const PROBE: Duration = Duration::from_secs(60);
@@ -41,8 +46,7 @@ impl Default for Patience {
 /// The studio cannot be opened, or the listener fails.
 pub async fn serve(
     listener: TcpListener,
-    site: Arc<Site>,
-    operators: Arc<Operators>,
+    front: Front,
     open: impl Future<Output = anyhow::Result<Studio>>,
     shutdown: Shutdown,
     patience: Patience,
@@ -73,7 +77,7 @@ pub async fn serve(
         }
         ended = &mut serving => return ended.context("the listener's task failed")?.context("cannot accept connections"),
     };
-    gate.open(routes::router(AppState::new(studio.clone(), site, operators, shutdown.clone()))?);
+    gate.open(routes::router(AppState::new(studio.clone(), front, shutdown.clone()))?);
     ready(&studio);
 
     tokio::select! {

@@ -6,7 +6,18 @@ use adire_studio::Studio;
 use axum::extract::FromRef;
 use leptos::config::LeptosOptions;
 
-use crate::{operator::Operators, shutdown::Shutdown, site::Site};
+use crate::{access::Access, operator::Operators, shutdown::Shutdown, site::Site};
+
+/// What stands between the network and the studio; made before the studio is.
+#[derive(Clone)]
+pub struct Front {
+    /// The page's files.
+    pub site: Arc<Site>,
+    /// Who may change what the studio offers.
+    pub operators: Arc<Operators>,
+    /// What is believed of those who ask.
+    pub access: Arc<Access>,
+}
 
 /// Cloned for each request; everything in it is a handle.
 #[derive(Clone)]
@@ -17,6 +28,8 @@ pub struct AppState {
     pub site: Arc<Site>,
     /// Who may change what the studio offers.
     pub operators: Arc<Operators>,
+    /// What is believed of those who ask.
+    pub access: Arc<Access>,
     /// Tells long answers to end.
     pub shutdown: Shutdown,
     /// What leptos asks for; only its server functions are used.
@@ -25,9 +38,10 @@ pub struct AppState {
 
 impl AppState {
     /// The state of a server around `studio`.
-    pub fn new(studio: Studio, site: Arc<Site>, operators: Arc<Operators>, shutdown: Shutdown) -> Self {
+    pub fn new(studio: Studio, front: Front, shutdown: Shutdown) -> Self {
+        let Front { site, operators, access } = front;
         let leptos = LeptosOptions::builder().output_name("adire").site_pkg_dir("pkg").build();
-        Self { studio, site, operators, shutdown, leptos }
+        Self { studio, site, operators, access, shutdown, leptos }
     }
 }
 

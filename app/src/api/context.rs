@@ -1,7 +1,7 @@
 //! What server functions find around them, and how refusals reach a browser. Server only.
 
 use adire_protocol::FieldError;
-use adire_studio::{ErrorKind, Studio, StudioError, Visitor};
+use adire_studio::{Client, ErrorKind, Studio, StudioError};
 use axum::http::{HeaderValue, StatusCode, header, request::Parts};
 use leptos::prelude::use_context;
 use leptos_axum::ResponseOptions;
@@ -17,9 +17,9 @@ pub(super) fn studio() -> Result<Studio, AppError> {
     use_context().ok_or_else(|| AppError::new("The studio is not running. Try again in a moment."))
 }
 
-/// The visitor, where the browser sent or got its cookie.
-pub(super) fn visitor() -> Option<Visitor> {
-    use_context()
+/// Who asks, as the server found out.
+pub(super) fn client() -> Client {
+    use_context().unwrap_or_default()
 }
 
 /// Whether a browser sent a plain form and wants a page back.

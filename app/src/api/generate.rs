@@ -1,7 +1,7 @@
 //! Asking for pictures. Server only.
 
 use adire_protocol::{Generation, ValidationError};
-use adire_studio::{Studio, StudioError, Visitor};
+use adire_studio::{Client, Studio, StudioError};
 use leptos::prelude::*;
 
 use super::{AppError, context};
@@ -13,20 +13,15 @@ const LONGEST: usize = 6_000;
 /// Reads the form and puts it into the queue.
 #[server(prefix = "/api/fn", endpoint = "generate", output = super::json::Json)]
 async fn generate(#[server(flatten)] form: FormValues) -> Result<Generation, AppError> {
-    let visitor = context::visitor();
-    submit(&context::studio()?, visitor.as_ref(), &form).await.map_err(context::refuse)
+    submit(&context::studio()?, &context::client(), &form).await.map_err(context::refuse)
 }
 
-async fn submit(
-    studio: &Studio,
-    visitor: Option<&Visitor>,
-    form: &FormValues,
-) -> Result<Generation, StudioError> {
+async fn submit(studio: &Studio, client: &Client, form: &FormValues) -> Result<Generation, StudioError> {
     let model = studio.model();
     let request = form
         .check(&model.limits, &model.defaults)
         .map_err(|fields| StudioError::Invalid(ValidationError(fields)))?;
-    studio.submit(request, visitor.map(|visitor| visitor.0.as_str())).await
+    studio.submit(request, client.visitor_id()).await
 }
 
 /// What a plain form sends: its fields, and the files that were chosen.
@@ -70,10 +65,10 @@ impl PlainForm {
 
 /// Makes what a plain form asks for; the address to go on to: the page of the generation, or the form with its values
 /// and what is wrong with them.
-pub async fn make_plainly(studio: &Studio, visitor: Option<&Visitor>, form: PlainForm) -> String {
+pub async fn make_plainly(studio: &Studio, client: &Client, form: PlainForm) -> String {
     let tried = match form.refused {
         Some(why) => why,
-        None => match submit(studio, visitor, &form.values).await {
+        None => match submit(studio, client, &form.values).await {
             Ok(generation) => return generation.links.page,
             Err(StudioError::Invalid(errors)) => {
                 let is = |name: &str| errors.0.iter().any(|error| error.field == name);

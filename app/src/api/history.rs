@@ -12,17 +12,17 @@ const PAGE: u32 = 24;
 #[server(prefix = "/api/fn", endpoint = "history", input = leptos::server_fn::codec::GetUrl, output = super::json::Json)]
 async fn load_history(before: i64) -> Result<(Vec<ImageRecord>, bool), AppError> {
     let studio = context::studio()?;
-    page(&studio, context::visitor().as_ref(), Some(before)).await.map_err(context::refuse)
+    page(&studio, &context::client(), Some(before)).await.map_err(context::refuse)
 }
 
 /// One page; one picture more is asked for than shown, to know whether there are more.
 pub(super) async fn page(
     studio: &adire_studio::Studio,
-    visitor: Option<&adire_studio::Visitor>,
+    client: &adire_studio::Client,
     before: Option<i64>,
 ) -> Result<(Vec<ImageRecord>, bool), adire_studio::StudioError> {
-    let Some(visitor) = visitor else { return Ok((Vec::new(), false)) };
-    let mut pictures = studio.history(&visitor.0, PAGE + 1, before).await?;
+    let Some(visitor) = client.visitor_id() else { return Ok((Vec::new(), false)) };
+    let mut pictures = studio.history(visitor, PAGE + 1, before).await?;
     let more = pictures.len() > PAGE as usize;
     pictures.truncate(PAGE as usize);
     Ok((pictures, more))

@@ -49,14 +49,14 @@ impl StudioData {
 async fn load_studio(job: Option<String>) -> Result<StudioData, AppError> {
     use super::context;
 
-    data(&context::studio()?, context::visitor().as_ref(), job, None).await.map_err(context::refuse)
+    data(&context::studio()?, &context::client(), job, None).await.map_err(context::refuse)
 }
 
 /// The page's data. `job`: a generation's id from the address; `before`: show history older than this.
 #[cfg(feature = "ssr")]
 pub(crate) async fn data(
     studio: &adire_studio::Studio,
-    visitor: Option<&adire_studio::Visitor>,
+    client: &adire_studio::Client,
     job: Option<String>,
     before: Option<i64>,
 ) -> Result<StudioData, adire_studio::StudioError> {
@@ -67,10 +67,10 @@ pub(crate) async fn data(
             Err(error) => problem = Some(error.to_string()),
         }
     }
-    if let Some(visitor) = visitor {
-        active = studio.active(&visitor.0).await?.into_iter().next();
+    if let Some(visitor) = client.visitor_id() {
+        active = studio.active(visitor).await?.into_iter().next();
     }
-    let (history, more) = super::history::page(studio, visitor, before).await?;
+    let (history, more) = super::history::page(studio, client, before).await?;
     Ok(StudioData {
         model: studio.model().clone(),
         adapters: studio.adapters().await?,

@@ -13,6 +13,7 @@ mod backend;
 mod blobs;
 mod board;
 mod canvas;
+mod client;
 mod data_folder;
 mod dataset;
 mod dispatch;
@@ -46,6 +47,7 @@ pub use backend::{
     TokenCounter, TrainingPicture, TrainingTask, TrainingUpdate,
 };
 pub use canvas::{cover, cover_mask, decode_picture, read_picture, size_of_request};
+pub use client::{Client, Network, Visitor};
 pub use data_folder::DataFolder;
 pub use dataset::{Dataset, DatasetPicture, Remark, library::Incoming, read_dataset};
 pub use error::{ErrorKind, StudioError};
@@ -59,10 +61,6 @@ pub use uploads::picture_hash;
 pub fn blob_path(data: &std::path::Path, hash: &str) -> Option<PathBuf> {
     blobs::path_below(&data.join(blobs::FOLDER), hash)
 }
-
-/// Who asks: a random id that a browser keeps. The server puts it into the page's context.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Visitor(pub String);
 
 /// The events of one generation; ends after the last one.
 pub type EventStream = Pin<Box<dyn futures::Stream<Item = adire_protocol::Event> + Send + 'static>>;

@@ -1,6 +1,7 @@
 //! Signing in and out, and the first password.
 
 use adire_app::admin::{AdminPage, SetUp, SignIn};
+use adire_studio::Network;
 use axum::{
     Form, Router,
     extract::{Query, State, rejection::FormRejection},
@@ -13,7 +14,7 @@ use serde::Deserialize;
 use super::{answer, is_ours, no_form};
 use crate::{
     error::{Problem, ProblemKind},
-    layers::visitor::accepts_html,
+    layers::{client::Arrival, visitor::accepts_html},
     operator::{
         Refused,
         guard::{self, Entry},
@@ -71,7 +72,7 @@ async fn sign_in(
     form: Result<Form<SignInForm>, FormRejection>,
 ) -> Result<Response, Problem> {
     let Form(SignInForm { password, next }) = form.map_err(no_form)?;
-    match state.operators.sign_in(guard::peer(&parts.extensions), password).await {
+    match state.operators.sign_in(network(&parts), password).await {
         Ok(token) => {
             let mut response = Redirect::to(onward(&next)).into_response();
             guard::give(&state.operators, &token, &parts, &mut response);
@@ -122,7 +123,7 @@ async fn set_up(
         let sentence = "The two passwords differ; nothing was changed.".to_owned();
         return Ok(answer(state, page(sentence), parts, Some(StatusCode::UNPROCESSABLE_ENTITY)).await);
     }
-    match state.operators.set_up(guard::peer(&parts.extensions), &token, password).await {
+    match state.operators.set_up(network(&parts), &token, password).await {
         Ok(session) => {
             let mut response = Redirect::to("/admin").into_response();
             guard::give(&state.operators, &session, &parts, &mut response);
@@ -131,6 +132,10 @@ async fn set_up(
         Err(Refused::Link) => Ok(answer(state, dead_link(), parts, Some(StatusCode::FORBIDDEN)).await),
         Err(refused) => refuse(state, parts, refused, page).await,
     }
+}
+
+fn network(parts: &Parts) -> Option<Network> {
+    parts.extensions.get::<Arrival>().and_then(Arrival::network)
 }
 
 /// What did not work: for people the page again, for programs a problem.

@@ -11,7 +11,7 @@ use axum::{
 
 use crate::{
     error::Problem,
-    extract::{GenerationId, JsonBody, MaybeVisitor},
+    extract::{ClientOf, GenerationId, JsonBody},
 };
 
 /// Ask for pictures
@@ -38,11 +38,10 @@ use crate::{
 )]
 pub(crate) async fn submit(
     State(studio): State<Studio>,
-    MaybeVisitor(visitor): MaybeVisitor,
+    ClientOf(client): ClientOf,
     JsonBody(request): JsonBody<GenerationRequest>,
 ) -> Result<impl IntoResponse, Problem> {
-    let visitor = visitor.as_ref().map(|visitor| visitor.0.as_str());
-    let generation = studio.submit(request, visitor).await?;
+    let generation = studio.submit(request, client.visitor_id()).await?;
     let location = [(header::LOCATION, generation.links.this.clone())];
     Ok((StatusCode::ACCEPTED, location, Json(generation)))
 }

@@ -10,16 +10,19 @@ use adire_protocol::ModelInfo;
 use adire_studio::{Studio, StudioConfig};
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
+use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    access::{Access, AccessSettings, parse_network},
     backend::EngineBackend,
     commands::{places, shipped},
     operator::{Operators, password},
     serve::{Patience, serve},
     shutdown::{self, Shutdown},
     site::Site,
+    state::Front,
 };
 
 /// What the server needs to know.
@@ -36,6 +39,10 @@ pub(crate) struct ServeArgs {
     /// Most generations that may wait
     #[arg(long, env = "ADIRE_QUEUE", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     queue: u16,
+    /// Proxy in front whose X-Forwarded-For, -Proto and -Host (or Forwarded) are believed: an address or a network such
+    /// as 172.16.0.0/12. Can be given several times; separated by commas in the variable
+    #[arg(long, value_name = "CIDR", env = "ADIRE_TRUST_PROXY", value_delimiter = ',', value_parser = parse_network)]
+    trust_proxy: Vec<IpNet>,
     /// How log lines look; RUST_LOG says which are written
     #[arg(long, env = "ADIRE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -66,6 +73,8 @@ impl ServeArgs {
         let address = listener.local_addr()?;
         // After the address: a second server that is started by mistake touches nothing.
         let operators = Arc::new(Operators::open(&data, password::from_environment()?)?);
+        let settings = AccessSettings { trusted_proxies: self.trust_proxy };
+        let access = Arc::new(Access::open(&data, settings)?);
         tracing::info!(%address, model = %model.display(), data = %data.display(), "loading the model");
         if let Some(note) = note {
             tracing::warn!("{note}");
@@ -87,7 +96,8 @@ impl ServeArgs {
             Ok(studio)
         };
         let set_up = operators.set_up_token();
-        serve(listener, Arc::new(site), operators, open, shutdown, Patience::default(), |studio| {
+        let front = Front { site: Arc::new(site), operators, access };
+        serve(listener, front, open, shutdown, Patience::default(), |studio| {
             let ModelInfo { name, device, dtype, .. } = studio.model();
             // Not println!: a closed stdout is no reason to panic.
             let _ = writeln!(

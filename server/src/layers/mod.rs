@@ -1,6 +1,7 @@
 //! What surrounds every request, one file per concern. `routes.rs` says in which order.
 
 pub(crate) mod body;
+pub(crate) mod client;
 pub(crate) mod deadline;
 pub(crate) mod headers;
 pub(crate) mod log;

@@ -4,11 +4,12 @@
 
 use axum::{
     extract::Request,
-    http::{HeaderMap, Method, header},
+    http::{Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 
+use super::client::Arrival;
 use crate::error::{Problem, ProblemKind};
 
 /// Refuses what another site's page sends, reading aside.
@@ -16,14 +17,15 @@ pub(crate) async fn check(request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     // Server functions may change something at any method.
     let reads = reads && !request.uri().path().starts_with("/api/fn/");
-    if reads || is_ours(request.headers()) {
+    if reads || is_ours(&request) {
         return next.run(request).await;
     }
     let sentence = "Only Adire's own pages may do this from a browser; open Adire itself, or call the API from a program.";
     Problem::new(ProblemKind::CrossOrigin, sentence).into_response()
 }
 
-fn is_ours(headers: &HeaderMap) -> bool {
+fn is_ours(request: &Request) -> bool {
+    let headers = request.headers();
     let text = |name| headers.get(name).map(|value: &header::HeaderValue| value.to_str().unwrap_or("?"));
     // `none`: typed into the address bar, or a bookmark.
     if let Some(site) = text(header::HeaderName::from_static("sec-fetch-site")) {
@@ -31,12 +33,13 @@ fn is_ours(headers: &HeaderMap) -> bool {
     }
     let Some(origin) = text(header::ORIGIN) else { return true };
     let from = origin.split_once("://").map(|(_, host)| host);
-    from.is_some_and(|from| text(header::HOST).is_some_and(|host| host.eq_ignore_ascii_case(from)))
+    let host = request.extensions().get::<Arrival>().and_then(|arrival| arrival.host.as_deref());
+    from.zip(host).is_some_and(|(from, host)| host.eq_ignore_ascii_case(from))
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
+    use axum::{body::Body, http::HeaderValue};
 
     use super::*;
 
@@ -53,10 +56,14 @@ mod tests {
             (false, &[("sec-fetch-site", "cross-site")]),
             (false, &[("sec-fetch-site", "same-site"), ("host", "a.org"), ("origin", "https://b.a.org")]),
         ] {
-            let headers = given.iter().map(|(name, value)| {
-                (header::HeaderName::from_static(name), HeaderValue::from_static(value))
-            });
-            assert_eq!(is_ours(&headers.collect()), expected, "{given:?}");
+            let mut request = Request::new(Body::empty());
+            for (name, value) in given {
+                let value = HeaderValue::from_static(value);
+                request.headers_mut().insert(header::HeaderName::from_static(name), value);
+            }
+            let host = given.iter().find(|(name, _)| *name == "host").map(|(_, host)| (*host).to_owned());
+            request.extensions_mut().insert(Arrival { host, ..Arrival::default() });
+            assert_eq!(is_ours(&request), expected, "{given:?}");
         }
     }
 }

@@ -3,10 +3,11 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
+
+use adire_studio::Network;
 
 /// For one peer.
 const PEER: Limit =
@@ -39,14 +40,13 @@ pub(super) struct Attempts(Mutex<Counts>);
 #[derive(Default)]
 struct Counts {
     /// `None`: it is not known where the request comes from.
-    peers: HashMap<Option<IpAddr>, Tries>,
+    peers: HashMap<Option<Network>, Tries>,
     all: Option<Tries>,
 }
 
 impl Attempts {
     /// Counts an attempt, or says how long to wait for the next one; then nothing is counted.
-    pub(super) fn begin(&self, peer: Option<IpAddr>, now: Instant) -> Result<(), Duration> {
-        let peer = peer.map(network);
+    pub(super) fn begin(&self, peer: Option<Network>, now: Instant) -> Result<(), Duration> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let own = PEER.present(counts.peers.get(&peer).copied(), now);
         let all = ALL.present(counts.all, now);
@@ -68,9 +68,9 @@ impl Attempts {
     }
 
     /// Forgets a peer that knew the password.
-    pub(super) fn forget(&self, peer: Option<IpAddr>) {
+    pub(super) fn forget(&self, peer: Option<Network>) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.peers.remove(&peer.map(network));
+        counts.peers.remove(&peer);
         if let Some(all) = &mut counts.all {
             all.count = all.count.saturating_sub(1);
         }
@@ -90,23 +90,18 @@ impl Limit {
     }
 }
 
-/// One household has one IPv4 address, or a /64 of IPv6.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv6Addr};
+
     use super::*;
 
-    fn peer(last: u8) -> Option<IpAddr> {
-        Some(IpAddr::from([192, 0, 2, last]))
+    fn peer(last: u8) -> Option<Network> {
+        Some(Network::of(IpAddr::from([192, 0, 2, last])))
+    }
+
+    fn v6(segments: [u16; 8]) -> Option<Network> {
+        Some(Network::of(Ipv6Addr::from(segments).into()))
     }
 
     #[test]
@@ -156,13 +151,13 @@ mod tests {
     fn a_network_is_one_peer_and_their_number_ends() {
         let (attempts, mut now) = (Attempts::default(), Instant::now());
         for host in 0..5_u16 {
-            attempts.begin(Some(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, host).into()), now).unwrap();
+            attempts.begin(v6([0x2001, 0xdb8, 0, 1, 0, 0, 0, host]), now).unwrap();
         }
-        let same = Some(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 9, 9, 9, 9).into());
+        let same = v6([0x2001, 0xdb8, 0, 1, 9, 9, 9, 9]);
         assert!(attempts.begin(same, now).is_err());
         for network in 0..5000_u16 {
             now += Duration::from_secs(21);
-            let _ = attempts.begin(Some(Ipv6Addr::new(0x2001, 0xdb8, network, 2, 0, 0, 0, 0).into()), now);
+            let _ = attempts.begin(v6([0x2001, 0xdb8, network, 2, 0, 0, 0, 0]), now);
         }
         assert_eq!(attempts.0.lock().unwrap().peers.len(), MOST);
     }

@@ -15,10 +15,10 @@ const PATH: &str = "/admin";
 const SHOWN: &str = "adire_admin_link";
 
 /// The key in a file; made where it is absent.
-pub(super) fn key(file: &Path) -> io::Result<Key> {
+pub(crate) fn key(file: &Path) -> io::Result<Key> {
     if let Some(content) = private::read(file)? {
         return Key::try_from(content.as_slice()).map_err(|error| {
-            io::Error::other(format!("{} is damaged: {error}; remove it and sign in again", file.display()))
+            io::Error::other(format!("{} is damaged: {error}; remove it, and a new one is made; whoever was known by it is known no longer", file.display()))
         });
     }
     let mut bytes = [0; 64];

@@ -1,14 +1,10 @@
 //! The door of everything under `/admin`, addresses that lead nowhere included.
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{io, net::IpAddr, sync::Arc};
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
-    http::{Extensions, HeaderMap, HeaderValue, Method, header, request::Parts},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, Method, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
@@ -17,7 +13,7 @@ use super::{Operators, cookies};
 use crate::{
     admin,
     error::{Problem, ProblemKind},
-    layers::visitor::{accepts_html, is_https},
+    layers::{client::Arrival, visitor::accepts_html},
     state::AppState,
 };
 
@@ -114,11 +110,6 @@ fn sign_in_first(request: &Request) -> Response {
     Redirect::to(&admin::address_of_sign_in(wanted)).into_response()
 }
 
-/// The address that the connection comes from.
-pub(crate) fn peer(extensions: &Extensions) -> Option<IpAddr> {
-    extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip().to_canonical())
-}
-
 /// Whether the request comes from this machine and from nowhere before: the peer is a loopback address, no proxy says
 /// that it speaks for someone else, and the host that was asked for is this machine, too (a page of another site can
 /// have its own name lead to 127.0.0.1).
@@ -126,7 +117,11 @@ fn is_this_machine(request: &Request) -> bool {
     let headers = request.headers();
     let forwarded =
         ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
-    peer(request.extensions()).is_some_and(|peer| peer.is_loopback())
+    request
+        .extensions()
+        .get::<Arrival>()
+        .and_then(|arrival| arrival.peer)
+        .is_some_and(|peer| peer.is_loopback())
         && !forwarded.iter().any(|name| headers.contains_key(*name))
         && host(request).is_some_and(is_loopback_name)
 }
@@ -148,14 +143,18 @@ fn is_loopback_name(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+fn is_https(request: &Parts) -> bool {
+    request.extensions.get::<Arrival>().is_some_and(|arrival| arrival.https)
+}
+
 /// Adds the cookies of a session that begins.
 pub(crate) fn give(operators: &Operators, token: &str, request: &Parts, response: &mut Response) {
-    set(response, cookies::signed_in(token, &operators.key, is_https(&request.headers, &request.uri)));
+    set(response, cookies::signed_in(token, &operators.key, is_https(request)));
 }
 
 /// Takes them back.
 pub(crate) fn take_back(request: &Parts, response: &mut Response) {
-    set(response, cookies::signed_out(is_https(&request.headers, &request.uri)));
+    set(response, cookies::signed_out(is_https(request)));
 }
 
 fn set(response: &mut Response, cookies: Vec<HeaderValue>) {
@@ -181,7 +180,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let mut request = request.body(Body::empty()).unwrap();
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::from((peer, 40_000))));
+        request.extensions_mut().insert(Arrival { peer: Some(peer.into()), ..Arrival::default() });
         request
     }
 

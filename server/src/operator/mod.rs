@@ -4,7 +4,7 @@
 //! that holds the database, and the studio knows no operators.
 
 mod attempts;
-mod cookies;
+pub(crate) mod cookies;
 pub(crate) mod guard;
 pub(crate) mod password;
 mod private;
@@ -12,12 +12,12 @@ mod sessions;
 
 use std::{
     io,
-    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
+use adire_studio::Network;
 use anyhow::{Context, anyhow};
 use cookie::Key;
 use sha2::{Digest, Sha256};
@@ -148,13 +148,13 @@ impl Operators {
     /// Checks a password and begins a session; its token is for the cookie.
     pub(crate) async fn sign_in(
         self: &Arc<Self>,
-        peer: Option<IpAddr>,
+        from: Option<Network>,
         password: String,
     ) -> Result<String, Refused> {
         let here = self.clone();
         let hash = blocking(move || here.hash()).await?.ok_or(Refused::NoOperator)?;
         // Counted before it is checked: a thousand attempts at once are a thousand attempts.
-        self.attempts.begin(peer, Instant::now()).map_err(Refused::Wait)?;
+        self.attempts.begin(from, Instant::now()).map_err(Refused::Wait)?;
         let permit = self
             .verifications
             .clone()
@@ -170,21 +170,21 @@ impl Operators {
         if !right.await.map_err(Refused::Failed)? {
             return Err(Refused::Wrong);
         }
-        self.attempts.forget(peer);
+        self.attempts.forget(from);
         self.begin_session(hash).await
     }
 
     /// Sets the first password with the token of the printed link, and begins a session.
     pub(crate) async fn set_up(
         self: &Arc<Self>,
-        peer: Option<IpAddr>,
+        from: Option<Network>,
         given: &str,
         password: String,
     ) -> Result<String, Refused> {
         if self.exist().await? {
             return Err(Refused::Link);
         }
-        self.attempts.begin(peer, Instant::now()).map_err(Refused::Wait)?;
+        self.attempts.begin(from, Instant::now()).map_err(Refused::Wait)?;
         if !self.is_set_up_token(given) {
             return Err(Refused::Link);
         }
@@ -202,7 +202,7 @@ impl Operators {
         });
         match stored.await {
             Ok(hash) => {
-                self.attempts.forget(peer);
+                self.attempts.forget(from);
                 self.begin_session(hash).await
             }
             Err(error) => {

@@ -1,8 +1,8 @@
 //! Who may see and do what under `/admin`.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
-use adire_server::Operators;
+use adire_server::{Access, AccessSettings, AppState, Front, Operators, Site};
 use axum::{
     body::Body,
     extract::ConnectInfo,
@@ -221,10 +221,10 @@ async fn a_session_outlives_a_restart_and_the_password_can_come_from_outside() {
     let hash = std::fs::read_to_string(data.join("operator/password")).unwrap().trim().to_owned();
     let session = cookie.clone();
     let reopened = |given: Option<String>, data: std::path::PathBuf| {
-        let operators = std::sync::Arc::new(Operators::open(&data, given).unwrap());
-        let site = std::sync::Arc::new(adire_server::Site::default());
-        let state =
-            adire_server::AppState::new(server.studio.clone(), site, operators, server.shutdown.clone());
+        let operators = Operators::open(&data, given).unwrap().into();
+        let access = Access::open(&data, AccessSettings::default()).unwrap().into();
+        let front = Front { site: Site::default().into(), operators, access };
+        let state = AppState::new(server.studio.clone(), front, server.shutdown.clone());
         adire_server::router(state).unwrap()
     };
     let asked = |router: axum::Router, cookie: String| async move {
@@ -342,7 +342,9 @@ async fn other_sites_cannot_act_for_the_operator() {
 
 #[tokio::test]
 async fn the_cookie_says_where_it_may_go() {
-    let server = with_operator().await;
+    let trusted_proxies = vec!["192.0.2.0/24".parse().unwrap()];
+    let server = Server::behind(Duration::ZERO, 32, AccessSettings { trusted_proxies }).await;
+    set_password(&server, PASSWORD).await;
     let body = format!("password={}&next=https://evil.example/", PASSWORD.replace(' ', "+"));
     for (proto, secure) in [("http", false), ("https", true)] {
         let answer =

@@ -2,12 +2,12 @@
 
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use adire_server::{Operators, Patience, Shutdown, Site, serve};
+use adire_server::{Access, AccessSettings, Front, Operators, Patience, Shutdown, Site, serve};
 use adire_studio::{Studio, StudioConfig, fake::FakeBackend};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -26,12 +26,20 @@ struct Running {
     task: JoinHandle<anyhow::Result<()>>,
 }
 
+fn front(data: &Path) -> Front {
+    Front {
+        site: Arc::new(Site::default()),
+        operators: Arc::new(Operators::open(data, None).unwrap()),
+        access: Arc::new(Access::open(data, AccessSettings::default()).unwrap()),
+    }
+}
+
 /// A server on a free port whose model loads when told to.
 async fn start(data: PathBuf) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = Shutdown::default();
-    let operators = Arc::new(Operators::open(&data, None).unwrap());
+    let front = front(&data);
     let ((load, wait), (tell, ready)) = (oneshot::channel(), oneshot::channel());
     let open = async move {
         wait.await?;
@@ -39,8 +47,7 @@ async fn start(data: PathBuf) -> Running {
         Ok(Studio::open(StudioConfig::new(data), move || Ok(backend)).await?)
     };
     let patience = Patience { head: Duration::from_millis(300), ..Patience::default() };
-    let site = Arc::new(Site::default());
-    let serving = serve(listener, site, operators, open, shutdown.clone(), patience, |_| {
+    let serving = serve(listener, front, open, shutdown.clone(), patience, |_| {
         let _ = tell.send(());
     });
     Running { address, shutdown, load: Some(load), ready, task: tokio::spawn(serving) }
@@ -121,10 +128,8 @@ async fn a_model_that_cannot_be_loaded_ends_the_server_with_its_reason() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let open = async { anyhow::bail!("unet/config.json is missing") };
     let folder = tempfile::tempdir().unwrap();
-    let operators = Arc::new(Operators::open(folder.path(), None).unwrap());
-    let (site, shutdown) = (Arc::new(Site::default()), Shutdown::default());
-    let error =
-        serve(listener, site, operators, open, shutdown, Patience::default(), |_| ()).await.unwrap_err();
+    let (front, shutdown) = (front(folder.path()), Shutdown::default());
+    let error = serve(listener, front, open, shutdown, Patience::default(), |_| ()).await.unwrap_err();
     assert_eq!(error.to_string(), "unet/config.json is missing");
 }
 

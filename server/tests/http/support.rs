@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use adire_server::{AppState, Operators, Shutdown, Site, router};
+use adire_server::{Access, AccessSettings, AppState, Front, Operators, Shutdown, Site, router};
 use adire_studio::{
     NewAdapter, Studio, StudioConfig,
     fake::{ADAPTER_MAGIC, FakeBackend},
@@ -42,6 +42,15 @@ impl Server {
 
     /// One whose steps take a while, or with a short queue.
     pub(crate) async fn with(step_delay: Duration, queue_capacity: usize) -> Self {
+        Self::behind(step_delay, queue_capacity, AccessSettings::default()).await
+    }
+
+    /// One that trusts proxies, say.
+    pub(crate) async fn behind(
+        step_delay: Duration,
+        queue_capacity: usize,
+        settings: AccessSettings,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let backend = FakeBackend::new(step_delay);
         let steps_done = backend.steps_done.clone();
@@ -60,7 +69,9 @@ impl Server {
         let shutdown = Shutdown::default();
         let operators = Arc::new(Operators::open(&folder.path().join("data"), None).unwrap());
         let site = Arc::new(Site::read(&site).unwrap());
-        let state = AppState::new(studio.clone(), site, operators.clone(), shutdown.clone());
+        let access = Arc::new(Access::open(&folder.path().join("data"), settings).unwrap());
+        let front = Front { site, operators: operators.clone(), access };
+        let state = AppState::new(studio.clone(), front, shutdown.clone());
         Self { router: router(state).unwrap(), studio, operators, shutdown, steps_done, folder }
     }
 

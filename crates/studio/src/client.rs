@@ -1,0 +1,71 @@
+//! Who asks, in the two ways in which the studio can tell: by the network that a request comes from, and by the random
+//! id that a browser keeps. Every limit counts by these; whoever calls the studio has made sure of both.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
+
+/// A random id that a browser keeps. The server has checked that it gave the id out itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Visitor(pub String);
+
+/// What one household or machine has to itself: an IPv4 address, or a /64 of IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Network(IpAddr);
+
+impl Network {
+    /// The network of an address. An IPv4 address in IPv6 form is the IPv4 address.
+    pub fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+            }
+            v4 => v4,
+        })
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => write!(f, "{address}"),
+            IpAddr::V6(address) => write!(f, "{address}/64"),
+        }
+    }
+}
+
+/// Who asks. Programs keep no id, so a network alone is somebody, too; who calls from within the process has neither.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Client {
+    /// The browser, where it keeps an id.
+    pub visitor: Option<Visitor>,
+    /// Where the request comes from, where that is known.
+    pub network: Option<Network>,
+}
+
+impl Client {
+    /// The browser's id.
+    pub fn visitor_id(&self) -> Option<&str> {
+        self.visitor.as_ref().map(|visitor| visitor.0.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_an_ipv4_address_or_a_64() {
+        for (address, network) in [
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+            ("::1", "::/64"),
+        ] {
+            assert_eq!(Network::of(address.parse().unwrap()).to_string(), network, "{address}");
+        }
+    }
+}
