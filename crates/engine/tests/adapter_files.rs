@@ -171,6 +171,23 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     assert_eq!(receipts[0].unknown, ["something.else"]);
 }
 
+#[test]
+fn bundled_embeddings_are_kept_by_their_word() {
+    let mut tensors = vec![
+        ("lora_unet_a_to_q.lora_down.weight".to_owned(), random(&[2, 4], 0)),
+        ("lora_unet_a_to_q.lora_up.weight".to_owned(), random(&[6, 2], 0)),
+        ("bundle_emb.mystyle.string_to_param.*".to_owned(), random(&[2, 192], 1)),
+        ("bundle_emb.one.emb_params".to_owned(), random(&[192], 2)),
+        ("bundle_emb.two.clip_g".to_owned(), random(&[1, 5], 3)),
+    ];
+    let adapter = read(&bytes(&tensors)).unwrap();
+    let shapes: Vec<_> = adapter.embeddings().iter().map(|(word, t)| (word.as_str(), t.dims())).collect();
+    assert_eq!(shapes, [("mystyle", &[2, 192][..]), ("one", &[1, 192])]);
+    assert_eq!(adapter.unknown_keys(), ["bundle_emb.two.clip_g"]);
+    tensors.push(("bundle_emb.one.string_to_param.*".to_owned(), random(&[192], 2)));
+    assert!(read(&bytes(&tensors)).unwrap_err().contains("\"one\" twice"));
+}
+
 /// A few adapters, each over another set of modules.
 fn pool() -> Vec<Adapter> {
     let sets: [&[usize]; 5] = [&[0], &[0, 1], &[2, 3], &[0, 1, 2, 3], &[1, 3]];

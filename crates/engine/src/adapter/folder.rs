@@ -94,6 +94,7 @@ fn joined(folder: &Path, parts: Vec<(Component, Adapter)>) -> Adapter {
             None => part,
             Some(mut whole) => {
                 whole.modules.extend(part.modules);
+                whole.embeddings.extend(part.embeddings);
                 whole.unknown.extend(part.unknown);
                 whole
             }

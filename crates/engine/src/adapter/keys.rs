@@ -188,6 +188,18 @@ pub(super) fn parse(name: &str) -> Option<Key> {
     }
 }
 
+/// The word of a textual inversion that an adapter file carries along: `bundle_emb.WORD.string_to_param.*`,
+/// `bundle_emb.WORD.emb_params` or `bundle_emb.WORD.clip_l`.
+pub(super) fn embedding(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix("bundle_emb.")?;
+    let ends = [".emb_params", ".clip_l"];
+    let word = match rest.rfind(".string_to_param.") {
+        Some(end) => rest.get(..end)?,
+        None => ends.iter().find_map(|end| rest.strip_suffix(end))?,
+    };
+    (!word.is_empty()).then_some(word)
+}
+
 /// cloneofsimo's `unet:0:up`. What the numbers mean is found out once the whole file is read (`ordered.rs`).
 fn numbered(name: &str) -> Option<Key> {
     let mut parts = name.split(':');
@@ -219,6 +231,22 @@ pub(super) fn flatten(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bundled_embeddings_are_known_by_their_word() {
+        for (name, word) in [
+            ("bundle_emb.mystyle.string_to_param.*", Some("mystyle")),
+            ("bundle_emb.my.style.string_to_param.265", Some("my.style")),
+            ("bundle_emb.a.emb_params", Some("a")),
+            ("bundle_emb.a.clip_l", Some("a")),
+            ("bundle_emb..string_to_param.*", None),
+            ("bundle_emb.a.clip_g", None),
+            ("bundle_emb.a", None),
+            ("emb_params", None),
+        ] {
+            assert_eq!(embedding(name), word, "{name}");
+        }
+    }
 
     #[test]
     fn every_writers_names_are_understood() {

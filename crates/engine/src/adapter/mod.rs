@@ -27,6 +27,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use candle_core::Tensor;
 use sha2::{Digest as _, Sha256};
 
 pub use apply::{AppliedLayer, Receipt, SkippedLayer, Strength, Visit, apply, apply_each, visit};
@@ -51,6 +52,7 @@ pub struct Adapter {
     path: PathBuf,
     hash: String,
     modules: Vec<Module>,
+    embeddings: BTreeMap<String, Tensor>,
     unknown: Vec<String>,
     metadata: Metadata,
     family: Family,
@@ -113,7 +115,17 @@ impl Adapter {
         let (mut found, mut unknown) = (BTreeMap::<String, (Key, Parts)>::new(), Vec::new());
         let size = file.tensors.values().map(|t| t.elem_count() * t.dtype().size_in_bytes()).sum();
         let family = Family::of_names(file.tensors.keys().map(String::as_str));
+        let mut embeddings = BTreeMap::new();
         for (name, tensor) in file.tensors {
+            if let Some(word) = keys::embedding(&name)
+                && let Ok(vectors) = tensor.unsqueeze(0).and_then(|t| t.flatten_to(tensor.rank().max(1) - 1))
+                && vectors.rank() == 2
+            {
+                if embeddings.insert(word.to_owned(), vectors).is_some() {
+                    return Err(fail(format!("holds the textual inversion {word:?} twice.")));
+                }
+                continue;
+            }
             let Some(key) = keys::parse(&name) else {
                 unknown.push(name);
                 continue;
@@ -144,7 +156,7 @@ impl Adapter {
         let numbered = ordered::resolve(&mut modules).map(Family::of_width);
         let family = family.or_else(|| Family::of_widths(&modules)).or(numbered).unwrap_or(Family::Unknown);
         let hash = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { path: path.to_owned(), hash, modules, unknown, metadata, family, bytes: size })
+        Ok(Self { path: path.to_owned(), hash, modules, embeddings, unknown, metadata, family, bytes: size })
     }
 
     /// Where it was read from.
@@ -187,6 +199,11 @@ impl Adapter {
             shape: layer.shape().unwrap_or_default(),
         };
         self.modules.iter().map(info).collect()
+    }
+
+    /// Textual inversions that the file carries along: by their word, [vectors, width], in the file's dtype.
+    pub fn embeddings(&self) -> &BTreeMap<String, Tensor> {
+        &self.embeddings
     }
 
     /// Tensors whose names belong to no known format.
