@@ -21,6 +21,8 @@ pub(crate) struct TestArgs {
 enum Part {
     /// rustfmt's opinion.
     Fmt,
+    /// Licences, sources and known vulnerabilities of the dependencies.
+    Deny,
     /// clippy on every target, warnings are errors.
     Clippy,
     /// Unit, golden and HTTP tests.
@@ -39,7 +41,7 @@ impl TestArgs {
 
 /// Runs the parts; the first failure ends it.
 pub(crate) fn run(args: &TestArgs) -> Result<()> {
-    for part in [Part::Fmt, Part::Clippy, Part::Unit, Part::Doc, Part::Browser] {
+    for part in [Part::Fmt, Part::Deny, Part::Clippy, Part::Unit, Part::Doc, Part::Browser] {
         if !args.runs(part) {
             continue;
         }
@@ -48,6 +50,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
         eprintln!("== {name}");
         match part {
             Part::Fmt => shell::run(cargo().args(["fmt", "--all", "--check"]))?,
+            Part::Deny => deny()?,
             Part::Clippy => clippy()?,
             Part::Unit => shell::run(cargo().args(["test", "--quiet"]))?,
             Part::Doc => {
@@ -58,6 +61,23 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
         eprintln!("== {name}: passed in {} s", start.elapsed().as_secs());
     }
     Ok(())
+}
+
+/// `deny.toml` says what is allowed. Advisories need their database from GitHub; where it cannot be fetched, the rest is
+/// still checked.
+fn deny() -> Result<()> {
+    let deny = tools::cargo_deny()?;
+    let deny = |arguments: &[&str]| {
+        let mut command = Command::new(&deny);
+        command.current_dir(root()).args(["--log-level", "error"]).args(arguments);
+        command
+    };
+    shell::run(&mut deny(&["check", "licenses", "bans", "sources"]))?;
+    if !shell::succeeds(&mut deny(&["fetch", "db"])) {
+        eprintln!("advisories: NOT CHECKED, the RustSec database could not be fetched");
+        return Ok(());
+    }
+    shell::run(&mut deny(&["--offline", "check", "advisories"]))
 }
 
 fn clippy() -> Result<()> {

@@ -132,6 +132,26 @@ pub(crate) fn node_with_packages() -> Result<PathBuf> {
     Ok(node)
 }
 
+/// cargo-deny, installed into the user's cache when it is missing; unoptimised, which compiles in half the time.
+pub(crate) fn cargo_deny() -> Result<PathBuf> {
+    const NAME: &str = "cargo-deny";
+    if let Some(path) = find(&[NAME]) {
+        return Ok(path);
+    }
+    let home = env::var_os("HOME").context("HOME is not set")?;
+    let tools = Path::new(&home).join(".cache/adire/tools");
+    let program = tools.join("bin").join(NAME);
+    if !succeeds(Command::new(&program).arg("--version")) {
+        // A target folder of its own: it needs other features of crates that the program uses, too.
+        run(cargo()
+            .args(["install", "--quiet", "--locked", "--debug", "--version", "^0.20", NAME, "--root"])
+            .arg(&tools)
+            .env("CARGO_TARGET_DIR", tools.join("target")))?;
+        fs::remove_dir_all(tools.join("target")).ok();
+    }
+    Ok(program)
+}
+
 /// A Python with diffusers and PEFT, in the user's cache.
 pub(crate) fn python() -> Result<PathBuf> {
     if let Some(path) = env::var_os("ADIRE_PYTHON") {
