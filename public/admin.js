@@ -17,6 +17,7 @@ all('[data-upload]').forEach((form) => upload(/** @type {HTMLFormElement} */ (fo
 all('[data-captions]').forEach((form) => captions(/** @type {HTMLFormElement} */ (form)));
 fold(document);
 follow();
+all('.train-form').forEach((form) => refill(/** @type {HTMLFormElement} */ (form)));
 
 // ---- Uploads
 
@@ -66,7 +67,9 @@ function upload(form) {
 
   /** @param {Brought[]} files */
   async function send(files) {
-    const wanted = files.filter(({ name }) => !name.split('/').some((part) => part.startsWith('.')));
+    // Images first: their captions, and what lies beside them, are understood by what is there. Hidden files go along, so
+    // that the server can say what it left out.
+    const wanted = [...files].sort((a, b) => late(a) - late(b) || (a.name < b.name ? -1 : 1));
     if (busy) return tell('The files before these are still on their way.');
     if (!wanted.length) return tell('There are no files in that.');
     busy = true;
@@ -94,6 +97,9 @@ function upload(form) {
     inputs.forEach((input) => (/** @type {HTMLInputElement} */ (input).value = ''));
   }
 }
+
+/** Whether a file comes after the images. @param {Brought} file */
+const late = ({ name }) => Number(/\.(txt|caption|jsonl|ndjson|json|csv|tsv)$/i.test(name));
 
 /** @param {Brought[]} files */
 function* batches(files) {
@@ -172,6 +178,30 @@ async function walk(entry) {
     inside.push(...more);
   }
   return (await Promise.all(inside.map(walk))).flat();
+}
+
+// ---- The form for a training
+
+/** What follows from the dataset is filled in anew when another one is chosen. @param {HTMLFormElement} form */
+function refill(form) {
+  const dataset = /** @type {HTMLSelectElement | null} */ (form.querySelector('[name=dataset]'));
+  const names = ['sample_prompts', 'class_dataset', 'class_prompt'];
+  const field = (/** @type {ParentNode} */ within, /** @type {string} */ name) =>
+    /** @type {HTMLInputElement} */ (within.querySelector(`[name=${name}]`));
+  const filled = Object.fromEntries(names.map((name) => [name, field(form, name).value]));
+  dataset?.addEventListener('change', async () => {
+    const chosen = dataset.value;
+    const query = new URLSearchParams({ preset: field(form, 'preset').value, dataset: chosen });
+    const answer = await fetch(`/admin/training/new?${query}`, { headers: { accept: 'text/html' } }).catch(() => null);
+    if (!answer?.ok || dataset.value !== chosen) return;
+    const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    for (const name of names) {
+      const [mine, theirs] = [field(form, name), field(page, name)];
+      // What somebody typed stays.
+      if (!theirs || mine.value !== filled[name]) continue;
+      mine.value = filled[name] = theirs.value;
+    }
+  });
 }
 
 // ---- Captions

@@ -76,6 +76,48 @@ fn a_run_writes_adapter_log_samples_and_card() {
 }
 
 #[test]
+fn a_run_makes_samples_by_itself_and_keeps_captions_out_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = pictures(folder.path());
+    fs::write(data.join("0.txt"), "tok, PRIVATE words").unwrap();
+    let done = |out: &str, more: &[&str]| {
+        let output = run(train(folder.path(), &data, out, &[&["--steps", "2"], more].concat()));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let files = ["cloth.safetensors", "cloth-diffusers.safetensors", "README.md"];
+        let files = files.map(|file| fs::read(folder.path().join(out).join(file)).unwrap());
+        let samples = fs::read_dir(folder.path().join(out).join("samples")).unwrap().count();
+        let told = files.iter().filter(|bytes| bytes.windows(7).any(|part| part == b"PRIVATE")).count();
+        (samples, told)
+    };
+    // Two captions, and one without the trigger; before the first update and after both.
+    assert_eq!(done("plain", &[]), (9, 0));
+    assert_eq!(done("silent", &["--no-samples"]), (0, 0));
+    let (samples, told) = done("published", &["--publish-captions", "--sample-every", "2"]);
+    assert!(samples == 6 && told > 0, "{samples} {told}");
+}
+
+#[test]
+fn a_kohya_project_is_trained_on_with_its_class_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = pictures(folder.path());
+    let project = folder.path().join("project");
+    for (place, files) in [("img/2_tok cloth", &[0, 1][..]), ("reg/1_cloth", &[2]), ("model/sample", &[3])] {
+        fs::create_dir_all(project.join(place)).unwrap();
+        for file in files {
+            fs::copy(data.join(format!("{file}.png")), project.join(place).join(format!("{file}.png")))
+                .unwrap();
+        }
+    }
+    let output =
+        run(train(folder.path(), &project, "out", &["--steps", "1", "--no-samples", "--held-out", "0"]));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("1 class images") && said.contains("model: Left out with all"), "{said}");
+    let card = fs::read_to_string(folder.path().join("out/README.md")).unwrap();
+    assert!(card.contains("2 pictures"), "{card}");
+}
+
+#[test]
 fn a_killed_run_goes_on_and_ends_with_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let data = pictures(folder.path());

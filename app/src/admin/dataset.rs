@@ -19,13 +19,15 @@ pub(crate) struct DatasetPage {
     pub(crate) form: Filled,
     /// What was just done, in a sentence.
     pub(crate) told: Option<String>,
+    /// Folders of the server that images can be taken from.
+    pub(crate) import_from: Vec<String>,
 }
 
 /// Fields that the page shows errors beside.
 const FIELDS: [&str; 7] = ["name", "trigger", "caption", "prefix", "find", "with", "folder"];
 
 pub(super) fn dataset(data: DatasetPage) -> AnyView {
-    let DatasetPage { dataset, form, told } = data;
+    let DatasetPage { dataset, form, told, import_from } = data;
     let draft = dataset.is_draft();
     let count = dataset.pictures.len();
     let own = dataset.pictures.iter().filter(|picture| !picture.caption.is_empty()).count();
@@ -37,7 +39,7 @@ pub(super) fn dataset(data: DatasetPage) -> AnyView {
             </a>
         }
     });
-    let upload = draft.then(|| view! { {upload(&dataset)} {import(&dataset.id, &form)} });
+    let upload = draft.then(|| view! { {upload(&dataset)} {import(&dataset.id, &form, &import_from)} });
     let remarks = remarks(&dataset.id, dataset.remarks.clone(), draft);
     let tools = draft.then(|| tools(&dataset, &form, own));
     let about = (count > 0).then(|| about(&dataset));
@@ -95,13 +97,14 @@ fn upload(dataset: &DatasetRecord) -> AnyView {
                 </b>
             </p>
             <p class="hint">
-                "JPEG, PNG or WebP. Captions come along: a text file beside each picture, "
-                <code>"metadata.jsonl"</code> ", or folders named like " <code>"10_words"</code> "."
+                "JPEG, PNG or WebP. Captions come along: a text file beside each picture, a list ("
+                <code>"metadata.jsonl"</code> " or " <code>".csv"</code> "), or folders named like "
+                <code>"10_words"</code> ". What cannot be used is said."
             </p>
             <div class="drop-inputs">
                 <label class="pick">
                     <span>"Files"</span>
-                    <input type="file" name="files" multiple accept=".jpg,.jpeg,.png,.webp,.zip,.txt,.caption,.jsonl" />
+                    <input type="file" name="files" multiple accept=".jpg,.jpeg,.png,.webp,.zip,.txt,.caption,.jsonl,.json,.csv,.tsv" />
                 </label>
                 <label class="pick">
                     <span>"A whole folder"</span>
@@ -123,8 +126,15 @@ fn upload(dataset: &DatasetRecord) -> AnyView {
 }
 
 /// Pictures that are on the server's machine already.
-fn import(id: &str, form: &Filled) -> AnyView {
+fn import(id: &str, form: &Filled, from: &[String]) -> AnyView {
     let wrong = form.errors.iter().any(|error| error.field == "folder");
+    let help = match from {
+        [] => "This server was not started with --import-from DIR, so it reads no folders.".to_owned(),
+        all => format!(
+            "Its whole path on the server's machine, in {}. The pictures are copied, with captions as above.",
+            all.join(" or ")
+        ),
+    };
     view! {
         <details class="panel" id="import" open=wrong>
             <summary>"Take pictures from a folder on the server"</summary>
@@ -133,7 +143,7 @@ fn import(id: &str, form: &Filled) -> AnyView {
                 {Field {
                     name: "folder",
                     label: "Folder",
-                    help: "Its whole path on the server's machine. The pictures are copied, with captions as above.",
+                    help: &help,
                 }
                     .text(form)}
                 <button type="submit" class="button">
@@ -179,9 +189,9 @@ fn remarks(id: &str, remarks: Vec<DatasetRemark>, draft: bool) -> Option<AnyView
     }
     let count = remarks.len();
     let title = if count == 1 {
-        "1 file deserves a look".to_owned()
+        "1 thing deserves a look".to_owned()
     } else {
-        format!("{count} files deserve a look")
+        format!("{count} things deserve a look")
     };
     let rows = remarks.into_iter().map(|remark| {
         view! {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use adire_studio::{Studio, StudioError};
+use adire_studio::{Studio, StudioError, sample_prompts};
 
 use super::{
     compare::{Comparison, MOST},
@@ -55,7 +55,8 @@ pub(super) async fn dataset(
         shown.values.extend(form.values);
         shown.errors = form.errors;
     }
-    Ok(DatasetPage { dataset, form: shown, told })
+    let import_from = studio.import_from().iter().map(|folder| folder.display().to_string()).collect();
+    Ok(DatasetPage { dataset, form: shown, told, import_from })
 }
 
 /// Every training, each with the name of its dataset.
@@ -74,22 +75,69 @@ pub(super) async fn trainings(studio: &Studio) -> Result<Trainings, StudioError>
 /// The form for a new training, as it begins: like an earlier one (`from`), or with a preset.
 pub(super) async fn new_training(studio: &Studio, query: Filled) -> Result<TrainingForm, StudioError> {
     let form = match query.get("from") {
-        "" => preset_form(query, studio.model().native_size),
+        "" => {
+            // Who came to the form and back has decided about class images.
+            let fresh = !query.values.contains_key("class_dataset");
+            let mut form = preset_form(query, studio.model().native_size);
+            form.set("dataset", chosen(studio, &form).await?);
+            if fresh {
+                fill_classes(studio, &mut form).await?;
+            }
+            form
+        }
         from => like(&studio.training(from).await?.job),
     };
     training_form(studio, form).await
 }
 
+/// The dataset of a form. One that can be trained on is no choice.
+async fn chosen(studio: &Studio, form: &Filled) -> Result<String, StudioError> {
+    let mut all = studio.datasets().await?;
+    all.retain(|dataset| dataset.pictures > 0);
+    Ok(match (form.get("dataset"), all.as_slice()) {
+        ("", [only]) => only.id.clone(),
+        (chosen, _) => chosen.to_owned(),
+    })
+}
+
+/// Class images that came along with the dataset.
+async fn fill_classes(studio: &Studio, form: &mut Filled) -> Result<(), StudioError> {
+    let Some(class) =
+        found(studio.dataset(form.get("dataset")).await)?.and_then(|dataset| dataset.class_dataset)
+    else {
+        return Ok(());
+    };
+    if let Some(class) = found(studio.dataset(&class).await)?.filter(|class| !class.pictures.is_empty()) {
+        form.set("class_dataset", class.id);
+        form.set("class_prompt", class.caption);
+    }
+    Ok(())
+}
+
+/// What is not there is no error here.
+fn found<T>(result: Result<T, StudioError>) -> Result<Option<T>, StudioError> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(StudioError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The form with what stands in it.
 pub(super) async fn training_form(studio: &Studio, mut form: Filled) -> Result<TrainingForm, StudioError> {
+    form.set("dataset", chosen(studio, &form).await?);
     let mut datasets = Vec::new();
     for dataset in studio.datasets().await?.into_iter().filter(|dataset| dataset.pictures > 0) {
-        let trigger = studio.dataset(&dataset.id).await?.trigger;
-        datasets.push((dataset, trigger));
-    }
-    // One dataset is no choice.
-    if let (true, [(only, _)]) = (form.get("dataset").is_empty(), datasets.as_slice()) {
-        form.set("dataset", &only.id);
+        let whole = studio.dataset(&dataset.id).await?;
+        // What samples will be made of can be seen before, and changed.
+        if dataset.id == form.get("dataset")
+            && form.get("sample_prompts").is_empty()
+            && form.errors.is_empty()
+        {
+            let texts = whole.pictures.iter().map(|picture| picture.text.as_str());
+            form.set("sample_prompts", sample_prompts(texts, &whole.trigger).join("\n"));
+        }
+        datasets.push((dataset, whole.trigger));
     }
     if form.get("name").is_empty() && form.errors.is_empty() {
         let chosen = datasets.iter().find(|(dataset, _)| dataset.id == form.get("dataset"));

@@ -12,6 +12,8 @@ pub(super) enum Kind {
     Number,
     /// A number, or nothing.
     Optional,
+    /// A whole number, or nothing.
+    OptionalWhole,
     Choice(&'static [(&'static str, &'static str)]),
     Check,
     /// One entry on each line.
@@ -35,7 +37,7 @@ const fn setting(name: &'static str, label: &'static str, kind: Kind, help: &'st
 pub(super) const CLASS_PICTURES: &str = "Class pictures";
 
 /// The settings in groups, in the order in which one thinks of them.
-pub(super) const GROUPS: [(&str, &[Setting]); 6] = [
+pub(super) const GROUPS: [(&str, &[Setting]); 7] = [
     (
         "How long, how strongly",
         &[
@@ -190,9 +192,14 @@ pub(super) const GROUPS: [(&str, &[Setting]); 6] = [
                 "sample_prompts",
                 "Sample prompts",
                 Kind::Lines,
-                "One on each line, 8 at most; a picture is made of each while it trains. Empty: the captions of the first pictures.",
+                "One on each line, 8 at most; a picture is made of each while it trains. Empty: two of the dataset's captions, and one of them without the trigger word.",
             ),
-            setting("sample_every", "Steps between samples", Kind::Whole, "0 makes none."),
+            setting(
+                "sample_every",
+                "Steps between samples",
+                Kind::OptionalWhole,
+                "Empty: a tenth of the run. 0 makes none.",
+            ),
             setting(
                 "checkpoint_every",
                 "Steps between checkpoints",
@@ -206,6 +213,15 @@ pub(super) const GROUPS: [(&str, &[Setting]); 6] = [
                 "Computes intermediate results twice: about a third slower, much less memory.",
             ),
         ],
+    ),
+    (
+        "What visitors can read",
+        &[setting(
+            "publish_captions",
+            "Publish captions and sample prompts",
+            Kind::Check,
+            "Writes them into the adapter's file, as other trainers do. Every visitor can download that file.",
+        )],
     ),
     (
         CLASS_PICTURES,
@@ -303,7 +319,8 @@ fn parse(setting: &Setting, typed: &str) -> Result<Value, String> {
     let shown: String = typed.chars().take(40).collect();
     let wrong = |expected: &str| Err(format!("“{shown}” is not {expected}."));
     match setting.kind {
-        Kind::Whole => {
+        Kind::Optional | Kind::OptionalWhole if typed.is_empty() => Ok(Value::Null),
+        Kind::Whole | Kind::OptionalWhole => {
             // The seed takes any u64; other fields' bounds are checked with the rest.
             let most = if setting.name == "seed" { u64::MAX } else { u64::from(u32::MAX) };
             match typed.replace([' ', '\u{a0}', '_'], "").parse::<u64>() {
@@ -311,7 +328,6 @@ fn parse(setting: &Setting, typed: &str) -> Result<Value, String> {
                 _ => wrong("a whole number"),
             }
         }
-        Kind::Optional if typed.is_empty() => Ok(Value::Null),
         Kind::Number | Kind::Optional => match typed.replace(',', ".").replace('−', "-").parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(number.into()),
             _ => wrong("a number"),

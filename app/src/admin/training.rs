@@ -77,7 +77,7 @@ pub(super) fn live(data: Training) -> AnyView {
     let samples: Vec<_> = samples.into_iter().filter(|sample| sample.step <= job.step).collect();
     let prompt = samples.first().map(|sample| sample.prompt.clone()).unwrap_or_default();
     let none_yet = samples.is_empty();
-    let why_none = match (job.config.sample_every, resting) {
+    let why_none = match (job.config.sampled_every(), resting) {
         (0, _) => "This run was asked to make none.",
         (_, true) => "None was made.",
         (_, false) => "The first ones come before the first step.",

@@ -134,6 +134,9 @@ pub(super) fn training_form(data: TrainingForm) -> AnyView {
             </div>
             {Field { name: "note", label: "Note", help: "What this run is for; becomes the version's description. May be empty." }
                 .text(&form)}
+            <p class="hint">
+                "Every visitor can download the finished adapter. Captions and sample prompts are not in its file, unless you publish them below."
+            </p>
             <details class="advanced" open=open id="advanced">
                 <summary>"Every setting"</summary>
                 {GROUPS
@@ -242,7 +245,7 @@ fn version_options(versions: Vec<String>) -> Vec<(String, String)> {
 fn control(setting: &Setting, form: &Filled) -> AnyView {
     let field = Field { name: setting.name, label: setting.label, help: setting.help };
     match setting.kind {
-        Kind::Whole | Kind::Number | Kind::Optional => field.number(form),
+        Kind::Whole | Kind::Number | Kind::Optional | Kind::OptionalWhole => field.number(form),
         Kind::Check => field.checkbox(form),
         Kind::Lines => field.lines(form),
         Kind::Choice(choices) => field.select(

@@ -99,8 +99,11 @@ pub struct DatasetRecord {
     pub created_at: i64,
     /// In the order of their names.
     pub pictures: Vec<DatasetPictureRecord>,
-    /// What was brought and cannot be used, or deserves a second look; the newest 200.
+    /// What was brought and cannot be used, or deserves a second look; the newest 1000, and how many there were before.
     pub remarks: Vec<DatasetRemark>,
+    /// Id of the dataset with the class images that came along with it (`reg` of a kohya project).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class_dataset: Option<String>,
 }
 
 impl DatasetRecord {

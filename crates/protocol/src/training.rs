@@ -58,10 +58,13 @@ pub struct TrainingConfig {
     pub held_out: f64,
     /// Updates between two checkpoints (and two measurements of the held-out loss).
     pub checkpoint_every: u32,
-    /// Updates between two sets of samples; 0 for none.
-    pub sample_every: u32,
-    /// Prompts of the samples.
+    /// Updates between two sets of samples; a tenth of all when left out, 0 for none.
+    pub sample_every: Option<u32>,
+    /// Prompts of the samples; when there are none, they are made of the dataset's captions.
     pub sample_prompts: Vec<String>,
+    /// Whether the captions' tags and the sample prompts are written into the adapter file, which every visitor can
+    /// download.
+    pub publish_captions: bool,
 }
 
 impl Default for TrainingConfig {
@@ -131,13 +134,12 @@ impl Preset {
             gradient_checkpointing: false,
             held_out: 0.1,
             checkpoint_every: 50,
-            sample_every: 100,
+            sample_every: None,
             sample_prompts: Vec::new(),
+            publish_captions: false,
         };
         match self {
-            Self::QuickLook => {
-                TrainingConfig { steps: 200, accumulation: 1, learning_rate: 2e-4, sample_every: 50, ..style }
-            }
+            Self::QuickLook => TrainingConfig { steps: 200, accumulation: 1, learning_rate: 2e-4, ..style },
             Self::Style => style,
             Self::Thorough => TrainingConfig {
                 steps: 2000,
@@ -148,7 +150,6 @@ impl Preset {
                 warmup: 100,
                 caption_dropout: 0.1,
                 min_snr_gamma: Some(5.0),
-                sample_every: 200,
                 ..style
             },
         }
@@ -233,6 +234,11 @@ impl TrainingConfig {
         Self { resolution: self.resolution.min(native), ..self }
     }
 
+    /// Updates between two sets of samples, where nobody said so as well; 0 for none.
+    pub fn sampled_every(&self) -> u32 {
+        self.sample_every.unwrap_or_else(|| self.steps.div_ceil(10))
+    }
+
     /// Everything that cannot be taken as it is; empty if the run can begin.
     pub fn problems(&self) -> Vec<FieldError> {
         let mut problems = Vec::new();
@@ -252,7 +258,7 @@ impl TrainingConfig {
         whole("rank", self.rank, 1, MAX_RANK);
         whole("resolution", self.resolution, 64, 1024);
         whole("checkpoint_every", self.checkpoint_every, 1, 10_000);
-        whole("sample_every", self.sample_every, 0, 100_000);
+        whole("sample_every", self.sampled_every(), 0, 100_000);
         whole("class_pictures", self.class_pictures, 0, 1000);
         check(
             "resolution",
@@ -308,6 +314,21 @@ mod tests {
         assert_eq!(fields, ["steps", "rank", "resolution", "learning_rate", "held_out"]);
         let rank = TrainingConfig { rank: 10_000, ..TrainingConfig::default() }.problems();
         assert_eq!(rank[0].message, "rank is 10000; it can be 1 to 128.");
+    }
+
+    #[test]
+    fn a_run_is_sampled_ten_times_unless_somebody_says_otherwise() {
+        for (text, every) in [
+            ("{}", 80),
+            (r#"{"steps": 400}"#, 40),
+            (r#"{"steps": 3}"#, 1),
+            (r#"{"steps": 400, "sample_every": null}"#, 40),
+            (r#"{"steps": 400, "sample_every": 0}"#, 0),
+            (r#"{"steps": 400, "sample_every": 7}"#, 7),
+        ] {
+            let config: TrainingConfig = serde_json::from_str(text).expect("readable");
+            assert_eq!((config.sampled_every(), config.publish_captions), (every, false), "{text}");
+        }
     }
 
     #[test]

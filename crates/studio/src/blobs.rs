@@ -10,7 +10,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::{StudioError, folder::reason};
+use crate::{StudioError, folder};
 
 /// Their place in the data folder.
 pub(crate) const FOLDER: &str = "blobs";
@@ -150,10 +150,7 @@ pub(crate) fn path_below(root: &Path, hash: &str) -> Option<PathBuf> {
 }
 
 fn failed(path: &Path, error: &io::Error) -> StudioError {
-    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-        return StudioError::DiskFull;
-    }
-    StudioError::Storage(format!("{} could not be read or written: {}.", path.display(), reason(error)))
+    folder::failed(format_args!("{} could not be read or written", path.display()), error)
 }
 
 /// Lower-case hex digits.

@@ -1,17 +1,19 @@
 //! Pictures that requests begin with, and masks: read from files, brought to the size that is asked for. Every function
 //! computes or reads; call them off the async threads.
 
-use std::{fs, io::Cursor, path::Path};
+use std::{io::Cursor, path::Path};
 
 use adire_protocol::Limits;
 use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Rgb, RgbImage, imageops};
 
-use crate::{Pixels, StudioError, folder::reason};
+use crate::{Pixels, StudioError, dataset::read_regular};
 
 /// Longest side of a picture that is taken in.
 const LONGEST: u32 = 16_384;
 /// Most memory that the pixels of one file may take: 64 million in 8 bits.
 const MOST_BYTES: u64 = 256 << 20;
+/// Largest file that is read: a PNG of that many pixels, hardly packed.
+const LARGEST_FILE: u64 = 512 << 20;
 /// From this brightness on, a pixel of a mask is white.
 const WHITE: u32 = 128;
 
@@ -145,9 +147,8 @@ fn luma(pixel: &[u8]) -> u32 {
 /// # Errors
 /// It cannot be read, or is no picture that [`decode_picture`] takes.
 pub fn read_picture(path: &Path) -> Result<Pixels, StudioError> {
-    let bytes = fs::read(path).map_err(|error| {
-        StudioError::Picture(format!("{} cannot be read: {}.", path.display(), reason(&error)))
-    })?;
+    let bytes = read_regular(path, LARGEST_FILE)
+        .map_err(|why| StudioError::Picture(format!("{} cannot be read: {why}.", path.display())))?;
     decode_picture(&bytes)
 }
 

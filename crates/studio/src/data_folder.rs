@@ -7,7 +7,11 @@ use adire_protocol::{DatasetRecord, DatasetSummary, NewDataset};
 use crate::{
     StudioError,
     blobs::{self, Blobs},
-    dataset::library::{Incoming, Library},
+    dataset::{
+        Reach,
+        library::{Incoming, Library},
+        open_regular,
+    },
     folder::{self, FolderLock},
     shared::blocking,
     store::Store,
@@ -45,6 +49,14 @@ impl DataFolder {
         self.library.list().await
     }
 
+    /// A dataset with everything in it.
+    ///
+    /// # Errors
+    /// No such dataset.
+    pub async fn dataset(&self, id: &str) -> Result<DatasetRecord, StudioError> {
+        self.library.read(id).await
+    }
+
     /// A new dataset of the pictures of a folder, or of a zip file. Where nothing can be used there is none.
     ///
     /// # Errors
@@ -53,6 +65,9 @@ impl DataFolder {
         let record = self.library.create(new).await?;
         let filled = self.fill(&record.id, from).await;
         if filled.is_err() {
+            if let Some(class) = self.library.row(&record.id).await?.class_dataset {
+                self.store.drop_dataset(&class).await?;
+            }
             self.store.drop_dataset(&record.id).await?;
         }
         filled
@@ -60,13 +75,16 @@ impl DataFolder {
 
     async fn fill(&self, id: &str, from: &Path) -> Result<DatasetRecord, StudioError> {
         if from.is_dir() {
-            return self.library.import(id, from).await;
+            // Whoever sits at the machine may follow links wherever they lead.
+            return self.library.import(id, from, Reach::default()).await;
         }
         let shown = from.display().to_string();
         let unreadable = |error: std::io::Error| {
             StudioError::Picture(format!("{shown} cannot be read: {}.", folder::reason(&error)))
         };
-        let file = tokio::fs::File::open(from).await.map_err(unreadable)?;
+        let path = from.to_owned();
+        let file = blocking(move || Ok(open_regular(&path))).await?.map_err(unreadable)?;
+        let file = tokio::fs::File::from_std(file);
         let name = from.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let incoming: Incoming = self.library.receive(&name, chunks(file)).await?;
         let record = self.library.add(id, vec![incoming]).await?;

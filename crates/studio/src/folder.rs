@@ -62,6 +62,16 @@ pub(crate) fn claim(folder: &Path) -> Result<FolderLock, StudioError> {
     Ok(FolderLock { _file: file })
 }
 
+/// Why something could not be kept or read: a full disk is told from everything else. `what`: a clause like “a.png could
+/// not be kept”.
+pub(crate) fn failed(what: impl std::fmt::Display, error: &std::io::Error) -> StudioError {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StudioError::DiskFull,
+        _ => StudioError::Storage(format!("{what}: {}.", reason(error))),
+    }
+}
+
 /// An input/output error in words that fit into a sentence.
 pub(crate) fn reason(error: &std::io::Error) -> String {
     use std::io::ErrorKind;

@@ -49,7 +49,7 @@ pub use backend::{
 pub use canvas::{cover, cover_mask, decode_picture, read_picture, size_of_request};
 pub use client::{Client, Network, Visitor};
 pub use data_folder::DataFolder;
-pub use dataset::{Dataset, DatasetPicture, Remark, library::Incoming, read_dataset};
+pub use dataset::{Dataset, DatasetPicture, Remark, library::Incoming, read_dataset, sample_prompts};
 pub use error::{ErrorKind, StudioError};
 pub use png::{encode_picture, encode_png, read_recipe, read_request};
 pub use studio::{Studio, StudioConfig};

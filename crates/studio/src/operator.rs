@@ -7,7 +7,9 @@ use adire_protocol::{
     TrainingSettings,
 };
 
-use crate::{Incoming, Studio, StudioError, TrainingFile, TrainingStream, shared::detached, training};
+use crate::{
+    Incoming, Studio, StudioError, TrainingFile, TrainingStream, dataset::import, shared::detached, training,
+};
 
 impl Studio {
     /// Every dataset, the newest first.
@@ -56,13 +58,18 @@ impl Studio {
         detached(async move { shared.library.add(&id, files).await }).await
     }
 
-    /// Adds the pictures of a folder of this machine to a dataset, as [`Self::add_to_dataset`] does.
+    /// Adds the pictures of a folder of this machine to a dataset, as [`Self::add_to_dataset`] does. Only regular files
+    /// of folders that were named at the start are read, within a time limit.
     ///
     /// # Errors
-    /// As there; the folder cannot be read, or nothing in it can be used.
+    /// As there; the folder may not or cannot be read, or nothing in it can be used.
     pub async fn import_folder(&self, id: &str, folder: &Path) -> Result<DatasetRecord, StudioError> {
-        let (shared, id, folder) = (self.shared().clone(), id.to_owned(), folder.to_owned());
-        detached(async move { shared.library.import(&id, &folder).await }).await
+        import::import(self.shared().clone(), id.to_owned(), folder.to_owned()).await
+    }
+
+    /// The folders that [`Self::import_folder`] may read.
+    pub fn import_from(&self) -> &[PathBuf] {
+        &self.shared().import_from
     }
 
     /// Changes a dataset's texts.

@@ -1,8 +1,9 @@
 //! What the parts of an open studio share, and how they reach adapters and blocking work.
 
 use std::{
+    path::PathBuf,
     sync::Mutex,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use adire_protocol::{AdapterUse, ModelInfo};
@@ -23,6 +24,9 @@ pub(crate) struct Shared {
     pub(crate) worker: Worker,
     pub(crate) library: Library,
     pub(crate) training: Training,
+    /// Folders of this machine that datasets may be filled from, and how long that may take.
+    pub(crate) import_from: Vec<PathBuf>,
+    pub(crate) import_time: Duration,
     /// Held while an upload is kept and while old ones are deleted: the same pixels may come again just then.
     pub(crate) uploads: AsyncMutex<()>,
     /// Held while a receipt is made: many who ask for one at once cost the model no more than one.

@@ -4,6 +4,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     thread,
+    time::Duration,
 };
 
 use adire_protocol::{
@@ -34,12 +35,21 @@ pub struct StudioConfig {
     pub data: PathBuf,
     /// Most generations that may wait.
     pub queue_capacity: usize,
+    /// Folders of this machine that datasets may be filled from, with all that is in them.
+    pub import_from: Vec<PathBuf>,
+    /// How long filling a dataset from such a folder may take.
+    pub import_time: Duration,
 }
 
 impl StudioConfig {
     /// The usual settings for a data folder.
     pub fn new(data: impl Into<PathBuf>) -> Self {
-        Self { data: data.into(), queue_capacity: 32 }
+        Self {
+            data: data.into(),
+            queue_capacity: 32,
+            import_from: Vec::new(),
+            import_time: Duration::from_secs(600),
+        }
     }
 }
 
@@ -111,6 +121,8 @@ impl Studio {
             worker,
             library,
             training,
+            import_from: config.import_from,
+            import_time: config.import_time,
             uploads: AsyncMutex::default(),
             receipts: AsyncMutex::default(),
             lock,

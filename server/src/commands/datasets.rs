@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use adire_protocol::NewDataset;
+use adire_protocol::{DatasetRecord, NewDataset};
 use adire_studio::{DataFolder, StudioError};
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -42,7 +42,7 @@ impl DatasetsCommand {
 pub(crate) struct ImportArgs {
     /// Name of the dataset
     name: String,
-    /// Folder or zip file with pictures (PNG, JPEG, WebP) and captions (metadata.jsonl, a.txt beside a.png, folders named
+    /// Folder or zip file with pictures (PNG, JPEG, WebP) and captions (metadata.jsonl or .csv, a.txt beside a.png, folders named
     /// 10_words), or hf:OWNER/NAME for a dataset on the Hub whose pictures are plain files
     from: String,
     /// Word that calls the style up; put in front of captions that do not contain it
@@ -69,9 +69,13 @@ impl ImportArgs {
         };
         let folder = open(&self.data).await?;
         let imported = folder.import(new, &from).await;
+        let class = match &imported {
+            Ok(DatasetRecord { class_dataset: Some(class), .. }) => folder.dataset(class).await.map(Some),
+            _ => Ok(None),
+        };
         folder.close().await;
-        let record = imported?;
-        for remark in &record.remarks {
+        let (record, class) = (imported?, class?);
+        for remark in record.remarks.iter().chain(class.iter().flat_map(|class| &class.remarks)) {
             eprintln!("{}: {}", remark.name, remark.message);
         }
         let line =

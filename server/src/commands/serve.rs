@@ -43,6 +43,10 @@ pub(crate) struct ServeArgs {
     /// as 172.16.0.0/12. Can be given several times; separated by commas in the variable
     #[arg(long, value_name = "CIDR", env = "ADIRE_TRUST_PROXY", value_delimiter = ',', value_parser = parse_network)]
     trust_proxy: Vec<IpNet>,
+    /// Folder that datasets may be filled from on the admin page, with all that lies in it; may be given several times,
+    /// and in the variable with colons between
+    #[arg(long, env = "ADIRE_IMPORT_FROM", value_name = "DIR", value_delimiter = ':')]
+    import_from: Vec<PathBuf>,
     /// How log lines look; RUST_LOG says which are written
     #[arg(long, env = "ADIRE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -67,7 +71,11 @@ impl ServeArgs {
     async fn serve(self) -> anyhow::Result<()> {
         let places::FoundModel { path: model, options, note } = self.places.model()?;
         let data = self.places.data;
-        let config = StudioConfig { queue_capacity: self.queue.into(), ..StudioConfig::new(&data) };
+        let config = StudioConfig {
+            queue_capacity: self.queue.into(),
+            import_from: self.import_from,
+            ..StudioConfig::new(&data)
+        };
         let site = read_site(self.site)?;
         let listener = bind(&self.addr).await?;
         let address = listener.local_addr()?;

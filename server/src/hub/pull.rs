@@ -86,6 +86,15 @@ fn fetch(
     let info = remote.info().map_err(told)?;
     let files: Vec<String> = info.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
     let chosen = choose(&files).map_err(|what| anyhow!("{} cannot be used: {what}", wanted.repository))?;
+    if matches!(kind, RepoType::Dataset) {
+        let left: Vec<_> = files.iter().filter(|file| !chosen.contains(file)).map(String::as_str).collect();
+        if let [first, ..] = left[..] {
+            report(&format!(
+                "{} other files stay on the Hub, such as {first}: they are no images or captions",
+                left.len()
+            ));
+        }
+    }
     let mut snapshot = None;
     for file in &chosen {
         let folder =

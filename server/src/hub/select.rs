@@ -44,11 +44,8 @@ pub(crate) fn pictures(files: &[String]) -> Result<Vec<String>, String> {
         };
         return Err(why.to_owned());
     }
-    let wanted: Vec<String> = plain
-        .into_iter()
-        .filter(|name| ends(name, &PICTURES) || ends(name, &[".txt", ".caption", "metadata.jsonl"]))
-        .cloned()
-        .collect();
+    let wanted: Vec<String> =
+        plain.into_iter().filter(|name| ends(name, &PICTURES) || ends(name, &CAPTIONS)).cloned().collect();
     if wanted.len() > MOST_PICTURES {
         return Err(format!("it has {} files; at most {MOST_PICTURES} are taken", wanted.len()));
     }
@@ -56,6 +53,7 @@ pub(crate) fn pictures(files: &[String]) -> Result<Vec<String>, String> {
 }
 
 const PICTURES: [&str; 4] = [".png", ".jpg", ".jpeg", ".webp"];
+const CAPTIONS: [&str; 7] = [".txt", ".caption", ".jsonl", ".ndjson", ".json", ".csv", ".tsv"];
 
 /// A name becomes a path below the cache.
 fn is_plain(name: &str) -> bool {

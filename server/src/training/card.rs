@@ -17,20 +17,28 @@ pub(super) struct Outcome<'a> {
 }
 
 impl Outcome<'_> {
-    /// Keys that other programs look for, and `adire` with everything the file depends on. Nothing that differs from
+    /// Keys that other programs look for, and `adire` with everything the file depends on. Captions and sample prompts are
+    /// among them only where the settings publish them. Nothing that differs from
     /// run to run of the same settings, so that the same run writes the same bytes.
     pub(super) fn metadata(&self) -> Vec<(String, String)> {
         let (task, config) = (self.task, &self.task.config);
         let mut tags = BTreeMap::<&str, u32>::new();
-        for picture in &task.pictures {
+        let published = config.publish_captions;
+        for picture in task.pictures.iter().filter(|_| published) {
             for tag in picture.caption.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
                 *tags.entry(tag).or_default() += picture.repeats;
             }
         }
+        // The file is offered to every visitor; what people wrote about their pictures is not theirs to read.
+        let mut shown = config.clone();
+        if !published {
+            shown.sample_prompts.clear();
+        }
+        let tags = if published { json!({ &task.name: tags }).to_string() } else { String::new() };
         let mut lineage = json!({
             "base": self.model.hash,
             "dataset": task.dataset_hash,
-            "config": config,
+            "config": shown,
             "version": env!("CARGO_PKG_VERSION"),
         });
         if let Some(parent) = &task.continue_from {
@@ -49,7 +57,7 @@ impl Outcome<'_> {
             ("ss_num_train_images", task.pictures.len().to_string()),
             ("ss_resolution", format!("({0}, {0})", config.resolution)),
             ("ss_seed", config.seed.to_string()),
-            ("ss_tag_frequency", json!({ &task.name: tags }).to_string()),
+            ("ss_tag_frequency", tags),
             ("modelspec.sai_model_spec", "1.0.0".to_owned()),
             ("modelspec.architecture", "stable-diffusion-v1/lora".to_owned()),
             ("modelspec.title", task.name.clone()),

@@ -75,7 +75,7 @@ impl Plan {
                 self.due.push_back(Due::Measure(measurement));
             }
         }
-        if !due(config.sample_every) {
+        if !due(config.sampled_every()) {
             return;
         }
         for prompt in 0..u32::try_from(config.sample_prompts.len()).unwrap_or(u32::MAX) {
@@ -112,7 +112,7 @@ mod tests {
         let config = TrainingConfig {
             steps: 10,
             checkpoint_every: 4,
-            sample_every: 2,
+            sample_every: Some(2),
             sample_prompts: vec!["a".to_owned(), "b".to_owned()],
             ..TrainingConfig::default()
         };

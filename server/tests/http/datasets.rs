@@ -104,7 +104,10 @@ async fn pictures_come_from_a_folder_of_the_server() {
     assert_eq!(imported.json()["pictures"].as_array().unwrap().len(), 3, "{}", imported.text());
     let nowhere =
         server.post(&format!("{DATASETS}/{id}/import"), r#"{"folder": "/nowhere"}"#).await.problem();
-    assert_eq!(nowhere["status"], 422);
+    assert_eq!((&nowhere["status"], &nowhere["errors"][0]["field"]), (&json!(422), &json!("folder")));
+    let etc = server.post(&format!("{DATASETS}/{id}/import"), r#"{"folder": "/etc"}"#).await.problem();
+    assert!(etc["errors"][0]["message"].as_str().unwrap().contains("--import-from"), "{etc}");
+    assert!(server.get(&format!("{DATASETS}/{id}")).await.json()["remarks"].as_array().unwrap().is_empty());
 }
 
 #[tokio::test]

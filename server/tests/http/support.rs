@@ -54,7 +54,9 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let backend = FakeBackend::new(step_delay);
         let steps_done = backend.steps_done.clone();
-        let config = StudioConfig { data: folder.path().join("data"), queue_capacity };
+        let import_from = vec![folder.path().to_owned()];
+        let config =
+            StudioConfig { queue_capacity, import_from, ..StudioConfig::new(folder.path().join("data")) };
         let studio = Studio::open(config, move || Ok(backend)).await.unwrap();
         let site = folder.path().join("site");
         std::fs::create_dir_all(site.join("pkg")).unwrap();

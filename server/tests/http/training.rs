@@ -35,6 +35,16 @@ async fn until(server: &Server, id: &str, state: &str) -> Value {
 }
 
 #[tokio::test]
+async fn samples_are_made_and_captions_kept_back_by_default() {
+    let server = Server::start().await;
+    let dataset = dataset(&server, "cloth").await;
+    let job = ask(&server, json!({"name": "cloth", "dataset": dataset, "config": {"steps": 10}})).await;
+    assert_eq!(job["config"]["sample_every"], 1);
+    assert_eq!(job["config"]["publish_captions"], false);
+    assert!(!job["config"]["sample_prompts"].as_array().unwrap().is_empty(), "{job}");
+}
+
+#[tokio::test]
 async fn a_training_is_asked_for_followed_and_ends_with_a_version() {
     let server = Server::start().await;
     let dataset = dataset(&server, "cloth").await;

@@ -1,110 +1,259 @@
-//! Where captions come from: `metadata.jsonl`, a text file beside the picture, the folder's name as kohya's scripts
-//! have it, or one caption for all.
+//! Where captions come from: a list, a text file beside the image, the folder's name as kohya's scripts have it, or one
+//! caption for all. Whatever finds no image is said.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use adire_protocol::MOST_REPEATS;
-use serde::Deserialize;
+use unicode_normalization::UnicodeNormalization;
 
-use super::{Files, Remark};
+use super::{
+    Files, Remark, list, open,
+    read::{Kind, is_image, kind},
+    text,
+};
 
-/// Longest caption that is read: many times what a text encoder takes.
-const LONGEST: u64 = 16 << 10;
-/// Largest `metadata.jsonl`.
-const LARGEST: u64 = 64 << 20;
+/// Largest text file that is read as one caption.
+const LARGEST_TEXT: u64 = 64 << 10;
+/// Largest list.
+const LARGEST_LIST: u64 = 64 << 20;
 
-/// One line of `metadata.jsonl`; datasets write the caption under several names.
-#[derive(Deserialize)]
-struct Line {
-    file_name: String,
-    #[serde(alias = "caption", alias = "prompt")]
+/// The captions that lie among files, by the names of their images.
+#[derive(Debug, Default)]
+pub(super) struct Captions {
+    found: HashMap<String, Caption>,
+}
+
+#[derive(Debug)]
+struct Caption {
     text: String,
+    /// `line 3 of metadata.jsonl`.
+    from: String,
 }
 
-/// The captions that lie beside pictures. Each list is read once.
-pub(super) struct Captions<'a> {
-    files: &'a Files,
-    lists: HashMap<String, HashMap<String, String>>,
-}
-
-impl<'a> Captions<'a> {
-    pub(super) fn new(files: &'a Files) -> Self {
-        Self { files, lists: HashMap::new() }
-    }
-
-    /// What stands in a list or a text file for the picture of that name.
-    pub(super) fn own(&mut self, name: &str, remarks: &mut Vec<Remark>) -> Option<String> {
-        let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
-        if !self.lists.contains_key(folder) {
-            let shown = join(folder, "metadata.jsonl");
-            let list = self.files.get(&shown).map(|path| metadata(path, &shown, remarks)).unwrap_or_default();
-            self.lists.insert(folder.to_owned(), list);
-        }
-        let listed = self.lists.get(folder).and_then(|list| list.get(file).cloned());
-        listed.or_else(|| self.beside(name, remarks))
-    }
-
-    /// The caption in the text file beside a picture: `a.txt` or `a.caption` for `a.png`.
-    fn beside(&self, name: &str, remarks: &mut Vec<Remark>) -> Option<String> {
-        let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
-        let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
-        for extension in ["txt", "caption"] {
-            let Some(path) = self.files.get(&join(folder, &format!("{stem}.{extension}"))) else { continue };
-            let bytes = fs::metadata(path).map(|metadata| metadata.len()).unwrap_or_default();
-            let read = if bytes > LONGEST {
-                Err(format!("it has {bytes} bytes, more than {LONGEST}"))
-            } else {
-                fs::read_to_string(path).map_err(|error| error.to_string())
-            };
-            match read {
-                Ok(text) => return Some(text.split_whitespace().collect::<Vec<_>>().join(" ")),
-                Err(reason) => remarks.push(Remark {
-                    name: name.to_owned(),
-                    message: format!("Its caption file .{extension} cannot be used: {reason}."),
-                }),
-            }
-        }
-        None
-    }
-}
-
-/// The captions of a `metadata.jsonl`, by file name.
-fn metadata(path: &Path, name: &str, remarks: &mut Vec<Remark>) -> HashMap<String, String> {
-    let mut remark = |message: String| remarks.push(Remark { name: name.to_owned(), message });
-    let mut found = HashMap::new();
-    let size = fs::metadata(path).map(|metadata| metadata.len()).unwrap_or_default();
-    if size > LARGEST {
-        remark(format!(
-            "It has {size} bytes, more than the {LARGEST} that are read; its captions are not used."
-        ));
-        return found;
-    }
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) => {
-            remark(format!("It cannot be read ({error}); its captions are not used."));
-            return found;
-        }
-    };
-    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        match serde_json::from_str::<Line>(line) {
-            Ok(line) => {
-                let mut text = line.text.trim().to_owned();
-                while text.len() as u64 > LONGEST {
-                    text.pop();
+impl Captions {
+    /// Reads every list and every text file among `files`. `present`: images that are there already, to which captions
+    /// may come late.
+    pub(super) fn read(files: &Files, present: &[String], remarks: &mut Vec<Remark>) -> Self {
+        let here = files.keys().map(String::as_str).filter(|name| is_image(name));
+        let names = Names::new(here.chain(present.iter().map(String::as_str)).collect());
+        let mut this = Self::default();
+        let (lists, texts): (Vec<_>, Vec<_>) = files
+            .iter()
+            .filter(|(name, _)| kind(name) == Kind::Text)
+            .partition(|(name, _)| list::is_list(name));
+        // What the Hub's own tools write goes before other lists.
+        let rank = |name: &str| !last(name).to_lowercase().starts_with("metadata.");
+        let mut lists: Vec<_> = lists.into_iter().collect();
+        lists.sort_by_key(|(name, _)| (rank(name), *name));
+        for (name, path) in lists {
+            let mut remark = |message: String| remarks.push(Remark { name: name.clone(), message });
+            match open::read(path, LARGEST_LIST) {
+                Ok(bytes) => {
+                    let list::List { rows, notes } = list::read(name, &bytes);
+                    notes.into_iter().for_each(&mut remark);
+                    for row in rows {
+                        this.row(name, row, &names, &mut remark);
+                    }
                 }
-                found.insert(line.file_name, text);
+                Err(why) => remark(format!("It cannot be used: {why}; its captions are missing.")),
             }
-            Err(error) => remark(format!(
-                "Line {} is not understood ({error}); it should be like {{\"file_name\": \"a.png\", \"text\": \"…\"}}.",
-                number + 1
+        }
+        let mut texts: Vec<_> = texts.into_iter().collect();
+        // Of several beside one image the first counts: `a.txt`, `a.caption`, `a.png.txt`.
+        texts.sort_by_key(|(name, _)| {
+            let (stem, extension) = split(name);
+            (is_image(stem), extension != "txt", *name)
+        });
+        for (name, path) in texts {
+            let mut remark = |message: String| remarks.push(Remark { name: name.clone(), message });
+            let images = names.beside(name);
+            if images.is_empty() {
+                let (stem, _) = split(name);
+                remark(format!(
+                    "Not used: there is no image {}; if it is a caption, bring it once more after its image.",
+                    if is_image(stem) {
+                        last(stem).to_owned()
+                    } else {
+                        format!("{}.png, .jpg or .webp", last(stem))
+                    }
+                ));
+                continue;
+            }
+            match open::read(path, LARGEST_TEXT) {
+                Ok(bytes) => {
+                    let text::Text { text, mut notes } = text::read(&bytes);
+                    let caption = text::caption(&text);
+                    notes.extend(caption.notes);
+                    tell(&notes, "Check this caption: ", &mut remark);
+                    for image in images {
+                        this.take(&image, &caption.text, "It", name.clone(), &mut remark);
+                    }
+                }
+                Err(why) => remark(format!("It cannot be used as a caption: {why}.")),
+            }
+        }
+        this
+    }
+
+    /// What stands in a list or a text file for the image of that name.
+    pub(super) fn own(&self, image: &str) -> Option<&str> {
+        self.found.get(image).map(|caption| caption.text.as_str())
+    }
+
+    fn row(&mut self, list: &str, row: list::Row, names: &Names<'_>, remark: &mut impl FnMut(String)) {
+        let list::Row { place, file, captions } = row;
+        let shown = text::beginning(&file, 200);
+        let image = match names.listed(list, &file) {
+            Ok(image) => image,
+            Err(hint) => {
+                let caption =
+                    captions.first().map(|text| format!(" Its caption is “{}”.", text::beginning(text, 200)));
+                remark(format!("{place} names {shown}: {hint}{}", caption.unwrap_or_default()));
+                return;
+            }
+        };
+        let mut written = captions.iter();
+        let Some(first) = written.next() else {
+            remark(format!("{place} has no caption for {shown}."));
+            return;
+        };
+        for other in written {
+            remark(format!(
+                "{place} has a further caption for {shown}, which is not used: “{}”.",
+                text::beginning(other, 200)
+            ));
+        }
+        let text::Text { text, notes } = text::caption(first);
+        tell(&notes, &format!("Check the caption of {}: ", place.to_lowercase()), remark);
+        self.take(&image, &text, &place, format!("{} of {list}", place.to_lowercase()), remark);
+    }
+
+    /// Keeps a caption, or says why not.
+    fn take(&mut self, image: &str, text: &str, place: &str, from: String, remark: &mut impl FnMut(String)) {
+        if text.is_empty() {
+            remark(format!("{place} is an empty caption for {image}."));
+            return;
+        }
+        match self.found.get(image) {
+            None => {
+                self.found.insert(image.to_owned(), Caption { text: text.to_owned(), from });
+            }
+            Some(first) if first.text == text => {
+                remark(format!("{place} says of {image} again what {} says.", first.from));
+            }
+            Some(first) => remark(format!(
+                "{place} is another caption for {image}, which is not used: “{}”. The one of {} is.",
+                text::beginning(text, 200),
+                first.from
             )),
         }
     }
-    found
 }
 
-/// `10_indigo cloth`: ten repeats, and a caption for pictures that have none of their own.
+fn tell(notes: &[String], before: &str, remark: &mut impl FnMut(String)) {
+    if !notes.is_empty() {
+        remark(format!("{before}{}.", notes.join("; ")));
+    }
+}
+
+/// The images that captions can be for.
+struct Names<'a> {
+    exact: BTreeSet<&'a str>,
+    /// By their names whatever the case, and by these without their endings.
+    folded: BTreeMap<String, Vec<&'a str>>,
+    stems: BTreeMap<String, Vec<&'a str>>,
+    /// By the last part of their names.
+    last: BTreeMap<String, Vec<&'a str>>,
+}
+
+impl<'a> Names<'a> {
+    fn new(exact: BTreeSet<&'a str>) -> Self {
+        let mut this = Self { exact, folded: BTreeMap::new(), stems: BTreeMap::new(), last: BTreeMap::new() };
+        for name in &this.exact {
+            this.folded.entry(fold(name)).or_default().push(name);
+            this.stems.entry(fold(split(name).0)).or_default().push(name);
+            this.last.entry(fold(last(name))).or_default().push(name);
+        }
+        this
+    }
+
+    /// The image that a list means, or why it means none.
+    fn listed(&self, list: &str, file: &str) -> Result<String, String> {
+        let folder = folder(list);
+        let plain = super::archive::clean(file);
+        let wanted = join(folder, &plain);
+        if self.exact.contains(wanted.as_str()) {
+            return Ok(wanted);
+        }
+        let none: &[&str] = &[];
+        let of = |map: &BTreeMap<String, Vec<&'a str>>, key: &str| {
+            map.get(&fold(key)).cloned().unwrap_or_default()
+        };
+        let mut found = of(&self.folded, &wanted);
+        // Some lists leave the ending out.
+        if found.is_empty() && !is_image(&wanted) {
+            found = of(&self.stems, &wanted);
+        }
+        match found.as_slice() {
+            [one] => return Ok((*one).to_owned()),
+            [] => {}
+            several => return Err(format!("that may be any of {}; write it exactly.", several.join(", "))),
+        }
+        // A hint, no guess: another folder's image of that name may be another image.
+        let alike = self.last.get(&fold(last(&plain))).map_or(none, Vec::as_slice);
+        let inside = |name: &&str| {
+            name.strip_prefix(folder).is_some_and(|rest| folder.is_empty() || rest.starts_with('/'))
+        };
+        Err(match alike.iter().find(|name| inside(name)) {
+            Some(name) => {
+                let write = name.strip_prefix(folder).unwrap_or(name).trim_start_matches('/');
+                format!("there is no such image, but there is {name}; write {write}.")
+            }
+            None => "there is no such image.".to_owned(),
+        })
+    }
+
+    /// The images that a text file lies beside.
+    fn beside(&self, text: &str) -> Vec<String> {
+        let (stem, _) = split(text);
+        let key = fold(stem);
+        let of = |map: &BTreeMap<String, Vec<&'a str>>| map.get(&key).cloned().unwrap_or_default();
+        let mut found = if is_image(stem) { of(&self.folded) } else { Vec::new() };
+        if found.is_empty() {
+            found = of(&self.stems);
+        }
+        // Where the case tells them apart, it counts.
+        let exact: Vec<_> =
+            found.iter().copied().filter(|name| *name == stem || split(name).0 == stem).collect();
+        if !exact.is_empty() && exact.len() < found.len() {
+            found = exact;
+        }
+        found.into_iter().map(str::to_owned).collect()
+    }
+}
+
+/// A name as it compares: file systems differ in how they take case and accents.
+pub(super) fn fold(name: &str) -> String {
+    name.nfc().collect::<String>().to_lowercase()
+}
+
+/// A name without its ending, and the ending in small letters.
+pub(super) fn split(name: &str) -> (&str, String) {
+    match name.rsplit_once('.') {
+        Some((stem, ending)) if !ending.contains('/') => (stem, ending.to_lowercase()),
+        _ => (name, String::new()),
+    }
+}
+
+pub(super) fn last(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+fn folder(name: &str) -> &str {
+    name.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// `10_indigo cloth`: ten repeats, and a caption for images that have none of their own.
 pub(super) fn of_folder(name: &str) -> Option<(u32, String)> {
     let (repeats, caption) = name.split_once('_')?;
     let repeats: u32 = repeats.parse().ok().filter(|repeats| (1..=MOST_REPEATS).contains(repeats))?;
@@ -126,6 +275,39 @@ mod tests {
         assert_eq!(of_folder("3_"), Some((3, String::new())));
         for name in ["cloth", "0_cloth", "x_cloth", "99999_cloth", "_cloth", "-1_cloth"] {
             assert_eq!(of_folder(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_in_lists_find_their_images() {
+        let names = Names::new(BTreeSet::from([
+            "train/1.PNG",
+            "train/é.png",
+            "2.png",
+            "x/3.png",
+            "x/3.PNG",
+            "4.jpg",
+            "4.webp",
+        ]));
+        for (list, file, found) in [
+            ("metadata.jsonl", "train/1.png", Ok("train/1.PNG")),
+            ("metadata.jsonl", ".\\train\\1.PNG", Ok("train/1.PNG")),
+            ("train/metadata.jsonl", "1.png", Ok("train/1.PNG")),
+            ("train/metadata.jsonl", "e\u{301}.PNG", Ok("train/é.png")),
+            ("metadata.jsonl", "/2.png", Ok("2.png")),
+            ("meta.json", "2", Ok("2.png")),
+            ("x/m.csv", "3.png", Ok("x/3.png")),
+            ("x/m.csv", "3.Png", Err("any of x/3.PNG, x/3.png")),
+            ("meta.json", "4", Err("any of 4.jpg, 4.webp")),
+            ("train/metadata.jsonl", "train/1.png", Err("write 1.PNG.")),
+            ("train/metadata.jsonl", "/home/me/train/1.png", Err("write 1.PNG.")),
+            ("train/metadata.jsonl", "2.png", Err("there is no such image.")),
+        ] {
+            match (names.listed(list, file), found) {
+                (Ok(image), Ok(expected)) => assert_eq!(image, expected),
+                (Err(hint), Err(expected)) => assert!(hint.contains(expected), "{file}: {hint}"),
+                other => panic!("{list} {file}: {other:?}"),
+            }
         }
     }
 }

@@ -2,13 +2,13 @@
 //! from then on.
 
 use std::{
-    collections::HashMap,
     fs::{self, File},
     path::{Path, PathBuf},
 };
 
 use adire_protocol::{
-    DatasetChange, DatasetPictureRecord, DatasetRecord, DatasetSummary, LONGEST_CAPTION, NewDataset,
+    DATASET_NAME, DatasetChange, DatasetPictureRecord, DatasetRecord, DatasetSummary, LONGEST_CAPTION,
+    NewDataset,
 };
 use futures::{Stream, StreamExt};
 use tokio::{io::AsyncWriteExt, sync::Mutex};
@@ -16,23 +16,27 @@ use uuid::Uuid;
 
 use super::{
     Files, Remark, archive,
-    captions::Captions,
-    content_hash,
-    read::{Found, files_in, look, nothing_usable},
+    captions::of_folder,
+    content_hash, insert, layout,
+    read::{MOST, look, nothing_usable},
+    text::{beginning, one_line},
     text_of,
+    walk::{Reach, files_in, is_hidden, tell_hidden},
 };
 use crate::{
     StudioError,
     blobs::Blobs,
-    folder::reason,
+    folder,
     shared::{blocking, now},
     store::{DatasetRow, PictureRow, Store},
 };
 
 /// Most bytes of one file that is brought; archives are that large, pictures must be smaller.
 const LARGEST_FILE: u64 = 4 << 30;
-/// Remarks that are kept; the newest ones.
-const MOST_REMARKS: usize = 200;
+/// Remarks that are kept; the newest ones, and how many there were before them.
+const MOST_REMARKS: usize = 1000;
+/// What the dataset of a kohya project's class pictures is called, after the dataset's own name.
+const CLASS_IMAGES: &str = ", class images";
 
 /// A file on its way into a dataset: on the disk, without a name of its own. Deleted when dropped.
 #[derive(Debug)]
@@ -50,7 +54,9 @@ impl Drop for Incoming {
 
 impl Incoming {
     pub(super) fn create(blobs: &Blobs, name: &str) -> Result<(Self, File), StudioError> {
-        let this = Self { name: archive::clean(name), path: blobs.incoming() };
+        let name = Some(archive::clean(name)).filter(|name| !name.is_empty());
+        let this =
+            Self { name: name.unwrap_or_else(|| "a file without a name".to_owned()), path: blobs.incoming() };
         let file = File::create_new(&this.path).map_err(|error| this.failed(&error))?;
         Ok((this, file))
     }
@@ -65,11 +71,7 @@ impl Incoming {
     }
 
     fn failed(&self, error: &std::io::Error) -> StudioError {
-        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-        if matches!(error.kind(), StorageFull | QuotaExceeded) {
-            return StudioError::DiskFull;
-        }
-        StudioError::Storage(format!("{} could not be kept: {}.", self.name, reason(error)))
+        folder::failed(format_args!("{} could not be kept", self.name), error)
     }
 
     fn is_archive(&self) -> bool {
@@ -84,7 +86,7 @@ pub(crate) struct Library {
     pub(super) data: PathBuf,
     pub(super) store: Store,
     pub(super) blobs: Blobs,
-    /// Held while datasets are changed, so that two changes do not meet.
+    /// Held while datasets are changed, so that two changes do not meet. Not while files are read.
     pub(super) turn: Mutex<()>,
 }
 
@@ -120,6 +122,7 @@ impl Library {
         Ok(DatasetRecord {
             pictures: pictures.into_iter().map(record).collect(),
             remarks: row.remarks()?,
+            class_dataset: row.class_dataset,
             id: row.id,
             name: row.name,
             trigger: row.trigger_word,
@@ -177,11 +180,11 @@ impl Library {
 
     /// Adds what was brought: pictures, captions beside them, archives of both.
     pub(crate) async fn add(&self, id: &str, brought: Vec<Incoming>) -> Result<DatasetRecord, StudioError> {
-        let _turn = self.turn.lock().await;
         let row = self.draft(id).await?;
         let blobs = self.blobs.clone();
         let (files, remarks, kept) = blocking(move || {
             let (mut files, mut remarks, mut kept) = (Files::new(), Vec::new(), Vec::new());
+            let mut hidden = Vec::new();
             for incoming in brought {
                 if incoming.is_archive() {
                     let unpacked = (files.clone(), kept.len());
@@ -196,82 +199,193 @@ impl Library {
                         }
                         Err(other) => return Err(other),
                     }
+                } else if incoming.name.split('/').any(is_hidden) {
+                    hidden.push(incoming.name.clone());
                 } else {
-                    files.insert(incoming.name.clone(), incoming.path.clone());
+                    insert(&mut files, incoming.name.clone(), &incoming.path, &mut remarks);
                 }
                 kept.push(incoming);
             }
+            tell_hidden(hidden, &mut remarks);
             Ok((files, remarks, kept))
         })
         .await?;
-        let record = self.take(row, files, remarks).await;
+        let record = self.take(row, files, Reach::default(), remarks).await;
         drop(kept);
         record
     }
 
     /// Adds the pictures of a folder of this machine.
-    pub(crate) async fn import(&self, id: &str, folder: &Path) -> Result<DatasetRecord, StudioError> {
-        let _turn = self.turn.lock().await;
+    pub(crate) async fn import(
+        &self,
+        id: &str,
+        folder: &Path,
+        reach: Reach,
+    ) -> Result<DatasetRecord, StudioError> {
         let row = self.draft(id).await?;
         let (folder, shown) = (folder.to_owned(), folder.display().to_string());
+        let before = self.store.dataset_pictures(id).await?.len();
         let (files, remarks) = blocking(move || {
             let mut remarks = Vec::new();
-            let files = files_in(&folder, &mut remarks)?;
+            let files = files_in(&folder, reach, &mut remarks)?;
             Ok((files, remarks))
         })
         .await?;
-        let before = self.store.dataset_pictures(id).await?.len();
-        let seen = remarks.clone();
-        let record = self.take(row, files, remarks).await?;
+        let record = self.take(row, files, reach, remarks).await?;
         if record.pictures.len() == before && before == 0 {
-            let remarks = if record.remarks.is_empty() { seen } else { record.remarks };
-            return Err(StudioError::Picture(nothing_usable(&shown, &remarks)));
+            return Err(StudioError::Picture(nothing_usable(&shown, &record.remarks)));
         }
         Ok(record)
     }
 
-    /// Keeps the pictures among `files`, and what is to be said of the rest.
+    /// Keeps the pictures among `files`, and what is to be said of the rest. Class pictures of a kohya project become a
+    /// dataset of their own.
     async fn take(
         &self,
         row: DatasetRow,
-        files: Files,
+        mut files: Files,
+        reach: Reach,
         mut remarks: Vec<Remark>,
     ) -> Result<DatasetRecord, StudioError> {
-        let present = self.store.dataset_pictures(&row.id).await?;
-        let (blobs, id, shown) = (self.blobs.clone(), row.id.clone(), row.name.clone());
-        let (new, changed, remarks) = blocking(move || {
-            let mut seen: HashMap<String, String> =
-                present.iter().map(|picture| (picture.pixels.clone(), picture.name.clone())).collect();
-            let found = look(&files, &shown, &mut seen, &mut remarks)?;
-            // Captions may come after their pictures.
-            let mut captions = Captions::new(&files);
-            let late = present.into_iter().filter(|picture| !files.contains_key(&picture.name));
-            let changed: Vec<(String, String)> = late
-                .filter_map(|picture| Some((picture.hash, captions.own(&picture.name, &mut remarks)?)))
-                .collect();
-            let keep = |found: Found| {
-                let file = File::open(&found.path).map_err(|error| {
-                    StudioError::Picture(format!("{} cannot be read: {}.", found.name, reason(&error)))
-                })?;
-                Ok(PictureRow {
-                    hash: blobs.keep(blobs.stage(file)?)?,
-                    pixels: found.pixels,
-                    name: found.name,
-                    caption: found.caption,
-                    repeats: found.repeats.into(),
-                    width: found.width.into(),
-                    height: found.height.into(),
-                })
-            };
-            let new = found.into_iter().map(keep).collect::<Result<Vec<_>, StudioError>>()?;
-            Ok((new, changed, remarks))
+        let present = self.names(&row.id).await?;
+        let classes = layout::sort(&mut files, &present, &mut remarks);
+        if !classes.is_empty() {
+            self.take_classes(&row, classes, reach, &mut remarks).await?;
+        }
+        self.take_images(&row, files, present, reach, remarks).await?;
+        self.read(&row.id).await
+    }
+
+    async fn names(&self, id: &str) -> Result<Vec<String>, StudioError> {
+        Ok(self.store.dataset_pictures(id).await?.into_iter().map(|picture| picture.name).collect())
+    }
+
+    /// Keeps class pictures in the dataset that belongs to `row`, which is made where it is absent.
+    async fn take_classes(
+        &self,
+        row: &DatasetRow,
+        files: Files,
+        reach: Reach,
+        remarks: &mut Vec<Remark>,
+    ) -> Result<(), StudioError> {
+        let known = match &row.class_dataset {
+            Some(id) => self.store.dataset(id).await?.filter(|class| class.hash.is_none()),
+            None => None,
+        };
+        let class = match known {
+            Some(class) => class,
+            None => {
+                let words = files.keys().filter_map(|name| name.rsplit('/').nth(1).and_then(of_folder));
+                let caption = words.map(|(_, words)| words).next().unwrap_or_default();
+                let name: String = row.name.chars().take(DATASET_NAME - CLASS_IMAGES.len()).collect();
+                let new = NewDataset { name: name + CLASS_IMAGES, trigger: String::new(), caption };
+                let class = DatasetRow::new(Uuid::now_v7().to_string(), new.validate()?, now());
+                self.store.insert_dataset(&class).await?;
+                class
+            }
+        };
+        let first = files.keys().next().cloned().unwrap_or_default();
+        let before = self.names(&class.id).await?;
+        let had = before.len();
+        let taken = self.take_images(&class, files, before, reach, Vec::new()).await;
+        let count = self.store.dataset_pictures(&class.id).await?.len();
+        if count == 0 {
+            let said = self.row(&class.id).await?.remarks()?;
+            self.store.drop_dataset(&class.id).await?;
+            remarks.extend(said);
+            return taken;
+        }
+        taken?;
+        self.store.set_class_dataset(&row.id, &class.id).await?;
+        if count > had {
+            let folder = first.rsplit_once('/').map_or(first.as_str(), |(folder, _)| folder);
+            remarks.push(Remark {
+                name: folder.to_owned(),
+                message: format!(
+                    "In a project of kohya's scripts these are class images: {} of them are in the dataset “{}” now, which \
+                     the training form offers for that.",
+                    count - had,
+                    class.name
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    /// Reads first, and holds the turn only while what was found is written: files may be slow to come.
+    async fn take_images(
+        &self,
+        row: &DatasetRow,
+        files: Files,
+        present: Vec<String>,
+        reach: Reach,
+        mut remarks: Vec<Remark>,
+    ) -> Result<(), StudioError> {
+        let (blobs, shown) = (self.blobs.clone(), row.name.clone());
+        let (captions, found, files, mut remarks) = blocking(move || {
+            let mut keep = |bytes: &[u8]| blobs.stage(bytes).map(Some);
+            let (captions, found) = look(&files, &shown, &present, reach, &mut keep, &mut remarks)?;
+            Ok((captions, found, files, remarks))
         })
         .await?;
-        let mut all = row.remarks()?;
-        all.extend(remarks);
-        all.drain(..all.len().saturating_sub(MOST_REMARKS));
-        self.store.add_pictures(&id, &new, &changed, &all).await?;
-        self.read(&row.id).await
+        let _turn = self.turn.lock().await;
+        // A training may have begun meanwhile, and others may have brought the same.
+        let row = self.draft(&row.id).await?;
+        let present = self.store.dataset_pictures(&row.id).await?;
+        let mut changed = Vec::new();
+        let mut recaption = |picture: &PictureRow, caption: &str, remarks: &mut Vec<Remark>| {
+            if picture.caption == caption {
+                return;
+            }
+            if !picture.caption.is_empty() {
+                let before = beginning(&picture.caption, 200);
+                let message = format!("Its caption replaces the one that it had: “{before}”.");
+                remarks.push(Remark { name: picture.name.clone(), message });
+            }
+            changed.push((picture.hash.clone(), caption.to_owned()));
+        };
+        // Captions may come after their pictures.
+        for picture in present.iter().filter(|picture| !files.contains_key(&picture.name)) {
+            if let Some(caption) = captions.own(&picture.name) {
+                recaption(picture, caption, &mut remarks);
+            }
+        }
+        let (mut new, mut staged) = (Vec::new(), Vec::new());
+        for found in found {
+            if let Some(same) = present.iter().find(|picture| picture.pixels == found.pixels) {
+                if found.own {
+                    recaption(same, &found.caption, &mut remarks);
+                }
+                let message = format!("Left out: it has the same pixels as {}.", same.name);
+                remarks.push(Remark { name: found.name, message });
+                continue;
+            }
+            if present.iter().any(|picture| picture.name == found.name) {
+                let message = "Another image of this name is here already; both are kept.".to_owned();
+                remarks.push(Remark { name: found.name.clone(), message });
+            }
+            let Some(kept) = found.kept else { continue };
+            new.push(PictureRow {
+                hash: kept.hash.clone(),
+                pixels: found.pixels,
+                name: found.name,
+                caption: found.caption,
+                repeats: found.repeats.into(),
+                width: found.width.into(),
+                height: found.height.into(),
+            });
+            staged.push(kept);
+        }
+        if present.len() + new.len() > MOST {
+            let count = present.len() + new.len();
+            let message =
+                format!("{} would hold {count} pictures; at most {MOST} are taken. Take fewer.", row.name);
+            return Err(StudioError::Picture(message));
+        }
+        let blobs = self.blobs.clone();
+        blocking(move || staged.into_iter().try_for_each(|file| blobs.keep(file).map(drop))).await?;
+        let all = bounded(row.remarks()?, remarks);
+        self.store.add_pictures(&row.id, &new, &changed, &all).await
     }
 
     /// Changes texts.
@@ -342,6 +456,9 @@ impl Library {
         };
         let copy = DatasetRow::new(Uuid::now_v7().to_string(), new.validate()?, now());
         self.store.insert_dataset(&copy).await?;
+        if let Some(class) = &row.class_dataset {
+            self.store.set_class_dataset(&copy.id, class).await?;
+        }
         let pictures = self.store.dataset_pictures(id).await?;
         self.store.add_pictures(&copy.id, &pictures, &[], &[]).await?;
         self.read(&copy.id).await
@@ -374,9 +491,26 @@ impl Library {
     }
 }
 
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// The newest remarks. Of those that there is no room for, the number is said.
+fn bounded(before: Vec<Remark>, new: Vec<Remark>) -> Vec<Remark> {
+    let forgotten = |remark: &Remark| {
+        let words = remark.message.strip_suffix(FORGOTTEN).filter(|_| remark.name.is_empty());
+        words.and_then(|number| number.parse::<usize>().ok())
+    };
+    let mut gone = before.first().and_then(forgotten).unwrap_or_default();
+    let skipped = usize::from(gone > 0);
+    let mut all: Vec<Remark> = before.into_iter().skip(skipped).chain(new).collect();
+    if gone > 0 || all.len() > MOST_REMARKS {
+        let more = all.len().saturating_sub(MOST_REMARKS - 1);
+        all.drain(..more);
+        gone += more;
+        all.insert(0, Remark { name: String::new(), message: format!("{gone}{FORGOTTEN}") });
+    }
+    all
 }
+
+/// What stands after the number of remarks that there was no room for.
+const FORGOTTEN: &str = " earlier remarks are not kept.";
 
 fn short(caption: String) -> Result<String, StudioError> {
     if caption.len() <= 4 * LONGEST_CAPTION {

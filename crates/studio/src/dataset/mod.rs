@@ -4,26 +4,60 @@
 
 mod archive;
 mod captions;
+pub(crate) mod import;
+mod layout;
 pub(crate) mod library;
+mod list;
+mod open;
+mod prompts;
 mod read;
 mod removal;
+mod text;
 mod thumbnail;
+mod walk;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Serialize;
 
+pub(crate) use open::{open_regular, read as read_regular};
+pub use prompts::sample_prompts;
 pub use read::read_dataset;
 pub(crate) use read::{content_hash, nothing_usable, text_of};
+pub(crate) use walk::Reach;
 
 /// Files by the names that people know them by; where their content lies says nothing.
 pub(crate) type Files = BTreeMap<String, PathBuf>;
+
+/// Adds a file under its name; a second one under the same name gets another name if it
+/// is an image, and is left out otherwise. Both is said.
+fn insert(files: &mut Files, name: String, path: &std::path::Path, remarks: &mut Vec<Remark>) -> bool {
+    if !files.contains_key(&name) {
+        files.insert(name, path.to_owned());
+        return true;
+    }
+    if !read::is_image(&name) {
+        let message = "Left out: another file of this name came before it.".to_owned();
+        remarks.push(Remark { name, message });
+        return false;
+    }
+    let (stem, ending) = name.rsplit_once('.').unwrap_or((&name, ""));
+    let free =
+        (2..).map(|number| format!("{stem} ({number}).{ending}")).find(|name| !files.contains_key(name));
+    let free = free.unwrap_or_else(|| name.clone());
+    let message = format!("Another image of this name came before it; it is called {free} here.");
+    files.insert(free, path.to_owned());
+    remarks.push(Remark { name, message });
+    true
+}
 
 /// A folder's pictures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Dataset {
     /// In the order of their names.
     pub pictures: Vec<DatasetPicture>,
+    /// Class images that lie in the folder: those of a kohya project's `reg`.
+    pub classes: Vec<DatasetPicture>,
     /// What was found and cannot be used, or deserves a second look.
     pub remarks: Vec<Remark>,
     /// sha256 over the pictures' pixels, captions and repeats: the same content has the same name.

@@ -1,44 +1,54 @@
-//! From a folder to a dataset.
+//! From files to images with captions.
 
 use std::{
     collections::HashMap,
-    fs,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use sha2::{Digest, Sha256};
 
 use super::{
     Dataset, DatasetPicture, Files, Remark,
-    captions::{self, Captions, join},
+    captions::{self, Captions, split},
+    layout, list, open, text,
+    walk::{Reach, files_in},
 };
-use crate::{StudioError, blobs::hex, canvas::decode_picture, folder::reason};
+use crate::{Pixels, StudioError, blobs::hex, canvas::decode_picture};
 
-/// Folders below the folder that are looked into, one inside the other.
-const DEPTH: usize = 3;
 /// Largest file that is read.
 pub(super) const LARGEST: u64 = 64 << 20;
 /// Most pictures of one dataset.
 pub(super) const MOST: usize = 10_000;
 /// Sides below this say little about a style, and are enlarged a lot.
 const SMALL: u32 = 64;
+/// Files of one ending that are named; more are counted.
+const NAMED: usize = 3;
 
-/// Reads the pictures (PNG, JPEG, WebP) of `folder` and of the folders in it. A picture's caption comes from
-/// `metadata.jsonl`, else from `a.txt` beside `a.png`, else from a folder named `10_words` (which also says how often
-/// its pictures count), else it is `caption`. `trigger` is put in front of captions that do not contain it.
+/// One at a time: an image may take a few hundred megabytes for a moment.
+static DECODER: Mutex<()> = Mutex::new(());
+
+/// Reads the images (PNG, JPEG, WebP) of `folder` and of the folders in it. An image's caption comes from a list
+/// (`metadata.jsonl`, `.csv`, `.tsv`, `.json`), else from `a.txt` or `a.caption` beside `a.png`, else from a folder named
+/// `10_words` (which also says how often its images count), else it is `caption`. `trigger` is put in front of captions
+/// that do not contain it. Of a project of kohya's scripts, `img` is taken, and `reg` as class images.
 ///
 /// # Errors
-/// The folder cannot be read, holds too many pictures, or none that can be used (the message says why for the first
+/// The folder cannot be read, holds too many images, or none that can be used (the message says why for the first
 /// ones).
 pub fn read_dataset(folder: &Path, caption: &str, trigger: &str) -> Result<Dataset, StudioError> {
     let mut dataset = Dataset::default();
     let shown = folder.display().to_string();
-    let files = files_in(folder, &mut dataset.remarks)?;
-    let found = look(&files, &shown, &mut HashMap::new(), &mut dataset.remarks)?;
+    let reach = Reach::default();
+    let mut files = files_in(folder, reach, &mut dataset.remarks)?;
+    let classes = layout::sort(&mut files, &[], &mut dataset.remarks);
+    let mut keep = |_: &[u8]| Ok(None);
+    let (_, found) = look(&files, &shown, &[], reach, &mut keep, &mut dataset.remarks)?;
     if found.is_empty() {
         return Err(StudioError::Picture(nothing_usable(&shown, &dataset.remarks)));
     }
-    let picture = |found: Found| DatasetPicture {
+    let (_, classes) = look(&classes, &shown, &[], reach, &mut keep, &mut dataset.remarks)?;
+    let picture = |found: Found<()>, caption: &str, trigger: &str| DatasetPicture {
         caption: text_of(&found.caption, caption, trigger),
         name: found.name,
         path: found.path,
@@ -47,7 +57,8 @@ pub fn read_dataset(folder: &Path, caption: &str, trigger: &str) -> Result<Datas
         height: found.height,
         hash: found.pixels,
     };
-    dataset.pictures = found.into_iter().map(picture).collect();
+    dataset.pictures = found.into_iter().map(|found| picture(found, caption, trigger)).collect();
+    dataset.classes = classes.into_iter().map(|found| picture(found, "", "")).collect();
     let contents = dataset.pictures.iter().map(|p| (p.hash.as_str(), p.repeats, p.caption.as_str()));
     dataset.hash = content_hash(contents);
     Ok(dataset)
@@ -67,67 +78,56 @@ pub(crate) fn nothing_usable(shown: &str, remarks: &[Remark]) -> String {
     message
 }
 
-/// The files of a folder and of the folders in it.
-pub(super) fn files_in(folder: &Path, remarks: &mut Vec<Remark>) -> Result<Files, StudioError> {
-    let shown = folder.display();
-    if !folder.is_dir() {
-        return Err(StudioError::Picture(format!("{shown} is no folder with pictures.")));
-    }
-    let mut files = Files::new();
-    collect(folder, "", DEPTH, &mut files, remarks)
-        .map_err(|error| StudioError::Picture(format!("{shown} cannot be read: {}.", reason(&error))))?;
-    Ok(files)
-}
-
 /// A picture that can be used.
-pub(super) struct Found {
+pub(super) struct Found<K> {
     pub(super) name: String,
     pub(super) path: PathBuf,
     /// Its own, or its folder's; may be empty.
     pub(super) caption: String,
+    /// Whether the caption is its own.
+    pub(super) own: bool,
     pub(super) repeats: u32,
     pub(super) width: u32,
     pub(super) height: u32,
     /// sha256 of its pixels.
     pub(super) pixels: String,
+    /// What was made of its bytes.
+    pub(super) kept: Option<K>,
 }
 
-/// The pictures among `files`, in the order of their names. `seen`: names of pictures that are there already, by the
-/// hashes of their pixels. `shown` is what messages call the whole.
+/// The pictures among `files`, in the order of their names, and all captions. `shown` is what messages call the whole;
+/// `present`: names of pictures that are there already; `keep` takes the bytes of each that can be used.
 ///
 /// # Errors
-/// There are too many.
-pub(super) fn look(
+/// There are too many, it takes too long, or `keep` fails.
+pub(super) fn look<K>(
     files: &Files,
     shown: &str,
-    seen: &mut HashMap<String, String>,
+    present: &[String],
+    reach: Reach,
+    keep: &mut dyn FnMut(&[u8]) -> Result<Option<K>, StudioError>,
     remarks: &mut Vec<Remark>,
-) -> Result<Vec<Found>, StudioError> {
-    let mut captions = Captions::new(files);
+) -> Result<(Captions, Vec<Found<K>>), StudioError> {
+    let count = files.keys().filter(|name| is_image(name)).count();
+    if count > MOST {
+        let message = format!("{shown} holds {count} pictures; at most {MOST} are taken. Take fewer.");
+        return Err(StudioError::Picture(message));
+    }
+    let captions = Captions::read(files, present, remarks);
+    tell_others(files, remarks);
+    let mut seen = HashMap::<String, (String, String)>::new();
     let mut pictures = Vec::new();
-    for (name, path) in files {
+    for (name, path) in files.iter().filter(|(name, _)| is_image(name)) {
+        reach.check()?;
         let mut remark = |message: String| remarks.push(Remark { name: name.clone(), message });
-        match kind(name) {
-            Kind::Picture => {}
-            Kind::Beside => continue,
-            Kind::Other => {
-                remark("Left out: only PNG, JPEG and WebP are read.".to_owned());
+        let bytes = match open::read(path, LARGEST) {
+            Ok(bytes) => bytes,
+            Err(why) => {
+                remark(format!("Left out: {why}."));
                 continue;
             }
-        }
-        if seen.len() == MOST {
-            let message = format!("{shown} holds more than {MOST} pictures; take fewer.");
-            return Err(StudioError::Picture(message));
-        }
-        let size = fs::metadata(path).map(|metadata| metadata.len()).unwrap_or_default();
-        if size > LARGEST {
-            remark(format!("Left out: the file has {size} bytes, more than the {LARGEST} that are read."));
-            continue;
-        }
-        let pixels = fs::read(path)
-            .map_err(|error| StudioError::Picture(format!("It cannot be read: {}.", reason(&error))))
-            .and_then(|bytes| decode_picture(&bytes));
-        let pixels = match pixels {
+        };
+        let pixels = match decode(&bytes) {
             Ok(pixels) => pixels,
             Err(error) => {
                 remark(format!("Left out. {error}"));
@@ -139,19 +139,27 @@ pub(super) fn look(
         hasher.update(pixels.height.to_le_bytes());
         hasher.update(&pixels.rgb);
         let hash = hex(&hasher.finalize());
-        if let Some(first) = seen.get(&hash) {
-            remark(format!("Left out: it has the same pixels as {first}."));
+        let own = captions.own(name);
+        let parent = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let of_folder = parent.rsplit('/').next().and_then(captions::of_folder);
+        let words = own.map(str::to_owned).or_else(|| of_folder.as_ref().map(|(_, words)| words.clone()));
+        let words = words.unwrap_or_default();
+        if let Some((first, caption)) = seen.get(&hash) {
+            let lost = if own.is_some() && words != *caption {
+                format!(" Its caption is not used: “{}”.", text::beginning(&words, 200))
+            } else {
+                String::new()
+            };
+            remark(format!("Left out: it has the same pixels as {first}.{lost}"));
             continue;
         }
-        seen.insert(hash.clone(), name.clone());
+        seen.insert(hash.clone(), (name.clone(), words.clone()));
         if pixels.width < SMALL || pixels.height < SMALL {
             remark(format!("It has only {} × {} pixels.", pixels.width, pixels.height));
         }
-        let own = captions.own(name, remarks);
-        let parent = name.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let of_folder = parent.rsplit('/').next().and_then(captions::of_folder);
-        let words = own.or_else(|| of_folder.as_ref().map(|(_, words)| words.clone())).unwrap_or_default();
         pictures.push(Found {
+            kept: keep(&bytes)?,
+            own: own.is_some(),
             caption: words,
             repeats: of_folder.map_or(1, |(repeats, _)| repeats),
             width: pixels.width,
@@ -161,7 +169,44 @@ pub(super) fn look(
             name: name.clone(),
         });
     }
-    Ok(pictures)
+    reach.check()?;
+    Ok((captions, pictures))
+}
+
+fn decode(bytes: &[u8]) -> Result<Pixels, StudioError> {
+    let _turn = DECODER.lock().unwrap_or_else(PoisonError::into_inner);
+    decode_picture(bytes)
+}
+
+/// Says of every file that is neither image nor caption that it is not read.
+fn tell_others(files: &Files, remarks: &mut Vec<Remark>) {
+    let mut others = std::collections::BTreeMap::<String, Vec<&String>>::new();
+    for name in files.keys().filter(|name| kind(name) == Kind::Other) {
+        others.entry(split(name).1).or_default().push(name);
+    }
+    for (ending, names) in others {
+        let why = match ending.as_str() {
+            "zip" | "rar" | "7z" | "tar" | "gz" | "tgz" | "bz2" | "xz" | "zst" => {
+                "an archive within what was brought is not unpacked; unpack it and bring its files"
+            }
+            "parquet" | "arrow" => {
+                "tables with images in them are not read; only PNG, JPEG and WebP files are"
+            }
+            "npz" | "safetensors" | "pt" | "ckpt" | "pth" => {
+                "this is what a training has written, nothing to train on"
+            }
+            _ => "only PNG, JPEG and WebP are read",
+        };
+        let more = names.len().saturating_sub(NAMED);
+        for (i, name) in names.iter().take(NAMED).enumerate() {
+            let and = if more > 0 && i + 1 == NAMED {
+                format!(" The same holds for {more} more files that end in .{ending}.")
+            } else {
+                String::new()
+            };
+            remarks.push(Remark { name: (*name).clone(), message: format!("Left out: {why}.{and}") });
+        }
+    }
 }
 
 /// What the text encoder is told of a picture: its own caption, or `caption` for all; with the trigger in front where
@@ -185,55 +230,31 @@ pub(crate) fn content_hash<'a>(pictures: impl Iterator<Item = (&'a str, u32, &'a
 }
 
 /// What a file is for, by its name.
-enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
     Picture,
-    /// A caption, or what trainers leave behind.
-    Beside,
+    /// A caption, or a list of captions.
+    Text,
     Other,
 }
 
-fn kind(name: &str) -> Kind {
-    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_lowercase()).unwrap_or_default();
-    match extension.as_str() {
+pub(super) fn kind(name: &str) -> Kind {
+    match split(name).1.as_str() {
         "png" | "jpg" | "jpeg" | "webp" => Kind::Picture,
-        "txt" | "caption" | "jsonl" | "json" | "csv" | "md" | "npz" | "safetensors" => Kind::Beside,
+        "txt" | "caption" => Kind::Text,
+        _ if list::is_list(name) => Kind::Text,
         _ => Kind::Other,
     }
 }
 
-/// What lies in folders without anybody wanting it.
-pub(super) fn is_hidden(file_name: &str) -> bool {
-    file_name.starts_with('.') || file_name == "__MACOSX"
-}
-
-fn collect(
-    folder: &Path,
-    shown: &str,
-    depth: usize,
-    files: &mut Files,
-    remarks: &mut Vec<Remark>,
-) -> std::io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let file_name = entry.file_name().to_string_lossy().into_owned();
-        if is_hidden(&file_name) {
-            continue;
-        }
-        let (name, path) = (join(shown, &file_name), entry.path());
-        if !path.is_dir() {
-            files.insert(name, path);
-        } else if depth == 0 {
-            let message = "Left out: it lies too deep in other folders.".to_owned();
-            remarks.push(Remark { name, message });
-        } else {
-            collect(&path, &name, depth - 1, files, remarks)?;
-        }
-    }
-    Ok(())
+pub(super) fn is_image(name: &str) -> bool {
+    kind(name) == Kind::Picture
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::{Pixels, encode_png};
 
@@ -263,7 +284,13 @@ mod tests {
             ("c.png", "tok, for all", 1),
         ];
         assert_eq!(found, expected);
-        assert_eq!(dataset.remarks, []);
+        let said: Vec<_> = dataset.remarks.iter().map(|r| (r.name.as_str(), r.message.as_str())).collect();
+        let [(first, lost), (second, joined)] = said.as_slice() else { panic!("{said:?}") };
+        assert!(
+            *first == "a.txt" && lost.contains("“not this”. The one of line 1 of metadata.jsonl is."),
+            "{lost}"
+        );
+        assert!(*second == "b.txt" && joined.contains("2 lines were joined"), "{joined}");
         let again = read_dataset(folder.path(), "for all", "tok").unwrap();
         assert_eq!(again.hash, dataset.hash);
         assert_ne!(read_dataset(folder.path(), "other", "tok").unwrap().hash, dataset.hash);

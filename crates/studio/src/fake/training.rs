@@ -153,7 +153,7 @@ impl FakeRun {
                 self.due.push_back(Due::Measure);
             }
         }
-        if due(config.sample_every) {
+        if due(config.sampled_every()) {
             let with_adapter = step > 0;
             let indices = 0..config.sample_prompts.len() as u32;
             let known = &self.task.known.samples;

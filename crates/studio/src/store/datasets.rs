@@ -16,6 +16,7 @@ row! {
         pub(crate) hash: Option<String>,
         remarks: String,
         pub(crate) created_at: i64,
+        pub(crate) class_dataset: Option<String>,
     }
 }
 
@@ -29,6 +30,7 @@ impl DatasetRow {
             hash: None,
             remarks: "[]".to_owned(),
             created_at,
+            class_dataset: None,
         }
     }
 
@@ -119,11 +121,14 @@ impl Store {
     }
 
     pub(crate) async fn dataset(&self, id: &str) -> Result<Option<DatasetRow>, StudioError> {
-        sqlx::query_as("SELECT * FROM datasets WHERE id = $1")
-            .bind(id)
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(storage)
+        sqlx::query_as(
+            "SELECT id, name, trigger_word, caption, hash, remarks, created_at, class_dataset FROM datasets \
+             WHERE id = $1",
+        )
+        .bind(id)
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(storage)
     }
 
     /// In no particular order.
@@ -238,6 +243,17 @@ impl Store {
         Ok(())
     }
 
+    /// Says which dataset holds its class pictures.
+    pub(crate) async fn set_class_dataset(&self, id: &str, class: &str) -> Result<(), StudioError> {
+        sqlx::query("UPDATE datasets SET class_dataset = $2 WHERE id = $1")
+            .bind(id)
+            .bind(class)
+            .execute(&self.pool)
+            .await
+            .map_err(storage)?;
+        Ok(())
+    }
+
     /// Whether it was there.
     pub(crate) async fn remove_picture(&self, id: &str, hash: &str) -> Result<bool, StudioError> {
         let done = sqlx::query("DELETE FROM dataset_pictures WHERE dataset = $1 AND hash = $2")
@@ -279,7 +295,11 @@ impl Store {
     /// Takes a dataset out with its pictures; their files stay.
     pub(crate) async fn drop_dataset(&self, id: &str) -> Result<(), StudioError> {
         let mut change = self.pool.begin().await.map_err(storage)?;
-        for sql in ["DELETE FROM dataset_pictures WHERE dataset = $1", "DELETE FROM datasets WHERE id = $1"] {
+        for sql in [
+            "DELETE FROM dataset_pictures WHERE dataset = $1",
+            "UPDATE datasets SET class_dataset = NULL WHERE class_dataset = $1",
+            "DELETE FROM datasets WHERE id = $1",
+        ] {
             sqlx::query(sql).bind(id).execute(&mut *change).await.map_err(storage)?;
         }
         change.commit().await.map_err(storage)

@@ -32,10 +32,11 @@ use crate::StudioError;
 
 /// Every step of the layout, embedded in the program. A file that was released is never edited: its checksum is in
 /// people's databases. Listed by hand because sqlx's macro would build SQLite a second time, for the compiler's host.
-const STEPS: [(i64, &str, &str); 3] = [
+const STEPS: [(i64, &str, &str); 4] = [
     (1, "studio", include_str!("../../migrations/0001_studio.sql")),
     (2, "uploads and receipts", include_str!("../../migrations/0002_uploads_and_receipts.sql")),
     (3, "datasets and training", include_str!("../../migrations/0003_datasets_and_training.sql")),
+    (6, "class images", include_str!("../../migrations/0006_class_images.sql")),
 ];
 
 /// How long a statement waits for another program's lock.

@@ -100,6 +100,8 @@ async fn a_dataset_takes_files_folders_and_archives() {
     assert!(said(&record, "text.png").contains("no picture in PNG"));
     assert!(said(&record, "film.mp4").contains("only PNG"));
     assert!(said(&record, "small.png").contains("8 × 8"));
+    assert!(said(&record, "__MACOSX/set/d.png").contains("hidden"));
+    assert!(said(&record, "a.txt").contains("2 lines were joined"));
     assert_eq!(leftovers(folder.path()), 0, "what was brought is deleted");
     assert!(
         !folder.path().join("up.png").exists() && !folder.path().parent().unwrap().join("up.png").exists()
@@ -200,7 +202,6 @@ async fn a_dataset_that_a_training_uses_never_changes_and_a_copy_can() {
         studio.change_dataset(&record.id, change.clone()).await,
         studio.remove_from_dataset(&record.id, &picture).await,
         studio.add_to_dataset(&record.id, bring(&studio, &[("x.png", png(50, 64))]).await).await,
-        studio.import_folder(&record.id, &pictures).await,
     ] {
         let error = refused.unwrap_err();
         assert!(error.kind() == ErrorKind::Conflict && error.to_string().contains("Make a copy"), "{error}");
@@ -253,9 +254,14 @@ async fn a_dataset_is_deleted_with_what_nothing_else_needs() {
 
 #[tokio::test]
 async fn a_folder_is_imported_and_one_without_pictures_says_why() {
-    let (folder, studio, _) = fresh().await;
-    let id =
-        studio.create_dataset(NewDataset { name: "x".to_owned(), ..Default::default() }).await.unwrap().id;
+    let folder = tempfile::tempdir().unwrap();
+    let config = StudioConfig {
+        import_from: vec![folder.path().join("pictures")],
+        ..StudioConfig::new(folder.path().join("data"))
+    };
+    let studio = Studio::open(config, || Ok(FakeBackend::default())).await.unwrap();
+    let new = NewDataset { name: "x".to_owned(), ..Default::default() };
+    let id = studio.create_dataset(new).await.unwrap().id;
     let pictures = folder.path().join("pictures/10_red");
     std::fs::create_dir_all(&pictures).unwrap();
     std::fs::write(pictures.join("a.png"), "text").unwrap();
@@ -264,6 +270,12 @@ async fn a_folder_is_imported_and_one_without_pictures_says_why() {
     std::fs::write(pictures.join("b.png"), png(0, 64)).unwrap();
     let record = studio.import_folder(&id, &folder.path().join("pictures")).await.unwrap();
     assert_eq!(texts(&record), [("10_red/b.png", "red", 10)]);
-    assert!(studio.import_folder(&id, Path::new("/nowhere")).await.is_err());
     assert!(pictures.join("b.png").is_file(), "an import copies");
+    for other in ["/nowhere", "/etc", "pictures"] {
+        let error = studio.import_folder(&id, Path::new(other)).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("--import-from"), "{error}");
+    }
+    let (_folder, closed, _) = fresh().await;
+    let id = dataset(&closed, "y", 1).await.id;
+    assert!(closed.import_folder(&id, &pictures).await.unwrap_err().to_string().contains("reads no folders"));
 }

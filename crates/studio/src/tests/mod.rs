@@ -1,6 +1,7 @@
 //! The studio as its callers see it, with the fake backend on a real data folder.
 
 mod adapters;
+mod cases;
 mod datasets;
 mod events;
 mod files;

@@ -103,7 +103,7 @@ async fn cancelling_while_queued_is_immediate_and_moves_the_others_up() {
 #[tokio::test]
 async fn a_full_queue_is_a_typed_error_that_tells_the_wait() {
     let folder = tempfile::tempdir().unwrap();
-    let config = StudioConfig { data: folder.path().to_owned(), queue_capacity: 2 };
+    let config = StudioConfig { queue_capacity: 2, ..StudioConfig::new(folder.path()) };
     let (backend, gate) = FakeBackend::gated();
     let backend = FakeBackend { step_delay: Duration::from_millis(20), ..backend };
     let studio = Studio::open(config, || Ok(backend)).await.unwrap();

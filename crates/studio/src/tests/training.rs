@@ -17,7 +17,7 @@ use crate::ErrorKind;
 const UNITS: u32 = 2 + 1 + 1 + 1 + 8 + 2 * 2 + 1;
 
 fn config() -> TrainingConfig {
-    TrainingConfig { steps: 8, checkpoint_every: 4, sample_every: 0, ..TrainingConfig::default() }
+    TrainingConfig { steps: 8, checkpoint_every: 4, sample_every: Some(0), ..TrainingConfig::default() }
 }
 
 async fn ask(studio: &Studio, name: &str, config: TrainingConfig) -> TrainingJob {
@@ -83,7 +83,7 @@ fn steps_and_losses(detail: &TrainingDetail) -> Vec<(u32, Option<f64>, Option<f6
 async fn a_training_becomes_a_version_that_pictures_can_use() {
     let (_folder, studio, backend) = fresh().await;
     let prompts = vec!["a tok cloth".to_owned()];
-    let sampled = TrainingConfig { sample_every: 4, sample_prompts: prompts, ..config() };
+    let sampled = TrainingConfig { sample_every: Some(4), sample_prompts: prompts, ..config() };
     let job = ask(&studio, "cloth", sampled).await;
     // It may run already.
     assert!(!job.state.is_resting() && job.steps == 8);
@@ -110,6 +110,22 @@ async fn a_training_becomes_a_version_that_pictures_can_use() {
     assert!(version.description.contains("2 pictures in 8 updates"), "{}", version.description);
     assert!(backend.diary().contains(&"finish".to_owned()));
     assert!(studio.training_file(&job.id, crate::TrainingFile::Kohya).await.unwrap().is_file());
+}
+
+#[tokio::test]
+async fn samples_are_made_of_captions_where_nobody_says_otherwise() {
+    let (_folder, studio, _) = fresh().await;
+    let sampled = TrainingConfig { sample_every: None, ..config() };
+    let job = ask(&studio, "cloth", TrainingConfig { steps: 20, ..sampled.clone() }).await;
+    assert_eq!((job.config.sample_every, job.config.publish_captions), (Some(2), false));
+    assert_eq!(job.config.sample_prompts, ["tok, cloth", "cloth"]);
+    let samples = until_state(&studio, &job.id, Done).await.samples;
+    assert_eq!(samples.len(), 2 * 11);
+    let own = TrainingConfig { sample_prompts: vec!["mine".to_owned()], ..sampled.clone() };
+    assert_eq!(ask(&studio, "own", own).await.config.sample_prompts, ["mine"]);
+    let none = ask(&studio, "none", TrainingConfig { sample_every: Some(0), ..sampled }).await;
+    assert_eq!(none.config.sample_prompts, Vec::<String>::new());
+    assert_eq!(until_state(&studio, &none.id, Done).await.samples, []);
 }
 
 #[tokio::test]

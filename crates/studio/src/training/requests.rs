@@ -13,6 +13,7 @@ use super::{CHECKPOINT, SETTINGS, views};
 use crate::{
     StudioError,
     adapters::resolve,
+    dataset::sample_prompts,
     shared::{Shared, blocking, now},
     store::JobEnd,
 };
@@ -49,6 +50,7 @@ pub(crate) async fn submit(
             Err(error) => return Err(error),
         }
     }
+    fill_samples(&shared, &mut request).await?;
     if let Some(name) = &request.continue_from {
         let known = shared.store.adapters().await?;
         let version = resolve(&known, name).map_err(|error| invalid("continue_from", error.to_string()))?;
@@ -62,6 +64,25 @@ pub(crate) async fn submit(
     shared.store.insert_job(&id, &request, &hash, now()).await?;
     shared.training.changed();
     views::job(&shared, &id).await
+}
+
+/// Says what samples are made of and when, where nobody has said so.
+async fn fill_samples(shared: &Shared, request: &mut TrainingRequest) -> Result<(), StudioError> {
+    let every = request.config.sampled_every();
+    request.config.sample_every = Some(every);
+    if every == 0 || !request.config.sample_prompts.is_empty() {
+        return Ok(());
+    }
+    let dataset = shared.library.read(&request.dataset).await?;
+    let texts = dataset.pictures.iter().map(|picture| picture.text.as_str());
+    let mut prompts = sample_prompts(texts, &dataset.trigger);
+    // A caption may be what no prompt can be; nobody asked for it to be one.
+    prompts.retain(|prompt| {
+        let sample = GenerationRequest { prompt: prompt.clone(), ..GenerationRequest::default() };
+        sample.validate(&shared.model.limits, &shared.model.defaults, 0).is_ok()
+    });
+    request.config.sample_prompts = prompts;
+    Ok(())
 }
 
 /// Stops a job until it is told to go on.

@@ -14,6 +14,7 @@ use adire_engine::Pipeline;
 use adire_protocol::{RESERVED, TrainingConfig};
 use adire_studio::{
     Dataset, KnownResults, Pixels, TrainingPicture, TrainingTask, TrainingUpdate, read_dataset,
+    sample_prompts,
 };
 use anyhow::{Context, bail};
 use clap::Args;
@@ -33,8 +34,8 @@ use crate::{
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     model: places::ModelArgs,
-    /// Folder with the pictures (PNG, JPEG, WebP); captions from metadata.jsonl, a.txt beside a.png, or folders named
-    /// 10_words
+    /// Folder with the pictures (PNG, JPEG, WebP); captions from metadata.jsonl or .csv, a.txt beside a.png, or folders
+    /// named 10_words. Of a project of kohya's scripts, img is trained on and reg taken as class images
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Name of the adapter: letters, digits, - and _
@@ -79,8 +80,21 @@ impl TrainArgs {
             Some(folder) => read_dataset(folder, self.class_prompt.as_deref().unwrap_or_default(), "")?,
             None => Dataset::default(),
         };
+        let classes = if self.class_data.is_none() && !dataset.classes.is_empty() {
+            let count = dataset.classes.len();
+            eprintln!(
+                "{count} class images lie beside the images; they keep what the model knows of their class."
+            );
+            self.classes_of(&dataset)
+        } else {
+            classes
+        };
         for remark in dataset.remarks.iter().chain(&classes.remarks) {
             eprintln!("{}: {}", remark.name, remark.message);
+        }
+        if config.sample_prompts.is_empty() && config.sampled_every() > 0 {
+            let texts = dataset.pictures.iter().map(|picture| picture.caption.as_str());
+            config.sample_prompts = sample_prompts(texts, &self.trigger);
         }
         let places::FoundModel { path, options, .. } = self.model.find()?.tell();
         let mut pipeline = Pipeline::load(&path, &options)?;
@@ -92,7 +106,7 @@ impl TrainArgs {
         }
         match (&self.class_prompt, config.class_pictures) {
             (None, 1..) => bail!("--class-pictures needs --class-prompt: what the model makes them of"),
-            (Some(_), 0) if self.class_data.is_none() => {
+            (Some(_), 0) if classes.pictures.is_empty() => {
                 bail!("--class-prompt needs class pictures: give --class-data or --class-pictures")
             }
             _ => {}
@@ -108,6 +122,17 @@ impl TrainArgs {
             let _ = writeln!(std::io::stdout(), "{}", path.display());
         }
         Ok(())
+    }
+}
+
+impl TrainArgs {
+    /// The class images that lie in the dataset's own folder.
+    fn classes_of(&self, dataset: &Dataset) -> Dataset {
+        let mut pictures = dataset.classes.clone();
+        for picture in pictures.iter_mut().filter(|picture| picture.caption.is_empty()) {
+            picture.caption = self.class_prompt.clone().unwrap_or_default();
+        }
+        Dataset { pictures, ..Dataset::default() }
     }
 }
 
@@ -169,9 +194,9 @@ impl Run<'_> {
             dataset.pictures.iter().map(picture).collect::<Vec<_>>()
         };
         let prompts = u32::try_from(config.sample_prompts.len()).unwrap_or(u32::MAX);
-        let sets = (0..=config.steps).filter(|step| {
-            config.sample_every > 0 && (step.is_multiple_of(config.sample_every) || *step == config.steps)
-        });
+        let every = config.sampled_every();
+        let sets = (0..=config.steps)
+            .filter(|step| every > 0 && (step.is_multiple_of(every) || *step == config.steps));
         let all = sets.flat_map(|step| (0..prompts).map(move |prompt| (step, prompt, step > 0)));
         let made = all.filter(|(step, prompt, with)| self.sample(*step, *prompt, *with).is_file());
         let known = if goes_on {

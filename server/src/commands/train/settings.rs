@@ -78,12 +78,18 @@ pub(crate) struct SettingArgs {
     /// Updates between checkpoints
     #[arg(long)]
     checkpoint_every: Option<u32>,
-    /// Updates between sets of samples; 0 for none
+    /// Updates between sets of samples; a tenth of all when left out, 0 for none
     #[arg(long)]
     sample_every: Option<u32>,
-    /// Prompt of a sample; may be given several times
+    /// Prompt of a sample; may be given several times. When left out: two of the captions, and one without the trigger
     #[arg(long, value_name = "TEXT")]
     sample_prompt: Vec<String>,
+    /// Make no samples
+    #[arg(long, conflicts_with_all = ["sample_every", "sample_prompt"])]
+    no_samples: bool,
+    /// Write the captions' tags and the sample prompts into the adapter file, for everybody who gets it to read
+    #[arg(long)]
+    publish_captions: bool,
 }
 
 impl SettingArgs {
@@ -122,16 +128,12 @@ impl SettingArgs {
             resolution,
             crop
         );
-        take!(
-            caption_dropout,
-            prior_weight,
-            class_pictures,
-            noise_offset,
-            seed,
-            held_out,
-            checkpoint_every,
-            sample_every
-        );
+        take!(caption_dropout, prior_weight, class_pictures, noise_offset, seed, held_out, checkpoint_every);
+        config.sample_every = self.sample_every.or(config.sample_every);
+        if self.no_samples {
+            config.sample_every = Some(0);
+        }
+        config.publish_captions |= self.publish_captions;
         config.min_snr_gamma = self.min_snr_gamma.or(config.min_snr_gamma);
         config.text_encoder |= self.text_encoder;
         config.gradient_checkpointing |= self.gradient_checkpointing;

@@ -1,0 +1,2 @@
+-- The dataset that came along with this one and holds its class pictures.
+ALTER TABLE datasets ADD COLUMN class_dataset TEXT;
