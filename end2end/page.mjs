@@ -1,7 +1,7 @@
 // What people do on the studio page, for the tests.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import AxeBuilder from '@axe-core/playwright';
+import { AxeBuilder } from '@axe-core/playwright';
 
 export const STEPS = '6'; // enough to see a picture, few enough for a quick run
 

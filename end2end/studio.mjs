@@ -12,13 +12,21 @@ export const artifacts = path.join(import.meta.dirname, 'artifacts');
 async function freePort() {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
-  const { port } = probe.address();
+  const { port } = /** @type {import('node:net').AddressInfo} */ (probe.address());
   probe.close();
   await once(probe, 'close');
   return port;
 }
 
 export class Server {
+  /** Its data folder. @type {string} */
+  data;
+  /** Whether the folder goes with the server. */
+  ownsData = false;
+  port = 0;
+  url = '';
+
+  /** @param {{ data?: string }} [options] */
   static async start({ data } = {}) {
     const server = new Server();
     server.ownsData = !data;
@@ -57,6 +65,14 @@ export class Server {
     if (status !== 0) throw new Error(`the password was not set: ${stderr}`);
   }
 
+  // Adds an adapter version; the server has it from its next start.
+  adapter(file, name, trigger) {
+    const args = ['adapters', 'add', file, '--name', name, '--trigger', trigger, '--data', this.data];
+    const { status, stderr } = spawnSync(process.env.ADIRE_PROGRAM, args);
+    if (status !== 0) throw new Error(`the adapter was not added: ${stderr}`);
+  }
+
+  /** @param {NodeJS.Signals} [signal] */
   async kill(signal = 'SIGTERM') {
     if (this.child.exitCode !== null || this.child.signalCode !== null) return;
     this.child.kill(signal);

@@ -274,7 +274,6 @@ function fold(within, kept = new Map()) {
 function follow() {
   const live = /** @type {HTMLElement | null} */ (document.querySelector('#live'));
   if (!live?.dataset.events || ['done', 'cancelled', 'failed'].includes(live.dataset.state ?? '')) return;
-  const stream = new EventSource(live.dataset.events);
   let waiting = false;
   let last = 0;
   // A slider that is being drawn must stay the same element.
@@ -289,13 +288,42 @@ function follow() {
       last = performance.now();
       if (held) return changed();
       const state = await refresh().catch(() => undefined);
-      if (['done', 'cancelled', 'failed'].includes(state ?? '')) stream.close();
+      if (['done', 'cancelled', 'failed'].includes(state ?? '')) stop();
     }, Math.max(0, last + AT_MOST_EVERY - performance.now()));
   };
-  for (const kind of ['job', 'point', 'sample']) stream.addEventListener(kind, changed);
-  addEventListener('pagehide', () => stream.close());
+  const stop = listen(live.dataset.events, ['job', 'point', 'sample'], changed);
+  addEventListener('pagehide', stop);
   // Back from the browser's memory: a stream that was closed stays closed.
   addEventListener('pageshow', (event) => event.persisted && location.reload());
+}
+
+/**
+ * Calls `changed` at each event of these kinds; returns how to stop. Through the worker that has the streams of all tabs,
+ * where the browser has such: see streams.js.
+ * @param {string} address @param {string[]} kinds @param {() => void} changed
+ */
+function listen(address, kinds, changed) {
+  const alone = () => {
+    const stream = new EventSource(address);
+    for (const kind of kinds) stream.addEventListener(kind, changed);
+    return () => stream.close();
+  };
+  if (!('SharedWorker' in window)) return alone();
+  const worker = new SharedWorker('/streams.js?1');
+  let stop = () => {
+    worker.port.postMessage({ leave: address });
+    worker.port.close();
+  };
+  const follow = () => worker.port.postMessage({ follow: address, names: kinds });
+  worker.onerror = () => (stop = alone());
+  worker.port.onmessage = ({ data: [of, name] }) => {
+    if (of !== address) return;
+    if (kinds.includes(name)) changed();
+    // The server has ended the stream; it may only have been started anew.
+    if (!name) setTimeout(follow, 3 * AT_MOST_EVERY);
+  };
+  follow();
+  return () => stop();
 }
 
 /** Puts what the server renders now in place of what is shown; returns the training's state. */

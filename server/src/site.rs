@@ -13,6 +13,10 @@ use sha2::{Digest, Sha256};
 /// Larger files are no page files; better to say so than to fill the memory.
 const LARGEST: u64 = 32 << 20;
 
+/// The worker that holds the event streams of all tabs, and all that it may do.
+const STREAMS: &str = "/streams.js";
+const STREAMS_POLICY: &str = "default-src 'none'; connect-src 'self'";
+
 /// Every file of the site folder by its address (`/pkg/adire.js`).
 #[derive(Debug, Default)]
 pub struct Site(HashMap<String, SiteFile>);
@@ -73,6 +77,10 @@ impl Site {
         headers.insert(header::ETAG, file.etag.clone());
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+        if address == STREAMS {
+            // A worker's rules are those of its own file. Also with a 304, whose headers replace those of the stored one.
+            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(STREAMS_POLICY));
+        }
         if matches_etag(request, &file.etag) {
             return Some((StatusCode::NOT_MODIFIED, headers).into_response());
         }

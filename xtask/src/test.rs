@@ -29,6 +29,8 @@ enum Part {
     Unit,
     /// rustdoc without warnings.
     Doc,
+    /// The types of the page's scripts and of the browser tests.
+    Types,
     /// The page in Chromium, on the starter model.
     Browser,
 }
@@ -41,7 +43,7 @@ impl TestArgs {
 
 /// Runs the parts; the first failure ends it.
 pub(crate) fn run(args: &TestArgs) -> Result<()> {
-    for part in [Part::Fmt, Part::Deny, Part::Clippy, Part::Unit, Part::Doc, Part::Browser] {
+    for part in [Part::Fmt, Part::Deny, Part::Clippy, Part::Unit, Part::Doc, Part::Types, Part::Browser] {
         if !args.runs(part) {
             continue;
         }
@@ -56,6 +58,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
             Part::Doc => {
                 shell::run(cargo().args(["doc", "--quiet", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?
             }
+            Part::Types => types()?,
             Part::Browser => browser(args.runs(Part::Unit))?,
         }
         eprintln!("== {name}: passed in {} s", start.elapsed().as_secs());
@@ -88,6 +91,16 @@ fn clippy() -> Result<()> {
         // Debian's packages have no clippy for wasm; the browser tests compile the page anyway.
         tools::WasmToolchain::Debian => Ok(()),
     }
+}
+
+/// `// @ts-check` in earnest: strictly for what browsers get, less so for the tests.
+fn types() -> Result<()> {
+    let node = tools::node_with_packages()?;
+    for project in ["tsconfig.json", "tsconfig.tests.json"] {
+        let compiler = ["node_modules/typescript/bin/tsc", "--noEmit", "--project", project];
+        shell::run(Command::new(&node).args(compiler).current_dir(root().join("end2end")))?;
+    }
+    Ok(())
 }
 
 /// The page and a server to test, and the tools to test them with.

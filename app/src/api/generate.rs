@@ -69,7 +69,9 @@ pub async fn make_plainly(studio: &Studio, client: &Client, form: PlainForm) -> 
     let tried = match form.refused {
         Some(why) => why,
         None => match submit(studio, client, &form.values).await {
-            Ok(generation) => return generation.links.page,
+            // A seed that someone typed stays in the form.
+            Ok(generation) if form.values.seed.trim().is_empty() => return generation.links.page,
+            Ok(generation) => return format!("{}&seed={}", generation.links.page, generation.spec.seed),
             Err(StudioError::Invalid(errors)) => {
                 let is = |name: &str| errors.0.iter().any(|error| error.field == name);
                 let model = studio.model();

@@ -1,33 +1,73 @@
-//! Following one generation's server-sent events. The browser itself reconnects and says what it saw last
+//! Following one generation's server-sent events. All tabs of a browser share one stream, which the shared worker
+//! `streams.js` holds: a browser has six connections to a server that speaks HTTP/1.1. Where there are no shared workers
+//! (phones), only the tab that is looked at has a stream. The browser itself reconnects and says what it saw last
 //! (`Last-Event-ID`); where it gives up, the record is read again and a new stream begins.
 
 use std::{cell::RefCell, time::Duration};
 
 use adire_protocol::GenerationEvent;
-use leptos::prelude::*;
-use wasm_bindgen::{JsCast, closure::Closure};
+use js_sys::{Array, JsString, Object, Reflect};
+use leptos::{ev, prelude::*};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::spawn_local;
-use web_sys::{EventSource, MessageEvent};
+use web_sys::{EventSource, MessageEvent, MessagePort, SharedWorker};
 
 use crate::{api, state::Stage, wire::Value};
 
 const NAMES: [&str; 7] = ["queued", "started", "progress", "image", "done", "failed", "cancelled"];
 const PATIENCE: Duration = Duration::from_secs(3);
+/// The number changes with what worker and pages say to each other.
+const WORKER: &str = "/streams.js?1";
+
+/// Where the events come from.
+enum Source {
+    Shared(SharedWorker, MessagePort, String),
+    Own(EventSource),
+}
 
 /// A stream and the functions that it calls.
 struct Following {
-    source: EventSource,
-    _on_event: Closure<dyn FnMut(MessageEvent)>,
+    source: Source,
+    _on_message: Closure<dyn FnMut(MessageEvent)>,
     _on_open: Closure<dyn FnMut()>,
     _on_error: Closure<dyn FnMut()>,
 }
 
 impl Drop for Following {
     fn drop(&mut self) {
-        self.source.set_onopen(None);
-        self.source.set_onerror(None);
+        match &self.source {
+            Source::Own(source) => {
+                source.set_onopen(None);
+                source.set_onerror(None);
+            }
+            Source::Shared(worker, port, _) => {
+                worker.set_onerror(None);
+                port.set_onmessage(None);
+            }
+        }
         self.source.close();
     }
+}
+
+impl Source {
+    /// Ends it; twice is once.
+    fn close(&self) {
+        match self {
+            Self::Own(source) => source.close(),
+            Self::Shared(_, port, address) => {
+                let _ = port.post_message(&record(&[("leave", &JsString::from(address.as_str()))]));
+                port.close();
+            }
+        }
+    }
+}
+
+fn record(fields: &[(&str, &JsValue)]) -> Object {
+    let record = Object::new();
+    for (key, value) in fields {
+        let _ = Reflect::set(&record, &JsString::from(*key), value);
+    }
+    record
 }
 
 thread_local! {
@@ -37,44 +77,130 @@ thread_local! {
 
 /// Follows the stage's generation until its last event.
 pub(crate) fn follow(stage: Stage) {
+    follow_by(stage, true);
+}
+
+/// `shared`: through the worker, where the browser has such.
+fn follow_by(stage: Stage, shared: bool) {
     let Some((id, address)) = stage.job.with_untracked(|job| {
         job.as_ref().filter(|job| !job.state.is_final()).map(|job| (job.id.clone(), job.links.events.clone()))
     }) else {
         return;
     };
-    let Ok(source) = EventSource::new(&address) else {
+    let shared = shared && Reflect::has(&window(), &JsString::from("SharedWorker")).unwrap_or(false);
+    let source = if shared {
+        SharedWorker::new(WORKER).ok().map(|worker| {
+            let port = worker.port();
+            Source::Shared(worker, port, address.clone())
+        })
+    } else if document().hidden() {
+        // Whoever comes back to this tab finds it again.
+        return;
+    } else {
+        None
+    };
+    let Some(source) = source.or_else(|| EventSource::new(&address).ok().map(Source::Own)) else {
         return try_again(stage, id);
     };
-    let on_event = Closure::new(move |message: MessageEvent| {
-        let Some(text) = message.data().as_string() else { return };
-        let Some(event) = read(&message.type_(), &text) else { return };
+    let take = move |name: &str, text: &str| {
+        let Some(event) = read(name, text) else { return };
         stage.lost.set(false);
         let last = event.is_last();
         stage.take(event);
         if last {
             end_soon();
         }
-    });
-    let on_open = Closure::new(move || stage.lost.set(false));
-    let on_error = Closure::new({
-        let source = source.clone();
-        move || {
-            if stage.is_busy() {
-                stage.lost.set(true);
-                if source.ready_state() == EventSource::CLOSED {
-                    end_soon();
-                    try_again(stage, id.clone());
-                }
+    };
+    let lost = move |ended: bool| {
+        if stage.is_busy() {
+            stage.lost.set(true);
+            if ended {
+                end_soon();
+                try_again(stage, id.clone());
             }
         }
+    };
+    let ended = lost.clone();
+    let of = address.clone();
+    let on_message = Closure::new(move |message: MessageEvent| {
+        let data = message.data();
+        let Some(told) = data.dyn_ref::<Array>() else {
+            // An event of the page's own stream.
+            return take(&message.type_(), &data.as_string().unwrap_or_default());
+        };
+        if told.get(0).as_string().as_deref() != Some(&of) {
+            return;
+        }
+        match told.get(1).as_string().unwrap_or_default().as_str() {
+            "" => ended(true),
+            "error" => ended(false),
+            "open" => stage.lost.set(false),
+            name => take(name, &told.get(2).as_string().unwrap_or_default()),
+        }
     });
-    for name in NAMES {
-        let _ = source.add_event_listener_with_callback(name, on_event.as_ref().unchecked_ref());
+    let on_open = Closure::new(move || stage.lost.set(false));
+    let stream = match &source {
+        Source::Own(stream) => Some(stream.clone()),
+        Source::Shared(..) => None,
+    };
+    let on_error = Closure::new(move || match &stream {
+        Some(stream) => lost(stream.ready_state() == EventSource::CLOSED),
+        None => {
+            // The worker could not be loaded.
+            set_timeout(move || follow_by(stage, false), Duration::ZERO);
+        }
+    });
+    match &source {
+        Source::Own(stream) => {
+            for name in NAMES {
+                let _ = stream.add_event_listener_with_callback(name, on_message.as_ref().unchecked_ref());
+            }
+            stream.set_onopen(Some(on_open.as_ref().unchecked_ref()));
+            stream.set_onerror(Some(on_error.as_ref().unchecked_ref()));
+        }
+        Source::Shared(worker, port, address) => {
+            worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
+            port.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+            let names: Array = NAMES.iter().map(|name| JsString::from(*name)).collect();
+            let wanted = record(&[("follow", &JsString::from(address.as_str())), ("names", &names)]);
+            let _ = port.post_message(&wanted);
+        }
     }
-    source.set_onopen(Some(on_open.as_ref().unchecked_ref()));
-    source.set_onerror(Some(on_error.as_ref().unchecked_ref()));
-    let following = Following { source, _on_event: on_event, _on_open: on_open, _on_error: on_error };
+    let following = Following { source, _on_message: on_message, _on_open: on_open, _on_error: on_error };
     FOLLOWING.set(Some(following));
+}
+
+/// Closes the stream while the page is out of sight, and opens one when it is back: pages that the browser keeps in
+/// memory must hold no connection, and without the worker no tab in the background may.
+pub(crate) fn rest_out_of_sight(stage: Stage) {
+    let back = move || {
+        if let Some(id) = untrack(|| stage.is_busy())
+            .then(|| stage.job.with_untracked(|job| job.as_ref().map(|job| job.id.clone())))
+            .flatten()
+        {
+            spawn_local(catch_up(stage, id));
+        }
+    };
+    let away = move || {
+        let own = |following: &Following| matches!(following.source, Source::Own(_));
+        let own = FOLLOWING.with_borrow(|following| following.as_ref().is_none_or(own));
+        if own && document().hidden() {
+            stop_following();
+        } else if own {
+            back();
+        }
+    };
+    let handles = [
+        window_event_listener_untyped("pagehide", |_| stop_following()),
+        window_event_listener_untyped("pageshow", move |event| {
+            let persisted = Reflect::get(&event, &JsString::from("persisted")).ok();
+            if persisted.and_then(|persisted| persisted.as_bool()) == Some(true) {
+                back();
+            }
+        }),
+        window_event_listener(ev::visibilitychange, move |_| away()),
+    ];
+    on_cleanup(move || handles.into_iter().for_each(|handle| handle.remove()));
 }
 
 /// Reads an event by its name.
@@ -102,16 +228,12 @@ pub(crate) fn stop_following() {
 
 /// Closes it from inside one of its own functions: those must not be dropped while they run.
 fn end_soon() {
-    FOLLOWING.with_borrow(|following| following.iter().for_each(|following| following.source.close()));
-    set_timeout(
-        || {
-            let closed = |following: &Following| following.source.ready_state() == EventSource::CLOSED;
-            if FOLLOWING.with_borrow(|following| following.as_ref().is_some_and(closed)) {
-                stop_following();
-            }
-        },
-        Duration::ZERO,
-    );
+    let ended = FOLLOWING.with_borrow_mut(Option::take);
+    if let Some(following) = &ended {
+        following.source.close();
+    }
+    // Dropped with the timer's function.
+    set_timeout(move || drop(ended), Duration::ZERO);
 }
 
 /// Reads the record again after a while and goes on from there.

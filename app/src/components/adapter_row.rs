@@ -10,7 +10,10 @@ use super::{
     number::{Range, Slider},
     piece::{IntoPiece, Piece},
 };
-use crate::state::{Page, ROWS, RowState};
+use crate::{
+    form,
+    state::{Page, ROWS, RowState},
+};
 
 /// What the slider offers; the field takes -2 to 2.
 const STRENGTHS: Range = Range { min: -1.0, max: 2.0, step: 0.05 };
@@ -59,12 +62,6 @@ pub(super) fn Row(row: RowState, index: Signal<usize>) -> Piece {
     .into_piece()
 }
 
-/// Whether a text holds another one, in whatever case. Case beyond ASCII would cost the page its tables.
-fn contains(text: &str, wanted: &str) -> bool {
-    wanted.is_empty()
-        || text.as_bytes().windows(wanted.len()).any(|part| part.eq_ignore_ascii_case(wanted.as_bytes()))
-}
-
 /// Takes the row away. Few adapters keep their row; of many, those from the menu go back there.
 #[component]
 fn Remove(name: String, key: u32) -> Piece {
@@ -96,8 +93,8 @@ fn Trigger(row: RowState) -> Piece {
             let mut versions = adapters.iter().flat_map(|(_, versions)| versions);
             versions.find(|adapter| adapter.id() == id).map(|adapter| adapter.trigger.clone())
         })?;
-        let there = page.form.prompt.with(|prompt| contains(prompt, &trigger));
-        (!trigger.is_empty() && !there).then_some(trigger)
+        let there = page.form.prompt.with(|prompt| form::holds(prompt, &trigger));
+        (!there).then_some(trigger)
     });
     let add = move |_: MouseEvent| {
         if let Some(trigger) = missing.get_untracked() {
@@ -114,7 +111,12 @@ fn Trigger(row: RowState) -> Piece {
             view! {
                 <p class="hint">
                     {format!("Works with “{trigger}” in the prompt. ")}
-                    <button type="button" class="link live-only" on:click=on(add)>
+                    <button
+                        type="button"
+                        class="link live-only"
+                        hidden=flag(move || page.form.prompt.with(|prompt| prompt.trim().is_empty()))
+                        on:click=on(add)
+                    >
                         "Add it"
                     </button>
                 </p>

@@ -1,14 +1,15 @@
-//! The adapters of a request: a row each, and a menu for more.
+//! The adapters of a request: a row each, and a field that finds more.
 
-use leptos::{ev::Event, html::Select, prelude::*};
+use leptos::prelude::*;
 
 use super::{
     adapter_row::Row,
     error::FieldProblem,
-    kinds::{flag, on, part, text},
+    kinds::{flag, text},
     piece::{IntoPiece, Piece},
+    search::Search,
 };
-use crate::state::Page;
+use crate::state::{Page, ROWS};
 
 /// All rows. Nothing at all where the server has no adapters.
 #[component]
@@ -32,49 +33,39 @@ pub(super) fn Adapters() -> Piece {
     .into_piece()
 }
 
-/// A menu of the adapters that have no row yet. Without a script it is a row of its own, at strength 1.
+/// Finds the adapters that have no row yet. Without a script it is a menu and a row of its own, at strength 1.
 #[component]
 fn AddRow() -> Piece {
     let page = Page::here();
-    let menu = NodeRef::<Select>::new();
     let index = move || page.form.adapters.with(Vec::len);
-    let absent = move || {
+    let absent = Signal::derive(move || {
         let rows = page.form.adapters.get();
+        let has_row = |name: &str| rows.iter().any(|row| row.adapter.with_value(|adapter| adapter == name));
         page.adapters.with_value(|adapters| {
-            let has_row =
-                |name: &str| rows.iter().any(|row| row.adapter.with_value(|adapter| adapter == name));
-            adapters
-                .iter()
-                .filter(|(name, _)| !has_row(name))
-                .filter_map(|(name, versions)| Some((name.clone(), versions.first()?.id())))
-                .collect::<Vec<_>>()
+            let absent = adapters.iter().map(|(name, _)| name).filter(|name| !has_row(name));
+            absent.cloned().collect::<Vec<_>>()
         })
-    };
-    let add = move |event: Event| {
-        let id = event_target_value(&event);
-        if !id.is_empty() {
-            page.form.add_row(id);
-        }
-        if let Some(menu) = menu.get_untracked() {
-            menu.set_value("");
-        }
-    };
-    let options = move || {
-        let option = |(name, id): (String, String)| view! { <option value=id>{name}</option> };
-        absent().into_iter().map(option).collect::<Vec<_>>()
-    };
+    });
+    if untrack(|| absent.get().is_empty()) && page.adapters.with_value(Vec::len) <= ROWS {
+        // All have a row, and keep it.
+        return ().into_piece();
+    }
+    // What the server wrote stays as it was: a page with a script has the field instead.
+    let options = absent.get_untracked().into_iter().map(|name| {
+        let label = name.clone();
+        view! { <option value=name>{label}</option> }
+    });
     view! {
-        <div class="add-adapter" hidden=flag(move || absent().is_empty())>
+        <div class="add-adapter" hidden=flag(move || absent.with(Vec::is_empty))>
             <select
+                class="plain-only"
                 name=text(move || format!("adapters[{}][name]", index()))
                 aria-label="Add an adapter"
-                autocomplete="off"
-                node_ref=menu
-                on:change=on(add)
             >
                 <option value="">"Add an adapter…"</option>
-                {part(options)}
+                {options.collect::<Vec<_>>()}
             </select>
+            <Search absent=absent />
         </div>
     }
     .into_piece()

@@ -60,7 +60,7 @@ fn Example(prompt: String, class: &'static str) -> Piece {
     let page = Page::here();
     let values = FormValues { prompt: prompt.clone(), ..FormValues::default() };
     let address = format!("/?{}", form::encode(&values));
-    let take = Box::new(move || page.take_over(&values, "The prompt is in the form."));
+    let take = Box::new(move || page.take_example(&values.prompt));
     view! {
         <li>
             <Link href=address class=class title=prompt.clone() action=take>

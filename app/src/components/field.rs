@@ -39,7 +39,6 @@ pub(super) fn Line(
             name=text(name)
             type="text"
             inputmode=keyboard
-            autocomplete="off"
             class=class
             aria-label=label
             value=value.get_untracked()
@@ -108,7 +107,6 @@ pub(super) fn Menu(
         <select
             id=text(id)
             name=text(name)
-            autocomplete="off"
             aria-label=label
             aria-invalid=maybe(invalid)
             aria-describedby=maybe(described)

@@ -25,6 +25,7 @@ mod parameters;
 mod picture;
 mod piece;
 mod prompt;
+mod search;
 mod seed;
 mod send;
 mod settings;

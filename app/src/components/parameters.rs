@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     browser,
-    form::{self, FormValues},
+    form::{self, AdapterRow, FormValues},
     state::{Notice, Page},
     words,
 };
@@ -145,7 +145,10 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
         chips.push(Chip {
             label: if spec.adapters.len() == 1 { "Adapter" } else { "Adapters" },
             text: each.collect::<Vec<_>>().join(", "),
-            values: FormValues { adapters: all.adapters, ..none() },
+            values: FormValues {
+                adapters: all.adapters.into_iter().filter(AdapterRow::is_on).collect(),
+                ..none()
+            },
         });
     }
     if spec.clip_skip > 1 {

@@ -1,12 +1,13 @@
 //! The prompt.
 
-use leptos::prelude::*;
+use leptos::{ev::MouseEvent, prelude::*};
 
 use super::{
     empty::ExampleChips,
     error::FieldProblem,
     field::Lines,
     file::FileButton,
+    kinds::{on, part},
     piece::{IntoPiece, Piece},
 };
 use crate::{browser, state::Page};
@@ -39,8 +40,37 @@ pub(super) fn Prompt() -> Piece {
                 placeholder="What should the picture show?"
             />
             <FieldProblem field="prompt" />
+            <Offer />
             <ExampleChips />
         </div>
     }
+    .into_piece()
+}
+
+/// Offers the adapter whose trigger word the prompt holds, while it is not chosen.
+#[component]
+fn Offer() -> Piece {
+    let page = Page::here();
+    let offered = Memo::new(move |_| page.form.prompt.with(|prompt| page.called(prompt)));
+    let add = move |_: MouseEvent| {
+        if let Some(version) = offered.get_untracked() {
+            page.form.switch_on(version.id());
+            page.stage.said.set(format!("The adapter {} is chosen.", version.name));
+            // The button is gone; whoever used the keyboard goes on in the prompt.
+            browser::focus_field("prompt");
+        }
+    };
+    part(move || {
+        offered.get().map(|version| {
+            view! {
+                <p class="hint offer">
+                    {format!("“{}” is the trigger word of {}. ", version.trigger, version.name)}
+                    <button type="button" class="link live-only" id="use-offered" on:click=on(add)>
+                        {format!("Use {} v{}", version.name, version.version)}
+                    </button>
+                </p>
+            }
+        })
+    })
     .into_piece()
 }

@@ -50,7 +50,11 @@ fn keep_focus(id: &'static str) {
 fn Make() -> Piece {
     let page = Page::here();
     let work = Memo::new(move |_| page.work());
-    let when = Memo::new(move |_| forecast(&page.stage.queue.get(), work.get()));
+    let when = Memo::new(move |_| {
+        let with = page.form.with_adapters();
+        let when = forecast(&page.stage.queue.get(), work.get());
+        [with, when].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
+    });
     let hint = move || {
         let when = when.get();
         (!when.is_empty()).then(|| view! { <span class="when">{when}</span> })

@@ -31,9 +31,19 @@ pub(super) fn Settings() -> Piece {
         (1..=page.model.with_value(|model| model.limits.count)).map(|n| (n.to_string(), n.to_string()));
     view! {
         <div class="settings" id="settings" popover="auto" role="group" aria-label="Settings">
+            <Adapters />
+            <div class="pair">
+                <Seed />
+                <div class="row">
+                    <label for="field-rng" title="Whose random numbers the seed is for; A1111's pictures are GPU">
+                        "Noise"
+                    </label>
+                    <Menu field="rng" value=page.form.rng options=sources.collect() />
+                    <FieldProblem field="rng" />
+                </div>
+            </div>
             <Negative />
             <StartPicture />
-            <Adapters />
             <Size />
             <Number name="steps" label="Steps" value=page.form.steps range=steps />
             <Number name="guidance" label="Guidance" value=page.form.guidance range=guidance />
@@ -48,16 +58,6 @@ pub(super) fn Settings() -> Piece {
                     <label for="field-count">"Pictures"</label>
                     <Menu field="count" value=page.form.count options=counts.collect() />
                     <FieldProblem field="count" />
-                </div>
-            </div>
-            <div class="pair">
-                <Seed />
-                <div class="row">
-                    <label for="field-rng" title="Whose random numbers the seed is for; A1111's pictures are GPU">
-                        "Noise"
-                    </label>
-                    <Menu field="rng" value=page.form.rng options=sources.collect() />
-                    <FieldProblem field="rng" />
                 </div>
             </div>
             <Hires />

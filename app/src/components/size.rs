@@ -68,7 +68,6 @@ fn Tile(value: String, label: &'static str, hint: String, outline: String) -> Pi
                 type="radio"
                 name="size"
                 value=value
-                autocomplete="off"
                 checked=untrack(chosen)
                 prop:checked=flag(chosen)
                 on:change=on(move |_: Event| size.set(wanted.get_value()))

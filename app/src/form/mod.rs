@@ -1,6 +1,7 @@
 //! The form as text, apart from any page: what a person typed, what a link or a plain form post carries, and
 //! the way from there to a request and back. Pure; runs on both sides.
 
+mod choose;
 mod ids;
 mod known;
 mod query;
@@ -9,11 +10,12 @@ mod shape;
 mod values;
 mod weight;
 
+pub(crate) use choose::{called, choose, holds, matches};
 pub(crate) use ids::{id_of, post_name};
 pub(crate) use known::{by_name, left_out, settle};
 #[cfg(feature = "ssr")]
 pub(crate) use query::set_posted;
-pub(crate) use query::{encode, pairs, parse, post_body};
+pub(crate) use query::{add, encode, encode_fields, pairs, parse, post_body};
 pub(crate) use shape::{pixels, settle_size, shapes, size_of_picture};
 pub(crate) use values::{AdapterRow, COUNT, FormValues, NAMES, each_field};
 pub(crate) use weight::{Edit, reweigh};

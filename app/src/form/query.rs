@@ -3,11 +3,26 @@
 
 use super::{AdapterRow, FormValues, NAMES};
 
-/// `prompt=red%20moons&seed=7&adapter=adire%40v2:0.8`. Empty fields are left out.
+/// What stands in an address for a form that names no adapter on purpose.
+const NO_ADAPTER: &str = "none";
+
+/// `prompt=red%20moons&seed=7&adapter=adire%40v2:0.8`. Empty fields are left out. `adapter=none`: there are rows, and
+/// all of them are off.
 pub(crate) fn encode(values: &FormValues) -> String {
-    let mut query = texts(values, values.size.contains('x'));
+    with_adapters(texts(values, values.size.contains('x')), values)
+}
+
+/// The same with every field, also a width and a height that do not count.
+pub(crate) fn encode_fields(values: &FormValues) -> String {
+    with_adapters(texts(values, false), values)
+}
+
+fn with_adapters(mut query: String, values: &FormValues) -> String {
     for AdapterRow { name, strength } in values.adapters.iter().filter(|row| row.is_on()) {
         add(&mut query, "adapter", &format!("{name}:{strength}"));
+    }
+    if !values.adapters.is_empty() && !values.adapters.iter().any(AdapterRow::is_on) {
+        add(&mut query, "adapter", NO_ADAPTER);
     }
     query
 }
@@ -32,7 +47,8 @@ fn texts(values: &FormValues, size_says_all: bool) -> String {
     query
 }
 
-fn add(query: &mut String, key: &str, value: &str) {
+/// Adds a pair, unless its value is empty.
+pub(crate) fn add(query: &mut String, key: &str, value: &str) {
     if !value.is_empty() {
         if !query.is_empty() {
             query.push('&');
@@ -58,6 +74,8 @@ pub(crate) fn parse(pairs: &[(String, String)]) -> FormValues {
     for (key, value) in pairs {
         if let Some(at) = NAMES.iter().position(|name| name == key) {
             value.clone_into(values.texts_mut()[at]);
+        } else if key == "adapter" && value == NO_ADAPTER {
+            values.adapters.push(AdapterRow::default());
         } else if key == "adapter" {
             let (name, strength) = value.rsplit_once(':').unwrap_or((value.as_str(), ""));
             values.adapters.push(AdapterRow { name: name.to_owned(), strength: strength.to_owned() });
@@ -175,6 +193,16 @@ mod tests {
             set_posted(&mut read, name, "y".to_owned());
         }
         assert_eq!(read, values);
+    }
+
+    #[test]
+    fn no_adapter_at_all_can_be_said() {
+        let off = FormValues { adapters: vec![AdapterRow::default(); 2], ..Default::default() };
+        assert_eq!(encode(&off), "adapter=none");
+        assert!(parse(&pairs("adapter=none")).adapters.iter().all(|row| !row.is_on()));
+        assert_eq!(parse(&pairs("adapter=none")).adapters.len(), 1);
+        assert_eq!(encode(&FormValues::default()), "");
+        assert_eq!(parse(&pairs("adapter=none%40v1:1")).adapters, [AdapterRow::of("none@v1".to_owned())]);
     }
 
     #[test]

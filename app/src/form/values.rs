@@ -110,6 +110,10 @@ impl FormValues {
                 prompt.push_str(&lora_tag::write(adapter));
             }
         }
+        if adapters.is_empty() {
+            // Off: a request that names no adapter is one for none, not for the one that a form starts with.
+            adapters.push(AdapterRow::default());
+        }
         let hires = request.hires.as_ref();
         Self {
             prompt,
@@ -164,6 +168,11 @@ impl AdapterRow {
     /// Whether it asks for anything.
     pub(crate) fn is_on(&self) -> bool {
         !self.name.trim().is_empty()
+    }
+
+    /// The row that asks for a version at full strength.
+    pub(crate) fn of(id: String) -> Self {
+        Self { name: id, strength: "1".to_owned() }
     }
 
     /// The row that asks for this.

@@ -304,7 +304,7 @@ fn try_it(version: &AdapterVersion, model: &ModelInfo) -> String {
         (None, Some(first)) if !trigger.is_empty() => format!("{first}, {trigger}"),
         (None, first) => first.map_or_else(|| trigger.clone(), |first| (*first).to_owned()),
     };
-    let row = AdapterRow { name: version.id(), strength: "1".to_owned() };
+    let row = AdapterRow::of(version.id());
     format!("/?{}", form::encode(&FormValues { prompt, adapters: vec![row], ..FormValues::default() }))
 }
 

@@ -52,10 +52,7 @@ pub(crate) fn title(job: Option<&Generation>) -> String {
 
 /// What begins once the page is interactive.
 fn live(page: Page) {
-    if let Some(root) = document().document_element() {
-        // The style sheet shows what needs a script from here on; tests wait for it.
-        let _ = root.set_attribute("data-hydrated", "");
-    }
+    keep_fields(page);
     if untrack(|| page.stage.is_busy()) {
         if let Some(address) =
             page.stage.job.with_untracked(|job| job.as_ref().map(|job| job.links.page.clone()))
@@ -72,5 +69,36 @@ fn live(page: Page) {
     if let Ok(timer) = set_interval_with_handle(refresh, QUEUE_EVERY) {
         on_cleanup(move || timer.clear());
     }
+    browser::rest_out_of_sight(page.stage);
     on_cleanup(browser::stop_following);
+}
+
+/// Puts back what the fields held when this page was left, and keeps what they hold from here on.
+fn keep_fields(page: Page) {
+    browser::begin_keeping();
+    if let Ok(Some(form)) = document().query_selector(".composer") {
+        // Browsers keep the fields of a page without a script; with one they would get in each other's way.
+        let _ = form.set_attribute("autocomplete", "off");
+    }
+    let begun = untrack(|| page.form.values());
+    let ready = RwSignal::new(false);
+    // After the fields have taken in what was typed before this.
+    set_timeout(
+        move || {
+            if let Some(text) = browser::kept() {
+                page.restore(&text, &begun);
+            }
+            ready.set(true);
+            if let Some(root) = document().document_element() {
+                // The style sheet shows what needs a script from here on; tests wait for it.
+                let _ = root.set_attribute("data-hydrated", "");
+            }
+        },
+        Duration::ZERO,
+    );
+    Effect::new(move || {
+        if ready.get() {
+            browser::keep(&page.form.kept());
+        }
+    });
 }

@@ -6,7 +6,7 @@ use leptos::{
     reactive::owner::{Owner, WeakOwner},
 };
 
-use crate::form::{AdapterRow, COUNT, FormValues, each_field};
+use crate::form::{self, AdapterRow, COUNT, FormValues, each_field};
 
 macro_rules! define {
     ($($field:ident),*) => {
@@ -66,12 +66,61 @@ impl FormState {
     /// What the fields hold now. Tracks all of them.
     pub(crate) fn values(&self) -> FormValues {
         let row = |row: &RowState| AdapterRow { name: row.name.get(), strength: row.strength.get() };
-        let mut values =
-            FormValues { adapters: self.adapters.get().iter().map(row).collect(), ..FormValues::default() };
+        let mut adapters: Vec<AdapterRow> = self.adapters.get().iter().map(row).collect();
+        if adapters.is_empty() {
+            // No row is as much a choice as one that is off.
+            adapters.push(AdapterRow::default());
+        }
+        let mut values = FormValues { adapters, ..FormValues::default() };
         for (text, field) in values.texts_mut().into_iter().zip(self.texts()) {
             *text = field.get();
         }
         values
+    }
+
+    /// Becomes again what `kept` says, row for row. What someone changed meanwhile, so that it is no longer what `begun`
+    /// says, stays.
+    pub(crate) fn restore(&self, kept: &FormValues, begun: &FormValues, offered: &[String]) {
+        let now = untrack(|| self.values());
+        let texts = self.texts().into_iter().zip(kept.texts());
+        for ((field, kept), (now, begun)) in texts.zip(now.texts().into_iter().zip(begun.texts())) {
+            if now == begun && now != kept {
+                field.set(kept.clone());
+            }
+        }
+        let on = |values: &FormValues| -> Vec<AdapterRow> {
+            values.adapters.iter().filter(|row| row.is_on()).cloned().collect()
+        };
+        if on(&now) == on(begun) && on(&now) != on(kept) {
+            self.set_rows(&kept.adapters, offered);
+        }
+    }
+
+    /// Everything that the fields hold, as text; also how strong those are that are off.
+    pub(crate) fn kept(&self) -> String {
+        let mut text = form::encode_fields(&self.values());
+        self.adapters.with(|rows| {
+            for row in rows.iter().filter(|row| row.name.with(String::is_empty)) {
+                let name = row.adapter.get_value();
+                form::add(&mut text, "off", &format!("{name}:{}", row.strength.get()));
+            }
+        });
+        text
+    }
+
+    /// Gives the rows that are off the strength that [`Self::kept`] wrote.
+    pub(crate) fn restore_off(&self, pairs: &[(String, String)]) {
+        for (_, value) in pairs.iter().filter(|(key, _)| key == "off") {
+            let Some((name, strength)) = value.rsplit_once(':') else { continue };
+            let is_it = |row: &&RowState| {
+                row.adapter.with_value(|adapter| adapter == name) && row.name.with_untracked(String::is_empty)
+            };
+            self.adapters.with_untracked(|rows| {
+                if let Some(row) = rows.iter().find(is_it) {
+                    row.strength.set(strength.to_owned());
+                }
+            });
+        }
     }
 
     /// Becomes what `values` says: text and rows are replaced; a number it does not name stays.
@@ -135,8 +184,18 @@ impl FormState {
         }
     }
 
+    /// Switches a version on: in the row of its adapter where there is one.
+    pub(crate) fn switch_on(&self, id: String) {
+        let adapter = id.split('@').next().unwrap_or_default();
+        let rows = self.adapters.get_untracked();
+        match rows.iter().find(|row| row.adapter.with_value(|name| name == adapter)) {
+            Some(row) => row.name.set(id),
+            None => self.add_row(id),
+        }
+    }
+
     /// Adds a row for a version.
-    pub(crate) fn add_row(&self, id: String) {
+    fn add_row(&self, id: String) {
         let adapter = id.split('@').next().unwrap_or_default().to_owned();
         let row = self.row(adapter, id, String::new());
         self.adapters.update(|rows| rows.push(row));
@@ -145,6 +204,22 @@ impl FormState {
     /// Takes a row out.
     pub(crate) fn remove_row(&self, key: u32) {
         self.adapters.update(|rows| rows.retain(|row| row.key != key));
+    }
+
+    /// `with adire v2 × 0.8`: what the next picture is made with. Empty without adapters.
+    pub(crate) fn with_adapters(&self) -> String {
+        let on = self.adapters.with(|rows| {
+            let is_on = |row: &&RowState| row.name.with(|name| !name.is_empty());
+            rows.iter().filter(is_on).copied().collect::<Vec<_>>()
+        });
+        match on.as_slice() {
+            [] => String::new(),
+            [row] => {
+                let name = row.name.with(|id| id.replacen('@', " ", 1));
+                format!("with {name} × {}", row.strength.with(|strength| strength.trim().replace('-', "−")))
+            }
+            rows => format!("with {} adapters", rows.len()),
+        }
     }
 
     /// Whether something is wrong with a field.

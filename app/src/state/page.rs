@@ -7,7 +7,7 @@ use adire_protocol::{
 use leptos::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
-use super::{FormState, Notice, Stage};
+use super::{FormState, Notice, RowState, Stage};
 use crate::{
     api::{self, AppError, StudioData},
     browser,
@@ -67,6 +67,9 @@ impl Page {
         let names = adapters.iter().map(|(name, _)| name.clone());
         let offered: Vec<String> = if adapters.len() <= ROWS { names.collect() } else { Vec::new() };
         let mut values = FormValues::defaults(&data.model);
+        // What an address or a generation says of adapters counts, also that there is none.
+        let says_adapters =
+            !address.values.adapters.is_empty() || data.named.is_some() || data.active.is_some();
         if let Some(job) = data.named.as_ref().or(data.active.as_ref()) {
             // The next picture gets its own seed unless someone asks for this one.
             let spec = FormValues { seed: String::new(), ..FormValues::of_spec(&job.spec) };
@@ -75,6 +78,9 @@ impl Page {
         values = values.overlaid(address.values);
         form::settle_size(&mut values, &data.model);
         let missing = form::settle(&mut values, &data.adapters);
+        if !says_adapters {
+            form::choose(&mut values, &adapters);
+        }
         let errors = match address.tried.as_deref() {
             Some("form") => values.check(&data.model.limits, &data.model.defaults).err().unwrap_or_default(),
             Some(tried) => picture_error(tried).into_iter().collect(),
@@ -203,6 +209,38 @@ impl Page {
         self.model.with_value(|model| form::settle_size(&mut values, model));
         self.offered.with_value(|offered| self.form.take_over(&values, offered));
         self.stage.said.set(told.to_owned());
+    }
+
+    /// Puts back what [`FormState::kept`] wrote. `begun`: what the form held when the page came.
+    pub(crate) fn restore(self, text: &str, begun: &FormValues) {
+        let pairs = form::pairs(text);
+        let mut values = form::parse(&pairs);
+        self.known.with_value(|known| form::settle(&mut values, known));
+        self.offered.with_value(|offered| self.form.restore(&values, begun, offered));
+        self.form.restore_off(&pairs);
+    }
+
+    /// Takes an example's prompt over, and the adapter that it calls for.
+    pub(crate) fn take_example(self, prompt: &str) {
+        let called = self.called(prompt);
+        let told = match &called {
+            Some(version) => format!("The prompt is in the form, with the adapter {}.", version.name),
+            None => "The prompt is in the form.".to_owned(),
+        };
+        self.take_over(&FormValues { prompt: prompt.to_owned(), ..FormValues::default() }, &told);
+        if let Some(version) = called {
+            self.form.switch_on(version.id());
+        }
+    }
+
+    /// The adapter that a prompt calls for and the form does not have. Tracks the rows.
+    pub(crate) fn called(self, prompt: &str) -> Option<AdapterVersion> {
+        let rows = self.form.adapters.get();
+        let name = |row: &RowState| {
+            row.name.with(|id| id.split('@').next().filter(|name| !name.is_empty()).map(str::to_owned))
+        };
+        let on: Vec<String> = rows.iter().filter_map(name).collect();
+        self.adapters.with_value(|adapters| form::called(prompt, adapters, &on).cloned())
     }
 
     /// Fills the form from a PNG's parameters, and offers to start from it; a picture without any is started from.

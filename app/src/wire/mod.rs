@@ -4,6 +4,8 @@
 
 mod records;
 
+use std::borrow::Cow;
+
 /// A parsed JSON value: the browser's own, or serde's where tests run.
 #[derive(Clone, Debug)]
 pub(crate) struct Value(Inner);
@@ -82,7 +84,7 @@ impl Value {
 impl Value {
     /// Parses a text.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        Self::parsed(text).map(Self)
+        Self::parsed(&exact(text)).map(Self)
     }
 
     /// The value as a record; `None` when anything in it is missing or of another kind.
@@ -91,6 +93,40 @@ impl Value {
         let read = T::take(self, &mut wrong);
         (!wrong).then_some(read)
     }
+}
+
+/// Puts whole numbers of more than fifteen digits into quotes: a browser's numbers would round them, and a seed is one of
+/// 64 bits.
+fn exact(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let mut out = String::new();
+    let (mut copied, mut at, mut in_text) = (0, 0, false);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\\' if in_text => at += 1,
+            b'"' => in_text = !in_text,
+            b'0'..=b'9' if !in_text => {
+                let end = at + bytes[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+                let in_fraction = |byte: Option<&u8>| byte.is_some_and(|byte| b".eE+-".contains(byte));
+                let whole = !in_fraction(at.checked_sub(1).and_then(|before| bytes.get(before)))
+                    && !in_fraction(bytes.get(end));
+                if end - at > 15 && whole {
+                    for part in [&text[copied..at], "\"", &text[at..end], "\""] {
+                        out.push_str(part);
+                    }
+                    copied = end;
+                }
+                at = end - 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(&text[copied..]);
+    Cow::Owned(out)
 }
 
 /// What can be taken out of a [`Value`]. Whatever is wrong gives something empty and sets the flag; a reader without
@@ -124,9 +160,12 @@ impl Wire for u32 {
 }
 
 impl Wire for u64 {
-    /// Exact up to 2⁵³: the server sends no larger ones.
+    /// Exact: what a browser would round is a text here, see [`exact`].
     fn take(value: &Value, wrong: &mut bool) -> Self {
-        f64::take(value, wrong) as Self
+        match value.text() {
+            Some(digits) => or_wrong(digits.parse().ok(), wrong),
+            None => f64::take(value, wrong) as Self,
+        }
     }
 }
 
@@ -162,5 +201,34 @@ impl<T: Wire> Wire for Vec<T> {
             taken.push(T::take(&item, wrong));
         }
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_a_browser_would_round_are_read_digit_by_digit() {
+        for seed in [0, 7, 999_999_999_999_999, 1 << 53, (1 << 53) + 1, u64::MAX - 1, u64::MAX] {
+            let text = format!(r#"{{"seed":{seed},"list":[{seed}]}}"#);
+            let value = Value::parse(&text).unwrap();
+            assert_eq!(value.get("seed").read::<u64>(), Some(seed), "{text}");
+            assert_eq!(value.get("list").read::<Vec<u64>>(), Some(vec![seed]), "{text}");
+        }
+        assert_eq!(Value::parse("18446744073709551616").unwrap().read::<u64>(), None);
+    }
+
+    #[test]
+    fn everything_else_stays_as_it_is() {
+        for text in [
+            r#"{"a":"12345678901234567890","b\"":"\\","c":"\" 12345678901234567890"}"#,
+            "[0.12345678901234567,12345678901234567.5,1e1234567890123456,-12345678901234567]",
+            "é 123",
+            "\\",
+        ] {
+            assert!(matches!(exact(text), Cow::Borrowed(_)), "{text} became {}", exact(text));
+        }
+        assert_eq!(exact(r#"["\\",12345678901234567]"#), r#"["\\","12345678901234567"]"#);
     }
 }
