@@ -71,7 +71,10 @@ pub async fn make_plainly(studio: &Studio, client: &Client, form: PlainForm) -> 
         None => match submit(studio, client, &form.values).await {
             // A seed that someone typed stays in the form.
             Ok(generation) if form.values.seed.trim().is_empty() => return generation.links.page,
-            Ok(generation) => return format!("{}&seed={}", generation.links.page, generation.spec.seed),
+            Ok(generation) => {
+                let typed = FormValues { seed: form.values.seed.clone(), ..FormValues::default() };
+                return format!("{}&{}", generation.links.page, form::encode(&typed));
+            }
             Err(StudioError::Invalid(errors)) => {
                 let is = |name: &str| errors.0.iter().any(|error| error.field == name);
                 let model = studio.model();
