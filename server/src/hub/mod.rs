@@ -4,6 +4,7 @@
 
 mod cache;
 mod check;
+mod client;
 mod pull;
 mod select;
 

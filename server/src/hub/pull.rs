@@ -1,23 +1,29 @@
-//! Fetching a model from the Hub into the cache. The transfer is the `hf-hub` crate's, which continues after a
-//! break; what comes is believed only when its hash is the one that the Hub promises.
+//! Fetching a model from the Hub into the cache. A broken transfer goes on where it stopped, and what comes is believed
+//! only when its hash is the one that the Hub promises.
 
-use std::path::{Path, PathBuf};
-
-use anyhow::{anyhow, bail};
-use hf_hub::{
-    Cache, Repo, RepoType,
-    api::sync::{Api, ApiBuilder, ApiError, ApiRepo},
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read as _, Write as _},
+    path::{Path, PathBuf},
 };
+
+use anyhow::{Context as _, anyhow, bail};
 use indicatif::ProgressBar;
+use serde::Deserialize;
+use url::Url;
 
 use super::{
     cache,
     check::{Expected, check},
+    client::{Client, Failure, text},
     select::{Variant, pictures, select},
 };
 
 /// How often a broken transfer is taken up again.
 const ATTEMPTS: usize = 5;
+
+/// Where no HF_ENDPOINT says otherwise.
+const HUB: &str = "https://huggingface.co";
 
 /// What to fetch.
 #[derive(Debug)]
@@ -39,7 +45,7 @@ pub(crate) struct Wanted {
 /// One sentence: no such model, no access, nothing usable in it, a broken transfer, a wrong hash.
 pub(crate) fn pull(wanted: &Wanted, report: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
     let choose = |files: &[String]| select(files, wanted.variant, wanted.file.as_deref());
-    fetch(wanted, RepoType::Model, &choose, report)
+    fetch(wanted, &choose, report)
 }
 
 /// Fetches the pictures of a dataset repository, and the captions beside them, as [`pull`] does.
@@ -58,133 +64,277 @@ pub(crate) fn pull_pictures(
         variant: Variant::Full,
         file: None,
     };
-    fetch(&wanted, RepoType::Dataset, &|files| pictures(files), report)
+    fetch(&wanted, &|files| pictures(files), report)
 }
 
 /// Which of a repository's files are wanted, or a clause that says why it cannot be used.
 type Choose<'a> = &'a dyn Fn(&[String]) -> Result<Vec<String>, String>;
 
-fn fetch(
-    wanted: &Wanted,
-    kind: RepoType,
-    choose: Choose<'_>,
-    report: &mut dyn FnMut(&str),
-) -> anyhow::Result<PathBuf> {
-    let endpoint = endpoint();
+/// What the Hub says of a repository.
+#[derive(Deserialize)]
+struct Info {
+    /// Its present name.
+    #[serde(default)]
+    id: String,
+    /// The commit.
+    sha: String,
+    #[serde(default)]
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
+}
+
+fn fetch(wanted: &Wanted, choose: Choose<'_>, report: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
     check_name(&wanted.repository)?;
-    let cache = Cache::new(cache::folder());
+    check_revision(&wanted.revision)?;
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-    let token = set("HF_TOKEN").map(|token| token.trim().to_owned()).or_else(|| cache.token());
-    let told = |error| explain(&error, wanted, &endpoint);
-    let api = ApiBuilder::from_cache(cache.clone())
-        .with_endpoint(endpoint.clone())
-        .with_token(token)
-        .build()
-        .map_err(told)?;
-    let repo = Repo::with_revision(wanted.repository.clone(), kind, wanted.revision.clone());
-    let remote = api.repo(repo.clone());
-    let info = remote.info().map_err(told)?;
+    let cache = cache::folder();
+    let token = set("HF_TOKEN").or_else(|| std::fs::read_to_string(cache.with_file_name("token")).ok());
+    let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
+    let endpoint = set("HF_ENDPOINT").unwrap_or_else(|| HUB.to_owned());
+    let client = Client::new(endpoint.trim(), token).map_err(|message| anyhow!(message))?;
+    let plural = format!("{}s", wanted.what);
+    let root = cache.join(format!("{plural}--{}", wanted.repository.replace('/', "--")));
+    let pull = Pull { client, root, wanted };
+    let info = pull.info(&plural)?;
+    if info.id != wanted.repository && check_name(&info.id).is_ok() {
+        report(&format!("{} is now called {}", wanted.repository, info.id));
+    }
     let files: Vec<String> = info.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
     let chosen = choose(&files).map_err(|what| anyhow!("{} cannot be used: {what}", wanted.repository))?;
-    if matches!(kind, RepoType::Dataset) {
-        let left: Vec<_> = files.iter().filter(|file| !chosen.contains(file)).map(String::as_str).collect();
+    if wanted.what == "dataset" {
+        let left: Vec<_> = files.iter().filter(|file| !chosen.contains(file)).collect();
         if let [first, ..] = left[..] {
             report(&format!(
-                "{} other files stay on the Hub, such as {first}: they are no images or captions",
-                left.len()
+                "{} other files stay on the Hub, such as {}: they are no images or captions",
+                left.len(),
+                first.escape_debug()
             ));
         }
     }
-    let mut snapshot = None;
-    for file in &chosen {
-        let folder =
-            Pull { api: &api, remote: &remote, cache: &cache, repo: &repo, wanted, endpoint: &endpoint }
-                .file(file, report)?;
-        snapshot = Some(folder);
+    if chosen.is_empty() {
+        bail!("{} holds no file that is needed", wanted.repository);
     }
-    let local = cache.repo(repo);
-    local.create_ref(&info.sha).map_err(|error| anyhow!("cannot write to the cache: {error}"))?;
-    snapshot.ok_or_else(|| anyhow!("{} holds no file that is needed", wanted.repository))
+    let snapshot = pull.root.join("snapshots").join(&info.sha);
+    for file in &chosen {
+        pull.file(file, &info.sha, &snapshot.join(file), report)?;
+    }
+    // Last, so that a name stands only for what is whole.
+    let reference = pull.root.join("refs").join(&wanted.revision);
+    let write = || -> std::io::Result<()> {
+        std::fs::create_dir_all(reference.parent().unwrap_or(&reference))?;
+        std::fs::write(&reference, &info.sha)
+    };
+    write().context("cannot write to the cache")?;
+    Ok(snapshot)
 }
 
 struct Pull<'a> {
-    api: &'a Api,
-    remote: &'a ApiRepo,
-    cache: &'a Cache,
-    repo: &'a Repo,
+    client: Client,
+    /// The repository's folder in the cache.
+    root: PathBuf,
     wanted: &'a Wanted,
-    endpoint: &'a str,
 }
 
 impl Pull<'_> {
-    /// Fetches one file and checks it; gives the snapshot's folder.
-    fn file(&self, file: &str, report: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
-        let told = |error| explain(&error, self.wanted, self.endpoint);
-        let metadata = self.api.metadata(&self.remote.url(file)).map_err(told)?;
-        // A weak ETag is what a server makes of it that may compress on the way.
-        let Some(expected) = Expected::new(metadata.etag().trim_start_matches("W/")) else {
-            bail!("{} gives no hash for {file}, so that it cannot be checked", self.endpoint);
-        };
-        let commit = metadata.commit_hash();
-        if commit.is_empty() || !commit.chars().all(|c| c.is_ascii_alphanumeric()) {
-            bail!("{} names an impossible commit for {file}", self.endpoint);
+    fn info(&self, plural: &str) -> anyhow::Result<Info> {
+        let Wanted { repository, revision, .. } = self.wanted;
+        let segments = ["api", plural].into_iter().chain(repository.split('/')).chain(["revision", revision]);
+        let text = self.client.text(self.client.url(segments)).map_err(|failure| self.explain(&failure))?;
+        let info: Info = serde_json::from_str(&text).map_err(|error| {
+            anyhow!("{} does not answer as a Hub does ({error}); check HF_ENDPOINT", self.client.origin())
+        })?;
+        if info.sha.is_empty() || !info.sha.chars().all(|c| c.is_ascii_alphanumeric()) {
+            bail!("{} names an impossible commit for {repository}", self.client.origin());
         }
-        let local = self.cache.repo(self.repo.clone());
-        let (blob, snapshot) = (local.blob_path(metadata.etag()), local.pointer_path(commit));
-        let pointer = snapshot.join(file);
+        Ok(info)
+    }
+
+    /// Fetches one file of a commit and checks it.
+    fn file(
+        &self,
+        file: &str,
+        commit: &str,
+        pointer: &Path,
+        report: &mut dyn FnMut(&str),
+    ) -> anyhow::Result<()> {
+        let datasets = (self.wanted.what == "dataset").then_some("datasets");
+        let repository = self.wanted.repository.split('/');
+        let url = self
+            .client
+            .url(datasets.into_iter().chain(repository).chain(["resolve", commit]).chain(file.split('/')));
+        let headers = self.client.head(url.clone()).map_err(|failure| self.explain(&failure))?;
+        let etag = text(&headers, "x-linked-etag").or_else(|| text(&headers, "etag")).unwrap_or_default();
+        // A weak ETag is what a server makes of it that may compress on the way.
+        let etag = etag.trim_start_matches("W/").trim_matches('"');
+        let Some(expected) = Expected::new(etag) else {
+            bail!("{} gives no hash for {file}, so that it cannot be checked", self.client.origin());
+        };
+        let linked = text(&headers, "x-linked-size");
+        let size = linked.or_else(|| text(&headers, "content-length")).and_then(|size| size.parse().ok());
+        let blob = self.root.join("blobs").join(etag);
+        let keep = |line: &str, report: &mut dyn FnMut(&str)| {
+            link(&blob, pointer).context("cannot write to the cache")?;
+            report(line);
+            anyhow::Ok(())
+        };
+        std::fs::create_dir_all(self.root.join("blobs")).context("cannot write to the cache")?;
+        let lock = File::create(blob.with_extension("lock")).context("cannot write to the cache")?;
+        if lock.try_lock().is_err() {
+            report(&format!("another program fetches {file}; waiting for it"));
+            lock.lock().context("cannot lock a file of the cache")?;
+        }
         // What is there is read once more: a program that was stopped may have left a file unchecked.
         if blob.is_file() && check(&blob, &expected).is_ok() {
-            link(&blob, &pointer).map_err(|error| anyhow!("cannot write to the cache: {error}"))?;
-            report(&format!("{file} is there"));
-            return Ok(snapshot);
+            return keep(&format!("{file} is there"), report);
         }
         let _ = std::fs::remove_file(&blob);
-        self.transfer(file, &blob, metadata.size() as u64)?;
+        let part = blob.with_extension("part");
+        self.transfer(&url, &part, size)?;
+        std::fs::rename(&part, &blob).context("cannot write to the cache")?;
         if let Err(error) = check(&blob, &expected) {
             // Nothing of it may stay: the next attempt starts anew.
-            let _ = std::fs::remove_file(&pointer);
+            let _ = std::fs::remove_file(pointer);
             let _ = std::fs::remove_file(&blob);
             bail!(
                 "{file} was not kept: {error}. Try again; if that does not help, the Hub's copy is damaged"
             );
         }
-        link(&blob, &pointer).map_err(|error| anyhow!("cannot write to the cache: {error}"))?;
-        report(&format!("{file} fetched and checked"));
-        Ok(snapshot)
+        keep(&format!("{file} fetched and checked"), report)
     }
 
-    fn transfer(&self, file: &str, blob: &Path, size: u64) -> anyhow::Result<()> {
-        let part = blob.with_extension("part");
-        let have = || std::fs::metadata(&part).map_or(0, |metadata| metadata.len());
+    fn transfer(&self, url: &Url, part: &Path, size: Option<u64>) -> anyhow::Result<()> {
+        let have = || std::fs::metadata(part).map_or(0, |metadata| metadata.len());
         let mut attempt = 1;
         loop {
             // A part that is as long as the file or longer was not written by a broken transfer of it.
-            if have() >= size.max(1) {
-                let _ = std::fs::remove_file(&part);
+            if size.is_some_and(|size| have() >= size.max(1)) {
+                let _ = std::fs::remove_file(part);
             }
             let before = have();
-            let error = match self.remote.download_with_progress(file, ProgressBar::new(0)) {
-                Ok(_) => return Ok(()),
-                Err(error) => error,
+            let failure = match self.attempt(url, part, before, size)? {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
             };
-            let broken =
-                matches!(&error, ApiError::IoError(_) | ApiError::TooManyRetries(_)) || !is_refusal(&error);
-            if !broken || attempt == ATTEMPTS || (attempt > 1 && have() == before) {
-                return Err(explain(&error, self.wanted, self.endpoint));
+            if let Failure::Status { status: 416, .. } = failure {
+                // The server has less than the part.
+                let _ = std::fs::remove_file(part);
             }
-            tracing::debug!(%error, file, attempt, "the transfer broke; going on");
+            let useless = match &failure {
+                Failure::Status { status, .. } => matches!(status, 400..=407 | 409..=415 | 417..=499),
+                Failure::Redirect(_) => true,
+                Failure::Broken(_) => false,
+            };
+            if useless || attempt == ATTEMPTS || (attempt > 1 && have() == before) {
+                return Err(self.explain(&failure));
+            }
+            tracing::debug!(?failure, attempt, "the transfer broke; going on");
             attempt += 1;
         }
     }
-}
 
-/// `HF_ENDPOINT`, or the Hub.
-fn endpoint() -> String {
-    let set = std::env::var("HF_ENDPOINT").ok().filter(|value| !value.trim().is_empty());
-    set.map_or_else(
-        || "https://huggingface.co".to_owned(),
-        |value| value.trim().trim_end_matches('/').to_owned(),
-    )
+    /// Appends what comes to `part`. The outer error is the cache's, the inner one the network's.
+    fn attempt(
+        &self,
+        url: &Url,
+        part: &Path,
+        have: u64,
+        size: Option<u64>,
+    ) -> anyhow::Result<Result<(), Failure>> {
+        let response = match self.client.get(url.clone(), have) {
+            Ok(response) => response,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let range = text(response.headers(), "content-range").unwrap_or_default().to_owned();
+        let goes_on = response.status().as_u16() == 206 && range.starts_with(&format!("bytes {have}-"));
+        if have > 0 && response.status().as_u16() == 206 && !goes_on {
+            let message = format!("the server sent “{}” instead of what was asked for", range.escape_debug());
+            return Ok(Err(Failure::Broken(message)));
+        }
+        let mut file =
+            OpenOptions::new().create(true).append(true).open(part).context("cannot write to the cache")?;
+        let mut length = have;
+        if !goes_on {
+            file.set_len(0).context("cannot write to the cache")?;
+            length = 0;
+        }
+        let bar = size.map_or_else(ProgressBar::no_length, ProgressBar::new).with_position(length);
+        // One byte more than promised is enough to see that it is wrong.
+        let most = size.map_or(u64::MAX, |size| size.saturating_add(1).saturating_sub(length));
+        let mut reader = response.into_body().into_reader().take(most);
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let read = match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) => return Ok(Err(Failure::Broken(error.to_string()))),
+            };
+            file.write_all(&buffer[..read]).context("cannot write to the cache")?;
+            length += read as u64;
+            bar.set_position(length);
+        }
+        bar.finish_and_clear();
+        Ok(match size {
+            Some(size) if length < size => {
+                Err(Failure::Broken(format!("the connection ended after {length} of {size} bytes")))
+            }
+            _ => Ok(()),
+        })
+    }
+
+    /// What went wrong, and what to do.
+    fn explain(&self, failure: &Failure) -> anyhow::Error {
+        let Wanted { what, repository, revision, .. } = self.wanted;
+        let hub = self.client.origin();
+        let (status, origin, is_hub, code, retry_after) = match failure {
+            Failure::Status { status, origin, is_hub, code, retry_after } => {
+                (*status, origin, *is_hub, code.as_deref(), *retry_after)
+            }
+            Failure::Redirect(message) => {
+                return anyhow!("{repository} could not be fetched: {message}. Check HF_ENDPOINT");
+            }
+            Failure::Broken(message) => {
+                return anyhow!(
+                    "{repository} could not be fetched from {hub}: {message}. Try again: what has come is kept and \
+                     the transfer goes on from there"
+                );
+            }
+        };
+        match status {
+            401 | 403 if !is_hub => anyhow!(
+                "{hub} redirects to {origin}, which gives no access to {repository} without a token; HF_TOKEN is sent \
+                 to {hub} alone. If you trust {origin}, set HF_ENDPOINT to it"
+            ),
+            401 | 403 => {
+                let why = match code {
+                    Some("GatedRepo") => "it is gated",
+                    _ => "it is private or gated, or its name is wrong",
+                };
+                let token = if self.client.has_token() { "another token, one" } else { "a token" };
+                anyhow!(
+                    "{hub} gives no access to {repository}: {why}. If it is gated, accept its terms on its page; \
+                     then set HF_TOKEN to {token} that may read it"
+                )
+            }
+            404 if code == Some("EntryNotFound") => {
+                anyhow!(
+                    "{origin} lacks a file that {repository} lists; it may just have been changed. Try again"
+                )
+            }
+            404 => anyhow!("{origin} has no {what} {repository} with a revision {revision}"),
+            429 => {
+                let when =
+                    retry_after.map_or_else(|| "later".to_owned(), |seconds| format!("in {seconds} s"));
+                let token = if self.client.has_token() { "" } else { ", or set HF_TOKEN" };
+                anyhow!("{origin} limits how often it is asked (status 429); try again {when}{token}")
+            }
+            500.. => anyhow!("{origin} answered with status {status}: it is in trouble; try again later"),
+            _ => anyhow!("{origin} refused the request for {repository} with status {status}"),
+        }
+    }
 }
 
 fn check_name(repository: &str) -> anyhow::Result<()> {
@@ -202,37 +352,13 @@ fn check_name(repository: &str) -> anyhow::Result<()> {
     }
 }
 
-fn status(error: &ApiError) -> Option<u16> {
-    match error {
-        ApiError::RequestError(error) => match **error {
-            ureq::Error::StatusCode(code) => Some(code),
-            _ => None,
-        },
-        _ => None,
+/// A revision becomes a path below the cache.
+fn check_revision(revision: &str) -> anyhow::Result<()> {
+    let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', ':', '\0']);
+    if revision.split('/').all(plain) {
+        return Ok(());
     }
-}
-
-/// Whether trying again is useless.
-fn is_refusal(error: &ApiError) -> bool {
-    status(error).is_some_and(|code| (400..500).contains(&code) && code != 408 && code != 429)
-}
-
-/// What went wrong, and what to do.
-fn explain(error: &ApiError, wanted: &Wanted, endpoint: &str) -> anyhow::Error {
-    let Wanted { what, repository, revision, .. } = wanted;
-    match status(error) {
-        Some(401 | 403) => anyhow!(
-            "{endpoint} gives no access to {repository}: it is private or gated, or its name is wrong. If it is \
-             gated, accept its terms on its page; then set HF_TOKEN to a token that may read it"
-        ),
-        Some(404) => anyhow!("{endpoint} has no {what} {repository} with a revision {revision}"),
-        Some(429) => anyhow!("{endpoint} wants fewer requests; try again later, or set HF_TOKEN"),
-        Some(code) => anyhow!("{endpoint} answered with status {code}; try again later"),
-        None => anyhow!(
-            "{repository} could not be fetched from {endpoint}: {error}. Try again: what has come is kept and the \
-             transfer goes on from there"
-        ),
-    }
+    bail!("“{}” is not a revision; write a branch, a tag or a commit", revision.escape_debug())
 }
 
 /// Makes `pointer` a relative link to `blob`, as the Hub's own tools do (a copy where there are no links).

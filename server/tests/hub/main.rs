@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod hosts;
+
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
@@ -13,7 +15,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Path as Wildcard, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -100,6 +102,7 @@ async fn api(State(hub): State<Arc<Hub>>, Wildcard(path): Wildcard<String>, head
 async fn content(
     State(hub): State<Arc<Hub>>,
     Wildcard(path): Wildcard<String>,
+    method: Method,
     headers: HeaderMap,
 ) -> Response {
     if !hub.allows(&headers) {
@@ -117,11 +120,13 @@ async fn content(
     let start: usize = start.parse().unwrap();
     let last = end.parse().unwrap_or(bytes.len() - 1).min(bytes.len() - 1);
     let part = bytes.slice(start..=last);
-    if end.is_empty() {
+    // Asking for the hash is not asking for the content.
+    let is_content = method == Method::GET;
+    if is_content {
         hub.requests.lock().unwrap().push((name.to_owned(), start as u64));
     }
     let length = part.len();
-    let breaks = if end.is_empty() { hub.breaks.lock().unwrap().remove(name) } else { None };
+    let breaks = if is_content { hub.breaks.lock().unwrap().remove(name) } else { None };
     let body = match breaks {
         None => Body::from(part),
         Some(after) => {
