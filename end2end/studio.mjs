@@ -57,6 +57,13 @@ export class Server {
     throw new Error(`the server did not become ready:\n${this.log}`);
   }
 
+  // The link to the admin pages that the server prints while there is no password.
+  adminLink() {
+    const link = this.log.match(/http:\S+\/admin\/link\?token=[0-9a-f]{64}/);
+    if (!link) throw new Error(`the server printed no link:\n${this.log}`);
+    return link[0];
+  }
+
   // Sets the password of the admin pages.
   setPassword(password) {
     const { status, stderr } = spawnSync(process.env.ADIRE_PROGRAM, ['admin', 'set-password', '--data', this.data], {

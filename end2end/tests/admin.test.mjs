@@ -87,12 +87,21 @@ const stateOf = (page) => page.getAttribute('#live', 'data-state');
 const stepOf = async (page) => Number(await page.getAttribute('#live', 'data-step'));
 const inState = (page, state) => page.waitForSelector(`#live[data-state=${state}]`, { timeout: PATIENCE });
 
-test('without a password only this machine comes in; with one it is asked for', async () => {
+test('without a password the printed link opens the pages; with one it is asked for', async () => {
   const page = await openPage(browser, server);
   assert.equal(await page.isVisible('a[href="/admin"]'), false, 'visitors are not shown the way');
-  await page.goto(`${server.url}/admin`);
+  const closed = await page.goto(`${server.url}/admin`);
+  assert.equal(closed.status(), 403, 'being on the same machine is not enough');
+  await lookAt(page, 'by-link');
+  page.complaints = page.complaints.filter((text) => !text.includes('403'));
+  await page.fill('#field-token', server.adminLink());
+  await page.click('button.primary');
+  await page.waitForURL(/\/admin$/);
   assert.match(await page.textContent('main'), /No password is set/);
   await lookAt(page, 'first-time');
+  await page.context().clearCookies();
+  await page.goto(server.adminLink());
+  await page.waitForURL(/\/admin$/);
 
   server.setPassword(PASSWORD);
   await page.goto(`${server.url}/admin/training`);

@@ -1,4 +1,5 @@
-//! What the server believes of those who speak to it: which proxies it trusts, and the key of visitors' cookies.
+//! What the server believes of those who speak to it: which proxies it trusts, which names are its
+//! own, and the key of visitors' cookies.
 
 use std::{net::IpAddr, path::Path};
 
@@ -6,13 +7,22 @@ use anyhow::Context;
 use cookie::Key;
 use ipnet::IpNet;
 
-use crate::operator::cookies;
+use crate::{
+    layers::host::{is_loopback, name_of},
+    operator::cookies,
+};
 
 /// What the command line says about it.
 #[derive(Clone, Debug, Default)]
 pub struct AccessSettings {
     /// Proxies whose word about where a request comes from is taken.
     pub trusted_proxies: Vec<IpNet>,
+    /// Names that the server is reached by.
+    pub hosts: Vec<String>,
+    /// The server listens on a loopback address, so it has the names of this machine and no others than `hosts`.
+    pub on_loopback: bool,
+    /// Without a password, whoever uses this machine is the admin.
+    pub open_admin: bool,
 }
 
 /// Read once at start; the same for every request.
@@ -38,6 +48,22 @@ impl Access {
         self.settings.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 
+    /// Whether what was asked for has to be one of its names.
+    pub(crate) fn checks_hosts(&self) -> bool {
+        self.settings.on_loopback || !self.settings.hosts.is_empty()
+    }
+
+    /// Whether this is one of its names. Those of the machine itself always are: no other site can have them.
+    pub(crate) fn answers_to(&self, name: &str) -> bool {
+        let named = |host: &String| host.eq_ignore_ascii_case(name.strip_suffix('.').unwrap_or(name));
+        is_loopback(name) || self.settings.hosts.iter().any(named)
+    }
+
+    /// Whether this machine's users are admins while no password is set.
+    pub(crate) fn open_admin(&self) -> bool {
+        self.settings.open_admin
+    }
+
     pub(crate) fn visitor_key(&self) -> &Key {
         &self.visitor_key
     }
@@ -51,6 +77,19 @@ pub(crate) fn parse_network(text: &str) -> Result<IpNet, String> {
     })
 }
 
+/// Reads a name that the server is reached by.
+pub(crate) fn parse_host(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let plain =
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':'));
+    match name_of(text).or_else(|| text.parse::<IpAddr>().is_ok().then_some(text)) {
+        Some(name) if plain || text.starts_with('[') => {
+            Ok(name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase())
+        }
+        _ => Err("Expected a name as it stands in the address, such as studio.example.".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,7 +99,9 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let trusted_proxies =
             ["10.1.2.3/8", "fd00::/8", "192.0.2.1"].map(|text| parse_network(text).unwrap()).to_vec();
-        let access = Access::open(data.path(), AccessSettings { trusted_proxies }).unwrap();
+        let access =
+            Access::open(data.path(), AccessSettings { trusted_proxies, ..AccessSettings::default() })
+                .unwrap();
         for (address, expected) in [
             ("10.200.0.1", true),
             ("::ffff:10.0.0.1", true),
@@ -74,6 +115,29 @@ mod tests {
         }
         for wrong in ["", "10.0.0.0/33", "proxy.example", "10.0.0", "*"] {
             assert!(parse_network(wrong).unwrap_err().starts_with("Expected an address"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_server_answers_to_its_names() {
+        let data = tempfile::tempdir().unwrap();
+        let open = |settings| Access::open(data.path(), settings).unwrap();
+        let hosts = vec![parse_host("Studio.Example:8443").unwrap()];
+        let access = open(AccessSettings { hosts, ..AccessSettings::default() });
+        assert!(access.checks_hosts());
+        for (name, expected) in [
+            ("studio.example", true),
+            ("STUDIO.EXAMPLE.", true),
+            ("localhost", true),
+            ("a.studio.example", false),
+            ("evil.example", false),
+        ] {
+            assert_eq!(access.answers_to(name), expected, "{name}");
+        }
+        assert!(!open(AccessSettings::default()).checks_hosts());
+        assert!(open(AccessSettings { on_loopback: true, ..AccessSettings::default() }).checks_hosts());
+        for wrong in ["", "https://studio.example", "studio.example/", "a b", "*", ":80"] {
+            assert!(parse_host(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -72,3 +72,35 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Measure(args) => args.run(),
     }
 }
+
+/// Text for a terminal or a log: control characters are written out (`\u{1b}`), lines and tabs stay.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        // Also what turns the direction of writing around, with which a name can look like another one.
+        let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if (c.is_control() && !matches!(c, '\n' | '\t')) || turns {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn a_terminal_is_not_told_what_to_do() {
+        for (text, shown) in [
+            ("lora_unet_\u{1b}[31mX", "lora_unet_\\u{1b}[31mX"),
+            ("\u{9b}31m\u{7}\r\u{7f}", "\\u{9b}31m\\u{7}\\u{d}\\u{7f}"),
+            ("a\u{202e}gnp.exe", "a\\u{202e}gnp.exe"),
+            ("àdìrẹ\n\t“good”", "àdìrẹ\n\t“good”"),
+        ] {
+            assert_eq!(printable(text), shown);
+        }
+    }
+}

@@ -25,6 +25,8 @@ pub enum ProblemKind {
     TooManyAttempts,
     /// A page of another site tried to act for the visitor.
     CrossOrigin,
+    /// The server has another name than was asked for.
+    Misdirected,
     /// Nothing lives at this address.
     NotFound,
     /// The address exists, the method does not.
@@ -70,6 +72,9 @@ impl ProblemKind {
             Self::NoOperator => (StatusCode::FORBIDDEN, "no-operator", "There is no operator yet"),
             Self::CrossOrigin => {
                 (StatusCode::FORBIDDEN, "cross-origin", "The request comes from another site")
+            }
+            Self::Misdirected => {
+                (StatusCode::MISDIRECTED_REQUEST, "misdirected", "This server has another name")
             }
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing here"),
             Self::MethodNotAllowed => {

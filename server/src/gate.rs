@@ -14,6 +14,7 @@ use serde_json::json;
 use tower::ServiceExt;
 
 use crate::{
+    access::Access,
     error::{Problem, ProblemKind},
     layers::visitor::accepts_html,
     routes,
@@ -34,8 +35,8 @@ impl Gate {
     }
 
     /// What the listener serves: the real router once it is there.
-    pub fn router(&self) -> Router {
-        Router::new().fallback(pass).with_state((self.clone(), warming()))
+    pub fn router(&self, access: Arc<Access>) -> Router {
+        Router::new().fallback(pass).with_state((self.clone(), warming(access)))
     }
 }
 
@@ -47,10 +48,10 @@ async fn pass(State((gate, warming)): State<(Gate, Router)>, request: Request) -
     }
 }
 
-fn warming() -> Router {
+fn warming(access: Arc<Access>) -> Router {
     let router =
         Router::new().route("/healthz", get(routes::health)).route("/readyz", get(not_ready)).fallback(wait);
-    routes::surround(router)
+    routes::surround(router, access)
 }
 
 async fn not_ready() -> Response {

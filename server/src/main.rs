@@ -10,7 +10,8 @@ fn main() -> ExitCode {
         // Says what is wrong with the argument and exits with 2.
         Ok(usage) => usage.exit(),
         Err(error) => {
-            eprintln!("adire: {error:#}");
+            // Names in files that somebody made may hold what a terminal would obey.
+            eprintln!("adire: {}", adire_server::printable(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

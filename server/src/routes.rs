@@ -1,5 +1,7 @@
 //! Every address of the server, and the layers around them.
 
+use std::sync::Arc;
+
 use axum::{Extension, Json, Router, extract::DefaultBodyLimit, extract::State, middleware, routing::get};
 use serde_json::json;
 use tower_http::{
@@ -14,10 +16,11 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
+    access::Access,
     admin,
     api::{adapters, admin::admin_api, events, generations, images, model, openapi, recipe, tokens, uploads},
     error,
-    layers::{body, client, deadline, headers, log, origin, visitor},
+    layers::{body, client, deadline, headers, host, log, origin, visitor},
     operator::guard,
     pages,
     state::AppState,
@@ -54,6 +57,7 @@ pub fn api() -> (Router<AppState>, utoipa::openapi::OpenApi) {
 /// The description of the API cannot be written as JSON.
 pub fn router(state: AppState) -> Result<Router, serde_json::Error> {
     let (api, description) = api();
+    let access = state.access.clone();
     let document = openapi::Document(serde_json::to_vec(&description)?.into());
     let router = Router::new()
         .route("/healthz", get(health))
@@ -67,18 +71,19 @@ pub fn router(state: AppState) -> Result<Router, serde_json::Error> {
         .layer(middleware::from_fn(body::limit))
         .layer(DefaultBodyLimit::max(body::LARGEST))
         .layer(middleware::from_fn_with_state(state.clone(), guard::check))
-        .layer(middleware::from_fn_with_state(state.access.clone(), visitor::remember))
+        .layer(middleware::from_fn_with_state(access.clone(), visitor::remember))
         .layer(middleware::from_fn(origin::check))
-        .layer(middleware::from_fn_with_state(state.access.clone(), client::identify))
+        .layer(middleware::from_fn_with_state(access.clone(), client::identify))
         .layer(middleware::from_fn(deadline::limit))
         .layer(compression())
         .with_state(state);
-    Ok(surround(router))
+    Ok(surround(router, access))
 }
 
 /// The layers that the answers given while the model loads need too.
-pub(crate) fn surround(router: Router) -> Router {
+pub(crate) fn surround(router: Router, access: Arc<Access>) -> Router {
     router
+        .layer(middleware::from_fn_with_state(access, host::check))
         .layer(middleware::from_fn(headers::secure))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(middleware::from_fn(log::log))

@@ -1,6 +1,6 @@
 //! The life of the server: listen, load, open the gate, and end in order.
 
-use std::{future::Future, net::SocketAddr, time::Duration};
+use std::{future::Future, io::ErrorKind, net::SocketAddr, time::Duration};
 
 use adire_studio::Studio;
 use anyhow::Context;
@@ -12,6 +12,7 @@ use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
 
 use crate::{
+    connections::{ConnectionLimits, Doorkeeper},
     gate::Gate,
     routes,
     shutdown::Shutdown,
@@ -21,12 +22,17 @@ use crate::{
 /// A listener of a page's events whose machine went away without a word is noticed by TCP's own probes.
 const PROBE: Duration = Duration::from_secs(60);
 
+/// Most bytes of a request's head.
+const LARGEST_HEAD: usize = 128 << 10;
+
 /// How long the server waits for others.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// For the head of a request, the wait for the next one on an open connection included: who sends a byte a
     /// minute must not hold a connection for ever. Bodies have a limit of their own.
     pub head: Duration,
+    /// With each connection, and how many of them.
+    pub connections: ConnectionLimits,
     /// For open connections to end when the server ends.
     pub drain: Duration,
     /// For the worker to end its step then; the jobs are safe in the store whatever happens.
@@ -35,7 +41,12 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { head: Duration::from_secs(30), drain: Duration::from_secs(3), worker: Duration::from_secs(8) }
+        Self {
+            head: Duration::from_secs(30),
+            connections: ConnectionLimits::default(),
+            drain: Duration::from_secs(3),
+            worker: Duration::from_secs(8),
+        }
     }
 }
 
@@ -60,12 +71,25 @@ pub async fn serve(
     let mut server = axum_server::from_tcp(listener.into_std()?)
         .context("the listener cannot be used")?
         .handle(handle.clone())
-        .acceptor(TcpConfigAcceptor::new(socket))
+        .acceptor(Doorkeeper::new(patience.connections, front.access.clone(), TcpConfigAcceptor::new(socket)))
+        // HTTP/2 comes with TLS, which a proxy adds; without it no browser speaks it, and one connection could hold any
+        // number of answers that nobody takes.
+        .http1_only()
         .first_request_timeout(patience.head)
-        .accept_error_handler(|_, error| tracing::warn!(%error, "a connection could not be accepted"));
-    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(patience.head);
+        .accept_error_handler(|peer, error| match error.kind() {
+            // Many, when they come at all: nothing that a log should fill with.
+            ErrorKind::ConnectionRefused => tracing::debug!(?peer, %error, "a connection was closed"),
+            _ => tracing::warn!(%error, "a connection could not be accepted"),
+        });
+    server
+        .http_builder()
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience.head)
+        // For a head, and for what has been made of an answer and not been taken.
+        .max_buf_size(LARGEST_HEAD);
     // Where a request comes from decides what it may do before there is an operator, and how often it may guess.
-    let service = gate.router().into_make_service_with_connect_info::<SocketAddr>();
+    let service = gate.router(front.access.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let mut serving = tokio::spawn(server.serve(service));
 
     let studio = tokio::select! {

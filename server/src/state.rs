@@ -6,7 +6,7 @@ use adire_studio::Studio;
 use axum::extract::FromRef;
 use leptos::config::LeptosOptions;
 
-use crate::{access::Access, operator::Operators, shutdown::Shutdown, site::Site};
+use crate::{access::Access, layers::streams::Streams, operator::Operators, shutdown::Shutdown, site::Site};
 
 /// What stands between the network and the studio; made before the studio is.
 #[derive(Clone)]
@@ -30,6 +30,8 @@ pub struct AppState {
     pub operators: Arc<Operators>,
     /// What is believed of those who ask.
     pub access: Arc<Access>,
+    /// Who follows how many generations.
+    pub(crate) streams: Streams,
     /// Tells long answers to end.
     pub shutdown: Shutdown,
     /// What leptos asks for; only its server functions are used.
@@ -41,7 +43,7 @@ impl AppState {
     pub fn new(studio: Studio, front: Front, shutdown: Shutdown) -> Self {
         let Front { site, operators, access } = front;
         let leptos = LeptosOptions::builder().output_name("adire").site_pkg_dir("pkg").build();
-        Self { studio, site, operators, access, shutdown, leptos }
+        Self { studio, site, operators, access, streams: Streams::default(), shutdown, leptos }
     }
 }
 

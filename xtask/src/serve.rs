@@ -26,7 +26,8 @@ pub(crate) fn build() -> Result<PathBuf> {
     // Side by side, in folders of their own: the page's last step is one thread's work for half a minute.
     thread::scope(|scope| {
         let page = scope.spawn(|| site::build_with(&toolchain));
-        let server = run(cargo().args(["build", "--quiet", "--release", "--package", "adire-server"]));
+        let server =
+            run(cargo().args(["build", "--quiet", "--locked", "--release", "--package", "adire-server"]));
         let page = page.join().unwrap_or_else(|_| bail!("building the page panicked"));
         server.and(page)
     })?;

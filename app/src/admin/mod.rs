@@ -24,5 +24,5 @@ mod training_form;
 mod trainings;
 
 pub use fields::Filled;
-pub use page::{AdminPage, admin_live, admin_shell, asked_for, field_errors};
+pub use page::{AdminPage, Door, admin_live, admin_shell, asked_for, field_errors};
 pub use sign_in::{SetUp, SignIn};

@@ -6,6 +6,7 @@ use leptos::prelude::*;
 use super::{
     frame::head,
     icons::Icon,
+    page::Door,
     state::{badge, ends, progress, remark},
     times::ago,
 };
@@ -27,7 +28,7 @@ pub(crate) struct Overview {
 /// Entries of each list.
 const SHOWN: usize = 4;
 
-pub(super) fn overview(data: Overview, signed_in: bool) -> AnyView {
+pub(super) fn overview(data: Overview, door: Door) -> AnyView {
     let Overview { model, queue, adapters, datasets, trainings } = data;
     let lead = format!("{} on {}, in {}.", model.name, model.device, model.dtype);
     let first_time = datasets.is_empty() && trainings.is_empty();
@@ -46,7 +47,7 @@ pub(super) fn overview(data: Overview, signed_in: bool) -> AnyView {
                     }
                 }),
         )}
-        {(!signed_in).then(unprotected)}
+        {unprotected(door)}
         {now(active, &queue, first_time)}
         {rest}
     }
@@ -54,13 +55,20 @@ pub(super) fn overview(data: Overview, signed_in: bool) -> AnyView {
 }
 
 /// Who reads this has come in without a password.
-fn unprotected() -> impl IntoView {
-    view! {
+fn unprotected(door: Door) -> Option<impl IntoView> {
+    let how = match door {
+        Door::Password => return None,
+        Door::Link => "No password is set: whoever has the link that the server printed can come in.",
+        Door::ThisMachine => {
+            "No password is set, and the server was started with --open-admin: everyone who uses this machine, or can have a connection forwarded from it, can come in."
+        }
+    };
+    Some(view! {
         <p class="note">
-            "No password is set, so these pages answer only on this machine, to everyone who uses it. Before others can reach the server, also through a proxy, run "
-            <code>"adire admin set-password"</code> "."
+            {how} " "
+            <a href="/admin/set-up">"Set a password"</a>
         </p>
-    }
+    })
 }
 
 fn now(active: Vec<TrainingJob>, queue: &QueueStatus, first_time: bool) -> AnyView {

@@ -23,8 +23,18 @@ use crate::request::current_theme;
 #[derive(Clone)]
 pub struct AdminPage {
     content: Content,
-    /// Whether there is a session to end; without one, it is this machine's own operator.
-    signed_in: bool,
+    door: Door,
+}
+
+/// How whoever looks at a page came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// With the password.
+    Password,
+    /// By the link that the server printed; there is no password.
+    Link,
+    /// From the machine itself, as the server was told to allow; there is no password and no session.
+    ThisMachine,
 }
 
 #[derive(Clone)]
@@ -45,7 +55,7 @@ enum Content {
 
 impl AdminPage {
     fn new(content: Content) -> Self {
-        Self { content, signed_in: true }
+        Self { content, door: Door::Password }
     }
 
     fn loaded<T>(data: Result<T, StudioError>, content: impl FnOnce(T) -> Content) -> Self {
@@ -117,9 +127,9 @@ impl AdminPage {
         Self::new(failed(error))
     }
 
-    /// The same for who came in without a session.
-    pub fn of(mut self, signed_in: bool) -> Self {
-        self.signed_in = signed_in;
+    /// The same for who came in by this door.
+    pub fn by(mut self, door: Door) -> Self {
+        self.door = door;
         self
     }
 
@@ -177,13 +187,13 @@ fn failed(error: &StudioError) -> Content {
 /// The document that the server sends, with `style` in it.
 pub fn admin_shell(page: AdminPage, style: String) -> impl IntoView {
     let title = format!("{} · Adire admin", page.title());
-    let signed_in = page.signed_in;
+    let (door, signed_in) = (page.door, page.door != Door::ThisMachine);
     let at = |place, view| framed(Some(place), signed_in, view);
     let body = match page.content {
         Content::SignIn(data) => sign_in(data),
         Content::SetUp(data) => set_up(data),
         Content::NoOperator => no_operator(),
-        Content::Overview(data) => at(Place::Overview, overview(*data, signed_in)),
+        Content::Overview(data) => at(Place::Overview, overview(*data, door)),
         Content::Datasets(data) => at(Place::Datasets, datasets(data)),
         Content::Dataset(data) => at(Place::Datasets, dataset(*data)),
         Content::Trainings(data) => at(Place::Training, trainings(data)),

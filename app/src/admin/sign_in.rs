@@ -60,7 +60,7 @@ pub(super) fn set_up(SetUp { token, problem, dead }: SetUp) -> AnyView {
     let body = if dead {
         view! {
             <p>
-                "This link has been used, or the server has been started again since. If no password is set, the server prints a new link when it starts; "
+                "A password has been set, or the server has been started again since. While no password is set, the server prints a new link when it starts; "
                 <code>"adire admin set-password"</code> " sets one, too."
             </p>
             <p>
@@ -93,20 +93,25 @@ pub(super) fn set_up(SetUp { token, problem, dead }: SetUp) -> AnyView {
 }
 
 pub(super) fn no_operator() -> AnyView {
+    let form = Filled::default();
+    let token =
+        Field { name: "token", label: "Token", help: "The link itself, or what stands behind token= in it." };
     alone(
         view! {
-            <h1>"These pages are closed from here"</h1>
+            <h1>"Open these pages by their link"</h1>
             <p>
-                "No operator's password is set, so the admin pages answer only on the machine that Adire runs on. Everything else of the studio works."
+                "No password is set yet. The server printed a link to these pages when it started; open it, or paste it here. It works until a password is set."
             </p>
-            <h2>"To open them"</h2>
-            <ol class="steps">
-                <li>
-                    "On the server, run " <code>"adire admin set-password"</code>
-                    " with the server's data folder. It counts at once."
-                </li>
-                <li>"Or open the link that the server printed when it started. It works once, from anywhere."</li>
-            </ol>
+            <form method="post" action="/admin/link" class="stack">
+                {token.password(&form, "off")}
+                <button type="submit" class="primary">
+                    "Go in"
+                </button>
+            </form>
+            <p class="hint">
+                "Or set a password on the server: run " <code>"adire admin set-password"</code>
+                " with the server's data folder. It counts at once."
+            </p>
             <p>
                 <a href="/">"Go to the studio"</a>
             </p>

@@ -1,6 +1,8 @@
 //! The one error of every server function: a sentence, and the fields that it is about.
 
 use adire_protocol::FieldError;
+#[cfg(feature = "ssr")]
+use axum::http::StatusCode;
 
 /// Why something could not be done, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,17 @@ impl leptos::prelude::FromServerFnError for AppError {
     type Encoder = super::json::Text;
 
     fn from_server_fn_error(error: leptos::prelude::ServerFnErrorErr) -> Self {
+        use leptos::prelude::{ServerFnErrorErr as Kind, use_context};
+
+        // On the server these are about what was sent, not about us.
+        let status = match &error {
+            Kind::Deserialization(why) if why.contains("length limit") => Some(StatusCode::PAYLOAD_TOO_LARGE),
+            Kind::Args(_) | Kind::MissingArg(_) | Kind::Deserialization(_) => Some(StatusCode::BAD_REQUEST),
+            _ => None,
+        };
+        if let Some((status, response)) = status.zip(use_context::<leptos_axum::ResponseOptions>()) {
+            response.set_status(status);
+        }
         Self::new(format!("This did not work ({error}). Reload the page and try again."))
     }
 }

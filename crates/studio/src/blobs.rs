@@ -6,6 +6,8 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
@@ -14,6 +16,11 @@ use crate::{StudioError, folder};
 
 /// Their place in the data folder.
 pub(crate) const FOLDER: &str = "blobs";
+
+/// How often, and after how long, a file is tried again when the process may open no more: half a minute, in which idle
+/// connections end.
+const TRIES: u32 = 60;
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// The blobs of a data folder.
 #[derive(Clone, Debug)]
@@ -52,7 +59,7 @@ impl Blobs {
         if self.path(&hash).is_some_and(|path| path.is_file()) {
             return Ok(hash);
         }
-        self.keep(self.stage(bytes)?)
+        again(TRIES, PAUSE, || self.keep(self.stage(bytes)?))
     }
 
     /// Takes in what `from` gives, under a temporary name, synced to the disk.
@@ -149,8 +156,30 @@ pub(crate) fn path_below(root: &Path, hash: &str) -> Option<PathBuf> {
     is_hash.then(|| root.join(&hash[..2]).join(&hash[2..]))
 }
 
+/// Tries once more while too many files are open. What was made must not be lost because others hold connections.
+fn again<T>(
+    mut tries: u32,
+    pause: Duration,
+    mut work: impl FnMut() -> Result<T, StudioError>,
+) -> Result<T, StudioError> {
+    loop {
+        match work() {
+            Err(StudioError::OutOfFiles) if tries > 1 => {
+                tries -= 1;
+                thread::sleep(pause);
+            }
+            other => return other,
+        }
+    }
+}
+
 fn failed(path: &Path, error: &io::Error) -> StudioError {
-    folder::failed(format_args!("{} could not be read or written", path.display()), error)
+    let failed = folder::failed("A file of the studio could not be read or written", error);
+    if matches!(failed, StudioError::Storage(_)) {
+        // The path is for the log: the sentence may reach visitors.
+        tracing::error!(path = %path.display(), %error, "a file of the data folder could not be read or written");
+    }
+    failed
 }
 
 /// Lower-case hex digits.
@@ -164,9 +193,33 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_told_from_other_trouble() {
-        let said = |kind| failed(Path::new("x"), &io::Error::from(kind));
+        let said = |kind| failed(Path::new("/data/blobs/x"), &io::Error::from(kind));
         assert!(matches!(said(io::ErrorKind::StorageFull), StudioError::DiskFull));
         assert!(matches!(said(io::ErrorKind::QuotaExceeded), StudioError::DiskFull));
-        assert!(said(io::ErrorKind::PermissionDenied).to_string().contains("permission denied"));
+        let other = said(io::ErrorKind::PermissionDenied).to_string();
+        assert!(other.contains("permission denied") && !other.contains("/blobs"), "{other}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn too_many_open_files_are_waited_for() {
+        let mut left = 3;
+        let kept = again(5, Duration::ZERO, || {
+            left -= 1;
+            if left > 0 { Err(failed(Path::new("x"), &io::Error::from_raw_os_error(24))) } else { Ok("kept") }
+        });
+        assert!(matches!(kept, Ok("kept")));
+        let mut tried = 0;
+        let given_up = again(5, Duration::ZERO, || {
+            tried += 1;
+            Err::<(), _>(failed(Path::new("x"), &io::Error::from_raw_os_error(23)))
+        });
+        assert!(matches!(given_up, Err(StudioError::OutOfFiles)) && tried == 5);
+        let mut tried = 0;
+        let other = again(5, Duration::ZERO, || {
+            tried += 1;
+            Err::<(), _>(StudioError::DiskFull)
+        });
+        assert!(matches!(other, Err(StudioError::DiskFull)) && tried == 1, "nothing else is");
     }
 }

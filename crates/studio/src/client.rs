@@ -25,6 +25,11 @@ impl Network {
             v4 => v4,
         })
     }
+
+    /// Its first address.
+    pub fn address(self) -> IpAddr {
+        self.0
+    }
 }
 
 impl fmt::Display for Network {

@@ -32,7 +32,12 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         match pictures(&shared, &job, &stop, &clock).await {
             Ok(()) => end(&shared, &id, GenerationEvent::Done).await,
             Err(Early::Stopped(Stop::Cancelled)) => end(&shared, &id, GenerationEvent::Cancelled).await,
-            Err(Early::Failed(message)) => end(&shared, &id, GenerationEvent::Failed { message }).await,
+            Err(Early::Failed(message)) => {
+                // The whole of it is for the log.
+                tracing::error!(generation = id, message, "failed");
+                let message = without_folders(&message);
+                end(&shared, &id, GenerationEvent::Failed { message }).await;
+            }
             Err(Early::Stopped(Stop::Closing)) => {
                 if let Err(error) = shared.store.put_back(&id).await {
                     // It stays `running`, which the next start treats the same, counting one attempt.
@@ -43,6 +48,33 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         // After the last event: nobody waits for it.
         shared.remember_cost().await;
     }
+}
+
+/// A message as visitors may read it: of each absolute path only the last part.
+fn without_folders(message: &str) -> String {
+    let is_of_path =
+        |c: char| !c.is_whitespace() && !matches!(c, '"' | '“' | '”' | '\'' | '`' | '(' | ')' | ',' | ';');
+    let mut shown = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(start) = rest.find('/') {
+        let (before, path) = rest.split_at(start);
+        shown.push_str(before);
+        let length = path.find(|c| !is_of_path(c)).unwrap_or(path.len());
+        let (path, after) = path.split_at(length);
+        // Not within a word (`and/or`, `1/2`, `https://`): a path begins after something that is no part of one.
+        let within = before.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '-' | '_'));
+        let absolute = !within && !(before.ends_with(':') && path.starts_with("//"));
+        match path.trim_end_matches(['/', ':', '.']).rsplit_once('/') {
+            Some((_, last)) if absolute && !last.is_empty() => {
+                let end = path.len() - path.trim_end_matches(['/', ':', '.']).len();
+                shown.push_str(last);
+                shown.push_str(&path[path.len() - end..]);
+            }
+            _ => shown.push_str(path),
+        }
+        rest = after;
+    }
+    shown + rest
 }
 
 /// Writes and publishes the last event of a job.
@@ -104,5 +136,31 @@ impl Clock {
         let next = now().max(self.0.load(Ordering::Relaxed) + 1);
         self.0.store(next, Ordering::Relaxed);
         next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_folders;
+
+    #[test]
+    fn paths_of_the_server_are_not_for_visitors() {
+        for (message, shown) in [
+            ("/srv/adire/blobs/ab/cd could not be read: gone.", "cd could not be read: gone."),
+            (
+                "The file “/srv/adire/my-style.safetensors” is lost.",
+                "The file “my-style.safetensors” is lost.",
+            ),
+            ("open /data/a: /data/b: no.", "open a: b: no."),
+            ("at /data/blobs/.", "at blobs/."),
+            ("failed:/data/blobs/ab", "failed:ab"),
+            ("1/2 of it and/or https://example.org/a/b", "1/2 of it and/or https://example.org/a/b"),
+            ("models/starter is relative", "models/starter is relative"),
+            ("/ and // stay", "/ and // stay"),
+            ("àdìrẹ /ẹlẹ́kọ/ọ̀ṣun", "àdìrẹ ọ̀ṣun"),
+            ("", ""),
+        ] {
+            assert_eq!(without_folders(message), shown, "{message}");
+        }
     }
 }

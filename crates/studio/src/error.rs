@@ -81,6 +81,9 @@ pub enum StudioError {
         "The server's disk is full, so this was not done; nothing is lost. Free some space and try again."
     )]
     DiskFull,
+    /// The process may open no more files.
+    #[error("The server has too many files and connections open. Try again in a moment.")]
+    OutOfFiles,
     /// Disk or database.
     #[error("{0}")]
     Storage(String),
@@ -131,7 +134,9 @@ impl StudioError {
             Self::QueueFull { .. } => ErrorKind::QueueFull,
             Self::ShuttingDown => ErrorKind::ShuttingDown,
             Self::DiskFull => ErrorKind::DiskFull,
-            Self::InUse { .. } | Self::Storage(_) | Self::Backend(_) => ErrorKind::Internal,
+            Self::InUse { .. } | Self::OutOfFiles | Self::Storage(_) | Self::Backend(_) => {
+                ErrorKind::Internal
+            }
         }
     }
 }

@@ -66,8 +66,13 @@ pub(crate) fn claim(folder: &Path) -> Result<FolderLock, StudioError> {
 /// not be kept”.
 pub(crate) fn failed(what: impl std::fmt::Display, error: &std::io::Error) -> StudioError {
     use std::io::ErrorKind;
+    /// `EMFILE` and `ENFILE`, which have no kind of their own; the same numbers on every Unix.
+    const OUT_OF_FILES: [i32; 2] = [24, 23];
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StudioError::DiskFull,
+        _ if cfg!(unix) && error.raw_os_error().is_some_and(|code| OUT_OF_FILES.contains(&code)) => {
+            StudioError::OutOfFiles
+        }
         _ => StudioError::Storage(format!("{what}: {}.", reason(error))),
     }
 }

@@ -224,12 +224,20 @@ impl Studio {
         views::active(self.shared(), visitor).await
     }
 
-    /// The PNG file of a picture: one that was made here, or an upload.
+    /// Where the PNG file of a picture lies: of one that was made here, or of an upload. It never changes, but may be
+    /// deleted.
     ///
     /// # Errors
     /// No such picture.
-    pub async fn image(&self, hash: &str) -> Result<Vec<u8>, StudioError> {
-        views::image(self.shared(), hash).await
+    pub async fn image_file(&self, hash: &str) -> Result<PathBuf, StudioError> {
+        views::image_file(self.shared(), hash).await
+    }
+
+    /// The content of that file, for tests: what sends it to clients reads it piece by piece.
+    #[cfg(test)]
+    pub(crate) async fn image(&self, hash: &str) -> Result<Vec<u8>, StudioError> {
+        let path = self.image_file(hash).await?;
+        std::fs::read(path).map_err(|error| StudioError::Storage(error.to_string()))
     }
 
     /// Takes a PNG, JPEG or WebP file in, for `init_image` and `mask`: turned as its EXIF data says, what is

@@ -1,6 +1,6 @@
 //! What can be asked about generations and pictures: rows, joined with what the board knows.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use adire_protocol::{Event, Generation, GenerationEvent, GenerationState, Links};
 
@@ -98,8 +98,8 @@ pub(crate) async fn images(shared: &Shared, id: &str) -> Result<Vec<Event>, Stud
         .collect()
 }
 
-/// The PNG file of a picture, made here (samples of trainings included) or uploaded.
-pub(crate) async fn image(shared: &Shared, hash: &str) -> Result<Vec<u8>, StudioError> {
+/// Where the PNG file of a picture lies, made here (samples of trainings included) or uploaded.
+pub(crate) async fn image_file(shared: &Shared, hash: &str) -> Result<PathBuf, StudioError> {
     // Adapters are blobs too and are not given out under a picture's name, hence the look at the rows.
     let is_picture = shared.blobs.path(hash).is_some()
         && (shared.store.has_image(hash).await?
@@ -108,8 +108,9 @@ pub(crate) async fn image(shared: &Shared, hash: &str) -> Result<Vec<u8>, Studio
     if !is_picture {
         return Err(not_found("image", hash));
     }
-    let (blobs, name) = (shared.blobs.clone(), hash.to_owned());
-    blocking(move || blobs.get(&name)).await?.ok_or_else(|| {
+    let path = shared.blobs.path(hash);
+    let there = blocking(move || Ok(path.filter(|path| path.is_file()))).await?;
+    there.ok_or_else(|| {
         StudioError::Storage(format!("The file of image {hash} is lost; restore the data folder's blobs."))
     })
 }

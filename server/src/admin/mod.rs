@@ -7,7 +7,7 @@ mod overview;
 mod sign_in;
 mod training;
 
-use adire_app::admin::{AdminPage, admin_shell};
+use adire_app::admin::{AdminPage, Door, admin_shell};
 use axum::{
     Router,
     body::Body,
@@ -75,8 +75,11 @@ pub(crate) async fn missing(state: AppState, request: Request) -> Response {
 
 /// A page for whoever the request comes from. `status`: where the page itself does not say enough.
 async fn answer(state: AppState, page: AdminPage, parts: Parts, status: Option<StatusCode>) -> Response {
-    let signed_in = parts.extensions.get() == Some(&Entry::SignedIn);
-    let page = page.of(signed_in);
+    let page = page.by(match parts.extensions.get() {
+        Some(Entry::SignedIn) => Door::Password,
+        Some(Entry::ByLink) => Door::Link,
+        Some(Entry::ThisMachine) | Some(Entry::Open) | None => Door::ThisMachine,
+    });
     let status = status
         .or_else(|| page.problem().map(|kind| ProblemKind::from(kind).status()))
         .unwrap_or(StatusCode::OK);

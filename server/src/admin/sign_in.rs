@@ -26,6 +26,7 @@ pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/admin/sign-in", get(page).post(sign_in))
         .route("/admin/sign-out", post(sign_out))
+        .route("/admin/link", get(enter_by_address).post(enter_by_form))
         .route("/admin/set-up", get(set_up_page).post(set_up))
 }
 
@@ -72,7 +73,11 @@ async fn sign_in(
     form: Result<Form<SignInForm>, FormRejection>,
 ) -> Result<Response, Problem> {
     let Form(SignInForm { password, next }) = form.map_err(no_form)?;
-    match state.operators.sign_in(network(&parts), password).await {
+    match state
+        .operators
+        .sign_in(guard::device(&state.operators, &parts.headers), network(&parts), password)
+        .await
+    {
         Ok(token) => {
             let mut response = Redirect::to(onward(&next)).into_response();
             guard::give(&state.operators, &token, &parts, &mut response);
@@ -96,12 +101,51 @@ async fn sign_out(State(state): State<AppState>, parts: Parts) -> Result<Respons
     Ok(response)
 }
 
+/// The link that the server prints.
+async fn enter_by_address(
+    State(state): State<AppState>,
+    Query(Token { token }): Query<Token>,
+    parts: Parts,
+) -> Result<Response, Problem> {
+    enter(state, parts, &token).await
+}
+
+/// The same for who copied the token alone.
+async fn enter_by_form(
+    State(state): State<AppState>,
+    parts: Parts,
+    form: Result<Form<Token>, FormRejection>,
+) -> Result<Response, Problem> {
+    let Form(Token { token }) = form.map_err(no_form)?;
+    // A whole line of the terminal is as good.
+    let token = token.rsplit("token=").next().unwrap_or_default().trim();
+    enter(state, parts, token).await
+}
+
+async fn enter(state: AppState, parts: Parts, token: &str) -> Result<Response, Problem> {
+    match state.operators.enter(token).await {
+        Ok(session) => {
+            let mut response = Redirect::to("/admin").into_response();
+            guard::give(&state.operators, &session, &parts, &mut response);
+            Ok(response)
+        }
+        Err(Refused::Link) if accepts_html(&parts.headers) => {
+            Ok(answer(state, dead_link(), parts, Some(StatusCode::FORBIDDEN)).await)
+        }
+        Err(Refused::Failed(error)) => Err(Problem::internal(format!("{error:#}"))),
+        Err(_) => Err(Problem::new(ProblemKind::NoOperator, "This link cannot be used.")),
+    }
+}
+
 async fn set_up_page(
     State(state): State<AppState>,
     Query(Token { token }): Query<Token>,
     parts: Parts,
 ) -> Response {
-    if state.operators.is_set_up_token(&token) && matches!(state.operators.exist().await, Ok(false)) {
+    // Who is in already needs no link.
+    let is_in = matches!(parts.extensions.get(), Some(Entry::ByLink | Entry::ThisMachine));
+    let token = if is_in { state.operators.link_token().unwrap_or_default() } else { token };
+    if state.operators.is_link_token(&token) && matches!(state.operators.exist().await, Ok(false)) {
         return answer(state, AdminPage::set_up(SetUp { token, ..SetUp::default() }), parts, None).await;
     }
     answer(state, dead_link(), parts, Some(StatusCode::FORBIDDEN)).await
@@ -123,7 +167,7 @@ async fn set_up(
         let sentence = "The two passwords differ; nothing was changed.".to_owned();
         return Ok(answer(state, page(sentence), parts, Some(StatusCode::UNPROCESSABLE_ENTITY)).await);
     }
-    match state.operators.set_up(network(&parts), &token, password).await {
+    match state.operators.set_up(&token, password).await {
         Ok(session) => {
             let mut response = Redirect::to("/admin").into_response();
             guard::give(&state.operators, &session, &parts, &mut response);
@@ -154,7 +198,7 @@ async fn refuse(
         Refused::Wrong => Problem::new(ProblemKind::SignedOut, "This is not the password."),
         Refused::Weak(weakness) => Problem::field("password", weakness.to_string()),
         Refused::NoOperator | Refused::Link => {
-            Problem::new(ProblemKind::NoOperator, "There is no operator yet.")
+            Problem::new(ProblemKind::NoOperator, "There is no password yet.")
         }
         Refused::Failed(error) => return Err(Problem::internal(format!("{error:#}"))),
     };

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::{
     error::{Problem, ProblemKind},
-    extract::{GenerationId, QueryOf},
+    extract::{ClientOf, GenerationId, QueryOf},
     state::AppState,
 };
 
@@ -50,11 +50,14 @@ pub(crate) struct From {
         (status = 204, description = "It has ended and no event is left to send"),
         (status = 400, description = "The id is no UUID, or the last event's id no number", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such generation", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "This client follows too many already", body = Problem, content_type = "application/problem+json",
+            headers(("retry-after" = u64, description = "Seconds"))),
     )
 )]
 pub(crate) async fn events(
     State(state): State<AppState>,
     GenerationId(id): GenerationId,
+    ClientOf(client): ClientOf,
     QueryOf(from): QueryOf<From>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -65,8 +68,14 @@ pub(crate) async fn events(
     if ended && Pin::new(&mut events).peek().await.is_none() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
+    let place = state.streams.open(&client)?;
     let events = stream::once(async { sse::Event::default().retry(RETRY) })
         .chain(events.map(write))
+        // Held until the stream ends, however it does.
+        .map(move |event| {
+            let _held = &place;
+            event
+        })
         .map(Ok::<_, Infallible>)
         .take_until(state.shutdown.started());
     Ok(answer(events))

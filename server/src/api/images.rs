@@ -1,12 +1,15 @@
-//! Pictures. They never change, so they may be kept for ever by whoever has them.
+//! Pictures. They never change, so they may be kept for ever by the browser that has them; not by caches between,
+//! which would go on giving out what was deleted.
 
 use adire_studio::Studio;
 use axum::{
-    extract::State,
+    extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
+use tower::ServiceExt;
+use tower_http::services::ServeFile;
 
 use crate::{
     error::{Problem, ProblemKind},
@@ -35,7 +38,7 @@ pub(crate) struct Options {
         ("download" = Option<String>, Query, description = "Present: sent as a file to save"),
     ),
     responses(
-        (status = 200, description = "The PNG file", body = Vec<u8>, content_type = "image/png"),
+        (status = 200, description = "The PNG file; ranges are taken", body = Vec<u8>, content_type = "image/png"),
         (status = 304, description = "The client has it already"),
         (status = 404, description = "No such picture", body = Problem, content_type = "application/problem+json"),
     )
@@ -44,7 +47,7 @@ pub(crate) async fn read(
     State(studio): State<Studio>,
     Segment(file): Segment,
     QueryOf(options): QueryOf<Options>,
-    request: HeaderMap,
+    request: Request,
 ) -> Result<Response, Problem> {
     let hash = hash_of(&file).ok_or_else(|| {
         let shown: String = file.chars().take(80).collect();
@@ -55,18 +58,24 @@ pub(crate) async fn read(
     let mut headers = HeaderMap::new();
     let etag = text(format!("\"{hash}\""))?;
     headers.insert(header::ETAG, etag.clone());
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=31536000, immutable"));
     headers.insert(
         header::CONTENT_DISPOSITION,
         text(format!("{kind}; filename=\"adire-{}.png\"", &hash[..12]))?,
     );
     // Read before 304 is said: a picture that is gone must not look as if it were still there.
-    let png = studio.image(hash).await?;
-    if matches_etag(&request, &etag) {
+    let path = studio.image_file(hash).await?;
+    if matches_etag(request.headers(), &etag) {
         return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/png"));
-    Ok((headers, png).into_response())
+    // From the file, piece by piece: what a slow reader has not taken is on the disk, not in memory.
+    let sent = ServeFile::new(path).oneshot(request).await.map_err(Problem::internal)?;
+    let mut response = sent.map(axum::body::Body::new).into_response();
+    if response.status().is_success() {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/png"));
+    }
+    response.headers_mut().extend(headers);
+    Ok(response)
 }
 
 /// The hash in `<hash>.png`; nothing else names a picture.

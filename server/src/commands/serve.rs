@@ -1,23 +1,25 @@
 //! `adire serve`.
 
 use std::{
-    io::{ErrorKind, Write},
+    io::{ErrorKind, IsTerminal, Write},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use adire_protocol::ModelInfo;
 use adire_studio::{Studio, StudioConfig};
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    access::{Access, AccessSettings, parse_network},
+    access::{Access, AccessSettings, parse_host, parse_network},
     backend::EngineBackend,
     commands::{places, shipped},
+    connections::ConnectionLimits,
     operator::{Operators, password},
     serve::{Patience, serve},
     shutdown::{self, Shutdown},
@@ -47,6 +49,15 @@ pub(crate) struct ServeArgs {
     /// and in the variable with colons between
     #[arg(long, env = "ADIRE_IMPORT_FROM", value_name = "DIR", value_delimiter = ':')]
     import_from: Vec<PathBuf>,
+    /// Name that the server is reached by, besides this machine's own. On a loopback address it answers to no other;
+    /// elsewhere it answers to every name unless one is given. Can be given several times; separated by commas in the
+    /// variable
+    #[arg(long, value_name = "NAME", env = "ADIRE_HOST", value_delimiter = ',', value_parser = parse_host)]
+    host: Vec<String>,
+    /// While no password is set, open the admin pages to everyone who uses this machine, without the printed link.
+    /// Connections that are forwarded from elsewhere look the same, so not on a server that others can reach
+    #[arg(long)]
+    open_admin: bool,
     /// How log lines look; RUST_LOG says which are written
     #[arg(long, env = "ADIRE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -76,12 +87,22 @@ impl ServeArgs {
             import_from: self.import_from,
             ..StudioConfig::new(&data)
         };
+        let patience =
+            Patience { connections: ConnectionLimits::for_files(raise_files()), ..Patience::default() };
         let site = read_site(self.site)?;
         let listener = bind(&self.addr).await?;
         let address = listener.local_addr()?;
         // After the address: a second server that is started by mistake touches nothing.
         let operators = Arc::new(Operators::open(&data, password::from_environment()?)?);
-        let settings = AccessSettings { trusted_proxies: self.trust_proxy };
+        if self.open_admin {
+            check_open_admin(address, operators.link_token().is_none())?;
+        }
+        let settings = AccessSettings {
+            trusted_proxies: self.trust_proxy,
+            hosts: self.host,
+            on_loopback: address.ip().to_canonical().is_loopback(),
+            open_admin: self.open_admin,
+        };
         let access = Arc::new(Access::open(&data, settings)?);
         tracing::info!(%address, model = %model.display(), data = %data.display(), "loading the model");
         if let Some(note) = note {
@@ -103,25 +124,72 @@ impl ServeArgs {
             shipped::add(&studio, &model).await;
             Ok(studio)
         };
-        let set_up = operators.set_up_token();
+        let (link, open_admin, shown) = (operators.link_token(), self.open_admin, reachable(address));
         let front = Front { site: Arc::new(site), operators, access };
-        serve(listener, front, open, shutdown, Patience::default(), |studio| {
+        serve(listener, front, open, shutdown, patience, |studio| {
             let ModelInfo { name, device, dtype, .. } = studio.model();
             // Not println!: a closed stdout is no reason to panic.
             let _ = writeln!(
                 std::io::stdout(),
-                "Adire is ready at http://{address} (model {name} on {device} in {dtype}, data in {})",
+                "Adire is ready at http://{shown} (model {name} on {device} in {dtype}, data in {})",
                 data.display()
             );
-            if let Some(token) = set_up {
+            if let Some(token) = link {
                 let _ = writeln!(
                     std::io::stdout(),
-                    "No operator's password is set. To set one, open http://{address}/admin/set-up?token={token}"
+                    "Admin pages: http://{shown}/admin/link?token={token} (whoever has this link may use them, until a \
+                     password is set)"
                 );
+                if open_admin {
+                    let _ = writeln!(
+                        std::io::stdout(),
+                        "--open-admin: everyone who uses this machine may use the admin pages without the link."
+                    );
+                }
             }
         })
         .await
     }
+}
+
+/// What a browser on this machine opens: no browser takes 0.0.0.0 for an address.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+/// Lets the process have as many files and connections open as the system allows it; how many those are.
+fn raise_files() -> u64 {
+    let most = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+        1024
+    });
+    if most < 1024 {
+        tracing::warn!(
+            most,
+            "few files may be open at once, so few can be served at once; raise the limit (ulimit -n)"
+        );
+    }
+    most
+}
+
+/// Open to this machine means open to everybody where everybody can have a connection forwarded.
+fn check_open_admin(address: SocketAddr, has_password: bool) -> anyhow::Result<()> {
+    if has_password {
+        tracing::warn!("--open-admin changes nothing: a password is set, and it is asked for");
+    } else if !address.ip().to_canonical().is_loopback() {
+        bail!(
+            "--open-admin is refused on {address}, which others can reach: without a password a forwarded connection \
+             would open the admin pages to them. Set one with `adire admin set-password`, listen on 127.0.0.1, or \
+             leave --open-admin out and use the link that the server prints"
+        );
+    }
+    Ok(())
 }
 
 impl LogFormat {
@@ -129,7 +197,10 @@ impl LogFormat {
         // Set but empty means unset, as for every other variable.
         let wanted = std::env::var("RUST_LOG").ok().filter(|wanted| !wanted.trim().is_empty());
         let filter = EnvFilter::new(wanted.as_deref().unwrap_or("info,sqlx=warn"));
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_writer(std::io::stderr);
         // An error means that logging has been set up already, which is as good.
         let _ = match self {
             Self::Text => builder.try_init(),

@@ -150,7 +150,8 @@ mod tests {
     fn arrival(peer: &str, given: &[(&'static str, &'static str)]) -> Arrival {
         let data = tempfile::tempdir().unwrap();
         let trusted_proxies = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"].map(|it| parse_network(it).unwrap());
-        let settings = AccessSettings { trusted_proxies: trusted_proxies.to_vec() };
+        let trusted_proxies = trusted_proxies.to_vec();
+        let settings = AccessSettings { trusted_proxies, ..AccessSettings::default() };
         let access = Access::open(data.path(), settings).unwrap();
         let mut headers = HeaderMap::new();
         for (name, value) in given {

@@ -25,6 +25,13 @@ pub(crate) fn page_policy(nonce: &str) -> String {
 
 /// Adds what is not there yet.
 pub(crate) async fn secure(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    // What is said about somebody's prompts is kept nowhere; nothing of the rest by caches for many.
+    let kept = match path {
+        _ if path.starts_with("/api/v1/generations") => Some("no-store"),
+        _ if path.starts_with("/api/") => Some("private, no-cache"),
+        _ => None,
+    };
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in [
@@ -33,9 +40,13 @@ pub(crate) async fn secure(request: Request, next: Next) -> Response {
         (header::REFERRER_POLICY, "same-origin"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if let Some(kept) = kept {
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(kept));
     }
     response
 }

@@ -4,6 +4,8 @@ pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod deadline;
 pub(crate) mod headers;
+pub(crate) mod host;
 pub(crate) mod log;
 pub(crate) mod origin;
+pub(crate) mod streams;
 pub(crate) mod visitor;

@@ -13,15 +13,31 @@ use super::client::Arrival;
 use crate::error::{Problem, ProblemKind};
 
 /// Refuses what another site's page sends, reading aside.
-pub(crate) async fn check(request: Request, next: Next) -> Response {
+pub(crate) async fn check(mut request: Request, next: Next) -> Response {
+    let function = request.uri().path().starts_with("/api/fn/");
+    // Leptos sends the browser of a plain form back to where it says that it came from.
+    if function && !comes_from_us(&request) {
+        request.headers_mut().remove(header::REFERER);
+    }
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     // Server functions may change something at any method.
-    let reads = reads && !request.uri().path().starts_with("/api/fn/");
+    let reads = reads && !function;
     if reads || is_ours(&request) {
         return next.run(request).await;
     }
     let sentence = "Only Adire's own pages may do this from a browser; open Adire itself, or call the API from a program.";
     Problem::new(ProblemKind::CrossOrigin, sentence).into_response()
+}
+
+/// Whether the page that the request says it comes from has this server's name.
+fn comes_from_us(request: &Request) -> bool {
+    let from = request.headers().get(header::REFERER).and_then(|value| value.to_str().ok());
+    let authority = from.and_then(|from| {
+        let rest = from.strip_prefix("http://").or_else(|| from.strip_prefix("https://"))?;
+        rest.split(['/', '?', '#', '\\']).next()
+    });
+    let host = request.extensions().get::<Arrival>().and_then(|arrival| arrival.host.as_deref());
+    authority.zip(host).is_some_and(|(from, host)| host.eq_ignore_ascii_case(from))
 }
 
 fn is_ours(request: &Request) -> bool {

@@ -1,36 +1,61 @@
-//! Guessing a password costs time: a few attempts are free, then each one waits twice as long as the one before.
-//! Counted per peer and for all together, in memory.
+//! Guessing a password costs time. Whoever asks has a few attempts, and then one for each minute that passes; only an
+//! attempt that was let through is counted, so nobody's wait grows by asking too early. Nothing is counted for all
+//! together: that would be a way to keep the admin out. What all attempts together cost is bounded where passwords are
+//! verified.
+//!
+//! A browser that once signed in holds a device cookie, and has attempts of its own: whatever others do at the same
+//! address, it can sign in again. Kept in memory.
 
 use std::{
     collections::HashMap,
+    hash::Hash,
+    net::{IpAddr, Ipv6Addr},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use adire_studio::Network;
 
-/// For one peer.
-const PEER: Limit =
-    Limit { free: 5, longest: Duration::from_secs(15 * 60), memory: Duration::from_secs(60 * 60) };
-/// For everyone together. The longest wait is short: whoever sends guesses from everywhere must not lock the operator
-/// out.
-const ALL: Limit = Limit { free: 20, longest: Duration::from_secs(20), memory: Duration::from_secs(5 * 60) };
-/// Most peers that are remembered; the one that tried longest ago gives way.
+/// For a device, and for a network.
+const ONE: Limit = Limit { burst: 5, every: Duration::from_secs(60) };
+/// For a /48 of IPv6: what one customer is given, at most. It has 65,536 networks, which must not be as many guessers.
+const SITE: Limit = Limit { burst: 20, every: Duration::from_secs(15) };
+/// Most that are remembered of each kind; the one that is nearest to having everything back gives way.
 const MOST: usize = 4096;
 
+/// A bucket of attempts that fills with time.
 struct Limit {
-    /// Attempts without a wait.
-    free: u32,
-    /// The wait doubles up to this.
-    longest: Duration,
-    /// After so long without an attempt everything is forgotten.
-    memory: Duration,
+    burst: u32,
+    every: Duration,
 }
 
-#[derive(Clone, Copy)]
-struct Tries {
-    count: u32,
-    last: Instant,
+/// When each bucket will be full again; one that is full is not kept.
+struct Buckets<K>(HashMap<K, Instant>);
+
+impl<K> Default for Buckets<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Hash + Eq + Clone> Buckets<K> {
+    fn full_at(&self, key: &K, now: Instant) -> Instant {
+        self.0.get(key).copied().filter(|full| *full > now).unwrap_or(now)
+    }
+
+    /// How long until there is something in it.
+    fn wait(&self, key: &K, limit: &Limit, now: Instant) -> Duration {
+        (self.full_at(key, now) + limit.every).saturating_duration_since(now + limit.every * limit.burst)
+    }
+
+    fn take(&mut self, key: &K, limit: &Limit, now: Instant) {
+        let full = self.full_at(key, now) + limit.every;
+        if self.0.len() >= MOST && !self.0.contains_key(key) {
+            let fullest = self.0.iter().min_by_key(|(_, full)| **full).map(|(key, _)| key.clone());
+            fullest.map(|fullest| self.0.remove(&fullest));
+        }
+        self.0.insert(key.clone(), full);
+    }
 }
 
 /// Who tried how often.
@@ -39,126 +64,159 @@ pub(super) struct Attempts(Mutex<Counts>);
 
 #[derive(Default)]
 struct Counts {
+    devices: Buckets<String>,
     /// `None`: it is not known where the request comes from.
-    peers: HashMap<Option<Network>, Tries>,
-    all: Option<Tries>,
+    networks: Buckets<Option<Network>>,
+    sites: Buckets<Ipv6Addr>,
+}
+
+/// What an attempt was counted by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// By the device cookie.
+    Device(String),
+    /// By where it comes from.
+    Network(Option<Network>),
 }
 
 impl Attempts {
     /// Counts an attempt, or says how long to wait for the next one; then nothing is counted.
-    pub(super) fn begin(&self, peer: Option<Network>, now: Instant) -> Result<(), Duration> {
+    pub(super) fn begin(
+        &self,
+        device: Option<&str>,
+        from: Option<Network>,
+        now: Instant,
+    ) -> Result<Counted, Duration> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = PEER.present(counts.peers.get(&peer).copied(), now);
-        let all = ALL.present(counts.all, now);
-        let wait = PEER.wait(own, now).max(ALL.wait(all, now));
+        let mut wait = Duration::MAX;
+        if let Some(device) = device.map(str::to_owned) {
+            wait = counts.devices.wait(&device, &ONE, now);
+            if wait.is_zero() {
+                counts.devices.take(&device, &ONE, now);
+                return Ok(Counted::Device(device));
+            }
+        }
+        // A device that has used its own up is as good as any other.
+        let site = site(from);
+        let site_wait = site.map_or(Duration::ZERO, |site| counts.sites.wait(&site, &SITE, now));
+        wait = wait.min(counts.networks.wait(&from, &ONE, now).max(site_wait));
         if !wait.is_zero() {
             return Err(wait);
         }
-        let more = |tries: Option<Tries>| Tries {
-            count: tries.map_or(1, |tries| tries.count.saturating_add(1)),
-            last: now,
-        };
-        counts.all = Some(more(all));
-        if counts.peers.len() >= MOST && !counts.peers.contains_key(&peer) {
-            let oldest = counts.peers.iter().min_by_key(|(_, tries)| tries.last).map(|(peer, _)| *peer);
-            oldest.map(|oldest| counts.peers.remove(&oldest));
+        counts.networks.take(&from, &ONE, now);
+        if let Some(site) = site {
+            counts.sites.take(&site, &SITE, now);
         }
-        counts.peers.insert(peer, more(own));
-        Ok(())
+        Ok(Counted::Network(from))
     }
 
-    /// Forgets a peer that knew the password.
-    pub(super) fn forget(&self, peer: Option<Network>) {
+    /// Forgets the attempts of who knew the password.
+    pub(super) fn forget(&self, counted: &Counted) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.peers.remove(&peer);
-        if let Some(all) = &mut counts.all {
-            all.count = all.count.saturating_sub(1);
-        }
+        match counted {
+            Counted::Device(device) => counts.devices.0.remove(device),
+            Counted::Network(from) => counts.networks.0.remove(from),
+        };
     }
 }
 
-impl Limit {
-    fn present(&self, tries: Option<Tries>, now: Instant) -> Option<Tries> {
-        tries.filter(|tries| now.saturating_duration_since(tries.last) < self.memory)
-    }
-
-    fn wait(&self, tries: Option<Tries>, now: Instant) -> Duration {
-        let Some(tries) = tries.filter(|tries| tries.count >= self.free) else { return Duration::ZERO };
-        let doubled = 1_u64.checked_shl(tries.count - self.free).unwrap_or(u64::MAX);
-        let wait = Duration::from_secs(doubled).min(self.longest);
-        (tries.last + wait).saturating_duration_since(now)
+/// The /48 of an IPv6 address.
+fn site(from: Option<Network>) -> Option<Ipv6Addr> {
+    match from?.address() {
+        IpAddr::V6(address) => {
+            let [a, b, c, ..] = address.segments();
+            Some(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
+        }
+        IpAddr::V4(_) => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv6Addr};
-
     use super::*;
 
-    fn peer(last: u8) -> Option<Network> {
-        Some(Network::of(IpAddr::from([192, 0, 2, last])))
+    fn v4(last: u16) -> Option<Network> {
+        let [high, low] = last.to_be_bytes();
+        Some(Network::of(IpAddr::from([10, 0, high, low])))
     }
 
-    fn v6(segments: [u16; 8]) -> Option<Network> {
-        Some(Network::of(Ipv6Addr::from(segments).into()))
-    }
-
-    #[test]
-    fn a_few_are_free_and_then_the_wait_doubles() {
-        let (attempts, mut now) = (Attempts::default(), Instant::now());
-        for _ in 0..5 {
-            attempts.begin(peer(1), now).unwrap();
-        }
-        let mut waited = Vec::new();
-        for _ in 0..12 {
-            let wait = attempts.begin(peer(1), now).unwrap_err();
-            waited.push(wait.as_secs());
-            assert!(attempts.begin(peer(1), now + wait - Duration::from_millis(1)).is_err());
-            now += wait;
-            attempts.begin(peer(1), now).unwrap();
-        }
-        assert_eq!(waited, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900]);
-        assert!(attempts.begin(peer(2), now).is_ok(), "another peer does not wait for it");
-        assert!(attempts.begin(peer(1), now + Duration::from_secs(3601)).is_ok());
+    fn v6(site: u16, network: u16, host: u16) -> Option<Network> {
+        Some(Network::of(Ipv6Addr::new(0x2001, 0xdb8, site, network, 0, 0, 0, host).into()))
     }
 
     #[test]
-    fn many_peers_together_wait_too_but_never_long() {
+    fn a_few_are_free_and_then_each_minute_gives_one() {
         let (attempts, now) = (Attempts::default(), Instant::now());
-        for last in 0..20 {
-            attempts.begin(peer(last), now).unwrap();
+        for _ in 0..5 {
+            attempts.begin(None, v4(1), now).unwrap();
         }
-        assert_eq!(attempts.begin(peer(99), now), Err(Duration::from_secs(1)));
-        let mut later = now;
-        for last in 100..200 {
-            later += Duration::from_secs(20);
-            attempts.begin(peer(last), later).unwrap();
+        assert_eq!(attempts.begin(None, v4(1), now), Err(Duration::from_secs(60)));
+        assert_eq!(attempts.begin(None, v4(1), now + Duration::from_secs(59)), Err(Duration::from_secs(1)));
+        // However often it was asked meanwhile, the wait is what was said.
+        attempts.begin(None, v4(1), now + Duration::from_secs(60)).unwrap();
+        attempts.begin(None, v4(1), now + Duration::from_secs(60)).unwrap_err();
+        let later = now + Duration::from_secs(60 + 5 * 60);
+        for _ in 0..5 {
+            attempts.begin(None, v4(1), later).unwrap();
         }
-        assert_eq!(attempts.begin(peer(250), later), Err(Duration::from_secs(20)));
+        attempts.begin(None, v4(1), later).unwrap_err();
+    }
+
+    #[test]
+    fn nobody_waits_for_what_others_do() {
+        let (attempts, mut now) = (Attempts::default(), Instant::now());
+        // Forty-five addresses, each as often as it may, for hours.
+        for second in 0..4 * 3600 {
+            now += Duration::from_secs(1);
+            let _ = attempts.begin(None, v4(second % 45), now);
+        }
+        assert_eq!(attempts.begin(None, v4(999), now), Ok(Counted::Network(v4(999))));
+    }
+
+    #[test]
+    fn a_device_that_signed_in_once_does_not_wait_for_its_neighbours() {
+        let (attempts, now) = (Attempts::default(), Instant::now());
+        while attempts.begin(None, v4(1), now).is_ok() {}
+        for _ in 0..5 {
+            assert_eq!(attempts.begin(Some("mine"), v4(1), now), Ok(Counted::Device("mine".to_owned())));
+        }
+        assert!(attempts.begin(Some("mine"), v4(1), now).is_err(), "a stolen one does not guess for ever");
+        assert_eq!(
+            attempts.begin(Some("mine"), v4(2), now),
+            Ok(Counted::Network(v4(2))),
+            "it is still somebody"
+        );
     }
 
     #[test]
     fn success_forgets() {
         let (attempts, now) = (Attempts::default(), Instant::now());
         for _ in 0..50 {
-            attempts.begin(peer(1), now).unwrap();
-            attempts.forget(peer(1));
+            for device in [None, Some("mine")] {
+                let counted = attempts.begin(device, v4(1), now).unwrap();
+                attempts.forget(&counted);
+            }
         }
     }
 
     #[test]
-    fn a_network_is_one_peer_and_their_number_ends() {
-        let (attempts, mut now) = (Attempts::default(), Instant::now());
-        for host in 0..5_u16 {
-            attempts.begin(v6([0x2001, 0xdb8, 0, 1, 0, 0, 0, host]), now).unwrap();
+    fn a_network_is_one_guesser_and_so_is_a_customer_with_many() {
+        let (attempts, now) = (Attempts::default(), Instant::now());
+        for host in 0..5 {
+            attempts.begin(None, v6(1, 1, host), now).unwrap();
         }
-        let same = v6([0x2001, 0xdb8, 0, 1, 9, 9, 9, 9]);
-        assert!(attempts.begin(same, now).is_err());
-        for network in 0..5000_u16 {
-            now += Duration::from_secs(21);
-            let _ = attempts.begin(v6([0x2001, 0xdb8, network, 2, 0, 0, 0, 0]), now);
+        attempts.begin(None, v6(1, 1, 9), now).unwrap_err();
+        let let_through = (0..5000).filter(|it| attempts.begin(None, v6(2, *it, 1), now).is_ok()).count();
+        assert_eq!(let_through, 20);
+        attempts.begin(None, v6(3, 1, 1), now).unwrap();
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_is_remembered() {
+        let (attempts, now) = (Attempts::default(), Instant::now());
+        for peer in 0..5000 {
+            attempts.begin(None, v4(peer), now).unwrap();
         }
-        assert_eq!(attempts.0.lock().unwrap().peers.len(), MOST);
+        assert_eq!(attempts.0.lock().unwrap().networks.0.len(), MOST);
     }
 }

@@ -8,6 +8,11 @@ use cookie::{Cookie, CookieJar, Key, SameSite};
 use super::{private, sessions::IDLE};
 
 const SESSION: &str = "adire_operator";
+/// Says that this browser signed in once. It opens nothing; its attempts are counted apart from its neighbours'.
+const DEVICE: &str = "adire_device";
+/// Before the device's id: the same key signs sessions, and neither may pass for the other.
+const IS_DEVICE: &str = "device.";
+const DEVICE_KEPT: cookie::time::Duration = cookie::time::Duration::days(365);
 /// Everything under which the operator's cookie is sent.
 const PATH: &str = "/admin";
 /// Sent with every page, so that the studio shows its link to the admin pages (`shows_admin` in `app`). It opens
@@ -29,24 +34,36 @@ pub(crate) fn key(file: &Path) -> io::Result<Key> {
 
 /// The token in a request's cookie, if our own key signed it.
 pub(super) fn token(headers: &HeaderMap, key: &Key) -> Option<String> {
-    let mut jar = CookieJar::new();
-    for cookie in sent(headers).filter(|cookie| cookie.name() == SESSION) {
-        jar.add_original(cookie.into_owned());
-    }
-    Some(jar.signed(key).get(SESSION)?.value().to_owned())
+    signed(headers, SESSION, key).find(|value| !value.starts_with(IS_DEVICE))
+}
+
+/// The device's id in a request's cookie, if our own key signed it.
+pub(super) fn device(headers: &HeaderMap, key: &Key) -> Option<String> {
+    signed(headers, DEVICE, key).find_map(|value| Some(value.strip_prefix(IS_DEVICE)?.to_owned()))
+}
+
+/// What cookies of a name hold, where our own key signed it.
+fn signed<'h>(headers: &'h HeaderMap, name: &'static str, key: &'h Key) -> impl Iterator<Item = String> + 'h {
+    let named = sent(headers).filter(move |cookie| cookie.name() == name);
+    named.filter_map(|cookie| {
+        Some(CookieJar::new().signed(key).verify(cookie.into_owned())?.value().to_owned())
+    })
 }
 
 /// What a browser gets that signed in. Strict: no page of ours needs the cookie on the way from another site; who
 /// follows a link from there to an admin page is asked for the password, and nothing else.
-pub(super) fn signed_in(token: &str, key: &Key, secure: bool) -> Vec<HeaderValue> {
+pub(super) fn signed_in(token: &str, device: &str, key: &Key, secure: bool) -> Vec<HeaderValue> {
     let mut jar = CookieJar::new();
     jar.signed_mut(key).add(base(SESSION, token, secure));
-    let session = jar.get(SESSION).cloned();
+    let mut device = base(DEVICE, &format!("{IS_DEVICE}{device}"), secure);
+    device.set_max_age(DEVICE_KEPT);
+    jar.signed_mut(key).add(device);
+    let signed = [jar.get(SESSION).cloned(), jar.get(DEVICE).cloned()];
     // Lax: the link is shown to who comes from elsewhere, too.
     let mut shown = base(SHOWN, "1", secure);
     shown.set_path("/");
     shown.set_same_site(SameSite::Lax);
-    headers(session.into_iter().chain([shown]))
+    headers(signed.into_iter().flatten().chain([shown]))
 }
 
 /// What a browser gets that signed out.
@@ -96,11 +113,17 @@ mod tests {
     #[test]
     fn only_what_was_signed_here_is_read() {
         let (key, other) = (Key::from(&[7; 64]), Key::from(&[8; 64]));
-        let given = signed_in("abc", &key, false);
+        let given = signed_in("abc", "me", &key, false);
         let pair = given[0].to_str().unwrap().split(';').next().unwrap().to_owned();
         assert_eq!(token(&request(&format!("x=y; {pair}")), &key).as_deref(), Some("abc"));
         assert_eq!(token(&request(&pair), &other), None);
         assert_eq!(token(&request("adire_operator=abc"), &key), None);
+        let device_pair = given[1].to_str().unwrap().split(';').next().unwrap().to_owned();
+        assert_eq!(device(&request(&device_pair), &key).as_deref(), Some("me"));
+        assert_eq!(device(&request(&device_pair), &other), None);
+        let swapped = |pair: &str, name: &str| format!("{name}={}", pair.split_once('=').unwrap().1);
+        assert_eq!(token(&request(&swapped(&device_pair, SESSION)), &key), None);
+        assert_eq!(device(&request(&swapped(&pair, DEVICE)), &key), None);
         let mut tampered = pair.clone();
         tampered.replace_range(pair.len() - 1.., "d");
         assert_eq!(token(&request(&tampered), &key), None);
@@ -110,11 +133,16 @@ mod tests {
     fn the_cookies_say_where_they_may_go() {
         let key = Key::from(&[7; 64]);
         let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
-        let [session, shown] = &signed_in("abc", &key, true)[..] else { panic!("two cookies") };
+        let [session, device, shown] = &signed_in("abc", "me", &key, true)[..] else {
+            panic!("three cookies")
+        };
         for part in ["HttpOnly", "SameSite=Strict", "Secure", "Path=/admin", "Max-Age=2592000"] {
             assert!(text(session).contains(part), "{part}: {session:?}");
         }
-        assert!(!text(&signed_in("abc", &key, false)[0]).contains("Secure"));
+        for part in ["HttpOnly", "SameSite=Strict", "Secure", "Path=/admin", "Max-Age=31536000"] {
+            assert!(text(device).contains(part), "{part}: {device:?}");
+        }
+        assert!(!text(&signed_in("abc", "me", &key, false)[0]).contains("Secure"));
         assert!(text(shown).contains("Path=/;") && !text(shown).contains("abc"), "{shown:?}");
         for gone in signed_out(false) {
             assert!(text(&gone).contains("Max-Age=0"), "{gone:?}");

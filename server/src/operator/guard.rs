@@ -1,6 +1,6 @@
 //! The door of everything under `/admin`, addresses that lead nowhere included.
 
-use std::{io, net::IpAddr, sync::Arc};
+use std::{io, sync::Arc};
 
 use axum::{
     extract::{Request, State},
@@ -13,7 +13,7 @@ use super::{Operators, cookies};
 use crate::{
     admin,
     error::{Problem, ProblemKind},
-    layers::{client::Arrival, visitor::accepts_html},
+    layers::{client::Arrival, host, visitor::accepts_html},
     state::AppState,
 };
 
@@ -22,15 +22,18 @@ use crate::{
 pub(crate) enum Entry {
     /// With a session.
     SignedIn,
-    /// There is no operator yet, and the request comes from this machine.
+    /// With a session that began by the printed link; there is no password yet.
+    ByLink,
+    /// There is no password yet, the request comes from this machine, and the server was told that this is enough.
     ThisMachine,
-    /// To a page that must be reached without either.
+    /// To a page that must be reached without any of these.
     Open,
 }
 
 /// What can be reached by who is not signed in.
 const SIGN_IN: &str = "/admin/sign-in";
-/// What can be reached from anywhere while there is no operator; it asks for the token of the printed link.
+/// What can be reached from anywhere while there is no password; both ask for the token of the printed link.
+const LINK: &str = "/admin/link";
 const SET_UP: &str = "/admin/set-up";
 
 /// Lets operators through, and says to others what to do.
@@ -40,17 +43,23 @@ pub(crate) async fn check(State(state): State<AppState>, mut request: Request, n
         return next.run(request).await;
     }
     // Read first: a request cannot be looked at by two threads, and the answer may come on another one.
-    let (token, here) = (token(&state.operators, request.headers()), is_this_machine(&request));
-    let entry = match who(&state.operators, token, here).await {
-        Ok(Who::Operator) => Entry::SignedIn,
-        Ok(Who::ThisMachine) => Entry::ThisMachine,
-        Ok(Who::Nobody) if [SIGN_IN, SET_UP].contains(&path.as_str()) => Entry::Open,
-        Ok(Who::Nobody) => return sign_in_first(&request),
-        Ok(Who::Elsewhere) if path == SET_UP => Entry::Open,
-        Ok(Who::Elsewhere) if accepts_html(request.headers()) => {
+    let token = token(&state.operators, request.headers());
+    let here = state.access.open_admin() && is_this_machine(&request);
+    let entry = match who(&state.operators, token).await {
+        Ok(Who { is_set: true, is_known: true }) => Entry::SignedIn,
+        Ok(Who { is_set: true, is_known: false }) if [SIGN_IN, LINK, SET_UP].contains(&path.as_str()) => {
+            Entry::Open
+        }
+        Ok(Who { is_set: true, is_known: false }) => return sign_in_first(&request),
+        Ok(Who { is_set: false, is_known: true }) => Entry::ByLink,
+        Ok(Who { is_set: false, is_known: false }) if here => Entry::ThisMachine,
+        Ok(Who { is_set: false, is_known: false }) if [LINK, SET_UP].contains(&path.as_str()) => Entry::Open,
+        Ok(Who { is_set: false, is_known: false }) if accepts_html(request.headers()) => {
             return admin::no_operator(state, request).await;
         }
-        Ok(Who::Elsewhere) => return Problem::new(ProblemKind::NoOperator, NO_OPERATOR).into_response(),
+        Ok(Who { is_set: false, is_known: false }) => {
+            return Problem::new(ProblemKind::NoOperator, NO_OPERATOR).into_response();
+        }
         Err(error) => return Problem::internal(error).into_response(),
     };
     request.extensions_mut().insert(entry);
@@ -66,34 +75,23 @@ pub(crate) async fn check(State(state): State<AppState>, mut request: Request, n
 }
 
 /// Why, and what to do.
-const NO_OPERATOR: &str = "No operator's password is set, so the admin pages answer only on the machine that Adire \
-                           runs on. Set one there with `adire admin set-password`, or open the link that the server \
-                           printed when it started.";
+const NO_OPERATOR: &str = "The admin pages have no password yet. Open the link that the server printed when it started, \
+                           or set a password on the machine that Adire runs on with `adire admin set-password`.";
 
-enum Who {
-    /// There is an operator, and it is this one.
-    Operator,
-    /// There is an operator, and this is not known to be it.
-    Nobody,
-    /// There is no operator, and the request comes from this machine.
-    ThisMachine,
-    /// There is no operator, and the request comes from elsewhere.
-    Elsewhere,
+struct Who {
+    /// There is a password.
+    is_set: bool,
+    /// The request has a session.
+    is_known: bool,
 }
 
-async fn who(operators: &Arc<Operators>, token: Option<String>, this_machine: bool) -> io::Result<Who> {
+async fn who(operators: &Arc<Operators>, token: Option<String>) -> io::Result<Who> {
     let here = operators.clone();
-    let (is_set, is_known) = super::blocking(move || {
+    super::blocking(move || {
         let is_known = token.map_or(Ok(false), |token| here.knows(&token))?;
-        Ok::<_, io::Error>((here.is_set()?, is_known))
+        Ok(Who { is_set: here.is_set()?, is_known })
     })
-    .await?;
-    Ok(match (is_set, is_known) {
-        (true, true) => Who::Operator,
-        (true, false) => Who::Nobody,
-        (false, _) if this_machine => Who::ThisMachine,
-        (false, _) => Who::Elsewhere,
-    })
+    .await
 }
 
 fn sign_in_first(request: &Request) -> Response {
@@ -112,44 +110,48 @@ fn sign_in_first(request: &Request) -> Response {
 
 /// Whether the request comes from this machine and from nowhere before: the peer is a loopback address, no proxy says
 /// that it speaks for someone else, and the host that was asked for is this machine, too (a page of another site can
-/// have its own name lead to 127.0.0.1).
+/// have its own name lead to 127.0.0.1). A forwarder that says nothing of itself cannot be told from a program here.
 fn is_this_machine(request: &Request) -> bool {
-    let headers = request.headers();
-    let forwarded =
-        ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
-    request
-        .extensions()
-        .get::<Arrival>()
-        .and_then(|arrival| arrival.peer)
-        .is_some_and(|peer| peer.is_loopback())
-        && !forwarded.iter().any(|name| headers.contains_key(*name))
-        && host(request).is_some_and(is_loopback_name)
+    let peer = request.extensions().get::<Arrival>().and_then(|arrival| arrival.peer);
+    peer.is_some_and(|peer| peer.is_loopback())
+        && !request.headers().keys().any(|name| marks_a_proxy(name.as_str()))
+        && host::every(request.headers(), request.uri(), host::is_loopback)
 }
 
-fn host(request: &Request) -> Option<&str> {
-    let named = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
-    // HTTP/2 has it in the address.
-    named.or_else(|| request.uri().authority().map(|authority| authority.as_str()))
-}
-
-fn is_loopback_name(host: &str) -> bool {
-    if let Some(rest) = host.strip_prefix('[') {
-        return rest
-            .split_once(']')
-            .and_then(|(address, _)| address.parse::<IpAddr>().ok())
-            .is_some_and(|ip| ip.is_loopback());
-    }
-    let name = host.split(':').next().unwrap_or_default();
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+/// Whether a header of this name (in lower case) says that a request was passed on.
+fn marks_a_proxy(name: &str) -> bool {
+    const WORDS: [&str; 5] = ["forwarded", "client-ip", "real-ip", "connecting-ip", "original-"];
+    const STARTS: [&str; 9] = [
+        "cf-",
+        "fly-",
+        "fastly-",
+        "x-envoy-",
+        "x-amzn-",
+        "x-azure-",
+        "x-appengine-",
+        "x-vercel-",
+        "tailscale-",
+    ];
+    const NAMES: [&str; 6] =
+        ["via", "cdn-loop", "x-cloud-trace-context", "max-forwards", "x-proxyuser-ip", "true-client"];
+    WORDS.iter().any(|word| name.contains(word))
+        || STARTS.iter().any(|start| name.starts_with(start))
+        || NAMES.contains(&name)
 }
 
 fn is_https(request: &Parts) -> bool {
     request.extensions.get::<Arrival>().is_some_and(|arrival| arrival.https)
 }
 
-/// Adds the cookies of a session that begins.
+/// Adds the cookies of a session that begins. A browser that has been here before stays the same device.
 pub(crate) fn give(operators: &Operators, token: &str, request: &Parts, response: &mut Response) {
-    set(response, cookies::signed_in(token, &operators.key, is_https(request)));
+    let device = device(operators, &request.headers).map_or_else(super::token, Ok);
+    match device {
+        Ok(device) => {
+            set(response, cookies::signed_in(token, &device, &operators.key, is_https(request)));
+        }
+        Err(error) => tracing::error!(%error, "no random numbers for a device's id"),
+    }
 }
 
 /// Takes them back.
@@ -166,6 +168,11 @@ fn set(response: &mut Response, cookies: Vec<HeaderValue>) {
 /// The token of the session that a request belongs to.
 pub(crate) fn token(operators: &Operators, headers: &HeaderMap) -> Option<String> {
     cookies::token(headers, &operators.key)
+}
+
+/// What an earlier sign-in left in this browser.
+pub(crate) fn device(operators: &Operators, headers: &HeaderMap) -> Option<String> {
+    cookies::device(headers, &operators.key)
 }
 
 #[cfg(test)]
@@ -197,9 +204,37 @@ mod tests {
             (HERE, &[("host", "localhost"), ("x-forwarded-for", "192.0.2.1")], false),
             (HERE, &[("host", "localhost"), ("forwarded", "for=192.0.2.1")], false),
             (HERE, &[("host", "localhost"), ("via", "1.1 proxy")], false),
+            (HERE, &[("host", "localhost:4310.evil.example")], false),
+            (HERE, &[("host", "[::1].evil.example")], false),
+            (HERE, &[("host", "localhost"), ("host", "evil.example")], false),
             ([192, 0, 2, 1], &[("host", "localhost")], false),
         ] {
             assert_eq!(is_this_machine(&request(peer, headers)), expected, "{peer:?} {headers:?}");
+        }
+        for name in [
+            "CF-Connecting-IP",
+            "True-Client-IP",
+            "X-Client-IP",
+            "X-Real-IP",
+            "X-Cluster-Client-IP",
+            "X-Forwarded",
+            "X-Forwarded-Host",
+            "X-Forwarded-Proto",
+            "X-Forwarded-Server",
+            "X-Forwarded-Port",
+            "X-Original-Forwarded-For",
+            "X-Original-Host",
+            "X-ProxyUser-IP",
+            "Fly-Client-IP",
+            "Fastly-Client-IP",
+            "X-Envoy-External-Address",
+            "X-Amzn-Trace-Id",
+            "Cdn-Loop",
+            "CF-Ray",
+            "Tailscale-User-Login",
+        ] {
+            let request = request(HERE, &[("host", "localhost"), (name, "x")]);
+            assert!(!is_this_machine(&request), "{name}");
         }
         let unknown = Request::get("/admin").header("host", "localhost").body(Body::empty()).unwrap();
         assert!(!is_this_machine(&unknown), "who cannot say where it comes from comes from elsewhere");

@@ -21,14 +21,24 @@ use adire_studio::Network;
 use anyhow::{Context, anyhow};
 use cookie::Key;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use self::{attempts::Attempts, password::Weakness, sessions::Sessions};
+use self::{
+    attempts::{Attempts, Counted},
+    password::Weakness,
+    sessions::Sessions,
+};
 
 /// Below the data folder.
 const FOLDER: &str = "operator";
 /// A verification takes 19 MiB and some tenths of a second of one core; more at once would hold up the visitors.
 const VERIFICATIONS: usize = 2;
+/// Most that wait for one; more are sent away, uncounted.
+const WAITING: usize = 32;
+/// When to try again where so many wait.
+const CROWDED: Duration = Duration::from_secs(2);
+/// What a session is bound to that began by the printed link; no digest of a password.
+const NO_PASSWORD: &str = "no password";
 
 /// Who may sign in, who is signed in, and who tried too often.
 pub struct Operators {
@@ -40,7 +50,10 @@ pub struct Operators {
     sessions: Sessions,
     attempts: Attempts,
     verifications: Arc<Semaphore>,
-    /// What the link for setting the first password carries; taken by the first use.
+    waiting: Arc<Semaphore>,
+    /// Beside the others: who signed in before does not stand in line with everybody.
+    device_verifications: Arc<Semaphore>,
+    /// What the printed link carries while there is no password; taken when the first one is set.
     set_up: Mutex<Option<String>>,
 }
 
@@ -95,6 +108,8 @@ impl Operators {
             sessions,
             attempts: Attempts::default(),
             verifications: Arc::new(Semaphore::new(VERIFICATIONS)),
+            waiting: Arc::new(Semaphore::new(WAITING)),
+            device_verifications: Arc::new(Semaphore::new(1)),
             set_up: Mutex::new(None),
         };
         if operators.hash()?.is_none() {
@@ -114,8 +129,8 @@ impl Operators {
         password::write(&folder, &password::hash(password)?)
     }
 
-    /// What the link for setting the first password carries, while it can be used.
-    pub fn set_up_token(&self) -> Option<String> {
+    /// What the printed link carries, while it can be used.
+    pub fn link_token(&self) -> Option<String> {
         self.set_up.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -135,8 +150,8 @@ impl Operators {
 
     /// Whether this token belongs to a session of the present password; if so, the session is in use. Blocks.
     fn knows(&self, token: &str) -> io::Result<bool> {
-        let Some(hash) = self.hash()? else { return Ok(false) };
-        Ok(self.sessions.uses(&digest(token), &digest(&hash), SystemTime::now()))
+        let bound = self.hash()?.map_or_else(|| NO_PASSWORD.to_owned(), |hash| digest(&hash));
+        Ok(self.sessions.uses(&digest(token), &bound, SystemTime::now()))
     }
 
     /// Whether there is an operator.
@@ -145,22 +160,17 @@ impl Operators {
         blocking(move || here.is_set()).await
     }
 
-    /// Checks a password and begins a session; its token is for the cookie.
+    /// Checks a password and begins a session; its token is for the cookie. `device`: what an earlier sign-in left in
+    /// the browser.
     pub(crate) async fn sign_in(
         self: &Arc<Self>,
+        device: Option<String>,
         from: Option<Network>,
         password: String,
     ) -> Result<String, Refused> {
         let here = self.clone();
         let hash = blocking(move || here.hash()).await?.ok_or(Refused::NoOperator)?;
-        // Counted before it is checked: a thousand attempts at once are a thousand attempts.
-        self.attempts.begin(from, Instant::now()).map_err(Refused::Wait)?;
-        let permit = self
-            .verifications
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|error| Refused::Failed(error.into()))?;
+        let (counted, permit) = self.turn(device, from).await?;
         let checked = hash.clone();
         let right = blocking(move || {
             let right = password::verify(&password, &checked);
@@ -170,22 +180,45 @@ impl Operators {
         if !right.await.map_err(Refused::Failed)? {
             return Err(Refused::Wrong);
         }
-        self.attempts.forget(from);
-        self.begin_session(hash).await
+        self.attempts.forget(&counted);
+        self.begin_session(digest(&hash)).await
+    }
+
+    /// Counts an attempt and waits until it may be verified.
+    async fn turn(
+        self: &Arc<Self>,
+        device: Option<String>,
+        from: Option<Network>,
+    ) -> Result<(Counted, OwnedSemaphorePermit), Refused> {
+        let place = self.waiting.clone().try_acquire_owned().ok();
+        if device.is_none() && place.is_none() {
+            return Err(Refused::Wait(CROWDED));
+        }
+        // Counted before it is checked: a thousand attempts at once are a thousand attempts.
+        let counted = self.attempts.begin(device.as_deref(), from, Instant::now()).map_err(Refused::Wait)?;
+        let turns = match counted {
+            Counted::Device(_) => &self.device_verifications,
+            Counted::Network(_) if place.is_none() => return Err(Refused::Wait(CROWDED)),
+            Counted::Network(_) => &self.verifications,
+        };
+        let permit = turns.clone().acquire_owned().await.map_err(|error| Refused::Failed(error.into()))?;
+        drop(place);
+        Ok((counted, permit))
+    }
+
+    /// Begins a session by the token of the printed link: while there is no password, who can read what the server
+    /// prints is the admin.
+    pub(crate) async fn enter(self: &Arc<Self>, given: &str) -> Result<String, Refused> {
+        if self.exist().await? || !self.is_link_token(given) {
+            return Err(Refused::Link);
+        }
+        self.begin_session(NO_PASSWORD.to_owned()).await
     }
 
     /// Sets the first password with the token of the printed link, and begins a session.
-    pub(crate) async fn set_up(
-        self: &Arc<Self>,
-        from: Option<Network>,
-        given: &str,
-        password: String,
-    ) -> Result<String, Refused> {
-        if self.exist().await? {
-            return Err(Refused::Link);
-        }
-        self.attempts.begin(from, Instant::now()).map_err(Refused::Wait)?;
-        if !self.is_set_up_token(given) {
+    pub(crate) async fn set_up(self: &Arc<Self>, given: &str, password: String) -> Result<String, Refused> {
+        // Nothing is counted: 256 random bits are not guessed, and nothing is hashed for who does not have them.
+        if self.exist().await? || !self.is_link_token(given) {
             return Err(Refused::Link);
         }
         password::strength(&password).map_err(Refused::Weak)?;
@@ -201,10 +234,7 @@ impl Operators {
             Ok::<_, anyhow::Error>(hash)
         });
         match stored.await {
-            Ok(hash) => {
-                self.attempts.forget(from);
-                self.begin_session(hash).await
-            }
+            Ok(hash) => self.begin_session(digest(&hash)).await,
             Err(error) => {
                 // Nothing is set, so the link is still good.
                 *self.set_up.lock().unwrap_or_else(PoisonError::into_inner) = Some(expected);
@@ -214,9 +244,9 @@ impl Operators {
     }
 
     /// Whether the link with this token can be used.
-    pub(crate) fn is_set_up_token(&self, given: &str) -> bool {
+    pub(crate) fn is_link_token(&self, given: &str) -> bool {
         // Digests, so that the time of the comparison says nothing about the token.
-        self.set_up_token().is_some_and(|expected| digest(&expected) == digest(given))
+        self.link_token().is_some_and(|expected| digest(&expected) == digest(given))
     }
 
     /// Ends a session.
@@ -225,10 +255,11 @@ impl Operators {
         blocking(move || here.sessions.end(&digest(&token))).await
     }
 
-    async fn begin_session(self: &Arc<Self>, hash: String) -> Result<String, Refused> {
+    /// `bound`: ends when this is no longer the digest of the password's hash.
+    async fn begin_session(self: &Arc<Self>, bound: String) -> Result<String, Refused> {
         let (here, token) = (self.clone(), token()?);
         let kept = digest(&token);
-        blocking(move || here.sessions.begin(kept, digest(&hash), SystemTime::now())).await?;
+        blocking(move || here.sessions.begin(kept, bound, SystemTime::now())).await?;
         Ok(token)
     }
 }

@@ -23,7 +23,7 @@ const MOST: usize = 200;
 struct Session {
     /// sha256 of the cookie's token.
     token: String,
-    /// sha256 of the password's hash at the time.
+    /// sha256 of the password's hash at the time, or that there was none.
     password: String,
     /// Seconds since 1970.
     used: u64,

@@ -62,8 +62,13 @@ async fn ask(
     server.send(request).await
 }
 
+/// A server as it starts when nothing is said.
+async fn closed() -> Server {
+    Server::behind(Duration::ZERO, 32, AccessSettings::default()).await
+}
+
 async fn with_operator() -> Server {
-    let server = Server::start().await;
+    let server = closed().await;
     set_password(&server, PASSWORD).await;
     server
 }
@@ -91,6 +96,12 @@ fn cookie(answer: &Answer) -> String {
     let pair =
         given.filter_map(|value| value.split(';').next()).find(|pair| pair.starts_with("adire_operator="));
     pair.expect("a session's cookie").to_owned()
+}
+
+/// Everything that an answer gives, as a browser sends it back.
+fn all_cookies(answer: &Answer) -> Vec<String> {
+    let given = answer.headers.get_all(header::SET_COOKIE).iter().map(|value| value.to_str().unwrap());
+    given.filter_map(|value| value.split(';').next()).map(str::to_owned).collect()
 }
 
 /// What the description of the API lists under `/admin`.
@@ -128,24 +139,98 @@ async fn every_address_is_closed_without_a_session() {
 }
 
 #[tokio::test]
-async fn every_address_is_closed_to_others_while_there_is_no_operator() {
-    let server = Server::start().await;
-    for (method, path) in CLOSED {
-        for (peer, headers) in [
-            (Some(ELSEWHERE), &[("host", "localhost")][..]),
-            (Some(HERE), &[("host", "adire.example")]),
-            (Some(HERE), &[("host", "localhost"), ("x-forwarded-for", "192.0.2.1")]),
-            (Some(HERE), &[("host", "localhost"), ("forwarded", "for=192.0.2.1")]),
-        ] {
-            let program = ask(&server, method, path, peer, headers, "").await;
-            let problem = program.problem();
-            assert_eq!(problem["type"], "urn:adire:problem:no-operator", "{method} {path} {headers:?}");
-            assert!(problem["detail"].as_str().unwrap().contains("adire admin set-password"), "{problem}");
-            let person = ask(&server, method, path, peer, &[headers, &[HTML]].concat(), "").await;
-            assert_eq!(person.status, StatusCode::FORBIDDEN, "{method} {path} {headers:?}");
-            assert!(person.text().contains("adire admin set-password"), "{}", person.text());
+async fn every_address_is_closed_to_everyone_while_there_is_no_password() {
+    // Being on the machine is nothing by itself: whatever a proxy or a forwarder passes on looks like that.
+    for peer in [ELSEWHERE, HERE] {
+        let server = closed().await;
+        for (method, path) in CLOSED {
+            no_password(&server, method, path, peer, &[("host", "localhost")]).await;
         }
     }
+}
+
+#[tokio::test]
+async fn open_admin_is_for_this_machine_and_for_nothing_that_was_passed_on() {
+    let server = Server::start().await;
+    for (peer, headers) in [
+        (ELSEWHERE, &[("host", "localhost")][..]),
+        (HERE, &[("host", "adire.example")]),
+        (HERE, &[("host", "localhost:4310.evil.example")]),
+        (HERE, &[("host", "[::1].evil.example")]),
+        (HERE, &[("host", "localhost"), ("x-forwarded-for", "192.0.2.1")]),
+        (HERE, &[("host", "localhost"), ("forwarded", "for=192.0.2.1")]),
+        (HERE, &[("host", "localhost"), ("cf-connecting-ip", "192.0.2.1")]),
+        (HERE, &[("host", "localhost"), ("x-client-ip", "192.0.2.1")]),
+        (HERE, &[("host", "localhost"), ("x-forwarded-server", "a")]),
+    ] {
+        for (method, path) in CLOSED {
+            no_password(&server, method, path, peer, headers).await;
+        }
+    }
+}
+
+async fn no_password(server: &Server, method: &str, path: &str, peer: [u8; 4], headers: &[(&str, &str)]) {
+    let program = ask(server, method, path, Some(peer), headers, "").await;
+    let problem = program.problem();
+    assert_eq!(problem["type"], "urn:adire:problem:no-operator", "{method} {path} {headers:?}");
+    assert!(problem["detail"].as_str().unwrap().contains("adire admin set-password"), "{problem}");
+    let person = ask(server, method, path, Some(peer), &[headers, &[HTML]].concat(), "").await;
+    assert_eq!(person.status, StatusCode::FORBIDDEN, "{method} {path} {headers:?}");
+    assert!(person.text().contains("adire admin set-password"), "{}", person.text());
+}
+
+#[tokio::test]
+async fn the_printed_link_opens_the_pages_until_there_is_a_password() {
+    let server = closed().await;
+    let token = server.operators.link_token().unwrap();
+    let link = format!("/admin/link?token={token}");
+    for peer in [ELSEWHERE, HERE] {
+        let answer = ask(&server, "GET", &link, Some(peer), &[HTML], "").await;
+        assert_eq!((answer.status, answer.header("location")), (StatusCode::SEE_OTHER, "/admin"));
+        let page = ask(&server, "GET", "/admin", Some(peer), &[HTML, ("cookie", &cookie(&answer))], "").await;
+        assert_eq!(page.status, StatusCode::OK);
+        assert!(page.text().contains("No password is set") && page.text().contains("/admin/sign-out"));
+    }
+    // The page that says why it is closed takes the token, and a whole line with it.
+    for body in [
+        format!("token={token}"),
+        format!("token=Admin+pages%3A+http%3A%2F%2Fx%2Fadmin%2Flink%3Ftoken%3D{token}"),
+    ] {
+        let answer = ask(&server, "POST", "/admin/link", None, &[HTML], &body).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{body}");
+    }
+    for wrong in
+        ["/admin/link", "/admin/link?token=", "/admin/link?token=0000", "/admin/link?token=no+password"]
+    {
+        let answer = ask(&server, "GET", wrong, Some(HERE), &[HTML], "").await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{wrong}");
+        assert!(!all_cookies(&answer).iter().any(|pair| pair.starts_with("adire_operator=")), "{wrong}");
+        let program = ask(&server, "GET", wrong, Some(HERE), &[], "").await;
+        assert_eq!(program.problem()["status"], 403, "{wrong}");
+    }
+
+    // Who is in sets a password without copying the token again, and every session by the link ends with it.
+    let before = cookie(&ask(&server, "GET", &link, None, &[HTML], "").await);
+    let form = ask(&server, "GET", "/admin/set-up", None, &[HTML, ("cookie", &before)], "").await;
+    assert!(form.text().contains(&token), "{}", form.text());
+    set_password(&server, PASSWORD).await;
+    let kept = ask(&server, "GET", "/admin", None, &[("cookie", &before)], "").await;
+    assert_eq!(kept.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(ask(&server, "GET", &link, None, &[HTML], "").await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn open_admin_lets_this_machine_in() {
+    let server = Server::start().await;
+    for host in ["localhost:3000", "127.0.0.1:3000", "[::1]:3000"] {
+        let answer = ask(&server, "GET", "/admin", Some(HERE), &[HTML, ("host", host)], "").await;
+        assert_eq!(answer.status, StatusCode::OK, "{host}");
+        let text = answer.text();
+        assert!(text.contains("No password is set") && !text.contains("/admin/sign-out"), "{text}");
+    }
+    set_password(&server, PASSWORD).await;
+    let answer = ask(&server, "GET", "/admin", Some(HERE), &[HTML, ("host", "localhost:3000")], "").await;
+    assert_eq!(answer.header("location"), "/admin/sign-in", "a password counts at once");
 }
 
 #[tokio::test]
@@ -240,29 +325,66 @@ async fn a_session_outlives_a_restart_and_the_password_can_come_from_outside() {
 }
 
 #[tokio::test]
-async fn guessing_is_slowed_down() {
+async fn guessing_is_slowed_down_and_locks_nobody_out() {
     let server = with_operator().await;
+    let right = format!("password={}", PASSWORD.replace(' ', "+"));
+    let first = ask(&server, "POST", "/admin/sign-in", Some(ELSEWHERE), &[HTML], &right).await;
+    let device = all_cookies(&first).into_iter().find(|pair| pair.starts_with("adire_device=")).unwrap();
     for _ in 0..5 {
         let answer = ask(&server, "POST", "/admin/sign-in", Some(ELSEWHERE), &[], "password=guess").await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     }
     // Even the right one waits now.
-    let body = format!("password={}", PASSWORD.replace(' ', "+"));
-    let answer = ask(&server, "POST", "/admin/sign-in", Some(ELSEWHERE), &[], &body).await;
+    let answer = ask(&server, "POST", "/admin/sign-in", Some(ELSEWHERE), &[], &right).await;
     assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
-    assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
-    let page = ask(&server, "POST", "/admin/sign-in", Some(ELSEWHERE), &[HTML], &body).await;
+    let wait: u64 = answer.header("retry-after").parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    let page = ask(&server, "POST", "/admin/sign-in", Some(ELSEWHERE), &[HTML], &right).await;
     assert_eq!(page.status, StatusCode::TOO_MANY_REQUESTS);
     assert!(page.text().contains("Too many attempts.") && !page.header("retry-after").is_empty());
-    // Someone else does not wait for it.
-    let other = ask(&server, "POST", "/admin/sign-in", Some([198, 51, 100, 1]), &[HTML], &body).await;
+    // A browser that signed in before does not wait for its neighbours; a forged device is nobody.
+    let forged = "adire_device=device.0000";
+    let answer = ask(&server, "POST", "/admin/sign-in", Some(ELSEWHERE), &[("cookie", forged)], &right).await;
+    assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+    let known = [HTML, ("cookie", device.as_str())];
+    let answer = ask(&server, "POST", "/admin/sign-in", Some(ELSEWHERE), &known, &right).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    assert!(all_cookies(&answer).contains(&device), "it stays the same device");
+
+    // Neither does anybody at another address, however many guess from elsewhere.
+    for last in 0..60 {
+        let from = Some([203, 0, 113, last]);
+        let answer = ask(&server, "POST", "/admin/sign-in", from, &[], "password=guess").await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{last}");
+    }
+    let other = ask(&server, "POST", "/admin/sign-in", Some([198, 51, 100, 1]), &[HTML], &right).await;
     assert_eq!(other.status, StatusCode::SEE_OTHER);
 }
 
 #[tokio::test]
+async fn behind_a_trusted_proxy_each_visitor_has_attempts_of_its_own() {
+    let trusted_proxies = vec!["192.0.2.7/32".parse().unwrap()];
+    let settings = AccessSettings { trusted_proxies, ..AccessSettings::default() };
+    let server = Server::behind(Duration::ZERO, 32, settings).await;
+    set_password(&server, PASSWORD).await;
+    let guess = async |from: &str| {
+        ask(&server, "POST", "/admin/sign-in", None, &[("x-forwarded-for", from)], "password=guess")
+            .await
+            .status
+    };
+    for number in 0..5 {
+        // What the client puts in front of what the proxy saw makes it nobody else.
+        let status = guess(&format!("198.51.100.{number}, 203.0.113.1")).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(guess("198.51.100.77, 203.0.113.1").await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(guess("203.0.113.2").await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
 async fn the_printed_link_sets_the_password_once() {
-    let server = Server::start().await;
-    let token = server.operators.set_up_token().unwrap();
+    let server = closed().await;
+    let token = server.operators.link_token().unwrap();
     let link = format!("/admin/set-up?token={token}");
     let page = ask(&server, "GET", &link, Some(ELSEWHERE), &[HTML], "").await;
     assert_eq!(page.status, StatusCode::OK, "from anywhere");
@@ -286,7 +408,7 @@ async fn the_printed_link_sets_the_password_once() {
     assert_eq!((done.status, done.header("location")), (StatusCode::SEE_OTHER, "/admin"));
     let open = ask(&server, "GET", "/admin", None, &[("cookie", &cookie(&done))], "").await;
     assert_eq!(open.status, StatusCode::OK);
-    assert_eq!(server.operators.set_up_token(), None);
+    assert_eq!(server.operators.link_token(), None);
     assert_eq!(ask(&server, "GET", &link, None, &[HTML], "").await.status, StatusCode::FORBIDDEN);
     let second = set(token, "more+words+of+mine", "more+words+of+mine").await;
     assert_eq!(second.status, StatusCode::FORBIDDEN);
@@ -343,7 +465,9 @@ async fn other_sites_cannot_act_for_the_operator() {
 #[tokio::test]
 async fn the_cookie_says_where_it_may_go() {
     let trusted_proxies = vec!["192.0.2.0/24".parse().unwrap()];
-    let server = Server::behind(Duration::ZERO, 32, AccessSettings { trusted_proxies }).await;
+    let server =
+        Server::behind(Duration::ZERO, 32, AccessSettings { trusted_proxies, ..AccessSettings::default() })
+            .await;
     set_password(&server, PASSWORD).await;
     let body = format!("password={}&next=https://evil.example/", PASSWORD.replace(' ', "+"));
     for (proto, secure) in [("http", false), ("https", true)] {

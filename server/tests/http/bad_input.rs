@@ -143,3 +143,78 @@ async fn a_panic_in_the_engine_fails_one_generation_only() {
     let id = server.submit(r#"{"prompt": "moons"}"#).await;
     assert_eq!(server.finished(&id).await["state"], "done");
 }
+
+/// A client's mistake is never the server's fault: alarms look at 5xx.
+#[tokio::test]
+async fn server_functions_say_400_to_what_cannot_be_read() {
+    let server = Server::start().await;
+    let form = "application/x-www-form-urlencoded";
+    for path in ["history", "studio", "queue"] {
+        for query in [
+            "before=x",
+            "before=",
+            "",
+            "before=99999999999999999999",
+            "job=%ff",
+            "before=1&before=2",
+            "%00=%00",
+        ] {
+            let answer = server.get(&format!("/api/fn/{path}?{query}")).await;
+            assert!(answer.status.as_u16() < 500, "{path}?{query}: {}", answer.status);
+        }
+    }
+    assert_eq!(server.get("/api/fn/history?before=x").await.status, StatusCode::BAD_REQUEST);
+    for path in ["generate", "cancel"] {
+        for (kind, body) in [
+            (form, &b"prompt=%ff%fe"[..]),
+            (form, b"steps=x&count=-1&width=nan&guidance=1e999"),
+            (form, b"adapters[0][name]=a&adapters[x]=b"),
+            (form, b"adapters[99999999999][name]=a"),
+            (form, b"\xff\xfe\0"),
+            (form, b""),
+            ("application/json", b"{}"),
+            ("multipart/form-data; boundary=x", b"--x--"),
+            ("", b"prompt=moons"),
+        ] {
+            let mut request = Request::post(format!("/api/fn/{path}"));
+            if !kind.is_empty() {
+                request = request.header("content-type", kind);
+            }
+            let answer = server.send(request.body(Body::from(body)).unwrap()).await;
+            assert!(
+                answer.status.as_u16() < 500,
+                "{path} {kind} {body:?}: {} {}",
+                answer.status,
+                answer.text()
+            );
+        }
+        // Without a length, so that only reading it shows that it is too much.
+        let pieces = (0..300).map(|_| Ok::<_, std::io::Error>(vec![b'a'; 1024]));
+        let request = Request::post(format!("/api/fn/{path}")).header("content-type", form);
+        let body = Body::from_stream(futures::stream::iter(pieces));
+        assert_eq!(
+            server.send(request.body(body).unwrap()).await.status,
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_plain_form_leads_back_to_our_own_pages_only() {
+    let server = Server::start().await;
+    for (referer, ours) in [
+        ("http://localhost/?tried=form", true),
+        ("https://evil.example/x", false),
+        ("https://localhost@evil.example/x", false),
+        ("https://localhost.evil.example/x", false),
+        ("//evil.example/x", false),
+        ("javascript:alert(1)", false),
+    ] {
+        let request = Request::get("/api/fn/queue").header("accept", "text/html").header("referer", referer);
+        let answer = server.send(request.body(Body::empty()).unwrap()).await;
+        let goal = answer.header("location");
+        assert_eq!(goal == referer, ours, "{referer}: {} {goal}", answer.status);
+        assert!(ours || goal == "/" || goal.is_empty(), "{referer}: {goal}");
+    }
+}

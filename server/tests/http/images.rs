@@ -22,7 +22,7 @@ async fn a_picture_may_be_kept_for_ever() {
     let url = picture(&server).await;
     let answer = server.get(&url).await;
     assert_eq!(answer.header("content-type"), "image/png");
-    assert_eq!(answer.header("cache-control"), "public, max-age=31536000, immutable");
+    assert_eq!(answer.header("cache-control"), "private, max-age=31536000, immutable");
     let hash = url.strip_prefix("/api/v1/images/").and_then(|file| file.strip_suffix(".png")).unwrap();
     assert_eq!(answer.header("etag"), format!("\"{hash}\""));
     assert_eq!(
@@ -84,5 +84,34 @@ async fn nothing_but_a_hash_names_a_picture() {
     ] {
         let answer = server.get(&format!("/api/v1/images/{file}")).await;
         assert_eq!(answer.problem()["status"], 404, "{file}");
+    }
+}
+
+#[tokio::test]
+async fn a_part_of_a_picture_can_be_asked_for() {
+    let server = Server::start().await;
+    let url = picture(&server).await;
+    let whole = server.get(&url).await;
+    let part = get_with(&server, &url, "range", "bytes=8-15").await;
+    assert_eq!((part.status, &part.body[..]), (StatusCode::PARTIAL_CONTENT, &whole.body[8..16]));
+    assert_eq!(part.header("content-range"), format!("bytes 8-15/{}", whole.body.len()));
+    assert_eq!(part.header("content-type"), "image/png");
+    let beyond = get_with(&server, &url, "range", "bytes=99999999-").await;
+    assert_eq!(beyond.status, StatusCode::RANGE_NOT_SATISFIABLE);
+}
+
+#[tokio::test]
+async fn answers_about_prompts_and_pictures_stay_with_the_browser() {
+    let server = Server::start().await;
+    let id = server.submit(r#"{"prompt": "red moons", "seed": 1}"#).await;
+    let record = server.finished(&id).await;
+    let generation = server.get(&format!("/api/v1/generations/{id}")).await;
+    assert_eq!(generation.header("cache-control"), "no-store");
+    let image = server.get(record["images"][0]["url"].as_str().unwrap()).await;
+    assert!(image.header("cache-control").starts_with("private"));
+    for path in ["/api/v1/queue", "/api/v1/adapters", "/favicon.svg", "/"] {
+        let answer = server.get(path).await;
+        assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin", "{path}");
+        assert!(!answer.header("cache-control").contains("public"), "{path}");
     }
 }

@@ -5,10 +5,12 @@
 mod adapters;
 mod admin;
 mod admin_pages;
+mod attacks;
 mod bad_input;
 mod datasets;
 mod events;
 mod generations;
+mod host;
 mod images;
 mod lifecycle;
 mod make;

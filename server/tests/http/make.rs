@@ -165,3 +165,72 @@ async fn what_the_page_asks_itself_is_answered() {
     assert_eq!(server.get("/api/fn/queue").await.json()["ahead"], 0);
     assert_eq!(server.get("/api/fn/history?before=5").await.json(), serde_json::json!([[], false]));
 }
+
+/// Whatever bytes come as a form: an answer that says so, and never a fault of the server.
+#[tokio::test]
+async fn broken_forms_are_refused() {
+    let server = Server::start().await;
+    let picture = png(8, 8);
+    let part = |name: &str, more: &str, value: &[u8]| {
+        let head = format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"{more}\r\n\r\n");
+        [head.as_bytes(), value, b"\r\n"].concat()
+    };
+    let whole = [
+        part("prompt", "", b"moons"),
+        part("steps", "", b"1"),
+        part("picture_file", "; filename=\"a.png\"\r\nContent-Type: image/png", &picture),
+        b"--edge--\r\n".to_vec(),
+    ]
+    .concat();
+    let mut corpus: Vec<(String, Vec<u8>)> = [
+        ("edge", &b""[..]),
+        ("edge", b"--edge--"),
+        ("edge", b"--edge\r\n\r\n\r\n--edge--\r\n"),
+        ("edge", b"--edge\r\nContent-Disposition: form-data\r\n\r\nx\r\n--edge--\r\n"),
+        ("edge", b"--edge\r\nContent-Disposition: form-data; name=\"\xff\xfe\"\r\n\r\nx\r\n--edge--\r\n"),
+        ("edge", b"--edge\r\nContent-Disposition: form-data; name=\"prompt\r\n\r\nx\r\n--edge--\r\n"),
+        ("edge", b"--edge\r\nContent-Disposition: form-data; name=prompt; filename*=utf-8''%00\r\n\r\nx\r\n--edge--"),
+        ("", b"--\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\nx\r\n----\r\n"),
+        ("\"", b"--edge--"),
+        ("edge; boundary=other", b"--other--"),
+    ]
+    .map(|(boundary, body)| (boundary.to_owned(), body.to_vec()))
+    .to_vec();
+    // A header without end, and very many fields.
+    corpus.push(("edge".to_owned(), [b"--edge\r\nX: ".as_slice(), &[b'a'; 100_000]].concat()));
+    let many: Vec<u8> = (0..2000).flat_map(|it| part(&format!("f{it}"), "", b"x")).collect();
+    corpus.push(("edge".to_owned(), [many.as_slice(), b"--edge--\r\n"].concat()));
+    // A good form, cut off and with bytes exchanged.
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut below = |most: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % most as u64) as usize
+    };
+    for length in (0..whole.len()).step_by(7) {
+        corpus.push(("edge".to_owned(), whole[..length].to_vec()));
+    }
+    for _ in 0..150 {
+        let mut body = whole.clone();
+        for _ in 0..=below(6) {
+            let at = below(body.len());
+            body[at] = below(256) as u8;
+        }
+        corpus.push(("edge".to_owned(), body));
+    }
+    for (boundary, body) in corpus {
+        let kind = format!("multipart/form-data; boundary={boundary}");
+        let request = Request::post("/make").header(header::CONTENT_TYPE, kind);
+        let answer = server.send(request.body(Body::from(body.clone())).unwrap()).await;
+        let status = answer.status.as_u16();
+        let shown = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
+        assert!(
+            [303, 400, 413, 415, 422, 429].contains(&status),
+            "{boundary:?} {shown:?}: {status} {}",
+            answer.text()
+        );
+    }
+    // And it goes on as if nothing had been.
+    assert_eq!(server.get("/").await.status, StatusCode::OK);
+}

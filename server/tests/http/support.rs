@@ -42,7 +42,9 @@ impl Server {
 
     /// One whose steps take a while, or with a short queue.
     pub(crate) async fn with(step_delay: Duration, queue_capacity: usize) -> Self {
-        Self::behind(step_delay, queue_capacity, AccessSettings::default()).await
+        // Most tests of admin pages are about what they do, not about who may come in.
+        let settings = AccessSettings { open_admin: true, ..AccessSettings::default() };
+        Self::behind(step_delay, queue_capacity, settings).await
     }
 
     /// One that trusts proxies, say.

@@ -41,7 +41,9 @@ async fn a_page_load_gives_a_cookie_and_the_next_one_keeps_it() {
 #[tokio::test]
 async fn over_https_the_cookie_stays_there() {
     let trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
-    let server = Server::behind(Duration::ZERO, 32, AccessSettings { trusted_proxies }).await;
+    let server =
+        Server::behind(Duration::ZERO, 32, AccessSettings { trusted_proxies, ..AccessSettings::default() })
+            .await;
     let answer = get(&server, "/", &[HTML, ("x-forwarded-proto", "https")]).await;
     let cookie = answer.header("set-cookie");
     assert!(cookie.starts_with("__Host-adire_visitor=") && cookie.contains("; Secure"), "{cookie}");
