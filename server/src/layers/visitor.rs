@@ -38,7 +38,7 @@ pub(crate) async fn remember(
     let visitor = known.or_else(|| give.then(Uuid::new_v4));
     request.extensions_mut().insert(Client { visitor: visitor.map(|id| Visitor(id.to_string())), network });
     let mut response = next.run(request).await;
-    if let Some(id) = visitor.filter(|_| give && !is_shared(&response))
+    if let Some(id) = visitor.filter(|_| give && !is_kept(&response))
         && let Some(cookie) = cookie(id, access.visitor_key(), https)
     {
         response.headers_mut().append(header::SET_COOKIE, cookie);
@@ -87,10 +87,11 @@ fn known(headers: &HeaderMap, key: &Key, https: bool) -> Option<Uuid> {
         })
 }
 
-/// Whether caches between us and the browser may keep the answer; a cookie in it would go to others.
-fn is_shared(response: &Response) -> bool {
+/// Whether the answer is kept, by caches between us and the browser or by the browser itself; a cookie in it would go
+/// to others, or come back when another one is in use.
+fn is_kept(response: &Response) -> bool {
     let control = response.headers().get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok());
-    control.is_some_and(|control| control.contains("public"))
+    control.is_some_and(|control| control.contains("public") || control.contains("immutable"))
 }
 
 #[cfg(test)]
