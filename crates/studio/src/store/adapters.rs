@@ -2,7 +2,7 @@
 
 use adire_protocol::{AdapterReceipt, AdapterVersion};
 
-use super::{Store, decode, encode, storage};
+use super::{Store, decode, encode, sql, storage};
 use crate::StudioError;
 
 row! {
@@ -31,14 +31,17 @@ impl From<AdapterRow> for AdapterVersion {
     }
 }
 
+const COLUMNS: &str = "name, version, hash, description, trigger_words, bytes, created_at";
+
 impl Store {
     /// Every version, by name, the newest of each first.
     pub(crate) async fn adapters(&self) -> Result<Vec<AdapterVersion>, StudioError> {
-        let rows: Vec<AdapterRow> =
-            sqlx::query_as("SELECT * FROM adapter_versions ORDER BY name, version DESC")
-                .fetch_all(&self.pool)
-                .await
-                .map_err(storage)?;
+        let rows: Vec<AdapterRow> = sqlx::query_as(sql(format!(
+            "SELECT {COLUMNS} FROM adapter_versions ORDER BY name, version DESC"
+        )))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(storage)?;
         Ok(rows.into_iter().map(AdapterVersion::from).collect())
     }
 
@@ -48,12 +51,12 @@ impl Store {
         &self,
         new: &AdapterVersion,
     ) -> Result<Option<AdapterVersion>, StudioError> {
-        let row: Option<AdapterRow> = sqlx::query_as(
+        let rows: Vec<AdapterRow> = sqlx::query_as(sql(format!(
             "INSERT INTO adapter_versions (name, version, hash, description, trigger_words, bytes, created_at) \
              SELECT $1, CASE WHEN $2 > 0 THEN $2 ELSE COALESCE(MAX(version), 0) + 1 END, $3, $4, $5, $6, $7 \
              FROM adapter_versions WHERE name = $1 \
-             ON CONFLICT (name, version) DO NOTHING RETURNING *",
-        )
+             ON CONFLICT (name, version) DO NOTHING RETURNING {COLUMNS}"
+        )))
         .bind(&new.name)
         .bind(i64::from(new.version))
         .bind(&new.hash)
@@ -61,10 +64,10 @@ impl Store {
         .bind(&new.trigger)
         .bind(new.bytes.cast_signed())
         .bind(new.created_at)
-        .fetch_optional(&self.pool)
+        .fetch_all(&self.pool)
         .await
         .map_err(storage)?;
-        Ok(row.map(AdapterVersion::from))
+        Ok(rows.into_iter().next().map(AdapterVersion::from))
     }
 
     /// What a file did to a model, if that is known.

@@ -2,7 +2,7 @@
 
 use adire_protocol::{GenerationSpec, GenerationState};
 
-use super::{Store, decode, encode, storage};
+use super::{Store, decode, encode, sql, storage};
 use crate::StudioError;
 
 row! {
@@ -44,6 +44,9 @@ pub(crate) struct Finish<'a> {
     pub(crate) event: u64,
 }
 
+const COLUMNS: &str = "id, visitor, state, spec, created_at, started_at, finished_at, error, epoch, attempts, \
+                       started_event, final_event";
+
 impl Store {
     pub(crate) async fn insert_generation(
         &self,
@@ -66,7 +69,7 @@ impl Store {
     }
 
     pub(crate) async fn generation(&self, id: &str) -> Result<Option<GenerationRow>, StudioError> {
-        sqlx::query_as("SELECT * FROM generations WHERE id = $1")
+        sqlx::query_as(sql(format!("SELECT {COLUMNS} FROM generations WHERE id = $1")))
             .bind(id)
             .fetch_optional(&self.pool)
             .await
@@ -75,9 +78,7 @@ impl Store {
 
     /// Queued and running ones of a visitor, oldest first.
     pub(crate) async fn active(&self, visitor: &str) -> Result<Vec<GenerationRow>, StudioError> {
-        sqlx::query_as(
-            "SELECT * FROM generations WHERE state IN ('queued', 'running') AND visitor = $1 ORDER BY id",
-        )
+        sqlx::query_as(sql(format!("SELECT {COLUMNS} FROM generations WHERE state IN ('queued', 'running') AND visitor = $1 ORDER BY id")))
         .bind(visitor)
         .fetch_all(&self.pool)
         .await
@@ -92,7 +93,7 @@ impl Store {
         .execute(&self.pool)
         .await
         .map_err(storage)?;
-        sqlx::query_as("SELECT * FROM generations WHERE state = 'queued' ORDER BY id")
+        sqlx::query_as(sql(format!("SELECT {COLUMNS} FROM generations WHERE state = 'queued' ORDER BY id")))
             .fetch_all(&self.pool)
             .await
             .map_err(storage)

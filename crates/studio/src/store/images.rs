@@ -2,7 +2,7 @@
 
 use adire_protocol::ImageRecord;
 
-use super::{Store, decode, encode, storage};
+use super::{Store, decode, encode, sql, storage};
 use crate::StudioError;
 
 row! {
@@ -66,7 +66,7 @@ impl Store {
     }
 
     pub(crate) async fn images_of(&self, generation: &str) -> Result<Vec<ImageRow>, StudioError> {
-        sqlx::query_as(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE generation = $1 ORDER BY position")))
+        sqlx::query_as(sql(format!("{COLUMNS} WHERE generation = $1 ORDER BY position")))
             .bind(generation)
             .fetch_all(&self.pool)
             .await
@@ -80,7 +80,7 @@ impl Store {
         limit: u32,
         before: i64,
     ) -> Result<Vec<ImageRow>, StudioError> {
-        sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        sqlx::query_as(sql(format!(
             "{COLUMNS} WHERE visitor = $1 AND created_at < $2 ORDER BY created_at DESC LIMIT $3"
         )))
         .bind(visitor)

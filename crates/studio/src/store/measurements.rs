@@ -2,7 +2,7 @@
 
 use adire_protocol::{TrainingPoint, TrainingSample};
 
-use super::{Store, image_url, storage};
+use super::{Store, image_url, sql, storage};
 use crate::StudioError;
 
 row! {
@@ -163,11 +163,8 @@ impl Store {
         };
         let mut found = [None, None];
         for (order, value) in ["ASC", "DESC"].into_iter().zip(&mut found) {
-            let row: Option<(f64,)> = sqlx::query_as(sqlx::AssertSqlSafe(of(order)))
-                .bind(id)
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(storage)?;
+            let row: Option<(f64,)> =
+                sqlx::query_as(sql(of(order))).bind(id).fetch_optional(&self.pool).await.map_err(storage)?;
             *value = row.map(|(loss,)| loss);
         }
         Ok(found.into())

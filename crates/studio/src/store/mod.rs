@@ -148,6 +148,15 @@ pub(crate) fn storage(error: sqlx::Error) -> StudioError {
     })
 }
 
+/// A statement put together from texts of this crate; nothing that came from outside is ever part of it.
+///
+/// A statement that writes and returns rows ends in `fetch_all`, or runs in a transaction: `fetch_one` and
+/// `fetch_optional` stop after the first row, and with them the commit's error is lost, a full disk for example.
+/// Columns are named: a cached `SELECT *` breaks when another program adds one. Tests below look after both.
+fn sql(text: String) -> sqlx::AssertSqlSafe<String> {
+    sqlx::AssertSqlSafe(text)
+}
+
 /// Decodes JSON from a row.
 fn decode<T: serde::de::DeserializeOwned>(text: &str, what: &str, id: &str) -> Result<T, StudioError> {
     serde_json::from_str(text)
@@ -162,9 +171,95 @@ fn encode<T: serde::Serialize>(value: &T) -> Result<String, StudioError> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, fs, path::Path};
+    use std::{
+        collections::BTreeSet,
+        fs,
+        path::{Path, PathBuf},
+    };
 
-    use super::STEPS;
+    use adire_protocol::AdapterVersion;
+
+    use super::{STEPS, Store};
+    use crate::StudioError;
+
+    /// Every statement of the crate, from `sqlx::query` to its `await`, with the file it is in.
+    fn statements() -> Vec<(PathBuf, String)> {
+        let (mut folders, mut found) = (vec![PathBuf::from("src")], Vec::new());
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path != Path::new("src/store/mod.rs") {
+                    let text = fs::read_to_string(&path).unwrap();
+                    let parts = text.split("sqlx::query").skip(1);
+                    found.extend(parts.map(|part| {
+                        (path.clone(), part.split(".await").next().unwrap_or_default().to_owned())
+                    }));
+                }
+            }
+        }
+        assert!(found.len() > 60, "{} statements: are they still found?", found.len());
+        found
+    }
+
+    /// What is wrong with a statement, see [`super::sql`].
+    fn fault(statement: &str) -> Option<&'static str> {
+        let words: Vec<&str> = statement.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+        let has = |word: &str| words.contains(&word);
+        let writes = has("INSERT") || has("UPDATE") || has("DELETE") || has("REPLACE");
+        let first = has("fetch_one") || has("fetch_optional") || has("fetch");
+        let outside = statement.contains("self.pool") || statement.contains("&pool");
+        if writes && first && outside {
+            return Some("a write that ends after its first row loses the error of its commit");
+        }
+        let all = statement.contains("SELECT *") || statement.contains("RETURNING *");
+        all.then_some("the columns are not named")
+    }
+
+    #[test]
+    fn no_write_loses_its_error_and_every_column_is_named() {
+        for (file, statement) in statements() {
+            assert_eq!(fault(&statement), None, "{}: sqlx::query{statement}", file.display());
+        }
+        // The rule finds what it is for.
+        let lost = r#"_as("INSERT INTO a (b) VALUES ($1) RETURNING b").fetch_one(&self.pool)"#;
+        assert!(fault(lost).is_some());
+        assert!(fault(&lost.replace("fetch_one", "fetch_optional")).is_some());
+        assert!(fault(&lost.replace("fetch_one", "fetch_all")).is_none());
+        assert!(fault(&lost.replace("&self.pool", "&mut *change")).is_none());
+        assert!(fault(r#"_as("SELECT * FROM a").fetch_all(&self.pool)"#).is_some());
+    }
+
+    /// What was said to be stored is there, however full the disk.
+    #[tokio::test]
+    async fn a_version_that_a_full_disk_did_not_take_is_not_said_to_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("adire.db")).await.unwrap();
+        store.fill_up().await;
+        let (mut told, mut refused) = (0, 0);
+        for i in 0..100 {
+            let new = AdapterVersion {
+                name: "full".to_owned(),
+                version: 0,
+                hash: format!("{i:064}"),
+                description: "a long description ".repeat(60),
+                trigger: String::new(),
+                bytes: 1,
+                created_at: i,
+            };
+            match store.insert_adapter(&new).await {
+                Ok(version) => {
+                    assert!(version.is_some());
+                    told += 1;
+                }
+                Err(StudioError::DiskFull) => refused += 1,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert!(refused > 0, "the disk was never full");
+        assert_eq!(store.adapters().await.unwrap().len(), told);
+    }
 
     /// A file that nobody lists would never be applied.
     #[test]

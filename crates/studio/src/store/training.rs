@@ -2,7 +2,7 @@
 
 use adire_protocol::{TrainingForecast, TrainingRequest, TrainingState};
 
-use super::{Store, decode, encode, storage};
+use super::{Store, decode, encode, sql, storage};
 use crate::StudioError;
 
 row! {
@@ -50,6 +50,9 @@ pub(crate) struct JobEnd<'a> {
     pub(crate) version: Option<&'a str>,
 }
 
+const COLUMNS: &str = "id, request, dataset_hash, state, created_at, started_at, finished_at, step, error, halved, \
+                       version, forecast, waited_ms, attempts";
+
 impl Store {
     pub(crate) async fn insert_job(
         &self,
@@ -73,7 +76,7 @@ impl Store {
     }
 
     pub(crate) async fn job(&self, id: &str) -> Result<Option<JobRow>, StudioError> {
-        sqlx::query_as("SELECT * FROM training_jobs WHERE id = $1")
+        sqlx::query_as(sql(format!("SELECT {COLUMNS} FROM training_jobs WHERE id = $1")))
             .bind(id)
             .fetch_optional(&self.pool)
             .await
@@ -82,7 +85,7 @@ impl Store {
 
     /// The newest first.
     pub(crate) async fn jobs(&self) -> Result<Vec<JobRow>, StudioError> {
-        sqlx::query_as("SELECT * FROM training_jobs ORDER BY id DESC")
+        sqlx::query_as(sql(format!("SELECT {COLUMNS} FROM training_jobs ORDER BY id DESC")))
             .fetch_all(&self.pool)
             .await
             .map_err(storage)
@@ -90,10 +93,12 @@ impl Store {
 
     /// The one whose turn it is.
     pub(crate) async fn next_job(&self) -> Result<Option<JobRow>, StudioError> {
-        sqlx::query_as("SELECT * FROM training_jobs WHERE state = 'queued' ORDER BY id LIMIT 1")
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(storage)
+        sqlx::query_as(sql(format!(
+            "SELECT {COLUMNS} FROM training_jobs WHERE state = 'queued' ORDER BY id LIMIT 1"
+        )))
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(storage)
     }
 
     /// Ids of those that wait, in their order.
@@ -160,7 +165,7 @@ impl Store {
     ) -> Result<bool, StudioError> {
         // Names of ours; nothing that came from outside.
         let from = from.iter().map(|state| format!("'{}'", state.name())).collect::<Vec<_>>().join(", ");
-        let done = sqlx::query(sqlx::AssertSqlSafe(format!(
+        let done = sqlx::query(sql(format!(
             "UPDATE training_jobs SET state = $2, finished_at = $3, error = $4, \
              version = COALESCE($5, version) WHERE id = $1 AND state IN ({from})"
         )))
@@ -216,8 +221,8 @@ impl Store {
     pub(crate) async fn rewind_job(&self, id: &str, step: u32, halved: bool) -> Result<(), StudioError> {
         let mut change = self.pool.begin().await.map_err(storage)?;
         for table in ["training_points", "training_samples"] {
-            let sql = format!("DELETE FROM {table} WHERE job = $1 AND step > $2");
-            sqlx::query(sqlx::AssertSqlSafe(sql))
+            let text = format!("DELETE FROM {table} WHERE job = $1 AND step > $2");
+            sqlx::query(sql(text))
                 .bind(id)
                 .bind(i64::from(step))
                 .execute(&mut *change)
