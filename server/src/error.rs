@@ -27,6 +27,8 @@ pub enum ProblemKind {
     CrossOrigin,
     /// The server has another name than was asked for.
     Misdirected,
+    /// It belongs to somebody else, or the admin has turned it off.
+    Forbidden,
     /// Nothing lives at this address.
     NotFound,
     /// The address exists, the method does not.
@@ -49,6 +51,8 @@ pub enum ProblemKind {
     DiskFull,
     /// The queue takes no more for now.
     QueueFull,
+    /// Too much is being done at once just now.
+    Busy,
     /// The model is still loading.
     Starting,
     /// The server is going down.
@@ -76,6 +80,7 @@ impl ProblemKind {
             Self::Misdirected => {
                 (StatusCode::MISDIRECTED_REQUEST, "misdirected", "This server has another name")
             }
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This is not yours to do"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing here"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The method does not fit this address")
@@ -95,6 +100,7 @@ impl ProblemKind {
             }
             Self::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk-full", "The server's disk is full"),
             Self::QueueFull => (StatusCode::SERVICE_UNAVAILABLE, "queue-full", "The queue is full"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "The server is busy"),
             Self::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting", "The model is being loaded"),
             Self::ShuttingDown => {
                 (StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "The server is shutting down")
@@ -186,6 +192,9 @@ impl From<ErrorKind> for ProblemKind {
         match kind {
             ErrorKind::Invalid => Self::Invalid,
             ErrorKind::NotFound => Self::NotFound,
+            ErrorKind::Forbidden => Self::Forbidden,
+            ErrorKind::TooLarge => Self::TooLarge,
+            ErrorKind::Busy => Self::Busy,
             ErrorKind::Conflict => Self::Conflict,
             ErrorKind::TooMany => Self::TooMany,
             ErrorKind::QueueFull => Self::QueueFull,
@@ -205,7 +214,12 @@ impl From<StudioError> for Problem {
             StudioError::QueueFull { wait_ms, .. } => {
                 Self::new(kind, detail).retry_after(seconds(wait_ms.unwrap_or(10_000)))
             }
-            StudioError::TooManyWaiting { .. } => Self::new(kind, detail).retry_after(10),
+            StudioError::TooManyWaiting { .. } | StudioError::TooMuchWaiting { .. } => {
+                Self::new(kind, detail).retry_after(10)
+            }
+            StudioError::UploadQuota { retry_after, .. } => Self::new(kind, detail).retry_after(retry_after),
+            StudioError::Busy => Self::new(kind, detail).retry_after(5),
+            StudioError::LowSpace => Self::new(kind, detail).retry_after(60),
             StudioError::ShuttingDown => Self::new(kind, detail).retry_after(5),
             other if kind == ProblemKind::Internal => Self::internal(other),
             _ => Self::new(kind, detail),

@@ -128,17 +128,22 @@ impl<S: Send + Sync> FromRequestParts<S> for GenerationId {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Segment(text) = Segment::from_request_parts(parts, state).await?;
-        let id = Uuid::parse_str(&text).map_err(|_| {
-            let shown: String = text.chars().take(60).collect();
-            Problem::new(
-                ProblemKind::Unreadable,
-                format!(
-                    "“{shown}” is no generation id; ids are UUIDs, as POST /api/v1/generations returns them."
-                ),
-            )
-        })?;
-        Ok(Self(id.to_string()))
+        generation_id(&text).map(Self)
     }
+}
+
+/// A generation's id in its usual form.
+pub(crate) fn generation_id(text: &str) -> Result<String, Problem> {
+    let id = Uuid::parse_str(text).map_err(|_| {
+        let shown: String = text.chars().take(60).collect();
+        Problem::new(
+            ProblemKind::Unreadable,
+            format!(
+                "“{shown}” is no generation id; ids are UUIDs, as POST /api/v1/generations returns them."
+            ),
+        )
+    })?;
+    Ok(id.to_string())
 }
 
 /// A query string.

@@ -2,7 +2,7 @@
 //! the address of a page.
 
 use adire_app::{MASK_FILE, PICTURE_FILE, PlainForm, Refused, make_plainly};
-use adire_studio::{ErrorKind, Studio, StudioError};
+use adire_studio::{Client, ErrorKind, LARGEST_UPLOAD, Studio, StudioError};
 use axum::{
     Router,
     extract::{
@@ -13,9 +13,9 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::post,
 };
+use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
-    api::uploads,
     error::{Problem, ProblemKind},
     extract::ClientOf,
     layers::body,
@@ -26,7 +26,7 @@ use crate::{
 pub(crate) fn routes() -> Router<AppState> {
     Router::new()
         .route("/make", post(make))
-        .layer(DefaultBodyLimit::max(2 * uploads::LARGEST + body::LARGEST))
+        .layer(DefaultBodyLimit::max(2 * LARGEST_UPLOAD as usize + body::LARGEST))
 }
 
 /// Takes everything in, then says where to go on: with GET, never posting again.
@@ -38,8 +38,8 @@ async fn make(
     let multipart = form.map_err(|error| {
         Problem::new(ProblemKind::MediaType, format!("This address takes a form: {}.", error.body_text()))
     })?;
-    let form = match read(&studio, multipart).await {
-        Ok(form) => form,
+    let form = match read(&studio, &client, multipart).await {
+        Ok(form) => form?,
         // Larger than both pictures may be together. What was typed is lost with it.
         Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
             return Ok(Redirect::to("/?tried=large-picture").into_response());
@@ -49,14 +49,24 @@ async fn make(
     Ok(Redirect::to(&make_plainly(&studio, &client, form).await).into_response())
 }
 
-async fn read(studio: &Studio, mut multipart: Multipart) -> Result<PlainForm, MultipartError> {
-    let (mut form, mut typed) = (PlainForm::default(), 0);
+async fn read(
+    studio: &Studio,
+    client: &Client,
+    mut multipart: Multipart,
+) -> Result<Result<PlainForm, Problem>, MultipartError> {
+    let (mut form, mut typed, mut brought) = (PlainForm::default(), 0, Vec::new());
     while let Some(field) = multipart.next_field().await? {
         let name = field.name().unwrap_or_default().to_owned();
         if [PICTURE_FILE, MASK_FILE].contains(&name.as_str()) {
-            if let Some(uploaded) = picture(studio, field).await? {
+            // Each is read at the server's cost.
+            if brought.contains(&name) {
+                let sentence = "A form has one init image and one mask; send no more files.";
+                return Ok(Err(Problem::new(ProblemKind::Invalid, sentence)));
+            }
+            if let Some(uploaded) = picture(studio, client, field).await? {
                 form.picture(&name, uploaded);
             }
+            brought.push(name);
         } else {
             let text = field.bytes().await?;
             // Fields have a limit of their own: the body's is for pictures.
@@ -66,23 +76,28 @@ async fn read(studio: &Studio, mut multipart: Multipart) -> Result<PlainForm, Mu
             }
         }
     }
-    Ok(form)
+    Ok(Ok(form))
 }
 
-/// Takes a file in; `None` where none was chosen.
+/// Takes a file in as it comes; `None` where none was chosen.
 async fn picture(
     studio: &Studio,
-    field: Field<'_>,
+    client: &Client,
+    mut field: Field<'_>,
 ) -> Result<Option<Result<String, Refused>>, MultipartError> {
-    let bytes = field.bytes().await?;
-    if bytes.is_empty() {
-        return Ok(None);
+    let Some(first) = field.chunk().await? else { return Ok(None) };
+    let mut broken = None;
+    let rest = stream::poll_fn(|context| field.poll_next_unpin(context));
+    // What went wrong with the form is not the picture's fault.
+    let rest = rest.map_err(|error| broken.insert(error).to_string());
+    let uploaded = studio.upload(stream::iter([Ok(first)]).chain(rest), client).await;
+    if let Some(error) = broken {
+        return Err(error);
     }
-    if bytes.len() > uploads::LARGEST {
-        return Ok(Some(Err(Refused::Large)));
-    }
-    Ok(Some(match studio.upload(bytes.into()).await {
+    Ok(Some(match uploaded {
         Ok(upload) => Ok(upload.hash),
+        Err(error) if error.kind() == ErrorKind::TooLarge => Err(Refused::Large),
+        Err(error) if matches!(error.kind(), ErrorKind::TooMany | ErrorKind::Busy) => Err(Refused::Busy),
         Err(error) => {
             log(&error);
             Err(Refused::Unreadable)

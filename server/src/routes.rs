@@ -18,7 +18,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     access::Access,
     admin,
-    api::{adapters, admin::admin_api, events, generations, images, model, openapi, recipe, tokens, uploads},
+    api::{
+        adapters, admin::admin_api, deletion, events, generations, images, model, openapi, recipe, tokens,
+        uploads,
+    },
     error,
     layers::{body, client, deadline, headers, host, log, origin, visitor},
     operator::guard,
@@ -32,6 +35,9 @@ pub fn api() -> (Router<AppState>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(openapi::Description::openapi())
         .routes(routes!(generations::submit))
         .routes(routes!(generations::read, generations::cancel))
+        .routes(routes!(deletion::generation))
+        .routes(routes!(deletion::image))
+        .routes(routes!(deletion::history))
         .routes(routes!(events::events))
         .routes(routes!(images::read))
         .routes(routes!(adapters::list))
@@ -43,11 +49,7 @@ pub fn api() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(openapi::document))
         .merge(admin_api())
         .merge(OpenApiRouter::new().routes(routes!(recipe::recipe)).layer(picture_sized))
-        .merge(
-            OpenApiRouter::new()
-                .routes(routes!(uploads::upload))
-                .layer(DefaultBodyLimit::max(uploads::LARGEST)),
-        )
+        .routes(routes!(uploads::upload))
         .split_for_parts()
 }
 

@@ -8,16 +8,23 @@ use super::icons::Icon;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Overview,
+    Queue,
+    Images,
     Datasets,
     Training,
+    Versions,
 }
 
 impl Place {
-    const ALL: [Self; 3] = [Self::Overview, Self::Datasets, Self::Training];
+    const ALL: [Self; 6] =
+        [Self::Overview, Self::Queue, Self::Images, Self::Datasets, Self::Training, Self::Versions];
 
     fn facts(self) -> (&'static str, &'static str, Icon) {
         match self {
             Self::Overview => ("/admin", "Overview", Icon::Overview),
+            Self::Queue => ("/admin/queue", "Queue", Icon::Queue),
+            Self::Images => ("/admin/images", "Images", Icon::Studio),
+            Self::Versions => ("/admin/versions", "Versions", Icon::Versions),
             Self::Datasets => ("/admin/datasets", "Datasets", Icon::Datasets),
             Self::Training => ("/admin/training", "Training", Icon::Training),
         }

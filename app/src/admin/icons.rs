@@ -11,6 +11,8 @@ pub(super) enum Icon {
     SignOut,
     Add,
     Upload,
+    Queue,
+    Versions,
 }
 
 impl Icon {
@@ -21,6 +23,8 @@ impl Icon {
             Self::Training => "M3.5 3.5v13h13M6 6c1.5 5 4 7 10 7.5",
             Self::Studio => "M3.5 4.5h13v11h-13zM3.5 12.5l3.5-3.5 6.5 6.5M13 8h.01",
             Self::SignOut => "M8 3.5H4v13h4M12 6.5l3.5 3.5-3.5 3.5M15.5 10H8",
+            Self::Queue => "M3.5 5h9M3.5 10h13M3.5 15h6",
+            Self::Versions => "M10 3.5l6.5 3.5L10 10.5 3.5 7zM3.5 10.5L10 14l6.5-3.5M3.5 13.5L10 17l6.5-3.5",
             Self::Add => "M10 4v12M4 10h12",
             Self::Upload => "M10 13V4M6.5 7.5L10 4l3.5 3.5M4 13v3h12v-3",
         }

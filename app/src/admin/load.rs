@@ -9,6 +9,7 @@ use super::{
     dataset::DatasetPage,
     datasets::Datasets,
     fields::Filled,
+    gallery::Gallery,
     overview::Overview,
     training::{GONE, Training},
     training_form::{TrainingForm, like, preset_form},
@@ -26,6 +27,21 @@ pub(super) async fn overview(studio: &Studio) -> Result<Overview, StudioError> {
         datasets: studio.datasets().await?,
         trainings: studio.trainings().await?,
     })
+}
+
+/// Images of a page of the gallery.
+const PAGE: u32 = 60;
+
+/// Everybody's images made before `before`, newest first.
+pub(super) async fn gallery(
+    studio: &Studio,
+    before: Option<i64>,
+    told: Option<String>,
+) -> Result<Gallery, StudioError> {
+    let mut images = studio.gallery(PAGE + 1, before).await?;
+    let more = images.len() > PAGE as usize;
+    images.truncate(PAGE as usize);
+    Ok(Gallery { images, more, told })
 }
 
 /// Every dataset, and the form for a new one.

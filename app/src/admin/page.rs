@@ -10,12 +10,15 @@ use super::{
     datasets::{Datasets, datasets},
     fields::Filled,
     frame::{Place, framed, head},
+    gallery::{Gallery, gallery},
     load,
     overview::{Overview, overview},
+    queue::{Queue, queue},
     sign_in::{SetUp, SignIn, no_operator, set_up, sign_in},
     training::{Training, live, training},
     training_form::{self, TrainingForm},
     trainings::{Trainings, trainings},
+    versions::{Versions, versions},
 };
 use crate::request::current_theme;
 
@@ -43,6 +46,9 @@ enum Content {
     SetUp(SetUp),
     NoOperator,
     Overview(Box<Overview>),
+    Queue(Queue),
+    Gallery(Gallery),
+    Versions(Versions),
     Datasets(Datasets),
     Dataset(Box<DatasetPage>),
     Trainings(Trainings),
@@ -80,6 +86,21 @@ impl AdminPage {
     /// Where an operator arrives.
     pub async fn overview(studio: &Studio) -> Self {
         Self::loaded(load::overview(studio).await, |data| Content::Overview(Box::new(data)))
+    }
+
+    /// Who waits for what. `told`: what was just done, or why it was not.
+    pub fn queue(studio: &Studio, told: Option<String>) -> Self {
+        Self::new(Content::Queue(Queue { entries: studio.queue_entries(), told }))
+    }
+
+    /// Everybody's images made before `before`. `told`: what was just done, or why it was not.
+    pub async fn gallery(studio: &Studio, before: Option<i64>, told: Option<String>) -> Self {
+        Self::loaded(load::gallery(studio, before, told).await, Content::Gallery)
+    }
+
+    /// Every adapter version. `told`: why nothing was done.
+    pub async fn versions(studio: &Studio, told: Option<String>) -> Self {
+        Self::loaded(studio.versions().await, |all| Content::Versions(Versions { all, told }))
     }
 
     /// Every dataset. `told`: what was just done; `new`: the form for another one.
@@ -148,6 +169,9 @@ impl AdminPage {
             Content::SetUp(_) => "Set the password".to_owned(),
             Content::NoOperator => "Closed from here".to_owned(),
             Content::Overview(_) => "Overview".to_owned(),
+            Content::Queue(_) => "Queue".to_owned(),
+            Content::Gallery(_) => "Images".to_owned(),
+            Content::Versions(_) => "Versions".to_owned(),
             Content::Datasets(_) => "Datasets".to_owned(),
             Content::Dataset(data) => data.dataset.name.clone(),
             Content::Trainings(_) => "Training".to_owned(),
@@ -194,6 +218,9 @@ pub fn admin_shell(page: AdminPage, style: String) -> impl IntoView {
         Content::SetUp(data) => set_up(data),
         Content::NoOperator => no_operator(),
         Content::Overview(data) => at(Place::Overview, overview(*data, door)),
+        Content::Queue(data) => at(Place::Queue, queue(data)),
+        Content::Gallery(data) => at(Place::Images, gallery(data)),
+        Content::Versions(data) => at(Place::Versions, versions(data)),
         Content::Datasets(data) => at(Place::Datasets, datasets(data)),
         Content::Dataset(data) => at(Place::Datasets, dataset(*data)),
         Content::Trainings(data) => at(Place::Training, trainings(data)),

@@ -1,5 +1,6 @@
 //! Stopping a generation. Server only.
 
+use adire_studio::By;
 use leptos::prelude::*;
 
 use super::{AppError, context};
@@ -8,7 +9,7 @@ use super::{AppError, context};
 #[server(prefix = "/api/fn", endpoint = "cancel", output = super::json::Json)]
 async fn cancel(#[server(default)] id: String) -> Result<(), AppError> {
     let studio = context::studio()?;
-    let result = studio.cancel(&id).await;
+    let result = studio.cancel(&id, By::Client(&context::client())).await;
     if context::is_plain_form() {
         // The page says how the generation stands, or that there is none.
         let known = result.as_ref().ok().map(|generation| generation.links.page.clone());

@@ -28,6 +28,16 @@ pub(crate) async fn cancel(id: &str) -> Result<(), AppError> {
     call("/api/fn/cancel", FORM, format!("id={id}").into()).await.map(drop)
 }
 
+/// Deletes one image for good.
+pub(crate) async fn delete_image(generation: &str, index: u32) -> Result<(), AppError> {
+    call("/api/fn/delete", FORM, format!("generation={generation}&index={index}").into()).await.map(drop)
+}
+
+/// Deletes everything that this browser has.
+pub(crate) async fn delete_all() -> Result<(), AppError> {
+    call("/api/fn/delete_all", FORM, "".into()).await.map(drop)
+}
+
 /// The pictures before `before` (a picture's `created_at`), newest first, and whether more follow.
 pub(crate) async fn load_history(before: i64) -> Result<(Vec<ImageRecord>, bool), AppError> {
     let page = call(&format!("/api/fn/history?before={before}"), "", JsValue::UNDEFINED).await?;

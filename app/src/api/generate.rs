@@ -21,7 +21,7 @@ async fn submit(studio: &Studio, client: &Client, form: &FormValues) -> Result<G
     let request = form
         .check(&model.limits, &model.defaults)
         .map_err(|fields| StudioError::Invalid(ValidationError(fields)))?;
-    studio.submit(request, client.visitor_id()).await
+    studio.submit(request, client).await
 }
 
 /// What a plain form sends: its fields, and the files that were chosen.
@@ -38,6 +38,8 @@ pub enum Refused {
     Large,
     /// It is no picture that can be read.
     Unreadable,
+    /// Too many are being read, or this visitor has uploaded enough for today.
+    Busy,
 }
 
 impl PlainForm {
@@ -57,6 +59,8 @@ impl PlainForm {
                     (Refused::Large, true) => "large-mask",
                     (Refused::Unreadable, false) => "no-picture",
                     (Refused::Unreadable, true) => "no-mask",
+                    (Refused::Busy, false) => "busy-picture",
+                    (Refused::Busy, true) => "busy-mask",
                 });
             }
         }
@@ -86,7 +90,9 @@ pub async fn make_plainly(studio: &Studio, client: &Client, form: PlainForm) -> 
                 }
             }
             Err(StudioError::UnknownAdapter { .. }) => "form",
-            Err(StudioError::QueueFull { .. } | StudioError::TooManyWaiting { .. }) => "full",
+            Err(StudioError::QueueFull { .. }) => "full",
+            Err(StudioError::TooManyWaiting { .. } | StudioError::TooMuchWaiting { .. }) => "waiting",
+            Err(StudioError::LowSpace | StudioError::DiskFull) => "disk",
             Err(_) => "failed",
         },
     };

@@ -4,6 +4,8 @@
 #[cfg(feature = "ssr")]
 mod cancel;
 mod client;
+#[cfg(feature = "ssr")]
+mod delete;
 mod error;
 #[cfg(feature = "ssr")]
 mod generate;
@@ -24,7 +26,8 @@ pub use self::{
     generate::{PlainForm, Refused, make_plainly},
 };
 pub(crate) use client::{
-    cancel, count_tokens, generate, load_history, load_queue, load_studio, read_recipe, upload,
+    cancel, count_tokens, delete_all, delete_image, generate, load_history, load_queue, load_studio,
+    read_recipe, upload,
 };
 pub(crate) use error::AppError;
 pub(crate) use studio::StudioData;

@@ -6,6 +6,7 @@ mod batch;
 mod begin;
 mod canvas;
 mod composer;
+mod delete;
 mod drop;
 mod empty;
 mod error;

@@ -5,6 +5,7 @@ use leptos::{ev::MouseEvent, prelude::*};
 use wasm_bindgen_futures::spawn_local;
 
 use super::{
+    delete::Delete,
     icons::{Drawing, Icon},
     kinds::{on, part, text},
     link::Link,
@@ -34,11 +35,12 @@ pub(crate) fn Parameters() -> Piece {
                 <div class="parameters">
                     {withheld}
                     <p class="caption">{spec.prompt}</p>
-                    <Actions shown=shown />
+                    <Actions shown=shown.clone() />
                     <ul class="chips" aria-label="Parameters; choose one to use it again">
                         {chips}
                     </ul>
                     {recipe}
+                    <Delete shown=shown />
                 </div>
             }
         })

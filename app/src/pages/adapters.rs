@@ -103,7 +103,7 @@ pub(crate) fn AdaptersPage(adapters: Vec<AdapterVersion>, model: ModelInfo) -> i
 /// One version: what the file is, and what it does to the model.
 #[component]
 pub(crate) fn AdapterPage(data: AdapterData) -> impl IntoView {
-    let AdapterData { detail: AdapterDetail { version, receipt }, versions, model } = data;
+    let AdapterData { detail: AdapterDetail { version, receipt, downloads }, versions, model } = data;
     let others = versions.iter().map(|other| {
         let current = (other.version == version.version).then_some("page");
         view! {
@@ -150,9 +150,14 @@ pub(crate) fn AdapterPage(data: AdapterData) -> impl IntoView {
                 <a class="primary" href=try_it(&version, &model)>
                     "Try it"
                 </a>
-                <a class="button" href=file download>
-                    "Download"
-                </a>
+                {downloads
+                    .then(|| {
+                        view! {
+                            <a class="button" href=file download>
+                                "Download"
+                            </a>
+                        }
+                    })}
             </div>
             <p class="lead">{described(&version)}</p>
             <ul class="versions" aria-label="Versions">

@@ -182,6 +182,25 @@ impl Page {
         });
     }
 
+    /// Deletes an image for good and shows the next one; `None`: everything that this browser has.
+    pub(crate) fn delete(self, image: Option<ImageRecord>) {
+        let stage = self.stage;
+        spawn_local(async move {
+            let done = match &image {
+                Some(image) => api::delete_image(&image.generation, image.index).await,
+                None => api::delete_all().await,
+            };
+            if let Err(error) = done {
+                return stage.tell(Notice::Problem(error.message));
+            }
+            stage.forget(image.as_ref());
+            browser::show_address("/");
+            let told =
+                if image.is_some() { "The image is deleted." } else { "Everything of yours is deleted." };
+            stage.said.set(told.to_owned());
+        });
+    }
+
     /// Puts a picture on the canvas; `None`: what is being made.
     pub(crate) fn show(self, picture: Option<ImageRecord>) {
         if !untrack(|| self.stage.is_busy())
@@ -399,6 +418,7 @@ fn picture_error(tried: &str) -> Option<FieldError> {
     let message = match why {
         "large" => "The file is larger than 20 MB; make it smaller and try again.",
         "no" => "The file is no picture in PNG, JPEG or WebP; save it as one of these.",
+        "busy" => "The server takes no more images from you just now; try again later.",
         "gone" => "The picture is not on this server any more; choose it again.",
         _ => return None,
     };
@@ -424,6 +444,11 @@ fn notice(data: &StudioData, tried: Option<&str>, missing: &[String]) -> Option<
             data.model.limits.prompt_chars
         ))),
         Some("full") => problem("The queue was full, so nothing was started. Try again in a moment."),
+        Some("waiting") => {
+            problem("You have as much waiting as this server takes, so nothing was started. Let one finish.")
+        }
+        Some("delete") => problem("This could not be deleted. Try again in a moment."),
+        Some("disk") => problem("The server's disk is nearly full, so nothing was started. Try again later."),
         Some("failed") => {
             problem("The request could not be stored, so nothing was started. Try again in a moment.")
         }

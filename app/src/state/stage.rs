@@ -146,6 +146,24 @@ impl Stage {
         }
     }
 
+    /// Takes a deleted image off the page; `None`: all of them.
+    pub(crate) fn forget(&self, image: Option<&ImageRecord>) {
+        let is_kept = |known: &ImageRecord| {
+            image.is_some_and(|image| known.generation != image.generation || known.index != image.index)
+        };
+        self.history.update(|history| history.retain(is_kept));
+        if !untrack(|| self.is_busy()) {
+            self.job.update(|job| {
+                job.iter_mut().for_each(|job| job.images.retain(is_kept));
+                job.take_if(|job| job.images.is_empty());
+            });
+        }
+        if image.is_none() {
+            self.more.set(false);
+        }
+        self.shown.set(self.history.with_untracked(|history| history.first().cloned()));
+    }
+
     /// Puts a picture at the newest end of the strip.
     fn remember(&self, image: &ImageRecord) {
         let same = |known: &ImageRecord| known.generation == image.generation && known.index == image.index;

@@ -2,6 +2,7 @@
 //! as plain serde types. Knows no tensors, SQL, HTTP or UI; nothing of Adire's own lies below this crate.
 
 mod adapter;
+mod control;
 mod dataset;
 mod event;
 mod generation;
@@ -16,6 +17,7 @@ mod training;
 mod validate;
 
 pub use adapter::{AdapterRef, AdapterUse, AdapterVersion, ParseAdapterRefError};
+pub use control::{Cancelled, Deleted, GalleryImage, ListedVersion, QueueEntry, QueueOwner, VersionChange};
 pub use dataset::{
     DATASET_NAME, DatasetChange, DatasetPictureRecord, DatasetRecord, DatasetRemark, DatasetSummary,
     LONGEST_CAPTION, MOST_REPEATS, NewDataset, thumbnail_url,

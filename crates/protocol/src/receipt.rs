@@ -14,6 +14,9 @@ pub struct AdapterDetail {
     /// What it does to the model that is loaded. Absent while the model is busy with a picture: ask again. Once made, it
     /// is kept.
     pub receipt: Option<AdapterReceipt>,
+    /// Whether its file is given out.
+    #[serde(default)]
+    pub downloads: bool,
 }
 
 /// What loading a file onto the model at strength 1 did.

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use adire_protocol::GenerationRequest;
-use adire_studio::{Studio, StudioConfig, StudioError, fake::FakeBackend};
+use adire_studio::{Client, Studio, StudioConfig, StudioError, Visitor, fake::FakeBackend};
 use futures::StreamExt;
 
 const RUNS: u32 = 200;
@@ -26,7 +26,10 @@ async fn main() -> Result<(), StudioError> {
                 ..Default::default()
             };
             let start = Instant::now();
-            let id = studio.submit(request, Some("me")).await?.id;
+            let id = studio
+                .submit(request, &Client { visitor: Some(Visitor("me".to_owned())), network: None })
+                .await?
+                .id;
             studio.events(&id, 0).await?.collect::<Vec<_>>().await;
             let total = start.elapsed().as_secs_f64();
             let engine: f64 = studio.generation(&id).await?.images.iter().map(|i| i.recipe.seconds).sum();

@@ -3,14 +3,17 @@
 use std::{fs::File, path::PathBuf, sync::Arc, time::Duration};
 
 use adire_protocol::{
-    AdapterDetail, AdapterReceipt, AdapterRef, AdapterVersion, FieldError, ValidationError,
+    AdapterDetail, AdapterReceipt, AdapterRef, AdapterVersion, FieldError, ListedVersion, ValidationError,
+    VersionChange,
 };
 
 use crate::{
     BackendError, NewAdapter, StudioError,
     blobs::Staged,
+    deletion,
     folder::reason,
     shared::{Shared, blocking, detached, now},
+    store::Listed,
 };
 
 /// How long one who asks for a receipt waits while the model is busy.
@@ -87,6 +90,7 @@ pub(crate) async fn add(shared: Arc<Shared>, new: NewAdapter) -> Result<AdapterV
     }
     let receipt = check(&shared, &staged, &new).await?;
     let blobs = shared.blobs.clone();
+    let _keeping = shared.keeping.lock().await;
     row.hash = blocking(move || blobs.keep(staged)).await?;
     shared.store.save_receipt(&row.hash, &shared.model.hash, &receipt).await?;
     match shared.store.insert_adapter(&row).await? {
@@ -101,14 +105,22 @@ pub(crate) async fn add(shared: Arc<Shared>, new: NewAdapter) -> Result<AdapterV
 /// The version that already stands for this file: the one asked for, or any of this name when the number
 /// was left open.
 async fn existing(shared: &Shared, row: &AdapterVersion) -> Result<Option<AdapterVersion>, StudioError> {
-    let known = shared.store.adapters().await?;
-    let mut same_name = known.into_iter().filter(|version| version.name == row.name);
+    let known = shared.store.all_adapters().await?;
+    let mut same_name = known.into_iter().filter(|listed| listed.version.name == row.name);
     if row.version == 0 {
-        return Ok(same_name.find(|version| version.hash == row.hash));
+        // One that was deleted comes back under a new number.
+        let same = same_name.find(|listed| listed.version.hash == row.hash && listed.deleted_at.is_none());
+        return Ok(same.map(|listed| listed.version));
     }
-    match same_name.find(|version| version.version == row.version) {
-        Some(taken) if taken.hash != row.hash => Err(StudioError::AdapterExists { id: taken.id() }),
-        same => Ok(same),
+    match same_name.find(|listed| listed.version.version == row.version) {
+        Some(taken) if taken.deleted_at.is_some() => Err(StudioError::Conflict(format!(
+            "{} was deleted on this server, and a number is never used again. Leave the version out to get the next one.",
+            taken.version.id()
+        ))),
+        Some(taken) if taken.version.hash != row.hash => {
+            Err(StudioError::AdapterExists { id: taken.version.id() })
+        }
+        same => Ok(same.map(|listed| listed.version)),
     }
 }
 
@@ -130,11 +142,19 @@ pub(crate) async fn detail(shared: Arc<Shared>, name: &str) -> Result<AdapterDet
         Some(receipt) => Some(receipt),
         None => {
             // Goes on when nobody waits any more, so that the next one who asks finds it.
-            let made = detached(make_receipt(shared, version.clone()));
+            let made = detached(make_receipt(shared.clone(), version.clone()));
             tokio::time::timeout(PATIENCE, made).await.ok().transpose()?
         }
     };
-    Ok(AdapterDetail { version, receipt })
+    let downloads = downloads(&shared, &version).await?;
+    Ok(AdapterDetail { version, receipt, downloads })
+}
+
+/// Whether the file of a version is given out.
+async fn downloads(shared: &Shared, version: &AdapterVersion) -> Result<bool, StudioError> {
+    let known = shared.store.all_adapters().await?;
+    let listed = known.into_iter().find(|listed| listed.version == *version);
+    Ok(shared.downloads && listed.is_some_and(|listed| listed.downloads))
 }
 
 async fn make_receipt(shared: Arc<Shared>, version: AdapterVersion) -> Result<AdapterReceipt, StudioError> {
@@ -157,9 +177,70 @@ async fn make_receipt(shared: Arc<Shared>, version: AdapterVersion) -> Result<Ad
 pub(crate) async fn file(shared: &Shared, name: &str) -> Result<(AdapterVersion, PathBuf), StudioError> {
     let known = shared.store.adapters().await?;
     let version = resolve(&known, name)?.clone();
+    if !downloads(shared, &version).await? {
+        return Err(StudioError::NotAllowed(format!(
+            "The file of {} is not given out by this server. The adapter can be used here.",
+            version.id()
+        )));
+    }
     let path = shared.blobs.path(&version.hash).filter(|path| path.is_file());
     let path = path.ok_or_else(|| StudioError::Storage(format!("The file of {} is lost.", version.id())))?;
     Ok((version, path))
+}
+
+/// Every version with what has been decided about it, for the admin.
+pub(crate) async fn list(shared: &Shared) -> Result<Vec<ListedVersion>, StudioError> {
+    let known = shared.store.all_adapters().await?;
+    let record = |listed: Listed| ListedVersion {
+        version: listed.version,
+        hidden: listed.hidden,
+        downloads: listed.downloads,
+        deleted_at: listed.deleted_at,
+    };
+    Ok(known.into_iter().map(record).collect())
+}
+
+/// Hides a version or shows it again, and gives its file out or not.
+pub(crate) async fn offer(
+    shared: &Shared,
+    name: &str,
+    change: VersionChange,
+) -> Result<ListedVersion, StudioError> {
+    let (name, version) = exact(name)?;
+    if !shared.store.offer_adapter(&name, version, change.hidden, change.downloads).await? {
+        return Err(gone(&name, version));
+    }
+    find(shared, &name, version).await
+}
+
+/// Deletes a version and its file, where no other version has the same.
+pub(crate) async fn delete(shared: &Shared, name: &str) -> Result<ListedVersion, StudioError> {
+    let (name, version) = exact(name)?;
+    if !shared.store.delete_adapter(&name, version, now()).await? {
+        return Err(gone(&name, version));
+    }
+    deletion::remove_doomed(shared).await?;
+    shared.store.empty_log().await;
+    find(shared, &name, version).await
+}
+
+async fn find(shared: &Shared, name: &str, version: u32) -> Result<ListedVersion, StudioError> {
+    let known = list(shared).await?;
+    let found = known.into_iter().find(|l| l.version.name == name && l.version.version == version);
+    found.ok_or_else(|| gone(name, version))
+}
+
+/// `name@vN`: what is changed for good is named in full.
+fn exact(name: &str) -> Result<(String, u32), StudioError> {
+    let wanted: AdapterRef = name.parse().map_err(|error| invalid("adapters", format!("{error}.")))?;
+    let version = wanted
+        .version
+        .ok_or_else(|| invalid("adapters", format!("Name the version, for example {}@v1.", wanted.name)))?;
+    Ok((wanted.name, version))
+}
+
+fn gone(name: &str, version: u32) -> StudioError {
+    StudioError::NotFound { what: "adapter version", id: format!("{name}@v{version}") }
 }
 
 fn invalid(field: &str, message: String) -> StudioError {

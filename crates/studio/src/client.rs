@@ -6,6 +6,10 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
+use sha2::{Digest, Sha256};
+
+use crate::blobs::hex;
+
 /// A random id that a browser keeps. The server has checked that it gave the id out itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Visitor(pub String);
@@ -54,6 +58,73 @@ impl Client {
     /// The browser's id.
     pub fn visitor_id(&self) -> Option<&str> {
         self.visitor.as_ref().map(|visitor| visitor.0.as_str())
+    }
+}
+
+impl Visitor {
+    /// What rows keep of it: who reads the database cannot be that visitor.
+    pub(crate) fn digest(&self) -> String {
+        digest("visitor", &self.0)
+    }
+}
+
+/// Half of a sha256, as hex digits. `of` keeps digests of different things apart.
+pub(crate) fn digest(of: &str, text: &str) -> String {
+    let hash = Sha256::new().chain_update(of).chain_update([0]).chain_update(text).finalize();
+    hex(&hash[..16])
+}
+
+/// On whose behalf something is changed.
+#[derive(Clone, Copy, Debug)]
+pub enum By<'a> {
+    /// The admin, or this process itself: everything may be changed.
+    Admin,
+    /// Somebody, who may change what is theirs.
+    Client(&'a Client),
+}
+
+/// A client as limits and rows know it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Who {
+    /// Digest of the visitor's id.
+    pub(crate) visitor: Option<String>,
+    /// The network, as it is written.
+    pub(crate) network: Option<String>,
+}
+
+impl From<&Client> for Who {
+    fn from(client: &Client) -> Self {
+        Self {
+            visitor: client.visitor.as_ref().map(Visitor::digest),
+            network: client.network.map(|network| network.to_string()),
+        }
+    }
+}
+
+impl Who {
+    /// Whether `other` counts as the same one: the same visitor, or the same network where neither has a visitor. Calls
+    /// from within the process are nobody's.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (&self.visitor, &other.visitor) {
+            (Some(this), Some(that)) => this == that,
+            (None, None) => self.network.is_some() && self.network == other.network,
+            _ => false,
+        }
+    }
+
+    /// Whether both come from the same network.
+    pub(crate) fn is_near(&self, other: &Self) -> bool {
+        self.network.is_some() && self.network == other.network
+    }
+
+    /// Under which name uploads are kept; `None` for calls from within the process.
+    pub(crate) fn owner(&self) -> Option<String> {
+        self.visitor.clone().or_else(|| self.network_digest().map(|digest| format!("~{digest}")))
+    }
+
+    /// What rows keep of the network.
+    pub(crate) fn network_digest(&self) -> Option<String> {
+        self.network.as_deref().map(|network| digest("network", network))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use adire_protocol::ValidationError;
 
+use crate::limits::rounded;
+
 /// Why the studio did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -55,16 +57,67 @@ pub enum StudioError {
         /// Expected milliseconds until a new one would start.
         wait_ms: Option<u64>,
     },
-    /// One visitor has too many generations waiting.
+    /// One visitor, or one network, has too many generations waiting.
     #[error(
-        "You have {waiting} generations waiting already; at most {most} may wait. Let one finish or cancel one."
+        "{} {waiting} generations waiting already; at most {most} may wait. Let one finish or cancel one.",
+        if *network { "Your network has" } else { "You have" }
     )]
     TooManyWaiting {
-        /// Generations of this visitor that wait.
+        /// Generations that wait.
         waiting: u32,
         /// Most that may.
         most: u32,
+        /// Whether those of the whole network are counted.
+        network: bool,
     },
+    /// What one visitor, or one network, has in the queue costs too much for one more.
+    #[error(
+        "{} in the queue and this one would cost {} megapixel-steps together; the limit is {}. Let one finish, or ask \
+         for fewer images, fewer steps or a smaller size.",
+        if *network { "The generations of your network" } else { "Your generations" },
+        rounded(*cost),
+        rounded(*most)
+    )]
+    TooMuchWaiting {
+        /// Megapixel-steps of those in the queue and this one.
+        cost: f64,
+        /// Most that there may be.
+        most: f64,
+        /// Whether those of the whole network are counted.
+        network: bool,
+    },
+    /// Too many uploads, or too large ones.
+    #[error("{message}")]
+    UploadQuota {
+        /// What is used up, and what to do.
+        message: String,
+        /// Seconds after which another try makes sense.
+        retry_after: u64,
+    },
+    /// Too many uploads are being read just now.
+    #[error("The server is busy reading images. Try again in a few seconds.")]
+    Busy,
+    /// A file is larger than is taken.
+    #[error("{0}")]
+    TooLarge(String),
+    /// It belongs to another visitor.
+    #[error("This generation belongs to another visitor; only they and the admin can {what} it.")]
+    NotYours {
+        /// `cancel`, `delete`.
+        what: &'static str,
+    },
+    /// The admin does not allow it.
+    #[error("{0}")]
+    NotAllowed(String),
+    /// It does not fit the state that a thing is in.
+    #[error("{0}")]
+    Conflict(String),
+    /// So little room is left that nothing new is begun.
+    #[error(
+        "The server's disk is nearly full, so nothing new is started; running generations are still stored. Try again \
+         later; whoever runs the server can delete images or free space."
+    )]
+    LowSpace,
     /// The program is stopping.
     #[error("The studio is shutting down. Unfinished pictures go on after its next start.")]
     ShuttingDown,
@@ -105,8 +158,14 @@ pub enum ErrorKind {
     Invalid,
     /// There is no such thing.
     NotFound,
-    /// It exists already and never changes.
+    /// It exists already and never changes, or is in a state in which this cannot be done.
     Conflict,
+    /// It is somebody else's, or the admin has turned it off.
+    Forbidden,
+    /// A file is too large.
+    TooLarge,
+    /// Too much at once just now, whoever asks.
+    Busy,
     /// This visitor asks for too much at once.
     TooMany,
     /// The queue takes no more for now.
@@ -129,14 +188,21 @@ impl StudioError {
             | Self::Picture(_)
             | Self::Png(_) => ErrorKind::Invalid,
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::AdapterExists { .. } | Self::Frozen { .. } | Self::Training(_) => ErrorKind::Conflict,
-            Self::TooManyWaiting { .. } => ErrorKind::TooMany,
+            Self::AdapterExists { .. } | Self::Frozen { .. } | Self::Training(_) | Self::Conflict(_) => {
+                ErrorKind::Conflict
+            }
+            Self::NotYours { .. } | Self::NotAllowed(_) => ErrorKind::Forbidden,
+            Self::TooLarge(_) => ErrorKind::TooLarge,
+            Self::Busy => ErrorKind::Busy,
+            Self::TooManyWaiting { .. } | Self::TooMuchWaiting { .. } | Self::UploadQuota { .. } => {
+                ErrorKind::TooMany
+            }
             Self::QueueFull { .. } => ErrorKind::QueueFull,
             Self::ShuttingDown => ErrorKind::ShuttingDown,
-            Self::DiskFull => ErrorKind::DiskFull,
             Self::InUse { .. } | Self::OutOfFiles | Self::Storage(_) | Self::Backend(_) => {
                 ErrorKind::Internal
             }
+            Self::DiskFull | Self::LowSpace => ErrorKind::DiskFull,
         }
     }
 }

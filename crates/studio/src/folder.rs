@@ -29,6 +29,7 @@ pub(crate) fn claim(folder: &Path) -> Result<FolderLock, StudioError> {
             reason(&error)
         ))
     };
+    make_private(folder).map_err(unusable)?;
     fs::create_dir_all(folder.join(crate::blobs::FOLDER)).map_err(unusable)?;
     let mut file = OpenOptions::new()
         .read(true)
@@ -75,6 +76,32 @@ pub(crate) fn failed(what: impl std::fmt::Display, error: &std::io::Error) -> St
         }
         _ => StudioError::Storage(format!("{what}: {}.", reason(error))),
     }
+}
+
+/// Makes the folder where it is absent, and closes it to other users of the machine: prompts, images and captions are in
+/// it. What lies in it needs no look, because nobody gets past the folder.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(folder)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            match fs::set_permissions(folder, fs::Permissions::from_mode(mode & 0o700)) {
+                Ok(()) => tracing::info!(
+                    folder = %folder.display(),
+                    "other users of this machine could look into the data folder; it is closed to them now"
+                ),
+                // Somebody else's folder that we may write to, a container's volume perhaps.
+                Err(error) => tracing::warn!(
+                    folder = %folder.display(),
+                    error = reason(&error),
+                    "other users of this machine can look into the data folder; close it with chmod 700"
+                ),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// An input/output error in words that fit into a sentence.

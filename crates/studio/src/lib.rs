@@ -14,13 +14,17 @@ mod blobs;
 mod board;
 mod canvas;
 mod client;
+mod control;
 mod data_folder;
 mod dataset;
+mod deletion;
+mod disk;
 mod dispatch;
 mod error;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 mod folder;
+mod limits;
 mod log;
 mod operator;
 mod picture;
@@ -47,14 +51,15 @@ pub use backend::{
     TokenCounter, TrainingPicture, TrainingTask, TrainingUpdate,
 };
 pub use canvas::{cover, cover_mask, decode_picture, read_picture, size_of_request};
-pub use client::{Client, Network, Visitor};
+pub use client::{By, Client, Network, Visitor};
 pub use data_folder::DataFolder;
 pub use dataset::{Dataset, DatasetPicture, Remark, library::Incoming, read_dataset, sample_prompts};
 pub use error::{ErrorKind, StudioError};
+pub use limits::{Caps, Retention};
 pub use png::{encode_picture, encode_png, read_recipe, read_request};
 pub use studio::{Studio, StudioConfig};
 pub use training::TrainingFile;
-pub use uploads::picture_hash;
+pub use uploads::{LARGEST_UPLOAD, picture_hash};
 
 /// Where the file with this sha256 lies in the data folder `data`, whether or not it is there; `None` for what is
 /// no sha256.

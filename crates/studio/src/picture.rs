@@ -95,11 +95,9 @@ pub(crate) async fn store(
         switch_seconds: if switch_seconds.is_finite() { switch_seconds } else { 0.0 },
     };
     let blobs = shared.blobs.clone();
-    let (hash, recipe) = blocking(move || {
-        let png = encode_picture(&pixels, &recipe)?;
-        Ok((blobs.put(&png)?, recipe))
-    })
-    .await?;
+    let (png, recipe) = blocking(move || Ok((encode_picture(&pixels, &recipe)?, recipe))).await?;
+    let _keeping = shared.keeping.lock().await;
+    let hash = blocking(move || blobs.put(&png)).await?;
     let image = ImageRecord {
         url: image_url(&hash),
         hash,
@@ -110,7 +108,7 @@ pub(crate) async fn store(
         recipe,
     };
     let event = shared.board.next_event(&job.id);
-    shared.store.insert_image(&image, job.visitor.as_deref(), event).await?;
+    shared.store.insert_image(&image, job.who.visitor.as_deref(), event).await?;
     shared.board.publish(&job.id, GenerationEvent::Image { image: Box::new(image) });
     Ok(())
 }

@@ -3,15 +3,20 @@
 
 use std::sync::Arc;
 
-use adire_protocol::{Generation, GenerationEvent, GenerationRequest, GenerationState, Links, lora_tag};
+use adire_protocol::{
+    FieldError, Generation, GenerationEvent, GenerationRequest, GenerationState, Links, QueueOwner,
+    ValidationError, lora_tag,
+};
 use uuid::Uuid;
 
 use crate::{
     StudioError,
     adapters::resolve,
     board::{CancelOutcome, Job},
+    client::Who,
+    deletion::Asker,
     dispatch::write_end,
-    prompts,
+    limits, prompts,
     shared::{Shared, now},
     uploads, views,
 };
@@ -20,7 +25,7 @@ use crate::{
 pub(crate) async fn submit(
     shared: Arc<Shared>,
     request: GenerationRequest,
-    visitor: Option<String>,
+    who: Who,
 ) -> Result<Generation, StudioError> {
     let model = &shared.model;
     // The low half of a version 4 UUID is random but for two bits; `validate` takes the lowest 32.
@@ -44,17 +49,13 @@ pub(crate) async fn submit(
         spec.prompt = lora_tag::rename(&spec.prompt, &names);
     }
     prompts::check(&shared, &spec.prompt, &spec.negative_prompt).await?;
-    let place = shared.board.reserve(visitor.as_deref())?;
-    for hash in spec.init_image.iter().chain(&spec.mask) {
-        shared.store.use_upload(hash).await?;
-    }
+    let cost = limits::check_cost(&spec, shared.board.budget())?;
+    shared.disk.check_reserve()?;
+    let place = shared.board.reserve(&who, cost)?;
     let (id, created_at) = (Uuid::now_v7().to_string(), now());
-    shared.store.insert_generation(&id, visitor.as_deref(), &spec, created_at).await?;
-    shared.board.enqueue(
-        Job { id: id.clone(), visitor, spec: spec.clone(), finished: Vec::new() },
-        1,
-        Vec::new(),
-    );
+    shared.store.insert_generation(&id, &who, &spec, created_at).await?;
+    let job = Job { id: id.clone(), who, created_at, spec: spec.clone(), finished: Vec::new() };
+    shared.board.enqueue(job, 1, Vec::new());
     drop(place);
     // None: the worker has taken it already.
     let (ahead, wait_ms) = shared.board.position(&id).unwrap_or((0, Some(0)));
@@ -75,14 +76,48 @@ pub(crate) async fn submit(
 }
 
 /// Takes it out of the queue, or tells the worker to stop.
-pub(crate) async fn cancel(shared: Arc<Shared>, id: String) -> Result<Generation, StudioError> {
-    if let CancelOutcome::Removed(job) = shared.board.cancel(&id) {
-        let event = GenerationEvent::Cancelled;
-        if let Err(error) = write_end(&shared, &id, &event).await {
-            shared.board.keep(*job);
-            return Err(error);
-        }
-        shared.board.publish(&id, event);
+pub(crate) async fn cancel(shared: Arc<Shared>, id: String, by: Asker) -> Result<Generation, StudioError> {
+    let row = shared.store.generation(&id).await?.ok_or_else(|| views::not_found("generation", &id))?;
+    if !by.may(row.visitor.as_deref()) {
+        return Err(StudioError::NotYours { what: "cancel" });
     }
+    stop(&shared, &id).await?;
     views::generation(&shared, &id).await
+}
+
+/// Stops it, whoever asks: at once while it waits, within one step while it runs. Whether it still runs.
+pub(crate) async fn stop(shared: &Shared, id: &str) -> Result<bool, StudioError> {
+    match shared.board.cancel(id) {
+        CancelOutcome::Removed(job) => {
+            let event = GenerationEvent::Cancelled;
+            if let Err(error) = write_end(shared, id, &event).await {
+                shared.board.keep(*job);
+                return Err(error);
+            }
+            shared.board.publish(id, event);
+            Ok(false)
+        }
+        CancelOutcome::Stopping => Ok(true),
+        CancelOutcome::Absent => Ok(false),
+    }
+}
+
+/// Cancels everything that waits or runs for whoever `of` means; how many.
+pub(crate) async fn cancel_all(shared: Arc<Shared>, of: QueueOwner) -> Result<u32, StudioError> {
+    if of.network.is_none() && of.visitor.is_none() {
+        let message = "Name a network or a visitor, as the queue lists them.".to_owned();
+        return Err(StudioError::Invalid(ValidationError(vec![FieldError {
+            field: "network".to_owned(),
+            message,
+        }])));
+    }
+    let mut cancelled = 0;
+    for (job, _) in shared.board.jobs() {
+        let is = |wanted: &Option<String>, known: &Option<String>| wanted.is_none() || wanted == known;
+        if is(&of.network, &job.who.network) && is(&of.visitor, &job.who.visitor) {
+            stop(&shared, &job.id).await?;
+            cancelled += 1;
+        }
+    }
+    Ok(cancelled)
 }

@@ -5,6 +5,7 @@ use adire_protocol::{GenerationEvent, GenerationState};
 use crate::{
     StudioError,
     board::Job,
+    client::Who,
     shared::{Shared, now},
     store::{Finish, GenerationRow},
     views,
@@ -17,10 +18,21 @@ const NUMBERS_PER_RUN: u64 = 1_000_000;
 /// A job that was running at this many crashes in a row is not tried again: it may be their cause.
 const MAX_ATTEMPTS: i64 = 3;
 
-/// Puts every unfinished generation back into the queue, in its old order.
+/// Puts every unfinished generation back into the queue, in its old order. One that was asked for too long ago is
+/// cancelled: whoever asked has hardly waited for it, and the others should not wait for them.
 pub(crate) async fn unfinished(shared: &Shared) -> Result<(), StudioError> {
+    let patience = shared.retention.keep_waiting;
+    let oldest = now().saturating_sub(i64::try_from(patience.as_millis()).unwrap_or(i64::MAX));
     for row in shared.store.reopen_unfinished().await? {
         let first = NUMBERS_PER_RUN * row.epoch.cast_unsigned() + 1;
+        if row.created_at < oldest {
+            tracing::info!(generation = row.id, "asked for too long ago; cancelled");
+            let why = "The server was stopped before this was finished, and started again too late to go on with it.";
+            let finish =
+                Finish { state: GenerationState::Cancelled, at: now(), error: Some(why), event: first };
+            shared.store.finish(&row.id, &finish).await?;
+            continue;
+        }
         // One row that cannot be read must not keep the whole studio from starting.
         if let Err(error) = requeue(shared, &row, first).await {
             let error = error.to_string();
@@ -48,7 +60,8 @@ async fn requeue(shared: &Shared, row: &GenerationRow, first: u64) -> Result<(),
             _ => None,
         })
         .collect();
-    let job = Job { id: row.id.clone(), visitor: row.visitor.clone(), spec: row.spec()?, finished };
+    let who = Who { visitor: row.visitor.clone(), network: row.network.clone() };
+    let job = Job { id: row.id.clone(), who, created_at: row.created_at, spec: row.spec()?, finished };
     tracing::info!(generation = row.id, "taken up again");
     shared.board.enqueue(job, first, kept);
     Ok(())

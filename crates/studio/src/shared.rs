@@ -6,12 +6,21 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use adire_protocol::{AdapterUse, ModelInfo};
+use adire_protocol::{AdapterUse, AdapterVersion, ModelInfo};
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::{
-    AdapterFile, StudioError, TokenCounter, blobs::Blobs, board::Board, dataset::library::Library,
-    folder::FolderLock, store::Store, training::Training, worker::Worker,
+    AdapterFile, StudioError, TokenCounter,
+    blobs::Blobs,
+    board::Board,
+    dataset::library::Library,
+    disk::Disk,
+    folder::FolderLock,
+    limits::{Caps, Retention},
+    store::{Listed, Store},
+    training::Training,
+    uploads::Decoders,
+    worker::Worker,
 };
 
 /// Everything behind a [`crate::Studio`].
@@ -27,8 +36,15 @@ pub(crate) struct Shared {
     /// Folders of this machine that datasets may be filled from, and how long that may take.
     pub(crate) import_from: Vec<PathBuf>,
     pub(crate) import_time: Duration,
-    /// Held while an upload is kept and while old ones are deleted: the same pixels may come again just then.
-    pub(crate) uploads: AsyncMutex<()>,
+    pub(crate) disk: Disk,
+    pub(crate) caps: Caps,
+    pub(crate) retention: Retention,
+    /// Whether files of adapters are given out at all.
+    pub(crate) downloads: bool,
+    pub(crate) decoders: Decoders,
+    /// Held from the moment a file is kept until its row is there, and while files are removed that no row needs: the
+    /// same content may come again just then.
+    pub(crate) keeping: AsyncMutex<()>,
     /// Held while a receipt is made: many who ask for one at once cost the model no more than one.
     pub(crate) receipts: AsyncMutex<()>,
     /// Let go by a shutdown, else when the last task that could still write is gone. The mutex is only ever
@@ -42,9 +58,19 @@ impl Shared {
         if uses.is_empty() {
             return Ok(Vec::new());
         }
-        let known = self.store.adapters().await?;
+        // A version that was hidden after the request was taken is used all the same; one that was deleted is gone.
+        let known = self.store.all_adapters().await?;
+        let is_gone = |listed: &&Listed| listed.deleted_at.is_some();
+        let gone: Vec<String> = known.iter().filter(is_gone).map(|listed| listed.version.id()).collect();
+        let known: Vec<AdapterVersion> = known.into_iter().map(|listed| listed.version).collect();
         let file = |adapter: &AdapterUse| {
             let version = crate::adapters::resolve(&known, &adapter.name)?;
+            if gone.contains(&version.id()) {
+                return Err(StudioError::Adapter(format!(
+                    "The adapter {} was deleted after this was asked for. Choose another one.",
+                    version.id()
+                )));
+            }
             let lost = || StudioError::Storage(format!("The file of {} is lost.", version.id()));
             let path = self.blobs.path(&version.hash).ok_or_else(lost)?;
             let id = version.id();

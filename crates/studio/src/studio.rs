@@ -14,17 +14,20 @@ use adire_protocol::{
 use tokio::{sync::Mutex as AsyncMutex, task::JoinHandle};
 
 use crate::{
-    Backend, BackendError, EventStream, NewAdapter, StudioError, adapters,
+    Backend, BackendError, By, Caps, Client, EventStream, NewAdapter, Retention, StudioError, Visitor,
+    adapters,
     blobs::Blobs,
     board::Board,
     dataset::library::Library,
+    disk::Disk,
     dispatch, folder, prompts, requests, restore,
     shared::{Shared, blocking, detached, timing_key},
     store::Store,
     sweep,
     timing::Timing,
     training::{self, Training},
-    uploads, views,
+    uploads::{self, Decoders},
+    views,
     worker::{Loaded, Worker},
 };
 
@@ -39,6 +42,12 @@ pub struct StudioConfig {
     pub import_from: Vec<PathBuf>,
     /// How long filling a dataset from such a folder may take.
     pub import_time: Duration,
+    /// How much each visitor and network may have.
+    pub caps: Caps,
+    /// How long things are kept.
+    pub retention: Retention,
+    /// Whether files of adapters are given out.
+    pub downloads: bool,
 }
 
 impl StudioConfig {
@@ -49,6 +58,9 @@ impl StudioConfig {
             queue_capacity: 32,
             import_from: Vec::new(),
             import_time: Duration::from_secs(600),
+            caps: Caps::default(),
+            retention: Retention::default(),
+            downloads: true,
         }
     }
 }
@@ -108,7 +120,8 @@ impl Studio {
         let store = Store::open(&config.data.join("adire.db")).await?;
         let (worker, Loaded { info: model, counter }, thread) = Worker::start(make).await?;
         let timing = Timing::new(model.native_size, store.timing(&timing_key(&model)).await?);
-        let board = Board::new(config.queue_capacity, timing);
+        let StudioConfig { caps, retention, downloads, .. } = config.clone();
+        let board = Board::new(config.queue_capacity, timing, caps.clone(), caps.budget(&model));
         let lock = Mutex::new(Some(lock));
         let library = Library::new(config.data.clone(), store.clone(), blobs.clone());
         let training = Training::open(&config.data, &store).await?;
@@ -123,7 +136,12 @@ impl Studio {
             training,
             import_from: config.import_from,
             import_time: config.import_time,
-            uploads: AsyncMutex::default(),
+            disk: Disk::new(config.data.clone(), caps.disk_reserve),
+            caps,
+            retention,
+            downloads,
+            decoders: Decoders::default(),
+            keeping: AsyncMutex::default(),
             receipts: AsyncMutex::default(),
             lock,
         });
@@ -165,13 +183,13 @@ impl Studio {
     /// Checks a request and puts it into the queue.
     ///
     /// # Errors
-    /// Wrong fields, unknown adapters, a full queue, a full disk.
+    /// Wrong fields, unknown adapters, a full queue, more than `client` may have in it, a full disk.
     pub async fn submit(
         &self,
         request: GenerationRequest,
-        visitor: Option<&str>,
+        client: &Client,
     ) -> Result<Generation, StudioError> {
-        detached(requests::submit(self.shared().clone(), request, visitor.map(str::to_owned))).await
+        detached(requests::submit(self.shared().clone(), request, client.into())).await
     }
 
     /// A generation as it stands.
@@ -186,9 +204,9 @@ impl Studio {
     /// still say `running`; the event tells). One that has ended stays as it is.
     ///
     /// # Errors
-    /// No such generation.
-    pub async fn cancel(&self, id: &str) -> Result<Generation, StudioError> {
-        detached(requests::cancel(self.shared().clone(), id.to_owned())).await
+    /// No such generation, or another visitor's.
+    pub async fn cancel(&self, id: &str, by: By<'_>) -> Result<Generation, StudioError> {
+        detached(requests::cancel(self.shared().clone(), id.to_owned(), by.into())).await
     }
 
     /// Events with a number above `after`: what has happened, then what happens; ends after the last event,
@@ -212,7 +230,8 @@ impl Studio {
         limit: u32,
         before: Option<i64>,
     ) -> Result<Vec<ImageRecord>, StudioError> {
-        let rows = self.shared().store.history(visitor, limit.min(200), before.unwrap_or(i64::MAX)).await?;
+        let visitor = Visitor(visitor.to_owned()).digest();
+        let rows = self.shared().store.history(&visitor, limit.min(200), before.unwrap_or(i64::MAX)).await?;
         rows.into_iter().map(crate::store::ImageRow::record).collect()
     }
 
@@ -221,7 +240,7 @@ impl Studio {
     /// # Errors
     /// The store cannot be read.
     pub async fn active(&self, visitor: &str) -> Result<Vec<Generation>, StudioError> {
-        views::active(self.shared(), visitor).await
+        views::active(self.shared(), &Visitor(visitor.to_owned()).digest()).await
     }
 
     /// Where the PNG file of a picture lies: of one that was made here, or of an upload. It never changes, but may be
@@ -242,15 +261,20 @@ impl Studio {
 
     /// Takes a PNG, JPEG or WebP file in, for `init_image` and `mask`: turned as its EXIF data says, what is
     /// transparent over white, and kept as a PNG file of its pixels alone. The same pixels give the same name. One that
-    /// no request names within a day is deleted.
+    /// no request names within a day is deleted. At most 20 MiB; they go to the disk as they come.
     ///
     /// # Errors
-    /// It is no such picture, or too large; or it cannot be stored.
-    pub async fn upload(&self, bytes: Vec<u8>) -> Result<Upload, StudioError> {
-        uploads::take(self.shared().clone(), bytes).await
+    /// It is no such picture, or too large; `client` has uploaded enough, too many are being read, or it cannot be
+    /// stored.
+    pub async fn upload<B: AsRef<[u8]>, E: std::fmt::Display>(
+        &self,
+        chunks: impl futures::Stream<Item = Result<B, E>>,
+        client: &Client,
+    ) -> Result<Upload, StudioError> {
+        uploads::take(self.shared().clone(), chunks, client.into()).await
     }
 
-    /// Every adapter version, by name, the newest version of each first.
+    /// Every adapter version that may be used, by name, the newest version of each first.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -270,7 +294,7 @@ impl Studio {
     /// The file of an adapter version, and the version.
     ///
     /// # Errors
-    /// No such version; its file is lost.
+    /// No such version; it is not given out; its file is lost.
     pub async fn adapter_file(&self, name: &str) -> Result<(AdapterVersion, PathBuf), StudioError> {
         adapters::file(self.shared(), name).await
     }

@@ -1,36 +1,227 @@
-//! Taking pictures in, and finding those that requests name.
+//! Taking images in, and finding those that requests name.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use adire_protocol::{Defaults, FieldError, GenerationRequest, GenerationSpec, Upload, ValidationError};
-use tokio::sync::Semaphore;
+use futures::{Stream, StreamExt};
+use tokio::{
+    io::AsyncWriteExt,
+    sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore, SemaphorePermit},
+};
 
 use crate::{
     InitFiles, Pixels, StudioError,
     blobs::{Blobs, hex},
     canvas::{decode_picture, size_of_request},
+    client::Who,
+    folder,
+    limits::DAY_MS,
     png::encode_bare,
     shared::{Shared, blocking, now},
+    store::Uploaded,
 };
 
-/// Most uploads that are decoded at a time; each may take a few hundred megabytes for a moment.
-static DECODERS: Semaphore = Semaphore::const_new(2);
+/// Largest file that is taken, in bytes.
+pub const LARGEST_UPLOAD: u64 = 20 << 20;
 
-/// Reads a picture and keeps it as a PNG file of its pixels alone.
-pub(crate) async fn take(shared: Arc<Shared>, bytes: Vec<u8>) -> Result<Upload, StudioError> {
-    // Never closed.
-    let _turn = DECODERS.acquire().await.map_err(|_| StudioError::ShuttingDown)?;
-    let blobs = shared.blobs.clone();
-    let (png, width, height) = blocking(move || {
+/// Most uploads that are decoded at a time; each may take a few hundred megabytes for a moment.
+const DECODERS: usize = 2;
+/// Most uploads of one network that are decoded or wait for it.
+const IN_LINE_OF_ONE: usize = 4;
+/// Most uploads that are decoded or wait for it.
+const IN_LINE: usize = 32;
+/// What a network may upload in terms of what a visitor may.
+const VISITORS_IN_A_NETWORK: u32 = 4;
+
+/// Whose turn it is to have an upload decoded: one at a time for each network, a few in all. Who waits has its bytes in a
+/// file, not in memory.
+pub(crate) struct Decoders {
+    all: Semaphore,
+    lines: Mutex<HashMap<String, Line>>,
+}
+
+/// Those of one network that wait or are at work.
+#[derive(Default)]
+struct Line {
+    turn: Arc<AsyncMutex<()>>,
+    length: usize,
+}
+
+/// A place in the line of a network; given back when dropped.
+pub(crate) struct Place<'a> {
+    decoders: &'a Decoders,
+    who: String,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut lines = self.decoders.lines();
+        if let Some(line) = lines.get_mut(&self.who) {
+            line.length -= 1;
+            if line.length == 0 {
+                lines.remove(&self.who);
+            }
+        }
+    }
+}
+
+impl Default for Decoders {
+    fn default() -> Self {
+        Self { all: Semaphore::new(DECODERS), lines: Mutex::default() }
+    }
+}
+
+impl Decoders {
+    fn lines(&self) -> std::sync::MutexGuard<'_, HashMap<String, Line>> {
+        // Held for a look at the map; nothing that holds it panics.
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place in the line, before anything is taken in.
+    ///
+    /// # Errors
+    /// Too many wait already, of this network or in all.
+    pub(crate) fn line_up(&self, who: &Who) -> Result<Place<'_>, StudioError> {
+        let who = who.network.clone().or_else(|| who.visitor.clone()).unwrap_or_default();
+        let mut lines = self.lines();
+        let all: usize = lines.values().map(|line| line.length).sum();
+        let mine = lines.get(&who).map_or(0, |line| line.length);
+        if all >= IN_LINE || mine >= IN_LINE_OF_ONE {
+            return Err(StudioError::Busy);
+        }
+        lines.entry(who.clone()).or_default().length += 1;
+        drop(lines);
+        Ok(Place { decoders: self, who })
+    }
+}
+
+impl Place<'_> {
+    /// Waits for the turn.
+    async fn turn(&self) -> Result<(OwnedMutexGuard<()>, SemaphorePermit<'_>), StudioError> {
+        let turn = self.decoders.lines().get(&self.who).map(|line| line.turn.clone()).unwrap_or_default();
+        let own = turn.lock_owned().await;
+        // In the common line there is one of each network at most. Never closed.
+        let all = self.decoders.all.acquire().await.map_err(|_| StudioError::ShuttingDown)?;
+        Ok((own, all))
+    }
+}
+
+/// A file on its way in, under a name of its own in the data folder. Deleted when dropped.
+struct Received(PathBuf);
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Reads an image and keeps it as a PNG file of its pixels alone. Its bytes go to the disk as they come.
+pub(crate) async fn take<B: AsRef<[u8]>, E: std::fmt::Display>(
+    shared: Arc<Shared>,
+    chunks: impl Stream<Item = Result<B, E>>,
+    who: Who,
+) -> Result<Upload, StudioError> {
+    shared.disk.check_reserve()?;
+    check_quota(&shared, &who).await?;
+    let place = shared.decoders.line_up(&who)?;
+    let received = receive(&shared.blobs, chunks).await?;
+    let turn = place.turn().await?;
+    let (blobs, source) = (shared.blobs.clone(), received.0.clone());
+    let (staged, width, height) = blocking(move || {
+        let bytes = fs::read(&source).map_err(|error| failed(&error))?;
         let pixels = decode_picture(&bytes)?;
         drop(bytes);
-        Ok((encode_bare(&pixels)?, pixels.width, pixels.height))
+        let png = encode_bare(&pixels)?;
+        Ok((blobs.stage(png.as_slice())?, pixels.width, pixels.height))
     })
     .await?;
-    let _kept = shared.uploads.lock().await;
-    let hash = blocking(move || blobs.put(&png)).await?;
-    shared.store.keep_upload(&hash, now()).await?;
+    drop((turn, received));
+    // The same image again costs nothing.
+    if !shared.store.has_upload(&staged.hash).await? {
+        check_room(&shared, &who, staged.bytes).await?;
+    }
+    let _keeping = shared.keeping.lock().await;
+    let (blobs, bytes) = (shared.blobs.clone(), staged.bytes);
+    let hash = blocking(move || blobs.keep(staged)).await?;
+    shared.store.keep_upload(&hash, bytes, &who, now()).await?;
     Ok(Upload { hash, width, height })
+}
+
+async fn receive<B: AsRef<[u8]>, E: std::fmt::Display>(
+    blobs: &Blobs,
+    chunks: impl Stream<Item = Result<B, E>>,
+) -> Result<Received, StudioError> {
+    let received = Received(blobs.incoming());
+    let path = received.0.clone();
+    let file = blocking(move || File::create_new(path).map_err(|error| failed(&error))).await?;
+    let (mut file, mut bytes) = (tokio::fs::File::from_std(file), 0);
+    let mut chunks = std::pin::pin!(chunks);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk
+            .map_err(|error| StudioError::Picture(format!("The image did not arrive whole: {error}.")))?;
+        bytes += chunk.as_ref().len() as u64;
+        if bytes > LARGEST_UPLOAD {
+            return Err(StudioError::TooLarge(format!(
+                "The file is larger than {} MiB, the limit for an image. Make it smaller.",
+                LARGEST_UPLOAD >> 20
+            )));
+        }
+        file.write_all(chunk.as_ref()).await.map_err(|error| failed(&error))?;
+    }
+    file.flush().await.map_err(|error| failed(&error))?;
+    Ok(received)
+}
+
+fn failed(error: &std::io::Error) -> StudioError {
+    folder::failed("An uploaded image could not be kept", error)
+}
+
+/// Whether `who` may upload another image today, before its bytes are taken.
+async fn check_quota(shared: &Shared, who: &Who) -> Result<(), StudioError> {
+    check_room(shared, who, 0).await
+}
+
+/// Whether there is room for `bytes` more of `who`, and in all.
+async fn check_room(shared: &Shared, who: &Who, bytes: u64) -> Result<(), StudioError> {
+    let (caps, since) = (&shared.caps, now() - DAY_MS);
+    let refuse = |message: String| Err(StudioError::UploadQuota { message, retry_after: 60 * 60 });
+    let over = |used: Uploaded, times: u32| {
+        let most = u64::from(times) * caps.upload_bytes;
+        used.images >= times * caps.uploads || used.bytes.saturating_add(bytes.max(1)) > most
+    };
+    let told = |times: u32| {
+        format!(
+            "{} images or {} MB within a day",
+            times * caps.uploads,
+            u64::from(times) * caps.upload_bytes / 1_000_000
+        )
+    };
+    if let Some(owner) = who.owner()
+        && over(shared.store.uploaded_by(&owner, since).await?, 1)
+    {
+        return refuse(format!(
+            "You have uploaded as much as this server takes: {}. Delete some of your images, or try again later.",
+            told(1)
+        ));
+    }
+    if let Some(network) = who.network_digest()
+        && over(shared.store.uploaded_from(&network, since).await?, VISITORS_IN_A_NETWORK)
+    {
+        return refuse(format!(
+            "As much has been uploaded from your network as this server takes: {}. Try again later.",
+            told(VISITORS_IN_A_NETWORK)
+        ));
+    }
+    if shared.store.upload_bytes().await?.saturating_add(bytes.max(1)) > caps.all_upload_bytes {
+        let message = "The server keeps as many uploads as it can. Unused ones are deleted after a day; try again later.";
+        return refuse(message.to_owned());
+    }
+    Ok(())
 }
 
 /// The name that an upload of these pixels would get.
@@ -42,7 +233,9 @@ pub fn picture_hash(pixels: &Pixels) -> Result<String, StudioError> {
     Ok(hex(&Sha256::digest(encode_bare(pixels)?)))
 }
 
-/// Checks that the pictures a request names are here, and gives the defaults that such a request has.
+/// Checks that the images a request names are here, and gives the defaults that such a request has. A request may name
+/// uploads and generated images, which `images/{hash}.png` shows to whoever knows the name; images of datasets, samples of
+/// trainings and other files are not there for it.
 pub(crate) async fn defaults_for(
     shared: &Shared,
     request: &GenerationRequest,
@@ -54,6 +247,9 @@ pub(crate) async fn defaults_for(
         let blobs = blobs.clone();
         // An old one must not be swept between this look and the row that names it.
         shared.store.touch_upload(&hash, now()).await?;
+        if !shared.store.has_upload(&hash).await? && !shared.store.has_image(&hash).await? {
+            return Err(unknown(field, &hash));
+        }
         sizes.push(blocking(move || size(&blobs, field, &hash)).await?);
     }
     if request.init_image.is_some()
@@ -67,20 +263,26 @@ pub(crate) async fn defaults_for(
 
 /// Width and height of a picture that is here.
 fn size(blobs: &Blobs, field: &str, hash: &str) -> Result<(u32, u32), StudioError> {
-    blobs.png_size(hash)?.ok_or_else(|| {
-        let shown: String = hash.chars().take(80).collect();
-        let message = format!(
-            "There is no picture “{shown}” here; send it to POST /api/v1/uploads, which answers with its name."
-        );
-        StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }]))
-    })
+    blobs.png_size(hash)?.ok_or_else(|| unknown(field, hash))
+}
+
+fn unknown(field: &str, hash: &str) -> StudioError {
+    let shown: String = hash.chars().take(80).collect();
+    let message = format!(
+        "There is no picture “{shown}” here; send it to POST /api/v1/uploads, which answers with its name."
+    );
+    StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }]))
 }
 
 /// The files of the pictures that a checked request names.
 pub(crate) fn files(blobs: &Blobs, spec: &GenerationSpec) -> Result<Option<InitFiles>, StudioError> {
     let path = |hash: &String| {
         let path = blobs.path(hash).filter(|path| path.is_file());
-        path.ok_or_else(|| StudioError::Storage(format!("The file of the picture {hash} is lost.")))
+        path.ok_or_else(|| {
+            let message = "The init image or its mask was deleted after this was asked for. Choose another one and \
+                           generate again.";
+            StudioError::Picture(message.to_owned())
+        })
     };
     let Some(image) = &spec.init_image else { return Ok(None) };
     Ok(Some(InitFiles { image: path(image)?, mask: spec.mask.as_ref().map(path).transpose()? }))

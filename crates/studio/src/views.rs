@@ -2,19 +2,47 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use adire_protocol::{Event, Generation, GenerationEvent, GenerationState, Links};
+use adire_protocol::{Event, Generation, GenerationEvent, GenerationState, Links, QueueEntry};
 
 use crate::{
     EventStream, StudioError,
+    board::Job,
     log::{follow, replay},
     shared::{Shared, blocking},
     store::{GenerationRow, ImageRow},
 };
 
+/// Characters of a prompt that the queue's list shows.
+const PROMPT_SHOWN: usize = 200;
+
 /// A generation as it stands.
 pub(crate) async fn generation(shared: &Shared, id: &str) -> Result<Generation, StudioError> {
     let row = shared.store.generation(id).await?.ok_or_else(|| not_found("generation", id))?;
     assemble(shared, row).await
+}
+
+/// Everything that waits or runs, in the order in which it is made.
+pub(crate) fn queue(shared: &Shared) -> Vec<QueueEntry> {
+    let entry = |(job, runs): (Job, bool)| {
+        let place = shared.board.position(&job.id);
+        QueueEntry {
+            state: if runs { GenerationState::Running } else { GenerationState::Queued },
+            cost: job.cost(),
+            prompt: job.spec.prompt.chars().take(PROMPT_SHOWN).collect(),
+            width: job.spec.final_size().0,
+            height: job.spec.final_size().1,
+            steps: job.spec.total_steps(),
+            count: job.spec.count,
+            created_at: job.created_at,
+            wait_ms: place.and_then(|(_, wait_ms)| wait_ms),
+            progress: shared.board.running(&job.id),
+            links: Links::of(&job.id),
+            visitor: job.who.visitor,
+            network: job.who.network,
+            id: job.id,
+        }
+    };
+    shared.board.jobs().into_iter().map(entry).collect()
 }
 
 /// A visitor's generations that wait or run, oldest first.
@@ -115,6 +143,6 @@ pub(crate) async fn image_file(shared: &Shared, hash: &str) -> Result<PathBuf, S
     })
 }
 
-fn not_found(what: &'static str, id: &str) -> StudioError {
+pub(crate) fn not_found(what: &'static str, id: &str) -> StudioError {
     StudioError::NotFound { what, id: id.chars().take(80).collect() }
 }

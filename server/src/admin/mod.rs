@@ -2,6 +2,7 @@
 //! address here. A form is answered with 303 and the address of a page; what cannot be taken comes back as the same
 //! page with 422, the values kept and the reasons beside the fields.
 
+mod control;
 mod datasets;
 mod overview;
 mod sign_in;
@@ -28,6 +29,7 @@ pub(crate) fn routes() -> Router<AppState> {
     Router::new()
         .merge(sign_in::routes())
         .merge(overview::routes())
+        .merge(control::routes())
         .merge(datasets::routes())
         .merge(training::routes())
 }

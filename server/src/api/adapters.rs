@@ -62,6 +62,7 @@ pub(crate) async fn read(
     params(("name" = String, Path, description = "`name@vN`, or `name` for the newest version")),
     responses(
         (status = 200, description = "The safetensors file; ranges are taken", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 403, description = "The file is not given out", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such adapter", body = Problem, content_type = "application/problem+json"),
     )
 )]

@@ -4,19 +4,16 @@ use adire_protocol::Upload;
 use adire_studio::Studio;
 use axum::{
     Json,
-    body::Bytes,
-    extract::{State, rejection::BytesRejection},
+    body::Body,
+    extract::State,
     http::{HeaderMap, StatusCode},
     response::IntoResponse,
 };
 
 use crate::{
     error::{Problem, ProblemKind},
-    extract::{but, media_type},
+    extract::{ClientOf, but, media_type},
 };
-
-/// Largest file taken, in bytes.
-pub(crate) const LARGEST: usize = 20 << 20;
 
 /// Bring a picture along
 ///
@@ -34,14 +31,18 @@ pub(crate) const LARGEST: usize = 20 << 20;
         (status = 413, description = "Larger than 20 MiB", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Sent as something else than a picture", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "No such picture, or one of too many pixels", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The server starts or stops", body = Problem, content_type = "application/problem+json",
+        (status = 429, description = "This visitor or network has uploaded enough for a day", body = Problem, content_type = "application/problem+json",
+            headers(("retry-after" = u64, description = "Seconds"))),
+        (status = 507, description = "The server's disk is full, or nearly so", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Too many images are being read, or the server starts or stops", body = Problem, content_type = "application/problem+json",
             headers(("retry-after" = u64, description = "Seconds"))),
     )
 )]
 pub(crate) async fn upload(
     State(studio): State<Studio>,
+    ClientOf(client): ClientOf,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<impl IntoResponse, Problem> {
     let media_type = media_type(&headers);
     let taken = ["image/png", "image/jpeg", "image/webp", "application/octet-stream", ""];
@@ -52,6 +53,7 @@ pub(crate) async fn upload(
         );
         return Err(Problem::new(ProblemKind::MediaType, sentence));
     }
-    let upload = studio.upload(body?.into()).await?;
+    // The body goes to the disk as it comes; the studio ends it where it grows too large.
+    let upload = studio.upload(body.into_data_stream(), &client).await?;
     Ok((StatusCode::CREATED, Json(upload)))
 }

@@ -7,7 +7,10 @@ use adire_studio::{NewAdapter, Studio, StudioConfig};
 use anyhow::Context;
 use clap::Args;
 
-use crate::{backend::EngineBackend, commands::places};
+use crate::{
+    backend::EngineBackend,
+    commands::{keep_private, places},
+};
 
 /// The file, and what it is to be called.
 #[derive(Debug, Args)]
@@ -32,6 +35,7 @@ pub(crate) struct AddArgs {
 
 impl AddArgs {
     pub(crate) fn run(self) -> anyhow::Result<()> {
+        keep_private();
         let model = self.places.model()?;
         let config = StudioConfig::new(&self.places.data);
         let one = if self.file.is_dir() { Some(OneFile::of(&self.file, &model.path)?) } else { None };

@@ -8,7 +8,10 @@ use std::{
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
-use crate::operator::{Operators, password};
+use crate::{
+    commands::keep_private,
+    operator::{Operators, password},
+};
 
 /// What can be done about the operator.
 #[derive(Debug, Subcommand)]
@@ -28,6 +31,7 @@ pub(crate) struct SetPasswordArgs {
 
 impl AdminCommand {
     pub(crate) fn run(self) -> anyhow::Result<()> {
+        keep_private();
         match self {
             Self::SetPassword(SetPasswordArgs { data }) => {
                 Operators::set_password(&data, &ask()?)?;

@@ -10,7 +10,7 @@ use adire_studio::{DataFolder, StudioError};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 
-use crate::hub;
+use crate::{commands::keep_private, hub};
 
 /// What can be done with datasets.
 #[derive(Debug, Subcommand)]
@@ -27,6 +27,7 @@ impl DatasetsCommand {
     /// # Errors
     /// One sentence that says what went wrong and what to do.
     pub(crate) fn run(self) -> anyhow::Result<()> {
+        keep_private();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             match self {

@@ -9,6 +9,7 @@ pub(crate) mod generate;
 pub(crate) mod health;
 pub(crate) mod init;
 pub(crate) mod inspect;
+pub(crate) mod limits;
 pub(crate) mod models;
 pub(crate) mod places;
 pub(crate) mod selftest;
@@ -16,3 +17,9 @@ pub(crate) mod serve;
 pub(crate) mod shipped;
 pub(crate) mod train;
 pub(crate) mod verify;
+
+/// From now on, files of this process are for its user alone: for commands that write into a data folder.
+pub(crate) fn keep_private() {
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+}

@@ -18,7 +18,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     access::{Access, AccessSettings, parse_host, parse_network},
     backend::EngineBackend,
-    commands::{places, shipped},
+    commands::{keep_private, limits::LimitArgs, places, shipped},
     connections::ConnectionLimits,
     operator::{Operators, password},
     serve::{Patience, serve},
@@ -58,6 +58,8 @@ pub(crate) struct ServeArgs {
     /// Connections that are forwarded from elsewhere look the same, so not on a server that others can reach
     #[arg(long)]
     open_admin: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// How log lines look; RUST_LOG says which are written
     #[arg(long, env = "ADIRE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -71,6 +73,7 @@ enum LogFormat {
 
 impl ServeArgs {
     pub(crate) fn run(self) -> anyhow::Result<()> {
+        keep_private();
         self.log_format.start();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(self.serve());
@@ -89,6 +92,7 @@ impl ServeArgs {
         };
         let patience =
             Patience { connections: ConnectionLimits::for_files(raise_files()), ..Patience::default() };
+        let config = self.limits.apply(config);
         let site = read_site(self.site)?;
         let listener = bind(&self.addr).await?;
         let address = listener.local_addr()?;

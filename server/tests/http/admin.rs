@@ -17,7 +17,7 @@ const HERE: [u8; 4] = [127, 0, 0, 1];
 const ELSEWHERE: [u8; 4] = [192, 0, 2, 7];
 
 /// Every kind of address there is under `/admin`, and some that there are not.
-const CLOSED: [(&str, &str); 22] = [
+const CLOSED: [(&str, &str); 32] = [
     ("GET", "/admin"),
     ("GET", "/admin/"),
     ("GET", "/admin/nothing/here"),
@@ -40,6 +40,16 @@ const CLOSED: [(&str, &str); 22] = [
     ("GET", "/admin/api/nothing"),
     ("DELETE", "/admin/api/anything"),
     ("GET", "/admin/sign-in/further"),
+    ("GET", "/admin/queue"),
+    ("POST", "/admin/queue"),
+    ("GET", "/admin/images"),
+    ("POST", "/admin/images"),
+    ("GET", "/admin/versions"),
+    ("POST", "/admin/versions"),
+    ("GET", "/admin/api/queue"),
+    ("POST", "/admin/api/queue/cancel"),
+    ("GET", "/admin/api/images"),
+    ("DELETE", "/admin/api/visitors/x"),
 ];
 
 async fn ask(

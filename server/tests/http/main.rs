@@ -7,6 +7,7 @@ mod admin;
 mod admin_pages;
 mod attacks;
 mod bad_input;
+mod control;
 mod datasets;
 mod events;
 mod generations;

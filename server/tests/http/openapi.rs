@@ -28,6 +28,9 @@ async fn every_route_is_described_and_every_description_is_a_route() {
         .collect();
     let expected = [
         "delete /api/v1/generations/{id}",
+        "delete /api/v1/generations/{id}/images",
+        "delete /api/v1/generations/{id}/images/{index}",
+        "delete /api/v1/history",
         "get /api/v1/adapters",
         "get /api/v1/adapters/{name}",
         "get /api/v1/adapters/{name}/file",
@@ -46,7 +49,10 @@ async fn every_route_is_described_and_every_description_is_a_route() {
 
     // A described route answers; whatever else its path is asked for is a 405 that lists what is described.
     for path in document["paths"].as_object().unwrap().keys() {
-        let address = path.replace("{id}", "0199c0de-0000-7000-8000-000000000000").replace("{file}", "x.png");
+        let address = path
+            .replace("{id}", "0199c0de-0000-7000-8000-000000000000")
+            .replace("{file}", "x.png")
+            .replace("{index}", "0");
         let address = address.replace("{name}", "adire@v1");
         let request = Request::builder().method(Method::TRACE).uri(&address).body(Body::empty()).unwrap();
         let answer = server.send(request).await;

@@ -8,7 +8,7 @@ use std::{
 
 use adire_server::{Access, AccessSettings, AppState, Front, Operators, Shutdown, Site, router};
 use adire_studio::{
-    NewAdapter, Studio, StudioConfig,
+    Caps, NewAdapter, Studio, StudioConfig,
     fake::{ADAPTER_MAGIC, FakeBackend},
 };
 use axum::{
@@ -53,12 +53,25 @@ impl Server {
         queue_capacity: usize,
         settings: AccessSettings,
     ) -> Self {
+        Self::open(step_delay, settings, |config| StudioConfig { queue_capacity, ..config }).await
+    }
+
+    /// One with other limits.
+    pub(crate) async fn with_caps(caps: Caps) -> Self {
+        let change = |config| StudioConfig { caps, ..config };
+        Self::open(Duration::ZERO, AccessSettings::default(), change).await
+    }
+
+    async fn open(
+        step_delay: Duration,
+        settings: AccessSettings,
+        change: impl FnOnce(StudioConfig) -> StudioConfig,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let backend = FakeBackend::new(step_delay);
         let steps_done = backend.steps_done.clone();
         let import_from = vec![folder.path().to_owned()];
-        let config =
-            StudioConfig { queue_capacity, import_from, ..StudioConfig::new(folder.path().join("data")) };
+        let config = change(StudioConfig { import_from, ..StudioConfig::new(folder.path().join("data")) });
         let studio = Studio::open(config, move || Ok(backend)).await.unwrap();
         let site = folder.path().join("site");
         std::fs::create_dir_all(site.join("pkg")).unwrap();

@@ -24,12 +24,11 @@ use state::{Running, State, Waiting, count, whole};
 
 use crate::{
     StudioError,
+    client::Who,
+    limits::{Budget, Caps},
     log::Log,
     timing::{Cost, Laps, Timing},
 };
-
-/// Most generations of one visitor that may wait, so that one person cannot fill the queue.
-const WAITING_PER_VISITOR: u32 = 8;
 
 /// Why the running generation was told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +50,8 @@ pub(crate) enum CancelOutcome {
 /// See the module.
 pub(crate) struct Board {
     state: Mutex<State>,
+    caps: Caps,
+    budget: Budget,
     /// Wakes the dispatcher; keeps one permit, so a wake between its look and its wait is not lost.
     wake: Notify,
     /// Tells those who wait for it that nothing waits or runs any more, or that the studio closes.
@@ -60,13 +61,15 @@ pub(crate) struct Board {
 /// A place in the queue, kept free while the row is written; given back when dropped.
 pub(crate) struct Reservation<'a> {
     board: &'a Board,
-    visitor: Option<String>,
+    who: Who,
+    cost: f64,
 }
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         let mut state = self.board.lock();
-        if let Some(at) = state.reserved.iter().position(|visitor| *visitor == self.visitor) {
+        let place = (self.who.clone(), self.cost);
+        if let Some(at) = state.reserved.iter().position(|reserved| *reserved == place) {
             state.reserved.swap_remove(at);
         }
         drop(state);
@@ -75,7 +78,7 @@ impl Drop for Reservation<'_> {
 }
 
 impl Board {
-    pub(crate) fn new(capacity: usize, timing: Timing) -> Self {
+    pub(crate) fn new(capacity: usize, timing: Timing, caps: Caps, budget: Budget) -> Self {
         let capacity = u32::try_from(capacity).unwrap_or(u32::MAX).max(1);
         let state = State {
             closing: false,
@@ -86,7 +89,7 @@ impl Board {
             logs: HashMap::new(),
             timing,
         };
-        Self { state: Mutex::new(state), wake: Notify::new(), idle: Notify::new() }
+        Self { state: Mutex::new(state), caps, budget, wake: Notify::new(), idle: Notify::new() }
     }
 
     /// Nothing that holds the lock panics; were it to, the state would still be whole, so poison is ignored.
@@ -124,26 +127,37 @@ impl Board {
         }
     }
 
-    /// Keeps a place for a request that is about to be written.
-    pub(crate) fn reserve(&self, visitor: Option<&str>) -> Result<Reservation<'_>, StudioError> {
+    /// What generations may cost here.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Keeps a place for a request that is about to be written. `cost`: its megapixel-steps.
+    pub(crate) fn reserve(&self, who: &Who, cost: f64) -> Result<Reservation<'_>, StudioError> {
         let mut state = self.lock();
         if state.closing {
             return Err(StudioError::ShuttingDown);
+        }
+        // Who has too much there is told that, also when the queue is full.
+        let (mine, near) = (state.share(|other| who.is(other)), state.share(|other| who.is_near(other)));
+        let Caps { waiting, waiting_of_network, .. } = self.caps;
+        for (share, most, network) in [(mine, waiting, false), (near, waiting_of_network, true)] {
+            if share.waiting >= most {
+                return Err(StudioError::TooManyWaiting { waiting: share.waiting, most, network });
+            }
+        }
+        for (share, most, network) in [(mine, self.budget.visitor, false), (near, self.budget.network, true)]
+        {
+            if share.cost > 0.0 && share.cost + cost > most {
+                return Err(StudioError::TooMuchWaiting { cost: share.cost + cost, most, network });
+            }
         }
         if count(state.waiting.len() + state.reserved.len()) >= state.capacity {
             let wait_ms = state.wait(state.waiting.values());
             return Err(StudioError::QueueFull { ahead: state.in_all(), wait_ms });
         }
-        if visitor.is_some() {
-            let waiting = state.waiting.values().filter(|w| w.job.visitor.as_deref() == visitor).count();
-            let reserved = state.reserved.iter().filter(|v| v.as_deref() == visitor).count();
-            let waiting = count(waiting + reserved);
-            if waiting >= WAITING_PER_VISITOR {
-                return Err(StudioError::TooManyWaiting { waiting, most: WAITING_PER_VISITOR });
-            }
-        }
-        state.reserved.push(visitor.map(str::to_owned));
-        Ok(Reservation { board: self, visitor: visitor.map(str::to_owned) })
+        state.reserved.push((who.clone(), cost));
+        Ok(Reservation { board: self, who: who.clone(), cost })
     }
 
     /// Puts a job whose row is written into the queue. `first` is the number of its first event, `kept` are
@@ -212,6 +226,13 @@ impl Board {
             }
             _ => CancelOutcome::Absent,
         }
+    }
+
+    /// Everything that runs and waits, in the order in which it is made; `true` for what runs.
+    pub(crate) fn jobs(&self) -> Vec<(Job, bool)> {
+        let state = self.lock();
+        let running = state.running.iter().map(|running| (running.job.clone(), true));
+        running.chain(state.waiting.values().map(|waiting| (waiting.job.clone(), false))).collect()
     }
 
     /// Puts a job back whose cancelling could not be written.

@@ -9,19 +9,25 @@ use std::{
 use adire_protocol::{GenerationEvent, GenerationSpec, Progress};
 use tokio::sync::watch;
 
-use crate::{log::Log, timing::Timing};
+use crate::{client::Who, limits::cost, log::Log, timing::Timing};
 
 /// A generation to be made.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) id: String,
-    pub(crate) visitor: Option<String>,
+    pub(crate) who: Who,
+    pub(crate) created_at: i64,
     pub(crate) spec: GenerationSpec,
     /// Positions of pictures that an earlier run has finished.
     pub(crate) finished: Vec<u32>,
 }
 
 impl Job {
+    /// What its unfinished images cost, in megapixel-steps.
+    pub(crate) fn cost(&self) -> f64 {
+        cost(&self.spec, self.left())
+    }
+
     pub(super) fn left(&self) -> u32 {
         self.spec.count.saturating_sub(u32::try_from(self.finished.len()).unwrap_or(u32::MAX))
     }
@@ -45,8 +51,8 @@ pub(super) struct Running {
 pub(super) struct State {
     pub(super) closing: bool,
     pub(super) capacity: u32,
-    /// Places of requests whose rows are being written, with their visitors.
-    pub(super) reserved: Vec<Option<String>>,
+    /// Places of requests whose rows are being written, with who asks and what they cost.
+    pub(super) reserved: Vec<(Who, f64)>,
     /// By id: a UUID v7 grows with time, so the map's order is the queue's.
     pub(super) waiting: BTreeMap<String, Waiting>,
     pub(super) running: Option<Running>,
@@ -54,7 +60,30 @@ pub(super) struct State {
     pub(super) timing: Timing,
 }
 
+/// What somebody has in the queue.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Share {
+    /// Generations that wait.
+    pub(super) waiting: u32,
+    /// Megapixel-steps of those that wait or run.
+    pub(super) cost: f64,
+}
+
 impl State {
+    /// What those have in the queue for whom `counts` holds.
+    pub(super) fn share(&self, counts: impl Fn(&Who) -> bool) -> Share {
+        let waiting = self.waiting.values().map(|waiting| (&waiting.job.who, waiting.job.cost()));
+        let reserved = self.reserved.iter().map(|(who, cost)| (who, *cost));
+        let mut share = Share::default();
+        for (_, cost) in waiting.chain(reserved).filter(|(who, _)| counts(who)) {
+            share.waiting += 1;
+            share.cost += cost;
+        }
+        let running = self.running.as_ref().filter(|running| counts(&running.job.who));
+        share.cost += running.map_or(0.0, |running| running.job.cost());
+        share
+    }
+
     pub(super) fn in_all(&self) -> u32 {
         count(self.waiting.len() + self.reserved.len() + usize::from(self.running.is_some()))
     }

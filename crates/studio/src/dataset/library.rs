@@ -87,7 +87,7 @@ pub(crate) struct Library {
     pub(super) store: Store,
     pub(super) blobs: Blobs,
     /// Held while datasets are changed, so that two changes do not meet. Not while files are read.
-    pub(super) turn: Mutex<()>,
+    pub(crate) turn: Mutex<()>,
 }
 
 impl Library {

@@ -2,7 +2,7 @@
 
 use adire_protocol::{AdapterReceipt, AdapterVersion};
 
-use super::{Store, decode, encode, sql, storage};
+use super::{Store, decode, deletion::doom, encode, sql, storage};
 use crate::StudioError;
 
 row! {
@@ -14,6 +14,25 @@ row! {
         trigger_words: String,
         bytes: i64,
         created_at: i64,
+        hidden: i64,
+        downloads: i64,
+        deleted_at: Option<i64>,
+    }
+}
+
+/// A version with what the admin has decided about it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Listed {
+    pub(crate) version: AdapterVersion,
+    pub(crate) hidden: bool,
+    pub(crate) downloads: bool,
+    pub(crate) deleted_at: Option<i64>,
+}
+
+impl From<AdapterRow> for Listed {
+    fn from(row: AdapterRow) -> Self {
+        let (hidden, downloads, deleted_at) = (row.hidden != 0, row.downloads != 0, row.deleted_at);
+        Self { version: row.into(), hidden, downloads, deleted_at }
     }
 }
 
@@ -31,18 +50,74 @@ impl From<AdapterRow> for AdapterVersion {
     }
 }
 
-const COLUMNS: &str = "name, version, hash, description, trigger_words, bytes, created_at";
+const COLUMNS: &str =
+    "name, version, hash, description, trigger_words, bytes, created_at, hidden, downloads, deleted_at";
 
 impl Store {
-    /// Every version, by name, the newest of each first.
+    /// Every version that visitors may use, by name, the newest of each first.
     pub(crate) async fn adapters(&self) -> Result<Vec<AdapterVersion>, StudioError> {
+        let all = self.all_adapters().await?;
+        let offered = all.into_iter().filter(|listed| !listed.hidden && listed.deleted_at.is_none());
+        Ok(offered.map(|listed| listed.version).collect())
+    }
+
+    /// Every version that there is or was, by name, the newest of each first.
+    pub(crate) async fn all_adapters(&self) -> Result<Vec<Listed>, StudioError> {
         let rows: Vec<AdapterRow> = sqlx::query_as(sql(format!(
             "SELECT {COLUMNS} FROM adapter_versions ORDER BY name, version DESC"
         )))
         .fetch_all(&self.pool)
         .await
         .map_err(storage)?;
-        Ok(rows.into_iter().map(AdapterVersion::from).collect())
+        Ok(rows.into_iter().map(Listed::from).collect())
+    }
+
+    /// Whether visitors may use a version, and download its file; what is `None` stays. Whether it is there.
+    pub(crate) async fn offer_adapter(
+        &self,
+        name: &str,
+        version: u32,
+        hidden: Option<bool>,
+        downloads: Option<bool>,
+    ) -> Result<bool, StudioError> {
+        let done = sqlx::query(
+            "UPDATE adapter_versions SET hidden = COALESCE($3, hidden), downloads = COALESCE($4, downloads) \
+             WHERE name = $1 AND version = $2 AND deleted_at IS NULL",
+        )
+        .bind(name)
+        .bind(i64::from(version))
+        .bind(hidden.map(i64::from))
+        .bind(downloads.map(i64::from))
+        .execute(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Deletes a version: its number and hash stay, its texts go, and its file is noted for removal. Whether it was
+    /// there.
+    pub(crate) async fn delete_adapter(
+        &self,
+        name: &str,
+        version: u32,
+        at: i64,
+    ) -> Result<bool, StudioError> {
+        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(storage)?;
+        let gone: Vec<(String,)> = sqlx::query_as(
+            "UPDATE adapter_versions SET deleted_at = $3, description = '', trigger_words = '' \
+             WHERE name = $1 AND version = $2 AND deleted_at IS NULL RETURNING hash",
+        )
+        .bind(name)
+        .bind(i64::from(version))
+        .bind(at)
+        .fetch_all(&mut *change)
+        .await
+        .map_err(storage)?;
+        for (hash,) in &gone {
+            doom(&mut change, hash).await?;
+        }
+        change.commit().await.map_err(storage)?;
+        Ok(!gone.is_empty())
     }
 
     /// Adds a version. Version 0 takes the next number, in the same statement, so that two at once get two

@@ -3,14 +3,17 @@
 use adire_protocol::{GenerationSpec, GenerationState};
 
 use super::{Store, decode, encode, sql, storage};
-use crate::StudioError;
+use crate::{StudioError, client::Who};
 
 row! {
     /// A generation as stored.
     #[derive(Clone, Debug)]
     pub(crate) struct GenerationRow {
         pub(crate) id: String,
+        // Digest of the visitor's id.
         pub(crate) visitor: Option<String>,
+        // Where it was asked for; forgotten when it has ended.
+        pub(crate) network: Option<String>,
         state: String,
         spec: String,
         pub(crate) created_at: i64,
@@ -44,28 +47,42 @@ pub(crate) struct Finish<'a> {
     pub(crate) event: u64,
 }
 
-const COLUMNS: &str = "id, visitor, state, spec, created_at, started_at, finished_at, error, epoch, attempts, \
+const COLUMNS: &str = "id, visitor, network, state, spec, created_at, started_at, finished_at, error, epoch, attempts, \
                        started_event, final_event";
 
 impl Store {
     pub(crate) async fn insert_generation(
         &self,
         id: &str,
-        visitor: Option<&str>,
+        who: &Who,
         spec: &GenerationSpec,
         created_at: i64,
     ) -> Result<(), StudioError> {
+        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(storage)?;
         sqlx::query(
-            "INSERT INTO generations (id, visitor, state, spec, created_at) VALUES ($1, $2, 'queued', $3, $4)",
+            "INSERT INTO generations (id, visitor, network, state, spec, created_at) \
+             VALUES ($1, $2, $3, 'queued', $4, $5)",
         )
         .bind(id)
-        .bind(visitor)
+        .bind(&who.visitor)
+        .bind(&who.network)
         .bind(encode(spec)?)
         .bind(created_at)
-        .execute(&self.pool)
+        .execute(&mut *change)
         .await
         .map_err(storage)?;
-        Ok(())
+        for hash in spec.init_image.iter().chain(&spec.mask) {
+            sqlx::query(
+                "INSERT INTO generation_inputs (generation, hash) VALUES ($1, $2) \
+                 ON CONFLICT (generation, hash) DO NOTHING",
+            )
+            .bind(id)
+            .bind(hash)
+            .execute(&mut *change)
+            .await
+            .map_err(storage)?;
+        }
+        change.commit().await.map_err(storage)
     }
 
     pub(crate) async fn generation(&self, id: &str) -> Result<Option<GenerationRow>, StudioError> {
@@ -125,7 +142,8 @@ impl Store {
 
     pub(crate) async fn finish(&self, id: &str, finish: &Finish<'_>) -> Result<(), StudioError> {
         sqlx::query(
-            "UPDATE generations SET state = $2, finished_at = $3, error = $4, final_event = $5 WHERE id = $1",
+            "UPDATE generations SET state = $2, finished_at = $3, error = $4, final_event = $5, network = NULL \
+             WHERE id = $1",
         )
         .bind(id)
         .bind(finish.state.name())

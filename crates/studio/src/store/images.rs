@@ -1,6 +1,6 @@
 //! Rows of finished pictures.
 
-use adire_protocol::ImageRecord;
+use adire_protocol::{GalleryImage, ImageRecord, Recipe};
 
 use super::{Store, decode, encode, sql, storage};
 use crate::StudioError;
@@ -29,6 +29,32 @@ impl ImageRow {
             index: u32::try_from(self.position).unwrap_or(u32::MAX),
             created_at: self.created_at,
             infotext: self.infotext,
+        })
+    }
+}
+
+row! {
+    struct GalleryRow {
+        hash: String,
+        generation: String,
+        position: i64,
+        visitor: Option<String>,
+        recipe: String,
+        created_at: i64,
+    }
+}
+
+impl GalleryRow {
+    fn record(self) -> Result<GalleryImage, StudioError> {
+        let recipe: Recipe = decode(&self.recipe, "recipe", &self.hash)?;
+        Ok(GalleryImage {
+            url: image_url(&self.hash),
+            prompt: recipe.spec.prompt,
+            hash: self.hash,
+            generation: self.generation,
+            index: u32::try_from(self.position).unwrap_or(u32::MAX),
+            visitor: self.visitor,
+            created_at: self.created_at,
         })
     }
 }
@@ -89,6 +115,20 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .map_err(storage)
+    }
+
+    /// Everybody's images made before `before`, newest first.
+    pub(crate) async fn all_images(&self, limit: u32, before: i64) -> Result<Vec<GalleryImage>, StudioError> {
+        let rows: Vec<GalleryRow> = sqlx::query_as(
+            "SELECT hash, generation, position, visitor, recipe, created_at FROM images \
+             WHERE created_at < $1 ORDER BY created_at DESC LIMIT $2",
+        )
+        .bind(before)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(storage)?;
+        rows.into_iter().map(GalleryRow::record).collect()
     }
 
     /// Whether some picture has that content; blobs hold other things too.

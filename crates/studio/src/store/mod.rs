@@ -7,6 +7,7 @@ mod row;
 
 mod adapters;
 mod datasets;
+mod deletion;
 mod generations;
 mod images;
 mod measurements;
@@ -23,19 +24,22 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+pub(crate) use adapters::Listed;
 pub(crate) use datasets::{DatasetRow, PictureRow};
 pub(crate) use generations::{Finish, GenerationRow};
 pub(crate) use images::{ImageRow, image_url};
 pub(crate) use training::{JobEnd, JobRow};
+pub(crate) use uploads::Uploaded;
 
-use crate::StudioError;
+use crate::{StudioError, client::Visitor};
 
 /// Every step of the layout, embedded in the program. A file that was released is never edited: its checksum is in
 /// people's databases. Listed by hand because sqlx's macro would build SQLite a second time, for the compiler's host.
-const STEPS: [(i64, &str, &str); 4] = [
+const STEPS: [(i64, &str, &str); 5] = [
     (1, "studio", include_str!("../../migrations/0001_studio.sql")),
     (2, "uploads and receipts", include_str!("../../migrations/0002_uploads_and_receipts.sql")),
     (3, "datasets and training", include_str!("../../migrations/0003_datasets_and_training.sql")),
+    (4, "limits and deletion", include_str!("../../migrations/0004_limits_and_deletion.sql")),
     (6, "class images", include_str!("../../migrations/0006_class_images.sql")),
 ];
 
@@ -59,6 +63,8 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
+            // What is deleted is overwritten: a prompt that somebody took back is not left in a free page.
+            .pragma("secure_delete", "ON")
             .busy_timeout(BUSY);
         // Few connections: SQLite has one writer at a time anyway.
         let pool = SqlitePoolOptions::new()
@@ -68,7 +74,39 @@ impl Store {
             .await
             .map_err(|error| at(file, storage(error)))?;
         migrations().run(&pool).await.map_err(|error| at(file, migration(error)))?;
-        Ok(Self { pool })
+        let store = Self { pool };
+        store.digest_visitors().await.map_err(|error| at(file, error))?;
+        Ok(store)
+    }
+
+    /// Replaces visitors' ids, which rows had until 0004, by their digests: SQLite cannot compute them. An id is a UUID
+    /// of 36 characters; a digest has 32.
+    async fn digest_visitors(&self) -> Result<(), StudioError> {
+        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(storage)?;
+        let mut replaced = 0;
+        for (table, column) in [("generations", "visitor"), ("images", "visitor"), ("upload_owners", "owner")]
+        {
+            let found: Vec<(String,)> = sqlx::query_as(sql(format!(
+                "SELECT DISTINCT {column} FROM {table} WHERE LENGTH({column}) = 36"
+            )))
+            .fetch_all(&mut *change)
+            .await
+            .map_err(storage)?;
+            for (id,) in found {
+                sqlx::query(sql(format!("UPDATE {table} SET {column} = $2 WHERE {column} = $1")))
+                    .bind(&id)
+                    .bind(Visitor(id.clone()).digest())
+                    .execute(&mut *change)
+                    .await
+                    .map_err(storage)?;
+                replaced += 1;
+            }
+        }
+        change.commit().await.map_err(storage)?;
+        if replaced > 0 {
+            self.empty_log().await;
+        }
+        Ok(())
     }
 
     /// From now on there is no room for another row that needs a page: what a full disk does.

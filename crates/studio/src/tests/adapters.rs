@@ -61,7 +61,8 @@ async fn names_become_versions_when_submitted_and_change_the_picture() {
     let mut hashes = Vec::new();
     for adapters in [vec![], vec!["adire@v1"], vec!["adire"], vec!["adire@v2"], vec![]] {
         let adapters = adapters.iter().map(|name| AdapterUse::new(*name, 0.5)).collect();
-        let asked = studio.submit(GenerationRequest { adapters, ..request("moons") }, None).await.unwrap();
+        let asked =
+            studio.submit(GenerationRequest { adapters, ..request("moons") }, &nobody()).await.unwrap();
         let image = finished(&studio, &asked.id).await.images.remove(0);
         if let Some(adapter) = image.recipe.spec.adapters.first() {
             assert!(adapter.name.contains("@v"), "the picture names the very version");
@@ -80,7 +81,7 @@ async fn an_unknown_name_is_told_what_exists_nearest_first() {
     let (folder, studio, _) = fresh().await;
     three_versions(&studio, folder.path()).await;
     let adapters = vec![AdapterUse::new("indgo@v2", 1.0)];
-    match studio.submit(GenerationRequest { adapters, ..request("moons") }, None).await {
+    match studio.submit(GenerationRequest { adapters, ..request("moons") }, &nobody()).await {
         Err(StudioError::UnknownAdapter { name, known }) => {
             assert_eq!(name, "indgo@v2");
             assert_eq!(known[0], "indigo@v1");

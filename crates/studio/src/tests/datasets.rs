@@ -231,7 +231,7 @@ async fn a_dataset_is_deleted_with_what_nothing_else_needs() {
     );
 
     // A training that may still go on needs its pictures; one that has ended does not.
-    studio.submit(request("holds the model"), None).await.unwrap();
+    studio.submit(request("holds the model"), &nobody()).await.unwrap();
     let asked = TrainingRequest {
         name: "cloth".to_owned(),
         dataset: record.id.clone(),

@@ -6,7 +6,7 @@ use super::*;
 async fn progress_counts_the_steps_and_carries_a_small_preview() {
     let (_folder, studio, _, gate) = gated().await;
     let two = GenerationRequest { count: Some(2), ..request("moons") };
-    let id = studio.submit(two, None).await.unwrap().id;
+    let id = studio.submit(two, &nobody()).await.unwrap().id;
     let mut previous = 0;
     // Not the last step: the picture that follows at once may supersede it.
     for (image, step) in [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)] {
@@ -28,7 +28,8 @@ async fn progress_counts_the_steps_and_carries_a_small_preview() {
 #[tokio::test]
 async fn a_late_reader_gets_what_still_matters() {
     let (_folder, studio, _, gate) = gated().await;
-    let id = studio.submit(GenerationRequest { steps: Some(30), ..request("moons") }, None).await.unwrap().id;
+    let id =
+        studio.submit(GenerationRequest { steps: Some(30), ..request("moons") }, &nobody()).await.unwrap().id;
     gate.allow(20);
     until_step(&studio, &id, 0, 20).await;
     let late: Vec<Event> = studio.events(&id, 0).await.unwrap().take(3).collect().await;
@@ -42,7 +43,7 @@ async fn a_late_reader_gets_what_still_matters() {
 async fn resuming_after_a_number_skips_nothing_and_repeats_nothing() {
     let (_folder, studio, _) = fresh().await;
     let two = GenerationRequest { count: Some(2), ..request("moons") };
-    let id = studio.submit(two, None).await.unwrap().id;
+    let id = studio.submit(two, &nobody()).await.unwrap().id;
     // The connection drops after every single event.
     let (mut seen, mut cursor) = (Vec::new(), 0);
     loop {
@@ -59,7 +60,7 @@ async fn resuming_after_a_number_skips_nothing_and_repeats_nothing() {
 async fn the_replay_of_an_ended_generation_has_the_numbers_of_the_live_one() {
     let (folder, studio, _) = fresh().await;
     let two = GenerationRequest { count: Some(2), ..request("moons") };
-    let id = studio.submit(two, None).await.unwrap().id;
+    let id = studio.submit(two, &nobody()).await.unwrap().id;
     let live: Vec<Event> = all_events(&studio, &id, 0).await;
     let lasting: Vec<Event> = live.into_iter().filter(|event| event.event.name() != "progress").collect();
     let replayed = all_events(&studio, &id, 0).await;
@@ -74,7 +75,8 @@ async fn the_replay_of_an_ended_generation_has_the_numbers_of_the_live_one() {
 #[tokio::test]
 async fn readers_that_never_read_delay_nobody() {
     let (_folder, studio, _) = fresh().await;
-    let id = studio.submit(GenerationRequest { steps: Some(150), ..request("a") }, None).await.unwrap().id;
+    let id =
+        studio.submit(GenerationRequest { steps: Some(150), ..request("a") }, &nobody()).await.unwrap().id;
     let mut idle = Vec::new();
     for _ in 0..500 {
         idle.push(studio.events(&id, 0).await.unwrap());
@@ -95,7 +97,7 @@ async fn unknown_ids_are_not_found() {
         for error in [
             studio.generation(id).await.err(),
             studio.events(id, 0).await.err(),
-            studio.cancel(id).await.err(),
+            studio.cancel(id, By::Admin).await.err(),
             studio.image(id).await.err(),
         ] {
             assert!(matches!(error, Some(StudioError::NotFound { .. })), "{error:?}");

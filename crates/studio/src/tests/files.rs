@@ -85,7 +85,7 @@ async fn a_database_locked_by_another_program_is_an_error_not_a_hang() {
     let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
     let mut other = pool.acquire().await.unwrap();
     sqlx::query("BEGIN EXCLUSIVE").execute(&mut *other).await.unwrap();
-    let refused = tokio::time::timeout(PATIENCE, studio.submit(request("moons"), None)).await.unwrap();
+    let refused = tokio::time::timeout(PATIENCE, studio.submit(request("moons"), &nobody())).await.unwrap();
     assert!(matches!(&refused, Err(StudioError::Storage(text)) if text.contains("locked")), "{refused:?}");
     assert_eq!(studio.queue().ahead, 0, "its place is free again");
     sqlx::query("ROLLBACK").execute(&mut *other).await.unwrap();
@@ -135,8 +135,8 @@ async fn a_full_disk_is_said_and_loses_nothing() {
     let mut refusal = None;
     for i in 0..500 {
         let long = format!("{i} {}", "stars ".repeat(60));
-        match studio.submit(request(&long), None).await {
-            Ok(generation) => drop(studio.cancel(&generation.id).await),
+        match studio.submit(request(&long), &nobody()).await {
+            Ok(generation) => drop(studio.cancel(&generation.id, By::Admin).await),
             Err(error) => {
                 refusal = Some(error);
                 break;

@@ -3,8 +3,10 @@
 mod adapters;
 mod cases;
 mod datasets;
+mod deletion;
 mod events;
 mod files;
+mod limits;
 mod png;
 mod prompts;
 mod queue;
@@ -20,7 +22,7 @@ use futures::StreamExt;
 use tempfile::TempDir;
 
 use crate::{
-    Studio, StudioConfig, StudioError,
+    By, Client, Network, Studio, StudioConfig, StudioError, Visitor,
     fake::{FakeBackend, Gate},
 };
 
@@ -51,8 +53,29 @@ fn request(prompt: &str) -> GenerationRequest {
     GenerationRequest { prompt: prompt.to_owned(), seed: Some(7), ..Default::default() }
 }
 
+/// A browser with this id.
+fn who(visitor: &str) -> Client {
+    Client { visitor: Some(Visitor(visitor.to_owned())), network: None }
+}
+
+/// A call from within the process.
+fn nobody() -> Client {
+    Client::default()
+}
+
+/// A browser with this id at that address.
+fn at(visitor: Option<&str>, address: &str) -> Client {
+    let network = Some(Network::of(address.parse().unwrap()));
+    Client { visitor: visitor.map(|visitor| Visitor(visitor.to_owned())), network }
+}
+
+/// The bytes of a file on their way in.
+fn coming(bytes: Vec<u8>) -> impl futures::Stream<Item = Result<Vec<u8>, std::convert::Infallible>> {
+    futures::stream::iter(bytes.chunks(7_000).map(|part| Ok(part.to_vec())).collect::<Vec<_>>())
+}
+
 async fn submit(studio: &Studio, prompt: &str) -> Generation {
-    studio.submit(request(prompt), Some("visitor")).await.unwrap()
+    studio.submit(request(prompt), &who("visitor")).await.unwrap()
 }
 
 /// Every event above `after`, to the end of the stream.

@@ -5,7 +5,7 @@ use adire_protocol::AdapterUse;
 use super::{adapters::three_versions, *};
 
 async fn done(studio: &Studio, request: GenerationRequest) -> adire_protocol::ImageRecord {
-    let asked = studio.submit(request, None).await.unwrap();
+    let asked = studio.submit(request, &nobody()).await.unwrap();
     finished(studio, &asked.id).await.images.remove(0)
 }
 
@@ -52,14 +52,14 @@ async fn both_strengths_reach_the_model() {
 async fn an_unknown_tag_is_told_like_an_unknown_adapter() {
     let (folder, studio, _) = fresh().await;
     three_versions(&studio, folder.path()).await;
-    match studio.submit(request("moons <lora:indgo@v2:0.5>"), None).await {
+    match studio.submit(request("moons <lora:indgo@v2:0.5>"), &nobody()).await {
         Err(StudioError::UnknownAdapter { name, known }) => {
             assert_eq!((name.as_str(), known[0].as_str()), ("indgo@v2", "indigo@v1"));
         }
         other => panic!("{other:?}"),
     }
     for wrong in ["moons <lora:adire:much>", "moons <lora:../x>", "moons <lora:adire:3>"] {
-        match studio.submit(request(wrong), None).await {
+        match studio.submit(request(wrong), &nobody()).await {
             Err(StudioError::Invalid(error)) => assert_eq!(error.0[0].field, "prompt", "{wrong}"),
             other => panic!("{wrong}: {other:?}"),
         }
@@ -69,7 +69,7 @@ async fn an_unknown_tag_is_told_like_an_unknown_adapter() {
 #[tokio::test]
 async fn tokens_are_counted_while_the_worker_works_and_too_many_are_refused() {
     let (_folder, studio, _, _gate) = gated().await;
-    let asked = studio.submit(request("moons"), None).await.unwrap();
+    let asked = studio.submit(request("moons"), &nobody()).await.unwrap();
     until(&studio, &asked.id, "started").await;
     let (prompt, negative) =
         studio.count_tokens("one two <lora:x:1> three".to_owned(), "word ".repeat(80)).await.unwrap();
@@ -79,7 +79,7 @@ async fn tokens_are_counted_while_the_worker_works_and_too_many_are_refused() {
     let long = studio.count_tokens("x".repeat(4001), String::new()).await;
     assert!(matches!(long, Err(StudioError::Invalid(error)) if error.0[0].field == "prompt"));
     let negative_prompt = "a ".repeat(1900);
-    match studio.submit(GenerationRequest { negative_prompt, ..request("moons") }, None).await {
+    match studio.submit(GenerationRequest { negative_prompt, ..request("moons") }, &nobody()).await {
         Err(StudioError::Invalid(error)) => {
             assert_eq!(error.0[0].field, "negative_prompt");
             assert!(error.0[0].message.contains("1900 tokens in 26 chunks; at most 16"), "{error}");

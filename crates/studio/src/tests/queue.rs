@@ -31,12 +31,12 @@ async fn a_prompt_becomes_a_stored_picture() {
 async fn several_pictures_count_their_seeds_up_and_the_same_request_gives_the_same_bytes() {
     let (_folder, studio, _) = fresh().await;
     let three = GenerationRequest { count: Some(3), ..request("moons") };
-    let three = finished(&studio, &studio.submit(three, None).await.unwrap().id).await;
+    let three = finished(&studio, &studio.submit(three, &nobody()).await.unwrap().id).await;
     let seeds: Vec<u64> = three.images.iter().map(|image| image.recipe.spec.seed).collect();
     assert_eq!(seeds, [7, 8, 9]);
 
     let alone = GenerationRequest { seed: Some(8), ..request("moons") };
-    let alone = finished(&studio, &studio.submit(alone, None).await.unwrap().id).await;
+    let alone = finished(&studio, &studio.submit(alone, &nobody()).await.unwrap().id).await;
     assert_eq!(
         alone.images[0].hash, three.images[1].hash,
         "one picture of several is the picture of its seed"
@@ -48,11 +48,11 @@ async fn several_pictures_count_their_seeds_up_and_the_same_request_gives_the_sa
 async fn cancelling_takes_effect_within_one_step() {
     let (_folder, studio, backend, gate) = gated().await;
     let long = GenerationRequest { steps: Some(100), ..request("moons") };
-    let id = studio.submit(long, Some("visitor")).await.unwrap().id;
+    let id = studio.submit(long, &who("visitor")).await.unwrap().id;
     gate.allow(2);
     until_step(&studio, &id, 0, 2).await;
     // The second step may still be on its way out: then the cancelling is over before it is answered.
-    let answered = studio.cancel(&id).await.unwrap().state;
+    let answered = studio.cancel(&id, By::Admin).await.unwrap().state;
     assert!(matches!(answered, Running | Cancelled), "{answered:?}");
     drop(gate);
     let events = all_events(&studio, &id, 0).await;
@@ -62,17 +62,17 @@ async fn cancelling_takes_effect_within_one_step() {
     let steps = backend.steps_done.load(Ordering::Relaxed);
     assert!(steps <= 3, "{steps} steps: at most the one that was running, and no other");
     // Again: nothing changes.
-    assert_eq!(studio.cancel(&id).await.unwrap().state, Cancelled);
+    assert_eq!(studio.cancel(&id, By::Admin).await.unwrap().state, Cancelled);
 }
 
 #[tokio::test]
 async fn cancelling_keeps_the_pictures_that_are_there() {
     let (_folder, studio, _, gate) = gated().await;
     let five = GenerationRequest { count: Some(5), steps: Some(2), ..request("moons") };
-    let id = studio.submit(five, None).await.unwrap().id;
+    let id = studio.submit(five, &nobody()).await.unwrap().id;
     gate.allow(5);
     until_step(&studio, &id, 2, 1).await;
-    studio.cancel(&id).await.unwrap();
+    studio.cancel(&id, By::Admin).await.unwrap();
     drop(gate);
     let record = finished(&studio, &id).await;
     assert_eq!((record.state, record.images.len()), (Cancelled, 2));
@@ -82,19 +82,20 @@ async fn cancelling_keeps_the_pictures_that_are_there() {
 #[tokio::test]
 async fn cancelling_while_queued_is_immediate_and_moves_the_others_up() {
     let (_folder, studio, backend, gate) = gated().await;
-    let first = studio.submit(GenerationRequest { steps: Some(20), ..request("a") }, None).await.unwrap();
+    let first =
+        studio.submit(GenerationRequest { steps: Some(20), ..request("a") }, &nobody()).await.unwrap();
     until(&studio, &first.id, "started").await;
     let second = submit(&studio, "b").await;
     let third = submit(&studio, "c").await;
     assert_eq!((second.ahead, third.ahead), (Some(1), Some(2)));
-    assert_eq!(studio.cancel(&second.id).await.unwrap().state, Cancelled);
+    assert_eq!(studio.cancel(&second.id, By::Admin).await.unwrap().state, Cancelled);
     assert_eq!(milestones(&all_events(&studio, &second.id, 0).await), ["queued", "cancelled"]);
     let moved = studio.generation(&third.id).await.unwrap();
     assert_eq!((moved.state, moved.ahead), (Queued, Some(1)));
     let told = until(&studio, &third.id, "queued").await;
     assert!(matches!(told.event, GenerationEvent::Queued { ahead: 1, .. }), "{told:?}");
     assert_eq!(told.id, 2, "the new position has a new number");
-    studio.cancel(&first.id).await.unwrap();
+    studio.cancel(&first.id, By::Admin).await.unwrap();
     drop(gate);
     assert_eq!(finished(&studio, &third.id).await.state, Done);
     assert_eq!(backend.steps_done.load(Ordering::Relaxed), 1 + 4);
@@ -114,13 +115,14 @@ async fn a_full_queue_is_a_typed_error_that_tells_the_wait() {
     let (step, fixed) = (studio.queue().step_ms.unwrap(), studio.queue().fixed_ms.unwrap());
     assert!(step >= 20.0, "a step of 20 ms was measured as {step}");
 
-    let running = studio.submit(GenerationRequest { steps: Some(150), ..request("a") }, None).await.unwrap();
+    let running =
+        studio.submit(GenerationRequest { steps: Some(150), ..request("a") }, &nobody()).await.unwrap();
     until(&studio, &running.id, "started").await;
-    let waiting = studio.submit(request("b"), None).await.unwrap();
-    studio.submit(request("c"), None).await.unwrap();
+    let waiting = studio.submit(request("b"), &nobody()).await.unwrap();
+    studio.submit(request("c"), &nobody()).await.unwrap();
     assert_eq!((studio.queue().ahead, studio.queue().capacity), (3, 2));
     let expected = (150.0 + 4.0 + 4.0) * step + 3.0 * fixed;
-    match studio.submit(request("d"), None).await {
+    match studio.submit(request("d"), &nobody()).await {
         Err(StudioError::QueueFull { ahead: 3, wait_ms: Some(wait) }) => {
             assert!(
                 (wait as f64 - expected).abs() <= 1.0,
@@ -129,23 +131,26 @@ async fn a_full_queue_is_a_typed_error_that_tells_the_wait() {
         }
         other => panic!("{other:?}"),
     }
-    studio.cancel(&running.id).await.unwrap();
+    studio.cancel(&running.id, By::Admin).await.unwrap();
     drop(gate);
     finished(&studio, &waiting.id).await;
-    studio.submit(request("d"), None).await.unwrap();
+    studio.submit(request("d"), &nobody()).await.unwrap();
 }
 
 #[tokio::test]
 async fn one_visitor_cannot_fill_the_queue() {
     let (_folder, studio, _, _gate) = gated().await;
-    let running = studio.submit(request("a"), None).await.unwrap();
+    let running = studio.submit(request("a"), &nobody()).await.unwrap();
     until(&studio, &running.id, "started").await;
     for _ in 0..8 {
         submit(&studio, "mine").await;
     }
-    let ninth = studio.submit(request("mine"), Some("visitor")).await;
-    assert!(matches!(ninth, Err(StudioError::TooManyWaiting { waiting: 8, most: 8 })), "{ninth:?}");
-    studio.submit(request("theirs"), Some("another")).await.unwrap();
+    let ninth = studio.submit(request("mine"), &who("visitor")).await;
+    assert!(
+        matches!(ninth, Err(StudioError::TooManyWaiting { waiting: 8, most: 8, network: false })),
+        "{ninth:?}"
+    );
+    studio.submit(request("theirs"), &who("another")).await.unwrap();
     assert_eq!(studio.active("visitor").await.unwrap().len(), 8);
 }
 
@@ -153,7 +158,7 @@ async fn one_visitor_cannot_fill_the_queue() {
 async fn wrong_fields_never_reach_the_queue() {
     let (_folder, studio, _) = fresh().await;
     let wrong = GenerationRequest { width: Some(513), steps: Some(0), ..request("moons") };
-    match studio.submit(wrong, None).await {
+    match studio.submit(wrong, &nobody()).await {
         Err(StudioError::Invalid(errors)) => assert_eq!(errors.0.len(), 2),
         other => panic!("{other:?}"),
     }
@@ -194,8 +199,8 @@ async fn a_backend_that_cannot_be_built_is_an_error_of_opening() {
 async fn history_pages_from_the_newest_and_belongs_to_a_visitor() {
     let (_folder, studio, _) = fresh().await;
     let mine = GenerationRequest { count: Some(5), ..request("mine") };
-    let mine = studio.submit(mine, Some("me")).await.unwrap();
-    let theirs = studio.submit(request("theirs"), Some("them")).await.unwrap();
+    let mine = studio.submit(mine, &who("me")).await.unwrap();
+    let theirs = studio.submit(request("theirs"), &who("them")).await.unwrap();
     finished(&studio, &mine.id).await;
     finished(&studio, &theirs.id).await;
 
@@ -217,7 +222,8 @@ async fn history_pages_from_the_newest_and_belongs_to_a_visitor() {
 async fn a_caller_that_leaves_half_way_does_no_harm() {
     let (_folder, studio, _) = fresh().await;
     for _ in 0..20 {
-        let submitting = studio.submit(request("moons"), Some("me"));
+        let me = who("me");
+        let submitting = studio.submit(request("moons"), &me);
         // Polled once, then dropped.
         let _ = tokio::time::timeout(Duration::ZERO, submitting).await;
     }

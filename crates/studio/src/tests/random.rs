@@ -47,7 +47,7 @@ async fn two_hundred_operations(mut dice: Dice) {
                     seed: Some(dice.roll(1000)),
                     ..request(prompt)
                 };
-                match studio.submit(wanted, Some("me")).await {
+                match studio.submit(wanted, &who("me")).await {
                     Ok(generation) => drop(asked.insert(generation.id, (count, fails, false))),
                     Err(StudioError::QueueFull { .. } | StudioError::TooManyWaiting { .. }) => {}
                     Err(error) => panic!("{error}"),
@@ -55,7 +55,7 @@ async fn two_hundred_operations(mut dice: Dice) {
             }
             10..=12 => {
                 if let Some(id) = some(&mut dice) {
-                    studio.cancel(&id).await.unwrap();
+                    studio.cancel(&id, By::Admin).await.unwrap();
                     asked.get_mut(&id).unwrap().2 = true;
                 }
             }

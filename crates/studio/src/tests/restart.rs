@@ -10,10 +10,10 @@ use super::*;
 async fn after_a_crash_running_and_queued_jobs_go_on_in_order() {
     let (folder, studio, _, gate) = gated().await;
     let three = GenerationRequest { count: Some(3), ..request("running") };
-    let running = studio.submit(three, Some("me")).await.unwrap();
+    let running = studio.submit(three, &who("me")).await.unwrap();
     let waiting = [
-        studio.submit(request("first"), Some("me")).await.unwrap(),
-        studio.submit(request("second"), Some("me")).await.unwrap(),
+        studio.submit(request("first"), &who("me")).await.unwrap(),
+        studio.submit(request("second"), &who("me")).await.unwrap(),
     ];
     gate.allow(4 + 2);
     let seen = until_step(&studio, &running.id, 1, 2).await;
@@ -50,7 +50,7 @@ async fn after_a_crash_running_and_queued_jobs_go_on_in_order() {
 async fn a_shutdown_ends_streams_frees_the_folder_and_keeps_the_jobs() {
     let (folder, studio, backend, gate) = gated().await;
     let long = GenerationRequest { steps: Some(100), ..request("long") };
-    let running = studio.submit(long, None).await.unwrap();
+    let running = studio.submit(long, &nobody()).await.unwrap();
     let waiting = submit(&studio, "waiting").await;
     gate.allow(2);
     until_step(&studio, &running.id, 0, 2).await;
@@ -65,7 +65,7 @@ async fn a_shutdown_ends_streams_frees_the_folder_and_keeps_the_jobs() {
         let events: Vec<Event> = tokio::time::timeout(PATIENCE, stream.collect()).await.unwrap();
         assert!(events.iter().all(|event| !event.event.is_last()), "it has not ended");
     }
-    let refused = studio.submit(request("late"), None).await;
+    let refused = studio.submit(request("late"), &nobody()).await;
     assert!(matches!(refused, Err(StudioError::ShuttingDown)), "{refused:?}");
     studio.shutdown().await;
 

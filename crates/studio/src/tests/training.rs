@@ -103,7 +103,7 @@ async fn a_training_becomes_a_version_that_pictures_can_use() {
         adapters: vec![adire_protocol::AdapterUse::new("cloth@v1", 1.0)],
         ..request("a picture")
     };
-    let made = studio.submit(with, None).await.unwrap();
+    let made = studio.submit(with, &nobody()).await.unwrap();
     assert_eq!(finished(&studio, &made.id).await.state, adire_protocol::GenerationState::Done);
     let version = &studio.adapters().await.unwrap()[0];
     assert_eq!((version.trigger.as_str(), version.id().as_str()), ("tok", "cloth@v1"));
@@ -164,7 +164,7 @@ async fn a_setting_lets_training_take_turns_with_pictures() {
     gate.allow(6);
     until_job(&studio, &job.id, |job| job.step == 1).await;
     let three = GenerationRequest { count: Some(3), ..request("picture") };
-    let made = studio.submit(three, None).await.unwrap();
+    let made = studio.submit(three, &nobody()).await.unwrap();
     // The first picture is being made before training may run freely: it would be done otherwise.
     until(&studio, &made.id, "started").await;
     gate.allow(1);

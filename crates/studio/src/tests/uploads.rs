@@ -1,11 +1,13 @@
 //! Uploads: shown, used, and deleted when nobody uses them. Receipts of adapters.
 
 use super::*;
-use crate::{Pixels, png::encode_bare, shared::now, sweep, tests::adapters::three_versions};
+use crate::{
+    Pixels, client::Who, deletion, png::encode_bare, shared::now, sweep, tests::adapters::three_versions,
+};
 
 async fn upload(studio: &Studio, shade: u8) -> String {
     let pixels = Pixels { width: 8, height: 8, rgb: vec![shade; 192] };
-    studio.upload(encode_bare(&pixels).unwrap()).await.unwrap().hash
+    studio.upload(coming(encode_bare(&pixels).unwrap()), &nobody()).await.unwrap().hash
 }
 
 fn blob(folder: &TempDir, hash: &str) -> std::path::PathBuf {
@@ -19,11 +21,12 @@ async fn an_upload_can_be_looked_at_and_goes_after_a_while_unless_a_request_name
     assert!(studio.image(&idle).await.unwrap().starts_with(b"\x89PNG"));
     let begun =
         GenerationRequest { init_image: Some(init.clone()), mask: Some(mask.clone()), ..request("moons") };
-    let made = finished(&studio, &studio.submit(begun, None).await.unwrap().id).await;
+    let made = finished(&studio, &studio.submit(begun, &nobody()).await.unwrap().id).await;
 
     let shared = studio.shared().clone();
     assert_eq!(sweep::uploads(&shared, now() - 1_000_000).await.unwrap(), 0, "they have just come");
     assert_eq!(sweep::uploads(&shared, now() + 1).await.unwrap(), 1);
+    deletion::remove_doomed(&shared).await.unwrap();
     assert!(matches!(studio.image(&idle).await, Err(StudioError::NotFound { .. })));
     assert!(!blob(&folder, &idle).exists());
     for hash in [&init, &mask, &made.images[0].hash] {
@@ -41,10 +44,10 @@ async fn asking_for_an_old_upload_keeps_it() {
     let hash = upload(&studio, 1).await;
     let shared = studio.shared().clone();
     // Older than what is swept below, younger than what the studio sweeps by itself.
-    shared.store.keep_upload(&hash, now() - 100_000).await.unwrap();
+    shared.store.keep_upload(&hash, 100, &Who::default(), now() - 100_000).await.unwrap();
     // Refused for its steps, but the picture has been asked for.
     let wrong = GenerationRequest { init_image: Some(hash.clone()), steps: Some(0), ..request("moons") };
-    assert!(studio.submit(wrong, None).await.is_err());
+    assert!(studio.submit(wrong, &nobody()).await.is_err());
     assert_eq!(sweep::uploads(&shared, now() - 60_000).await.unwrap(), 0);
     studio.image(&hash).await.unwrap();
 }

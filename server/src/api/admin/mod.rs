@@ -1,6 +1,7 @@
-//! What operators may ask for: datasets and trainings. One file per subject. Who is an operator is decided before any of
+//! What operators may ask for: datasets, trainings, everybody's queue and images. One file per subject. Who is an operator is decided before any of
 //! this is reached, for everything under `/admin`.
 
+mod control;
 mod datasets;
 pub(crate) mod files;
 mod follow;
@@ -16,6 +17,15 @@ pub(crate) fn admin_api() -> OpenApiRouter<AppState> {
     let unlimited =
         OpenApiRouter::new().routes(routes!(files::add)).layer(DefaultBodyLimit::max(files::LARGEST));
     OpenApiRouter::new()
+        .routes(routes!(control::queue))
+        .routes(routes!(control::cancel_all))
+        .routes(routes!(control::cancel))
+        .routes(routes!(control::images))
+        .routes(routes!(control::delete_image))
+        .routes(routes!(control::delete_generation))
+        .routes(routes!(control::delete_visitor))
+        .routes(routes!(control::versions))
+        .routes(routes!(control::change_version, control::delete_version))
         .routes(routes!(datasets::list, datasets::create))
         .routes(routes!(datasets::read, datasets::change, datasets::delete))
         .routes(routes!(datasets::import))

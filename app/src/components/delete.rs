@@ -1,0 +1,45 @@
+//! Deleting for good: a fold that opens to buttons which say what will be gone. Plain forms without a script.
+
+use adire_protocol::ImageRecord;
+use leptos::{ev::SubmitEvent, prelude::*};
+
+use super::{
+    kinds::on,
+    piece::{IntoPiece, Piece},
+};
+use crate::state::Page;
+
+/// Deletes the image on the canvas, or everything that this browser has here.
+#[component]
+pub(super) fn Delete(shown: ImageRecord) -> Piece {
+    let page = Page::here();
+    let (generation, index) = (shown.generation.clone(), shown.index.to_string());
+    let this = move |event: SubmitEvent| {
+        event.prevent_default();
+        page.delete(Some(shown.clone()));
+    };
+    let all = move |event: SubmitEvent| {
+        event.prevent_default();
+        page.delete(None);
+    };
+    view! {
+        <details class="fold delete" id="delete">
+            <summary>"Delete"</summary>
+            <form method="post" action="/api/fn/delete" on:submit=on(this)>
+                <input type="hidden" name="generation" value=generation />
+                <input type="hidden" name="index" value=index />
+                <button type="submit" class="stop">
+                    "Delete this image"
+                </button>
+                <p class="hint">"Removed from the server for good; with the last image of a prompt, the prompt too."</p>
+            </form>
+            <form method="post" action="/api/fn/delete_all" on:submit=on(all)>
+                <button type="submit" class="stop">
+                    "Delete all my images"
+                </button>
+                <p class="hint">"Every image, prompt and upload of this browser, for good."</p>
+            </form>
+        </details>
+    }
+    .into_piece()
+}

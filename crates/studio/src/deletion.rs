@@ -1,0 +1,136 @@
+//! Deleting for good: rows first, in one transaction that notes which files may not be needed any more, then those files.
+//! A crash in between leaves notes, which the next sweep reads.
+
+use std::sync::Arc;
+
+use adire_protocol::Deleted;
+
+use crate::{
+    StudioError,
+    client::{By, Who},
+    requests,
+    shared::{Shared, blocking},
+    views,
+};
+
+/// Who asks for it, as a task of its own can keep it.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    admin: bool,
+    who: Who,
+}
+
+impl From<By<'_>> for Asker {
+    fn from(by: By<'_>) -> Self {
+        match by {
+            By::Admin => Self { admin: true, who: Who::default() },
+            By::Client(client) => Self { admin: false, who: client.into() },
+        }
+    }
+}
+
+impl Asker {
+    /// Whether a generation of that visitor (a digest) may be cancelled or deleted. What was asked for without a
+    /// visitor's cookie belongs to whoever knows its id: there is nothing else to know them by.
+    pub(crate) fn may(&self, visitor: Option<&str>) -> bool {
+        self.admin || visitor.is_none_or(|visitor| self.who.visitor.as_deref() == Some(visitor))
+    }
+}
+
+/// Deletes a generation: its prompt, its images, and uploads that only it began with. One that waits or runs is cancelled
+/// first.
+pub(crate) async fn generation(shared: Arc<Shared>, id: String, by: Asker) -> Result<(), StudioError> {
+    let row = shared.store.generation(&id).await?.ok_or_else(|| views::not_found("generation", &id))?;
+    if !by.may(row.visitor.as_deref()) {
+        return Err(StudioError::NotYours { what: "delete" });
+    }
+    end(&shared, &id).await?;
+    if !shared.store.delete_generation(&id, by.who.owner().as_deref()).await? {
+        // Somebody else was quicker.
+        return Err(views::not_found("generation", &id));
+    }
+    tidy(&shared).await
+}
+
+/// Deletes one image of a generation; with its last one goes the generation.
+pub(crate) async fn image(shared: Arc<Shared>, id: String, index: u32, by: Asker) -> Result<(), StudioError> {
+    let row = shared.store.generation(&id).await?.ok_or_else(|| views::not_found("generation", &id))?;
+    if !by.may(row.visitor.as_deref()) {
+        return Err(StudioError::NotYours { what: "delete" });
+    }
+    if !row.state().is_final() {
+        // A restart would take it for one that is still to be made.
+        return Err(StudioError::Conflict(
+            "This generation is not finished. Cancel it first, or delete all of it.".to_owned(),
+        ));
+    }
+    if !shared.store.delete_image(&id, index, by.who.owner().as_deref()).await? {
+        return Err(views::not_found("image", &format!("{index} of generation {id}")));
+    }
+    tidy(&shared).await
+}
+
+/// Deletes every generation of a visitor (a digest) and all that they uploaded.
+pub(crate) async fn visitor(shared: Arc<Shared>, visitor: String) -> Result<Deleted, StudioError> {
+    let mut deleted = Deleted::default();
+    for id in shared.store.generations_of(&visitor).await? {
+        end(&shared, &id).await?;
+        deleted.generations += u32::from(shared.store.delete_generation(&id, None).await?);
+    }
+    shared.store.delete_uploads_of(&visitor).await?;
+    tidy(&shared).await?;
+    Ok(deleted)
+}
+
+/// Deletes the image of that content, whoever made or uploaded it.
+pub(crate) async fn content(shared: Arc<Shared>, hash: String) -> Result<Deleted, StudioError> {
+    let mut deleted = Deleted::default();
+    for (id, position) in shared.store.images_named(&hash).await? {
+        // The last one of its generation takes it along.
+        end(&shared, &id).await?;
+        let position = u32::try_from(position).unwrap_or(u32::MAX);
+        deleted.images += u32::from(shared.store.delete_image(&id, position, None).await?);
+    }
+    deleted.uploads += u32::from(shared.store.delete_upload(&hash).await?);
+    if deleted == Deleted::default() {
+        return Err(views::not_found("image", &hash));
+    }
+    tidy(&shared).await?;
+    Ok(deleted)
+}
+
+/// Cancels what waits or runs, and waits until it has ended: within one step.
+async fn end(shared: &Shared, id: &str) -> Result<(), StudioError> {
+    let log = shared.board.log(id);
+    if !requests::stop(shared, id).await? {
+        return Ok(());
+    }
+    let Some(mut log) = log else { return Ok(()) };
+    // The channel closes with the last event, or when the studio closes.
+    while log.changed().await.is_ok() {}
+    if shared.board.is_closing() { Err(StudioError::ShuttingDown) } else { Ok(()) }
+}
+
+/// Removes what the rows that are gone leave behind.
+async fn tidy(shared: &Shared) -> Result<(), StudioError> {
+    remove_doomed(shared).await?;
+    shared.store.empty_log().await;
+    Ok(())
+}
+
+/// Removes the files that were noted and that no row needs; how many. While a dataset is being filled they stay until the
+/// next sweep: one of them may just be on its way into it.
+pub(crate) async fn remove_doomed(shared: &Shared) -> Result<usize, StudioError> {
+    let _keeping = shared.keeping.lock().await;
+    let Ok(_turn) = shared.library.turn.try_lock() else { return Ok(0) };
+    let mut removed = 0;
+    for hash in shared.store.doomed_blobs().await? {
+        if !shared.store.is_used(&hash).await? {
+            let (blobs, name) = (shared.blobs.clone(), hash.clone());
+            blocking(move || blobs.remove(&name)).await?;
+            removed += 1;
+        }
+        shared.store.spare_blob(&hash).await?;
+    }
+    Ok(removed)
+}

@@ -1,0 +1,144 @@
+//! The pages of the queue, of everybody's images and of adapter versions, and what their forms post.
+
+use adire_app::admin::{AdminPage, Filled};
+use adire_protocol::{QueueOwner, VersionChange};
+use adire_studio::{By, StudioError};
+use axum::{
+    Form, Router,
+    extract::{Query, State, rejection::FormRejection},
+    http::request::Parts,
+    response::{IntoResponse, Redirect, Response},
+    routing::get,
+};
+use serde::Deserialize;
+
+use super::{answer, no_form};
+use crate::{
+    error::{Problem, ProblemKind},
+    extract::generation_id,
+    state::AppState,
+};
+
+type Fields = Result<Form<Vec<(String, String)>>, FormRejection>;
+
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/admin/queue", get(queue).post(change_queue))
+        .route("/admin/images", get(images).post(change_images))
+        .route("/admin/versions", get(versions).post(change_versions))
+}
+
+/// What a page is told by the one before it.
+#[derive(Debug, Default, Deserialize)]
+struct Told {
+    before: Option<i64>,
+    done: Option<u32>,
+}
+
+fn refused(error: &StudioError) -> (String, Option<axum::http::StatusCode>) {
+    (error.to_string(), Some(ProblemKind::from(error.kind()).status()))
+}
+
+async fn queue(State(state): State<AppState>, Query(told): Query<Told>, parts: Parts) -> Response {
+    let told = told.done.map(|count| match count {
+        0 => "Nothing was left to cancel.".to_owned(),
+        1 => "Cancelled 1 generation.".to_owned(),
+        more => format!("Cancelled {more} generations."),
+    });
+    answer(state.clone(), AdminPage::queue(&state.studio, told), parts, None).await
+}
+
+async fn change_queue(
+    State(state): State<AppState>,
+    parts: Parts,
+    form: Fields,
+) -> Result<Response, Problem> {
+    let Form(pairs) = form.map_err(no_form)?;
+    let form = Filled::from_pairs(pairs);
+    let done = match form.get("action") {
+        "cancel" => state.studio.cancel(&generation_id(form.get("id"))?, By::Admin).await.map(|_| 1),
+        "cancel-network" => {
+            let network = Some(form.get("network").to_owned()).filter(|network| !network.is_empty());
+            state.studio.cancel_all(QueueOwner { network, visitor: None }).await
+        }
+        _ => return Err(Problem::field("action", "The action must be cancel or cancel-network.")),
+    };
+    match done {
+        Ok(count) => Ok(Redirect::to(&format!("/admin/queue?done={count}")).into_response()),
+        Err(error) => {
+            let (told, status) = refused(&error);
+            let page = AdminPage::queue(&state.studio, Some(told));
+            Ok(answer(state, page, parts, status).await)
+        }
+    }
+}
+
+async fn images(State(state): State<AppState>, Query(told): Query<Told>, parts: Parts) -> Response {
+    let said = told.done.map(|_| "Deleted for good.".to_owned());
+    let page = AdminPage::gallery(&state.studio, told.before, said).await;
+    answer(state, page, parts, None).await
+}
+
+async fn change_images(
+    State(state): State<AppState>,
+    parts: Parts,
+    form: Fields,
+) -> Result<Response, Problem> {
+    let Form(pairs) = form.map_err(no_form)?;
+    let form = Filled::from_pairs(pairs);
+    let done = match form.get("action") {
+        "delete-image" => state.studio.delete_content(form.get("hash")).await.map(|_| ()),
+        "delete-generation" => {
+            state.studio.delete_generation(&generation_id(form.get("id"))?, By::Admin).await
+        }
+        "delete-visitor" => state.studio.delete_visitor(form.get("visitor")).await.map(|_| ()),
+        _ => {
+            let sentence = "The action must be delete-image, delete-generation or delete-visitor.";
+            return Err(Problem::field("action", sentence));
+        }
+    };
+    match done {
+        Ok(()) => Ok(Redirect::to("/admin/images?done=1").into_response()),
+        Err(error) => {
+            let (told, status) = refused(&error);
+            let page = AdminPage::gallery(&state.studio, None, Some(told)).await;
+            Ok(answer(state, page, parts, status).await)
+        }
+    }
+}
+
+async fn versions(State(state): State<AppState>, parts: Parts) -> Response {
+    let page = AdminPage::versions(&state.studio, None).await;
+    answer(state, page, parts, None).await
+}
+
+async fn change_versions(
+    State(state): State<AppState>,
+    parts: Parts,
+    form: Fields,
+) -> Result<Response, Problem> {
+    let Form(pairs) = form.map_err(no_form)?;
+    let form = Filled::from_pairs(pairs);
+    let (studio, version) = (&state.studio, form.get("version"));
+    let hidden = |hidden| VersionChange { hidden: Some(hidden), downloads: None };
+    let downloads = |downloads| VersionChange { hidden: None, downloads: Some(downloads) };
+    let done = match form.get("action") {
+        "hide" => studio.change_version(version, hidden(true)).await,
+        "show" => studio.change_version(version, hidden(false)).await,
+        "keep-file" => studio.change_version(version, downloads(false)).await,
+        "give-file" => studio.change_version(version, downloads(true)).await,
+        "delete" => studio.delete_version(version).await,
+        _ => {
+            let sentence = "The action must be hide, show, keep-file, give-file or delete.";
+            return Err(Problem::field("action", sentence));
+        }
+    };
+    match done {
+        Ok(_) => Ok(Redirect::to("/admin/versions").into_response()),
+        Err(error) => {
+            let (told, status) = refused(&error);
+            let page = AdminPage::versions(&state.studio, Some(told)).await;
+            Ok(answer(state, page, parts, status).await)
+        }
+    }
+}
