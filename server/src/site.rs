@@ -189,4 +189,26 @@ mod tests {
             assert_eq!(matches_etag(&headers(header::IF_NONE_MATCH, value), &etag), known, "{value}");
         }
     }
+
+    #[test]
+    fn the_worker_may_connect_to_this_server_also_when_it_is_known_already() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["streams.js", "admin.js"] {
+            fs::write(folder.path().join(name), "0").unwrap();
+        }
+        let site = Site::read(folder.path()).unwrap();
+        let policy = |address: &str, request: &HeaderMap| {
+            let answer = site.answer(address, request).unwrap();
+            (answer.status(), answer.headers().get(header::CONTENT_SECURITY_POLICY).cloned())
+        };
+        let (status, first) = policy(STREAMS, &HeaderMap::new());
+        assert_eq!((status, first), (StatusCode::OK, Some(HeaderValue::from_static(STREAMS_POLICY))));
+        let (status, again) = policy(STREAMS, &headers(header::IF_NONE_MATCH, "*"));
+        assert_eq!(
+            (status, again),
+            (StatusCode::NOT_MODIFIED, Some(HeaderValue::from_static(STREAMS_POLICY)))
+        );
+        // Others get the strictest, outside of this.
+        assert_eq!(policy("/admin.js", &HeaderMap::new()).1, None);
+    }
 }

@@ -51,15 +51,3 @@ pub(crate) fn focus_field(field: &str) {
     }
     let _ = element.focus();
 }
-
-/// Scrolls a list so far that an element in it is seen, once it is there.
-pub(crate) fn reveal(id: &str) {
-    let id = id.to_owned();
-    request_animation_frame(move || {
-        if let Some(element) = super::element::<web_sys::Element>(&id) {
-            let options = web_sys::ScrollIntoViewOptions::new();
-            options.set_block(web_sys::ScrollLogicalPosition::Nearest);
-            element.scroll_into_view_with_scroll_into_view_options(&options);
-        }
-    });
-}

@@ -1,15 +1,21 @@
 //! The adapters of a request: a row each, and a field that finds more.
 
-use leptos::prelude::*;
+use adire_protocol::AdapterVersion;
+use leptos::{ev::Event, html::Select, prelude::*};
 
 use super::{
     adapter_row::Row,
     error::FieldProblem,
-    kinds::{flag, text},
+    kinds::{flag, on, part, text},
     piece::{IntoPiece, Piece},
-    search::Search,
 };
-use crate::state::{Page, ROWS};
+use crate::{
+    browser,
+    state::{Page, ROWS},
+};
+
+/// A module of its own, loaded where there are many adapters.
+const SEARCH: &str = "/search.js";
 
 /// All rows. Nothing at all where the server has no adapters.
 #[component]
@@ -33,40 +39,77 @@ pub(super) fn Adapters() -> Piece {
     .into_piece()
 }
 
-/// Finds the adapters that have no row yet. Without a script it is a menu and a row of its own, at strength 1.
+/// A menu of the adapters that have no row yet. Without a script it is a row of its own, at strength 1; with one, a field
+/// that searches takes its place.
 #[component]
 fn AddRow() -> Piece {
     let page = Page::here();
-    let index = move || page.form.adapters.with(Vec::len);
-    let absent = Signal::derive(move || {
-        let rows = page.form.adapters.get();
-        let has_row = |name: &str| rows.iter().any(|row| row.adapter.with_value(|adapter| adapter == name));
-        page.adapters.with_value(|adapters| {
-            let absent = adapters.iter().map(|(name, _)| name).filter(|name| !has_row(name));
-            absent.cloned().collect::<Vec<_>>()
-        })
-    });
-    if untrack(|| absent.get().is_empty()) && page.adapters.with_value(Vec::len) <= ROWS {
+    if page.adapters.with_value(Vec::len) <= ROWS {
         // All have a row, and keep it.
         return ().into_piece();
     }
-    // What the server wrote stays as it was: a page with a script has the field instead.
-    let options = absent.get_untracked().into_iter().map(|name| {
-        let label = name.clone();
-        view! { <option value=name>{label}</option> }
-    });
+    let menu = NodeRef::<Select>::new();
+    let index = move || page.form.adapters.with(Vec::len);
+    let absent = move || {
+        let rows = page.form.adapters.get();
+        let has_row = |name: &str| rows.iter().any(|row| row.adapter.with_value(|adapter| adapter == name));
+        page.adapters.with_value(|adapters| {
+            let absent = adapters.iter().filter(|(name, _)| !has_row(name));
+            absent
+                .filter_map(|(_, versions)| Some((versions.first()?.clone(), numbers(versions))))
+                .collect::<Vec<_>>()
+        })
+    };
+    let add = move |event: Event| {
+        let wanted = event_target_value(&event);
+        let known = page.adapters.with_value(|adapters| {
+            let found = adapters.iter().find(|(name, _)| *name == wanted);
+            found.and_then(|(_, versions)| Some(versions.first()?.id()))
+        });
+        if let Some(id) = known {
+            page.form.switch_on(id);
+            page.stage.said.set(format!("The adapter {wanted} is chosen."));
+        }
+        if let Some(menu) = menu.get_untracked() {
+            menu.set_value("");
+        }
+    };
+    let options = move || {
+        let option = |(newest, versions): (AdapterVersion, String)| {
+            let name = newest.name.clone();
+            view! {
+                <option
+                    value=newest.name
+                    data-trigger=newest.trigger
+                    data-versions=versions
+                    data-about=newest.description
+                >
+                    {name}
+                </option>
+            }
+        };
+        absent().into_iter().map(option).collect::<Vec<_>>()
+    };
+    Effect::new(|| browser::load_module(SEARCH));
     view! {
-        <div class="add-adapter" hidden=flag(move || absent.with(Vec::is_empty))>
+        <div class="add-adapter" hidden=flag(move || absent().is_empty())>
             <select
-                class="plain-only"
                 name=text(move || format!("adapters[{}][name]", index()))
                 aria-label="Add an adapter"
+                autocomplete="off"
+                node_ref=menu
+                on:change=on(add)
             >
                 <option value="">"Add an adapter…"</option>
-                {options.collect::<Vec<_>>()}
+                {part(options)}
             </select>
-            <Search absent=absent />
         </div>
     }
     .into_piece()
+}
+
+/// `v3, v2, v1`.
+fn numbers(versions: &[AdapterVersion]) -> String {
+    let numbers: Vec<_> = versions.iter().map(|version| format!("v{}", version.version)).collect();
+    numbers.join(", ")
 }

@@ -26,7 +26,6 @@ mod parameters;
 mod picture;
 mod piece;
 mod prompt;
-mod search;
 mod seed;
 mod send;
 mod settings;

@@ -32,16 +32,7 @@ pub(super) fn Settings() -> Piece {
     view! {
         <div class="settings" id="settings" popover="auto" role="group" aria-label="Settings">
             <Adapters />
-            <div class="pair">
-                <Seed />
-                <div class="row">
-                    <label for="field-rng" title="Whose random numbers the seed is for; A1111's pictures are GPU">
-                        "Noise"
-                    </label>
-                    <Menu field="rng" value=page.form.rng options=sources.collect() />
-                    <FieldProblem field="rng" />
-                </div>
-            </div>
+            <Seed />
             <Negative />
             <StartPicture />
             <Size />
@@ -59,6 +50,13 @@ pub(super) fn Settings() -> Piece {
                     <Menu field="count" value=page.form.count options=counts.collect() />
                     <FieldProblem field="count" />
                 </div>
+            </div>
+            <div class="row beside">
+                <label for="field-rng" title="Whose random numbers the seed is for; A1111's pictures are GPU">
+                    "Noise"
+                </label>
+                <Menu field="rng" value=page.form.rng options=sources.collect() />
+                <FieldProblem field="rng" />
             </div>
             <Hires />
             <button type="button" class="sheet-close" popovertarget="settings" popovertargetaction="hide">

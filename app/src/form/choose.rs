@@ -63,14 +63,6 @@ fn joins(character: char) -> bool {
         || matches!(character, '\u{c0}'..='\u{58f}' | '\u{1e00}'..='\u{1fff}')
 }
 
-/// Whether each of the words that someone searches for is somewhere in a text, in whatever case.
-pub(crate) fn matches(text: &str, search: &str) -> bool {
-    let held = |word: &str| {
-        text.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
-    };
-    search.split_ascii_whitespace().all(held)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,12 +130,5 @@ mod tests {
         ] {
             assert_eq!(holds(text, words), found, "{words} in {text}");
         }
-    }
-
-    #[test]
-    fn a_search_needs_all_of_its_words() {
-        assert!(matches("adire v2 in adire style", "STYLE v2"));
-        assert!(matches("anything", "  "));
-        assert!(!matches("adire v2", "adire v3"));
     }
 }

@@ -1,0 +1,130 @@
+// Finding an adapter among many. Turns the menu of adapters into a field that searches their names, trigger words, versions
+// and descriptions: a combobox as ARIA describes it. The arrows move, Enter takes, Escape closes, the focus stays in the
+// field. Loaded where there are many; talks to the page through the menu alone: it reads its options and chooses one.
+// @ts-check
+
+/** Most entries of the list; whoever looks for one of more types another letter. */
+const MOST = 50;
+
+const menu = /** @type {HTMLSelectElement} */ (document.querySelector('.add-adapter select'));
+
+/**
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag @param {Record<string, string>} attributes @param {(Node | string)[]} children
+ */
+function make(tag, attributes, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+const field = make('input', {
+  id: 'adapter-search',
+  type: 'text',
+  role: 'combobox',
+  autocomplete: 'off',
+  placeholder: 'Add an adapter: name or trigger word',
+  'aria-label': menu.getAttribute('aria-label') ?? '',
+  'aria-autocomplete': 'list',
+  'aria-controls': 'adapter-list',
+  'aria-expanded': 'false',
+});
+const list = make('ul', { id: 'adapter-list', role: 'listbox', 'aria-label': 'Adapters' });
+const told = make('p', { class: 'hint', role: 'status' });
+const found = make('div', { class: 'found', hidden: '' }, list, told);
+menu.after(make('div', { class: 'search' }, field, found));
+menu.hidden = true;
+
+/** Which entry Enter takes. */
+let active = 0;
+const isOpen = () => !found.hidden;
+
+/** Every word that was typed is somewhere. @param {HTMLOptionElement} option @param {string[]} words */
+function matches({ value, dataset }, words) {
+  const text = `${value} ${dataset.trigger} ${dataset.versions} ${dataset.about}`.toLowerCase();
+  return words.every((word) => text.includes(word));
+}
+
+function show() {
+  const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const all = [...menu.options].filter((option) => option.value && matches(option, words));
+  const entries = all.slice(0, MOST).map((option, at) => {
+    const { trigger, versions } = option.dataset;
+    return make(
+      'li',
+      { id: `adapter-option-${at}`, role: 'option', 'data-value': option.value },
+      make('b', {}, option.text),
+      make('small', {}, versions ?? ''),
+      make('span', {}, trigger ? `“${trigger}”` : ''),
+    );
+  });
+  list.replaceChildren(...entries);
+  told.textContent = summary(all.length);
+  found.hidden = false;
+  field.setAttribute('aria-expanded', 'true');
+  point(0);
+}
+
+/** @param {number} many */
+function summary(many) {
+  if (!many) return 'No adapter has these words.';
+  if (many > MOST) return `${MOST} of ${many} adapters; type to find others.`;
+  return many === 1 ? '1 adapter.' : `${many} adapters.`;
+}
+
+function close() {
+  found.hidden = true;
+  field.setAttribute('aria-expanded', 'false');
+  field.removeAttribute('aria-activedescendant');
+}
+
+/** @param {number} at */
+function point(at) {
+  active = at;
+  [...list.children].forEach((entry, index) => entry.setAttribute('aria-selected', String(index === at)));
+  const entry = list.children[at];
+  if (entry) field.setAttribute('aria-activedescendant', entry.id);
+  else field.removeAttribute('aria-activedescendant');
+  entry?.scrollIntoView({ block: 'nearest' });
+}
+
+/** @param {Element | null | undefined} entry */
+function take(entry) {
+  if (!(entry instanceof HTMLElement)) return;
+  field.value = '';
+  close();
+  choose(entry.dataset.value ?? '');
+}
+
+/** The page puts the adapter into the form and takes it out of the menu. @param {string} value */
+function choose(value) {
+  menu.value = value;
+  menu.dispatchEvent(new Event('change', { bubbles: true }));
+}
+
+field.addEventListener('input', show);
+field.addEventListener('click', show);
+field.addEventListener('blur', close);
+field.addEventListener('keydown', (event) => {
+  const many = list.children.length;
+  if (event.key === 'ArrowDown' || event.key === 'ArrowUp') {
+    const by = event.key === 'ArrowDown' ? 1 : -1;
+    if (isOpen()) point((active + by + many) % (many || 1));
+    else show();
+  } else if (event.key === 'Enter' && !event.ctrlKey && !event.metaKey) {
+    // In a form Enter would send it.
+    if (isOpen()) take(list.children[active]);
+  } else if (event.key === 'Escape' && isOpen()) {
+    close();
+  } else {
+    return;
+  }
+  event.preventDefault();
+});
+// A press must not take the focus from the field: the list would close before it is chosen from.
+found.addEventListener('mousedown', (event) => event.preventDefault());
+list.addEventListener('click', (event) => take(/** @type {Element} */ (event.target).closest('[role=option]')));
+
+// Chosen from the menu before this page's program was there.
+if (menu.value) choose(menu.value);
