@@ -53,7 +53,12 @@ pub(crate) async fn submit(
     shared.disk.check_reserve()?;
     let place = shared.board.reserve(&who, cost)?;
     let (id, created_at) = (Uuid::now_v7().to_string(), now());
-    shared.store.insert_generation(&id, &who, &spec, created_at).await?;
+    // Before the row: who finds the row can follow it.
+    shared.board.announce(&id);
+    if let Err(error) = shared.store.insert_generation(&id, &who, &spec, created_at).await {
+        shared.board.withdraw(&id);
+        return Err(error);
+    }
     let job = Job { id: id.clone(), who, created_at, spec: spec.clone(), finished: Vec::new() };
     shared.board.enqueue(job, 1, Vec::new());
     drop(place);

@@ -1,6 +1,6 @@
 //! What can be asked about generations and pictures: rows, joined with what the board knows.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use adire_protocol::{Event, Generation, GenerationEvent, GenerationState, Links, QueueEntry};
 
@@ -77,9 +77,9 @@ async fn assemble(shared: &Shared, row: GenerationRow) -> Result<Generation, Stu
 
 /// The events of a generation: live from its log, or made from its rows once it has ended.
 pub(crate) async fn events(shared: &Shared, id: &str, after: u64) -> Result<EventStream, StudioError> {
-    // A row is written before its job comes onto the board and again before it leaves, so a job that is not
-    // on the board has no row, has ended, or is just on its way: looking twice is enough in practice.
-    for _ in 0..50 {
+    // A log is there before its row, and goes after the row says how it ended. So who finds no log and then a row that has
+    // not ended has looked before both or after both, and knows by looking once more.
+    for _ in 0..2 {
         if let Some(log) = shared.board.log(id) {
             return Ok(follow(log, after));
         }
@@ -87,10 +87,9 @@ pub(crate) async fn events(shared: &Shared, id: &str, after: u64) -> Result<Even
         if row.state().is_final() {
             return Ok(replay(ended(shared, &row).await?, after));
         }
-        if shared.board.is_closing() {
-            return Err(StudioError::ShuttingDown);
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    if shared.board.is_closing() {
+        return Err(StudioError::ShuttingDown);
     }
     Err(StudioError::Storage(
         "How this generation ended could not be stored; it is taken up again at the next start.".to_owned(),

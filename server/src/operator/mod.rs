@@ -29,6 +29,8 @@ use self::{
     sessions::Sessions,
 };
 
+/// How often a long answer looks whether it is still for whom it was begun.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// Below the data folder.
 const FOLDER: &str = "operator";
 /// A verification takes 19 MiB and some tenths of a second of one core; more at once would hold up the visitors.
@@ -247,6 +249,30 @@ impl Operators {
     pub(crate) fn is_link_token(&self, given: &str) -> bool {
         // Digests, so that the time of the comparison says nothing about the token.
         self.link_token().is_some_and(|expected| digest(&expected) == digest(given))
+    }
+
+    /// Ends when who came in with this token would no longer be let in: signed out, another password, too long unused.
+    /// `None`: for who came in without one, when there is a password.
+    pub(crate) async fn until_out(self: Arc<Self>, token: Option<String>) {
+        // Seen before the first look, so that nothing between look and wait is lost.
+        let mut changes = self.sessions.changes();
+        loop {
+            changes.borrow_and_update();
+            let (here, token) = (self.clone(), token.clone());
+            let still = blocking(move || match token {
+                Some(token) => here.knows(&token),
+                None => Ok::<_, io::Error>(!here.is_set()?),
+            });
+            // What cannot be known lets nobody in.
+            if !still.await.unwrap_or(false) {
+                return;
+            }
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                // Another program may set a password.
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        }
     }
 
     /// Ends a session.

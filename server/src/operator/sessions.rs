@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::private;
 
@@ -34,6 +35,8 @@ struct Session {
 pub(super) struct Sessions {
     file: PathBuf,
     all: Mutex<Vec<Session>>,
+    /// Tells who follows something that sessions began or ended.
+    changed: watch::Sender<()>,
 }
 
 impl Sessions {
@@ -46,7 +49,7 @@ impl Sessions {
             }),
             None => Vec::new(),
         };
-        Ok(Self { file, all: Mutex::new(all) })
+        Ok(Self { file, all: Mutex::new(all), changed: watch::Sender::new(()) })
     }
 
     /// Begins one.
@@ -89,7 +92,14 @@ impl Sessions {
     fn change(&self, change: impl FnOnce(&mut Vec<Session>)) -> io::Result<()> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut all);
-        self.write(&all)
+        let written = self.write(&all);
+        self.changed.send_replace(());
+        written
+    }
+
+    /// Wakes whenever sessions have begun or ended.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     fn write(&self, all: &[Session]) -> io::Result<()> {

@@ -9,7 +9,10 @@ use axum::{
     http::{Method, Request, StatusCode, header},
 };
 
-use crate::support::{Answer, Server};
+use futures::StreamExt;
+use tower::ServiceExt;
+
+use crate::support::{Answer, PATIENCE, Server};
 
 const PASSWORD: &str = "four words of mine";
 const HTML: (&str, &str) = ("accept", "text/html");
@@ -306,6 +309,44 @@ async fn another_password_ends_every_session() {
     set_password(&server, "other words of mine").await;
     let answer = ask(&server, "GET", "/admin", None, &[("cookie", &cookie)], "").await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+}
+
+/// A stream of a training that rests, after its first words.
+async fn followed(server: &Server, cookie: &str, id: &str) -> axum::body::BodyDataStream {
+    let request = Request::get(format!("/admin/api/training/{id}/events")).header("cookie", cookie);
+    let mut request = request.header("host", "localhost").body(Body::empty()).unwrap();
+    request.extensions_mut().insert(ConnectInfo(SocketAddr::from((ELSEWHERE, 40_000))));
+    let response = server.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut stream = response.into_body().into_data_stream();
+    assert!(stream.next().await.unwrap().is_ok());
+    stream
+}
+
+#[tokio::test]
+async fn an_open_stream_ends_with_its_session() {
+    // A generation holds the model up, so that the training neither ends nor goes on.
+    let server = Server::behind(Duration::from_millis(50), 32, AccessSettings::default()).await;
+    set_password(&server, PASSWORD).await;
+    let dataset = crate::datasets::dataset_of(&server.studio, "cloth").await;
+    server.submit(r#"{"prompt": "long", "steps": 100}"#).await;
+    let request = serde_json::from_value(serde_json::json!({"name": "cloth", "dataset": dataset})).unwrap();
+    let id = server.studio.train(request).await.unwrap().id;
+    server.studio.pause_training(&id).await.unwrap();
+    let rest = async |stream: axum::body::BodyDataStream| {
+        tokio::time::timeout(PATIENCE, stream.count()).await.expect("it ends");
+    };
+    let (mine, other) = (signed_in(&server).await, signed_in(&server).await);
+    let (ends, stays) = (followed(&server, &mine, &id).await, followed(&server, &other, &id).await);
+    let out =
+        ask(&server, "POST", "/admin/sign-out", Some(ELSEWHERE), &[HTML, ("cookie", mine.as_str())], "")
+            .await;
+    assert_eq!(out.status, StatusCode::SEE_OTHER);
+    rest(ends).await;
+    // The other session is as it was, until there is another password.
+    drop(followed(&server, &other, &id).await);
+    set_password(&server, "other words of mine").await;
+    rest(stays).await;
 }
 
 #[tokio::test]

@@ -202,6 +202,12 @@ async fn a_training_is_asked_for_watched_and_compared() {
     for words in ["value=\"cloth-one\"", "value=\"2000\"", "value=\"why\"", "2 pictures, trigger “tok”"] {
         assert!(form.contains(words), "{words}: {form}");
     }
+    // What samples are made of can be seen before, and what stays private is said.
+    assert!(form.contains(">tok, cloth\ncloth</textarea>"), "{form}");
+    assert!(
+        form.contains("name=\"publish_captions\"") && form.contains("unless you publish them below"),
+        "{form}"
+    );
     // Every wrong field is named beside it, and what was typed stays.
     let mut wrong = small(&dataset);
     wrong.extend([("rank", "0"), ("name", "No Name"), ("note", "kept <b>")]);

@@ -160,6 +160,19 @@ impl Board {
         Ok(Reservation { board: self, who: who.clone(), cost })
     }
 
+    /// Makes the log of a job whose row is about to be written.
+    pub(crate) fn announce(&self, id: &str) {
+        let mut state = self.lock();
+        if !state.closing {
+            state.logs.insert(id.to_owned(), watch::Sender::new(Log::new(1, Vec::new())));
+        }
+    }
+
+    /// Takes the log back when there is no row.
+    pub(crate) fn withdraw(&self, id: &str) {
+        self.lock().logs.remove(id);
+    }
+
     /// Puts a job whose row is written into the queue. `first` is the number of its first event, `kept` are
     /// events of an earlier run.
     pub(crate) fn enqueue(&self, job: Job, first: u64, kept: Vec<Event>) {
@@ -168,7 +181,8 @@ impl Board {
             // The row stays; the next start finds it.
             return;
         }
-        state.logs.insert(job.id.clone(), watch::Sender::new(Log::new(first, kept)));
+        let log = || watch::Sender::new(Log::new(first, kept));
+        state.logs.entry(job.id.clone()).or_insert_with(log);
         state.waiting.insert(job.id.clone(), Waiting { job, told: None });
         state.tell_positions();
         drop(state);

@@ -2,7 +2,7 @@
 
 use adire_protocol::{TrainingPoint, TrainingSample};
 
-use super::{Store, image_url, sql, storage};
+use super::{Store, image_url, storage};
 use crate::StudioError;
 
 row! {
@@ -151,36 +151,6 @@ impl Store {
             (row.number, sample)
         };
         Ok(rows.into_iter().map(sample).collect())
-    }
-
-    /// Held-out losses before the first update and at the last measurement.
-    pub(crate) async fn held_out(&self, id: &str) -> Result<(Option<f64>, Option<f64>), StudioError> {
-        let of = |order: &str| {
-            format!(
-                "SELECT held_out_loss FROM training_points WHERE job = $1 AND held_out_loss IS NOT NULL \
-                 ORDER BY step {order} LIMIT 1"
-            )
-        };
-        let mut found = [None, None];
-        for (order, value) in ["ASC", "DESC"].into_iter().zip(&mut found) {
-            let row: Option<(f64,)> =
-                sqlx::query_as(sql(of(order))).bind(id).fetch_optional(&self.pool).await.map_err(storage)?;
-            *value = row.map(|(loss,)| loss);
-        }
-        Ok(found.into())
-    }
-
-    /// Seconds that each of the last few updates took, on average.
-    pub(crate) async fn recent_seconds(&self, id: &str) -> Result<Option<f64>, StudioError> {
-        let (mean,): (Option<f64>,) = sqlx::query_as(
-            "SELECT AVG(seconds) FROM (SELECT seconds FROM training_points \
-             WHERE job = $1 AND seconds IS NOT NULL ORDER BY step DESC LIMIT 20) AS recent",
-        )
-        .bind(id)
-        .fetch_one(&self.pool)
-        .await
-        .map_err(storage)?;
-        Ok(mean)
     }
 
     /// The largest number that any event of a training has.

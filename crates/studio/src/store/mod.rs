@@ -28,7 +28,7 @@ pub(crate) use adapters::Listed;
 pub(crate) use datasets::{DatasetRow, PictureRow};
 pub(crate) use generations::{Finish, GenerationRow};
 pub(crate) use images::{ImageRow, image_url};
-pub(crate) use training::{JobEnd, JobRow};
+pub(crate) use training::{JobEnd, JobFacts, JobRow};
 pub(crate) use uploads::Uploaded;
 
 use crate::{StudioError, client::Visitor};

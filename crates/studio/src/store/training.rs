@@ -26,6 +26,19 @@ row! {
     }
 }
 
+row! {
+    /// What a training has come to: held-out losses before the first update and at the last measurement, seconds that
+    /// each of the last few updates took on average, and how many wait that were asked for before it.
+    #[derive(Clone, Debug, Default)]
+    pub(crate) struct JobFacts {
+        pub(crate) job: String,
+        pub(crate) first_held_out: Option<f64>,
+        pub(crate) last_held_out: Option<f64>,
+        pub(crate) recent_seconds: Option<f64>,
+        pub(crate) ahead: i64,
+    }
+}
+
 impl JobRow {
     pub(crate) fn state(&self) -> TrainingState {
         // The column's CHECK leaves no other word.
@@ -101,14 +114,23 @@ impl Store {
         .map_err(storage)
     }
 
-    /// Ids of those that wait, in their order.
-    pub(crate) async fn waiting_jobs(&self) -> Result<Vec<String>, StudioError> {
-        let rows: Vec<(String,)> =
-            sqlx::query_as("SELECT id FROM training_jobs WHERE state = 'queued' ORDER BY id")
-                .fetch_all(&self.pool)
-                .await
-                .map_err(storage)?;
-        Ok(rows.into_iter().map(|(id,)| id).collect())
+    /// What every training has come to, or the one of that id: one question, however many there are.
+    pub(crate) async fn job_facts(&self, id: Option<&str>) -> Result<Vec<JobFacts>, StudioError> {
+        sqlx::query_as(
+            "SELECT j.id AS job, \
+             (SELECT p.held_out_loss FROM training_points p WHERE p.job = j.id AND p.held_out_loss IS NOT NULL \
+              ORDER BY p.step LIMIT 1) AS first_held_out, \
+             (SELECT p.held_out_loss FROM training_points p WHERE p.job = j.id AND p.held_out_loss IS NOT NULL \
+              ORDER BY p.step DESC LIMIT 1) AS last_held_out, \
+             (SELECT AVG(recent.seconds) FROM (SELECT p.seconds FROM training_points p \
+              WHERE p.job = j.id AND p.seconds IS NOT NULL ORDER BY p.step DESC LIMIT 20) AS recent) AS recent_seconds, \
+             (SELECT COUNT(*) FROM training_jobs w WHERE w.state = 'queued' AND w.id < j.id) AS ahead \
+             FROM training_jobs j WHERE CAST($1 AS TEXT) IS NULL OR j.id = $1",
+        )
+        .bind(id)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(storage)
     }
 
     /// What ran when the last server ended waits again.

@@ -1,22 +1,34 @@
 //! What can be asked about trainings: rows, joined with what memory knows of the running one.
 
+use std::collections::HashMap;
+
 use adire_protocol::{TrainingDetail, TrainingJob, TrainingState};
 
-use crate::{StudioError, shared::Shared, store::JobRow};
+use crate::{
+    StudioError,
+    shared::Shared,
+    store::{JobFacts, JobRow},
+};
 
 /// Every training, the newest first.
 pub(crate) async fn jobs(shared: &Shared) -> Result<Vec<TrainingJob>, StudioError> {
-    let mut found = Vec::new();
-    for row in shared.store.jobs().await? {
-        found.push(assemble(shared, row).await?);
-    }
-    Ok(found)
+    let facts = shared.store.job_facts(None).await?;
+    let mut facts: HashMap<_, _> = facts.into_iter().map(|facts| (facts.job.clone(), facts)).collect();
+    let rows = shared.store.jobs().await?.into_iter();
+    // One that came between the two questions has come to nothing yet.
+    rows.map(|row| {
+        let facts = facts.remove(&row.id).unwrap_or_default();
+        assemble(shared, row, facts)
+    })
+    .collect()
 }
 
 /// A training as it stands.
 pub(crate) async fn job(shared: &Shared, id: &str) -> Result<TrainingJob, StudioError> {
     let missing = || StudioError::NotFound { what: "training", id: id.chars().take(80).collect() };
-    assemble(shared, shared.store.job(id).await?.ok_or_else(missing)?).await
+    let row = shared.store.job(id).await?.ok_or_else(missing)?;
+    let facts = shared.store.job_facts(Some(id)).await?.into_iter().next().unwrap_or_default();
+    assemble(shared, row, facts)
 }
 
 /// A training with everything it has measured.
@@ -27,20 +39,18 @@ pub(crate) async fn detail(shared: &Shared, id: &str) -> Result<TrainingDetail, 
     Ok(TrainingDetail { job, points, samples })
 }
 
-async fn assemble(shared: &Shared, row: JobRow) -> Result<TrainingJob, StudioError> {
+fn assemble(shared: &Shared, row: JobRow, facts: JobFacts) -> Result<TrainingJob, StudioError> {
     let (request, state, forecast) = (row.request()?, row.state(), row.forecast()?);
     let live = shared.training.live().clone().filter(|live| live.id == row.id);
     let running = state == TrainingState::Running;
-    let (first_held_out, last_held_out) = shared.store.held_out(&row.id).await?;
+    let JobFacts { first_held_out, last_held_out, recent_seconds, ahead: before, .. } = facts;
     let steps = request.config.steps;
     let step = u32::try_from(row.step).unwrap_or_default();
     let forecast_step = forecast.map(|forecast| forecast.seconds / f64::from(steps.max(1)));
-    let seconds_per_step = shared.store.recent_seconds(&row.id).await?.or(forecast_step);
+    let seconds_per_step = recent_seconds.or(forecast_step);
     let left = f64::from(steps.saturating_sub(step));
     let remaining = seconds_per_step.filter(|_| running).map(|seconds| (seconds * left * 1e3).round() as u64);
     let ahead = if state == TrainingState::Queued {
-        let waiting = shared.store.waiting_jobs().await?;
-        let before = waiting.iter().take_while(|id| **id < row.id).count();
         let another = shared.training.live().as_ref().is_some_and(|live| live.id != row.id);
         Some(u32::try_from(before).unwrap_or(u32::MAX) + u32::from(another))
     } else {

@@ -138,7 +138,8 @@ pub(crate) struct ImportRequest {
 
 /// Take pictures from a folder of the server
 ///
-/// Copies them; captions are understood as in `{id}/files`.
+/// Copies them; captions are understood as in `{id}/files`. Only folders in those that the server was started with
+/// (`--import-from`) are read, only regular files, no links that lead out of the folder, for ten minutes at most.
 #[utoipa::path(
     post,
     path = "/admin/api/datasets/{id}/import",
@@ -151,7 +152,7 @@ pub(crate) struct ImportRequest {
         (status = 404, description = "No such dataset", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "A training has used it", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not sent as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "No such folder, or nothing in it can be used", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The server reads no such folder, or nothing in it can be used", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn import(

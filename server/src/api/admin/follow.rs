@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use axum::{
+    Extension,
     extract::State,
     http::HeaderMap,
     response::{Response, sse},
@@ -13,6 +14,7 @@ use crate::{
     api::events::{From, RETRY, answer, last_event_id},
     error::Problem,
     extract::{QueryOf, Segment},
+    operator::guard::{self, Entry},
     state::AppState,
 };
 
@@ -21,7 +23,7 @@ use crate::{
 /// Server-sent events. Each has an `id`, the name of what changed as `event` (`job`, `point` or `sample`), and a
 /// `TrainingEvent` as JSON in `data`. How the job stands comes first, then every point and sample with a number above the
 /// last that was seen, then what happens. When a job went back to an earlier step, its `step` says so: points and samples
-/// above it no longer count. The stream ends when the job is done, failed or cancelled.
+/// above it no longer count. The stream ends when the job is done, failed or cancelled, or when the session does.
 #[utoipa::path(
     get,
     path = "/admin/api/training/{id}/events",
@@ -41,14 +43,21 @@ pub(crate) async fn events(
     State(state): State<AppState>,
     Segment(id): Segment,
     QueryOf(from): QueryOf<From>,
+    Extension(entry): Extension<Entry>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let after = last_event_id(&headers)?.or(from.after).unwrap_or(0);
     let events = state.studio.training_events(&id, after).await?;
+    let token = match entry {
+        Entry::SignedIn | Entry::ByLink => guard::token(&state.operators, &headers),
+        Entry::ThisMachine | Entry::Open => None,
+    };
+    let out = state.operators.clone().until_out(token);
     let events = stream::once(async { sse::Event::default().retry(RETRY) })
         .chain(events.map(write))
         .map(Ok::<_, Infallible>)
-        .take_until(state.shutdown.started());
+        .take_until(state.shutdown.started())
+        .take_until(out);
     Ok(answer(events))
 }
 
