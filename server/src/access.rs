@@ -56,7 +56,9 @@ impl Access {
     /// Whether this is one of its names. Those of the machine itself always are: no other site can have them.
     pub(crate) fn answers_to(&self, name: &str) -> bool {
         let named = |host: &String| host.eq_ignore_ascii_case(name.strip_suffix('.').unwrap_or(name));
-        is_loopback(name) || self.settings.hosts.iter().any(named)
+        // An address is no name that a page could lead elsewhere; on loopback only a proxy's visitors come with one.
+        let address = !self.settings.on_loopback && name.parse::<IpAddr>().is_ok();
+        address || is_loopback(name) || self.settings.hosts.iter().any(named)
     }
 
     /// Whether this machine's users are admins while no password is set.
@@ -129,6 +131,7 @@ mod tests {
             ("studio.example", true),
             ("STUDIO.EXAMPLE.", true),
             ("localhost", true),
+            ("192.168.1.5", true),
             ("a.studio.example", false),
             ("evil.example", false),
         ] {

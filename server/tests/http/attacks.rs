@@ -130,7 +130,7 @@ async fn an_honest_visitor_is_served_beside_an_attacker() {
         reader.write_all(request.as_bytes()).await.unwrap();
         held.push(reader);
     }
-    for number in 0..20 {
+    for number in 0..40 {
         let id = format!("0b9f1a52-7d0e-4b0a-9d2c-1f2e3d4c5b{number:02}");
         let answer = target.submit([127, 0, 0, 4], &id).await;
         assert!(!answer.starts_with("HTTP/1.1 5") || answer.starts_with("HTTP/1.1 503"), "{answer}");
