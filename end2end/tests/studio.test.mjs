@@ -146,9 +146,9 @@ test('prompts: tokens are counted, a key weighs words, undo takes it back', asyn
   await page.context().close();
 });
 
-test('an empty prompt is explained and nothing is sent', async () => {
+test('a prompt that is too long is explained and nothing is sent', async () => {
   const page = await openPage(browser, server);
-  await page.fill('#field-prompt', '   ');
+  await page.fill('#field-prompt', 'x'.repeat(4001));
   await page.click('#generate');
   await page.waitForSelector('#field-prompt[aria-invalid=true]');
   await noSeriousProblems(page);

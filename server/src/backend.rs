@@ -1,12 +1,12 @@
 //! The engine as the studio's backend: adapter files become resident adapters, a job becomes a picture.
 
-use std::{ops::ControlFlow, path::Path, sync::Arc, time::Instant};
+use std::{collections::HashMap, ops::ControlFlow, path::Path, sync::Arc, time::Instant};
 
 use adire_engine::{
-    Canvas, EngineError, LoadOptions, Mask, Pipeline, Rgb8,
+    Canvas, Embedding, EngineError, LoadOptions, Mask, Pipeline, Rgb8, Words,
     adapter::{self, Adapter, AdapterPool, AppliedLayer, Receipt, Strength},
 };
-use adire_protocol::{AdapterLayer, AdapterReceipt, ModelInfo, SkippedAdapterLayer};
+use adire_protocol::{AdapterLayer, AdapterReceipt, EmbeddingUse, ModelInfo, SkippedAdapterLayer, lora_tag};
 use adire_studio::{
     AdapterFile, Backend, BackendError, InitFiles, Pixels, RenderJob, Rendered, Step, StudioError,
     TokenCounter, TrainingTask, TrainingUpdate, cover, cover_mask, read_picture,
@@ -21,6 +21,8 @@ const RESIDENT: usize = 1 << 30;
 pub(crate) struct EngineBackend {
     pipeline: Pipeline,
     pool: AdapterPool,
+    /// The embeddings that have been used, by the hashes of their files; a few kilobytes each.
+    embeddings: HashMap<String, Arc<Embedding>>,
     session: Option<Session>,
 }
 
@@ -31,7 +33,43 @@ impl EngineBackend {
     /// A sentence: which file is missing or damaged, and what to do.
     pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Self, BackendError> {
         let pipeline = Pipeline::load(path, options).map_err(|error| failed(&error))?;
-        Ok(Self { pipeline, pool: AdapterPool::new(RESIDENT), session: None })
+        Ok(Self { pipeline, pool: AdapterPool::new(RESIDENT), embeddings: HashMap::new(), session: None })
+    }
+
+    /// Lets the embeddings that the job's prompts name take effect.
+    fn set_embeddings(&mut self, job: &RenderJob) -> Result<(), BackendError> {
+        let tokenizer = Arc::clone(self.pipeline.tokenizer());
+        let words = job.embeddings.iter().map(|file| (file.word.as_str(), file.vectors as usize));
+        let prompts = [job.spec.negative_prompt.clone(), lora_tag::without(&job.spec.prompt).into_owned()];
+        let used = Words::new(&tokenizer, words).and_then(|words| words.used(&tokenizer, &prompts));
+        let mut named = Vec::new();
+        for place in used.map_err(|error| failed(&error))? {
+            let Some(file) = job.embeddings.get(place) else { continue };
+            let embedding = match self.embeddings.get(&file.hash) {
+                Some(known) => Arc::clone(known),
+                None => {
+                    let read = Embedding::read(&file.path).map_err(|error| match error {
+                        EngineError::Adapter { message, .. } => {
+                            BackendError::Failed(format!("The file of the embedding {} {message}", file.word))
+                        }
+                        error => failed(&error),
+                    })?;
+                    if read.hash() != file.hash {
+                        let message = format!(
+                            "The file of the embedding {} is no longer the one that was added: its hash has changed. \
+                             Remove it and add it again.",
+                            file.word
+                        );
+                        return Err(BackendError::Failed(message));
+                    }
+                    let read = Arc::new(read);
+                    self.embeddings.insert(file.hash.clone(), Arc::clone(&read));
+                    read
+                }
+            };
+            named.push((file.word.clone(), embedding));
+        }
+        self.pipeline.set_embeddings(named).map_err(|error| failed(&error))
     }
 }
 
@@ -42,7 +80,11 @@ impl Backend for EngineBackend {
 
     fn token_counter(&self) -> TokenCounter {
         let tokenizer = Arc::clone(self.pipeline.tokenizer());
-        Arc::new(move |prompt| tokenizer.count(prompt).map_err(|error| failed(&error)))
+        Arc::new(move |prompt, words| {
+            let words = words.iter().map(|(word, vectors)| (word.as_str(), *vectors as usize));
+            let count = Words::new(&tokenizer, words).and_then(|words| tokenizer.count(prompt, &words));
+            count.map_err(|error| failed(&error))
+        })
     }
 
     fn check_adapter(&mut self, path: &Path) -> Result<AdapterReceipt, BackendError> {
@@ -72,6 +114,7 @@ impl Backend for EngineBackend {
             let strength = Strength { unet: file.strength, text_encoder: file.te_strength };
             adapters.push((resident(&mut self.pool, file)?, strength));
         }
+        self.set_embeddings(job)?;
         self.pipeline.set_adapters(&adapters).map_err(|error| failed(&error))?;
         let switch_seconds = begun.elapsed().as_secs_f64();
         let checked = self.pipeline.info().safety_checker;
@@ -89,6 +132,7 @@ impl Backend for EngineBackend {
             fingerprint: self.pipeline.fingerprint().unwrap_or_default().to_owned(),
             seconds: switch_seconds + output.seconds,
             switch_seconds,
+            embeddings: embedding_uses(output.embeddings),
         })
     }
 
@@ -114,6 +158,11 @@ impl Backend for EngineBackend {
     fn end_training(&mut self) {
         self.session = None;
     }
+}
+
+/// Words and hashes of the embeddings that took part.
+pub(crate) fn embedding_uses(embeddings: Vec<(String, String)>) -> Vec<EmbeddingUse> {
+    embeddings.into_iter().map(|(word, hash)| EmbeddingUse { word, hash }).collect()
 }
 
 /// The engine's receipt as others read it.
@@ -237,7 +286,12 @@ mod tests {
             height: Some(64),
             ..Default::default()
         };
-        RenderJob { spec: request.validate(&info.limits, &info.defaults, 3).unwrap(), adapters, init: None }
+        RenderJob {
+            spec: request.validate(&info.limits, &info.defaults, 3).unwrap(),
+            adapters,
+            embeddings: Vec::new(),
+            init: None,
+        }
     }
 
     fn render(backend: &mut EngineBackend, adapters: &[AdapterFile]) -> Result<Vec<u8>, BackendError> {

@@ -6,6 +6,7 @@ use crate::commands::{
     adapters::AdaptersCommand,
     admin::AdminCommand,
     datasets::DatasetsCommand,
+    embeddings::EmbeddingsCommand,
     generate::GenerateArgs,
     health::HealthArgs,
     models::ModelsCommand,
@@ -39,6 +40,9 @@ enum Command {
     /// Look into adapter files, or take one into a data folder
     #[command(subcommand)]
     Adapters(AdaptersCommand),
+    /// Add, list or remove embeddings (textual inversions), which prompts use by their words
+    #[command(subcommand)]
+    Embeddings(EmbeddingsCommand),
     /// Who may train and change what the studio offers
     #[command(subcommand)]
     Admin(AdminCommand),
@@ -64,6 +68,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Train(args) => args.run(),
         Command::Datasets(command) => command.run(),
         Command::Adapters(command) => command.run(),
+        Command::Embeddings(command) => command.run(),
         Command::Admin(command) => command.run(),
         Command::Verify(args) => args.run(),
         Command::Models(command) => command.run(),

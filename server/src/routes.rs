@@ -19,8 +19,8 @@ use crate::{
     access::Access,
     admin,
     api::{
-        adapters, admin::admin_api, deletion, events, generations, images, model, openapi, recipe, tokens,
-        uploads,
+        adapters, admin::admin_api, deletion, embeddings, events, generations, images, model, openapi,
+        recipe, tokens, uploads,
     },
     error,
     layers::{body, client, deadline, headers, host, log, origin, visitor},
@@ -43,6 +43,7 @@ pub fn api() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(adapters::list))
         .routes(routes!(adapters::read))
         .routes(routes!(adapters::file))
+        .routes(routes!(embeddings::list))
         .routes(routes!(model::model))
         .routes(routes!(model::queue))
         .routes(routes!(tokens::tokens))

@@ -17,6 +17,7 @@ fn adire(folder: &Path, arguments: &[&str]) -> Output {
     let command = command
         .env_remove("ADIRE_MODEL")
         .env_remove("ADIRE_DATA")
+        .env_remove("ADIRE_VAE")
         .env_remove("ADIRE_SAFETY_CHECKER")
         .current_dir(folder);
     command.args(arguments).output().unwrap()
@@ -48,6 +49,101 @@ fn a_picture_is_made_again_exactly() {
     assert!(code == Some(1) && text.contains("name its file with --lora"), "{text}");
     let (code, text) = told(&adire(folder.path(), &[&again[..], &["--lora", &lora]].concat()));
     assert!(code == Some(0) && text.contains("a.png: exact: every pixel is the same"), "{text}");
+}
+
+#[test]
+fn embeddings_are_kept_used_by_their_word_and_found_by_verify() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = golden("pipeline").display().to_string();
+    let style = golden("embeddings/diffusers.safetensors").display().to_string();
+    let run = |arguments: &[&str]| told(&adire(folder.path(), arguments));
+    let generate = |out: &str, more: &[&str]| {
+        let common =
+            ["generate", "--model", &model, "--prompt", "red Fancy, moons", "--seed", "3", "--steps", "2"];
+        let size = ["--width", "64", "--height", "64", "--out", out];
+        let (code, text) = run(&[&common[..], &size[..], more].concat());
+        assert_eq!(code, Some(0), "{text}");
+        let bytes = std::fs::read(folder.path().join(out)).unwrap();
+        (adire_studio::read_recipe(&bytes).unwrap(), String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let (plain, _) = generate("plain.png", &[]);
+    assert_eq!(plain.embeddings, []);
+    let (recipe, file) = generate("a.png", &["--embedding", &format!("{style}:fancy")]);
+    let hash = adire_engine::file_hash(Path::new(&style)).unwrap();
+    assert_eq!((recipe.embeddings[0].word.as_str(), &recipe.embeddings[0].hash), ("fancy", &hash));
+    assert!(file.contains(&format!("TI hashes: \"fancy: {}\"", &hash[..12])), "in the infotext too");
+    let pixels = |name: &str| image::open(folder.path().join(name)).unwrap().into_rgb8();
+    assert_ne!(pixels("plain.png"), pixels("a.png"));
+
+    let verify = ["verify", "a.png", "--model", &model, "--data", "data"];
+    let (code, text) = run(&verify);
+    assert!(code == Some(1) && text.contains("name its file with --embedding"), "{text}");
+    let (code, text) = run(&[&verify[..], &["--embedding", &style]].concat());
+    assert!(code == Some(0) && text.contains("exact"), "{text}");
+
+    let add = |more: &[&str]| {
+        run(&[&["embeddings", "add", &style, "--data", "data", "--model", &model], more].concat())
+    };
+    let (code, text) = add(&["--word", "fancy"]);
+    assert!(code == Some(0) && text.starts_with("fancy (3 vectors) is in data"), "{text}");
+    let (code, text) = run(&verify);
+    assert!(code == Some(0) && text.contains("exact"), "from the data folder: {text}");
+    let (code, text) = add(&[]);
+    assert!(code == Some(0) && text.starts_with("<my-style> (3 vectors)"), "its own word: {text}");
+    let dot = golden("embeddings/dot.safetensors").display().to_string();
+    let taken = ["embeddings", "add", &dot, "--word", "FANCY", "--data", "data", "--model", &model];
+    let (code, text) = run(&taken);
+    assert!(
+        code == Some(1) && text.contains("The word fancy stands for another embedding already"),
+        "{text}"
+    );
+    let (code, text) = add(&["--word", "a:b"]);
+    assert!(code == Some(1) && text.contains("got \"a:b\". Give one with --word"), "{text}");
+    let (_, text) = run(&["embeddings", "list", "--data", "data"]);
+    assert!(text.contains("<my-style>  3 × 32  sha256 ") && text.contains("fancy  3 × 32"), "{text}");
+    let (code, text) = run(&["embeddings", "remove", "Fancy", "--data", "data"]);
+    assert!(code == Some(0) && text.contains("fancy removed from data"), "{text}");
+    let (code, text) = run(&["embeddings", "remove", "fancy", "--data", "data"]);
+    assert!(code == Some(1) && text.contains("There is no embedding fancy."), "{text}");
+
+    // A text encoder of another width, and what is no embedding.
+    let wide = golden("text-gelu").join("model.safetensors").display().to_string();
+    let (code, text) = run(&["embeddings", "add", &wide, "--data", "data", "--model", &model]);
+    assert!(code == Some(1) && text.contains("is not an embedding"), "{text}");
+    let lora = golden("adapters/kohya.safetensors").display().to_string();
+    let (code, text) = run(&["embeddings", "add", &lora, "--data", "data", "--model", &model]);
+    assert!(code == Some(1) && text.contains("looks like an adapter"), "{text}");
+    std::fs::write(folder.path().join("a.pt"), b"PK\x03\x04").unwrap();
+    let (code, text) = run(&["embeddings", "add", "a.pt", "--data", "data", "--model", &model]);
+    assert!(code == Some(1) && text.contains("pickle") && text.contains(".safetensors"), "{text}");
+}
+
+#[test]
+fn another_vae_is_in_the_recipe_and_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = golden("pipeline").display().to_string();
+    let vae = golden("pipeline/vae/diffusion_pytorch_model.safetensors").display().to_string();
+    let make =
+        ["generate", "--model", &model, "--prompt", "", "--steps", "2", "--seed", "1", "--out", "a.png"];
+    let size = ["--width", "64", "--height", "64", "--vae", &vae];
+    let (code, text) = told(&adire(folder.path(), &[&make[..], &size].concat()));
+    assert_eq!(code, Some(0), "{text}");
+    let bytes = std::fs::read(folder.path().join("a.png")).unwrap();
+    let used = adire_studio::read_recipe(&bytes).unwrap().vae.unwrap();
+    assert_eq!(used.name, "diffusion_pytorch_model.safetensors");
+    assert_eq!(used.hash, adire_engine::file_hash(Path::new(&vae)).unwrap());
+    assert!(
+        String::from_utf8_lossy(&bytes).contains(&format!("VAE hash: {}, VAE: diffusion", &used.hash[..10]))
+    );
+    let again = ["verify", "a.png", "--model", &model];
+    let (code, text) = told(&adire(folder.path(), &again));
+    assert!(code == Some(1) && text.contains("name its file or folder with --vae"), "{text}");
+    let (code, text) = told(&adire(folder.path(), &[&again[..], &["--vae", &vae]].concat()));
+    assert!(code == Some(0) && text.contains("exact"), "{text}");
+    // A VAE in the place of a model.
+    let wrong = golden("pipeline/vae").display().to_string();
+    let (code, text) = told(&adire(folder.path(), &["verify", "a.png", "--model", &wrong]));
+    assert!(code == Some(1) && text.contains("is a VAE") && text.contains("--vae"), "{text}");
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -128,6 +128,7 @@ def main():
         render(sampler, sampler)
     render("unguided", "ddim", guidance_scale=1.0)
     render("no-negative", "ddim", negative_prompt="")
+    render("empty", "ddim", prompt="")
     render("square", "pndm", width=64, height=64)
     request = dict(prompt=PROMPT, negative=NEGATIVE, steps=STEPS, guidance=GUIDANCE, seed=SEED)
     metadata = {"request": json.dumps(request | dict(width=WIDTH, height=HEIGHT))}

@@ -16,6 +16,8 @@ pub(crate) struct StudioData {
     pub(crate) model: ModelInfo,
     /// Every adapter version, by name, the newest first.
     pub(crate) adapters: Vec<AdapterVersion>,
+    /// Words of prompts that stand for embeddings.
+    pub(crate) embeddings: Vec<String>,
     /// How busy the worker is.
     pub(crate) queue: QueueStatus,
     /// The visitor's newest pictures.
@@ -74,6 +76,7 @@ pub(crate) async fn data(
     Ok(StudioData {
         model: studio.model().clone(),
         adapters: studio.adapters().await?,
+        embeddings: studio.embeddings().await?.into_iter().map(|one| one.word).collect(),
         queue: studio.queue(),
         history,
         more,

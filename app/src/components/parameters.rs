@@ -76,6 +76,12 @@ fn RecipeRows(recipe: Recipe) -> Piece {
     for (adapter, hash) in spec.adapters.into_iter().zip(recipe.adapter_hashes) {
         row("Adapter", format!("{} {hash}", adapter.name));
     }
+    for embedding in recipe.embeddings {
+        row("Embedding", format!("{} {}", embedding.word, embedding.hash));
+    }
+    if let Some(vae) = recipe.vae {
+        row("VAE", format!("{} {}", vae.name, vae.hash));
+    }
     row("Model", format!("{} {}", recipe.model, recipe.model_hash));
     row("Weights in effect", recipe.fingerprint);
     row("Adapter switch", format!("{:.0} ms", recipe.switch_seconds * 1000.0));

@@ -41,6 +41,7 @@ pub(super) fn Prompt() -> Piece {
             />
             <FieldProblem field="prompt" />
             <Offer />
+            {embeddings(page)}
             <ExampleChips />
         </div>
     }
@@ -73,4 +74,13 @@ fn Offer() -> Piece {
         })
     })
     .into_piece()
+}
+
+/// The words that stand for embeddings, where there are any.
+fn embeddings(page: Page) -> Piece {
+    let words = page.embeddings.get_value();
+    if words.is_empty() {
+        return ().into_piece();
+    }
+    view! { <small class="embeddings">{format!("Embeddings: {}", words.join(", "))}</small> }.into_piece()
 }

@@ -74,6 +74,7 @@ mod tests {
     fn model(native_size: u32) -> ModelInfo {
         ModelInfo {
             safety_checker: false,
+            vae: None,
             name: String::new(),
             hash: String::new(),
             device: String::new(),

@@ -124,6 +124,8 @@ mod tests {
         let recipe = Recipe {
             spec: spec(),
             adapter_hashes: Vec::new(),
+            embeddings: Vec::new(),
+            vae: None,
             model: String::new(),
             model_hash: String::new(),
             device: String::new(),

@@ -27,6 +27,8 @@ pub(crate) struct Page {
     /// Each adapter with its versions, newest first.
     pub(crate) adapters: StoredValue<Vec<(String, Vec<AdapterVersion>)>>,
     known: StoredValue<Vec<AdapterVersion>>,
+    /// Words of prompts that stand for embeddings.
+    pub(crate) embeddings: StoredValue<Vec<String>>,
     /// Adapters that have a row even while they are off.
     offered: StoredValue<Vec<String>>,
 }
@@ -92,6 +94,7 @@ impl Page {
             model: StoredValue::new(data.model.clone()),
             adapters: StoredValue::new(adapters),
             known: StoredValue::new(data.adapters.clone()),
+            embeddings: StoredValue::new(data.embeddings.clone()),
             offered: StoredValue::new(offered),
             stage: Stage::new(data, notice, address.index),
         }

@@ -1,9 +1,9 @@
 //! The records that the page gets, field by field. A field that is not listed does not compile.
 
 use adire_protocol::{
-    AdapterUse, AdapterVersion, Defaults, ExamplePrompt, FieldError, Generation, GenerationRequest,
-    GenerationSpec, GenerationState, HiresRequest, HiresSpec, HiresUpscaler, ImageRecord, Limits, Links,
-    ModelInfo, Progress, QueueStatus, Recipe, Rng, Sampler, Upload,
+    AdapterUse, AdapterVersion, Defaults, EmbeddingUse, ExamplePrompt, FieldError, Generation,
+    GenerationRequest, GenerationSpec, GenerationState, HiresRequest, HiresSpec, HiresUpscaler, ImageRecord,
+    Limits, Links, ModelInfo, Progress, QueueStatus, Recipe, Rng, Sampler, Upload, VaeUse,
 };
 
 use super::{Value, Wire, or_wrong};
@@ -23,11 +23,13 @@ macro_rules! records {
 }
 
 records! {
-    StudioData { model, adapters, queue, history, more, named, active, problem }
+    StudioData { model, adapters, embeddings, queue, history, more, named, active, problem }
     ModelInfo {
         name, hash, device, dtype, native_size, prompt_tokens, defaults, limits, example_prompts,
-        safety_checker,
+        safety_checker, vae,
     }
+    VaeUse { name, hash }
+    EmbeddingUse { word, hash }
     Defaults { steps, guidance, width, height, sampler }
     Limits {
         prompt_chars, steps, guidance, min_size, max_size, size_step, count, adapters, strength, clip_skip,
@@ -43,7 +45,7 @@ records! {
     Progress { image, images, step, steps, remaining_ms, preview }
     ImageRecord { hash, url, generation, index, created_at, recipe, infotext }
     Recipe {
-        spec, adapter_hashes, model, model_hash, device, dtype, version, fingerprint, withheld, seconds,
+        spec, adapter_hashes, embeddings, vae, model, model_hash, device, dtype, version, fingerprint, withheld, seconds,
         switch_seconds,
     }
     GenerationSpec {
@@ -109,6 +111,7 @@ mod tests {
             limits: Limits { clip_skip: 4, hires_size: 1536, ..Limits::default() },
             example_prompts: vec![ExamplePrompt { prompt: "“moons”".to_owned() }],
             safety_checker: true,
+            vae: Some(VaeUse { name: "v".to_owned(), hash: "vh".to_owned() }),
         }
     }
 
@@ -138,6 +141,8 @@ mod tests {
         let recipe = Recipe {
             spec: begun,
             adapter_hashes: vec!["h".to_owned()],
+            embeddings: vec![EmbeddingUse { word: "w".to_owned(), hash: "e".to_owned() }],
+            vae: None,
             model: "m".to_owned(),
             model_hash: "mh".to_owned(),
             device: "cpu".to_owned(),
@@ -200,6 +205,7 @@ mod tests {
         same(&StudioData {
             model: model(),
             adapters: vec![adapter],
+            embeddings: vec!["w".to_owned()],
             queue,
             history: vec![image()],
             more: true,

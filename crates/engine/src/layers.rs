@@ -87,10 +87,11 @@ impl Conv2d {
         match self.weight.low_rank() {
             None => Ok(y),
             Some(change) => {
-                let x = x.to_dtype(change.down.dtype())?;
-                let hidden = x.conv2d(&change.down, self.padding, self.stride, 1, 1)?;
+                let wide = x.to_dtype(change.down.dtype())?;
+                let hidden = wide.conv2d(&change.down, self.padding, self.stride, 1, 1)?;
                 let delta = (hidden.conv2d(&change.up, 0, 1, 1, 1)? * change.scale)?;
-                Ok((y + delta.to_dtype(x.dtype())?)?)
+                let delta = delta.to_dtype(y.dtype())?;
+                Ok((y + delta)?)
             }
         }
     }

@@ -248,6 +248,83 @@ fn a_single_file_is_the_same_model_as_the_folder() {
 }
 
 #[test]
+fn another_vae_takes_the_place_of_the_models_own_under_every_name() {
+    let temporary = tempfile::tempdir().unwrap();
+    let base = golden("pipeline");
+    let mut weights = load(&base.join("vae").join(format!("{STEM}.safetensors")));
+    let last = weights.get_mut("decoder.conv_out.weight").unwrap();
+    *last = (&*last * 0.5).unwrap();
+    // Expected: the model with these weights in its own folder.
+    let whole = temporary.path().join("whole");
+    for part in ["unet", "vae", "text_encoder", "tokenizer", "scheduler"] {
+        std::fs::create_dir_all(whole.join(part)).unwrap();
+        for entry in std::fs::read_dir(base.join(part)).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), whole.join(part).join(entry.file_name())).unwrap();
+        }
+    }
+    std::fs::copy(base.join("model_index.json"), whole.join("model_index.json")).unwrap();
+    save(&whole.join("vae").join(format!("{STEM}.safetensors")), &weights, &[]);
+    let expected = picture(&whole, &LoadOptions::default());
+    assert_ne!(expected, picture(&base, &LoadOptions::default()));
+
+    let names = ldm_names();
+    let renamed = |prefix: &str| -> Tensors {
+        let name = |key: &String| names["vae"][key].replacen("first_stage_model.", prefix, 1);
+        weights.iter().map(|(key, tensor)| (name(key), tensor.clone())).collect()
+    };
+    let file = |name: &str, tensors: &Tensors| {
+        let path = temporary.path().join(name);
+        save(&path, tensors, &[]);
+        path
+    };
+    let mut single = single_file();
+    single.extend(renamed("first_stage_model."));
+    for vae in [
+        whole.join("vae"),
+        whole.clone(),
+        file("diffusers.safetensors", &weights),
+        file("original.safetensors", &renamed("first_stage_model.")),
+        file("bare.safetensors", &renamed("")),
+        file("checkpoint.safetensors", &single),
+    ] {
+        let options = LoadOptions { vae: Some(vae.clone()), ..LoadOptions::default() };
+        let mut pipeline = Pipeline::load(&base, &options).unwrap();
+        assert_eq!(render(&mut pipeline, 2).image.data, expected, "{}", vae.display());
+        let used = pipeline.info().vae.clone().unwrap();
+        assert_eq!(Some(used.name.as_str()), vae.file_name().and_then(|name| name.to_str()));
+        if vae.is_file() {
+            assert_eq!(used.hash, adire_engine::file_hash(&vae).unwrap());
+        }
+    }
+    let beside = LoadOptions { vae: Some(temporary.path().join("bare.safetensors")), ..options() };
+    let checkpoint = file("model.safetensors", &single_file());
+    assert_eq!(picture(&checkpoint, &beside), expected, "beside a single-file checkpoint");
+    assert_eq!(Pipeline::load(&base, &LoadOptions::default()).unwrap().info().vae, None);
+
+    // A VAE in the wrong place, and something else in a VAE's.
+    for vae in ["diffusers.safetensors", "original.safetensors", "bare.safetensors", "whole/vae"] {
+        let path = temporary.path().join(vae);
+        let said = Pipeline::load(&path, &options()).unwrap_err().to_string();
+        assert!(said.contains("is a VAE") && said.contains("--vae"), "{said}");
+        if path.is_file() {
+            let said = adire_engine::adapter::Adapter::read(&path).unwrap_err().to_string();
+            assert!(said.contains("it is a VAE; use it with --vae"), "{said}");
+        }
+    }
+    for (wrong, expected) in [
+        (base.join(format!("unet/{STEM}.safetensors")), "is not a VAE"),
+        (golden("adapters/kohya.safetensors"), "is not a VAE"),
+        (base.join("unet"), "UNet2DConditionModel"),
+        (temporary.path().join("nothing"), "cannot be opened"),
+    ] {
+        let options = LoadOptions { vae: Some(wrong), ..LoadOptions::default() };
+        let said = Pipeline::load(&base, &options).unwrap_err().to_string();
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
 fn half_precision_single_files_equal_half_precision_folders() {
     for dtype in [DType::F16, DType::BF16] {
         let temporary = tempfile::tempdir().unwrap();

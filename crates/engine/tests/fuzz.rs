@@ -11,7 +11,7 @@ mod counting;
 
 use std::path::Path;
 
-use adire_engine::{EngineError, LoadOptions, Pipeline, TextEncoder, UNet, Vae, adapter::Adapter};
+use adire_engine::{Embedding, EngineError, LoadOptions, Pipeline, TextEncoder, UNet, Vae, adapter::Adapter};
 use candle_core::{DType, Device};
 use common::golden;
 use counting::largest;
@@ -172,6 +172,13 @@ const ADAPTERS: [&str; 8] = [
     "adapter-formats/cloneofsimo.safetensors",
 ];
 
+const EMBEDDINGS: [&str; 4] = [
+    "embeddings/diffusers.safetensors",
+    "embeddings/my-style.safetensors",
+    "embeddings/string_to_param.safetensors",
+    "embeddings/clip_l.safetensors",
+];
+
 fn config_value() -> impl Strategy<Value = Value> {
     prop_oneof![
         number(),
@@ -205,6 +212,23 @@ proptest! {
     }
 
     #[test]
+    fn damaged_embeddings(which in 0..EMBEDDINGS.len(), damage in prop::collection::vec(damage(), 1..3)) {
+        let path = golden(EMBEDDINGS[which]);
+        let mut bytes = std::fs::read(&path).unwrap();
+        for step in &damage {
+            if SafeHeader::of(&bytes).is_some() {
+                bytes = step.apply(&bytes);
+            }
+        }
+        let (result, most) = largest(|| Embedding::from_bytes(&path, &bytes));
+        prop_assert!(most <= bound(bytes.len()), "asked for {most} bytes for a file of {}", bytes.len());
+        match result {
+            Ok(found) => prop_assert!(found.vectors() * found.width() <= bytes.len() && found.called(Some("a")).is_ok()),
+            Err(error) => check(&error, &path),
+        }
+    }
+
+    #[test]
     fn random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300), length in any::<Option<u16>>()) {
         let bytes = match length {
             Some(length) => [&u64::from(length).to_le_bytes()[..], &bytes].concat(),
@@ -214,6 +238,9 @@ proptest! {
         let path = folder.path().join("random.safetensors");
         std::fs::write(&path, &bytes).unwrap();
         let (result, most) = largest(|| Adapter::from_bytes(&path, &bytes));
+        check(&result.unwrap_err(), &path);
+        prop_assert!(most <= bound(bytes.len()));
+        let (result, most) = largest(|| Embedding::from_bytes(&path, &bytes));
         check(&result.unwrap_err(), &path);
         prop_assert!(most <= bound(bytes.len()));
         let (result, most) = largest(|| Pipeline::load(&path, &LoadOptions::default()));
@@ -243,6 +270,29 @@ const PARTS: [(&str, &str); 3] = [
     ("text_encoder", "model.safetensors"),
 ];
 
+/// Parts of the small pipeline in one file, under the names of the original code.
+fn single_file(parts: &[&str]) -> Vec<u8> {
+    let names: Value =
+        serde_json::from_slice(&std::fs::read(golden("checkpoints/ldm.json")).unwrap()).unwrap();
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (part, file) in PARTS.iter().filter(|(part, _)| parts.contains(part)) {
+        let bytes = std::fs::read(golden("pipeline").join(part).join(file)).unwrap();
+        let (tensors, content) = split(&bytes);
+        for (key, entry) in tensors.as_object().unwrap() {
+            let names = &names["pipeline"][part];
+            let name = names.get(key).or_else(|| names.get(format!("text_model.{key}")));
+            let Some(name) = name.and_then(Value::as_str) else { continue };
+            let mut entry = entry.clone();
+            for offset in entry["data_offsets"].as_array_mut().unwrap() {
+                *offset = json!(offset.as_u64().unwrap() + data.len() as u64);
+            }
+            header.insert(name.to_owned(), entry);
+        }
+        data.extend_from_slice(content);
+    }
+    join(Value::Object(header).to_string().as_bytes(), &data)
+}
+
 fn load(part: &str, folder: &Path) -> Result<(), EngineError> {
     match part {
         "unet" => UNet::load(folder, DType::F32, &Device::Cpu).map(|_| ()),
@@ -266,6 +316,24 @@ proptest! {
         prop_assert!(most <= bound(bytes.len()), "asked for {most} bytes for a file of {}", bytes.len());
         if let Err(error) = result {
             check(&error, folder.path());
+        }
+    }
+
+    #[test]
+    fn damaged_single_files(vae_only in any::<bool>(), damage in damage()) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let bytes = damage.apply(&single_file(if vae_only { &["vae"] } else { &["unet", "vae", "text_encoder"] }));
+        std::fs::write(&path, &bytes).unwrap();
+        let (model, options) = match vae_only {
+            true => (golden("pipeline"), LoadOptions { vae: Some(path.clone()), ..LoadOptions::default() }),
+            false => (path.clone(), LoadOptions { config: Some(golden("pipeline")), ..LoadOptions::default() }),
+        };
+        let (result, most) = largest(|| Pipeline::load(&model, &options));
+        // The other parts and the vocabulary are read too.
+        prop_assert!(most <= bound(bytes.len()) + (32 << 20), "asked for {most} bytes for a file of {}", bytes.len());
+        if let Err(error) = result {
+            check(&error, &path);
         }
     }
 

@@ -10,7 +10,7 @@ mod counting;
 
 use std::path::Path;
 
-use adire_engine::{EngineError, Tokenizer, adapter::Adapter, prompt};
+use adire_engine::{EngineError, Tokenizer, Words, adapter::Adapter, prompt};
 use adire_protocol::{infotext, lora_tag};
 use common::golden;
 use counting::largest;
@@ -114,6 +114,9 @@ fn hostile_prompts() {
     let corpus: Vec<String> = PROMPTS.map(str::to_owned).into();
     let mut random = Random(41);
     let mut refused = 0;
+    // Words that stand for vectors, among them some that overlap and one that fills a chunk.
+    let words = [("a", 3), ("red", 75), ("a red", 2), (",", 1), ("<|endoftext|>", 5)];
+    let words = [Words::default(), Words::new(&tokenizer, words).unwrap()];
     for _ in 0..800 {
         let text = mutated(&mut random, &corpus, &PIECES, 20_000);
         let ((), most) = largest(|| {
@@ -127,11 +130,17 @@ fn hostile_prompts() {
                 }
             }
             let _ = infotext::parse(&text);
-            match tokenizer.chunks(&text) {
+            let words = &words[random.below(2)];
+            match tokenizer.chunks(&text, words) {
                 Ok(chunks) => {
                     assert!((1..=32).contains(&chunks.len()));
                     for chunk in chunks {
                         assert_eq!((chunk.ids.len(), chunk.weights.len()), (77, 77), "{text:?}");
+                        // Every vector of a word stands in the same chunk, in order.
+                        for pair in chunk.vectors.windows(2) {
+                            let goes_on = pair[1].row == pair[0].row + 1 && pair[1].at == pair[0].at + 1;
+                            assert!(goes_on || pair[1].row == 0, "{text:?}: {pair:?}");
+                        }
                         assert!(chunk.weights.iter().all(|weight| weight.is_finite()), "{text:?}");
                     }
                 }

@@ -5,11 +5,11 @@
 #[expect(dead_code, unreachable_pub, reason = "each test file uses a part")]
 mod common;
 
-use std::{collections::HashMap, ops::ControlFlow};
+use std::{collections::HashMap, ops::ControlFlow, path::Path, sync::Arc};
 
-use adire_engine::{EngineError, LoadOptions, Output, Pipeline};
+use adire_engine::{Embedding, EngineError, LoadOptions, Output, Pipeline, adapter::Adapter};
 use adire_protocol::{GenerationSpec, Rng, Sampler};
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use common::{golden, relative_error, tensors};
 use serde::Deserialize;
 
@@ -86,6 +86,8 @@ fn guidance_negative_prompt_and_size_have_diffusers_effect() {
     check("unguided", &output, &goldens);
     let output = render(&mut pipeline, &GenerationSpec { negative_prompt: String::new(), ..spec() });
     check("no-negative", &output, &goldens);
+    let output = render(&mut pipeline, &GenerationSpec { prompt: String::new(), ..spec() });
+    check("empty", &output, &goldens);
     let output =
         render(&mut pipeline, &GenerationSpec { sampler: Sampler::Pndm, width: 64, height: 64, ..spec() });
     check("square", &output, &goldens);
@@ -109,6 +111,43 @@ fn prompts_are_read_as_a1111_reads_them() {
     assert_ne!(draw(&|s| s.prompt.push_str(" BREAK blue")), plain);
     assert_ne!(draw(&|s| s.negative_prompt.push_str(" BREAK BREAK blue")), plain);
     assert_eq!(draw(&|_| ()), plain);
+}
+
+/// The word works while the adapter takes part, and is one like any other before and after.
+#[test]
+fn an_embedding_that_an_adapter_brings_along_works_by_its_word() {
+    let mut pipeline = pipeline();
+    let small =
+        GenerationSpec { width: 32, height: 32, steps: 2, prompt: "red mystyle".to_owned(), ..spec() };
+    let mut weights =
+        candle_core::safetensors::load(golden("adapters/kohya.safetensors"), &Device::Cpu).unwrap();
+    let bytes = |weights: &HashMap<String, Tensor>| safetensors::serialize(weights, None).unwrap();
+    let adapter = |bytes: &[u8]| Arc::new(Adapter::from_bytes(Path::new("a.safetensors"), bytes).unwrap());
+    let plain = adapter(&bytes(&weights));
+    let style = Embedding::read(&golden("embeddings/string_to_param.safetensors")).unwrap();
+    let own = tensors("embeddings/string_to_param.safetensors").remove("string_to_param.*").unwrap();
+    weights.insert("bundle_emb.mystyle.string_to_param.*".to_owned(), own);
+    let bundle = adapter(&bytes(&weights));
+
+    pipeline.set_adapters(&[(plain, 1.0.into())]).unwrap();
+    let without = render(&mut pipeline, &small);
+    assert_eq!(without.embeddings, []);
+    pipeline.set_embeddings(vec![("mystyle".to_owned(), Arc::new(style))]).unwrap();
+    let expected = render(&mut pipeline, &small);
+    assert_ne!(expected.image, without.image);
+    pipeline.set_embeddings(Vec::new()).unwrap();
+    pipeline.set_adapters(&[(Arc::clone(&bundle), 1.0.into())]).unwrap();
+    let found = render(&mut pipeline, &small);
+    assert_eq!(found.image, expected.image);
+    assert_eq!(found.embeddings, [("mystyle".to_owned(), bundle.hash().to_owned())]);
+    pipeline.set_adapters(&[]).unwrap();
+    assert_eq!(render(&mut pipeline, &small).embeddings, []);
+
+    // One for another model's text encoder is refused with both widths.
+    let wide = Tensor::zeros((1, 48), DType::F32, &Device::Cpu).unwrap();
+    weights.insert("bundle_emb.mystyle.string_to_param.*".to_owned(), wide);
+    let error = pipeline.set_adapters(&[(adapter(&bytes(&weights)), 1.0.into())]).unwrap_err().to_string();
+    assert!(error.contains("\"mystyle\" is 48 wide") && error.contains("is 32 wide"), "{error}");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 #[expect(unreachable_pub, reason = "each test file uses a part")]
 mod common;
 
-use adire_engine::{EngineError, TextEncoder, Tokenizer, context, prompt};
+use adire_engine::{EngineError, TextEncoder, Tokenizer, Words, context, prompt};
 use candle_core::{DType, Device};
 use common::{assert_close, golden, relative_error, tensors};
 use serde::Deserialize;
@@ -65,12 +65,12 @@ fn spans_and_weights_are_a1111s() {
 fn chunks_are_a1111s() {
     let tokenizer = tokenizer();
     for Chunked { name, prompt, count, ids, weights } in goldens().chunked {
-        let chunks = tokenizer.chunks(&prompt).unwrap();
+        let chunks = tokenizer.chunks(&prompt, &Words::default()).unwrap();
         let found: Vec<_> = chunks.iter().map(|chunk| chunk.ids.clone()).collect();
         assert_eq!(found, ids, "{name}");
         let found: Vec<_> = chunks.iter().map(|chunk| chunk.weights.clone()).collect();
         assert_eq!(found, weights, "{name}");
-        let size = tokenizer.count(&prompt).unwrap();
+        let size = tokenizer.count(&prompt, &Words::default()).unwrap();
         assert_eq!((size.tokens, size.chunks as usize), (count, ids.len()), "{name}");
         assert_eq!(size.capacity, 75 * size.chunks, "{name}");
     }
@@ -117,9 +117,9 @@ fn clip_skip_counts_the_models_layers() {
 fn a_prompt_without_end_is_refused_and_counted() {
     let (tokenizer, encoder) = (tokenizer(), encoder());
     let most = "BREAK ".repeat(32);
-    assert_eq!(tokenizer.chunks(&most).unwrap().len(), 32);
+    assert_eq!(tokenizer.chunks(&most, &Words::default()).unwrap().len(), 32);
     let endless = "\u{1f3a8}".repeat(10_000);
-    let size = tokenizer.count(&endless).unwrap();
+    let size = tokenizer.count(&endless, &Words::default()).unwrap();
     assert!(size.chunks > 100 && size.tokens <= size.capacity && size.most_chunks == 32, "{size:?}");
     match context(&tokenizer, &encoder, &[endless], 1) {
         Err(EngineError::Request(message)) => assert!(message.contains("at most 32 chunks"), "{message}"),

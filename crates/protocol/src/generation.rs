@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AdapterUse, HiresRequest, HiresSpec, Progress, Rng, Sampler};
+use crate::{AdapterUse, EmbeddingUse, HiresRequest, HiresSpec, Progress, Rng, Sampler, VaeUse};
 
 /// What a client asks for. Everything but the prompt may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GenerationRequest {
-    /// What the picture shows; 1 to 4,000 characters, with A1111's weights and `<lora:name:strength>` tags.
+    /// What the picture shows; up to 4,000 characters, with A1111's weights and `<lora:name:strength>` tags.
     pub prompt: String,
     /// What it should not show.
     #[serde(default)]
@@ -70,7 +70,7 @@ pub struct GenerationRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GenerationSpec {
-    /// Trimmed, not empty; `<lora:…>` tags are still in it.
+    /// Trimmed; may be empty. `<lora:…>` tags are still in it.
     pub prompt: String,
     /// Trimmed; may be empty.
     pub negative_prompt: String,
@@ -272,6 +272,12 @@ pub struct Recipe {
     pub spec: GenerationSpec,
     /// Hash of each adapter, in the order of `spec.adapters`.
     pub adapter_hashes: Vec<String>,
+    /// The embeddings that the prompts name.
+    #[serde(default)]
+    pub embeddings: Vec<EmbeddingUse>,
+    /// The VAE, where it is not the model's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vae: Option<VaeUse>,
     /// Name of the base model.
     pub model: String,
     /// Hash of the base model.

@@ -5,8 +5,8 @@
 //! AUTOMATIC1111's wiki and infotext parser; a last line of fewer than three pairs belongs to the prompt.
 
 use crate::{
-    AdapterUse, GenerationRequest, GenerationSpec, HiresRequest, HiresUpscaler, Recipe, Rng, Sampler,
-    lora_tag,
+    AdapterUse, EmbeddingUse, GenerationRequest, GenerationSpec, HiresRequest, HiresUpscaler, Recipe, Rng,
+    Sampler, lora_tag,
 };
 
 /// The text for one picture.
@@ -32,6 +32,10 @@ pub fn format(recipe: &Recipe) -> String {
         ("Model hash", recipe.model_hash.chars().take(10).collect()),
         ("Model", recipe.model.clone()),
     ]);
+    if let Some(vae) = &recipe.vae {
+        pairs.push(("VAE hash", vae.hash.chars().take(10).collect()));
+        pairs.push(("VAE", vae.name.clone()));
+    }
     // A1111's key for either; it has no second pass over a picture that began with one.
     let strength = spec.hires.as_ref().map(|hires| hires.strength).or(spec.denoising_strength);
     if let Some(strength) = strength {
@@ -60,6 +64,12 @@ pub fn format(recipe: &Recipe) -> String {
             .map(|(adapter, hash)| format!("{}: {}", adapter.name, hash.chars().take(12).collect::<String>()))
             .collect();
         pairs.push(("Lora hashes", hashes.join(", ")));
+    }
+    if !recipe.embeddings.is_empty() {
+        let hash =
+            |one: &EmbeddingUse| format!("{}: {}", one.word, one.hash.chars().take(12).collect::<String>());
+        let hashes: Vec<String> = recipe.embeddings.iter().map(hash).collect();
+        pairs.push(("TI hashes", hashes.join(", ")));
     }
     pairs.push(("Version", format!("Adire {}", recipe.version)));
     let line: Vec<String> =
@@ -207,7 +217,7 @@ fn take_lora_tags(prompt: &str) -> (String, Vec<AdapterUse>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{GenerationSpec, HiresSpec, Rng};
+    use crate::{GenerationSpec, HiresSpec, Rng, VaeUse};
     use proptest::prelude::*;
 
     fn recipe(prompt: &str, negative: &str, sampler: Sampler) -> Recipe {
@@ -232,6 +242,8 @@ mod tests {
                 hires: None,
             },
             adapter_hashes: vec!["ab".repeat(32)],
+            embeddings: Vec::new(),
+            vae: None,
             model: "starter, small".to_owned(),
             model_hash: "cd".repeat(32),
             device: "cpu".to_owned(),
@@ -253,6 +265,22 @@ mod tests {
              Schedule type: Karras, CFG scale: 7.5, Seed: 42, Size: 256x320, Model hash: cdcdcdcdcd, \
              Model: \"starter, small\", RNG: CPU, Lora hashes: \"adire@v2: abababababab\", Version: Adire 0.1.0"
         );
+    }
+
+    #[test]
+    fn embeddings_and_another_vae_are_named_as_in_a1111() {
+        let mut recipe = recipe("red moons by mystyle", "", Sampler::Euler);
+        let embedding =
+            |word: &str, hash: &str| EmbeddingUse { word: word.to_owned(), hash: hash.repeat(32) };
+        recipe.embeddings = vec![embedding("mystyle", "12"), embedding("EasyNegative", "34")];
+        recipe.vae = Some(VaeUse { name: "some.safetensors".to_owned(), hash: "56".repeat(32) });
+        let text = format(&recipe);
+        assert!(
+            text.contains(", TI hashes: \"mystyle: 121212121212, EasyNegative: 343434343434\", "),
+            "{text}"
+        );
+        assert!(text.contains(", VAE hash: 5656565656, VAE: some.safetensors, "), "{text}");
+        assert_eq!(parse(&text).unwrap().prompt, "red moons by mystyle");
     }
 
     #[test]

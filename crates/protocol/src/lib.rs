@@ -4,6 +4,7 @@
 mod adapter;
 mod control;
 mod dataset;
+mod embedding;
 mod event;
 mod generation;
 mod hires;
@@ -22,6 +23,7 @@ pub use dataset::{
     DATASET_NAME, DatasetChange, DatasetPictureRecord, DatasetRecord, DatasetRemark, DatasetSummary,
     LONGEST_CAPTION, MOST_REPEATS, NewDataset, thumbnail_url,
 };
+pub use embedding::{EmbeddingRecord, EmbeddingUse};
 pub use event::{Event, GenerationEvent, Progress, QueueStatus};
 pub use generation::{
     Generation, GenerationRequest, GenerationSpec, GenerationState, ImageRecord, Links, Recipe, Upload,
@@ -34,7 +36,7 @@ pub use job::{
     RESERVED, TrainingChange, TrainingDetail, TrainingEvent, TrainingForecast, TrainingJob, TrainingPoint,
     TrainingRequest, TrainingSample, TrainingSettings, TrainingStage, TrainingState,
 };
-pub use model::{Defaults, ExamplePrompt, ModelInfo, TokenCount};
+pub use model::{Defaults, ExamplePrompt, ModelInfo, TokenCount, VaeUse};
 pub use receipt::{AdapterDetail, AdapterLayer, AdapterReceipt, BlockChange, SkippedAdapterLayer};
 pub use sampler::{ParseRngError, ParseSamplerError, Rng, Sampler};
 pub use training::{Crop, LearningRateSchedule, Preset, Targets, TrainingConfig};

@@ -29,6 +29,19 @@ pub struct ModelInfo {
     /// Whether the model's safety checker looks at every picture and withholds some.
     #[serde(default)]
     pub safety_checker: bool,
+    /// The VAE that takes the place of the model's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vae: Option<VaeUse>,
+}
+
+/// A VAE other than the model's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct VaeUse {
+    /// Name of its file or folder.
+    pub name: String,
+    /// sha256 of its weights, 64 hex digits.
+    pub hash: String,
 }
 
 /// How much of the text encoder's room a prompt takes.

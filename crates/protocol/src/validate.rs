@@ -102,9 +102,6 @@ impl GenerationRequest {
         };
 
         let prompt = self.prompt.trim();
-        if prompt.is_empty() {
-            wrong("prompt", "The prompt is empty; say what the picture should show.".to_owned());
-        }
         for (field, what, text) in [
             ("prompt", "prompt", prompt),
             ("negative_prompt", "negative prompt", self.negative_prompt.trim()),
@@ -286,9 +283,13 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_prompt_is_one() {
+        assert_eq!(check(|r| r.prompt = "  ".to_owned()).unwrap().prompt, "");
+    }
+
+    #[test]
     fn each_absurd_value_is_named() {
         let field = |f: &str| Err(vec![f.to_owned()]);
-        assert_eq!(check(|r| r.prompt = "  ".to_owned()), field("prompt"));
         assert_eq!(check(|r| r.prompt = "x".repeat(10_000)), field("prompt"));
         assert_eq!(check(|r| r.negative_prompt = "x".repeat(10_000)), field("negative_prompt"));
         assert_eq!(check(|r| r.width = Some(513)), field("width"));
@@ -414,7 +415,7 @@ mod tests {
     #[test]
     fn all_errors_come_at_once() {
         let errors = check(|r| {
-            r.prompt.clear();
+            r.prompt = "x".repeat(10_000);
             r.width = Some(7);
             r.steps = Some(0);
         });

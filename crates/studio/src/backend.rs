@@ -7,11 +7,13 @@ use std::{
 };
 
 use adire_protocol::{
-    AdapterReceipt, GenerationSpec, ModelInfo, TokenCount, TrainingConfig, TrainingForecast, TrainingPoint,
+    AdapterReceipt, EmbeddingUse, GenerationSpec, ModelInfo, TokenCount, TrainingConfig, TrainingForecast,
+    TrainingPoint,
 };
 
-/// Counts a prompt's tokens on any thread, without waiting for the backend. `<lora:…>` tags have been taken out.
-pub type TokenCounter = Arc<dyn Fn(&str) -> Result<TokenCount, BackendError> + Send + Sync>;
+/// Counts a prompt's tokens on any thread, without waiting for the backend. `<lora:…>` tags have been taken out; the
+/// words stand for so many vectors.
+pub type TokenCounter = Arc<dyn Fn(&str, &[(String, u32)]) -> Result<TokenCount, BackendError> + Send + Sync>;
 
 /// A model on a device. Built on the worker's thread and never moved off it, so it need not be `Send`.
 ///
@@ -199,6 +201,8 @@ pub struct RenderJob {
     pub spec: GenerationSpec,
     /// The adapters of `spec`, in its order.
     pub adapters: Vec<AdapterFile>,
+    /// Every embedding that prompts may name.
+    pub embeddings: Vec<EmbeddingFile>,
     /// The pictures that `spec` names.
     pub init: Option<InitFiles>,
 }
@@ -225,6 +229,19 @@ pub struct AdapterFile {
     pub strength: f64,
     /// Multiplies its effect in the text encoder.
     pub te_strength: f64,
+}
+
+/// An embedding as a file that can be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbeddingFile {
+    /// The word that stands for it.
+    pub word: String,
+    /// sha256 of the file, 64 hex digits.
+    pub hash: String,
+    /// How many vectors it has.
+    pub vectors: u32,
+    /// Where it lies; its name says nothing.
+    pub path: PathBuf,
 }
 
 /// A denoising step that has ended.
@@ -262,6 +279,8 @@ pub struct Rendered {
     pub seconds: f64,
     /// Seconds it took to put the adapters into effect.
     pub switch_seconds: f64,
+    /// The embeddings that the prompts name.
+    pub embeddings: Vec<EmbeddingUse>,
 }
 
 /// Why there is no picture.

@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
-use adire_protocol::{DatasetRecord, DatasetSummary, NewDataset};
+use adire_protocol::{DatasetRecord, DatasetSummary, EmbeddingRecord, NewDataset};
 
 use crate::{
-    StudioError,
+    NewEmbedding, StudioError,
     blobs::{self, Blobs},
     dataset::{
         Reach,
         library::{Incoming, Library},
         open_regular,
     },
+    embeddings,
     folder::{self, FolderLock},
     shared::blocking,
     store::Store,
@@ -22,6 +23,7 @@ use crate::{
 pub struct DataFolder {
     library: Library,
     store: Store,
+    blobs: Blobs,
     _lock: FolderLock,
 }
 
@@ -38,7 +40,8 @@ impl DataFolder {
         })
         .await?;
         let store = Store::open(&data.join("adire.db")).await?;
-        Ok(Self { library: Library::new(data.to_owned(), store.clone(), blobs), store, _lock: lock })
+        let library = Library::new(data.to_owned(), store.clone(), blobs.clone());
+        Ok(Self { library, store, blobs, _lock: lock })
     }
 
     /// Every dataset, the newest first.
@@ -92,6 +95,30 @@ impl DataFolder {
             return Err(StudioError::Picture(crate::dataset::nothing_usable(&shown, &record.remarks)));
         }
         Ok(record)
+    }
+
+    /// Keeps an embedding. The same file under the same word is kept once.
+    ///
+    /// # Errors
+    /// The file cannot be read, or another one has that word.
+    pub async fn add_embedding(&self, new: NewEmbedding) -> Result<EmbeddingRecord, StudioError> {
+        embeddings::add(&self.store, &self.blobs, new).await
+    }
+
+    /// Every embedding, by its word.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn embeddings(&self) -> Result<Vec<EmbeddingRecord>, StudioError> {
+        self.store.embeddings().await
+    }
+
+    /// Prompts know the word no longer. The file stays, so that images made with it can be made again.
+    ///
+    /// # Errors
+    /// No embedding has that word.
+    pub async fn remove_embedding(&self, word: &str) -> Result<EmbeddingRecord, StudioError> {
+        embeddings::remove(&self.store, word).await
     }
 
     /// Lets the folder go.

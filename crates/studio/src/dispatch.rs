@@ -14,6 +14,7 @@ use adire_protocol::{GenerationEvent, GenerationState};
 use crate::{
     RenderJob, StudioError,
     board::{Job, Stop},
+    embeddings,
     picture::{Early, make, store},
     shared::{Shared, blocking, now},
     store::Finish,
@@ -111,6 +112,7 @@ async fn pictures(shared: &Shared, job: &Job, stop: &Arc<AtomicBool>, clock: &Cl
     shared.store.start(&job.id, now(), shared.board.next_event(&job.id)).await?;
     shared.board.publish(&job.id, GenerationEvent::Started);
     let adapters = shared.adapter_files(&job.spec.adapters).await?;
+    let embeddings = embeddings::files(shared).await?;
     let (blobs, spec) = (shared.blobs.clone(), job.spec.clone());
     let init = blocking(move || uploads::files(&blobs, &spec)).await?;
     let left = (0..job.spec.count).filter(|index| !job.finished.contains(index));
@@ -119,7 +121,8 @@ async fn pictures(shared: &Shared, job: &Job, stop: &Arc<AtomicBool>, clock: &Cl
         // Validation leaves room above the seed for every picture.
         spec.seed = job.spec.seed.saturating_add(u64::from(index));
         spec.count = 1;
-        let render = RenderJob { spec, adapters: adapters.clone(), init: init.clone() };
+        let (adapters, embeddings) = (adapters.clone(), embeddings.clone());
+        let render = RenderJob { spec, adapters, embeddings, init: init.clone() };
         let rendered = make(shared, job, &render, (index, here), stop).await?;
         let at = clock.tick();
         store(shared, job, render, index, rendered, at).await?;

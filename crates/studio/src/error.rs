@@ -35,6 +35,12 @@ pub enum StudioError {
         /// `name@vN`.
         id: String,
     },
+    /// That word stands for another file.
+    #[error("The word {word} stands for another embedding already. Remove that one, or choose another word.")]
+    EmbeddingExists {
+        /// The word.
+        word: String,
+    },
     /// A training has used the dataset; it never changes again.
     #[error(
         "The dataset {name} can no longer be changed: a training has used it. Make a copy and change that."
@@ -188,9 +194,11 @@ impl StudioError {
             | Self::Picture(_)
             | Self::Png(_) => ErrorKind::Invalid,
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::AdapterExists { .. } | Self::Frozen { .. } | Self::Training(_) | Self::Conflict(_) => {
-                ErrorKind::Conflict
-            }
+            Self::AdapterExists { .. }
+            | Self::EmbeddingExists { .. }
+            | Self::Frozen { .. }
+            | Self::Training(_)
+            | Self::Conflict(_) => ErrorKind::Conflict,
             Self::NotYours { .. } | Self::NotAllowed(_) => ErrorKind::Forbidden,
             Self::TooLarge(_) => ErrorKind::TooLarge,
             Self::Busy => ErrorKind::Busy,

@@ -19,13 +19,14 @@ use std::{
 };
 
 use adire_protocol::{
-    AdapterLayer, AdapterReceipt, Defaults, ExamplePrompt, Limits, ModelInfo, Sampler, TokenCount,
+    AdapterLayer, AdapterReceipt, Defaults, EmbeddingUse, ExamplePrompt, Limits, ModelInfo, Sampler,
+    TokenCount,
 };
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Backend, BackendError, Pixels, RenderJob, Rendered, Step, TokenCounter, TrainingTask, TrainingUpdate,
-    read_picture,
+    Backend, BackendError, EmbeddingFile, Pixels, RenderJob, Rendered, Step, TokenCounter, TrainingTask,
+    TrainingUpdate, read_picture,
 };
 
 mod training;
@@ -104,6 +105,7 @@ impl Backend for FakeBackend {
     fn info(&self) -> ModelInfo {
         ModelInfo {
             safety_checker: false,
+            vae: None,
             name: "fake".to_owned(),
             hash: "fa4e".repeat(16),
             device: "cpu".to_owned(),
@@ -122,10 +124,12 @@ impl Backend for FakeBackend {
         }
     }
 
-    /// A word is a token.
+    /// A word is a token, or as many as an embedding has vectors.
     fn token_counter(&self) -> TokenCounter {
-        Arc::new(|prompt| {
-            let tokens = u32::try_from(prompt.split_whitespace().count()).unwrap_or(u32::MAX);
+        Arc::new(|prompt, words| {
+            let size =
+                |word: &str| words.iter().find(|(known, _)| known == word).map_or(1, |(_, size)| *size);
+            let tokens: u32 = prompt.split_whitespace().map(size).sum();
             let chunks = tokens.div_ceil(75).max(1);
             Ok(TokenCount { tokens, capacity: 75 * chunks, chunks, most_chunks: 16 })
         })
@@ -171,6 +175,14 @@ impl Backend for FakeBackend {
             let picture = read_picture(path).map_err(|error| BackendError::Failed(error.to_string()))?;
             hasher.update(picture.rgb);
         }
+        let named = |file: &&EmbeddingFile| spec.prompt.split_whitespace().any(|word| word == file.word);
+        let embeddings: Vec<EmbeddingUse> = job
+            .embeddings
+            .iter()
+            .filter(named)
+            .map(|EmbeddingFile { word, hash, .. }| EmbeddingUse { word: word.clone(), hash: hash.clone() })
+            .collect();
+        hasher.update(format!("{embeddings:?}"));
         let seed: [u8; 32] = hasher.finalize().into();
         for step in 1..=spec.total_steps() {
             thread::sleep(self.step_delay);
@@ -202,6 +214,7 @@ impl Backend for FakeBackend {
             withheld,
             seconds: start.elapsed().as_secs_f64(),
             switch_seconds: 0.0,
+            embeddings,
         })
     }
 

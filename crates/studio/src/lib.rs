@@ -20,6 +20,7 @@ mod dataset;
 mod deletion;
 mod disk;
 mod dispatch;
+mod embeddings;
 mod error;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
@@ -47,8 +48,8 @@ mod worker;
 use std::{path::PathBuf, pin::Pin};
 
 pub use backend::{
-    AdapterFile, Backend, BackendError, InitFiles, KnownResults, Pixels, RenderJob, Rendered, Step,
-    TokenCounter, TrainingPicture, TrainingTask, TrainingUpdate,
+    AdapterFile, Backend, BackendError, EmbeddingFile, InitFiles, KnownResults, Pixels, RenderJob, Rendered,
+    Step, TokenCounter, TrainingPicture, TrainingTask, TrainingUpdate,
 };
 pub use canvas::{cover, cover_mask, decode_picture, read_picture, size_of_request};
 pub use client::{By, Client, Network, Visitor};
@@ -73,6 +74,19 @@ pub type EventStream = Pin<Box<dyn futures::Stream<Item = adire_protocol::Event>
 /// The events of one training; ends when it has ended.
 pub type TrainingStream =
     Pin<Box<dyn futures::Stream<Item = adire_protocol::TrainingEvent> + Send + 'static>>;
+
+/// An embedding to be kept.
+#[derive(Clone, Debug)]
+pub struct NewEmbedding {
+    /// The word that stands for it in prompts.
+    pub word: String,
+    /// Its safetensors file; it is copied.
+    pub path: PathBuf,
+    /// Vectors that stand for the word.
+    pub vectors: u32,
+    /// Numbers in each of them.
+    pub width: u32,
+}
 
 /// An adapter file to be taken in.
 #[derive(Clone, Debug)]

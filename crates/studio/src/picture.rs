@@ -76,13 +76,15 @@ pub(crate) async fn store(
     job: &Job,
     render: RenderJob,
     index: u32,
-    Rendered { pixels, fingerprint, withheld, seconds, switch_seconds }: Rendered,
+    Rendered { pixels, fingerprint, withheld, seconds, switch_seconds, embeddings }: Rendered,
     created_at: i64,
 ) -> Result<(), Early> {
     let model = &shared.model;
     let recipe = Recipe {
         spec: render.spec,
         adapter_hashes: render.adapters.into_iter().map(|AdapterFile { hash, .. }| hash).collect(),
+        embeddings,
+        vae: model.vae.clone(),
         model: model.name.clone(),
         model_hash: model.hash.clone(),
         device: model.device.clone(),

@@ -2,7 +2,7 @@
 //! recipe as JSON. A file with the same pixels and recipe has the same bytes, so nothing that differs from run
 //! to run (seconds, times) is written.
 
-use adire_protocol::{GenerationRequest, GenerationSpec, Recipe, infotext};
+use adire_protocol::{EmbeddingUse, GenerationRequest, GenerationSpec, Recipe, VaeUse, infotext};
 use png::{BitDepth, ColorType, Compression, Decoder, Encoder, Limits};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,10 @@ const TEXT_LIMIT: usize = 256 << 10;
 struct Entry<'a> {
     spec: &'a GenerationSpec,
     adapter_hashes: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    embeddings: &'a [EmbeddingUse],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vae: Option<&'a VaeUse>,
     model: &'a str,
     model_hash: &'a str,
     device: &'a str,
@@ -54,6 +58,8 @@ pub fn encode_picture(pixels: &Pixels, recipe: &Recipe) -> Result<Vec<u8>, Studi
     let entry = Entry {
         spec: &recipe.spec,
         adapter_hashes: &recipe.adapter_hashes,
+        embeddings: &recipe.embeddings,
+        vae: recipe.vae.as_ref(),
         model: &recipe.model,
         model_hash: &recipe.model_hash,
         device: &recipe.device,

@@ -26,8 +26,11 @@ pub(crate) async fn count(
         return Err(StudioError::Invalid(ValidationError(errors)));
     }
     let counter = shared.counter.clone();
+    let words: Vec<(String, u32)> =
+        shared.store.embeddings().await?.into_iter().map(|one| (one.word, one.vectors)).collect();
     blocking(move || {
-        let count = |text: &str| counter(text).map_err(|error| StudioError::Backend(error.to_string()));
+        let count =
+            |text: &str| counter(text, &words).map_err(|error| StudioError::Backend(error.to_string()));
         Ok((count(&lora_tag::without(&prompt))?, count(&negative)?))
     })
     .await

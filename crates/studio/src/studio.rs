@@ -8,14 +8,14 @@ use std::{
 };
 
 use adire_protocol::{
-    AdapterDetail, AdapterVersion, Generation, GenerationRequest, ImageRecord, ModelInfo, QueueStatus,
-    TokenCount, Upload,
+    AdapterDetail, AdapterVersion, EmbeddingRecord, Generation, GenerationRequest, ImageRecord, ModelInfo,
+    QueueStatus, TokenCount, Upload,
 };
 use tokio::{sync::Mutex as AsyncMutex, task::JoinHandle};
 
 use crate::{
-    Backend, BackendError, By, Caps, Client, EventStream, NewAdapter, Retention, StudioError, Visitor,
-    adapters,
+    Backend, BackendError, By, Caps, Client, EventStream, NewAdapter, NewEmbedding, Retention, StudioError,
+    Visitor, adapters,
     blobs::Blobs,
     board::Board,
     dataset::library::Library,
@@ -306,6 +306,31 @@ impl Studio {
     /// The name is wrong, the file does not fit the model, the version exists with another content.
     pub async fn add_adapter(&self, new: NewAdapter) -> Result<AdapterVersion, StudioError> {
         detached(adapters::add(self.shared().clone(), new)).await
+    }
+
+    /// Every embedding that prompts may name, by its word.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn embeddings(&self) -> Result<Vec<EmbeddingRecord>, StudioError> {
+        self.shared().store.embeddings().await
+    }
+
+    /// Keeps an embedding; the next image can use its word.
+    ///
+    /// # Errors
+    /// The file cannot be read, or another one has that word.
+    pub async fn add_embedding(&self, new: NewEmbedding) -> Result<EmbeddingRecord, StudioError> {
+        let shared = self.shared().clone();
+        detached(async move { crate::embeddings::add(&shared.store, &shared.blobs, new).await }).await
+    }
+
+    /// Prompts know the word no longer. The file stays, so that images made with it can be made again.
+    ///
+    /// # Errors
+    /// No embedding has that word.
+    pub async fn remove_embedding(&self, word: &str) -> Result<EmbeddingRecord, StudioError> {
+        crate::embeddings::remove(&self.shared().store, word).await
     }
 
     /// Takes no more requests, lets the running step end and leaves what is unfinished for the next start.

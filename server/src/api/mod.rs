@@ -3,6 +3,7 @@
 pub(crate) mod adapters;
 pub(crate) mod admin;
 pub(crate) mod deletion;
+pub(crate) mod embeddings;
 pub(crate) mod events;
 pub(crate) mod generations;
 pub(crate) mod images;

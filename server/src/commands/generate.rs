@@ -22,8 +22,9 @@ use clap::{Args, error::ErrorKind};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    backend::{Init, pixels},
+    backend::{Init, embedding_uses, pixels},
     commands::{
+        embeddings::NamedFile,
         init::{Given, Hires, InitArgs},
         places, shipped,
     },
@@ -74,6 +75,10 @@ pub(crate) struct GenerateArgs {
     /// given several times
     #[arg(long, value_name = "FILE[:STRENGTH|:TE:UNET]")]
     lora: Vec<Lora>,
+    /// Embedding file (textual inversion) with the word that stands for it in prompts; the file's own word, or its name,
+    /// when left out; may be given several times
+    #[arg(long, value_name = "FILE[:WORD]")]
+    embedding: Vec<NamedFile>,
     #[command(flatten)]
     init: InitArgs,
     /// A second, larger pass over the result: how many times as large; with latent or image, what is enlarged between
@@ -145,6 +150,11 @@ impl GenerateArgs {
             adapters.push((Arc::new(Adapter::read(&lora.file)?), lora.strength));
         }
 
+        let mut embeddings = Vec::with_capacity(self.embedding.len());
+        for named in &self.embedding {
+            embeddings.push(named.read()?);
+        }
+
         let places::FoundModel { path, options, .. } = self.model.find()?.tell();
         let mut pipeline = Pipeline::load(&path, &options)?;
         let info = pipeline.info().clone();
@@ -163,6 +173,7 @@ impl GenerateArgs {
         spec.prompt = lora_tag::rename(&spec.prompt, &tagged);
         spec.adapters = uses;
         let begun = Instant::now();
+        pipeline.set_embeddings(embeddings)?;
         pipeline.set_adapters(&adapters)?;
         let switch_seconds = begun.elapsed().as_secs_f64();
         let init = given.map(|given| given.fit(spec.width, spec.height)).transpose()?;
@@ -176,6 +187,8 @@ impl GenerateArgs {
         let recipe = Recipe {
             spec,
             adapter_hashes: hashes,
+            embeddings: embedding_uses(output.embeddings),
+            vae: info.vae.clone(),
             model: info.name.clone(),
             model_hash: info.hash.clone(),
             device: info.device.clone(),

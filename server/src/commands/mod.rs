@@ -5,6 +5,7 @@ pub(crate) mod add;
 pub(crate) mod admin;
 pub(crate) mod convert;
 pub(crate) mod datasets;
+pub(crate) mod embeddings;
 pub(crate) mod generate;
 pub(crate) mod health;
 pub(crate) mod init;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use adire_engine::{DeviceChoice, LoadOptions, Placement, Precision};
+use adire_engine::{DeviceChoice, LoadOptions, Pipeline, Placement, Precision};
 use adire_protocol::Recipe;
 use anyhow::Context;
 use clap::Args;
@@ -23,6 +23,9 @@ pub(crate) struct ModelArgs {
     /// For a single-file checkpoint that is not built like SD 1.5: model folder with its configs
     #[arg(long, value_name = "DIR")]
     model_config: Option<PathBuf>,
+    /// VAE to use instead of the model's own: folder in Hugging Face layout, or .safetensors file
+    #[arg(long, env = "ADIRE_VAE", value_name = "FILE|DIR")]
+    vae: Option<PathBuf>,
     /// Let the model's own safety checker look at every picture and black out what it finds; for model folders that
     /// come with one
     #[arg(long, env = "ADIRE_SAFETY_CHECKER")]
@@ -102,7 +105,10 @@ impl ModelArgs {
             tokenizer = beside.or_else(|| hub::tokenizer(&hub::folder()));
         }
         let Placement { device, dtype, note } = place;
-        let options = LoadOptions { device, dtype, tokenizer, config, safety_checker: self.safety_checker };
+        // Set but empty means unset, as for every other variable.
+        let vae = self.vae.as_deref().filter(|vae| !vae.as_os_str().is_empty()).map(resolve);
+        let safety_checker = self.safety_checker;
+        let options = LoadOptions { device, dtype, tokenizer, config, vae, safety_checker };
         Ok(FoundModel { path, options, note })
     }
 }
@@ -121,6 +127,13 @@ impl Places {
     /// The model that was named, or the starter model.
     pub(crate) fn model(&self) -> anyhow::Result<FoundModel> {
         self.model.find()
+    }
+
+    /// Width of the model's text encoder, without loading its weights.
+    pub(crate) fn text_width(&self) -> anyhow::Result<usize> {
+        let path = named_or_starter(self.model.model.as_deref())?;
+        let config = self.model.model_config.as_deref().map(resolve);
+        Ok(Pipeline::width_of_text(&path, config.as_deref())?)
     }
 
     /// As [`Self::model`], on the device and in the precision that a picture was made with, unless others are named.

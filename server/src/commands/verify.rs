@@ -8,11 +8,11 @@ use std::{
 };
 
 use adire_engine::{
-    Manifest, Pipeline, Rgb8,
+    Embedding, Manifest, Pipeline, Rgb8,
     adapter::{Adapter, Strength},
     file_hash,
 };
-use adire_protocol::{GenerationSpec, Recipe};
+use adire_protocol::{EmbeddingUse, GenerationSpec, Recipe};
 use adire_studio::{Pixels, blob_path, picture_hash, read_picture};
 use anyhow::{Context, bail};
 use clap::Args;
@@ -44,6 +44,9 @@ pub(crate) struct VerifyArgs {
     /// An adapter file that is neither in the data folder nor with the model; may be given several times
     #[arg(long, value_name = "FILE")]
     lora: Vec<PathBuf>,
+    /// An embedding file that is not in the data folder; may be given several times
+    #[arg(long, value_name = "FILE")]
+    embedding: Vec<PathBuf>,
     /// The picture that it was begun with, or its mask, where the data folder does not have it; may be given twice
     #[arg(long, value_name = "FILE")]
     picture: Vec<PathBuf>,
@@ -63,7 +66,11 @@ impl VerifyArgs {
         let FoundModel { path: model, mut options, .. } = self.places.model_for(&recipe)?.tell();
         // A picture is made again the way it was made: with the checker where that withheld it, without otherwise.
         options.safety_checker = recipe.withheld;
+        if recipe.vae.is_none() {
+            options.vae = None;
+        }
         let adapters = self.adapters(&recipe, &model)?;
+        let embeddings = self.embeddings(&recipe)?;
         let init = self.init(&recipe.spec)?;
 
         let mut pipeline = Pipeline::load(&model, &options)?;
@@ -78,7 +85,17 @@ impl VerifyArgs {
                 short(&info.hash)
             );
         }
+        if let Some(vae) =
+            recipe.vae.as_ref().filter(|vae| info.vae.as_ref().is_none_or(|ours| ours.hash != vae.hash))
+        {
+            bail!(
+                "{shown} was made with the VAE {} (sha256 {}); name its file or folder with --vae",
+                vae.name,
+                short(&vae.hash)
+            );
+        }
         let place = format!("{} in {}", info.device, info.dtype);
+        pipeline.set_embeddings(embeddings)?;
         pipeline.set_adapters(&adapters)?;
         let drawn = draw(&mut pipeline, &recipe.spec, init.as_ref())?;
         if recipe.withheld && !drawn.withheld {
@@ -139,6 +156,24 @@ impl VerifyArgs {
         let Some(image) = spec.init_image.as_ref().map(find).transpose()? else { return Ok(None) };
         let mask = spec.mask.as_ref().map(find).transpose()?;
         Ok(Some(Init::new(image, mask.as_ref(), spec.width, spec.height)?))
+    }
+
+    /// The embeddings of the recipe under their words, but for those that its adapters bring along.
+    fn embeddings(&self, recipe: &Recipe) -> anyhow::Result<Vec<(String, Arc<Embedding>)>> {
+        let own = recipe.embeddings.iter().filter(|one| !recipe.adapter_hashes.contains(&one.hash));
+        own.map(|EmbeddingUse { word, hash }| {
+            let stored = blob_path(&self.places.data, hash).filter(|path| path.is_file());
+            let same = |path: &&PathBuf| file_hash(path).is_ok_and(|found| found == *hash);
+            let path = stored.as_ref().or_else(|| self.embedding.iter().find(same)).with_context(|| {
+                format!(
+                    "the embedding {word} (sha256 {}) is not in {}; name its file with --embedding",
+                    short(hash),
+                    self.places.data.display()
+                )
+            })?;
+            Ok((word.clone(), Arc::new(Embedding::read(path)?)))
+        })
+        .collect()
     }
 
     /// The adapters of the recipe with their strengths, found by the hashes of their files.

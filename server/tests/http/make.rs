@@ -154,11 +154,14 @@ async fn what_the_page_asks_itself_is_answered() {
         (&"red moons".into(), &"image".into())
     );
     assert_eq!(made["spec"]["adapters"][0]["name"], "adire@v2");
-    let refused = ask("prompt=&steps=0").await;
+    let refused = ask("prompt=&steps=0&width=7").await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
     let fields: Vec<_> =
         refused.json()["fields"].as_array().unwrap().iter().map(|f| f["field"].clone()).collect();
-    assert_eq!(fields, ["prompt", "steps"]);
+    assert_eq!(fields, ["steps", "width"]);
+    let empty = ask("prompt=&steps=2").await.json();
+    assert_eq!(empty["spec"]["prompt"], "");
+    server.finished(empty["id"].as_str().unwrap()).await;
     let id = made["id"].as_str().unwrap();
     server.finished(id).await;
     assert_eq!(server.get(&format!("/api/fn/studio?job={id}")).await.json()["named"]["state"], "done");

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Module, keys::Component};
+use crate::checkpoint::vae_naming;
 
 /// A family of base models, told by names and shapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -91,8 +92,10 @@ pub(super) fn no_adapter(names: &[String]) -> String {
     let any = |wanted: &[&str]| names.iter().any(|name| wanted.iter().any(|w| name.starts_with(w)));
     let what = if names.is_empty() {
         "it holds no tensors at all"
-    } else if any(&["model.diffusion_model.", "first_stage_model.", "cond_stage_model."]) {
+    } else if any(&["model.diffusion_model.", "cond_stage_model."]) {
         "it is a whole model (a checkpoint)"
+    } else if vae_naming(names, 0).is_some() {
+        "it is a VAE; use it with --vae"
     } else if any(&["control_model.", "controlnet_", "lllite_"]) {
         "it is a ControlNet"
     } else if any(&["emb_params", "string_to_param", "clip_l", "clip_g"]) {

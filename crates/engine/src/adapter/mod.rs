@@ -46,6 +46,16 @@ use self::{
 };
 use crate::{EngineError, Result};
 
+/// The tensors of a file, all finite; the error is a sentence about it.
+pub(crate) fn tensors(bytes: &[u8]) -> std::result::Result<BTreeMap<String, Tensor>, String> {
+    Ok(file::parse(bytes)?.tensors)
+}
+
+/// Whether a tensor's name is one that adapters have.
+pub(crate) fn is_adapter_key(name: &str) -> bool {
+    keys::parse(name).is_some()
+}
+
 /// A file that has been read and found consistent in itself; whether it fits a model shows in [`apply`].
 #[derive(Debug)]
 pub struct Adapter {

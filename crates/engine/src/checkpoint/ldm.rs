@@ -13,10 +13,12 @@ pub(crate) enum Naming {
         /// For each block on the way up, whether it has attention.
         up_attention: Vec<bool>,
     },
-    /// `first_stage_model.…`.
+    /// `first_stage_model.…`, or the same without that.
     LdmVae {
         /// How many levels there are.
         levels: usize,
+        /// What stands before each name; `first_stage_model.` or nothing.
+        prefix: &'static str,
     },
     /// `cond_stage_model.transformer.…`, from there on as transformers names it.
     LdmText,
@@ -44,7 +46,7 @@ impl Naming {
             Self::LdmUnet { layers, up_attention } => {
                 Some(format!("model.diffusion_model.{}", unet(key, layers, up_attention)?))
             }
-            Self::LdmVae { levels } => Some(format!("first_stage_model.{}", vae(key, *levels)?)),
+            Self::LdmVae { levels, prefix } => Some(format!("{prefix}{}", vae(key, *levels)?)),
             Self::LdmText => Some(format!("cond_stage_model.transformer.{key}")),
         }
     }
@@ -186,7 +188,8 @@ mod tests {
             up_attention: up_attention.to_vec(),
         };
         let sd15 = unet(&[2; 4], &[false, true, true, true]);
-        let counts = [("sd15", "unet", sd15, 686), ("sd15", "vae", Naming::LdmVae { levels: 4 }, 248)];
+        let vae = |levels| Naming::LdmVae { levels, prefix: "first_stage_model." };
+        let counts = [("sd15", "unet", sd15, 686), ("sd15", "vae", vae(4), 248)];
         for (model, part, naming, count) in counts {
             let names = &all[model][part];
             assert_eq!(names.len(), count, "{model} {part}");
@@ -212,7 +215,7 @@ mod tests {
         ] {
             assert_eq!(unet.stored(key), None, "{key}");
         }
-        let vae = Naming::LdmVae { levels: 2 };
+        let vae = Naming::LdmVae { levels: 2, prefix: "" };
         assert_eq!(vae.stored("decoder.up_blocks.2.resnets.0.conv1.weight"), None);
         assert_eq!(
             vae.stored("encoder.mid_block.attentions.0.query.weight"),

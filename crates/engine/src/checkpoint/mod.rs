@@ -17,7 +17,10 @@ use std::{
 
 use candle_core::{DType, Device, Shape, Tensor};
 
-pub(crate) use self::{find::find_weights, single::SingleFile};
+pub(crate) use self::{
+    find::find_weights,
+    single::{SingleFile, vae_naming},
+};
 use self::{header::WeightFile, ldm::Naming};
 use crate::{EngineError, Result};
 

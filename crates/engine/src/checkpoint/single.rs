@@ -13,6 +13,47 @@ const UNET: &str = "model.diffusion_model.";
 const VAE: &str = "first_stage_model.";
 const TEXT: &str = "cond_stage_model.transformer.";
 
+/// How a VAE's tensors are named; `None` where there is none among `names`.
+pub(crate) fn vae_naming(names: &[String], levels: usize) -> Option<Naming> {
+    let any = |prefix: &str, parts: &[&str]| {
+        let rest = |name: &String| {
+            name.strip_prefix(prefix).is_some_and(|rest| parts.iter().any(|p| rest.starts_with(p)))
+        };
+        names.iter().any(rest)
+    };
+    let original = ["encoder.down.", "encoder.mid.", "decoder.up.", "decoder.mid."];
+    let diffusers =
+        ["encoder.down_blocks.", "encoder.mid_block.", "decoder.up_blocks.", "decoder.mid_block."];
+    if any(VAE, &original) {
+        Some(Naming::LdmVae { levels, prefix: VAE })
+    } else if any("", &original) {
+        Some(Naming::LdmVae { levels, prefix: "" })
+    } else {
+        any("", &diffusers).then_some(Naming::Diffusers)
+    }
+}
+
+impl Checkpoint {
+    /// The VAE in the file `path`, under whichever names.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn of_vae(path: &Path, levels: usize) -> Result<Self> {
+        let file = WeightFile::open(path)?;
+        let names = file.names();
+        let Some(naming) = vae_naming(&names, levels) else {
+            let example = names.first().map(|name| name.chars().take(100).collect::<String>());
+            let example = example.map(|name| format!(" (it holds, for example, {name})")).unwrap_or_default();
+            let message = format!(
+                "is not a VAE{example}: no tensor is named first_stage_model.decoder…, decoder.up… or \
+                 decoder.up_blocks…"
+            );
+            return Err(EngineError::model(path, message));
+        };
+        Ok(Self::part(Rc::new(file), naming))
+    }
+}
+
 /// An open single-file checkpoint that has the parts of Stable Diffusion 1.x.
 #[derive(Debug)]
 pub(crate) struct SingleFile {
@@ -50,6 +91,9 @@ impl SingleFile {
             return Some(
                 "is an adapter, not a model. Load a model, and this file as an adapter (--lora).".to_owned(),
             );
+        } else if !any(&[UNET]) && vae_naming(&names, 0).is_some() {
+            let message = "is a VAE, not a whole model. Load a model, and this file beside it (--vae).";
+            return Some(message.to_owned());
         } else if any(&["down_blocks.", "decoder.", "text_model."]) {
             let message = "is one part of a model in Hugging Face layout. Name the folder that holds \
                 model_index.json, not a file in it.";
@@ -110,7 +154,7 @@ impl SingleFile {
 
     /// The autoencoder.
     pub(crate) fn vae(&self, levels: usize) -> Checkpoint {
-        Checkpoint::part(Rc::clone(&self.file), Naming::LdmVae { levels })
+        Checkpoint::part(Rc::clone(&self.file), Naming::LdmVae { levels, prefix: VAE })
     }
 
     /// The text encoder.

@@ -2,14 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use adire_protocol::{Limits, ModelInfo};
+use adire_protocol::{Limits, ModelInfo, VaeUse};
 use candle_core::{DType, Device};
 use serde_json::{Map, Value};
 
 use super::{LoadOptions, Pipeline, preview::Preview};
 use crate::{
     EngineError, Manifest, Result, SafetyChecker, TextEncoder, Tokenizer, UNet, Vae,
-    checkpoint::find_weights, hash, json, sampler::NoiseSchedule,
+    checkpoint::find_weights,
+    hash, json,
+    sampler::NoiseSchedule,
+    vae::{VaeConfig, is_vae_config},
 };
 
 /// Parts of the folder and the classes that this engine knows for them.
@@ -35,6 +38,8 @@ pub(super) struct Parts {
     pub(super) tokenizer: Tokenizer,
     pub(super) unet: UNet,
     pub(super) vae: Vae,
+    /// The VAE's name and hash, where it is not the model's own.
+    pub(super) other: Option<VaeUse>,
     pub(super) safety: Option<SafetyChecker>,
     /// The model's name where the manifest has none.
     pub(super) name: Option<String>,
@@ -53,20 +58,46 @@ pub(super) fn load(folder: &Path, options: &LoadOptions) -> Result<Pipeline> {
     let schedule = NoiseSchedule::read(&folder.join("scheduler").join("scheduler_config.json"))?;
     let text = TextEncoder::load(&folder.join("text_encoder"), dtype, &device)?;
     let tokenizer = Tokenizer::load(&folder.join("tokenizer"), text.positions())?;
-    let vae = Vae::load(&folder.join("vae"), VAE_DTYPE, &device)?;
+    let (vae, other) = match &options.vae {
+        None => (Vae::load(&folder.join("vae"), VAE_DTYPE, &device)?, None),
+        Some(path) => other_vae(path, &VaeConfig::read(&folder.join("vae"))?, &device)?,
+    };
     let unet = UNet::load(&folder.join("unet"), dtype, &device)?;
     let name = || folder.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned);
     let (name, hash) = (name(), hash::base_hash(folder, &weights)?);
     assemble(
-        Parts { path: folder.to_owned(), manifest, schedule, text, tokenizer, unet, vae, safety, name, hash },
+        Parts {
+            path: folder.to_owned(),
+            manifest,
+            schedule,
+            text,
+            tokenizer,
+            unet,
+            vae,
+            other,
+            safety,
+            name,
+            hash,
+        },
         options,
     )
+}
+
+/// The VAE at `path`, with its name and hash; `own` is the structure of the model's own.
+pub(super) fn other_vae(path: &Path, own: &VaeConfig, device: &Device) -> Result<(Vae, Option<VaeUse>)> {
+    let (vae, files) = Vae::load_other(path, own, VAE_DTYPE, device)?;
+    let name = path.canonicalize().ok().and_then(|path| path.file_name()?.to_str().map(str::to_owned));
+    let hash = match files.as_slice() {
+        [file] => hash::file_hash(file)?,
+        several => hash::base_hash(path, several)?,
+    };
+    Ok((vae, Some(VaeUse { name: name.unwrap_or_else(|| "vae".to_owned()), hash })))
 }
 
 /// Checks that the parts belong together and says what is known of the whole.
 pub(super) fn assemble(parts: Parts, options: &LoadOptions) -> Result<Pipeline> {
     let LoadOptions { device, dtype, .. } = options.clone();
-    let Parts { path, manifest, schedule, text, tokenizer, unet, vae, safety, name, hash } = parts;
+    let Parts { path, manifest, schedule, text, tokenizer, unet, vae, other, safety, name, hash } = parts;
     check_fit(&path, &text, &tokenizer, &unet, &vae)?;
     let preview = Preview::fit(&vae, &device)?;
 
@@ -92,6 +123,7 @@ pub(super) fn assemble(parts: Parts, options: &LoadOptions) -> Result<Pipeline> 
         limits,
         example_prompts: manifest.example_prompts(),
         safety_checker: safety.is_some(),
+        vae: other,
     };
     Ok(Pipeline::new(info, manifest, tokenizer, text, unet, vae, schedule, preview, safety, device, dtype))
 }
@@ -104,6 +136,10 @@ fn check_index(folder: &Path) -> Result<()> {
         return Err(EngineError::model(folder, message));
     }
     let path = folder.join("model_index.json");
+    if !path.is_file() && is_vae_config(&folder.join("config.json")) {
+        let message = "is a VAE, not a whole model. Load a model, and this folder beside it (--vae).";
+        return Err(EngineError::model(folder, message));
+    }
     let index: Map<String, Value> = json::read(&path)?;
     for (part, wanted) in PARTS {
         let class = index.get(part).and_then(|entry| entry.get(1)).and_then(Value::as_str);

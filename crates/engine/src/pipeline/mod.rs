@@ -26,9 +26,10 @@ pub use self::{
 };
 use self::{paint::Painter, preview::Preview};
 use crate::{
-    EngineError, Manifest, Result, SafetyChecker, TextEncoder, Tokenizer, UNet, Vae,
+    Embedding, Embeddings, EngineError, Manifest, Result, SafetyChecker, TextEncoder, Tokenizer, UNet, Vae,
     adapter::{self, Adapter, Receipt, Strength},
     sampler::NoiseSchedule,
+    text::{TextConfig, context_with},
 };
 
 /// Where and in which precision a model computes, and what a single-file checkpoint does not hold.
@@ -43,6 +44,8 @@ pub struct LoadOptions {
     /// Folder in Hugging Face layout whose configs (and tokenizer) belong to a single-file checkpoint that has
     /// another structure than Stable Diffusion 1.5; its weights are not read.
     pub config: Option<PathBuf>,
+    /// VAE instead of the model's own: a folder, or a file under diffusers' names or those of the original code.
+    pub vae: Option<PathBuf>,
     /// Whether the model's safety checker looks at every picture; without one in the folder, loading fails.
     pub safety_checker: bool,
 }
@@ -50,7 +53,14 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     /// The CPU in f32, no safety checker.
     fn default() -> Self {
-        Self { device: Device::Cpu, dtype: DType::F32, tokenizer: None, config: None, safety_checker: false }
+        Self {
+            device: Device::Cpu,
+            dtype: DType::F32,
+            tokenizer: None,
+            config: None,
+            vae: None,
+            safety_checker: false,
+        }
     }
 }
 
@@ -76,6 +86,8 @@ pub struct Output {
     pub withheld: bool,
     /// Seconds from text to picture.
     pub seconds: f64,
+    /// The embeddings that the prompts name: word and sha256 of the file.
+    pub embeddings: Vec<(String, String)>,
 }
 
 /// A loaded Stable Diffusion model.
@@ -93,9 +105,20 @@ pub struct Pipeline {
     device: Device,
     dtype: DType,
     /// The last prompts and clip skip, and what the text encoder made of them: people change one setting at a time.
-    context: Option<((Vec<String>, u32), Tensor)>,
+    context: Option<((Vec<String>, u32), Context)>,
+    /// Embeddings of their own files, by their words.
+    own: Vec<(String, Arc<Embedding>)>,
+    /// Those, and the ones that the adapters in effect bring along.
+    embeddings: Embeddings,
     /// The adapters in effect; `None` before the first switch, or when one failed midway.
     adapters: Option<InEffect>,
+}
+
+/// What the UNet attends to, and the embeddings in it: word and sha256.
+#[derive(Clone, Debug)]
+struct Context {
+    states: Tensor,
+    embeddings: Vec<(String, String)>,
 }
 
 /// Adapters that are in effect.
@@ -105,6 +128,8 @@ struct InEffect {
     adapters: Vec<(String, Strength)>,
     receipts: Vec<Receipt>,
     fingerprint: String,
+    /// What they bring along.
+    embeddings: Vec<(String, Arc<Embedding>)>,
 }
 
 impl Pipeline {
@@ -116,6 +141,16 @@ impl Pipeline {
     /// A file is missing, damaged or of another family of models; the message names it and what to do.
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Self> {
         if path.is_file() { single::load(path, options) } else { folder::load(path, options) }
+    }
+
+    /// Width of a model's text encoder, read from its configs: see [`LoadOptions::config`].
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn width_of_text(path: &Path, config: Option<&Path>) -> Result<usize> {
+        let folder = if path.is_dir() { Some(path) } else { config };
+        let read = folder.map(|folder| TextConfig::read(&folder.join("text_encoder"))).transpose()?;
+        Ok(read.unwrap_or_else(TextConfig::sd15).hidden_size)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the one place where the parts come together")]
@@ -147,6 +182,8 @@ impl Pipeline {
             device,
             dtype,
             context,
+            own: Vec::new(),
+            embeddings: Embeddings::default(),
             adapters,
         }
     }
@@ -180,12 +217,52 @@ impl Pipeline {
         }
         self.adapters = None;
         self.context = None;
+        self.embeddings = Embeddings::default();
         let borrowed: Vec<_> = adapters.iter().map(|(a, strength)| (a.as_ref(), *strength)).collect();
         let receipts = adapter::apply(&borrowed, &mut self.unet, &mut self.text)?;
         let (unet, text) = (&mut self.unet, &mut self.text);
         let fingerprint = adapter::fingerprint(&self.info.hash, &mut |f| adapter::visit(unet, text, f))?;
-        self.adapters = Some(InEffect { adapters: wanted, receipts: receipts.clone(), fingerprint });
+        let mut embeddings = Vec::new();
+        for (adapter, _) in adapters {
+            for (word, vectors) in adapter.embeddings() {
+                let embedding = Embedding::bundled(adapter.path(), adapter.hash(), word, vectors)?;
+                embeddings.push((word.clone(), Arc::new(embedding)));
+            }
+        }
+        let in_effect = InEffect { adapters: wanted, receipts: receipts.clone(), fingerprint, embeddings };
+        // Last: an embedding that does not fit leaves no adapters in effect, as every error here does.
+        self.embeddings = self.joined(&self.own, &in_effect.embeddings)?;
+        self.adapters = Some(in_effect);
         Ok(receipts)
+    }
+
+    /// Makes exactly these words of prompts stand for embeddings, beside those that the adapters in effect bring along;
+    /// of two with the same word the one that is named here counts, as in A1111.
+    ///
+    /// # Errors
+    /// One is for a text encoder of another width, or has more vectors than a chunk has room for; those before stay.
+    pub fn set_embeddings(&mut self, embeddings: Vec<(String, Arc<Embedding>)>) -> Result<()> {
+        if self.own == embeddings {
+            return Ok(());
+        }
+        let bundled = self.adapters.as_ref().map(|in_effect| in_effect.embeddings.as_slice());
+        self.embeddings = self.joined(&embeddings, bundled.unwrap_or_default())?;
+        self.own = embeddings;
+        self.context = None;
+        Ok(())
+    }
+
+    fn joined(
+        &self,
+        own: &[(String, Arc<Embedding>)],
+        bundled: &[(String, Arc<Embedding>)],
+    ) -> Result<Embeddings> {
+        Embeddings::new(&self.tokenizer, self.text.width(), [own, bundled].concat())
+    }
+
+    /// Numbers in the vector of each token: 768 for Stable Diffusion 1.x.
+    pub fn text_width(&self) -> usize {
+        self.text.width()
     }
 
     /// [`adapter::fingerprint`] of the weights in effect; `None` before the first [`Self::set_adapters`] and after
@@ -236,7 +313,7 @@ impl Pipeline {
         let guided = spec.guidance > 1.0;
         let prompt = lora_tag::without(&spec.prompt).into_owned();
         let prompts = if guided { vec![spec.negative_prompt.clone(), prompt] } else { vec![prompt] };
-        let context = self.context(prompts, spec.clip_skip)?;
+        let Context { states: context, embeddings } = self.context(prompts, spec.clip_skip)?;
         let mut painter = Painter { pipeline: self, spec, context, done: 0, on_step };
         let mut latents = painter.first(canvas)?;
         if let Some(hires) = &spec.hires {
@@ -254,7 +331,7 @@ impl Pipeline {
             image.data.fill(0);
             latents = latents.zeros_like()?;
         }
-        Ok(Output { image, latents, withheld, seconds: started.elapsed().as_secs_f64() })
+        Ok(Output { image, latents, withheld, seconds: started.elapsed().as_secs_f64(), embeddings })
     }
 
     /// Refuses what the model cannot do before anything is computed.
@@ -286,14 +363,18 @@ impl Pipeline {
     }
 
     /// See [`crate::context`].
-    fn context(&mut self, prompts: Vec<String>, clip_skip: u32) -> Result<Tensor> {
+    fn context(&mut self, prompts: Vec<String>, clip_skip: u32) -> Result<Context> {
         let wanted = (prompts, clip_skip);
         if let Some((known, context)) = &self.context
             && *known == wanted
         {
             return Ok(context.clone());
         }
-        let context = crate::context(&self.tokenizer, &self.text, &wanted.0, clip_skip as usize)?;
+        let (states, used) =
+            context_with(&self.tokenizer, &self.text, &self.embeddings, &wanted.0, clip_skip as usize)?;
+        let used = used.into_iter().filter_map(|place| self.embeddings.get(place));
+        let embeddings = used.map(|(word, embedding)| (word.clone(), embedding.hash().to_owned())).collect();
+        let context = Context { states, embeddings };
         self.context = Some((wanted, context.clone()));
         Ok(context)
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     LoadOptions, Pipeline,
-    folder::{Parts, VAE_DTYPE, assemble},
+    folder::{Parts, VAE_DTYPE, assemble, other_vae},
 };
 use crate::{
     EngineError, Manifest, Result, TextEncoder, Tokenizer, UNet, Vae,
@@ -41,12 +41,15 @@ pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Pipeline> {
         .map_err(|message| EngineError::model(config.as_deref().unwrap_or(path), message))?;
     let text = TextEncoder::load_single(&file, &text, *dtype, device)?;
     let tokenizer = Tokenizer::load(&tokenizer, text.positions())?;
-    let vae = Vae::load_single(&file, vae, VAE_DTYPE, device)?;
+    let (vae, other) = match &options.vae {
+        None => (Vae::load_single(&file, vae, VAE_DTYPE, device)?, None),
+        Some(path) => other_vae(path, &vae, device)?,
+    };
     let unet = UNet::load_single(&file, unet, *dtype, device)?;
     let name = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
     let (path, manifest, hash) = (path.to_owned(), Manifest::default(), hash::file_hash(path)?);
     assemble(
-        Parts { path, manifest, schedule, text, tokenizer, unet, vae, safety: None, name, hash },
+        Parts { path, manifest, schedule, text, tokenizer, unet, vae, other, safety: None, name, hash },
         options,
     )
 }

@@ -68,9 +68,13 @@ impl Pipeline {
     ) -> Result<Output> {
         // The text encoder may be another one inside.
         let context = self.context.take();
+        // What the last request named has nothing to do with the run.
+        let own = self.own.clone();
+        self.set_embeddings(Vec::new())?;
         let attached = parameters.attach(&mut self.unet, &mut self.text, false);
         let output = attached.and_then(|()| self.generate(spec, on_step));
         Parameters::detach(&mut self.unet, &mut self.text)?;
+        self.set_embeddings(own)?;
         self.context = context;
         output
     }

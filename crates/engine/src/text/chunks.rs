@@ -2,11 +2,12 @@
 //!
 //! A1111's way (`FrozenCLIPEmbedderWithCustomWords.tokenize_line` in stable-diffusion-webui 1.10): spans of equal
 //! weight are tokenized by themselves; 75 tokens stand between begin and end mark; where a chunk is full and its last
-//! comma is among the last 20 tokens, what follows that comma moves to the next chunk; `BREAK` ends a chunk early.
+//! comma is among the last 20 tokens, what follows that comma moves to the next chunk; `BREAK` ends a chunk early. An
+//! embedding's vectors take as much room as tokens and are never divided between two chunks.
 
 use adire_protocol::TokenCount;
 
-use super::{Tokenizer, prompt};
+use super::{Tokenizer, Words, prompt};
 use crate::{EngineError, Result};
 
 /// Most chunks of a prompt (2,400 tokens): attention costs memory and time for each.
@@ -22,15 +23,28 @@ pub struct Chunk {
     pub ids: Vec<u32>,
     /// What the hidden state at each position is multiplied with; marks and padding have 1.
     pub weights: Vec<f32>,
+    /// Positions that hold an embedding's vectors; their ids are 0 and mean nothing.
+    pub vectors: Vec<Vector>,
+}
+
+/// A position that an embedding fills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vector {
+    /// Position in the chunk.
+    pub at: usize,
+    /// Place of the word among [`Words`].
+    pub word: usize,
+    /// Which of its vectors.
+    pub row: usize,
 }
 
 impl Tokenizer {
-    /// A prompt in A1111's syntax as chunks, at least one.
+    /// A prompt in A1111's syntax as chunks, at least one. `words` stand for vectors.
     ///
     /// # Errors
     /// [`EngineError::Request`] when there are more than 32.
-    pub fn chunks(&self, prompt: &str) -> Result<Vec<Chunk>> {
-        let split = self.split(prompt)?;
+    pub fn chunks(&self, prompt: &str, words: &Words) -> Result<Vec<Chunk>> {
+        let split = self.split(prompt, words)?;
         if split.chunks.len() > MAX_CHUNKS {
             return Err(EngineError::Request(format!(
                 "the prompt has {} tokens in {} chunks of {}; at most {MAX_CHUNKS} chunks can be read. Shorten it",
@@ -51,11 +65,11 @@ impl Tokenizer {
     ///
     /// # Errors
     /// The tokenizer's own; none is known for text.
-    pub fn count(&self, prompt: &str) -> Result<TokenCount> {
-        Ok(self.split(prompt)?.count())
+    pub fn count(&self, prompt: &str, words: &Words) -> Result<TokenCount> {
+        Ok(self.split(prompt, words)?.count())
     }
 
-    fn split(&self, prompt: &str) -> Result<Split> {
+    fn split(&self, prompt: &str, words: &Words) -> Result<Split> {
         let mut split =
             Split { chunks: Vec::new(), current: Vec::new(), comma: None, room: self.room(), open: false };
         for span in prompt::parse(prompt) {
@@ -63,8 +77,20 @@ impl Tokenizer {
                 split.next();
                 continue;
             }
-            for id in self.encode_plain(&span.text)? {
-                split.push(id, span.weight as f32, self.comma == Some(id));
+            let (ids, weight) = (self.encode_plain(&words.spaced(&span.text))?, span.weight as f32);
+            let mut rest = ids.as_slice();
+            while let Some(id) = rest.first().copied() {
+                let used = match words.find(rest) {
+                    Some((word, vectors, used)) => {
+                        split.insert(word, vectors, weight);
+                        used
+                    }
+                    None => {
+                        split.push(Slot { id, weight, vector: None }, self.comma == Some(id));
+                        1
+                    }
+                };
+                rest = &rest[used..];
             }
         }
         if !split.current.is_empty() || split.chunks.is_empty() {
@@ -74,22 +100,34 @@ impl Tokenizer {
         Ok(split)
     }
 
-    fn chunk(&self, tokens: &[(u32, f32)]) -> Chunk {
-        let (ids, weights): (Vec<u32>, Vec<f32>) = tokens.iter().copied().unzip();
-        let mut chunk = Chunk { ids: vec![self.begin], weights: vec![1.0] };
-        chunk.ids.extend(ids);
+    fn chunk(&self, tokens: &[Slot]) -> Chunk {
+        let mut chunk = Chunk { ids: vec![self.begin], weights: vec![1.0], vectors: Vec::new() };
+        for Slot { id, weight, vector } in tokens {
+            let at = chunk.ids.len();
+            chunk.vectors.extend(vector.map(|(word, row)| Vector { at, word, row }));
+            chunk.ids.push(*id);
+            chunk.weights.push(*weight);
+        }
         chunk.ids.push(self.end);
         chunk.ids.resize(self.positions, self.pad);
-        chunk.weights.extend(weights);
         chunk.weights.resize(self.positions, 1.0);
         chunk
     }
 }
 
+/// One position of a chunk that is being filled.
+#[derive(Clone, Copy)]
+struct Slot {
+    id: u32,
+    weight: f32,
+    /// An embedding's word and which of its vectors.
+    vector: Option<(usize, usize)>,
+}
+
 /// Chunks as they are being filled, without marks and padding.
 struct Split {
-    chunks: Vec<Vec<(u32, f32)>>,
-    current: Vec<(u32, f32)>,
+    chunks: Vec<Vec<Slot>>,
+    current: Vec<Slot>,
     /// Where the last comma of the current chunk stands.
     comma: Option<usize>,
     room: usize,
@@ -98,7 +136,24 @@ struct Split {
 }
 
 impl Split {
-    fn push(&mut self, id: u32, weight: f32, is_comma: bool) {
+    fn push(&mut self, slot: Slot, is_comma: bool) {
+        self.make_room(is_comma);
+        if is_comma {
+            self.comma = Some(self.current.len());
+        }
+        self.current.push(slot);
+    }
+
+    /// Puts an embedding's vectors in, all into one chunk.
+    fn insert(&mut self, word: usize, vectors: usize, weight: f32) {
+        self.make_room(false);
+        if self.current.len() + vectors > self.room {
+            self.next();
+        }
+        self.current.extend((0..vectors).map(|row| Slot { id: 0, weight, vector: Some((word, row)) }));
+    }
+
+    fn make_room(&mut self, is_comma: bool) {
         let full = self.current.len() == self.room;
         match self.comma.filter(|comma| full && !is_comma && self.room - comma <= BACKTRACK) {
             Some(comma) => {
@@ -109,10 +164,6 @@ impl Split {
             None if full => self.next(),
             None => {}
         }
-        if is_comma {
-            self.comma = Some(self.current.len());
-        }
-        self.current.push((id, weight));
     }
 
     fn next(&mut self) {

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Chunk, TextEncoder, Tokenizer};
+use super::{Chunk, Embeddings, TextEncoder, Tokenizer, words};
 use crate::Result;
 
 /// Chunks that go through the text encoder together: bounds the memory of long prompts.
@@ -20,22 +20,37 @@ pub fn context(
     prompts: &[String],
     clip_skip: usize,
 ) -> Result<Tensor> {
-    let mut all = prompts.iter().map(|prompt| tokenizer.chunks(prompt)).collect::<Result<Vec<_>>>()?;
+    Ok(context_with(tokenizer, text, &Embeddings::default(), prompts, clip_skip)?.0)
+}
+
+/// As [`context`], with words that stand for vectors; the places of those that were used come along.
+///
+/// # Errors
+/// As there.
+pub(crate) fn context_with(
+    tokenizer: &Tokenizer,
+    text: &TextEncoder,
+    embeddings: &Embeddings,
+    prompts: &[String],
+    clip_skip: usize,
+) -> Result<(Tensor, Vec<usize>)> {
+    let chunks = |prompt: &String| tokenizer.chunks(prompt, embeddings.words());
+    let mut all = prompts.iter().map(chunks).collect::<Result<Vec<_>>>()?;
     let longest = all.iter().map(Vec::len).max().unwrap_or_default();
     for chunks in &mut all {
         chunks.resize(longest, tokenizer.empty_chunk());
     }
+    let all = all.concat();
     let mut states = Vec::with_capacity(longest * prompts.len());
-    for group in all.concat().chunks(TOGETHER) {
-        let ids: Vec<_> = group.iter().map(|chunk| chunk.ids.clone()).collect();
-        let encoded = text.forward_from(&ids, clip_skip)?;
+    for group in all.chunks(TOGETHER) {
+        let encoded = text.forward_chunks(group, embeddings, clip_skip)?;
         for (i, chunk) in group.iter().enumerate() {
             states.push(weigh(&encoded.get(i)?, chunk)?);
         }
     }
     let states = Tensor::cat(&states, 0)?;
     let (rows, width) = states.dims2()?;
-    Ok(states.reshape((prompts.len(), rows / prompts.len().max(1), width))?)
+    Ok((states.reshape((prompts.len(), rows / prompts.len().max(1), width))?, words::used(&all)))
 }
 
 /// Multiplies the hidden states [positions, width] of a chunk with its weights, then all of them with one factor that

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::config::TextConfig;
+use super::{Chunk, Embeddings, config::TextConfig};
 use crate::{
     EngineError, Result, WeightVisitor,
     checkpoint::{Checkpoint, Cursor, SingleFile},
@@ -108,6 +108,11 @@ impl TextEncoder {
     /// # Errors
     /// As [`Self::forward`]; `clip_skip` is 0 or larger than [`Self::layers`].
     pub fn forward_from(&self, prompts: &[Vec<u32>], clip_skip: usize) -> Result<Tensor> {
+        self.check(prompts, clip_skip)?;
+        self.encode(&self.embed(prompts)?, clip_skip)
+    }
+
+    fn check(&self, prompts: &[Vec<u32>], clip_skip: usize) -> Result<()> {
         // A tower of no layers has but one state.
         if clip_skip == 0 || clip_skip > self.layers().max(1) {
             return Err(EngineError::Request(format!(
@@ -130,9 +135,53 @@ impl TextEncoder {
             );
             return Err(EngineError::Request(message));
         }
+        Ok(())
+    }
+
+    /// As [`Self::forward_from`]; embeddings' vectors stand where the chunks say so.
+    pub(crate) fn forward_chunks(
+        &self,
+        chunks: &[Chunk],
+        embeddings: &Embeddings,
+        clip_skip: usize,
+    ) -> Result<Tensor> {
+        let ids: Vec<Vec<u32>> = chunks.iter().map(|chunk| chunk.ids.clone()).collect();
+        if chunks.iter().all(|chunk| chunk.vectors.is_empty()) {
+            return self.forward_from(&ids, clip_skip);
+        }
+        self.check(&ids, clip_skip)?;
+        let embedded = self.embed(&ids)?;
+        let rows = chunks.iter().enumerate().map(|(i, chunk)| {
+            let row = embedded.get(i)?;
+            let mut parts = Vec::with_capacity(2 * chunk.vectors.len() + 1);
+            let mut from = 0;
+            for vector in &chunk.vectors {
+                let Some((_, embedding)) = embeddings.get(vector.word) else { continue };
+                if vector.at > from {
+                    parts.push(row.narrow(0, from, vector.at - from)?);
+                }
+                let inserted = embedding.tensor().narrow(0, vector.row, 1)?;
+                parts.push(inserted.to_device(row.device())?.to_dtype(row.dtype())?);
+                from = vector.at + 1;
+            }
+            parts.push(row.narrow(0, from, chunk.ids.len() - from)?);
+            Ok(Tensor::cat(&parts, 0)?)
+        });
+        let rows = rows.collect::<Result<Vec<_>>>()?;
+        self.encode(&Tensor::stack(&rows, 0)?, clip_skip)
+    }
+
+    /// The token embeddings of `prompts`, [prompts, tokens, width].
+    fn embed(&self, prompts: &[Vec<u32>]) -> Result<Tensor> {
+        let tokens = prompts.first().map_or(0, Vec::len);
         let ids = Tensor::from_vec(prompts.concat(), prompts.len() * tokens, self.token_embedding.device())?;
         let embedded = self.token_embedding.index_select(&ids, 0)?;
-        let embedded = embedded.reshape((prompts.len(), tokens, self.width()))?;
+        Ok(embedded.reshape((prompts.len(), tokens, self.width()))?)
+    }
+
+    /// From token embeddings [prompts, tokens, width] to the hidden state.
+    fn encode(&self, embedded: &Tensor, clip_skip: usize) -> Result<Tensor> {
+        let tokens = embedded.dim(1)?;
         let mut x = embedded.broadcast_add(&self.position_embedding.narrow(0, 0, tokens)?)?;
         for layer in self.layers.iter().rev().skip(clip_skip - 1).rev() {
             x = layer.forward(&x, Mask::Causal)?;

@@ -6,9 +6,12 @@ mod context;
 mod encoder;
 pub mod prompt;
 mod tokenizer;
+mod words;
 
-pub use chunks::Chunk;
+pub use chunks::{Chunk, Vector};
 pub(crate) use config::TextConfig;
 pub use context::context;
+pub(crate) use context::context_with;
 pub use encoder::TextEncoder;
 pub use tokenizer::{Tokenizer, Tokens};
+pub use words::{Embeddings, Words};

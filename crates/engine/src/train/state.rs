@@ -95,7 +95,8 @@ pub(super) fn read(
     let header: Header = serde_json::from_str(text)
         .map_err(|error| refuse(format!("it was written by another version of the program ({error})")))?;
     if header.config != *config {
-        return Err(refuse("it belongs to a run with other settings".to_owned()));
+        let differing = differing(&header.config, config);
+        return Err(refuse(format!("it belongs to a run with other settings{differing}")));
     }
     let file = SafeTensors::deserialize(bytes).map_err(|error| refuse(format!("it is damaged ({error})")))?;
     let mut found = Vec::new();
@@ -118,6 +119,22 @@ pub(super) fn read(
     adamw.second = found[2 * count..].to_vec();
     adamw.updates = header.updates;
     Ok(header)
+}
+
+/// Which settings differ: `: rank 4 there, 3 here`.
+fn differing(there: &TrainingConfig, here: &TrainingConfig) -> String {
+    let fields = |config: &TrainingConfig| match serde_json::to_value(config) {
+        Ok(serde_json::Value::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let there = fields(there);
+    let changed = fields(here).into_iter().filter(|(name, value)| there.get(name) != Some(value));
+    let named: Vec<String> = changed
+        .map(|(name, here)| {
+            format!("{name} {} there, {here} here", there.get(&name).unwrap_or(&serde_json::Value::Null))
+        })
+        .collect();
+    if named.is_empty() { String::new() } else { format!(": {}", named.join("; ")) }
 }
 
 /// Writes `bytes` so that `path` always holds a whole file: under another name first, synced, then renamed.

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod config;
+mod other;
 mod tiles;
 
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 
 use self::blocks::{Decoder, Encoder};
-pub(crate) use self::config::VaeConfig;
+pub(crate) use self::{config::VaeConfig, other::is_vae_config};
 use crate::{
     Result,
     checkpoint::{Checkpoint, Cursor, SingleFile},

@@ -283,6 +283,7 @@ impl Store {
              UNION ALL SELECT hash FROM images WHERE hash = $1 \
              UNION ALL SELECT hash FROM uploads WHERE hash = $1 \
              UNION ALL SELECT hash FROM adapter_versions WHERE hash = $1 AND deleted_at IS NULL \
+             UNION ALL SELECT hash FROM embeddings WHERE hash = $1 \
              UNION ALL SELECT hash FROM training_samples WHERE hash = $1 LIMIT 1",
         )
         .bind(hash)

@@ -8,6 +8,7 @@ mod row;
 mod adapters;
 mod datasets;
 mod deletion;
+mod embeddings;
 mod generations;
 mod images;
 mod measurements;
@@ -35,11 +36,12 @@ use crate::{StudioError, client::Visitor};
 
 /// Every step of the layout, embedded in the program. A file that was released is never edited: its checksum is in
 /// people's databases. Listed by hand because sqlx's macro would build SQLite a second time, for the compiler's host.
-const STEPS: [(i64, &str, &str); 5] = [
+const STEPS: [(i64, &str, &str); 6] = [
     (1, "studio", include_str!("../../migrations/0001_studio.sql")),
     (2, "uploads and receipts", include_str!("../../migrations/0002_uploads_and_receipts.sql")),
     (3, "datasets and training", include_str!("../../migrations/0003_datasets_and_training.sql")),
     (4, "limits and deletion", include_str!("../../migrations/0004_limits_and_deletion.sql")),
+    (5, "embeddings", include_str!("../../migrations/0005_embeddings.sql")),
     (6, "class images", include_str!("../../migrations/0006_class_images.sql")),
 ];
 

@@ -4,6 +4,7 @@ mod adapters;
 mod cases;
 mod datasets;
 mod deletion;
+mod embeddings;
 mod events;
 mod files;
 mod limits;

@@ -30,6 +30,8 @@ fn recipe(prompt: &str) -> Recipe {
             hires: None,
         },
         adapter_hashes: vec!["ab".repeat(32)],
+        embeddings: Vec::new(),
+        vae: None,
         model: "starter".to_owned(),
         model_hash: "cd".repeat(32),
         device: "cpu".to_owned(),

@@ -1,5 +1,6 @@
 //! `adire train`: an adapter from a folder of pictures.
 
+mod begun;
 mod log;
 mod progress;
 mod settings;
@@ -20,6 +21,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use self::{
+    begun::Begun,
     log::{Line, Log},
     progress::Progress,
     settings::SettingArgs,
@@ -150,6 +152,14 @@ impl Run<'_> {
         let path = self.out.join("training.jsonl");
         // Without a checkpoint, what lies there belongs to another run.
         let goes_on = checkpoint.is_file();
+        let args = self.args;
+        let class_prompt = args.class_prompt.as_deref().unwrap_or_default();
+        let others = [("name", &*args.name), ("trigger", &args.trigger), ("class_prompt", class_prompt)];
+        let begun = Begun::new(&config, pipeline.info(), others, self.dataset, self.classes)?;
+        match goes_on {
+            true => begun.check(self.out)?,
+            false => begun.keep(self.out)?,
+        }
         let task = self.task(config, goes_on, log::held_out(&path));
         let mut log = None;
         let mut progress = Progress::new(&task.config);

@@ -1,0 +1,62 @@
+//! Embeddings: which words of prompts stand for files.
+
+use std::fs::File;
+
+use adire_protocol::EmbeddingRecord;
+
+use crate::{
+    EmbeddingFile, NewEmbedding, StudioError,
+    blobs::Blobs,
+    folder::reason,
+    shared::{Shared, blocking, now},
+    store::Store,
+};
+
+/// Keeps a file and the word that stands for it.
+pub(crate) async fn add(
+    store: &Store,
+    blobs: &Blobs,
+    new: NewEmbedding,
+) -> Result<EmbeddingRecord, StudioError> {
+    let (keeper, source) = (blobs.clone(), new.path.clone());
+    let staged = blocking(move || {
+        let file = File::open(&source).map_err(|error| {
+            StudioError::Adapter(format!("{} cannot be read: {}.", source.display(), reason(&error)))
+        })?;
+        keeper.stage(file)
+    })
+    .await?;
+    let NewEmbedding { word, vectors, width, .. } = new;
+    let (hash, bytes) = (staged.hash.clone(), staged.bytes);
+    let row = EmbeddingRecord { word, hash, vectors, width, bytes, created_at: now() };
+    let taken = |known: &EmbeddingRecord| StudioError::EmbeddingExists { word: known.word.clone() };
+    if let Some(known) = store.embedding(&row.word).await? {
+        return if known.hash == row.hash { Ok(known) } else { Err(taken(&known)) };
+    }
+    let keeper = blobs.clone();
+    blocking(move || keeper.keep(staged)).await?;
+    store.insert_embedding(&row).await?;
+    // Read back: someone may have taken the word since we looked.
+    match store.embedding(&row.word).await? {
+        Some(known) if known.hash == row.hash => Ok(known),
+        Some(known) => Err(taken(&known)),
+        None => Err(StudioError::Storage(format!("The embedding {} was not stored; try again.", row.word))),
+    }
+}
+
+/// Forgets a word.
+pub(crate) async fn remove(store: &Store, word: &str) -> Result<EmbeddingRecord, StudioError> {
+    let unknown = || StudioError::NotFound { what: "embedding", id: word.chars().take(80).collect() };
+    let known = store.embedding(word).await?.ok_or_else(unknown)?;
+    store.delete_embedding(word).await?;
+    Ok(known)
+}
+
+/// All that prompts may name.
+pub(crate) async fn files(shared: &Shared) -> Result<Vec<EmbeddingFile>, StudioError> {
+    let file = |EmbeddingRecord { word, hash, vectors, .. }: EmbeddingRecord| {
+        let path = shared.blobs.path(&hash)?;
+        Some(EmbeddingFile { word, hash, vectors, path })
+    };
+    Ok(shared.store.embeddings().await?.into_iter().filter_map(file).collect())
+}

@@ -1,0 +1,208 @@
+//! `adire embeddings …`, while no server runs, and embeddings that are named as files.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
+
+use adire_engine::{Embedding, EngineError};
+use adire_studio::{DataFolder, NewEmbedding, StudioError};
+use anyhow::{Context, anyhow};
+use clap::{Args, Subcommand};
+
+use super::places;
+
+/// What can be done with embeddings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EmbeddingsCommand {
+    /// Add an embedding file to a data folder, so that prompts can use its word
+    Add(AddArgs),
+    /// List the embeddings of a data folder
+    List(ListArgs),
+    /// Remove an embedding by its word; its file stays, so that images made with it can be verified
+    Remove(RemoveArgs),
+}
+
+impl EmbeddingsCommand {
+    /// Does it.
+    ///
+    /// # Errors
+    /// One sentence that says what went wrong and what to do.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            match self {
+                Self::Add(args) => args.run().await,
+                Self::List(args) => args.run().await,
+                Self::Remove(args) => args.run().await,
+            }
+        })
+    }
+}
+
+/// The file, and the word that stands for it.
+#[derive(Debug, Args)]
+pub(crate) struct AddArgs {
+    /// Embedding file (.safetensors)
+    file: PathBuf,
+    /// Word that stands for it in prompts; the file's own word, or its name, when left out
+    #[arg(long)]
+    word: Option<String>,
+    #[command(flatten)]
+    places: places::Places,
+}
+
+impl AddArgs {
+    async fn run(self) -> anyhow::Result<()> {
+        let embedding = Embedding::read(&self.file)?;
+        let word = called(&embedding, self.word.as_deref())?;
+        let width = self.places.text_width()?;
+        if embedding.width() != width {
+            return Err(anyhow!(
+                "{}: is {} wide, but the model's text encoder is {width} wide: it was made for another model. Name \
+                 the right one with --model",
+                self.file.display(),
+                embedding.width()
+            ));
+        }
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let (vectors, width) = (count(embedding.vectors()), count(width));
+        let new = NewEmbedding { word, path: self.file, vectors, width };
+        let folder = open(&self.places.data).await?;
+        let added = folder.add_embedding(new).await;
+        folder.close().await;
+        let added = added?;
+        let data = self.places.data.display();
+        let plural = if added.vectors == 1 { "" } else { "s" };
+        let (word, hash) = (&added.word, &added.hash);
+        let line = format!("{word} ({} vector{plural}) is in {data} (sha256 {hash})", added.vectors);
+        let _ = writeln!(std::io::stdout(), "{line}");
+        Ok(())
+    }
+}
+
+/// Which data folder.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Data folder
+    #[arg(long, env = "ADIRE_DATA", default_value = "data")]
+    data: PathBuf,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl ListArgs {
+    async fn run(self) -> anyhow::Result<()> {
+        let folder = open(&self.data).await?;
+        let listed = folder.embeddings().await;
+        folder.close().await;
+        let listed = listed?;
+        let mut out = std::io::stdout();
+        // Not println!: a closed stdout is no reason to panic.
+        if self.json {
+            let _ = writeln!(out, "{}", serde_json::to_string_pretty(&listed)?);
+            return Ok(());
+        }
+        for one in listed {
+            let _ = writeln!(out, "{}  {} × {}  sha256 {}", one.word, one.vectors, one.width, one.hash);
+        }
+        Ok(())
+    }
+}
+
+/// Which one to remove.
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// Its word
+    word: String,
+    /// Data folder
+    #[arg(long, env = "ADIRE_DATA", default_value = "data")]
+    data: PathBuf,
+}
+
+impl RemoveArgs {
+    async fn run(self) -> anyhow::Result<()> {
+        let folder = open(&self.data).await?;
+        let removed = folder.remove_embedding(&self.word).await;
+        folder.close().await;
+        let _ = writeln!(std::io::stdout(), "{} removed from {}", removed?.word, self.data.display());
+        Ok(())
+    }
+}
+
+async fn open(data: &Path) -> anyhow::Result<DataFolder> {
+    DataFolder::open(data)
+        .await
+        .map_err(|error| match error {
+            StudioError::InUse { .. } => anyhow!("{error}"),
+            other => other.into(),
+        })
+        .context("the embeddings cannot be reached")
+}
+
+fn called(embedding: &Embedding, named: Option<&str>) -> anyhow::Result<String> {
+    let word = embedding.called(named);
+    word.map_err(|message| anyhow!("{}: the {message}. Give one with --word", embedding.path().display()))
+}
+
+/// `FILE` or `FILE:WORD`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct NamedFile {
+    file: PathBuf,
+    word: Option<String>,
+}
+
+impl FromStr for NamedFile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // A file name may hold colons itself; words hold none.
+        let whole = Self { file: text.into(), word: None };
+        let parts = match text.rsplit_once(':') {
+            Some((file, word)) if !word.contains(['/', '\\']) && !whole.file.is_file() => (file, Some(word)),
+            _ => (text, None),
+        };
+        match parts {
+            ("", _) => Err("a file is needed before the colon".to_owned()),
+            (_, Some("")) => Err("a word is needed after the colon".to_owned()),
+            (file, word) => Ok(Self { file: file.into(), word: word.map(str::to_owned) }),
+        }
+    }
+}
+
+impl NamedFile {
+    /// The embedding and its word.
+    ///
+    /// # Errors
+    /// The file cannot be used.
+    pub(crate) fn read(&self) -> Result<(String, Arc<Embedding>), EngineError> {
+        let embedding = Embedding::read(&self.file)?;
+        let word = embedding.called(self.word.as_deref()).map_err(|message| {
+            EngineError::adapter(&self.file, format!("the {message}. Give one as FILE:WORD."))
+        })?;
+        Ok((word, Arc::new(embedding)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_embedding_is_a_file_with_or_without_a_word() {
+        let parsed = |text: &str| text.parse::<NamedFile>();
+        let of = |file: &str, word: Option<&str>| {
+            Ok(NamedFile { file: file.into(), word: word.map(str::to_owned) })
+        };
+        assert_eq!(parsed("a.safetensors"), of("a.safetensors", None));
+        assert_eq!(parsed("a.safetensors:my word"), of("a.safetensors", Some("my word")));
+        assert_eq!(parsed("C:\\a.safetensors"), of("C:\\a.safetensors", None));
+        assert_eq!(parsed("dir:x/a.safetensors"), of("dir:x/a.safetensors", None));
+        for wrong in ["", ":word", "a.safetensors:"] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+    }
+}
