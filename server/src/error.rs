@@ -217,7 +217,9 @@ impl From<StudioError> for Problem {
             StudioError::TooManyWaiting { .. } | StudioError::TooMuchWaiting { .. } => {
                 Self::new(kind, detail).retry_after(10)
             }
-            StudioError::UploadQuota { retry_after, .. } => Self::new(kind, detail).retry_after(retry_after),
+            StudioError::UploadQuota { retry_after, .. } | StudioError::TooManyWithdrawn { retry_after } => {
+                Self::new(kind, detail).retry_after(retry_after)
+            }
             StudioError::Busy => Self::new(kind, detail).retry_after(5),
             StudioError::LowSpace => Self::new(kind, detail).retry_after(60),
             StudioError::ShuttingDown => Self::new(kind, detail).retry_after(5),

@@ -85,7 +85,13 @@ async fn picture(
     client: &Client,
     mut field: Field<'_>,
 ) -> Result<Option<Result<String, Refused>>, MultipartError> {
-    let Some(first) = field.chunk().await? else { return Ok(None) };
+    let first = loop {
+        match field.chunk().await? {
+            None => return Ok(None),
+            Some(empty) if empty.is_empty() => {}
+            Some(first) => break first,
+        }
+    };
     let mut broken = None;
     let rest = stream::poll_fn(|context| field.poll_next_unpin(context));
     // What went wrong with the form is not the picture's fault.

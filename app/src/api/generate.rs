@@ -1,7 +1,7 @@
 //! Asking for pictures. Server only.
 
 use adire_protocol::{Generation, ValidationError};
-use adire_studio::{Client, Studio, StudioError};
+use adire_studio::{Client, ErrorKind, Studio, StudioError};
 use leptos::prelude::*;
 
 use super::{AppError, context};
@@ -91,7 +91,7 @@ pub async fn make_plainly(studio: &Studio, client: &Client, form: PlainForm) -> 
             }
             Err(StudioError::UnknownAdapter { .. }) => "form",
             Err(StudioError::QueueFull { .. }) => "full",
-            Err(StudioError::TooManyWaiting { .. } | StudioError::TooMuchWaiting { .. }) => "waiting",
+            Err(error) if error.kind() == ErrorKind::TooMany => "waiting",
             Err(StudioError::LowSpace | StudioError::DiskFull) => "disk",
             Err(_) => "failed",
         },

@@ -30,6 +30,10 @@ impl From<By<'_>> for Asker {
 }
 
 impl Asker {
+    pub(crate) fn is_admin(&self) -> bool {
+        self.admin
+    }
+
     /// Whether a generation of that visitor (a digest) may be cancelled or deleted. What was asked for without a
     /// visitor's cookie belongs to whoever knows its id: there is nothing else to know them by.
     pub(crate) fn may(&self, visitor: Option<&str>) -> bool {

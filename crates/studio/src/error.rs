@@ -92,6 +92,14 @@ pub enum StudioError {
         /// Whether those of the whole network are counted.
         network: bool,
     },
+    /// One network cancels all the time what it has just asked for.
+    #[error(
+        "Many generations were cancelled before they began. Wait {retry_after} s, then ask for the next one."
+    )]
+    TooManyWithdrawn {
+        /// Seconds after which another try makes sense.
+        retry_after: u64,
+    },
     /// Too many uploads, or too large ones.
     #[error("{message}")]
     UploadQuota {
@@ -202,9 +210,10 @@ impl StudioError {
             Self::NotYours { .. } | Self::NotAllowed(_) => ErrorKind::Forbidden,
             Self::TooLarge(_) => ErrorKind::TooLarge,
             Self::Busy => ErrorKind::Busy,
-            Self::TooManyWaiting { .. } | Self::TooMuchWaiting { .. } | Self::UploadQuota { .. } => {
-                ErrorKind::TooMany
-            }
+            Self::TooManyWaiting { .. }
+            | Self::TooMuchWaiting { .. }
+            | Self::TooManyWithdrawn { .. }
+            | Self::UploadQuota { .. } => ErrorKind::TooMany,
             Self::QueueFull { .. } => ErrorKind::QueueFull,
             Self::ShuttingDown => ErrorKind::ShuttingDown,
             Self::InUse { .. } | Self::OutOfFiles | Self::Storage(_) | Self::Backend(_) => {

@@ -86,7 +86,9 @@ pub(crate) async fn cancel(shared: Arc<Shared>, id: String, by: Asker) -> Result
     if !by.may(row.visitor.as_deref()) {
         return Err(StudioError::NotYours { what: "cancel" });
     }
-    stop(&shared, &id).await?;
+    if !stop(&shared, &id).await? && row.state() == GenerationState::Queued && !by.is_admin() {
+        shared.board.count_withdrawal(&Who { visitor: row.visitor, network: row.network });
+    }
     views::generation(&shared, &id).await
 }
 

@@ -237,3 +237,13 @@ async fn broken_forms_are_refused() {
     // And it goes on as if nothing had been.
     assert_eq!(server.get("/").await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_form_brings_one_image_and_one_mask() {
+    let server = Server::start().await;
+    let image = png(64, 64);
+    let files: Vec<(&str, &[u8])> = vec![("picture_file", &image), ("picture_file", &image)];
+    let answer = post(&server, &[("prompt", "moons")], &files).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.text());
+    assert!(answer.problem()["detail"].as_str().unwrap().contains("one init image and one mask"));
+}

@@ -6,6 +6,7 @@
 //! hold it just as briefly). Rows are written before what they say is published.
 
 mod state;
+mod withdrawals;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,6 +22,7 @@ use tokio::sync::{Notify, watch};
 
 pub(crate) use state::Job;
 use state::{Running, State, Waiting, count, whole};
+use withdrawals::Withdrawals;
 
 use crate::{
     StudioError,
@@ -88,6 +90,7 @@ impl Board {
             running: None,
             logs: HashMap::new(),
             timing,
+            withdrawals: Withdrawals::default(),
         };
         Self { state: Mutex::new(state), caps, budget, wake: Notify::new(), idle: Notify::new() }
     }
@@ -137,6 +140,9 @@ impl Board {
         let mut state = self.lock();
         if state.closing {
             return Err(StudioError::ShuttingDown);
+        }
+        if let Some(wait) = state.withdrawals.wait(who, Instant::now()) {
+            return Err(StudioError::TooManyWithdrawn { retry_after: wait.as_secs().max(1) });
         }
         // Who has too much there is told that, also when the queue is full.
         let (mine, near) = (state.share(|other| who.is(other)), state.share(|other| who.is_near(other)));
@@ -247,6 +253,11 @@ impl Board {
         let state = self.lock();
         let running = state.running.iter().map(|running| (running.job.clone(), true));
         running.chain(state.waiting.values().map(|waiting| (waiting.job.clone(), false))).collect()
+    }
+
+    /// Counts a generation that was taken back before it began.
+    pub(crate) fn count_withdrawal(&self, who: &Who) {
+        self.lock().withdrawals.count(who, Instant::now());
     }
 
     /// Puts a job back whose cancelling could not be written.

@@ -9,6 +9,7 @@ use std::{
 use adire_protocol::{GenerationEvent, GenerationSpec, Progress};
 use tokio::sync::watch;
 
+use super::withdrawals::Withdrawals;
 use crate::{client::Who, limits::cost, log::Log, timing::Timing};
 
 /// A generation to be made.
@@ -58,6 +59,7 @@ pub(super) struct State {
     pub(super) running: Option<Running>,
     pub(super) logs: HashMap<String, watch::Sender<Log>>,
     pub(super) timing: Timing,
+    pub(super) withdrawals: Withdrawals,
 }
 
 /// What somebody has in the queue.

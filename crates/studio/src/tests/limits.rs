@@ -202,3 +202,21 @@ async fn a_file_that_is_too_large_is_cut_off() {
     let error = studio.upload(endless, &nobody()).await.unwrap_err();
     assert!(error.kind() == ErrorKind::TooLarge && error.to_string().contains("20 MiB"), "{error}");
 }
+
+#[tokio::test]
+async fn asking_and_cancelling_all_the_time_is_slowed_down() {
+    let (_folder, studio, _gate) = occupied(Caps::default()).await;
+    let client = at(None, "192.0.2.1");
+    let mut taken = 0;
+    let error = loop {
+        match studio.submit(request("never mind"), &client).await {
+            Ok(generation) => studio.cancel(&generation.id, By::Client(&client)).await.unwrap(),
+            Err(error) => break error,
+        };
+        taken += 1;
+        assert!(taken < 500, "nothing slows it down");
+    };
+    assert!(matches!(error, StudioError::TooManyWithdrawn { .. }), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::TooMany);
+    studio.submit(request("somebody else"), &at(None, "192.0.2.2")).await.unwrap();
+}
