@@ -4,15 +4,19 @@
 mod adapter;
 mod control;
 mod dataset;
+mod draft;
 mod event;
+mod foreign;
 mod generation;
 mod hires;
 pub mod infotext;
 mod job;
 pub mod lora_tag;
 mod model;
+pub mod reading;
 mod receipt;
 mod sampler;
+pub mod seed;
 mod training;
 mod validate;
 

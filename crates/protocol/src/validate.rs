@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Largest seed: 2⁵³ − 1, the largest integer that JavaScript carries exactly.
-const MAX_SEED: u64 = (1 << 53) - 1;
+pub(crate) const MAX_SEED: u64 = (1 << 53) - 1;
 
 /// What requests may ask for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,9 +102,6 @@ impl GenerationRequest {
         };
 
         let prompt = self.prompt.trim();
-        if prompt.is_empty() {
-            wrong("prompt", "The prompt is empty; say what the picture should show.".to_owned());
-        }
         for (field, what, text) in [
             ("prompt", "prompt", prompt),
             ("negative_prompt", "negative prompt", self.negative_prompt.trim()),
@@ -286,9 +283,13 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_prompt_is_a_prompt() {
+        assert_eq!(check(|r| r.prompt = "  ".to_owned()).map(|spec| spec.prompt), Ok(String::new()));
+    }
+
+    #[test]
     fn each_absurd_value_is_named() {
         let field = |f: &str| Err(vec![f.to_owned()]);
-        assert_eq!(check(|r| r.prompt = "  ".to_owned()), field("prompt"));
         assert_eq!(check(|r| r.prompt = "x".repeat(10_000)), field("prompt"));
         assert_eq!(check(|r| r.negative_prompt = "x".repeat(10_000)), field("negative_prompt"));
         assert_eq!(check(|r| r.width = Some(513)), field("width"));
@@ -414,7 +415,7 @@ mod tests {
     #[test]
     fn all_errors_come_at_once() {
         let errors = check(|r| {
-            r.prompt.clear();
+            r.prompt = "x".repeat(5000);
             r.width = Some(7);
             r.steps = Some(0);
         });

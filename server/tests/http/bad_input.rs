@@ -14,7 +14,8 @@ fn bodies() -> Vec<(&'static str, String)> {
     let long = "x".repeat(10_000);
     let with = |rest: &str| format!(r#"{{"prompt": "moons", {rest}}}"#);
     vec![
-        ("empty prompt", r#"{"prompt": "  "}"#.to_owned()),
+        ("seed -2", with(r#""seed": -2"#)),
+        ("seed beyond 64 bits", with(r#""seed": 99999999999999999999"#)),
         ("no prompt", r#"{"steps": 4}"#.to_owned()),
         ("10,000 characters", format!(r#"{{"prompt": "{long}"}}"#)),
         ("width 513", with(r#""width": 513"#)),
@@ -34,7 +35,10 @@ fn bodies() -> Vec<(&'static str, String)> {
         ("strength as text", with(r#""adapters": [{"name": "adire@v1", "strength": "much"}]"#)),
         ("unknown field", with(r#""stepps": 4"#)),
         ("twice the same field", with(r#""steps": 4, "steps": 5"#)),
-        ("several at once", r#"{"prompt": "", "width": 7, "steps": 0, "seed": 9007199254740991}"#.to_owned()),
+        (
+            "several at once",
+            format!(r#"{{"prompt": "{long}", "width": 7, "steps": 0, "seed": 9007199254740991}}"#),
+        ),
         ("no JSON", "prompt=moons".to_owned()),
         ("half a JSON", r#"{"prompt": "moo"#.to_owned()),
         ("nothing", String::new()),
@@ -74,7 +78,7 @@ async fn each_bad_request_gets_a_status_and_a_sentence() {
 #[tokio::test]
 async fn the_problem_body_is_whole() {
     let server = Server::start().await;
-    let answer = server.post(GENERATIONS, r#"{"prompt": "", "steps": 0}"#).await;
+    let answer = server.post(GENERATIONS, r#"{"prompt": "moons", "steps": 0, "width": 7}"#).await;
     assert_eq!(answer.header("cache-control"), "no-store");
     insta::assert_json_snapshot!(answer.problem());
 }
