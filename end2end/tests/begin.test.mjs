@@ -1,5 +1,6 @@
 // Pictures that begin with pictures: img2img, masks, hires fix; and the pages about adapters.
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { draw, drop, fill, generate, noSeriousProblems, pixels, unfold } from '../page.mjs';
 import { Server, launchBrowser, openPage, screenshot } from '../studio.mjs';
@@ -120,7 +121,7 @@ test('a mask as a file; files that are no pictures are explained', async () => {
   const choose = (name, buffer) => page.setInputFiles('#field-init_image', { name, mimeType: 'image/png', buffer });
   await choose('notes.png', Buffer.from('no picture at all'));
   await page.waitForSelector('#field-init_image-problem');
-  assert.match(await page.textContent('#field-init_image-problem'), /no picture in PNG, JPEG or WebP/);
+  assert.match(await page.textContent('#field-init_image-problem'), /not an image in PNG, JPEG or WebP/);
   await noSeriousProblems(page);
   await choose('huge.png', Buffer.alloc(21 << 20));
   await page.waitForFunction(() => document.querySelector('#field-init_image-problem')?.textContent.includes('20 MB'));
@@ -180,7 +181,7 @@ test('hires fix: a second pass makes a larger picture', async () => {
   await page.context().close();
 });
 
-test('a dropped picture: parameters and an offer, or a start', async () => {
+test('a dropped image: parameters and an offer, or a question what it is for', async () => {
   const page = await openPage(browser, server);
   await fill(page, { prompt: 'red moons on yellow cloth', seed: '4242' });
   const png = await generate(page);
@@ -194,8 +195,41 @@ test('a dropped picture: parameters and an offer, or a start', async () => {
   await fresh.click('#start-from-it');
   await fresh.waitForFunction(() => document.querySelector('#start-picture')?.naturalWidth > 0);
   await fresh.click('#remove-picture');
-  await drop(fresh, await draw(fresh, { type: 'image/jpeg' }), 'photo.jpg', 'image/jpeg');
+  // One without parameters asks what it is for; until the answer nothing changes.
+  const photo = await draw(fresh, { type: 'image/jpeg' });
+  const ask = async (bytes, name, type) => {
+    await drop(fresh, bytes, name, type);
+    await fresh.waitForSelector('#purpose[open]');
+  };
+  await ask(photo, 'photo.jpg', 'image/jpeg');
+  const dialog = fresh.getByRole('dialog', { name: 'What is this image for?' });
+  assert.match(await dialog.textContent(), /photo\.jpg.*no generation parameters/);
+  assert.equal(await fresh.locator('#use-as-mask').isVisible(), false, 'a mask needs an init image');
+  assert.equal(await fresh.evaluate(() => document.activeElement.id), 'use-as-init-image');
+  await screenshot(fresh, 'purpose-desk-light');
+  await noSeriousProblems(fresh);
+  await fresh.keyboard.press('Escape');
+  await fresh.waitForSelector('#purpose:not([open])', { state: 'attached' });
+  assert.equal(await fresh.locator('#start-picture').count(), 0, 'Escape starts nothing');
+  await ask(photo, 'photo.jpg', 'image/jpeg');
+  await fresh.keyboard.press('Tab');
+  await fresh.keyboard.press('Enter');
+  assert.equal(await fresh.locator('#start-picture').count(), 0, 'Cancel starts nothing');
+  assert.equal(await fresh.inputValue('.start [name=init_image]'), '');
+  await ask(photo, 'photo.jpg', 'image/jpeg');
+  await fresh.keyboard.press('Enter');
   await fresh.waitForFunction(() => document.querySelector('#start-picture')?.naturalWidth > 0);
+  await ask(await draw(fresh, { halves: true }), 'mask.png', 'image/png');
+  await fresh.click('#use-as-mask');
+  await fresh.waitForSelector('.veil');
+  // What was not understood is named beside what was.
+  const odd = await readFile(new URL('../../crates/studio/tests/infotext/22-ensd.png', import.meta.url));
+  await drop(fresh, odd, 'odd.png', 'image/png');
+  await fresh.waitForFunction(() => document.querySelector('.notice')?.textContent.includes('ENSD: 31337'));
+  assert.match(await fresh.textContent('.notice'), /The parameters of odd\.png are in the form\..*Not used: ENSD: 31337/s);
+  const far = await readFile(new URL('../../crates/studio/tests/infotext/09-seed-64-bit.png', import.meta.url));
+  await drop(fresh, far, 'far.png', 'image/png');
+  await fresh.waitForFunction(() => document.querySelector('.notice')?.textContent.includes('6687881544318117707'));
   // The API says 422 of a picture without parameters; that is how the page knows.
   assert.deepEqual(fresh.complaints.filter((text) => !text.includes('422')), []);
   await page.context().close();

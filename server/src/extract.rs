@@ -11,7 +11,10 @@ use axum::{
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::error::{Problem, ProblemKind, unknown_address};
+use crate::{
+    error::{Problem, ProblemKind, unknown_address},
+    nulls::without_nulls,
+};
 
 /// A JSON body.
 #[derive(Debug)]
@@ -53,13 +56,14 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     if body.trim_ascii_start().starts_with(b"[") {
         return Err(Problem::new(ProblemKind::Invalid, "The body is a list; a JSON object is expected."));
     }
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let Some(value) = without_nulls(body).map_err(|error| explain(".", &error, body))? else {
+        let message = "The body is null; a JSON object is expected.";
+        return Err(Problem::new(ProblemKind::Invalid, message));
+    };
+    serde_path_to_error::deserialize(value).map_err(|error| {
         let field = error.path().to_string();
         explain(&field, error.inner(), body)
-    })?;
-    json.end().map_err(|error| explain(".", &error, body))?;
-    Ok(value)
+    })
 }
 
 /// Bad JSON is a 400; good JSON that is no request is a 422 that names the field.
@@ -200,5 +204,81 @@ mod tests {
             "“adapters[0].strength” cannot be taken: invalid type: string \"much\", expected a number."
         );
         assert!(refused(r#"{"prompt": "x", "stepps": 1}"#).detail.contains("unknown field `stepps`"));
+    }
+
+    /// For each field of `whole`, at any depth: null must mean what its absence means.
+    fn null_is_absence<T: DeserializeOwned + std::fmt::Debug>(whole: &serde_json::Value) {
+        fn paths(value: &serde_json::Value, path: &str, found: &mut Vec<String>) {
+            match value {
+                serde_json::Value::Object(fields) => {
+                    for (name, value) in fields {
+                        let path = format!("{path}/{name}");
+                        found.push(path.clone());
+                        paths(value, &path, found);
+                    }
+                }
+                serde_json::Value::Array(items) => {
+                    items
+                        .iter()
+                        .enumerate()
+                        .for_each(|(at, item)| paths(item, &format!("{path}/{at}"), found));
+                }
+                _ => {}
+            }
+        }
+        let shown = |value: &serde_json::Value| {
+            let read = parse::<T>(value.to_string().as_bytes());
+            read.map(|read| format!("{read:?}")).map_err(|problem| problem.detail)
+        };
+        assert!(shown(whole).is_ok(), "{:?}", shown(whole));
+        let mut all = Vec::new();
+        paths(whole, "", &mut all);
+        for path in all {
+            let (mut null, mut absent) = (whole.clone(), whole.clone());
+            *null.pointer_mut(&path).unwrap() = serde_json::Value::Null;
+            let (parent, name) = path.rsplit_once('/').unwrap();
+            absent.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(name);
+            assert_eq!(shown(&null), shown(&absent), "{path}");
+        }
+    }
+
+    #[test]
+    fn null_means_absent_for_every_field_of_every_request() {
+        use adire_protocol::{DatasetChange, NewDataset, TrainingConfig, TrainingRequest, TrainingSettings};
+        use serde_json::json;
+
+        let hash = "ab".repeat(32);
+        null_is_absence::<GenerationRequest>(&json!({
+            "prompt": "x", "negative_prompt": "y", "seed": 1, "steps": 2, "guidance": 3.0, "sampler": "ddim",
+            "rng": "cuda", "width": 64, "height": 64, "count": 2, "clip_skip": 2,
+            "adapters": [{"name": "a", "strength": 0.5, "te_strength": 0.25, "in_prompt": true}],
+            "init_image": hash, "mask": hash, "denoising_strength": 0.5, "keep_unmasked": false,
+            "hires": {"scale": 2.0, "width": 64, "height": 64, "strength": 0.5, "steps": 3, "upscaler": "image"},
+            "unknown": ["x"], "warnings": ["y"],
+        }));
+        let config = TrainingConfig { min_snr_gamma: Some(3.0), ..TrainingConfig::default() };
+        null_is_absence::<TrainingRequest>(&json!({
+            "name": "a", "dataset": "b", "config": config, "class_dataset": "c", "class_prompt": "d",
+            "continue_from": "e@v1", "note": "f",
+        }));
+        null_is_absence::<NewDataset>(&json!({"name": "a", "trigger": "b", "caption": "c"}));
+        null_is_absence::<TrainingSettings>(&json!({"pause_while_people_wait": false}));
+        for change in [
+            json!({"action": "describe", "name": "a", "trigger": "b", "caption": "c"}),
+            json!({"action": "caption", "picture": "a", "caption": "b"}),
+            json!({"action": "repeats", "picture": "a", "repeats": 2}),
+            json!({"action": "prefix", "prefix": "a"}),
+        ] {
+            null_is_absence::<DatasetChange>(&change);
+        }
+    }
+
+    #[test]
+    fn a_seed_of_minus_one_is_none() {
+        let read = |seed: &str| {
+            parse::<GenerationRequest>(format!("{{\"prompt\": \"x\", \"seed\": {seed}}}").as_bytes())
+        };
+        assert_eq!(read("-1").unwrap().seed, None);
+        assert!(read("-2").unwrap_err().detail.contains("-1 for a random one; got -2"));
     }
 }

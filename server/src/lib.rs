@@ -17,6 +17,7 @@ mod gate;
 mod hub;
 mod layers;
 mod make;
+mod nulls;
 mod operator;
 mod pages;
 mod routes;

@@ -2,7 +2,7 @@
 //! the address of a page.
 
 use adire_app::{MASK_FILE, PICTURE_FILE, PlainForm, Refused, make_plainly};
-use adire_studio::{Client, ErrorKind, LARGEST_UPLOAD, Studio, StudioError};
+use adire_studio::{Client, ErrorKind, ImageUse, LARGEST_UPLOAD, Studio, StudioError};
 use axum::{
     Router,
     extract::{
@@ -63,7 +63,8 @@ async fn read(
                 let sentence = "A form has one init image and one mask; send no more files.";
                 return Ok(Err(Problem::new(ProblemKind::Invalid, sentence)));
             }
-            if let Some(uploaded) = picture(studio, client, field).await? {
+            let used_as = if name == MASK_FILE { ImageUse::Mask } else { ImageUse::Colours };
+            if let Some(uploaded) = picture(studio, client, field, used_as).await? {
                 form.picture(&name, uploaded);
             }
             brought.push(name);
@@ -84,6 +85,7 @@ async fn picture(
     studio: &Studio,
     client: &Client,
     mut field: Field<'_>,
+    used_as: ImageUse,
 ) -> Result<Option<Result<String, Refused>>, MultipartError> {
     let first = loop {
         match field.chunk().await? {
@@ -96,7 +98,7 @@ async fn picture(
     let rest = stream::poll_fn(|context| field.poll_next_unpin(context));
     // What went wrong with the form is not the picture's fault.
     let rest = rest.map_err(|error| broken.insert(error).to_string());
-    let uploaded = studio.upload(stream::iter([Ok(first)]).chain(rest), client).await;
+    let uploaded = studio.upload(stream::iter([Ok(first)]).chain(rest), used_as, client).await;
     if let Some(error) = broken {
         return Err(error);
     }

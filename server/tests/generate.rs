@@ -117,6 +117,37 @@ fn strength_0_is_the_picture_without() {
 }
 
 #[test]
+fn a_seed_of_minus_one_is_random_and_half_understood_images_are_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let half =
+        image::RgbaImage::from_fn(64, 64, |x, _| image::Rgba([200, 0, 0, if x < 32 { 0 } else { 255 }]));
+    half.save(folder.path().join("init.png")).unwrap();
+    let model = golden("pipeline");
+    let draw = |out: &str, more: &[&str]| {
+        let mut arguments =
+            vec!["generate", "--model", model.to_str().unwrap(), "--prompt", "", "--seed", "-1"];
+        arguments.extend(["--steps", "2", "--width", "64", "--height", "64", "--out", out]);
+        arguments.extend(more);
+        adire(folder.path(), &arguments)
+    };
+    let [a, b] = ["a.png", "b.png"].map(|out| {
+        let output = draw(out, &["--init", "init.png"]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && told.contains("init.png: The image is transparent in 50%"),
+            "{told}"
+        );
+        adire_studio::read_request(&std::fs::read(folder.path().join(out)).unwrap()).unwrap()
+    });
+    assert!(a.seed != b.seed && a.prompt.is_empty(), "{:?} {:?}", a.seed, b.seed);
+    let mut jpeg = std::io::Cursor::new(Vec::new());
+    image::DynamicImage::from(half).into_rgb8().write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
+    let jpeg = jpeg.into_inner();
+    std::fs::write(folder.path().join("cut.jpg"), &jpeg[..jpeg.len() - 60]).unwrap();
+    assert!(failure(&draw("c.png", &["--init", "cut.jpg"]), 1).contains("broken off"));
+}
+
+#[test]
 fn wrong_arguments_end_with_2_and_write_nothing() {
     let folder = tempfile::tempdir().unwrap();
     for (more, expected) in [
@@ -128,8 +159,8 @@ fn wrong_arguments_end_with_2_and_write_nothing() {
         (&["--sampler", "lcm", "--steps", "51"], "1 to 50 with LCM"),
         (&["--rng", "dice"], "use one of: cpu, cuda"),
         (&["--lora", "a.safetensors:1e9"], "strength"),
-        (&["--prompt", " "], "prompt"),
         (&["--seed", "x"], "seed"),
+        (&["--seed", "-2"], "-1 for a random one"),
     ] {
         let model = golden("pipeline");
         let mut arguments = vec!["generate", "--model", model.to_str().unwrap(), "--out", "a.png"];

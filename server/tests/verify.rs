@@ -284,7 +284,7 @@ fn what_cannot_be_verified_says_why() {
     );
     for (name, reason) in [
         ("none.png", "cannot be read"),
-        ("text.png", "is no PNG picture"),
+        ("text.png", "not an image in PNG"),
         ("foreign.png", "does not carry a recipe of Adire"),
     ] {
         let (code, text) = told(&adire(folder.path(), &["verify", name]));

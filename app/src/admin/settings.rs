@@ -322,6 +322,9 @@ fn parse(setting: &Setting, typed: &str) -> Result<Value, String> {
         Kind::Optional | Kind::OptionalWhole if typed.is_empty() => Ok(Value::Null),
         Kind::Whole | Kind::OptionalWhole => {
             // The seed takes any u64; other fields' bounds are checked with the rest.
+            if setting.name == "seed" && matches!(typed.trim(), "-1" | "−1") {
+                return Ok((-1).into());
+            }
             let most = if setting.name == "seed" { u64::MAX } else { u64::from(u32::MAX) };
             match typed.replace([' ', '\u{a0}', '_'], "").parse::<u64>() {
                 Ok(number) if number <= most => Ok(number.into()),

@@ -57,12 +57,12 @@ pub(crate) async fn load_studio(job: &str) -> Result<StudioData, AppError> {
 
 /// Asks what made a picture.
 pub(crate) async fn read_recipe(file: &File) -> Result<GenerationRequest, AppError> {
-    read(&call("/api/v1/recipe", BYTES, file.into()).await?)
+    read(&call("/api/v1/recipe?as_read=true", BYTES, file.into()).await?)
 }
 
-/// Brings a picture along.
-pub(crate) async fn upload(file: &File) -> Result<Upload, AppError> {
-    read(&call("/api/v1/uploads", BYTES, file.into()).await?)
+/// Uploads an image; `role` is `init_image` or `mask`.
+pub(crate) async fn upload(file: &File, role: &str) -> Result<Upload, AppError> {
+    read(&call(&format!("/api/v1/uploads?role={role}"), BYTES, file.into()).await?)
 }
 
 /// How many tokens a prompt has, and how many fit.

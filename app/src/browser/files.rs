@@ -18,6 +18,11 @@ pub(crate) fn is_too_large(file: &File) -> bool {
     file.size() > LARGEST
 }
 
+/// Whether the browser takes a file for an image of a kind that the server reads.
+pub(crate) fn is_image(file: &File) -> bool {
+    ["image/png", "image/jpeg", "image/webp"].contains(&file.type_().as_str())
+}
+
 /// Keeps a file for when a person says what to do with it.
 pub(crate) fn keep_file(file: File) {
     KEPT.set(Some(file));

@@ -39,7 +39,7 @@ pub(crate) fn NoticeBar() -> Piece {
             let (class, sentence, offers) = match told {
                 Notice::Problem(sentence) => ("notice problem", sentence, false),
                 Notice::Remark(sentence) => ("notice", sentence, false),
-                Notice::Offer(name) => ("notice", format!("The parameters of {name} are in the form."), true),
+                Notice::Offer(sentence) => ("notice", sentence, true),
             };
             let take = move |_: MouseEvent| {
                 if let Some(file) = browser::kept_file() {

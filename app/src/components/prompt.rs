@@ -26,10 +26,10 @@ pub(super) fn Prompt() -> Piece {
                 <FileButton
                     field="parameters"
                     name=""
-                    accept="image/png,.png"
+                    accept="image/png,image/jpeg,image/webp"
                     class="open-picture live-only"
-                    title="Take the parameters out of a PNG; dropping one anywhere does the same"
-                    label=Signal::stored("Read a PNG…".to_owned())
+                    title="Load the parameters stored in an image; you can also drop one anywhere"
+                    label=Signal::stored("Load from image…".to_owned())
                     chosen=Box::new(move |file| page.take_picture(file))
                 />
             </div>

@@ -56,13 +56,13 @@ impl FormValues {
         let request = GenerationRequest {
             prompt: self.prompt.clone(),
             negative_prompt: self.negative_prompt.clone(),
-            seed: read(
-                &mut errors,
-                "seed",
-                "The seed",
-                "a whole number, or nothing for a new one",
-                &self.seed,
-            ),
+            // −1 is A1111's word for a new one.
+            seed: match self.seed.trim() {
+                "-1" | "−1" => None,
+                typed => {
+                    read(&mut errors, "seed", "The seed", "a whole number, or nothing for a new one", typed)
+                }
+            },
             steps: read(&mut errors, "steps", "The number of steps", &up_to(&limits.steps), &self.steps),
             guidance: read(
                 &mut errors,
@@ -94,6 +94,8 @@ impl FormValues {
             keep_unmasked: (begun && !self.mask.is_empty() && self.keep_unmasked == "false").then_some(false),
             init_image,
             hires: self.read_hires(&mut errors, limits),
+            unknown: Vec::new(),
+            warnings: Vec::new(),
         };
         (request, errors)
     }

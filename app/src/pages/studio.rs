@@ -8,7 +8,7 @@ use leptos::prelude::*;
 use crate::{
     api::StudioData,
     browser,
-    components::{Canvas, Composer, DropOverlay, Header, History, IntoPiece, Keys, Piece},
+    components::{Canvas, Composer, DropOverlay, Header, History, IntoPiece, Keys, Piece, Purpose},
     request,
     state::{Address, Page, fraction},
 };
@@ -38,6 +38,7 @@ pub(crate) fn StudioPage() -> Piece {
         </main>
         <DropOverlay />
         <Keys />
+        <Purpose />
     }
     .into_piece()
 }

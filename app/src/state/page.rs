@@ -265,7 +265,8 @@ impl Page {
         self.adapters.with_value(|adapters| form::called(prompt, adapters, &on).cloned())
     }
 
-    /// Fills the form from a PNG's parameters, and offers to start from it; a picture without any is started from.
+    /// Fills the form from an image's parameters, says what of them was not used, and offers to start from it. Of an image
+    /// without any it asks what it is for.
     pub(crate) fn take_picture(self, file: web_sys::File) {
         let name = file.name();
         spawn_local(async move {
@@ -274,14 +275,31 @@ impl Page {
             }
             match api::read_recipe(&file).await {
                 Ok(request) => {
-                    self.reuse(&request, &format!("The parameters of {name} are in the form."));
-                    if request.init_image.is_none() && self.stage.notice.with_untracked(Option::is_none) {
-                        browser::keep_file(file);
-                        self.stage.tell(Notice::Offer(name));
+                    let mut told = format!("The parameters of {name} are in the form.");
+                    self.reuse(&request, "");
+                    if let Some(Notice::Remark(missing)) = self.stage.notice.get_untracked() {
+                        told = format!("{told} {missing}");
                     }
+                    for warning in &request.warnings {
+                        told = format!("{told} {warning}");
+                    }
+                    if !request.unknown.is_empty() {
+                        told = format!("{told} Not used: {}.", request.unknown.join("; "));
+                    }
+                    self.stage.said.set(told.clone());
+                    self.stage.tell(match request.init_image {
+                        None => {
+                            browser::keep_file(file);
+                            Notice::Offer(told)
+                        }
+                        Some(_) => Notice::Remark(told),
+                    });
                 }
-                // What the server did not understand may still be a picture; it says so if not.
-                Err(_) => self.upload(file, Begin::Picture).await,
+                Err(error) if browser::is_image(&file) => {
+                    browser::keep_file(file);
+                    self.stage.asking.set(Some((name, error.message)));
+                }
+                Err(error) => self.stage.tell(Notice::Problem(format!("{name}: {}", error.message))),
             }
         });
     }
@@ -297,23 +315,28 @@ impl Page {
         let answer = if browser::is_too_large(&file) {
             Err(AppError::new(too_large(&file.name())))
         } else {
-            api::upload(&file).await
+            api::upload(&file, role.field()).await
         };
         stage.uploading.set(false);
         let field = role.field();
         self.form.errors.update(|errors| errors.retain(|error| error.field != field));
         match (answer, role) {
-            (Ok(picture), Begin::Picture) => self.start_from(&picture),
+            (Ok(picture), Begin::Picture) => {
+                self.start_from(&picture);
+                self.remark(picture.warnings);
+            }
             (Ok(mask), Begin::Mask) => {
                 self.form.mask.set(mask.hash);
                 stage.said.set("The mask is there.".to_owned());
+                let mut remarks = mask.warnings;
                 // The engine stretches it; a person may have meant another picture.
                 if browser::picture_size("start-picture").is_some_and(|(width, height)| {
                     u64::from(width) * u64::from(mask.height) != u64::from(height) * u64::from(mask.width)
                 }) {
                     let told = "The mask has another shape than the picture; it is stretched to fit.";
-                    stage.tell(Notice::Remark(told.to_owned()));
+                    remarks.push(told.to_owned());
                 }
+                self.remark(remarks);
             }
             (Err(error), _) => {
                 let message = error.message;
@@ -325,6 +348,15 @@ impl Page {
             }
         }
         self.remember();
+    }
+
+    /// Says what is not as one might think, if anything is.
+    fn remark(self, sentences: Vec<String>) {
+        if !sentences.is_empty() {
+            let told = sentences.join(" ");
+            self.stage.said.set(told.clone());
+            self.stage.tell(Notice::Remark(told));
+        }
     }
 
     /// Starts from a picture that the server has, in its own size.
@@ -353,7 +385,7 @@ impl Page {
         (request.init_image, request.mask, request.hires, request.seed) = (None, None, None, None);
         self.reuse(&request, "");
         self.form.seed.set(String::new());
-        self.start_from(&Upload { hash: picture.hash.clone(), width, height });
+        self.start_from(&Upload { hash: picture.hash.clone(), width, height, warnings: Vec::new() });
     }
 
     /// Starts from words alone again.

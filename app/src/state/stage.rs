@@ -13,7 +13,7 @@ pub(crate) enum Notice {
     Problem(String),
     /// Something worked differently than one might think.
     Remark(String),
-    /// The parameters of the file of this name are in the form; it can be started from, too.
+    /// The parameters of the kept file are in the form, as this says; it can be started from, too.
     Offer(String),
 }
 
@@ -40,6 +40,8 @@ pub(crate) struct Stage {
     pub(crate) sending: RwSignal<bool>,
     /// A picture is on its way to the server.
     pub(crate) uploading: RwSignal<bool>,
+    /// The kept file has no parameters; what it is for is asked. Its name, and why nothing was read.
+    pub(crate) asking: RwSignal<Option<(String, String)>>,
     /// Cancelling has been asked for.
     pub(crate) stopping: RwSignal<bool>,
     /// What a screen reader is told.
@@ -74,6 +76,7 @@ impl Stage {
             lost: RwSignal::new(false),
             sending: RwSignal::new(false),
             uploading: RwSignal::new(false),
+            asking: RwSignal::new(None),
             stopping: RwSignal::new(false),
             said: RwSignal::new(String::new()),
         }

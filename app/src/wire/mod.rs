@@ -197,6 +197,10 @@ impl<T: Wire> Wire for Box<T> {
 impl<T: Wire> Wire for Vec<T> {
     fn take(value: &Value, wrong: &mut bool) -> Self {
         let mut taken = Self::new();
+        // The server leaves out lists that are empty by default.
+        if value.is_nothing() {
+            return taken;
+        }
         for item in or_wrong(value.items(), wrong) {
             taken.push(T::take(&item, wrong));
         }

@@ -54,12 +54,12 @@ records! {
     }
     GenerationRequest {
         prompt, negative_prompt, seed, steps, guidance, sampler, rng, width, height, count, clip_skip,
-        adapters, init_image, mask, denoising_strength, keep_unmasked, hires,
+        adapters, init_image, mask, denoising_strength, keep_unmasked, hires, unknown, warnings,
     }
     AdapterUse { name, strength, te_strength, in_prompt }
     HiresSpec { scale, width, height, strength, steps, upscaler }
     HiresRequest { scale, width, height, strength, steps, upscaler }
-    Upload { hash, width, height }
+    Upload { hash, width, height, warnings }
     FieldError { field, message }
 }
 
@@ -216,7 +216,10 @@ mod tests {
         same(&GenerationRequest::from(spec()));
         same(&GenerationRequest::from(image().recipe.spec));
         same(&GenerationRequest { prompt: "moons".to_owned(), ..Default::default() });
-        same(&Upload { hash: "h".to_owned(), width: 3, height: 4 });
+        same(&Upload { hash: "h".to_owned(), width: 3, height: 4, warnings: vec!["w".to_owned()] });
+        same(&Upload { hash: "h".to_owned(), width: 3, height: 4, warnings: Vec::new() });
+        let noted = vec!["ENSD: 1".to_owned()];
+        same(&GenerationRequest { unknown: noted.clone(), warnings: noted, ..Default::default() });
         same(&FieldError { field: "prompt".to_owned(), message: "m".to_owned() });
     }
 

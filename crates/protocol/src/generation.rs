@@ -9,13 +9,14 @@ use crate::{AdapterUse, EmbeddingUse, HiresRequest, HiresSpec, Progress, Rng, Sa
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GenerationRequest {
-    /// What the picture shows; up to 4,000 characters, with A1111's weights and `<lora:name:strength>` tags.
+    /// What the picture shows; at most 4,000 characters, may be empty; with A1111's weights and `<lora:name:strength>` tags.
     pub prompt: String,
     /// What it should not show.
     #[serde(default)]
     pub negative_prompt: String,
-    /// 0 to 2⁵³ − 1; chosen at random when absent. Picture k of several uses seed + k.
-    #[serde(default)]
+    /// 0 to 2⁵³ − 1; chosen at random when absent or −1. Picture k of several uses seed + k.
+    #[serde(default, deserialize_with = "crate::seed::optional")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>, minimum = -1))]
     pub seed: Option<u64>,
     /// Denoising steps.
     #[serde(default)]
@@ -63,6 +64,12 @@ pub struct GenerationRequest {
     /// A second, larger pass over the result. Not together with `init_image`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hires: Option<HiresRequest>,
+    /// What `POST /api/v1/recipe` found in an image and could not use, by name. Without effect in a request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
+    /// What it read in part or left out: sentences. Without effect in a request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A request that passed every check, with nothing left open. Only [`GenerationRequest::validate`] makes one
@@ -70,7 +77,7 @@ pub struct GenerationRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GenerationSpec {
-    /// Trimmed; may be empty. `<lora:…>` tags are still in it.
+    /// Trimmed; may be empty; `<lora:…>` tags are still in it.
     pub prompt: String,
     /// Trimmed; may be empty.
     pub negative_prompt: String,
@@ -139,6 +146,8 @@ impl From<GenerationSpec> for GenerationRequest {
             denoising_strength: spec.denoising_strength,
             keep_unmasked: spec.keep_unmasked,
             hires: spec.hires.map(HiresRequest::from),
+            unknown: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 }
@@ -153,6 +162,9 @@ pub struct Upload {
     pub width: u32,
     /// Pixels.
     pub height: u32,
+    /// What is not as in the file, such as transparent areas that were laid over white: sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Where a generation stands.

@@ -4,16 +4,20 @@
 mod adapter;
 mod control;
 mod dataset;
+mod draft;
 mod embedding;
 mod event;
+mod foreign;
 mod generation;
 mod hires;
 pub mod infotext;
 mod job;
 pub mod lora_tag;
 mod model;
+pub mod reading;
 mod receipt;
 mod sampler;
+pub mod seed;
 mod training;
 mod validate;
 

@@ -106,6 +106,31 @@ fn read(content: &str) -> Result<AdapterUse, String> {
     Ok(AdapterUse { name, strength, te_strength: (te != strength).then_some(te), in_prompt: true })
 }
 
+/// Reads the inside of a tag that says more than this program uses, such as block weights: the strengths that stand
+/// first or are named, and the parts that are left over.
+pub(crate) fn read_in_part(content: &str) -> (AdapterUse, Vec<&str>) {
+    let mut parts = content.split(':').map(str::trim);
+    let name = parts.next().unwrap_or_default().to_owned();
+    let (mut te, mut unet, mut rest) = (None, None, Vec::new());
+    for (position, part) in parts.enumerate() {
+        let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+        let (place, read) = match (part.split_once('='), position) {
+            (Some(("te", text)), _) => (Some(&mut te), number(text)),
+            (Some(("unet", text)), _) => (Some(&mut unet), number(text)),
+            (None, 0) => (Some(&mut te), number(part)),
+            (None, 1) => (Some(&mut unet), number(part)),
+            _ => (None, None),
+        };
+        match place.zip(read) {
+            Some((place, read)) => *place = Some(read),
+            None => rest.push(part),
+        }
+    }
+    let te = te.unwrap_or(1.0);
+    let strength = unet.unwrap_or(te);
+    (AdapterUse { name, strength, te_strength: (te != strength).then_some(te), in_prompt: true }, rest)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -154,6 +179,19 @@ mod tests {
             let error = find(&format!("<lora:{tag}>")).remove(0).adapter.unwrap_err();
             assert!(error.starts_with(part) && error.contains(tag), "{error}");
         }
+    }
+
+    #[test]
+    fn strengths_survive_what_is_not_used() {
+        let read = |content: &str| {
+            let (adapter, rest) = read_in_part(content);
+            (adapter.strength, adapter.te_strength, rest.join(":"))
+        };
+        assert_eq!(read("x:0.5:1,0,0,1"), (0.5, None, "1,0,0,1".to_owned()));
+        assert_eq!(read("x:0.5:0.2:lbw=IN02:stop=20"), (0.2, Some(0.5), "lbw=IN02:stop=20".to_owned()));
+        assert_eq!(read("x:0.5:MIDD"), (0.5, None, "MIDD".to_owned()));
+        assert_eq!(read("x:lbw=ALL:te=0.3"), (0.3, None, "lbw=ALL".to_owned()));
+        assert_eq!(read("x:much"), (1.0, None, "much".to_owned()));
     }
 
     #[test]

@@ -50,7 +50,9 @@ pub struct TrainingConfig {
     pub max_gradient_norm: f64,
     /// AdamW's weight decay.
     pub weight_decay: f64,
-    /// Decides every random draw.
+    /// Decides every random draw; −1 in a request: a random one.
+    #[serde(deserialize_with = "crate::seed::or_random")]
+    #[cfg_attr(feature = "openapi", schema(value_type = i64, minimum = -1))]
     pub seed: u64,
     /// Whether intermediate results are computed again in the backward pass: less memory, more time.
     pub gradient_checkpointing: bool,

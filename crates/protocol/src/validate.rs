@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Largest seed: 2⁵³ − 1, the largest integer that JavaScript carries exactly.
-const MAX_SEED: u64 = (1 << 53) - 1;
+pub(crate) const MAX_SEED: u64 = (1 << 53) - 1;
 
 /// What requests may ask for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -283,8 +283,8 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_prompt_is_one() {
-        assert_eq!(check(|r| r.prompt = "  ".to_owned()).unwrap().prompt, "");
+    fn an_empty_prompt_is_a_prompt() {
+        assert_eq!(check(|r| r.prompt = "  ".to_owned()).map(|spec| spec.prompt), Ok(String::new()));
     }
 
     #[test]

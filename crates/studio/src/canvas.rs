@@ -1,63 +1,17 @@
 //! Pictures that requests begin with, and masks: read from files, brought to the size that is asked for. Every function
 //! computes or reads; call them off the async threads.
 
-use std::{io::Cursor, path::Path};
+use std::path::Path;
 
 use adire_protocol::Limits;
-use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Rgb, RgbImage, imageops};
+use image::{ImageBuffer, RgbImage, imageops};
 
-use crate::{Pixels, StudioError, dataset::read_regular};
+use crate::{Decoded, ImageUse, Pixels, StudioError, dataset::read_regular, decode_image};
 
-/// Longest side of a picture that is taken in.
-const LONGEST: u32 = 16_384;
-/// Most memory that the pixels of one file may take: 64 million in 8 bits.
-const MOST_BYTES: u64 = 256 << 20;
-/// Largest file that is read: a PNG of that many pixels, hardly packed.
+/// Largest file that is read: a PNG of as many pixels as are decoded, hardly packed.
 const LARGEST_FILE: u64 = 512 << 20;
 /// From this brightness on, a pixel of a mask is white.
-const WHITE: u32 = 128;
-
-/// Reads a PNG, JPEG or WebP file: turned as its EXIF data says, 8 bits a channel, what is transparent over white.
-///
-/// # Errors
-/// It is none of these, damaged, or too large: a sentence.
-pub fn decode_picture(bytes: &[u8]) -> Result<Pixels, StudioError> {
-    let damaged = |error: image::ImageError| {
-        StudioError::Picture(format!("This picture cannot be read: {error}. Save it again and try that."))
-    };
-    let mut reader = ImageReader::new(Cursor::new(bytes));
-    // Guessed from the first bytes: what a client says of its file is not asked.
-    reader = reader.with_guessed_format().map_err(|error| damaged(error.into()))?;
-    if !matches!(reader.format(), Some(ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP)) {
-        let message = "This file is no picture in PNG, JPEG or WebP; save it as one of these.";
-        return Err(StudioError::Picture(message.to_owned()));
-    }
-    let mut limits = image::Limits::default();
-    (limits.max_image_width, limits.max_image_height) = (Some(LONGEST), Some(LONGEST));
-    limits.max_alloc = Some(MOST_BYTES);
-    reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(damaged)?;
-    let ((width, height), needed) = (decoder.dimensions(), decoder.total_bytes());
-    if width == 0 || height == 0 || width > LONGEST || height > LONGEST || needed > MOST_BYTES {
-        return Err(StudioError::Picture(format!(
-            "This picture has {width} × {height} pixels, which take {needed} bytes; at most {LONGEST} pixels a side \
-             and {MOST_BYTES} bytes are taken. Make it smaller."
-        )));
-    }
-    let orientation = decoder.orientation().map_err(damaged)?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
-    picture.apply_orientation(orientation);
-    let rgb =
-        if picture.color().has_alpha() { over_white(&picture.into_rgba8()) } else { picture.into_rgb8() };
-    Ok(Pixels { width: rgb.width(), height: rgb.height(), rgb: rgb.into_raw() })
-}
-
-fn over_white(picture: &image::RgbaImage) -> RgbImage {
-    ImageBuffer::from_fn(picture.width(), picture.height(), |x, y| {
-        let [r, g, b, alpha] = picture.get_pixel(x, y).0.map(u32::from);
-        Rgb([r, g, b].map(|value| ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8))
-    })
-}
+pub(crate) const WHITE: u32 = 128;
 
 /// What a request with `picture` and without width or height asks for: the picture's own size, or with one side the
 /// other one in proportion; a larger one is scaled down to what `limits` allow, and all is rounded to their steps.
@@ -136,20 +90,28 @@ pub fn cover_mask(mask: &Pixels, picture: (u32, u32), width: u32, height: u32) -
 }
 
 /// Brightness after ITU-R 601-2, as Pillow rounds it.
-fn luma(pixel: &[u8]) -> u32 {
+pub(crate) fn luma(pixel: &[u8]) -> u32 {
     let weights = [19_595, 38_470, 7_471];
     let sum: u32 = pixel.iter().zip(weights).map(|(value, weight)| u32::from(*value) * weight).sum();
     (sum + 0x8000) >> 16
 }
 
-/// A picture from a file, for a job.
+/// An image from a file that was decoded before, for a generation or a training run.
 ///
 /// # Errors
-/// It cannot be read, or is no picture that [`decode_picture`] takes.
+/// It cannot be read, or is not an image that [`decode_image`] takes.
 pub fn read_picture(path: &Path) -> Result<Pixels, StudioError> {
+    read_image(path, ImageUse::Colours).map(|decoded| decoded.pixels)
+}
+
+/// An image from a file, with what is not as in the file.
+///
+/// # Errors
+/// It cannot be read, or is not an image that [`decode_image`] takes.
+pub fn read_image(path: &Path, used_as: ImageUse) -> Result<Decoded, StudioError> {
     let bytes = read_regular(path, LARGEST_FILE)
         .map_err(|why| StudioError::Picture(format!("{} cannot be read: {why}.", path.display())))?;
-    decode_picture(&bytes)
+    decode_image(&bytes, used_as)
 }
 
 #[cfg(test)]
@@ -225,12 +187,12 @@ mod tests {
     #[test]
     fn every_prefix_and_every_flipped_byte_of_a_file_is_borne() {
         let bytes = crate::png::encode_bare(&pixels(9, 7, |x, y| [x as u8, y as u8, 3])).unwrap();
-        assert!(decode_picture(&bytes).is_ok());
+        assert!(crate::decode_picture(&bytes).is_ok());
         for at in 0..bytes.len() {
-            let _ = decode_picture(&bytes[..at]);
+            let _ = crate::decode_picture(&bytes[..at]);
             let mut flipped = bytes.clone();
             flipped[at] ^= 0xff;
-            let _ = decode_picture(&flipped);
+            let _ = crate::decode_picture(&flipped);
         }
     }
 }

@@ -17,6 +17,7 @@ mod client;
 mod control;
 mod data_folder;
 mod dataset;
+mod decode;
 mod deletion;
 mod disk;
 mod dispatch;
@@ -27,10 +28,12 @@ pub mod fake;
 mod folder;
 mod limits;
 mod log;
+mod metadata;
 mod operator;
 mod picture;
 mod png;
 mod prompts;
+mod recipe;
 mod requests;
 mod restore;
 mod shared;
@@ -51,10 +54,11 @@ pub use backend::{
     AdapterFile, Backend, BackendError, EmbeddingFile, InitFiles, KnownResults, Pixels, RenderJob, Rendered,
     Step, TokenCounter, TrainingPicture, TrainingTask, TrainingUpdate,
 };
-pub use canvas::{cover, cover_mask, decode_picture, read_picture, size_of_request};
+pub use canvas::{cover, cover_mask, read_image, read_picture, size_of_request};
 pub use client::{By, Client, Network, Visitor};
 pub use data_folder::DataFolder;
 pub use dataset::{Dataset, DatasetPicture, Remark, library::Incoming, read_dataset, sample_prompts};
+pub use decode::{Decoded, ImageUse, decode_image, decode_picture};
 pub use error::{ErrorKind, StudioError};
 pub use limits::{Caps, Retention};
 pub use png::{encode_picture, encode_png, read_recipe, read_request};

@@ -2,20 +2,22 @@
 //! recipe as JSON. A file with the same pixels and recipe has the same bytes, so nothing that differs from run
 //! to run (seconds, times) is written.
 
-use adire_protocol::{EmbeddingUse, GenerationRequest, GenerationSpec, Recipe, VaeUse, infotext};
-use png::{BitDepth, ColorType, Compression, Decoder, Encoder, Limits};
+use adire_protocol::{
+    EmbeddingUse, GenerationRequest, GenerationSpec, Recipe, VaeUse, infotext,
+    reading::{self, ReadError},
+};
+use png::{BitDepth, ColorType, Compression, Encoder};
 use serde::{Deserialize, Serialize};
 
-use crate::{Pixels, StudioError};
+use crate::{
+    Pixels, StudioError,
+    metadata::{self, Texts},
+};
 
 /// Text entry that A1111 and sites read.
 const PARAMETERS: &str = "parameters";
 /// Our own text entry.
 const ADIRE: &str = "adire";
-/// Most memory that reading the texts of a foreign file may take.
-const READ_LIMIT: usize = 8 << 20;
-/// Longest text that is looked at: many times the longest prompts.
-const TEXT_LIMIT: usize = 256 << 10;
 
 /// What the `adire` entry holds: a [`Recipe`] without its times.
 #[derive(Serialize)]
@@ -97,8 +99,10 @@ fn encode(pixels: &Pixels, texts: &[(&str, &str)]) -> Result<Vec<u8>, StudioErro
     for (key, text) in texts {
         // Neither kind of entry can hold a NUL.
         let text = text.replace('\0', "");
-        let latin1 = text.chars().all(|c| u32::from(c) < 256);
-        if latin1 {
+        let latin1: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
+        // Programs take bytes that are UTF-8 for that, whatever the format says.
+        let clear = text.is_ascii() || latin1.is_some_and(|bytes| std::str::from_utf8(&bytes).is_err());
+        if clear {
             encoder.add_text_chunk((*key).to_owned(), text).map_err(wrong)?;
         } else {
             encoder.add_itxt_chunk((*key).to_owned(), text).map_err(wrong)?;
@@ -110,78 +114,60 @@ fn encode(pixels: &Pixels, texts: &[(&str, &str)]) -> Result<Vec<u8>, StudioErro
     Ok(bytes)
 }
 
-/// The request that made a PNG, from its text entries: ours, else A1111's. Pixels are not decoded.
+/// The request that generated an image, from the texts in its file (PNG, JPEG, WebP): ours, else A1111's, else those of
+/// other programs. Pixels are not decoded.
 ///
 /// # Errors
-/// The bytes are no PNG, or carry no generation parameters.
-pub fn read_request(png: &[u8]) -> Result<GenerationRequest, StudioError> {
-    let texts = texts(png)?;
-    let own = texts.own.and_then(|json| serde_json::from_str::<ReadEntry>(&json).ok());
-    if let Some(entry) = own {
+/// The file is none of these, or carries no generation parameters.
+pub fn read_request(file: &[u8]) -> Result<GenerationRequest, StudioError> {
+    let texts = texts(file)?;
+    let own = texts.get(ADIRE).map(serde_json::from_str::<ReadEntry>);
+    if let Some(Ok(entry)) = own {
         return Ok(entry.spec.into());
     }
-    texts.parameters.and_then(|text| infotext::parse(&text)).ok_or_else(|| {
-        StudioError::Png(
-            "This picture carries no generation parameters. Drop one made by Adire or by A1111's web UI, as it \
-             was saved; sites and chat programs often remove them."
-                .to_owned(),
-        )
-    })
+    let mut request = reading::read(&texts.entries).map_err(|error| {
+        let damaged = match texts.unreadable.as_slice() {
+            [] => String::new(),
+            keys => format!(" Its texts {} are damaged or too long to read.", keys.join(", ")),
+        };
+        let advice = match error {
+            ReadError::Nothing if damaged.is_empty() => {
+                " Drop one made by Adire or by A1111's web UI, as it was saved; sites and chat programs often remove them."
+            }
+            _ => "",
+        };
+        let mut sentence: String = format!("{error}{damaged}").chars().take(600).collect();
+        if !sentence.ends_with('.') {
+            sentence.push_str("….");
+        }
+        StudioError::Png(format!("{sentence}{advice}"))
+    })?;
+    if own.is_some() {
+        let message = "The recipe of Adire in this image cannot be read; its A1111 parameters were taken.";
+        request.warnings.push(message.to_owned());
+    }
+    Ok(request)
 }
 
 /// The whole recipe that a PNG of ours carries; its times are 0. Pixels are not decoded.
 ///
 /// # Errors
-/// The bytes are no PNG, or no picture of ours.
+/// The file is not an image, or not one of ours.
 pub fn read_recipe(png: &[u8]) -> Result<Recipe, StudioError> {
-    let own = texts(png)?.own.ok_or_else(|| {
+    let texts = texts(png)?;
+    let own = texts.get(ADIRE).ok_or_else(|| {
         let message = "This picture does not carry a recipe of Adire. Only pictures made by Adire, as they were \
                        saved, can be made again exactly.";
         StudioError::Png(message.to_owned())
     })?;
     let unreadable = |error| StudioError::Png(format!("The recipe in this picture cannot be read: {error}."));
-    let mut value: serde_json::Value = serde_json::from_str(&own).map_err(unreadable)?;
+    let mut value: serde_json::Value = serde_json::from_str(own).map_err(unreadable)?;
     if let Some(entry) = value.as_object_mut() {
         entry.entry("seconds").or_insert(0.0.into());
     }
     serde_json::from_value(value).map_err(unreadable)
 }
 
-/// The text entries that say how a picture was made.
-struct Texts {
-    own: Option<String>,
-    parameters: Option<String>,
-}
-
-fn texts(png: &[u8]) -> Result<Texts, StudioError> {
-    if !png.starts_with(b"\x89PNG\r\n\x1a\n") {
-        return Err(StudioError::Png("This file is no PNG picture.".to_owned()));
-    }
-    let mut decoder = Decoder::new_with_limits(std::io::Cursor::new(png), Limits { bytes: READ_LIMIT });
-    decoder.set_ignore_iccp_chunk(true);
-    // Stops at the first pixel data: programs write their texts before it.
-    let reader = decoder.read_info().map_err(|error| {
-        StudioError::Png(format!("This PNG file is damaged or too large to read: {error}."))
-    })?;
-    let info = reader.info();
-    let text = |wanted: &str| -> Option<String> {
-        let plain = info.uncompressed_latin1_text.iter().find(|chunk| chunk.keyword == wanted);
-        // Packed texts stay packed until here; unpacked without a limit, a small file would fill the memory.
-        let utf8 = || {
-            let mut chunk = info.utf8_text.iter().find(|chunk| chunk.keyword == wanted)?.clone();
-            chunk.decompress_text_with_limit(TEXT_LIMIT).ok()?;
-            chunk.get_text().ok()
-        };
-        let packed = || {
-            let mut chunk = info.compressed_latin1_text.iter().find(|chunk| chunk.keyword == wanted)?.clone();
-            chunk.decompress_text_with_limit(TEXT_LIMIT).ok()?;
-            chunk.get_text().ok()
-        };
-        plain
-            .map(|chunk| chunk.text.clone())
-            .or_else(utf8)
-            .or_else(packed)
-            .filter(|text| text.len() <= TEXT_LIMIT)
-    };
-    Ok(Texts { own: text(ADIRE), parameters: text(PARAMETERS) })
+fn texts(file: &[u8]) -> Result<Texts, StudioError> {
+    metadata::texts(file).ok_or_else(|| StudioError::Png(crate::decode::refusal(file)))
 }

@@ -14,13 +14,13 @@ use adire_protocol::{
 use tokio::{sync::Mutex as AsyncMutex, task::JoinHandle};
 
 use crate::{
-    Backend, BackendError, By, Caps, Client, EventStream, NewAdapter, NewEmbedding, Retention, StudioError,
-    Visitor, adapters,
+    Backend, BackendError, By, Caps, Client, EventStream, ImageUse, NewAdapter, NewEmbedding, Retention,
+    StudioError, Visitor, adapters,
     blobs::Blobs,
     board::Board,
     dataset::library::Library,
     disk::Disk,
-    dispatch, folder, prompts, requests, restore,
+    dispatch, folder, prompts, recipe, requests, restore,
     shared::{Shared, blocking, detached, timing_key},
     store::Store,
     sweep,
@@ -259,6 +259,20 @@ impl Studio {
         std::fs::read(path).map_err(|error| StudioError::Storage(error.to_string()))
     }
 
+    /// The request that generated an image (PNG, JPEG, WebP), from the texts in its file. `as_read`: as it stands there;
+    /// otherwise what this server would refuse is left out, and said in its `warnings`.
+    ///
+    /// # Errors
+    /// The file is not such an image, or has no parameters; or the store cannot be read.
+    pub async fn recipe(
+        &self,
+        file: impl AsRef<[u8]> + Send + 'static,
+        as_read: bool,
+    ) -> Result<GenerationRequest, StudioError> {
+        let request = recipe::read(file).await?;
+        if as_read { Ok(request) } else { recipe::acceptable(self.shared(), request).await }
+    }
+
     /// Takes a PNG, JPEG or WebP file in, for `init_image` and `mask`: turned as its EXIF data says, what is
     /// transparent over white, and kept as a PNG file of its pixels alone. The same pixels give the same name. One that
     /// no request names within a day is deleted. At most 20 MiB; they go to the disk as they come.
@@ -269,9 +283,10 @@ impl Studio {
     pub async fn upload<B: AsRef<[u8]>, E: std::fmt::Display>(
         &self,
         chunks: impl futures::Stream<Item = Result<B, E>>,
+        used_as: ImageUse,
         client: &Client,
     ) -> Result<Upload, StudioError> {
-        uploads::take(self.shared().clone(), chunks, client.into()).await
+        uploads::take(self.shared().clone(), chunks, used_as, client.into()).await
     }
 
     /// Every adapter version that may be used, by name, the newest version of each first.

@@ -15,10 +15,11 @@ use tokio::{
 };
 
 use crate::{
-    InitFiles, Pixels, StudioError,
+    Decoded, ImageUse, InitFiles, Pixels, StudioError,
     blobs::{Blobs, hex},
-    canvas::{decode_picture, size_of_request},
+    canvas::size_of_request,
     client::Who,
+    decode::decode_image,
     folder,
     limits::DAY_MS,
     png::encode_bare,
@@ -124,6 +125,7 @@ impl Drop for Received {
 pub(crate) async fn take<B: AsRef<[u8]>, E: std::fmt::Display>(
     shared: Arc<Shared>,
     chunks: impl Stream<Item = Result<B, E>>,
+    used_as: ImageUse,
     who: Who,
 ) -> Result<Upload, StudioError> {
     shared.disk.check_reserve()?;
@@ -132,12 +134,12 @@ pub(crate) async fn take<B: AsRef<[u8]>, E: std::fmt::Display>(
     let received = receive(&shared.blobs, chunks).await?;
     let turn = place.turn().await?;
     let (blobs, source) = (shared.blobs.clone(), received.0.clone());
-    let (staged, width, height) = blocking(move || {
+    let (staged, width, height, warnings) = blocking(move || {
         let bytes = fs::read(&source).map_err(|error| failed(&error))?;
-        let pixels = decode_picture(&bytes)?;
+        let Decoded { pixels, warnings } = decode_image(&bytes, used_as)?;
         drop(bytes);
         let png = encode_bare(&pixels)?;
-        Ok((blobs.stage(png.as_slice())?, pixels.width, pixels.height))
+        Ok((blobs.stage(png.as_slice())?, pixels.width, pixels.height, warnings))
     })
     .await?;
     drop((turn, received));
@@ -149,7 +151,7 @@ pub(crate) async fn take<B: AsRef<[u8]>, E: std::fmt::Display>(
     let (blobs, bytes) = (shared.blobs.clone(), staged.bytes);
     let hash = blocking(move || blobs.keep(staged)).await?;
     shared.store.keep_upload(&hash, bytes, &who, now()).await?;
-    Ok(Upload { hash, width, height })
+    Ok(Upload { hash, width, height, warnings })
 }
 
 async fn receive<B: AsRef<[u8]>, E: std::fmt::Display>(

@@ -1,4 +1,4 @@
-//! PNG files that mean harm: a corpus with every kind of text chunk is mutated from a fixed seed. No panic, no more memory
+//! Image files that mean harm: a corpus with every kind of text chunk is mutated from a fixed seed. No panic, no more memory
 //! than the limits say, and every refusal is a sentence.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -6,7 +6,7 @@
 #[path = "../../engine/tests/common/counting.rs"]
 mod counting;
 
-use adire_studio::{StudioError, decode_picture, read_recipe, read_request};
+use adire_studio::{ImageUse, StudioError, decode_image, decode_picture, read_recipe, read_request};
 use counting::largest;
 use png::{BitDepth, ColorType, Encoder};
 
@@ -19,7 +19,7 @@ const RECIPE: &str = r#"{"spec":{"prompt":"red","negative_prompt":"","seed":1,"r
 
 /// Most that reading the texts of a file may ask for at once: what the limits allow, and a few copies of the file.
 fn bound(bytes: usize) -> usize {
-    (16 << 20) + 8 * bytes
+    (32 << 20) + 8 * bytes
 }
 
 /// Knuth's MMIX generator: the same mutations at every run.
@@ -261,5 +261,90 @@ fn damaged_pictures_are_refused_or_read() {
         if let Err(error) = decode_picture(&png) {
             assert!(error.to_string().len() > 20, "{error}");
         }
+    }
+}
+
+/// The files of other programs, and small images of every format.
+fn files() -> Vec<Vec<u8>> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/infotext");
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let mut files: Vec<_> = paths.iter().map(|path| std::fs::read(path).unwrap()).collect();
+    let graph = r#"{"3":{"class_type":"KSampler","inputs":{"seed":7,"steps":9,"positive":["6",0],"latent_image":["5",0]}},
+        "6":{"class_type":"CLIPTextEncode","inputs":{"text":"red"}}}"#;
+    files.push(file(&picture(|e| e.add_text_chunk("prompt".to_owned(), graph.to_owned()).unwrap())));
+    for format in [image::ImageFormat::Jpeg, image::ImageFormat::WebP] {
+        let small = image::RgbImage::from_fn(24, 20, |x, y| image::Rgb([(x * 9) as u8, (y * 11) as u8, 7]));
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        small.write_to(&mut bytes, format).unwrap();
+        files.push(bytes.into_inner());
+    }
+    files
+}
+
+#[test]
+fn every_kind_of_file_survives_damage() {
+    let files = files();
+    let mut random = Random(53);
+    let mut read = 0;
+    for round in 0..4000 {
+        let mut bytes = files[random.below(files.len())].clone();
+        for _ in 0..=random.below(4) {
+            let at = random.below(bytes.len());
+            match random.below(5) {
+                0 => bytes[at] = random.below(256) as u8,
+                1 => bytes[at] ^= 1 << random.below(8),
+                2 => bytes.truncate(at.max(16)),
+                3 => {
+                    let other = &files[random.below(files.len())];
+                    let from = random.below(other.len());
+                    let part = &other[from..(from + random.below(64)).min(other.len())];
+                    bytes.splice(at..at, part.iter().copied());
+                }
+                _ => {
+                    let end = (at + random.below(16)).min(bytes.len());
+                    bytes.drain(at..end);
+                }
+            }
+            if bytes.is_empty() {
+                bytes.push(0);
+            }
+        }
+        check(&bytes);
+        read += usize::from(read_request(&bytes).is_ok());
+        if round % 4 == 0 {
+            let used_as = if round % 8 == 0 { ImageUse::Mask } else { ImageUse::Colours };
+            let (result, most) = largest(|| decode_image(&bytes, used_as));
+            assert!(most <= 300 << 20, "asked for {most} bytes");
+            if let Err(error) = result {
+                assert!(error.to_string().len() > 20, "{error}");
+            }
+        }
+    }
+    assert!(read > 300, "only {read} of the files were still read");
+}
+
+#[test]
+fn damaged_profiles_and_exif_are_borne() {
+    let mut random = Random(54);
+    let profile = moxcms::ColorProfile::new_adobe_rgb().encode().unwrap();
+    for _ in 0..500 {
+        let mut icc = profile.clone();
+        for _ in 0..=random.below(6) {
+            let at = random.below(icc.len());
+            icc[at] = random.below(256) as u8;
+        }
+        let mut info = png::Info::with_size(2, 2);
+        info.color_type = ColorType::Rgb;
+        info.bit_depth = BitDepth::Eight;
+        info.icc_profile = Some(icc.into());
+        let mut bytes = Vec::new();
+        Encoder::with_info(&mut bytes, info)
+            .unwrap()
+            .write_header()
+            .unwrap()
+            .write_image_data(&[7; 12])
+            .unwrap();
+        let _ = decode_image(&bytes, ImageUse::Colours);
     }
 }

@@ -15,7 +15,7 @@ use adire_engine::{
 };
 use adire_protocol::{
     AdapterUse, Defaults, GenerationRequest, GenerationSpec, Limits, Recipe, Rng, Sampler, ValidationError,
-    lora_tag,
+    lora_tag, seed::SeedArg,
 };
 use anyhow::{Context, bail};
 use clap::{Args, error::ErrorKind};
@@ -46,9 +46,9 @@ pub(crate) struct GenerateArgs {
     /// What it should not show
     #[arg(long, default_value = "")]
     negative: String,
-    /// Seed; a random one when left out
-    #[arg(long)]
-    seed: Option<u64>,
+    /// Seed; a random one when left out or -1
+    #[arg(long, allow_negative_numbers = true)]
+    seed: Option<SeedArg>,
     /// Denoising steps
     #[arg(long)]
     steps: Option<u32>,
@@ -221,7 +221,7 @@ impl GenerateArgs {
         GenerationRequest {
             prompt: self.prompt.clone(),
             negative_prompt: self.negative.clone(),
-            seed: self.seed,
+            seed: self.seed.and_then(|SeedArg(seed)| seed),
             steps: self.steps,
             guidance: self.guidance,
             sampler: self.sampler,

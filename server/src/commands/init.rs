@@ -1,12 +1,13 @@
 //! Arguments of `adire generate` about pictures that are begun with, and about a second pass.
 
 use std::{
+    io::Write,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
 use adire_protocol::{GenerationRequest, HiresRequest, HiresUpscaler, Limits};
-use adire_studio::{Pixels, picture_hash, read_picture, size_of_request};
+use adire_studio::{Decoded, ImageUse, Pixels, picture_hash, read_image, size_of_request};
 use anyhow::Context;
 use clap::Args;
 
@@ -43,12 +44,24 @@ impl InitArgs {
     /// A file is no picture: a sentence.
     pub(crate) fn read(&self) -> anyhow::Result<Option<Given>> {
         let Some(image) = &self.init else { return Ok(None) };
-        Ok(Some(Given { image: read(image)?, mask: self.mask.as_deref().map(read).transpose()? }))
+        let mask = self.mask.as_deref().map(|mask| read(mask, ImageUse::Mask)).transpose()?;
+        Ok(Some(Given { image: read(image, ImageUse::Colours)?, mask }))
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<(String, Pixels)> {
-    let pixels = read_picture(path).with_context(|| format!("{} cannot be used", path.display()))?;
+/// Says on stderr what is not as in an image's file.
+pub(crate) fn tell(path: &Path, warnings: &[String]) {
+    for warning in warnings {
+        // Not eprintln!: a closed stderr is no reason to panic.
+        let _ = writeln!(std::io::stderr(), "{}: {warning}", path.display());
+    }
+}
+
+fn read(path: &Path, used_as: ImageUse) -> anyhow::Result<(String, Pixels)> {
+    let shown = path.display();
+    let Decoded { pixels, warnings } =
+        read_image(path, used_as).with_context(|| format!("{shown} cannot be used"))?;
+    tell(path, &warnings);
     Ok((picture_hash(&pixels)?, pixels))
 }
 

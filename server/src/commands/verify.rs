@@ -13,23 +13,23 @@ use adire_engine::{
     file_hash,
 };
 use adire_protocol::{EmbeddingUse, GenerationSpec, Recipe};
-use adire_studio::{Pixels, blob_path, picture_hash, read_picture};
+use adire_studio::{
+    Decoded, ImageUse, Pixels, blob_path, decode_image, picture_hash, read_image, read_picture,
+};
 use anyhow::{Context, bail};
 use clap::Args;
-use image::{ImageFormat, ImageReader, Limits};
 
 use crate::{
     backend::Init,
     commands::{
         generate::draw,
+        init::tell,
         places::{FoundModel, Places},
     },
 };
 
 /// Largest file that is read; far above any picture that Adire makes.
 const LARGEST: u64 = 256 << 20;
-/// Most sides of a picture.
-const LONGEST: u32 = 16_384;
 /// Largest and mean difference (of 255) between pictures that nobody can tell apart: another device or precision.
 const CLOSE: (u8, f64) = (16, 1.0);
 
@@ -62,7 +62,10 @@ impl VerifyArgs {
         let bytes = read(&self.file)?;
         let recipe =
             adire_studio::read_recipe(&bytes).with_context(|| format!("{shown} cannot be verified"))?;
-        let before = decode(&bytes).with_context(|| format!("{shown} cannot be read as a picture"))?;
+        let Decoded { pixels, warnings } = decode_image(&bytes, ImageUse::Colours)
+            .with_context(|| format!("{shown} cannot be read as a picture"))?;
+        tell(&self.file, &warnings);
+        let before = Rgb8 { width: pixels.width, height: pixels.height, data: pixels.rgb };
         let FoundModel { path: model, mut options, .. } = self.places.model_for(&recipe)?.tell();
         // A picture is made again the way it was made: with the checker where that withheld it, without otherwise.
         options.safety_checker = recipe.withheld;
@@ -136,14 +139,15 @@ impl VerifyArgs {
 
     /// The pictures that the recipe names, found by their hashes.
     fn init(&self, spec: &GenerationSpec) -> anyhow::Result<Option<Init>> {
-        let find = |hash: &String| -> anyhow::Result<Pixels> {
+        let find = |hash: &String, used_as: ImageUse| -> anyhow::Result<Pixels> {
             if let Some(stored) = blob_path(&self.places.data, hash).filter(|path| path.is_file()) {
                 return Ok(read_picture(&stored)?);
             }
             for path in &self.picture {
-                let picture = read_picture(path)?;
+                let Decoded { pixels: picture, warnings } = read_image(path, used_as)?;
                 // A picture made by Adire goes by its file, one that was brought along by its pixels.
                 if picture_hash(&picture)? == *hash || file_hash(path).is_ok_and(|found| found == *hash) {
+                    tell(path, &warnings);
                     return Ok(picture);
                 }
             }
@@ -153,8 +157,11 @@ impl VerifyArgs {
                 self.places.data.display()
             )
         };
-        let Some(image) = spec.init_image.as_ref().map(find).transpose()? else { return Ok(None) };
-        let mask = spec.mask.as_ref().map(find).transpose()?;
+        let Some(image) = spec.init_image.as_ref().map(|hash| find(hash, ImageUse::Colours)).transpose()?
+        else {
+            return Ok(None);
+        };
+        let mask = spec.mask.as_ref().map(|hash| find(hash, ImageUse::Mask)).transpose()?;
         Ok(Some(Init::new(image, mask.as_ref(), spec.width, spec.height)?))
     }
 
@@ -250,15 +257,6 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
         bail!("{} has {length} bytes; a picture of Adire has at most a few million", path.display());
     }
     std::fs::read(path).with_context(problem)
-}
-
-fn decode(png: &[u8]) -> anyhow::Result<Rgb8> {
-    let mut reader = ImageReader::with_format(std::io::Cursor::new(png), ImageFormat::Png);
-    let mut limits = Limits::default();
-    (limits.max_image_width, limits.max_image_height) = (Some(LONGEST), Some(LONGEST));
-    reader.limits(limits);
-    let image = reader.decode()?.into_rgb8();
-    Ok(Rgb8 { width: image.width(), height: image.height(), data: image.into_raw() })
 }
 
 fn short(hash: &str) -> String {

@@ -14,6 +14,8 @@ fn bodies() -> Vec<(&'static str, String)> {
     let long = "x".repeat(10_000);
     let with = |rest: &str| format!(r#"{{"prompt": "moons", {rest}}}"#);
     vec![
+        ("seed -2", with(r#""seed": -2"#)),
+        ("seed beyond 64 bits", with(r#""seed": 99999999999999999999"#)),
         ("no prompt", r#"{"steps": 4}"#.to_owned()),
         ("10,000 characters", format!(r#"{{"prompt": "{long}"}}"#)),
         ("width 513", with(r#""width": 513"#)),
@@ -33,7 +35,10 @@ fn bodies() -> Vec<(&'static str, String)> {
         ("strength as text", with(r#""adapters": [{"name": "adire@v1", "strength": "much"}]"#)),
         ("unknown field", with(r#""stepps": 4"#)),
         ("twice the same field", with(r#""steps": 4, "steps": 5"#)),
-        ("several at once", r#"{"prompt": "", "width": 7, "steps": 0, "seed": 9007199254740991}"#.to_owned()),
+        (
+            "several at once",
+            format!(r#"{{"prompt": "{long}", "width": 7, "steps": 0, "seed": 9007199254740991}}"#),
+        ),
         ("no JSON", "prompt=moons".to_owned()),
         ("half a JSON", r#"{"prompt": "moo"#.to_owned()),
         ("nothing", String::new()),

@@ -195,3 +195,53 @@ async fn an_upload_can_be_looked_at() {
     assert_eq!((shown.status, shown.header("content-type")), (StatusCode::OK, "image/png"));
     assert_eq!(image::load_from_memory(&shown.body).unwrap().into_rgb8(), picture(40, 24));
 }
+
+#[tokio::test]
+async fn what_is_only_half_understood_is_said() {
+    let server = Server::start().await;
+    let half = RgbaImage::from_fn(16, 16, |x, _| Rgba([255, 255, 255, if x < 8 { 255 } else { 0 }]));
+    let png = encoded(half, ImageFormat::Png);
+    let answer = upload(&server, "image/png", png.clone()).await.json();
+    assert!(answer["warnings"][0].as_str().unwrap().contains("transparent in 50%"), "{answer}");
+    // As a mask the same file means something else.
+    let request = Request::post("/api/v1/uploads?role=mask").body(Body::from(png)).unwrap();
+    let mask = server.send(request).await.json();
+    assert!(mask["warnings"][0].as_str().unwrap().contains("what is painted is regenerated"), "{mask}");
+    assert_ne!(mask["hash"], answer["hash"]);
+    let request = Request::post("/api/v1/uploads?role=frame").body(Body::empty()).unwrap();
+    assert_eq!(server.send(request).await.status, StatusCode::BAD_REQUEST);
+    let jpeg = encoded(picture(200, 200), ImageFormat::Jpeg);
+    let problem = upload(&server, "image/jpeg", jpeg[..jpeg.len() / 2].to_vec()).await.problem();
+    assert!(problem["detail"].as_str().unwrap().contains("broken off"), "{problem}");
+    let problem = upload(&server, "image/heic", "x").await.problem();
+    assert_eq!(problem["status"], 415);
+}
+
+/// A PNG of a few kilobytes with that many pixels of one bit.
+fn one_bit(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::One);
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&vec![0x55; width.div_ceil(8) as usize * height as usize]).unwrap();
+    writer.finish().unwrap();
+    bytes
+}
+
+#[tokio::test]
+async fn pixels_are_counted_and_what_is_taken_can_be_used() {
+    let server = Server::start().await;
+    let bomb = one_bit(16_384, 16_384);
+    assert!(bomb.len() < 200 << 10, "{}", bomb.len());
+    let problem = upload(&server, "image/png", bomb).await.problem();
+    assert_eq!(problem["status"], 422);
+    assert!(problem["detail"].as_str().unwrap().contains("64 million pixels"), "{problem}");
+    // The largest that is taken is one to begin with.
+    let taken = upload(&server, "image/png", one_bit(8000, 2000)).await;
+    assert_eq!(taken.status, StatusCode::CREATED, "{}", taken.text());
+    let body =
+        json!({"prompt": "moons", "steps": 4, "init_image": taken.json()["hash"], "width": 64, "height": 64});
+    let record = server.finished(&server.submit(&body.to_string()).await).await;
+    assert_eq!(record["state"], "done", "{record}");
+}

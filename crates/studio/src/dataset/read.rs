@@ -14,7 +14,7 @@ use super::{
     layout, list, open, text,
     walk::{Reach, files_in},
 };
-use crate::{Pixels, StudioError, blobs::hex, canvas::decode_picture};
+use crate::{Decoded, ImageUse, StudioError, blobs::hex, decode::decode_image};
 
 /// Largest file that is read.
 pub(super) const LARGEST: u64 = 64 << 20;
@@ -128,7 +128,10 @@ pub(super) fn look<K>(
             }
         };
         let pixels = match decode(&bytes) {
-            Ok(pixels) => pixels,
+            Ok(Decoded { pixels, warnings }) => {
+                warnings.into_iter().for_each(&mut remark);
+                pixels
+            }
             Err(error) => {
                 remark(format!("Left out. {error}"));
                 continue;
@@ -173,9 +176,9 @@ pub(super) fn look<K>(
     Ok((captions, pictures))
 }
 
-fn decode(bytes: &[u8]) -> Result<Pixels, StudioError> {
+fn decode(bytes: &[u8]) -> Result<Decoded, StudioError> {
     let _turn = DECODER.lock().unwrap_or_else(PoisonError::into_inner);
-    decode_picture(bytes)
+    decode_image(bytes, ImageUse::Colours)
 }
 
 /// Says of every file that is neither image nor caption that it is not read.
@@ -313,7 +316,7 @@ mod tests {
             remark.unwrap_or_else(|| panic!("nothing about {name}")).message.clone()
         };
         assert_eq!(said("same.png"), "Left out: it has the same pixels as a.png.");
-        assert!(said("text.png").contains("no picture in PNG"));
+        assert!(said("text.png").contains("not an image in PNG"));
         assert!(said("small.png").contains("only 8 × 8"));
         assert!(said("film.mp4").contains("only PNG"));
         assert!(said("metadata.jsonl").starts_with("Line 1 is not understood"));

@@ -12,7 +12,7 @@ use super::library::Library;
 use crate::{
     StudioError,
     blobs::{self, Blobs},
-    canvas::decode_picture,
+    decode::decode_picture,
     folder::reason,
     shared::blocking,
 };

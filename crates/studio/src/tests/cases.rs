@@ -324,7 +324,7 @@ async fn files_that_are_no_use_are_named() {
         ("c.npz", "1 more files that end in .npz"),
         ("d.gif", "only PNG"),
         ("README.md", "only PNG"),
-        ("text.png", "no picture in PNG"),
+        ("text.png", "not an image in PNG"),
     ] {
         found.says(name, part);
     }

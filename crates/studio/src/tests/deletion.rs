@@ -14,7 +14,7 @@ fn blob(folder: &TempDir, hash: &str) -> std::path::PathBuf {
 
 async fn upload(studio: &Studio, shade: u8, client: &Client) -> String {
     let pixels = Pixels { width: 64, height: 64, rgb: vec![shade; 3 * 64 * 64] };
-    studio.upload(coming(encode_bare(&pixels).unwrap()), client).await.unwrap().hash
+    studio.upload(coming(encode_bare(&pixels).unwrap()), crate::ImageUse::Colours, client).await.unwrap().hash
 }
 
 async fn made(studio: &Studio, wanted: GenerationRequest, client: &Client) -> Generation {

@@ -23,7 +23,7 @@ async fn occupied(caps: Caps) -> (TempDir, Studio, Gate) {
 
 async fn image(studio: &Studio, shade: u8, client: &Client) -> Result<String, StudioError> {
     let pixels = Pixels { width: 8, height: 8, rgb: vec![shade; 192] };
-    Ok(studio.upload(coming(encode_bare(&pixels).unwrap()), client).await?.hash)
+    Ok(studio.upload(coming(encode_bare(&pixels).unwrap()), crate::ImageUse::Colours, client).await?.hash)
 }
 
 #[tokio::test]
@@ -199,7 +199,7 @@ async fn a_nearly_full_disk_takes_nothing_new_and_stores_what_runs() {
 async fn a_file_that_is_too_large_is_cut_off() {
     let (_folder, studio, _gate) = with(Caps::default()).await;
     let endless = futures::stream::repeat_with(|| Ok::<_, std::convert::Infallible>(vec![0; 1 << 20]));
-    let error = studio.upload(endless, &nobody()).await.unwrap_err();
+    let error = studio.upload(endless, crate::ImageUse::Colours, &nobody()).await.unwrap_err();
     assert!(error.kind() == ErrorKind::TooLarge && error.to_string().contains("20 MiB"), "{error}");
 }
 

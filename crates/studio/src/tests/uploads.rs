@@ -7,7 +7,11 @@ use crate::{
 
 async fn upload(studio: &Studio, shade: u8) -> String {
     let pixels = Pixels { width: 8, height: 8, rgb: vec![shade; 192] };
-    studio.upload(coming(encode_bare(&pixels).unwrap()), &nobody()).await.unwrap().hash
+    studio
+        .upload(coming(encode_bare(&pixels).unwrap()), crate::ImageUse::Colours, &nobody())
+        .await
+        .unwrap()
+        .hash
 }
 
 fn blob(folder: &TempDir, hash: &str) -> std::path::PathBuf {

@@ -2,7 +2,10 @@
 
 use std::{fs, path::PathBuf};
 
-use adire_protocol::{Crop, LearningRateSchedule, Preset, Targets, TrainingConfig};
+use adire_protocol::{
+    Crop, LearningRateSchedule, Preset, Targets, TrainingConfig,
+    seed::{self, SeedArg},
+};
 use anyhow::Context;
 use clap::Args;
 
@@ -66,9 +69,9 @@ pub(crate) struct SettingArgs {
     /// Shift of whole channels of noise; 0.05 to 0.1 for darker and brighter pictures
     #[arg(long)]
     noise_offset: Option<f64>,
-    /// Decides every random draw
-    #[arg(long)]
-    seed: Option<u64>,
+    /// Decides every random draw; -1 for a random one, which a run that goes on must be given as a number
+    #[arg(long, allow_negative_numbers = true)]
+    seed: Option<SeedArg>,
     /// Compute intermediate results again instead of keeping them: less memory, about a third more time
     #[arg(long)]
     gradient_checkpointing: bool,
@@ -128,12 +131,15 @@ impl SettingArgs {
             resolution,
             crop
         );
-        take!(caption_dropout, prior_weight, class_pictures, noise_offset, seed, held_out, checkpoint_every);
+        take!(caption_dropout, prior_weight, class_pictures, noise_offset, held_out, checkpoint_every);
         config.sample_every = self.sample_every.or(config.sample_every);
         if self.no_samples {
             config.sample_every = Some(0);
         }
         config.publish_captions |= self.publish_captions;
+        if let Some(SeedArg(given)) = self.seed {
+            config.seed = given.unwrap_or_else(seed::random);
+        }
         config.min_snr_gamma = self.min_snr_gamma.or(config.min_snr_gamma);
         config.text_encoder |= self.text_encoder;
         config.gradient_checkpointing |= self.gradient_checkpointing;

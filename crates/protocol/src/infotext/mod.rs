@@ -2,12 +2,15 @@
 //!
 //! Prompt (with `<lora:name:strength>` tags), a line `Negative prompt: …`, then one line of `Key: value`
 //! pairs. A value that holds a comma, colon, quote or newline is written as a JSON string. Format as described in
-//! AUTOMATIC1111's wiki and infotext parser; a last line of fewer than three pairs belongs to the prompt.
+//! AUTOMATIC1111's wiki and infotext parser.
 
-use crate::{
-    AdapterUse, EmbeddingUse, GenerationRequest, GenerationSpec, HiresRequest, HiresUpscaler, Recipe, Rng,
-    Sampler, lora_tag,
-};
+mod pairs;
+mod read;
+
+pub use read::parse;
+pub(crate) use read::{has_parameters, take_lora_tags};
+
+use crate::{EmbeddingUse, GenerationSpec, Recipe, lora_tag};
 
 /// The text for one picture.
 pub fn format(recipe: &Recipe) -> String {
@@ -93,131 +96,12 @@ fn quoted(value: &str) -> String {
     }
 }
 
-/// Reads a text back into a request. What is unknown or unreadable is left out, so the form keeps its own
-/// value there; only a text without any prompt and any pair gives `None`.
-pub fn parse(text: &str) -> Option<GenerationRequest> {
-    let text = text.trim().replace("\r\n", "\n");
-    let mut lines: Vec<&str> = text.lines().collect();
-    let pairs = lines.last().map(|line| pairs(line)).unwrap_or_default();
-    let pairs = if pairs.len() >= 3 {
-        lines.pop();
-        pairs
-    } else {
-        Vec::new()
-    };
-    let (mut prompt, mut negative, mut in_negative) = (Vec::new(), Vec::new(), false);
-    for line in lines {
-        match line.strip_prefix("Negative prompt:") {
-            Some(rest) => {
-                in_negative = true;
-                negative.push(rest.trim());
-            }
-            None if in_negative => negative.push(line),
-            None => prompt.push(line),
-        }
-    }
-    let (prompt, adapters) = take_lora_tags(&prompt.join("\n"));
-    if prompt.is_empty() && pairs.is_empty() {
-        return None;
-    }
-    let get = |wanted: &str| pairs.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.as_str());
-    let size_of = |key: &str| get(key).and_then(|size| size.split_once('x'));
-    let size = size_of("Size");
-    let strength =
-        get("Denoising strength").and_then(|v| v.parse().ok()).filter(|s: &f64| (0.0..=1.0).contains(s));
-    let resized = size_of("Hires resize");
-    let has_hires =
-        ["Hires upscale", "Hires resize", "Hires upscaler"].into_iter().any(|key| get(key).is_some());
-    let hires = has_hires.then(|| HiresRequest {
-        scale: match resized {
-            Some(_) => None,
-            None => get("Hires upscale").and_then(|v| v.parse().ok()).filter(|s: &f64| s.is_finite()),
-        },
-        width: resized.and_then(|(w, _)| w.trim().parse().ok()),
-        height: resized.and_then(|(_, h)| h.trim().parse().ok()),
-        strength,
-        // A1111's 0 stands for those of the first pass.
-        steps: get("Hires steps").and_then(|v| v.parse().ok()).filter(|steps| *steps > 0),
-        upscaler: get("Hires upscaler").map(HiresUpscaler::from_label),
-    });
-    Some(GenerationRequest {
-        prompt,
-        negative_prompt: negative.join("\n").trim().to_owned(),
-        seed: get("Seed").and_then(|v| v.parse().ok()),
-        steps: get("Steps").and_then(|v| v.parse().ok()),
-        guidance: get("CFG scale").and_then(|v| v.parse().ok()).filter(|g: &f64| g.is_finite()),
-        sampler: get("Sampler").and_then(|name| Sampler::from_schedule_type(name, get("Schedule type"))),
-        rng: match get("RNG") {
-            Some(name) => name.parse().ok(),
-            // A1111 leaves out what it does by default.
-            None => (!pairs.is_empty() && get("Version").is_none_or(is_a1111)).then_some(Rng::Cuda),
-        },
-        width: size.and_then(|(w, _)| w.trim().parse().ok()),
-        height: size.and_then(|(_, h)| h.trim().parse().ok()),
-        count: None,
-        // A1111 writes it only when something is skipped.
-        clip_skip: match get("Clip skip") {
-            Some(text) => text.parse().ok().filter(|n| *n > 0),
-            None => (!pairs.is_empty()).then_some(1),
-        },
-        adapters,
-        // The text does not name the pictures that it began with; its strength is for whoever puts one there.
-        init_image: None,
-        mask: None,
-        denoising_strength: strength.filter(|_| hires.is_none()),
-        keep_unmasked: None,
-        hires,
-    })
-}
-
-/// Whether a text's `Version` is A1111's (`v1.10.1`) or that of Forge, its fork (`f2.0.1`).
-fn is_a1111(version: &str) -> bool {
-    version.strip_prefix(['v', 'f']).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-}
-
-/// `Key: value` pairs of one line; empty when the line is not made of such pairs.
-fn pairs(line: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut rest = line.trim();
-    while !rest.is_empty() {
-        let Some((key, after)) = rest.split_once(':') else { return Vec::new() };
-        let after = after.trim_start();
-        let mut quoted = serde_json::Deserializer::from_str(after).into_iter::<String>();
-        let (value, next) = match after.starts_with('"').then(|| quoted.next()).flatten() {
-            Some(Ok(value)) => {
-                let next = after.get(quoted.byte_offset()..).unwrap_or_default();
-                (value, next.trim_start().trim_start_matches(','))
-            }
-            _ => match after.split_once(',') {
-                Some((value, next)) => (value.trim().to_owned(), next),
-                None => (after.trim().to_owned(), ""),
-            },
-        };
-        found.push((key.trim().to_owned(), value));
-        rest = next.trim_start();
-    }
-    found
-}
-
-/// Takes `<lora:…>` tags out of a prompt; what cannot be read of one is left out.
-fn take_lora_tags(prompt: &str) -> (String, Vec<AdapterUse>) {
-    let (mut kept, mut adapters, mut at) = (String::new(), Vec::new(), 0);
-    for tag in lora_tag::find(prompt) {
-        kept.push_str(prompt[at..tag.range.start].trim_end());
-        at = tag.range.end;
-        let adapter = tag.adapter.unwrap_or_else(|_| AdapterUse::new(prompt[tag.name].trim(), 1.0));
-        if !adapter.name.is_empty() {
-            adapters.push(AdapterUse { in_prompt: false, ..adapter });
-        }
-    }
-    kept.push_str(&prompt[at..]);
-    (kept.trim().to_owned(), adapters)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{GenerationSpec, HiresSpec, Rng, VaeUse};
+    use crate::{
+        AdapterUse, GenerationRequest, HiresRequest, HiresSpec, HiresUpscaler, Rng, Sampler, VaeUse,
+    };
     use proptest::prelude::*;
 
     fn recipe(prompt: &str, negative: &str, sampler: Sampler) -> Recipe {

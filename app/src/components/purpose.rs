@@ -1,0 +1,83 @@
+//! Asks what a dropped image without parameters is for. Until the answer nothing of the form changes.
+
+use leptos::{ev::MouseEvent, prelude::*};
+use web_sys::HtmlDialogElement;
+
+use super::{
+    kinds::{flag, on, text},
+    piece::{IntoPiece, Piece},
+};
+use crate::{
+    browser,
+    state::{Begin, Page},
+};
+
+const DIALOG: &str = "purpose";
+
+/// The question, as a dialog: the browser keeps the focus inside and gives it back, and Escape closes it.
+#[component]
+pub(crate) fn Purpose() -> Piece {
+    let page = Page::here();
+    let asking = page.stage.asking;
+    Effect::new(move || {
+        if asking.with(Option::is_some)
+            && let Some(dialog) = browser::element::<HtmlDialogElement>(DIALOG)
+            && !dialog.open()
+        {
+            let _ = dialog.show_modal();
+        }
+    });
+    let why = move || {
+        asking.with(|asking| {
+            asking
+                .as_ref()
+                .map(|(name, why)| format!("Nothing was read from {name}. {why}"))
+                .unwrap_or_default()
+        })
+    };
+    let without_init_image = move || page.form.init_image.with(String::is_empty);
+    let answer = move |role: Option<Begin>| {
+        asking.set(None);
+        if let Some(dialog) = browser::element::<HtmlDialogElement>(DIALOG) {
+            dialog.close();
+        }
+        let file = browser::kept_file();
+        if let Some((file, role)) = file.zip(role) {
+            page.begin_with(file, role);
+        }
+    };
+    view! {
+        <dialog id=DIALOG class="purpose" aria-labelledby="purpose-title" aria-describedby="purpose-why">
+            <h2 id="purpose-title">"What is this image for?"</h2>
+            <p id="purpose-why">{text(why)}</p>
+            <div class="purpose-answers">
+                <button
+                    type="button"
+                    class="button"
+                    id="use-as-init-image"
+                    on:click=on(move |_: MouseEvent| answer(Some(Begin::Picture)))
+                >
+                    "Use as init image"
+                </button>
+                <button
+                    type="button"
+                    class="button in-time"
+                    id="use-as-mask"
+                    hidden=flag(without_init_image)
+                    on:click=on(move |_: MouseEvent| answer(Some(Begin::Mask)))
+                >
+                    "Use as mask"
+                </button>
+                <button
+                    type="button"
+                    class="link"
+                    id="use-for-nothing"
+                    on:click=on(move |_: MouseEvent| answer(None))
+                >
+                    "Cancel"
+                </button>
+            </div>
+        </dialog>
+    }
+    .into_piece()
+}
