@@ -36,4 +36,4 @@ pub use safety::{SafetyChecker, SafetyVerdict};
 pub use text::{Chunk, TextEncoder, Tokenizer, Tokens, context, prompt};
 pub use unet::UNet;
 pub use vae::{Posterior, Vae};
-pub use weight::{Weight, WeightVisitor};
+pub use weight::{Parameter, ParameterVisitor, Weight, WeightVisitor};

@@ -157,6 +157,7 @@ pub fn parse(text: &str) -> Option<GenerationRequest> {
         denoising_strength: strength.filter(|_| hires.is_none()),
         keep_unmasked: None,
         hires,
+        strict: false,
     })
 }
 
@@ -241,6 +242,7 @@ mod tests {
             withheld: false,
             seconds: 1.5,
             switch_seconds: 0.0,
+            warnings: Vec::new(),
         }
     }
 

@@ -262,6 +262,8 @@ pub struct Rendered {
     pub seconds: f64,
     /// Seconds it took to put the adapters into effect.
     pub switch_seconds: f64,
+    /// Adapters that took effect only in part, one sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// Why there is no picture.

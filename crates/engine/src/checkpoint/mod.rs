@@ -17,8 +17,9 @@ use std::{
 
 use candle_core::{DType, Device, Shape, Tensor};
 
+use self::header::WeightFile;
+pub(crate) use self::ldm::Naming;
 pub(crate) use self::{find::find_weights, single::SingleFile};
-use self::{header::WeightFile, ldm::Naming};
 use crate::{EngineError, Result};
 
 const SAFETENSORS_ONLY: &str = "Weights are read from safetensors only, because a pickle can run any code when it \
