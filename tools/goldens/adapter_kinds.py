@@ -79,7 +79,7 @@ class Goldens:
                     noise = torch.randn(parameter.shape, generator=self.generator) * size
                     multiplies = "rescale" in own or "dora_scale" in own
                     parameter.copy_(parameter * (1 + noise) if multiplies else noise)
-            for own, value in layer.state_dict().items():
+            for own, value in self.saved(layer).items():
                 state[f"{key}.{own}"] = value.detach().clone().contiguous()
             made.append((key, layer))
         file = f"{name}.safetensors"
@@ -90,14 +90,32 @@ class Goldens:
             with torch.no_grad():
                 for key, layer in made:
                     target = targets[key]
-                    weight, bias = layer.get_merged_weight(strength, target.weight.shape)
+                    weight, bias = self.merged(layer, strength)
                     target.weight.copy_(weight)
                     if bias is not None and target.bias is not None:
                         target.bias.copy_(bias)
             self.add(f"{name} at {strength}", file, strength, self.outputs(pipe))
 
-    def peft(self, name, config, size=0.3):
-        """A PEFT folder of the UNet."""
+    @staticmethod
+    def saved(layer):
+        # LyCORIS saves a full layer while it is applied, when its weight is base and difference together.
+        if isinstance(layer, full.FullModule):
+            return {"diff": layer.weight} | ({} if layer.bias is None else {"diff_b": layer.bias})
+        return layer.state_dict()
+
+    @staticmethod
+    def merged(layer, strength):
+        # LoHa's and LoKr's get_merged_weight multiplies with alpha / rank twice (4.1.3); their forward pass, which is
+        # what was trained, once.
+        if not isinstance(layer, (loha.LohaModule, lokr.LokrModule)):
+            return layer.get_merged_weight(strength, layer.org_weight.shape)
+        diff = layer.get_weight(layer.shape) * layer.scalar
+        if layer.wd:
+            return layer.apply_weight_decompose(layer.org_weight + diff, strength), None
+        return layer.org_weight + diff * strength, None
+
+    def peft(self, name, config, size=0.3, merge=False):
+        """A PEFT folder of the UNet. `merge`: as merged, where that is not what the forward pass does."""
         pipe = pipeline()
         torch.manual_seed(92)
         model = peft.get_peft_model(pipe.unet, config)
@@ -109,6 +127,8 @@ class Goldens:
                     parameter.copy_(1 + noise if around_one else noise)
         model.save_pretrained(FOLDER / name)
         (FOLDER / name / "README.md").unlink(missing_ok=True)
+        if merge:
+            model.merge_adapter()
         pipe.unet = model
         self.add(name, name, 1.0, self.outputs(pipe))
 
@@ -148,7 +168,7 @@ def main():
     goldens.peft("peft-lokr-factors", peft.LoKrConfig(r=1, alpha=2, target_modules=targets, decompose_factor=4, decompose_both=True))
     feedforward = ["ff.net.2", "downsamplers.0.conv"]
     goldens.peft("peft-ia3", peft.IA3Config(target_modules=[*targets, "attn1.to_out.0", *feedforward], feedforward_modules=feedforward))
-    goldens.peft("peft-oft", peft.OFTConfig(r=0, oft_block_size=4, target_modules=targets, use_cayley_neumann=False), size=0.2)
+    goldens.peft("peft-oft", peft.OFTConfig(r=0, oft_block_size=4, target_modules=targets, use_cayley_neumann=False), size=0.2, merge=True)
     goldens.peft("peft-oft-series", peft.OFTConfig(r=0, oft_block_size=4, target_modules=targets[:3]), size=0.1)
     goldens.peft(
         "peft-oft-shared",

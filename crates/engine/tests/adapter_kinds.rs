@@ -150,7 +150,8 @@ fn every_kind_of_lycoris_is_written_as_it_was_read() {
         let written = match adapter.export(ExportFormat::Kohya, &table) {
             Ok(files) => files,
             Err(error) => {
-                let only_peft = ["peft-ia3", "peft-oft", "peft-oft-series", "peft-oft-shared", "peft-boft"];
+                let only_peft =
+                    ["peft-lokr", "peft-ia3", "peft-oft", "peft-oft-series", "peft-oft-shared", "peft-boft"];
                 assert!(only_peft.contains(&file.to_str().unwrap()), "{error}");
                 continue;
             }

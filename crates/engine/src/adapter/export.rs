@@ -309,6 +309,9 @@ fn kohya(placed: &Placed<'_>, tensors: &mut Tensors) -> Result<Option<&'static s
         Component::TextEncoder => "lora_te",
     };
     let (key, layer) = (format!("{prefix}_{}", flatten(placed.path)), &placed.module.layer);
+    if layer.ignores_alpha() && layer.scale != 1.0 {
+        return Ok(Some("has whole factors and a scale, which LyCORIS' format has no place for"));
+    }
     for (part, tensor) in layer.parts() {
         let Some(suffix) = kohya_suffix(part) else { return Ok(Some("is stored as only PEFT stores it")) };
         tensors.insert(format!("{key}.{suffix}"), tensor.clone());

@@ -198,6 +198,11 @@ impl Layer {
         self.change.as_ref().is_some_and(|change| change.is_scaled() || change.constraint().is_some())
     }
 
+    /// Whether LyCORIS would ignore its alpha: it has no low-rank factor.
+    pub(super) fn ignores_alpha(&self) -> bool {
+        matches!(&self.change, Some(Change::Lokr { first, second }) if first.rank().or(second.rank()).is_none())
+    }
+
     /// DoRA's m, one number for each output; `Some(None)` when it is stored for each input.
     pub(super) fn output_magnitude(&self) -> Option<Option<&Tensor>> {
         let magnitude = self.magnitude.as_ref()?;
