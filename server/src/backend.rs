@@ -24,6 +24,7 @@ pub(crate) struct EngineBackend {
     /// The embeddings that have been used, by the hashes of their files; a few kilobytes each.
     embeddings: HashMap<String, Arc<Embedding>>,
     session: Option<Session>,
+    max_strength: f64,
 }
 
 impl EngineBackend {
@@ -33,7 +34,19 @@ impl EngineBackend {
     /// A sentence: which file is missing or damaged, and what to do.
     pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Self, BackendError> {
         let pipeline = Pipeline::load(path, options).map_err(|error| failed(&error))?;
-        Ok(Self { pipeline, pool: AdapterPool::new(RESIDENT), embeddings: HashMap::new(), session: None })
+        let max_strength = pipeline.info().limits.strength;
+        Ok(Self {
+            pipeline,
+            pool: AdapterPool::new(RESIDENT),
+            embeddings: HashMap::new(),
+            session: None,
+            max_strength,
+        })
+    }
+
+    /// With the largest adapter strength that requests may name, either sign.
+    pub(crate) fn with_max_strength(self, max_strength: f64) -> Self {
+        Self { max_strength, ..self }
     }
 
     /// Lets the embeddings that the job's prompts name take effect.
@@ -75,7 +88,9 @@ impl EngineBackend {
 
 impl Backend for EngineBackend {
     fn info(&self) -> ModelInfo {
-        self.pipeline.info().clone()
+        let mut info = self.pipeline.info().clone();
+        info.limits.strength = self.max_strength;
+        info
     }
 
     fn token_counter(&self) -> TokenCounter {
@@ -91,7 +106,11 @@ impl Backend for EngineBackend {
         // The next picture sets its own adapters, so nothing has to be put back.
         let tried = Adapter::read(path)
             .and_then(|adapter| self.pipeline.set_adapters(&[(Arc::new(adapter), Strength::from(1.0))]));
-        tried.map(|receipts| receipts.into_iter().next().map(receipt).unwrap_or_default()).map_err(|error| {
+        let receipt = tried.map(|receipts| receipts.into_iter().next().map(receipt).unwrap_or_default());
+        if let Ok(AdapterReceipt { warning: Some(warning), .. }) = &receipt {
+            tracing::warn!(path = %path.display(), "{warning}");
+        }
+        receipt.map_err(|error| {
             match error {
                 // The path is a temporary one and says nothing to people.
                 EngineError::Adapter { message, .. } => BackendError::Failed(format!("The file {message}")),
@@ -115,7 +134,14 @@ impl Backend for EngineBackend {
             adapters.push((resident(&mut self.pool, file)?, strength));
         }
         self.set_embeddings(job)?;
-        self.pipeline.set_adapters(&adapters).map_err(|error| failed(&error))?;
+        let receipts = self.pipeline.set_adapters(&adapters).map_err(|error| failed(&error))?;
+        let warning = |(file, receipt): (&AdapterFile, &Receipt)| {
+            receipt.warning().map(|warning| format!("{}: {warning}", file.id))
+        };
+        let warnings: Vec<String> = job.adapters.iter().zip(&receipts).filter_map(warning).collect();
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
         let switch_seconds = begun.elapsed().as_secs_f64();
         let checked = self.pipeline.info().safety_checker;
         let output = self
@@ -133,6 +159,7 @@ impl Backend for EngineBackend {
             seconds: switch_seconds + output.seconds,
             switch_seconds,
             embeddings: embedding_uses(output.embeddings),
+            warnings,
         })
     }
 
@@ -181,6 +208,8 @@ fn receipt(receipt: Receipt) -> AdapterReceipt {
     AdapterReceipt {
         formats: receipt.formats.iter().map(|format| format.label().to_owned()).collect(),
         family: receipt.family.to_string(),
+        warning: receipt.warning(),
+        left_out: receipt.left_out,
         applied: receipt.applied.into_iter().map(layer).collect(),
         skipped: receipt.skipped.into_iter().map(skipped).collect(),
         unknown: receipt.unknown,

@@ -158,7 +158,9 @@ fn wrong_arguments_end_with_2_and_write_nothing() {
         (&["--sampler", "magic"], "unknown sampler"),
         (&["--sampler", "lcm", "--steps", "51"], "1 to 50 with LCM"),
         (&["--rng", "dice"], "use one of: cpu, cuda"),
-        (&["--lora", "a.safetensors:1e9"], "strength"),
+        (&["--lora", "a.safetensors:1e9"], "must be -5 to 5; got 1000000000"),
+        (&["--lora", "a.safetensors:4", "--max-strength", "2"], "must be -2 to 2; got 4"),
+        (&["--max-strength", "1000"], "at most 100"),
         (&["--seed", "x"], "seed"),
         (&["--seed", "-2"], "-1 for a random one"),
     ] {
@@ -197,6 +199,71 @@ fn what_cannot_be_used_ends_with_1_in_one_sentence() {
         assert_eq!(told.trim_end().lines().count(), 1, "{told}");
     }
     assert!(!folder.path().join("a.png").exists());
+}
+
+/// A safetensors file with two numbers more under that name, and how many tensors it then has.
+fn with_tensor(bytes: &[u8], name: &str) -> (Vec<u8>, usize) {
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let (header, data) = bytes[8..].split_at(length);
+    let mut header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(header).unwrap();
+    let places = [data.len(), data.len() + 8];
+    header
+        .insert(name.to_owned(), serde_json::json!({ "dtype": "F32", "shape": [2], "data_offsets": places }));
+    let count = header.keys().filter(|key| *key != "__metadata__").count();
+    let text = serde_json::to_vec(&header).unwrap();
+    let more = [1f32, 2.0].map(f32::to_le_bytes).concat();
+    ([&(text.len() as u64).to_le_bytes()[..], &text, data, &more].concat(), count)
+}
+
+/// What takes effect only in part says so, and `--strict` refuses it; no name reaches a terminal raw.
+#[test]
+fn what_is_left_out_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = std::fs::read(golden("adapters/kohya.safetensors")).unwrap();
+    let (odd, bias) = ("something_\u{1b}[31mX", "lora_unet_conv_norm_out.diff_b");
+    let write = |bytes: &[u8]| std::fs::write(folder.path().join("odd.safetensors"), bytes).unwrap();
+    write(&with_tensor(&with_tensor(&good, odd).0, bias).0);
+    let told = failure(&generate(folder.path(), &["--out", "a.png", "--lora", "odd.safetensors"]), 1);
+    assert!(told.contains("conv_norm_out's bias is [16] in this model, but [2] in the file"), "{told}");
+
+    let (bytes, count) = with_tensor(&good, odd);
+    write(&bytes);
+    let expected = format!(
+        "Applied in part: 1 of {count} tensors was left out: 1 with unknown names (something_\\u{{1b}}[31mX)."
+    );
+    let output = generate(folder.path(), &["--out", "a.png", "--lora", "odd.safetensors:-4.5"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && told.contains(&expected), "{told}");
+    let told =
+        failure(&generate(folder.path(), &["--out", "b.png", "--strict", "--lora", "odd.safetensors"]), 1);
+    assert!(told.contains(&expected) && !folder.path().join("b.png").exists(), "{told}");
+
+    let model = golden("pipeline");
+    let inspect = |more: &[&str]| {
+        adire(folder.path(), &[&["adapters", "inspect", "odd.safetensors"][..], more].concat())
+    };
+    let on_model = ["--model", model.to_str().unwrap()];
+    let output = inspect(&on_model);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains(&expected) && !text.contains('\u{1b}'), "{text}");
+    assert!(failure(&inspect(&[&on_model[..], &["--strict"]].concat()), 1).contains(&expected));
+    failure(&inspect(&["--strict"]), 1);
+
+    let data = folder.path().join("data");
+    let add = |more: &[&str]| {
+        let arguments =
+            ["adapters", "add", "odd.safetensors", "--name", "odd", "--data", data.to_str().unwrap()];
+        adire(folder.path(), &[&arguments[..], &on_model[..], more].concat())
+    };
+    assert!(failure(&add(&["--strict"]), 1).contains(&expected));
+    let output = add(&[]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && told.contains(&expected), "{told}");
+
+    // A name with an escape in an error, too.
+    write(&with_tensor(&good, "lora_unet_\u{1b}[31mX.lora_down.weight").0);
+    let told = failure(&inspect(&[]), 1);
+    assert!(told.contains("\\u{1b}") && !told.contains('\u{1b}'), "{told:?}");
 }
 
 #[test]

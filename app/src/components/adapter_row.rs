@@ -15,8 +15,8 @@ use crate::{
     state::{Page, ROWS, RowState},
 };
 
-/// What the slider offers; the field takes -2 to 2.
-const STRENGTHS: Range = Range { min: -1.0, max: 2.0, step: 0.05 };
+/// What the slider shows at first; it widens to what the server takes when the field asks for more.
+const STRENGTHS: Range = Range { min: -2.0, max: 2.0, step: 0.05 };
 
 /// Name, version menu with `none`, strength.
 #[component]
@@ -46,7 +46,12 @@ pub(super) fn Row(row: RowState, index: Signal<usize>) -> Piece {
                 <Remove name=name.clone() key=row.key />
             </div>
             <div class="strength">
-                <Slider label=format!("Strength of {name}") value=row.strength range=STRENGTHS />
+                <Slider
+                    label=format!("Strength of {name}")
+                    value=row.strength
+                    range=STRENGTHS
+                    widest=page.model.with_value(|model| model.limits.strength)
+                />
                 <Line
                     field=strength
                     value=row.strength
@@ -56,6 +61,7 @@ pub(super) fn Row(row: RowState, index: Signal<usize>) -> Piece {
                 />
             </div>
             <FieldProblem field=strength />
+            <InPart row=row />
             <Trigger row=row />
         </div>
     }
@@ -80,6 +86,21 @@ fn Remove(name: String, key: u32) -> Piece {
             <Drawing icon=Icon::Close />
         </button>
     }
+    .into_piece()
+}
+
+/// Says what of the chosen version has no effect on this model.
+#[component]
+fn InPart(row: RowState) -> Piece {
+    let page = Page::here();
+    part(move || {
+        let id = row.name.get();
+        let warning = page.adapters.with_value(|adapters| {
+            let mut versions = adapters.iter().flat_map(|(_, versions)| versions);
+            versions.find(|adapter| adapter.id() == id).and_then(|adapter| adapter.warning.clone())
+        });
+        warning.map(|warning| view! { <p class="hint">{warning}</p> })
+    })
     .into_piece()
 }
 

@@ -18,6 +18,14 @@ pub(super) struct Range {
     pub(super) step: f64,
 }
 
+impl Range {
+    /// Its ends, or those at `widest` where `number` lies beyond them.
+    fn around(self, number: f64, widest: f64) -> (f64, f64) {
+        let inside = (self.min..=self.max).contains(&number);
+        if inside || widest <= self.max { (self.min, self.max) } else { (-widest, widest) }
+    }
+}
+
 /// A labelled number with a slider.
 #[component]
 pub(super) fn Number(
@@ -44,23 +52,35 @@ pub(super) fn Number(
 
 /// A slider on the same text. It is no form field of its own: without a script it does nothing and is not shown.
 #[component]
-pub(super) fn Slider(#[prop(into)] label: String, value: RwSignal<String>, range: Range) -> Piece {
+pub(super) fn Slider(
+    #[prop(into)] label: String,
+    value: RwSignal<String>,
+    range: Range,
+    /// How far both ends go out as soon as the value lies beyond them; 0: never.
+    #[prop(optional)]
+    widest: f64,
+) -> Piece {
     let node = NodeRef::<Input>::new();
     Effect::new(move || {
         // The slider cannot stand outside its range or on half a word; the text may.
         let number = value.with(|text| text.trim().replace(',', ".").parse::<f64>());
         if let (Some(slider), Ok(number)) = (node.get(), number) {
+            let (min, max) = range.around(number, widest);
+            slider.set_min(&min.to_string());
+            slider.set_max(&max.to_string());
             slider.set_value(&number.to_string());
         }
     });
+    let number = value.with_untracked(|text| text.trim().parse::<f64>().unwrap_or_default());
+    let (min, max) = range.around(number, widest);
     view! {
         <input
             type="range"
             class="live-only"
             autocomplete="off"
             aria-label=format!("{label}, slider")
-            min=range.min.to_string()
-            max=range.max.to_string()
+            min=min.to_string()
+            max=max.to_string()
             step=range.step.to_string()
             value=value.get_untracked()
             node_ref=node
@@ -68,4 +88,22 @@ pub(super) fn Slider(#[prop(into)] label: String, value: RwSignal<String>, range
         />
     }
     .into_piece()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slider_widens_when_more_is_asked_for() {
+        let usual = Range { min: -2.0, max: 2.0, step: 0.05 };
+        for number in [-2.0, 0.0, 2.0] {
+            assert_eq!(usual.around(number, 5.0), (-2.0, 2.0));
+        }
+        for number in [-5.0, 2.05, 4.0, 99.0] {
+            assert_eq!(usual.around(number, 5.0), (-5.0, 5.0));
+        }
+        assert_eq!(usual.around(4.0, 0.0), (-2.0, 2.0), "never");
+        assert_eq!(usual.around(4.0, 1.5), (-2.0, 2.0), "a lower limit");
+    }
 }

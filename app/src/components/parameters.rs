@@ -27,6 +27,11 @@ pub(crate) fn Parameters() -> Piece {
             let spec = shown.recipe.spec.clone();
             let chips =
                 chips(&shown).into_iter().map(|chip| view! { <ChipLink chip=chip /> }).collect::<Vec<_>>();
+            let warnings =
+                shown.recipe.warnings.iter().map(|warning| {
+                    view! { <p class="caption" role="status">{warning.clone()}</p> }.into_piece()
+                });
+            let warnings: Vec<Piece> = warnings.collect();
             let withheld = shown.recipe.withheld.then(|| {
                 view! { <p class="caption" role="status">"The safety checker withheld this picture."</p> }
             });
@@ -34,6 +39,7 @@ pub(crate) fn Parameters() -> Piece {
             view! {
                 <div class="parameters">
                     {withheld}
+                    {warnings}
                     <p class="caption">{spec.prompt}</p>
                     <Actions shown=shown.clone() />
                     <ul class="chips" aria-label="Parameters; choose one to use it again">

@@ -66,6 +66,7 @@ mod tests {
             trigger: String::new(),
             bytes: 0,
             created_at: 0,
+            warning: None,
         }
     }
 

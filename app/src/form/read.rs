@@ -340,7 +340,7 @@ mod tests {
             errors,
             [(
                 "adapters[1].strength".to_owned(),
-                "The strength is “much”; write a number from −2 to 2.".to_owned()
+                "The strength is “much”; write a number from −5 to 5.".to_owned()
             )]
         );
     }

@@ -239,6 +239,7 @@ fn ReceiptView(receipt: AdapterReceipt, model: String) -> impl IntoView {
         <section class="sheet">
             <h3>"What it changes"</h3>
             <p>{applied}</p>
+            {receipt.warning.map(|warning| view! { <p class="notice" role="note">{warning}</p> })}
             <div class="wide" tabindex="0" role="region" aria-label="Change of each block">
                 <table class="bars">
                     <caption>"‖Δ‖ / ‖W‖ at strength 1: how large the change is beside the weights it changes"</caption>

@@ -135,6 +135,7 @@ mod tests {
             withheld: false,
             seconds: 0.0,
             switch_seconds: 0.0,
+            warnings: Vec::new(),
         };
         let image = ImageRecord {
             hash: index.to_string(),

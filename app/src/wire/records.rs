@@ -36,17 +36,17 @@ records! {
         hires_size,
     }
     ExamplePrompt { prompt }
-    AdapterVersion { name, version, hash, description, trigger, bytes, created_at }
+    AdapterVersion { name, version, hash, description, trigger, bytes, created_at, warning }
     QueueStatus { ahead, capacity, wait_ms, step_ms, fixed_ms }
     Generation {
-        id, state, spec, created_at, started_at, finished_at, ahead, wait_ms, progress, images, error, links
+        id, state, spec, created_at, started_at, finished_at, ahead, wait_ms, progress, images, error, warnings, links
     }
     Links { this as "self", events, page }
     Progress { image, images, step, steps, remaining_ms, preview }
     ImageRecord { hash, url, generation, index, created_at, recipe, infotext }
     Recipe {
         spec, adapter_hashes, embeddings, vae, model, model_hash, device, dtype, version, fingerprint, withheld, seconds,
-        switch_seconds,
+        switch_seconds, warnings,
     }
     GenerationSpec {
         prompt, negative_prompt, seed, rng, steps, guidance, sampler, width, height, count, clip_skip,
@@ -54,7 +54,7 @@ records! {
     }
     GenerationRequest {
         prompt, negative_prompt, seed, steps, guidance, sampler, rng, width, height, count, clip_skip,
-        adapters, init_image, mask, denoising_strength, keep_unmasked, hires, unknown, warnings,
+        adapters, init_image, mask, denoising_strength, keep_unmasked, hires, strict, unknown, warnings,
     }
     AdapterUse { name, strength, te_strength, in_prompt }
     HiresSpec { scale, width, height, strength, steps, upscaler }
@@ -152,6 +152,7 @@ mod tests {
             withheld: true,
             seconds: 1.25,
             switch_seconds: 0.01,
+            warnings: Vec::new(),
         };
         ImageRecord {
             hash: "h".to_owned(),
@@ -199,6 +200,7 @@ mod tests {
             trigger: "t".to_owned(),
             bytes: 123_456_789_012,
             created_at: 5,
+            warning: None,
         };
         let queue =
             QueueStatus { ahead: 1, capacity: 8, wait_ms: None, step_ms: Some(12.5), fixed_ms: Some(0.0) };

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use crate::{
-    Result, WeightVisitor,
+    ParameterVisitor, Result,
     checkpoint::Cursor,
     layers::{LayerNorm, Linear},
     ops::{self, Activation, Mask},
@@ -64,11 +64,13 @@ impl Layer {
         Ok((self.fc2.forward(&self.activation.apply(&h)?)? + x)?)
     }
 
-    pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
+    pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
+        self.layer_norm1.visit(&format!("{path}.layer_norm1"), f)?;
         self.q_proj.visit(&format!("{path}.self_attn.q_proj"), f)?;
         self.k_proj.visit(&format!("{path}.self_attn.k_proj"), f)?;
         self.v_proj.visit(&format!("{path}.self_attn.v_proj"), f)?;
         self.out_proj.visit(&format!("{path}.self_attn.out_proj"), f)?;
+        self.layer_norm2.visit(&format!("{path}.layer_norm2"), f)?;
         self.fc1.visit(&format!("{path}.mlp.fc1"), f)?;
         self.fc2.visit(&format!("{path}.mlp.fc2"), f)
     }

@@ -40,7 +40,8 @@ impl EngineError {
 
     /// An adapter file cannot be used.
     pub fn adapter(path: &Path, message: impl Into<String>) -> Self {
-        Self::Adapter { path: path.to_owned(), message: message.into() }
+        // Names in files come from anywhere and are shown on terminals.
+        Self::Adapter { path: path.to_owned(), message: adire_protocol::visible(&message.into()) }
     }
 }
 

@@ -2,19 +2,19 @@
 
 use candle_core::Tensor;
 
-use crate::{Result, Weight, WeightVisitor, checkpoint::Cursor, ops, ops::Activation};
+use crate::{Parameter, ParameterVisitor, Result, Weight, checkpoint::Cursor, ops, ops::Activation};
 
 /// `y = x·Wᵀ + b` over the last axis. Also stands for a 1×1 convolution of the checkpoint, applied to tokens.
 #[derive(Clone, Debug)]
 pub(crate) struct Linear {
     weight: Weight,
-    bias: Option<Tensor>,
+    bias: Option<Weight>,
 }
 
 impl Linear {
     pub(crate) fn load(input: usize, output: usize, cursor: &Cursor<'_>) -> Result<Self> {
         let weight = Weight::new(cursor.get((output, input), "weight")?);
-        Ok(Self { weight, bias: Some(cursor.get(output, "bias")?) })
+        Ok(Self { weight, bias: Some(Weight::new(cursor.get(output, "bias")?)) })
     }
 
     pub(crate) fn load_no_bias(input: usize, output: usize, cursor: &Cursor<'_>) -> Result<Self> {
@@ -24,20 +24,24 @@ impl Linear {
     /// From the weight of a 1×1 convolution.
     pub(crate) fn load_conv(input: usize, output: usize, cursor: &Cursor<'_>) -> Result<Self> {
         let weight = Weight::new(cursor.get((output, input, 1, 1), "weight")?);
-        Ok(Self { weight, bias: Some(cursor.get(output, "bias")?) })
+        Ok(Self { weight, bias: Some(Weight::new(cursor.get(output, "bias")?)) })
     }
 
     /// `x` [batch, tokens, in] to [batch, tokens, out].
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (weight, bias) = (self.weight.effective(), self.bias.as_ref());
+        let (weight, bias) = (self.weight.effective(), self.bias.as_ref().map(Weight::effective));
         match self.weight.low_rank() {
             None => ops::linear(x, weight, bias),
             Some(change) => ops::linear_low_rank(x, weight, bias, &change.down, &change.up, change.scale),
         }
     }
 
-    pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
-        f(path, &mut self.weight)
+    pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
+        f(path, Parameter::Weight, &mut self.weight)?;
+        match &mut self.bias {
+            Some(bias) => f(path, Parameter::Bias, bias),
+            None => Ok(()),
+        }
     }
 }
 
@@ -45,7 +49,7 @@ impl Linear {
 #[derive(Clone, Debug)]
 pub(crate) struct Conv2d {
     weight: Weight,
-    bias: Tensor,
+    bias: Weight,
     stride: usize,
     padding: usize,
 }
@@ -65,21 +69,21 @@ impl Conv2d {
         cursor: &Cursor<'_>,
     ) -> Result<Self> {
         let weight = Weight::new(cursor.get((output, input, kernel, kernel), "weight")?);
-        Ok(Self { weight, bias: cursor.get(output, "bias")?, stride, padding })
+        Ok(Self { weight, bias: Weight::new(cursor.get(output, "bias")?), stride, padding })
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.convolve(x, &self.bias, None)
+        self.convolve(x, self.bias.effective(), None)
     }
 
     /// Adds `residual`, of the result's shape.
     pub(crate) fn forward_onto(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        self.convolve(x, &self.bias, Some(residual))
+        self.convolve(x, self.bias.effective(), Some(residual))
     }
 
     /// Adds `extra` [batch, out] to every pixel of the result.
     pub(crate) fn forward_plus(&self, x: &Tensor, extra: &Tensor) -> Result<Tensor> {
-        self.convolve(x, &extra.broadcast_add(&self.bias)?, None)
+        self.convolve(x, &extra.broadcast_add(self.bias.effective())?, None)
     }
 
     fn convolve(&self, x: &Tensor, bias: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
@@ -96,16 +100,17 @@ impl Conv2d {
         }
     }
 
-    pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
-        f(path, &mut self.weight)
+    pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
+        f(path, Parameter::Weight, &mut self.weight)?;
+        f(path, Parameter::Bias, &mut self.bias)
     }
 }
 
 /// Group normalisation with an activation after it.
 #[derive(Clone, Debug)]
 pub(crate) struct GroupNorm {
-    weight: Tensor,
-    bias: Tensor,
+    weight: Weight,
+    bias: Weight,
     groups: usize,
     eps: f64,
     activation: Option<Activation>,
@@ -119,29 +124,42 @@ impl GroupNorm {
         activation: Option<Activation>,
         cursor: &Cursor<'_>,
     ) -> Result<Self> {
-        let (weight, bias) = (cursor.get(channels, "weight")?, cursor.get(channels, "bias")?);
+        let weight = Weight::new(cursor.get(channels, "weight")?);
+        let bias = Weight::new(cursor.get(channels, "bias")?);
         Ok(Self { weight, bias, groups, eps, activation })
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        ops::group_norm(x, self.groups, &self.weight, &self.bias, self.eps, self.activation)
+        let (weight, bias) = (self.weight.effective(), self.bias.effective());
+        ops::group_norm(x, self.groups, weight, bias, self.eps, self.activation)
+    }
+
+    pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
+        f(path, Parameter::NormWeight, &mut self.weight)?;
+        f(path, Parameter::NormBias, &mut self.bias)
     }
 }
 
 /// Layer normalisation over the last axis.
 #[derive(Clone, Debug)]
 pub(crate) struct LayerNorm {
-    weight: Tensor,
-    bias: Tensor,
+    weight: Weight,
+    bias: Weight,
     eps: f64,
 }
 
 impl LayerNorm {
     pub(crate) fn load(width: usize, eps: f64, cursor: &Cursor<'_>) -> Result<Self> {
-        Ok(Self { weight: cursor.get(width, "weight")?, bias: cursor.get(width, "bias")?, eps })
+        let weight = Weight::new(cursor.get(width, "weight")?);
+        Ok(Self { weight, bias: Weight::new(cursor.get(width, "bias")?), eps })
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        ops::layer_norm(x, &self.weight, &self.bias, self.eps)
+        ops::layer_norm(x, self.weight.effective(), self.bias.effective(), self.eps)
+    }
+
+    pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
+        f(path, Parameter::NormWeight, &mut self.weight)?;
+        f(path, Parameter::NormBias, &mut self.bias)
     }
 }

@@ -38,4 +38,4 @@ pub use safety::{SafetyChecker, SafetyVerdict};
 pub use text::{Chunk, Embeddings, TextEncoder, Tokenizer, Tokens, Vector, Words, context, prompt};
 pub use unet::UNet;
 pub use vae::{Posterior, Vae};
-pub use weight::{Weight, WeightVisitor};
+pub use weight::{Parameter, ParameterVisitor, Weight, WeightVisitor};

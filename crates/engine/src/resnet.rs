@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use crate::{
-    Result, WeightVisitor,
+    ParameterVisitor, Result,
     checkpoint::Cursor,
     layers::{Conv2d, GroupNorm, Linear},
     ops::{self, Activation},
@@ -74,11 +74,13 @@ impl Resnet {
         }
     }
 
-    pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
+    pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
+        self.norm1.visit(&format!("{path}.norm1"), f)?;
         self.conv1.visit(&format!("{path}.conv1"), f)?;
         if let Some(proj) = &mut self.time_emb_proj {
             proj.visit(&format!("{path}.time_emb_proj"), f)?;
         }
+        self.norm2.visit(&format!("{path}.norm2"), f)?;
         self.conv2.visit(&format!("{path}.conv2"), f)?;
         match &mut self.conv_shortcut {
             Some(shortcut) => shortcut.visit(&format!("{path}.conv_shortcut"), f),
@@ -109,7 +111,7 @@ impl Downsample {
         }
     }
 
-    pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
+    pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
         self.conv.visit(&format!("{path}.conv"), f)
     }
 }
@@ -132,7 +134,7 @@ impl Upsample {
         self.conv.forward(&ops::upsample_nearest(x, height, width)?)
     }
 
-    pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
+    pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
         self.conv.visit(&format!("{path}.conv"), f)
     }
 }

@@ -8,7 +8,31 @@ use crate::Result;
 /// module, which adapters may change.
 pub type WeightVisitor<'a> = dyn FnMut(&str, &mut Weight) -> Result<()> + 'a;
 
-/// The weight of a linear layer `[out, in]` or of a convolution `[out, in, height, width]`.
+/// Called as [`WeightVisitor`] is, with every parameter that adapters may change.
+pub type ParameterVisitor<'a> = dyn FnMut(&str, Parameter, &mut Weight) -> Result<()> + 'a;
+
+/// What a parameter is to its module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Parameter {
+    /// The weight of a linear layer or a convolution.
+    Weight,
+    /// The bias of a linear layer or a convolution.
+    Bias,
+    /// What a normalisation multiplies with.
+    NormWeight,
+    /// What a normalisation adds.
+    NormBias,
+}
+
+impl Parameter {
+    /// Whether it is added, not multiplied with.
+    pub fn is_bias(self) -> bool {
+        matches!(self, Self::Bias | Self::NormBias)
+    }
+}
+
+/// The weight of a linear layer `[out, in]` or of a convolution `[out, in, height, width]`; a bias, or a parameter of a
+/// normalisation `[channels]`.
 ///
 /// The base is never written to; the effective weight is always recomputed from it, so any sequence of
 /// adapters that ends without one ends with the base's own storage.

@@ -5,7 +5,7 @@
 use std::{collections::HashMap, path::Path};
 
 use adire_engine::{
-    EngineError, Weight,
+    EngineError, Parameter, Weight,
     adapter::{Adapter, Component, Strength, apply_each},
 };
 use candle_core::{DType, Device, Tensor};
@@ -60,7 +60,7 @@ impl Model {
     ) -> adire_engine::Result<Vec<adire_engine::adapter::Receipt>> {
         let adapters: Vec<_> = adapters.iter().map(|(a, strength)| (*a, Strength::from(*strength))).collect();
         apply_each(&adapters, &mut |f| {
-            self.0.iter_mut().try_for_each(|(name, w)| f(Component::Unet, name, w))
+            self.0.iter_mut().try_for_each(|(name, w)| f(Component::Unet, name, Parameter::Weight, w))
         })
     }
 
@@ -120,6 +120,16 @@ fn what_is_no_adapter_is_refused_with_the_reason() {
         ("NaN", named("unet.a.to_q.lora_A.weight", &nan), "NaN"),
         ("whole numbers", named("x.lora_A.weight", &matrix.to_dtype(DType::U8).unwrap()), "U8"),
         ("two ranks", pair(&[2, 4], &[6, 3]), "do not share a rank"),
+        (
+            "an infinite alpha",
+            named("unet.a.to_q.alpha", &Tensor::new(f32::INFINITY, &Device::Cpu).unwrap()),
+            "infinity",
+        ),
+        ("on_input alone", named("unet.a.to_q.on_input", &random(&[1], 0)), "no weight"),
+        ("blocks that are no squares", named("unet.a.to_q.oft_blocks", &random(&[2, 3, 2], 0)), "[2, 3, 2]"),
+        ("a triangle that is none", named("unet.a.to_q.oft_R", &random(&[2, 5], 0)), "[2, 5]"),
+        ("half a GLoRA", named("unet.a.to_q.a1.weight", &matrix), "lacks a factor"),
+        ("DoRA without factors", named("unet.a.to_q.dora_scale", &matrix), "lacks a factor"),
         ("rank 0", pair(&[0, 4], &[6, 0]), "shape [0, 4]"),
         ("rank 9000", pair(&[9000, 1], &[1, 9000]), "rank 9000"),
         ("a vector", pair(&[4], &[6, 4]), "shape [4]"),
@@ -188,6 +198,84 @@ fn bundled_embeddings_are_kept_by_their_word() {
     assert!(read(&bytes(&tensors)).unwrap_err().contains("\"one\" twice"));
 }
 
+/// Whatever the file calls a module, its change is applied once, or the file is refused.
+#[test]
+fn two_spellings_of_one_module_are_said() {
+    let mut model = Model::new(DType::F32);
+    let pair = |name: &str, down: &str, up: &str| {
+        [
+            (format!("{name}.{down}.weight"), random(&[2, 4], 0)),
+            (format!("{name}.{up}.weight"), random(&[6, 2], 0)),
+        ]
+    };
+    let kohya = pair("lora_unet_a_to_q", "lora_down", "lora_up");
+    let twice = [kohya.clone(), pair("unet.a.to_q", "lora_A", "lora_B")].concat();
+    let told = read(&bytes(&twice)).unwrap_err();
+    assert!(
+        told.contains("\"lora_unet_a_to_q.lora_down.weight\" and as \"unet.a.to_q.lora_A.weight\""),
+        "{told}"
+    );
+    let twice =
+        [pair("unet.a.to_q", "lora_A.one", "lora_B.one"), pair("unet.a.to_q", "lora_A.two", "lora_B.two")];
+    let told = read(&bytes(&twice.concat())).unwrap_err();
+    assert!(told.contains("lora_A.one") && told.contains("lora_A.two"), "{told}");
+    let twice = [kohya.clone(), pair("base_model.model.a.to_q", "lora_A", "lora_B")].concat();
+    let told = model.apply(&[(&read(&bytes(&twice)).unwrap(), 1.0)]).unwrap_err().to_string();
+    assert!(told.contains("changes a.to_q twice"), "{told}");
+    // One spelling may complete the other.
+    let alpha = ("unet.a.to_q.alpha".to_owned(), Tensor::new(1f32, &Device::Cpu).unwrap());
+    let adapter = read(&bytes(&[&kohya[..], &[alpha]].concat())).unwrap();
+    assert_eq!(adapter.modules()[0].scale, 0.5);
+}
+
+#[test]
+fn what_has_no_place_is_counted_by_sort() {
+    let mut model = Model::new(DType::F32);
+    let tensors = [
+        ("lora_unet_a_to_q.diff".to_owned(), random(&[6, 4], 0)),
+        ("lora_unet_a_to_q.diff_b".to_owned(), random(&[6], 0)),
+        ("lora_unet_a_to_k.diff_b".to_owned(), random(&[6], 0)),
+        ("lora_unet_nowhere.on_input".to_owned(), Tensor::new(1f32, &Device::Cpu).unwrap()),
+        ("lora_unet_nowhere.weight".to_owned(), random(&[6], 0)),
+        ("bundle_emb.word.emb_params".to_owned(), random(&[2, 8], 0)),
+        ("a.b.weight".to_owned(), random(&[3], 0)),
+        ("x\u{1b}[31m".to_owned(), random(&[3], 0)),
+    ];
+    let adapter = read(&bytes(&tensors)).unwrap();
+    let receipt = model.apply(&[(&adapter, 1.0)]).unwrap().remove(0);
+    assert_eq!(receipt.applied.len(), 1);
+    let sorts: Vec<(&str, u32)> = receipt.left_out.iter().map(|l| (l.sort.as_str(), l.tensors)).collect();
+    let expected = [
+        ("of layers that this model does not have", 2),
+        ("biases of layers that have none", 2),
+        ("textual inversions", 1),
+        ("with unknown names", 2),
+    ];
+    assert_eq!(sorts, expected);
+    let told = receipt.warning().unwrap();
+    assert!(told.starts_with("Applied in part: 7 of 8 tensors were left out: 2 of layers"), "{told}");
+    assert!(told.contains("x\\u{1b}[31m") && !told.contains('\u{1b}'), "{told}");
+}
+
+#[test]
+fn wrong_shapes_are_named_with_both_and_no_other_model_is_blamed() {
+    let mut model = Model::new(DType::F32);
+    for (name, shape, expected) in [
+        ("lora_unet_a_to_q.diff", &[4, 6][..], "a.to_q is [6, 4] in this model, but [4, 6] in the file"),
+        ("lora_unet_a_to_q.ia3_l", &[5, 1], "but [5, 1] for its outputs in the file (as lora_unet_a_to_q)"),
+        ("lora_unet_a_to_q.ia3_l", &[1, 5], "but [1, 5] for its inputs in the file"),
+        ("lora_unet_a_to_q.oft_blocks", &[2, 2, 2], "but blocks of [2, 2, 2] in the file"),
+        ("lora_unet_a_to_q.oft_diag", &[1, 4, 4], "but blocks of [1, 4, 4] in the file"),
+        ("lora_unet_a_to_q.oft_R", &[1, 3], "but blocks of [1, 3] in the file"),
+        ("lora_unet_a_to_q.boft_R", &[3, 2, 2, 2], "but blocks of [3, 2, 2, 2] in the file"),
+    ] {
+        let adapter = read(&bytes(&[(name.to_owned(), random(shape, 1))])).unwrap();
+        let told = model.apply(&[(&adapter, 1.0)]).unwrap_err().to_string();
+        assert!(told.contains(expected), "{told}");
+        assert!(!told.contains("made for"), "{told}");
+    }
+}
+
 /// A few adapters, each over another set of modules.
 fn pool() -> Vec<Adapter> {
     let sets: [&[usize]; 5] = [&[0], &[0, 1], &[2, 3], &[0, 1, 2, 3], &[1, 3]];
@@ -252,13 +340,16 @@ proptest! {
         dims in prop::collection::vec(prop_oneof![0usize..9, Just(usize::MAX), Just(1 << 33)], 0..6),
         suffix in prop::sample::select(vec![
             "lora_down.weight", "lora_up.weight", "lora_mid.weight", "alpha", "dora_scale", "hada_w1_a", "hada_t1",
-            "lokr_w1", "lokr_w2_b", "lokr_t2",
+            "lokr_w1", "lokr_w2_b", "lokr_t2", "diff", "diff_b", "w_norm", "on_input", "weight", "a1.weight", "oft_blocks",
+            "oft_diag", "oft_R", "boft_R", "ia3_l", "rescale",
         ]),
         shapes in prop::collection::hash_map(
             prop::sample::select(vec![
                 "lora_down.weight", "lora_up.weight", "lora_mid.weight", "alpha", "dora_scale", "hada_w1_a",
                 "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2", "lokr_w1", "lokr_w1_a", "lokr_w1_b",
-                "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2",
+                "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2", "diff", "diff_b", "w_norm", "b_norm", "on_input", "weight",
+                "a1.weight", "a2.weight", "b1.weight", "b2.weight", "bm.weight", "oft_blocks", "oft_diag", "rescale",
+                "oft_R", "boft_R", "boft_s", "ia3_l", "lora_B.bias", "scalar",
             ]),
             prop::collection::vec(1usize..4, 0..5),
             0..8,

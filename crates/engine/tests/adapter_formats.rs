@@ -330,7 +330,7 @@ fn peft_folders_that_cannot_be_used_say_why() {
     for (config, expected) in [
         ("{", "cannot be understood"),
         ("[]", "cannot be understood"),
-        (r#"{"peft_type": "IA3"}"#, "of PEFT type IA3; only LORA is read"),
+        (r#"{"peft_type": "VERA"}"#, "of PEFT type VERA; expected one of LORA, LOHA"),
         (
             r#"{"peft_type": "LORA", "alpha_pattern": {"(": 1}}"#,
             "the pattern \"(\", which cannot be understood",

@@ -87,6 +87,11 @@ fn damage() -> impl Strategy<Value = Damage> {
         "\u{0}",
         "down_blocks.99999999999999999999.resnets.0.conv1.weight",
         "x.lokr_w1",
+        "x.on_input",
+        "x.oft_blocks",
+        "lycoris_x.a1.weight",
+        "unet.unet.x.lora_A.\u{1b}[31m.weight",
+        "bundle_emb.a.string_to_param.*",
         "x.hada_t1",
         "__metadata__",
     ];
@@ -161,7 +166,7 @@ fn check(error: &EngineError, path: &Path) {
     }
 }
 
-const ADAPTERS: [&str; 8] = [
+const ADAPTERS: [&str; 20] = [
     "adapters/kohya-alphas.safetensors",
     "adapters/diffusers.safetensors",
     "adapters/processors.safetensors",
@@ -170,6 +175,66 @@ const ADAPTERS: [&str; 8] = [
     "adapters/lokr.safetensors",
     "adapters/dora.safetensors",
     "adapter-formats/cloneofsimo.safetensors",
+    "adapter-kinds/full.safetensors",
+    "adapter-kinds/norms.safetensors",
+    "adapter-kinds/ia3-outputs.safetensors",
+    "adapter-kinds/glora.safetensors",
+    "adapter-kinds/oft-rescale.safetensors",
+    "adapter-kinds/boft-constraint.safetensors",
+    "adapter-kinds/lokr-tucker.safetensors",
+    "adapter-kinds/loha-tucker-dora.safetensors",
+    "adapter-kinds/peft-oft/adapter_model.safetensors",
+    "adapter-kinds/peft-boft/adapter_model.safetensors",
+    "../cases/adapters/bundled-embedding.safetensors",
+    "../cases/adapters/float8.safetensors",
+];
+
+/// Pieces that names of adapters' tensors are made of, and some that they are not.
+const PIECES: [&str; 44] = [
+    "lora",
+    "unet",
+    "te",
+    "te1",
+    "te2",
+    "text_encoder",
+    "text_encoders",
+    "clip_l",
+    "transformer",
+    "base_model",
+    "model",
+    "diffusion_model",
+    "lycoris",
+    "oft_unet",
+    "_orig_mod",
+    "down_blocks",
+    "input_blocks",
+    "0",
+    "99999999999999999999",
+    "to_q",
+    "to_out_lora",
+    "processor",
+    "lora_A",
+    "lora_B",
+    "lora_down",
+    "default_0",
+    "weight",
+    "bias",
+    "alpha",
+    "diff",
+    "diff_b",
+    "w_norm",
+    "on_input",
+    "a1",
+    "oft_blocks",
+    "oft_R",
+    "boft_s",
+    "lokr_w1",
+    "hada_t1",
+    "bundle_emb",
+    "string_to_param",
+    "*",
+    "",
+    "\u{202e}é\u{0}",
 ];
 
 const EMBEDDINGS: [&str; 4] = [
@@ -208,6 +273,31 @@ proptest! {
         prop_assert!(most <= bound(bytes.len()), "asked for {most} bytes for a file of {}", bytes.len());
         if let Err(error) = result {
             check(&error, &path);
+        }
+    }
+
+    /// Whatever is put together from such pieces, reading ends, and a message shows no character that a terminal acts on.
+    #[test]
+    fn names_of_any_pieces(
+        names in prop::collection::vec(
+            (prop::collection::vec(0..PIECES.len(), 1..9), any::<bool>(), prop::collection::vec(1usize..4, 0..5)),
+            1..7,
+        ),
+    ) {
+        let mut header = serde_json::Map::new();
+        let mut data = Vec::new();
+        for (pieces, dotted, shape) in &names {
+            let pieces: Vec<&str> = pieces.iter().map(|piece| PIECES[*piece]).collect();
+            let begin = data.len();
+            data.extend((0..shape.iter().product::<usize>()).flat_map(|n| (n as f32 * 0.1).to_le_bytes()));
+            let entry = json!({ "dtype": "F32", "shape": shape, "data_offsets": [begin, data.len()] });
+            header.insert(pieces.join(if *dotted { "." } else { "_" }), entry);
+        }
+        let bytes = join(Value::Object(header).to_string().as_bytes(), &data);
+        let path = Path::new("pieces.safetensors");
+        if let Err(error) = Adapter::from_bytes(path, &bytes) {
+            let told = error.to_string();
+            prop_assert!(!told.chars().any(|c| c.is_control() || c == '\u{202e}'), "{told:?}");
         }
     }
 

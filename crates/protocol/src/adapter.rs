@@ -57,10 +57,10 @@ impl FromStr for AdapterRef {
 pub struct AdapterUse {
     /// `name@vN`, or `name` for the newest version.
     pub name: String,
-    /// Multiplies the adapter's effect; −2 to 2. With `te_strength`, its effect in the UNet alone.
+    /// Multiplies the adapter's effect; −5 to 5 unless the admin set another limit. With `te_strength`, its effect in the UNet alone.
     #[serde(default = "one")]
     pub strength: f64,
-    /// Multiplies its effect in the text encoder, where that is to be another; −2 to 2.
+    /// Multiplies its effect in the text encoder, where that is to be another; in the same range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub te_strength: Option<f64>,
     /// It stands in the prompt as a `<lora:…>` tag. Requests need not say so: those that do are left out, because
@@ -103,6 +103,9 @@ pub struct AdapterVersion {
     pub bytes: u64,
     /// Milliseconds since 1970 (UTC).
     pub created_at: i64,
+    /// One sentence where the loaded model takes the file only in part; absent also while that is not known yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 impl AdapterVersion {

@@ -43,6 +43,9 @@ pub struct GenerationRequest {
     /// with the final layer norm. (diffusers counts the layers left out, so its `clip_skip` is one less.)
     #[serde(default)]
     pub clip_skip: Option<u32>,
+    /// Refuse adapters that take effect only in part, instead of naming them in `warnings`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
     /// Adapters to apply.
     #[serde(default)]
     pub adapters: Vec<AdapterUse>,
@@ -148,6 +151,7 @@ impl From<GenerationSpec> for GenerationRequest {
             hires: spec.hires.map(HiresRequest::from),
             unknown: Vec::new(),
             warnings: Vec::new(),
+            strict: false,
         }
     }
 }
@@ -228,6 +232,9 @@ pub struct Generation {
     pub images: Vec<ImageRecord>,
     /// Why it failed: a sentence for people.
     pub error: Option<String>,
+    /// What was asked for but takes effect only in part, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Where to go from here.
     pub links: Links,
 }
@@ -312,4 +319,7 @@ pub struct Recipe {
     /// Seconds of them before the first step, for putting its adapters into effect.
     #[serde(default)]
     pub switch_seconds: f64,
+    /// What was asked for but took effect only in part, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }

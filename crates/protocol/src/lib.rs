@@ -20,6 +20,7 @@ mod sampler;
 pub mod seed;
 mod training;
 mod validate;
+mod visible;
 
 pub use adapter::{AdapterRef, AdapterUse, AdapterVersion, ParseAdapterRefError};
 pub use control::{Cancelled, Deleted, GalleryImage, ListedVersion, QueueEntry, QueueOwner, VersionChange};
@@ -41,7 +42,8 @@ pub use job::{
     TrainingRequest, TrainingSample, TrainingSettings, TrainingStage, TrainingState,
 };
 pub use model::{Defaults, ExamplePrompt, ModelInfo, TokenCount, VaeUse};
-pub use receipt::{AdapterDetail, AdapterLayer, AdapterReceipt, BlockChange, SkippedAdapterLayer};
+pub use receipt::{AdapterDetail, AdapterLayer, AdapterReceipt, BlockChange, LeftOut, SkippedAdapterLayer};
 pub use sampler::{ParseRngError, ParseSamplerError, Rng, Sampler};
 pub use training::{Crop, LearningRateSchedule, Preset, Targets, TrainingConfig};
 pub use validate::{FieldError, Limits, ValidationError};
+pub use visible::visible;

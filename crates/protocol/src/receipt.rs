@@ -33,6 +33,50 @@ pub struct AdapterReceipt {
     pub skipped: Vec<SkippedAdapterLayer>,
     /// Tensors in the file that belong to no known format.
     pub unknown: Vec<String>,
+    /// What of the file has no effect, by sort; empty where all of it has.
+    #[serde(default)]
+    pub left_out: Vec<LeftOut>,
+    /// One sentence where the file takes effect only in part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
+/// Tensors of one sort that have no effect on this model.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LeftOut {
+    /// What they are, as words after their number: `with unknown names`.
+    pub sort: String,
+    /// How many there are.
+    pub tensors: u32,
+    /// Names of some of them, as the file has them.
+    pub examples: Vec<String>,
+}
+
+impl LeftOut {
+    /// Most names that are kept as examples.
+    pub const EXAMPLES: usize = 3;
+
+    /// One sentence about a file of `total` tensors; `None` where nothing is left out.
+    pub fn sentence(all: &[Self], total: usize) -> Option<String> {
+        let count: u32 = all.iter().map(|left| left.tensors).sum();
+        let sorts: Vec<String> = all.iter().map(Self::words).collect();
+        (count > 0).then(|| {
+            let were = if count == 1 { "was" } else { "were" };
+            format!("Applied in part: {count} of {total} tensors {were} left out: {}.", sorts.join("; "))
+        })
+    }
+
+    fn words(&self) -> String {
+        // A name may be as long as the header that it comes from.
+        let shown = |name: &String| {
+            let cut: String = name.chars().take(80).collect();
+            crate::visible(&cut) + if cut.len() < name.len() { "…" } else { "" }
+        };
+        let examples: Vec<String> = self.examples.iter().map(shown).collect();
+        let such = if self.tensors as usize > examples.len() { "such as " } else { "" };
+        format!("{} {} ({such}{})", self.tensors, self.sort, examples.join(", "))
+    }
 }
 
 /// One layer that an adapter changes.
@@ -43,7 +87,7 @@ pub struct AdapterLayer {
     pub component: String,
     /// The model's own path of the module.
     pub module: String,
-    /// How the change is stored: `lora`, `loha`, `lokr`.
+    /// How the change is stored: `lora`, `loha`, `lokr`, `full`, `norm`, `ia3`, `glora`, `oft`, `boft`.
     pub kind: String,
     /// Rank of the change.
     pub rank: u32,
@@ -125,6 +169,23 @@ mod tests {
             scale: 1.0,
             ratio,
         }
+    }
+
+    #[test]
+    fn what_is_left_out_is_one_sentence() {
+        let left = |sort: &str, tensors, examples: &[&str]| LeftOut {
+            sort: sort.to_owned(),
+            tensors,
+            examples: examples.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        assert_eq!(LeftOut::sentence(&[], 5), None);
+        let all =
+            [left("with unknown names", 1, &["a\u{1b}b"]), left("textual inversions", 7, &["x", "y", "z"])];
+        assert_eq!(
+            LeftOut::sentence(&all, 20).unwrap(),
+            "Applied in part: 8 of 20 tensors were left out: 1 with unknown names (a\\u{1b}b); 7 textual inversions \
+             (such as x, y, z)."
+        );
     }
 
     #[test]

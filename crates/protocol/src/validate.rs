@@ -31,7 +31,7 @@ pub struct Limits {
     pub count: u32,
     /// Most adapters per request.
     pub adapters: u32,
-    /// Largest strength, either sign.
+    /// Largest strength of an adapter, either sign; the admin sets it.
     pub strength: f64,
     /// Largest clip skip: the text encoder's layers.
     #[serde(default = "clip_layers")]
@@ -39,6 +39,11 @@ pub struct Limits {
     /// Largest width and height in pixels of a second pass.
     #[serde(default = "hires_size")]
     pub hires_size: u32,
+}
+
+impl Limits {
+    /// The largest [`Self::strength`] that can be set.
+    pub const MOST_STRENGTH: f64 = 100.0;
 }
 
 /// Four times as many pixels as the largest first pass.
@@ -62,7 +67,7 @@ impl Default for Limits {
             size_step: 8,
             count: 8,
             adapters: 8,
-            strength: 2.0,
+            strength: 5.0,
             clip_skip: clip_layers(),
             hires_size: hires_size(),
         }
@@ -184,7 +189,7 @@ impl GenerationRequest {
                     let strength = strength.unwrap_or_default();
                     wrong(
                         &field(part),
-                        format!("The strength of {shown} is {strength}; it can be −{most} to {most}."),
+                        format!("Strength of {shown} must be −{most} to {most}; got {strength}."),
                     );
                 }
             }
@@ -302,11 +307,14 @@ mod tests {
         assert_eq!(check(|r| r.count = Some(0)), field("count"));
         assert_eq!(check(|r| r.seed = Some(u64::MAX)), field("seed"));
         let adapter = |name: &str, strength| vec![AdapterUse::new(name, strength)];
+        for strength in [-5.0, 4.0, 5.0] {
+            check(|r| r.adapters = adapter("a", strength)).unwrap();
+        }
         assert_eq!(check(|r| r.adapters = adapter("a", 1e9)), field("adapters[0].strength"));
         assert_eq!(check(|r| r.adapters = adapter("a", f64::NAN)), field("adapters[0].strength"));
         assert_eq!(check(|r| r.adapters = adapter("../a", 1.0)), field("adapters[0].name"));
         assert_eq!(check(|r| r.adapters = vec![AdapterUse::new("a", 1.0); 9]), field("adapters"));
-        let te = AdapterUse { te_strength: Some(-3.0), ..AdapterUse::new("a", 1.0) };
+        let te = AdapterUse { te_strength: Some(-5.5), ..AdapterUse::new("a", 1.0) };
         assert_eq!(check(|r| r.adapters = vec![te]), field("adapters[0].te_strength"));
         assert_eq!(check(|r| r.clip_skip = Some(0)), field("clip_skip"));
         assert_eq!(check(|r| r.clip_skip = Some(13)), field("clip_skip"));

@@ -3,8 +3,8 @@
 use std::{fs::File, path::PathBuf, sync::Arc, time::Duration};
 
 use adire_protocol::{
-    AdapterDetail, AdapterReceipt, AdapterRef, AdapterVersion, FieldError, ListedVersion, ValidationError,
-    VersionChange,
+    AdapterDetail, AdapterReceipt, AdapterRef, AdapterUse, AdapterVersion, FieldError, ListedVersion,
+    ValidationError, VersionChange,
 };
 
 use crate::{
@@ -84,22 +84,64 @@ pub(crate) async fn add(shared: Arc<Shared>, new: NewAdapter) -> Result<AdapterV
         trigger: new.trigger.trim().to_owned(),
         bytes: staged.bytes,
         created_at: now(),
+        warning: None,
     };
     if let Some(existing) = existing(&shared, &row).await? {
-        return Ok(existing);
+        let mut warnings = shared.store.adapter_warnings(&shared.model.hash).await?;
+        return Ok(AdapterVersion { warning: warnings.remove(&existing.hash), ..existing });
     }
     let receipt = check(&shared, &staged, &new).await?;
+    if let (true, Some(warning)) = (new.strict, &receipt.warning) {
+        return Err(StudioError::Adapter(format!("{}: {warning}", new.path.display())));
+    }
     let blobs = shared.blobs.clone();
     let _keeping = shared.keeping.lock().await;
     row.hash = blocking(move || blobs.keep(staged)).await?;
     shared.store.save_receipt(&row.hash, &shared.model.hash, &receipt).await?;
     match shared.store.insert_adapter(&row).await? {
-        Some(stored) => Ok(stored),
+        Some(stored) => Ok(AdapterVersion { warning: receipt.warning, ..stored }),
         // Someone took the number since we looked: the same file is fine, another is not.
         None => existing(&shared, &row)
             .await?
             .ok_or_else(|| StudioError::Storage("The version number was just taken; try again.".to_owned())),
     }
+}
+
+/// Every version, with what is known of those that the model takes only in part.
+pub(crate) async fn list(shared: &Shared) -> Result<Vec<AdapterVersion>, StudioError> {
+    let warnings = shared.store.adapter_warnings(&shared.model.hash).await?;
+    let mut known = shared.store.adapters().await?;
+    for version in &mut known {
+        version.warning = warnings.get(&version.hash).cloned();
+    }
+    Ok(known)
+}
+
+/// What is known of the adapters of `uses` that the model takes only in part: one sentence each, in their order.
+pub(crate) async fn warnings(shared: &Shared, uses: &[AdapterUse]) -> Result<Vec<String>, StudioError> {
+    if uses.is_empty() {
+        return Ok(Vec::new());
+    }
+    let known = list(shared).await?;
+    let warning = |name: &str| {
+        let version = resolve(&known, name).ok()?;
+        version.warning.as_ref().map(|warning| format!("{}: {warning}", version.id()))
+    };
+    Ok(uses.iter().filter_map(|adapter| warning(&adapter.name)).collect())
+}
+
+/// Refuses those of `uses` that the model takes only in part, or of which that is not known yet.
+pub(crate) async fn be_strict(shared: &Arc<Shared>, uses: &[AdapterUse]) -> Result<(), StudioError> {
+    let mut errors = Vec::new();
+    for (index, adapter) in uses.iter().enumerate() {
+        let message = match detail(Arc::clone(shared), &adapter.name).await?.receipt {
+            Some(AdapterReceipt { warning: None, .. }) => continue,
+            Some(AdapterReceipt { warning: Some(warning), .. }) => format!("{}: {warning}", adapter.name),
+            None => format!("{}: the model is busy and has not read the file yet. Try again.", adapter.name),
+        };
+        errors.push(FieldError { field: format!("adapters[{index}]"), message });
+    }
+    if errors.is_empty() { Ok(()) } else { Err(StudioError::Invalid(ValidationError(errors))) }
 }
 
 /// The version that already stands for this file: the one asked for, or any of this name when the number
@@ -147,7 +189,8 @@ pub(crate) async fn detail(shared: Arc<Shared>, name: &str) -> Result<AdapterDet
         }
     };
     let downloads = downloads(&shared, &version).await?;
-    Ok(AdapterDetail { version, receipt, downloads })
+    let warning = receipt.as_ref().and_then(|receipt| receipt.warning.clone());
+    Ok(AdapterDetail { version: AdapterVersion { warning, ..version }, receipt, downloads })
 }
 
 /// Whether the file of a version is given out.

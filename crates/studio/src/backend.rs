@@ -281,6 +281,8 @@ pub struct Rendered {
     pub switch_seconds: f64,
     /// The embeddings that the prompts name.
     pub embeddings: Vec<EmbeddingUse>,
+    /// Adapters that took effect only in part, one sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// Why there is no picture.

@@ -19,7 +19,7 @@ use std::{
 };
 
 use adire_protocol::{
-    AdapterLayer, AdapterReceipt, Defaults, EmbeddingUse, ExamplePrompt, Limits, ModelInfo, Sampler,
+    AdapterLayer, AdapterReceipt, Defaults, EmbeddingUse, ExamplePrompt, LeftOut, Limits, ModelInfo, Sampler,
     TokenCount,
 };
 use sha2::{Digest, Sha256};
@@ -148,7 +148,16 @@ impl Backend for FakeBackend {
                 scale: 1.0,
                 ratio: 0.125,
             };
+            // A file says so itself when something of it is to be left out.
+            let in_part = bytes.windows(7).any(|word| word == b"in part");
+            let left_out = LeftOut {
+                sort: "with unknown names".to_owned(),
+                tensors: u32::from(in_part),
+                examples: vec!["x.y".to_owned()],
+            };
             return Ok(AdapterReceipt {
+                warning: LeftOut::sentence(std::slice::from_ref(&left_out), 3),
+                left_out: if in_part { vec![left_out] } else { Vec::new() },
                 formats: vec!["fake".to_owned()],
                 family: "the fake model".to_owned(),
                 applied: vec![layer],
@@ -215,6 +224,7 @@ impl Backend for FakeBackend {
             seconds: start.elapsed().as_secs_f64(),
             switch_seconds: 0.0,
             embeddings,
+            warnings: Vec::new(),
         })
     }
 

@@ -105,4 +105,6 @@ pub struct NewAdapter {
     pub description: String,
     /// Words that call the style up; may be empty.
     pub trigger: String,
+    /// Refuse a file that takes effect only in part.
+    pub strict: bool,
 }

@@ -76,7 +76,7 @@ pub(crate) async fn store(
     job: &Job,
     render: RenderJob,
     index: u32,
-    Rendered { pixels, fingerprint, withheld, seconds, switch_seconds, embeddings }: Rendered,
+    Rendered { pixels, fingerprint, withheld, seconds, switch_seconds, embeddings, warnings }: Rendered,
     created_at: i64,
 ) -> Result<(), Early> {
     let model = &shared.model;
@@ -95,6 +95,7 @@ pub(crate) async fn store(
         // JSON has no infinity; a strange clock must not make the record unreadable.
         seconds: if seconds.is_finite() { seconds } else { 0.0 },
         switch_seconds: if switch_seconds.is_finite() { switch_seconds } else { 0.0 },
+        warnings,
     };
     let blobs = shared.blobs.clone();
     let (png, recipe) = blocking(move || Ok((encode_picture(&pixels, &recipe)?, recipe))).await?;

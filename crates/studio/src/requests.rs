@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     StudioError,
-    adapters::resolve,
+    adapters::{be_strict, resolve, warnings},
     board::{CancelOutcome, Job},
     client::Who,
     deletion::Asker,
@@ -27,7 +27,7 @@ pub(crate) async fn submit(
     request: GenerationRequest,
     who: Who,
 ) -> Result<Generation, StudioError> {
-    let model = &shared.model;
+    let (model, strict) = (&shared.model, request.strict);
     // The low half of a version 4 UUID is random but for two bits; `validate` takes the lowest 32.
     let (_, random) = Uuid::new_v4().as_u64_pair();
     let mut spec = match uploads::defaults_for(&shared, &request).await {
@@ -47,7 +47,11 @@ pub(crate) async fn submit(
         let tagged = spec.adapters.iter().filter(|adapter| adapter.in_prompt);
         let names: Vec<String> = tagged.map(|adapter| adapter.name.clone()).collect();
         spec.prompt = lora_tag::rename(&spec.prompt, &names);
+        if strict {
+            be_strict(&shared, &spec.adapters).await?;
+        }
     }
+    let warnings = warnings(&shared, &spec.adapters).await?;
     prompts::check(&shared, &spec.prompt, &spec.negative_prompt).await?;
     let cost = limits::check_cost(&spec, shared.board.budget())?;
     shared.disk.check_reserve()?;
@@ -77,6 +81,7 @@ pub(crate) async fn submit(
         progress: None,
         images: Vec::new(),
         error: None,
+        warnings,
     })
 }
 

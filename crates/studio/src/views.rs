@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use adire_protocol::{Event, Generation, GenerationEvent, GenerationState, Links, QueueEntry};
+use adire_protocol::{Event, Generation, GenerationEvent, GenerationState, ImageRecord, Links, QueueEntry};
 
 use crate::{
     EventStream, StudioError,
@@ -59,6 +59,12 @@ async fn assemble(shared: &Shared, row: GenerationRow) -> Result<Generation, Stu
     let (state, spec) = (row.state(), row.spec()?);
     let place = if state == GenerationState::Queued { shared.board.position(&row.id) } else { None };
     let progress = if state == GenerationState::Running { shared.board.running(&row.id) } else { None };
+    let images: Vec<ImageRecord> = images.into_iter().map(ImageRow::record).collect::<Result<_, _>>()?;
+    // What the pictures say, or before the first one what is known of the files.
+    let warnings = match images.first() {
+        Some(image) => image.recipe.warnings.clone(),
+        None => crate::adapters::warnings(shared, &spec.adapters).await?,
+    };
     Ok(Generation {
         links: Links::of(&row.id),
         state,
@@ -69,8 +75,9 @@ async fn assemble(shared: &Shared, row: GenerationRow) -> Result<Generation, Stu
         ahead: place.map(|(ahead, _)| ahead),
         wait_ms: place.and_then(|(_, wait_ms)| wait_ms),
         progress,
-        images: images.into_iter().map(ImageRow::record).collect::<Result<_, _>>()?,
+        images,
         error: row.error,
+        warnings,
         id: row.id,
     })
 }

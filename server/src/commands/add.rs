@@ -15,7 +15,7 @@ use crate::{
 /// The file, and what it is to be called.
 #[derive(Debug, Args)]
 pub(crate) struct AddArgs {
-    /// LoRA file (.safetensors), or a PEFT folder, which is kept as one file in kohya's format
+    /// Adapter file (.safetensors), or a PEFT folder, which is kept as one file
     file: PathBuf,
     /// Name without version: lower-case letters, digits, - _ .
     #[arg(long)]
@@ -29,6 +29,9 @@ pub(crate) struct AddArgs {
     /// Words that call the style up in a prompt
     #[arg(long, default_value = "")]
     trigger: String,
+    /// Refuse a file that takes effect only in part, instead of warning
+    #[arg(long)]
+    strict: bool,
     #[command(flatten)]
     places: places::Places,
 }
@@ -46,6 +49,7 @@ impl AddArgs {
             path,
             description: self.description,
             trigger: self.trigger,
+            strict: self.strict,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let added = runtime.block_on(async {
@@ -55,6 +59,9 @@ impl AddArgs {
             studio.shutdown().await;
             added
         })?;
+        if let Some(warning) = &added.warning {
+            eprintln!("Warning: {warning}");
+        }
         println!("{} is in {} (sha256 {})", added.id(), self.places.data.display(), added.hash);
         Ok(())
     }
@@ -67,12 +74,15 @@ impl OneFile {
     fn of(folder: &Path, model: &Path) -> anyhow::Result<Self> {
         let adapter = Adapter::read(folder)?;
         let table = if model.is_dir() { ModuleTable::of_folder(model)? } else { ModuleTable::sd15() };
-        let files = adapter.export(ExportFormat::Kohya, &table)?;
+        let files = match adapter.export(ExportFormat::Kohya, &table) {
+            Ok(files) => files.into_iter().map(|file| file.bytes).collect(),
+            // kohya's format has no words for some of PEFT's kinds.
+            Err(_) => vec![adire_engine::adapter::one_file(folder)?],
+        };
         let path = std::env::temp_dir().join(format!("adire-{}.safetensors", uuid::Uuid::new_v4()));
         let this = Self(path);
-        for file in files {
-            std::fs::write(&this.0, file.bytes)
-                .with_context(|| format!("cannot write {}", this.0.display()))?;
+        for bytes in files {
+            std::fs::write(&this.0, bytes).with_context(|| format!("cannot write {}", this.0.display()))?;
         }
         Ok(this)
     }

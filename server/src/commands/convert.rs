@@ -48,7 +48,13 @@ impl ConvertArgs {
         if !adapter.unknown_keys().is_empty() {
             let names = adapter.unknown_keys().iter().take(12).cloned().collect::<Vec<_>>().join(", ");
             let count = adapter.unknown_keys().len();
+            let names = adire_protocol::visible(&names);
             let _ = writeln!(out, "{count} tensors belong to no adapter layer and were left out: {names}");
+        }
+        if !adapter.embeddings().is_empty() {
+            let words = adapter.embeddings().keys().cloned().collect::<Vec<_>>().join(", ");
+            let words = adire_protocol::visible(&words);
+            let _ = writeln!(out, "Textual inversions were left out: {words}");
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use std::{
 
 use adire_engine::{
     Output, Pipeline,
-    adapter::{Adapter, Strength},
+    adapter::{Adapter, Receipt, Strength},
 };
 use adire_protocol::{
     AdapterUse, Defaults, GenerationRequest, GenerationSpec, Limits, Recipe, Rng, Sampler, ValidationError,
@@ -71,7 +71,7 @@ pub(crate) struct GenerateArgs {
     /// Layer of the text encoder to read, counted from the last, as A1111 counts: 1 is the last
     #[arg(long, value_name = "N")]
     clip_skip: Option<u32>,
-    /// Adapter file with its strength, -2 to 2 (1 when left out), or its strengths in text encoder and UNet; may be
+    /// Adapter file with its strength, -5 to 5 (1 when left out), or its strengths in text encoder and UNet; may be
     /// given several times
     #[arg(long, value_name = "FILE[:STRENGTH|:TE:UNET]")]
     lora: Vec<Lora>,
@@ -79,6 +79,12 @@ pub(crate) struct GenerateArgs {
     /// when left out; may be given several times
     #[arg(long, value_name = "FILE[:WORD]")]
     embedding: Vec<NamedFile>,
+    /// Refuse adapters that take effect only in part, instead of warning
+    #[arg(long)]
+    strict: bool,
+    /// Largest adapter strength, either sign
+    #[arg(long, value_name = "N", env = "ADIRE_MAX_STRENGTH", value_parser = places::strength_limit)]
+    max_strength: Option<f64>,
     #[command(flatten)]
     init: InitArgs,
     /// A second, larger pass over the result: how many times as large; with latent or image, what is enlarged between
@@ -115,16 +121,23 @@ impl FromStr for Lora {
                 Some((file, text_encoder)) => (file, Strength { unet, text_encoder }),
             },
         };
-        let most = Limits::default().strength;
         if file.is_empty() {
             return Err("a file is needed before the colon".to_owned());
         }
-        for strength in [strength.unet, strength.text_encoder] {
-            if !(strength.is_finite() && strength.abs() <= most) {
-                return Err(format!("the strength is {strength}; it can be -{most} to {most}"));
-            }
-        }
         Ok(Self { file: file.into(), strength })
+    }
+}
+
+impl Lora {
+    fn check(&self, most: f64) -> Result<(), String> {
+        let strengths = [self.strength.unet, self.strength.text_encoder];
+        match strengths.into_iter().find(|strength| !(strength.is_finite() && strength.abs() <= most)) {
+            Some(strength) => {
+                let file = self.file.display();
+                Err(format!("Strength of {file} must be -{most} to {most}; got {strength}."))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -135,7 +148,12 @@ impl GenerateArgs {
     /// One sentence; a [`clap::Error`] where an argument is at fault.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         // Everything that can be known to be wrong is said before the model is loaded.
-        let (seed, limits) = (random_seed(), Limits::default());
+        let most = self.max_strength.unwrap_or(Limits::default().strength);
+        let (seed, limits) = (random_seed(), Limits { strength: most, ..Limits::default() });
+        for lora in &self.lora {
+            lora.check(most)
+                .map_err(|message| clap::Error::raw(ErrorKind::ValueValidation, format!("{message}\n")))?;
+        }
         let given = self.init.read()?;
         self.named_request(given.as_ref(), &limits)
             .validate(&limits, &any_defaults(), seed)
@@ -157,7 +175,8 @@ impl GenerateArgs {
 
         let places::FoundModel { path, options, .. } = self.model.find()?.tell();
         let mut pipeline = Pipeline::load(&path, &options)?;
-        let info = pipeline.info().clone();
+        let mut info = pipeline.info().clone();
+        info.limits.strength = most;
         let request = self.named_request(given.as_ref(), &info.limits);
         let mut spec = request.validate(&info.limits, &info.defaults, seed).map_err(bad_arguments)?;
         let mut uses: Vec<_> =
@@ -174,7 +193,14 @@ impl GenerateArgs {
         spec.adapters = uses;
         let begun = Instant::now();
         pipeline.set_embeddings(embeddings)?;
-        pipeline.set_adapters(&adapters)?;
+        let receipts = pipeline.set_adapters(&adapters)?;
+        let warnings: Vec<String> = receipts.iter().filter_map(warning).collect();
+        if self.strict && !warnings.is_empty() {
+            bail!("{} Leave --strict out to go on with what can be applied.", warnings.join("\n"));
+        }
+        for warning in &warnings {
+            let _ = writeln!(std::io::stderr(), "Warning: {warning}");
+        }
         let switch_seconds = begun.elapsed().as_secs_f64();
         let init = given.map(|given| given.fit(spec.width, spec.height)).transpose()?;
         let output = draw(&mut pipeline, &spec, init.as_ref())?;
@@ -198,6 +224,7 @@ impl GenerateArgs {
             withheld,
             seconds: output.seconds,
             switch_seconds,
+            warnings,
         };
         let png = adire_studio::encode_picture(&pixels(output.image), &recipe)?;
         write_atomically(&self.out, |temporary| Ok(std::fs::write(temporary, &png)?))?;
@@ -251,6 +278,11 @@ fn bad_arguments(error: ValidationError) -> anyhow::Error {
 
 fn random_seed() -> u64 {
     uuid::Uuid::new_v4().as_u64_pair().0 & 0xffff_ffff
+}
+
+/// What is said of an adapter that takes effect only in part.
+pub(crate) fn warning(receipt: &Receipt) -> Option<String> {
+    receipt.warning().map(|warning| format!("{}: {warning}", receipt.path.display()))
 }
 
 /// How a picture names an adapter that was given as a file.
@@ -326,11 +358,13 @@ mod tests {
         assert_eq!(lora("C:a.safetensors"), of("C:a.safetensors", 1.0));
         let strength = Strength { unet: 1.0, text_encoder: 0.0 };
         assert_eq!(lora("C:a.safetensors:0:1"), Ok(Lora { file: "C:a.safetensors".into(), strength }));
-        for wrong in
-            ["a.safetensors:1e9", "a.safetensors:nan", "a.safetensors:-2.1", "a:3:1", "", ":1", ":1:1"]
-        {
+        for wrong in ["", ":1", ":1:1"] {
             assert!(lora(wrong).is_err(), "{wrong} was taken");
         }
+        for wrong in ["a.safetensors:1e9", "a.safetensors:nan", "a.safetensors:-5.1", "a:6:1"] {
+            assert!(lora(wrong).unwrap().check(5.0).is_err(), "{wrong} was taken");
+        }
+        assert!(lora("a:-5:5").unwrap().check(5.0).is_ok());
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub(crate) struct InspectArgs {
     /// Write everything as JSON
     #[arg(long)]
     json: bool,
+    /// Fail if the file takes effect only in part
+    #[arg(long)]
+    strict: bool,
 }
 
 /// Everything that is known of the file.
@@ -44,6 +47,8 @@ struct Report<'a> {
     /// How often each tag stood in the training captions, the commonest first.
     tags: Vec<(String, u64)>,
     metadata: &'a BTreeMap<String, String>,
+    /// Words of the textual inversions that it carries along.
+    embeddings: Vec<&'a String>,
     unknown_keys: &'a [String],
     receipt: Option<Receipt>,
 }
@@ -70,13 +75,26 @@ impl InspectArgs {
             modules: adapter.modules(),
             tags: tags(adapter.metadata()),
             metadata: adapter.metadata(),
+            embeddings: adapter.embeddings().keys().collect(),
             unknown_keys: adapter.unknown_keys(),
             receipt,
         };
         let text = if self.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.text() };
         // Not print!: a closed stdout is no reason to panic.
         let _ = std::io::stdout().write_all(text.as_bytes());
-        Ok(())
+        match &report.receipt {
+            Some(receipt) if self.strict => match receipt.warning() {
+                Some(warning) => anyhow::bail!("{}: {warning}", report.path.display()),
+                None => Ok(()),
+            },
+            None if self.strict && !(report.unknown_keys.is_empty() && report.embeddings.is_empty()) => {
+                anyhow::bail!(
+                    "{} holds tensors that are no adapter layers, named above",
+                    report.path.display()
+                )
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -86,8 +104,7 @@ impl Report<'_> {
         let mut line = |what: &str, value: String| {
             if !value.is_empty() {
                 // Writing to a String cannot fail.
-                let _ =
-                    writeln!(text, "  {what:<14} {}", value.escape_debug().to_string().replace("\\'", "'"));
+                let _ = writeln!(text, "  {what:<14} {}", adire_protocol::visible(&value));
             }
         };
         line("sha256", self.hash.to_owned());
@@ -112,6 +129,7 @@ impl Report<'_> {
         }
         let tags = self.tags.iter().take(SHOWN).map(|(tag, count)| format!("{tag} ({count})"));
         line("tags", tags.collect::<Vec<_>>().join(", "));
+        line("embeddings", self.embeddings.iter().map(|word| word.as_str()).collect::<Vec<_>>().join(", "));
         line("unknown keys", listed(self.unknown_keys));
         if let Some(receipt) = &self.receipt {
             let of = |component| receipt.applied.iter().filter(|layer| layer.component == component).count();
@@ -119,6 +137,7 @@ impl Report<'_> {
             line("applies to", format!("{unet} layers of the UNet, {clip} of the text encoder"));
             let skipped: Vec<String> = receipt.skipped.iter().map(|layer| layer.module.clone()).collect();
             line("skipped", listed(&skipped));
+            line("in part", receipt.warning().unwrap_or_default());
             for (block, ratios) in by_block(receipt) {
                 let (sum, most) = ratios.iter().fold((0.0, 0f64), |(sum, most), r| (sum + r, most.max(*r)));
                 let mean = sum / ratios.len() as f64;

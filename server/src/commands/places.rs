@@ -9,6 +9,15 @@ use clap::Args;
 
 use crate::hub;
 
+/// Reads the largest strength that adapters may be asked for.
+pub(crate) fn strength_limit(text: &str) -> Result<f64, String> {
+    let most = adire_protocol::Limits::MOST_STRENGTH;
+    match text.parse::<f64>() {
+        Ok(limit) if limit > 0.0 && limit <= most => Ok(limit),
+        _ => Err(format!("expected a number above 0, at most {most}")),
+    }
+}
+
 /// Which model, and what a single-file checkpoint does not hold.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ModelArgs {

@@ -60,6 +60,9 @@ pub(crate) struct ServeArgs {
     open_admin: bool,
     #[command(flatten)]
     limits: LimitArgs,
+    /// Largest adapter strength that may be asked for, either sign
+    #[arg(long, value_name = "N", env = "ADIRE_MAX_STRENGTH", default_value_t = 5.0, value_parser = places::strength_limit)]
+    max_strength: f64,
     /// How log lines look; RUST_LOG says which are written
     #[arg(long, env = "ADIRE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -124,7 +127,9 @@ impl ServeArgs {
         });
         let open = async {
             let folder = model.clone();
-            let studio = Studio::open(config, move || EngineBackend::load(&folder, &options)).await?;
+            let most = self.max_strength;
+            let load = move || Ok(EngineBackend::load(&folder, &options)?.with_max_strength(most));
+            let studio = Studio::open(config, load).await?;
             shipped::add(&studio, &model).await;
             Ok(studio)
         };

@@ -45,6 +45,7 @@ pub(crate) async fn add(studio: &Studio, model: &Path) {
             path: shipped.file.clone(),
             description: shipped.description.clone(),
             trigger: shipped.trigger.clone().unwrap_or_default(),
+            strict: false,
         };
         match studio.add_adapter(new).await {
             Ok(version) => tracing::info!(adapter = version.id(), "adapter is there"),

@@ -102,6 +102,7 @@ impl Server {
             path,
             description: "A style.".to_owned(),
             trigger: "in some style".to_owned(),
+            strict: false,
         };
         self.studio.add_adapter(new).await.unwrap();
     }

@@ -1,10 +1,8 @@
 //! Putting adapters onto a model, and the receipt of what that did.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::PathBuf,
-};
+use std::{collections::HashMap, path::PathBuf};
 
+use adire_protocol::LeftOut;
 use candle_core::{DType, Tensor};
 use serde::Serialize;
 
@@ -12,12 +10,13 @@ use super::{
     Adapter, Family, Module,
     keys::{Component, Format},
     layer::Kind,
-    table::ModuleTable,
+    targets::Targets,
 };
-use crate::{EngineError, Result, TextEncoder, UNet, Weight};
+use crate::{EngineError, Parameter, Result, TextEncoder, UNet, Weight};
 
-/// Largest strength, either sign.
-const MAX_STRENGTH: f64 = 2.0;
+/// Largest strength that is computed, either sign; what may be asked for is less
+/// ([`adire_protocol::Limits::strength`]).
+const MAX_STRENGTH: f64 = adire_protocol::Limits::MOST_STRENGTH;
 
 /// What one adapter did to a model.
 #[derive(Clone, Debug, Serialize)]
@@ -40,9 +39,20 @@ pub struct Receipt {
     pub skipped: Vec<SkippedLayer>,
     /// Tensors in the file that belong to no known format.
     pub unknown: Vec<String>,
+    /// Tensors in the file.
+    pub tensors: usize,
+    /// What of the file has no effect, by sort; empty where all of it has.
+    pub left_out: Vec<LeftOut>,
 }
 
-/// What an adapter's change is multiplied with, −2 to 2.
+impl Receipt {
+    /// One sentence where the file takes effect only in part.
+    pub fn warning(&self) -> Option<String> {
+        LeftOut::sentence(&self.left_out, self.tensors)
+    }
+}
+
+/// What an adapter's change is multiplied with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Strength {
     /// In the UNet.
@@ -95,12 +105,13 @@ pub struct SkippedLayer {
     pub reason: String,
 }
 
-/// Shows every weight of a model to a function.
-pub type Visit<'a> = dyn FnMut(&mut dyn FnMut(Component, &str, &mut Weight) -> Result<()>) -> Result<()> + 'a;
+/// Shows every parameter of a model that adapters may change to a function.
+pub type Visit<'a> =
+    dyn FnMut(&mut dyn FnMut(Component, &str, Parameter, &mut Weight) -> Result<()>) -> Result<()> + 'a;
 
-/// Makes the effective weights those of the base plus every adapter's change times its strength (−2 to 2); none
-/// restores the base's own bits, as does a strength of 0 (in the model that it is for). What was applied before does
-/// not matter.
+/// Makes the effective weights those of the base plus every adapter's change times its strength; none restores the
+/// base's own bits, as does a strength of 0 (in the model that it is for). What was applied before does not matter.
+/// Biases and normalisations likewise.
 ///
 /// # Errors
 /// [`EngineError::Adapter`] when an adapter changes nothing in this model or has layers of another shape (the
@@ -114,11 +125,24 @@ pub fn apply(
     apply_each(adapters, &mut |f| self::visit(unet, text, f))
 }
 
-/// Shows every weight of a model that adapters can change to `f`, always in the same order.
+/// Shows every parameter of a model that adapters can change to `f`, always in the same order.
 ///
 /// # Errors
 /// Whatever `f` returns.
 pub fn visit(
+    unet: &mut UNet,
+    text: &mut TextEncoder,
+    f: &mut dyn FnMut(Component, &str, Parameter, &mut Weight) -> Result<()>,
+) -> Result<()> {
+    unet.visit_parameters(&mut |path, parameter, weight| f(Component::Unet, path, parameter, weight))?;
+    text.visit_parameters(&mut |path, parameter, weight| f(Component::TextEncoder, path, parameter, weight))
+}
+
+/// As [`visit`], the weights of linear layers and convolutions alone.
+///
+/// # Errors
+/// Whatever `f` returns.
+pub fn visit_weights(
     unet: &mut UNet,
     text: &mut TextEncoder,
     f: &mut dyn FnMut(Component, &str, &mut Weight) -> Result<()>,
@@ -135,14 +159,14 @@ pub fn apply_each(adapters: &[(&Adapter, Strength)], visit: &mut Visit<'_>) -> R
     let strengths = adapters.iter().flat_map(|(_, strength)| [strength.unet, strength.text_encoder]);
     if let Some(strength) = strengths.into_iter().find(|s| !(s.is_finite() && s.abs() <= MAX_STRENGTH)) {
         return Err(EngineError::Request(format!(
-            "the strength of an adapter is {strength}; it can be −{MAX_STRENGTH} to {MAX_STRENGTH}"
+            "adapter strength must be −{MAX_STRENGTH} to {MAX_STRENGTH}; got {strength}"
         )));
     }
     let targets = Targets::of(visit)?;
     let mut receipts = Vec::with_capacity(adapters.len());
     let mut plan: HashMap<usize, Vec<(usize, &Module)>> = HashMap::new();
     for (index, (adapter, strength)) in adapters.iter().enumerate() {
-        let skipped = targets.place(adapter, |target, module| {
+        let placed = targets.place(adapter, |target, module| {
             plan.entry(target).or_default().push((index, module));
         })?;
         receipts.push(Receipt {
@@ -153,32 +177,42 @@ pub fn apply_each(adapters: &[(&Adapter, Strength)], visit: &mut Visit<'_>) -> R
             strength: strength.unet,
             te_strength: strength.text_encoder,
             applied: Vec::new(),
-            skipped,
+            left_out: placed.left_out(adapter),
+            skipped: placed.skipped,
             unknown: adapter.unknown.clone(),
+            tensors: adapter.tensors,
         });
     }
 
     let mut position = 0;
-    let result = visit(&mut |component, path, weight| {
-        let changes = plan.get(&position).map(Vec::as_slice).unwrap_or_default();
+    let result = visit(&mut |component, path, parameter, weight| {
+        let target = targets.places.get(position).copied().unwrap_or(usize::MAX);
         position += 1;
+        let changes = plan.get(&target).map(Vec::as_slice).unwrap_or_default();
+        let is_bias = parameter.is_bias();
         let mut sum: Option<Tensor> = None;
         let norm = if changes.is_empty() { 0.0 } else { norm(weight.base())? };
         for (index, module) in changes {
-            let strength = adapters[*index].1.of(component);
+            let (layer, strength) = (&module.layer, adapters[*index].1.of(component));
             // Skipped rather than multiplied by 0, which would turn −0 into 0 and NaN into NaN.
-            let delta =
-                if strength == 0.0 { None } else { Some((module.layer.delta(weight.base())? * strength)?) };
-            let ratio = delta.as_ref().map(self::norm).transpose()?.map_or(0.0, |delta| delta / norm);
-            receipts[*index].applied.push(AppliedLayer {
-                component,
-                module: path.to_owned(),
-                kind: module.layer.kind(),
-                rank: module.layer.rank,
-                alpha: module.layer.alpha,
-                scale: module.layer.scale * strength,
-                ratio,
-            });
+            let delta = match (strength == 0.0, is_bias) {
+                (true, _) => None,
+                (false, false) => layer.delta(weight.base(), strength)?,
+                (false, true) => layer.bias_delta(weight.base(), strength)?,
+            };
+            // A layer is listed once: by its weight, or by its bias where that alone changes.
+            if is_bias != layer.has_weight() {
+                let ratio = delta.as_ref().map(self::norm).transpose()?.map_or(0.0, |delta| delta / norm);
+                receipts[*index].applied.push(AppliedLayer {
+                    component,
+                    module: path.to_owned(),
+                    kind: layer.kind(),
+                    rank: layer.rank,
+                    alpha: layer.alpha,
+                    scale: layer.scale * strength,
+                    ratio,
+                });
+            }
             sum = match (sum, delta) {
                 (Some(sum), Some(delta)) => Some((sum + delta)?),
                 (sum, delta) => sum.or(delta),
@@ -187,7 +221,7 @@ pub fn apply_each(adapters: &[(&Adapter, Strength)], visit: &mut Visit<'_>) -> R
         weight.set_delta(sum.as_ref())
     });
     if let Err(error) = result {
-        visit(&mut |_, _, weight| weight.set_delta(None))?;
+        visit(&mut |_, _, _, weight| weight.set_delta(None))?;
         return Err(error);
     }
     Ok(receipts)
@@ -196,79 +230,4 @@ pub fn apply_each(adapters: &[(&Adapter, Strength)], visit: &mut Visit<'_>) -> R
 /// Frobenius norm.
 fn norm(tensor: &Tensor) -> Result<f64> {
     Ok(f64::from(tensor.to_dtype(DType::F32)?.sqr()?.sum_all()?.to_scalar::<f32>()?).sqrt())
-}
-
-/// The modules of a model, found by their flattened paths.
-struct Targets {
-    table: ModuleTable,
-    shapes: Vec<(String, Vec<usize>)>,
-}
-
-impl Targets {
-    fn of(visit: &mut Visit<'_>) -> Result<Self> {
-        let (mut paths, mut shapes) = (Vec::new(), Vec::new());
-        visit(&mut |component, path, weight| {
-            paths.push((component, path.to_owned()));
-            shapes.push((path.to_owned(), weight.base().dims().to_vec()));
-            Ok(())
-        })?;
-        Ok(Self { table: ModuleTable::new(paths), shapes })
-    }
-
-    fn find(&self, module: &Module) -> Option<usize> {
-        self.table.find(module)
-    }
-
-    /// Finds a place for every layer of `adapter`; returns those that have none.
-    fn place<'a>(
-        &self,
-        adapter: &'a Adapter,
-        mut put: impl FnMut(usize, &'a Module),
-    ) -> Result<Vec<SkippedLayer>> {
-        let (mut skipped, mut placed, mut taken) = (Vec::new(), 0, BTreeMap::new());
-        let mut misfit = None;
-        for module in &adapter.modules {
-            let Some(target) = self.find(module) else {
-                let reason = "this model has no such module".to_owned();
-                skipped.push(SkippedLayer { module: module.name.clone(), reason });
-                continue;
-            };
-            let (path, dims) = &self.shapes[target];
-            if !module.layer.fits(dims) {
-                misfit.get_or_insert_with(|| {
-                    let (rows, columns) = module.layer.shape().unwrap_or_default();
-                    format!("{path} is {dims:?} in this model, but [{rows}, {columns}] in the file")
-                });
-                continue;
-            }
-            if let Some(first) = taken.insert(target, &module.name) {
-                let message = format!("changes {path} twice, as {first} and as {}.", module.name);
-                return Err(EngineError::adapter(&adapter.path, message));
-            }
-            placed += 1;
-            put(target, module);
-        }
-        let made_for = match adapter.family {
-            Family::Unknown => String::new(),
-            family => format!(" It was made for {family}."),
-        };
-        if let Some(misfit) = misfit {
-            return Err(EngineError::adapter(
-                &adapter.path,
-                format!("does not fit this model: {misfit}.{made_for} Use an adapter made for this model."),
-            ));
-        }
-        if placed == 0 {
-            let example = skipped.first().map_or("", |layer| layer.module.as_str());
-            return Err(EngineError::adapter(
-                &adapter.path,
-                format!(
-                    "changes nothing in this model: none of its {} layers (for example {example}) exists here.\
-                     {made_for} Use an adapter made for this model.",
-                    adapter.modules.len()
-                ),
-            ));
-        }
-        Ok(skipped)
-    }
 }

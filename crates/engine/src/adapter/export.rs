@@ -79,8 +79,13 @@ impl Adapter {
         match format {
             ExportFormat::Kohya => {
                 let mut tensors = Tensors::new();
-                for module in &placed {
-                    kohya(module, &mut tensors)?;
+                for placed in &placed {
+                    if let Some(what) = kohya(placed, &mut tensors)? {
+                        let name = &placed.module.name;
+                        return Err(
+                            self.refusal(format!("cannot be written in {}: {name} {what}.", format.label()))
+                        );
+                    }
                 }
                 Ok(vec![self.file(PathBuf::new(), tensors, None)?])
             }
@@ -185,6 +190,10 @@ impl Adapter {
                 Kind::Lokr => {
                     return Err(cannot(module, "is a Kronecker product (LoKr), not a pair of factors"));
                 }
+                other => {
+                    let what = format!("is of kind {}, not a pair of factors", other.name());
+                    return Err(cannot(module, &what));
+                }
             }
             // PEFT does not translate names, so its folders have those of transformers 5; diffusers knows both.
             let key = match format {
@@ -195,7 +204,8 @@ impl Adapter {
                 let suffix = match part {
                     Part::Down => "lora_A.weight",
                     Part::Up => "lora_B.weight",
-                    _ => return Err(cannot(module, "has a third factor between the two (Tucker)")),
+                    Part::Mid => return Err(cannot(module, "has a third factor between the two (Tucker)")),
+                    _ => return Err(cannot(module, "changes the weight or the bias beside its factors")),
                 };
                 tensors.insert(format!("{key}.{suffix}"), tensor.clone());
             }
@@ -292,15 +302,26 @@ fn number(value: f64) -> Value {
     if value.fract() == 0.0 && value.abs() < 1e15 { json!(value as i64) } else { json!(value) }
 }
 
-/// kohya's names; LyCORIS' where these have none.
-fn kohya(placed: &Placed<'_>, tensors: &mut Tensors) -> Result<()> {
+/// kohya's names; LyCORIS' where these have none. Gives what cannot be said in either: a clause about the module.
+fn kohya(placed: &Placed<'_>, tensors: &mut Tensors) -> Result<Option<&'static str>> {
     let prefix = match placed.component {
         Component::Unet => "lora_unet",
         Component::TextEncoder => "lora_te",
     };
     let (key, layer) = (format!("{prefix}_{}", flatten(placed.path)), &placed.module.layer);
+    if layer.ignores_alpha() && layer.scale != 1.0 {
+        return Ok(Some("has whole factors and a scale, which LyCORIS' format has no place for"));
+    }
     for (part, tensor) in layer.parts() {
-        tensors.insert(format!("{key}.{}", kohya_suffix(part)), tensor.clone());
+        let Some(suffix) = kohya_suffix(part) else { return Ok(Some("is stored as only PEFT stores it")) };
+        tensors.insert(format!("{key}.{suffix}"), tensor.clone());
+        if part == Part::Ia3 {
+            let on_input = f32::from(layer.shape().is_ok_and(|(rows, _)| rows == 0));
+            tensors.insert(format!("{key}.on_input"), Tensor::new(on_input, &Device::Cpu)?);
+        }
+    }
+    if !layer.has_alpha() {
+        return Ok(None);
     }
     let alpha = layer.plain_alpha();
     // f32 where it holds the number, as sd-scripts writes it.
@@ -317,15 +338,17 @@ fn kohya(placed: &Placed<'_>, tensors: &mut Tensors) -> Result<()> {
         };
         tensors.insert(format!("{key}.dora_scale"), magnitude);
     }
-    Ok(())
+    Ok(None)
 }
 
-fn kohya_suffix(part: Part) -> &'static str {
-    match part {
+/// `None` for what PEFT alone writes.
+fn kohya_suffix(part: Part) -> Option<&'static str> {
+    Some(match part {
         Part::Down => "lora_down.weight",
         Part::Up => "lora_up.weight",
         Part::Mid => "lora_mid.weight",
         Part::Alpha => "alpha",
+        Part::Scalar => "scalar",
         Part::Magnitude | Part::DoraScale => "dora_scale",
         Part::Hada1A => "hada_w1_a",
         Part::Hada1B => "hada_w1_b",
@@ -340,5 +363,20 @@ fn kohya_suffix(part: Part) -> &'static str {
         Part::Kron2A => "lokr_w2_a",
         Part::Kron2B => "lokr_w2_b",
         Part::KronT2 => "lokr_t2",
-    }
+        Part::Diff => "diff",
+        Part::DiffBias => "diff_b",
+        Part::NormWeight => "w_norm",
+        Part::NormBias => "b_norm",
+        Part::Ia3 => "weight",
+        Part::OnInput => "on_input",
+        Part::GloraA1 => "a1.weight",
+        Part::GloraA2 => "a2.weight",
+        Part::GloraB1 => "b1.weight",
+        Part::GloraB2 => "b2.weight",
+        Part::GloraMid => "bm.weight",
+        Part::OftBlocks => "oft_blocks",
+        Part::OftDiag => "oft_diag",
+        Part::Rescale => "rescale",
+        Part::UpBias | Part::Ia3Factor | Part::OftInput | Part::BoftInput | Part::BoftScale => return None,
+    })
 }

@@ -39,7 +39,8 @@ impl Adapter {
                 match part {
                     Part::Down => down = Some(tensor),
                     Part::Up => up = Some(tensor),
-                    _ => return Err(refuse("has a third factor between the two (Tucker)")),
+                    Part::Mid => return Err(refuse("has a third factor between the two (Tucker)")),
+                    _ => return Err(refuse("changes the weight or the bias beside its factors")),
                 }
             }
             let (Some(down), Some(up)) = (down, up) else { return Err(refuse("lacks a factor")) };

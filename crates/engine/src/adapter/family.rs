@@ -44,9 +44,8 @@ impl Family {
     /// From names alone, where these are telling.
     pub(super) fn of_names<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<Self> {
         names.find_map(|name| {
-            // SDXL has a second text encoder, and trainers name its UNet blocks as the original code does.
-            let sdxl =
-                ["lora_te2_", "text_encoder_2.", "lora_unet_input_blocks_", "lora_unet_output_blocks_"];
+            // SDXL has a second text encoder.
+            let sdxl = ["lora_te2_", "text_encoder_2.", "text_encoders.clip_g."];
             let transformer =
                 ["transformer.", "lora_transformer_", "lora_unet_double_blocks_", "lora_unet_joint_blocks_"];
             if sdxl.iter().any(|prefix| name.starts_with(prefix)) {
@@ -67,13 +66,25 @@ impl Family {
             modules
                 .iter()
                 .filter(|module| module.component != Some(component))
-                .find(|module| ends.iter().any(|end| module.flat.ends_with(end)))
-                .and_then(|module| module.layer.shape().ok())
+                .filter(|module| ends.iter().any(|end| module.flat.ends_with(end)))
+                .filter_map(|module| module.layer.shape().ok())
                 .map(|(_, columns)| columns)
+                .find(|columns| *columns > 0)
         };
         let width = columns(["_attn2_to_k", "_attn2_to_v"], Component::TextEncoder)
             .or_else(|| columns(["_self_attn_q_proj", "_self_attn_v_proj"], Component::Unet))?;
         Some(Self::of_width(width))
+    }
+
+    /// The width of its text, where that is one number.
+    pub(super) fn width(self) -> Option<usize> {
+        match self {
+            Self::Sd1 => Some(768),
+            Self::Sd2 => Some(1024),
+            Self::Sdxl => Some(2048),
+            Self::Width(width) => Some(width),
+            Self::Transformer | Self::Unknown => None,
+        }
     }
 
     /// From the width of the text.
@@ -107,7 +118,7 @@ pub(super) fn no_adapter(names: &[String]) -> String {
         .first()
         .map(|name| format!(" (it holds, for example, {})", name.chars().take(100).collect::<String>()));
     format!(
-        "holds no adapter: {what}{}. LoRA files of kohya, diffusers, PEFT, LyCORIS and cloneofsimo are read.",
+        "holds no adapter: {what}{}. Adapter files of kohya, diffusers, PEFT, LyCORIS, ComfyUI and cloneofsimo are read.",
         example.unwrap_or_default()
     )
 }

@@ -4,12 +4,13 @@
 //! make us allocate more than a few times that size.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     path::Path,
 };
 
 use candle_core::{DType, Device, Tensor};
-use safetensors::{SafeTensorError, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
 
 use crate::{EngineError, Result};
 
@@ -100,14 +101,20 @@ fn damage(bytes: &[u8], error: &SafeTensorError) -> String {
 
 fn tensor(name: &str, view: &TensorView<'_>) -> std::result::Result<Tensor, String> {
     let (shape, found) = (view.shape(), view.dtype());
-    let dtype = DType::try_from(found).map_err(|_| wrong_dtype(name, found))?;
+    let (data, kept) = match found {
+        Dtype::F8_E4M3 => (Cow::Owned(widened(view.data(), e4m3)), Dtype::F16),
+        Dtype::F8_E5M2 => (Cow::Owned(widened(view.data(), |bits| u16::from(bits) << 8)), Dtype::F16),
+        Dtype::BOOL => (Cow::Borrowed(view.data()), Dtype::U8),
+        other => (Cow::Borrowed(view.data()), other),
+    };
+    let dtype = DType::try_from(kept).map_err(|_| wrong_dtype(name, found))?;
     if shape.len() > MAX_DIMS {
         return Err(format!(
             "holds {name} with {} dimensions; an adapter's have at most {MAX_DIMS}.",
             shape.len()
         ));
     }
-    let tensor = Tensor::from_raw_buffer(view.data(), dtype, shape, &Device::Cpu)
+    let tensor = Tensor::from_raw_buffer(&data, dtype, shape, &Device::Cpu)
         .map_err(|error| format!("holds {name}, which cannot be read ({error})."))?;
     // Whole numbers may stand where a single scale is meant (alpha), never in a factor.
     let may_be_whole = tensor.elem_count() == 1;
@@ -124,10 +131,66 @@ fn tensor(name: &str, view: &TensorView<'_>) -> std::result::Result<Tensor, Stri
     }
 }
 
-fn wrong_dtype(name: &str, found: safetensors::Dtype) -> String {
-    format!("holds {name} as {found:?}; adapters are read in F32, F16, BF16 or F64. Save it in one of these.")
+fn wrong_dtype(name: &str, found: Dtype) -> String {
+    format!(
+        "holds {name} as {found:?}; adapters are read in F32, F16, BF16, F64, F8_E4M3 or F8_E5M2. Save it in one of these."
+    )
+}
+
+/// Every byte as a number of 16 bits: f16 holds all numbers of both 8-bit formats.
+fn widened(data: &[u8], f16: impl Fn(u8) -> u16) -> Vec<u8> {
+    data.iter().flat_map(|bits| f16(*bits).to_le_bytes()).collect()
+}
+
+/// The bits in f16 of a number with four bits of exponent (bias 7) and three of mantissa, which has no infinity.
+fn e4m3(bits: u8) -> u16 {
+    let (sign, exponent, mantissa) =
+        (u16::from(bits & 0x80) << 8, u16::from(bits >> 3 & 15), u16::from(bits & 7));
+    let magnitude = match (exponent, mantissa) {
+        (15, 7) => 0x7e00,
+        (0, 0) => 0,
+        // Below 2⁻⁶ it has no leading one; f16 has down to 2⁻¹⁴.
+        (0, _) => {
+            let leading = 15 - mantissa.leading_zeros() as u16;
+            let fraction = (mantissa << (10 - leading)) & 0x3ff;
+            (leading + 6) << 10 | fraction
+        }
+        _ => (exponent + 8) << 10 | mantissa << 7,
+    };
+    sign | magnitude
 }
 
 fn values(tensor: &Tensor) -> candle_core::Result<Vec<f32>> {
     tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_bit_numbers_are_what_they_are_in_sixteen() {
+        let read = |bits: u16| {
+            let (exponent, mantissa) = (i32::from(bits >> 10 & 31), f64::from(bits & 0x3ff));
+            let magnitude = if exponent == 0 {
+                mantissa * 2f64.powi(-24)
+            } else {
+                (1.0 + mantissa / 1024.0) * 2f64.powi(exponent - 15)
+            };
+            if bits >> 15 == 1 { -magnitude } else { magnitude }
+        };
+        for bits in (0..=255u8).filter(|bits| bits & 0x7f != 0x7f) {
+            let (exponent, mantissa) = (i32::from(bits >> 3 & 15), f64::from(bits & 7));
+            let magnitude = if exponent == 0 {
+                mantissa * 2f64.powi(-9)
+            } else {
+                (1.0 + mantissa / 8.0) * 2f64.powi(exponent - 7)
+            };
+            let expected = if bits >> 7 == 1 { -magnitude } else { magnitude };
+            assert_eq!(read(e4m3(bits)), expected, "{bits:#x}");
+        }
+        for bits in [0x7f, 0xff] {
+            assert_eq!(e4m3(bits) & 0x7fff, 0x7e00, "NaN");
+        }
+    }
 }

@@ -11,7 +11,8 @@ use crate::{Result, hash::hex};
 const TOGETHER: usize = 64;
 
 /// sha256 over the line `base <base hash>\n` and, for every module whose effective weight is not the base itself,
-/// the line `<component> <module> <sha256 of its values as little-endian f32>\n`, in the model's own order.
+/// the line `<component> <module> <sha256 of its values as little-endian f32>\n`, in the model's own order; a bias'
+/// line has `.bias` after the module.
 ///
 /// Two models with the same fingerprint compute with the same bits; without adapters it depends on the base
 /// alone. Only what adapters changed is hashed: about a tenth of a second for one on every attention of SD 1.5.
@@ -20,9 +21,10 @@ const TOGETHER: usize = 64;
 /// Weights cannot be copied from their device.
 pub fn fingerprint(base: &str, visit: &mut Visit<'_>) -> Result<String> {
     let mut changed: Vec<(String, Tensor)> = Vec::new();
-    visit(&mut |component, path, weight| {
+    visit(&mut |component, path, parameter, weight| {
         if weight.effective().id() != weight.base().id() {
-            changed.push((format!("{} {path}", component.name()), weight.effective().clone()));
+            let bias = if parameter.is_bias() { ".bias" } else { "" };
+            changed.push((format!("{} {path}{bias}", component.name()), weight.effective().clone()));
         }
         Ok(())
     })?;

@@ -1,11 +1,14 @@
 //! Adapters on disk: one file, a PEFT folder, or a PEFT folder for each model of the pipeline.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use sha2::{Digest as _, Sha256};
 
+use candle_core::Tensor;
+use serde_json::{Map, Value};
+
 use super::{Adapter, Component, file};
-use crate::{EngineError, Result};
+use crate::{EngineError, Result, save};
 
 /// The names that PEFT gives to its two files.
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -67,6 +70,37 @@ fn read_one(folder: &Path) -> Result<Adapter> {
     Adapter::parse(&weights, &file::bytes(&weights)?, Some(&config))
 }
 
+/// A PEFT folder as one file, whatever its kind: tensors as they are, and the configs in the metadata.
+///
+/// # Errors
+/// As [`Adapter::read`].
+pub fn one_file(folder: &Path) -> Result<Vec<u8>> {
+    let parts = [("", folder.to_owned())].into_iter();
+    let parts = parts.chain(PARTS.map(|(name, _)| (name, folder.join(name))));
+    let (mut tensors, mut scales) = (BTreeMap::<String, Tensor>::new(), Map::new());
+    for (name, folder) in parts {
+        let weights = folder.join(WEIGHTS);
+        if !weights.is_file() {
+            continue;
+        }
+        let prefix = if name.is_empty() { String::new() } else { format!("{name}.") };
+        let fail = |message: String| EngineError::adapter(&weights, message);
+        let found = file::parse(&file::bytes(&weights)?).map_err(fail)?;
+        tensors.extend(found.tensors.into_iter().map(|(key, tensor)| (format!("{prefix}{key}"), tensor)));
+        let text = config(&folder.join(CONFIG))?.unwrap_or_default();
+        let own: Map<String, Value> = serde_json::from_str(&text).map_err(|error| {
+            fail(format!("lies beside an adapter_config.json that cannot be read ({error})."))
+        })?;
+        scales.extend(own.into_iter().map(|(key, value)| (format!("{prefix}{key}"), value)));
+    }
+    let metadata = BTreeMap::from([
+        ("format".to_owned(), "pt".to_owned()),
+        ("lora_adapter_metadata".to_owned(), Value::Object(scales).to_string()),
+    ]);
+    save::safetensors(tensors.iter(), metadata)
+        .map_err(|error| EngineError::adapter(folder, format!("cannot be written as one file ({error}).")))
+}
+
 fn config(path: &Path) -> Result<Option<String>> {
     let fail = |message: String| EngineError::adapter(path, message);
     match std::fs::metadata(path) {
@@ -96,6 +130,8 @@ fn joined(folder: &Path, parts: Vec<(Component, Adapter)>) -> Adapter {
                 whole.modules.extend(part.modules);
                 whole.embeddings.extend(part.embeddings);
                 whole.unknown.extend(part.unknown);
+                whole.bytes += part.bytes;
+                whole.tensors += part.tensors;
                 whole
             }
         });

@@ -52,3 +52,16 @@ pub(super) fn dora(delta: &Tensor, magnitude: &Tensor, base: &Tensor) -> Result<
     let factor = (magnitude / squares.sqrt()?)?;
     Ok((directed.broadcast_mul(&factor)? - base)?)
 }
+
+/// W·a·b over the inputs of every output and kernel place, as a matrix [out, in·kernel]; `flat`: over inputs and kernel
+/// together. `a` [in, r], `b` [r, in].
+pub(super) fn glora(base: &Tensor, a: &Tensor, b: &Tensor, flat: bool) -> Result<Tensor> {
+    let base = base.to_dtype(DType::F32)?.flatten_from(1)?;
+    let (outputs, columns) = base.dims2()?;
+    let inputs = if flat { columns } else { a.dim(0)? };
+    let kernel = columns / inputs.max(1);
+    let rows = base.reshape((outputs, inputs, kernel))?.transpose(1, 2)?.contiguous()?;
+    let through = rows.reshape((outputs * kernel, inputs))?.matmul(a)?.matmul(b)?;
+    let through = through.reshape((outputs, kernel, inputs))?.transpose(1, 2)?.contiguous()?;
+    Ok(through.reshape((outputs, columns))?)
+}

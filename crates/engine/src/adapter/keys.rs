@@ -1,9 +1,13 @@
 //! From a tensor's name to the module it changes and the part it plays there.
 //!
-//! Only fixed prefixes and suffixes are taken off. What remains is flattened with `_` and looked up among the
-//! model's real modules (`table.rs`): names are never taken apart by guessing where a level ends.
+//! A name is `PREFIXES module ROLE`: any known prefixes, once or nested, with `.` or `_` after them (`prefix.rs`), and the
+//! word that says what the tensor is, perhaps with the adapter's own name behind it (`role.rs`). What is between is
+//! flattened with `_` and looked up among the model's real modules (`table.rs`): names are never taken apart by guessing
+//! where a level ends.
 
 use serde::Serialize;
+
+use super::{prefix, role};
 
 /// Which model of the pipeline a weight belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -41,6 +45,8 @@ pub enum Format {
     Peft,
     /// cloneofsimo/lora: `unet:0:up`, modules by number.
     Cloneofsimo,
+    /// ComfyUI's own saving: `diffusion_model.input_blocks.….lora_down.weight`.
+    ComfyUi,
 }
 
 impl Format {
@@ -53,6 +59,7 @@ impl Format {
             Self::AttentionProcessors => "diffusers, old attention processors",
             Self::Peft => "PEFT",
             Self::Cloneofsimo => "cloneofsimo",
+            Self::ComfyUi => "ComfyUI",
         }
     }
 }
@@ -63,7 +70,11 @@ pub(super) enum Part {
     Down,
     Up,
     Mid,
+    /// What the up factor's layer adds (PEFT's `lora_bias`).
+    UpBias,
     Alpha,
+    /// Multiplies the whole change.
+    Scalar,
     /// DoRA's m, one for each output.
     Magnitude,
     /// DoRA's m as LyCORIS and kohya store it: its shape tells for what.
@@ -81,67 +92,45 @@ pub(super) enum Part {
     Kron2A,
     Kron2B,
     KronT2,
+    /// The change itself.
+    Diff,
+    /// The change of the bias.
+    DiffBias,
+    /// The change of a normalisation's weight.
+    NormWeight,
+    /// The change of a normalisation's bias.
+    NormBias,
+    /// (IA)³ of LyCORIS: what inputs or outputs are multiplied with, less 1. Only beside [`Part::OnInput`].
+    Ia3,
+    OnInput,
+    /// (IA)³ of PEFT: what inputs or outputs are multiplied with.
+    Ia3Factor,
+    GloraA1,
+    GloraA2,
+    GloraB1,
+    GloraB2,
+    GloraMid,
+    /// Generators of rotations of the outputs, in blocks: [blocks, size, size]; BOFT has [stages, blocks, size, size].
+    OftBlocks,
+    /// The rotations themselves.
+    OftDiag,
+    /// What every output is multiplied with after a rotation.
+    Rescale,
+    /// PEFT's OFT: upper triangles of generators, which rotate inputs.
+    OftInput,
+    /// PEFT's BOFT, which rotates inputs.
+    BoftInput,
+    BoftScale,
 }
-
-const SUFFIXES: [(&str, Part); 30] = [
-    (".lora_down.weight", Part::Down),
-    (".lora_up.weight", Part::Up),
-    (".lora_mid.weight", Part::Mid),
-    (".alpha", Part::Alpha),
-    (".dora_scale", Part::DoraScale),
-    (".lora.down.weight", Part::Down),
-    (".lora.up.weight", Part::Up),
-    (".lora_linear_layer.down.weight", Part::Down),
-    (".lora_linear_layer.up.weight", Part::Up),
-    (".lora_A.weight", Part::Down),
-    (".lora_B.weight", Part::Up),
-    (".lora_A.default.weight", Part::Down),
-    (".lora_B.default.weight", Part::Up),
-    (".lora_magnitude_vector", Part::Magnitude),
-    (".lora_magnitude_vector.weight", Part::Magnitude),
-    (".lora_magnitude_vector.default.weight", Part::Magnitude),
-    (".hada_w1_a", Part::Hada1A),
-    (".hada_w1_b", Part::Hada1B),
-    (".hada_w2_a", Part::Hada2A),
-    (".hada_w2_b", Part::Hada2B),
-    (".hada_t1", Part::HadaT1),
-    (".hada_t2", Part::HadaT2),
-    (".lokr_w1", Part::Kron1),
-    (".lokr_w1_a", Part::Kron1A),
-    (".lokr_w1_b", Part::Kron1B),
-    (".lokr_w2", Part::Kron2),
-    (".lokr_w2_a", Part::Kron2A),
-    (".lokr_w2_b", Part::Kron2B),
-    (".lokr_t2", Part::KronT2),
-    (".lora.alpha", Part::Alpha),
-];
-
-/// The old attention processors: `attn1.processor.to_q_lora.down.weight` belongs to `attn1.to_q`.
-const PROCESSOR_SUFFIXES: [(&str, &str, Part); 8] = [
-    (".processor.to_q_lora.down.weight", ".to_q", Part::Down),
-    (".processor.to_q_lora.up.weight", ".to_q", Part::Up),
-    (".processor.to_k_lora.down.weight", ".to_k", Part::Down),
-    (".processor.to_k_lora.up.weight", ".to_k", Part::Up),
-    (".processor.to_v_lora.down.weight", ".to_v", Part::Down),
-    (".processor.to_v_lora.up.weight", ".to_v", Part::Up),
-    (".processor.to_out_lora.down.weight", ".to_out.0", Part::Down),
-    (".processor.to_out_lora.up.weight", ".to_out.0", Part::Up),
-];
-
-const PREFIXES: [(&str, Component, Format); 5] = [
-    ("lora_unet_", Component::Unet, Format::Kohya),
-    ("lora_te_", Component::TextEncoder, Format::Kohya),
-    ("lora_te1_", Component::TextEncoder, Format::Kohya),
-    ("unet.", Component::Unet, Format::Diffusers),
-    ("text_encoder.", Component::TextEncoder, Format::Diffusers),
-];
 
 /// A tensor's name, understood.
 #[derive(Debug, PartialEq)]
 pub(super) struct Key {
     /// Everything but the part: the module as the file names it.
     pub(super) module: String,
-    /// The module's path with `_` for `.`, without prefix.
+    /// The module without prefixes, as the file separates it.
+    pub(super) path: String,
+    /// `path` with `_` for `.`.
     pub(super) flat: String,
     /// Absent when the name does not say.
     pub(super) component: Option<Component>,
@@ -151,41 +140,20 @@ pub(super) struct Key {
 
 /// Understands a tensor's name; `None` for one that no adapter format has.
 pub(super) fn parse(name: &str) -> Option<Key> {
-    for (suffix, projection, part) in PROCESSOR_SUFFIXES {
-        if let Some(attention) = name.strip_suffix(suffix) {
-            let module = format!("{attention}{projection}");
-            let path = module.strip_prefix("unet.").unwrap_or(&module);
-            return Some(Key {
-                flat: flatten(path),
-                component: Some(Component::Unet),
-                part,
-                format: Format::AttentionProcessors,
-                module,
-            });
-        }
-    }
     if let Some(key) = numbered(name) {
         return Some(key);
     }
-    let (module, part) =
-        SUFFIXES.iter().find_map(|(suffix, part)| Some((name.strip_suffix(suffix)?, *part)))?;
-    let key = |path: &str, component, format| Key {
-        module: module.to_owned(),
-        flat: flatten(path),
-        component,
-        part,
-        format,
+    let role::Named { module, part, is_processor } = role::of(name)?;
+    let prefix = prefix::of(&module);
+    let path = module.get(prefix.length..)?.to_owned();
+    let is_lora = matches!(part, Part::Down | Part::Up | Part::Mid | Part::Alpha | Part::DoraScale);
+    let (component, format) = if is_processor {
+        (Some(Component::Unet), Format::AttentionProcessors)
+    } else {
+        let kohya = prefix.format == Format::Kohya && !is_lora;
+        (prefix.component, if kohya { Format::Lycoris } else { prefix.format })
     };
-    for (prefix, component, format) in PREFIXES {
-        if let Some(path) = module.strip_prefix(prefix) {
-            let lycoris = !matches!(part, Part::Down | Part::Up | Part::Mid | Part::Alpha | Part::DoraScale);
-            return Some(key(path, Some(component), if lycoris { Format::Lycoris } else { format }));
-        }
-    }
-    match module.strip_prefix("base_model.model.") {
-        Some(path) => Some(key(path, None, Format::Peft)),
-        None => Some(key(module, None, Format::Diffusers)),
-    }
+    Some(Key { flat: flatten(&path), path, component, part, format, module })
 }
 
 /// The word of a textual inversion that an adapter file carries along: `bundle_emb.WORD.string_to_param.*`,
@@ -219,8 +187,8 @@ fn numbered(name: &str) -> Option<Key> {
     if !module.ends_with(&format!(":{number}")) {
         return None;
     }
-    let (flat, component, format) = (module.clone(), Some(component), Format::Cloneofsimo);
-    Some(Key { module, flat, component, part, format })
+    let (path, flat, format) = (module.clone(), module.clone(), Format::Cloneofsimo);
+    Some(Key { module, path, flat, component: Some(component), part, format })
 }
 
 /// `down_blocks.0.attentions` → `down_blocks_0_attentions`.
@@ -231,6 +199,49 @@ pub(super) fn flatten(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prefixes_nest_and_separators_and_own_names_do_not_matter() {
+        use Component::{TextEncoder, Unet};
+        let q = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q";
+        let flat = flatten(q);
+        let te = "text_model.encoder.layers.3.self_attn.q_proj";
+        for (name, expected, component) in [
+            (format!("lycoris_{flat}.lokr_w1"), flat.clone(), None),
+            (format!("lycoris_unet_{flat}.lokr_w1"), flat.clone(), Some(Unet)),
+            (format!("oft_unet_{flat}.oft_blocks"), flat.clone(), Some(Unet)),
+            (format!("unet.unet.{q}.lora.down.weight"), flat.clone(), Some(Unet)),
+            (format!("base_model.model.unet.{q}.lora_A.weight"), flat.clone(), Some(Unet)),
+            (format!("base_model.model.base_model.model.{q}.lora_A.my_style.weight"), flat.clone(), None),
+            (format!("model.diffusion_model.{q}.lora_B.default_0.weight"), flat.clone(), Some(Unet)),
+            (format!("diffusion_model_{flat}.alpha"), flat.clone(), Some(Unet)),
+            (format!("diffusion_model.lora_unet_{flat}.lora_up.weight"), flat.clone(), Some(Unet)),
+            (format!("lora_unet_{flat}_lora_down.weight"), flat.clone(), Some(Unet)),
+            (format!("lora_unet_{flat}_lora_down_weight"), flat.clone(), Some(Unet)),
+            (format!("unet_{flat}_lora_A_my_style_weight"), flat.clone(), Some(Unet)),
+            (format!("unet.{q}.lora_magnitude_vector.default"), flat.clone(), Some(Unet)),
+            (format!("unet.{q}.hada_w1_a.own.name"), flat.clone(), Some(Unet)),
+            (format!("_orig_mod.{q}.diff_b"), flat.clone(), None),
+            (format!("{q}_lora.up.weight"), flat.clone(), Some(Unet)),
+            (format!("text_encoders.clip_l.transformer.{te}.lora_up.weight"), flatten(te), Some(TextEncoder)),
+            (format!("cond_stage_model.transformer.{te}.diff"), flatten(te), Some(TextEncoder)),
+            (format!("te_{}.w_norm", flatten(te)), flatten(te), Some(TextEncoder)),
+            (format!("lora_te1_{}.a1.weight", flatten(te)), flatten(te), Some(TextEncoder)),
+            (format!("base_model.model.text_encoder.{te}.ia3_l.default"), flatten(te), Some(TextEncoder)),
+        ] {
+            let key = parse(&name).unwrap_or_else(|| panic!("{name} was not understood"));
+            assert_eq!((key.flat, key.component), (expected, component), "{name}");
+        }
+        // The other text encoders are no CLIP-L.
+        for name in [
+            "lora_te2_text_model_x.alpha",
+            "text_encoder_2.text_model.x.alpha",
+            "text_encoders.clip_g.x.alpha",
+        ] {
+            let key = parse(name).unwrap();
+            assert!(!key.flat.starts_with("text_model"), "{name}: {key:?}");
+        }
+    }
 
     #[test]
     fn bundled_embeddings_are_known_by_their_word() {
@@ -288,7 +299,6 @@ mod tests {
             assert_eq!((key.flat.as_str(), key.component), (flat, component), "{name}");
             assert_eq!((key.part, key.format), (part, format), "{name}");
         }
-        assert_eq!(parse("model.diffusion_model.input_blocks.0.0.weight"), None);
         assert_eq!(parse(""), None);
         let key = parse("text_encoder:11:down").unwrap();
         assert_eq!((key.module.as_str(), key.component), ("text_encoder:11", Some(TextEncoder)));

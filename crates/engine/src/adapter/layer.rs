@@ -1,7 +1,8 @@
-//! What an adapter adds to one weight.
+//! What an adapter adds to the parameters of one module.
 //!
-//! Formulas: LoRA (Hu et al. 2021), LoCon, LoHa and LoKr as in LyCORIS (Yeh et al. 2023), DoRA (Liu et al. 2024).
-//! All in f32, from the pristine base.
+//! Formulas: LoRA (Hu et al. 2021), LoCon, LoHa, LoKr, full differences and norms as in LyCORIS (Yeh et al. 2023), DoRA
+//! (Liu et al. 2024), (IA)³ (Liu et al. 2022), GLoRA (Chavan et al. 2023), rotations in `rotation.rs`. All in f32, from
+//! the pristine base.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +10,12 @@ use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
 
 use super::{
-    formulas::{dora, inner, kronecker, matrix, per_input, tucker},
+    change::{Change, change},
+    formulas::per_input,
     keys::Part,
+    rotation::OftRule,
 };
 use crate::Result;
-
-/// Ranks above this belong to no adapter that anyone trains.
-const MAX_RANK: usize = 8192;
 
 /// How a layer's change is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -27,6 +27,18 @@ pub enum Kind {
     Loha,
     /// Kronecker product.
     Lokr,
+    /// The difference itself.
+    Full,
+    /// The difference of a normalisation.
+    Norm,
+    /// Factors of inputs or outputs, (IA)³.
+    Ia3,
+    /// W·A + B, both of two factors.
+    Glora,
+    /// Rotation in blocks.
+    Oft,
+    /// Rotations in blocks, in stages.
+    Boft,
 }
 
 impl Kind {
@@ -36,6 +48,12 @@ impl Kind {
             Self::Lora => "lora",
             Self::Loha => "loha",
             Self::Lokr => "lokr",
+            Self::Full => "full",
+            Self::Norm => "norm",
+            Self::Ia3 => "ia3",
+            Self::Glora => "glora",
+            Self::Oft => "oft",
+            Self::Boft => "boft",
         }
     }
 }
@@ -46,8 +64,13 @@ pub(super) type Parts = BTreeMap<Part, Tensor>;
 /// One module's change, checked for consistency within itself.
 #[derive(Debug)]
 pub(super) struct Layer {
-    factors: Factors,
+    change: Option<Change>,
+    /// Added as it is, scaled by nothing but the strength.
+    diff: Option<Tensor>,
+    bias: Option<Bias>,
+    is_norm: bool,
     magnitude: Option<Tensor>,
+    /// 0 where the change has none.
     pub(super) rank: usize,
     /// As stored, or the rank where nothing is stored.
     pub(super) alpha: f64,
@@ -55,31 +78,15 @@ pub(super) struct Layer {
     pub(super) scale: f64,
 }
 
+/// What becomes of a module's bias.
 #[derive(Debug)]
-enum Factors {
-    /// ΔW = up · down, with `mid` between them for Tucker convolutions.
-    Lora { down: Tensor, up: Tensor, mid: Option<Tensor> },
-    /// ΔW = first ⊙ second.
-    Loha { first: Product, second: Product },
-    /// ΔW = first ⊗ second.
-    Lokr { first: Product, second: Product },
-}
-
-/// A matrix that is stored whole or as factors.
-#[derive(Debug)]
-enum Product {
-    Whole(Tensor),
-    /// a [out, r] · b [r, in].
-    Low {
-        a: Tensor,
-        b: Tensor,
-    },
-    /// core [r, r, kh, kw] with a [r, out] and b [r, in].
-    Tucker {
-        core: Tensor,
-        a: Tensor,
-        b: Tensor,
-    },
+enum Bias {
+    /// Added to it.
+    Diff(Tensor),
+    /// Added to it after [`Layer::scale`].
+    Up(Tensor),
+    /// Multiplied with it, as the outputs are.
+    Factor(Tensor),
 }
 
 /// How alpha is turned into a scale, where the file's metadata says something beside the tensors.
@@ -87,41 +94,71 @@ enum Product {
 pub(super) struct ScaleRule {
     /// Alpha for layers that store none.
     pub(super) alpha: Option<f64>,
+    /// PEFT's r, where no factor shows it.
+    pub(super) rank: Option<f64>,
     /// rsLoRA as PEFT has it: alpha / √rank.
     pub(super) rank_stabilised: bool,
+    /// PEFT's (IA)³ multiplies this module's inputs.
+    pub(super) on_input: bool,
+    /// How PEFT's OFT reads its blocks.
+    pub(super) oft: OftRule,
 }
 
 impl Layer {
     /// Puts the parts of one module together; the error is a sentence that begins after the module's name.
     pub(super) fn new(mut parts: Parts, rule: ScaleRule) -> std::result::Result<Self, String> {
-        let stored_alpha = parts.remove(&Part::Alpha).map(|alpha| single(&alpha)).transpose()?;
+        let stored_alpha = parts.remove(&Part::Alpha).map(|alpha| single(&alpha, "alpha")).transpose()?;
+        let scalar = parts.remove(&Part::Scalar).map(|scalar| single(&scalar, "scalar")).transpose()?;
         // PEFT has one m for each output, stored for convolutions as [1, out, 1, 1]; LyCORIS' shape tells.
         let per_output = parts.remove(&Part::Magnitude).map(|m| m.flatten_all()).transpose();
         let magnitude = per_output.map_err(|error| error.to_string())?.or(parts.remove(&Part::DoraScale));
-        let (factors, rank) = factors(&mut parts)?;
+        let norm = parts.remove(&Part::NormWeight);
+        let (norm_bias, diff_bias) = (parts.remove(&Part::NormBias), parts.remove(&Part::DiffBias));
+        let is_norm = norm.is_some() || norm_bias.is_some();
+        let up_bias = parts.remove(&Part::UpBias).map(Bias::Up);
+        let diff = parts.remove(&Part::Diff).or(norm);
+        let lacks_all = diff.is_none() && norm_bias.is_none() && diff_bias.is_none();
+        let (change, rank) = match change(&mut parts, &rule, stored_alpha)? {
+            Some((change, rank)) => (Some(change), rank),
+            None if lacks_all => return Err("lacks a factor".to_owned()),
+            None => (None, None),
+        };
+        let factor = match &change {
+            Some(Change::Ia3 { factor, on_input: false, less_one: false }) => {
+                Some(Bias::Factor(factor.clone()))
+            }
+            _ => None,
+        };
+        let bias = norm_bias.or(diff_bias).map(Bias::Diff).or(up_bias).or(factor);
         if let Some(part) = parts.keys().next() {
             return Err(format!("has a part too many ({part:?})"));
         }
-        let rank_for_scale = rank.unwrap_or(1);
+        if magnitude.is_some() && change.is_none() {
+            return Err("has a magnitude (DoRA), but no factors".to_owned());
+        }
+        let divisor = rank.map(|rank| rank as f64).or(rule.rank.filter(|_| is_lokr(change.as_ref())));
         // Trainers that store no alpha, or 0, mean alpha = rank.
-        let alpha =
-            stored_alpha.or(rule.alpha).filter(|alpha| *alpha != 0.0).unwrap_or(rank_for_scale as f64);
-        let scale = match rank {
-            // Without a low-rank factor there is nothing to divide by; LyCORIS then ignores alpha.
+        let alpha = stored_alpha.or(rule.alpha).filter(|alpha| *alpha != 0.0);
+        let alpha = alpha.unwrap_or_else(|| divisor.unwrap_or(1.0));
+        let scale = match divisor {
+            _ if !change.as_ref().is_some_and(Change::is_scaled) => 1.0,
+            // Without a low-rank factor there is nothing to divide by; LyCORIS then ignores alpha, PEFT has its r.
             None => 1.0,
-            Some(rank) if rule.rank_stabilised => alpha / (rank as f64).sqrt(),
-            Some(rank) => alpha / rank as f64,
+            Some(rank) if rule.rank_stabilised => alpha / rank.sqrt(),
+            Some(rank) => alpha / rank,
         };
-        let layer = Self { factors, magnitude, rank: rank_for_scale, alpha, scale };
+        let scale = scale * scalar.unwrap_or(1.0);
+        let rank = rank.unwrap_or(usize::from(change.is_some()));
+        let layer = Self { change, diff, bias, is_norm, magnitude, rank, alpha, scale };
         layer.shape()?;
         Ok(layer)
     }
 
     pub(super) fn kind(&self) -> Kind {
-        match &self.factors {
-            Factors::Lora { .. } => Kind::Lora,
-            Factors::Loha { .. } => Kind::Loha,
-            Factors::Lokr { .. } => Kind::Lokr,
+        match &self.change {
+            Some(change) => change.kind(),
+            None if self.is_norm => Kind::Norm,
+            None => Kind::Full,
         }
     }
 
@@ -132,28 +169,38 @@ impl Layer {
     /// Whether it is the change of a convolution that looks at more than one pixel.
     pub(super) fn is_spatial(&self) -> bool {
         let kernel = |factor: &Tensor| factor.dims().iter().skip(2).any(|size| *size > 1);
-        matches!(&self.factors, Factors::Lora { down, mid, .. } if kernel(down) || mid.is_some())
+        matches!(&self.change, Some(Change::Lora { down, mid, .. }) if kernel(down) || mid.is_some())
     }
 
-    /// Every factor as the file holds it.
+    /// Whether the weight changes, not the bias alone.
+    pub(super) fn has_weight(&self) -> bool {
+        self.change.is_some() || self.diff.is_some()
+    }
+
+    /// Every tensor as the file holds it, but for alpha and DoRA's m.
     pub(super) fn parts(&self) -> Vec<(Part, &Tensor)> {
-        match &self.factors {
-            Factors::Lora { down, up, mid } => {
-                let mid = mid.iter().map(|mid| (Part::Mid, mid));
-                [(Part::Down, down), (Part::Up, up)].into_iter().chain(mid).collect()
-            }
-            Factors::Loha { first, second } => {
-                let first = first.parts(Part::Hada1A, Part::Hada1A, Part::Hada1B, Part::HadaT1);
-                let second = second.parts(Part::Hada2A, Part::Hada2A, Part::Hada2B, Part::HadaT2);
-                first.into_iter().chain(second).collect()
-            }
-            Factors::Lokr { first, second } => {
-                // LyCORIS has no core for the first factor.
-                let first = first.parts(Part::Kron1, Part::Kron1A, Part::Kron1B, Part::KronT2);
-                let second = second.parts(Part::Kron2, Part::Kron2A, Part::Kron2B, Part::KronT2);
-                first.into_iter().chain(second).collect()
-            }
+        let mut parts = self.change.as_ref().map(Change::parts).unwrap_or_default();
+        let (weight, bias) = match self.is_norm {
+            true => (Part::NormWeight, Part::NormBias),
+            false => (Part::Diff, Part::DiffBias),
+        };
+        parts.extend(self.diff.iter().map(|diff| (weight, diff)));
+        match &self.bias {
+            Some(Bias::Diff(diff)) => parts.push((bias, diff)),
+            Some(Bias::Up(up)) => parts.push((Part::UpBias, up)),
+            Some(Bias::Factor(_)) | None => {}
         }
+        parts
+    }
+
+    /// Whether alpha scales it or bounds it.
+    pub(super) fn has_alpha(&self) -> bool {
+        self.change.as_ref().is_some_and(|change| change.is_scaled() || change.constraint().is_some())
+    }
+
+    /// Whether LyCORIS would ignore its alpha: it has no low-rank factor.
+    pub(super) fn ignores_alpha(&self) -> bool {
+        matches!(&self.change, Some(Change::Lokr { first, second }) if first.rank().or(second.rank()).is_none())
     }
 
     /// DoRA's m, one number for each output; `Some(None)` when it is stored for each input.
@@ -171,15 +218,18 @@ impl Layer {
 
     /// The dimensions that the changed weight has at least: 4 for a convolution.
     pub(super) fn dims(&self) -> usize {
-        match &self.factors {
-            Factors::Lora { down, .. } => down.rank(),
+        match &self.change {
+            Some(Change::Lora { down, .. }) => down.rank(),
             _ => 2,
         }
     }
 
-    /// The alpha that says [`Self::scale`] as alpha / rank.
+    /// The alpha that says [`Self::scale`] as alpha / rank; of a rotation, its constraint.
     pub(super) fn plain_alpha(&self) -> f64 {
-        let rank = self.rank as f64;
+        if let Some(constraint) = self.change.as_ref().and_then(Change::constraint) {
+            return constraint;
+        }
+        let rank = self.rank.max(1) as f64;
         let alpha = self.scale * rank;
         // The product is rounded; a neighbour may divide back to the very scale.
         [self.alpha, alpha, alpha.next_up(), alpha.next_down()]
@@ -188,197 +238,102 @@ impl Layer {
             .unwrap_or(alpha)
     }
 
-    /// Rows (outputs) and columns (inputs times kernel) of the weight it was made for.
+    /// Rows (outputs) and columns (inputs times kernel) of the weight it was made for; 0 where it does not say.
     pub(super) fn shape(&self) -> std::result::Result<(usize, usize), String> {
-        let shape = match &self.factors {
-            Factors::Lora { down, up, mid: None } => Some((up.dims()[0], inner(down))),
-            Factors::Lora { down, up, mid: Some(mid) } => down.dims()[1]
-                .checked_mul(inner(mid) / mid.dims()[1].max(1))
-                .map(|columns| (up.dims()[0], columns)),
-            Factors::Loha { first, second } => {
-                let (first, second) = (first.shape(), second.shape());
-                if first != second {
-                    return Err(format!("multiplies matrices of shapes {first:?} and {second:?}"));
+        let of_diff =
+            |diff: &Tensor| (diff.dims().first().copied().unwrap_or(0), super::formulas::inner(diff));
+        match (&self.change, &self.diff) {
+            (Some(change), Some(diff)) => {
+                let (change, diff) = (change.shape()?, of_diff(diff));
+                if (change.0 > 0 && change.0 != diff.0) || (change.1 > 0 && change.1 != diff.1) {
+                    return Err(format!("has factors for {change:?} and a difference of {diff:?}"));
                 }
-                Some(first)
+                Ok(diff)
             }
-            Factors::Lokr { first, second } => {
-                let ((a, b), (c, d)) = (first.shape(), second.shape());
-                a.checked_mul(c).zip(b.checked_mul(d))
-            }
-        };
-        shape.ok_or_else(|| "has impossible dimensions".to_owned())
+            (Some(change), None) => change.shape(),
+            (None, Some(diff)) => Ok(of_diff(diff)),
+            (None, None) => Ok((0, 0)),
+        }
     }
 
-    /// Whether it can be added to a weight of these dimensions.
-    pub(super) fn fits(&self, dims: &[usize]) -> bool {
-        let columns: usize = dims.iter().skip(1).product();
-        let same_kernel = match &self.factors {
-            Factors::Lora { down, mid: None, .. } => match (down.dims(), dims) {
-                ([_, _, down_height, down_width], [_, _, height, width]) => {
-                    (down_height, down_width) == (height, width)
-                }
-                _ => true,
-            },
-            _ => true,
-        };
+    /// The shapes in the file where it cannot be added to a weight of these dimensions.
+    pub(super) fn misfit(&self, dims: &[usize]) -> Option<String> {
+        let change_fits = self.change.as_ref().is_none_or(|change| change.fits(dims));
+        let diff_fits = self.diff.as_ref().is_none_or(|diff| {
+            diff.dims() == dims
+                || (diff.dims().first() == dims.first()
+                    && diff.elem_count() == dims.iter().product::<usize>())
+        });
         let magnitude_fits = self.magnitude.as_ref().is_none_or(|magnitude| {
             dims.len() >= 2 && (magnitude.elem_count() == dims[0] || per_input(magnitude, dims))
         });
-        same_kernel && magnitude_fits && self.shape() == Ok((dims.first().copied().unwrap_or(0), columns))
+        if change_fits && diff_fits && magnitude_fits {
+            return None;
+        }
+        Some(match (&self.change, &self.diff, &self.magnitude) {
+            (_, Some(diff), _) if !diff_fits => format!("{:?}", diff.dims()),
+            (_, _, Some(magnitude)) if change_fits => format!("{:?} (its magnitude)", magnitude.dims()),
+            (Some(change), ..) => change.shape_text(),
+            _ => format!("{:?}", self.shape().unwrap_or_default()),
+        })
     }
 
-    /// The change of a weight whose pristine value is `base`, at strength 1, f32 on `base`'s device.
-    pub(super) fn delta(&self, base: &Tensor) -> Result<Tensor> {
-        let device = base.device();
-        let raw = match &self.factors {
-            Factors::Lora { down, up, mid: None } => matrix(up, device)?.matmul(&matrix(down, device)?)?,
-            Factors::Lora { down, up, mid: Some(mid) } => {
-                tucker(mid, &matrix(up, device)?.t()?, &matrix(down, device)?, device)?
+    /// The shape in the file where it cannot be added to a bias of these dimensions.
+    pub(super) fn bias_misfit(&self, dims: &[usize]) -> Option<String> {
+        let (Bias::Diff(tensor) | Bias::Up(tensor) | Bias::Factor(tensor)) = self.bias.as_ref()?;
+        (tensor.elem_count() != dims.iter().product::<usize>()).then(|| format!("{:?}", tensor.dims()))
+    }
+
+    /// Whether the file stores something for the bias alone; (IA)³'s factors are for both.
+    pub(super) fn stores_bias(&self) -> bool {
+        matches!(self.bias, Some(Bias::Diff(_) | Bias::Up(_)))
+    }
+
+    /// The change of a weight whose pristine value is `base`, at `strength`, f32 on `base`'s device; `None` where only
+    /// the bias changes.
+    pub(super) fn delta(&self, base: &Tensor, strength: f64) -> Result<Option<Tensor>> {
+        let change = self
+            .change
+            .as_ref()
+            .map(|change| change.delta(base, self.scale, self.magnitude.as_ref(), strength));
+        let diff = self.diff.as_ref().map(|diff| added(diff, base, strength));
+        match (change.transpose()?, diff.transpose()?) {
+            (Some(change), Some(diff)) => Ok(Some((change + diff)?)),
+            (change, diff) => Ok(change.or(diff)),
+        }
+    }
+
+    /// As [`Self::delta`], of the bias.
+    pub(super) fn bias_delta(&self, base: &Tensor, strength: f64) -> Result<Option<Tensor>> {
+        Ok(match &self.bias {
+            None => None,
+            Some(Bias::Diff(diff)) => Some(added(diff, base, strength)?),
+            Some(Bias::Up(up)) => Some(added(up, base, self.scale * strength)?),
+            Some(Bias::Factor(factor)) => {
+                let factor = float(factor, base.device())?.reshape(base.dims())?.affine(1.0, -1.0)?;
+                Some(((base.to_dtype(DType::F32)? * factor)? * strength)?)
             }
-            Factors::Loha { first, second } => (first.matrix(device)? * second.matrix(device)?)?,
-            Factors::Lokr { first, second } => kronecker(&first.matrix(device)?, &second.matrix(device)?)?,
-        };
-        let delta = (raw.reshape(base.dims())? * self.scale)?;
-        match &self.magnitude {
-            None => Ok(delta),
-            Some(magnitude) => dora(&delta, magnitude, base),
-        }
+        })
     }
 }
 
-impl Product {
-    fn shape(&self) -> (usize, usize) {
-        match self {
-            Self::Whole(whole) => (whole.dims()[0], inner(whole)),
-            Self::Low { a, b } => (a.dims()[0], inner(b)),
-            Self::Tucker { core, a, b } => {
-                (inner(a), inner(b).saturating_mul(core.dims()[2] * core.dims()[3]))
-            }
-        }
-    }
-
-    fn parts(&self, whole: Part, a: Part, b: Part, core: Part) -> Vec<(Part, &Tensor)> {
-        match self {
-            Self::Whole(tensor) => vec![(whole, tensor)],
-            Self::Low { a: left, b: right } => vec![(a, left), (b, right)],
-            Self::Tucker { core: tensor, a: left, b: right } => vec![(core, tensor), (a, left), (b, right)],
-        }
-    }
-
-    fn rank(&self) -> Option<usize> {
-        match self {
-            Self::Whole(_) => None,
-            Self::Low { b, .. } | Self::Tucker { b, .. } => Some(b.dims()[0]),
-        }
-    }
-
-    fn matrix(&self, device: &Device) -> Result<Tensor> {
-        match self {
-            Self::Whole(whole) => matrix(whole, device),
-            Self::Low { a, b } => Ok(matrix(a, device)?.matmul(&matrix(b, device)?)?),
-            Self::Tucker { core, a, b } => tucker(core, &matrix(a, device)?, &matrix(b, device)?, device),
-        }
-    }
+fn is_lokr(change: Option<&Change>) -> bool {
+    matches!(change, Some(Change::Lokr { .. }))
 }
 
-fn factors(parts: &mut Parts) -> std::result::Result<(Factors, Option<usize>), String> {
-    let mut take = |part| parts.remove(&part);
-    if let Some(down) = take(Part::Down) {
-        let up = take(Part::Up).ok_or("has a down factor but no up factor")?;
-        let mid = take(Part::Mid);
-        let rank = checked_rank(&down)?;
-        let up_rank = if up.rank() >= 2 { inner(&up) } else { 0 };
-        if up_rank != rank {
-            return Err(format!(
-                "is mis-shaped: down {:?} and up {:?} do not share a rank",
-                down.dims(),
-                up.dims()
-            ));
-        }
-        if let Some(mid) = &mid
-            && (mid.rank() != 4
-                || mid.dims()[0] != rank
-                || mid.dims()[1] != rank
-                || inner(&down) != down.dims()[1])
-        {
-            return Err(format!("is mis-shaped: mid {:?} between factors of rank {rank}", mid.dims()));
-        }
-        return Ok((Factors::Lora { down, up, mid }, Some(rank)));
-    }
-    if let Some(a) = take(Part::Hada1A) {
-        let first = product(None, Some(a), take(Part::Hada1B), take(Part::HadaT1))?;
-        let second = product(None, take(Part::Hada2A), take(Part::Hada2B), take(Part::HadaT2))?;
-        let rank = first.rank();
-        return Ok((Factors::Loha { first, second }, rank));
-    }
-    let first = product(take(Part::Kron1), take(Part::Kron1A), take(Part::Kron1B), None);
-    let second = product(take(Part::Kron2), take(Part::Kron2A), take(Part::Kron2B), take(Part::KronT2));
-    match (first, second) {
-        (Ok(first), Ok(second)) => {
-            let rank = second.rank().or(first.rank());
-            Ok((Factors::Lokr { first, second }, rank))
-        }
-        (Err(error), _) | (_, Err(error)) => Err(error),
-    }
+fn float(tensor: &Tensor, device: &Device) -> Result<Tensor> {
+    Ok(tensor.to_device(device)?.to_dtype(DType::F32)?)
 }
 
-fn product(
-    whole: Option<Tensor>,
-    a: Option<Tensor>,
-    b: Option<Tensor>,
-    core: Option<Tensor>,
-) -> std::result::Result<Product, String> {
-    match (whole, a, b, core) {
-        (Some(whole), None, None, None) if whole.rank() >= 2 && whole.elem_count() > 0 => {
-            Ok(Product::Whole(whole))
-        }
-        (None, Some(a), Some(b), None) => {
-            let rank = checked_rank(&b)?;
-            if a.rank() < 2 || inner(&a) != rank {
-                return Err(format!("is mis-shaped: {:?} times {:?}", a.dims(), b.dims()));
-            }
-            Ok(Product::Low { a, b })
-        }
-        (None, Some(a), Some(b), Some(core)) => {
-            let rank = checked_rank(&b)?;
-            let fits = core.rank() == 4
-                && core.dims()[..2] == [rank, rank]
-                && a.rank() == 2
-                && b.rank() == 2
-                && a.dims()[0] == rank;
-            if !fits {
-                return Err(format!(
-                    "is mis-shaped: core {:?} with {:?} and {:?}",
-                    core.dims(),
-                    a.dims(),
-                    b.dims()
-                ));
-            }
-            Ok(Product::Tucker { core, a, b })
-        }
-        _ => Err("lacks a factor".to_owned()),
-    }
+fn added(diff: &Tensor, base: &Tensor, scale: f64) -> Result<Tensor> {
+    Ok((float(diff, base.device())?.reshape(base.dims())? * scale)?)
 }
 
-/// The rank of a factor [rank, …].
-fn checked_rank(factor: &Tensor) -> std::result::Result<usize, String> {
-    let dims = factor.dims();
-    match dims.first() {
-        Some(rank) if dims.len() >= 2 && (1..=MAX_RANK).contains(rank) && factor.elem_count() > 0 => {
-            Ok(*rank)
-        }
-        Some(rank) if *rank > MAX_RANK => Err(format!("has rank {rank}; at most {MAX_RANK} is taken")),
-        _ => Err(format!(
-            "has a factor of shape {dims:?}; [rank, inputs] or [rank, inputs, height, width] is needed"
-        )),
-    }
-}
-
-fn single(alpha: &Tensor) -> std::result::Result<f64, String> {
-    let read = || alpha.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
+/// The one number of a tensor that is `what`.
+fn single(tensor: &Tensor, what: &str) -> std::result::Result<f64, String> {
+    let read = || tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
     match read().as_deref() {
-        Ok([alpha]) => Ok(*alpha),
-        _ => Err(format!("has an alpha of shape {:?}; one number is needed", alpha.dims())),
+        Ok([value]) => Ok(*value),
+        _ => Err(format!("has an {what} of shape {:?}; one number is needed", tensor.dims())),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{keys::Component, layer::ScaleRule, patterns::Patterns};
+use super::{keys::Component, layer::ScaleRule, patterns::Patterns, rotation::OftRule};
 
 /// The header's `__metadata__`, with the scale rules in it understood.
 #[derive(Debug)]
@@ -17,14 +17,70 @@ pub(super) struct Metadata {
     any: Option<PeftConfig>,
 }
 
-/// The part of PEFT's `LoraConfig` that decides scales.
+/// The kinds of PEFT whose folders are read.
+const KINDS: [&str; 6] = ["LORA", "LOHA", "LOKR", "IA3", "OFT", "BOFT"];
+
+/// The part of PEFT's configs that decides scales.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct PeftConfig {
     peft_type: Option<String>,
+    r: Option<f64>,
+    rank_pattern: Patterns,
+    /// LoHa and LoKr call it `alpha`.
+    #[serde(alias = "alpha")]
     lora_alpha: Option<f64>,
     alpha_pattern: Patterns,
     use_rslora: bool,
+    /// (IA)³: modules whose inputs are multiplied.
+    feedforward_modules: Modules,
+    coft: bool,
+    eps: Option<f64>,
+    block_share: bool,
+    use_cayley_neumann: Option<bool>,
+    num_cayley_neumann_terms: Option<usize>,
+}
+
+/// PEFT's way to name modules: ends of paths, or one regular expression.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(untagged)]
+enum Modules {
+    Ends(Vec<String>),
+    Expression(String),
+    #[default]
+    None,
+}
+
+impl Modules {
+    fn hold(&self, module: &str) -> bool {
+        match self {
+            Self::Ends(ends) => ends.iter().any(|end| module.ends_with(end.as_str())),
+            // `re.fullmatch`.
+            Self::Expression(text) => {
+                regex::Regex::new(&format!("^(?:{text})$")).is_ok_and(|regex| regex.is_match(module))
+            }
+            Self::None => false,
+        }
+    }
+}
+
+impl PeftConfig {
+    fn is(&self, kind: &str) -> bool {
+        self.peft_type.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(kind))
+    }
+
+    fn oft(&self) -> OftRule {
+        let defaults = OftRule::default();
+        OftRule {
+            neumann: match self.use_cayley_neumann {
+                Some(false) => None,
+                _ => self.num_cayley_neumann_terms.or(defaults.neumann),
+            },
+            // PEFT's own default.
+            eps: self.coft.then(|| self.eps.unwrap_or(6e-5)),
+            is_shared: self.block_share,
+        }
+    }
 }
 
 impl Metadata {
@@ -45,11 +101,12 @@ impl Metadata {
             })
             .transpose()?;
         if let Some(kind) = any.as_ref().and_then(|config| config.peft_type.as_deref())
-            && !kind.eq_ignore_ascii_case("lora")
+            && !KINDS.iter().any(|known| kind.eq_ignore_ascii_case(known))
         {
             let kind: String = kind.chars().take(40).collect();
             return Err(format!(
-                "lies beside an adapter_config.json of PEFT type {kind}; only LORA is read."
+                "lies beside an adapter_config.json of PEFT type {kind}; expected one of {}.",
+                KINDS.join(", ")
             ));
         }
         let (mut unet, mut text_encoder) = (None, None);
@@ -82,7 +139,15 @@ impl Metadata {
         };
         let Some(config) = config else { return ScaleRule::default() };
         let alpha = config.alpha_pattern.first(module).or(config.lora_alpha);
-        ScaleRule { alpha, rank_stabilised: config.use_rslora }
+        // LyCORIS' kinds in PEFT always divide by r, factors or not.
+        let rank = config.rank_pattern.first(module).or(config.r).filter(|rank| *rank > 0.0);
+        ScaleRule {
+            alpha,
+            rank: rank.filter(|_| config.is("LOKR")),
+            rank_stabilised: config.use_rslora,
+            on_input: config.feedforward_modules.hold(module),
+            oft: config.oft(),
+        }
     }
 }
 

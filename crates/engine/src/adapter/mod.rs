@@ -1,12 +1,13 @@
 //! Adapters: small files that change a model's weights.
 //!
-//! One file for each question: what the bytes are (`file`), what the names mean (`keys`), what a layer adds
-//! (`layer`), which model it was made for (`family`), what the model's modules are called (`table`), how it goes
+//! One file for each question: what the bytes are (`file`), what the names mean (`keys`, `prefix`, `role`), what a layer
+//! adds (`layer`, `change`, `product`, `rotation`), which model it was made for (`family`), what the model's modules are called (`table`), how it goes
 //! onto a model (`apply`), into other programs' files (`export`) and into a training (`factors`), which weights that makes (`fingerprint`), and
 //! which files stay in memory (`pool`). A change is always computed from the pristine base, in f32, so that no
 //! sequence of switches leaves anything behind.
 
 mod apply;
+mod change;
 mod export;
 mod factors;
 mod family;
@@ -20,7 +21,12 @@ mod metadata;
 mod ordered;
 mod patterns;
 mod pool;
+mod prefix;
+mod product;
+mod role;
+mod rotation;
 mod table;
+mod targets;
 
 use std::{
     collections::BTreeMap,
@@ -30,10 +36,13 @@ use std::{
 use candle_core::Tensor;
 use sha2::{Digest as _, Sha256};
 
-pub use apply::{AppliedLayer, Receipt, SkippedLayer, Strength, Visit, apply, apply_each, visit};
+pub use apply::{
+    AppliedLayer, Receipt, SkippedLayer, Strength, Visit, apply, apply_each, visit, visit_weights,
+};
 pub use export::{ExportFile, ExportFormat};
 pub use family::Family;
 pub use fingerprint::fingerprint;
+pub use folder::one_file;
 pub use keys::{Component, Format};
 pub use layer::Kind;
 pub use pool::AdapterPool;
@@ -67,6 +76,8 @@ pub struct Adapter {
     metadata: Metadata,
     family: Family,
     bytes: usize,
+    /// How many tensors it holds.
+    tensors: usize,
 }
 
 /// One module that the file changes.
@@ -78,6 +89,26 @@ struct Module {
     component: Option<Component>,
     format: Format,
     layer: Layer,
+    /// How many tensors of the file it is made of.
+    tensors: usize,
+}
+
+/// What tells modules apart: the model and the flattened path.
+type ModuleId = (Option<Component>, String);
+
+/// The tensors of one module.
+struct Found {
+    /// Of the first of them.
+    key: Key,
+    parts: Parts,
+    /// What the file calls them.
+    names: BTreeMap<keys::Part, String>,
+}
+
+impl Found {
+    fn new(key: Key) -> Self {
+        Self { key, parts: Parts::new(), names: BTreeMap::new() }
+    }
 }
 
 /// One module of a file, for people.
@@ -122,7 +153,8 @@ impl Adapter {
         let fail = |message: String| EngineError::adapter(path, message);
         let file = file::parse(bytes).map_err(fail)?;
         let metadata = Metadata::new(file.metadata, peft_config).map_err(fail)?;
-        let (mut found, mut unknown) = (BTreeMap::<String, (Key, Parts)>::new(), Vec::new());
+        let (mut found, mut unknown) = (BTreeMap::<ModuleId, Found>::new(), Vec::new());
+        let tensors = file.tensors.len();
         let size = file.tensors.values().map(|t| t.elem_count() * t.dtype().size_in_bytes()).sum();
         let family = Family::of_names(file.tensors.keys().map(String::as_str));
         let mut embeddings = BTreeMap::new();
@@ -141,32 +173,48 @@ impl Adapter {
                 continue;
             };
             let part = key.part;
-            let (key, parts) = found.entry(key.module.clone()).or_insert_with(|| (key, Parts::new()));
-            if parts.insert(part, tensor).is_some() {
-                return Err(fail(format!("holds the part {part:?} of {} twice.", key.module)));
+            let id = (key.component, key.flat.clone());
+            let Found { parts, names, .. } = found.entry(id).or_insert_with(|| Found::new(key));
+            if let Some(first) = names.insert(part, name.clone()) {
+                return Err(fail(format!("holds the same twice, as {first:?} and as {name:?}.")));
             }
+            parts.insert(part, tensor);
         }
         let mut modules = Vec::with_capacity(found.len());
-        for (name, (key, parts)) in found {
-            if parts.keys().all(|part| *part == keys::Part::Alpha) {
-                unknown.push(format!("{name}.alpha"));
+        for (_, Found { key, parts, names }) in found {
+            // `.weight` alone is a tensor of any model; beside `.on_input` it is (IA)³.
+            let is_none = parts.keys().all(|part| matches!(part, keys::Part::Alpha | keys::Part::Ia3));
+            if is_none {
+                unknown.extend(names.into_values());
                 continue;
             }
-            let prefixes = ["unet.", "text_encoder.", "base_model.model."];
-            let path = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(&name);
-            let rule = metadata.scale_rule(key.component, path);
-            let layer =
-                Layer::new(parts, rule).map_err(|what| fail(format!("is damaged: {name} {what}.")))?;
-            let format = if layer.kind() == Kind::Lora { key.format } else { Format::Lycoris };
-            modules.push(Module { name, flat: key.flat, component: key.component, format, layer });
+            let rule = metadata.scale_rule(key.component, &key.path);
+            let tensors = names.len();
+            let layer = Layer::new(parts, rule)
+                .map_err(|what| fail(format!("is damaged: {:?} {what}.", key.module).replacen('"', "", 2)))?;
+            let keep = layer.kind() == Kind::Lora || key.format == Format::Peft;
+            let format = if keep { key.format } else { Format::Lycoris };
+            let keys::Key { module: name, flat, component, .. } = key;
+            modules.push(Module { name, flat, component, format, layer, tensors });
         }
+        unknown.sort_unstable();
         if modules.is_empty() {
             return Err(fail(family::no_adapter(&unknown)));
         }
         let numbered = ordered::resolve(&mut modules).map(Family::of_width);
         let family = family.or_else(|| Family::of_widths(&modules)).or(numbered).unwrap_or(Family::Unknown);
         let hash = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { path: path.to_owned(), hash, modules, embeddings, unknown, metadata, family, bytes: size })
+        Ok(Self {
+            path: path.to_owned(),
+            hash,
+            modules,
+            embeddings,
+            unknown,
+            metadata,
+            family,
+            bytes: size,
+            tensors,
+        })
     }
 
     /// Where it was read from.

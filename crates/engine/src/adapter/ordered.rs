@@ -140,9 +140,17 @@ pub(super) fn names(paths: &[(Component, String)]) -> HashMap<(Component, String
     by_name
 }
 
+/// Whether the module normalises; such modules alone are named so.
+pub(super) fn is_norm(path: &str) -> bool {
+    path.rsplit('.').next().is_some_and(|name| name.contains("norm"))
+}
+
 /// Where PyTorch registered the module: way down, way up, middle; level; transformers before residual blocks;
 /// which of them; transformer layer; place in it. `None` for modules that are not counted.
 fn place(path: &str, order: Order, index: usize) -> Option<[usize; 6]> {
+    if is_norm(path) {
+        return None;
+    }
     let mut parts = path.split('.');
     let next_number = |parts: &mut std::str::Split<'_, char>| parts.next()?.parse::<usize>().ok();
     let (side, level) = match parts.next()? {

@@ -1,6 +1,6 @@
 //! PEFT's `alpha_pattern`: module names as regular expressions, of which the first that matches counts.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use regex::Regex;
 use serde::{
@@ -8,12 +8,24 @@ use serde::{
     de::{Error as _, MapAccess, Visitor},
 };
 
+use super::keys::flatten;
+
 /// Longest pattern that is taken; a module's path has about 80 characters.
 const MAX_LENGTH: usize = 1000;
 
+/// Most regular expressions; PEFT writes one path a module, which costs nothing to look up.
+const MAX_EXPRESSIONS: usize = 500;
+
+/// Most paths; SD 1.5 has 700 modules.
+const MAX_PATHS: usize = 50_000;
+
 /// Patterns with their values, in the order of the file.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Patterns(Vec<(Pattern, f64)>);
+pub(super) struct Patterns {
+    /// Paths, flattened, and whether they are whole ones; with their place in the file.
+    paths: HashMap<(String, bool), (usize, f64)>,
+    others: Vec<(usize, Regex, f64)>,
+}
 
 #[derive(Clone, Debug)]
 enum Pattern {
@@ -26,7 +38,33 @@ enum Pattern {
 impl Patterns {
     /// The value of the first pattern that matches the module's path, or its end after a dot.
     pub(super) fn first(&self, module: &str) -> Option<f64> {
-        self.0.iter().find(|(pattern, _)| pattern.matches(module)).map(|(_, value)| *value)
+        // Every end of the path that begins after a dot, looked up at once: files may name thousands of modules.
+        let flat = flatten(module);
+        let begins = std::iter::once(0).chain(module.match_indices('.').map(|(dot, _)| dot + 1));
+        let ends = begins.filter_map(|begin| self.paths.get(&(flat.get(begin..)?.to_owned(), false)));
+        let path = ends.chain(self.paths.get(&(flat.clone(), true))).min_by_key(|(place, _)| *place);
+        let other = self.others.iter().find(|(_, pattern, _)| pattern.is_match(module));
+        match (path, other) {
+            (Some((place, value)), Some((other, ..))) if place < other => Some(*value),
+            (_, Some((_, _, value))) => Some(*value),
+            (path, None) => path.map(|(_, value)| *value),
+        }
+    }
+
+    fn push(&mut self, place: usize, key: &str, value: f64) -> Result<(), String> {
+        match Pattern::new(key)? {
+            // A dot in a pattern stands for any character; that it stands for `_` or a dot is all that paths need.
+            Pattern::Path { path, whole } => {
+                self.paths.entry((flatten(&path), whole)).or_insert((place, value));
+            }
+            Pattern::Expression(pattern) => self.others.push((place, pattern, value)),
+        }
+        if self.paths.len() > MAX_PATHS || self.others.len() > MAX_EXPRESSIONS {
+            return Err(format!(
+                "more than {MAX_PATHS} module names or {MAX_EXPRESSIONS} patterns; no model has as many modules"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -46,19 +84,6 @@ impl Pattern {
             format!("the pattern {key:?}, which cannot be understood")
         })
     }
-
-    fn matches(&self, module: &str) -> bool {
-        match self {
-            Self::Expression(expression) => expression.is_match(module),
-            Self::Path { path, whole } => {
-                let Some(split) = module.len().checked_sub(path.len()) else { return false };
-                let (before, end) = module.as_bytes().split_at(split);
-                let fits =
-                    end.iter().zip(path.as_bytes()).all(|(found, wanted)| *wanted == b'.' || found == wanted);
-                fits && (before.is_empty() || (!whole && before.ends_with(b".")))
-            }
-        }
-    }
 }
 
 impl<'de> Deserialize<'de> for Patterns {
@@ -76,11 +101,12 @@ impl<'de> Deserialize<'de> for Patterns {
             }
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Patterns, M::Error> {
-                let mut patterns = Vec::new();
+                let (mut patterns, mut place) = (Patterns::default(), 0);
                 while let Some((key, value)) = map.next_entry::<String, f64>()? {
-                    patterns.push((Pattern::new(&key).map_err(M::Error::custom)?, value));
+                    patterns.push(place, &key, value).map_err(M::Error::custom)?;
+                    place += 1;
                 }
-                Ok(Patterns(patterns))
+                Ok(patterns)
             }
         }
         deserializer.deserialize_any(InOrder)
@@ -98,6 +124,7 @@ mod tests {
         for (module, expected) in [
             ("down.0.attn1.to_q", Some(1.0)),
             ("down.0.to_q", Some(2.0)),
+            ("down_0.to_q", Some(2.0)),
             ("up.0.down.0.to_q", Some(3.0)),
             ("to_q", Some(3.0)),
             ("xto_q", None),
@@ -109,6 +136,14 @@ mod tests {
         ] {
             assert_eq!(patterns.first(module), expected, "{module}");
         }
+        // Any number of names costs no more than one, and of expressions there may be only some.
+        let many: serde_json::Map<String, serde_json::Value> =
+            (0..20_000).map(|i| (format!("blocks.{i}.to_q"), serde_json::json!(i))).collect();
+        let patterns: Patterns = serde_json::from_value(many.into()).unwrap();
+        assert_eq!(patterns.first("down.blocks.777.to_q"), Some(777.0));
+        let many: serde_json::Map<String, serde_json::Value> =
+            (0..501).map(|i| (format!("(a|b).{i}.to_q"), serde_json::json!(i))).collect();
+        assert!(serde_json::from_value::<Patterns>(many.into()).is_err());
         assert_eq!(serde_json::from_str::<Patterns>("null").unwrap().first("to_q"), None);
         for wrong in [r#"{"(": 1}"#, r#"{"a": "b"}"#, "[1]"] {
             assert!(serde_json::from_str::<Patterns>(wrong).is_err(), "{wrong}");

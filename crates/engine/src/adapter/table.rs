@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     EngineError, Result,
+    checkpoint::Naming,
     text::TextConfig,
     unet::{UNetConfig, module_paths},
 };
@@ -56,6 +57,7 @@ impl ModuleTable {
     /// `paths`: as the model visits them.
     pub(super) fn new(paths: Vec<(Component, String)>) -> Self {
         let mut by_name = HashMap::with_capacity(3 * paths.len());
+        let ldm = ldm_naming(&paths);
         for (index, (component, path)) in paths.iter().enumerate() {
             let flat = flatten(path);
             if *component == Component::TextEncoder {
@@ -65,6 +67,21 @@ impl ModuleTable {
                     None => format!("text_model_{flat}"),
                 };
                 by_name.insert((*component, other), index);
+            }
+            if *component == Component::Unet {
+                // The names of the original code, and `to_out` without its place in a list.
+                let stored = ldm.stored(&format!("{path}.weight"));
+                let stored = stored.as_deref().and_then(|name| name.strip_prefix("model.diffusion_model."));
+                if let Some(name) = stored.and_then(|name| name.strip_suffix(".weight")) {
+                    let name = flatten(name);
+                    if let Some(short) = name.strip_suffix("_to_out_0") {
+                        by_name.insert((*component, format!("{short}_to_out")), index);
+                    }
+                    by_name.insert((*component, name), index);
+                }
+                if let Some(short) = flat.strip_suffix("_to_out_0") {
+                    by_name.insert((*component, format!("{short}_to_out")), index);
+                }
             }
             by_name.insert((*component, flat), index);
         }
@@ -90,6 +107,31 @@ impl ModuleTable {
     }
 }
 
+/// How the original code names the modules of a UNet that has these.
+fn ldm_naming(paths: &[(Component, String)]) -> Naming {
+    let (mut layers, mut up_attention) = (Vec::new(), Vec::new());
+    for (component, path) in paths {
+        let mut levels = path.split('.');
+        let (side, block, what, index) = (levels.next(), levels.next(), levels.next(), levels.next());
+        let number = |text: Option<&str>| {
+            text.and_then(|text| text.parse::<usize>().ok()).filter(|n| *n < paths.len())
+        };
+        let (Component::Unet, Some(block)) = (component, number(block)) else { continue };
+        match (side, what) {
+            (Some("down_blocks"), Some("resnets")) => {
+                layers.resize(layers.len().max(block + 1), 0);
+                layers[block] = layers[block].max(number(index).unwrap_or(0) + 1);
+            }
+            (Some("up_blocks"), Some(what)) => {
+                up_attention.resize(up_attention.len().max(block + 1), false);
+                up_attention[block] |= what == "attentions";
+            }
+            _ => {}
+        }
+    }
+    Naming::LdmUnet { layers, up_attention }
+}
+
 #[cfg(test)]
 mod tests {
     use candle_core::{DType, Device};
@@ -104,29 +146,60 @@ mod tests {
         for name in ["unet-sd15", "unet-variant", "pipeline/unet"] {
             let mut unet = UNet::load(&goldens.join(name), DType::F32, &Device::Cpu).unwrap();
             let mut visited = Vec::new();
-            let mut visit = |path: &str, _: &mut crate::Weight| {
-                visited.push(path.to_owned());
+            let mut visit = |path: &str, parameter: crate::Parameter, _: &mut crate::Weight| {
+                visited.extend((!parameter.is_bias()).then(|| path.to_owned()));
                 Ok(())
             };
-            unet.visit_weights(&mut visit).unwrap();
+            unet.visit_parameters(&mut visit).unwrap();
             assert_eq!(module_paths(unet.config()), visited, "{name}");
         }
         let folder = goldens.join("pipeline/text_encoder");
         let mut visited = Vec::new();
-        let mut visit = |path: &str, _: &mut crate::Weight| {
-            visited.push(path.to_owned());
+        let mut visit = |path: &str, parameter: crate::Parameter, _: &mut crate::Weight| {
+            visited.extend((!parameter.is_bias()).then(|| path.to_owned()));
             Ok(())
         };
         let mut text = TextEncoder::load(&folder, DType::F32, &Device::Cpu).unwrap();
-        text.visit_weights(&mut visit).unwrap();
+        text.visit_parameters(&mut visit).unwrap();
         assert_eq!(TextConfig::read(&folder).unwrap().module_paths(), visited);
+    }
+
+    #[test]
+    fn the_original_codes_names_are_known() {
+        let table = ModuleTable::sd15();
+        for (name, path) in [
+            ("input_blocks_3_0_op", "down_blocks.0.downsamplers.0.conv"),
+            ("input_blocks_1_1_norm", "down_blocks.0.attentions.0.norm"),
+            ("input_blocks_4_0_in_layers_0", "down_blocks.1.resnets.0.norm1"),
+            ("middle_block_1_proj_in", "mid_block.attentions.0.proj_in"),
+            (
+                "middle_block_1_transformer_blocks_0_attn1_to_out",
+                "mid_block.attentions.0.transformer_blocks.0.attn1.to_out.0",
+            ),
+            ("output_blocks_5_2_conv", "up_blocks.1.upsamplers.0.conv"),
+            ("time_embed_0", "time_embedding.linear_1"),
+            ("out_0", "conv_norm_out"),
+            ("out_2", "conv_out"),
+            (
+                "down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_out",
+                "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_out.0",
+            ),
+        ] {
+            let index = table.by_name.get(&(Component::Unet, name.to_owned()));
+            assert_eq!(index.and_then(|index| table.path(*index)), Some((Component::Unet, path)), "{name}");
+        }
     }
 
     #[test]
     fn stable_diffusion_has_the_modules_that_kohya_counts() {
         let table = ModuleTable::sd15();
-        let unet = table.paths.iter().filter(|(_, path)| path.contains(".attentions.")).count();
-        let text = table.paths.iter().filter(|(component, _)| *component == Component::TextEncoder).count();
+        let of = |wanted: Component, part: &str| {
+            let here = |(component, path): &&(Component, String)| {
+                *component == wanted && path.contains(part) && !ordered::is_norm(path)
+            };
+            table.paths.iter().filter(here).count()
+        };
+        let (unet, text) = (of(Component::Unet, ".attentions."), of(Component::TextEncoder, ""));
         assert_eq!((unet, text), (192, 72));
     }
 }

@@ -17,11 +17,12 @@ use std::{
 
 use candle_core::{DType, Device, Shape, Tensor};
 
+use self::header::WeightFile;
 pub(crate) use self::{
     find::find_weights,
+    ldm::Naming,
     single::{SingleFile, vae_naming},
 };
-use self::{header::WeightFile, ldm::Naming};
 use crate::{EngineError, Result};
 
 const SAFETENSORS_ONLY: &str = "Weights are read from safetensors only, because a pickle can run any code when it \

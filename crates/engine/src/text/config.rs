@@ -55,14 +55,22 @@ impl TextConfig {
         Ok(config)
     }
 
-    /// The paths of every linear layer, in the order of [`super::TextEncoder::visit_weights`].
+    /// The paths of every linear layer and normalisation, in the order of [`super::TextEncoder::visit_parameters`].
     pub(crate) fn module_paths(&self) -> Vec<String> {
-        let names = ["q_proj", "k_proj", "v_proj", "out_proj"].map(|name| format!("self_attn.{name}"));
-        let names = names.into_iter().chain(["mlp.fc1", "mlp.fc2"].map(str::to_owned));
-        let names: Vec<String> = names.collect();
-        let path = |layer: usize, name: &String| format!("text_model.encoder.layers.{layer}.{name}");
+        let names = [
+            "layer_norm1",
+            "self_attn.q_proj",
+            "self_attn.k_proj",
+            "self_attn.v_proj",
+            "self_attn.out_proj",
+            "layer_norm2",
+            "mlp.fc1",
+            "mlp.fc2",
+        ];
+        let path = |layer: usize, name: &str| format!("text_model.encoder.layers.{layer}.{name}");
         (0..self.num_hidden_layers)
             .flat_map(|layer| names.iter().map(move |name| path(layer, name)))
+            .chain(["text_model.final_layer_norm".to_owned()])
             .collect()
     }
 

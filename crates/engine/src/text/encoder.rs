@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::{Chunk, Embeddings, config::TextConfig};
 use crate::{
-    EngineError, Result, WeightVisitor,
+    EngineError, Parameter, ParameterVisitor, Result, WeightVisitor,
     checkpoint::{Checkpoint, Cursor, SingleFile},
     clip::{Layer, LayerSizes},
     layers::LayerNorm,
@@ -195,9 +195,20 @@ impl TextEncoder {
     /// # Errors
     /// The first error of `f`.
     pub fn visit_weights(&mut self, f: &mut WeightVisitor<'_>) -> Result<()> {
+        self.visit_parameters(&mut |path, parameter, weight| match parameter {
+            Parameter::Weight => f(path, weight),
+            _ => Ok(()),
+        })
+    }
+
+    /// As [`Self::visit_weights`], with biases and normalisations.
+    ///
+    /// # Errors
+    /// The first error of `f`.
+    pub fn visit_parameters(&mut self, f: &mut ParameterVisitor<'_>) -> Result<()> {
         for (i, layer) in self.layers.iter_mut().enumerate() {
             layer.visit(&format!("text_model.encoder.layers.{i}"), f)?;
         }
-        Ok(())
+        self.final_layer_norm.visit("text_model.final_layer_norm", f)
     }
 }

@@ -49,7 +49,7 @@ impl Parameters {
         let draw = Draw::new(config.seed);
         let mut layers = Vec::new();
         let rank = config.rank as usize;
-        adapter::visit(unet, text, &mut |component, module, weight| {
+        adapter::visit_weights(unet, text, &mut |component, module, weight| {
             if wanted(component, module, config) {
                 let base = weight.base().dims();
                 let down: Vec<usize> = [&[rank], &base[1..]].concat();
@@ -152,7 +152,7 @@ impl Parameters {
     /// # Errors
     /// None that the models themselves do not give.
     pub fn detach(unet: &mut UNet, text: &mut TextEncoder) -> Result<()> {
-        adapter::visit(unet, text, &mut |_, _, weight| {
+        adapter::visit_weights(unet, text, &mut |_, _, weight| {
             weight.set_low_rank(None);
             Ok(())
         })
@@ -165,7 +165,7 @@ impl Parameters {
         f: &mut dyn FnMut(&mut Weight, Option<&Trained>),
     ) -> Result<()> {
         let mut layers = self.layers.iter().peekable();
-        adapter::visit(unet, text, &mut |component, module, weight| {
+        adapter::visit_weights(unet, text, &mut |component, module, weight| {
             let here = layers.next_if(|layer| layer.component == component && layer.module == module);
             f(weight, here);
             Ok(())

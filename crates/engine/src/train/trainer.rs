@@ -93,7 +93,7 @@ impl Trainer {
         }
         let (mut unet, mut text) = (unet.clone(), text.clone());
         // Adapters in effect are no part of the base.
-        crate::adapter::visit(&mut unet, &mut text, &mut |_, _, weight| weight.set_delta(None))?;
+        crate::adapter::visit(&mut unet, &mut text, &mut |_, _, _, weight| weight.set_delta(None))?;
         let parameters = Parameters::new(&config, &mut unet, &mut text, device)?;
         let recompute = if config.gradient_checkpointing {
             Some(Recompute::new(parameters.factors().cloned().collect(), dtype, device)?)

@@ -7,7 +7,7 @@ use super::{
     transformer::Transformer,
 };
 use crate::{
-    EngineError, Result, WeightVisitor,
+    EngineError, ParameterVisitor, Result,
     checkpoint::Cursor,
     recompute::Recompute,
     resnet::{Downsample, NormConfig, Resnet, Upsample},
@@ -58,7 +58,7 @@ impl Layers {
         recompute.run(x, context, move |x, context| layer(&resnet, attention.as_ref(), x, &time, context))
     }
 
-    fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
+    fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
         for (i, resnet) in self.resnets.iter_mut().enumerate() {
             resnet.visit(&format!("{path}.resnets.{i}"), f)?;
         }
@@ -137,7 +137,7 @@ impl DownBlock {
         self.layers.recompute = recompute.cloned();
     }
 
-    pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
+    pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
         self.layers.visit(path, f)?;
         match &mut self.downsample {
             Some(downsample) => downsample.visit(&format!("{path}.downsamplers.0"), f),
@@ -193,7 +193,7 @@ impl MidBlock {
         self.recompute = recompute.cloned();
     }
 
-    pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
+    pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
         self.first.visit(&format!("{path}.resnets.0"), f)?;
         match &mut self.rest {
             Some((attention, second)) => {
@@ -260,7 +260,7 @@ impl UpBlock {
         self.layers.recompute = recompute.cloned();
     }
 
-    pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
+    pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
         self.layers.visit(path, f)?;
         match &mut self.upsample {
             Some(upsample) => upsample.visit(&format!("{path}.upsamplers.0"), f),

@@ -17,7 +17,7 @@ use self::{
 };
 pub(crate) use self::{config::UNetConfig, paths::module_paths};
 use crate::{
-    Result, WeightVisitor,
+    Parameter, ParameterVisitor, Result, WeightVisitor,
     checkpoint::{Checkpoint, Cursor, SingleFile},
     json,
     layers::{Conv2d, GroupNorm},
@@ -146,6 +146,17 @@ impl UNet {
     /// # Errors
     /// The first error of `f`.
     pub fn visit_weights(&mut self, f: &mut WeightVisitor<'_>) -> Result<()> {
+        self.visit_parameters(&mut |path, parameter, weight| match parameter {
+            Parameter::Weight => f(path, weight),
+            _ => Ok(()),
+        })
+    }
+
+    /// As [`Self::visit_weights`], with biases and normalisations.
+    ///
+    /// # Errors
+    /// The first error of `f`.
+    pub fn visit_parameters(&mut self, f: &mut ParameterVisitor<'_>) -> Result<()> {
         self.conv_in.visit("conv_in", f)?;
         self.time_embedding.visit("time_embedding", f)?;
         for (i, block) in self.down_blocks.iter_mut().enumerate() {
@@ -157,6 +168,7 @@ impl UNet {
         for (i, block) in self.up_blocks.iter_mut().enumerate() {
             block.visit(&format!("up_blocks.{i}"), f)?;
         }
+        self.conv_norm_out.visit("conv_norm_out", f)?;
         self.conv_out.visit("conv_out", f)
     }
 

@@ -1,9 +1,9 @@
-//! The paths of every linear layer and convolution of a UNet, from its config alone: what adapters' names are
+//! The paths of every linear layer, convolution and normalisation of a UNet, from its config alone: what adapters' names are
 //! looked up in where no weights are loaded.
 
 use super::config::{AttentionConfig, BlockType, MidBlockType, UNetConfig};
 
-/// In the order of [`super::UNet::visit_weights`].
+/// In the order of [`super::UNet::visit_parameters`].
 pub(crate) fn module_paths(config: &UNetConfig) -> Vec<String> {
     let levels: Vec<_> = (0..config.block_out_channels.len()).filter_map(|i| config.block(i)).collect();
     let (Some(first), last) = (levels.first(), levels.len().saturating_sub(1)) else { return Vec::new() };
@@ -45,7 +45,7 @@ pub(crate) fn module_paths(config: &UNetConfig) -> Vec<String> {
             paths.push(format!("{path}.upsamplers.0.conv"));
         }
     }
-    paths.push("conv_out".to_owned());
+    paths.extend(["conv_norm_out", "conv_out"].map(str::to_owned));
     paths
 }
 
@@ -67,21 +67,22 @@ fn block(
 }
 
 fn resnet(paths: &mut Vec<String>, path: &str, shortcut: bool) {
-    paths.extend(["conv1", "time_emb_proj", "conv2"].map(|name| format!("{path}.{name}")));
+    paths.extend(["norm1", "conv1", "time_emb_proj", "norm2", "conv2"].map(|name| format!("{path}.{name}")));
     if shortcut {
         paths.push(format!("{path}.conv_shortcut"));
     }
 }
 
 fn transformer(paths: &mut Vec<String>, path: &str, config: &AttentionConfig) {
-    paths.push(format!("{path}.proj_in"));
+    paths.extend(["norm", "proj_in"].map(|name| format!("{path}.{name}")));
     for i in 0..config.layers {
         let layer = format!("{path}.transformer_blocks.{i}");
-        for attention in ["attn1", "attn2"] {
+        for (norm, attention) in [("norm1", "attn1"), ("norm2", "attn2")] {
             let projections = ["to_q", "to_k", "to_v", "to_out.0"];
+            paths.push(format!("{layer}.{norm}"));
             paths.extend(projections.map(|name| format!("{layer}.{attention}.{name}")));
         }
-        paths.extend(["ff.net.0.proj", "ff.net.2"].map(|name| format!("{layer}.{name}")));
+        paths.extend(["norm3", "ff.net.0.proj", "ff.net.2"].map(|name| format!("{layer}.{name}")));
     }
     paths.push(format!("{path}.proj_out"));
 }

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::UNetConfig;
-use crate::{Result, WeightVisitor, checkpoint::Cursor, layers::Linear, ops::Activation};
+use crate::{ParameterVisitor, Result, checkpoint::Cursor, layers::Linear, ops::Activation};
 
 /// Sinusoids of the timestep, then two linear layers.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl TimeEmbedding {
         out
     }
 
-    pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
+    pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
         self.linear_1.visit(&format!("{path}.linear_1"), f)?;
         self.linear_2.visit(&format!("{path}.linear_2"), f)
     }

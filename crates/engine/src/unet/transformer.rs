@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::config::AttentionConfig;
 use crate::{
-    Result, WeightVisitor,
+    ParameterVisitor, Result,
     checkpoint::Cursor,
     layers::{GroupNorm, LayerNorm, Linear},
     ops::{self, Mask},
@@ -51,7 +51,8 @@ impl Transformer {
         Ok((h.transpose(1, 2)?.reshape((batch, channels, height, width))? + x)?)
     }
 
-    pub(crate) fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
+    pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
+        self.norm.visit(&format!("{path}.norm"), f)?;
         self.proj_in.visit(&format!("{path}.proj_in"), f)?;
         for (i, block) in self.blocks.iter_mut().enumerate() {
             block.visit(&format!("{path}.transformer_blocks.{i}"), f)?;
@@ -100,9 +101,12 @@ impl Block {
         Ok((self.ff_out.forward(&hidden)? + x)?)
     }
 
-    fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
+    fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
+        self.norm1.visit(&format!("{path}.norm1"), f)?;
         self.attn1.visit(&format!("{path}.attn1"), f)?;
+        self.norm2.visit(&format!("{path}.norm2"), f)?;
         self.attn2.visit(&format!("{path}.attn2"), f)?;
+        self.norm3.visit(&format!("{path}.norm3"), f)?;
         self.ff_in.visit(&format!("{path}.ff.net.0.proj"), f)?;
         self.ff_out.visit(&format!("{path}.ff.net.2"), f)
     }
@@ -134,7 +138,7 @@ impl Attention {
         self.to_out.forward(&ops::attention(&q, &k, &v, self.heads, Mask::None)?)
     }
 
-    fn visit(&mut self, path: &str, f: &mut WeightVisitor<'_>) -> Result<()> {
+    fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
         self.to_q.visit(&format!("{path}.to_q"), f)?;
         self.to_k.visit(&format!("{path}.to_k"), f)?;
         self.to_v.visit(&format!("{path}.to_v"), f)?;

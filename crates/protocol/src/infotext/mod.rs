@@ -137,6 +137,7 @@ mod tests {
             withheld: false,
             seconds: 1.5,
             switch_seconds: 0.0,
+            warnings: Vec::new(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Rows of adapter versions: written once, never changed.
 
+use std::collections::HashMap;
+
 use adire_protocol::{AdapterReceipt, AdapterVersion};
 
 use super::{Store, decode, deletion::doom, encode, sql, storage};
@@ -46,6 +48,7 @@ impl From<AdapterRow> for AdapterVersion {
             trigger: row.trigger_words,
             bytes: row.bytes.cast_unsigned(),
             created_at: row.created_at,
+            warning: None,
         }
     }
 }
@@ -161,6 +164,18 @@ impl Store {
         row.map(|(text,)| decode(&text, "receipt", hash)).transpose()
     }
 
+    /// What is said of each file that `model` takes only in part, by hash.
+    pub(crate) async fn adapter_warnings(&self, model: &str) -> Result<HashMap<String, String>, StudioError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT hash, warning FROM adapter_receipts WHERE model = $1 AND warning IS NOT NULL",
+        )
+        .bind(model)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(rows.into_iter().collect())
+    }
+
     /// Keeps what a file did to a model.
     pub(crate) async fn save_receipt(
         &self,
@@ -169,12 +184,13 @@ impl Store {
         receipt: &AdapterReceipt,
     ) -> Result<(), StudioError> {
         sqlx::query(
-            "INSERT INTO adapter_receipts (hash, model, receipt) VALUES ($1, $2, $3) \
-             ON CONFLICT (hash, model) DO UPDATE SET receipt = excluded.receipt",
+            "INSERT INTO adapter_receipts (hash, model, receipt, warning) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (hash, model) DO UPDATE SET receipt = excluded.receipt, warning = excluded.warning",
         )
         .bind(hash)
         .bind(model)
         .bind(encode(receipt)?)
+        .bind(receipt.warning.as_deref())
         .execute(&self.pool)
         .await
         .map_err(storage)?;

@@ -43,6 +43,7 @@ const STEPS: [(i64, &str, &str); 6] = [
     (4, "limits and deletion", include_str!("../../migrations/0004_limits_and_deletion.sql")),
     (5, "embeddings", include_str!("../../migrations/0005_embeddings.sql")),
     (6, "class images", include_str!("../../migrations/0006_class_images.sql")),
+    (7, "adapter warnings", include_str!("../../migrations/0007_adapter_warnings.sql")),
 ];
 
 /// How long a statement waits for another program's lock.

@@ -20,6 +20,7 @@ fn new(name: &str, version: Option<u32>, path: PathBuf) -> NewAdapter {
         path,
         description: "Dots.".to_owned(),
         trigger: "adire".to_owned(),
+        strict: false,
     }
 }
 
@@ -127,4 +128,41 @@ async fn an_adapter_is_not_given_out_as_a_picture() {
     let (folder, studio, _) = fresh().await;
     let added = three_versions(&studio, folder.path()).await;
     assert!(matches!(studio.image(&added[0].hash).await, Err(StudioError::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn what_takes_effect_in_part_says_so_and_strict_refuses() {
+    let (folder, studio, _) = fresh().await;
+    let whole = studio.add_adapter(new("whole", None, file(folder.path(), "w", "all of it"))).await.unwrap();
+    assert_eq!(whole.warning, None);
+    let path = file(folder.path(), "p", "in part");
+    let strict = NewAdapter { strict: true, ..new("part", None, path.clone()) };
+    let refused = studio.add_adapter(strict).await;
+    assert!(
+        matches!(&refused, Err(StudioError::Adapter(text)) if text.contains("1 of 3 tensors was left out"))
+    );
+    let part = studio.add_adapter(new("part", None, path)).await.unwrap();
+    let expected = "Applied in part: 1 of 3 tensors was left out: 1 with unknown names (x.y).";
+    assert_eq!(part.warning.as_deref(), Some(expected));
+    // The one that was there already, and every list, say it too.
+    let again = studio.add_adapter(new("part", None, folder.path().join("p"))).await.unwrap();
+    assert_eq!(again.warning, part.warning);
+    let listed: Vec<_> =
+        studio.adapters().await.unwrap().into_iter().map(|version| version.warning).collect();
+    assert_eq!(listed, [part.warning.clone(), None]);
+    let detail = studio.adapter("part").await.unwrap();
+    assert_eq!(detail.version.warning, part.warning);
+    assert_eq!(detail.receipt.unwrap().left_out[0].tensors, 1);
+
+    let ask = |adapters: &[&str], strict: bool| {
+        let adapters = adapters.iter().map(|name| AdapterUse::new(*name, 1.0)).collect();
+        studio.submit(adire_protocol::GenerationRequest { adapters, strict, ..request("moons") }, None)
+    };
+    let made = ask(&["whole", "part"], false).await.unwrap();
+    assert_eq!(made.warnings, [format!("part@v1: {expected}")]);
+    let refused = ask(&["whole", "part"], true).await;
+    let Err(StudioError::Invalid(errors)) = refused else { panic!("{refused:?}") };
+    assert_eq!(errors.0[0].field, "adapters[1]");
+    assert!(errors.0[0].message.contains(expected), "{errors}");
+    assert!(ask(&["whole"], true).await.unwrap().warnings.is_empty());
 }

@@ -41,6 +41,7 @@ fn recipe(prompt: &str) -> Recipe {
         withheld: false,
         seconds: 1.5,
         switch_seconds: 0.0,
+        warnings: Vec::new(),
     }
 }
 

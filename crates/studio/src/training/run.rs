@@ -223,7 +223,8 @@ async fn drive(shared: &Arc<Shared>, row: &JobRow) -> Result<String, Early> {
                 } else {
                     note
                 };
-                let new = NewAdapter { name, version: None, path: adapter, description, trigger };
+                let new =
+                    NewAdapter { name, version: None, path: adapter, description, trigger, strict: false };
                 let version = adapters::add(training.clone(), new).await?;
                 return Ok(version.id());
             }
