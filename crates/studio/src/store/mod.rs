@@ -35,7 +35,7 @@ use crate::{StudioError, client::Visitor};
 
 /// Every step of the layout, embedded in the program. A file that was released is never edited: its checksum is in
 /// people's databases. Listed by hand because sqlx's macro would build SQLite a second time, for the compiler's host.
-const STEPS: [(i64, &str, &str); 5] = [
+const STEPS: [(i64, &str, &str); 6] = [
     (1, "studio", include_str!("../../migrations/0001_studio.sql")),
     (2, "uploads and receipts", include_str!("../../migrations/0002_uploads_and_receipts.sql")),
     (3, "datasets and training", include_str!("../../migrations/0003_datasets_and_training.sql")),
@@ -286,6 +286,7 @@ mod tests {
                 trigger: String::new(),
                 bytes: 1,
                 created_at: i,
+                warning: None,
             };
             match store.insert_adapter(&new).await {
                 Ok(version) => {
