@@ -85,6 +85,7 @@ mod tests {
             trigger: trigger.to_owned(),
             bytes: 0,
             created_at,
+            warning: None,
         }
     }
 

@@ -55,6 +55,7 @@ impl FormValues {
         let begun = init_image.is_some();
         let request = GenerationRequest {
             prompt: self.prompt.clone(),
+            strict: false,
             negative_prompt: self.negative_prompt.clone(),
             seed: read(
                 &mut errors,
