@@ -77,6 +77,7 @@ mod tests {
             trigger: trigger.to_owned(),
             bytes: 0,
             created_at,
+            warning: None,
         }
     }
 

@@ -55,6 +55,7 @@ impl FormValues {
         let begun = init_image.is_some();
         let request = GenerationRequest {
             prompt: self.prompt.clone(),
+            strict: false,
             negative_prompt: self.negative_prompt.clone(),
             // −1 is A1111's word for a new one.
             seed: match self.seed.trim() {

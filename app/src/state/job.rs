@@ -111,6 +111,7 @@ mod tests {
             progress: None,
             images: Vec::new(),
             error: None,
+            warnings: Vec::new(),
             links: Links::of("g"),
         }
     }

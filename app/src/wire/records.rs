@@ -186,6 +186,7 @@ mod tests {
             progress: Some(progress),
             images: vec![image()],
             error: Some("No memory.".to_owned()),
+            warnings: vec!["In part.".to_owned()],
             links: Links::of("g"),
         }
     }

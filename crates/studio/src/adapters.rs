@@ -107,8 +107,8 @@ pub(crate) async fn add(shared: Arc<Shared>, new: NewAdapter) -> Result<AdapterV
     }
 }
 
-/// Every version, with what is known of those that the model takes only in part.
-pub(crate) async fn list(shared: &Shared) -> Result<Vec<AdapterVersion>, StudioError> {
+/// Every version that visitors may use, with what is known of those that the model takes only in part.
+pub(crate) async fn offered(shared: &Shared) -> Result<Vec<AdapterVersion>, StudioError> {
     let warnings = shared.store.adapter_warnings(&shared.model.hash).await?;
     let mut known = shared.store.adapters().await?;
     for version in &mut known {
@@ -122,7 +122,7 @@ pub(crate) async fn warnings(shared: &Shared, uses: &[AdapterUse]) -> Result<Vec
     if uses.is_empty() {
         return Ok(Vec::new());
     }
-    let known = list(shared).await?;
+    let known = offered(shared).await?;
     let warning = |name: &str| {
         let version = resolve(&known, name).ok()?;
         version.warning.as_ref().map(|warning| format!("{}: {warning}", version.id()))

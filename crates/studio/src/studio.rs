@@ -294,7 +294,7 @@ impl Studio {
     /// # Errors
     /// The store cannot be read.
     pub async fn adapters(&self) -> Result<Vec<AdapterVersion>, StudioError> {
-        adapters::list(self.shared()).await
+        adapters::offered(self.shared()).await
     }
 
     /// An adapter version (`name@vN`, or `name` for the newest) with what its file does to the model. The receipt is

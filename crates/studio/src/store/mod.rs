@@ -288,6 +288,7 @@ mod tests {
                 trigger: String::new(),
                 bytes: 1,
                 created_at: i,
+                warning: None,
             };
             match store.insert_adapter(&new).await {
                 Ok(version) => {

@@ -154,9 +154,10 @@ async fn what_takes_effect_in_part_says_so_and_strict_refuses() {
     assert_eq!(detail.version.warning, part.warning);
     assert_eq!(detail.receipt.unwrap().left_out[0].tensors, 1);
 
+    let me = who("visitor");
     let ask = |adapters: &[&str], strict: bool| {
         let adapters = adapters.iter().map(|name| AdapterUse::new(*name, 1.0)).collect();
-        studio.submit(adire_protocol::GenerationRequest { adapters, strict, ..request("moons") }, None)
+        studio.submit(adire_protocol::GenerationRequest { adapters, strict, ..request("moons") }, &me)
     };
     let made = ask(&["whole", "part"], false).await.unwrap();
     assert_eq!(made.warnings, [format!("part@v1: {expected}")]);

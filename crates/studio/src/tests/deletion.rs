@@ -298,6 +298,7 @@ async fn a_deleted_version_is_gone_with_its_file_and_its_number_is_not_used_agai
         path: folder.path().join(content),
         description: String::new(),
         trigger: String::new(),
+        strict: false,
     };
     let same = studio.add_adapter(new(Some(2), "two")).await.unwrap_err();
     assert!(same.kind() == ErrorKind::Conflict && same.to_string().contains("never used again"), "{same}");
