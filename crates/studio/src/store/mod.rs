@@ -36,7 +36,7 @@ use crate::{StudioError, client::Visitor};
 
 /// Every step of the layout, embedded in the program. A file that was released is never edited: its checksum is in
 /// people's databases. Listed by hand because sqlx's macro would build SQLite a second time, for the compiler's host.
-const STEPS: [(i64, &str, &str); 6] = [
+const STEPS: [(i64, &str, &str); 7] = [
     (1, "studio", include_str!("../../migrations/0001_studio.sql")),
     (2, "uploads and receipts", include_str!("../../migrations/0002_uploads_and_receipts.sql")),
     (3, "datasets and training", include_str!("../../migrations/0003_datasets_and_training.sql")),
