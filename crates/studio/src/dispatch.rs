@@ -64,7 +64,8 @@ fn without_folders(message: &str) -> String {
         let (path, after) = path.split_at(length);
         // Not within a word (`and/or`, `1/2`, `https://`): a path begins after something that is no part of one.
         let within = before.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '-' | '_'));
-        let absolute = !within && !(before.ends_with(':') && path.starts_with("//"));
+        let address = before.ends_with(':') && path.starts_with("//");
+        let absolute = !(within || address);
         match path.trim_end_matches(['/', ':', '.']).rsplit_once('/') {
             Some((_, last)) if absolute && !last.is_empty() => {
                 let end = path.len() - path.trim_end_matches(['/', ':', '.']).len();

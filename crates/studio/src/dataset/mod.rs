@@ -16,7 +16,10 @@ mod text;
 mod thumbnail;
 mod walk;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    path::PathBuf,
+};
 
 use serde::Serialize;
 
@@ -32,10 +35,13 @@ pub(crate) type Files = BTreeMap<String, PathBuf>;
 /// Adds a file under its name; a second one under the same name gets another name if it
 /// is an image, and is left out otherwise. Both is said.
 fn insert(files: &mut Files, name: String, path: &std::path::Path, remarks: &mut Vec<Remark>) -> bool {
-    if !files.contains_key(&name) {
-        files.insert(name, path.to_owned());
-        return true;
-    }
+    let name = match files.entry(name) {
+        Entry::Vacant(entry) => {
+            entry.insert(path.to_owned());
+            return true;
+        }
+        Entry::Occupied(entry) => entry.key().clone(),
+    };
     if !read::is_image(&name) {
         let message = "Left out: another file of this name came before it.".to_owned();
         remarks.push(Remark { name, message });

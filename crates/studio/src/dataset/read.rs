@@ -95,6 +95,9 @@ pub(super) struct Found<K> {
     pub(super) kept: Option<K>,
 }
 
+/// Takes the bytes of an image that can be used; `None` where it is not wanted after all.
+type Keep<'k, K> = dyn FnMut(&[u8]) -> Result<Option<K>, StudioError> + 'k;
+
 /// The pictures among `files`, in the order of their names, and all captions. `shown` is what messages call the whole;
 /// `present`: names of pictures that are there already; `keep` takes the bytes of each that can be used.
 ///
@@ -105,7 +108,7 @@ pub(super) fn look<K>(
     shown: &str,
     present: &[String],
     reach: Reach,
-    keep: &mut dyn FnMut(&[u8]) -> Result<Option<K>, StudioError>,
+    keep: &mut Keep<'_, K>,
     remarks: &mut Vec<Remark>,
 ) -> Result<(Captions, Vec<Found<K>>), StudioError> {
     let count = files.keys().filter(|name| is_image(name)).count();
