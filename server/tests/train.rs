@@ -108,8 +108,7 @@ fn a_kohya_project_is_trained_on_with_its_class_images() {
                 .unwrap();
         }
     }
-    let output =
-        run(train(folder.path(), &project, "out", &["--steps", "1", "--no-samples", "--held-out", "0"]));
+    let output = run(train(folder.path(), &project, "out", &["--steps", "1", "--no-samples"]));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
     assert!(said.contains("1 class images") && said.contains("model: Left out with all"), "{said}");
@@ -190,7 +189,7 @@ fn bad_input_is_named_before_anything_is_computed() {
     fs::create_dir_all(&empty).unwrap();
     let said = |data: &Path, more: &[&str]| complaint(&run(train(folder.path(), data, "bad", more)));
     assert!(said(&empty, &[]).contains("holds no picture that can be used"));
-    assert!(said(&folder.path().join("nowhere"), &[]).contains("is no folder with pictures"));
+    assert!(said(&folder.path().join("nowhere"), &[]).contains("is no folder with images"));
     for (flag, value, words) in [
         ("--rank", "0", "rank is 0; it can be 1 to 128"),
         ("--rank", "10000", "rank is 10000; it can be 1 to 128"),

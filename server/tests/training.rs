@@ -36,7 +36,9 @@ impl Server {
         for name in ["ADIRE_ADDR", "ADIRE_DATA", "ADIRE_MODEL", "ADIRE_SITE", "RUST_LOG"] {
             command.env_remove(name);
         }
-        command.args(["serve", "--addr", "127.0.0.1:0", "--device", "cpu", "--model"]).arg(model);
+        command
+            .args(["serve", "--addr", "127.0.0.1:0", "--device", "cpu", "--open-admin", "--model"])
+            .arg(model);
         command.arg("--data").arg(data).env("RUST_LOG", "warn").stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

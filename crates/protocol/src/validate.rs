@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(check(|r| r.adapters = vec![te]), field("adapters[0].te_strength"));
         assert_eq!(check(|r| r.clip_skip = Some(0)), field("clip_skip"));
         assert_eq!(check(|r| r.clip_skip = Some(13)), field("clip_skip"));
-        assert_eq!(check(|r| r.prompt = "a <lora:x:5>".to_owned()), field("prompt"));
+        assert_eq!(check(|r| r.prompt = "a <lora:x:5.5>".to_owned()), field("prompt"));
         assert_eq!(check(|r| r.prompt = "a <lora:x:y>".to_owned()), field("prompt"));
         assert_eq!(check(|r| r.prompt = "a <lora:../x>".to_owned()), field("prompt"));
         assert_eq!(check(|r| r.prompt = "<lora:x>".repeat(9)), field("adapters"));

@@ -18,10 +18,10 @@ pub(crate) struct LimitArgs {
     max_waiting_network: u32,
     /// Most that one generation may cost, in megapixel-steps (images × steps × megapixels, hires pass included) [default:
     /// 120 on a CPU, 2500 on a GPU]
-    #[arg(long, env = "ADIRE_MAX_COST", value_name = "COST", value_parser = cost)]
+    #[arg(long, env = "ADIRE_MAX_COST", value_name = "COST", allow_negative_numbers = true, value_parser = cost)]
     max_cost: Option<f64>,
     /// Most that one visitor's queued generations may cost together, twice as much for a network [default: twice --max-cost]
-    #[arg(long, env = "ADIRE_MAX_WAITING_COST", value_name = "COST", value_parser = cost)]
+    #[arg(long, env = "ADIRE_MAX_WAITING_COST", value_name = "COST", allow_negative_numbers = true, value_parser = cost)]
     max_waiting_cost: Option<f64>,
     /// Most images that one visitor may upload within a day, four times as many from a network
     #[arg(long, env = "ADIRE_MAX_UPLOADS", value_name = "COUNT", default_value_t = 200)]

@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn of_a_dataset_pictures_and_captions_are_taken() {
         let files = names("README.md a.PNG b/c.jpg b/c.txt b/metadata.jsonl data.csv ../../up.png x.parquet");
-        assert_eq!(pictures(&files).unwrap(), names("a.PNG b/c.jpg b/c.txt b/metadata.jsonl"));
+        assert_eq!(pictures(&files).unwrap(), names("a.PNG b/c.jpg b/c.txt b/metadata.jsonl data.csv"));
         assert!(pictures(&names("data/train.parquet")).unwrap_err().contains("packed"));
         assert!(pictures(&names("README.md")).unwrap_err().contains("no PNG"));
     }

@@ -203,7 +203,7 @@ async fn a_training_is_asked_for_watched_and_compared() {
         assert!(form.contains(words), "{words}: {form}");
     }
     // What samples are made of can be seen before, and what stays private is said.
-    assert!(form.contains(">tok, cloth\ncloth</textarea>"), "{form}");
+    assert!(form.contains("\ntok, cloth\ncloth</textarea>"), "{form}");
     assert!(
         form.contains("name=\"publish_captions\"") && form.contains("unless you publish them below"),
         "{form}"

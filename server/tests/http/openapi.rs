@@ -34,6 +34,7 @@ async fn every_route_is_described_and_every_description_is_a_route() {
         "get /api/v1/adapters",
         "get /api/v1/adapters/{name}",
         "get /api/v1/adapters/{name}/file",
+        "get /api/v1/embeddings",
         "get /api/v1/generations/{id}",
         "get /api/v1/generations/{id}/events",
         "get /api/v1/images/{file}",

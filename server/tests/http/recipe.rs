@@ -111,7 +111,7 @@ async fn what_the_server_would_refuse_is_left_out_and_said() {
     let text = format!(
         "{}\nSteps: 4000, Sampler: Euler, CFG scale: 99, Seed: 9007199254740991, Size: 4096x500, Clip skip: 40, \
          Denoising strength: 0.5, Hires upscale: 1, Hires upscaler: Latent",
-        "x ".repeat(4000)
+        "white stars and moons on deep blue cloth ".repeat(150)
     );
     let answer = recipe(&server, with_text(&text)).await;
     let read = answer.json();

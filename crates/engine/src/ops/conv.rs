@@ -185,10 +185,11 @@ fn fast(
 /// Nearest-neighbour interpolation to `height` × `width`, with torch's choice of source pixels.
 pub(crate) fn upsample_nearest(x: &Tensor, height: usize, width: usize) -> Result<Tensor> {
     let (_, _, h, w) = x.dims4()?;
-    if height.is_multiple_of(h) && width.is_multiple_of(w) {
+    // candle's own is the fast one, but its gradient is a convolution, which the CPU lacks in bf16; it takes equal whole
+    // factors only, and overwrites what has been summed up. Picking rows and columns has a gradient for any.
+    if !x.track_op() && height.is_multiple_of(h) && width.is_multiple_of(w) {
         return Ok(x.upsample_nearest2d(height, width)?);
     }
-    // candle's own has a gradient for whole factors only; picking rows and columns has one for any.
     let rows = source_indices(h, height, x.device())?;
     let columns = source_indices(w, width, x.device())?;
     Ok(x.index_select(&rows, 2)?.index_select(&columns, 3)?)
