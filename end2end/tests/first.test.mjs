@@ -217,7 +217,7 @@ test('forty adapters: found by name, trigger word and version, by keyboard alone
     await many.kill();
     const file = path.join(process.env.ADIRE_MODEL, 'adapters/adire-v1.safetensors');
     for (let i = 0; i < 40; i++) many.adapter(file, `weave-${i}`, i === 17 ? 'in the old way' : `weave ${i} pattern`);
-    many.adapter(file, 'weave-17', 'in the old way');
+    many.adapter(path.join(process.env.ADIRE_MODEL, 'adapters/adire-v2.safetensors'), 'weave-17', 'in the old way');
     await many.spawn();
     for (const [name, viewport] of Object.entries({ phone: PHONE, desk: DESK })) {
       const page = await openPage(browser, many, { viewport });
