@@ -26,6 +26,10 @@ def main():
     arguments.add_argument("--steps", type=int, default=20)
     arguments.add_argument("--pictures", type=int, default=3)
     arguments.add_argument("--switches", type=int, default=100)
+    arguments.add_argument("--compile", metavar="MODE", help="torch.compile's mode, in channels-last: reduce-overhead "
+                           "or max-autotune")
+    arguments.add_argument("--channels-last", action="store_true")
+    arguments.add_argument("--batch", type=int, action="append", default=[], help="also that many images at once")
     arguments.add_argument("--out")
     given = arguments.parse_args()
     try:
@@ -51,34 +55,87 @@ def main():
     pipe = pipe.to(given.device)
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
+    if given.compile:
+        torch._inductor.config.conv_1x1_as_mm = True
+        pipe.unet.to(memory_format=torch.channels_last)
+        pipe.vae.to(memory_format=torch.channels_last)
+        pipe.unet = torch.compile(pipe.unet, mode=given.compile, fullgraph=True)
+        pipe.vae.decode = torch.compile(pipe.vae.decode, mode=given.compile, fullgraph=True)
+    elif given.channels_last:
+        pipe.unet.to(memory_format=torch.channels_last)
+        pipe.vae.to(memory_format=torch.channels_last)
     wait()
     load_seconds = time.perf_counter() - begun
 
-    def picture():
+    def moment():
+        """A time that is read later: the device is never waited for within an image."""
+        if not on_gpu:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def between(a, b):
+        return a.elapsed_time(b) / 1000 if on_gpu else b - a
+
+    def picture(steps=given.steps, batch=1):
         ends = []
 
         def on_step(_pipe, _step, _timestep, tensors):
-            wait()
-            ends.append(time.perf_counter())
+            ends.append(moment())
             return tensors
 
         begun = time.perf_counter()
         image = pipe(
-            given.prompt, negative_prompt="", num_inference_steps=given.steps, guidance_scale=7.5, width=given.size,
+            given.prompt, negative_prompt="", num_inference_steps=steps, guidance_scale=7.5, width=given.size,
             height=given.size, generator=torch.Generator("cpu").manual_seed(0), callback_on_step_end=on_step,
+            num_images_per_prompt=batch,
         ).images[0]
         wait()
         seconds = time.perf_counter() - begun
-        between = ends[-1] - ends[0]
-        return seconds, ((len(ends) - 1) / between if between else len(ends) / seconds), image
+        taken = between(ends[0], ends[-1]) if len(ends) > 1 else 0
+        return seconds, ((len(ends) - 1) / taken if taken else len(ends) / seconds), image
 
+    def decode_seconds():
+        """One latent to an image's pixels on the device."""
+        latent = torch.randn(1, 4, given.size // 8, given.size // 8, device=given.device, dtype=dtype)
+        times = []
+        with torch.no_grad():
+            for _ in range(8):
+                wait()
+                begun = time.perf_counter()
+                pipe.vae.decode(latent, return_dict=False)
+                wait()
+                times.append(time.perf_counter() - begun)
+        return statistics.median(times[3:])
+
+    more = {}
     first_seconds, _, image = picture()
+    picture(2)
     taken = [picture() for _ in range(given.pictures)]
     if given.out:
         image.save(given.out)
+    report = {
+        "program": f"diffusers {diffusers.__version__}, torch {torch.__version__}"
+                   + (f", compiled ({given.compile})" if given.compile else ""),
+        "device": torch.cuda.get_device_name(given.device) if on_gpu else "cpu",
+        "dtype": given.dtype, "size": given.size, "steps": given.steps, "sampler": "ddim",
+        "load_seconds": load_seconds, "first_seconds": first_seconds,
+        "seconds": statistics.median(t[0] for t in taken),
+        "steps_per_second": statistics.median(t[1] for t in taken),
+        "pictures": len(taken),
+    }
+    more["decode_seconds"] = decode_seconds()
+    print("so far:", json.dumps({**report, **more}), file=sys.stderr, flush=True)
+    more["seconds_50"] = statistics.median(picture(50)[0] for _ in range(given.pictures))
+    for batch in given.batch:
+        picture(3, batch)
+        at = [picture(given.steps, batch) for _ in range(2)]
+        more[f"batch_{batch}"] = {"seconds": min(t[0] for t in at), "steps_per_second": max(t[1] for t in at)}
+    print("so far:", json.dumps({**report, **more}), file=sys.stderr, flush=True)
 
     switch_seconds = None
-    if given.lora:
+    if given.lora and not given.compile:
         names = [f"adapter{i}" for i in range(len(given.lora))]
         for name, path in zip(names, given.lora):
             pipe.load_lora_weights(os.path.dirname(os.path.abspath(path)), weight_name=os.path.basename(path),
@@ -94,16 +151,20 @@ def main():
                 pipe.disable_lora()
         wait()
         switch_seconds = (time.perf_counter() - begun) / given.switches
+        pipe.enable_lora()
+        pipe.set_adapters(names[:1])
+        picture()
+        more["steps_per_second_adapter_beside"] = picture()[1]
+        begun = time.perf_counter()
+        pipe.fuse_lora()
+        wait()
+        more["fuse_seconds"] = time.perf_counter() - begun
+        begun = time.perf_counter()
+        pipe.unfuse_lora()
+        wait()
+        more["unfuse_seconds"] = time.perf_counter() - begun
 
-    print(json.dumps({
-        "program": f"diffusers {diffusers.__version__}, torch {torch.__version__}",
-        "device": torch.cuda.get_device_name(given.device) if on_gpu else "cpu",
-        "dtype": given.dtype, "size": given.size, "steps": given.steps, "sampler": "ddim",
-        "load_seconds": load_seconds, "first_seconds": first_seconds,
-        "seconds": statistics.median(t[0] for t in taken),
-        "steps_per_second": statistics.median(t[1] for t in taken),
-        "pictures": len(taken), "switches": given.switches, "switch_seconds": switch_seconds,
-    }, indent=2))
+    print(json.dumps({**report, **more, "switches": given.switches, "switch_seconds": switch_seconds}, indent=2))
 
 
 if __name__ == "__main__":
