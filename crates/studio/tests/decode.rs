@@ -60,6 +60,18 @@ fn what_is_broken_off_is_refused() {
             assert!(sentence.contains("broken off"), "{format:?} at {tenth}: {sentence}");
         }
     }
+    // An end marker behind what is left does not make it whole, and what follows the image takes nothing from it.
+    for whole in [
+        encoded(grainy(120, 90), ImageFormat::Jpeg),
+        encoded(image::DynamicImage::from(grainy(120, 90)).to_luma8(), ImageFormat::Jpeg),
+    ] {
+        for tenth in 5..10 {
+            let cut = [&whole[..whole.len() * tenth / 10], &[0xff, 0xd9]].concat();
+            let sentence = refused(&cut);
+            assert!(sentence.contains("broken off"), "at {tenth}: {sentence}");
+        }
+        assert_eq!(decoded(&[whole.as_slice(), &whole].concat()).warnings, [""; 0]);
+    }
     // All pixels are there, only the marker is not.
     let mut jpeg = encoded(grainy(16, 16), ImageFormat::Jpeg);
     jpeg.truncate(jpeg.len() - 2);

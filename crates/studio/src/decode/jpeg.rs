@@ -44,8 +44,18 @@ pub(super) fn decode(bytes: &[u8], warnings: &mut Vec<String>) -> Result<Raw, St
             pixels
         }
     };
-    if !ends(bytes) {
-        warnings.push("The file has no end marker; the last rows of the image may be missing.".to_owned());
+    match end(bytes) {
+        Some(end)
+            if needs_more(bytes, end, &pixels, |longer| {
+                JpegDecoder::new_with_options(ZCursor::new(longer), options(false)).decode().ok()
+            }) =>
+        {
+            return Err(broken_off("its end marker comes before its pixels do"));
+        }
+        Some(_) => {}
+        None => {
+            warnings.push("The file has no end marker; the last rows of the image may be missing.".to_owned())
+        }
     }
     if matches!(space, ColorSpace::CMYK | ColorSpace::YCCK) {
         warnings.push(
@@ -64,8 +74,17 @@ pub(super) fn decode(bytes: &[u8], warnings: &mut Vec<String>) -> Result<Raw, St
     Ok(Raw { image, orientation: orientation.unwrap_or(Orientation::NoTransforms), icc })
 }
 
-/// Whether the end marker follows the pixels. Inside their data no byte 0xff is followed by 0xd9.
-fn ends(jpeg: &[u8]) -> bool {
+/// Where the end marker behind the pixels stands. Inside their data no byte 0xff is followed by 0xd9.
+fn end(jpeg: &[u8]) -> Option<usize> {
     let head: usize = crate::metadata::jpeg::segments(jpeg).map(|(_, content)| content.len() + 4).sum();
-    jpeg.get(head..).is_some_and(|data| data.windows(2).any(|pair| pair == [0xff, 0xd9]))
+    let at = jpeg.get(head..)?.windows(2).position(|pair| pair == [0xff, 0xd9])?;
+    Some(head + at)
+}
+
+/// Whether the decoder ran out of data at the end marker and made up what it lacked, which it tells nobody: then more
+/// data in front of the marker changes the pixels. A complete image has taken all its bits by then.
+fn needs_more(jpeg: &[u8], end: usize, pixels: &[u8], decode: impl Fn(&[u8]) -> Option<Vec<u8>>) -> bool {
+    // Neither what decoders fill up with (zeros) nor what encoders end the last byte with (ones).
+    let longer = [&jpeg[..end], [0x5a; 64].as_slice(), &jpeg[end..]].concat();
+    decode(&longer).is_some_and(|longer| longer != pixels)
 }
