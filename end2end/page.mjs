@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { AxeBuilder } from '@axe-core/playwright';
 
-export const STEPS = '6'; // enough to see a picture, few enough for a quick run
+export const STEPS = '6'; // enough to see an image, few enough for a quick run
 
 export async function fill(page, { prompt = 'large white stars on blue cloth', seed = '7', steps = STEPS } = {}) {
   await page.fill('#field-prompt', prompt);
@@ -13,7 +13,7 @@ export async function fill(page, { prompt = 'large white stars on blue cloth', s
   await field.fill(steps);
 }
 
-// Presses the button and waits until another picture than before is on the canvas.
+// Presses the button and waits until another image than before is on the canvas.
 export async function generate(page) {
   const job = page.waitForResponse((response) => response.url().includes('/api/fn/generate'));
   await page.click('#generate');
@@ -56,7 +56,7 @@ export async function drop(page, bytes, name, type) {
   );
 }
 
-// A picture of one colour, or of two: the left half white, the right half black.
+// An image of one colour, or of two: the left half white, the right half black.
 export async function draw(page, { width = 256, height = 256, halves = false, type = 'image/png' } = {}) {
   const base64 = await page.evaluate(
     ([width, height, halves, type]) => {

@@ -38,7 +38,7 @@ function upload(form) {
     });
   }
   form.addEventListener('submit', (event) => event.preventDefault());
-  // Anywhere on the page: who misses the frame must not lose the page to a picture.
+  // Anywhere on the page: who misses the frame must not lose the page to an image.
   const over = (/** @type {boolean} */ is) => form.classList.toggle('over', is);
   const carriesFiles = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes('Files');
   addEventListener('dragover', (event) => {
@@ -206,7 +206,7 @@ function refill(form) {
 
 // ---- Captions
 
-/** Saves each caption, and how often its picture counts, when it is left. @param {HTMLFormElement} form */
+/** Saves each caption, and how often its image counts, when it is left. @param {HTMLFormElement} form */
 function captions(form) {
   const said = form.querySelector('[data-saved]');
   const tell = (/** @type {string} */ sentence) => {
@@ -232,7 +232,7 @@ function captions(form) {
 
 // ---- Samples
 
-/** Turns each row of samples into one picture with a slider over the steps. @param {ParentNode} within @param {Map<string, string>} [kept] */
+/** Turns each row of samples into one image with a slider over the steps. @param {ParentNode} within @param {Map<string, string>} [kept] */
 function fold(within, kept = new Map()) {
   for (const strip of all('[data-strip]', within)) {
     const shots = all('li[data-step]', strip);
@@ -340,7 +340,7 @@ async function refresh() {
     if (/** @type {HTMLDetailsElement} */ (details).open) fresh.querySelector(`#${CSS.escape(details.id)}`)?.setAttribute('open', '');
   }
   fold(fresh, at);
-  // Pictures that are there already stay: a new element would be empty for a moment.
+  // Images that are there already stay: a new element would be empty for a moment.
   const pictures = new Map(all('img', old).map((image) => [/** @type {HTMLImageElement} */ (image).getAttribute('src'), image]));
   for (const image of all('img', fresh)) {
     const same = pictures.get(image.getAttribute('src'));

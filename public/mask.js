@@ -1,4 +1,4 @@
-// Painting a mask over the picture that the form starts from. Loaded when someone first wants to; talks to the page
+// Painting a mask over the image that the form starts from. Loaded when someone first wants to; talks to the page
 // through its fields `init_image` and `mask` alone: it reads them, uploads what was painted and sets the second one.
 // White is made anew, black stays.
 // @ts-check
@@ -6,7 +6,7 @@
 /** @typedef {{ x: number, y: number, size: number }} Dot */
 /** @typedef {{ erase: boolean, dots: Dot[] } | 'clear' | 'all'} Stroke */
 
-/** Longest side of what is painted; the server stretches it over the picture. */
+/** Longest side of what is painted; the server stretches it over the image. */
 const LONGEST = 1024;
 /** What paint looks like here; the mask's white. */
 const PAINT = [229, 150, 40];

@@ -36,9 +36,9 @@ pub(crate) fn number(value: f64) -> String {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Work {
     pub(crate) count: u32,
-    /// Steps of one picture, each by the pixels it works on, in native sizes.
+    /// Steps of one image, each by the pixels it works on, in native sizes.
     pub(crate) steps: f64,
-    /// Pixels of the finished picture divided by those of the native size.
+    /// Pixels of the finished image divided by those of the native size.
     pub(crate) area: f64,
 }
 

@@ -36,7 +36,7 @@ async function closeWithoutComplaints(page) {
   await page.close();
 }
 
-// The page in every size and colour: no serious problem, nothing too wide, a picture of each to look at.
+// The page in every size and colour: no serious problem, nothing too wide, an image of each to look at.
 async function lookAt(page, name) {
   for (const [size, viewport] of Object.entries(SIZES)) {
     for (const colorScheme of ['light', 'dark']) {
@@ -54,7 +54,7 @@ async function lookAt(page, name) {
 const files = async (page, count) => {
   const made = [];
   for (let i = 0; i < count; i++) {
-    // Other pixels each: the same picture twice would be remarked.
+    // Other pixels each: the same image twice would be remarked.
     const buffer = await draw(page, { width: 128 + 16 * i, height: 128 });
     made.push({ name: `cloth-${i}.png`, mimeType: 'image/png', buffer });
   }
@@ -135,7 +135,7 @@ test('upload, caption, train, watch, and make a picture with the new version', {
   await page.waitForURL(/\/admin\/datasets\/[0-9a-f-]{36}$/);
   await lookAt(page, 'dataset-empty');
 
-  // Chosen files, one of them no picture; then one that is dropped.
+  // Chosen files, one of them no image; then one that is dropped.
   const chosen = await files(page, 5);
   const odd = { name: 'notes.png', mimeType: 'image/png', buffer: Buffer.from('no picture at all') };
   const caption = { name: 'cloth-0.txt', mimeType: 'text/plain', buffer: Buffer.from('circles on cloth') };

@@ -1,4 +1,4 @@
-// Pictures that begin with pictures: img2img, masks, hires fix; and the pages about adapters.
+// Images that begin with images: img2img, masks, hires fix; and the pages about adapters.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
@@ -15,7 +15,7 @@ after(async () => {
   await server?.stop();
 });
 
-// Chooses a picture and waits for its thumbnail.
+// Chooses an image and waits for its thumbnail.
 async function start(page, bytes) {
   await unfold(page, 'Start from a picture');
   await page.setInputFiles('#field-init_image', { name: 'start.png', mimeType: 'image/png', buffer: bytes });
@@ -230,7 +230,7 @@ test('a dropped image: parameters and an offer, or a question what it is for', a
   const far = await readFile(new URL('../../crates/studio/tests/infotext/09-seed-64-bit.png', import.meta.url));
   await drop(fresh, far, 'far.png', 'image/png');
   await fresh.waitForFunction(() => document.querySelector('.notice')?.textContent.includes('6687881544318117707'));
-  // The API says 422 of a picture without parameters; that is how the page knows.
+  // The API says 422 of an image without parameters; that is how the page knows.
   assert.deepEqual(fresh.complaints.filter((text) => !text.includes('422')), []);
   await page.context().close();
   await fresh.context().close();

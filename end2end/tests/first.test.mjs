@@ -55,7 +55,7 @@ test('the adapter that is chosen is said on the button and with the picture; non
   assert.doesNotMatch(await page.textContent('#generate'), /with/);
   await generate(page);
   assert.doesNotMatch(await page.textContent('.chips'), /adire/);
-  // The address of a picture without an adapter says so, to those without a script, too.
+  // The address of an image without an adapter says so, to those without a script, too.
   const again = await page.locator('.actions').getByText('Reuse all').getAttribute('href');
   assert.match(again, /adapter=none/);
   const plain = await openPage(browser, server, { javaScriptEnabled: false });

@@ -1,4 +1,4 @@
-//! The engine as the studio's backend: adapter files become resident adapters, a job becomes a picture.
+//! The engine as the studio's backend: adapter files become resident adapters, a job becomes an image.
 
 use std::{collections::HashMap, ops::ControlFlow, path::Path, sync::Arc, time::Instant};
 
@@ -103,7 +103,7 @@ impl Backend for EngineBackend {
     }
 
     fn check_adapter(&mut self, path: &Path) -> Result<AdapterReceipt, BackendError> {
-        // The next picture sets its own adapters, so nothing has to be put back.
+        // The next image sets its own adapters, so nothing has to be put back.
         let tried = Adapter::read(path)
             .and_then(|adapter| self.pipeline.set_adapters(&[(Arc::new(adapter), Strength::from(1.0))]));
         let receipt = tried.map(|receipts| receipts.into_iter().next().map(receipt).unwrap_or_default());
@@ -221,7 +221,7 @@ fn finite(value: f64) -> f64 {
     if value.is_finite() { value } else { 0.0 }
 }
 
-/// A picture to begin with, in the size that is asked for.
+/// An image to begin with, in the size that is asked for.
 pub(crate) struct Init {
     image: Rgb8,
     mask: Option<Mask>,
@@ -229,7 +229,7 @@ pub(crate) struct Init {
 
 impl Init {
     /// # Errors
-    /// A file cannot be read as a picture.
+    /// A file cannot be read as an image.
     pub(crate) fn read(files: &InitFiles, width: u32, height: u32) -> Result<Self, StudioError> {
         let mask = files.mask.as_deref().map(read_picture).transpose()?;
         Self::new(read_picture(&files.image)?, mask.as_ref(), width, height)
@@ -238,7 +238,7 @@ impl Init {
     /// See [`cover`] and [`cover_mask`].
     ///
     /// # Errors
-    /// The picture lacks bytes.
+    /// The image lacks bytes.
     pub(crate) fn new(
         image: Pixels,
         mask: Option<&Pixels>,

@@ -28,13 +28,13 @@ pub struct Cli {
 enum Command {
     /// Open the studio: web page and JSON API
     Serve(ServeArgs),
-    /// Make one picture
+    /// Make one image
     Generate(GenerateArgs),
-    /// Make a picture again from the recipe that it carries, and compare
+    /// Make an image again from the recipe that it carries, and compare
     Verify(VerifyArgs),
-    /// Train an adapter on a folder of pictures; the same command again goes on with an interrupted run
+    /// Train an adapter on a folder of images; the same command again goes on with an interrupted run
     Train(Box<TrainArgs>),
-    /// Take pictures to train on into a data folder, or list what is there
+    /// Take images to train on into a data folder, or list what is there
     #[command(subcommand)]
     Datasets(DatasetsCommand),
     /// Look into adapter files, or take one into a data folder

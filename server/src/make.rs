@@ -22,7 +22,7 @@ use crate::{
     state::AppState,
 };
 
-/// The form's address, and room for its two pictures.
+/// The form's address, and room for its two images.
 pub(crate) fn routes() -> Router<AppState> {
     Router::new()
         .route("/make", post(make))
@@ -40,7 +40,7 @@ async fn make(
     })?;
     let form = match read(&studio, &client, multipart).await {
         Ok(form) => form?,
-        // Larger than both pictures may be together. What was typed is lost with it.
+        // Larger than both images may be together. What was typed is lost with it.
         Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
             return Ok(Redirect::to("/?tried=large-picture").into_response());
         }
@@ -70,7 +70,7 @@ async fn read(
             brought.push(name);
         } else {
             let text = field.bytes().await?;
-            // Fields have a limit of their own: the body's is for pictures.
+            // Fields have a limit of their own: the body's is for images.
             typed += text.len();
             if typed <= body::LARGEST {
                 form.field(&name, String::from_utf8_lossy(&text).into_owned());
@@ -96,7 +96,7 @@ async fn picture(
     };
     let mut broken = None;
     let rest = stream::poll_fn(|context| field.poll_next_unpin(context));
-    // What went wrong with the form is not the picture's fault.
+    // What went wrong with the form is not the image's fault.
     let rest = rest.map_err(|error| broken.insert(error).to_string());
     let uploaded = studio.upload(stream::iter([Ok(first)]).chain(rest), used_as, client).await;
     if let Some(error) = broken {

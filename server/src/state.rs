@@ -22,7 +22,7 @@ pub struct Front {
 /// Cloned for each request; everything in it is a handle.
 #[derive(Clone)]
 pub struct AppState {
-    /// Jobs, pictures, adapters.
+    /// Jobs, images, adapters.
     pub studio: Studio,
     /// The page's files.
     pub site: Arc<Site>,

@@ -210,7 +210,7 @@ fn bad_input_is_named_before_anything_is_computed() {
     let mut named = Command::new(env!("CARGO_BIN_EXE_adire"));
     named.current_dir(folder.path()).args(["train", "--name", "../up", "--data"]).arg(&data);
     assert!(complaint(&run(named)).contains("the name is"));
-    // One picture is trained on; there is then nothing to measure with.
+    // One image is trained on; there is then nothing to measure with.
     let single = folder.path().join("single");
     fs::create_dir_all(&single).unwrap();
     fs::copy(data.join("0.png"), single.join("0.png")).unwrap();

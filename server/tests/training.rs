@@ -123,7 +123,7 @@ impl Server {
         detail
     }
 
-    /// The pixels of a picture, as its file.
+    /// The pixels of an image, as its file.
     fn picture(&self, request: &Value) -> Vec<u8> {
         let id = self.json("POST", "/api/v1/generations", request)["id"].as_str().unwrap().to_owned();
         let since = Instant::now();

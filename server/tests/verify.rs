@@ -28,7 +28,7 @@ fn told(output: &Output) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }
 
-/// A picture with an adapter, in `folder` as a.png.
+/// An image with an adapter, in `folder` as a.png.
 fn picture(folder: &Path) -> (String, String) {
     let model = golden("pipeline").display().to_string();
     let lora = golden("adapters/kohya.safetensors").display().to_string();

@@ -30,7 +30,7 @@ RELATIVE = 1e-4  # of modules and trajectories, to the largest value
 PIXELS = {"small": 1, "real": 2}  # of 255
 
 # Sides of a latent for each module's calls; steps of trajectories and their latent's sides; steps of
-# pictures and their width and height; what the second pass makes of the latter.
+# images and their width and height; what the second pass makes of the latter.
 SIZES = {
     "small": dict(sides=[(8, 12)], steps=7, latent=(8, 12), picture_steps=7, size=(64, 48), hires=(96, 72)),
     "real": dict(sides=[(16, 24)], steps=3, latent=(16, 16), picture_steps=3, size=(192, 192), hires=(256, 256)),

@@ -134,14 +134,14 @@ def train_image(minutes: float, batch: int, peak: float, resume: bool):
     optimizer = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.98), weight_decay=0.02)
     source, (pictures, specs) = data.training_set(10**9, seed=12 + resume), ([], [])
     for step in clock(minutes, peak, optimizer):
-        # Pictures are drawn as they are needed, and used a few times.
+        # Images are drawn as they are needed, and used a few times.
         for _ in range(batch // 4 if len(specs) >= 4 * batch else batch):
             spec, picture, _ = next(source)
             pictures.append(shrink(picture[None]))
             specs.append(spec)
         chosen = rng.choice(len(specs), batch, replace=False)
         x = torch.cat([pictures[i] for i in chosen])
-        # Generated pictures are softer and dirtier than drawn ones.
+        # Generated images are softer and dirtier than drawn ones.
         if rng.random() < 0.25:
             x = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
         x = x + float(rng.uniform(0, 0.15)) * torch.randn_like(x)

@@ -67,7 +67,7 @@ class Plan:
     samples: int  # to see before it ends; a fixed clock would learn less on a busy machine
     batch: int  # of each worker
     peak: float  # learning rate
-    whole: float  # the part of the steps that sees whole pictures, a quarter as many
+    whole: float  # the part of the steps that sees whole images, a quarter as many
     decay: float  # the last part of the samples, during which the rate falls
     workers: int
 

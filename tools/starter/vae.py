@@ -88,7 +88,7 @@ def train(vae: AutoencoderKL, minutes: float, peak: float):
         # The length is given in minutes, so the learning rate follows the clock: warm-up, then cosine.
         rate = peak * min(1, (step + 1) / 50) * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-6
         optimizer.param_groups[0]["lr"] = rate
-        # Small crops teach the most a second; larger ones at the end accustom the norms to whole pictures.
+        # Small crops teach the most a second; larger ones at the end accustom the norms to whole images.
         size, batch = (32, 24) if done < 0.6 else (64, 8)
         x = torch.cat([crops(drawn, batch - batch // 8, size, rng), crops(scribbles, batch // 8, size, rng)])
         mean = vae.quant_conv(vae.encoder(x))[:, :4]

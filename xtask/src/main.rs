@@ -36,7 +36,7 @@ enum Command {
     Cuda(cuda::CudaArgs),
     /// Make the reference tensors anew with diffusers and PEFT (Python, on demand).
     Goldens,
-    /// Compare with diffusers and PEFT on models of random weights, module by module and picture by picture.
+    /// Compare with diffusers and PEFT on models of random weights, module by module and image by image.
     Parity(parity::ParityArgs),
 }
 

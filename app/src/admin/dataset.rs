@@ -1,4 +1,4 @@
-//! One dataset: its pictures with their captions, what to change about all of them, and what to know before training.
+//! One dataset: its images with their captions, what to change about all of them, and what to know before training.
 
 use adire_protocol::{DatasetPictureRecord, DatasetRecord, DatasetRemark};
 use leptos::prelude::*;
@@ -125,7 +125,7 @@ fn upload(dataset: &DatasetRecord) -> AnyView {
     .into_any()
 }
 
-/// Pictures that are on the server's machine already.
+/// Images that are on the server's machine already.
 fn import(id: &str, form: &Filled, from: &[String]) -> AnyView {
     let wrong = form.errors.iter().any(|error| error.field == "folder");
     let help = match from {

@@ -1,4 +1,4 @@
-//! The samples of a training: a strip for each prompt. All stand in a row; the script folds the row into one picture
+//! The samples of a training: a strip for each prompt. All stand in a row; the script folds the row into one image
 //! with a slider over the steps.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ pub(super) fn strips(samples: Vec<TrainingSample>) -> Vec<AnyView> {
 
 fn strip(index: u32, samples: Vec<TrainingSample>) -> AnyView {
     let prompt = samples.first().map(|sample| sample.prompt.clone()).unwrap_or_default();
-    // The base never changes; its first picture is all of them.
+    // The base never changes; its first image is all of them.
     let base = samples.iter().find(|sample| !sample.with_adapter).cloned();
     let trained = samples.into_iter().filter(|sample| sample.with_adapter).map(|sample| {
         let step = sample.step;
@@ -42,7 +42,7 @@ fn strip(index: u32, samples: Vec<TrainingSample>) -> AnyView {
     .into_any()
 }
 
-/// One picture with what it is.
+/// One image with what it is.
 pub(super) fn shot(sample: TrainingSample, words: String) -> impl IntoView {
     let alt = format!("{}: {words}", sample.prompt);
     view! {

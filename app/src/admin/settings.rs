@@ -33,7 +33,7 @@ const fn setting(name: &'static str, label: &'static str, kind: Kind, help: &'st
     Setting { name, label, help, kind }
 }
 
-/// The group that has fields beside settings: which pictures, and what they show.
+/// The group that has fields beside settings: which images, and what they show.
 pub(super) const CLASS_PICTURES: &str = "Class pictures";
 
 /// The settings in groups, in the order in which one thinks of them.

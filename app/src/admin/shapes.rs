@@ -1,4 +1,4 @@
-//! How large and of which shape the pictures of a dataset are, as counts.
+//! How large and of which shape the images of a dataset are, as counts.
 
 use leptos::prelude::*;
 
@@ -15,7 +15,7 @@ const SHAPES: [(&str, f64); 7] = [
     ("2 : 1", 2.0),
 ];
 
-/// Pictures by their shorter side; classes from the first to the last that has any.
+/// Images by their shorter side; classes from the first to the last that has any.
 pub(super) fn by_size(pictures: &[(u32, u32)]) -> Vec<(String, usize)> {
     let mut counts = vec![0; SIZES.len() + 1];
     for (width, height) in pictures {
@@ -30,7 +30,7 @@ pub(super) fn by_size(pictures: &[(u32, u32)]) -> Vec<(String, usize)> {
     between_the_ends(counts.into_iter().enumerate().map(|(class, count)| (label(class), count)).collect())
 }
 
-/// Pictures by the nearest of a few shapes; nearest as a factor, so that 2 : 1 is as far from a square as 1 : 2.
+/// Images by the nearest of a few shapes; nearest as a factor, so that 2 : 1 is as far from a square as 1 : 2.
 pub(super) fn by_shape(pictures: &[(u32, u32)]) -> Vec<(String, usize)> {
     let mut counts = [0; SHAPES.len()];
     for (width, height) in pictures {

@@ -13,7 +13,7 @@ use super::{
 #[derive(Clone, Debug)]
 pub(crate) struct TrainingForm {
     pub(crate) form: Filled,
-    /// Those with pictures, the newest first, each with its trigger.
+    /// Those with images, the newest first, each with its trigger.
     pub(crate) datasets: Vec<(DatasetSummary, String)>,
     /// `name@vN` of versions that a run can go on from.
     pub(crate) versions: Vec<String>,
@@ -176,7 +176,7 @@ pub(super) fn training_form(data: TrainingForm) -> AnyView {
     .into_any()
 }
 
-/// Where pictures of the same kind come from that are not of the style.
+/// Where images of the same kind come from that are not of the style.
 fn class_pictures(form: &Filled, datasets: &[(DatasetSummary, String)]) -> impl IntoView + use<> {
     let dataset = Field {
         name: "class_dataset",

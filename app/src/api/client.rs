@@ -38,7 +38,7 @@ pub(crate) async fn delete_all() -> Result<(), AppError> {
     call("/api/fn/delete_all", FORM, "".into()).await.map(drop)
 }
 
-/// The pictures before `before` (a picture's `created_at`), newest first, and whether more follow.
+/// The images before `before` (an image's `created_at`), newest first, and whether more follow.
 pub(crate) async fn load_history(before: i64) -> Result<(Vec<ImageRecord>, bool), AppError> {
     let page = call(&format!("/api/fn/history?before={before}"), "", JsValue::UNDEFINED).await?;
     // A pair travels as a list of two.
@@ -55,7 +55,7 @@ pub(crate) async fn load_studio(job: &str) -> Result<StudioData, AppError> {
     read(&call(&format!("/api/fn/studio?job={job}"), "", JsValue::UNDEFINED).await?)
 }
 
-/// Asks what made a picture.
+/// Asks what made an image.
 pub(crate) async fn read_recipe(file: &File) -> Result<GenerationRequest, AppError> {
     read(&call("/api/v1/recipe?as_read=true", BYTES, file.into()).await?)
 }

@@ -1,4 +1,4 @@
-//! Asking for pictures. Server only.
+//! Asking for images. Server only.
 
 use adire_protocol::{Generation, ValidationError};
 use adire_studio::{Client, ErrorKind, Studio, StudioError};
@@ -31,12 +31,12 @@ pub struct PlainForm {
     refused: Option<&'static str>,
 }
 
-/// Why a picture that came with a plain form was not taken.
+/// Why an image that came with a plain form was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// Its file is too large.
     Large,
-    /// It is no picture that can be read.
+    /// It is no image that can be read.
     Unreadable,
     /// Too many are being read, or this visitor has uploaded enough for today.
     Busy,
@@ -48,7 +48,7 @@ impl PlainForm {
         form::set_posted(&mut self.values, name, text);
     }
 
-    /// Takes the name of an uploaded picture in, for the file field `name`; or why there is none.
+    /// Takes the name of an uploaded image in, for the file field `name`; or why there is none.
     pub fn picture(&mut self, name: &str, uploaded: Result<String, Refused>) {
         let is_mask = name == form::MASK_FILE;
         match uploaded {

@@ -1,21 +1,21 @@
-//! A visitor's older pictures. Server only.
+//! A visitor's older images. Server only.
 
 use adire_protocol::ImageRecord;
 use leptos::prelude::*;
 
 use super::{AppError, context};
 
-/// Pictures per page: two screens of the strip.
+/// Images per page: two screens of the strip.
 const PAGE: u32 = 24;
 
-/// The pictures before `before` (a picture's `created_at`), newest first, and whether more follow.
+/// The images before `before` (an image's `created_at`), newest first, and whether more follow.
 #[server(prefix = "/api/fn", endpoint = "history", input = leptos::server_fn::codec::GetUrl, output = super::json::Json)]
 async fn load_history(before: i64) -> Result<(Vec<ImageRecord>, bool), AppError> {
     let studio = context::studio()?;
     page(&studio, &context::client(), Some(before)).await.map_err(context::refuse)
 }
 
-/// One page; one picture more is asked for than shown, to know whether there are more.
+/// One page; one image more is asked for than shown, to know whether there are more.
 pub(super) async fn page(
     studio: &adire_studio::Studio,
     client: &adire_studio::Client,

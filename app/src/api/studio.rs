@@ -20,7 +20,7 @@ pub(crate) struct StudioData {
     pub(crate) embeddings: Vec<String>,
     /// How busy the worker is.
     pub(crate) queue: QueueStatus,
-    /// The visitor's newest pictures.
+    /// The visitor's newest images.
     pub(crate) history: Vec<ImageRecord>,
     /// Whether there are older ones.
     pub(crate) more: bool,

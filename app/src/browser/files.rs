@@ -1,11 +1,11 @@
-//! Pictures as files: dropped on the page, or chosen.
+//! Images as files: dropped on the page, or chosen.
 
 use std::cell::RefCell;
 
 use leptos::{ev, prelude::*};
 use web_sys::{DragEvent, File, HtmlImageElement};
 
-/// The largest picture that the server takes in.
+/// The largest image that the server takes in.
 const LARGEST: f64 = 20.0 * 1024.0 * 1024.0;
 
 thread_local! {
@@ -33,7 +33,7 @@ pub(crate) fn kept_file() -> Option<File> {
     KEPT.take()
 }
 
-/// Width and height of a picture on the page, once it is there.
+/// Width and height of an image on the page, once it is there.
 pub(crate) fn picture_size(id: &str) -> Option<(u32, u32)> {
     let image: HtmlImageElement = super::element(id)?;
     let size = (image.natural_width(), image.natural_height());

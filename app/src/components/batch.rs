@@ -1,4 +1,4 @@
-//! The pictures of one generation, where it makes several.
+//! The images of one generation, where it makes several.
 
 use leptos::prelude::*;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{order, state::Page};
 
-/// What was made together with the picture on the canvas.
+/// What was made together with the image on the canvas.
 #[component]
 pub(super) fn Batch() -> Piece {
     let page = Page::here();

@@ -1,4 +1,4 @@
-//! A picture to start from: chosen, dropped or made here; how much of it changes, and where.
+//! An image to start from: chosen, dropped or made here; how much of it changes, and where.
 
 use leptos::{
     ev::{Event, MouseEvent},
@@ -97,7 +97,7 @@ pub(super) fn StartPicture() -> Piece {
     .into_piece()
 }
 
-/// The picture with its mask over it, and what can be done with both.
+/// The image with its mask over it, and what can be done with both.
 #[component]
 fn Thumbnail(masked: Memo<bool>) -> Piece {
     let page = Page::here();
@@ -163,12 +163,12 @@ fn Kept(name: &'static str, value: RwSignal<String>) -> Piece {
     .into_piece()
 }
 
-/// An address may hold anything; only this is a picture's name.
+/// An address may hold anything; only this is an image's name.
 fn is_hash(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Where a picture is.
+/// Where an image is.
 pub(super) fn address(hash: &str) -> String {
     format!("/api/v1/images/{hash}.png")
 }

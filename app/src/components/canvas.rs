@@ -1,4 +1,4 @@
-//! The canvas: the picture, or what there is instead, and what is known about it.
+//! The canvas: the image, or what there is instead, and what is known about it.
 
 use leptos::prelude::*;
 
@@ -66,7 +66,7 @@ pub(crate) fn Canvas() -> Piece {
     .into_piece()
 }
 
-/// A generation that ended without a picture.
+/// A generation that ended without an image.
 #[component]
 fn Stopped() -> Piece {
     let page = Page::here();

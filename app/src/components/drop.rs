@@ -1,4 +1,4 @@
-//! A picture dropped anywhere gives its parameters to the form; one without any is what the next picture starts from.
+//! An image dropped anywhere gives its parameters to the form; one without any is what the next image starts from.
 
 use leptos::prelude::*;
 

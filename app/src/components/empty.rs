@@ -14,7 +14,7 @@ use crate::{
 /// How many prompts fit under the words on the canvas.
 const ON_CANVAS: usize = 5;
 
-/// The canvas before the first picture: what to do, and prompts that work.
+/// The canvas before the first image: what to do, and prompts that work.
 #[component]
 pub(super) fn Empty() -> Piece {
     let page = Page::here();

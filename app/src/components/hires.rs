@@ -12,7 +12,7 @@ use super::{
 };
 use crate::state::Page;
 
-/// The folded section. Not there while the form starts from a picture, unless something is wrong with it.
+/// The folded section. Not there while the form starts from an image, unless something is wrong with it.
 #[component]
 pub(super) fn Hires() -> Piece {
     let page = Page::here();

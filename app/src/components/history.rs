@@ -1,4 +1,4 @@
-//! The strip of the visitor's pictures, newest left. It comes from the server, so it survives everything.
+//! The strip of the visitor's images, newest left. It comes from the server, so it survives everything.
 
 use leptos::{ev::MouseEvent, prelude::*};
 use wasm_bindgen_futures::spawn_local;
@@ -14,7 +14,7 @@ use crate::{
     state::{Notice, Page},
 };
 
-/// The strip; nothing before the first picture.
+/// The strip; nothing before the first image.
 #[component]
 pub(crate) fn History() -> Piece {
     let page = Page::here();
@@ -31,7 +31,7 @@ pub(crate) fn History() -> Piece {
     .into_piece()
 }
 
-/// The way back to what is being made while another picture is looked at.
+/// The way back to what is being made while another image is looked at.
 #[component]
 fn LiveTile() -> Piece {
     let page = Page::here();
@@ -54,7 +54,7 @@ fn LiveTile() -> Piece {
     .into_piece()
 }
 
-/// Loads older pictures; a link to them without a script.
+/// Loads older images; a link to them without a script.
 #[component]
 fn More() -> Piece {
     let page = Page::here();

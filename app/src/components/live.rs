@@ -16,7 +16,7 @@ use crate::{
 /// Without a script the page asks again by itself. A constant, because a literal would be taken for an attribute.
 const ASK_AGAIN: &str = r#"<meta http-equiv="refresh" content="2">"#;
 
-/// The preview, in the shape of the picture to come.
+/// The preview, in the shape of the image to come.
 #[component]
 pub(crate) fn Live() -> Piece {
     let page = Page::here();

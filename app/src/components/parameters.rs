@@ -1,4 +1,4 @@
-//! What made the picture, as chips that put one value back into the form, and what can be done with it.
+//! What made the image, as chips that put one value back into the form, and what can be done with it.
 
 use adire_protocol::{GenerationRequest, HiresSpec, ImageRecord, Recipe, Rng};
 use leptos::{ev::MouseEvent, prelude::*};
@@ -18,7 +18,7 @@ use crate::{
     words,
 };
 
-/// Chips and actions of the picture on the canvas.
+/// Chips and actions of the image on the canvas.
 #[component]
 pub(crate) fn Parameters() -> Piece {
     let page = Page::here();
@@ -54,7 +54,7 @@ pub(crate) fn Parameters() -> Piece {
     .into_piece()
 }
 
-/// Everything else that the picture depends on, folded.
+/// Everything else that the image depends on, folded.
 #[component]
 fn RecipeRows(recipe: Recipe) -> Piece {
     let mut rows = Vec::new();
@@ -107,7 +107,7 @@ fn RecipeRows(recipe: Recipe) -> Piece {
     .into_piece()
 }
 
-/// One value of the picture.
+/// One value of the image.
 #[derive(Clone)]
 struct Chip {
     label: &'static str,
@@ -209,7 +209,7 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
     chips
 }
 
-/// The form that starts from a picture made here, with what made it.
+/// The form that starts from an image made here, with what made it.
 pub(super) fn continue_address(shown: &ImageRecord) -> String {
     let spec = &shown.recipe.spec;
     let (width, height) = spec.final_size();

@@ -1,4 +1,4 @@
-//! A finished picture.
+//! A finished image.
 
 use adire_protocol::ImageRecord;
 use leptos::prelude::*;
@@ -9,11 +9,11 @@ use super::{
 };
 use crate::state::Page;
 
-/// The picture on the canvas. Its last preview lies under it until the file is there.
+/// The image on the canvas. Its last preview lies under it until the file is there.
 #[component]
 pub(crate) fn Picture() -> Piece {
     let page = Page::here();
-    // While the canvas changes to something else there is no picture any more; the last one stays until then.
+    // While the canvas changes to something else there is no image any more; the last one stays until then.
     let shown = Memo::new(move |last: Option<&Option<ImageRecord>>| {
         page.stage.shown.get().or_else(|| last.cloned().flatten())
     });
@@ -43,7 +43,7 @@ pub(crate) fn Picture() -> Piece {
     .into_piece()
 }
 
-/// Gives a frame the picture's shape; the style sheet fits it into the room there is.
+/// Gives a frame the image's shape; the style sheet fits it into the room there is.
 pub(super) fn frame((width, height): (u32, u32)) -> String {
     format!("--width:{width};--height:{height}")
 }

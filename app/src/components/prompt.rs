@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{browser, state::Page};
 
-/// The text that says what the picture shows, and where it can come from.
+/// The text that says what the image shows, and where it can come from.
 #[component]
 pub(super) fn Prompt() -> Piece {
     let page = Page::here();

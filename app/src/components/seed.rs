@@ -1,4 +1,4 @@
-//! The seed. An empty field means a new one for each picture; a number is kept until it is taken out, which is
+//! The seed. An empty field means a new one for each image; a number is kept until it is taken out, which is
 //! what the lock shows.
 
 use leptos::{ev::MouseEvent, prelude::*};

@@ -1,4 +1,4 @@
-//! Small pictures that put themselves on the canvas.
+//! Small images that put themselves on the canvas.
 
 use adire_protocol::ImageRecord;
 use leptos::prelude::*;
@@ -11,10 +11,10 @@ use super::{
 };
 use crate::state::{Page, address_of};
 
-/// How many pictures load at once; the others when they come into view.
+/// How many images load at once; the others when they come into view.
 const EAGER: usize = 8;
 
-/// The items of a list of pictures; each stays while its picture does.
+/// The items of a list of images; each stays while its image does.
 #[component]
 pub(super) fn Tiles(#[prop(into)] pictures: Signal<Vec<ImageRecord>>) -> Piece {
     let key = |picture: &ImageRecord| (picture.generation.clone(), picture.index);
@@ -27,7 +27,7 @@ pub(super) fn Tiles(#[prop(into)] pictures: Signal<Vec<ImageRecord>>) -> Piece {
     .into_piece()
 }
 
-/// One picture of the strip or of a batch.
+/// One image of the strip or of a batch.
 #[component]
 fn Tile(picture: ImageRecord, lazy: bool) -> Piece {
     let page = Page::here();

@@ -20,7 +20,7 @@ pub(crate) use shape::{pixels, settle_size, shapes, size_of_picture};
 pub(crate) use values::{AdapterRow, COUNT, FormValues, NAMES, each_field};
 pub(crate) use weight::{Edit, reweigh};
 
-/// The file field for a picture to start from, where no script uploads it.
+/// The file field for an image to start from, where no script uploads it.
 pub const PICTURE_FILE: &str = "picture_file";
 /// The file field for a mask.
 pub const MASK_FILE: &str = "mask_file";

@@ -85,7 +85,7 @@ impl FormValues {
                 &self.clip_skip,
             ),
             adapters,
-            // These three say something about the picture; without one the form still holds them.
+            // These three say something about the image; without one the form still holds them.
             mask: given(&self.mask).filter(|_| begun),
             denoising_strength: begun
                 .then(|| {

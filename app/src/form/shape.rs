@@ -45,7 +45,7 @@ pub(crate) fn settle_size(values: &mut FormValues, model: &ModelInfo) {
     (values.width, values.height) = (width, height);
 }
 
-/// The size to ask for with a picture to start from: its own, scaled down to what the limits allow, rounded to their
+/// The size to ask for with an image to start from: its own, scaled down to what the limits allow, rounded to their
 /// steps. The rule of a request that names no size.
 pub(crate) fn size_of_picture(width: u32, height: u32, limits: &Limits) -> String {
     let (width, height) = (f64::from(width.max(1)), f64::from(height.max(1)));

@@ -146,7 +146,7 @@ impl FormValues {
         }
     }
 
-    /// Everything that made a picture.
+    /// Everything that made an image.
     pub(crate) fn of_spec(spec: &GenerationSpec) -> Self {
         Self::of_request(&spec.clone().into())
     }

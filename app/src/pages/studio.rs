@@ -1,4 +1,4 @@
-//! The studio: a prompt, a picture.
+//! The studio: a prompt, an image.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub(crate) fn StudioPage() -> Piece {
     .into_piece()
 }
 
-/// What the window is called: how far the picture is.
+/// What the window is called: how far the image is.
 pub(crate) fn title(job: Option<&Generation>) -> String {
     match job {
         Some(job) if !job.state.is_final() => format!("{} % · Adire", (fraction(job) * 100.0).round() as u32),

@@ -126,7 +126,7 @@ impl FormState {
     /// Becomes what `values` says: text and rows are replaced; a number it does not name stays.
     pub(crate) fn fill(&self, values: &FormValues, offered: &[String]) {
         self.take_over(values, offered);
-        // A picture without one of these was made without it.
+        // An image without one of these was made without it.
         for (field, value) in [
             (self.prompt, &values.prompt),
             (self.negative_prompt, &values.negative_prompt),
@@ -206,7 +206,7 @@ impl FormState {
         self.adapters.update(|rows| rows.retain(|row| row.key != key));
     }
 
-    /// `with adire v2 × 0.8`: what the next picture is made with. Empty without adapters.
+    /// `with adire v2 × 0.8`: what the next image is made with. Empty without adapters.
     pub(crate) fn with_adapters(&self) -> String {
         let on = self.adapters.with(|rows| {
             let is_on = |row: &&RowState| row.name.with(|name| !name.is_empty());

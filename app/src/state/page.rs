@@ -43,7 +43,7 @@ pub(crate) struct Address {
     pub(crate) values: FormValues,
     /// A plain form post came back; why (`form`, `long`, `full`, `failed`).
     pub(crate) tried: Option<String>,
-    /// Which picture of the generation is shown.
+    /// Which image of the generation is shown.
     pub(crate) index: u32,
 }
 
@@ -73,7 +73,7 @@ impl Page {
         let says_adapters =
             !address.values.adapters.is_empty() || data.named.is_some() || data.active.is_some();
         if let Some(job) = data.named.as_ref().or(data.active.as_ref()) {
-            // The next picture gets its own seed unless someone asks for this one.
+            // The next image gets its own seed unless someone asks for this one.
             let spec = FormValues { seed: String::new(), ..FormValues::of_spec(&job.spec) };
             values = values.overlaid(spec);
         }
@@ -204,7 +204,7 @@ impl Page {
         });
     }
 
-    /// Puts a picture on the canvas; `None`: what is being made.
+    /// Puts an image on the canvas; `None`: what is being made.
     pub(crate) fn show(self, picture: Option<ImageRecord>) {
         if !untrack(|| self.stage.is_busy())
             && let Some(picture) = &picture
@@ -329,7 +329,7 @@ impl Page {
                 self.form.mask.set(mask.hash);
                 stage.said.set("The mask is there.".to_owned());
                 let mut remarks = mask.warnings;
-                // The engine stretches it; a person may have meant another picture.
+                // The engine stretches it; a person may have meant another image.
                 if browser::picture_size("start-picture").is_some_and(|(width, height)| {
                     u64::from(width) * u64::from(mask.height) != u64::from(height) * u64::from(mask.width)
                 }) {
@@ -359,7 +359,7 @@ impl Page {
         }
     }
 
-    /// Starts from a picture that the server has, in its own size.
+    /// Starts from an image that the server has, in its own size.
     pub(crate) fn start_from(self, picture: &Upload) {
         let size = self
             .model
@@ -368,7 +368,7 @@ impl Page {
         self.model.with_value(|model| form::settle_size(&mut values, model));
         self.offered.with_value(|offered| self.form.take_over(&values, offered));
         self.form.mask.set(String::new());
-        // A second pass follows a picture from words alone.
+        // A second pass follows an image from words alone.
         self.form.hires.set(String::new());
         self.stage.notice.set(None);
         self.stage.said.set("The next picture starts from this one.".to_owned());
@@ -377,7 +377,7 @@ impl Page {
         request_animation_frame(|| browser::focus_field("denoising_strength"));
     }
 
-    /// Starts from a picture made here, with what made it.
+    /// Starts from an image made here, with what made it.
     pub(crate) fn continue_from(self, picture: &ImageRecord) {
         let spec = &picture.recipe.spec;
         let (width, height) = spec.final_size();
@@ -394,14 +394,14 @@ impl Page {
         self.forget_mask();
     }
 
-    /// All of the picture is made anew again.
+    /// All of the image is made anew again.
     pub(crate) fn forget_mask(self) {
         self.form.mask.set(String::new());
         self.form.errors.update(|errors| errors.retain(|error| error.field != "mask"));
         self.remember();
     }
 
-    /// Puts the form into the address, so that a reload finds its pictures again.
+    /// Puts the form into the address, so that a reload finds its images again.
     pub(crate) fn remember(self) {
         if !untrack(|| self.stage.is_busy()) {
             browser::show_address(&format!("/?{}", form::encode(&untrack(|| self.form.values()))));
@@ -422,7 +422,7 @@ impl Page {
 /// What a file is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Begin {
-    /// The picture to start from.
+    /// The image to start from.
     Picture,
     /// What of it is made anew.
     Mask,
@@ -441,7 +441,7 @@ fn too_large(name: &str) -> String {
     format!("{name} is larger than 20 MB; make it smaller and try again.")
 }
 
-/// Why a picture of a plain form post was not taken; see `make_plainly`.
+/// Why an image of a plain form post was not taken; see `make_plainly`.
 fn picture_error(tried: &str) -> Option<FieldError> {
     let (why, what) = tried.split_once('-')?;
     let field = match what {
@@ -460,7 +460,7 @@ fn picture_error(tried: &str) -> Option<FieldError> {
     Some(FieldError { field: field.to_owned(), message: message.to_owned() })
 }
 
-/// Where a picture is found again.
+/// Where an image is found again.
 pub(crate) fn address_of(picture: &ImageRecord) -> String {
     match picture.index {
         0 => format!("/?job={}", picture.generation),

@@ -17,16 +17,16 @@ pub(crate) enum Notice {
     Offer(String),
 }
 
-/// Everything that moves while pictures are made. Copies share the signals.
+/// Everything that moves while images are made. Copies share the signals.
 #[derive(Clone, Copy)]
 pub(crate) struct Stage {
     /// The generation that this page follows, running or ended.
     pub(crate) job: RwSignal<Option<Generation>>,
-    /// The picture on the canvas; `None`: the generation itself.
+    /// The image on the canvas; `None`: the generation itself.
     pub(crate) shown: RwSignal<Option<ImageRecord>>,
     /// The newest preview, and whose it is.
     pub(crate) last_preview: RwSignal<Option<(String, String)>>,
-    /// The visitor's pictures, newest first.
+    /// The visitor's images, newest first.
     pub(crate) history: RwSignal<Vec<ImageRecord>>,
     /// Whether the server has older ones.
     pub(crate) more: RwSignal<bool>,
@@ -38,7 +38,7 @@ pub(crate) struct Stage {
     pub(crate) lost: RwSignal<bool>,
     /// A request is on its way; its generation is not known yet.
     pub(crate) sending: RwSignal<bool>,
-    /// A picture is on its way to the server.
+    /// An image is on its way to the server.
     pub(crate) uploading: RwSignal<bool>,
     /// The kept file has no parameters; what it is for is asked. Its name, and why nothing was read.
     pub(crate) asking: RwSignal<Option<(String, String)>>,
@@ -62,7 +62,7 @@ impl Stage {
             }
         }
         if job.is_none() && shown.is_none() {
-            // Whoever comes back finds the newest picture on the table.
+            // Whoever comes back finds the newest image on the table.
             shown = data.history.first().cloned();
         }
         Self {
@@ -140,7 +140,7 @@ impl Stage {
         });
         if last {
             self.stopping.set(false);
-            // The picture takes the preview's place, unless another one is being looked at.
+            // The image takes the preview's place, unless another one is being looked at.
             if self.shown.with_untracked(Option::is_none) {
                 let first =
                     self.job.with_untracked(|job| job.as_ref().and_then(|job| job.images.first().cloned()));
@@ -167,7 +167,7 @@ impl Stage {
         self.shown.set(self.history.with_untracked(|history| history.first().cloned()));
     }
 
-    /// Puts a picture at the newest end of the strip.
+    /// Puts an image at the newest end of the strip.
     fn remember(&self, image: &ImageRecord) {
         let same = |known: &ImageRecord| known.generation == image.generation && known.index == image.index;
         if !self.history.with_untracked(|history| history.iter().any(same)) {

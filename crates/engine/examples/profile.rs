@@ -1,6 +1,6 @@
-//! Where the time of a picture goes: `cargo run --release -p adire-engine --example profile -- MODEL [STEPS]`.
+//! Where the time of an image goes: `cargo run --release -p adire-engine --example profile -- MODEL [STEPS]`.
 //!
-//! Prints seconds for loading, and for each of three pictures: all of it, the mean step, the decoding, and (on
+//! Prints seconds for loading, and for each of three images: all of it, the mean step, the decoding, and (on
 //! Linux) the processor time of all threads together, which says more on a busy machine.
 
 use std::{error::Error, ops::ControlFlow, path::Path, time::Instant};

@@ -97,7 +97,7 @@ pub(crate) struct Downsample {
 }
 
 impl Downsample {
-    /// With `padding` 0 the picture is padded at the right and bottom only, as the VAE does it.
+    /// With `padding` 0 the image is padded at the right and bottom only, as the VAE does it.
     pub(crate) fn load(channels: usize, padding: usize, cursor: &Cursor<'_>) -> Result<Self> {
         let conv = Conv2d::load_strided(channels, channels, 3, 2, padding, &cursor.pp("conv"))?;
         Ok(Self { conv, pad_right: padding == 0 })

@@ -1,4 +1,4 @@
-//! Pictures made from pictures against diffusers (`tools/goldens/img2img.py`).
+//! Images made from images against diffusers (`tools/goldens/img2img.py`).
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -44,7 +44,7 @@ fn spec(change: impl FnOnce(&mut GenerationRequest)) -> GenerationSpec {
     change(&mut wanted);
     let (width, height) = (request.width, request.height);
     let defaults = Defaults { steps: 1, guidance: 1.0, width, height, sampler: Sampler::Ddim };
-    // The golden's pictures are smaller and of odder sizes than people may ask for.
+    // The golden's images are smaller and of odder sizes than people may ask for.
     let limits = Limits { min_size: 8, size_step: 4, ..Limits::default() };
     wanted.validate(&limits, &defaults, 0).unwrap()
 }

@@ -1,4 +1,4 @@
-//! Whole pictures against diffusers' StableDiffusionPipeline (`tools/goldens/pictures.py`).
+//! Whole images against diffusers' StableDiffusionPipeline (`tools/goldens/pictures.py`).
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

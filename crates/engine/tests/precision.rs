@@ -1,6 +1,6 @@
-//! Half precision on the CPU: the same models and pictures as in f32, within what 8 or 11 binary digits can hold.
+//! Half precision on the CPU: the same models and images as in f32, within what 8 or 11 binary digits can hold.
 //!
-//! The models are random and tiny, so nothing averages out; a trained model's pictures differ less.
+//! The models are random and tiny, so nothing averages out; a trained model's images differ less.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Datasets: pictures with captions that adapters are trained on.
+//! Datasets: images with captions that adapters are trained on.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,10 +8,10 @@ use crate::{FieldError, ValidationError};
 pub const DATASET_NAME: usize = 80;
 /// Longest caption: many times what a text encoder takes.
 pub const LONGEST_CAPTION: usize = 4096;
-/// How often one picture may count in an epoch.
+/// How often one image may count in an epoch.
 pub const MOST_REPEATS: u32 = 1000;
 
-/// What a new dataset is called, and what is true of all its pictures.
+/// What a new dataset is called, and what is true of all its images.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -21,7 +21,7 @@ pub struct NewDataset {
     /// Word that calls the style up; put in front of captions that do not contain it. May be empty.
     #[serde(default)]
     pub trigger: String,
-    /// Caption of pictures without one of their own; may be empty.
+    /// Caption of images without one of their own; may be empty.
     #[serde(default)]
     pub caption: String,
 }
@@ -75,9 +75,9 @@ pub struct DatasetSummary {
     pub frozen: Option<String>,
     /// Milliseconds since 1970 (UTC).
     pub created_at: i64,
-    /// How many pictures it has.
+    /// How many images it has.
     pub pictures: u32,
-    /// One of its pictures, for a list: see [`DatasetPictureRecord::hash`].
+    /// One of its images, for a list: see [`DatasetPictureRecord::hash`].
     pub cover: Option<String>,
 }
 
@@ -91,7 +91,7 @@ pub struct DatasetRecord {
     pub name: String,
     /// Word that calls the style up; put in front of captions that do not contain it. May be empty.
     pub trigger: String,
-    /// Caption of pictures without one of their own; may be empty.
+    /// Caption of images without one of their own; may be empty.
     pub caption: String,
     /// sha256 of its content once a training has used it; from then on it never changes.
     pub frozen: Option<String>,
@@ -112,22 +112,22 @@ impl DatasetRecord {
         self.frozen.is_none()
     }
 
-    /// Address of a picture's thumbnail.
+    /// Address of an image's thumbnail.
     pub fn thumbnail(&self, picture: &str) -> String {
         thumbnail_url(&self.id, picture)
     }
 }
 
-/// Address of the thumbnail of a picture of a dataset.
+/// Address of the thumbnail of an image of a dataset.
 pub fn thumbnail_url(dataset: &str, picture: &str) -> String {
     format!("/admin/api/datasets/{dataset}/pictures/{picture}/thumbnail")
 }
 
-/// A picture of a dataset.
+/// An image of a dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DatasetPictureRecord {
-    /// sha256 of the file as it came; names the picture within the dataset.
+    /// sha256 of the file as it came; names the image within the dataset.
     pub hash: String,
     /// As the file was called, with the folders it lay in.
     pub name: String,
@@ -160,16 +160,16 @@ pub struct DatasetRemark {
 pub enum DatasetChange {
     /// Another name, trigger and caption for all.
     Describe(NewDataset),
-    /// The caption of one picture; empty for the dataset's.
+    /// The caption of one image; empty for the dataset's.
     Caption {
-        /// The picture's `hash`.
+        /// The image's `hash`.
         picture: String,
         /// The words.
         caption: String,
     },
-    /// How often one picture counts in an epoch.
+    /// How often one image counts in an epoch.
     Repeats {
-        /// The picture's `hash`.
+        /// The image's `hash`.
         picture: String,
         /// 1 to 1000.
         repeats: u32,

@@ -32,12 +32,12 @@ pub enum GenerationEvent {
     Started,
     /// A denoising step ended.
     Progress(Progress),
-    /// A picture is finished and stored.
+    /// An image is finished and stored.
     Image {
-        /// The picture.
+        /// The image.
         image: Box<ImageRecord>,
     },
-    /// All pictures are there. Last event.
+    /// All images are there. Last event.
     Done,
     /// It could not be made. Last event.
     Failed {
@@ -72,13 +72,13 @@ impl GenerationEvent {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Progress {
-    /// Picture being made, from 0.
+    /// Image being made, from 0.
     pub image: u32,
-    /// Pictures in all.
+    /// Images in all.
     pub images: u32,
-    /// Steps of this picture that are done.
+    /// Steps of this image that are done.
     pub step: u32,
-    /// Steps of this picture in all.
+    /// Steps of this image in all.
     pub steps: u32,
     /// Expected milliseconds until the whole generation is done.
     pub remaining_ms: Option<u64>,
@@ -96,9 +96,9 @@ pub struct QueueStatus {
     pub capacity: u32,
     /// Expected milliseconds until a new request would start; absent while nothing has been measured.
     pub wait_ms: Option<u64>,
-    /// Milliseconds that one step of one picture at the native size takes; absent while nothing has been
+    /// Milliseconds that one step of one image at the native size takes; absent while nothing has been
     /// measured.
     pub step_ms: Option<f64>,
-    /// Milliseconds that a picture costs besides its steps (text encoding, VAE, PNG).
+    /// Milliseconds that an image costs besides its steps (text encoding, VAE, PNG).
     pub fixed_ms: Option<f64>,
 }

@@ -1,4 +1,4 @@
-//! Requests, jobs, pictures.
+//! Requests, jobs, images.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,12 +9,12 @@ use crate::{AdapterUse, EmbeddingUse, HiresRequest, HiresSpec, Progress, Rng, Sa
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GenerationRequest {
-    /// What the picture shows; at most 4,000 characters, may be empty; with A1111's weights and `<lora:name:strength>` tags.
+    /// What the image shows; at most 4,000 characters, may be empty; with A1111's weights and `<lora:name:strength>` tags.
     pub prompt: String,
     /// What it should not show.
     #[serde(default)]
     pub negative_prompt: String,
-    /// 0 to 2⁵³ − 1; chosen at random when absent or −1. Picture k of several uses seed + k.
+    /// 0 to 2⁵³ − 1; chosen at random when absent or −1. Image k of several uses seed + k.
     #[serde(default, deserialize_with = "crate::seed::optional")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>, minimum = -1))]
     pub seed: Option<u64>,
@@ -36,7 +36,7 @@ pub struct GenerationRequest {
     /// Pixels, a multiple of 8.
     #[serde(default)]
     pub height: Option<u32>,
-    /// Pictures to make.
+    /// Images to make.
     #[serde(default)]
     pub count: Option<u32>,
     /// A1111's: 1 reads the prompt from the text encoder's last layer, 2 from the one before it, and so on; always
@@ -49,11 +49,11 @@ pub struct GenerationRequest {
     /// Adapters to apply.
     #[serde(default)]
     pub adapters: Vec<AdapterUse>,
-    /// A picture to begin with: the hash of one that was uploaded or made here. One of another size is scaled to cover
+    /// An image to begin with: the hash of one that was uploaded or made here. One of another size is scaled to cover
     /// the size asked for and cut off evenly; where no size is asked for, its own is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_image: Option<String>,
-    /// Hash of a picture that says what of `init_image` is made anew: white is, black stays. Of another size, it is
+    /// Hash of an image that says what of `init_image` is made anew: white is, black stays. Of another size, it is
     /// stretched to that of `init_image`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<String>,
@@ -84,7 +84,7 @@ pub struct GenerationSpec {
     pub prompt: String,
     /// Trimmed; may be empty.
     pub negative_prompt: String,
-    /// Seed of the first picture.
+    /// Seed of the first image.
     pub seed: u64,
     /// Source of all noise: the start, and what stochastic samplers add.
     #[serde(default)]
@@ -99,17 +99,17 @@ pub struct GenerationSpec {
     pub width: u32,
     /// Pixels.
     pub height: u32,
-    /// Pictures to make.
+    /// Images to make.
     pub count: u32,
     /// From which layer of the text encoder, counted from the last, the prompt is read; 1 is the last.
     #[serde(default = "last_layer")]
     pub clip_skip: u32,
     /// Adapters, those of the prompt's tags last; with their full `name@vN` once the studio has resolved them.
     pub adapters: Vec<AdapterUse>,
-    /// Hash of the picture to begin with.
+    /// Hash of the image to begin with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_image: Option<String>,
-    /// Hash of the picture that says what is made anew (white); there is an `init_image` too.
+    /// Hash of the image that says what is made anew (white); there is an `init_image` too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<String>,
     /// How much `init_image` is changed; there where that is.
@@ -156,7 +156,7 @@ impl From<GenerationSpec> for GenerationRequest {
     }
 }
 
-/// A picture that was taken in.
+/// An image that was taken in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Upload {
@@ -180,11 +180,11 @@ pub enum GenerationState {
     Queued,
     /// On the device.
     Running,
-    /// Every picture is there.
+    /// Every image is there.
     Done,
     /// It could not be made; see `error`.
     Failed,
-    /// Someone stopped it; pictures finished before that are kept.
+    /// Someone stopped it; images finished before that are kept.
     Cancelled,
 }
 
@@ -228,7 +228,7 @@ pub struct Generation {
     pub wait_ms: Option<u64>,
     /// How far it is, while running.
     pub progress: Option<Progress>,
-    /// Finished pictures.
+    /// Finished images.
     pub images: Vec<ImageRecord>,
     /// Why it failed: a sentence for people.
     pub error: Option<String>,
@@ -263,7 +263,7 @@ impl Links {
     }
 }
 
-/// A finished picture.
+/// A finished image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ImageRecord {
@@ -277,17 +277,17 @@ pub struct ImageRecord {
     pub index: u32,
     /// Milliseconds since 1970 (UTC).
     pub created_at: i64,
-    /// Everything that the picture depends on.
+    /// Everything that the image depends on.
     pub recipe: Recipe,
     /// The same as A1111's text, as written into the file.
     pub infotext: String,
 }
 
-/// Everything that one picture depends on.
+/// Everything that one image depends on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Recipe {
-    /// The request, with this picture's own seed and a count of 1.
+    /// The request, with this image's own seed and a count of 1.
     pub spec: GenerationSpec,
     /// Hash of each adapter, in the order of `spec.adapters`.
     pub adapter_hashes: Vec<String>,
@@ -311,10 +311,10 @@ pub struct Recipe {
     /// records of versions that had none.
     #[serde(default)]
     pub fingerprint: String,
-    /// The safety checker withheld this picture: it is black.
+    /// The safety checker withheld this image: it is black.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub withheld: bool,
-    /// Seconds the engine took for this picture.
+    /// Seconds the engine took for this image.
     pub seconds: f64,
     /// Seconds of them before the first step, for putting its adapters into effect.
     #[serde(default)]

@@ -1,4 +1,4 @@
-//! Passes over a schedule: from noise, from a picture, and a second one over an enlarged result.
+//! Passes over a schedule: from noise, from an image, and a second one over an enlarged result.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ pub enum HiresUpscaler {
     /// The latents are stretched bilinearly. Quick; wants a strength above a half, below which it stays blurred.
     #[default]
     Latent,
-    /// They are decoded, the picture is enlarged by Lanczos's filter and encoded again.
+    /// They are decoded, the image is enlarged by Lanczos's filter and encoded again.
     Image,
 }
 
@@ -42,7 +42,7 @@ impl HiresUpscaler {
         }
     }
 
-    /// From A1111's name: its latent upscalers, or one of the many that work on pictures.
+    /// From A1111's name: its latent upscalers, or one of the many that work on images.
     pub(crate) fn from_label(label: &str) -> Self {
         if label.trim_start().starts_with("Latent") { Self::Latent } else { Self::Image }
     }
@@ -73,10 +73,10 @@ pub struct HiresRequest {
     /// rounded down to what the model can do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
-    /// Pixels of the finished picture, a multiple of 8; instead of `scale`, together with `height`.
+    /// Pixels of the finished image, a multiple of 8; instead of `scale`, together with `height`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub width: Option<u32>,
-    /// Pixels of the finished picture, a multiple of 8.
+    /// Pixels of the finished image, a multiple of 8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub height: Option<u32>,
     /// How much the second pass changes, 0 to 1; 0.7 when absent.
@@ -97,9 +97,9 @@ pub struct HiresSpec {
     /// What `width` and `height` were computed from, if not given themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
-    /// Pixels of the finished picture.
+    /// Pixels of the finished image.
     pub width: u32,
-    /// Pixels of the finished picture.
+    /// Pixels of the finished image.
     pub height: u32,
     /// How much it changes.
     pub strength: f64,
@@ -156,13 +156,13 @@ impl GenerationSpec {
         }
     }
 
-    /// Steps that a picture takes, those of a second pass included.
+    /// Steps that an image takes, those of a second pass included.
     pub fn total_steps(&self) -> u32 {
         let second = self.hires.as_ref().map_or(0, |hires| hires.pass().steps());
         self.first_pass().steps().saturating_add(second)
     }
 
-    /// Width and height of the finished picture.
+    /// Width and height of the finished image.
     pub fn final_size(&self) -> (u32, u32) {
         self.hires.as_ref().map_or((self.width, self.height), |hires| (hires.width, hires.height))
     }

@@ -19,11 +19,11 @@ pub struct TrainingRequest {
     /// Every setting; what is left out takes the *Style* preset's value.
     #[serde(default)]
     pub config: TrainingConfig,
-    /// Id of a dataset with pictures of the same class that are not of this style, to keep what the model knows.
+    /// Id of a dataset with images of the same class that are not of this style, to keep what the model knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_dataset: Option<String>,
-    /// Caption of class pictures that have none of their own; goes before that dataset's. What the model makes class
-    /// pictures of.
+    /// Caption of class images that have none of their own; goes before that dataset's. What the model makes class
+    /// images of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_prompt: Option<String>,
     /// Adapter version, `name@vN`, whose weights the run begins with instead of no change. Rank, alpha and targets must
@@ -152,18 +152,18 @@ impl TrainingState {
 #[serde(tag = "name", rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum TrainingStage {
-    /// The base model makes pictures of the class, which are kept.
+    /// The base model makes images of the class, which are kept.
     MakingClassPictures {
-        /// Pictures made.
+        /// Images made.
         done: u32,
-        /// Pictures to make in all.
+        /// Images to make in all.
         total: u32,
     },
-    /// Pictures become latents.
+    /// Images become latents.
     Preparing {
-        /// Pictures done.
+        /// Images done.
         done: u32,
-        /// Pictures in all, repeats counted.
+        /// Images in all, repeats counted.
         total: u32,
     },
     /// Three steps that are undone, to know time and memory.
@@ -175,11 +175,11 @@ pub enum TrainingStage {
         /// Measurements in all.
         total: u32,
     },
-    /// A picture is made to look at.
+    /// An image is made to look at.
     Sampling,
     /// Steps are made.
     Training,
-    /// It waits for people's pictures.
+    /// It waits for people's images.
     Yielding,
 }
 
@@ -207,9 +207,9 @@ pub struct TrainingJob {
     pub dataset_hash: String,
     /// Every setting.
     pub config: TrainingConfig,
-    /// Id of the dataset of class pictures.
+    /// Id of the dataset of class images.
     pub class_dataset: Option<String>,
-    /// Caption of class pictures without one of their own.
+    /// Caption of class images without one of their own.
     pub class_prompt: Option<String>,
     /// The version that it began with.
     pub continue_from: Option<String>,
@@ -233,9 +233,9 @@ pub struct TrainingJob {
     pub ahead: Option<u32>,
     /// Seconds that one update takes now.
     pub seconds_per_step: Option<f64>,
-    /// The longest that a picture has lately had to wait for this training, in seconds.
+    /// The longest that an image has lately had to wait for this training, in seconds.
     pub unit_seconds: Option<f64>,
-    /// Seconds that it has waited for people's pictures.
+    /// Seconds that it has waited for people's images.
     pub waited_seconds: f64,
     /// Expected milliseconds until its end, while it runs.
     pub remaining_ms: Option<u64>,
@@ -280,9 +280,9 @@ impl TrainingJob {
 pub struct TrainingPoint {
     /// Updates made, this one included; 0 before the first.
     pub step: u32,
-    /// Mean loss of its pictures: noisy.
+    /// Mean loss of its images: noisy.
     pub loss: Option<f64>,
-    /// Loss over a fixed grid of held-out pictures, noise and timesteps: comparable between steps and runs of the same
+    /// Loss over a fixed grid of held-out images, noise and timesteps: comparable between steps and runs of the same
     /// dataset and seed.
     pub held_out_loss: Option<f64>,
     /// The learning rate that was used.
@@ -293,7 +293,7 @@ pub struct TrainingPoint {
     pub seconds: Option<f64>,
 }
 
-/// A picture made to look at: the same prompt and seed at every step.
+/// An image made to look at: the same prompt and seed at every step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TrainingSample {
@@ -372,8 +372,8 @@ impl TrainingChange {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TrainingSettings {
-    /// No unit of training is made as long as any picture waits or is made. Otherwise one unit is made after each
-    /// picture.
+    /// No unit of training is made as long as any image waits or is made. Otherwise one unit is made after each
+    /// image.
     pub pause_while_people_wait: bool,
 }
 

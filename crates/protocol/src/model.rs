@@ -26,7 +26,7 @@ pub struct ModelInfo {
     pub limits: Limits,
     /// Prompts that work well with this model.
     pub example_prompts: Vec<ExamplePrompt>,
-    /// Whether the model's safety checker looks at every picture and withholds some.
+    /// Whether the model's safety checker looks at every image and withholds some.
     #[serde(default)]
     pub safety_checker: bool,
     /// The VAE that takes the place of the model's own.

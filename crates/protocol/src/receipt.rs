@@ -11,7 +11,7 @@ pub struct AdapterDetail {
     /// The version itself.
     #[serde(flatten)]
     pub version: AdapterVersion,
-    /// What it does to the model that is loaded. Absent while the model is busy with a picture: ask again. Once made, it
+    /// What it does to the model that is loaded. Absent while the model is busy with an image: ask again. Once made, it
     /// is kept.
     pub receipt: Option<AdapterReceipt>,
     /// Whether its file is given out.

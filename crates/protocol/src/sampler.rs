@@ -75,7 +75,7 @@ impl Sampler {
         }
     }
 
-    /// The label that A1111 writes into pictures and that people know.
+    /// The label that A1111 writes into images and that people know.
     pub fn label(self) -> &'static str {
         match self {
             Self::Ddim => "DDIM",
@@ -183,7 +183,7 @@ impl<'de> Deserialize<'de> for Sampler {
     }
 }
 
-/// Whose generator a seed is for: the same seed means another picture with each.
+/// Whose generator a seed is for: the same seed means another image with each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -208,7 +208,7 @@ impl Rng {
         }
     }
 
-    /// A1111's name of the setting, as it stands in pictures.
+    /// A1111's name of the setting, as it stands in images.
     pub fn label(self) -> &'static str {
         match self {
             Self::Cpu => "CPU",

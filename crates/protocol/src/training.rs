@@ -19,7 +19,7 @@ pub struct TrainingConfig {
     pub schedule: LearningRateSchedule,
     /// Updates over which the learning rate rises from zero.
     pub warmup: u32,
-    /// Pictures that are computed at once.
+    /// Images that are computed at once.
     pub batch: u32,
     /// Batches whose gradients make one update.
     pub accumulation: u32,
@@ -31,15 +31,15 @@ pub struct TrainingConfig {
     pub targets: Targets,
     /// Whether the text encoder's attention is changed, too.
     pub text_encoder: bool,
-    /// Shorter side of the pictures in pixels.
+    /// Shorter side of the images in pixels.
     pub resolution: u32,
-    /// Which part of a picture that is not square is taken.
+    /// Which part of an image that is not square is taken.
     pub crop: Crop,
     /// How often a caption is replaced by an empty one, 0 to 1.
     pub caption_dropout: f64,
-    /// Weight of the class pictures' loss.
+    /// Weight of the class images' loss.
     pub prior_weight: f64,
-    /// How many class pictures there are to be: what the class dataset has fewer, the model makes of the class prompt.
+    /// How many class images there are to be: what the class dataset has fewer, the model makes of the class prompt.
     /// 0: only those of the dataset.
     pub class_pictures: u32,
     /// Largest signal-to-noise ratio that counts in full (Hang et al. 2023).
@@ -56,7 +56,7 @@ pub struct TrainingConfig {
     pub seed: u64,
     /// Whether intermediate results are computed again in the backward pass: less memory, more time.
     pub gradient_checkpointing: bool,
-    /// Share of the pictures that are held out to measure with, 0 to 0.5.
+    /// Share of the images that are held out to measure with, 0 to 0.5.
     pub held_out: f64,
     /// Updates between two checkpoints (and two measurements of the held-out loss).
     pub checkpoint_every: u32,
@@ -82,7 +82,7 @@ impl Default for TrainingConfig {
 pub enum Preset {
     /// A first impression in a few minutes.
     QuickLook,
-    /// 20 to 30 pictures of one style.
+    /// 20 to 30 images of one style.
     Style,
     /// More capacity and more time.
     Thorough,
@@ -186,16 +186,16 @@ pub enum Targets {
     Convolutions,
 }
 
-/// Which part of a picture is taken.
+/// Which part of an image is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Crop {
     /// The square in the middle.
     Center,
-    /// Squares at places that are drawn once for each picture.
+    /// Squares at places that are drawn once for each image.
     Random,
-    /// The whole picture, in the bucket of sizes of about the same area that is nearest to its shape.
+    /// The whole image, in the bucket of sizes of about the same area that is nearest to its shape.
     Bucket,
 }
 
@@ -230,7 +230,7 @@ names!(Preset, "preset", QuickLook => "quick_look", Style => "style", Thorough =
 const MAX_RANK: u32 = 128;
 
 impl TrainingConfig {
-    /// The same for a model whose pictures are smaller: never larger than `native` pixels.
+    /// The same for a model whose images are smaller: never larger than `native` pixels.
     pub fn sized_for(self, native: u32) -> Self {
         let native = (native / 64 * 64).max(64);
         Self { resolution: self.resolution.min(native), ..self }

@@ -27,7 +27,7 @@ pub struct Limits {
     pub max_size: u32,
     /// Width and height are multiples of this.
     pub size_step: u32,
-    /// Most pictures per request.
+    /// Most images per request.
     pub count: u32,
     /// Most adapters per request.
     pub adapters: u32,

@@ -176,7 +176,7 @@ async fn check(shared: &Shared, staged: &Staged, new: &NewAdapter) -> Result<Ada
     })
 }
 
-/// A version with what its file does to the model. The model reads a file once, between two pictures.
+/// A version with what its file does to the model. The model reads a file once, between two images.
 pub(crate) async fn detail(shared: Arc<Shared>, name: &str) -> Result<AdapterDetail, StudioError> {
     let known = shared.store.adapters().await?;
     let version = resolve(&known, name)?.clone();

@@ -32,7 +32,7 @@ pub trait Backend: 'static {
     /// A sentence for people: what is wrong with the file, what was expected.
     fn check_adapter(&mut self, path: &Path) -> Result<AdapterReceipt, BackendError>;
 
-    /// Makes one picture. Calls `on_step` after every denoising step and gives up when told to break.
+    /// Makes one image. Calls `on_step` after every denoising step and gives up when told to break.
     ///
     /// # Errors
     /// [`BackendError::Cancelled`] after a break, otherwise a sentence for people.
@@ -49,8 +49,8 @@ pub trait Backend: 'static {
     /// A sentence for people.
     fn begin_training(&mut self, task: TrainingTask) -> Result<(), BackendError>;
 
-    /// Does one small unit of the run: a picture prepared, a measurement, a step, a sample. The same run does the same
-    /// units and ends with the same bytes, however often it is taken up again and whatever pictures are made between.
+    /// Does one small unit of the run: an image prepared, a measurement, a step, a sample. The same run does the same
+    /// units and ends with the same bytes, however often it is taken up again and whatever images are made between.
     /// A sample is broken off as soon as `interrupted` says so, and made later.
     ///
     /// # Errors
@@ -78,11 +78,11 @@ pub struct TrainingTask {
     pub config: TrainingConfig,
     /// sha256 of the dataset's content.
     pub dataset_hash: String,
-    /// Pictures of the subject or style.
+    /// Images of the subject or style.
     pub pictures: Vec<TrainingPicture>,
-    /// Pictures of its class; may be empty.
+    /// Images of its class; may be empty.
     pub classes: Vec<TrainingPicture>,
-    /// What the base model makes the class pictures of that [`TrainingConfig::class_pictures`] asks for beyond those.
+    /// What the base model makes the class images of that [`TrainingConfig::class_pictures`] asks for beyond those.
     pub class_prompt: String,
     /// The version that the run begins with.
     pub continue_from: Option<AdapterFile>,
@@ -92,7 +92,7 @@ pub struct TrainingTask {
     pub known: KnownResults,
 }
 
-/// A picture to train on.
+/// An image to train on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrainingPicture {
     /// For messages.
@@ -119,27 +119,27 @@ pub struct KnownResults {
 /// What a unit of training has done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TrainingUpdate {
-    /// A class picture was made and kept.
+    /// A class image was made and kept.
     ClassPicture {
-        /// Pictures made.
+        /// Images made.
         done: u32,
-        /// Pictures to make in all.
+        /// Images to make in all.
         total: u32,
     },
-    /// A picture became latents.
+    /// An image became latents.
     Preparing {
-        /// Pictures done.
+        /// Images done.
         done: u32,
-        /// Pictures in all, repeats counted.
+        /// Images in all, repeats counted.
         total: u32,
     },
     /// Everything is ready. The run stands after that many updates; whatever is known of later ones does not count.
     Ready {
         /// Updates made.
         step: u32,
-        /// Pictures that are trained on, repeats and crops counted.
+        /// Images that are trained on, repeats and crops counted.
         instances: u32,
-        /// Pictures that are held out, repeats counted.
+        /// Images that are held out, repeats counted.
         held_out: u32,
         /// Captions that are longer than the text encoder can take.
         truncated: u32,
@@ -174,7 +174,7 @@ pub enum TrainingUpdate {
         /// Updates made.
         step: u32,
     },
-    /// A picture to look at.
+    /// An image to look at.
     Sample {
         /// Updates made.
         step: u32,
@@ -182,10 +182,10 @@ pub enum TrainingUpdate {
         prompt_index: u32,
         /// Whether what was trained took part.
         with_adapter: bool,
-        /// The picture.
+        /// The image.
         pixels: Pixels,
     },
-    /// A sample or a class picture was broken off; it is made later.
+    /// A sample or a class image was broken off; it is made later.
     PutOff,
     /// All is done; the adapter is in this file.
     Finished {
@@ -194,23 +194,23 @@ pub enum TrainingUpdate {
     },
 }
 
-/// One picture to make.
+/// One image to make.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RenderJob {
-    /// The request with this picture's own seed and a count of 1.
+    /// The request with this image's own seed and a count of 1.
     pub spec: GenerationSpec,
     /// The adapters of `spec`, in its order.
     pub adapters: Vec<AdapterFile>,
     /// Every embedding that prompts may name.
     pub embeddings: Vec<EmbeddingFile>,
-    /// The pictures that `spec` names.
+    /// The images that `spec` names.
     pub init: Option<InitFiles>,
 }
 
-/// The picture that a job begins with, as files that [`crate::read_picture`] reads; of any size.
+/// The image that a job begins with, as files that [`crate::read_picture`] reads; of any size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InitFiles {
-    /// The picture.
+    /// The image.
     pub image: PathBuf,
     /// What of it is made anew.
     pub mask: Option<PathBuf>,
@@ -266,10 +266,10 @@ pub struct Pixels {
     pub rgb: Vec<u8>,
 }
 
-/// A finished picture.
+/// A finished image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rendered {
-    /// The picture.
+    /// The image.
     pub pixels: Pixels,
     /// Names the weights that were in effect.
     pub fingerprint: String,
@@ -285,7 +285,7 @@ pub struct Rendered {
     pub warnings: Vec<String>,
 }
 
-/// Why there is no picture.
+/// Why there is no image.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BackendError {
     /// `on_step` said so.

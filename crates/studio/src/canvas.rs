@@ -1,4 +1,4 @@
-//! Pictures that requests begin with, and masks: read from files, brought to the size that is asked for. Every function
+//! Images that requests begin with, and masks: read from files, brought to the size that is asked for. Every function
 //! computes or reads; call them off the async threads.
 
 use std::path::Path;
@@ -13,7 +13,7 @@ const LARGEST_FILE: u64 = 512 << 20;
 /// From this brightness on, a pixel of a mask is white.
 pub(crate) const WHITE: u32 = 128;
 
-/// What a request with `picture` and without width or height asks for: the picture's own size, or with one side the
+/// What a request with `picture` and without width or height asks for: the image's own size, or with one side the
 /// other one in proportion; a larger one is scaled down to what `limits` allow, and all is rounded to their steps.
 pub fn size_of_request(
     picture: (u32, u32),
@@ -38,7 +38,7 @@ pub fn size_of_request(
     }
 }
 
-/// The middle part of a picture that has the shape of another size, as `(x, y, width, height)`.
+/// The middle part of an image that has the shape of another size, as `(x, y, width, height)`.
 fn middle(picture: (u32, u32), wanted: (u32, u32)) -> (u32, u32, u32, u32) {
     let ((w, h), (to_w, to_h)) = (picture, (wanted.0.max(1), wanted.1.max(1)));
     // The side that is cut off, in whole pixels.
@@ -68,8 +68,8 @@ pub fn cover(picture: Pixels, width: u32, height: u32) -> Result<Pixels, StudioE
     Ok(Pixels { width, height, rgb })
 }
 
-/// Which pixels `mask` leaves to be made anew (white ones) once a picture of size `picture` has gone through
-/// [`cover`]. A mask of another size lies over the whole picture, each pixel taking the nearest of its own.
+/// Which pixels `mask` leaves to be made anew (white ones) once an image of size `picture` has gone through
+/// [`cover`]. A mask of another size lies over the whole image, each pixel taking the nearest of its own.
 pub fn cover_mask(mask: &Pixels, picture: (u32, u32), width: u32, height: u32) -> Vec<bool> {
     let (x, y, w, h) = middle(picture, (width, height));
     // Centres of the pixels asked for, as indices into one side of the mask.
@@ -158,7 +158,7 @@ mod tests {
         let exact = pixels(8, 8, |x, y| white((x + y) % 3 == 0));
         let expected: Vec<bool> = (0..64).map(|i| (i % 8 + i / 8) % 3 == 0).collect();
         assert_eq!(cover_mask(&exact, (8, 8), 8, 8), expected);
-        // A mask of 2 × 1 over a picture of 16 × 8, of whose middle half 8 × 8 are asked for: still half and half.
+        // A mask of 2 × 1 over an image of 16 × 8, of whose middle half 8 × 8 are asked for: still half and half.
         let halves = pixels(2, 1, |x, _| white(x == 1));
         let found = cover_mask(&halves, (16, 8), 8, 8);
         assert_eq!(found, (0..64).map(|i| i % 8 >= 4).collect::<Vec<_>>());

@@ -60,7 +60,7 @@ impl DataFolder {
         self.library.read(id).await
     }
 
-    /// A new dataset of the pictures of a folder, or of a zip file. Where nothing can be used there is none.
+    /// A new dataset of the images of a folder, or of a zip file. Where nothing can be used there is none.
     ///
     /// # Errors
     /// The name is wrong, or nothing can be used (the message says why for the first ones).

@@ -1,4 +1,4 @@
-//! The task between queue and worker: takes one job after the other, has its pictures made, stores each as
+//! The task between queue and worker: takes one job after the other, has its images made, stores each as
 //! soon as it is finished and says so. It is the only one that writes rows of running jobs.
 
 use std::{
@@ -108,7 +108,7 @@ pub(crate) async fn write_end(shared: &Shared, id: &str, event: &GenerationEvent
     shared.store.finish(id, &Finish { state, at: now(), error, event }).await
 }
 
-/// Makes every picture of a job that is not there yet.
+/// Makes every image of a job that is not there yet.
 async fn pictures(shared: &Shared, job: &Job, stop: &Arc<AtomicBool>, clock: &Clock) -> Result<(), Early> {
     shared.store.start(&job.id, now(), shared.board.next_event(&job.id)).await?;
     shared.board.publish(&job.id, GenerationEvent::Started);
@@ -119,7 +119,7 @@ async fn pictures(shared: &Shared, job: &Job, stop: &Arc<AtomicBool>, clock: &Cl
     let left = (0..job.spec.count).filter(|index| !job.finished.contains(index));
     for (here, index) in (0..).zip(left) {
         let mut spec = job.spec.clone();
-        // Validation leaves room above the seed for every picture.
+        // Validation leaves room above the seed for every image.
         spec.seed = job.spec.seed.saturating_add(u64::from(index));
         spec.count = 1;
         let (adapters, embeddings) = (adapters.clone(), embeddings.clone());
@@ -131,7 +131,7 @@ async fn pictures(shared: &Shared, job: &Job, stop: &Arc<AtomicBool>, clock: &Cl
     Ok(())
 }
 
-/// Times of pictures: each later than the one before, even within a millisecond or after the system's clock
+/// Times of images: each later than the one before, even within a millisecond or after the system's clock
 /// was set back, because the history pages by them.
 struct Clock(AtomicI64);
 

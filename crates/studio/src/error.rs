@@ -154,7 +154,7 @@ pub enum StudioError {
     /// Disk or database.
     #[error("{0}")]
     Storage(String),
-    /// The bytes are no picture that is taken.
+    /// The bytes are no image that is taken.
     #[error("{0}")]
     Picture(String),
     /// The bytes are no PNG with generation parameters.

@@ -2,7 +2,7 @@
 //! the server, and for work on the page.
 //!
 //! Prompts steer it: one that contains `fail!` fails, one with `panic!` panics, both after the first step. Trainings are
-//! numbers that follow from the settings and the pictures, one update for each step; a learning rate from 1 up breaks
+//! numbers that follow from the settings and the images, one update for each step; a learning rate from 1 up breaks
 //! down half-way, one from 1000 up does so again at half the rate.
 
 use std::{
@@ -41,7 +41,7 @@ pub const ADAPTER_MAGIC: &[u8] = b"fake adapter";
 pub struct FakeBackend {
     /// How long each step takes.
     pub step_delay: Duration,
-    /// How long a picture takes besides its steps.
+    /// How long an image takes besides its steps.
     pub fixed_delay: Duration,
     /// Counts the steps done by all clones; tests look at it from outside.
     pub steps_done: Arc<AtomicU64>,
@@ -51,7 +51,7 @@ pub struct FakeBackend {
     pub unit_delay: Duration,
     /// What each unit of a training waits for, if anything; see [`FakeBackend::training_gated`].
     pub unit_gate: Option<Arc<Mutex<mpsc::Receiver<()>>>>,
-    /// What was begun, in this order: a word for each picture and each unit of a training.
+    /// What was begun, in this order: a word for each image and each unit of a training.
     pub diary: Arc<Mutex<Vec<String>>>,
     /// The training that is under way.
     pub run: Option<FakeRun>,
@@ -85,7 +85,7 @@ impl FakeBackend {
 }
 
 impl FakeBackend {
-    /// One whose units of trainings wait to be allowed; pictures take no time.
+    /// One whose units of trainings wait to be allowed; images take no time.
     pub fn training_gated() -> (Self, Gate) {
         let (sender, receiver) = mpsc::channel();
         (Self { unit_gate: Some(Arc::new(Mutex::new(receiver))), ..Self::default() }, Gate(sender))

@@ -1,12 +1,12 @@
-//! The studio: requests wait in a bounded queue, one worker thread owns the model, pictures and adapter
+//! The studio: requests wait in a bounded queue, one worker thread owns the model, images and adapter
 //! versions are kept in a data folder. Knows no tensors, HTTP or UI; the model is behind [`Backend`].
 //!
 //! The way of a request: `requests` checks it, writes its row and puts it on the `board`; the `dispatch` task
-//! takes it from there and has the `worker` make its pictures, which go to `blobs` and `store`; what happens
+//! takes it from there and has the `worker` make its images, which go to `blobs` and `store`; what happens
 //! is published in the generation's `log`. `views` answers questions, `restore` goes on after a restart.
 //!
-//! `dataset` keeps pictures to train on; `training` is to a training what requests, dispatch and views are to a
-//! generation. Its runs are made of small units, and the worker makes people's pictures between them.
+//! `dataset` keeps images to train on; `training` is to a training what requests, dispatch and views are to a
+//! generation. Its runs are made of small units, and the worker makes people's images between them.
 
 mod adapters;
 mod backend;

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::EventStream;
 
-/// What a subscriber can still be told. Bounded: one `queued`, one `started`, the pictures, one `progress`,
+/// What a subscriber can still be told. Bounded: one `queued`, one `started`, the images, one `progress`,
 /// one last event.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -32,7 +32,7 @@ impl Log {
         use GenerationEvent::{Progress, Queued};
         self.events.retain(|old| match old.event {
             Queued { .. } => !matches!(event, Queued { .. }),
-            // A picture or an end says more than how far it was.
+            // An image or an end says more than how far it was.
             Progress(_) => false,
             _ => true,
         });

@@ -20,7 +20,7 @@ impl Studio {
         self.shared().library.list().await
     }
 
-    /// Makes a dataset without pictures.
+    /// Makes a dataset without images.
     ///
     /// # Errors
     /// Wrong fields.
@@ -48,7 +48,7 @@ impl Studio {
         self.shared().library.receive(name, chunks).await
     }
 
-    /// Adds what was brought to a dataset: pictures (PNG, JPEG, WebP), captions for them (`a.txt` beside `a.png`,
+    /// Adds what was brought to a dataset: images (PNG, JPEG, WebP), captions for them (`a.txt` beside `a.png`,
     /// `metadata.jsonl`, folders named `10_words`), zip files with both. What cannot be used is among the remarks.
     ///
     /// # Errors
@@ -58,7 +58,7 @@ impl Studio {
         detached(async move { shared.library.add(&id, files).await }).await
     }
 
-    /// Adds the pictures of a folder of this machine to a dataset, as [`Self::add_to_dataset`] does. Only regular files
+    /// Adds the images of a folder of this machine to a dataset, as [`Self::add_to_dataset`] does. Only regular files
     /// of folders that were named at the start are read, within a time limit.
     ///
     /// # Errors
@@ -75,7 +75,7 @@ impl Studio {
     /// Changes a dataset's texts.
     ///
     /// # Errors
-    /// No such dataset or picture, a frozen one, wrong fields.
+    /// No such dataset or image, a frozen one, wrong fields.
     pub async fn change_dataset(
         &self,
         id: &str,
@@ -85,10 +85,10 @@ impl Studio {
         detached(async move { shared.library.change(&id, change).await }).await
     }
 
-    /// Takes a picture out of a dataset.
+    /// Takes an image out of a dataset.
     ///
     /// # Errors
-    /// No such dataset or picture, a frozen one.
+    /// No such dataset or image, a frozen one.
     pub async fn remove_from_dataset(&self, id: &str, picture: &str) -> Result<DatasetRecord, StudioError> {
         let (shared, id, picture) = (self.shared().clone(), id.to_owned(), picture.to_owned());
         detached(async move { shared.library.remove(&id, &picture).await }).await
@@ -103,7 +103,7 @@ impl Studio {
         detached(async move { shared.library.copy(&id, name).await }).await
     }
 
-    /// Deletes a dataset and those of its pictures that nothing else needs. Adapters that were trained on it stay.
+    /// Deletes a dataset and those of its images that nothing else needs. Adapters that were trained on it stay.
     ///
     /// # Errors
     /// No such dataset; a training that may still go on needs it.
@@ -112,10 +112,10 @@ impl Studio {
         detached(async move { shared.library.delete(&id).await }).await
     }
 
-    /// A JPEG of a picture of a dataset, at most 320 pixels a side.
+    /// A JPEG of an image of a dataset, at most 320 pixels a side.
     ///
     /// # Errors
-    /// No such picture; its file is lost.
+    /// No such image; its file is lost.
     pub async fn thumbnail(&self, dataset: &str, picture: &str) -> Result<Vec<u8>, StudioError> {
         self.shared().library.thumbnail(dataset, picture).await
     }

@@ -1,4 +1,4 @@
-//! One picture of a job: made by the worker, followed step by step, stored and published.
+//! One image of a job: made by the worker, followed step by step, stored and published.
 
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -26,7 +26,7 @@ impl From<StudioError> for Early {
     }
 }
 
-/// Makes one picture and publishes its steps.
+/// Makes one image and publishes its steps.
 pub(crate) async fn make(
     shared: &Shared,
     job: &Job,
@@ -70,7 +70,7 @@ pub(crate) async fn make(
     Err(Early::Failed("The model's thread has ended. Start the server again.".to_owned()))
 }
 
-/// Stores a finished picture and publishes it.
+/// Stores a finished image and publishes it.
 pub(crate) async fn store(
     shared: &Shared,
     job: &Job,

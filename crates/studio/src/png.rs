@@ -80,7 +80,7 @@ pub(crate) fn encode_bare(pixels: &Pixels) -> Result<Vec<u8>, StudioError> {
     encode(pixels, &[])
 }
 
-/// A small picture as a `data:` URL.
+/// A small image as a `data:` URL.
 pub(crate) fn data_url(pixels: &Pixels) -> Option<String> {
     use base64::{Engine, prelude::BASE64_STANDARD};
     let png = encode(pixels, &[]).ok()?;
@@ -94,7 +94,7 @@ fn encode(pixels: &Pixels, texts: &[(&str, &str)]) -> Result<Vec<u8>, StudioErro
     let mut encoder = Encoder::new(&mut bytes, pixels.width, pixels.height);
     encoder.set_color(ColorType::Rgb);
     encoder.set_depth(BitDepth::Eight);
-    // On pictures with any grain the slower settings give the same size and take ten times as long and more.
+    // On images with any grain the slower settings give the same size and take ten times as long and more.
     encoder.set_compression(Compression::Fast);
     for (key, text) in texts {
         // Neither kind of entry can hold a NUL.

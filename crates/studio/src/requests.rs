@@ -32,7 +32,7 @@ pub(crate) async fn submit(
     let (_, random) = Uuid::new_v4().as_u64_pair();
     let mut spec = match uploads::defaults_for(&shared, &request).await {
         Ok(defaults) => request.validate(&model.limits, &defaults, random)?,
-        // What else is wrong is said first: it may be why the picture cannot be found.
+        // What else is wrong is said first: it may be why the image cannot be found.
         Err(missing) => {
             request.validate(&model.limits, &model.defaults, random)?;
             return Err(missing);

@@ -1,4 +1,4 @@
-//! The start after a stop: what waited waits again, what ran is run again from its first missing picture.
+//! The start after a stop: what waited waits again, what ran is run again from its first missing image.
 
 use adire_protocol::{GenerationEvent, GenerationState};
 

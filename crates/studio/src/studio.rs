@@ -92,7 +92,7 @@ struct Parts {
 impl Drop for Inner {
     fn drop(&mut self) {
         if let Some(parts) = self.parts.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            // With the dispatcher go the receiver of the worker's updates, which ends its picture within one
+            // With the dispatcher go the receiver of the worker's updates, which ends its image within one
             // step, and the last sender of requests, which ends its thread.
             parts.dispatcher.abort();
             parts.sweeper.abort();
@@ -219,7 +219,7 @@ impl Studio {
         views::events(self.shared(), id, after).await
     }
 
-    /// A visitor's pictures, newest first; `before` is the `created_at` of the last one of the page before.
+    /// A visitor's images, newest first; `before` is the `created_at` of the last one of the page before.
     /// At most 200 at a time.
     ///
     /// # Errors
@@ -243,11 +243,11 @@ impl Studio {
         views::active(self.shared(), &Visitor(visitor.to_owned()).digest()).await
     }
 
-    /// Where the PNG file of a picture lies: of one that was made here, or of an upload. It never changes, but may be
+    /// Where the PNG file of an image lies: of one that was made here, or of an upload. It never changes, but may be
     /// deleted.
     ///
     /// # Errors
-    /// No such picture.
+    /// No such image.
     pub async fn image_file(&self, hash: &str) -> Result<PathBuf, StudioError> {
         views::image_file(self.shared(), hash).await
     }
@@ -278,7 +278,7 @@ impl Studio {
     /// no request names within a day is deleted. At most 20 MiB; they go to the disk as they come.
     ///
     /// # Errors
-    /// It is no such picture, or too large; `client` has uploaded enough, too many are being read, or it cannot be
+    /// It is no such image, or too large; `client` has uploaded enough, too many are being read, or it cannot be
     /// stored.
     pub async fn upload<B: AsRef<[u8]>, E: std::fmt::Display>(
         &self,
@@ -314,7 +314,7 @@ impl Studio {
         adapters::file(self.shared(), name).await
     }
 
-    /// Takes an adapter file in, after the picture that is being made. The same file under the same name
+    /// Takes an adapter file in, after the image that is being made. The same file under the same name
     /// and version (or without a version) gives the version that exists.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What pictures cost, measured, and what the next ones will therefore take. Time is taken to grow with the
+//! What images cost, measured, and what the next ones will therefore take. Time is taken to grow with the
 //! number of pixels and with the calls of the model that a sampler's step needs; that is near enough for people who
 //! wait.
 
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use adire_protocol::GenerationSpec;
 
-/// Weight of a new measurement: the last few pictures count, one odd one does not upset.
+/// Weight of a new measurement: the last few images count, one odd one does not upset.
 const NEW: f64 = 0.3;
 
-/// Moving averages at the model's native size, for steps of one call of the model, in milliseconds; `None` before the first picture.
+/// Moving averages at the model's native size, for steps of one call of the model, in milliseconds; `None` before the first image.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timing {
     native_pixels: f64,
@@ -21,11 +21,11 @@ pub(crate) struct Timing {
 pub(crate) struct Cost {
     /// One denoising step.
     pub(crate) step: f64,
-    /// The rest of a picture: text encoding, VAE, PNG, storing.
+    /// The rest of an image: text encoding, VAE, PNG, storing.
     pub(crate) fixed: f64,
 }
 
-/// When the steps of one picture ended, counted from its start.
+/// When the steps of one image ended, counted from its start.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Laps {
     first: Option<Duration>,
@@ -66,15 +66,15 @@ impl Timing {
         self.average.map(|native| Cost { step: native.step * step, fixed: native.fixed * fixed })
     }
 
-    /// Milliseconds of `pictures` whole pictures of `spec`.
+    /// Milliseconds of `pictures` whole images of `spec`.
     pub(crate) fn pictures(&self, spec: &GenerationSpec, pictures: u32) -> Option<f64> {
         let cost = self.cost(spec)?;
         Some(f64::from(pictures) * (f64::from(spec.total_steps()) * cost.step + cost.fixed))
     }
 
-    /// Learns from a finished picture.
+    /// Learns from a finished image.
     pub(crate) fn learn(&mut self, spec: &GenerationSpec, laps: &Laps, total: Duration) {
-        // A picture of a single step says nothing of steps and the rest apart; it is used only when nothing
+        // An image of a single step says nothing of steps and the rest apart; it is used only when nothing
         // better is known.
         let alone = || self.average.is_none().then(|| millis(laps.last));
         let Some(lap) = laps.step().or_else(alone) else { return };

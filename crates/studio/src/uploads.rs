@@ -263,7 +263,7 @@ pub(crate) async fn defaults_for(
     Ok(defaults)
 }
 
-/// Width and height of a picture that is here.
+/// Width and height of an image that is here.
 fn size(blobs: &Blobs, field: &str, hash: &str) -> Result<(u32, u32), StudioError> {
     blobs.png_size(hash)?.ok_or_else(|| unknown(field, hash))
 }
@@ -276,7 +276,7 @@ fn unknown(field: &str, hash: &str) -> StudioError {
     StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }]))
 }
 
-/// The files of the pictures that a checked request names.
+/// The files of the images that a checked request names.
 pub(crate) fn files(blobs: &Blobs, spec: &GenerationSpec) -> Result<Option<InitFiles>, StudioError> {
     let path = |hash: &String| {
         let path = blobs.path(hash).filter(|path| path.is_file());

@@ -1,4 +1,4 @@
-//! What can be asked about generations and pictures: rows, joined with what the board knows.
+//! What can be asked about generations and images: rows, joined with what the board knows.
 
 use std::path::PathBuf;
 
@@ -60,7 +60,7 @@ async fn assemble(shared: &Shared, row: GenerationRow) -> Result<Generation, Stu
     let place = if state == GenerationState::Queued { shared.board.position(&row.id) } else { None };
     let progress = if state == GenerationState::Running { shared.board.running(&row.id) } else { None };
     let images: Vec<ImageRecord> = images.into_iter().map(ImageRow::record).collect::<Result<_, _>>()?;
-    // What the pictures say, or before the first one what is known of the files.
+    // What the images say, or before the first one what is known of the files.
     let warnings = match images.first() {
         Some(image) => image.recipe.warnings.clone(),
         None => crate::adapters::warnings(shared, &spec.adapters).await?,
@@ -115,13 +115,13 @@ async fn ended(shared: &Shared, row: &GenerationRow) -> Result<Vec<Event>, Studi
     if let Some(id) = row.started_event {
         events.push(Event { id: id.cast_unsigned(), event: GenerationEvent::Started });
     }
-    // Pictures of a run before a restart have lower numbers than the last start.
+    // Images of a run before a restart have lower numbers than the last start.
     events.sort_by_key(|event| event.id);
     events.push(Event { id: row.final_event.unwrap_or(i64::MAX).cast_unsigned(), event: last });
     Ok(events)
 }
 
-/// The events of the finished pictures of a generation.
+/// The events of the finished images of a generation.
 pub(crate) async fn images(shared: &Shared, id: &str) -> Result<Vec<Event>, StudioError> {
     let rows = shared.store.images_of(id).await?;
     rows.into_iter()
@@ -132,9 +132,9 @@ pub(crate) async fn images(shared: &Shared, id: &str) -> Result<Vec<Event>, Stud
         .collect()
 }
 
-/// Where the PNG file of a picture lies, made here (samples of trainings included) or uploaded.
+/// Where the PNG file of an image lies, made here (samples of trainings included) or uploaded.
 pub(crate) async fn image_file(shared: &Shared, hash: &str) -> Result<PathBuf, StudioError> {
-    // Adapters are blobs too and are not given out under a picture's name, hence the look at the rows.
+    // Adapters are blobs too and are not given out under an image's name, hence the look at the rows.
     let is_picture = shared.blobs.path(hash).is_some()
         && (shared.store.has_image(hash).await?
             || shared.store.has_upload(hash).await?

@@ -43,7 +43,7 @@ pub(crate) type Interrupted = Arc<dyn Fn() -> bool + Send + Sync>;
 /// A unit of training, and how long it held the thread.
 pub(crate) type Unit = (TrainingUpdate, Duration);
 
-/// What it says about a picture. Times count from the start of this picture.
+/// What it says about an image. Times count from the start of this image.
 pub(crate) enum Update {
     Step(Step, Duration),
     Ended(Result<Rendered, BackendError>, Duration),
@@ -89,7 +89,7 @@ impl Worker {
         Ok((Self { requests }, loaded, thread))
     }
 
-    /// Tries an adapter file against the model; waits for the picture that is being made.
+    /// Tries an adapter file against the model; waits for the image that is being made.
     pub(crate) async fn check_adapter(
         &self,
         path: PathBuf,
@@ -99,8 +99,8 @@ impl Worker {
         answer.await.map_err(|_| gone())
     }
 
-    /// Starts a picture. `stop` ends it within one step, as does dropping the receiver. The channel has no
-    /// bound so that the thread never waits; a picture has at most a few hundred small updates.
+    /// Starts an image. `stop` ends it within one step, as does dropping the receiver. The channel has no
+    /// bound so that the thread never waits; an image has at most a few hundred small updates.
     pub(crate) fn render(
         &self,
         job: RenderJob,
@@ -120,7 +120,7 @@ impl Worker {
         self.train(|reply| Training::Begin { task: Box::new(task), reply }).await
     }
 
-    /// Does one unit of the run. Whatever was asked before goes first, so a picture that is asked for meanwhile waits
+    /// Does one unit of the run. Whatever was asked before goes first, so an image that is asked for meanwhile waits
     /// for one unit at most.
     pub(crate) async fn advance_training(
         &self,

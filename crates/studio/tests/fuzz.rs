@@ -34,7 +34,7 @@ impl Random {
 
 type Chunk = ([u8; 4], Vec<u8>);
 
-/// A small picture with `add`'s chunks.
+/// A small image with `add`'s chunks.
 fn picture(add: impl FnOnce(&mut Encoder<'_, &mut Vec<u8>>)) -> Vec<Chunk> {
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, 3, 2);
@@ -216,7 +216,7 @@ fn what_claims_to_be_long_is_not_believed() {
         let (result, most) = largest(|| decode_picture(&png));
         assert!(result.is_err() && most <= bound(png.len()), "asked for {most} bytes");
     }
-    // A picture of 2³¹ pixels each way.
+    // An image of 2³¹ pixels each way.
     let mut vast = corpus().remove(0);
     vast[0].1[..8].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff]);
     check(&file(&vast));

@@ -167,7 +167,7 @@ fn wrong(field: &str, message: String) -> StudioError {
     StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }]))
 }
 
-/// Puts what is wrong with a picture or folder beside the field that named it.
+/// Puts what is wrong with an image or folder beside the field that named it.
 fn at(field: &'static str) -> impl Fn(StudioError) -> StudioError {
     move |error| match error {
         StudioError::Picture(message) => wrong(field, message),

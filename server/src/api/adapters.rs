@@ -34,7 +34,7 @@ pub(crate) async fn list(State(studio): State<Studio>) -> Result<Json<Vec<Adapte
 ///
 /// The receipt says which layers of the loaded model the file changes at strength 1 and by how much, which of its
 /// layers this model lacks, and which of its tensors are unknown. The model makes it once for each file, between two
-/// pictures; while it is busy, the answer comes without it after a few seconds.
+/// images; while it is busy, the answer comes without it after a few seconds.
 #[utoipa::path(
     get,
     path = "/api/v1/adapters/{name}",

@@ -1,4 +1,4 @@
-//! Asking for pictures, asking how far they are, stopping them.
+//! Asking for images, asking how far they are, stopping them.
 
 use adire_protocol::{Generation, GenerationRequest};
 use adire_studio::{By, Studio};
@@ -14,9 +14,9 @@ use crate::{
     extract::{ClientOf, GenerationId, JsonBody},
 };
 
-/// Ask for pictures
+/// Ask for images
 ///
-/// Everything but `prompt` may be left out. The answer comes at once; the pictures are made one after the
+/// Everything but `prompt` may be left out. The answer comes at once; the images are made one after the
 /// other by a worker. Follow `links.events`, or ask `links.self` from time to time.
 #[utoipa::path(
     post,
@@ -69,7 +69,7 @@ pub(crate) async fn read(
 /// Stop a generation
 ///
 /// At once while it waits, within one step while it runs: the answer may still say `running`, the event
-/// `cancelled` follows. Pictures finished before are kept. One that has ended stays as it is. Only the visitor that asked
+/// `cancelled` follows. Images finished before are kept. One that has ended stays as it is. Only the visitor that asked
 /// may do so; what was asked for without a visitor's cookie, whoever knows the id.
 #[utoipa::path(
     delete,

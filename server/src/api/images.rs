@@ -1,4 +1,4 @@
-//! Pictures. They never change, so they may be kept for ever by the browser that has them; not by caches between,
+//! Images. They never change, so they may be kept for ever by the browser that has them; not by caches between,
 //! which would go on giving out what was deleted.
 
 use adire_studio::Studio;
@@ -25,7 +25,7 @@ pub(crate) struct Options {
     download: Option<String>,
 }
 
-/// A picture
+/// An image
 ///
 /// A PNG file with its parameters inside (A1111's `parameters` text), or an upload as it was kept. Its name is the
 /// sha256 of its content, so it never changes and may be cached for ever.
@@ -63,7 +63,7 @@ pub(crate) async fn read(
         header::CONTENT_DISPOSITION,
         text(format!("{kind}; filename=\"adire-{}.png\"", &hash[..12]))?,
     );
-    // Read before 304 is said: a picture that is gone must not look as if it were still there.
+    // Read before 304 is said: an image that is gone must not look as if it were still there.
     let path = studio.image_file(hash).await?;
     if matches_etag(request.headers(), &etag) {
         return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
@@ -78,7 +78,7 @@ pub(crate) async fn read(
     Ok(response)
 }
 
-/// The hash in `<hash>.png`; nothing else names a picture.
+/// The hash in `<hash>.png`; nothing else names an image.
 fn hash_of(file: &str) -> Option<&str> {
     let hash = file.strip_suffix(".png")?;
     let fits = hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));

@@ -12,7 +12,7 @@ use crate::{error::Problem, extract::JsonBody};
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Prompts {
-    /// What the picture shows; `<lora:…>` tags take no room.
+    /// What the image shows; `<lora:…>` tags take no room.
     prompt: String,
     /// What it should not show.
     negative_prompt: String,
@@ -29,7 +29,7 @@ pub(crate) struct Counts {
 
 /// Count a prompt's tokens
 ///
-/// As the model's tokenizer counts them, with A1111's chunks of 75. Answers also while a picture is being made.
+/// As the model's tokenizer counts them, with A1111's chunks of 75. Answers also while an image is being made.
 #[utoipa::path(
     post,
     path = "/api/v1/tokens",

@@ -1,4 +1,4 @@
-//! Pictures that clients bring along.
+//! Images that clients bring along.
 
 use adire_protocol::Upload;
 use adire_studio::{ImageUse, Studio};
@@ -36,7 +36,7 @@ pub(crate) struct UploadQuery {
     role: Role,
 }
 
-/// Bring a picture along
+/// Bring an image along
 ///
 /// The body is a PNG, JPEG or WebP file. It is turned as its EXIF data says, laid over white where it is transparent,
 /// and kept as a PNG of its pixels alone; no metadata stays. The answer names it: use the name as `init_image` or

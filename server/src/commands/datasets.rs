@@ -1,4 +1,4 @@
-//! `adire datasets …`: pictures to train on, while no server runs.
+//! `adire datasets …`: images to train on, while no server runs.
 
 use std::{
     io::Write as _,
@@ -43,13 +43,13 @@ impl DatasetsCommand {
 pub(crate) struct ImportArgs {
     /// Name of the dataset
     name: String,
-    /// Folder or zip file with pictures (PNG, JPEG, WebP) and captions (metadata.jsonl or .csv, a.txt beside a.png, folders named
-    /// 10_words), or hf:OWNER/NAME for a dataset on the Hub whose pictures are plain files
+    /// Folder or zip file with images (PNG, JPEG, WebP) and captions (metadata.jsonl or .csv, a.txt beside a.png, folders named
+    /// 10_words), or hf:OWNER/NAME for a dataset on the Hub whose images are plain files
     from: String,
     /// Word that calls the style up; put in front of captions that do not contain it
     #[arg(long, default_value = "", value_name = "WORD")]
     trigger: String,
-    /// Caption of pictures that have none of their own
+    /// Caption of images that have none of their own
     #[arg(long, default_value = "", value_name = "TEXT")]
     caption: String,
     /// Data folder

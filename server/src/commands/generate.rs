@@ -1,4 +1,4 @@
-//! `adire generate`: one picture from the command line.
+//! `adire generate`: one image from the command line.
 
 use std::{
     io::Write,
@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-/// What is said of a black picture.
+/// What is said of a black image.
 pub(crate) const WITHHELD: &str =
     "The safety checker withheld this picture: the file is black. Try another prompt or seed.";
 
@@ -39,7 +39,7 @@ pub(crate) const WITHHELD: &str =
 pub(crate) struct GenerateArgs {
     #[command(flatten)]
     model: places::ModelArgs,
-    /// What the picture shows; (word:1.2) weighs, BREAK begins a chunk, <lora:NAME:1> takes an adapter that comes
+    /// What the image shows; (word:1.2) weighs, BREAK begins a chunk, <lora:NAME:1> takes an adapter that comes
     /// with the model
     #[arg(long)]
     prompt: String,
@@ -94,7 +94,7 @@ pub(crate) struct GenerateArgs {
     /// The PNG file to write
     #[arg(long, value_name = "FILE.png")]
     out: PathBuf,
-    /// Also write the final latents to this file, unless the safety checker withholds the picture
+    /// Also write the final latents to this file, unless the safety checker withholds the image
     #[arg(long, value_name = "FILE.safetensors")]
     latents: Option<PathBuf>,
 }
@@ -142,7 +142,7 @@ impl Lora {
 }
 
 impl GenerateArgs {
-    /// Makes the picture and writes it.
+    /// Makes the image and writes it.
     ///
     /// # Errors
     /// One sentence; a [`clap::Error`] where an argument is at fault.
@@ -236,7 +236,7 @@ impl GenerateArgs {
         Ok(())
     }
 
-    /// What is asked for, with the pictures that were given.
+    /// What is asked for, with the images that were given.
     fn named_request(&self, given: Option<&Given>, limits: &Limits) -> GenerationRequest {
         match given {
             Some(given) => given.name_in(self.request(), limits),
@@ -285,7 +285,7 @@ pub(crate) fn warning(receipt: &Receipt) -> Option<String> {
     receipt.warning().map(|warning| format!("{}: {warning}", receipt.path.display()))
 }
 
-/// How a picture names an adapter that was given as a file.
+/// How an image names an adapter that was given as a file.
 fn of_file(adapter: &Adapter, strength: Strength) -> AdapterUse {
     let te_strength = (strength.text_encoder != strength.unet).then_some(strength.text_encoder);
     AdapterUse { te_strength, ..AdapterUse::new(stem(adapter.path()), strength.unet) }
@@ -298,7 +298,7 @@ fn stem(path: &Path) -> String {
     stem.replace(['<', '>', ':'], "_")
 }
 
-/// Makes one picture under a progress bar.
+/// Makes one image under a progress bar.
 pub(crate) fn draw(
     pipeline: &mut Pipeline,
     spec: &GenerationSpec,

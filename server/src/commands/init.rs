@@ -1,4 +1,4 @@
-//! Arguments of `adire generate` about pictures that are begun with, and about a second pass.
+//! Arguments of `adire generate` about images that are begun with, and about a second pass.
 
 use std::{
     io::Write,
@@ -13,17 +13,17 @@ use clap::Args;
 
 use crate::backend::Init;
 
-/// Which picture to begin with.
+/// Which image to begin with.
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
-    /// A picture to begin with (PNG, JPEG or WebP). One of another size is scaled to cover the size asked for and cut off
+    /// An image to begin with (PNG, JPEG or WebP). One of another size is scaled to cover the size asked for and cut off
     /// evenly; where no size is asked for, its own is taken
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
-    /// How much that picture changes, 0 to 1: that part of the steps is made; 0.75 when left out
+    /// How much that image changes, 0 to 1: that part of the steps is made; 0.75 when left out
     #[arg(long, value_name = "S", requires = "init")]
     pub(crate) strength: Option<f64>,
-    /// A picture that says what is made anew: white is, black stays
+    /// An image that says what is made anew: white is, black stays
     #[arg(long, value_name = "FILE", requires = "init")]
     mask: Option<PathBuf>,
     /// Whether what the mask leaves black is, to the bit, what it was; true when left out
@@ -31,7 +31,7 @@ pub(crate) struct InitArgs {
     pub(crate) keep_unmasked: Option<bool>,
 }
 
-/// Pictures as they were given.
+/// Images as they were given.
 pub(crate) struct Given {
     image: (String, Pixels),
     mask: Option<(String, Pixels)>,
@@ -41,7 +41,7 @@ impl InitArgs {
     /// Reads what is named.
     ///
     /// # Errors
-    /// A file is no picture: a sentence.
+    /// A file is no image: a sentence.
     pub(crate) fn read(&self) -> anyhow::Result<Option<Given>> {
         let Some(image) = &self.init else { return Ok(None) };
         let mask = self.mask.as_deref().map(|mask| read(mask, ImageUse::Mask)).transpose()?;
@@ -66,7 +66,7 @@ fn read(path: &Path, used_as: ImageUse) -> anyhow::Result<(String, Pixels)> {
 }
 
 impl Given {
-    /// `request` with the names of these pictures, and the size that goes with them.
+    /// `request` with the names of these images, and the size that goes with them.
     pub(crate) fn name_in(&self, request: GenerationRequest, limits: &Limits) -> GenerationRequest {
         let (hash, image) = &self.image;
         let size = (image.width, image.height);

@@ -35,7 +35,7 @@ pub(crate) struct ModelArgs {
     /// VAE to use instead of the model's own: folder in Hugging Face layout, or .safetensors file
     #[arg(long, env = "ADIRE_VAE", value_name = "FILE|DIR")]
     vae: Option<PathBuf>,
-    /// Let the model's own safety checker look at every picture and black out what it finds; for model folders that
+    /// Let the model's own safety checker look at every image and black out what it finds; for model folders that
     /// come with one
     #[arg(long, env = "ADIRE_SAFETY_CHECKER")]
     safety_checker: bool,
@@ -63,7 +63,7 @@ impl PlaceArgs {
         Ok(Placement::open(self.device, self.dtype)?)
     }
 
-    /// As the picture was made, where nothing else is asked for and that device can be used here.
+    /// As the image was made, where nothing else is asked for and that device can be used here.
     fn open_like(self, recipe: &Recipe) -> anyhow::Result<Placement> {
         let dtype = match self.dtype {
             Precision::Auto => recipe.dtype.parse().unwrap_or_default(),
@@ -125,7 +125,7 @@ impl ModelArgs {
 /// The folders that several commands need.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Places {
-    /// Data folder: jobs, pictures, adapters; made when absent
+    /// Data folder: jobs, images, adapters; made when absent
     #[arg(long, env = "ADIRE_DATA", default_value = "data")]
     pub(crate) data: PathBuf,
     #[command(flatten)]
@@ -145,7 +145,7 @@ impl Places {
         Ok(Pipeline::width_of_text(&path, config.as_deref())?)
     }
 
-    /// As [`Self::model`], on the device and in the precision that a picture was made with, unless others are named.
+    /// As [`Self::model`], on the device and in the precision that an image was made with, unless others are named.
     pub(crate) fn model_for(&self, recipe: &Recipe) -> anyhow::Result<FoundModel> {
         self.model.on(self.model.place.open_like(recipe)?)
     }

@@ -1,5 +1,5 @@
 //! `adire selftest` and `adire measure`: for a device that no compiler and no test suite ever saw. Hidden from the
-//! help, because people who make pictures need neither.
+//! help, because people who make images need neither.
 
 use std::{io::Write, ops::ControlFlow, path::PathBuf, sync::Arc, time::Instant};
 
@@ -17,7 +17,7 @@ use crate::{
     commands::places::{FoundModel, ModelArgs, PlaceArgs},
 };
 
-/// Compare models, samplers, pictures and switches of adapters with golden files
+/// Compare models, samplers, images and switches of adapters with golden files
 #[derive(Debug, Args)]
 pub(crate) struct SelftestArgs {
     /// The folder of golden files (crates/engine/tests/goldens)
@@ -52,7 +52,7 @@ impl SelftestArgs {
     }
 }
 
-/// Measure pictures and switches of adapters; prints JSON
+/// Measure images and switches of adapters; prints JSON
 #[derive(Debug, Args)]
 pub(crate) struct MeasureArgs {
     #[command(flatten)]
@@ -60,7 +60,7 @@ pub(crate) struct MeasureArgs {
     /// An adapter to switch to; may be given several times
     #[arg(long, value_name = "FILE")]
     lora: Vec<PathBuf>,
-    /// What the picture shows
+    /// What the image shows
     #[arg(long, default_value = "red flower on blue")]
     prompt: String,
     /// Width and height in pixels
@@ -72,19 +72,19 @@ pub(crate) struct MeasureArgs {
     /// Sampler
     #[arg(long, default_value = "ddim")]
     sampler: Sampler,
-    /// Pictures that are measured, after one that is not
+    /// Images that are measured, after one that is not
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pictures: u16,
     /// Switches of adapters, in turn to each and to none
     #[arg(long, default_value_t = 100)]
     switches: u32,
-    /// Write the picture to this PNG file
+    /// Write the image to this PNG file
     #[arg(long, value_name = "FILE.png")]
     out: Option<PathBuf>,
 }
 
 impl MeasureArgs {
-    /// Makes the pictures and the switches.
+    /// Makes the images and the switches.
     ///
     /// # Errors
     /// The model or an adapter cannot be used, a computation fails, or weights differ after a switch from those of the

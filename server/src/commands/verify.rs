@@ -1,4 +1,4 @@
-//! `adire verify`: makes a picture again from the recipe that it carries, and compares.
+//! `adire verify`: makes an image again from the recipe that it carries, and compares.
 
 use std::{
     fmt,
@@ -28,12 +28,12 @@ use crate::{
     },
 };
 
-/// Largest file that is read; far above any picture that Adire makes.
+/// Largest file that is read; far above any image that Adire makes.
 const LARGEST: u64 = 256 << 20;
-/// Largest and mean difference (of 255) between pictures that nobody can tell apart: another device or precision.
+/// Largest and mean difference (of 255) between images that nobody can tell apart: another device or precision.
 const CLOSE: (u8, f64) = (16, 1.0);
 
-/// Which picture, and where its model and adapters are
+/// Which image, and where its model and adapters are
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// The PNG file, as Adire saved it
@@ -47,7 +47,7 @@ pub(crate) struct VerifyArgs {
     /// An embedding file that is not in the data folder; may be given several times
     #[arg(long, value_name = "FILE")]
     embedding: Vec<PathBuf>,
-    /// The picture that it was begun with, or its mask, where the data folder does not have it; may be given twice
+    /// The image that it was begun with, or its mask, where the data folder does not have it; may be given twice
     #[arg(long, value_name = "FILE")]
     picture: Vec<PathBuf>,
 }
@@ -56,7 +56,7 @@ impl VerifyArgs {
     /// Says exact, close or different; different is an error.
     ///
     /// # Errors
-    /// The pictures differ, or the picture cannot be made again: one sentence.
+    /// The images differ, or the image cannot be made again: one sentence.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let shown = self.file.display();
         let bytes = read(&self.file)?;
@@ -67,7 +67,7 @@ impl VerifyArgs {
         tell(&self.file, &warnings);
         let before = Rgb8 { width: pixels.width, height: pixels.height, data: pixels.rgb };
         let FoundModel { path: model, mut options, .. } = self.places.model_for(&recipe)?.tell();
-        // A picture is made again the way it was made: with the checker where that withheld it, without otherwise.
+        // An image is made again the way it was made: with the checker where that withheld it, without otherwise.
         options.safety_checker = recipe.withheld;
         if recipe.vae.is_none() {
             options.vae = None;
@@ -137,7 +137,7 @@ impl VerifyArgs {
         Ok(())
     }
 
-    /// The pictures that the recipe names, found by their hashes.
+    /// The images that the recipe names, found by their hashes.
     fn init(&self, spec: &GenerationSpec) -> anyhow::Result<Option<Init>> {
         let find = |hash: &String, used_as: ImageUse| -> anyhow::Result<Pixels> {
             if let Some(stored) = blob_path(&self.places.data, hash).filter(|path| path.is_file()) {
@@ -145,7 +145,7 @@ impl VerifyArgs {
             }
             for path in &self.picture {
                 let Decoded { pixels: picture, warnings } = read_image(path, used_as)?;
-                // A picture made by Adire goes by its file, one that was brought along by its pixels.
+                // An image made by Adire goes by its file, one that was brought along by its pixels.
                 if picture_hash(&picture)? == *hash || file_hash(path).is_ok_and(|found| found == *hash) {
                     tell(path, &warnings);
                     return Ok(picture);
@@ -214,7 +214,7 @@ impl VerifyArgs {
     }
 }
 
-/// How two pictures compare.
+/// How two images compare.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Verdict {
     Exact,

@@ -48,7 +48,7 @@ pub(crate) fn pull(wanted: &Wanted, report: &mut dyn FnMut(&str)) -> anyhow::Res
     fetch(wanted, &choose, report)
 }
 
-/// Fetches the pictures of a dataset repository, and the captions beside them, as [`pull`] does.
+/// Fetches the images of a dataset repository, and the captions beside them, as [`pull`] does.
 ///
 /// # Errors
 /// As there.

@@ -25,7 +25,7 @@ const TOKENIZER: [&str; 5] =
 /// Most files of a dataset that are fetched.
 const MOST_PICTURES: usize = 30_000;
 
-/// The pictures of a dataset and the captions beside them.
+/// The images of a dataset and the captions beside them.
 ///
 /// # Errors
 /// A clause about the repository: why nothing in it can be used.

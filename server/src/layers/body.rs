@@ -11,7 +11,7 @@ use axum::{
 
 use crate::error::{Problem, ProblemKind};
 
-/// Largest body of a request that carries no picture, in bytes. The longest prompts that pass take 32 kB.
+/// Largest body of a request that carries no image, in bytes. The longest prompts that pass take 32 kB.
 pub(crate) const LARGEST: usize = 256 << 10;
 
 /// Refuses a server function's body that says it is too large, and cuts one that does not say so.

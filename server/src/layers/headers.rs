@@ -8,12 +8,12 @@ use axum::{
 };
 
 /// For everything that is not a page of ours: nothing in it may load or run anything. Styles are allowed because
-/// browsers show a bare picture or SVG with some of their own.
+/// browsers show a bare image or SVG with some of their own.
 const NOT_A_PAGE: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; base-uri 'none'; \
                           form-action 'none'; frame-ancestors 'none'";
 
 /// What a page of ours may do: run our own files and the scripts that carry `nonce` (leptos puts it on its own),
-/// compile WebAssembly, show our pictures and previews (`data:`) and dropped files (`blob:`). Style attributes are
+/// compile WebAssembly, show our images and previews (`data:`) and dropped files (`blob:`). Style attributes are
 /// allowed, style elements only with the nonce.
 pub(crate) fn page_policy(nonce: &str) -> String {
     format!(

@@ -29,7 +29,7 @@ impl Outcome<'_> {
                 *tags.entry(tag).or_default() += picture.repeats;
             }
         }
-        // The file is offered to every visitor; what people wrote about their pictures is not theirs to read.
+        // The file is offered to every visitor; what people wrote about their images is not theirs to read.
         let mut shown = config.clone();
         if !published {
             shown.sample_prompts.clear();

@@ -1,4 +1,4 @@
-//! Class pictures that the base model makes itself, for prior preservation. They are kept as files, so that a run that is
+//! Class images that the base model makes itself, for prior preservation. They are kept as files, so that a run that is
 //! taken up again is trained on the same ones.
 
 use std::{
@@ -40,9 +40,9 @@ impl ClassPictures {
         }
     }
 
-    /// The picture at `place`, which may not have been made.
+    /// The image at `place`, which may not have been made.
     pub(super) fn picture(&self, pipeline: &Pipeline, place: usize) -> TrainingPicture {
-        // Another model, prompt or seed makes other pictures: they must not be taken for these.
+        // Another model, prompt or seed makes other images: they must not be taken for these.
         let of = format!("{}\n{}\n{}", pipeline.info().hash, self.seed, self.prompt);
         let digest = Sha256::digest(of.as_bytes());
         let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
@@ -70,7 +70,7 @@ impl ClassPictures {
         }
         let seed = self.seed.wrapping_add(place as u64) % SEEDS;
         let spec = plain_spec(pipeline, "class prompt", &self.prompt, seed)?;
-        // What somebody's last picture had in effect has no part in it.
+        // What somebody's last image had in effect has no part in it.
         pipeline.set_adapters(&[])?;
         let mut on_step = |_| if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         let output = pipeline.generate(&spec, &mut on_step)?;
@@ -84,7 +84,7 @@ impl ClassPictures {
     }
 }
 
-/// A picture of `prompt` with everything else as the model has it. `what` names the prompt in messages.
+/// An image of `prompt` with everything else as the model has it. `what` names the prompt in messages.
 ///
 /// # Errors
 /// The prompt cannot be used.

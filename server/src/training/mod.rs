@@ -1,5 +1,5 @@
 //! One training run on the engine, as small units that whoever has the pipeline makes one after the other: `adire train`
-//! without a pause, the server's worker between people's pictures. Both end with the same bytes.
+//! without a pause, the server's worker between people's images. Both end with the same bytes.
 
 mod card;
 mod classes;

@@ -1,4 +1,4 @@
-//! The state machine: pictures are prepared, then steps are made, with what is due between them.
+//! The state machine: images are prepared, then steps are made, with what is due between them.
 
 use std::{ops::ControlFlow, path::PathBuf, time::Instant};
 
@@ -32,7 +32,7 @@ pub(crate) struct Session {
 
 #[derive(Debug)]
 enum Phase {
-    /// `next`: the place in the task's pictures, then its class pictures, then those that are made; `time`: how often
+    /// `next`: the place in the task's images, then its class images, then those that are made; `time`: how often
     /// that one was added.
     Preparing {
         preparation: Box<Preparation>,
@@ -48,7 +48,7 @@ impl Session {
     /// A run that has not begun.
     ///
     /// # Errors
-    /// There is no picture.
+    /// There is no image.
     pub(crate) fn new(pipeline: &Pipeline, task: TrainingTask) -> Result<Self> {
         let count = |pictures: &[adire_studio::TrainingPicture]| {
             pictures.iter().map(|picture| picture.repeats as usize).sum::<usize>()
@@ -69,7 +69,7 @@ impl Session {
     /// Does one unit.
     ///
     /// # Errors
-    /// A sentence: a picture is lost, memory runs out, numbers break down for good, a checkpoint cannot be written.
+    /// A sentence: an image is lost, memory runs out, numbers break down for good, a checkpoint cannot be written.
     pub(crate) fn advance(
         &mut self,
         pipeline: &mut Pipeline,
@@ -272,7 +272,7 @@ impl Session {
         if interrupted() {
             return Err(EngineError::Cancelled);
         }
-        // What somebody's last picture had in effect has no part in it.
+        // What somebody's last image had in effect has no part in it.
         pipeline.set_adapters(&[])?;
         let mut on_step = |_| if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         let output = if with_adapter {

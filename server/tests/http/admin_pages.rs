@@ -279,7 +279,7 @@ async fn a_training_is_asked_for_watched_and_compared() {
 
 #[tokio::test]
 async fn a_training_is_paused_resumed_and_cancelled_by_buttons() {
-    // A picture that takes long: the training waits for it, and so cannot end before its buttons are pressed.
+    // An image that takes long: the training waits for it, and so cannot end before its buttons are pressed.
     let server = Server::with(std::time::Duration::from_millis(50), 32).await;
     let dataset = dataset(&server, "cloth").await;
     server.submit(r#"{"prompt": "long", "steps": 100}"#).await;

@@ -1,4 +1,4 @@
-//! Pictures over HTTP.
+//! Images over HTTP.
 
 use axum::{
     body::Body,

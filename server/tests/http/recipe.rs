@@ -1,4 +1,4 @@
-//! From a picture back to its request.
+//! From an image back to its request.
 
 use axum::{
     body::{Body, Bytes},

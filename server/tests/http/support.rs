@@ -35,7 +35,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// One whose pictures take no time.
+    /// One whose images take no time.
     pub(crate) async fn start() -> Self {
         Self::with(Duration::ZERO, 32).await
     }
@@ -128,7 +128,7 @@ impl Server {
         self.send(request.body(json.to_owned().into()).unwrap()).await
     }
 
-    /// Asks for pictures and returns the id.
+    /// Asks for images and returns the id.
     pub(crate) async fn submit(&self, json: &str) -> String {
         let answer = self.post("/api/v1/generations", json).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());

@@ -79,7 +79,7 @@ async fn a_training_is_asked_for_followed_and_ends_with_a_version() {
 
 #[tokio::test]
 async fn a_training_waits_pauses_goes_on_and_is_cancelled() {
-    // A picture that takes a while holds the training up.
+    // An image that takes a while holds the training up.
     let server = Server::with(std::time::Duration::from_millis(20), 32).await;
     let dataset = dataset(&server, "cloth").await;
     let long = server.submit(r#"{"prompt": "long", "steps": 100}"#).await;

@@ -1,4 +1,4 @@
-//! Pictures that clients bring along, and requests that begin with them.
+//! Images that clients bring along, and requests that begin with them.
 
 use std::io::Cursor;
 
@@ -121,7 +121,7 @@ async fn a_request_begins_with_a_picture_and_takes_its_size() {
     assert!(infotext.contains("Denoising strength: 0.75,"), "{infotext}");
     let wide = draw(json!({"init_image": init, "width": 200})).await;
     assert_eq!(wide["spec"]["height"], json!(144));
-    // A mask of another size is taken as it is; a picture made here can be begun with by its own name.
+    // A mask of another size is taken as it is; an image made here can be begun with by its own name.
     let masked = draw(json!({"init_image": init, "mask": mask, "denoising_strength": 0.5})).await;
     assert_eq!(masked["spec"]["keep_unmasked"], json!(true));
     let made = begun["images"][0]["hash"].as_str().unwrap();

@@ -24,9 +24,9 @@ pub(crate) enum Kind {
     Text { ids: String, out: String },
     /// One call.
     Unet { x: String, timestep: f64, context: String, out: String },
-    /// Latents to a picture.
+    /// Latents to an image.
     Decode { z: String, out: String },
-    /// A picture to latents.
+    /// An image to latents.
     Encode { picture: String, mean: String, log_variance: String },
     /// A sampler with the guided UNet; every latent on the way.
     Trajectory { sampler: Sampler, seed: u64, guidance: f64, context: String, latents: String },
@@ -40,7 +40,7 @@ pub(crate) enum Kind {
         unet: String,
         text: String,
     },
-    /// A whole picture.
+    /// A whole image.
     Picture { request: Box<GenerationRequest>, pixels: String, init: Option<String>, mask: Option<String> },
 }
 

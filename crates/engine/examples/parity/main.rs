@@ -179,10 +179,10 @@ impl Bench {
             let init = init.as_ref().map(|name| self.picture(name)).transpose()?;
             let mask = mask.as_ref().map(|name| self.mask(name)).transpose()?;
             let info = pipeline.info();
-            // The small pictures are smaller and of odder sizes than people may ask for.
+            // The small images are smaller and of odder sizes than people may ask for.
             let limits = Limits { min_size: 8, size_step: 4, ..info.limits.clone() };
             let mut request = GenerationRequest::clone(request);
-            // Pictures are named by hashes, which only the studio computes.
+            // Images are named by hashes, which only the studio computes.
             request.init_image = init.as_ref().map(|_| "0".repeat(64));
             request.mask = mask.as_ref().map(|_| "1".repeat(64));
             request.keep_unmasked = mask.as_ref().map(|_| false);

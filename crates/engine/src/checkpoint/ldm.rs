@@ -8,7 +8,7 @@ pub(crate) enum Naming {
     Diffusers,
     /// `model.diffusion_model.…`.
     LdmUnet {
-        /// Residual blocks of each level on the way down, from the picture's side.
+        /// Residual blocks of each level on the way down, from the image's side.
         layers: Vec<usize>,
         /// For each block on the way up, whether it has attention.
         up_attention: Vec<bool>,
@@ -152,7 +152,7 @@ fn vae(key: &str, levels: usize) -> Option<String> {
         }
     } else if let Some(rest) = rest.strip_prefix("up_blocks.") {
         let (block, rest) = index(rest)?;
-        // The decoder's levels are numbered from the picture's side.
+        // The decoder's levels are numbered from the image's side.
         let level = levels.checked_sub(1 + block)?;
         match rest.strip_prefix("upsamplers.0.") {
             Some(rest) => format!("up.{level}.upsample.{rest}"),

@@ -20,7 +20,7 @@ const MOST_HALVINGS: u64 = 60;
 /// Noise for steps between two σ, for a batch.
 #[derive(Clone, Debug)]
 pub struct BrownianNoise {
-    /// One for the whole batch, or one per picture.
+    /// One for the whole batch, or one per image.
     trees: Vec<BrownianTree>,
     shape: Vec<usize>,
 }

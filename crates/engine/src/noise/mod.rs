@@ -1,4 +1,4 @@
-//! Noise equal to PyTorch's, so that a seed means the same picture here and there.
+//! Noise equal to PyTorch's, so that a seed means the same image here and there.
 //!
 //! `torch.Generator(device).manual_seed(s)` followed by `torch.randn(shape)` is reproduced for any sequence of
 //! shapes, for the CPU's generator (`torch_cpu`) and for a CUDA device's (`philox`), always computed on the CPU.
@@ -20,7 +20,7 @@ use crate::Result;
 #[derive(Clone, Debug)]
 pub struct NoiseSource {
     rng: Rng,
-    /// One for the whole batch, or one per picture.
+    /// One for the whole batch, or one per image.
     images: Vec<(u64, Generator)>,
 }
 
@@ -32,7 +32,7 @@ impl NoiseSource {
         Self::per_image(rng, &[seed])
     }
 
-    /// One generator per picture: row `i` of every tensor comes from `seeds[i]` alone, so a picture does not
+    /// One generator per image: row `i` of every tensor comes from `seeds[i]` alone, so an image does not
     /// depend on its neighbours in the batch (diffusers with a list of generators).
     pub fn per_image(rng: Rng, seeds: &[u64]) -> Self {
         Self { rng, images: seeds.iter().map(|seed| (*seed, Generator::new(rng, *seed))).collect() }

@@ -12,7 +12,7 @@ use crate::Result;
 const MOST_COLUMNS: usize = 1 << 27;
 
 /// Convolution with a square `stride` and symmetric zero `padding`. `bias` is [out], or [batch, out] where
-/// something else that is constant over the picture (the time embedding) is added along. `add`, of the result's
+/// something else that is constant over the image (the time embedding) is added along. `add`, of the result's
 /// shape, is a residual.
 pub(crate) fn conv2d(
     x: &Tensor,
@@ -119,7 +119,7 @@ fn composed(
 }
 
 /// candle's convolution, in as many bands of rows as keep it below `most` values: on a GPU it first writes out all
-/// that every output looks at, nine times the picture for a 3×3 kernel.
+/// that every output looks at, nine times the image for a 3×3 kernel.
 fn in_bands(x: &Tensor, weight: &Tensor, stride: usize, padding: usize, most: usize) -> Result<Tensor> {
     let (batch, channels, height, width) = x.dims4()?;
     let (_, _, kernel_height, kernel_width) = weight.dims4()?;

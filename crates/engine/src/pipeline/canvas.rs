@@ -1,11 +1,11 @@
-//! What a picture is made from besides words: another picture, and which of its parts may change.
+//! What an image is made from besides words: another image, and which of its parts may change.
 
 use candle_core::{DType, Device, Tensor};
 
 use super::image::Rgb8;
 use crate::{EngineError, NoiseSource, Posterior, Result, Vae};
 
-/// A picture to begin with.
+/// An image to begin with.
 #[derive(Clone, Copy, Debug)]
 pub struct Canvas<'a> {
     /// Of the size that is asked for.
@@ -21,7 +21,7 @@ pub struct Mask {
     pub width: u32,
     /// Pixels.
     pub height: u32,
-    /// Rows from the top; true where the picture is made anew.
+    /// Rows from the top; true where the image is made anew.
     pub repaint: Vec<bool>,
 }
 
@@ -60,7 +60,7 @@ impl Canvas<'_> {
 }
 
 impl Mask {
-    /// [1, 1, height / factor, width / factor], 1 where the picture is made anew: each latent takes the first of its
+    /// [1, 1, height / factor, width / factor], 1 where the image is made anew: each latent takes the first of its
     /// pixels (torch's `interpolate` without a mode).
     pub(super) fn latent(&self, factor: usize, device: &Device) -> Result<Tensor> {
         let (width, height) = (self.width as usize, self.height as usize);

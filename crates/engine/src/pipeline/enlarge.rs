@@ -1,4 +1,4 @@
-//! Larger latents and pictures, for a second pass over them.
+//! Larger latents and images, for a second pass over them.
 
 use candle_core::Tensor;
 use image::{ImageBuffer, Rgb, imageops};

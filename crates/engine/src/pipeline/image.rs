@@ -1,10 +1,10 @@
-//! From tensors to pictures.
+//! From tensors to images.
 
 use candle_core::{DType, Tensor};
 
 use crate::Result;
 
-/// An RGB picture, 8 bits a channel.
+/// An RGB image, 8 bits a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rgb8 {
     /// Pixels.

@@ -1,4 +1,4 @@
-//! From a request to a picture: text, noise, denoising with guidance, decoding. Knows no jobs and no files but
+//! From a request to an image: text, noise, denoising with guidance, decoding. Knows no jobs and no files but
 //! the model folder.
 
 mod canvas;
@@ -46,7 +46,7 @@ pub struct LoadOptions {
     pub config: Option<PathBuf>,
     /// VAE instead of the model's own: a folder, or a file under diffusers' names or those of the original code.
     pub vae: Option<PathBuf>,
-    /// Whether the model's safety checker looks at every picture; without one in the folder, loading fails.
+    /// Whether the model's safety checker looks at every image; without one in the folder, loading fails.
     pub safety_checker: bool,
 }
 
@@ -71,20 +71,20 @@ pub struct Step {
     pub step: u32,
     /// Steps in all, those of a second pass included ([`GenerationSpec::total_steps`]).
     pub steps: u32,
-    /// The present estimate of the picture, a pixel for each latent.
+    /// The present estimate of the image, a pixel for each latent.
     pub preview: Rgb8,
 }
 
-/// A finished picture.
+/// A finished image.
 #[derive(Debug)]
 pub struct Output {
-    /// The picture.
+    /// The image.
     pub image: Rgb8,
     /// The latent it was decoded from, [1, channels, height, width], f32.
     pub latents: Tensor,
-    /// The safety checker found something: the picture is black, the latent zero.
+    /// The safety checker found something: the image is black, the latent zero.
     pub withheld: bool,
-    /// Seconds from text to picture.
+    /// Seconds from text to image.
     pub seconds: f64,
     /// The embeddings that the prompts name: word and sha256 of the file.
     pub embeddings: Vec<(String, String)>,
@@ -198,7 +198,7 @@ impl Pipeline {
         &self.manifest
     }
 
-    /// The tokenizer, to count a prompt's tokens; on other threads too, while this one makes a picture.
+    /// The tokenizer, to count a prompt's tokens; on other threads too, while this one makes an image.
     pub fn tokenizer(&self) -> &Arc<Tokenizer> {
         &self.tokenizer
     }
@@ -271,7 +271,7 @@ impl Pipeline {
         self.adapters.as_ref().map(|in_effect| in_effect.fingerprint.as_str())
     }
 
-    /// Makes one picture from words alone: [`Self::generate_on`] without a canvas.
+    /// Makes one image from words alone: [`Self::generate_on`] without a canvas.
     ///
     /// # Errors
     /// As there.
@@ -283,20 +283,20 @@ impl Pipeline {
         self.generate_on(spec, None, on_step)
     }
 
-    /// Makes one picture (`spec.count` is not looked at), calling `on_step` after each step; a break ends the
+    /// Makes one image (`spec.count` is not looked at), calling `on_step` after each step; a break ends the
     /// work at once.
     ///
     /// Classifier-free guidance (Ho & Salimans 2022), unconditional + g·(conditional − unconditional), for g
     /// above 1; otherwise the prompt alone, as diffusers does it.
     ///
-    /// With a `canvas`, the picture begins with it, noised according to `spec.denoising_strength`, and with a mask
+    /// With a `canvas`, the image begins with it, noised according to `spec.denoising_strength`, and with a mask
     /// only the parts that the mask names change: diffusers' img2img and inpaint pipelines, with one generator. Where
     /// `spec.keep_unmasked` says so, the other pixels are put back at the end as they were, to the bit.
     ///
-    /// With `spec.hires`, the finished latents are enlarged, between themselves or by way of a picture, and worked on
+    /// With `spec.hires`, the finished latents are enlarged, between themselves or by way of an image, and worked on
     /// once more as by img2img, with noise drawn anew from the same seed: A1111's hires fix.
     ///
-    /// Where the model was loaded with its safety checker, a finished picture in which that finds something comes out
+    /// Where the model was loaded with its safety checker, a finished image in which that finds something comes out
     /// black, as in diffusers.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The way from a request's context to its latents: one pass from noise or from a picture, and a second one over the
+//! The way from a request's context to its latents: one pass from noise or from an image, and a second one over the
 //! enlarged result where the request asks for it.
 
 use std::ops::ControlFlow;
@@ -39,7 +39,7 @@ impl Painter<'_> {
         let mask = canvas.and_then(|canvas| canvas.mask);
         let mask = mask.map(|mask| mask.latent(factor, device)).transpose()?;
         if mask.is_some() {
-            // diffusers also encodes the picture without its masked part, for models that look at it, and draws the
+            // diffusers also encodes the image without its masked part, for models that look at it, and draws the
             // numbers of its sample for all.
             noise.randn(&shape, device)?;
         }

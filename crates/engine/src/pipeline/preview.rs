@@ -1,16 +1,16 @@
-//! A cheap picture of a latent: one affine map from a latent's channels to RGB, fitted to the model's own VAE.
+//! A cheap image of a latent: one affine map from a latent's channels to RGB, fitted to the model's own VAE.
 //!
-//! At load, a few pictures of coloured patches are encoded; least squares over (latent pixel, mean colour of the
-//! patch of picture behind it) gives the map. What it shows is the picture at a latent's resolution.
+//! At load, a few images of coloured patches are encoded; least squares over (latent pixel, mean colour of the
+//! patch of image behind it) gives the map. What it shows is the image at a latent's resolution.
 
 use candle_core::{DType, Device, Tensor};
 
 use super::image::{Rgb8, byte};
 use crate::{Result, Vae};
 
-/// Latent pixels on each side of a calibration picture.
+/// Latent pixels on each side of a calibration image.
 const SIDE: usize = 12;
-/// Calibration pictures; patches are 1, 2 and 4 latent pixels wide.
+/// Calibration images; patches are 1, 2 and 4 latent pixels wide.
 const PATCHES: [usize; 3] = [1, 2, 4];
 /// Added to the diagonal, so that a channel that never moves does no harm.
 const RIDGE: f64 = 1e-3;
@@ -49,7 +49,7 @@ impl Preview {
         })
     }
 
-    /// The picture of the first latent of `latents` [batch, channels, height, width], in their size.
+    /// The image of the first latent of `latents` [batch, channels, height, width], in their size.
     pub(crate) fn render(&self, latents: &Tensor) -> Result<Rgb8> {
         let (_, _, height, width) = latents.dims4()?;
         let samples = rows(&latents.narrow(0, 0, 1)?)?;

@@ -25,7 +25,7 @@ impl Pipeline {
         Prepared::new(sources, classes, config, &self.vae, &self.tokenizer, &self.device, progress)
     }
 
-    /// Begins to compute what a run is trained on, picture by picture: see [`Preparation::new`].
+    /// Begins to compute what a run is trained on, image by image: see [`Preparation::new`].
     ///
     /// # Errors
     /// As there.
@@ -38,7 +38,7 @@ impl Pipeline {
         Preparation::new(sources, classes, config, &self.tokenizer)
     }
 
-    /// Adds the next picture: see [`Preparation::add`].
+    /// Adds the next image: see [`Preparation::add`].
     ///
     /// # Errors
     /// As there.
@@ -56,7 +56,7 @@ impl Pipeline {
         Trainer::new(config, &self.unet, &self.text, objective, data, scale, &self.device, self.dtype)
     }
 
-    /// Makes one picture with what is being trained beside the adapters in effect; afterwards everything is as before.
+    /// Makes one image with what is being trained beside the adapters in effect; afterwards everything is as before.
     ///
     /// # Errors
     /// As [`Self::generate`].

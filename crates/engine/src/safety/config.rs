@@ -14,7 +14,7 @@ pub(super) struct CheckerConfig {
     pub(super) vision_config: VisionConfig,
 }
 
-/// Sizes of CLIP's picture tower. Fields have transformers' names.
+/// Sizes of CLIP's image tower. Fields have transformers' names.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub(super) struct VisionConfig {

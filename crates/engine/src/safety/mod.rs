@@ -1,5 +1,5 @@
-//! The optional NSFW checker of Stable Diffusion 1.x, as diffusers' StableDiffusionSafetyChecker: CLIP's picture tower,
-//! and how near its answer is to a list of concepts that is known only as vectors. Knows nothing of how a picture came
+//! The optional NSFW checker of Stable Diffusion 1.x, as diffusers' StableDiffusionSafetyChecker: CLIP's image tower,
+//! and how near its answer is to a list of concepts that is known only as vectors. Knows nothing of how an image came
 //! about, or of what happens to one that is flagged.
 
 mod config;
@@ -20,7 +20,7 @@ use crate::{EngineError, Result, Rgb8, checkpoint::Checkpoint, layers::Linear};
 const CONCEPTS: usize = 17;
 const SPECIAL_CARE: usize = 3;
 
-/// Looks at finished pictures.
+/// Looks at finished images.
 #[derive(Debug)]
 pub struct SafetyChecker {
     preprocessor: Preprocessor,
@@ -77,10 +77,10 @@ impl SafetyChecker {
         })
     }
 
-    /// What the checker says of a picture of any size.
+    /// What the checker says of an image of any size.
     ///
     /// # Errors
-    /// The picture lacks bytes; the computation fails.
+    /// The image lacks bytes; the computation fails.
     pub fn check(&self, picture: &Rgb8) -> Result<SafetyVerdict> {
         let input = self.preprocess(picture)?.to_dtype(self.dtype)?;
         let embeds =
@@ -95,10 +95,10 @@ impl SafetyChecker {
         ))
     }
 
-    /// What the tower sees of a picture, [1, 3, side, side], f32: as transformers' CLIPImageProcessor (by Pillow).
+    /// What the tower sees of an image, [1, 3, side, side], f32: as transformers' CLIPImageProcessor (by Pillow).
     ///
     /// # Errors
-    /// The picture lacks bytes.
+    /// The image lacks bytes.
     pub fn preprocess(&self, picture: &Rgb8) -> Result<Tensor> {
         self.preprocessor.apply(picture, self.concepts.embeds.device())
     }

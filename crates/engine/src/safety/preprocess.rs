@@ -1,4 +1,4 @@
-//! `feature_extractor/preprocessor_config.json`, and what it does to a picture: transformers' CLIPImageProcessor.
+//! `feature_extractor/preprocessor_config.json`, and what it does to an image: transformers' CLIPImageProcessor.
 
 use std::path::Path;
 
@@ -76,7 +76,7 @@ impl Size {
 }
 
 impl Preprocessor {
-    /// Reads `folder`'s preprocessor_config.json; `wanted` is the side of the pictures that the tower takes.
+    /// Reads `folder`'s preprocessor_config.json; `wanted` is the side of the images that the tower takes.
     pub(super) fn read(folder: &Path, wanted: usize) -> Result<Self> {
         let path = folder.join("preprocessor_config.json");
         let config: Config = json::read(&path)?;

@@ -1,6 +1,6 @@
 //! Bicubic resizing of bytes as Pillow does it, to the bit: the checker's answer hangs on the third decimal of a cosine.
 //!
-//! Keys' cubic with a = −½, stretched by the factor when a picture is made smaller; the weights of every output pixel
+//! Keys' cubic with a = −½, stretched by the factor when an image is made smaller; the weights of every output pixel
 //! normalised and rounded to 22 binary digits; rows and columns one after the other, rounded to bytes in between. Which
 //! comes first shows in the last bit: Pillow 13 begins with the columns where the height shrinks by more than twice of
 //! what the width does (found by comparing 2,400 random sizes with both orders, none of which disagreed).

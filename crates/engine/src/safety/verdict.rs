@@ -3,7 +3,7 @@
 /// Lowers every threshold once a concept that wants special care has been found (fixed in diffusers).
 const SPECIAL_CARE: f32 = 0.01;
 
-/// What the checker says of one picture.
+/// What the checker says of one image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SafetyVerdict {
     /// Whether any concept was found.

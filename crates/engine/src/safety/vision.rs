@@ -12,7 +12,7 @@ use crate::{
     ops::{self, Mask},
 };
 
-/// CLIP's picture tower, up to its pooled output.
+/// CLIP's image tower, up to its pooled output.
 #[derive(Debug)]
 pub(super) struct VisionTower {
     patch_embedding: Tensor,

@@ -1,7 +1,7 @@
 //! The stochastic DPM-Solver++ of k-diffusion (`sample_dpmpp_sde`, η = 1, r = ½): a step to the middle in log σ,
 //! a second call of the model there, then the whole step with that estimate.
 //!
-//! Both halves get noise of the same Brownian motion, seeded with the picture's seed: diffusers'
+//! Both halves get noise of the same Brownian motion, seeded with the image's seed: diffusers'
 //! `DPMSolverSDEScheduler` with `noise_sampler_seed`, A1111's seeds. Nothing is drawn from the source of the
 //! starting noise.
 

@@ -45,7 +45,7 @@ pub struct SampleStep<'a> {
 /// Runs one trajectory and returns the clean latent, f32, of the shape of `start`.
 ///
 /// `start` is unit normal noise `[batch, channels, height, width]`, scaled here as the sampler needs, or a [`Start`]
-/// that begins with a picture.
+/// that begins with an image.
 /// `model(x, timestep)` gets the latent scaled as the UNet expects it and a timestep of training (fractional for
 /// Euler, Heun and DPM++ SDE), and returns the guided prediction of the schedule's type. `noise` must be the source
 /// that `start` was drawn from: Euler a, DPM++ 2M SDE and LCM continue it, in the order of diffusers; DPM++ SDE has

@@ -1,4 +1,4 @@
-//! Where a trajectory begins: with noise alone, or in its middle with a noised picture; and what of the picture stays.
+//! Where a trajectory begins: with noise alone, or in its middle with a noised image; and what of the image stays.
 
 use candle_core::Tensor;
 
@@ -13,12 +13,12 @@ use crate::Result;
 pub struct Start<'a> {
     /// Unit normal noise, `[batch, channels, height, width]`, f32.
     pub noise: &'a Tensor,
-    /// The clean latent of a picture, in the UNet's scale and of the same shape, f32. Noise is added to it for the
+    /// The clean latent of an image, in the UNet's scale and of the same shape, f32. Noise is added to it for the
     /// first step that is done.
     pub image: Option<&'a Tensor>,
     /// Steps at the noisy end that are left out, fewer than there are.
     pub skip: usize,
-    /// `[1 or batch, 1, height, width]`, f32: 1 where the picture is made anew, 0 where it stays. After every call of
+    /// `[1 or batch, 1, height, width]`, f32: 1 where the image is made anew, 0 where it stays. After every call of
     /// the model, what stays is put back with the noise of the next one. With a mask and nothing left out, the
     /// beginning is noise alone.
     pub mask: Option<&'a Tensor>,

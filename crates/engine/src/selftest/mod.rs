@@ -60,9 +60,9 @@ impl fmt::Display for Row {
 struct Bounds {
     /// Of one call of a model, relative.
     model: f64,
-    /// Of the latents of a whole picture, relative.
+    /// Of the latents of a whole image, relative.
     latents: f64,
-    /// Of a picture's pixels, of 255.
+    /// Of an image's pixels, of 255.
     levels: f64,
 }
 
@@ -82,7 +82,7 @@ impl Bounds {
     }
 }
 
-/// Compares text encoders, UNets, autoencoders, adapters, every sampler's trajectory and picture, and the weights
+/// Compares text encoders, UNets, autoencoders, adapters, every sampler's trajectory and image, and the weights
 /// after 40 switches of adapters with the golden files in `goldens` (this crate's `tests/goldens`), computing on
 /// `device` in `dtype`. `report` gets each row as it is found.
 ///

@@ -1,4 +1,4 @@
-//! Whole pictures, and switches of adapters between them.
+//! Whole images, and switches of adapters between them.
 
 use std::{ops::ControlFlow, sync::Arc};
 
@@ -33,7 +33,7 @@ fn pipeline(place: &Place<'_>) -> Result<Pipeline> {
     Pipeline::load(&place.goldens.join("pipeline"), &options)
 }
 
-/// A picture by every sampler against diffusers' pipeline.
+/// An image by every sampler against diffusers' pipeline.
 pub(super) fn compare(place: &Place<'_>, add: &mut dyn FnMut(Row)) -> Result<()> {
     let goldens = place.tensors(FILE)?;
     let request: Request = place.note(FILE, "request")?;
@@ -53,7 +53,7 @@ pub(super) fn compare(place: &Place<'_>, add: &mut dyn FnMut(Row)) -> Result<()>
     Ok(())
 }
 
-/// The fingerprint of the weights and the picture after each switch against those of the first time.
+/// The fingerprint of the weights and the image after each switch against those of the first time.
 pub(super) fn switches(place: &Place<'_>, add: &mut dyn FnMut(Row)) -> Result<()> {
     let mut adapters = Vec::new();
     for name in SWITCHED {

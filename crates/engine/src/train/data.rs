@@ -1,4 +1,4 @@
-//! What is trained on: latents' distributions and texts, computed once. Pictures come in as pixels; where they came from
+//! What is trained on: latents' distributions and texts, computed once. Images come in as pixels; where they came from
 //! is not known here.
 
 use adire_protocol::{Crop, TrainingConfig};
@@ -8,12 +8,12 @@ use image::{RgbImage, imageops};
 use super::draw::{Draw, Purpose};
 use crate::{EngineError, Result, Tokenizer, Vae};
 
-/// How many places a picture is cropped at when crops are random.
+/// How many places an image is cropped at when crops are random.
 const RANDOM_CROPS: u64 = 4;
 /// Sides of buckets are multiples of this.
 const BUCKET_STEP: u32 = 64;
 
-/// A picture with its caption.
+/// An image with its caption.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// Upright, in RGB.
@@ -22,7 +22,7 @@ pub struct Source {
     pub caption: String,
 }
 
-/// A picture as the model sees it.
+/// An image as the model sees it.
 #[derive(Clone, Debug)]
 pub struct Example {
     /// Mean of the latent's distribution, [1, channels, height, width], f32, unscaled.
@@ -46,23 +46,23 @@ impl Example {
 /// Everything that a run is trained on.
 #[derive(Clone, Debug, Default)]
 pub struct Prepared {
-    /// Pictures of the subject or style.
+    /// Images of the subject or style.
     pub instances: Vec<Example>,
-    /// Pictures of its class, for prior preservation; may be empty.
+    /// Images of its class, for prior preservation; may be empty.
     pub classes: Vec<Example>,
-    /// Pictures that are only measured with; may be empty.
+    /// Images that are only measured with; may be empty.
     pub held_out: Vec<Example>,
     /// Token ids of the empty caption.
     pub empty: Vec<u32>,
 }
 
 impl Prepared {
-    /// Computes the latents' distributions of every picture: `held_out` of `config` says which share of `sources` is
-    /// kept apart (drawn by the seed; at least one picture always stays to train on). `progress` hears the number of
-    /// pictures done and of all, and may stop.
+    /// Computes the latents' distributions of every image: `held_out` of `config` says which share of `sources` is
+    /// kept apart (drawn by the seed; at least one image always stays to train on). `progress` hears the number of
+    /// images done and of all, and may stop.
     ///
     /// # Errors
-    /// There is no picture, one is too small, memory runs out, or [`EngineError::Cancelled`].
+    /// There is no image, one is too small, memory runs out, or [`EngineError::Cancelled`].
     pub fn new(
         sources: &[Source],
         classes: &[Source],
@@ -83,7 +83,7 @@ impl Prepared {
     }
 }
 
-/// [`Prepared`] on the way, one picture at a time.
+/// [`Prepared`] on the way, one image at a time.
 #[derive(Debug)]
 pub struct Preparation {
     config: TrainingConfig,
@@ -91,18 +91,18 @@ pub struct Preparation {
     sources: usize,
     total: usize,
     done: usize,
-    /// Places of the pictures that are kept apart.
+    /// Places of the images that are kept apart.
     apart: std::collections::BTreeSet<usize>,
     prepared: Prepared,
-    /// The last picture, if it was cut at a place that does not depend on its own.
+    /// The last image, if it was cut at a place that does not depend on its own.
     last: Option<Example>,
 }
 
 impl Preparation {
-    /// For that many pictures of the subject and of its class; see [`Prepared::new`].
+    /// For that many images of the subject and of its class; see [`Prepared::new`].
     ///
     /// # Errors
-    /// There is no picture of the subject.
+    /// There is no image of the subject.
     pub fn new(
         sources: usize,
         classes: usize,
@@ -128,17 +128,17 @@ impl Preparation {
         })
     }
 
-    /// Pictures added.
+    /// Images added.
     pub fn done(&self) -> usize {
         self.done
     }
 
-    /// Pictures in all.
+    /// Images in all.
     pub fn total(&self) -> usize {
         self.total
     }
 
-    /// Adds the next picture: all of the subject's, then all of its class.
+    /// Adds the next image: all of the subject's, then all of its class.
     ///
     /// # Errors
     /// It is too small, or memory runs out.
@@ -160,8 +160,8 @@ impl Preparation {
         Ok(())
     }
 
-    /// Adds the last picture once more, because it counts several times, without computing anything. Whether that was
-    /// possible: where crops are drawn, each time has its own, and the picture must be added itself.
+    /// Adds the last image once more, because it counts several times, without computing anything. Whether that was
+    /// possible: where crops are drawn, each time has its own, and the image must be added itself.
     pub fn again(&mut self) -> bool {
         let Some(example) = self.last.clone() else { return false };
         let whole = self.is_apart();
@@ -182,7 +182,7 @@ impl Preparation {
         }
     }
 
-    /// Everything, once all pictures are added.
+    /// Everything, once all images are added.
     ///
     /// # Errors
     /// Some are missing.
@@ -195,12 +195,12 @@ impl Preparation {
     }
 }
 
-/// How many of `count` pictures are kept apart: the share, rounded, but never all.
+/// How many of `count` images are kept apart: the share, rounded, but never all.
 fn held_out(count: usize, share: f64) -> usize {
     ((count as f64 * share).round() as usize).min(count.saturating_sub(1))
 }
 
-/// The parts of a picture that are trained on, at their final size. A picture to measure with has always one.
+/// The parts of an image that are trained on, at their final size. An image to measure with has always one.
 fn crops(picture: &RgbImage, config: &TrainingConfig, draw: Draw, index: u64, whole: bool) -> Vec<RgbImage> {
     let side = config.resolution;
     match config.crop {
@@ -218,7 +218,7 @@ fn crops(picture: &RgbImage, config: &TrainingConfig, draw: Draw, index: u64, wh
     }
 }
 
-/// The size, of about `side`² pixels and sides that are multiples of 64, whose shape is nearest to the picture's.
+/// The size, of about `side`² pixels and sides that are multiples of 64, whose shape is nearest to the image's.
 pub(super) fn bucket(width: u32, height: u32, side: u32) -> (u32, u32) {
     let shape = f64::from(width) / f64::from(height);
     let area = f64::from(side) * f64::from(side);

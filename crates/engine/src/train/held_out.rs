@@ -1,4 +1,4 @@
-//! A loss that can be compared: over a fixed grid of (held-out picture, ε, t), without gradients, one place of the
+//! A loss that can be compared: over a fixed grid of (held-out image, ε, t), without gradients, one place of the
 //! grid at a time.
 
 use candle_core::{DType, Tensor};
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{Result, UNet};
 
-/// Timesteps of the grid for each picture, in the middle of as many equal parts of the schedule.
+/// Timesteps of the grid for each image, in the middle of as many equal parts of the schedule.
 const TIMESTEPS: usize = 8;
 
 /// A measurement under way. The factors must stay as they are until it is done.
@@ -19,7 +19,7 @@ pub struct Measurement {
     done: usize,
     total: usize,
     sum: f64,
-    /// The text of the present picture, [1, tokens, width].
+    /// The text of the present image, [1, tokens, width].
     text: Option<Tensor>,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct With<'a> {
 pub(super) fn next(measurement: &mut Measurement, examples: &[Example], with: &With<'_>) -> Result<()> {
     let (i, k) = (measurement.done / TIMESTEPS, measurement.done % TIMESTEPS);
     let Some(example) = examples.get(i) else { return Ok(()) };
-    // The mean stands for the picture: no draw from its own distribution in a measurement.
+    // The mean stands for the image: no draw from its own distribution in a measurement.
     let latents = (with.scale)(&example.mean)?;
     let text = match measurement.text.take().filter(|_| k > 0) {
         Some(text) => text,

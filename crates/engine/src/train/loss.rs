@@ -35,7 +35,7 @@ impl Objective {
         f64::from(self.alphas.get(timestep).copied().unwrap_or(0.0))
     }
 
-    /// One number for each picture of the batch, to be multiplied with [batch, channels, height, width].
+    /// One number for each image of the batch, to be multiplied with [batch, channels, height, width].
     fn column(values: Vec<f64>, like: &Tensor) -> Result<Tensor> {
         let count = values.len();
         let values: Vec<f32> = values.into_iter().map(|x| x as f32).collect();
@@ -84,7 +84,7 @@ impl Objective {
         }
     }
 
-    /// The mean over pictures of weight × mean squared error, a scalar in f32.
+    /// The mean over images of weight × mean squared error, a scalar in f32.
     ///
     /// # Errors
     /// Shapes do not fit, or memory runs out.

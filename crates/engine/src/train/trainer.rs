@@ -24,7 +24,7 @@ use crate::{
 /// What one micro-step did.
 #[derive(Clone, Debug)]
 pub struct Micro {
-    /// Loss of the batch: noisy, since it is that of one timestep for each picture.
+    /// Loss of the batch: noisy, since it is that of one timestep for each image.
     pub loss: f64,
     /// The update that it completed, if it did.
     pub update: Option<Update>,
@@ -171,7 +171,7 @@ impl Trainer {
         self.adamw.updates >= self.config.steps
     }
 
-    /// One batch forwards and backwards, and an update when enough of them have been added up (or the pictures have
+    /// One batch forwards and backwards, and an update when enough of them have been added up (or the images have
     /// all been seen once more, as diffusers' script does).
     ///
     /// When loss or gradients are no longer finite the run goes back to the last good checkpoint and halves the

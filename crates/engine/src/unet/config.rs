@@ -144,7 +144,7 @@ pub(crate) struct AttentionConfig {
     pub(crate) heads: usize,
     pub(crate) layers: usize,
     pub(crate) context: usize,
-    /// Whether the first attention of each layer reads the text too, not the picture.
+    /// Whether the first attention of each layer reads the text too, not the image.
     pub(crate) only_cross_attention: bool,
     pub(crate) linear_projection: bool,
     pub(crate) groups: usize,
@@ -184,7 +184,7 @@ impl UNetConfig {
         Some((self.mid_block_type?, BlockConfig { attention, ..last }))
     }
 
-    /// Sizes of level `i`, counted from the picture's side.
+    /// Sizes of level `i`, counted from the image's side.
     pub(crate) fn block(&self, i: usize) -> Option<BlockConfig> {
         let heads = self.num_attention_heads.as_ref().unwrap_or(&self.attention_head_dim);
         Some(BlockConfig {

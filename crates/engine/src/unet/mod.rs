@@ -121,7 +121,7 @@ impl UNet {
         self.forward_each(x, &[timestep], context)
     }
 
-    /// As [`Self::forward`], with one timestep for each picture of the batch (or one for all).
+    /// As [`Self::forward`], with one timestep for each image of the batch (or one for all).
     ///
     /// # Errors
     /// Shapes do not fit, or memory runs out.

@@ -1,4 +1,4 @@
-//! Transformer2DModel: attention over the picture's positions and to the text.
+//! Transformer2DModel: attention over the image's positions and to the text.
 
 use candle_core::Tensor;
 

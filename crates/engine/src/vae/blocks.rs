@@ -18,7 +18,7 @@ fn norm(config: &VaeConfig) -> NormConfig {
     NormConfig { groups: config.norm_num_groups, eps: EPS, activation: config.act_fn }
 }
 
-/// Picture to mean and log-variance.
+/// Image to mean and log-variance.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     conv_in: Conv2d,
@@ -66,7 +66,7 @@ impl Encoder {
     }
 }
 
-/// Latent to picture.
+/// Latent to image.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     conv_in: Conv2d,

@@ -1,4 +1,4 @@
-//! AutoencoderKL of diffusers (Rombach et al. 2022): pictures to latents and back.
+//! AutoencoderKL of diffusers (Rombach et al. 2022): images to latents and back.
 
 mod blocks;
 mod config;
@@ -19,7 +19,7 @@ use crate::{
 
 /// Most pixels that are decoded or encoded in one piece: in f32, SD 1.5's decoder needs about 5 kB for each.
 const ONE_PIECE: usize = 768 * 768;
-/// Smallest tile's side in pixels: in smaller ones, the normalisation sees too little of the picture.
+/// Smallest tile's side in pixels: in smaller ones, the normalisation sees too little of the image.
 const SMALLEST_TILE: usize = 256;
 
 /// The autoencoder.
@@ -33,7 +33,7 @@ pub struct Vae {
     dtype: DType,
 }
 
-/// What the encoder says of a picture: a diagonal Gaussian over latents, before scaling.
+/// What the encoder says of an image: a diagonal Gaussian over latents, before scaling.
 #[derive(Clone, Debug)]
 pub struct Posterior {
     /// [batch, latent channels, height, width].
@@ -90,7 +90,7 @@ impl Vae {
         self.config.latent_channels
     }
 
-    /// `latents` as the UNet sees them, [batch, latent channels, height, width]; gives pictures
+    /// `latents` as the UNet sees them, [batch, latent channels, height, width]; gives images
     /// [batch, 3, height·factor, width·factor] in f32, about −1 to 1. Above 768×768 pixels in tiles, as
     /// [`Self::decode_tiled`] with the side that the model was trained for.
     ///

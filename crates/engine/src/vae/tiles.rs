@@ -1,4 +1,4 @@
-//! Large pictures in overlapping tiles, so that memory does not grow with their size.
+//! Large images in overlapping tiles, so that memory does not grow with their size.
 //!
 //! The same tiles and the same linear blend as diffusers' `enable_tiling`. Every tile is normalised by itself, so
 //! the result differs a little from that of one piece; it is used only above a size.
@@ -10,7 +10,7 @@ use crate::Result;
 /// Part of a tile that it shares with the next one.
 const OVERLAP: f64 = 0.25;
 
-/// How a picture is cut and put together again along each side.
+/// How an image is cut and put together again along each side.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     /// Side of a tile of the input.

@@ -12,7 +12,7 @@ pub(crate) use read::{has_parameters, take_lora_tags};
 
 use crate::{EmbeddingUse, GenerationSpec, Recipe, lora_tag};
 
-/// The text for one picture.
+/// The text for one image.
 pub fn format(recipe: &Recipe) -> String {
     let spec = &recipe.spec;
     let mut text = spec.prompt.clone();
@@ -39,7 +39,7 @@ pub fn format(recipe: &Recipe) -> String {
         pairs.push(("VAE hash", vae.hash.chars().take(10).collect()));
         pairs.push(("VAE", vae.name.clone()));
     }
-    // A1111's key for either; it has no second pass over a picture that began with one.
+    // A1111's key for either; it has no second pass over an image that began with one.
     let strength = spec.hires.as_ref().map(|hires| hires.strength).or(spec.denoising_strength);
     if let Some(strength) = strength {
         pairs.push(("Denoising strength", strength.to_string()));

@@ -292,13 +292,13 @@ impl Board {
         self.idle.notify_waiters();
     }
 
-    /// Publishes how far the running job is. `here` counts pictures made by this run, before this one.
+    /// Publishes how far the running job is. `here` counts images made by this run, before this one.
     pub(crate) fn progress(&self, mut progress: Progress, here: u32, laps: &Laps) {
         let mut state = self.lock();
         let timing = state.timing;
         let Some(running) = &mut state.running else { return };
         let known = timing.cost(&running.job.spec);
-        // What this picture shows of itself is nearer to the truth than the average.
+        // What this image shows of itself is nearer to the truth than the average.
         let cost = match (laps.step(), known) {
             (Some(step), known) => Some(Cost { step, fixed: known.map_or(0.0, |cost| cost.fixed) }),
             (None, known) => known,
@@ -318,12 +318,12 @@ impl Board {
         }
     }
 
-    /// Learns from a finished picture.
+    /// Learns from a finished image.
     pub(crate) fn learn(&self, spec: &GenerationSpec, laps: &Laps, total: Duration) {
         self.lock().timing.learn(spec, laps, total);
     }
 
-    /// What pictures cost at the native size.
+    /// What images cost at the native size.
     pub(crate) fn cost(&self) -> Option<Cost> {
         self.lock().timing.native()
     }

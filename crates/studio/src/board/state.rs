@@ -19,7 +19,7 @@ pub(crate) struct Job {
     pub(crate) who: Who,
     pub(crate) created_at: i64,
     pub(crate) spec: GenerationSpec,
-    /// Positions of pictures that an earlier run has finished.
+    /// Positions of images that an earlier run has finished.
     pub(crate) finished: Vec<u32>,
 }
 

@@ -24,11 +24,11 @@ use crate::{
     folder::{self, reason},
 };
 
-/// Most entries of one archive: pictures, their captions, and folders.
+/// Most entries of one archive: images, their captions, and folders.
 const MOST_ENTRIES: usize = 3 * MOST;
 /// Most bytes that come out of one archive.
 const MOST_BYTES: u64 = 8 << 30;
-/// Most bytes that come out for each byte of the archive. Pictures are packed already; texts shrink to a tenth.
+/// Most bytes that come out for each byte of the archive. Images are packed already; texts shrink to a tenth.
 const MOST_RATIO: u64 = 50;
 /// This much may come out of any archive, however small it is.
 const ALWAYS: u64 = 16 << 20;

@@ -17,7 +17,7 @@ use crate::{
 /// How much longer than its time a reading may take to notice that it is over.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Adds the pictures of a folder to a dataset, if that folder may be read.
+/// Adds the images of a folder to a dataset, if that folder may be read.
 pub(crate) async fn import(
     shared: Arc<Shared>,
     id: String,

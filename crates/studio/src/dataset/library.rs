@@ -31,11 +31,11 @@ use crate::{
     store::{DatasetRow, PictureRow, Store},
 };
 
-/// Most bytes of one file that is brought; archives are that large, pictures must be smaller.
+/// Most bytes of one file that is brought; archives are that large, images must be smaller.
 const LARGEST_FILE: u64 = 4 << 30;
 /// Remarks that are kept; the newest ones, and how many there were before them.
 const MOST_REMARKS: usize = 1000;
-/// What the dataset of a kohya project's class pictures is called, after the dataset's own name.
+/// What the dataset of a kohya project's class images is called, after the dataset's own name.
 const CLASS_IMAGES: &str = ", class images";
 
 /// A file on its way into a dataset: on the disk, without a name of its own. Deleted when dropped.
@@ -178,7 +178,7 @@ impl Library {
         Ok(incoming)
     }
 
-    /// Adds what was brought: pictures, captions beside them, archives of both.
+    /// Adds what was brought: images, captions beside them, archives of both.
     pub(crate) async fn add(&self, id: &str, brought: Vec<Incoming>) -> Result<DatasetRecord, StudioError> {
         let row = self.draft(id).await?;
         let blobs = self.blobs.clone();
@@ -215,7 +215,7 @@ impl Library {
         record
     }
 
-    /// Adds the pictures of a folder of this machine.
+    /// Adds the images of a folder of this machine.
     pub(crate) async fn import(
         &self,
         id: &str,
@@ -238,7 +238,7 @@ impl Library {
         Ok(record)
     }
 
-    /// Keeps the pictures among `files`, and what is to be said of the rest. Class pictures of a kohya project become a
+    /// Keeps the images among `files`, and what is to be said of the rest. Class images of a kohya project become a
     /// dataset of their own.
     async fn take(
         &self,
@@ -260,7 +260,7 @@ impl Library {
         Ok(self.store.dataset_pictures(id).await?.into_iter().map(|picture| picture.name).collect())
     }
 
-    /// Keeps class pictures in the dataset that belongs to `row`, which is made where it is absent.
+    /// Keeps class images in the dataset that belongs to `row`, which is made where it is absent.
     async fn take_classes(
         &self,
         row: &DatasetRow,
@@ -344,7 +344,7 @@ impl Library {
             }
             changed.push((picture.hash.clone(), caption.to_owned()));
         };
-        // Captions may come after their pictures.
+        // Captions may come after their images.
         for picture in present.iter().filter(|picture| !files.contains_key(&picture.name)) {
             if let Some(caption) = captions.own(&picture.name) {
                 recaption(picture, caption, &mut remarks);
@@ -428,7 +428,7 @@ impl Library {
         self.read(id).await
     }
 
-    /// Changes every caption for which `f` has another one: pictures' own, and the dataset's.
+    /// Changes every caption for which `f` has another one: images' own, and the dataset's.
     async fn rewrite(&self, row: DatasetRow, f: impl Fn(&str) -> Option<String>) -> Result<(), StudioError> {
         let mut changed = Vec::new();
         for picture in self.store.dataset_pictures(&row.id).await? {
@@ -467,7 +467,7 @@ impl Library {
     /// Makes the dataset one that never changes and gives the hash of its content.
     ///
     /// # Errors
-    /// It has no pictures.
+    /// It has no images.
     pub(crate) async fn freeze(&self, id: &str) -> Result<String, StudioError> {
         let _turn = self.turn.lock().await;
         let row = self.row(id).await?;

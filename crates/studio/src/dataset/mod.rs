@@ -1,4 +1,4 @@
-//! Pictures to train on: read from a folder or brought as files, with captions from wherever people keep them. What
+//! Images to train on: read from a folder or brought as files, with captions from wherever people keep them. What
 //! cannot be used is reported, never dropped in silence. `read`, `archive` and `captions` read or compute; call them off
 //! the async threads. `library` keeps datasets in a data folder.
 
@@ -57,7 +57,7 @@ fn insert(files: &mut Files, name: String, path: &std::path::Path, remarks: &mut
     true
 }
 
-/// A folder's pictures.
+/// A folder's images.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Dataset {
     /// In the order of their names.
@@ -66,11 +66,11 @@ pub struct Dataset {
     pub classes: Vec<DatasetPicture>,
     /// What was found and cannot be used, or deserves a second look.
     pub remarks: Vec<Remark>,
-    /// sha256 over the pictures' pixels, captions and repeats: the same content has the same name.
+    /// sha256 over the images' pixels, captions and repeats: the same content has the same name.
     pub hash: String,
 }
 
-/// One picture.
+/// One image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DatasetPicture {
     /// Below the folder.

@@ -18,7 +18,7 @@ use crate::{Decoded, ImageUse, StudioError, blobs::hex, decode::decode_image};
 
 /// Largest file that is read.
 pub(super) const LARGEST: u64 = 64 << 20;
-/// Most pictures of one dataset.
+/// Most images of one dataset.
 pub(super) const MOST: usize = 10_000;
 /// Sides below this say little about a style, and are enlarged a lot.
 const SMALL: u32 = 64;
@@ -78,7 +78,7 @@ pub(crate) fn nothing_usable(shown: &str, remarks: &[Remark]) -> String {
     message
 }
 
-/// A picture that can be used.
+/// An image that can be used.
 pub(super) struct Found<K> {
     pub(super) name: String,
     pub(super) path: PathBuf,
@@ -98,8 +98,8 @@ pub(super) struct Found<K> {
 /// Takes the bytes of an image that can be used; `None` where it is not wanted after all.
 type Keep<'k, K> = dyn FnMut(&[u8]) -> Result<Option<K>, StudioError> + 'k;
 
-/// The pictures among `files`, in the order of their names, and all captions. `shown` is what messages call the whole;
-/// `present`: names of pictures that are there already; `keep` takes the bytes of each that can be used.
+/// The images among `files`, in the order of their names, and all captions. `shown` is what messages call the whole;
+/// `present`: names of images that are there already; `keep` takes the bytes of each that can be used.
 ///
 /// # Errors
 /// There are too many, it takes too long, or `keep` fails.
@@ -215,7 +215,7 @@ fn tell_others(files: &Files, remarks: &mut Vec<Remark>) {
     }
 }
 
-/// What the text encoder is told of a picture: its own caption, or `caption` for all; with the trigger in front where
+/// What the text encoder is told of an image: its own caption, or `caption` for all; with the trigger in front where
 /// it does not contain it.
 pub(crate) fn text_of(own: &str, caption: &str, trigger: &str) -> String {
     let words = if own.is_empty() { caption } else { own };
@@ -226,7 +226,7 @@ pub(crate) fn text_of(own: &str, caption: &str, trigger: &str) -> String {
     }
 }
 
-/// The name of a content: pictures as the hash of their pixels, their repeats, and what the text encoder is told.
+/// The name of a content: images as the hash of their pixels, their repeats, and what the text encoder is told.
 pub(crate) fn content_hash<'a>(pictures: impl Iterator<Item = (&'a str, u32, &'a str)>) -> String {
     // Names and order do not matter, content does.
     let mut lines: Vec<String> =

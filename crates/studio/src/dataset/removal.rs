@@ -1,4 +1,4 @@
-//! Taking pictures and whole datasets out.
+//! Taking images and whole datasets out.
 
 use adire_protocol::DatasetRecord;
 
@@ -6,7 +6,7 @@ use super::{library::Library, thumbnail};
 use crate::{StudioError, shared::blocking};
 
 impl Library {
-    /// Takes a picture out. Its file goes with it where nothing else needs it.
+    /// Takes an image out. Its file goes with it where nothing else needs it.
     pub(crate) async fn remove(&self, id: &str, hash: &str) -> Result<DatasetRecord, StudioError> {
         let _turn = self.turn.lock().await;
         self.draft(id).await?;
@@ -18,7 +18,7 @@ impl Library {
         self.read(id).await
     }
 
-    /// Takes a dataset out with its pictures. What was trained on it stays, with the hash of its content.
+    /// Takes a dataset out with its images. What was trained on it stays, with the hash of its content.
     pub(crate) async fn delete(&self, id: &str) -> Result<(), StudioError> {
         let _turn = self.turn.lock().await;
         let row = self.row(id).await?;
@@ -38,7 +38,7 @@ impl Library {
         Ok(())
     }
 
-    /// Deletes the file of a picture where nothing else needs it.
+    /// Deletes the file of an image where nothing else needs it.
     async fn forget(&self, hash: String) -> Result<(), StudioError> {
         if self.store.is_used(&hash).await? {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Small versions of a dataset's pictures: made when first asked for, then kept.
+//! Small versions of a dataset's images: made when first asked for, then kept.
 
 use std::{
     fs, io,
@@ -27,7 +27,7 @@ pub(super) const FOLDER: &str = "thumbnails";
 static SHRINKERS: Semaphore = Semaphore::const_new(2);
 
 impl Library {
-    /// A JPEG of a picture of a dataset, at most 320 pixels a side.
+    /// A JPEG of an image of a dataset, at most 320 pixels a side.
     pub(crate) async fn thumbnail(&self, id: &str, hash: &str) -> Result<Vec<u8>, StudioError> {
         let missing =
             || StudioError::NotFound { what: "picture of this dataset", id: hash.chars().take(80).collect() };
@@ -41,10 +41,10 @@ impl Library {
     }
 }
 
-/// The thumbnail of the picture file of that name, a JPEG; `None` when there is no such file.
+/// The thumbnail of the image file of that name, a JPEG; `None` when there is no such file.
 ///
 /// # Errors
-/// The file is no picture any more, or cannot be read.
+/// The file is no image any more, or cannot be read.
 pub(super) fn thumbnail(data: &Path, blobs: &Blobs, hash: &str) -> Result<Option<Vec<u8>>, StudioError> {
     let Some(path) = place(data, hash) else { return Ok(None) };
     match fs::read(&path) {

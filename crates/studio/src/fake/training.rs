@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{ADAPTER_MAGIC, squares};
 use crate::{BackendError, TrainingTask, TrainingUpdate, read_picture};
 
-/// A run. Its state is a hash of the settings and the pictures, changed by each update.
+/// A run. Its state is a hash of the settings and the images, changed by each update.
 #[derive(Clone, Debug)]
 pub struct FakeRun {
     task: TrainingTask,

@@ -1,4 +1,4 @@
-//! Rows of datasets and of their pictures.
+//! Rows of datasets and of their images.
 
 use adire_protocol::{DatasetRemark, DatasetSummary, NewDataset};
 
@@ -40,7 +40,7 @@ impl DatasetRow {
 }
 
 row! {
-    /// A picture of a dataset as stored.
+    /// An image of a dataset as stored.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub(crate) struct PictureRow {
         pub(crate) hash: String,
@@ -142,7 +142,7 @@ impl Store {
         .map_err(storage)
     }
 
-    /// Adds pictures, gives captions to some that are there, and replaces the remarks: all or nothing.
+    /// Adds images, gives captions to some that are there, and replaces the remarks: all or nothing.
     pub(crate) async fn add_pictures(
         &self,
         id: &str,
@@ -198,7 +198,7 @@ impl Store {
         Ok(())
     }
 
-    /// Captions by the hashes of their pictures, all or nothing. Whether all these pictures are there.
+    /// Captions by the hashes of their images, all or nothing. Whether all these images are there.
     pub(crate) async fn set_captions(
         &self,
         id: &str,
@@ -243,7 +243,7 @@ impl Store {
         Ok(())
     }
 
-    /// Says which dataset holds its class pictures.
+    /// Says which dataset holds its class images.
     pub(crate) async fn set_class_dataset(&self, id: &str, class: &str) -> Result<(), StudioError> {
         sqlx::query("UPDATE datasets SET class_dataset = $2 WHERE id = $1")
             .bind(id)
@@ -293,7 +293,7 @@ impl Store {
         Ok(found.is_some())
     }
 
-    /// Takes a dataset out with its pictures; their files stay.
+    /// Takes a dataset out with its images; their files stay.
     pub(crate) async fn drop_dataset(&self, id: &str) -> Result<(), StudioError> {
         let mut change = self.pool.begin().await.map_err(storage)?;
         for sql in [

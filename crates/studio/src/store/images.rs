@@ -1,4 +1,4 @@
-//! Rows of finished pictures.
+//! Rows of finished images.
 
 use adire_protocol::{GalleryImage, ImageRecord, Recipe};
 
@@ -6,7 +6,7 @@ use super::{Store, decode, encode, sql, storage};
 use crate::StudioError;
 
 row! {
-    /// A picture as stored.
+    /// An image as stored.
     #[derive(Clone, Debug)]
     pub(crate) struct ImageRow {
         hash: String,
@@ -59,7 +59,7 @@ impl GalleryRow {
     }
 }
 
-/// Where the server gives a picture.
+/// Where the server gives an image.
 pub(crate) fn image_url(hash: &str) -> String {
     format!("/api/v1/images/{hash}.png")
 }
@@ -99,7 +99,7 @@ impl Store {
             .map_err(storage)
     }
 
-    /// A visitor's pictures made before `before`, newest first.
+    /// A visitor's images made before `before`, newest first.
     pub(crate) async fn history(
         &self,
         visitor: &str,
@@ -131,7 +131,7 @@ impl Store {
         rows.into_iter().map(GalleryRow::record).collect()
     }
 
-    /// Whether some picture has that content; blobs hold other things too.
+    /// Whether some image has that content; blobs hold other things too.
     pub(crate) async fn has_image(&self, hash: &str) -> Result<bool, StudioError> {
         let found: Option<(i64,)> = sqlx::query_as("SELECT position FROM images WHERE hash = $1 LIMIT 1")
             .bind(hash)
@@ -141,7 +141,7 @@ impl Store {
         Ok(found.is_some())
     }
 
-    /// Time of the newest picture; 0 before the first.
+    /// Time of the newest image; 0 before the first.
     pub(crate) async fn newest_image_at(&self) -> Result<i64, StudioError> {
         let (at,): (i64,) = sqlx::query_as("SELECT COALESCE(MAX(created_at), 0) FROM images")
             .fetch_one(&self.pool)

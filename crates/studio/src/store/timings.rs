@@ -1,4 +1,4 @@
-//! What pictures cost on this model and device.
+//! What images cost on this model and device.
 
 use super::{Store, storage};
 use crate::StudioError;

@@ -107,7 +107,7 @@ async fn a_dataset_takes_files_folders_and_archives() {
         !folder.path().join("up.png").exists() && !folder.path().parent().unwrap().join("up.png").exists()
     );
 
-    // The same again, and a caption that comes after its picture.
+    // The same again, and a caption that comes after its image.
     let record = add(&studio, &id, &[("b.png", c), ("up.txt", b"late".to_vec())]).await;
     assert_eq!(record.pictures.len(), 5);
     assert!(said(&record, "b.png").contains("same pixels as set/3_red cloth/c.png"));
@@ -188,7 +188,7 @@ async fn a_dataset_that_a_training_uses_never_changes_and_a_copy_can() {
     let job = studio.train(request).await.unwrap();
     let frozen = studio.dataset(&record.id).await.unwrap();
     assert_eq!(frozen.frozen.as_ref(), Some(&job.dataset_hash));
-    // The same name as the same pictures in a folder have.
+    // The same name as the same images in a folder have.
     let pictures = folder.path().join("pictures");
     std::fs::create_dir_all(&pictures).unwrap();
     for shade in 0..2 {
@@ -209,7 +209,7 @@ async fn a_dataset_that_a_training_uses_never_changes_and_a_copy_can() {
     let copy = studio.copy_dataset(&record.id, Some("another".to_owned())).await.unwrap();
     assert_eq!((copy.pictures.len(), copy.name.as_str(), copy.is_draft()), (2, "another", true));
     studio.change_dataset(&copy.id, change).await.unwrap();
-    // A picture that two datasets have stays when one lets it go.
+    // An image that two datasets have stays when one lets it go.
     studio.remove_from_dataset(&copy.id, &picture).await.unwrap();
     assert!(studio.thumbnail(&record.id, &picture).await.is_ok());
 }
@@ -230,7 +230,7 @@ async fn a_dataset_is_deleted_with_what_nothing_else_needs() {
         "the other dataset has them"
     );
 
-    // A training that may still go on needs its pictures; one that has ended does not.
+    // A training that may still go on needs its images; one that has ended does not.
     studio.submit(request("holds the model"), &nobody()).await.unwrap();
     let asked = TrainingRequest {
         name: "cloth".to_owned(),

@@ -8,7 +8,7 @@ async fn progress_counts_the_steps_and_carries_a_small_preview() {
     let two = GenerationRequest { count: Some(2), ..request("moons") };
     let id = studio.submit(two, &nobody()).await.unwrap().id;
     let mut previous = 0;
-    // Not the last step: the picture that follows at once may supersede it.
+    // Not the last step: the image that follows at once may supersede it.
     for (image, step) in [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)] {
         gate.allow(if (image, step) == (1, 1) { 2 } else { 1 });
         let event = until_step(&studio, &id, image, step).await;

@@ -91,7 +91,7 @@ async fn finished(studio: &Studio, id: &str) -> Generation {
     studio.generation(id).await.unwrap()
 }
 
-/// Waits until that step of that picture is done.
+/// Waits until that step of that image is done.
 async fn until_step(studio: &Studio, id: &str, image: u32, step: u32) -> Event {
     let mut stream = studio.events(id, 0).await.unwrap();
     let found = async {

@@ -1,4 +1,4 @@
-//! Texts in pictures, there and back, and files that mean harm.
+//! Texts in images, there and back, and files that mean harm.
 
 use adire_protocol::{AdapterUse, GenerationSpec, Recipe, Rng, Sampler, infotext};
 

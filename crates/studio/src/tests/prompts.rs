@@ -26,7 +26,7 @@ async fn a_tag_is_an_adapter_of_the_request() {
     assert!(image.infotext.starts_with("red <lora:adire@v2:0.25:0.5> moons <lora:indigo@v1>\nSteps: "));
     assert!(image.infotext.contains("Lora hashes: \"adire@v2: "), "{}", image.infotext);
 
-    // What the picture says makes it again, from the record and from the file.
+    // What the image says makes it again, from the record and from the file.
     let again = done(&studio, image.recipe.spec.clone().into()).await;
     assert_eq!(again.recipe.spec, image.recipe.spec);
     let read = crate::read_request(&studio.image(&image.hash).await.unwrap()).unwrap();

@@ -109,7 +109,7 @@ async fn a_full_queue_is_a_typed_error_that_tells_the_wait() {
     let backend = FakeBackend { step_delay: Duration::from_millis(20), ..backend };
     let studio = Studio::open(config, || Ok(backend)).await.unwrap();
     assert_eq!((studio.queue().ahead, studio.queue().wait_ms, studio.queue().step_ms), (0, Some(0), None));
-    // After one picture the wait is known.
+    // After one image the wait is known.
     gate.allow(4);
     finished(&studio, &submit(&studio, "measure").await.id).await;
     let (step, fixed) = (studio.queue().step_ms.unwrap(), studio.queue().fixed_ms.unwrap());

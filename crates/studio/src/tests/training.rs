@@ -1,4 +1,4 @@
-//! Trainings: in order, beside pictures, over restarts.
+//! Trainings: in order, beside images, over restarts.
 
 use adire_protocol::{
     TrainingChange, TrainingConfig, TrainingDetail, TrainingJob, TrainingRequest, TrainingSettings,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::ErrorKind;
 
-/// The units of a run of [`request`] without samples: two pictures, ready, forecast, a measurement, then for each of 8
+/// The units of a run of [`request`] without samples: two images, ready, forecast, a measurement, then for each of 8
 /// steps one, with a checkpoint and a measurement after each fourth, and the end.
 const UNITS: u32 = 2 + 1 + 1 + 1 + 8 + 2 * 2 + 1;
 
@@ -137,7 +137,7 @@ async fn pictures_go_before_training() {
     let job = ask(&studio, "cloth", config()).await;
     gate.allow(6);
     until_job(&studio, &job.id, |job| job.step == 1).await;
-    // The next unit is under way, waiting at the gate; both pictures come before the one after it.
+    // The next unit is under way, waiting at the gate; both images come before the one after it.
     let pictures = [submit(&studio, "first").await, submit(&studio, "second").await];
     gate.allow(1);
     for picture in &pictures {
@@ -169,7 +169,7 @@ async fn a_setting_lets_training_take_turns_with_pictures() {
     until_job(&studio, &job.id, |job| job.step == 1).await;
     let three = GenerationRequest { count: Some(3), ..request("picture") };
     let made = studio.submit(three, &nobody()).await.unwrap();
-    // The first picture is being made before training may run freely: it would be done otherwise.
+    // The first image is being made before training may run freely: it would be done otherwise.
     until(&studio, &made.id, "started").await;
     gate.allow(1);
     steps.allow(1);

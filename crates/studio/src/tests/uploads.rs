@@ -49,7 +49,7 @@ async fn asking_for_an_old_upload_keeps_it() {
     let shared = studio.shared().clone();
     // Older than what is swept below, younger than what the studio sweeps by itself.
     shared.store.keep_upload(&hash, 100, &Who::default(), now() - 100_000).await.unwrap();
-    // Refused for its steps, but the picture has been asked for.
+    // Refused for its steps, but the image has been asked for.
     let wrong = GenerationRequest { init_image: Some(hash.clone()), steps: Some(0), ..request("moons") };
     assert!(studio.submit(wrong, &nobody()).await.is_err());
     assert_eq!(sweep::uploads(&shared, now() - 60_000).await.unwrap(), 0);
@@ -98,7 +98,7 @@ async fn a_busy_model_makes_no_one_wait_long_for_a_receipt() {
     let shared = studio.shared().clone();
     shared.store.forget_receipts().await.unwrap();
     let job = submit(&studio, "moons").await;
-    // One step: a picture that has only started may not have reached the model yet.
+    // One step: an image that has only started may not have reached the model yet.
     gate.allow(1);
     until(&studio, &job.id, "progress").await;
     assert_eq!(studio.adapter("adire@v1").await.unwrap().receipt, None);

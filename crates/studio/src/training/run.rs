@@ -165,7 +165,7 @@ async fn drive(shared: &Arc<Shared>, row: &JobRow) -> Result<String, Early> {
     let (name, trigger) = (task.name.clone(), task.trigger.clone());
     let note = row.request()?.note;
     let pictures = task.pictures.len();
-    // Not even the beginning may hold a picture up.
+    // Not even the beginning may hold an image up.
     give_way(shared, id, false).await?;
     shared.worker.begin_training(task).await??;
     let (waiter, training) = (shared.clone(), shared.clone());
@@ -247,7 +247,7 @@ async fn stopped(shared: &Shared, begun: bool) -> Result<(), Early> {
     Err(if closing { Early::Closing } else { Early::Told })
 }
 
-/// Waits while people's pictures are made, if they go before everything.
+/// Waits while people's images are made, if they go before everything.
 async fn give_way(shared: &Shared, id: &str, begun: bool) -> Result<(), Early> {
     let since = Instant::now();
     while shared.training.settings().pause_while_people_wait && shared.board.is_busy() {

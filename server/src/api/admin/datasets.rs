@@ -33,7 +33,7 @@ pub(crate) async fn list(State(studio): State<Studio>) -> Result<Json<Vec<Datase
 
 /// Make a dataset
 ///
-/// It has no pictures yet; bring them to `{id}/files`.
+/// It has no images yet; bring them to `{id}/files`.
 #[utoipa::path(
     post,
     path = "/admin/api/datasets",
@@ -58,7 +58,7 @@ pub(crate) async fn create(
 
 /// A dataset
 ///
-/// With every picture, its caption and what the text encoder is told, and with what was remarked about files that were
+/// With every image, its caption and what the text encoder is told, and with what was remarked about files that were
 /// brought.
 #[utoipa::path(
     get,
@@ -106,7 +106,7 @@ pub(crate) async fn change(
 
 /// Delete a dataset
 ///
-/// With its pictures, where nothing else needs them. Adapters that were trained on it stay, and so does what their
+/// With its images, where nothing else needs them. Adapters that were trained on it stay, and so does what their
 /// trainings have measured.
 #[utoipa::path(
     delete,
@@ -127,7 +127,7 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Where pictures are to be taken from.
+/// Where images are to be taken from.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ImportRequest {
@@ -136,7 +136,7 @@ pub(crate) struct ImportRequest {
     folder: PathBuf,
 }
 
-/// Take pictures from a folder of the server
+/// Take images from a folder of the server
 ///
 /// Copies them; captions are understood as in `{id}/files`. Only folders in those that the server was started with
 /// (`--import-from`) are read, only regular files, no links that lead out of the folder, for ten minutes at most.
@@ -199,7 +199,7 @@ pub(crate) async fn copy(
     Ok((StatusCode::CREATED, location, Json(dataset)))
 }
 
-/// Take a picture out
+/// Take an image out
 ///
 /// Its file is deleted where nothing else needs it.
 #[utoipa::path(
@@ -223,7 +223,7 @@ pub(crate) async fn remove(
     Ok(Json(studio.remove_from_dataset(&id, &picture).await?))
 }
 
-/// A small version of a picture
+/// A small version of an image
 ///
 /// At most 320 pixels a side.
 #[utoipa::path(

@@ -23,9 +23,9 @@ const MOST: usize = 30_000;
 
 /// Bring files
 ///
-/// A form with any number of files (`multipart/form-data`): pictures as PNG, JPEG or WebP; captions beside them (`a.txt`
-/// or `a.caption` for `a.png`; lists as `.jsonl`, `.json`, `.csv` or `.tsv`), also later than their pictures; zip files with
-/// both. A file's name may have folders; in one that is called `10_indigo cloth` each picture counts ten times and has that
+/// A form with any number of files (`multipart/form-data`): images as PNG, JPEG or WebP; captions beside them (`a.txt`
+/// or `a.caption` for `a.png`; lists as `.jsonl`, `.json`, `.csv` or `.tsv`), also later than their images; zip files with
+/// both. A file's name may have folders; in one that is called `10_indigo cloth` each image counts ten times and has that
 /// caption. Of a project of kohya's scripts, `img` is taken; `reg` becomes the dataset that `class_dataset` names. Every
 /// file, line and caption that is not used is named among the remarks.
 #[utoipa::path(

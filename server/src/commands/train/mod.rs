@@ -1,4 +1,4 @@
-//! `adire train`: an adapter from a folder of pictures.
+//! `adire train`: an adapter from a folder of images.
 
 mod begun;
 mod log;
@@ -36,7 +36,7 @@ use crate::{
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     model: places::ModelArgs,
-    /// Folder with the pictures (PNG, JPEG, WebP); captions from metadata.jsonl or .csv, a.txt beside a.png, or folders
+    /// Folder with the images (PNG, JPEG, WebP); captions from metadata.jsonl or .csv, a.txt beside a.png, or folders
     /// named 10_words. Of a project of kohya's scripts, img is trained on and reg taken as class images
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
@@ -46,16 +46,16 @@ pub(crate) struct TrainArgs {
     /// Folder that everything is written to; the name when left out. A run that was interrupted goes on from there
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Caption of pictures that have none of their own, for example "a photo in nigerian_adire_style"
+    /// Caption of images that have none of their own, for example "a photo in nigerian_adire_style"
     #[arg(long, default_value = "", value_name = "TEXT")]
     prompt: String,
     /// Word that calls the style up; put in front of captions that do not contain it
     #[arg(long, default_value = "", value_name = "WORD")]
     trigger: String,
-    /// Folder with pictures of the same class that are not of this style, to keep what the model knows
+    /// Folder with images of the same class that are not of this style, to keep what the model knows
     #[arg(long, value_name = "DIR", requires = "class_prompt")]
     class_data: Option<PathBuf>,
-    /// What the class pictures show, for example "a cloth": their caption, and what --class-pictures are made of
+    /// What the class images show, for example "a cloth": their caption, and what --class-images are made of
     #[arg(long, value_name = "TEXT")]
     class_prompt: Option<String>,
     #[command(flatten)]

@@ -6,7 +6,7 @@ use adire_protocol::TrainingConfig;
 use adire_studio::TrainingUpdate;
 use indicatif::{DecimalBytes, HumanDuration, ProgressBar, ProgressStyle};
 
-/// A bar for the pictures, then one for the updates.
+/// A bar for the images, then one for the updates.
 pub(super) struct Progress {
     bar: ProgressBar,
     steps: u32,

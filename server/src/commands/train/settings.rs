@@ -12,7 +12,7 @@ use clap::Args;
 /// Every setting; what is left out comes from the file, then from the preset.
 #[derive(Debug, Args)]
 pub(crate) struct SettingArgs {
-    /// Where to start from: quick_look, style (20 to 30 pictures) or thorough
+    /// Where to start from: quick_look, style (20 to 30 images) or thorough
     #[arg(long, default_value = "style")]
     preset: Preset,
     /// TOML file with settings; its keys are the flags' names with _ in place of -
@@ -30,7 +30,7 @@ pub(crate) struct SettingArgs {
     /// Updates over which the learning rate rises from zero
     #[arg(long)]
     warmup: Option<u32>,
-    /// Pictures computed at once
+    /// Images computed at once
     #[arg(long)]
     batch: Option<u32>,
     /// Batches that make one update
@@ -48,25 +48,25 @@ pub(crate) struct SettingArgs {
     /// Train the text encoder's attention, too
     #[arg(long)]
     text_encoder: bool,
-    /// Shorter side of the pictures in pixels, a multiple of 64; the model's own size when left out
+    /// Shorter side of the images in pixels, a multiple of 64; the model's own size when left out
     #[arg(long)]
     resolution: Option<u32>,
-    /// center, random or bucket (whole pictures, in sizes of about the same area)
+    /// center, random or bucket (whole images, in sizes of about the same area)
     #[arg(long)]
     crop: Option<Crop>,
     /// How often a caption is left out, 0 to 1
     #[arg(long)]
     caption_dropout: Option<f64>,
-    /// Weight of the class pictures' loss
+    /// Weight of the class images' loss
     #[arg(long)]
     prior_weight: Option<f64>,
-    /// How many class pictures there are to be; those that --class-data has fewer are made by the model
+    /// How many class images there are to be; those that --class-data has fewer are made by the model
     #[arg(long)]
     class_pictures: Option<u32>,
     /// Largest signal-to-noise ratio that counts in full; 5 is usual
     #[arg(long)]
     min_snr_gamma: Option<f64>,
-    /// Shift of whole channels of noise; 0.05 to 0.1 for darker and brighter pictures
+    /// Shift of whole channels of noise; 0.05 to 0.1 for darker and brighter images
     #[arg(long)]
     noise_offset: Option<f64>,
     /// Decides every random draw; -1 for a random one, which a run that goes on must be given as a number
@@ -75,7 +75,7 @@ pub(crate) struct SettingArgs {
     /// Compute intermediate results again instead of keeping them: less memory, about a third more time
     #[arg(long)]
     gradient_checkpointing: bool,
-    /// Share of the pictures that are only measured with, 0 to 0.5
+    /// Share of the images that are only measured with, 0 to 0.5
     #[arg(long)]
     held_out: Option<f64>,
     /// Updates between checkpoints

@@ -1,6 +1,6 @@
 //! Direct convolution.
 //!
-//! The picture is copied band by band into planes with their zero border. In such a plane, what one weight is multiplied
+//! The image is copied band by band into planes with their zero border. In such a plane, what one weight is multiplied
 //! with for all outputs of a row of pixels is a contiguous run, so that a convolution is a matrix product whose
 //! right side is read in place at an offset for each weight: no im2col, no packing. Outputs are computed on the
 //! padded width, and the few that fall on the border are dropped. A stride is handled by splitting each plane
@@ -18,7 +18,7 @@ const PIXELS: usize = 16;
 const BAND: usize = 512;
 /// Values of one band over all input channels, about, if that is more: what the second cache holds easily.
 const CACHED: usize = 48 * 1024;
-/// Values of the bands that are padded at a time, about: 16 MiB, however large the picture.
+/// Values of the bands that are padded at a time, about: 16 MiB, however large the image.
 const PADDED: usize = 4 << 20;
 /// Fewest tasks of the bands that are padded at a time, so that no processor waits for the last one.
 const TASKS: usize = 256;
@@ -68,7 +68,7 @@ pub(in crate::ops) fn conv2d(
     let offsets = offsets(rows, g);
 
     let mut y = vec![0f32; g.batch * g.output * height * width];
-    // One task for each picture, band and block of channels: the band's rows of those channels in `y`. Tasks of one
+    // One task for each image, band and block of channels: the band's rows of those channels in `y`. Tasks of one
     // band are neighbours, so that the band stays in cache.
     let channel_blocks = g.output.div_ceil(CHANNELS);
     let mut tasks: Vec<Vec<&mut [f32]>> = Vec::new();
@@ -206,7 +206,7 @@ fn offsets(rows: usize, g: &Geometry) -> Vec<usize> {
     offsets
 }
 
-/// What `rows` rows of output from row `first` see of one picture: its channels with their border, each split
+/// What `rows` rows of output from row `first` see of one image: its channels with their border, each split
 /// into `stride`² phases, and room for the last tile.
 fn pad(x: &[f32], first: usize, rows: usize, g: &Geometry) -> Vec<f32> {
     let (height, width) = g.phase_size(rows);

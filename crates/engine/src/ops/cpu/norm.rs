@@ -66,7 +66,7 @@ pub(super) fn group_moments(x: &[f32], plane: usize, per_group: usize) -> Vec<Mo
         .collect()
 }
 
-/// `x` as planes of `plane` values, `weight.len()` of them a picture, in `groups` groups.
+/// `x` as planes of `plane` values, `weight.len()` of them an image, in `groups` groups.
 pub(in crate::ops) fn group_norm(
     x: &[f32],
     plane: usize,

@@ -30,7 +30,7 @@ impl Trainer {
         let loss = if classes.is_empty() {
             instance
         } else {
-            // Of whatever sizes they are: prior pictures make a batch of their own.
+            // Of whatever sizes they are: prior images make a batch of their own.
             (instance + (self.batch_loss(&classes, at, 1, None)? * self.config.prior_weight)?)?
         };
         let value = f64::from(loss.to_scalar::<f32>()?);
@@ -50,7 +50,7 @@ impl Trainer {
         Ok((value, gradients))
     }
 
-    /// The loss of some pictures, as a scalar with its graph. `part`: 0 for the subject's, 1 for the class'.
+    /// The loss of some images, as a scalar with its graph. `part`: 0 for the subject's, 1 for the class'.
     fn batch_loss(&self, examples: &[&Example], at: u64, part: u64, gamma: Option<f64>) -> Result<Tensor> {
         // Batches of a micro-step draw from places of their own.
         let place = 2 * at + part;
@@ -106,7 +106,7 @@ impl Trainer {
         Ok(latents.affine(scale, -shift * scale)?)
     }
 
-    /// The pictures in batches of one size each; the same ones for the whole run.
+    /// The images in batches of one size each; the same ones for the whole run.
     pub(super) fn batches(&self) -> Vec<Vec<usize>> {
         let mut by_size = std::collections::BTreeMap::<_, Vec<usize>>::new();
         for (i, example) in self.data.instances.iter().enumerate() {

@@ -296,7 +296,7 @@ fn a_run_that_is_taken_up_again_ends_with_the_same_bits() {
 
 #[test]
 fn updates_come_after_the_accumulation_and_at_the_end_of_an_epoch() {
-    // Three pictures in batches of two are two batches; with an accumulation of four each epoch is one update.
+    // Three images in batches of two are two batches; with an accumulation of four each epoch is one update.
     let config = TrainingConfig { accumulation: 4, steps: 2, ..quick() };
     let updates: Vec<bool> = run(&mut trainer(config, PredictionType::Epsilon, data()))
         .iter()
