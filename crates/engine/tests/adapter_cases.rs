@@ -115,4 +115,5 @@ fn a_bundled_embedding_is_known_as_one() {
     let adapter = read("bundled-embedding");
     assert_eq!(adapter.embeddings().keys().collect::<Vec<_>>(), ["mystyle"]);
     assert!(receipt.unknown.is_empty() && receipt.skipped.is_empty(), "{receipt:?}");
+    assert_eq!(receipt.warning(), None);
 }

@@ -35,19 +35,17 @@ pub(super) struct Placed {
 }
 
 impl Placed {
-    /// What has no effect, by sort.
+    /// What has no effect, by sort. Bundled embeddings are not among it: prompts name them.
     pub(super) fn left_out(&self, adapter: &Adapter) -> Vec<LeftOut> {
         let names =
             |names: &mut dyn Iterator<Item = &String>| names.take(LeftOut::EXAMPLES).cloned().collect();
         let sort = |sort: &str, tensors: usize, examples: Vec<String>| {
             (tensors > 0).then(|| LeftOut { sort: sort.to_owned(), tensors: tensors as u32, examples })
         };
-        let words = &adapter.embeddings;
         let (skipped, unknown) = (&mut self.skipped.iter().map(|layer| &layer.module), &adapter.unknown);
         [
             sort("of layers that this model does not have", self.skipped_tensors, names(skipped)),
             sort("biases of layers that have none", self.biases.len(), names(&mut self.biases.iter())),
-            sort("textual inversions", words.len(), names(&mut words.keys())),
             sort("with unknown names", unknown.len(), names(&mut unknown.iter())),
         ]
         .into_iter()
