@@ -225,3 +225,52 @@ fn kinds_that_are_not_read_are_named() {
         assert!(refused(bytes).contains(name), "{}", refused(bytes));
     }
 }
+
+/// Files that the image crate cannot write, made by Pillow: a gradient of 40 × 24 pixels with red = 6·x, green = 10·y
+/// and blue = 90 (the animation's second frame is its negative).
+fn pillows(name: &str) -> Vec<u8> {
+    std::fs::read(format!("{}/tests/images/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// The largest difference from the gradient, in 255ths.
+fn off(found: &Decoded) -> u8 {
+    assert_eq!((found.pixels.width, found.pixels.height), (40, 24));
+    let pixels = found.pixels.rgb.chunks_exact(3).enumerate();
+    pixels
+        .map(|(at, pixel)| {
+            let (x, y) = (at % 40, at / 40);
+            let expected = [6 * x as u8, 10 * y as u8, 90];
+            pixel.iter().zip(expected).map(|(found, expected)| found.abs_diff(expected)).max().unwrap()
+        })
+        .max()
+        .unwrap()
+}
+
+#[test]
+fn progressive_and_restarted_jpegs_are_whole_or_broken_off() {
+    for name in ["progressive.jpg", "restarts.jpg"] {
+        let whole = pillows(name);
+        let found = decoded(&whole);
+        assert_eq!(found.warnings, [""; 0], "{name}");
+        assert!(off(&found) <= 24, "{name}: {}", off(&found));
+        // Up to the last scan's beginning a progressive file is a whole one of less detail.
+        for left in [whole.len() - 12, whole.len() - 30] {
+            let sentence = refused(&[&whole[..left], &[0xff, 0xd9]].concat());
+            assert!(sentence.contains("broken off"), "{name} to {left}: {sentence}");
+        }
+    }
+}
+
+#[test]
+fn print_colours_are_converted_and_said() {
+    let found = decoded(&pillows("cmyk.jpg"));
+    assert!(found.warnings[0].contains("CMYK"), "{:?}", found.warnings);
+    assert!(off(&found) <= 40, "{}", off(&found));
+}
+
+#[test]
+fn the_first_frame_of_an_animated_webp_is_taken_and_said() {
+    let found = decoded(&pillows("animated.webp"));
+    assert!(found.warnings[0].contains("first frame"), "{:?}", found.warnings);
+    assert!(off(&found) <= 40, "{}", off(&found));
+}
