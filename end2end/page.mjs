@@ -19,12 +19,12 @@ export async function generate(page) {
   await page.click('#generate');
   await job;
   await page.waitForSelector('#generate:not([disabled])', { timeout: 120_000 });
-  await page.waitForSelector('#picture');
+  await page.waitForSelector('#canvas-image');
   return bytesOf(page);
 }
 
 export async function bytesOf(page) {
-  const source = await page.getAttribute('#picture', 'src');
+  const source = await page.getAttribute('#canvas-image', 'src');
   const response = await fetch(new URL(source, page.url()));
   assert.equal(response.status, 200);
   return Buffer.from(await response.arrayBuffer());

@@ -341,11 +341,11 @@ async function refresh() {
   }
   fold(fresh, at);
   // Images that are there already stay: a new element would be empty for a moment.
-  const pictures = new Map(all('img', old).map((image) => [/** @type {HTMLImageElement} */ (image).getAttribute('src'), image]));
+  const images = new Map(all('img', old).map((image) => [/** @type {HTMLImageElement} */ (image).getAttribute('src'), image]));
   for (const image of all('img', fresh)) {
-    const same = pictures.get(image.getAttribute('src'));
+    const same = images.get(image.getAttribute('src'));
     if (same) {
-      pictures.delete(image.getAttribute('src'));
+      images.delete(image.getAttribute('src'));
       image.replaceWith(same);
     }
   }

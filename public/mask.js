@@ -17,7 +17,7 @@ const field = (/** @type {string} */ name) =>
 const address = (/** @type {string} */ hash) => `/api/v1/images/${hash}.png`;
 
 /** @param {string} source @returns {Promise<HTMLImageElement>} */
-async function picture(source) {
+async function load(source) {
   const image = new Image();
   image.src = source;
   await image.decode();
@@ -151,8 +151,8 @@ async function upload(file) {
 }
 
 async function open() {
-  const image = await picture(address(field('init_image').value));
-  const before = field('mask').value ? await picture(address(field('mask').value)).catch(() => null) : null;
+  const image = await load(address(field('init_image').value));
+  const before = field('mask').value ? await load(address(field('mask').value)).catch(() => null) : null;
   const painting = new Painting(image, before);
   const shown = painting.paint.canvas;
   shown.tabIndex = 0;
@@ -283,7 +283,7 @@ async function open() {
 const begin = () => {
   if (!document.querySelector('.mask-editor')) open().catch(() => {
     const told = make('p', { class: 'field-problem', role: 'alert' }, 'The picture cannot be shown for painting; reload the page.');
-    document.querySelector('.start-picture')?.after(told);
+    document.querySelector('.init-image')?.after(told);
   });
 };
 

@@ -29,7 +29,7 @@ impl Document {
     /// The studio as a visitor finds it; `query` is what stands behind the `?` of the address.
     pub async fn studio(studio: &Studio, client: &Client, query: &str) -> Self {
         let address = Address::read(query);
-        Self(match api::data(studio, client, address.job, address.before).await {
+        Self(match api::data(studio, client, address.generation, address.before).await {
             Ok(data) => Content::Studio(Box::new(data)),
             Err(error) => Content::Unavailable(error.kind(), error.to_string()),
         })

@@ -22,9 +22,9 @@ mod words;
 
 #[cfg(feature = "ssr")]
 pub use self::{
-    api::{PlainForm, Refused, StatusOf, make_plainly},
+    api::{FormPost, StatusOf, UploadError, submit_form_post},
     document::{Document, shell},
-    form::{MASK_FILE, PICTURE_FILE},
+    form::{INIT_IMAGE_FILE, MASK_FILE},
 };
 
 /// Makes the studio page that the server rendered interactive. Other pages load no script.

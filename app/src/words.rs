@@ -17,9 +17,9 @@ pub(crate) fn duration(ms: f64) -> String {
     }
 }
 
-/// `1 picture`, `4 pictures`.
-pub(crate) fn pictures(count: u32) -> String {
-    if count == 1 { "1 picture".to_owned() } else { format!("{count} pictures") }
+/// `1 image`, `4 images`.
+pub(crate) fn images(count: u32) -> String {
+    if count == 1 { "1 image".to_owned() } else { format!("{count} images") }
 }
 
 /// A number as short as it can be without lying: at most three decimals, no trailing zeros, a real minus sign.

@@ -19,7 +19,7 @@ after(async () => {
 async function start(page, bytes) {
   await unfold(page, 'Start from a picture');
   await page.setInputFiles('#field-init_image', { name: 'start.png', mimeType: 'image/png', buffer: bytes });
-  await page.waitForFunction(() => document.querySelector('#start-picture')?.naturalWidth > 0);
+  await page.waitForFunction(() => document.querySelector('#init-image')?.naturalWidth > 0);
 }
 
 const specOf = async (page) => {
@@ -38,7 +38,7 @@ test('img2img: a chosen picture is uploaded, shown, used and remembered', async 
   // A reload finds it again before anything was made.
   await page.reload();
   await page.waitForSelector('html[data-hydrated]', { state: 'attached' });
-  await page.waitForFunction(() => document.querySelector('#start-picture')?.naturalWidth > 0);
+  await page.waitForFunction(() => document.querySelector('#init-image')?.naturalWidth > 0);
   await page.fill('#field-denoising_strength', '0.5');
   await generate(page);
   const spec = await specOf(page);
@@ -53,8 +53,8 @@ test('img2img: a chosen picture is uploaded, shown, used and remembered', async 
   await screenshot(page, 'start-done-desk-light');
   await noSeriousProblems(page);
 
-  await page.click('#remove-picture');
-  assert.equal(await page.locator('#start-picture').count(), 0);
+  await page.click('#remove-image');
+  assert.equal(await page.locator('#init-image').count(), 0);
   assert.equal(await page.inputValue('.start [name=init_image]'), '');
   assert.deepEqual(page.complaints, []);
   await page.context().close();
@@ -140,16 +140,16 @@ test('a finished picture goes back to img2img, from the canvas and from the stri
   const page = await openPage(browser, server);
   await fill(page, { prompt: 'green leaves on white cloth' });
   await generate(page);
-  const made = (await page.getAttribute('#picture', 'src')).match(/[0-9a-f]{64}/)[0];
+  const made = (await page.getAttribute('#canvas-image', 'src')).match(/[0-9a-f]{64}/)[0];
   await page.locator('.actions').getByText('Send to img2img').click();
-  await page.waitForFunction(() => document.querySelector('#start-picture')?.naturalWidth > 0);
+  await page.waitForFunction(() => document.querySelector('#init-image')?.naturalWidth > 0);
   assert.equal(await page.inputValue('.start [name=init_image]'), made);
   assert.equal(await page.inputValue('#field-seed'), '');
   await page.fill('#field-denoising_strength', '0.6');
   await generate(page);
   // What the form was filled with outlives the button that filled it.
   assert.equal((await specOf(page)).init_image, made);
-  const second = (await page.getAttribute('#picture', 'src')).match(/[0-9a-f]{64}/)[0];
+  const second = (await page.getAttribute('#canvas-image', 'src')).match(/[0-9a-f]{64}/)[0];
   assert.notEqual(second, made);
   const tile = page.locator('#history li').first();
   await tile.hover();
@@ -189,12 +189,12 @@ test('a dropped image: parameters and an offer, or a question what it is for', a
   await drop(fresh, png, 'made.png', 'image/png');
   await fresh.waitForSelector('#start-from-it');
   assert.equal(await fresh.inputValue('#field-prompt'), 'red moons on yellow cloth');
-  assert.equal(await fresh.locator('#start-picture').count(), 0);
+  assert.equal(await fresh.locator('#init-image').count(), 0);
   await screenshot(fresh, 'offer-desk-light');
   await noSeriousProblems(fresh);
   await fresh.click('#start-from-it');
-  await fresh.waitForFunction(() => document.querySelector('#start-picture')?.naturalWidth > 0);
-  await fresh.click('#remove-picture');
+  await fresh.waitForFunction(() => document.querySelector('#init-image')?.naturalWidth > 0);
+  await fresh.click('#remove-image');
   // One without parameters asks what it is for; until the answer nothing changes.
   const photo = await draw(fresh, { type: 'image/jpeg' });
   const ask = async (bytes, name, type) => {
@@ -210,15 +210,15 @@ test('a dropped image: parameters and an offer, or a question what it is for', a
   await noSeriousProblems(fresh);
   await fresh.keyboard.press('Escape');
   await fresh.waitForSelector('#purpose:not([open])', { state: 'attached' });
-  assert.equal(await fresh.locator('#start-picture').count(), 0, 'Escape starts nothing');
+  assert.equal(await fresh.locator('#init-image').count(), 0, 'Escape starts nothing');
   await ask(photo, 'photo.jpg', 'image/jpeg');
   await fresh.keyboard.press('Tab');
   await fresh.keyboard.press('Enter');
-  assert.equal(await fresh.locator('#start-picture').count(), 0, 'Cancel starts nothing');
+  assert.equal(await fresh.locator('#init-image').count(), 0, 'Cancel starts nothing');
   assert.equal(await fresh.inputValue('.start [name=init_image]'), '');
   await ask(photo, 'photo.jpg', 'image/jpeg');
   await fresh.keyboard.press('Enter');
-  await fresh.waitForFunction(() => document.querySelector('#start-picture')?.naturalWidth > 0);
+  await fresh.waitForFunction(() => document.querySelector('#init-image')?.naturalWidth > 0);
   await ask(await draw(fresh, { halves: true }), 'mask.png', 'image/png');
   await fresh.click('#use-as-mask');
   await fresh.waitForSelector('.veil');
@@ -244,7 +244,7 @@ test('a picture and a mask work as a plain form without a script', async () => {
   await page.fill('[name=prompt]', 'white stars on blue cloth');
   await page.fill('[name=steps]', '4');
   await page.locator('summary', { hasText: 'Start from a picture' }).click();
-  await page.setInputFiles('[name=picture_file]', { name: 'a.png', mimeType: 'image/png', buffer: picture });
+  await page.setInputFiles('[name=init_image_file]', { name: 'a.png', mimeType: 'image/png', buffer: picture });
   await page.setInputFiles('[name=mask_file]', { name: 'b.png', mimeType: 'image/png', buffer: mask });
   await screenshot(page, 'start-no-script');
   await page.click('#generate');

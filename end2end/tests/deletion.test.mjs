@@ -17,7 +17,7 @@ after(async () => {
   await server?.stop();
 });
 
-const sourceOf = async (page) => new URL(await page.getAttribute('#picture', 'src'), server.url).href;
+const sourceOf = async (page) => new URL(await page.getAttribute('#canvas-image', 'src'), server.url).href;
 const status = async (url) => (await fetch(url)).status;
 const tiles = (page) => page.locator('.history .tile-link').count();
 
@@ -45,7 +45,7 @@ test('an image is deleted with its prompt, and the one before takes its place', 
   await screenshot(page, 'delete');
   await noSeriousProblems(page);
   await page.click('text=Delete this image');
-  await page.waitForFunction((gone) => document.querySelector('#picture')?.src !== gone, second);
+  await page.waitForFunction((gone) => document.querySelector('#canvas-image')?.src !== gone, second);
   assert.equal(await tiles(page), 1);
   assert.equal(await sourceOf(page), first);
   assert.deepEqual([await status(second), await status(first)], [404, 200]);

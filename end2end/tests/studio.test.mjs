@@ -20,8 +20,8 @@ test('generate: progress, then the picture with its parameters, and a history', 
   await page.click('#generate');
   await page.waitForSelector('img.preview[src^="data:image/png"]');
   assert.match(await page.textContent('#status'), /Step \d+ of 12/);
-  await page.waitForSelector('#picture');
-  const [width, height] = await page.$eval('#picture', async (image) => {
+  await page.waitForSelector('#canvas-image');
+  const [width, height] = await page.$eval('#canvas-image', async (image) => {
     await image.decode();
     return [image.naturalWidth, image.naturalHeight];
   });
@@ -85,7 +85,7 @@ test('a reload in the middle finds the job again', async () => {
   await page.waitForSelector('img.preview');
   await page.goto(server.url); // even without the job's address
   await page.waitForSelector('#cancel');
-  await page.waitForSelector('#picture', { timeout: 60_000 });
+  await page.waitForSelector('#canvas-image', { timeout: 60_000 });
   assert.deepEqual(page.complaints.filter((text) => !text.includes('ERR_')), []);
   await page.context().close();
 });
@@ -97,12 +97,12 @@ test('works as a plain form without a script', async () => {
   await page.click('#generate');
   await page.waitForURL(/\?job=/);
   // The page asks again by itself, but Chromium leaves <noscript> alone where a script is forbidden by a tool.
-  for (let i = 0; i < 60 && !(await page.locator('#picture').count()); i++) {
-    assert.match(await page.content(), /<noscript><meta http-equiv="refresh"|&lt;meta http-equiv="refresh"|id="picture"/);
+  for (let i = 0; i < 60 && !(await page.locator('#canvas-image').count()); i++) {
+    assert.match(await page.content(), /<noscript><meta http-equiv="refresh"|&lt;meta http-equiv="refresh"|id="canvas-image"/);
     await page.waitForTimeout(1000);
     await page.reload();
   }
-  assert.equal(await page.locator('#picture').count(), 1);
+  assert.equal(await page.locator('#canvas-image').count(), 1);
   await screenshot(page, 'no-script');
   // What is wrong is said on the page, and what was typed is still there.
   await page.goto(server.url);

@@ -1,7 +1,7 @@
 //! What the studio's form sends where no script takes it over: fields and files in one multipart body, answered with
 //! the address of a page.
 
-use adire_app::{MASK_FILE, PICTURE_FILE, PlainForm, Refused, make_plainly};
+use adire_app::{FormPost, INIT_IMAGE_FILE, MASK_FILE, UploadError, submit_form_post};
 use adire_studio::{Client, ErrorKind, ImageUse, LARGEST_UPLOAD, Studio, StudioError};
 use axum::{
     Router,
@@ -25,6 +25,8 @@ use crate::{
 /// The form's address, and room for its two images.
 pub(crate) fn routes() -> Router<AppState> {
     Router::new()
+        .route("/generate", post(make))
+        // The form of pages that were loaded before the address changed.
         .route("/make", post(make))
         .layer(DefaultBodyLimit::max(2 * LARGEST_UPLOAD as usize + body::LARGEST))
 }
@@ -42,22 +44,22 @@ async fn make(
         Ok(form) => form?,
         // Larger than both images may be together. What was typed is lost with it.
         Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            return Ok(Redirect::to("/?tried=large-picture").into_response());
+            return Ok(Redirect::to("/?post_error=large-init-image").into_response());
         }
         Err(error) => return Err(unreadable(&error)),
     };
-    Ok(Redirect::to(&make_plainly(&studio, &client, form).await).into_response())
+    Ok(Redirect::to(&submit_form_post(&studio, &client, form).await).into_response())
 }
 
 async fn read(
     studio: &Studio,
     client: &Client,
     mut multipart: Multipart,
-) -> Result<Result<PlainForm, Problem>, MultipartError> {
-    let (mut form, mut typed, mut brought) = (PlainForm::default(), 0, Vec::new());
+) -> Result<Result<FormPost, Problem>, MultipartError> {
+    let (mut form, mut typed, mut brought) = (FormPost::default(), 0, Vec::new());
     while let Some(field) = multipart.next_field().await? {
         let name = field.name().unwrap_or_default().to_owned();
-        if [PICTURE_FILE, MASK_FILE].contains(&name.as_str()) {
+        if [INIT_IMAGE_FILE, MASK_FILE].contains(&name.as_str()) {
             // Each is read at the server's cost.
             if brought.contains(&name) {
                 let sentence = "A form has one init image and one mask; send no more files.";
@@ -65,7 +67,7 @@ async fn read(
             }
             let used_as = if name == MASK_FILE { ImageUse::Mask } else { ImageUse::Colours };
             if let Some(uploaded) = picture(studio, client, field, used_as).await? {
-                form.picture(&name, uploaded);
+                form.image(&name, uploaded);
             }
             brought.push(name);
         } else {
@@ -86,7 +88,7 @@ async fn picture(
     client: &Client,
     mut field: Field<'_>,
     used_as: ImageUse,
-) -> Result<Option<Result<String, Refused>>, MultipartError> {
+) -> Result<Option<Result<String, UploadError>>, MultipartError> {
     let first = loop {
         match field.chunk().await? {
             None => return Ok(None),
@@ -104,11 +106,11 @@ async fn picture(
     }
     Ok(Some(match uploaded {
         Ok(upload) => Ok(upload.hash),
-        Err(error) if error.kind() == ErrorKind::TooLarge => Err(Refused::Large),
-        Err(error) if matches!(error.kind(), ErrorKind::TooMany | ErrorKind::Busy) => Err(Refused::Busy),
+        Err(error) if error.kind() == ErrorKind::TooLarge => Err(UploadError::Large),
+        Err(error) if matches!(error.kind(), ErrorKind::TooMany | ErrorKind::Busy) => Err(UploadError::Busy),
         Err(error) => {
             log(&error);
-            Err(Refused::Unreadable)
+            Err(UploadError::Unreadable)
         }
     }))
 }

@@ -5,20 +5,20 @@ use leptos::prelude::*;
 
 use super::{
     datasets::trigger,
-    fields::{Field, Filled, alert, in_textarea},
+    fields::{Field, FormInput, alert, in_textarea},
     icons::Icon,
     shapes,
 };
-use crate::words::pictures;
+use crate::words::images;
 
 /// What the page of a dataset shows.
 #[derive(Clone, Debug)]
 pub(crate) struct DatasetPage {
     pub(crate) dataset: DatasetRecord,
     /// Its name, trigger and caption as they stand in the form, and what was wrong with what was sent.
-    pub(crate) form: Filled,
+    pub(crate) form: FormInput,
     /// What was just done, in a sentence.
-    pub(crate) told: Option<String>,
+    pub(crate) flash: Option<String>,
     /// Folders of the server that images can be taken from.
     pub(crate) import_from: Vec<String>,
 }
@@ -27,11 +27,11 @@ pub(crate) struct DatasetPage {
 const FIELDS: [&str; 7] = ["name", "trigger", "caption", "prefix", "find", "with", "folder"];
 
 pub(super) fn dataset(data: DatasetPage) -> AnyView {
-    let DatasetPage { dataset, form, told, import_from } = data;
+    let DatasetPage { dataset, form, flash, import_from } = data;
     let draft = dataset.is_draft();
     let count = dataset.pictures.len();
-    let own = dataset.pictures.iter().filter(|picture| !picture.caption.is_empty()).count();
-    let lead = format!("{} · {own} with a caption of their own", pictures(count as u32));
+    let own = dataset.pictures.iter().filter(|image| !image.caption.is_empty()).count();
+    let lead = format!("{} · {own} with a caption of their own", images(count as u32));
     let train = (count > 0).then(|| {
         view! {
             <a class="primary" href=format!("/admin/training/new?dataset={}", dataset.id)>
@@ -54,7 +54,7 @@ pub(super) fn dataset(data: DatasetPage) -> AnyView {
             </div>
             <div class="head-actions">{train}</div>
         </div>
-        {told.map(|told| view! { <p class="told" role="status">{told}</p> })}
+        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
         {alert(form.general(&FIELDS))}
         {dataset.frozen.clone().map(|hash| frozen(&dataset.id, hash))}
         {upload}
@@ -97,7 +97,7 @@ fn upload(dataset: &DatasetRecord) -> AnyView {
                 </b>
             </p>
             <p class="hint">
-                "JPEG, PNG or WebP. Captions come along: a text file beside each picture, a list ("
+                "JPEG, PNG or WebP. Captions come along: a text file beside each image, a list ("
                 <code>"metadata.jsonl"</code> " or " <code>".csv"</code> "), or folders named like "
                 <code>"10_words"</code> ". What cannot be used is said."
             </p>
@@ -126,7 +126,7 @@ fn upload(dataset: &DatasetRecord) -> AnyView {
 }
 
 /// Images that are on the server's machine already.
-fn import(id: &str, form: &Filled, from: &[String]) -> AnyView {
+fn import(id: &str, form: &FormInput, from: &[String]) -> AnyView {
     let wrong = form.errors.iter().any(|error| error.field == "folder");
     let help = match from {
         [] => "This server was not started with --import-from DIR, so it reads no folders.".to_owned(),
@@ -160,7 +160,7 @@ fn delete(dataset: &DatasetRecord) -> AnyView {
     let frozen = !dataset.is_draft();
     let words = match dataset.pictures.len() {
         0 => "Delete the dataset".to_owned(),
-        count => format!("Delete it with {}", pictures(count as u32)),
+        count => format!("Delete it with {}", images(count as u32)),
     };
     view! {
         <details class="panel" id="delete">
@@ -230,11 +230,11 @@ fn grid(dataset: &DatasetRecord) -> AnyView {
         return view! { <p class="nothing">"There are no pictures in it yet."</p> }.into_any();
     }
     let draft = dataset.is_draft();
-    let cells = dataset.pictures.iter().map(|picture| cell(dataset, picture, draft)).collect::<Vec<_>>();
+    let cells = dataset.pictures.iter().map(|image| cell(dataset, image, draft)).collect::<Vec<_>>();
     view! {
-        <section aria-labelledby="pictures" class="pictures">
+        <section aria-labelledby="images" class="images">
             <div class="line-up">
-                <h2 id="pictures">"Pictures"</h2>
+                <h2 id="images">"Pictures"</h2>
                 <fieldset class="segments end">
                     <legend class="off-screen">"How the pictures are shown"</legend>
                     <label>
@@ -267,29 +267,29 @@ fn grid(dataset: &DatasetRecord) -> AnyView {
     .into_any()
 }
 
-fn cell(dataset: &DatasetRecord, picture: &DatasetPictureRecord, draft: bool) -> AnyView {
-    let id = format!("caption-{}", picture.hash);
-    let size = format!("{} × {}", picture.width, picture.height);
-    let repeats = (!draft && picture.repeats > 1).then(|| format!(" · {} times", picture.repeats));
+fn cell(dataset: &DatasetRecord, image: &DatasetPictureRecord, draft: bool) -> AnyView {
+    let id = format!("caption-{}", image.hash);
+    let size = format!("{} × {}", image.width, image.height);
+    let repeats = (!draft && image.repeats > 1).then(|| format!(" · {} times", image.repeats));
     let caption = if draft {
         view! {
             <label class="off-screen" for=id.clone()>
-                {format!("Caption of {}", picture.name)}
+                {format!("Caption of {}", image.name)}
             </label>
             <textarea
                 id=id
-                name=format!("caption.{}", picture.hash)
+                name=format!("caption.{}", image.hash)
                 data-kept
                 rows="2"
                 autocomplete="off"
-                placeholder=picture.text.clone()
+                placeholder=image.text.clone()
             >
-                {in_textarea(&picture.caption)}
+                {in_textarea(&image.caption)}
             </textarea>
         }
         .into_any()
     } else {
-        view! { <p class="says">{picture.text.clone()}</p> }.into_any()
+        view! { <p class="says">{image.text.clone()}</p> }.into_any()
     };
     let times = draft.then(|| {
         view! {
@@ -299,24 +299,24 @@ fn cell(dataset: &DatasetRecord, picture: &DatasetPictureRecord, draft: bool) ->
                     type="text"
                     inputmode="numeric"
                     autocomplete="off"
-                    name=format!("repeats.{}", picture.hash)
-                    value=picture.repeats.to_string()
+                    name=format!("repeats.{}", image.hash)
+                    value=image.repeats.to_string()
                     data-kept
-                    aria-label=format!("How often {} counts", picture.name)
+                    aria-label=format!("How often {} counts", image.name)
                 />
                 "×"
             </label>
         }
     });
-    let last = picture.name.rsplit('/').next().unwrap_or_default();
+    let last = image.name.rsplit('/').next().unwrap_or_default();
     let remove = draft.then(|| {
         view! {
             <button
                 type="submit"
                 class="quiet remove"
                 name="remove"
-                value=picture.hash.clone()
-                aria-label=format!("Take {} out", picture.name)
+                value=image.hash.clone()
+                aria-label=format!("Take {} out", image.name)
             >
                 "Take out"
             </button>
@@ -325,10 +325,10 @@ fn cell(dataset: &DatasetRecord, picture: &DatasetPictureRecord, draft: bool) ->
     view! {
         <li>
             <div class="thumb">
-                <img src=dataset.thumbnail(&picture.hash) alt=picture.text.clone() loading="lazy" decoding="async" />
+                <img src=dataset.thumbnail(&image.hash) alt=image.text.clone() loading="lazy" decoding="async" />
             </div>
             <p class="thumb-name">
-                <b title=picture.name.clone()>{last.to_owned()}</b>
+                <b title=image.name.clone()>{last.to_owned()}</b>
                 <span class="soft">{size} {repeats}</span>
                 {remove}
             </p>
@@ -339,7 +339,7 @@ fn cell(dataset: &DatasetRecord, picture: &DatasetPictureRecord, draft: bool) ->
     .into_any()
 }
 
-fn tools(dataset: &DatasetRecord, form: &Filled, own: usize) -> AnyView {
+fn tools(dataset: &DatasetRecord, form: &FormInput, own: usize) -> AnyView {
     let action = format!("/admin/datasets/{}", dataset.id);
     let all = (own > 0).then(|| {
         view! {
@@ -393,7 +393,7 @@ fn captions(count: usize) -> String {
 
 /// What the sizes and shapes say about training on it.
 fn about(dataset: &DatasetRecord) -> AnyView {
-    let sizes: Vec<_> = dataset.pictures.iter().map(|picture| (picture.width, picture.height)).collect();
+    let sizes: Vec<_> = dataset.pictures.iter().map(|image| (image.width, image.height)).collect();
     view! {
         <div class="columns two">
             {shapes::bars(
@@ -403,7 +403,7 @@ fn about(dataset: &DatasetRecord) -> AnyView {
             )}
             {shapes::bars(
                 "Shape",
-                "With “whole picture” as the crop each is trained in the nearest of these shapes; otherwise as a square.",
+                "With “whole image” as the crop each is trained in the nearest of these shapes; otherwise as a square.",
                 shapes::by_shape(&sizes),
             )}
         </div>

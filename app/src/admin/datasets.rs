@@ -4,12 +4,12 @@ use adire_protocol::{DatasetSummary, thumbnail_url};
 use leptos::prelude::*;
 
 use super::{
-    fields::{Field, Filled, alert},
+    fields::{Field, FormInput, alert},
     frame::head,
     icons::Icon,
     times::ago,
 };
-use crate::words::pictures;
+use crate::words::images;
 
 /// What the list shows.
 #[derive(Clone, Debug)]
@@ -17,13 +17,13 @@ pub(crate) struct Datasets {
     /// Newest first.
     pub(crate) all: Vec<DatasetSummary>,
     /// What was just done, in a sentence.
-    pub(crate) told: Option<String>,
+    pub(crate) flash: Option<String>,
     /// The form for a new one.
-    pub(crate) new: Filled,
+    pub(crate) new: FormInput,
 }
 
 pub(super) fn datasets(data: Datasets) -> AnyView {
-    let Datasets { all, told, new } = data;
+    let Datasets { all, flash, new } = data;
     let none = all.is_empty();
     let cards = all.into_iter().map(|dataset| {
         let address = format!("/admin/datasets/{}", dataset.id);
@@ -41,7 +41,7 @@ pub(super) fn datasets(data: Datasets) -> AnyView {
                     <span class="card-text">
                         <b>{dataset.name.clone()}</b>
                         <span class="soft">
-                            {pictures(dataset.pictures)} " · "
+                            {images(dataset.pictures)} " · "
                             {if dataset.frozen.is_some() { "used by a training" } else { "can still change" }}
                         </span>
                         <span class="soft">"made " {ago(dataset.created_at)}</span>
@@ -57,7 +57,7 @@ pub(super) fn datasets(data: Datasets) -> AnyView {
             "Pictures with captions that adapters are trained on. Once a training has used one it never changes.",
             (),
         )}
-        {told.map(|told| view! { <p class="told" role="status">{told}</p> })}
+        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
         {none
             .then(|| {
                 view! {

@@ -7,14 +7,14 @@ use leptos::prelude::*;
 
 /// What stands in a form, and what is wrong with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filled {
+pub struct FormInput {
     /// By the names of the fields, as they were typed.
     pub values: BTreeMap<String, String>,
     /// What cannot be taken.
     pub errors: Vec<FieldError>,
 }
 
-impl Filled {
+impl FormInput {
     /// The fields of a form that was sent; of several with one name, the last.
     pub fn from_pairs(pairs: Vec<(String, String)>) -> Self {
         Self { values: pairs.into_iter().collect(), errors: Vec::new() }
@@ -61,7 +61,7 @@ impl Field<'_> {
     /// The label, the control, the explanation, the problem. `control` gets the control's id and what describes it.
     fn around(
         &self,
-        form: &Filled,
+        form: &FormInput,
         control: impl FnOnce(String, Option<String>, Option<&'static str>) -> AnyView,
     ) -> AnyView {
         let (id, error) = (self.id(), form.error(self.name));
@@ -86,12 +86,12 @@ impl Field<'_> {
     }
 
     /// One line of text.
-    pub(super) fn text(&self, form: &Filled) -> AnyView {
+    pub(super) fn text(&self, form: &FormInput) -> AnyView {
         self.line(form, "text", "off")
     }
 
     /// A number, in whatever way it is written.
-    pub(super) fn number(&self, form: &Filled) -> AnyView {
+    pub(super) fn number(&self, form: &FormInput) -> AnyView {
         let (name, value) = (self.name.to_owned(), form.get(self.name).to_owned());
         self.around(form, |id, described, invalid| {
             view! {
@@ -112,11 +112,11 @@ impl Field<'_> {
     }
 
     /// A password; never filled in by us. `kind`: `current-password` or `new-password`.
-    pub(super) fn password(&self, form: &Filled, kind: &'static str) -> AnyView {
+    pub(super) fn password(&self, form: &FormInput, kind: &'static str) -> AnyView {
         self.line(form, "password", kind)
     }
 
-    fn line(&self, form: &Filled, kind: &'static str, autocomplete: &'static str) -> AnyView {
+    fn line(&self, form: &FormInput, kind: &'static str, autocomplete: &'static str) -> AnyView {
         let name = self.name.to_owned();
         let value = (kind != "password").then(|| form.get(self.name).to_owned());
         self.around(form, |id, described, invalid| {
@@ -136,7 +136,7 @@ impl Field<'_> {
     }
 
     /// Several lines.
-    pub(super) fn lines(&self, form: &Filled) -> AnyView {
+    pub(super) fn lines(&self, form: &FormInput) -> AnyView {
         let (name, value) = (self.name.to_owned(), in_textarea(form.get(self.name)));
         self.around(form, |id, described, invalid| {
             view! {
@@ -149,7 +149,7 @@ impl Field<'_> {
     }
 
     /// One of several: value and label of each.
-    pub(super) fn select(&self, form: &Filled, options: Vec<(String, String)>) -> AnyView {
+    pub(super) fn select(&self, form: &FormInput, options: Vec<(String, String)>) -> AnyView {
         let (name, chosen) = (self.name.to_owned(), form.get(self.name).to_owned());
         self.around(form, |id, described, invalid| {
             let options = options.into_iter().map(|(value, label)| {
@@ -170,7 +170,7 @@ impl Field<'_> {
     }
 
     /// Yes or no. A form that was sent without it says no.
-    pub(super) fn checkbox(&self, form: &Filled) -> AnyView {
+    pub(super) fn checkbox(&self, form: &FormInput) -> AnyView {
         let (id, checked) = (self.id(), !form.get(self.name).is_empty());
         let help_id = format!("{id}-help");
         view! {
@@ -215,12 +215,12 @@ pub(super) fn alert(messages: Vec<String>) -> Option<AnyView> {
 mod tests {
     use super::*;
 
-    fn form() -> Filled {
+    fn form() -> FormInput {
         let errors = vec![
             FieldError { field: "rank".to_owned(), message: "rank is 0.".to_owned() },
             FieldError { field: "other".to_owned(), message: "Something else.".to_owned() },
         ];
-        Filled { errors, ..Filled::from_pairs(vec![("rank".to_owned(), "\"0<".to_owned())]) }
+        FormInput { errors, ..FormInput::from_pairs(vec![("rank".to_owned(), "\"0<".to_owned())]) }
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_password_is_never_written_back() {
-        let form = Filled::from_pairs(vec![("password".to_owned(), "secret".to_owned())]);
+        let form = FormInput::from_pairs(vec![("password".to_owned(), "secret".to_owned())]);
         let html = Field { name: "password", label: "Password", help: "" }
             .password(&form, "current-password")
             .to_html();

@@ -6,7 +6,7 @@ use super::icons::Icon;
 
 /// The places of the rail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Section {
     Overview,
     Queue,
     Images,
@@ -15,7 +15,7 @@ pub(super) enum Place {
     Versions,
 }
 
-impl Place {
+impl Section {
     const ALL: [Self; 6] =
         [Self::Overview, Self::Queue, Self::Images, Self::Datasets, Self::Training, Self::Versions];
 
@@ -43,8 +43,8 @@ fn mark() -> impl IntoView {
 }
 
 /// A page with the rail beside it; on a phone above it. `signed_in`: whether there is a session to end.
-pub(super) fn framed(place: Option<Place>, signed_in: bool, page: AnyView) -> AnyView {
-    let entries = Place::ALL.map(|entry| {
+pub(super) fn framed(place: Option<Section>, signed_in: bool, page: AnyView) -> AnyView {
+    let entries = Section::ALL.map(|entry| {
         let (address, name, icon) = entry.facts();
         view! {
             <li>
@@ -90,8 +90,8 @@ pub(super) fn framed(place: Option<Place>, signed_in: bool, page: AnyView) -> An
 /// A page alone in the middle: before anyone is signed in.
 pub(super) fn alone(page: AnyView) -> AnyView {
     view! {
-        <div class="door">
-            <main class="door-card">
+        <div class="access">
+            <main class="access-card">
                 <a class="brand" href="/">
                     {mark()}
                     "Adire"

@@ -13,17 +13,17 @@ pub(crate) struct Gallery {
     /// Whether there are older ones.
     pub(crate) more: bool,
     /// What was just done, or why it was not.
-    pub(crate) told: Option<String>,
+    pub(crate) flash: Option<String>,
 }
 
 pub(super) fn gallery(data: Gallery) -> AnyView {
-    let Gallery { images, more, told } = data;
+    let Gallery { images, more, flash } = data;
     let empty = images.is_empty();
     let older = images.last().map(|image| format!("/admin/images?before={}", image.created_at));
     let cards = images.into_iter().map(card).collect::<Vec<_>>();
     view! {
         {head("Images", "What visitors have generated, newest first. Deleting is for good.", ())}
-        {told.map(|told| view! { <p class="told" role="status">{told}</p> })}
+        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
         {empty.then(|| view! { <p class="nothing">"Nothing has been generated yet."</p> })}
         <ul class="cards gallery">{cards}</ul>
         {older
@@ -43,7 +43,7 @@ pub(super) fn gallery(data: Gallery) -> AnyView {
 
 fn card(image: GalleryImage) -> AnyView {
     let GalleryImage { hash, url, generation, visitor, prompt, created_at, .. } = image;
-    let page = format!("/?job={generation}");
+    let page = format!("/?generation={generation}");
     let form = |action: &'static str, name: &'static str, value: String, words: &'static str| {
         view! {
             <form method="post" action="/admin/images">

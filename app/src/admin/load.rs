@@ -8,10 +8,10 @@ use super::{
     compare::{Comparison, MOST},
     dataset::DatasetPage,
     datasets::Datasets,
-    fields::Filled,
+    fields::FormInput,
     gallery::Gallery,
     overview::Overview,
-    training::{GONE, Training},
+    training::{GONE, TrainingPage},
     training_form::{TrainingForm, like, preset_form},
     trainings::Trainings,
 };
@@ -36,32 +36,32 @@ const PAGE: u32 = 60;
 pub(super) async fn gallery(
     studio: &Studio,
     before: Option<i64>,
-    told: Option<String>,
+    flash: Option<String>,
 ) -> Result<Gallery, StudioError> {
     let mut images = studio.gallery(PAGE + 1, before).await?;
     let more = images.len() > PAGE as usize;
     images.truncate(PAGE as usize);
-    Ok(Gallery { images, more, told })
+    Ok(Gallery { images, more, flash })
 }
 
 /// Every dataset, and the form for a new one.
 pub(super) async fn datasets(
     studio: &Studio,
-    told: Option<String>,
-    new: Filled,
+    flash: Option<String>,
+    new: FormInput,
 ) -> Result<Datasets, StudioError> {
-    Ok(Datasets { all: studio.datasets().await?, told, new })
+    Ok(Datasets { all: studio.datasets().await?, flash, new })
 }
 
 /// One dataset. `form`: what was sent and could not be taken.
 pub(super) async fn dataset(
     studio: &Studio,
     id: &str,
-    told: Option<String>,
-    form: Option<Filled>,
+    flash: Option<String>,
+    form: Option<FormInput>,
 ) -> Result<DatasetPage, StudioError> {
     let dataset = studio.dataset(id).await?;
-    let mut shown = Filled::default();
+    let mut shown = FormInput::default();
     for (name, value) in
         [("name", &dataset.name), ("trigger", &dataset.trigger), ("caption", &dataset.caption)]
     {
@@ -72,7 +72,7 @@ pub(super) async fn dataset(
         shown.errors = form.errors;
     }
     let import_from = studio.import_from().iter().map(|folder| folder.display().to_string()).collect();
-    Ok(DatasetPage { dataset, form: shown, told, import_from })
+    Ok(DatasetPage { dataset, form: shown, flash, import_from })
 }
 
 /// Every training, each with the name of its dataset.
@@ -89,7 +89,7 @@ pub(super) async fn trainings(studio: &Studio) -> Result<Trainings, StudioError>
 }
 
 /// The form for a new training, as it begins: like an earlier one (`from`), or with a preset.
-pub(super) async fn new_training(studio: &Studio, query: Filled) -> Result<TrainingForm, StudioError> {
+pub(super) async fn new_training(studio: &Studio, query: FormInput) -> Result<TrainingForm, StudioError> {
     let form = match query.get("from") {
         "" => {
             // Who came to the form and back has decided about class images.
@@ -107,7 +107,7 @@ pub(super) async fn new_training(studio: &Studio, query: Filled) -> Result<Train
 }
 
 /// The dataset of a form. One that can be trained on is no choice.
-async fn chosen(studio: &Studio, form: &Filled) -> Result<String, StudioError> {
+async fn chosen(studio: &Studio, form: &FormInput) -> Result<String, StudioError> {
     let mut all = studio.datasets().await?;
     all.retain(|dataset| dataset.pictures > 0);
     Ok(match (form.get("dataset"), all.as_slice()) {
@@ -117,7 +117,7 @@ async fn chosen(studio: &Studio, form: &Filled) -> Result<String, StudioError> {
 }
 
 /// Class images that came along with the dataset.
-async fn fill_classes(studio: &Studio, form: &mut Filled) -> Result<(), StudioError> {
+async fn fill_classes(studio: &Studio, form: &mut FormInput) -> Result<(), StudioError> {
     let Some(class) =
         found(studio.dataset(form.get("dataset")).await)?.and_then(|dataset| dataset.class_dataset)
     else {
@@ -140,7 +140,7 @@ fn found<T>(result: Result<T, StudioError>) -> Result<Option<T>, StudioError> {
 }
 
 /// The form with what stands in it.
-pub(super) async fn training_form(studio: &Studio, mut form: Filled) -> Result<TrainingForm, StudioError> {
+pub(super) async fn training_form(studio: &Studio, mut form: FormInput) -> Result<TrainingForm, StudioError> {
     form.set("dataset", chosen(studio, &form).await?);
     let mut datasets = Vec::new();
     for dataset in studio.datasets().await?.into_iter().filter(|dataset| dataset.pictures > 0) {
@@ -150,7 +150,7 @@ pub(super) async fn training_form(studio: &Studio, mut form: Filled) -> Result<T
             && form.get("sample_prompts").is_empty()
             && form.errors.is_empty()
         {
-            let texts = whole.pictures.iter().map(|picture| picture.text.as_str());
+            let texts = whole.pictures.iter().map(|image| image.text.as_str());
             form.set("sample_prompts", sample_prompts(texts, &whole.trigger).join("\n"));
         }
         datasets.push((dataset, whole.trigger));
@@ -174,15 +174,15 @@ fn slug(name: &str) -> String {
 pub(super) async fn training(
     studio: &Studio,
     id: &str,
-    told: Option<String>,
-) -> Result<Training, StudioError> {
+    flash: Option<String>,
+) -> Result<TrainingPage, StudioError> {
     let detail = studio.training(id).await?;
     let dataset = match studio.dataset(&detail.job.dataset).await {
         Ok(dataset) => Some(dataset.name),
         Err(StudioError::NotFound { .. }) => None,
         Err(error) => return Err(error),
     };
-    Ok(Training { detail, dataset, told })
+    Ok(TrainingPage { detail, dataset, flash })
 }
 
 /// Several; of too many, the first. One that is asked for twice is shown once.
@@ -190,7 +190,7 @@ pub(super) async fn comparison(studio: &Studio, ids: &[String]) -> Result<Compar
     let mut runs: Vec<(adire_protocol::TrainingDetail, String)> = Vec::new();
     for id in ids {
         if runs.len() < MOST && runs.iter().all(|(run, _)| run.job.id != *id) {
-            let Training { detail, dataset, .. } = training(studio, id, None).await?;
+            let TrainingPage { detail, dataset, .. } = training(studio, id, None).await?;
             runs.push((detail, dataset.unwrap_or_else(|| GONE.to_owned())));
         }
     }

@@ -26,6 +26,6 @@ mod training_form;
 mod trainings;
 mod versions;
 
-pub use fields::Filled;
-pub use page::{AdminPage, Door, admin_live, admin_shell, asked_for, field_errors};
+pub use fields::FormInput;
+pub use page::{AdminAccess, AdminPage, admin_live, admin_shell, field_errors, training_request};
 pub use sign_in::{SetUp, SignIn};

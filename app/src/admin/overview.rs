@@ -6,11 +6,11 @@ use leptos::prelude::*;
 use super::{
     frame::head,
     icons::Icon,
-    page::Door,
+    page::AdminAccess,
     state::{badge, ends, progress, remark},
     times::ago,
 };
-use crate::words::{duration, pictures};
+use crate::words::{duration, images};
 
 /// What the overview shows.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub(crate) struct Overview {
 /// Entries of each list.
 const SHOWN: usize = 4;
 
-pub(super) fn overview(data: Overview, door: Door) -> AnyView {
+pub(super) fn overview(data: Overview, access: AdminAccess) -> AnyView {
     let Overview { model, queue, adapters, datasets, trainings } = data;
     let lead = format!("{} on {}, in {}.", model.name, model.device, model.dtype);
     let first_time = datasets.is_empty() && trainings.is_empty();
@@ -47,7 +47,7 @@ pub(super) fn overview(data: Overview, door: Door) -> AnyView {
                     }
                 }),
         )}
-        {unprotected(door)}
+        {unprotected(access)}
         {now(active, &queue, first_time)}
         {rest}
     }
@@ -55,11 +55,11 @@ pub(super) fn overview(data: Overview, door: Door) -> AnyView {
 }
 
 /// Who reads this has come in without a password.
-fn unprotected(door: Door) -> Option<impl IntoView> {
-    let how = match door {
-        Door::Password => return None,
-        Door::Link => "No password is set: whoever has the link that the server printed can come in.",
-        Door::ThisMachine => {
+fn unprotected(access: AdminAccess) -> Option<impl IntoView> {
+    let how = match access {
+        AdminAccess::Password => return None,
+        AdminAccess::Link => "No password is set: whoever has the link that the server printed can come in.",
+        AdminAccess::ThisMachine => {
             "No password is set, and the server was started with --open-admin: everyone who uses this machine, or can have a connection forwarded from it, can come in."
         }
     };
@@ -75,7 +75,7 @@ fn now(active: Vec<TrainingJob>, queue: &QueueStatus, first_time: bool) -> AnyVi
     let studio = match queue.ahead {
         0 => "Nobody waits for a picture.".to_owned(),
         1 => "1 picture is being made.".to_owned(),
-        more => format!("{} are being made or wait.", pictures(more)),
+        more => format!("{} are being made or wait.", images(more)),
     };
     let training = if active.is_empty() && !first_time {
         view! { <p class="soft">"Nothing is being trained."</p> }.into_any()
@@ -183,7 +183,7 @@ fn lists(
                 <a class="strong" href=format!("/admin/datasets/{}", dataset.id)>
                     {dataset.name.clone()}
                 </a>
-                <span class="soft end">{pictures(dataset.pictures)}</span>
+                <span class="soft end">{images(dataset.pictures)}</span>
             </li>
         }
     });

@@ -8,14 +8,14 @@ use super::{
     compare::{Comparison, compare},
     dataset::{DatasetPage, dataset},
     datasets::{Datasets, datasets},
-    fields::Filled,
-    frame::{Place, framed, head},
+    fields::FormInput,
+    frame::{Section, framed, head},
     gallery::{Gallery, gallery},
     load,
     overview::{Overview, overview},
     queue::{Queue, queue},
-    sign_in::{SetUp, SignIn, no_operator, set_up, sign_in},
-    training::{Training, live, training},
+    sign_in::{SetUp, SignIn, local_only, set_up, sign_in},
+    training::{TrainingPage, live, training},
     training_form::{self, TrainingForm},
     trainings::{Trainings, trainings},
     versions::{Versions, versions},
@@ -26,17 +26,17 @@ use crate::request::current_theme;
 #[derive(Clone)]
 pub struct AdminPage {
     content: Content,
-    door: Door,
+    access: AdminAccess,
 }
 
 /// How whoever looks at a page came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum AdminAccess {
     /// With the password.
     Password,
     /// By the link that the server printed; there is no password.
     Link,
-    /// From the machine itself, as the server was told to allow; there is no password and no session.
+    /// From the machine itself, as the server was flash to allow; there is no password and no session.
     ThisMachine,
 }
 
@@ -44,7 +44,7 @@ pub enum Door {
 enum Content {
     SignIn(SignIn),
     SetUp(SetUp),
-    NoOperator,
+    LocalOnly,
     Overview(Box<Overview>),
     Queue(Queue),
     Gallery(Gallery),
@@ -53,7 +53,7 @@ enum Content {
     Dataset(Box<DatasetPage>),
     Trainings(Trainings),
     NewTraining(Box<TrainingForm>),
-    Training(Box<Training>),
+    Training(Box<TrainingPage>),
     Comparison(Comparison),
     Missing(String),
     Failed(ErrorKind, String),
@@ -61,7 +61,7 @@ enum Content {
 
 impl AdminPage {
     fn new(content: Content) -> Self {
-        Self { content, door: Door::Password }
+        Self { content, access: AdminAccess::Password }
     }
 
     fn loaded<T>(data: Result<T, StudioError>, content: impl FnOnce(T) -> Content) -> Self {
@@ -79,8 +79,8 @@ impl AdminPage {
     }
 
     /// Why there is nothing to see here.
-    pub fn no_operator() -> Self {
-        Self::new(Content::NoOperator)
+    pub fn local_only() -> Self {
+        Self::new(Content::LocalOnly)
     }
 
     /// Where an operator arrives.
@@ -88,29 +88,29 @@ impl AdminPage {
         Self::loaded(load::overview(studio).await, |data| Content::Overview(Box::new(data)))
     }
 
-    /// Who waits for what. `told`: what was just done, or why it was not.
-    pub fn queue(studio: &Studio, told: Option<String>) -> Self {
-        Self::new(Content::Queue(Queue { entries: studio.queue_entries(), told }))
+    /// Who waits for what. `flash`: what was just done, or why it was not.
+    pub fn queue(studio: &Studio, flash: Option<String>) -> Self {
+        Self::new(Content::Queue(Queue { entries: studio.queue_entries(), flash }))
     }
 
-    /// Everybody's images made before `before`. `told`: what was just done, or why it was not.
-    pub async fn gallery(studio: &Studio, before: Option<i64>, told: Option<String>) -> Self {
-        Self::loaded(load::gallery(studio, before, told).await, Content::Gallery)
+    /// Everybody's images made before `before`. `flash`: what was just done, or why it was not.
+    pub async fn gallery(studio: &Studio, before: Option<i64>, flash: Option<String>) -> Self {
+        Self::loaded(load::gallery(studio, before, flash).await, Content::Gallery)
     }
 
-    /// Every adapter version. `told`: why nothing was done.
-    pub async fn versions(studio: &Studio, told: Option<String>) -> Self {
-        Self::loaded(studio.versions().await, |all| Content::Versions(Versions { all, told }))
+    /// Every adapter version. `flash`: why nothing was done.
+    pub async fn versions(studio: &Studio, flash: Option<String>) -> Self {
+        Self::loaded(studio.versions().await, |all| Content::Versions(Versions { all, flash }))
     }
 
-    /// Every dataset. `told`: what was just done; `new`: the form for another one.
-    pub async fn datasets(studio: &Studio, told: Option<String>, new: Filled) -> Self {
-        Self::loaded(load::datasets(studio, told, new).await, Content::Datasets)
+    /// Every dataset. `flash`: what was just done; `new`: the form for another one.
+    pub async fn datasets(studio: &Studio, flash: Option<String>, new: FormInput) -> Self {
+        Self::loaded(load::datasets(studio, flash, new).await, Content::Datasets)
     }
 
-    /// One dataset. `told`: what was just done; `form`: what was sent and could not be taken.
-    pub async fn dataset(studio: &Studio, id: &str, told: Option<String>, form: Option<Filled>) -> Self {
-        Self::loaded(load::dataset(studio, id, told, form).await, |data| Content::Dataset(Box::new(data)))
+    /// One dataset. `flash`: what was just done; `form`: what was sent and could not be taken.
+    pub async fn dataset(studio: &Studio, id: &str, flash: Option<String>, form: Option<FormInput>) -> Self {
+        Self::loaded(load::dataset(studio, id, flash, form).await, |data| Content::Dataset(Box::new(data)))
     }
 
     /// Every training.
@@ -119,18 +119,18 @@ impl AdminPage {
     }
 
     /// The form for a training. `query`: fields to begin with, a `preset`, or the id of one to be like (`from`).
-    pub async fn new_training(studio: &Studio, query: Filled) -> Self {
+    pub async fn new_training(studio: &Studio, query: FormInput) -> Self {
         Self::loaded(load::new_training(studio, query).await, |data| Content::NewTraining(Box::new(data)))
     }
 
     /// The form again, with what was typed and what was wrong with it.
-    pub async fn refused_training(studio: &Studio, form: Filled) -> Self {
+    pub async fn invalid_training(studio: &Studio, form: FormInput) -> Self {
         Self::loaded(load::training_form(studio, form).await, |data| Content::NewTraining(Box::new(data)))
     }
 
-    /// One training. `told`: what was just done, or why it was not.
-    pub async fn training(studio: &Studio, id: &str, told: Option<String>) -> Self {
-        Self::loaded(load::training(studio, id, told).await, |data| Content::Training(Box::new(data)))
+    /// One training. `flash`: what was just done, or why it was not.
+    pub async fn training(studio: &Studio, id: &str, flash: Option<String>) -> Self {
+        Self::loaded(load::training(studio, id, flash).await, |data| Content::Training(Box::new(data)))
     }
 
     /// Several trainings side by side.
@@ -148,9 +148,9 @@ impl AdminPage {
         Self::new(failed(error))
     }
 
-    /// The same for who came in by this door.
-    pub fn by(mut self, door: Door) -> Self {
-        self.door = door;
+    /// The same for who came in by this access.
+    pub fn with_access(mut self, access: AdminAccess) -> Self {
+        self.access = access;
         self
     }
 
@@ -167,7 +167,7 @@ impl AdminPage {
         match &self.content {
             Content::SignIn(_) => "Sign in".to_owned(),
             Content::SetUp(_) => "Set the password".to_owned(),
-            Content::NoOperator => "Closed from here".to_owned(),
+            Content::LocalOnly => "Closed from here".to_owned(),
             Content::Overview(_) => "Overview".to_owned(),
             Content::Queue(_) => "Queue".to_owned(),
             Content::Gallery(_) => "Images".to_owned(),
@@ -188,7 +188,7 @@ impl AdminPage {
 ///
 /// # Errors
 /// Every field that cannot be taken, under the form's own names.
-pub fn asked_for(form: &Filled) -> Result<TrainingRequest, Vec<FieldError>> {
+pub fn training_request(form: &FormInput) -> Result<TrainingRequest, Vec<FieldError>> {
     training_form::read(form)
 }
 
@@ -211,24 +211,24 @@ fn failed(error: &StudioError) -> Content {
 /// The document that the server sends, with `style` in it.
 pub fn admin_shell(page: AdminPage, style: String) -> impl IntoView {
     let title = format!("{} · Adire admin", page.title());
-    let (door, signed_in) = (page.door, page.door != Door::ThisMachine);
+    let (access, signed_in) = (page.access, page.access != AdminAccess::ThisMachine);
     let at = |place, view| framed(Some(place), signed_in, view);
     let body = match page.content {
         Content::SignIn(data) => sign_in(data),
         Content::SetUp(data) => set_up(data),
-        Content::NoOperator => no_operator(),
-        Content::Overview(data) => at(Place::Overview, overview(*data, door)),
-        Content::Queue(data) => at(Place::Queue, queue(data)),
-        Content::Gallery(data) => at(Place::Images, gallery(data)),
-        Content::Versions(data) => at(Place::Versions, versions(data)),
-        Content::Datasets(data) => at(Place::Datasets, datasets(data)),
-        Content::Dataset(data) => at(Place::Datasets, dataset(*data)),
-        Content::Trainings(data) => at(Place::Training, trainings(data)),
-        Content::NewTraining(data) => at(Place::Training, training_form::training_form(*data)),
-        Content::Training(data) => at(Place::Training, training(*data)),
-        Content::Comparison(data) => at(Place::Training, compare(data)),
-        Content::Missing(sentence) => framed(None, signed_in, told("Nothing is here", sentence)),
-        Content::Failed(_, sentence) => framed(None, signed_in, told("This did not work", sentence)),
+        Content::LocalOnly => local_only(),
+        Content::Overview(data) => at(Section::Overview, overview(*data, access)),
+        Content::Queue(data) => at(Section::Queue, queue(data)),
+        Content::Gallery(data) => at(Section::Images, gallery(data)),
+        Content::Versions(data) => at(Section::Versions, versions(data)),
+        Content::Datasets(data) => at(Section::Datasets, datasets(data)),
+        Content::Dataset(data) => at(Section::Datasets, dataset(*data)),
+        Content::Trainings(data) => at(Section::Training, trainings(data)),
+        Content::NewTraining(data) => at(Section::Training, training_form::training_form(*data)),
+        Content::Training(data) => at(Section::Training, training(*data)),
+        Content::Comparison(data) => at(Section::Training, compare(data)),
+        Content::Missing(sentence) => framed(None, signed_in, flash("Nothing is here", sentence)),
+        Content::Failed(_, sentence) => framed(None, signed_in, flash("This did not work", sentence)),
     };
     view! {
         <!DOCTYPE html>
@@ -255,7 +255,7 @@ pub fn admin_live(page: AdminPage) -> impl IntoView {
     }
 }
 
-fn told(title: &'static str, sentence: String) -> AnyView {
+fn flash(title: &'static str, sentence: String) -> AnyView {
     view! {
         {head(title, sentence, ())}
         <p>

@@ -12,11 +12,11 @@ pub(crate) struct Queue {
     /// In the order in which they are made.
     pub(crate) entries: Vec<QueueEntry>,
     /// What was just done, or why it was not.
-    pub(crate) told: Option<String>,
+    pub(crate) flash: Option<String>,
 }
 
 pub(super) fn queue(data: Queue) -> AnyView {
-    let Queue { entries, told } = data;
+    let Queue { entries, flash } = data;
     let lead = match entries.len() {
         0 => "Nothing runs or waits.".to_owned(),
         1 => "1 generation runs or waits.".to_owned(),
@@ -35,7 +35,7 @@ pub(super) fn queue(data: Queue) -> AnyView {
                 </a>
             },
         )}
-        {told.map(|told| view! { <p class="told" role="status">{told}</p> })}
+        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
         {empty
             .then(|| {
                 view! {

@@ -3,7 +3,7 @@
 use adire_protocol::{FieldError, TrainingConfig};
 use serde_json::{Map, Value};
 
-use super::fields::Filled;
+use super::fields::FormInput;
 
 /// How a setting is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,7 +247,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
 }
 
 /// Writes settings into a form.
-pub(super) fn write(config: &TrainingConfig, form: &mut Filled) {
+pub(super) fn write(config: &TrainingConfig, form: &mut FormInput) {
     let Ok(Value::Object(config)) = serde_json::to_value(config) else { return };
     for setting in all() {
         form.set(setting.name, config.get(setting.name).map(text).unwrap_or_default());
@@ -290,7 +290,7 @@ fn text(value: &Value) -> String {
 }
 
 /// Reads a form. Fields that are absent keep the value of `base`.
-pub(super) fn read(form: &Filled, base: &TrainingConfig) -> Result<TrainingConfig, Vec<FieldError>> {
+pub(super) fn read(form: &FormInput, base: &TrainingConfig) -> Result<TrainingConfig, Vec<FieldError>> {
     let mut errors = Vec::new();
     let mut config = match serde_json::to_value(base) {
         Ok(Value::Object(config)) => config,
@@ -353,8 +353,8 @@ mod tests {
 
     use super::*;
 
-    fn form(config: &TrainingConfig) -> Filled {
-        let mut form = Filled::default();
+    fn form(config: &TrainingConfig) -> FormInput {
+        let mut form = FormInput::default();
         write(config, &mut form);
         form
     }

@@ -16,9 +16,9 @@ const SHAPES: [(&str, f64); 7] = [
 ];
 
 /// Images by their shorter side; classes from the first to the last that has any.
-pub(super) fn by_size(pictures: &[(u32, u32)]) -> Vec<(String, usize)> {
+pub(super) fn by_size(images: &[(u32, u32)]) -> Vec<(String, usize)> {
     let mut counts = vec![0; SIZES.len() + 1];
-    for (width, height) in pictures {
+    for (width, height) in images {
         let class = SIZES.iter().position(|size| width.min(height) < size).unwrap_or(SIZES.len());
         counts[class] += 1;
     }
@@ -31,9 +31,9 @@ pub(super) fn by_size(pictures: &[(u32, u32)]) -> Vec<(String, usize)> {
 }
 
 /// Images by the nearest of a few shapes; nearest as a factor, so that 2 : 1 is as far from a square as 1 : 2.
-pub(super) fn by_shape(pictures: &[(u32, u32)]) -> Vec<(String, usize)> {
+pub(super) fn by_shape(images: &[(u32, u32)]) -> Vec<(String, usize)> {
     let mut counts = [0; SHAPES.len()];
-    for (width, height) in pictures {
+    for (width, height) in images {
         let ratio = (f64::from((*width).max(1)) / f64::from((*height).max(1))).ln();
         let distance = |class: &usize| (SHAPES[*class].1.ln() - ratio).abs();
         let nearest = (0..SHAPES.len()).min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(3);

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use super::{
-    fields::{Field, Filled, alert},
+    fields::{Field, FormInput, alert},
     frame::alone,
 };
 
@@ -28,7 +28,7 @@ pub struct SetUp {
 }
 
 pub(super) fn sign_in(SignIn { next, problem }: SignIn) -> AnyView {
-    let form = Filled::default();
+    let form = FormInput::default();
     let password = Field { name: "password", label: "Password", help: "" };
     alone(
         view! {
@@ -50,7 +50,7 @@ pub(super) fn sign_in(SignIn { next, problem }: SignIn) -> AnyView {
 }
 
 pub(super) fn set_up(SetUp { token, problem, dead }: SetUp) -> AnyView {
-    let form = Filled::default();
+    let form = FormInput::default();
     let first = Field {
         name: "password",
         label: "New password",
@@ -92,8 +92,8 @@ pub(super) fn set_up(SetUp { token, problem, dead }: SetUp) -> AnyView {
     )
 }
 
-pub(super) fn no_operator() -> AnyView {
-    let form = Filled::default();
+pub(super) fn local_only() -> AnyView {
+    let form = FormInput::default();
     let token =
         Field { name: "token", label: "Token", help: "The link itself, or what stands behind token= in it." };
     alone(

@@ -4,7 +4,7 @@ use adire_protocol::{TrainingJob, TrainingStage, TrainingState};
 use leptos::prelude::*;
 
 use super::times::ago;
-use crate::words::{duration, pictures};
+use crate::words::{duration, images};
 
 /// The state as a word with a mark.
 pub(super) fn badge(state: TrainingState) -> AnyView {
@@ -67,7 +67,7 @@ pub(super) fn stage(job: &TrainingJob) -> Option<String> {
         TrainingStage::MakingClassPictures { done, total } => {
             format!("Makes class pictures: {done} of {total}.")
         }
-        TrainingStage::Preparing { done, total } => format!("Prepares {done} of {}.", pictures(total)),
+        TrainingStage::Preparing { done, total } => format!("Prepares {done} of {}.", images(total)),
         TrainingStage::Forecasting => {
             "Tries three steps, to know how long it will take; they are undone.".to_owned()
         }

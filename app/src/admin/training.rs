@@ -22,15 +22,15 @@ pub(super) const GONE: &str = "a dataset that is gone";
 
 /// What the page of a training shows.
 #[derive(Clone, Debug)]
-pub(crate) struct Training {
+pub(crate) struct TrainingPage {
     pub(crate) detail: TrainingDetail,
     /// Name of its dataset, unless that was deleted.
     pub(crate) dataset: Option<String>,
     /// What was just done, or why it was not, in a sentence.
-    pub(crate) told: Option<String>,
+    pub(crate) flash: Option<String>,
 }
 
-pub(super) fn training(data: Training) -> AnyView {
+pub(super) fn training(data: TrainingPage) -> AnyView {
     let job = &data.detail.job;
     let name = job.name.clone();
     let dataset = match data.dataset.clone() {
@@ -42,7 +42,7 @@ pub(super) fn training(data: Training) -> AnyView {
     };
     let note = (!job.note.is_empty()).then(|| job.note.clone());
     let asked = settings_table(job);
-    let told = data.told.clone();
+    let flash = data.flash.clone();
     let id = job.id.clone();
     view! {
         <p class="crumb">
@@ -62,7 +62,7 @@ pub(super) fn training(data: Training) -> AnyView {
                 </a>
             </div>
         </div>
-        {told.map(|told| view! { <p class="told" role="status">{told}</p> })}
+        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
         {live(data)}
         {asked}
     }
@@ -70,7 +70,7 @@ pub(super) fn training(data: Training) -> AnyView {
 }
 
 /// The part that moves.
-pub(super) fn live(data: Training) -> AnyView {
+pub(super) fn live(data: TrainingPage) -> AnyView {
     let TrainingDetail { job, points, samples } = data.detail;
     let resting = job.state.is_resting();
     let kept: Vec<_> = points.into_iter().filter(|point| point.step <= job.step).collect();

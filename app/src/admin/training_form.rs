@@ -4,7 +4,7 @@ use adire_protocol::{DatasetSummary, FieldError, Preset, TrainingConfig, Trainin
 use leptos::prelude::*;
 
 use super::{
-    fields::{Field, Filled, alert},
+    fields::{Field, FormInput, alert},
     frame::head,
     settings::{self, GROUPS, Kind, Setting},
 };
@@ -12,7 +12,7 @@ use super::{
 /// What the form shows.
 #[derive(Clone, Debug)]
 pub(crate) struct TrainingForm {
-    pub(crate) form: Filled,
+    pub(crate) form: FormInput,
     /// Those with images, the newest first, each with its trigger.
     pub(crate) datasets: Vec<(DatasetSummary, String)>,
     /// `name@vN` of versions that a run can go on from.
@@ -23,7 +23,7 @@ pub(crate) struct TrainingForm {
 const OWN: [&str; 6] = ["name", "dataset", "note", "class_dataset", "class_prompt", "continue_from"];
 
 /// The form with a preset's settings; what else was typed stays.
-pub(super) fn preset_form(mut form: Filled, native: u32) -> Filled {
+pub(super) fn preset_form(mut form: FormInput, native: u32) -> FormInput {
     let preset = form.get("preset").parse().unwrap_or(Preset::Style);
     let prompts = form.get("sample_prompts").to_owned();
     settings::write(&preset.config().sized_for(native), &mut form);
@@ -35,8 +35,8 @@ pub(super) fn preset_form(mut form: Filled, native: u32) -> Filled {
 }
 
 /// The form with what an earlier training was asked for.
-pub(super) fn like(job: &TrainingJob) -> Filled {
-    let mut form = Filled::default();
+pub(super) fn like(job: &TrainingJob) -> FormInput {
+    let mut form = FormInput::default();
     settings::write(&job.config, &mut form);
     for (name, value) in [
         ("name", Some(&job.name)),
@@ -55,7 +55,7 @@ pub(super) fn like(job: &TrainingJob) -> Filled {
 ///
 /// # Errors
 /// Every field that cannot be taken, under the form's own names.
-pub(super) fn read(form: &Filled) -> Result<TrainingRequest, Vec<FieldError>> {
+pub(super) fn read(form: &FormInput) -> Result<TrainingRequest, Vec<FieldError>> {
     let base = form.get("preset").parse().unwrap_or(Preset::Style).config();
     let optional = |name: &str| Some(form.get(name).trim().to_owned()).filter(|text| !text.is_empty());
     let (config, mut errors) = match settings::read(form, &base) {
@@ -146,7 +146,7 @@ pub(super) fn training_form(data: TrainingForm) -> AnyView {
                             <fieldset class="group">
                                 <legend>{*title}</legend>
                                 <div class="fields">
-                                    {(*title == settings::CLASS_PICTURES).then(|| class_pictures(&form, &datasets))}
+                                    {(*title == settings::CLASS_PICTURES).then(|| class_images(&form, &datasets))}
                                     {group.iter().map(|setting| control(setting, &form)).collect::<Vec<_>>()}
                                 </div>
                             </fieldset>
@@ -177,7 +177,7 @@ pub(super) fn training_form(data: TrainingForm) -> AnyView {
 }
 
 /// Where images of the same kind come from that are not of the style.
-fn class_pictures(form: &Filled, datasets: &[(DatasetSummary, String)]) -> impl IntoView + use<> {
+fn class_images(form: &FormInput, datasets: &[(DatasetSummary, String)]) -> impl IntoView + use<> {
     let dataset = Field {
         name: "class_dataset",
         label: "Dataset of class pictures",
@@ -231,7 +231,7 @@ fn dataset_options(datasets: &[(DatasetSummary, String)], none: &str) -> Vec<(St
         };
         (
             dataset.id.clone(),
-            format!("{} ({}, {trigger})", dataset.name, crate::words::pictures(dataset.pictures)),
+            format!("{} ({}, {trigger})", dataset.name, crate::words::images(dataset.pictures)),
         )
     });
     std::iter::once((String::new(), none.to_owned())).chain(all).collect()
@@ -242,7 +242,7 @@ fn version_options(versions: Vec<String>) -> Vec<(String, String)> {
     std::iter::once((String::new(), "No: from no change at all".to_owned())).chain(all).collect()
 }
 
-fn control(setting: &Setting, form: &Filled) -> AnyView {
+fn control(setting: &Setting, form: &FormInput) -> AnyView {
     let field = Field { name: setting.name, label: setting.label, help: setting.help };
     match setting.kind {
         Kind::Whole | Kind::Number | Kind::Optional | Kind::OptionalWhole => field.number(form),
@@ -259,9 +259,9 @@ fn control(setting: &Setting, form: &Filled) -> AnyView {
 mod tests {
     use super::*;
 
-    fn filled(pairs: &[(&str, &str)]) -> Filled {
+    fn filled(pairs: &[(&str, &str)]) -> FormInput {
         let typed = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        preset_form(Filled::from_pairs(typed), 512)
+        preset_form(FormInput::from_pairs(typed), 512)
     }
 
     #[test]

@@ -11,11 +11,11 @@ pub(crate) struct Versions {
     /// By name, newest first.
     pub(crate) all: Vec<ListedVersion>,
     /// What was just done, or why it was not.
-    pub(crate) told: Option<String>,
+    pub(crate) flash: Option<String>,
 }
 
 pub(super) fn versions(data: Versions) -> AnyView {
-    let Versions { all, told } = data;
+    let Versions { all, flash } = data;
     let empty = all.is_empty();
     let rows = all.into_iter().map(row).collect::<Vec<_>>();
     view! {
@@ -24,7 +24,7 @@ pub(super) fn versions(data: Versions) -> AnyView {
             "Hidden versions cannot be seen, used or downloaded by visitors. Images that were generated with them keep naming them.",
             (),
         )}
-        {told.map(|told| view! { <p class="told" role="status">{told}</p> })}
+        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
         {empty
             .then(|| {
                 view! {

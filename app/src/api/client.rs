@@ -50,9 +50,9 @@ pub(crate) async fn load_queue() -> Result<QueueStatus, AppError> {
     read(&call("/api/fn/queue", "", JsValue::UNDEFINED).await?)
 }
 
-/// The page's data once more. `job`: the generation that the page follows.
-pub(crate) async fn load_studio(job: &str) -> Result<StudioData, AppError> {
-    read(&call(&format!("/api/fn/studio?job={job}"), "", JsValue::UNDEFINED).await?)
+/// The page's data once more. `generation`: the generation that the page follows.
+pub(crate) async fn load_studio(generation: &str) -> Result<StudioData, AppError> {
+    read(&call(&format!("/api/fn/studio?generation={generation}"), "", JsValue::UNDEFINED).await?)
 }
 
 /// Asks what made an image.

@@ -15,7 +15,7 @@ async fn delete_image(
     let result = studio.delete_image(&generation, index, By::Client(&context::client())).await;
     if context::is_plain_form() {
         let problem = result.is_err_and(|error| error.kind() != adire_studio::ErrorKind::NotFound);
-        context::go_to(if problem { "/?tried=delete" } else { "/" });
+        context::go_to(if problem { "/?post_error=delete" } else { "/" });
         return Ok(());
     }
     result.map_err(context::refuse)
@@ -26,7 +26,7 @@ async fn delete_image(
 async fn delete_all() -> Result<(), AppError> {
     let result = context::studio()?.delete_history(&context::client()).await;
     if context::is_plain_form() {
-        context::go_to(if result.is_err() { "/?tried=delete" } else { "/" });
+        context::go_to(if result.is_err() { "/?post_error=delete" } else { "/" });
         return Ok(());
     }
     result.map(|_| ()).map_err(context::refuse)

@@ -8,7 +8,7 @@ use super::{AppError, context};
 use crate::form::{self, FormValues};
 
 /// Longest query that proxies and browsers take without complaint.
-const LONGEST: usize = 6_000;
+const MAX_QUERY_BYTES: usize = 6_000;
 
 /// Reads the form and puts it into the queue.
 #[server(prefix = "/api/fn", endpoint = "generate", output = super::json::Json)]
@@ -26,14 +26,14 @@ async fn submit(studio: &Studio, client: &Client, form: &FormValues) -> Result<G
 
 /// What a plain form sends: its fields, and the files that were chosen.
 #[derive(Debug, Default)]
-pub struct PlainForm {
+pub struct FormPost {
     values: FormValues,
-    refused: Option<&'static str>,
+    upload_error: Option<&'static str>,
 }
 
 /// Why an image that came with a plain form was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum UploadError {
     /// Its file is too large.
     Large,
     /// It is no image that can be read.
@@ -42,25 +42,25 @@ pub enum Refused {
     Busy,
 }
 
-impl PlainForm {
+impl FormPost {
     /// Takes a field in; names that the form does not have are ignored.
     pub fn field(&mut self, name: &str, text: String) {
         form::set_posted(&mut self.values, name, text);
     }
 
     /// Takes the name of an uploaded image in, for the file field `name`; or why there is none.
-    pub fn picture(&mut self, name: &str, uploaded: Result<String, Refused>) {
+    pub fn image(&mut self, name: &str, uploaded: Result<String, UploadError>) {
         let is_mask = name == form::MASK_FILE;
         match uploaded {
             Ok(hash) => form::set_posted(&mut self.values, if is_mask { "mask" } else { "init_image" }, hash),
             Err(why) => {
-                self.refused.get_or_insert(match (why, is_mask) {
-                    (Refused::Large, false) => "large-picture",
-                    (Refused::Large, true) => "large-mask",
-                    (Refused::Unreadable, false) => "no-picture",
-                    (Refused::Unreadable, true) => "no-mask",
-                    (Refused::Busy, false) => "busy-picture",
-                    (Refused::Busy, true) => "busy-mask",
+                self.upload_error.get_or_insert(match (why, is_mask) {
+                    (UploadError::Large, false) => "large-init-image",
+                    (UploadError::Large, true) => "large-mask",
+                    (UploadError::Unreadable, false) => "no-init-image",
+                    (UploadError::Unreadable, true) => "no-mask",
+                    (UploadError::Busy, false) => "busy-init-image",
+                    (UploadError::Busy, true) => "busy-mask",
                 });
             }
         }
@@ -69,8 +69,8 @@ impl PlainForm {
 
 /// Makes what a plain form asks for; the address to go on to: the page of the generation, or the form with its values
 /// and what is wrong with them.
-pub async fn make_plainly(studio: &Studio, client: &Client, form: PlainForm) -> String {
-    let tried = match form.refused {
+pub async fn submit_form_post(studio: &Studio, client: &Client, form: FormPost) -> String {
+    let post_error = match form.upload_error {
         Some(why) => why,
         None => match submit(studio, client, &form.values).await {
             // A seed that someone typed stays in the form.
@@ -84,7 +84,7 @@ pub async fn make_plainly(studio: &Studio, client: &Client, form: PlainForm) -> 
                 let model = studio.model();
                 match form.values.check(&model.limits, &model.defaults) {
                     // What only the studio can know the page cannot find again.
-                    Ok(_) if is("init_image") => "gone-picture",
+                    Ok(_) if is("init_image") => "gone-init-image",
                     Ok(_) if is("mask") => "gone-mask",
                     _ => "form",
                 }
@@ -96,15 +96,15 @@ pub async fn make_plainly(studio: &Studio, client: &Client, form: PlainForm) -> 
             Err(_) => "failed",
         },
     };
-    address_of(&form.values, tried)
+    address_of(&form.values, post_error)
 }
 
-/// The form with its values; `tried` makes the page check them and say what is wrong. Text that does not fit into an
+/// The form with its values; `post_error` makes the page check them and say what is wrong. Text that does not fit into an
 /// address is shortened.
-fn address_of(values: &FormValues, mut tried: &'static str) -> String {
+fn address_of(values: &FormValues, mut post_error: &'static str) -> String {
     let mut values = values.clone();
     let mut query = form::encode(&values);
-    while query.len() > LONGEST && !(values.prompt.is_empty() && values.negative_prompt.is_empty()) {
+    while query.len() > MAX_QUERY_BYTES && !(values.prompt.is_empty() && values.negative_prompt.is_empty()) {
         let longer = if values.prompt.len() >= values.negative_prompt.len() {
             &mut values.prompt
         } else {
@@ -112,8 +112,8 @@ fn address_of(values: &FormValues, mut tried: &'static str) -> String {
         };
         let half = longer.chars().count() / 2;
         *longer = longer.chars().take(half).collect();
-        tried = "long";
+        post_error = "long";
         query = form::encode(&values);
     }
-    format!("/?tried={tried}&{query}")
+    format!("/?post_error={post_error}&{query}")
 }

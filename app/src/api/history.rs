@@ -22,8 +22,8 @@ pub(super) async fn page(
     before: Option<i64>,
 ) -> Result<(Vec<ImageRecord>, bool), adire_studio::StudioError> {
     let Some(visitor) = client.visitor_id() else { return Ok((Vec::new(), false)) };
-    let mut pictures = studio.history(visitor, PAGE + 1, before).await?;
-    let more = pictures.len() > PAGE as usize;
-    pictures.truncate(PAGE as usize);
-    Ok((pictures, more))
+    let mut images = studio.history(visitor, PAGE + 1, before).await?;
+    let more = images.len() > PAGE as usize;
+    images.truncate(PAGE as usize);
+    Ok((images, more))
 }

@@ -23,7 +23,7 @@ mod context;
 #[cfg(feature = "ssr")]
 pub use self::{
     context::StatusOf,
-    generate::{PlainForm, Refused, make_plainly},
+    generate::{FormPost, UploadError, submit_form_post},
 };
 pub(crate) use client::{
     cancel, count_tokens, delete_all, delete_image, generate, load_history, load_queue, load_studio,

@@ -45,25 +45,25 @@ impl StudioData {
     }
 }
 
-/// Reads the page's data once more. `job`: the generation that the page follows.
+/// Reads the page's data once more. `generation`: the generation that the page follows.
 #[cfg(feature = "ssr")]
 #[leptos::server(prefix = "/api/fn", endpoint = "studio", input = leptos::server_fn::codec::GetUrl, output = super::json::Json)]
-async fn load_studio(job: Option<String>) -> Result<StudioData, AppError> {
+async fn load_studio(generation: Option<String>) -> Result<StudioData, AppError> {
     use super::context;
 
-    data(&context::studio()?, &context::client(), job, None).await.map_err(context::refuse)
+    data(&context::studio()?, &context::client(), generation, None).await.map_err(context::refuse)
 }
 
-/// The page's data. `job`: a generation's id from the address; `before`: show history older than this.
+/// The page's data. `generation`: a generation's id from the address; `before`: show history older than this.
 #[cfg(feature = "ssr")]
 pub(crate) async fn data(
     studio: &adire_studio::Studio,
     client: &adire_studio::Client,
-    job: Option<String>,
+    generation: Option<String>,
     before: Option<i64>,
 ) -> Result<StudioData, adire_studio::StudioError> {
     let (mut named, mut active, mut problem) = (None, None, None);
-    if let Some(id) = job {
+    if let Some(id) = generation {
         match studio.generation(&id).await {
             Ok(generation) => named = Some(generation),
             Err(error) => problem = Some(error.to_string()),

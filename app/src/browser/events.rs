@@ -12,7 +12,7 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{EventSource, MessageEvent, MessagePort, SharedWorker};
 
-use crate::{api, state::Stage, wire::Value};
+use crate::{api, state::Workspace, wire::Value};
 
 const NAMES: [&str; 7] = ["queued", "started", "progress", "image", "done", "failed", "cancelled"];
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -75,15 +75,18 @@ thread_local! {
     static FOLLOWING: RefCell<Option<Following>> = const { RefCell::new(None) };
 }
 
-/// Follows the stage's generation until its last event.
-pub(crate) fn follow(stage: Stage) {
-    follow_by(stage, true);
+/// Follows the workspace's generation until its last event.
+pub(crate) fn follow(workspace: Workspace) {
+    follow_by(workspace, true);
 }
 
 /// `shared`: through the worker, where the browser has such.
-fn follow_by(stage: Stage, shared: bool) {
-    let Some((id, address)) = stage.job.with_untracked(|job| {
-        job.as_ref().filter(|job| !job.state.is_final()).map(|job| (job.id.clone(), job.links.events.clone()))
+fn follow_by(workspace: Workspace, shared: bool) {
+    let Some((id, address)) = workspace.generation.with_untracked(|generation| {
+        generation
+            .as_ref()
+            .filter(|generation| !generation.state.is_final())
+            .map(|generation| (generation.id.clone(), generation.links.events.clone()))
     }) else {
         return;
     };
@@ -100,23 +103,23 @@ fn follow_by(stage: Stage, shared: bool) {
         None
     };
     let Some(source) = source.or_else(|| EventSource::new(&address).ok().map(Source::Own)) else {
-        return try_again(stage, id);
+        return try_again(workspace, id);
     };
     let take = move |name: &str, text: &str| {
         let Some(event) = read(name, text) else { return };
-        stage.lost.set(false);
+        workspace.lost.set(false);
         let last = event.is_last();
-        stage.take(event);
+        workspace.apply_event(event);
         if last {
             end_soon();
         }
     };
     let lost = move |ended: bool| {
-        if stage.is_busy() {
-            stage.lost.set(true);
+        if workspace.is_busy() {
+            workspace.lost.set(true);
             if ended {
                 end_soon();
-                try_again(stage, id.clone());
+                try_again(workspace, id.clone());
             }
         }
     };
@@ -134,11 +137,11 @@ fn follow_by(stage: Stage, shared: bool) {
         match told.get(1).as_string().unwrap_or_default().as_str() {
             "" => ended(true),
             "error" => ended(false),
-            "open" => stage.lost.set(false),
+            "open" => workspace.lost.set(false),
             name => take(name, &told.get(2).as_string().unwrap_or_default()),
         }
     });
-    let on_open = Closure::new(move || stage.lost.set(false));
+    let on_open = Closure::new(move || workspace.lost.set(false));
     let stream = match &source {
         Source::Own(stream) => Some(stream.clone()),
         Source::Shared(..) => None,
@@ -147,7 +150,7 @@ fn follow_by(stage: Stage, shared: bool) {
         Some(stream) => lost(stream.ready_state() == EventSource::CLOSED),
         None => {
             // The worker could not be loaded.
-            set_timeout(move || follow_by(stage, false), Duration::ZERO);
+            set_timeout(move || follow_by(workspace, false), Duration::ZERO);
         }
     });
     match &source {
@@ -172,13 +175,17 @@ fn follow_by(stage: Stage, shared: bool) {
 
 /// Closes the stream while the page is out of sight, and opens one when it is back: pages that the browser keeps in
 /// memory must hold no connection, and without the worker no tab in the background may.
-pub(crate) fn rest_out_of_sight(stage: Stage) {
+pub(crate) fn rest_out_of_sight(workspace: Workspace) {
     let back = move || {
-        if let Some(id) = untrack(|| stage.is_busy())
-            .then(|| stage.job.with_untracked(|job| job.as_ref().map(|job| job.id.clone())))
+        if let Some(id) = untrack(|| workspace.is_busy())
+            .then(|| {
+                workspace
+                    .generation
+                    .with_untracked(|generation| generation.as_ref().map(|generation| generation.id.clone()))
+            })
             .flatten()
         {
-            spawn_local(catch_up(stage, id));
+            spawn_local(catch_up(workspace, id));
         }
     };
     let away = move || {
@@ -237,33 +244,35 @@ fn end_soon() {
 }
 
 /// Reads the record again after a while and goes on from there.
-fn try_again(stage: Stage, id: String) {
+fn try_again(workspace: Workspace, id: String) {
     set_timeout(
         move || {
-            let is_ours = stage.job.with_untracked(|job| job.as_ref().is_some_and(|job| job.id == id));
-            if is_ours && stage.is_busy() {
-                spawn_local(catch_up(stage, id));
+            let is_ours = workspace.generation.with_untracked(|generation| {
+                generation.as_ref().is_some_and(|generation| generation.id == id)
+            });
+            if is_ours && workspace.is_busy() {
+                spawn_local(catch_up(workspace, id));
             }
         },
         PATIENCE,
     );
 }
 
-async fn catch_up(stage: Stage, id: String) {
+async fn catch_up(workspace: Workspace, id: String) {
     match api::load_studio(&id).await {
         Ok(data) => {
-            stage.lost.set(false);
-            stage.queue.set(data.queue);
-            stage.history.set(data.history);
-            stage.more.set(data.more);
+            workspace.lost.set(false);
+            workspace.queue.set(data.queue);
+            workspace.history.set(data.history);
+            workspace.more.set(data.more);
             if let Some(problem) = data.problem {
-                stage.fail(problem);
-            } else if let Some(job) = data.named {
-                stage.resume(job);
-                follow(stage);
+                workspace.fail(problem);
+            } else if let Some(generation) = data.named {
+                workspace.resume(generation);
+                follow(workspace);
             }
         }
-        Err(_) => try_again(stage, id),
+        Err(_) => try_again(workspace, id),
     }
 }
 

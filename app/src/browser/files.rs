@@ -34,7 +34,7 @@ pub(crate) fn kept_file() -> Option<File> {
 }
 
 /// Width and height of an image on the page, once it is there.
-pub(crate) fn picture_size(id: &str) -> Option<(u32, u32)> {
+pub(crate) fn image_size(id: &str) -> Option<(u32, u32)> {
     let image: HtmlImageElement = super::element(id)?;
     let size = (image.natural_width(), image.natural_height());
     (size.0 > 0 && size.1 > 0).then_some(size)

@@ -14,7 +14,7 @@ pub(crate) use address::show_address;
 pub(crate) use clipboard::copy;
 pub(crate) use events::{follow, rest_out_of_sight, stop_following};
 pub(crate) use field::{focus_field, tie};
-pub(crate) use files::{drop_target, is_image, is_too_large, keep_file, kept_file, picture_size};
+pub(crate) use files::{drop_target, image_size, is_image, is_too_large, keep_file, kept_file};
 pub(crate) use keep::{begin_keeping, keep, kept};
 pub(crate) use prompt::{count_tokens, weigh_selection};
 pub(crate) use theme::{Theme, set_theme, theme_of_cookie};

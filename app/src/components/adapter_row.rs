@@ -3,12 +3,12 @@
 use leptos::{ev::MouseEvent, prelude::*};
 
 use super::{
+    erased::{EraseView, ErasedView},
     error::FieldProblem,
     field::{Line, Menu},
     icons::{Drawing, Icon},
-    kinds::{flag, on, part},
     number::{Range, Slider},
-    piece::{IntoPiece, Piece},
+    reactive::{dyn_flag, dyn_view, handler},
 };
 use crate::{
     form,
@@ -20,7 +20,7 @@ const STRENGTHS: Range = Range { min: -2.0, max: 2.0, step: 0.05 };
 
 /// Name, version menu with `none`, strength.
 #[component]
-pub(super) fn Row(row: RowState, index: Signal<usize>) -> Piece {
+pub(super) fn Row(row: RowState, index: Signal<usize>) -> ErasedView {
     let page = Page::here();
     let name = row.adapter.get_value();
     let off = move || row.name.with(String::is_empty);
@@ -32,7 +32,7 @@ pub(super) fn Row(row: RowState, index: Signal<usize>) -> Piece {
     });
     let strength = Signal::derive(move || format!("adapters[{}].strength", index.get()));
     view! {
-        <div class="adapter" class:off=flag(off) role="group" aria-label=format!("Adapter {name}")>
+        <div class="adapter" class:off=dyn_flag(off) role="group" aria-label=format!("Adapter {name}")>
             <div class="adapter-head">
                 <a class="adapter-name" href=format!("/adapters/{name}") title="What this adapter is">
                     {name.clone()}
@@ -65,15 +65,15 @@ pub(super) fn Row(row: RowState, index: Signal<usize>) -> Piece {
             <Trigger row=row />
         </div>
     }
-    .into_piece()
+    .erase()
 }
 
 /// Takes the row away. Few adapters keep their row; of many, those from the menu go back there.
 #[component]
-fn Remove(name: String, key: u32) -> Piece {
+fn Remove(name: String, key: u32) -> ErasedView {
     let page = Page::here();
     if page.adapters.with_value(Vec::len) <= ROWS {
-        return ().into_piece();
+        return ().erase();
     }
     view! {
         <button
@@ -81,19 +81,19 @@ fn Remove(name: String, key: u32) -> Piece {
             class="icon-button live-only"
             aria-label=format!("Remove {name}")
             title="Remove"
-            on:click=on(move |_: MouseEvent| page.form.remove_row(key))
+            on:click=handler(move |_: MouseEvent| page.form.remove_row(key))
         >
             <Drawing icon=Icon::Close />
         </button>
     }
-    .into_piece()
+    .erase()
 }
 
 /// Says what of the chosen version has no effect on this model.
 #[component]
-fn InPart(row: RowState) -> Piece {
+fn InPart(row: RowState) -> ErasedView {
     let page = Page::here();
-    part(move || {
+    dyn_view(move || {
         let id = row.name.get();
         let warning = page.adapters.with_value(|adapters| {
             let mut versions = adapters.iter().flat_map(|(_, versions)| versions);
@@ -101,12 +101,12 @@ fn InPart(row: RowState) -> Piece {
         });
         warning.map(|warning| view! { <p class="hint">{warning}</p> })
     })
-    .into_piece()
+    .erase()
 }
 
 /// Offers the words that call the style up, while the prompt lacks them.
 #[component]
-fn Trigger(row: RowState) -> Piece {
+fn Trigger(row: RowState) -> ErasedView {
     let page = Page::here();
     let missing = Memo::new(move |_| {
         let id = row.name.get();
@@ -127,7 +127,7 @@ fn Trigger(row: RowState) -> Piece {
             });
         }
     };
-    part(move || {
+    dyn_view(move || {
         missing.get().map(|trigger| {
             view! {
                 <p class="hint">
@@ -135,8 +135,8 @@ fn Trigger(row: RowState) -> Piece {
                     <button
                         type="button"
                         class="link live-only"
-                        hidden=flag(move || page.form.prompt.with(|prompt| prompt.trim().is_empty()))
-                        on:click=on(add)
+                        hidden=dyn_flag(move || page.form.prompt.with(|prompt| prompt.trim().is_empty()))
+                        on:click=handler(add)
                     >
                         "Add it"
                     </button>
@@ -144,5 +144,5 @@ fn Trigger(row: RowState) -> Piece {
             }
         })
     })
-    .into_piece()
+    .erase()
 }

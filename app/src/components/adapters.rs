@@ -5,9 +5,9 @@ use leptos::{ev::Event, html::Select, prelude::*};
 
 use super::{
     adapter_row::Row,
+    erased::{EraseView, ErasedView},
     error::FieldProblem,
-    kinds::{flag, on, part, text},
-    piece::{IntoPiece, Piece},
+    reactive::{dyn_flag, dyn_text, dyn_view, handler},
 };
 use crate::{
     browser,
@@ -19,11 +19,11 @@ const SEARCH: &str = "/search.js";
 
 /// All rows. Nothing at all where the server has no adapters.
 #[component]
-pub(super) fn Adapters() -> Piece {
+pub(super) fn Adapters() -> ErasedView {
     let page = Page::here();
     let rows = page.form.adapters;
     if page.adapters.with_value(Vec::is_empty) {
-        return ().into_piece();
+        return ().erase();
     }
     let place = move |key: u32| rows.with(|rows| rows.iter().position(|row| row.key == key));
     view! {
@@ -36,17 +36,17 @@ pub(super) fn Adapters() -> Piece {
             <FieldProblem field="adapters" />
         </fieldset>
     }
-    .into_piece()
+    .erase()
 }
 
 /// A menu of the adapters that have no row yet. Without a script it is a row of its own, at strength 1; with one, a field
 /// that searches takes its place.
 #[component]
-fn AddRow() -> Piece {
+fn AddRow() -> ErasedView {
     let page = Page::here();
     if page.adapters.with_value(Vec::len) <= ROWS {
         // All have a row, and keep it.
-        return ().into_piece();
+        return ().erase();
     }
     let menu = NodeRef::<Select>::new();
     let index = move || page.form.adapters.with(Vec::len);
@@ -68,7 +68,7 @@ fn AddRow() -> Piece {
         });
         if let Some(id) = known {
             page.form.switch_on(id);
-            page.stage.said.set(format!("The adapter {wanted} is chosen."));
+            page.workspace.announcement.set(format!("The adapter {wanted} is chosen."));
         }
         if let Some(menu) = menu.get_untracked() {
             menu.set_value("");
@@ -92,20 +92,20 @@ fn AddRow() -> Piece {
     };
     Effect::new(|| browser::load_module(SEARCH));
     view! {
-        <div class="add-adapter" hidden=flag(move || absent().is_empty())>
+        <div class="add-adapter" hidden=dyn_flag(move || absent().is_empty())>
             <select
-                name=text(move || format!("adapters[{}][name]", index()))
+                name=dyn_text(move || format!("adapters[{}][name]", index()))
                 aria-label="Add an adapter"
                 autocomplete="off"
                 node_ref=menu
-                on:change=on(add)
+                on:change=handler(add)
             >
                 <option value="">"Add an adapter…"</option>
-                {part(options)}
+                {dyn_view(options)}
             </select>
         </div>
     }
-    .into_piece()
+    .erase()
 }
 
 /// `v3, v2, v1`.

@@ -5,12 +5,12 @@ use leptos::prelude::*;
 use super::{
     batch::Batch,
     empty::Empty,
-    kinds::{part, text},
+    erased::{EraseView, ErasedView},
+    image::FinishedImage,
     live::{Live, Status, Thread},
     notice::NoticeBar,
     parameters::Parameters,
-    picture::Picture,
-    piece::{IntoPiece, Piece},
+    reactive::{dyn_text, dyn_view},
 };
 use crate::state::Page;
 
@@ -18,36 +18,36 @@ use crate::state::Page;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Holds {
     Nothing,
-    Picture,
+    Image,
     Making,
     Stopped,
 }
 
 /// The right side of the page.
 #[component]
-pub(crate) fn Canvas() -> Piece {
+pub(crate) fn Canvas() -> ErasedView {
     let page = Page::here();
     let holds = Memo::new(move |_| {
-        if page.stage.shown.with(Option::is_some) {
-            Holds::Picture
-        } else if page.stage.is_busy() {
+        if page.workspace.shown.with(Option::is_some) {
+            Holds::Image
+        } else if page.workspace.is_busy() {
             Holds::Making
-        } else if page.stage.job.with(Option::is_some) {
+        } else if page.workspace.generation.with(Option::is_some) {
             Holds::Stopped
         } else {
             Holds::Nothing
         }
     });
-    let cloth = part(move || match holds.get() {
-        Holds::Nothing => view! { <Empty /> }.into_piece(),
-        Holds::Picture => view! { <Picture /> }.into_piece(),
-        Holds::Making => view! { <Live /> }.into_piece(),
-        Holds::Stopped => view! { <Stopped /> }.into_piece(),
+    let cloth = dyn_view(move || match holds.get() {
+        Holds::Nothing => view! { <Empty /> }.erase(),
+        Holds::Image => view! { <FinishedImage /> }.erase(),
+        Holds::Making => view! { <Live /> }.erase(),
+        Holds::Stopped => view! { <Stopped /> }.erase(),
     });
-    let below = part(move || match holds.get() {
-        Holds::Picture => view! { <Parameters /> }.into_piece(),
-        Holds::Making => view! { <Status /> }.into_piece(),
-        Holds::Nothing | Holds::Stopped => ().into_piece(),
+    let below = dyn_view(move || match holds.get() {
+        Holds::Image => view! { <Parameters /> }.erase(),
+        Holds::Making => view! { <Status /> }.erase(),
+        Holds::Nothing | Holds::Stopped => ().erase(),
     });
     view! {
         <section class="canvas" aria-label="Canvas">
@@ -59,25 +59,29 @@ pub(crate) fn Canvas() -> Piece {
             <Batch />
             {below}
             <p class="off-screen" role="status">
-                {text(move || page.stage.said.get())}
+                {dyn_text(move || page.workspace.announcement.get())}
             </p>
         </section>
     }
-    .into_piece()
+    .erase()
 }
 
 /// A generation that ended without an image.
 #[component]
-fn Stopped() -> Piece {
+fn Stopped() -> ErasedView {
     let page = Page::here();
-    let error = move || page.stage.job.with(|job| job.as_ref().and_then(|job| job.error.clone()));
+    let error = move || {
+        page.workspace
+            .generation
+            .with(|generation| generation.as_ref().and_then(|generation| generation.error.clone()))
+    };
     let title = move || if error().is_some() { "The picture could not be made" } else { "Cancelled" };
     let words = move || error().unwrap_or_else(|| "Nothing was kept. The form is as you left it.".to_owned());
     view! {
         <div class="empty">
-            <h2>{text(move || title().to_owned())}</h2>
-            <p>{text(words)}</p>
+            <h2>{dyn_text(move || title().to_owned())}</h2>
+            <p>{dyn_text(words)}</p>
         </div>
     }
-    .into_piece()
+    .erase()
 }

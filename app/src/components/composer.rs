@@ -3,20 +3,24 @@
 use leptos::{ev::SubmitEvent, prelude::*};
 
 use super::{
-    kinds::{on, text},
+    erased::{EraseView, ErasedView},
     notice::Summary,
-    piece::{IntoPiece, Piece},
     prompt::Prompt,
-    send::Send,
+    reactive::{dyn_text, handler},
     settings::Settings,
+    submit::SubmitButton,
 };
 use crate::state::Page;
 
 /// Prompt, settings, button.
 #[component]
-pub(crate) fn Composer() -> Piece {
+pub(crate) fn Composer() -> ErasedView {
     let page = Page::here();
-    let id = move || page.stage.job.with(|job| job.as_ref().map(|job| job.id.clone()).unwrap_or_default());
+    let id = move || {
+        page.workspace.generation.with(|generation| {
+            generation.as_ref().map(|generation| generation.id.clone()).unwrap_or_default()
+        })
+    };
     let submit = move |event: SubmitEvent| {
         event.prevent_default();
         page.submit();
@@ -29,19 +33,19 @@ pub(crate) fn Composer() -> Piece {
         <form
             class="composer"
             method="post"
-            action="/make"
+            action="/generate"
             enctype="multipart/form-data"
             novalidate
-            on:submit=on(submit)
+            on:submit=handler(submit)
         >
             <Summary />
             <Prompt />
             <Settings />
-            <Send />
+            <SubmitButton />
         </form>
-        <form id="cancel-form" method="post" action="/api/fn/cancel" hidden on:submit=on(cancel)>
-            <input type="hidden" name="id" value=text(id) />
+        <form id="cancel-form" method="post" action="/api/fn/cancel" hidden on:submit=handler(cancel)>
+            <input type="hidden" name="id" value=dyn_text(id) />
         </form>
     }
-    .into_piece()
+    .erase()
 }

@@ -4,14 +4,14 @@ use adire_protocol::ImageRecord;
 use leptos::{ev::SubmitEvent, prelude::*};
 
 use super::{
-    kinds::on,
-    piece::{IntoPiece, Piece},
+    erased::{EraseView, ErasedView},
+    reactive::handler,
 };
 use crate::state::Page;
 
 /// Deletes the image on the canvas, or everything that this browser has here.
 #[component]
-pub(super) fn Delete(shown: ImageRecord) -> Piece {
+pub(super) fn Delete(shown: ImageRecord) -> ErasedView {
     let page = Page::here();
     let (generation, index) = (shown.generation.clone(), shown.index.to_string());
     let this = move |event: SubmitEvent| {
@@ -25,7 +25,7 @@ pub(super) fn Delete(shown: ImageRecord) -> Piece {
     view! {
         <details class="fold delete" id="delete">
             <summary>"Delete"</summary>
-            <form method="post" action="/api/fn/delete" on:submit=on(this)>
+            <form method="post" action="/api/fn/delete" on:submit=handler(this)>
                 <input type="hidden" name="generation" value=generation />
                 <input type="hidden" name="index" value=index />
                 <button type="submit" class="stop">
@@ -33,7 +33,7 @@ pub(super) fn Delete(shown: ImageRecord) -> Piece {
                 </button>
                 <p class="hint">"Removed from the server for good; with the last image of a prompt, the prompt too."</p>
             </form>
-            <form method="post" action="/api/fn/delete_all" on:submit=on(all)>
+            <form method="post" action="/api/fn/delete_all" on:submit=handler(all)>
                 <button type="submit" class="stop">
                     "Delete all my images"
                 </button>
@@ -41,5 +41,5 @@ pub(super) fn Delete(shown: ImageRecord) -> Piece {
             </form>
         </details>
     }
-    .into_piece()
+    .erase()
 }

@@ -3,18 +3,18 @@
 use leptos::prelude::*;
 
 use super::{
-    kinds::part,
-    piece::{IntoPiece, Piece},
+    erased::{EraseView, ErasedView},
+    reactive::dyn_view,
 };
 use crate::{browser, state::Page};
 
 /// Listens for files; while one hovers, says what letting go does.
 #[component]
-pub(crate) fn DropOverlay() -> Piece {
+pub(crate) fn DropOverlay() -> ErasedView {
     let page = Page::here();
     let over = RwSignal::new(false);
-    Effect::new(move || browser::drop_target(over, move |file| page.take_picture(file)));
-    part(move || {
+    Effect::new(move || browser::drop_target(over, move |file| page.take_image(file)));
+    dyn_view(move || {
         over.get().then(|| {
             view! {
                 <div class="drop-overlay">
@@ -23,5 +23,5 @@ pub(crate) fn DropOverlay() -> Piece {
             }
         })
     })
-    .into_piece()
+    .erase()
 }

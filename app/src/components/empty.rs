@@ -3,8 +3,8 @@
 use leptos::prelude::*;
 
 use super::{
+    erased::{EraseView, ErasedView},
     link::Link,
-    piece::{IntoPiece, Piece},
 };
 use crate::{
     form::{self, FormValues},
@@ -16,7 +16,7 @@ const ON_CANVAS: usize = 5;
 
 /// The canvas before the first image: what to do, and prompts that work.
 #[component]
-pub(super) fn Empty() -> Piece {
+pub(super) fn Empty() -> ErasedView {
     let page = Page::here();
     let prompts = page.model.with_value(|model| model.example_prompts.clone());
     let words = if prompts.is_empty() {
@@ -24,7 +24,7 @@ pub(super) fn Empty() -> Piece {
     } else {
         "Write what it should show, or start from one of these."
     };
-    let first = page.stage.history.with_untracked(Vec::is_empty);
+    let first = page.workspace.history.with_untracked(Vec::is_empty);
     let title = if first { "Your first picture appears here" } else { "The next picture appears here" };
     let prompts = prompts.into_iter().take(ON_CANVAS);
     let prompts = prompts.map(|example| view! { <Example prompt=example.prompt class="example" /> });
@@ -35,15 +35,15 @@ pub(super) fn Empty() -> Piece {
             <ul>{prompts.collect::<Vec<_>>()}</ul>
         </div>
     }
-    .into_piece()
+    .erase()
 }
 
 /// The same prompts beside the form.
 #[component]
-pub(super) fn ExampleChips() -> Piece {
+pub(super) fn ExampleChips() -> ErasedView {
     let prompts = Page::here().model.with_value(|model| model.example_prompts.clone());
     if prompts.is_empty() {
-        return ().into_piece();
+        return ().erase();
     }
     let prompts = prompts.into_iter().map(|example| view! { <Example prompt=example.prompt class="chip" /> });
     view! {
@@ -51,12 +51,12 @@ pub(super) fn ExampleChips() -> Piece {
             {prompts.collect::<Vec<_>>()}
         </ul>
     }
-    .into_piece()
+    .erase()
 }
 
 /// A link that puts a prompt into the form.
 #[component]
-fn Example(prompt: String, class: &'static str) -> Piece {
+fn Example(prompt: String, class: &'static str) -> ErasedView {
     let page = Page::here();
     let values = FormValues { prompt: prompt.clone(), ..FormValues::default() };
     let address = format!("/?{}", form::encode(&values));
@@ -68,5 +68,5 @@ fn Example(prompt: String, class: &'static str) -> Piece {
             </Link>
         </li>
     }
-    .into_piece()
+    .erase()
 }

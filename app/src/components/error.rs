@@ -3,8 +3,8 @@
 use leptos::prelude::*;
 
 use super::{
-    kinds::part,
-    piece::{IntoPiece, Piece},
+    erased::{EraseView, ErasedView},
+    reactive::dyn_view,
 };
 use crate::{form::id_of, state::Page};
 
@@ -14,9 +14,9 @@ pub(super) fn FieldProblem(
     /// The field's name in a request, like `adapters[1].strength`.
     #[prop(into)]
     field: Signal<String>,
-) -> Piece {
+) -> ErasedView {
     let page = Page::here();
-    part(move || {
+    dyn_view(move || {
         let field = field.get();
         page.form.error(&field).map(|message| {
             view! {
@@ -26,7 +26,7 @@ pub(super) fn FieldProblem(
             }
         })
     })
-    .into_piece()
+    .erase()
 }
 
 /// The id that `aria-describedby` points to.

@@ -7,9 +7,9 @@ use leptos::{
 };
 
 use super::{
+    erased::{EraseView, ErasedView},
     error::problem_id,
-    kinds::{maybe, on, text},
-    piece::{IntoPiece, Piece},
+    reactive::{dyn_attr, dyn_text, handler},
 };
 use crate::{
     browser,
@@ -29,27 +29,27 @@ pub(super) fn Line(
     #[prop(optional)] class: &'static str,
     #[prop(optional, into)] label: Option<String>,
     #[prop(optional, into)] placeholder: Option<Signal<String>>,
-) -> Piece {
+) -> ErasedView {
     let node = NodeRef::<Input>::new();
     browser::tie(node, value);
     let Marks { id, name, invalid, described } = marks(field);
     view! {
         <input
-            id=text(id)
-            name=text(name)
+            id=dyn_text(id)
+            name=dyn_text(name)
             type="text"
             inputmode=keyboard
             class=class
             aria-label=label
             value=value.get_untracked()
-            placeholder=maybe(move || placeholder.map(|placeholder| placeholder.get()))
-            aria-invalid=maybe(invalid)
-            aria-describedby=maybe(described)
+            placeholder=dyn_attr(move || placeholder.map(|placeholder| placeholder.get()))
+            aria-invalid=dyn_attr(invalid)
+            aria-describedby=dyn_attr(described)
             node_ref=node
-            on:input=on(move |event: Event| value.set(event_target_value(&event)))
+            on:input=handler(move |event: Event| value.set(event_target_value(&event)))
         />
     }
-    .into_piece()
+    .erase()
 }
 
 /// Several lines of text; grows with what is typed.
@@ -60,7 +60,7 @@ pub(super) fn Lines(
     rows: &'static str,
     placeholder: &'static str,
     #[prop(optional, into)] label: Option<String>,
-) -> Piece {
+) -> ErasedView {
     let node = NodeRef::<Textarea>::new();
     browser::tie(node, value);
     let Marks { invalid, described, .. } = marks(Signal::derive(move || field.to_owned()));
@@ -71,15 +71,15 @@ pub(super) fn Lines(
             rows=rows
             placeholder=placeholder
             aria-label=label
-            aria-invalid=maybe(invalid)
-            aria-describedby=maybe(described)
+            aria-invalid=dyn_attr(invalid)
+            aria-describedby=dyn_attr(described)
             node_ref=node
-            on:input=on(move |event: Event| value.set(event_target_value(&event)))
+            on:input=handler(move |event: Event| value.set(event_target_value(&event)))
         >
             {initial_text(value.get_untracked())}
         </textarea>
     }
-    .into_piece()
+    .erase()
 }
 
 /// A menu of values with their labels.
@@ -91,7 +91,7 @@ pub(super) fn Menu(
     value: RwSignal<String>,
     options: Vec<(String, String)>,
     #[prop(optional, into)] label: Option<String>,
-) -> Piece {
+) -> ErasedView {
     let node = NodeRef::<Select>::new();
     browser::tie(node, value);
     let Marks { id, name, invalid, described } = marks(field);
@@ -105,18 +105,18 @@ pub(super) fn Menu(
     });
     view! {
         <select
-            id=text(id)
-            name=text(name)
+            id=dyn_text(id)
+            name=dyn_text(name)
             aria-label=label
-            aria-invalid=maybe(invalid)
-            aria-describedby=maybe(described)
+            aria-invalid=dyn_attr(invalid)
+            aria-describedby=dyn_attr(described)
             node_ref=node
-            on:change=on(move |event: Event| value.set(event_target_value(&event)))
+            on:change=handler(move |event: Event| value.set(event_target_value(&event)))
         >
             {options.collect::<Vec<_>>()}
         </select>
     }
-    .into_piece()
+    .erase()
 }
 
 /// What the elements of all fields have in common.

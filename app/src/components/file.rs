@@ -5,9 +5,9 @@ use wasm_bindgen::JsCast;
 use web_sys::{File, HtmlInputElement};
 
 use super::{
+    erased::{EraseView, ErasedView},
     error::problem_id,
-    kinds::{maybe, on, text},
-    piece::{IntoPiece, Piece},
+    reactive::{dyn_attr, dyn_text, handler},
 };
 use crate::{form::id_of, state::Page};
 
@@ -25,7 +25,7 @@ pub(super) fn FileButton(
     #[prop(optional)] title: &'static str,
     #[prop(into)] label: Signal<String>,
     chosen: Box<dyn Fn(File)>,
-) -> Piece {
+) -> ErasedView {
     let page = Page::here();
     let choose = move |event: Event| {
         let Some(input) = event.target().and_then(|target| target.dyn_into::<HtmlInputElement>().ok()) else {
@@ -40,17 +40,17 @@ pub(super) fn FileButton(
     let problem = move || page.form.is_wrong(field).then(|| problem_id(field));
     view! {
         <label class=class title=title>
-            <span>{text(move || label.get())}</span>
+            <span>{dyn_text(move || label.get())}</span>
             <input
                 type="file"
                 id=id_of(field)
                 name=name
                 accept=accept
                 class="file"
-                aria-describedby=maybe(problem)
-                on:change=on(choose)
+                aria-describedby=dyn_attr(problem)
+                on:change=handler(choose)
             />
         </label>
     }
-    .into_piece()
+    .erase()
 }

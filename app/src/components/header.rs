@@ -7,9 +7,9 @@ use leptos::{
 };
 
 use super::{
+    erased::{EraseView, ErasedView},
     keys::show_keys,
-    kinds::on,
-    piece::{IntoPiece, Piece},
+    reactive::handler,
 };
 use crate::{
     browser::{self, Theme},
@@ -21,7 +21,7 @@ use crate::{
 pub(crate) fn Header(
     /// The loaded model.
     model: String,
-) -> Piece {
+) -> ErasedView {
     view! {
         <header class="bar">
             <h1>
@@ -44,18 +44,18 @@ pub(crate) fn Header(
                 <a class="quiet" href="/admin" hidden=!shows_admin()>
                     "Admin"
                 </a>
-                <button type="button" class="quiet live-only keys-button" on:click=on(|_: MouseEvent| show_keys())>
+                <button type="button" class="quiet live-only keys-button" on:click=handler(|_: MouseEvent| show_keys())>
                     "Keys"
                 </button>
                 <ThemeMenu />
             </span>
         </header>
     }
-    .into_piece()
+    .erase()
 }
 
 #[component]
-fn ThemeMenu() -> Piece {
+fn ThemeMenu() -> ErasedView {
     let now = current_theme();
     let menu = NodeRef::<Select>::new();
     let change = move |_: Event| {
@@ -71,9 +71,9 @@ fn ThemeMenu() -> Piece {
         view! { <option value=theme.name() selected=theme == now>{label}</option> }
     });
     view! {
-        <select class="quiet live-only" aria-label="Colours" autocomplete="off" node_ref=menu on:change=on(change)>
+        <select class="quiet live-only" aria-label="Colours" autocomplete="off" node_ref=menu on:change=handler(change)>
             {options.into_iter().collect::<Vec<_>>()}
         </select>
     }
-    .into_piece()
+    .erase()
 }

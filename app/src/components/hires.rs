@@ -4,17 +4,17 @@ use adire_protocol::HiresUpscaler;
 use leptos::prelude::*;
 
 use super::{
+    erased::{EraseView, ErasedView},
     error::FieldProblem,
     field::Menu,
-    kinds::flag,
     number::{Number, Range},
-    piece::{IntoPiece, Piece},
+    reactive::dyn_flag,
 };
 use crate::state::Page;
 
 /// The folded section. Not there while the form starts from an image, unless something is wrong with it.
 #[component]
-pub(super) fn Hires() -> Piece {
+pub(super) fn Hires() -> ErasedView {
     let page = Page::here();
     let form = page.form;
     let off = Memo::new(move |_| form.hires.with(String::is_empty));
@@ -29,14 +29,14 @@ pub(super) fn Hires() -> Piece {
         (kind.name().to_owned(), format!("{}: {between}", kind.label()))
     }));
     view! {
-        <details class="fold" open=!off.get_untracked() hidden=flag(begun)>
+        <details class="fold" open=!off.get_untracked() hidden=dyn_flag(begun)>
             <summary>"Hires fix"</summary>
             <div class="row">
                 <label for="field-hires">"A second, larger pass"</label>
                 <Menu field="hires" value=form.hires options=kinds />
                 <FieldProblem field="hires" />
             </div>
-            <div class="start-settings in-time" hidden=flag(move || off.get())>
+            <div class="start-settings in-time" hidden=dyn_flag(move || off.get())>
                 <Number
                     name="hires_scale"
                     label="Scale"
@@ -59,5 +59,5 @@ pub(super) fn Hires() -> Piece {
             </div>
         </details>
     }
-    .into_piece()
+    .erase()
 }

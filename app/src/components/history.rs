@@ -4,9 +4,9 @@ use leptos::{ev::MouseEvent, prelude::*};
 use wasm_bindgen_futures::spawn_local;
 
 use super::{
-    kinds::{flag, on, part, text},
+    erased::{EraseView, ErasedView},
     link::Link,
-    piece::{IntoPiece, Piece},
+    reactive::{dyn_flag, dyn_text, dyn_view, handler},
     tile::Tiles,
 };
 use crate::{
@@ -16,34 +16,34 @@ use crate::{
 
 /// The strip; nothing before the first image.
 #[component]
-pub(crate) fn History() -> Piece {
+pub(crate) fn History() -> ErasedView {
     let page = Page::here();
-    let empty = Memo::new(move |_| page.stage.history.with(Vec::is_empty));
+    let empty = Memo::new(move |_| page.workspace.history.with(Vec::is_empty));
     view! {
-        <section class="history" aria-label="Your pictures" hidden=flag(move || empty.get())>
+        <section class="history" aria-label="Your images" hidden=dyn_flag(move || empty.get())>
             <ul id="history">
                 <LiveTile />
-                <Tiles pictures=page.stage.history />
+                <Tiles images=page.workspace.history />
                 <More />
             </ul>
         </section>
     }
-    .into_piece()
+    .erase()
 }
 
 /// The way back to what is being made while another image is looked at.
 #[component]
-fn LiveTile() -> Piece {
+fn LiveTile() -> ErasedView {
     let page = Page::here();
-    let away = Memo::new(move |_| page.stage.is_busy() && page.stage.shown.with(Option::is_some));
-    part(move || {
+    let away = Memo::new(move |_| page.workspace.is_busy() && page.workspace.shown.with(Option::is_some));
+    dyn_view(move || {
         away.get().then(|| {
             view! {
                 <li>
                     <button
                         type="button"
                         class="live-tile live-only"
-                        on:click=on(move |_: MouseEvent| page.show(None))
+                        on:click=handler(move |_: MouseEvent| page.show(None))
                     >
                         "Back to the one being made"
                     </button>
@@ -51,16 +51,16 @@ fn LiveTile() -> Piece {
             }
         })
     })
-    .into_piece()
+    .erase()
 }
 
 /// Loads older images; a link to them without a script.
 #[component]
-fn More() -> Piece {
+fn More() -> ErasedView {
     let page = Page::here();
-    let stage = page.stage;
+    let workspace = page.workspace;
     let before = move || {
-        stage.history.with(|history| history.last().map(|picture| picture.created_at).unwrap_or_default())
+        workspace.history.with(|history| history.last().map(|image| image.created_at).unwrap_or_default())
     };
     let loading = RwSignal::new(false);
     let load = move || {
@@ -70,27 +70,27 @@ fn More() -> Piece {
         loading.set(true);
         spawn_local(async move {
             match api::load_history(untrack(before)).await {
-                Ok((pictures, more)) => {
-                    stage.history.update(|history| history.extend(pictures));
-                    stage.more.set(more);
+                Ok((images, more)) => {
+                    workspace.history.update(|history| history.extend(images));
+                    workspace.more.set(more);
                 }
-                Err(error) => stage.tell(Notice::Problem(error.message)),
+                Err(error) => workspace.notify(Notice::Problem(error.message)),
             }
             loading.set(false);
         });
     };
-    part(move || {
-        stage.more.get().then(|| {
+    dyn_view(move || {
+        workspace.more.get().then(|| {
             let address = Signal::derive(move || format!("/?before={}", before()));
             let label = move || if loading.get() { "Loading…" } else { "Older" };
             view! {
                 <li>
                     <Link href=address class="older" action=Box::new(load)>
-                        {text(move || label().to_owned())}
+                        {dyn_text(move || label().to_owned())}
                     </Link>
                 </li>
             }
         })
     })
-    .into_piece()
+    .erase()
 }

@@ -3,8 +3,8 @@
 use leptos::prelude::*;
 
 use super::{
-    kinds::text,
-    piece::{IntoPiece, Piece},
+    erased::{EraseView, ErasedView},
+    reactive::dyn_text,
 };
 
 /// Every icon of the page.
@@ -41,11 +41,11 @@ impl Icon {
 
 /// Draws an icon; it says nothing to screen readers, the control around it does.
 #[component]
-pub(crate) fn Drawing(#[prop(into)] icon: Signal<Icon>) -> Piece {
+pub(crate) fn Drawing(#[prop(into)] icon: Signal<Icon>) -> ErasedView {
     view! {
         <svg class="icon" viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">
-            <path d=text(move || icon.get().path().to_owned()) />
+            <path d=dyn_text(move || icon.get().path().to_owned()) />
         </svg>
     }
-    .into_piece()
+    .erase()
 }

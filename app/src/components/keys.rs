@@ -4,7 +4,7 @@ use leptos::{ev, prelude::*};
 use wasm_bindgen::JsCast;
 use web_sys::{Element, HtmlDialogElement, KeyboardEvent};
 
-use super::piece::{IntoPiece, Piece};
+use super::erased::{EraseView, ErasedView};
 
 use crate::{browser, state::Page};
 
@@ -19,7 +19,7 @@ const KEYS: [(&str, &str); 6] = [
 
 /// Listens on the whole page; renders the list as a dialog.
 #[component]
-pub(crate) fn Keys() -> Piece {
+pub(crate) fn Keys() -> ErasedView {
     let page = Page::here();
     Effect::new(move || {
         let handle = window_event_listener(ev::keydown, move |event| pressed(page, &event));
@@ -44,7 +44,7 @@ pub(crate) fn Keys() -> Piece {
             </form>
         </dialog>
     }
-    .into_piece()
+    .erase()
 }
 
 /// Opens the list.
@@ -91,8 +91,8 @@ fn pressed(page: Page, event: &KeyboardEvent) {
 
 /// Goes along the strip. Focus goes along where it was in the strip.
 fn step(page: Page, event: &KeyboardEvent, by: isize) {
-    let next = page.stage.history.with_untracked(|history| {
-        let here = page.stage.shown.with_untracked(|shown| {
+    let next = page.workspace.history.with_untracked(|history| {
+        let here = page.workspace.shown.with_untracked(|shown| {
             let shown = shown.as_ref()?;
             history.iter().position(|p| p.generation == shown.generation && p.index == shown.index)
         });

@@ -3,8 +3,8 @@
 use leptos::{ev::MouseEvent, prelude::*};
 
 use super::{
-    kinds::{maybe, on, text},
-    piece::{Inside, IntoPiece, Piece},
+    erased::{EraseView, ErasedChildren, ErasedView},
+    reactive::{dyn_attr, dyn_text, handler},
 };
 
 /// See the module.
@@ -17,8 +17,8 @@ pub(super) fn Link(
     #[prop(optional, into)]
     current: Option<Signal<bool>>,
     action: Box<dyn Fn()>,
-    children: Inside,
-) -> Piece {
+    children: ErasedChildren,
+) -> ErasedView {
     let click = move |event: MouseEvent| {
         // With one of these keys a person wants another tab or window.
         if !(event.ctrl_key() || event.meta_key() || event.shift_key()) {
@@ -28,9 +28,9 @@ pub(super) fn Link(
     };
     let current = move || current.is_some_and(|current| current.get()).then(|| "true".to_owned());
     view! {
-        <a class=class href=text(move || href.get()) title=title aria-current=maybe(current) on:click=on(click)>
+        <a class=class href=dyn_text(move || href.get()) title=title aria-current=dyn_attr(current) on:click=handler(click)>
             {children.view()}
         </a>
     }
-    .into_piece()
+    .erase()
 }

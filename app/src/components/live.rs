@@ -4,9 +4,9 @@ use adire_protocol::GenerationState;
 use leptos::prelude::*;
 
 use super::{
-    kinds::{part, text},
-    picture::frame,
-    piece::{IntoPiece, Piece},
+    erased::{EraseView, ErasedView},
+    image::frame,
+    reactive::{dyn_text, dyn_view},
 };
 use crate::{
     state::{Page, fraction},
@@ -18,51 +18,59 @@ const ASK_AGAIN: &str = r#"<meta http-equiv="refresh" content="2">"#;
 
 /// The preview, in the shape of the image to come.
 #[component]
-pub(crate) fn Live() -> Piece {
+pub(crate) fn Live() -> ErasedView {
     let page = Page::here();
-    let size = move || page.stage.job.with(|job| job.as_ref().map_or((1, 1), |job| job.spec.final_size()));
+    let size = move || {
+        page.workspace
+            .generation
+            .with(|generation| generation.as_ref().map_or((1, 1), |generation| generation.spec.final_size()))
+    };
     let preview = Memo::new(move |_| {
-        page.stage.job.with(|job| job.as_ref().and_then(|job| job.progress.as_ref()?.preview.clone()))
+        page.workspace.generation.with(|generation| {
+            generation.as_ref().and_then(|generation| generation.progress.as_ref()?.preview.clone())
+        })
     });
     let there = Memo::new(move |_| preview.with(Option::is_some));
     // One element whose source changes: a new one at each step would flicker.
     let image = move || {
-        let source = text(move || preview.get().unwrap_or_default());
+        let source = dyn_text(move || preview.get().unwrap_or_default());
         there.get().then(|| view! { <img class="preview" src=source alt="Preview of the picture" /> })
     };
     view! {
-        <div class="frame live" style=text(move || frame(size()))>
-            {part(image)}
+        <div class="frame live" style=dyn_text(move || frame(size()))>
+            {dyn_view(image)}
             <noscript inner_html=ASK_AGAIN></noscript>
         </div>
     }
-    .into_piece()
+    .erase()
 }
 
 /// How far the whole generation is.
 #[component]
-pub(crate) fn Thread() -> Piece {
+pub(crate) fn Thread() -> ErasedView {
     let page = Page::here();
-    let busy = Memo::new(move |_| page.stage.is_busy());
-    let done = move || page.stage.job.with(|job| job.as_ref().map(fraction).unwrap_or_default());
+    let busy = Memo::new(move |_| page.workspace.is_busy());
+    let done = move || {
+        page.workspace.generation.with(|generation| generation.as_ref().map(fraction).unwrap_or_default())
+    };
     let value = move || format!("{:.3}", done());
-    part(move || {
+    dyn_view(move || {
         busy.get().then(|| {
-            view! { <progress class="thread" max="1" value=text(value) aria-label="Progress"></progress> }
+            view! { <progress class="thread" max="1" value=dyn_text(value) aria-label="Progress"></progress> }
         })
     })
-    .into_piece()
+    .erase()
 }
 
 /// `Step 7 of 20 · about 2 s left`.
 #[component]
-pub(crate) fn Status() -> Piece {
+pub(crate) fn Status() -> ErasedView {
     let page = Page::here();
     let words = move || {
-        page.stage.job.with(|job| {
-            let Some(job) = job else { return String::new() };
+        page.workspace.generation.with(|generation| {
+            let Some(generation) = generation else { return String::new() };
             let mut parts = Vec::new();
-            match (&job.progress, job.state) {
+            match (&generation.progress, generation.state) {
                 (Some(progress), _) => {
                     if progress.images > 1 {
                         parts.push(format!("Picture {} of {}", progress.image + 1, progress.images));
@@ -76,10 +84,14 @@ pub(crate) fn Status() -> Piece {
                 (None, GenerationState::Queued) => {
                     parts.push("Waiting".to_owned());
                     parts.extend(
-                        job.ahead.filter(|ahead| *ahead > 0).map(|ahead| format!("{ahead} ahead of you")),
+                        generation
+                            .ahead
+                            .filter(|ahead| *ahead > 0)
+                            .map(|ahead| format!("{ahead} ahead of you")),
                     );
                     parts.extend(
-                        job.wait_ms
+                        generation
+                            .wait_ms
                             .filter(|wait| *wait > 0)
                             .map(|ms| format!("starts in about {}", duration(ms as f64))),
                     );
@@ -90,15 +102,17 @@ pub(crate) fn Status() -> Piece {
         })
     };
     let prompt = move || {
-        page.stage.job.with(|job| job.as_ref().map(|job| job.spec.prompt.clone()).unwrap_or_default())
+        page.workspace.generation.with(|generation| {
+            generation.as_ref().map(|generation| generation.spec.prompt.clone()).unwrap_or_default()
+        })
     };
     view! {
         <div class="parameters">
-            <p class="caption">{text(prompt)}</p>
+            <p class="caption">{dyn_text(prompt)}</p>
             <p class="status" id="status">
-                {text(words)}
+                {dyn_text(words)}
             </p>
         </div>
     }
-    .into_piece()
+    .erase()
 }

@@ -3,18 +3,18 @@
 use leptos::{ev::MouseEvent, prelude::*};
 
 use super::{
+    erased::{EraseView, ErasedView},
     icons::{Drawing, Icon},
-    kinds::{on, part, text},
-    piece::{IntoPiece, Piece},
+    reactive::{dyn_text, dyn_view, handler},
 };
 use crate::{
     browser,
-    state::{Begin, Notice, Page},
+    state::{Notice, Page, UploadRole},
 };
 
 /// How many fields are wrong, for those who cannot see them.
 #[component]
-pub(crate) fn Summary() -> Piece {
+pub(crate) fn Summary() -> ErasedView {
     let page = Page::here();
     let words = move || {
         page.form.errors.with(|errors| match errors.as_slice() {
@@ -26,14 +26,14 @@ pub(crate) fn Summary() -> Piece {
             }
         })
     };
-    view! { <p class="off-screen" role="alert">{text(words)}</p> }.into_piece()
+    view! { <p class="off-screen" role="alert">{dyn_text(words)}</p> }.erase()
 }
 
 /// A problem or a remark above the canvas, until it is closed or something new happens.
 #[component]
-pub(crate) fn NoticeBar() -> Piece {
+pub(crate) fn NoticeBar() -> ErasedView {
     let page = Page::here();
-    let notice = page.stage.notice;
+    let notice = page.workspace.notice;
     let bar = move || {
         notice.get().map(|told| {
             let (class, sentence, offers) = match told {
@@ -43,20 +43,20 @@ pub(crate) fn NoticeBar() -> Piece {
             };
             let take = move |_: MouseEvent| {
                 if let Some(file) = browser::kept_file() {
-                    page.begin_with(file, Begin::Picture);
+                    page.upload_as(file, UploadRole::InitImage);
                 }
             };
             view! {
                 <div class=class>
                     <p>{sentence}</p>
-                    <button type="button" class="link" id="start-from-it" hidden=!offers on:click=on(take)>
+                    <button type="button" class="link" id="start-from-it" hidden=!offers on:click=handler(take)>
                         "Start from it, too"
                     </button>
                     <button
                         type="button"
                         class="icon-button live-only"
                         aria-label="Close this message"
-                        on:click=on(move |_: MouseEvent| notice.set(None))
+                        on:click=handler(move |_: MouseEvent| notice.set(None))
                     >
                         <Drawing icon=Icon::Close />
                     </button>
@@ -65,7 +65,7 @@ pub(crate) fn NoticeBar() -> Piece {
         })
     };
     let lost = move || {
-        page.stage.lost.get().then(|| {
+        page.workspace.lost.get().then(|| {
             view! {
                 <div class="notice">
                     <p>"The connection is gone. The picture goes on; this page finds it again by itself."</p>
@@ -75,9 +75,9 @@ pub(crate) fn NoticeBar() -> Piece {
     };
     view! {
         <div class="notices" role="status">
-            {part(lost)}
-            {part(bar)}
+            {dyn_view(lost)}
+            {dyn_view(bar)}
         </div>
     }
-    .into_piece()
+    .erase()
 }

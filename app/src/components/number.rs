@@ -3,10 +3,10 @@
 use leptos::{ev::Event, html::Input, prelude::*};
 
 use super::{
+    erased::{EraseView, ErasedView},
     error::FieldProblem,
     field::Line,
-    kinds::on,
-    piece::{IntoPiece, Piece},
+    reactive::handler,
 };
 use crate::form::id_of;
 
@@ -37,7 +37,7 @@ pub(super) fn Number(
     /// What an empty field means.
     #[prop(optional)]
     placeholder: &'static str,
-) -> Piece {
+) -> ErasedView {
     let placeholder = Signal::stored(placeholder.to_owned());
     view! {
         <div class="number">
@@ -47,7 +47,7 @@ pub(super) fn Number(
             <FieldProblem field=name />
         </div>
     }
-    .into_piece()
+    .erase()
 }
 
 /// A slider on the same text. It is no form field of its own: without a script it does nothing and is not shown.
@@ -59,7 +59,7 @@ pub(super) fn Slider(
     /// How far both ends go out as soon as the value lies beyond them; 0: never.
     #[prop(optional)]
     widest: f64,
-) -> Piece {
+) -> ErasedView {
     let node = NodeRef::<Input>::new();
     Effect::new(move || {
         // The slider cannot stand outside its range or on half a word; the text may.
@@ -84,10 +84,10 @@ pub(super) fn Slider(
             step=range.step.to_string()
             value=value.get_untracked()
             node_ref=node
-            on:input=on(move |event: Event| value.set(event_target_value(&event)))
+            on:input=handler(move |event: Event| value.set(event_target_value(&event)))
         />
     }
-    .into_piece()
+    .erase()
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@ use wasm_bindgen_futures::spawn_local;
 
 use super::{
     delete::Delete,
+    erased::{EraseView, ErasedView},
     icons::{Drawing, Icon},
-    kinds::{on, part, text},
     link::Link,
-    piece::{IntoPiece, Piece},
+    reactive::{dyn_text, dyn_view, handler},
 };
 use crate::{
     browser,
@@ -20,18 +20,19 @@ use crate::{
 
 /// Chips and actions of the image on the canvas.
 #[component]
-pub(crate) fn Parameters() -> Piece {
+pub(crate) fn Parameters() -> ErasedView {
     let page = Page::here();
-    part(move || {
-        page.stage.shown.get().map(|shown| {
+    dyn_view(move || {
+        page.workspace.shown.get().map(|shown| {
             let spec = shown.recipe.spec.clone();
             let chips =
                 chips(&shown).into_iter().map(|chip| view! { <ChipLink chip=chip /> }).collect::<Vec<_>>();
-            let warnings =
-                shown.recipe.warnings.iter().map(|warning| {
-                    view! { <p class="caption" role="status">{warning.clone()}</p> }.into_piece()
-                });
-            let warnings: Vec<Piece> = warnings.collect();
+            let warnings = shown
+                .recipe
+                .warnings
+                .iter()
+                .map(|warning| view! { <p class="caption" role="status">{warning.clone()}</p> }.erase());
+            let warnings: Vec<ErasedView> = warnings.collect();
             let withheld = shown.recipe.withheld.then(|| {
                 view! { <p class="caption" role="status">"The safety checker withheld this picture."</p> }
             });
@@ -51,12 +52,12 @@ pub(crate) fn Parameters() -> Piece {
             }
         })
     })
-    .into_piece()
+    .erase()
 }
 
 /// Everything else that the image depends on, folded.
 #[component]
-fn RecipeRows(recipe: Recipe) -> Piece {
+fn RecipeRows(recipe: Recipe) -> ErasedView {
     let mut rows = Vec::new();
     let mut row = |name: &'static str, value: String| {
         rows.push(view! {
@@ -104,7 +105,7 @@ fn RecipeRows(recipe: Recipe) -> Piece {
             <dl tabindex="0">{rows}</dl>
         </details>
     }
-    .into_piece()
+    .erase()
 }
 
 /// One value of the image.
@@ -228,7 +229,7 @@ pub(super) fn continue_address(shown: &ImageRecord) -> String {
 }
 
 #[component]
-fn ChipLink(chip: Chip) -> Piece {
+fn ChipLink(chip: Chip) -> ErasedView {
     let page = Page::here();
     let Chip { label, text, values } = chip;
     let address = format!("/?{}", form::encode(&values));
@@ -244,11 +245,11 @@ fn ChipLink(chip: Chip) -> Piece {
             </Link>
         </li>
     }
-    .into_piece()
+    .erase()
 }
 
 #[component]
-fn Actions(shown: ImageRecord) -> Piece {
+fn Actions(shown: ImageRecord) -> ErasedView {
     let page = Page::here();
     let request: GenerationRequest = shown.recipe.spec.clone().into();
     let address = format!("/?{}", form::encode(&FormValues::of_request(&request)));
@@ -263,11 +264,11 @@ fn Actions(shown: ImageRecord) -> Piece {
         spawn_local(async move {
             if browser::copy(&infotext.get_value()).await {
                 copied.set(true);
-                page.stage.said.set("The parameters are on the clipboard.".to_owned());
+                page.workspace.announcement.set("The parameters are on the clipboard.".to_owned());
                 set_timeout(move || copied.set(false), std::time::Duration::from_secs(2));
             } else {
                 let sentence = "The browser does not let this page use the clipboard.";
-                page.stage.tell(Notice::Problem(sentence.to_owned()));
+                page.workspace.notify(Notice::Problem(sentence.to_owned()));
             }
         });
     };
@@ -278,9 +279,9 @@ fn Actions(shown: ImageRecord) -> Piece {
                 <Drawing icon=Icon::Download />
                 "Download"
             </a>
-            <button type="button" class="button live-only" on:click=on(copy)>
+            <button type="button" class="button live-only" on:click=handler(copy)>
                 <Drawing icon=Icon::Copy />
-                {text(move || label().to_owned())}
+                {dyn_text(move || label().to_owned())}
             </button>
             <Link href=address class="button" action=reuse>
                 <Drawing icon=Icon::Reuse />
@@ -292,5 +293,5 @@ fn Actions(shown: ImageRecord) -> Piece {
             </Link>
         </div>
     }
-    .into_piece()
+    .erase()
 }

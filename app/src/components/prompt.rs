@@ -4,17 +4,17 @@ use leptos::{ev::MouseEvent, prelude::*};
 
 use super::{
     empty::ExampleChips,
+    erased::{EraseView, ErasedView},
     error::FieldProblem,
     field::Lines,
     file::FileButton,
-    kinds::{on, part},
-    piece::{IntoPiece, Piece},
+    reactive::{dyn_view, handler},
 };
 use crate::{browser, state::Page};
 
 /// The text that says what the image shows, and where it can come from.
 #[component]
-pub(super) fn Prompt() -> Piece {
+pub(super) fn Prompt() -> ErasedView {
     let page = Page::here();
     let form = page.form;
     browser::count_tokens("prompt", form.prompt);
@@ -27,10 +27,10 @@ pub(super) fn Prompt() -> Piece {
                     field="parameters"
                     name=""
                     accept="image/png,image/jpeg,image/webp"
-                    class="open-picture live-only"
+                    class="load-png live-only"
                     title="Load the parameters stored in an image; you can also drop one anywhere"
                     label=Signal::stored("Load from image…".to_owned())
-                    chosen=Box::new(move |file| page.take_picture(file))
+                    chosen=Box::new(move |file| page.take_image(file))
                 />
             </div>
             <Lines
@@ -45,42 +45,42 @@ pub(super) fn Prompt() -> Piece {
             <ExampleChips />
         </div>
     }
-    .into_piece()
+    .erase()
 }
 
 /// Offers the adapter whose trigger word the prompt holds, while it is not chosen.
 #[component]
-fn Offer() -> Piece {
+fn Offer() -> ErasedView {
     let page = Page::here();
     let offered = Memo::new(move |_| page.form.prompt.with(|prompt| page.called(prompt)));
     let add = move |_: MouseEvent| {
         if let Some(version) = offered.get_untracked() {
             page.form.switch_on(version.id());
-            page.stage.said.set(format!("The adapter {} is chosen.", version.name));
+            page.workspace.announcement.set(format!("The adapter {} is chosen.", version.name));
             // The button is gone; whoever used the keyboard goes on in the prompt.
             browser::focus_field("prompt");
         }
     };
-    part(move || {
+    dyn_view(move || {
         offered.get().map(|version| {
             view! {
                 <p class="hint offer">
                     {format!("“{}” is the trigger word of {}. ", version.trigger, version.name)}
-                    <button type="button" class="link live-only" id="use-offered" on:click=on(add)>
+                    <button type="button" class="link live-only" id="use-offered" on:click=handler(add)>
                         {format!("Use {} v{}", version.name, version.version)}
                     </button>
                 </p>
             }
         })
     })
-    .into_piece()
+    .erase()
 }
 
 /// The words that stand for embeddings, where there are any.
-fn embeddings(page: Page) -> Piece {
+fn embeddings(page: Page) -> ErasedView {
     let words = page.embeddings.get_value();
     if words.is_empty() {
-        return ().into_piece();
+        return ().erase();
     }
-    view! { <small class="embeddings">{format!("Embeddings: {}", words.join(", "))}</small> }.into_piece()
+    view! { <small class="embeddings">{format!("Embeddings: {}", words.join(", "))}</small> }.erase()
 }

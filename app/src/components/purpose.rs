@@ -4,21 +4,21 @@ use leptos::{ev::MouseEvent, prelude::*};
 use web_sys::HtmlDialogElement;
 
 use super::{
-    kinds::{flag, on, text},
-    piece::{IntoPiece, Piece},
+    erased::{EraseView, ErasedView},
+    reactive::{dyn_flag, dyn_text, handler},
 };
 use crate::{
     browser,
-    state::{Begin, Page},
+    state::{Page, UploadRole},
 };
 
 const DIALOG: &str = "purpose";
 
 /// The question, as a dialog: the browser keeps the focus inside and gives it back, and Escape closes it.
 #[component]
-pub(crate) fn Purpose() -> Piece {
+pub(crate) fn Purpose() -> ErasedView {
     let page = Page::here();
-    let asking = page.stage.asking;
+    let asking = page.workspace.asking;
     Effect::new(move || {
         if asking.with(Option::is_some)
             && let Some(dialog) = browser::element::<HtmlDialogElement>(DIALOG)
@@ -36,26 +36,26 @@ pub(crate) fn Purpose() -> Piece {
         })
     };
     let without_init_image = move || page.form.init_image.with(String::is_empty);
-    let answer = move |role: Option<Begin>| {
+    let answer = move |role: Option<UploadRole>| {
         asking.set(None);
         if let Some(dialog) = browser::element::<HtmlDialogElement>(DIALOG) {
             dialog.close();
         }
         let file = browser::kept_file();
         if let Some((file, role)) = file.zip(role) {
-            page.begin_with(file, role);
+            page.upload_as(file, role);
         }
     };
     view! {
         <dialog id=DIALOG class="purpose" aria-labelledby="purpose-title" aria-describedby="purpose-why">
             <h2 id="purpose-title">"What is this image for?"</h2>
-            <p id="purpose-why">{text(why)}</p>
+            <p id="purpose-why">{dyn_text(why)}</p>
             <div class="purpose-answers">
                 <button
                     type="button"
                     class="button"
                     id="use-as-init-image"
-                    on:click=on(move |_: MouseEvent| answer(Some(Begin::Picture)))
+                    on:click=handler(move |_: MouseEvent| answer(Some(UploadRole::InitImage)))
                 >
                     "Use as init image"
                 </button>
@@ -63,8 +63,8 @@ pub(crate) fn Purpose() -> Piece {
                     type="button"
                     class="button in-time"
                     id="use-as-mask"
-                    hidden=flag(without_init_image)
-                    on:click=on(move |_: MouseEvent| answer(Some(Begin::Mask)))
+                    hidden=dyn_flag(without_init_image)
+                    on:click=handler(move |_: MouseEvent| answer(Some(UploadRole::Mask)))
                 >
                     "Use as mask"
                 </button>
@@ -72,12 +72,12 @@ pub(crate) fn Purpose() -> Piece {
                     type="button"
                     class="link"
                     id="use-for-nothing"
-                    on:click=on(move |_: MouseEvent| answer(None))
+                    on:click=handler(move |_: MouseEvent| answer(None))
                 >
                     "Cancel"
                 </button>
             </div>
         </dialog>
     }
-    .into_piece()
+    .erase()
 }

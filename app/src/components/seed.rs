@@ -4,21 +4,21 @@
 use leptos::{ev::MouseEvent, prelude::*};
 
 use super::{
+    erased::{EraseView, ErasedView},
     error::FieldProblem,
     field::Line,
     icons::{Drawing, Icon},
-    kinds::{on, text},
-    piece::{IntoPiece, Piece},
+    reactive::{dyn_text, handler},
 };
 use crate::state::Page;
 
 /// Number, dice, lock.
 #[component]
-pub(super) fn Seed() -> Piece {
+pub(super) fn Seed() -> ErasedView {
     let page = Page::here();
     let seed = page.form.seed;
     let locked = Memo::new(move |_| !seed.get().trim().is_empty());
-    let last = move || page.stage.shown.with(|shown| shown.as_ref().map(|shown| shown.recipe.spec.seed));
+    let last = move || page.workspace.shown.with(|shown| shown.as_ref().map(|shown| shown.recipe.spec.seed));
     let placeholder = Signal::derive(move || match last() {
         Some(last) => format!("new · last {last}"),
         None => "new each time".to_owned(),
@@ -38,17 +38,17 @@ pub(super) fn Seed() -> Piece {
                     class="icon-button live-only"
                     title="Roll a seed and keep it"
                     aria-label="Roll a seed and keep it"
-                    on:click=on(move |_: MouseEvent| seed.set(roll().to_string()))
+                    on:click=handler(move |_: MouseEvent| seed.set(roll().to_string()))
                 >
                     <Drawing icon=Icon::Dice />
                 </button>
                 <button
                     type="button"
                     class="icon-button live-only"
-                    title=text(move || locks().to_owned())
+                    title=dyn_text(move || locks().to_owned())
                     aria-label="Keep the seed"
-                    aria-pressed=text(move || locked.get().to_string())
-                    on:click=on(toggle)
+                    aria-pressed=dyn_text(move || locked.get().to_string())
+                    on:click=handler(toggle)
                 >
                     <Drawing icon=Signal::derive(move || {
                         if locked.get() { Icon::Locked } else { Icon::Unlocked }
@@ -58,7 +58,7 @@ pub(super) fn Seed() -> Piece {
             <FieldProblem field="seed" />
         </div>
     }
-    .into_piece()
+    .erase()
 }
 
 /// A seed as A1111 rolls them, 0 to 2³² − 1. Only called in the browser.

@@ -5,12 +5,12 @@ use leptos::prelude::*;
 
 use super::{
     adapters::Adapters,
-    begin::StartPicture,
+    erased::{EraseView, ErasedView},
     error::FieldProblem,
     field::{Lines, Menu},
     hires::Hires,
+    init_image::InitImage,
     number::{Number, Range},
-    piece::{IntoPiece, Piece},
     seed::Seed,
     size::Size,
 };
@@ -18,7 +18,7 @@ use crate::{browser, state::Page};
 
 /// The settings. A popover on small screens; the style sheet lays it out in place on large ones.
 #[component]
-pub(super) fn Settings() -> Piece {
+pub(super) fn Settings() -> ErasedView {
     let page = Page::here();
     let (steps, guidance, layers) = page.model.with_value(|model| {
         let steps = Range { min: 1.0, max: f64::from(model.limits.steps.min(50)), step: 1.0 };
@@ -34,7 +34,7 @@ pub(super) fn Settings() -> Piece {
             <Adapters />
             <Seed />
             <Negative />
-            <StartPicture />
+            <InitImage />
             <Size />
             <Number name="steps" label="Steps" value=page.form.steps range=steps />
             <Number name="guidance" label="Guidance" value=page.form.guidance range=guidance />
@@ -64,11 +64,11 @@ pub(super) fn Settings() -> Piece {
             </button>
         </div>
     }
-    .into_piece()
+    .erase()
 }
 
 #[component]
-fn Negative() -> Piece {
+fn Negative() -> ErasedView {
     let form = Page::here().form;
     browser::count_tokens("negative_prompt", form.negative_prompt);
     let open = || form.negative_prompt.with(|text| !text.is_empty()) || form.is_wrong("negative_prompt");
@@ -88,5 +88,5 @@ fn Negative() -> Piece {
             <FieldProblem field="negative_prompt" />
         </details>
     }
-    .into_piece()
+    .erase()
 }

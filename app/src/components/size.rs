@@ -3,10 +3,10 @@
 use leptos::{ev::Event, prelude::*};
 
 use super::{
+    erased::{EraseView, ErasedView},
     error::FieldProblem,
     field::Line,
-    kinds::{flag, on},
-    piece::{IntoPiece, Piece},
+    reactive::{dyn_flag, handler},
 };
 use crate::{form::shapes, state::Page};
 
@@ -15,7 +15,7 @@ const CORNERS: &str = "M3 7V3h4M13 3h4v4M17 13v4h-4M7 17H3v-4";
 
 /// The shapes as tiles, and two fields that appear under `Custom`.
 #[component]
-pub(super) fn Size() -> Piece {
+pub(super) fn Size() -> ErasedView {
     let page = Page::here();
     let shapes = page.model.with_value(shapes).into_iter().map(|shape| {
         let hint = format!("{} × {}", shape.width, shape.height);
@@ -47,7 +47,7 @@ pub(super) fn Size() -> Piece {
             <FieldProblem field="height" />
         </fieldset>
     }
-    .into_piece()
+    .erase()
 }
 
 /// A rectangle of that shape, 15 long, in the middle of 20 × 20.
@@ -58,7 +58,7 @@ fn outline(width: u32, height: u32) -> String {
 }
 
 #[component]
-fn Tile(value: String, label: &'static str, hint: String, outline: String) -> Piece {
+fn Tile(value: String, label: &'static str, hint: String, outline: String) -> ErasedView {
     let size = Page::here().form.size;
     let wanted = StoredValue::new(value.clone());
     let chosen = move || wanted.with_value(|wanted| size.with(|size| size == wanted));
@@ -69,8 +69,8 @@ fn Tile(value: String, label: &'static str, hint: String, outline: String) -> Pi
                 name="size"
                 value=value
                 checked=untrack(chosen)
-                prop:checked=flag(chosen)
-                on:change=on(move |_: Event| size.set(wanted.get_value()))
+                prop:checked=dyn_flag(chosen)
+                on:change=handler(move |_: Event| size.set(wanted.get_value()))
             />
             <svg class="icon" viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">
                 <path d=outline />
@@ -79,7 +79,7 @@ fn Tile(value: String, label: &'static str, hint: String, outline: String) -> Pi
             <small>{hint}</small>
         </label>
     }
-    .into_piece()
+    .erase()
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use adire_protocol::ImageRecord;
 use leptos::prelude::*;
 
 use super::{
+    erased::{EraseView, ErasedView},
     icons::{Drawing, Icon},
     link::Link,
     parameters::continue_address,
-    piece::{IntoPiece, Piece},
 };
 use crate::state::{Page, address_of};
 
@@ -16,33 +16,33 @@ const EAGER: usize = 8;
 
 /// The items of a list of images; each stays while its image does.
 #[component]
-pub(super) fn Tiles(#[prop(into)] pictures: Signal<Vec<ImageRecord>>) -> Piece {
-    let key = |picture: &ImageRecord| (picture.generation.clone(), picture.index);
-    let pictures = move || pictures.get().into_iter().enumerate().collect::<Vec<_>>();
+pub(super) fn Tiles(#[prop(into)] images: Signal<Vec<ImageRecord>>) -> ErasedView {
+    let key = |image: &ImageRecord| (image.generation.clone(), image.index);
+    let images = move || images.get().into_iter().enumerate().collect::<Vec<_>>();
     view! {
-        <For each=pictures key=move |(_, picture)| key(picture) let((place, picture))>
-            <Tile picture=picture lazy={place >= EAGER} />
+        <For each=images key=move |(_, image)| key(image) let((place, image))>
+            <Tile image=image lazy={place >= EAGER} />
         </For>
     }
-    .into_piece()
+    .erase()
 }
 
 /// One image of the strip or of a batch.
 #[component]
-fn Tile(picture: ImageRecord, lazy: bool) -> Piece {
+fn Tile(image: ImageRecord, lazy: bool) -> ErasedView {
     let page = Page::here();
-    let (id, index) = (picture.generation.clone(), picture.index);
+    let (id, index) = (image.generation.clone(), image.index);
     let current = Signal::derive(move || {
-        page.stage
+        page.workspace
             .shown
             .with(|shown| shown.as_ref().is_some_and(|shown| shown.generation == id && shown.index == index))
     });
-    let (address, source) = (address_of(&picture), picture.url.clone());
-    let prompt = picture.recipe.spec.prompt.clone();
+    let (address, source) = (address_of(&image), image.url.clone());
+    let prompt = image.recipe.spec.prompt.clone();
     let title = prompt.clone();
-    let (onwards, kept) = (continue_address(&picture), picture.clone());
+    let (onwards, kept) = (continue_address(&image), image.clone());
     let go_on = Box::new(move || page.continue_from(&kept));
-    let show = Box::new(move || page.show(Some(picture.clone())));
+    let show = Box::new(move || page.show(Some(image.clone())));
     view! {
         <li>
             <Link href=address class="tile-link" title=title current=current action=show>
@@ -54,5 +54,5 @@ fn Tile(picture: ImageRecord, lazy: bool) -> Piece {
             </Link>
         </li>
     }
-    .into_piece()
+    .erase()
 }

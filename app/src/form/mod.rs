@@ -16,11 +16,11 @@ pub(crate) use known::{by_name, left_out, settle};
 #[cfg(feature = "ssr")]
 pub(crate) use query::set_posted;
 pub(crate) use query::{add, encode, encode_fields, pairs, parse, post_body};
-pub(crate) use shape::{pixels, settle_size, shapes, size_of_picture};
+pub(crate) use shape::{pixels, settle_size, shapes, size_of_image};
 pub(crate) use values::{AdapterRow, COUNT, FormValues, NAMES, each_field};
 pub(crate) use weight::{Edit, reweigh};
 
 /// The file field for an image to start from, where no script uploads it.
-pub const PICTURE_FILE: &str = "picture_file";
+pub const INIT_IMAGE_FILE: &str = "init_image_file";
 /// The file field for a mask.
 pub const MASK_FILE: &str = "mask_file";

@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_to_start_from_and_a_second_pass_survive_the_form() {
+    fn an_init_image_and_a_hires_pass_survive_the_form() {
         let begun = GenerationRequest {
             prompt: "moons".to_owned(),
             init_image: Some("ab".repeat(32)),
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_a_picture_is_left_out_without_one() {
+    fn settings_of_an_init_image_are_left_out_without_one() {
         let request = check(|v| {
             (v.mask, v.denoising_strength, v.keep_unmasked) =
                 ("cd".repeat(32), "much".to_owned(), "false".to_owned());

@@ -47,7 +47,7 @@ pub(crate) fn settle_size(values: &mut FormValues, model: &ModelInfo) {
 
 /// The size to ask for with an image to start from: its own, scaled down to what the limits allow, rounded to their
 /// steps. The rule of a request that names no size.
-pub(crate) fn size_of_picture(width: u32, height: u32, limits: &Limits) -> String {
+pub(crate) fn size_of_image(width: u32, height: u32, limits: &Limits) -> String {
     let (width, height) = (f64::from(width.max(1)), f64::from(height.max(1)));
     let (step, most) = (f64::from(limits.size_step.max(1)), f64::from(limits.max_size));
     let shrink = (most / width).min(most / height).min(1.0);
@@ -96,8 +96,8 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_asks_for_its_own_size() {
-        let size = |width, height| size_of_picture(width, height, &Limits::default());
+    fn an_init_image_sets_its_own_size() {
+        let size = |width, height| size_of_image(width, height, &Limits::default());
         assert_eq!(size(512, 768), "512x768");
         assert_eq!(size(500, 260), "504x264");
         assert_eq!(size(4000, 3000), "1024x768");
@@ -109,9 +109,9 @@ mod tests {
     #[test]
     fn the_studio_has_the_same_rule() {
         let limits = Limits::default();
-        for picture in [(512, 768), (500, 260), (4000, 3000), (3, 16_000), (65, 1023), (1, 1)] {
-            let (width, height) = adire_studio::size_of_request(picture, &limits, None, None);
-            assert_eq!(size_of_picture(picture.0, picture.1, &limits), format!("{width}x{height}"));
+        for image in [(512, 768), (500, 260), (4000, 3000), (3, 16_000), (65, 1023), (1, 1)] {
+            let (width, height) = adire_studio::size_of_request(image, &limits, None, None);
+            assert_eq!(size_of_image(image.0, image.1, &limits), format!("{width}x{height}"));
         }
     }
 

@@ -8,7 +8,7 @@ use leptos::prelude::*;
 use crate::{
     api::StudioData,
     browser,
-    components::{Canvas, Composer, DropOverlay, Header, History, IntoPiece, Keys, Piece, Purpose},
+    components::{Canvas, Composer, DropOverlay, EraseView, ErasedView, Header, History, Keys, Purpose},
     request,
     state::{Address, Page, fraction},
 };
@@ -18,9 +18,9 @@ const QUEUE_EVERY: Duration = Duration::from_secs(4);
 
 /// The page at `/`. The server puts its [`StudioData`] into the context; the browser finds it in the document.
 #[component]
-pub(crate) fn StudioPage() -> Piece {
+pub(crate) fn StudioPage() -> ErasedView {
     let Some(data) = StudioData::here() else {
-        return ().into_piece();
+        return ().erase();
     };
     // The address is read once: while the page is open it follows the page, not the other way round.
     let address = Address::read(&request::query());
@@ -28,7 +28,9 @@ pub(crate) fn StudioPage() -> Piece {
     let page = Page::new(data, address);
     provide_context(page);
     Effect::new(move || live(page));
-    Effect::new(move || document().set_title(&page.stage.job.with(|job| title(job.as_ref()))));
+    Effect::new(move || {
+        document().set_title(&page.workspace.generation.with(|generation| title(generation.as_ref())))
+    });
     view! {
         <Header model=model />
         <main class="studio">
@@ -40,13 +42,15 @@ pub(crate) fn StudioPage() -> Piece {
         <Keys />
         <Purpose />
     }
-    .into_piece()
+    .erase()
 }
 
 /// What the window is called: how far the image is.
-pub(crate) fn title(job: Option<&Generation>) -> String {
-    match job {
-        Some(job) if !job.state.is_final() => format!("{} % · Adire", (fraction(job) * 100.0).round() as u32),
+pub(crate) fn title(generation: Option<&Generation>) -> String {
+    match generation {
+        Some(generation) if !generation.state.is_final() => {
+            format!("{} % · Adire", (fraction(generation) * 100.0).round() as u32)
+        }
         _ => "Adire".to_owned(),
     }
 }
@@ -54,23 +58,25 @@ pub(crate) fn title(job: Option<&Generation>) -> String {
 /// What begins once the page is interactive.
 fn live(page: Page) {
     keep_fields(page);
-    if untrack(|| page.stage.is_busy()) {
-        if let Some(address) =
-            page.stage.job.with_untracked(|job| job.as_ref().map(|job| job.links.page.clone()))
+    if untrack(|| page.workspace.is_busy()) {
+        if let Some(address) = page
+            .workspace
+            .generation
+            .with_untracked(|generation| generation.as_ref().map(|generation| generation.links.page.clone()))
         {
             browser::show_address(&address);
         }
-        browser::follow(page.stage);
+        browser::follow(page.workspace);
     }
     let refresh = move || {
-        if !document().hidden() && !untrack(|| page.stage.is_busy()) {
+        if !document().hidden() && !untrack(|| page.workspace.is_busy()) {
             page.refresh_queue();
         }
     };
     if let Ok(timer) = set_interval_with_handle(refresh, QUEUE_EVERY) {
         on_cleanup(move || timer.clear());
     }
-    browser::rest_out_of_sight(page.stage);
+    browser::rest_out_of_sight(page.workspace);
     on_cleanup(browser::stop_following);
 }
 

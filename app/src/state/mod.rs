@@ -1,11 +1,11 @@
 //! What the studio page remembers while it is open, as signals. The rules are pure functions beside them.
 
 mod form;
-mod job;
+mod generation;
 mod page;
-mod stage;
+mod workspace;
 
 pub(crate) use form::{FormState, RowState};
-pub(crate) use job::fraction;
-pub(crate) use page::{Address, Begin, Page, ROWS, address_of};
-pub(crate) use stage::{Notice, Stage};
+pub(crate) use generation::fraction;
+pub(crate) use page::{Address, Page, ROWS, UploadRole, address_of};
+pub(crate) use workspace::{Notice, Workspace};

@@ -1,4 +1,4 @@
-//! The studio page as a whole: its form, its stage, and what a person can do.
+//! The studio page as a whole: its form, its workspace, and what a person can do.
 
 use adire_protocol::{
     AdapterVersion, FieldError, GenerationRequest, HIRES_SCALE, INIT_STRENGTH, ImageRecord, ModelInfo,
@@ -7,7 +7,7 @@ use adire_protocol::{
 use leptos::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
-use super::{FormState, Notice, RowState, Stage};
+use super::{FormState, Notice, RowState, Workspace};
 use crate::{
     api::{self, AppError, StudioData},
     browser,
@@ -22,7 +22,7 @@ pub(crate) const ROWS: usize = 3;
 #[derive(Clone, Copy)]
 pub(crate) struct Page {
     pub(crate) form: FormState,
-    pub(crate) stage: Stage,
+    pub(crate) workspace: Workspace,
     pub(crate) model: StoredValue<ModelInfo>,
     /// Each adapter with its versions, newest first.
     pub(crate) adapters: StoredValue<Vec<(String, Vec<AdapterVersion>)>>,
@@ -37,12 +37,12 @@ pub(crate) struct Page {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Address {
     /// The generation to show.
-    pub(crate) job: Option<String>,
+    pub(crate) generation: Option<String>,
     /// Show history older than this.
     pub(crate) before: Option<i64>,
     pub(crate) values: FormValues,
     /// A plain form post came back; why (`form`, `long`, `full`, `failed`).
-    pub(crate) tried: Option<String>,
+    pub(crate) post_error: Option<String>,
     /// Which image of the generation is shown.
     pub(crate) index: u32,
 }
@@ -53,10 +53,13 @@ impl Address {
         let pairs = form::pairs(query);
         let find = |wanted: &str| pairs.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.clone());
         Self {
-            job: find("job"),
+            generation: find("generation").or_else(|| find("job")),
             before: find("before").and_then(|time| time.parse().ok()),
-            tried: find("tried"),
-            index: find("picture").and_then(|index| index.parse().ok()).unwrap_or_default(),
+            post_error: find("post_error"),
+            index: find("image")
+                .or_else(|| find("picture"))
+                .and_then(|index| index.parse().ok())
+                .unwrap_or_default(),
             values: form::parse(&pairs),
         }
     }
@@ -72,9 +75,9 @@ impl Page {
         // What an address or a generation says of adapters counts, also that there is none.
         let says_adapters =
             !address.values.adapters.is_empty() || data.named.is_some() || data.active.is_some();
-        if let Some(job) = data.named.as_ref().or(data.active.as_ref()) {
+        if let Some(generation) = data.named.as_ref().or(data.active.as_ref()) {
             // The next image gets its own seed unless someone asks for this one.
-            let spec = FormValues { seed: String::new(), ..FormValues::of_spec(&job.spec) };
+            let spec = FormValues { seed: String::new(), ..FormValues::of_spec(&generation.spec) };
             values = values.overlaid(spec);
         }
         values = values.overlaid(address.values);
@@ -83,12 +86,12 @@ impl Page {
         if !says_adapters {
             form::choose(&mut values, &adapters);
         }
-        let errors = match address.tried.as_deref() {
+        let errors = match address.post_error.as_deref() {
             Some("form") => values.check(&data.model.limits, &data.model.defaults).err().unwrap_or_default(),
-            Some(tried) => picture_error(tried).into_iter().collect(),
+            Some(post_error) => upload_error(post_error).into_iter().collect(),
             None => Vec::new(),
         };
-        let notice = notice(&data, address.tried.as_deref(), &missing);
+        let notice = notice(&data, address.post_error.as_deref(), &missing);
         Self {
             form: FormState::new(&values, errors, &offered),
             model: StoredValue::new(data.model.clone()),
@@ -96,7 +99,7 @@ impl Page {
             known: StoredValue::new(data.adapters.clone()),
             embeddings: StoredValue::new(data.embeddings.clone()),
             offered: StoredValue::new(offered),
-            stage: Stage::new(data, notice, address.index),
+            workspace: Workspace::new(data, notice, address.index),
         }
     }
 
@@ -139,8 +142,8 @@ impl Page {
 
     /// Sends the form, unless a generation is under way or the form is wrong.
     pub(crate) fn submit(self) {
-        let stage = self.stage;
-        if stage.sending.get_untracked() || untrack(|| stage.is_busy()) {
+        let workspace = self.workspace;
+        if workspace.sending.get_untracked() || untrack(|| workspace.is_busy()) {
             return;
         }
         let values = untrack(|| self.form.values());
@@ -148,18 +151,18 @@ impl Page {
             return self.refuse(errors);
         }
         self.form.errors.set(Vec::new());
-        stage.sending.set(true);
+        workspace.sending.set(true);
         spawn_local(async move {
             match api::generate(&values).await {
-                Ok(job) => {
-                    browser::show_address(&job.links.page);
-                    stage.begin(job);
-                    browser::follow(stage);
+                Ok(generation) => {
+                    browser::show_address(&generation.links.page);
+                    workspace.begin(generation);
+                    browser::follow(workspace);
                 }
                 Err(AppError { fields, .. }) if !fields.is_empty() => self.refuse(fields),
-                Err(error) => stage.tell(Notice::Problem(error.message)),
+                Err(error) => workspace.notify(Notice::Problem(error.message)),
             }
-            stage.sending.set(false);
+            workspace.sending.set(false);
         });
     }
 
@@ -171,47 +174,50 @@ impl Page {
 
     /// Stops what is under way.
     pub(crate) fn cancel(self) {
-        let stage = self.stage;
-        let id = stage.job.with_untracked(|job| job.as_ref().map(|job| job.id.clone()));
-        let Some(id) = id.filter(|_| untrack(|| stage.is_busy()) && !stage.stopping.get_untracked()) else {
+        let workspace = self.workspace;
+        let id = workspace
+            .generation
+            .with_untracked(|generation| generation.as_ref().map(|generation| generation.id.clone()));
+        let Some(id) = id.filter(|_| untrack(|| workspace.is_busy()) && !workspace.stopping.get_untracked())
+        else {
             return;
         };
-        stage.stopping.set(true);
+        workspace.stopping.set(true);
         spawn_local(async move {
             if let Err(error) = api::cancel(&id).await {
-                stage.stopping.set(false);
-                stage.tell(Notice::Problem(error.message));
+                workspace.stopping.set(false);
+                workspace.notify(Notice::Problem(error.message));
             }
         });
     }
 
     /// Deletes an image for good and shows the next one; `None`: everything that this browser has.
     pub(crate) fn delete(self, image: Option<ImageRecord>) {
-        let stage = self.stage;
+        let workspace = self.workspace;
         spawn_local(async move {
             let done = match &image {
                 Some(image) => api::delete_image(&image.generation, image.index).await,
                 None => api::delete_all().await,
             };
             if let Err(error) = done {
-                return stage.tell(Notice::Problem(error.message));
+                return workspace.notify(Notice::Problem(error.message));
             }
-            stage.forget(image.as_ref());
+            workspace.forget(image.as_ref());
             browser::show_address("/");
             let told =
                 if image.is_some() { "The image is deleted." } else { "Everything of yours is deleted." };
-            stage.said.set(told.to_owned());
+            workspace.announcement.set(told.to_owned());
         });
     }
 
     /// Puts an image on the canvas; `None`: what is being made.
-    pub(crate) fn show(self, picture: Option<ImageRecord>) {
-        if !untrack(|| self.stage.is_busy())
-            && let Some(picture) = &picture
+    pub(crate) fn show(self, image: Option<ImageRecord>) {
+        if !untrack(|| self.workspace.is_busy())
+            && let Some(image) = &image
         {
-            browser::show_address(&address_of(picture));
+            browser::show_address(&address_of(image));
         }
-        self.stage.shown.set(picture);
+        self.workspace.shown.set(image);
     }
 
     /// Fills the form from a request; says what it had to leave out.
@@ -220,8 +226,8 @@ impl Page {
         let missing = self.known.with_value(|known| form::settle(&mut values, known));
         self.model.with_value(|model| form::settle_size(&mut values, model));
         self.offered.with_value(|offered| self.form.fill(&values, offered));
-        self.stage.said.set(told.to_owned());
-        self.stage.notice.set(form::left_out(&missing).map(Notice::Remark));
+        self.workspace.announcement.set(told.to_owned());
+        self.workspace.notice.set(form::left_out(&missing).map(Notice::Remark));
     }
 
     /// Takes single values over: a chip, an example.
@@ -230,7 +236,7 @@ impl Page {
         self.known.with_value(|known| form::settle(&mut values, known));
         self.model.with_value(|model| form::settle_size(&mut values, model));
         self.offered.with_value(|offered| self.form.take_over(&values, offered));
-        self.stage.said.set(told.to_owned());
+        self.workspace.announcement.set(told.to_owned());
     }
 
     /// Puts back what [`FormState::kept`] wrote. `begun`: what the form held when the page came.
@@ -267,17 +273,17 @@ impl Page {
 
     /// Fills the form from an image's parameters, says what of them was not used, and offers to start from it. Of an image
     /// without any it asks what it is for.
-    pub(crate) fn take_picture(self, file: web_sys::File) {
+    pub(crate) fn take_image(self, file: web_sys::File) {
         let name = file.name();
         spawn_local(async move {
             if browser::is_too_large(&file) {
-                return self.stage.tell(Notice::Problem(too_large(&name)));
+                return self.workspace.notify(Notice::Problem(too_large(&name)));
             }
             match api::read_recipe(&file).await {
                 Ok(request) => {
                     let mut told = format!("The parameters of {name} are in the form.");
                     self.reuse(&request, "");
-                    if let Some(Notice::Remark(missing)) = self.stage.notice.get_untracked() {
+                    if let Some(Notice::Remark(missing)) = self.workspace.notice.get_untracked() {
                         told = format!("{told} {missing}");
                     }
                     for warning in &request.warnings {
@@ -286,8 +292,8 @@ impl Page {
                     if !request.unknown.is_empty() {
                         told = format!("{told} Not used: {}.", request.unknown.join("; "));
                     }
-                    self.stage.said.set(told.clone());
-                    self.stage.tell(match request.init_image {
+                    self.workspace.announcement.set(told.clone());
+                    self.workspace.notify(match request.init_image {
                         None => {
                             browser::keep_file(file);
                             Notice::Offer(told)
@@ -297,40 +303,40 @@ impl Page {
                 }
                 Err(error) if browser::is_image(&file) => {
                     browser::keep_file(file);
-                    self.stage.asking.set(Some((name, error.message)));
+                    self.workspace.asking.set(Some((name, error.message)));
                 }
-                Err(error) => self.stage.tell(Notice::Problem(format!("{name}: {}", error.message))),
+                Err(error) => self.workspace.notify(Notice::Problem(format!("{name}: {}", error.message))),
             }
         });
     }
 
     /// Uploads a file, and starts from it or masks with it.
-    pub(crate) fn begin_with(self, file: web_sys::File, role: Begin) {
+    pub(crate) fn upload_as(self, file: web_sys::File, role: UploadRole) {
         spawn_local(self.upload(file, role));
     }
 
-    async fn upload(self, file: web_sys::File, role: Begin) {
-        let stage = self.stage;
-        stage.uploading.set(true);
+    async fn upload(self, file: web_sys::File, role: UploadRole) {
+        let workspace = self.workspace;
+        workspace.uploading.set(true);
         let answer = if browser::is_too_large(&file) {
             Err(AppError::new(too_large(&file.name())))
         } else {
             api::upload(&file, role.field()).await
         };
-        stage.uploading.set(false);
+        workspace.uploading.set(false);
         let field = role.field();
         self.form.errors.update(|errors| errors.retain(|error| error.field != field));
         match (answer, role) {
-            (Ok(picture), Begin::Picture) => {
-                self.start_from(&picture);
-                self.remark(picture.warnings);
+            (Ok(image), UploadRole::InitImage) => {
+                self.start_from(&image);
+                self.remark(image.warnings);
             }
-            (Ok(mask), Begin::Mask) => {
+            (Ok(mask), UploadRole::Mask) => {
                 self.form.mask.set(mask.hash);
-                stage.said.set("The mask is there.".to_owned());
+                workspace.announcement.set("The mask is there.".to_owned());
                 let mut remarks = mask.warnings;
                 // The engine stretches it; a person may have meant another image.
-                if browser::picture_size("start-picture").is_some_and(|(width, height)| {
+                if browser::image_size("init-image").is_some_and(|(width, height)| {
                     u64::from(width) * u64::from(mask.height) != u64::from(height) * u64::from(mask.width)
                 }) {
                     let told = "The mask has another shape than the picture; it is stretched to fit.";
@@ -340,7 +346,7 @@ impl Page {
             }
             (Err(error), _) => {
                 let message = error.message;
-                stage.said.set(message.clone());
+                workspace.announcement.set(message.clone());
                 self.form.errors.update(|errors| {
                     errors.push(FieldError { field: field.to_owned(), message });
                 });
@@ -354,42 +360,41 @@ impl Page {
     fn remark(self, sentences: Vec<String>) {
         if !sentences.is_empty() {
             let told = sentences.join(" ");
-            self.stage.said.set(told.clone());
-            self.stage.tell(Notice::Remark(told));
+            self.workspace.announcement.set(told.clone());
+            self.workspace.notify(Notice::Remark(told));
         }
     }
 
     /// Starts from an image that the server has, in its own size.
-    pub(crate) fn start_from(self, picture: &Upload) {
-        let size = self
-            .model
-            .with_value(|model| form::size_of_picture(picture.width, picture.height, &model.limits));
-        let mut values = FormValues { init_image: picture.hash.clone(), size, ..FormValues::default() };
+    pub(crate) fn start_from(self, image: &Upload) {
+        let size =
+            self.model.with_value(|model| form::size_of_image(image.width, image.height, &model.limits));
+        let mut values = FormValues { init_image: image.hash.clone(), size, ..FormValues::default() };
         self.model.with_value(|model| form::settle_size(&mut values, model));
         self.offered.with_value(|offered| self.form.take_over(&values, offered));
         self.form.mask.set(String::new());
         // A second pass follows an image from words alone.
         self.form.hires.set(String::new());
-        self.stage.notice.set(None);
-        self.stage.said.set("The next picture starts from this one.".to_owned());
+        self.workspace.notice.set(None);
+        self.workspace.announcement.set("The next picture starts from this one.".to_owned());
         self.remember();
         // The field is shown with the next frame.
         request_animation_frame(|| browser::focus_field("denoising_strength"));
     }
 
     /// Starts from an image made here, with what made it.
-    pub(crate) fn continue_from(self, picture: &ImageRecord) {
-        let spec = &picture.recipe.spec;
+    pub(crate) fn continue_from(self, image: &ImageRecord) {
+        let spec = &image.recipe.spec;
         let (width, height) = spec.final_size();
         let mut request = GenerationRequest::from(spec.clone());
         (request.init_image, request.mask, request.hires, request.seed) = (None, None, None, None);
         self.reuse(&request, "");
         self.form.seed.set(String::new());
-        self.start_from(&Upload { hash: picture.hash.clone(), width, height, warnings: Vec::new() });
+        self.start_from(&Upload { hash: image.hash.clone(), width, height, warnings: Vec::new() });
     }
 
     /// Starts from words alone again.
-    pub(crate) fn forget_picture(self) {
+    pub(crate) fn forget_init_image(self) {
         self.form.init_image.set(String::new());
         self.forget_mask();
     }
@@ -403,7 +408,7 @@ impl Page {
 
     /// Puts the form into the address, so that a reload finds its images again.
     pub(crate) fn remember(self) {
-        if !untrack(|| self.stage.is_busy()) {
+        if !untrack(|| self.workspace.is_busy()) {
             browser::show_address(&format!("/?{}", form::encode(&untrack(|| self.form.values()))));
         }
     }
@@ -413,7 +418,7 @@ impl Page {
         spawn_local(async move {
             // A failure here is no news: the next press or the stream will tell.
             if let Ok(queue) = api::load_queue().await {
-                self.stage.queue.set(queue);
+                self.workspace.queue.set(queue);
             }
         });
     }
@@ -421,17 +426,17 @@ impl Page {
 
 /// What a file is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Begin {
+pub(crate) enum UploadRole {
     /// The image to start from.
-    Picture,
+    InitImage,
     /// What of it is made anew.
     Mask,
 }
 
-impl Begin {
+impl UploadRole {
     fn field(self) -> &'static str {
         match self {
-            Self::Picture => "init_image",
+            Self::InitImage => "init_image",
             Self::Mask => "mask",
         }
     }
@@ -441,12 +446,12 @@ fn too_large(name: &str) -> String {
     format!("{name} is larger than 20 MB; make it smaller and try again.")
 }
 
-/// Why an image of a plain form post was not taken; see `make_plainly`.
-fn picture_error(tried: &str) -> Option<FieldError> {
-    let (why, what) = tried.split_once('-')?;
+/// Why an image of a plain form post was not taken; see `submit_form_post`.
+fn upload_error(post_error: &str) -> Option<FieldError> {
+    let (why, what) = post_error.split_once('-')?;
     let field = match what {
-        "picture" => Begin::Picture,
-        "mask" => Begin::Mask,
+        "init-image" => UploadRole::InitImage,
+        "mask" => UploadRole::Mask,
         _ => return None,
     }
     .field();
@@ -461,19 +466,19 @@ fn picture_error(tried: &str) -> Option<FieldError> {
 }
 
 /// Where an image is found again.
-pub(crate) fn address_of(picture: &ImageRecord) -> String {
-    match picture.index {
-        0 => format!("/?job={}", picture.generation),
-        index => format!("/?job={}&picture={index}", picture.generation),
+pub(crate) fn address_of(image: &ImageRecord) -> String {
+    match image.index {
+        0 => format!("/?generation={}", image.generation),
+        index => format!("/?generation={}&image={index}", image.generation),
     }
 }
 
-fn notice(data: &StudioData, tried: Option<&str>, missing: &[String]) -> Option<Notice> {
+fn notice(data: &StudioData, post_error: Option<&str>, missing: &[String]) -> Option<Notice> {
     let problem = |text: &str| Some(Notice::Problem(text.to_owned()));
     if let Some(text) = &data.problem {
         return Some(Notice::Problem(text.clone()));
     }
-    match tried {
+    match post_error {
         Some("long") => Some(Notice::Problem(format!(
             "That was longer than the {} characters that are taken, so it has been shortened here.",
             data.model.limits.prompt_chars

@@ -165,7 +165,7 @@ mod tests {
         }
     }
 
-    fn job() -> Generation {
+    fn generation() -> Generation {
         let progress = Progress {
             image: 1,
             images: 2,
@@ -212,7 +212,7 @@ mod tests {
             queue,
             history: vec![image()],
             more: true,
-            named: Some(job()),
+            named: Some(generation()),
             active: None,
             problem: Some("?".to_owned()),
         });

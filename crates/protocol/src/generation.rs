@@ -258,7 +258,7 @@ impl Links {
         Self {
             this: format!("/api/v1/generations/{id}"),
             events: format!("/api/v1/generations/{id}/events"),
-            page: format!("/?job={id}"),
+            page: format!("/?generation={id}"),
         }
     }
 }

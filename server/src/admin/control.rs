@@ -1,6 +1,6 @@
 //! The pages of the queue, of everybody's images and of adapter versions, and what their forms post.
 
-use adire_app::admin::{AdminPage, Filled};
+use adire_app::admin::{AdminPage, FormInput};
 use adire_protocol::{QueueOwner, VersionChange};
 use adire_studio::{By, StudioError};
 use axum::{
@@ -28,9 +28,9 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/admin/versions", get(versions).post(change_versions))
 }
 
-/// What a page is told by the one before it.
+/// What the address passes to a page.
 #[derive(Debug, Default, Deserialize)]
-struct Told {
+struct PageQuery {
     before: Option<i64>,
     done: Option<u32>,
 }
@@ -39,13 +39,13 @@ fn refused(error: &StudioError) -> (String, Option<axum::http::StatusCode>) {
     (error.to_string(), Some(ProblemKind::from(error.kind()).status()))
 }
 
-async fn queue(State(state): State<AppState>, Query(told): Query<Told>, parts: Parts) -> Response {
-    let told = told.done.map(|count| match count {
+async fn queue(State(state): State<AppState>, Query(query): Query<PageQuery>, parts: Parts) -> Response {
+    let flash = query.done.map(|count| match count {
         0 => "Nothing was left to cancel.".to_owned(),
         1 => "Cancelled 1 generation.".to_owned(),
         more => format!("Cancelled {more} generations."),
     });
-    answer(state.clone(), AdminPage::queue(&state.studio, told), parts, None).await
+    answer(state.clone(), AdminPage::queue(&state.studio, flash), parts, None).await
 }
 
 async fn change_queue(
@@ -54,7 +54,7 @@ async fn change_queue(
     form: Fields,
 ) -> Result<Response, Problem> {
     let Form(pairs) = form.map_err(no_form)?;
-    let form = Filled::from_pairs(pairs);
+    let form = FormInput::from_pairs(pairs);
     let done = match form.get("action") {
         "cancel" => state.studio.cancel(&generation_id(form.get("id"))?, By::Admin).await.map(|_| 1),
         "cancel-network" => {
@@ -66,16 +66,16 @@ async fn change_queue(
     match done {
         Ok(count) => Ok(Redirect::to(&format!("/admin/queue?done={count}")).into_response()),
         Err(error) => {
-            let (told, status) = refused(&error);
-            let page = AdminPage::queue(&state.studio, Some(told));
+            let (flash, status) = refused(&error);
+            let page = AdminPage::queue(&state.studio, Some(flash));
             Ok(answer(state, page, parts, status).await)
         }
     }
 }
 
-async fn images(State(state): State<AppState>, Query(told): Query<Told>, parts: Parts) -> Response {
-    let said = told.done.map(|_| "Deleted for good.".to_owned());
-    let page = AdminPage::gallery(&state.studio, told.before, said).await;
+async fn images(State(state): State<AppState>, Query(query): Query<PageQuery>, parts: Parts) -> Response {
+    let flash = query.done.map(|_| "Deleted for good.".to_owned());
+    let page = AdminPage::gallery(&state.studio, query.before, flash).await;
     answer(state, page, parts, None).await
 }
 
@@ -85,7 +85,7 @@ async fn change_images(
     form: Fields,
 ) -> Result<Response, Problem> {
     let Form(pairs) = form.map_err(no_form)?;
-    let form = Filled::from_pairs(pairs);
+    let form = FormInput::from_pairs(pairs);
     let done = match form.get("action") {
         "delete-image" => state.studio.delete_content(form.get("hash")).await.map(|_| ()),
         "delete-generation" => {
@@ -100,8 +100,8 @@ async fn change_images(
     match done {
         Ok(()) => Ok(Redirect::to("/admin/images?done=1").into_response()),
         Err(error) => {
-            let (told, status) = refused(&error);
-            let page = AdminPage::gallery(&state.studio, None, Some(told)).await;
+            let (flash, status) = refused(&error);
+            let page = AdminPage::gallery(&state.studio, None, Some(flash)).await;
             Ok(answer(state, page, parts, status).await)
         }
     }
@@ -118,7 +118,7 @@ async fn change_versions(
     form: Fields,
 ) -> Result<Response, Problem> {
     let Form(pairs) = form.map_err(no_form)?;
-    let form = Filled::from_pairs(pairs);
+    let form = FormInput::from_pairs(pairs);
     let (studio, version) = (&state.studio, form.get("version"));
     let hidden = |hidden| VersionChange { hidden: Some(hidden), downloads: None };
     let downloads = |downloads| VersionChange { hidden: None, downloads: Some(downloads) };
@@ -136,8 +136,8 @@ async fn change_versions(
     match done {
         Ok(_) => Ok(Redirect::to("/admin/versions").into_response()),
         Err(error) => {
-            let (told, status) = refused(&error);
-            let page = AdminPage::versions(&state.studio, Some(told)).await;
+            let (flash, status) = refused(&error);
+            let page = AdminPage::versions(&state.studio, Some(flash)).await;
             Ok(answer(state, page, parts, status).await)
         }
     }

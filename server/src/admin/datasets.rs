@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use adire_app::admin::{AdminPage, Filled, field_errors};
+use adire_app::admin::{AdminPage, FormInput, field_errors};
 use adire_protocol::{DatasetChange, FieldError, MOST_REPEATS, NewDataset, ValidationError};
 use adire_studio::{Studio, StudioError};
 use axum::{
@@ -40,7 +40,7 @@ pub(super) fn routes() -> Router<AppState> {
 }
 
 async fn list(State(state): State<AppState>, Query(Done { done }): Query<Done>, parts: Parts) -> Response {
-    let page = AdminPage::datasets(&state.studio, sentence(&done), Filled::default()).await;
+    let page = AdminPage::datasets(&state.studio, sentence(&done), FormInput::default()).await;
     answer(state, page, parts, None).await
 }
 
@@ -50,7 +50,7 @@ async fn create(
     form: Result<Form<Vec<(String, String)>>, FormRejection>,
 ) -> Result<Response, Problem> {
     let Form(pairs) = form.map_err(no_form)?;
-    let mut form = Filled::from_pairs(pairs);
+    let mut form = FormInput::from_pairs(pairs);
     let new = described(&form);
     match state.studio.create_dataset(new).await {
         Ok(dataset) => Ok(Redirect::to(&format!("/admin/datasets/{}", dataset.id)).into_response()),
@@ -63,7 +63,7 @@ async fn create(
     }
 }
 
-fn described(form: &Filled) -> NewDataset {
+fn described(form: &FormInput) -> NewDataset {
     let text = |name: &str| form.get(name).to_owned();
     NewDataset { name: text("name"), trigger: text("trigger"), caption: text("caption") }
 }
@@ -113,14 +113,20 @@ async fn change(
     form: Result<Form<Vec<(String, String)>>, FormRejection>,
 ) -> Result<Response, Problem> {
     let Form(pairs) = form.map_err(no_form)?;
-    let form = Filled::from_pairs(pairs);
+    let form = FormInput::from_pairs(pairs);
     match act(&state.studio, &id, &form).await {
         Ok(onward) => Ok(Redirect::to(&format!("/admin/datasets{onward}")).into_response()),
         Err(error) => Ok(refuse(state, parts, &id, form, error).await),
     }
 }
 
-async fn refuse(state: AppState, parts: Parts, id: &str, mut form: Filled, error: StudioError) -> Response {
+async fn refuse(
+    state: AppState,
+    parts: Parts,
+    id: &str,
+    mut form: FormInput,
+    error: StudioError,
+) -> Response {
     let status = ProblemKind::from(error.kind()).status();
     form.errors = field_errors(error);
     let page = AdminPage::dataset(&state.studio, id, None, Some(form)).await;
@@ -130,7 +136,7 @@ async fn refuse(state: AppState, parts: Parts, id: &str, mut form: Filled, error
 }
 
 /// Does what a form of the page says; returns where to go on, below the list of datasets.
-async fn act(studio: &Studio, id: &str, form: &Filled) -> Result<String, StudioError> {
+async fn act(studio: &Studio, id: &str, form: &FormInput) -> Result<String, StudioError> {
     let text = |name: &str| form.get(name).to_owned();
     if let Some(picture) = form.values.get("remove") {
         // What was typed into other captions is not lost with it.
@@ -176,7 +182,7 @@ fn at(field: &'static str) -> impl Fn(StudioError) -> StudioError {
 }
 
 /// Saves the captions and the repeats that differ.
-async fn pictures(studio: &Studio, id: &str, form: &Filled) -> Result<(), StudioError> {
+async fn pictures(studio: &Studio, id: &str, form: &FormInput) -> Result<(), StudioError> {
     for picture in studio.dataset(id).await?.pictures {
         if let Some(caption) = form.values.get(&format!("caption.{}", picture.hash)) {
             let caption = caption.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -215,19 +221,21 @@ async fn upload(
     })?;
     let brought = match files::receive(&state.studio, &mut form).await {
         Ok(brought) => brought,
-        Err(problem) if accepts_html(&parts.headers) => return Ok(told(state, parts, &id, problem).await),
+        Err(problem) if accepts_html(&parts.headers) => {
+            return Ok(upload_refused(state, parts, &id, problem).await);
+        }
         Err(problem) => return Err(problem),
     };
     match state.studio.add_to_dataset(&id, brought).await {
         Ok(_) => Ok(Redirect::to(&format!("/admin/datasets/{id}?done=files")).into_response()),
-        Err(error) => Ok(refuse(state, parts, &id, Filled::default(), error).await),
+        Err(error) => Ok(refuse(state, parts, &id, FormInput::default(), error).await),
     }
 }
 
 /// The page again, with what was wrong with the files.
-async fn told(state: AppState, parts: Parts, id: &str, problem: Problem) -> Response {
+async fn upload_refused(state: AppState, parts: Parts, id: &str, problem: Problem) -> Response {
     let errors = vec![FieldError { field: String::new(), message: problem.detail }];
-    let form = Filled { errors, ..Filled::default() };
+    let form = FormInput { errors, ..FormInput::default() };
     let page = AdminPage::dataset(&state.studio, id, None, Some(form)).await;
     let status = StatusCode::from_u16(problem.status).ok().filter(|_| page.problem().is_none());
     answer(state, page, parts, status).await

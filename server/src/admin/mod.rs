@@ -8,7 +8,7 @@ mod overview;
 mod sign_in;
 mod training;
 
-use adire_app::admin::{AdminPage, Door, admin_shell};
+use adire_app::admin::{AdminAccess, AdminPage, admin_shell};
 use axum::{
     Router,
     body::Body,
@@ -66,7 +66,7 @@ fn form_urlencoded(text: &str) -> String {
 /// Why there is nothing to see.
 pub(crate) async fn no_operator(state: AppState, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    answer(state, AdminPage::no_operator(), parts, Some(StatusCode::FORBIDDEN)).await
+    answer(state, AdminPage::local_only(), parts, Some(StatusCode::FORBIDDEN)).await
 }
 
 /// For an address under `/admin` that leads nowhere.
@@ -77,10 +77,10 @@ pub(crate) async fn missing(state: AppState, request: Request) -> Response {
 
 /// A page for whoever the request comes from. `status`: where the page itself does not say enough.
 async fn answer(state: AppState, page: AdminPage, parts: Parts, status: Option<StatusCode>) -> Response {
-    let page = page.by(match parts.extensions.get() {
-        Some(Entry::SignedIn) => Door::Password,
-        Some(Entry::ByLink) => Door::Link,
-        Some(Entry::ThisMachine) | Some(Entry::Open) | None => Door::ThisMachine,
+    let page = page.with_access(match parts.extensions.get() {
+        Some(Entry::SignedIn) => AdminAccess::Password,
+        Some(Entry::ByLink) => AdminAccess::Link,
+        Some(Entry::ThisMachine) | Some(Entry::Open) | None => AdminAccess::ThisMachine,
     });
     let status = status
         .or_else(|| page.problem().map(|kind| ProblemKind::from(kind).status()))

@@ -1,6 +1,6 @@
 //! The pages of trainings, and what their forms post.
 
-use adire_app::admin::{AdminPage, Filled, admin_live, asked_for, field_errors};
+use adire_app::admin::{AdminPage, FormInput, admin_live, field_errors, training_request};
 use adire_protocol::TrainingSettings;
 use adire_studio::StudioError;
 use axum::{
@@ -41,7 +41,7 @@ async fn form(
     Query(query): Query<Vec<(String, String)>>,
     parts: Parts,
 ) -> Response {
-    let page = AdminPage::new_training(&state.studio, Filled::from_pairs(query)).await;
+    let page = AdminPage::new_training(&state.studio, FormInput::from_pairs(query)).await;
     answer(state, page, parts, None).await
 }
 
@@ -51,8 +51,8 @@ async fn start(
     form: Result<Form<Vec<(String, String)>>, FormRejection>,
 ) -> Result<Response, Problem> {
     let Form(pairs) = form.map_err(no_form)?;
-    let mut form = Filled::from_pairs(pairs);
-    let (errors, status) = match asked_for(&form) {
+    let mut form = FormInput::from_pairs(pairs);
+    let (errors, status) = match training_request(&form) {
         Ok(request) => match state.studio.train(request).await {
             Ok(job) => return Ok(Redirect::to(&format!("/admin/training/{}", job.id)).into_response()),
             Err(error) => {
@@ -63,7 +63,7 @@ async fn start(
         Err(errors) => (errors, StatusCode::UNPROCESSABLE_ENTITY),
     };
     form.errors = errors;
-    let page = AdminPage::refused_training(&state.studio, form).await;
+    let page = AdminPage::invalid_training(&state.studio, form).await;
     Ok(answer(state, page, parts, Some(status)).await)
 }
 
@@ -83,7 +83,7 @@ async fn settings(
     form: Result<Form<Vec<(String, String)>>, FormRejection>,
 ) -> Result<Response, Problem> {
     let Form(pairs) = form.map_err(no_form)?;
-    let pauses = !Filled::from_pairs(pairs).get("pause_while_people_wait").is_empty();
+    let pauses = !FormInput::from_pairs(pairs).get("pause_while_people_wait").is_empty();
     match state.studio.set_training_settings(TrainingSettings { pause_while_people_wait: pauses }).await {
         Ok(_) => Ok(Redirect::to("/admin/training").into_response()),
         Err(error) => Ok(answer(state, AdminPage::failed(&error), parts, None).await),

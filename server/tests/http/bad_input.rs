@@ -208,7 +208,7 @@ async fn server_functions_say_400_to_what_cannot_be_read() {
 async fn a_plain_form_leads_back_to_our_own_pages_only() {
     let server = Server::start().await;
     for (referer, ours) in [
-        ("http://localhost/?tried=form", true),
+        ("http://localhost/?post_error=form", true),
         ("https://evil.example/x", false),
         ("https://localhost@evil.example/x", false),
         ("https://localhost.evil.example/x", false),

@@ -92,9 +92,12 @@ async fn what_the_safety_checker_withheld_is_told() {
         assert_eq!(image["recipe"].get("withheld").is_some(), withheld, "{image}");
         let png = server.get(image["url"].as_str().unwrap()).await.body;
         assert_eq!(adire_studio::read_recipe(&png).unwrap().withheld, withheld);
-        let page = Request::get(format!("/?job={id}")).header("accept", "text/html");
-        let html = server.send(page.body(Body::empty()).unwrap()).await.text();
-        assert_eq!(html.contains(SENTENCE), withheld, "{html}");
+        // The second name is the one of links from before.
+        for name in ["generation", "job"] {
+            let page = Request::get(format!("/?{name}={id}")).header("accept", "text/html");
+            let html = server.send(page.body(Body::empty()).unwrap()).await.text();
+            assert_eq!(html.contains(SENTENCE), withheld, "{html}");
+        }
     }
 }
 

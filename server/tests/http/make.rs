@@ -32,7 +32,8 @@ async fn post(server: &Server, fields: &[(&str, &str)], files: &[(&str, &[u8])])
         body.extend([head.as_bytes(), bytes, b"\r\n"].concat());
     }
     body.extend(b"--edge--\r\n");
-    let request = Request::post("/make").header(header::CONTENT_TYPE, "multipart/form-data; boundary=edge");
+    let request =
+        Request::post("/generate").header(header::CONTENT_TYPE, "multipart/form-data; boundary=edge");
     server.send(request.body(Body::from(body)).unwrap()).await
 }
 
@@ -43,7 +44,7 @@ fn goal(answer: &Answer) -> String {
 }
 
 async fn spec(server: &Server, goal: &str) -> serde_json::Value {
-    let id = goal.strip_prefix("/?job=").unwrap_or_else(|| panic!("{goal}"));
+    let id = goal.strip_prefix("/?generation=").unwrap_or_else(|| panic!("{goal}"));
     let record = server.finished(id).await;
     assert_eq!(record["state"], "done", "{record}");
     record["spec"].clone()
@@ -64,7 +65,7 @@ async fn a_form_makes_a_picture_and_leads_to_it() {
         ("nonsense", "x"),
     ];
     // A file field that was left alone comes as an empty file.
-    let spec = spec(&server, &goal(&post(&server, &fields, &[("picture_file", b"")]).await)).await;
+    let spec = spec(&server, &goal(&post(&server, &fields, &[("init_image_file", b"")]).await)).await;
     assert_eq!((&spec["width"], &spec["height"]), (&64.into(), &96.into()));
     assert_eq!(
         (&spec["adapters"][0]["name"], &spec["adapters"][0]["strength"]),
@@ -78,7 +79,7 @@ async fn a_form_makes_a_picture_and_leads_to_it() {
 async fn a_picture_and_a_mask_come_with_the_form() {
     let server = Server::start().await;
     let fields = [("prompt", "moons"), ("steps", "4"), ("denoising_strength", "0.5")];
-    let files = [("picture_file", &*png(64, 64)), ("mask_file", &*png(8, 8))];
+    let files = [("init_image_file", &*png(64, 64)), ("mask_file", &*png(8, 8))];
     let made = spec(&server, &goal(&post(&server, &fields, &files).await)).await;
     assert_eq!((&made["denoising_strength"], &made["keep_unmasked"]), (&0.5.into(), &true.into()));
     let (picture, mask) = (made["init_image"].as_str().unwrap(), made["mask"].as_str().unwrap());
@@ -103,9 +104,9 @@ async fn what_is_wrong_leads_back_to_the_form_which_says_so() {
         (goal, page.text())
     };
     let (goal, page) = back(&[("prompt", "kept words"), ("seed", "seven")], &[]).await;
-    assert!(goal.starts_with("/?tried=form&prompt=kept%20words"), "{goal}");
+    assert!(goal.starts_with("/?post_error=form&prompt=kept%20words"), "{goal}");
     assert!(page.contains("The seed is “seven”"));
-    let (_, page) = back(&[("prompt", "moons")], &[("picture_file", b"no picture")]).await;
+    let (_, page) = back(&[("prompt", "moons")], &[("init_image_file", b"no picture")]).await;
     assert!(page.contains("The file is no picture in PNG, JPEG or WebP"));
     let (_, page) = back(&[("prompt", "moons")], &[("mask_file", &vec![0; (20 << 20) + 1])]).await;
     assert!(page.contains("The file is larger than 20 MB"));
@@ -113,27 +114,29 @@ async fn what_is_wrong_leads_back_to_the_form_which_says_so() {
     let (_, page) = back(&[("prompt", "moons"), ("init_image", &nowhere)], &[]).await;
     assert!(page.contains("is not on this server any more"));
     let both = [("prompt", "moons"), ("hires", "latent")];
-    let (_, page) = back(&both, &[("picture_file", &png(64, 64))]).await;
+    let (_, page) = back(&both, &[("init_image_file", &png(64, 64))]).await;
     assert!(page.contains("A second pass follows a picture from words alone"));
     // Only words that the page knows are shown: an address is no place for messages.
-    let page = server.get("/?tried=evil-picture&message=evil").await.text();
+    let page = server.get("/?post_error=evil-init-image&message=evil").await.text();
     assert!(!page.contains("field-problem"));
 }
 
 #[tokio::test]
 async fn what_is_no_form_is_refused() {
     let server = Server::start().await;
-    assert_eq!(server.post("/make", "{}").await.problem()["status"], 415);
-    let cut = Request::post("/make").header(header::CONTENT_TYPE, "multipart/form-data; boundary=edge");
+    for address in ["/generate", "/make"] {
+        assert_eq!(server.post(address, "{}").await.problem()["status"], 415);
+    }
+    let cut = Request::post("/generate").header(header::CONTENT_TYPE, "multipart/form-data; boundary=edge");
     let cut =
         cut.body(Body::from("--edge\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\nmoo")).unwrap();
     assert_eq!(server.send(cut).await.problem()["status"], 400);
-    let other = Request::post("/make")
+    let other = Request::post("/generate")
         .header(header::CONTENT_TYPE, "multipart/form-data; boundary=edge")
         .header("sec-fetch-site", "cross-site");
     assert_eq!(server.send(other.body(Body::from("--edge--\r\n")).unwrap()).await.problem()["status"], 403);
-    let huge = [("picture_file", &*vec![0; 20 << 20]), ("mask_file", &*vec![0; 21 << 20])];
-    assert_eq!(goal(&post(&server, &[], &huge).await), "/?tried=large-picture");
+    let huge = [("init_image_file", &*vec![0; 20 << 20]), ("mask_file", &*vec![0; 21 << 20])];
+    assert_eq!(goal(&post(&server, &[], &huge).await), "/?post_error=large-init-image");
 }
 
 #[tokio::test]
@@ -164,7 +167,7 @@ async fn what_the_page_asks_itself_is_answered() {
     server.finished(empty["id"].as_str().unwrap()).await;
     let id = made["id"].as_str().unwrap();
     server.finished(id).await;
-    assert_eq!(server.get(&format!("/api/fn/studio?job={id}")).await.json()["named"]["state"], "done");
+    assert_eq!(server.get(&format!("/api/fn/studio?generation={id}")).await.json()["named"]["state"], "done");
     assert_eq!(server.get("/api/fn/queue").await.json()["ahead"], 0);
     assert_eq!(server.get("/api/fn/history?before=5").await.json(), serde_json::json!([[], false]));
 }
@@ -181,7 +184,7 @@ async fn broken_forms_are_refused() {
     let whole = [
         part("prompt", "", b"moons"),
         part("steps", "", b"1"),
-        part("picture_file", "; filename=\"a.png\"\r\nContent-Type: image/png", &picture),
+        part("init_image_file", "; filename=\"a.png\"\r\nContent-Type: image/png", &picture),
         b"--edge--\r\n".to_vec(),
     ]
     .concat();
@@ -224,7 +227,7 @@ async fn broken_forms_are_refused() {
     }
     for (boundary, body) in corpus {
         let kind = format!("multipart/form-data; boundary={boundary}");
-        let request = Request::post("/make").header(header::CONTENT_TYPE, kind);
+        let request = Request::post("/generate").header(header::CONTENT_TYPE, kind);
         let answer = server.send(request.body(Body::from(body.clone())).unwrap()).await;
         let status = answer.status.as_u16();
         let shown = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
@@ -242,7 +245,7 @@ async fn broken_forms_are_refused() {
 async fn a_form_brings_one_image_and_one_mask() {
     let server = Server::start().await;
     let image = png(64, 64);
-    let files: Vec<(&str, &[u8])> = vec![("picture_file", &image), ("picture_file", &image)];
+    let files: Vec<(&str, &[u8])> = vec![("init_image_file", &image), ("init_image_file", &image)];
     let answer = post(&server, &[("prompt", "moons")], &files).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.text());
     assert!(answer.problem()["detail"].as_str().unwrap().contains("one init image and one mask"));

@@ -6,27 +6,27 @@ use leptos::{
 };
 
 use super::{
+    erased::{EraseView, ErasedView},
     error::FieldProblem,
     field::Menu,
     file::FileButton,
-    kinds::{flag, on, part, text},
     number::{Number, Range},
-    piece::{IntoPiece, Piece},
+    reactive::{dyn_flag, dyn_text, dyn_view, handler},
 };
 use crate::{
     browser,
-    form::{MASK_FILE, PICTURE_FILE},
-    state::{Begin, Page},
+    form::{INIT_IMAGE_FILE, MASK_FILE},
+    state::{Page, UploadRole},
 };
 
 /// What the server reads.
-const PICTURES: &str = "image/png,image/jpeg,image/webp";
+const IMAGE_TYPES: &str = "image/png,image/jpeg,image/webp";
 /// A module of its own, loaded when someone paints.
 const MASK_EDITOR: &str = "/mask.js";
 
 /// The folded section.
 #[component]
-pub(super) fn StartPicture() -> Piece {
+pub(super) fn InitImage() -> ErasedView {
     let page = Page::here();
     let form = page.form;
     let there = Memo::new(move |_| form.init_image.with(|hash| is_hash(hash)));
@@ -34,7 +34,7 @@ pub(super) fn StartPicture() -> Piece {
     let wrong = || ["init_image", "mask", "denoising_strength"].into_iter().any(|field| form.is_wrong(field));
     let open = untrack(|| there.get() || wrong());
     let choose = Signal::derive(move || {
-        let words = match (page.stage.uploading.get(), there.get()) {
+        let words = match (page.workspace.uploading.get(), there.get()) {
             (true, _) => "Uploading…",
             (false, true) => "Another picture…",
             (false, false) => "Choose a picture…",
@@ -47,40 +47,40 @@ pub(super) fn StartPicture() -> Piece {
     view! {
         <details class="fold start" open=open>
             <summary>"Start from a picture"</summary>
-            <Kept name="init_image" value=form.init_image />
-            <Kept name="mask" value=form.mask />
-            {part(move || there.get().then(|| view! { <Thumbnail masked=masked /> }))}
+            <HiddenField name="init_image" value=form.init_image />
+            <HiddenField name="mask" value=form.mask />
+            {dyn_view(move || there.get().then(|| view! { <Thumbnail masked=masked /> }))}
             <div class="start-files">
                 <FileButton
                     field="init_image"
-                    name=PICTURE_FILE
-                    accept=PICTURES
+                    name=INIT_IMAGE_FILE
+                    accept=IMAGE_TYPES
                     class="button file-button"
                     label=choose
-                    chosen=Box::new(move |file| page.begin_with(file, Begin::Picture))
+                    chosen=Box::new(move |file| page.upload_as(file, UploadRole::InitImage))
                 />
-                <span class="in-time" hidden=flag(move || !there.get())>
+                <span class="in-time" hidden=dyn_flag(move || !there.get())>
                     <FileButton
                         field="mask"
                         name=MASK_FILE
-                        accept=PICTURES
+                        accept=IMAGE_TYPES
                         class="button file-button"
                         title="White is made anew, black stays"
                         label=mask
-                        chosen=Box::new(move |file| page.begin_with(file, Begin::Mask))
+                        chosen=Box::new(move |file| page.upload_as(file, UploadRole::Mask))
                     />
                 </span>
             </div>
             <FieldProblem field="init_image" />
             <FieldProblem field="mask" />
-            <div class="start-settings in-time" hidden=flag(move || !there.get())>
+            <div class="start-settings in-time" hidden=dyn_flag(move || !there.get())>
                 <Number
                     name="denoising_strength"
                     label="Strength"
                     value=form.denoising_strength
                     range=Range { min: 0.05, max: 1.0, step: 0.05 }
                 />
-                <div class="row in-time" hidden=flag(move || !masked.get())>
+                <div class="row in-time" hidden=dyn_flag(move || !masked.get())>
                     <label for="field-keep_unmasked">"Outside the mask"</label>
                     <Menu
                         field="keep_unmasked"
@@ -94,12 +94,12 @@ pub(super) fn StartPicture() -> Piece {
             </div>
         </details>
     }
-    .into_piece()
+    .erase()
 }
 
 /// The image with its mask over it, and what can be done with both.
 #[component]
-fn Thumbnail(masked: Memo<bool>) -> Piece {
+fn Thumbnail(masked: Memo<bool>) -> ErasedView {
     let page = Page::here();
     let form = page.form;
     let source = move || form.init_image.with(|hash| address(hash));
@@ -112,7 +112,7 @@ fn Thumbnail(masked: Memo<bool>) -> Piece {
                     type="button"
                     class="link live-only"
                     id="remove-mask"
-                    on:click=on(move |_: MouseEvent| page.forget_mask())
+                    on:click=handler(move |_: MouseEvent| page.forget_mask())
                 >
                     "Remove the mask"
                 </button>
@@ -120,47 +120,47 @@ fn Thumbnail(masked: Memo<bool>) -> Piece {
         })
     };
     view! {
-        <div class="start-picture">
+        <div class="init-image">
             <span class="start-thumb">
-                <img id="start-picture" src=text(source) alt="The picture to start from" />
-                {part(move || masked.get().then(|| view! { <span class="veil" style=text(veil)></span> }))}
+                <img id="init-image" src=dyn_text(source) alt="The picture to start from" />
+                {dyn_view(move || masked.get().then(|| view! { <span class="veil" style=dyn_text(veil)></span> }))}
             </span>
             <div>
                 <button
                     type="button"
                     class="button live-only"
                     id="paint-mask"
-                    on:click=on(|_: MouseEvent| browser::load_module(MASK_EDITOR))
+                    on:click=handler(|_: MouseEvent| browser::load_module(MASK_EDITOR))
                 >
-                    {text(move || painting().to_owned())}
+                    {dyn_text(move || painting().to_owned())}
                 </button>
-                {part(unmask)}
+                {dyn_view(unmask)}
                 <button
                     type="button"
                     class="link live-only"
-                    id="remove-picture"
-                    on:click=on(move |_: MouseEvent| page.forget_picture())
+                    id="remove-image"
+                    on:click=handler(move |_: MouseEvent| page.forget_init_image())
                 >
                     "Remove the picture"
                 </button>
             </div>
         </div>
     }
-    .into_piece()
+    .erase()
 }
 
 /// A value that no one types; the mask editor sets it like a person would.
 #[component]
-fn Kept(name: &'static str, value: RwSignal<String>) -> Piece {
+fn HiddenField(name: &'static str, value: RwSignal<String>) -> ErasedView {
     let page = Page::here();
     let changed = move |event: Event| {
         value.set(event_target_value(&event));
         page.remember();
     };
     view! {
-        <input type="hidden" name=name value=text(move || value.get()) autocomplete="off" on:input=on(changed) />
+        <input type="hidden" name=name value=dyn_text(move || value.get()) autocomplete="off" on:input=handler(changed) />
     }
-    .into_piece()
+    .erase()
 }
 
 /// An address may hold anything; only this is an image's name.

@@ -3,21 +3,21 @@
 use leptos::{ev::MouseEvent, prelude::*};
 
 use super::{
+    erased::{EraseView, ErasedView},
     icons::{Drawing, Icon},
-    kinds::{flag, on, part, text},
-    piece::{IntoPiece, Piece},
+    reactive::{dyn_flag, dyn_text, dyn_view, handler},
 };
 use crate::{
     browser,
     state::Page,
-    words::{forecast, pictures},
+    words::{forecast, images},
 };
 
 /// Generate, or Cancel in its place.
 #[component]
-pub(crate) fn Send() -> Piece {
+pub(crate) fn SubmitButton() -> ErasedView {
     let page = Page::here();
-    let busy = Memo::new(move |_| page.stage.is_busy());
+    let busy = Memo::new(move |_| page.workspace.is_busy());
     Effect::new(move |before: Option<bool>| {
         let busy = busy.get();
         if before.is_some_and(|before| before != busy) {
@@ -30,10 +30,10 @@ pub(crate) fn Send() -> Piece {
             <button type="button" class="sheet-open" popovertarget="settings" aria-label="Settings" title="Settings">
                 <Drawing icon=Icon::Settings />
             </button>
-            {part(move || if busy.get() { view! { <Cancel /> } } else { view! { <Make /> } })}
+            {dyn_view(move || if busy.get() { view! { <Cancel /> } } else { view! { <GenerateButton /> } })}
         </div>
     }
-    .into_piece()
+    .erase()
 }
 
 /// One button takes the other's place; whoever had the focus there has it on the new one.
@@ -47,12 +47,12 @@ fn keep_focus(id: &'static str) {
 }
 
 #[component]
-fn Make() -> Piece {
+fn GenerateButton() -> ErasedView {
     let page = Page::here();
     let work = Memo::new(move |_| page.work());
     let when = Memo::new(move |_| {
         let with = page.form.with_adapters();
-        let when = forecast(&page.stage.queue.get(), work.get());
+        let when = forecast(&page.workspace.queue.get(), work.get());
         [with, when].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
     });
     let hint = move || {
@@ -60,17 +60,17 @@ fn Make() -> Piece {
         (!when.is_empty()).then(|| view! { <span class="when">{when}</span> })
     };
     view! {
-        <button type="submit" class="primary" id="generate" disabled=flag(move || page.stage.sending.get())>
-            <span class="what">{text(move || format!("Make {}", pictures(work.get().count)))}</span>
-            {part(hint)}
+        <button type="submit" class="primary" id="generate" disabled=dyn_flag(move || page.workspace.sending.get())>
+            <span class="what">{dyn_text(move || format!("Make {}", images(work.get().count)))}</span>
+            {dyn_view(hint)}
         </button>
     }
-    .into_piece()
+    .erase()
 }
 
 /// Belongs to the form beside the composer, because a form inside another does not exist.
 #[component]
-fn Cancel() -> Piece {
+fn Cancel() -> ErasedView {
     let page = Page::here();
     // The second half of a double click on Generate lands here and was not meant for us.
     let guard = |event: MouseEvent| {
@@ -78,18 +78,18 @@ fn Cancel() -> Piece {
             event.prevent_default();
         }
     };
-    let label = move || if page.stage.stopping.get() { "Stopping…" } else { "Cancel" };
+    let label = move || if page.workspace.stopping.get() { "Stopping…" } else { "Cancel" };
     view! {
         <button
             type="submit"
             class="stop"
             id="cancel"
             form="cancel-form"
-            disabled=flag(move || page.stage.stopping.get())
-            on:click=on(guard)
+            disabled=dyn_flag(move || page.workspace.stopping.get())
+            on:click=handler(guard)
         >
-            <span class="what">{text(move || label().to_owned())}</span>
+            <span class="what">{dyn_text(move || label().to_owned())}</span>
         </button>
     }
-    .into_piece()
+    .erase()
 }

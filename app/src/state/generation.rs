@@ -6,68 +6,68 @@ use adire_protocol::{Generation, GenerationEvent, GenerationState, Progress};
 use crate::order;
 
 /// Brings a record up to date.
-pub(crate) fn apply(job: &mut Generation, event: GenerationEvent) {
-    if job.state.is_final() {
+pub(crate) fn apply(generation: &mut Generation, event: GenerationEvent) {
+    if generation.state.is_final() {
         return;
     }
     match event {
         GenerationEvent::Queued { ahead, wait_ms } => {
-            if job.state == GenerationState::Queued {
-                (job.ahead, job.wait_ms) = (Some(ahead), wait_ms);
+            if generation.state == GenerationState::Queued {
+                (generation.ahead, generation.wait_ms) = (Some(ahead), wait_ms);
             }
         }
-        GenerationEvent::Started => run(job),
+        GenerationEvent::Started => run(generation),
         GenerationEvent::Progress(progress) => {
-            run(job);
-            step(job, progress);
+            run(generation);
+            step(generation, progress);
         }
         GenerationEvent::Image { image } => {
-            run(job);
-            if !job.images.iter().any(|known| known.index == image.index) {
-                order::insert(&mut job.images, *image, |image| image.index);
+            run(generation);
+            if !generation.images.iter().any(|known| known.index == image.index) {
+                order::insert(&mut generation.images, *image, |image| image.index);
             }
         }
-        GenerationEvent::Done => end(job, GenerationState::Done),
+        GenerationEvent::Done => end(generation, GenerationState::Done),
         GenerationEvent::Failed { message } => {
-            job.error = Some(message);
-            end(job, GenerationState::Failed);
+            generation.error = Some(message);
+            end(generation, GenerationState::Failed);
         }
-        GenerationEvent::Cancelled => end(job, GenerationState::Cancelled),
+        GenerationEvent::Cancelled => end(generation, GenerationState::Cancelled),
     }
 }
 
-fn run(job: &mut Generation) {
-    job.state = GenerationState::Running;
-    (job.ahead, job.wait_ms) = (None, None);
+fn run(generation: &mut Generation) {
+    generation.state = GenerationState::Running;
+    (generation.ahead, generation.wait_ms) = (None, None);
 }
 
-fn end(job: &mut Generation, state: GenerationState) {
-    job.state = state;
-    (job.ahead, job.wait_ms, job.progress) = (None, None, None);
+fn end(generation: &mut Generation, state: GenerationState) {
+    generation.state = state;
+    (generation.ahead, generation.wait_ms, generation.progress) = (None, None, None);
 }
 
 /// Goes forward only; a step without a preview keeps the last one.
-fn step(job: &mut Generation, mut new: Progress) {
-    if let Some(old) = job.progress.take() {
+fn step(generation: &mut Generation, mut new: Progress) {
+    if let Some(old) = generation.progress.take() {
         if (old.image, old.step) > (new.image, new.step) {
-            job.progress = Some(old);
+            generation.progress = Some(old);
             return;
         }
         if new.preview.is_none() && old.image == new.image {
             new.preview = old.preview;
         }
     }
-    job.progress = Some(new);
+    generation.progress = Some(new);
 }
 
 /// How much of the whole generation is done, 0 to 1.
-pub(crate) fn fraction(job: &Generation) -> f64 {
-    if job.state == GenerationState::Done {
+pub(crate) fn fraction(generation: &Generation) -> f64 {
+    if generation.state == GenerationState::Done {
         return 1.0;
     }
-    let Some(progress) = &job.progress else { return 0.0 };
-    let picture = f64::from(progress.step) / f64::from(progress.steps.max(1));
-    ((f64::from(progress.image) + picture) / f64::from(progress.images.max(1))).clamp(0.0, 1.0)
+    let Some(progress) = &generation.progress else { return 0.0 };
+    let part = f64::from(progress.step) / f64::from(progress.steps.max(1));
+    ((f64::from(progress.image) + part) / f64::from(progress.images.max(1))).clamp(0.0, 1.0)
 }
 
 #[cfg(test)]
@@ -98,7 +98,7 @@ mod tests {
         }
     }
 
-    fn job() -> Generation {
+    fn generation() -> Generation {
         Generation {
             id: "g".to_owned(),
             state: GenerationState::Queued,
@@ -121,7 +121,7 @@ mod tests {
         GenerationEvent::Progress(Progress { image, images: 2, step, steps: 10, remaining_ms: None, preview })
     }
 
-    fn picture(index: u32) -> GenerationEvent {
+    fn finished(index: u32) -> GenerationEvent {
         let recipe = Recipe {
             spec: spec(),
             adapter_hashes: Vec::new(),
@@ -156,20 +156,20 @@ mod tests {
             GenerationEvent::Started,
             progress(0, 5, Some("a")),
             progress(0, 10, None),
-            picture(0),
+            finished(0),
             progress(1, 5, Some("b")),
-            picture(1),
+            finished(1),
             GenerationEvent::Done,
         ]
     }
 
     #[test]
     fn a_stream_from_the_beginning_ends_at_the_same_record_wherever_the_record_was_read() {
-        let mut expected = job();
+        let mut expected = generation();
         whole_stream().into_iter().for_each(|event| apply(&mut expected, event));
         assert_eq!((expected.state, expected.images.len()), (GenerationState::Done, 2));
         for read_after in 0..whole_stream().len() {
-            let mut record = job();
+            let mut record = generation();
             whole_stream().into_iter().take(read_after).for_each(|event| apply(&mut record, event));
             whole_stream().into_iter().for_each(|event| apply(&mut record, event));
             assert_eq!(record, expected, "read after {read_after}");
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_repeated_beginning_does_not_set_the_picture_back() {
-        let mut record = job();
+        let mut record = generation();
         apply(&mut record, progress(1, 5, Some("b")));
         apply(&mut record, GenerationEvent::Queued { ahead: 1, wait_ms: None });
         apply(&mut record, progress(0, 5, Some("a")));
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_failure_keeps_its_sentence_and_is_final() {
-        let mut record = job();
+        let mut record = generation();
         apply(&mut record, GenerationEvent::Failed { message: "No memory.".to_owned() });
         apply(&mut record, GenerationEvent::Started);
         assert_eq!((record.state, record.error.as_deref()), (GenerationState::Failed, Some("No memory.")));

@@ -8,48 +8,48 @@
 use leptos::{children::ToChildren, prelude::*};
 
 #[cfg(feature = "ssr")]
-pub(crate) type Piece = AnyView;
+pub(crate) type ErasedView = AnyView;
 
 #[cfg(not(feature = "ssr"))]
-pub(crate) use in_the_browser::Piece;
+pub(crate) use in_the_browser::ErasedView;
 
-/// Turns a view into a [`Piece`].
-pub(crate) trait IntoPiece {
+/// Turns a view into a [`ErasedView`].
+pub(crate) trait EraseView {
     /// See the trait.
-    fn into_piece(self) -> Piece;
+    fn erase(self) -> ErasedView;
 }
 
 #[cfg(feature = "ssr")]
-impl<V: IntoView> IntoPiece for V {
-    fn into_piece(self) -> Piece {
+impl<V: IntoView> EraseView for V {
+    fn erase(self) -> ErasedView {
         self.into_any()
     }
 }
 
 #[cfg(not(feature = "ssr"))]
-impl<V: IntoView + 'static> IntoPiece for V {
-    fn into_piece(self) -> Piece {
-        Piece::new(self)
+impl<V: IntoView + 'static> EraseView for V {
+    fn erase(self) -> ErasedView {
+        ErasedView::new(self)
     }
 }
 
 /// What stands between a component's tags.
-pub(crate) struct Inside(Box<dyn FnOnce() -> Piece + Send>);
+pub(crate) struct ErasedChildren(Box<dyn FnOnce() -> ErasedView + Send>);
 
-impl Inside {
+impl ErasedChildren {
     /// The view itself.
-    pub(crate) fn view(self) -> Piece {
+    pub(crate) fn view(self) -> ErasedView {
         (self.0)()
     }
 }
 
-impl<F, V> ToChildren<F> for Inside
+impl<F, V> ToChildren<F> for ErasedChildren
 where
     F: FnOnce() -> V + Send + 'static,
     V: IntoView + 'static,
 {
     fn to_children(view: F) -> Self {
-        Self(Box::new(move || view().into_piece()))
+        Self(Box::new(move || view().erase()))
     }
 }
 
@@ -69,48 +69,48 @@ mod in_the_browser {
     };
 
     /// See the module.
-    pub(crate) struct Piece(Box<dyn Make + Send>);
+    pub(crate) struct ErasedView(Box<dyn Build + Send>);
 
     /// What a piece can do with the view inside it.
-    trait Make {
-        fn build(self: Box<Self>) -> Shown;
-        fn hydrate(self: Box<Self>, cursor: &Cursor, position: &PositionState) -> Shown;
+    trait Build {
+        fn build(self: Box<Self>) -> MountedView;
+        fn hydrate(self: Box<Self>, cursor: &Cursor, position: &PositionState) -> MountedView;
     }
 
     /// A piece on the page.
-    pub(crate) struct Shown {
+    pub(crate) struct MountedView {
         nodes: Box<dyn Mountable>,
         /// Stands where a view is that has no nodes of its own.
         placeholder: Option<Placeholder>,
     }
 
-    impl<V: IntoView + 'static> Make for V {
-        fn build(self: Box<Self>) -> Shown {
+    impl<V: IntoView + 'static> Build for V {
+        fn build(self: Box<Self>) -> MountedView {
             let nodes = Box::new(Render::build(*self));
-            Shown { nodes, placeholder: (!V::EXISTS).then(Rndr::create_placeholder) }
+            MountedView { nodes, placeholder: (!V::EXISTS).then(Rndr::create_placeholder) }
         }
 
-        fn hydrate(self: Box<Self>, cursor: &Cursor, position: &PositionState) -> Shown {
+        fn hydrate(self: Box<Self>, cursor: &Cursor, position: &PositionState) -> MountedView {
             let nodes = Box::new(RenderHtml::hydrate::<true>(*self, cursor, position));
             // `AnyView` writes a comment after what does not exist.
-            Shown { nodes, placeholder: (!V::EXISTS).then(|| cursor.next_placeholder(position)) }
+            MountedView { nodes, placeholder: (!V::EXISTS).then(|| cursor.next_placeholder(position)) }
         }
     }
 
-    impl Piece {
+    impl ErasedView {
         pub(super) fn new(view: impl IntoView + 'static) -> Self {
             Self(Box::new(view))
         }
     }
 
-    impl Render for Piece {
-        type State = Shown;
+    impl Render for ErasedView {
+        type State = MountedView;
 
-        fn build(self) -> Shown {
+        fn build(self) -> MountedView {
             self.0.build()
         }
 
-        fn rebuild(self, state: &mut Shown) {
+        fn rebuild(self, state: &mut MountedView) {
             let mut new = self.0.build();
             state.insert_before_this(&mut new);
             state.unmount();
@@ -118,7 +118,7 @@ mod in_the_browser {
         }
     }
 
-    impl Mountable for Shown {
+    impl Mountable for MountedView {
         fn unmount(&mut self) {
             self.nodes.unmount();
             if let Some(placeholder) = &mut self.placeholder {
@@ -143,7 +143,7 @@ mod in_the_browser {
         }
     }
 
-    impl RenderHtml for Piece {
+    impl RenderHtml for ErasedView {
         type AsyncOutput = Self;
         type Owned = Self;
         const MIN_LENGTH: usize = 0;
@@ -154,10 +154,10 @@ mod in_the_browser {
             self
         }
 
-        /// Never called: pages are written where [`Piece`] is leptos' own type.
+        /// Never called: pages are written where [`ErasedView`] is leptos' own type.
         fn to_html_with_buf(self, _: &mut String, _: &mut Position, _: bool, _: bool, _: Vec<AnyAttribute>) {}
 
-        fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> Shown {
+        fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> MountedView {
             self.0.hydrate(cursor, position)
         }
 
@@ -166,7 +166,7 @@ mod in_the_browser {
         }
     }
 
-    impl AddAnyAttr for Piece {
+    impl AddAnyAttr for ErasedView {
         type Output<New: Attribute> = Self;
 
         /// No component of ours is given attributes from outside.

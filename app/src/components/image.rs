@@ -4,35 +4,35 @@ use adire_protocol::ImageRecord;
 use leptos::prelude::*;
 
 use super::{
-    kinds::{part, text},
-    piece::{IntoPiece, Piece},
+    erased::{EraseView, ErasedView},
+    reactive::{dyn_text, dyn_view},
 };
 use crate::state::Page;
 
 /// The image on the canvas. Its last preview lies under it until the file is there.
 #[component]
-pub(crate) fn Picture() -> Piece {
+pub(crate) fn FinishedImage() -> ErasedView {
     let page = Page::here();
     // While the canvas changes to something else there is no image any more; the last one stays until then.
     let shown = Memo::new(move |last: Option<&Option<ImageRecord>>| {
-        page.stage.shown.get().or_else(|| last.cloned().flatten())
+        page.workspace.shown.get().or_else(|| last.cloned().flatten())
     });
     let of = move |tell: fn(&ImageRecord) -> String| {
-        text(move || shown.with(|shown| shown.as_ref().map(tell).unwrap_or_default()))
+        dyn_text(move || shown.with(|shown| shown.as_ref().map(tell).unwrap_or_default()))
     };
     let preview = Memo::new(move |_| {
         let generation = shown.with(|shown| shown.as_ref().map(|shown| shown.generation.clone()))?;
-        page.stage.last_preview.with_untracked(|last| {
+        page.workspace.last_preview.with_untracked(|last| {
             last.as_ref().filter(|(id, ..)| *id == generation).map(|(_, preview)| preview.clone())
         })
     });
     let under = move || preview.get().map(|preview| view! { <img class="preview" src=preview alt="" /> });
     view! {
         <div class="frame" style=of(|shown| frame(shown.recipe.spec.final_size()))>
-            {part(under)}
+            {dyn_view(under)}
             <img
-                id="picture"
-                class="picture"
+                id="canvas-image"
+                class="canvas-image"
                 src=of(|shown| shown.url.clone())
                 width=of(|shown| shown.recipe.spec.final_size().0.to_string())
                 height=of(|shown| shown.recipe.spec.final_size().1.to_string())
@@ -40,7 +40,7 @@ pub(crate) fn Picture() -> Piece {
             />
         </div>
     }
-    .into_piece()
+    .erase()
 }
 
 /// Gives a frame the image's shape; the style sheet fits it into the room there is.

@@ -3,7 +3,7 @@
 use adire_protocol::{Generation, GenerationEvent, ImageRecord, Progress, QueueStatus};
 use leptos::prelude::*;
 
-use super::job;
+use super::generation;
 use crate::api::StudioData;
 
 /// Something to tell that belongs to no field.
@@ -19,9 +19,9 @@ pub(crate) enum Notice {
 
 /// Everything that moves while images are made. Copies share the signals.
 #[derive(Clone, Copy)]
-pub(crate) struct Stage {
+pub(crate) struct Workspace {
     /// The generation that this page follows, running or ended.
-    pub(crate) job: RwSignal<Option<Generation>>,
+    pub(crate) generation: RwSignal<Option<Generation>>,
     /// The image on the canvas; `None`: the generation itself.
     pub(crate) shown: RwSignal<Option<ImageRecord>>,
     /// The newest preview, and whose it is.
@@ -45,28 +45,28 @@ pub(crate) struct Stage {
     /// Cancelling has been asked for.
     pub(crate) stopping: RwSignal<bool>,
     /// What a screen reader is told.
-    pub(crate) said: RwSignal<String>,
+    pub(crate) announcement: RwSignal<String>,
 }
 
-impl Stage {
-    /// The stage as the page starts. What runs is followed; what the address names is shown.
+impl Workspace {
+    /// The workspace as the page starts. What runs is followed; what the address names is shown.
     pub(super) fn new(data: StudioData, notice: Option<Notice>, index: u32) -> Self {
-        let (mut job, mut shown) = (data.active, None);
+        let (mut generation, mut shown) = (data.active, None);
         if let Some(named) = data.named {
             if named.state.is_final() {
-                let picture = named.images.iter().find(|image| image.index == index);
-                shown = picture.or(named.images.first()).cloned();
+                let image = named.images.iter().find(|image| image.index == index);
+                shown = image.or(named.images.first()).cloned();
             }
-            if !named.state.is_final() || (job.is_none() && shown.is_none()) {
-                job = Some(named);
+            if !named.state.is_final() || (generation.is_none() && shown.is_none()) {
+                generation = Some(named);
             }
         }
-        if job.is_none() && shown.is_none() {
+        if generation.is_none() && shown.is_none() {
             // Whoever comes back finds the newest image on the table.
             shown = data.history.first().cloned();
         }
         Self {
-            job: RwSignal::new(job),
+            generation: RwSignal::new(generation),
             shown: RwSignal::new(shown),
             last_preview: RwSignal::new(None),
             history: RwSignal::new(data.history),
@@ -78,29 +78,30 @@ impl Stage {
             uploading: RwSignal::new(false),
             asking: RwSignal::new(None),
             stopping: RwSignal::new(false),
-            said: RwSignal::new(String::new()),
+            announcement: RwSignal::new(String::new()),
         }
     }
 
     /// Whether a generation waits or runs.
     pub(crate) fn is_busy(&self) -> bool {
-        self.job.with(|job| job.as_ref().is_some_and(|job| !job.state.is_final()))
+        self.generation
+            .with(|generation| generation.as_ref().is_some_and(|generation| !generation.state.is_final()))
     }
 
     /// Follows a new generation.
-    pub(crate) fn begin(&self, job: Generation) {
+    pub(crate) fn begin(&self, generation: Generation) {
         self.notice.set(None);
         self.stopping.set(false);
         self.lost.set(false);
         self.shown.set(None);
-        self.job.set(Some(job));
+        self.generation.set(Some(generation));
     }
 
     /// Goes on from the record as the server has it.
-    pub(crate) fn resume(&self, job: Generation) {
-        let ended = job.state.is_final();
-        let first = job.images.first().cloned();
-        self.job.set(Some(job));
+    pub(crate) fn resume(&self, generation: Generation) {
+        let ended = generation.state.is_final();
+        let first = generation.images.first().cloned();
+        self.generation.set(Some(generation));
         if ended {
             self.stopping.set(false);
             if self.shown.with_untracked(Option::is_none) {
@@ -110,40 +111,42 @@ impl Stage {
     }
 
     /// Shows and says something.
-    pub(crate) fn tell(&self, notice: Notice) {
+    pub(crate) fn notify(&self, notice: Notice) {
         self.notice.set(Some(notice));
     }
 
     /// The generation cannot be followed any more.
     pub(crate) fn fail(&self, sentence: String) {
-        self.job.set(None);
+        self.generation.set(None);
         self.stopping.set(false);
-        self.tell(Notice::Problem(sentence));
+        self.notify(Notice::Problem(sentence));
     }
 
     /// Takes an event of the followed generation in.
-    pub(crate) fn take(&self, event: GenerationEvent) {
+    pub(crate) fn apply_event(&self, event: GenerationEvent) {
         self.say(&event);
         if let GenerationEvent::Image { image } = &event {
             self.remember(image);
         }
         if let GenerationEvent::Progress(Progress { preview: Some(preview), .. }) = &event {
-            let id =
-                self.job.with_untracked(|job| job.as_ref().map(|job| job.id.clone()).unwrap_or_default());
+            let id = self.generation.with_untracked(|generation| {
+                generation.as_ref().map(|generation| generation.id.clone()).unwrap_or_default()
+            });
             self.last_preview.set(Some((id, preview.clone())));
         }
         let last = event.is_last();
-        self.job.update(|job| {
-            if let Some(job) = job {
-                job::apply(job, event);
+        self.generation.update(|generation| {
+            if let Some(generation) = generation {
+                generation::apply(generation, event);
             }
         });
         if last {
             self.stopping.set(false);
             // The image takes the preview's place, unless another one is being looked at.
             if self.shown.with_untracked(Option::is_none) {
-                let first =
-                    self.job.with_untracked(|job| job.as_ref().and_then(|job| job.images.first().cloned()));
+                let first = self.generation.with_untracked(|generation| {
+                    generation.as_ref().and_then(|generation| generation.images.first().cloned())
+                });
                 self.shown.set(first);
             }
         }
@@ -156,9 +159,9 @@ impl Stage {
         };
         self.history.update(|history| history.retain(is_kept));
         if !untrack(|| self.is_busy()) {
-            self.job.update(|job| {
-                job.iter_mut().for_each(|job| job.images.retain(is_kept));
-                job.take_if(|job| job.images.is_empty());
+            self.generation.update(|generation| {
+                generation.iter_mut().for_each(|generation| generation.images.retain(is_kept));
+                generation.take_if(|generation| generation.images.is_empty());
             });
         }
         if image.is_none() {
@@ -180,12 +183,12 @@ impl Stage {
         let words = match event {
             GenerationEvent::Queued { ahead: 0, .. } | GenerationEvent::Progress(_) => return,
             GenerationEvent::Queued { ahead, .. } => format!("Waiting; {ahead} ahead of you."),
-            GenerationEvent::Started => "Your picture is being made.".to_owned(),
+            GenerationEvent::Started => "Your image is being made.".to_owned(),
             GenerationEvent::Image { image } => format!("Picture {} is finished.", image.index + 1),
             GenerationEvent::Done => "Done.".to_owned(),
             GenerationEvent::Failed { message } => message.clone(),
             GenerationEvent::Cancelled => "Cancelled.".to_owned(),
         };
-        self.said.set(words);
+        self.announcement.set(words);
     }
 }

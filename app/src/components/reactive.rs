@@ -5,35 +5,37 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 
-use super::piece::{IntoPiece, Piece};
+use super::erased::{EraseView, ErasedView};
 
 /// Text, as an attribute or a child.
-pub(super) fn text(
+pub(super) fn dyn_text(
     value: impl Fn() -> String + Send + Sync + 'static,
 ) -> Arc<dyn Fn() -> String + Send + Sync> {
     Arc::new(value)
 }
 
 /// An attribute that may be absent.
-pub(super) fn maybe(
+pub(super) fn dyn_attr(
     value: impl Fn() -> Option<String> + Send + Sync + 'static,
 ) -> Arc<dyn Fn() -> Option<String> + Send + Sync> {
     Arc::new(value)
 }
 
 /// An attribute, class or property that is there or not.
-pub(super) fn flag(value: impl Fn() -> bool + Send + Sync + 'static) -> Arc<dyn Fn() -> bool + Send + Sync> {
+pub(super) fn dyn_flag(
+    value: impl Fn() -> bool + Send + Sync + 'static,
+) -> Arc<dyn Fn() -> bool + Send + Sync> {
     Arc::new(value)
 }
 
 /// A part of the page that is put up anew when something it reads changes.
-pub(super) fn part<V: IntoView + 'static>(
+pub(super) fn dyn_view<V: IntoView + 'static>(
     mut view: impl FnMut() -> V + Send + 'static,
-) -> Box<dyn FnMut() -> Piece + Send> {
-    Box::new(move || view().into_piece())
+) -> Box<dyn FnMut() -> ErasedView + Send> {
+    Box::new(move || view().erase())
 }
 
 /// What happens at an event.
-pub(super) fn on<E: 'static>(handler: impl FnMut(E) + 'static) -> Box<dyn FnMut(E)> {
+pub(super) fn handler<E: 'static>(handler: impl FnMut(E) + 'static) -> Box<dyn FnMut(E)> {
     Box::new(handler)
 }
