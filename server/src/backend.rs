@@ -8,8 +8,8 @@ use adire_engine::{
 };
 use adire_protocol::{AdapterLayer, AdapterReceipt, EmbeddingUse, ModelInfo, SkippedAdapterLayer, lora_tag};
 use adire_studio::{
-    AdapterFile, Backend, BackendError, InitFiles, Pixels, RenderJob, Rendered, Step, StudioError,
-    TokenCounter, TrainingTask, TrainingUpdate, cover, cover_mask, read_picture,
+    AdapterFile, Backend, BackendError, InitFiles, Pixels, RenderRequest, RenderStep, Rendered, StudioError,
+    TokenCounter, TrainingTask, UnitOutcome, cover, cover_mask, read_pixels,
 };
 
 use crate::training::Session;
@@ -50,7 +50,7 @@ impl EngineBackend {
     }
 
     /// Lets the embeddings that the job's prompts name take effect.
-    fn set_embeddings(&mut self, job: &RenderJob) -> Result<(), BackendError> {
+    fn set_embeddings(&mut self, job: &RenderRequest) -> Result<(), BackendError> {
         let tokenizer = Arc::clone(self.pipeline.tokenizer());
         let words = job.embeddings.iter().map(|file| (file.word.as_str(), file.vectors as usize));
         let prompts = [job.spec.negative_prompt.clone(), lora_tag::without(&job.spec.prompt).into_owned()];
@@ -121,8 +121,8 @@ impl Backend for EngineBackend {
 
     fn render(
         &mut self,
-        job: &RenderJob,
-        on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
+        job: &RenderRequest,
+        on_step: &mut dyn FnMut(RenderStep) -> ControlFlow<()>,
     ) -> Result<Rendered, BackendError> {
         let (width, height) = (job.spec.width, job.spec.height);
         let init = job.init.as_ref().map(|files| Init::read(files, width, height)).transpose();
@@ -149,7 +149,7 @@ impl Backend for EngineBackend {
             .generate_on(&job.spec, init.as_ref().map(Init::canvas), &mut |step| {
                 // What may have to be withheld is not shown on the way either.
                 let preview = (!checked).then(|| pixels(step.preview));
-                on_step(Step { step: step.step, steps: step.steps, preview })
+                on_step(RenderStep { step: step.step, steps: step.steps, preview })
             })
             .map_err(|error| failed(&error))?;
         Ok(Rendered {
@@ -169,7 +169,7 @@ impl Backend for EngineBackend {
         Ok(())
     }
 
-    fn advance_training(&mut self, interrupted: &dyn Fn() -> bool) -> Result<TrainingUpdate, BackendError> {
+    fn advance_training(&mut self, interrupted: &dyn Fn() -> bool) -> Result<UnitOutcome, BackendError> {
         // Put back only when all went well: what a panic or an error leaves half made is dropped.
         let none = || BackendError::Failed("No training has been begun.".to_owned());
         let mut session = self.session.take().ok_or_else(none)?;
@@ -231,8 +231,8 @@ impl Init {
     /// # Errors
     /// A file cannot be read as an image.
     pub(crate) fn read(files: &InitFiles, width: u32, height: u32) -> Result<Self, StudioError> {
-        let mask = files.mask.as_deref().map(read_picture).transpose()?;
-        Self::new(read_picture(&files.image)?, mask.as_ref(), width, height)
+        let mask = files.mask.as_deref().map(read_pixels).transpose()?;
+        Self::new(read_pixels(&files.image)?, mask.as_ref(), width, height)
     }
 
     /// See [`cover`] and [`cover_mask`].
@@ -306,7 +306,7 @@ mod tests {
         std::path::absolute(Path::new("../crates/engine/tests/goldens").join(name)).unwrap()
     }
 
-    fn job(backend: &EngineBackend, adapters: Vec<AdapterFile>) -> RenderJob {
+    fn job(backend: &EngineBackend, adapters: Vec<AdapterFile>) -> RenderRequest {
         let info = backend.info();
         let request = GenerationRequest {
             prompt: "red flower".to_owned(),
@@ -315,7 +315,7 @@ mod tests {
             height: Some(64),
             ..Default::default()
         };
-        RenderJob {
+        RenderRequest {
             spec: request.validate(&info.limits, &info.defaults, 3).unwrap(),
             adapters,
             embeddings: Vec::new(),

@@ -2,7 +2,7 @@
 //! the address of a page.
 
 use adire_app::{FormPost, INIT_IMAGE_FILE, MASK_FILE, UploadError, submit_form_post};
-use adire_studio::{Client, ErrorKind, ImageUse, LARGEST_UPLOAD, Studio, StudioError};
+use adire_studio::{Client, ErrorKind, ImageUse, MAX_UPLOAD_BYTES, Studio, StudioError};
 use axum::{
     Router,
     extract::{
@@ -28,7 +28,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/generate", post(make))
         // The form of pages that were loaded before the address changed.
         .route("/make", post(make))
-        .layer(DefaultBodyLimit::max(2 * LARGEST_UPLOAD as usize + body::LARGEST))
+        .layer(DefaultBodyLimit::max(2 * MAX_UPLOAD_BYTES as usize + body::LARGEST))
 }
 
 /// Takes everything in, then says where to go on: with GET, never posting again.

@@ -263,7 +263,7 @@ fn changed_pixels_are_seen() {
     let mut verdict = |change: u8| {
         rgb.iter_mut().take(30).for_each(|value| *value = value.wrapping_add(change));
         let pixels = adire_studio::Pixels { width: 64, height: 64, rgb: rgb.clone() };
-        std::fs::write(&path, adire_studio::encode_picture(&pixels, &recipe).unwrap()).unwrap();
+        std::fs::write(&path, adire_studio::encode_with_recipe(&pixels, &recipe).unwrap()).unwrap();
         told(&adire(folder.path(), &["verify", "a.png", "--model", &model, "--lora", &lora]))
     };
     let (code, text) = verdict(1);

@@ -38,8 +38,8 @@ pub trait Backend: 'static {
     /// [`BackendError::Cancelled`] after a break, otherwise a sentence for people.
     fn render(
         &mut self,
-        job: &RenderJob,
-        on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
+        job: &RenderRequest,
+        on_step: &mut dyn FnMut(RenderStep) -> ControlFlow<()>,
     ) -> Result<Rendered, BackendError>;
 
     /// Begins a training run, or takes it up where its folder's checkpoint left it. Does no long work: that is
@@ -55,7 +55,7 @@ pub trait Backend: 'static {
     ///
     /// # Errors
     /// A sentence for people; the run has then ended.
-    fn advance_training(&mut self, interrupted: &dyn Fn() -> bool) -> Result<TrainingUpdate, BackendError>;
+    fn advance_training(&mut self, interrupted: &dyn Fn() -> bool) -> Result<UnitOutcome, BackendError>;
 
     /// Writes a checkpoint of the run, if it has come so far that it has one.
     ///
@@ -79,9 +79,9 @@ pub struct TrainingTask {
     /// sha256 of the dataset's content.
     pub dataset_hash: String,
     /// Images of the subject or style.
-    pub pictures: Vec<TrainingPicture>,
+    pub pictures: Vec<TrainingImage>,
     /// Images of its class; may be empty.
-    pub classes: Vec<TrainingPicture>,
+    pub classes: Vec<TrainingImage>,
     /// What the base model makes the class images of that [`TrainingConfig::class_pictures`] asks for beyond those.
     pub class_prompt: String,
     /// The version that the run begins with.
@@ -94,10 +94,10 @@ pub struct TrainingTask {
 
 /// An image to train on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrainingPicture {
+pub struct TrainingImage {
     /// For messages.
     pub name: String,
-    /// The file, which [`crate::read_picture`] reads.
+    /// The file, which [`crate::read_pixels`] reads.
     pub path: PathBuf,
     /// What the text encoder is told.
     pub caption: String,
@@ -118,7 +118,7 @@ pub struct KnownResults {
 
 /// What a unit of training has done.
 #[derive(Clone, Debug, PartialEq)]
-pub enum TrainingUpdate {
+pub enum UnitOutcome {
     /// A class image was made and kept.
     ClassPicture {
         /// Images made.
@@ -196,7 +196,7 @@ pub enum TrainingUpdate {
 
 /// One image to make.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RenderJob {
+pub struct RenderRequest {
     /// The request with this image's own seed and a count of 1.
     pub spec: GenerationSpec,
     /// The adapters of `spec`, in its order.
@@ -207,7 +207,7 @@ pub struct RenderJob {
     pub init: Option<InitFiles>,
 }
 
-/// The image that a job begins with, as files that [`crate::read_picture`] reads; of any size.
+/// The image that a job begins with, as files that [`crate::read_pixels`] reads; of any size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InitFiles {
     /// The image.
@@ -246,7 +246,7 @@ pub struct EmbeddingFile {
 
 /// A denoising step that has ended.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Step {
+pub struct RenderStep {
     /// Steps done, from 1.
     pub step: u32,
     /// Steps in all, those of a second pass included ([`GenerationSpec::total_steps`]).

@@ -9,7 +9,7 @@ use crate::{
     blobs::{self, Blobs},
     dataset::{
         Reach,
-        library::{Incoming, Library},
+        dataset_store::{DatasetStore, UploadedFile},
         open_regular,
     },
     embeddings,
@@ -21,7 +21,7 @@ use crate::{
 /// An open data folder; no server can use it meanwhile.
 #[derive(Debug)]
 pub struct DataFolder {
-    library: Library,
+    datasets: DatasetStore,
     store: Store,
     blobs: Blobs,
     _lock: FolderLock,
@@ -40,8 +40,8 @@ impl DataFolder {
         })
         .await?;
         let store = Store::open(&data.join("adire.db")).await?;
-        let library = Library::new(data.to_owned(), store.clone(), blobs.clone());
-        Ok(Self { library, store, blobs, _lock: lock })
+        let datasets = DatasetStore::new(data.to_owned(), store.clone(), blobs.clone());
+        Ok(Self { datasets, store, blobs, _lock: lock })
     }
 
     /// Every dataset, the newest first.
@@ -49,7 +49,7 @@ impl DataFolder {
     /// # Errors
     /// The store cannot be read.
     pub async fn datasets(&self) -> Result<Vec<DatasetSummary>, StudioError> {
-        self.library.list().await
+        self.datasets.list().await
     }
 
     /// A dataset with everything in it.
@@ -57,7 +57,7 @@ impl DataFolder {
     /// # Errors
     /// No such dataset.
     pub async fn dataset(&self, id: &str) -> Result<DatasetRecord, StudioError> {
-        self.library.read(id).await
+        self.datasets.read(id).await
     }
 
     /// A new dataset of the images of a folder, or of a zip file. Where nothing can be used there is none.
@@ -65,10 +65,10 @@ impl DataFolder {
     /// # Errors
     /// The name is wrong, or nothing can be used (the message says why for the first ones).
     pub async fn import(&self, new: NewDataset, from: &Path) -> Result<DatasetRecord, StudioError> {
-        let record = self.library.create(new).await?;
+        let record = self.datasets.create(new).await?;
         let filled = self.fill(&record.id, from).await;
         if filled.is_err() {
-            if let Some(class) = self.library.row(&record.id).await?.class_dataset {
+            if let Some(class) = self.datasets.row(&record.id).await?.class_dataset {
                 self.store.drop_dataset(&class).await?;
             }
             self.store.drop_dataset(&record.id).await?;
@@ -79,20 +79,20 @@ impl DataFolder {
     async fn fill(&self, id: &str, from: &Path) -> Result<DatasetRecord, StudioError> {
         if from.is_dir() {
             // Whoever sits at the machine may follow links wherever they lead.
-            return self.library.import(id, from, Reach::default()).await;
+            return self.datasets.import(id, from, Reach::default()).await;
         }
         let shown = from.display().to_string();
         let unreadable = |error: std::io::Error| {
-            StudioError::Picture(format!("{shown} cannot be read: {}.", folder::reason(&error)))
+            StudioError::Image(format!("{shown} cannot be read: {}.", folder::reason(&error)))
         };
         let path = from.to_owned();
         let file = blocking(move || Ok(open_regular(&path))).await?.map_err(unreadable)?;
         let file = tokio::fs::File::from_std(file);
         let name = from.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let incoming: Incoming = self.library.receive(&name, chunks(file)).await?;
-        let record = self.library.add(id, vec![incoming]).await?;
+        let incoming: UploadedFile = self.datasets.receive(&name, chunks(file)).await?;
+        let record = self.datasets.add(id, vec![incoming]).await?;
         if record.pictures.is_empty() {
-            return Err(StudioError::Picture(crate::dataset::nothing_usable(&shown, &record.remarks)));
+            return Err(StudioError::Image(crate::dataset::nothing_usable(&shown, &record.remarks)));
         }
         Ok(record)
     }

@@ -1,5 +1,5 @@
 //! Deleting for good: rows first, in one transaction that notes which files may not be needed any more, then those files.
-//! A crash in between leaves notes, which the next sweep reads.
+//! A crash in between leaves notes, which the next collection reads.
 
 use std::sync::Arc;
 
@@ -105,14 +105,14 @@ pub(crate) async fn content(shared: Arc<Shared>, hash: String) -> Result<Deleted
 
 /// Cancels what waits or runs, and waits until it has ended: within one step.
 async fn end(shared: &Shared, id: &str) -> Result<(), StudioError> {
-    let log = shared.board.log(id);
+    let log = shared.queue.log(id);
     if !requests::stop(shared, id).await? {
         return Ok(());
     }
     let Some(mut log) = log else { return Ok(()) };
     // The channel closes with the last event, or when the studio closes.
     while log.changed().await.is_ok() {}
-    if shared.board.is_closing() { Err(StudioError::ShuttingDown) } else { Ok(()) }
+    if shared.queue.is_closing() { Err(StudioError::ShuttingDown) } else { Ok(()) }
 }
 
 /// Removes what the rows that are gone leave behind.
@@ -123,10 +123,10 @@ async fn tidy(shared: &Shared) -> Result<(), StudioError> {
 }
 
 /// Removes the files that were noted and that no row needs; how many. While a dataset is being filled they stay until the
-/// next sweep: one of them may just be on its way into it.
+/// next collection: one of them may just be on its way into it.
 pub(crate) async fn remove_doomed(shared: &Shared) -> Result<usize, StudioError> {
     let _keeping = shared.keeping.lock().await;
-    let Ok(_turn) = shared.library.turn.try_lock() else { return Ok(0) };
+    let Ok(_turn) = shared.datasets.turn.try_lock() else { return Ok(0) };
     let mut removed = 0;
     for hash in shared.store.doomed_blobs().await? {
         if !shared.store.is_used(&hash).await? {

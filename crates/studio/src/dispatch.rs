@@ -1,5 +1,5 @@
-//! The task between queue and worker: takes one job after the other, has its images made, stores each as
-//! soon as it is finished and says so. It is the only one that writes rows of running jobs.
+//! The task between queue and worker: takes one generation after the other, has its images made, stores each as
+//! soon as it is finished and says so. It is the only one that writes rows of running generations.
 
 use std::{
     sync::{
@@ -12,34 +12,38 @@ use std::{
 use adire_protocol::{GenerationEvent, GenerationState};
 
 use crate::{
-    RenderJob, StudioError,
-    board::{Job, Stop},
-    embeddings,
-    picture::{Early, make, store},
+    RenderRequest, StudioError, embeddings,
+    queue::{QueuedGeneration, Stop},
+    render::{RenderError, render_image, store_image},
     shared::{Shared, blocking, now},
     store::Finish,
     uploads,
 };
 
-/// Tries to write how a job ended, before giving up until the next start.
+/// Tries to write how a generation ended, before giving up until the next start.
 const TRIES: u32 = 4;
 
 /// Serves the queue until the studio closes.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let clock = Clock(AtomicI64::new(shared.store.newest_image_at().await.unwrap_or(0)));
-    while let Some((job, stop)) = shared.board.next().await {
-        let id = job.id.clone();
-        tracing::info!(generation = id, pictures = job.spec.count, steps = job.spec.steps, "started");
-        match pictures(&shared, &job, &stop, &clock).await {
+    while let Some((generation, stop)) = shared.queue.next().await {
+        let id = generation.id.clone();
+        tracing::info!(
+            generation = id,
+            pictures = generation.spec.count,
+            steps = generation.spec.steps,
+            "started"
+        );
+        match render_images(&shared, &generation, &stop, &clock).await {
             Ok(()) => end(&shared, &id, GenerationEvent::Done).await,
-            Err(Early::Stopped(Stop::Cancelled)) => end(&shared, &id, GenerationEvent::Cancelled).await,
-            Err(Early::Failed(message)) => {
+            Err(RenderError::Stopped(Stop::Cancelled)) => end(&shared, &id, GenerationEvent::Cancelled).await,
+            Err(RenderError::Failed(message)) => {
                 // The whole of it is for the log.
                 tracing::error!(generation = id, message, "failed");
                 let message = without_folders(&message);
                 end(&shared, &id, GenerationEvent::Failed { message }).await;
             }
-            Err(Early::Stopped(Stop::Closing)) => {
+            Err(RenderError::Stopped(Stop::Closing)) => {
                 if let Err(error) = shared.store.put_back(&id).await {
                     // It stays `running`, which the next start treats the same, counting one attempt.
                     tracing::warn!(generation = id, %error, "could not be put back");
@@ -79,7 +83,7 @@ fn without_folders(message: &str) -> String {
     shown + rest
 }
 
-/// Writes and publishes the last event of a job.
+/// Writes and publishes the last event of a generation.
 pub(crate) async fn end(shared: &Shared, id: &str, event: GenerationEvent) {
     for attempt in 1..=TRIES {
         match write_end(shared, id, &event).await {
@@ -91,12 +95,12 @@ pub(crate) async fn end(shared: &Shared, id: &str, event: GenerationEvent) {
         }
     }
     // Published even when it could not be written: people who watch should not wait for ever. The row then
-    // still says `running`, and the next start takes the job up again.
+    // still says `running`, and the next start takes the generation up again.
     tracing::info!(generation = id, state = event.name(), "ended");
-    shared.board.publish(id, event);
+    shared.queue.publish(id, event);
 }
 
-/// Writes the row of a job's end.
+/// Writes the row of a generation's end.
 pub(crate) async fn write_end(shared: &Shared, id: &str, event: &GenerationEvent) -> Result<(), StudioError> {
     let (state, error) = match event {
         GenerationEvent::Done => (GenerationState::Done, None),
@@ -104,29 +108,34 @@ pub(crate) async fn write_end(shared: &Shared, id: &str, event: &GenerationEvent
         GenerationEvent::Failed { message } => (GenerationState::Failed, Some(message.as_str())),
         _ => return Ok(()),
     };
-    let event = shared.board.next_event(id);
+    let event = shared.queue.next_event(id);
     shared.store.finish(id, &Finish { state, at: now(), error, event }).await
 }
 
-/// Makes every image of a job that is not there yet.
-async fn pictures(shared: &Shared, job: &Job, stop: &Arc<AtomicBool>, clock: &Clock) -> Result<(), Early> {
-    shared.store.start(&job.id, now(), shared.board.next_event(&job.id)).await?;
-    shared.board.publish(&job.id, GenerationEvent::Started);
-    let adapters = shared.adapter_files(&job.spec.adapters).await?;
+/// Makes every image of a generation that is not there yet.
+async fn render_images(
+    shared: &Shared,
+    generation: &QueuedGeneration,
+    stop: &Arc<AtomicBool>,
+    clock: &Clock,
+) -> Result<(), RenderError> {
+    shared.store.start(&generation.id, now(), shared.queue.next_event(&generation.id)).await?;
+    shared.queue.publish(&generation.id, GenerationEvent::Started);
+    let adapters = shared.adapter_files(&generation.spec.adapters).await?;
     let embeddings = embeddings::files(shared).await?;
-    let (blobs, spec) = (shared.blobs.clone(), job.spec.clone());
+    let (blobs, spec) = (shared.blobs.clone(), generation.spec.clone());
     let init = blocking(move || uploads::files(&blobs, &spec)).await?;
-    let left = (0..job.spec.count).filter(|index| !job.finished.contains(index));
+    let left = (0..generation.spec.count).filter(|index| !generation.finished.contains(index));
     for (here, index) in (0..).zip(left) {
-        let mut spec = job.spec.clone();
+        let mut spec = generation.spec.clone();
         // Validation leaves room above the seed for every image.
-        spec.seed = job.spec.seed.saturating_add(u64::from(index));
+        spec.seed = generation.spec.seed.saturating_add(u64::from(index));
         spec.count = 1;
         let (adapters, embeddings) = (adapters.clone(), embeddings.clone());
-        let render = RenderJob { spec, adapters, embeddings, init: init.clone() };
-        let rendered = make(shared, job, &render, (index, here), stop).await?;
+        let render = RenderRequest { spec, adapters, embeddings, init: init.clone() };
+        let rendered = render_image(shared, generation, &render, (index, here), stop).await?;
         let at = clock.tick();
-        store(shared, job, render, index, rendered, at).await?;
+        store_image(shared, generation, render, index, rendered, at).await?;
     }
     Ok(())
 }

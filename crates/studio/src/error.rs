@@ -156,7 +156,7 @@ pub enum StudioError {
     Storage(String),
     /// The bytes are no image that is taken.
     #[error("{0}")]
-    Picture(String),
+    Image(String),
     /// The bytes are no PNG with generation parameters.
     #[error("{0}")]
     Png(String),
@@ -199,7 +199,7 @@ impl StudioError {
             Self::Invalid(_)
             | Self::UnknownAdapter { .. }
             | Self::Adapter(_)
-            | Self::Picture(_)
+            | Self::Image(_)
             | Self::Png(_) => ErrorKind::Invalid,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::AdapterExists { .. }

@@ -25,8 +25,8 @@ use adire_protocol::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Backend, BackendError, EmbeddingFile, Pixels, RenderJob, Rendered, Step, TokenCounter, TrainingTask,
-    TrainingUpdate, read_picture,
+    Backend, BackendError, EmbeddingFile, Pixels, RenderRequest, RenderStep, Rendered, TokenCounter,
+    TrainingTask, UnitOutcome, read_pixels,
 };
 
 mod training;
@@ -45,23 +45,23 @@ pub struct FakeBackend {
     pub fixed_delay: Duration,
     /// Counts the steps done by all clones; tests look at it from outside.
     pub steps_done: Arc<AtomicU64>,
-    /// What each step waits for, if anything; see [`FakeBackend::gated`].
-    pub gate: Option<Arc<Mutex<mpsc::Receiver<()>>>>,
+    /// What each step waits for, if anything; see [`FakeBackend::latched`].
+    pub latch: Option<Arc<Mutex<mpsc::Receiver<()>>>>,
     /// How long each unit of a training takes.
     pub unit_delay: Duration,
-    /// What each unit of a training waits for, if anything; see [`FakeBackend::training_gated`].
-    pub unit_gate: Option<Arc<Mutex<mpsc::Receiver<()>>>>,
+    /// What each unit of a training waits for, if anything; see [`FakeBackend::training_latched`].
+    pub unit_latch: Option<Arc<Mutex<mpsc::Receiver<()>>>>,
     /// What was begun, in this order: a word for each image and each unit of a training.
-    pub diary: Arc<Mutex<Vec<String>>>,
+    pub call_log: Arc<Mutex<Vec<String>>>,
     /// The training that is under way.
     pub run: Option<FakeRun>,
 }
 
-/// Lets the steps of a [`FakeBackend::gated`] happen one by one. Once it is dropped they run freely.
+/// Lets the steps of a [`FakeBackend::latched`] happen one by one. Once it is dropped they run freely.
 #[derive(Debug)]
-pub struct Gate(mpsc::Sender<()>);
+pub struct StepLatch(mpsc::Sender<()>);
 
-impl Gate {
+impl StepLatch {
     /// Lets `steps` more steps happen.
     pub fn allow(&self, steps: u32) {
         for _ in 0..steps {
@@ -78,26 +78,26 @@ impl FakeBackend {
     }
 
     /// One whose steps wait to be allowed, so that a test does not depend on how fast the machine is.
-    pub fn gated() -> (Self, Gate) {
+    pub fn latched() -> (Self, StepLatch) {
         let (sender, receiver) = mpsc::channel();
-        (Self { gate: Some(Arc::new(Mutex::new(receiver))), ..Self::default() }, Gate(sender))
+        (Self { latch: Some(Arc::new(Mutex::new(receiver))), ..Self::default() }, StepLatch(sender))
     }
 }
 
 impl FakeBackend {
     /// One whose units of trainings wait to be allowed; images take no time.
-    pub fn training_gated() -> (Self, Gate) {
+    pub fn training_latched() -> (Self, StepLatch) {
         let (sender, receiver) = mpsc::channel();
-        (Self { unit_gate: Some(Arc::new(Mutex::new(receiver))), ..Self::default() }, Gate(sender))
+        (Self { unit_latch: Some(Arc::new(Mutex::new(receiver))), ..Self::default() }, StepLatch(sender))
     }
 
-    /// See [`FakeBackend::diary`].
-    pub fn diary(&self) -> Vec<String> {
-        self.diary.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// See [`FakeBackend::call_log`].
+    pub fn call_log(&self) -> Vec<String> {
+        self.call_log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn note(&self, word: impl Into<String>) {
-        self.diary.lock().unwrap_or_else(PoisonError::into_inner).push(word.into());
+        self.call_log.lock().unwrap_or_else(PoisonError::into_inner).push(word.into());
     }
 }
 
@@ -170,8 +170,8 @@ impl Backend for FakeBackend {
 
     fn render(
         &mut self,
-        job: &RenderJob,
-        on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
+        job: &RenderRequest,
+        on_step: &mut dyn FnMut(RenderStep) -> ControlFlow<()>,
     ) -> Result<Rendered, BackendError> {
         let (start, spec) = (Instant::now(), &job.spec);
         self.note(format!("picture {}", spec.prompt));
@@ -181,7 +181,7 @@ impl Backend for FakeBackend {
             hasher.update(format!("{} {} {}", adapter.hash, adapter.strength, adapter.te_strength));
         }
         for path in job.init.iter().flat_map(|init| std::iter::once(&init.image).chain(&init.mask)) {
-            let picture = read_picture(path).map_err(|error| BackendError::Failed(error.to_string()))?;
+            let picture = read_pixels(path).map_err(|error| BackendError::Failed(error.to_string()))?;
             hasher.update(picture.rgb);
         }
         let named = |file: &&EmbeddingFile| spec.prompt.split_whitespace().any(|word| word == file.word);
@@ -195,13 +195,13 @@ impl Backend for FakeBackend {
         let seed: [u8; 32] = hasher.finalize().into();
         for step in 1..=spec.total_steps() {
             thread::sleep(self.step_delay);
-            if let Some(gate) = &self.gate {
-                // An error says that the gate was dropped: the way is free.
-                let _ = gate.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            if let Some(latch) = &self.latch {
+                // An error says that the latch was dropped: the way is free.
+                let _ = latch.lock().unwrap_or_else(PoisonError::into_inner).recv();
             }
             self.steps_done.fetch_add(1, Ordering::Relaxed);
             let preview = squares(&seed, spec.width / 8, spec.height / 8);
-            if on_step(Step { step, steps: spec.total_steps(), preview: Some(preview) }).is_break() {
+            if on_step(RenderStep { step, steps: spec.total_steps(), preview: Some(preview) }).is_break() {
                 return Err(BackendError::Cancelled);
             }
             if spec.prompt.contains("fail!") {
@@ -233,11 +233,11 @@ impl Backend for FakeBackend {
         Ok(())
     }
 
-    fn advance_training(&mut self, interrupted: &dyn Fn() -> bool) -> Result<TrainingUpdate, BackendError> {
+    fn advance_training(&mut self, interrupted: &dyn Fn() -> bool) -> Result<UnitOutcome, BackendError> {
         thread::sleep(self.unit_delay);
-        if let Some(gate) = &self.unit_gate {
-            // An error says that the gate was dropped: the way is free.
-            let _ = gate.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        if let Some(latch) = &self.unit_latch {
+            // An error says that the latch was dropped: the way is free.
+            let _ = latch.lock().unwrap_or_else(PoisonError::into_inner).recv();
         }
         let run =
             self.run.as_mut().ok_or_else(|| BackendError::Failed("No training was begun.".to_owned()))?;

@@ -1,7 +1,7 @@
 //! The studio: requests wait in a bounded queue, one worker thread owns the model, images and adapter
 //! versions are kept in a data folder. Knows no tensors, HTTP or UI; the model is behind [`Backend`].
 //!
-//! The way of a request: `requests` checks it, writes its row and puts it on the `board`; the `dispatch` task
+//! The way of a request: `requests` checks it, writes its row and puts it on the `queue`; the `dispatch` task
 //! takes it from there and has the `worker` make its images, which go to `blobs` and `store`; what happens
 //! is published in the generation's `log`. `views` answers questions, `restore` goes on after a restart.
 //!
@@ -11,8 +11,6 @@
 mod adapters;
 mod backend;
 mod blobs;
-mod board;
-mod canvas;
 mod client;
 mod control;
 mod data_folder;
@@ -26,20 +24,22 @@ mod error;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 mod folder;
+mod gc;
+mod image_input;
 mod limits;
 mod log;
 mod metadata;
 mod operator;
-mod picture;
 mod png;
 mod prompts;
+mod queue;
 mod recipe;
+mod render;
 mod requests;
 mod restore;
 mod shared;
 mod store;
 mod studio;
-mod sweep;
 #[cfg(test)]
 mod tests;
 mod timing;
@@ -51,20 +51,20 @@ mod worker;
 use std::{path::PathBuf, pin::Pin};
 
 pub use backend::{
-    AdapterFile, Backend, BackendError, EmbeddingFile, InitFiles, KnownResults, Pixels, RenderJob, Rendered,
-    Step, TokenCounter, TrainingPicture, TrainingTask, TrainingUpdate,
+    AdapterFile, Backend, BackendError, EmbeddingFile, InitFiles, KnownResults, Pixels, RenderRequest,
+    RenderStep, Rendered, TokenCounter, TrainingImage, TrainingTask, UnitOutcome,
 };
-pub use canvas::{cover, cover_mask, read_image, read_picture, size_of_request};
 pub use client::{By, Client, Network, Visitor};
 pub use data_folder::DataFolder;
-pub use dataset::{Dataset, DatasetPicture, Remark, library::Incoming, read_dataset, sample_prompts};
-pub use decode::{Decoded, ImageUse, decode_image, decode_picture};
+pub use dataset::{Dataset, DatasetImage, Remark, dataset_store::UploadedFile, read_dataset, sample_prompts};
+pub use decode::{Decoded, ImageUse, decode_image, decode_pixels};
 pub use error::{ErrorKind, StudioError};
+pub use image_input::{cover, cover_mask, read_image, read_pixels, size_of_request};
 pub use limits::{Caps, Retention};
-pub use png::{encode_picture, encode_png, read_recipe, read_request};
+pub use png::{encode_png, encode_with_recipe, read_recipe, read_request};
 pub use studio::{Studio, StudioConfig};
 pub use training::TrainingFile;
-pub use uploads::{LARGEST_UPLOAD, picture_hash};
+pub use uploads::{MAX_UPLOAD_BYTES, image_hash};
 
 /// Where the file with this sha256 lies in the data folder `data`, whether or not it is there; `None` for what is
 /// no sha256.

@@ -8,7 +8,8 @@ use adire_protocol::{
 };
 
 use crate::{
-    Incoming, Studio, StudioError, TrainingFile, TrainingStream, dataset::import, shared::detached, training,
+    Studio, StudioError, TrainingFile, TrainingStream, UploadedFile, dataset::import, shared::detached,
+    training,
 };
 
 impl Studio {
@@ -17,7 +18,7 @@ impl Studio {
     /// # Errors
     /// The store cannot be read.
     pub async fn datasets(&self) -> Result<Vec<DatasetSummary>, StudioError> {
-        self.shared().library.list().await
+        self.shared().datasets.list().await
     }
 
     /// Makes a dataset without images.
@@ -25,7 +26,7 @@ impl Studio {
     /// # Errors
     /// Wrong fields.
     pub async fn create_dataset(&self, new: NewDataset) -> Result<DatasetRecord, StudioError> {
-        self.shared().library.create(new).await
+        self.shared().datasets.create(new).await
     }
 
     /// A dataset with everything in it.
@@ -33,7 +34,7 @@ impl Studio {
     /// # Errors
     /// No such dataset.
     pub async fn dataset(&self, id: &str) -> Result<DatasetRecord, StudioError> {
-        self.shared().library.read(id).await
+        self.shared().datasets.read(id).await
     }
 
     /// Takes in a file for a dataset, as its bytes come; it is deleted when what is returned is dropped.
@@ -44,8 +45,8 @@ impl Studio {
         &self,
         name: &str,
         chunks: impl futures::Stream<Item = Result<B, E>>,
-    ) -> Result<Incoming, StudioError> {
-        self.shared().library.receive(name, chunks).await
+    ) -> Result<UploadedFile, StudioError> {
+        self.shared().datasets.receive(name, chunks).await
     }
 
     /// Adds what was brought to a dataset: images (PNG, JPEG, WebP), captions for them (`a.txt` beside `a.png`,
@@ -53,9 +54,13 @@ impl Studio {
     ///
     /// # Errors
     /// No such dataset, a frozen one, or nothing can be stored.
-    pub async fn add_to_dataset(&self, id: &str, files: Vec<Incoming>) -> Result<DatasetRecord, StudioError> {
+    pub async fn add_to_dataset(
+        &self,
+        id: &str,
+        files: Vec<UploadedFile>,
+    ) -> Result<DatasetRecord, StudioError> {
         let (shared, id) = (self.shared().clone(), id.to_owned());
-        detached(async move { shared.library.add(&id, files).await }).await
+        detached(async move { shared.datasets.add(&id, files).await }).await
     }
 
     /// Adds the images of a folder of this machine to a dataset, as [`Self::add_to_dataset`] does. Only regular files
@@ -82,7 +87,7 @@ impl Studio {
         change: DatasetChange,
     ) -> Result<DatasetRecord, StudioError> {
         let (shared, id) = (self.shared().clone(), id.to_owned());
-        detached(async move { shared.library.change(&id, change).await }).await
+        detached(async move { shared.datasets.change(&id, change).await }).await
     }
 
     /// Takes an image out of a dataset.
@@ -91,7 +96,7 @@ impl Studio {
     /// No such dataset or image, a frozen one.
     pub async fn remove_from_dataset(&self, id: &str, picture: &str) -> Result<DatasetRecord, StudioError> {
         let (shared, id, picture) = (self.shared().clone(), id.to_owned(), picture.to_owned());
-        detached(async move { shared.library.remove(&id, &picture).await }).await
+        detached(async move { shared.datasets.remove(&id, &picture).await }).await
     }
 
     /// A new draft with a dataset's content; its name when `name` is left out.
@@ -100,7 +105,7 @@ impl Studio {
     /// No such dataset, a wrong name.
     pub async fn copy_dataset(&self, id: &str, name: Option<String>) -> Result<DatasetRecord, StudioError> {
         let (shared, id) = (self.shared().clone(), id.to_owned());
-        detached(async move { shared.library.copy(&id, name).await }).await
+        detached(async move { shared.datasets.copy(&id, name).await }).await
     }
 
     /// Deletes a dataset and those of its images that nothing else needs. Adapters that were trained on it stay.
@@ -109,7 +114,7 @@ impl Studio {
     /// No such dataset; a training that may still go on needs it.
     pub async fn delete_dataset(&self, id: &str) -> Result<(), StudioError> {
         let (shared, id) = (self.shared().clone(), id.to_owned());
-        detached(async move { shared.library.delete(&id).await }).await
+        detached(async move { shared.datasets.delete(&id).await }).await
     }
 
     /// A JPEG of an image of a dataset, at most 320 pixels a side.
@@ -117,7 +122,7 @@ impl Studio {
     /// # Errors
     /// No such image; its file is lost.
     pub async fn thumbnail(&self, dataset: &str, picture: &str) -> Result<Vec<u8>, StudioError> {
-        self.shared().library.thumbnail(dataset, picture).await
+        self.shared().datasets.thumbnail(dataset, picture).await
     }
 
     /// Checks a training and puts it into the queue. Its datasets never change from then on.

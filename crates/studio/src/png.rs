@@ -56,7 +56,7 @@ pub fn encode_png(pixels: &Pixels, infotext: &str) -> Result<Vec<u8>, StudioErro
 ///
 /// # Errors
 /// `pixels.rgb` does not have `3 × width × height` bytes.
-pub fn encode_picture(pixels: &Pixels, recipe: &Recipe) -> Result<Vec<u8>, StudioError> {
+pub fn encode_with_recipe(pixels: &Pixels, recipe: &Recipe) -> Result<Vec<u8>, StudioError> {
     let entry = Entry {
         spec: &recipe.spec,
         adapter_hashes: &recipe.adapter_hashes,

@@ -12,11 +12,11 @@ use uuid::Uuid;
 use crate::{
     StudioError,
     adapters::{be_strict, resolve, warnings},
-    board::{CancelOutcome, Job},
     client::Who,
     deletion::Asker,
     dispatch::write_end,
     limits, prompts,
+    queue::{CancelOutcome, QueuedGeneration},
     shared::{Shared, now},
     uploads, views,
 };
@@ -53,21 +53,22 @@ pub(crate) async fn submit(
     }
     let warnings = warnings(&shared, &spec.adapters).await?;
     prompts::check(&shared, &spec.prompt, &spec.negative_prompt).await?;
-    let cost = limits::check_cost(&spec, shared.board.budget())?;
+    let cost = limits::check_cost(&spec, shared.queue.budget())?;
     shared.disk.check_reserve()?;
-    let place = shared.board.reserve(&who, cost)?;
+    let place = shared.queue.reserve(&who, cost)?;
     let (id, created_at) = (Uuid::now_v7().to_string(), now());
     // Before the row: who finds the row can follow it.
-    shared.board.announce(&id);
+    shared.queue.announce(&id);
     if let Err(error) = shared.store.insert_generation(&id, &who, &spec, created_at).await {
-        shared.board.withdraw(&id);
+        shared.queue.withdraw(&id);
         return Err(error);
     }
-    let job = Job { id: id.clone(), who, created_at, spec: spec.clone(), finished: Vec::new() };
-    shared.board.enqueue(job, 1, Vec::new());
+    let generation =
+        QueuedGeneration { id: id.clone(), who, created_at, spec: spec.clone(), finished: Vec::new() };
+    shared.queue.enqueue(generation, 1, Vec::new());
     drop(place);
     // None: the worker has taken it already.
-    let (ahead, wait_ms) = shared.board.position(&id).unwrap_or((0, Some(0)));
+    let (ahead, wait_ms) = shared.queue.position(&id).unwrap_or((0, Some(0)));
     Ok(Generation {
         links: Links::of(&id),
         id,
@@ -92,21 +93,21 @@ pub(crate) async fn cancel(shared: Arc<Shared>, id: String, by: Asker) -> Result
         return Err(StudioError::NotYours { what: "cancel" });
     }
     if !stop(&shared, &id).await? && row.state() == GenerationState::Queued && !by.is_admin() {
-        shared.board.count_withdrawal(&Who { visitor: row.visitor, network: row.network });
+        shared.queue.count_withdrawal(&Who { visitor: row.visitor, network: row.network });
     }
     views::generation(&shared, &id).await
 }
 
 /// Stops it, whoever asks: at once while it waits, within one step while it runs. Whether it still runs.
 pub(crate) async fn stop(shared: &Shared, id: &str) -> Result<bool, StudioError> {
-    match shared.board.cancel(id) {
-        CancelOutcome::Removed(job) => {
+    match shared.queue.cancel(id) {
+        CancelOutcome::Removed(generation) => {
             let event = GenerationEvent::Cancelled;
             if let Err(error) = write_end(shared, id, &event).await {
-                shared.board.keep(*job);
+                shared.queue.reinsert(*generation);
                 return Err(error);
             }
-            shared.board.publish(id, event);
+            shared.queue.publish(id, event);
             Ok(false)
         }
         CancelOutcome::Stopping => Ok(true),
@@ -124,10 +125,10 @@ pub(crate) async fn cancel_all(shared: Arc<Shared>, of: QueueOwner) -> Result<u3
         }])));
     }
     let mut cancelled = 0;
-    for (job, _) in shared.board.jobs() {
+    for (generation, _) in shared.queue.generations() {
         let is = |wanted: &Option<String>, known: &Option<String>| wanted.is_none() || wanted == known;
-        if is(&of.network, &job.who.network) && is(&of.visitor, &job.who.visitor) {
-            stop(&shared, &job.id).await?;
+        if is(&of.network, &generation.who.network) && is(&of.visitor, &generation.who.visitor) {
+            stop(&shared, &generation.id).await?;
             cancelled += 1;
         }
     }

@@ -4,8 +4,8 @@ use adire_protocol::{GenerationEvent, GenerationState};
 
 use crate::{
     StudioError,
-    board::Job,
     client::Who,
+    queue::QueuedGeneration,
     shared::{Shared, now},
     store::{Finish, GenerationRow},
     views,
@@ -15,7 +15,7 @@ use crate::{
 /// that do not stay (progress, positions) are not stored; no run has nearly so many.
 const NUMBERS_PER_RUN: u64 = 1_000_000;
 
-/// A job that was running at this many crashes in a row is not tried again: it may be their cause.
+/// A generation that was running at this many crashes in a row is not tried again: it may be their cause.
 const MAX_ATTEMPTS: i64 = 3;
 
 /// Puts every unfinished generation back into the queue, in its old order. One that was asked for too long ago is
@@ -61,8 +61,9 @@ async fn requeue(shared: &Shared, row: &GenerationRow, first: u64) -> Result<(),
         })
         .collect();
     let who = Who { visitor: row.visitor.clone(), network: row.network.clone() };
-    let job = Job { id: row.id.clone(), who, created_at: row.created_at, spec: row.spec()?, finished };
+    let generation =
+        QueuedGeneration { id: row.id.clone(), who, created_at: row.created_at, spec: row.spec()?, finished };
     tracing::info!(generation = row.id, "taken up again");
-    shared.board.enqueue(job, first, kept);
+    shared.queue.enqueue(generation, first, kept);
     Ok(())
 }

@@ -12,13 +12,13 @@ use tokio::sync::Mutex as AsyncMutex;
 use crate::{
     AdapterFile, StudioError, TokenCounter,
     blobs::Blobs,
-    board::Board,
-    dataset::library::Library,
+    dataset::dataset_store::DatasetStore,
     disk::Disk,
     folder::FolderLock,
     limits::{Caps, Retention},
+    queue::Queue,
     store::{Listed, Store},
-    training::Training,
+    training::TrainingControl,
     uploads::Decoders,
     worker::Worker,
 };
@@ -29,10 +29,10 @@ pub(crate) struct Shared {
     pub(crate) counter: TokenCounter,
     pub(crate) store: Store,
     pub(crate) blobs: Blobs,
-    pub(crate) board: Board,
+    pub(crate) queue: Queue,
     pub(crate) worker: Worker,
-    pub(crate) library: Library,
-    pub(crate) training: Training,
+    pub(crate) datasets: DatasetStore,
+    pub(crate) training: TrainingControl,
     /// Folders of this machine that datasets may be filled from, and how long that may take.
     pub(crate) import_from: Vec<PathBuf>,
     pub(crate) import_time: Duration,
@@ -82,7 +82,7 @@ impl Shared {
 
     /// Keeps measured times for the next start. Losing one does no harm.
     pub(crate) async fn remember_cost(&self) {
-        let Some(cost) = self.board.cost() else { return };
+        let Some(cost) = self.queue.cost() else { return };
         if let Err(error) = self.store.save_timing(&timing_key(&self.model), cost.step, cost.fixed).await {
             tracing::warn!(%error, "timings were not stored");
         }

@@ -17,15 +17,15 @@ use crate::{
     Backend, BackendError, By, Caps, Client, EventStream, ImageUse, NewAdapter, NewEmbedding, Retention,
     StudioError, Visitor, adapters,
     blobs::Blobs,
-    board::Board,
-    dataset::library::Library,
+    dataset::dataset_store::DatasetStore,
     disk::Disk,
-    dispatch, folder, prompts, recipe, requests, restore,
+    dispatch, folder, gc, prompts,
+    queue::Queue,
+    recipe, requests, restore,
     shared::{Shared, blocking, detached, timing_key},
     store::Store,
-    sweep,
     timing::Timing,
-    training::{self, Training},
+    training::{self, TrainingControl},
     uploads::{self, Decoders},
     views,
     worker::{Loaded, Worker},
@@ -78,25 +78,25 @@ pub struct Studio {
 struct Inner {
     shared: Arc<Shared>,
     /// Taken by the first shutdown. The mutex is held for the taking only.
-    parts: Mutex<Option<Parts>>,
+    tasks: Mutex<Option<TaskHandles>>,
 }
 
 /// What a shutdown waits for.
-struct Parts {
+struct TaskHandles {
     dispatcher: JoinHandle<()>,
-    sweeper: JoinHandle<()>,
-    trainer: JoinHandle<()>,
+    gc_task: JoinHandle<()>,
+    training_task: JoinHandle<()>,
     worker: thread::JoinHandle<()>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Some(parts) = self.parts.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(tasks) = self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             // With the dispatcher go the receiver of the worker's updates, which ends its image within one
             // step, and the last sender of requests, which ends its thread.
-            parts.dispatcher.abort();
-            parts.sweeper.abort();
-            parts.trainer.abort();
+            tasks.dispatcher.abort();
+            tasks.gc_task.abort();
+            tasks.training_task.abort();
         }
     }
 }
@@ -121,18 +121,18 @@ impl Studio {
         let (worker, Loaded { info: model, counter }, thread) = Worker::start(make).await?;
         let timing = Timing::new(model.native_size, store.timing(&timing_key(&model)).await?);
         let StudioConfig { caps, retention, downloads, .. } = config.clone();
-        let board = Board::new(config.queue_capacity, timing, caps.clone(), caps.budget(&model));
+        let queue = Queue::new(config.queue_capacity, timing, caps.clone(), caps.budget(&model));
         let lock = Mutex::new(Some(lock));
-        let library = Library::new(config.data.clone(), store.clone(), blobs.clone());
-        let training = Training::open(&config.data, &store).await?;
+        let datasets = DatasetStore::new(config.data.clone(), store.clone(), blobs.clone());
+        let training = TrainingControl::open(&config.data, &store).await?;
         let shared = Arc::new(Shared {
             model,
             counter,
             store,
             blobs,
-            board,
+            queue,
             worker,
-            library,
+            datasets,
             training,
             import_from: config.import_from,
             import_time: config.import_time,
@@ -146,12 +146,12 @@ impl Studio {
             lock,
         });
         restore::unfinished(&shared).await?;
-        shared.store.requeue_jobs().await?;
+        shared.store.requeue_interrupted_runs().await?;
         let dispatcher = tokio::spawn(dispatch::run(shared.clone()));
-        let sweeper = tokio::spawn(sweep::run(shared.clone()));
-        let trainer = tokio::spawn(training::run(shared.clone()));
-        let parts = Parts { dispatcher, sweeper, trainer, worker: thread };
-        Ok(Self { inner: Arc::new(Inner { shared, parts: Mutex::new(Some(parts)) }) })
+        let gc_task = tokio::spawn(gc::run(shared.clone()));
+        let training_task = tokio::spawn(training::run(shared.clone()));
+        let tasks = TaskHandles { dispatcher, gc_task, training_task, worker: thread };
+        Ok(Self { inner: Arc::new(Inner { shared, tasks: Mutex::new(Some(tasks)) }) })
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -165,7 +165,7 @@ impl Studio {
 
     /// How busy the worker is. Reads memory only.
     pub fn queue(&self) -> QueueStatus {
-        self.shared().board.status()
+        self.shared().queue.status()
     }
 
     /// How much of the text encoder's room a prompt and a negative prompt take. Does not wait for the model.
@@ -353,22 +353,22 @@ impl Studio {
     /// second call returns at once.
     pub async fn shutdown(&self) {
         let shared = self.shared();
-        let parts = self.inner.parts.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(parts) = parts else { return };
-        // In this order: no new work; dispatcher and trainer put their jobs back and end; nobody publishes any more,
+        let tasks = self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(tasks) = tasks else { return };
+        // In this order: no new work; dispatcher and training_task put their jobs back and end; nobody publishes any more,
         // so streams can end; nobody asks the worker any more, so it can end; nobody writes any more, so the
         // database and the folder can be let go.
-        shared.board.close();
+        shared.queue.close();
         shared.training.changed();
-        parts.sweeper.abort();
-        for (task, name) in [(parts.dispatcher, "dispatcher"), (parts.trainer, "trainer")] {
+        tasks.gc_task.abort();
+        for (task, name) in [(tasks.dispatcher, "dispatcher"), (tasks.training_task, "trainer")] {
             if let Err(error) = task.await {
                 tracing::error!(%error, name, "a task ended badly");
             }
         }
-        shared.board.hang_up();
+        shared.queue.close_streams();
         shared.worker.exit();
-        let ended = blocking(move || Ok(parts.worker.join().is_ok())).await;
+        let ended = blocking(move || Ok(tasks.worker.join().is_ok())).await;
         if !matches!(ended, Ok(true)) {
             tracing::error!("the model's thread ended badly");
         }

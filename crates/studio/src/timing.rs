@@ -13,12 +13,12 @@ const NEW: f64 = 0.3;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timing {
     native_pixels: f64,
-    average: Option<Cost>,
+    average: Option<ImageCost>,
 }
 
 /// Milliseconds at some size.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Cost {
+pub(crate) struct ImageCost {
     /// One denoising step.
     pub(crate) step: f64,
     /// The rest of an image: text encoding, VAE, PNG, storing.
@@ -27,14 +27,14 @@ pub(crate) struct Cost {
 
 /// When the steps of one image ended, counted from its start.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Laps {
+pub(crate) struct StepTimer {
     first: Option<Duration>,
     last: Duration,
     count: u32,
 }
 
-impl Laps {
-    pub(crate) fn lap(&mut self, since_start: Duration) {
+impl StepTimer {
+    pub(crate) fn record_step(&mut self, since_start: Duration) {
         self.first.get_or_insert(since_start);
         self.last = since_start;
         self.count += 1;
@@ -50,20 +50,20 @@ impl Laps {
 impl Timing {
     pub(crate) fn new(native_size: u32, known: Option<(f64, f64)>) -> Self {
         let side = f64::from(native_size.max(1));
-        let average = known.map(|(step, fixed)| Cost { step, fixed });
+        let average = known.map(|(step, fixed)| ImageCost { step, fixed });
         Self { native_pixels: side * side, average }
     }
 
     /// The averages at the native size.
-    pub(crate) fn native(&self) -> Option<Cost> {
+    pub(crate) fn native(&self) -> Option<ImageCost> {
         self.average
     }
 
     /// The cost at the size of `spec`.
-    pub(crate) fn cost(&self, spec: &GenerationSpec) -> Option<Cost> {
+    pub(crate) fn cost(&self, spec: &GenerationSpec) -> Option<ImageCost> {
         let step = self.step_scale(spec) * calls_per_step(spec);
         let fixed = self.scale(spec.final_size());
-        self.average.map(|native| Cost { step: native.step * step, fixed: native.fixed * fixed })
+        self.average.map(|native| ImageCost { step: native.step * step, fixed: native.fixed * fixed })
     }
 
     /// Milliseconds of `pictures` whole images of `spec`.
@@ -73,17 +73,17 @@ impl Timing {
     }
 
     /// Learns from a finished image.
-    pub(crate) fn learn(&mut self, spec: &GenerationSpec, laps: &Laps, total: Duration) {
+    pub(crate) fn add_measurement(&mut self, spec: &GenerationSpec, timer: &StepTimer, total: Duration) {
         // An image of a single step says nothing of steps and the rest apart; it is used only when nothing
         // better is known.
-        let alone = || self.average.is_none().then(|| millis(laps.last));
-        let Some(lap) = laps.step().or_else(alone) else { return };
-        let fixed = (millis(total) - lap * f64::from(laps.count)).max(0.0) / self.scale(spec.final_size());
+        let alone = || self.average.is_none().then(|| millis(timer.last));
+        let Some(lap) = timer.step().or_else(alone) else { return };
+        let fixed = (millis(total) - lap * f64::from(timer.count)).max(0.0) / self.scale(spec.final_size());
         let step = lap / (self.step_scale(spec) * calls_per_step(spec));
         let mix = |old: f64, new: f64| old + NEW * (new - old);
         self.average = Some(match self.average {
-            Some(old) => Cost { step: mix(old.step, step), fixed: mix(old.fixed, fixed) },
-            None => Cost { step, fixed },
+            Some(old) => ImageCost { step: mix(old.step, step), fixed: mix(old.fixed, fixed) },
+            None => ImageCost { step, fixed },
         });
     }
 

@@ -17,10 +17,10 @@ use tokio::{
 use crate::{
     Decoded, ImageUse, InitFiles, Pixels, StudioError,
     blobs::{Blobs, hex},
-    canvas::size_of_request,
     client::Who,
     decode::decode_image,
     folder,
+    image_input::size_of_request,
     limits::DAY_MS,
     png::encode_bare,
     shared::{Shared, blocking, now},
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Largest file that is taken, in bytes.
-pub const LARGEST_UPLOAD: u64 = 20 << 20;
+pub const MAX_UPLOAD_BYTES: u64 = 20 << 20;
 
 /// Most uploads that are decoded at a time; each may take a few hundred megabytes for a moment.
 const DECODERS: usize = 2;
@@ -164,13 +164,13 @@ async fn receive<B: AsRef<[u8]>, E: std::fmt::Display>(
     let (mut file, mut bytes) = (tokio::fs::File::from_std(file), 0);
     let mut chunks = std::pin::pin!(chunks);
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk
-            .map_err(|error| StudioError::Picture(format!("The image did not arrive whole: {error}.")))?;
+        let chunk =
+            chunk.map_err(|error| StudioError::Image(format!("The image did not arrive whole: {error}.")))?;
         bytes += chunk.as_ref().len() as u64;
-        if bytes > LARGEST_UPLOAD {
+        if bytes > MAX_UPLOAD_BYTES {
             return Err(StudioError::TooLarge(format!(
                 "The file is larger than {} MiB, the limit for an image. Make it smaller.",
-                LARGEST_UPLOAD >> 20
+                MAX_UPLOAD_BYTES >> 20
             )));
         }
         file.write_all(chunk.as_ref()).await.map_err(|error| failed(&error))?;
@@ -230,7 +230,7 @@ async fn check_room(shared: &Shared, who: &Who, bytes: u64) -> Result<(), Studio
 ///
 /// # Errors
 /// `pixels.rgb` does not have `3 × width × height` bytes.
-pub fn picture_hash(pixels: &Pixels) -> Result<String, StudioError> {
+pub fn image_hash(pixels: &Pixels) -> Result<String, StudioError> {
     use sha2::{Digest, Sha256};
     Ok(hex(&Sha256::digest(encode_bare(pixels)?)))
 }
@@ -283,7 +283,7 @@ pub(crate) fn files(blobs: &Blobs, spec: &GenerationSpec) -> Result<Option<InitF
         path.ok_or_else(|| {
             let message = "The init image or its mask was deleted after this was asked for. Choose another one and \
                            generate again.";
-            StudioError::Picture(message.to_owned())
+            StudioError::Image(message.to_owned())
         })
     };
     let Some(image) = &spec.init_image else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! What can be asked about generations and images: rows, joined with what the board knows.
+//! What can be asked about generations and images: rows, joined with what the queue knows.
 
 use std::path::PathBuf;
 
@@ -6,8 +6,8 @@ use adire_protocol::{Event, Generation, GenerationEvent, GenerationState, ImageR
 
 use crate::{
     EventStream, StudioError,
-    board::Job,
     log::{follow, replay},
+    queue::QueuedGeneration,
     shared::{Shared, blocking},
     store::{GenerationRow, ImageRow},
 };
@@ -23,26 +23,26 @@ pub(crate) async fn generation(shared: &Shared, id: &str) -> Result<Generation, 
 
 /// Everything that waits or runs, in the order in which it is made.
 pub(crate) fn queue(shared: &Shared) -> Vec<QueueEntry> {
-    let entry = |(job, runs): (Job, bool)| {
-        let place = shared.board.position(&job.id);
+    let entry = |(queued, runs): (QueuedGeneration, bool)| {
+        let place = shared.queue.position(&queued.id);
         QueueEntry {
             state: if runs { GenerationState::Running } else { GenerationState::Queued },
-            cost: job.cost(),
-            prompt: job.spec.prompt.chars().take(PROMPT_SHOWN).collect(),
-            width: job.spec.final_size().0,
-            height: job.spec.final_size().1,
-            steps: job.spec.total_steps(),
-            count: job.spec.count,
-            created_at: job.created_at,
+            cost: queued.cost(),
+            prompt: queued.spec.prompt.chars().take(PROMPT_SHOWN).collect(),
+            width: queued.spec.final_size().0,
+            height: queued.spec.final_size().1,
+            steps: queued.spec.total_steps(),
+            count: queued.spec.count,
+            created_at: queued.created_at,
             wait_ms: place.and_then(|(_, wait_ms)| wait_ms),
-            progress: shared.board.running(&job.id),
-            links: Links::of(&job.id),
-            visitor: job.who.visitor,
-            network: job.who.network,
-            id: job.id,
+            progress: shared.queue.running(&queued.id),
+            links: Links::of(&queued.id),
+            visitor: queued.who.visitor,
+            network: queued.who.network,
+            id: queued.id,
         }
     };
-    shared.board.jobs().into_iter().map(entry).collect()
+    shared.queue.generations().into_iter().map(entry).collect()
 }
 
 /// A visitor's generations that wait or run, oldest first.
@@ -57,8 +57,8 @@ pub(crate) async fn active(shared: &Shared, visitor: &str) -> Result<Vec<Generat
 async fn assemble(shared: &Shared, row: GenerationRow) -> Result<Generation, StudioError> {
     let images = shared.store.images_of(&row.id).await?;
     let (state, spec) = (row.state(), row.spec()?);
-    let place = if state == GenerationState::Queued { shared.board.position(&row.id) } else { None };
-    let progress = if state == GenerationState::Running { shared.board.running(&row.id) } else { None };
+    let place = if state == GenerationState::Queued { shared.queue.position(&row.id) } else { None };
+    let progress = if state == GenerationState::Running { shared.queue.running(&row.id) } else { None };
     let images: Vec<ImageRecord> = images.into_iter().map(ImageRow::record).collect::<Result<_, _>>()?;
     // What the images say, or before the first one what is known of the files.
     let warnings = match images.first() {
@@ -87,7 +87,7 @@ pub(crate) async fn events(shared: &Shared, id: &str, after: u64) -> Result<Even
     // A log is there before its row, and goes after the row says how it ended. So who finds no log and then a row that has
     // not ended has looked before both or after both, and knows by looking once more.
     for _ in 0..2 {
-        if let Some(log) = shared.board.log(id) {
+        if let Some(log) = shared.queue.log(id) {
             return Ok(follow(log, after));
         }
         let row = shared.store.generation(id).await?.ok_or_else(|| not_found("generation", id))?;
@@ -95,7 +95,7 @@ pub(crate) async fn events(shared: &Shared, id: &str, after: u64) -> Result<Even
             return Ok(replay(ended(shared, &row).await?, after));
         }
     }
-    if shared.board.is_closing() {
+    if shared.queue.is_closing() {
         return Err(StudioError::ShuttingDown);
     }
     Err(StudioError::Storage(

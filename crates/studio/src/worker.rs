@@ -18,19 +18,20 @@ use adire_protocol::{AdapterReceipt, ModelInfo};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Backend, BackendError, RenderJob, Rendered, Step, StudioError, TokenCounter, TrainingTask, TrainingUpdate,
+    Backend, BackendError, RenderRequest, RenderStep, Rendered, StudioError, TokenCounter, TrainingTask,
+    UnitOutcome,
 };
 
 /// What the thread is asked. Requests are served in order, one at a time.
 enum Request {
     Check { path: PathBuf, reply: oneshot::Sender<Result<AdapterReceipt, BackendError>> },
-    Render { job: Box<RenderJob>, stop: Arc<AtomicBool>, updates: mpsc::UnboundedSender<Update> },
-    Train(Training),
+    Render { job: Box<RenderRequest>, stop: Arc<AtomicBool>, updates: mpsc::UnboundedSender<RenderEvent> },
+    Train(TrainCommand),
     Exit,
 }
 
 /// What it is asked about a training run.
-enum Training {
+enum TrainCommand {
     Begin { task: Box<TrainingTask>, reply: oneshot::Sender<Result<(), BackendError>> },
     Advance { interrupted: Interrupted, reply: oneshot::Sender<Result<Unit, BackendError>> },
     Save { reply: oneshot::Sender<Result<(), BackendError>> },
@@ -41,11 +42,11 @@ enum Training {
 pub(crate) type Interrupted = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// A unit of training, and how long it held the thread.
-pub(crate) type Unit = (TrainingUpdate, Duration);
+pub(crate) type Unit = (UnitOutcome, Duration);
 
 /// What it says about an image. Times count from the start of this image.
-pub(crate) enum Update {
-    Step(Step, Duration),
+pub(crate) enum RenderEvent {
+    Step(RenderStep, Duration),
     Ended(Result<Rendered, BackendError>, Duration),
 }
 
@@ -103,9 +104,9 @@ impl Worker {
     /// bound so that the thread never waits; an image has at most a few hundred small updates.
     pub(crate) fn render(
         &self,
-        job: RenderJob,
+        job: RenderRequest,
         stop: Arc<AtomicBool>,
-    ) -> Result<mpsc::UnboundedReceiver<Update>, StudioError> {
+    ) -> Result<mpsc::UnboundedReceiver<RenderEvent>, StudioError> {
         let (updates, receiver) = mpsc::unbounded_channel();
         let request = Request::Render { job: Box::new(job), stop, updates };
         self.requests.send(request).map_err(|_| gone())?;
@@ -117,7 +118,7 @@ impl Worker {
         &self,
         task: TrainingTask,
     ) -> Result<Result<(), BackendError>, StudioError> {
-        self.train(|reply| Training::Begin { task: Box::new(task), reply }).await
+        self.train(|reply| TrainCommand::Begin { task: Box::new(task), reply }).await
     }
 
     /// Does one unit of the run. Whatever was asked before goes first, so an image that is asked for meanwhile waits
@@ -126,21 +127,21 @@ impl Worker {
         &self,
         interrupted: Interrupted,
     ) -> Result<Result<Unit, BackendError>, StudioError> {
-        self.train(|reply| Training::Advance { interrupted, reply }).await
+        self.train(|reply| TrainCommand::Advance { interrupted, reply }).await
     }
 
     /// Writes a checkpoint.
     pub(crate) async fn save_training(&self) -> Result<Result<(), BackendError>, StudioError> {
-        self.train(|reply| Training::Save { reply }).await
+        self.train(|reply| TrainCommand::Save { reply }).await
     }
 
     /// Drops the run.
     pub(crate) fn end_training(&self) {
         // A thread that is gone has no run.
-        let _ = self.requests.send(Request::Train(Training::End));
+        let _ = self.requests.send(Request::Train(TrainCommand::End));
     }
 
-    async fn train<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Training) -> Result<T, StudioError> {
+    async fn train<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> TrainCommand) -> Result<T, StudioError> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request::Train(ask(reply))).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())
@@ -165,7 +166,7 @@ fn serve<B: Backend>(mut backend: B, inbox: &blocking::Receiver<Request>) {
                 let start = Instant::now();
                 let result = guarded(|| {
                     backend.render(&job, &mut |step| {
-                        let heard = updates.send(Update::Step(step, start.elapsed())).is_ok();
+                        let heard = updates.send(RenderEvent::Step(step, start.elapsed())).is_ok();
                         if heard && !stop.load(Ordering::Relaxed) {
                             ControlFlow::Continue(())
                         } else {
@@ -173,7 +174,7 @@ fn serve<B: Backend>(mut backend: B, inbox: &blocking::Receiver<Request>) {
                         }
                     })
                 });
-                let _ = updates.send(Update::Ended(result, start.elapsed()));
+                let _ = updates.send(RenderEvent::Ended(result, start.elapsed()));
             }
             Request::Train(asked) => train(&mut backend, asked),
             Request::Exit => break,
@@ -181,22 +182,22 @@ fn serve<B: Backend>(mut backend: B, inbox: &blocking::Receiver<Request>) {
     }
 }
 
-fn train<B: Backend>(backend: &mut B, asked: Training) {
+fn train<B: Backend>(backend: &mut B, asked: TrainCommand) {
     match asked {
-        Training::Begin { task, reply } => {
+        TrainCommand::Begin { task, reply } => {
             let _ = reply.send(guarded(|| backend.begin_training(*task)));
         }
-        Training::Advance { interrupted, reply } => {
+        TrainCommand::Advance { interrupted, reply } => {
             let start = Instant::now();
             let update = guarded(|| backend.advance_training(&|| interrupted()));
             // Not kept beyond the unit: it holds what a shutdown waits for.
             drop(interrupted);
             let _ = reply.send(update.map(|update| (update, start.elapsed())));
         }
-        Training::Save { reply } => {
+        TrainCommand::Save { reply } => {
             let _ = reply.send(guarded(|| backend.save_training()));
         }
-        Training::End => {
+        TrainCommand::End => {
             let _ = guarded(|| {
                 backend.end_training();
                 Ok(())

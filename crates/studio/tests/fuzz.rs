@@ -6,7 +6,7 @@
 #[path = "../../engine/tests/common/counting.rs"]
 mod counting;
 
-use adire_studio::{ImageUse, StudioError, decode_image, decode_picture, read_recipe, read_request};
+use adire_studio::{ImageUse, StudioError, decode_image, decode_pixels, read_recipe, read_request};
 use counting::largest;
 use png::{BitDepth, ColorType, Encoder};
 
@@ -213,14 +213,14 @@ fn what_claims_to_be_long_is_not_believed() {
         png.extend(kind);
         png.extend(b"parameters\0");
         check(&png);
-        let (result, most) = largest(|| decode_picture(&png));
+        let (result, most) = largest(|| decode_pixels(&png));
         assert!(result.is_err() && most <= bound(png.len()), "asked for {most} bytes");
     }
     // An image of 2³¹ pixels each way.
     let mut vast = corpus().remove(0);
     vast[0].1[..8].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff]);
     check(&file(&vast));
-    let (result, most) = largest(|| decode_picture(&file(&vast)));
+    let (result, most) = largest(|| decode_pixels(&file(&vast)));
     assert!(result.is_err() && most <= bound(0), "asked for {most} bytes");
 }
 
@@ -258,7 +258,7 @@ fn damaged_pictures_are_refused_or_read() {
             let at = random.below(png.len());
             png[at] ^= 1 << random.below(8);
         }
-        if let Err(error) = decode_picture(&png) {
+        if let Err(error) = decode_pixels(&png) {
             assert!(error.to_string().len() > 20, "{error}");
         }
     }

@@ -176,7 +176,7 @@ fn wrong(field: &str, message: String) -> StudioError {
 /// Puts what is wrong with an image or folder beside the field that named it.
 fn at(field: &'static str) -> impl Fn(StudioError) -> StudioError {
     move |error| match error {
-        StudioError::Picture(message) => wrong(field, message),
+        StudioError::Image(message) => wrong(field, message),
         other => other,
     }
 }

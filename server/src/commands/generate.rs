@@ -226,7 +226,7 @@ impl GenerateArgs {
             switch_seconds,
             warnings,
         };
-        let png = adire_studio::encode_picture(&pixels(output.image), &recipe)?;
+        let png = adire_studio::encode_with_recipe(&pixels(output.image), &recipe)?;
         write_atomically(&self.out, |temporary| Ok(std::fs::write(temporary, &png)?))?;
         // Not println!: a closed stdout is no reason to panic.
         let _ = writeln!(std::io::stdout(), "{} (seed {seed}, {seconds:.1} s)", self.out.display());

@@ -7,7 +7,7 @@ use std::{
 };
 
 use adire_protocol::{GenerationRequest, HiresRequest, HiresUpscaler, Limits};
-use adire_studio::{Decoded, ImageUse, Pixels, picture_hash, read_image, size_of_request};
+use adire_studio::{Decoded, ImageUse, Pixels, image_hash, read_image, size_of_request};
 use anyhow::Context;
 use clap::Args;
 
@@ -62,7 +62,7 @@ fn read(path: &Path, used_as: ImageUse) -> anyhow::Result<(String, Pixels)> {
     let Decoded { pixels, warnings } =
         read_image(path, used_as).with_context(|| format!("{shown} cannot be used"))?;
     tell(path, &warnings);
-    Ok((picture_hash(&pixels)?, pixels))
+    Ok((image_hash(&pixels)?, pixels))
 }
 
 impl Given {
@@ -134,8 +134,8 @@ mod tests {
     #[test]
     fn a_request_takes_the_size_of_its_picture() {
         let pixels = |width, height| Pixels { width, height, rgb: vec![9; 3 * (width * height) as usize] };
-        let image = (picture_hash(&pixels(500, 260)).unwrap(), pixels(500, 260));
-        let mask = Some((picture_hash(&pixels(4, 4)).unwrap(), pixels(4, 4)));
+        let image = (image_hash(&pixels(500, 260)).unwrap(), pixels(500, 260));
+        let mask = Some((image_hash(&pixels(4, 4)).unwrap(), pixels(4, 4)));
         let given = Given { image, mask };
         let request = given.name_in(GenerationRequest::default(), &Limits::default());
         assert_eq!((request.width, request.height), (Some(504), Some(264)));

@@ -13,9 +13,7 @@ use adire_engine::{
     file_hash,
 };
 use adire_protocol::{EmbeddingUse, GenerationSpec, Recipe};
-use adire_studio::{
-    Decoded, ImageUse, Pixels, blob_path, decode_image, picture_hash, read_image, read_picture,
-};
+use adire_studio::{Decoded, ImageUse, Pixels, blob_path, decode_image, image_hash, read_image, read_pixels};
 use anyhow::{Context, bail};
 use clap::Args;
 
@@ -141,12 +139,12 @@ impl VerifyArgs {
     fn init(&self, spec: &GenerationSpec) -> anyhow::Result<Option<Init>> {
         let find = |hash: &String, used_as: ImageUse| -> anyhow::Result<Pixels> {
             if let Some(stored) = blob_path(&self.places.data, hash).filter(|path| path.is_file()) {
-                return Ok(read_picture(&stored)?);
+                return Ok(read_pixels(&stored)?);
             }
             for path in &self.picture {
                 let Decoded { pixels: picture, warnings } = read_image(path, used_as)?;
                 // An image made by Adire goes by its file, one that was brought along by its pixels.
-                if picture_hash(&picture)? == *hash || file_hash(path).is_ok_and(|found| found == *hash) {
+                if image_hash(&picture)? == *hash || file_hash(path).is_ok_and(|found| found == *hash) {
                     tell(path, &warnings);
                     return Ok(picture);
                 }

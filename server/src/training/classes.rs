@@ -9,7 +9,7 @@ use std::{
 
 use adire_engine::{EngineError, Pipeline, Result};
 use adire_protocol::{GenerationRequest, GenerationSpec};
-use adire_studio::{TrainingPicture, TrainingTask, encode_png};
+use adire_studio::{TrainingImage, TrainingTask, encode_png};
 use sha2::{Digest, Sha256};
 
 use super::output::put;
@@ -41,12 +41,12 @@ impl ClassPictures {
     }
 
     /// The image at `place`, which may not have been made.
-    pub(super) fn picture(&self, pipeline: &Pipeline, place: usize) -> TrainingPicture {
+    pub(super) fn picture(&self, pipeline: &Pipeline, place: usize) -> TrainingImage {
         // Another model, prompt or seed makes other images: they must not be taken for these.
         let of = format!("{}\n{}\n{}", pipeline.info().hash, self.seed, self.prompt);
         let digest = Sha256::digest(of.as_bytes());
         let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        TrainingPicture {
+        TrainingImage {
             name: format!("class picture {}", place + 1),
             path: self.folder.join(format!("{digest}-{place:04}.png")),
             caption: self.prompt.clone(),

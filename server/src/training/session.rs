@@ -8,7 +8,7 @@ use adire_engine::{
     train::{Preparation, Source, Trainer},
 };
 use adire_protocol::TrainingPoint;
-use adire_studio::{TrainingTask, TrainingUpdate, read_picture};
+use adire_studio::{TrainingTask, UnitOutcome, read_pixels};
 
 use super::{
     card::Outcome,
@@ -50,7 +50,7 @@ impl Session {
     /// # Errors
     /// There is no image.
     pub(crate) fn new(pipeline: &Pipeline, task: TrainingTask) -> Result<Self> {
-        let count = |pictures: &[adire_studio::TrainingPicture]| {
+        let count = |pictures: &[adire_studio::TrainingImage]| {
             pictures.iter().map(|picture| picture.repeats as usize).sum::<usize>()
         };
         let given = count(&task.classes);
@@ -74,7 +74,7 @@ impl Session {
         &mut self,
         pipeline: &mut Pipeline,
         interrupted: &dyn Fn() -> bool,
-    ) -> Result<TrainingUpdate> {
+    ) -> Result<UnitOutcome> {
         match &mut self.phase {
             Phase::Preparing { preparation, next, time, made }
                 if preparation.done() < preparation.total() =>
@@ -88,18 +88,17 @@ impl Session {
                 if *next >= given && !picture.path.is_file() {
                     let place = *next - given;
                     return match made.make(pipeline, place, &picture.path, interrupted) {
-                        Ok(()) => Ok(TrainingUpdate::ClassPicture {
-                            done: small(place + 1),
-                            total: small(made.count),
-                        }),
-                        Err(EngineError::Cancelled) => Ok(TrainingUpdate::PutOff),
+                        Ok(()) => {
+                            Ok(UnitOutcome::ClassPicture { done: small(place + 1), total: small(made.count) })
+                        }
+                        Err(EngineError::Cancelled) => Ok(UnitOutcome::PutOff),
                         Err(error) => Err(error),
                     };
                 }
                 let lost = |error: adire_studio::StudioError| {
                     EngineError::Request(format!("{} cannot be used. {error}", picture.name))
                 };
-                let found = read_picture(&picture.path).map_err(lost)?;
+                let found = read_pixels(&picture.path).map_err(lost)?;
                 let short = || EngineError::Request(format!("{} has too few pixels", picture.name));
                 let rgb =
                     image::RgbImage::from_raw(found.width, found.height, found.rgb).ok_or_else(short)?;
@@ -113,7 +112,7 @@ impl Session {
                 if *time >= picture.repeats {
                     (*next, *time) = (*next + 1, 0);
                 }
-                Ok(TrainingUpdate::Preparing {
+                Ok(UnitOutcome::Preparing {
                     done: small(preparation.done()),
                     total: small(preparation.total()),
                 })
@@ -140,7 +139,7 @@ impl Session {
         matches!(self.plan.due.front(), Some(Due::Try(_)))
     }
 
-    fn ready(&mut self, pipeline: &Pipeline) -> Result<TrainingUpdate> {
+    fn ready(&mut self, pipeline: &Pipeline) -> Result<UnitOutcome> {
         let Phase::Preparing { preparation, .. } = std::mem::replace(&mut self.phase, Phase::Ended) else {
             return Err(EngineError::Request("the training has begun already".to_owned()));
         };
@@ -161,7 +160,7 @@ impl Session {
         }
         self.plan_at(&trainer, false);
         self.phase = Phase::Training(Box::new(trainer));
-        Ok(TrainingUpdate::Ready {
+        Ok(UnitOutcome::Ready {
             step,
             instances: small(instances),
             held_out: small(held_out),
@@ -174,7 +173,7 @@ impl Session {
         self.plan.at(trainer.updates(), trainer.config(), trainer.measurement(), fresh, changed);
     }
 
-    fn train(&mut self, pipeline: &mut Pipeline, interrupted: &dyn Fn() -> bool) -> Result<TrainingUpdate> {
+    fn train(&mut self, pipeline: &mut Pipeline, interrupted: &dyn Fn() -> bool) -> Result<UnitOutcome> {
         let Phase::Training(mut trainer) = std::mem::replace(&mut self.phase, Phase::Ended) else {
             return Err(EngineError::Request("the training has not begun".to_owned()));
         };
@@ -187,18 +186,18 @@ impl Session {
         Ok(update)
     }
 
-    fn step(&mut self, trainer: &mut Trainer) -> Result<TrainingUpdate> {
+    fn step(&mut self, trainer: &mut Trainer) -> Result<UnitOutcome> {
         let halved = trainer.halved();
         let micro = trainer.micro_step()?;
         let step = trainer.updates();
         if trainer.halved() && !halved {
             self.plan.forget_after(step);
             self.plan_at(trainer, false);
-            return Ok(TrainingUpdate::Rewound { step });
+            return Ok(UnitOutcome::Rewound { step });
         }
-        let Some(update) = micro.update else { return Ok(TrainingUpdate::Step) };
+        let Some(update) = micro.update else { return Ok(UnitOutcome::Step) };
         self.plan_at(trainer, true);
-        Ok(TrainingUpdate::Updated(TrainingPoint {
+        Ok(UnitOutcome::Updated(TrainingPoint {
             step,
             loss: Some(update.loss),
             learning_rate: Some(update.learning_rate),
@@ -213,32 +212,32 @@ impl Session {
         pipeline: &mut Pipeline,
         trainer: &mut Trainer,
         interrupted: &dyn Fn() -> bool,
-    ) -> Result<TrainingUpdate> {
+    ) -> Result<UnitOutcome> {
         let step = trainer.updates();
         match due {
             Due::Try(mut trial) => {
                 let Some(forecast) = trial.step(trainer)? else {
                     self.plan.due.push_front(Due::Try(trial));
-                    return Ok(TrainingUpdate::Step);
+                    return Ok(UnitOutcome::Step);
                 };
                 match trial.refusal() {
                     Some(why) => Err(EngineError::Request(why)),
-                    None => Ok(TrainingUpdate::Forecast(forecast)),
+                    None => Ok(UnitOutcome::Forecast(forecast)),
                 }
             }
             Due::Save => {
                 trainer.save(&self.task.folder.join(CHECKPOINT))?;
-                Ok(TrainingUpdate::Saved { step })
+                Ok(UnitOutcome::Saved { step })
             }
             Due::Measure(mut measurement) => {
                 trainer.measure(&mut measurement)?;
                 if let Some(loss) = measurement.loss() {
                     self.plan.measured(step, loss);
-                    return Ok(TrainingUpdate::HeldOut { step, loss });
+                    return Ok(UnitOutcome::HeldOut { step, loss });
                 }
                 let (done, total) = (small(measurement.done()), small(measurement.total()));
                 self.plan.due.push_front(Due::Measure(measurement));
-                Ok(TrainingUpdate::Measuring { done, total })
+                Ok(UnitOutcome::Measuring { done, total })
             }
             Due::Sample { prompt, with_adapter } => {
                 let made = self.sample(pipeline, trainer, prompt, with_adapter, interrupted);
@@ -249,7 +248,7 @@ impl Session {
                     }
                     Err(EngineError::Cancelled) => {
                         self.plan.due.push_front(Due::Sample { prompt, with_adapter });
-                        Ok(TrainingUpdate::PutOff)
+                        Ok(UnitOutcome::PutOff)
                     }
                     Err(error) => Err(error),
                 }
@@ -265,7 +264,7 @@ impl Session {
         prompt_index: u32,
         with_adapter: bool,
         interrupted: &dyn Fn() -> bool,
-    ) -> Result<TrainingUpdate> {
+    ) -> Result<UnitOutcome> {
         let prompt = self.task.config.sample_prompts.get(prompt_index as usize);
         let spec =
             plain_spec(pipeline, "sample prompt", prompt.map_or("", String::as_str), prompt_index.into())?;
@@ -281,10 +280,10 @@ impl Session {
             pipeline.generate(&spec, &mut on_step)?
         };
         let (step, pixels) = (trainer.updates(), pixels(output.image));
-        Ok(TrainingUpdate::Sample { step, prompt_index, with_adapter, pixels })
+        Ok(UnitOutcome::Sample { step, prompt_index, with_adapter, pixels })
     }
 
-    fn finish(&mut self, pipeline: &Pipeline, trainer: &Trainer) -> Result<TrainingUpdate> {
+    fn finish(&mut self, pipeline: &Pipeline, trainer: &Trainer) -> Result<UnitOutcome> {
         let outcome = Outcome {
             task: &self.task,
             model: pipeline.info(),
@@ -295,7 +294,7 @@ impl Session {
         self.written = output::write(trainer, &outcome)?;
         let missing = || EngineError::Request("no adapter was written".to_owned());
         let adapter = self.written.first().cloned().ok_or_else(missing)?;
-        Ok(TrainingUpdate::Finished { adapter })
+        Ok(UnitOutcome::Finished { adapter })
     }
 }
 

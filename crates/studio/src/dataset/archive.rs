@@ -13,8 +13,9 @@ use std::{
 use zip::ZipArchive;
 
 use super::{
-    Files, Remark, insert,
-    library::Incoming,
+    Files, Remark,
+    dataset_store::UploadedFile,
+    insert,
     read::{LARGEST, MOST},
     walk::{is_hidden, tell_hidden},
 };
@@ -45,10 +46,10 @@ pub(super) fn expand(
     shown: &str,
     blobs: &Blobs,
     files: &mut Files,
-    kept: &mut Vec<Incoming>,
+    kept: &mut Vec<UploadedFile>,
     remarks: &mut Vec<Remark>,
 ) -> Result<(), StudioError> {
-    let refuse = |what: String| StudioError::Picture(format!("{shown} {what}"));
+    let refuse = |what: String| StudioError::Image(format!("{shown} {what}"));
     let file = File::open(path).map_err(|error| refuse(format!("cannot be read: {}.", reason(&error))))?;
     let packed = file.metadata().map(|metadata| metadata.len()).unwrap_or_default();
     let room = packed.saturating_mul(MOST_RATIO).clamp(ALWAYS, MOST_BYTES);
@@ -169,7 +170,7 @@ struct Unpacking<'a> {
     blobs: &'a Blobs,
     left: u64,
     files: &'a mut Files,
-    kept: &'a mut Vec<Incoming>,
+    kept: &'a mut Vec<UploadedFile>,
     remarks: &'a mut Vec<Remark>,
     hidden: Vec<String>,
 }
@@ -202,7 +203,7 @@ impl Unpacking<'_> {
             self.remarks.push(Remark { name, message });
             return Ok(());
         }
-        let (incoming, mut file) = Incoming::create(self.blobs, &name)?;
+        let (incoming, mut file) = UploadedFile::create(self.blobs, &name)?;
         // One byte more than allowed shows that there is too much, whatever the archive says of itself.
         let allowed = (LARGEST + 1).min(self.left);
         match copy(&mut (&mut entry).take(allowed), &mut file) {

@@ -26,7 +26,7 @@ pub(crate) async fn import(
     let (from, time) = (shared.import_from.clone(), shared.import_time);
     let folder = blocking(move || permitted(&from, &folder)).await?;
     let reach = Reach { inside: true, until: Some(Instant::now() + time) };
-    let reading = detached(async move { shared.library.import(&id, &folder, reach).await });
+    let reading = detached(async move { shared.datasets.import(&id, &folder, reach).await });
     // A file system that does not answer holds a thread, but nobody who waits; whatever it gives later is too late.
     tokio::time::timeout(time.saturating_add(GRACE), reading).await.unwrap_or_else(|_| Err(Reach::over()))
 }

@@ -1,12 +1,12 @@
 //! Images to train on: read from a folder or brought as files, with captions from wherever people keep them. What
 //! cannot be used is reported, never dropped in silence. `read`, `archive` and `captions` read or compute; call them off
-//! the async threads. `library` keeps datasets in a data folder.
+//! the async threads. `dataset_store` keeps datasets in a data folder.
 
 mod archive;
 mod captions;
+pub(crate) mod dataset_store;
 pub(crate) mod import;
 mod layout;
-pub(crate) mod library;
 mod list;
 mod open;
 mod prompts;
@@ -61,9 +61,9 @@ fn insert(files: &mut Files, name: String, path: &std::path::Path, remarks: &mut
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Dataset {
     /// In the order of their names.
-    pub pictures: Vec<DatasetPicture>,
+    pub pictures: Vec<DatasetImage>,
     /// Class images that lie in the folder: those of a kohya project's `reg`.
-    pub classes: Vec<DatasetPicture>,
+    pub classes: Vec<DatasetImage>,
     /// What was found and cannot be used, or deserves a second look.
     pub remarks: Vec<Remark>,
     /// sha256 over the images' pixels, captions and repeats: the same content has the same name.
@@ -72,7 +72,7 @@ pub struct Dataset {
 
 /// One image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct DatasetPicture {
+pub struct DatasetImage {
     /// Below the folder.
     pub name: String,
     /// The file.

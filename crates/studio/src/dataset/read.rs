@@ -9,7 +9,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    Dataset, DatasetPicture, Files, Remark,
+    Dataset, DatasetImage, Files, Remark,
     captions::{self, Captions, split},
     layout, list, open, text,
     walk::{Reach, files_in},
@@ -43,12 +43,12 @@ pub fn read_dataset(folder: &Path, caption: &str, trigger: &str) -> Result<Datas
     let mut files = files_in(folder, reach, &mut dataset.remarks)?;
     let classes = layout::sort(&mut files, &[], &mut dataset.remarks);
     let mut keep = |_: &[u8]| Ok(None);
-    let (_, found) = look(&files, &shown, &[], reach, &mut keep, &mut dataset.remarks)?;
+    let (_, found) = scan_images(&files, &shown, &[], reach, &mut keep, &mut dataset.remarks)?;
     if found.is_empty() {
-        return Err(StudioError::Picture(nothing_usable(&shown, &dataset.remarks)));
+        return Err(StudioError::Image(nothing_usable(&shown, &dataset.remarks)));
     }
-    let (_, classes) = look(&classes, &shown, &[], reach, &mut keep, &mut dataset.remarks)?;
-    let picture = |found: Found<()>, caption: &str, trigger: &str| DatasetPicture {
+    let (_, classes) = scan_images(&classes, &shown, &[], reach, &mut keep, &mut dataset.remarks)?;
+    let picture = |found: FoundImage<()>, caption: &str, trigger: &str| DatasetImage {
         caption: text_of(&found.caption, caption, trigger),
         name: found.name,
         path: found.path,
@@ -79,7 +79,7 @@ pub(crate) fn nothing_usable(shown: &str, remarks: &[Remark]) -> String {
 }
 
 /// An image that can be used.
-pub(super) struct Found<K> {
+pub(super) struct FoundImage<K> {
     pub(super) name: String,
     pub(super) path: PathBuf,
     /// Its own, or its folder's; may be empty.
@@ -103,18 +103,18 @@ type Keep<'k, K> = dyn FnMut(&[u8]) -> Result<Option<K>, StudioError> + 'k;
 ///
 /// # Errors
 /// There are too many, it takes too long, or `keep` fails.
-pub(super) fn look<K>(
+pub(super) fn scan_images<K>(
     files: &Files,
     shown: &str,
     present: &[String],
     reach: Reach,
     keep: &mut Keep<'_, K>,
     remarks: &mut Vec<Remark>,
-) -> Result<(Captions, Vec<Found<K>>), StudioError> {
+) -> Result<(Captions, Vec<FoundImage<K>>), StudioError> {
     let count = files.keys().filter(|name| is_image(name)).count();
     if count > MOST {
         let message = format!("{shown} holds {count} pictures; at most {MOST} are taken. Take fewer.");
-        return Err(StudioError::Picture(message));
+        return Err(StudioError::Image(message));
     }
     let captions = Captions::read(files, present, remarks);
     tell_others(files, remarks);
@@ -163,7 +163,7 @@ pub(super) fn look<K>(
         if pixels.width < SMALL || pixels.height < SMALL {
             remark(format!("It has only {} × {} pixels.", pixels.width, pixels.height));
         }
-        pictures.push(Found {
+        pictures.push(FoundImage {
             kept: keep(&bytes)?,
             own: own.is_some(),
             caption: words,

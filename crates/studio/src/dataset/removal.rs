@@ -2,10 +2,10 @@
 
 use adire_protocol::DatasetRecord;
 
-use super::{library::Library, thumbnail};
+use super::{dataset_store::DatasetStore, thumbnail};
 use crate::{StudioError, shared::blocking};
 
-impl Library {
+impl DatasetStore {
     /// Takes an image out. Its file goes with it where nothing else needs it.
     pub(crate) async fn remove(&self, id: &str, hash: &str) -> Result<DatasetRecord, StudioError> {
         let _turn = self.turn.lock().await;
@@ -22,7 +22,7 @@ impl Library {
     pub(crate) async fn delete(&self, id: &str) -> Result<(), StudioError> {
         let _turn = self.turn.lock().await;
         let row = self.row(id).await?;
-        for job in self.store.jobs().await? {
+        for job in self.store.runs().await? {
             if job.state().can_cancel() && job.request()?.datasets().any(|used| used == id) {
                 return Err(StudioError::Training(format!(
                     "A training that may still go on needs the dataset {}; cancel it first, or wait for its end.",

@@ -8,11 +8,11 @@ use std::{
 use image::{ExtendedColorType, ImageEncoder, RgbImage, codecs::jpeg::JpegEncoder, imageops};
 use tokio::sync::Semaphore;
 
-use super::library::Library;
+use super::dataset_store::DatasetStore;
 use crate::{
     StudioError,
     blobs::{self, Blobs},
-    decode::decode_picture,
+    decode::decode_pixels,
     folder::reason,
     shared::blocking,
 };
@@ -26,7 +26,7 @@ pub(super) const FOLDER: &str = "thumbnails";
 /// Most thumbnails that are made at a time; each may take a few hundred megabytes for a moment.
 static SHRINKERS: Semaphore = Semaphore::const_new(2);
 
-impl Library {
+impl DatasetStore {
     /// A JPEG of an image of a dataset, at most 320 pixels a side.
     pub(crate) async fn thumbnail(&self, id: &str, hash: &str) -> Result<Vec<u8>, StudioError> {
         let missing =
@@ -89,17 +89,17 @@ fn keep(path: &Path, jpeg: &[u8]) -> io::Result<()> {
 }
 
 fn shrink(bytes: &[u8]) -> Result<Vec<u8>, StudioError> {
-    let pixels = decode_picture(bytes)?;
+    let pixels = decode_pixels(bytes)?;
     let (width, height) = (pixels.width, pixels.height);
     let picture = RgbImage::from_raw(width, height, pixels.rgb)
-        .ok_or_else(|| StudioError::Picture("The picture has fewer bytes than pixels.".to_owned()))?;
+        .ok_or_else(|| StudioError::Image("The picture has fewer bytes than pixels.".to_owned()))?;
     let scale = (f64::from(SIDE) / f64::from(width.max(height).max(1))).min(1.0);
     let side = |length: u32| ((f64::from(length) * scale).round() as u32).max(1);
     let small = if scale < 1.0 { imageops::thumbnail(&picture, side(width), side(height)) } else { picture };
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
         .write_image(small.as_raw(), small.width(), small.height(), ExtendedColorType::Rgb8)
-        .map_err(|error| StudioError::Picture(format!("The thumbnail cannot be written: {error}.")))?;
+        .map_err(|error| StudioError::Image(format!("The thumbnail cannot be written: {error}.")))?;
     Ok(jpeg)
 }
 

@@ -38,7 +38,7 @@ impl Reach {
     pub(super) fn over() -> StudioError {
         let message = "Reading this took too long and was given up; nothing of it was taken in. Take fewer images at once, \
                        or a folder on a quicker disk.";
-        StudioError::Picture(message.to_owned())
+        StudioError::Image(message.to_owned())
     }
 }
 
@@ -50,7 +50,7 @@ pub(super) fn files_in(folder: &Path, reach: Reach, remarks: &mut Vec<Remark>) -
     let shown = folder.display();
     let root = folder.canonicalize().map_err(|error| unreadable(folder, &error))?;
     if !root.is_dir() {
-        return Err(StudioError::Picture(format!("{shown} is no folder with images.")));
+        return Err(StudioError::Image(format!("{shown} is no folder with images.")));
     }
     let mut bases = vec![root.clone()];
     bases.extend(blobs_of_hub(&root));
@@ -74,7 +74,7 @@ pub(super) fn files_in(folder: &Path, reach: Reach, remarks: &mut Vec<Remark>) -
 }
 
 fn unreadable(folder: &Path, error: &io::Error) -> StudioError {
-    StudioError::Picture(format!("{} cannot be read: {}.", folder.display(), reason(error)))
+    StudioError::Image(format!("{} cannot be read: {}.", folder.display(), reason(error)))
 }
 
 /// Where the files of a snapshot in the Hub's cache really lie: `datasets--OWNER--NAME/{snapshots/COMMIT,blobs}`.
@@ -120,7 +120,7 @@ impl Walk<'_> {
             self.entries += 1;
             if self.entries > MOST_ENTRIES {
                 let message = format!("The folder holds more than {MOST_ENTRIES} files; take a smaller one.");
-                return Err(StudioError::Picture(message).into());
+                return Err(StudioError::Image(message).into());
             }
             let name = join(shown, &entry.file_name().to_string_lossy());
             if is_hidden(&entry.file_name().to_string_lossy()) {

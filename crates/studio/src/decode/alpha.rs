@@ -3,7 +3,7 @@
 use image::{DynamicImage, Rgb, RgbImage, RgbaImage};
 
 use super::ImageUse;
-use crate::canvas::{WHITE, luma};
+use crate::image_input::{WHITE, luma};
 
 /// Below this a pixel is transparent, above the rest of 255 it is not; between them lie soft edges.
 const EDGE: u8 = 16;

@@ -55,7 +55,7 @@ struct Raw {
 /// # Errors
 /// The file is none of these, damaged, broken off, or has more than 64 million pixels: a sentence.
 pub fn decode_image(bytes: &[u8], used_as: ImageUse) -> Result<Decoded, StudioError> {
-    let container = Container::of(bytes).ok_or_else(|| StudioError::Picture(refusal(bytes)))?;
+    let container = Container::of(bytes).ok_or_else(|| StudioError::Image(refusal(bytes)))?;
     let mut warnings = Vec::new();
     let raw = match container {
         Container::Jpeg => jpeg::decode(bytes, &mut warnings)?,
@@ -85,17 +85,17 @@ pub fn decode_image(bytes: &[u8], used_as: ImageUse) -> Result<Decoded, StudioEr
 ///
 /// # Errors
 /// See [`decode_image`].
-pub fn decode_picture(bytes: &[u8]) -> Result<Pixels, StudioError> {
+pub fn decode_pixels(bytes: &[u8]) -> Result<Pixels, StudioError> {
     decode_image(bytes, ImageUse::Colours).map(|decoded| decoded.pixels)
 }
 
 fn damaged(error: impl std::fmt::Display) -> StudioError {
     let error: String = error.to_string().chars().take(200).collect();
-    StudioError::Picture(format!("This image cannot be read: {error}. Save it again and try that."))
+    StudioError::Image(format!("This image cannot be read: {error}. Save it again and try that."))
 }
 
 fn broken_off(what: &str) -> StudioError {
-    StudioError::Picture(format!("This image is broken off: {what}. Get the whole file and try that."))
+    StudioError::Image(format!("This image is broken off: {what}. Get the whole file and try that."))
 }
 
 /// Refuses what is too large, before a pixel is decoded.
@@ -108,7 +108,7 @@ fn check_size(width: u32, height: u32, bytes: u64) -> Result<(), StudioError> {
         || pixels > MAX_PIXELS
         || bytes > MAX_BYTES
     {
-        return Err(StudioError::Picture(format!(
+        return Err(StudioError::Image(format!(
             "An image may have at most 64 million pixels, {MAX_SIDE} a side, and {} MiB once decoded; this one has \
              {width} × {height}, which take {} MiB. Make it smaller and try again.",
             MAX_BYTES >> 20,

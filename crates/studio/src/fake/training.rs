@@ -6,7 +6,7 @@ use adire_protocol::{TrainingForecast, TrainingPoint};
 use sha2::{Digest, Sha256};
 
 use super::{ADAPTER_MAGIC, squares};
-use crate::{BackendError, TrainingTask, TrainingUpdate, read_picture};
+use crate::{BackendError, TrainingTask, UnitOutcome, read_pixels};
 
 /// A run. Its state is a hash of the settings and the images, changed by each update.
 #[derive(Clone, Debug)]
@@ -28,22 +28,22 @@ enum Due {
     Sample(u32, bool),
 }
 
-/// A word for the diary.
-pub(super) fn word(update: &TrainingUpdate) -> String {
+/// A word for the call_log.
+pub(super) fn word(update: &UnitOutcome) -> String {
     match update {
-        TrainingUpdate::ClassPicture { done, .. } => format!("class picture {done}"),
-        TrainingUpdate::Preparing { done, .. } => format!("prepare {done}"),
-        TrainingUpdate::Ready { step, .. } => format!("ready {step}"),
-        TrainingUpdate::Forecast(_) => "forecast".to_owned(),
-        TrainingUpdate::Measuring { .. } => "measuring".to_owned(),
-        TrainingUpdate::HeldOut { step, .. } => format!("measure {step}"),
-        TrainingUpdate::Step => "step".to_owned(),
-        TrainingUpdate::Updated(point) => format!("update {}", point.step),
-        TrainingUpdate::Rewound { step } => format!("rewind {step}"),
-        TrainingUpdate::Saved { step } => format!("save {step}"),
-        TrainingUpdate::Sample { step, .. } => format!("sample {step}"),
-        TrainingUpdate::PutOff => "put off".to_owned(),
-        TrainingUpdate::Finished { .. } => "finish".to_owned(),
+        UnitOutcome::ClassPicture { done, .. } => format!("class picture {done}"),
+        UnitOutcome::Preparing { done, .. } => format!("prepare {done}"),
+        UnitOutcome::Ready { step, .. } => format!("ready {step}"),
+        UnitOutcome::Forecast(_) => "forecast".to_owned(),
+        UnitOutcome::Measuring { .. } => "measuring".to_owned(),
+        UnitOutcome::HeldOut { step, .. } => format!("measure {step}"),
+        UnitOutcome::Step => "step".to_owned(),
+        UnitOutcome::Updated(point) => format!("update {}", point.step),
+        UnitOutcome::Rewound { step } => format!("rewind {step}"),
+        UnitOutcome::Saved { step } => format!("save {step}"),
+        UnitOutcome::Sample { step, .. } => format!("sample {step}"),
+        UnitOutcome::PutOff => "put off".to_owned(),
+        UnitOutcome::Finished { .. } => "finish".to_owned(),
     }
 }
 
@@ -63,14 +63,14 @@ impl FakeRun {
         Self { task, prepared: 0, ready: false, step: 0, state, halved: false, due: VecDeque::new() }
     }
 
-    pub(super) fn advance(&mut self, interrupted: &dyn Fn() -> bool) -> Result<TrainingUpdate, BackendError> {
+    pub(super) fn advance(&mut self, interrupted: &dyn Fn() -> bool) -> Result<UnitOutcome, BackendError> {
         let (pictures, config) = (&self.task.pictures, &self.task.config);
         if let Some(picture) = pictures.get(self.prepared) {
-            let pixels = read_picture(&picture.path).map_err(failed)?;
+            let pixels = read_pixels(&picture.path).map_err(failed)?;
             self.state = hash(&[&self.state, &pixels.rgb, picture.caption.as_bytes()]);
             self.prepared += 1;
             let (done, total) = (self.prepared as u32, pictures.len() as u32);
-            return Ok(TrainingUpdate::Preparing { done, total });
+            return Ok(UnitOutcome::Preparing { done, total });
         }
         let instances = pictures.len() as u32;
         if !self.ready {
@@ -80,7 +80,7 @@ impl FakeRun {
                 self.due.push_back(Due::Forecast);
             }
             self.plan(false);
-            return Ok(TrainingUpdate::Ready { step: self.step, instances, held_out: 1, truncated: 0 });
+            return Ok(UnitOutcome::Ready { step: self.step, instances, held_out: 1, truncated: 0 });
         }
         if let Some(due) = self.due.pop_front() {
             return self.due(due, interrupted);
@@ -88,7 +88,7 @@ impl FakeRun {
         if self.step == config.steps {
             let adapter = self.task.folder.join(format!("{}.safetensors", self.task.name));
             fs::write(&adapter, [ADAPTER_MAGIC, &self.state].concat()).map_err(failed)?;
-            return Ok(TrainingUpdate::Finished { adapter });
+            return Ok(UnitOutcome::Finished { adapter });
         }
         let breaks = config.learning_rate >= 1.0 && self.step + 1 == config.steps.div_ceil(2);
         if breaks && self.halved && config.learning_rate >= 1000.0 {
@@ -101,7 +101,7 @@ impl FakeRun {
             let step = self.step;
             self.task.known.held_out.retain(|(at, _)| *at <= step);
             self.task.known.samples.retain(|(at, ..)| *at <= step);
-            return Ok(TrainingUpdate::Rewound { step });
+            return Ok(UnitOutcome::Rewound { step });
         }
         self.step += 1;
         self.state = hash(&[&self.state, &self.step.to_le_bytes()]);
@@ -113,31 +113,31 @@ impl FakeRun {
             ..TrainingPoint::default()
         };
         self.plan(true);
-        Ok(TrainingUpdate::Updated(point))
+        Ok(UnitOutcome::Updated(point))
     }
 
-    fn due(&mut self, due: Due, interrupted: &dyn Fn() -> bool) -> Result<TrainingUpdate, BackendError> {
+    fn due(&mut self, due: Due, interrupted: &dyn Fn() -> bool) -> Result<UnitOutcome, BackendError> {
         let step = self.step;
         match due {
-            Due::Forecast => Ok(TrainingUpdate::Forecast(TrainingForecast {
+            Due::Forecast => Ok(UnitOutcome::Forecast(TrainingForecast {
                 seconds: f64::from(self.task.config.steps),
                 bytes: Some(1 << 20),
             })),
-            Due::Save => self.save().map(|()| TrainingUpdate::Saved { step }),
+            Due::Save => self.save().map(|()| UnitOutcome::Saved { step }),
             Due::Measure => {
                 let loss = 1.0 / f64::from(step + 1);
                 self.task.known.held_out.push((step, loss));
-                Ok(TrainingUpdate::HeldOut { step, loss })
+                Ok(UnitOutcome::HeldOut { step, loss })
             }
             Due::Sample(..) if interrupted() => {
                 self.due.push_front(due);
-                Ok(TrainingUpdate::PutOff)
+                Ok(UnitOutcome::PutOff)
             }
             Due::Sample(prompt_index, with_adapter) => {
                 let seed = hash(&[&self.state, &prompt_index.to_le_bytes()]);
                 self.task.known.samples.push((step, prompt_index, with_adapter));
                 let pixels = squares(&seed, 64, 64);
-                Ok(TrainingUpdate::Sample { step, prompt_index, with_adapter, pixels })
+                Ok(UnitOutcome::Sample { step, prompt_index, with_adapter, pixels })
             }
         }
     }

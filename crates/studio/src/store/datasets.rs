@@ -42,7 +42,7 @@ impl DatasetRow {
 row! {
     /// An image of a dataset as stored.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    pub(crate) struct PictureRow {
+    pub(crate) struct DatasetImageRow {
         pub(crate) hash: String,
         pub(crate) pixels: String,
         pub(crate) name: String,
@@ -53,7 +53,7 @@ row! {
     }
 }
 
-impl PictureRow {
+impl DatasetImageRow {
     pub(crate) fn repeats(&self) -> u32 {
         u32::try_from(self.repeats).unwrap_or(1)
     }
@@ -132,7 +132,7 @@ impl Store {
     }
 
     /// In no particular order.
-    pub(crate) async fn dataset_pictures(&self, id: &str) -> Result<Vec<PictureRow>, StudioError> {
+    pub(crate) async fn dataset_pictures(&self, id: &str) -> Result<Vec<DatasetImageRow>, StudioError> {
         sqlx::query_as(
             "SELECT hash, pixels, name, caption, repeats, width, height FROM dataset_pictures WHERE dataset = $1",
         )
@@ -146,7 +146,7 @@ impl Store {
     pub(crate) async fn add_pictures(
         &self,
         id: &str,
-        pictures: &[PictureRow],
+        pictures: &[DatasetImageRow],
         captions: &[(String, String)],
         remarks: &[DatasetRemark],
     ) -> Result<(), StudioError> {

@@ -26,10 +26,10 @@ use sqlx::{
 };
 
 pub(crate) use adapters::Listed;
-pub(crate) use datasets::{DatasetRow, PictureRow};
+pub(crate) use datasets::{DatasetImageRow, DatasetRow};
 pub(crate) use generations::{Finish, GenerationRow};
 pub(crate) use images::{ImageRow, image_url};
-pub(crate) use training::{JobEnd, JobFacts, JobRow};
+pub(crate) use training::{RunFacts, RunOutcome, RunRow};
 pub(crate) use uploads::Uploaded;
 
 use crate::{StudioError, client::Visitor};

@@ -8,7 +8,7 @@ use crate::StudioError;
 row! {
     /// A training as stored.
     #[derive(Clone, Debug)]
-    pub(crate) struct JobRow {
+    pub(crate) struct RunRow {
         pub(crate) id: String,
         request: String,
         pub(crate) dataset_hash: String,
@@ -30,8 +30,8 @@ row! {
     /// What a training has come to: held-out losses before the first update and at the last measurement, seconds that
     /// each of the last few updates took on average, and how many wait that were asked for before it.
     #[derive(Clone, Debug, Default)]
-    pub(crate) struct JobFacts {
-        pub(crate) job: String,
+    pub(crate) struct RunFacts {
+        pub(crate) run: String,
         pub(crate) first_held_out: Option<f64>,
         pub(crate) last_held_out: Option<f64>,
         pub(crate) recent_seconds: Option<f64>,
@@ -39,7 +39,7 @@ row! {
     }
 }
 
-impl JobRow {
+impl RunRow {
     pub(crate) fn state(&self) -> TrainingState {
         // The column's CHECK leaves no other word.
         TrainingState::ALL.into_iter().find(|s| s.name() == self.state).unwrap_or(TrainingState::Failed)
@@ -55,7 +55,7 @@ impl JobRow {
 }
 
 /// How a training ended, or came to rest.
-pub(crate) struct JobEnd<'a> {
+pub(crate) struct RunOutcome<'a> {
     pub(crate) state: TrainingState,
     /// When, for one that is at its end.
     pub(crate) at: Option<i64>,
@@ -67,7 +67,7 @@ const COLUMNS: &str = "id, request, dataset_hash, state, created_at, started_at,
                        version, forecast, waited_ms, attempts";
 
 impl Store {
-    pub(crate) async fn insert_job(
+    pub(crate) async fn insert_run(
         &self,
         id: &str,
         request: &TrainingRequest,
@@ -88,7 +88,7 @@ impl Store {
         Ok(())
     }
 
-    pub(crate) async fn job(&self, id: &str) -> Result<Option<JobRow>, StudioError> {
+    pub(crate) async fn run(&self, id: &str) -> Result<Option<RunRow>, StudioError> {
         sqlx::query_as(sql(format!("SELECT {COLUMNS} FROM training_jobs WHERE id = $1")))
             .bind(id)
             .fetch_optional(&self.pool)
@@ -97,7 +97,7 @@ impl Store {
     }
 
     /// The newest first.
-    pub(crate) async fn jobs(&self) -> Result<Vec<JobRow>, StudioError> {
+    pub(crate) async fn runs(&self) -> Result<Vec<RunRow>, StudioError> {
         sqlx::query_as(sql(format!("SELECT {COLUMNS} FROM training_jobs ORDER BY id DESC")))
             .fetch_all(&self.pool)
             .await
@@ -105,7 +105,7 @@ impl Store {
     }
 
     /// The one whose turn it is.
-    pub(crate) async fn next_job(&self) -> Result<Option<JobRow>, StudioError> {
+    pub(crate) async fn next_queued_run(&self) -> Result<Option<RunRow>, StudioError> {
         sqlx::query_as(sql(format!(
             "SELECT {COLUMNS} FROM training_jobs WHERE state = 'queued' ORDER BY id LIMIT 1"
         )))
@@ -115,9 +115,9 @@ impl Store {
     }
 
     /// What every training has come to, or the one of that id: one question, however many there are.
-    pub(crate) async fn job_facts(&self, id: Option<&str>) -> Result<Vec<JobFacts>, StudioError> {
+    pub(crate) async fn run_facts(&self, id: Option<&str>) -> Result<Vec<RunFacts>, StudioError> {
         sqlx::query_as(
-            "SELECT j.id AS job, \
+            "SELECT j.id AS run, \
              (SELECT p.held_out_loss FROM training_points p WHERE p.job = j.id AND p.held_out_loss IS NOT NULL \
               ORDER BY p.step LIMIT 1) AS first_held_out, \
              (SELECT p.held_out_loss FROM training_points p WHERE p.job = j.id AND p.held_out_loss IS NOT NULL \
@@ -134,7 +134,7 @@ impl Store {
     }
 
     /// What ran when the last server ended waits again.
-    pub(crate) async fn requeue_jobs(&self) -> Result<(), StudioError> {
+    pub(crate) async fn requeue_interrupted_runs(&self) -> Result<(), StudioError> {
         sqlx::query("UPDATE training_jobs SET state = 'queued' WHERE state = 'running'")
             .execute(&self.pool)
             .await
@@ -143,7 +143,7 @@ impl Store {
     }
 
     /// Whether it still waited.
-    pub(crate) async fn start_job(&self, id: &str, at: i64) -> Result<bool, StudioError> {
+    pub(crate) async fn start_run(&self, id: &str, at: i64) -> Result<bool, StudioError> {
         let done = sqlx::query(
             "UPDATE training_jobs SET state = 'running', started_at = COALESCE(started_at, $2), \
              finished_at = NULL, error = NULL, attempts = attempts + 1 WHERE id = $1 AND state = 'queued'",
@@ -167,7 +167,7 @@ impl Store {
     }
 
     /// The server stops in order: the running job waits for the next start.
-    pub(crate) async fn put_job_back(&self, id: &str) -> Result<(), StudioError> {
+    pub(crate) async fn requeue_run(&self, id: &str) -> Result<(), StudioError> {
         sqlx::query(
             "UPDATE training_jobs SET state = 'queued', attempts = 0 WHERE id = $1 AND state = 'running'",
         )
@@ -179,11 +179,11 @@ impl Store {
     }
 
     /// Ends a job that is in one of the states `from`; whether it was.
-    pub(crate) async fn end_job(
+    pub(crate) async fn finish_run(
         &self,
         id: &str,
         from: &[TrainingState],
-        end: &JobEnd<'_>,
+        end: &RunOutcome<'_>,
     ) -> Result<bool, StudioError> {
         // Names of ours; nothing that came from outside.
         let from = from.iter().map(|state| format!("'{}'", state.name())).collect::<Vec<_>>().join(", ");
@@ -203,7 +203,7 @@ impl Store {
     }
 
     /// A job at rest waits again; whether it was in one of the states `from`.
-    pub(crate) async fn queue_job(&self, id: &str) -> Result<bool, StudioError> {
+    pub(crate) async fn resume_run(&self, id: &str) -> Result<bool, StudioError> {
         let done = sqlx::query(
             "UPDATE training_jobs SET state = 'queued', finished_at = NULL, error = NULL, attempts = 0 \
              WHERE id = $1 AND state IN ('paused', 'failed')",
@@ -240,7 +240,7 @@ impl Store {
     }
 
     /// Takes out what was measured after `step`, which is where the job stands now.
-    pub(crate) async fn rewind_job(&self, id: &str, step: u32, halved: bool) -> Result<(), StudioError> {
+    pub(crate) async fn rewind_run(&self, id: &str, step: u32, halved: bool) -> Result<(), StudioError> {
         let mut change = self.pool.begin().await.map_err(storage)?;
         for table in ["training_points", "training_samples"] {
             let text = format!("DELETE FROM {table} WHERE job = $1 AND step > $2");

@@ -7,7 +7,7 @@ use image::{ImageFormat, Rgb, RgbImage};
 use zip::{ZipWriter, write::SimpleFileOptions};
 
 use super::*;
-use crate::{ErrorKind, Incoming};
+use crate::{ErrorKind, UploadedFile};
 
 pub(super) fn png(shade: u8, side: u32) -> Vec<u8> {
     let picture = RgbImage::from_fn(side, side, |x, y| Rgb([x as u8, y as u8, shade]));
@@ -16,7 +16,7 @@ pub(super) fn png(shade: u8, side: u32) -> Vec<u8> {
     bytes.into_inner()
 }
 
-pub(super) async fn bring(studio: &Studio, files: &[(&str, Vec<u8>)]) -> Vec<Incoming> {
+pub(super) async fn bring(studio: &Studio, files: &[(&str, Vec<u8>)]) -> Vec<UploadedFile> {
     let mut brought = Vec::new();
     for (name, bytes) in files {
         let chunks = bytes.chunks(1000).map(|chunk| Ok::<_, String>(chunk.to_vec()));
@@ -216,7 +216,7 @@ async fn a_dataset_that_a_training_uses_never_changes_and_a_copy_can() {
 
 #[tokio::test]
 async fn a_dataset_is_deleted_with_what_nothing_else_needs() {
-    let (folder, studio, _, gate) = gated().await;
+    let (folder, studio, _, latch) = latched().await;
     let record = dataset(&studio, "cloth", 2).await;
     let blob = |hash: &str| crate::blob_path(folder.path(), hash).unwrap();
     let copy = studio.copy_dataset(&record.id, None).await.unwrap();
@@ -249,7 +249,7 @@ async fn a_dataset_is_deleted_with_what_nothing_else_needs() {
     assert_eq!(studio.training(&job.id).await.unwrap().job.dataset_hash, job.dataset_hash);
     assert!(record.pictures.iter().all(|picture| !blob(&picture.hash).exists()));
     assert_eq!(studio.delete_dataset(&record.id).await.unwrap_err().kind(), ErrorKind::NotFound);
-    gate.allow(1000);
+    latch.allow(1000);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use adire_protocol::{AdapterUse, GenerationState, VersionChange};
 
 use super::*;
 use crate::{
-    ErrorKind, NewAdapter, Pixels, Retention, deletion, png::encode_bare, shared::now, sweep,
+    ErrorKind, NewAdapter, Pixels, Retention, deletion, gc, png::encode_bare, shared::now,
     tests::adapters::three_versions,
 };
 
@@ -114,13 +114,13 @@ async fn an_upload_stays_while_its_owner_has_another_generation_with_it() {
 
 #[tokio::test]
 async fn all_mine_goes_and_nothing_else() {
-    let (folder, studio, _, gate) = gated().await;
+    let (folder, studio, _, latch) = latched().await;
     let (me, you) = (who("me"), who("you"));
     let unused = upload(&studio, 5, &me).await;
     let yours = studio.submit(request("yours"), &you).await.unwrap();
     until(&studio, &yours.id, "started").await;
     let waits = studio.submit(request("mine waits"), &me).await.unwrap();
-    drop(gate);
+    drop(latch);
     let yours = finished(&studio, &yours.id).await;
     finished(&studio, &waits.id).await;
     let deleted = studio.delete_history(&me).await.unwrap();
@@ -133,12 +133,12 @@ async fn all_mine_goes_and_nothing_else() {
 
 #[tokio::test]
 async fn what_runs_or_waits_is_cancelled_and_deleted() {
-    let (folder, studio, _, gate) = gated().await;
+    let (folder, studio, _, latch) = latched().await;
     let me = who("me");
     let long = GenerationRequest { count: Some(3), ..request("a long one") };
     let running = studio.submit(long, &me).await.unwrap();
     let waiting = studio.submit(request("a waiting one"), &me).await.unwrap();
-    gate.allow(4 + 1);
+    latch.allow(4 + 1);
     until_step(&studio, &running.id, 1, 1).await;
     let first = studio.generation(&running.id).await.unwrap().images[0].hash.clone();
     let busy = studio.delete_image(&running.id, 0, By::Client(&me)).await.unwrap_err();
@@ -147,7 +147,7 @@ async fn what_runs_or_waits_is_cancelled_and_deleted() {
     assert!(is_gone(studio.generation(&waiting.id).await));
     // The step that runs may end only after the deletion has been asked for.
     let (deleted, ()) =
-        tokio::join!(studio.delete_generation(&running.id, By::Client(&me)), async { drop(gate) });
+        tokio::join!(studio.delete_generation(&running.id, By::Client(&me)), async { drop(latch) });
     deleted.unwrap();
     assert!(is_gone(studio.generation(&running.id).await));
     assert!(!blob(&folder, &first).exists());
@@ -157,7 +157,7 @@ async fn what_runs_or_waits_is_cancelled_and_deleted() {
 
 #[tokio::test]
 async fn a_waiting_generation_whose_init_image_is_deleted_says_so() {
-    let (_folder, studio, _, gate) = gated().await;
+    let (_folder, studio, _, latch) = latched().await;
     let (me, you) = (who("me"), who("you"));
     let init = upload(&studio, 7, &me).await;
     let blocker = studio.submit(request("blocks"), &you).await.unwrap();
@@ -166,7 +166,7 @@ async fn a_waiting_generation_whose_init_image_is_deleted_says_so() {
     let wanted = GenerationRequest { init_image: Some(init), ..request("theirs") };
     let theirs = studio.submit(wanted, &you).await.unwrap();
     studio.delete_history(&me).await.unwrap();
-    drop(gate);
+    drop(latch);
     let record = finished(&studio, &theirs.id).await;
     assert_eq!(record.state, GenerationState::Failed);
     assert!(
@@ -206,7 +206,7 @@ async fn a_crash_between_rows_and_files_leaves_nothing_behind() {
     assert!(is_gone(studio.image(&hash).await.map(|_| ())), "it is not shown any more");
     studio.shutdown().await;
     let studio = open(folder.path(), FakeBackend::default()).await.unwrap();
-    sweep::everything(studio.shared(), now()).await.unwrap();
+    gc::collect(studio.shared(), now()).await.unwrap();
     assert!(!blob(&folder, &hash).exists());
     // Made again at the same moment as it is noted, it stays.
     studio.shared().store.delete_upload(&hash).await.unwrap();
@@ -225,8 +225,8 @@ async fn what_is_older_than_it_is_kept_goes_by_itself() {
     let generation = made(&studio, request("moons"), &me).await;
     let idle = upload(&studio, 3, &me).await;
     let hour = 3_600_000;
-    assert_eq!(sweep::everything(studio.shared(), now()).await.unwrap().generations, 0);
-    let swept = sweep::everything(studio.shared(), now() + hour + 1).await.unwrap();
+    assert_eq!(gc::collect(studio.shared(), now()).await.unwrap().generations, 0);
+    let swept = gc::collect(studio.shared(), now() + hour + 1).await.unwrap();
     assert_eq!((swept.generations, swept.uploads), (1, 1));
     assert!(is_gone(studio.generation(&generation.id).await));
     assert!(!blob(&folder, &generation.images[0].hash).exists() && !blob(&folder, &idle).exists());
@@ -238,7 +238,7 @@ async fn without_a_limit_images_stay_and_fruitless_generations_go() {
     let me = who("me");
     let kept = made(&studio, request("moons"), &me).await;
     let failed = made(&studio, request("fail!"), &me).await;
-    let swept = sweep::everything(studio.shared(), now() + 400 * crate::limits::DAY_MS).await.unwrap();
+    let swept = gc::collect(studio.shared(), now() + 400 * crate::limits::DAY_MS).await.unwrap();
     assert_eq!(swept.generations, 1);
     assert!(is_gone(studio.generation(&failed.id).await));
     studio.image(&kept.images[0].hash).await.unwrap();
@@ -246,7 +246,7 @@ async fn without_a_limit_images_stay_and_fruitless_generations_go() {
 
 #[tokio::test]
 async fn a_hidden_version_is_not_there_for_visitors_and_comes_back() {
-    let (folder, studio, _, gate) = gated().await;
+    let (folder, studio, _, latch) = latched().await;
     let added = three_versions(&studio, folder.path()).await;
     let with =
         |name: &str| GenerationRequest { adapters: vec![AdapterUse::new(name, 1.0)], ..request("moons") };
@@ -264,7 +264,7 @@ async fn a_hidden_version_is_not_there_for_visitors_and_comes_back() {
     assert!(studio.adapter("adire@v2").await.is_err() && studio.adapter_file("adire@v2").await.is_err());
     let newest = studio.submit(with("adire"), &nobody()).await.unwrap();
     assert_eq!(newest.spec.adapters[0].name, "adire@v1");
-    drop(gate);
+    drop(latch);
     let record = finished(&studio, &waiting.id).await;
     assert_eq!(record.images[0].recipe.adapter_hashes, [added[1].hash.clone()], "it had been taken already");
     let shown =
@@ -277,7 +277,7 @@ async fn a_hidden_version_is_not_there_for_visitors_and_comes_back() {
 
 #[tokio::test]
 async fn a_deleted_version_is_gone_with_its_file_and_its_number_is_not_used_again() {
-    let (folder, studio, _, gate) = gated().await;
+    let (folder, studio, _, latch) = latched().await;
     let added = three_versions(&studio, folder.path()).await;
     let with = GenerationRequest { adapters: vec![AdapterUse::new("adire@v2", 1.0)], ..request("moons") };
     let blocker = studio.submit(request("blocks"), &nobody()).await.unwrap();
@@ -286,7 +286,7 @@ async fn a_deleted_version_is_gone_with_its_file_and_its_number_is_not_used_agai
     assert!(studio.delete_version("adire@v2").await.unwrap().deleted_at.is_some());
     assert!(!blob(&folder, &added[1].hash).exists());
     assert!(is_gone(studio.delete_version("adire@v2").await), "twice");
-    drop(gate);
+    drop(latch);
     let record = finished(&studio, &waiting.id).await;
     assert!(
         record.error.as_deref().unwrap_or_default().contains("was deleted after this was asked for"),

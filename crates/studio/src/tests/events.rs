@@ -4,13 +4,13 @@ use super::*;
 
 #[tokio::test]
 async fn progress_counts_the_steps_and_carries_a_small_preview() {
-    let (_folder, studio, _, gate) = gated().await;
+    let (_folder, studio, _, latch) = latched().await;
     let two = GenerationRequest { count: Some(2), ..request("moons") };
     let id = studio.submit(two, &nobody()).await.unwrap().id;
     let mut previous = 0;
     // Not the last step: the image that follows at once may supersede it.
     for (image, step) in [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)] {
-        gate.allow(if (image, step) == (1, 1) { 2 } else { 1 });
+        latch.allow(if (image, step) == (1, 1) { 2 } else { 1 });
         let event = until_step(&studio, &id, image, step).await;
         let GenerationEvent::Progress(progress) = event.event else { unreachable!() };
         assert_eq!((progress.images, progress.steps), (2, 4));
@@ -21,16 +21,16 @@ async fn progress_counts_the_steps_and_carries_a_small_preview() {
         assert!(event.id > previous);
         previous = event.id;
     }
-    drop(gate);
+    drop(latch);
     assert_eq!(finished(&studio, &id).await.images.len(), 2);
 }
 
 #[tokio::test]
 async fn a_late_reader_gets_what_still_matters() {
-    let (_folder, studio, _, gate) = gated().await;
+    let (_folder, studio, _, latch) = latched().await;
     let id =
         studio.submit(GenerationRequest { steps: Some(30), ..request("moons") }, &nobody()).await.unwrap().id;
-    gate.allow(20);
+    latch.allow(20);
     until_step(&studio, &id, 0, 20).await;
     let late: Vec<Event> = studio.events(&id, 0).await.unwrap().take(3).collect().await;
     assert_eq!(names(&late), ["queued", "started", "progress"]);

@@ -5,20 +5,20 @@ use adire_protocol::{GenerationState, QueueOwner};
 use super::*;
 use crate::{Caps, ErrorKind, Pixels, Retention, png::encode_bare};
 
-async fn with(caps: Caps) -> (TempDir, Studio, Gate) {
+async fn with(caps: Caps) -> (TempDir, Studio, StepLatch) {
     let folder = tempfile::tempdir().unwrap();
-    let (backend, gate) = FakeBackend::gated();
+    let (backend, latch) = FakeBackend::latched();
     let config = StudioConfig { caps, ..StudioConfig::new(folder.path()) };
     let studio = Studio::open(config, move || Ok(backend)).await.unwrap();
-    (folder, studio, gate)
+    (folder, studio, latch)
 }
 
 /// Something runs, so that everything else waits.
-async fn occupied(caps: Caps) -> (TempDir, Studio, Gate) {
-    let (folder, studio, gate) = with(caps).await;
+async fn occupied(caps: Caps) -> (TempDir, Studio, StepLatch) {
+    let (folder, studio, latch) = with(caps).await;
     let running = studio.submit(request("runs"), &nobody()).await.unwrap();
     until(&studio, &running.id, "started").await;
-    (folder, studio, gate)
+    (folder, studio, latch)
 }
 
 async fn image(studio: &Studio, shade: u8, client: &Client) -> Result<String, StudioError> {
@@ -28,7 +28,7 @@ async fn image(studio: &Studio, shade: u8, client: &Client) -> Result<String, St
 
 #[tokio::test]
 async fn a_network_cannot_take_the_queue_with_any_number_of_cookies() {
-    let (_folder, studio, _gate) = occupied(Caps::default()).await;
+    let (_folder, studio, _latch) = occupied(Caps::default()).await;
     let mut refused = None;
     for i in 0..40 {
         // A new cookie each time, and an address of the same /64.
@@ -59,7 +59,7 @@ async fn a_network_cannot_take_the_queue_with_any_number_of_cookies() {
 async fn costs_are_bounded_for_each_request_and_for_all_of_a_visitor() {
     // 64 × 64 pixels in 4 steps: 0.016 megapixel-steps.
     let caps = Caps { cost: Some(0.1), waiting_cost: Some(0.2), ..Caps::default() };
-    let (_folder, studio, _gate) = occupied(caps).await;
+    let (_folder, studio, _latch) = occupied(caps).await;
     let of = |count| GenerationRequest { count: Some(count), ..request("moons") };
     let client = at(Some("me"), "192.0.2.1");
     let large = studio.submit(of(8), &client).await.unwrap_err();
@@ -79,7 +79,7 @@ async fn costs_are_bounded_for_each_request_and_for_all_of_a_visitor() {
 
 #[tokio::test]
 async fn the_admin_sees_the_queue_and_cancels_one_or_all_of_a_network() {
-    let (_folder, studio, gate) = occupied(Caps::default()).await;
+    let (_folder, studio, latch) = occupied(Caps::default()).await;
     let (bad, good) = (at(Some("bad"), "198.51.100.7"), at(Some("good"), "192.0.2.1"));
     let first = studio.submit(request("bad one"), &bad).await.unwrap();
     let honest = studio.submit(request("a good one"), &good).await.unwrap();
@@ -97,7 +97,7 @@ async fn the_admin_sees_the_queue_and_cancels_one_or_all_of_a_network() {
     assert_eq!(studio.cancel_all(of).await.unwrap(), 2);
     assert_eq!(studio.generation(&first.id).await.unwrap().state, GenerationState::Cancelled);
     assert_eq!(studio.queue_entries().len(), 2);
-    drop(gate);
+    drop(latch);
     assert_eq!(finished(&studio, &honest.id).await.state, GenerationState::Done);
     let row = studio.shared().store.generation(&honest.id).await.unwrap().unwrap();
     assert_eq!(row.network, None, "the address is forgotten when it has ended");
@@ -105,7 +105,7 @@ async fn the_admin_sees_the_queue_and_cancels_one_or_all_of_a_network() {
 
 #[tokio::test]
 async fn only_the_visitor_that_asked_and_the_admin_cancel() {
-    let (_folder, studio, _gate) = occupied(Caps::default()).await;
+    let (_folder, studio, _latch) = occupied(Caps::default()).await;
     let mine = studio.submit(request("mine"), &who("me")).await.unwrap();
     for stranger in [who("them"), nobody(), at(None, "192.0.2.1")] {
         let error = studio.cancel(&mine.id, By::Client(&stranger)).await.unwrap_err();
@@ -122,7 +122,7 @@ async fn only_the_visitor_that_asked_and_the_admin_cancel() {
 
 #[tokio::test]
 async fn what_waited_too_long_over_a_stop_is_dropped() {
-    let (folder, studio, _gate) = occupied(Caps::default()).await;
+    let (folder, studio, _latch) = occupied(Caps::default()).await;
     let old = studio.submit(request("old"), &who("me")).await.unwrap();
     drop(studio);
     let retention = Retention { keep_waiting: Duration::ZERO, ..Retention::default() };
@@ -139,7 +139,7 @@ async fn what_waited_too_long_over_a_stop_is_dropped() {
 #[tokio::test]
 async fn uploads_are_counted_for_visitors_networks_and_all() {
     let caps = Caps { uploads: 2, ..Caps::default() };
-    let (_folder, studio, _gate) = with(caps).await;
+    let (_folder, studio, _latch) = with(caps).await;
     let me = at(Some("me"), "192.0.2.1");
     image(&studio, 1, &me).await.unwrap();
     image(&studio, 2, &me).await.unwrap();
@@ -153,10 +153,10 @@ async fn uploads_are_counted_for_visitors_networks_and_all() {
     assert!(network.to_string().contains("your network"), "{network}");
     image(&studio, 31, &at(None, "192.0.2.9")).await.unwrap();
 
-    let (_folder, studio, _gate) = with(Caps { upload_bytes: 10, ..Caps::default() }).await;
+    let (_folder, studio, _latch) = with(Caps { upload_bytes: 10, ..Caps::default() }).await;
     let large = image(&studio, 1, &me).await.unwrap_err();
     assert_eq!(large.kind(), ErrorKind::TooMany, "{large}");
-    let (folder, studio, _gate) = with(Caps { all_upload_bytes: 10, ..Caps::default() }).await;
+    let (folder, studio, _latch) = with(Caps { all_upload_bytes: 10, ..Caps::default() }).await;
     let all = image(&studio, 1, &nobody()).await.unwrap_err();
     assert!(all.to_string().contains("as many uploads as it can"), "{all}");
     let incoming = std::fs::read_dir(folder.path().join("blobs/incoming")).unwrap().count();
@@ -165,7 +165,7 @@ async fn uploads_are_counted_for_visitors_networks_and_all() {
 
 #[tokio::test]
 async fn a_line_of_uploads_is_short_for_each_network() {
-    let (_folder, studio, _gate) = with(Caps::default()).await;
+    let (_folder, studio, _latch) = with(Caps::default()).await;
     let shared = studio.shared();
     let near = (&at(None, "192.0.2.1")).into();
     let places: Vec<_> = (0..4).map(|_| shared.decoders.line_up(&near).unwrap()).collect();
@@ -178,7 +178,7 @@ async fn a_line_of_uploads_is_short_for_each_network() {
 
 #[tokio::test]
 async fn a_nearly_full_disk_takes_nothing_new_and_stores_what_runs() {
-    let (_folder, studio, gate) = with(Caps::default()).await;
+    let (_folder, studio, latch) = with(Caps::default()).await;
     let running = submit(&studio, "running").await;
     let waiting = submit(&studio, "waiting").await;
     studio.shared().disk.set_reserve(u64::MAX);
@@ -187,7 +187,7 @@ async fn a_nearly_full_disk_takes_nothing_new_and_stores_what_runs() {
     assert_eq!(error.kind(), ErrorKind::DiskFull);
     let error = image(&studio, 1, &nobody()).await.unwrap_err();
     assert!(matches!(error, StudioError::LowSpace), "{error:?}");
-    drop(gate);
+    drop(latch);
     for id in [&running.id, &waiting.id] {
         assert_eq!(finished(&studio, id).await.images.len(), 1);
     }
@@ -197,7 +197,7 @@ async fn a_nearly_full_disk_takes_nothing_new_and_stores_what_runs() {
 
 #[tokio::test]
 async fn a_file_that_is_too_large_is_cut_off() {
-    let (_folder, studio, _gate) = with(Caps::default()).await;
+    let (_folder, studio, _latch) = with(Caps::default()).await;
     let endless = futures::stream::repeat_with(|| Ok::<_, std::convert::Infallible>(vec![0; 1 << 20]));
     let error = studio.upload(endless, crate::ImageUse::Colours, &nobody()).await.unwrap_err();
     assert!(error.kind() == ErrorKind::TooLarge && error.to_string().contains("20 MiB"), "{error}");
@@ -205,7 +205,7 @@ async fn a_file_that_is_too_large_is_cut_off() {
 
 #[tokio::test]
 async fn asking_and_cancelling_all_the_time_is_slowed_down() {
-    let (_folder, studio, _gate) = occupied(Caps::default()).await;
+    let (_folder, studio, _latch) = occupied(Caps::default()).await;
     let client = at(None, "192.0.2.1");
     let mut taken = 0;
     let error = loop {

@@ -24,7 +24,7 @@ use tempfile::TempDir;
 
 use crate::{
     By, Client, Network, Studio, StudioConfig, StudioError, Visitor,
-    fake::{FakeBackend, Gate},
+    fake::{FakeBackend, StepLatch},
 };
 
 /// Long enough for any machine, short enough for a test that hangs.
@@ -43,11 +43,11 @@ async fn fresh() -> (TempDir, Studio, FakeBackend) {
 }
 
 /// A fresh studio whose steps wait to be allowed.
-async fn gated() -> (TempDir, Studio, FakeBackend, Gate) {
+async fn latched() -> (TempDir, Studio, FakeBackend, StepLatch) {
     let folder = tempfile::tempdir().unwrap();
-    let (backend, gate) = FakeBackend::gated();
+    let (backend, latch) = FakeBackend::latched();
     let studio = open(folder.path(), backend.clone()).await.unwrap();
-    (folder, studio, backend, gate)
+    (folder, studio, backend, latch)
 }
 
 fn request(prompt: &str) -> GenerationRequest {

@@ -2,7 +2,7 @@
 
 use adire_protocol::{AdapterUse, GenerationSpec, Recipe, Rng, Sampler, infotext};
 
-use crate::{Pixels, encode_picture, encode_png, read_request};
+use crate::{Pixels, encode_png, encode_with_recipe, read_request};
 
 fn pixels() -> Pixels {
     Pixels { width: 2, height: 2, rgb: (0..12).collect() }
@@ -50,7 +50,7 @@ fn a_picture_restores_its_request_exactly() {
     for prompt in ["red moons", "àdìrẹ ẹlẹ́kọ, 藍染め", "café", "line\nSteps: 1, Seed: 2, Size: 3x4"]
     {
         let recipe = recipe(prompt);
-        let png = encode_picture(&pixels(), &recipe).unwrap();
+        let png = encode_with_recipe(&pixels(), &recipe).unwrap();
         assert_eq!(read_request(&png).unwrap(), recipe.spec.into());
     }
 }
@@ -58,7 +58,7 @@ fn a_picture_restores_its_request_exactly() {
 #[test]
 fn other_programs_find_the_text_they_know() {
     for (prompt, kind) in [("café", &b"tEXtparameters\0"[..]), ("ẹlẹ́kọ", &b"iTXtparameters\0"[..])] {
-        let png = encode_picture(&pixels(), &recipe(prompt)).unwrap();
+        let png = encode_with_recipe(&pixels(), &recipe(prompt)).unwrap();
         assert!(png.windows(kind.len()).any(|window| window == kind), "{prompt}");
     }
     let text = infotext::format(&recipe("red moons"));
@@ -70,7 +70,7 @@ fn other_programs_find_the_text_they_know() {
 #[test]
 fn what_differs_from_run_to_run_is_not_in_the_file() {
     let slower = Recipe { seconds: 99.0, ..recipe("red moons") };
-    let files = [recipe("red moons"), slower].map(|recipe| encode_picture(&pixels(), &recipe).unwrap());
+    let files = [recipe("red moons"), slower].map(|recipe| encode_with_recipe(&pixels(), &recipe).unwrap());
     assert_eq!(files[0], files[1]);
 }
 
@@ -84,7 +84,7 @@ fn pixels_of_the_wrong_number_are_refused() {
 
 #[test]
 fn broken_and_hostile_files_are_errors() {
-    let png = encode_picture(&pixels(), &recipe("red moons")).unwrap();
+    let png = encode_with_recipe(&pixels(), &recipe("red moons")).unwrap();
     for length in 0..png.len() {
         let _ = read_request(&png[..length]);
     }

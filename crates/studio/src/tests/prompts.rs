@@ -68,7 +68,7 @@ async fn an_unknown_tag_is_told_like_an_unknown_adapter() {
 
 #[tokio::test]
 async fn tokens_are_counted_while_the_worker_works_and_too_many_are_refused() {
-    let (_folder, studio, _, _gate) = gated().await;
+    let (_folder, studio, _, _latch) = latched().await;
     let asked = studio.submit(request("moons"), &nobody()).await.unwrap();
     until(&studio, &asked.id, "started").await;
     let (prompt, negative) =

@@ -46,15 +46,15 @@ async fn several_pictures_count_their_seeds_up_and_the_same_request_gives_the_sa
 
 #[tokio::test]
 async fn cancelling_takes_effect_within_one_step() {
-    let (_folder, studio, backend, gate) = gated().await;
+    let (_folder, studio, backend, latch) = latched().await;
     let long = GenerationRequest { steps: Some(100), ..request("moons") };
     let id = studio.submit(long, &who("visitor")).await.unwrap().id;
-    gate.allow(2);
+    latch.allow(2);
     until_step(&studio, &id, 0, 2).await;
     // The second step may still be on its way out: then the cancelling is over before it is answered.
     let answered = studio.cancel(&id, By::Admin).await.unwrap().state;
     assert!(matches!(answered, Running | Cancelled), "{answered:?}");
-    drop(gate);
+    drop(latch);
     let events = all_events(&studio, &id, 0).await;
     assert_eq!(milestones(&events), ["queued", "started", "cancelled"]);
     let record = studio.generation(&id).await.unwrap();
@@ -67,13 +67,13 @@ async fn cancelling_takes_effect_within_one_step() {
 
 #[tokio::test]
 async fn cancelling_keeps_the_pictures_that_are_there() {
-    let (_folder, studio, _, gate) = gated().await;
+    let (_folder, studio, _, latch) = latched().await;
     let five = GenerationRequest { count: Some(5), steps: Some(2), ..request("moons") };
     let id = studio.submit(five, &nobody()).await.unwrap().id;
-    gate.allow(5);
+    latch.allow(5);
     until_step(&studio, &id, 2, 1).await;
     studio.cancel(&id, By::Admin).await.unwrap();
-    drop(gate);
+    drop(latch);
     let record = finished(&studio, &id).await;
     assert_eq!((record.state, record.images.len()), (Cancelled, 2));
     studio.image(&record.images[0].hash).await.unwrap();
@@ -81,7 +81,7 @@ async fn cancelling_keeps_the_pictures_that_are_there() {
 
 #[tokio::test]
 async fn cancelling_while_queued_is_immediate_and_moves_the_others_up() {
-    let (_folder, studio, backend, gate) = gated().await;
+    let (_folder, studio, backend, latch) = latched().await;
     let first =
         studio.submit(GenerationRequest { steps: Some(20), ..request("a") }, &nobody()).await.unwrap();
     until(&studio, &first.id, "started").await;
@@ -96,7 +96,7 @@ async fn cancelling_while_queued_is_immediate_and_moves_the_others_up() {
     assert!(matches!(told.event, GenerationEvent::Queued { ahead: 1, .. }), "{told:?}");
     assert_eq!(told.id, 2, "the new position has a new number");
     studio.cancel(&first.id, By::Admin).await.unwrap();
-    drop(gate);
+    drop(latch);
     assert_eq!(finished(&studio, &third.id).await.state, Done);
     assert_eq!(backend.steps_done.load(Ordering::Relaxed), 1 + 4);
 }
@@ -105,12 +105,12 @@ async fn cancelling_while_queued_is_immediate_and_moves_the_others_up() {
 async fn a_full_queue_is_a_typed_error_that_tells_the_wait() {
     let folder = tempfile::tempdir().unwrap();
     let config = StudioConfig { queue_capacity: 2, ..StudioConfig::new(folder.path()) };
-    let (backend, gate) = FakeBackend::gated();
+    let (backend, latch) = FakeBackend::latched();
     let backend = FakeBackend { step_delay: Duration::from_millis(20), ..backend };
     let studio = Studio::open(config, || Ok(backend)).await.unwrap();
     assert_eq!((studio.queue().ahead, studio.queue().wait_ms, studio.queue().step_ms), (0, Some(0), None));
     // After one image the wait is known.
-    gate.allow(4);
+    latch.allow(4);
     finished(&studio, &submit(&studio, "measure").await.id).await;
     let (step, fixed) = (studio.queue().step_ms.unwrap(), studio.queue().fixed_ms.unwrap());
     assert!(step >= 20.0, "a step of 20 ms was measured as {step}");
@@ -132,14 +132,14 @@ async fn a_full_queue_is_a_typed_error_that_tells_the_wait() {
         other => panic!("{other:?}"),
     }
     studio.cancel(&running.id, By::Admin).await.unwrap();
-    drop(gate);
+    drop(latch);
     finished(&studio, &waiting.id).await;
     studio.submit(request("d"), &nobody()).await.unwrap();
 }
 
 #[tokio::test]
 async fn one_visitor_cannot_fill_the_queue() {
-    let (_folder, studio, _, _gate) = gated().await;
+    let (_folder, studio, _, _latch) = latched().await;
     let running = studio.submit(request("a"), &nobody()).await.unwrap();
     until(&studio, &running.id, "started").await;
     for _ in 0..8 {

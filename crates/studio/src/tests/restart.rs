@@ -8,14 +8,14 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_crash_running_and_queued_jobs_go_on_in_order() {
-    let (folder, studio, _, gate) = gated().await;
+    let (folder, studio, _, latch) = latched().await;
     let three = GenerationRequest { count: Some(3), ..request("running") };
     let running = studio.submit(three, &who("me")).await.unwrap();
     let waiting = [
         studio.submit(request("first"), &who("me")).await.unwrap(),
         studio.submit(request("second"), &who("me")).await.unwrap(),
     ];
-    gate.allow(4 + 2);
+    latch.allow(4 + 2);
     let seen = until_step(&studio, &running.id, 1, 2).await;
     let before = studio.generation(&running.id).await.unwrap();
     assert_eq!(before.images.len(), 1);
@@ -48,16 +48,16 @@ async fn after_a_crash_running_and_queued_jobs_go_on_in_order() {
 
 #[tokio::test]
 async fn a_shutdown_ends_streams_frees_the_folder_and_keeps_the_jobs() {
-    let (folder, studio, backend, gate) = gated().await;
+    let (folder, studio, backend, latch) = latched().await;
     let long = GenerationRequest { steps: Some(100), ..request("long") };
     let running = studio.submit(long, &nobody()).await.unwrap();
     let waiting = submit(&studio, "waiting").await;
-    gate.allow(2);
+    latch.allow(2);
     until_step(&studio, &running.id, 0, 2).await;
     let streams =
         [studio.events(&running.id, 0).await.unwrap(), studio.events(&waiting.id, 0).await.unwrap()];
     // The step that runs may end only after the shutdown has begun.
-    let both = async { tokio::join!(studio.shutdown(), async { drop(gate) }) };
+    let both = async { tokio::join!(studio.shutdown(), async { drop(latch) }) };
     tokio::time::timeout(PATIENCE, both).await.unwrap();
     let steps = backend.steps_done.load(Ordering::Relaxed);
     assert!(steps <= 3, "{steps} steps: the running one ended, no more");
@@ -88,12 +88,12 @@ async fn expectations_survive_a_restart() {
 
 #[tokio::test]
 async fn a_job_that_brings_the_server_down_every_time_is_given_up() {
-    let (folder, studio, _, _gate) = gated().await;
+    let (folder, studio, _, _latch) = latched().await;
     let id = submit(&studio, "deadly").await.id;
     until(&studio, &id, "started").await;
     drop(studio);
     for _ in 0..2 {
-        let (backend, _gate) = FakeBackend::gated();
+        let (backend, _latch) = FakeBackend::latched();
         let studio = open(folder.path(), backend).await.unwrap();
         until(&studio, &id, "started").await;
     }
@@ -106,18 +106,18 @@ async fn a_job_that_brings_the_server_down_every_time_is_given_up() {
 
 #[tokio::test]
 async fn orderly_restarts_do_not_count_against_a_job() {
-    let (folder, studio, _, gate) = gated().await;
+    let (folder, studio, _, latch) = latched().await;
     let running = submit(&studio, "running").await;
     let waiting = submit(&studio, "patient").await;
     until(&studio, &running.id, "started").await;
-    let _ = tokio::join!(studio.shutdown(), async { drop(gate) });
+    let _ = tokio::join!(studio.shutdown(), async { drop(latch) });
     for _ in 0..4 {
-        let (backend, gate) = FakeBackend::gated();
+        let (backend, latch) = FakeBackend::latched();
         let studio = open(folder.path(), backend).await.unwrap();
         until(&studio, &running.id, "started").await;
         let record = studio.generation(&waiting.id).await.unwrap();
         assert_eq!((record.state, record.ahead), (Queued, Some(1)));
-        let _ = tokio::join!(studio.shutdown(), async { drop(gate) });
+        let _ = tokio::join!(studio.shutdown(), async { drop(latch) });
     }
     let studio = open(folder.path(), FakeBackend::default()).await.unwrap();
     assert_eq!(finished(&studio, &running.id).await.state, Done);

@@ -60,11 +60,11 @@ async fn adapter_bytes(studio: &Studio, job: &TrainingJob) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-async fn training_gated() -> (TempDir, Studio, FakeBackend, Gate) {
+async fn training_latched() -> (TempDir, Studio, FakeBackend, StepLatch) {
     let folder = tempfile::tempdir().unwrap();
-    let (backend, gate) = FakeBackend::training_gated();
+    let (backend, latch) = FakeBackend::training_latched();
     let studio = open(folder.path(), backend.clone()).await.unwrap();
-    (folder, studio, backend, gate)
+    (folder, studio, backend, latch)
 }
 
 /// What an undisturbed run of these settings makes.
@@ -108,7 +108,7 @@ async fn a_training_becomes_a_version_that_pictures_can_use() {
     let version = &studio.adapters().await.unwrap()[0];
     assert_eq!((version.trigger.as_str(), version.id().as_str()), ("tok", "cloth@v1"));
     assert!(version.description.contains("2 pictures in 8 updates"), "{}", version.description);
-    assert!(backend.diary().contains(&"finish".to_owned()));
+    assert!(backend.call_log().contains(&"finish".to_owned()));
     assert!(studio.training_file(&job.id, crate::TrainingFile::Kohya).await.unwrap().is_file());
 }
 
@@ -131,23 +131,27 @@ async fn samples_are_made_of_captions_where_nobody_says_otherwise() {
 #[tokio::test]
 async fn pictures_go_before_training() {
     let folder = tempfile::tempdir().unwrap();
-    let (backend, gate) = FakeBackend::training_gated();
+    let (backend, latch) = FakeBackend::training_latched();
     let backend = FakeBackend { fixed_delay: Duration::from_millis(20), ..backend };
     let studio = open(folder.path(), backend.clone()).await.unwrap();
     let job = ask(&studio, "cloth", config()).await;
-    gate.allow(6);
+    latch.allow(6);
     until_job(&studio, &job.id, |job| job.step == 1).await;
-    // The next unit is under way, waiting at the gate; both images come before the one after it.
+    // The next unit is under way, waiting at the latch; both images come before the one after it.
     let pictures = [submit(&studio, "first").await, submit(&studio, "second").await];
-    gate.allow(1);
+    latch.allow(1);
     for picture in &pictures {
         finished(&studio, &picture.id).await;
     }
-    let diary = backend.diary();
-    assert_eq!(diary[diary.len() - 3..], ["update 2", "picture first", "picture second"], "{diary:?}");
+    let call_log = backend.call_log();
+    assert_eq!(
+        call_log[call_log.len() - 3..],
+        ["update 2", "picture first", "picture second"],
+        "{call_log:?}"
+    );
     let waited = studio.training(&job.id).await.unwrap().job;
     assert_eq!(waited.state, Running);
-    drop(gate);
+    drop(latch);
     let done = until_state(&studio, &job.id, Done).await.job;
     // Each of them takes longer than a clock's tick.
     assert!(done.waited_seconds > 0.0);
@@ -157,31 +161,31 @@ async fn pictures_go_before_training() {
 #[tokio::test]
 async fn a_setting_lets_training_take_turns_with_pictures() {
     let folder = tempfile::tempdir().unwrap();
-    let (pictures, units) = (FakeBackend::gated(), FakeBackend::training_gated());
-    let backend = FakeBackend { unit_gate: units.0.unit_gate.clone(), ..pictures.0 };
-    let (steps, gate) = (pictures.1, units.1);
+    let (pictures, units) = (FakeBackend::latched(), FakeBackend::training_latched());
+    let backend = FakeBackend { unit_latch: units.0.unit_latch.clone(), ..pictures.0 };
+    let (steps, latch) = (pictures.1, units.1);
     let studio = open(folder.path(), backend.clone()).await.unwrap();
     assert_eq!(studio.training_settings(), TrainingSettings { pause_while_people_wait: true });
     let turns = TrainingSettings { pause_while_people_wait: false };
     studio.set_training_settings(turns).await.unwrap();
     let job = ask(&studio, "cloth", config()).await;
-    gate.allow(6);
+    latch.allow(6);
     until_job(&studio, &job.id, |job| job.step == 1).await;
     let three = GenerationRequest { count: Some(3), ..request("picture") };
     let made = studio.submit(three, &nobody()).await.unwrap();
     // The first image is being made before training may run freely: it would be done otherwise.
     until(&studio, &made.id, "started").await;
-    gate.allow(1);
+    latch.allow(1);
     steps.allow(1);
     until_step(&studio, &made.id, 0, 1).await;
-    gate.allow(100);
+    latch.allow(100);
     steps.allow(11);
     finished(&studio, &made.id).await;
     until_state(&studio, &job.id, Done).await;
-    let diary = backend.diary();
-    let first = diary.iter().position(|word| word.starts_with("picture")).unwrap();
-    let last = diary.iter().rposition(|word| word.starts_with("picture")).unwrap();
-    assert!(last - first > 2, "units came between the pictures: {diary:?}");
+    let call_log = backend.call_log();
+    let first = call_log.iter().position(|word| word.starts_with("picture")).unwrap();
+    let last = call_log.iter().rposition(|word| word.starts_with("picture")).unwrap();
+    assert!(last - first > 2, "units came between the pictures: {call_log:?}");
     studio.shutdown().await;
     let studio = open(folder.path(), FakeBackend::default()).await.unwrap();
     assert_eq!(studio.training_settings(), turns, "it is kept");
@@ -190,7 +194,7 @@ async fn a_setting_lets_training_take_turns_with_pictures() {
 #[tokio::test]
 async fn a_job_that_waits_for_people_says_so_and_can_be_paused() {
     let folder = tempfile::tempdir().unwrap();
-    let (backend, steps) = FakeBackend::gated();
+    let (backend, steps) = FakeBackend::latched();
     let studio = open(folder.path(), backend).await.unwrap();
     let picture = submit(&studio, "long").await;
     until(&studio, &picture.id, "started").await;
@@ -205,13 +209,13 @@ async fn a_job_that_waits_for_people_says_so_and_can_be_paused() {
 #[tokio::test]
 async fn a_paused_training_goes_on_where_it_was_and_ends_with_the_same_bytes() {
     let (expected, whole) = undisturbed(config()).await;
-    let (_folder, studio, backend, gate) = training_gated().await;
+    let (_folder, studio, backend, latch) = training_latched().await;
     let job = ask(&studio, "cloth", config()).await;
-    gate.allow(12);
+    latch.allow(12);
     until_job(&studio, &job.id, |job| job.step == 5).await;
     assert_eq!(studio.pause_training(&job.id).await.unwrap().state, Paused);
-    // The unit at the gate ends, no other one follows.
-    gate.allow(1);
+    // The unit at the latch ends, no other one follows.
+    latch.allow(1);
     tokio::time::timeout(PATIENCE, async {
         while !studio.shared().training.is_idle() {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -221,15 +225,15 @@ async fn a_paused_training_goes_on_where_it_was_and_ends_with_the_same_bytes() {
     .unwrap();
     let at_rest = studio.training(&job.id).await.unwrap();
     assert_eq!((at_rest.job.state, at_rest.job.step, at_rest.job.stage), (Paused, 6, None));
-    let units = backend.diary().len();
-    drop(gate);
+    let units = backend.call_log().len();
+    drop(latch);
     // Another one is run from its beginning to its end, and meanwhile nothing of this one.
     let other = ask(&studio, "other", config()).await;
     until_state(&studio, &other.id, Done).await;
-    assert_eq!(backend.diary().len(), units + UNITS as usize, "{:?}", backend.diary());
+    assert_eq!(backend.call_log().len(), units + UNITS as usize, "{:?}", backend.call_log());
     assert!(!studio.resume_training(&job.id).await.unwrap().state.is_resting());
     let detail = until_state(&studio, &job.id, Done).await;
-    assert!(backend.diary().contains(&"ready 6".to_owned()), "{:?}", backend.diary());
+    assert!(backend.call_log().contains(&"ready 6".to_owned()), "{:?}", backend.call_log());
     assert_eq!(adapter_bytes(&studio, &detail.job).await, expected);
     assert_eq!(steps_and_losses(&detail), steps_and_losses(&whole));
     for refused in [studio.pause_training(&job.id).await, studio.resume_training(&job.id).await] {
@@ -242,17 +246,17 @@ async fn a_crash_loses_nothing_but_time() {
     let (expected, whole) = undisturbed(config()).await;
     // After each number of units: the server is gone, and the next one goes on by itself.
     for units in [1, 4, 6, 9, 10, 12, 13, 17, UNITS - 1] {
-        let (folder, studio, backend, gate) = training_gated().await;
+        let (folder, studio, backend, latch) = training_latched().await;
         let job = ask(&studio, "cloth", config()).await;
-        gate.allow(units);
+        latch.allow(units);
         let done = async {
-            while backend.diary().len() < units as usize {
+            while backend.call_log().len() < units as usize {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
         tokio::time::timeout(PATIENCE, done).await.unwrap();
         drop(studio);
-        drop(gate);
+        drop(latch);
         let studio = open(folder.path(), FakeBackend::default()).await.unwrap();
         let detail = until_state(&studio, &job.id, Done).await;
         assert_eq!(adapter_bytes(&studio, &detail.job).await, expected, "after {units} units");
@@ -264,36 +268,36 @@ async fn a_crash_loses_nothing_but_time() {
 #[tokio::test]
 async fn a_shutdown_keeps_every_update() {
     let (expected, _) = undisturbed(config()).await;
-    let (folder, studio, _, gate) = training_gated().await;
+    let (folder, studio, _, latch) = training_latched().await;
     let job = ask(&studio, "cloth", config()).await;
-    gate.allow(12);
+    latch.allow(12);
     until_job(&studio, &job.id, |job| job.step == 5).await;
-    let both = async { tokio::join!(studio.shutdown(), async { drop(gate) }) };
+    let both = async { tokio::join!(studio.shutdown(), async { drop(latch) }) };
     tokio::time::timeout(PATIENCE, both).await.unwrap();
     let backend = FakeBackend::default();
     let studio = open(folder.path(), backend.clone()).await.unwrap();
     let detail = until_state(&studio, &job.id, Done).await;
-    assert!(backend.diary().contains(&"ready 6".to_owned()), "{:?}", backend.diary());
+    assert!(backend.call_log().contains(&"ready 6".to_owned()), "{:?}", backend.call_log());
     assert_eq!(adapter_bytes(&studio, &detail.job).await, expected);
 }
 
 #[tokio::test]
 async fn what_was_paused_or_cancelled_stays_so_over_a_restart() {
-    let (folder, studio, _, gate) = training_gated().await;
+    let (folder, studio, _, latch) = training_latched().await;
     let running = ask(&studio, "first", config()).await;
     let waiting = ask(&studio, "second", config()).await;
-    gate.allow(5);
+    latch.allow(5);
     until_job(&studio, &running.id, |job| job.first_held_out.is_some()).await;
     assert_eq!(studio.training(&waiting.id).await.unwrap().job.ahead, Some(1));
     studio.pause_training(&running.id).await.unwrap();
     studio.cancel_training(&waiting.id).await.unwrap();
-    drop((studio, gate));
+    drop((studio, latch));
     let backend = FakeBackend::default();
     let studio = open(folder.path(), backend.clone()).await.unwrap();
     // Whatever waits is begun before what is asked for now.
     let other = ask(&studio, "other", config()).await;
     until_state(&studio, &other.id, Done).await;
-    assert_eq!(backend.diary().len(), UNITS as usize, "{:?}", backend.diary());
+    assert_eq!(backend.call_log().len(), UNITS as usize, "{:?}", backend.call_log());
     assert_eq!(studio.training(&running.id).await.unwrap().job.state, Paused);
     let cancelled = studio.training(&waiting.id).await.unwrap().job;
     assert_eq!((cancelled.state, cancelled.version), (Cancelled, None));
@@ -304,17 +308,17 @@ async fn what_was_paused_or_cancelled_stays_so_over_a_restart() {
 
 #[tokio::test]
 async fn one_runs_and_the_others_wait_in_order() {
-    let (_folder, studio, backend, gate) = training_gated().await;
+    let (_folder, studio, backend, latch) = training_latched().await;
     let first = ask(&studio, "first", config()).await;
     let second = ask(&studio, "second", config()).await;
-    gate.allow(UNITS);
+    latch.allow(UNITS);
     until_state(&studio, &first.id, Done).await;
     until_state(&studio, &second.id, Running).await;
-    assert_eq!(backend.diary().iter().filter(|word| *word == "finish").count(), 1);
+    assert_eq!(backend.call_log().iter().filter(|word| *word == "finish").count(), 1);
     // The one that runs is stopped for good; a unit that had begun may still end.
     assert_eq!(studio.cancel_training(&second.id).await.unwrap().state, Cancelled);
     let third = ask(&studio, "third", config()).await;
-    drop(gate);
+    drop(latch);
     until_state(&studio, &third.id, Done).await;
     let second = studio.training(&second.id).await.unwrap().job;
     assert_eq!((second.state, second.version), (Cancelled, None));
@@ -328,7 +332,7 @@ async fn a_run_that_breaks_down_goes_back_once_and_then_says_why() {
     let job = ask(&studio, "once", TrainingConfig { learning_rate: 2.0, ..config() }).await;
     let detail = until_state(&studio, &job.id, Done).await;
     assert!(detail.job.halved);
-    assert!(backend.diary().contains(&"rewind 0".to_owned()));
+    assert!(backend.call_log().contains(&"rewind 0".to_owned()));
     assert_eq!(detail.points.iter().map(|p| p.step).collect::<Vec<_>>(), (0..=8).collect::<Vec<_>>());
     let job = ask(&studio, "twice", TrainingConfig { learning_rate: 1e3, ..config() }).await;
     let failed = until_state(&studio, &job.id, Failed).await.job;
@@ -375,11 +379,11 @@ async fn bad_requests_name_their_fields() {
 
 #[tokio::test]
 async fn events_tell_everything_once_and_go_on_after_any_number() {
-    let (_folder, studio, _, gate) = training_gated().await;
+    let (_folder, studio, _, latch) = training_latched().await;
     let job = ask(&studio, "cloth", config()).await;
     let stream = studio.training_events(&job.id, 0).await.unwrap();
     let reader = tokio::spawn(stream.collect::<Vec<_>>());
-    drop(gate);
+    drop(latch);
     let events = tokio::time::timeout(PATIENCE, reader).await.unwrap().unwrap();
     assert!(events.windows(2).all(|pair| pair[0].id <= pair[1].id));
     let points: Vec<_> = events
@@ -408,15 +412,15 @@ async fn events_tell_everything_once_and_go_on_after_any_number() {
 #[tokio::test]
 async fn a_full_disk_keeps_the_checkpoint_before_and_the_job_can_go_on() {
     let (expected, _) = undisturbed(config()).await;
-    let (folder, studio, _, gate) = training_gated().await;
+    let (folder, studio, _, latch) = training_latched().await;
     let job = ask(&studio, "cloth", config()).await;
-    gate.allow(11);
+    latch.allow(11);
     until_job(&studio, &job.id, |job| job.last_held_out == Some(0.2)).await;
     let run = folder.path().join("training").join(&job.id);
     let before = std::fs::read(run.join("checkpoint.safetensors")).unwrap();
     // Whatever is written there finds no room.
     std::os::unix::fs::symlink("/dev/full", run.join("checkpoint.part")).unwrap();
-    drop(gate);
+    drop(latch);
     let failed = until_state(&studio, &job.id, Failed).await.job;
     let error = failed.error.unwrap();
     assert!(error.contains("No space left") && error.contains("the one before it is untouched"), "{error}");
@@ -428,15 +432,15 @@ async fn a_full_disk_keeps_the_checkpoint_before_and_the_job_can_go_on() {
 
 #[tokio::test]
 async fn a_training_that_brings_the_server_down_every_time_is_given_up() {
-    let (folder, studio, _, gate) = training_gated().await;
+    let (folder, studio, _, latch) = training_latched().await;
     let id = ask(&studio, "deadly", config()).await.id;
     until_state(&studio, &id, Running).await;
-    drop((studio, gate));
+    drop((studio, latch));
     for _ in 0..2 {
-        let (backend, gate) = FakeBackend::training_gated();
+        let (backend, latch) = FakeBackend::training_latched();
         let studio = open(folder.path(), backend).await.unwrap();
         until_state(&studio, &id, Running).await;
-        drop((studio, gate));
+        drop((studio, latch));
     }
     let studio = open(folder.path(), FakeBackend::default()).await.unwrap();
     let failed = until_state(&studio, &id, Failed).await.job;

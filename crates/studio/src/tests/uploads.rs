@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    Pixels, client::Who, deletion, png::encode_bare, shared::now, sweep, tests::adapters::three_versions,
+    Pixels, client::Who, deletion, gc, png::encode_bare, shared::now, tests::adapters::three_versions,
 };
 
 async fn upload(studio: &Studio, shade: u8) -> String {
@@ -28,8 +28,8 @@ async fn an_upload_can_be_looked_at_and_goes_after_a_while_unless_a_request_name
     let made = finished(&studio, &studio.submit(begun, &nobody()).await.unwrap().id).await;
 
     let shared = studio.shared().clone();
-    assert_eq!(sweep::uploads(&shared, now() - 1_000_000).await.unwrap(), 0, "they have just come");
-    assert_eq!(sweep::uploads(&shared, now() + 1).await.unwrap(), 1);
+    assert_eq!(gc::collect_uploads(&shared, now() - 1_000_000).await.unwrap(), 0, "they have just come");
+    assert_eq!(gc::collect_uploads(&shared, now() + 1).await.unwrap(), 1);
     deletion::remove_doomed(&shared).await.unwrap();
     assert!(matches!(studio.image(&idle).await, Err(StudioError::NotFound { .. })));
     assert!(!blob(&folder, &idle).exists());
@@ -52,7 +52,7 @@ async fn asking_for_an_old_upload_keeps_it() {
     // Refused for its steps, but the image has been asked for.
     let wrong = GenerationRequest { init_image: Some(hash.clone()), steps: Some(0), ..request("moons") };
     assert!(studio.submit(wrong, &nobody()).await.is_err());
-    assert_eq!(sweep::uploads(&shared, now() - 60_000).await.unwrap(), 0);
+    assert_eq!(gc::collect_uploads(&shared, now() - 60_000).await.unwrap(), 0);
     studio.image(&hash).await.unwrap();
 }
 
@@ -93,16 +93,16 @@ async fn a_receipt_is_made_once_and_kept() {
 
 #[tokio::test]
 async fn a_busy_model_makes_no_one_wait_long_for_a_receipt() {
-    let (folder, studio, _, gate) = gated().await;
+    let (folder, studio, _, latch) = latched().await;
     let added = three_versions(&studio, folder.path()).await;
     let shared = studio.shared().clone();
     shared.store.forget_receipts().await.unwrap();
     let job = submit(&studio, "moons").await;
     // One step: an image that has only started may not have reached the model yet.
-    gate.allow(1);
+    latch.allow(1);
     until(&studio, &job.id, "progress").await;
     assert_eq!(studio.adapter("adire@v1").await.unwrap().receipt, None);
-    drop(gate);
+    drop(latch);
     finished(&studio, &job.id).await;
     let receipt = async {
         loop {

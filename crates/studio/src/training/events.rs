@@ -42,7 +42,7 @@ impl Follower {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
             }
-            if self.ended || self.shared.board.is_closing() {
+            if self.ended || self.shared.queue.is_closing() {
                 return None;
             }
             self.changes.borrow_and_update();

@@ -1,4 +1,4 @@
-//! Training jobs: asked for (`requests`), run one at a time unit by unit (`run`), looked at (`views`), followed
+//! TrainingControl jobs: asked for (`requests`), run one at a time unit by unit (`run`), looked at (`views`), followed
 //! (`events`). The database says which job is in which state; memory only knows what the running one does.
 
 mod events;
@@ -36,9 +36,9 @@ const CHECKPOINT: &str = "checkpoint.safetensors";
 const SETTINGS: &str = "training";
 
 /// What is in memory about trainings. The mutexes are held for moments only, never across an await.
-pub(crate) struct Training {
+pub(crate) struct TrainingControl {
     folder: PathBuf,
-    live: Mutex<Option<Live>>,
+    active: Mutex<Option<ActiveRun>>,
     settings: Mutex<TrainingSettings>,
     /// Wakes the task that runs jobs; keeps one permit.
     wake: Notify,
@@ -50,7 +50,7 @@ pub(crate) struct Training {
 
 /// What the running job does.
 #[derive(Clone, Debug)]
-struct Live {
+struct ActiveRun {
     id: String,
     stop: bool,
     stage: TrainingStage,
@@ -59,13 +59,13 @@ struct Live {
     waited_ms: i64,
 }
 
-impl Training {
+impl TrainingControl {
     pub(crate) async fn open(data: &Path, store: &Store) -> Result<Self, StudioError> {
         let settings = store.setting(SETTINGS).await?.unwrap_or_default();
         let number = store.newest_training_event().await?;
         Ok(Self {
             folder: data.join(FOLDER),
-            live: Mutex::default(),
+            active: Mutex::default(),
             settings: Mutex::new(settings),
             wake: Notify::new(),
             changes: watch::Sender::new(0),
@@ -82,42 +82,42 @@ impl Training {
         self.folder.join(id)
     }
 
-    fn live(&self) -> MutexGuard<'_, Option<Live>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    fn active(&self) -> MutexGuard<'_, Option<ActiveRun>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes the task that runs jobs, and everyone who follows one.
     pub(crate) fn changed(&self) {
         self.wake.notify_one();
-        self.tell();
+        self.notify();
     }
 
     /// Tells everyone who follows a job.
-    fn tell(&self) {
+    fn notify(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 
     /// Tells the job to stop, if it runs.
     fn stop(&self, id: &str) {
-        if let Some(live) = self.live().as_mut().filter(|live| live.id == id) {
-            live.stop = true;
+        if let Some(active) = self.active().as_mut().filter(|active| active.id == id) {
+            active.stop = true;
         }
         self.changed();
     }
 
     fn is_stopped(&self) -> bool {
-        self.live().as_ref().is_none_or(|live| live.stop)
+        self.active().as_ref().is_none_or(|active| active.stop)
     }
 
     /// Whether no job holds the device.
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
-        self.live().is_none()
+        self.active().is_none()
     }
 
-    fn set_stage(&self, stage: TrainingStage) {
-        if let Some(live) = self.live().as_mut() {
-            live.stage = stage;
+    fn set_phase(&self, stage: TrainingStage) {
+        if let Some(active) = self.active().as_mut() {
+            active.stage = stage;
         }
     }
 

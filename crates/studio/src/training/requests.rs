@@ -15,7 +15,7 @@ use crate::{
     adapters::resolve,
     dataset::sample_prompts,
     shared::{Shared, blocking, now},
-    store::JobEnd,
+    store::RunOutcome,
 };
 
 /// Checks a request, freezes its datasets and puts it into the queue.
@@ -24,7 +24,7 @@ pub(crate) async fn submit(
     mut request: TrainingRequest,
 ) -> Result<TrainingJob, StudioError> {
     request.validate()?;
-    if shared.board.is_closing() {
+    if shared.queue.is_closing() {
         return Err(StudioError::ShuttingDown);
     }
     for prompt in &request.config.sample_prompts {
@@ -44,7 +44,7 @@ pub(crate) async fn submit(
     let named = [("dataset", Some(&request.dataset)), ("class_dataset", request.class_dataset.as_ref())];
     for (field, id) in named {
         let Some(id) = id else { continue };
-        match shared.library.row(id).await {
+        match shared.datasets.row(id).await {
             Ok(_) => {}
             Err(error @ StudioError::NotFound { .. }) => return Err(invalid(field, error.to_string())),
             Err(error) => return Err(error),
@@ -56,12 +56,12 @@ pub(crate) async fn submit(
         let version = resolve(&known, name).map_err(|error| invalid("continue_from", error.to_string()))?;
         request.continue_from = Some(version.id());
     }
-    let hash = shared.library.freeze(&request.dataset).await.map_err(|error| empty("dataset", error))?;
+    let hash = shared.datasets.freeze(&request.dataset).await.map_err(|error| empty("dataset", error))?;
     if let Some(id) = &request.class_dataset {
-        shared.library.freeze(id).await.map_err(|error| empty("class_dataset", error))?;
+        shared.datasets.freeze(id).await.map_err(|error| empty("class_dataset", error))?;
     }
     let id = Uuid::now_v7().to_string();
-    shared.store.insert_job(&id, &request, &hash, now()).await?;
+    shared.store.insert_run(&id, &request, &hash, now()).await?;
     shared.training.changed();
     views::job(&shared, &id).await
 }
@@ -73,7 +73,7 @@ async fn fill_samples(shared: &Shared, request: &mut TrainingRequest) -> Result<
     if every == 0 || !request.config.sample_prompts.is_empty() {
         return Ok(());
     }
-    let dataset = shared.library.read(&request.dataset).await?;
+    let dataset = shared.datasets.read(&request.dataset).await?;
     let texts = dataset.pictures.iter().map(|picture| picture.text.as_str());
     let mut prompts = sample_prompts(texts, &dataset.trigger);
     // A caption may be what no prompt can be; nobody asked for it to be one.
@@ -87,17 +87,17 @@ async fn fill_samples(shared: &Shared, request: &mut TrainingRequest) -> Result<
 
 /// Stops a job until it is told to go on.
 pub(crate) async fn pause(shared: Arc<Shared>, id: String) -> Result<TrainingJob, StudioError> {
-    let end = JobEnd { state: TrainingState::Paused, at: None, error: None, version: None };
+    let end = RunOutcome { state: TrainingState::Paused, at: None, error: None, version: None };
     let from = TrainingState::ALL.into_iter().filter(|state| state.can_pause()).collect::<Vec<_>>();
     change(&shared, &id, &from, &end, "paused").await
 }
 
 /// Stops a job for good.
 pub(crate) async fn cancel(shared: Arc<Shared>, id: String) -> Result<TrainingJob, StudioError> {
-    let end = JobEnd { state: TrainingState::Cancelled, at: Some(now()), error: None, version: None };
+    let end = RunOutcome { state: TrainingState::Cancelled, at: Some(now()), error: None, version: None };
     let from = TrainingState::ALL.into_iter().filter(|state| state.can_cancel()).collect::<Vec<_>>();
     let job = change(&shared, &id, &from, &end, "cancelled").await?;
-    if shared.training.live().as_ref().is_none_or(|live| live.id != job.id) {
+    if shared.training.active().as_ref().is_none_or(|active| active.id != job.id) {
         forget_checkpoint(&shared, &job.id).await;
     }
     Ok(job)
@@ -107,10 +107,10 @@ async fn change(
     shared: &Shared,
     id: &str,
     from: &[TrainingState],
-    end: &JobEnd<'_>,
+    end: &RunOutcome<'_>,
     word: &str,
 ) -> Result<TrainingJob, StudioError> {
-    let done = shared.store.end_job(id, from, end).await?;
+    let done = shared.store.finish_run(id, from, end).await?;
     shared.training.stop(id);
     let job = views::job(shared, id).await?;
     if done || job.state == end.state {
@@ -121,7 +121,7 @@ async fn change(
 
 /// Has a job at rest go on from its checkpoint.
 pub(crate) async fn resume(shared: Arc<Shared>, id: String) -> Result<TrainingJob, StudioError> {
-    let done = shared.store.queue_job(&id).await?;
+    let done = shared.store.resume_run(&id).await?;
     shared.training.changed();
     let job = views::job(&shared, &id).await?;
     if done || !job.state.is_resting() {
@@ -156,7 +156,7 @@ pub(super) async fn forget_checkpoint(shared: &Shared, id: &str) {
 
 fn empty(field: &str, error: StudioError) -> StudioError {
     match error {
-        StudioError::Picture(message) => invalid(field, message),
+        StudioError::Image(message) => invalid(field, message),
         other => other,
     }
 }

@@ -9,15 +9,15 @@ use std::{
 
 use adire_protocol::{TrainingPoint, TrainingSample, TrainingStage, TrainingState};
 
-use super::{Live, requests::forget_checkpoint};
+use super::{ActiveRun, requests::forget_checkpoint};
 use crate::{
-    AdapterFile, BackendError, KnownResults, NewAdapter, StudioError, TrainingPicture, TrainingTask,
-    TrainingUpdate, adapters,
+    AdapterFile, BackendError, KnownResults, NewAdapter, StudioError, TrainingImage, TrainingTask,
+    UnitOutcome, adapters,
     dataset::text_of,
     folder::reason,
     png::encode_bare,
     shared::{Shared, blocking, now},
-    store::{JobEnd, JobRow, image_url},
+    store::{RunOutcome, RunRow, image_url},
 };
 
 /// A job that was running at this many ends of the server, without a checkpoint in between, is not tried again.
@@ -28,15 +28,15 @@ const AGAIN: Duration = Duration::from_secs(1);
 const TRIES: u32 = 4;
 
 /// Why a job stopped before its end.
-enum Early {
+enum RunError {
     /// The studio closes.
     Closing,
     /// Its row says why.
-    Told,
+    StopRequested,
     Failed(String),
 }
 
-impl From<StudioError> for Early {
+impl From<StudioError> for RunError {
     fn from(error: StudioError) -> Self {
         match error {
             StudioError::ShuttingDown => Self::Closing,
@@ -45,7 +45,7 @@ impl From<StudioError> for Early {
     }
 }
 
-impl From<BackendError> for Early {
+impl From<BackendError> for RunError {
     fn from(error: BackendError) -> Self {
         Self::Failed(error.to_string())
     }
@@ -53,9 +53,9 @@ impl From<BackendError> for Early {
 
 /// Runs every job that waits, until the studio closes.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    while !shared.board.is_closing() {
-        match shared.store.next_job().await {
-            Ok(Some(row)) => one(&shared, &row).await,
+    while !shared.queue.is_closing() {
+        match shared.store.next_queued_run().await {
+            Ok(Some(row)) => run_one(&shared, &row).await,
             Ok(None) => shared.training.wake.notified().await,
             Err(StudioError::ShuttingDown) => break,
             Err(error) => {
@@ -66,7 +66,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn one(shared: &Arc<Shared>, row: &JobRow) {
+async fn run_one(shared: &Arc<Shared>, row: &RunRow) {
     let id = row.id.as_str();
     if row.attempts >= MAX_ATTEMPTS {
         let message = format!(
@@ -76,7 +76,7 @@ async fn one(shared: &Arc<Shared>, row: &JobRow) {
         end(shared, id, &[TrainingState::Queued], TrainingState::Failed, Some(&message), None).await;
         return;
     }
-    match shared.store.start_job(id, now()).await {
+    match shared.store.start_run(id, now()).await {
         Ok(true) => {}
         // Somebody was quicker and paused it.
         Ok(false) => return,
@@ -86,17 +86,17 @@ async fn one(shared: &Arc<Shared>, row: &JobRow) {
             return;
         }
     }
-    let live = Live {
+    let active = ActiveRun {
         id: id.to_owned(),
         stop: false,
         stage: TrainingStage::Preparing { done: 0, total: 0 },
         unit: Duration::ZERO,
         waited_ms: row.waited_ms,
     };
-    *shared.training.live() = Some(live);
-    shared.training.tell();
+    *shared.training.active() = Some(active);
+    shared.training.notify();
     tracing::info!(training = id, "started");
-    let result = drive(shared, row).await;
+    let result = run_to_version(shared, row).await;
     shared.worker.end_training();
     let from = [TrainingState::Running];
     match result {
@@ -107,26 +107,26 @@ async fn one(shared: &Arc<Shared>, row: &JobRow) {
                 forget_checkpoint(shared, id).await;
             }
         }
-        Err(Early::Closing) => {
-            if let Err(error) = shared.store.put_job_back(id).await {
+        Err(RunError::Closing) => {
+            if let Err(error) = shared.store.requeue_run(id).await {
                 // It stays `running`, which the next start treats the same, counting one attempt.
                 tracing::warn!(training = id, %error, "could not be put back");
             }
         }
-        Err(Early::Told) => {
-            let state = shared.store.job(id).await.ok().flatten().map(|row| row.state());
+        Err(RunError::StopRequested) => {
+            let state = shared.store.run(id).await.ok().flatten().map(|row| row.state());
             tracing::info!(training = id, ?state, "stopped");
             if state == Some(TrainingState::Cancelled) {
                 forget_checkpoint(shared, id).await;
             }
         }
-        Err(Early::Failed(message)) => {
+        Err(RunError::Failed(message)) => {
             tracing::warn!(training = id, message, "failed");
             end(shared, id, &from, TrainingState::Failed, Some(&message), None).await;
         }
     }
-    *shared.training.live() = None;
-    shared.training.tell();
+    *shared.training.active() = None;
+    shared.training.notify();
 }
 
 /// Writes how a job ended; whether it was in one of the states `from`.
@@ -138,10 +138,10 @@ async fn end(
     error: Option<&str>,
     version: Option<&str>,
 ) -> bool {
-    let end = JobEnd { state, at: Some(now()), error, version };
+    let end = RunOutcome { state, at: Some(now()), error, version };
     let mut ended = false;
     for attempt in 1..=TRIES {
-        match shared.store.end_job(id, from, &end).await {
+        match shared.store.finish_run(id, from, &end).await {
             Ok(done) => {
                 ended = done;
                 break;
@@ -152,12 +152,12 @@ async fn end(
             }
         }
     }
-    shared.training.tell();
+    shared.training.notify();
     ended
 }
 
 /// From the job's beginning or checkpoint to its version.
-async fn drive(shared: &Arc<Shared>, row: &JobRow) -> Result<String, Early> {
+async fn run_to_version(shared: &Arc<Shared>, row: &RunRow) -> Result<String, RunError> {
     let id = row.id.as_str();
     let task = task(shared, row).await?;
     let steps = task.config.steps;
@@ -166,50 +166,50 @@ async fn drive(shared: &Arc<Shared>, row: &JobRow) -> Result<String, Early> {
     let note = row.request()?.note;
     let pictures = task.pictures.len();
     // Not even the beginning may hold an image up.
-    give_way(shared, id, false).await?;
+    yield_to_generations(shared, id, false).await?;
     shared.worker.begin_training(task).await??;
     let (waiter, training) = (shared.clone(), shared.clone());
     let interrupted: crate::worker::Interrupted =
-        Arc::new(move || waiter.board.is_busy() || waiter.board.is_closing() || waiter.training.is_stopped());
+        Arc::new(move || waiter.queue.is_busy() || waiter.queue.is_closing() || waiter.training.is_stopped());
     let mut since_update = Duration::ZERO;
     loop {
         stopped(&training, true).await?;
-        give_way(&training, id, true).await?;
+        yield_to_generations(&training, id, true).await?;
         let (update, took) = training.worker.advance_training(interrupted.clone()).await??;
         since_update += took;
-        if let Some(live) = training.training.live().as_mut() {
+        if let Some(active) = training.training.active().as_mut() {
             // The longest of late, slowly forgotten.
-            live.unit = took.max(live.unit.mul_f64(0.95));
-            live.stage = stage(&update, live.stage);
+            active.unit = took.max(active.unit.mul_f64(0.95));
+            active.stage = stage(&update, active.stage);
         }
         match update {
-            TrainingUpdate::Step | TrainingUpdate::PutOff => continue,
-            TrainingUpdate::ClassPicture { .. }
-            | TrainingUpdate::Preparing { .. }
-            | TrainingUpdate::Measuring { .. } => {}
-            TrainingUpdate::Ready { step, instances, held_out, truncated } => {
+            UnitOutcome::Step | UnitOutcome::PutOff => continue,
+            UnitOutcome::ClassPicture { .. }
+            | UnitOutcome::Preparing { .. }
+            | UnitOutcome::Measuring { .. } => {}
+            UnitOutcome::Ready { step, instances, held_out, truncated } => {
                 tracing::info!(training = id, step, instances, held_out, truncated, "ready");
-                training.store.rewind_job(id, step, false).await?;
+                training.store.rewind_run(id, step, false).await?;
             }
-            TrainingUpdate::Forecast(forecast) => training.store.save_forecast(id, &forecast).await?,
-            TrainingUpdate::HeldOut { step, loss } => {
+            UnitOutcome::Forecast(forecast) => training.store.save_forecast(id, &forecast).await?,
+            UnitOutcome::HeldOut { step, loss } => {
                 let point = TrainingPoint { step, held_out_loss: Some(loss), ..TrainingPoint::default() };
                 training.store.save_point(id, &point, training.training.next_number()).await?;
             }
-            TrainingUpdate::Updated(point) => {
+            UnitOutcome::Updated(point) => {
                 let seconds = Some(since_update.as_secs_f64());
                 let point = TrainingPoint { seconds, ..point };
                 training.store.save_point(id, &point, training.training.next_number()).await?;
             }
-            TrainingUpdate::Rewound { step } => {
+            UnitOutcome::Rewound { step } => {
                 tracing::warn!(training = id, step, "numbers were no longer finite: back, at half the rate");
-                training.store.rewind_job(id, step, true).await?;
+                training.store.rewind_run(id, step, true).await?;
             }
-            TrainingUpdate::Saved { step } => {
+            UnitOutcome::Saved { step } => {
                 tracing::debug!(training = id, step, steps, "saved");
                 training.store.forget_attempts(id).await?;
             }
-            TrainingUpdate::Sample { step, prompt_index, with_adapter, pixels } => {
+            UnitOutcome::Sample { step, prompt_index, with_adapter, pixels } => {
                 let blobs = training.blobs.clone();
                 let hash = blocking(move || blobs.put(&encode_bare(&pixels)?)).await?;
                 let prompt = prompts.get(prompt_index as usize).cloned().unwrap_or_default();
@@ -217,7 +217,7 @@ async fn drive(shared: &Arc<Shared>, row: &JobRow) -> Result<String, Early> {
                 let sample = TrainingSample { step, prompt, prompt_index, with_adapter, hash, url };
                 training.store.save_sample(id, &sample, training.training.next_number()).await?;
             }
-            TrainingUpdate::Finished { adapter } => {
+            UnitOutcome::Finished { adapter } => {
                 let description = if note.is_empty() {
                     format!("Trained here on {pictures} pictures in {steps} updates.")
                 } else {
@@ -230,13 +230,13 @@ async fn drive(shared: &Arc<Shared>, row: &JobRow) -> Result<String, Early> {
             }
         }
         since_update = Duration::ZERO;
-        training.training.tell();
+        training.training.notify();
     }
 }
 
 /// Ends the run when it should not go on; what has been gained is written first, if the run has `begun`.
-async fn stopped(shared: &Shared, begun: bool) -> Result<(), Early> {
-    let closing = shared.board.is_closing();
+async fn stopped(shared: &Shared, begun: bool) -> Result<(), RunError> {
+    let closing = shared.queue.is_closing();
     if !closing && !shared.training.is_stopped() {
         return Ok(());
     }
@@ -244,20 +244,20 @@ async fn stopped(shared: &Shared, begun: bool) -> Result<(), Early> {
         // The checkpoint before is still there; somewhat more is computed again.
         tracing::warn!(%error, "no checkpoint was written at the end");
     }
-    Err(if closing { Early::Closing } else { Early::Told })
+    Err(if closing { RunError::Closing } else { RunError::StopRequested })
 }
 
 /// Waits while people's images are made, if they go before everything.
-async fn give_way(shared: &Shared, id: &str, begun: bool) -> Result<(), Early> {
+async fn yield_to_generations(shared: &Shared, id: &str, begun: bool) -> Result<(), RunError> {
     let since = Instant::now();
-    while shared.training.settings().pause_while_people_wait && shared.board.is_busy() {
-        let before = shared.training.live().as_ref().map(|live| live.stage);
+    while shared.training.settings().pause_while_people_wait && shared.queue.is_busy() {
+        let before = shared.training.active().as_ref().map(|active| active.stage);
         if before != Some(TrainingStage::Yielding) {
-            shared.training.set_stage(TrainingStage::Yielding);
-            shared.training.tell();
+            shared.training.set_phase(TrainingStage::Yielding);
+            shared.training.notify();
         }
         tokio::select! {
-            () = shared.board.idle() => {}
+            () = shared.queue.idle() => {}
             // A pause, a cancel, or another setting.
             () = shared.training.wake.notified() => {}
         }
@@ -265,9 +265,9 @@ async fn give_way(shared: &Shared, id: &str, begun: bool) -> Result<(), Early> {
     }
     let waited = i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
     if waited > 0 {
-        let total = shared.training.live().as_mut().map(|live| {
-            live.waited_ms += waited;
-            live.waited_ms
+        let total = shared.training.active().as_mut().map(|active| {
+            active.waited_ms += waited;
+            active.waited_ms
         });
         if let Some(total) = total {
             shared.store.save_waited(id, total).await?;
@@ -276,31 +276,31 @@ async fn give_way(shared: &Shared, id: &str, begun: bool) -> Result<(), Early> {
     Ok(())
 }
 
-fn stage(update: &TrainingUpdate, before: TrainingStage) -> TrainingStage {
+fn stage(update: &UnitOutcome, before: TrainingStage) -> TrainingStage {
     match update {
-        TrainingUpdate::ClassPicture { done, total } => {
+        UnitOutcome::ClassPicture { done, total } => {
             TrainingStage::MakingClassPictures { done: *done, total: *total }
         }
-        TrainingUpdate::PutOff if matches!(before, TrainingStage::MakingClassPictures { .. }) => before,
-        TrainingUpdate::Preparing { done, total } => TrainingStage::Preparing { done: *done, total: *total },
-        TrainingUpdate::Ready { .. } => TrainingStage::Forecasting,
-        TrainingUpdate::Measuring { done, total } => TrainingStage::Measuring { done: *done, total: *total },
-        TrainingUpdate::Sample { .. } | TrainingUpdate::PutOff => TrainingStage::Sampling,
-        TrainingUpdate::Saved { .. } => before,
+        UnitOutcome::PutOff if matches!(before, TrainingStage::MakingClassPictures { .. }) => before,
+        UnitOutcome::Preparing { done, total } => TrainingStage::Preparing { done: *done, total: *total },
+        UnitOutcome::Ready { .. } => TrainingStage::Forecasting,
+        UnitOutcome::Measuring { done, total } => TrainingStage::Measuring { done: *done, total: *total },
+        UnitOutcome::Sample { .. } | UnitOutcome::PutOff => TrainingStage::Sampling,
+        UnitOutcome::Saved { .. } => before,
         // One of those that are undone.
-        TrainingUpdate::Step if before == TrainingStage::Forecasting => before,
+        UnitOutcome::Step if before == TrainingStage::Forecasting => before,
         _ => TrainingStage::Training,
     }
 }
 
 /// What the backend is asked to do.
-async fn task(shared: &Shared, row: &JobRow) -> Result<TrainingTask, Early> {
+async fn task(shared: &Shared, row: &RunRow) -> Result<TrainingTask, RunError> {
     let request = row.request()?;
-    let dataset = shared.library.row(&request.dataset).await?;
+    let dataset = shared.datasets.row(&request.dataset).await?;
     let pictures = pictures(shared, &request.dataset, &dataset.caption, &dataset.trigger_word).await?;
     let classes = match &request.class_dataset {
         Some(id) => {
-            let class = shared.library.row(id).await?;
+            let class = shared.datasets.row(id).await?;
             let caption = request.class_prompt.as_deref().unwrap_or(&class.caption);
             self::pictures(shared, id, caption, &class.trigger_word).await?
         }
@@ -351,12 +351,12 @@ async fn pictures(
     dataset: &str,
     caption: &str,
     trigger: &str,
-) -> Result<Vec<TrainingPicture>, StudioError> {
-    let picture = |row: crate::store::PictureRow| {
+) -> Result<Vec<TrainingImage>, StudioError> {
+    let picture = |row: crate::store::DatasetImageRow| {
         let lost = || StudioError::Storage(format!("The file of the picture {} is lost.", row.name));
         let path = shared.blobs.path(&row.hash).filter(|path| path.is_file()).ok_or_else(lost)?;
         let caption = text_of(&row.caption, caption, trigger);
-        Ok(TrainingPicture { path, caption, repeats: row.repeats(), name: row.name })
+        Ok(TrainingImage { path, caption, repeats: row.repeats(), name: row.name })
     };
-    shared.library.pictures(dataset).await?.into_iter().map(picture).collect()
+    shared.datasets.pictures(dataset).await?.into_iter().map(picture).collect()
 }

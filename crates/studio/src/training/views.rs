@@ -7,14 +7,14 @@ use adire_protocol::{TrainingDetail, TrainingJob, TrainingState};
 use crate::{
     StudioError,
     shared::Shared,
-    store::{JobFacts, JobRow},
+    store::{RunFacts, RunRow},
 };
 
 /// Every training, the newest first.
 pub(crate) async fn jobs(shared: &Shared) -> Result<Vec<TrainingJob>, StudioError> {
-    let facts = shared.store.job_facts(None).await?;
-    let mut facts: HashMap<_, _> = facts.into_iter().map(|facts| (facts.job.clone(), facts)).collect();
-    let rows = shared.store.jobs().await?.into_iter();
+    let facts = shared.store.run_facts(None).await?;
+    let mut facts: HashMap<_, _> = facts.into_iter().map(|facts| (facts.run.clone(), facts)).collect();
+    let rows = shared.store.runs().await?.into_iter();
     // One that came between the two questions has come to nothing yet.
     rows.map(|row| {
         let facts = facts.remove(&row.id).unwrap_or_default();
@@ -26,8 +26,8 @@ pub(crate) async fn jobs(shared: &Shared) -> Result<Vec<TrainingJob>, StudioErro
 /// A training as it stands.
 pub(crate) async fn job(shared: &Shared, id: &str) -> Result<TrainingJob, StudioError> {
     let missing = || StudioError::NotFound { what: "training", id: id.chars().take(80).collect() };
-    let row = shared.store.job(id).await?.ok_or_else(missing)?;
-    let facts = shared.store.job_facts(Some(id)).await?.into_iter().next().unwrap_or_default();
+    let row = shared.store.run(id).await?.ok_or_else(missing)?;
+    let facts = shared.store.run_facts(Some(id)).await?.into_iter().next().unwrap_or_default();
     assemble(shared, row, facts)
 }
 
@@ -39,11 +39,11 @@ pub(crate) async fn detail(shared: &Shared, id: &str) -> Result<TrainingDetail, 
     Ok(TrainingDetail { job, points, samples })
 }
 
-fn assemble(shared: &Shared, row: JobRow, facts: JobFacts) -> Result<TrainingJob, StudioError> {
+fn assemble(shared: &Shared, row: RunRow, facts: RunFacts) -> Result<TrainingJob, StudioError> {
     let (request, state, forecast) = (row.request()?, row.state(), row.forecast()?);
-    let live = shared.training.live().clone().filter(|live| live.id == row.id);
+    let active = shared.training.active().clone().filter(|active| active.id == row.id);
     let running = state == TrainingState::Running;
-    let JobFacts { first_held_out, last_held_out, recent_seconds, ahead: before, .. } = facts;
+    let RunFacts { first_held_out, last_held_out, recent_seconds, ahead: before, .. } = facts;
     let steps = request.config.steps;
     let step = u32::try_from(row.step).unwrap_or_default();
     let forecast_step = forecast.map(|forecast| forecast.seconds / f64::from(steps.max(1)));
@@ -51,13 +51,13 @@ fn assemble(shared: &Shared, row: JobRow, facts: JobFacts) -> Result<TrainingJob
     let left = f64::from(steps.saturating_sub(step));
     let remaining = seconds_per_step.filter(|_| running).map(|seconds| (seconds * left * 1e3).round() as u64);
     let ahead = if state == TrainingState::Queued {
-        let another = shared.training.live().as_ref().is_some_and(|live| live.id != row.id);
+        let another = shared.training.active().as_ref().is_some_and(|active| active.id != row.id);
         Some(u32::try_from(before).unwrap_or(u32::MAX) + u32::from(another))
     } else {
         None
     };
-    let waited_ms = live.as_ref().map_or(row.waited_ms, |live| live.waited_ms.max(row.waited_ms));
-    let live = live.filter(|_| running);
+    let waited_ms = active.as_ref().map_or(row.waited_ms, |active| active.waited_ms.max(row.waited_ms));
+    let active = active.filter(|_| running);
     Ok(TrainingJob {
         name: request.name,
         dataset: request.dataset,
@@ -73,10 +73,10 @@ fn assemble(shared: &Shared, row: JobRow, facts: JobFacts) -> Result<TrainingJob
         finished_at: row.finished_at,
         step,
         steps,
-        stage: live.as_ref().map(|live| live.stage),
+        stage: active.as_ref().map(|active| active.stage),
         ahead,
         seconds_per_step,
-        unit_seconds: live.map(|live| live.unit.as_secs_f64()).filter(|seconds| *seconds > 0.0),
+        unit_seconds: active.map(|active| active.unit.as_secs_f64()).filter(|seconds| *seconds > 0.0),
         waited_seconds: waited_ms as f64 / 1e3,
         remaining_ms: remaining,
         error: row.error,

@@ -1,7 +1,7 @@
 //! Files that are brought for a dataset.
 
 use adire_protocol::DatasetRecord;
-use adire_studio::{Incoming, Studio};
+use adire_studio::{Studio, UploadedFile};
 use axum::{
     Json,
     extract::{
@@ -65,7 +65,7 @@ pub(crate) async fn add(
 ///
 /// # Errors
 /// The form breaks off, holds no file or too many, or cannot be stored.
-pub(crate) async fn receive(studio: &Studio, form: &mut Multipart) -> Result<Vec<Incoming>, Problem> {
+pub(crate) async fn receive(studio: &Studio, form: &mut Multipart) -> Result<Vec<UploadedFile>, Problem> {
     let mut files = Vec::new();
     while let Some(field) = form.next_field().await.map_err(|error| broken(&error))? {
         // A file input that was left empty sends a file without a name.

@@ -141,7 +141,7 @@ impl Begun {
 }
 
 fn images(dataset: &Dataset) -> anyhow::Result<BTreeMap<String, Image>> {
-    let image = |picture: &adire_studio::DatasetPicture| {
+    let image = |picture: &adire_studio::DatasetImage| {
         let hash = file_hash(&picture.path)?;
         let image = Image { hash, caption: picture.caption.clone(), repeats: picture.repeats };
         anyhow::Ok((picture.name.clone(), image))

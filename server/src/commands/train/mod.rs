@@ -14,8 +14,7 @@ use std::{
 use adire_engine::Pipeline;
 use adire_protocol::{RESERVED, TrainingConfig};
 use adire_studio::{
-    Dataset, KnownResults, Pixels, TrainingPicture, TrainingTask, TrainingUpdate, read_dataset,
-    sample_prompts,
+    Dataset, KnownResults, Pixels, TrainingImage, TrainingTask, UnitOutcome, read_dataset, sample_prompts,
 };
 use anyhow::{Context, bail};
 use clap::Args;
@@ -174,18 +173,18 @@ impl Run<'_> {
             } else {
                 update?
             };
-            if let TrainingUpdate::Ready { step, .. } | TrainingUpdate::Rewound { step } = update {
+            if let UnitOutcome::Ready { step, .. } | UnitOutcome::Rewound { step } = update {
                 log = Some(Log::open(&path, (goes_on || step > 0 || log.is_some()).then_some(step))?);
             }
             let seconds = progress.show(&update);
             let Some(log) = &mut log else { continue };
             match update {
-                TrainingUpdate::Updated(point) => log.write(&Line::update(&point, seconds))?,
-                TrainingUpdate::HeldOut { step, loss } => log.write(&Line::held_out(step, loss))?,
-                TrainingUpdate::Sample { step, prompt_index, with_adapter, pixels } => {
+                UnitOutcome::Updated(point) => log.write(&Line::update(&point, seconds))?,
+                UnitOutcome::HeldOut { step, loss } => log.write(&Line::held_out(step, loss))?,
+                UnitOutcome::Sample { step, prompt_index, with_adapter, pixels } => {
                     self.keep(&self.sample(step, prompt_index, with_adapter), &pixels)?;
                 }
-                TrainingUpdate::Finished { .. } => break,
+                UnitOutcome::Finished { .. } => break,
                 _ => {}
             }
         }
@@ -195,7 +194,7 @@ impl Run<'_> {
 
     fn task(&self, config: TrainingConfig, goes_on: bool, held_out: Vec<(u32, f64)>) -> TrainingTask {
         let pictures = |dataset: &Dataset| {
-            let picture = |picture: &adire_studio::DatasetPicture| TrainingPicture {
+            let picture = |picture: &adire_studio::DatasetImage| TrainingImage {
                 name: picture.name.clone(),
                 path: picture.path.clone(),
                 caption: picture.caption.clone(),

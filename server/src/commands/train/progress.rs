@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use adire_protocol::TrainingConfig;
-use adire_studio::TrainingUpdate;
+use adire_studio::UnitOutcome;
 use indicatif::{DecimalBytes, HumanDuration, ProgressBar, ProgressStyle};
 
 /// A bar for the images, then one for the updates.
@@ -27,20 +27,20 @@ impl Progress {
     }
 
     /// Shows a unit; gives the seconds since the update before it.
-    pub(super) fn show(&mut self, update: &TrainingUpdate) -> f64 {
+    pub(super) fn show(&mut self, update: &UnitOutcome) -> f64 {
         let seconds = self.since.elapsed().as_secs_f64();
         match update {
-            TrainingUpdate::ClassPicture { done, total } => {
+            UnitOutcome::ClassPicture { done, total } => {
                 if self.bar.length() != Some((*total).into()) {
                     self.bar = bar(*total, "class picture {pos} of {len}, {eta} left");
                 }
                 self.bar.set_position((*done).into());
             }
-            TrainingUpdate::Preparing { done, total } => {
+            UnitOutcome::Preparing { done, total } => {
                 self.bar.set_length(u64::from(*total));
                 self.bar.set_position(u64::from(*done));
             }
-            TrainingUpdate::Ready { step, instances, held_out, truncated } => {
+            UnitOutcome::Ready { step, instances, held_out, truncated } => {
                 self.bar.finish_and_clear();
                 if *truncated > 0 {
                     eprintln!(
@@ -55,7 +55,7 @@ impl Progress {
                 self.bar.set_position((*step).into());
                 self.bar.reset_eta();
             }
-            TrainingUpdate::Forecast(forecast) => {
+            UnitOutcome::Forecast(forecast) => {
                 let time = HumanDuration(Duration::from_secs_f64(forecast.seconds.max(0.0)));
                 let memory = forecast
                     .bytes
@@ -63,7 +63,7 @@ impl Progress {
                     .unwrap_or_default();
                 self.bar.suspend(|| eprintln!("All updates will take about {time}{memory}."));
             }
-            TrainingUpdate::Rewound { step } => {
+            UnitOutcome::Rewound { step } => {
                 self.bar.suspend(|| {
                     eprintln!(
                         "The loss was no longer finite: back to update {step}, at half the learning rate."
@@ -71,7 +71,7 @@ impl Progress {
                 });
                 self.bar.set_position((*step).into());
             }
-            TrainingUpdate::Updated(point) => {
+            UnitOutcome::Updated(point) => {
                 let loss = point.loss.unwrap_or_default();
                 let mean = self.smooth.map_or(loss, |mean| 0.95 * mean + 0.05 * loss);
                 self.smooth = Some(mean);
@@ -80,7 +80,7 @@ impl Progress {
             }
             _ => {}
         }
-        if !matches!(update, TrainingUpdate::Step) {
+        if !matches!(update, UnitOutcome::Step) {
             self.since = Instant::now();
         }
         seconds

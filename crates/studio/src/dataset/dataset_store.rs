@@ -18,7 +18,7 @@ use super::{
     Files, Remark, archive,
     captions::of_folder,
     content_hash, insert, layout,
-    read::{MOST, look, nothing_usable},
+    read::{MOST, nothing_usable, scan_images},
     text::{beginning, one_line},
     text_of,
     walk::{Reach, files_in, is_hidden, tell_hidden},
@@ -28,7 +28,7 @@ use crate::{
     blobs::Blobs,
     folder,
     shared::{blocking, now},
-    store::{DatasetRow, PictureRow, Store},
+    store::{DatasetImageRow, DatasetRow, Store},
 };
 
 /// Most bytes of one file that is brought; archives are that large, images must be smaller.
@@ -40,19 +40,19 @@ const CLASS_IMAGES: &str = ", class images";
 
 /// A file on its way into a dataset: on the disk, without a name of its own. Deleted when dropped.
 #[derive(Debug)]
-pub struct Incoming {
+pub struct UploadedFile {
     name: String,
     path: PathBuf,
 }
 
-impl Drop for Incoming {
+impl Drop for UploadedFile {
     fn drop(&mut self) {
         // Nobody needs it any more; what was kept of it is a blob.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-impl Incoming {
+impl UploadedFile {
     pub(super) fn create(blobs: &Blobs, name: &str) -> Result<(Self, File), StudioError> {
         let name = Some(archive::clean(name)).filter(|name| !name.is_empty());
         let this =
@@ -82,7 +82,7 @@ impl Incoming {
 
 /// The datasets of a data folder.
 #[derive(Debug)]
-pub(crate) struct Library {
+pub(crate) struct DatasetStore {
     pub(super) data: PathBuf,
     pub(super) store: Store,
     pub(super) blobs: Blobs,
@@ -90,7 +90,7 @@ pub(crate) struct Library {
     pub(crate) turn: Mutex<()>,
 }
 
-impl Library {
+impl DatasetStore {
     pub(crate) fn new(data: PathBuf, store: Store, blobs: Blobs) -> Self {
         Self { data, store, blobs, turn: Mutex::default() }
     }
@@ -110,7 +110,7 @@ impl Library {
     pub(crate) async fn read(&self, id: &str) -> Result<DatasetRecord, StudioError> {
         let row = self.row(id).await?;
         let pictures = self.pictures(id).await?;
-        let record = |picture: PictureRow| DatasetPictureRecord {
+        let record = |picture: DatasetImageRow| DatasetPictureRecord {
             text: text_of(&picture.caption, &row.caption, &row.trigger_word),
             repeats: picture.repeats(),
             width: picture.width(),
@@ -133,7 +133,7 @@ impl Library {
     }
 
     /// In the order in which trainings see them.
-    pub(crate) async fn pictures(&self, id: &str) -> Result<Vec<PictureRow>, StudioError> {
+    pub(crate) async fn pictures(&self, id: &str) -> Result<Vec<DatasetImageRow>, StudioError> {
         let mut pictures = self.store.dataset_pictures(id).await?;
         // Here and not in the database, whose order may follow a language.
         pictures.sort_by(|a, b| (&a.name, &a.hash).cmp(&(&b.name, &b.hash)));
@@ -155,19 +155,19 @@ impl Library {
         &self,
         name: &str,
         chunks: impl Stream<Item = Result<B, E>>,
-    ) -> Result<Incoming, StudioError> {
+    ) -> Result<UploadedFile, StudioError> {
         let (blobs, owned) = (self.blobs.clone(), name.to_owned());
-        let (incoming, file) = blocking(move || Incoming::create(&blobs, &owned)).await?;
+        let (incoming, file) = blocking(move || UploadedFile::create(&blobs, &owned)).await?;
         let mut file = tokio::fs::File::from_std(file);
         let mut bytes = 0u64;
         let mut chunks = std::pin::pin!(chunks);
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|error| {
-                StudioError::Picture(format!("{} did not arrive whole: {error}.", incoming.name))
+                StudioError::Image(format!("{} did not arrive whole: {error}.", incoming.name))
             })?;
             bytes += chunk.as_ref().len() as u64;
             if bytes > LARGEST_FILE {
-                return Err(StudioError::Picture(format!(
+                return Err(StudioError::Image(format!(
                     "{} has more than {LARGEST_FILE} bytes; divide it.",
                     incoming.name
                 )));
@@ -179,7 +179,11 @@ impl Library {
     }
 
     /// Adds what was brought: images, captions beside them, archives of both.
-    pub(crate) async fn add(&self, id: &str, brought: Vec<Incoming>) -> Result<DatasetRecord, StudioError> {
+    pub(crate) async fn add(
+        &self,
+        id: &str,
+        brought: Vec<UploadedFile>,
+    ) -> Result<DatasetRecord, StudioError> {
         let row = self.draft(id).await?;
         let blobs = self.blobs.clone();
         let (files, remarks, kept) = blocking(move || {
@@ -192,7 +196,7 @@ impl Library {
                     let expanded = archive::expand(&path, &name, &blobs, &mut files, &mut kept, &mut remarks);
                     match expanded {
                         Ok(()) => {}
-                        Err(StudioError::Picture(message)) => {
+                        Err(StudioError::Image(message)) => {
                             (files, _) = unpacked;
                             kept.truncate(unpacked.1);
                             remarks.push(Remark { name, message });
@@ -233,7 +237,7 @@ impl Library {
         .await?;
         let record = self.take(row, files, reach, remarks).await?;
         if record.pictures.len() == before && before == 0 {
-            return Err(StudioError::Picture(nothing_usable(&shown, &record.remarks)));
+            return Err(StudioError::Image(nothing_usable(&shown, &record.remarks)));
         }
         Ok(record)
     }
@@ -324,7 +328,7 @@ impl Library {
         let (blobs, shown) = (self.blobs.clone(), row.name.clone());
         let (captions, found, files, mut remarks) = blocking(move || {
             let mut keep = |bytes: &[u8]| blobs.stage(bytes).map(Some);
-            let (captions, found) = look(&files, &shown, &present, reach, &mut keep, &mut remarks)?;
+            let (captions, found) = scan_images(&files, &shown, &present, reach, &mut keep, &mut remarks)?;
             Ok((captions, found, files, remarks))
         })
         .await?;
@@ -333,7 +337,7 @@ impl Library {
         let row = self.draft(&row.id).await?;
         let present = self.store.dataset_pictures(&row.id).await?;
         let mut changed = Vec::new();
-        let mut recaption = |picture: &PictureRow, caption: &str, remarks: &mut Vec<Remark>| {
+        let mut recaption = |picture: &DatasetImageRow, caption: &str, remarks: &mut Vec<Remark>| {
             if picture.caption == caption {
                 return;
             }
@@ -365,7 +369,7 @@ impl Library {
                 remarks.push(Remark { name: found.name.clone(), message });
             }
             let Some(kept) = found.kept else { continue };
-            new.push(PictureRow {
+            new.push(DatasetImageRow {
                 hash: kept.hash.clone(),
                 pixels: found.pixels,
                 name: found.name,
@@ -380,7 +384,7 @@ impl Library {
             let count = present.len() + new.len();
             let message =
                 format!("{} would hold {count} pictures; at most {MOST} are taken. Take fewer.", row.name);
-            return Err(StudioError::Picture(message));
+            return Err(StudioError::Image(message));
         }
         let blobs = self.blobs.clone();
         blocking(move || staged.into_iter().try_for_each(|file| blobs.keep(file).map(drop))).await?;
@@ -476,7 +480,7 @@ impl Library {
         }
         let pictures = self.pictures(id).await?;
         if pictures.is_empty() {
-            return Err(StudioError::Picture(format!(
+            return Err(StudioError::Image(format!(
                 "The dataset {} has no picture to train on; add at least one.",
                 row.name
             )));
@@ -516,7 +520,7 @@ fn short(caption: String) -> Result<String, StudioError> {
     if caption.len() <= 4 * LONGEST_CAPTION {
         return Ok(caption);
     }
-    Err(StudioError::Picture(
+    Err(StudioError::Image(
         "A caption would become longer than any text encoder reads; nothing was changed.".to_owned(),
     ))
 }

@@ -61,7 +61,7 @@ pub fn cover(picture: Pixels, width: u32, height: u32) -> Result<Pixels, StudioE
         return Ok(picture);
     }
     let whole: RgbImage = ImageBuffer::from_raw(size.0, size.1, picture.rgb)
-        .ok_or_else(|| StudioError::Picture("The picture has fewer bytes than pixels.".to_owned()))?;
+        .ok_or_else(|| StudioError::Image("The picture has fewer bytes than pixels.".to_owned()))?;
     let (x, y, w, h) = middle(size, (width, height));
     let cut = imageops::crop_imm(&whole, x, y, w, h).to_image();
     let rgb = imageops::resize(&cut, width, height, imageops::FilterType::Lanczos3).into_raw();
@@ -100,7 +100,7 @@ pub(crate) fn luma(pixel: &[u8]) -> u32 {
 ///
 /// # Errors
 /// It cannot be read, or is not an image that [`decode_image`] takes.
-pub fn read_picture(path: &Path) -> Result<Pixels, StudioError> {
+pub fn read_pixels(path: &Path) -> Result<Pixels, StudioError> {
     read_image(path, ImageUse::Colours).map(|decoded| decoded.pixels)
 }
 
@@ -110,7 +110,7 @@ pub fn read_picture(path: &Path) -> Result<Pixels, StudioError> {
 /// It cannot be read, or is not an image that [`decode_image`] takes.
 pub fn read_image(path: &Path, used_as: ImageUse) -> Result<Decoded, StudioError> {
     let bytes = read_regular(path, LARGEST_FILE)
-        .map_err(|why| StudioError::Picture(format!("{} cannot be read: {why}.", path.display())))?;
+        .map_err(|why| StudioError::Image(format!("{} cannot be read: {why}.", path.display())))?;
     decode_image(&bytes, used_as)
 }
 
@@ -187,12 +187,12 @@ mod tests {
     #[test]
     fn every_prefix_and_every_flipped_byte_of_a_file_is_borne() {
         let bytes = crate::png::encode_bare(&pixels(9, 7, |x, y| [x as u8, y as u8, 3])).unwrap();
-        assert!(crate::decode_picture(&bytes).is_ok());
+        assert!(crate::decode_pixels(&bytes).is_ok());
         for at in 0..bytes.len() {
-            let _ = crate::decode_picture(&bytes[..at]);
+            let _ = crate::decode_pixels(&bytes[..at]);
             let mut flipped = bytes.clone();
             flipped[at] ^= 0xff;
-            let _ = crate::decode_picture(&flipped);
+            let _ = crate::decode_pixels(&flipped);
         }
     }
 }

@@ -20,7 +20,7 @@ use std::{
 use adire_protocol::{Event, GenerationEvent, GenerationSpec, Progress, QueueStatus};
 use tokio::sync::{Notify, watch};
 
-pub(crate) use state::Job;
+pub(crate) use state::QueuedGeneration;
 use state::{Running, State, Waiting, count, whole};
 use withdrawals::Withdrawals;
 
@@ -29,10 +29,10 @@ use crate::{
     client::Who,
     limits::{Budget, Caps},
     log::Log,
-    timing::{Cost, Laps, Timing},
+    timing::{ImageCost, StepTimer, Timing},
 };
 
-/// Why the running generation was told to stop.
+/// Why the running generation was published_position to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     Cancelled,
@@ -42,7 +42,7 @@ pub(crate) enum Stop {
 /// What cancelling met.
 pub(crate) enum CancelOutcome {
     /// It waited and is out of the queue now; its end is not yet written or published.
-    Removed(Box<Job>),
+    Removed(Box<QueuedGeneration>),
     /// It runs and will stop within one step.
     Stopping,
     /// It neither waits nor runs.
@@ -50,7 +50,7 @@ pub(crate) enum CancelOutcome {
 }
 
 /// See the module.
-pub(crate) struct Board {
+pub(crate) struct Queue {
     state: Mutex<State>,
     caps: Caps,
     budget: Budget,
@@ -61,25 +61,25 @@ pub(crate) struct Board {
 }
 
 /// A place in the queue, kept free while the row is written; given back when dropped.
-pub(crate) struct Reservation<'a> {
-    board: &'a Board,
+pub(crate) struct Slot<'a> {
+    queue: &'a Queue,
     who: Who,
     cost: f64,
 }
 
-impl Drop for Reservation<'_> {
+impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        let mut state = self.board.lock();
+        let mut state = self.queue.lock();
         let place = (self.who.clone(), self.cost);
         if let Some(at) = state.reserved.iter().position(|reserved| *reserved == place) {
             state.reserved.swap_remove(at);
         }
         drop(state);
-        self.board.idle.notify_waiters();
+        self.queue.idle.notify_waiters();
     }
 }
 
-impl Board {
+impl Queue {
     pub(crate) fn new(capacity: usize, timing: Timing, caps: Caps, budget: Budget) -> Self {
         let capacity = u32::try_from(capacity).unwrap_or(u32::MAX).max(1);
         let state = State {
@@ -105,7 +105,7 @@ impl Board {
         let state = self.lock();
         let cost = state.timing.native();
         QueueStatus {
-            ahead: state.in_all(),
+            ahead: state.len(),
             capacity: state.capacity,
             wait_ms: state.wait(state.waiting.values()),
             step_ms: cost.map(|cost| cost.step),
@@ -115,7 +115,7 @@ impl Board {
 
     /// Whether any generation waits, runs or is about to be written.
     pub(crate) fn is_busy(&self) -> bool {
-        self.lock().in_all() > 0
+        self.lock().len() > 0
     }
 
     /// Waits until none does, or until the studio closes.
@@ -136,7 +136,7 @@ impl Board {
     }
 
     /// Keeps a place for a request that is about to be written. `cost`: its megapixel-steps.
-    pub(crate) fn reserve(&self, who: &Who, cost: f64) -> Result<Reservation<'_>, StudioError> {
+    pub(crate) fn reserve(&self, who: &Who, cost: f64) -> Result<Slot<'_>, StudioError> {
         let mut state = self.lock();
         if state.closing {
             return Err(StudioError::ShuttingDown);
@@ -144,7 +144,7 @@ impl Board {
         if let Some(wait) = state.withdrawals.wait(who, Instant::now()) {
             return Err(StudioError::TooManyWithdrawn { retry_after: wait.as_secs().max(1) });
         }
-        // Who has too much there is told that, also when the queue is full.
+        // Who has too much there is published_position that, also when the queue is full.
         let (mine, near) = (state.share(|other| who.is(other)), state.share(|other| who.is_near(other)));
         let Caps { waiting, waiting_of_network, .. } = self.caps;
         for (share, most, network) in [(mine, waiting, false), (near, waiting_of_network, true)] {
@@ -160,13 +160,13 @@ impl Board {
         }
         if count(state.waiting.len() + state.reserved.len()) >= state.capacity {
             let wait_ms = state.wait(state.waiting.values());
-            return Err(StudioError::QueueFull { ahead: state.in_all(), wait_ms });
+            return Err(StudioError::QueueFull { ahead: state.len(), wait_ms });
         }
         state.reserved.push((who.clone(), cost));
-        Ok(Reservation { board: self, who: who.clone(), cost })
+        Ok(Slot { queue: self, who: who.clone(), cost })
     }
 
-    /// Makes the log of a job whose row is about to be written.
+    /// Makes the log of a generation whose row is about to be written.
     pub(crate) fn announce(&self, id: &str) {
         let mut state = self.lock();
         if !state.closing {
@@ -179,49 +179,49 @@ impl Board {
         self.lock().logs.remove(id);
     }
 
-    /// Puts a job whose row is written into the queue. `first` is the number of its first event, `kept` are
+    /// Puts a generation whose row is written into the queue. `first` is the number of its first event, `kept` are
     /// events of an earlier run.
-    pub(crate) fn enqueue(&self, job: Job, first: u64, kept: Vec<Event>) {
+    pub(crate) fn enqueue(&self, generation: QueuedGeneration, first: u64, kept: Vec<Event>) {
         let mut state = self.lock();
         if state.closing {
             // The row stays; the next start finds it.
             return;
         }
         let log = || watch::Sender::new(Log::new(first, kept));
-        state.logs.entry(job.id.clone()).or_insert_with(log);
-        state.waiting.insert(job.id.clone(), Waiting { job, told: None });
-        state.tell_positions();
+        state.logs.entry(generation.id.clone()).or_insert_with(log);
+        state.waiting.insert(generation.id.clone(), Waiting { generation, published_position: None });
+        state.publish_positions();
         drop(state);
         self.wake.notify_one();
     }
 
-    /// The next job, once there is one; `None` when the studio closes.
-    pub(crate) async fn next(&self) -> Option<(Job, Arc<AtomicBool>)> {
+    /// The next generation, once there is one; `None` when the studio closes.
+    pub(crate) async fn next(&self) -> Option<(QueuedGeneration, Arc<AtomicBool>)> {
         while !self.is_closing() {
-            if let Some(job) = self.take() {
-                return Some(job);
+            if let Some(generation) = self.take() {
+                return Some(generation);
             }
             self.wake.notified().await;
         }
         None
     }
 
-    fn take(&self) -> Option<(Job, Arc<AtomicBool>)> {
+    fn take(&self) -> Option<(QueuedGeneration, Arc<AtomicBool>)> {
         let mut state = self.lock();
-        // A job taken after closing would be run; one left here is found by the next start.
-        let (_, Waiting { job, .. }) = if state.closing { None } else { state.waiting.pop_first() }?;
+        // A generation taken after closing would be run; one left here is found by the next start.
+        let (_, Waiting { generation, .. }) = if state.closing { None } else { state.waiting.pop_first() }?;
         let stop = Arc::new(AtomicBool::new(false));
         state.running = Some(Running {
-            job: job.clone(),
+            generation: generation.clone(),
             stop: stop.clone(),
             cancelled: false,
             progress: None,
             remaining: None,
         });
-        Some((job, stop))
+        Some((generation, stop))
     }
 
-    /// Why the running job was told to stop, if it was.
+    /// Why the running generation was published_position to stop, if it was.
     pub(crate) fn stopped(&self) -> Option<Stop> {
         let state = self.lock();
         match &state.running {
@@ -231,15 +231,15 @@ impl Board {
         }
     }
 
-    /// Takes a job out of the queue or tells it to stop.
+    /// Takes a generation out of the queue or tells it to stop.
     pub(crate) fn cancel(&self, id: &str) -> CancelOutcome {
         let mut state = self.lock();
         if let Some(waiting) = state.waiting.remove(id) {
-            state.tell_positions();
-            return CancelOutcome::Removed(Box::new(waiting.job));
+            state.publish_positions();
+            return CancelOutcome::Removed(Box::new(waiting.generation));
         }
         match &mut state.running {
-            Some(running) if running.job.id == id => {
+            Some(running) if running.generation.id == id => {
                 running.cancelled = true;
                 running.stop.store(true, Ordering::Relaxed);
                 CancelOutcome::Stopping
@@ -249,10 +249,10 @@ impl Board {
     }
 
     /// Everything that runs and waits, in the order in which it is made; `true` for what runs.
-    pub(crate) fn jobs(&self) -> Vec<(Job, bool)> {
+    pub(crate) fn generations(&self) -> Vec<(QueuedGeneration, bool)> {
         let state = self.lock();
-        let running = state.running.iter().map(|running| (running.job.clone(), true));
-        running.chain(state.waiting.values().map(|waiting| (waiting.job.clone(), false))).collect()
+        let running = state.running.iter().map(|running| (running.generation.clone(), true));
+        running.chain(state.waiting.values().map(|waiting| (waiting.generation.clone(), false))).collect()
     }
 
     /// Counts a generation that was taken back before it began.
@@ -260,22 +260,22 @@ impl Board {
         self.lock().withdrawals.count(who, Instant::now());
     }
 
-    /// Puts a job back whose cancelling could not be written.
-    pub(crate) fn keep(&self, job: Job) {
+    /// Puts a generation back whose cancelling could not be written.
+    pub(crate) fn reinsert(&self, generation: QueuedGeneration) {
         let mut state = self.lock();
-        state.waiting.insert(job.id.clone(), Waiting { job, told: None });
-        state.tell_positions();
+        state.waiting.insert(generation.id.clone(), Waiting { generation, published_position: None });
+        state.publish_positions();
         drop(state);
         self.wake.notify_one();
     }
 
-    /// The number that the next event of a job will get. Stable for whoever holds the job: while it waits,
-    /// only this board speaks for it, afterwards only the one who took it.
+    /// The number that the next event of a generation will get. Stable for whoever holds the generation: while it waits,
+    /// only this queue speaks for it, afterwards only the one who took it.
     pub(crate) fn next_event(&self, id: &str) -> u64 {
         self.lock().logs.get(id).map_or(1, |log| log.borrow().next())
     }
 
-    /// Publishes an event of a job that does not wait. The last one takes the job off the board.
+    /// Publishes an event of a generation that does not wait. The last one takes the generation out of memory.
     pub(crate) fn publish(&self, id: &str, event: GenerationEvent) {
         let mut state = self.lock();
         let last = event.is_last();
@@ -285,25 +285,25 @@ impl Board {
         if last {
             // Subscribers keep the channel's value until they have read to its end.
             state.logs.remove(id);
-            state.running.take_if(|running| running.job.id == id);
-            state.tell_positions();
+            state.running.take_if(|running| running.generation.id == id);
+            state.publish_positions();
         }
         drop(state);
         self.idle.notify_waiters();
     }
 
-    /// Publishes how far the running job is. `here` counts images made by this run, before this one.
-    pub(crate) fn progress(&self, mut progress: Progress, here: u32, laps: &Laps) {
+    /// Publishes how far the running generation is. `here` counts images made by this run, before this one.
+    pub(crate) fn progress(&self, mut progress: Progress, here: u32, timer: &StepTimer) {
         let mut state = self.lock();
         let timing = state.timing;
         let Some(running) = &mut state.running else { return };
-        let known = timing.cost(&running.job.spec);
+        let known = timing.cost(&running.generation.spec);
         // What this image shows of itself is nearer to the truth than the average.
-        let cost = match (laps.step(), known) {
-            (Some(step), known) => Some(Cost { step, fixed: known.map_or(0.0, |cost| cost.fixed) }),
+        let cost = match (timer.step(), known) {
+            (Some(step), known) => Some(ImageCost { step, fixed: known.map_or(0.0, |cost| cost.fixed) }),
             (None, known) => known,
         };
-        let pictures = f64::from(running.job.left().saturating_sub(here + 1));
+        let pictures = f64::from(running.generation.left().saturating_sub(here + 1));
         let steps = f64::from(progress.steps);
         let remaining = cost.map(|cost| {
             let this = (steps - f64::from(progress.step)) * cost.step + cost.fixed;
@@ -312,35 +312,35 @@ impl Board {
         progress.remaining_ms = remaining.map(whole);
         running.remaining = remaining.map(|ms| (Instant::now(), ms));
         running.progress = Some(Progress { preview: None, ..progress.clone() });
-        let id = running.job.id.clone();
+        let id = running.generation.id.clone();
         if let Some(log) = state.logs.get(&id) {
             log.send_modify(|log| log.push(GenerationEvent::Progress(progress)));
         }
     }
 
     /// Learns from a finished image.
-    pub(crate) fn learn(&self, spec: &GenerationSpec, laps: &Laps, total: Duration) {
-        self.lock().timing.learn(spec, laps, total);
+    pub(crate) fn record_timing(&self, spec: &GenerationSpec, timer: &StepTimer, total: Duration) {
+        self.lock().timing.add_measurement(spec, timer, total);
     }
 
     /// What images cost at the native size.
-    pub(crate) fn cost(&self) -> Option<Cost> {
+    pub(crate) fn cost(&self) -> Option<ImageCost> {
         self.lock().timing.native()
     }
 
-    /// Position and expected wait of a job that waits.
+    /// Position and expected wait of a generation that waits.
     pub(crate) fn position(&self, id: &str) -> Option<(u32, Option<u64>)> {
         let state = self.lock();
         state.waiting.get(id)?;
         Some(state.position(id))
     }
 
-    /// How far a running job is, without its preview.
+    /// How far a running generation is, without its preview.
     pub(crate) fn running(&self, id: &str) -> Option<Progress> {
-        self.lock().running.as_ref().filter(|running| running.job.id == id)?.progress.clone()
+        self.lock().running.as_ref().filter(|running| running.generation.id == id)?.progress.clone()
     }
 
-    /// The log of a job that waits or runs.
+    /// The log of a generation that waits or runs.
     pub(crate) fn log(&self, id: &str) -> Option<watch::Receiver<Log>> {
         self.lock().logs.get(id).map(watch::Sender::subscribe)
     }
@@ -349,7 +349,7 @@ impl Board {
         self.lock().closing
     }
 
-    /// Takes nothing more in and tells the running job to stop.
+    /// Takes nothing more in and tells the running generation to stop.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closing = true;
@@ -362,7 +362,7 @@ impl Board {
     }
 
     /// Ends every event stream.
-    pub(crate) fn hang_up(&self) {
+    pub(crate) fn close_streams(&self) {
         self.lock().logs.clear();
     }
 }

@@ -1,51 +1,51 @@
-//! One image of a job: made by the worker, followed step by step, stored and published.
+//! One image of a generation: made by the worker, followed step by step, stored and published.
 
 use std::sync::{Arc, atomic::AtomicBool};
 
 use adire_protocol::{GenerationEvent, ImageRecord, Progress, Recipe, infotext};
 
 use crate::{
-    AdapterFile, BackendError, RenderJob, Rendered, StudioError,
-    board::{Job, Stop},
-    png::{data_url, encode_picture},
+    AdapterFile, BackendError, RenderRequest, Rendered, StudioError,
+    png::{data_url, encode_with_recipe},
+    queue::{QueuedGeneration, Stop},
     shared::{Shared, blocking},
     store::image_url,
-    timing::Laps,
-    worker::Update,
+    timing::StepTimer,
+    worker::RenderEvent,
 };
 
-/// Why a job ended early.
-pub(crate) enum Early {
+/// Why a generation ended early.
+pub(crate) enum RenderError {
     Stopped(Stop),
     Failed(String),
 }
 
-impl From<StudioError> for Early {
+impl From<StudioError> for RenderError {
     fn from(error: StudioError) -> Self {
         Self::Failed(error.to_string())
     }
 }
 
 /// Makes one image and publishes its steps.
-pub(crate) async fn make(
+pub(crate) async fn render_image(
     shared: &Shared,
-    job: &Job,
-    render: &RenderJob,
+    generation: &QueuedGeneration,
+    render: &RenderRequest,
     (index, here): (u32, u32),
     stop: &Arc<AtomicBool>,
-) -> Result<Rendered, Early> {
-    if let Some(why) = shared.board.stopped() {
-        return Err(Early::Stopped(why));
+) -> Result<Rendered, RenderError> {
+    if let Some(why) = shared.queue.stopped() {
+        return Err(RenderError::Stopped(why));
     }
     let mut updates = shared.worker.render(render.clone(), stop.clone())?;
-    let mut laps = Laps::default();
+    let mut timer = StepTimer::default();
     while let Some(update) = updates.recv().await {
         match update {
-            Update::Step(step, since_start) => {
-                laps.lap(since_start);
+            RenderEvent::Step(step, since_start) => {
+                timer.record_step(since_start);
                 let progress = Progress {
                     image: index,
-                    images: job.spec.count,
+                    images: generation.spec.count,
                     step: step.step,
                     steps: step.steps,
                     remaining_ms: None,
@@ -53,32 +53,34 @@ pub(crate) async fn make(
                     // wait for it. When the next step has ended already, its preview is the one to show.
                     preview: step.preview.as_ref().filter(|_| updates.is_empty()).and_then(data_url),
                 };
-                shared.board.progress(progress, here, &laps);
+                shared.queue.progress(progress, here, &timer);
             }
-            Update::Ended(Ok(rendered), total) => {
-                shared.board.learn(&render.spec, &laps, total);
+            RenderEvent::Ended(Ok(rendered), total) => {
+                shared.queue.record_timing(&render.spec, &timer, total);
                 return Ok(rendered);
             }
-            Update::Ended(Err(BackendError::Failed(message)), _) => return Err(Early::Failed(message)),
-            Update::Ended(Err(BackendError::Cancelled), _) => {
+            RenderEvent::Ended(Err(BackendError::Failed(message)), _) => {
+                return Err(RenderError::Failed(message));
+            }
+            RenderEvent::Ended(Err(BackendError::Cancelled), _) => {
                 let nobody =
-                    || Early::Failed("The engine stopped although nobody had asked it to.".to_owned());
-                return Err(shared.board.stopped().map_or_else(nobody, Early::Stopped));
+                    || RenderError::Failed("The engine stopped although nobody had asked it to.".to_owned());
+                return Err(shared.queue.stopped().map_or_else(nobody, RenderError::Stopped));
             }
         }
     }
-    Err(Early::Failed("The model's thread has ended. Start the server again.".to_owned()))
+    Err(RenderError::Failed("The model's thread has ended. Start the server again.".to_owned()))
 }
 
 /// Stores a finished image and publishes it.
-pub(crate) async fn store(
+pub(crate) async fn store_image(
     shared: &Shared,
-    job: &Job,
-    render: RenderJob,
+    generation: &QueuedGeneration,
+    render: RenderRequest,
     index: u32,
     Rendered { pixels, fingerprint, withheld, seconds, switch_seconds, embeddings, warnings }: Rendered,
     created_at: i64,
-) -> Result<(), Early> {
+) -> Result<(), RenderError> {
     let model = &shared.model;
     let recipe = Recipe {
         spec: render.spec,
@@ -98,20 +100,20 @@ pub(crate) async fn store(
         warnings,
     };
     let blobs = shared.blobs.clone();
-    let (png, recipe) = blocking(move || Ok((encode_picture(&pixels, &recipe)?, recipe))).await?;
+    let (png, recipe) = blocking(move || Ok((encode_with_recipe(&pixels, &recipe)?, recipe))).await?;
     let _keeping = shared.keeping.lock().await;
     let hash = blocking(move || blobs.put(&png)).await?;
     let image = ImageRecord {
         url: image_url(&hash),
         hash,
-        generation: job.id.clone(),
+        generation: generation.id.clone(),
         index,
         created_at,
         infotext: infotext::format(&recipe),
         recipe,
     };
-    let event = shared.board.next_event(&job.id);
-    shared.store.insert_image(&image, job.who.visitor.as_deref(), event).await?;
-    shared.board.publish(&job.id, GenerationEvent::Image { image: Box::new(image) });
+    let event = shared.queue.next_event(&generation.id);
+    shared.store.insert_image(&image, generation.who.visitor.as_deref(), event).await?;
+    shared.queue.publish(&generation.id, GenerationEvent::Image { image: Box::new(image) });
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::{client::Who, limits::cost, log::Log, timing::Timing};
 
 /// A generation to be made.
 #[derive(Clone, Debug)]
-pub(crate) struct Job {
+pub(crate) struct QueuedGeneration {
     pub(crate) id: String,
     pub(crate) who: Who,
     pub(crate) created_at: i64,
@@ -23,7 +23,7 @@ pub(crate) struct Job {
     pub(crate) finished: Vec<u32>,
 }
 
-impl Job {
+impl QueuedGeneration {
     /// What its unfinished images cost, in megapixel-steps.
     pub(crate) fn cost(&self) -> f64 {
         cost(&self.spec, self.left())
@@ -35,13 +35,13 @@ impl Job {
 }
 
 pub(super) struct Waiting {
-    pub(super) job: Job,
-    /// The position that was last told.
-    pub(super) told: Option<u32>,
+    pub(super) generation: QueuedGeneration,
+    /// The position that was last published_position.
+    pub(super) published_position: Option<u32>,
 }
 
 pub(super) struct Running {
-    pub(super) job: Job,
+    pub(super) generation: QueuedGeneration,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) cancelled: bool,
     pub(super) progress: Option<Progress>,
@@ -74,31 +74,32 @@ pub(super) struct Share {
 impl State {
     /// What those have in the queue for whom `counts` holds.
     pub(super) fn share(&self, counts: impl Fn(&Who) -> bool) -> Share {
-        let waiting = self.waiting.values().map(|waiting| (&waiting.job.who, waiting.job.cost()));
+        let waiting =
+            self.waiting.values().map(|waiting| (&waiting.generation.who, waiting.generation.cost()));
         let reserved = self.reserved.iter().map(|(who, cost)| (who, *cost));
         let mut share = Share::default();
         for (_, cost) in waiting.chain(reserved).filter(|(who, _)| counts(who)) {
             share.waiting += 1;
             share.cost += cost;
         }
-        let running = self.running.as_ref().filter(|running| counts(&running.job.who));
-        share.cost += running.map_or(0.0, |running| running.job.cost());
+        let running = self.running.as_ref().filter(|running| counts(&running.generation.who));
+        share.cost += running.map_or(0.0, |running| running.generation.cost());
         share
     }
 
-    pub(super) fn in_all(&self) -> u32 {
+    pub(super) fn len(&self) -> u32 {
         count(self.waiting.len() + self.reserved.len() + usize::from(self.running.is_some()))
     }
 
-    /// Tells each waiting job its position where it has changed.
-    pub(super) fn tell_positions(&mut self) {
+    /// Tells each waiting generation its position where it has changed.
+    pub(super) fn publish_positions(&mut self) {
         let changed: Vec<(String, u32)> = self
             .waiting
             .values()
             .enumerate()
             .map(|(i, waiting)| (waiting, count(i) + u32::from(self.running.is_some())))
-            .filter(|(waiting, ahead)| waiting.told != Some(*ahead))
-            .map(|(waiting, ahead)| (waiting.job.id.clone(), ahead))
+            .filter(|(waiting, ahead)| waiting.published_position != Some(*ahead))
+            .map(|(waiting, ahead)| (waiting.generation.id.clone(), ahead))
             .collect();
         for (id, ahead) in changed {
             let (_, wait_ms) = self.position(&id);
@@ -106,27 +107,27 @@ impl State {
                 log.send_modify(|log| log.push(GenerationEvent::Queued { ahead, wait_ms }));
             }
             if let Some(waiting) = self.waiting.get_mut(&id) {
-                waiting.told = Some(ahead);
+                waiting.published_position = Some(ahead);
             }
         }
     }
 
     pub(super) fn position(&self, id: &str) -> (u32, Option<u64>) {
-        let before = || self.waiting.values().take_while(|waiting| waiting.job.id.as_str() < id);
+        let before = || self.waiting.values().take_while(|waiting| waiting.generation.id.as_str() < id);
         (count(before().count()) + u32::from(self.running.is_some()), self.wait(before()))
     }
 
-    /// Expected milliseconds until the running job and `before` are done; `None` while nothing is known.
+    /// Expected milliseconds until the running generation and `before` are done; `None` while nothing is known.
     pub(super) fn wait<'a>(&self, before: impl Iterator<Item = &'a Waiting>) -> Option<u64> {
         let running = match &self.running {
             None => Some(0.0),
             Some(Running { remaining: Some((at, ms)), .. }) => {
                 Some((ms - at.elapsed().as_secs_f64() * 1e3).max(0.0))
             }
-            Some(Running { job, .. }) => self.timing.pictures(&job.spec, job.left()),
+            Some(Running { generation, .. }) => self.timing.pictures(&generation.spec, generation.left()),
         }?;
         before
-            .map(|waiting| self.timing.pictures(&waiting.job.spec, waiting.job.left()))
+            .map(|waiting| self.timing.pictures(&waiting.generation.spec, waiting.generation.left()))
             .sum::<Option<f64>>()
             .map(|waiting| whole(running + waiting))
     }
