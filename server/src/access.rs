@@ -8,8 +8,8 @@ use cookie::Key;
 use ipnet::IpNet;
 
 use crate::{
+    auth::cookies,
     layers::host::{is_loopback, name_of},
-    operator::cookies,
 };
 
 /// What the command line says about it.

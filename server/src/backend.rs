@@ -12,7 +12,7 @@ use adire_studio::{
     TokenCounter, TrainingTask, UnitOutcome, cover, cover_mask, read_pixels,
 };
 
-use crate::training::Session;
+use crate::training::TrainingDriver;
 
 /// Bytes of adapters that stay in memory; a rank-16 adapter of SD 1.5 in f16 has about 13 MB.
 const RESIDENT: usize = 1 << 30;
@@ -23,7 +23,7 @@ pub(crate) struct EngineBackend {
     pool: AdapterPool,
     /// The embeddings that have been used, by the hashes of their files; a few kilobytes each.
     embeddings: HashMap<String, Arc<Embedding>>,
-    session: Option<Session>,
+    driver: Option<TrainingDriver>,
     max_strength: f64,
 }
 
@@ -33,13 +33,13 @@ impl EngineBackend {
     /// # Errors
     /// A sentence: which file is missing or damaged, and what to do.
     pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Self, BackendError> {
-        let pipeline = Pipeline::load(path, options).map_err(|error| failed(&error))?;
+        let pipeline = Pipeline::load(path, options).map_err(|error| backend_error(&error))?;
         let max_strength = pipeline.info().limits.strength;
         Ok(Self {
             pipeline,
             pool: AdapterPool::new(RESIDENT),
             embeddings: HashMap::new(),
-            session: None,
+            driver: None,
             max_strength,
         })
     }
@@ -56,7 +56,7 @@ impl EngineBackend {
         let prompts = [job.spec.negative_prompt.clone(), lora_tag::without(&job.spec.prompt).into_owned()];
         let used = Words::new(&tokenizer, words).and_then(|words| words.used(&tokenizer, &prompts));
         let mut named = Vec::new();
-        for place in used.map_err(|error| failed(&error))? {
+        for place in used.map_err(|error| backend_error(&error))? {
             let Some(file) = job.embeddings.get(place) else { continue };
             let embedding = match self.embeddings.get(&file.hash) {
                 Some(known) => Arc::clone(known),
@@ -65,7 +65,7 @@ impl EngineBackend {
                         EngineError::Adapter { message, .. } => {
                             BackendError::Failed(format!("The file of the embedding {} {message}", file.word))
                         }
-                        error => failed(&error),
+                        error => backend_error(&error),
                     })?;
                     if read.hash() != file.hash {
                         let message = format!(
@@ -82,7 +82,7 @@ impl EngineBackend {
             };
             named.push((file.word.clone(), embedding));
         }
-        self.pipeline.set_embeddings(named).map_err(|error| failed(&error))
+        self.pipeline.set_embeddings(named).map_err(|error| backend_error(&error))
     }
 }
 
@@ -98,7 +98,7 @@ impl Backend for EngineBackend {
         Arc::new(move |prompt, words| {
             let words = words.iter().map(|(word, vectors)| (word.as_str(), *vectors as usize));
             let count = Words::new(&tokenizer, words).and_then(|words| tokenizer.count(prompt, &words));
-            count.map_err(|error| failed(&error))
+            count.map_err(|error| backend_error(&error))
         })
     }
 
@@ -114,7 +114,7 @@ impl Backend for EngineBackend {
             match error {
                 // The path is a temporary one and says nothing to people.
                 EngineError::Adapter { message, .. } => BackendError::Failed(format!("The file {message}")),
-                error => failed(&error),
+                error => backend_error(&error),
             }
         })
     }
@@ -125,7 +125,7 @@ impl Backend for EngineBackend {
         on_step: &mut dyn FnMut(RenderStep) -> ControlFlow<()>,
     ) -> Result<Rendered, BackendError> {
         let (width, height) = (job.spec.width, job.spec.height);
-        let init = job.init.as_ref().map(|files| Init::read(files, width, height)).transpose();
+        let init = job.init.as_ref().map(|files| PreparedInit::read(files, width, height)).transpose();
         let init = init.map_err(|error| BackendError::Failed(error.to_string()))?;
         let begun = Instant::now();
         let mut adapters = Vec::with_capacity(job.adapters.len());
@@ -134,7 +134,7 @@ impl Backend for EngineBackend {
             adapters.push((resident(&mut self.pool, file)?, strength));
         }
         self.set_embeddings(job)?;
-        let receipts = self.pipeline.set_adapters(&adapters).map_err(|error| failed(&error))?;
+        let receipts = self.pipeline.set_adapters(&adapters).map_err(|error| backend_error(&error))?;
         let warning = |(file, receipt): (&AdapterFile, &Receipt)| {
             receipt.warning().map(|warning| format!("{}: {warning}", file.id))
         };
@@ -146,12 +146,12 @@ impl Backend for EngineBackend {
         let checked = self.pipeline.info().safety_checker;
         let output = self
             .pipeline
-            .generate_on(&job.spec, init.as_ref().map(Init::canvas), &mut |step| {
+            .generate_on(&job.spec, init.as_ref().map(PreparedInit::canvas), &mut |step| {
                 // What may have to be withheld is not shown on the way either.
                 let preview = (!checked).then(|| pixels(step.preview));
                 on_step(RenderStep { step: step.step, steps: step.steps, preview })
             })
-            .map_err(|error| failed(&error))?;
+            .map_err(|error| backend_error(&error))?;
         Ok(Rendered {
             pixels: pixels(output.image),
             withheld: output.withheld,
@@ -164,26 +164,27 @@ impl Backend for EngineBackend {
     }
 
     fn begin_training(&mut self, task: TrainingTask) -> Result<(), BackendError> {
-        self.session = None;
-        self.session = Some(Session::new(&self.pipeline, task).map_err(|error| failed(&error))?);
+        self.driver = None;
+        self.driver = Some(TrainingDriver::new(&self.pipeline, task).map_err(|error| backend_error(&error))?);
         Ok(())
     }
 
     fn advance_training(&mut self, interrupted: &dyn Fn() -> bool) -> Result<UnitOutcome, BackendError> {
         // Put back only when all went well: what a panic or an error leaves half made is dropped.
         let none = || BackendError::Failed("No training has been begun.".to_owned());
-        let mut session = self.session.take().ok_or_else(none)?;
-        let update = session.advance(&mut self.pipeline, interrupted).map_err(|error| failed(&error))?;
-        self.session = Some(session);
+        let mut driver = self.driver.take().ok_or_else(none)?;
+        let update =
+            driver.advance(&mut self.pipeline, interrupted).map_err(|error| backend_error(&error))?;
+        self.driver = Some(driver);
         Ok(update)
     }
 
     fn save_training(&mut self) -> Result<(), BackendError> {
-        self.session.as_ref().map_or(Ok(()), Session::save).map_err(|error| failed(&error))
+        self.driver.as_ref().map_or(Ok(()), TrainingDriver::save).map_err(|error| backend_error(&error))
     }
 
     fn end_training(&mut self) {
-        self.session = None;
+        self.driver = None;
     }
 }
 
@@ -222,12 +223,12 @@ fn finite(value: f64) -> f64 {
 }
 
 /// An image to begin with, in the size that is asked for.
-pub(crate) struct Init {
+pub(crate) struct PreparedInit {
     image: Rgb8,
     mask: Option<Mask>,
 }
 
-impl Init {
+impl PreparedInit {
     /// # Errors
     /// A file cannot be read as an image.
     pub(crate) fn read(files: &InitFiles, width: u32, height: u32) -> Result<Self, StudioError> {
@@ -262,7 +263,7 @@ fn resident(pool: &mut AdapterPool, file: &AdapterFile) -> Result<Arc<Adapter>, 
         EngineError::Adapter { message, .. } => {
             BackendError::Failed(format!("The file of {} {message}", file.id))
         }
-        error => failed(&error),
+        error => backend_error(&error),
     })?;
     if adapter.hash() != file.hash {
         let message = format!(
@@ -274,7 +275,7 @@ fn resident(pool: &mut AdapterPool, file: &AdapterFile) -> Result<Arc<Adapter>, 
     Ok(adapter)
 }
 
-fn failed(error: &EngineError) -> BackendError {
+fn backend_error(error: &EngineError) -> BackendError {
     match error {
         EngineError::Cancelled => BackendError::Cancelled,
         error => BackendError::Failed(sentence(&error.to_string())),

@@ -23,7 +23,7 @@ use tokio::{
 use crate::access::Access;
 
 /// Most that the server holds where the system would let it have more.
-const MOST: usize = 4096;
+const MAX_CONNECTIONS: usize = 4096;
 /// Descriptors that are the studio's: database, blobs, models, logs.
 const RESERVED: u64 = 256;
 /// When all but a quarter of the places are taken, a network may hold so many: whoever fills the rest leaves room for
@@ -46,7 +46,9 @@ pub struct ConnectionLimits {
 impl ConnectionLimits {
     /// Limits for a process that may have so many files open. An answer may need a file beside its connection.
     pub fn for_files(most: u64) -> Self {
-        let in_all = usize::try_from(most.saturating_sub(RESERVED) / 2).unwrap_or(MOST).clamp(32, MOST);
+        let in_all = usize::try_from(most.saturating_sub(RESERVED) / 2)
+            .unwrap_or(MAX_CONNECTIONS)
+            .clamp(32, MAX_CONNECTIONS);
         Self { in_all, per_network: (in_all / 2).min(200), stall: Duration::from_secs(30) }
     }
 }

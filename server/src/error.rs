@@ -20,7 +20,7 @@ pub enum ProblemKind {
     /// Only for the operator, and this is not known to be one.
     SignedOut,
     /// Only for the operator, and there is none yet.
-    NoOperator,
+    NoAdminPassword,
     /// A password was guessed too often.
     TooManyAttempts,
     /// A page of another site tried to act for the visitor.
@@ -73,7 +73,7 @@ impl ProblemKind {
             Self::TooManyAttempts => {
                 (StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", "Too many attempts")
             }
-            Self::NoOperator => (StatusCode::FORBIDDEN, "no-operator", "There is no operator yet"),
+            Self::NoAdminPassword => (StatusCode::FORBIDDEN, "no-operator", "There is no operator yet"),
             Self::CrossOrigin => {
                 (StatusCode::FORBIDDEN, "cross-origin", "The request comes from another site")
             }

@@ -20,7 +20,7 @@ use crate::{
     error::{Problem, ProblemKind, unknown_address},
     extract::Segment,
     layers::{headers::page_policy, visitor::accepts_html},
-    make,
+    form_post,
     state::AppState,
 };
 
@@ -32,7 +32,7 @@ pub(crate) fn mount(router: Router<AppState>, state: &AppState) -> Router<AppSta
         .route("/", get(studio))
         .route("/adapters", get(adapters))
         .route("/adapters/{name}", get(adapter))
-        .merge(make::routes())
+        .merge(form_post::routes())
 }
 
 async fn adapters(State(state): State<AppState>, request: Request) -> Response {

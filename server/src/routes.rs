@@ -22,16 +22,16 @@ use crate::{
         adapters, admin::admin_api, deletion, embeddings, events, generations, images, model, openapi,
         recipe, tokens, uploads,
     },
+    auth::guard,
     error,
     layers::{body, client, deadline, headers, host, log, origin, visitor},
-    operator::guard,
     pages,
     state::AppState,
 };
 
 /// The JSON API and its description.
 pub fn api() -> (Router<AppState>, utoipa::openapi::OpenApi) {
-    let picture_sized = DefaultBodyLimit::max(recipe::LARGEST_PNG);
+    let picture_sized = DefaultBodyLimit::max(recipe::MAX_PNG_BYTES);
     OpenApiRouter::with_openapi(openapi::Description::openapi())
         .routes(routes!(generations::submit))
         .routes(routes!(generations::read, generations::cancel))
@@ -72,7 +72,7 @@ pub fn router(state: AppState) -> Result<Router, serde_json::Error> {
         .method_not_allowed_fallback(error::method_not_allowed)
         .fallback(pages::fallback)
         .layer(middleware::from_fn(body::limit))
-        .layer(DefaultBodyLimit::max(body::LARGEST))
+        .layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(state.clone(), guard::check))
         .layer(middleware::from_fn_with_state(access.clone(), visitor::remember))
         .layer(middleware::from_fn(origin::check))

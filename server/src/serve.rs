@@ -1,4 +1,4 @@
-//! The life of the server: listen, load, open the gate, and end in order.
+//! The lifetime of the server: listen, load the model, serve, shut down in order.
 
 use std::{future::Future, io::ErrorKind, net::SocketAddr, time::Duration};
 
@@ -13,9 +13,9 @@ use tokio::net::TcpListener;
 
 use crate::{
     connections::{ConnectionLimits, Doorkeeper},
-    gate::Gate,
     routes,
     shutdown::Shutdown,
+    startup::Startup,
     state::{AppState, Front},
 };
 
@@ -23,11 +23,11 @@ use crate::{
 const PROBE: Duration = Duration::from_secs(60);
 
 /// Most bytes of a request's head.
-const LARGEST_HEAD: usize = 128 << 10;
+const MAX_HEAD_BYTES: usize = 128 << 10;
 
 /// How long the server waits for others.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Timeouts {
     /// For the head of a request, the wait for the next one on an open connection included: who sends a byte a
     /// minute must not hold a connection for ever. Bodies have a limit of their own.
     pub head: Duration,
@@ -39,7 +39,7 @@ pub struct Patience {
     pub worker: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             head: Duration::from_secs(30),
@@ -60,10 +60,10 @@ pub async fn serve(
     front: Front,
     open: impl Future<Output = anyhow::Result<Studio>>,
     shutdown: Shutdown,
-    patience: Patience,
+    timeouts: Timeouts,
     ready: impl FnOnce(&Studio),
 ) -> anyhow::Result<()> {
-    let gate = Gate::default();
+    let startup = Startup::default();
     let handle = Handle::new();
     // Small events must leave at once, not wait for more.
     let socket =
@@ -71,11 +71,11 @@ pub async fn serve(
     let mut server = axum_server::from_tcp(listener.into_std()?)
         .context("the listener cannot be used")?
         .handle(handle.clone())
-        .acceptor(Doorkeeper::new(patience.connections, front.access.clone(), TcpConfigAcceptor::new(socket)))
+        .acceptor(Doorkeeper::new(timeouts.connections, front.access.clone(), TcpConfigAcceptor::new(socket)))
         // HTTP/2 comes with TLS, which a proxy adds; without it no browser speaks it, and one connection could hold any
         // number of answers that nobody takes.
         .http1_only()
-        .first_request_timeout(patience.head)
+        .first_request_timeout(timeouts.head)
         .accept_error_handler(|peer, error| match error.kind() {
             // Many, when they come at all: nothing that a log should fill with.
             ErrorKind::ConnectionRefused => tracing::debug!(?peer, %error, "a connection was closed"),
@@ -85,11 +85,11 @@ pub async fn serve(
         .http_builder()
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(patience.head)
+        .header_read_timeout(timeouts.head)
         // For a head, and for what has been made of an answer and not been taken.
-        .max_buf_size(LARGEST_HEAD);
+        .max_buf_size(MAX_HEAD_BYTES);
     // Where a request comes from decides what it may do before there is an operator, and how often it may guess.
-    let service = gate.router(front.access.clone()).into_make_service_with_connect_info::<SocketAddr>();
+    let service = startup.router(front.access.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let mut serving = tokio::spawn(server.serve(service));
 
     let studio = tokio::select! {
@@ -101,7 +101,7 @@ pub async fn serve(
         }
         ended = &mut serving => return ended.context("the listener's task failed")?.context("cannot accept connections"),
     };
-    gate.open(routes::router(AppState::new(studio.clone(), front, shutdown.clone()))?);
+    startup.open(routes::router(AppState::new(studio.clone(), front, shutdown.clone()))?);
     ready(&studio);
 
     tokio::select! {
@@ -109,19 +109,19 @@ pub async fn serve(
         ended = &mut serving => return ended.context("the listener's task failed")?.context("cannot accept connections"),
     }
     tracing::info!("shutting down");
-    handle.graceful_shutdown(Some(patience.drain));
+    handle.graceful_shutdown(Some(timeouts.drain));
     // Together: streams end by the switch, and the studio refuses what still comes.
     let (drained, stopped) = tokio::join!(
-        tokio::time::timeout(patience.drain, serving),
-        tokio::time::timeout(patience.worker, studio.shutdown())
+        tokio::time::timeout(timeouts.drain, serving),
+        tokio::time::timeout(timeouts.worker, studio.shutdown())
     );
     if drained.is_err() {
-        tracing::warn!("some connections did not end in {} s and are cut", patience.drain.as_secs());
+        tracing::warn!("some connections did not end in {} s and are cut", timeouts.drain.as_secs());
     }
     if stopped.is_err() {
         tracing::warn!(
             "the worker is still in a step after {} s; its job goes on at the next start",
-            patience.worker.as_secs()
+            timeouts.worker.as_secs()
         );
     }
     Ok(())

@@ -11,7 +11,7 @@ use axum::{
 use sha2::{Digest, Sha256};
 
 /// Larger files are no page files; better to say so than to fill the memory.
-const LARGEST: u64 = 32 << 20;
+const MAX_FILE_BYTES: u64 = 32 << 20;
 
 /// The worker that holds the event streams of all tabs, and all that it may do.
 const STREAMS: &str = "/streams.js";
@@ -108,7 +108,7 @@ fn collect(folder: &Path, address: &str, found: &mut HashMap<String, Bytes>) -> 
         let kind = fs::metadata(entry.path())?;
         if kind.is_dir() {
             collect(&entry.path(), &address, found)?;
-        } else if kind.len() <= LARGEST {
+        } else if kind.len() <= MAX_FILE_BYTES {
             found.insert(address, fs::read(entry.path())?.into());
         } else {
             tracing::warn!(file = %entry.path().display(), bytes = kind.len(), "too large for a page file; left out");

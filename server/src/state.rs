@@ -6,7 +6,7 @@ use adire_studio::Studio;
 use axum::extract::FromRef;
 use leptos::config::LeptosOptions;
 
-use crate::{access::Access, layers::streams::Streams, operator::Operators, shutdown::Shutdown, site::Site};
+use crate::{access::Access, auth::AdminAuth, layers::streams::Streams, shutdown::Shutdown, site::Site};
 
 /// What stands between the network and the studio; made before the studio is.
 #[derive(Clone)]
@@ -14,7 +14,7 @@ pub struct Front {
     /// The page's files.
     pub site: Arc<Site>,
     /// Who may change what the studio offers.
-    pub operators: Arc<Operators>,
+    pub auth: Arc<AdminAuth>,
     /// What is believed of those who ask.
     pub access: Arc<Access>,
 }
@@ -27,7 +27,7 @@ pub struct AppState {
     /// The page's files.
     pub site: Arc<Site>,
     /// Who may change what the studio offers.
-    pub operators: Arc<Operators>,
+    pub auth: Arc<AdminAuth>,
     /// What is believed of those who ask.
     pub access: Arc<Access>,
     /// Who follows how many generations.
@@ -41,9 +41,9 @@ pub struct AppState {
 impl AppState {
     /// The state of a server around `studio`.
     pub fn new(studio: Studio, front: Front, shutdown: Shutdown) -> Self {
-        let Front { site, operators, access } = front;
+        let Front { site, auth, access } = front;
         let leptos = LeptosOptions::builder().output_name("adire").site_pkg_dir("pkg").build();
-        Self { studio, site, operators, access, streams: Streams::default(), shutdown, leptos }
+        Self { studio, site, auth, access, streams: Streams::default(), shutdown, leptos }
     }
 }
 

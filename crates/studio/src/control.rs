@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Most images that a page of the gallery has.
-const MOST_LISTED: u32 = 200;
+const MAX_LISTED: u32 = 200;
 
 impl Studio {
     /// Deletes a generation for good: its prompt, its images and uploads that only it began with. One that waits or
@@ -61,7 +61,7 @@ impl Studio {
     /// # Errors
     /// The store cannot be read.
     pub async fn gallery(&self, limit: u32, before: Option<i64>) -> Result<Vec<GalleryImage>, StudioError> {
-        let limit = limit.min(MOST_LISTED);
+        let limit = limit.min(MAX_LISTED);
         self.shared().store.all_images(limit, before.unwrap_or(i64::MAX)).await
     }
 

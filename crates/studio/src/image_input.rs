@@ -9,7 +9,7 @@ use image::{ImageBuffer, RgbImage, imageops};
 use crate::{Decoded, ImageUse, Pixels, StudioError, dataset::read_regular, decode_image};
 
 /// Largest file that is read: a PNG of as many pixels as are decoded, hardly packed.
-const LARGEST_FILE: u64 = 512 << 20;
+const MAX_FILE_BYTES: u64 = 512 << 20;
 /// From this brightness on, a pixel of a mask is white.
 pub(crate) const WHITE: u32 = 128;
 
@@ -109,7 +109,7 @@ pub fn read_pixels(path: &Path) -> Result<Pixels, StudioError> {
 /// # Errors
 /// It cannot be read, or is not an image that [`decode_image`] takes.
 pub fn read_image(path: &Path, used_as: ImageUse) -> Result<Decoded, StudioError> {
-    let bytes = read_regular(path, LARGEST_FILE)
+    let bytes = read_regular(path, MAX_FILE_BYTES)
         .map_err(|why| StudioError::Image(format!("{} cannot be read: {why}.", path.display())))?;
     decode_image(&bytes, used_as)
 }

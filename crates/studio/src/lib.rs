@@ -29,7 +29,6 @@ mod image_input;
 mod limits;
 mod log;
 mod metadata;
-mod operator;
 mod png;
 mod prompts;
 mod queue;

@@ -26,16 +26,16 @@ use crate::{
 };
 
 /// A form with all captions of a large dataset.
-const LARGEST_FORM: usize = 8 << 20;
+const MAX_FORM_BYTES: usize = 8 << 20;
 
 pub(super) fn routes() -> Router<AppState> {
     let uploads = Router::new()
         .route("/admin/datasets/{id}/files", post(upload))
-        .layer(DefaultBodyLimit::max(files::LARGEST));
+        .layer(DefaultBodyLimit::max(files::MAX_BODY_BYTES));
     Router::new()
         .route("/admin/datasets", get(list).post(create))
         .route("/admin/datasets/{id}", get(show).post(change))
-        .layer(DefaultBodyLimit::max(LARGEST_FORM))
+        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .merge(uploads)
 }
 

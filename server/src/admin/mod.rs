@@ -1,4 +1,4 @@
-//! The admin pages over HTTP: documents, and what their plain forms post to. `operator::guard` stands before every
+//! The admin pages over HTTP: documents, and what their plain forms post to. `auth::guard` stands before every
 //! address here. A form is answered with 303 and the address of a page; what cannot be taken comes back as the same
 //! page with 422, the values kept and the reasons beside the fields.
 
@@ -18,8 +18,8 @@ use axum::{
 };
 
 use crate::{
+    auth::guard::Access,
     error::{Problem, ProblemKind},
-    operator::guard::Entry,
     pages,
     state::AppState,
 };
@@ -64,7 +64,7 @@ fn form_urlencoded(text: &str) -> String {
 }
 
 /// Why there is nothing to see.
-pub(crate) async fn no_operator(state: AppState, request: Request) -> Response {
+pub(crate) async fn no_admin_password(state: AppState, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     answer(state, AdminPage::local_only(), parts, Some(StatusCode::FORBIDDEN)).await
 }
@@ -78,9 +78,9 @@ pub(crate) async fn missing(state: AppState, request: Request) -> Response {
 /// A page for whoever the request comes from. `status`: where the page itself does not say enough.
 async fn answer(state: AppState, page: AdminPage, parts: Parts, status: Option<StatusCode>) -> Response {
     let page = page.with_access(match parts.extensions.get() {
-        Some(Entry::SignedIn) => AdminAccess::Password,
-        Some(Entry::ByLink) => AdminAccess::Link,
-        Some(Entry::ThisMachine) | Some(Entry::Open) | None => AdminAccess::ThisMachine,
+        Some(Access::SignedIn) => AdminAccess::Password,
+        Some(Access::ByLink) => AdminAccess::Link,
+        Some(Access::ThisMachine) | Some(Access::Open) | None => AdminAccess::ThisMachine,
     });
     let status = status
         .or_else(|| page.problem().map(|kind| ProblemKind::from(kind).status()))

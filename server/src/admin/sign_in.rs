@@ -13,12 +13,12 @@ use serde::Deserialize;
 
 use super::{answer, is_ours, no_form};
 use crate::{
+    auth::{
+        SignInError,
+        guard::{self, Access},
+    },
     error::{Problem, ProblemKind},
     layers::{client::Arrival, visitor::accepts_html},
-    operator::{
-        Refused,
-        guard::{self, Entry},
-    },
     state::AppState,
 };
 
@@ -57,7 +57,7 @@ struct SetUpForm {
 }
 
 async fn page(State(state): State<AppState>, Query(Next { next }): Query<Next>, parts: Parts) -> Response {
-    if parts.extensions.get() != Some(&Entry::Open) {
+    if parts.extensions.get() != Some(&Access::Open) {
         return Redirect::to(onward(&next)).into_response();
     }
     answer(state, AdminPage::sign_in(SignIn { next, problem: None }), parts, None).await
@@ -73,17 +73,13 @@ async fn sign_in(
     form: Result<Form<SignInForm>, FormRejection>,
 ) -> Result<Response, Problem> {
     let Form(SignInForm { password, next }) = form.map_err(no_form)?;
-    match state
-        .operators
-        .sign_in(guard::device(&state.operators, &parts.headers), network(&parts), password)
-        .await
-    {
+    match state.auth.sign_in(guard::device(&state.auth, &parts.headers), network(&parts), password).await {
         Ok(token) => {
             let mut response = Redirect::to(onward(&next)).into_response();
-            guard::give(&state.operators, &token, &parts, &mut response);
+            guard::set_session_cookies(&state.auth, &token, &parts, &mut response);
             Ok(response)
         }
-        Err(Refused::NoOperator) => Ok(Redirect::to("/admin").into_response()),
+        Err(SignInError::NoAdminPassword) => Ok(Redirect::to("/admin").into_response()),
         Err(refused) => {
             let page = |problem| AdminPage::sign_in(SignIn { next, problem: Some(problem) });
             refuse(state, parts, refused, page).await
@@ -93,11 +89,11 @@ async fn sign_in(
 
 /// Ends the session, and the cookies with it.
 async fn sign_out(State(state): State<AppState>, parts: Parts) -> Result<Response, Problem> {
-    if let Some(token) = guard::token(&state.operators, &parts.headers) {
-        state.operators.sign_out(token).await.map_err(Problem::internal)?;
+    if let Some(token) = guard::token(&state.auth, &parts.headers) {
+        state.auth.sign_out(token).await.map_err(Problem::internal)?;
     }
     let mut response = Redirect::to("/admin/sign-in").into_response();
-    guard::take_back(&parts, &mut response);
+    guard::clear_session_cookies(&parts, &mut response);
     Ok(response)
 }
 
@@ -123,17 +119,17 @@ async fn enter_by_form(
 }
 
 async fn enter(state: AppState, parts: Parts, token: &str) -> Result<Response, Problem> {
-    match state.operators.enter(token).await {
+    match state.auth.enter(token).await {
         Ok(session) => {
             let mut response = Redirect::to("/admin").into_response();
-            guard::give(&state.operators, &session, &parts, &mut response);
+            guard::set_session_cookies(&state.auth, &session, &parts, &mut response);
             Ok(response)
         }
-        Err(Refused::Link) if accepts_html(&parts.headers) => {
+        Err(SignInError::Link) if accepts_html(&parts.headers) => {
             Ok(answer(state, dead_link(), parts, Some(StatusCode::FORBIDDEN)).await)
         }
-        Err(Refused::Failed(error)) => Err(Problem::internal(format!("{error:#}"))),
-        Err(_) => Err(Problem::new(ProblemKind::NoOperator, "This link cannot be used.")),
+        Err(SignInError::Failed(error)) => Err(Problem::internal(format!("{error:#}"))),
+        Err(_) => Err(Problem::new(ProblemKind::NoAdminPassword, "This link cannot be used.")),
     }
 }
 
@@ -143,9 +139,9 @@ async fn set_up_page(
     parts: Parts,
 ) -> Response {
     // Who is in already needs no link.
-    let is_in = matches!(parts.extensions.get(), Some(Entry::ByLink | Entry::ThisMachine));
-    let token = if is_in { state.operators.link_token().unwrap_or_default() } else { token };
-    if state.operators.is_link_token(&token) && matches!(state.operators.exist().await, Ok(false)) {
+    let is_in = matches!(parts.extensions.get(), Some(Access::ByLink | Access::ThisMachine));
+    let token = if is_in { state.auth.link_token().unwrap_or_default() } else { token };
+    if state.auth.is_link_token(&token) && matches!(state.auth.exist().await, Ok(false)) {
         return answer(state, AdminPage::set_up(SetUp { token, ..SetUp::default() }), parts, None).await;
     }
     answer(state, dead_link(), parts, Some(StatusCode::FORBIDDEN)).await
@@ -167,13 +163,13 @@ async fn set_up(
         let sentence = "The two passwords differ; nothing was changed.".to_owned();
         return Ok(answer(state, page(sentence), parts, Some(StatusCode::UNPROCESSABLE_ENTITY)).await);
     }
-    match state.operators.set_up(&token, password).await {
+    match state.auth.set_up(&token, password).await {
         Ok(session) => {
             let mut response = Redirect::to("/admin").into_response();
-            guard::give(&state.operators, &session, &parts, &mut response);
+            guard::set_session_cookies(&state.auth, &session, &parts, &mut response);
             Ok(response)
         }
-        Err(Refused::Link) => Ok(answer(state, dead_link(), parts, Some(StatusCode::FORBIDDEN)).await),
+        Err(SignInError::Link) => Ok(answer(state, dead_link(), parts, Some(StatusCode::FORBIDDEN)).await),
         Err(refused) => refuse(state, parts, refused, page).await,
     }
 }
@@ -186,21 +182,21 @@ fn network(parts: &Parts) -> Option<Network> {
 async fn refuse(
     state: AppState,
     parts: Parts,
-    refused: Refused,
+    refused: SignInError,
     page: impl FnOnce(String) -> AdminPage,
 ) -> Result<Response, Problem> {
     let problem = match refused {
-        Refused::Wait(wait) => {
+        SignInError::Wait(wait) => {
             let seconds = wait.as_millis().div_ceil(1000).max(1) as u64;
             let sentence = format!("Too many attempts. The next one is taken in {}.", length(seconds));
             Problem::new(ProblemKind::TooManyAttempts, sentence).retry_after(seconds)
         }
-        Refused::Wrong => Problem::new(ProblemKind::SignedOut, "This is not the password."),
-        Refused::Weak(weakness) => Problem::field("password", weakness.to_string()),
-        Refused::NoOperator | Refused::Link => {
-            Problem::new(ProblemKind::NoOperator, "There is no password yet.")
+        SignInError::Wrong => Problem::new(ProblemKind::SignedOut, "This is not the password."),
+        SignInError::Weak(weakness) => Problem::field("password", weakness.to_string()),
+        SignInError::NoAdminPassword | SignInError::Link => {
+            Problem::new(ProblemKind::NoAdminPassword, "There is no password yet.")
         }
-        Refused::Failed(error) => return Err(Problem::internal(format!("{error:#}"))),
+        SignInError::Failed(error) => return Err(Problem::internal(format!("{error:#}"))),
     };
     if !accepts_html(&parts.headers) {
         return Err(problem);

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Largest image file taken, in bytes.
-pub(crate) const LARGEST_PNG: usize = 32 << 20;
+pub(crate) const MAX_PNG_BYTES: usize = 32 << 20;
 
 /// How the answer is wanted.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]

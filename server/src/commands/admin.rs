@@ -9,8 +9,8 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
 use crate::{
+    auth::{AdminAuth, password},
     commands::keep_private,
-    operator::{Operators, password},
 };
 
 /// What can be done about the operator.
@@ -34,7 +34,7 @@ impl AdminCommand {
         keep_private();
         match self {
             Self::SetPassword(SetPasswordArgs { data }) => {
-                Operators::set_password(&data, &ask()?)?;
+                AdminAuth::set_password(&data, &ask()?)?;
                 let _ = writeln!(
                     std::io::stderr(),
                     "The password is set for the server with data in {}.",

@@ -22,7 +22,7 @@ use clap::{Args, error::ErrorKind};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    backend::{Init, embedding_uses, pixels},
+    backend::{PreparedInit, embedding_uses, pixels},
     commands::{
         embeddings::NamedFile,
         init::{Given, Hires, InitArgs},
@@ -302,13 +302,13 @@ fn stem(path: &Path) -> String {
 pub(crate) fn draw(
     pipeline: &mut Pipeline,
     spec: &GenerationSpec,
-    init: Option<&Init>,
+    init: Option<&PreparedInit>,
 ) -> anyhow::Result<Output> {
     let bar = ProgressBar::new(spec.total_steps().into());
     if let Ok(style) = ProgressStyle::with_template("{bar:32} step {pos} of {len}, {eta} left") {
         bar.set_style(style);
     }
-    let output = pipeline.generate_on(spec, init.map(Init::canvas), &mut |step| {
+    let output = pipeline.generate_on(spec, init.map(PreparedInit::canvas), &mut |step| {
         bar.set_position(step.step.into());
         ControlFlow::Continue(())
     });

@@ -11,7 +11,7 @@ use adire_studio::{Decoded, ImageUse, Pixels, image_hash, read_image, size_of_re
 use anyhow::Context;
 use clap::Args;
 
-use crate::backend::Init;
+use crate::backend::PreparedInit;
 
 /// Which image to begin with.
 #[derive(Debug, Args)]
@@ -83,10 +83,10 @@ impl Given {
     /// Brought to the size of a request.
     ///
     /// # Errors
-    /// See [`Init::new`].
-    pub(crate) fn fit(self, width: u32, height: u32) -> anyhow::Result<Init> {
+    /// See [`PreparedInit::new`].
+    pub(crate) fn fit(self, width: u32, height: u32) -> anyhow::Result<PreparedInit> {
         let mask = self.mask.map(|(_, mask)| mask);
-        Ok(Init::new(self.image.1, mask.as_ref(), width, height)?)
+        Ok(PreparedInit::new(self.image.1, mask.as_ref(), width, height)?)
     }
 }
 

@@ -17,11 +17,11 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     access::{Access, AccessSettings, parse_host, parse_network},
+    auth::{AdminAuth, password},
     backend::EngineBackend,
     commands::{keep_private, limits::LimitArgs, places, shipped},
     connections::ConnectionLimits,
-    operator::{Operators, password},
-    serve::{Patience, serve},
+    serve::{Timeouts, serve},
     shutdown::{self, Shutdown},
     site::Site,
     state::Front,
@@ -94,15 +94,15 @@ impl ServeArgs {
             ..StudioConfig::new(&data)
         };
         let patience =
-            Patience { connections: ConnectionLimits::for_files(raise_files()), ..Patience::default() };
+            Timeouts { connections: ConnectionLimits::for_files(raise_files()), ..Timeouts::default() };
         let config = self.limits.apply(config);
         let site = read_site(self.site)?;
         let listener = bind(&self.addr).await?;
         let address = listener.local_addr()?;
         // After the address: a second server that is started by mistake touches nothing.
-        let operators = Arc::new(Operators::open(&data, password::from_environment()?)?);
+        let auth = Arc::new(AdminAuth::open(&data, password::from_environment()?)?);
         if self.open_admin {
-            check_open_admin(address, operators.link_token().is_none())?;
+            check_open_admin(address, auth.link_token().is_none())?;
         }
         let settings = AccessSettings {
             trusted_proxies: self.trust_proxy,
@@ -133,8 +133,8 @@ impl ServeArgs {
             shipped::add(&studio, &model).await;
             Ok(studio)
         };
-        let (link, open_admin, shown) = (operators.link_token(), self.open_admin, reachable(address));
-        let front = Front { site: Arc::new(site), operators, access };
+        let (link, open_admin, shown) = (auth.link_token(), self.open_admin, reachable(address));
+        let front = Front { site: Arc::new(site), auth, access };
         serve(listener, front, open, shutdown, patience, |studio| {
             let ModelInfo { name, device, dtype, .. } = studio.model();
             // Not println!: a closed stdout is no reason to panic.

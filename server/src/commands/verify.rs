@@ -18,7 +18,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::{
-    backend::Init,
+    backend::PreparedInit,
     commands::{
         generate::draw,
         init::tell,
@@ -136,7 +136,7 @@ impl VerifyArgs {
     }
 
     /// The images that the recipe names, found by their hashes.
-    fn init(&self, spec: &GenerationSpec) -> anyhow::Result<Option<Init>> {
+    fn init(&self, spec: &GenerationSpec) -> anyhow::Result<Option<PreparedInit>> {
         let find = |hash: &String, used_as: ImageUse| -> anyhow::Result<Pixels> {
             if let Some(stored) = blob_path(&self.places.data, hash).filter(|path| path.is_file()) {
                 return Ok(read_pixels(&stored)?);
@@ -160,7 +160,7 @@ impl VerifyArgs {
             return Ok(None);
         };
         let mask = spec.mask.as_ref().map(|hash| find(hash, ImageUse::Mask)).transpose()?;
-        Ok(Some(Init::new(image, mask.as_ref(), spec.width, spec.height)?))
+        Ok(Some(PreparedInit::new(image, mask.as_ref(), spec.width, spec.height)?))
     }
 
     /// The embeddings of the recipe under their words, but for those that its adapters bring along.

@@ -23,7 +23,7 @@ const TOKENIZER: [&str; 5] =
     ["vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
 
 /// Most files of a dataset that are fetched.
-const MOST_PICTURES: usize = 30_000;
+const MAX_FILES: usize = 30_000;
 
 /// The images of a dataset and the captions beside them.
 ///
@@ -46,8 +46,8 @@ pub(crate) fn pictures(files: &[String]) -> Result<Vec<String>, String> {
     }
     let wanted: Vec<String> =
         plain.into_iter().filter(|name| ends(name, &PICTURES) || ends(name, &CAPTIONS)).cloned().collect();
-    if wanted.len() > MOST_PICTURES {
-        return Err(format!("it has {} files; at most {MOST_PICTURES} are taken", wanted.len()));
+    if wanted.len() > MAX_FILES {
+        return Err(format!("it has {} files; at most {MAX_FILES} are taken", wanted.len()));
     }
     Ok(wanted)
 }

@@ -12,7 +12,7 @@ use axum::{
 use crate::error::{Problem, ProblemKind};
 
 /// Largest body of a request that carries no image, in bytes. The longest prompts that pass take 32 kB.
-pub(crate) const LARGEST: usize = 256 << 10;
+pub(crate) const MAX_BODY_BYTES: usize = 256 << 10;
 
 /// Refuses a server function's body that says it is too large, and cuts one that does not say so.
 pub(crate) async fn limit(request: Request, next: Next) -> Response {
@@ -23,9 +23,9 @@ pub(crate) async fn limit(request: Request, next: Next) -> Response {
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if said.is_some_and(|bytes| bytes > LARGEST) {
+    if said.is_some_and(|bytes| bytes > MAX_BODY_BYTES) {
         let sentence =
-            format!("The body is larger than the {LARGEST} bytes that this address takes; send less.");
+            format!("The body is larger than the {MAX_BODY_BYTES} bytes that this address takes; send less.");
         return Problem::new(ProblemKind::TooLarge, sentence).into_response();
     }
     next.run(request.with_limited_body()).await

@@ -14,7 +14,7 @@ use crate::error::{Problem, ProblemKind};
 /// Enough for 32 MiB at 5 Mbit/s.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// For images to train on, which operators bring by the gigabyte.
+/// For images to train on, which admins upload by the gigabyte.
 const LONG: Duration = Duration::from_secs(60 * 60);
 
 /// How long the answer to this request may take to begin.

@@ -15,7 +15,7 @@ const INTERVAL: Duration = Duration::from_millis(2);
 
 /// Whose memory steps take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum MemoryKind {
     /// The machine's.
     #[default]
     Machine,
@@ -23,7 +23,7 @@ pub(super) enum Place {
     Gpu,
 }
 
-impl Place {
+impl MemoryKind {
     /// Where a model on `device` computes.
     pub(super) fn of(device: &Device) -> Self {
         if device.is_cpu() { Self::Machine } else { Self::Gpu }
@@ -38,7 +38,7 @@ impl Place {
     }
 
     /// Does `work`, and tells the most bytes that it held on the way beside those that were held before.
-    pub(super) fn most_taken<T>(self, device: &Device, work: impl FnOnce() -> T) -> (T, Option<u64>) {
+    pub(super) fn peak_during<T>(self, device: &Device, work: impl FnOnce() -> T) -> (T, Option<u64>) {
         match self {
             Self::Machine => {
                 let before = resident();
@@ -48,7 +48,7 @@ impl Place {
             }
             Self::Gpu => match settled(device) {
                 Some(before) => {
-                    let (made, least) = least_while(|| free_memory(device), work);
+                    let (made, least) = minimum_during(|| free_memory(device), work);
                     (made, least.map(|least| before.saturating_sub(least)))
                 }
                 None => (work(), None),
@@ -59,13 +59,13 @@ impl Place {
     /// Why a run whose steps need `needed` bytes cannot be begun where `available` are left.
     pub(super) fn refusal(self, needed: u64, available: u64) -> Option<String> {
         let gigabytes = |bytes: u64| bytes as f64 / 1e9;
-        let place = match self {
+        let device = match self {
             Self::Machine => "machine",
             Self::Gpu => "GPU",
         };
         (needed > available).then(|| {
             format!(
-                "A step of this run needs {:.1} GB of memory, but only {:.1} GB are left on this {place}. Choose a \
+                "A step of this run needs {:.1} GB of memory, but only {:.1} GB are left on this {device}. Choose a \
                  smaller resolution, a smaller batch, or gradient checkpointing.",
                 gigabytes(needed),
                 gigabytes(available)
@@ -81,7 +81,7 @@ fn settled(device: &Device) -> Option<u64> {
 }
 
 /// The least that `left` says while `work` is done, asked again and again from another thread.
-fn least_while<T>(left: impl Fn() -> Option<u64> + Sync, work: impl FnOnce() -> T) -> (T, Option<u64>) {
+fn minimum_during<T>(left: impl Fn() -> Option<u64> + Sync, work: impl FnOnce() -> T) -> (T, Option<u64>) {
     /// Ends the asking, also where `work` panics.
     struct Ending<'a>(&'a AtomicBool, thread::Thread);
     impl Drop for Ending<'_> {
@@ -156,11 +156,11 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_with_both_numbers() {
-        assert_eq!(Place::Machine.refusal(5, 5), None);
-        let said = Place::Machine.refusal(7_300_000_000, 2_000_000_000).unwrap();
+        assert_eq!(MemoryKind::Machine.refusal(5, 5), None);
+        let said = MemoryKind::Machine.refusal(7_300_000_000, 2_000_000_000).unwrap();
         assert!(said.contains("needs 7.3 GB") && said.contains("only 2.0 GB"), "{said}");
         assert!(said.contains("left on this machine"), "{said}");
-        let said = Place::Gpu.refusal(2, 1).unwrap();
+        let said = MemoryKind::Gpu.refusal(2, 1).unwrap();
         assert!(said.contains("left on this GPU"), "{said}");
     }
 
@@ -173,7 +173,7 @@ mod tests {
             seen.fetch_or(bytes == 30, Ordering::Release);
             Some(bytes)
         };
-        let (made, least) = least_while(ask, || {
+        let (made, least) = minimum_during(ask, || {
             left.store(30, Ordering::Release);
             while !seen.load(Ordering::Acquire) {
                 thread::yield_now();
@@ -182,22 +182,22 @@ mod tests {
             "made"
         });
         assert_eq!((made, least), ("made", Some(30)));
-        assert_eq!(least_while(|| None, || ()).1, None);
+        assert_eq!(minimum_during(|| None, || ()).1, None);
     }
 
     #[test]
     fn work_that_panics_ends_the_asking() {
-        let tried = std::panic::catch_unwind(|| least_while(|| Some(1), || panic!("as it should")));
+        let tried = std::panic::catch_unwind(|| minimum_during(|| Some(1), || panic!("as it should")));
         assert!(tried.is_err());
     }
 
     #[test]
     fn a_gpu_that_says_nothing_is_not_taken_for_the_machine() {
         // Nothing is known of the CPU as a GPU.
-        let (made, taken) = Place::Gpu.most_taken(&Device::Cpu, || 7);
+        let (made, taken) = MemoryKind::Gpu.peak_during(&Device::Cpu, || 7);
         assert_eq!((made, taken), (7, None));
-        assert_eq!(Place::Gpu.available(&Device::Cpu), None);
-        assert_eq!(Place::of(&Device::Cpu), Place::Machine);
+        assert_eq!(MemoryKind::Gpu.available(&Device::Cpu), None);
+        assert_eq!(MemoryKind::of(&Device::Cpu), MemoryKind::Machine);
     }
 
     #[cfg(target_os = "linux")]

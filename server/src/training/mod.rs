@@ -2,12 +2,12 @@
 //! without a pause, the server's worker between people's images. Both end with the same bytes.
 
 mod card;
-mod classes;
+mod class_images;
+mod driver;
 mod memory;
+mod milestones;
 mod output;
-mod plan;
-mod session;
-mod trial;
+mod probe;
 
+pub(crate) use driver::TrainingDriver;
 pub(crate) use output::CHECKPOINT;
-pub(crate) use session::Session;

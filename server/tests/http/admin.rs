@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use adire_server::{Access, AccessSettings, AppState, Front, Operators, Site};
+use adire_server::{Access, AccessSettings, AdminAuth, AppState, Front, Site};
 use axum::{
     body::Body,
     extract::ConnectInfo,
@@ -88,7 +88,7 @@ async fn with_operator() -> Server {
 
 async fn set_password(server: &Server, password: &'static str) {
     let data = server.folder.path().join("data");
-    tokio::task::spawn_blocking(move || Operators::set_password(&data, password)).await.unwrap().unwrap();
+    tokio::task::spawn_blocking(move || AdminAuth::set_password(&data, password)).await.unwrap().unwrap();
 }
 
 /// Signs in and returns what a browser sends as `Cookie`.
@@ -195,7 +195,7 @@ async fn no_password(server: &Server, method: &str, path: &str, peer: [u8; 4], h
 #[tokio::test]
 async fn the_printed_link_opens_the_pages_until_there_is_a_password() {
     let server = closed().await;
-    let token = server.operators.link_token().unwrap();
+    let token = server.auth.link_token().unwrap();
     let link = format!("/admin/link?token={token}");
     for peer in [ELSEWHERE, HERE] {
         let answer = ask(&server, "GET", &link, Some(peer), &[HTML], "").await;
@@ -357,9 +357,9 @@ async fn a_session_outlives_a_restart_and_the_password_can_come_from_outside() {
     let hash = std::fs::read_to_string(data.join("operator/password")).unwrap().trim().to_owned();
     let session = cookie.clone();
     let reopened = |given: Option<String>, data: std::path::PathBuf| {
-        let operators = Operators::open(&data, given).unwrap().into();
+        let auth = AdminAuth::open(&data, given).unwrap().into();
         let access = Access::open(&data, AccessSettings::default()).unwrap().into();
-        let front = Front { site: Site::default().into(), operators, access };
+        let front = Front { site: Site::default().into(), auth, access };
         let state = AppState::new(server.studio.clone(), front, server.shutdown.clone());
         adire_server::router(state).unwrap()
     };
@@ -372,7 +372,7 @@ async fn a_session_outlives_a_restart_and_the_password_can_come_from_outside() {
     assert_eq!(asked(reopened(Some(hash.clone()), data.clone()), cookie.clone()).await, StatusCode::OK);
     let empty = server.folder.path().join("empty");
     assert_eq!(asked(reopened(Some(hash), empty), cookie).await, StatusCode::UNAUTHORIZED);
-    assert!(Operators::open(&data, Some("plain text".to_owned())).is_err());
+    assert!(AdminAuth::open(&data, Some("plain text".to_owned())).is_err());
 }
 
 #[tokio::test]
@@ -435,7 +435,7 @@ async fn behind_a_trusted_proxy_each_visitor_has_attempts_of_its_own() {
 #[tokio::test]
 async fn the_printed_link_sets_the_password_once() {
     let server = closed().await;
-    let token = server.operators.link_token().unwrap();
+    let token = server.auth.link_token().unwrap();
     let link = format!("/admin/set-up?token={token}");
     let page = ask(&server, "GET", &link, Some(ELSEWHERE), &[HTML], "").await;
     assert_eq!(page.status, StatusCode::OK, "from anywhere");
@@ -459,7 +459,7 @@ async fn the_printed_link_sets_the_password_once() {
     assert_eq!((done.status, done.header("location")), (StatusCode::SEE_OTHER, "/admin"));
     let open = ask(&server, "GET", "/admin", None, &[("cookie", &cookie(&done))], "").await;
     assert_eq!(open.status, StatusCode::OK);
-    assert_eq!(server.operators.link_token(), None);
+    assert_eq!(server.auth.link_token(), None);
     assert_eq!(ask(&server, "GET", &link, None, &[HTML], "").await.status, StatusCode::FORBIDDEN);
     let second = set(token, "more+words+of+mine", "more+words+of+mine").await;
     assert_eq!(second.status, StatusCode::FORBIDDEN);

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use adire_server::{
-    Access, AccessSettings, ConnectionLimits, Front, Operators, Patience, Shutdown, Site, serve,
+    Access, AccessSettings, AdminAuth, ConnectionLimits, Front, Shutdown, Site, Timeouts, serve,
 };
 use adire_studio::{Studio, StudioConfig, fake::FakeBackend};
 use image::{ImageFormat, RgbImage};
@@ -35,7 +35,7 @@ impl Target {
         let settings = AccessSettings { on_loopback: true, ..AccessSettings::default() };
         let front = Front {
             site: Arc::new(Site::default()),
-            operators: Arc::new(Operators::open(&data, None).unwrap()),
+            auth: Arc::new(AdminAuth::open(&data, None).unwrap()),
             access: Arc::new(Access::open(&data, settings).unwrap()),
         };
         let open = async move {
@@ -43,9 +43,9 @@ impl Target {
             Ok(Studio::open(StudioConfig::new(data), move || Ok(backend)).await?)
         };
         let (tell, ready) = oneshot::channel();
-        let patience = Patience { connections, ..Patience::default() };
+        let timeouts = Timeouts { connections, ..Timeouts::default() };
         let shutdown = Shutdown::default();
-        tokio::spawn(serve(listener, front, open, shutdown.clone(), patience, |_| {
+        tokio::spawn(serve(listener, front, open, shutdown.clone(), timeouts, |_| {
             let _ = tell.send(());
         }));
         tokio::time::timeout(PATIENCE, ready).await.unwrap().unwrap();

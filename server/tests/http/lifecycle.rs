@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adire_server::{Access, AccessSettings, Front, Operators, Patience, Shutdown, Site, serve};
+use adire_server::{Access, AccessSettings, AdminAuth, Front, Shutdown, Site, Timeouts, serve};
 use adire_studio::{Studio, StudioConfig, fake::FakeBackend};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -29,7 +29,7 @@ struct Running {
 fn front(data: &Path) -> Front {
     Front {
         site: Arc::new(Site::default()),
-        operators: Arc::new(Operators::open(data, None).unwrap()),
+        auth: Arc::new(AdminAuth::open(data, None).unwrap()),
         access: Arc::new(Access::open(data, AccessSettings::default()).unwrap()),
     }
 }
@@ -46,8 +46,8 @@ async fn start(data: PathBuf) -> Running {
         let backend = FakeBackend::new(Duration::from_millis(30));
         Ok(Studio::open(StudioConfig::new(data), move || Ok(backend)).await?)
     };
-    let patience = Patience { head: Duration::from_millis(300), ..Patience::default() };
-    let serving = serve(listener, front, open, shutdown.clone(), patience, |_| {
+    let timeouts = Timeouts { head: Duration::from_millis(300), ..Timeouts::default() };
+    let serving = serve(listener, front, open, shutdown.clone(), timeouts, |_| {
         let _ = tell.send(());
     });
     Running { address, shutdown, load: Some(load), ready, task: tokio::spawn(serving) }
@@ -129,7 +129,7 @@ async fn a_model_that_cannot_be_loaded_ends_the_server_with_its_reason() {
     let open = async { anyhow::bail!("unet/config.json is missing") };
     let folder = tempfile::tempdir().unwrap();
     let (front, shutdown) = (front(folder.path()), Shutdown::default());
-    let error = serve(listener, front, open, shutdown, Patience::default(), |_| ()).await.unwrap_err();
+    let error = serve(listener, front, open, shutdown, Timeouts::default(), |_| ()).await.unwrap_err();
     assert_eq!(error.to_string(), "unet/config.json is missing");
 }
 

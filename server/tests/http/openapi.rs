@@ -23,7 +23,7 @@ async fn every_route_is_described_and_every_description_is_a_route() {
         .flat_map(|(path, item)| {
             item.as_object().unwrap().keys().map(move |method| format!("{method} {path}"))
         })
-        // Those of operators have tests of their own.
+        // Admin endpoints have tests of their own.
         .filter(|route| !route.contains(" /admin/"))
         .collect();
     let expected = [

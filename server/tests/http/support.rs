@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use adire_server::{Access, AccessSettings, AppState, Front, Operators, Shutdown, Site, router};
+use adire_server::{Access, AccessSettings, AdminAuth, AppState, Front, Shutdown, Site, router};
 use adire_studio::{
     Caps, NewAdapter, Studio, StudioConfig,
     fake::{ADAPTER_MAGIC, FakeBackend},
@@ -28,7 +28,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Server {
     pub(crate) router: Router,
     pub(crate) studio: Studio,
-    pub(crate) operators: Arc<Operators>,
+    pub(crate) auth: Arc<AdminAuth>,
     pub(crate) shutdown: Shutdown,
     pub(crate) steps_done: Arc<AtomicU64>,
     pub(crate) folder: TempDir,
@@ -84,12 +84,12 @@ impl Server {
             std::fs::write(site.join(name), text).unwrap();
         }
         let shutdown = Shutdown::default();
-        let operators = Arc::new(Operators::open(&folder.path().join("data"), None).unwrap());
+        let auth = Arc::new(AdminAuth::open(&folder.path().join("data"), None).unwrap());
         let site = Arc::new(Site::read(&site).unwrap());
         let access = Arc::new(Access::open(&folder.path().join("data"), settings).unwrap());
-        let front = Front { site, operators: operators.clone(), access };
+        let front = Front { site, auth: auth.clone(), access };
         let state = AppState::new(studio.clone(), front, shutdown.clone());
-        Self { router: router(state).unwrap(), studio, operators, shutdown, steps_done, folder }
+        Self { router: router(state).unwrap(), studio, auth, shutdown, steps_done, folder }
     }
 
     /// Adds `name@version` with its own content.

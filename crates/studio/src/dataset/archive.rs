@@ -16,7 +16,7 @@ use super::{
     Files, Remark,
     dataset_store::UploadedFile,
     insert,
-    read::{LARGEST, MOST},
+    read::{MAX_IMAGE_BYTES, MAX_IMAGES},
     walk::{is_hidden, tell_hidden},
 };
 use crate::{
@@ -26,11 +26,11 @@ use crate::{
 };
 
 /// Most entries of one archive: images, their captions, and folders.
-const MOST_ENTRIES: usize = 3 * MOST;
+const MAX_ENTRIES: usize = 3 * MAX_IMAGES;
 /// Most bytes that come out of one archive.
-const MOST_BYTES: u64 = 8 << 30;
+const MAX_UNPACKED_BYTES: u64 = 8 << 30;
 /// Most bytes that come out for each byte of the archive. Images are packed already; texts shrink to a tenth.
-const MOST_RATIO: u64 = 50;
+const MAX_RATIO: u64 = 50;
 /// This much may come out of any archive, however small it is.
 const ALWAYS: u64 = 16 << 20;
 /// The directory of an archive, which lies at its end, is no larger than this.
@@ -52,7 +52,7 @@ pub(super) fn expand(
     let refuse = |what: String| StudioError::Image(format!("{shown} {what}"));
     let file = File::open(path).map_err(|error| refuse(format!("cannot be read: {}.", reason(&error))))?;
     let packed = file.metadata().map(|metadata| metadata.len()).unwrap_or_default();
-    let room = packed.saturating_mul(MOST_RATIO).clamp(ALWAYS, MOST_BYTES);
+    let room = packed.saturating_mul(MAX_RATIO).clamp(ALWAYS, MAX_UNPACKED_BYTES);
     let mut archive = open(file, packed, DIRECTORY).map_err(refuse)?;
     let twice = File::open(path).ok().and_then(|file| written(file, packed)).unwrap_or_default();
     if let Some(lost @ 1..) = usize::from(twice).checked_sub(archive.len()) {
@@ -82,11 +82,11 @@ pub(super) fn expand(
 /// What is wrong with it, to follow its name.
 fn open(mut file: File, length: u64, window: u64) -> Result<ZipArchive<impl Read + Seek>, String> {
     let unreadable = |error: io::Error| format!("cannot be read: {}.", reason(&error));
-    let many = |count: u64| format!("has {count} entries; at most {MOST_ENTRIES} are taken. Divide it.");
+    let many = |count: u64| format!("has {count} entries; at most {MAX_ENTRIES} are taken. Divide it.");
     let floor = length.saturating_sub(window);
     // Memory is taken for as many entries as a record claims there are. Records of small archives cannot claim many.
     if let Some(count) =
-        claimed(&mut file, floor).map_err(unreadable)?.filter(|count| *count > MOST_ENTRIES as u64)
+        claimed(&mut file, floor).map_err(unreadable)?.filter(|count| *count > MAX_ENTRIES as u64)
     {
         return Err(many(count));
     }
@@ -99,7 +99,7 @@ fn open(mut file: File, length: u64, window: u64) -> Result<ZipArchive<impl Read
         error => format!("is no zip file that can be read ({error}). Pack it again."),
     })?;
     whole.store(true, Ordering::Relaxed);
-    if archive.len() > MOST_ENTRIES {
+    if archive.len() > MAX_ENTRIES {
         return Err(many(archive.len() as u64));
     }
     Ok(archive)
@@ -205,7 +205,7 @@ impl Unpacking<'_> {
         }
         let (incoming, mut file) = UploadedFile::create(self.blobs, &name)?;
         // One byte more than allowed shows that there is too much, whatever the archive says of itself.
-        let allowed = (LARGEST + 1).min(self.left);
+        let allowed = (MAX_IMAGE_BYTES + 1).min(self.left);
         match copy(&mut (&mut entry).take(allowed), &mut file) {
             Ok(bytes) => self.left -= bytes,
             Err(Broken::Written(error)) => {

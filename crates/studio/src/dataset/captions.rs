@@ -13,9 +13,9 @@ use super::{
 };
 
 /// Largest text file that is read as one caption.
-const LARGEST_TEXT: u64 = 64 << 10;
+const MAX_TEXT_BYTES: u64 = 64 << 10;
 /// Largest list.
-const LARGEST_LIST: u64 = 64 << 20;
+const MAX_LIST_BYTES: u64 = 64 << 20;
 
 /// The captions that lie among files, by the names of their images.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ impl Captions {
         lists.sort_by_key(|(name, _)| (rank(name), *name));
         for (name, path) in lists {
             let mut remark = |message: String| remarks.push(Remark { name: name.clone(), message });
-            match open::read(path, LARGEST_LIST) {
+            match open::read(path, MAX_LIST_BYTES) {
                 Ok(bytes) => {
                     let list::List { rows, notes } = list::read(name, &bytes);
                     notes.into_iter().for_each(&mut remark);
@@ -79,7 +79,7 @@ impl Captions {
                 ));
                 continue;
             }
-            match open::read(path, LARGEST_TEXT) {
+            match open::read(path, MAX_TEXT_BYTES) {
                 Ok(bytes) => {
                     let text::Text { text, mut notes } = text::read(&bytes);
                     let caption = text::caption(&text);

@@ -18,7 +18,7 @@ use super::{
     Files, Remark, archive,
     captions::of_folder,
     content_hash, insert, layout,
-    read::{MOST, nothing_usable, scan_images},
+    read::{MAX_IMAGES, nothing_usable, scan_images},
     text::{beginning, one_line},
     text_of,
     walk::{Reach, files_in, is_hidden, tell_hidden},
@@ -32,9 +32,9 @@ use crate::{
 };
 
 /// Most bytes of one file that is brought; archives are that large, images must be smaller.
-const LARGEST_FILE: u64 = 4 << 30;
+const MAX_FILE_BYTES: u64 = 4 << 30;
 /// Remarks that are kept; the newest ones, and how many there were before them.
-const MOST_REMARKS: usize = 1000;
+const MAX_WARNINGS: usize = 1000;
 /// What the dataset of a kohya project's class images is called, after the dataset's own name.
 const CLASS_IMAGES: &str = ", class images";
 
@@ -166,9 +166,9 @@ impl DatasetStore {
                 StudioError::Image(format!("{} did not arrive whole: {error}.", incoming.name))
             })?;
             bytes += chunk.as_ref().len() as u64;
-            if bytes > LARGEST_FILE {
+            if bytes > MAX_FILE_BYTES {
                 return Err(StudioError::Image(format!(
-                    "{} has more than {LARGEST_FILE} bytes; divide it.",
+                    "{} has more than {MAX_FILE_BYTES} bytes; divide it.",
                     incoming.name
                 )));
             }
@@ -380,10 +380,12 @@ impl DatasetStore {
             });
             staged.push(kept);
         }
-        if present.len() + new.len() > MOST {
+        if present.len() + new.len() > MAX_IMAGES {
             let count = present.len() + new.len();
-            let message =
-                format!("{} would hold {count} pictures; at most {MOST} are taken. Take fewer.", row.name);
+            let message = format!(
+                "{} would hold {count} pictures; at most {MAX_IMAGES} are taken. Take fewer.",
+                row.name
+            );
             return Err(StudioError::Image(message));
         }
         let blobs = self.blobs.clone();
@@ -504,8 +506,8 @@ fn bounded(before: Vec<Remark>, new: Vec<Remark>) -> Vec<Remark> {
     let mut gone = before.first().and_then(forgotten).unwrap_or_default();
     let skipped = usize::from(gone > 0);
     let mut all: Vec<Remark> = before.into_iter().skip(skipped).chain(new).collect();
-    if gone > 0 || all.len() > MOST_REMARKS {
-        let more = all.len().saturating_sub(MOST_REMARKS - 1);
+    if gone > 0 || all.len() > MAX_WARNINGS {
+        let more = all.len().saturating_sub(MAX_WARNINGS - 1);
         all.drain(..more);
         gone += more;
         all.insert(0, Remark { name: String::new(), message: format!("{gone}{FORGOTTEN}") });

@@ -2,6 +2,7 @@
 //! cannot be used is reported, never dropped in silence. `read`, `archive` and `captions` read or compute; call them off
 //! the async threads. `dataset_store` keeps datasets in a data folder.
 
+mod api;
 mod archive;
 mod captions;
 pub(crate) mod dataset_store;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::text;
 
 /// Most bytes of a prompt: what comes after has no place in the text encoder anyway.
-const LONGEST: usize = 300;
+const MAX_PROMPT_BYTES: usize = 300;
 
 /// Up to three prompts: two of a dataset's captions as the text encoder is told them (`texts`), and the first of them
 /// without the trigger word, which shows what the adapter does where nobody calls it. Signs that mean something in a
@@ -33,7 +33,7 @@ pub fn sample_prompts<'a>(texts: impl IntoIterator<Item = &'a str>, trigger: &st
 }
 
 fn escaped(text: &str) -> String {
-    text::beginning(text, LONGEST).chars().fold(String::new(), |mut prompt, c| {
+    text::beginning(text, MAX_PROMPT_BYTES).chars().fold(String::new(), |mut prompt, c| {
         if matches!(c, '(' | ')' | '[' | ']' | '\\') {
             prompt.push('\\');
         }
@@ -58,6 +58,6 @@ mod tests {
         assert_eq!(sample_prompts(["tok"], "tok"), ["tok"]);
         assert_eq!(sample_prompts(["", "<lora:x:1> a"], "tok"), Vec::<String>::new());
         assert_eq!(sample_prompts(["a", "b"], ""), ["a", "b"]);
-        assert_eq!(sample_prompts(["é".repeat(400).as_str()], "")[0].len(), LONGEST);
+        assert_eq!(sample_prompts(["é".repeat(400).as_str()], "")[0].len(), MAX_PROMPT_BYTES);
     }
 }

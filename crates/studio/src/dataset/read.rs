@@ -17,9 +17,9 @@ use super::{
 use crate::{Decoded, ImageUse, StudioError, blobs::hex, decode::decode_image};
 
 /// Largest file that is read.
-pub(super) const LARGEST: u64 = 64 << 20;
+pub(super) const MAX_IMAGE_BYTES: u64 = 64 << 20;
 /// Most images of one dataset.
-pub(super) const MOST: usize = 10_000;
+pub(super) const MAX_IMAGES: usize = 10_000;
 /// Sides below this say little about a style, and are enlarged a lot.
 const SMALL: u32 = 64;
 /// Files of one ending that are named; more are counted.
@@ -112,8 +112,8 @@ pub(super) fn scan_images<K>(
     remarks: &mut Vec<Remark>,
 ) -> Result<(Captions, Vec<FoundImage<K>>), StudioError> {
     let count = files.keys().filter(|name| is_image(name)).count();
-    if count > MOST {
-        let message = format!("{shown} holds {count} pictures; at most {MOST} are taken. Take fewer.");
+    if count > MAX_IMAGES {
+        let message = format!("{shown} holds {count} pictures; at most {MAX_IMAGES} are taken. Take fewer.");
         return Err(StudioError::Image(message));
     }
     let captions = Captions::read(files, present, remarks);
@@ -123,7 +123,7 @@ pub(super) fn scan_images<K>(
     for (name, path) in files.iter().filter(|(name, _)| is_image(name)) {
         reach.check()?;
         let mut remark = |message: String| remarks.push(Remark { name: name.clone(), message });
-        let bytes = match open::read(path, LARGEST) {
+        let bytes = match open::read(path, MAX_IMAGE_BYTES) {
             Ok(bytes) => bytes,
             Err(why) => {
                 remark(format!("Left out: {why}."));

@@ -13,7 +13,7 @@ use crate::{StudioError, folder::reason};
 /// Folders below the folder that are looked into, one inside the other.
 const DEPTH: usize = 8;
 /// Most files and folders that are looked at.
-const MOST_ENTRIES: usize = 200_000;
+const MAX_ENTRIES: usize = 200_000;
 
 /// How far a reading may go.
 #[derive(Clone, Copy, Debug, Default)]
@@ -118,8 +118,8 @@ impl Walk<'_> {
         for entry in entries {
             self.reach.check()?;
             self.entries += 1;
-            if self.entries > MOST_ENTRIES {
-                let message = format!("The folder holds more than {MOST_ENTRIES} files; take a smaller one.");
+            if self.entries > MAX_ENTRIES {
+                let message = format!("The folder holds more than {MAX_ENTRIES} files; take a smaller one.");
                 return Err(StudioError::Image(message).into());
             }
             let name = join(shown, &entry.file_name().to_string_lossy());

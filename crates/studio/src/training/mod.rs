@@ -1,6 +1,7 @@
 //! TrainingControl jobs: asked for (`requests`), run one at a time unit by unit (`run`), looked at (`views`), followed
 //! (`events`). The database says which job is in which state; memory only knows what the running one does.
 
+mod api;
 mod events;
 mod files;
 mod requests;

@@ -17,9 +17,9 @@ use crate::{
 };
 
 /// Most bytes of one request. Files go to the disk as they come.
-pub(crate) const LARGEST: usize = 8 << 30;
+pub(crate) const MAX_BODY_BYTES: usize = 8 << 30;
 /// Most files of one request.
-const MOST: usize = 30_000;
+const MAX_FILES: usize = 30_000;
 
 /// Bring files
 ///
@@ -72,8 +72,8 @@ pub(crate) async fn receive(studio: &Studio, form: &mut Multipart) -> Result<Vec
         let Some(name) = field.file_name().filter(|name| !name.is_empty()).map(str::to_owned) else {
             continue;
         };
-        if files.len() == MOST {
-            let sentence = format!("More than {MOST} files came at once; send fewer, or a zip file.");
+        if files.len() == MAX_FILES {
+            let sentence = format!("More than {MAX_FILES} files came at once; send fewer, or a zip file.");
             return Err(Problem::new(ProblemKind::TooLarge, sentence));
         }
         files.push(studio.receive(&name, field).await?);

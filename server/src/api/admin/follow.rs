@@ -12,9 +12,9 @@ use futures::{StreamExt, stream};
 
 use crate::{
     api::events::{From, RETRY, answer, last_event_id},
+    auth::guard::{self, Access},
     error::Problem,
     extract::{QueryOf, Segment},
-    operator::guard::{self, Entry},
     state::AppState,
 };
 
@@ -43,16 +43,16 @@ pub(crate) async fn events(
     State(state): State<AppState>,
     Segment(id): Segment,
     QueryOf(from): QueryOf<From>,
-    Extension(entry): Extension<Entry>,
+    Extension(access): Extension<Access>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let after = last_event_id(&headers)?.or(from.after).unwrap_or(0);
     let events = state.studio.training_events(&id, after).await?;
-    let token = match entry {
-        Entry::SignedIn | Entry::ByLink => guard::token(&state.operators, &headers),
-        Entry::ThisMachine | Entry::Open => None,
+    let token = match access {
+        Access::SignedIn | Access::ByLink => guard::token(&state.auth, &headers),
+        Access::ThisMachine | Access::Open => None,
     };
-    let out = state.operators.clone().until_out(token);
+    let out = state.auth.clone().until_out(token);
     let events = stream::once(async { sse::Event::default().retry(RETRY) })
         .chain(events.map(write))
         .map(Ok::<_, Infallible>)

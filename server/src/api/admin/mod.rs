@@ -15,7 +15,7 @@ use crate::state::AppState;
 /// Every address under `/admin/api`.
 pub(crate) fn admin_api() -> OpenApiRouter<AppState> {
     let unlimited =
-        OpenApiRouter::new().routes(routes!(files::add)).layer(DefaultBodyLimit::max(files::LARGEST));
+        OpenApiRouter::new().routes(routes!(files::add)).layer(DefaultBodyLimit::max(files::MAX_BODY_BYTES));
     OpenApiRouter::new()
         .routes(routes!(control::queue))
         .routes(routes!(control::cancel_all))

@@ -27,7 +27,7 @@ use self::{
 };
 use crate::{
     commands::places,
-    training::{CHECKPOINT, Session},
+    training::{CHECKPOINT, TrainingDriver},
 };
 
 /// What to train on, and where the result goes.
@@ -162,9 +162,9 @@ impl Run<'_> {
         let task = self.task(config, goes_on, log::held_out(&path));
         let mut log = None;
         let mut progress = Progress::new(&task.config);
-        let mut session = Session::new(pipeline, task)?;
+        let mut driver = TrainingDriver::new(pipeline, task)?;
         loop {
-            let update = session.advance(pipeline, &|| false);
+            let update = driver.advance(pipeline, &|| false);
             let update = if log.is_none() && goes_on {
                 update.with_context(|| {
                     let shown = checkpoint.display();
@@ -189,7 +189,7 @@ impl Run<'_> {
             }
         }
         progress.end();
-        Ok(session.written().to_vec())
+        Ok(driver.written().to_vec())
     }
 
     fn task(&self, config: TrainingConfig, goes_on: bool, held_out: Vec<(u32, f64)>) -> TrainingTask {

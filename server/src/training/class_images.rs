@@ -20,7 +20,7 @@ const SEEDS: u64 = 1 << 32;
 
 /// Those of one run.
 #[derive(Debug)]
-pub(super) struct ClassPictures {
+pub(super) struct ClassImages {
     folder: PathBuf,
     prompt: String,
     seed: u64,
@@ -28,7 +28,7 @@ pub(super) struct ClassPictures {
     pub(super) count: usize,
 }
 
-impl ClassPictures {
+impl ClassImages {
     /// What the settings ask for beyond the `given` ones.
     pub(super) fn new(task: &TrainingTask, given: usize) -> Self {
         let asked = task.config.class_pictures as usize;

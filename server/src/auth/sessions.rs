@@ -18,7 +18,7 @@ pub(super) const IDLE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Use is written down no more often than this.
 const NOTED: u64 = 60 * 60;
 /// Most at once; the one that was used longest ago gives way.
-const MOST: usize = 200;
+const MAX_SESSIONS: usize = 200;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Session {
@@ -58,7 +58,7 @@ impl Sessions {
         self.change(|all| {
             // What another password began can never be used again.
             all.retain(|session| session.password == password && is_alive(session, used));
-            if all.len() >= MOST {
+            if all.len() >= MAX_SESSIONS {
                 let oldest =
                     all.iter().enumerate().min_by_key(|(_, session)| session.used).map(|(index, _)| index);
                 oldest.map(|index| all.swap_remove(index));
@@ -166,11 +166,11 @@ mod tests {
     fn there_is_an_end_to_their_number() {
         let folder = tempfile::tempdir().unwrap();
         let sessions = begun(folder.path().join("sessions"));
-        for index in 0..MOST {
+        for index in 0..MAX_SESSIONS {
             sessions.begin(format!("{index}"), "password".to_owned(), days(1)).unwrap();
         }
         assert!(!sessions.uses("a", "password", days(1)), "the oldest gave way");
         assert!(sessions.uses("0", "password", days(1)));
-        assert_eq!(sessions.all.lock().unwrap().len(), MOST);
+        assert_eq!(sessions.all.lock().unwrap().len(), MAX_SESSIONS);
     }
 }

@@ -1,7 +1,7 @@
 //! The operator: one person (or a few who share a password) who may change what the studio offers. Knows passwords,
 //! sessions and attempts; knows no pages. Everything lies in files of the folder `operator` in the data folder, which
 //! only the server's own user can read. Files, not rows: `adire admin set-password` must work beside a running server
-//! that holds the database, and the studio knows no operators.
+//! that holds the database, and the studio knows nothing of authentication.
 
 mod attempts;
 pub(crate) mod cookies;
@@ -43,7 +43,7 @@ const CROWDED: Duration = Duration::from_secs(2);
 const NO_PASSWORD: &str = "no password";
 
 /// Who may sign in, who is signed in, and who tried too often.
-pub struct Operators {
+pub struct AdminAuth {
     folder: PathBuf,
     /// The password's hash, where the environment gives it; goes before the file's.
     given: Option<String>,
@@ -61,13 +61,13 @@ pub struct Operators {
 
 /// Why nobody was signed in.
 #[derive(Debug)]
-pub(crate) enum Refused {
+pub(crate) enum SignInError {
     /// Another attempt is taken after this time.
     Wait(Duration),
     /// The password is another one.
     Wrong,
     /// There is no password yet.
-    NoOperator,
+    NoAdminPassword,
     /// The link has been used, belongs to an earlier start, or was copied badly.
     Link,
     /// The new password is too easily guessed.
@@ -76,7 +76,7 @@ pub(crate) enum Refused {
     Failed(anyhow::Error),
 }
 
-impl From<io::Error> for Refused {
+impl From<io::Error> for SignInError {
     fn from(error: io::Error) -> Self {
         Self::Failed(error.into())
     }
@@ -89,7 +89,7 @@ fn unusable(data: &Path) -> String {
     )
 }
 
-impl Operators {
+impl AdminAuth {
     /// Opens the folder `operator` of a data folder and makes what is absent. `given` is the hash of a password from
     /// the environment.
     ///
@@ -103,7 +103,7 @@ impl Operators {
         }
         let key = cookies::key(&folder.join("cookie.key")).context("the key of the operator's cookie")?;
         let sessions = Sessions::open(folder.join("sessions.json"))?;
-        let operators = Self {
+        let auth = Self {
             folder,
             given,
             key,
@@ -114,10 +114,10 @@ impl Operators {
             device_verifications: Arc::new(Semaphore::new(1)),
             set_up: Mutex::new(None),
         };
-        if operators.hash()?.is_none() {
-            *operators.set_up.lock().unwrap_or_else(PoisonError::into_inner) = Some(token()?);
+        if auth.hash()?.is_none() {
+            *auth.set_up.lock().unwrap_or_else(PoisonError::into_inner) = Some(token()?);
         }
-        Ok(operators)
+        Ok(auth)
     }
 
     /// Sets the password in a data folder. It counts at once, and who was signed in with another one no longer is.
@@ -169,9 +169,9 @@ impl Operators {
         device: Option<String>,
         from: Option<Network>,
         password: String,
-    ) -> Result<String, Refused> {
+    ) -> Result<String, SignInError> {
         let here = self.clone();
-        let hash = blocking(move || here.hash()).await?.ok_or(Refused::NoOperator)?;
+        let hash = blocking(move || here.hash()).await?.ok_or(SignInError::NoAdminPassword)?;
         let (counted, permit) = self.turn(device, from).await?;
         let checked = hash.clone();
         let right = blocking(move || {
@@ -179,8 +179,8 @@ impl Operators {
             drop(permit);
             right
         });
-        if !right.await.map_err(Refused::Failed)? {
-            return Err(Refused::Wrong);
+        if !right.await.map_err(SignInError::Failed)? {
+            return Err(SignInError::Wrong);
         }
         self.attempts.forget(&counted);
         self.begin_session(digest(&hash)).await
@@ -191,43 +191,49 @@ impl Operators {
         self: &Arc<Self>,
         device: Option<String>,
         from: Option<Network>,
-    ) -> Result<(Counted, OwnedSemaphorePermit), Refused> {
+    ) -> Result<(Counted, OwnedSemaphorePermit), SignInError> {
         let place = self.waiting.clone().try_acquire_owned().ok();
         if device.is_none() && place.is_none() {
-            return Err(Refused::Wait(CROWDED));
+            return Err(SignInError::Wait(CROWDED));
         }
         // Counted before it is checked: a thousand attempts at once are a thousand attempts.
-        let counted = self.attempts.begin(device.as_deref(), from, Instant::now()).map_err(Refused::Wait)?;
+        let counted =
+            self.attempts.begin(device.as_deref(), from, Instant::now()).map_err(SignInError::Wait)?;
         let turns = match counted {
             Counted::Device(_) => &self.device_verifications,
-            Counted::Network(_) if place.is_none() => return Err(Refused::Wait(CROWDED)),
+            Counted::Network(_) if place.is_none() => return Err(SignInError::Wait(CROWDED)),
             Counted::Network(_) => &self.verifications,
         };
-        let permit = turns.clone().acquire_owned().await.map_err(|error| Refused::Failed(error.into()))?;
+        let permit =
+            turns.clone().acquire_owned().await.map_err(|error| SignInError::Failed(error.into()))?;
         drop(place);
         Ok((counted, permit))
     }
 
     /// Begins a session by the token of the printed link: while there is no password, who can read what the server
     /// prints is the admin.
-    pub(crate) async fn enter(self: &Arc<Self>, given: &str) -> Result<String, Refused> {
+    pub(crate) async fn enter(self: &Arc<Self>, given: &str) -> Result<String, SignInError> {
         if self.exist().await? || !self.is_link_token(given) {
-            return Err(Refused::Link);
+            return Err(SignInError::Link);
         }
         self.begin_session(NO_PASSWORD.to_owned()).await
     }
 
     /// Sets the first password with the token of the printed link, and begins a session.
-    pub(crate) async fn set_up(self: &Arc<Self>, given: &str, password: String) -> Result<String, Refused> {
+    pub(crate) async fn set_up(
+        self: &Arc<Self>,
+        given: &str,
+        password: String,
+    ) -> Result<String, SignInError> {
         // Nothing is counted: 256 random bits are not guessed, and nothing is hashed for who does not have them.
         if self.exist().await? || !self.is_link_token(given) {
-            return Err(Refused::Link);
+            return Err(SignInError::Link);
         }
-        password::strength(&password).map_err(Refused::Weak)?;
+        password::strength(&password).map_err(SignInError::Weak)?;
         let expected = {
             let mut token = self.set_up.lock().unwrap_or_else(PoisonError::into_inner);
             // Of two at once, one finds nothing.
-            token.take().ok_or(Refused::Link)?
+            token.take().ok_or(SignInError::Link)?
         };
         let folder = self.folder.clone();
         let stored = blocking(move || {
@@ -240,7 +246,7 @@ impl Operators {
             Err(error) => {
                 // Nothing is set, so the link is still good.
                 *self.set_up.lock().unwrap_or_else(PoisonError::into_inner) = Some(expected);
-                Err(Refused::Failed(error))
+                Err(SignInError::Failed(error))
             }
         }
     }
@@ -282,7 +288,7 @@ impl Operators {
     }
 
     /// `bound`: ends when this is no longer the digest of the password's hash.
-    async fn begin_session(self: &Arc<Self>, bound: String) -> Result<String, Refused> {
+    async fn begin_session(self: &Arc<Self>, bound: String) -> Result<String, SignInError> {
         let (here, token) = (self.clone(), token()?);
         let kept = digest(&token);
         blocking(move || here.sessions.begin(kept, bound, SystemTime::now())).await?;

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 
-use super::{Operators, cookies};
+use super::{AdminAuth, cookies};
 use crate::{
     admin,
     error::{Problem, ProblemKind},
@@ -19,7 +19,7 @@ use crate::{
 
 /// How someone came in; in the extensions of every request that the door lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Entry {
+pub(crate) enum Access {
     /// With a session.
     SignedIn,
     /// With a session that began by the printed link; there is no password yet.
@@ -36,33 +36,35 @@ const SIGN_IN: &str = "/admin/sign-in";
 const LINK: &str = "/admin/link";
 const SET_UP: &str = "/admin/set-up";
 
-/// Lets operators through, and says to others what to do.
+/// Requires an admin for everything under `/admin`; responds to other requests with how to sign in.
 pub(crate) async fn check(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     if path != "/admin" && !path.starts_with("/admin/") {
         return next.run(request).await;
     }
     // Read first: a request cannot be looked at by two threads, and the answer may come on another one.
-    let token = token(&state.operators, request.headers());
+    let token = token(&state.auth, request.headers());
     let here = state.access.open_admin() && is_this_machine(&request);
-    let entry = match who(&state.operators, token).await {
-        Ok(Who { is_set: true, is_known: true }) => Entry::SignedIn,
-        Ok(Who { is_set: true, is_known: false }) if [SIGN_IN, LINK, SET_UP].contains(&path.as_str()) => {
-            Entry::Open
+    let access = match caller(&state.auth, token).await {
+        Ok(Caller { is_set: true, is_known: true }) => Access::SignedIn,
+        Ok(Caller { is_set: true, is_known: false }) if [SIGN_IN, LINK, SET_UP].contains(&path.as_str()) => {
+            Access::Open
         }
-        Ok(Who { is_set: true, is_known: false }) => return sign_in_first(&request),
-        Ok(Who { is_set: false, is_known: true }) => Entry::ByLink,
-        Ok(Who { is_set: false, is_known: false }) if here => Entry::ThisMachine,
-        Ok(Who { is_set: false, is_known: false }) if [LINK, SET_UP].contains(&path.as_str()) => Entry::Open,
-        Ok(Who { is_set: false, is_known: false }) if accepts_html(request.headers()) => {
-            return admin::no_operator(state, request).await;
+        Ok(Caller { is_set: true, is_known: false }) => return sign_in_first(&request),
+        Ok(Caller { is_set: false, is_known: true }) => Access::ByLink,
+        Ok(Caller { is_set: false, is_known: false }) if here => Access::ThisMachine,
+        Ok(Caller { is_set: false, is_known: false }) if [LINK, SET_UP].contains(&path.as_str()) => {
+            Access::Open
         }
-        Ok(Who { is_set: false, is_known: false }) => {
-            return Problem::new(ProblemKind::NoOperator, NO_OPERATOR).into_response();
+        Ok(Caller { is_set: false, is_known: false }) if accepts_html(request.headers()) => {
+            return admin::no_admin_password(state, request).await;
+        }
+        Ok(Caller { is_set: false, is_known: false }) => {
+            return Problem::new(ProblemKind::NoAdminPassword, NO_ADMIN_PASSWORD).into_response();
         }
         Err(error) => return Problem::internal(error).into_response(),
     };
-    request.extensions_mut().insert(entry);
+    request.extensions_mut().insert(access);
     let mut response = next.run(request).await;
     // Pages must not come back out of a cache after signing out; what said something else about itself keeps it.
     let headers = response.headers_mut();
@@ -75,21 +77,21 @@ pub(crate) async fn check(State(state): State<AppState>, mut request: Request, n
 }
 
 /// Why, and what to do.
-const NO_OPERATOR: &str = "The admin pages have no password yet. Open the link that the server printed when it started, \
+const NO_ADMIN_PASSWORD: &str = "The admin pages have no password yet. Open the link that the server printed when it started, \
                            or set a password on the machine that Adire runs on with `adire admin set-password`.";
 
-struct Who {
+struct Caller {
     /// There is a password.
     is_set: bool,
     /// The request has a session.
     is_known: bool,
 }
 
-async fn who(operators: &Arc<Operators>, token: Option<String>) -> io::Result<Who> {
-    let here = operators.clone();
+async fn caller(auth: &Arc<AdminAuth>, token: Option<String>) -> io::Result<Caller> {
+    let here = auth.clone();
     super::blocking(move || {
         let is_known = token.map_or(Ok(false), |token| here.knows(&token))?;
-        Ok(Who { is_set: here.is_set()?, is_known })
+        Ok(Caller { is_set: here.is_set()?, is_known })
     })
     .await
 }
@@ -144,18 +146,23 @@ fn is_https(request: &Parts) -> bool {
 }
 
 /// Adds the cookies of a session that begins. A browser that has been here before stays the same device.
-pub(crate) fn give(operators: &Operators, token: &str, request: &Parts, response: &mut Response) {
-    let device = device(operators, &request.headers).map_or_else(super::token, Ok);
+pub(crate) fn set_session_cookies(
+    auth: &AdminAuth,
+    token: &str,
+    request: &Parts,
+    response: &mut Response,
+) {
+    let device = device(auth, &request.headers).map_or_else(super::token, Ok);
     match device {
         Ok(device) => {
-            set(response, cookies::signed_in(token, &device, &operators.key, is_https(request)));
+            set(response, cookies::signed_in(token, &device, &auth.key, is_https(request)));
         }
         Err(error) => tracing::error!(%error, "no random numbers for a device's id"),
     }
 }
 
 /// Takes them back.
-pub(crate) fn take_back(request: &Parts, response: &mut Response) {
+pub(crate) fn clear_session_cookies(request: &Parts, response: &mut Response) {
     set(response, cookies::signed_out(is_https(request)));
 }
 
@@ -166,13 +173,13 @@ fn set(response: &mut Response, cookies: Vec<HeaderValue>) {
 }
 
 /// The token of the session that a request belongs to.
-pub(crate) fn token(operators: &Operators, headers: &HeaderMap) -> Option<String> {
-    cookies::token(headers, &operators.key)
+pub(crate) fn token(auth: &AdminAuth, headers: &HeaderMap) -> Option<String> {
+    cookies::token(headers, &auth.key)
 }
 
 /// What an earlier sign-in left in this browser.
-pub(crate) fn device(operators: &Operators, headers: &HeaderMap) -> Option<String> {
-    cookies::device(headers, &operators.key)
+pub(crate) fn device(auth: &AdminAuth, headers: &HeaderMap) -> Option<String> {
+    cookies::device(headers, &auth.key)
 }
 
 #[cfg(test)]

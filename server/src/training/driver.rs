@@ -12,39 +12,39 @@ use adire_studio::{TrainingTask, UnitOutcome, read_pixels};
 
 use super::{
     card::Outcome,
-    classes::{ClassPictures, plain_spec},
+    class_images::{ClassImages, plain_spec},
+    milestones::{DueAction, Milestones},
     output::{self, CHECKPOINT},
-    plan::{Due, Plan},
-    trial::Trial,
+    probe::ResourceProbe,
 };
 use crate::backend::pixels;
 
 /// A run. See [`adire_studio::Backend::advance_training`] for what it promises.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct TrainingDriver {
     task: TrainingTask,
-    plan: Plan,
-    phase: Phase,
+    milestones: Milestones,
+    state: State,
     begun: Instant,
     /// The adapter in both formats and the model card, once they are there.
     written: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
-enum Phase {
+enum State {
     /// `next`: the place in the task's images, then its class images, then those that are made; `time`: how often
     /// that one was added.
     Preparing {
         preparation: Box<Preparation>,
         next: usize,
         time: u32,
-        made: ClassPictures,
+        made: ClassImages,
     },
     Training(Box<Trainer>),
     Ended,
 }
 
-impl Session {
+impl TrainingDriver {
     /// A run that has not begun.
     ///
     /// # Errors
@@ -54,11 +54,11 @@ impl Session {
             pictures.iter().map(|picture| picture.repeats as usize).sum::<usize>()
         };
         let given = count(&task.classes);
-        let made = ClassPictures::new(&task, given);
+        let made = ClassImages::new(&task, given);
         let preparation = pipeline.preparation(count(&task.pictures), given + made.count, &task.config)?;
-        let plan = Plan::new(&task.known);
-        let phase = Phase::Preparing { preparation: Box::new(preparation), next: 0, time: 0, made };
-        Ok(Self { task, plan, phase, begun: Instant::now(), written: Vec::new() })
+        let milestones = Milestones::new(&task.known);
+        let state = State::Preparing { preparation: Box::new(preparation), next: 0, time: 0, made };
+        Ok(Self { task, milestones, state, begun: Instant::now(), written: Vec::new() })
     }
 
     /// The adapter in both formats and the model card, once the run has finished.
@@ -75,8 +75,8 @@ impl Session {
         pipeline: &mut Pipeline,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<UnitOutcome> {
-        match &mut self.phase {
-            Phase::Preparing { preparation, next, time, made }
+        match &mut self.state {
+            State::Preparing { preparation, next, time, made }
                 if preparation.done() < preparation.total() =>
             {
                 let all = self.task.pictures.iter().chain(&self.task.classes);
@@ -117,9 +117,9 @@ impl Session {
                     total: small(preparation.total()),
                 })
             }
-            Phase::Preparing { .. } => self.ready(pipeline),
-            Phase::Training(_) => self.train(pipeline, interrupted),
-            Phase::Ended => Err(EngineError::Request("the training has ended".to_owned())),
+            State::Preparing { .. } => self.ready(pipeline),
+            State::Training(_) => self.train(pipeline, interrupted),
+            State::Ended => Err(EngineError::Request("the training has ended".to_owned())),
         }
     }
 
@@ -128,19 +128,19 @@ impl Session {
     /// # Errors
     /// As [`Trainer::save`].
     pub(crate) fn save(&self) -> Result<()> {
-        match &self.phase {
-            Phase::Training(trainer) if !self.is_tried() => trainer.save(&self.task.folder.join(CHECKPOINT)),
+        match &self.state {
+            State::Training(trainer) if !self.is_tried() => trainer.save(&self.task.folder.join(CHECKPOINT)),
             _ => Ok(()),
         }
     }
 
     /// Whether steps have been made that are to be undone.
     fn is_tried(&self) -> bool {
-        matches!(self.plan.due.front(), Some(Due::Try(_)))
+        matches!(self.milestones.due.front(), Some(DueAction::Try(_)))
     }
 
     fn ready(&mut self, pipeline: &Pipeline) -> Result<UnitOutcome> {
-        let Phase::Preparing { preparation, .. } = std::mem::replace(&mut self.phase, Phase::Ended) else {
+        let State::Preparing { preparation, .. } = std::mem::replace(&mut self.state, State::Ended) else {
             return Err(EngineError::Request("the training has begun already".to_owned()));
         };
         let data = preparation.finish()?;
@@ -154,12 +154,12 @@ impl Session {
             trainer.begin_with(&Adapter::read(&parent.path)?)?;
         }
         let step = trainer.updates();
-        self.plan.forget_after(step);
+        self.milestones.forget_after(step);
         if !self.task.known.forecast && !trainer.finished() {
-            self.plan.due.push_back(Due::Try(Trial::default()));
+            self.milestones.due.push_back(DueAction::Try(ResourceProbe::default()));
         }
         self.plan_at(&trainer, false);
-        self.phase = Phase::Training(Box::new(trainer));
+        self.state = State::Training(Box::new(trainer));
         Ok(UnitOutcome::Ready {
             step,
             instances: small(instances),
@@ -170,19 +170,19 @@ impl Session {
 
     fn plan_at(&mut self, trainer: &Trainer, fresh: bool) {
         let changed = self.task.continue_from.is_some();
-        self.plan.at(trainer.updates(), trainer.config(), trainer.measurement(), fresh, changed);
+        self.milestones.at(trainer.updates(), trainer.config(), trainer.measurement(), fresh, changed);
     }
 
     fn train(&mut self, pipeline: &mut Pipeline, interrupted: &dyn Fn() -> bool) -> Result<UnitOutcome> {
-        let Phase::Training(mut trainer) = std::mem::replace(&mut self.phase, Phase::Ended) else {
+        let State::Training(mut trainer) = std::mem::replace(&mut self.state, State::Ended) else {
             return Err(EngineError::Request("the training has not begun".to_owned()));
         };
-        let update = match self.plan.due.pop_front() {
+        let update = match self.milestones.due.pop_front() {
             Some(due) => self.due(due, pipeline, &mut trainer, interrupted)?,
             None if trainer.finished() => return self.finish(pipeline, &trainer),
             None => self.step(&mut trainer)?,
         };
-        self.phase = Phase::Training(trainer);
+        self.state = State::Training(trainer);
         Ok(update)
     }
 
@@ -191,7 +191,7 @@ impl Session {
         let micro = trainer.micro_step()?;
         let step = trainer.updates();
         if trainer.halved() && !halved {
-            self.plan.forget_after(step);
+            self.milestones.forget_after(step);
             self.plan_at(trainer, false);
             return Ok(UnitOutcome::Rewound { step });
         }
@@ -208,46 +208,46 @@ impl Session {
 
     fn due(
         &mut self,
-        due: Due,
+        due: DueAction,
         pipeline: &mut Pipeline,
         trainer: &mut Trainer,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<UnitOutcome> {
         let step = trainer.updates();
         match due {
-            Due::Try(mut trial) => {
-                let Some(forecast) = trial.step(trainer)? else {
-                    self.plan.due.push_front(Due::Try(trial));
+            DueAction::Try(mut probe) => {
+                let Some(forecast) = probe.step(trainer)? else {
+                    self.milestones.due.push_front(DueAction::Try(probe));
                     return Ok(UnitOutcome::Step);
                 };
-                match trial.refusal() {
+                match probe.refusal() {
                     Some(why) => Err(EngineError::Request(why)),
                     None => Ok(UnitOutcome::Forecast(forecast)),
                 }
             }
-            Due::Save => {
+            DueAction::Save => {
                 trainer.save(&self.task.folder.join(CHECKPOINT))?;
                 Ok(UnitOutcome::Saved { step })
             }
-            Due::Measure(mut measurement) => {
+            DueAction::Measure(mut measurement) => {
                 trainer.measure(&mut measurement)?;
                 if let Some(loss) = measurement.loss() {
-                    self.plan.measured(step, loss);
+                    self.milestones.measured(step, loss);
                     return Ok(UnitOutcome::HeldOut { step, loss });
                 }
                 let (done, total) = (small(measurement.done()), small(measurement.total()));
-                self.plan.due.push_front(Due::Measure(measurement));
+                self.milestones.due.push_front(DueAction::Measure(measurement));
                 Ok(UnitOutcome::Measuring { done, total })
             }
-            Due::Sample { prompt, with_adapter } => {
+            DueAction::Sample { prompt, with_adapter } => {
                 let made = self.sample(pipeline, trainer, prompt, with_adapter, interrupted);
                 match made {
                     Ok(update) => {
-                        self.plan.sampled(step, prompt, with_adapter);
+                        self.milestones.sampled(step, prompt, with_adapter);
                         Ok(update)
                     }
                     Err(EngineError::Cancelled) => {
-                        self.plan.due.push_front(Due::Sample { prompt, with_adapter });
+                        self.milestones.due.push_front(DueAction::Sample { prompt, with_adapter });
                         Ok(UnitOutcome::PutOff)
                     }
                     Err(error) => Err(error),
@@ -287,7 +287,7 @@ impl Session {
         let outcome = Outcome {
             task: &self.task,
             model: pipeline.info(),
-            held_out: self.plan.held_out(),
+            held_out: self.milestones.held_out(),
             parameters: trainer.parameters().count(),
             seconds: self.begun.elapsed().as_secs_f64(),
         };

@@ -16,7 +16,7 @@ const VARIABLE: &str = "ADIRE_ADMIN_PASSWORD_HASH";
 /// Fewer characters are guessed too soon.
 const SHORTEST: usize = 10;
 /// Longer ones are a mistake, and hashing them costs.
-const LONGEST: usize = 1024;
+const MAX_PASSWORD_BYTES: usize = 1024;
 
 /// What is wrong with a new password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,9 @@ impl fmt::Display for Weakness {
                     "The password has fewer than {SHORTEST} characters; take a longer one, four words for example."
                 )
             }
-            Self::Long => write!(f, "The password has more than {LONGEST} bytes; take a shorter one."),
+            Self::Long => {
+                write!(f, "The password has more than {MAX_PASSWORD_BYTES} bytes; take a shorter one.")
+            }
         }
     }
 }
@@ -43,7 +45,7 @@ impl fmt::Display for Weakness {
 pub(crate) fn strength(password: &str) -> Result<(), Weakness> {
     if password.chars().count() < SHORTEST {
         Err(Weakness::Short)
-    } else if password.len() > LONGEST {
+    } else if password.len() > MAX_PASSWORD_BYTES {
         Err(Weakness::Long)
     } else {
         Ok(())
@@ -58,7 +60,7 @@ pub(super) fn hash(password: &str) -> anyhow::Result<String> {
 
 /// Compares in constant time. Takes some tenths of a second. An unreadable hash is an error.
 pub(super) fn verify(password: &str, hash: &str) -> anyhow::Result<bool> {
-    if password.len() > LONGEST {
+    if password.len() > MAX_PASSWORD_BYTES {
         return Ok(false);
     }
     let hash =
@@ -122,7 +124,7 @@ mod tests {
         assert!(stored.starts_with("$argon2id$v=19$"), "{stored}");
         assert!(verify("four words of mine", &stored).unwrap());
         assert!(!verify("four words of yours", &stored).unwrap());
-        assert!(!verify(&"x".repeat(LONGEST + 1), &stored).unwrap());
+        assert!(!verify(&"x".repeat(MAX_PASSWORD_BYTES + 1), &stored).unwrap());
         assert!(verify("four words of mine", "damaged").is_err());
         assert_ne!(stored, hash("four words of mine").unwrap(), "each hash has its own salt");
         check(&stored).unwrap();

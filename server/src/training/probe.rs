@@ -5,36 +5,36 @@ use std::time::Instant;
 use adire_engine::{Result, train::Trainer};
 use adire_protocol::TrainingForecast;
 
-use super::memory::Place;
+use super::memory::MemoryKind;
 
 /// Steps that are tried. The first one touches every weight for the first time and does not count for the time.
 const STEPS: u32 = 3;
 
 /// Steps under way.
 #[derive(Debug, Default)]
-pub(super) struct Trial {
+pub(super) struct ResourceProbe {
     /// The run's state before them.
     before: Vec<u8>,
     done: u32,
     seconds: f64,
     bytes: Option<u64>,
     /// Whose memory it is.
-    place: Place,
+    memory: MemoryKind,
     /// What was left there before the first of them.
     available: Option<u64>,
 }
 
-impl Trial {
+impl ResourceProbe {
     /// Makes the next step; what was found, after the last one, when everything is as before.
     pub(super) fn step(&mut self, trainer: &mut Trainer) -> Result<Option<TrainingForecast>> {
         if self.done == 0 {
             self.before = trainer.checkpoint()?;
-            self.place = Place::of(trainer.device());
-            self.available = self.place.available(trainer.device());
+            self.memory = MemoryKind::of(trainer.device());
+            self.available = self.memory.available(trainer.device());
         }
         let device = trainer.device().clone();
         let begun = Instant::now();
-        let (tried, taken) = self.place.most_taken(&device, || trainer.micro_step());
+        let (tried, taken) = self.memory.peak_during(&device, || trainer.micro_step());
         if self.done > 0 {
             self.seconds += begun.elapsed().as_secs_f64();
         }
@@ -53,7 +53,7 @@ impl Trial {
 
     /// Why the run cannot be begun here.
     pub(super) fn refusal(&self) -> Option<String> {
-        self.place.refusal(self.bytes?, self.available?)
+        self.memory.refusal(self.bytes?, self.available?)
     }
 }
 

@@ -21,13 +21,13 @@ use crate::{
 };
 
 /// Seconds between two looks.
-const AGAIN: u64 = 1;
+const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// Opens once, for good.
 #[derive(Clone, Debug, Default)]
-pub struct Gate(Arc<OnceLock<Router>>);
+pub struct Startup(Arc<OnceLock<Router>>);
 
-impl Gate {
+impl Startup {
     /// Lets every request through to `router` from now on.
     pub fn open(&self, router: Router) {
         // A second opening would be the same router again; the first one stays.
@@ -36,19 +36,19 @@ impl Gate {
 
     /// What the listener serves: the real router once it is there.
     pub fn router(&self, access: Arc<Access>) -> Router {
-        Router::new().fallback(pass).with_state((self.clone(), warming(access)))
+        Router::new().fallback(pass).with_state((self.clone(), loading(access)))
     }
 }
 
-async fn pass(State((gate, warming)): State<(Gate, Router)>, request: Request) -> Response {
-    let router = gate.0.get().cloned().unwrap_or(warming);
+async fn pass(State((startup, loading)): State<(Startup, Router)>, request: Request) -> Response {
+    let router = startup.0.get().cloned().unwrap_or(loading);
     match router.oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     }
 }
 
-fn warming(access: Arc<Access>) -> Router {
+fn loading(access: Arc<Access>) -> Router {
     let router =
         Router::new().route("/healthz", get(routes::health)).route("/readyz", get(not_ready)).fallback(wait);
     routes::surround(router, access)
@@ -56,18 +56,21 @@ fn warming(access: Arc<Access>) -> Router {
 
 async fn not_ready() -> Response {
     let body = json!({ "status": "starting", "detail": "The model is being loaded." });
-    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, AGAIN)], Json(body)).into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, RETRY_AFTER_SECONDS)], Json(body))
+        .into_response()
 }
 
 async fn wait(request: Request) -> Response {
     let api = request.uri().path().starts_with("/api/");
     if api || !accepts_html(request.headers()) {
         let sentence = "The model is still being loaded; GET /readyz says when it is there.";
-        return Problem::new(ProblemKind::Starting, sentence).retry_after(AGAIN).into_response();
+        return Problem::new(ProblemKind::Starting, sentence)
+            .retry_after(RETRY_AFTER_SECONDS)
+            .into_response();
     }
-    let mut response = (StatusCode::SERVICE_UNAVAILABLE, Html(include_str!("warming.html"))).into_response();
+    let mut response = (StatusCode::SERVICE_UNAVAILABLE, Html(include_str!("startup.html"))).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::RETRY_AFTER, HeaderValue::from(AGAIN));
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -25,14 +25,14 @@ use crate::{
 /// The form's address, and room for its two images.
 pub(crate) fn routes() -> Router<AppState> {
     Router::new()
-        .route("/generate", post(make))
+        .route("/generate", post(submit_form))
         // The form of pages that were loaded before the address changed.
-        .route("/make", post(make))
-        .layer(DefaultBodyLimit::max(2 * MAX_UPLOAD_BYTES as usize + body::LARGEST))
+        .route("/make", post(submit_form))
+        .layer(DefaultBodyLimit::max(2 * MAX_UPLOAD_BYTES as usize + body::MAX_BODY_BYTES))
 }
 
 /// Takes everything in, then says where to go on: with GET, never posting again.
-async fn make(
+async fn submit_form(
     State(studio): State<Studio>,
     ClientOf(client): ClientOf,
     form: Result<Multipart, MultipartRejection>,
@@ -74,7 +74,7 @@ async fn read(
             let text = field.bytes().await?;
             // Fields have a limit of their own: the body's is for images.
             typed += text.len();
-            if typed <= body::LARGEST {
+            if typed <= body::MAX_BODY_BYTES {
                 form.field(&name, String::from_utf8_lossy(&text).into_owned());
             }
         }

@@ -7,12 +7,12 @@ use adire_engine::train::Measurement;
 use adire_protocol::TrainingConfig;
 use adire_studio::KnownResults;
 
-use super::trial::Trial;
+use super::probe::ResourceProbe;
 
 /// Something to do before the next step.
 #[derive(Debug)]
-pub(super) enum Due {
-    Try(Trial),
+pub(super) enum DueAction {
+    Try(ResourceProbe),
     Save,
     Measure(Measurement),
     Sample { prompt: u32, with_adapter: bool },
@@ -20,13 +20,13 @@ pub(super) enum Due {
 
 /// What is known, and what is due.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct Milestones {
     held_out: BTreeMap<u32, f64>,
     samples: BTreeSet<(u32, u32, bool)>,
-    pub(super) due: VecDeque<Due>,
+    pub(super) due: VecDeque<DueAction>,
 }
 
-impl Plan {
+impl Milestones {
     pub(super) fn new(known: &KnownResults) -> Self {
         Self {
             held_out: known.held_out.iter().copied().collect(),
@@ -69,10 +69,10 @@ impl Plan {
         let due = |every: u32| every > 0 && (step.is_multiple_of(every) || step == config.steps);
         if due(config.checkpoint_every) {
             if fresh {
-                self.due.push_back(Due::Save);
+                self.due.push_back(DueAction::Save);
             }
             if measurement.total() > 0 && !self.held_out.contains_key(&step) {
-                self.due.push_back(Due::Measure(measurement));
+                self.due.push_back(DueAction::Measure(measurement));
             }
         }
         if !due(config.sampled_every()) {
@@ -84,7 +84,7 @@ impl Plan {
             let with = (step > 0 || changed).then_some(true);
             for with_adapter in without.into_iter().chain(with) {
                 if !self.samples.contains(&(step, prompt, with_adapter)) {
-                    self.due.push_back(Due::Sample { prompt, with_adapter });
+                    self.due.push_back(DueAction::Sample { prompt, with_adapter });
                 }
             }
         }
@@ -95,16 +95,16 @@ impl Plan {
 mod tests {
     use super::*;
 
-    fn due(plan: &Plan) -> String {
-        let word = |due: &Due| match due {
-            Due::Try(_) => "try".to_owned(),
-            Due::Save => "save".to_owned(),
-            Due::Measure(_) => "measure".to_owned(),
-            Due::Sample { prompt, with_adapter } => {
+    fn due(milestones: &Milestones) -> String {
+        let word = |due: &DueAction| match due {
+            DueAction::Try(_) => "try".to_owned(),
+            DueAction::Save => "save".to_owned(),
+            DueAction::Measure(_) => "measure".to_owned(),
+            DueAction::Sample { prompt, with_adapter } => {
                 format!("{prompt}{}", if *with_adapter { "+" } else { "-" })
             }
         };
-        plan.due.iter().map(word).collect::<Vec<_>>().join(" ")
+        milestones.due.iter().map(word).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -117,26 +117,26 @@ mod tests {
             ..TrainingConfig::default()
         };
         // Without anything held out there is nothing to measure.
-        let at = |plan: &mut Plan, step, fresh, changed| {
-            plan.due.clear();
-            plan.at(step, &config, Measurement::default(), fresh, changed);
-            due(plan)
+        let at = |milestones: &mut Milestones, step, fresh, changed| {
+            milestones.due.clear();
+            milestones.at(step, &config, Measurement::default(), fresh, changed);
+            due(milestones)
         };
-        let mut plan = Plan::default();
-        assert_eq!(at(&mut plan, 0, false, false), "0- 1-");
-        assert_eq!(at(&mut plan, 0, false, true), "0- 0+ 1- 1+");
-        assert_eq!(at(&mut plan, 1, true, false), "");
-        assert_eq!(at(&mut plan, 4, true, false), "save 0+ 1+");
-        assert_eq!(at(&mut plan, 10, true, false), "save 0+ 1+");
+        let mut milestones = Milestones::default();
+        assert_eq!(at(&mut milestones, 0, false, false), "0- 1-");
+        assert_eq!(at(&mut milestones, 0, false, true), "0- 0+ 1- 1+");
+        assert_eq!(at(&mut milestones, 1, true, false), "");
+        assert_eq!(at(&mut milestones, 4, true, false), "save 0+ 1+");
+        assert_eq!(at(&mut milestones, 10, true, false), "save 0+ 1+");
         let known = KnownResults {
             held_out: vec![(0, 0.5), (4, 0.4), (8, 0.3)],
             samples: vec![(4, 0, true)],
             forecast: true,
         };
-        let mut plan = Plan::new(&known);
-        assert_eq!(plan.held_out(), Some((0.5, 0.3)));
-        plan.forget_after(4);
-        assert_eq!(plan.held_out(), Some((0.5, 0.4)));
-        assert_eq!(at(&mut plan, 4, false, false), "1+");
+        let mut milestones = Milestones::new(&known);
+        assert_eq!(milestones.held_out(), Some((0.5, 0.3)));
+        milestones.forget_after(4);
+        assert_eq!(milestones.held_out(), Some((0.5, 0.4)));
+        assert_eq!(at(&mut milestones, 4, false, false), "1+");
     }
 }

@@ -21,7 +21,7 @@ const ONE: Limit = Limit { burst: 5, every: Duration::from_secs(60) };
 /// For a /48 of IPv6: what one customer is given, at most. It has 65,536 networks, which must not be as many guessers.
 const SITE: Limit = Limit { burst: 20, every: Duration::from_secs(15) };
 /// Most that are remembered of each kind; the one that is nearest to having everything back gives way.
-const MOST: usize = 4096;
+const MAX_BUCKETS: usize = 4096;
 
 /// A bucket of attempts that fills with time.
 struct Limit {
@@ -50,7 +50,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 
     fn take(&mut self, key: &K, limit: &Limit, now: Instant) {
         let full = self.full_at(key, now) + limit.every;
-        if self.0.len() >= MOST && !self.0.contains_key(key) {
+        if self.0.len() >= MAX_BUCKETS && !self.0.contains_key(key) {
             let fullest = self.0.iter().min_by_key(|(_, full)| **full).map(|(key, _)| key.clone());
             fullest.map(|fullest| self.0.remove(&fullest));
         }
@@ -217,6 +217,6 @@ mod tests {
         for peer in 0..5000 {
             attempts.begin(None, v4(peer), now).unwrap();
         }
-        assert_eq!(attempts.0.lock().unwrap().networks.0.len(), MOST);
+        assert_eq!(attempts.0.lock().unwrap().networks.0.len(), MAX_BUCKETS);
     }
 }
