@@ -19,8 +19,8 @@ use crate::{
     admin,
     error::{Problem, ProblemKind, unknown_address},
     extract::Segment,
-    layers::{headers::page_policy, visitor::accepts_html},
     form_post,
+    layers::{headers::page_policy, visitor::accepts_html},
     state::AppState,
 };
 

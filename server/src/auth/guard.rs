@@ -146,12 +146,7 @@ fn is_https(request: &Parts) -> bool {
 }
 
 /// Adds the cookies of a session that begins. A browser that has been here before stays the same device.
-pub(crate) fn set_session_cookies(
-    auth: &AdminAuth,
-    token: &str,
-    request: &Parts,
-    response: &mut Response,
-) {
+pub(crate) fn set_session_cookies(auth: &AdminAuth, token: &str, request: &Parts, response: &mut Response) {
     let device = device(auth, &request.headers).map_or_else(super::token, Ok);
     match device {
         Ok(device) => {
