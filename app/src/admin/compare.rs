@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use adire_protocol::{TrainingDetail, TrainingSample};
+use adire_protocol::{TrainingRunDetail, TrainingSample};
 use leptos::prelude::*;
 
 use super::{
@@ -21,7 +21,7 @@ pub(crate) const MOST: usize = 6;
 #[derive(Clone, Debug)]
 pub(crate) struct Comparison {
     /// Each with the name of its dataset.
-    pub(crate) runs: Vec<(TrainingDetail, String)>,
+    pub(crate) runs: Vec<(TrainingRunDetail, String)>,
 }
 
 pub(super) fn compare(data: Comparison) -> AnyView {
@@ -56,11 +56,11 @@ pub(super) fn compare(data: Comparison) -> AnyView {
 }
 
 /// A name for each run; numbered, because two may have one name.
-fn names(runs: &[(TrainingDetail, String)]) -> Vec<String> {
+fn names(runs: &[(TrainingRunDetail, String)]) -> Vec<String> {
     runs.iter().enumerate().map(|(index, (run, _))| format!("{}. {}", index + 1, run.job.name)).collect()
 }
 
-fn differences(runs: &[(TrainingDetail, String)], names: &[String]) -> AnyView {
+fn differences(runs: &[(TrainingRunDetail, String)], names: &[String]) -> AnyView {
     let heads = runs.iter().zip(names).enumerate().map(|(index, ((run, _), name))| {
         view! {
             <th scope="col">
@@ -81,7 +81,8 @@ fn differences(runs: &[(TrainingDetail, String)], names: &[String]) -> AnyView {
         }
         .into_any()
     };
-    let of = |value: &dyn Fn(&(TrainingDetail, String)) -> String| runs.iter().map(value).collect::<Vec<_>>();
+    let of =
+        |value: &dyn Fn(&(TrainingRunDetail, String)) -> String| runs.iter().map(value).collect::<Vec<_>>();
     let mut rows = vec![
         row("State", of(&|(run, _)| format!("{}, step {}", word(run.job.state), run.job.step))),
         row("Result", of(&|(run, _)| improvement(&run.job).unwrap_or_else(|| "–".to_owned()))),
@@ -117,7 +118,7 @@ fn differences(runs: &[(TrainingDetail, String)], names: &[String]) -> AnyView {
     .into_any()
 }
 
-fn charts(runs: &[(TrainingDetail, String)], names: &[String]) -> Vec<AnyView> {
+fn charts(runs: &[(TrainingRunDetail, String)], names: &[String]) -> Vec<AnyView> {
     let steps = runs.iter().map(|(run, _)| run.job.steps).max().unwrap_or(1);
     let lines = |value: fn(&adire_protocol::TrainingPoint) -> Option<f64>| {
         let all = runs.iter().zip(names).enumerate().map(|(index, ((run, _), name))| {
@@ -151,7 +152,7 @@ fn charts(runs: &[(TrainingDetail, String)], names: &[String]) -> Vec<AnyView> {
 }
 
 /// Prompt by prompt, the last sample of each run.
-fn samples(runs: &[(TrainingDetail, String)], names: &[String]) -> AnyView {
+fn samples(runs: &[(TrainingRunDetail, String)], names: &[String]) -> AnyView {
     let mut prompts = BTreeMap::<String, Vec<Option<TrainingSample>>>::new();
     for (index, (run, _)) in runs.iter().enumerate() {
         for sample in run.samples.iter().filter(|sample| sample.with_adapter && sample.step <= run.job.step) {

@@ -1,6 +1,6 @@
 //! One dataset: its images with their captions, what to change about all of them, and what to know before training.
 
-use adire_protocol::{DatasetPictureRecord, DatasetRecord, DatasetRemark};
+use adire_protocol::{DatasetImageRecord, DatasetRecord, ImportWarning};
 use leptos::prelude::*;
 
 use super::{
@@ -183,7 +183,7 @@ fn delete(dataset: &DatasetRecord) -> AnyView {
     .into_any()
 }
 
-fn remarks(id: &str, remarks: Vec<DatasetRemark>, draft: bool) -> Option<AnyView> {
+fn remarks(id: &str, remarks: Vec<ImportWarning>, draft: bool) -> Option<AnyView> {
     if remarks.is_empty() {
         return None;
     }
@@ -267,7 +267,7 @@ fn grid(dataset: &DatasetRecord) -> AnyView {
     .into_any()
 }
 
-fn cell(dataset: &DatasetRecord, image: &DatasetPictureRecord, draft: bool) -> AnyView {
+fn cell(dataset: &DatasetRecord, image: &DatasetImageRecord, draft: bool) -> AnyView {
     let id = format!("caption-{}", image.hash);
     let size = format!("{} × {}", image.width, image.height);
     let repeats = (!draft && image.repeats > 1).then(|| format!(" · {} times", image.repeats));

@@ -80,7 +80,7 @@ pub(super) async fn trainings(studio: &Studio) -> Result<Trainings, StudioError>
     let datasets = studio.datasets().await?;
     let any = datasets.iter().any(|dataset| dataset.pictures > 0);
     let names: HashMap<_, _> = datasets.into_iter().map(|dataset| (dataset.id, dataset.name)).collect();
-    let named = |job: adire_protocol::TrainingJob| {
+    let named = |job: adire_protocol::TrainingRun| {
         let dataset = names.get(&job.dataset).cloned().unwrap_or_else(|| GONE.to_owned());
         (job, dataset)
     };
@@ -187,7 +187,7 @@ pub(super) async fn training(
 
 /// Several; of too many, the first. One that is asked for twice is shown once.
 pub(super) async fn comparison(studio: &Studio, ids: &[String]) -> Result<Comparison, StudioError> {
-    let mut runs: Vec<(adire_protocol::TrainingDetail, String)> = Vec::new();
+    let mut runs: Vec<(adire_protocol::TrainingRunDetail, String)> = Vec::new();
     for id in ids {
         if runs.len() < MOST && runs.iter().all(|(run, _)| run.job.id != *id) {
             let TrainingPage { detail, dataset, .. } = training(studio, id, None).await?;

@@ -1,6 +1,6 @@
 //! Where an operator arrives: what runs, what is new, and what to do first.
 
-use adire_protocol::{AdapterVersion, DatasetSummary, ModelInfo, QueueStatus, TrainingJob, thumbnail_url};
+use adire_protocol::{AdapterVersion, DatasetSummary, ModelInfo, QueueStatus, TrainingRun, thumbnail_url};
 use leptos::prelude::*;
 
 use super::{
@@ -22,7 +22,7 @@ pub(crate) struct Overview {
     /// Newest first.
     pub(crate) datasets: Vec<DatasetSummary>,
     /// Newest first.
-    pub(crate) trainings: Vec<TrainingJob>,
+    pub(crate) trainings: Vec<TrainingRun>,
 }
 
 /// Entries of each list.
@@ -71,7 +71,7 @@ fn unprotected(access: AdminAccess) -> Option<impl IntoView> {
     })
 }
 
-fn now(active: Vec<TrainingJob>, queue: &QueueStatus, first_time: bool) -> AnyView {
+fn now(active: Vec<TrainingRun>, queue: &QueueStatus, first_time: bool) -> AnyView {
     let studio = match queue.ahead {
         0 => "Nobody waits for a picture.".to_owned(),
         1 => "1 picture is being made.".to_owned(),
@@ -145,7 +145,7 @@ fn begin() -> AnyView {
 fn lists(
     adapters: Vec<AdapterVersion>,
     datasets: Vec<DatasetSummary>,
-    trainings: Vec<TrainingJob>,
+    trainings: Vec<TrainingRun>,
 ) -> AnyView {
     let ended = trainings.into_iter().filter(|job| job.state.is_resting()).take(SHOWN).map(|job| {
         view! {

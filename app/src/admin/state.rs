@@ -1,6 +1,6 @@
 //! How a training stands, in a word, a bar and a sentence.
 
-use adire_protocol::{TrainingJob, TrainingStage, TrainingState};
+use adire_protocol::{TrainingPhase, TrainingRun, TrainingState};
 use leptos::prelude::*;
 
 use super::times::ago;
@@ -23,7 +23,7 @@ pub(super) fn word(state: TrainingState) -> &'static str {
 }
 
 /// How far it is.
-pub(super) fn progress(job: &TrainingJob) -> AnyView {
+pub(super) fn progress(job: &TrainingRun) -> AnyView {
     let share = f64::from(job.step) / f64::from(job.steps.max(1)) * 100.0;
     let state = job.state.name();
     view! {
@@ -42,7 +42,7 @@ pub(super) fn progress(job: &TrainingJob) -> AnyView {
 }
 
 /// What matters about it now.
-pub(super) fn remark(job: &TrainingJob) -> String {
+pub(super) fn remark(job: &TrainingRun) -> String {
     let steps = format!("step {} of {}", job.step, job.steps);
     match job.state {
         TrainingState::Queued => match job.ahead {
@@ -62,26 +62,26 @@ pub(super) fn remark(job: &TrainingJob) -> String {
 }
 
 /// What it does at this moment, while it runs.
-pub(super) fn stage(job: &TrainingJob) -> Option<String> {
+pub(super) fn stage(job: &TrainingRun) -> Option<String> {
     Some(match job.stage? {
-        TrainingStage::MakingClassPictures { done, total } => {
+        TrainingPhase::GeneratingClassImages { done, total } => {
             format!("Makes class pictures: {done} of {total}.")
         }
-        TrainingStage::Preparing { done, total } => format!("Prepares {done} of {}.", images(total)),
-        TrainingStage::Forecasting => {
+        TrainingPhase::Preparing { done, total } => format!("Prepares {done} of {}.", images(total)),
+        TrainingPhase::Forecasting => {
             "Tries three steps, to know how long it will take; they are undone.".to_owned()
         }
-        TrainingStage::Measuring { done, total } => {
+        TrainingPhase::Measuring { done, total } => {
             format!("Measures the held-out loss: {done} of {total}.")
         }
-        TrainingStage::Sampling => "Makes a sample.".to_owned(),
-        TrainingStage::Training => "Trains.".to_owned(),
-        TrainingStage::Yielding => "Waits while someone's picture is made.".to_owned(),
+        TrainingPhase::Sampling => "Makes a sample.".to_owned(),
+        TrainingPhase::Training => "Trains.".to_owned(),
+        TrainingPhase::Yielding => "Waits while someone's picture is made.".to_owned(),
     })
 }
 
 /// The number that matters about one that has ended, and when.
-pub(super) fn ends(job: &TrainingJob) -> AnyView {
+pub(super) fn ends(job: &TrainingRun) -> AnyView {
     let held_out = improvement(job).map(|text| format!("{text} · "));
     view! {
         {held_out}
@@ -91,7 +91,7 @@ pub(super) fn ends(job: &TrainingJob) -> AnyView {
 }
 
 /// The change of the held-out loss in words.
-pub(super) fn improvement(job: &TrainingJob) -> Option<String> {
+pub(super) fn improvement(job: &TrainingRun) -> Option<String> {
     let percent = job.improvement()? * 100.0;
     Some(if percent <= -0.05 {
         format!("held-out loss −{:.1} %", -percent)

@@ -1,7 +1,7 @@
 //! One training: how it stands, what it has measured, what its samples look like, and what can be done about it. The
 //! part that moves is rendered here alone, for the page and for the script that keeps the page up to date.
 
-use adire_protocol::{AdapterRef, TrainingDetail, TrainingJob, TrainingPoint, TrainingState};
+use adire_protocol::{AdapterRef, TrainingPoint, TrainingRun, TrainingRunDetail, TrainingState};
 use leptos::prelude::*;
 
 use super::{
@@ -23,7 +23,7 @@ pub(super) const GONE: &str = "a dataset that is gone";
 /// What the page of a training shows.
 #[derive(Clone, Debug)]
 pub(crate) struct TrainingPage {
-    pub(crate) detail: TrainingDetail,
+    pub(crate) detail: TrainingRunDetail,
     /// Name of its dataset, unless that was deleted.
     pub(crate) dataset: Option<String>,
     /// What was just done, or why it was not, in a sentence.
@@ -71,7 +71,7 @@ pub(super) fn training(data: TrainingPage) -> AnyView {
 
 /// The part that moves.
 pub(super) fn live(data: TrainingPage) -> AnyView {
-    let TrainingDetail { job, points, samples } = data.detail;
+    let TrainingRunDetail { job, points, samples } = data.detail;
     let resting = job.state.is_resting();
     let kept: Vec<_> = points.into_iter().filter(|point| point.step <= job.step).collect();
     let samples: Vec<_> = samples.into_iter().filter(|sample| sample.step <= job.step).collect();
@@ -105,7 +105,7 @@ pub(super) fn live(data: TrainingPage) -> AnyView {
     .into_any()
 }
 
-fn standing(job: &TrainingJob, prompt: String) -> AnyView {
+fn standing(job: &TrainingRun, prompt: String) -> AnyView {
     let said = match job.state {
         TrainingState::Running => stage(job),
         TrainingState::Queued => Some("Waits for its turn; one training runs at a time.".to_owned()),
@@ -217,7 +217,7 @@ fn files(id: &str) -> AnyView {
 }
 
 /// What can be done, each named by what follows from it.
-fn actions(job: &TrainingJob) -> AnyView {
+fn actions(job: &TrainingRun) -> AnyView {
     let button = |action: &'static str, words: String, class: &'static str| {
         view! {
             <button type="submit" name="action" value=action class=class>
@@ -307,7 +307,7 @@ pub(super) fn peak(points: &[(f64, f64)]) -> Option<f64> {
     (values.len() >= 20).then(|| quantile(&values, 0.98).map(|high| high * 1.1)).flatten()
 }
 
-fn settings_table(job: &TrainingJob) -> AnyView {
+fn settings_table(job: &TrainingRun) -> AnyView {
     let rows = settings::all()
         .filter(|setting| setting.kind != Kind::Lines || !job.config.sample_prompts.is_empty())
         .map(|setting| {

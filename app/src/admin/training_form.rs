@@ -1,6 +1,6 @@
 //! The form that asks for a training: a preset, a dataset, a name; everything else is folded.
 
-use adire_protocol::{DatasetSummary, FieldError, Preset, TrainingConfig, TrainingJob, TrainingRequest};
+use adire_protocol::{DatasetSummary, FieldError, Preset, TrainingConfig, TrainingRequest, TrainingRun};
 use leptos::prelude::*;
 
 use super::{
@@ -35,7 +35,7 @@ pub(super) fn preset_form(mut form: FormInput, native: u32) -> FormInput {
 }
 
 /// The form with what an earlier training was asked for.
-pub(super) fn like(job: &TrainingJob) -> FormInput {
+pub(super) fn like(job: &TrainingRun) -> FormInput {
     let mut form = FormInput::default();
     settings::write(&job.config, &mut form);
     for (name, value) in [

@@ -1,6 +1,6 @@
 //! The list of trainings, the way to compare some, and how training shares the device with people.
 
-use adire_protocol::{TrainingJob, TrainingSettings};
+use adire_protocol::{TrainingRun, TrainingSettings};
 use leptos::prelude::*;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
 #[derive(Clone, Debug)]
 pub(crate) struct Trainings {
     /// Newest first, each with the name of its dataset.
-    pub(crate) all: Vec<(TrainingJob, String)>,
+    pub(crate) all: Vec<(TrainingRun, String)>,
     pub(crate) settings: TrainingSettings,
     /// Whether there is anything to train on.
     pub(crate) datasets: bool,
@@ -64,7 +64,7 @@ fn empty(datasets: bool) -> impl IntoView {
     }
 }
 
-fn table(all: Vec<(TrainingJob, String)>, can_compare: bool) -> AnyView {
+fn table(all: Vec<(TrainingRun, String)>, can_compare: bool) -> AnyView {
     let rows = all.into_iter().map(|(job, dataset)| {
         let address = format!("/admin/training/{}", job.id);
         let number = match improvement(&job) {

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use crate::{FieldError, ValidationError};
 
 /// Longest name of a dataset.
-pub const DATASET_NAME: usize = 80;
+pub const MAX_DATASET_NAME_CHARS: usize = 80;
 /// Longest caption: many times what a text encoder takes.
-pub const LONGEST_CAPTION: usize = 4096;
+pub const MAX_CAPTION_BYTES: usize = 4096;
 /// How often one image may count in an epoch.
-pub const MOST_REPEATS: u32 = 1000;
+pub const MAX_REPEATS: u32 = 1000;
 
 /// What a new dataset is called, and what is true of all its images.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,16 +48,16 @@ impl NewDataset {
         check("name", length > 0, "A dataset needs a name.".to_owned());
         check(
             "name",
-            length <= DATASET_NAME,
-            format!("The name has {length} characters; it can have {DATASET_NAME}."),
+            length <= MAX_DATASET_NAME_CHARS,
+            format!("The name has {length} characters; it can have {MAX_DATASET_NAME_CHARS}."),
         );
         let length = this.trigger.chars().count();
         check("trigger", length <= 100, format!("The trigger has {length} characters; it can have 100."));
         let length = this.caption.len();
         check(
             "caption",
-            length <= LONGEST_CAPTION,
-            format!("The caption has {length} bytes; it can have {LONGEST_CAPTION}."),
+            length <= MAX_CAPTION_BYTES,
+            format!("The caption has {length} bytes; it can have {MAX_CAPTION_BYTES}."),
         );
         if problems.is_empty() { Ok(this) } else { Err(ValidationError(problems)) }
     }
@@ -77,7 +77,7 @@ pub struct DatasetSummary {
     pub created_at: i64,
     /// How many images it has.
     pub pictures: u32,
-    /// One of its images, for a list: see [`DatasetPictureRecord::hash`].
+    /// One of its images, for a list: see [`DatasetImageRecord::hash`].
     pub cover: Option<String>,
 }
 
@@ -98,9 +98,9 @@ pub struct DatasetRecord {
     /// Milliseconds since 1970 (UTC).
     pub created_at: i64,
     /// In the order of their names.
-    pub pictures: Vec<DatasetPictureRecord>,
+    pub pictures: Vec<DatasetImageRecord>,
     /// What was brought and cannot be used, or deserves a second look; the newest 1000, and how many there were before.
-    pub remarks: Vec<DatasetRemark>,
+    pub remarks: Vec<ImportWarning>,
     /// Id of the dataset with the class images that came along with it (`reg` of a kohya project).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_dataset: Option<String>,
@@ -126,7 +126,8 @@ pub fn thumbnail_url(dataset: &str, picture: &str) -> String {
 /// An image of a dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct DatasetPictureRecord {
+#[cfg_attr(feature = "openapi", schema(as = DatasetPictureRecord))]
+pub struct DatasetImageRecord {
     /// sha256 of the file as it came; names the image within the dataset.
     pub hash: String,
     /// As the file was called, with the folders it lay in.
@@ -146,7 +147,8 @@ pub struct DatasetPictureRecord {
 /// Something about a file that was brought.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct DatasetRemark {
+#[cfg_attr(feature = "openapi", schema(as = DatasetRemark))]
+pub struct ImportWarning {
     /// As the file was called.
     pub name: String,
     /// A sentence.
@@ -201,18 +203,18 @@ impl DatasetChange {
         };
         let long = |field: &str, text: &str| {
             let bytes = text.len();
-            wrong(field, format!("“{field}” has {bytes} bytes; it can have {LONGEST_CAPTION}."))
+            wrong(field, format!("“{field}” has {bytes} bytes; it can have {MAX_CAPTION_BYTES}."))
         };
         match self {
             Self::Describe(new) => new.clone().validate().map(|_| ()),
-            Self::Caption { caption, .. } if caption.len() > LONGEST_CAPTION => long("caption", caption),
-            Self::Prefix { prefix } if prefix.len() > LONGEST_CAPTION => long("prefix", prefix),
-            Self::Replace { with, .. } if with.len() > LONGEST_CAPTION => long("with", with),
+            Self::Caption { caption, .. } if caption.len() > MAX_CAPTION_BYTES => long("caption", caption),
+            Self::Prefix { prefix } if prefix.len() > MAX_CAPTION_BYTES => long("prefix", prefix),
+            Self::Replace { with, .. } if with.len() > MAX_CAPTION_BYTES => long("with", with),
             Self::Replace { find, .. } if find.is_empty() => {
                 wrong("find", "Say which words are to be replaced.".to_owned())
             }
-            Self::Repeats { repeats, .. } if !(1..=MOST_REPEATS).contains(repeats) => {
-                wrong("repeats", format!("repeats is {repeats}; it can be 1 to {MOST_REPEATS}."))
+            Self::Repeats { repeats, .. } if !(1..=MAX_REPEATS).contains(repeats) => {
+                wrong("repeats", format!("repeats is {repeats}; it can be 1 to {MAX_REPEATS}."))
             }
             _ => Ok(()),
         }

@@ -11,22 +11,22 @@ mod foreign;
 mod generation;
 mod hires;
 pub mod infotext;
-mod job;
 pub mod lora_tag;
 mod model;
 pub mod reading;
 mod receipt;
 mod sampler;
 pub mod seed;
-mod training;
+mod training_config;
+mod training_run;
 mod validate;
 mod visible;
 
 pub use adapter::{AdapterRef, AdapterUse, AdapterVersion, ParseAdapterRefError};
 pub use control::{Cancelled, Deleted, GalleryImage, ListedVersion, QueueEntry, QueueOwner, VersionChange};
 pub use dataset::{
-    DATASET_NAME, DatasetChange, DatasetPictureRecord, DatasetRecord, DatasetRemark, DatasetSummary,
-    LONGEST_CAPTION, MOST_REPEATS, NewDataset, thumbnail_url,
+    DatasetChange, DatasetImageRecord, DatasetRecord, DatasetSummary, ImportWarning, MAX_CAPTION_BYTES,
+    MAX_DATASET_NAME_CHARS, MAX_REPEATS, NewDataset, thumbnail_url,
 };
 pub use embedding::{EmbeddingRecord, EmbeddingUse};
 pub use event::{Event, GenerationEvent, Progress, QueueStatus};
@@ -37,13 +37,13 @@ pub use hires::{
     HIRES_SCALE, HIRES_STRENGTH, HiresRequest, HiresSpec, HiresUpscaler, INIT_STRENGTH,
     ParseHiresUpscalerError, Pass,
 };
-pub use job::{
-    RESERVED, TrainingChange, TrainingDetail, TrainingEvent, TrainingForecast, TrainingJob, TrainingPoint,
-    TrainingRequest, TrainingSample, TrainingSettings, TrainingStage, TrainingState,
-};
 pub use model::{Defaults, ExamplePrompt, ModelInfo, TokenCount, VaeUse};
 pub use receipt::{AdapterDetail, AdapterLayer, AdapterReceipt, BlockChange, LeftOut, SkippedAdapterLayer};
 pub use sampler::{ParseRngError, ParseSamplerError, Rng, Sampler};
-pub use training::{Crop, LearningRateSchedule, Preset, Targets, TrainingConfig};
+pub use training_config::{Crop, LearningRateSchedule, Preset, Targets, TrainingConfig};
+pub use training_run::{
+    RESERVED_NAME, TrainingChange, TrainingEvent, TrainingForecast, TrainingPhase, TrainingPoint,
+    TrainingRequest, TrainingRun, TrainingRunDetail, TrainingSample, TrainingSettings, TrainingState,
+};
 pub use validate::{FieldError, Limits, ValidationError};
 pub use visible::visible;

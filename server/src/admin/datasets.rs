@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use adire_app::admin::{AdminPage, FormInput, field_errors};
-use adire_protocol::{DatasetChange, FieldError, MOST_REPEATS, NewDataset, ValidationError};
+use adire_protocol::{DatasetChange, FieldError, MAX_REPEATS, NewDataset, ValidationError};
 use adire_studio::{Studio, StudioError};
 use axum::{
     Form, Router,
@@ -194,7 +194,7 @@ async fn pictures(studio: &Studio, id: &str, form: &FormInput) -> Result<(), Stu
         if let Some(typed) = form.values.get(&format!("repeats.{}", picture.hash)) {
             let Ok(repeats) = typed.trim().parse() else {
                 let shown: String = typed.chars().take(20).collect();
-                let range = format!("“{shown}” is no whole number from 1 to {MOST_REPEATS}.");
+                let range = format!("“{shown}” is no whole number from 1 to {MAX_REPEATS}.");
                 return Err(wrong("repeats", format!("How often {} counts: {range}", picture.name)));
             };
             if repeats != picture.repeats {

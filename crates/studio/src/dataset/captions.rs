@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use adire_protocol::MOST_REPEATS;
+use adire_protocol::MAX_REPEATS;
 use unicode_normalization::UnicodeNormalization;
 
 use super::{
@@ -256,7 +256,7 @@ fn folder(name: &str) -> &str {
 /// `10_indigo cloth`: ten repeats, and a caption for images that have none of their own.
 pub(super) fn of_folder(name: &str) -> Option<(u32, String)> {
     let (repeats, caption) = name.split_once('_')?;
-    let repeats: u32 = repeats.parse().ok().filter(|repeats| (1..=MOST_REPEATS).contains(repeats))?;
+    let repeats: u32 = repeats.parse().ok().filter(|repeats| (1..=MAX_REPEATS).contains(repeats))?;
     Some((repeats, caption.trim().to_owned()))
 }
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 use adire_protocol::{
-    DATASET_NAME, DatasetChange, DatasetPictureRecord, DatasetRecord, DatasetSummary, LONGEST_CAPTION,
-    NewDataset,
+    DatasetChange, DatasetImageRecord, DatasetRecord, DatasetSummary, MAX_CAPTION_BYTES,
+    MAX_DATASET_NAME_CHARS, NewDataset,
 };
 use futures::{Stream, StreamExt};
 use tokio::{io::AsyncWriteExt, sync::Mutex};
@@ -110,7 +110,7 @@ impl DatasetStore {
     pub(crate) async fn read(&self, id: &str) -> Result<DatasetRecord, StudioError> {
         let row = self.row(id).await?;
         let pictures = self.pictures(id).await?;
-        let record = |picture: DatasetImageRow| DatasetPictureRecord {
+        let record = |picture: DatasetImageRow| DatasetImageRecord {
             text: text_of(&picture.caption, &row.caption, &row.trigger_word),
             repeats: picture.repeats(),
             width: picture.width(),
@@ -281,7 +281,8 @@ impl DatasetStore {
             None => {
                 let words = files.keys().filter_map(|name| name.rsplit('/').nth(1).and_then(of_folder));
                 let caption = words.map(|(_, words)| words).next().unwrap_or_default();
-                let name: String = row.name.chars().take(DATASET_NAME - CLASS_IMAGES.len()).collect();
+                let name: String =
+                    row.name.chars().take(MAX_DATASET_NAME_CHARS - CLASS_IMAGES.len()).collect();
                 let new = NewDataset { name: name + CLASS_IMAGES, trigger: String::new(), caption };
                 let class = DatasetRow::new(Uuid::now_v7().to_string(), new.validate()?, now());
                 self.store.insert_dataset(&class).await?;
@@ -519,7 +520,7 @@ fn bounded(before: Vec<Remark>, new: Vec<Remark>) -> Vec<Remark> {
 const FORGOTTEN: &str = " earlier remarks are not kept.";
 
 fn short(caption: String) -> Result<String, StudioError> {
-    if caption.len() <= 4 * LONGEST_CAPTION {
+    if caption.len() <= 4 * MAX_CAPTION_BYTES {
         return Ok(caption);
     }
     Err(StudioError::Image(

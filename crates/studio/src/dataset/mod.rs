@@ -92,4 +92,4 @@ pub struct DatasetImage {
 }
 
 /// Something about one file that the operator should know.
-pub use adire_protocol::DatasetRemark as Remark;
+pub use adire_protocol::ImportWarning as Remark;

@@ -1,6 +1,6 @@
 //! Bytes of a text file as text, whoever wrote it: what was guessed or taken out is said.
 
-use adire_protocol::LONGEST_CAPTION;
+use adire_protocol::MAX_CAPTION_BYTES;
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
 /// A text, and what a person should know about how it was read.
@@ -41,9 +41,9 @@ pub(super) fn caption(written: &str) -> Text {
         notes.push(format!("its {lines} lines were joined into one caption"));
     }
     let mut text = one_line(&visible);
-    if text.len() > LONGEST_CAPTION {
-        notes.push(format!("it has {} bytes, of which the first {LONGEST_CAPTION} are used", text.len()));
-        text = beginning(&text, LONGEST_CAPTION).to_owned();
+    if text.len() > MAX_CAPTION_BYTES {
+        notes.push(format!("it has {} bytes, of which the first {MAX_CAPTION_BYTES} are used", text.len()));
+        text = beginning(&text, MAX_CAPTION_BYTES).to_owned();
     }
     Text { text, notes }
 }
@@ -150,7 +150,7 @@ mod tests {
         assert!(joined.notes[0].contains("2 lines were joined"));
         assert_eq!(caption("  a\tb \n").notes, Vec::<String>::new());
         let long = caption(&"ä".repeat(3000));
-        assert_eq!(long.text.len(), LONGEST_CAPTION);
+        assert_eq!(long.text.len(), MAX_CAPTION_BYTES);
         assert!(long.notes[0].contains("6000 bytes"), "{:?}", long.notes);
     }
 

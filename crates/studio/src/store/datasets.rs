@@ -1,6 +1,6 @@
 //! Rows of datasets and of their images.
 
-use adire_protocol::{DatasetRemark, DatasetSummary, NewDataset};
+use adire_protocol::{DatasetSummary, ImportWarning, NewDataset};
 
 use super::{Store, decode, encode, storage};
 use crate::StudioError;
@@ -34,7 +34,7 @@ impl DatasetRow {
         }
     }
 
-    pub(crate) fn remarks(&self) -> Result<Vec<DatasetRemark>, StudioError> {
+    pub(crate) fn remarks(&self) -> Result<Vec<ImportWarning>, StudioError> {
         decode(&self.remarks, "remarks", &self.id)
     }
 }
@@ -148,7 +148,7 @@ impl Store {
         id: &str,
         pictures: &[DatasetImageRow],
         captions: &[(String, String)],
-        remarks: &[DatasetRemark],
+        remarks: &[ImportWarning],
     ) -> Result<(), StudioError> {
         let mut change = self.pool.begin().await.map_err(storage)?;
         for picture in pictures {
@@ -233,7 +233,7 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    pub(crate) async fn set_remarks(&self, id: &str, remarks: &[DatasetRemark]) -> Result<(), StudioError> {
+    pub(crate) async fn set_remarks(&self, id: &str, remarks: &[ImportWarning]) -> Result<(), StudioError> {
         sqlx::query("UPDATE datasets SET remarks = $2 WHERE id = $1")
             .bind(id)
             .bind(encode(&remarks)?)

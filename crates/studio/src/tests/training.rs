@@ -1,8 +1,8 @@
 //! Trainings: in order, beside images, over restarts.
 
 use adire_protocol::{
-    TrainingChange, TrainingConfig, TrainingDetail, TrainingJob, TrainingRequest, TrainingSettings,
-    TrainingStage,
+    TrainingChange, TrainingConfig, TrainingPhase, TrainingRequest, TrainingRun, TrainingRunDetail,
+    TrainingSettings,
     TrainingState::{self, Cancelled, Done, Failed, Paused, Running},
 };
 
@@ -20,7 +20,7 @@ fn config() -> TrainingConfig {
     TrainingConfig { steps: 8, checkpoint_every: 4, sample_every: Some(0), ..TrainingConfig::default() }
 }
 
-async fn ask(studio: &Studio, name: &str, config: TrainingConfig) -> TrainingJob {
+async fn ask(studio: &Studio, name: &str, config: TrainingConfig) -> TrainingRun {
     let dataset = dataset(studio, name, 2).await.id;
     let request = TrainingRequest {
         name: name.to_owned(),
@@ -35,7 +35,7 @@ async fn ask(studio: &Studio, name: &str, config: TrainingConfig) -> TrainingJob
 }
 
 /// Waits until `f` says so.
-async fn until_job(studio: &Studio, id: &str, f: impl Fn(&TrainingJob) -> bool) -> TrainingDetail {
+async fn until_job(studio: &Studio, id: &str, f: impl Fn(&TrainingRun) -> bool) -> TrainingRunDetail {
     let waiting = async {
         loop {
             let detail = studio.training(id).await.unwrap();
@@ -51,11 +51,11 @@ async fn until_job(studio: &Studio, id: &str, f: impl Fn(&TrainingJob) -> bool) 
     }
 }
 
-async fn until_state(studio: &Studio, id: &str, state: TrainingState) -> TrainingDetail {
+async fn until_state(studio: &Studio, id: &str, state: TrainingState) -> TrainingRunDetail {
     until_job(studio, id, |job| job.state == state).await
 }
 
-async fn adapter_bytes(studio: &Studio, job: &TrainingJob) -> Vec<u8> {
+async fn adapter_bytes(studio: &Studio, job: &TrainingRun) -> Vec<u8> {
     let (_, path) = studio.adapter_file(job.version.as_ref().unwrap()).await.unwrap();
     std::fs::read(path).unwrap()
 }
@@ -68,14 +68,14 @@ async fn training_latched() -> (TempDir, Studio, FakeBackend, StepLatch) {
 }
 
 /// What an undisturbed run of these settings makes.
-async fn undisturbed(config: TrainingConfig) -> (Vec<u8>, TrainingDetail) {
+async fn undisturbed(config: TrainingConfig) -> (Vec<u8>, TrainingRunDetail) {
     let (_folder, studio, _) = fresh().await;
     let job = ask(&studio, "cloth", config).await;
     let detail = until_state(&studio, &job.id, Done).await;
     (adapter_bytes(&studio, &detail.job).await, detail)
 }
 
-fn steps_and_losses(detail: &TrainingDetail) -> Vec<(u32, Option<f64>, Option<f64>)> {
+fn steps_and_losses(detail: &TrainingRunDetail) -> Vec<(u32, Option<f64>, Option<f64>)> {
     detail.points.iter().map(|p| (p.step, p.loss, p.held_out_loss)).collect()
 }
 
@@ -199,7 +199,7 @@ async fn a_job_that_waits_for_people_says_so_and_can_be_paused() {
     let picture = submit(&studio, "long").await;
     until(&studio, &picture.id, "started").await;
     let job = ask(&studio, "cloth", config()).await;
-    until_job(&studio, &job.id, |job| job.stage == Some(TrainingStage::Yielding)).await;
+    until_job(&studio, &job.id, |job| job.stage == Some(TrainingPhase::Yielding)).await;
     assert_eq!(studio.pause_training(&job.id).await.unwrap().state, Paused);
     studio.resume_training(&job.id).await.unwrap();
     drop(steps);

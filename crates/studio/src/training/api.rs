@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use adire_protocol::{TrainingDetail, TrainingJob, TrainingRequest, TrainingSettings};
+use adire_protocol::{TrainingRequest, TrainingRun, TrainingRunDetail, TrainingSettings};
 
 use crate::{Studio, StudioError, TrainingFile, TrainingStream, shared::detached, training};
 
@@ -11,7 +11,7 @@ impl Studio {
     ///
     /// # Errors
     /// Wrong fields, an empty dataset.
-    pub async fn train(&self, request: TrainingRequest) -> Result<TrainingJob, StudioError> {
+    pub async fn train(&self, request: TrainingRequest) -> Result<TrainingRun, StudioError> {
         detached(training::submit(self.shared().clone(), request)).await
     }
 
@@ -19,7 +19,7 @@ impl Studio {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn trainings(&self) -> Result<Vec<TrainingJob>, StudioError> {
+    pub async fn trainings(&self) -> Result<Vec<TrainingRun>, StudioError> {
         training::jobs(self.shared()).await
     }
 
@@ -27,7 +27,7 @@ impl Studio {
     ///
     /// # Errors
     /// No such training.
-    pub async fn training(&self, id: &str) -> Result<TrainingDetail, StudioError> {
+    pub async fn training(&self, id: &str) -> Result<TrainingRunDetail, StudioError> {
         training::detail(self.shared(), id).await
     }
 
@@ -43,7 +43,7 @@ impl Studio {
     ///
     /// # Errors
     /// No such training, or one that has ended.
-    pub async fn pause_training(&self, id: &str) -> Result<TrainingJob, StudioError> {
+    pub async fn pause_training(&self, id: &str) -> Result<TrainingRun, StudioError> {
         detached(training::pause(self.shared().clone(), id.to_owned())).await
     }
 
@@ -51,7 +51,7 @@ impl Studio {
     ///
     /// # Errors
     /// No such training, or one that is done or cancelled.
-    pub async fn resume_training(&self, id: &str) -> Result<TrainingJob, StudioError> {
+    pub async fn resume_training(&self, id: &str) -> Result<TrainingRun, StudioError> {
         detached(training::resume(self.shared().clone(), id.to_owned())).await
     }
 
@@ -59,7 +59,7 @@ impl Studio {
     ///
     /// # Errors
     /// No such training, or one that is done.
-    pub async fn cancel_training(&self, id: &str) -> Result<TrainingJob, StudioError> {
+    pub async fn cancel_training(&self, id: &str) -> Result<TrainingRun, StudioError> {
         detached(training::cancel(self.shared().clone(), id.to_owned())).await
     }
 

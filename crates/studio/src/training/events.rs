@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use adire_protocol::{TrainingChange, TrainingEvent, TrainingJob, TrainingState};
+use adire_protocol::{TrainingChange, TrainingEvent, TrainingRun, TrainingState};
 use futures::stream;
 use tokio::sync::watch;
 
@@ -18,7 +18,7 @@ struct Follower {
     changes: watch::Receiver<u64>,
     ready: VecDeque<TrainingEvent>,
     /// What was last said of the job.
-    said: Option<TrainingJob>,
+    said: Option<TrainingRun>,
     ended: bool,
 }
 

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use adire_protocol::{TrainingSettings, TrainingStage};
+use adire_protocol::{TrainingPhase, TrainingSettings};
 use tokio::sync::{Notify, watch};
 
 pub(crate) use events::follow;
@@ -54,7 +54,7 @@ pub(crate) struct TrainingControl {
 struct ActiveRun {
     id: String,
     stop: bool,
-    stage: TrainingStage,
+    stage: TrainingPhase,
     /// How long a unit lately held the device at most.
     unit: Duration,
     waited_ms: i64,
@@ -116,7 +116,7 @@ impl TrainingControl {
         self.active().is_none()
     }
 
-    fn set_phase(&self, stage: TrainingStage) {
+    fn set_phase(&self, stage: TrainingPhase) {
         if let Some(active) = self.active().as_mut() {
             active.stage = stage;
         }

@@ -4,7 +4,7 @@
 use std::{fs, sync::Arc};
 
 use adire_protocol::{
-    FieldError, GenerationRequest, TrainingJob, TrainingRequest, TrainingSettings, TrainingState,
+    FieldError, GenerationRequest, TrainingRequest, TrainingRun, TrainingSettings, TrainingState,
     ValidationError,
 };
 use uuid::Uuid;
@@ -22,7 +22,7 @@ use crate::{
 pub(crate) async fn submit(
     shared: Arc<Shared>,
     mut request: TrainingRequest,
-) -> Result<TrainingJob, StudioError> {
+) -> Result<TrainingRun, StudioError> {
     request.validate()?;
     if shared.queue.is_closing() {
         return Err(StudioError::ShuttingDown);
@@ -86,14 +86,14 @@ async fn fill_samples(shared: &Shared, request: &mut TrainingRequest) -> Result<
 }
 
 /// Stops a job until it is told to go on.
-pub(crate) async fn pause(shared: Arc<Shared>, id: String) -> Result<TrainingJob, StudioError> {
+pub(crate) async fn pause(shared: Arc<Shared>, id: String) -> Result<TrainingRun, StudioError> {
     let end = RunOutcome { state: TrainingState::Paused, at: None, error: None, version: None };
     let from = TrainingState::ALL.into_iter().filter(|state| state.can_pause()).collect::<Vec<_>>();
     change(&shared, &id, &from, &end, "paused").await
 }
 
 /// Stops a job for good.
-pub(crate) async fn cancel(shared: Arc<Shared>, id: String) -> Result<TrainingJob, StudioError> {
+pub(crate) async fn cancel(shared: Arc<Shared>, id: String) -> Result<TrainingRun, StudioError> {
     let end = RunOutcome { state: TrainingState::Cancelled, at: Some(now()), error: None, version: None };
     let from = TrainingState::ALL.into_iter().filter(|state| state.can_cancel()).collect::<Vec<_>>();
     let job = change(&shared, &id, &from, &end, "cancelled").await?;
@@ -109,7 +109,7 @@ async fn change(
     from: &[TrainingState],
     end: &RunOutcome<'_>,
     word: &str,
-) -> Result<TrainingJob, StudioError> {
+) -> Result<TrainingRun, StudioError> {
     let done = shared.store.finish_run(id, from, end).await?;
     shared.training.stop(id);
     let job = views::job(shared, id).await?;
@@ -120,7 +120,7 @@ async fn change(
 }
 
 /// Has a job at rest go on from its checkpoint.
-pub(crate) async fn resume(shared: Arc<Shared>, id: String) -> Result<TrainingJob, StudioError> {
+pub(crate) async fn resume(shared: Arc<Shared>, id: String) -> Result<TrainingRun, StudioError> {
     let done = shared.store.resume_run(&id).await?;
     shared.training.changed();
     let job = views::job(&shared, &id).await?;

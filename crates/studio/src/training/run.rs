@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adire_protocol::{TrainingPoint, TrainingSample, TrainingStage, TrainingState};
+use adire_protocol::{TrainingPhase, TrainingPoint, TrainingSample, TrainingState};
 
 use super::{ActiveRun, requests::forget_checkpoint};
 use crate::{
@@ -89,7 +89,7 @@ async fn run_one(shared: &Arc<Shared>, row: &RunRow) {
     let active = ActiveRun {
         id: id.to_owned(),
         stop: false,
-        stage: TrainingStage::Preparing { done: 0, total: 0 },
+        stage: TrainingPhase::Preparing { done: 0, total: 0 },
         unit: Duration::ZERO,
         waited_ms: row.waited_ms,
     };
@@ -252,8 +252,8 @@ async fn yield_to_generations(shared: &Shared, id: &str, begun: bool) -> Result<
     let since = Instant::now();
     while shared.training.settings().pause_while_people_wait && shared.queue.is_busy() {
         let before = shared.training.active().as_ref().map(|active| active.stage);
-        if before != Some(TrainingStage::Yielding) {
-            shared.training.set_phase(TrainingStage::Yielding);
+        if before != Some(TrainingPhase::Yielding) {
+            shared.training.set_phase(TrainingPhase::Yielding);
             shared.training.notify();
         }
         tokio::select! {
@@ -276,20 +276,20 @@ async fn yield_to_generations(shared: &Shared, id: &str, begun: bool) -> Result<
     Ok(())
 }
 
-fn stage(update: &UnitOutcome, before: TrainingStage) -> TrainingStage {
+fn stage(update: &UnitOutcome, before: TrainingPhase) -> TrainingPhase {
     match update {
         UnitOutcome::ClassPicture { done, total } => {
-            TrainingStage::MakingClassPictures { done: *done, total: *total }
+            TrainingPhase::GeneratingClassImages { done: *done, total: *total }
         }
-        UnitOutcome::PutOff if matches!(before, TrainingStage::MakingClassPictures { .. }) => before,
-        UnitOutcome::Preparing { done, total } => TrainingStage::Preparing { done: *done, total: *total },
-        UnitOutcome::Ready { .. } => TrainingStage::Forecasting,
-        UnitOutcome::Measuring { done, total } => TrainingStage::Measuring { done: *done, total: *total },
-        UnitOutcome::Sample { .. } | UnitOutcome::PutOff => TrainingStage::Sampling,
+        UnitOutcome::PutOff if matches!(before, TrainingPhase::GeneratingClassImages { .. }) => before,
+        UnitOutcome::Preparing { done, total } => TrainingPhase::Preparing { done: *done, total: *total },
+        UnitOutcome::Ready { .. } => TrainingPhase::Forecasting,
+        UnitOutcome::Measuring { done, total } => TrainingPhase::Measuring { done: *done, total: *total },
+        UnitOutcome::Sample { .. } | UnitOutcome::PutOff => TrainingPhase::Sampling,
         UnitOutcome::Saved { .. } => before,
         // One of those that are undone.
-        UnitOutcome::Step if before == TrainingStage::Forecasting => before,
-        _ => TrainingStage::Training,
+        UnitOutcome::Step if before == TrainingPhase::Forecasting => before,
+        _ => TrainingPhase::Training,
     }
 }
 

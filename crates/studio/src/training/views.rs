@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use adire_protocol::{TrainingDetail, TrainingJob, TrainingState};
+use adire_protocol::{TrainingRun, TrainingRunDetail, TrainingState};
 
 use crate::{
     StudioError,
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Every training, the newest first.
-pub(crate) async fn jobs(shared: &Shared) -> Result<Vec<TrainingJob>, StudioError> {
+pub(crate) async fn jobs(shared: &Shared) -> Result<Vec<TrainingRun>, StudioError> {
     let facts = shared.store.run_facts(None).await?;
     let mut facts: HashMap<_, _> = facts.into_iter().map(|facts| (facts.run.clone(), facts)).collect();
     let rows = shared.store.runs().await?.into_iter();
@@ -24,7 +24,7 @@ pub(crate) async fn jobs(shared: &Shared) -> Result<Vec<TrainingJob>, StudioErro
 }
 
 /// A training as it stands.
-pub(crate) async fn job(shared: &Shared, id: &str) -> Result<TrainingJob, StudioError> {
+pub(crate) async fn job(shared: &Shared, id: &str) -> Result<TrainingRun, StudioError> {
     let missing = || StudioError::NotFound { what: "training", id: id.chars().take(80).collect() };
     let row = shared.store.run(id).await?.ok_or_else(missing)?;
     let facts = shared.store.run_facts(Some(id)).await?.into_iter().next().unwrap_or_default();
@@ -32,14 +32,14 @@ pub(crate) async fn job(shared: &Shared, id: &str) -> Result<TrainingJob, Studio
 }
 
 /// A training with everything it has measured.
-pub(crate) async fn detail(shared: &Shared, id: &str) -> Result<TrainingDetail, StudioError> {
+pub(crate) async fn detail(shared: &Shared, id: &str) -> Result<TrainingRunDetail, StudioError> {
     let job = job(shared, id).await?;
     let points = shared.store.points(&job.id, 0).await?.into_iter().map(|(_, point)| point).collect();
     let samples = shared.store.samples(&job.id, 0).await?.into_iter().map(|(_, sample)| sample).collect();
-    Ok(TrainingDetail { job, points, samples })
+    Ok(TrainingRunDetail { job, points, samples })
 }
 
-fn assemble(shared: &Shared, row: RunRow, facts: RunFacts) -> Result<TrainingJob, StudioError> {
+fn assemble(shared: &Shared, row: RunRow, facts: RunFacts) -> Result<TrainingRun, StudioError> {
     let (request, state, forecast) = (row.request()?, row.state(), row.forecast()?);
     let active = shared.training.active().clone().filter(|active| active.id == row.id);
     let running = state == TrainingState::Running;
@@ -58,7 +58,7 @@ fn assemble(shared: &Shared, row: RunRow, facts: RunFacts) -> Result<TrainingJob
     };
     let waited_ms = active.as_ref().map_or(row.waited_ms, |active| active.waited_ms.max(row.waited_ms));
     let active = active.filter(|_| running);
-    Ok(TrainingJob {
+    Ok(TrainingRun {
         name: request.name,
         dataset: request.dataset,
         dataset_hash: row.dataset_hash,

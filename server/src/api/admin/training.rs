@@ -1,6 +1,6 @@
 //! Trainings: asking for them, looking at them, stopping them, their files.
 
-use adire_protocol::{TrainingDetail, TrainingJob, TrainingRequest, TrainingSettings};
+use adire_protocol::{TrainingRequest, TrainingRun, TrainingRunDetail, TrainingSettings};
 use adire_studio::{Studio, TrainingFile};
 use axum::{
     Json,
@@ -23,9 +23,9 @@ use crate::{
     get,
     path = "/admin/api/training",
     tag = "training",
-    responses((status = 200, description = "All of them", body = Vec<TrainingJob>))
+    responses((status = 200, description = "All of them", body = Vec<TrainingRun>))
 )]
-pub(crate) async fn list(State(studio): State<Studio>) -> Result<Json<Vec<TrainingJob>>, Problem> {
+pub(crate) async fn list(State(studio): State<Studio>) -> Result<Json<Vec<TrainingRun>>, Problem> {
     Ok(Json(studio.trainings().await?))
 }
 
@@ -39,7 +39,7 @@ pub(crate) async fn list(State(studio): State<Studio>) -> Result<Json<Vec<Traini
     tag = "training",
     request_body = TrainingRequest,
     responses(
-        (status = 202, description = "Taken; `Location` is its address", body = TrainingJob,
+        (status = 202, description = "Taken; `Location` is its address", body = TrainingRun,
             headers(("location" = String, description = "Address of the training"))),
         (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not sent as JSON", body = Problem, content_type = "application/problem+json"),
@@ -64,14 +64,14 @@ pub(crate) async fn submit(
     tag = "training",
     params(("id" = String, Path, description = "Id of the training, a UUID")),
     responses(
-        (status = 200, description = "The training", body = TrainingDetail),
+        (status = 200, description = "The training", body = TrainingRunDetail),
         (status = 404, description = "No such training", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn read(
     State(studio): State<Studio>,
     Segment(id): Segment,
-) -> Result<Json<TrainingDetail>, Problem> {
+) -> Result<Json<TrainingRunDetail>, Problem> {
     Ok(Json(studio.training(&id).await?))
 }
 
@@ -84,7 +84,7 @@ pub(crate) async fn read(
     tag = "training",
     params(("id" = String, Path, description = "Id of the training, a UUID")),
     responses(
-        (status = 200, description = "How it stands now", body = TrainingJob),
+        (status = 200, description = "How it stands now", body = TrainingRun),
         (status = 404, description = "No such training", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It has ended", body = Problem, content_type = "application/problem+json"),
     )
@@ -92,7 +92,7 @@ pub(crate) async fn read(
 pub(crate) async fn pause(
     State(studio): State<Studio>,
     Segment(id): Segment,
-) -> Result<Json<TrainingJob>, Problem> {
+) -> Result<Json<TrainingRun>, Problem> {
     Ok(Json(studio.pause_training(&id).await?))
 }
 
@@ -105,7 +105,7 @@ pub(crate) async fn pause(
     tag = "training",
     params(("id" = String, Path, description = "Id of the training, a UUID")),
     responses(
-        (status = 200, description = "How it stands now", body = TrainingJob),
+        (status = 200, description = "How it stands now", body = TrainingRun),
         (status = 404, description = "No such training", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It is done or cancelled", body = Problem, content_type = "application/problem+json"),
     )
@@ -113,7 +113,7 @@ pub(crate) async fn pause(
 pub(crate) async fn resume(
     State(studio): State<Studio>,
     Segment(id): Segment,
-) -> Result<Json<TrainingJob>, Problem> {
+) -> Result<Json<TrainingRun>, Problem> {
     Ok(Json(studio.resume_training(&id).await?))
 }
 
@@ -126,7 +126,7 @@ pub(crate) async fn resume(
     tag = "training",
     params(("id" = String, Path, description = "Id of the training, a UUID")),
     responses(
-        (status = 200, description = "How it stands now", body = TrainingJob),
+        (status = 200, description = "How it stands now", body = TrainingRun),
         (status = 404, description = "No such training", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It is done", body = Problem, content_type = "application/problem+json"),
     )
@@ -134,7 +134,7 @@ pub(crate) async fn resume(
 pub(crate) async fn cancel(
     State(studio): State<Studio>,
     Segment(id): Segment,
-) -> Result<Json<TrainingJob>, Problem> {
+) -> Result<Json<TrainingRun>, Problem> {
     Ok(Json(studio.cancel_training(&id).await?))
 }
 

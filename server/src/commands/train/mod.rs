@@ -12,7 +12,7 @@ use std::{
 };
 
 use adire_engine::Pipeline;
-use adire_protocol::{RESERVED, TrainingConfig};
+use adire_protocol::{RESERVED_NAME, TrainingConfig};
 use adire_studio::{
     Dataset, KnownResults, Pixels, TrainingImage, TrainingTask, UnitOutcome, read_dataset, sample_prompts,
 };
@@ -71,8 +71,8 @@ impl TrainArgs {
         if self.name.is_empty() || self.name.len() > 64 || !self.name.chars().all(fits) {
             bail!("the name is {:?}; it can have up to 64 letters, digits, - and _", self.name);
         }
-        if self.name == RESERVED {
-            bail!("“{RESERVED}” is what a run's own state is called; choose another name");
+        if self.name == RESERVED_NAME {
+            bail!("“{RESERVED_NAME}” is what a run's own state is called; choose another name");
         }
         // Everything that can be known to be wrong is said before the model is loaded.
         let mut config = self.settings.read()?;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{AdapterRef, FieldError, TrainingConfig, ValidationError};
 
 /// The one name that no trained adapter can have: its file would be the run's own.
-pub const RESERVED: &str = "checkpoint";
+pub const RESERVED_NAME: &str = "checkpoint";
 
 /// A training that is asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,8 +59,11 @@ impl TrainingRequest {
                 ),
             );
         }
-        if self.name == RESERVED {
-            wrong("name", format!("“{RESERVED}” is what a run's own state is called; choose another name."));
+        if self.name == RESERVED_NAME {
+            wrong(
+                "name",
+                format!("“{RESERVED_NAME}” is what a run's own state is called; choose another name."),
+            );
         }
         if self.dataset.is_empty() {
             wrong("dataset", "Choose a dataset.".to_owned());
@@ -151,9 +154,11 @@ impl TrainingState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum TrainingStage {
+#[cfg_attr(feature = "openapi", schema(as = TrainingStage))]
+pub enum TrainingPhase {
     /// The base model makes images of the class, which are kept.
-    MakingClassPictures {
+    #[serde(rename = "making_class_pictures")]
+    GeneratingClassImages {
         /// Images made.
         done: u32,
         /// Images to make in all.
@@ -196,7 +201,8 @@ pub struct TrainingForecast {
 /// A training as it stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct TrainingJob {
+#[cfg_attr(feature = "openapi", schema(as = TrainingJob))]
+pub struct TrainingRun {
     /// A UUID v7.
     pub id: String,
     /// Name of the adapter.
@@ -228,7 +234,7 @@ pub struct TrainingJob {
     /// Updates in all.
     pub steps: u32,
     /// What it does, while it runs.
-    pub stage: Option<TrainingStage>,
+    pub stage: Option<TrainingPhase>,
     /// Trainings that go before it, while it waits.
     pub ahead: Option<u32>,
     /// Seconds that one update takes now.
@@ -253,7 +259,7 @@ pub struct TrainingJob {
     pub forecast: Option<TrainingForecast>,
 }
 
-impl TrainingJob {
+impl TrainingRun {
     /// The same again, to be changed and asked for.
     pub fn request(&self) -> TrainingRequest {
         TrainingRequest {
@@ -314,9 +320,10 @@ pub struct TrainingSample {
 /// A training with everything it has measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct TrainingDetail {
+#[cfg_attr(feature = "openapi", schema(as = TrainingDetail))]
+pub struct TrainingRunDetail {
     /// How it stands.
-    pub job: TrainingJob,
+    pub job: TrainingRun,
     /// In the order of their steps.
     pub points: Vec<TrainingPoint>,
     /// In the order of their steps and prompts.
@@ -342,7 +349,7 @@ pub enum TrainingChange {
     /// It stands otherwise. Points and samples above `job.step` no longer count.
     Job {
         /// How it stands.
-        job: Box<TrainingJob>,
+        job: Box<TrainingRun>,
     },
     /// A point is there, in place of the one of the same step.
     Point {
