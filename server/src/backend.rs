@@ -3,7 +3,7 @@
 use std::{collections::HashMap, ops::ControlFlow, path::Path, sync::Arc, time::Instant};
 
 use adire_engine::{
-    Canvas, Embedding, EngineError, LoadOptions, Mask, Pipeline, Rgb8, Words,
+    Embedding, EngineError, InitImage, InpaintMask, LoadOptions, Pipeline, Rgb8, Words,
     adapter::{self, Adapter, AdapterPool, AppliedLayer, Receipt, Strength},
 };
 use adire_protocol::{AdapterLayer, AdapterReceipt, EmbeddingUse, ModelInfo, SkippedAdapterLayer, lora_tag};
@@ -146,7 +146,7 @@ impl Backend for EngineBackend {
         let checked = self.pipeline.info().safety_checker;
         let output = self
             .pipeline
-            .generate_on(&job.spec, init.as_ref().map(PreparedInit::canvas), &mut |step| {
+            .generate_from(&job.spec, init.as_ref().map(PreparedInit::as_init_image), &mut |step| {
                 // What may have to be withheld is not shown on the way either.
                 let preview = (!checked).then(|| pixels(step.preview));
                 on_step(RenderStep { step: step.step, steps: step.steps, preview })
@@ -225,7 +225,7 @@ fn finite(value: f64) -> f64 {
 /// An image to begin with, in the size that is asked for.
 pub(crate) struct PreparedInit {
     image: Rgb8,
-    mask: Option<Mask>,
+    mask: Option<InpaintMask>,
 }
 
 impl PreparedInit {
@@ -247,13 +247,14 @@ impl PreparedInit {
         height: u32,
     ) -> Result<Self, StudioError> {
         let size = (image.width, image.height);
-        let mask = mask.map(|mask| Mask { width, height, repaint: cover_mask(mask, size, width, height) });
+        let mask =
+            mask.map(|mask| InpaintMask { width, height, inpaint: cover_mask(mask, size, width, height) });
         let Pixels { width, height, rgb: data } = cover(image, width, height)?;
         Ok(Self { image: Rgb8 { width, height, data }, mask })
     }
 
-    pub(crate) fn canvas(&self) -> Canvas<'_> {
-        Canvas { image: &self.image, mask: self.mask.as_ref() }
+    pub(crate) fn as_init_image(&self) -> InitImage<'_> {
+        InitImage { image: &self.image, mask: self.mask.as_ref() }
     }
 }
 

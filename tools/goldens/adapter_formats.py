@@ -1,6 +1,6 @@
 """Goldens of adapter files that adapters.py leaves out: cloneofsimo's numbered tensors, PEFT folders with patterns.
 
-Needs the model folder that pictures.py writes. Writes crates/engine/tests/goldens/adapter-formats/. The order of the
+Needs the model folder that images.py writes. Writes crates/engine/tests/goldens/adapter-formats/. The order of the
 numbered tensors is taken from PyTorch: the modules of diffusers' and transformers' real models, walked as
 cloneofsimo/lora's `_find_modules` walks them. PEFT's folders are written and computed by PEFT.
 

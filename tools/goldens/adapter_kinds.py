@@ -1,6 +1,6 @@
 """Goldens of every kind that LyCORIS and PEFT write beside plain LoRA: what their own code merges into the weights.
 
-Needs the model folder that pictures.py writes, and lycoris-lora. Writes crates/engine/tests/goldens/adapter-kinds/: small
+Needs the model folder that images.py writes, and lycoris-lora. Writes crates/engine/tests/goldens/adapter-kinds/: small
 files over some modules of each sort, and what the models say with them. LyCORIS' modules are made by LyCORIS, filled with
 random numbers, saved by its state_dict and merged by its get_merged_weight; PEFT folders by PEFT.
 

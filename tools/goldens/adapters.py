@@ -1,6 +1,6 @@
 """Goldens of adapters: small files in the names of every trainer, and what the models say with them.
 
-Needs the model folder that pictures.py writes. Writes crates/engine/tests/goldens/adapters/. Expected outputs come
+Needs the model folder that images.py writes. Writes crates/engine/tests/goldens/adapters/. Expected outputs come
 from diffusers (`load_lora_weights`, `set_adapters`) or PEFT wherever these can read the file; for the rest, from the
 formula of the format applied to a copy of the weights. Where both are possible they are checked against each other.
 

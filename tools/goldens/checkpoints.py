@@ -1,6 +1,6 @@
 """Goldens of checkpoints: UNets of other structures than SD 1.5's, and the names in single-file checkpoints.
 
-Needs the model folder that pictures.py writes. Writes crates/engine/tests/goldens/checkpoints/:
+Needs the model folder that images.py writes. Writes crates/engine/tests/goldens/checkpoints/:
 
 - `unet-*/config.json` with `unets.safetensors`: the weights (float16, under `<unet>.weight.…`), inputs and outputs
   of UNets as small distilled models and others of the family have them.

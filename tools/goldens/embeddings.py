@@ -1,6 +1,6 @@
 """Goldens of textual inversions: contexts as diffusers' load_textual_inversion gives them.
 
-Needs the model folder that pictures.py writes. Writes crates/engine/tests/goldens/embeddings/: the same three vectors
+Needs the model folder that images.py writes. Writes crates/engine/tests/goldens/embeddings/: the same three vectors
 as diffusers, kohya's scripts, A1111 (converted) and ComfyUI write them, one single vector, and contexts.safetensors.
 
     python tools/goldens/embeddings.py

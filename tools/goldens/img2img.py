@@ -1,4 +1,4 @@
-"""Goldens of pictures made from pictures, on the model folder that pictures.py has written.
+"""Goldens of pictures made from pictures, on the model folder that images.py has written.
 
 StableDiffusionImg2ImgPipeline and StableDiffusionInpaintPipeline with every sampler, and a second pass over
 enlarged latents. Writes crates/engine/tests/goldens/img2img.safetensors.
@@ -16,7 +16,7 @@ from diffusers import (
     StableDiffusionPipeline,
 )
 from PIL import Image
-from pictures import GUIDANCE, HEIGHT, NEGATIVE, PROMPT, SEED, STEPS, WIDTH
+from images import GUIDANCE, HEIGHT, NEGATIVE, PROMPT, SEED, STEPS, WIDTH
 from safetensors.torch import save_file
 from tiny import OUT
 from trajectories import SAMPLERS

@@ -1,6 +1,6 @@
 """Goldens of A1111's prompt syntax: spans with weights, chunks of tokens, contexts of the text encoder.
 
-Needs the model folder that pictures.py writes. Writes prompts.json and prompts.safetensors under
+Needs the model folder that images.py writes. Writes prompts.json and prompts.safetensors under
 crates/engine/tests/goldens/. What is expected comes from the plain implementation below, on transformers' tokenizer
 and CLIPTextModel. With a checkout of AUTOMATIC1111/stable-diffusion-webui (1.10) that implementation is first held to
 A1111's own code, for every prompt here and for thousands of random ones:

@@ -88,7 +88,7 @@ def main():
     assert plain < sum(flagged) < len(taken)
     model.save_pretrained(FOLDER / "safety_checker")
     processor.save_pretrained(FOLDER / "feature_extractor")
-    save_file(tensors, FOLDER / "pictures.safetensors", {"verdicts": json.dumps(verdicts)})
+    save_file(tensors, FOLDER / "images.safetensors", {"verdicts": json.dumps(verdicts)})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Small random models in Hugging Face layout, for goldens. Imported by modules.py and pictures.py.
+"""Small random models in Hugging Face layout, for goldens. Imported by modules.py and images.py.
 
 Every parameter is drawn from one seeded generator in the order of its name, scaled so that activations keep a
 standard deviation near one: an error in any layer then shows in the output.

@@ -1,6 +1,6 @@
 """Goldens of training: losses, gradients and AdamW's steps of LoRA by diffusers' models and PEFT.
 
-Needs the model folder that pictures.py writes. Writes crates/engine/tests/goldens/training.safetensors: for each case
+Needs the model folder that images.py writes. Writes crates/engine/tests/goldens/training.safetensors: for each case
 the factors (`<case>.<component>.<module>.down|up`), their gradients (`….down.gradient`), the inputs and the loss, and
 for one case the factors after ten updates (`….down.after`).
 

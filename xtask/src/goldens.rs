@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// These write the models that the others use.
-const FIRST: [&str; 2] = ["modules.py", "pictures.py"];
+const FIRST: [&str; 2] = ["modules.py", "images.py"];
 
 /// Runs every script of tools/goldens, those that others build upon first.
 pub(crate) fn run() -> Result<()> {

@@ -14,11 +14,11 @@ use crate::{
 pub(crate) struct TestArgs {
     /// Which parts; all of them when none is named.
     #[arg(value_enum)]
-    parts: Vec<Part>,
+    suites: Vec<Suite>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Part {
+enum Suite {
     /// rustfmt's opinion.
     Fmt,
     /// Licences, sources and known vulnerabilities of the dependencies.
@@ -36,30 +36,32 @@ enum Part {
 }
 
 impl TestArgs {
-    fn runs(&self, part: Part) -> bool {
-        self.parts.is_empty() || self.parts.contains(&part)
+    fn runs(&self, suite: Suite) -> bool {
+        self.suites.is_empty() || self.suites.contains(&suite)
     }
 }
 
 /// Runs the parts; the first failure ends it.
 pub(crate) fn run(args: &TestArgs) -> Result<()> {
-    for part in [Part::Fmt, Part::Deny, Part::Clippy, Part::Unit, Part::Doc, Part::Types, Part::Browser] {
-        if !args.runs(part) {
+    for suite in
+        [Suite::Fmt, Suite::Deny, Suite::Clippy, Suite::Unit, Suite::Doc, Suite::Types, Suite::Browser]
+    {
+        if !args.runs(suite) {
             continue;
         }
-        let (name, start) = (part.to_possible_value(), Instant::now());
+        let (name, start) = (suite.to_possible_value(), Instant::now());
         let name = name.as_ref().map_or("", |value| value.get_name()).to_owned();
         eprintln!("== {name}");
-        match part {
-            Part::Fmt => shell::run(cargo().args(["fmt", "--all", "--check"]))?,
-            Part::Deny => deny()?,
-            Part::Clippy => clippy()?,
-            Part::Unit => shell::run(cargo().args(["test", "--quiet"]))?,
-            Part::Doc => {
+        match suite {
+            Suite::Fmt => shell::run(cargo().args(["fmt", "--all", "--check"]))?,
+            Suite::Deny => deny()?,
+            Suite::Clippy => clippy()?,
+            Suite::Unit => shell::run(cargo().args(["test", "--quiet"]))?,
+            Suite::Doc => {
                 shell::run(cargo().args(["doc", "--quiet", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?
             }
-            Part::Types => types()?,
-            Part::Browser => browser(args.runs(Part::Unit))?,
+            Suite::Types => types()?,
+            Suite::Browser => browser(args.runs(Suite::Unit))?,
         }
         eprintln!("== {name}: passed in {} s", start.elapsed().as_secs());
     }

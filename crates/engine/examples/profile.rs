@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (first, last) = (marks[1] - marks[0], marks[marks.len() - 1]);
         let step = (last - marks[1]).as_secs_f64() / f64::from(steps.max(2) - 1);
         println!(
-            "picture    {:.3} s ({:.2} s of processors): first step with text {:.3} s, each later step {:.4} s, \
+            "image      {:.3} s ({:.2} s of processors): first step with text {:.3} s, each later step {:.4} s, \
              decoding {:.3} s",
             output.seconds,
             processor_seconds() - busy,

@@ -23,8 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         checkpoint_every: 1000,
         ..TrainingConfig::default()
     };
-    let picture = RgbImage::from_fn(resolution, resolution, |x, y| image::Rgb([x as u8, y as u8, 90]));
-    let sources = [Source { picture, caption: "a photo in nigerian_adire_style".to_owned() }];
+    let image = RgbImage::from_fn(resolution, resolution, |x, y| image::Rgb([x as u8, y as u8, 90]));
+    let sources = [Source { image, caption: "a photo in nigerian_adire_style".to_owned() }];
     let data = pipeline.prepare(&sources, &[], &config, &mut |_, _| ControlFlow::Continue(()))?;
     let mut trainer = pipeline.trainer(config, data)?;
     drop(pipeline);

@@ -6,7 +6,7 @@ use crate::{
     ParameterVisitor, Result,
     checkpoint::Cursor,
     layers::{LayerNorm, Linear},
-    ops::{self, Activation, Mask},
+    ops::{self, Activation, AttentionMask},
 };
 
 /// Sizes of a tower's layers.
@@ -55,7 +55,7 @@ impl Layer {
     }
 
     /// `x` [batch, tokens, width] to the same shape.
-    pub(crate) fn forward(&self, x: &Tensor, mask: Mask) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor, mask: AttentionMask) -> Result<Tensor> {
         let h = self.layer_norm1.forward(x)?;
         let (q, k, v) = (self.q_proj.forward(&h)?, self.k_proj.forward(&h)?, self.v_proj.forward(&h)?);
         let h = ops::attention(&q, &k, &v, self.heads, mask)?;

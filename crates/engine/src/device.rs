@@ -46,7 +46,7 @@ pub struct Placement {
 
 impl Placement {
     /// Opens what is asked for. A GPU is tried out with a small computation, so that whatever does not fit (driver,
-    /// toolkit, generation, precision) shows here and not in the middle of a picture.
+    /// toolkit, generation, precision) shows here and not in the middle of an image.
     ///
     /// # Errors
     /// [`EngineError::Request`]: a GPU was named that cannot be used; the sentence says why and what to do.

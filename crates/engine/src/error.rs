@@ -50,7 +50,7 @@ fn failed(error: &candle_core::Error) -> String {
     let said = error.to_string();
     // The driver's and cuBLAS' names for it.
     if ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED"].iter().any(|code| said.contains(code)) {
-        return "the GPU has too little free memory for this; choose a smaller size or fewer pictures at once, for a \
+        return "the GPU has too little free memory for this; choose a smaller size or fewer images at once, for a \
                 training a smaller resolution or batch, or gradient checkpointing, or end other programs that use \
                 this GPU"
             .to_owned();

@@ -217,7 +217,7 @@ fn render(pipeline: &mut Pipeline, steps: u32) -> Output {
     pipeline.generate(&spec, &mut |_| ControlFlow::Continue(())).unwrap()
 }
 
-fn picture(path: &Path, options: &LoadOptions) -> Vec<u8> {
+fn rendered(path: &Path, options: &LoadOptions) -> Vec<u8> {
     render(&mut Pipeline::load(path, options).unwrap(), 2).image.data
 }
 
@@ -230,7 +230,7 @@ fn a_single_file_is_the_same_model_as_the_folder() {
     let pipeline = Pipeline::load(&path, &options()).unwrap();
     assert_eq!(pipeline.info().name, "some model");
     assert_eq!(pipeline.info().hash, adire_engine::file_hash(&path).unwrap(), "as model sites show it");
-    assert_eq!(picture(&path, &options()), picture(&golden("pipeline"), &LoadOptions::default()));
+    assert_eq!(rendered(&path, &options()), rendered(&golden("pipeline"), &LoadOptions::default()));
 
     // Merging tools write the projections of the autoencoder as matrices, some drop `text_model`.
     let merged: Tensors = single
@@ -244,7 +244,7 @@ fn a_single_file_is_the_same_model_as_the_folder() {
         })
         .collect();
     save(&path, &merged, &[]);
-    assert_eq!(picture(&path, &options()), picture(&golden("pipeline"), &LoadOptions::default()));
+    assert_eq!(rendered(&path, &options()), rendered(&golden("pipeline"), &LoadOptions::default()));
 }
 
 #[test]
@@ -265,8 +265,8 @@ fn another_vae_takes_the_place_of_the_models_own_under_every_name() {
     }
     std::fs::copy(base.join("model_index.json"), whole.join("model_index.json")).unwrap();
     save(&whole.join("vae").join(format!("{STEM}.safetensors")), &weights, &[]);
-    let expected = picture(&whole, &LoadOptions::default());
-    assert_ne!(expected, picture(&base, &LoadOptions::default()));
+    let expected = rendered(&whole, &LoadOptions::default());
+    assert_ne!(expected, rendered(&base, &LoadOptions::default()));
 
     let names = ldm_names();
     let renamed = |prefix: &str| -> Tensors {
@@ -299,7 +299,7 @@ fn another_vae_takes_the_place_of_the_models_own_under_every_name() {
     }
     let beside = LoadOptions { vae: Some(temporary.path().join("bare.safetensors")), ..options() };
     let checkpoint = file("model.safetensors", &single_file());
-    assert_eq!(picture(&checkpoint, &beside), expected, "beside a single-file checkpoint");
+    assert_eq!(rendered(&checkpoint, &beside), expected, "beside a single-file checkpoint");
     assert_eq!(Pipeline::load(&base, &LoadOptions::default()).unwrap().info().vae, None);
 
     // A VAE in the wrong place, and something else in a VAE's.
@@ -344,7 +344,7 @@ fn half_precision_single_files_equal_half_precision_folders() {
         std::fs::copy(golden("pipeline/model_index.json"), folder.join("model_index.json")).unwrap();
         let floats = single_file().into_iter().filter(|(_, tensor)| tensor.dtype().is_float()).collect();
         save(&path, &to_dtype(&floats, dtype), &[]);
-        assert_eq!(picture(&path, &options()), picture(&folder, &LoadOptions::default()), "{dtype:?}");
+        assert_eq!(rendered(&path, &options()), rendered(&folder, &LoadOptions::default()), "{dtype:?}");
     }
 }
 

@@ -7,7 +7,7 @@ mod common;
 
 use std::{collections::HashMap, ops::ControlFlow};
 
-use adire_engine::{Canvas, EngineError, LoadOptions, Mask, Output, Pipeline, Rgb8, Step};
+use adire_engine::{EngineError, InitImage, InpaintMask, LoadOptions, Output, Pipeline, Rgb8, StepReport};
 use adire_protocol::{Defaults, GenerationRequest, GenerationSpec, HiresRequest, Limits, Sampler};
 use candle_core::{DType, Tensor};
 use common::{golden, relative_error, tensors};
@@ -30,9 +30,9 @@ fn metadata(file: &str, key: &str) -> String {
     metadata.metadata().as_ref().unwrap()[key].clone()
 }
 
-/// The request of `pictures.py`, changed and checked.
+/// The request of `images.py`, changed and checked.
 fn spec(change: impl FnOnce(&mut GenerationRequest)) -> GenerationSpec {
-    let request: Request = serde_json::from_str(&metadata("pictures.safetensors", "request")).unwrap();
+    let request: Request = serde_json::from_str(&metadata("images.safetensors", "request")).unwrap();
     let mut wanted = GenerationRequest {
         prompt: request.prompt,
         negative_prompt: request.negative,
@@ -49,7 +49,7 @@ fn spec(change: impl FnOnce(&mut GenerationRequest)) -> GenerationSpec {
     wanted.validate(&limits, &defaults, 0).unwrap()
 }
 
-fn from_picture(sampler: Sampler, strength: f64, masked: bool) -> GenerationSpec {
+fn from_init_image(sampler: Sampler, strength: f64, masked: bool) -> GenerationSpec {
     spec(|r| {
         (r.sampler, r.denoising_strength) = (Some(sampler), Some(strength));
         r.init_image = Some("ab".repeat(32));
@@ -67,11 +67,11 @@ fn bytes(tensor: &Tensor) -> Vec<u8> {
     tensor.flatten_all().unwrap().to_dtype(DType::U8).unwrap().to_vec1().unwrap()
 }
 
-fn init(goldens: &HashMap<String, Tensor>) -> (Rgb8, Mask) {
+fn init(goldens: &HashMap<String, Tensor>) -> (Rgb8, InpaintMask) {
     let (height, width, _) = goldens["init"].dims3().unwrap();
     let (width, height) = (width as u32, height as u32);
-    let repaint = bytes(&goldens["mask"]).into_iter().map(|grey| grey >= 128).collect();
-    (Rgb8 { width, height, data: bytes(&goldens["init"]) }, Mask { width, height, repaint })
+    let inpaint = bytes(&goldens["mask"]).into_iter().map(|grey| grey >= 128).collect();
+    (Rgb8 { width, height, data: bytes(&goldens["init"]) }, InpaintMask { width, height, inpaint })
 }
 
 fn check(name: &str, output: &Output, goldens: &HashMap<String, Tensor>) {
@@ -84,7 +84,7 @@ fn check(name: &str, output: &Output, goldens: &HashMap<String, Tensor>) {
     assert!(most <= 2, "{name}: a pixel is off by {most}");
 }
 
-fn go_on(_: Step) -> ControlFlow<()> {
+fn go_on(_: StepReport) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
@@ -92,17 +92,17 @@ fn go_on(_: Step) -> ControlFlow<()> {
 fn every_sampler_begins_in_the_middle_as_diffusers_does() {
     let (goldens, mut pipeline) = (tensors("img2img.safetensors"), pipeline());
     let (image, _) = init(&goldens);
-    let canvas = Some(Canvas { image: &image, mask: None });
+    let init_image = Some(InitImage { image: &image, mask: None });
     let strength: f64 = metadata("img2img.safetensors", "strength").parse().unwrap();
     for sampler in Sampler::ALL {
-        let spec = from_picture(sampler, strength, false);
-        let output = pipeline.generate_on(&spec, canvas, &mut go_on).unwrap();
+        let spec = from_init_image(sampler, strength, false);
+        let output = pipeline.generate_from(&spec, init_image, &mut go_on).unwrap();
         check(&format!("img2img/{sampler}"), &output, &goldens);
     }
     for strength in ["0.2", "0.9", "1.0"] {
         for sampler in [Sampler::Pndm, Sampler::Euler] {
-            let spec = from_picture(sampler, strength.parse().unwrap(), false);
-            let output = pipeline.generate_on(&spec, canvas, &mut go_on).unwrap();
+            let spec = from_init_image(sampler, strength.parse().unwrap(), false);
+            let output = pipeline.generate_from(&spec, init_image, &mut go_on).unwrap();
             check(&format!("img2img/{sampler}/{strength}"), &output, &goldens);
         }
     }
@@ -112,22 +112,22 @@ fn every_sampler_begins_in_the_middle_as_diffusers_does() {
 fn every_sampler_paints_within_a_mask_as_diffusers_does() {
     let (goldens, mut pipeline) = (tensors("img2img.safetensors"), pipeline());
     let (image, mask) = init(&goldens);
-    let canvas = Some(Canvas { image: &image, mask: Some(&mask) });
+    let init_image = Some(InitImage { image: &image, mask: Some(&mask) });
     let strength: f64 = metadata("img2img.safetensors", "strength").parse().unwrap();
     for sampler in Sampler::ALL {
-        let spec = from_picture(sampler, strength, true);
-        let output = pipeline.generate_on(&spec, canvas, &mut go_on).unwrap();
+        let spec = from_init_image(sampler, strength, true);
+        let output = pipeline.generate_from(&spec, init_image, &mut go_on).unwrap();
         check(&format!("inpaint/{sampler}"), &output, &goldens);
     }
-    let spec = from_picture(Sampler::Euler, 1.0, true);
-    let output = pipeline.generate_on(&spec, canvas, &mut go_on).unwrap();
+    let spec = from_init_image(Sampler::Euler, 1.0, true);
+    let output = pipeline.generate_from(&spec, init_image, &mut go_on).unwrap();
     check("inpaint/euler/1.0", &output, &goldens);
 
     let kept = GenerationSpec { keep_unmasked: Some(true), ..spec };
-    let kept = pipeline.generate_on(&kept, canvas, &mut go_on).unwrap().image;
+    let kept = pipeline.generate_from(&kept, init_image, &mut go_on).unwrap().image;
     assert_ne!(kept, output.image);
-    for (i, repaint) in mask.repaint.iter().enumerate() {
-        let expected = if *repaint { &output.image } else { &image };
+    for (i, inpaint) in mask.inpaint.iter().enumerate() {
+        let expected = if *inpaint { &output.image } else { &image };
         assert_eq!(kept.data[3 * i..3 * i + 3], expected.data[3 * i..3 * i + 3], "pixel {i}");
     }
 }
@@ -150,7 +150,7 @@ fn a_second_pass_over_latents_equals_diffusers() {
             });
         });
         let mut seen = Vec::new();
-        let output = pipeline.generate_on(&spec, None, &mut |step| {
+        let output = pipeline.generate_from(&spec, None, &mut |step| {
             seen.push((step.step, step.steps, step.preview.width));
             ControlFlow::Continue(())
         });
@@ -162,11 +162,11 @@ fn a_second_pass_over_latents_equals_diffusers() {
 }
 
 #[test]
-fn a_second_pass_over_the_picture_is_larger_and_repeatable() {
+fn a_second_pass_over_the_image_is_larger_and_repeatable() {
     let mut pipeline = pipeline();
     let mut draw = |json: &str| {
         let spec = spec(|r| r.hires = serde_json::from_str(json).unwrap());
-        pipeline.generate_on(&spec, None, &mut go_on).unwrap().image
+        pipeline.generate_from(&spec, None, &mut go_on).unwrap().image
     };
     let first = draw("null");
     let weak = draw(r#"{"scale": 2, "strength": 0.05, "steps": 1, "upscaler": "image"}"#);
@@ -182,7 +182,7 @@ fn a_break_ends_either_pass_within_one_step() {
     let spec = spec(|r| r.hires = Some(HiresRequest { steps: Some(4), ..HiresRequest::default() }));
     for last in [1, 7, 8, 10] {
         let mut calls = 0;
-        let stopped = pipeline.generate_on(&spec, None, &mut |step| {
+        let stopped = pipeline.generate_from(&spec, None, &mut |step| {
             calls += 1;
             if step.step == last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -197,11 +197,12 @@ fn steps_that_are_left_out_are_not_counted() {
     let (image, mask) = init(&goldens);
     for sampler in Sampler::ALL {
         let mut seen = Vec::new();
-        let canvas = Canvas { image: &image, mask: Some(&mask) };
-        let output = pipeline.generate_on(&from_picture(sampler, 0.6, true), Some(canvas), &mut |step| {
-            seen.push((step.step, step.steps));
-            ControlFlow::Continue(())
-        });
+        let init_image = InitImage { image: &image, mask: Some(&mask) };
+        let output =
+            pipeline.generate_from(&from_init_image(sampler, 0.6, true), Some(init_image), &mut |step| {
+                seen.push((step.step, step.steps));
+                ControlFlow::Continue(())
+            });
         output.unwrap();
         assert_eq!(seen, [(1, 4), (2, 4), (3, 4), (4, 4)], "{sampler}");
     }
@@ -212,11 +213,11 @@ fn what_does_not_belong_together_is_refused() {
     let (goldens, mut pipeline) = (tensors("img2img.safetensors"), pipeline());
     let (image, mask) = init(&goldens);
     let small = Rgb8 { width: 32, height: 24, data: vec![0; 3 * 32 * 24] };
-    let (plain, named) = (spec(|_| ()), from_picture(Sampler::Ddim, 0.6, false));
-    let masked = from_picture(Sampler::Ddim, 0.6, true);
-    let with = |image, mask| Some(Canvas { image, mask });
-    let mut refused = |spec: &GenerationSpec, canvas: Option<Canvas<'_>>| {
-        let result = pipeline.generate_on(spec, canvas, &mut |_| panic!("nothing should be computed"));
+    let (plain, named) = (spec(|_| ()), from_init_image(Sampler::Ddim, 0.6, false));
+    let masked = from_init_image(Sampler::Ddim, 0.6, true);
+    let with = |image, mask| Some(InitImage { image, mask });
+    let mut refused = |spec: &GenerationSpec, init_image: Option<InitImage<'_>>| {
+        let result = pipeline.generate_from(spec, init_image, &mut |_| panic!("nothing should be computed"));
         assert!(matches!(result, Err(EngineError::Request(_))), "{result:?}");
     };
     refused(&plain, with(&image, None));
@@ -224,7 +225,7 @@ fn what_does_not_belong_together_is_refused() {
     refused(&named, with(&image, Some(&mask)));
     refused(&named, with(&small, None));
     refused(&masked, with(&image, None));
-    let narrow = Mask { width: 32, ..mask.clone() };
+    let narrow = InpaintMask { width: 32, ..mask.clone() };
     refused(&masked, with(&image, Some(&narrow)));
     let none_left = GenerationSpec { denoising_strength: Some(0.1), ..named };
     refused(&none_left, with(&image, None));

@@ -14,7 +14,7 @@ use adire_protocol::{GenerationRequest, Sampler};
 use candle_core::DType;
 use common::golden;
 
-fn picture(dtype: DType, sampler: Sampler) -> (Pipeline, Rgb8) {
+fn rendered(dtype: DType, sampler: Sampler) -> (Pipeline, Rgb8) {
     let options = LoadOptions { dtype, ..LoadOptions::default() };
     let mut pipeline = Pipeline::load(&golden("pipeline"), &options).unwrap();
     let info = pipeline.info();
@@ -33,11 +33,11 @@ fn picture(dtype: DType, sampler: Sampler) -> (Pipeline, Rgb8) {
 }
 
 #[test]
-fn pictures_in_half_precision_are_close_to_those_in_single() {
+fn images_in_half_precision_are_close_to_those_in_single() {
     for sampler in [Sampler::Ddim, Sampler::EulerA, Sampler::Dpmpp2mKarras, Sampler::UniPc] {
-        let (_, single) = picture(DType::F32, sampler);
+        let (_, single) = rendered(DType::F32, sampler);
         for (dtype, most, most_mean) in [(DType::F16, 3, 0.3), (DType::BF16, 16, 2.0)] {
-            let (pipeline, half) = picture(dtype, sampler);
+            let (pipeline, half) = rendered(dtype, sampler);
             assert_eq!(pipeline.info().dtype, dtype.as_str());
             let differences: Vec<f64> =
                 single.data.iter().zip(&half.data).map(|(a, b)| f64::from(a.abs_diff(*b))).collect();

@@ -26,12 +26,12 @@ fn checker() -> SafetyChecker {
 }
 
 fn expected() -> Vec<Expected> {
-    let bytes = fs::read(golden("safety/pictures.safetensors")).unwrap();
+    let bytes = fs::read(golden("safety/images.safetensors")).unwrap();
     let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
     serde_json::from_str(&metadata.metadata().as_ref().unwrap()["verdicts"]).unwrap()
 }
 
-fn picture(tensor: &Tensor) -> Rgb8 {
+fn rgb8(tensor: &Tensor) -> Rgb8 {
     let (height, width, _) = tensor.dims3().unwrap();
     let data = tensor.flatten_all().unwrap().to_vec1().unwrap();
     Rgb8 { width: width as u32, height: height as u32, data }
@@ -39,26 +39,26 @@ fn picture(tensor: &Tensor) -> Rgb8 {
 
 #[test]
 fn preprocessing_equals_transformers() {
-    let (goldens, checker) = (tensors("safety/pictures.safetensors"), checker());
+    let (goldens, checker) = (tensors("safety/images.safetensors"), checker());
     for i in 0..expected().len() {
-        let found = checker.preprocess(&picture(&goldens[&format!("{i}.picture")])).unwrap();
+        let found = checker.preprocess(&rgb8(&goldens[&format!("{i}.picture")])).unwrap();
         let wanted = &goldens[&format!("{i}.pixels")];
         assert_eq!(found.dims(), wanted.dims());
         let error = (found - wanted).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
         // A byte more or less would be 0.014.
-        assert!(error < 1e-6, "picture {i} is off by {error}");
+        assert!(error < 1e-6, "image {i} is off by {error}");
     }
 }
 
 #[test]
 fn verdicts_equal_diffusers() {
-    let (goldens, checker, expected) = (tensors("safety/pictures.safetensors"), checker(), expected());
+    let (goldens, checker, expected) = (tensors("safety/images.safetensors"), checker(), expected());
     assert!(expected.iter().any(|e| e.flagged) && expected.iter().any(|e| !e.flagged));
     for (i, expected) in expected.iter().enumerate() {
-        let found = checker.check(&picture(&goldens[&format!("{i}.picture")])).unwrap();
-        assert_eq!(found.flagged, expected.flagged, "picture {i}");
-        assert_eq!(found.special_scores, expected.special, "picture {i}");
-        assert_eq!(found.concept_scores, expected.concepts, "picture {i}");
+        let found = checker.check(&rgb8(&goldens[&format!("{i}.picture")])).unwrap();
+        assert_eq!(found.flagged, expected.flagged, "image {i}");
+        assert_eq!(found.special_scores, expected.special, "image {i}");
+        assert_eq!(found.concept_scores, expected.concepts, "image {i}");
     }
 }
 
@@ -102,7 +102,7 @@ fn generate(folder: &Path, safety_checker: bool) -> adire_engine::Output {
 }
 
 #[test]
-fn a_flagged_picture_is_black_and_others_are_untouched() {
+fn a_flagged_image_is_black_and_others_are_untouched() {
     let folder = tempfile::tempdir().unwrap();
     model_with_checker(folder.path(), 2.0);
     let (without, passed) = (generate(folder.path(), false), generate(folder.path(), true));

@@ -21,7 +21,7 @@ fn rows(dtype: DType) -> Vec<Row> {
 fn every_comparison_holds_in_f32() {
     let rows = rows(DType::F32);
     for sampler in Sampler::ALL {
-        for what in ["trajectory", "latents", "picture"] {
+        for what in ["trajectory", "latents", "image"] {
             let name = format!("{what} {sampler}");
             assert_eq!(rows.iter().filter(|row| row.name == name).count(), 1, "{name}");
         }

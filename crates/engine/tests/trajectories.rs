@@ -282,7 +282,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn a_picture_does_not_depend_on_its_neighbours(
+    fn an_image_does_not_depend_on_its_neighbours(
         seeds in proptest::collection::vec(0u64..1000, 3), steps in 1usize..12, which in 0usize..Sampler::ALL.len(),
         rng in proptest::sample::select(Rng::ALL.to_vec())
     ) {

@@ -11,7 +11,7 @@ pub const HIRES_STRENGTH: f64 = 0.7;
 /// How many times as large a second pass is when nothing is said: A1111's.
 pub const HIRES_SCALE: f64 = 2.0;
 /// Longest schedule of a second pass: the timesteps of training.
-const LONGEST_SCHEDULE: u32 = 1000;
+const MAX_SCHEDULE_STEPS: u32 = 1000;
 
 /// How a first result becomes the beginning of a second pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -229,7 +229,7 @@ impl HiresRequest {
         }
         let hires =
             HiresSpec { scale, width, height, strength, steps, upscaler: self.upscaler.unwrap_or_default() };
-        let (schedule, longest) = (hires.pass().schedule, first.longest.unwrap_or(LONGEST_SCHEDULE));
+        let (schedule, longest) = (hires.pass().schedule, first.longest.unwrap_or(MAX_SCHEDULE_STEPS));
         if strength > 0.0 && steps <= limits.steps && schedule > longest {
             wrong(
                 "hires.strength",

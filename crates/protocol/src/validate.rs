@@ -43,7 +43,7 @@ pub struct Limits {
 
 impl Limits {
     /// The largest [`Self::strength`] that can be set.
-    pub const MOST_STRENGTH: f64 = 100.0;
+    pub const MAX_STRENGTH: f64 = 100.0;
 }
 
 /// Four times as many pixels as the largest first pass.

@@ -308,7 +308,7 @@ pub(crate) fn draw(
     if let Ok(style) = ProgressStyle::with_template("{bar:32} step {pos} of {len}, {eta} left") {
         bar.set_style(style);
     }
-    let output = pipeline.generate_on(spec, init.map(PreparedInit::canvas), &mut |step| {
+    let output = pipeline.generate_from(spec, init.map(PreparedInit::as_init_image), &mut |step| {
         bar.set_position(step.step.into());
         ControlFlow::Continue(())
     });

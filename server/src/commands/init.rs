@@ -142,6 +142,6 @@ mod tests {
         assert!(request.init_image.is_some() && request.mask.is_some() && request.init_image != request.mask);
         let wide = GenerationRequest { width: Some(256), ..GenerationRequest::default() };
         assert_eq!(given.name_in(wide, &Limits::default()).height, Some(136));
-        assert!(given.fit(504, 264).unwrap().canvas().mask.is_some());
+        assert!(given.fit(504, 264).unwrap().as_init_image().mask.is_some());
     }
 }

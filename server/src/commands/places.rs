@@ -11,7 +11,7 @@ use crate::hub;
 
 /// Reads the largest strength that adapters may be asked for.
 pub(crate) fn strength_limit(text: &str) -> Result<f64, String> {
-    let most = adire_protocol::Limits::MOST_STRENGTH;
+    let most = adire_protocol::Limits::MAX_STRENGTH;
     match text.parse::<f64>() {
         Ok(limit) if limit > 0.0 && limit <= most => Ok(limit),
         _ => Err(format!("expected a number above 0, at most {most}")),

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Largest file that is read; far above any image that Adire makes.
-const LARGEST: u64 = 256 << 20;
+const MAX_FILE_BYTES: u64 = 256 << 20;
 /// Largest and mean difference (of 255) between images that nobody can tell apart: another device or precision.
 const CLOSE: (u8, f64) = (16, 1.0);
 
@@ -251,7 +251,7 @@ impl fmt::Display for Verdict {
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let problem = || format!("{} cannot be read", path.display());
     let length = std::fs::metadata(path).with_context(problem)?.len();
-    if length > LARGEST {
+    if length > MAX_FILE_BYTES {
         bail!("{} has {length} bytes; a picture of Adire has at most a few million", path.display());
     }
     std::fs::read(path).with_context(problem)

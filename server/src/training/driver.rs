@@ -102,7 +102,7 @@ impl TrainingDriver {
                 let short = || EngineError::Request(format!("{} has too few pixels", picture.name));
                 let rgb =
                     image::RgbImage::from_raw(found.width, found.height, found.rgb).ok_or_else(short)?;
-                let source = Source { picture: rgb, caption: picture.caption.clone() };
+                let source = Source { image: rgb, caption: picture.caption.clone() };
                 pipeline.prepare_next(preparation, &source)?;
                 *time += 1;
                 // Once more is free where nothing is computed.
@@ -153,7 +153,7 @@ impl TrainingDriver {
         } else if let Some(parent) = &self.task.continue_from {
             trainer.begin_with(&Adapter::read(&parent.path)?)?;
         }
-        let step = trainer.updates();
+        let step = trainer.steps_done();
         self.milestones.forget_after(step);
         if !self.task.known.forecast && !trainer.finished() {
             self.milestones.due.push_back(DueAction::Try(ResourceProbe::default()));
@@ -170,7 +170,13 @@ impl TrainingDriver {
 
     fn plan_at(&mut self, trainer: &Trainer, fresh: bool) {
         let changed = self.task.continue_from.is_some();
-        self.milestones.at(trainer.updates(), trainer.config(), trainer.measurement(), fresh, changed);
+        self.milestones.at(
+            trainer.steps_done(),
+            trainer.config(),
+            trainer.begin_held_out_loss(),
+            fresh,
+            changed,
+        );
     }
 
     fn train(&mut self, pipeline: &mut Pipeline, interrupted: &dyn Fn() -> bool) -> Result<UnitOutcome> {
@@ -189,13 +195,13 @@ impl TrainingDriver {
     fn step(&mut self, trainer: &mut Trainer) -> Result<UnitOutcome> {
         let halved = trainer.halved();
         let micro = trainer.micro_step()?;
-        let step = trainer.updates();
+        let step = trainer.steps_done();
         if trainer.halved() && !halved {
             self.milestones.forget_after(step);
             self.plan_at(trainer, false);
             return Ok(UnitOutcome::Rewound { step });
         }
-        let Some(update) = micro.update else { return Ok(UnitOutcome::Step) };
+        let Some(update) = micro.optimizer_step else { return Ok(UnitOutcome::Step) };
         self.plan_at(trainer, true);
         Ok(UnitOutcome::Updated(TrainingPoint {
             step,
@@ -213,7 +219,7 @@ impl TrainingDriver {
         trainer: &mut Trainer,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<UnitOutcome> {
-        let step = trainer.updates();
+        let step = trainer.steps_done();
         match due {
             DueAction::Try(mut probe) => {
                 let Some(forecast) = probe.step(trainer)? else {
@@ -230,7 +236,7 @@ impl TrainingDriver {
                 Ok(UnitOutcome::Saved { step })
             }
             DueAction::Measure(mut measurement) => {
-                trainer.measure(&mut measurement)?;
+                trainer.advance_held_out_loss(&mut measurement)?;
                 if let Some(loss) = measurement.loss() {
                     self.milestones.measured(step, loss);
                     return Ok(UnitOutcome::HeldOut { step, loss });
@@ -279,7 +285,7 @@ impl TrainingDriver {
         } else {
             pipeline.generate(&spec, &mut on_step)?
         };
-        let (step, pixels) = (trainer.updates(), pixels(output.image));
+        let (step, pixels) = (trainer.steps_done(), pixels(output.image));
         Ok(UnitOutcome::Sample { step, prompt_index, with_adapter, pixels })
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use adire_engine::train::Measurement;
+use adire_engine::train::HeldOutLoss;
 use adire_protocol::TrainingConfig;
 use adire_studio::KnownResults;
 
@@ -14,7 +14,7 @@ use super::probe::ResourceProbe;
 pub(super) enum DueAction {
     Try(ResourceProbe),
     Save,
-    Measure(Measurement),
+    Measure(HeldOutLoss),
     Sample { prompt: u32, with_adapter: bool },
 }
 
@@ -62,7 +62,7 @@ impl Milestones {
         &mut self,
         step: u32,
         config: &TrainingConfig,
-        measurement: Measurement,
+        measurement: HeldOutLoss,
         fresh: bool,
         changed: bool,
     ) {
@@ -119,7 +119,7 @@ mod tests {
         // Without anything held out there is nothing to measure.
         let at = |milestones: &mut Milestones, step, fresh, changed| {
             milestones.due.clear();
-            milestones.at(step, &config, Measurement::default(), fresh, changed);
+            milestones.at(step, &config, HeldOutLoss::default(), fresh, changed);
             due(milestones)
         };
         let mut milestones = Milestones::default();

@@ -13,7 +13,7 @@ use super::{Capability, build, cache, toolkit::Toolkit};
 use crate::shell::{self, root};
 
 /// Most bytes of the folder: what is carried to a GPU host is small. CUDA's large libraries come with PyTorch.
-const LARGEST: u64 = 60_000_000;
+const MAX_BUNDLE_BYTES: u64 = 60_000_000;
 /// Libraries of CUDA small enough to come along; the others are taken from the host's PyTorch.
 const LIBRARIES: [&str; 1] = ["libcudart.so.13"];
 /// The scripts, in tools/device.
@@ -66,8 +66,13 @@ pub(super) fn run(args: &BundleArgs) -> Result<()> {
     copy_all(&root().join("crates/engine/tests/goldens"), &out.join("goldens"))?;
 
     let size = size(&out)?;
-    if size > LARGEST {
-        bail!("{} has {} MB; {} are wanted at most", out.display(), size / 1_000_000, LARGEST / 1_000_000);
+    if size > MAX_BUNDLE_BYTES {
+        bail!(
+            "{} has {} MB; {} are wanted at most",
+            out.display(),
+            size / 1_000_000,
+            MAX_BUNDLE_BYTES / 1_000_000
+        );
     }
     println!(
         "Made {} ({:.1} MB, for sm_{} and later): carry it to a GPU host and run ./run.sh there.",

@@ -27,7 +27,7 @@ pub(crate) enum Kind {
     /// Latents to an image.
     Decode { z: String, out: String },
     /// An image to latents.
-    Encode { picture: String, mean: String, log_variance: String },
+    Encode { image: String, mean: String, log_variance: String },
     /// A sampler with the guided UNet; every latent on the way.
     Trajectory { sampler: Sampler, seed: u64, guidance: f64, context: String, latents: String },
     /// Both models with an adapter; the last row of `ids` is what the text encoder gets.
@@ -41,7 +41,7 @@ pub(crate) enum Kind {
         text: String,
     },
     /// A whole image.
-    Picture { request: Box<GenerationRequest>, pixels: String, init: Option<String>, mask: Option<String> },
+    Image { request: Box<GenerationRequest>, pixels: String, init: Option<String>, mask: Option<String> },
 }
 
 /// What has to be loaded for a case.
@@ -59,7 +59,7 @@ impl Kind {
             Self::Tokens { .. } | Self::Text { .. } => Part::Text,
             Self::Unet { .. } | Self::Trajectory { .. } | Self::Adapter { .. } => Part::Unet,
             Self::Decode { .. } | Self::Encode { .. } => Part::Vae,
-            Self::Picture { .. } => Part::Pipeline,
+            Self::Image { .. } => Part::Pipeline,
         }
     }
 }

@@ -9,7 +9,7 @@ mod compare;
 use std::{cell::RefCell, collections::HashMap, error::Error, ops::ControlFlow, path::Path};
 
 use adire_engine::{
-    Canvas, LoadOptions, Mask, NoiseSource, Pipeline, Rgb8, TextEncoder, Tokenizer, UNet, Vae,
+    InitImage, InpaintMask, LoadOptions, NoiseSource, Pipeline, Rgb8, TextEncoder, Tokenizer, UNet, Vae,
     adapter::{self, Adapter},
     sampler::{NoiseSchedule, Start, sample},
 };
@@ -161,8 +161,8 @@ impl Bench {
                 Kind::Decode { z, out } => {
                     report(case, relative_error(&vae.decode(self.get(z)?)?, self.get(out)?)?);
                 }
-                Kind::Encode { picture, mean, log_variance } => {
-                    let found = vae.encode(self.get(picture)?)?;
+                Kind::Encode { image, mean, log_variance } => {
+                    let found = vae.encode(self.get(image)?)?;
                     let mean = relative_error(&found.mean, self.get(mean)?)?;
                     report(case, mean.max(relative_error(&found.log_variance, self.get(log_variance)?)?));
                 }
@@ -175,8 +175,8 @@ impl Bench {
     fn pipeline<'a>(&self, cases: impl Iterator<Item = &'a Case>) -> Result<()> {
         let mut pipeline = Pipeline::load(&self.model, &LoadOptions::default())?;
         for case in cases {
-            let Kind::Picture { request, pixels, init, mask } = &case.kind else { continue };
-            let init = init.as_ref().map(|name| self.picture(name)).transpose()?;
+            let Kind::Image { request, pixels, init, mask } = &case.kind else { continue };
+            let init = init.as_ref().map(|name| self.rgb8(name)).transpose()?;
             let mask = mask.as_ref().map(|name| self.mask(name)).transpose()?;
             let info = pipeline.info();
             // The small images are smaller and of odder sizes than people may ask for.
@@ -187,26 +187,26 @@ impl Bench {
             request.mask = mask.as_ref().map(|_| "1".repeat(64));
             request.keep_unmasked = mask.as_ref().map(|_| false);
             let spec = request.validate(&limits, &info.defaults, 0)?;
-            let canvas = init.as_ref().map(|image| Canvas { image, mask: mask.as_ref() });
-            let found = pipeline.generate_on(&spec, canvas, &mut |_| ControlFlow::Continue(()))?;
+            let init_image = init.as_ref().map(|image| InitImage { image, mask: mask.as_ref() });
+            let found = pipeline.generate_from(&spec, init_image, &mut |_| ControlFlow::Continue(()))?;
             let expected = self.get(pixels)?.flatten_all()?.to_vec1::<u8>()?;
             report(case, pixel_error(&found.image.data, &expected)?);
         }
         Ok(())
     }
 
-    fn picture(&self, name: &str) -> Result<Rgb8> {
+    fn rgb8(&self, name: &str) -> Result<Rgb8> {
         let tensor = self.get(name)?;
         let (height, width, _) = tensor.dims3()?;
         let data = tensor.flatten_all()?.to_vec1::<u8>()?;
         Ok(Rgb8 { width: width as u32, height: height as u32, data })
     }
 
-    fn mask(&self, name: &str) -> Result<Mask> {
+    fn mask(&self, name: &str) -> Result<InpaintMask> {
         let tensor = self.get(name)?;
         let (height, width) = tensor.dims2()?;
         // diffusers' own threshold.
-        let repaint = tensor.flatten_all()?.to_vec1::<u8>()?.into_iter().map(|v| v >= 128).collect();
-        Ok(Mask { width: width as u32, height: height as u32, repaint })
+        let inpaint = tensor.flatten_all()?.to_vec1::<u8>()?.into_iter().map(|v| v >= 128).collect();
+        Ok(InpaintMask { width: width as u32, height: height as u32, inpaint })
     }
 }

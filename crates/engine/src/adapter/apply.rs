@@ -16,7 +16,7 @@ use crate::{EngineError, Parameter, Result, TextEncoder, UNet, Weight};
 
 /// Largest strength that is computed, either sign; what may be asked for is less
 /// ([`adire_protocol::Limits::strength`]).
-const MAX_STRENGTH: f64 = adire_protocol::Limits::MOST_STRENGTH;
+const MAX_STRENGTH: f64 = adire_protocol::Limits::MAX_STRENGTH;
 
 /// What one adapter did to a model.
 #[derive(Clone, Debug, Serialize)]

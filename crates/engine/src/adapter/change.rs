@@ -4,8 +4,8 @@ use candle_core::{DType, Device, Tensor};
 
 use super::{
     formulas::{dora, glora, inner, kronecker, matrix, tucker},
-    keys::Part,
-    layer::{Kind, Parts, ScaleRule},
+    keys::TensorRole,
+    layer::{Kind, LayerTensors, ScaleRule},
     product::{Product, checked_rank, product},
     rotation::{Form, Rotation},
 };
@@ -53,58 +53,66 @@ type Ranked = (Change, Option<usize>);
 
 /// Takes one kind's parts out of `parts`; `None` where none is there. The error is a clause about the module.
 pub(super) fn change(
-    parts: &mut Parts,
+    tensors: &mut LayerTensors,
     rule: &ScaleRule,
     alpha: Option<f64>,
 ) -> std::result::Result<Option<Ranked>, String> {
-    let has = |parts: &Parts, any: &[Part]| any.iter().any(|part| parts.contains_key(part));
-    if parts.contains_key(&Part::Down) || parts.contains_key(&Part::Up) {
-        return lora(parts).map(Some);
+    let has = |tensors: &LayerTensors, any: &[TensorRole]| any.iter().any(|role| tensors.contains_key(role));
+    if tensors.contains_key(&TensorRole::Down) || tensors.contains_key(&TensorRole::Up) {
+        return lora(tensors).map(Some);
     }
-    if parts.contains_key(&Part::Hada1A) {
-        let mut take = |part| parts.remove(&part);
-        let first = product(None, take(Part::Hada1A), take(Part::Hada1B), take(Part::HadaT1))?;
-        let second = product(None, take(Part::Hada2A), take(Part::Hada2B), take(Part::HadaT2))?;
+    if tensors.contains_key(&TensorRole::Hada1A) {
+        let mut take = |role| tensors.remove(&role);
+        let first =
+            product(None, take(TensorRole::Hada1A), take(TensorRole::Hada1B), take(TensorRole::HadaT1))?;
+        let second =
+            product(None, take(TensorRole::Hada2A), take(TensorRole::Hada2B), take(TensorRole::HadaT2))?;
         let rank = first.rank();
         return Ok(Some((Change::Loha { first, second }, rank)));
     }
-    if has(parts, &[Part::Kron1, Part::Kron1A, Part::Kron2, Part::Kron2A]) {
-        let mut take = |part| parts.remove(&part);
-        let first = product(take(Part::Kron1), take(Part::Kron1A), take(Part::Kron1B), None)?;
-        let second = product(take(Part::Kron2), take(Part::Kron2A), take(Part::Kron2B), take(Part::KronT2))?;
+    if has(tensors, &[TensorRole::Kron1, TensorRole::Kron1A, TensorRole::Kron2, TensorRole::Kron2A]) {
+        let mut take = |role| tensors.remove(&role);
+        let first =
+            product(take(TensorRole::Kron1), take(TensorRole::Kron1A), take(TensorRole::Kron1B), None)?;
+        let second = product(
+            take(TensorRole::Kron2),
+            take(TensorRole::Kron2A),
+            take(TensorRole::Kron2B),
+            take(TensorRole::KronT2),
+        )?;
         let rank = second.rank().or(first.rank());
         return Ok(Some((Change::Lokr { first, second }, rank)));
     }
-    if let Some(a1) = parts.remove(&Part::GloraA1) {
-        return glora_of(a1, parts).map(Some);
+    if let Some(a1) = tensors.remove(&TensorRole::GloraA1) {
+        return glora_of(a1, tensors).map(Some);
     }
-    if let Some(change) = ia3(parts, rule)? {
+    if let Some(change) = ia3(tensors, rule)? {
         return Ok(Some((change, None)));
     }
     let constraint = alpha.unwrap_or(0.0);
-    let (blocks, form) = if let Some(blocks) = parts.remove(&Part::OftBlocks) {
+    let (blocks, form) = if let Some(blocks) = tensors.remove(&TensorRole::OftBlocks) {
         let is_butterfly = blocks.rank() == 4;
         (blocks, if is_butterfly { Form::Butterfly { constraint } } else { Form::Outputs { constraint } })
-    } else if let Some(blocks) = parts.remove(&Part::OftDiag) {
+    } else if let Some(blocks) = tensors.remove(&TensorRole::OftDiag) {
         (blocks, Form::Rotations)
-    } else if let Some(blocks) = parts.remove(&Part::OftInput) {
+    } else if let Some(blocks) = tensors.remove(&TensorRole::OftInput) {
         (blocks, Form::Inputs(rule.oft))
-    } else if let Some(blocks) = parts.remove(&Part::BoftInput) {
+    } else if let Some(blocks) = tensors.remove(&TensorRole::BoftInput) {
         (blocks, Form::ButterflyInputs)
     } else {
         return Ok(None);
     };
-    let rescale = parts.remove(&Part::Rescale).or_else(|| parts.remove(&Part::BoftScale));
+    let rescale = tensors.remove(&TensorRole::Rescale).or_else(|| tensors.remove(&TensorRole::BoftScale));
     let rotation = Rotation::new(blocks, rescale, form)?;
     let size = rotation.size();
     Ok(Some((Change::Rotation(rotation), Some(size))))
 }
 
-fn lora(parts: &mut Parts) -> std::result::Result<Ranked, String> {
-    let mut take = |part| parts.remove(&part);
-    let down = take(Part::Down).ok_or("lacks a factor: it has an up, but no down")?;
-    let up = take(Part::Up).ok_or("has a down factor but no up factor")?;
-    let mid = take(Part::Mid);
+fn lora(tensors: &mut LayerTensors) -> std::result::Result<Ranked, String> {
+    let mut take = |role| tensors.remove(&role);
+    let down = take(TensorRole::Down).ok_or("lacks a factor: it has an up, but no down")?;
+    let up = take(TensorRole::Up).ok_or("has a down factor but no up factor")?;
+    let mid = take(TensorRole::Mid);
     let rank = checked_rank(&down)?;
     let up_rank = if up.rank() >= 2 { inner(&up) } else { 0 };
     if up_rank != rank {
@@ -122,14 +130,15 @@ fn lora(parts: &mut Parts) -> std::result::Result<Ranked, String> {
     Ok((Change::Lora { down, up, mid }, Some(rank)))
 }
 
-fn ia3(parts: &mut Parts, rule: &ScaleRule) -> std::result::Result<Option<Change>, String> {
-    if let Some(on_input) = parts.remove(&Part::OnInput) {
-        let factor = parts.remove(&Part::Ia3).ok_or("lacks a factor: it has on_input, but no weight")?;
+fn ia3(tensors: &mut LayerTensors, rule: &ScaleRule) -> std::result::Result<Option<Change>, String> {
+    if let Some(on_input) = tensors.remove(&TensorRole::OnInput) {
+        let factor =
+            tensors.remove(&TensorRole::Ia3).ok_or("lacks a factor: it has on_input, but no weight")?;
         let on_input = on_input.to_dtype(DType::F32).and_then(|t| t.flatten_all()?.to_vec1::<f32>());
         let on_input = on_input.is_ok_and(|values| values.iter().any(|value| *value != 0.0));
         return Ok(Some(Change::Ia3 { factor, on_input, less_one: true }));
     }
-    let Some(factor) = parts.remove(&Part::Ia3Factor) else { return Ok(None) };
+    let Some(factor) = tensors.remove(&TensorRole::Ia3Factor) else { return Ok(None) };
     let on_input = match factor.dims() {
         [1, inputs] => *inputs > 1,
         [1, channels, 1, 1] if *channels > 1 => rule.on_input,
@@ -138,10 +147,10 @@ fn ia3(parts: &mut Parts, rule: &ScaleRule) -> std::result::Result<Option<Change
     Ok(Some(Change::Ia3 { factor, on_input, less_one: false }))
 }
 
-fn glora_of(a1: Tensor, parts: &mut Parts) -> std::result::Result<Ranked, String> {
-    let mut take = |part| parts.remove(&part).ok_or("lacks a factor");
-    let (a2, b1, b2) = (take(Part::GloraA2)?, take(Part::GloraB1)?, take(Part::GloraB2)?);
-    let mid = parts.remove(&Part::GloraMid);
+fn glora_of(a1: Tensor, tensors: &mut LayerTensors) -> std::result::Result<Ranked, String> {
+    let mut take = |role| tensors.remove(&role).ok_or("lacks a factor");
+    let (a2, b1, b2) = (take(TensorRole::GloraA2)?, take(TensorRole::GloraB1)?, take(TensorRole::GloraB2)?);
+    let mid = tensors.remove(&TensorRole::GloraMid);
     let outer = |factor: &Tensor| factor.dims().first().copied().unwrap_or(0);
     let shares = |rank: usize, ranks: [usize; 4]| ranks.iter().all(|other| *other == rank);
     let is_new = shares(outer(&a2), [outer(&b2), inner(&b1), inner(&a1), outer(&a2)]);
@@ -197,38 +206,64 @@ impl Change {
     }
 
     /// Every tensor as the file holds it.
-    pub(super) fn parts(&self) -> Vec<(Part, &Tensor)> {
+    pub(super) fn tensors(&self) -> Vec<(TensorRole, &Tensor)> {
         match self {
             Self::Lora { down, up, mid } => {
-                let mid = mid.iter().map(|mid| (Part::Mid, mid));
-                [(Part::Down, down), (Part::Up, up)].into_iter().chain(mid).collect()
+                let mid = mid.iter().map(|mid| (TensorRole::Mid, mid));
+                [(TensorRole::Down, down), (TensorRole::Up, up)].into_iter().chain(mid).collect()
             }
             Self::Loha { first, second } => {
-                let first = first.parts(Part::Hada1A, Part::Hada1A, Part::Hada1B, Part::HadaT1);
-                let second = second.parts(Part::Hada2A, Part::Hada2A, Part::Hada2B, Part::HadaT2);
+                let first = first.tensors(
+                    TensorRole::Hada1A,
+                    TensorRole::Hada1A,
+                    TensorRole::Hada1B,
+                    TensorRole::HadaT1,
+                );
+                let second = second.tensors(
+                    TensorRole::Hada2A,
+                    TensorRole::Hada2A,
+                    TensorRole::Hada2B,
+                    TensorRole::HadaT2,
+                );
                 first.into_iter().chain(second).collect()
             }
             Self::Lokr { first, second } => {
                 // LyCORIS has no core for the first factor.
-                let first = first.parts(Part::Kron1, Part::Kron1A, Part::Kron1B, Part::KronT2);
-                let second = second.parts(Part::Kron2, Part::Kron2A, Part::Kron2B, Part::KronT2);
+                let first = first.tensors(
+                    TensorRole::Kron1,
+                    TensorRole::Kron1A,
+                    TensorRole::Kron1B,
+                    TensorRole::KronT2,
+                );
+                let second = second.tensors(
+                    TensorRole::Kron2,
+                    TensorRole::Kron2A,
+                    TensorRole::Kron2B,
+                    TensorRole::KronT2,
+                );
                 first.into_iter().chain(second).collect()
             }
             Self::Ia3 { factor, less_one, .. } => {
-                vec![(if *less_one { Part::Ia3 } else { Part::Ia3Factor }, factor)]
+                vec![(if *less_one { TensorRole::Ia3 } else { TensorRole::Ia3Factor }, factor)]
             }
             Self::Glora { a1, a2, b1, b2, mid, .. } => {
-                let mid = mid.iter().map(|mid| (Part::GloraMid, mid));
-                let all =
-                    [(Part::GloraA1, a1), (Part::GloraA2, a2), (Part::GloraB1, b1), (Part::GloraB2, b2)];
+                let mid = mid.iter().map(|mid| (TensorRole::GloraMid, mid));
+                let all = [
+                    (TensorRole::GloraA1, a1),
+                    (TensorRole::GloraA2, a2),
+                    (TensorRole::GloraB1, b1),
+                    (TensorRole::GloraB2, b2),
+                ];
                 all.into_iter().chain(mid).collect()
             }
             Self::Rotation(Rotation { blocks, rescale, form, .. }) => {
                 let (blocks_part, scale_part) = match form {
-                    Form::Outputs { .. } | Form::Butterfly { .. } => (Part::OftBlocks, Part::Rescale),
-                    Form::Rotations => (Part::OftDiag, Part::Rescale),
-                    Form::Inputs(_) => (Part::OftInput, Part::Rescale),
-                    Form::ButterflyInputs => (Part::BoftInput, Part::BoftScale),
+                    Form::Outputs { .. } | Form::Butterfly { .. } => {
+                        (TensorRole::OftBlocks, TensorRole::Rescale)
+                    }
+                    Form::Rotations => (TensorRole::OftDiag, TensorRole::Rescale),
+                    Form::Inputs(_) => (TensorRole::OftInput, TensorRole::Rescale),
+                    Form::ButterflyInputs => (TensorRole::BoftInput, TensorRole::BoftScale),
                 };
                 let rescale = rescale.iter().map(|rescale| (scale_part, rescale));
                 [(blocks_part, blocks)].into_iter().chain(rescale).collect()

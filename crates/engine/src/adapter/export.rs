@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Adapter, Component, Family, Module, ModuleTable,
-    keys::{Part, flatten},
+    keys::{TensorRole, flatten},
     layer::Kind,
 };
 use crate::{EngineError, Result, save};
@@ -200,11 +200,13 @@ impl Adapter {
                 ExportFormat::Peft => format!("{prefix}.{}", current(path)),
                 _ => format!("{prefix}.{path}"),
             };
-            for (part, tensor) in layer.parts() {
-                let suffix = match part {
-                    Part::Down => "lora_A.weight",
-                    Part::Up => "lora_B.weight",
-                    Part::Mid => return Err(cannot(module, "has a third factor between the two (Tucker)")),
+            for (role, tensor) in layer.tensors() {
+                let suffix = match role {
+                    TensorRole::Down => "lora_A.weight",
+                    TensorRole::Up => "lora_B.weight",
+                    TensorRole::Mid => {
+                        return Err(cannot(module, "has a third factor between the two (Tucker)"));
+                    }
                     _ => return Err(cannot(module, "changes the weight or the bias beside its factors")),
                 };
                 tensors.insert(format!("{key}.{suffix}"), tensor.clone());
@@ -312,10 +314,10 @@ fn kohya(placed: &Placed<'_>, tensors: &mut Tensors) -> Result<Option<&'static s
     if layer.ignores_alpha() && layer.scale != 1.0 {
         return Ok(Some("has whole factors and a scale, which LyCORIS' format has no place for"));
     }
-    for (part, tensor) in layer.parts() {
-        let Some(suffix) = kohya_suffix(part) else { return Ok(Some("is stored as only PEFT stores it")) };
+    for (role, tensor) in layer.tensors() {
+        let Some(suffix) = kohya_suffix(role) else { return Ok(Some("is stored as only PEFT stores it")) };
         tensors.insert(format!("{key}.{suffix}"), tensor.clone());
-        if part == Part::Ia3 {
+        if role == TensorRole::Ia3 {
             let on_input = f32::from(layer.shape().is_ok_and(|(rows, _)| rows == 0));
             tensors.insert(format!("{key}.on_input"), Tensor::new(on_input, &Device::Cpu)?);
         }
@@ -342,41 +344,45 @@ fn kohya(placed: &Placed<'_>, tensors: &mut Tensors) -> Result<Option<&'static s
 }
 
 /// `None` for what PEFT alone writes.
-fn kohya_suffix(part: Part) -> Option<&'static str> {
-    Some(match part {
-        Part::Down => "lora_down.weight",
-        Part::Up => "lora_up.weight",
-        Part::Mid => "lora_mid.weight",
-        Part::Alpha => "alpha",
-        Part::Scalar => "scalar",
-        Part::Magnitude | Part::DoraScale => "dora_scale",
-        Part::Hada1A => "hada_w1_a",
-        Part::Hada1B => "hada_w1_b",
-        Part::Hada2A => "hada_w2_a",
-        Part::Hada2B => "hada_w2_b",
-        Part::HadaT1 => "hada_t1",
-        Part::HadaT2 => "hada_t2",
-        Part::Kron1 => "lokr_w1",
-        Part::Kron1A => "lokr_w1_a",
-        Part::Kron1B => "lokr_w1_b",
-        Part::Kron2 => "lokr_w2",
-        Part::Kron2A => "lokr_w2_a",
-        Part::Kron2B => "lokr_w2_b",
-        Part::KronT2 => "lokr_t2",
-        Part::Diff => "diff",
-        Part::DiffBias => "diff_b",
-        Part::NormWeight => "w_norm",
-        Part::NormBias => "b_norm",
-        Part::Ia3 => "weight",
-        Part::OnInput => "on_input",
-        Part::GloraA1 => "a1.weight",
-        Part::GloraA2 => "a2.weight",
-        Part::GloraB1 => "b1.weight",
-        Part::GloraB2 => "b2.weight",
-        Part::GloraMid => "bm.weight",
-        Part::OftBlocks => "oft_blocks",
-        Part::OftDiag => "oft_diag",
-        Part::Rescale => "rescale",
-        Part::UpBias | Part::Ia3Factor | Part::OftInput | Part::BoftInput | Part::BoftScale => return None,
+fn kohya_suffix(role: TensorRole) -> Option<&'static str> {
+    Some(match role {
+        TensorRole::Down => "lora_down.weight",
+        TensorRole::Up => "lora_up.weight",
+        TensorRole::Mid => "lora_mid.weight",
+        TensorRole::Alpha => "alpha",
+        TensorRole::Scalar => "scalar",
+        TensorRole::Magnitude | TensorRole::DoraScale => "dora_scale",
+        TensorRole::Hada1A => "hada_w1_a",
+        TensorRole::Hada1B => "hada_w1_b",
+        TensorRole::Hada2A => "hada_w2_a",
+        TensorRole::Hada2B => "hada_w2_b",
+        TensorRole::HadaT1 => "hada_t1",
+        TensorRole::HadaT2 => "hada_t2",
+        TensorRole::Kron1 => "lokr_w1",
+        TensorRole::Kron1A => "lokr_w1_a",
+        TensorRole::Kron1B => "lokr_w1_b",
+        TensorRole::Kron2 => "lokr_w2",
+        TensorRole::Kron2A => "lokr_w2_a",
+        TensorRole::Kron2B => "lokr_w2_b",
+        TensorRole::KronT2 => "lokr_t2",
+        TensorRole::Diff => "diff",
+        TensorRole::DiffBias => "diff_b",
+        TensorRole::NormWeight => "w_norm",
+        TensorRole::NormBias => "b_norm",
+        TensorRole::Ia3 => "weight",
+        TensorRole::OnInput => "on_input",
+        TensorRole::GloraA1 => "a1.weight",
+        TensorRole::GloraA2 => "a2.weight",
+        TensorRole::GloraB1 => "b1.weight",
+        TensorRole::GloraB2 => "b2.weight",
+        TensorRole::GloraMid => "bm.weight",
+        TensorRole::OftBlocks => "oft_blocks",
+        TensorRole::OftDiag => "oft_diag",
+        TensorRole::Rescale => "rescale",
+        TensorRole::UpBias
+        | TensorRole::Ia3Factor
+        | TensorRole::OftInput
+        | TensorRole::BoftInput
+        | TensorRole::BoftScale => return None,
     })
 }

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Adapter, Component, ModuleTable, keys::Part, layer::Kind};
+use super::{Adapter, Component, ModuleTable, keys::TensorRole, layer::Kind};
 use crate::{EngineError, Result};
 
 /// One module's change as two factors.
@@ -35,11 +35,11 @@ impl Adapter {
                 return Err(refuse("is no plain LoRA"));
             }
             let (mut down, mut up) = (None, None);
-            for (part, tensor) in layer.parts() {
-                match part {
-                    Part::Down => down = Some(tensor),
-                    Part::Up => up = Some(tensor),
-                    Part::Mid => return Err(refuse("has a third factor between the two (Tucker)")),
+            for (role, tensor) in layer.tensors() {
+                match role {
+                    TensorRole::Down => down = Some(tensor),
+                    TensorRole::Up => up = Some(tensor),
+                    TensorRole::Mid => return Err(refuse("has a third factor between the two (Tucker)")),
                     _ => return Err(refuse("changes the weight or the bias beside its factors")),
                 }
             }

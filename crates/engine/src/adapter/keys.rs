@@ -66,7 +66,7 @@ impl Format {
 
 /// What a tensor is to its module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Part {
+pub(super) enum TensorRole {
     Down,
     Up,
     Mid,
@@ -100,7 +100,7 @@ pub(super) enum Part {
     NormWeight,
     /// The change of a normalisation's bias.
     NormBias,
-    /// (IA)³ of LyCORIS: what inputs or outputs are multiplied with, less 1. Only beside [`Part::OnInput`].
+    /// (IA)³ of LyCORIS: what inputs or outputs are multiplied with, less 1. Only beside [`TensorRole::OnInput`].
     Ia3,
     OnInput,
     /// (IA)³ of PEFT: what inputs or outputs are multiplied with.
@@ -134,7 +134,7 @@ pub(super) struct Key {
     pub(super) flat: String,
     /// Absent when the name does not say.
     pub(super) component: Option<Component>,
-    pub(super) part: Part,
+    pub(super) role: TensorRole,
     pub(super) format: Format,
 }
 
@@ -143,17 +143,20 @@ pub(super) fn parse(name: &str) -> Option<Key> {
     if let Some(key) = numbered(name) {
         return Some(key);
     }
-    let role::Named { module, part, is_processor } = role::of(name)?;
+    let role::Named { module, role, is_processor } = role::of(name)?;
     let prefix = prefix::of(&module);
     let path = module.get(prefix.length..)?.to_owned();
-    let is_lora = matches!(part, Part::Down | Part::Up | Part::Mid | Part::Alpha | Part::DoraScale);
+    let is_lora = matches!(
+        role,
+        TensorRole::Down | TensorRole::Up | TensorRole::Mid | TensorRole::Alpha | TensorRole::DoraScale
+    );
     let (component, format) = if is_processor {
         (Some(Component::Unet), Format::AttentionProcessors)
     } else {
         let kohya = prefix.format == Format::Kohya && !is_lora;
         (prefix.component, if kohya { Format::Lycoris } else { prefix.format })
     };
-    Some(Key { flat: flatten(&path), path, component, part, format, module })
+    Some(Key { flat: flatten(&path), path, component, role, format, module })
 }
 
 /// The word of a textual inversion that an adapter file carries along: `bundle_emb.WORD.string_to_param.*`,
@@ -177,9 +180,9 @@ fn numbered(name: &str) -> Option<Key> {
         _ => return None,
     };
     let number: usize = parts.next()?.parse().ok()?;
-    let part = match (parts.next()?, parts.next()) {
-        ("up", None) => Part::Up,
-        ("down", None) => Part::Down,
+    let role = match (parts.next()?, parts.next()) {
+        ("up", None) => TensorRole::Up,
+        ("down", None) => TensorRole::Down,
         _ => return None,
     };
     let module = name.rsplit_once(':')?.0.to_owned();
@@ -188,7 +191,7 @@ fn numbered(name: &str) -> Option<Key> {
         return None;
     }
     let (path, flat, format) = (module.clone(), module.clone(), Format::Cloneofsimo);
-    Some(Key { module, path, flat, component: Some(component), part, format })
+    Some(Key { module, path, flat, component: Some(component), role, format })
 }
 
 /// `down_blocks.0.attentions` → `down_blocks_0_attentions`.
@@ -265,39 +268,39 @@ mod tests {
         let q = "down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q";
         let mlp = "text_model_encoder_layers_0_mlp_fc1";
         let dotted = "down_blocks.0.attentions.0.transformer_blocks.0.attn1";
-        for (name, flat, component, part, format) in [
-            (format!("lora_unet_{q}.lora_down.weight"), q, Some(Unet), Part::Down, Format::Kohya),
-            (format!("lora_te_{mlp}.alpha"), mlp, Some(TextEncoder), Part::Alpha, Format::Kohya),
-            (format!("lora_te1_{mlp}.lora_up.weight"), mlp, Some(TextEncoder), Part::Up, Format::Kohya),
-            (format!("lora_unet_{q}.hada_w1_a"), q, Some(Unet), Part::Hada1A, Format::Lycoris),
-            (format!("unet.{dotted}.to_q.lora_A.weight"), q, Some(Unet), Part::Down, Format::Diffusers),
-            (format!("unet.{dotted}.to_q.lora.up.weight"), q, Some(Unet), Part::Up, Format::Diffusers),
+        for (name, flat, component, role, format) in [
+            (format!("lora_unet_{q}.lora_down.weight"), q, Some(Unet), TensorRole::Down, Format::Kohya),
+            (format!("lora_te_{mlp}.alpha"), mlp, Some(TextEncoder), TensorRole::Alpha, Format::Kohya),
+            (format!("lora_te1_{mlp}.lora_up.weight"), mlp, Some(TextEncoder), TensorRole::Up, Format::Kohya),
+            (format!("lora_unet_{q}.hada_w1_a"), q, Some(Unet), TensorRole::Hada1A, Format::Lycoris),
+            (format!("unet.{dotted}.to_q.lora_A.weight"), q, Some(Unet), TensorRole::Down, Format::Diffusers),
+            (format!("unet.{dotted}.to_q.lora.up.weight"), q, Some(Unet), TensorRole::Up, Format::Diffusers),
             (
                 "text_encoder.text_model.encoder.layers.0.mlp.fc1.lora_linear_layer.up.weight".to_owned(),
                 mlp,
                 Some(TextEncoder),
-                Part::Up,
+                TensorRole::Up,
                 Format::Diffusers,
             ),
-            (format!("base_model.model.{dotted}.to_q.lora_B.weight"), q, None, Part::Up, Format::Peft),
+            (format!("base_model.model.{dotted}.to_q.lora_B.weight"), q, None, TensorRole::Up, Format::Peft),
             (
                 format!("{dotted}.processor.to_q_lora.down.weight"),
                 q,
                 Some(Unet),
-                Part::Down,
+                TensorRole::Down,
                 Format::AttentionProcessors,
             ),
             (
                 format!("unet.{dotted}.processor.to_out_lora.up.weight"),
                 "down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_out_0",
                 Some(Unet),
-                Part::Up,
+                TensorRole::Up,
                 Format::AttentionProcessors,
             ),
         ] {
             let key = parse(&name).unwrap();
             assert_eq!((key.flat.as_str(), key.component), (flat, component), "{name}");
-            assert_eq!((key.part, key.format), (part, format), "{name}");
+            assert_eq!((key.role, key.format), (role, format), "{name}");
         }
         assert_eq!(parse(""), None);
         let key = parse("text_encoder:11:down").unwrap();

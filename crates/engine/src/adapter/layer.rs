@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{
     change::{Change, change},
     formulas::per_input,
-    keys::Part,
+    keys::TensorRole,
     rotation::OftRule,
 };
 use crate::Result;
@@ -59,7 +59,7 @@ impl Kind {
 }
 
 /// The parts that a file holds for one module.
-pub(super) type Parts = BTreeMap<Part, Tensor>;
+pub(super) type LayerTensors = BTreeMap<TensorRole, Tensor>;
 
 /// One module's change, checked for consistency within itself.
 #[derive(Debug)]
@@ -106,19 +106,23 @@ pub(super) struct ScaleRule {
 
 impl Layer {
     /// Puts the parts of one module together; the error is a sentence that begins after the module's name.
-    pub(super) fn new(mut parts: Parts, rule: ScaleRule) -> std::result::Result<Self, String> {
-        let stored_alpha = parts.remove(&Part::Alpha).map(|alpha| single(&alpha, "alpha")).transpose()?;
-        let scalar = parts.remove(&Part::Scalar).map(|scalar| single(&scalar, "scalar")).transpose()?;
+    pub(super) fn new(mut tensors: LayerTensors, rule: ScaleRule) -> std::result::Result<Self, String> {
+        let stored_alpha =
+            tensors.remove(&TensorRole::Alpha).map(|alpha| single(&alpha, "alpha")).transpose()?;
+        let scalar =
+            tensors.remove(&TensorRole::Scalar).map(|scalar| single(&scalar, "scalar")).transpose()?;
         // PEFT has one m for each output, stored for convolutions as [1, out, 1, 1]; LyCORIS' shape tells.
-        let per_output = parts.remove(&Part::Magnitude).map(|m| m.flatten_all()).transpose();
-        let magnitude = per_output.map_err(|error| error.to_string())?.or(parts.remove(&Part::DoraScale));
-        let norm = parts.remove(&Part::NormWeight);
-        let (norm_bias, diff_bias) = (parts.remove(&Part::NormBias), parts.remove(&Part::DiffBias));
+        let per_output = tensors.remove(&TensorRole::Magnitude).map(|m| m.flatten_all()).transpose();
+        let magnitude =
+            per_output.map_err(|error| error.to_string())?.or(tensors.remove(&TensorRole::DoraScale));
+        let norm = tensors.remove(&TensorRole::NormWeight);
+        let (norm_bias, diff_bias) =
+            (tensors.remove(&TensorRole::NormBias), tensors.remove(&TensorRole::DiffBias));
         let is_norm = norm.is_some() || norm_bias.is_some();
-        let up_bias = parts.remove(&Part::UpBias).map(Bias::Up);
-        let diff = parts.remove(&Part::Diff).or(norm);
+        let up_bias = tensors.remove(&TensorRole::UpBias).map(Bias::Up);
+        let diff = tensors.remove(&TensorRole::Diff).or(norm);
         let lacks_all = diff.is_none() && norm_bias.is_none() && diff_bias.is_none();
-        let (change, rank) = match change(&mut parts, &rule, stored_alpha)? {
+        let (change, rank) = match change(&mut tensors, &rule, stored_alpha)? {
             Some((change, rank)) => (Some(change), rank),
             None if lacks_all => return Err("lacks a factor".to_owned()),
             None => (None, None),
@@ -130,8 +134,8 @@ impl Layer {
             _ => None,
         };
         let bias = norm_bias.or(diff_bias).map(Bias::Diff).or(up_bias).or(factor);
-        if let Some(part) = parts.keys().next() {
-            return Err(format!("has a part too many ({part:?})"));
+        if let Some(role) = tensors.keys().next() {
+            return Err(format!("has an unexpected tensor ({role:?})"));
         }
         if magnitude.is_some() && change.is_none() {
             return Err("has a magnitude (DoRA), but no factors".to_owned());
@@ -178,19 +182,19 @@ impl Layer {
     }
 
     /// Every tensor as the file holds it, but for alpha and DoRA's m.
-    pub(super) fn parts(&self) -> Vec<(Part, &Tensor)> {
-        let mut parts = self.change.as_ref().map(Change::parts).unwrap_or_default();
+    pub(super) fn tensors(&self) -> Vec<(TensorRole, &Tensor)> {
+        let mut tensors = self.change.as_ref().map(Change::tensors).unwrap_or_default();
         let (weight, bias) = match self.is_norm {
-            true => (Part::NormWeight, Part::NormBias),
-            false => (Part::Diff, Part::DiffBias),
+            true => (TensorRole::NormWeight, TensorRole::NormBias),
+            false => (TensorRole::Diff, TensorRole::DiffBias),
         };
-        parts.extend(self.diff.iter().map(|diff| (weight, diff)));
+        tensors.extend(self.diff.iter().map(|diff| (weight, diff)));
         match &self.bias {
-            Some(Bias::Diff(diff)) => parts.push((bias, diff)),
-            Some(Bias::Up(up)) => parts.push((Part::UpBias, up)),
+            Some(Bias::Diff(diff)) => tensors.push((bias, diff)),
+            Some(Bias::Up(up)) => tensors.push((TensorRole::UpBias, up)),
             Some(Bias::Factor(_)) | None => {}
         }
-        parts
+        tensors
     }
 
     /// Whether alpha scales it or bounds it.

@@ -50,7 +50,7 @@ pub use table::ModuleTable;
 
 use self::{
     keys::Key,
-    layer::{Layer, Parts},
+    layer::{Layer, LayerTensors},
     metadata::Metadata,
 };
 use crate::{EngineError, Result};
@@ -100,14 +100,14 @@ type ModuleId = (Option<Component>, String);
 struct Found {
     /// Of the first of them.
     key: Key,
-    parts: Parts,
+    tensors: LayerTensors,
     /// What the file calls them.
-    names: BTreeMap<keys::Part, String>,
+    names: BTreeMap<keys::TensorRole, String>,
 }
 
 impl Found {
     fn new(key: Key) -> Self {
-        Self { key, parts: Parts::new(), names: BTreeMap::new() }
+        Self { key, tensors: LayerTensors::new(), names: BTreeMap::new() }
     }
 }
 
@@ -172,25 +172,27 @@ impl Adapter {
                 unknown.push(name);
                 continue;
             };
-            let part = key.part;
+            let role = key.role;
             let id = (key.component, key.flat.clone());
-            let Found { parts, names, .. } = found.entry(id).or_insert_with(|| Found::new(key));
-            if let Some(first) = names.insert(part, name.clone()) {
+            let Found { tensors, names, .. } = found.entry(id).or_insert_with(|| Found::new(key));
+            if let Some(first) = names.insert(role, name.clone()) {
                 return Err(fail(format!("holds the same twice, as {first:?} and as {name:?}.")));
             }
-            parts.insert(part, tensor);
+            tensors.insert(role, tensor);
         }
         let mut modules = Vec::with_capacity(found.len());
-        for (_, Found { key, parts, names }) in found {
+        for (_, Found { key, tensors: layer_tensors, names }) in found {
             // `.weight` alone is a tensor of any model; beside `.on_input` it is (IA)³.
-            let is_none = parts.keys().all(|part| matches!(part, keys::Part::Alpha | keys::Part::Ia3));
+            let is_none = layer_tensors
+                .keys()
+                .all(|role| matches!(role, keys::TensorRole::Alpha | keys::TensorRole::Ia3));
             if is_none {
                 unknown.extend(names.into_values());
                 continue;
             }
             let rule = metadata.scale_rule(key.component, &key.path);
             let tensors = names.len();
-            let layer = Layer::new(parts, rule)
+            let layer = Layer::new(layer_tensors, rule)
                 .map_err(|what| fail(format!("is damaged: {:?} {what}.", key.module).replacen('"', "", 2)))?;
             let keep = layer.kind() == Kind::Lora || key.format == Format::Peft;
             let format = if keep { key.format } else { Format::Lycoris };

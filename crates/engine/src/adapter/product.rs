@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 
 use super::{
     formulas::{inner, matrix, tucker},
-    keys::Part,
+    keys::TensorRole,
 };
 use crate::Result;
 
@@ -39,7 +39,13 @@ impl Product {
         }
     }
 
-    pub(super) fn parts(&self, whole: Part, a: Part, b: Part, core: Part) -> Vec<(Part, &Tensor)> {
+    pub(super) fn tensors(
+        &self,
+        whole: TensorRole,
+        a: TensorRole,
+        b: TensorRole,
+        core: TensorRole,
+    ) -> Vec<(TensorRole, &Tensor)> {
         match self {
             Self::Whole(tensor) => vec![(whole, tensor)],
             Self::Low { a: left, b: right } => vec![(a, left), (b, right)],

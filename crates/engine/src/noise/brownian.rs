@@ -15,7 +15,7 @@ use crate::Result;
 /// torchsde's `pool_size` as k-diffusion sets it; part of what a seed means.
 const POOL: usize = 24;
 /// A σ of 4096 has 32 halvings to a millionth. More can only come from an absurd schedule.
-const MOST_HALVINGS: u64 = 60;
+const MAX_HALVINGS: u64 = 60;
 
 /// Noise for steps between two σ, for a batch.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ impl BrownianTree {
     fn add(&self, node: Node, increment: &[f32], from: f64, to: f64, sum: &mut [f32]) {
         let Node { start, end, path, depth } = node;
         let middle = rounded(0.5 * (end + start));
-        if (from == start && to == end) || !(start < middle && middle < end) || depth >= MOST_HALVINGS {
+        if (from == start && to == end) || !(start < middle && middle < end) || depth >= MAX_HALVINGS {
             for (sum, increment) in sum.iter_mut().zip(increment) {
                 *sum += increment;
             }

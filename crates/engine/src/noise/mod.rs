@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_does_not_depend_on_its_neighbours() {
+    fn an_image_does_not_depend_on_its_neighbours() {
         for (rng, _) in Rng::ALL.into_iter().flat_map(|rng| [(rng, 0), (rng, 1)]) {
             let mut batch = NoiseSource::per_image(rng, &[3, 4]);
             let mut alone = NoiseSource::new(rng, 4);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn noise_for_another_number_of_pictures_is_an_error() {
+    fn noise_for_another_number_of_images_is_an_error() {
         let mut batch = NoiseSource::per_image(Rng::Cpu, &[3, 4]);
         assert!(batch.randn(&[3, 4], &Device::Cpu).is_err());
         assert!(batch.randn(&[], &Device::Cpu).is_err());

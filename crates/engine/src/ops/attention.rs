@@ -14,7 +14,7 @@ const MAX_SCORES: usize = 1 << 22;
 
 /// Which keys a query may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mask {
+pub(crate) enum AttentionMask {
     /// All.
     None,
     /// Those at its own position and before.
@@ -24,7 +24,13 @@ pub(crate) enum Mask {
 /// softmax(q·kᵀ/√d)·v for `q` [batch, queries, heads·d], `k` and `v` [batch, keys, heads·d]; gives q's shape.
 ///
 /// Never holds more than `MAX_SCORES` scores; the gradient computes them again, slice by slice.
-pub(crate) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Result<Tensor> {
+pub(crate) fn attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: usize,
+    mask: AttentionMask,
+) -> Result<Tensor> {
     let (batch, _, width) = q.dims3()?;
     #[cfg(feature = "flash-attn")]
     if ![q, k, v].iter().any(|x| x.track_op())
@@ -38,15 +44,15 @@ pub(crate) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: 
         Ok(x.detach().reshape((batch, n, heads, width / heads))?.transpose(1, 2)?.contiguous()?)
     };
     let (q_scaled, k_split, v_split) = ((split(q)? * scale)?, split(k)?, split(v)?);
-    let parts = Parts { q: q_scaled, k: k_split, v: v_split, mask, most_scores: MAX_SCORES };
-    let y = merge(&parts.forward()?)?;
+    let split_heads = SplitHeads { q: q_scaled, k: k_split, v: v_split, mask, max_scores: MAX_SCORES };
+    let y = merge(&split_heads.forward()?)?;
     if ![q, k, v].iter().any(|x| x.track_op()) {
         return Ok(y);
     }
     attach(y, &[q, k, v], move |gradient| {
         let (_, n, _) = gradient.dims3()?;
         let gradient = gradient.reshape((batch, n, heads, width / heads))?.transpose(1, 2)?.contiguous()?;
-        let (q, k, v) = parts.backward(&gradient).map_err(candle_core::Error::wrap)?;
+        let (q, k, v) = split_heads.backward(&gradient).map_err(candle_core::Error::wrap)?;
         let merged = |x: Tensor| merge(&x).map(Some).map_err(candle_core::Error::wrap);
         Ok(vec![merged((q * scale)?)?, merged(k)?, merged(v)?])
     })
@@ -59,19 +65,19 @@ fn merge(x: &Tensor) -> Result<Tensor> {
 }
 
 /// Queries (scaled), keys and values, [batch, heads, n, d].
-struct Parts {
+struct SplitHeads {
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    mask: Mask,
-    most_scores: usize,
+    mask: AttentionMask,
+    max_scores: usize,
 }
 
-impl Parts {
+impl SplitHeads {
     /// Ranges of queries, start and length, whose scores are held at once.
     fn slices(&self) -> Result<impl Iterator<Item = (usize, usize)> + use<>> {
         let ((batch, heads, queries, _), keys) = (self.q.dims4()?, self.k.dim(2)?);
-        let slice = (self.most_scores / (batch * heads * keys)).clamp(1, queries);
+        let slice = (self.max_scores / (batch * heads * keys)).clamp(1, queries);
         Ok((0..queries).step_by(slice).map(move |start| (start, slice.min(queries - start))))
     }
 
@@ -79,7 +85,7 @@ impl Parts {
     fn weights(&self, start: usize, rows: usize) -> Result<Tensor> {
         let q = self.q.narrow(2, start, rows)?.contiguous()?;
         let mut scores = q.matmul(&self.k.t()?)?.to_dtype(DType::F32)?;
-        if self.mask == Mask::Causal {
+        if self.mask == AttentionMask::Causal {
             let bias = causal_bias(start, rows, self.k.dim(2)?, q.device())?;
             scores = scores.broadcast_add(&bias)?;
         }
@@ -169,13 +175,13 @@ mod tests {
 
     #[test]
     fn gradients_equal_those_of_the_plain_formula() {
-        for mask in [Mask::None, Mask::Causal] {
+        for mask in [AttentionMask::None, AttentionMask::Causal] {
             let vars = [1, 2, 3].map(|i| candle_core::Var::from_tensor(&random(&[2, 5, 6], i)).unwrap());
             let [q, k, v] =
                 vars.each_ref().map(|x| x.reshape((2, 5, 2, 3)).unwrap().transpose(1, 2).unwrap());
             let [q, k, v] = [q, k, v].map(|x| x.contiguous().unwrap());
             let mut scores = (q.matmul(&k.t().unwrap()).unwrap() / 3f64.sqrt()).unwrap();
-            if mask == Mask::Causal {
+            if mask == AttentionMask::Causal {
                 scores = scores.broadcast_add(&causal_bias(0, 5, 5, q.device()).unwrap()).unwrap();
             }
             let expected = merge(&composed_softmax(&scores).unwrap().matmul(&v).unwrap()).unwrap();
@@ -194,11 +200,11 @@ mod tests {
     #[test]
     fn slices_change_nothing() {
         let [q, k, v, g] = [1, 2, 3, 4].map(|i| random(&[2, 2, 5, 3], i));
-        let parts = |most_scores| {
+        let split_heads = |max_scores| {
             let (q, k, v) = (q.clone(), k.clone(), v.clone());
-            Parts { q, k, v, mask: Mask::Causal, most_scores }
+            SplitHeads { q, k, v, mask: AttentionMask::Causal, max_scores }
         };
-        let (whole, sliced) = (parts(MAX_SCORES), parts(2 * 2 * 5 * 2));
+        let (whole, sliced) = (split_heads(MAX_SCORES), split_heads(2 * 2 * 5 * 2));
         assert_equal(&sliced.forward().unwrap(), &whole.forward().unwrap());
         let (found, expected) = (sliced.backward(&g).unwrap(), whole.backward(&g).unwrap());
         assert_equal(&found.0, &expected.0);
@@ -209,10 +215,10 @@ mod tests {
     #[test]
     fn a_causal_mask_hides_what_comes_later() {
         let (q, k, v) = (random(&[1, 4, 6], 1), random(&[1, 4, 6], 2), random(&[1, 4, 6], 3));
-        let all = attention(&q, &k, &v, 2, Mask::Causal).unwrap();
+        let all = attention(&q, &k, &v, 2, AttentionMask::Causal).unwrap();
         for n in 1..4 {
             let first = |x: &Tensor| x.narrow(1, 0, n).unwrap();
-            let part = attention(&first(&q), &first(&k), &first(&v), 2, Mask::Causal).unwrap();
+            let part = attention(&first(&q), &first(&k), &first(&v), 2, AttentionMask::Causal).unwrap();
             assert_equal(&part, &first(&all));
         }
     }

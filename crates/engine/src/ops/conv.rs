@@ -9,7 +9,7 @@ use super::{
 use crate::Result;
 
 /// Most values that a convolution on a GPU writes out at once before it multiplies; 2²⁷ are 512 MiB in f32.
-const MOST_COLUMNS: usize = 1 << 27;
+const MAX_COLUMN_VALUES: usize = 1 << 27;
 
 /// Convolution with a square `stride` and symmetric zero `padding`. `bias` is [out], or [batch, out] where
 /// something else that is constant over the image (the time embedding) is added along. `add`, of the result's
@@ -106,7 +106,7 @@ fn composed(
 ) -> Result<Tensor> {
     // cuDNN writes nothing out.
     let y = if x.device().is_cuda() && !cfg!(feature = "cudnn") {
-        in_bands(x, weight, stride, padding, MOST_COLUMNS)?
+        in_bands(x, weight, stride, padding, MAX_COLUMN_VALUES)?
     } else {
         x.conv2d(weight, padding, stride, 1, 1)?
     };
@@ -128,7 +128,7 @@ fn in_bands(x: &Tensor, weight: &Tensor, stride: usize, padding: usize, most: us
         |from: usize, kernel: usize| (from + 2 * padding).checked_sub(kernel).map(|n| n / stride + 1);
     let (Some(height), Some(width)) = (length(height, kernel_height), length(width, kernel_width)) else {
         // candle subtracts without looking.
-        let message = format!("a kernel of {kernel_height}×{kernel_width} on a picture of {height}×{width}");
+        let message = format!("a kernel of {kernel_height}×{kernel_width} on an image of {height}×{width}");
         return Err(candle_core::Error::Msg(message).into());
     };
     let columns = batch * channels * kernel_height * kernel_width * width;

@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::Mask;
+use super::AttentionMask;
 use crate::Result;
 
 /// Widest head that there is a kernel for.
@@ -15,7 +15,7 @@ pub(super) fn attention(
     k: &Tensor,
     v: &Tensor,
     heads: usize,
-    mask: Mask,
+    mask: AttentionMask,
 ) -> Result<Option<Tensor>> {
     let (batch, queries, width) = q.dims3()?;
     let (_, keys, _) = k.dims3()?;
@@ -28,7 +28,7 @@ pub(super) fn attention(
     let split = |x: &Tensor, n: usize| x.contiguous()?.reshape((batch, n, heads, depth));
     let scale = 1.0 / (depth as f32).sqrt();
     let (q, k, v) = (split(q, queries)?, split(k, keys)?, split(v, keys)?);
-    let y = candle_flash_attn::flash_attn(&q, &k, &v, scale, mask == Mask::Causal)?;
+    let y = candle_flash_attn::flash_attn(&q, &k, &v, scale, mask == AttentionMask::Causal)?;
     Ok(Some(y.reshape((batch, queries, width))?))
 }
 

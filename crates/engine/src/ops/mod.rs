@@ -14,7 +14,7 @@ mod linear;
 mod norm;
 
 pub(crate) use activation::{Activation, geglu};
-pub(crate) use attention::{Mask, attention};
+pub(crate) use attention::{AttentionMask, attention};
 pub(crate) use conv::{conv2d, upsample_nearest};
 pub(crate) use gradient::{attach, backward_from};
 pub(crate) use linear::{linear, linear_low_rank};
@@ -46,7 +46,7 @@ mod tests {
         let h = conv2d(&h, kernel, bias, Some(x), 1, 1).unwrap();
         let h = upsample_nearest(&h, 5, 5).unwrap().flatten_from(2).unwrap().transpose(1, 2).unwrap();
         let h = layer_norm(&h.contiguous().unwrap(), gain, bias, 1e-5).unwrap();
-        let h = attention(&h, &h, &h, 2, Mask::Causal).unwrap();
+        let h = attention(&h, &h, &h, 2, AttentionMask::Causal).unwrap();
         let h = geglu(&linear(&h, matrix, None).unwrap()).unwrap();
         Activation::QuickGelu.apply(&h).unwrap()
     }

@@ -29,7 +29,7 @@ const PARTS: [(&str, &str); 5] = [
 pub(super) const VAE_DTYPE: DType = DType::F32;
 
 /// Everything that a pipeline is put together from.
-pub(super) struct Parts {
+pub(super) struct LoadedComponents {
     /// What the parts were read from.
     pub(super) path: PathBuf,
     pub(super) manifest: Manifest,
@@ -66,7 +66,7 @@ pub(super) fn load(folder: &Path, options: &LoadOptions) -> Result<Pipeline> {
     let name = || folder.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned);
     let (name, hash) = (name(), hash::base_hash(folder, &weights)?);
     assemble(
-        Parts {
+        LoadedComponents {
             path: folder.to_owned(),
             manifest,
             schedule,
@@ -95,9 +95,10 @@ pub(super) fn other_vae(path: &Path, own: &VaeConfig, device: &Device) -> Result
 }
 
 /// Checks that the parts belong together and says what is known of the whole.
-pub(super) fn assemble(parts: Parts, options: &LoadOptions) -> Result<Pipeline> {
+pub(super) fn assemble(components: LoadedComponents, options: &LoadOptions) -> Result<Pipeline> {
     let LoadOptions { device, dtype, .. } = options.clone();
-    let Parts { path, manifest, schedule, text, tokenizer, unet, vae, other, safety, name, hash } = parts;
+    let LoadedComponents { path, manifest, schedule, text, tokenizer, unet, vae, other, safety, name, hash } =
+        components;
     check_fit(&path, &text, &tokenizer, &unet, &vae)?;
     let preview = Preview::fit(&vae, &device)?;
 

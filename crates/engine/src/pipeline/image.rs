@@ -16,11 +16,11 @@ pub struct Rgb8 {
 }
 
 impl Rgb8 {
-    /// `picture` [3, height, width], −1 to 1, to bytes as diffusers does it: (x/2 + 1/2) clamped to 0…1, times
+    /// `image` [3, height, width], −1 to 1, to bytes as diffusers does it: (x/2 + 1/2) clamped to 0…1, times
     /// 255, rounded to the nearest (even on a tie).
-    pub(crate) fn from_tensor(picture: &Tensor) -> Result<Self> {
-        let (_, height, width) = picture.dims3()?;
-        let values = picture.permute((1, 2, 0))?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    pub(crate) fn from_tensor(image: &Tensor) -> Result<Self> {
+        let (_, height, width) = image.dims3()?;
+        let values = image.permute((1, 2, 0))?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
         let data = values.into_iter().map(byte).collect();
         Ok(Self { width: width as u32, height: height as u32, data })
     }
@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn channels_become_interleaved() {
         let planes = Tensor::new(&[[[-1f32, 1.]], [[1., -1.]], [[0., 0.]]], &Device::Cpu).unwrap();
-        let picture = Rgb8::from_tensor(&planes).unwrap();
-        assert_eq!(picture, Rgb8 { width: 2, height: 1, data: vec![0, 255, 128, 255, 0, 128] });
+        let image = Rgb8::from_tensor(&planes).unwrap();
+        assert_eq!(image, Rgb8 { width: 2, height: 1, data: vec![0, 255, 128, 255, 0, 128] });
     }
 }

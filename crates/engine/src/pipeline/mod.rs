@@ -1,14 +1,14 @@
 //! From a request to an image: text, noise, denoising with guidance, decoding. Knows no jobs and no files but
 //! the model folder.
 
-mod canvas;
-mod enlarge;
 mod folder;
 mod image;
-mod paint;
+mod init_image;
+mod passes;
 mod preview;
 mod single;
 mod training;
+mod upscale;
 
 use std::{
     ops::ControlFlow,
@@ -21,10 +21,10 @@ use adire_protocol::{GenerationSpec, ModelInfo, lora_tag};
 use candle_core::{DType, Device, Tensor};
 
 pub use self::{
-    canvas::{Canvas, Mask},
     image::Rgb8,
+    init_image::{InitImage, InpaintMask},
 };
-use self::{paint::Painter, preview::Preview};
+use self::{passes::Passes, preview::Preview};
 use crate::{
     Embedding, Embeddings, EngineError, Manifest, Result, SafetyChecker, TextEncoder, Tokenizer, UNet, Vae,
     adapter::{self, Adapter, Receipt, Strength},
@@ -66,7 +66,7 @@ impl Default for LoadOptions {
 
 /// What is reported after each denoising step.
 #[derive(Debug)]
-pub struct Step {
+pub struct StepReport {
     /// Steps done, from 1.
     pub step: u32,
     /// Steps in all, those of a second pass included ([`GenerationSpec::total_steps`]).
@@ -111,7 +111,7 @@ pub struct Pipeline {
     /// Those, and the ones that the adapters in effect bring along.
     embeddings: Embeddings,
     /// The adapters in effect; `None` before the first switch, or when one failed midway.
-    adapters: Option<InEffect>,
+    adapters: Option<ActiveAdapters>,
 }
 
 /// What the UNet attends to, and the embeddings in it: word and sha256.
@@ -123,7 +123,7 @@ struct Context {
 
 /// Adapters that are in effect.
 #[derive(Debug)]
-struct InEffect {
+struct ActiveAdapters {
     /// Hash and strength of each.
     adapters: Vec<(String, Strength)>,
     receipts: Vec<Receipt>,
@@ -210,7 +210,7 @@ impl Pipeline {
     /// As [`adapter::apply`]; the adapters in effect are then none, or the same as before.
     pub fn set_adapters(&mut self, adapters: &[(Arc<Adapter>, Strength)]) -> Result<Vec<Receipt>> {
         let wanted: Vec<_> = adapters.iter().map(|(a, strength)| (a.hash().to_owned(), *strength)).collect();
-        if let Some(InEffect { adapters, receipts, .. }) = &self.adapters
+        if let Some(ActiveAdapters { adapters, receipts, .. }) = &self.adapters
             && *adapters == wanted
         {
             return Ok(receipts.clone());
@@ -229,7 +229,8 @@ impl Pipeline {
                 embeddings.push((word.clone(), Arc::new(embedding)));
             }
         }
-        let in_effect = InEffect { adapters: wanted, receipts: receipts.clone(), fingerprint, embeddings };
+        let in_effect =
+            ActiveAdapters { adapters: wanted, receipts: receipts.clone(), fingerprint, embeddings };
         // Last: an embedding that does not fit leaves no adapters in effect, as every error here does.
         self.embeddings = self.joined(&self.own, &in_effect.embeddings)?;
         self.adapters = Some(in_effect);
@@ -271,16 +272,16 @@ impl Pipeline {
         self.adapters.as_ref().map(|in_effect| in_effect.fingerprint.as_str())
     }
 
-    /// Makes one image from words alone: [`Self::generate_on`] without a canvas.
+    /// Makes one image from words alone: [`Self::generate_from`] without an init image.
     ///
     /// # Errors
     /// As there.
     pub fn generate(
         &mut self,
         spec: &GenerationSpec,
-        on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
+        on_step: &mut dyn FnMut(StepReport) -> ControlFlow<()>,
     ) -> Result<Output> {
-        self.generate_on(spec, None, on_step)
+        self.generate_from(spec, None, on_step)
     }
 
     /// Makes one image (`spec.count` is not looked at), calling `on_step` after each step; a break ends the
@@ -289,7 +290,7 @@ impl Pipeline {
     /// Classifier-free guidance (Ho & Salimans 2022), unconditional + g·(conditional − unconditional), for g
     /// above 1; otherwise the prompt alone, as diffusers does it.
     ///
-    /// With a `canvas`, the image begins with it, noised according to `spec.denoising_strength`, and with a mask
+    /// With an `init_image`, the image begins with it, noised according to `spec.denoising_strength`, and with a mask
     /// only the parts that the mask names change: diffusers' img2img and inpaint pipelines, with one generator. Where
     /// `spec.keep_unmasked` says so, the other pixels are put back at the end as they were, to the bit.
     ///
@@ -301,27 +302,27 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`EngineError::Cancelled`] after a break; [`EngineError::Request`] for a size or number of steps that the
-    /// model cannot do, or a canvas that `spec` does not name or lacks; a failed computation.
-    pub fn generate_on(
+    /// model cannot do, or an init image that `spec` does not name or lacks; a failed computation.
+    pub fn generate_from(
         &mut self,
         spec: &GenerationSpec,
-        canvas: Option<Canvas<'_>>,
-        on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
+        init_image: Option<InitImage<'_>>,
+        on_step: &mut dyn FnMut(StepReport) -> ControlFlow<()>,
     ) -> Result<Output> {
         let started = Instant::now();
-        self.check(spec, canvas)?;
+        self.check(spec, init_image)?;
         let guided = spec.guidance > 1.0;
         let prompt = lora_tag::without(&spec.prompt).into_owned();
         let prompts = if guided { vec![spec.negative_prompt.clone(), prompt] } else { vec![prompt] };
         let Context { states: context, embeddings } = self.context(prompts, spec.clip_skip)?;
-        let mut painter = Painter { pipeline: self, spec, context, done: 0, on_step };
-        let mut latents = painter.first(canvas)?;
+        let mut passes = Passes { pipeline: self, spec, context, done: 0, on_step };
+        let mut latents = passes.base_pass(init_image)?;
         if let Some(hires) = &spec.hires {
-            latents = painter.again(hires, &latents)?;
+            latents = passes.hires_pass(hires, &latents)?;
         }
-        let mut image = self.picture(&latents)?;
-        if let Some(canvas) = canvas.filter(|_| spec.keep_unmasked.unwrap_or(true)) {
-            canvas.put_back(&mut image);
+        let mut image = self.decode_image(&latents)?;
+        if let Some(init_image) = init_image.filter(|_| spec.keep_unmasked.unwrap_or(true)) {
+            init_image.restore_unmasked(&mut image);
         }
         let withheld = match &self.safety {
             Some(checker) => checker.check(&image)?.flagged,
@@ -335,7 +336,7 @@ impl Pipeline {
     }
 
     /// Refuses what the model cannot do before anything is computed.
-    fn check(&self, spec: &GenerationSpec, canvas: Option<Canvas<'_>>) -> Result<()> {
+    fn check(&self, spec: &GenerationSpec, init_image: Option<InitImage<'_>>) -> Result<()> {
         let factor = self.vae.factor();
         let second = spec.hires.as_ref().map(|hires| (hires.width, hires.height));
         for (width, height) in [Some((spec.width, spec.height)), second].into_iter().flatten() {
@@ -346,19 +347,19 @@ impl Pipeline {
                 )));
             }
         }
-        match (canvas, spec.init_image.is_some(), spec.mask.is_some()) {
+        match (init_image, spec.init_image.is_some(), spec.mask.is_some()) {
             (None, false, false) => Ok(()),
-            (Some(canvas), true, mask) if mask == canvas.mask.is_some() => {
-                canvas.check(spec.width, spec.height)
+            (Some(init_image), true, mask) if mask == init_image.mask.is_some() => {
+                init_image.check(spec.width, spec.height)
             }
             _ => Err(EngineError::Request(
-                "the request and the pictures that came with it name different things".to_owned(),
+                "the request and the images that came with it name different things".to_owned(),
             )),
         }
     }
 
     /// What `latents` [1, channels, height, width] show.
-    fn picture(&self, latents: &Tensor) -> Result<Rgb8> {
+    fn decode_image(&self, latents: &Tensor) -> Result<Rgb8> {
         Rgb8::from_tensor(&self.vae.decode(latents)?.squeeze(0)?)
     }
 

@@ -38,8 +38,8 @@ impl Preview {
                 pixels.extend(plane.map(|(y, x)| colour(y, x)[channel]));
             }
         }
-        let pictures = Tensor::from_vec(pixels, (PATCHES.len(), 3, size, size), device)?;
-        let latents = vae.scale(&vae.encode(&pictures)?.mean)?;
+        let images = Tensor::from_vec(pixels, (PATCHES.len(), 3, size, size), device)?;
+        let latents = vae.scale(&vae.encode(&images)?.mean)?;
         let samples = rows(&latents)?;
         Ok(Self {
             rows: std::array::from_fn(|channel| {

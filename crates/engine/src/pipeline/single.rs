@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     LoadOptions, Pipeline,
-    folder::{Parts, VAE_DTYPE, assemble, other_vae},
+    folder::{LoadedComponents, VAE_DTYPE, assemble, other_vae},
 };
 use crate::{
     EngineError, Manifest, Result, TextEncoder, Tokenizer, UNet, Vae,
@@ -49,7 +49,19 @@ pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Pipeline> {
     let name = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
     let (path, manifest, hash) = (path.to_owned(), Manifest::default(), hash::file_hash(path)?);
     assemble(
-        Parts { path, manifest, schedule, text, tokenizer, unet, vae, other, safety: None, name, hash },
+        LoadedComponents {
+            path,
+            manifest,
+            schedule,
+            text,
+            tokenizer,
+            unet,
+            vae,
+            other,
+            safety: None,
+            name,
+            hash,
+        },
         options,
     )
 }

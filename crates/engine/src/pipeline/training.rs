@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use adire_protocol::{GenerationSpec, TrainingConfig};
 
-use super::{Output, Pipeline, Step};
+use super::{Output, Pipeline, StepReport};
 use crate::{
     Result,
     train::{Objective, Parameters, Preparation, Prepared, Source, Trainer},
@@ -64,7 +64,7 @@ impl Pipeline {
         &mut self,
         parameters: &Parameters,
         spec: &GenerationSpec,
-        on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
+        on_step: &mut dyn FnMut(StepReport) -> ControlFlow<()>,
     ) -> Result<Output> {
         // The text encoder may be another one inside.
         let context = self.context.take();

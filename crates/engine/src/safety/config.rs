@@ -88,6 +88,6 @@ impl CheckerConfig {
             return Some(format!("has a hidden_size of {width} that {heads} attention heads do not divide."));
         }
         (vision.num_channels != 3)
-            .then(|| format!("is for pictures of {} channels, not 3.", vision.num_channels))
+            .then(|| format!("is for images of {} channels, not 3.", vision.num_channels))
     }
 }

@@ -81,8 +81,8 @@ impl SafetyChecker {
     ///
     /// # Errors
     /// The image lacks bytes; the computation fails.
-    pub fn check(&self, picture: &Rgb8) -> Result<SafetyVerdict> {
-        let input = self.preprocess(picture)?.to_dtype(self.dtype)?;
+    pub fn check(&self, image: &Rgb8) -> Result<SafetyVerdict> {
+        let input = self.preprocess(image)?.to_dtype(self.dtype)?;
         let embeds =
             self.visual_projection.forward(&self.vision.forward(&input)?.unsqueeze(1)?)?.squeeze(1)?;
         let embeds = unit(&embeds)?;
@@ -99,8 +99,8 @@ impl SafetyChecker {
     ///
     /// # Errors
     /// The image lacks bytes.
-    pub fn preprocess(&self, picture: &Rgb8) -> Result<Tensor> {
-        self.preprocessor.apply(picture, self.concepts.embeds.device())
+    pub fn preprocess(&self, image: &Rgb8) -> Result<Tensor> {
+        self.preprocessor.apply(image, self.concepts.embeds.device())
     }
 }
 

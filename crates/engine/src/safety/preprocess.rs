@@ -95,7 +95,7 @@ impl Preprocessor {
         };
         if side != wanted || edge < side || edge > 16 * wanted {
             return fail(format!(
-                "resizes to {edge} pixels and crops to {side}; the safety checker takes pictures of {wanted}."
+                "resizes to {edge} pixels and crops to {side}; the safety checker takes images of {wanted}."
             ));
         }
         if config.image_std.iter().any(|deviation| !deviation.is_normal()) {
@@ -106,12 +106,12 @@ impl Preprocessor {
     }
 
     /// [1, 3, side, side], f32.
-    pub(super) fn apply(&self, picture: &Rgb8, device: &Device) -> Result<Tensor> {
-        let (width, height) = (picture.width as usize, picture.height as usize);
-        if picture.data.len() != 3 * width * height || picture.data.is_empty() {
-            let bytes = picture.data.len();
+    pub(super) fn apply(&self, image: &Rgb8, device: &Device) -> Result<Tensor> {
+        let (width, height) = (image.width as usize, image.height as usize);
+        if image.data.len() != 3 * width * height || image.data.is_empty() {
+            let bytes = image.data.len();
             return Err(EngineError::Request(format!(
-                "a picture of {width} × {height} pixels has {bytes} bytes"
+                "an image of {width} × {height} pixels has {bytes} bytes"
             )));
         }
         let longer = |side: usize, shorter: usize| (self.edge as f64 * side as f64 / shorter as f64) as usize;
@@ -120,7 +120,7 @@ impl Preprocessor {
         } else {
             (longer(width, height), self.edge)
         };
-        let resized = bicubic(&picture.data, (width, height), (to_width, to_height));
+        let resized = bicubic(&image.data, (width, height), (to_width, to_height));
         let (left, top) = ((to_width - self.side) / 2, (to_height - self.side) / 2);
         let mut values = Vec::with_capacity(3 * self.side * self.side);
         for channel in 0..3 {

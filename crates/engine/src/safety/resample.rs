@@ -10,22 +10,22 @@ const DIGITS: u32 = 22;
 /// Half the filter's width.
 const SUPPORT: f64 = 2.0;
 
-/// `picture`: rows of `from.0` pixels of three bytes; gives `to.1` rows of `to.0` pixels. No side may be 0.
-pub(super) fn bicubic(picture: &[u8], from: (usize, usize), to: (usize, usize)) -> Vec<u8> {
+/// `image`: rows of `from.0` pixels of three bytes; gives `to.1` rows of `to.0` pixels. No side may be 0.
+pub(super) fn bicubic(image: &[u8], from: (usize, usize), to: (usize, usize)) -> Vec<u8> {
     let shrinks = |axis: fn((usize, usize)) -> usize| axis(from) as i64 - axis(to) as i64;
     let (narrower, lower) = (shrinks(|size| size.0), shrinks(|size| size.1));
     if lower > 0 && lower > 2 * narrower {
-        in_rows(&in_columns(picture, from, to.1), (from.0, to.1), to.0)
+        in_rows(&in_columns(image, from, to.1), (from.0, to.1), to.0)
     } else {
-        in_columns(&in_rows(picture, from, to.0), (to.0, from.1), to.1)
+        in_columns(&in_rows(image, from, to.0), (to.0, from.1), to.1)
     }
 }
 
 /// To another width.
-fn in_rows(picture: &[u8], from: (usize, usize), width: usize) -> Vec<u8> {
+fn in_rows(image: &[u8], from: (usize, usize), width: usize) -> Vec<u8> {
     let columns = weights(from.0, width);
     let mut out = Vec::with_capacity(3 * width * from.1);
-    for row in picture.chunks_exact(3 * from.0) {
+    for row in image.chunks_exact(3 * from.0) {
         for (first, weights) in &columns {
             out.extend(mix(row[3 * first..].chunks_exact(3), weights));
         }
@@ -34,12 +34,12 @@ fn in_rows(picture: &[u8], from: (usize, usize), width: usize) -> Vec<u8> {
 }
 
 /// To another height.
-fn in_columns(picture: &[u8], from: (usize, usize), height: usize) -> Vec<u8> {
+fn in_columns(image: &[u8], from: (usize, usize), height: usize) -> Vec<u8> {
     let rows = weights(from.1, height);
     let mut out = Vec::with_capacity(3 * from.0 * height);
     for (first, weights) in &rows {
         for column in 0..from.0 {
-            let pixels = picture[3 * (first * from.0 + column)..].chunks(3 * from.0);
+            let pixels = image[3 * (first * from.0 + column)..].chunks(3 * from.0);
             out.extend(mix(pixels, weights));
         }
     }
@@ -94,8 +94,8 @@ mod tests {
 
     #[test]
     fn the_same_size_changes_nothing() {
-        let picture: Vec<u8> = (0..3 * 7 * 5).map(|i| (i * 37 % 256) as u8).collect();
-        assert_eq!(bicubic(&picture, (7, 5), (7, 5)), picture);
+        let image: Vec<u8> = (0..3 * 7 * 5).map(|i| (i * 37 % 256) as u8).collect();
+        assert_eq!(bicubic(&image, (7, 5), (7, 5)), image);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
     checkpoint::Cursor,
     clip::{Layer, LayerSizes},
     layers::LayerNorm,
-    ops::{self, Mask},
+    ops::{self, AttentionMask},
 };
 
 /// CLIP's image tower, up to its pooled output.
@@ -55,16 +55,16 @@ impl VisionTower {
         })
     }
 
-    /// `pictures` [batch, 3, side, side] in the compute dtype; gives [batch, width].
-    pub(super) fn forward(&self, pictures: &Tensor) -> Result<Tensor> {
-        let (batch, ..) = pictures.dims4()?;
-        let patches = ops::conv2d(pictures, &self.patch_embedding, &self.no_bias, None, self.patch, 0)?;
+    /// `images` [batch, 3, side, side] in the compute dtype; gives [batch, width].
+    pub(super) fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        let (batch, ..) = images.dims4()?;
+        let patches = ops::conv2d(images, &self.patch_embedding, &self.no_bias, None, self.patch, 0)?;
         let patches = patches.flatten_from(2)?.transpose(1, 2)?;
         let class = self.class_embedding.reshape((1, 1, ()))?.repeat((batch, 1, 1))?;
         let x = Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.position_embedding)?;
         let mut x = self.pre_layernorm.forward(&x)?;
         for layer in &self.layers {
-            x = layer.forward(&x, Mask::None)?;
+            x = layer.forward(&x, AttentionMask::None)?;
         }
         let pooled = self.post_layernorm.forward(&x.narrow(1, 0, 1)?.contiguous()?)?;
         Ok(pooled.squeeze(1)?)

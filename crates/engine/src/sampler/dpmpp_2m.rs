@@ -5,35 +5,36 @@
 
 use candle_core::Tensor;
 
-use super::{Level, Run, sigmas::Sigmas};
+use super::{NoiseLevel, Trajectory, sigmas::Sigmas};
 use crate::Result;
 
 /// On the sigmas of training.
-pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
-    let sigmas = Sigmas::multistep(run.schedule, run.steps);
-    along(run, sigmas)
+pub(super) fn sample(trajectory: &mut Trajectory<'_>) -> Result<Tensor> {
+    let sigmas = Sigmas::multistep(trajectory.schedule, trajectory.steps);
+    integrate(trajectory, sigmas)
 }
 
 /// On Karras sigmas.
-pub(super) fn sample_karras(run: &mut Run<'_>) -> Result<Tensor> {
-    let sigmas = Sigmas::multistep_karras(run.schedule, run.steps);
-    along(run, sigmas)
+pub(super) fn sample_karras(trajectory: &mut Trajectory<'_>) -> Result<Tensor> {
+    let sigmas = Sigmas::multistep_karras(trajectory.schedule, trajectory.steps);
+    integrate(trajectory, sigmas)
 }
 
-fn along(run: &mut Run<'_>, Sigmas { timesteps, sigmas, .. }: Sigmas) -> Result<Tensor> {
-    let mut x = run.start.begin_scaled(Level::from_sigma(sigmas[run.start.skip]))?;
+fn integrate(trajectory: &mut Trajectory<'_>, Sigmas { timesteps, sigmas, .. }: Sigmas) -> Result<Tensor> {
+    let mut x =
+        trajectory.start.initial_latent_scaled(NoiseLevel::from_sigma(sigmas[trajectory.start.skip]))?;
     let mut previous: Option<Tensor> = None;
-    for (index, timestep) in timesteps.into_iter().enumerate().skip(run.start.skip) {
-        let (here, next) = (Level::from_sigma(sigmas[index]), Level::from_sigma(sigmas[index + 1]));
-        let denoised = run.denoise_scaled(&x, here, timestep)?;
+    for (index, timestep) in timesteps.into_iter().enumerate().skip(trajectory.start.skip) {
+        let (here, next) = (NoiseLevel::from_sigma(sigmas[index]), NoiseLevel::from_sigma(sigmas[index + 1]));
+        let denoised = trajectory.denoise_scaled(&x, here, timestep)?;
         let direction = match (previous.take(), second_order(&sigmas, index)) {
             (Some(previous), Some(weight)) => (&denoised + ((&denoised - previous)? * weight)?)?,
             _ => denoised.clone(),
         };
         let h = log_snr_step(&sigmas, index);
         x = ((x * (next.sigma / here.sigma))? - (direction * (next.alpha * (-h).exp_m1()))?)?;
-        x = run.start.keep_scaled(x, (index + 1 < run.steps).then_some(next))?;
-        run.report(index + 1, &x, &denoised)?;
+        x = trajectory.start.apply_mask_scaled(x, (index + 1 < trajectory.steps).then_some(next))?;
+        trajectory.report(index + 1, &x, &denoised)?;
         previous = Some(denoised);
     }
     Ok(x)

@@ -4,21 +4,22 @@
 use candle_core::Tensor;
 
 use super::{
-    Level, Run,
+    NoiseLevel, Trajectory,
     dpmpp_2m::{log_snr_step, second_order},
     sigmas::Sigmas,
 };
 use crate::Result;
 
-pub(super) fn sample_karras(run: &mut Run<'_>) -> Result<Tensor> {
-    let Sigmas { timesteps, sigmas, .. } = Sigmas::multistep_karras(run.schedule, run.steps);
-    let mut x = run.start.begin_scaled(Level::from_sigma(sigmas[run.start.skip]))?;
+pub(super) fn sample_karras(trajectory: &mut Trajectory<'_>) -> Result<Tensor> {
+    let Sigmas { timesteps, sigmas, .. } = Sigmas::multistep_karras(trajectory.schedule, trajectory.steps);
+    let mut x =
+        trajectory.start.initial_latent_scaled(NoiseLevel::from_sigma(sigmas[trajectory.start.skip]))?;
     let mut previous: Option<Tensor> = None;
-    for (index, timestep) in timesteps.into_iter().enumerate().skip(run.start.skip) {
-        let (here, next) = (Level::from_sigma(sigmas[index]), Level::from_sigma(sigmas[index + 1]));
-        let denoised = run.denoise_scaled(&x, here, timestep)?;
+    for (index, timestep) in timesteps.into_iter().enumerate().skip(trajectory.start.skip) {
+        let (here, next) = (NoiseLevel::from_sigma(sigmas[index]), NoiseLevel::from_sigma(sigmas[index + 1]));
+        let denoised = trajectory.denoise_scaled(&x, here, timestep)?;
         // Drawn at the last step too, where it counts for nothing: the generator's state is part of the result.
-        let noise = run.fresh_noise()?;
+        let noise = trajectory.draw_noise()?;
         let direction = match (previous.take(), second_order(&sigmas, index)) {
             (Some(previous), Some(weight)) => (&denoised + ((&denoised - previous)? * weight)?)?,
             _ => denoised.clone(),
@@ -28,8 +29,8 @@ pub(super) fn sample_karras(run: &mut Run<'_>) -> Result<Tensor> {
         let fresh = -(-2.0 * h).exp_m1();
         x = ((x * (next.sigma / here.sigma * (-h).exp()))? + (direction * (next.alpha * fresh))?)?;
         x = (x + (noise * (next.sigma * fresh.max(0.0).sqrt()))?)?;
-        x = run.start.keep_scaled(x, (index + 1 < run.steps).then_some(next))?;
-        run.report(index + 1, &x, &denoised)?;
+        x = trajectory.start.apply_mask_scaled(x, (index + 1 < trajectory.steps).then_some(next))?;
+        trajectory.report(index + 1, &x, &denoised)?;
         previous = Some(denoised);
     }
     Ok(x)

@@ -7,29 +7,33 @@
 
 use candle_core::Tensor;
 
-use super::{Run, sigmas::Sigmas};
+use super::{Trajectory, sigmas::Sigmas};
 use crate::{BrownianNoise, Result};
 
 /// On the sigmas of training.
-pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
-    let sigmas = Sigmas::unscaled_sde(run.schedule, run.steps, false);
-    along(run, sigmas)
+pub(super) fn sample(trajectory: &mut Trajectory<'_>) -> Result<Tensor> {
+    let sigmas = Sigmas::unscaled_sde(trajectory.schedule, trajectory.steps, false);
+    integrate(trajectory, sigmas)
 }
 
 /// On Karras sigmas.
-pub(super) fn sample_karras(run: &mut Run<'_>) -> Result<Tensor> {
-    let sigmas = Sigmas::unscaled_sde(run.schedule, run.steps, true);
-    along(run, sigmas)
+pub(super) fn sample_karras(trajectory: &mut Trajectory<'_>) -> Result<Tensor> {
+    let sigmas = Sigmas::unscaled_sde(trajectory.schedule, trajectory.steps, true);
+    integrate(trajectory, sigmas)
 }
 
-fn along(run: &mut Run<'_>, sigmas: Sigmas) -> Result<Tensor> {
-    let midpoints = sigmas.midpoints(run.schedule);
+fn integrate(trajectory: &mut Trajectory<'_>, sigmas: Sigmas) -> Result<Tensor> {
+    let midpoints = sigmas.midpoints(trajectory.schedule);
     let Sigmas { timesteps, sigmas, start_scale } = sigmas;
-    let mut x = run.start.begin(sigmas[run.start.skip], start_scale)?;
-    let noise = run.noise.brownian(sigmas[run.steps - 1] as f32, sigmas[0] as f32, run.start.noise.dims())?;
-    for (index, timestep) in timesteps.into_iter().enumerate().skip(run.start.skip) {
+    let mut x = trajectory.start.initial_latent(sigmas[trajectory.start.skip], start_scale)?;
+    let noise = trajectory.noise.brownian(
+        sigmas[trajectory.steps - 1] as f32,
+        sigmas[0] as f32,
+        trajectory.start.noise.dims(),
+    )?;
+    for (index, timestep) in timesteps.into_iter().enumerate().skip(trajectory.start.skip) {
         let (sigma, next) = (sigmas[index], sigmas[index + 1]);
-        let mut denoised = run.denoise(&x, sigma, timestep)?;
+        let mut denoised = trajectory.denoise(&x, sigma, timestep)?;
         x = match midpoints.get(index) {
             Some((middle_timestep, middle)) => {
                 // Back and forth through log σ in f32, as the reference does: the Brownian motion is looked up
@@ -37,15 +41,15 @@ fn along(run: &mut Run<'_>, sigmas: Sigmas) -> Result<Tensor> {
                 let (from, to) = (exp(ln(sigma)), exp(ln(next)));
                 let halfway = advance(&x, &denoised, from, *middle, &noise)?;
                 // As in diffusers with the noise of the end, not of the middle.
-                let halfway = run.start.keep(halfway, Some(next))?;
-                denoised = run.denoise(&halfway, f64::from(*middle), *middle_timestep)?;
+                let halfway = trajectory.start.apply_mask(halfway, Some(next))?;
+                denoised = trajectory.denoise(&halfway, f64::from(*middle), *middle_timestep)?;
                 advance(&x, &denoised, from, to, &noise)?
             }
             // The step to σ = 0 is Euler's.
             None => denoised.clone(),
         };
-        x = run.start.keep(x, (index + 1 < run.steps).then_some(next))?;
-        run.report(index + 1, &x, &denoised)?;
+        x = trajectory.start.apply_mask(x, (index + 1 < trajectory.steps).then_some(next))?;
+        trajectory.report(index + 1, &x, &denoised)?;
     }
     Ok(x)
 }

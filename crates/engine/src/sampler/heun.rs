@@ -4,31 +4,31 @@
 
 use candle_core::Tensor;
 
-use super::{Run, schedule::FinalSigma, sigmas::Sigmas};
+use super::{Trajectory, schedule::FinalSigma, sigmas::Sigmas};
 use crate::Result;
 
-pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
+pub(super) fn sample(trajectory: &mut Trajectory<'_>) -> Result<Tensor> {
     let Sigmas { timesteps, sigmas, start_scale } =
-        Sigmas::unscaled(run.schedule, run.steps, FinalSigma::Zero);
-    let mut x = run.start.begin(sigmas[run.start.skip], start_scale)?;
-    for (index, timestep) in timesteps.iter().enumerate().skip(run.start.skip) {
+        Sigmas::unscaled(trajectory.schedule, trajectory.steps, FinalSigma::Zero);
+    let mut x = trajectory.start.initial_latent(sigmas[trajectory.start.skip], start_scale)?;
+    for (index, timestep) in timesteps.iter().enumerate().skip(trajectory.start.skip) {
         let (sigma, next) = (sigmas[index], sigmas[index + 1]);
-        let estimate = run.denoise(&x, sigma, *timestep)?;
-        let mut denoised = run.clipped(estimate, false)?;
+        let estimate = trajectory.denoise(&x, sigma, *timestep)?;
+        let mut denoised = trajectory.clipped(estimate, false)?;
         let mut slope = ((&x - &denoised)? / sigma)?;
         let predicted = (&x + (&slope * (next - sigma))?)?;
-        let has_slope = index + 1 < run.steps;
-        let predicted = run.start.keep(predicted, has_slope.then_some(next))?;
+        let has_slope = index + 1 < trajectory.steps;
+        let predicted = trajectory.start.apply_mask(predicted, has_slope.then_some(next))?;
         x = match timesteps.get(index + 1) {
             Some(next_timestep) => {
-                let estimate = run.denoise(&predicted, next, *next_timestep)?;
-                denoised = run.clipped(estimate, false)?;
+                let estimate = trajectory.denoise(&predicted, next, *next_timestep)?;
+                denoised = trajectory.clipped(estimate, false)?;
                 slope = ((slope + ((predicted - &denoised)? / next)?)? / 2.0)?;
-                run.start.keep((x + (slope * (next - sigma))?)?, Some(next))?
+                trajectory.start.apply_mask((x + (slope * (next - sigma))?)?, Some(next))?
             }
             None => predicted,
         };
-        run.report(index + 1, &x, &denoised)?;
+        trajectory.report(index + 1, &x, &denoised)?;
     }
     Ok(x)
 }

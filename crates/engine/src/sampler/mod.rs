@@ -1,6 +1,6 @@
 //! Samplers: from pure noise to a clean latent, with the model as a function.
 //!
-//! One file per sampler, each one function over a `Run`; timesteps and sigmas come from `schedule`. Nothing
+//! One file per sampler, each one function over a `Trajectory`; timesteps and sigmas come from `schedule`. Nothing
 //! here knows what the model is, how guidance works or what a latent shows.
 
 mod ddim;
@@ -83,25 +83,25 @@ pub fn sample<'a>(
             "{skip} of {steps} steps are to be left out; one must be left"
         )));
     }
-    let mut run = Run { schedule, steps, noise, start, model, on_step };
+    let mut trajectory = Trajectory { schedule, steps, noise, start, model, on_step };
     match sampler {
-        Sampler::Ddim => ddim::sample(&mut run),
-        Sampler::Euler => euler::sample(&mut run),
-        Sampler::EulerA => euler_a::sample(&mut run),
-        Sampler::Heun => heun::sample(&mut run),
-        Sampler::Pndm => pndm::sample(&mut run),
-        Sampler::Dpmpp2m => dpmpp_2m::sample(&mut run),
-        Sampler::Dpmpp2mKarras => dpmpp_2m::sample_karras(&mut run),
-        Sampler::DpmppSde => dpmpp_sde::sample(&mut run),
-        Sampler::DpmppSdeKarras => dpmpp_sde::sample_karras(&mut run),
-        Sampler::Dpmpp2mSdeKarras => dpmpp_2m_sde::sample_karras(&mut run),
-        Sampler::UniPc => unipc::sample(&mut run),
-        Sampler::Lcm => lcm::sample(&mut run),
+        Sampler::Ddim => ddim::sample(&mut trajectory),
+        Sampler::Euler => euler::sample(&mut trajectory),
+        Sampler::EulerA => euler_a::sample(&mut trajectory),
+        Sampler::Heun => heun::sample(&mut trajectory),
+        Sampler::Pndm => pndm::sample(&mut trajectory),
+        Sampler::Dpmpp2m => dpmpp_2m::sample(&mut trajectory),
+        Sampler::Dpmpp2mKarras => dpmpp_2m::sample_karras(&mut trajectory),
+        Sampler::DpmppSde => dpmpp_sde::sample(&mut trajectory),
+        Sampler::DpmppSdeKarras => dpmpp_sde::sample_karras(&mut trajectory),
+        Sampler::Dpmpp2mSdeKarras => dpmpp_2m_sde::sample_karras(&mut trajectory),
+        Sampler::UniPc => unipc::sample(&mut trajectory),
+        Sampler::Lcm => lcm::sample(&mut trajectory),
     }
 }
 
 /// One trajectory in the making.
-struct Run<'a> {
+struct Trajectory<'a> {
     schedule: &'a NoiseSchedule,
     steps: usize,
     noise: &'a mut NoiseSource,
@@ -110,20 +110,20 @@ struct Run<'a> {
     on_step: &'a mut dyn FnMut(SampleStep<'_>) -> ControlFlow<()>,
 }
 
-impl Run<'_> {
+impl Trajectory<'_> {
     fn predict(&mut self, x: &Tensor, timestep: f64) -> Result<Tensor> {
         Ok((self.model)(x, timestep)?.to_dtype(DType::F32)?)
     }
 
     /// Calls the model at `x` = α·x₀ + σ·ε and returns its x₀.
-    fn denoise_scaled(&mut self, x: &Tensor, level: Level, timestep: f64) -> Result<Tensor> {
+    fn denoise_scaled(&mut self, x: &Tensor, level: NoiseLevel, timestep: f64) -> Result<Tensor> {
         let prediction = self.predict(x, timestep)?;
         level.denoised(self.schedule.config.prediction_type, x, &prediction)
     }
 
     /// Calls the model at `x` = x₀ + σ·ε, in k-diffusion's σ, and returns its x₀.
     fn denoise(&mut self, x: &Tensor, sigma: f64, timestep: f64) -> Result<Tensor> {
-        let level = Level::from_sigma(sigma);
+        let level = NoiseLevel::from_sigma(sigma);
         self.denoise_scaled(&(x * level.alpha)?, level, timestep)
     }
 
@@ -139,7 +139,7 @@ impl Run<'_> {
     /// Reports that step `step` of the whole trajectory is done, from 1.
     fn report(&mut self, step: usize, latent: &Tensor, denoised: &Tensor) -> Result<()> {
         let (step, steps) = (step - self.start.skip, self.steps - self.start.skip);
-        let denoised = &self.start.keep_scaled(denoised.clone(), None)?;
+        let denoised = &self.start.apply_mask_scaled(denoised.clone(), None)?;
         match (self.on_step)(SampleStep { step, steps, latent, denoised }) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(EngineError::Cancelled),
@@ -147,19 +147,19 @@ impl Run<'_> {
     }
 
     /// Fresh unit normal noise of the latent's shape.
-    fn fresh_noise(&mut self) -> Result<Tensor> {
+    fn draw_noise(&mut self) -> Result<Tensor> {
         self.noise.randn(self.start.noise.dims(), self.start.noise.device())
     }
 }
 
 /// A point of a variance-preserving trajectory: x = α·x₀ + σ·ε with α² + σ² = 1.
 #[derive(Clone, Copy, Debug)]
-struct Level {
+struct NoiseLevel {
     alpha: f64,
     sigma: f64,
 }
 
-impl Level {
+impl NoiseLevel {
     fn from_alpha_bar(alpha_bar: f64) -> Self {
         Self { alpha: alpha_bar.sqrt(), sigma: (1.0 - alpha_bar).sqrt() }
     }

@@ -4,22 +4,22 @@
 use candle_core::Tensor;
 
 use super::{
-    Level, PredictionType, Run,
+    NoiseLevel, PredictionType, Trajectory,
     schedule::{MIN_ALPHA_BAR, Spacing},
 };
 use crate::Result;
 
-pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
-    let schedule = run.schedule;
+pub(super) fn sample(trajectory: &mut Trajectory<'_>) -> Result<Tensor> {
+    let schedule = trajectory.schedule;
     let config = &schedule.config;
     let final_alpha_bar = match config.set_alpha_to_one.unwrap_or(false) {
         true => 1.0,
         false => schedule.alpha_bar(0, 1.0),
     };
-    let stride = (schedule.len() / run.steps) as i64;
+    let stride = (schedule.len() / trajectory.steps) as i64;
     let kind = config.prediction_type;
     let mut timesteps: Vec<i64> = schedule
-        .timesteps(run.steps, Spacing::Leading)
+        .timesteps(trajectory.steps, Spacing::Leading)
         .into_iter()
         .map(|t| t.round_ties_even() as i64)
         .collect();
@@ -30,14 +30,14 @@ pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
 
     // As diffusers cuts the list, the repeated timestep counted: from the third step on, a trajectory that begins in
     // the middle has no repeated one, and its correction moves every later call by a step.
-    timesteps.drain(..run.start.skip);
+    timesteps.drain(..trajectory.start.skip);
 
-    let level = |timestep: i64| Level::from_alpha_bar(schedule.alpha_bar(timestep, final_alpha_bar));
+    let level = |timestep: i64| NoiseLevel::from_alpha_bar(schedule.alpha_bar(timestep, final_alpha_bar));
     let mut history: Vec<Tensor> = Vec::with_capacity(4);
-    let begin = run.start.begin_scaled(level(timesteps[0]))?;
+    let begin = trajectory.start.initial_latent_scaled(level(timesteps[0]))?;
     let mut x = begin.clone();
     for (call, timestep) in timesteps.iter().copied().enumerate() {
-        let mut prediction = run.predict(&x, timestep as f64)?;
+        let mut prediction = trajectory.predict(&x, timestep as f64)?;
         let denoised = level(timestep).denoised(kind, &x, &prediction)?;
         if kind == PredictionType::Sample {
             prediction = level(timestep).epsilon(kind, &x, &prediction)?;
@@ -65,13 +65,13 @@ pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
         let (from, to) = (schedule.alpha_bar(from, final_alpha_bar), schedule.alpha_bar(to, final_alpha_bar));
         let epsilon = match kind {
             PredictionType::Epsilon | PredictionType::Sample => combined,
-            PredictionType::VPrediction => Level::from_alpha_bar(from).epsilon(kind, &x, &combined)?,
+            PredictionType::VPrediction => NoiseLevel::from_alpha_bar(from).epsilon(kind, &x, &combined)?,
         };
         x = transfer(&x, &epsilon, from, to)?;
-        x = run.start.keep_scaled(x, timesteps.get(call + 1).map(|next| level(*next)))?;
+        x = trajectory.start.apply_mask_scaled(x, timesteps.get(call + 1).map(|next| level(*next)))?;
         // The first step is done once it has been corrected.
-        if call > 0 || run.steps == 1 {
-            run.report(run.start.skip + call.max(1), &x, &denoised)?;
+        if call > 0 || trajectory.steps == 1 {
+            trajectory.report(trajectory.start.skip + call.max(1), &x, &denoised)?;
         }
     }
     Ok(x)

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::Level;
+use super::NoiseLevel;
 use crate::Result;
 
 /// What a trajectory begins with.
@@ -33,27 +33,27 @@ impl<'a> From<&'a Tensor> for Start<'a> {
 
 impl Start<'_> {
     /// x = x₀ + σ·ε in k-diffusion's σ; `scale`: the factor of noise alone.
-    pub(super) fn begin(&self, sigma: f64, scale: f64) -> Result<Tensor> {
-        Ok(match self.picture() {
+    pub(super) fn initial_latent(&self, sigma: f64, scale: f64) -> Result<Tensor> {
+        Ok(match self.init_latent() {
             Some(image) => (image + (self.noise * sigma)?)?,
             None => (self.noise * scale)?,
         })
     }
 
     /// x = α·x₀ + σ·ε.
-    pub(super) fn begin_scaled(&self, level: Level) -> Result<Tensor> {
-        match self.picture() {
+    pub(super) fn initial_latent_scaled(&self, level: NoiseLevel) -> Result<Tensor> {
+        match self.init_latent() {
             Some(image) => noised(image, self.noise, level),
             None => Ok(self.noise.clone()),
         }
     }
 
-    fn picture(&self) -> Option<&Tensor> {
+    fn init_latent(&self) -> Option<&Tensor> {
         self.image.filter(|_| self.mask.is_none() || self.skip > 0)
     }
 
     /// `x` with what stays put back, at k-diffusion's σ `next`; `None` after the last call of the model.
-    pub(super) fn keep(&self, x: Tensor, next: Option<f64>) -> Result<Tensor> {
+    pub(super) fn apply_mask(&self, x: Tensor, next: Option<f64>) -> Result<Tensor> {
         let (Some(image), Some(mask)) = (self.image, self.mask) else { return Ok(x) };
         match next {
             Some(sigma) => blend(&(image + (self.noise * sigma)?)?, &x, mask),
@@ -62,7 +62,7 @@ impl Start<'_> {
     }
 
     /// The same for x = α·x₀ + σ·ε.
-    pub(super) fn keep_scaled(&self, x: Tensor, next: Option<Level>) -> Result<Tensor> {
+    pub(super) fn apply_mask_scaled(&self, x: Tensor, next: Option<NoiseLevel>) -> Result<Tensor> {
         let (Some(image), Some(mask)) = (self.image, self.mask) else { return Ok(x) };
         match next {
             Some(level) => blend(&noised(image, self.noise, level)?, &x, mask),
@@ -71,7 +71,7 @@ impl Start<'_> {
     }
 }
 
-fn noised(image: &Tensor, noise: &Tensor, Level { alpha, sigma }: Level) -> Result<Tensor> {
+fn noised(image: &Tensor, noise: &Tensor, NoiseLevel { alpha, sigma }: NoiseLevel) -> Result<Tensor> {
     Ok(((image * alpha)? + (noise * sigma)?)?)
 }
 

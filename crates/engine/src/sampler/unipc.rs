@@ -3,37 +3,38 @@
 
 use candle_core::Tensor;
 
-use super::{Level, Run, sigmas::Sigmas};
+use super::{NoiseLevel, Trajectory, sigmas::Sigmas};
 use crate::Result;
 
-pub(super) fn sample(run: &mut Run<'_>) -> Result<Tensor> {
-    let Sigmas { timesteps, sigmas, .. } = Sigmas::multistep(run.schedule, run.steps);
-    let mut x = run.start.begin_scaled(Level::from_sigma(sigmas[run.start.skip]))?;
+pub(super) fn sample(trajectory: &mut Trajectory<'_>) -> Result<Tensor> {
+    let Sigmas { timesteps, sigmas, .. } = Sigmas::multistep(trajectory.schedule, trajectory.steps);
+    let mut x =
+        trajectory.start.initial_latent_scaled(NoiseLevel::from_sigma(sigmas[trajectory.start.skip]))?;
     // Where the last prediction started from, and the estimates there and one step before.
     let mut past: Option<(Tensor, Tensor, Option<Tensor>)> = None;
-    for (index, timestep) in timesteps.into_iter().enumerate().skip(run.start.skip) {
-        let denoised = run.denoise_scaled(&x, Level::from_sigma(sigmas[index]), timestep)?;
+    for (index, timestep) in timesteps.into_iter().enumerate().skip(trajectory.start.skip) {
+        let denoised = trajectory.denoise_scaled(&x, NoiseLevel::from_sigma(sigmas[index]), timestep)?;
         let mut older = None;
         if let Some((start, estimate, before)) = past.take() {
-            let step = Step::new(&sigmas, index - 1);
+            let step = StepCoefficients::new(&sigmas, index - 1);
             if let Some(corrected) = step.correct(&start, &estimate, before.as_ref(), &denoised)? {
                 x = corrected;
             }
             older = Some(estimate);
         }
         // The last step is of first order.
-        let second = older.as_ref().filter(|_| index + 1 < run.steps);
-        let next = Step::new(&sigmas, index).predict(&x, &denoised, second)?;
-        let level = (index + 1 < run.steps).then(|| Level::from_sigma(sigmas[index + 1]));
-        let start = std::mem::replace(&mut x, run.start.keep_scaled(next, level)?);
-        run.report(index + 1, &x, &denoised)?;
+        let second = older.as_ref().filter(|_| index + 1 < trajectory.steps);
+        let next = StepCoefficients::new(&sigmas, index).predict(&x, &denoised, second)?;
+        let level = (index + 1 < trajectory.steps).then(|| NoiseLevel::from_sigma(sigmas[index + 1]));
+        let start = std::mem::replace(&mut x, trajectory.start.apply_mask_scaled(next, level)?);
+        trajectory.report(index + 1, &x, &denoised)?;
         past = Some((start, denoised, older));
     }
     Ok(x)
 }
 
 /// Coefficients of one step.
-struct Step {
+struct StepCoefficients {
     /// σ' / σ, the factor of x.
     keep: f64,
     /// α'·(1 − e⁻ʰ), the factor of x₀ and of every correction of it: −α'·B(h).
@@ -44,9 +45,9 @@ struct Step {
     ratio: Option<f64>,
 }
 
-impl Step {
+impl StepCoefficients {
     fn new(sigmas: &[f64], index: usize) -> Self {
-        let (here, next) = (Level::from_sigma(sigmas[index]), Level::from_sigma(sigmas[index + 1]));
+        let (here, next) = (NoiseLevel::from_sigma(sigmas[index]), NoiseLevel::from_sigma(sigmas[index + 1]));
         let h = (sigmas[index] / sigmas[index + 1]).ln();
         // Equal timesteps (more steps than the schedule can tell apart) have no slope between them.
         let ratio = index

@@ -1,8 +1,8 @@
 //! The golden comparisons as a part of the program, so that a device can be held to them on a machine without a
 //! compiler. The tests of this crate run the same comparisons on the CPU, and more.
 
+mod images;
 mod models;
-mod pictures;
 mod trajectories;
 
 use std::{collections::HashMap, fmt, path::Path};
@@ -94,26 +94,26 @@ pub fn run(goldens: &Path, device: &Device, dtype: DType, report: &mut dyn FnMut
         report(&row);
         rows.push(row);
     };
-    let place = Place { goldens, device, dtype, bounds: Bounds::of(dtype) };
-    models::text(&place, &mut add)?;
-    models::unets(&place, &mut add)?;
-    models::autoencoders(&place, &mut add)?;
-    models::adapters(&place, &mut add)?;
-    trajectories::compare(&place, &mut add)?;
-    pictures::compare(&place, &mut add)?;
-    pictures::switches(&place, &mut add)?;
+    let setup = Setup { goldens, device, dtype, bounds: Bounds::of(dtype) };
+    models::text(&setup, &mut add)?;
+    models::unets(&setup, &mut add)?;
+    models::autoencoders(&setup, &mut add)?;
+    models::adapters(&setup, &mut add)?;
+    trajectories::compare(&setup, &mut add)?;
+    images::compare(&setup, &mut add)?;
+    images::switches(&setup, &mut add)?;
     Ok(rows)
 }
 
 /// Where everything is and is computed.
-struct Place<'a> {
+struct Setup<'a> {
     goldens: &'a Path,
     device: &'a Device,
     dtype: DType,
     bounds: Bounds,
 }
 
-impl Place<'_> {
+impl Setup<'_> {
     /// The tensors of a golden file, on the device.
     fn tensors(&self, name: &str) -> Result<Goldens> {
         let tensors = candle_core::safetensors::load(self.goldens.join(name), self.device)

@@ -8,7 +8,7 @@ use std::{
 use adire_protocol::{Rng, Sampler};
 use candle_core::Tensor;
 
-use super::{Place, Row, SINGLE, relative_error};
+use super::{Row, SINGLE, Setup, relative_error};
 use crate::{
     EngineError, NoiseSource, Result,
     sampler::{NoiseSchedule, SampleStep, SchedulerConfig, sample},
@@ -19,9 +19,9 @@ const FILE: &str = "trajectories.safetensors";
 const SEED: u64 = 20;
 
 /// Latents after every step against diffusers' schedulers; one row for each sampler over all its schedules.
-pub(super) fn compare(place: &Place<'_>, add: &mut dyn FnMut(Row)) -> Result<()> {
-    let configs: HashMap<String, SchedulerConfig> = place.note(FILE, "configs")?;
-    let goldens = place.tensors(FILE)?;
+pub(super) fn compare(setup: &Setup<'_>, add: &mut dyn FnMut(Row)) -> Result<()> {
+    let configs: HashMap<String, SchedulerConfig> = setup.note(FILE, "configs")?;
+    let goldens = setup.tensors(FILE)?;
     let mut worst: BTreeMap<Sampler, f64> = BTreeMap::new();
     let mut keys: Vec<_> = goldens.tensors.keys().collect();
     keys.sort_unstable();
@@ -30,12 +30,12 @@ pub(super) fn compare(place: &Place<'_>, add: &mut dyn FnMut(Row)) -> Result<()>
         let (Some(config), Ok(sampler), Ok(steps)) = (configs.get(config), sampler.parse(), steps.parse())
         else {
             let message = format!("has a run that this version does not know: {key}.");
-            return Err(EngineError::model(&place.goldens.join(FILE), message));
+            return Err(EngineError::model(&setup.goldens.join(FILE), message));
         };
         let schedule = NoiseSchedule::new(config.clone())
-            .map_err(|message| EngineError::model(&place.goldens.join(FILE), message))?;
+            .map_err(|message| EngineError::model(&setup.goldens.join(FILE), message))?;
         let expected = goldens.get(key)?;
-        let latents = run(place, sampler, &schedule, steps)?;
+        let latents = run(setup, sampler, &schedule, steps)?;
         // Of long runs the golden has the last latent only.
         let rows = expected.dim(0)?.min(latents.len());
         let found = Tensor::stack(&latents[latents.len() - rows..], 0)?;
@@ -46,14 +46,14 @@ pub(super) fn compare(place: &Place<'_>, add: &mut dyn FnMut(Row)) -> Result<()>
         }
     }
     for (sampler, error) in worst {
-        add(Row { bound: SINGLE, ..place.row(format!("trajectory {sampler}"), error) });
+        add(Row { bound: SINGLE, ..setup.row(format!("trajectory {sampler}"), error) });
     }
     Ok(())
 }
 
-fn run(place: &Place<'_>, sampler: Sampler, schedule: &NoiseSchedule, steps: usize) -> Result<Vec<Tensor>> {
+fn run(setup: &Setup<'_>, sampler: Sampler, schedule: &NoiseSchedule, steps: usize) -> Result<Vec<Tensor>> {
     let mut noise = NoiseSource::new(Rng::Cpu, SEED);
-    let start = noise.randn(&[1, 4, 3, 3], place.device)?;
+    let start = noise.randn(&[1, 4, 3, 3], setup.device)?;
     let mut latents = Vec::with_capacity(steps);
     let mut on_step = |SampleStep { latent, .. }: SampleStep<'_>| {
         latents.push(latent.clone());

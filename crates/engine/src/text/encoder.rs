@@ -11,7 +11,7 @@ use crate::{
     checkpoint::{Checkpoint, Cursor, SingleFile},
     clip::{Layer, LayerSizes},
     layers::LayerNorm,
-    ops::Mask,
+    ops::AttentionMask,
 };
 
 /// CLIP's text tower, up to its last hidden state.
@@ -184,7 +184,7 @@ impl TextEncoder {
         let tokens = embedded.dim(1)?;
         let mut x = embedded.broadcast_add(&self.position_embedding.narrow(0, 0, tokens)?)?;
         for layer in self.layers.iter().rev().skip(clip_skip - 1).rev() {
-            x = layer.forward(&x, Mask::Causal)?;
+            x = layer.forward(&x, AttentionMask::Causal)?;
         }
         self.final_layer_norm.forward(&x)
     }

@@ -11,7 +11,7 @@ const EPS: f64 = 1e-8;
 /// The two moments of every parameter, and how often it was updated.
 #[derive(Debug)]
 pub(super) struct AdamW {
-    pub(super) updates: u32,
+    pub(super) steps_done: u32,
     pub(super) first: Vec<Tensor>,
     pub(super) second: Vec<Tensor>,
 }
@@ -21,20 +21,20 @@ impl AdamW {
     pub(super) fn new<'a>(parameters: impl Iterator<Item = &'a Var>) -> Result<Self> {
         let first =
             parameters.map(|p| Ok(p.as_tensor().zeros_like()?.detach())).collect::<Result<Vec<_>>>()?;
-        Ok(Self { updates: 0, second: first.clone(), first })
+        Ok(Self { steps_done: 0, second: first.clone(), first })
     }
 
     /// One update. `gradients` in the parameters' order; a missing one counts as zero.
-    pub(super) fn update<'a>(
+    pub(super) fn step<'a>(
         &mut self,
         parameters: impl Iterator<Item = &'a Var>,
         gradients: &[Option<Tensor>],
         rate: f64,
         weight_decay: f64,
     ) -> Result<()> {
-        self.updates += 1;
-        let correction1 = 1.0 - BETA1.powf(f64::from(self.updates));
-        let correction2 = 1.0 - BETA2.powf(f64::from(self.updates));
+        self.steps_done += 1;
+        let correction1 = 1.0 - BETA1.powf(f64::from(self.steps_done));
+        let correction2 = 1.0 - BETA2.powf(f64::from(self.steps_done));
         let moments = self.first.iter_mut().zip(&mut self.second);
         for ((parameter, gradient), (first, second)) in parameters.zip(gradients).zip(moments) {
             let Some(gradient) = gradient else { continue };

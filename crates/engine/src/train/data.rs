@@ -5,7 +5,7 @@ use adire_protocol::{Crop, TrainingConfig};
 use candle_core::{DType, Device, Tensor};
 use image::{RgbImage, imageops};
 
-use super::draw::{Draw, Purpose};
+use super::rng::{RngStream, RunRng};
 use crate::{EngineError, Result, Tokenizer, Vae};
 
 /// How many places an image is cropped at when crops are random.
@@ -17,7 +17,7 @@ const BUCKET_STEP: u32 = 64;
 #[derive(Clone, Debug)]
 pub struct Source {
     /// Upright, in RGB.
-    pub picture: RgbImage,
+    pub image: RgbImage,
     /// What the text encoder is told.
     pub caption: String,
 }
@@ -87,7 +87,7 @@ impl Prepared {
 #[derive(Debug)]
 pub struct Preparation {
     config: TrainingConfig,
-    draw: Draw,
+    rng: RunRng,
     sources: usize,
     total: usize,
     done: usize,
@@ -110,15 +110,15 @@ impl Preparation {
         tokenizer: &Tokenizer,
     ) -> Result<Self> {
         if sources == 0 {
-            let message = "there is no picture to train on; add at least one".to_owned();
+            let message = "there is no image to train on; add at least one".to_owned();
             return Err(EngineError::Request(message));
         }
-        let draw = Draw::new(config.seed);
+        let rng = RunRng::new(config.seed);
         let held = held_out(sources, config.held_out);
-        let order = draw.order(sources, Purpose::Split, 0);
+        let order = rng.order(sources, RngStream::Split, 0);
         Ok(Self {
             config: config.clone(),
-            draw,
+            rng,
             sources,
             total: sources + classes,
             done: 0,
@@ -144,7 +144,7 @@ impl Preparation {
     /// It is too small, or memory runs out.
     pub fn add(&mut self, source: &Source, vae: &Vae, tokenizer: &Tokenizer, device: &Device) -> Result<()> {
         let (whole, fixed) = (self.is_apart(), self.config.crop != Crop::Random);
-        for crop in crops(&source.picture, &self.config, self.draw, self.done as u64, whole) {
+        for crop in crops(&source.image, &self.config, self.rng, self.done as u64, whole) {
             let tokens = tokenizer.encode(&source.caption)?;
             let posterior = vae.encode(&pixels(&crop, device)?)?;
             let example = Example {
@@ -190,7 +190,7 @@ impl Preparation {
         if self.done == self.total {
             return Ok(self.prepared);
         }
-        let message = format!("only {} of {} pictures are prepared", self.done, self.total);
+        let message = format!("only {} of {} images are prepared", self.done, self.total);
         Err(EngineError::Request(message))
     }
 }
@@ -201,20 +201,20 @@ fn held_out(count: usize, share: f64) -> usize {
 }
 
 /// The parts of an image that are trained on, at their final size. An image to measure with has always one.
-fn crops(picture: &RgbImage, config: &TrainingConfig, draw: Draw, index: u64, whole: bool) -> Vec<RgbImage> {
+fn crops(image: &RgbImage, config: &TrainingConfig, rng: RunRng, index: u64, whole: bool) -> Vec<RgbImage> {
     let side = config.resolution;
     match config.crop {
         Crop::Bucket => {
-            let (width, height) = bucket(picture.width(), picture.height(), side);
-            vec![cover(picture, width, height, 0.5, 0.5)]
+            let (width, height) = bucket(image.width(), image.height(), side);
+            vec![cover(image, width, height, 0.5, 0.5)]
         }
         Crop::Random if !whole => (0..RANDOM_CROPS)
             .map(|i| {
-                let at = |axis| draw.unit(Purpose::Crop, index, 2 * i + axis);
-                cover(picture, side, side, at(0), at(1))
+                let at = |axis| rng.unit(RngStream::Crop, index, 2 * i + axis);
+                cover(image, side, side, at(0), at(1))
             })
             .collect(),
-        Crop::Center | Crop::Random => vec![cover(picture, side, side, 0.5, 0.5)],
+        Crop::Center | Crop::Random => vec![cover(image, side, side, 0.5, 0.5)],
     }
 }
 
@@ -236,21 +236,21 @@ pub(super) fn bucket(width: u32, height: u32, side: u32) -> (u32, u32) {
 }
 
 /// Scaled (Lanczos) so that it covers `width` × `height`, and cut at the given place (0 to 1 of what is left over).
-fn cover(picture: &RgbImage, width: u32, height: u32, x: f64, y: f64) -> RgbImage {
+fn cover(image: &RgbImage, width: u32, height: u32, x: f64, y: f64) -> RgbImage {
     let scale =
-        (f64::from(width) / f64::from(picture.width())).max(f64::from(height) / f64::from(picture.height()));
+        (f64::from(width) / f64::from(image.width())).max(f64::from(height) / f64::from(image.height()));
     let to = |length: u32, least: u32| ((f64::from(length) * scale).round() as u32).max(least);
-    let (wide, high) = (to(picture.width(), width), to(picture.height(), height));
-    let scaled = imageops::resize(picture, wide, high, imageops::FilterType::Lanczos3);
+    let (wide, high) = (to(image.width(), width), to(image.height(), height));
+    let scaled = imageops::resize(image, wide, high, imageops::FilterType::Lanczos3);
     let place = |room: u32, at: f64| (f64::from(room) * at) as u32;
     let (left, top) = (place(wide - width, x), place(high - height, y));
     imageops::crop_imm(&scaled, left, top, width, height).to_image()
 }
 
 /// [1, 3, height, width] in −1 to 1.
-fn pixels(picture: &RgbImage, device: &Device) -> Result<Tensor> {
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
-    let values = Tensor::from_slice(picture.as_raw(), (height, width, 3), device)?;
+fn pixels(image: &RgbImage, device: &Device) -> Result<Tensor> {
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let values = Tensor::from_slice(image.as_raw(), (height, width, 3), device)?;
     Ok(values.permute((2, 0, 1))?.to_dtype(DType::F32)?.affine(1.0 / 127.5, -1.0)?.unsqueeze(0)?)
 }
 
@@ -259,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_picture_always_stays_to_train_on() {
+    fn one_image_always_stays_to_train_on() {
         assert_eq!([0, 1, 2, 24, 24].map(|n| held_out(n, 0.1)), [0, 0, 0, 2, 2]);
         assert_eq!(held_out(1, 0.5), 0);
         assert_eq!(held_out(3, 0.5), 2);
@@ -277,22 +277,22 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_covers_its_crop() {
-        let picture = RgbImage::from_fn(30, 60, |_, y| image::Rgb([if y < 30 { 0 } else { 255 }; 3]));
-        let crop = cover(&picture, 64, 64, 0.5, 0.5);
+    fn an_image_covers_its_crop() {
+        let image = RgbImage::from_fn(30, 60, |_, y| image::Rgb([if y < 30 { 0 } else { 255 }; 3]));
+        let crop = cover(&image, 64, 64, 0.5, 0.5);
         assert_eq!(crop.dimensions(), (64, 64));
         assert_eq!((crop.get_pixel(5, 2).0, crop.get_pixel(5, 61).0), ([0; 3], [255; 3]));
-        let top = cover(&picture, 64, 64, 0.5, 0.0);
+        let top = cover(&image, 64, 64, 0.5, 0.0);
         assert_eq!(top.get_pixel(5, 61).0, [0; 3]);
-        assert_eq!(cover(&picture, 30, 60, 0.5, 0.5), picture);
+        assert_eq!(cover(&image, 30, 60, 0.5, 0.5), image);
     }
 
     #[test]
-    fn a_picture_that_counts_several_times_is_computed_once() {
+    fn an_image_that_counts_several_times_is_computed_once() {
         let folder = std::path::Path::new("tests/goldens/pipeline");
         let pipeline = crate::Pipeline::load(folder, &crate::LoadOptions::default()).unwrap();
         let source = |shade: u8| Source {
-            picture: RgbImage::from_fn(70, 64, |x, y| image::Rgb([x as u8, y as u8, shade])),
+            image: RgbImage::from_fn(70, 64, |x, y| image::Rgb([x as u8, y as u8, shade])),
             caption: "red flower".to_owned(),
         };
         let all = [source(0), source(0), source(0), source(200)];

@@ -5,8 +5,8 @@ use candle_core::{DType, Tensor};
 
 use super::{
     data::Example,
-    draw::{Draw, Purpose},
     loss::Objective,
+    rng::{RngStream, RunRng},
 };
 use crate::{Result, UNet};
 
@@ -15,7 +15,7 @@ const TIMESTEPS: usize = 8;
 
 /// A measurement under way. The factors must stay as they are until it is done.
 #[derive(Debug, Default)]
-pub struct Measurement {
+pub struct HeldOutLoss {
     done: usize,
     total: usize,
     sum: f64,
@@ -23,7 +23,7 @@ pub struct Measurement {
     text: Option<Tensor>,
 }
 
-impl Measurement {
+impl HeldOutLoss {
     pub(super) fn new(examples: usize) -> Self {
         Self { total: examples * TIMESTEPS, ..Self::default() }
     }
@@ -45,36 +45,40 @@ impl Measurement {
 }
 
 /// What a measurement computes with.
-pub(super) struct With<'a> {
+pub(super) struct LossContext<'a> {
     pub(super) objective: &'a Objective,
-    pub(super) draw: Draw,
+    pub(super) rng: RunRng,
     pub(super) unet: &'a UNet,
     pub(super) dtype: DType,
     /// A latent as the UNet sees it.
     pub(super) scale: &'a dyn Fn(&Tensor) -> Result<Tensor>,
     /// An example's text, [1, tokens, width].
-    pub(super) context: &'a dyn Fn(&Example) -> Result<Tensor>,
+    pub(super) text: &'a dyn Fn(&Example) -> Result<Tensor>,
 }
 
 /// Adds the next place of the grid.
-pub(super) fn next(measurement: &mut Measurement, examples: &[Example], with: &With<'_>) -> Result<()> {
-    let (i, k) = (measurement.done / TIMESTEPS, measurement.done % TIMESTEPS);
+pub(super) fn next(
+    held_out_loss: &mut HeldOutLoss,
+    examples: &[Example],
+    context: &LossContext<'_>,
+) -> Result<()> {
+    let (i, k) = (held_out_loss.done / TIMESTEPS, held_out_loss.done % TIMESTEPS);
     let Some(example) = examples.get(i) else { return Ok(()) };
     // The mean stands for the image: no draw from its own distribution in a measurement.
-    let latents = (with.scale)(&example.mean)?;
-    let text = match measurement.text.take().filter(|_| k > 0) {
+    let latents = (context.scale)(&example.mean)?;
+    let text = match held_out_loss.text.take().filter(|_| k > 0) {
         Some(text) => text,
-        None => (with.context)(example)?,
+        None => (context.text)(example)?,
     };
-    let timestep = (2 * k + 1) * with.objective.timesteps() / (2 * TIMESTEPS);
-    let at = measurement.done as u64;
-    let noise = with.draw.normal(latents.dims(), Purpose::HeldOut, at, latents.device())?;
-    let noisy = with.objective.noisy(&latents, &noise, &[timestep])?.to_dtype(with.dtype)?;
-    let predicted = with.unet.forward(&noisy, timestep as f64, &text)?;
-    let target = with.objective.target(&latents, &noise, &[timestep])?;
-    let loss = with.objective.loss(&predicted, &target, &[timestep], None)?;
-    measurement.sum += f64::from(loss.to_scalar::<f32>()?);
-    measurement.text = Some(text);
-    measurement.done += 1;
+    let timestep = (2 * k + 1) * context.objective.timesteps() / (2 * TIMESTEPS);
+    let at = held_out_loss.done as u64;
+    let noise = context.rng.normal(latents.dims(), RngStream::HeldOut, at, latents.device())?;
+    let noisy = context.objective.noisy(&latents, &noise, &[timestep])?.to_dtype(context.dtype)?;
+    let predicted = context.unet.forward(&noisy, timestep as f64, &text)?;
+    let target = context.objective.target(&latents, &noise, &[timestep])?;
+    let loss = context.objective.loss(&predicted, &target, &[timestep], None)?;
+    held_out_loss.sum += f64::from(loss.to_scalar::<f32>()?);
+    held_out_loss.text = Some(text);
+    held_out_loss.done += 1;
     Ok(())
 }

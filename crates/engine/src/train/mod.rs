@@ -7,17 +7,17 @@
 
 mod adamw;
 mod data;
-mod draw;
 mod held_out;
 mod loss;
 mod parameters;
 mod rate;
+mod rng;
 mod state;
 mod trainer;
 
 pub use data::{Example, Preparation, Prepared, Source};
-pub use held_out::Measurement;
+pub use held_out::HeldOutLoss;
 pub use loss::Objective;
 pub use parameters::{Parameters, Trained};
 pub use rate::learning_rate;
-pub use trainer::{Micro, Trainer, Update};
+pub use trainer::{MicroStep, OptimizerStep, Trainer};

@@ -4,7 +4,7 @@ use adire_protocol::{Targets, TrainingConfig};
 use candle_core::{DType, Device, Tensor, Var};
 use safetensors::tensor::TensorView;
 
-use super::draw::{Draw, Purpose};
+use super::rng::{RngStream, RunRng};
 use crate::{
     EngineError, Result, TextEncoder, UNet, Weight,
     adapter::{self, Adapter, Component, ModuleTable},
@@ -46,7 +46,7 @@ impl Parameters {
         text: &mut TextEncoder,
         device: &Device,
     ) -> Result<Self> {
-        let draw = Draw::new(config.seed);
+        let rng = RunRng::new(config.seed);
         let mut layers = Vec::new();
         let rank = config.rank as usize;
         adapter::visit_weights(unet, text, &mut |component, module, weight| {
@@ -54,7 +54,7 @@ impl Parameters {
                 let base = weight.base().dims();
                 let down: Vec<usize> = [&[rank], &base[1..]].concat();
                 let up: Vec<usize> = [&[base[0], rank][..], &vec![1; base.len() - 2]].concat();
-                let normal = draw.normal(&down, Purpose::Factors, layers.len() as u64, device)?;
+                let normal = rng.normal(&down, RngStream::Factors, layers.len() as u64, device)?;
                 layers.push(Trained {
                     component,
                     module: module.to_owned(),

@@ -29,7 +29,8 @@ pub(super) struct Header {
     /// The settings: a checkpoint of other ones is refused.
     pub(super) config: TrainingConfig,
     /// Updates made.
-    pub(super) updates: u32,
+    #[serde(rename = "updates")]
+    pub(super) steps_done: u32,
     /// Micro-steps made.
     pub(super) micro_steps: u64,
     /// What the watchdog multiplies the learning rate with.
@@ -117,7 +118,7 @@ pub(super) fn read(
     }
     adamw.first = found[count..2 * count].to_vec();
     adamw.second = found[2 * count..].to_vec();
-    adamw.updates = header.updates;
+    adamw.steps_done = header.steps_done;
     Ok(header)
 }
 

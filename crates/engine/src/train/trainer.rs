@@ -1,7 +1,7 @@
 //! A run: micro-steps that add up gradients, updates that move the factors.
 
+mod checkpoint;
 mod gradients;
-mod keep;
 
 use adire_protocol::TrainingConfig;
 use candle_core::{DType, Device, Tensor};
@@ -9,30 +9,30 @@ use candle_core::{DType, Device, Tensor};
 use super::{
     adamw::{self, AdamW},
     data::Prepared,
-    draw::Draw,
-    held_out::{self, Measurement},
+    held_out::{self, HeldOutLoss},
     loss::Objective,
     parameters::Parameters,
     rate::learning_rate,
+    rng::RunRng,
 };
 use crate::{
     EngineError, Result, TextEncoder, UNet,
     adapter::{Adapter, Component},
-    recompute::Recompute,
+    gradient_checkpointing::GradientCheckpointing,
 };
 
 /// What one micro-step did.
 #[derive(Clone, Debug)]
-pub struct Micro {
+pub struct MicroStep {
     /// Loss of the batch: noisy, since it is that of one timestep for each image.
     pub loss: f64,
     /// The update that it completed, if it did.
-    pub update: Option<Update>,
+    pub optimizer_step: Option<OptimizerStep>,
 }
 
 /// What one update did.
 #[derive(Clone, Debug)]
-pub struct Update {
+pub struct OptimizerStep {
     /// Updates made, this one included.
     pub step: u32,
     /// Mean loss over its micro-steps.
@@ -52,9 +52,9 @@ pub struct Trainer {
     objective: Objective,
     data: Prepared,
     parameters: Parameters,
-    recompute: Option<Recompute>,
+    checkpointing: Option<GradientCheckpointing>,
     adamw: AdamW,
-    draw: Draw,
+    rng: RunRng,
     device: Device,
     dtype: DType,
     /// Scale and shift from the autoencoder's latents to the UNet's.
@@ -89,22 +89,22 @@ impl Trainer {
             return Err(EngineError::Request(problem.message));
         }
         if data.instances.is_empty() {
-            return Err(EngineError::Request("there is no picture to train on; add at least one".to_owned()));
+            return Err(EngineError::Request("there is no image to train on; add at least one".to_owned()));
         }
         let (mut unet, mut text) = (unet.clone(), text.clone());
         // Adapters in effect are no part of the base.
         crate::adapter::visit(&mut unet, &mut text, &mut |_, _, _, weight| weight.set_delta(None))?;
         let parameters = Parameters::new(&config, &mut unet, &mut text, device)?;
-        let recompute = if config.gradient_checkpointing {
-            Some(Recompute::new(parameters.factors().cloned().collect(), dtype, device)?)
+        let checkpointing = if config.gradient_checkpointing {
+            Some(GradientCheckpointing::new(parameters.factors().cloned().collect(), dtype, device)?)
         } else {
             None
         };
-        unet.set_recompute(recompute.as_ref());
+        unet.set_checkpointing(checkpointing.as_ref());
         let adamw = AdamW::new(parameters.factors())?;
         let count = adamw.first.len();
         let mut this = Self {
-            draw: Draw::new(config.seed),
+            rng: RunRng::new(config.seed),
             device: device.clone(),
             config,
             unet,
@@ -112,7 +112,7 @@ impl Trainer {
             objective,
             data,
             parameters,
-            recompute,
+            checkpointing,
             adamw,
             dtype,
             scale,
@@ -162,13 +162,13 @@ impl Trainer {
     }
 
     /// Updates made.
-    pub fn updates(&self) -> u32 {
-        self.adamw.updates
+    pub fn steps_done(&self) -> u32 {
+        self.adamw.steps_done
     }
 
     /// Whether all updates have been made.
     pub fn finished(&self) -> bool {
-        self.adamw.updates >= self.config.steps
+        self.adamw.steps_done >= self.config.steps
     }
 
     /// One batch forwards and backwards, and an update when enough of them have been added up (or the images have
@@ -179,12 +179,12 @@ impl Trainer {
     ///
     /// # Errors
     /// The second time that this happens: [`EngineError::Request`] with the reason. Memory runs out.
-    pub fn micro_step(&mut self) -> Result<Micro> {
+    pub fn micro_step(&mut self) -> Result<MicroStep> {
         let (loss, gradients) = self.gradients()?;
         self.micro_steps += 1;
         if !loss.is_finite() {
             self.rewind(&format!("the loss became {loss}"))?;
-            return Ok(Micro { loss, update: None });
+            return Ok(MicroStep { loss, optimizer_step: None });
         }
         let share = 1.0 / f64::from(self.config.accumulation);
         for (sum, gradient) in self.sums.iter_mut().zip(gradients) {
@@ -199,13 +199,13 @@ impl Trainer {
         let full = self.losses.len() >= self.config.accumulation as usize;
         let end_of_epoch = self.micro_steps.is_multiple_of(self.batches().len() as u64);
         if !full && !end_of_epoch {
-            return Ok(Micro { loss, update: None });
+            return Ok(MicroStep { loss, optimizer_step: None });
         }
-        let update = self.update()?;
-        Ok(Micro { loss, update })
+        let optimizer_step = self.optimizer_step()?;
+        Ok(MicroStep { loss, optimizer_step })
     }
 
-    fn update(&mut self) -> Result<Option<Update>> {
+    fn optimizer_step(&mut self) -> Result<Option<OptimizerStep>> {
         let mut gradients = std::mem::replace(&mut self.sums, vec![None; self.adamw.first.len()]);
         let losses = std::mem::take(&mut self.losses);
         let gradient_norm = adamw::norm(&gradients)?;
@@ -214,9 +214,9 @@ impl Trainer {
             return Ok(None);
         }
         adamw::clip(&mut gradients, gradient_norm, self.config.max_gradient_norm)?;
-        let learning_rate = self.rate_factor * learning_rate(&self.config, self.adamw.updates);
-        self.adamw.update(self.parameters.factors(), &gradients, learning_rate, self.config.weight_decay)?;
-        let step = self.adamw.updates;
+        let learning_rate = self.rate_factor * learning_rate(&self.config, self.adamw.steps_done);
+        self.adamw.step(self.parameters.factors(), &gradients, learning_rate, self.config.weight_decay)?;
+        let step = self.adamw.steps_done;
         if step.is_multiple_of(self.config.checkpoint_every) {
             // What one comes back to must be good itself.
             let finite = self.parameters.factors().try_fold(true, |good, factor| {
@@ -230,12 +230,12 @@ impl Trainer {
             self.good = self.checkpoint()?;
         }
         let loss = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
-        Ok(Some(Update { step, loss, learning_rate, gradient_norm }))
+        Ok(Some(OptimizerStep { step, loss, learning_rate, gradient_norm }))
     }
 
     /// Back to the last good state with half the rate, once.
     fn rewind(&mut self, reason: &str) -> Result<()> {
-        let at = self.adamw.updates;
+        let at = self.adamw.steps_done;
         if self.halved {
             return Err(EngineError::Request(format!(
                 "training broke down at update {at}: {reason}, also after the learning rate was halved to {:.1e}. \
@@ -262,35 +262,35 @@ impl Trainer {
     /// # Errors
     /// Memory runs out.
     pub fn held_out_loss(&mut self) -> Result<Option<f64>> {
-        let mut measurement = self.measurement();
-        while measurement.done() < measurement.total() {
-            self.measure(&mut measurement)?;
+        let mut held_out_loss = self.begin_held_out_loss();
+        while held_out_loss.done() < held_out_loss.total() {
+            self.advance_held_out_loss(&mut held_out_loss)?;
         }
-        Ok(measurement.loss())
+        Ok(held_out_loss.loss())
     }
 
-    /// A measurement of the held-out loss that [`Self::measure`] carries on.
-    pub fn measurement(&self) -> Measurement {
-        Measurement::new(self.data.held_out.len())
+    /// A measurement of the held-out loss that [`Self::advance_held_out_loss`] carries on.
+    pub fn begin_held_out_loss(&self) -> HeldOutLoss {
+        HeldOutLoss::new(self.data.held_out.len())
     }
 
     /// Computes one place of the grid. Between two of them no step may be made.
     ///
     /// # Errors
     /// Memory runs out.
-    pub fn measure(&mut self, measurement: &mut Measurement) -> Result<()> {
+    pub fn advance_held_out_loss(&mut self, held_out_loss: &mut HeldOutLoss) -> Result<()> {
         self.parameters.attach(&mut self.unet, &mut self.text, false)?;
-        self.unet.set_recompute(None);
-        let with = held_out::With {
+        self.unet.set_checkpointing(None);
+        let context = held_out::LossContext {
             objective: &self.objective,
-            draw: self.draw,
+            rng: self.rng,
             unet: &self.unet,
             dtype: self.dtype,
             scale: &|latents| self.scaled(latents),
-            context: &|example| self.text.forward(std::slice::from_ref(&example.tokens)),
+            text: &|example| self.text.forward(std::slice::from_ref(&example.tokens)),
         };
-        let result = held_out::next(measurement, &self.data.held_out, &with);
-        self.unet.set_recompute(self.recompute.as_ref());
+        let result = held_out::next(held_out_loss, &self.data.held_out, &context);
+        self.unet.set_checkpointing(self.checkpointing.as_ref());
         result
     }
 

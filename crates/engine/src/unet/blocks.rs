@@ -9,7 +9,7 @@ use super::{
 use crate::{
     EngineError, ParameterVisitor, Result,
     checkpoint::Cursor,
-    recompute::Recompute,
+    gradient_checkpointing::GradientCheckpointing,
     resnet::{Downsample, NormConfig, Resnet, Upsample},
 };
 
@@ -26,7 +26,7 @@ pub(crate) struct Common {
 struct Layers {
     resnets: Vec<Resnet>,
     attentions: Vec<Transformer>,
-    recompute: Option<Recompute>,
+    checkpointing: Option<GradientCheckpointing>,
 }
 
 impl Layers {
@@ -47,15 +47,17 @@ impl Layers {
             attentions: attention.map_or(Ok(Vec::new()), |config| {
                 (0..inputs.len()).map(|i| Transformer::load(channels, config, &attentions.pp(i))).collect()
             })?,
-            recompute: None,
+            checkpointing: None,
         })
     }
 
     fn forward(&self, i: usize, x: &Tensor, time: &Tensor, context: &Tensor) -> Result<Tensor> {
         let (resnet, attention) = (&self.resnets[i], self.attentions.get(i));
-        let Some(recompute) = &self.recompute else { return layer(resnet, attention, x, time, context) };
+        let Some(checkpointing) = &self.checkpointing else {
+            return layer(resnet, attention, x, time, context);
+        };
         let (resnet, attention, time) = (resnet.clone(), attention.cloned(), time.clone());
-        recompute.run(x, context, move |x, context| layer(&resnet, attention.as_ref(), x, &time, context))
+        checkpointing.run(x, context, move |x, context| layer(&resnet, attention.as_ref(), x, &time, context))
     }
 
     fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
@@ -133,8 +135,8 @@ impl DownBlock {
     }
 
     /// Whether the layers' intermediate results are kept for the gradient or computed again.
-    pub(crate) fn set_recompute(&mut self, recompute: Option<&Recompute>) {
-        self.layers.recompute = recompute.cloned();
+    pub(crate) fn set_checkpointing(&mut self, checkpointing: Option<&GradientCheckpointing>) {
+        self.layers.checkpointing = checkpointing.cloned();
     }
 
     pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
@@ -151,7 +153,7 @@ impl DownBlock {
 pub(crate) struct MidBlock {
     first: Resnet,
     rest: Option<(Transformer, Resnet)>,
-    recompute: Option<Recompute>,
+    checkpointing: Option<GradientCheckpointing>,
 }
 
 impl MidBlock {
@@ -171,13 +173,13 @@ impl MidBlock {
             Ok::<_, EngineError>((attention, resnet(1)?))
         };
         let rest = (kind == MidBlockType::CrossAttn).then(rest).transpose()?;
-        Ok(Self { first: resnet(0)?, rest, recompute: None })
+        Ok(Self { first: resnet(0)?, rest, checkpointing: None })
     }
 
     pub(crate) fn forward(&self, x: &Tensor, time: &Tensor, context: &Tensor) -> Result<Tensor> {
-        let Some(recompute) = &self.recompute else { return self.layers(x, time, context) };
-        let (this, time) = (Self { recompute: None, ..self.clone() }, time.clone());
-        recompute.run(x, context, move |x, context| this.layers(x, &time, context))
+        let Some(checkpointing) = &self.checkpointing else { return self.layers(x, time, context) };
+        let (this, time) = (Self { checkpointing: None, ..self.clone() }, time.clone());
+        checkpointing.run(x, context, move |x, context| this.layers(x, &time, context))
     }
 
     fn layers(&self, x: &Tensor, time: &Tensor, context: &Tensor) -> Result<Tensor> {
@@ -189,8 +191,8 @@ impl MidBlock {
     }
 
     /// Whether the layers' intermediate results are kept for the gradient or computed again.
-    pub(crate) fn set_recompute(&mut self, recompute: Option<&Recompute>) {
-        self.recompute = recompute.cloned();
+    pub(crate) fn set_checkpointing(&mut self, checkpointing: Option<&GradientCheckpointing>) {
+        self.checkpointing = checkpointing.cloned();
     }
 
     pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
@@ -256,8 +258,8 @@ impl UpBlock {
     }
 
     /// Whether the layers' intermediate results are kept for the gradient or computed again.
-    pub(crate) fn set_recompute(&mut self, recompute: Option<&Recompute>) {
-        self.layers.recompute = recompute.cloned();
+    pub(crate) fn set_checkpointing(&mut self, checkpointing: Option<&GradientCheckpointing>) {
+        self.layers.checkpointing = checkpointing.cloned();
     }
 
     pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {

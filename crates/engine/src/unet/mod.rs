@@ -19,9 +19,9 @@ pub(crate) use self::{config::UNetConfig, paths::module_paths};
 use crate::{
     Parameter, ParameterVisitor, Result, WeightVisitor,
     checkpoint::{Checkpoint, Cursor, SingleFile},
+    gradient_checkpointing::GradientCheckpointing,
     json,
     layers::{Conv2d, GroupNorm},
-    recompute::Recompute,
     resnet::NormConfig,
 };
 
@@ -173,11 +173,11 @@ impl UNet {
     }
 
     /// Whether the gradient keeps every intermediate result (`None`, faster) or computes most of them again.
-    pub(crate) fn set_recompute(&mut self, recompute: Option<&Recompute>) {
-        self.down_blocks.iter_mut().for_each(|block| block.set_recompute(recompute));
-        self.up_blocks.iter_mut().for_each(|block| block.set_recompute(recompute));
+    pub(crate) fn set_checkpointing(&mut self, checkpointing: Option<&GradientCheckpointing>) {
+        self.down_blocks.iter_mut().for_each(|block| block.set_checkpointing(checkpointing));
+        self.up_blocks.iter_mut().for_each(|block| block.set_checkpointing(checkpointing));
         if let Some(mid_block) = &mut self.mid_block {
-            mid_block.set_recompute(recompute);
+            mid_block.set_checkpointing(checkpointing);
         }
     }
 

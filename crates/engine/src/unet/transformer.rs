@@ -7,7 +7,7 @@ use crate::{
     ParameterVisitor, Result,
     checkpoint::Cursor,
     layers::{GroupNorm, LayerNorm, Linear},
-    ops::{self, Mask},
+    ops::{self, AttentionMask},
 };
 
 /// Fixed in diffusers' Transformer2DModel.
@@ -135,7 +135,7 @@ impl Attention {
 
     fn forward(&self, x: &Tensor, context: &Tensor) -> Result<Tensor> {
         let (q, k, v) = (self.to_q.forward(x)?, self.to_k.forward(context)?, self.to_v.forward(context)?);
-        self.to_out.forward(&ops::attention(&q, &k, &v, self.heads, Mask::None)?)
+        self.to_out.forward(&ops::attention(&q, &k, &v, self.heads, AttentionMask::None)?)
     }
 
     fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {

@@ -7,7 +7,7 @@ use crate::{
     Result,
     checkpoint::Cursor,
     layers::{Conv2d, GroupNorm, Linear},
-    ops::{self, Activation, Mask},
+    ops::{self, Activation, AttentionMask},
     resnet::{Downsample, NormConfig, Resnet, Upsample},
 };
 
@@ -175,7 +175,7 @@ impl Attention {
         let (batch, channels, height, width) = x.dims4()?;
         let h = self.group_norm.forward(x)?.flatten_from(2)?.transpose(1, 2)?;
         let (q, k, v) = (self.to_q.forward(&h)?, self.to_k.forward(&h)?, self.to_v.forward(&h)?);
-        let h = self.to_out.forward(&ops::attention(&q, &k, &v, 1, Mask::None)?)?;
+        let h = self.to_out.forward(&ops::attention(&q, &k, &v, 1, AttentionMask::None)?)?;
         Ok((h.transpose(1, 2)?.reshape((batch, channels, height, width))? + x)?)
     }
 }

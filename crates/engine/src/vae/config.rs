@@ -126,7 +126,7 @@ impl VaeConfig {
             );
         }
         if self.in_channels != 3 || self.out_channels != 3 {
-            return refuse("does not map RGB pictures (3 channels) to RGB pictures.".to_owned());
+            return refuse("does not map RGB images (3 channels) to RGB images.".to_owned());
         }
         if !self.scaling_factor.is_normal() {
             return refuse(format!("has a scaling_factor of {}.", self.scaling_factor));

@@ -133,33 +133,33 @@ impl Vae {
         self.config.sample_size.max(SMALLEST_TILE) / self.factor()
     }
 
-    /// `pictures` [batch, 3, height, width], −1 to 1, sizes multiples of the factor. Above 768×768 pixels in
+    /// `images` [batch, 3, height, width], −1 to 1, sizes multiples of the factor. Above 768×768 pixels in
     /// tiles, as [`Self::encode_tiled`].
     ///
     /// # Errors
     /// Shapes do not fit, or memory runs out.
-    pub fn encode(&self, pictures: &Tensor) -> Result<Posterior> {
-        let (_, _, height, width) = pictures.dims4()?;
+    pub fn encode(&self, images: &Tensor) -> Result<Posterior> {
+        let (_, _, height, width) = images.dims4()?;
         if height * width > ONE_PIECE {
-            return self.encode_tiled(pictures, self.tile());
+            return self.encode_tiled(images, self.tile());
         }
-        self.posterior(&self.encode_piece(&pictures.to_dtype(self.dtype)?)?)
+        self.posterior(&self.encode_piece(&images.to_dtype(self.dtype)?)?)
     }
 
     /// As [`Self::encode`], in overlapping tiles of `side` latents each way (diffusers' tiled encoding).
     ///
     /// # Errors
     /// Shapes do not fit, or memory runs out.
-    pub fn encode_tiled(&self, pictures: &Tensor, side: usize) -> Result<Posterior> {
-        let pictures = pictures.to_dtype(self.dtype)?;
+    pub fn encode_tiled(&self, images: &Tensor, side: usize) -> Result<Posterior> {
+        let images = images.to_dtype(self.dtype)?;
         let moments =
-            tiles::in_tiles(&pictures, side * self.factor(), side, &mut |tile| self.encode_piece(tile))?;
+            tiles::in_tiles(&images, side * self.factor(), side, &mut |tile| self.encode_piece(tile))?;
         self.posterior(&moments)
     }
 
     /// Mean and logarithm of the variance in one tensor, f32.
-    fn encode_piece(&self, pictures: &Tensor) -> Result<Tensor> {
-        let moments = self.encoder.forward(pictures)?;
+    fn encode_piece(&self, images: &Tensor) -> Result<Tensor> {
+        let moments = self.encoder.forward(images)?;
         let moments = match &self.quant_conv {
             Some(conv) => conv.forward(&moments)?,
             None => moments,

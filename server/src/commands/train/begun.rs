@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 const FILE: &str = "run.json";
 
 /// Most differences that are named.
-const MOST_NAMED: usize = 8;
+const MAX_NAMED: usize = 8;
 
 /// Everything that the result depends on.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -88,8 +88,8 @@ impl Begun {
         if found.is_empty() {
             return Ok(());
         }
-        let more = found.len().saturating_sub(MOST_NAMED);
-        found.truncate(MOST_NAMED);
+        let more = found.len().saturating_sub(MAX_NAMED);
+        found.truncate(MAX_NAMED);
         let more = if more > 0 { format!("; and {more} more") } else { String::new() };
         bail!(
             "{} holds a run that was begun with something else. {}{more}. Run the same command with what it was begun \

@@ -64,7 +64,7 @@ pub(in crate::ops) fn conv2d(
     let (_, stride_y) = g.phase_size(1);
     let rows = (BAND / stride_y).max(CACHED / (g.input * stride_y)).clamp(1, height);
     let bands = height.div_ceil(rows);
-    let picture = g.input * g.height * g.width;
+    let image = g.input * g.height * g.width;
     let offsets = offsets(rows, g);
 
     let mut y = vec![0f32; g.batch * g.output * height * width];
@@ -74,9 +74,9 @@ pub(in crate::ops) fn conv2d(
     let mut tasks: Vec<Vec<&mut [f32]>> = Vec::new();
     tasks.resize_with(g.batch * bands * channel_blocks, || Vec::with_capacity(CHANNELS));
     for (plane, values) in y.chunks_mut(height * width).enumerate() {
-        let (picture, block) = (plane / g.output, plane % g.output / CHANNELS);
+        let (image, block) = (plane / g.output, plane % g.output / CHANNELS);
         for (band, values) in values.chunks_mut(rows * width).enumerate() {
-            tasks[(picture * bands + band) * channel_blocks + block].push(values);
+            tasks[(image * bands + band) * channel_blocks + block].push(values);
         }
     }
     let (phase_height, phase_width) = g.phase_size(rows);
@@ -86,12 +86,12 @@ pub(in crate::ops) fn conv2d(
         let first = group * together;
         let padded: Vec<Vec<f32>> = (first..first + tasks.len() / channel_blocks)
             .into_par_iter()
-            .map(|i| pad(&x[i / bands * picture..][..picture], i % bands * rows, rows, g))
+            .map(|i| pad(&x[i / bands * image..][..image], i % bands * rows, rows, g))
             .collect();
         tasks.par_iter_mut().enumerate().for_each_init(Vec::new, |sums, (task, outputs)| {
             let (place, channel) = (task / channel_blocks, task % channel_blocks * CHANNELS);
             let band = first + place;
-            let (picture, row) = (band / bands, band % bands * rows);
+            let (image, row) = (band / bands, band % bands * rows);
             let wanted = outputs[0].len() / width * stride_y;
             let length = wanted.next_multiple_of(PIXELS);
             sums.resize(CHANNELS * length, 0f32);
@@ -108,7 +108,7 @@ pub(in crate::ops) fn conv2d(
                 }
             }
             for (i, output) in outputs.iter_mut().enumerate() {
-                let plane = picture * g.output + channel + i;
+                let plane = image * g.output + channel + i;
                 let bias =
                     bias.map_or(0.0, |bias| bias[if bias.len() > g.output { plane } else { channel + i }]);
                 let sums = sums[i * length..][..length].chunks(stride_y);

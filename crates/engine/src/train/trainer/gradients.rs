@@ -5,8 +5,8 @@ use candle_core::Tensor;
 use super::Trainer;
 use crate::{
     Result,
-    recompute::Recompute,
-    train::{data::Example, draw::Purpose},
+    gradient_checkpointing::GradientCheckpointing,
+    train::{data::Example, rng::RngStream},
 };
 
 impl Trainer {
@@ -16,13 +16,14 @@ impl Trainer {
         let at = self.micro_steps;
         let batches = self.batches();
         let (epoch, place) = (at / batches.len() as u64, (at % batches.len() as u64) as usize);
-        let order = self.draw.order(batches.len(), Purpose::Order, epoch);
+        let order = self.rng.order(batches.len(), RngStream::Order, epoch);
         let batch: Vec<&Example> = batches[order[place]].iter().map(|i| &self.data.instances[*i]).collect();
         let classes: Vec<&Example> = if self.data.classes.is_empty() {
             Vec::new()
         } else {
             let pick = |i| {
-                &self.data.classes[self.draw.below(self.data.classes.len(), Purpose::Order, at, 1000 + i)]
+                &self.data.classes
+                    [self.rng.uniform_below(self.data.classes.len(), RngStream::Order, at, 1000 + i)]
             };
             (0..batch.len() as u64).map(pick).collect()
         };
@@ -38,7 +39,7 @@ impl Trainer {
             return Ok((value, Vec::new()));
         }
         let mut found = loss.backward()?;
-        let mut inside = self.recompute.as_ref().map(Recompute::take).unwrap_or_default();
+        let mut inside = self.checkpointing.as_ref().map(GradientCheckpointing::take).unwrap_or_default();
         let gradients = self
             .parameters
             .factors()
@@ -59,24 +60,25 @@ impl Trainer {
             Ok(Tensor::cat(&all, 0)?)
         };
         let (mean, log_variance) = (join(|e| &e.mean)?, join(|e| &e.log_variance)?);
-        let spread = self.draw.normal(mean.dims(), Purpose::Posterior, place, &self.device)?;
+        let spread = self.rng.normal(mean.dims(), RngStream::Posterior, place, &self.device)?;
         let sample = (&mean + ((log_variance * 0.5)?.exp()? * spread)?)?;
         let latents = self.scaled(&sample)?;
-        let mut noise = self.draw.normal(mean.dims(), Purpose::Noise, place, &self.device)?;
+        let mut noise = self.rng.normal(mean.dims(), RngStream::Noise, place, &self.device)?;
         if self.config.noise_offset > 0.0 {
             let (batch, channels, _, _) = mean.dims4()?;
             let shift =
-                self.draw.normal(&[batch, channels, 1, 1], Purpose::NoiseOffset, place, &self.device)?;
+                self.rng.normal(&[batch, channels, 1, 1], RngStream::NoiseOffset, place, &self.device)?;
             noise = noise.broadcast_add(&(shift * self.config.noise_offset)?)?;
         }
         let timesteps: Vec<usize> = (0..examples.len() as u64)
-            .map(|i| self.draw.below(self.objective.timesteps(), Purpose::Timestep, place, i))
+            .map(|i| self.rng.uniform_below(self.objective.timesteps(), RngStream::Timestep, place, i))
             .collect();
         let tokens: Vec<Vec<u32>> = examples
             .iter()
             .enumerate()
             .map(|(i, example)| {
-                let dropped = self.draw.unit(Purpose::Caption, place, i as u64) < self.config.caption_dropout;
+                let dropped =
+                    self.rng.unit(RngStream::Caption, place, i as u64) < self.config.caption_dropout;
                 if dropped { self.data.empty.clone() } else { example.tokens.clone() }
             })
             .collect();

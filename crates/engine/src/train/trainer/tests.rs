@@ -133,7 +133,7 @@ fn gradients(
         }
     };
     let mut found = loss.backward().unwrap();
-    let mut inside = trainer.recompute.as_ref().map(Recompute::take).unwrap_or_default();
+    let mut inside = trainer.checkpointing.as_ref().map(GradientCheckpointing::take).unwrap_or_default();
     let gradients = trainer
         .parameters
         .factors()
@@ -248,7 +248,7 @@ fn ten_updates_end_where_torchs_adamw_ends() {
         let (_, mut found) = gradients(&mut trainer, &batch("attention", &golden, index), None, None);
         let norm = adamw::norm(&found).unwrap();
         adamw::clip(&mut found, norm, 1.0).unwrap();
-        trainer.adamw.update(trainer.parameters.factors(), &found, 1e-3, 0.01).unwrap();
+        trainer.adamw.step(trainer.parameters.factors(), &found, 1e-3, 0.01).unwrap();
     }
     for (name, factor) in named("attention", &trainer) {
         let error = error(factor, &golden[&format!("{name}.after")]);
@@ -269,7 +269,7 @@ fn quick() -> TrainingConfig {
     }
 }
 
-fn run(trainer: &mut Trainer) -> Vec<Micro> {
+fn run(trainer: &mut Trainer) -> Vec<MicroStep> {
     let mut steps = Vec::new();
     while !trainer.finished() {
         steps.push(trainer.micro_step().unwrap());
@@ -282,7 +282,7 @@ fn a_run_that_is_taken_up_again_ends_with_the_same_bits() {
     let mut whole = trainer(quick(), PredictionType::Epsilon, data());
     run(&mut whole);
     let mut first = trainer(quick(), PredictionType::Epsilon, data());
-    while first.updates() < 4 {
+    while first.steps_done() < 4 {
         first.micro_step().unwrap();
     }
     let saved = first.checkpoint().unwrap();
@@ -298,11 +298,11 @@ fn a_run_that_is_taken_up_again_ends_with_the_same_bits() {
 fn updates_come_after_the_accumulation_and_at_the_end_of_an_epoch() {
     // Three images in batches of two are two batches; with an accumulation of four each epoch is one update.
     let config = TrainingConfig { accumulation: 4, steps: 2, ..quick() };
-    let updates: Vec<bool> = run(&mut trainer(config, PredictionType::Epsilon, data()))
+    let steps_done: Vec<bool> = run(&mut trainer(config, PredictionType::Epsilon, data()))
         .iter()
-        .map(|micro| micro.update.is_some())
+        .map(|micro| micro.optimizer_step.is_some())
         .collect();
-    assert_eq!(updates, [false, true, false, true]);
+    assert_eq!(steps_done, [false, true, false, true]);
 }
 
 #[test]
@@ -375,7 +375,7 @@ fn the_trained_file_is_read_as_the_same_change() {
 #[test]
 fn a_run_can_begin_with_what_another_one_made() {
     let mut first = trainer(config(), PredictionType::Epsilon, data());
-    while first.updates() < 2 {
+    while first.steps_done() < 2 {
         first.micro_step().unwrap();
     }
     let file = first.parameters().to_kohya(Vec::new()).unwrap();
@@ -401,10 +401,10 @@ fn a_measurement_in_parts_is_the_whole_one_and_leaves_the_run_as_it_was() {
     let mut plain = trainer(config(), PredictionType::Epsilon, data());
     let mut measured = trainer(config(), PredictionType::Epsilon, data());
     let whole = measured.held_out_loss().unwrap();
-    let mut parts = measured.measurement();
+    let mut parts = measured.begin_held_out_loss();
     assert_eq!((parts.total(), parts.loss()), (8, None));
     while parts.done() < parts.total() {
-        measured.measure(&mut parts).unwrap();
+        measured.advance_held_out_loss(&mut parts).unwrap();
     }
     assert_eq!(parts.loss(), whole);
     assert!(whole.is_some());

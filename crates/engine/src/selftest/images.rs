@@ -6,13 +6,13 @@ use adire_protocol::{GenerationSpec, Rng, Sampler};
 use candle_core::DType;
 use serde::Deserialize;
 
-use super::{Place, Row, Unit, relative_error};
+use super::{Row, Setup, Unit, relative_error};
 use crate::{
     LoadOptions, Pipeline, Result,
     adapter::{Adapter, Strength},
 };
 
-const FILE: &str = "pictures.safetensors";
+const FILE: &str = "images.safetensors";
 /// Adapters that are switched between, and how often.
 const SWITCHED: [&str; 4] = ["kohya", "locon", "loha", "dora"];
 const SWITCHES: usize = 40;
@@ -28,41 +28,41 @@ struct Request {
     height: u32,
 }
 
-fn pipeline(place: &Place<'_>) -> Result<Pipeline> {
-    let options = LoadOptions { device: place.device.clone(), dtype: place.dtype, ..LoadOptions::default() };
-    Pipeline::load(&place.goldens.join("pipeline"), &options)
+fn pipeline(setup: &Setup<'_>) -> Result<Pipeline> {
+    let options = LoadOptions { device: setup.device.clone(), dtype: setup.dtype, ..LoadOptions::default() };
+    Pipeline::load(&setup.goldens.join("pipeline"), &options)
 }
 
 /// An image by every sampler against diffusers' pipeline.
-pub(super) fn compare(place: &Place<'_>, add: &mut dyn FnMut(Row)) -> Result<()> {
-    let goldens = place.tensors(FILE)?;
-    let request: Request = place.note(FILE, "request")?;
-    let mut pipeline = pipeline(place)?;
+pub(super) fn compare(setup: &Setup<'_>, add: &mut dyn FnMut(Row)) -> Result<()> {
+    let goldens = setup.tensors(FILE)?;
+    let request: Request = setup.note(FILE, "request")?;
+    let mut pipeline = pipeline(setup)?;
     for sampler in Sampler::ALL {
         let output = pipeline.generate(&request.spec(sampler), &mut |_| ControlFlow::Continue(()))?;
         let error = relative_error(&output.latents, goldens.get(&format!("{sampler}.latents"))?)?;
-        add(Row { bound: place.bounds.latents, ..place.row(format!("latents {sampler}"), error) });
+        add(Row { bound: setup.bounds.latents, ..setup.row(format!("latents {sampler}"), error) });
 
         let expected = goldens.get(&format!("{sampler}.pixels"))?.flatten_all()?.to_dtype(DType::U8)?;
         let (found, expected) = (output.image.data, expected.to_vec1::<u8>()?);
         let most = found.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max();
         let most = most.filter(|_| found.len() == expected.len()).map_or(f64::INFINITY, f64::from);
-        let bound = place.bounds.levels;
-        add(Row { name: format!("picture {sampler}"), error: most, bound, unit: Unit::Levels });
+        let bound = setup.bounds.levels;
+        add(Row { name: format!("image {sampler}"), error: most, bound, unit: Unit::Levels });
     }
     Ok(())
 }
 
 /// The fingerprint of the weights and the image after each switch against those of the first time.
-pub(super) fn switches(place: &Place<'_>, add: &mut dyn FnMut(Row)) -> Result<()> {
+pub(super) fn switches(setup: &Setup<'_>, add: &mut dyn FnMut(Row)) -> Result<()> {
     let mut adapters = Vec::new();
     for name in SWITCHED {
-        let file = place.goldens.join(format!("adapters/{name}.safetensors"));
+        let file = setup.goldens.join(format!("adapters/{name}.safetensors"));
         adapters.push((Arc::new(Adapter::read(&file)?), Strength::from(0.8)));
     }
-    let request: Request = place.note(FILE, "request")?;
+    let request: Request = setup.note(FILE, "request")?;
     let spec = GenerationSpec { steps: 2, ..request.spec(Sampler::Ddim) };
-    let mut pipeline = pipeline(place)?;
+    let mut pipeline = pipeline(setup)?;
     let mut seen: Vec<Option<(String, Vec<u8>)>> = vec![None; SWITCHED.len() + 1];
     let mut different = 0;
     // Multiples of a number without a common divisor come by everything, in another order than it was made.

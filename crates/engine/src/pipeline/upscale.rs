@@ -36,10 +36,10 @@ fn points(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
     (0..to).map(point).collect()
 }
 
-/// `picture` in another size, by Lanczos's filter over three lobes.
-pub(super) fn lanczos(picture: Rgb8, width: u32, height: u32) -> Result<Rgb8> {
-    let (from_width, from_height) = (picture.width, picture.height);
-    let buffer: ImageBuffer<Rgb<u8>, _> = ImageBuffer::from_raw(from_width, from_height, picture.data)
+/// `image` in another size, by Lanczos's filter over three lobes.
+pub(super) fn lanczos(image: Rgb8, width: u32, height: u32) -> Result<Rgb8> {
+    let (from_width, from_height) = (image.width, image.height);
+    let buffer: ImageBuffer<Rgb<u8>, _> = ImageBuffer::from_raw(from_width, from_height, image.data)
         .ok_or_else(|| {
             EngineError::Request(format!("{from_width} × {from_height} pixels without their bytes"))
         })?;
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flat_picture_stays_flat() {
+    fn a_flat_image_stays_flat() {
         let grey = Rgb8 { width: 5, height: 3, data: vec![77; 45] };
         let large = lanczos(grey, 8, 16).unwrap();
         assert_eq!(large, Rgb8 { width: 8, height: 16, data: vec![77; 384] });

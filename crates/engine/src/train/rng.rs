@@ -9,7 +9,7 @@ use crate::{NoiseSource, Result};
 
 /// What a number is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(super) enum RngStream {
     Factors,
     Order,
     Crop,
@@ -24,20 +24,20 @@ pub(super) enum Purpose {
 
 /// A run's source of randomness.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Draw {
+pub(super) struct RunRng {
     seed: u64,
 }
 
-impl Draw {
+impl RunRng {
     pub(super) fn new(seed: u64) -> Self {
         Self { seed }
     }
 
     /// 64 bits that depend on everything given.
-    fn bits(self, purpose: Purpose, at: u64, index: u64) -> u64 {
+    fn bits(self, stream: RngStream, at: u64, index: u64) -> u64 {
         let mut hasher = Sha256::new();
         hasher.update(self.seed.to_le_bytes());
-        hasher.update([purpose as u8]);
+        hasher.update([stream as u8]);
         hasher.update(at.to_le_bytes());
         hasher.update(index.to_le_bytes());
         let digest = hasher.finalize();
@@ -45,31 +45,31 @@ impl Draw {
     }
 
     /// Evenly from 0 to `count` − 1 (`count` of at least 1).
-    pub(super) fn below(self, count: usize, purpose: Purpose, at: u64, index: u64) -> usize {
-        ((u128::from(self.bits(purpose, at, index)) * count as u128) >> 64) as usize
+    pub(super) fn uniform_below(self, count: usize, stream: RngStream, at: u64, index: u64) -> usize {
+        ((u128::from(self.bits(stream, at, index)) * count as u128) >> 64) as usize
     }
 
     /// Evenly from 0 to 1, 1 excluded.
-    pub(super) fn unit(self, purpose: Purpose, at: u64, index: u64) -> f64 {
-        (self.bits(purpose, at, index) >> 11) as f64 / (1u64 << 53) as f64
+    pub(super) fn unit(self, stream: RngStream, at: u64, index: u64) -> f64 {
+        (self.bits(stream, at, index) >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// Standard normal numbers, f32.
     pub(super) fn normal(
         self,
         shape: &[usize],
-        purpose: Purpose,
+        stream: RngStream,
         at: u64,
         device: &Device,
     ) -> Result<Tensor> {
-        NoiseSource::new(Rng::Cpu, self.bits(purpose, at, 0)).randn(shape, device)
+        NoiseSource::new(Rng::Cpu, self.bits(stream, at, 0)).randn(shape, device)
     }
 
     /// The numbers 0 to `count` − 1 in a random order (Fisher and Yates).
-    pub(super) fn order(self, count: usize, purpose: Purpose, at: u64) -> Vec<usize> {
+    pub(super) fn order(self, count: usize, stream: RngStream, at: u64) -> Vec<usize> {
         let mut order: Vec<usize> = (0..count).collect();
         for i in (1..count).rev() {
-            order.swap(i, self.below(i + 1, purpose, at, i as u64));
+            order.swap(i, self.uniform_below(i + 1, stream, at, i as u64));
         }
         order
     }
@@ -81,30 +81,30 @@ mod tests {
 
     #[test]
     fn the_same_place_gives_the_same_number_and_another_place_another() {
-        let (a, b) = (Draw::new(1), Draw::new(2));
-        assert_eq!(a.bits(Purpose::Noise, 3, 4), a.bits(Purpose::Noise, 3, 4));
+        let (a, b) = (RunRng::new(1), RunRng::new(2));
+        assert_eq!(a.bits(RngStream::Noise, 3, 4), a.bits(RngStream::Noise, 3, 4));
         let all = [
-            a.bits(Purpose::Noise, 3, 4),
-            b.bits(Purpose::Noise, 3, 4),
-            a.bits(Purpose::Timestep, 3, 4),
-            a.bits(Purpose::Noise, 4, 4),
-            a.bits(Purpose::Noise, 3, 5),
+            a.bits(RngStream::Noise, 3, 4),
+            b.bits(RngStream::Noise, 3, 4),
+            a.bits(RngStream::Timestep, 3, 4),
+            a.bits(RngStream::Noise, 4, 4),
+            a.bits(RngStream::Noise, 3, 5),
         ];
         assert!((1..all.len()).all(|i| !all[..i].contains(&all[i])));
     }
 
     #[test]
     fn numbers_are_even() {
-        let draw = Draw::new(7);
+        let rng = RunRng::new(7);
         let mut counts = [0; 10];
         for i in 0..10_000 {
-            counts[draw.below(10, Purpose::Timestep, i, 0)] += 1;
+            counts[rng.uniform_below(10, RngStream::Timestep, i, 0)] += 1;
         }
         assert!(counts.iter().all(|count| (900..1100).contains(count)), "{counts:?}");
-        let mean = (0..10_000).map(|i| draw.unit(Purpose::Caption, i, 0)).sum::<f64>() / 10_000.0;
+        let mean = (0..10_000).map(|i| rng.unit(RngStream::Caption, i, 0)).sum::<f64>() / 10_000.0;
         assert!((mean - 0.5).abs() < 0.01);
-        let mut order = draw.order(50, Purpose::Order, 0);
-        assert_ne!(order, draw.order(50, Purpose::Order, 1));
+        let mut order = rng.order(50, RngStream::Order, 0);
+        assert_ne!(order, rng.order(50, RngStream::Order, 1));
         order.sort_unstable();
         assert!(order.into_iter().eq(0..50));
     }

@@ -13,14 +13,14 @@ use crate::{Result, ops};
 /// Says what is trained inside the parts, and collects the gradients that are found there: candle's autograd sees
 /// each part as one operation and asks it only for the gradients of its inputs.
 #[derive(Clone, Debug)]
-pub(crate) struct Recompute {
+pub(crate) struct GradientCheckpointing {
     parameters: Arc<Vec<Var>>,
     found: Arc<Mutex<HashMap<TensorId, Tensor>>>,
     /// Makes a part's result tracked where its inputs are not.
     anchor: Var,
 }
 
-impl Recompute {
+impl GradientCheckpointing {
     /// For a model whose `parameters` are trained.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Whole images against diffusers' StableDiffusionPipeline (`tools/goldens/pictures.py`).
+//! Whole images against diffusers' StableDiffusionPipeline (`tools/goldens/images.py`).
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -25,7 +25,7 @@ struct Request {
 }
 
 fn spec() -> GenerationSpec {
-    let bytes = std::fs::read(golden("pictures.safetensors")).unwrap();
+    let bytes = std::fs::read(golden("images.safetensors")).unwrap();
     let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
     let text = &metadata.metadata().as_ref().unwrap()["request"];
     let Request { prompt, negative, steps, guidance, seed, width, height } =
@@ -71,8 +71,8 @@ fn check(name: &str, output: &Output, goldens: &HashMap<String, Tensor>) {
 }
 
 #[test]
-fn every_samplers_picture_equals_diffusers() {
-    let (goldens, mut pipeline) = (tensors("pictures.safetensors"), pipeline());
+fn every_samplers_image_equals_diffusers() {
+    let (goldens, mut pipeline) = (tensors("images.safetensors"), pipeline());
     for sampler in Sampler::ALL {
         let output = render(&mut pipeline, &GenerationSpec { sampler, ..spec() });
         check(sampler.name(), &output, &goldens);
@@ -81,7 +81,7 @@ fn every_samplers_picture_equals_diffusers() {
 
 #[test]
 fn guidance_negative_prompt_and_size_have_diffusers_effect() {
-    let (goldens, mut pipeline) = (tensors("pictures.safetensors"), pipeline());
+    let (goldens, mut pipeline) = (tensors("images.safetensors"), pipeline());
     let output = render(&mut pipeline, &GenerationSpec { guidance: 1.0, ..spec() });
     check("unguided", &output, &goldens);
     let output = render(&mut pipeline, &GenerationSpec { negative_prompt: String::new(), ..spec() });

@@ -7,37 +7,37 @@ use crate::{EngineError, NoiseSource, Posterior, Result, Vae};
 
 /// An image to begin with.
 #[derive(Clone, Copy, Debug)]
-pub struct Canvas<'a> {
+pub struct InitImage<'a> {
     /// Of the size that is asked for.
     pub image: &'a Rgb8,
     /// What of it is made anew; everything where there is none.
-    pub mask: Option<&'a Mask>,
+    pub mask: Option<&'a InpaintMask>,
 }
 
 /// Which pixels are made anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mask {
+pub struct InpaintMask {
     /// Pixels.
     pub width: u32,
     /// Pixels.
     pub height: u32,
     /// Rows from the top; true where the image is made anew.
-    pub repaint: Vec<bool>,
+    pub inpaint: Vec<bool>,
 }
 
-impl Canvas<'_> {
+impl InitImage<'_> {
     /// Refuses what is not of the size that is asked for.
     pub(super) fn check(&self, width: u32, height: u32) -> Result<()> {
         let pixels = width as usize * height as usize;
         let Rgb8 { width: w, height: h, data } = self.image;
         if (*w, *h, data.len()) != (width, height, 3 * pixels) {
             return Err(EngineError::Request(format!(
-                "the picture to begin with has {w} × {h} pixels and {} bytes; {width} × {height} pixels are asked for",
+                "the image to begin with has {w} × {h} pixels and {} bytes; {width} × {height} pixels are asked for",
                 data.len()
             )));
         }
         match self.mask {
-            Some(mask) if (mask.width, mask.height, mask.repaint.len()) != (width, height, pixels) => {
+            Some(mask) if (mask.width, mask.height, mask.inpaint.len()) != (width, height, pixels) => {
                 Err(EngineError::Request(format!(
                     "the mask has {} × {} pixels; {width} × {height} are asked for",
                     mask.width, mask.height
@@ -47,26 +47,26 @@ impl Canvas<'_> {
         }
     }
 
-    /// Puts the pixels that are not made anew back into `made`, which has the canvas's size.
-    pub(super) fn put_back(&self, made: &mut Rgb8) {
+    /// Puts the pixels that are not made anew back into `made`, which has the init image's size.
+    pub(super) fn restore_unmasked(&self, made: &mut Rgb8) {
         let Some(mask) = self.mask else { return };
         let pixels = made.data.chunks_exact_mut(3).zip(self.image.data.chunks_exact(3));
-        for ((made, kept), repaint) in pixels.zip(&mask.repaint) {
-            if !repaint {
+        for ((made, kept), inpaint) in pixels.zip(&mask.inpaint) {
+            if !inpaint {
                 made.copy_from_slice(kept);
             }
         }
     }
 }
 
-impl Mask {
+impl InpaintMask {
     /// [1, 1, height / factor, width / factor], 1 where the image is made anew: each latent takes the first of its
     /// pixels (torch's `interpolate` without a mode).
     pub(super) fn latent(&self, factor: usize, device: &Device) -> Result<Tensor> {
         let (width, height) = (self.width as usize, self.height as usize);
-        let rows = self.repaint.chunks_exact(width.max(1)).step_by(factor);
+        let rows = self.inpaint.chunks_exact(width.max(1)).step_by(factor);
         let numbers: Vec<f32> = rows
-            .flat_map(|row| row.iter().step_by(factor).map(|repaint| f32::from(u8::from(*repaint))))
+            .flat_map(|row| row.iter().step_by(factor).map(|inpaint| f32::from(u8::from(*inpaint))))
             .collect();
         Ok(Tensor::from_vec(numbers, (1, 1, height.div_ceil(factor), width.div_ceil(factor)), device)?)
     }
@@ -81,10 +81,10 @@ impl Rgb8 {
     }
 }
 
-/// A latent of `picture` as the UNet sees it, f32: a sample of what the encoder says, with the next numbers of
+/// A latent of `image` as the UNet sees it, f32: a sample of what the encoder says, with the next numbers of
 /// `noise` (diffusers' `retrieve_latents`).
-pub(super) fn encode(vae: &Vae, picture: &Rgb8, noise: &mut NoiseSource, device: &Device) -> Result<Tensor> {
-    let Posterior { mean, log_variance } = vae.encode(&picture.to_tensor(device)?)?;
+pub(super) fn encode(vae: &Vae, image: &Rgb8, noise: &mut NoiseSource, device: &Device) -> Result<Tensor> {
+    let Posterior { mean, log_variance } = vae.encode(&image.to_tensor(device)?)?;
     let deviation = (log_variance * 0.5)?.exp()?;
     vae.scale(&(&mean + (deviation * noise.randn(mean.dims(), device)?)?)?)
 }
@@ -93,10 +93,10 @@ pub(super) fn encode(vae: &Vae, picture: &Rgb8, noise: &mut NoiseSource, device:
 mod tests {
     use super::*;
 
-    fn checked() -> (Rgb8, Mask) {
+    fn checked() -> (Rgb8, InpaintMask) {
         let image = Rgb8 { width: 6, height: 4, data: (0..72).collect() };
-        let repaint = (0..24).map(|i| (i / 2 + i / 12) % 2 == 0).collect();
-        (image, Mask { width: 6, height: 4, repaint })
+        let inpaint = (0..24).map(|i| (i / 2 + i / 12) % 2 == 0).collect();
+        (image, InpaintMask { width: 6, height: 4, inpaint })
     }
 
     #[test]
@@ -111,25 +111,25 @@ mod tests {
     fn what_is_not_made_anew_is_put_back_exactly() {
         let (image, mask) = checked();
         let mut made = Rgb8 { data: vec![200; 72], ..image.clone() };
-        Canvas { image: &image, mask: Some(&mask) }.put_back(&mut made);
-        for (i, repaint) in mask.repaint.iter().enumerate() {
-            let expected = if *repaint { &[200; 3][..] } else { &image.data[3 * i..3 * i + 3] };
+        InitImage { image: &image, mask: Some(&mask) }.restore_unmasked(&mut made);
+        for (i, inpaint) in mask.inpaint.iter().enumerate() {
+            let expected = if *inpaint { &[200; 3][..] } else { &image.data[3 * i..3 * i + 3] };
             assert_eq!(&made.data[3 * i..3 * i + 3], expected);
         }
         let mut untouched = Rgb8 { data: vec![200; 72], ..image.clone() };
-        Canvas { image: &image, mask: None }.put_back(&mut untouched);
+        InitImage { image: &image, mask: None }.restore_unmasked(&mut untouched);
         assert_eq!(untouched.data, vec![200; 72]);
     }
 
     #[test]
     fn other_sizes_and_missing_bytes_are_refused() {
         let (image, mask) = checked();
-        let canvas = Canvas { image: &image, mask: Some(&mask) };
-        assert!(canvas.check(6, 4).is_ok());
-        assert!(canvas.check(4, 6).is_err());
+        let init_image = InitImage { image: &image, mask: Some(&mask) };
+        assert!(init_image.check(6, 4).is_ok());
+        assert!(init_image.check(4, 6).is_err());
         let short = Rgb8 { data: vec![0; 71], ..image.clone() };
-        assert!(Canvas { image: &short, mask: None }.check(6, 4).is_err());
-        let small = Mask { width: 3, ..mask };
-        assert!(Canvas { image: &image, mask: Some(&small) }.check(6, 4).is_err());
+        assert!(InitImage { image: &short, mask: None }.check(6, 4).is_err());
+        let small = InpaintMask { width: 3, ..mask };
+        assert!(InitImage { image: &image, mask: Some(&small) }.check(6, 4).is_err());
     }
 }

@@ -1,8 +1,8 @@
 """Goldens of whole pictures: diffusers' StableDiffusionPipeline on a small random model, every sampler.
 
-Writes the model folder crates/engine/tests/goldens/pipeline/ and pictures.safetensors beside it.
+Writes the model folder crates/engine/tests/goldens/pipeline/ and images.safetensors beside it.
 
-    python tools/goldens/pictures.py
+    python tools/goldens/images.py
 """
 
 import json
@@ -132,7 +132,7 @@ def main():
     render("square", "pndm", width=64, height=64)
     request = dict(prompt=PROMPT, negative=NEGATIVE, steps=STEPS, guidance=GUIDANCE, seed=SEED)
     metadata = {"request": json.dumps(request | dict(width=WIDTH, height=HEIGHT))}
-    save_file(tensors, OUT / "pictures.safetensors", metadata=metadata)
+    save_file(tensors, OUT / "images.safetensors", metadata=metadata)
 
 
 if __name__ == "__main__":

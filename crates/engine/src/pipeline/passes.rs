@@ -7,9 +7,9 @@ use adire_protocol::{GenerationSpec, HiresSpec, HiresUpscaler, Pass};
 use candle_core::{DType, Tensor};
 
 use super::{
-    Pipeline, Step,
-    canvas::{self, Canvas},
-    enlarge,
+    Pipeline, StepReport,
+    init_image::{self, InitImage},
+    upscale,
 };
 use crate::{
     EngineError, NoiseSource, Result,
@@ -17,26 +17,28 @@ use crate::{
 };
 
 /// One request on its way down its passes.
-pub(super) struct Painter<'a> {
+pub(super) struct Passes<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) spec: &'a GenerationSpec,
     pub(super) context: Tensor,
     /// Steps of the passes before this one.
     pub(super) done: u32,
-    pub(super) on_step: &'a mut dyn FnMut(Step) -> ControlFlow<()>,
+    pub(super) on_step: &'a mut dyn FnMut(StepReport) -> ControlFlow<()>,
 }
 
-impl Painter<'_> {
-    /// The first pass: from noise, or from the canvas. The numbers of the seed are used in the order of diffusers'
-    /// pipelines: the sample of the encoded canvas, then the noise.
-    pub(super) fn first(&mut self, canvas: Option<Canvas<'_>>) -> Result<Tensor> {
+impl Passes<'_> {
+    /// The first pass: from noise, or from the init image. The numbers of the seed are used in the order of diffusers'
+    /// pipelines: the sample of the encoded init image, then the noise.
+    pub(super) fn base_pass(&mut self, init_image: Option<InitImage<'_>>) -> Result<Tensor> {
         let Pipeline { vae, device, .. } = self.pipeline;
         let (spec, factor) = (self.spec, vae.factor());
         let mut noise = NoiseSource::new(spec.rng, spec.seed);
         let shape = [1, vae.latent_channels(), spec.height as usize / factor, spec.width as usize / factor];
-        let image = canvas.map(|canvas| canvas::encode(vae, canvas.image, &mut noise, device)).transpose()?;
+        let image = init_image
+            .map(|init_image| init_image::encode(vae, init_image.image, &mut noise, device))
+            .transpose()?;
         let fresh = noise.randn(&shape, device)?;
-        let mask = canvas.and_then(|canvas| canvas.mask);
+        let mask = init_image.and_then(|init_image| init_image.mask);
         let mask = mask.map(|mask| mask.latent(factor, device)).transpose()?;
         if mask.is_some() {
             // diffusers also encodes the image without its masked part, for models that look at it, and draws the
@@ -50,16 +52,17 @@ impl Painter<'_> {
     }
 
     /// The second pass: `latents` enlarged, noised and worked on once more.
-    pub(super) fn again(&mut self, hires: &HiresSpec, latents: &Tensor) -> Result<Tensor> {
+    pub(super) fn hires_pass(&mut self, hires: &HiresSpec, latents: &Tensor) -> Result<Tensor> {
         let Pipeline { vae, device, .. } = self.pipeline;
         let (height, width) = (hires.height as usize / vae.factor(), hires.width as usize / vae.factor());
         // A1111 seeds its second pass like the first.
         let mut noise = NoiseSource::new(self.spec.rng, self.spec.seed);
         let image = match hires.upscaler {
-            HiresUpscaler::Latent => enlarge::bilinear(latents, height, width)?,
+            HiresUpscaler::Latent => upscale::bilinear(latents, height, width)?,
             HiresUpscaler::Image => {
-                let picture = enlarge::lanczos(self.pipeline.picture(latents)?, hires.width, hires.height)?;
-                canvas::encode(vae, &picture, &mut noise, device)?
+                let image =
+                    upscale::lanczos(self.pipeline.decode_image(latents)?, hires.width, hires.height)?;
+                init_image::encode(vae, &image, &mut noise, device)?
             }
         };
         let fresh = noise.randn(image.dims(), device)?;
@@ -85,7 +88,7 @@ impl Painter<'_> {
         // A preview that cannot be drawn must not be taken for a cancel.
         let mut failure = None;
         let mut report = |at: sampler::SampleStep<'_>| match preview.render(at.denoised) {
-            Ok(preview) => on_step(Step { step: *done + at.step as u32, steps, preview }),
+            Ok(preview) => on_step(StepReport { step: *done + at.step as u32, steps, preview }),
             Err(error) => {
                 failure = Some(error);
                 ControlFlow::Break(())

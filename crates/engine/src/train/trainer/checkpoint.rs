@@ -17,7 +17,7 @@ impl Trainer {
     pub fn checkpoint(&self) -> Result<Vec<u8>> {
         let header = Header {
             config: self.config.clone(),
-            updates: self.adamw.updates,
+            steps_done: self.adamw.steps_done,
             micro_steps: self.micro_steps - self.losses.len() as u64,
             rate_factor: self.rate_factor,
             halved: self.halved,
