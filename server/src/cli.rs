@@ -1,4 +1,4 @@
-//! The command line: which commands there are. Each lives in its own file under `commands/`.
+//! The command line and its commands; each has its own file under `commands/`.
 
 use clap::{Parser, Subcommand};
 
@@ -26,30 +26,30 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Open the studio: web page and JSON API
+    /// Serve the studio: web page and JSON API
     Serve(ServeArgs),
-    /// Make one image
+    /// Generate an image
     Generate(GenerateArgs),
-    /// Make an image again from the recipe that it carries, and compare
+    /// Re-render an image from its recipe and compare
     Verify(VerifyArgs),
-    /// Train an adapter on a folder of images; the same command again goes on with an interrupted run
+    /// Train an adapter on a folder of images; run again to resume
     Train(Box<TrainArgs>),
-    /// Take images to train on into a data folder, or list what is there
+    /// Import or list datasets
     #[command(subcommand)]
     Datasets(DatasetsCommand),
-    /// Look into adapter files, or take one into a data folder
+    /// Inspect, add or convert adapters
     #[command(subcommand)]
     Adapters(AdaptersCommand),
-    /// Add, list or remove embeddings (textual inversions), which prompts use by their words
+    /// Add, list or remove embeddings (textual inversions)
     #[command(subcommand)]
     Embeddings(EmbeddingsCommand),
-    /// Who may train and change what the studio offers
+    /// Manage admin access
     #[command(subcommand)]
     Admin(AdminCommand),
-    /// Fetch models, list them, check their files
+    /// Download, list or verify models
     #[command(subcommand)]
     Models(ModelsCommand),
-    /// Ask a running server whether it lives; exit code 0 when it does
+    /// Check that a server is up (exit code 0)
     Health(HealthArgs),
     #[command(hide = true)]
     Selftest(SelftestArgs),
@@ -57,10 +57,10 @@ enum Command {
     Measure(MeasureArgs),
 }
 
-/// Runs what the command line says.
+/// Runs the command.
 ///
 /// # Errors
-/// One sentence that says what went wrong and what to do; a [`clap::Error`] where an argument is at fault.
+/// One sentence that says what went wrong and what to do; a [`clap::Error`] for an invalid argument.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(args) => args.run(),
@@ -78,11 +78,11 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// Text for a terminal or a log: control characters are written out (`\u{1b}`), lines and tabs stay.
+/// Escapes control characters (`\u{1b}`) for a terminal or a log; newlines and tabs stay.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        // Also what turns the direction of writing around, with which a name can look like another one.
+        // Bidirectional controls too: they can make one name look like another.
         let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if (c.is_control() && !matches!(c, '\n' | '\t')) || turns {
             shown.extend(c.escape_unicode());
@@ -98,7 +98,7 @@ mod tests {
     use super::printable;
 
     #[test]
-    fn a_terminal_is_not_told_what_to_do() {
+    fn control_characters_are_escaped() {
         for (text, shown) in [
             ("lora_unet_\u{1b}[31mX", "lora_unet_\\u{1b}[31mX"),
             ("\u{9b}31m\u{7}\r\u{7f}", "\\u{9b}31m\\u{7}\\u{d}\\u{7f}"),

@@ -106,11 +106,14 @@ fn datasets_are_imported_and_listed_while_no_server_runs() {
         String::from_utf8_lossy(&output.stdout).into_owned(),
         String::from_utf8_lossy(&output.stderr).into_owned(),
     );
-    assert!(output.status.success() && told.starts_with("cloth with 1 pictures is in"), "{told}{remarks}");
+    assert!(
+        output.status.success() && told.starts_with("Imported cloth with 1 images into"),
+        "{told}{remarks}"
+    );
     assert!(remarks.contains("10_red cloth/b.png: Left out."), "{remarks}");
     let listed = adire(&["datasets", "list", "--data", text(&data)]);
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    assert!(listed.contains("cloth  1 pictures  draft"), "{listed}");
+    assert!(listed.contains("cloth  1 images  draft"), "{listed}");
 
     let empty = folder.path().join("empty");
     std::fs::create_dir_all(&empty).unwrap();

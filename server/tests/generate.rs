@@ -94,7 +94,7 @@ fn prompts_are_a1111s() {
     assert!(both != apart && apart != plain);
 
     let told = failure(&generate(folder.path(), &["--clip-skip", "3", "--out", "x.png"]), 2);
-    assert!(told.contains("Clip skip is 3; it can be 1 (the last layer) to 2."), "{told}");
+    assert!(told.contains("Clip skip must be 1 (the last layer) to 2; got 3."), "{told}");
     let model = golden("pipeline");
     let tag =
         ["generate", "--model", model.to_str().unwrap(), "--prompt", "a <lora:nope:1>", "--out", "x.png"];
@@ -131,7 +131,7 @@ fn a_seed_of_minus_one_is_random_and_half_understood_images_are_said() {
         adire(folder.path(), &arguments)
     };
     let [a, b] = ["a.png", "b.png"].map(|out| {
-        let output = draw(out, &["--init", "init.png"]);
+        let output = draw(out, &["--init-image", "init.png"]);
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(
             output.status.success() && told.contains("init.png: The image is transparent in 50%"),
@@ -144,7 +144,7 @@ fn a_seed_of_minus_one_is_random_and_half_understood_images_are_said() {
     image::DynamicImage::from(half).into_rgb8().write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
     let jpeg = jpeg.into_inner();
     std::fs::write(folder.path().join("cut.jpg"), &jpeg[..jpeg.len() - 60]).unwrap();
-    assert!(failure(&draw("c.png", &["--init", "cut.jpg"]), 1).contains("broken off"));
+    assert!(failure(&draw("c.png", &["--init-image", "cut.jpg"]), 1).contains("broken off"));
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn what_cannot_be_used_ends_with_1_in_one_sentence() {
         (&["--out", "a.png", "--lora", "empty.safetensors"], "too few"),
         (&["--out", "a.png", "--lora", "missing.safetensors"], "cannot be read"),
         (&["--out", "a.png", "--lora", sdxl.to_str().unwrap()], "made for SDXL"),
-        (&["--out", "nowhere/a.png"], "there is no folder nowhere"),
+        (&["--out", "nowhere/a.png"], "the folder nowhere does not exist"),
         (&["--out", "."], "is a folder"),
     ] {
         let told = failure(&generate(folder.path(), more), 1);
@@ -315,7 +315,7 @@ fn convert_writes_what_the_same_program_reads_back() {
     let add = ["adapters", "add", "p", "--name", "peft", "--data", "data", "--model", model];
     let output = adire(folder.path(), &add);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(told.starts_with("peft@v1 is in data"), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(told.starts_with("Added peft@v1 to data"), "{told}{}", String::from_utf8_lossy(&output.stderr));
 
     let loha = golden("adapters/loha.safetensors");
     let convert =

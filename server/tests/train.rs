@@ -141,15 +141,15 @@ fn a_killed_run_goes_on_and_ends_with_the_same_bytes() {
     }
 
     let other = run(train(folder.path(), &data, "killed", &["--steps", "40", "--rank", "2"]));
-    assert!(complaint(&other).contains("name another folder with --out"));
+    assert!(complaint(&other).contains("choose another folder with --out"));
 }
 
 #[test]
-fn class_pictures_are_made_by_the_base_and_kept() {
+fn class_images_are_made_by_the_base_and_kept() {
     let folder = tempfile::tempdir().unwrap();
     let data = pictures(folder.path());
     let steps = ["--steps", "2", "--sample-every", "0"];
-    let class = [&steps[..], &["--class-prompt", "a cloth", "--class-pictures", "2"]].concat();
+    let class = [&steps[..], &["--class-prompt", "a cloth", "--class-images", "2"]].concat();
     let done = |out: &str, more: &[&str]| {
         let output = run(train(folder.path(), &data, out, more));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -193,28 +193,28 @@ fn bad_input_is_named_before_anything_is_computed() {
         said(&folder.path().join("nowhere"), &[]).contains("cannot be read: there is no such file or folder")
     );
     for (flag, value, words) in [
-        ("--rank", "0", "rank is 0; it can be 1 to 128"),
-        ("--rank", "10000", "rank is 10000; it can be 1 to 128"),
-        ("--learning-rate", "nan", "learning_rate is NaN"),
+        ("--rank", "0", "rank must be 1 to 128; got 0"),
+        ("--rank", "10000", "rank must be 1 to 128; got 10000"),
+        ("--learning-rate", "nan", "got NaN"),
         ("--targets", "everything", "unknown targets"),
-        ("--class-pictures", "3", "--class-pictures needs --class-prompt"),
-        ("--class-prompt", "a cloth", "--class-prompt needs class pictures"),
-        ("--class-pictures", "1001", "class_pictures is 1001; it can be 0 to 1000"),
+        ("--class-images", "3", "--class-images needs --class-prompt"),
+        ("--class-prompt", "a cloth", "--class-prompt needs class images"),
+        ("--class-pictures", "1001", "class_images must be 0 to 1000; got 1001"),
     ] {
         let text = said(&data, &[flag, value]);
         assert!(text.contains(words), "{flag} {value}: {text}");
     }
     fs::write(folder.path().join("bad.toml"), "stepps = 3\n").unwrap();
-    assert!(said(&data, &["--config", "bad.toml"]).contains("setting that is not understood"));
+    assert!(said(&data, &["--config", "bad.toml"]).contains("unknown or invalid setting"));
     // Names become files.
     let mut named = Command::new(env!("CARGO_BIN_EXE_adire"));
     named.current_dir(folder.path()).args(["train", "--name", "../up", "--data"]).arg(&data);
-    assert!(complaint(&run(named)).contains("the name is"));
+    assert!(complaint(&run(named)).contains("the name "));
     // One image is trained on; there is then nothing to measure with.
     let single = folder.path().join("single");
     fs::create_dir_all(&single).unwrap();
     fs::copy(data.join("0.png"), single.join("0.png")).unwrap();
     let output = run(train(folder.path(), &single, "single", &["--steps", "1"]));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("Training on 1 pictures, 0 held out"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Training on 1 images, 0 held out"));
     assert!(output.status.success());
 }

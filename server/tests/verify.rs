@@ -46,7 +46,7 @@ fn a_picture_is_made_again_exactly() {
     let (model, lora) = picture(folder.path());
     let again = ["verify", "a.png", "--model", &model];
     let (code, text) = told(&adire(folder.path(), &again));
-    assert!(code == Some(1) && text.contains("name its file with --lora"), "{text}");
+    assert!(code == Some(1) && text.contains("pass its file with --lora"), "{text}");
     let (code, text) = told(&adire(folder.path(), &[&again[..], &["--lora", &lora]].concat()));
     assert!(code == Some(0) && text.contains("a.png: exact: every pixel is the same"), "{text}");
 }
@@ -77,7 +77,7 @@ fn embeddings_are_kept_used_by_their_word_and_found_by_verify() {
 
     let verify = ["verify", "a.png", "--model", &model, "--data", "data"];
     let (code, text) = run(&verify);
-    assert!(code == Some(1) && text.contains("name its file with --embedding"), "{text}");
+    assert!(code == Some(1) && text.contains("pass its file with --embedding"), "{text}");
     let (code, text) = run(&[&verify[..], &["--embedding", &style]].concat());
     assert!(code == Some(0) && text.contains("exact"), "{text}");
 
@@ -85,11 +85,11 @@ fn embeddings_are_kept_used_by_their_word_and_found_by_verify() {
         run(&[&["embeddings", "add", &style, "--data", "data", "--model", &model], more].concat())
     };
     let (code, text) = add(&["--word", "fancy"]);
-    assert!(code == Some(0) && text.starts_with("fancy (3 vectors) is in data"), "{text}");
+    assert!(code == Some(0) && text.starts_with("Added fancy (3 vectors) to data"), "{text}");
     let (code, text) = run(&verify);
     assert!(code == Some(0) && text.contains("exact"), "from the data folder: {text}");
     let (code, text) = add(&[]);
-    assert!(code == Some(0) && text.starts_with("<my-style> (3 vectors)"), "its own word: {text}");
+    assert!(code == Some(0) && text.starts_with("Added <my-style> (3 vectors)"), "its own word: {text}");
     let dot = golden("embeddings/dot.safetensors").display().to_string();
     let taken = ["embeddings", "add", &dot, "--word", "FANCY", "--data", "data", "--model", &model];
     let (code, text) = run(&taken);
@@ -137,7 +137,7 @@ fn another_vae_is_in_the_recipe_and_asked_for() {
     );
     let again = ["verify", "a.png", "--model", &model];
     let (code, text) = told(&adire(folder.path(), &again));
-    assert!(code == Some(1) && text.contains("name its file or folder with --vae"), "{text}");
+    assert!(code == Some(1) && text.contains("pass its file or folder with --vae"), "{text}");
     let (code, text) = told(&adire(folder.path(), &[&again[..], &["--vae", &vae]].concat()));
     assert!(code == Some(0) && text.contains("exact"), "{text}");
     // A VAE in the place of a model.
@@ -191,7 +191,7 @@ fn a_picture_that_the_safety_checker_withheld_is_black_and_says_so() {
     };
     let verify = |file: &str| told(&adire(folder.path(), &["verify", file, "--model", &model]));
     let text = generate(&["--safety-checker", "--out", "a.png", "--latents", "a.safetensors"]);
-    assert!(text.contains("The safety checker withheld this picture"), "{text}");
+    assert!(text.contains("Blocked by the safety checker"), "{text}");
     assert!(!folder.path().join("a.safetensors").exists(), "the latents would show it");
     let picture = image::open(folder.path().join("a.png")).unwrap().into_rgb8();
     assert!(picture.into_raw().iter().all(|byte| *byte == 0));
@@ -199,21 +199,23 @@ fn a_picture_that_the_safety_checker_withheld_is_black_and_says_so() {
     assert!(recipe.withheld);
     let (code, text) = verify("a.png");
     assert!(
-        code == Some(0) && text.contains("exact") && text.contains("withheld this picture, then and now"),
+        code == Some(0)
+            && text.contains("exact")
+            && text.contains("Blocked by the safety checker both times"),
         "{text}"
     );
 
     // Off unless it is asked for.
     let text = generate(&["--out", "b.png"]);
-    assert!(!text.contains("withheld"), "{text}");
+    assert!(!text.contains("Blocked"), "{text}");
     let (code, text) = verify("b.png");
-    assert!(code == Some(0) && !text.contains("withheld"), "{text}");
+    assert!(code == Some(0) && !text.contains("Blocked"), "{text}");
 
     // One that finds nothing any more.
     std::fs::remove_dir_all(&model).unwrap();
     model_with_checker(folder.path(), 2.0);
     let (code, text) = verify("a.png");
-    assert!(code == Some(1) && text.contains("lets it pass now"), "{text}");
+    assert!(code == Some(1) && text.contains("passes it now"), "{text}");
     std::fs::remove_dir_all(Path::new(&model).join("safety_checker")).unwrap();
     let (code, text) = verify("a.png");
     assert!(code == Some(1) && text.contains("has no safety checker"), "{text}");
@@ -236,7 +238,8 @@ fn pictures_from_pictures_are_made_again_exactly() {
 
     let mask = image::GrayImage::from_fn(10, 10, |x, _| image::Luma([if x < 5 { 0 } else { 255 }]));
     mask.save(folder.path().join("mask.png")).unwrap();
-    let begun = ["--init", "a.png", "--mask", "mask.png", "--strength", "0.5", "--out", "b.png"];
+    let begun =
+        ["--init-image", "a.png", "--mask", "mask.png", "--denoising-strength", "0.5", "--out", "b.png"];
     generate(&begun);
     let open = |name: &str| image::open(folder.path().join(name)).unwrap().into_rgb8();
     let (before, after) = (open("a.png"), open("b.png"));
@@ -246,8 +249,8 @@ fn pictures_from_pictures_are_made_again_exactly() {
     assert_eq!(left(&before), left(&after), "what the mask leaves black");
     assert_ne!(before, after);
     let (code, text) = verify(&["b.png"]);
-    assert!(code == Some(1) && text.contains("name its file with --picture"), "{text}");
-    let (code, text) = verify(&["b.png", "--picture", "a.png", "--picture", "mask.png"]);
+    assert!(code == Some(1) && text.contains("pass the file with --image"), "{text}");
+    let (code, text) = verify(&["b.png", "--image", "a.png", "--image", "mask.png"]);
     assert!(code == Some(0) && text.contains("b.png: exact"), "{text}");
 }
 

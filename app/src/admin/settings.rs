@@ -227,7 +227,7 @@ pub(super) const GROUPS: [(&str, &[Setting]); 7] = [
         CLASS_PICTURES,
         &[
             setting(
-                "class_pictures",
+                "class_images",
                 "Number of class pictures",
                 Kind::Whole,
                 "The model makes those that the dataset lacks, of the class prompt. 100 is usual, 0 makes none.",

@@ -275,7 +275,7 @@ fn lcm_has_a_limit_of_its_own() {
         ControlFlow::Continue(())
     });
     let Err(EngineError::Request(message)) = result else { panic!("{result:?}") };
-    assert_eq!(message, "the number of steps is 51; with LCM it can be 1 to 50");
+    assert_eq!(message, "steps must be 1 to 50 with LCM; got 51");
 }
 
 proptest! {

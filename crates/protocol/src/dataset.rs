@@ -1,36 +1,36 @@
-//! Datasets: images with captions that adapters are trained on.
+//! Datasets: captioned images to train on.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{FieldError, ValidationError};
 
-/// Longest name of a dataset.
+/// Maximum length of a dataset name in characters.
 pub const MAX_DATASET_NAME_CHARS: usize = 80;
-/// Longest caption: many times what a text encoder takes.
+/// Maximum size of a caption in bytes, well above what the text encoder reads.
 pub const MAX_CAPTION_BYTES: usize = 4096;
-/// How often one image may count in an epoch.
+/// Maximum number of repeats of one image per epoch.
 pub const MAX_REPEATS: u32 = 1000;
 
-/// What a new dataset is called, and what is true of all its images.
+/// Name, trigger word and default caption of a dataset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewDataset {
-    /// For people; 1 to 80 characters.
+    /// Display name, 1 to 80 characters.
     pub name: String,
-    /// Word that calls the style up; put in front of captions that do not contain it. May be empty.
+    /// Trigger word, prepended to captions that lack it. May be empty.
     #[serde(default)]
     pub trigger: String,
-    /// Caption of images without one of their own; may be empty.
+    /// Caption of images that have none of their own; may be empty.
     #[serde(default)]
     pub caption: String,
 }
 
 impl NewDataset {
-    /// Checks it, and takes blanks around the texts away.
+    /// Validates the fields and trims whitespace.
     ///
     /// # Errors
-    /// Every field that cannot be taken.
+    /// Every invalid field.
     pub fn validate(self) -> Result<Self, ValidationError> {
         let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         let this = Self {
@@ -45,19 +45,23 @@ impl NewDataset {
             }
         };
         let length = this.name.chars().count();
-        check("name", length > 0, "A dataset needs a name.".to_owned());
+        check("name", length > 0, "Enter a name.".to_owned());
         check(
             "name",
             length <= MAX_DATASET_NAME_CHARS,
-            format!("The name has {length} characters; it can have {MAX_DATASET_NAME_CHARS}."),
+            format!("The name has {length} characters; the limit is {MAX_DATASET_NAME_CHARS}."),
         );
         let length = this.trigger.chars().count();
-        check("trigger", length <= 100, format!("The trigger has {length} characters; it can have 100."));
+        check(
+            "trigger",
+            length <= 100,
+            format!("The trigger word has {length} characters; the limit is 100."),
+        );
         let length = this.caption.len();
         check(
             "caption",
             length <= MAX_CAPTION_BYTES,
-            format!("The caption has {length} bytes; it can have {MAX_CAPTION_BYTES}."),
+            format!("The caption has {length} bytes; the limit is {MAX_CAPTION_BYTES}."),
         );
         if problems.is_empty() { Ok(this) } else { Err(ValidationError(problems)) }
     }
@@ -69,15 +73,15 @@ impl NewDataset {
 pub struct DatasetSummary {
     /// A UUID.
     pub id: String,
-    /// For people.
+    /// Display name.
     pub name: String,
-    /// sha256 of its content once a training has used it; from then on it never changes.
+    /// sha256 of its content once a training run uses it, which freezes the dataset.
     pub frozen: Option<String>,
     /// Milliseconds since 1970 (UTC).
     pub created_at: i64,
-    /// How many images it has.
+    /// Number of images.
     pub pictures: u32,
-    /// One of its images, for a list: see [`DatasetImageRecord::hash`].
+    /// Hash of the image shown in lists ([`DatasetImageRecord::hash`]).
     pub cover: Option<String>,
 }
 
@@ -87,40 +91,40 @@ pub struct DatasetSummary {
 pub struct DatasetRecord {
     /// A UUID.
     pub id: String,
-    /// For people.
+    /// Display name.
     pub name: String,
-    /// Word that calls the style up; put in front of captions that do not contain it. May be empty.
+    /// Trigger word, prepended to captions that lack it. May be empty.
     pub trigger: String,
-    /// Caption of images without one of their own; may be empty.
+    /// Caption of images that have none of their own; may be empty.
     pub caption: String,
-    /// sha256 of its content once a training has used it; from then on it never changes.
+    /// sha256 of its content once a training run uses it, which freezes the dataset.
     pub frozen: Option<String>,
     /// Milliseconds since 1970 (UTC).
     pub created_at: i64,
-    /// In the order of their names.
+    /// Sorted by name.
     pub pictures: Vec<DatasetImageRecord>,
-    /// What was brought and cannot be used, or deserves a second look; the newest 1000, and how many there were before.
+    /// Import warnings: the newest 1000, and a count of the older ones.
     pub remarks: Vec<ImportWarning>,
-    /// Id of the dataset with the class images that came along with it (`reg` of a kohya project).
+    /// Id of the dataset of class images imported with it (`reg` of a kohya project).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_dataset: Option<String>,
 }
 
 impl DatasetRecord {
-    /// Whether its content can still be changed.
+    /// Whether it can still be edited.
     pub fn is_draft(&self) -> bool {
         self.frozen.is_none()
     }
 
-    /// Address of an image's thumbnail.
-    pub fn thumbnail(&self, picture: &str) -> String {
-        thumbnail_url(&self.id, picture)
+    /// URL of an image's thumbnail.
+    pub fn thumbnail(&self, image: &str) -> String {
+        thumbnail_url(&self.id, image)
     }
 }
 
-/// Address of the thumbnail of an image of a dataset.
-pub fn thumbnail_url(dataset: &str, picture: &str) -> String {
-    format!("/admin/api/datasets/{dataset}/pictures/{picture}/thumbnail")
+/// URL of the thumbnail of a dataset image.
+pub fn thumbnail_url(dataset: &str, image: &str) -> String {
+    format!("/admin/api/datasets/{dataset}/pictures/{image}/thumbnail")
 }
 
 /// An image of a dataset.
@@ -128,15 +132,15 @@ pub fn thumbnail_url(dataset: &str, picture: &str) -> String {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = DatasetPictureRecord))]
 pub struct DatasetImageRecord {
-    /// sha256 of the file as it came; names the image within the dataset.
+    /// sha256 of the uploaded file; identifies the image within the dataset.
     pub hash: String,
-    /// As the file was called, with the folders it lay in.
+    /// Original file name, including its folders.
     pub name: String,
     /// Its own caption; may be empty.
     pub caption: String,
-    /// What the text encoder is told: its own caption or the dataset's, with the trigger.
+    /// Text given to the text encoder: its own caption or the dataset's, with the trigger word.
     pub text: String,
-    /// How often it counts in an epoch.
+    /// How often it counts per epoch.
     pub repeats: u32,
     /// Pixels, upright.
     pub width: u32,
@@ -144,12 +148,12 @@ pub struct DatasetImageRecord {
     pub height: u32,
 }
 
-/// Something about a file that was brought.
+/// A warning about an imported file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = DatasetRemark))]
 pub struct ImportWarning {
-    /// As the file was called.
+    /// Original file name.
     pub name: String,
     /// A sentence.
     pub message: String,
@@ -160,50 +164,50 @@ pub struct ImportWarning {
 #[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum DatasetChange {
-    /// Another name, trigger and caption for all.
+    /// Sets the name, trigger word and default caption.
     Describe(NewDataset),
-    /// The caption of one image; empty for the dataset's.
+    /// Sets the caption of one image; empty for the dataset's.
     Caption {
         /// The image's `hash`.
         picture: String,
-        /// The words.
+        /// The caption.
         caption: String,
     },
-    /// How often one image counts in an epoch.
+    /// Sets how often one image counts per epoch.
     Repeats {
         /// The image's `hash`.
         picture: String,
         /// 1 to 1000.
         repeats: u32,
     },
-    /// Words in front of every caption, the dataset's included.
+    /// Prepends text to every caption, including the dataset's.
     Prefix {
-        /// The words, with the comma or blank that follows them.
+        /// The text, including a trailing comma or space.
         prefix: String,
     },
-    /// Other words where some words stand, in every caption, the dataset's included.
+    /// Replaces text in every caption, including the dataset's.
     Replace {
-        /// What stands there now; not empty.
+        /// Text to find; not empty.
         find: String,
-        /// What is to stand there.
+        /// Replacement.
         with: String,
     },
-    /// Forgets what was remarked about files.
+    /// Dismisses the import warnings.
     ClearRemarks,
 }
 
 impl DatasetChange {
-    /// Checks its texts.
+    /// Validates the fields.
     ///
     /// # Errors
-    /// Every field that cannot be taken.
+    /// Every invalid field.
     pub fn validate(&self) -> Result<(), ValidationError> {
         let wrong = |field: &str, message: String| {
             Err(ValidationError(vec![FieldError { field: field.to_owned(), message }]))
         };
         let long = |field: &str, text: &str| {
             let bytes = text.len();
-            wrong(field, format!("“{field}” has {bytes} bytes; it can have {MAX_CAPTION_BYTES}."))
+            wrong(field, format!("“{field}” has {bytes} bytes; the limit is {MAX_CAPTION_BYTES}."))
         };
         match self {
             Self::Describe(new) => new.clone().validate().map(|_| ()),
@@ -211,10 +215,10 @@ impl DatasetChange {
             Self::Prefix { prefix } if prefix.len() > MAX_CAPTION_BYTES => long("prefix", prefix),
             Self::Replace { with, .. } if with.len() > MAX_CAPTION_BYTES => long("with", with),
             Self::Replace { find, .. } if find.is_empty() => {
-                wrong("find", "Say which words are to be replaced.".to_owned())
+                wrong("find", "Enter the text to replace.".to_owned())
             }
             Self::Repeats { repeats, .. } if !(1..=MAX_REPEATS).contains(repeats) => {
-                wrong("repeats", format!("repeats is {repeats}; it can be 1 to {MAX_REPEATS}."))
+                wrong("repeats", format!("Repeats must be 1 to {MAX_REPEATS}; got {repeats}."))
             }
             _ => Ok(()),
         }

@@ -1,50 +1,50 @@
-//! What a job says while it runs.
+//! Events of a generation.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ImageRecord;
 
-/// One numbered event of one generation. Numbers grow, with gaps: progress that newer progress has overtaken is not
-/// kept. A client that missed some asks again with the last number it saw.
+/// A numbered event of a generation. Ids increase, with gaps: outdated progress is dropped. A client resumes the
+/// stream with the last id it received.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
-    /// Grows along the generation's stream.
+    /// Increases along the generation's stream.
     pub id: u64,
     /// What happened.
     #[serde(flatten)]
     pub event: GenerationEvent,
 }
 
-/// What happened to a generation.
+/// What an event of a generation reports.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum GenerationEvent {
-    /// Waiting; sent again when the position changes.
+    /// In the queue; sent again when the position changes.
     Queued {
-        /// Generations that go before this one.
+        /// Generations ahead of this one.
         ahead: u32,
-        /// Expected milliseconds until this one starts; absent while nothing has been measured.
+        /// Estimated milliseconds until it starts; absent before anything was timed.
         wait_ms: Option<u64>,
     },
-    /// The worker has taken it.
+    /// A worker started it.
     Started,
-    /// A denoising step ended.
+    /// A step finished.
     Progress(Progress),
     /// An image is finished and stored.
     Image {
         /// The image.
         image: Box<ImageRecord>,
     },
-    /// All images are there. Last event.
+    /// All images are stored. Last event.
     Done,
-    /// It could not be made. Last event.
+    /// It failed. Last event.
     Failed {
-        /// A sentence for people.
+        /// A sentence to show to the visitor.
         message: String,
     },
-    /// Someone stopped it. Last event.
+    /// It was cancelled. Last event.
     Cancelled,
 }
 
@@ -62,43 +62,42 @@ impl GenerationEvent {
         }
     }
 
-    /// Whether nothing follows.
+    /// Whether this is the last event.
     pub fn is_last(&self) -> bool {
         matches!(self, Self::Done | Self::Failed { .. } | Self::Cancelled)
     }
 }
 
-/// How far the running generation is.
+/// Progress of a running generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Progress {
-    /// Image being made, from 0.
+    /// Index of the current image, from 0.
     pub image: u32,
-    /// Images in all.
+    /// Images in total.
     pub images: u32,
-    /// Steps of this image that are done.
+    /// Steps of this image done.
     pub step: u32,
-    /// Steps of this image in all.
+    /// Steps of this image in total.
     pub steps: u32,
-    /// Expected milliseconds until the whole generation is done.
+    /// Estimated milliseconds until the generation is done.
     pub remaining_ms: Option<u64>,
-    /// `data:image/png;base64,…`: the latent, roughly coloured.
+    /// Preview of the latent as `data:image/png;base64,…`.
     pub preview: Option<String>,
 }
 
-/// How busy the worker is.
+/// State of the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct QueueStatus {
-    /// Generations waiting or running.
+    /// Generations queued or running.
     pub ahead: u32,
-    /// Most that may wait.
+    /// Maximum number of queued generations.
     pub capacity: u32,
-    /// Expected milliseconds until a new request would start; absent while nothing has been measured.
+    /// Estimated milliseconds until a new request would start; absent before anything was timed.
     pub wait_ms: Option<u64>,
-    /// Milliseconds that one step of one image at the native size takes; absent while nothing has been
-    /// measured.
+    /// Milliseconds per step of one image at the native size; absent before anything was timed.
     pub step_ms: Option<f64>,
-    /// Milliseconds that an image costs besides its steps (text encoding, VAE, PNG).
+    /// Milliseconds per image besides its steps (text encoder, VAE, PNG).
     pub fixed_ms: Option<f64>,
 }

@@ -1,27 +1,27 @@
-//! Passes over a schedule: from noise, from an image, and a second one over an enlarged result.
+//! Hires fix: the hires pass over an upscaled result, and how passes map to a schedule.
 
 use serde::{Deserialize, Serialize};
 
 use crate::GenerationSpec;
 
-/// Denoising strength of a request with `init_image` that names none: A1111's.
+/// Default denoising strength with an `init_image`, as in A1111.
 pub const INIT_STRENGTH: f64 = 0.75;
-/// Denoising strength of a second pass that names none: A1111's.
+/// Default denoising strength of the hires pass, as in A1111.
 pub const HIRES_STRENGTH: f64 = 0.7;
-/// How many times as large a second pass is when nothing is said: A1111's.
+/// Default scale of the hires pass, as in A1111.
 pub const HIRES_SCALE: f64 = 2.0;
-/// Longest schedule of a second pass: the timesteps of training.
+/// Longest schedule of a hires pass: the number of training timesteps.
 const MAX_SCHEDULE_STEPS: u32 = 1000;
 
-/// How a first result becomes the beginning of a second pass.
+/// How the base pass's result is upscaled for the hires pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum HiresUpscaler {
-    /// The latents are stretched bilinearly. Quick; wants a strength above a half, below which it stays blurred.
+    /// Bilinear, on latents. Fast, but blurred at a denoising strength below 0.5.
     #[default]
     Latent,
-    /// They are decoded, the image is enlarged by Lanczos's filter and encoded again.
+    /// Lanczos, on the decoded image, which is encoded again.
     Image,
 }
 
@@ -42,13 +42,13 @@ impl HiresUpscaler {
         }
     }
 
-    /// From A1111's name: its latent upscalers, or one of the many that work on images.
+    /// From A1111's name: its latent upscalers, or any of those that work on images.
     pub(crate) fn from_label(label: &str) -> Self {
         if label.trim_start().starts_with("Latent") { Self::Latent } else { Self::Image }
     }
 }
 
-/// The text names no upscaler of ours.
+/// The text is not an upscaler's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown upscaler “{0}”; use one of: latent, image")]
 pub struct ParseHiresUpscalerError(pub String);
@@ -64,13 +64,13 @@ impl std::str::FromStr for HiresUpscaler {
     }
 }
 
-/// A second, larger pass over the result (A1111's hires fix). Everything may be left out.
+/// Hires fix: a second pass at a higher resolution, as in A1111. Every field is optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HiresRequest {
-    /// How many times as wide and high as the first pass, above 1; 2 when neither it nor a size is given. The size is
-    /// rounded down to what the model can do.
+    /// Factor on the base pass's width and height, above 1; default 2. The size is rounded down to a multiple that
+    /// the model supports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
     /// Pixels of the finished image, a multiple of 8; instead of `scale`, together with `height`.
@@ -79,47 +79,47 @@ pub struct HiresRequest {
     /// Pixels of the finished image, a multiple of 8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub height: Option<u32>,
-    /// How much the second pass changes, 0 to 1; 0.7 when absent.
+    /// Denoising strength of the hires pass, above 0 to 1; default 0.7.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strength: Option<f64>,
-    /// Steps that the second pass makes, as in A1111 whatever its strength; those of the first when absent.
+    /// Steps of the hires pass, independent of its denoising strength, as in A1111; default: those of the base pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<u32>,
-    /// `latent` when absent.
+    /// Default `latent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upscaler: Option<HiresUpscaler>,
 }
 
-/// A second pass that passed every check, with nothing left open but the scale, which is there when it was given.
+/// A validated hires pass. Only `scale` is optional: it is set where the request had one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HiresSpec {
-    /// What `width` and `height` were computed from, if not given themselves.
+    /// The factor that `width` and `height` were computed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
     /// Pixels of the finished image.
     pub width: u32,
     /// Pixels of the finished image.
     pub height: u32,
-    /// How much it changes.
+    /// Denoising strength, above 0 to 1.
     pub strength: f64,
-    /// Steps that it makes.
+    /// Steps of the hires pass.
     pub steps: u32,
-    /// What lies between the passes.
+    /// Upscaler between the passes.
     pub upscaler: HiresUpscaler,
 }
 
-/// A walk down a schedule, from its beginning or from its middle.
+/// The part of a schedule that one pass runs: all of it, or its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pass {
     /// Steps of the whole schedule.
     pub schedule: u32,
-    /// Steps at the noisy end that are left out.
+    /// Steps skipped at the noisy end.
     pub skip: u32,
 }
 
 impl Pass {
-    /// Steps that are made.
+    /// Steps that are run.
     pub fn steps(self) -> u32 {
         self.schedule.saturating_sub(self.skip)
     }
@@ -141,14 +141,14 @@ impl Pass {
 }
 
 impl HiresSpec {
-    /// The second pass.
+    /// Schedule of the hires pass.
     pub fn pass(&self) -> Pass {
         Pass::of_steps(self.steps, self.strength)
     }
 }
 
 impl GenerationSpec {
-    /// The first pass: all steps, or with `init_image` the part of them that its denoising strength says.
+    /// Schedule of the base pass: all steps, or with `init_image` the share given by the denoising strength.
     pub fn first_pass(&self) -> Pass {
         match (&self.init_image, self.denoising_strength) {
             (Some(_), strength) => Pass::of_strength(self.steps, strength.unwrap_or(INIT_STRENGTH)),
@@ -156,7 +156,7 @@ impl GenerationSpec {
         }
     }
 
-    /// Steps that an image takes, those of a second pass included.
+    /// Steps per image, including those of the hires pass.
     pub fn total_steps(&self) -> u32 {
         let second = self.hires.as_ref().map_or(0, |hires| hires.pass().steps());
         self.first_pass().steps().saturating_add(second)
@@ -168,17 +168,17 @@ impl GenerationSpec {
     }
 }
 
-/// What a first pass is, for checking the second against it.
+/// The base pass, for validating the hires pass against it.
 pub(crate) struct FirstPass {
     pub(crate) width: u32,
     pub(crate) height: u32,
     pub(crate) steps: u32,
-    /// Most steps of the sampler's schedule, where it has a limit of its own.
+    /// Maximum steps of the sampler's schedule, where it has a limit of its own.
     pub(crate) longest: Option<u32>,
 }
 
 impl HiresRequest {
-    /// Fills in what is absent and hands `wrong` each field that cannot be taken.
+    /// Fills in defaults and reports each invalid field to `wrong`.
     pub(crate) fn validate(
         self,
         limits: &crate::Limits,
@@ -190,15 +190,15 @@ impl HiresRequest {
             (None, Some(width), Some(height)) => (width, height, None),
             (scale, None, None) => {
                 let scale = scale.unwrap_or(HIRES_SCALE);
-                // Not a number is neither above 1 nor below the limit.
+                // NaN fails both comparisons.
                 if !(scale > 1.0 && scale <= 16.0) {
-                    wrong("hires.scale", format!("The scale of hires is {scale}; it can be above 1 to 16."));
+                    wrong("hires.scale", format!("Hires scale must be above 1, up to 16; got {scale}."));
                 }
                 let side = |pixels: u32| (f64::from(pixels) * scale) as u32 / step * step;
                 (side(first.width), side(first.height), Some(scale))
             }
             _ => {
-                let message = "Hires takes either a scale, or a width and a height; give one of the two.";
+                let message = "Hires fix needs either a scale, or a width and a height, not both.";
                 wrong("hires", message.to_owned());
                 (first.width, first.height, None)
             }
@@ -210,22 +210,20 @@ impl HiresRequest {
             {
                 wrong(
                     &format!("hires.{name}"),
-                    format!(
-                        "The {name} of hires is {pixels}; it can be {least} to {most} in steps of {step}."
-                    ),
+                    format!("Hires {name} must be {least} to {most} in steps of {step}; got {pixels}."),
                 );
             }
         }
         let strength = self.strength.unwrap_or(HIRES_STRENGTH);
         if !(strength > 0.0 && strength <= 1.0) {
-            wrong("hires.strength", format!("The strength of hires is {strength}; it can be above 0 to 1."));
+            wrong(
+                "hires.strength",
+                format!("Hires denoising strength must be above 0, up to 1; got {strength}."),
+            );
         }
         let steps = self.steps.unwrap_or(first.steps);
         if steps == 0 || steps > limits.steps {
-            wrong(
-                "hires.steps",
-                format!("The steps of hires are {steps}; they can be 1 to {}.", limits.steps),
-            );
+            wrong("hires.steps", format!("Hires steps must be 1 to {}; got {steps}.", limits.steps));
         }
         let hires =
             HiresSpec { scale, width, height, strength, steps, upscaler: self.upscaler.unwrap_or_default() };
@@ -234,8 +232,8 @@ impl HiresRequest {
             wrong(
                 "hires.strength",
                 format!(
-                    "{steps} steps at strength {strength} are the end of a schedule of {schedule} steps; the longest \
-                     has {longest}. Raise hires.strength or lower hires.steps."
+                    "{steps} steps at denoising strength {strength} need a schedule of {schedule} steps; the longest has \
+                     {longest}. Raise hires.strength or lower hires.steps."
                 ),
             );
         }

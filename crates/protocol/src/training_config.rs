@@ -1,4 +1,4 @@
-//! What a training run is asked to do: the settings, their presets, and what may be asked.
+//! Configuration of a training run: settings, presets and their limits.
 
 use std::{fmt, str::FromStr};
 
@@ -6,65 +6,66 @@ use serde::{Deserialize, Serialize};
 
 use crate::FieldError;
 
-/// Settings of a training run. What is left out takes the *Style* preset's value.
+/// Configuration of a training run. Absent fields take the value of the *Style* preset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TrainingConfig {
-    /// Updates of the adapter.
+    /// Optimizer steps.
     pub steps: u32,
-    /// Size of the step that AdamW takes.
+    /// Learning rate of AdamW.
     pub learning_rate: f64,
-    /// How the learning rate moves over the run.
+    /// Learning-rate schedule.
     pub schedule: LearningRateSchedule,
-    /// Updates over which the learning rate rises from zero.
+    /// Optimizer steps over which the learning rate rises linearly from 0.
     pub warmup: u32,
-    /// Images that are computed at once.
+    /// Batch size.
     pub batch: u32,
-    /// Batches whose gradients make one update.
+    /// Gradient accumulation: batches per optimizer step.
     pub accumulation: u32,
-    /// Rank of the two factors.
+    /// LoRA rank.
     pub rank: u32,
-    /// The change is multiplied with alpha / rank.
+    /// LoRA alpha: the weight delta is scaled by alpha / rank.
     pub alpha: f64,
-    /// Which layers of the UNet are changed.
+    /// UNet layers to train.
     pub targets: Targets,
-    /// Whether the text encoder's attention is changed, too.
+    /// Whether to train the text encoder's attention as well.
     pub text_encoder: bool,
     /// Shorter side of the images in pixels.
     pub resolution: u32,
-    /// Which part of an image that is not square is taken.
+    /// How images that are not square are cropped.
     pub crop: Crop,
-    /// How often a caption is replaced by an empty one, 0 to 1.
+    /// Probability that a caption is replaced by an empty one, 0 to 1.
     pub caption_dropout: f64,
-    /// Weight of the class images' loss.
+    /// Weight of the loss on class images (prior preservation).
     pub prior_weight: f64,
-    /// How many class images there are to be: what the class dataset has fewer, the model makes of the class prompt.
-    /// 0: only those of the dataset.
-    pub class_pictures: u32,
-    /// Largest signal-to-noise ratio that counts in full (Hang et al. 2023).
+    /// Number of class images; those missing from the class dataset are generated from the class prompt. 0: only those
+    /// of the dataset.
+    #[serde(alias = "class_pictures")]
+    pub class_images: u32,
+    /// γ of Min-SNR loss weighting (Hang et al. 2023).
     pub min_snr_gamma: Option<f64>,
-    /// Standard deviation of the shift that is added to a whole channel of noise.
+    /// Noise offset: standard deviation of a per-channel shift of the noise.
     pub noise_offset: f64,
-    /// Largest norm of all gradients together.
+    /// Gradient clipping: maximum global gradient norm.
     pub max_gradient_norm: f64,
     /// AdamW's weight decay.
     pub weight_decay: f64,
-    /// Decides every random draw; −1 in a request: a random one.
+    /// Seed of every random draw; −1 in a request picks a random one.
     #[serde(deserialize_with = "crate::seed::or_random")]
     #[cfg_attr(feature = "openapi", schema(value_type = i64, minimum = -1))]
     pub seed: u64,
-    /// Whether intermediate results are computed again in the backward pass: less memory, more time.
+    /// Gradient checkpointing: recompute activations in the backward pass, for less memory and more time.
     pub gradient_checkpointing: bool,
-    /// Share of the images that are held out to measure with, 0 to 0.5.
+    /// Share of the images that are held out, 0 to 0.5.
     pub held_out: f64,
-    /// Updates between two checkpoints (and two measurements of the held-out loss).
+    /// Optimizer steps between two checkpoints, and between two values of the held-out loss.
     pub checkpoint_every: u32,
-    /// Updates between two sets of samples; a tenth of all when left out, 0 for none.
+    /// Optimizer steps between two sets of samples; default: a tenth of all steps; 0 for none.
     pub sample_every: Option<u32>,
-    /// Prompts of the samples; when there are none, they are made of the dataset's captions.
+    /// Prompts of the samples; default: taken from the dataset's captions.
     pub sample_prompts: Vec<String>,
-    /// Whether the captions' tags and the sample prompts are written into the adapter file, which every visitor can
+    /// Whether to write the captions' tags and the sample prompts into the adapter file, which every visitor can
     /// download.
     pub publish_captions: bool,
 }
@@ -75,24 +76,24 @@ impl Default for TrainingConfig {
     }
 }
 
-/// Where one starts from.
+/// A named set of training settings to start from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Preset {
-    /// A first impression in a few minutes.
+    /// A first result in a few minutes.
     QuickLook,
     /// 20 to 30 images of one style.
     Style,
-    /// More capacity and more time.
+    /// Higher rank and more steps.
     Thorough,
 }
 
 impl Preset {
-    /// All, in the order in which they are offered.
+    /// All presets, in display order.
     pub const ALL: [Self; 3] = [Self::QuickLook, Self::Style, Self::Thorough];
 
-    /// As requests write it.
+    /// Name on the wire.
     pub fn name(self) -> &'static str {
         match self {
             Self::QuickLook => "quick_look",
@@ -101,11 +102,11 @@ impl Preset {
         }
     }
 
-    /// For people.
+    /// Display name.
     pub fn label(self) -> &'static str {
         match self {
             Self::QuickLook => "Quick look",
-            Self::Style => "Style, 20–30 pictures",
+            Self::Style => "Style, 20–30 images",
             Self::Thorough => "Thorough",
         }
     }
@@ -127,7 +128,7 @@ impl Preset {
             crop: Crop::Center,
             caption_dropout: 0.0,
             prior_weight: 1.0,
-            class_pictures: 0,
+            class_images: 0,
             min_snr_gamma: None,
             noise_offset: 0.0,
             max_gradient_norm: 1.0,
@@ -158,44 +159,44 @@ impl Preset {
     }
 }
 
-/// How the learning rate moves after the warm-up.
+/// Learning-rate schedule after the warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum LearningRateSchedule {
-    /// Not at all.
+    /// Constant.
     Constant,
-    /// Evenly to zero.
+    /// Linear decay to 0.
     Linear,
-    /// By half a cosine to zero.
+    /// Cosine decay to 0.
     Cosine,
 }
 
-/// Which layers of the UNet are changed; each includes those before it.
+/// UNet layers to train; each variant includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Targets {
-    /// The four projections of every attention.
+    /// The q, k, v and output projections of every attention.
     Attention,
-    /// And the feed-forward layers.
+    /// Also the feed-forward layers.
     FeedForward,
-    /// And the projections into and out of the transformers.
+    /// Also the projections into and out of the transformers.
     Linear,
-    /// And the convolutions of residual blocks, down- and upsamplers.
+    /// Also the convolutions of residual blocks, downsamplers and upsamplers.
     Convolutions,
 }
 
-/// Which part of an image is taken.
+/// How an image is cropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Crop {
-    /// The square in the middle.
+    /// Centre crop to a square.
     Center,
-    /// Squares at places that are drawn once for each image.
+    /// Random square crops, drawn once per image.
     Random,
-    /// The whole image, in the bucket of sizes of about the same area that is nearest to its shape.
+    /// No crop to a square: the nearest aspect-ratio bucket of about the same area.
     Bucket,
 }
 
@@ -226,22 +227,22 @@ names!(Targets, "targets", Attention => "attention", FeedForward => "feed_forwar
 names!(Crop, "crop", Center => "center", Random => "random", Bucket => "bucket");
 names!(Preset, "preset", QuickLook => "quick_look", Style => "style", Thorough => "thorough");
 
-/// Largest rank: beyond it a change of SD 1.5's layers is no longer small.
+/// Maximum rank; above it, the adapter of an SD 1.5 layer is not low-rank any more.
 const MAX_RANK: u32 = 128;
 
 impl TrainingConfig {
-    /// The same for a model whose images are smaller: never larger than `native` pixels.
+    /// Caps the resolution at the model's `native` size in pixels.
     pub fn sized_for(self, native: u32) -> Self {
         let native = (native / 64 * 64).max(64);
         Self { resolution: self.resolution.min(native), ..self }
     }
 
-    /// Updates between two sets of samples, where nobody said so as well; 0 for none.
+    /// Optimizer steps between two sets of samples, with the default applied; 0 for none.
     pub fn sampled_every(&self) -> u32 {
         self.sample_every.unwrap_or_else(|| self.steps.div_ceil(10))
     }
 
-    /// Everything that cannot be taken as it is; empty if the run can begin.
+    /// Every invalid field; empty if the run can start.
     pub fn problems(&self) -> Vec<FieldError> {
         let mut problems = Vec::new();
         let mut check = |field: &str, good: bool, message: String| {
@@ -250,7 +251,7 @@ impl TrainingConfig {
             }
         };
         let mut whole = |field: &str, value: u32, low: u32, high: u32| {
-            let message = format!("{field} is {value}; it can be {low} to {high}.");
+            let message = format!("{field} must be {low} to {high}; got {value}.");
             check(field, (low..=high).contains(&value), message);
         };
         whole("steps", self.steps, 1, 100_000);
@@ -261,17 +262,17 @@ impl TrainingConfig {
         whole("resolution", self.resolution, 64, 1024);
         whole("checkpoint_every", self.checkpoint_every, 1, 10_000);
         whole("sample_every", self.sampled_every(), 0, 100_000);
-        whole("class_pictures", self.class_pictures, 0, 1000);
+        whole("class_images", self.class_images, 0, 1000);
         check(
             "resolution",
             self.resolution.is_multiple_of(64),
-            format!("resolution is {}; it must be a multiple of 64.", self.resolution),
+            format!("resolution must be a multiple of 64; got {}.", self.resolution),
         );
         let mut real = |field: &str, value: f64, low: f64, high: f64| {
-            let message = format!("{field} is {value}; it can be {low} to {high}.");
+            let message = format!("{field} must be {low} to {high}; got {value}.");
             check(field, value.is_finite() && (low..=high).contains(&value), message);
         };
-        // Absurd rates are let through up to a point: the run itself notices and says so.
+        // Very high rates are accepted up to a point: the run detects divergence itself.
         real("learning_rate", self.learning_rate, 1e-9, 1e4);
         real("alpha", self.alpha, 1e-3, 1024.0);
         real("caption_dropout", self.caption_dropout, 0.0, 1.0);
@@ -282,7 +283,7 @@ impl TrainingConfig {
         real("weight_decay", self.weight_decay, 0.0, 1.0);
         real("held_out", self.held_out, 0.0, 0.5);
         let prompts = self.sample_prompts.len();
-        check("sample_prompts", prompts <= 8, format!("{prompts} sample prompts; there can be 8 at most."));
+        check("sample_prompts", prompts <= 8, format!("{prompts} sample prompts; the limit is 8."));
         problems
     }
 }
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn absurd_values_are_named() {
+    fn out_of_range_values_name_their_fields() {
         let config = TrainingConfig {
             rank: 0,
             steps: 0,
@@ -315,11 +316,11 @@ mod tests {
         let fields: Vec<_> = config.problems().into_iter().map(|problem| problem.field).collect();
         assert_eq!(fields, ["steps", "rank", "resolution", "learning_rate", "held_out"]);
         let rank = TrainingConfig { rank: 10_000, ..TrainingConfig::default() }.problems();
-        assert_eq!(rank[0].message, "rank is 10000; it can be 1 to 128.");
+        assert_eq!(rank[0].message, "rank must be 1 to 128; got 10000.");
     }
 
     #[test]
-    fn a_run_is_sampled_ten_times_unless_somebody_says_otherwise() {
+    fn a_run_is_sampled_ten_times_by_default() {
         for (text, every) in [
             ("{}", 80),
             (r#"{"steps": 400}"#, 40),
@@ -331,6 +332,12 @@ mod tests {
             let config: TrainingConfig = serde_json::from_str(text).expect("readable");
             assert_eq!((config.sampled_every(), config.publish_captions), (every, false), "{text}");
         }
+    }
+
+    #[test]
+    fn class_images_are_read_under_their_old_name() {
+        let config: TrainingConfig = serde_json::from_str(r#"{"class_pictures": 24}"#).expect("readable");
+        assert_eq!(config.class_images, 24);
     }
 
     #[test]

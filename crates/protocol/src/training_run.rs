@@ -1,42 +1,41 @@
-//! Training jobs: what is asked for, how it stands, what it has measured.
+//! Training runs: request, state, metrics and events.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{AdapterRef, FieldError, TrainingConfig, ValidationError};
 
-/// The one name that no trained adapter can have: its file would be the run's own.
+/// Adapter name that is refused, because its file would overwrite the run's checkpoint.
 pub const RESERVED_NAME: &str = "checkpoint";
 
-/// A training that is asked for.
+/// Request to start a training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TrainingRequest {
-    /// Name of the adapter that it makes a version of: lower-case letters, digits, `-`, `_`, `.`; at most 64.
+    /// Name of the adapter to create a version of: up to 64 lower-case letters, digits, `-`, `_`, `.`.
     pub name: String,
-    /// Id of the dataset. It never changes from then on.
+    /// Id of the dataset, which the run freezes.
     pub dataset: String,
-    /// Every setting; what is left out takes the *Style* preset's value.
+    /// Configuration; absent fields take the value of the *Style* preset.
     #[serde(default)]
     pub config: TrainingConfig,
-    /// Id of a dataset with images of the same class that are not of this style, to keep what the model knows.
+    /// Id of a dataset of class images, for prior preservation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_dataset: Option<String>,
-    /// Caption of class images that have none of their own; goes before that dataset's. What the model makes class
-    /// images of.
+    /// Prompt that missing class images are generated from, and caption of those that have none of their own; takes
+    /// precedence over the class dataset's caption.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_prompt: Option<String>,
-    /// Adapter version, `name@vN`, whose weights the run begins with instead of no change. Rank, alpha and targets must
-    /// be those it was trained with.
+    /// Adapter version, `name@vN`, whose weights the run starts from. Rank, alpha and targets must match it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continue_from: Option<String>,
-    /// What the run is for; becomes the version's description. May be empty.
+    /// Note on the run; becomes the version's description. May be empty.
     #[serde(default)]
     pub note: String,
 }
 
 impl TrainingRequest {
-    /// Ids of the datasets that it needs.
+    /// Ids of the datasets that it uses.
     pub fn datasets(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.dataset.as_str()).chain(self.class_dataset.as_deref())
     }
@@ -44,7 +43,7 @@ impl TrainingRequest {
     /// Checks everything that can be checked without a model or a store.
     ///
     /// # Errors
-    /// Every field that cannot be taken.
+    /// Every invalid field.
     pub fn validate(&self) -> Result<(), ValidationError> {
         let mut problems = Vec::new();
         let mut wrong = |field: &str, message: String| {
@@ -55,34 +54,28 @@ impl TrainingRequest {
             wrong(
                 "name",
                 format!(
-                    "“{shown}” is no adapter name: lower-case letters, digits, - _ . only, at most 64; without a version."
+                    "“{shown}” is not an adapter name; use up to 64 lower-case letters, digits, - _ . and no version."
                 ),
             );
         }
         if self.name == RESERVED_NAME {
-            wrong(
-                "name",
-                format!("“{RESERVED_NAME}” is what a run's own state is called; choose another name."),
-            );
+            wrong("name", format!("“{RESERVED_NAME}” is reserved for checkpoints; choose another name."));
         }
         if self.dataset.is_empty() {
             wrong("dataset", "Choose a dataset.".to_owned());
         }
         if self.note.chars().count() > 500 {
             let length = self.note.chars().count();
-            wrong("note", format!("The note has {length} characters; it can have 500."));
+            wrong("note", format!("The note has {length} characters; the limit is 500."));
         }
-        match (&self.class_prompt, self.config.class_pictures) {
+        match (&self.class_prompt, self.config.class_images) {
             (Some(_), 0) if self.class_dataset.is_none() => {
                 let message =
-                    "A class prompt needs class pictures: a dataset, or a number for the model to make.";
+                    "A class prompt needs class images: choose a dataset or set a number to generate.";
                 wrong("class_prompt", message.to_owned());
             }
             (None, 1..) => {
-                wrong(
-                    "class_prompt",
-                    "Say what the class pictures show; the model makes them of it.".to_owned(),
-                );
+                wrong("class_prompt", "Enter a class prompt to generate the class images from.".to_owned());
             }
             _ => {}
         }
@@ -93,31 +86,31 @@ impl TrainingRequest {
     }
 }
 
-/// Where a training is in its life.
+/// State of a training run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum TrainingState {
-    /// Waits for its turn; one runs at a time.
+    /// In the queue; one run at a time.
     Queued,
-    /// Runs.
+    /// Running.
     Running,
-    /// Stopped by a person; goes on from its checkpoint when told to.
+    /// Paused; can be resumed from its checkpoint.
     Paused,
-    /// Ended; the version is there.
+    /// Finished; the adapter version exists.
     Done,
-    /// Ended with an error. What its checkpoint holds is kept; it can be told to go on.
+    /// Stopped by an error; can be resumed from its checkpoint.
     Failed,
-    /// Stopped for good.
+    /// Cancelled; cannot be resumed.
     Cancelled,
 }
 
 impl TrainingState {
-    /// All.
+    /// All states.
     pub const ALL: [Self; 6] =
         [Self::Queued, Self::Running, Self::Paused, Self::Done, Self::Failed, Self::Cancelled];
 
-    /// As it is written.
+    /// Name on the wire.
     pub fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -129,12 +122,12 @@ impl TrainingState {
         }
     }
 
-    /// Whether nothing more happens unless a person says so.
+    /// Whether the run is neither queued nor running.
     pub fn is_resting(self) -> bool {
         !matches!(self, Self::Queued | Self::Running)
     }
 
-    /// Whether it can be told to go on.
+    /// Whether it can be resumed.
     pub fn can_resume(self) -> bool {
         matches!(self, Self::Paused | Self::Failed)
     }
@@ -150,55 +143,55 @@ impl TrainingState {
     }
 }
 
-/// What a running training does.
+/// Phase of a running training run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = TrainingStage))]
 pub enum TrainingPhase {
-    /// The base model makes images of the class, which are kept.
+    /// The base model generates class images, which are kept.
     #[serde(rename = "making_class_pictures")]
     GeneratingClassImages {
-        /// Images made.
+        /// Images generated.
         done: u32,
-        /// Images to make in all.
+        /// Images to generate in total.
         total: u32,
     },
-    /// Images become latents.
+    /// Images are encoded to latents.
     Preparing {
         /// Images done.
         done: u32,
-        /// Images in all, repeats counted.
+        /// Images in total, repeats included.
         total: u32,
     },
-    /// Three steps that are undone, to know time and memory.
+    /// Three trial steps, rolled back afterwards, to forecast time and memory.
     Forecasting,
-    /// The held-out loss is measured.
+    /// The held-out loss is computed.
     Measuring {
-        /// Measurements done.
+        /// Grid points done.
         done: u32,
-        /// Measurements in all.
+        /// Grid points in total.
         total: u32,
     },
-    /// An image is made to look at.
+    /// A sample is generated.
     Sampling,
-    /// Steps are made.
+    /// Optimizer steps run.
     Training,
-    /// It waits for people's images.
+    /// Yielding to generations.
     Yielding,
 }
 
-/// What three steps have shown that the run will need.
+/// Forecast of the time and memory that a run needs, from three trial steps.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TrainingForecast {
-    /// Seconds that all steps take, if nobody else wants the device.
+    /// Seconds for all steps, without generations in between.
     pub seconds: f64,
-    /// Bytes of memory, the GPU's if it trains there, that steps need beside what is in use, where that can be measured.
+    /// Additional bytes of memory (VRAM on a GPU) that steps need; absent where it cannot be measured.
     pub bytes: Option<u64>,
 }
 
-/// A training as it stands.
+/// A training run with its current state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = TrainingJob))]
@@ -209,58 +202,58 @@ pub struct TrainingRun {
     pub name: String,
     /// Id of the dataset.
     pub dataset: String,
-    /// The dataset's content, by its sha256.
+    /// sha256 of the dataset's content.
     pub dataset_hash: String,
-    /// Every setting.
+    /// Configuration.
     pub config: TrainingConfig,
     /// Id of the dataset of class images.
     pub class_dataset: Option<String>,
-    /// Caption of class images without one of their own.
+    /// Class prompt.
     pub class_prompt: Option<String>,
-    /// The version that it began with.
+    /// Adapter version that it started from.
     pub continue_from: Option<String>,
-    /// What the run is for.
+    /// Note on the run.
     pub note: String,
-    /// Where in its life it is.
+    /// State.
     pub state: TrainingState,
     /// Milliseconds since 1970 (UTC), as the other times.
     pub created_at: i64,
-    /// When it first ran.
+    /// When it first started.
     pub started_at: Option<i64>,
-    /// When it ended.
+    /// When it finished.
     pub finished_at: Option<i64>,
-    /// Updates made. Points and samples of later steps no longer count.
+    /// Optimizer steps done. Points and samples of later steps are void.
     pub step: u32,
-    /// Updates in all.
+    /// Optimizer steps in total.
     pub steps: u32,
-    /// What it does, while it runs.
+    /// Phase, while it runs.
     pub stage: Option<TrainingPhase>,
-    /// Trainings that go before it, while it waits.
+    /// Runs ahead of it, while it is queued.
     pub ahead: Option<u32>,
-    /// Seconds that one update takes now.
+    /// Current seconds per optimizer step.
     pub seconds_per_step: Option<f64>,
-    /// The longest that an image has lately had to wait for this training, in seconds.
+    /// Longest recent delay of a generation by this run, in seconds.
     pub unit_seconds: Option<f64>,
-    /// Seconds that it has waited for people's images.
+    /// Seconds spent yielding to generations.
     pub waited_seconds: f64,
-    /// Expected milliseconds until its end, while it runs.
+    /// Estimated milliseconds until it finishes, while it runs.
     pub remaining_ms: Option<u64>,
     /// Why it failed.
     pub error: Option<String>,
-    /// The loss was once no longer finite: the run went back and the learning rate was halved.
+    /// Whether the loss became NaN or infinite once, so the run rolled back and halved the learning rate.
     pub halved: bool,
-    /// `name@vN`, once it is there.
+    /// `name@vN`, once it exists.
     pub version: Option<String>,
-    /// Held-out loss before the first update.
+    /// Held-out loss before the first step.
     pub first_held_out: Option<f64>,
-    /// Held-out loss at the last measurement.
+    /// Latest held-out loss.
     pub last_held_out: Option<f64>,
-    /// What it was expected to need.
+    /// Forecast of time and memory.
     pub forecast: Option<TrainingForecast>,
 }
 
 impl TrainingRun {
-    /// The same again, to be changed and asked for.
+    /// A request for a duplicate of this run.
     pub fn request(&self) -> TrainingRequest {
         TrainingRequest {
             name: self.name.clone(),
@@ -273,90 +266,90 @@ impl TrainingRun {
         }
     }
 
-    /// Change of the held-out loss over the run; −0.2 is a fifth less.
+    /// Relative change of the held-out loss over the run; −0.2 is 20% lower.
     pub fn improvement(&self) -> Option<f64> {
         let (first, last) = self.first_held_out.zip(self.last_held_out)?;
         (first > 0.0).then(|| last / first - 1.0)
     }
 }
 
-/// What one update measured, what the held-out loss was after it, or both.
+/// Metrics of one optimizer step, the held-out loss after it, or both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TrainingPoint {
-    /// Updates made, this one included; 0 before the first.
+    /// Optimizer steps done, including this one; 0 before the first.
     pub step: u32,
-    /// Mean loss of its images: noisy.
+    /// Mean training loss of the step; noisy.
     pub loss: Option<f64>,
-    /// Loss over a fixed grid of held-out images, noise and timesteps: comparable between steps and runs of the same
+    /// Held-out loss over fixed images, noise and timesteps: comparable between steps, and between runs with the same
     /// dataset and seed.
     pub held_out_loss: Option<f64>,
-    /// The learning rate that was used.
+    /// Learning rate of the step.
     pub learning_rate: Option<f64>,
-    /// Norm of all gradients before they were clipped.
+    /// Global gradient norm before clipping.
     pub gradient_norm: Option<f64>,
-    /// Seconds that the update took.
+    /// Seconds that the step took.
     pub seconds: Option<f64>,
 }
 
-/// An image made to look at: the same prompt and seed at every step.
+/// A sample: an image with the same prompt and seed at every step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TrainingSample {
-    /// Updates made.
+    /// Optimizer steps done.
     pub step: u32,
     /// The prompt.
     pub prompt: String,
-    /// Its place in `sample_prompts`.
+    /// Index into `sample_prompts`.
     pub prompt_index: u32,
-    /// Whether what was trained took part; without it, it is what the base makes of the prompt.
+    /// Whether the adapter is applied; false for the base model's image.
     pub with_adapter: bool,
     /// sha256 of the PNG file.
     pub hash: String,
-    /// Address of the PNG file.
+    /// URL of the PNG file.
     pub url: String,
 }
 
-/// A training with everything it has measured.
+/// A training run with its metrics and samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = TrainingDetail))]
 pub struct TrainingRunDetail {
-    /// How it stands.
+    /// The run.
     pub job: TrainingRun,
-    /// In the order of their steps.
+    /// Sorted by step.
     pub points: Vec<TrainingPoint>,
-    /// In the order of their steps and prompts.
+    /// Sorted by step and prompt.
     pub samples: Vec<TrainingSample>,
 }
 
-/// One event of a training. Numbers grow, with gaps; whoever missed some asks again with the last number it saw.
+/// An event of a training run. Ids increase, with gaps; a client resumes the stream with the last id it received.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TrainingEvent {
-    /// Grows along the stream.
+    /// Increases along the stream.
     pub id: u64,
     /// What happened.
     #[serde(flatten)]
     pub change: TrainingChange,
 }
 
-/// What happened to a training.
+/// What an event of a training run reports.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum TrainingChange {
-    /// It stands otherwise. Points and samples above `job.step` no longer count.
+    /// The run changed. Points and samples above `job.step` are void.
     Job {
-        /// How it stands.
+        /// The run.
         job: Box<TrainingRun>,
     },
-    /// A point is there, in place of the one of the same step.
+    /// A new point; replaces the one of the same step.
     Point {
         /// The point.
         point: TrainingPoint,
     },
-    /// A sample is there, in place of the one of the same step, prompt and kind.
+    /// A new sample; replaces the one of the same step, prompt and `with_adapter`.
     Sample {
         /// The sample.
         sample: TrainingSample,
@@ -374,13 +367,13 @@ impl TrainingChange {
     }
 }
 
-/// How training and people share the device.
+/// How training runs and generations share the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TrainingSettings {
-    /// No unit of training is made as long as any image waits or is made. Otherwise one unit is made after each
-    /// image.
+    /// Whether training pauses while any generation is queued or running; otherwise one unit of training runs after
+    /// each image.
     pub pause_while_people_wait: bool,
 }
 
@@ -395,7 +388,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_needs_little_and_every_bad_field_is_named() {
+    fn a_minimal_request_is_valid_and_every_invalid_field_is_named() {
         let request: TrainingRequest =
             serde_json::from_str(r#"{"name": "cloth", "dataset": "x"}"#).expect("the rest has defaults");
         assert_eq!(request.validate(), Ok(()));
@@ -407,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn states_say_what_can_be_done() {
+    fn each_state_allows_its_actions() {
         use TrainingState::{Cancelled, Done, Failed, Paused, Queued, Running};
         let which = |can: fn(TrainingState) -> bool| {
             TrainingState::ALL.into_iter().filter(|state| can(*state)).collect::<Vec<_>>()

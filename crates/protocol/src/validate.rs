@@ -1,4 +1,4 @@
-//! From what a client sent to what the engine may be given.
+//! Validation: turns a [`GenerationRequest`] into a [`GenerationSpec`] with every field checked and set.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,13 +11,13 @@ use crate::{
 /// Largest seed: 2⁵³ − 1, the largest integer that JavaScript carries exactly.
 pub(crate) const MAX_SEED: u64 = (1 << 53) - 1;
 
-/// What requests may ask for.
+/// Limits of a generation request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Limits {
     /// Longest prompt and negative prompt, in characters.
     pub prompt_chars: u32,
-    /// Most steps.
+    /// Maximum number of steps.
     pub steps: u32,
     /// Largest guidance scale.
     pub guidance: f64,
@@ -27,9 +27,9 @@ pub struct Limits {
     pub max_size: u32,
     /// Width and height are multiples of this.
     pub size_step: u32,
-    /// Most images per request.
+    /// Maximum number of images per request.
     pub count: u32,
-    /// Most adapters per request.
+    /// Maximum number of adapters per request.
     pub adapters: u32,
     /// Largest strength of an adapter, either sign; the admin sets it.
     pub strength: f64,
@@ -46,7 +46,7 @@ impl Limits {
     pub const MAX_STRENGTH: f64 = 100.0;
 }
 
-/// Four times as many pixels as the largest first pass.
+/// Twice the default `max_size`: four times as many pixels as the largest base pass.
 fn hires_size() -> u32 {
     2048
 }
@@ -74,27 +74,27 @@ impl Default for Limits {
     }
 }
 
-/// One field that cannot be taken as it is.
+/// An invalid field of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FieldError {
     /// Name of the field in the request.
     pub field: String,
-    /// What is wrong, what was expected: a sentence.
+    /// A sentence: what is wrong and what is expected.
     pub message: String,
 }
 
-/// Every field that is wrong, at once.
+/// All invalid fields of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{}", .0.iter().map(|e| e.message.as_str()).collect::<Vec<_>>().join(" "))]
 pub struct ValidationError(pub Vec<FieldError>);
 
 impl GenerationRequest {
-    /// Checks every field against `limits` and fills what is absent from `defaults`; `random_seed` is used
-    /// when the request names no seed.
+    /// Checks every field against `limits` and fills absent ones from `defaults`; `random_seed` is used when the
+    /// request has no seed.
     ///
     /// # Errors
-    /// All fields that are wrong, each with a sentence.
+    /// Every invalid field, each with a sentence.
     pub fn validate(
         self,
         limits: &Limits,
@@ -114,19 +114,16 @@ impl GenerationRequest {
             let chars = text.chars().count();
             if chars > limits.prompt_chars as usize {
                 let most = limits.prompt_chars;
-                wrong(field, format!("The {what} has {chars} characters; at most {most} are taken."));
+                wrong(field, format!("The {what} has {chars} characters; the limit is {most}."));
             }
         }
         let count = self.count.unwrap_or(1);
         if count == 0 || count > limits.count {
-            wrong("count", format!("The number of pictures is {count}; it can be 1 to {}.", limits.count));
+            wrong("count", format!("Image count must be 1 to {}; got {count}.", limits.count));
         }
         let seed = self.seed.unwrap_or(random_seed & 0xffff_ffff);
         if seed > MAX_SEED - u64::from(limits.count) {
-            wrong(
-                "seed",
-                format!("The seed is {seed}; it can be 0 to {}.", MAX_SEED - u64::from(limits.count)),
-            );
+            wrong("seed", format!("Seed must be 0 to {}; got {seed}.", MAX_SEED - u64::from(limits.count)));
         }
         let steps = self.steps.unwrap_or(defaults.steps);
         let sampler = self.sampler.unwrap_or(defaults.sampler);
@@ -134,14 +131,11 @@ impl GenerationRequest {
         if steps == 0 || steps > most_steps {
             let with =
                 if most_steps < limits.steps { format!(" with {}", sampler.label()) } else { String::new() };
-            wrong("steps", format!("The number of steps is {steps}; it can be 1 to {most_steps}{with}."));
+            wrong("steps", format!("Steps must be 1 to {most_steps}{with}; got {steps}."));
         }
         let guidance = self.guidance.unwrap_or(defaults.guidance);
         if !(guidance.is_finite() && (0.0..=limits.guidance).contains(&guidance)) {
-            wrong(
-                "guidance",
-                format!("The guidance scale is {guidance}; it can be 0 to {}.", limits.guidance),
-            );
+            wrong("guidance", format!("Guidance scale must be 0 to {}; got {guidance}.", limits.guidance));
         }
         let (width, height) = (self.width.unwrap_or(defaults.width), self.height.unwrap_or(defaults.height));
         for (field, pixels) in [("width", width), ("height", height)] {
@@ -150,7 +144,8 @@ impl GenerationRequest {
                 wrong(
                     field,
                     format!(
-                        "The {field} is {pixels}; it can be {min_size} to {max_size} in steps of {size_step}."
+                        "{} must be {min_size} to {max_size} in steps of {size_step}; got {pixels}.",
+                        capitalised(field)
                     ),
                 );
             }
@@ -158,7 +153,7 @@ impl GenerationRequest {
         let clip_skip = self.clip_skip.unwrap_or(1);
         if clip_skip == 0 || clip_skip > limits.clip_skip {
             let most = limits.clip_skip;
-            wrong("clip_skip", format!("Clip skip is {clip_skip}; it can be 1 (the last layer) to {most}."));
+            wrong("clip_skip", format!("Clip skip must be 1 (the last layer) to {most}; got {clip_skip}."));
         }
         let mut adapters: Vec<_> = self.adapters.into_iter().filter(|adapter| !adapter.in_prompt).collect();
         let listed = adapters.len();
@@ -170,7 +165,7 @@ impl GenerationRequest {
         }
         if adapters.len() > limits.adapters as usize {
             let (n, most) = (adapters.len(), limits.adapters);
-            wrong("adapters", format!("{n} adapters are asked for; at most {most} work together."));
+            wrong("adapters", format!("{n} adapters requested; the limit is {most}."));
         }
         for (i, adapter) in adapters.iter().enumerate() {
             let field = |part: &str| match i < listed {
@@ -196,38 +191,33 @@ impl GenerationRequest {
         }
         for (field, hash) in [("init_image", &self.init_image), ("mask", &self.mask)] {
             if hash.as_deref().is_some_and(|hash| !is_hash(hash)) {
-                let rule =
-                    "64 lower-case hex digits, as POST /api/v1/uploads answers and as pictures are named";
-                wrong(field, format!("A picture is named by its hash: {rule}."));
+                let rule = "64 lower-case hex digits, as POST /api/v1/uploads returns them";
+                wrong(field, format!("{field} must be an image hash: {rule}."));
             }
         }
         if self.init_image.is_none() {
-            let without = [
-                ("mask", self.mask.is_some(), "mask"),
-                ("denoising_strength", self.denoising_strength.is_some(), "denoising strength"),
-                ("keep_unmasked", self.keep_unmasked.is_some(), "choice of what stays"),
+            let dependent = [
+                ("mask", self.mask.is_some()),
+                ("denoising_strength", self.denoising_strength.is_some()),
+                ("keep_unmasked", self.keep_unmasked.is_some()),
             ];
-            for (field, _, what) in without.into_iter().filter(|(_, given, _)| *given) {
-                wrong(field, format!("There is a {what} but no picture for it; name one as init_image."));
+            for (field, _) in dependent.into_iter().filter(|(_, given)| *given) {
+                wrong(field, format!("{field} needs an init_image."));
             }
         }
         let strength = self.init_image.as_ref().map(|_| self.denoising_strength.unwrap_or(INIT_STRENGTH));
         if let Some(strength) = strength {
             let in_range = (0.0..=1.0).contains(&strength);
             if !in_range {
-                wrong(
-                    "denoising_strength",
-                    format!("The denoising strength is {strength}; it can be 0 to 1."),
-                );
+                wrong("denoising_strength", format!("Denoising strength must be 0 to 1; got {strength}."));
             } else if steps > 0 && steps <= most_steps && Pass::of_strength(steps, strength).steps() == 0 {
                 let message = format!(
-                    "At denoising strength {strength}, {steps} steps leave none to make; raise one of the two."
+                    "Denoising strength {strength} leaves none of {steps} steps to run; raise either."
                 );
                 wrong("denoising_strength", message);
             }
             if self.hires.is_some() {
-                let message = "A second pass follows a picture from words alone; with init_image, ask for its width \
-                               and height instead.";
+                let message = "hires cannot be combined with init_image; set width and height instead.";
                 wrong("hires", message.to_owned());
             }
         }
@@ -259,7 +249,13 @@ impl GenerationRequest {
     }
 }
 
-/// A sha256 as we write it.
+/// `width` → `Width`.
+pub(crate) fn capitalised(word: &str) -> String {
+    let mut chars = word.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// Whether `text` is a sha256 in lower-case hex.
 fn is_hash(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -293,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn each_absurd_value_is_named() {
+    fn each_out_of_range_value_names_its_field() {
         let field = |f: &str| Err(vec![f.to_owned()]);
         assert_eq!(check(|r| r.prompt = "x".repeat(10_000)), field("prompt"));
         assert_eq!(check(|r| r.negative_prompt = "x".repeat(10_000)), field("negative_prompt"));
@@ -335,7 +331,7 @@ mod tests {
         let x = AdapterUse { te_strength: Some(0.5), in_prompt: true, ..AdapterUse::new("x", 1.0) };
         assert_eq!(spec.adapters, [AdapterUse::new("y", 0.25), x.clone()]);
 
-        // What was made from a request can be asked for again, also by a client that copies the whole list.
+        // A spec can be requested again, even by a client that copies the whole adapter list.
         let mut again = GenerationRequest::from(spec.clone());
         assert_eq!(again.adapters, [AdapterUse::new("y", 0.25)]);
         again.adapters.push(x);
@@ -343,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn clip_skip_is_1_when_nothing_is_said() {
+    fn clip_skip_defaults_to_1() {
         assert_eq!(check(|_| ()).unwrap().clip_skip, 1);
         assert_eq!(check(|r| r.clip_skip = Some(2)).unwrap().clip_skip, 2);
         let row = serde_json::to_value(check(|_| ()).unwrap()).unwrap();
@@ -354,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_to_begin_with_brings_its_strength_and_what_hangs_on_it() {
+    fn an_init_image_sets_denoising_strength_and_allows_a_mask() {
         let hash = || Some("ab".repeat(32));
         let spec = check(|r| r.init_image = hash()).unwrap();
         assert_eq!((spec.denoising_strength, spec.keep_unmasked, spec.total_steps()), (Some(0.75), None, 15));

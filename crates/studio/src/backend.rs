@@ -82,7 +82,7 @@ pub struct TrainingTask {
     pub pictures: Vec<TrainingImage>,
     /// Images of its class; may be empty.
     pub classes: Vec<TrainingImage>,
-    /// What the base model makes the class images of that [`TrainingConfig::class_pictures`] asks for beyond those.
+    /// What the base model makes the class images of that [`TrainingConfig::class_images`] asks for beyond those.
     pub class_prompt: String,
     /// The version that the run begins with.
     pub continue_from: Option<AdapterFile>,

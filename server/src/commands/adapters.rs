@@ -4,19 +4,19 @@ use clap::Subcommand;
 
 use super::{add::AddArgs, convert::ConvertArgs, inspect::InspectArgs};
 
-/// What can be done with adapter files.
+/// Commands on adapters.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AdaptersCommand {
-    /// Say what an adapter file is and how it would apply
+    /// Show what an adapter file holds and how it applies
     Inspect(InspectArgs),
-    /// Take an adapter file into a data folder, after trying it against the model
+    /// Add an adapter file to a data folder, after loading it onto the model
     Add(AddArgs),
-    /// Write an adapter in the format of kohya, diffusers or PEFT
+    /// Convert an adapter to the format of kohya, diffusers or PEFT
     Convert(ConvertArgs),
 }
 
 impl AdaptersCommand {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
     /// One sentence that says what went wrong and what to do.

@@ -1,4 +1,4 @@
-//! `adire adapters add`: takes an adapter file into a data folder, after trying it against the model.
+//! `adire adapters add`: adds an adapter file to a data folder, after loading it onto the model.
 
 use std::path::{Path, PathBuf};
 
@@ -12,24 +12,24 @@ use crate::{
     commands::{keep_private, places},
 };
 
-/// The file, and what it is to be called.
+/// Arguments of `adire adapters add`.
 #[derive(Debug, Args)]
 pub(crate) struct AddArgs {
-    /// Adapter file (.safetensors), or a PEFT folder, which is kept as one file
+    /// Adapter file (.safetensors), or a PEFT folder, which is stored as one file
     file: PathBuf,
     /// Name without version: lower-case letters, digits, - _ .
     #[arg(long)]
     name: String,
-    /// Version number; the next one when left out
+    /// Version number [default: the next one]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     version: Option<u32>,
-    /// What it teaches, one sentence
+    /// Description, one sentence
     #[arg(long, default_value = "")]
     description: String,
-    /// Words that call the style up in a prompt
+    /// Trigger word
     #[arg(long, default_value = "")]
     trigger: String,
-    /// Refuse a file that takes effect only in part, instead of warning
+    /// Refuse a file that applies only in part, instead of warning
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
@@ -62,12 +62,12 @@ impl AddArgs {
         if let Some(warning) = &added.warning {
             eprintln!("Warning: {warning}");
         }
-        println!("{} is in {} (sha256 {})", added.id(), self.places.data.display(), added.hash);
+        println!("Added {} to {} (sha256 {})", added.id(), self.places.data.display(), added.hash);
         Ok(())
     }
 }
 
-/// A PEFT folder as one file, for as long as it is needed.
+/// A PEFT folder converted to one temporary file, deleted on drop.
 struct OneFile(PathBuf);
 
 impl OneFile {
@@ -76,7 +76,7 @@ impl OneFile {
         let table = if model.is_dir() { ModuleTable::of_folder(model)? } else { ModuleTable::sd15() };
         let files = match adapter.export(ExportFormat::Kohya, &table) {
             Ok(files) => files.into_iter().map(|file| file.bytes).collect(),
-            // kohya's format has no words for some of PEFT's kinds.
+            // kohya's format cannot express every PEFT adapter.
             Err(_) => vec![adire_engine::adapter::one_file(folder)?],
         };
         let path = std::env::temp_dir().join(format!("adire-{}.safetensors", uuid::Uuid::new_v4()));
@@ -90,7 +90,7 @@ impl OneFile {
 
 impl Drop for OneFile {
     fn drop(&mut self) {
-        // The system clears this folder anyway.
+        // A leftover file in the temporary folder does no harm.
         let _ = std::fs::remove_file(&self.0);
     }
 }

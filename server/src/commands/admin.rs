@@ -13,15 +13,14 @@ use crate::{
     commands::keep_private,
 };
 
-/// What can be done about the operator.
+/// Commands on admin access.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AdminCommand {
-    /// Set the password of the admin pages; asks for it, or reads one line where stdin is no terminal. Counts at
-    /// once, and ends every session
+    /// Set the admin password (prompts, or reads a line from stdin). Takes effect at once and ends all sessions
     SetPassword(SetPasswordArgs),
 }
 
-/// Where the password goes.
+/// Arguments of `adire admin set-password`.
 #[derive(Debug, Args)]
 pub(crate) struct SetPasswordArgs {
     /// Data folder of the server
@@ -37,13 +36,13 @@ impl AdminCommand {
                 AdminAuth::set_password(&data, &ask()?)?;
                 let _ = writeln!(
                     std::io::stderr(),
-                    "The password is set for the server with data in {}.",
+                    "Admin password set for the server with data in {}.",
                     data.display()
                 );
                 if password::from_environment().is_ok_and(|given| given.is_some()) {
                     let _ = writeln!(
                         std::io::stderr(),
-                        "ADIRE_ADMIN_PASSWORD_HASH is set, too; a server that is started with it uses that one instead."
+                        "ADIRE_ADMIN_PASSWORD_HASH is set as well; a server started with it uses that password instead."
                     );
                 }
                 Ok(())
@@ -56,19 +55,19 @@ fn ask() -> anyhow::Result<String> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
         let mut line = String::new();
-        stdin.lock().take(8 << 10).read_line(&mut line).context("no password could be read from stdin")?;
+        stdin.lock().take(8 << 10).read_line(&mut line).context("cannot read a password from stdin")?;
         return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
     }
-    let first = rpassword::prompt_password("New password: ")
-        .context("no password could be read from the terminal")?;
-    // Before asking again for one that is not taken.
+    let first =
+        rpassword::prompt_password("New password: ").context("cannot read a password from the terminal")?;
+    // Refuse a weak password before prompting for it again.
     if let Err(weakness) = password::strength(&first) {
         bail!("{weakness}");
     }
-    let second =
-        rpassword::prompt_password("Once more: ").context("no password could be read from the terminal")?;
+    let second = rpassword::prompt_password("Confirm password: ")
+        .context("cannot read a password from the terminal")?;
     if first != second {
-        bail!("the two passwords differ; nothing was changed");
+        bail!("the passwords differ; nothing was changed");
     }
     Ok(first)
 }

@@ -1,4 +1,4 @@
-//! `adire adapters convert`: an adapter in another program's format.
+//! `adire adapters convert`: converts an adapter to another program's format.
 
 use std::{
     io::Write as _,
@@ -11,30 +11,30 @@ use clap::Args;
 
 use crate::commands::places;
 
-/// The file, the format, and where to.
+/// Arguments of `adire adapters convert`.
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArgs {
     /// Adapter file (.safetensors), or a PEFT folder
     file: PathBuf,
-    /// kohya, diffusers or peft
+    /// Format: kohya, diffusers or peft
     #[arg(long)]
     to: ExportFormat,
-    /// The file to write; for peft, a folder that does not exist yet
+    /// Output file; for peft, a new folder
     #[arg(long)]
     out: PathBuf,
-    /// Model folder in Hugging Face layout that the adapter was made for, where it is not built like SD 1.5
+    /// Model folder in Hugging Face layout, for an adapter of a model with another structure than SD 1.5
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
 }
 
 impl ConvertArgs {
-    /// Reads, converts, writes.
+    /// Converts the file.
     ///
     /// # Errors
-    /// The file is no adapter, or the format cannot express it: one sentence.
+    /// The file is not an adapter, or the format cannot express it: one sentence.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         if self.out.exists() {
-            bail!("{} exists already; name another place with --out", self.out.display());
+            bail!("{} exists already; choose another path with --out", self.out.display());
         }
         let adapter = Adapter::read(&self.file)?;
         let table = match &self.model {
@@ -60,9 +60,9 @@ impl ConvertArgs {
     }
 }
 
-/// Writes beside `out` and renames, so that nothing half-written is ever seen under that name.
+/// Writes atomically: to a temporary path beside `out`, then renames.
 fn write(out: &Path, files: &[ExportFile]) -> anyhow::Result<()> {
-    let name = out.file_name().context("it names no file")?.to_string_lossy().into_owned();
+    let name = out.file_name().context("it is not a file path")?.to_string_lossy().into_owned();
     let temporary = out.with_file_name(format!(".{name}.{}.part", std::process::id()));
     let written = files.iter().try_for_each(|file| {
         let path =
@@ -74,7 +74,7 @@ fn write(out: &Path, files: &[ExportFile]) -> anyhow::Result<()> {
     });
     let result = written.and_then(|()| std::fs::rename(&temporary, out));
     if result.is_err() {
-        // Nothing more can be done about what may be left there.
+        // Best effort.
         let _ = std::fs::remove_file(&temporary);
         let _ = std::fs::remove_dir_all(&temporary);
     }

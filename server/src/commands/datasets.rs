@@ -1,4 +1,4 @@
-//! `adire datasets …`: images to train on, while no server runs.
+//! `adire datasets …`: datasets of a data folder that no server is using.
 
 use std::{
     io::Write as _,
@@ -12,17 +12,17 @@ use clap::{Args, Subcommand};
 
 use crate::{commands::keep_private, hub};
 
-/// What can be done with datasets.
+/// Commands on datasets.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DatasetsCommand {
-    /// Make a dataset of a folder, a zip file, or a dataset on the Hugging Face Hub
+    /// Import a folder, a zip file or a Hugging Face dataset
     Import(ImportArgs),
     /// List the datasets of a data folder
     List(ListArgs),
 }
 
 impl DatasetsCommand {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
     /// One sentence that says what went wrong and what to do.
@@ -38,7 +38,7 @@ impl DatasetsCommand {
     }
 }
 
-/// What to take, and what it is to be called.
+/// Source and name of the dataset.
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
     /// Name of the dataset
@@ -46,10 +46,10 @@ pub(crate) struct ImportArgs {
     /// Folder or zip file with images (PNG, JPEG, WebP) and captions (metadata.jsonl or .csv, a.txt beside a.png, folders named
     /// 10_words), or hf:OWNER/NAME for a dataset on the Hub whose images are plain files
     from: String,
-    /// Word that calls the style up; put in front of captions that do not contain it
+    /// Trigger word, prepended to captions that lack it
     #[arg(long, default_value = "", value_name = "WORD")]
     trigger: String,
-    /// Caption of images that have none of their own
+    /// Default caption of images without one
     #[arg(long, default_value = "", value_name = "TEXT")]
     caption: String,
     /// Data folder
@@ -60,7 +60,7 @@ pub(crate) struct ImportArgs {
 impl ImportArgs {
     async fn run(self) -> anyhow::Result<()> {
         let new = NewDataset { name: self.name, trigger: self.trigger, caption: self.caption };
-        // What is wrong with it is said before anything is fetched, and before the folder is opened.
+        // Validate before downloading anything or opening the folder.
         let new = new.validate()?;
         let from = match self.from.strip_prefix("hf:") {
             Some(repository) => hub::pull_pictures(repository, "main", &mut |line| {
@@ -79,20 +79,24 @@ impl ImportArgs {
         for remark in record.remarks.iter().chain(class.iter().flat_map(|class| &class.remarks)) {
             eprintln!("{}: {}", remark.name, remark.message);
         }
-        let line =
-            format!("{} with {} pictures is in {}", record.name, record.pictures.len(), self.data.display());
+        let line = format!(
+            "Imported {} with {} images into {}",
+            record.name,
+            record.pictures.len(),
+            self.data.display()
+        );
         let _ = writeln!(std::io::stdout(), "{line}");
         Ok(())
     }
 }
 
-/// Which data folder.
+/// Data folder to list.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
     /// Data folder
     #[arg(long, env = "ADIRE_DATA", default_value = "data")]
     data: PathBuf,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -104,7 +108,7 @@ impl ListArgs {
         folder.close().await;
         let listed = listed?;
         let mut out = std::io::stdout();
-        // Not println!: a closed stdout is no reason to panic.
+        // Not println!, which panics when stdout is closed.
         if self.json {
             let _ = writeln!(out, "{}", serde_json::to_string_pretty(&listed)?);
             return Ok(());
@@ -112,9 +116,9 @@ impl ListArgs {
         for dataset in listed {
             let state = dataset.frozen.map_or_else(
                 || "draft".to_owned(),
-                |hash| format!("content {}", hash.get(..12).unwrap_or(&hash)),
+                |hash| format!("frozen {}", hash.get(..12).unwrap_or(&hash)),
             );
-            let _ = writeln!(out, "{}  {} pictures  {state}  {}", dataset.name, dataset.pictures, dataset.id);
+            let _ = writeln!(out, "{}  {} images  {state}  {}", dataset.name, dataset.pictures, dataset.id);
         }
         Ok(())
     }
@@ -126,10 +130,10 @@ async fn open(data: &Path) -> anyhow::Result<DataFolder> {
         .map_err(|error| match error {
             StudioError::InUse { .. } => {
                 anyhow::anyhow!(
-                    "{error} A running server takes datasets on its admin page and at /admin/api/datasets."
+                    "{error} Use the admin page or /admin/api/datasets of the running server instead."
                 )
             }
             other => other.into(),
         })
-        .context("the datasets cannot be reached")
+        .context("cannot open the datasets")
 }

@@ -1,4 +1,4 @@
-//! `adire embeddings …`, while no server runs, and embeddings that are named as files.
+//! `adire embeddings …` on a data folder that no server is using, and embeddings passed as files.
 
 use std::{
     io::Write as _,
@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 
 use super::places;
 
-/// What can be done with embeddings.
+/// Commands on embeddings.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EmbeddingsCommand {
     /// Add an embedding file to a data folder, so that prompts can use its word
@@ -26,7 +26,7 @@ pub(crate) enum EmbeddingsCommand {
 }
 
 impl EmbeddingsCommand {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
     /// One sentence that says what went wrong and what to do.
@@ -42,12 +42,12 @@ impl EmbeddingsCommand {
     }
 }
 
-/// The file, and the word that stands for it.
+/// Arguments of `adire embeddings add`.
 #[derive(Debug, Args)]
 pub(crate) struct AddArgs {
     /// Embedding file (.safetensors)
     file: PathBuf,
-    /// Word that stands for it in prompts; the file's own word, or its name, when left out
+    /// Word that activates it in prompts [default: the file's own word, or its name]
     #[arg(long)]
     word: Option<String>,
     #[command(flatten)]
@@ -61,8 +61,8 @@ impl AddArgs {
         let width = self.places.text_width()?;
         if embedding.width() != width {
             return Err(anyhow!(
-                "{}: is {} wide, but the model's text encoder is {width} wide: it was made for another model. Name \
-                 the right one with --model",
+                "{}: has vectors of {} numbers, but the model's text encoder needs {width}: it was made for another \
+                 model. Pass the right one with --model",
                 self.file.display(),
                 embedding.width()
             ));
@@ -77,19 +77,19 @@ impl AddArgs {
         let data = self.places.data.display();
         let plural = if added.vectors == 1 { "" } else { "s" };
         let (word, hash) = (&added.word, &added.hash);
-        let line = format!("{word} ({} vector{plural}) is in {data} (sha256 {hash})", added.vectors);
+        let line = format!("Added {word} ({} vector{plural}) to {data} (sha256 {hash})", added.vectors);
         let _ = writeln!(std::io::stdout(), "{line}");
         Ok(())
     }
 }
 
-/// Which data folder.
+/// Data folder to list.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
     /// Data folder
     #[arg(long, env = "ADIRE_DATA", default_value = "data")]
     data: PathBuf,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -101,7 +101,7 @@ impl ListArgs {
         folder.close().await;
         let listed = listed?;
         let mut out = std::io::stdout();
-        // Not println!: a closed stdout is no reason to panic.
+        // Not println!, which panics when stdout is closed.
         if self.json {
             let _ = writeln!(out, "{}", serde_json::to_string_pretty(&listed)?);
             return Ok(());
@@ -113,10 +113,10 @@ impl ListArgs {
     }
 }
 
-/// Which one to remove.
+/// Embedding to remove.
 #[derive(Debug, Args)]
 pub(crate) struct RemoveArgs {
-    /// Its word
+    /// Word of the embedding
     word: String,
     /// Data folder
     #[arg(long, env = "ADIRE_DATA", default_value = "data")]
@@ -140,7 +140,7 @@ async fn open(data: &Path) -> anyhow::Result<DataFolder> {
             StudioError::InUse { .. } => anyhow!("{error}"),
             other => other.into(),
         })
-        .context("the embeddings cannot be reached")
+        .context("cannot open the embeddings")
 }
 
 fn called(embedding: &Embedding, named: Option<&str>) -> anyhow::Result<String> {

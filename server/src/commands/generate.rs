@@ -25,31 +25,30 @@ use crate::{
     backend::{PreparedInit, embedding_uses, pixels},
     commands::{
         embeddings::NamedFile,
-        init::{Given, Hires, InitArgs},
+        init::{Hires, InitImageArgs, InitImageFiles},
         places, shipped,
     },
 };
 
-/// What is said of a black image.
+/// Message for an image that the safety checker blocked.
 pub(crate) const WITHHELD: &str =
-    "The safety checker withheld this picture: the file is black. Try another prompt or seed.";
+    "Blocked by the safety checker, so the file is black. Try another prompt or seed.";
 
-/// What to draw, with what, and where to.
+/// Arguments of `adire generate`.
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
     #[command(flatten)]
     model: places::ModelArgs,
-    /// What the image shows; (word:1.2) weighs, BREAK begins a chunk, <lora:NAME:1> takes an adapter that comes
-    /// with the model
+    /// Prompt; (word:1.2) sets a weight, BREAK starts a chunk, <lora:NAME:1> applies an adapter bundled with the model
     #[arg(long)]
     prompt: String,
-    /// What it should not show
+    /// Negative prompt: what to avoid
     #[arg(long, default_value = "")]
     negative: String,
-    /// Seed; a random one when left out or -1
+    /// Seed; -1 for a random one [default: random]
     #[arg(long, allow_negative_numbers = true)]
     seed: Option<SeedArg>,
-    /// Denoising steps
+    /// Steps
     #[arg(long)]
     steps: Option<u32>,
     /// Guidance scale; 1 turns guidance off
@@ -59,42 +58,40 @@ pub(crate) struct GenerateArgs {
     /// dpmpp_2m_sde_karras, unipc or lcm, or A1111's label
     #[arg(long)]
     sampler: Option<Sampler>,
-    /// Whose noise the seed is for: cpu (torch on the CPU) or cuda (torch on a GPU, as in A1111); cpu when left out
+    /// Noise source: cpu (torch CPU) or cuda (torch CUDA, as A1111) [default: cpu]
     #[arg(long)]
     rng: Option<Rng>,
-    /// Pixels
+    /// Width in pixels
     #[arg(long)]
     width: Option<u32>,
-    /// Pixels
+    /// Height in pixels
     #[arg(long)]
     height: Option<u32>,
-    /// Layer of the text encoder to read, counted from the last, as A1111 counts: 1 is the last
+    /// Text-encoder layer to use, counted from the last as in A1111: 1 is the last [default: 1]
     #[arg(long, value_name = "N")]
     clip_skip: Option<u32>,
-    /// Adapter file with its strength, -5 to 5 (1 when left out), or its strengths in text encoder and UNet; may be
-    /// given several times
+    /// Adapter file with its strength, -5 to 5 (default 1), or its strengths for text encoder and UNet; repeatable
     #[arg(long, value_name = "FILE[:STRENGTH|:TE:UNET]")]
     lora: Vec<Lora>,
-    /// Embedding file (textual inversion) with the word that stands for it in prompts; the file's own word, or its name,
-    /// when left out; may be given several times
+    /// Embedding file (textual inversion) and its word in prompts [default: the file's own word, or its name];
+    /// repeatable
     #[arg(long, value_name = "FILE[:WORD]")]
     embedding: Vec<NamedFile>,
-    /// Refuse adapters that take effect only in part, instead of warning
+    /// Refuse adapters that apply only in part, instead of warning
     #[arg(long)]
     strict: bool,
-    /// Largest adapter strength, either sign
+    /// Largest adapter strength, either sign [default: 5]
     #[arg(long, value_name = "N", env = "ADIRE_MAX_STRENGTH", value_parser = places::strength_limit)]
     max_strength: Option<f64>,
     #[command(flatten)]
-    init: InitArgs,
-    /// A second, larger pass over the result: how many times as large; with latent or image, what is enlarged between
-    /// the passes; with its denoising strength and its steps
-    #[arg(long, value_name = "SCALE[:latent|image[:STRENGTH[:STEPS]]]", conflicts_with = "init")]
+    init: InitImageArgs,
+    /// Hires fix: scale, then optionally the upscaler (latent or image), denoising strength and steps of the hires pass
+    #[arg(long, value_name = "SCALE[:latent|image[:STRENGTH[:STEPS]]]", conflicts_with = "init_image")]
     hires: Option<Hires>,
     /// The PNG file to write
     #[arg(long, value_name = "FILE.png")]
     out: PathBuf,
-    /// Also write the final latents to this file, unless the safety checker withholds the image
+    /// Also write the final latents to this file, unless the safety checker blocks the image
     #[arg(long, value_name = "FILE.safetensors")]
     latents: Option<PathBuf>,
 }
@@ -142,12 +139,12 @@ impl Lora {
 }
 
 impl GenerateArgs {
-    /// Makes the image and writes it.
+    /// Generates the image and writes it.
     ///
     /// # Errors
-    /// One sentence; a [`clap::Error`] where an argument is at fault.
+    /// One sentence; a [`clap::Error`] for an invalid argument.
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        // Everything that can be known to be wrong is said before the model is loaded.
+        // All validation that needs no model comes before loading one.
         let most = self.max_strength.unwrap_or(Limits::default().strength);
         let (seed, limits) = (random_seed(), Limits { strength: most, ..Limits::default() });
         for lora in &self.lora {
@@ -173,7 +170,7 @@ impl GenerateArgs {
             embeddings.push(named.read()?);
         }
 
-        let places::FoundModel { path, options, .. } = self.model.find()?.tell();
+        let places::FoundModel { path, options, .. } = self.model.find()?.warn();
         let mut pipeline = Pipeline::load(&path, &options)?;
         let mut info = pipeline.info().clone();
         info.limits.strength = most;
@@ -196,7 +193,7 @@ impl GenerateArgs {
         let receipts = pipeline.set_adapters(&adapters)?;
         let warnings: Vec<String> = receipts.iter().filter_map(warning).collect();
         if self.strict && !warnings.is_empty() {
-            bail!("{} Leave --strict out to go on with what can be applied.", warnings.join("\n"));
+            bail!("{} Omit --strict to apply what fits.", warnings.join("\n"));
         }
         for warning in &warnings {
             let _ = writeln!(std::io::stderr(), "Warning: {warning}");
@@ -228,7 +225,7 @@ impl GenerateArgs {
         };
         let png = adire_studio::encode_with_recipe(&pixels(output.image), &recipe)?;
         write_atomically(&self.out, |temporary| Ok(std::fs::write(temporary, &png)?))?;
-        // Not println!: a closed stdout is no reason to panic.
+        // Not println!, which panics when stdout is closed.
         let _ = writeln!(std::io::stdout(), "{} (seed {seed}, {seconds:.1} s)", self.out.display());
         if withheld {
             let _ = writeln!(std::io::stdout(), "{WITHHELD}");
@@ -236,8 +233,8 @@ impl GenerateArgs {
         Ok(())
     }
 
-    /// What is asked for, with the images that were given.
-    fn named_request(&self, given: Option<&Given>, limits: &Limits) -> GenerationRequest {
+    /// The request, with the hashes of the init image and mask.
+    fn named_request(&self, given: Option<&InitImageFiles>, limits: &Limits) -> GenerationRequest {
         match given {
             Some(given) => given.name_in(self.request(), limits),
             None => self.request(),
@@ -259,7 +256,7 @@ impl GenerateArgs {
             clip_skip: self.clip_skip,
             // Files have no registered names; they are put into the spec once it is complete.
             adapters: Vec::new(),
-            denoising_strength: self.init.strength,
+            denoising_strength: self.init.denoising_strength,
             keep_unmasked: self.init.keep_unmasked,
             hires: self.hires.as_ref().map(|Hires(hires)| hires.clone()),
             ..GenerationRequest::default()
@@ -280,7 +277,7 @@ fn random_seed() -> u64 {
     uuid::Uuid::new_v4().as_u64_pair().0 & 0xffff_ffff
 }
 
-/// What is said of an adapter that takes effect only in part.
+/// Warning about an adapter that applies only in part.
 pub(crate) fn warning(receipt: &Receipt) -> Option<String> {
     receipt.warning().map(|warning| format!("{}: {warning}", receipt.path.display()))
 }
@@ -323,7 +320,7 @@ fn check_target(path: &Path) -> anyhow::Result<()> {
     }
     let folder = folder_of(path);
     if !folder.is_dir() {
-        bail!("cannot write {}: there is no folder {}", path.display(), folder.display());
+        bail!("cannot write {}: the folder {} does not exist", path.display(), folder.display());
     }
     Ok(())
 }

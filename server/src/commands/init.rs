@@ -1,4 +1,4 @@
-//! Arguments of `adire generate` about images that are begun with, and about a second pass.
+//! Arguments of `adire generate` for the init image, its mask and hires fix.
 
 use std::{
     io::Write,
@@ -13,46 +13,45 @@ use clap::Args;
 
 use crate::backend::PreparedInit;
 
-/// Which image to begin with.
+/// Init image and mask.
 #[derive(Debug, Args)]
-pub(crate) struct InitArgs {
-    /// An image to begin with (PNG, JPEG or WebP). One of another size is scaled to cover the size asked for and cut off
-    /// evenly; where no size is asked for, its own is taken
-    #[arg(long, value_name = "FILE")]
-    init: Option<PathBuf>,
-    /// How much that image changes, 0 to 1: that part of the steps is made; 0.75 when left out
-    #[arg(long, value_name = "S", requires = "init")]
-    pub(crate) strength: Option<f64>,
-    /// An image that says what is made anew: white is, black stays
-    #[arg(long, value_name = "FILE", requires = "init")]
+pub(crate) struct InitImageArgs {
+    /// Init image (PNG, JPEG or WebP). Scaled to cover --width × --height and centre-cropped [default size: its own]
+    #[arg(long, alias = "init", value_name = "FILE")]
+    init_image: Option<PathBuf>,
+    /// Denoising strength, 0 to 1: the share of the steps that is run on the init image [default: 0.75]
+    #[arg(long, alias = "strength", value_name = "S", requires = "init_image")]
+    pub(crate) denoising_strength: Option<f64>,
+    /// Mask image: white is regenerated, black is kept
+    #[arg(long, value_name = "FILE", requires = "init_image")]
     mask: Option<PathBuf>,
-    /// Whether what the mask leaves black is, to the bit, what it was; true when left out
+    /// Whether black areas of the mask stay bit-identical [default: true]
     #[arg(long, value_name = "BOOL", requires = "mask")]
     pub(crate) keep_unmasked: Option<bool>,
 }
 
-/// Images as they were given.
-pub(crate) struct Given {
+/// The decoded init image and mask, each with its hash.
+pub(crate) struct InitImageFiles {
     image: (String, Pixels),
     mask: Option<(String, Pixels)>,
 }
 
-impl InitArgs {
-    /// Reads what is named.
+impl InitImageArgs {
+    /// Reads the files.
     ///
     /// # Errors
-    /// A file is no image: a sentence.
-    pub(crate) fn read(&self) -> anyhow::Result<Option<Given>> {
-        let Some(image) = &self.init else { return Ok(None) };
+    /// A file is not a readable image: one sentence.
+    pub(crate) fn read(&self) -> anyhow::Result<Option<InitImageFiles>> {
+        let Some(image) = &self.init_image else { return Ok(None) };
         let mask = self.mask.as_deref().map(|mask| read(mask, ImageUse::Mask)).transpose()?;
-        Ok(Some(Given { image: read(image, ImageUse::Colours)?, mask }))
+        Ok(Some(InitImageFiles { image: read(image, ImageUse::Colours)?, mask }))
     }
 }
 
-/// Says on stderr what is not as in an image's file.
-pub(crate) fn tell(path: &Path, warnings: &[String]) {
+/// Prints the warnings of decoding an image to stderr.
+pub(crate) fn warn(path: &Path, warnings: &[String]) {
     for warning in warnings {
-        // Not eprintln!: a closed stderr is no reason to panic.
+        // Not eprintln!, which panics when stderr is closed.
         let _ = writeln!(std::io::stderr(), "{}: {warning}", path.display());
     }
 }
@@ -61,12 +60,12 @@ fn read(path: &Path, used_as: ImageUse) -> anyhow::Result<(String, Pixels)> {
     let shown = path.display();
     let Decoded { pixels, warnings } =
         read_image(path, used_as).with_context(|| format!("{shown} cannot be used"))?;
-    tell(path, &warnings);
+    warn(path, &warnings);
     Ok((image_hash(&pixels)?, pixels))
 }
 
-impl Given {
-    /// `request` with the names of these images, and the size that goes with them.
+impl InitImageFiles {
+    /// `request` with the hashes of these images and the size that fits them.
     pub(crate) fn name_in(&self, request: GenerationRequest, limits: &Limits) -> GenerationRequest {
         let (hash, image) = &self.image;
         let size = (image.width, image.height);
@@ -80,7 +79,7 @@ impl Given {
         }
     }
 
-    /// Brought to the size of a request.
+    /// Fits the images to the size of a request.
     ///
     /// # Errors
     /// See [`PreparedInit::new`].
@@ -101,7 +100,7 @@ impl FromStr for Hires {
         fn number<T: FromStr>(what: &str, text: &str) -> Result<T, String> {
             text.trim()
                 .parse()
-                .map_err(|_| format!("the {what} “{text}” is no number; write SCALE:latent:0.6:12"))
+                .map_err(|_| format!("the {what} “{text}” is not a number; write SCALE:latent:0.6:12"))
         }
         let mut parts = text.splitn(4, ':');
         let scale = number("scale", parts.next().unwrap_or_default())?;
@@ -118,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_pass_is_a_scale_with_or_without_the_rest() {
+    fn hires_is_a_scale_with_optional_upscaler_strength_and_steps() {
         let read =
             |text: &str| text.parse::<Hires>().map(|Hires(h)| (h.scale, h.upscaler, h.strength, h.steps));
         assert_eq!(read("2"), Ok((Some(2.0), None, None, None)));
@@ -127,16 +126,32 @@ mod tests {
         assert_eq!(read("1.5:latent:0.6"), Ok((Some(1.5), latent, Some(0.6), None)));
         assert_eq!(read("1.5:latent:0.6:12"), Ok((Some(1.5), latent, Some(0.6), Some(12))));
         for wrong in ["", "big", "2:esrgan", "2:latent:much", "2:latent:0.5:1.5", "2:latent:0.5:1:1"] {
-            assert!(read(wrong).is_err(), "{wrong} was taken");
+            assert!(read(wrong).is_err(), "{wrong} was accepted");
+        }
+    }
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        init: InitImageArgs,
+    }
+
+    #[test]
+    fn init_and_strength_are_the_old_names_of_two_flags() {
+        use clap::Parser as _;
+        for flags in [["--init-image", "--denoising-strength"], ["--init", "--strength"]] {
+            let line = Line::try_parse_from(["adire", flags[0], "a.png", flags[1], "0.5"]).unwrap();
+            assert_eq!(line.init.init_image, Some("a.png".into()));
+            assert_eq!(line.init.denoising_strength, Some(0.5));
         }
     }
 
     #[test]
-    fn a_request_takes_the_size_of_its_picture() {
+    fn a_request_takes_the_size_of_its_init_image() {
         let pixels = |width, height| Pixels { width, height, rgb: vec![9; 3 * (width * height) as usize] };
         let image = (image_hash(&pixels(500, 260)).unwrap(), pixels(500, 260));
         let mask = Some((image_hash(&pixels(4, 4)).unwrap(), pixels(4, 4)));
-        let given = Given { image, mask };
+        let given = InitImageFiles { image, mask };
         let request = given.name_in(GenerationRequest::default(), &Limits::default());
         assert_eq!((request.width, request.height), (Some(504), Some(264)));
         assert!(request.init_image.is_some() && request.mask.is_some() && request.init_image != request.mask);

@@ -1,4 +1,4 @@
-//! `adire adapters inspect`: what an adapter file is and, given a model, how it would apply.
+//! `adire adapters inspect`: shows what an adapter file holds and, given a model, its receipt.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,26 +17,26 @@ use serde::Serialize;
 
 use crate::commands::places;
 
-/// Most entries of a list that are written out for people; `--json` has all.
+/// Maximum number of list entries in the text output; `--json` has all.
 const SHOWN: usize = 12;
 
-/// The file, and the model to try it on.
+/// Arguments of `adire adapters inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
     /// Adapter file (.safetensors), or a PEFT folder
     file: PathBuf,
-    /// Model folder in Hugging Face layout: also say how the adapter would apply to it
+    /// Model folder in Hugging Face layout: also show the receipt on this model
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// Write everything as JSON
+    /// Print everything as JSON
     #[arg(long)]
     json: bool,
-    /// Fail if the file takes effect only in part
+    /// Fail if the file applies only in part
     #[arg(long)]
     strict: bool,
 }
 
-/// Everything that is known of the file.
+/// What is known about the file.
 #[derive(Serialize)]
 struct Report<'a> {
     path: PathBuf,
@@ -44,10 +44,10 @@ struct Report<'a> {
     formats: Vec<Format>,
     family: Family,
     modules: Vec<ModuleInfo>,
-    /// How often each tag stood in the training captions, the commonest first.
+    /// Frequency of each tag in the training captions, most frequent first.
     tags: Vec<(String, u64)>,
     metadata: &'a BTreeMap<String, String>,
-    /// Words of the textual inversions that it carries along.
+    /// Words of the embeddings bundled in the file.
     embeddings: Vec<&'a String>,
     unknown_keys: &'a [String],
     receipt: Option<Receipt>,
@@ -57,7 +57,7 @@ impl InspectArgs {
     /// Prints the report.
     ///
     /// # Errors
-    /// The file is no adapter or damaged, or does not fit the model: one sentence.
+    /// The file is not an adapter, is damaged, or does not fit the model: one sentence.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let adapter = Arc::new(Adapter::read(&self.file)?);
         let receipt = match &self.model {
@@ -80,7 +80,7 @@ impl InspectArgs {
             receipt,
         };
         let text = if self.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.text() };
-        // Not print!: a closed stdout is no reason to panic.
+        // Not print!, which panics when stdout is closed.
         let _ = std::io::stdout().write_all(text.as_bytes());
         match &report.receipt {
             Some(receipt) if self.strict => match receipt.warning() {
@@ -89,7 +89,7 @@ impl InspectArgs {
             },
             None if self.strict && !(report.unknown_keys.is_empty() && report.embeddings.is_empty()) => {
                 anyhow::bail!(
-                    "{} holds tensors that are no adapter layers, named above",
+                    "{} holds tensors that are not adapter layers, listed above",
                     report.path.display()
                 )
             }
@@ -154,7 +154,7 @@ fn kind(module: &ModuleInfo) -> String {
     kind.unwrap_or_default() + dora
 }
 
-/// `a (3), b (1)`, the commonest first.
+/// `a (3), b (1)`, most frequent first.
 fn counted(values: impl Iterator<Item = String>) -> String {
     let mut counts = BTreeMap::<String, usize>::new();
     for value in values {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_cut_for_people() {
+    fn long_lists_are_cut() {
         assert_eq!(counted(["a", "b", "b"].map(str::to_owned).into_iter()), "b (2), a (1)");
         let names: Vec<String> = (0..20).map(|i| i.to_string()).collect();
         assert!(listed(&names).ends_with("11 and 8 more"));

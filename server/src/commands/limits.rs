@@ -1,4 +1,4 @@
-//! What the command line says about limits and about how long things are kept.
+//! Command-line arguments for limits and retention.
 
 use std::time::Duration;
 
@@ -6,49 +6,49 @@ use adire_studio::{Caps, Retention, StudioConfig};
 use bytesize::ByteSize;
 use clap::Args;
 
-/// How much everyone may have, and for how long it is kept.
+/// Limits per visitor and network, and retention.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArgs {
-    /// Most generations of one visitor that may wait; programs without a cookie are counted by their network
+    /// Maximum queued generations per visitor; clients without a cookie count by network
     #[arg(long, env = "ADIRE_MAX_WAITING", value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     max_waiting: u32,
-    /// Most generations that may wait from one network: an IPv4 address, or a /64 of IPv6
+    /// Maximum queued generations per network: an IPv4 address, or a /64 of IPv6
     #[arg(long, env = "ADIRE_MAX_WAITING_NETWORK", value_name = "COUNT", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     max_waiting_network: u32,
-    /// Most that one generation may cost, in megapixel-steps (images × steps × megapixels, hires pass included) [default:
+    /// Maximum cost of one generation, in megapixel-steps (images × steps × megapixels, hires pass included) [default:
     /// 120 on a CPU, 2500 on a GPU]
     #[arg(long, env = "ADIRE_MAX_COST", value_name = "COST", allow_negative_numbers = true, value_parser = cost)]
     max_cost: Option<f64>,
-    /// Most that one visitor's queued generations may cost together, twice as much for a network [default: twice --max-cost]
+    /// Maximum total cost of a visitor's queued generations, twice as much for a network [default: twice --max-cost]
     #[arg(long, env = "ADIRE_MAX_WAITING_COST", value_name = "COST", allow_negative_numbers = true, value_parser = cost)]
     max_waiting_cost: Option<f64>,
-    /// Most images that one visitor may upload within a day, four times as many from a network
+    /// Maximum uploads per visitor and day, four times as many per network
     #[arg(long, env = "ADIRE_MAX_UPLOADS", value_name = "COUNT", default_value_t = 200)]
     max_uploads: u32,
-    /// Most that one visitor's uploads of a day may take on the disk, four times as much from a network
+    /// Maximum disk space of a visitor's uploads per day, four times as much per network
     #[arg(long, env = "ADIRE_MAX_UPLOAD_SIZE", value_name = "SIZE", default_value_t = ByteSize::mib(512))]
     max_upload_size: ByteSize,
-    /// Most that all uploads together may take on the disk
+    /// Maximum disk space of all uploads
     #[arg(long, env = "ADIRE_UPLOAD_SPACE", value_name = "SIZE", default_value_t = ByteSize::gib(8))]
     upload_space: ByteSize,
-    /// Take no uploads and no new generations when less is free on the data folder's disk, so that running ones can still
-    /// be stored
+    /// Refuse uploads and new generations when the data folder's disk has less free space, so that running ones can
+    /// still be stored
     #[arg(long, env = "ADIRE_DISK_RESERVE", value_name = "SIZE", default_value_t = ByteSize::mib(256))]
     disk_reserve: ByteSize,
-    /// Delete generations, their prompts and images this long after they are finished, for example 30d [default: never]
+    /// Delete generations with their prompts and images this long after they finish, for example 30d [default: never]
     #[arg(long, env = "ADIRE_KEEP_FOR", value_name = "TIME", value_parser = duration)]
     keep_for: Option<Duration>,
-    /// At a start, cancel waiting generations that were asked for longer ago than this; 0s cancels all of them
+    /// On startup, cancel queued generations older than this; 0s cancels all of them
     #[arg(long, env = "ADIRE_KEEP_WAITING", value_name = "TIME", default_value = "6h", value_parser = duration)]
     keep_waiting: Duration,
-    /// Do not give out adapter files; adapters can still be used
+    /// Disable downloads of adapter files; adapters can still be used
     #[arg(long, env = "ADIRE_NO_DOWNLOADS")]
     no_downloads: bool,
 }
 
 impl LimitArgs {
-    /// The same for a studio.
+    /// Applies the arguments to a studio's configuration.
     pub(crate) fn apply(self, config: StudioConfig) -> StudioConfig {
         let caps = Caps {
             waiting: self.max_waiting,
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_the_studios_own_default() {
+    fn defaults_equal_the_studios() {
         let config = parsed(&[]).unwrap();
         assert_eq!(
             (config.caps, config.retention, config.downloads),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_times_and_costs_are_written_as_people_do() {
+    fn sizes_times_and_costs_are_parsed() {
         let line =
             ["--disk-reserve", "2GB", "--upload-space", "10GiB", "--keep-for", "30d", "--max-cost", "12.5"];
         let config = parsed(&line).unwrap();

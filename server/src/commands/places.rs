@@ -1,4 +1,4 @@
-//! Where the model, the data and the page's files lie, said or guessed.
+//! Command-line arguments for model, device and data folder, and their defaults.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::hub;
 
-/// Reads the largest strength that adapters may be asked for.
+/// Parses `--max-strength`.
 pub(crate) fn strength_limit(text: &str) -> Result<f64, String> {
     let most = adire_protocol::Limits::MAX_STRENGTH;
     match text.parse::<f64>() {
@@ -18,35 +18,33 @@ pub(crate) fn strength_limit(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Which model, and what a single-file checkpoint does not hold.
+/// Model, and the files that a single-file checkpoint lacks.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ModelArgs {
     /// Model folder in Hugging Face layout, single-file checkpoint (.safetensors), or a name that `adire models
-    /// list` shows; the starter model when left out
+    /// list` shows [default: the starter model]
     #[arg(long, env = "ADIRE_MODEL")]
     model: Option<PathBuf>,
-    /// For a single-file checkpoint: folder with CLIP's vocab.json and merges.txt; one that was fetched from the
-    /// Hub when left out
+    /// For a single-file checkpoint: folder with CLIP's vocab.json and merges.txt [default: one downloaded from the Hub]
     #[arg(long, env = "ADIRE_TOKENIZER", value_name = "DIR")]
     tokenizer: Option<PathBuf>,
-    /// For a single-file checkpoint that is not built like SD 1.5: model folder with its configs
+    /// For a single-file checkpoint with another structure than SD 1.5: model folder with its configs
     #[arg(long, value_name = "DIR")]
     model_config: Option<PathBuf>,
     /// VAE to use instead of the model's own: folder in Hugging Face layout, or .safetensors file
     #[arg(long, env = "ADIRE_VAE", value_name = "FILE|DIR")]
     vae: Option<PathBuf>,
-    /// Let the model's own safety checker look at every image and black out what it finds; for model folders that
-    /// come with one
+    /// Check every image with the model's safety checker and black out what it flags; for model folders that have one
     #[arg(long, env = "ADIRE_SAFETY_CHECKER")]
     safety_checker: bool,
     #[command(flatten)]
     place: PlaceArgs,
 }
 
-/// Where to compute, and how precisely.
+/// Device and precision.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct PlaceArgs {
-    /// Where to compute: auto (the first GPU that can be used, else the CPU), cpu or cuda:N
+    /// Device: auto (the first usable GPU, else the CPU), cpu or cuda:N
     #[arg(long, env = "ADIRE_DEVICE", value_name = "auto|cpu|cuda:N", default_value_t)]
     device: DeviceChoice,
     /// Compute precision of text encoder and UNet: auto (f32 on the CPU, f16 on a GPU), f32, f16 or bf16
@@ -58,12 +56,12 @@ impl PlaceArgs {
     /// Opens the device.
     ///
     /// # Errors
-    /// A GPU was named that cannot be used.
+    /// The given GPU cannot be used.
     pub(crate) fn open(self) -> anyhow::Result<Placement> {
         Ok(Placement::open(self.device, self.dtype)?)
     }
 
-    /// As the image was made, where nothing else is asked for and that device can be used here.
+    /// Opens the recipe's device and precision, unless others are given or that device is unavailable.
     fn open_like(self, recipe: &Recipe) -> anyhow::Result<Placement> {
         let dtype = match self.dtype {
             Precision::Auto => recipe.dtype.parse().unwrap_or_default(),
@@ -71,7 +69,7 @@ impl PlaceArgs {
         };
         match (self.device, recipe.device.parse()) {
             (DeviceChoice::Auto, Ok(device @ (DeviceChoice::Cpu | DeviceChoice::Cuda(_)))) => {
-                // A GPU with another number, or the CPU, is told apart in the verdict.
+                // The verdict reports a fallback to another device.
                 Placement::open(device, dtype).or_else(|_| Self { dtype, ..self }.open())
             }
             _ => Self { dtype, ..self }.open(),
@@ -79,18 +77,18 @@ impl PlaceArgs {
     }
 }
 
-/// A model with what is needed to load it.
+/// A resolved model with its load options.
 #[derive(Clone, Debug)]
 pub(crate) struct FoundModel {
     pub(crate) path: PathBuf,
     pub(crate) options: LoadOptions,
-    /// Why a GPU that could be used is not.
+    /// Why an available GPU is not used.
     pub(crate) note: Option<String>,
 }
 
 impl FoundModel {
-    /// Says on stderr why a GPU is not used, for commands that keep no log.
-    pub(crate) fn tell(self) -> Self {
+    /// Prints the note to stderr, for commands without a log.
+    pub(crate) fn warn(self) -> Self {
         if let Some(note) = &self.note {
             eprintln!("adire: {note}");
         }
@@ -99,7 +97,7 @@ impl FoundModel {
 }
 
 impl ModelArgs {
-    /// The model that was named, or the starter model.
+    /// The given model, or the starter model.
     pub(crate) fn find(&self) -> anyhow::Result<FoundModel> {
         self.on(self.place.open()?)
     }
@@ -114,7 +112,7 @@ impl ModelArgs {
             tokenizer = beside.or_else(|| hub::tokenizer(&hub::folder()));
         }
         let Placement { device, dtype, note } = place;
-        // Set but empty means unset, as for every other variable.
+        // An empty variable counts as unset, as everywhere.
         let vae = self.vae.as_deref().filter(|vae| !vae.as_os_str().is_empty()).map(resolve);
         let safety_checker = self.safety_checker;
         let options = LoadOptions { device, dtype, tokenizer, config, vae, safety_checker };
@@ -122,10 +120,10 @@ impl ModelArgs {
     }
 }
 
-/// The folders that several commands need.
+/// Model and data folder.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Places {
-    /// Data folder: jobs, images, adapters; made when absent
+    /// Data folder (database, images, adapters); created if absent
     #[arg(long, env = "ADIRE_DATA", default_value = "data")]
     pub(crate) data: PathBuf,
     #[command(flatten)]
@@ -133,7 +131,7 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// The model that was named, or the starter model.
+    /// The given model, or the starter model.
     pub(crate) fn model(&self) -> anyhow::Result<FoundModel> {
         self.model.find()
     }
@@ -145,7 +143,7 @@ impl Places {
         Ok(Pipeline::width_of_text(&path, config.as_deref())?)
     }
 
-    /// As [`Self::model`], on the device and in the precision that an image was made with, unless others are named.
+    /// As [`Self::model`], on the recipe's device and in its precision, unless others are given.
     pub(crate) fn model_for(&self, recipe: &Recipe) -> anyhow::Result<FoundModel> {
         self.model.on(self.model.place.open_like(recipe)?)
     }
@@ -156,14 +154,14 @@ fn named_or_starter(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     match named {
         Some(named) => Ok(resolve(named)),
         None => starter().context(
-            "no model was found; name a folder in Hugging Face layout with --model or ADIRE_MODEL, or fetch one with \
+            "no model found; pass a folder in Hugging Face layout with --model or ADIRE_MODEL, or download one with \
              `adire models pull OWNER/NAME`",
         ),
     }
 }
 
-/// A path as it is; else the model of that name in the Hub's cache. What is neither stays a path, so that messages
-/// name it.
+/// An existing path, else the model of that name in the Hub's cache, else the path unchanged, so that messages can
+/// show it.
 pub(crate) fn resolve(named: &Path) -> PathBuf {
     if named.exists() {
         return named.to_owned();
@@ -181,7 +179,7 @@ pub(crate) fn starter() -> Option<PathBuf> {
     beside_program("models/starter").into_iter().find(|folder| folder.join("model_index.json").is_file())
 }
 
-/// The folder with the page's files: `site` beside the program, or where the build puts it.
+/// Folder with the page's files: `site` beside the program, or the build's output.
 pub(crate) fn site() -> Option<PathBuf> {
     let mut candidates = beside_program("site");
     candidates.push(PathBuf::from("target/site"));

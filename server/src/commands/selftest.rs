@@ -1,5 +1,5 @@
-//! `adire selftest` and `adire measure`: for a device that no compiler and no test suite ever saw. Hidden from the
-//! help, because people who make images need neither.
+//! `adire selftest` and `adire measure`: check and time a device without a compiler or test suite. Hidden from
+//! the help.
 
 use std::{io::Write, ops::ControlFlow, path::PathBuf, sync::Arc, time::Instant};
 
@@ -28,16 +28,16 @@ pub(crate) struct SelftestArgs {
 }
 
 impl SelftestArgs {
-    /// Prints every comparison with its error and its bound.
+    /// Prints every comparison with its error and bound.
     ///
     /// # Errors
-    /// One is out of its bound, or could not be made.
+    /// A comparison is out of bounds or could not run.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let place = self.place.open()?;
         if let Some(note) = &place.note {
             eprintln!("adire: {note}");
         }
-        // Not println!: a closed stdout is no reason to panic.
+        // Not println!, which panics when stdout is closed.
         let mut out = std::io::stdout();
         let rows = selftest::run(&self.goldens, &place.device, place.dtype, &mut |row| {
             let _ = writeln!(out, "{row}");
@@ -57,24 +57,24 @@ impl SelftestArgs {
 pub(crate) struct MeasureArgs {
     #[command(flatten)]
     model: ModelArgs,
-    /// An adapter to switch to; may be given several times
+    /// Adapter file to switch to; repeatable
     #[arg(long, value_name = "FILE")]
     lora: Vec<PathBuf>,
-    /// What the image shows
+    /// Prompt
     #[arg(long, default_value = "red flower on blue")]
     prompt: String,
     /// Width and height in pixels
     #[arg(long, default_value_t = 512)]
     size: u32,
-    /// Denoising steps
+    /// Steps
     #[arg(long, default_value_t = 20)]
     steps: u32,
     /// Sampler
     #[arg(long, default_value = "ddim")]
     sampler: Sampler,
-    /// Images that are measured, after one that is not
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pictures: u16,
+    /// Images to time, after one warm-up image
+    #[arg(long, alias = "pictures", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    images: u16,
     /// Switches of adapters, in turn to each and to none
     #[arg(long, default_value_t = 100)]
     switches: u32,
@@ -84,14 +84,14 @@ pub(crate) struct MeasureArgs {
 }
 
 impl MeasureArgs {
-    /// Makes the images and the switches.
+    /// Times images and switches between adapters.
     ///
     /// # Errors
     /// The model or an adapter cannot be used, a computation fails, or weights differ after a switch from those of the
     /// first time.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let begun = Instant::now();
-        let FoundModel { path, options, .. } = self.model.find()?.tell();
+        let FoundModel { path, options, .. } = self.model.find()?.warn();
         let mut pipeline = Pipeline::load(&path, &options)?;
         let load_seconds = begun.elapsed().as_secs_f64();
         let info = pipeline.info().clone();
@@ -108,18 +108,18 @@ impl MeasureArgs {
         let spec = request.validate(&info.limits, &info.defaults, 0)?;
 
         pipeline.set_adapters(&[])?;
-        let first = picture(&mut pipeline, &spec)?;
-        let mut taken: Vec<Picture> = Vec::with_capacity(self.pictures.into());
-        for _ in 0..self.pictures {
-            taken.push(picture(&mut pipeline, &spec)?);
+        let first = render(&mut pipeline, &spec)?;
+        let mut taken: Vec<TimedImage> = Vec::with_capacity(self.images.into());
+        for _ in 0..self.images {
+            taken.push(render(&mut pipeline, &spec)?);
         }
-        let median = |of: &dyn Fn(&Picture) -> f64| {
+        let median = |of: &dyn Fn(&TimedImage) -> f64| {
             let mut values: Vec<f64> = taken.iter().map(of).collect();
             values.sort_by(f64::total_cmp);
             values[values.len() / 2]
         };
         let switched = self.switch(&mut pipeline)?;
-        let last = picture(&mut pipeline, &spec)?;
+        let last = render(&mut pipeline, &spec)?;
         let report = serde_json::json!({
             "program": format!("Adire {}", env!("CARGO_PKG_VERSION")),
             "device": info.device,
@@ -129,10 +129,10 @@ impl MeasureArgs {
             "sampler": self.sampler,
             "load_seconds": load_seconds,
             "first_seconds": first.seconds,
-            "seconds": median(&|picture| picture.seconds),
-            "steps_per_second": median(&|picture| picture.steps_per_second),
-            "pictures": taken.len(),
-            "equal_pictures": taken.iter().chain([&last]).filter(|picture| picture.rgb == first.rgb).count(),
+            "seconds": median(&|image| image.seconds),
+            "steps_per_second": median(&|image| image.steps_per_second),
+            "images": taken.len(),
+            "equal_images": taken.iter().chain([&last]).filter(|image| image.rgb == first.rgb).count(),
             "switches": self.switches,
             "switch_seconds": switched.seconds,
             "other_fingerprints": switched.different,
@@ -142,11 +142,11 @@ impl MeasureArgs {
             image::save_buffer(out, &first.rgb, width, height, image::ColorType::Rgb8)
                 .with_context(|| format!("cannot write {}", out.display()))?;
         }
-        // Not println!: a closed stdout is no reason to panic.
+        // Not println!, which panics when stdout is closed.
         let _ = writeln!(std::io::stdout(), "{report:#}");
         if switched.different > 0 {
             bail!(
-                "{} of {} switches led to other weights than the first time",
+                "{} of {} switches gave other weights than the first time",
                 switched.different,
                 self.switches
             );
@@ -180,19 +180,19 @@ impl MeasureArgs {
 }
 
 struct Switched {
-    /// Each, on average.
+    /// Mean seconds per switch.
     seconds: f64,
-    /// How many led to another fingerprint than the first switch to the same adapter.
+    /// Switches whose fingerprint differs from that of the first switch to the same adapter.
     different: u32,
 }
 
-struct Picture {
+struct TimedImage {
     seconds: f64,
     steps_per_second: f64,
     rgb: Vec<u8>,
 }
 
-fn picture(pipeline: &mut Pipeline, spec: &GenerationSpec) -> anyhow::Result<Picture> {
+fn render(pipeline: &mut Pipeline, spec: &GenerationSpec) -> anyhow::Result<TimedImage> {
     let mut ends = Vec::with_capacity(spec.steps as usize);
     let begun = Instant::now();
     let output = pipeline.generate(spec, &mut |_| {
@@ -205,5 +205,5 @@ fn picture(pipeline: &mut Pipeline, spec: &GenerationSpec) -> anyhow::Result<Pic
         0.0 => ends.len() as f64 / output.seconds,
         between => (ends.len() - 1) as f64 / between,
     };
-    Ok(Picture { seconds: output.seconds, steps_per_second, rgb: pixels(output.image).rgb })
+    Ok(TimedImage { seconds: output.seconds, steps_per_second, rgb: pixels(output.image).rgb })
 }

@@ -1,5 +1,5 @@
-//! Adapters that come with a model: those that its `adire.json` lists are taken in at each start. The same file
-//! again changes nothing. The command line finds them there by name.
+//! Adapters bundled with a model: those in its `adire.json` are added at each startup (adding the same file again
+//! changes nothing), and the command line finds them by name.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use adire_protocol::AdapterRef;
 use adire_studio::{NewAdapter, Studio};
 use anyhow::bail;
 
-/// The adapter that `name` or `name@vN` stands for.
+/// Finds the bundled adapter `name` or `name@vN`.
 ///
 /// # Errors
-/// The model has none of that name.
+/// The model bundles no such adapter.
 pub(crate) fn find<'a>(manifest: &'a Manifest, name: &str) -> anyhow::Result<&'a ManifestAdapter> {
     let wanted: AdapterRef = name.parse()?;
     let shipped = manifest.adapters();
@@ -24,17 +24,16 @@ pub(crate) fn find<'a>(manifest: &'a Manifest, name: &str) -> anyhow::Result<&'a
     let known: Vec<_> = shipped.iter().map(|a| format!("{}@v{}", a.name, a.version)).collect();
     let known = if known.is_empty() { "no adapters".to_owned() } else { known.join(", ") };
     bail!(
-        "the prompt names the adapter {name}, but this model comes with {known}; give any other file with --lora FILE"
+        "the prompt uses the adapter {name}, but this model bundles {known}; pass any other file with --lora FILE"
     )
 }
 
-/// Takes in every adapter that the model folder lists. One that cannot be used is logged and left out: the studio
-/// works without it.
+/// Adds every adapter that the model folder lists. An unusable one is logged and skipped.
 pub(crate) async fn add(studio: &Studio, model: &Path) {
     let manifest = match Manifest::read(model) {
         Ok(manifest) => manifest,
         Err(error) => {
-            tracing::warn!(%error, "the adapters of the model are left out");
+            tracing::warn!(%error, "skipping the bundled adapters");
             return;
         }
     };
@@ -48,9 +47,9 @@ pub(crate) async fn add(studio: &Studio, model: &Path) {
             strict: false,
         };
         match studio.add_adapter(new).await {
-            Ok(version) => tracing::info!(adapter = version.id(), "adapter is there"),
+            Ok(version) => tracing::info!(adapter = version.id(), "bundled adapter ready"),
             Err(error) => {
-                tracing::warn!(file = %shipped.file.display(), %error, "an adapter of the model is left out")
+                tracing::warn!(file = %shipped.file.display(), %error, "skipping a bundled adapter")
             }
         }
     }

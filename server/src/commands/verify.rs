@@ -21,51 +21,51 @@ use crate::{
     backend::PreparedInit,
     commands::{
         generate::draw,
-        init::tell,
+        init::warn,
         places::{FoundModel, Places},
     },
 };
 
-/// Largest file that is read; far above any image that Adire makes.
+/// Maximum size of the PNG file in bytes, well above any image that Adire writes.
 const MAX_FILE_BYTES: u64 = 256 << 20;
-/// Largest and mean difference (of 255) between images that nobody can tell apart: another device or precision.
+/// Largest and mean difference (of 255) of images that look the same: another device or precision.
 const CLOSE: (u8, f64) = (16, 1.0);
 
-/// Which image, and where its model and adapters are
+/// Image to verify, and where its model and adapters are
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// The PNG file, as Adire saved it
+    /// PNG file as saved by Adire
     #[arg(value_name = "FILE.png")]
     file: PathBuf,
     #[command(flatten)]
     places: Places,
-    /// An adapter file that is neither in the data folder nor with the model; may be given several times
+    /// Adapter file that is neither in the data folder nor bundled with the model; repeatable
     #[arg(long, value_name = "FILE")]
     lora: Vec<PathBuf>,
-    /// An embedding file that is not in the data folder; may be given several times
+    /// Embedding file that is not in the data folder; repeatable
     #[arg(long, value_name = "FILE")]
     embedding: Vec<PathBuf>,
-    /// The image that it was begun with, or its mask, where the data folder does not have it; may be given twice
-    #[arg(long, value_name = "FILE")]
-    picture: Vec<PathBuf>,
+    /// Init image or mask that is not in the data folder; repeatable
+    #[arg(long, alias = "picture", value_name = "FILE")]
+    image: Vec<PathBuf>,
 }
 
 impl VerifyArgs {
-    /// Says exact, close or different; different is an error.
+    /// Reports exact, close or different; different is an error.
     ///
     /// # Errors
-    /// The images differ, or the image cannot be made again: one sentence.
+    /// The images differ, or the image cannot be re-rendered: one sentence.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let shown = self.file.display();
         let bytes = read(&self.file)?;
         let recipe =
             adire_studio::read_recipe(&bytes).with_context(|| format!("{shown} cannot be verified"))?;
         let Decoded { pixels, warnings } = decode_image(&bytes, ImageUse::Colours)
-            .with_context(|| format!("{shown} cannot be read as a picture"))?;
-        tell(&self.file, &warnings);
+            .with_context(|| format!("{shown} cannot be read as an image"))?;
+        warn(&self.file, &warnings);
         let before = Rgb8 { width: pixels.width, height: pixels.height, data: pixels.rgb };
-        let FoundModel { path: model, mut options, .. } = self.places.model_for(&recipe)?.tell();
-        // An image is made again the way it was made: with the checker where that withheld it, without otherwise.
+        let FoundModel { path: model, mut options, .. } = self.places.model_for(&recipe)?.warn();
+        // The safety checker is on only where it blocked the original.
         options.safety_checker = recipe.withheld;
         if recipe.vae.is_none() {
             options.vae = None;
@@ -78,7 +78,7 @@ impl VerifyArgs {
         let info = pipeline.info();
         if info.hash != recipe.model_hash {
             bail!(
-                "{shown} was made with the model {} (hash {}), but {} is {} (hash {}); name the right folder with --model",
+                "{shown} was generated with the model {} (hash {}), but {} is {} (hash {}); pass the right folder with --model",
                 recipe.model,
                 short(&recipe.model_hash),
                 model.display(),
@@ -90,7 +90,7 @@ impl VerifyArgs {
             recipe.vae.as_ref().filter(|vae| info.vae.as_ref().is_none_or(|ours| ours.hash != vae.hash))
         {
             bail!(
-                "{shown} was made with the VAE {} (sha256 {}); name its file or folder with --vae",
+                "{shown} was generated with the VAE {} (sha256 {}); pass its file or folder with --vae",
                 vae.name,
                 short(&vae.hash)
             );
@@ -100,27 +100,27 @@ impl VerifyArgs {
         pipeline.set_adapters(&adapters)?;
         let drawn = draw(&mut pipeline, &recipe.spec, init.as_ref())?;
         if recipe.withheld && !drawn.withheld {
-            bail!("{shown}: the safety checker withheld this picture when it was made, but lets it pass now");
+            bail!("{shown}: the safety checker blocked this image originally, but passes it now");
         }
 
         let verdict = Verdict::of(&before, &drawn.image)?;
         let mut report = format!("{shown}: {verdict}");
         if recipe.withheld {
             report.push_str(
-                "\nThe safety checker withheld this picture, then and now: both are black, which says little of the rest.",
+                "\nBlocked by the safety checker both times: two black images say little about the rest.",
             );
         }
         let weights = pipeline.fingerprint().unwrap_or_default();
         if !recipe.fingerprint.is_empty() && weights != recipe.fingerprint {
             report.push_str(&format!(
-                "\nThe weights differ too: fingerprint {} then, {} now.",
+                "\nThe weights differ too: fingerprint {} in the recipe, {} now.",
                 short(&recipe.fingerprint),
                 short(weights)
             ));
         }
         if !matches!(verdict, Verdict::Exact) {
             report.push_str(&format!(
-                "\nIt was made by Adire {} on {} in {}; this is Adire {} on {place}.",
+                "\nIt was generated by Adire {} on {} in {}; this is Adire {} on {place}.",
                 recipe.version,
                 recipe.device,
                 recipe.dtype,
@@ -130,27 +130,27 @@ impl VerifyArgs {
         if let Verdict::Different { .. } = verdict {
             bail!("{report}");
         }
-        // Not println!: a closed stdout is no reason to panic.
+        // Not println!, which panics when stdout is closed.
         let _ = writeln!(std::io::stdout(), "{report}");
         Ok(())
     }
 
-    /// The images that the recipe names, found by their hashes.
+    /// The init image and mask of the recipe, found by hash.
     fn init(&self, spec: &GenerationSpec) -> anyhow::Result<Option<PreparedInit>> {
         let find = |hash: &String, used_as: ImageUse| -> anyhow::Result<Pixels> {
             if let Some(stored) = blob_path(&self.places.data, hash).filter(|path| path.is_file()) {
                 return Ok(read_pixels(&stored)?);
             }
-            for path in &self.picture {
-                let Decoded { pixels: picture, warnings } = read_image(path, used_as)?;
-                // An image made by Adire goes by its file, one that was brought along by its pixels.
-                if image_hash(&picture)? == *hash || file_hash(path).is_ok_and(|found| found == *hash) {
-                    tell(path, &warnings);
-                    return Ok(picture);
+            for path in &self.image {
+                let Decoded { pixels: found, warnings } = read_image(path, used_as)?;
+                // A generated image is named by the hash of its file, an upload by that of its pixels.
+                if image_hash(&found)? == *hash || file_hash(path).is_ok_and(|file| file == *hash) {
+                    warn(path, &warnings);
+                    return Ok(found);
                 }
             }
             bail!(
-                "it was begun with the picture {}, which is not in {}; name its file with --picture",
+                "its init image or mask {} is not in {}; pass the file with --image",
                 short(hash),
                 self.places.data.display()
             )
@@ -163,7 +163,7 @@ impl VerifyArgs {
         Ok(Some(PreparedInit::new(image, mask.as_ref(), spec.width, spec.height)?))
     }
 
-    /// The embeddings of the recipe under their words, but for those that its adapters bring along.
+    /// The embeddings of the recipe with their words, except those bundled in its adapters.
     fn embeddings(&self, recipe: &Recipe) -> anyhow::Result<Vec<(String, Arc<Embedding>)>> {
         let own = recipe.embeddings.iter().filter(|one| !recipe.adapter_hashes.contains(&one.hash));
         own.map(|EmbeddingUse { word, hash }| {
@@ -171,7 +171,7 @@ impl VerifyArgs {
             let same = |path: &&PathBuf| file_hash(path).is_ok_and(|found| found == *hash);
             let path = stored.as_ref().or_else(|| self.embedding.iter().find(same)).with_context(|| {
                 format!(
-                    "the embedding {word} (sha256 {}) is not in {}; name its file with --embedding",
+                    "the embedding {word} (sha256 {}) is not in {}; pass its file with --embedding",
                     short(hash),
                     self.places.data.display()
                 )
@@ -181,25 +181,25 @@ impl VerifyArgs {
         .collect()
     }
 
-    /// The adapters of the recipe with their strengths, found by the hashes of their files.
+    /// The adapters of the recipe with their strengths, found by file hash.
     fn adapters(&self, recipe: &Recipe, model: &Path) -> anyhow::Result<Vec<(Arc<Adapter>, Strength)>> {
         let uses = &recipe.spec.adapters;
         if uses.len() != recipe.adapter_hashes.len() {
             bail!("the recipe names {} adapters but {} hashes", uses.len(), recipe.adapter_hashes.len());
         }
         let mut candidates = self.lora.clone();
-        // A single-file checkpoint comes with none.
+        // A single-file checkpoint bundles none.
         if let Ok(manifest) = Manifest::read(model) {
             candidates.extend(manifest.adapters().iter().map(|shipped| shipped.file.clone()));
         }
         let mut found = Vec::with_capacity(uses.len());
         for (adapter, hash) in uses.iter().zip(&recipe.adapter_hashes) {
-            // Adapter files lie in the data folder under their hash.
+            // The data folder stores adapter files by hash.
             let stored = blob_path(&self.places.data, hash).filter(|path| path.is_file());
             let same = |path: &&PathBuf| file_hash(path).is_ok_and(|found| found == *hash);
             let path = stored.as_ref().or_else(|| candidates.iter().find(same)).with_context(|| {
                 format!(
-                    "the adapter {} (sha256 {}) is neither in {} nor with the model; name its file with --lora",
+                    "the adapter {} (sha256 {}) is neither in {} nor bundled with the model; pass its file with --lora",
                     adapter.name,
                     short(hash),
                     self.places.data.display()
@@ -252,7 +252,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let problem = || format!("{} cannot be read", path.display());
     let length = std::fs::metadata(path).with_context(problem)?.len();
     if length > MAX_FILE_BYTES {
-        bail!("{} has {length} bytes; a picture of Adire has at most a few million", path.display());
+        bail!("{} has {length} bytes, more than any image written by Adire", path.display());
     }
     std::fs::read(path).with_context(problem)
 }
@@ -266,9 +266,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pictures_are_exact_close_or_different() {
-        let picture = |data: &[u8]| Rgb8 { width: 1, height: 2, data: data.to_vec() };
-        let verdict = |a: &[u8], b: &[u8]| Verdict::of(&picture(a), &picture(b)).unwrap();
+    fn images_are_exact_close_or_different() {
+        let image = |data: &[u8]| Rgb8 { width: 1, height: 2, data: data.to_vec() };
+        let verdict = |a: &[u8], b: &[u8]| Verdict::of(&image(a), &image(b)).unwrap();
         let base = [10, 20, 30, 40, 50, 60];
         assert_eq!(verdict(&base, &base), Verdict::Exact);
         assert_eq!(verdict(&base, &[10, 20, 30, 43, 50, 60]), Verdict::Close { largest: 3, mean: 0.5 });
@@ -278,6 +278,6 @@ mod tests {
         ));
         assert!(matches!(verdict(&base, &[12, 22, 32, 42, 52, 62]), Verdict::Different { largest: 2, .. }));
         let wide = Rgb8 { width: 2, height: 1, data: base.to_vec() };
-        assert!(Verdict::of(&picture(&base), &wide).is_err());
+        assert!(Verdict::of(&image(&base), &wide).is_err());
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct ClassImages {
 impl ClassImages {
     /// What the settings ask for beyond the `given` ones.
     pub(super) fn new(task: &TrainingTask, given: usize) -> Self {
-        let asked = task.config.class_pictures as usize;
+        let asked = task.config.class_images as usize;
         Self {
             folder: task.folder.join("class"),
             prompt: task.class_prompt.clone(),

@@ -222,7 +222,7 @@ fn failure(output: &Output) -> String {
 fn a_pulled_model_is_listed_verified_and_used_by_name() {
     let world = World::new(Hub::new());
     let told = stdout(&world.pull());
-    assert!(told.starts_with(&format!("{REPOSITORY} is in ")), "{told}");
+    assert!(told.starts_with(&format!("Downloaded {REPOSITORY} to ")), "{told}");
     for (name, bytes) in &world.hub.files {
         let path = world.snapshot().join(name);
         let needed = !["README.md", "model.ckpt"].contains(&name.as_str()) && !name.ends_with(".bin");
@@ -234,7 +234,7 @@ fn a_pulled_model_is_listed_verified_and_used_by_name() {
     let listed = stdout(&world.adire(&["models", "list"], None));
     assert!(listed.contains(&format!("{REPOSITORY}  folder  ")), "{listed}");
     let verified = stdout(&world.adire(&["models", "verify"], None));
-    assert!(verified.contains(&format!("{REPOSITORY}: 12 files are as on the Hub")), "{verified}");
+    assert!(verified.contains(&format!("{REPOSITORY}: 12 files match the Hub")), "{verified}");
 
     let generate =
         ["generate", "--model", REPOSITORY, "--prompt", "red flower", "--seed", "7", "--steps", "1"];
@@ -362,7 +362,7 @@ fn a_single_file_checkpoint_is_fetched_listed_and_told_what_it_lacks() {
     let world = World::new(hub);
     let told = stdout(&world.pull());
     let name = format!("{REPOSITORY}/some-model.safetensors");
-    assert!(told.starts_with(&format!("{name} is in ")), "{told}");
+    assert!(told.starts_with(&format!("Downloaded {name} to ")), "{told}");
     assert!(stdout(&world.adire(&["models", "list"], None)).contains(&format!("{name}  single file  ")));
     let generate = ["generate", "--model", &name, "--prompt", "a", "--out", "a.png"];
     let told = failure(&world.adire(&generate, None));
@@ -386,7 +386,7 @@ fn the_pictures_of_a_dataset_are_fetched_and_imported() {
     let data = data.to_str().unwrap();
     let from = format!("hf:{REPOSITORY}");
     let output = world.adire(&["datasets", "import", "cloth", &from, "--data", data], None);
-    assert!(stdout(&output).contains("cloth with 1 pictures is in"), "{output:?}");
+    assert!(stdout(&output).contains("Imported cloth with 1 images into"), "{output:?}");
     assert!(world.requests("README.md").is_empty(), "only what is needed is fetched");
     let listed = world.adire(&["datasets", "list", "--json", "--data", data], None);
     let listed: serde_json::Value = serde_json::from_str(&stdout(&listed)).unwrap();

@@ -40,9 +40,7 @@ fn timesteps(trajectory: &Trajectory<'_>) -> Result<Vec<usize>> {
     // A schedule shorter than the usual 50 gives what it has.
     let original = trajectory.schedule.config.original_inference_steps.min(train);
     if steps > original {
-        return Err(EngineError::Request(format!(
-            "the number of steps is {steps}; with LCM it can be 1 to {original}"
-        )));
+        return Err(EngineError::Request(format!("steps must be 1 to {original} with LCM; got {steps}")));
     }
     let apart = train / original;
     let stride = original as f64 / steps as f64;

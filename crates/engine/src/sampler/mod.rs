@@ -74,13 +74,13 @@ pub fn sample<'a>(
 ) -> Result<Tensor> {
     if steps == 0 || steps > schedule.len() {
         let most = schedule.len();
-        return Err(EngineError::Request(format!("the number of steps is {steps}; it can be 1 to {most}")));
+        return Err(EngineError::Request(format!("steps must be 1 to {most}; got {steps}")));
     }
     let start = start.into();
     if start.skip >= steps {
         let skip = start.skip;
         return Err(EngineError::Request(format!(
-            "{skip} of {steps} steps are to be left out; one must be left"
+            "cannot skip {skip} of {steps} steps; at least one must remain"
         )));
     }
     let mut trajectory = Trajectory { schedule, steps, noise, start, model, on_step };

@@ -116,7 +116,7 @@ impl TextEncoder {
         // A tower of no layers has but one state.
         if clip_skip == 0 || clip_skip > self.layers().max(1) {
             return Err(EngineError::Request(format!(
-                "clip skip is {clip_skip}; this model's text encoder has {} layers, so it can be 1 (the last) to {0}",
+                "clip skip must be 1 (the last layer) to {}; got {clip_skip}",
                 self.layers()
             )));
         }

@@ -34,7 +34,7 @@ pub(crate) async fn submit(
         }
     }
     if let Some(prompt) = &request.class_prompt
-        && request.config.class_pictures > 0
+        && request.config.class_images > 0
     {
         let picture = GenerationRequest { prompt: prompt.clone(), ..GenerationRequest::default() };
         if let Err(error) = picture.validate(&shared.model.limits, &shared.model.defaults, 0) {

@@ -9,7 +9,7 @@ use crate::{
     hub::{self, Kind},
 };
 
-/// Nothing to say.
+/// No arguments.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {}
 
@@ -17,7 +17,7 @@ impl ListArgs {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let mut text = String::new();
         if let Some(starter) = places::starter() {
-            let _ = writeln!(text, "starter  comes with Adire  {}", starter.display());
+            let _ = writeln!(text, "starter  bundled with Adire  {}", starter.display());
         }
         for cached in hub::cached(&hub::folder()) {
             let kind = match cached.kind {
@@ -29,11 +29,11 @@ impl ListArgs {
         }
         if text.is_empty() {
             text = format!(
-                "No model is there. Fetch one with `adire models pull OWNER/NAME`; it is put into {}.\n",
+                "No models yet. Download one with `adire models pull OWNER/NAME`; it is stored in {}.\n",
                 hub::folder().display()
             );
         }
-        // Not print!: a closed stdout is no reason to panic.
+        // Not print!, which panics when stdout is closed.
         let _ = std::io::stdout().write_all(text.as_bytes());
         Ok(())
     }

@@ -8,19 +8,19 @@ use clap::Subcommand;
 
 use self::{list::ListArgs, pull::PullArgs, verify::VerifyArgs};
 
-/// What can be done with models.
+/// Commands on models.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelsCommand {
-    /// Fetch a model from the Hugging Face Hub
+    /// Download a model from the Hugging Face Hub
     Pull(PullArgs),
-    /// Say which models are there; --model takes their names
+    /// List models; their names can be passed to --model
     List(ListArgs),
-    /// Check the files of fetched models against their hashes
+    /// Check the files of downloaded models against their hashes
     Verify(VerifyArgs),
 }
 
 impl ModelsCommand {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
     /// One sentence that says what went wrong and what to do.

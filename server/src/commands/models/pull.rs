@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::hub::{self, Variant, Wanted};
 
-/// What to fetch. HF_ENDPOINT, HF_TOKEN and HF_HOME are honoured.
+/// Model to download. HF_ENDPOINT, HF_TOKEN and HF_HOME are honoured.
 #[derive(Debug, Args)]
 pub(crate) struct PullArgs {
     /// OWNER/NAME on the Hub
@@ -14,7 +14,7 @@ pub(crate) struct PullArgs {
     /// Branch, tag or commit
     #[arg(long, default_value = "main")]
     revision: String,
-    /// Which weights, where there are several
+    /// Weights to download, where the repository has several variants
     #[arg(long, value_enum, default_value_t = Variant::Full)]
     variant: Variant,
     /// A single-file checkpoint of the repository, instead of its folders
@@ -39,7 +39,7 @@ impl PullArgs {
             cached.snapshot == snapshot && file
         });
         let name = name.map_or(wanted.repository, |cached| cached.name);
-        let _ = writeln!(std::io::stdout(), "{name} is in {}", snapshot.display());
+        let _ = writeln!(std::io::stdout(), "Downloaded {name} to {}", snapshot.display());
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! `adire models verify`: every file in the cache is named by its hash, so that no network is needed.
+//! `adire models verify`: checks cached files against the hashes in their names, without network access.
 
 use std::{
     io::Write as _,
@@ -10,13 +10,13 @@ use clap::Args;
 
 use crate::hub::{self, Expected};
 
-/// Deepest folder that is looked into.
+/// Maximum folder depth.
 const DEPTH: usize = 8;
 
-/// Which models.
+/// Models to verify.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// A name that `adire models list` shows; all fetched models when left out
+    /// A name that `adire models list` shows [default: all downloaded models]
     name: Option<String>,
 }
 
@@ -26,7 +26,7 @@ impl VerifyArgs {
         if let Some(name) = &self.name {
             models.retain(|cached| cached.name == *name);
             if models.is_empty() {
-                bail!("{name} is not among the fetched models; `adire models list` shows their names");
+                bail!("{name} is not a downloaded model; `adire models list` shows their names");
             }
         }
         let mut damaged = 0;
@@ -44,7 +44,7 @@ impl VerifyArgs {
                     }
                 }
             }
-            let _ = writeln!(std::io::stdout(), "{}: {checked} files are as on the Hub", cached.name);
+            let _ = writeln!(std::io::stdout(), "{}: {checked} files match the Hub", cached.name);
         }
         if damaged > 0 {
             bail!("{damaged} files are damaged; remove them and pull the model again");
@@ -58,11 +58,11 @@ fn verify(path: &Path) -> anyhow::Result<()> {
     let name = blob.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     match Expected::new(name) {
         Some(expected) => hub::check(&blob, &expected),
-        None => bail!("it does not lie in the cache under its hash"),
+        None => bail!("it is not stored in the cache under its hash"),
     }
 }
 
-/// Files below `folder`, links included, even those that lead nowhere.
+/// Files below `folder`, including links, even dangling ones.
 fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) {
     let mut paths: Vec<PathBuf> =
         std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();

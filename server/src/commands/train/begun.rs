@@ -1,4 +1,4 @@
-//! What a run was begun with, kept beside its checkpoint, so that taking it up again can say what differs.
+//! Inputs of a training run, stored beside its checkpoint, so that resuming can report what differs.
 
 use std::{
     collections::BTreeMap,
@@ -13,18 +13,18 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Its name in the run's folder.
+/// File name in the run's folder.
 const FILE: &str = "run.json";
 
-/// Most differences that are named.
+/// Maximum number of differences listed.
 const MAX_NAMED: usize = 8;
 
-/// Everything that the result depends on.
+/// Inputs that the result depends on.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Begun {
-    /// Settings and what else is one value, by name.
+    /// Settings and other single values, by name.
     settings: Map<String, Value>,
-    /// Images to train on by their names.
+    /// Images to train on, by name.
     images: BTreeMap<String, Image>,
     class_images: BTreeMap<String, Image>,
 }
@@ -62,10 +62,10 @@ impl Begun {
         Ok(Self { settings, images: images(dataset)?, class_images: images(classes)? })
     }
 
-    /// Keeps it in the folder of a run that begins.
+    /// Stores them in the folder of a new run.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The file cannot be written.
     pub(super) fn keep(&self, folder: &Path) -> anyhow::Result<()> {
         let (path, part) = (folder.join(FILE), folder.join(format!("{FILE}.part")));
         let text = serde_json::to_string_pretty(self)?;
@@ -73,17 +73,21 @@ impl Begun {
         written.with_context(|| format!("{} cannot be written", path.display()))
     }
 
-    /// Refuses to take up the run in `folder` where it was begun with something else. Runs of earlier versions did not
-    /// keep it.
+    /// Refuses to resume the run in `folder` with other inputs. Runs of earlier versions have no such file.
     ///
     /// # Errors
-    /// What differs, then and now.
+    /// One sentence listing the differences.
     pub(super) fn check(&self, folder: &Path) -> anyhow::Result<()> {
         let path: PathBuf = folder.join(FILE);
         let Some(before) = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok())
         else {
             return Ok(());
         };
+        let mut before = before;
+        // The setting's name up to version 0.1.
+        if let Some(count) = before.settings.remove("class_pictures") {
+            before.settings.insert("class_images".to_owned(), count);
+        }
         let mut found = self.differences(&before);
         if found.is_empty() {
             return Ok(());
@@ -92,8 +96,8 @@ impl Begun {
         found.truncate(MAX_NAMED);
         let more = if more > 0 { format!("; and {more} more") } else { String::new() };
         bail!(
-            "{} holds a run that was begun with something else. {}{more}. Run the same command with what it was begun \
-             with, or name another folder with --out",
+            "{} holds a run with other settings or images. {}{more}. Run the same command as before, or choose another \
+             folder with --out",
             folder.display(),
             found.join("; ")
         )
@@ -117,9 +121,9 @@ impl Begun {
         ] {
             for (name, image) in now {
                 match then.get(name) {
-                    None => found.push(format!("{what} {name} was not there then")),
+                    None => found.push(format!("{what} {name} is new")),
                     Some(then) if then.hash != image.hash => {
-                        found.push(format!("{what} {name} has another content"));
+                        found.push(format!("{what} {name} has changed"));
                     }
                     Some(then) if then.caption != image.caption => {
                         found.push(format!(
@@ -141,12 +145,12 @@ impl Begun {
 }
 
 fn images(dataset: &Dataset) -> anyhow::Result<BTreeMap<String, Image>> {
-    let image = |picture: &adire_studio::DatasetImage| {
-        let hash = file_hash(&picture.path)?;
-        let image = Image { hash, caption: picture.caption.clone(), repeats: picture.repeats };
-        anyhow::Ok((picture.name.clone(), image))
+    let entry = |image: &adire_studio::DatasetImage| {
+        let hash = file_hash(&image.path)?;
+        let entry = Image { hash, caption: image.caption.clone(), repeats: image.repeats };
+        anyhow::Ok((image.name.clone(), entry))
     };
-    dataset.pictures.iter().map(image).collect()
+    dataset.pictures.iter().map(entry).collect()
 }
 
 #[cfg(test)]
@@ -173,9 +177,9 @@ mod tests {
         let error = begun(20, &changed).check(folder.path()).unwrap_err().to_string();
         for expected in [
             "steps: 10 then, 20 now",
-            "image a.png has another content",
+            "image a.png has changed",
             "caption of b.png: \"blue\" then, \"green\" now",
-            "image d.png was not there then",
+            "image d.png is new",
             "image c.png is missing",
             "--out",
         ] {

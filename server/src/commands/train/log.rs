@@ -1,4 +1,4 @@
-//! `training.jsonl`: a line for each update and each measurement.
+//! `training.jsonl`: one line per optimizer step and per held-out loss.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,7 +10,7 @@ use adire_protocol::TrainingPoint;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-/// One line.
+/// One line of the log.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Line {
     step: u32,
@@ -27,7 +27,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// `seconds`: since the update before.
+    /// `seconds`: since the previous step.
     pub(crate) fn update(point: &TrainingPoint, seconds: f64) -> Self {
         Self {
             step: point.step,
@@ -44,7 +44,7 @@ impl Line {
     }
 }
 
-/// The held-out losses of a log, by the number of updates; none where there is no log.
+/// The held-out losses of a log by step; empty without a log.
 pub(crate) fn held_out(path: &Path) -> Vec<(u32, f64)> {
     lines(path).iter().filter_map(|line| Some((line.step, line.held_out_loss?))).collect()
 }
@@ -54,30 +54,31 @@ fn lines(path: &Path) -> Vec<Line> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// The file, open at its end.
+/// The log file, opened for appending.
 pub(crate) struct Log {
     file: File,
 }
 
 impl Log {
-    /// Opens the log of a run that has made `updates`, or that begins: lines of later ones belong to what was lost, and
-    /// go.
-    pub(crate) fn open(path: &Path, updates: Option<u32>) -> anyhow::Result<Self> {
+    /// Opens the log of a run resumed after `steps_done`, or of a new one (`None`). Lines of later steps are dropped.
+    pub(crate) fn open(path: &Path, steps_done: Option<u32>) -> anyhow::Result<Self> {
         let shown = path.display();
-        let kept = lines(path).into_iter().filter(|line| updates.is_some_and(|updates| line.step <= updates));
+        let kept = lines(path)
+            .into_iter()
+            .filter(|line| steps_done.is_some_and(|steps_done| line.step <= steps_done));
         let mut log = String::new();
         for line in kept {
             log += &serde_json::to_string(&line)?;
             log.push('\n');
         }
-        fs::write(path, log).with_context(|| format!("{shown} cannot be written"))?;
+        fs::write(path, log).with_context(|| format!("cannot write {shown}"))?;
         let file = OpenOptions::new().append(true).open(path);
-        Ok(Self { file: file.with_context(|| format!("{shown} cannot be written"))? })
+        Ok(Self { file: file.with_context(|| format!("cannot write {shown}"))? })
     }
 
     pub(crate) fn write(&mut self, line: &Line) -> anyhow::Result<()> {
         let text = serde_json::to_string(line)? + "\n";
-        self.file.write_all(text.as_bytes()).context("the training log cannot be written")
+        self.file.write_all(text.as_bytes()).context("cannot write the training log")
     }
 }
 
@@ -86,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_that_goes_on_keeps_what_its_checkpoint_knows() {
+    fn a_resumed_run_drops_lines_after_its_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("training.jsonl");
         let mut log = Log::open(&path, None).unwrap();

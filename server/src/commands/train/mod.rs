@@ -30,31 +30,31 @@ use crate::{
     training::{CHECKPOINT, TrainingDriver},
 };
 
-/// What to train on, and where the result goes.
+/// Arguments of `adire train`.
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     model: places::ModelArgs,
     /// Folder with the images (PNG, JPEG, WebP); captions from metadata.jsonl or .csv, a.txt beside a.png, or folders
-    /// named 10_words. Of a project of kohya's scripts, img is trained on and reg taken as class images
+    /// named 10_words. In a kohya project, img holds the images to train on and reg the class images
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Name of the adapter: letters, digits, - and _
     #[arg(long)]
     name: String,
-    /// Folder that everything is written to; the name when left out. A run that was interrupted goes on from there
+    /// Output folder; an interrupted run resumes from it [default: the name]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Caption of images that have none of their own, for example "a photo in nigerian_adire_style"
+    /// Default caption of images without one, for example "a photo in nigerian_adire_style"
     #[arg(long, default_value = "", value_name = "TEXT")]
     prompt: String,
-    /// Word that calls the style up; put in front of captions that do not contain it
+    /// Trigger word, prepended to captions that lack it
     #[arg(long, default_value = "", value_name = "WORD")]
     trigger: String,
-    /// Folder with images of the same class that are not of this style, to keep what the model knows
+    /// Folder with class images, for prior preservation
     #[arg(long, value_name = "DIR", requires = "class_prompt")]
     class_data: Option<PathBuf>,
-    /// What the class images show, for example "a cloth": their caption, and what --class-images are made of
+    /// Class prompt, for example "a cloth": caption of the class images, and prompt that missing ones are generated from
     #[arg(long, value_name = "TEXT")]
     class_prompt: Option<String>,
     #[command(flatten)]
@@ -69,12 +69,12 @@ impl TrainArgs {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let fits = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
         if self.name.is_empty() || self.name.len() > 64 || !self.name.chars().all(fits) {
-            bail!("the name is {:?}; it can have up to 64 letters, digits, - and _", self.name);
+            bail!("the name {:?} is invalid; use up to 64 letters, digits, - and _", self.name);
         }
         if self.name == RESERVED_NAME {
-            bail!("“{RESERVED_NAME}” is what a run's own state is called; choose another name");
+            bail!("“{RESERVED_NAME}” is reserved for checkpoints; choose another name");
         }
-        // Everything that can be known to be wrong is said before the model is loaded.
+        // All validation that needs no model comes before loading one.
         let mut config = self.settings.read()?;
         let dataset = read_dataset(&self.data, &self.prompt, &self.trigger)?;
         let classes = match &self.class_data {
@@ -83,9 +83,7 @@ impl TrainArgs {
         };
         let classes = if self.class_data.is_none() && !dataset.classes.is_empty() {
             let count = dataset.classes.len();
-            eprintln!(
-                "{count} class images lie beside the images; they keep what the model knows of their class."
-            );
+            eprintln!("Using {count} class images from the same folder for prior preservation.");
             self.classes_of(&dataset)
         } else {
             classes
@@ -94,10 +92,10 @@ impl TrainArgs {
             eprintln!("{}: {}", remark.name, remark.message);
         }
         if config.sample_prompts.is_empty() && config.sampled_every() > 0 {
-            let texts = dataset.pictures.iter().map(|picture| picture.caption.as_str());
+            let texts = dataset.pictures.iter().map(|image| image.caption.as_str());
             config.sample_prompts = sample_prompts(texts, &self.trigger);
         }
-        let places::FoundModel { path, options, .. } = self.model.find()?.tell();
+        let places::FoundModel { path, options, .. } = self.model.find()?.warn();
         let mut pipeline = Pipeline::load(&path, &options)?;
         if !self.settings.sized() {
             config = config.sized_for(pipeline.info().defaults.width);
@@ -105,21 +103,21 @@ impl TrainArgs {
         if let Some(problem) = config.problems().into_iter().next() {
             bail!("{}", problem.message);
         }
-        match (&self.class_prompt, config.class_pictures) {
-            (None, 1..) => bail!("--class-pictures needs --class-prompt: what the model makes them of"),
+        match (&self.class_prompt, config.class_images) {
+            (None, 1..) => bail!("--class-images needs --class-prompt, the prompt to generate them from"),
             (Some(_), 0) if classes.pictures.is_empty() => {
-                bail!("--class-prompt needs class pictures: give --class-data or --class-pictures")
+                bail!("--class-prompt needs class images: pass --class-data or --class-images")
             }
             _ => {}
         }
         let out = self.out.clone().unwrap_or_else(|| PathBuf::from(&self.name));
         fs::create_dir_all(out.join("samples"))
-            .with_context(|| format!("the folder {} cannot be made", out.display()))?;
+            .with_context(|| format!("cannot create the folder {}", out.display()))?;
         let result =
             Run { args: &self, dataset: &dataset, classes: &classes, out: &out }.go(&mut pipeline, config);
         let written = result?;
         for path in written {
-            // Not println!: a closed stdout is no reason to panic.
+            // Not println!, which panics when stdout is closed.
             let _ = writeln!(std::io::stdout(), "{}", path.display());
         }
         Ok(())
@@ -129,15 +127,15 @@ impl TrainArgs {
 impl TrainArgs {
     /// The class images that lie in the dataset's own folder.
     fn classes_of(&self, dataset: &Dataset) -> Dataset {
-        let mut pictures = dataset.classes.clone();
-        for picture in pictures.iter_mut().filter(|picture| picture.caption.is_empty()) {
-            picture.caption = self.class_prompt.clone().unwrap_or_default();
+        let mut images = dataset.classes.clone();
+        for image in images.iter_mut().filter(|image| image.caption.is_empty()) {
+            image.caption = self.class_prompt.clone().unwrap_or_default();
         }
-        Dataset { pictures, ..Dataset::default() }
+        Dataset { pictures: images, ..Dataset::default() }
     }
 }
 
-/// One run with what it needs to know.
+/// Context of one training run.
 struct Run<'a> {
     args: &'a TrainArgs,
     dataset: &'a Dataset,
@@ -149,32 +147,32 @@ impl Run<'_> {
     fn go(&self, pipeline: &mut Pipeline, config: TrainingConfig) -> anyhow::Result<Vec<PathBuf>> {
         let checkpoint = self.out.join(CHECKPOINT);
         let path = self.out.join("training.jsonl");
-        // Without a checkpoint, what lies there belongs to another run.
-        let goes_on = checkpoint.is_file();
+        // Without a checkpoint, the log belongs to another run.
+        let resumes = checkpoint.is_file();
         let args = self.args;
         let class_prompt = args.class_prompt.as_deref().unwrap_or_default();
         let others = [("name", &*args.name), ("trigger", &args.trigger), ("class_prompt", class_prompt)];
         let begun = Begun::new(&config, pipeline.info(), others, self.dataset, self.classes)?;
-        match goes_on {
+        match resumes {
             true => begun.check(self.out)?,
             false => begun.keep(self.out)?,
         }
-        let task = self.task(config, goes_on, log::held_out(&path));
+        let task = self.task(config, resumes, log::held_out(&path));
         let mut log = None;
         let mut progress = Progress::new(&task.config);
         let mut driver = TrainingDriver::new(pipeline, task)?;
         loop {
             let update = driver.advance(pipeline, &|| false);
-            let update = if log.is_none() && goes_on {
+            let update = if log.is_none() && resumes {
                 update.with_context(|| {
                     let shown = checkpoint.display();
-                    format!("{shown} is left from another run; name another folder with --out")
+                    format!("{shown} belongs to another run; choose another folder with --out")
                 })?
             } else {
                 update?
             };
             if let UnitOutcome::Ready { step, .. } | UnitOutcome::Rewound { step } = update {
-                log = Some(Log::open(&path, (goes_on || step > 0 || log.is_some()).then_some(step))?);
+                log = Some(Log::open(&path, (resumes || step > 0 || log.is_some()).then_some(step))?);
             }
             let seconds = progress.show(&update);
             let Some(log) = &mut log else { continue };
@@ -192,15 +190,15 @@ impl Run<'_> {
         Ok(driver.written().to_vec())
     }
 
-    fn task(&self, config: TrainingConfig, goes_on: bool, held_out: Vec<(u32, f64)>) -> TrainingTask {
-        let pictures = |dataset: &Dataset| {
-            let picture = |picture: &adire_studio::DatasetImage| TrainingImage {
-                name: picture.name.clone(),
-                path: picture.path.clone(),
-                caption: picture.caption.clone(),
-                repeats: picture.repeats,
+    fn task(&self, config: TrainingConfig, resumes: bool, held_out: Vec<(u32, f64)>) -> TrainingTask {
+        let images = |dataset: &Dataset| {
+            let training_image = |image: &adire_studio::DatasetImage| TrainingImage {
+                name: image.name.clone(),
+                path: image.path.clone(),
+                caption: image.caption.clone(),
+                repeats: image.repeats,
             };
-            dataset.pictures.iter().map(picture).collect::<Vec<_>>()
+            dataset.pictures.iter().map(training_image).collect::<Vec<_>>()
         };
         let prompts = u32::try_from(config.sample_prompts.len()).unwrap_or(u32::MAX);
         let every = config.sampled_every();
@@ -208,7 +206,7 @@ impl Run<'_> {
             .filter(|step| every > 0 && (step.is_multiple_of(every) || *step == config.steps));
         let all = sets.flat_map(|step| (0..prompts).map(move |prompt| (step, prompt, step > 0)));
         let made = all.filter(|(step, prompt, with)| self.sample(*step, *prompt, *with).is_file());
-        let known = if goes_on {
+        let known = if resumes {
             KnownResults { held_out, samples: made.collect(), forecast: true }
         } else {
             KnownResults::default()
@@ -217,8 +215,8 @@ impl Run<'_> {
             name: self.args.name.clone(),
             trigger: self.args.trigger.clone(),
             dataset_hash: self.dataset.hash.clone(),
-            pictures: pictures(self.dataset),
-            classes: pictures(self.classes),
+            pictures: images(self.dataset),
+            classes: images(self.classes),
             class_prompt: self.args.class_prompt.clone().unwrap_or_default(),
             continue_from: None,
             folder: self.out.to_owned(),
@@ -228,13 +226,13 @@ impl Run<'_> {
     }
 
     fn sample(&self, step: u32, prompt: u32, with_adapter: bool) -> PathBuf {
-        // Before the first update there is nothing but the base.
+        // Before the first step the adapter has no effect.
         let base = if with_adapter || step == 0 { "" } else { "-base" };
         self.out.join(format!("samples/{step:06}-{prompt}{base}.png"))
     }
 
     fn keep(&self, path: &Path, pixels: &Pixels) -> anyhow::Result<()> {
         let png = adire_studio::encode_png(pixels, "")?;
-        fs::write(path, png).with_context(|| format!("{} cannot be written", path.display()))
+        fs::write(path, png).with_context(|| format!("cannot write {}", path.display()))
     }
 }

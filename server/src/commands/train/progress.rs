@@ -1,4 +1,4 @@
-//! What a run shows while it goes on.
+//! Progress of a training run on the terminal.
 
 use std::time::{Duration, Instant};
 
@@ -6,33 +6,28 @@ use adire_protocol::TrainingConfig;
 use adire_studio::UnitOutcome;
 use indicatif::{DecimalBytes, HumanDuration, ProgressBar, ProgressStyle};
 
-/// A bar for the images, then one for the updates.
+/// Progress bar: first over the images, then over the optimizer steps.
 pub(super) struct Progress {
     bar: ProgressBar,
     steps: u32,
-    /// Moving average of the loss, which jumps from one timestep to the next.
+    /// Moving average of the training loss, which is noisy.
     smooth: Option<f64>,
-    /// When the last update ended, or what was between updates.
+    /// End of the last optimizer step, or of the last work between steps.
     since: Instant,
 }
 
 impl Progress {
     pub(super) fn new(config: &TrainingConfig) -> Self {
-        Self {
-            bar: bar(0, "picture {pos} of {len}"),
-            steps: config.steps,
-            smooth: None,
-            since: Instant::now(),
-        }
+        Self { bar: bar(0, "image {pos} of {len}"), steps: config.steps, smooth: None, since: Instant::now() }
     }
 
-    /// Shows a unit; gives the seconds since the update before it.
+    /// Shows the outcome of a unit; returns the seconds since the previous step.
     pub(super) fn show(&mut self, update: &UnitOutcome) -> f64 {
         let seconds = self.since.elapsed().as_secs_f64();
         match update {
             UnitOutcome::ClassPicture { done, total } => {
                 if self.bar.length() != Some((*total).into()) {
-                    self.bar = bar(*total, "class picture {pos} of {len}, {eta} left");
+                    self.bar = bar(*total, "class image {pos} of {len}, {eta} left");
                 }
                 self.bar.set_position((*done).into());
             }
@@ -43,15 +38,13 @@ impl Progress {
             UnitOutcome::Ready { step, instances, held_out, truncated } => {
                 self.bar.finish_and_clear();
                 if *truncated > 0 {
-                    eprintln!(
-                        "{truncated} captions are longer than the text encoder takes; their ends have no effect."
-                    );
+                    eprintln!("{truncated} captions exceed the text encoder's limit and were cut.");
                 }
-                eprintln!("Training on {instances} pictures, {held_out} held out to measure with.");
+                eprintln!("Training on {instances} images, {held_out} held out.");
                 if *step > 0 {
-                    eprintln!("Going on after update {step} of {}.", self.steps);
+                    eprintln!("Resuming after step {step} of {}.", self.steps);
                 }
-                self.bar = bar(self.steps, "update {pos} of {len}, loss {msg}, {eta} left");
+                self.bar = bar(self.steps, "step {pos} of {len}, loss {msg}, {eta} left");
                 self.bar.set_position((*step).into());
                 self.bar.reset_eta();
             }
@@ -59,14 +52,14 @@ impl Progress {
                 let time = HumanDuration(Duration::from_secs_f64(forecast.seconds.max(0.0)));
                 let memory = forecast
                     .bytes
-                    .map(|bytes| format!(", and {} of memory beside what is in use", DecimalBytes(bytes)))
+                    .map(|bytes| format!(" and {} of additional memory", DecimalBytes(bytes)))
                     .unwrap_or_default();
-                self.bar.suspend(|| eprintln!("All updates will take about {time}{memory}."));
+                self.bar.suspend(|| eprintln!("All steps will take about {time}{memory}."));
             }
             UnitOutcome::Rewound { step } => {
                 self.bar.suspend(|| {
                     eprintln!(
-                        "The loss was no longer finite: back to update {step}, at half the learning rate."
+                        "The loss became NaN or infinite: rolled back to step {step} and halved the learning rate."
                     );
                 });
                 self.bar.set_position((*step).into());

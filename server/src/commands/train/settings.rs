@@ -1,4 +1,4 @@
-//! The settings of a run: a preset, a file over it, flags over both.
+//! Settings of a training run: a preset, overridden by a file, overridden by flags.
 
 use std::{fs, path::PathBuf};
 
@@ -9,110 +9,114 @@ use adire_protocol::{
 use anyhow::Context;
 use clap::Args;
 
-/// Every setting; what is left out comes from the file, then from the preset.
+/// Training settings. Flags override the file, which overrides the preset.
 #[derive(Debug, Args)]
 pub(crate) struct SettingArgs {
-    /// Where to start from: quick_look, style (20 to 30 images) or thorough
+    /// Preset: quick_look, style (20–30 images) or thorough
     #[arg(long, default_value = "style")]
     preset: Preset,
-    /// TOML file with settings; its keys are the flags' names with _ in place of -
+    /// TOML file with settings; keys are the flags' names with _ instead of -
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
-    /// Updates of the adapter
+    /// Optimizer steps
     #[arg(long)]
     steps: Option<u32>,
-    /// Size of AdamW's steps; 1e-4 is usual
+    /// Learning rate; 1e-4 is typical
     #[arg(long)]
     learning_rate: Option<f64>,
-    /// constant, linear or cosine
+    /// Learning-rate schedule: constant, linear or cosine
     #[arg(long)]
     schedule: Option<LearningRateSchedule>,
-    /// Updates over which the learning rate rises from zero
+    /// Optimizer steps over which the learning rate rises from 0
     #[arg(long)]
     warmup: Option<u32>,
-    /// Images computed at once
+    /// Batch size
     #[arg(long)]
     batch: Option<u32>,
-    /// Batches that make one update
+    /// Gradient accumulation steps
     #[arg(long)]
     accumulation: Option<u32>,
-    /// Rank of the change
+    /// LoRA rank
     #[arg(long)]
     rank: Option<u32>,
-    /// The change is multiplied with alpha / rank
+    /// LoRA alpha; the weight delta is scaled by alpha / rank
     #[arg(long)]
     alpha: Option<f64>,
-    /// attention, feed_forward, linear or convolutions; each includes those before it
+    /// UNet layers to train: attention, feed_forward, linear or convolutions; each includes those before it
     #[arg(long)]
     targets: Option<Targets>,
-    /// Train the text encoder's attention, too
+    /// Train the text encoder's attention as well
     #[arg(long)]
     text_encoder: bool,
-    /// Shorter side of the images in pixels, a multiple of 64; the model's own size when left out
+    /// Shorter side of the images in pixels, a multiple of 64 [default: the model's native size]
     #[arg(long)]
     resolution: Option<u32>,
-    /// center, random or bucket (whole images, in sizes of about the same area)
+    /// Crop: center, random or bucket (aspect-ratio buckets, no crop to a square)
     #[arg(long)]
     crop: Option<Crop>,
-    /// How often a caption is left out, 0 to 1
+    /// Probability of dropping a caption, 0 to 1
     #[arg(long)]
     caption_dropout: Option<f64>,
-    /// Weight of the class images' loss
+    /// Weight of the loss on class images
     #[arg(long)]
     prior_weight: Option<f64>,
-    /// How many class images there are to be; those that --class-data has fewer are made by the model
-    #[arg(long)]
-    class_pictures: Option<u32>,
-    /// Largest signal-to-noise ratio that counts in full; 5 is usual
+    /// Number of class images; those missing from --class-data are generated
+    #[arg(long, alias = "class-pictures")]
+    class_images: Option<u32>,
+    /// Min-SNR γ: down-weights low-noise timesteps; usually 5
     #[arg(long)]
     min_snr_gamma: Option<f64>,
-    /// Shift of whole channels of noise; 0.05 to 0.1 for darker and brighter images
+    /// Noise offset; 0.05 to 0.1 helps with very dark and very bright images
     #[arg(long)]
     noise_offset: Option<f64>,
-    /// Decides every random draw; -1 for a random one, which a run that goes on must be given as a number
+    /// Seed of every random draw; -1 for a random one (to resume such a run, pass its number)
     #[arg(long, allow_negative_numbers = true)]
     seed: Option<SeedArg>,
-    /// Compute intermediate results again instead of keeping them: less memory, about a third more time
+    /// Recompute activations in the backward pass: less memory, about a third more time
     #[arg(long)]
     gradient_checkpointing: bool,
-    /// Share of the images that are only measured with, 0 to 0.5
+    /// Share of the images held out to measure the loss, 0 to 0.5
     #[arg(long)]
     held_out: Option<f64>,
-    /// Updates between checkpoints
+    /// Optimizer steps between checkpoints
     #[arg(long)]
     checkpoint_every: Option<u32>,
-    /// Updates between sets of samples; a tenth of all when left out, 0 for none
+    /// Optimizer steps between sets of samples, 0 for none [default: a tenth of --steps]
     #[arg(long)]
     sample_every: Option<u32>,
-    /// Prompt of a sample; may be given several times. When left out: two of the captions, and one without the trigger
+    /// Prompt of a sample; repeatable [default: two of the captions, and one without the trigger word]
     #[arg(long, value_name = "TEXT")]
     sample_prompt: Vec<String>,
-    /// Make no samples
+    /// Generate no samples
     #[arg(long, conflicts_with_all = ["sample_every", "sample_prompt"])]
     no_samples: bool,
-    /// Write the captions' tags and the sample prompts into the adapter file, for everybody who gets it to read
+    /// Write the captions' tags and the sample prompts into the adapter file, readable by anyone who gets it
     #[arg(long)]
     publish_captions: bool,
 }
 
 impl SettingArgs {
-    /// Whether the resolution was given.
+    /// Whether the resolution is set explicitly.
     pub(crate) fn sized(&self) -> bool {
         self.resolution.is_some() || self.config.is_some()
     }
 
-    /// The settings in full; their values are not checked here.
+    /// The merged settings, not yet validated.
     pub(crate) fn read(&self) -> anyhow::Result<TrainingConfig> {
         let mut config = match &self.config {
             None => self.preset.config(),
             Some(path) => {
                 let shown = path.display();
                 let text = fs::read_to_string(path).with_context(|| format!("{shown} cannot be read"))?;
-                // What the file leaves out is the preset's.
+                // Keys that the file lacks come from the preset.
                 let mut table = toml::Table::try_from(self.preset.config())?;
-                let given: toml::Table = text.parse().with_context(|| format!("{shown} is no TOML"))?;
+                let mut given: toml::Table =
+                    text.parse().with_context(|| format!("{shown} is not valid TOML"))?;
+                if let Some(count) = given.remove("class_pictures") {
+                    given.entry("class_images").or_insert(count);
+                }
                 table.extend(given);
-                table.try_into().with_context(|| format!("{shown} has a setting that is not understood"))?
+                table.try_into().with_context(|| format!("{shown} has an unknown or invalid setting"))?
             }
         };
         macro_rules! take {
@@ -131,7 +135,7 @@ impl SettingArgs {
             resolution,
             crop
         );
-        take!(caption_dropout, prior_weight, class_pictures, noise_offset, held_out, checkpoint_every);
+        take!(caption_dropout, prior_weight, class_images, noise_offset, held_out, checkpoint_every);
         config.sample_every = self.sample_every.or(config.sample_every);
         if self.no_samples {
             config.sample_every = Some(0);
