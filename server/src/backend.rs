@@ -361,13 +361,13 @@ mod tests {
         assert_eq!(render(&mut backend, &files[..1]).unwrap(), first);
         assert_ne!(render(&mut backend, &files).unwrap(), first);
         let unet_alone = AdapterFile { te_strength: 0.0, ..files[0].clone() };
-        let picture = render(&mut backend, &[unet_alone]).unwrap();
-        assert!(picture != first && picture != plain);
+        let image = render(&mut backend, &[unet_alone]).unwrap();
+        assert!(image != first && image != plain);
         assert_eq!(render(&mut backend, &[]).unwrap(), plain);
     }
 
     #[test]
-    fn a_picture_and_its_mask_are_read_and_brought_to_size() {
+    fn a_image_and_its_mask_are_read_and_brought_to_size() {
         let folder = tempfile::tempdir().unwrap();
         let mut backend = EngineBackend::load(&golden("pipeline"), &LoadOptions::default()).unwrap();
         let mut job = job(&backend, Vec::new());
@@ -376,8 +376,8 @@ mod tests {
         let colour =
             |x: u32, _: u32| if middle(x) { image::Rgb([20, 160, 40]) } else { image::Rgb([200, 0, 0]) };
         let files = InitFiles { image: folder.path().join("a"), mask: Some(folder.path().join("b")) };
-        let write = |path: &Path, picture: image::RgbImage| {
-            picture.save_with_format(path, image::ImageFormat::Png).unwrap();
+        let write = |path: &Path, image: image::RgbImage| {
+            image.save_with_format(path, image::ImageFormat::Png).unwrap();
         };
         write(&files.image, image::RgbImage::from_fn(128, 64, colour));
         let white_below = |_, y| if y < 1 { image::Rgb([0; 3]) } else { image::Rgb([255; 3]) };

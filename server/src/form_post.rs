@@ -66,7 +66,7 @@ async fn read(
                 return Ok(Err(Problem::new(ProblemKind::Invalid, sentence)));
             }
             let used_as = if name == MASK_FILE { ImageUse::Mask } else { ImageUse::Colours };
-            if let Some(uploaded) = picture(studio, client, field, used_as).await? {
+            if let Some(uploaded) = image(studio, client, field, used_as).await? {
                 form.image(&name, uploaded);
             }
             brought.push(name);
@@ -83,7 +83,7 @@ async fn read(
 }
 
 /// Takes a file in as it comes; `None` where none was chosen.
-async fn picture(
+async fn image(
     studio: &Studio,
     client: &Client,
     mut field: Field<'_>,

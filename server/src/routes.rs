@@ -31,7 +31,7 @@ use crate::{
 
 /// The JSON API and its description.
 pub fn api() -> (Router<AppState>, utoipa::openapi::OpenApi) {
-    let picture_sized = DefaultBodyLimit::max(recipe::MAX_PNG_BYTES);
+    let image_sized = DefaultBodyLimit::max(recipe::MAX_PNG_BYTES);
     OpenApiRouter::with_openapi(openapi::Description::openapi())
         .routes(routes!(generations::submit))
         .routes(routes!(generations::read, generations::cancel))
@@ -49,7 +49,7 @@ pub fn api() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(tokens::tokens))
         .routes(routes!(openapi::document))
         .merge(admin_api())
-        .merge(OpenApiRouter::new().routes(routes!(recipe::recipe)).layer(picture_sized))
+        .merge(OpenApiRouter::new().routes(routes!(recipe::recipe)).layer(image_sized))
         .routes(routes!(uploads::upload))
         .split_for_parts()
 }

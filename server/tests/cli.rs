@@ -93,13 +93,13 @@ fn health_of_a_server_that_is_not_there() {
 #[test]
 fn datasets_are_imported_and_listed_while_no_server_runs() {
     let folder = tempfile::tempdir().unwrap();
-    let (data, pictures) = (folder.path().join("data"), folder.path().join("set/10_red cloth"));
+    let (data, images) = (folder.path().join("data"), folder.path().join("set/10_red cloth"));
     let set = folder.path().join("set");
-    std::fs::create_dir_all(&pictures).unwrap();
+    std::fs::create_dir_all(&images).unwrap();
     let rgb = (0..64 * 64 * 3).map(|at| at as u8).collect();
-    let picture = adire_studio::Pixels { width: 64, height: 64, rgb };
-    std::fs::write(pictures.join("a.png"), adire_studio::encode_png(&picture, "").unwrap()).unwrap();
-    std::fs::write(pictures.join("b.png"), "text").unwrap();
+    let image = adire_studio::Pixels { width: 64, height: 64, rgb };
+    std::fs::write(images.join("a.png"), adire_studio::encode_png(&image, "").unwrap()).unwrap();
+    std::fs::write(images.join("b.png"), "text").unwrap();
     let import = ["datasets", "import", "cloth", text(&set), "--data", text(&data), "--trigger", "tok"];
     let output = adire(&import);
     let (told, remarks) = (

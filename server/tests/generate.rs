@@ -44,7 +44,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_picture_carries_its_request() {
+fn a_image_carries_its_request() {
     let folder = tempfile::tempdir().unwrap();
     let lora = golden("adapters/kohya.safetensors");
     let lora = format!("{}:-0.5", lora.display());
@@ -103,7 +103,7 @@ fn prompts_are_a1111s() {
 }
 
 #[test]
-fn strength_0_is_the_picture_without() {
+fn strength_0_is_the_image_without() {
     let folder = tempfile::tempdir().unwrap();
     let kohya = golden("adapters/kohya.safetensors");
     let pixels = |name: &str, more: &[&str]| {
@@ -294,18 +294,18 @@ fn convert_writes_what_the_same_program_reads_back() {
     let folder = tempfile::tempdir().unwrap();
     let (file, model) = (golden("adapters/kohya.safetensors"), golden("pipeline"));
     let (file, model) = (file.to_str().unwrap(), model.to_str().unwrap());
-    let picture = |name: &str, lora: &str| {
+    let image = |name: &str, lora: &str| {
         let output = generate(folder.path(), &["--lora", lora, "--out", name]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         image::open(folder.path().join(name)).unwrap().into_rgb8().into_raw()
     };
-    let expected = picture("original.png", file);
+    let expected = image("original.png", file);
     for (to, out) in [("diffusers", "d.safetensors"), ("peft", "p"), ("kohya", "k.safetensors")] {
         let convert = ["adapters", "convert", file, "--to", to, "--out", out, "--model", model];
         let output = adire(folder.path(), &convert);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(String::from_utf8_lossy(&output.stdout).starts_with(&format!("{out}: ")));
-        assert_eq!(picture(&format!("{to}.png"), out), expected, "{to}");
+        assert_eq!(image(&format!("{to}.png"), out), expected, "{to}");
         let told = failure(&adire(folder.path(), &convert), 1);
         assert!(told.contains("exists already"), "{told}");
     }

@@ -17,7 +17,7 @@ fn model() -> PathBuf {
     std::path::absolute("../crates/engine/tests/goldens/pipeline").unwrap()
 }
 
-fn pictures(folder: &Path) -> PathBuf {
+fn images(folder: &Path) -> PathBuf {
     let data = folder.join("pictures");
     fs::create_dir_all(&data).unwrap();
     for i in 0..4u8 {
@@ -50,7 +50,7 @@ fn complaint(output: &Output) -> String {
 #[test]
 fn a_run_writes_adapter_log_samples_and_card() {
     let folder = tempfile::tempdir().unwrap();
-    let data = pictures(folder.path());
+    let data = images(folder.path());
     let more = ["--steps", "4", "--sample-prompt", "a tok cloth", "--sample-every", "2", "--text-encoder"];
     let output = run(train(folder.path(), &data, "out", &more));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -78,7 +78,7 @@ fn a_run_writes_adapter_log_samples_and_card() {
 #[test]
 fn a_run_makes_samples_by_itself_and_keeps_captions_out_of_the_file() {
     let folder = tempfile::tempdir().unwrap();
-    let data = pictures(folder.path());
+    let data = images(folder.path());
     fs::write(data.join("0.txt"), "tok, PRIVATE words").unwrap();
     let done = |out: &str, more: &[&str]| {
         let output = run(train(folder.path(), &data, out, &[&["--steps", "2"], more].concat()));
@@ -99,7 +99,7 @@ fn a_run_makes_samples_by_itself_and_keeps_captions_out_of_the_file() {
 #[test]
 fn a_kohya_project_is_trained_on_with_its_class_images() {
     let folder = tempfile::tempdir().unwrap();
-    let data = pictures(folder.path());
+    let data = images(folder.path());
     let project = folder.path().join("project");
     for (place, files) in [("img/2_tok cloth", &[0, 1][..]), ("reg/1_cloth", &[2]), ("model/sample", &[3])] {
         fs::create_dir_all(project.join(place)).unwrap();
@@ -119,7 +119,7 @@ fn a_kohya_project_is_trained_on_with_its_class_images() {
 #[test]
 fn a_killed_run_goes_on_and_ends_with_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    let data = pictures(folder.path());
+    let data = images(folder.path());
     let more = ["--steps", "40"];
     assert!(run(train(folder.path(), &data, "whole", &more)).status.success());
 
@@ -147,7 +147,7 @@ fn a_killed_run_goes_on_and_ends_with_the_same_bytes() {
 #[test]
 fn class_images_are_made_by_the_base_and_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let data = pictures(folder.path());
+    let data = images(folder.path());
     let steps = ["--steps", "2", "--sample-every", "0"];
     let class = [&steps[..], &["--class-prompt", "a cloth", "--class-images", "2"]].concat();
     let done = |out: &str, more: &[&str]| {
@@ -185,7 +185,7 @@ fn class_images_are_made_by_the_base_and_kept() {
 #[test]
 fn bad_input_is_named_before_anything_is_computed() {
     let folder = tempfile::tempdir().unwrap();
-    let (data, empty) = (pictures(folder.path()), folder.path().join("empty"));
+    let (data, empty) = (images(folder.path()), folder.path().join("empty"));
     fs::create_dir_all(&empty).unwrap();
     let said = |data: &Path, more: &[&str]| complaint(&run(train(folder.path(), data, "bad", more)));
     assert!(said(&empty, &[]).contains("holds no picture that can be used"));

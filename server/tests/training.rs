@@ -124,7 +124,7 @@ impl Server {
     }
 
     /// The pixels of an image, as its file.
-    fn picture(&self, request: &Value) -> Vec<u8> {
+    fn image(&self, request: &Value) -> Vec<u8> {
         let id = self.json("POST", "/api/v1/generations", request)["id"].as_str().unwrap().to_owned();
         let since = Instant::now();
         loop {
@@ -192,7 +192,7 @@ fn a_killed_server_goes_on_training_and_ends_with_the_same_bytes() {
 }
 
 #[test]
-fn what_is_trained_on_the_starter_model_makes_other_pictures() {
+fn what_is_trained_on_the_starter_model_makes_other_images() {
     let folder = tempfile::tempdir().unwrap();
     let model = std::path::absolute("../models/starter").unwrap();
     let server = Server::start(&model, &folder.path().join("data"));
@@ -208,9 +208,9 @@ fn what_is_trained_on_the_starter_model_makes_other_pictures() {
     let plain = json!({"prompt": "a tok cloth", "seed": 1, "steps": 2, "width": 64, "height": 64});
     let mut with = plain.clone();
     with["adapters"] = json!([{"name": "cloth@v1"}]);
-    let without = server.picture(&plain);
-    assert_ne!(server.picture(&with), without);
-    assert_eq!(server.picture(&plain), without, "the base is as it was");
+    let without = server.image(&plain);
+    assert_ne!(server.image(&with), without);
+    assert_eq!(server.image(&plain), without, "the base is as it was");
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn told(output: &Output) -> (Option<i32>, String) {
 }
 
 /// An image with an adapter, in `folder` as a.png.
-fn picture(folder: &Path) -> (String, String) {
+fn image(folder: &Path) -> (String, String) {
     let model = golden("pipeline").display().to_string();
     let lora = golden("adapters/kohya.safetensors").display().to_string();
     let weighted = format!("{lora}:0.5");
@@ -41,9 +41,9 @@ fn picture(folder: &Path) -> (String, String) {
 }
 
 #[test]
-fn a_picture_is_made_again_exactly() {
+fn a_image_is_made_again_exactly() {
     let folder = tempfile::tempdir().unwrap();
-    let (model, lora) = picture(folder.path());
+    let (model, lora) = image(folder.path());
     let again = ["verify", "a.png", "--model", &model];
     let (code, text) = told(&adire(folder.path(), &again));
     assert!(code == Some(1) && text.contains("pass its file with --lora"), "{text}");
@@ -179,7 +179,7 @@ fn model_with_checker(folder: &Path, threshold: f32) -> String {
 }
 
 #[test]
-fn a_picture_that_the_safety_checker_withheld_is_black_and_says_so() {
+fn a_image_that_the_safety_checker_withheld_is_black_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let model = model_with_checker(folder.path(), -2.0);
     let generate = |more: &[&str]| {
@@ -193,8 +193,8 @@ fn a_picture_that_the_safety_checker_withheld_is_black_and_says_so() {
     let text = generate(&["--safety-checker", "--out", "a.png", "--latents", "a.safetensors"]);
     assert!(text.contains("Blocked by the safety checker"), "{text}");
     assert!(!folder.path().join("a.safetensors").exists(), "the latents would show it");
-    let picture = image::open(folder.path().join("a.png")).unwrap().into_rgb8();
-    assert!(picture.into_raw().iter().all(|byte| *byte == 0));
+    let image = image::open(folder.path().join("a.png")).unwrap().into_rgb8();
+    assert!(image.into_raw().iter().all(|byte| *byte == 0));
     let recipe = adire_studio::read_recipe(&std::fs::read(folder.path().join("a.png")).unwrap()).unwrap();
     assert!(recipe.withheld);
     let (code, text) = verify("a.png");
@@ -222,7 +222,7 @@ fn a_picture_that_the_safety_checker_withheld_is_black_and_says_so() {
 }
 
 #[test]
-fn pictures_from_pictures_are_made_again_exactly() {
+fn images_from_images_are_made_again_exactly() {
     let folder = tempfile::tempdir().unwrap();
     let model = golden("pipeline").display().to_string();
     let generate = |more: &[&str]| {
@@ -245,7 +245,7 @@ fn pictures_from_pictures_are_made_again_exactly() {
     let (before, after) = (open("a.png"), open("b.png"));
     assert_eq!((after.width(), after.height()), (96, 104), "its own size, in steps of 8");
     assert_eq!((before.width(), before.height()), (96, 104), "1.5 times as large, in steps of 8");
-    let left = |picture: &image::RgbImage| image::imageops::crop_imm(picture, 0, 0, 48, 104).to_image();
+    let left = |image: &image::RgbImage| image::imageops::crop_imm(image, 0, 0, 48, 104).to_image();
     assert_eq!(left(&before), left(&after), "what the mask leaves black");
     assert_ne!(before, after);
     let (code, text) = verify(&["b.png"]);
@@ -257,7 +257,7 @@ fn pictures_from_pictures_are_made_again_exactly() {
 #[test]
 fn changed_pixels_are_seen() {
     let folder = tempfile::tempdir().unwrap();
-    let (model, lora) = picture(folder.path());
+    let (model, lora) = image(folder.path());
     let path = folder.path().join("a.png");
     let png = std::fs::read(&path).unwrap();
     let recipe = adire_studio::read_recipe(&png).unwrap();

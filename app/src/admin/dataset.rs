@@ -29,8 +29,8 @@ const FIELDS: [&str; 7] = ["name", "trigger", "caption", "prefix", "find", "with
 pub(super) fn dataset(data: DatasetPage) -> AnyView {
     let DatasetPage { dataset, form, flash, import_from } = data;
     let draft = dataset.is_draft();
-    let count = dataset.pictures.len();
-    let own = dataset.pictures.iter().filter(|image| !image.caption.is_empty()).count();
+    let count = dataset.images.len();
+    let own = dataset.images.iter().filter(|image| !image.caption.is_empty()).count();
     let lead = format!("{} · {own} with a caption of their own", images(count as u32));
     let train = (count > 0).then(|| {
         view! {
@@ -158,7 +158,7 @@ fn import(id: &str, form: &FormInput, from: &[String]) -> AnyView {
 /// The way to be rid of it, folded away.
 fn delete(dataset: &DatasetRecord) -> AnyView {
     let frozen = !dataset.is_draft();
-    let words = match dataset.pictures.len() {
+    let words = match dataset.images.len() {
         0 => "Delete the dataset".to_owned(),
         count => format!("Delete it with {}", images(count as u32)),
     };
@@ -226,11 +226,11 @@ fn remarks(id: &str, remarks: Vec<ImportWarning>, draft: bool) -> Option<AnyView
 }
 
 fn grid(dataset: &DatasetRecord) -> AnyView {
-    if dataset.pictures.is_empty() {
+    if dataset.images.is_empty() {
         return view! { <p class="nothing">"There are no pictures in it yet."</p> }.into_any();
     }
     let draft = dataset.is_draft();
-    let cells = dataset.pictures.iter().map(|image| cell(dataset, image, draft)).collect::<Vec<_>>();
+    let cells = dataset.images.iter().map(|image| cell(dataset, image, draft)).collect::<Vec<_>>();
     view! {
         <section aria-labelledby="images" class="images">
             <div class="line-up">
@@ -393,7 +393,7 @@ fn captions(count: usize) -> String {
 
 /// What the sizes and shapes say about training on it.
 fn about(dataset: &DatasetRecord) -> AnyView {
-    let sizes: Vec<_> = dataset.pictures.iter().map(|image| (image.width, image.height)).collect();
+    let sizes: Vec<_> = dataset.images.iter().map(|image| (image.width, image.height)).collect();
     view! {
         <div class="columns two">
             {shapes::bars(

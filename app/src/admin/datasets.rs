@@ -41,7 +41,7 @@ pub(super) fn datasets(data: Datasets) -> AnyView {
                     <span class="card-text">
                         <b>{dataset.name.clone()}</b>
                         <span class="soft">
-                            {images(dataset.pictures)} " · "
+                            {images(dataset.images)} " · "
                             {if dataset.frozen.is_some() { "used by a training" } else { "can still change" }}
                         </span>
                         <span class="soft">"made " {ago(dataset.created_at)}</span>

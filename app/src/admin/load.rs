@@ -78,7 +78,7 @@ pub(super) async fn dataset(
 /// Every training, each with the name of its dataset.
 pub(super) async fn trainings(studio: &Studio) -> Result<Trainings, StudioError> {
     let datasets = studio.datasets().await?;
-    let any = datasets.iter().any(|dataset| dataset.pictures > 0);
+    let any = datasets.iter().any(|dataset| dataset.images > 0);
     let names: HashMap<_, _> = datasets.into_iter().map(|dataset| (dataset.id, dataset.name)).collect();
     let named = |job: adire_protocol::TrainingRun| {
         let dataset = names.get(&job.dataset).cloned().unwrap_or_else(|| GONE.to_owned());
@@ -109,7 +109,7 @@ pub(super) async fn new_training(studio: &Studio, query: FormInput) -> Result<Tr
 /// The dataset of a form. One that can be trained on is no choice.
 async fn chosen(studio: &Studio, form: &FormInput) -> Result<String, StudioError> {
     let mut all = studio.datasets().await?;
-    all.retain(|dataset| dataset.pictures > 0);
+    all.retain(|dataset| dataset.images > 0);
     Ok(match (form.get("dataset"), all.as_slice()) {
         ("", [only]) => only.id.clone(),
         (chosen, _) => chosen.to_owned(),
@@ -123,7 +123,7 @@ async fn fill_classes(studio: &Studio, form: &mut FormInput) -> Result<(), Studi
     else {
         return Ok(());
     };
-    if let Some(class) = found(studio.dataset(&class).await)?.filter(|class| !class.pictures.is_empty()) {
+    if let Some(class) = found(studio.dataset(&class).await)?.filter(|class| !class.images.is_empty()) {
         form.set("class_dataset", class.id);
         form.set("class_prompt", class.caption);
     }
@@ -143,14 +143,14 @@ fn found<T>(result: Result<T, StudioError>) -> Result<Option<T>, StudioError> {
 pub(super) async fn training_form(studio: &Studio, mut form: FormInput) -> Result<TrainingForm, StudioError> {
     form.set("dataset", chosen(studio, &form).await?);
     let mut datasets = Vec::new();
-    for dataset in studio.datasets().await?.into_iter().filter(|dataset| dataset.pictures > 0) {
+    for dataset in studio.datasets().await?.into_iter().filter(|dataset| dataset.images > 0) {
         let whole = studio.dataset(&dataset.id).await?;
         // What samples will be made of can be seen before, and changed.
         if dataset.id == form.get("dataset")
             && form.get("sample_prompts").is_empty()
             && form.errors.is_empty()
         {
-            let texts = whole.pictures.iter().map(|image| image.text.as_str());
+            let texts = whole.images.iter().map(|image| image.text.as_str());
             form.set("sample_prompts", sample_prompts(texts, &whole.trigger).join("\n"));
         }
         datasets.push((dataset, whole.trigger));

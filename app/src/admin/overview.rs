@@ -183,7 +183,7 @@ fn lists(
                 <a class="strong" href=format!("/admin/datasets/{}", dataset.id)>
                     {dataset.name.clone()}
                 </a>
-                <span class="soft end">{images(dataset.pictures)}</span>
+                <span class="soft end">{images(dataset.images)}</span>
             </li>
         }
     });

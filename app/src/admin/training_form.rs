@@ -231,7 +231,7 @@ fn dataset_options(datasets: &[(DatasetSummary, String)], none: &str) -> Vec<(St
         };
         (
             dataset.id.clone(),
-            format!("{} ({}, {trigger})", dataset.name, crate::words::images(dataset.pictures)),
+            format!("{} ({}, {trigger})", dataset.name, crate::words::images(dataset.images)),
         )
     });
     std::iter::once((String::new(), none.to_owned())).chain(all).collect()

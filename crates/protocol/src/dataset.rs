@@ -80,7 +80,8 @@ pub struct DatasetSummary {
     /// Milliseconds since 1970 (UTC).
     pub created_at: i64,
     /// Number of images.
-    pub pictures: u32,
+    #[serde(rename = "pictures")]
+    pub images: u32,
     /// Hash of the image shown in lists ([`DatasetImageRecord::hash`]).
     pub cover: Option<String>,
 }
@@ -102,7 +103,8 @@ pub struct DatasetRecord {
     /// Milliseconds since 1970 (UTC).
     pub created_at: i64,
     /// Sorted by name.
-    pub pictures: Vec<DatasetImageRecord>,
+    #[serde(rename = "pictures")]
+    pub images: Vec<DatasetImageRecord>,
     /// Import warnings: the newest 1000, and a count of the older ones.
     pub remarks: Vec<ImportWarning>,
     /// Id of the dataset of class images imported with it (`reg` of a kohya project).
@@ -169,14 +171,16 @@ pub enum DatasetChange {
     /// Sets the caption of one image; empty for the dataset's.
     Caption {
         /// The image's `hash`.
-        picture: String,
+        #[serde(rename = "picture", alias = "image")]
+        image: String,
         /// The caption.
         caption: String,
     },
     /// Sets how often one image counts per epoch.
     Repeats {
         /// The image's `hash`.
-        picture: String,
+        #[serde(rename = "picture", alias = "image")]
+        image: String,
         /// 1 to 1000.
         repeats: u32,
     },

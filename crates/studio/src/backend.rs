@@ -79,7 +79,7 @@ pub struct TrainingTask {
     /// sha256 of the dataset's content.
     pub dataset_hash: String,
     /// Images of the subject or style.
-    pub pictures: Vec<TrainingImage>,
+    pub images: Vec<TrainingImage>,
     /// Images of its class; may be empty.
     pub classes: Vec<TrainingImage>,
     /// What the base model makes the class images of that [`TrainingConfig::class_images`] asks for beyond those.
@@ -120,7 +120,7 @@ pub struct KnownResults {
 #[derive(Clone, Debug, PartialEq)]
 pub enum UnitOutcome {
     /// A class image was made and kept.
-    ClassPicture {
+    ClassImage {
         /// Images made.
         done: u32,
         /// Images to make in all.

@@ -91,7 +91,7 @@ impl DataFolder {
         let name = from.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let incoming: UploadedFile = self.datasets.receive(&name, chunks(file)).await?;
         let record = self.datasets.add(id, vec![incoming]).await?;
-        if record.pictures.is_empty() {
+        if record.images.is_empty() {
             return Err(StudioError::Image(crate::dataset::nothing_usable(&shown, &record.remarks)));
         }
         Ok(record)

@@ -30,7 +30,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let id = generation.id.clone();
         tracing::info!(
             generation = id,
-            pictures = generation.spec.count,
+            images = generation.spec.count,
             steps = generation.spec.steps,
             "started"
         );

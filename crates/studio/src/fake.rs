@@ -181,8 +181,8 @@ impl Backend for FakeBackend {
             hasher.update(format!("{} {} {}", adapter.hash, adapter.strength, adapter.te_strength));
         }
         for path in job.init.iter().flat_map(|init| std::iter::once(&init.image).chain(&init.mask)) {
-            let picture = read_pixels(path).map_err(|error| BackendError::Failed(error.to_string()))?;
-            hasher.update(picture.rgb);
+            let image = read_pixels(path).map_err(|error| BackendError::Failed(error.to_string()))?;
+            hasher.update(image.rgb);
         }
         let named = |file: &&EmbeddingFile| spec.prompt.split_whitespace().any(|word| word == file.word);
         let embeddings: Vec<EmbeddingUse> = job

@@ -16,12 +16,12 @@ pub(crate) const WHITE: u32 = 128;
 /// What a request with `picture` and without width or height asks for: the image's own size, or with one side the
 /// other one in proportion; a larger one is scaled down to what `limits` allow, and all is rounded to their steps.
 pub fn size_of_request(
-    picture: (u32, u32),
+    image: (u32, u32),
     limits: &Limits,
     width: Option<u32>,
     height: Option<u32>,
 ) -> (u32, u32) {
-    let (own_width, own_height) = (f64::from(picture.0.max(1)), f64::from(picture.1.max(1)));
+    let (own_width, own_height) = (f64::from(image.0.max(1)), f64::from(image.1.max(1)));
     let most = f64::from(limits.max_size);
     let shrink = (most / own_width).min(most / own_height).min(1.0);
     let step = f64::from(limits.size_step.max(1));
@@ -39,8 +39,8 @@ pub fn size_of_request(
 }
 
 /// The middle part of an image that has the shape of another size, as `(x, y, width, height)`.
-fn middle(picture: (u32, u32), wanted: (u32, u32)) -> (u32, u32, u32, u32) {
-    let ((w, h), (to_w, to_h)) = (picture, (wanted.0.max(1), wanted.1.max(1)));
+fn middle(image: (u32, u32), wanted: (u32, u32)) -> (u32, u32, u32, u32) {
+    let ((w, h), (to_w, to_h)) = (image, (wanted.0.max(1), wanted.1.max(1)));
     // The side that is cut off, in whole pixels.
     let part = |side: u32, of: u32, to: u32| {
         let part = (u64::from(side) * u64::from(of) + u64::from(to) / 2) / u64::from(to);
@@ -55,12 +55,12 @@ fn middle(picture: (u32, u32), wanted: (u32, u32)) -> (u32, u32, u32, u32) {
 ///
 /// # Errors
 /// It lacks bytes.
-pub fn cover(picture: Pixels, width: u32, height: u32) -> Result<Pixels, StudioError> {
-    let size = (picture.width, picture.height);
+pub fn cover(image: Pixels, width: u32, height: u32) -> Result<Pixels, StudioError> {
+    let size = (image.width, image.height);
     if size == (width, height) {
-        return Ok(picture);
+        return Ok(image);
     }
-    let whole: RgbImage = ImageBuffer::from_raw(size.0, size.1, picture.rgb)
+    let whole: RgbImage = ImageBuffer::from_raw(size.0, size.1, image.rgb)
         .ok_or_else(|| StudioError::Image("The picture has fewer bytes than pixels.".to_owned()))?;
     let (x, y, w, h) = middle(size, (width, height));
     let cut = imageops::crop_imm(&whole, x, y, w, h).to_image();
@@ -70,8 +70,8 @@ pub fn cover(picture: Pixels, width: u32, height: u32) -> Result<Pixels, StudioE
 
 /// Which pixels `mask` leaves to be made anew (white ones) once an image of size `picture` has gone through
 /// [`cover`]. A mask of another size lies over the whole image, each pixel taking the nearest of its own.
-pub fn cover_mask(mask: &Pixels, picture: (u32, u32), width: u32, height: u32) -> Vec<bool> {
-    let (x, y, w, h) = middle(picture, (width, height));
+pub fn cover_mask(mask: &Pixels, image: (u32, u32), width: u32, height: u32) -> Vec<bool> {
+    let (x, y, w, h) = middle(image, (width, height));
     // Centres of the pixels asked for, as indices into one side of the mask.
     let along = |wanted: u32, offset: u32, cut: u32, side: u32, mask_side: u32| -> Vec<usize> {
         let at = |i: u32| {
@@ -80,8 +80,8 @@ pub fn cover_mask(mask: &Pixels, picture: (u32, u32), width: u32, height: u32) -
         };
         (0..wanted).map(|i| at(i).min(mask_side.saturating_sub(1) as usize)).collect()
     };
-    let columns = along(width, x, w, picture.0, mask.width);
-    let rows = along(height, y, h, picture.1, mask.height);
+    let columns = along(width, x, w, image.0, mask.width);
+    let rows = along(height, y, h, image.1, mask.height);
     let white = |row: usize, column: usize| {
         let at = 3 * (row * mask.width as usize + column);
         mask.rgb.get(at..at + 3).is_some_and(|pixel| luma(pixel) >= WHITE)
@@ -128,8 +128,8 @@ mod tests {
 
     #[test]
     fn the_middle_is_kept_and_the_same_size_stays_to_the_bit() {
-        let picture = pixels(8, 4, |x, y| [x as u8, y as u8, 7]);
-        assert_eq!(cover(picture.clone(), 8, 4).unwrap(), picture);
+        let image = pixels(8, 4, |x, y| [x as u8, y as u8, 7]);
+        assert_eq!(cover(image.clone(), 8, 4).unwrap(), image);
         // Left and right quarters are red and go.
         let wide = pixels(80, 40, |x, _| if (20..60).contains(&x) { [0, 200, 0] } else { [200, 0, 0] });
         let square = cover(wide, 40, 40).unwrap();
@@ -143,17 +143,17 @@ mod tests {
     fn any_shape_becomes_any_shape() {
         for (width, height) in [(1, 1), (1, 300), (300, 1), (7, 5), (64, 64)] {
             for wanted in [(8, 8), (64, 8), (8, 64)] {
-                let picture = pixels(width, height, |_, _| [9, 9, 9]);
-                let mask = cover_mask(&picture, (width, height), wanted.0, wanted.1);
+                let image = pixels(width, height, |_, _| [9, 9, 9]);
+                let mask = cover_mask(&image, (width, height), wanted.0, wanted.1);
                 assert_eq!(mask, vec![false; (wanted.0 * wanted.1) as usize]);
-                let covered = cover(picture, wanted.0, wanted.1).unwrap();
+                let covered = cover(image, wanted.0, wanted.1).unwrap();
                 assert_eq!(covered, pixels(wanted.0, wanted.1, |_, _| [9, 9, 9]), "{width} × {height}");
             }
         }
     }
 
     #[test]
-    fn a_mask_goes_the_way_of_its_picture() {
+    fn a_mask_goes_the_way_of_its_image() {
         let white = |is: bool| if is { [255; 3] } else { [0; 3] };
         let exact = pixels(8, 8, |x, y| white((x + y) % 3 == 0));
         let expected: Vec<bool> = (0..64).map(|i| (i % 8 + i / 8) % 3 == 0).collect();
@@ -171,9 +171,9 @@ mod tests {
     }
 
     #[test]
-    fn a_request_takes_its_pictures_size() {
+    fn a_request_takes_its_images_size() {
         let limits = Limits::default();
-        let size = |picture, width, height| size_of_request(picture, &limits, width, height);
+        let size = |image, width, height| size_of_request(image, &limits, width, height);
         assert_eq!(size((512, 768), None, None), (512, 768));
         assert_eq!(size((500, 260), None, None), (504, 264));
         assert_eq!(size((4000, 3000), None, None), (1024, 768));

@@ -156,7 +156,7 @@ pub fn read_request(file: &[u8]) -> Result<GenerationRequest, StudioError> {
 pub fn read_recipe(png: &[u8]) -> Result<Recipe, StudioError> {
     let texts = texts(png)?;
     let own = texts.get(ADIRE).ok_or_else(|| {
-        let message = "This picture does not carry a recipe of Adire. Only pictures made by Adire, as they were \
+        let message = "This image does not carry a recipe of Adire. Only images made by Adire, as they were \
                        saved, can be made again exactly.";
         StudioError::Png(message.to_owned())
     })?;

@@ -67,9 +67,9 @@ impl Timing {
     }
 
     /// Milliseconds of `pictures` whole images of `spec`.
-    pub(crate) fn pictures(&self, spec: &GenerationSpec, pictures: u32) -> Option<f64> {
+    pub(crate) fn images(&self, spec: &GenerationSpec, images: u32) -> Option<f64> {
         let cost = self.cost(spec)?;
-        Some(f64::from(pictures) * (f64::from(spec.total_steps()) * cost.step + cost.fixed))
+        Some(f64::from(images) * (f64::from(spec.total_steps()) * cost.step + cost.fixed))
     }
 
     /// Learns from a finished image.

@@ -135,11 +135,11 @@ pub(crate) async fn images(shared: &Shared, id: &str) -> Result<Vec<Event>, Stud
 /// Where the PNG file of an image lies, made here (samples of trainings included) or uploaded.
 pub(crate) async fn image_file(shared: &Shared, hash: &str) -> Result<PathBuf, StudioError> {
     // Adapters are blobs too and are not given out under an image's name, hence the look at the rows.
-    let is_picture = shared.blobs.path(hash).is_some()
+    let is_image = shared.blobs.path(hash).is_some()
         && (shared.store.has_image(hash).await?
             || shared.store.has_upload(hash).await?
             || shared.store.has_sample(hash).await?);
-    if !is_picture {
+    if !is_image {
         return Err(not_found("image", hash));
     }
     let path = shared.blobs.path(hash);

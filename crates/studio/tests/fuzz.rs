@@ -35,7 +35,7 @@ impl Random {
 type Chunk = ([u8; 4], Vec<u8>);
 
 /// A small image with `add`'s chunks.
-fn picture(add: impl FnOnce(&mut Encoder<'_, &mut Vec<u8>>)) -> Vec<Chunk> {
+fn image(add: impl FnOnce(&mut Encoder<'_, &mut Vec<u8>>)) -> Vec<Chunk> {
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, 3, 2);
     encoder.set_color(ColorType::Rgb);
@@ -76,14 +76,14 @@ fn file(chunks: &[Chunk]) -> Vec<u8> {
 
 fn corpus() -> Vec<Vec<Chunk>> {
     let mut all = vec![
-        picture(|e| e.add_text_chunk("parameters".to_owned(), PARAMETERS.to_owned()).unwrap()),
-        picture(|e| e.add_ztxt_chunk("parameters".to_owned(), PARAMETERS.to_owned()).unwrap()),
-        picture(|e| e.add_itxt_chunk("parameters".to_owned(), format!("àdìrẹ {PARAMETERS}")).unwrap()),
-        picture(|e| e.add_text_chunk("adire".to_owned(), RECIPE.to_owned()).unwrap()),
-        picture(|_| ()),
+        image(|e| e.add_text_chunk("parameters".to_owned(), PARAMETERS.to_owned()).unwrap()),
+        image(|e| e.add_ztxt_chunk("parameters".to_owned(), PARAMETERS.to_owned()).unwrap()),
+        image(|e| e.add_itxt_chunk("parameters".to_owned(), format!("àdìrẹ {PARAMETERS}")).unwrap()),
+        image(|e| e.add_text_chunk("adire".to_owned(), RECIPE.to_owned()).unwrap()),
+        image(|_| ()),
     ];
     let with = |kind: &[u8; 4], data: &[u8]| {
-        let mut chunks = picture(|_| ());
+        let mut chunks = image(|_| ());
         chunks.insert(1, (*kind, data.to_vec()));
         chunks
     };
@@ -227,14 +227,14 @@ fn what_claims_to_be_long_is_not_believed() {
 #[test]
 fn packed_texts_are_not_unpacked_beyond_reason() {
     let spaces = " ".repeat(64 << 20);
-    let packed = picture(|e| e.add_ztxt_chunk("parameters".to_owned(), spaces).unwrap());
+    let packed = image(|e| e.add_ztxt_chunk("parameters".to_owned(), spaces).unwrap());
     let bomb = packed.iter().find(|(kind, _)| kind == b"zTXt").unwrap().1.clone();
     check(&file(&packed));
     assert!(read_request(&file(&packed)).is_err());
     // The same in an iTXt chunk, and many of them.
     let inside = [b"parameters\0\x01\0\0\0".as_slice(), &bomb[b"parameters\0\0".len()..]].concat();
     for (count, kind) in [(1, b"iTXt"), (50, b"iTXt"), (50, b"zTXt")] {
-        let mut chunks = picture(|_| ());
+        let mut chunks = image(|_| ());
         let data = if kind == b"iTXt" { &inside } else { &bomb };
         chunks.splice(1..1, std::iter::repeat_n((*kind, data.clone()), count));
         check(&file(&chunks));
@@ -243,7 +243,7 @@ fn packed_texts_are_not_unpacked_beyond_reason() {
 }
 
 #[test]
-fn damaged_pictures_are_refused_or_read() {
+fn damaged_images_are_refused_or_read() {
     let corpus = corpus();
     let mut random = Random(52);
     for _ in 0..1500 {
@@ -272,7 +272,7 @@ fn files() -> Vec<Vec<u8>> {
     let mut files: Vec<_> = paths.iter().map(|path| std::fs::read(path).unwrap()).collect();
     let graph = r#"{"3":{"class_type":"KSampler","inputs":{"seed":7,"steps":9,"positive":["6",0],"latent_image":["5",0]}},
         "6":{"class_type":"CLIPTextEncode","inputs":{"text":"red"}}}"#;
-    files.push(file(&picture(|e| e.add_text_chunk("prompt".to_owned(), graph.to_owned()).unwrap())));
+    files.push(file(&image(|e| e.add_text_chunk("prompt".to_owned(), graph.to_owned()).unwrap())));
     for format in [image::ImageFormat::Jpeg, image::ImageFormat::WebP] {
         let small = image::RgbImage::from_fn(24, 20, |x, y| image::Rgb([(x * 9) as u8, (y * 11) as u8, 7]));
         let mut bytes = std::io::Cursor::new(Vec::new());

@@ -138,15 +138,15 @@ async fn refuse(
 /// Does what a form of the page says; returns where to go on, below the list of datasets.
 async fn act(studio: &Studio, id: &str, form: &FormInput) -> Result<String, StudioError> {
     let text = |name: &str| form.get(name).to_owned();
-    if let Some(picture) = form.values.get("remove") {
+    if let Some(image) = form.values.get("remove") {
         // What was typed into other captions is not lost with it.
-        pictures(studio, id, form).await?;
-        studio.remove_from_dataset(id, picture).await?;
+        images(studio, id, form).await?;
+        studio.remove_from_dataset(id, image).await?;
         return Ok(format!("/{id}?done=remove"));
     }
     let action = form.get("action");
     match action {
-        "captions" => pictures(studio, id, form).await?,
+        "captions" => images(studio, id, form).await?,
         "copy" => return Ok(format!("/{}?done=copy", studio.copy_dataset(id, None).await?.id)),
         "delete" => {
             studio.delete_dataset(id).await?;
@@ -182,23 +182,23 @@ fn at(field: &'static str) -> impl Fn(StudioError) -> StudioError {
 }
 
 /// Saves the captions and the repeats that differ.
-async fn pictures(studio: &Studio, id: &str, form: &FormInput) -> Result<(), StudioError> {
-    for picture in studio.dataset(id).await?.pictures {
-        if let Some(caption) = form.values.get(&format!("caption.{}", picture.hash)) {
+async fn images(studio: &Studio, id: &str, form: &FormInput) -> Result<(), StudioError> {
+    for image in studio.dataset(id).await?.images {
+        if let Some(caption) = form.values.get(&format!("caption.{}", image.hash)) {
             let caption = caption.split_whitespace().collect::<Vec<_>>().join(" ");
-            if caption != picture.caption {
-                let change = DatasetChange::Caption { picture: picture.hash.clone(), caption };
+            if caption != image.caption {
+                let change = DatasetChange::Caption { image: image.hash.clone(), caption };
                 studio.change_dataset(id, change).await?;
             }
         }
-        if let Some(typed) = form.values.get(&format!("repeats.{}", picture.hash)) {
+        if let Some(typed) = form.values.get(&format!("repeats.{}", image.hash)) {
             let Ok(repeats) = typed.trim().parse() else {
                 let shown: String = typed.chars().take(20).collect();
                 let range = format!("“{shown}” is no whole number from 1 to {MAX_REPEATS}.");
-                return Err(wrong("repeats", format!("How often {} counts: {range}", picture.name)));
+                return Err(wrong("repeats", format!("How often {} counts: {range}", image.name)));
             };
-            if repeats != picture.repeats {
-                let change = DatasetChange::Repeats { picture: picture.hash, repeats };
+            if repeats != image.repeats {
+                let change = DatasetChange::Repeats { image: image.hash, repeats };
                 studio.change_dataset(id, change).await?;
             }
         }

@@ -8,7 +8,7 @@ use utoipa::OpenApi;
 #[openapi(
     info(
         title = "Adire",
-        description = "Pictures from prompts by Stable Diffusion and LoRA adapters. Every error is \
+        description = "Images from prompts by Stable Diffusion and LoRA adapters. Every error is \
                        `application/problem+json` with a `detail` that a person understands."
     ),
     tags(

@@ -63,7 +63,7 @@ impl ImportArgs {
         // Validate before downloading anything or opening the folder.
         let new = new.validate()?;
         let from = match self.from.strip_prefix("hf:") {
-            Some(repository) => hub::pull_pictures(repository, "main", &mut |line| {
+            Some(repository) => hub::pull_images(repository, "main", &mut |line| {
                 let _ = writeln!(std::io::stderr(), "{line}");
             })?,
             None => PathBuf::from(&self.from),
@@ -82,7 +82,7 @@ impl ImportArgs {
         let line = format!(
             "Imported {} with {} images into {}",
             record.name,
-            record.pictures.len(),
+            record.images.len(),
             self.data.display()
         );
         let _ = writeln!(std::io::stdout(), "{line}");
@@ -118,7 +118,7 @@ impl ListArgs {
                 || "draft".to_owned(),
                 |hash| format!("frozen {}", hash.get(..12).unwrap_or(&hash)),
             );
-            let _ = writeln!(out, "{}  {} images  {state}  {}", dataset.name, dataset.pictures, dataset.id);
+            let _ = writeln!(out, "{}  {} images  {state}  {}", dataset.name, dataset.images, dataset.id);
         }
         Ok(())
     }

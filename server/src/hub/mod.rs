@@ -10,5 +10,5 @@ mod select;
 
 pub(crate) use cache::{Kind, cached, find, folder, tokenizer};
 pub(crate) use check::{Expected, check};
-pub(crate) use pull::{Wanted, pull, pull_pictures};
+pub(crate) use pull::{Wanted, pull, pull_images};
 pub(crate) use select::Variant;

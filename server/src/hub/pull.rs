@@ -16,7 +16,7 @@ use super::{
     cache,
     check::{Expected, check},
     client::{Client, Failure, text},
-    select::{Variant, pictures, select},
+    select::{Variant, images, select},
 };
 
 /// How often a broken transfer is taken up again.
@@ -52,7 +52,7 @@ pub(crate) fn pull(wanted: &Wanted, report: &mut dyn FnMut(&str)) -> anyhow::Res
 ///
 /// # Errors
 /// As there.
-pub(crate) fn pull_pictures(
+pub(crate) fn pull_images(
     repository: &str,
     revision: &str,
     report: &mut dyn FnMut(&str),
@@ -64,7 +64,7 @@ pub(crate) fn pull_pictures(
         variant: Variant::Full,
         file: None,
     };
-    fetch(&wanted, &|files| pictures(files), report)
+    fetch(&wanted, &|files| images(files), report)
 }
 
 /// Which of a repository's files are wanted, or a clause that says why it cannot be used.

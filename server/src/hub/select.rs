@@ -29,7 +29,7 @@ const MAX_FILES: usize = 30_000;
 ///
 /// # Errors
 /// A clause about the repository: why nothing in it can be used.
-pub(crate) fn pictures(files: &[String]) -> Result<Vec<String>, String> {
+pub(crate) fn images(files: &[String]) -> Result<Vec<String>, String> {
     let ends = |name: &str, endings: &[&str]| {
         let lower = name.to_lowercase();
         endings.iter().any(|ending| lower.ends_with(ending))
@@ -194,11 +194,11 @@ mod tests {
     }
 
     #[test]
-    fn of_a_dataset_pictures_and_captions_are_taken() {
+    fn of_a_dataset_images_and_captions_are_taken() {
         let files = names("README.md a.PNG b/c.jpg b/c.txt b/metadata.jsonl data.csv ../../up.png x.parquet");
-        assert_eq!(pictures(&files).unwrap(), names("a.PNG b/c.jpg b/c.txt b/metadata.jsonl data.csv"));
-        assert!(pictures(&names("data/train.parquet")).unwrap_err().contains("packed"));
-        assert!(pictures(&names("README.md")).unwrap_err().contains("no PNG"));
+        assert_eq!(images(&files).unwrap(), names("a.PNG b/c.jpg b/c.txt b/metadata.jsonl data.csv"));
+        assert!(images(&names("data/train.parquet")).unwrap_err().contains("packed"));
+        assert!(images(&names("README.md")).unwrap_err().contains("no PNG"));
     }
 
     #[test]

@@ -24,9 +24,9 @@ impl Outcome<'_> {
         let (task, config) = (self.task, &self.task.config);
         let mut tags = BTreeMap::<&str, u32>::new();
         let published = config.publish_captions;
-        for picture in task.pictures.iter().filter(|_| published) {
-            for tag in picture.caption.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
-                *tags.entry(tag).or_default() += picture.repeats;
+        for image in task.images.iter().filter(|_| published) {
+            for tag in image.caption.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+                *tags.entry(tag).or_default() += image.repeats;
             }
         }
         // The file is offered to every visitor; what people wrote about their images is not theirs to read.
@@ -54,7 +54,7 @@ impl Outcome<'_> {
             ("ss_max_train_steps", config.steps.to_string()),
             ("ss_gradient_accumulation_steps", config.accumulation.to_string()),
             ("ss_gradient_checkpointing", config.gradient_checkpointing.to_string()),
-            ("ss_num_train_images", task.pictures.len().to_string()),
+            ("ss_num_train_images", task.images.len().to_string()),
             ("ss_resolution", format!("({0}, {0})", config.resolution)),
             ("ss_seed", config.seed.to_string()),
             ("ss_tag_frequency", tags),
@@ -91,16 +91,16 @@ impl Outcome<'_> {
         };
         format!(
             "# {name}\n\nA LoRA adapter for {} (weights {}), rank {}, alpha {}, {parameters} trained numbers.\n{trigger}\n\
-             ## Training\n\n{} pictures (content {}), {} updates of {} × {} pictures at {} pixels, learning rate {}, \
+             ## Training\n\n{} images (content {}), {} updates of {} × {} images at {} pixels, learning rate {}, \
              {} schedule, seed {}; {:.0} s.{parent} {held_out}\n\n\
              `{name}.safetensors` is in kohya's format, `{name}-diffusers.safetensors` in diffusers'; both hold the \
              same numbers. Every setting is in the files' metadata under `adire`.\n\n\
-             Licence and terms of use follow those of the base model and of the pictures; say here what they are.\n",
+             Licence and terms of use follow those of the base model and of the images; say here what they are.\n",
             model.name,
             model.hash.get(..12).unwrap_or(&model.hash),
             config.rank,
             config.alpha,
-            task.pictures.len(),
+            task.images.len(),
             task.dataset_hash.get(..12).unwrap_or(&task.dataset_hash),
             config.steps,
             config.accumulation,

@@ -41,7 +41,7 @@ impl ClassImages {
     }
 
     /// The image at `place`, which may not have been made.
-    pub(super) fn picture(&self, pipeline: &Pipeline, place: usize) -> TrainingImage {
+    pub(super) fn image(&self, pipeline: &Pipeline, place: usize) -> TrainingImage {
         // Another model, prompt or seed makes other images: they must not be taken for these.
         let of = format!("{}\n{}\n{}", pipeline.info().hash, self.seed, self.prompt);
         let digest = Sha256::digest(of.as_bytes());

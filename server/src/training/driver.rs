@@ -50,12 +50,12 @@ impl TrainingDriver {
     /// # Errors
     /// There is no image.
     pub(crate) fn new(pipeline: &Pipeline, task: TrainingTask) -> Result<Self> {
-        let count = |pictures: &[adire_studio::TrainingImage]| {
-            pictures.iter().map(|picture| picture.repeats as usize).sum::<usize>()
+        let count = |images: &[adire_studio::TrainingImage]| {
+            images.iter().map(|image| image.repeats as usize).sum::<usize>()
         };
         let given = count(&task.classes);
         let made = ClassImages::new(&task, given);
-        let preparation = pipeline.preparation(count(&task.pictures), given + made.count, &task.config)?;
+        let preparation = pipeline.preparation(count(&task.images), given + made.count, &task.config)?;
         let milestones = Milestones::new(&task.known);
         let state = State::Preparing { preparation: Box::new(preparation), next: 0, time: 0, made };
         Ok(Self { task, milestones, state, begun: Instant::now(), written: Vec::new() })
@@ -79,37 +79,37 @@ impl TrainingDriver {
             State::Preparing { preparation, next, time, made }
                 if preparation.done() < preparation.total() =>
             {
-                let all = self.task.pictures.iter().chain(&self.task.classes);
-                let given = self.task.pictures.len() + self.task.classes.len();
-                let picture = match all.clone().nth(*next) {
-                    Some(picture) => picture.clone(),
-                    None => made.picture(pipeline, *next - given),
+                let all = self.task.images.iter().chain(&self.task.classes);
+                let given = self.task.images.len() + self.task.classes.len();
+                let image = match all.clone().nth(*next) {
+                    Some(image) => image.clone(),
+                    None => made.image(pipeline, *next - given),
                 };
-                if *next >= given && !picture.path.is_file() {
+                if *next >= given && !image.path.is_file() {
                     let place = *next - given;
-                    return match made.make(pipeline, place, &picture.path, interrupted) {
+                    return match made.make(pipeline, place, &image.path, interrupted) {
                         Ok(()) => {
-                            Ok(UnitOutcome::ClassPicture { done: small(place + 1), total: small(made.count) })
+                            Ok(UnitOutcome::ClassImage { done: small(place + 1), total: small(made.count) })
                         }
                         Err(EngineError::Cancelled) => Ok(UnitOutcome::PutOff),
                         Err(error) => Err(error),
                     };
                 }
                 let lost = |error: adire_studio::StudioError| {
-                    EngineError::Request(format!("{} cannot be used. {error}", picture.name))
+                    EngineError::Request(format!("{} cannot be used. {error}", image.name))
                 };
-                let found = read_pixels(&picture.path).map_err(lost)?;
-                let short = || EngineError::Request(format!("{} has too few pixels", picture.name));
+                let found = read_pixels(&image.path).map_err(lost)?;
+                let short = || EngineError::Request(format!("{} has too few pixels", image.name));
                 let rgb =
                     image::RgbImage::from_raw(found.width, found.height, found.rgb).ok_or_else(short)?;
-                let source = Source { image: rgb, caption: picture.caption.clone() };
+                let source = Source { image: rgb, caption: image.caption.clone() };
                 pipeline.prepare_next(preparation, &source)?;
                 *time += 1;
                 // Once more is free where nothing is computed.
-                while *time < picture.repeats && preparation.again() {
+                while *time < image.repeats && preparation.again() {
                     *time += 1;
                 }
-                if *time >= picture.repeats {
+                if *time >= image.repeats {
                     (*next, *time) = (*next + 1, 0);
                 }
                 Ok(UnitOutcome::Preparing {

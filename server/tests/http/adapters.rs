@@ -23,7 +23,7 @@ async fn every_version_is_listed() {
 }
 
 #[tokio::test]
-async fn versions_change_the_picture_and_none_gives_the_first_one_again() {
+async fn versions_change_the_image_and_none_gives_the_first_one_again() {
     let server = Server::start().await;
     server.adapter("adire", 1).await;
     server.adapter("adire", 2).await;
@@ -31,11 +31,8 @@ async fn versions_change_the_picture_and_none_gives_the_first_one_again() {
     for adapters in ["", r#""adire@v1""#, r#""adire@v2""#, r#""adire""#, ""] {
         let list = if adapters.is_empty() { String::new() } else { format!(r#"{{"name": {adapters}}}"#) };
         let id = server.submit(&format!(r#"{{"prompt": "moons", "seed": 3, "adapters": [{list}]}}"#)).await;
-        let picture = server.finished(&id).await["images"][0].clone();
-        hashes.push((
-            picture["hash"].as_str().unwrap().to_owned(),
-            picture["url"].as_str().unwrap().to_owned(),
-        ));
+        let image = server.finished(&id).await["images"][0].clone();
+        hashes.push((image["hash"].as_str().unwrap().to_owned(), image["url"].as_str().unwrap().to_owned()));
     }
     let mut pixels = Vec::new();
     for (_, url) in &hashes {

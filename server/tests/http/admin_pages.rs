@@ -133,7 +133,7 @@ async fn a_dataset_is_made_filled_and_edited_by_plain_forms() {
     }
 
     let hashes: Vec<_> =
-        server.studio.dataset(&id).await.unwrap().pictures.into_iter().map(|p| p.hash).collect();
+        server.studio.dataset(&id).await.unwrap().images.into_iter().map(|p| p.hash).collect();
     let (first, second) = (format!("caption.{}", hashes[0]), format!("caption.{}", hashes[1]));
     let done =
         taken(&server, &address, &[("action", "captions"), (&first, "one\r\n moon"), (&second, "two moons")])
@@ -142,7 +142,7 @@ async fn a_dataset_is_made_filled_and_edited_by_plain_forms() {
     taken(&server, &address, &[("action", "prefix"), ("prefix", "old cloth, ")]).await;
     taken(&server, &address, &[("action", "replace"), ("find", "moon"), ("with", "star")]).await;
     let captions = |dataset: adire_protocol::DatasetRecord| {
-        dataset.pictures.into_iter().map(|picture| picture.caption).collect::<Vec<_>>()
+        dataset.images.into_iter().map(|image| image.caption).collect::<Vec<_>>()
     };
     let now = captions(server.studio.dataset(&id).await.unwrap());
     assert_eq!(now, ["old cloth, one star", "old cloth, two stars"]);
@@ -166,7 +166,7 @@ async fn a_dataset_is_made_filled_and_edited_by_plain_forms() {
 
     let times = format!("repeats.{}", hashes[1]);
     taken(&server, &address, &[("action", "captions"), (&times, "7")]).await;
-    assert_eq!(server.studio.dataset(&id).await.unwrap().pictures[0].repeats, 7);
+    assert_eq!(server.studio.dataset(&id).await.unwrap().images[0].repeats, 7);
     for wrong in ["0", "often", "99999999999"] {
         let refused = send(&server, &address, &[("action", "captions"), (&times, wrong)]).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");

@@ -89,7 +89,7 @@ async fn addresses_methods_and_bodies_that_do_not_fit() {
     let unknown = "/api/v1/generations/0199c0de-0000-7000-8000-000000000000";
     let json = "application/json";
     let big = "x".repeat(300_000);
-    let picture = format!("/api/v1/images/{}.png", "0".repeat(64));
+    let image = format!("/api/v1/images/{}.png", "0".repeat(64));
     let cases = [
         (Method::GET, "/api/v1/nothing", "", ""),
         (Method::GET, "/api", "", ""),
@@ -103,7 +103,7 @@ async fn addresses_methods_and_bodies_that_do_not_fit() {
         (Method::DELETE, unknown, "", ""),
         (Method::GET, "/api/v1/generations/not-an-id", "", ""),
         (Method::GET, "/api/v1/generations/%ff%fe", "", ""),
-        (Method::GET, &picture, "", ""),
+        (Method::GET, &image, "", ""),
         (Method::GET, "/api/v1/images/x.png", "", ""),
         (Method::POST, "/api/v1/recipe", "image/png", "no PNG"),
         (Method::POST, "/api/v1/recipe", "text/html", "<p>"),

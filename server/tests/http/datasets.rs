@@ -14,9 +14,9 @@ use crate::support::{Answer, Server};
 pub(crate) const DATASETS: &str = "/admin/api/datasets";
 
 pub(crate) fn png(shade: u8) -> Vec<u8> {
-    let picture = RgbImage::from_fn(96, 64, |x, y| Rgb([x as u8, y as u8, shade]));
+    let image = RgbImage::from_fn(96, 64, |x, y| Rgb([x as u8, y as u8, shade]));
     let mut bytes = Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, ImageFormat::Png).unwrap();
+    image.write_to(&mut bytes, ImageFormat::Png).unwrap();
     bytes.into_inner()
 }
 
@@ -102,7 +102,7 @@ async fn a_dataset_is_made_filled_edited_and_listed() {
 }
 
 #[tokio::test]
-async fn pictures_come_from_a_folder_of_the_server() {
+async fn images_come_from_a_folder_of_the_server() {
     let server = Server::start().await;
     let id = dataset(&server, "cloth").await;
     let folder = server.folder.path().join("pictures");
@@ -162,7 +162,7 @@ async fn every_address_of_operators_is_described() {
     let expected = [
         "delete /admin/api/adapters/{name}",
         "delete /admin/api/datasets/{id}",
-        "delete /admin/api/datasets/{id}/pictures/{picture}",
+        "delete /admin/api/datasets/{id}/pictures/{image}",
         "delete /admin/api/generations/{id}",
         "delete /admin/api/images/{hash}",
         "delete /admin/api/queue/{id}",
@@ -170,7 +170,7 @@ async fn every_address_of_operators_is_described() {
         "get /admin/api/adapters",
         "get /admin/api/datasets",
         "get /admin/api/datasets/{id}",
-        "get /admin/api/datasets/{id}/pictures/{picture}/thumbnail",
+        "get /admin/api/datasets/{id}/pictures/{image}/thumbnail",
         "get /admin/api/images",
         "get /admin/api/queue",
         "get /admin/api/settings/training",

@@ -10,7 +10,7 @@ use axum::{
 use crate::support::Server;
 
 #[tokio::test]
-async fn from_request_to_picture() {
+async fn from_request_to_image() {
     let server = Server::start().await;
     let answer =
         server.post("/api/v1/generations", r#"{"prompt": "red moons", "seed": 7, "count": 2}"#).await;
@@ -31,9 +31,9 @@ async fn from_request_to_picture() {
         images.iter().map(|image| image["recipe"]["spec"]["seed"].as_u64().unwrap()).collect();
     assert_eq!(seeds, [7, 8]);
     for image in images {
-        let picture = server.get(image["url"].as_str().unwrap()).await;
-        assert_eq!(picture.status, StatusCode::OK);
-        assert!(picture.body.starts_with(b"\x89PNG"));
+        let image = server.get(image["url"].as_str().unwrap()).await;
+        assert_eq!(image.status, StatusCode::OK);
+        assert!(image.body.starts_with(b"\x89PNG"));
     }
 }
 

@@ -7,7 +7,7 @@ use axum::{
 
 use crate::support::{Answer, Server};
 
-async fn picture(server: &Server) -> String {
+async fn image(server: &Server) -> String {
     let id = server.submit(r#"{"prompt": "red moons", "seed": 1}"#).await;
     server.finished(&id).await["images"][0]["url"].as_str().unwrap().to_owned()
 }
@@ -17,9 +17,9 @@ async fn get_with(server: &Server, address: &str, name: &str, value: &str) -> An
 }
 
 #[tokio::test]
-async fn a_picture_may_be_kept_for_ever() {
+async fn a_image_may_be_kept_for_ever() {
     let server = Server::start().await;
-    let url = picture(&server).await;
+    let url = image(&server).await;
     let answer = server.get(&url).await;
     assert_eq!(answer.header("content-type"), "image/png");
     assert_eq!(answer.header("cache-control"), "private, max-age=31536000, immutable");
@@ -37,9 +37,9 @@ async fn a_picture_may_be_kept_for_ever() {
 }
 
 #[tokio::test]
-async fn a_picture_is_not_compressed_again_and_carries_no_cookie() {
+async fn a_image_is_not_compressed_again_and_carries_no_cookie() {
     let server = Server::start().await;
-    let url = picture(&server).await;
+    let url = image(&server).await;
     let request =
         Request::get(&url).header("accept-encoding", "br, gzip").header("sec-fetch-site", "same-origin");
     let answer = server.send(request.body(Body::empty()).unwrap()).await;
@@ -47,9 +47,9 @@ async fn a_picture_is_not_compressed_again_and_carries_no_cookie() {
 }
 
 #[tokio::test]
-async fn head_tells_the_size_without_the_picture() {
+async fn head_tells_the_size_without_the_image() {
     let server = Server::start().await;
-    let url = picture(&server).await;
+    let url = image(&server).await;
     let whole = server.get(&url).await;
     let head = server.send(Request::head(&url).body(Body::empty()).unwrap()).await;
     assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
@@ -60,15 +60,15 @@ async fn head_tells_the_size_without_the_picture() {
 #[tokio::test]
 async fn it_can_be_had_as_a_download() {
     let server = Server::start().await;
-    let url = picture(&server).await;
+    let url = image(&server).await;
     let answer = server.get(&format!("{url}?download")).await;
     assert!(answer.header("content-disposition").starts_with("attachment; filename="));
 }
 
 #[tokio::test]
-async fn nothing_but_a_hash_names_a_picture() {
+async fn nothing_but_a_hash_names_a_image() {
     let server = Server::start().await;
-    picture(&server).await;
+    image(&server).await;
     let zeros = "0".repeat(64);
     for file in [
         "..%2f..%2fadire.db",
@@ -88,9 +88,9 @@ async fn nothing_but_a_hash_names_a_picture() {
 }
 
 #[tokio::test]
-async fn a_part_of_a_picture_can_be_asked_for() {
+async fn a_part_of_a_image_can_be_asked_for() {
     let server = Server::start().await;
-    let url = picture(&server).await;
+    let url = image(&server).await;
     let whole = server.get(&url).await;
     let part = get_with(&server, &url, "range", "bytes=8-15").await;
     assert_eq!((part.status, &part.body[..]), (StatusCode::PARTIAL_CONTENT, &whole.body[8..16]));
@@ -101,7 +101,7 @@ async fn a_part_of_a_picture_can_be_asked_for() {
 }
 
 #[tokio::test]
-async fn answers_about_prompts_and_pictures_stay_with_the_browser() {
+async fn answers_about_prompts_and_images_stay_with_the_browser() {
     let server = Server::start().await;
     let id = server.submit(r#"{"prompt": "red moons", "seed": 1}"#).await;
     let record = server.finished(&id).await;

@@ -51,7 +51,7 @@ async fn spec(server: &Server, goal: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn a_form_makes_a_picture_and_leads_to_it() {
+async fn a_form_makes_a_image_and_leads_to_it() {
     let server = Server::start().await;
     server.adapter("adire", 2).await;
     let fields = [
@@ -76,20 +76,20 @@ async fn a_form_makes_a_picture_and_leads_to_it() {
 }
 
 #[tokio::test]
-async fn a_picture_and_a_mask_come_with_the_form() {
+async fn a_image_and_a_mask_come_with_the_form() {
     let server = Server::start().await;
     let fields = [("prompt", "moons"), ("steps", "4"), ("denoising_strength", "0.5")];
     let files = [("init_image_file", &*png(64, 64)), ("mask_file", &*png(8, 8))];
     let made = spec(&server, &goal(&post(&server, &fields, &files).await)).await;
     assert_eq!((&made["denoising_strength"], &made["keep_unmasked"]), (&0.5.into(), &true.into()));
-    let (picture, mask) = (made["init_image"].as_str().unwrap(), made["mask"].as_str().unwrap());
-    assert_ne!(picture, mask);
-    let shown = server.get(&format!("/api/v1/images/{picture}.png")).await;
+    let (image, mask) = (made["init_image"].as_str().unwrap(), made["mask"].as_str().unwrap());
+    assert_ne!(image, mask);
+    let shown = server.get(&format!("/api/v1/images/{image}.png")).await;
     assert_eq!((shown.status, shown.header("content-type")), (StatusCode::OK, "image/png"));
 
     // The next form names what this one brought.
-    let named = [("prompt", "stars"), ("steps", "4"), ("init_image", picture)];
-    assert_eq!(spec(&server, &goal(&post(&server, &named, &[]).await)).await["init_image"], picture);
+    let named = [("prompt", "stars"), ("steps", "4"), ("init_image", image)];
+    assert_eq!(spec(&server, &goal(&post(&server, &named, &[]).await)).await["init_image"], image);
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn what_the_page_asks_itself_is_answered() {
 #[tokio::test]
 async fn broken_forms_are_refused() {
     let server = Server::start().await;
-    let picture = png(8, 8);
+    let image = png(8, 8);
     let part = |name: &str, more: &str, value: &[u8]| {
         let head = format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"{more}\r\n\r\n");
         [head.as_bytes(), value, b"\r\n"].concat()
@@ -184,7 +184,7 @@ async fn broken_forms_are_refused() {
     let whole = [
         part("prompt", "", b"moons"),
         part("steps", "", b"1"),
-        part("init_image_file", "; filename=\"a.png\"\r\nContent-Type: image/png", &picture),
+        part("init_image_file", "; filename=\"a.png\"\r\nContent-Type: image/png", &image),
         b"--edge--\r\n".to_vec(),
     ]
     .concat();

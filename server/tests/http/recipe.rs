@@ -14,7 +14,7 @@ async fn recipe(server: &Server, png: Bytes) -> Answer {
 }
 
 #[tokio::test]
-async fn a_picture_gives_its_request_back() {
+async fn a_image_gives_its_request_back() {
     let server = Server::start().await;
     server.adapter("adire", 1).await;
     let asked = json!({
@@ -31,7 +31,7 @@ async fn a_picture_gives_its_request_back() {
 }
 
 #[tokio::test]
-async fn what_is_no_such_picture_is_refused() {
+async fn what_is_no_such_image_is_refused() {
     let server = Server::start().await;
     let id = server.submit(r#"{"prompt": "moons"}"#).await;
     let url = server.finished(&id).await["images"][0]["url"].as_str().unwrap().to_owned();
@@ -44,7 +44,7 @@ async fn what_is_no_such_picture_is_refused() {
 }
 
 #[tokio::test]
-async fn a_large_picture_is_taken_and_a_huge_one_is_not() {
+async fn a_large_image_is_taken_and_a_huge_one_is_not() {
     let server = Server::start().await;
     let large = Bytes::from(vec![0; 1 << 20]);
     assert_eq!(recipe(&server, large).await.problem()["status"], 422, "read, and no PNG");

@@ -21,19 +21,19 @@ async fn upload(server: &Server, media_type: &str, body: impl Into<Body>) -> Ans
     server.send(request.body(body.into()).unwrap()).await
 }
 
-fn encoded(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
-    picture.into().write_to(&mut bytes, format).unwrap();
+    image.into().write_to(&mut bytes, format).unwrap();
     bytes.into_inner()
 }
 
 /// Every pixel its own colour.
-fn picture(width: u32, height: u32) -> RgbImage {
+fn image(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| Rgb([(x * 7) as u8, (y * 5) as u8, 90]))
 }
 
-async fn kept(server: &Server, picture: RgbImage) -> String {
-    let answer = upload(server, "image/png", encoded(picture, ImageFormat::Png)).await;
+async fn kept(server: &Server, image: RgbImage) -> String {
+    let answer = upload(server, "image/png", encoded(image, ImageFormat::Png)).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
     answer.json()["hash"].as_str().unwrap().to_owned()
 }
@@ -41,17 +41,17 @@ async fn kept(server: &Server, picture: RgbImage) -> String {
 #[tokio::test]
 async fn the_same_pixels_have_one_name_whatever_the_file() {
     let server = Server::start().await;
-    let picture = picture(40, 24);
-    let png = upload(&server, "image/png", encoded(picture.clone(), ImageFormat::Png)).await;
+    let image = image(40, 24);
+    let png = upload(&server, "image/png", encoded(image.clone(), ImageFormat::Png)).await;
     assert_eq!(png.status, StatusCode::CREATED);
     let named = png.json();
     assert_eq!((&named["width"], &named["height"]), (&json!(40), &json!(24)));
-    let webp = upload(&server, "image/webp", encoded(picture.clone(), ImageFormat::WebP)).await;
+    let webp = upload(&server, "image/webp", encoded(image.clone(), ImageFormat::WebP)).await;
     assert_eq!(webp.json(), named);
     // What the header says does not count, what the file is does.
-    let unnamed = upload(&server, "", encoded(picture.clone(), ImageFormat::Png)).await;
+    let unnamed = upload(&server, "", encoded(image.clone(), ImageFormat::Png)).await;
     assert_eq!(unnamed.json(), named);
-    let jpeg = upload(&server, "image/jpeg", encoded(picture, ImageFormat::Jpeg)).await;
+    let jpeg = upload(&server, "image/jpeg", encoded(image, ImageFormat::Jpeg)).await;
     assert_eq!(jpeg.status, StatusCode::CREATED);
     assert_eq!((&jpeg.json()["width"], &jpeg.json()["height"]), (&json!(40), &json!(24)));
 
@@ -62,9 +62,9 @@ async fn the_same_pixels_have_one_name_whatever_the_file() {
 
 /// A JPEG whose EXIF data says that it lies on its side.
 #[tokio::test]
-async fn a_picture_is_turned_as_its_camera_said() {
+async fn a_image_is_turned_as_its_camera_said() {
     let server = Server::start().await;
-    let jpeg = encoded(picture(40, 24), ImageFormat::Jpeg);
+    let jpeg = encoded(image(40, 24), ImageFormat::Jpeg);
     // APP1 with a big-endian TIFF of one entry: orientation (0x0112), a short, 6: turn clockwise.
     let tiff = b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
     let length = u16::try_from(2 + 6 + tiff.len()).unwrap().to_be_bytes();
@@ -74,9 +74,9 @@ async fn a_picture_is_turned_as_its_camera_said() {
 }
 
 #[tokio::test]
-async fn what_is_no_picture_is_refused() {
+async fn what_is_no_image_is_refused() {
     let server = Server::start().await;
-    let png = encoded(picture(64, 64), ImageFormat::Png);
+    let png = encoded(image(64, 64), ImageFormat::Png);
     // A header that promises 30,000 × 30,000 pixels, with the checksum that it needs.
     let bomb = {
         let mut bytes = Vec::new();
@@ -100,9 +100,9 @@ async fn what_is_no_picture_is_refused() {
 }
 
 #[tokio::test]
-async fn a_request_begins_with_a_picture_and_takes_its_size() {
+async fn a_request_begins_with_a_image_and_takes_its_size() {
     let server = Server::start().await;
-    let init = kept(&server, picture(100, 70)).await;
+    let init = kept(&server, image(100, 70)).await;
     let mask = kept(&server, RgbImage::from_pixel(3, 3, Rgb([255; 3]))).await;
     let draw = async |rest: Value| {
         let mut body = json!({"prompt": "moons", "seed": 1, "steps": 10});
@@ -137,7 +137,7 @@ async fn a_request_begins_with_a_picture_and_takes_its_size() {
 }
 
 #[tokio::test]
-async fn a_second_pass_counts_its_steps_and_gives_a_larger_picture() {
+async fn a_second_pass_counts_its_steps_and_gives_a_larger_image() {
     let server = Server::start().await;
     let hires = json!({"scale": 1.5, "steps": 3, "strength": 0.6, "upscaler": "image"});
     let body = json!({"prompt": "moons", "steps": 4, "width": 64, "height": 96, "hires": hires});
@@ -158,7 +158,7 @@ async fn a_second_pass_counts_its_steps_and_gives_a_larger_picture() {
 async fn each_bad_beginning_is_named() {
     let server = Server::start().await;
     server.adapter("adire", 1).await;
-    let init = kept(&server, picture(64, 64)).await;
+    let init = kept(&server, image(64, 64)).await;
     let adapter = server.get("/api/v1/adapters").await.json()[0]["hash"].as_str().unwrap().to_owned();
     let unknown = "0".repeat(64);
     for (rest, fields) in [
@@ -190,10 +190,10 @@ async fn each_bad_beginning_is_named() {
 #[tokio::test]
 async fn an_upload_can_be_looked_at() {
     let server = Server::start().await;
-    let hash = kept(&server, picture(40, 24)).await;
+    let hash = kept(&server, image(40, 24)).await;
     let shown = server.get(&format!("/api/v1/images/{hash}.png")).await;
     assert_eq!((shown.status, shown.header("content-type")), (StatusCode::OK, "image/png"));
-    assert_eq!(image::load_from_memory(&shown.body).unwrap().into_rgb8(), picture(40, 24));
+    assert_eq!(image::load_from_memory(&shown.body).unwrap().into_rgb8(), image(40, 24));
 }
 
 #[tokio::test]
@@ -210,7 +210,7 @@ async fn what_is_only_half_understood_is_said() {
     assert_ne!(mask["hash"], answer["hash"]);
     let request = Request::post("/api/v1/uploads?role=frame").body(Body::empty()).unwrap();
     assert_eq!(server.send(request).await.status, StatusCode::BAD_REQUEST);
-    let jpeg = encoded(picture(200, 200), ImageFormat::Jpeg);
+    let jpeg = encoded(image(200, 200), ImageFormat::Jpeg);
     let problem = upload(&server, "image/jpeg", jpeg[..jpeg.len() / 2].to_vec()).await.problem();
     assert!(problem["detail"].as_str().unwrap().contains("broken off"), "{problem}");
     let problem = upload(&server, "image/heic", "x").await.problem();

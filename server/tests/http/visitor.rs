@@ -62,7 +62,7 @@ async fn programs_get_none_and_pages_calling_the_api_do() {
 }
 
 #[tokio::test]
-async fn a_visitors_pictures_are_found_again_and_nobody_elses() {
+async fn a_visitors_images_are_found_again_and_nobody_elses() {
     let server = Server::start().await;
     let page = get(&server, "/", &[HTML]).await;
     let pair = page.header("set-cookie").split(';').next().unwrap().to_owned();

@@ -370,10 +370,10 @@ fn a_single_file_checkpoint_is_fetched_listed_and_told_what_it_lacks() {
 }
 
 #[test]
-fn the_pictures_of_a_dataset_are_fetched_and_imported() {
-    let picture = image::RgbImage::from_fn(64, 64, |x, y| image::Rgb([x as u8, y as u8, 7]));
+fn the_images_of_a_dataset_are_fetched_and_imported() {
+    let image = image::RgbImage::from_fn(64, 64, |x, y| image::Rgb([x as u8, y as u8, 7]));
     let mut png = std::io::Cursor::new(Vec::new());
-    picture.write_to(&mut png, image::ImageFormat::Png).unwrap();
+    image.write_to(&mut png, image::ImageFormat::Png).unwrap();
     let list = b"{\"file_name\": \"a.png\", \"text\": \"an indigo cloth\"}\n";
     let files = [
         ("README.md", Bytes::from_static(b"about it")),

@@ -89,9 +89,9 @@ impl Studio {
     ///
     /// # Errors
     /// No such dataset or image, a frozen one.
-    pub async fn remove_from_dataset(&self, id: &str, picture: &str) -> Result<DatasetRecord, StudioError> {
-        let (shared, id, picture) = (self.shared().clone(), id.to_owned(), picture.to_owned());
-        detached(async move { shared.datasets.remove(&id, &picture).await }).await
+    pub async fn remove_from_dataset(&self, id: &str, image: &str) -> Result<DatasetRecord, StudioError> {
+        let (shared, id, image) = (self.shared().clone(), id.to_owned(), image.to_owned());
+        detached(async move { shared.datasets.remove(&id, &image).await }).await
     }
 
     /// A new draft with a dataset's content; its name when `name` is left out.
@@ -116,7 +116,7 @@ impl Studio {
     ///
     /// # Errors
     /// No such image; its file is lost.
-    pub async fn thumbnail(&self, dataset: &str, picture: &str) -> Result<Vec<u8>, StudioError> {
-        self.shared().datasets.thumbnail(dataset, picture).await
+    pub async fn thumbnail(&self, dataset: &str, image: &str) -> Result<Vec<u8>, StudioError> {
+        self.shared().datasets.thumbnail(dataset, image).await
     }
 }

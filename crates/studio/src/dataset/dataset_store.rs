@@ -109,18 +109,18 @@ impl DatasetStore {
 
     pub(crate) async fn read(&self, id: &str) -> Result<DatasetRecord, StudioError> {
         let row = self.row(id).await?;
-        let pictures = self.pictures(id).await?;
-        let record = |picture: DatasetImageRow| DatasetImageRecord {
-            text: text_of(&picture.caption, &row.caption, &row.trigger_word),
-            repeats: picture.repeats(),
-            width: picture.width(),
-            height: picture.height(),
-            hash: picture.hash,
-            name: picture.name,
-            caption: picture.caption,
+        let images = self.images(id).await?;
+        let record = |image: DatasetImageRow| DatasetImageRecord {
+            text: text_of(&image.caption, &row.caption, &row.trigger_word),
+            repeats: image.repeats(),
+            width: image.width(),
+            height: image.height(),
+            hash: image.hash,
+            name: image.name,
+            caption: image.caption,
         };
         Ok(DatasetRecord {
-            pictures: pictures.into_iter().map(record).collect(),
+            images: images.into_iter().map(record).collect(),
             remarks: row.remarks()?,
             class_dataset: row.class_dataset,
             id: row.id,
@@ -133,11 +133,11 @@ impl DatasetStore {
     }
 
     /// In the order in which trainings see them.
-    pub(crate) async fn pictures(&self, id: &str) -> Result<Vec<DatasetImageRow>, StudioError> {
-        let mut pictures = self.store.dataset_pictures(id).await?;
+    pub(crate) async fn images(&self, id: &str) -> Result<Vec<DatasetImageRow>, StudioError> {
+        let mut images = self.store.dataset_images(id).await?;
         // Here and not in the database, whose order may follow a language.
-        pictures.sort_by(|a, b| (&a.name, &a.hash).cmp(&(&b.name, &b.hash)));
-        Ok(pictures)
+        images.sort_by(|a, b| (&a.name, &a.hash).cmp(&(&b.name, &b.hash)));
+        Ok(images)
     }
 
     pub(crate) async fn row(&self, id: &str) -> Result<DatasetRow, StudioError> {
@@ -228,7 +228,7 @@ impl DatasetStore {
     ) -> Result<DatasetRecord, StudioError> {
         let row = self.draft(id).await?;
         let (folder, shown) = (folder.to_owned(), folder.display().to_string());
-        let before = self.store.dataset_pictures(id).await?.len();
+        let before = self.store.dataset_images(id).await?.len();
         let (files, remarks) = blocking(move || {
             let mut remarks = Vec::new();
             let files = files_in(&folder, reach, &mut remarks)?;
@@ -236,7 +236,7 @@ impl DatasetStore {
         })
         .await?;
         let record = self.take(row, files, reach, remarks).await?;
-        if record.pictures.len() == before && before == 0 {
+        if record.images.len() == before && before == 0 {
             return Err(StudioError::Image(nothing_usable(&shown, &record.remarks)));
         }
         Ok(record)
@@ -261,7 +261,7 @@ impl DatasetStore {
     }
 
     async fn names(&self, id: &str) -> Result<Vec<String>, StudioError> {
-        Ok(self.store.dataset_pictures(id).await?.into_iter().map(|picture| picture.name).collect())
+        Ok(self.store.dataset_images(id).await?.into_iter().map(|image| image.name).collect())
     }
 
     /// Keeps class images in the dataset that belongs to `row`, which is made where it is absent.
@@ -293,7 +293,7 @@ impl DatasetStore {
         let before = self.names(&class.id).await?;
         let had = before.len();
         let taken = self.take_images(&class, files, before, reach, Vec::new()).await;
-        let count = self.store.dataset_pictures(&class.id).await?.len();
+        let count = self.store.dataset_images(&class.id).await?.len();
         if count == 0 {
             let said = self.row(&class.id).await?.remarks()?;
             self.store.drop_dataset(&class.id).await?;
@@ -336,28 +336,28 @@ impl DatasetStore {
         let _turn = self.turn.lock().await;
         // A training may have begun meanwhile, and others may have brought the same.
         let row = self.draft(&row.id).await?;
-        let present = self.store.dataset_pictures(&row.id).await?;
+        let present = self.store.dataset_images(&row.id).await?;
         let mut changed = Vec::new();
-        let mut recaption = |picture: &DatasetImageRow, caption: &str, remarks: &mut Vec<Remark>| {
-            if picture.caption == caption {
+        let mut recaption = |image: &DatasetImageRow, caption: &str, remarks: &mut Vec<Remark>| {
+            if image.caption == caption {
                 return;
             }
-            if !picture.caption.is_empty() {
-                let before = beginning(&picture.caption, 200);
+            if !image.caption.is_empty() {
+                let before = beginning(&image.caption, 200);
                 let message = format!("Its caption replaces the one that it had: “{before}”.");
-                remarks.push(Remark { name: picture.name.clone(), message });
+                remarks.push(Remark { name: image.name.clone(), message });
             }
-            changed.push((picture.hash.clone(), caption.to_owned()));
+            changed.push((image.hash.clone(), caption.to_owned()));
         };
         // Captions may come after their images.
-        for picture in present.iter().filter(|picture| !files.contains_key(&picture.name)) {
-            if let Some(caption) = captions.own(&picture.name) {
-                recaption(picture, caption, &mut remarks);
+        for image in present.iter().filter(|image| !files.contains_key(&image.name)) {
+            if let Some(caption) = captions.own(&image.name) {
+                recaption(image, caption, &mut remarks);
             }
         }
         let (mut new, mut staged) = (Vec::new(), Vec::new());
         for found in found {
-            if let Some(same) = present.iter().find(|picture| picture.pixels == found.pixels) {
+            if let Some(same) = present.iter().find(|image| image.pixels == found.pixels) {
                 if found.own {
                     recaption(same, &found.caption, &mut remarks);
                 }
@@ -365,7 +365,7 @@ impl DatasetStore {
                 remarks.push(Remark { name: found.name, message });
                 continue;
             }
-            if present.iter().any(|picture| picture.name == found.name) {
+            if present.iter().any(|image| image.name == found.name) {
                 let message = "Another image of this name is here already; both are kept.".to_owned();
                 remarks.push(Remark { name: found.name.clone(), message });
             }
@@ -392,7 +392,7 @@ impl DatasetStore {
         let blobs = self.blobs.clone();
         blocking(move || staged.into_iter().try_for_each(|file| blobs.keep(file).map(drop))).await?;
         let all = bounded(row.remarks()?, remarks);
-        self.store.add_pictures(&row.id, &new, &changed, &all).await
+        self.store.add_images(&row.id, &new, &changed, &all).await
     }
 
     /// Changes texts.
@@ -413,15 +413,15 @@ impl DatasetStore {
                 let new = new.validate()?;
                 self.store.describe_dataset(id, &new).await?;
             }
-            DatasetChange::Caption { picture, caption } => {
+            DatasetChange::Caption { image, caption } => {
                 let caption = one_line(&caption);
-                if !self.store.set_captions(id, &[(picture.clone(), caption)]).await? {
-                    return Err(missing(&picture));
+                if !self.store.set_captions(id, &[(image.clone(), caption)]).await? {
+                    return Err(missing(&image));
                 }
             }
-            DatasetChange::Repeats { picture, repeats } => {
-                if !self.store.set_repeats(id, &picture, repeats).await? {
-                    return Err(missing(&picture));
+            DatasetChange::Repeats { image, repeats } => {
+                if !self.store.set_repeats(id, &image, repeats).await? {
+                    return Err(missing(&image));
                 }
             }
             DatasetChange::Prefix { prefix } => {
@@ -438,9 +438,9 @@ impl DatasetStore {
     /// Changes every caption for which `f` has another one: images' own, and the dataset's.
     async fn rewrite(&self, row: DatasetRow, f: impl Fn(&str) -> Option<String>) -> Result<(), StudioError> {
         let mut changed = Vec::new();
-        for picture in self.store.dataset_pictures(&row.id).await? {
-            if let Some(caption) = f(&picture.caption) {
-                changed.push((picture.hash, short(one_line(&caption))?));
+        for image in self.store.dataset_images(&row.id).await? {
+            if let Some(caption) = f(&image.caption) {
+                changed.push((image.hash, short(one_line(&caption))?));
             }
         }
         let for_all = f(&row.caption).map(|caption| short(one_line(&caption))).transpose()?;
@@ -466,8 +466,8 @@ impl DatasetStore {
         if let Some(class) = &row.class_dataset {
             self.store.set_class_dataset(&copy.id, class).await?;
         }
-        let pictures = self.store.dataset_pictures(id).await?;
-        self.store.add_pictures(&copy.id, &pictures, &[], &[]).await?;
+        let images = self.store.dataset_images(id).await?;
+        self.store.add_images(&copy.id, &images, &[], &[]).await?;
         self.read(&copy.id).await
     }
 
@@ -481,17 +481,17 @@ impl DatasetStore {
         if let Some(hash) = row.hash {
             return Ok(hash);
         }
-        let pictures = self.pictures(id).await?;
-        if pictures.is_empty() {
+        let images = self.images(id).await?;
+        if images.is_empty() {
             return Err(StudioError::Image(format!(
                 "The dataset {} has no picture to train on; add at least one.",
                 row.name
             )));
         }
         let texts: Vec<String> =
-            pictures.iter().map(|p| text_of(&p.caption, &row.caption, &row.trigger_word)).collect();
+            images.iter().map(|p| text_of(&p.caption, &row.caption, &row.trigger_word)).collect();
         let contents =
-            pictures.iter().zip(&texts).map(|(p, text)| (p.pixels.as_str(), p.repeats(), text.as_str()));
+            images.iter().zip(&texts).map(|(p, text)| (p.pixels.as_str(), p.repeats(), text.as_str()));
         let hash = content_hash(contents);
         self.store.freeze_dataset(id, &hash).await?;
         Ok(hash)

@@ -62,7 +62,7 @@ fn insert(files: &mut Files, name: String, path: &std::path::Path, remarks: &mut
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Dataset {
     /// In the order of their names.
-    pub pictures: Vec<DatasetImage>,
+    pub images: Vec<DatasetImage>,
     /// Class images that lie in the folder: those of a kohya project's `reg`.
     pub classes: Vec<DatasetImage>,
     /// What was found and cannot be used, or deserves a second look.

@@ -48,7 +48,7 @@ pub fn read_dataset(folder: &Path, caption: &str, trigger: &str) -> Result<Datas
         return Err(StudioError::Image(nothing_usable(&shown, &dataset.remarks)));
     }
     let (_, classes) = scan_images(&classes, &shown, &[], reach, &mut keep, &mut dataset.remarks)?;
-    let picture = |found: FoundImage<()>, caption: &str, trigger: &str| DatasetImage {
+    let image = |found: FoundImage<()>, caption: &str, trigger: &str| DatasetImage {
         caption: text_of(&found.caption, caption, trigger),
         name: found.name,
         path: found.path,
@@ -57,9 +57,9 @@ pub fn read_dataset(folder: &Path, caption: &str, trigger: &str) -> Result<Datas
         height: found.height,
         hash: found.pixels,
     };
-    dataset.pictures = found.into_iter().map(|found| picture(found, caption, trigger)).collect();
-    dataset.classes = classes.into_iter().map(|found| picture(found, "", "")).collect();
-    let contents = dataset.pictures.iter().map(|p| (p.hash.as_str(), p.repeats, p.caption.as_str()));
+    dataset.images = found.into_iter().map(|found| image(found, caption, trigger)).collect();
+    dataset.classes = classes.into_iter().map(|found| image(found, "", "")).collect();
+    let contents = dataset.images.iter().map(|p| (p.hash.as_str(), p.repeats, p.caption.as_str()));
     dataset.hash = content_hash(contents);
     Ok(dataset)
 }
@@ -119,7 +119,7 @@ pub(super) fn scan_images<K>(
     let captions = Captions::read(files, present, remarks);
     tell_others(files, remarks);
     let mut seen = HashMap::<String, (String, String)>::new();
-    let mut pictures = Vec::new();
+    let mut images = Vec::new();
     for (name, path) in files.iter().filter(|(name, _)| is_image(name)) {
         reach.check()?;
         let mut remark = |message: String| remarks.push(Remark { name: name.clone(), message });
@@ -163,7 +163,7 @@ pub(super) fn scan_images<K>(
         if pixels.width < SMALL || pixels.height < SMALL {
             remark(format!("It has only {} × {} pixels.", pixels.width, pixels.height));
         }
-        pictures.push(FoundImage {
+        images.push(FoundImage {
             kept: keep(&bytes)?,
             own: own.is_some(),
             caption: words,
@@ -176,7 +176,7 @@ pub(super) fn scan_images<K>(
         });
     }
     reach.check()?;
-    Ok((captions, pictures))
+    Ok((captions, images))
 }
 
 fn decode(bytes: &[u8]) -> Result<Decoded, StudioError> {
@@ -227,10 +227,10 @@ pub(crate) fn text_of(own: &str, caption: &str, trigger: &str) -> String {
 }
 
 /// The name of a content: images as the hash of their pixels, their repeats, and what the text encoder is told.
-pub(crate) fn content_hash<'a>(pictures: impl Iterator<Item = (&'a str, u32, &'a str)>) -> String {
+pub(crate) fn content_hash<'a>(images: impl Iterator<Item = (&'a str, u32, &'a str)>) -> String {
     // Names and order do not matter, content does.
     let mut lines: Vec<String> =
-        pictures.map(|(pixels, repeats, text)| format!("{pixels}  {repeats}  {text}\n")).collect();
+        images.map(|(pixels, repeats, text)| format!("{pixels}  {repeats}  {text}\n")).collect();
     lines.sort();
     hex(&Sha256::digest(lines.concat()))
 }
@@ -238,7 +238,7 @@ pub(crate) fn content_hash<'a>(pictures: impl Iterator<Item = (&'a str, u32, &'a
 /// What a file is for, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    Picture,
+    Image,
     /// A caption, or a list of captions.
     Text,
     Other,
@@ -246,7 +246,7 @@ pub(super) enum Kind {
 
 pub(super) fn kind(name: &str) -> Kind {
     match split(name).1.as_str() {
-        "png" | "jpg" | "jpeg" | "webp" => Kind::Picture,
+        "png" | "jpg" | "jpeg" | "webp" => Kind::Image,
         "txt" | "caption" => Kind::Text,
         _ if list::is_list(name) => Kind::Text,
         _ => Kind::Other,
@@ -254,7 +254,7 @@ pub(super) fn kind(name: &str) -> Kind {
 }
 
 pub(super) fn is_image(name: &str) -> bool {
-    kind(name) == Kind::Picture
+    kind(name) == Kind::Image
 }
 
 #[cfg(test)]
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
     use crate::{Pixels, encode_png};
 
-    fn picture(path: &Path, shade: u8, side: u32) {
+    fn image(path: &Path, shade: u8, side: u32) {
         let rgb = vec![shade; (3 * side * side) as usize];
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, encode_png(&Pixels { width: side, height: side, rgb }, "").unwrap()).unwrap();
@@ -275,14 +275,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         for (i, name) in ["a.png", "b.png", "c.png", "3_red cloth/d.png"].into_iter().enumerate() {
-            picture(&at(name), i as u8, 64);
+            image(&at(name), i as u8, 64);
         }
         fs::write(at("metadata.jsonl"), "{\"file_name\": \"a.png\", \"text\": \"from the list\"}\n").unwrap();
         fs::write(at("a.txt"), "not this").unwrap();
         fs::write(at("b.txt"), "from\n  beside ").unwrap();
         let dataset = read_dataset(folder.path(), "for all", "tok").unwrap();
         let found: Vec<_> =
-            dataset.pictures.iter().map(|p| (p.name.as_str(), p.caption.as_str(), p.repeats)).collect();
+            dataset.images.iter().map(|p| (p.name.as_str(), p.caption.as_str(), p.repeats)).collect();
         let expected = [
             ("3_red cloth/d.png", "tok, red cloth", 3),
             ("a.png", "tok, from the list", 1),
@@ -306,14 +306,14 @@ mod tests {
     fn what_cannot_be_used_is_said() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        picture(&at("a.png"), 1, 64);
-        picture(&at("same.png"), 1, 64);
-        picture(&at("small.png"), 2, 8);
+        image(&at("a.png"), 1, 64);
+        image(&at("same.png"), 1, 64);
+        image(&at("small.png"), 2, 8);
         fs::write(at("text.png"), "this is text").unwrap();
         fs::write(at("film.mp4"), "").unwrap();
         fs::write(at("metadata.jsonl"), "nonsense\n").unwrap();
         let dataset = read_dataset(folder.path(), "", "").unwrap();
-        assert_eq!(dataset.pictures.len(), 2);
+        assert_eq!(dataset.images.len(), 2);
         let said = |name: &str| {
             let remark = dataset.remarks.iter().find(|remark| remark.name == name);
             remark.unwrap_or_else(|| panic!("nothing about {name}")).message.clone()
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_pictures_says_why() {
+    fn a_folder_without_images_says_why() {
         let folder = tempfile::tempdir().unwrap();
         let refusal = || read_dataset(folder.path(), "", "").unwrap_err().to_string();
         assert!(refusal().contains("put PNG, JPEG or WebP files into it"), "{}", refusal());

@@ -10,7 +10,7 @@ impl DatasetStore {
     pub(crate) async fn remove(&self, id: &str, hash: &str) -> Result<DatasetRecord, StudioError> {
         let _turn = self.turn.lock().await;
         self.draft(id).await?;
-        if !self.store.remove_picture(id, hash).await? {
+        if !self.store.remove_image(id, hash).await? {
             let id = hash.chars().take(80).collect();
             return Err(StudioError::NotFound { what: "picture of this dataset", id });
         }
@@ -30,10 +30,10 @@ impl DatasetStore {
                 )));
             }
         }
-        let pictures = self.store.dataset_pictures(id).await?;
+        let images = self.store.dataset_images(id).await?;
         self.store.drop_dataset(id).await?;
-        for picture in pictures {
-            self.forget(picture.hash).await?;
+        for image in images {
+            self.forget(image.hash).await?;
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ enum Due {
 /// A word for the call_log.
 pub(super) fn word(update: &UnitOutcome) -> String {
     match update {
-        UnitOutcome::ClassPicture { done, .. } => format!("class picture {done}"),
+        UnitOutcome::ClassImage { done, .. } => format!("class picture {done}"),
         UnitOutcome::Preparing { done, .. } => format!("prepare {done}"),
         UnitOutcome::Ready { step, .. } => format!("ready {step}"),
         UnitOutcome::Forecast(_) => "forecast".to_owned(),
@@ -64,15 +64,15 @@ impl FakeRun {
     }
 
     pub(super) fn advance(&mut self, interrupted: &dyn Fn() -> bool) -> Result<UnitOutcome, BackendError> {
-        let (pictures, config) = (&self.task.pictures, &self.task.config);
-        if let Some(picture) = pictures.get(self.prepared) {
-            let pixels = read_pixels(&picture.path).map_err(failed)?;
-            self.state = hash(&[&self.state, &pixels.rgb, picture.caption.as_bytes()]);
+        let (images, config) = (&self.task.images, &self.task.config);
+        if let Some(image) = images.get(self.prepared) {
+            let pixels = read_pixels(&image.path).map_err(failed)?;
+            self.state = hash(&[&self.state, &pixels.rgb, image.caption.as_bytes()]);
             self.prepared += 1;
-            let (done, total) = (self.prepared as u32, pictures.len() as u32);
+            let (done, total) = (self.prepared as u32, images.len() as u32);
             return Ok(UnitOutcome::Preparing { done, total });
         }
-        let instances = pictures.len() as u32;
+        let instances = images.len() as u32;
         if !self.ready {
             self.load()?;
             self.ready = true;

@@ -303,11 +303,11 @@ impl Queue {
             (Some(step), known) => Some(ImageCost { step, fixed: known.map_or(0.0, |cost| cost.fixed) }),
             (None, known) => known,
         };
-        let pictures = f64::from(running.generation.left().saturating_sub(here + 1));
+        let images = f64::from(running.generation.left().saturating_sub(here + 1));
         let steps = f64::from(progress.steps);
         let remaining = cost.map(|cost| {
             let this = (steps - f64::from(progress.step)) * cost.step + cost.fixed;
-            this + pictures * (steps * cost.step + cost.fixed)
+            this + images * (steps * cost.step + cost.fixed)
         });
         progress.remaining_ms = remaining.map(whole);
         running.remaining = remaining.map(|ms| (Instant::now(), ms));

@@ -124,10 +124,10 @@ impl State {
             Some(Running { remaining: Some((at, ms)), .. }) => {
                 Some((ms - at.elapsed().as_secs_f64() * 1e3).max(0.0))
             }
-            Some(Running { generation, .. }) => self.timing.pictures(&generation.spec, generation.left()),
+            Some(Running { generation, .. }) => self.timing.images(&generation.spec, generation.left()),
         }?;
         before
-            .map(|waiting| self.timing.pictures(&waiting.generation.spec, waiting.generation.left()))
+            .map(|waiting| self.timing.images(&waiting.generation.spec, waiting.generation.left()))
             .sum::<Option<f64>>()
             .map(|waiting| whole(running + waiting))
     }

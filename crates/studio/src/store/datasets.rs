@@ -73,7 +73,7 @@ row! {
         name: String,
         hash: Option<String>,
         created_at: i64,
-        pictures: i64,
+        images: i64,
         cover: Option<String>,
     }
 }
@@ -85,7 +85,7 @@ impl From<SummaryRow> for DatasetSummary {
             name: row.name,
             frozen: row.hash,
             created_at: row.created_at,
-            pictures: u32::try_from(row.pictures).unwrap_or(u32::MAX),
+            images: u32::try_from(row.images).unwrap_or(u32::MAX),
             cover: row.cover,
         }
     }
@@ -95,8 +95,8 @@ impl Store {
     /// Every dataset, the newest first.
     pub(crate) async fn datasets(&self) -> Result<Vec<DatasetSummary>, StudioError> {
         let rows: Vec<SummaryRow> = sqlx::query_as(
-            "SELECT d.id, d.name, d.hash, d.created_at, COUNT(p.hash) AS pictures, MIN(p.hash) AS cover \
-             FROM datasets d LEFT JOIN dataset_pictures p ON p.dataset = d.id \
+            "SELECT d.id, d.name, d.hash, d.created_at, COUNT(p.hash) AS images, MIN(p.hash) AS cover \
+             FROM datasets d LEFT JOIN dataset_images p ON p.dataset = d.id \
              GROUP BY d.id, d.name, d.hash, d.created_at ORDER BY d.id DESC",
         )
         .fetch_all(&self.pool)
@@ -132,7 +132,7 @@ impl Store {
     }
 
     /// In no particular order.
-    pub(crate) async fn dataset_pictures(&self, id: &str) -> Result<Vec<DatasetImageRow>, StudioError> {
+    pub(crate) async fn dataset_images(&self, id: &str) -> Result<Vec<DatasetImageRow>, StudioError> {
         sqlx::query_as(
             "SELECT hash, pixels, name, caption, repeats, width, height FROM dataset_pictures WHERE dataset = $1",
         )
@@ -143,27 +143,27 @@ impl Store {
     }
 
     /// Adds images, gives captions to some that are there, and replaces the remarks: all or nothing.
-    pub(crate) async fn add_pictures(
+    pub(crate) async fn add_images(
         &self,
         id: &str,
-        pictures: &[DatasetImageRow],
+        images: &[DatasetImageRow],
         captions: &[(String, String)],
         remarks: &[ImportWarning],
     ) -> Result<(), StudioError> {
         let mut change = self.pool.begin().await.map_err(storage)?;
-        for picture in pictures {
+        for image in images {
             sqlx::query(
-                "INSERT INTO dataset_pictures (dataset, hash, pixels, name, caption, repeats, width, height) \
+                "INSERT INTO dataset_images (dataset, hash, pixels, name, caption, repeats, width, height) \
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
             )
             .bind(id)
-            .bind(&picture.hash)
-            .bind(&picture.pixels)
-            .bind(&picture.name)
-            .bind(&picture.caption)
-            .bind(picture.repeats)
-            .bind(picture.width)
-            .bind(picture.height)
+            .bind(&image.hash)
+            .bind(&image.pixels)
+            .bind(&image.name)
+            .bind(&image.caption)
+            .bind(image.repeats)
+            .bind(image.width)
+            .bind(image.height)
             .execute(&mut *change)
             .await
             .map_err(storage)?;
@@ -255,7 +255,7 @@ impl Store {
     }
 
     /// Whether it was there.
-    pub(crate) async fn remove_picture(&self, id: &str, hash: &str) -> Result<bool, StudioError> {
+    pub(crate) async fn remove_image(&self, id: &str, hash: &str) -> Result<bool, StudioError> {
         let done = sqlx::query("DELETE FROM dataset_pictures WHERE dataset = $1 AND hash = $2")
             .bind(id)
             .bind(hash)
@@ -265,7 +265,7 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    pub(crate) async fn has_picture(&self, id: &str, hash: &str) -> Result<bool, StudioError> {
+    pub(crate) async fn dataset_has_image(&self, id: &str, hash: &str) -> Result<bool, StudioError> {
         let found: Option<(String,)> =
             sqlx::query_as("SELECT hash FROM dataset_pictures WHERE dataset = $1 AND hash = $2")
                 .bind(id)
@@ -279,7 +279,7 @@ impl Store {
     /// Whether any row needs the blob of that name.
     pub(crate) async fn is_used(&self, hash: &str) -> Result<bool, StudioError> {
         let found: Option<(String,)> = sqlx::query_as(
-            "SELECT hash FROM dataset_pictures WHERE hash = $1 \
+            "SELECT hash FROM dataset_images WHERE hash = $1 \
              UNION ALL SELECT hash FROM images WHERE hash = $1 \
              UNION ALL SELECT hash FROM uploads WHERE hash = $1 \
              UNION ALL SELECT hash FROM adapter_versions WHERE hash = $1 AND deleted_at IS NULL \

@@ -56,7 +56,7 @@ async fn versions_count_up_and_never_change() {
 }
 
 #[tokio::test]
-async fn names_become_versions_when_submitted_and_change_the_picture() {
+async fn names_become_versions_when_submitted_and_change_the_image() {
     let (folder, studio, _) = fresh().await;
     let added = three_versions(&studio, folder.path()).await;
     let mut hashes = Vec::new();
@@ -124,7 +124,7 @@ async fn two_at_once_get_two_numbers() {
 }
 
 #[tokio::test]
-async fn an_adapter_is_not_given_out_as_a_picture() {
+async fn an_adapter_is_not_given_out_as_a_image() {
     let (folder, studio, _) = fresh().await;
     let added = three_versions(&studio, folder.path()).await;
     assert!(matches!(studio.image(&added[0].hash).await, Err(StudioError::NotFound { .. })));

@@ -59,7 +59,7 @@ impl From<Dataset> for Outcome {
     fn from(dataset: Dataset) -> Self {
         Self {
             said: remarks(&dataset.remarks),
-            captions: dataset.pictures.into_iter().map(|p| (p.name, (p.caption, p.repeats))).collect(),
+            captions: dataset.images.into_iter().map(|p| (p.name, (p.caption, p.repeats))).collect(),
             classes: dataset.classes.into_iter().map(|p| (p.name, p.caption)).collect(),
         }
     }
@@ -71,9 +71,9 @@ async fn outcome(studio: &Studio, record: DatasetRecord) -> Outcome {
     if let Some(class) = &record.class_dataset {
         let class = studio.dataset(class).await.unwrap();
         said.extend(remarks(&class.remarks));
-        classes = class.pictures.into_iter().map(|p| (p.name, p.caption)).collect();
+        classes = class.images.into_iter().map(|p| (p.name, p.caption)).collect();
     }
-    let captions = record.pictures.into_iter().map(|p| (p.name, (p.text, p.repeats))).collect();
+    let captions = record.images.into_iter().map(|p| (p.name, (p.text, p.repeats))).collect();
     Outcome { captions, classes, said }
 }
 
@@ -460,5 +460,5 @@ async fn an_import_ends_after_its_time_and_takes_nothing_in() {
         studio.create_dataset(NewDataset { name: "x".to_owned(), ..Default::default() }).await.unwrap().id;
     let error = studio.import_folder(&id, &set).await.unwrap_err().to_string();
     assert!(error.contains("took too long"), "{error}");
-    assert!(studio.dataset(&id).await.unwrap().pictures.is_empty());
+    assert!(studio.dataset(&id).await.unwrap().images.is_empty());
 }

@@ -10,9 +10,9 @@ use super::*;
 use crate::{ErrorKind, UploadedFile};
 
 pub(super) fn png(shade: u8, side: u32) -> Vec<u8> {
-    let picture = RgbImage::from_fn(side, side, |x, y| Rgb([x as u8, y as u8, shade]));
+    let image = RgbImage::from_fn(side, side, |x, y| Rgb([x as u8, y as u8, shade]));
     let mut bytes = std::io::Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, ImageFormat::Png).unwrap();
+    image.write_to(&mut bytes, ImageFormat::Png).unwrap();
     bytes.into_inner()
 }
 
@@ -30,10 +30,10 @@ async fn add(studio: &Studio, id: &str, files: &[(&str, Vec<u8>)]) -> DatasetRec
     studio.add_to_dataset(id, bring(studio, files).await).await.unwrap()
 }
 
-pub(super) async fn dataset(studio: &Studio, name: &str, pictures: u8) -> DatasetRecord {
+pub(super) async fn dataset(studio: &Studio, name: &str, images: u8) -> DatasetRecord {
     let new = NewDataset { name: name.to_owned(), trigger: "tok".to_owned(), caption: "cloth".to_owned() };
     let id = studio.create_dataset(new).await.unwrap().id;
-    let names: Vec<String> = (0..pictures).map(|i| format!("{i}.png")).collect();
+    let names: Vec<String> = (0..images).map(|i| format!("{i}.png")).collect();
     let files: Vec<_> = names.iter().zip(0..).map(|(name, shade)| (name.as_str(), png(shade, 64))).collect();
     add(studio, &id, &files).await
 }
@@ -48,7 +48,7 @@ fn zipped(files: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 fn texts(record: &DatasetRecord) -> Vec<(&str, &str, u32)> {
-    record.pictures.iter().map(|p| (p.name.as_str(), p.text.as_str(), p.repeats)).collect()
+    record.images.iter().map(|p| (p.name.as_str(), p.text.as_str(), p.repeats)).collect()
 }
 
 fn said<'a>(record: &'a DatasetRecord, name: &str) -> &'a str {
@@ -109,13 +109,13 @@ async fn a_dataset_takes_files_folders_and_archives() {
 
     // The same again, and a caption that comes after its image.
     let record = add(&studio, &id, &[("b.png", c), ("up.txt", b"late".to_vec())]).await;
-    assert_eq!(record.pictures.len(), 5);
+    assert_eq!(record.images.len(), 5);
     assert!(said(&record, "b.png").contains("same pixels as set/3_red cloth/c.png"));
     assert_eq!(texts(&record)[4], ("up.png", "tok, late", 1));
     let listed = studio.datasets().await.unwrap();
-    assert_eq!((listed[0].pictures, listed[0].frozen.as_deref()), (5, None));
+    assert_eq!((listed[0].images, listed[0].frozen.as_deref()), (5, None));
 
-    let hash = &record.pictures[0].hash;
+    let hash = &record.images[0].hash;
     let thumbnail = studio.thumbnail(&id, hash).await.unwrap();
     assert_eq!(image::load_from_memory(&thumbnail).unwrap().width(), 64);
     assert!(studio.thumbnail(&id, &"0".repeat(64)).await.is_err());
@@ -137,7 +137,7 @@ async fn archives_that_are_no_datasets_are_refused_and_nothing_of_them_stays() {
     .await;
     assert!(said(&record, "bomb.zip").contains("Nothing of it was taken"), "{:?}", record.remarks);
     assert!(said(&record, "half.zip").contains("no zip file that can be read"));
-    let names: Vec<_> = record.pictures.iter().map(|p| p.name.as_str()).collect();
+    let names: Vec<_> = record.images.iter().map(|p| p.name.as_str()).collect();
     assert_eq!(names, ["0.png", "c.png"]);
     assert_eq!(leftovers(folder.path()), 0);
 }
@@ -146,10 +146,10 @@ async fn archives_that_are_no_datasets_are_refused_and_nothing_of_them_stays() {
 async fn captions_are_edited_one_by_one_and_together() {
     let (_folder, studio, _) = fresh().await;
     let record = dataset(&studio, "cloth", 3).await;
-    let hash = |i: usize| record.pictures[i].hash.clone();
+    let hash = |i: usize| record.images[i].hash.clone();
     let change = async |change| studio.change_dataset(&record.id, change).await;
     let own = "an indigo\n cloth".to_owned();
-    let changed = change(DatasetChange::Caption { picture: hash(0), caption: own }).await.unwrap();
+    let changed = change(DatasetChange::Caption { image: hash(0), caption: own }).await.unwrap();
     assert_eq!(texts(&changed)[0].1, "tok, an indigo cloth");
     let changed = change(DatasetChange::Prefix { prefix: "a photo of ".to_owned() }).await.unwrap();
     assert_eq!(texts(&changed)[0].1, "tok, a photo of an indigo cloth");
@@ -158,14 +158,14 @@ async fn captions_are_edited_one_by_one_and_together() {
     let changed = change(DatasetChange::Replace { find, with }).await.unwrap();
     assert_eq!(texts(&changed)[0].1, "tok, a picture of an indigo cloth");
     assert_eq!(texts(&changed)[1].1, "tok, a picture of cloth");
-    let changed = change(DatasetChange::Repeats { picture: hash(2), repeats: 5 }).await.unwrap();
-    assert_eq!(changed.pictures[2].repeats, 5);
-    let unknown = DatasetChange::Caption { picture: "0".repeat(64), caption: String::new() };
+    let changed = change(DatasetChange::Repeats { image: hash(2), repeats: 5 }).await.unwrap();
+    assert_eq!(changed.images[2].repeats, 5);
+    let unknown = DatasetChange::Caption { image: "0".repeat(64), caption: String::new() };
     assert_eq!(change(unknown).await.unwrap_err().kind(), ErrorKind::NotFound);
     let empty = DatasetChange::Replace { find: String::new(), with: String::new() };
     assert_eq!(change(empty).await.unwrap_err().kind(), ErrorKind::Invalid);
     let left = studio.remove_from_dataset(&record.id, &hash(1)).await.unwrap();
-    assert_eq!(left.pictures.len(), 2);
+    assert_eq!(left.images.len(), 2);
     assert_eq!(
         studio.remove_from_dataset(&record.id, &hash(1)).await.unwrap_err().kind(),
         ErrorKind::NotFound
@@ -189,29 +189,29 @@ async fn a_dataset_that_a_training_uses_never_changes_and_a_copy_can() {
     let frozen = studio.dataset(&record.id).await.unwrap();
     assert_eq!(frozen.frozen.as_ref(), Some(&job.dataset_hash));
     // The same name as the same images in a folder have.
-    let pictures = folder.path().join("pictures");
-    std::fs::create_dir_all(&pictures).unwrap();
+    let images = folder.path().join("pictures");
+    std::fs::create_dir_all(&images).unwrap();
     for shade in 0..2 {
-        std::fs::write(pictures.join(format!("{shade}.png")), png(shade, 64)).unwrap();
+        std::fs::write(images.join(format!("{shade}.png")), png(shade, 64)).unwrap();
     }
-    assert_eq!(crate::read_dataset(&pictures, "cloth", "tok").unwrap().hash, job.dataset_hash);
+    assert_eq!(crate::read_dataset(&images, "cloth", "tok").unwrap().hash, job.dataset_hash);
 
-    let picture = frozen.pictures[0].hash.clone();
-    let change = DatasetChange::Caption { picture: picture.clone(), caption: "other".to_owned() };
+    let image = frozen.images[0].hash.clone();
+    let change = DatasetChange::Caption { image: image.clone(), caption: "other".to_owned() };
     for refused in [
         studio.change_dataset(&record.id, change.clone()).await,
-        studio.remove_from_dataset(&record.id, &picture).await,
+        studio.remove_from_dataset(&record.id, &image).await,
         studio.add_to_dataset(&record.id, bring(&studio, &[("x.png", png(50, 64))]).await).await,
     ] {
         let error = refused.unwrap_err();
         assert!(error.kind() == ErrorKind::Conflict && error.to_string().contains("Make a copy"), "{error}");
     }
     let copy = studio.copy_dataset(&record.id, Some("another".to_owned())).await.unwrap();
-    assert_eq!((copy.pictures.len(), copy.name.as_str(), copy.is_draft()), (2, "another", true));
+    assert_eq!((copy.images.len(), copy.name.as_str(), copy.is_draft()), (2, "another", true));
     studio.change_dataset(&copy.id, change).await.unwrap();
     // An image that two datasets have stays when one lets it go.
-    studio.remove_from_dataset(&copy.id, &picture).await.unwrap();
-    assert!(studio.thumbnail(&record.id, &picture).await.is_ok());
+    studio.remove_from_dataset(&copy.id, &image).await.unwrap();
+    assert!(studio.thumbnail(&record.id, &image).await.is_ok());
 }
 
 #[tokio::test]
@@ -221,14 +221,11 @@ async fn a_dataset_is_deleted_with_what_nothing_else_needs() {
     let blob = |hash: &str| crate::blob_path(folder.path(), hash).unwrap();
     let copy = studio.copy_dataset(&record.id, None).await.unwrap();
     let other = add(&studio, &copy.id, &[("own.png", png(77, 64))]).await;
-    let own = &other.pictures.iter().find(|picture| picture.name == "own.png").unwrap().hash;
+    let own = &other.images.iter().find(|image| image.name == "own.png").unwrap().hash;
     studio.delete_dataset(&copy.id).await.unwrap();
     assert_eq!(studio.dataset(&copy.id).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert!(!blob(own).exists(), "nothing else has it");
-    assert!(
-        record.pictures.iter().all(|picture| blob(&picture.hash).is_file()),
-        "the other dataset has them"
-    );
+    assert!(record.images.iter().all(|image| blob(&image.hash).is_file()), "the other dataset has them");
 
     // A training that may still go on needs its images; one that has ended does not.
     studio.submit(request("holds the model"), &nobody()).await.unwrap();
@@ -247,13 +244,13 @@ async fn a_dataset_is_deleted_with_what_nothing_else_needs() {
     studio.cancel_training(&job.id).await.unwrap();
     studio.delete_dataset(&record.id).await.unwrap();
     assert_eq!(studio.training(&job.id).await.unwrap().job.dataset_hash, job.dataset_hash);
-    assert!(record.pictures.iter().all(|picture| !blob(&picture.hash).exists()));
+    assert!(record.images.iter().all(|image| !blob(&image.hash).exists()));
     assert_eq!(studio.delete_dataset(&record.id).await.unwrap_err().kind(), ErrorKind::NotFound);
     latch.allow(1000);
 }
 
 #[tokio::test]
-async fn a_folder_is_imported_and_one_without_pictures_says_why() {
+async fn a_folder_is_imported_and_one_without_images_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let config = StudioConfig {
         import_from: vec![folder.path().join("pictures")],
@@ -262,20 +259,20 @@ async fn a_folder_is_imported_and_one_without_pictures_says_why() {
     let studio = Studio::open(config, || Ok(FakeBackend::default())).await.unwrap();
     let new = NewDataset { name: "x".to_owned(), ..Default::default() };
     let id = studio.create_dataset(new).await.unwrap().id;
-    let pictures = folder.path().join("pictures/10_red");
-    std::fs::create_dir_all(&pictures).unwrap();
-    std::fs::write(pictures.join("a.png"), "text").unwrap();
+    let images = folder.path().join("pictures/10_red");
+    std::fs::create_dir_all(&images).unwrap();
+    std::fs::write(images.join("a.png"), "text").unwrap();
     let error = studio.import_folder(&id, &folder.path().join("pictures")).await.unwrap_err().to_string();
     assert!(error.contains("10_red/a.png: Left out."), "{error}");
-    std::fs::write(pictures.join("b.png"), png(0, 64)).unwrap();
+    std::fs::write(images.join("b.png"), png(0, 64)).unwrap();
     let record = studio.import_folder(&id, &folder.path().join("pictures")).await.unwrap();
     assert_eq!(texts(&record), [("10_red/b.png", "red", 10)]);
-    assert!(pictures.join("b.png").is_file(), "an import copies");
+    assert!(images.join("b.png").is_file(), "an import copies");
     for other in ["/nowhere", "/etc", "pictures"] {
         let error = studio.import_folder(&id, Path::new(other)).await.unwrap_err();
         assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("--import-from"), "{error}");
     }
     let (_folder, closed, _) = fresh().await;
     let id = dataset(&closed, "y", 1).await.id;
-    assert!(closed.import_folder(&id, &pictures).await.unwrap_err().to_string().contains("reads no folders"));
+    assert!(closed.import_folder(&id, &images).await.unwrap_err().to_string().contains("reads no folders"));
 }

@@ -342,7 +342,7 @@ async fn a_request_may_not_name_an_image_of_a_dataset_or_a_sample() {
     let dataset = studio.create_dataset(new).await.unwrap();
     let file = studio.receive("secret.png", coming(std::fs::read(&path).unwrap())).await.unwrap();
     let record = studio.add_to_dataset(&dataset.id, vec![file]).await.unwrap();
-    let hash = record.pictures[0].hash.clone();
+    let hash = record.images[0].hash.clone();
     let wanted = GenerationRequest { init_image: Some(hash), ..request("moons") };
     let error = studio.submit(wanted, &who("me")).await.unwrap_err();
     assert!(matches!(&error, StudioError::Invalid(_)), "{error:?}");

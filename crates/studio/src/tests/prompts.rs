@@ -37,11 +37,11 @@ async fn a_tag_is_an_adapter_of_the_request() {
 async fn both_strengths_reach_the_model() {
     let (folder, studio, _) = fresh().await;
     three_versions(&studio, folder.path()).await;
-    let picture = async |te_strength| {
+    let image = async |te_strength| {
         let adapter = AdapterUse { te_strength, ..AdapterUse::new("adire", 0.5) };
         done(&studio, GenerationRequest { adapters: vec![adapter], ..request("moons") }).await
     };
-    let (one, same, other) = (picture(None).await, picture(Some(0.5)).await, picture(Some(0.0)).await);
+    let (one, same, other) = (image(None).await, image(Some(0.5)).await, image(Some(0.0)).await);
     assert_eq!(other.recipe.spec.adapters[0].te_strength, Some(0.0));
     assert!(one.infotext.contains("<lora:adire@v2:0.5>") && same.infotext.contains("<lora:adire@v2:0.5>"));
     assert!(other.infotext.contains("<lora:adire@v2:0:0.5>"), "{}", other.infotext);

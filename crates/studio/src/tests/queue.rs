@@ -7,7 +7,7 @@ use adire_protocol::GenerationState::{Cancelled, Done, Failed, Queued, Running};
 use super::*;
 
 #[tokio::test]
-async fn a_prompt_becomes_a_stored_picture() {
+async fn a_prompt_becomes_a_stored_image() {
     let (_folder, studio, _) = fresh().await;
     let asked = submit(&studio, "  red moons  ").await;
     assert_eq!((asked.state, asked.ahead), (Queued, Some(0)));
@@ -28,7 +28,7 @@ async fn a_prompt_becomes_a_stored_picture() {
 }
 
 #[tokio::test]
-async fn several_pictures_count_their_seeds_up_and_the_same_request_gives_the_same_bytes() {
+async fn several_images_count_their_seeds_up_and_the_same_request_gives_the_same_bytes() {
     let (_folder, studio, _) = fresh().await;
     let three = GenerationRequest { count: Some(3), ..request("moons") };
     let three = finished(&studio, &studio.submit(three, &nobody()).await.unwrap().id).await;
@@ -66,7 +66,7 @@ async fn cancelling_takes_effect_within_one_step() {
 }
 
 #[tokio::test]
-async fn cancelling_keeps_the_pictures_that_are_there() {
+async fn cancelling_keeps_the_images_that_are_there() {
     let (_folder, studio, _, latch) = latched().await;
     let five = GenerationRequest { count: Some(5), steps: Some(2), ..request("moons") };
     let id = studio.submit(five, &nobody()).await.unwrap().id;

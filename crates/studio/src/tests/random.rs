@@ -20,7 +20,7 @@ impl Dice {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_happens_every_request_ends_and_every_picture_is_whole() {
+async fn whatever_happens_every_request_ends_and_every_image_is_whole() {
     for seed in [1, 2, 3] {
         two_hundred_operations(Dice(seed)).await;
     }

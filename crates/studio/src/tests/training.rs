@@ -80,7 +80,7 @@ fn steps_and_losses(detail: &TrainingRunDetail) -> Vec<(u32, Option<f64>, Option
 }
 
 #[tokio::test]
-async fn a_training_becomes_a_version_that_pictures_can_use() {
+async fn a_training_becomes_a_version_that_images_can_use() {
     let (_folder, studio, backend) = fresh().await;
     let prompts = vec!["a tok cloth".to_owned()];
     let sampled = TrainingConfig { sample_every: Some(4), sample_prompts: prompts, ..config() };
@@ -129,7 +129,7 @@ async fn samples_are_made_of_captions_where_nobody_says_otherwise() {
 }
 
 #[tokio::test]
-async fn pictures_go_before_training() {
+async fn images_go_before_training() {
     let folder = tempfile::tempdir().unwrap();
     let (backend, latch) = FakeBackend::training_latched();
     let backend = FakeBackend { fixed_delay: Duration::from_millis(20), ..backend };
@@ -138,10 +138,10 @@ async fn pictures_go_before_training() {
     latch.allow(6);
     until_job(&studio, &job.id, |job| job.step == 1).await;
     // The next unit is under way, waiting at the latch; both images come before the one after it.
-    let pictures = [submit(&studio, "first").await, submit(&studio, "second").await];
+    let images = [submit(&studio, "first").await, submit(&studio, "second").await];
     latch.allow(1);
-    for picture in &pictures {
-        finished(&studio, &picture.id).await;
+    for image in &images {
+        finished(&studio, &image.id).await;
     }
     let call_log = backend.call_log();
     assert_eq!(
@@ -159,11 +159,11 @@ async fn pictures_go_before_training() {
 }
 
 #[tokio::test]
-async fn a_setting_lets_training_take_turns_with_pictures() {
+async fn a_setting_lets_training_take_turns_with_images() {
     let folder = tempfile::tempdir().unwrap();
-    let (pictures, units) = (FakeBackend::latched(), FakeBackend::training_latched());
-    let backend = FakeBackend { unit_latch: units.0.unit_latch.clone(), ..pictures.0 };
-    let (steps, latch) = (pictures.1, units.1);
+    let (images, units) = (FakeBackend::latched(), FakeBackend::training_latched());
+    let backend = FakeBackend { unit_latch: units.0.unit_latch.clone(), ..images.0 };
+    let (steps, latch) = (images.1, units.1);
     let studio = open(folder.path(), backend.clone()).await.unwrap();
     assert_eq!(studio.training_settings(), TrainingSettings { pause_while_people_wait: true });
     let turns = TrainingSettings { pause_while_people_wait: false };
@@ -196,8 +196,8 @@ async fn a_job_that_waits_for_people_says_so_and_can_be_paused() {
     let folder = tempfile::tempdir().unwrap();
     let (backend, steps) = FakeBackend::latched();
     let studio = open(folder.path(), backend).await.unwrap();
-    let picture = submit(&studio, "long").await;
-    until(&studio, &picture.id, "started").await;
+    let image = submit(&studio, "long").await;
+    until(&studio, &image.id, "started").await;
     let job = ask(&studio, "cloth", config()).await;
     until_job(&studio, &job.id, |job| job.stage == Some(TrainingPhase::Yielding)).await;
     assert_eq!(studio.pause_training(&job.id).await.unwrap().state, Paused);

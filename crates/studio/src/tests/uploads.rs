@@ -57,7 +57,7 @@ async fn asking_for_an_old_upload_keeps_it() {
 }
 
 #[tokio::test]
-async fn adapters_are_not_given_out_as_pictures() {
+async fn adapters_are_not_given_out_as_images() {
     let (folder, studio, _) = fresh().await;
     let added = three_versions(&studio, folder.path()).await;
     assert!(matches!(studio.image(&added[0].hash).await, Err(StudioError::NotFound { .. })));

@@ -36,8 +36,8 @@ pub(crate) async fn submit(
     if let Some(prompt) = &request.class_prompt
         && request.config.class_images > 0
     {
-        let picture = GenerationRequest { prompt: prompt.clone(), ..GenerationRequest::default() };
-        if let Err(error) = picture.validate(&shared.model.limits, &shared.model.defaults, 0) {
+        let image = GenerationRequest { prompt: prompt.clone(), ..GenerationRequest::default() };
+        if let Err(error) = image.validate(&shared.model.limits, &shared.model.defaults, 0) {
             return Err(invalid("class_prompt", format!("“{prompt}” cannot be used: {error}")));
         }
     }
@@ -74,7 +74,7 @@ async fn fill_samples(shared: &Shared, request: &mut TrainingRequest) -> Result<
         return Ok(());
     }
     let dataset = shared.datasets.read(&request.dataset).await?;
-    let texts = dataset.pictures.iter().map(|picture| picture.text.as_str());
+    let texts = dataset.images.iter().map(|image| image.text.as_str());
     let mut prompts = sample_prompts(texts, &dataset.trigger);
     // A caption may be what no prompt can be; nobody asked for it to be one.
     prompts.retain(|prompt| {

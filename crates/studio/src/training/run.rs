@@ -164,7 +164,7 @@ async fn run_to_version(shared: &Arc<Shared>, row: &RunRow) -> Result<String, Ru
     let prompts = task.config.sample_prompts.clone();
     let (name, trigger) = (task.name.clone(), task.trigger.clone());
     let note = row.request()?.note;
-    let pictures = task.pictures.len();
+    let images = task.images.len();
     // Not even the beginning may hold an image up.
     yield_to_generations(shared, id, false).await?;
     shared.worker.begin_training(task).await??;
@@ -184,7 +184,7 @@ async fn run_to_version(shared: &Arc<Shared>, row: &RunRow) -> Result<String, Ru
         }
         match update {
             UnitOutcome::Step | UnitOutcome::PutOff => continue,
-            UnitOutcome::ClassPicture { .. }
+            UnitOutcome::ClassImage { .. }
             | UnitOutcome::Preparing { .. }
             | UnitOutcome::Measuring { .. } => {}
             UnitOutcome::Ready { step, instances, held_out, truncated } => {
@@ -219,7 +219,7 @@ async fn run_to_version(shared: &Arc<Shared>, row: &RunRow) -> Result<String, Ru
             }
             UnitOutcome::Finished { adapter } => {
                 let description = if note.is_empty() {
-                    format!("Trained here on {pictures} pictures in {steps} updates.")
+                    format!("Trained here on {images} pictures in {steps} updates.")
                 } else {
                     note
                 };
@@ -278,7 +278,7 @@ async fn yield_to_generations(shared: &Shared, id: &str, begun: bool) -> Result<
 
 fn stage(update: &UnitOutcome, before: TrainingPhase) -> TrainingPhase {
     match update {
-        UnitOutcome::ClassPicture { done, total } => {
+        UnitOutcome::ClassImage { done, total } => {
             TrainingPhase::GeneratingClassImages { done: *done, total: *total }
         }
         UnitOutcome::PutOff if matches!(before, TrainingPhase::GeneratingClassImages { .. }) => before,
@@ -297,12 +297,12 @@ fn stage(update: &UnitOutcome, before: TrainingPhase) -> TrainingPhase {
 async fn task(shared: &Shared, row: &RunRow) -> Result<TrainingTask, RunError> {
     let request = row.request()?;
     let dataset = shared.datasets.row(&request.dataset).await?;
-    let pictures = pictures(shared, &request.dataset, &dataset.caption, &dataset.trigger_word).await?;
+    let images = images(shared, &request.dataset, &dataset.caption, &dataset.trigger_word).await?;
     let classes = match &request.class_dataset {
         Some(id) => {
             let class = shared.datasets.row(id).await?;
             let caption = request.class_prompt.as_deref().unwrap_or(&class.caption);
-            self::pictures(shared, id, caption, &class.trigger_word).await?
+            self::images(shared, id, caption, &class.trigger_word).await?
         }
         None => Vec::new(),
     };
@@ -337,7 +337,7 @@ async fn task(shared: &Shared, row: &RunRow) -> Result<TrainingTask, RunError> {
         trigger: dataset.trigger_word,
         config: request.config,
         dataset_hash: row.dataset_hash.clone(),
-        pictures,
+        images,
         classes,
         class_prompt: request.class_prompt.unwrap_or_default(),
         continue_from,
@@ -346,17 +346,17 @@ async fn task(shared: &Shared, row: &RunRow) -> Result<TrainingTask, RunError> {
     })
 }
 
-async fn pictures(
+async fn images(
     shared: &Shared,
     dataset: &str,
     caption: &str,
     trigger: &str,
 ) -> Result<Vec<TrainingImage>, StudioError> {
-    let picture = |row: crate::store::DatasetImageRow| {
+    let image = |row: crate::store::DatasetImageRow| {
         let lost = || StudioError::Storage(format!("The file of the picture {} is lost.", row.name));
         let path = shared.blobs.path(&row.hash).filter(|path| path.is_file()).ok_or_else(lost)?;
         let caption = text_of(&row.caption, caption, trigger);
         Ok(TrainingImage { path, caption, repeats: row.repeats(), name: row.name })
     };
-    shared.datasets.pictures(dataset).await?.into_iter().map(picture).collect()
+    shared.datasets.images(dataset).await?.into_iter().map(image).collect()
 }

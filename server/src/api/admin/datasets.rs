@@ -218,9 +218,9 @@ pub(crate) async fn copy(
 )]
 pub(crate) async fn remove(
     State(studio): State<Studio>,
-    Segments([id, picture]): Segments<2>,
+    Segments([id, image]): Segments<2>,
 ) -> Result<Json<DatasetRecord>, Problem> {
-    Ok(Json(studio.remove_from_dataset(&id, &picture).await?))
+    Ok(Json(studio.remove_from_dataset(&id, &image).await?))
 }
 
 /// A small version of an image
@@ -241,9 +241,9 @@ pub(crate) async fn remove(
 )]
 pub(crate) async fn thumbnail(
     State(studio): State<Studio>,
-    Segments([id, picture]): Segments<2>,
+    Segments([id, image]): Segments<2>,
 ) -> Result<impl IntoResponse, Problem> {
-    let jpeg = studio.thumbnail(&id, &picture).await?;
+    let jpeg = studio.thumbnail(&id, &image).await?;
     // The name stands for the content, which never changes.
     let headers = [
         (header::CONTENT_TYPE, "image/jpeg"),

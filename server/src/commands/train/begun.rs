@@ -150,7 +150,7 @@ fn images(dataset: &Dataset) -> anyhow::Result<BTreeMap<String, Image>> {
         let entry = Image { hash, caption: image.caption.clone(), repeats: image.repeats };
         anyhow::Ok((image.name.clone(), entry))
     };
-    dataset.pictures.iter().map(entry).collect()
+    dataset.images.iter().map(entry).collect()
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ impl TrainArgs {
             eprintln!("{}: {}", remark.name, remark.message);
         }
         if config.sample_prompts.is_empty() && config.sampled_every() > 0 {
-            let texts = dataset.pictures.iter().map(|image| image.caption.as_str());
+            let texts = dataset.images.iter().map(|image| image.caption.as_str());
             config.sample_prompts = sample_prompts(texts, &self.trigger);
         }
         let places::FoundModel { path, options, .. } = self.model.find()?.warn();
@@ -105,7 +105,7 @@ impl TrainArgs {
         }
         match (&self.class_prompt, config.class_images) {
             (None, 1..) => bail!("--class-images needs --class-prompt, the prompt to generate them from"),
-            (Some(_), 0) if classes.pictures.is_empty() => {
+            (Some(_), 0) if classes.images.is_empty() => {
                 bail!("--class-prompt needs class images: pass --class-data or --class-images")
             }
             _ => {}
@@ -131,7 +131,7 @@ impl TrainArgs {
         for image in images.iter_mut().filter(|image| image.caption.is_empty()) {
             image.caption = self.class_prompt.clone().unwrap_or_default();
         }
-        Dataset { pictures: images, ..Dataset::default() }
+        Dataset { images, ..Dataset::default() }
     }
 }
 
@@ -198,7 +198,7 @@ impl Run<'_> {
                 caption: image.caption.clone(),
                 repeats: image.repeats,
             };
-            dataset.pictures.iter().map(training_image).collect::<Vec<_>>()
+            dataset.images.iter().map(training_image).collect::<Vec<_>>()
         };
         let prompts = u32::try_from(config.sample_prompts.len()).unwrap_or(u32::MAX);
         let every = config.sampled_every();
@@ -215,7 +215,7 @@ impl Run<'_> {
             name: self.args.name.clone(),
             trigger: self.args.trigger.clone(),
             dataset_hash: self.dataset.hash.clone(),
-            pictures: images(self.dataset),
+            images: images(self.dataset),
             classes: images(self.classes),
             class_prompt: self.args.class_prompt.clone().unwrap_or_default(),
             continue_from: None,

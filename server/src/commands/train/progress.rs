@@ -25,7 +25,7 @@ impl Progress {
     pub(super) fn show(&mut self, update: &UnitOutcome) -> f64 {
         let seconds = self.since.elapsed().as_secs_f64();
         match update {
-            UnitOutcome::ClassPicture { done, total } => {
+            UnitOutcome::ClassImage { done, total } => {
                 if self.bar.length() != Some((*total).into()) {
                     self.bar = bar(*total, "class image {pos} of {len}, {eta} left");
                 }
