@@ -1,4 +1,4 @@
-// What people do on the studio page, for the tests.
+// Actions on the studio page, for the tests.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { AxeBuilder } from '@axe-core/playwright';
@@ -13,11 +13,11 @@ export async function fill(page, { prompt = 'large white stars on blue cloth', s
   await field.fill(steps);
 }
 
-// Presses the button and waits until another image than before is on the canvas.
+// Presses Generate and waits until a new image is on the canvas.
 export async function generate(page) {
-  const job = page.waitForResponse((response) => response.url().includes('/api/fn/generate'));
+  const response = page.waitForResponse((answer) => answer.url().includes('/api/fn/generate'));
   await page.click('#generate');
-  await job;
+  await response;
   await page.waitForSelector('#generate:not([disabled])', { timeout: 120_000 });
   await page.waitForSelector('#canvas-image');
   return bytesOf(page);

@@ -1,13 +1,13 @@
-// Makes the admin pages quicker. Every page works without it: forms post, and a reload shows what is new. With it, files
-// can be dropped and show their progress, captions are saved as they are written, samples fold into a slider, and the
-// page of a running training keeps itself up to date with what the server renders for it.
+// Enhances the admin pages, which all work without it: forms post, and a reload shows the current state. With it, files can
+// be dropped and show their progress, captions are saved while editing, samples fold into a slider, and the page of an
+// active training run updates itself with what the server renders.
 // @ts-check
 
-/** Files of one request: few enough that progress moves and that a slow line is done within its time. */
-const MOST_FILES = 24;
-const MOST_BYTES = 24 << 20;
-/** Milliseconds between two looks at a running training. */
-const AT_MOST_EVERY = 1000;
+/** Limits of one upload request: small enough that progress moves and a slow connection stays below the timeout. */
+const MAX_FILES = 24;
+const MAX_BYTES = 24 << 20;
+/** Minimum milliseconds between two updates of a training run. */
+const MIN_INTERVAL_MS = 1000;
 
 /** @template {Element} [T=HTMLElement] @param {string} selector @param {ParentNode} [within] */
 const all = (selector, within = document) => /** @type {T[]} */ ([...within.querySelectorAll(selector)]);
@@ -21,12 +21,12 @@ all('.train-form').forEach((form) => refill(/** @type {HTMLFormElement} */ (form
 
 // ---- Uploads
 
-/** @typedef {{ file: File, name: string }} Brought */
+/** @typedef {{ file: File, name: string }} Upload */
 
 /** @param {HTMLFormElement} form */
 function upload(form) {
   const state = /** @type {HTMLElement} */ (form.querySelector('.uploading'));
-  const said = /** @type {HTMLElement} */ (state.querySelector('p'));
+  const message = /** @type {HTMLElement} */ (state.querySelector('p'));
   const bar = /** @type {HTMLElement} */ (state.querySelector('i'));
   const inputs = all('input[type=file]', form);
   let busy = false;
@@ -38,7 +38,7 @@ function upload(form) {
     });
   }
   form.addEventListener('submit', (event) => event.preventDefault());
-  // Anywhere on the page: who misses the frame must not lose the page to an image.
+  // Anywhere on the page: a file dropped beside the frame must not navigate away.
   const over = (/** @type {boolean} */ is) => form.classList.toggle('over', is);
   const carriesFiles = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes('Files');
   addEventListener('dragover', (event) => {
@@ -53,7 +53,7 @@ function upload(form) {
     if (!carriesFiles(event) || !event.dataTransfer) return;
     event.preventDefault();
     over(false);
-    dropped(event.dataTransfer).then(send, (error) => tell(`The files could not be read: ${error.message ?? error}.`));
+    dropped(event.dataTransfer).then(send, (error) => tell(`Couldn’t read the files: ${error.message ?? error}.`));
   });
   addEventListener('beforeunload', (event) => {
     if (busy) event.preventDefault();
@@ -62,16 +62,16 @@ function upload(form) {
   /** @param {string} sentence */
   function tell(sentence) {
     state.hidden = false;
-    said.textContent = sentence;
+    message.textContent = sentence;
   }
 
-  /** @param {Brought[]} files */
+  /** @param {Upload[]} files */
   async function send(files) {
-    // Images first: their captions, and what lies beside them, are understood by what is there. Hidden files go along, so
-    // that the server can say what it left out.
+    // Images first: captions are matched to images that the server has. Hidden files are sent too, so that the server can
+    // report what it skipped.
     const wanted = [...files].sort((a, b) => late(a) - late(b) || (a.name < b.name ? -1 : 1));
-    if (busy) return tell('The files before these are still on their way.');
-    if (!wanted.length) return tell('There are no files in that.');
+    if (busy) return tell('Another upload is in progress.');
+    if (!wanted.length) return tell('No files found.');
     busy = true;
     const total = wanted.reduce((sum, { file }) => sum + file.size, 0) || 1;
     let sent = 0;
@@ -82,7 +82,7 @@ function upload(form) {
         await post(form.action, batch, (bytes) => {
           const share = Math.min(1, (sent + Math.min(bytes, size)) / total);
           bar.style.width = `${share * 100}%`;
-          tell(`${done} of ${wanted.length} files, ${Math.round(share * 100)} %`);
+          tell(`${done} of ${wanted.length} files, ${Math.round(share * 100)}%`);
         });
         sent += size;
         done += batch.length;
@@ -91,35 +91,35 @@ function upload(form) {
       location.assign(`${location.pathname}?done=files`);
     } catch (error) {
       busy = false;
-      const rest = done ? ` ${done} of ${wanted.length} files are there; choose the rest again.` : '';
+      const rest = done ? ` ${done} of ${wanted.length} files were uploaded; add the rest again.` : '';
       tell(`${/** @type {Error} */ (error).message}${rest}`);
     }
     inputs.forEach((input) => (/** @type {HTMLInputElement} */ (input).value = ''));
   }
 }
 
-/** Whether a file comes after the images. @param {Brought} file */
+/** Whether a file comes after the images. @param {Upload} file */
 const late = ({ name }) => Number(/\.(txt|caption|jsonl|ndjson|json|csv|tsv)$/i.test(name));
 
-/** @param {Brought[]} files */
+/** @param {Upload[]} files */
 function* batches(files) {
-  /** @type {Brought[]} */
+  /** @type {Upload[]} */
   let batch = [];
   let bytes = 0;
-  for (const brought of files) {
-    if (batch.length && (batch.length >= MOST_FILES || bytes + brought.file.size > MOST_BYTES)) {
+  for (const upload of files) {
+    if (batch.length && (batch.length >= MAX_FILES || bytes + upload.file.size > MAX_BYTES)) {
       yield batch;
       [batch, bytes] = [[], 0];
     }
-    batch.push(brought);
-    bytes += brought.file.size;
+    batch.push(upload);
+    bytes += upload.file.size;
   }
   if (batch.length) yield batch;
 }
 
 /**
- * `fetch` cannot say how much has been sent.
- * @param {string} address @param {Brought[]} files @param {(bytes: number) => void} progress
+ * `XMLHttpRequest`, because `fetch` does not report upload progress.
+ * @param {string} address @param {Upload[]} files @param {(bytes: number) => void} progress
  * @returns {Promise<void>}
  */
 function post(address, files, progress) {
@@ -133,36 +133,36 @@ function post(address, files, progress) {
     request.addEventListener('load', () => {
       const elsewhere = new URL(request.responseURL).pathname.startsWith('/admin/sign-in');
       if (request.status < 400 && !elsewhere) resolve();
-      else reject(new Error(elsewhere ? 'Your session has ended; sign in again.' : reason(request)));
+      else reject(new Error(elsewhere ? 'Your session has expired. Sign in again.' : reason(request)));
     });
-    request.addEventListener('error', () => reject(new Error('The server cannot be reached.')));
+    request.addEventListener('error', () => reject(new Error('Couldn’t reach the server.')));
     progress(0);
     request.send(body);
   });
 }
 
-/** What an answer says went wrong. @param {XMLHttpRequest} request */
+/** The error message of a response. @param {XMLHttpRequest} request */
 function reason(request) {
   if (request.getResponseHeader('content-type')?.includes('json')) {
     try {
       return JSON.parse(request.responseText).detail;
     } catch {
-      // Said below.
+      // Falls through to the status below.
     }
   }
   const page = new DOMParser().parseFromString(request.responseText, 'text/html');
-  return page.querySelector('.alert')?.textContent?.trim() || `The server answers with ${request.status}.`;
+  return page.querySelector('.alert')?.textContent?.trim() || `Upload failed with status ${request.status}.`;
 }
 
-/** Everything that was dropped, folders opened. @param {DataTransfer} data @returns {Promise<Brought[]>} */
+/** All dropped files, including those in folders. @param {DataTransfer} data @returns {Promise<Upload[]>} */
 async function dropped(data) {
-  // The list is empty after the first wait.
+  // The list is emptied at the first await.
   const entries = [...data.items].map((item) => item.webkitGetAsEntry?.() ?? item.getAsFile());
   const found = await Promise.all(entries.map((entry) => (entry instanceof File ? [{ file: entry, name: entry.name }] : walk(entry))));
   return found.flat();
 }
 
-/** @param {FileSystemEntry | null} entry @returns {Promise<Brought[]>} */
+/** @param {FileSystemEntry | null} entry @returns {Promise<Upload[]>} */
 async function walk(entry) {
   if (!entry) return [];
   if (entry.isFile) {
@@ -171,7 +171,7 @@ async function walk(entry) {
   }
   const reader = /** @type {FileSystemDirectoryEntry} */ (entry).createReader();
   const inside = [];
-  // A reader gives a hundred at a time, and none at the end.
+  // A reader returns a hundred at a time, and none at the end.
   for (;;) {
     const more = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
     if (!more.length) break;
@@ -180,9 +180,9 @@ async function walk(entry) {
   return (await Promise.all(inside.map(walk))).flat();
 }
 
-// ---- The form for a training
+// ---- The form of a training run
 
-/** What follows from the dataset is filled in anew when another one is chosen. @param {HTMLFormElement} form */
+/** Updates the fields that depend on the dataset when another one is selected. @param {HTMLFormElement} form */
 function refill(form) {
   const dataset = /** @type {HTMLSelectElement | null} */ (form.querySelector('[name=dataset]'));
   const names = ['sample_prompts', 'class_dataset', 'class_prompt'];
@@ -197,7 +197,7 @@ function refill(form) {
     const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
     for (const name of names) {
       const [mine, theirs] = [field(form, name), field(page, name)];
-      // What somebody typed stays.
+      // Edited fields stay.
       if (!theirs || mine.value !== filled[name]) continue;
       mine.value = filled[name] = theirs.value;
     }
@@ -206,13 +206,13 @@ function refill(form) {
 
 // ---- Captions
 
-/** Saves each caption, and how often its image counts, when it is left. @param {HTMLFormElement} form */
+/** Saves each caption and repeat count when its field loses focus. @param {HTMLFormElement} form */
 function captions(form) {
-  const said = form.querySelector('[data-saved]');
+  const status = form.querySelector('[data-saved]');
   const tell = (/** @type {string} */ sentence) => {
-    if (said) said.textContent = sentence;
+    if (status) status.textContent = sentence;
   };
-  // Not `form.action`: a field of that name stands before the address.
+  // Not `form.action`: a field of that name shadows the attribute.
   const address = new URL(form.getAttribute('action') ?? '', location.href);
   form.addEventListener('change', async (event) => {
     const field = /** @type {HTMLTextAreaElement | HTMLInputElement} */ (event.target);
@@ -221,11 +221,11 @@ function captions(form) {
     tell('Saving…');
     try {
       const answer = await fetch(address, { method: 'POST', body, headers: { accept: 'text/html' } });
-      // Elsewhere: the session has ended, and this is the page that asks for the password.
+      // Elsewhere: the session has expired, and this is the sign-in page.
       const saved = answer.ok && new URL(answer.url).pathname === address.pathname;
-      tell(saved ? 'Saved.' : 'Not saved; press the button to see why.');
+      tell(saved ? 'Saved.' : 'Not saved. Press “Save captions” to see why.');
     } catch {
-      tell('Not saved: the server cannot be reached.');
+      tell('Not saved: couldn’t reach the server.');
     }
   });
 }
@@ -238,7 +238,7 @@ function fold(within, kept = new Map()) {
     const shots = all('li[data-step]', strip);
     if (shots.length < 2) continue;
     const steps = shots.map((shot) => shot.dataset.step ?? '');
-    // The newest, unless someone looks at an earlier one.
+    // The newest, unless an earlier one was selected.
     const before = kept.get(strip.id);
     const first = before === undefined ? -1 : steps.indexOf(before);
     const slider = document.createElement('input');
@@ -249,7 +249,7 @@ function fold(within, kept = new Map()) {
     const show = () => {
       const at = Number(slider.value);
       shots.forEach((shot, index) => shot.classList.toggle('shown', index === at));
-      // What comes next is there when the slider gets to it.
+      // Preloads the neighbours.
       for (const near of [shots[at - 1], shots[at], shots[at + 1]]) near?.querySelector('img')?.setAttribute('loading', 'eager');
       output.textContent = `Step ${steps[at]}`;
       slider.setAttribute('aria-valuetext', output.textContent);
@@ -268,15 +268,15 @@ function fold(within, kept = new Map()) {
   }
 }
 
-// ---- A running training
+// ---- An active training run
 
-/** Listens to what happens to the training of this page, and has the server render what moves. */
+/** Follows the events of this page's training run, and replaces the live part with the server's rendering. */
 function follow() {
   const live = /** @type {HTMLElement | null} */ (document.querySelector('#live'));
   if (!live?.dataset.events || ['done', 'cancelled', 'failed'].includes(live.dataset.state ?? '')) return;
   let waiting = false;
   let last = 0;
-  // A slider that is being drawn must stay the same element.
+  // A slider that is being dragged must stay the same element.
   let held = false;
   addEventListener('pointerdown', () => (held = true));
   for (const end of ['pointerup', 'pointercancel']) addEventListener(end, () => (held = false));
@@ -289,17 +289,17 @@ function follow() {
       if (held) return changed();
       const state = await refresh().catch(() => undefined);
       if (['done', 'cancelled', 'failed'].includes(state ?? '')) stop();
-    }, Math.max(0, last + AT_MOST_EVERY - performance.now()));
+    }, Math.max(0, last + MIN_INTERVAL_MS - performance.now()));
   };
   const stop = listen(live.dataset.events, ['job', 'point', 'sample'], changed);
   addEventListener('pagehide', stop);
-  // Back from the browser's memory: a stream that was closed stays closed.
+  // Restored from the back/forward cache: a closed stream stays closed.
   addEventListener('pageshow', (event) => event.persisted && location.reload());
 }
 
 /**
- * Calls `changed` at each event of these kinds; returns how to stop. Through the worker that has the streams of all tabs,
- * where the browser has such: see streams.js.
+ * Calls `changed` at each event of these kinds; returns a function that stops. Uses the shared worker of streams.js where
+ * the browser supports it.
  * @param {string} address @param {string[]} kinds @param {() => void} changed
  */
 function listen(address, kinds, changed) {
@@ -319,18 +319,18 @@ function listen(address, kinds, changed) {
   worker.port.onmessage = ({ data: [of, name] }) => {
     if (of !== address) return;
     if (kinds.includes(name)) changed();
-    // The server has ended the stream; it may only have been started anew.
-    if (!name) setTimeout(follow, 3 * AT_MOST_EVERY);
+    // The server has ended the stream, perhaps because it restarts.
+    if (!name) setTimeout(follow, 3 * MIN_INTERVAL_MS);
   };
   follow();
   return () => stop();
 }
 
-/** Puts what the server renders now in place of what is shown; returns the training's state. */
+/** Replaces the live part with the server's current rendering; returns the state of the run. */
 async function refresh() {
   const old = /** @type {HTMLElement} */ (document.querySelector('#live'));
   const answer = await fetch(old.dataset.live ?? '', { headers: { accept: 'text/html' } });
-  // Signed out in another window: the page as it is stays; a reload asks for the password.
+  // Signed out in another window: the page stays as it is; a reload leads to the sign-in page.
   if (!answer.ok || answer.redirected) return undefined;
   const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
   const fresh = /** @type {HTMLElement | null} */ (page.querySelector('#live'));
@@ -340,7 +340,7 @@ async function refresh() {
     if (/** @type {HTMLDetailsElement} */ (details).open) fresh.querySelector(`#${CSS.escape(details.id)}`)?.setAttribute('open', '');
   }
   fold(fresh, at);
-  // Images that are there already stay: a new element would be empty for a moment.
+  // Loaded images stay: a new element would be blank for a moment.
   const images = new Map(all('img', old).map((image) => [/** @type {HTMLImageElement} */ (image).getAttribute('src'), image]));
   for (const image of all('img', fresh)) {
     const same = images.get(image.getAttribute('src'));
@@ -355,7 +355,7 @@ async function refresh() {
   return fresh.dataset.state;
 }
 
-/** How to find again what has the focus: a slider by its id, a button by what it does, a summary by its details. @param {Element} within */
+/** A function that finds the focused element in a new rendering: a slider by id, a button by value, a summary by its details. @param {Element} within */
 function keepable(within) {
   const active = document.activeElement;
   if (!active || !within.contains(active)) return undefined;

@@ -1,14 +1,13 @@
-// Painting a mask over the image that the form starts from. Loaded when someone first wants to; talks to the page
-// through its fields `init_image` and `mask` alone: it reads them, uploads what was painted and sets the second one.
-// White is made anew, black stays.
+// Mask editor for the init image. Loaded on first use; talks to the page only through its fields `init_image` and `mask`:
+// it reads both, uploads the painted mask and sets the second. White areas are regenerated, black areas are kept.
 // @ts-check
 
 /** @typedef {{ x: number, y: number, size: number }} Dot */
 /** @typedef {{ erase: boolean, dots: Dot[] } | 'clear' | 'all'} Stroke */
 
-/** Longest side of what is painted; the server stretches it over the image. */
-const LONGEST = 1024;
-/** What paint looks like here; the mask's white. */
+/** Longest side of the mask in pixels; the server stretches it over the image. */
+const MAX_SIDE = 1024;
+/** Colour that stands for the mask's white. */
 const PAINT = [229, 150, 40];
 const COLOUR = `rgb(${PAINT})`;
 
@@ -41,17 +40,17 @@ function sheet(width, height) {
   const canvas = make('canvas', {});
   [canvas.width, canvas.height] = [width, height];
   const context = canvas.getContext('2d');
-  if (!context) throw new Error('This browser cannot paint.');
+  if (!context) throw new Error('This browser does not support painting.');
   return { canvas, context };
 }
 
-/** What is painted, as strokes, so that each can be taken back. */
+/** The painted mask as a list of strokes, which undo removes one by one. */
 class Painting {
   /** @type {Stroke[]} */ strokes = [];
 
   /** @param {HTMLImageElement} image @param {HTMLImageElement | null} before */
   constructor(image, before) {
-    const scale = Math.min(1, LONGEST / Math.max(image.naturalWidth, image.naturalHeight));
+    const scale = Math.min(1, MAX_SIDE / Math.max(image.naturalWidth, image.naturalHeight));
     this.width = Math.max(1, Math.round(image.naturalWidth * scale));
     this.height = Math.max(1, Math.round(image.naturalHeight * scale));
     this.paint = sheet(this.width, this.height);
@@ -67,8 +66,8 @@ class Painting {
     const pixels = context.getImageData(0, 0, this.width, this.height);
     for (let i = 0; i < pixels.data.length; i += 4) {
       const [r, g, b] = pixels.data.subarray(i, i + 3);
-      const white = 0.299 * r + 0.587 * g + 0.114 * b >= 128;
-      pixels.data.set([...PAINT, white ? 255 : 0], i);
+      const isWhite = 0.299 * r + 0.587 * g + 0.114 * b >= 128;
+      pixels.data.set([...PAINT, isWhite ? 255 : 0], i);
     }
     context.putImageData(pixels, 0, 0);
     return canvas;
@@ -82,7 +81,7 @@ class Painting {
     for (const stroke of this.strokes) this.draw(stroke);
   }
 
-  /** @param {Stroke} stroke @param {number} from the first dot that is new */
+  /** @param {Stroke} stroke @param {number} from index of the first new dot */
   draw(stroke, from = 0) {
     const { context } = this.paint;
     if (typeof stroke === 'string') {
@@ -117,7 +116,7 @@ class Painting {
     this.redraw();
   }
 
-  /** Black and white, or nothing where nothing is white. @returns {Promise<Blob | null>} */
+  /** The mask in black and white; null where no pixel is white. @returns {Promise<Blob | null>} */
   async file() {
     const { canvas, context } = sheet(this.width, this.height);
     const fill = (/** @type {GlobalCompositeOperation} */ how, /** @type {string} */ colour) => {
@@ -144,9 +143,9 @@ function settle(hash) {
 /** @param {Blob} file @returns {Promise<string>} */
 async function upload(file) {
   const answer = await fetch('/api/v1/uploads', { method: 'POST', body: file }).catch(() => null);
-  if (!answer) throw new Error('The server cannot be reached; your painting is still here. Try again in a moment.');
+  if (!answer) throw new Error('Couldn’t reach the server. Your painting is kept; try again.');
   const body = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(body.detail ?? 'The mask could not be stored. Try again in a moment.');
+  if (!answer.ok) throw new Error(body.detail ?? 'Couldn’t save the mask. Try again.');
   return body.hash;
 }
 
@@ -157,7 +156,7 @@ async function open() {
   const shown = painting.paint.canvas;
   shown.tabIndex = 0;
   shown.setAttribute('role', 'img');
-  shown.setAttribute('aria-label', 'The picture with the mask; paint with a mouse, a finger or a pen');
+  shown.setAttribute('aria-label', 'Init image with the mask; paint with a mouse, finger or pen');
 
   const size = make('input', { type: 'range', min: '1', max: '50', value: '12', id: 'mask-size', 'aria-label': 'Brush size' });
   const tool = (/** @type {string} */ label, /** @type {string} */ key) =>
@@ -165,24 +164,24 @@ async function open() {
   const [brush, eraser] = [tool('Brush', 'B'), tool('Erase', 'E')];
   const [undo, clear, all] = [tool('Undo', 'Ctrl+Z'), tool('Clear', 'Del'), tool('Paint all', 'A')];
   const cancel = make('button', { type: 'button', class: 'button' }, 'Cancel');
-  const save = make('button', { type: 'button', class: 'primary mask-save' }, 'Use this mask');
+  const save = make('button', { type: 'button', class: 'primary mask-save' }, 'Apply mask');
   const problem = make('p', { class: 'field-problem', role: 'alert' });
   const cursor = make('span', { class: 'mask-cursor', hidden: '' });
   image.alt = '';
-  const table = make('div', { class: 'mask-table' }, image, shown, cursor);
-  table.style.setProperty('--ratio', String(painting.width / painting.height));
+  const board = make('div', { class: 'mask-table' }, image, shown, cursor);
+  board.style.setProperty('--ratio', String(painting.width / painting.height));
   const dialog = make(
     'dialog',
     { class: 'mask-editor', 'aria-labelledby': 'mask-title' },
-    make('h2', { id: 'mask-title' }, 'Paint what is made anew'),
+    make('h2', { id: 'mask-title' }, 'Paint the area to regenerate'),
     make('div', { class: 'mask-tools' },
       make('div', { class: 'mask-group', role: 'group', 'aria-label': 'Tool' }, brush, eraser),
       make('label', {}, make('span', {}, 'Size'), size),
-      make('div', { class: 'mask-group', role: 'group', 'aria-label': 'All of it' }, undo, clear, all)),
-    table,
+      make('div', { class: 'mask-group', role: 'group', 'aria-label': 'Whole mask' }, undo, clear, all)),
+    board,
     problem,
     make('div', { class: 'mask-end' },
-      make('p', { class: 'hint' }, 'Without a pointer: close this and choose a mask file; white is made anew.'), cancel, save),
+      make('p', { class: 'hint' }, 'No mouse or pen? Close this and upload a mask; white areas are regenerated.'), cancel, save),
   );
 
   let erase = false;
@@ -207,7 +206,7 @@ async function open() {
   let stroke = null;
   const dot = (/** @type {PointerEvent} */ event) => {
     const box = shown.getBoundingClientRect();
-    // Only pens know how hard they are pressed.
+    // Only pens report pressure.
     const force = event.pointerType === 'pen' && event.pressure ? 0.4 + event.pressure : 1;
     return {
       x: ((event.clientX - box.left) / box.width) * painting.width,
@@ -242,7 +241,7 @@ async function open() {
   shown.onpointerleave = () => (cursor.hidden = true);
 
   dialog.onkeydown = (event) => {
-    // The page has keys of its own.
+    // The page has its own shortcuts.
     event.stopPropagation();
     const with_control = event.ctrlKey || event.metaKey;
     const key = event.key.toLowerCase();
@@ -282,8 +281,8 @@ async function open() {
 
 const begin = () => {
   if (!document.querySelector('.mask-editor')) open().catch(() => {
-    const told = make('p', { class: 'field-problem', role: 'alert' }, 'The picture cannot be shown for painting; reload the page.');
-    document.querySelector('.init-image')?.after(told);
+    const error = make('p', { class: 'field-problem', role: 'alert' }, 'Couldn’t load the init image. Reload the page.');
+    document.querySelector('.init-image')?.after(error);
   });
 };
 
@@ -293,5 +292,5 @@ document.head.append(style);
 document.addEventListener('click', (event) => {
   if (event.target instanceof Element && event.target.closest('#paint-mask')) begin();
 });
-// The click that loaded this was before.
+// The click that loaded this module came before.
 ready.then(begin);

@@ -1,10 +1,10 @@
-// Finding an adapter among many. Turns the menu of adapters into a field that searches their names, trigger words, versions
-// and descriptions: a combobox as ARIA describes it. The arrows move, Enter takes, Escape closes, the focus stays in the
-// field. Loaded where there are many; talks to the page through the menu alone: it reads its options and chooses one.
+// Adapter search. Turns the menu of adapters into a combobox (ARIA) that searches names, trigger words, versions and
+// descriptions. Arrow keys move, Enter selects, Escape closes; the focus stays in the field. Loaded where there are many
+// adapters; talks to the page only through the menu: it reads its options and selects one.
 // @ts-check
 
-/** Most entries of the list; whoever looks for one of more types another letter. */
-const MOST = 50;
+/** Entries of the list; typing narrows it down. */
+const MAX_ENTRIES = 50;
 
 const menu = /** @type {HTMLSelectElement} */ (document.querySelector('.add-adapter select'));
 
@@ -31,16 +31,16 @@ const field = make('input', {
   'aria-expanded': 'false',
 });
 const list = make('ul', { id: 'adapter-list', role: 'listbox', 'aria-label': 'Adapters' });
-const told = make('p', { class: 'hint', role: 'status' });
-const found = make('div', { class: 'found', hidden: '' }, list, told);
+const status = make('p', { class: 'hint', role: 'status' });
+const found = make('div', { class: 'found', hidden: '' }, list, status);
 menu.after(make('div', { class: 'search' }, field, found));
 menu.hidden = true;
 
-/** Which entry Enter takes. */
+/** Index of the entry that Enter selects. */
 let active = 0;
 const isOpen = () => !found.hidden;
 
-/** Every word that was typed is somewhere. @param {HTMLOptionElement} option @param {string[]} words */
+/** Whether every typed word occurs. @param {HTMLOptionElement} option @param {string[]} words */
 function matches({ value, dataset }, words) {
   const text = `${value} ${dataset.trigger} ${dataset.versions} ${dataset.about}`.toLowerCase();
   return words.every((word) => text.includes(word));
@@ -49,7 +49,7 @@ function matches({ value, dataset }, words) {
 function show() {
   const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
   const all = [...menu.options].filter((option) => option.value && matches(option, words));
-  const entries = all.slice(0, MOST).map((option, at) => {
+  const entries = all.slice(0, MAX_ENTRIES).map((option, at) => {
     const { trigger, versions } = option.dataset;
     return make(
       'li',
@@ -60,7 +60,7 @@ function show() {
     );
   });
   list.replaceChildren(...entries);
-  told.textContent = summary(all.length);
+  status.textContent = summary(all.length);
   found.hidden = false;
   field.setAttribute('aria-expanded', 'true');
   point(0);
@@ -68,8 +68,8 @@ function show() {
 
 /** @param {number} many */
 function summary(many) {
-  if (!many) return 'No adapter has these words.';
-  if (many > MOST) return `${MOST} of ${many} adapters; type to find others.`;
+  if (!many) return 'No matching adapter.';
+  if (many > MAX_ENTRIES) return `${MAX_ENTRIES} of ${many} adapters; type to narrow the list.`;
   return many === 1 ? '1 adapter.' : `${many} adapters.`;
 }
 
@@ -97,7 +97,7 @@ function take(entry) {
   choose(entry.dataset.value ?? '');
 }
 
-/** The page puts the adapter into the form and takes it out of the menu. @param {string} value */
+/** The page adds the adapter to the form and removes it from the menu. @param {string} value */
 function choose(value) {
   menu.value = value;
   menu.dispatchEvent(new Event('change', { bubbles: true }));
@@ -113,7 +113,7 @@ field.addEventListener('keydown', (event) => {
     if (isOpen()) point((active + by + many) % (many || 1));
     else show();
   } else if (event.key === 'Enter' && !event.ctrlKey && !event.metaKey) {
-    // In a form Enter would send it.
+    // Enter would submit the form.
     if (isOpen()) take(list.children[active]);
   } else if (event.key === 'Escape' && isOpen()) {
     close();
@@ -122,9 +122,9 @@ field.addEventListener('keydown', (event) => {
   }
   event.preventDefault();
 });
-// A press must not take the focus from the field: the list would close before it is chosen from.
+// A press must not move the focus from the field: the list would close before the click.
 found.addEventListener('mousedown', (event) => event.preventDefault());
 list.addEventListener('click', (event) => take(/** @type {Element} */ (event.target).closest('[role=option]')));
 
-// Chosen from the menu before this page's program was there.
+// Selected in the menu before the page was hydrated.
 if (menu.value) choose(menu.value);

@@ -1,25 +1,25 @@
-// One connection for all tabs. A browser has six connections to a server that speaks HTTP/1.1, for all of its tabs
-// together, and a stream of server-sent events holds one for as long as it lasts: with six tabs on a running generation
-// a seventh would not even load. So no tab has a stream of its own. This shared worker holds one for each address that
-// tabs follow, three at most, and hands on what comes; more addresses take turns.
+// Shares event streams between tabs. A browser has six connections to a server that speaks HTTP/1.1, for all of its tabs
+// together, and each stream of server-sent events occupies one: with six tabs on a running generation a seventh would not
+// load. This shared worker holds one stream per followed address, three at most, and forwards the events; further
+// addresses take turns.
 //
-// A tab sends `{ follow: address, names: […] }` or `{ leave: address }`. It gets `[address, name, data]` for each event,
-// and `[address, '']` when the server does not go on. Whoever changes this changes the number in the address under which
-// pages load it: a worker that runs already stays the one for all tabs.
+// A tab sends `{ follow: address, names: […] }` or `{ leave: address }`. It receives `[address, name, data]` for each
+// event, and `[address, '']` when the server has ended the stream. When this protocol changes, change the number in the
+// address under which pages load the worker: a running worker serves all tabs.
 // @ts-check
 
-/** Streams at once: half of the connections that there are. */
-const MOST = 3;
-/** Milliseconds for each while more are wanted. */
-const TURN = 1500;
+/** Concurrent streams: half of a browser's connections. */
+const MAX_STREAMS = 3;
+/** Milliseconds of each turn while addresses wait. */
+const TURN_MS = 1500;
 
 /**
- * `said`: what a tab that comes later must hear, of each kind of event the newest, but every image.
- * @typedef {{ name: string, data: string }} Said
- * @typedef {{ tabs: Set<MessagePort>, names: string[], said: Said[], last: string, source: EventSource | undefined }} Line
+ * `replay`: events that a tab that joins later receives: the newest of each kind, and every image.
+ * @typedef {{ name: string, data: string }} Replayed
+ * @typedef {{ tabs: Set<MessagePort>, names: string[], replay: Replayed[], last: string, source: EventSource | undefined }} Line
  */
 
-/** In the order of their turns; those that are open come first. @type {Map<string, Line>} */
+/** In the order of their turns; open ones first. @type {Map<string, Line>} */
 const lines = new Map();
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let turning;
@@ -34,10 +34,10 @@ addEventListener('connect', (event) => {
 
 /** @param {MessagePort} tab @param {string} address @param {string[]} names */
 function follow(tab, address, names) {
-  const line = lines.get(address) ?? { tabs: new Set(), names, said: [], last: '', source: undefined };
+  const line = lines.get(address) ?? { tabs: new Set(), names, replay: [], last: '', source: undefined };
   lines.set(address, line);
   line.tabs.add(tab);
-  for (const { name, data } of line.said) tab.postMessage([address, name, data]);
+  for (const { name, data } of line.replay) tab.postMessage([address, name, data]);
   share();
 }
 
@@ -55,20 +55,20 @@ function close(address, line) {
   share();
 }
 
-/** Opens what may be open, and sees to it that the others get their turn. */
+/** Opens streams up to the limit, and schedules turns for the others. */
 function share() {
   const open = [...lines].filter(([, line]) => line.source);
   const waiting = [...lines].filter(([, line]) => !line.source);
-  for (const [address, line] of waiting.splice(0, MOST - open.length)) connect(address, line);
+  for (const [address, line] of waiting.splice(0, MAX_STREAMS - open.length)) connect(address, line);
   if (!waiting.length) {
     clearTimeout(turning);
     turning = undefined;
   } else {
-    turning ??= setTimeout(turn, TURN);
+    turning ??= setTimeout(turn, TURN_MS);
   }
 }
 
-/** The one that has been open for the longest goes to the end. */
+/** Closes the stream that has been open longest and moves it to the end. */
 function turn() {
   turning = undefined;
   const first = [...lines].find(([, line]) => line.source);
@@ -77,7 +77,7 @@ function turn() {
     line.source?.close();
     line.source = undefined;
     lines.delete(address);
-    // Others first: this one waits behind them.
+    // The others connect first.
     share();
     lines.set(address, line);
   }
@@ -88,14 +88,14 @@ function turn() {
 function connect(address, line) {
   const source = new EventSource(line.last ? `${address}?after=${line.last}` : address);
   line.source = source;
-  // Behind those that are open already.
+  // After the open ones.
   lines.delete(address);
   lines.set(address, line);
   for (const name of line.names) {
     source.addEventListener(name, ({ data, lastEventId }) => {
       line.last = lastEventId;
-      if (name !== 'image') line.said = line.said.filter((said) => said.name !== name);
-      line.said.push({ name, data });
+      if (name !== 'image') line.replay = line.replay.filter((event) => event.name !== name);
+      line.replay.push({ name, data });
       line.tabs.forEach((tab) => tab.postMessage([address, name, data]));
     });
   }

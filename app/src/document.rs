@@ -11,7 +11,7 @@ use crate::{
     state::Address,
 };
 
-/// A page with everything that it shows.
+/// A page with its data.
 #[derive(Clone)]
 pub struct Document(Content);
 
@@ -26,7 +26,7 @@ enum Content {
 }
 
 impl Document {
-    /// The studio as a visitor finds it; `query` is what stands behind the `?` of the address.
+    /// The studio page; `query` is the part of the address after `?`.
     pub async fn studio(studio: &Studio, client: &Client, query: &str) -> Self {
         let address = Address::read(query);
         Self(match api::data(studio, client, address.generation, address.before).await {
@@ -55,12 +55,12 @@ impl Document {
         })
     }
 
-    /// For an address that leads nowhere.
+    /// For an unknown address.
     pub fn not_found() -> Self {
         Self(Content::NotFound)
     }
 
-    /// Why this is not the page that was wanted.
+    /// The kind of problem, if this is an error page.
     pub fn problem(&self) -> Option<ErrorKind> {
         match &self.0 {
             Content::Studio(_) | Content::Adapters(..) | Content::Adapter(_) => None,
@@ -70,8 +70,8 @@ impl Document {
     }
 }
 
-/// Loads the page's program. The paint comes first: on a slow machine fetching and compiling wasm would hold it up, and
-/// the page works without. The first frame shows the header, the second the page (`style/layout.css`); a frame's
+/// Loads the wasm after the first paint, which fetching and compiling it would delay on a slow machine; the page works
+/// without it. The first frame shows the header, the second the page (`style/layout.css`); a frame's
 /// callback runs before that frame is painted, a timer set in it after.
 const START: &str = "requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(async () => {
   const program = fetch('/pkg/adire_bg.wasm');

@@ -1,7 +1,7 @@
 //! Lists in order.
 
-/// Puts an item into a list that is in order, behind those of its rank. For lists a person can look through; the
-/// standard library's `sort` would add four kilobytes to the page for each kind of item.
+/// Inserts an item into a sorted list, after those of equal rank. For short lists; the standard library's `sort` would
+/// add four kilobytes to the wasm for each type of item.
 pub(crate) fn insert<T, K: Ord>(items: &mut Vec<T>, item: T, rank: impl Fn(&T) -> K) {
     let wanted = rank(&item);
     let place = items.iter().position(|other| rank(other) > wanted).unwrap_or(items.len());

@@ -1,14 +1,14 @@
-//! What the request for this page said: on the server from the request itself, in the browser from the document.
+//! The request for this page: on the server from the request itself, in the browser from the document.
 
 use crate::browser::{Theme, theme_of_cookie};
 
-/// The visitor's choice of colours.
+/// The visitor's theme.
 pub(crate) fn current_theme() -> Theme {
     theme_of_cookie(&cookies().unwrap_or_default())
 }
 
-/// Whether the page shows the way to the admin pages: the server gave the browser a cookie that says so and opens
-/// nothing. The browser takes over what the server wrote.
+/// Whether the page links to the admin pages: the browser has a cookie that says so and grants nothing. The browser keeps
+/// what the server rendered.
 pub(crate) fn shows_admin() -> bool {
     cfg!(feature = "ssr")
         && cookies().unwrap_or_default().split(';').any(|pair| pair.trim() == "adire_admin_link=1")
@@ -30,14 +30,14 @@ fn cookies() -> Option<String> {
     leptos::prelude::document().dyn_ref::<web_sys::HtmlDocument>()?.cookie().ok()
 }
 
-/// What stands behind the `?` of the page's address.
+/// Query of the page's address, without the `?`.
 #[cfg(feature = "ssr")]
 pub(crate) fn query() -> String {
     let parts = leptos::prelude::use_context::<axum::http::request::Parts>();
     parts.and_then(|parts| parts.uri.query().map(str::to_owned)).unwrap_or_default()
 }
 
-/// What stands behind the `?` of the page's address.
+/// Query of the page's address, without the `?`.
 #[cfg(not(feature = "ssr"))]
 pub(crate) fn query() -> String {
     let search = leptos::prelude::window().location().search().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Numbers and times as people say them.
+//! Numbers and durations as text.
 
 use adire_protocol::QueueStatus;
 
@@ -22,7 +22,7 @@ pub(crate) fn images(count: u32) -> String {
     if count == 1 { "1 image".to_owned() } else { format!("{count} images") }
 }
 
-/// A number as short as it can be without lying: at most three decimals, no trailing zeros, a real minus sign.
+/// A number with at most three decimals, no trailing zeros and a real minus sign.
 pub(crate) fn number(value: f64) -> String {
     let rounded = (value * 1000.0).round() / 1000.0;
     let text = (rounded + 0.0).to_string();
@@ -32,7 +32,7 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-/// What the server's own measurements say about a request that is not sent yet.
+/// Size of a request that is not sent yet, in units of the server's measurements.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Work {
     pub(crate) count: u32,
@@ -49,7 +49,7 @@ pub(crate) fn own_time(queue: &QueueStatus, work: Work) -> Option<f64> {
     Some(f64::from(work.count) * (work.steps * step + work.area * fixed))
 }
 
-/// What pressing the button means: `about 3 s · 2 ahead of you`. Empty while nothing is known.
+/// Expected time and queue position: `about 3 s · 2 ahead of you`. Empty while nothing is known.
 pub(crate) fn forecast(queue: &QueueStatus, work: Work) -> String {
     if queue.capacity > 0 && queue.ahead >= queue.capacity {
         return match queue.wait_ms {
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_button_says_what_will_happen() {
+    fn the_forecast_adds_the_wait_to_the_own_time() {
         let work = Work { count: 1, steps: 20.0, area: 1.0 };
         let mut queue = QueueStatus {
             ahead: 0,

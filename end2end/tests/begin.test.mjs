@@ -1,4 +1,4 @@
-// Images that begin with images: img2img, masks, hires fix; and the pages about adapters.
+// img2img, inpainting and hires fix; and the pages about adapters.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
@@ -15,27 +15,27 @@ after(async () => {
   await server?.stop();
 });
 
-// Chooses an image and waits for its thumbnail.
+// Uploads an init image and waits for its thumbnail.
 async function start(page, bytes) {
-  await unfold(page, 'Start from a picture');
+  await unfold(page, 'Init image');
   await page.setInputFiles('#field-init_image', { name: 'start.png', mimeType: 'image/png', buffer: bytes });
   await page.waitForFunction(() => document.querySelector('#init-image')?.naturalWidth > 0);
 }
 
 const specOf = async (page) => {
-  const id = new URL(page.url()).searchParams.get('job');
+  const id = new URL(page.url()).searchParams.get('generation');
   return (await server.api('GET', `generations/${id}`)).body.spec;
 };
 
-test('img2img: a chosen picture is uploaded, shown, used and remembered', async () => {
+test('img2img: an init image is uploaded, shown, used and remembered', async () => {
   const page = await openPage(browser, server);
   await fill(page, { prompt: 'large white stars on blue cloth' });
   await start(page, await draw(page, { width: 256, height: 320 }));
-  assert.equal(await page.inputValue('[name=size]:checked'), '256x320', 'the size is the picture’s');
+  assert.equal(await page.inputValue('[name=size]:checked'), '256x320', 'the size is the init image’s');
   await screenshot(page, 'start-desk-light');
   await noSeriousProblems(page);
 
-  // A reload finds it again before anything was made.
+  // A reload restores it before anything was generated.
   await page.reload();
   await page.waitForSelector('html[data-hydrated]', { state: 'attached' });
   await page.waitForFunction(() => document.querySelector('#init-image')?.naturalWidth > 0);
@@ -44,10 +44,10 @@ test('img2img: a chosen picture is uploaded, shown, used and remembered', async 
   const spec = await specOf(page);
   assert.match(spec.init_image, /^[0-9a-f]{64}$/);
   assert.deepEqual([spec.width, spec.height, spec.denoising_strength, spec.mask], [256, 320, 0.5, undefined]);
-  assert.match(await page.textContent('.chips'), /Start\s*whole, 0\.5/);
+  assert.match(await page.textContent('.chips'), /Init image\s*img2img, 0\.5/);
   await unfold(page, 'Recipe');
   const recipe = await page.textContent('.recipe');
-  for (const words of [spec.init_image, 'Weights in effect', 'Adapter switch', ' ms']) {
+  for (const words of [spec.init_image, 'Fingerprint', 'Adapter switch', ' ms']) {
     assert.ok(recipe.includes(words), `the recipe lacks ${words}: ${recipe}`);
   }
   await screenshot(page, 'start-done-desk-light');
@@ -60,7 +60,7 @@ test('img2img: a chosen picture is uploaded, shown, used and remembered', async 
   await page.context().close();
 });
 
-test('inpainting: a mask painted with the mouse; what is outside stays to the bit', async () => {
+test('inpainting: a mask painted with the mouse; the unmasked area stays bit-identical', async () => {
   const page = await openPage(browser, server);
   await fill(page, { prompt: 'large white stars on red cloth', seed: '11' });
   const before = await draw(page);
@@ -76,14 +76,14 @@ test('inpainting: a mask painted with the mouse; what is outside stays to the bi
     await page.mouse.up();
   };
   await page.getByLabel('Brush size').fill('30');
-  await stroke(0.1, 0.2, 0.9); // and this one is taken back
+  await stroke(0.1, 0.2, 0.9); // undone below
   await stroke(0.6, 0.75, 0.9);
   await page.getByRole('button', { name: 'Undo' }).click();
   await page.getByRole('button', { name: 'Clear' }).click();
   await stroke(0.6, 0.75, 0.9);
   await screenshot(page, 'mask-desk-light');
   await noSeriousProblems(page);
-  await page.getByRole('button', { name: 'Use this mask' }).click();
+  await page.click('.mask-save');
   await page.waitForFunction(() => /^[0-9a-f]{64}$/.test(document.querySelector('.start [name=mask]').value));
   await page.waitForSelector('.veil');
   await page.fill('#field-denoising_strength', '1');
@@ -104,7 +104,7 @@ test('inpainting: a mask painted with the mouse; what is outside stays to the bi
   assert.ok(changed > 500, `only ${changed} pixels changed`);
   assert.deepEqual(page.complaints, []);
 
-  // The editor opens with what was painted; painting nothing takes the mask away.
+  // The editor opens with the painted mask; an empty painting removes it.
   await page.click('#paint-mask');
   await canvas.waitFor();
   await page.keyboard.press('Delete');
@@ -114,29 +114,29 @@ test('inpainting: a mask painted with the mouse; what is outside stays to the bi
   await page.context().close();
 });
 
-test('a mask as a file; files that are no pictures are explained', async () => {
+test('a mask is uploaded as a file; unsupported and large files get an error', async () => {
   const page = await openPage(browser, server);
   await fill(page);
-  await unfold(page, 'Start from a picture');
+  await unfold(page, 'Init image');
   const choose = (name, buffer) => page.setInputFiles('#field-init_image', { name, mimeType: 'image/png', buffer });
-  await choose('notes.png', Buffer.from('no picture at all'));
+  await choose('notes.png', Buffer.from('not an image'));
   await page.waitForSelector('#field-init_image-problem');
   assert.match(await page.textContent('#field-init_image-problem'), /not an image in PNG, JPEG or WebP/);
   await noSeriousProblems(page);
   await choose('huge.png', Buffer.alloc(21 << 20));
-  await page.waitForFunction(() => document.querySelector('#field-init_image-problem')?.textContent.includes('20 MB'));
+  await page.waitForFunction(() => document.querySelector('#field-init_image-problem')?.textContent.includes('20 MiB'));
   await start(page, await draw(page));
   assert.equal(await page.locator('#field-init_image-problem').count(), 0);
   const mask = await draw(page, { width: 64, height: 32, halves: true });
   await page.setInputFiles('#field-mask', { name: 'mask.png', mimeType: 'image/png', buffer: mask });
   await page.waitForSelector('.veil');
-  assert.match(await page.textContent('.notice'), /another shape/);
+  assert.match(await page.textContent('.notice'), /aspect ratio/);
   await generate(page);
   assert.match((await specOf(page)).mask, /^[0-9a-f]{64}$/);
   await page.context().close();
 });
 
-test('a finished picture goes back to img2img, from the canvas and from the strip', async () => {
+test('a generated image becomes the init image, from the canvas and from the strip', async () => {
   const page = await openPage(browser, server);
   await fill(page, { prompt: 'green leaves on white cloth' });
   await generate(page);
@@ -147,7 +147,7 @@ test('a finished picture goes back to img2img, from the canvas and from the stri
   assert.equal(await page.inputValue('#field-seed'), '');
   await page.fill('#field-denoising_strength', '0.6');
   await generate(page);
-  // What the form was filled with outlives the button that filled it.
+  // The values stay after the button that set them is gone.
   assert.equal((await specOf(page)).init_image, made);
   const second = (await page.getAttribute('#canvas-image', 'src')).match(/[0-9a-f]{64}/)[0];
   assert.notEqual(second, made);
@@ -162,18 +162,18 @@ test('a finished picture goes back to img2img, from the canvas and from the stri
   await page.context().close();
 });
 
-test('hires fix: a second pass makes a larger picture', async () => {
+test('hires fix: the hires pass makes a larger image', async () => {
   const page = await openPage(browser, server);
   await fill(page, { prompt: 'white stars on blue cloth', steps: '4' });
   await unfold(page, 'Hires fix');
-  await page.getByLabel('A second, larger pass').selectOption('latent');
+  await page.selectOption('#field-hires', 'latent');
   await page.fill('#field-hires_scale', '1.5');
   await page.fill('#field-hires_steps', '3');
   await screenshot(page, 'hires-desk-light');
   await noSeriousProblems(page);
   const made = await pixels(page, await generate(page));
   assert.deepEqual([made.width, made.height], [384, 384]);
-  assert.match(await page.textContent('.chips'), /Hires\s*384 × 384/);
+  assert.match(await page.textContent('.chips'), /Hires fix\s*384 × 384/);
   await page.fill('#field-hires_scale', 'huge');
   await page.click('#generate');
   await page.waitForSelector('#field-hires_scale[aria-invalid=true]');
@@ -181,7 +181,7 @@ test('hires fix: a second pass makes a larger picture', async () => {
   await page.context().close();
 });
 
-test('a dropped image: parameters and an offer, or a question what it is for', async () => {
+test('a dropped image loads its parameters and is offered as init image, or its purpose is asked', async () => {
   const page = await openPage(browser, server);
   await fill(page, { prompt: 'red moons on yellow cloth', seed: '4242' });
   const png = await generate(page);
@@ -195,7 +195,7 @@ test('a dropped image: parameters and an offer, or a question what it is for', a
   await fresh.click('#start-from-it');
   await fresh.waitForFunction(() => document.querySelector('#init-image')?.naturalWidth > 0);
   await fresh.click('#remove-image');
-  // One without parameters asks what it is for; until the answer nothing changes.
+  // For an image without parameters the purpose is asked; the form is unchanged until the answer.
   const photo = await draw(fresh, { type: 'image/jpeg' });
   const ask = async (bytes, name, type) => {
     await drop(fresh, bytes, name, type);
@@ -222,40 +222,40 @@ test('a dropped image: parameters and an offer, or a question what it is for', a
   await ask(await draw(fresh, { halves: true }), 'mask.png', 'image/png');
   await fresh.click('#use-as-mask');
   await fresh.waitForSelector('.veil');
-  // What was not understood is named beside what was.
+  // Ignored parameters are named.
   const odd = await readFile(new URL('../../crates/studio/tests/infotext/22-ensd.png', import.meta.url));
   await drop(fresh, odd, 'odd.png', 'image/png');
   await fresh.waitForFunction(() => document.querySelector('.notice')?.textContent.includes('ENSD: 31337'));
-  assert.match(await fresh.textContent('.notice'), /The parameters of odd\.png are in the form\..*Not used: ENSD: 31337/s);
+  assert.match(await fresh.textContent('.notice'), /Loaded the parameters from odd\.png\..*Ignored: ENSD: 31337/s);
   const far = await readFile(new URL('../../crates/studio/tests/infotext/09-seed-64-bit.png', import.meta.url));
   await drop(fresh, far, 'far.png', 'image/png');
   await fresh.waitForFunction(() => document.querySelector('.notice')?.textContent.includes('6687881544318117707'));
-  // The API says 422 of an image without parameters; that is how the page knows.
+  // The API responds with 422 to an image without parameters.
   assert.deepEqual(fresh.complaints.filter((text) => !text.includes('422')), []);
   await page.context().close();
   await fresh.context().close();
 });
 
-test('a picture and a mask work as a plain form without a script', async () => {
+test('an init image and a mask work as a plain form without a script', async () => {
   const scripted = await openPage(browser, server);
-  const [picture, mask] = [await draw(scripted), await draw(scripted, { halves: true })];
+  const [image, mask] = [await draw(scripted), await draw(scripted, { halves: true })];
   await scripted.context().close();
   const page = await openPage(browser, server, { javaScriptEnabled: false });
   await page.fill('[name=prompt]', 'white stars on blue cloth');
   await page.fill('[name=steps]', '4');
-  await page.locator('summary', { hasText: 'Start from a picture' }).click();
-  await page.setInputFiles('[name=init_image_file]', { name: 'a.png', mimeType: 'image/png', buffer: picture });
+  await page.locator('summary', { hasText: 'Init image' }).click();
+  await page.setInputFiles('[name=init_image_file]', { name: 'a.png', mimeType: 'image/png', buffer: image });
   await page.setInputFiles('[name=mask_file]', { name: 'b.png', mimeType: 'image/png', buffer: mask });
   await screenshot(page, 'start-no-script');
   await page.click('#generate');
-  await page.waitForURL(/\?job=/);
+  await page.waitForURL(/\?generation=/);
   const spec = await specOf(page);
   assert.match(spec.init_image, /^[0-9a-f]{64}$/);
   assert.match(spec.mask, /^[0-9a-f]{64}$/);
   await page.context().close();
 });
 
-test('the pages about adapters: what the file is, what it changes, and a way to try it', async () => {
+test('the adapter pages show the file and its receipt, and open the studio with it', async () => {
   const page = await openPage(browser, server);
   await page.locator('.adapter-name').first().click();
   await page.waitForURL(/\/adapters\/adire/);
@@ -269,7 +269,7 @@ test('the pages about adapters: what the file is, what it changes, and a way to 
   await noSeriousProblems(page);
   await page.getByRole('link', { name: 'v1', exact: true }).click();
   await page.waitForURL(/adire@v1/);
-  await page.getByText('Try it').click();
+  await page.locator('.paper-head .primary').click();
   await page.waitForSelector('html[data-hydrated]', { state: 'attached' });
   assert.equal(await page.getByLabel('Version of adire').inputValue(), 'adire@v1');
   assert.notEqual(await page.inputValue('#field-prompt'), '');

@@ -1,4 +1,4 @@
-// Taking things back: a person their image, the admin an adapter version.
+// Deletion: a visitor deletes images, the admin hides versions and deletes images.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { fill, generate, noSeriousProblems, unfold } from '../page.mjs';
@@ -30,7 +30,7 @@ async function signedIn(path) {
   return page;
 }
 
-test('an image is deleted with its prompt, and the one before takes its place', async () => {
+test('an image is deleted with its prompt, and the previous one is shown', async () => {
   const page = await openPage(browser, server);
   await fill(page, { seed: '1' });
   await generate(page);
@@ -39,12 +39,12 @@ test('an image is deleted with its prompt, and the one before takes its place', 
   await generate(page);
   const second = await sourceOf(page);
   assert.equal(await tiles(page), 2);
-  // Folded away, so that no slip of a finger deletes.
-  assert.equal(await page.isVisible('text=Delete this image'), false);
+  // Folded, so that one stray tap cannot delete.
+  assert.equal(await page.isVisible('#delete form[action$="/delete"] button'), false);
   await unfold(page, 'Delete');
   await screenshot(page, 'delete');
   await noSeriousProblems(page);
-  await page.click('text=Delete this image');
+  await page.click('#delete form[action$="/delete"] button');
   await page.waitForFunction((gone) => document.querySelector('#canvas-image')?.src !== gone, second);
   assert.equal(await tiles(page), 1);
   assert.equal(await sourceOf(page), first);
@@ -56,7 +56,7 @@ test('an image is deleted with its prompt, and the one before takes its place', 
   await page.context().close();
 });
 
-test('without a script, everything of a visitor is deleted by a plain form, and nothing of others', async () => {
+test('without a script, a plain form deletes all images of a visitor and none of others', async () => {
   const others = await openPage(browser, server);
   await fill(others, { seed: '5' });
   await generate(others);
@@ -64,23 +64,23 @@ test('without a script, everything of a visitor is deleted by a plain form, and 
   const page = await openPage(browser, server, { javaScriptEnabled: false });
   await page.fill('#field-prompt', 'small circles');
   await page.click('#generate');
-  await page.waitForURL(/job=/);
-  const job = new URL(page.url()).searchParams.get('job');
+  await page.waitForURL(/generation=/);
+  const id = new URL(page.url()).searchParams.get('generation');
   let body;
-  do ({ body } = await server.api('GET', `generations/${job}`));
+  do ({ body } = await server.api('GET', `generations/${id}`));
   while (!['done', 'failed'].includes(body.state));
   await page.reload();
   const mine = await sourceOf(page);
   await page.locator('#delete > summary').click();
-  await page.click('text=Delete all my images');
+  await page.click('#delete form[action$="/delete_all"] button');
   await page.waitForURL(`${server.url}/`);
   assert.deepEqual([await status(mine), await status(theirs)], [404, 200]);
-  assert.equal((await server.api('GET', `generations/${job}`)).status, 404);
+  assert.equal((await server.api('GET', `generations/${id}`)).status, 404);
   await page.context().close();
   await others.context().close();
 });
 
-test('the admin hides a version, shows it again, and deletes an image of anybody', async () => {
+test('the admin hides a version, shows it again, and deletes an image of a visitor', async () => {
   const admin = await signedIn('/admin/versions');
   await noSeriousProblems(admin);
   await screenshot(admin, 'admin-versions');

@@ -1,4 +1,4 @@
-// The first sight of the studio, and what holds around it: many adapters, small type, going back, seven tabs.
+// The first view of the studio; many adapters, small type, history navigation, seven tabs.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import path from 'node:path';
@@ -20,7 +20,7 @@ after(async () => {
   await server?.stop();
 });
 
-// Whether an element is wholly on the screen and nothing lies over its middle.
+// Whether an element is entirely on the screen and its centre is not covered.
 async function isInSight(page, selector) {
   return page.locator(selector).first().evaluate((element) => {
     const box = element.getBoundingClientRect();
@@ -45,7 +45,7 @@ for (const [name, viewport] of Object.entries({ phone: PHONE, desk: DESK })) {
   });
 }
 
-test('the adapter that is chosen is said on the button and with the picture; none stays none', async () => {
+test('the selected adapter is shown on the button and with the image; “None” stays', async () => {
   const page = await openPage(browser, server);
   assert.match(await page.textContent('#generate'), /with adire v2 × 1/);
   await fill(page, { prompt: 'white stars on blue cloth', steps: '3' });
@@ -55,7 +55,7 @@ test('the adapter that is chosen is said on the button and with the picture; non
   assert.doesNotMatch(await page.textContent('#generate'), /with/);
   await generate(page);
   assert.doesNotMatch(await page.textContent('.chips'), /adire/);
-  // The address of an image without an adapter says so, to those without a script, too.
+  // The address of an image without an adapter keeps it off, without a script too.
   const again = await page.locator('.actions').getByText('Reuse all').getAttribute('href');
   assert.match(again, /adapter=none/);
   const plain = await openPage(browser, server, { javaScriptEnabled: false });
@@ -67,7 +67,7 @@ test('the adapter that is chosen is said on the button and with the picture; non
   await plain.context().close();
 });
 
-test('a prompt with a trigger word: an example chooses its adapter, words of one\'s own offer it', async () => {
+test('a prompt with a trigger word: an example selects its adapter, a typed prompt offers it', async () => {
   const page = await openPage(browser, server);
   const version = page.getByLabel('Version of adire');
   await version.selectOption('');
@@ -80,7 +80,7 @@ test('a prompt with a trigger word: an example chooses its adapter, words of one
   assert.equal(await page.locator('#use-offered').count(), 0, 'half a word is no trigger word');
   await page.locator('.examples a', { hasText: 'in adire style' }).first().click();
   assert.equal(await version.inputValue(), 'adire@v2');
-  // One that was chosen already stays as it is.
+  // A version that is already selected stays.
   await version.selectOption('adire@v1');
   await page.locator('.examples a', { hasText: 'in adire style' }).nth(1).click();
   assert.equal(await version.inputValue(), 'adire@v1');
@@ -104,7 +104,7 @@ test('fields are at least 16 pixels on touch screens, however small the root is'
   assert.ok(found.studio > 5 && found.admin > 0, JSON.stringify(found));
 });
 
-// Every field, with something in it that is not its default.
+// Every field, with a value that is not its default.
 const TYPED = {
   prompt: 'a “quoted” prompt & more\nin two lines',
   negative_prompt: 'blur',
@@ -147,7 +147,7 @@ test('back, forward and reload keep every field, the seed too', async () => {
   await page.goto(`${server.url}/adapters/adire`);
   await page.click('.bar a[href="/"]');
   await holds(page, 'by a link to the studio');
-  // Off is a choice, too, and a row that is off keeps its strength.
+  // Off is kept as well, and a row that is off keeps its strength.
   await page.getByLabel('Version of adire').selectOption('');
   await page.reload();
   await page.waitForSelector('html[data-hydrated]', { state: 'attached' });
@@ -157,7 +157,7 @@ test('back, forward and reload keep every field, the seed too', async () => {
   await page.context().close();
 });
 
-test('the fields outlive a generation and a reload after it', async () => {
+test('the fields survive a generation and a reload after it', async () => {
   const page = await openPage(browser, server);
   await fill(page, { prompt: 'red moons on yellow cloth', seed: '4242', steps: '3' });
   await generate(page);
@@ -166,7 +166,7 @@ test('the fields outlive a generation and a reload after it', async () => {
   await page.waitForSelector('html[data-hydrated]', { state: 'attached' });
   assert.equal(await page.inputValue('#field-seed'), '4242');
   assert.equal(await page.inputValue('#field-prompt'), 'something else');
-  assert.ok(page.url().includes('?job='));
+  assert.ok(page.url().includes('?generation='));
   await page.context().close();
 });
 
@@ -176,7 +176,7 @@ test('without a script: the seed stays with its generation', async () => {
   await page.fill('[name=seed]', '4242');
   await page.fill('[name=steps]', '3');
   await page.click('#generate');
-  await page.waitForURL(/\?job=/);
+  await page.waitForURL(/\?generation=/);
   assert.equal(await page.inputValue('[name=seed]'), '4242');
   await page.context().close();
 });
@@ -202,7 +202,7 @@ test('seven tabs on a running generation: all load, all follow, Cancel works', a
       before,
     );
   }
-  // And there is room for more.
+  // Further tabs still load.
   const other = await first.context().newPage();
   await other.goto(`${server.url}/adapters`);
   await tabs[6].click('#cancel');
@@ -216,14 +216,14 @@ test('forty adapters: found by name, trigger word and version, by keyboard alone
   try {
     await many.kill();
     const [file, second] = ['v1', 'v2'].map((v) => path.join(process.env.ADIRE_MODEL, `adapters/adire-${v}.safetensors`));
-    // The newest of all is chosen from the start, and then no longer offered.
+    // The newest adapter is selected at the start and no longer offered.
     for (const version of [second, file]) many.adapter(version, 'weave-17', 'in the old way');
     for (let i = 0; i < 40; i++) if (i !== 17) many.adapter(file, `weave-${i}`, `weave ${i} pattern`);
     await many.spawn();
     for (const [name, viewport] of Object.entries({ phone: PHONE, desk: DESK })) {
       const page = await openPage(browser, many, { viewport });
       if (name === 'phone') await page.getByRole('button', { name: 'Settings' }).click();
-      assert.equal(await page.locator('.adapter').count(), 1, 'one is chosen from the start');
+      assert.equal(await page.locator('.adapter').count(), 1, 'one is selected at the start');
       assert.ok(await isInSight(page, '.strength input[type=range]'));
       assert.ok(await isInSight(page, '#field-seed'));
       const search = page.getByRole('combobox', { name: 'Add an adapter' });
@@ -244,7 +244,7 @@ test('forty adapters: found by name, trigger word and version, by keyboard alone
       await page.keyboard.press('Enter');
       await page.getByLabel(`Version of ${wanted}`).waitFor();
       await page.keyboard.type('nothing of the kind');
-      await page.getByText('No adapter has these words.').waitFor();
+      await page.locator('.found [role=status]', { hasText: 'No matching adapter' }).waitFor();
       await page.keyboard.press('Escape');
       assert.equal(await search.getAttribute('aria-expanded'), 'false');
       if (name === 'desk') {
@@ -263,7 +263,7 @@ test('forty adapters: found by name, trigger word and version, by keyboard alone
     await plain.fill('[name=prompt]', 'moons');
     await plain.fill('[name=steps]', '2');
     await plain.click('#generate');
-    await plain.waitForURL(/\?job=/);
+    await plain.waitForURL(/\?generation=/);
     await plain.getByLabel('Version of weave-5').waitFor();
     await plain.context().close();
   } finally {

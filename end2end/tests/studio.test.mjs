@@ -1,4 +1,4 @@
-// The studio page as people use it, on the starter model.
+// The studio page, on the starter model.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { STEPS, bytesOf, drop, fill, generate, noSeriousProblems, sha256 } from '../page.mjs';
@@ -14,7 +14,7 @@ after(async () => {
   await server?.stop();
 });
 
-test('generate: progress, then the picture with its parameters, and a history', async () => {
+test('generate: progress, then the image with its parameters, and a history', async () => {
   const page = await openPage(browser, server);
   await fill(page, { steps: '12' });
   await page.click('#generate');
@@ -28,14 +28,14 @@ test('generate: progress, then the picture with its parameters, and a history', 
   assert.deepEqual([width, height], [256, 256]);
   const png = await bytesOf(page);
   assert.match(png.toString('latin1'), /parameters\0large white stars on blue cloth ?<lora:adire@v2:1>\n/);
-  assert.equal(page.url().includes('?job='), true);
+  assert.equal(page.url().includes('?generation='), true);
   assert.ok((await page.locator('.history img').count()) >= 1);
   await screenshot(page, 'done');
   await noSeriousProblems(page);
 
   // The history comes back with the visitor, and after a restart of the server.
   assert.deepEqual(page.complaints, []);
-  await page.goto('about:blank'); // an open page would rightly complain of a server that is gone or still starting
+  await page.goto('about:blank'); // an open page would log errors while the server is down
   await server.kill();
   await server.spawn();
   await page.goto(server.url);
@@ -49,10 +49,10 @@ test('cancel takes effect within a step', async () => {
   await fill(page, { steps: '150' });
   await page.click('#generate');
   await page.waitForSelector('img.preview');
-  const job = new URL(page.url()).searchParams.get('job');
+  const id = new URL(page.url()).searchParams.get('generation');
   await page.click('#cancel');
   await page.waitForSelector('#generate');
-  const { body } = await server.api('GET', `generations/${job}`);
+  const { body } = await server.api('GET', `generations/${id}`);
   assert.equal(body.state, 'cancelled');
   assert.deepEqual(body.images, []);
   assert.deepEqual(page.complaints, []);
@@ -65,25 +65,25 @@ test('adapter versions: v1, v2, none at one seed; none is the base byte for byte
   const version = page.getByLabel('Version of adire');
   await version.selectOption('');
   const base = await generate(page);
-  const pictures = [];
+  const images = [];
   for (const choice of ['adire@v1', 'adire@v2']) {
     await version.selectOption(choice);
-    pictures.push(await generate(page));
+    images.push(await generate(page));
   }
   await version.selectOption('');
   const again = await generate(page);
-  assert.equal(new Set([base, ...pictures].map(sha256)).size, 3, 'three different pictures');
+  assert.equal(new Set([base, ...images].map(sha256)).size, 3, 'three different images');
   assert.equal(sha256(again), sha256(base));
   assert.deepEqual(page.complaints, []);
   await page.context().close();
 });
 
-test('a reload in the middle finds the job again', async () => {
+test('a reload in the middle finds the generation again', async () => {
   const page = await openPage(browser, server);
   await fill(page, { steps: '60' });
   await page.click('#generate');
   await page.waitForSelector('img.preview');
-  await page.goto(server.url); // even without the job's address
+  await page.goto(server.url); // even without the generation's address
   await page.waitForSelector('#cancel');
   await page.waitForSelector('#canvas-image', { timeout: 60_000 });
   assert.deepEqual(page.complaints.filter((text) => !text.includes('ERR_')), []);
@@ -95,8 +95,8 @@ test('works as a plain form without a script', async () => {
   await page.fill('[name=prompt]', 'red moons on yellow cloth');
   await page.fill('[name=steps]', STEPS, { force: true }).catch(() => {});
   await page.click('#generate');
-  await page.waitForURL(/\?job=/);
-  // The page asks again by itself, but Chromium leaves <noscript> alone where a script is forbidden by a tool.
+  await page.waitForURL(/\?generation=/);
+  // The page refreshes itself, but Chromium ignores <noscript> where a tool disables scripts.
   for (let i = 0; i < 60 && !(await page.locator('#canvas-image').count()); i++) {
     assert.match(await page.content(), /<noscript><meta http-equiv="refresh"|&lt;meta http-equiv="refresh"|id="canvas-image"/);
     await page.waitForTimeout(1000);
@@ -104,23 +104,23 @@ test('works as a plain form without a script', async () => {
   }
   assert.equal(await page.locator('#canvas-image').count(), 1);
   await screenshot(page, 'no-script');
-  // What is wrong is said on the page, and what was typed is still there.
+  // The page shows the error and keeps the typed values.
   await page.goto(server.url);
   await page.fill('[name=prompt]', 'kept words');
   await page.fill('[name=seed]', 'not a number');
   await page.click('#generate');
   assert.match(await page.textContent('body'), /seed/i);
   assert.equal(await page.inputValue('[name=prompt]'), 'kept words');
-  assert.ok(await page.locator('[name=seed][aria-invalid=true]').count(), 'the wrong field is marked');
+  assert.ok(await page.locator('[name=seed][aria-invalid=true]').count(), 'the invalid field is marked');
   await page.context().close();
 });
 
-test('dropping a picture restores the form', async () => {
+test('dropping an image restores the form', async () => {
   const page = await openPage(browser, server);
   await fill(page, { prompt: 'green leaves on white cloth', seed: '4242', steps: '5' });
   const png = await generate(page);
   const fresh = await openPage(browser, server);
-  await drop(fresh, png, 'picture.png', 'image/png');
+  await drop(fresh, png, 'image.png', 'image/png');
   await fresh.waitForFunction(() => document.querySelector('#field-prompt').value === 'green leaves on white cloth');
   assert.equal(await fresh.inputValue('#field-seed'), '4242');
   assert.equal(await fresh.locator('[name=steps]').inputValue(), '5');
@@ -129,7 +129,7 @@ test('dropping a picture restores the form', async () => {
   await fresh.context().close();
 });
 
-test('prompts: tokens are counted, a key weighs words, undo takes it back', async () => {
+test('prompts: tokens are counted, a key changes the weight, undo reverts it', async () => {
   const page = await openPage(browser, server);
   const prompt = page.locator('#field-prompt');
   await prompt.fill('large white stars');
@@ -146,7 +146,7 @@ test('prompts: tokens are counted, a key weighs words, undo takes it back', asyn
   await page.context().close();
 });
 
-test('a prompt that is too long is explained and nothing is sent', async () => {
+test('a prompt that is too long gets an error and nothing is sent', async () => {
   const page = await openPage(browser, server);
   await page.fill('#field-prompt', 'x'.repeat(4001));
   await page.click('#generate');

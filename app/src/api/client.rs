@@ -1,5 +1,5 @@
-//! The browser's side of the server functions and of the few API routes that the page uses. Leptos could make it; for
-//! six small calls, its client with every codec behind it would be a tenth of the page's download.
+//! The browser's side of the server functions and of the few API routes that the page uses. Hand-written: for these few
+//! calls, leptos' client with its codecs would be a tenth of the page's download.
 
 use adire_protocol::{Generation, GenerationRequest, ImageRecord, QueueStatus, Upload};
 use leptos::prelude::window;
@@ -15,7 +15,7 @@ use crate::{
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
-/// What the file is, the server finds out from the file.
+/// The server detects the format from the bytes.
 const BYTES: &str = "application/octet-stream";
 
 /// Reads the form and puts it into the queue.
@@ -23,17 +23,17 @@ pub(crate) async fn generate(values: &FormValues) -> Result<Generation, AppError
     read(&call("/api/fn/generate", FORM, form::post_body(values).into()).await?)
 }
 
-/// Stops a generation.
+/// Cancels a generation.
 pub(crate) async fn cancel(id: &str) -> Result<(), AppError> {
     call("/api/fn/cancel", FORM, format!("id={id}").into()).await.map(drop)
 }
 
-/// Deletes one image for good.
+/// Deletes one image permanently.
 pub(crate) async fn delete_image(generation: &str, index: u32) -> Result<(), AppError> {
     call("/api/fn/delete", FORM, format!("generation={generation}&index={index}").into()).await.map(drop)
 }
 
-/// Deletes everything that this browser has.
+/// Deletes every image of this visitor.
 pub(crate) async fn delete_all() -> Result<(), AppError> {
     call("/api/fn/delete_all", FORM, "".into()).await.map(drop)
 }
@@ -45,7 +45,7 @@ pub(crate) async fn load_history(before: i64) -> Result<(Vec<ImageRecord>, bool)
     Ok((read(&page.get("0"))?, read(&page.get("1"))?))
 }
 
-/// How busy the worker is.
+/// State of the queue.
 pub(crate) async fn load_queue() -> Result<QueueStatus, AppError> {
     read(&call("/api/fn/queue", "", JsValue::UNDEFINED).await?)
 }
@@ -55,7 +55,7 @@ pub(crate) async fn load_studio(generation: &str) -> Result<StudioData, AppError
     read(&call(&format!("/api/fn/studio?generation={generation}"), "", JsValue::UNDEFINED).await?)
 }
 
-/// Asks what made an image.
+/// Parameters of an image.
 pub(crate) async fn read_recipe(file: &File) -> Result<GenerationRequest, AppError> {
     read(&call("/api/v1/recipe?as_read=true", BYTES, file.into()).await?)
 }
@@ -78,10 +78,10 @@ fn read<T: Wire>(value: &Value) -> Result<T, AppError> {
 }
 
 fn unreadable() -> AppError {
-    AppError::new("The server answered something unreadable. Reload the page and try again.")
+    AppError::new("The server's response could not be read. Reload the page and try again.")
 }
 
-/// Sends `body`, or gets where there is none. A refusal's sentence and fields are the error.
+/// POSTs `body`, or GETs where there is none. The error has the message and fields of the response.
 async fn call(address: &str, kind: &str, body: JsValue) -> Result<Value, AppError> {
     let init = RequestInit::new();
     if !body.is_undefined() {
@@ -89,9 +89,9 @@ async fn call(address: &str, kind: &str, body: JsValue) -> Result<Value, AppErro
         init.set_body(&body);
         init.set_headers(&js_sys::Array::of1(&js_sys::Array::of2(&"content-type".into(), &kind.into())));
     }
-    let (ok, text) = exchange(address, &init).await.map_err(|_| {
-        AppError::new("The server cannot be reached. Nothing was sent; try again in a moment.")
-    })?;
+    let (ok, text) = exchange(address, &init)
+        .await
+        .map_err(|_| AppError::new("Couldn't reach the server. Nothing was sent; try again."))?;
     let value = Value::parse(&text).ok_or_else(unreadable)?;
     if ok {
         return Ok(value);

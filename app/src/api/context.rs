@@ -14,10 +14,10 @@ pub struct StatusOf(pub fn(ErrorKind) -> StatusCode);
 
 /// The studio that the server put into the context.
 pub(super) fn studio() -> Result<Studio, AppError> {
-    use_context().ok_or_else(|| AppError::new("The studio is not running. Try again in a moment."))
+    use_context().ok_or_else(|| AppError::new("The studio is not running. Try again."))
 }
 
-/// Who asks, as the server found out.
+/// The client of the request.
 pub(super) fn client() -> Client {
     use_context().unwrap_or_default()
 }
@@ -39,18 +39,18 @@ pub(super) fn go_to(address: &str) {
     }
 }
 
-/// Gives a script's request the status that the API would give, so that logs tell the same story.
+/// Sets the status that the API would respond with, so that logs agree, and converts the error.
 pub(super) fn refuse(error: StudioError) -> AppError {
     let status =
         use_context::<StatusOf>().map_or(StatusCode::INTERNAL_SERVER_ERROR, |status| status.0(error.kind()));
     if let Some(response) = use_context::<ResponseOptions>() {
         response.set_status(status);
     }
-    told(error)
+    app_error(error)
 }
 
-/// The same as words, without touching the response: for a page that shows what it can.
-pub(super) fn told(error: StudioError) -> AppError {
+/// Converts an error without touching the response: for a page that shows what it can.
+pub(super) fn app_error(error: StudioError) -> AppError {
     let message = error.to_string();
     let fields = match error {
         StudioError::Invalid(invalid) => invalid.0,

@@ -1,11 +1,11 @@
-//! Deleting what the visitor asked for. Server only.
+//! Deletes a visitor's images. Server only.
 
 use adire_studio::By;
 use leptos::prelude::*;
 
 use super::{AppError, context};
 
-/// Deletes one image of a generation, and with the last one the prompt. One that is gone already is as good.
+/// Deletes one image of a generation, and with the last one the prompt. An image that is already gone counts as deleted.
 #[server(prefix = "/api/fn", endpoint = "delete", output = super::json::Json)]
 async fn delete_image(
     #[server(default)] generation: String,
@@ -21,7 +21,7 @@ async fn delete_image(
     result.map_err(context::refuse)
 }
 
-/// Deletes everything that the visitor has here.
+/// Deletes every image of the visitor.
 #[server(prefix = "/api/fn", endpoint = "delete_all", output = super::json::Json)]
 async fn delete_all() -> Result<(), AppError> {
     let result = context::studio()?.delete_history(&context::client()).await;

@@ -1,10 +1,10 @@
-//! The one error of every server function: a sentence, and the fields that it is about.
+//! The error of every server function: a message and the fields that it is about.
 
 use adire_protocol::FieldError;
 #[cfg(feature = "ssr")]
 use axum::http::StatusCode;
 
-/// Why something could not be done, for people.
+/// Why something failed, as shown on the page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "ssr", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct AppError {
@@ -37,6 +37,6 @@ impl leptos::prelude::FromServerFnError for AppError {
         if let Some((status, response)) = status.zip(use_context::<leptos_axum::ResponseOptions>()) {
             response.set_status(status);
         }
-        Self::new(format!("This did not work ({error}). Reload the page and try again."))
+        Self::new(format!("Request failed ({error}). Reload the page and try again."))
     }
 }

@@ -1,4 +1,4 @@
-//! Asking for images. Server only.
+//! Submits a generation. Server only.
 
 use adire_protocol::{Generation, ValidationError};
 use adire_studio::{Client, ErrorKind, Studio, StudioError};
@@ -7,10 +7,10 @@ use leptos::prelude::*;
 use super::{AppError, context};
 use crate::form::{self, FormValues};
 
-/// Longest query that proxies and browsers take without complaint.
+/// Longest query that proxies and browsers accept, in bytes.
 const MAX_QUERY_BYTES: usize = 6_000;
 
-/// Reads the form and puts it into the queue.
+/// Reads the form and enqueues it.
 #[server(prefix = "/api/fn", endpoint = "generate", output = super::json::Json)]
 async fn generate(#[server(flatten)] form: FormValues) -> Result<Generation, AppError> {
     submit(&context::studio()?, &context::client(), &form).await.map_err(context::refuse)
@@ -24,31 +24,31 @@ async fn submit(studio: &Studio, client: &Client, form: &FormValues) -> Result<G
     studio.submit(request, client).await
 }
 
-/// What a plain form sends: its fields, and the files that were chosen.
+/// A plain form post: its fields and its uploads.
 #[derive(Debug, Default)]
 pub struct FormPost {
     values: FormValues,
     upload_error: Option<&'static str>,
 }
 
-/// Why an image that came with a plain form was not taken.
+/// Why an image of a plain form post was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UploadError {
     /// Its file is too large.
     Large,
-    /// It is no image that can be read.
+    /// It is not a readable image.
     Unreadable,
-    /// Too many are being read, or this visitor has uploaded enough for today.
+    /// Too many uploads at once, or the visitor's daily limit is reached.
     Busy,
 }
 
 impl FormPost {
-    /// Takes a field in; names that the form does not have are ignored.
+    /// Adds a field; unknown names are ignored.
     pub fn field(&mut self, name: &str, text: String) {
         form::set_posted(&mut self.values, name, text);
     }
 
-    /// Takes the name of an uploaded image in, for the file field `name`; or why there is none.
+    /// Adds the hash of an uploaded image for the file field `name`, or why it was refused.
     pub fn image(&mut self, name: &str, uploaded: Result<String, UploadError>) {
         let is_mask = name == form::MASK_FILE;
         match uploaded {
@@ -67,13 +67,13 @@ impl FormPost {
     }
 }
 
-/// Makes what a plain form asks for; the address to go on to: the page of the generation, or the form with its values
-/// and what is wrong with them.
+/// Submits a plain form; returns the address to redirect to: the page of the generation, or the form with its values and
+/// errors.
 pub async fn submit_form_post(studio: &Studio, client: &Client, form: FormPost) -> String {
     let post_error = match form.upload_error {
         Some(why) => why,
         None => match submit(studio, client, &form.values).await {
-            // A seed that someone typed stays in the form.
+            // A typed seed stays in the form.
             Ok(generation) if form.values.seed.trim().is_empty() => return generation.links.page,
             Ok(generation) => {
                 let typed = FormValues { seed: form.values.seed.clone(), ..FormValues::default() };
@@ -83,7 +83,7 @@ pub async fn submit_form_post(studio: &Studio, client: &Client, form: FormPost) 
                 let is = |name: &str| errors.0.iter().any(|error| error.field == name);
                 let model = studio.model();
                 match form.values.check(&model.limits, &model.defaults) {
-                    // What only the studio can know the page cannot find again.
+                    // The page cannot detect these errors itself.
                     Ok(_) if is("init_image") => "gone-init-image",
                     Ok(_) if is("mask") => "gone-mask",
                     _ => "form",
@@ -99,8 +99,7 @@ pub async fn submit_form_post(studio: &Studio, client: &Client, form: FormPost) 
     address_of(&form.values, post_error)
 }
 
-/// The form with its values; `post_error` makes the page check them and say what is wrong. Text that does not fit into an
-/// address is shortened.
+/// The form with its values; `post_error` makes the page validate them. Text that does not fit into an address is cut.
 fn address_of(values: &FormValues, mut post_error: &'static str) -> String {
     let mut values = values.clone();
     let mut query = form::encode(&values);

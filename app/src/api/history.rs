@@ -15,7 +15,7 @@ async fn load_history(before: i64) -> Result<(Vec<ImageRecord>, bool), AppError>
     page(&studio, &context::client(), Some(before)).await.map_err(context::refuse)
 }
 
-/// One page; one image more is asked for than shown, to know whether there are more.
+/// One page; one image more than shown is loaded, to know whether there are more.
 pub(super) async fn page(
     studio: &adire_studio::Studio,
     client: &adire_studio::Client,

@@ -1,5 +1,5 @@
-//! What the page asks of the studio, as small serde values. On the server these are server functions under
-//! `/api/fn`; `client` is how the browser calls them. What a page starts with comes along in its document.
+//! The page's calls to the studio, as small serde values. On the server these are server functions under
+//! `/api/fn`; `client` is how the browser calls them. The initial data is embedded in the document.
 
 #[cfg(feature = "ssr")]
 mod cancel;

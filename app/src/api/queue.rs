@@ -1,4 +1,4 @@
-//! How busy the worker is, for the words on the button. Server only.
+//! State of the queue, for the forecast on the button. Server only.
 
 use adire_protocol::QueueStatus;
 use leptos::prelude::*;

@@ -1,14 +1,14 @@
-//! Everything that the studio page starts with, in one call.
+//! The initial data of the studio page, in one call.
 
 use adire_protocol::{AdapterVersion, Generation, ImageRecord, ModelInfo, QueueStatus};
 
 #[cfg(feature = "ssr")]
 use super::AppError;
 
-/// Where in its document the page finds its data.
+/// Id of the element that holds the page's data.
 pub(crate) const DATA_ID: &str = "page-data";
 
-/// What the page shows before anyone has pressed anything.
+/// The initial data of the page.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(any(feature = "ssr", test), derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct StudioData {
@@ -18,7 +18,7 @@ pub(crate) struct StudioData {
     pub(crate) adapters: Vec<AdapterVersion>,
     /// Words of prompts that stand for embeddings.
     pub(crate) embeddings: Vec<String>,
-    /// How busy the worker is.
+    /// State of the queue.
     pub(crate) queue: QueueStatus,
     /// The visitor's newest images.
     pub(crate) history: Vec<ImageRecord>,
@@ -26,7 +26,7 @@ pub(crate) struct StudioData {
     pub(crate) more: bool,
     /// The generation that the address names.
     pub(crate) named: Option<Generation>,
-    /// The visitor's own that waits or runs; the first of several.
+    /// The visitor's queued or running generation; the first of several.
     pub(crate) active: Option<Generation>,
     /// Why the generation that the address names is not shown.
     pub(crate) problem: Option<String>,

@@ -4,16 +4,16 @@ use leptos::prelude::{document, window};
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::JsFuture;
 
-/// Puts text on the clipboard; says whether that worked.
+/// Copies text to the clipboard; returns whether it succeeded.
 pub(crate) async fn copy(text: &str) -> bool {
-    // The clipboard object exists only on https and on this machine's own address.
+    // The clipboard API exists only over https and on localhost.
     if window().is_secure_context() {
         return JsFuture::from(window().navigator().clipboard().write_text(text)).await.is_ok();
     }
     copy_the_old_way(text).unwrap_or(false)
 }
 
-/// Through a selected text field; what browsers still allow over plain http in a local network.
+/// Copies through a selected text field, which browsers still allow over plain http.
 fn copy_the_old_way(text: &str) -> Option<bool> {
     let page = document();
     let field: web_sys::HtmlTextAreaElement = page.create_element("textarea").ok()?.dyn_into().ok()?;

@@ -1,7 +1,7 @@
-//! Following one generation's server-sent events. All tabs of a browser share one stream, which the shared worker
-//! `streams.js` holds: a browser has six connections to a server that speaks HTTP/1.1. Where there are no shared workers
-//! (phones), only the tab that is looked at has a stream. The browser itself reconnects and says what it saw last
-//! (`Last-Event-ID`); where it gives up, the record is read again and a new stream begins.
+//! Follows the server-sent events of one generation. All tabs of a browser share one stream, which the shared worker
+//! `streams.js` holds: a browser has six connections to a server that speaks HTTP/1.1. Without shared workers (phones),
+//! only the visible tab has a stream. The browser itself reconnects with `Last-Event-ID`; where it gives up, the record
+//! is read again and a new stream is opened.
 
 use std::{cell::RefCell, time::Duration};
 
@@ -16,16 +16,16 @@ use crate::{api, state::Workspace, wire::Value};
 
 const NAMES: [&str; 7] = ["queued", "started", "progress", "image", "done", "failed", "cancelled"];
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The number changes with what worker and pages say to each other.
+/// The number changes with the protocol between worker and pages.
 const WORKER: &str = "/streams.js?1";
 
-/// Where the events come from.
+/// Source of the events.
 enum Source {
     Shared(SharedWorker, MessagePort, String),
     Own(EventSource),
 }
 
-/// A stream and the functions that it calls.
+/// A stream and its callbacks.
 struct Following {
     source: Source,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
@@ -50,7 +50,7 @@ impl Drop for Following {
 }
 
 impl Source {
-    /// Ends it; twice is once.
+    /// Closes the stream; idempotent.
     fn close(&self) {
         match self {
             Self::Own(source) => source.close(),
@@ -80,7 +80,7 @@ pub(crate) fn follow(workspace: Workspace) {
     follow_by(workspace, true);
 }
 
-/// `shared`: through the worker, where the browser has such.
+/// `shared`: through the shared worker, where the browser supports it.
 fn follow_by(workspace: Workspace, shared: bool) {
     let Some((id, address)) = workspace.generation.with_untracked(|generation| {
         generation
@@ -97,7 +97,7 @@ fn follow_by(workspace: Workspace, shared: bool) {
             Source::Shared(worker, port, address.clone())
         })
     } else if document().hidden() {
-        // Whoever comes back to this tab finds it again.
+        // The tab reconnects when it becomes visible.
         return;
     } else {
         None
@@ -105,7 +105,7 @@ fn follow_by(workspace: Workspace, shared: bool) {
     let Some(source) = source.or_else(|| EventSource::new(&address).ok().map(Source::Own)) else {
         return try_again(workspace, id);
     };
-    let take = move |name: &str, text: &str| {
+    let apply = move |name: &str, text: &str| {
         let Some(event) = read(name, text) else { return };
         workspace.lost.set(false);
         let last = event.is_last();
@@ -127,18 +127,18 @@ fn follow_by(workspace: Workspace, shared: bool) {
     let of = address.clone();
     let on_message = Closure::new(move |message: MessageEvent| {
         let data = message.data();
-        let Some(told) = data.dyn_ref::<Array>() else {
+        let Some(message) = data.dyn_ref::<Array>() else {
             // An event of the page's own stream.
-            return take(&message.type_(), &data.as_string().unwrap_or_default());
+            return apply(&message.type_(), &data.as_string().unwrap_or_default());
         };
-        if told.get(0).as_string().as_deref() != Some(&of) {
+        if message.get(0).as_string().as_deref() != Some(&of) {
             return;
         }
-        match told.get(1).as_string().unwrap_or_default().as_str() {
+        match message.get(1).as_string().unwrap_or_default().as_str() {
             "" => ended(true),
             "error" => ended(false),
             "open" => workspace.lost.set(false),
-            name => take(name, &told.get(2).as_string().unwrap_or_default()),
+            name => apply(name, &message.get(2).as_string().unwrap_or_default()),
         }
     });
     let on_open = Closure::new(move || workspace.lost.set(false));
@@ -173,8 +173,8 @@ fn follow_by(workspace: Workspace, shared: bool) {
     FOLLOWING.set(Some(following));
 }
 
-/// Closes the stream while the page is out of sight, and opens one when it is back: pages that the browser keeps in
-/// memory must hold no connection, and without the worker no tab in the background may.
+/// Closes the stream while the page is hidden and reopens it afterwards: pages in the back/forward cache must not hold a
+/// connection, nor may background tabs without the worker.
 pub(crate) fn rest_out_of_sight(workspace: Workspace) {
     let back = move || {
         if let Some(id) = untrack(|| workspace.is_busy())
@@ -233,7 +233,7 @@ pub(crate) fn stop_following() {
     FOLLOWING.set(None);
 }
 
-/// Closes it from inside one of its own functions: those must not be dropped while they run.
+/// Closes the stream from one of its own callbacks, which must not be dropped while they run.
 fn end_soon() {
     let ended = FOLLOWING.with_borrow_mut(Option::take);
     if let Some(following) = &ended {
@@ -243,7 +243,7 @@ fn end_soon() {
     set_timeout(move || drop(ended), Duration::ZERO);
 }
 
-/// Reads the record again after a while and goes on from there.
+/// Reads the record again after a delay and continues from there.
 fn try_again(workspace: Workspace, id: String) {
     set_timeout(
         move || {

@@ -4,8 +4,8 @@ use js_sys::Reflect;
 use leptos::{html::ElementType, prelude::*};
 use wasm_bindgen::{JsCast, JsValue};
 
-/// Keeps a field's text equal to a signal. What was typed before the page became interactive counts: it goes into
-/// the signal instead of being overwritten.
+/// Keeps a field's text equal to a signal. Text typed before hydration is copied into the signal instead of being
+/// overwritten.
 pub(crate) fn tie<E>(field: NodeRef<E>, text: RwSignal<String>)
 where
     E: ElementType + 'static,

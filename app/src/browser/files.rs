@@ -1,29 +1,29 @@
-//! Images as files: dropped on the page, or chosen.
+//! Image files, dropped on the page or chosen.
 
 use std::cell::RefCell;
 
 use leptos::{ev, prelude::*};
 use web_sys::{DragEvent, File, HtmlImageElement};
 
-/// The largest image that the server takes in.
+/// The server's upload limit.
 const LARGEST: f64 = 20.0 * 1024.0 * 1024.0;
 
 thread_local! {
-    // Signals hold what could go to another thread; a file cannot.
+    // Signals require `Send`, which a file is not.
     static KEPT: RefCell<Option<File>> = const { RefCell::new(None) };
 }
 
-/// Whether the server would refuse a file for its size.
+/// Whether a file exceeds the upload limit.
 pub(crate) fn is_too_large(file: &File) -> bool {
     file.size() > LARGEST
 }
 
-/// Whether the browser takes a file for an image of a kind that the server reads.
+/// Whether the browser reports a media type that the server accepts.
 pub(crate) fn is_image(file: &File) -> bool {
     ["image/png", "image/jpeg", "image/webp"].contains(&file.type_().as_str())
 }
 
-/// Keeps a file for when a person says what to do with it.
+/// Keeps a file until its purpose is known.
 pub(crate) fn keep_file(file: File) {
     KEPT.set(Some(file));
 }
@@ -33,7 +33,7 @@ pub(crate) fn kept_file() -> Option<File> {
     KEPT.take()
 }
 
-/// Width and height of an image on the page, once it is there.
+/// Width and height of an image on the page, once it is loaded.
 pub(crate) fn image_size(id: &str) -> Option<(u32, u32)> {
     let image: HtmlImageElement = super::element(id)?;
     let size = (image.natural_width(), image.natural_height());

@@ -1,5 +1,5 @@
-//! The few things that only a browser can do: event streams, clipboard, dropped files, the address bar, keys.
-//! Everything here is called from effects and event handlers, which never run on the server.
+//! Browser APIs: event streams, clipboard, dropped files, the address bar, keys. Called only from effects and event
+//! handlers, which never run on the server.
 
 mod address;
 mod clipboard;
@@ -21,11 +21,11 @@ pub(crate) use theme::{Theme, set_theme, theme_of_cookie};
 
 use wasm_bindgen::JsCast;
 
-/// Loads a module of ours that most visits do not need, and runs it; once.
+/// Loads and runs an optional module, once.
 pub(crate) fn load_module(address: &str) {
     let page = leptos::prelude::document();
     let (Some(head), Ok(script)) = (page.head(), page.create_element("script")) else { return };
-    // Running it again is the module's own business: it listens from then on.
+    // The module handles later uses itself.
     if page.get_element_by_id(address).is_none() {
         script.set_id(address);
         let _ = script.set_attribute("type", "module");

@@ -1,4 +1,4 @@
-//! What a prompt field does besides taking text: its tokens are counted, and a key weighs its words.
+//! Prompt fields: token counts, and keys that change the weight of the selection.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     form::{Edit, id_of, reweigh},
 };
 
-/// How long after the last key the server is asked.
+/// Delay after the last key before tokens are counted.
 const PAUSE: Duration = Duration::from_millis(400);
 
 /// Writes how many tokens a prompt has into the element `tokens-{field}`, as “23 / 75”; the server counts.
@@ -22,13 +22,13 @@ pub(crate) fn count_tokens(field: &'static str, text: RwSignal<String>) {
         let wanted = text.get();
         latest.update_value(|number| *number += 1);
         let number = latest.get_value();
-        // After the page is gone there is nothing to write to.
+        // The page may have been left.
         let is_latest = move || latest.try_get_value() == Some(number);
         set_timeout(
             move || {
                 if is_latest() {
                     spawn_local(async move {
-                        // Nothing needs no counting, and a first visit no requests for it.
+                        // An empty prompt needs no request.
                         let count = if wanted.is_empty() {
                             None
                         } else {
@@ -38,7 +38,7 @@ pub(crate) fn count_tokens(field: &'static str, text: RwSignal<String>) {
                         if let (true, Some(element)) =
                             (is_latest(), super::element::<HtmlElement>(&format!("tokens-{field}")))
                         {
-                            // A text that is too long has its error elsewhere.
+                            // The error of an overlong text is shown elsewhere.
                             element.set_text_content(count.as_deref());
                         }
                     });
@@ -49,7 +49,7 @@ pub(crate) fn count_tokens(field: &'static str, text: RwSignal<String>) {
     });
 }
 
-/// Weighs what is selected in the prompt field that has the focus. Whether there is such a field.
+/// Changes the weight of the selection in the focused prompt field. Returns whether a prompt field has the focus.
 pub(crate) fn weigh_selection(up: bool) -> bool {
     let Some(field) = document().active_element().and_then(|e| e.dyn_into::<HtmlTextAreaElement>().ok())
     else {
@@ -63,8 +63,8 @@ pub(crate) fn weigh_selection(up: bool) -> bool {
     let text: Vec<u16> = field.value().encode_utf16().collect();
     if let Some(Edit { from, to, text, select }) = reweigh(&text, start as usize, end as usize, up) {
         let _ = field.set_selection_range(from as u32, to as u32);
-        // The one way that leaves the browser's undo intact; it tells the page of the change by itself. A browser
-        // without it leaves the text as it is.
+        // The only way that keeps the browser's undo; it also fires `input`. A browser without it leaves the text
+        // unchanged.
         if let Some(document) = document().dyn_ref::<HtmlDocument>() {
             let _ = document.exec_command_with_show_ui_and_value("insertText", false, &text);
         }

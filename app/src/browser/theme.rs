@@ -1,5 +1,4 @@
-//! Light, dark, or what the system says. The choice is a cookie, so the server writes it into the document and
-//! nothing flashes.
+//! Light, dark or system theme. The choice is a cookie, so the server renders it into the document and nothing flashes.
 
 use leptos::prelude::document;
 use wasm_bindgen::JsCast;
@@ -38,7 +37,7 @@ pub(crate) fn theme_of_cookie(cookies: &str) -> Theme {
     Theme::ALL.into_iter().find(|theme| Some(theme.name()) == chosen).unwrap_or_default()
 }
 
-/// Shows a theme and remembers it for a year.
+/// Applies a theme and stores it for a year.
 pub(crate) fn set_theme(theme: Theme) {
     if let Some(root) = document().document_element() {
         let _ = root.set_attribute("data-theme", theme.name());

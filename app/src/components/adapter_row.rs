@@ -15,16 +15,16 @@ use crate::{
     state::{Page, ROWS, RowState},
 };
 
-/// What the slider shows at first; it widens to what the server takes when the field asks for more.
+/// Initial range of the slider; it widens to the server’s limit when the field holds more.
 const STRENGTHS: Range = Range { min: -2.0, max: 2.0, step: 0.05 };
 
-/// Name, version menu with `none`, strength.
+/// Name, version menu with `None`, strength.
 #[component]
 pub(super) fn Row(row: RowState, index: Signal<usize>) -> ErasedView {
     let page = Page::here();
     let name = row.adapter.get_value();
     let off = move || row.name.with(String::is_empty);
-    let mut versions = vec![(String::new(), "none".to_owned())];
+    let mut versions = vec![(String::new(), "None".to_owned())];
     page.adapters.with_value(|adapters| {
         let found = adapters.iter().find(|(known, _)| *known == name);
         let found = found.map(|(_, versions)| versions.as_slice()).unwrap_or_default();
@@ -34,7 +34,7 @@ pub(super) fn Row(row: RowState, index: Signal<usize>) -> ErasedView {
     view! {
         <div class="adapter" class:off=dyn_flag(off) role="group" aria-label=format!("Adapter {name}")>
             <div class="adapter-head">
-                <a class="adapter-name" href=format!("/adapters/{name}") title="What this adapter is">
+                <a class="adapter-name" href=format!("/adapters/{name}") title="View adapter">
                     {name.clone()}
                 </a>
                 <Menu
@@ -61,14 +61,14 @@ pub(super) fn Row(row: RowState, index: Signal<usize>) -> ErasedView {
                 />
             </div>
             <FieldProblem field=strength />
-            <InPart row=row />
+            <AdapterWarning row=row />
             <Trigger row=row />
         </div>
     }
     .erase()
 }
 
-/// Takes the row away. Few adapters keep their row; of many, those from the menu go back there.
+/// Removes the row. Absent where every adapter has a permanent row.
 #[component]
 fn Remove(name: String, key: u32) -> ErasedView {
     let page = Page::here();
@@ -89,9 +89,9 @@ fn Remove(name: String, key: u32) -> ErasedView {
     .erase()
 }
 
-/// Says what of the chosen version has no effect on this model.
+/// Warning about the selected version, such as layers that this model lacks; in full.
 #[component]
-fn InPart(row: RowState) -> ErasedView {
+fn AdapterWarning(row: RowState) -> ErasedView {
     let page = Page::here();
     dyn_view(move || {
         let id = row.name.get();
@@ -99,12 +99,12 @@ fn InPart(row: RowState) -> ErasedView {
             let mut versions = adapters.iter().flat_map(|(_, versions)| versions);
             versions.find(|adapter| adapter.id() == id).and_then(|adapter| adapter.warning.clone())
         });
-        warning.map(|warning| view! { <p class="hint">{warning}</p> })
+        warning.map(|warning| view! { <p class="notice">{warning}</p> })
     })
     .erase()
 }
 
-/// Offers the words that call the style up, while the prompt lacks them.
+/// Offers the trigger word while the prompt lacks it.
 #[component]
 fn Trigger(row: RowState) -> ErasedView {
     let page = Page::here();
@@ -131,14 +131,14 @@ fn Trigger(row: RowState) -> ErasedView {
         missing.get().map(|trigger| {
             view! {
                 <p class="hint">
-                    {format!("Works with “{trigger}” in the prompt. ")}
+                    {format!("Trigger word: “{trigger}”. ")}
                     <button
                         type="button"
                         class="link live-only"
                         hidden=dyn_flag(move || page.form.prompt.with(|prompt| prompt.trim().is_empty()))
                         on:click=handler(add)
                     >
-                        "Add it"
+                        "Add to prompt"
                     </button>
                 </p>
             }

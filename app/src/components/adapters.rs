@@ -14,10 +14,10 @@ use crate::{
     state::{Page, ROWS},
 };
 
-/// A module of its own, loaded where there are many adapters.
+/// A separate module, loaded only where there are many adapters.
 const SEARCH: &str = "/search.js";
 
-/// All rows. Nothing at all where the server has no adapters.
+/// All rows; empty where the server has no adapters.
 #[component]
 pub(super) fn Adapters() -> ErasedView {
     let page = Page::here();
@@ -25,12 +25,12 @@ pub(super) fn Adapters() -> ErasedView {
     if page.adapters.with_value(Vec::is_empty) {
         return ().erase();
     }
-    let place = move |key: u32| rows.with(|rows| rows.iter().position(|row| row.key == key));
+    let index_of = move |key: u32| rows.with(|rows| rows.iter().position(|row| row.key == key));
     view! {
         <fieldset class="adapters">
             <legend>"Adapters"</legend>
             <For each=move || rows.get() key=|row| row.key let(row)>
-                <Row row=row index=Signal::derive(move || place(row.key).unwrap_or_default()) />
+                <Row row=row index=Signal::derive(move || index_of(row.key).unwrap_or_default()) />
             </For>
             <AddRow />
             <FieldProblem field="adapters" />
@@ -39,13 +39,13 @@ pub(super) fn Adapters() -> ErasedView {
     .erase()
 }
 
-/// A menu of the adapters that have no row yet. Without a script it is a row of its own, at strength 1; with one, a field
-/// that searches takes its place.
+/// A menu of the adapters that have no row yet. Without a script it is a row by itself, at strength 1; with one, a search
+/// field replaces it.
 #[component]
 fn AddRow() -> ErasedView {
     let page = Page::here();
     if page.adapters.with_value(Vec::len) <= ROWS {
-        // All have a row, and keep it.
+        // Every adapter has a permanent row.
         return ().erase();
     }
     let menu = NodeRef::<Select>::new();
@@ -68,7 +68,7 @@ fn AddRow() -> ErasedView {
         });
         if let Some(id) = known {
             page.form.switch_on(id);
-            page.workspace.announcement.set(format!("The adapter {wanted} is chosen."));
+            page.workspace.announcement.set(format!("Adapter {wanted} selected."));
         }
         if let Some(menu) = menu.get_untracked() {
             menu.set_value("");

@@ -1,4 +1,4 @@
-//! The images of one generation, where it makes several.
+//! The images of a generation that produces several.
 
 use leptos::prelude::*;
 
@@ -9,17 +9,17 @@ use super::{
 };
 use crate::{order, state::Page};
 
-/// What was made together with the image on the canvas.
+/// The images of the generation that the image on the canvas belongs to.
 #[component]
 pub(super) fn Batch() -> ErasedView {
     let page = Page::here();
     let images = Memo::new(move |_| {
         let shown = page.workspace.shown.with(|shown| shown.as_ref().map(|shown| shown.generation.clone()));
-        let of_generation = page.workspace.generation.with(|generation| {
+        let in_progress = page.workspace.generation.with(|generation| {
             let generation = generation.as_ref()?;
             shown.as_ref().is_none_or(|id| *id == generation.id).then(|| generation.images.clone())
         });
-        of_generation.unwrap_or_else(|| {
+        in_progress.unwrap_or_else(|| {
             let mut siblings = Vec::new();
             page.workspace.history.with(|history| {
                 for image in history.iter().filter(|image| Some(&image.generation) == shown.as_ref()) {
@@ -40,7 +40,7 @@ pub(super) fn Batch() -> ErasedView {
     dyn_view(move || {
         shown.get().then(|| {
             view! {
-                <ul class="batch" aria-label="Made together">
+                <ul class="batch" aria-label="Images of this generation">
                     <Tiles images=images />
                 </ul>
             }

@@ -1,4 +1,4 @@
-//! The canvas: the image, or what there is instead, and what is known about it.
+//! The canvas: the image, its preview or a placeholder, with its parameters below.
 
 use leptos::prelude::*;
 
@@ -14,12 +14,12 @@ use super::{
 };
 use crate::state::Page;
 
-/// What the canvas holds.
+/// Content of the canvas.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Holds {
     Nothing,
     Image,
-    Making,
+    Preview,
     Stopped,
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn Canvas() -> ErasedView {
         if page.workspace.shown.with(Option::is_some) {
             Holds::Image
         } else if page.workspace.is_busy() {
-            Holds::Making
+            Holds::Preview
         } else if page.workspace.generation.with(Option::is_some) {
             Holds::Stopped
         } else {
@@ -41,12 +41,12 @@ pub(crate) fn Canvas() -> ErasedView {
     let cloth = dyn_view(move || match holds.get() {
         Holds::Nothing => view! { <Empty /> }.erase(),
         Holds::Image => view! { <FinishedImage /> }.erase(),
-        Holds::Making => view! { <Live /> }.erase(),
+        Holds::Preview => view! { <Live /> }.erase(),
         Holds::Stopped => view! { <Stopped /> }.erase(),
     });
     let below = dyn_view(move || match holds.get() {
         Holds::Image => view! { <Parameters /> }.erase(),
-        Holds::Making => view! { <Status /> }.erase(),
+        Holds::Preview => view! { <Status /> }.erase(),
         Holds::Nothing | Holds::Stopped => ().erase(),
     });
     view! {
@@ -75,8 +75,9 @@ fn Stopped() -> ErasedView {
             .generation
             .with(|generation| generation.as_ref().and_then(|generation| generation.error.clone()))
     };
-    let title = move || if error().is_some() { "The picture could not be made" } else { "Cancelled" };
-    let words = move || error().unwrap_or_else(|| "Nothing was kept. The form is as you left it.".to_owned());
+    let title = move || if error().is_some() { "Generation failed" } else { "Cancelled" };
+    let words =
+        move || error().unwrap_or_else(|| "No image was saved. Your settings are unchanged.".to_owned());
     view! {
         <div class="empty">
             <h2>{dyn_text(move || title().to_owned())}</h2>

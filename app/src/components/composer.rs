@@ -1,4 +1,4 @@
-//! The form. A plain post without a script; with one, the same values travel without loading a page.
+//! The form. Without a script it is a plain post; with one, the same values are sent without loading a page.
 
 use leptos::{ev::SubmitEvent, prelude::*};
 

@@ -1,4 +1,4 @@
-//! Deleting for good: a fold that opens to buttons which say what will be gone. Plain forms without a script.
+//! Permanent deletion: a fold with buttons that name what they delete. Plain forms without a script.
 
 use adire_protocol::ImageRecord;
 use leptos::{ev::SubmitEvent, prelude::*};
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::state::Page;
 
-/// Deletes the image on the canvas, or everything that this browser has here.
+/// Deletes the image on the canvas, or every image of this visitor.
 #[component]
 pub(super) fn Delete(shown: ImageRecord) -> ErasedView {
     let page = Page::here();
@@ -31,13 +31,13 @@ pub(super) fn Delete(shown: ImageRecord) -> ErasedView {
                 <button type="submit" class="stop">
                     "Delete this image"
                 </button>
-                <p class="hint">"Removed from the server for good; with the last image of a prompt, the prompt too."</p>
+                <p class="hint">"This can't be undone. Deleting the last image of a generation also deletes its prompt."</p>
             </form>
             <form method="post" action="/api/fn/delete_all" on:submit=handler(all)>
                 <button type="submit" class="stop">
                     "Delete all my images"
                 </button>
-                <p class="hint">"Every image, prompt and upload of this browser, for good."</p>
+                <p class="hint">"Deletes every image, prompt and upload from this browser. This can't be undone."</p>
             </form>
         </details>
     }

@@ -1,4 +1,4 @@
-//! An image dropped anywhere gives its parameters to the form; one without any is what the next image starts from.
+//! Dropping an image anywhere loads its parameters; one without parameters can become the init image or the mask.
 
 use leptos::prelude::*;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{browser, state::Page};
 
-/// Listens for files; while one hovers, says what letting go does.
+/// Listens for files; while one hovers, shows what dropping it does.
 #[component]
 pub(crate) fn DropOverlay() -> ErasedView {
     let page = Page::here();
@@ -18,7 +18,7 @@ pub(crate) fn DropOverlay() -> ErasedView {
         over.get().then(|| {
             view! {
                 <div class="drop-overlay">
-                    <p>"Let go to take this picture’s parameters, or to start from it"</p>
+                    <p>"Drop to load its parameters or use it as the init image"</p>
                 </div>
             }
         })

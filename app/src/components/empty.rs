@@ -1,4 +1,4 @@
-//! Prompts to start from.
+//! Example prompts.
 
 use leptos::prelude::*;
 
@@ -11,22 +11,22 @@ use crate::{
     state::Page,
 };
 
-/// How many prompts fit under the words on the canvas.
-const ON_CANVAS: usize = 5;
+/// Example prompts that fit on the canvas.
+const MAX_ON_CANVAS: usize = 5;
 
-/// The canvas before the first image: what to do, and prompts that work.
+/// The canvas before the first image: what to do, and example prompts.
 #[component]
 pub(super) fn Empty() -> ErasedView {
     let page = Page::here();
     let prompts = page.model.with_value(|model| model.example_prompts.clone());
     let words = if prompts.is_empty() {
-        "Write what it should show, then press the button."
+        "Write a prompt, then press Generate."
     } else {
-        "Write what it should show, or start from one of these."
+        "Write a prompt or try one of these."
     };
     let first = page.workspace.history.with_untracked(Vec::is_empty);
-    let title = if first { "Your first picture appears here" } else { "The next picture appears here" };
-    let prompts = prompts.into_iter().take(ON_CANVAS);
+    let title = if first { "Your images appear here" } else { "Your next image appears here" };
+    let prompts = prompts.into_iter().take(MAX_ON_CANVAS);
     let prompts = prompts.map(|example| view! { <Example prompt=example.prompt class="example" /> });
     view! {
         <div class="empty">

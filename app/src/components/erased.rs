@@ -1,9 +1,8 @@
-//! A part of the page of any kind: what every component returns.
+//! A type-erased view, which every component returns.
 //!
-//! On the server this is leptos' [`AnyView`]. In the browser it is a smaller one of our own. `AnyView` brings along,
-//! for each view that goes into it, the code to hydrate it step by step while parts of the page are still loading,
-//! and to change it in place into another value of the same kind. This page hydrates in one go and puts a changed
-//! part up anew, so for it that code was a tenth of the download.
+//! On the server this is leptos' [`AnyView`]. In the browser it is a smaller type: for each view it erases, `AnyView`
+//! instantiates the code that hydrates it asynchronously and that rebuilds it in place. This page hydrates in one go and
+//! replaces what changes, so that code would be a tenth of the download.
 
 use leptos::{children::ToChildren, prelude::*};
 
@@ -13,9 +12,9 @@ pub(crate) type ErasedView = AnyView;
 #[cfg(not(feature = "ssr"))]
 pub(crate) use in_the_browser::ErasedView;
 
-/// Turns a view into a [`ErasedView`].
+/// Erases the type of a view.
 pub(crate) trait EraseView {
-    /// See the trait.
+    /// Erases the view's type.
     fn erase(self) -> ErasedView;
 }
 
@@ -33,7 +32,7 @@ impl<V: IntoView + 'static> EraseView for V {
     }
 }
 
-/// What stands between a component's tags.
+/// Children of a component.
 pub(crate) struct ErasedChildren(Box<dyn FnOnce() -> ErasedView + Send>);
 
 impl ErasedChildren {
@@ -68,19 +67,19 @@ mod in_the_browser {
         },
     };
 
-    /// See the module.
+    /// A view whose type is erased.
     pub(crate) struct ErasedView(Box<dyn Build + Send>);
 
-    /// What a piece can do with the view inside it.
+    /// The operations that [`ErasedView`] needs from the view inside it.
     trait Build {
         fn build(self: Box<Self>) -> MountedView;
         fn hydrate(self: Box<Self>, cursor: &Cursor, position: &PositionState) -> MountedView;
     }
 
-    /// A piece on the page.
+    /// The mounted state of an [`ErasedView`].
     pub(crate) struct MountedView {
         nodes: Box<dyn Mountable>,
-        /// Stands where a view is that has no nodes of its own.
+        /// Marks the position of a view without nodes.
         placeholder: Option<Placeholder>,
     }
 
@@ -154,7 +153,7 @@ mod in_the_browser {
             self
         }
 
-        /// Never called: pages are written where [`ErasedView`] is leptos' own type.
+        /// Never called: on the server [`ErasedView`] is leptos' `AnyView`.
         fn to_html_with_buf(self, _: &mut String, _: &mut Position, _: bool, _: bool, _: Vec<AnyAttribute>) {}
 
         fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> MountedView {
@@ -169,7 +168,7 @@ mod in_the_browser {
     impl AddAnyAttr for ErasedView {
         type Output<New: Attribute> = Self;
 
-        /// No component of ours is given attributes from outside.
+        /// Attributes are never added to a component from outside.
         fn add_any_attr<New: Attribute>(self, _: New) -> Self {
             self
         }

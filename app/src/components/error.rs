@@ -1,4 +1,4 @@
-//! What is wrong with one field, beside it.
+//! The error message of one field, below it.
 
 use leptos::prelude::*;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{form::id_of, state::Page};
 
-/// The sentence under a field; nothing while the field is right.
+/// The message under a field; empty while the field is valid.
 #[component]
 pub(super) fn FieldProblem(
     /// The field's name in a request, like `adapters[1].strength`.

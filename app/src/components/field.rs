@@ -1,4 +1,4 @@
-//! The fields of the form: each carries its name for a plain post, its text, and what is wrong with it.
+//! The fields of the form: each has its name for a plain post, its text and its error.
 
 use leptos::{
     ev::Event,

@@ -12,14 +12,14 @@ use super::{
 use crate::{form::id_of, state::Page};
 
 /// A label that looks like a button and holds the file field. Without a script the field itself is shown, and its file
-/// travels with the form.
+/// is sent with the form.
 #[component]
 pub(super) fn FileButton(
-    /// What is wrong with this field is said of the button.
+    /// The field whose errors describe this button.
     field: &'static str,
-    /// The name under which a plain form sends the file; empty: it does not.
+    /// Name of the file field in a plain form; empty where it is not sent.
     name: &'static str,
-    /// What a person may choose.
+    /// Accepted media types.
     accept: &'static str,
     class: &'static str,
     #[prop(optional)] title: &'static str,

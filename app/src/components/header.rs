@@ -16,7 +16,7 @@ use crate::{
     request::{current_theme, shows_admin},
 };
 
-/// Name of the program, of the model, and what concerns the whole page.
+/// Name of the program, name of the model, and links and settings of the whole page.
 #[component]
 pub(crate) fn Header(
     /// The loaded model.
@@ -34,7 +34,7 @@ pub(crate) fn Header(
                     "Adire"
                 </a>
             </h1>
-            <span class="model" title="The model that makes the pictures">
+            <span class="model" title="Loaded model">
                 {model}
             </span>
             <span class="bar-end">
@@ -45,7 +45,7 @@ pub(crate) fn Header(
                     "Admin"
                 </a>
                 <button type="button" class="quiet live-only keys-button" on:click=handler(|_: MouseEvent| show_keys())>
-                    "Keys"
+                    "Shortcuts"
                 </button>
                 <ThemeMenu />
             </span>
@@ -71,7 +71,7 @@ fn ThemeMenu() -> ErasedView {
         view! { <option value=theme.name() selected=theme == now>{label}</option> }
     });
     view! {
-        <select class="quiet live-only" aria-label="Colours" autocomplete="off" node_ref=menu on:change=handler(change)>
+        <select class="quiet live-only" aria-label="Theme" autocomplete="off" node_ref=menu on:change=handler(change)>
             {options.into_iter().collect::<Vec<_>>()}
         </select>
     }

@@ -1,4 +1,4 @@
-//! A second, larger pass over the result.
+//! Hires fix: a second pass at a higher resolution.
 
 use adire_protocol::HiresUpscaler;
 use leptos::prelude::*;
@@ -12,27 +12,27 @@ use super::{
 };
 use crate::state::Page;
 
-/// The folded section. Not there while the form starts from an image, unless something is wrong with it.
+/// The folded section. Hidden while the form has an init image, unless hires fix is on.
 #[component]
 pub(super) fn Hires() -> ErasedView {
     let page = Page::here();
     let form = page.form;
     let off = Memo::new(move |_| form.hires.with(String::is_empty));
-    let begun = move || form.init_image.with(|hash| !hash.is_empty()) && off.get();
+    let has_init_image = move || form.init_image.with(|hash| !hash.is_empty()) && off.get();
     let steps = f64::from(page.model.with_value(|model| model.limits.steps.min(50)));
-    let mut kinds = vec![(String::new(), "off".to_owned())];
+    let mut kinds = vec![(String::new(), "Off".to_owned())];
     kinds.extend([HiresUpscaler::Latent, HiresUpscaler::Image].map(|kind| {
-        let between = match kind {
-            HiresUpscaler::Latent => "latents stretched",
-            HiresUpscaler::Image => "picture enlarged",
+        let what = match kind {
+            HiresUpscaler::Latent => "bilinear, on latents",
+            HiresUpscaler::Image => "on the image",
         };
-        (kind.name().to_owned(), format!("{}: {between}", kind.label()))
+        (kind.name().to_owned(), format!("{}: {what}", kind.label()))
     }));
     view! {
-        <details class="fold" open=!off.get_untracked() hidden=dyn_flag(begun)>
+        <details class="fold" open=!off.get_untracked() hidden=dyn_flag(has_init_image)>
             <summary>"Hires fix"</summary>
             <div class="row">
-                <label for="field-hires">"A second, larger pass"</label>
+                <label for="field-hires">"Upscaler"</label>
                 <Menu field="hires" value=form.hires options=kinds />
                 <FieldProblem field="hires" />
             </div>
@@ -45,7 +45,7 @@ pub(super) fn Hires() -> ErasedView {
                 />
                 <Number
                     name="hires_strength"
-                    label="Denoising"
+                    label="Denoising strength"
                     value=form.hires_strength
                     range=Range { min: 0.05, max: 1.0, step: 0.05 }
                 />
@@ -54,7 +54,7 @@ pub(super) fn Hires() -> ErasedView {
                     label="Steps"
                     value=form.hires_steps
                     range=Range { min: 1.0, max: steps, step: 1.0 }
-                    placeholder="as above"
+                    placeholder="same as base pass"
                 />
             </div>
         </details>

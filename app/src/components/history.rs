@@ -1,4 +1,4 @@
-//! The strip of the visitor's images, newest left. It comes from the server, so it survives everything.
+//! The strip of the visitor's images, newest first. It comes from the server, so it survives a reload.
 
 use leptos::{ev::MouseEvent, prelude::*};
 use wasm_bindgen_futures::spawn_local;
@@ -14,7 +14,7 @@ use crate::{
     state::{Notice, Page},
 };
 
-/// The strip; nothing before the first image.
+/// The strip; hidden before the first image.
 #[component]
 pub(crate) fn History() -> ErasedView {
     let page = Page::here();
@@ -31,7 +31,7 @@ pub(crate) fn History() -> ErasedView {
     .erase()
 }
 
-/// The way back to what is being made while another image is looked at.
+/// Returns to the running generation while another image is shown.
 #[component]
 fn LiveTile() -> ErasedView {
     let page = Page::here();
@@ -45,7 +45,7 @@ fn LiveTile() -> ErasedView {
                         class="live-tile live-only"
                         on:click=handler(move |_: MouseEvent| page.show(None))
                     >
-                        "Back to the one being made"
+                        "Back to current generation"
                     </button>
                 </li>
             }
@@ -82,7 +82,7 @@ fn More() -> ErasedView {
     dyn_view(move || {
         workspace.more.get().then(|| {
             let address = Signal::derive(move || format!("/?before={}", before()));
-            let label = move || if loading.get() { "Loading…" } else { "Older" };
+            let label = move || if loading.get() { "Loading…" } else { "Load more" };
             view! {
                 <li>
                     <Link href=address class="older" action=Box::new(load)>

@@ -13,12 +13,12 @@ use crate::state::Page;
 #[component]
 pub(crate) fn FinishedImage() -> ErasedView {
     let page = Page::here();
-    // While the canvas changes to something else there is no image any more; the last one stays until then.
+    // While the canvas switches to other content no image is selected; the last one stays until then.
     let shown = Memo::new(move |last: Option<&Option<ImageRecord>>| {
         page.workspace.shown.get().or_else(|| last.cloned().flatten())
     });
-    let of = move |tell: fn(&ImageRecord) -> String| {
-        dyn_text(move || shown.with(|shown| shown.as_ref().map(tell).unwrap_or_default()))
+    let attribute = move |read: fn(&ImageRecord) -> String| {
+        dyn_text(move || shown.with(|shown| shown.as_ref().map(read).unwrap_or_default()))
     };
     let preview = Memo::new(move |_| {
         let generation = shown.with(|shown| shown.as_ref().map(|shown| shown.generation.clone()))?;
@@ -28,22 +28,22 @@ pub(crate) fn FinishedImage() -> ErasedView {
     });
     let under = move || preview.get().map(|preview| view! { <img class="preview" src=preview alt="" /> });
     view! {
-        <div class="frame" style=of(|shown| frame(shown.recipe.spec.final_size()))>
+        <div class="frame" style=attribute(|shown| frame(shown.recipe.spec.final_size()))>
             {dyn_view(under)}
             <img
                 id="canvas-image"
                 class="canvas-image"
-                src=of(|shown| shown.url.clone())
-                width=of(|shown| shown.recipe.spec.final_size().0.to_string())
-                height=of(|shown| shown.recipe.spec.final_size().1.to_string())
-                alt=of(|shown| shown.recipe.spec.prompt.clone())
+                src=attribute(|shown| shown.url.clone())
+                width=attribute(|shown| shown.recipe.spec.final_size().0.to_string())
+                height=attribute(|shown| shown.recipe.spec.final_size().1.to_string())
+                alt=attribute(|shown| shown.recipe.spec.prompt.clone())
             />
         </div>
     }
     .erase()
 }
 
-/// Gives a frame the image's shape; the style sheet fits it into the room there is.
+/// Style that gives a frame the image's aspect ratio; the style sheet fits it into the available space.
 pub(super) fn frame((width, height): (u32, u32)) -> String {
     format!("--width:{width};--height:{height}")
 }

@@ -1,4 +1,4 @@
-//! An image to start from: chosen, dropped or made here; how much of it changes, and where.
+//! The init image: uploaded, dropped or generated here; with its denoising strength and its mask.
 
 use leptos::{
     ev::{Event, MouseEvent},
@@ -19,9 +19,9 @@ use crate::{
     state::{Page, UploadRole},
 };
 
-/// What the server reads.
+/// Formats that the server accepts.
 const IMAGE_TYPES: &str = "image/png,image/jpeg,image/webp";
-/// A module of its own, loaded when someone paints.
+/// A separate module, loaded when the editor is opened.
 const MASK_EDITOR: &str = "/mask.js";
 
 /// The folded section.
@@ -29,65 +29,66 @@ const MASK_EDITOR: &str = "/mask.js";
 pub(super) fn InitImage() -> ErasedView {
     let page = Page::here();
     let form = page.form;
-    let there = Memo::new(move |_| form.init_image.with(|hash| is_hash(hash)));
-    let masked = Memo::new(move |_| form.mask.with(|hash| is_hash(hash)));
-    let wrong = || ["init_image", "mask", "denoising_strength"].into_iter().any(|field| form.is_wrong(field));
-    let open = untrack(|| there.get() || wrong());
-    let choose = Signal::derive(move || {
-        let words = match (page.workspace.uploading.get(), there.get()) {
+    let has_image = Memo::new(move |_| form.init_image.with(|hash| is_hash(hash)));
+    let has_mask = Memo::new(move |_| form.mask.with(|hash| is_hash(hash)));
+    let has_error =
+        || ["init_image", "mask", "denoising_strength"].into_iter().any(|field| form.is_wrong(field));
+    let open = untrack(|| has_image.get() || has_error());
+    let upload_label = Signal::derive(move || {
+        let label = match (page.workspace.uploading.get(), has_image.get()) {
             (true, _) => "Uploading…",
-            (false, true) => "Another picture…",
-            (false, false) => "Choose a picture…",
+            (false, true) => "Replace image…",
+            (false, false) => "Upload image…",
         };
-        words.to_owned()
+        label.to_owned()
     });
-    let mask = Signal::derive(move || {
-        if masked.get() { "Another mask file…".to_owned() } else { "Choose a mask file…".to_owned() }
+    let mask_label = Signal::derive(move || {
+        if has_mask.get() { "Replace mask…".to_owned() } else { "Upload mask…".to_owned() }
     });
     view! {
         <details class="fold start" open=open>
-            <summary>"Start from a picture"</summary>
+            <summary>"Init image"</summary>
             <HiddenField name="init_image" value=form.init_image />
             <HiddenField name="mask" value=form.mask />
-            {dyn_view(move || there.get().then(|| view! { <Thumbnail masked=masked /> }))}
+            {dyn_view(move || has_image.get().then(|| view! { <Thumbnail has_mask=has_mask /> }))}
             <div class="start-files">
                 <FileButton
                     field="init_image"
                     name=INIT_IMAGE_FILE
                     accept=IMAGE_TYPES
                     class="button file-button"
-                    label=choose
+                    label=upload_label
                     chosen=Box::new(move |file| page.upload_as(file, UploadRole::InitImage))
                 />
-                <span class="in-time" hidden=dyn_flag(move || !there.get())>
+                <span class="in-time" hidden=dyn_flag(move || !has_image.get())>
                     <FileButton
                         field="mask"
                         name=MASK_FILE
                         accept=IMAGE_TYPES
                         class="button file-button"
-                        title="White is made anew, black stays"
-                        label=mask
+                        title="White areas are regenerated, black areas are kept"
+                        label=mask_label
                         chosen=Box::new(move |file| page.upload_as(file, UploadRole::Mask))
                     />
                 </span>
             </div>
             <FieldProblem field="init_image" />
             <FieldProblem field="mask" />
-            <div class="start-settings in-time" hidden=dyn_flag(move || !there.get())>
+            <div class="start-settings in-time" hidden=dyn_flag(move || !has_image.get())>
                 <Number
                     name="denoising_strength"
-                    label="Strength"
+                    label="Denoising strength"
                     value=form.denoising_strength
                     range=Range { min: 0.05, max: 1.0, step: 0.05 }
                 />
-                <div class="row in-time" hidden=dyn_flag(move || !masked.get())>
-                    <label for="field-keep_unmasked">"Outside the mask"</label>
+                <div class="row in-time" hidden=dyn_flag(move || !has_mask.get())>
+                    <label for="field-keep_unmasked">"Unmasked area"</label>
                     <Menu
                         field="keep_unmasked"
                         value=form.keep_unmasked
                         options=vec![
-                            (String::new(), "stays exactly as it is".to_owned()),
-                            ("false".to_owned(), "may soften towards the new part".to_owned()),
+                            (String::new(), "Keep exactly".to_owned()),
+                            ("false".to_owned(), "Allow blending".to_owned()),
                         ]
                     />
                 </div>
@@ -97,16 +98,16 @@ pub(super) fn InitImage() -> ErasedView {
     .erase()
 }
 
-/// The image with its mask over it, and what can be done with both.
+/// The init image with its mask over it, and the buttons that edit and remove both.
 #[component]
-fn Thumbnail(masked: Memo<bool>) -> ErasedView {
+fn Thumbnail(has_mask: Memo<bool>) -> ErasedView {
     let page = Page::here();
     let form = page.form;
     let source = move || form.init_image.with(|hash| address(hash));
     let veil = move || form.mask.with(|hash| format!("mask-image:url({})", address(hash)));
-    let painting = move || if masked.get() { "Edit the mask" } else { "Paint a mask" };
+    let painting = move || if has_mask.get() { "Edit mask" } else { "Paint mask" };
     let unmask = move || {
-        masked.get().then(|| {
+        has_mask.get().then(|| {
             view! {
                 <button
                     type="button"
@@ -114,7 +115,7 @@ fn Thumbnail(masked: Memo<bool>) -> ErasedView {
                     id="remove-mask"
                     on:click=handler(move |_: MouseEvent| page.forget_mask())
                 >
-                    "Remove the mask"
+                    "Remove mask"
                 </button>
             }
         })
@@ -122,8 +123,8 @@ fn Thumbnail(masked: Memo<bool>) -> ErasedView {
     view! {
         <div class="init-image">
             <span class="start-thumb">
-                <img id="init-image" src=dyn_text(source) alt="The picture to start from" />
-                {dyn_view(move || masked.get().then(|| view! { <span class="veil" style=dyn_text(veil)></span> }))}
+                <img id="init-image" src=dyn_text(source) alt="Init image" />
+                {dyn_view(move || has_mask.get().then(|| view! { <span class="veil" style=dyn_text(veil)></span> }))}
             </span>
             <div>
                 <button
@@ -141,7 +142,7 @@ fn Thumbnail(masked: Memo<bool>) -> ErasedView {
                     id="remove-image"
                     on:click=handler(move |_: MouseEvent| page.forget_init_image())
                 >
-                    "Remove the picture"
+                    "Remove image"
                 </button>
             </div>
         </div>
@@ -149,7 +150,7 @@ fn Thumbnail(masked: Memo<bool>) -> ErasedView {
     .erase()
 }
 
-/// A value that no one types; the mask editor sets it like a person would.
+/// A hidden field; the mask editor sets it and fires `input`, like typing would.
 #[component]
 fn HiddenField(name: &'static str, value: RwSignal<String>) -> ErasedView {
     let page = Page::here();
@@ -163,12 +164,12 @@ fn HiddenField(name: &'static str, value: RwSignal<String>) -> ErasedView {
     .erase()
 }
 
-/// An address may hold anything; only this is an image's name.
+/// Whether a text is a sha256 in hex; the page's address may hold anything.
 fn is_hash(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Where an image is.
+/// URL of an image.
 pub(super) fn address(hash: &str) -> String {
     format!("/api/v1/images/{hash}.png")
 }

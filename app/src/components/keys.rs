@@ -1,4 +1,4 @@
-//! The keyboard, and the list of what it does.
+//! Keyboard shortcuts, and the dialog that lists them.
 
 use leptos::{ev, prelude::*};
 use wasm_bindgen::JsCast;
@@ -9,15 +9,15 @@ use super::erased::{EraseView, ErasedView};
 use crate::{browser, state::Page};
 
 const KEYS: [(&str, &str); 6] = [
-    ("Ctrl + Enter", "Make the picture"),
-    ("Esc", "Cancel what is being made"),
-    ("/", "Go to the prompt"),
-    ("Ctrl + ↑ ↓", "More and less weight to words of the prompt"),
-    ("← →", "Newer and older pictures"),
-    ("?", "This list"),
+    ("Ctrl + Enter", "Generate"),
+    ("Esc", "Cancel"),
+    ("/", "Focus the prompt"),
+    ("Ctrl + ↑ ↓", "Raise or lower the weight of the selection"),
+    ("← →", "Newer or older image"),
+    ("?", "Show shortcuts"),
 ];
 
-/// Listens on the whole page; renders the list as a dialog.
+/// Listens on the whole page and renders the dialog.
 #[component]
 pub(crate) fn Keys() -> ErasedView {
     let page = Page::here();
@@ -37,7 +37,7 @@ pub(crate) fn Keys() -> ErasedView {
     });
     view! {
         <dialog id="keys" aria-labelledby="keys-title">
-            <h2 id="keys-title">"Keys"</h2>
+            <h2 id="keys-title">"Keyboard shortcuts"</h2>
             <dl>{rows.into_iter().collect::<Vec<_>>()}</dl>
             <form method="dialog">
                 <button class="button">"Close"</button>
@@ -47,7 +47,7 @@ pub(crate) fn Keys() -> ErasedView {
     .erase()
 }
 
-/// Opens the list.
+/// Opens the dialog.
 pub(crate) fn show_keys() {
     if let Some(dialog) = browser::element::<HtmlDialogElement>("keys")
         && !dialog.open()
@@ -75,7 +75,7 @@ fn pressed(page: Page, event: &KeyboardEvent) {
         {
             event.prevent_default();
         }
-        // An open sheet or dialog takes Escape for itself.
+        // An open sheet or dialog handles Escape itself.
         "Escape" if !inside("dialog, :popover-open") => page.cancel(),
         _ if with_control || inside("input:not([type=radio]), textarea, select, dialog") => {}
         "/" => {
@@ -89,7 +89,7 @@ fn pressed(page: Page, event: &KeyboardEvent) {
     }
 }
 
-/// Goes along the strip. Focus goes along where it was in the strip.
+/// Selects the next or previous image of the strip. Focus follows if it was in the strip.
 fn step(page: Page, event: &KeyboardEvent, by: isize) {
     let next = page.workspace.history.with_untracked(|history| {
         let here = page.workspace.shown.with_untracked(|shown| {

@@ -1,4 +1,4 @@
-//! A link that does something on this page; without a script, or in a new tab, it leads to the same.
+//! A link with an action on this page; without a script, or in a new tab, its address has the same effect.
 
 use leptos::{ev::MouseEvent, prelude::*};
 
@@ -7,20 +7,20 @@ use super::{
     reactive::{dyn_attr, dyn_text, handler},
 };
 
-/// See the module.
+/// A link whose click runs `action` instead of loading `href`.
 #[component]
 pub(super) fn Link(
     #[prop(into)] href: Signal<String>,
     class: &'static str,
     #[prop(optional, into)] title: Option<String>,
-    /// Whether it leads to what is shown now.
+    /// Whether it points at what is shown now.
     #[prop(optional, into)]
     current: Option<Signal<bool>>,
     action: Box<dyn Fn()>,
     children: ErasedChildren,
 ) -> ErasedView {
     let click = move |event: MouseEvent| {
-        // With one of these keys a person wants another tab or window.
+        // With a modifier key the browser opens another tab or window.
         if !(event.ctrl_key() || event.meta_key() || event.shift_key()) {
             event.prevent_default();
             action();

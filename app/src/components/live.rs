@@ -1,4 +1,4 @@
-//! A generation under way: its preview sharpening in place, a thread along the top edge, a line of words.
+//! A running generation: its preview, a progress bar along the top edge and a status line.
 
 use adire_protocol::GenerationState;
 use leptos::prelude::*;
@@ -13,10 +13,10 @@ use crate::{
     words::duration,
 };
 
-/// Without a script the page asks again by itself. A constant, because a literal would be taken for an attribute.
-const ASK_AGAIN: &str = r#"<meta http-equiv="refresh" content="2">"#;
+/// Reloads the page without a script. A constant, because a literal would be parsed as an attribute.
+const REFRESH: &str = r#"<meta http-equiv="refresh" content="2">"#;
 
-/// The preview, in the shape of the image to come.
+/// The preview, with the aspect ratio of the final image.
 #[component]
 pub(crate) fn Live() -> ErasedView {
     let page = Page::here();
@@ -30,22 +30,22 @@ pub(crate) fn Live() -> ErasedView {
             generation.as_ref().and_then(|generation| generation.progress.as_ref()?.preview.clone())
         })
     });
-    let there = Memo::new(move |_| preview.with(Option::is_some));
+    let has_preview = Memo::new(move |_| preview.with(Option::is_some));
     // One element whose source changes: a new one at each step would flicker.
     let image = move || {
         let source = dyn_text(move || preview.get().unwrap_or_default());
-        there.get().then(|| view! { <img class="preview" src=source alt="Preview of the picture" /> })
+        has_preview.get().then(|| view! { <img class="preview" src=source alt="Preview" /> })
     };
     view! {
         <div class="frame live" style=dyn_text(move || frame(size()))>
             {dyn_view(image)}
-            <noscript inner_html=ASK_AGAIN></noscript>
+            <noscript inner_html=REFRESH></noscript>
         </div>
     }
     .erase()
 }
 
-/// How far the whole generation is.
+/// Progress of the whole generation.
 #[component]
 pub(crate) fn Thread() -> ErasedView {
     let page = Page::here();
@@ -73,7 +73,7 @@ pub(crate) fn Status() -> ErasedView {
             match (&generation.progress, generation.state) {
                 (Some(progress), _) => {
                     if progress.images > 1 {
-                        parts.push(format!("Picture {} of {}", progress.image + 1, progress.images));
+                        parts.push(format!("Image {} of {}", progress.image + 1, progress.images));
                     }
                     parts.push(format!("Step {} of {}", progress.step, progress.steps));
                     parts.extend(progress.remaining_ms.map(|ms| match duration(ms as f64) {
@@ -82,7 +82,7 @@ pub(crate) fn Status() -> ErasedView {
                     }));
                 }
                 (None, GenerationState::Queued) => {
-                    parts.push("Waiting".to_owned());
+                    parts.push("Queued".to_owned());
                     parts.extend(
                         generation
                             .ahead

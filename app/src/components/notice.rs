@@ -1,4 +1,4 @@
-//! What did not work, said once for everyone.
+//! Problems and warnings above the canvas, and a summary of form errors for screen readers.
 
 use leptos::{ev::MouseEvent, prelude::*};
 
@@ -12,33 +12,33 @@ use crate::{
     state::{Notice, Page, UploadRole},
 };
 
-/// How many fields are wrong, for those who cannot see them.
+/// Number of invalid fields and their messages, for screen readers.
 #[component]
 pub(crate) fn Summary() -> ErasedView {
     let page = Page::here();
     let words = move || {
         page.form.errors.with(|errors| match errors.as_slice() {
             [] => String::new(),
-            [one] => format!("Not sent. {}", one.message),
+            [one] => format!("Fix 1 field: {}", one.message),
             some => {
                 let all: Vec<_> = some.iter().map(|error| error.message.as_str()).collect();
-                format!("Not sent; {} fields need a change. {}", some.len(), all.join(" "))
+                format!("Fix {} fields: {}", some.len(), all.join(" "))
             }
         })
     };
     view! { <p class="off-screen" role="alert">{dyn_text(words)}</p> }.erase()
 }
 
-/// A problem or a remark above the canvas, until it is closed or something new happens.
+/// A problem or a warning above the canvas, until it is dismissed or replaced.
 #[component]
 pub(crate) fn NoticeBar() -> ErasedView {
     let page = Page::here();
     let notice = page.workspace.notice;
     let bar = move || {
-        notice.get().map(|told| {
-            let (class, sentence, offers) = match told {
+        notice.get().map(|notice_now| {
+            let (class, sentence, offers) = match notice_now {
                 Notice::Problem(sentence) => ("notice problem", sentence, false),
-                Notice::Remark(sentence) => ("notice", sentence, false),
+                Notice::Warning(sentence) => ("notice", sentence, false),
                 Notice::Offer(sentence) => ("notice", sentence, true),
             };
             let take = move |_: MouseEvent| {
@@ -50,12 +50,12 @@ pub(crate) fn NoticeBar() -> ErasedView {
                 <div class=class>
                     <p>{sentence}</p>
                     <button type="button" class="link" id="start-from-it" hidden=!offers on:click=handler(take)>
-                        "Start from it, too"
+                        "Use as init image"
                     </button>
                     <button
                         type="button"
                         class="icon-button live-only"
-                        aria-label="Close this message"
+                        aria-label="Dismiss message"
                         on:click=handler(move |_: MouseEvent| notice.set(None))
                     >
                         <Drawing icon=Icon::Close />
@@ -68,7 +68,7 @@ pub(crate) fn NoticeBar() -> ErasedView {
         page.workspace.lost.get().then(|| {
             view! {
                 <div class="notice">
-                    <p>"The connection is gone. The picture goes on; this page finds it again by itself."</p>
+                    <p>"Connection lost. The generation is still running; reconnecting…"</p>
                 </div>
             }
         })

@@ -1,4 +1,4 @@
-//! A number: a field that takes any text and says what is wrong with it, and a slider for the usual range.
+//! A number: a text field with validation, and a slider for the usual range.
 
 use leptos::{ev::Event, html::Input, prelude::*};
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::form::id_of;
 
-/// Where a slider begins and ends, and how fine it is. The field beside it takes more.
+/// Range and step of a slider. The field beside it accepts values outside the range.
 #[derive(Clone, Copy)]
 pub(super) struct Range {
     pub(super) min: f64,
@@ -19,7 +19,7 @@ pub(super) struct Range {
 }
 
 impl Range {
-    /// Its ends, or those at `widest` where `number` lies beyond them.
+    /// The range, or −`widest` to `widest` where `number` lies outside it.
     fn around(self, number: f64, widest: f64) -> (f64, f64) {
         let inside = (self.min..=self.max).contains(&number);
         if inside || widest <= self.max { (self.min, self.max) } else { (-widest, widest) }
@@ -50,19 +50,19 @@ pub(super) fn Number(
     .erase()
 }
 
-/// A slider on the same text. It is no form field of its own: without a script it does nothing and is not shown.
+/// A slider bound to the same text. Not a form field; hidden without a script.
 #[component]
 pub(super) fn Slider(
     #[prop(into)] label: String,
     value: RwSignal<String>,
     range: Range,
-    /// How far both ends go out as soon as the value lies beyond them; 0: never.
+    /// Both ends move out to ± this once the value lies beyond them; 0 keeps the range.
     #[prop(optional)]
     widest: f64,
 ) -> ErasedView {
     let node = NodeRef::<Input>::new();
     Effect::new(move || {
-        // The slider cannot stand outside its range or on half a word; the text may.
+        // Unlike the text, the slider can only hold a number in its range.
         let number = value.with(|text| text.trim().replace(',', ".").parse::<f64>());
         if let (Some(slider), Ok(number)) = (node.get(), number) {
             let (min, max) = range.around(number, widest);
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slider_widens_when_more_is_asked_for() {
+    fn a_slider_widens_for_values_outside_its_range() {
         let usual = Range { min: -2.0, max: 2.0, step: 0.05 };
         for number in [-2.0, 0.0, 2.0] {
             assert_eq!(usual.around(number, 5.0), (-2.0, 2.0));

@@ -1,4 +1,4 @@
-//! What made the image, as chips that put one value back into the form, and what can be done with it.
+//! Parameters of the image, as chips that load one value into the form, and actions on the image.
 
 use adire_protocol::{GenerationRequest, HiresSpec, ImageRecord, Recipe, Rng};
 use leptos::{ev::MouseEvent, prelude::*};
@@ -31,10 +31,10 @@ pub(crate) fn Parameters() -> ErasedView {
                 .recipe
                 .warnings
                 .iter()
-                .map(|warning| view! { <p class="caption" role="status">{warning.clone()}</p> }.erase());
+                .map(|warning| view! { <p class="notice" role="status">{warning.clone()}</p> }.erase());
             let warnings: Vec<ErasedView> = warnings.collect();
             let withheld = shown.recipe.withheld.then(|| {
-                view! { <p class="caption" role="status">"The safety checker withheld this picture."</p> }
+                view! { <p class="notice" role="status">"Blocked by the safety checker."</p> }
             });
             let recipe = view! { <RecipeRows recipe=shown.recipe.clone() /> };
             view! {
@@ -43,7 +43,7 @@ pub(crate) fn Parameters() -> ErasedView {
                     {warnings}
                     <p class="caption">{spec.prompt}</p>
                     <Actions shown=shown.clone() />
-                    <ul class="chips" aria-label="Parameters; choose one to use it again">
+                    <ul class="chips" aria-label="Parameters; select one to reuse it">
                         {chips}
                     </ul>
                     {recipe}
@@ -55,7 +55,7 @@ pub(crate) fn Parameters() -> ErasedView {
     .erase()
 }
 
-/// Everything else that the image depends on, folded.
+/// The rest of the recipe, folded.
 #[component]
 fn RecipeRows(recipe: Recipe) -> ErasedView {
     let mut rows = Vec::new();
@@ -69,8 +69,8 @@ fn RecipeRows(recipe: Recipe) -> ErasedView {
     };
     let Recipe { spec, .. } = recipe;
     if let Some(hash) = spec.init_image {
-        row("Start picture", hash);
-        row("Strength", words::number(spec.denoising_strength.unwrap_or_default()));
+        row("Init image", hash);
+        row("Denoising strength", words::number(spec.denoising_strength.unwrap_or_default()));
     }
     if let Some(hash) = spec.mask {
         row("Mask", hash);
@@ -78,7 +78,7 @@ fn RecipeRows(recipe: Recipe) -> ErasedView {
     if let Some(hires) = spec.hires {
         let HiresSpec { width, height, strength, steps, upscaler, .. } = hires;
         let strength = words::number(strength);
-        row("Second pass", format!("{width} × {height}, {}, {steps} steps, {strength}", upscaler.label()));
+        row("Hires fix", format!("{width} × {height}, {}, {steps} steps, {strength}", upscaler.label()));
     }
     for (adapter, hash) in spec.adapters.into_iter().zip(recipe.adapter_hashes) {
         row("Adapter", format!("{} {hash}", adapter.name));
@@ -90,10 +90,10 @@ fn RecipeRows(recipe: Recipe) -> ErasedView {
         row("VAE", format!("{} {}", vae.name, vae.hash));
     }
     row("Model", format!("{} {}", recipe.model, recipe.model_hash));
-    row("Weights in effect", recipe.fingerprint);
+    row("Fingerprint", recipe.fingerprint);
     row("Adapter switch", format!("{:.0} ms", recipe.switch_seconds * 1000.0));
     row(
-        "Made",
+        "Generated",
         format!(
             "in {:.2} s on {} in {}, Adire {}",
             recipe.seconds, recipe.device, recipe.dtype, recipe.version
@@ -124,7 +124,7 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
     let mut chips = vec![
         Chip {
             label: "Seed",
-            // A seed is a seed for one kind of noise.
+            // The same seed gives other noise with another source.
             text: match spec.rng {
                 Rng::Cpu => all.seed.clone(),
                 Rng::Cuda => format!("{} ({})", all.seed, spec.rng.label()),
@@ -133,7 +133,7 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
         },
         Chip { label: "Steps", text: all.steps.clone(), values: FormValues { steps: all.steps, ..none() } },
         Chip {
-            label: "Guidance",
+            label: "Guidance scale",
             text: words::number(spec.guidance),
             values: FormValues { guidance: all.guidance, ..none() },
         },
@@ -174,9 +174,9 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
         });
     }
     if let Some(strength) = spec.denoising_strength {
-        let what = if spec.mask.is_some() { "masked" } else { "whole" };
+        let what = if spec.mask.is_some() { "inpaint" } else { "img2img" };
         chips.push(Chip {
-            label: "Start",
+            label: "Init image",
             text: format!("{what}, {}", words::number(strength)),
             values: FormValues {
                 init_image: all.init_image,
@@ -189,7 +189,7 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
     }
     if let Some(hires) = &spec.hires {
         chips.push(Chip {
-            label: "Hires",
+            label: "Hires fix",
             text: format!("{} × {}", hires.width, hires.height),
             values: FormValues {
                 hires: all.hires,
@@ -202,7 +202,7 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
     }
     if !spec.negative_prompt.is_empty() {
         chips.push(Chip {
-            label: "Not",
+            label: "Negative prompt",
             text: spec.negative_prompt.clone(),
             values: FormValues { negative_prompt: all.negative_prompt, ..none() },
         });
@@ -210,7 +210,7 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
     chips
 }
 
-/// The form that starts from an image made here, with what made it.
+/// Address of the form with this image as init image and its other parameters.
 pub(super) fn continue_address(shown: &ImageRecord) -> String {
     let spec = &shown.recipe.spec;
     let (width, height) = spec.final_size();
@@ -233,9 +233,9 @@ fn ChipLink(chip: Chip) -> ErasedView {
     let page = Page::here();
     let Chip { label, text, values } = chip;
     let address = format!("/?{}", form::encode(&values));
-    let told = format!("{label} {text} is in the form.");
+    let announcement = format!("{label} {text} loaded.");
     let title = format!("Use {label}: {text}");
-    let take = Box::new(move || page.take_over(&values, &told));
+    let take = Box::new(move || page.take_over(&values, &announcement));
     view! {
         <li>
             <Link href=address class="chip" title=title action=take>
@@ -253,7 +253,7 @@ fn Actions(shown: ImageRecord) -> ErasedView {
     let page = Page::here();
     let request: GenerationRequest = shown.recipe.spec.clone().into();
     let address = format!("/?{}", form::encode(&FormValues::of_request(&request)));
-    let reuse = Box::new(move || page.reuse(&request, "All parameters are in the form."));
+    let reuse = Box::new(move || page.reuse(&request, "Parameters loaded."));
     let onwards = continue_address(&shown);
     let kept = shown.clone();
     let go_on = Box::new(move || page.continue_from(&kept));
@@ -264,10 +264,10 @@ fn Actions(shown: ImageRecord) -> ErasedView {
         spawn_local(async move {
             if browser::copy(&infotext.get_value()).await {
                 copied.set(true);
-                page.workspace.announcement.set("The parameters are on the clipboard.".to_owned());
+                page.workspace.announcement.set("Parameters copied.".to_owned());
                 set_timeout(move || copied.set(false), std::time::Duration::from_secs(2));
             } else {
-                let sentence = "The browser does not let this page use the clipboard.";
+                let sentence = "Couldn't copy: the browser blocked clipboard access.";
                 page.workspace.notify(Notice::Problem(sentence.to_owned()));
             }
         });
@@ -287,7 +287,7 @@ fn Actions(shown: ImageRecord) -> ErasedView {
                 <Drawing icon=Icon::Reuse />
                 "Reuse all"
             </Link>
-            <Link href=onwards class="button" title="Make the next picture from this one" action=go_on>
+            <Link href=onwards class="button" title="Use as init image" action=go_on>
                 <Drawing icon=Icon::Start />
                 "Send to img2img"
             </Link>

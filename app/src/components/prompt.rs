@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{browser, state::Page};
 
-/// The text that says what the image shows, and where it can come from.
+/// The prompt with its token count, and the button that loads it from an image.
 #[component]
 pub(super) fn Prompt() -> ErasedView {
     let page = Page::here();
@@ -37,7 +37,7 @@ pub(super) fn Prompt() -> ErasedView {
                 field="prompt"
                 value=form.prompt
                 rows="3"
-                placeholder="What should the picture show?"
+                placeholder="Describe the image"
             />
             <FieldProblem field="prompt" />
             <Offer />
@@ -48,7 +48,7 @@ pub(super) fn Prompt() -> ErasedView {
     .erase()
 }
 
-/// Offers the adapter whose trigger word the prompt holds, while it is not chosen.
+/// Offers the adapter whose trigger word is in the prompt, while it is not selected.
 #[component]
 fn Offer() -> ErasedView {
     let page = Page::here();
@@ -56,8 +56,8 @@ fn Offer() -> ErasedView {
     let add = move |_: MouseEvent| {
         if let Some(version) = offered.get_untracked() {
             page.form.switch_on(version.id());
-            page.workspace.announcement.set(format!("The adapter {} is chosen.", version.name));
-            // The button is gone; whoever used the keyboard goes on in the prompt.
+            page.workspace.announcement.set(format!("Adapter {} selected.", version.name));
+            // The button disappears; keyboard focus moves to the prompt.
             browser::focus_field("prompt");
         }
     };
@@ -76,7 +76,7 @@ fn Offer() -> ErasedView {
     .erase()
 }
 
-/// The words that stand for embeddings, where there are any.
+/// Words of the prompt that stand for embeddings, where there are any.
 fn embeddings(page: Page) -> ErasedView {
     let words = page.embeddings.get_value();
     if words.is_empty() {

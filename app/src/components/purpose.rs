@@ -1,4 +1,4 @@
-//! Asks what a dropped image without parameters is for. Until the answer nothing of the form changes.
+//! Asks what a dropped image without parameters is for. The form is unchanged until the answer.
 
 use leptos::{ev::MouseEvent, prelude::*};
 use web_sys::HtmlDialogElement;
@@ -31,7 +31,7 @@ pub(crate) fn Purpose() -> ErasedView {
         asking.with(|asking| {
             asking
                 .as_ref()
-                .map(|(name, why)| format!("Nothing was read from {name}. {why}"))
+                .map(|(name, why)| format!("No parameters loaded from {name}. {why}"))
                 .unwrap_or_default()
         })
     };

@@ -1,5 +1,5 @@
-//! A few fixed types for what changes on the page. A closure has a type of its own, and for each type of attribute
-//! or child the page would download leptos' machinery once more; behind these, all closures share it.
+//! Type-erased closures for attributes, children and event handlers. Each closure has its own type, and leptos' code is
+//! instantiated once per type; behind these types all closures share one instance, which keeps the wasm small.
 
 use std::sync::Arc;
 
@@ -21,21 +21,21 @@ pub(super) fn dyn_attr(
     Arc::new(value)
 }
 
-/// An attribute, class or property that is there or not.
+/// A boolean attribute, class or property.
 pub(super) fn dyn_flag(
     value: impl Fn() -> bool + Send + Sync + 'static,
 ) -> Arc<dyn Fn() -> bool + Send + Sync> {
     Arc::new(value)
 }
 
-/// A part of the page that is put up anew when something it reads changes.
+/// A view that is rebuilt when a signal it reads changes.
 pub(super) fn dyn_view<V: IntoView + 'static>(
     mut view: impl FnMut() -> V + Send + 'static,
 ) -> Box<dyn FnMut() -> ErasedView + Send> {
     Box::new(move || view().erase())
 }
 
-/// What happens at an event.
+/// An event handler.
 pub(super) fn handler<E: 'static>(handler: impl FnMut(E) + 'static) -> Box<dyn FnMut(E)> {
     Box::new(handler)
 }

@@ -1,5 +1,5 @@
-//! The seed. An empty field means a new one for each image; a number is kept until it is taken out, which is
-//! what the lock shows.
+//! The seed. An empty field means a random seed for each generation; a number stays until it is cleared, which the lock
+//! shows.
 
 use leptos::{ev::MouseEvent, prelude::*};
 
@@ -20,14 +20,14 @@ pub(super) fn Seed() -> ErasedView {
     let locked = Memo::new(move |_| !seed.get().trim().is_empty());
     let last = move || page.workspace.shown.with(|shown| shown.as_ref().map(|shown| shown.recipe.spec.seed));
     let placeholder = Signal::derive(move || match last() {
-        Some(last) => format!("new · last {last}"),
-        None => "new each time".to_owned(),
+        Some(last) => format!("Random (last {last})"),
+        None => "Random".to_owned(),
     });
     let toggle = move |_: MouseEvent| {
         let next = if locked.get() { String::new() } else { last().unwrap_or_else(roll).to_string() };
         seed.set(next);
     };
-    let locks = move || if locked.get() { "Let the seed change" } else { "Keep the last seed" };
+    let locks = move || if locked.get() { "Unlock seed" } else { "Lock last seed" };
     view! {
         <div class="row">
             <label for="field-seed">"Seed"</label>
@@ -36,8 +36,8 @@ pub(super) fn Seed() -> ErasedView {
                 <button
                     type="button"
                     class="icon-button live-only"
-                    title="Roll a seed and keep it"
-                    aria-label="Roll a seed and keep it"
+                    title="Pick a random seed"
+                    aria-label="Pick a random seed"
                     on:click=handler(move |_: MouseEvent| seed.set(roll().to_string()))
                 >
                     <Drawing icon=Icon::Dice />
@@ -46,7 +46,7 @@ pub(super) fn Seed() -> ErasedView {
                     type="button"
                     class="icon-button live-only"
                     title=dyn_text(move || locks().to_owned())
-                    aria-label="Keep the seed"
+                    aria-label="Lock seed"
                     aria-pressed=dyn_text(move || locked.get().to_string())
                     on:click=handler(toggle)
                 >

@@ -1,4 +1,4 @@
-//! Everything about a request but the prompt. On a small screen a sheet that the button beside the prompt opens.
+//! Every setting except the prompt. On a small screen a sheet that a button opens.
 
 use adire_protocol::{Rng, Sampler};
 use leptos::prelude::*;
@@ -37,7 +37,7 @@ pub(super) fn Settings() -> ErasedView {
             <InitImage />
             <Size />
             <Number name="steps" label="Steps" value=page.form.steps range=steps />
-            <Number name="guidance" label="Guidance" value=page.form.guidance range=guidance />
+            <Number name="guidance" label="Guidance scale" value=page.form.guidance range=guidance />
             <Number name="clip_skip" label="Clip skip" value=page.form.clip_skip range=layers />
             <div class="pair">
                 <div class="row">
@@ -46,14 +46,14 @@ pub(super) fn Settings() -> ErasedView {
                     <FieldProblem field="sampler" />
                 </div>
                 <div class="row">
-                    <label for="field-count">"Pictures"</label>
+                    <label for="field-count">"Images"</label>
                     <Menu field="count" value=page.form.count options=counts.collect() />
                     <FieldProblem field="count" />
                 </div>
             </div>
             <div class="row beside">
-                <label for="field-rng" title="Whose random numbers the seed is for; A1111's pictures are GPU">
-                    "Noise"
+                <label for="field-rng" title="Random generator the seed is for; A1111 uses GPU">
+                    "Noise source"
                 </label>
                 <Menu field="rng" value=page.form.rng options=sources.collect() />
                 <FieldProblem field="rng" />
@@ -82,7 +82,7 @@ fn Negative() -> ErasedView {
                 field="negative_prompt"
                 value=form.negative_prompt
                 rows="2"
-                placeholder="What it should not show"
+                placeholder="What to avoid"
                 label="Negative prompt"
             />
             <FieldProblem field="negative_prompt" />

@@ -1,4 +1,4 @@
-//! Width and height: three shapes, or two numbers.
+//! Width and height: presets, or two numbers.
 
 use leptos::{ev::Event, prelude::*};
 

@@ -1,4 +1,4 @@
-//! The button. It says what will happen and when; while a generation is under way it cancels.
+//! The Generate button, with the expected time; Cancel while a generation is queued or running.
 
 use leptos::{ev::MouseEvent, prelude::*};
 
@@ -10,10 +10,10 @@ use super::{
 use crate::{
     browser,
     state::Page,
-    words::{forecast, images},
+    words::{forecast as forecast_text, images},
 };
 
-/// Generate, or Cancel in its place.
+/// Generate, or Cancel while busy.
 #[component]
 pub(crate) fn SubmitButton() -> ErasedView {
     let page = Page::here();
@@ -36,7 +36,7 @@ pub(crate) fn SubmitButton() -> ErasedView {
     .erase()
 }
 
-/// One button takes the other's place; whoever had the focus there has it on the new one.
+/// One button replaces the other; keyboard focus moves to the new one.
 fn keep_focus(id: &'static str) {
     request_animation_frame(move || {
         let lost = document().active_element().is_none_or(|focused| focused.tag_name() == "BODY");
@@ -50,29 +50,33 @@ fn keep_focus(id: &'static str) {
 fn GenerateButton() -> ErasedView {
     let page = Page::here();
     let work = Memo::new(move |_| page.work());
-    let when = Memo::new(move |_| {
+    let forecast = Memo::new(move |_| {
         let with = page.form.with_adapters();
-        let when = forecast(&page.workspace.queue.get(), work.get());
-        [with, when].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
+        let time = forecast_text(&page.workspace.queue.get(), work.get());
+        [with, time].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
     });
+    let label = move || match work.get().count {
+        1 => "Generate".to_owned(),
+        count => format!("Generate {}", images(count)),
+    };
     let hint = move || {
-        let when = when.get();
-        (!when.is_empty()).then(|| view! { <span class="when">{when}</span> })
+        let text = forecast.get();
+        (!text.is_empty()).then(|| view! { <span class="when">{text}</span> })
     };
     view! {
         <button type="submit" class="primary" id="generate" disabled=dyn_flag(move || page.workspace.sending.get())>
-            <span class="what">{dyn_text(move || format!("Make {}", images(work.get().count)))}</span>
+            <span class="what">{dyn_text(move || label())}</span>
             {dyn_view(hint)}
         </button>
     }
     .erase()
 }
 
-/// Belongs to the form beside the composer, because a form inside another does not exist.
+/// Submits the form beside the composer, because forms cannot be nested.
 #[component]
 fn Cancel() -> ErasedView {
     let page = Page::here();
-    // The second half of a double click on Generate lands here and was not meant for us.
+    // Ignores the second click of a double click on Generate.
     let guard = |event: MouseEvent| {
         if event.detail() > 1 {
             event.prevent_default();

@@ -1,4 +1,4 @@
-//! Small images that put themselves on the canvas.
+//! Thumbnails that open their image on the canvas.
 
 use adire_protocol::ImageRecord;
 use leptos::prelude::*;
@@ -11,17 +11,17 @@ use super::{
 };
 use crate::state::{Page, address_of};
 
-/// How many images load at once; the others when they come into view.
+/// Thumbnails that load eagerly; the others load when they scroll into view.
 const EAGER: usize = 8;
 
-/// The items of a list of images; each stays while its image does.
+/// The items of a list of images, keyed by image.
 #[component]
 pub(super) fn Tiles(#[prop(into)] images: Signal<Vec<ImageRecord>>) -> ErasedView {
     let key = |image: &ImageRecord| (image.generation.clone(), image.index);
     let images = move || images.get().into_iter().enumerate().collect::<Vec<_>>();
     view! {
-        <For each=images key=move |(_, image)| key(image) let((place, image))>
-            <Tile image=image lazy={place >= EAGER} />
+        <For each=images key=move |(_, image)| key(image) let((index, image))>
+            <Tile image=image lazy={index >= EAGER} />
         </For>
     }
     .erase()

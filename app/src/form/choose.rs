@@ -1,4 +1,4 @@
-//! Which adapter a form starts with, and which adapters the words of a prompt call for.
+//! The adapter that a form starts with, and the adapter whose trigger word a prompt holds.
 
 use adire_protocol::AdapterVersion;
 
@@ -7,8 +7,7 @@ use super::{AdapterRow, FormValues};
 /// Each adapter with its versions, newest first.
 type ByName = [(String, Vec<AdapterVersion>)];
 
-/// Chooses the adapter of a form that says nothing about adapters: the one that its prompt calls for, or else the one
-/// that was made last.
+/// Selects the adapter of a form that names none: the one whose trigger word its prompt holds, or else the newest.
 pub(crate) fn choose(values: &mut FormValues, adapters: &ByName) {
     let chosen = called(&values.prompt, adapters, &[]).or_else(|| latest(adapters));
     values.adapters.extend(chosen.map(|version| AdapterRow::of(version.id())));

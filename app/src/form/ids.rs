@@ -1,4 +1,4 @@
-//! Where a field of a request is on the page.
+//! Element ids and posted names of request fields.
 
 /// The id of a request field's element: `adapters[1].strength` is `field-adapters-1-strength`.
 pub(crate) fn id_of(field: &str) -> String {

@@ -1,4 +1,4 @@
-//! Adapters that a form names against those that the server has.
+//! Resolves the adapters of a form against those of the server.
 
 use std::cmp::Reverse;
 
@@ -21,7 +21,7 @@ pub(crate) fn by_name(adapters: &[AdapterVersion]) -> Vec<(String, Vec<AdapterVe
     names
 }
 
-/// Gives every named adapter its full `name@vN`; takes out, and returns, those that the server does not have.
+/// Resolves every adapter to its full `name@vN`; removes, and returns, those that the server does not have.
 pub(crate) fn settle(values: &mut FormValues, adapters: &[AdapterVersion]) -> Vec<String> {
     let mut missing = Vec::new();
     values.adapters.retain_mut(|row: &mut AdapterRow| {
@@ -44,12 +44,12 @@ pub(crate) fn settle(values: &mut FormValues, adapters: &[AdapterVersion]) -> Ve
     missing
 }
 
-/// `The adapter foo@v1 is not on this server; it is left out.` `None` when nothing is missing.
+/// `Adapter foo@v1 is not installed here and was skipped.`; `None` when nothing is missing.
 pub(crate) fn left_out(missing: &[String]) -> Option<String> {
     match missing {
         [] => None,
-        [one] => Some(format!("The adapter {one} is not on this server; it is left out.")),
-        some => Some(format!("The adapters {} are not on this server; they are left out.", some.join(", "))),
+        [one] => Some(format!("Adapter {one} is not installed here and was skipped.")),
+        some => Some(format!("Adapters {} are not installed here and were skipped.", some.join(", "))),
     }
 }
 

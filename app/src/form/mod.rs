@@ -1,5 +1,5 @@
-//! The form as text, apart from any page: what a person typed, what a link or a plain form post carries, and
-//! the way from there to a request and back. Pure; runs on both sides.
+//! The form as text, apart from any page: typed values, links and form posts, and the conversion to a request and back.
+//! Pure; runs in the browser and on the server.
 
 mod choose;
 mod ids;
@@ -20,7 +20,7 @@ pub(crate) use shape::{pixels, settle_size, shapes, size_of_image};
 pub(crate) use values::{AdapterRow, COUNT, FormValues, NAMES, each_field};
 pub(crate) use weight::{Edit, reweigh};
 
-/// The file field for an image to start from, where no script uploads it.
+/// The file field for an init image, where no script uploads it.
 pub const INIT_IMAGE_FILE: &str = "init_image_file";
 /// The file field for a mask.
 pub const MASK_FILE: &str = "mask_file";

@@ -1,9 +1,8 @@
-//! The form in an address: links that fill it, and the way back after a plain form post was refused. And in the body
-//! of a post.
+//! The form as a query string: links that fill it, redirects after a refused form post, and the body of a post.
 
 use super::{AdapterRow, FormValues, NAMES};
 
-/// What stands in an address for a form that names no adapter on purpose.
+/// Value in an address for a form that deliberately has no adapter.
 const NO_ADAPTER: &str = "none";
 
 /// `prompt=red%20moons&seed=7&adapter=adire%40v2:0.8`. Empty fields are left out. `adapter=none`: there are rows, and
@@ -12,7 +11,7 @@ pub(crate) fn encode(values: &FormValues) -> String {
     with_adapters(texts(values, values.size.contains('x')), values)
 }
 
-/// The same with every field, also a width and a height that do not count.
+/// The same with every field, including an unused width and height.
 pub(crate) fn encode_fields(values: &FormValues) -> String {
     with_adapters(texts(values, false), values)
 }
@@ -27,7 +26,7 @@ fn with_adapters(mut query: String, values: &FormValues) -> String {
     query
 }
 
-/// What a browser posts for the form.
+/// The body that a browser posts for the form.
 pub(crate) fn post_body(values: &FormValues) -> String {
     let mut body = texts(values, false);
     for (i, row) in values.adapters.iter().enumerate() {
@@ -59,7 +58,7 @@ pub(crate) fn add(query: &mut String, key: &str, value: &str) {
     }
 }
 
-/// Keys and values of a query, decoded. What is no escape, or no UTF-8, is kept as well as it can be.
+/// Decoded keys and values of a query. Invalid escapes and invalid UTF-8 are decoded leniently.
 pub(crate) fn pairs(query: &str) -> Vec<(String, String)> {
     let pair = |pair: &str| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -68,7 +67,7 @@ pub(crate) fn pairs(query: &str) -> Vec<(String, String)> {
     query.split('&').filter(|part| !part.is_empty()).map(pair).collect()
 }
 
-/// Reads what [`encode`] wrote, or what a person wrote: unknown keys are ignored.
+/// Reads a query as [`encode`] writes it; unknown keys are ignored.
 pub(crate) fn parse(pairs: &[(String, String)]) -> FormValues {
     let mut values = FormValues::default();
     for (key, value) in pairs {
@@ -91,7 +90,7 @@ pub(crate) fn parse(pairs: &[(String, String)]) -> FormValues {
 #[cfg(feature = "ssr")]
 const MOST_ROWS: usize = 64;
 
-/// Takes one field of a plain form in: `steps`, `adapters[1][strength]`. Other names are ignored.
+/// Sets one field of a plain form: `steps`, `adapters[1][strength]`. Other names are ignored.
 #[cfg(feature = "ssr")]
 pub(crate) fn set_posted(values: &mut FormValues, name: &str, text: String) {
     if let Some(at) = NAMES.iter().position(|known| *known == name) {
@@ -111,7 +110,7 @@ pub(crate) fn set_posted(values: &mut FormValues, name: &str, text: String) {
     }
 }
 
-/// RFC 3986: everything but unreserved characters, so that the text may stand anywhere in an address.
+/// Percent-encodes everything but RFC 3986 unreserved characters, so that the text is valid anywhere in an address.
 fn percent(out: &mut String, text: &str) {
     const HEX: [u8; 16] = *b"0123456789ABCDEF";
     for byte in text.bytes() {

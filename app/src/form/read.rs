@@ -1,4 +1,4 @@
-//! From typed text to a request. What cannot be read is named field by field, with what was expected.
+//! From typed text to a request. Each invalid field gets an error with the expected value.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -32,7 +32,7 @@ impl FormValues {
         Err(in_order)
     }
 
-    /// What can be read, and the fields that cannot.
+    /// The valid fields as a request, and the errors of the others.
     fn read(&self, limits: &Limits) -> (GenerationRequest, Vec<FieldError>) {
         let mut errors = Vec::new();
         let up_to = |most: &dyn Display| format!("a whole number from 1 to {most}");
@@ -52,16 +52,16 @@ impl FormValues {
         let share = "a number from 0 to 1";
         let given = |text: &String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let init_image = given(&self.init_image);
-        let begun = init_image.is_some();
+        let has_init_image = init_image.is_some();
         let request = GenerationRequest {
             prompt: self.prompt.clone(),
             strict: false,
             negative_prompt: self.negative_prompt.clone(),
-            // −1 is A1111's word for a new one.
+            // −1 means a random seed in A1111.
             seed: match self.seed.trim() {
                 "-1" | "−1" => None,
                 typed => {
-                    read(&mut errors, "seed", "The seed", "a whole number, or nothing for a new one", typed)
+                    read(&mut errors, "seed", "The seed", "a whole number, or empty for a random one", typed)
                 }
             },
             steps: read(&mut errors, "steps", "The number of steps", &up_to(&limits.steps), &self.steps),
@@ -76,7 +76,7 @@ impl FormValues {
             rng: read_name(&mut errors, "rng", &self.rng),
             width: read(&mut errors, "width", "The width", &pixels, width),
             height: read(&mut errors, "height", "The height", &pixels, height),
-            count: read(&mut errors, "count", "The number of pictures", &up_to(&limits.count), &self.count),
+            count: read(&mut errors, "count", "The number of images", &up_to(&limits.count), &self.count),
             clip_skip: read(
                 &mut errors,
                 "clip_skip",
@@ -85,14 +85,21 @@ impl FormValues {
                 &self.clip_skip,
             ),
             adapters,
-            // These three say something about the image; without one the form still holds them.
-            mask: given(&self.mask).filter(|_| begun),
-            denoising_strength: begun
+            // These three need an init image; without one the form still holds them.
+            mask: given(&self.mask).filter(|_| has_init_image),
+            denoising_strength: has_init_image
                 .then(|| {
-                    read(&mut errors, "denoising_strength", "The strength", share, &self.denoising_strength)
+                    read(
+                        &mut errors,
+                        "denoising_strength",
+                        "The denoising strength",
+                        share,
+                        &self.denoising_strength,
+                    )
                 })
                 .flatten(),
-            keep_unmasked: (begun && !self.mask.is_empty() && self.keep_unmasked == "false").then_some(false),
+            keep_unmasked: (has_init_image && !self.mask.is_empty() && self.keep_unmasked == "false")
+                .then_some(false),
             init_image,
             hires: self.read_hires(&mut errors, limits),
             unknown: Vec::new(),
@@ -101,7 +108,7 @@ impl FormValues {
         (request, errors)
     }
 
-    /// The second pass, where one is asked for.
+    /// Hires fix, where it is on.
     fn read_hires(&self, errors: &mut Vec<FieldError>, limits: &Limits) -> Option<HiresRequest> {
         let upscaler = read_name(errors, "hires", &self.hires)?;
         let mut hires = HiresRequest { upscaler: Some(upscaler), ..HiresRequest::default() };
@@ -114,13 +121,14 @@ impl FormValues {
             None => hires.scale = read(errors, "hires_scale", what, scale, &self.hires_scale),
         }
         let share = "a number from 0 to 1";
-        hires.strength = read(errors, "hires_strength", "The denoising", share, &self.hires_strength);
-        let steps = format!("a whole number from 1 to {}, or nothing for as many as above", limits.steps);
+        hires.strength =
+            read(errors, "hires_strength", "The denoising strength", share, &self.hires_strength);
+        let steps = format!("a whole number from 1 to {}, or empty for those of the base pass", limits.steps);
         hires.steps = read(errors, "hires_steps", "The number of steps", &steps, &self.hires_steps);
         Some(hires)
     }
 
-    /// Requests hold only the rows that are on; a person sees all of them.
+    /// Maps a field of the request to one of the form, which also has the rows that are off.
     fn in_this_form(&self, error: FieldError) -> FieldError {
         if let Some(part) = error.field.strip_prefix("hires.") {
             let part = if matches!(part, "width" | "height") { "scale" } else { part };
@@ -164,13 +172,13 @@ fn read<T: FromStr>(
     let number = text.replace(',', ".").replace('−', "-").parse().ok();
     if number.is_none() {
         let shown: String = text.chars().take(40).collect();
-        let message = format!("{what} is “{shown}”; write {expected}.");
+        let message = format!("{what} must be {expected}; got “{shown}”.");
         errors.push(FieldError { field: field.to_owned(), message });
     }
     number
 }
 
-/// First letter large, full stop at the end.
+/// Capitalised, with a full stop.
 fn sentence(error: impl Display) -> String {
     let text = error.to_string();
     let mut chars = text.chars();
@@ -247,7 +255,7 @@ mod tests {
 
     #[test]
     fn an_init_image_and_a_hires_pass_survive_the_form() {
-        let begun = GenerationRequest {
+        let has_init_image = GenerationRequest {
             prompt: "moons".to_owned(),
             init_image: Some("ab".repeat(32)),
             mask: Some("cd".repeat(32)),
@@ -255,7 +263,7 @@ mod tests {
             keep_unmasked: Some(false),
             ..GenerationRequest::default()
         };
-        assert_eq!(check(|values| *values = FormValues::of_request(&begun)), Ok(begun));
+        assert_eq!(check(|values| *values = FormValues::of_request(&has_init_image)), Ok(has_init_image));
         let hires = |change: fn(&mut HiresRequest)| {
             let mut hires = HiresRequest { upscaler: Some(HiresUpscaler::Image), ..Default::default() };
             change(&mut hires);
@@ -281,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_second_pass_is_said_at_its_field() {
+    fn errors_of_hires_fix_are_shown_at_their_fields() {
         let field = |change: fn(&mut FormValues)| {
             let errors = check(|v| {
                 v.hires = "latent".to_owned();
@@ -331,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_off_ask_for_nothing_and_errors_keep_the_row() {
+    fn rows_that_are_off_are_left_out_and_errors_keep_the_row() {
         let row =
             |name: &str, strength: &str| AdapterRow { name: name.to_owned(), strength: strength.to_owned() };
         let request = check(|v| v.adapters = vec![row("", "oops"), row("adire@v1", "")]);
@@ -341,7 +349,7 @@ mod tests {
             errors,
             [(
                 "adapters[1].strength".to_owned(),
-                "The strength is “much”; write a number from −5 to 5.".to_owned()
+                "The strength must be a number from −5 to 5; got “much”.".to_owned()
             )]
         );
     }

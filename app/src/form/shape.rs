@@ -19,7 +19,7 @@ impl Shape {
     }
 }
 
-/// The model's native square and, a quarter longer, upright and lying; what the limits allow of these.
+/// The model's native square and, a quarter longer, portrait and landscape, as far as the limits allow.
 pub(crate) fn shapes(model: &ModelInfo) -> Vec<Shape> {
     let limits = &model.limits;
     let side = model.native_size;
@@ -34,7 +34,7 @@ pub(crate) fn shapes(model: &ModelInfo) -> Vec<Shape> {
         .collect()
 }
 
-/// Makes the size field name an offered shape, or `custom` with both numbers filled in.
+/// Sets the size field to an offered shape, or to `custom` with both numbers filled in.
 pub(crate) fn settle_size(values: &mut FormValues, model: &ModelInfo) {
     let Some((width, height)) = values.size.split_once(['x', '×']) else { return };
     let (width, height) = (width.trim().to_owned(), height.trim().to_owned());
@@ -45,8 +45,8 @@ pub(crate) fn settle_size(values: &mut FormValues, model: &ModelInfo) {
     (values.width, values.height) = (width, height);
 }
 
-/// The size to ask for with an image to start from: its own, scaled down to what the limits allow, rounded to their
-/// steps. The rule of a request that names no size.
+/// Default size for an init image: its own, scaled down to the limits and rounded to their steps. The same rule as for
+/// a request without a size.
 pub(crate) fn size_of_image(width: u32, height: u32, limits: &Limits) -> String {
     let (width, height) = (f64::from(width.max(1)), f64::from(height.max(1)));
     let (step, most) = (f64::from(limits.size_step.max(1)), f64::from(limits.max_size));
@@ -58,7 +58,7 @@ pub(crate) fn size_of_image(width: u32, height: u32, limits: &Limits) -> String 
     format!("{}x{}", rounded(width), rounded(height))
 }
 
-/// The size that the form asks for, where it can be read.
+/// The size in the form, where it is valid.
 pub(crate) fn pixels(values: &FormValues) -> Option<(u32, u32)> {
     let (width, height) =
         values.size.split_once(['x', '×']).unwrap_or((values.width.as_str(), values.height.as_str()));

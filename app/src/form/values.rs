@@ -1,4 +1,4 @@
-//! What the fields hold, as text.
+//! The values of the fields, as text.
 
 use adire_protocol::{
     AdapterUse, GenerationRequest, GenerationSpec, HIRES_SCALE, HIRES_STRENGTH, HiresRequest, INIT_STRENGTH,
@@ -25,11 +25,11 @@ macro_rules! define {
         /// How many there are.
         pub(crate) const COUNT: usize = [$(stringify!($field)),*].len();
 
-        /// Every field of the form under its `name`, as it was typed. An empty text means: not said.
+        /// Every field of the form under its `name`, as it was typed; empty for the default.
         ///
         /// `size` is `256x256`, or `custom`: then `width` and `height` count. `keep_unmasked` is `false` or nothing.
-        /// `hires` is the upscaler of a second pass; nothing: there is none. `hires_scale` is a factor, or a size
-        /// like `512x640`; `hires_steps` may be nothing: as many as those of the first pass.
+        /// `hires` is the upscaler of hires fix; empty: off. `hires_scale` is a factor, or a size like `512x640`;
+        /// `hires_steps` may be empty: as many as in the base pass.
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default)]
         pub(crate) struct FormValues {
@@ -43,7 +43,7 @@ macro_rules! define {
                 [$(&self.$field),*]
             }
 
-            /// The same, to be changed.
+            /// The same, mutable.
             pub(crate) fn texts_mut(&mut self) -> [&mut String; COUNT] {
                 [$(&mut self.$field),*]
             }
@@ -63,7 +63,7 @@ pub(crate) struct AdapterRow {
 }
 
 impl FormValues {
-    /// What the form starts with.
+    /// The initial values of the form.
     pub(crate) fn defaults(model: &ModelInfo) -> Self {
         let defaults = &model.defaults;
         Self {
@@ -83,7 +83,7 @@ impl FormValues {
         }
     }
 
-    /// What `over` says, and for the rest what `self` says. Adapters are taken as a whole.
+    /// `over`, with empty fields from `self`. Adapters are replaced as a whole.
     pub(crate) fn overlaid(mut self, mut over: Self) -> Self {
         for (base, over) in self.texts_mut().into_iter().zip(over.texts_mut()) {
             if !over.is_empty() {
@@ -96,7 +96,7 @@ impl FormValues {
         self
     }
 
-    /// The fields that a request names; the others stay empty.
+    /// The fields that a request sets; the others stay empty.
     pub(crate) fn of_request(request: &GenerationRequest) -> Self {
         let size = request.width.zip(request.height).map(|(width, height)| format!("{width}x{height}"));
         // A row has one strength; an adapter with two is a tag in the prompt.
@@ -111,7 +111,7 @@ impl FormValues {
             }
         }
         if adapters.is_empty() {
-            // Off: a request that names no adapter is one for none, not for the one that a form starts with.
+            // Off: a request without adapters means none, not the initial adapter of a form.
             adapters.push(AdapterRow::default());
         }
         let hires = request.hires.as_ref();
@@ -146,7 +146,7 @@ impl FormValues {
         }
     }
 
-    /// Everything that made an image.
+    /// Every parameter of an image.
     pub(crate) fn of_spec(spec: &GenerationSpec) -> Self {
         Self::of_request(&spec.clone().into())
     }
@@ -156,7 +156,7 @@ fn text(value: Option<impl ToString>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
-/// The factor of a second pass, or the size where that was asked for.
+/// The scale of hires fix, or its size where the request sets one.
 fn scale(hires: &HiresRequest) -> String {
     match hires.width.zip(hires.height) {
         Some((width, height)) => format!("{width}x{height}"),
@@ -165,17 +165,17 @@ fn scale(hires: &HiresRequest) -> String {
 }
 
 impl AdapterRow {
-    /// Whether it asks for anything.
+    /// Whether the row is on.
     pub(crate) fn is_on(&self) -> bool {
         !self.name.trim().is_empty()
     }
 
-    /// The row that asks for a version at full strength.
+    /// A row for a version at strength 1.
     pub(crate) fn of(id: String) -> Self {
         Self { name: id, strength: "1".to_owned() }
     }
 
-    /// The row that asks for this.
+    /// The row for this.
     pub(crate) fn of_use(adapter: &AdapterUse) -> Self {
         Self { name: adapter.name.clone(), strength: adapter.strength.to_string() }
     }

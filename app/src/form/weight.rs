@@ -1,7 +1,7 @@
 //! More or less weight for a part of a prompt, in A1111's syntax: `moons` becomes `(moons:1.1)`. Positions are
 //! UTF-16 units, as in a text field. Pure.
 
-/// What is to be put in the place of what, and selected then.
+/// A replacement of a range, and the selection after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Edit {
     pub(crate) from: usize,
@@ -10,8 +10,8 @@ pub(crate) struct Edit {
     pub(crate) select: (usize, usize),
 }
 
-/// One step of 0.1 up or down for what is selected, or for the word or weighted brackets around the cursor. `None`
-/// when there is nothing to weigh, or no weight below it.
+/// Changes the weight of the selection, or of the word or weighted brackets around the cursor, by 0.1. `None` when there
+/// is nothing to weigh, or the weight is at its minimum.
 pub(crate) fn reweigh(text: &[u16], start: usize, end: usize, up: bool) -> Option<Edit> {
     let end = end.min(text.len());
     let start = start.min(end);
@@ -40,7 +40,7 @@ pub(crate) fn reweigh(text: &[u16], start: usize, end: usize, up: bool) -> Optio
     Some(if weight == 1.0 {
         Edit { from, to, text: kept, select: (from, from + length) }
     } else {
-        // `{}` writes 2 and 1.15; people write 2.0.
+        // `{}` writes 2 and 1.15; the convention is 2.0.
         let point = if weight.fract() == 0.0 { ".0" } else { "" };
         let text = format!("({kept}:{weight}{point})");
         Edit { from, to, text, select: (from + 1, from + 1 + length) }

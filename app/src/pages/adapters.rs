@@ -1,4 +1,4 @@
-//! What the adapters are: a list, and a page for each version. Plain documents without any script.
+//! The list of adapters, and a page for each version. Plain documents without any script.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use crate::{
     words::number,
 };
 
-/// Most entries of a list that are written out.
-const SHOWN: usize = 24;
+/// Entries of a list that are written out.
+const MAX_LISTED: usize = 24;
 
 /// What the page of one version shows.
 #[derive(Clone)]
@@ -70,7 +70,7 @@ pub(crate) fn AdaptersPage(adapters: Vec<AdapterVersion>, model: ModelInfo) -> i
                 <div class="sheet-end">
                     {others}
                     <a class="button" href=try_it(&newest, &model)>
-                        "Try it"
+                        "Try in studio"
                     </a>
                 </div>
             </li>
@@ -83,13 +83,13 @@ pub(crate) fn AdaptersPage(adapters: Vec<AdapterVersion>, model: ModelInfo) -> i
         <main class="paper">
             <h2>"Adapters"</h2>
             <p class="lead">
-                {format!("Small files that teach {model_name} a style. Versions never change; a request names one.")}
+                {format!("LoRA adapters for {model_name}. Versions are immutable; request one as name@v2.")}
             </p>
             {none
                 .then(|| {
                     view! {
                         <p class="sheet">
-                            "There are none yet. Take one in with "
+                            "No adapters yet. Add one with "
                             <code>"adire adapters add FILE --name NAME"</code>
                             ", then restart the server."
                         </p>
@@ -100,7 +100,7 @@ pub(crate) fn AdaptersPage(adapters: Vec<AdapterVersion>, model: ModelInfo) -> i
     }
 }
 
-/// One version: what the file is, and what it does to the model.
+/// One version: its file and its receipt.
 #[component]
 pub(crate) fn AdapterPage(data: AdapterData) -> impl IntoView {
     let AdapterData { detail: AdapterDetail { version, receipt, downloads }, versions, model } = data;
@@ -118,9 +118,9 @@ pub(crate) fn AdapterPage(data: AdapterData) -> impl IntoView {
     let file = format!("/api/v1/adapters/{}/file", version.id());
     let mut facts = Vec::new();
     if !version.trigger.is_empty() {
-        facts.push(("Works with", format!("“{}” in the prompt", version.trigger)));
+        facts.push(("Trigger word", format!("“{}”", version.trigger)));
     }
-    facts.push(("File", format!("{}, safetensors", size(version.bytes))));
+    facts.push(("Size", format!("{}, safetensors", size(version.bytes))));
     if let Some(receipt) = &receipt {
         facts.extend(facts_of(receipt));
     }
@@ -130,10 +130,10 @@ pub(crate) fn AdapterPage(data: AdapterData) -> impl IntoView {
         Some(receipt) => view! { <ReceiptView receipt=receipt model=model_name /> }.into_any(),
         None => view! {
             <section class="sheet">
-                <h3>"Its receipt is being made"</h3>
+                <h3>"Receipt not ready"</h3>
                 <p>
-                    "The model is busy with a picture. It looks at this file right after it; "
-                    <a href=page_of(&version)>"look again"</a> " in a moment."
+                    "The model is busy; this adapter is checked next. "
+                    <a href=page_of(&version)>"Refresh"</a>
                 </p>
             </section>
         }
@@ -148,7 +148,7 @@ pub(crate) fn AdapterPage(data: AdapterData) -> impl IntoView {
             <div class="paper-head">
                 <h2>{version.name.clone()} " " <small>{format!("v{}", version.version)}</small></h2>
                 <a class="primary" href=try_it(&version, &model)>
-                    "Try it"
+                    "Try in studio"
                 </a>
                 {downloads
                     .then(|| {
@@ -164,7 +164,7 @@ pub(crate) fn AdapterPage(data: AdapterData) -> impl IntoView {
                 {others}
             </ul>
             <section class="sheet">
-                <h3>"The file"</h3>
+                <h3>"File"</h3>
                 <dl class="facts">{facts.into_iter().map(fact).collect::<Vec<_>>()}</dl>
             </section>
             {rest}
@@ -188,13 +188,13 @@ fn facts_of(receipt: &AdapterReceipt) -> Vec<(&'static str, String)> {
     let scales = counted(layers.iter().map(|layer| number(layer.scale)));
     vec![
         ("Format", receipt.formats.join(", ")),
-        ("Made for", receipt.family.clone()),
-        ("Changes", format!("{kinds}; {ranks}")),
+        ("Base model", receipt.family.clone()),
+        ("Layers", format!("{kinds}; {ranks}")),
         ("Effective scale", format!("{scales} at strength 1 (alpha / rank)")),
     ]
 }
 
-/// What loading it did: how much each block changes, and what found no place.
+/// The receipt: change per block, skipped layers and unknown tensors.
 #[component]
 fn ReceiptView(receipt: AdapterReceipt, model: String) -> impl IntoView {
     let of = |component: &str| receipt.applied.iter().filter(|layer| layer.component == component).count();
@@ -237,12 +237,12 @@ fn ReceiptView(receipt: AdapterReceipt, model: String) -> impl IntoView {
     let layers = layers.collect::<Vec<_>>();
     view! {
         <section class="sheet">
-            <h3>"What it changes"</h3>
+            <h3>"Receipt"</h3>
             <p>{applied}</p>
             {receipt.warning.map(|warning| view! { <p class="notice" role="note">{warning}</p> })}
-            <div class="wide" tabindex="0" role="region" aria-label="Change of each block">
+            <div class="wide" tabindex="0" role="region" aria-label="Change per block">
                 <table class="bars">
-                    <caption>"‖Δ‖ / ‖W‖ at strength 1: how large the change is beside the weights it changes"</caption>
+                    <caption>"Relative change per block, ‖ΔW‖ / ‖W‖ at strength 1"</caption>
                     <thead>
                         <tr>
                             <th scope="col">"Block"</th>
@@ -255,11 +255,11 @@ fn ReceiptView(receipt: AdapterReceipt, model: String) -> impl IntoView {
                     <tbody>{bars}</tbody>
                 </table>
             </div>
-            <Listed title="Skipped: layers that this model does not have" items=skipped />
-            <Listed title="Unknown: tensors of no known format" items=receipt.unknown />
+            <Listed title="Skipped: layers this model lacks" items=skipped />
+            <Listed title="Unknown: unrecognised tensors" items=receipt.unknown />
             <details class="fold">
-                <summary>"Every layer"</summary>
-                <div class="wide" tabindex="0" role="region" aria-label="Every layer">
+                <summary>"All layers"</summary>
+                <div class="wide" tabindex="0" role="region" aria-label="All layers">
                     <table>
                         <thead>
                             <tr>
@@ -267,7 +267,7 @@ fn ReceiptView(receipt: AdapterReceipt, model: String) -> impl IntoView {
                                 <th scope="col">"Kind"</th>
                                 <th scope="col">"Rank"</th>
                                 <th scope="col">"Scale"</th>
-                                <th scope="col">"‖Δ‖ / ‖W‖"</th>
+                                <th scope="col">"‖ΔW‖ / ‖W‖"</th>
                             </tr>
                         </thead>
                         <tbody>{layers}</tbody>
@@ -278,13 +278,14 @@ fn ReceiptView(receipt: AdapterReceipt, model: String) -> impl IntoView {
     }
 }
 
-/// A folded list; nothing where there is nothing.
+/// A folded list; nothing without items.
 #[component]
 fn Listed(title: &'static str, items: Vec<String>) -> impl IntoView {
-    let more = items.len().saturating_sub(SHOWN);
+    let more = items.len().saturating_sub(MAX_LISTED);
     let any = !items.is_empty();
     any.then(|| {
-        let items = items.into_iter().take(SHOWN).map(|item| view! { <li>{item}</li> }).collect::<Vec<_>>();
+        let items =
+            items.into_iter().take(MAX_LISTED).map(|item| view! { <li>{item}</li> }).collect::<Vec<_>>();
         view! {
             <details class="fold">
                 <summary>{title}</summary>
@@ -300,7 +301,7 @@ fn page_of(version: &AdapterVersion) -> String {
     format!("/adapters/{}", version.id())
 }
 
-/// The studio with this adapter, and a prompt that calls it up.
+/// The studio with this adapter and a prompt with its trigger word.
 fn try_it(version: &AdapterVersion, model: &ModelInfo) -> String {
     let trigger = &version.trigger;
     let examples: Vec<&str> = model.example_prompts.iter().map(|example| example.prompt.as_str()).collect();
@@ -342,8 +343,8 @@ fn counted(values: impl Iterator<Item = String>) -> String {
         _ => {
             let mut counts: Vec<_> = counts.into_iter().collect();
             counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-            let more = if counts.len() > SHOWN { ", …" } else { "" };
-            let shown = counts.iter().take(SHOWN).map(|(value, count)| format!("{value} ({count})"));
+            let more = if counts.len() > MAX_LISTED { ", …" } else { "" };
+            let shown = counts.iter().take(MAX_LISTED).map(|(value, count)| format!("{value} ({count})"));
             shown.collect::<Vec<_>>().join(", ") + more
         }
     }

@@ -1,24 +1,24 @@
-//! What a browser is shown where there is no page to show. Without any script.
+//! Error pages, without any script.
 
 use leptos::prelude::*;
 
-/// An unknown address: a sentence and the way back.
+/// An unknown address.
 #[component]
 pub(crate) fn NotFound() -> impl IntoView {
     view! {
         <main class="not-found">
-            <h1>"Nothing is here"</h1>
-            <p>"This address leads nowhere. " <a href="/">"Go to the studio"</a> "."</p>
+            <h1>"Page not found"</h1>
+            <p>"Nothing at this address. " <a href="/">"Go to the studio"</a> "."</p>
         </main>
     }
 }
 
-/// The studio's data cannot be read.
+/// The studio's data could not be loaded.
 #[component]
 pub(crate) fn Unavailable(message: String) -> impl IntoView {
     view! {
         <main class="not-found">
-            <h1>"The studio cannot be opened"</h1>
+            <h1>"Couldn't load the studio"</h1>
             <p>{message}</p>
             <p>
                 <a href="/">"Try again"</a>
@@ -27,15 +27,15 @@ pub(crate) fn Unavailable(message: String) -> impl IntoView {
     }
 }
 
-/// No adapter has that name.
+/// An unknown adapter name.
 #[component]
 pub(crate) fn NoAdapter(message: String) -> impl IntoView {
     view! {
         <main class="not-found">
-            <h1>"There is no such adapter"</h1>
+            <h1>"Adapter not found"</h1>
             <p>{message}</p>
             <p>
-                <a href="/adapters">"See all adapters"</a>
+                <a href="/adapters">"View all adapters"</a>
             </p>
         </main>
     }

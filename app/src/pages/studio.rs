@@ -1,4 +1,4 @@
-//! The studio: a prompt, an image.
+//! The studio page.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
     state::{Address, Page, fraction},
 };
 
-/// How often the words on the button are brought up to date.
+/// Interval at which the forecast on the button is refreshed.
 const QUEUE_EVERY: Duration = Duration::from_secs(4);
 
 /// The page at `/`. The server puts its [`StudioData`] into the context; the browser finds it in the document.
@@ -45,17 +45,17 @@ pub(crate) fn StudioPage() -> ErasedView {
     .erase()
 }
 
-/// What the window is called: how far the image is.
+/// Title of the window: progress of the generation.
 pub(crate) fn title(generation: Option<&Generation>) -> String {
     match generation {
         Some(generation) if !generation.state.is_final() => {
-            format!("{} % · Adire", (fraction(generation) * 100.0).round() as u32)
+            format!("{}% · Adire", (fraction(generation) * 100.0).round() as u32)
         }
         _ => "Adire".to_owned(),
     }
 }
 
-/// What begins once the page is interactive.
+/// Starts everything that needs an interactive page.
 fn live(page: Page) {
     keep_fields(page);
     if untrack(|| page.workspace.is_busy()) {
@@ -80,7 +80,7 @@ fn live(page: Page) {
     on_cleanup(browser::stop_following);
 }
 
-/// Puts back what the fields held when this page was left, and keeps what they hold from here on.
+/// Restores the fields as they were when this page was left, and saves them from here on.
 fn keep_fields(page: Page) {
     browser::begin_keeping();
     if let Ok(Some(form)) = document().query_selector(".composer") {
@@ -89,7 +89,7 @@ fn keep_fields(page: Page) {
     }
     let begun = untrack(|| page.form.values());
     let ready = RwSignal::new(false);
-    // After the fields have taken in what was typed before this.
+    // After the fields have read what was typed before hydration.
     set_timeout(
         move || {
             if let Some(text) = browser::kept() {

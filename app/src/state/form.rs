@@ -15,7 +15,7 @@ macro_rules! define {
         pub(crate) struct FormState {
             $(pub(crate) $field: RwSignal<String>,)*
             pub(crate) adapters: RwSignal<Vec<RowState>>,
-            /// What is wrong with the form as it was last sent.
+            /// Errors of the form as it was last sent.
             pub(crate) errors: RwSignal<Vec<FieldError>>,
             next_key: StoredValue<u32>,
             /// The page's. Weak: what it owns must not own it.
@@ -68,7 +68,7 @@ impl FormState {
         let row = |row: &RowState| AdapterRow { name: row.name.get(), strength: row.strength.get() };
         let mut adapters: Vec<AdapterRow> = self.adapters.get().iter().map(row).collect();
         if adapters.is_empty() {
-            // No row is as much a choice as one that is off.
+            // An empty list is as deliberate as a row that is off.
             adapters.push(AdapterRow::default());
         }
         let mut values = FormValues { adapters, ..FormValues::default() };
@@ -78,8 +78,7 @@ impl FormState {
         values
     }
 
-    /// Becomes again what `kept` says, row for row. What someone changed meanwhile, so that it is no longer what `begun`
-    /// says, stays.
+    /// Restores `kept`, row for row. Fields that no longer equal `begun`, because they were edited meanwhile, stay.
     pub(crate) fn restore(&self, kept: &FormValues, begun: &FormValues, offered: &[String]) {
         let now = untrack(|| self.values());
         let texts = self.texts().into_iter().zip(kept.texts());
@@ -96,7 +95,7 @@ impl FormState {
         }
     }
 
-    /// Everything that the fields hold, as text; also how strong those are that are off.
+    /// All values of the fields as text, including the strengths of adapters that are off.
     pub(crate) fn kept(&self) -> String {
         let mut text = form::encode_fields(&self.values());
         self.adapters.with(|rows| {
@@ -108,7 +107,7 @@ impl FormState {
         text
     }
 
-    /// Gives the rows that are off the strength that [`Self::kept`] wrote.
+    /// Restores the strengths of rows that are off, as [`Self::kept`] wrote them.
     pub(crate) fn restore_off(&self, pairs: &[(String, String)]) {
         for (_, value) in pairs.iter().filter(|(key, _)| key == "off") {
             let Some((name, strength)) = value.rsplit_once(':') else { continue };
@@ -123,10 +122,10 @@ impl FormState {
         }
     }
 
-    /// Becomes what `values` says: text and rows are replaced; a number it does not name stays.
+    /// Replaces text and rows with `values`; numbers that it lacks stay.
     pub(crate) fn fill(&self, values: &FormValues, offered: &[String]) {
         self.take_over(values, offered);
-        // An image without one of these was made without it.
+        // An image without one of these was generated without it.
         for (field, value) in [
             (self.prompt, &values.prompt),
             (self.negative_prompt, &values.negative_prompt),
@@ -140,7 +139,7 @@ impl FormState {
         self.set_rows(&values.adapters, offered);
     }
 
-    /// Takes over what `values` says; everything that it does not name stays.
+    /// Sets the fields of `values` that are not empty.
     pub(crate) fn take_over(&self, values: &FormValues, offered: &[String]) {
         for (field, value) in self.texts().into_iter().zip(values.texts()) {
             if !value.is_empty() {
@@ -177,14 +176,14 @@ impl FormState {
             name: RwSignal::new(name),
             strength: RwSignal::new(strength),
         };
-        // Signals made in an event handler would end with the button that it belongs to, and the row with them.
+        // Signals created in an event handler would be disposed with its button, and the row with them.
         match self.owner.with_value(|owner| owner.as_ref().and_then(WeakOwner::upgrade)) {
             Some(owner) => owner.with(make),
             None => make(),
         }
     }
 
-    /// Switches a version on: in the row of its adapter where there is one.
+    /// Turns a version on: in the row of its adapter where there is one.
     pub(crate) fn switch_on(&self, id: String) {
         let adapter = id.split('@').next().unwrap_or_default();
         let rows = self.adapters.get_untracked();
@@ -201,12 +200,12 @@ impl FormState {
         self.adapters.update(|rows| rows.push(row));
     }
 
-    /// Takes a row out.
+    /// Removes a row.
     pub(crate) fn remove_row(&self, key: u32) {
         self.adapters.update(|rows| rows.retain(|row| row.key != key));
     }
 
-    /// `with adire v2 × 0.8`: what the next image is made with. Empty without adapters.
+    /// `with adire v2 × 0.8`: the adapters of the next generation. Empty without adapters.
     pub(crate) fn with_adapters(&self) -> String {
         let on = self.adapters.with(|rows| {
             let is_on = |row: &&RowState| row.name.with(|name| !name.is_empty());
@@ -222,12 +221,12 @@ impl FormState {
         }
     }
 
-    /// Whether something is wrong with a field.
+    /// Whether a field has an error.
     pub(crate) fn is_wrong(&self, field: &str) -> bool {
         self.errors.with(|errors| errors.iter().any(|error| error.field == field))
     }
 
-    /// What is wrong with a field.
+    /// The error of a field.
     pub(crate) fn error(&self, field: &str) -> Option<String> {
         self.errors.with(|errors| errors.iter().find(|e| e.field == field).map(|e| e.message.clone()))
     }

@@ -1,11 +1,11 @@
-//! How events change a generation's record. A stream may begin before the record was read and repeat what it
-//! holds already, so every rule can be applied twice.
+//! Applies events to a generation's record. A stream may start before the record was read and repeat what it already
+//! holds, so every rule is idempotent.
 
 use adire_protocol::{Generation, GenerationEvent, GenerationState, Progress};
 
 use crate::order;
 
-/// Brings a record up to date.
+/// Applies an event to a record.
 pub(crate) fn apply(generation: &mut Generation, event: GenerationEvent) {
     if generation.state.is_final() {
         return;
@@ -46,7 +46,7 @@ fn end(generation: &mut Generation, state: GenerationState) {
     (generation.ahead, generation.wait_ms, generation.progress) = (None, None, None);
 }
 
-/// Goes forward only; a step without a preview keeps the last one.
+/// Moves forward only; a step without a preview keeps the last one.
 fn step(generation: &mut Generation, mut new: Progress) {
     if let Some(old) = generation.progress.take() {
         if (old.image, old.step) > (new.image, new.step) {
@@ -60,7 +60,7 @@ fn step(generation: &mut Generation, mut new: Progress) {
     generation.progress = Some(new);
 }
 
-/// How much of the whole generation is done, 0 to 1.
+/// Completed fraction of the generation, 0 to 1.
 pub(crate) fn fraction(generation: &Generation) -> f64 {
     if generation.state == GenerationState::Done {
         return 1.0;
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_keeps_its_sentence_and_is_final() {
+    fn a_failure_keeps_its_message_and_is_final() {
         let mut record = generation();
         apply(&mut record, GenerationEvent::Failed { message: "No memory.".to_owned() });
         apply(&mut record, GenerationEvent::Started);

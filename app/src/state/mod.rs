@@ -1,4 +1,4 @@
-//! What the studio page remembers while it is open, as signals. The rules are pure functions beside them.
+//! State of the studio page as signals. The rules are pure functions beside them.
 
 mod form;
 mod generation;

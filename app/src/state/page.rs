@@ -1,4 +1,4 @@
-//! The studio page as a whole: its form, its workspace, and what a person can do.
+//! The studio page: its form, its workspace and every user action.
 
 use adire_protocol::{
     AdapterVersion, FieldError, GenerationRequest, HIRES_SCALE, INIT_STRENGTH, ImageRecord, ModelInfo,
@@ -15,7 +15,7 @@ use crate::{
     words::Work,
 };
 
-/// More adapters than this are offered through a menu instead of a row each.
+/// With more adapters than this, a menu adds rows; otherwise each adapter has one.
 pub(crate) const ROWS: usize = 3;
 
 /// Copies share everything.
@@ -33,7 +33,7 @@ pub(crate) struct Page {
     offered: StoredValue<Vec<String>>,
 }
 
-/// What the page's address says.
+/// The page's address, parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Address {
     /// The generation to show.
@@ -41,14 +41,14 @@ pub(crate) struct Address {
     /// Show history older than this.
     pub(crate) before: Option<i64>,
     pub(crate) values: FormValues,
-    /// A plain form post came back; why (`form`, `long`, `full`, `failed`).
+    /// Why a plain form post failed (`form`, `long`, `full`, `failed`, …); see `submit_form_post`.
     pub(crate) post_error: Option<String>,
     /// Which image of the generation is shown.
     pub(crate) index: u32,
 }
 
 impl Address {
-    /// Reads what stands behind the `?`.
+    /// Parses the query. `job` and `picture` are earlier names of `generation` and `image`.
     pub(crate) fn read(query: &str) -> Self {
         let pairs = form::pairs(query);
         let find = |wanted: &str| pairs.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.clone());
@@ -72,11 +72,11 @@ impl Page {
         let names = adapters.iter().map(|(name, _)| name.clone());
         let offered: Vec<String> = if adapters.len() <= ROWS { names.collect() } else { Vec::new() };
         let mut values = FormValues::defaults(&data.model);
-        // What an address or a generation says of adapters counts, also that there is none.
+        // Adapters of an address or of a generation win, even where there are none.
         let says_adapters =
             !address.values.adapters.is_empty() || data.named.is_some() || data.active.is_some();
         if let Some(generation) = data.named.as_ref().or(data.active.as_ref()) {
-            // The next image gets its own seed unless someone asks for this one.
+            // The next generation gets a new seed unless the address has one.
             let spec = FormValues { seed: String::new(), ..FormValues::of_spec(&generation.spec) };
             values = values.overlaid(spec);
         }
@@ -108,7 +108,7 @@ impl Page {
         expect_context()
     }
 
-    /// What the form would cost; tracks the fields that matter.
+    /// Cost of the form as it stands; tracks the fields that matter.
     pub(crate) fn work(&self) -> Work {
         let values = self.form.values();
         self.model.with_value(|model| {
@@ -140,7 +140,7 @@ impl Page {
         })
     }
 
-    /// Sends the form, unless a generation is under way or the form is wrong.
+    /// Sends the form, unless a generation is in progress or a field is invalid.
     pub(crate) fn submit(self) {
         let workspace = self.workspace;
         if workspace.sending.get_untracked() || untrack(|| workspace.is_busy()) {
@@ -172,7 +172,7 @@ impl Page {
         browser::focus_field(&first);
     }
 
-    /// Stops what is under way.
+    /// Cancels the generation in progress.
     pub(crate) fn cancel(self) {
         let workspace = self.workspace;
         let id = workspace
@@ -191,7 +191,7 @@ impl Page {
         });
     }
 
-    /// Deletes an image for good and shows the next one; `None`: everything that this browser has.
+    /// Deletes an image permanently and shows the next one; `None`: every image of this visitor.
     pub(crate) fn delete(self, image: Option<ImageRecord>) {
         let workspace = self.workspace;
         spawn_local(async move {
@@ -204,13 +204,12 @@ impl Page {
             }
             workspace.forget(image.as_ref());
             browser::show_address("/");
-            let told =
-                if image.is_some() { "The image is deleted." } else { "Everything of yours is deleted." };
-            workspace.announcement.set(told.to_owned());
+            let announcement = if image.is_some() { "Image deleted." } else { "All your images deleted." };
+            workspace.announcement.set(announcement.to_owned());
         });
     }
 
-    /// Puts an image on the canvas; `None`: what is being made.
+    /// Shows an image on the canvas; `None`: the generation in progress.
     pub(crate) fn show(self, image: Option<ImageRecord>) {
         if !untrack(|| self.workspace.is_busy())
             && let Some(image) = &image
@@ -220,26 +219,26 @@ impl Page {
         self.workspace.shown.set(image);
     }
 
-    /// Fills the form from a request; says what it had to leave out.
-    pub(crate) fn reuse(self, request: &GenerationRequest, told: &str) {
+    /// Fills the form from a request; warns about adapters that are not installed.
+    pub(crate) fn reuse(self, request: &GenerationRequest, announcement: &str) {
         let mut values = FormValues::of_request(request);
         let missing = self.known.with_value(|known| form::settle(&mut values, known));
         self.model.with_value(|model| form::settle_size(&mut values, model));
         self.offered.with_value(|offered| self.form.fill(&values, offered));
-        self.workspace.announcement.set(told.to_owned());
-        self.workspace.notice.set(form::left_out(&missing).map(Notice::Remark));
+        self.workspace.announcement.set(announcement.to_owned());
+        self.workspace.notice.set(form::left_out(&missing).map(Notice::Warning));
     }
 
-    /// Takes single values over: a chip, an example.
-    pub(crate) fn take_over(self, values: &FormValues, told: &str) {
+    /// Loads single values: a chip, an example.
+    pub(crate) fn take_over(self, values: &FormValues, announcement: &str) {
         let mut values = values.clone();
         self.known.with_value(|known| form::settle(&mut values, known));
         self.model.with_value(|model| form::settle_size(&mut values, model));
         self.offered.with_value(|offered| self.form.take_over(&values, offered));
-        self.workspace.announcement.set(told.to_owned());
+        self.workspace.announcement.set(announcement.to_owned());
     }
 
-    /// Puts back what [`FormState::kept`] wrote. `begun`: what the form held when the page came.
+    /// Restores what [`FormState::kept`] wrote. `begun`: the form's values when the page loaded.
     pub(crate) fn restore(self, text: &str, begun: &FormValues) {
         let pairs = form::pairs(text);
         let mut values = form::parse(&pairs);
@@ -248,20 +247,20 @@ impl Page {
         self.form.restore_off(&pairs);
     }
 
-    /// Takes an example's prompt over, and the adapter that it calls for.
+    /// Loads an example's prompt, and the adapter whose trigger word it holds.
     pub(crate) fn take_example(self, prompt: &str) {
         let called = self.called(prompt);
-        let told = match &called {
-            Some(version) => format!("The prompt is in the form, with the adapter {}.", version.name),
-            None => "The prompt is in the form.".to_owned(),
+        let announcement = match &called {
+            Some(version) => format!("Prompt loaded, with adapter {}.", version.name),
+            None => "Prompt loaded.".to_owned(),
         };
-        self.take_over(&FormValues { prompt: prompt.to_owned(), ..FormValues::default() }, &told);
+        self.take_over(&FormValues { prompt: prompt.to_owned(), ..FormValues::default() }, &announcement);
         if let Some(version) = called {
             self.form.switch_on(version.id());
         }
     }
 
-    /// The adapter that a prompt calls for and the form does not have. Tracks the rows.
+    /// The adapter whose trigger word is in the prompt and that the form lacks. Tracks the rows.
     pub(crate) fn called(self, prompt: &str) -> Option<AdapterVersion> {
         let rows = self.form.adapters.get();
         let name = |row: &RowState| {
@@ -271,8 +270,8 @@ impl Page {
         self.adapters.with_value(|adapters| form::called(prompt, adapters, &on).cloned())
     }
 
-    /// Fills the form from an image's parameters, says what of them was not used, and offers to start from it. Of an image
-    /// without any it asks what it is for.
+    /// Fills the form from an image's parameters, reports which were ignored, and offers it as init image. For an image
+    /// without parameters it asks what the image is for.
     pub(crate) fn take_image(self, file: web_sys::File) {
         let name = file.name();
         spawn_local(async move {
@@ -281,24 +280,24 @@ impl Page {
             }
             match api::read_recipe(&file).await {
                 Ok(request) => {
-                    let mut told = format!("The parameters of {name} are in the form.");
+                    let mut announcement = format!("Loaded the parameters from {name}.");
                     self.reuse(&request, "");
-                    if let Some(Notice::Remark(missing)) = self.workspace.notice.get_untracked() {
-                        told = format!("{told} {missing}");
+                    if let Some(Notice::Warning(missing)) = self.workspace.notice.get_untracked() {
+                        announcement = format!("{announcement} {missing}");
                     }
                     for warning in &request.warnings {
-                        told = format!("{told} {warning}");
+                        announcement = format!("{announcement} {warning}");
                     }
                     if !request.unknown.is_empty() {
-                        told = format!("{told} Not used: {}.", request.unknown.join("; "));
+                        announcement = format!("{announcement} Ignored: {}.", request.unknown.join("; "));
                     }
-                    self.workspace.announcement.set(told.clone());
+                    self.workspace.announcement.set(announcement.clone());
                     self.workspace.notify(match request.init_image {
                         None => {
                             browser::keep_file(file);
-                            Notice::Offer(told)
+                            Notice::Offer(announcement)
                         }
-                        Some(_) => Notice::Remark(told),
+                        Some(_) => Notice::Warning(announcement),
                     });
                 }
                 Err(error) if browser::is_image(&file) => {
@@ -310,7 +309,7 @@ impl Page {
         });
     }
 
-    /// Uploads a file, and starts from it or masks with it.
+    /// Uploads a file as init image or mask.
     pub(crate) fn upload_as(self, file: web_sys::File, role: UploadRole) {
         spawn_local(self.upload(file, role));
     }
@@ -329,20 +328,20 @@ impl Page {
         match (answer, role) {
             (Ok(image), UploadRole::InitImage) => {
                 self.start_from(&image);
-                self.remark(image.warnings);
+                self.warn(image.warnings);
             }
             (Ok(mask), UploadRole::Mask) => {
                 self.form.mask.set(mask.hash);
-                workspace.announcement.set("The mask is there.".to_owned());
-                let mut remarks = mask.warnings;
-                // The engine stretches it; a person may have meant another image.
+                workspace.announcement.set("Mask set.".to_owned());
+                let mut warnings = mask.warnings;
+                // The engine stretches it, which may not be intended.
                 if browser::image_size("init-image").is_some_and(|(width, height)| {
                     u64::from(width) * u64::from(mask.height) != u64::from(height) * u64::from(mask.width)
                 }) {
-                    let told = "The mask has another shape than the picture; it is stretched to fit.";
-                    remarks.push(told.to_owned());
+                    let sentence = "The mask's aspect ratio differs, so it is stretched to the init image.";
+                    warnings.push(sentence.to_owned());
                 }
-                self.remark(remarks);
+                self.warn(warnings);
             }
             (Err(error), _) => {
                 let message = error.message;
@@ -356,16 +355,16 @@ impl Page {
         self.remember();
     }
 
-    /// Says what is not as one might think, if anything is.
-    fn remark(self, sentences: Vec<String>) {
+    /// Shows warnings, if there are any.
+    fn warn(self, sentences: Vec<String>) {
         if !sentences.is_empty() {
-            let told = sentences.join(" ");
-            self.workspace.announcement.set(told.clone());
-            self.workspace.notify(Notice::Remark(told));
+            let announcement = sentences.join(" ");
+            self.workspace.announcement.set(announcement.clone());
+            self.workspace.notify(Notice::Warning(announcement));
         }
     }
 
-    /// Starts from an image that the server has, in its own size.
+    /// Sets an uploaded image as init image, and the size to its own.
     pub(crate) fn start_from(self, image: &Upload) {
         let size =
             self.model.with_value(|model| form::size_of_image(image.width, image.height, &model.limits));
@@ -373,16 +372,16 @@ impl Page {
         self.model.with_value(|model| form::settle_size(&mut values, model));
         self.offered.with_value(|offered| self.form.take_over(&values, offered));
         self.form.mask.set(String::new());
-        // A second pass follows an image from words alone.
+        // Hires fix cannot be combined with an init image.
         self.form.hires.set(String::new());
         self.workspace.notice.set(None);
-        self.workspace.announcement.set("The next picture starts from this one.".to_owned());
+        self.workspace.announcement.set("Init image set.".to_owned());
         self.remember();
-        // The field is shown with the next frame.
+        // The field becomes visible with the next frame.
         request_animation_frame(|| browser::focus_field("denoising_strength"));
     }
 
-    /// Starts from an image made here, with what made it.
+    /// Sets a generated image as init image, with its other parameters.
     pub(crate) fn continue_from(self, image: &ImageRecord) {
         let spec = &image.recipe.spec;
         let (width, height) = spec.final_size();
@@ -393,30 +392,30 @@ impl Page {
         self.start_from(&Upload { hash: image.hash.clone(), width, height, warnings: Vec::new() });
     }
 
-    /// Starts from words alone again.
+    /// Removes the init image and its mask.
     pub(crate) fn forget_init_image(self) {
         self.form.init_image.set(String::new());
         self.forget_mask();
     }
 
-    /// All of the image is made anew again.
+    /// Removes the mask.
     pub(crate) fn forget_mask(self) {
         self.form.mask.set(String::new());
         self.form.errors.update(|errors| errors.retain(|error| error.field != "mask"));
         self.remember();
     }
 
-    /// Puts the form into the address, so that a reload finds its images again.
+    /// Puts the form into the address, so that a reload keeps its images.
     pub(crate) fn remember(self) {
         if !untrack(|| self.workspace.is_busy()) {
             browser::show_address(&format!("/?{}", form::encode(&untrack(|| self.form.values()))));
         }
     }
 
-    /// Asks how busy the worker is.
+    /// Refreshes the state of the queue.
     pub(crate) fn refresh_queue(self) {
         spawn_local(async move {
-            // A failure here is no news: the next press or the stream will tell.
+            // Ignored: the next request or the stream reports the problem.
             if let Ok(queue) = api::load_queue().await {
                 self.workspace.queue.set(queue);
             }
@@ -424,12 +423,12 @@ impl Page {
     }
 }
 
-/// What a file is for.
+/// What an uploaded file is used as.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UploadRole {
-    /// The image to start from.
+    /// The init image.
     InitImage,
-    /// What of it is made anew.
+    /// The mask.
     Mask,
 }
 
@@ -443,10 +442,10 @@ impl UploadRole {
 }
 
 fn too_large(name: &str) -> String {
-    format!("{name} is larger than 20 MB; make it smaller and try again.")
+    format!("{name} is larger than 20 MiB. Resize it and try again.")
 }
 
-/// Why an image of a plain form post was not taken; see `submit_form_post`.
+/// Why an image of a plain form post was refused; see `submit_form_post`.
 fn upload_error(post_error: &str) -> Option<FieldError> {
     let (why, what) = post_error.split_once('-')?;
     let field = match what {
@@ -456,16 +455,16 @@ fn upload_error(post_error: &str) -> Option<FieldError> {
     }
     .field();
     let message = match why {
-        "large" => "The file is larger than 20 MB; make it smaller and try again.",
-        "no" => "The file is no picture in PNG, JPEG or WebP; save it as one of these.",
-        "busy" => "The server takes no more images from you just now; try again later.",
-        "gone" => "The picture is not on this server any more; choose it again.",
+        "large" => "The file is larger than 20 MiB. Resize it and try again.",
+        "no" => "Unsupported file. Use PNG, JPEG or WebP.",
+        "busy" => "Too many uploads. Try again later.",
+        "gone" => "The image is no longer on this server. Upload it again.",
         _ => return None,
     };
     Some(FieldError { field: field.to_owned(), message: message.to_owned() })
 }
 
-/// Where an image is found again.
+/// Address of the page that shows an image.
 pub(crate) fn address_of(image: &ImageRecord) -> String {
     match image.index {
         0 => format!("/?generation={}", image.generation),
@@ -480,18 +479,16 @@ fn notice(data: &StudioData, post_error: Option<&str>, missing: &[String]) -> Op
     }
     match post_error {
         Some("long") => Some(Notice::Problem(format!(
-            "That was longer than the {} characters that are taken, so it has been shortened here.",
+            "The prompt was cut to the limit of {} characters.",
             data.model.limits.prompt_chars
         ))),
-        Some("full") => problem("The queue was full, so nothing was started. Try again in a moment."),
+        Some("full") => problem("The queue is full, so nothing was started. Try again later."),
         Some("waiting") => {
-            problem("You have as much waiting as this server takes, so nothing was started. Let one finish.")
+            problem("You have reached the limit of queued generations. Wait for one to finish.")
         }
-        Some("delete") => problem("This could not be deleted. Try again in a moment."),
-        Some("disk") => problem("The server's disk is nearly full, so nothing was started. Try again later."),
-        Some("failed") => {
-            problem("The request could not be stored, so nothing was started. Try again in a moment.")
-        }
-        _ => form::left_out(missing).map(Notice::Remark),
+        Some("delete") => problem("Couldn't delete it. Try again."),
+        Some("disk") => problem("The server is low on disk space, so nothing was started. Try again later."),
+        Some("failed") => problem("Couldn't save the request, so nothing was started. Try again."),
+        _ => form::left_out(missing).map(Notice::Warning),
     }
 }

@@ -1,4 +1,4 @@
-//! What the canvas, the strip and the button show.
+//! State of the canvas, the strip and the Generate button.
 
 use adire_protocol::{Generation, GenerationEvent, ImageRecord, Progress, QueueStatus};
 use leptos::prelude::*;
@@ -6,50 +6,50 @@ use leptos::prelude::*;
 use super::generation;
 use crate::api::StudioData;
 
-/// Something to tell that belongs to no field.
+/// A message that belongs to no field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// Something did not work.
+    /// Something failed.
     Problem(String),
-    /// Something worked differently than one might think.
-    Remark(String),
-    /// The parameters of the kept file are in the form, as this says; it can be started from, too.
+    /// Something worked, but not as expected.
+    Warning(String),
+    /// The parameters of the kept file were loaded; it can also become the init image.
     Offer(String),
 }
 
-/// Everything that moves while images are made. Copies share the signals.
+/// Everything that changes during a generation. Copies share the signals.
 #[derive(Clone, Copy)]
 pub(crate) struct Workspace {
     /// The generation that this page follows, running or ended.
     pub(crate) generation: RwSignal<Option<Generation>>,
     /// The image on the canvas; `None`: the generation itself.
     pub(crate) shown: RwSignal<Option<ImageRecord>>,
-    /// The newest preview, and whose it is.
+    /// Id of a generation and its newest preview.
     pub(crate) last_preview: RwSignal<Option<(String, String)>>,
     /// The visitor's images, newest first.
     pub(crate) history: RwSignal<Vec<ImageRecord>>,
     /// Whether the server has older ones.
     pub(crate) more: RwSignal<bool>,
-    /// How busy the worker is.
+    /// State of the queue.
     pub(crate) queue: RwSignal<QueueStatus>,
-    /// What is told above the canvas.
+    /// The message above the canvas.
     pub(crate) notice: RwSignal<Option<Notice>>,
-    /// Whether the stream of events is broken.
+    /// Whether the event stream is disconnected.
     pub(crate) lost: RwSignal<bool>,
-    /// A request is on its way; its generation is not known yet.
+    /// A request was sent; its generation is not known yet.
     pub(crate) sending: RwSignal<bool>,
-    /// An image is on its way to the server.
+    /// An upload is in progress.
     pub(crate) uploading: RwSignal<bool>,
-    /// The kept file has no parameters; what it is for is asked. Its name, and why nothing was read.
+    /// Name of a kept file without parameters whose purpose is being asked, and why nothing was loaded.
     pub(crate) asking: RwSignal<Option<(String, String)>>,
-    /// Cancelling has been asked for.
+    /// A cancellation was sent.
     pub(crate) stopping: RwSignal<bool>,
-    /// What a screen reader is told.
+    /// The latest announcement to screen readers.
     pub(crate) announcement: RwSignal<String>,
 }
 
 impl Workspace {
-    /// The workspace as the page starts. What runs is followed; what the address names is shown.
+    /// The initial state: follows the generation in progress and shows the one that the address names.
     pub(super) fn new(data: StudioData, notice: Option<Notice>, index: u32) -> Self {
         let (mut generation, mut shown) = (data.active, None);
         if let Some(named) = data.named {
@@ -62,7 +62,7 @@ impl Workspace {
             }
         }
         if generation.is_none() && shown.is_none() {
-            // Whoever comes back finds the newest image on the table.
+            // A returning visitor sees their newest image.
             shown = data.history.first().cloned();
         }
         Self {
@@ -82,7 +82,7 @@ impl Workspace {
         }
     }
 
-    /// Whether a generation waits or runs.
+    /// Whether a generation is queued or running.
     pub(crate) fn is_busy(&self) -> bool {
         self.generation
             .with(|generation| generation.as_ref().is_some_and(|generation| !generation.state.is_final()))
@@ -97,7 +97,7 @@ impl Workspace {
         self.generation.set(Some(generation));
     }
 
-    /// Goes on from the record as the server has it.
+    /// Continues from the server's record.
     pub(crate) fn resume(&self, generation: Generation) {
         let ended = generation.state.is_final();
         let first = generation.images.first().cloned();
@@ -110,21 +110,21 @@ impl Workspace {
         }
     }
 
-    /// Shows and says something.
+    /// Shows a message.
     pub(crate) fn notify(&self, notice: Notice) {
         self.notice.set(Some(notice));
     }
 
-    /// The generation cannot be followed any more.
+    /// The generation can no longer be followed.
     pub(crate) fn fail(&self, sentence: String) {
         self.generation.set(None);
         self.stopping.set(false);
         self.notify(Notice::Problem(sentence));
     }
 
-    /// Takes an event of the followed generation in.
+    /// Applies an event of the followed generation.
     pub(crate) fn apply_event(&self, event: GenerationEvent) {
-        self.say(&event);
+        self.announce(&event);
         if let GenerationEvent::Image { image } = &event {
             self.remember(image);
         }
@@ -142,7 +142,7 @@ impl Workspace {
         });
         if last {
             self.stopping.set(false);
-            // The image takes the preview's place, unless another one is being looked at.
+            // The image replaces the preview, unless another one is selected.
             if self.shown.with_untracked(Option::is_none) {
                 let first = self.generation.with_untracked(|generation| {
                     generation.as_ref().and_then(|generation| generation.images.first().cloned())
@@ -152,7 +152,7 @@ impl Workspace {
         }
     }
 
-    /// Takes a deleted image off the page; `None`: all of them.
+    /// Removes a deleted image from the page; `None`: all of them.
     pub(crate) fn forget(&self, image: Option<&ImageRecord>) {
         let is_kept = |known: &ImageRecord| {
             image.is_some_and(|image| known.generation != image.generation || known.index != image.index)
@@ -170,7 +170,7 @@ impl Workspace {
         self.shown.set(self.history.with_untracked(|history| history.first().cloned()));
     }
 
-    /// Puts an image at the newest end of the strip.
+    /// Adds an image at the newest end of the strip.
     fn remember(&self, image: &ImageRecord) {
         let same = |known: &ImageRecord| known.generation == image.generation && known.index == image.index;
         if !self.history.with_untracked(|history| history.iter().any(same)) {
@@ -178,13 +178,13 @@ impl Workspace {
         }
     }
 
-    /// Screen readers hear what changes, not every step.
-    fn say(&self, event: &GenerationEvent) {
+    /// Announces changes to screen readers, but not every step.
+    fn announce(&self, event: &GenerationEvent) {
         let words = match event {
             GenerationEvent::Queued { ahead: 0, .. } | GenerationEvent::Progress(_) => return,
-            GenerationEvent::Queued { ahead, .. } => format!("Waiting; {ahead} ahead of you."),
-            GenerationEvent::Started => "Your image is being made.".to_owned(),
-            GenerationEvent::Image { image } => format!("Picture {} is finished.", image.index + 1),
+            GenerationEvent::Queued { ahead, .. } => format!("Queued; {ahead} ahead of you."),
+            GenerationEvent::Started => "Generating.".to_owned(),
+            GenerationEvent::Image { image } => format!("Image {} is ready.", image.index + 1),
             GenerationEvent::Done => "Done.".to_owned(),
             GenerationEvent::Failed { message } => message.clone(),
             GenerationEvent::Cancelled => "Cancelled.".to_owned(),

@@ -1,6 +1,6 @@
-//! What the server says, as the browser reads it. serde's derived readers check every field twice and know every way
-//! in which a text can be wrong; for a page that talks to its own server they were a sixth of the download. Here the
-//! browser parses, and each record takes its fields out by name.
+//! Reads the server's JSON in the browser. serde's derived readers check every field twice and report every kind of error;
+//! for a page that talks to its own server they were a sixth of the download. Here the browser parses, and each record
+//! reads its fields by name.
 
 mod records;
 
@@ -21,7 +21,7 @@ impl Value {
         js_sys::JSON::parse(text).ok()
     }
 
-    /// A field; nothing where there is none.
+    /// A field; null where it is absent.
     pub(crate) fn get(&self, key: &str) -> Self {
         Self(js_sys::Reflect::get(&self.0, &key.into()).unwrap_or_default())
     }
@@ -55,7 +55,7 @@ impl Value {
         serde_json::from_str(text).ok()
     }
 
-    /// A field; nothing where there is none.
+    /// A field; null where it is absent.
     pub(crate) fn get(&self, key: &str) -> Self {
         Self(self.0.get(key).cloned().unwrap_or_default())
     }
@@ -87,7 +87,7 @@ impl Value {
         Self::parsed(&exact(text)).map(Self)
     }
 
-    /// The value as a record; `None` when anything in it is missing or of another kind.
+    /// The value as a record; `None` when anything in it is missing or of another type.
     pub(crate) fn read<T: Wire>(&self) -> Option<T> {
         let mut wrong = false;
         let read = T::take(self, &mut wrong);
@@ -95,8 +95,7 @@ impl Value {
     }
 }
 
-/// Puts whole numbers of more than fifteen digits into quotes: a browser's numbers would round them, and a seed is one of
-/// 64 bits.
+/// Quotes whole numbers of more than fifteen digits, which a browser's numbers would round; seeds have 64 bits.
 fn exact(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let mut out = String::new();
@@ -129,8 +128,8 @@ fn exact(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// What can be taken out of a [`Value`]. Whatever is wrong gives something empty and sets the flag; a reader without
-/// branches for errors is a fraction of the size.
+/// Types that can be read from a [`Value`]. An invalid value yields an empty one and sets the flag; a reader without error
+/// branches is a fraction of the size.
 pub(crate) trait Wire {
     fn take(value: &Value, wrong: &mut bool) -> Self;
 }
@@ -160,7 +159,7 @@ impl Wire for u32 {
 }
 
 impl Wire for u64 {
-    /// Exact: what a browser would round is a text here, see [`exact`].
+    /// Exact: numbers that a browser would round are text here, see [`exact`].
     fn take(value: &Value, wrong: &mut bool) -> Self {
         match value.text() {
             Some(digits) => or_wrong(digits.parse().ok(), wrong),

@@ -1,4 +1,4 @@
-//! The records that the page gets, field by field. A field that is not listed does not compile.
+//! The records that the page receives, field by field. A record with a field that is not listed does not compile.
 
 use adire_protocol::{
     AdapterUse, AdapterVersion, Defaults, EmbeddingUse, ExamplePrompt, FieldError, Generation,

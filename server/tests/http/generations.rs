@@ -82,8 +82,8 @@ async fn one_that_fails_says_why() {
 }
 
 #[tokio::test]
-async fn what_the_safety_checker_withheld_is_told() {
-    const SENTENCE: &str = "The safety checker withheld this picture.";
+async fn an_image_blocked_by_the_safety_checker_is_marked() {
+    const SENTENCE: &str = "Blocked by the safety checker.";
     let server = Server::start().await;
     for (prompt, withheld) in [("withhold!", true), ("red moons", false)] {
         let id = server.submit(&format!(r#"{{"prompt": "{prompt}"}}"#)).await;
