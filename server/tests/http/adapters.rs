@@ -104,7 +104,7 @@ async fn pages_tell_what_adapters_are() {
         assert_eq!(answer.status, StatusCode::OK, "{address}");
         answer.text()
     };
-    assert!(html("/adapters").await.contains("There are none yet"));
+    assert!(html("/adapters").await.contains("No adapters yet"));
     server.adapter("adire", 1).await;
     server.adapter("adire", 2).await;
     let list = html("/adapters").await;

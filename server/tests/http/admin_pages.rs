@@ -127,7 +127,7 @@ async fn a_dataset_is_made_filled_and_edited_by_plain_forms() {
     let html = text(&server, brought.header("location")).await;
     assert!(html.contains("Cloth &lt;1&gt;") && !html.contains("Cloth <1>"), "{html}");
     for words in
-        ["The files are taken in.", "2 pictures", "two moons", "c.png", "96 × 64", "below 256", "3 : 2"]
+        ["The files are taken in.", "2 images", "two moons", "c.png", "96 × 64", "below 256", "3 : 2"]
     {
         assert!(html.contains(words), "{words}: {html}");
     }
@@ -199,7 +199,7 @@ async fn a_training_is_asked_for_watched_and_compared() {
     let dataset = dataset(&server, "Cloth one").await;
     let form =
         text(&server, &format!("/admin/training/new?dataset={dataset}&preset=thorough&note=why")).await;
-    for words in ["value=\"cloth-one\"", "value=\"2000\"", "value=\"why\"", "2 pictures, trigger “tok”"] {
+    for words in ["value=\"cloth-one\"", "value=\"2000\"", "value=\"why\"", "2 images, trigger “tok”"] {
         assert!(form.contains(words), "{words}: {form}");
     }
     // What samples are made of can be seen before, and what stays private is said.

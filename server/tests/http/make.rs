@@ -105,18 +105,18 @@ async fn what_is_wrong_leads_back_to_the_form_which_says_so() {
     };
     let (goal, page) = back(&[("prompt", "kept words"), ("seed", "seven")], &[]).await;
     assert!(goal.starts_with("/?post_error=form&prompt=kept%20words"), "{goal}");
-    assert!(page.contains("The seed is “seven”"));
-    let (_, page) = back(&[("prompt", "moons")], &[("init_image_file", b"no picture")]).await;
-    assert!(page.contains("The file is no picture in PNG, JPEG or WebP"));
+    assert!(page.contains("got “seven”"));
+    let (_, page) = back(&[("prompt", "moons")], &[("init_image_file", b"not an image")]).await;
+    assert!(page.contains("Unsupported file. Use PNG, JPEG or WebP"));
     let (_, page) = back(&[("prompt", "moons")], &[("mask_file", &vec![0; (20 << 20) + 1])]).await;
-    assert!(page.contains("The file is larger than 20 MB"));
+    assert!(page.contains("The file is larger than 20 MiB"));
     let nowhere = "0".repeat(64);
     let (_, page) = back(&[("prompt", "moons"), ("init_image", &nowhere)], &[]).await;
-    assert!(page.contains("is not on this server any more"));
+    assert!(page.contains("is no longer on this server"));
     let both = [("prompt", "moons"), ("hires", "latent")];
     let (_, page) = back(&both, &[("init_image_file", &png(64, 64))]).await;
     assert!(page.contains("A second pass follows a picture from words alone"));
-    // Only words that the page knows are shown: an address is no place for messages.
+    // Only words that the page knows are shown: an address cannot inject messages.
     let page = server.get("/?post_error=evil-init-image&message=evil").await.text();
     assert!(!page.contains("field-problem"));
 }
