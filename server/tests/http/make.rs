@@ -115,7 +115,7 @@ async fn what_is_wrong_leads_back_to_the_form_which_says_so() {
     assert!(page.contains("is no longer on this server"));
     let both = [("prompt", "moons"), ("hires", "latent")];
     let (_, page) = back(&both, &[("init_image_file", &png(64, 64))]).await;
-    assert!(page.contains("A second pass follows a picture from words alone"));
+    assert!(page.contains("hires cannot be combined with init_image"));
     // Only words that the page knows are shown: an address cannot inject messages.
     let page = server.get("/?post_error=evil-init-image&message=evil").await.text();
     assert!(!page.contains("field-problem"));
