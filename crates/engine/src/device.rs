@@ -1,4 +1,4 @@
-//! Where a model computes and how precisely: what was asked for, found or refused in a sentence.
+//! Device and precision: parsing, automatic choice and helpful refusals.
 
 use std::{fmt, str::FromStr};
 
@@ -6,7 +6,7 @@ use candle_core::{DType, Device};
 
 use crate::{EngineError, Result};
 
-/// Which device is asked for: `auto`, `cpu` or `cuda:N`.
+/// Requested device: `auto`, `cpu` or `cuda:N`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// The first GPU if it can be used, else the CPU.
@@ -18,7 +18,7 @@ pub enum DeviceChoice {
     Cuda(usize),
 }
 
-/// Which compute precision is asked for: `auto`, `f32`, `f16` or `bf16`.
+/// Requested compute precision: `auto`, `f32`, `f16` or `bf16`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// f32 on the CPU, f16 on a GPU.
@@ -45,16 +45,16 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Opens what is asked for. A GPU is tried out with a small computation, so that whatever does not fit (driver,
-    /// toolkit, generation, precision) shows here and not in the middle of an image.
+    /// Opens the requested device. A GPU runs a small computation first, so that a mismatch of driver, toolkit,
+    /// generation or precision shows here and not in the middle of an image.
     ///
     /// # Errors
-    /// [`EngineError::Request`]: a GPU was named that cannot be used; the sentence says why and what to do.
+    /// [`EngineError::Request`]: the requested GPU cannot be used; the sentence says why and what to do.
     pub fn open(device: DeviceChoice, precision: Precision) -> Result<Self> {
         let on_cpu = |note| Self { device: Device::Cpu, dtype: precision.on(&Device::Cpu), note };
         let (index, explicit) = match device {
             DeviceChoice::Cpu => return Ok(on_cpu(None)),
-            // Nothing to be said: this program was never meant for a GPU.
+            // No note: this build has no GPU support.
             DeviceChoice::Auto if !cfg!(feature = "cuda") => return Ok(on_cpu(None)),
             DeviceChoice::Auto => (0, false),
             DeviceChoice::Cuda(index) => (index, true),
@@ -112,7 +112,7 @@ fn open_gpu(index: usize, precision: Precision) -> std::result::Result<(Device, 
         count => format!("this machine has {count} GPUs, cuda:0 to cuda:{}", count - 1),
     };
     if i32::try_from(index).is_ok_and(|index| index >= count) || i32::try_from(index).is_err() {
-        return Err(format!("there is no such GPU; {known}"));
+        return Err(format!("GPU not found; {known}"));
     }
     // A stream of its own, not candle's default one, which is another stream in every thread: a model is loaded in
     // one thread, and its weights are hashed in several.

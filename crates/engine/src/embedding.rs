@@ -71,7 +71,7 @@ impl Embedding {
     /// What an adapter's file brings along under `word`; `hash` is that of the whole file.
     ///
     /// # Errors
-    /// [`EngineError::Adapter`]: no prompt can hold the word, or these are no vectors.
+    /// [`EngineError::Adapter`]: a prompt cannot contain the word, or the tensor does not hold vectors.
     pub(crate) fn bundled(path: &Path, hash: &str, word: &str, vectors: &Tensor) -> Result<Self> {
         let fail = |what: String| EngineError::adapter(path, format!("brings an embedding along {what}."));
         check_word(word).map_err(|what| fail(format!("whose {what}")))?;

@@ -1,4 +1,4 @@
-//! What can go wrong in the engine, in sentences for people.
+//! Errors of the engine, as sentences to show.
 
 use std::path::{Path, PathBuf};
 
@@ -45,17 +45,16 @@ impl EngineError {
     }
 }
 
-/// What a failed computation means to the one who asked for it.
+/// Message for a failed computation, with advice when memory ran out.
 fn failed(error: &candle_core::Error) -> String {
-    let said = error.to_string();
+    let text = error.to_string();
     // The driver's and cuBLAS' names for it.
-    if ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED"].iter().any(|code| said.contains(code)) {
-        return "the GPU has too little free memory for this; choose a smaller size or fewer images at once, for a \
-                training a smaller resolution or batch, or gradient checkpointing, or end other programs that use \
-                this GPU"
+    if ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED"].iter().any(|code| text.contains(code)) {
+        return "not enough GPU memory; choose a smaller size or fewer images at once (for training: a smaller resolution \
+                or batch, or gradient checkpointing), or close other programs that use this GPU"
             .to_owned();
     }
-    format!("the computation failed: {said}")
+    format!("the computation failed: {text}")
 }
 
 /// Shorthand for results of this crate.

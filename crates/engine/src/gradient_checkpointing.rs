@@ -1,5 +1,5 @@
-//! Gradient checkpointing (Chen et al. 2016): a part of a model whose intermediate results are not kept for the
-//! backward pass, but computed again when it comes to them.
+//! Gradient checkpointing (Chen et al. 2016): recomputes the activations of parts of a model in the backward pass
+//! instead of keeping them.
 
 use std::{
     collections::HashMap,
@@ -10,18 +10,18 @@ use candle_core::{DType, Tensor, TensorId, Var};
 
 use crate::{Result, ops};
 
-/// Says what is trained inside the parts, and collects the gradients that are found there: candle's autograd sees
-/// each part as one operation and asks it only for the gradients of its inputs.
+/// Gradient checkpointing of one model. Collects the gradients of the parameters inside the checkpointed parts, because
+/// candle's autograd sees each part as one operation and computes only the gradients of its inputs.
 #[derive(Clone, Debug)]
 pub(crate) struct GradientCheckpointing {
     parameters: Arc<Vec<Var>>,
     found: Arc<Mutex<HashMap<TensorId, Tensor>>>,
-    /// Makes a part's result tracked where its inputs are not.
+    /// Tracked input that makes a part's result tracked even if its other inputs are not.
     anchor: Var,
 }
 
 impl GradientCheckpointing {
-    /// For a model whose `parameters` are trained.
+    /// Gradient checkpointing for a model whose trained parameters are `parameters`.
     ///
     /// # Errors
     /// Memory runs out.
@@ -30,12 +30,12 @@ impl GradientCheckpointing {
         Ok(Self { parameters: Arc::new(parameters), found: Arc::default(), anchor })
     }
 
-    /// The gradients found since the last call.
+    /// Takes the gradients collected since the last call.
     pub(crate) fn take(&self) -> HashMap<TensorId, Tensor> {
         std::mem::take(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// `part(x, context)`, of which nothing but the result is kept.
+    /// Computes `part(x, context)` and keeps only the result.
     pub(crate) fn run(
         &self,
         x: &Tensor,
@@ -44,7 +44,7 @@ impl GradientCheckpointing {
     ) -> Result<Tensor> {
         let (x_tracked, context_tracked) = (x.track_op(), context.track_op());
         let (x_plain, context_plain) = (x.detach(), context.detach());
-        // The parameters inside are tracked; detaching the result lets go of everything between.
+        // The parameters inside are tracked; detaching the result frees the intermediate results.
         let y = part(&x_plain, &context_plain)?.detach();
         let this = self.clone();
         ops::attach(y, &[x, context, self.anchor.as_tensor()], move |gradient| {

@@ -1,4 +1,4 @@
-//! `adire.json`: what a model folder says of itself beside its weights. Every key may be absent.
+//! `adire.json`: the manifest of a model folder. Every key is optional.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -14,7 +14,7 @@ const FILE: &str = "adire.json";
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Manifest {
-    /// Name that people read.
+    /// Display name.
     pub name: Option<String>,
     /// Words that call a shipped style up.
     pub trigger: Option<String>,
@@ -58,7 +58,7 @@ struct ManifestDefaults {
 }
 
 impl Manifest {
-    /// Reads `folder`'s manifest; an empty one where there is no such file.
+    /// Reads `folder`'s manifest; empty if the file is missing.
     ///
     /// # Errors
     /// The file is no JSON of this kind, or an adapter's file lies outside the folder.

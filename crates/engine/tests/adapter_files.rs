@@ -126,7 +126,7 @@ fn what_is_no_adapter_is_refused_with_the_reason() {
             "infinity",
         ),
         ("on_input alone", named("unet.a.to_q.on_input", &random(&[1], 0)), "no weight"),
-        ("blocks that are no squares", named("unet.a.to_q.oft_blocks", &random(&[2, 3, 2], 0)), "[2, 3, 2]"),
+        ("blocks that are not square", named("unet.a.to_q.oft_blocks", &random(&[2, 3, 2], 0)), "[2, 3, 2]"),
         ("a triangle that is none", named("unet.a.to_q.oft_R", &random(&[2, 5], 0)), "[2, 5]"),
         ("half a GLoRA", named("unet.a.to_q.a1.weight", &matrix), "lacks a factor"),
         ("DoRA without factors", named("unet.a.to_q.dora_scale", &matrix), "lacks a factor"),
@@ -167,7 +167,7 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
         assert!(error.contains(expected), "{error}");
         assert_eq!(model.bits(), base);
     }
-    // What has a place is applied; what has none is told.
+    // Layers that fit are applied; the others are reported.
     let mut tensors = vec![
         ("lora_unet_a_to_q.lora_down.weight".to_owned(), random(&[2, 4], 0)),
         ("lora_unet_a_to_q.lora_up.weight".to_owned(), random(&[6, 2], 0)),
@@ -210,18 +210,18 @@ fn two_spellings_of_one_module_are_said() {
     };
     let kohya = pair("lora_unet_a_to_q", "lora_down", "lora_up");
     let twice = [kohya.clone(), pair("unet.a.to_q", "lora_A", "lora_B")].concat();
-    let told = read(&bytes(&twice)).unwrap_err();
+    let error = read(&bytes(&twice)).unwrap_err();
     assert!(
-        told.contains("\"lora_unet_a_to_q.lora_down.weight\" and as \"unet.a.to_q.lora_A.weight\""),
-        "{told}"
+        error.contains("\"lora_unet_a_to_q.lora_down.weight\" and as \"unet.a.to_q.lora_A.weight\""),
+        "{error}"
     );
     let twice =
         [pair("unet.a.to_q", "lora_A.one", "lora_B.one"), pair("unet.a.to_q", "lora_A.two", "lora_B.two")];
-    let told = read(&bytes(&twice.concat())).unwrap_err();
-    assert!(told.contains("lora_A.one") && told.contains("lora_A.two"), "{told}");
+    let error = read(&bytes(&twice.concat())).unwrap_err();
+    assert!(error.contains("lora_A.one") && error.contains("lora_A.two"), "{error}");
     let twice = [kohya.clone(), pair("base_model.model.a.to_q", "lora_A", "lora_B")].concat();
-    let told = model.apply(&[(&read(&bytes(&twice)).unwrap(), 1.0)]).unwrap_err().to_string();
-    assert!(told.contains("changes a.to_q twice"), "{told}");
+    let error = model.apply(&[(&read(&bytes(&twice)).unwrap(), 1.0)]).unwrap_err().to_string();
+    assert!(error.contains("changes a.to_q twice"), "{error}");
     // One spelling may complete the other.
     let alpha = ("unet.a.to_q.alpha".to_owned(), Tensor::new(1f32, &Device::Cpu).unwrap());
     let adapter = read(&bytes(&[&kohya[..], &[alpha]].concat())).unwrap();
@@ -251,9 +251,9 @@ fn what_has_no_place_is_counted_by_sort() {
         ("with unknown names", 2),
     ];
     assert_eq!(sorts, expected);
-    let told = receipt.warning().unwrap();
-    assert!(told.starts_with("Applied in part: 6 of 8 tensors were left out: 2 of layers"), "{told}");
-    assert!(told.contains("x\\u{1b}[31m") && !told.contains('\u{1b}'), "{told}");
+    let error = receipt.warning().unwrap();
+    assert!(error.starts_with("Applied in part: 6 of 8 tensors were left out: 2 of layers"), "{error}");
+    assert!(error.contains("x\\u{1b}[31m") && !error.contains('\u{1b}'), "{error}");
 }
 
 #[test]
@@ -269,9 +269,9 @@ fn wrong_shapes_are_named_with_both_and_no_other_model_is_blamed() {
         ("lora_unet_a_to_q.boft_R", &[3, 2, 2, 2], "but blocks of [3, 2, 2, 2] in the file"),
     ] {
         let adapter = read(&bytes(&[(name.to_owned(), random(shape, 1))])).unwrap();
-        let told = model.apply(&[(&adapter, 1.0)]).unwrap_err().to_string();
-        assert!(told.contains(expected), "{told}");
-        assert!(!told.contains("made for"), "{told}");
+        let error = model.apply(&[(&adapter, 1.0)]).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        assert!(!error.contains("made for"), "{error}");
     }
 }
 

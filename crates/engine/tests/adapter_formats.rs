@@ -325,8 +325,8 @@ fn peft_folders_that_cannot_be_used_say_why() {
     assert!(refusal().contains("adapter_model.bin: is a pickle"));
     let from = |name: &str| std::fs::copy(golden("adapters/peft").join(name), folder.join(name)).unwrap();
     from("adapter_model.safetensors");
-    let said = refusal();
-    assert!(said.contains("adapter_config.json: is missing; it says how strongly"), "{said}");
+    let error = refusal();
+    assert!(error.contains("adapter_config.json: is missing; it says how strongly"), "{error}");
     for (config, expected) in [
         ("{", "cannot be understood"),
         ("[]", "cannot be understood"),
@@ -337,8 +337,8 @@ fn peft_folders_that_cannot_be_used_say_why() {
         ),
     ] {
         std::fs::write(folder.join("adapter_config.json"), config).unwrap();
-        let said = refusal();
-        assert!(said.contains(expected), "{config}: {said}");
+        let error = refusal();
+        assert!(error.contains(expected), "{config}: {error}");
     }
     from("adapter_config.json");
     assert_eq!(Adapter::read(&folder).unwrap().formats(), [Format::Peft]);

@@ -65,64 +65,64 @@ fn every_missing_file_is_named() {
         "scheduler/scheduler_config.json",
     ];
     for file in files {
-        let said = message(|folder| std::fs::remove_file(folder.join(file)).unwrap());
-        assert!(said.starts_with(&format!("{file}: ")), "{said}");
-        assert!(said.contains("missing") || said.contains("cannot be"), "{said}");
+        let error = message(|folder| std::fs::remove_file(folder.join(file)).unwrap());
+        assert!(error.starts_with(&format!("{file}: ")), "{error}");
+        assert!(error.contains("missing") || error.contains("cannot be"), "{error}");
     }
 }
 
 #[test]
 fn no_folder_and_an_empty_folder() {
     let nowhere = Path::new("/nowhere/model");
-    let said = Pipeline::load(nowhere, &LoadOptions::default()).unwrap_err().to_string();
-    assert!(said.starts_with("/nowhere/model: is not a folder."), "{said}");
+    let error = Pipeline::load(nowhere, &LoadOptions::default()).unwrap_err().to_string();
+    assert!(error.starts_with("/nowhere/model: is not a folder."), "{error}");
     let empty = tempfile::tempdir().unwrap();
-    let said = Pipeline::load(empty.path(), &LoadOptions::default()).unwrap_err().to_string();
-    assert!(said.contains("model_index.json: is missing."), "{said}");
+    let error = Pipeline::load(empty.path(), &LoadOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("model_index.json: is missing."), "{error}");
 }
 
 #[test]
 fn truncated_weights() {
     let bytes = std::fs::read(golden("pipeline").join(UNET)).unwrap();
     for length in [0, 5, 8, 100, 4000, bytes.len() / 2, bytes.len() - 1] {
-        let said = message(|folder| std::fs::write(folder.join(UNET), &bytes[..length]).unwrap());
-        assert!(said.starts_with(&format!("{UNET}: is ")), "{said}");
-        assert!(said.contains("truncated") || said.contains("no safetensors file"), "{said}");
-        assert!(said.ends_with("Download it again."), "{said}");
+        let error = message(|folder| std::fs::write(folder.join(UNET), &bytes[..length]).unwrap());
+        assert!(error.starts_with(&format!("{UNET}: is ")), "{error}");
+        assert!(error.contains("truncated") || error.contains("not a safetensors file"), "{error}");
+        assert!(error.ends_with("Download it again."), "{error}");
     }
 }
 
 #[test]
 fn pickles_are_refused_by_content_and_by_name() {
     for head in [&b"PK\x03\x04 zip of torch.save"[..], b"\x80\x02}q\x00(X\x06\x00\x00\x00"] {
-        let said = message(|folder| std::fs::write(folder.join(UNET), head).unwrap());
-        assert!(said.starts_with(&format!("{UNET}: is a PyTorch pickle")), "{said}");
-        assert!(said.contains("can run any code") && said.contains("convert it"), "{said}");
+        let error = message(|folder| std::fs::write(folder.join(UNET), head).unwrap());
+        assert!(error.starts_with(&format!("{UNET}: is a PyTorch pickle")), "{error}");
+        assert!(error.contains("can run any code") && error.contains("convert it"), "{error}");
     }
     for name in ["diffusion_pytorch_model.bin", "diffusion_pytorch_model.ckpt"] {
-        let said = message(|folder| {
+        let error = message(|folder| {
             std::fs::rename(folder.join(UNET), folder.join("unet").join(name)).unwrap();
         });
-        assert!(said.starts_with(&format!("unet/{name}: is a PyTorch pickle.")), "{said}");
+        assert!(error.starts_with(&format!("unet/{name}: is a PyTorch pickle.")), "{error}");
     }
-    let said = message(|folder| {
+    let error = message(|folder| {
         let text = folder.join("text_encoder");
         std::fs::rename(text.join("model.safetensors"), text.join("pytorch_model.bin")).unwrap();
     });
-    assert!(said.starts_with("text_encoder/pytorch_model.bin: is a PyTorch pickle."), "{said}");
+    assert!(error.starts_with("text_encoder/pytorch_model.bin: is a PyTorch pickle."), "{error}");
 }
 
 #[test]
 fn something_else_named_safetensors() {
     for bytes in [vec![0xff; 64], b"<html>404 Not Found</html>".to_vec(), vec![0; 64]] {
-        let said = message(|folder| std::fs::write(folder.join(UNET), &bytes).unwrap());
-        assert!(said.starts_with(&format!("{UNET}: is no safetensors file")), "{said}");
+        let error = message(|folder| std::fs::write(folder.join(UNET), &bytes).unwrap());
+        assert!(error.starts_with(&format!("{UNET}: is not a safetensors file")), "{error}");
     }
 }
 
 #[test]
 fn a_tensor_of_another_shape() {
-    let said = message(|folder| {
+    let error = message(|folder| {
         replace(
             &folder.join("unet/config.json"),
             "\"cross_attention_dim\": 32",
@@ -133,12 +133,12 @@ fn a_tensor_of_another_shape() {
         "{UNET}: the tensor down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight has shape [16, 32], \
          but its config.json asks for [16, 24]; they do not belong together."
     );
-    assert_eq!(said, expected);
+    assert_eq!(error, expected);
 }
 
 #[test]
 fn a_missing_tensor() {
-    let said = message(|folder| {
+    let error = message(|folder| {
         let mut tensors = candle_core::safetensors::load(folder.join(UNET), &Device::Cpu).unwrap();
         tensors.remove("mid_block.resnets.1.conv2.bias").unwrap();
         candle_core::safetensors::save(&tensors, folder.join(UNET)).unwrap();
@@ -146,67 +146,70 @@ fn a_missing_tensor() {
     let expected = format!(
         "{UNET}: lacks the tensor mid_block.resnets.1.conv2.bias; the file does not fit its config.json."
     );
-    assert_eq!(said, expected);
+    assert_eq!(error, expected);
 }
 
 #[test]
 fn configs_that_are_no_json_or_of_another_family() {
     for file in ["unet/config.json", "vae/config.json", "text_encoder/config.json", "model_index.json"] {
         for text in ["", "not json", "[1, 2]", "{\"unet\": "] {
-            let said = message(|folder| std::fs::write(folder.join(file), text).unwrap());
+            let error = message(|folder| std::fs::write(folder.join(file), text).unwrap());
             assert!(
-                said.starts_with(&format!("{file}: is not the JSON that is expected here")),
-                "{text}: {said}"
+                error.starts_with(&format!("{file}: is not the JSON that is expected here")),
+                "{text}: {error}"
             );
         }
     }
     let index = |from: &'static str, to: &'static str| {
         message(|folder| replace(&folder.join("model_index.json"), from, to))
     };
-    let said = index("UNet2DConditionModel", "SD3Transformer2DModel");
-    assert!(said.contains("has a unet of class SD3Transformer2DModel"), "{said}");
-    let said = index("\"vae\"", "\"vqvae\"");
-    assert!(said.contains("names no vae"), "{said}");
+    let error = index("UNet2DConditionModel", "SD3Transformer2DModel");
+    assert!(error.contains("has a unet of class SD3Transformer2DModel"), "{error}");
+    let error = index("\"vae\"", "\"vqvae\"");
+    assert!(error.contains("names no vae"), "{error}");
     let unet = |from: &'static str, to: &'static str| {
         message(|folder| replace(&folder.join("unet/config.json"), from, to))
     };
-    let said = unet("\"addition_embed_type\": null", "\"addition_embed_type\": \"text_time\"");
-    assert!(said.contains("sets addition_embed_type"), "{said}");
-    let said = unet("\"norm_num_groups\": 4", "\"norm_num_groups\": 5");
-    assert!(said.contains("has 16 channels that 5 groups do not divide"), "{said}");
-    let said = unet("\"attention_head_dim\": 4", "\"attention_head_dim\": 0");
-    assert!(said.contains("0 attention heads do not divide"), "{said}");
-    let said = unet("\"attention_head_dim\": 4", "\"attention_head_dim\": [4]");
-    assert!(said.contains("attention_head_dim that is not one value or one for each of 2 blocks"), "{said}");
-    let said = unet("\"CrossAttnDownBlock2D\"", "\"SimpleCrossAttnDownBlock2D\"");
-    assert!(said.contains("SimpleCrossAttnDownBlock2D"), "{said}");
+    let error = unet("\"addition_embed_type\": null", "\"addition_embed_type\": \"text_time\"");
+    assert!(error.contains("sets addition_embed_type"), "{error}");
+    let error = unet("\"norm_num_groups\": 4", "\"norm_num_groups\": 5");
+    assert!(error.contains("has 16 channels that 5 groups do not divide"), "{error}");
+    let error = unet("\"attention_head_dim\": 4", "\"attention_head_dim\": 0");
+    assert!(error.contains("0 attention heads do not divide"), "{error}");
+    let error = unet("\"attention_head_dim\": 4", "\"attention_head_dim\": [4]");
+    assert!(
+        error.contains("attention_head_dim that is not one value or one for each of 2 blocks"),
+        "{error}"
+    );
+    let error = unet("\"CrossAttnDownBlock2D\"", "\"SimpleCrossAttnDownBlock2D\"");
+    assert!(error.contains("SimpleCrossAttnDownBlock2D"), "{error}");
 }
 
 #[test]
 fn a_tokenizer_that_does_not_belong_to_the_model() {
-    let said = message(|folder| std::fs::write(folder.join("tokenizer/vocab.json"), "{\"a\": 0}").unwrap());
-    assert!(said.starts_with("tokenizer/vocab.json: "), "{said}");
-    let said = message(|folder| {
+    let error = message(|folder| std::fs::write(folder.join("tokenizer/vocab.json"), "{\"a\": 0}").unwrap());
+    assert!(error.starts_with("tokenizer/vocab.json: "), "{error}");
+    let error = message(|folder| {
         let path = folder.join("tokenizer/vocab.json");
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replacen('{', "{\"extra</w>\": 5000, ", 1)).unwrap();
     });
-    assert!(said.contains("has a tokenizer of") && said.contains("but a text encoder of"), "{said}");
+    assert!(error.contains("has a tokenizer of") && error.contains("but a text encoder of"), "{error}");
 }
 
 #[test]
 fn a_manifest_with_impossible_values() {
     let manifest =
         |text: &'static str| message(|folder| std::fs::write(folder.join("adire.json"), text).unwrap());
-    let said = manifest("{\"defaults\": {\"steps\": 0}}");
+    let error = manifest("{\"defaults\": {\"steps\": 0}}");
     assert!(
-        said.starts_with("adire.json: has defaults that cannot be used. The number of steps is 0"),
-        "{said}"
+        error.starts_with("adire.json: has defaults that cannot be used. Steps must be 1 to 150; got 0"),
+        "{error}"
     );
-    let said = manifest("{\"adapters\": [{\"name\": \"a\", \"version\": 1, \"file\": \"../secret\"}]}");
-    assert!(said.contains("must be a path below the model folder"), "{said}");
-    let said = manifest("{\"defaults\": {\"sampler\": \"magic\"}}");
-    assert!(said.contains("unknown sampler"), "{said}");
+    let error = manifest("{\"adapters\": [{\"name\": \"a\", \"version\": 1, \"file\": \"../secret\"}]}");
+    assert!(error.contains("must be a path below the model folder"), "{error}");
+    let error = manifest("{\"defaults\": {\"sampler\": \"magic\"}}");
+    assert!(error.contains("unknown sampler"), "{error}");
 }
 
 #[test]

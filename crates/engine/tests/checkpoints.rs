@@ -136,23 +136,23 @@ fn split_files_that_do_not_fit_together() {
         error.replace(&format!("{}/", folder.path().display()), "")
     };
     let second = format!("{STEM}-00002-of-00003.safetensors");
-    let said = message(&|folder| std::fs::remove_file(folder.join(&second)).unwrap());
-    assert!(said.starts_with(&format!("{second}: is missing, but {index} lists it.")), "{said}");
-    let said = message(&|folder| std::fs::write(folder.join(&second), b"PK\x03\x04zip of torch").unwrap());
-    assert!(said.starts_with(&format!("{second}: is a PyTorch pickle")), "{said}");
-    let said = message(&|folder| {
+    let error = message(&|folder| std::fs::remove_file(folder.join(&second)).unwrap());
+    assert!(error.starts_with(&format!("{second}: is missing, but {index} lists it.")), "{error}");
+    let error = message(&|folder| std::fs::write(folder.join(&second), b"PK\x03\x04zip of torch").unwrap());
+    assert!(error.starts_with(&format!("{second}: is a PyTorch pickle")), "{error}");
+    let error = message(&|folder| {
         std::fs::copy(folder.join(&second), folder.join(second.replace("00002-of", "00003-of"))).unwrap();
     });
-    assert!(said.contains("holds ") && said.contains("and so does"), "{said}");
+    assert!(error.contains("holds ") && error.contains("and so does"), "{error}");
     for outside in ["../elsewhere.safetensors", "/etc/passwd", "a/b.safetensors", "..", ""] {
         let text = serde_json::json!({ "weight_map": { "conv_in.weight": outside } }).to_string();
-        let said = message(&|folder| std::fs::write(folder.join(&index), &text).unwrap());
-        assert!(said.contains("must be the name of a file in the same folder"), "{outside}: {said}");
+        let error = message(&|folder| std::fs::write(folder.join(&index), &text).unwrap());
+        assert!(error.contains("must be the name of a file in the same folder"), "{outside}: {error}");
     }
-    let said = message(&|folder| {
+    let error = message(&|folder| {
         std::fs::write(folder.join(&index), r#"{"weight_map": {"a": "pytorch_model.bin"}}"#).unwrap();
     });
-    assert!(said.starts_with("pytorch_model.bin: is no safetensors file"), "{said}");
+    assert!(error.starts_with("pytorch_model.bin: is not a safetensors file"), "{error}");
 }
 
 /// Names in a single-file checkpoint: part → diffusers' name → the file's.
@@ -305,11 +305,11 @@ fn another_vae_takes_the_place_of_the_models_own_under_every_name() {
     // A VAE in the wrong place, and something else in a VAE's.
     for vae in ["diffusers.safetensors", "original.safetensors", "bare.safetensors", "whole/vae"] {
         let path = temporary.path().join(vae);
-        let said = Pipeline::load(&path, &options()).unwrap_err().to_string();
-        assert!(said.contains("is a VAE") && said.contains("--vae"), "{said}");
+        let error = Pipeline::load(&path, &options()).unwrap_err().to_string();
+        assert!(error.contains("is a VAE") && error.contains("--vae"), "{error}");
         if path.is_file() {
-            let said = adire_engine::adapter::Adapter::read(&path).unwrap_err().to_string();
-            assert!(said.contains("it is a VAE; use it with --vae"), "{said}");
+            let error = adire_engine::adapter::Adapter::read(&path).unwrap_err().to_string();
+            assert!(error.contains("it is a VAE; use it with --vae"), "{error}");
         }
     }
     for (wrong, expected) in [
@@ -319,8 +319,8 @@ fn another_vae_takes_the_place_of_the_models_own_under_every_name() {
         (temporary.path().join("nothing"), "cannot be opened"),
     ] {
         let options = LoadOptions { vae: Some(wrong), ..LoadOptions::default() };
-        let said = Pipeline::load(&base, &options).unwrap_err().to_string();
-        assert!(said.contains(expected), "{said}");
+        let error = Pipeline::load(&base, &options).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
     }
 }
 
@@ -401,14 +401,14 @@ fn single_files_that_cannot_be_used_say_why() {
     };
     let whole = single_file();
     save(&path, &whole, &[]);
-    let said = refusal(&LoadOptions::default());
-    assert!(said.contains("has no tokenizer") && said.contains("--tokenizer"), "{said}");
+    let error = refusal(&LoadOptions::default());
+    assert!(error.contains("has no tokenizer") && error.contains("--tokenizer"), "{error}");
     let options_with_tokenizer =
         LoadOptions { tokenizer: Some(golden("tokenizer")), ..LoadOptions::default() };
-    let said = refusal(&options_with_tokenizer);
+    let error = refusal(&options_with_tokenizer);
     assert!(
-        said.contains("Stable Diffusion 1.x (a model of another structure needs its own configs)"),
-        "{said}"
+        error.contains("Stable Diffusion 1.x (a model of another structure needs its own configs)"),
+        "{error}"
     );
 
     let tensor = Tensor::zeros((2, 2), DType::F32, &Device::Cpu).unwrap();
@@ -425,8 +425,8 @@ fn single_files_that_cannot_be_used_say_why() {
         ("something", "is no Stable Diffusion 1.x checkpoint"),
     ] {
         save(&path, &Tensors::from([(name.to_owned(), tensor.clone())]), &[]);
-        let said = refusal(&options());
-        assert!(said.starts_with(expected), "{name}: {said}");
+        let error = refusal(&options());
+        assert!(error.starts_with(expected), "{name}: {error}");
     }
     let without_text =
         whole.clone().into_iter().filter(|(name, _)| !name.starts_with("cond_stage")).collect();
@@ -441,7 +441,10 @@ fn single_files_that_cannot_be_used_say_why() {
     assert!(refusal(&options()).contains("has a UNet from 9 to 4 channels"));
     for head in [&b"PK\x03\x04 zip of torch.save"[..], b"\x80\x02}q\x00(X\x06\x00\x00\x00"] {
         std::fs::write(&path, head).unwrap();
-        let said = refusal(&options());
-        assert!(said.starts_with("is a PyTorch pickle") && said.contains(".safetensors version"), "{said}");
+        let error = refusal(&options());
+        assert!(
+            error.starts_with("is a PyTorch pickle") && error.contains(".safetensors version"),
+            "{error}"
+        );
     }
 }

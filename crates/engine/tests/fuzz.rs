@@ -270,7 +270,7 @@ proptest! {
             }
         }
         let (result, most) = largest(|| Adapter::from_bytes(&path, &bytes));
-        prop_assert!(most <= bound(bytes.len()), "asked for {most} bytes for a file of {}", bytes.len());
+        prop_assert!(most <= bound(bytes.len()), "allocated {most} bytes for a file of {}", bytes.len());
         if let Err(error) = result {
             check(&error, &path);
         }
@@ -296,8 +296,8 @@ proptest! {
         let bytes = join(Value::Object(header).to_string().as_bytes(), &data);
         let path = Path::new("pieces.safetensors");
         if let Err(error) = Adapter::from_bytes(path, &bytes) {
-            let told = error.to_string();
-            prop_assert!(!told.chars().any(|c| c.is_control() || c == '\u{202e}'), "{told:?}");
+            let error = error.to_string();
+            prop_assert!(!error.chars().any(|c| c.is_control() || c == '\u{202e}'), "{error:?}");
         }
     }
 
@@ -311,7 +311,7 @@ proptest! {
             }
         }
         let (result, most) = largest(|| Embedding::from_bytes(&path, &bytes));
-        prop_assert!(most <= bound(bytes.len()), "asked for {most} bytes for a file of {}", bytes.len());
+        prop_assert!(most <= bound(bytes.len()), "allocated {most} bytes for a file of {}", bytes.len());
         match result {
             Ok(found) => prop_assert!(found.vectors() * found.width() <= bytes.len() && found.called(Some("a")).is_ok()),
             Err(error) => check(&error, &path),
@@ -403,7 +403,7 @@ proptest! {
         let bytes = damage.apply(&std::fs::read(from.join(file)).unwrap());
         std::fs::write(folder.path().join(file), &bytes).unwrap();
         let (result, most) = largest(|| load(part, folder.path()));
-        prop_assert!(most <= bound(bytes.len()), "asked for {most} bytes for a file of {}", bytes.len());
+        prop_assert!(most <= bound(bytes.len()), "allocated {most} bytes for a file of {}", bytes.len());
         if let Err(error) = result {
             check(&error, folder.path());
         }
@@ -421,7 +421,7 @@ proptest! {
         };
         let (result, most) = largest(|| Pipeline::load(&model, &options));
         // The other parts and the vocabulary are read too.
-        prop_assert!(most <= bound(bytes.len()) + (32 << 20), "asked for {most} bytes for a file of {}", bytes.len());
+        prop_assert!(most <= bound(bytes.len()) + (32 << 20), "allocated {most} bytes for a file of {}", bytes.len());
         if let Err(error) = result {
             check(&error, &path);
         }
@@ -444,7 +444,7 @@ proptest! {
         std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
         let size = std::fs::metadata(from.join(file)).unwrap().len() as usize;
         let (result, most) = largest(|| load(part, folder.path()));
-        prop_assert!(most <= bound(size), "asked for {most} bytes for a file of {size}");
+        prop_assert!(most <= bound(size), "allocated {most} bytes for a file of {size}");
         if let Err(error) = result {
             check(&error, folder.path());
         }

@@ -153,7 +153,7 @@ fn hostile_prompts() {
         });
         // The tokenizer's own tables of offsets and pieces take a few hundred bytes for each byte of text.
         let bound = 1024 * text.len() + (4 << 20);
-        assert!(most <= bound, "asked for {most} bytes for {} bytes: {text:?}", text.len());
+        assert!(most <= bound, "allocated {most} bytes for {} bytes: {text:?}", text.len());
     }
     assert!(refused > 0, "no prompt was too long: the corpus is too tame");
 }
@@ -246,7 +246,7 @@ fn hostile_keys() {
         }
         let bytes = file(&names);
         let (result, most) = largest(|| Adapter::from_bytes(path, &bytes));
-        assert!(most <= 64 * bytes.len() + (4 << 20), "asked for {most} bytes for {}", bytes.len());
+        assert!(most <= 64 * bytes.len() + (4 << 20), "allocated {most} bytes for {}", bytes.len());
         match result {
             Ok(adapter) => {
                 taken += 1;

@@ -112,14 +112,14 @@ fn a_flagged_image_is_black_and_others_are_untouched() {
     let withheld = generate(folder.path(), true);
     assert!(withheld.withheld && withheld.image.data.iter().all(|byte| *byte == 0));
     assert_eq!(withheld.latents.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap(), 0.0);
-    assert_eq!(generate(folder.path(), false).image, without.image, "off unless it is asked for");
+    assert_eq!(generate(folder.path(), false).image, without.image, "off by default");
 }
 
 #[test]
 fn asking_for_a_checker_that_is_not_there_is_told() {
     let options = LoadOptions { safety_checker: true, ..LoadOptions::default() };
-    let told = Pipeline::load(&golden("pipeline"), &options).unwrap_err().to_string();
-    assert!(told.contains("has no safety checker") && told.contains("ADIRE_SAFETY_CHECKER"), "{told}");
+    let error = Pipeline::load(&golden("pipeline"), &options).unwrap_err().to_string();
+    assert!(error.contains("has no safety checker") && error.contains("ADIRE_SAFETY_CHECKER"), "{error}");
 }
 
 #[test]
@@ -169,6 +169,6 @@ fn damaged_checkers_are_refused_with_the_file() {
     let folder = tempfile::tempdir().unwrap();
     copy(&golden("safety"), folder.path());
     fs::remove_dir_all(folder.path().join("feature_extractor")).unwrap();
-    let told = SafetyChecker::load(folder.path(), DType::F32, &Device::Cpu).unwrap_err().to_string();
-    assert!(told.contains("preprocessor_config.json") && told.contains("is missing"), "{told}");
+    let error = SafetyChecker::load(folder.path(), DType::F32, &Device::Cpu).unwrap_err().to_string();
+    assert!(error.contains("preprocessor_config.json") && error.contains("is missing"), "{error}");
 }

@@ -14,7 +14,7 @@ pub(crate) struct Case {
     pub(crate) kind: Kind,
 }
 
-/// What is compared. Strings that are no texts are names of reference tensors.
+/// A comparison. Strings other than texts are names of reference tensors.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Kind {

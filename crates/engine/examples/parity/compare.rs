@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 
 use crate::Result;
 
-/// Largest difference, relative to the largest expected value; infinite for another shape or what is no number.
+/// Largest difference, relative to the largest expected value; infinite for NaN or another shape.
 pub(crate) fn relative_error(found: &Tensor, expected: &Tensor) -> Result<f64> {
     if found.dims() != expected.dims() {
         return Ok(f64::INFINITY);

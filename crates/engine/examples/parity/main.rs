@@ -108,9 +108,9 @@ impl Bench {
                     let context = self.get(context)?.narrow(0, 0, 1)?;
                     let found = unet.forward(self.get(x)?, *timestep, &context)?;
                     let ids = self.ids(ids)?;
-                    let said = text.forward(&ids[ids.len() - 1..])?;
+                    let output = text.forward(&ids[ids.len() - 1..])?;
                     let error = relative_error(&found, self.get(unet_out)?)?
-                        .max(relative_error(&said, self.get(text_out)?)?);
+                        .max(relative_error(&output, self.get(text_out)?)?);
                     // A layer that has no place here is as bad as a wrong one.
                     report(case, if left_out == 0 { error } else { f64::INFINITY });
                     adapter::apply(&[], &mut unet, &mut text)?;

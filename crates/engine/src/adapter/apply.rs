@@ -1,4 +1,4 @@
-//! Putting adapters onto a model, and the receipt of what that did.
+//! Applying adapters to a model, with receipts.
 
 use std::{collections::HashMap, path::PathBuf};
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{EngineError, Parameter, Result, TextEncoder, UNet, Weight};
 
-/// Largest strength that is computed, either sign; what may be asked for is less
+/// Largest strength that can be applied, either sign; requests are limited further
 /// ([`adire_protocol::Limits::strength`]).
 const MAX_STRENGTH: f64 = adire_protocol::Limits::MAX_STRENGTH;
 

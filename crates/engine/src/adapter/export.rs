@@ -304,7 +304,8 @@ fn number(value: f64) -> Value {
     if value.fract() == 0.0 && value.abs() < 1e15 { json!(value as i64) } else { json!(value) }
 }
 
-/// kohya's names; LyCORIS' where these have none. Gives what cannot be said in either: a clause about the module.
+/// Adds tensors under kohya's names, or LyCORIS' where kohya has none. Returns a clause about the module if neither
+/// can express it.
 fn kohya(placed: &Placed<'_>, tensors: &mut Tensors) -> Result<Option<&'static str>> {
     let prefix = match placed.component {
         Component::Unet => "lora_unet",

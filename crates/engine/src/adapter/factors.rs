@@ -23,7 +23,7 @@ impl Adapter {
     /// The factors of every module, named as in `table`.
     ///
     /// # Errors
-    /// A module is not in `table`, or its change is no plain product of two factors.
+    /// A module is not in `table`, or its change is not a plain product of two factors.
     pub(crate) fn pairs_of(&self, table: &ModuleTable) -> Result<Vec<Pair>> {
         let mut pairs = Vec::new();
         for placed in self.placed(table)? {
@@ -32,7 +32,7 @@ impl Adapter {
                 EngineError::adapter(&self.path, format!("cannot be trained on: {name} {what}."))
             };
             if layer.kind() != Kind::Lora || layer.is_dora() {
-                return Err(refuse("is no plain LoRA"));
+                return Err(refuse("is not a plain LoRA"));
             }
             let (mut down, mut up) = (None, None);
             for (role, tensor) in layer.tensors() {

@@ -1,4 +1,4 @@
-//! Which models a file was made for, and what a file is that holds no adapter at all.
+//! Model family that a file was made for, and recognition of files that are not adapters.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Module, keys::Component};
 use crate::checkpoint::vae_naming;
 
-/// A family of base models, told by names and shapes.
+/// A family of base models, recognised by tensor names and shapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {

@@ -90,12 +90,12 @@ fn damage(bytes: &[u8], error: &SafeTensorError) -> String {
             format!("is truncated: it has {size} bytes, and its header alone needs more. Download it again.")
         }
         SafeTensorError::HeaderTooLarge => {
-            "is no safetensors file: its first eight bytes name an impossible header size.".to_owned()
+            "is not a safetensors file: its first eight bytes name an impossible header size.".to_owned()
         }
         SafeTensorError::MetadataIncompleteBuffer => format!(
             "is truncated or damaged: its {size} bytes are not what its header promises. Download it again."
         ),
-        other => format!("is no safetensors file, or damaged: {other}."),
+        other => format!("is not a safetensors file, or damaged: {other}."),
     }
 }
 

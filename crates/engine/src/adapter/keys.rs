@@ -1,4 +1,4 @@
-//! From a tensor's name to the module it changes and the part it plays there.
+//! Parsing of tensor names into module and role.
 //!
 //! A name is `PREFIXES module ROLE`: any known prefixes, once or nested, with `.` or `_` after them (`prefix.rs`), and the
 //! word that says what the tensor is, perhaps with the adapter's own name behind it (`role.rs`). What is between is
@@ -29,7 +29,7 @@ impl Component {
     }
 }
 
-/// Who writes names like these.
+/// Naming scheme of an adapter file, by the program that writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
@@ -50,7 +50,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Its name for people.
+    /// Display name.
     pub fn label(self) -> &'static str {
         match self {
             Self::Kohya => "kohya",
@@ -64,7 +64,7 @@ impl Format {
     }
 }
 
-/// What a tensor is to its module.
+/// Role of a tensor in the change of its module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum TensorRole {
     Down,
@@ -126,7 +126,7 @@ pub(super) enum TensorRole {
 /// A tensor's name, understood.
 #[derive(Debug, PartialEq)]
 pub(super) struct Key {
-    /// Everything but the part: the module as the file names it.
+    /// Everything but the role: the module as the file names it.
     pub(super) module: String,
     /// The module without prefixes, as the file separates it.
     pub(super) path: String,
@@ -235,7 +235,7 @@ mod tests {
             let key = parse(&name).unwrap_or_else(|| panic!("{name} was not understood"));
             assert_eq!((key.flat, key.component), (expected, component), "{name}");
         }
-        // The other text encoders are no CLIP-L.
+        // The other text encoders are not CLIP-L.
         for name in [
             "lora_te2_text_model_x.alpha",
             "text_encoder_2.text_model.x.alpha",
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn every_writers_names_are_understood() {
+    fn every_naming_scheme_is_parsed() {
         use Component::{TextEncoder, Unet};
         let q = "down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q";
         let mlp = "text_model_encoder_layers_0_mlp_fc1";

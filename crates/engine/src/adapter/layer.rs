@@ -58,7 +58,7 @@ impl Kind {
     }
 }
 
-/// The parts that a file holds for one module.
+/// Tensors of one module, by role.
 pub(super) type LayerTensors = BTreeMap<TensorRole, Tensor>;
 
 /// One module's change, checked for consistency within itself.
@@ -105,7 +105,7 @@ pub(super) struct ScaleRule {
 }
 
 impl Layer {
-    /// Puts the parts of one module together; the error is a sentence that begins after the module's name.
+    /// Builds the layer from its tensors; the error is a clause that follows the module's name.
     pub(super) fn new(mut tensors: LayerTensors, rule: ScaleRule) -> std::result::Result<Self, String> {
         let stored_alpha =
             tensors.remove(&TensorRole::Alpha).map(|alpha| single(&alpha, "alpha")).transpose()?;

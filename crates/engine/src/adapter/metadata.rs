@@ -91,7 +91,7 @@ impl Metadata {
                 // serde would take an array for a struct whose fields all have defaults.
                 if !text.trim_start().starts_with('{') {
                     return Err(
-                        "lies beside an adapter_config.json that cannot be understood (it is no object)."
+                        "lies beside an adapter_config.json that cannot be understood (it is not an object)."
                             .to_owned(),
                     );
                 }

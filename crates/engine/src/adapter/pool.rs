@@ -1,4 +1,4 @@
-//! Adapters that stay in memory, so that a switch between them reads no file.
+//! Cache of adapters in memory, so that switching between them reads no files.
 
 use std::{path::Path, sync::Arc};
 
@@ -19,8 +19,8 @@ impl AdapterPool {
         Self { limit, resident: Vec::new() }
     }
 
-    /// The adapter whose file has this sha256; `path` is read only when it is not resident. The hash of what is
-    /// read may differ from the one asked for when the file was changed: the caller compares.
+    /// The adapter whose file has this sha256; `path` is read only when it is not resident. If the
+    /// file was changed, the hash of the result differs from `hash`: the caller compares.
     ///
     /// # Errors
     /// As [`Adapter::read`].
@@ -29,7 +29,7 @@ impl AdapterPool {
             Some(index) => self.resident.remove(index),
             None => Arc::new(Adapter::read(path)?),
         };
-        // Another file than asked for is not kept under a name that it does not have.
+        // A changed file must not be cached under the old hash.
         if adapter.hash() == hash {
             self.resident.push(Arc::clone(&adapter));
             while self.resident.len() > 1 && self.bytes() > self.limit {

@@ -72,7 +72,7 @@ fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>> {
         }
         let path = folder.join(&name);
         if !name.ends_with(".safetensors") {
-            return Err(EngineError::model(&path, format!("is no safetensors file. {SAFETENSORS_ONLY}")));
+            return Err(EngineError::model(&path, format!("is not a safetensors file. {SAFETENSORS_ONLY}")));
         }
         if !path.is_file() {
             let index = index.file_name().unwrap_or_default().to_string_lossy();

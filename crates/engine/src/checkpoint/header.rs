@@ -36,7 +36,7 @@ impl WeightFile {
         let mut head = [0u8; 8];
         if size < 8 || file.read_exact(&mut head).is_err() {
             return Err(fail(format!(
-                "is no safetensors file: it has only {size} bytes. Download it again."
+                "is not a safetensors file: it has only {size} bytes. Download it again."
             )));
         }
         if is_pickle(&head) {
@@ -45,7 +45,7 @@ impl WeightFile {
         let header = u64::from_le_bytes(head);
         if header > MAX_HEADER {
             return Err(fail(
-                "is no safetensors file: its first eight bytes name an impossible header size.".to_owned(),
+                "is not a safetensors file: its first eight bytes name an impossible header size.".to_owned(),
             ));
         }
         if header + 8 > size {
@@ -56,8 +56,9 @@ impl WeightFile {
         }
         let mut json = vec![0u8; header as usize];
         file.read_exact(&mut json).map_err(|e| fail(format!("cannot be read ({e}).")))?;
-        let metadata: Metadata = serde_json::from_slice(&json)
-            .map_err(|e| fail(format!("is no safetensors file: its header is not as it should be ({e}).")))?;
+        let metadata: Metadata = serde_json::from_slice(&json).map_err(|e| {
+            fail(format!("is not a safetensors file: its header is not as it should be ({e})."))
+        })?;
         let expected = (8 + header).saturating_add(metadata.data_len() as u64);
         if size < expected {
             return Err(fail(format!(

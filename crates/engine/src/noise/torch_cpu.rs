@@ -48,7 +48,7 @@ impl TorchCpu {
             box_muller(block);
         }
         if !count.is_multiple_of(BLOCK) {
-            // The last 16 are drawn anew, over whatever full blocks left there.
+            // As torch does, redraw the last 16 numbers, overwriting those of full blocks.
             let tail = &mut data[count - BLOCK..];
             for value in tail.iter_mut() {
                 *value = self.uniform_f32();

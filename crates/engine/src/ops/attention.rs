@@ -8,20 +8,20 @@ use super::{
 };
 use crate::Result;
 
-/// Most scores (batch × heads × queries × keys) that are held at once; above it, queries are taken in slices. 2²² f32
+/// Maximum number of scores (batch × heads × queries × keys) in memory; above it, queries are sliced. 2²² f32
 /// scores are 16 MiB: a quarter of one head at 512×512 pixels.
 const MAX_SCORES: usize = 1 << 22;
 
-/// Which keys a query may see.
+/// Attention mask: the keys that a query may attend to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AttentionMask {
-    /// All.
+    /// All keys.
     None,
-    /// Those at its own position and before.
+    /// Keys at its own position and before.
     Causal,
 }
 
-/// softmax(q·kᵀ/√d)·v for `q` [batch, queries, heads·d], `k` and `v` [batch, keys, heads·d]; gives q's shape.
+/// softmax(q·kᵀ/√d)·v for `q` [batch, queries, heads·d], `k` and `v` [batch, keys, heads·d]; returns q's shape.
 ///
 /// Never holds more than `MAX_SCORES` scores; the gradient computes them again, slice by slice.
 pub(crate) fn attention(
@@ -64,7 +64,7 @@ fn merge(x: &Tensor) -> Result<Tensor> {
     Ok(x.transpose(1, 2)?.reshape((batch, n, heads * depth))?)
 }
 
-/// Queries (scaled), keys and values, [batch, heads, n, d].
+/// Scaled queries, keys and values split by head, [batch, heads, n, d].
 struct SplitHeads {
     q: Tensor,
     k: Tensor,

@@ -9,7 +9,7 @@ use crate::Result;
 /// Widest head that there is a kernel for.
 const WIDEST: usize = 256;
 
-/// As [`super::attention`]; `None` where the kernel cannot be taken.
+/// As [`super::attention`]; `None` if no kernel applies.
 pub(super) fn attention(
     q: &Tensor,
     k: &Tensor,

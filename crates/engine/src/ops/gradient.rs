@@ -59,7 +59,7 @@ impl Attached {
 
     fn take(&self) -> Result<Tensor> {
         let mut result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
-        result.take().ok_or_else(|| candle_core::Error::Msg("a result was asked for twice".to_owned()))
+        result.take().ok_or_else(|| candle_core::Error::Msg("a result was taken twice".to_owned()))
     }
 
     fn on_cpu(&self) -> Result<(CpuStorage, Shape)> {

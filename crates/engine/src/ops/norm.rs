@@ -83,7 +83,7 @@ pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -
     })
 }
 
-/// What was f32 on the CPU in the forward pass is no longer: cannot happen, since nothing moves a saved tensor.
+/// Error for a saved tensor that is not f32 on the CPU any more; cannot happen, since nothing moves it.
 fn moved() -> candle_core::Error {
     candle_core::Error::Msg("a normalisation's gradient is not f32 on the CPU as its input was".to_owned())
 }

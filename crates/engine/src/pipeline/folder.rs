@@ -15,7 +15,7 @@ use crate::{
     vae::{VaeConfig, is_vae_config},
 };
 
-/// Parts of the folder and the classes that this engine knows for them.
+/// Components of the folder and their supported classes.
 const PARTS: [(&str, &str); 5] = [
     ("text_encoder", "CLIPTextModel"),
     ("tokenizer", "CLIPTokenizer"),
@@ -28,7 +28,7 @@ const PARTS: [(&str, &str); 5] = [
 /// and it runs once where the UNet runs twenty times.
 pub(super) const VAE_DTYPE: DType = DType::F32;
 
-/// Everything that a pipeline is put together from.
+/// The loaded components of a pipeline.
 pub(super) struct LoadedComponents {
     /// What the parts were read from.
     pub(super) path: PathBuf,

@@ -1,45 +1,45 @@
-//! What an image is made from besides words: another image, and which of its parts may change.
+//! Init image and mask for img2img and inpainting.
 
 use candle_core::{DType, Device, Tensor};
 
 use super::image::Rgb8;
 use crate::{EngineError, NoiseSource, Posterior, Result, Vae};
 
-/// An image to begin with.
+/// An init image, with a mask for inpainting.
 #[derive(Clone, Copy, Debug)]
 pub struct InitImage<'a> {
-    /// Of the size that is asked for.
+    /// The pixels, of the requested size.
     pub image: &'a Rgb8,
-    /// What of it is made anew; everything where there is none.
+    /// The area to inpaint; `None` regenerates everything.
     pub mask: Option<&'a InpaintMask>,
 }
 
-/// Which pixels are made anew.
+/// The pixels to regenerate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InpaintMask {
     /// Pixels.
     pub width: u32,
     /// Pixels.
     pub height: u32,
-    /// Rows from the top; true where the image is made anew.
+    /// Row-major, from the top; true where the image is regenerated.
     pub inpaint: Vec<bool>,
 }
 
 impl InitImage<'_> {
-    /// Refuses what is not of the size that is asked for.
+    /// Refuses an image or mask of another size.
     pub(super) fn check(&self, width: u32, height: u32) -> Result<()> {
         let pixels = width as usize * height as usize;
         let Rgb8 { width: w, height: h, data } = self.image;
         if (*w, *h, data.len()) != (width, height, 3 * pixels) {
             return Err(EngineError::Request(format!(
-                "the image to begin with has {w} × {h} pixels and {} bytes; {width} × {height} pixels are asked for",
+                "the init image has {w} × {h} pixels and {} bytes; expected {width} × {height} pixels",
                 data.len()
             )));
         }
         match self.mask {
             Some(mask) if (mask.width, mask.height, mask.inpaint.len()) != (width, height, pixels) => {
                 Err(EngineError::Request(format!(
-                    "the mask has {} × {} pixels; {width} × {height} are asked for",
+                    "the mask has {} × {} pixels; expected {width} × {height}",
                     mask.width, mask.height
                 )))
             }
@@ -47,10 +47,10 @@ impl InitImage<'_> {
         }
     }
 
-    /// Puts the pixels that are not made anew back into `made`, which has the init image's size.
-    pub(super) fn restore_unmasked(&self, made: &mut Rgb8) {
+    /// Copies the unmasked pixels of the init image into `output`, which has the same size.
+    pub(super) fn restore_unmasked(&self, output: &mut Rgb8) {
         let Some(mask) = self.mask else { return };
-        let pixels = made.data.chunks_exact_mut(3).zip(self.image.data.chunks_exact(3));
+        let pixels = output.data.chunks_exact_mut(3).zip(self.image.data.chunks_exact(3));
         for ((made, kept), inpaint) in pixels.zip(&mask.inpaint) {
             if !inpaint {
                 made.copy_from_slice(kept);
@@ -60,7 +60,7 @@ impl InitImage<'_> {
 }
 
 impl InpaintMask {
-    /// [1, 1, height / factor, width / factor], 1 where the image is made anew: each latent takes the first of its
+    /// [1, 1, height / factor, width / factor], 1 where the image is regenerated: each latent takes the first of its
     /// pixels (torch's `interpolate` without a mode).
     pub(super) fn latent(&self, factor: usize, device: &Device) -> Result<Tensor> {
         let (width, height) = (self.width as usize, self.height as usize);
@@ -81,8 +81,8 @@ impl Rgb8 {
     }
 }
 
-/// A latent of `image` as the UNet sees it, f32: a sample of what the encoder says, with the next numbers of
-/// `noise` (diffusers' `retrieve_latents`).
+/// Encodes `image` to a latent in the UNet's scale, f32: a sample of the encoder's posterior, drawn with the next
+/// numbers of `noise` (diffusers' `retrieve_latents`).
 pub(super) fn encode(vae: &Vae, image: &Rgb8, noise: &mut NoiseSource, device: &Device) -> Result<Tensor> {
     let Posterior { mean, log_variance } = vae.encode(&image.to_tensor(device)?)?;
     let deviation = (log_variance * 0.5)?.exp()?;
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_latent_takes_the_first_of_its_pixels() {
+    fn a_mask_latent_takes_the_first_of_its_pixels() {
         let (_, mask) = checked();
         let latent = mask.latent(2, &Device::Cpu).unwrap();
         assert_eq!(latent.dims(), [1, 1, 2, 3]);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_made_anew_is_put_back_exactly() {
+    fn unmasked_pixels_are_restored_exactly() {
         let (image, mask) = checked();
         let mut made = Rgb8 { data: vec![200; 72], ..image.clone() };
         InitImage { image: &image, mask: Some(&mask) }.restore_unmasked(&mut made);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn other_sizes_and_missing_bytes_are_refused() {
+    fn images_and_masks_of_another_size_are_refused() {
         let (image, mask) = checked();
         let init_image = InitImage { image: &image, mask: Some(&mask) };
         assert!(init_image.check(6, 4).is_ok());

@@ -1,5 +1,5 @@
-//! From a request to an image: text, noise, denoising with guidance, decoding. Knows no jobs and no files but
-//! the model folder.
+//! The pipeline from request to image: text encoding, guided denoising, decoding, safety checker. Knows neither jobs
+//! nor any files but the model's.
 
 mod folder;
 mod image;
@@ -32,7 +32,7 @@ use crate::{
     text::{TextConfig, context_with},
 };
 
-/// Where and in which precision a model computes, and what a single-file checkpoint does not hold.
+/// Device, precision and extra files for loading a model.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
     /// The device that holds the weights.
@@ -46,7 +46,7 @@ pub struct LoadOptions {
     pub config: Option<PathBuf>,
     /// VAE instead of the model's own: a folder, or a file under diffusers' names or those of the original code.
     pub vae: Option<PathBuf>,
-    /// Whether the model's safety checker looks at every image; without one in the folder, loading fails.
+    /// Whether to run the model's safety checker on every image; loading fails if the folder has none.
     pub safety_checker: bool,
 }
 
@@ -64,14 +64,14 @@ impl Default for LoadOptions {
     }
 }
 
-/// What is reported after each denoising step.
+/// Progress report after each step.
 #[derive(Debug)]
 pub struct StepReport {
     /// Steps done, from 1.
     pub step: u32,
-    /// Steps in all, those of a second pass included ([`GenerationSpec::total_steps`]).
+    /// Steps in total, including those of the hires pass ([`GenerationSpec::total_steps`]).
     pub steps: u32,
-    /// The present estimate of the image, a pixel for each latent.
+    /// Current estimate of the image, one pixel per latent.
     pub preview: Rgb8,
 }
 
@@ -82,11 +82,11 @@ pub struct Output {
     pub image: Rgb8,
     /// The latent it was decoded from, [1, channels, height, width], f32.
     pub latents: Tensor,
-    /// The safety checker found something: the image is black, the latent zero.
+    /// Whether the safety checker blocked the image: it is black, the latent zero.
     pub withheld: bool,
-    /// Seconds from text to image.
+    /// Seconds for the whole image.
     pub seconds: f64,
-    /// The embeddings that the prompts name: word and sha256 of the file.
+    /// Embeddings used by the prompts: word and sha256 of the file.
     pub embeddings: Vec<(String, String)>,
 }
 
@@ -104,31 +104,31 @@ pub struct Pipeline {
     safety: Option<SafetyChecker>,
     device: Device,
     dtype: DType,
-    /// The last prompts and clip skip, and what the text encoder made of them: people change one setting at a time.
+    /// Cache of the last prompts and clip skip with their encoded context.
     context: Option<((Vec<String>, u32), Context)>,
-    /// Embeddings of their own files, by their words.
+    /// Embeddings from files of their own, by word.
     own: Vec<(String, Arc<Embedding>)>,
-    /// Those, and the ones that the adapters in effect bring along.
+    /// `own` and the embeddings bundled with the active adapters.
     embeddings: Embeddings,
-    /// The adapters in effect; `None` before the first switch, or when one failed midway.
+    /// The active adapters; `None` before the first switch and after a failed one.
     adapters: Option<ActiveAdapters>,
 }
 
-/// What the UNet attends to, and the embeddings in it: word and sha256.
+/// Encoded prompts that the UNet attends to, and the embeddings in them: word and sha256.
 #[derive(Clone, Debug)]
 struct Context {
     states: Tensor,
     embeddings: Vec<(String, String)>,
 }
 
-/// Adapters that are in effect.
+/// The adapters applied to the base model.
 #[derive(Debug)]
 struct ActiveAdapters {
     /// Hash and strength of each.
     adapters: Vec<(String, Strength)>,
     receipts: Vec<Receipt>,
     fingerprint: String,
-    /// What they bring along.
+    /// Embeddings bundled with them.
     embeddings: Vec<(String, Arc<Embedding>)>,
 }
 
@@ -143,17 +143,17 @@ impl Pipeline {
         if path.is_file() { single::load(path, options) } else { folder::load(path, options) }
     }
 
-    /// Width of a model's text encoder, read from its configs: see [`LoadOptions::config`].
+    /// Reads the width of a model's text encoder from its configs ([`LoadOptions::config`]).
     ///
     /// # Errors
-    /// They cannot be read.
+    /// The configs cannot be read.
     pub fn width_of_text(path: &Path, config: Option<&Path>) -> Result<usize> {
         let folder = if path.is_dir() { Some(path) } else { config };
         let read = folder.map(|folder| TextConfig::read(&folder.join("text_encoder"))).transpose()?;
         Ok(read.unwrap_or_else(TextConfig::sd15).hidden_size)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the one place where the parts come together")]
+    #[expect(clippy::too_many_arguments, reason = "the one constructor, called by both loaders")]
     fn new(
         info: ModelInfo,
         manifest: Manifest,
@@ -167,7 +167,7 @@ impl Pipeline {
         device: Device,
         dtype: DType,
     ) -> Self {
-        // What is in effect is none, which the first switch makes sure of.
+        // The first switch of adapters fills these.
         let (context, adapters) = (None, None);
         Self {
             info,
@@ -188,26 +188,26 @@ impl Pipeline {
         }
     }
 
-    /// What is known of the model.
+    /// Information about the model.
     pub fn info(&self) -> &ModelInfo {
         &self.info
     }
 
-    /// What the folder says of itself.
+    /// The model folder's manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// The tokenizer, to count a prompt's tokens; on other threads too, while this one makes an image.
+    /// The tokenizer, shared so that other threads can count tokens while this one generates.
     pub fn tokenizer(&self) -> &Arc<Tokenizer> {
         &self.tokenizer
     }
 
-    /// Makes exactly these adapters, with these strengths, take effect; an empty list restores the base, bit for
-    /// bit. Nothing is computed when they are those already in effect.
+    /// Applies exactly these adapters at these strengths; an empty list restores the base model bit for bit. A no-op if
+    /// they are already active.
     ///
     /// # Errors
-    /// As [`adapter::apply`]; the adapters in effect are then none, or the same as before.
+    /// As [`adapter::apply`]; the active adapters are then none or unchanged.
     pub fn set_adapters(&mut self, adapters: &[(Arc<Adapter>, Strength)]) -> Result<Vec<Receipt>> {
         let wanted: Vec<_> = adapters.iter().map(|(a, strength)| (a.hash().to_owned(), *strength)).collect();
         if let Some(ActiveAdapters { adapters, receipts, .. }) = &self.adapters
@@ -229,24 +229,23 @@ impl Pipeline {
                 embeddings.push((word.clone(), Arc::new(embedding)));
             }
         }
-        let in_effect =
-            ActiveAdapters { adapters: wanted, receipts: receipts.clone(), fingerprint, embeddings };
-        // Last: an embedding that does not fit leaves no adapters in effect, as every error here does.
-        self.embeddings = self.joined(&self.own, &in_effect.embeddings)?;
-        self.adapters = Some(in_effect);
+        let active = ActiveAdapters { adapters: wanted, receipts: receipts.clone(), fingerprint, embeddings };
+        // Last, so that an embedding that does not fit leaves no adapter active, like every error here.
+        self.embeddings = self.joined(&self.own, &active.embeddings)?;
+        self.adapters = Some(active);
         Ok(receipts)
     }
 
-    /// Makes exactly these words of prompts stand for embeddings, beside those that the adapters in effect bring along;
-    /// of two with the same word the one that is named here counts, as in A1111.
+    /// Sets the embeddings that prompts can use, in addition to those bundled with the active adapters; these take
+    /// precedence over bundled ones with the same word, as in A1111.
     ///
     /// # Errors
-    /// One is for a text encoder of another width, or has more vectors than a chunk has room for; those before stay.
+    /// One does not match the text encoder's width or has more vectors than fit in a chunk; the previous ones stay.
     pub fn set_embeddings(&mut self, embeddings: Vec<(String, Arc<Embedding>)>) -> Result<()> {
         if self.own == embeddings {
             return Ok(());
         }
-        let bundled = self.adapters.as_ref().map(|in_effect| in_effect.embeddings.as_slice());
+        let bundled = self.adapters.as_ref().map(|active| active.embeddings.as_slice());
         self.embeddings = self.joined(&embeddings, bundled.unwrap_or_default())?;
         self.own = embeddings;
         self.context = None;
@@ -261,21 +260,21 @@ impl Pipeline {
         Embeddings::new(&self.tokenizer, self.text.width(), [own, bundled].concat())
     }
 
-    /// Numbers in the vector of each token: 768 for Stable Diffusion 1.x.
+    /// Width of the text encoder: 768 for Stable Diffusion 1.x.
     pub fn text_width(&self) -> usize {
         self.text.width()
     }
 
-    /// [`adapter::fingerprint`] of the weights in effect; `None` before the first [`Self::set_adapters`] and after
-    /// one that failed.
+    /// The fingerprint ([`adapter::fingerprint`]) of the weights in effect; `None` before the first
+    /// [`Self::set_adapters`] and after a failed one.
     pub fn fingerprint(&self) -> Option<&str> {
-        self.adapters.as_ref().map(|in_effect| in_effect.fingerprint.as_str())
+        self.adapters.as_ref().map(|active| active.fingerprint.as_str())
     }
 
-    /// Makes one image from words alone: [`Self::generate_from`] without an init image.
+    /// Generates one image without an init image: see [`Self::generate_from`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Self::generate_from`].
     pub fn generate(
         &mut self,
         spec: &GenerationSpec,
@@ -284,25 +283,23 @@ impl Pipeline {
         self.generate_from(spec, None, on_step)
     }
 
-    /// Makes one image (`spec.count` is not looked at), calling `on_step` after each step; a break ends the
-    /// work at once.
+    /// Generates one image (`spec.count` is ignored), calling `on_step` after each step; a break cancels at once.
     ///
     /// Classifier-free guidance (Ho & Salimans 2022), unconditional + g·(conditional − unconditional), for g
     /// above 1; otherwise the prompt alone, as diffusers does it.
     ///
-    /// With an `init_image`, the image begins with it, noised according to `spec.denoising_strength`, and with a mask
-    /// only the parts that the mask names change: diffusers' img2img and inpaint pipelines, with one generator. Where
-    /// `spec.keep_unmasked` says so, the other pixels are put back at the end as they were, to the bit.
+    /// With an `init_image`, denoising starts from it, noised according to `spec.denoising_strength`; with a mask, only
+    /// the masked area changes (diffusers' img2img and inpaint pipelines, with one generator). With
+    /// `spec.keep_unmasked`, the unmasked pixels are restored bit for bit at the end.
     ///
-    /// With `spec.hires`, the finished latents are enlarged, between themselves or by way of an image, and worked on
-    /// once more as by img2img, with noise drawn anew from the same seed: A1111's hires fix.
+    /// With `spec.hires`, the result is upscaled, as latents or as an image, and denoised again as in img2img, with
+    /// fresh noise from the same seed (A1111's hires fix).
     ///
-    /// Where the model was loaded with its safety checker, a finished image in which that finds something comes out
-    /// black, as in diffusers.
+    /// If the safety checker is loaded and flags the image, the image is black, as in diffusers.
     ///
     /// # Errors
     /// [`EngineError::Cancelled`] after a break; [`EngineError::Request`] for a size or number of steps that the
-    /// model cannot do, or an init image that `spec` does not name or lacks; a failed computation.
+    /// model does not support, or an init image or mask that does not match `spec`; a failed computation.
     pub fn generate_from(
         &mut self,
         spec: &GenerationSpec,
@@ -335,7 +332,7 @@ impl Pipeline {
         Ok(Output { image, latents, withheld, seconds: started.elapsed().as_secs_f64(), embeddings })
     }
 
-    /// Refuses what the model cannot do before anything is computed.
+    /// Validates the request against the model.
     fn check(&self, spec: &GenerationSpec, init_image: Option<InitImage<'_>>) -> Result<()> {
         let factor = self.vae.factor();
         let second = spec.hires.as_ref().map(|hires| (hires.width, hires.height));
@@ -353,17 +350,17 @@ impl Pipeline {
                 init_image.check(spec.width, spec.height)
             }
             _ => Err(EngineError::Request(
-                "the request and the images that came with it name different things".to_owned(),
+                "the request's init_image and mask do not match the given images".to_owned(),
             )),
         }
     }
 
-    /// What `latents` [1, channels, height, width] show.
+    /// Decodes `latents` [1, channels, height, width].
     fn decode_image(&self, latents: &Tensor) -> Result<Rgb8> {
         Rgb8::from_tensor(&self.vae.decode(latents)?.squeeze(0)?)
     }
 
-    /// See [`crate::context`].
+    /// Encodes the prompts, or returns the cached context ([`crate::context`]).
     fn context(&mut self, prompts: Vec<String>, clip_skip: u32) -> Result<Context> {
         let wanted = (prompts, clip_skip);
         if let Some((known, context)) = &self.context

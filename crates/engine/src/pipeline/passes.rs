@@ -1,5 +1,4 @@
-//! The way from a request's context to its latents: one pass from noise or from an image, and a second one over the
-//! enlarged result where the request asks for it.
+//! Base pass and hires pass of one image: from the text context to the latents.
 
 use std::ops::ControlFlow;
 
@@ -16,19 +15,19 @@ use crate::{
     sampler::{self, Start},
 };
 
-/// One request on its way down its passes.
+/// The passes of one image.
 pub(super) struct Passes<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) spec: &'a GenerationSpec,
     pub(super) context: Tensor,
-    /// Steps of the passes before this one.
+    /// Steps of earlier passes.
     pub(super) done: u32,
     pub(super) on_step: &'a mut dyn FnMut(StepReport) -> ControlFlow<()>,
 }
 
 impl Passes<'_> {
-    /// The first pass: from noise, or from the init image. The numbers of the seed are used in the order of diffusers'
-    /// pipelines: the sample of the encoded init image, then the noise.
+    /// Base pass: from noise or from the init image. Random numbers are drawn in the order of diffusers' pipelines: the
+    /// sample of the encoded init image, then the noise.
     pub(super) fn base_pass(&mut self, init_image: Option<InitImage<'_>>) -> Result<Tensor> {
         let Pipeline { vae, device, .. } = self.pipeline;
         let (spec, factor) = (self.spec, vae.factor());
@@ -37,25 +36,25 @@ impl Passes<'_> {
         let image = init_image
             .map(|init_image| init_image::encode(vae, init_image.image, &mut noise, device))
             .transpose()?;
-        let fresh = noise.randn(&shape, device)?;
+        let drawn = noise.randn(&shape, device)?;
         let mask = init_image.and_then(|init_image| init_image.mask);
         let mask = mask.map(|mask| mask.latent(factor, device)).transpose()?;
         if mask.is_some() {
-            // diffusers also encodes the image without its masked part, for models that look at it, and draws the
-            // numbers of its sample for all.
+            // diffusers also encodes the masked image, for inpainting UNets, and draws the numbers of its sample for
+            // every model.
             noise.randn(&shape, device)?;
         }
         let pass = spec.first_pass();
         let start =
-            Start { noise: &fresh, image: image.as_ref(), skip: pass.skip as usize, mask: mask.as_ref() };
+            Start { noise: &drawn, image: image.as_ref(), skip: pass.skip as usize, mask: mask.as_ref() };
         self.run(pass, &mut noise, start)
     }
 
-    /// The second pass: `latents` enlarged, noised and worked on once more.
+    /// Hires pass: upscales `latents`, adds noise and denoises again.
     pub(super) fn hires_pass(&mut self, hires: &HiresSpec, latents: &Tensor) -> Result<Tensor> {
         let Pipeline { vae, device, .. } = self.pipeline;
         let (height, width) = (hires.height as usize / vae.factor(), hires.width as usize / vae.factor());
-        // A1111 seeds its second pass like the first.
+        // A1111 seeds the hires pass like the base pass.
         let mut noise = NoiseSource::new(self.spec.rng, self.spec.seed);
         let image = match hires.upscaler {
             HiresUpscaler::Latent => upscale::bilinear(latents, height, width)?,
@@ -65,9 +64,9 @@ impl Passes<'_> {
                 init_image::encode(vae, &image, &mut noise, device)?
             }
         };
-        let fresh = noise.randn(image.dims(), device)?;
+        let drawn = noise.randn(image.dims(), device)?;
         let pass = hires.pass();
-        let start = Start { noise: &fresh, image: Some(&image), skip: pass.skip as usize, mask: None };
+        let start = Start { noise: &drawn, image: Some(&image), skip: pass.skip as usize, mask: None };
         self.run(pass, &mut noise, start)
     }
 
@@ -85,7 +84,7 @@ impl Passes<'_> {
             Ok((&without + ((with - &without)? * spec.guidance)?)?)
         };
         let steps = spec.total_steps();
-        // A preview that cannot be drawn must not be taken for a cancel.
+        // A failed preview must not look like a cancellation.
         let mut failure = None;
         let mut report = |at: sampler::SampleStep<'_>| match preview.render(at.denoised) {
             Ok(preview) => on_step(StepReport { step: *done + at.step as u32, steps, preview }),

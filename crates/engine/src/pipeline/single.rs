@@ -21,8 +21,8 @@ use crate::{
 
 pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Pipeline> {
     if options.safety_checker {
-        let message = "is a single-file checkpoint, which has no safety checker, but one is asked for. Use a model \
-            folder that comes with one, or leave --safety-checker (ADIRE_SAFETY_CHECKER) out.";
+        let message = "is a single-file checkpoint, which has no safety checker, but one is required. Use a model \
+            folder that has one, or omit --safety-checker (ADIRE_SAFETY_CHECKER).";
         return Err(EngineError::model(path, message));
     }
     let LoadOptions { device, dtype, config, .. } = options;

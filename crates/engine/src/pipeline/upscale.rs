@@ -1,4 +1,4 @@
-//! Larger latents and images, for a second pass over them.
+//! Upscaling of latents and images for the hires pass.
 
 use candle_core::Tensor;
 use image::{ImageBuffer, Rgb, imageops};
@@ -6,8 +6,8 @@ use image::{ImageBuffer, Rgb, imageops};
 use super::image::Rgb8;
 use crate::{EngineError, Result};
 
-/// `latents` [batch, channels, height, width], f32, stretched to `height` × `width` as torch's
-/// `interpolate(mode="bilinear")` does it (pixel centres, no antialiasing).
+/// Resizes `latents` [batch, channels, height, width], f32, to `height` × `width` bilinearly, as torch's
+/// `interpolate(mode="bilinear")` (pixel centres, no antialiasing).
 pub(super) fn bilinear(latents: &Tensor, height: usize, width: usize) -> Result<Tensor> {
     let (batch, channels, from_height, from_width) = latents.dims4()?;
     let (rows, columns) = (points(from_height, height), points(from_width, width));
@@ -36,12 +36,12 @@ fn points(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
     (0..to).map(point).collect()
 }
 
-/// `image` in another size, by Lanczos's filter over three lobes.
+/// Resizes `image` with a three-lobed Lanczos filter.
 pub(super) fn lanczos(image: Rgb8, width: u32, height: u32) -> Result<Rgb8> {
     let (from_width, from_height) = (image.width, image.height);
     let buffer: ImageBuffer<Rgb<u8>, _> = ImageBuffer::from_raw(from_width, from_height, image.data)
         .ok_or_else(|| {
-            EngineError::Request(format!("{from_width} × {from_height} pixels without their bytes"))
+            EngineError::Request(format!("{from_width} × {from_height} pixels with too few bytes"))
         })?;
     let data = imageops::resize(&buffer, width, height, imageops::FilterType::Lanczos3).into_raw();
     Ok(Rgb8 { width, height, data })
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ramp_stays_a_ramp() {
+    fn bilinear_keeps_a_linear_ramp() {
         let ramp = Tensor::new(&[[[[0f32, 1.], [2., 3.]]]], &Device::Cpu).unwrap();
         let large = bilinear(&ramp, 4, 4).unwrap().squeeze(0).unwrap().squeeze(0).unwrap();
         let rows = large.to_vec2::<f32>().unwrap();
@@ -67,7 +67,7 @@ mod tests {
     proptest! {
         /// A mean of neighbours never leaves their range, and the same size changes nothing.
         #[test]
-        fn nothing_is_made_up(values in proptest::collection::vec(-3f32..3.0, 12), h in 1usize..9, w in 1usize..9) {
+        fn bilinear_stays_within_the_input_range(values in proptest::collection::vec(-3f32..3.0, 12), h in 1usize..9, w in 1usize..9) {
             let latents = Tensor::from_vec(values.clone(), (1, 1, 3, 4), &Device::Cpu).unwrap();
             let found = bilinear(&latents, h, w).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
             let (low, high) = values.iter().fold((f32::MAX, f32::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flat_image_stays_flat() {
+    fn lanczos_keeps_a_flat_image() {
         let grey = Rgb8 { width: 5, height: 3, data: vec![77; 45] };
         let large = lanczos(grey, 8, 16).unwrap();
         assert_eq!(large, Rgb8 { width: 8, height: 16, data: vec![77; 384] });

@@ -48,8 +48,8 @@ impl SafetyChecker {
     pub fn load(model: &Path, dtype: DType, device: &Device) -> Result<Self> {
         let folder = model.join("safety_checker");
         if !folder.is_dir() {
-            let message = "has no safety checker (no folder safety_checker), but one is asked for. Use a model folder \
-                that comes with one, or leave --safety-checker (ADIRE_SAFETY_CHECKER) out.";
+            let message = "has no safety checker (no folder safety_checker), but one is required. Use a model folder \
+                that has one, or omit --safety-checker (ADIRE_SAFETY_CHECKER).";
             return Err(EngineError::model(model, message));
         }
         let config = CheckerConfig::read(&folder)?;

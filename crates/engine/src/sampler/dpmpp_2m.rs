@@ -1,7 +1,7 @@
 //! DPM-Solver++ (2M), midpoint form (Lu et al. 2022, algorithm 2).
 //!
-//! The first and the last step are of first order: there is no second estimate yet, and none is of use when the
-//! step ends at σ = 0.
+//! The first and the last step are of first order: the first lacks a previous estimate, and
+//! the last ends at σ = 0.
 
 use candle_core::Tensor;
 
@@ -20,6 +20,7 @@ pub(super) fn sample_karras(trajectory: &mut Trajectory<'_>) -> Result<Tensor> {
     integrate(trajectory, sigmas)
 }
 
+/// Integrates along the given sigmas.
 fn integrate(trajectory: &mut Trajectory<'_>, Sigmas { timesteps, sigmas, .. }: Sigmas) -> Result<Tensor> {
     let mut x =
         trajectory.start.initial_latent_scaled(NoiseLevel::from_sigma(sigmas[trajectory.start.skip]))?;
@@ -49,7 +50,7 @@ pub(super) fn log_snr_step(sigmas: &[f64], index: usize) -> f64 {
 /// Weight 1/(2r) of the difference to the estimate before, or nothing where the step is of first order.
 ///
 /// diffusers does the last step in first order below 15 steps, whatever it ends at. Between equal timesteps
-/// (more steps than the schedule can tell apart) there is no slope to go by.
+/// (more steps than the schedule can tell apart) the slope is undefined.
 pub(super) fn second_order(sigmas: &[f64], index: usize) -> Option<f64> {
     let steps = sigmas.len() - 1;
     let is_last = index + 1 == steps && (steps < 15 || sigmas[steps] == 0.0);

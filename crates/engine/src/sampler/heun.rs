@@ -1,5 +1,5 @@
 //! Heun steps along the probability-flow ODE dx/dσ = (x − x₀)/σ (Karras et al. 2022, algorithm 1): an Euler step,
-//! then the mean of the slopes at its two ends. The last step ends at σ = 0, where there is no slope, and stays
+//! then the mean of the slopes at its two ends. The last step ends at σ = 0, where the slope is undefined, and stays
 //! Euler's.
 
 use candle_core::Tensor;

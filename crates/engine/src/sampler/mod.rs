@@ -1,7 +1,7 @@
-//! Samplers: from pure noise to a clean latent, with the model as a function.
+//! Samplers: integrate from noise to a clean latent, with the model as a function.
 //!
-//! One file per sampler, each one function over a `Trajectory`; timesteps and sigmas come from `schedule`. Nothing
-//! here knows what the model is, how guidance works or what a latent shows.
+//! One file per sampler, each one function over a `Trajectory`; timesteps and sigmas come from `schedule`. Knows
+//! neither the model, nor guidance, nor images.
 
 mod ddim;
 mod dpmpp_2m;
@@ -27,25 +27,25 @@ pub use start::Start;
 
 use crate::{EngineError, NoiseSource, Result};
 
-/// What a sampler knows after one step.
+/// State after one step of a sampler.
 #[derive(Debug)]
 pub struct SampleStep<'a> {
-    /// Steps done, from 1 to `steps`, each reported once; those that a [`Start`] leaves out are not counted. Some take two calls of the model
-    /// ([`Sampler::model_calls`]).
+    /// Steps done, from 1 to `steps`, each reported once, without the steps that [`Start`] skips. A step may take two
+    /// model calls ([`Sampler::model_calls`]).
     pub step: usize,
-    /// Steps in all.
+    /// Steps in total.
     pub steps: usize,
-    /// Where the trajectory is now, in the sampler's own scale (for Euler, Heun and DPM++ SDE its standard
+    /// Current latent, in the sampler's own scale (for Euler, Heun and DPM++ SDE its standard
     /// deviation is √(σ² + 1), for the others 1), `[batch, channels, height, width]`, f32.
     pub latent: &'a Tensor,
-    /// The model's present estimate of the clean latent, in the scale that the VAE expects, f32.
+    /// The model's current estimate of the clean latent, in the scale that the VAE expects, f32.
     pub denoised: &'a Tensor,
 }
 
 /// Runs one trajectory and returns the clean latent, f32, of the shape of `start`.
 ///
 /// `start` is unit normal noise `[batch, channels, height, width]`, scaled here as the sampler needs, or a [`Start`]
-/// that begins with an image.
+/// with an init latent.
 /// `model(x, timestep)` gets the latent scaled as the UNet expects it and a timestep of training (fractional for
 /// Euler, Heun and DPM++ SDE), and returns the guided prediction of the schedule's type. `noise` must be the source
 /// that `start` was drawn from: Euler a, DPM++ 2M SDE and LCM continue it, in the order of diffusers; DPM++ SDE has
@@ -100,7 +100,7 @@ pub fn sample<'a>(
     }
 }
 
-/// One trajectory in the making.
+/// State of one trajectory.
 struct Trajectory<'a> {
     schedule: &'a NoiseSchedule,
     steps: usize,
@@ -115,19 +115,19 @@ impl Trajectory<'_> {
         Ok((self.model)(x, timestep)?.to_dtype(DType::F32)?)
     }
 
-    /// Calls the model at `x` = α·x₀ + σ·ε and returns its x₀.
+    /// Calls the model at `x` = α·x₀ + σ·ε; returns its estimate of x₀.
     fn denoise_scaled(&mut self, x: &Tensor, level: NoiseLevel, timestep: f64) -> Result<Tensor> {
         let prediction = self.predict(x, timestep)?;
         level.denoised(self.schedule.config.prediction_type, x, &prediction)
     }
 
-    /// Calls the model at `x` = x₀ + σ·ε, in k-diffusion's σ, and returns its x₀.
+    /// Calls the model at `x` = x₀ + σ·ε, in k-diffusion's σ, ; returns its estimate of x₀.
     fn denoise(&mut self, x: &Tensor, sigma: f64, timestep: f64) -> Result<Tensor> {
         let level = NoiseLevel::from_sigma(sigma);
         self.denoise_scaled(&(x * level.alpha)?, level, timestep)
     }
 
-    /// An estimate of x₀, clamped where the scheduler config says so; `default`: where it says nothing.
+    /// Clamps an estimate of x₀ if the scheduler config sets `clip_sample`; `default` applies where it is absent.
     fn clipped(&self, denoised: Tensor, default: bool) -> Result<Tensor> {
         let config = &self.schedule.config;
         if !config.clip_sample.unwrap_or(default) {
@@ -136,7 +136,7 @@ impl Trajectory<'_> {
         Ok(denoised.clamp(-config.clip_sample_range, config.clip_sample_range)?)
     }
 
-    /// Reports that step `step` of the whole trajectory is done, from 1.
+    /// Reports step `step` of the whole trajectory, counted from 1, as done.
     fn report(&mut self, step: usize, latent: &Tensor, denoised: &Tensor) -> Result<()> {
         let (step, steps) = (step - self.start.skip, self.steps - self.start.skip);
         let denoised = &self.start.apply_mask_scaled(denoised.clone(), None)?;
@@ -146,13 +146,13 @@ impl Trajectory<'_> {
         }
     }
 
-    /// Fresh unit normal noise of the latent's shape.
+    /// Draws unit normal noise of the latent's shape.
     fn draw_noise(&mut self) -> Result<Tensor> {
         self.noise.randn(self.start.noise.dims(), self.start.noise.device())
     }
 }
 
-/// A point of a variance-preserving trajectory: x = α·x₀ + σ·ε with α² + σ² = 1.
+/// Noise level of a variance-preserving trajectory: x = α·x₀ + σ·ε with α² + σ² = 1.
 #[derive(Clone, Copy, Debug)]
 struct NoiseLevel {
     alpha: f64,
@@ -164,7 +164,7 @@ impl NoiseLevel {
         Self { alpha: alpha_bar.sqrt(), sigma: (1.0 - alpha_bar).sqrt() }
     }
 
-    /// From k-diffusion's σ, the noise beside an unscaled x₀.
+    /// From k-diffusion's σ, for which x = x₀ + σ·ε.
     fn from_sigma(sigma: f64) -> Self {
         let alpha = 1.0 / (sigma * sigma + 1.0).sqrt();
         Self { alpha, sigma: sigma * alpha }

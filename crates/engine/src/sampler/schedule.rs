@@ -133,20 +133,19 @@ impl NoiseSchedule {
     /// Reads `scheduler_config.json`.
     ///
     /// # Errors
-    /// The file cannot be read, is no scheduler config, or describes no usable schedule.
+    /// The file cannot be read, is not a scheduler config, or describes an unusable schedule.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| EngineError::model(path, format!("cannot be read: {error}")))?;
         let config = serde_json::from_str(&text)
-            .map_err(|error| EngineError::model(path, format!("is no scheduler config: {error}")))?;
+            .map_err(|error| EngineError::model(path, format!("is not a scheduler config: {error}")))?;
         Self::new(config).map_err(|message| EngineError::model(path, message))
     }
 
     /// Computes the schedule.
     ///
     /// # Errors
-    /// A sentence: the timesteps are none or absurdly many, a β is outside (0, 1], or dynamic thresholding is
-    /// asked for.
+    /// A sentence: no or far too many timesteps, a β outside (0, 1], or dynamic thresholding.
     pub fn new(config: SchedulerConfig) -> std::result::Result<Self, String> {
         if config.thresholding {
             let why = "asks for thresholding, which is for models of pixels; set \"thresholding\": false";

@@ -1,38 +1,38 @@
-//! Where a trajectory begins: with noise alone, or in its middle with a noised image; and what of the image stays.
+//! Start of a trajectory (noise, or a noised init latent) and the mask that keeps part of it.
 
 use candle_core::Tensor;
 
 use super::NoiseLevel;
 use crate::Result;
 
-/// What a trajectory begins with.
+/// Start of a trajectory: noise, and optionally an init latent and a mask.
 ///
-/// As diffusers' `StableDiffusionImg2ImgPipeline` and, with a mask, `StableDiffusionInpaintPipeline` with a UNet that
-/// knows nothing of masks.
+/// Equal to diffusers' `StableDiffusionImg2ImgPipeline` and, with a mask, `StableDiffusionInpaintPipeline` with a UNet
+/// that has no mask input.
 #[derive(Clone, Copy, Debug)]
 pub struct Start<'a> {
     /// Unit normal noise, `[batch, channels, height, width]`, f32.
     pub noise: &'a Tensor,
-    /// The clean latent of an image, in the UNet's scale and of the same shape, f32. Noise is added to it for the
-    /// first step that is done.
+    /// Clean latent of the init image, in the UNet's scale, of the same shape, f32. Noised to the level of the first
+    /// step that is run.
     pub image: Option<&'a Tensor>,
-    /// Steps at the noisy end that are left out, fewer than there are.
+    /// Steps skipped at the noisy end; fewer than the total.
     pub skip: usize,
-    /// `[1 or batch, 1, height, width]`, f32: 1 where the image is made anew, 0 where it stays. After every call of
-    /// the model, what stays is put back with the noise of the next one. With a mask and nothing left out, the
-    /// beginning is noise alone.
+    /// `[1 or batch, 1, height, width]`, f32: 1 where the image is regenerated, 0 where it is kept. After every model
+    /// call, the kept region is restored at the next noise level. With a mask and no skipped steps, the start is pure
+    /// noise.
     pub mask: Option<&'a Tensor>,
 }
 
 impl<'a> From<&'a Tensor> for Start<'a> {
-    /// The whole trajectory from noise.
+    /// The whole trajectory, from noise alone.
     fn from(noise: &'a Tensor) -> Self {
         Self { noise, image: None, skip: 0, mask: None }
     }
 }
 
 impl Start<'_> {
-    /// x = x₀ + σ·ε in k-diffusion's σ; `scale`: the factor of noise alone.
+    /// Initial latent x = x₀ + σ·ε (k-diffusion's scale), or `scale`·ε without an init latent.
     pub(super) fn initial_latent(&self, sigma: f64, scale: f64) -> Result<Tensor> {
         Ok(match self.init_latent() {
             Some(image) => (image + (self.noise * sigma)?)?,
@@ -40,7 +40,7 @@ impl Start<'_> {
         })
     }
 
-    /// x = α·x₀ + σ·ε.
+    /// Initial latent x = α·x₀ + σ·ε, or ε without an init latent.
     pub(super) fn initial_latent_scaled(&self, level: NoiseLevel) -> Result<Tensor> {
         match self.init_latent() {
             Some(image) => noised(image, self.noise, level),
@@ -52,7 +52,8 @@ impl Start<'_> {
         self.image.filter(|_| self.mask.is_none() || self.skip > 0)
     }
 
-    /// `x` with what stays put back, at k-diffusion's σ `next`; `None` after the last call of the model.
+    /// Restores the unmasked region of `x`, renoised to σ = `next` (k-diffusion's scale); `None` after the last model
+    /// call.
     pub(super) fn apply_mask(&self, x: Tensor, next: Option<f64>) -> Result<Tensor> {
         let (Some(image), Some(mask)) = (self.image, self.mask) else { return Ok(x) };
         match next {
@@ -61,7 +62,7 @@ impl Start<'_> {
         }
     }
 
-    /// The same for x = α·x₀ + σ·ε.
+    /// As [`Self::apply_mask`], for x = α·x₀ + σ·ε.
     pub(super) fn apply_mask_scaled(&self, x: Tensor, next: Option<NoiseLevel>) -> Result<Tensor> {
         let (Some(image), Some(mask)) = (self.image, self.mask) else { return Ok(x) };
         match next {

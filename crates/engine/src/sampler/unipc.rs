@@ -33,7 +33,7 @@ pub(super) fn sample(trajectory: &mut Trajectory<'_>) -> Result<Tensor> {
     Ok(x)
 }
 
-/// Coefficients of one step.
+/// Coefficients of one UniPC step.
 struct StepCoefficients {
     /// σ' / σ, the factor of x.
     keep: f64,

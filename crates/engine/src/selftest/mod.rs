@@ -1,5 +1,5 @@
-//! The golden comparisons as a part of the program, so that a device can be held to them on a machine without a
-//! compiler. The tests of this crate run the same comparisons on the CPU, and more.
+//! The golden comparisons as part of the program, to verify a device on a machine without a compiler. The tests of this
+//! crate run the same comparisons on the CPU, and more.
 
 mod images;
 mod models;
@@ -19,13 +19,13 @@ pub struct Row {
     pub name: String,
     /// The worst difference.
     pub error: f64,
-    /// The largest difference that is taken.
+    /// The largest accepted difference.
     pub bound: f64,
-    /// What both are counted in.
+    /// Unit of both.
     pub unit: Unit,
 }
 
-/// What a [`Row`] counts in.
+/// Unit of a [`Row`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Largest difference of any number, divided by the largest number expected.
@@ -37,7 +37,7 @@ pub enum Unit {
 }
 
 impl Row {
-    /// Whether the error is within the bound; what is no number is not.
+    /// Whether the error is within the bound; NaN is not.
     pub fn holds(&self) -> bool {
         self.error <= self.bound
     }
@@ -66,8 +66,8 @@ struct Bounds {
     levels: f64,
 }
 
-/// Of the autoencoder and the samplers, which compute in f32 whatever the precision is. On GPUs without TF32, which
-/// is how candle multiplies unless told otherwise.
+/// Of the autoencoder and the samplers, which compute in f32 whatever the precision is. On GPUs without TF32,
+/// candle's default.
 const SINGLE: f64 = 1e-4;
 
 impl Bounds {
@@ -87,7 +87,7 @@ impl Bounds {
 /// `device` in `dtype`. `report` gets each row as it is found.
 ///
 /// # Errors
-/// A golden file is missing or damaged, or a computation fails. A difference is no error: look at [`Row::holds`].
+/// A golden file is missing or damaged, or a computation fails. A difference is not an error: see [`Row::holds`].
 pub fn run(goldens: &Path, device: &Device, dtype: DType, report: &mut dyn FnMut(&Row)) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let mut add = |row: Row| {
@@ -105,7 +105,7 @@ pub fn run(goldens: &Path, device: &Device, dtype: DType, report: &mut dyn FnMut
     Ok(rows)
 }
 
-/// Where everything is and is computed.
+/// Golden files, device, precision and bounds of a run.
 struct Setup<'a> {
     goldens: &'a Path,
     device: &'a Device,
@@ -163,7 +163,7 @@ impl Goldens {
     }
 }
 
-/// Largest difference, relative to the largest number expected; infinite where something is no number or the shapes
+/// Largest difference, relative to the largest number expected; infinite for NaN or where the shapes
 /// differ.
 fn relative_error(found: &Tensor, expected: &Tensor) -> Result<f64> {
     if found.dims() != expected.dims() {

@@ -103,7 +103,7 @@ impl Tokenizer {
         let (vocab, whole) = (folder.join("vocab.json"), folder.join("tokenizer.json"));
         let mut inner = if !vocab.is_file() && whole.is_file() {
             tokenizers::Tokenizer::from_file(&whole)
-                .map_err(|e| EngineError::model(&whole, format!("is no tokenizer that can be read ({e}).")))?
+                .map_err(|e| EngineError::model(&whole, format!("is not a readable tokenizer ({e}).")))?
         } else {
             from_vocab(folder, unknown.content())?
         };

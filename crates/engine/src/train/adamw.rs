@@ -8,7 +8,7 @@ const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPS: f64 = 1e-8;
 
-/// The two moments of every parameter, and how often it was updated.
+/// AdamW state: the two moments of every parameter and the number of steps done.
 #[derive(Debug)]
 pub(super) struct AdamW {
     pub(super) steps_done: u32,
@@ -17,14 +17,14 @@ pub(super) struct AdamW {
 }
 
 impl AdamW {
-    /// For parameters (f32) that have not been updated yet.
+    /// Initial state for f32 `parameters`.
     pub(super) fn new<'a>(parameters: impl Iterator<Item = &'a Var>) -> Result<Self> {
         let first =
             parameters.map(|p| Ok(p.as_tensor().zeros_like()?.detach())).collect::<Result<Vec<_>>>()?;
         Ok(Self { steps_done: 0, second: first.clone(), first })
     }
 
-    /// One update. `gradients` in the parameters' order; a missing one counts as zero.
+    /// Runs one optimizer step. `gradients` are in the parameters' order; a missing one counts as zero.
     pub(super) fn step<'a>(
         &mut self,
         parameters: impl Iterator<Item = &'a Var>,
@@ -48,7 +48,7 @@ impl AdamW {
     }
 }
 
-/// The norm of all gradients together, summed in f64.
+/// Global gradient norm, summed in f64.
 pub(super) fn norm(gradients: &[Option<Tensor>]) -> Result<f64> {
     let mut sum = 0f64;
     for gradient in gradients.iter().flatten() {
@@ -57,7 +57,7 @@ pub(super) fn norm(gradients: &[Option<Tensor>]) -> Result<f64> {
     Ok(sum.sqrt())
 }
 
-/// Shrinks all gradients so that their norm is at most `most` (torch's `clip_grad_norm_`); `norm` is theirs now.
+/// Clips the global gradient norm, currently `norm`, to `most` (torch's `clip_grad_norm_`).
 pub(super) fn clip(gradients: &mut [Option<Tensor>], norm: f64, most: f64) -> Result<()> {
     let factor = most / (norm + 1e-6);
     if factor < 1.0 {

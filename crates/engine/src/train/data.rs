@@ -1,5 +1,5 @@
-//! What is trained on: latents' distributions and texts, computed once. Images come in as pixels; where they came from
-//! is not known here.
+//! Training data: the posterior of each image's latent and its tokenized caption, computed once. Takes decoded pixels;
+//! knows no files.
 
 use adire_protocol::{Crop, TrainingConfig};
 use candle_core::{DType, Device, Tensor};
@@ -8,9 +8,9 @@ use image::{RgbImage, imageops};
 use super::rng::{RngStream, RunRng};
 use crate::{EngineError, Result, Tokenizer, Vae};
 
-/// How many places an image is cropped at when crops are random.
+/// Random crops per image.
 const RANDOM_CROPS: u64 = 4;
-/// Sides of buckets are multiples of this.
+/// Bucket sides are multiples of this many pixels.
 const BUCKET_STEP: u32 = 64;
 
 /// An image with its caption.
@@ -18,20 +18,20 @@ const BUCKET_STEP: u32 = 64;
 pub struct Source {
     /// Upright, in RGB.
     pub image: RgbImage,
-    /// What the text encoder is told.
+    /// Text for the text encoder.
     pub caption: String,
 }
 
-/// An image as the model sees it.
+/// An encoded training image.
 #[derive(Clone, Debug)]
 pub struct Example {
-    /// Mean of the latent's distribution, [1, channels, height, width], f32, unscaled.
+    /// Mean of the latent's posterior, [1, channels, height, width], f32, unscaled.
     pub mean: Tensor,
-    /// Logarithm of its variance, of the same shape.
+    /// Log variance, of the same shape.
     pub log_variance: Tensor,
-    /// The caption's token ids, one row of the text encoder's length.
+    /// Token ids of the caption, padded to the text encoder's length.
     pub tokens: Vec<u32>,
-    /// Whether the caption was longer than the text encoder can take.
+    /// Whether the caption exceeded the text encoder's limit and was cut.
     pub truncated: bool,
 }
 
@@ -43,26 +43,25 @@ impl Example {
     }
 }
 
-/// Everything that a run is trained on.
+/// All training data of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Prepared {
-    /// Images of the subject or style.
+    /// Images of the style or subject.
     pub instances: Vec<Example>,
-    /// Images of its class, for prior preservation; may be empty.
+    /// Class images, for prior preservation; may be empty.
     pub classes: Vec<Example>,
-    /// Images that are only measured with; may be empty.
+    /// Held-out images; may be empty.
     pub held_out: Vec<Example>,
     /// Token ids of the empty caption.
     pub empty: Vec<u32>,
 }
 
 impl Prepared {
-    /// Computes the latents' distributions of every image: `held_out` of `config` says which share of `sources` is
-    /// kept apart (drawn by the seed; at least one image always stays to train on). `progress` hears the number of
-    /// images done and of all, and may stop.
+    /// Encodes every image. `config.held_out` is the share of `sources` that is held out (chosen by the seed; at least
+    /// one image is always trained on). `progress` receives the images done and in total, and may cancel.
     ///
     /// # Errors
-    /// There is no image, one is too small, memory runs out, or [`EngineError::Cancelled`].
+    /// No images, a too small one, out of memory, or [`EngineError::Cancelled`].
     pub fn new(
         sources: &[Source],
         classes: &[Source],
@@ -83,7 +82,7 @@ impl Prepared {
     }
 }
 
-/// [`Prepared`] on the way, one image at a time.
+/// Builds [`Prepared`] one image at a time.
 #[derive(Debug)]
 pub struct Preparation {
     config: TrainingConfig,
@@ -91,18 +90,18 @@ pub struct Preparation {
     sources: usize,
     total: usize,
     done: usize,
-    /// Places of the images that are kept apart.
+    /// Indices of the held-out images.
     apart: std::collections::BTreeSet<usize>,
     prepared: Prepared,
-    /// The last image, if it was cut at a place that does not depend on its own.
+    /// The last image, if its crop is not random.
     last: Option<Example>,
 }
 
 impl Preparation {
-    /// For that many images of the subject and of its class; see [`Prepared::new`].
+    /// Prepares `sources` images and `classes` class images; see [`Prepared::new`].
     ///
     /// # Errors
-    /// There is no image of the subject.
+    /// `sources` is 0.
     pub fn new(
         sources: usize,
         classes: usize,
@@ -110,7 +109,7 @@ impl Preparation {
         tokenizer: &Tokenizer,
     ) -> Result<Self> {
         if sources == 0 {
-            let message = "there is no image to train on; add at least one".to_owned();
+            let message = "the dataset has no images; add at least one".to_owned();
             return Err(EngineError::Request(message));
         }
         let rng = RunRng::new(config.seed);
@@ -133,12 +132,12 @@ impl Preparation {
         self.done
     }
 
-    /// Images in all.
+    /// Images in total.
     pub fn total(&self) -> usize {
         self.total
     }
 
-    /// Adds the next image: all of the subject's, then all of its class.
+    /// Adds the next image: first the training images, then the class images.
     ///
     /// # Errors
     /// It is too small, or memory runs out.
@@ -160,8 +159,8 @@ impl Preparation {
         Ok(())
     }
 
-    /// Adds the last image once more, because it counts several times, without computing anything. Whether that was
-    /// possible: where crops are drawn, each time has its own, and the image must be added itself.
+    /// Adds the last image again, for repeats, without encoding it. Returns false if that is impossible because random
+    /// crops differ each time; call [`Self::add`] instead.
     pub fn again(&mut self) -> bool {
         let Some(example) = self.last.clone() else { return false };
         let whole = self.is_apart();
@@ -182,7 +181,7 @@ impl Preparation {
         }
     }
 
-    /// Everything, once all images are added.
+    /// Returns the data once all images are added.
     ///
     /// # Errors
     /// Some are missing.
@@ -190,17 +189,17 @@ impl Preparation {
         if self.done == self.total {
             return Ok(self.prepared);
         }
-        let message = format!("only {} of {} images are prepared", self.done, self.total);
+        let message = format!("only {} of {} images were prepared", self.done, self.total);
         Err(EngineError::Request(message))
     }
 }
 
-/// How many of `count` images are kept apart: the share, rounded, but never all.
+/// Number of held-out images: the rounded share, but never all.
 fn held_out(count: usize, share: f64) -> usize {
     ((count as f64 * share).round() as usize).min(count.saturating_sub(1))
 }
 
-/// The parts of an image that are trained on, at their final size. An image to measure with has always one.
+/// Crops of an image at their final size. A held-out image always has one.
 fn crops(image: &RgbImage, config: &TrainingConfig, rng: RunRng, index: u64, whole: bool) -> Vec<RgbImage> {
     let side = config.resolution;
     match config.crop {
@@ -218,7 +217,7 @@ fn crops(image: &RgbImage, config: &TrainingConfig, rng: RunRng, index: u64, who
     }
 }
 
-/// The size, of about `side`² pixels and sides that are multiples of 64, whose shape is nearest to the image's.
+/// The size, of about `side`² pixels and sides that are multiples of 64, with the aspect ratio nearest to the image's.
 pub(super) fn bucket(width: u32, height: u32, side: u32) -> (u32, u32) {
     let shape = f64::from(width) / f64::from(height);
     let area = f64::from(side) * f64::from(side);
@@ -235,7 +234,7 @@ pub(super) fn bucket(width: u32, height: u32, side: u32) -> (u32, u32) {
     best
 }
 
-/// Scaled (Lanczos) so that it covers `width` × `height`, and cut at the given place (0 to 1 of what is left over).
+/// Scales `image` (Lanczos) to cover `width` × `height` and crops at the relative offset (`x`, `y`), 0 to 1.
 fn cover(image: &RgbImage, width: u32, height: u32, x: f64, y: f64) -> RgbImage {
     let scale =
         (f64::from(width) / f64::from(image.width())).max(f64::from(height) / f64::from(image.height()));
@@ -259,14 +258,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_image_always_stays_to_train_on() {
+    fn at_least_one_image_is_trained_on() {
         assert_eq!([0, 1, 2, 24, 24].map(|n| held_out(n, 0.1)), [0, 0, 0, 2, 2]);
         assert_eq!(held_out(1, 0.5), 0);
         assert_eq!(held_out(3, 0.5), 2);
     }
 
     #[test]
-    fn buckets_keep_area_and_shape() {
+    fn buckets_keep_area_and_aspect_ratio() {
         assert_eq!(bucket(512, 512, 512), (512, 512));
         assert_eq!(bucket(3000, 2000, 512), (640, 384));
         assert_eq!(bucket(2000, 3000, 512), (384, 640));
@@ -288,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_that_counts_several_times_is_computed_once() {
+    fn a_repeated_image_is_encoded_once() {
         let folder = std::path::Path::new("tests/goldens/pipeline");
         let pipeline = crate::Pipeline::load(folder, &crate::LoadOptions::default()).unwrap();
         let source = |shade: u8| Source {

@@ -1,5 +1,5 @@
-//! A loss that can be compared: over a fixed grid of (held-out image, ε, t), without gradients, one place of the
-//! grid at a time.
+//! Held-out loss: MSE over a fixed grid of (image, ε, t), so values compare between steps. No gradients; one grid
+//! point per call.
 
 use candle_core::{DType, Tensor};
 
@@ -10,16 +10,16 @@ use super::{
 };
 use crate::{Result, UNet};
 
-/// Timesteps of the grid for each image, in the middle of as many equal parts of the schedule.
+/// Timesteps per image: the midpoints of equal parts of the schedule.
 const TIMESTEPS: usize = 8;
 
-/// A measurement under way. The factors must stay as they are until it is done.
+/// A held-out loss being computed. The factors must not change until it is done.
 #[derive(Debug, Default)]
 pub struct HeldOutLoss {
     done: usize,
     total: usize,
     sum: f64,
-    /// The text of the present image, [1, tokens, width].
+    /// Text context of the current image, [1, tokens, width].
     text: Option<Tensor>,
 }
 
@@ -28,35 +28,35 @@ impl HeldOutLoss {
         Self { total: examples * TIMESTEPS, ..Self::default() }
     }
 
-    /// Places of the grid done.
+    /// Grid points done.
     pub fn done(&self) -> usize {
         self.done
     }
 
-    /// Places of the grid.
+    /// Grid points in total.
     pub fn total(&self) -> usize {
         self.total
     }
 
-    /// The mean squared error over the grid, once all of it is done; `None` where nothing is held out.
+    /// MSE over the grid once it is done; `None` if no images are held out.
     pub fn loss(&self) -> Option<f64> {
         (self.total > 0 && self.done == self.total).then(|| self.sum / self.total as f64)
     }
 }
 
-/// What a measurement computes with.
+/// Models and functions that the loss is computed with.
 pub(super) struct LossContext<'a> {
     pub(super) objective: &'a Objective,
     pub(super) rng: RunRng,
     pub(super) unet: &'a UNet,
     pub(super) dtype: DType,
-    /// A latent as the UNet sees it.
+    /// Scales a latent for the UNet.
     pub(super) scale: &'a dyn Fn(&Tensor) -> Result<Tensor>,
-    /// An example's text, [1, tokens, width].
+    /// Encodes an example's caption, [1, tokens, width].
     pub(super) text: &'a dyn Fn(&Example) -> Result<Tensor>,
 }
 
-/// Adds the next place of the grid.
+/// Computes the next grid point.
 pub(super) fn next(
     held_out_loss: &mut HeldOutLoss,
     examples: &[Example],
@@ -64,7 +64,7 @@ pub(super) fn next(
 ) -> Result<()> {
     let (i, k) = (held_out_loss.done / TIMESTEPS, held_out_loss.done % TIMESTEPS);
     let Some(example) = examples.get(i) else { return Ok(()) };
-    // The mean stands for the image: no draw from its own distribution in a measurement.
+    // The posterior's mean instead of a sample, to keep the loss deterministic.
     let latents = (context.scale)(&example.mean)?;
     let text = match held_out_loss.text.take().filter(|_| k > 0) {
         Some(text) => text,

@@ -1,9 +1,9 @@
 //! Training LoRA adapters (Hu et al. 2021) as diffusers' DreamBooth script does, one micro-step at a time.
 //!
-//! One file for each question: what is trained (`parameters`), how a rate moves (`rate`) and an update is made
-//! (`adamw`), where randomness comes from (`draw`), what is trained on (`data`), what is minimised (`loss`), what is
-//! measured (`held_out`), what is saved (`state`), and how it goes together (`trainer`). Knows no jobs and no clock;
-//! whoever calls decides when the next step is taken.
+//! One file per concern: trained factors (`parameters`), learning-rate schedule (`rate`), optimizer (`adamw`),
+//! randomness (`rng`), prepared images and captions (`data`), objective (`loss`), held-out loss (`held_out`),
+//! checkpoints (`state`), and the training loop's steps (`trainer`). Knows neither jobs nor a clock; the caller decides
+//! when the next step runs.
 
 mod adamw;
 mod data;

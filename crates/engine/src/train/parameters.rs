@@ -128,8 +128,8 @@ impl Parameters {
         self.factors().map(|factor| factor.elem_count()).sum()
     }
 
-    /// Puts the factors beside the models' weights. `tracked`: whether gradients will be asked for; without them, no
-    /// intermediate result is kept.
+    /// Attaches the factors to the models' weights. `tracked`: whether gradients are needed; without, no activations are
+    /// kept.
     ///
     /// # Errors
     /// None that the models themselves do not give.

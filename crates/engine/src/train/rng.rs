@@ -1,5 +1,5 @@
-//! Every random number of a run, as a function of the run's seed and of where it is used. Nothing is kept between
-//! draws, so a run that is taken up again draws the same numbers.
+//! Stateless random numbers of a training run: each is a function of the seed and its position, so a resumed run draws
+//! the same numbers.
 
 use adire_protocol::Rng;
 use candle_core::{Device, Tensor};
@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{NoiseSource, Result};
 
-/// What a number is for.
+/// Purpose of a random number; each has a stream of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RngStream {
     Factors,
@@ -22,7 +22,7 @@ pub(super) enum RngStream {
     Split,
 }
 
-/// A run's source of randomness.
+/// Random number generator of a training run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RunRng {
     seed: u64,
@@ -33,7 +33,7 @@ impl RunRng {
         Self { seed }
     }
 
-    /// 64 bits that depend on everything given.
+    /// 64 bits derived from seed, stream, step and index.
     fn bits(self, stream: RngStream, at: u64, index: u64) -> u64 {
         let mut hasher = Sha256::new();
         hasher.update(self.seed.to_le_bytes());
@@ -44,17 +44,17 @@ impl RunRng {
         digest.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
 
-    /// Evenly from 0 to `count` − 1 (`count` of at least 1).
+    /// Uniform integer from 0 to `count` − 1; `count` is at least 1.
     pub(super) fn uniform_below(self, count: usize, stream: RngStream, at: u64, index: u64) -> usize {
         ((u128::from(self.bits(stream, at, index)) * count as u128) >> 64) as usize
     }
 
-    /// Evenly from 0 to 1, 1 excluded.
+    /// Uniform number in [0, 1).
     pub(super) fn unit(self, stream: RngStream, at: u64, index: u64) -> f64 {
         (self.bits(stream, at, index) >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Standard normal numbers, f32.
+    /// Standard normal tensor, f32.
     pub(super) fn normal(
         self,
         shape: &[usize],
@@ -65,7 +65,7 @@ impl RunRng {
         NoiseSource::new(Rng::Cpu, self.bits(stream, at, 0)).randn(shape, device)
     }
 
-    /// The numbers 0 to `count` − 1 in a random order (Fisher and Yates).
+    /// Random permutation of 0 to `count` − 1 (Fisher–Yates).
     pub(super) fn order(self, count: usize, stream: RngStream, at: u64) -> Vec<usize> {
         let mut order: Vec<usize> = (0..count).collect();
         for i in (1..count).rev() {
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_place_gives_the_same_number_and_another_place_another() {
+    fn numbers_depend_on_seed_stream_step_and_index() {
         let (a, b) = (RunRng::new(1), RunRng::new(2));
         assert_eq!(a.bits(RngStream::Noise, 3, 4), a.bits(RngStream::Noise, 3, 4));
         let all = [
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_even() {
+    fn numbers_are_uniform() {
         let rng = RunRng::new(7);
         let mut counts = [0; 10];
         for i in 0..10_000 {

@@ -1,5 +1,4 @@
-//! Checkpoints: the whole state of a run in one file, so that a run that was killed ends with the same bits as one
-//! that was not.
+//! Checkpoint files: the whole state of a run, so that a resumed run produces the same bits as an uninterrupted one.
 
 use std::{
     borrow::Cow,
@@ -23,19 +22,19 @@ use crate::{EngineError, Result, save};
 /// Key of the file's metadata that holds [`Header`].
 const KEY: &str = "adire_training";
 
-/// What a checkpoint says beside its tensors.
+/// Metadata of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Header {
-    /// The settings: a checkpoint of other ones is refused.
+    /// Configuration; a checkpoint with another one is refused.
     pub(super) config: TrainingConfig,
-    /// Updates made.
+    /// Optimizer steps done.
     #[serde(rename = "updates")]
     pub(super) steps_done: u32,
-    /// Micro-steps made.
+    /// Micro-steps done.
     pub(super) micro_steps: u64,
-    /// What the watchdog multiplies the learning rate with.
+    /// Factor on the learning rate after a rollback.
     pub(super) rate_factor: f64,
-    /// Whether the watchdog has used its one second chance.
+    /// Whether the run has rolled back once.
     pub(super) halved: bool,
 }
 
@@ -59,7 +58,7 @@ impl View for &Values {
     }
 }
 
-/// Every tensor of the state by its name.
+/// All tensors of the state with their names.
 fn tensors<'a>(parameters: &'a Parameters, adamw: &'a AdamW) -> impl Iterator<Item = (String, Tensor)> + 'a {
     let factors = parameters.factors().map(|factor| factor.as_detached_tensor()).enumerate();
     let moments = adamw.first.iter().cloned().enumerate().map(|(i, t)| (format!("first.{i}"), t));
@@ -67,7 +66,7 @@ fn tensors<'a>(parameters: &'a Parameters, adamw: &'a AdamW) -> impl Iterator<It
     factors.map(|(i, t)| (format!("factor.{i}"), t)).chain(moments).chain(squares)
 }
 
-/// The state as the content of a file.
+/// Serialises the state to a safetensors file.
 pub(super) fn write(header: &Header, parameters: &Parameters, adamw: &AdamW) -> Result<Vec<u8>> {
     let held = tensors(parameters, adamw)
         .map(|(name, tensor)| Ok((name, Values(tensor.dims().to_vec(), values(&tensor)?))))
@@ -77,10 +76,10 @@ pub(super) fn write(header: &Header, parameters: &Parameters, adamw: &AdamW) -> 
     save::safetensors(views, BTreeMap::from([(KEY.to_owned(), text)]))
 }
 
-/// Puts the state that `bytes` holds into `parameters` and `adamw`; nothing is changed if it does not fit.
+/// Loads the state in `bytes` into `parameters` and `adamw`; nothing changes if it does not fit.
 ///
 /// # Errors
-/// It is no checkpoint, a damaged one, or one of another model or other settings: a sentence that says which.
+/// One sentence: not a checkpoint, damaged, or of another model or configuration.
 pub(super) fn read(
     bytes: &[u8],
     config: &TrainingConfig,
@@ -88,7 +87,7 @@ pub(super) fn read(
     adamw: &mut AdamW,
     device: &Device,
 ) -> Result<Header> {
-    let refuse = |what: String| EngineError::Request(format!("the checkpoint cannot be taken up: {what}"));
+    let refuse = |what: String| EngineError::Request(format!("the checkpoint cannot be used: {what}"));
     let (_, metadata) =
         SafeTensors::read_metadata(bytes).map_err(|error| refuse(format!("it is damaged ({error})")))?;
     let text = metadata.metadata().as_ref().and_then(|texts| texts.get(KEY));
@@ -103,9 +102,9 @@ pub(super) fn read(
     let mut found = Vec::new();
     for (name, present) in tensors(parameters, adamw) {
         let view =
-            file.tensor(&name).map_err(|_| refuse(format!("it lacks {name}; another model made it")))?;
+            file.tensor(&name).map_err(|_| refuse(format!("it lacks {name}; it is of another model")))?;
         if view.shape() != present.dims() || view.dtype() != Dtype::F32 {
-            return Err(refuse(format!("{name} has another shape; another model made it")));
+            return Err(refuse(format!("{name} has another shape; it is of another model")));
         }
         // The file's bytes need not lie at a multiple of four.
         let values: Vec<f32> =
@@ -122,7 +121,7 @@ pub(super) fn read(
     Ok(header)
 }
 
-/// Which settings differ: `: rank 4 there, 3 here`.
+/// Lists the settings that differ: `: rank 4 there, 3 here`.
 fn differing(there: &TrainingConfig, here: &TrainingConfig) -> String {
     let fields = |config: &TrainingConfig| match serde_json::to_value(config) {
         Ok(serde_json::Value::Object(fields)) => fields,
@@ -138,7 +137,7 @@ fn differing(there: &TrainingConfig, here: &TrainingConfig) -> String {
     if named.is_empty() { String::new() } else { format!(": {}", named.join("; ")) }
 }
 
-/// Writes `bytes` so that `path` always holds a whole file: under another name first, synced, then renamed.
+/// Writes `bytes` to `path` atomically: to a temporary file, synced, then renamed.
 ///
 /// # Errors
 /// The disk is full or the folder cannot be written; the file that was there is then as before.

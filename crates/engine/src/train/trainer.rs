@@ -1,4 +1,4 @@
-//! A run: micro-steps that add up gradients, updates that move the factors.
+//! Trainer: micro-steps accumulate gradients, optimizer steps update the factors.
 
 mod checkpoint;
 mod gradients;
@@ -21,29 +21,29 @@ use crate::{
     gradient_checkpointing::GradientCheckpointing,
 };
 
-/// What one micro-step did.
+/// Result of one micro-step (one forward and backward pass).
 #[derive(Clone, Debug)]
 pub struct MicroStep {
-    /// Loss of the batch: noisy, since it is that of one timestep for each image.
+    /// Training loss of the batch; noisy, with one timestep per image.
     pub loss: f64,
-    /// The update that it completed, if it did.
+    /// The optimizer step that it completed, if any.
     pub optimizer_step: Option<OptimizerStep>,
 }
 
-/// What one update did.
+/// Result of one optimizer step.
 #[derive(Clone, Debug)]
 pub struct OptimizerStep {
-    /// Updates made, this one included.
+    /// Optimizer steps done, including this one.
     pub step: u32,
     /// Mean loss over its micro-steps.
     pub loss: f64,
-    /// The learning rate that was used.
+    /// Learning rate of this step.
     pub learning_rate: f64,
-    /// Norm of all gradients before they were clipped.
+    /// Global gradient norm before clipping.
     pub gradient_norm: f64,
 }
 
-/// A training run. Holds copies of the models that share the base's weights; the base itself is not touched.
+/// State of a training run. Its copies of the models share the base model's weights, which never change.
 #[derive(Debug)]
 pub struct Trainer {
     config: TrainingConfig,
@@ -60,9 +60,9 @@ pub struct Trainer {
     /// Scale and shift from the autoencoder's latents to the UNet's.
     scale: (f64, f64),
     micro_steps: u64,
-    /// Gradients since the last update, in the order of the factors.
+    /// Gradients accumulated since the last optimizer step, in the order of the factors.
     sums: Vec<Option<Tensor>>,
-    /// Losses since the last update.
+    /// Losses since the last optimizer step.
     losses: Vec<f64>,
     rate_factor: f64,
     halved: bool,
@@ -70,11 +70,11 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// A run from its beginning. `scale` is the autoencoder's factor and shift; `dtype` is the models'.
+    /// Starts a run. `scale` is the autoencoder's factor and shift; `dtype` is the models'.
     ///
     /// # Errors
-    /// The settings ask for what this model does not have, or memory runs out.
-    #[expect(clippy::too_many_arguments, reason = "the one place where a model's parts meet the data")]
+    /// The settings do not fit this model, or memory runs out.
+    #[expect(clippy::too_many_arguments, reason = "the one constructor")]
     pub fn new(
         config: TrainingConfig,
         unet: &UNet,
@@ -89,10 +89,10 @@ impl Trainer {
             return Err(EngineError::Request(problem.message));
         }
         if data.instances.is_empty() {
-            return Err(EngineError::Request("there is no image to train on; add at least one".to_owned()));
+            return Err(EngineError::Request("the dataset has no images; add at least one".to_owned()));
         }
         let (mut unet, mut text) = (unet.clone(), text.clone());
-        // Adapters in effect are no part of the base.
+        // Train on the base model, without active adapters.
         crate::adapter::visit(&mut unet, &mut text, &mut |_, _, _, weight| weight.set_delta(None))?;
         let parameters = Parameters::new(&config, &mut unet, &mut text, device)?;
         let checkpointing = if config.gradient_checkpointing {
@@ -127,13 +127,13 @@ impl Trainer {
         Ok(this)
     }
 
-    /// Begins with an adapter's factors instead of no change: [`Parameters::take`]. Only before the first step.
+    /// Starts from an adapter's factors ([`Parameters::take`]). Only before the first step.
     ///
     /// # Errors
-    /// As there; steps have been made.
+    /// As there; or steps have been run.
     pub fn begin_with(&mut self, adapter: &Adapter) -> Result<()> {
         if self.micro_steps > 0 {
-            let message = "an adapter can only be begun with before the first step".to_owned();
+            let message = "a run can only start from an adapter before its first step".to_owned();
             return Err(EngineError::Request(message));
         }
         self.parameters.take(adapter)?;
@@ -141,44 +141,44 @@ impl Trainer {
         Ok(())
     }
 
-    /// The settings.
+    /// The configuration.
     pub fn config(&self) -> &TrainingConfig {
         &self.config
     }
 
-    /// Where the steps are computed.
+    /// The device that the run uses.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// What is trained.
+    /// The trained parameters.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
     }
 
-    /// What is trained on.
+    /// The prepared data.
     pub fn data(&self) -> &Prepared {
         &self.data
     }
 
-    /// Updates made.
+    /// Optimizer steps done.
     pub fn steps_done(&self) -> u32 {
         self.adamw.steps_done
     }
 
-    /// Whether all updates have been made.
+    /// Whether all optimizer steps are done.
     pub fn finished(&self) -> bool {
         self.adamw.steps_done >= self.config.steps
     }
 
-    /// One batch forwards and backwards, and an update when enough of them have been added up (or the images have
-    /// all been seen once more, as diffusers' script does).
+    /// Runs one forward and backward pass, and an optimizer step once enough gradients are accumulated (or at the end of
+    /// an epoch, as diffusers' script does).
     ///
-    /// When loss or gradients are no longer finite the run goes back to the last good checkpoint and halves the
+    /// If loss or gradients become NaN or infinite, the run rolls back to the last good checkpoint and halves the
     /// learning rate, once.
     ///
     /// # Errors
-    /// The second time that this happens: [`EngineError::Request`] with the reason. Memory runs out.
+    /// [`EngineError::Request`] with the reason if this happens a second time; or memory runs out.
     pub fn micro_step(&mut self) -> Result<MicroStep> {
         let (loss, gradients) = self.gradients()?;
         self.micro_steps += 1;
@@ -218,13 +218,13 @@ impl Trainer {
         self.adamw.step(self.parameters.factors(), &gradients, learning_rate, self.config.weight_decay)?;
         let step = self.adamw.steps_done;
         if step.is_multiple_of(self.config.checkpoint_every) {
-            // What one comes back to must be good itself.
+            // A checkpoint to roll back to must itself be finite.
             let finite = self.parameters.factors().try_fold(true, |good, factor| {
                 let largest = factor.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
                 Ok::<_, EngineError>(good && largest.is_finite())
             })?;
             if !finite {
-                self.rewind("a weight is no longer a finite number")?;
+                self.rewind("a weight became NaN or infinite")?;
                 return Ok(None);
             }
             self.good = self.checkpoint()?;
@@ -233,13 +233,13 @@ impl Trainer {
         Ok(Some(OptimizerStep { step, loss, learning_rate, gradient_norm }))
     }
 
-    /// Back to the last good state with half the rate, once.
+    /// Rolls back to the last good state and halves the learning rate, once.
     fn rewind(&mut self, reason: &str) -> Result<()> {
         let at = self.adamw.steps_done;
         if self.halved {
             return Err(EngineError::Request(format!(
-                "training broke down at update {at}: {reason}, also after the learning rate was halved to {:.1e}. \
-                 Use a smaller learning rate; 1e-4 is usual.",
+                "training diverged at step {at}: {reason}, even after the learning rate was halved to {:.1e}. \
+                 Use a lower learning rate; 1e-4 is typical.",
                 self.config.learning_rate * self.rate_factor
             )));
         }
@@ -247,17 +247,17 @@ impl Trainer {
         self.restore(&good)?;
         self.good = good;
         (self.halved, self.rate_factor) = (true, self.rate_factor / 2.0);
-        // The halved rate belongs to what one comes back to, should the program end now.
+        // Save the halved rate, in case the program ends now.
         self.good = self.checkpoint()?;
         Ok(())
     }
 
-    /// Whether the watchdog went back to an earlier state and halved the rate.
+    /// Whether the run rolled back and halved the learning rate.
     pub fn halved(&self) -> bool {
         self.halved
     }
 
-    /// The loss over the held-out grid, with the factors as they are now; `None` where nothing is held out.
+    /// Computes the held-out loss with the current factors; `None` if no images are held out.
     ///
     /// # Errors
     /// Memory runs out.
@@ -269,12 +269,12 @@ impl Trainer {
         Ok(held_out_loss.loss())
     }
 
-    /// A measurement of the held-out loss that [`Self::advance_held_out_loss`] carries on.
+    /// Starts computing the held-out loss, point by point with [`Self::advance_held_out_loss`].
     pub fn begin_held_out_loss(&self) -> HeldOutLoss {
         HeldOutLoss::new(self.data.held_out.len())
     }
 
-    /// Computes one place of the grid. Between two of them no step may be made.
+    /// Computes one grid point. No step may run in between.
     ///
     /// # Errors
     /// Memory runs out.
@@ -294,7 +294,7 @@ impl Trainer {
         result
     }
 
-    /// Whether the text encoder is trained, too.
+    /// Whether the text encoder is trained.
     pub fn trains_text(&self) -> bool {
         self.parameters.layers().iter().any(|layer| layer.component == Component::TextEncoder)
     }

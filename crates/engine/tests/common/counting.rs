@@ -1,6 +1,6 @@
 //! An allocator that remembers the largest single request of each thread, for tests that bound it.
 
-#![expect(unsafe_code, reason = "the allocator that counts what is asked for")]
+#![expect(unsafe_code, reason = "an allocator that counts allocated bytes")]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},

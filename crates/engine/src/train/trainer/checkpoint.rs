@@ -1,4 +1,4 @@
-//! Keeping a run, and taking it up again.
+//! Saving and restoring checkpoints.
 
 use std::{fs, path::Path};
 
@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl Trainer {
-    /// The whole state as the content of a file. Only right after an update: what has been added up since is not in
-    /// it, and is computed again.
+    /// Serialises the whole state. Gradients accumulated since the last optimizer step are not included and are computed
+    /// again.
     ///
     /// # Errors
     /// Memory runs out.
@@ -25,10 +25,10 @@ impl Trainer {
         state::write(&header, &self.parameters, &self.adamw)
     }
 
-    /// Takes up a run where [`Self::checkpoint`] left it.
+    /// Restores the state that [`Self::checkpoint`] saved.
     ///
     /// # Errors
-    /// [`EngineError::Request`]: it is no checkpoint, damaged, or of another model or other settings.
+    /// [`EngineError::Request`]: not a checkpoint, damaged, or of another model or configuration.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<()> {
         let header = state::read(bytes, &self.config, &self.parameters, &mut self.adamw, &self.device)?;
         self.micro_steps = header.micro_steps;
@@ -39,26 +39,26 @@ impl Trainer {
         Ok(())
     }
 
-    /// Writes [`Self::checkpoint`] to a file that is whole at any moment.
+    /// Writes [`Self::checkpoint`] to a file, atomically.
     ///
     /// # Errors
-    /// [`EngineError::Request`] when it cannot be written; what was there before is then untouched.
+    /// [`EngineError::Request`] when it cannot be written; a previous checkpoint is kept.
     pub fn save(&self, path: &Path) -> Result<()> {
         state::save(path, &self.checkpoint()?).map_err(|error| {
             EngineError::Request(format!(
-                "the checkpoint {} cannot be written ({error}); the one before it is untouched",
+                "cannot write the checkpoint {} ({error}); the previous one is kept",
                 path.display()
             ))
         })
     }
 
-    /// Takes up the run of a file that [`Self::save`] wrote.
+    /// Restores the state from a file that [`Self::save`] wrote.
     ///
     /// # Errors
     /// As [`Self::restore`]; the file cannot be read.
     pub fn load(&mut self, path: &Path) -> Result<()> {
         let bytes = fs::read(path).map_err(|error| {
-            EngineError::Request(format!("the checkpoint {} cannot be read ({error})", path.display()))
+            EngineError::Request(format!("cannot read the checkpoint {} ({error})", path.display()))
         })?;
         self.restore(&bytes)
     }
