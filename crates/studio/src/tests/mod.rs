@@ -13,6 +13,7 @@ mod prompts;
 mod queue;
 mod random;
 mod restart;
+mod stored;
 mod training;
 mod uploads;
 

@@ -1,0 +1,138 @@
+//! A database that an earlier version wrote opens, and every row of it is still there.
+
+use adire_protocol::{GenerationState, TrainingState};
+use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
+
+use super::*;
+use crate::store::Store;
+
+/// A database at step 7 of its layout with rows in every table, as `sqlite3 adire.db .dump` wrote it. Not to be edited:
+/// people have such files.
+const STEP_7: &str = include_str!("stored/step7.sql");
+
+async fn connect(folder: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(folder.join("adire.db")).create_if_missing(true);
+    options.connect().await.unwrap()
+}
+
+async fn earlier() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    sqlx::raw_sql(STEP_7).execute(&mut connect(folder.path()).await).await.unwrap();
+    folder
+}
+
+async fn texts(connection: &mut SqliteConnection, query: String) -> Vec<String> {
+    let rows: Vec<(String,)> =
+        sqlx::query_as(sqlx::AssertSqlSafe(query)).fetch_all(&mut *connection).await.unwrap();
+    rows.into_iter().map(|(text,)| text).collect()
+}
+
+/// Every table with the columns that `STEP_7` gave it.
+async fn columns(connection: &mut SqliteConnection) -> Vec<(String, Vec<String>)> {
+    let tables = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name";
+    let mut found = Vec::new();
+    for table in texts(connection, tables.to_owned()).await {
+        let names = texts(connection, format!("SELECT name FROM pragma_table_info('{table}')")).await;
+        found.push((table, names));
+    }
+    found
+}
+
+/// The rows of these columns, as SQL literals.
+async fn content(
+    connection: &mut SqliteConnection,
+    of: &[(String, Vec<String>)],
+) -> Vec<(String, Vec<String>)> {
+    let mut found = Vec::new();
+    for (table, columns) in of {
+        let quoted: Vec<String> = columns.iter().map(|column| format!("quote({column})")).collect();
+        let only = if table == "_sqlx_migrations" { "WHERE version <= 7" } else { "" };
+        let query =
+            format!("SELECT {} AS line FROM {table} {only} ORDER BY line", quoted.join(" || ', ' || "));
+        found.push((table.clone(), texts(connection, query).await));
+    }
+    found
+}
+
+#[tokio::test]
+async fn every_row_of_an_earlier_database_is_kept() {
+    let folder = earlier().await;
+    let mut connection = connect(folder.path()).await;
+    let columns = columns(&mut connection).await;
+    let before = content(&mut connection, &columns).await;
+    assert_eq!(before.len(), 17, "tables");
+    for (table, rows) in &before {
+        assert!(!rows.is_empty(), "{table} has no row to lose");
+    }
+    drop(connection);
+    // Twice: the second start migrates nothing.
+    for _ in 0..2 {
+        let store = Store::open(&folder.path().join("adire.db")).await.unwrap();
+        store.close().await;
+        let mut connection = connect(folder.path()).await;
+        assert_eq!(content(&mut connection, &columns).await, before);
+        let broken = texts(&mut connection, "SELECT integrity_check FROM pragma_integrity_check".to_owned());
+        assert_eq!(broken.await, ["ok"]);
+        let orphans = texts(&mut connection, "SELECT \"table\" FROM pragma_foreign_key_check".to_owned());
+        assert_eq!(orphans.await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn an_earlier_database_is_read_as_it_was_written() {
+    let folder = earlier().await;
+    let store = Store::open(&folder.path().join("adire.db")).await.unwrap();
+
+    let visitor = Visitor("0b9f1a52-7d0e-4b0a-9d2c-1f2e3d4c5b6a".to_owned()).digest();
+    let ids = store.generations_of(&visitor).await.unwrap();
+    let done = store.generation(&ids[0]).await.unwrap().unwrap();
+    assert_eq!(
+        (done.state(), done.network.as_deref(), done.error.as_deref()),
+        (GenerationState::Done, None, None)
+    );
+    let spec = done.spec().unwrap();
+    assert_eq!(spec.prompt, "MyCloth with moons, it's “blue”");
+    assert!(spec.init_image.is_some() && spec.mask.is_some());
+    let images = store.images_of(&done.id).await.unwrap();
+    let images: Vec<_> = images.into_iter().map(|image| image.record().unwrap()).collect();
+    assert_eq!(images.iter().map(|image| image.index).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(images[0].recipe.embeddings[0].word, "MyCloth");
+    assert_eq!(store.uploaded_by(&visitor, 0).await.unwrap().images, 2);
+    assert_eq!(store.doomed_blobs().await.unwrap().len(), 2);
+
+    let adapters = store.all_adapters().await.unwrap();
+    let listed: Vec<_> =
+        adapters.iter().map(|a| (a.version.id(), a.hidden, a.downloads, a.deleted_at.is_some())).collect();
+    let expected = [
+        ("adire@v2", true, false, false),
+        ("adire@v1", false, true, true),
+        ("cloth@v1", false, true, false),
+        ("indigo@v1", false, true, false),
+    ];
+    assert_eq!(
+        listed,
+        expected.map(|(id, hidden, downloads, deleted)| (id.to_owned(), hidden, downloads, deleted))
+    );
+    assert_eq!(store.embeddings().await.unwrap()[0].word, "MyCloth");
+    assert_eq!(store.setting::<Vec<String>>("fixture").await.unwrap().unwrap(), ["a", "b"]);
+
+    let runs = store.runs().await.unwrap();
+    let states: Vec<_> = runs.iter().map(|run| (run.state(), run.halved)).collect();
+    assert_eq!(states, [(TrainingState::Paused, true), (TrainingState::Done, false)]);
+    let done = &runs[1];
+    assert_eq!(done.request().unwrap().note, "first try");
+    assert!(done.forecast().unwrap().is_some());
+    let points = store.points(&done.id, 0).await.unwrap();
+    assert_eq!(points.iter().map(|(_, point)| point.step).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    assert_eq!((points[0].1.loss, points[0].1.held_out_loss), (None, Some(1.0)));
+    let samples = store.samples(&done.id, 0).await.unwrap();
+    let samples: Vec<_> = samples.iter().map(|(_, sample)| (sample.step, sample.with_adapter)).collect();
+    assert_eq!(samples, [(0, false), (2, true), (4, true)]);
+
+    let datasets = store.datasets().await.unwrap();
+    let shown: Vec<_> = datasets.iter().map(|d| (d.name.as_str(), d.frozen.is_some(), d.pictures)).collect();
+    assert_eq!(shown, [("class", false, 1), ("draft", false, 1), ("cloth", true, 2)]);
+    let draft = store.dataset(&datasets[1].id).await.unwrap().unwrap();
+    assert_eq!(draft.class_dataset.as_ref(), Some(&datasets[0].id));
+    store.close().await;
+}
