@@ -96,7 +96,7 @@ impl Store {
     pub(crate) async fn datasets(&self) -> Result<Vec<DatasetSummary>, StudioError> {
         let rows: Vec<SummaryRow> = sqlx::query_as(
             "SELECT d.id, d.name, d.hash, d.created_at, COUNT(p.hash) AS images, MIN(p.hash) AS cover \
-             FROM datasets d LEFT JOIN dataset_images p ON p.dataset = d.id \
+             FROM datasets d LEFT JOIN dataset_pictures p ON p.dataset = d.id \
              GROUP BY d.id, d.name, d.hash, d.created_at ORDER BY d.id DESC",
         )
         .fetch_all(&self.pool)
@@ -153,7 +153,7 @@ impl Store {
         let mut change = self.pool.begin().await.map_err(storage)?;
         for image in images {
             sqlx::query(
-                "INSERT INTO dataset_images (dataset, hash, pixels, name, caption, repeats, width, height) \
+                "INSERT INTO dataset_pictures (dataset, hash, pixels, name, caption, repeats, width, height) \
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
             )
             .bind(id)
@@ -279,7 +279,7 @@ impl Store {
     /// Whether any row needs the blob of that name.
     pub(crate) async fn is_used(&self, hash: &str) -> Result<bool, StudioError> {
         let found: Option<(String,)> = sqlx::query_as(
-            "SELECT hash FROM dataset_images WHERE hash = $1 \
+            "SELECT hash FROM dataset_pictures WHERE hash = $1 \
              UNION ALL SELECT hash FROM images WHERE hash = $1 \
              UNION ALL SELECT hash FROM uploads WHERE hash = $1 \
              UNION ALL SELECT hash FROM adapter_versions WHERE hash = $1 AND deleted_at IS NULL \
