@@ -130,7 +130,7 @@ async fn an_earlier_database_is_read_as_it_was_written() {
     assert_eq!(samples, [(0, false), (2, true), (4, true)]);
 
     let datasets = store.datasets().await.unwrap();
-    let shown: Vec<_> = datasets.iter().map(|d| (d.name.as_str(), d.frozen.is_some(), d.pictures)).collect();
+    let shown: Vec<_> = datasets.iter().map(|d| (d.name.as_str(), d.frozen.is_some(), d.images)).collect();
     assert_eq!(shown, [("class", false, 1), ("draft", false, 1), ("cloth", true, 2)]);
     let draft = store.dataset(&datasets[1].id).await.unwrap().unwrap();
     assert_eq!(draft.class_dataset.as_ref(), Some(&datasets[0].id));
