@@ -75,7 +75,7 @@ impl Access {
 pub(crate) fn parse_network(text: &str) -> Result<IpNet, String> {
     let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     network.map(|network| network.trunc()).map_err(|_| {
-        "Expected an address or a network, such as 10.0.0.2, 172.16.0.0/12 or fd00::/8.".to_owned()
+        "Expected an IP address or network, such as 10.0.0.2, 172.16.0.0/12 or fd00::/8.".to_owned()
     })
 }
 
@@ -88,7 +88,7 @@ pub(crate) fn parse_host(text: &str) -> Result<String, String> {
         Some(name) if plain || text.starts_with('[') => {
             Ok(name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase())
         }
-        _ => Err("Expected a name as it stands in the address, such as studio.example.".to_owned()),
+        _ => Err("Expected a host name, such as studio.example.".to_owned()),
     }
 }
 

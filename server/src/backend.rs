@@ -69,8 +69,7 @@ impl EngineBackend {
                     })?;
                     if read.hash() != file.hash {
                         let message = format!(
-                            "The file of the embedding {} is no longer the one that was added: its hash has changed. \
-                             Remove it and add it again.",
+                            "The file of the embedding {} has changed since it was added (its hash differs). Remove it and add it again.",
                             file.word
                         );
                         return Err(BackendError::Failed(message));
@@ -171,7 +170,7 @@ impl Backend for EngineBackend {
 
     fn advance_training(&mut self, interrupted: &dyn Fn() -> bool) -> Result<UnitOutcome, BackendError> {
         // Put back only when all went well: what a panic or an error leaves half made is dropped.
-        let none = || BackendError::Failed("No training has been begun.".to_owned());
+        let none = || BackendError::Failed("No training run is active.".to_owned());
         let mut driver = self.driver.take().ok_or_else(none)?;
         let update =
             driver.advance(&mut self.pipeline, interrupted).map_err(|error| backend_error(&error))?;
@@ -268,7 +267,7 @@ fn resident(pool: &mut AdapterPool, file: &AdapterFile) -> Result<Arc<Adapter>, 
     })?;
     if adapter.hash() != file.hash {
         let message = format!(
-            "The file of {} is no longer the one that was added: its hash has changed. Add it again.",
+            "The file of {} has changed since it was added (its hash differs). Add it again.",
             file.id
         );
         return Err(BackendError::Failed(message));

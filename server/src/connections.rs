@@ -175,7 +175,7 @@ impl<I> Watched<I> {
             timer.as_mut().reset(Instant::now() + stall);
         }
         ready!(timer.as_mut().poll(context));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client stopped reading")))
     }
 }
 

@@ -68,40 +68,30 @@ impl ProblemKind {
     /// Status, last part of the `type` URN, title.
     fn facts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::Unreadable => (StatusCode::BAD_REQUEST, "unreadable", "The request cannot be read"),
-            Self::SignedOut => (StatusCode::UNAUTHORIZED, "signed-out", "This is for the operator"),
+            Self::Unreadable => (StatusCode::BAD_REQUEST, "unreadable", "Malformed request"),
+            Self::SignedOut => (StatusCode::UNAUTHORIZED, "signed-out", "Sign-in required"),
             Self::TooManyAttempts => {
                 (StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", "Too many attempts")
             }
-            Self::NoAdminPassword => (StatusCode::FORBIDDEN, "no-operator", "There is no operator yet"),
-            Self::CrossOrigin => {
-                (StatusCode::FORBIDDEN, "cross-origin", "The request comes from another site")
-            }
-            Self::Misdirected => {
-                (StatusCode::MISDIRECTED_REQUEST, "misdirected", "This server has another name")
-            }
-            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This is not yours to do"),
-            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing here"),
+            Self::NoAdminPassword => (StatusCode::FORBIDDEN, "no-operator", "No admin password set"),
+            Self::CrossOrigin => (StatusCode::FORBIDDEN, "cross-origin", "Cross-origin request blocked"),
+            Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected", "Unknown host name"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Not allowed"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The method does not fit this address")
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
             }
-            Self::Timeout => (StatusCode::REQUEST_TIMEOUT, "timeout", "The request took too long"),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
-            Self::MediaType => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The body is of the wrong kind")
-            }
-            Self::Invalid => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The request cannot be taken as it is")
-            }
-            Self::Conflict => (StatusCode::CONFLICT, "conflict", "It exists already"),
-            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests wait"),
-            Self::Internal => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong in the server")
-            }
+            Self::Timeout => (StatusCode::REQUEST_TIMEOUT, "timeout", "Request timed out"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Request body too large"),
+            Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "Unsupported media type"),
+            Self::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Validation failed"),
+            Self::Conflict => (StatusCode::CONFLICT, "conflict", "Conflict"),
+            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many queued requests"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk-full", "The server's disk is full"),
             Self::QueueFull => (StatusCode::SERVICE_UNAVAILABLE, "queue-full", "The queue is full"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "The server is busy"),
-            Self::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting", "The model is being loaded"),
+            Self::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting", "Starting"),
             Self::ShuttingDown => {
                 (StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "The server is shutting down")
             }
@@ -154,10 +144,7 @@ impl Problem {
     /// Our fault: the cause goes to the log, the client learns only that it happened.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         tracing::error!(%cause, "internal error");
-        Self::new(
-            ProblemKind::Internal,
-            "The server could not answer this request. Its log says why, under this answer's X-Request-Id.",
-        )
+        Self::new(ProblemKind::Internal, "Internal error. See the server log for this X-Request-Id.")
     }
 
     /// Says when another try makes sense.
@@ -233,9 +220,12 @@ impl From<BytesRejection> for Problem {
     fn from(rejection: BytesRejection) -> Self {
         match rejection {
             BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-                Self::new(ProblemKind::TooLarge, "The body is larger than this address takes; send less.")
+                Self::new(ProblemKind::TooLarge, "The request body is too large.")
             }
-            other => Self::new(ProblemKind::Unreadable, format!("The body did not arrive whole: {other}.")),
+            other => Self::new(
+                ProblemKind::Unreadable,
+                format!("The request body was not received completely: {other}."),
+            ),
         }
     }
 }
@@ -251,7 +241,7 @@ pub(crate) fn unknown_address(path: &str) -> Problem {
     let shown: String = path.chars().take(120).collect();
     Problem::new(
         ProblemKind::NotFound,
-        format!("There is nothing at {shown}; /api/v1/openapi.json lists every address."),
+        format!("Nothing at {shown}; see /api/v1/openapi.json for all endpoints."),
     )
 }
 
@@ -259,10 +249,7 @@ pub(crate) fn unknown_address(path: &str) -> Problem {
 pub(crate) async fn method_not_allowed(method: axum::http::Method, uri: axum::http::Uri) -> Problem {
     Problem::new(
         ProblemKind::MethodNotAllowed,
-        format!(
-            "{} does not take {method}; the header Allow and /api/v1/openapi.json say what it takes.",
-            uri.path()
-        ),
+        format!("{method} is not allowed on {}; see the Allow header.", uri.path()),
     )
 }
 

@@ -28,10 +28,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         if !(media_type == "application/json" || media_type.ends_with("+json")) {
             return Err(Problem::new(
                 ProblemKind::MediaType,
-                format!(
-                    "This address takes JSON; send it with Content-Type: application/json{}.",
-                    but(&media_type)
-                ),
+                format!("Expected JSON; set Content-Type: application/json{}.", but(&media_type)),
             ));
         }
         let body = Bytes::from_request(request, state).await?;
@@ -71,7 +68,7 @@ fn explain(field: &str, error: &serde_json::Error, body: &[u8]) -> Problem {
     if !error.is_data() {
         let text = String::from_utf8_lossy(body);
         let hint = if ["NaN", "Infinity"].iter().any(|word| text.contains(word)) {
-            " JSON knows no NaN and no Infinity."
+            " JSON has no NaN or Infinity."
         } else {
             ""
         };
@@ -87,10 +84,10 @@ fn explain(field: &str, error: &serde_json::Error, body: &[u8]) -> Problem {
     let message = message.replace("expected struct GenerationRequest", "expected an object with a “prompt”");
     let message = message.replace("expected struct AdapterUse", "expected an object with a “name”");
     if field == "." {
-        let sentence = format!("The body is no such request: {message}.");
+        let sentence = format!("Invalid request body: {message}.");
         return Problem::new(ProblemKind::Invalid, sentence);
     }
-    let sentence = format!("“{field}” cannot be taken: {message}.");
+    let sentence = format!("Invalid “{field}”: {message}.");
     let errors = vec![FieldError { field: field.to_owned(), message: sentence.clone() }];
     Problem { errors, ..Problem::new(ProblemKind::Invalid, sentence) }
 }
@@ -140,12 +137,7 @@ impl<S: Send + Sync> FromRequestParts<S> for GenerationId {
 pub(crate) fn generation_id(text: &str) -> Result<String, Problem> {
     let id = Uuid::parse_str(text).map_err(|_| {
         let shown: String = text.chars().take(60).collect();
-        Problem::new(
-            ProblemKind::Unreadable,
-            format!(
-                "“{shown}” is no generation id; ids are UUIDs, as POST /api/v1/generations returns them."
-            ),
-        )
+        Problem::new(ProblemKind::Unreadable, format!("“{shown}” is not a generation id; expected a UUID."))
     })?;
     Ok(id.to_string())
 }
@@ -201,7 +193,7 @@ mod tests {
         assert_eq!(problem.errors[0].field, "adapters[0].strength");
         assert_eq!(
             problem.detail,
-            "“adapters[0].strength” cannot be taken: invalid type: string \"much\", expected a number."
+            "Invalid “adapters[0].strength”: invalid type: string \"much\", expected a number."
         );
         assert!(refused(r#"{"prompt": "x", "stepps": 1}"#).detail.contains("unknown field `stepps`"));
     }

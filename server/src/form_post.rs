@@ -38,7 +38,7 @@ async fn submit_form(
     form: Result<Multipart, MultipartRejection>,
 ) -> Result<Response, Problem> {
     let multipart = form.map_err(|error| {
-        Problem::new(ProblemKind::MediaType, format!("This address takes a form: {}.", error.body_text()))
+        Problem::new(ProblemKind::MediaType, format!("Expected a multipart form: {}.", error.body_text()))
     })?;
     let form = match read(&studio, &client, multipart).await {
         Ok(form) => form?,
@@ -62,7 +62,7 @@ async fn read(
         if [INIT_IMAGE_FILE, MASK_FILE].contains(&name.as_str()) {
             // Each is read at the server's cost.
             if brought.contains(&name) {
-                let sentence = "A form has one init image and one mask; send no more files.";
+                let sentence = "A form can have one init image and one mask.";
                 return Ok(Err(Problem::new(ProblemKind::Invalid, sentence)));
             }
             let used_as = if name == MASK_FILE { ImageUse::Mask } else { ImageUse::Colours };
@@ -117,10 +117,13 @@ async fn image(
 
 fn log(error: &StudioError) {
     if matches!(error.kind(), ErrorKind::Internal | ErrorKind::DiskFull) {
-        tracing::error!(%error, "a picture of a form could not be kept");
+        tracing::error!(%error, "an image of a form could not be stored");
     }
 }
 
 fn unreadable(error: &MultipartError) -> Problem {
-    Problem::new(ProblemKind::Unreadable, format!("The form did not arrive whole: {}.", error.body_text()))
+    Problem::new(
+        ProblemKind::Unreadable,
+        format!("The form was not received completely: {}.", error.body_text()),
+    )
 }

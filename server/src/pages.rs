@@ -94,7 +94,7 @@ pub(crate) async fn fallback(State(state): State<AppState>, request: Request) ->
         }
     }
     let shown: String = path.chars().take(120).collect();
-    Problem::new(ProblemKind::NotFound, format!("There is nothing at {shown}.")).into_response()
+    Problem::new(ProblemKind::NotFound, format!("Nothing at {shown}.")).into_response()
 }
 
 /// What pages and server functions find: the studio, the visitor, and for pages a policy with leptos' nonce.

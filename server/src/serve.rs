@@ -116,11 +116,14 @@ pub async fn serve(
         tokio::time::timeout(timeouts.worker, studio.shutdown())
     );
     if drained.is_err() {
-        tracing::warn!("some connections did not end in {} s and are cut", timeouts.drain.as_secs());
+        tracing::warn!(
+            "some connections did not close within {} s and were dropped",
+            timeouts.drain.as_secs()
+        );
     }
     if stopped.is_err() {
         tracing::warn!(
-            "the worker is still in a step after {} s; its job goes on at the next start",
+            "the worker is still in a step after {} s; its job resumes after restart",
             timeouts.worker.as_secs()
         );
     }

@@ -55,7 +55,7 @@ fn loading(access: Arc<Access>) -> Router {
 }
 
 async fn not_ready() -> Response {
-    let body = json!({ "status": "starting", "detail": "The model is being loaded." });
+    let body = json!({ "status": "starting", "detail": "The model is loading." });
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, RETRY_AFTER_SECONDS)], Json(body))
         .into_response()
 }
@@ -63,7 +63,7 @@ async fn not_ready() -> Response {
 async fn wait(request: Request) -> Response {
     let api = request.uri().path().starts_with("/api/");
     if api || !accepts_html(request.headers()) {
-        let sentence = "The model is still being loaded; GET /readyz says when it is there.";
+        let sentence = "The model is loading. Poll GET /readyz until it returns 200.";
         return Problem::new(ProblemKind::Starting, sentence)
             .retry_after(RETRY_AFTER_SECONDS)
             .into_response();

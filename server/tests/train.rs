@@ -189,9 +189,7 @@ fn bad_input_is_named_before_anything_is_computed() {
     fs::create_dir_all(&empty).unwrap();
     let said = |data: &Path, more: &[&str]| complaint(&run(train(folder.path(), data, "bad", more)));
     assert!(said(&empty, &[]).contains("holds no picture that can be used"));
-    assert!(
-        said(&folder.path().join("nowhere"), &[]).contains("cannot be read: there is no such file or folder")
-    );
+    assert!(said(&folder.path().join("nowhere"), &[]).contains("cannot be read: no such file or folder"));
     for (flag, value, words) in [
         ("--rank", "0", "rank must be 1 to 128; got 0"),
         ("--rank", "10000", "rank must be 1 to 128; got 10000"),

@@ -62,11 +62,11 @@ pub(crate) async fn add(shared: Arc<Shared>, new: NewAdapter) -> Result<AdapterV
         let shown: String = new.name.chars().take(80).collect();
         invalid(
             "name",
-            format!("“{shown}” is no adapter name: lower-case letters, digits, - _ . only, at most 64."),
+            format!("“{shown}” is not a valid adapter name; use at most 64 lower-case letters, digits, “-”, “_” or “.”."),
         )
     })?;
     if new.version == Some(0) {
-        return Err(invalid("version", "Versions count from 1.".to_owned()));
+        return Err(invalid("version", "Versions start at 1.".to_owned()));
     }
     let (blobs, source) = (shared.blobs.clone(), new.path.clone());
     let staged = blocking(move || {
@@ -137,7 +137,9 @@ pub(crate) async fn be_strict(shared: &Arc<Shared>, uses: &[AdapterUse]) -> Resu
         let message = match detail(Arc::clone(shared), &adapter.name).await?.receipt {
             Some(AdapterReceipt { warning: None, .. }) => continue,
             Some(AdapterReceipt { warning: Some(warning), .. }) => format!("{}: {warning}", adapter.name),
-            None => format!("{}: the model is busy and has not read the file yet. Try again.", adapter.name),
+            None => {
+                format!("{}: the model is busy and has not checked the file yet. Try again.", adapter.name)
+            }
         };
         errors.push(FieldError { field: format!("adapters[{index}]"), message });
     }
@@ -156,7 +158,7 @@ async fn existing(shared: &Shared, row: &AdapterVersion) -> Result<Option<Adapte
     }
     match same_name.find(|listed| listed.version.version == row.version) {
         Some(taken) if taken.deleted_at.is_some() => Err(StudioError::Conflict(format!(
-            "{} was deleted on this server, and a number is never used again. Leave the version out to get the next one.",
+            "{} was deleted, and version numbers are never reused. Omit the version to get the next number.",
             taken.version.id()
         ))),
         Some(taken) if taken.version.hash != row.hash => {
@@ -207,7 +209,8 @@ async fn make_receipt(shared: Arc<Shared>, version: AdapterVersion) -> Result<Ad
         return Ok(receipt);
     }
     let path = shared.blobs.path(&version.hash).filter(|path| path.is_file());
-    let path = path.ok_or_else(|| StudioError::Storage(format!("The file of {} is lost.", version.id())))?;
+    let path =
+        path.ok_or_else(|| StudioError::Storage(format!("The file of {} is missing.", version.id())))?;
     let receipt = shared.worker.check_adapter(path).await?.map_err(|error| match error {
         BackendError::Failed(text) => StudioError::Adapter(text),
         BackendError::Cancelled => StudioError::ShuttingDown,
@@ -222,12 +225,13 @@ pub(crate) async fn file(shared: &Shared, name: &str) -> Result<(AdapterVersion,
     let version = resolve(&known, name)?.clone();
     if !downloads(shared, &version).await? {
         return Err(StudioError::NotAllowed(format!(
-            "The file of {} is not given out by this server. The adapter can be used here.",
+            "Downloading {} is disabled on this server. You can still use the adapter here.",
             version.id()
         )));
     }
     let path = shared.blobs.path(&version.hash).filter(|path| path.is_file());
-    let path = path.ok_or_else(|| StudioError::Storage(format!("The file of {} is lost.", version.id())))?;
+    let path =
+        path.ok_or_else(|| StudioError::Storage(format!("The file of {} is missing.", version.id())))?;
     Ok((version, path))
 }
 

@@ -94,7 +94,8 @@ impl Blobs {
     /// Gives a staged file its name.
     pub(crate) fn keep(&self, staged: Staged) -> Result<String, StudioError> {
         let hash = staged.hash.clone();
-        let path = self.path(&hash).ok_or_else(|| StudioError::Storage(format!("{hash} is no sha256.")))?;
+        let path =
+            self.path(&hash).ok_or_else(|| StudioError::Storage(format!("{hash} is not a sha256.")))?;
         let renamed = match fs::rename(&staged.path, &path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let folder = path.parent().unwrap_or(&self.root);

@@ -65,7 +65,7 @@ pub(crate) async fn image(shared: Arc<Shared>, id: String, index: u32, by: Asker
     if !row.state().is_final() {
         // A restart would take it for one that is still to be made.
         return Err(StudioError::Conflict(
-            "This generation is not finished. Cancel it first, or delete all of it.".to_owned(),
+            "This generation is not finished. Cancel it first, or delete the whole generation.".to_owned(),
         ));
     }
     if !shared.store.delete_image(&id, index, by.who.owner().as_deref()).await? {

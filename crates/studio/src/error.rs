@@ -12,7 +12,7 @@ pub enum StudioError {
     #[error(transparent)]
     Invalid(#[from] ValidationError),
     /// Nothing has that id.
-    #[error("There is no {what} {id}.")]
+    #[error("{what} {id} not found.")]
     NotFound {
         /// `generation`, `image`.
         what: &'static str,
@@ -20,7 +20,7 @@ pub enum StudioError {
         id: String,
     },
     /// No adapter version has that name.
-    #[error("There is no adapter {name}. {}", known_adapters(known))]
+    #[error("Adapter {name} not found. {}", known_adapters(known))]
     UnknownAdapter {
         /// As it was asked for.
         name: String,
@@ -29,22 +29,20 @@ pub enum StudioError {
     },
     /// That version exists with another content; versions never change.
     #[error(
-        "{id} exists already with another content; adapter versions never change. Leave the version out to get the next number."
+        "{id} already exists with different content; versions are immutable. Omit the version to get the next number."
     )]
     AdapterExists {
         /// `name@vN`.
         id: String,
     },
     /// That word stands for another file.
-    #[error("The word {word} stands for another embedding already. Remove that one, or choose another word.")]
+    #[error("“{word}” already names another embedding. Remove that one or choose another word.")]
     EmbeddingExists {
         /// The word.
         word: String,
     },
     /// A training has used the dataset; it never changes again.
-    #[error(
-        "The dataset {name} can no longer be changed: a training has used it. Make a copy and change that."
-    )]
+    #[error("Dataset {name} is frozen because a training run uses it. Duplicate it to make changes.")]
     Frozen {
         /// The dataset's name.
         name: String,
@@ -56,7 +54,7 @@ pub enum StudioError {
     #[error("{0}")]
     Adapter(String),
     /// No place is left in the queue.
-    #[error("The queue is full: {ahead} generations wait or run{}. Try again later.", in_about(*wait_ms))]
+    #[error("The queue is full ({ahead} queued or running{}). Try again later.", in_about(*wait_ms))]
     QueueFull {
         /// Generations waiting or running.
         ahead: u32,
@@ -65,7 +63,7 @@ pub enum StudioError {
     },
     /// One visitor, or one network, has too many generations waiting.
     #[error(
-        "{} {waiting} generations waiting already; at most {most} may wait. Let one finish or cancel one.",
+        "{} {waiting} queued generations; the limit is {most}. Wait for one to finish or cancel one.",
         if *network { "Your network has" } else { "You have" }
     )]
     TooManyWaiting {
@@ -78,8 +76,7 @@ pub enum StudioError {
     },
     /// What one visitor, or one network, has in the queue costs too much for one more.
     #[error(
-        "{} in the queue and this one would cost {} megapixel-steps together; the limit is {}. Let one finish, or ask \
-         for fewer images, fewer steps or a smaller size.",
+        "{} in the queue and this one cost {} megapixel-steps together; the limit is {}. Wait for one to finish, or use fewer images, fewer steps or a smaller size.",
         if *network { "The generations of your network" } else { "Your generations" },
         rounded(*cost),
         rounded(*most)
@@ -93,9 +90,7 @@ pub enum StudioError {
         network: bool,
     },
     /// One network cancels all the time what it has just asked for.
-    #[error(
-        "Many generations were cancelled before they began. Wait {retry_after} s, then ask for the next one."
-    )]
+    #[error("Too many generations were cancelled before they started. Try again in {retry_after} s.")]
     TooManyWithdrawn {
         /// Seconds after which another try makes sense.
         retry_after: u64,
@@ -115,7 +110,7 @@ pub enum StudioError {
     #[error("{0}")]
     TooLarge(String),
     /// It belongs to another visitor.
-    #[error("This generation belongs to another visitor; only they and the admin can {what} it.")]
+    #[error("This generation belongs to another visitor; only that visitor or an admin can {what} it.")]
     NotYours {
         /// `cancel`, `delete`.
         what: &'static str,
@@ -128,15 +123,14 @@ pub enum StudioError {
     Conflict(String),
     /// So little room is left that nothing new is begun.
     #[error(
-        "The server's disk is nearly full, so nothing new is started; running generations are still stored. Try again \
-         later; whoever runs the server can delete images or free space."
+        "The server's disk is nearly full, so new work is refused; running generations are still saved. Try again later, or ask the admin to free space."
     )]
     LowSpace,
     /// The program is stopping.
-    #[error("The studio is shutting down. Unfinished pictures go on after its next start.")]
+    #[error("The server is shutting down. Unfinished generations resume after restart.")]
     ShuttingDown,
     /// Another program holds the data folder.
-    #[error("The data folder {folder} is in use by {by}. Stop that one, or name another folder with --data.")]
+    #[error("The data folder {folder} is in use by {by}. Stop it, or pass another folder with --data.")]
     InUse {
         /// The data folder.
         folder: String,
@@ -144,9 +138,7 @@ pub enum StudioError {
         by: String,
     },
     /// The data folder's disk takes no more.
-    #[error(
-        "The server's disk is full, so this was not done; nothing is lost. Free some space and try again."
-    )]
+    #[error("The server's disk is full, so the request failed; no data was lost. Free space and try again.")]
     DiskFull,
     /// The process may open no more files.
     #[error("The server has too many files and connections open. Try again in a moment.")]
@@ -227,10 +219,10 @@ impl StudioError {
 fn known_adapters(known: &[String]) -> String {
     match known {
         [] => "No adapters are installed.".to_owned(),
-        some => format!("Known: {}.", some.join(", ")),
+        some => format!("Available: {}.", some.join(", ")),
     }
 }
 
 fn in_about(wait_ms: Option<u64>) -> String {
-    wait_ms.map(|ms| format!(", about {} s in all", ms.div_ceil(1000))).unwrap_or_default()
+    wait_ms.map(|ms| format!(", about {} s in total", ms.div_ceil(1000))).unwrap_or_default()
 }

@@ -24,7 +24,7 @@ pub(crate) struct FolderLock {
 pub(crate) fn claim(folder: &Path) -> Result<FolderLock, StudioError> {
     let unusable = |error: std::io::Error| {
         StudioError::Storage(format!(
-            "The data folder {} cannot be used: {}. Name another one with --data, or change its permissions.",
+            "Cannot use the data folder {}: {}. Pass another one with --data, or change its permissions.",
             folder.display(),
             reason(&error)
         ))
@@ -90,13 +90,13 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
             match fs::set_permissions(folder, fs::Permissions::from_mode(mode & 0o700)) {
                 Ok(()) => tracing::info!(
                     folder = %folder.display(),
-                    "other users of this machine could look into the data folder; it is closed to them now"
+                    "the data folder was readable by other users of this machine; its permissions are now restricted"
                 ),
                 // Somebody else's folder that we may write to, a container's volume perhaps.
                 Err(error) => tracing::warn!(
                     folder = %folder.display(),
                     error = reason(&error),
-                    "other users of this machine can look into the data folder; close it with chmod 700"
+                    "the data folder is readable by other users of this machine; run chmod 700 on it"
                 ),
             }
         }
@@ -112,7 +112,7 @@ pub(crate) fn reason(error: &std::io::Error) -> String {
         ErrorKind::PermissionDenied => "permission denied".to_owned(),
         ErrorKind::ReadOnlyFilesystem => "the file system is read-only".to_owned(),
         ErrorKind::NotADirectory => "a part of the path is a file, not a folder".to_owned(),
-        ErrorKind::NotFound => "there is no such file or folder".to_owned(),
+        ErrorKind::NotFound => "no such file or folder".to_owned(),
         _ => error.to_string(),
     }
 }

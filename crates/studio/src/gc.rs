@@ -24,10 +24,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         match collect(&shared, now()).await {
             Ok(Collected { uploads: 0, generations: 0, .. }) => {}
             Ok(Collected { uploads, generations, files }) => {
-                tracing::info!(uploads, generations, files, "what is not kept any longer is deleted");
+                tracing::info!(uploads, generations, files, "garbage collected");
             }
             // The next time may go better; nothing is lost but room.
-            Err(error) => tracing::warn!(%error, "what is not kept any longer could not be deleted"),
+            Err(error) => tracing::warn!(%error, "garbage collection failed"),
         }
     }
 }

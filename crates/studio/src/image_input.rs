@@ -61,7 +61,7 @@ pub fn cover(image: Pixels, width: u32, height: u32) -> Result<Pixels, StudioErr
         return Ok(image);
     }
     let whole: RgbImage = ImageBuffer::from_raw(size.0, size.1, image.rgb)
-        .ok_or_else(|| StudioError::Image("The picture has fewer bytes than pixels.".to_owned()))?;
+        .ok_or_else(|| StudioError::Image("The image has fewer bytes than pixels.".to_owned()))?;
     let (x, y, w, h) = middle(size, (width, height));
     let cut = imageops::crop_imm(&whole, x, y, w, h).to_image();
     let rgb = imageops::resize(&cut, width, height, imageops::FilterType::Lanczos3).into_raw();

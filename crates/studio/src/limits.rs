@@ -102,8 +102,7 @@ pub(crate) fn check_cost(spec: &GenerationSpec, budget: &Budget) -> Result<f64, 
     }
     let field = if spec.count > 1 { "count" } else { "steps" };
     let message = format!(
-        "This would cost {} megapixel-steps (images × steps × megapixels{}); one generation may cost {} on this server. \
-         Ask for fewer images, fewer steps or a smaller size.",
+        "This generation costs {} megapixel-steps (images × steps × megapixels{}); the limit is {}. Use fewer images, fewer steps or a smaller size.",
         rounded(cost),
         if spec.hires.is_some() { ", hires pass included" } else { "" },
         rounded(budget.request),

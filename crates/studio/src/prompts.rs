@@ -18,7 +18,7 @@ pub(crate) async fn count(
     for (field, text) in [("prompt", &prompt), ("negative_prompt", &negative)] {
         let chars = text.chars().count();
         if chars > most as usize {
-            let message = format!("The text has {chars} characters; at most {most} are taken.");
+            let message = format!("The text has {chars} characters; the limit is {most}.");
             errors.push(FieldError { field: field.to_owned(), message });
         }
     }
@@ -44,7 +44,7 @@ pub(crate) async fn check(shared: &Shared, prompt: &str, negative: &str) -> Resu
         (chunks > most_chunks).then(|| FieldError {
             field: field.to_owned(),
             message: format!(
-                "The {what} has {tokens} tokens in {chunks} chunks; at most {most_chunks} chunks are read. Shorten it."
+                "The {what} has {tokens} tokens in {chunks} chunks; the limit is {most_chunks} chunks. Shorten it."
             ),
         })
     };

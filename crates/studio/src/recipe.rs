@@ -31,8 +31,7 @@ pub(crate) async fn acceptable(
         && let Some(strength) = request.denoising_strength.take()
     {
         request.warnings.push(format!(
-            "Denoising strength {strength} was left out: the file does not name its init image. Upload that, and name \
-             it as init_image together with the strength."
+            "Denoising strength {strength} was dropped: the file does not include its init image. Upload it and set init_image together with denoising_strength."
         ));
     }
     leave_out_unknown_adapters(shared, &mut request).await?;
@@ -132,7 +131,7 @@ async fn leave_out_unknown_adapters(
     request.prompt = prompt;
     for name in missing {
         let name: String = name.chars().take(80).collect();
-        request.warnings.push(format!("The adapter {name} is not on this server; it is left out."));
+        request.warnings.push(format!("Adapter {name} is not installed here and was skipped."));
     }
     Ok(())
 }

@@ -63,13 +63,12 @@ pub(crate) async fn render_image(
                 return Err(RenderError::Failed(message));
             }
             RenderEvent::Ended(Err(BackendError::Cancelled), _) => {
-                let nobody =
-                    || RenderError::Failed("The engine stopped although nobody had asked it to.".to_owned());
+                let nobody = || RenderError::Failed("The engine stopped without being cancelled.".to_owned());
                 return Err(shared.queue.stopped().map_or_else(nobody, RenderError::Stopped));
             }
         }
     }
-    Err(RenderError::Failed("The model's thread has ended. Start the server again.".to_owned()))
+    Err(RenderError::Failed("The worker thread has stopped. Restart the server.".to_owned()))
 }
 
 /// Stores a finished image and publishes it.

@@ -118,7 +118,7 @@ pub(crate) async fn stop(shared: &Shared, id: &str) -> Result<bool, StudioError>
 /// Cancels everything that waits or runs for whoever `of` means; how many.
 pub(crate) async fn cancel_all(shared: Arc<Shared>, of: QueueOwner) -> Result<u32, StudioError> {
     if of.network.is_none() && of.visitor.is_none() {
-        let message = "Name a network or a visitor, as the queue lists them.".to_owned();
+        let message = "Set network or visitor, as listed in the queue.".to_owned();
         return Err(StudioError::Invalid(ValidationError(vec![FieldError {
             field: "network".to_owned(),
             message,

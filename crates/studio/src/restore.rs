@@ -26,8 +26,9 @@ pub(crate) async fn unfinished(shared: &Shared) -> Result<(), StudioError> {
     for row in shared.store.reopen_unfinished().await? {
         let first = NUMBERS_PER_RUN * row.epoch.cast_unsigned() + 1;
         if row.created_at < oldest {
-            tracing::info!(generation = row.id, "asked for too long ago; cancelled");
-            let why = "The server was stopped before this was finished, and started again too late to go on with it.";
+            tracing::info!(generation = row.id, "expired while queued; cancelled");
+            let why =
+                "The server stopped before this generation finished and was down too long to resume it.";
             let finish =
                 Finish { state: GenerationState::Cancelled, at: now(), error: Some(why), event: first };
             shared.store.finish(&row.id, &finish).await?;
@@ -48,8 +49,7 @@ pub(crate) async fn unfinished(shared: &Shared) -> Result<(), StudioError> {
 async fn requeue(shared: &Shared, row: &GenerationRow, first: u64) -> Result<(), StudioError> {
     if row.attempts >= MAX_ATTEMPTS {
         return Err(StudioError::Storage(format!(
-            "The server ended unexpectedly {MAX_ATTEMPTS} times while it made this; it is not tried again. \
-             It may need more memory than there is: try a smaller size."
+            "The server crashed {MAX_ATTEMPTS} times during this generation, so it is not retried. It may need more memory than is available; try a smaller size."
         )));
     }
     let kept = views::images(shared, &row.id).await?;

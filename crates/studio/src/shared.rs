@@ -67,11 +67,11 @@ impl Shared {
             let version = crate::adapters::resolve(&known, &adapter.name)?;
             if gone.contains(&version.id()) {
                 return Err(StudioError::Adapter(format!(
-                    "The adapter {} was deleted after this was asked for. Choose another one.",
+                    "Adapter {} was deleted while this generation was queued. Choose another one.",
                     version.id()
                 )));
             }
-            let lost = || StudioError::Storage(format!("The file of {} is lost.", version.id()));
+            let lost = || StudioError::Storage(format!("The file of {} is missing.", version.id()));
             let path = self.blobs.path(&version.hash).ok_or_else(lost)?;
             let id = version.id();
             let (strength, te_strength) = (adapter.strength, adapter.text_encoder_strength());

@@ -164,12 +164,13 @@ async fn receive<B: AsRef<[u8]>, E: std::fmt::Display>(
     let (mut file, mut bytes) = (tokio::fs::File::from_std(file), 0);
     let mut chunks = std::pin::pin!(chunks);
     while let Some(chunk) = chunks.next().await {
-        let chunk =
-            chunk.map_err(|error| StudioError::Image(format!("The image did not arrive whole: {error}.")))?;
+        let chunk = chunk.map_err(|error| {
+            StudioError::Image(format!("The image was not received completely: {error}."))
+        })?;
         bytes += chunk.as_ref().len() as u64;
         if bytes > MAX_UPLOAD_BYTES {
             return Err(StudioError::TooLarge(format!(
-                "The file is larger than {} MiB, the limit for an image. Make it smaller.",
+                "The file is larger than {} MiB, the limit for an image. Resize it and try again.",
                 MAX_UPLOAD_BYTES >> 20
             )));
         }
@@ -207,7 +208,7 @@ async fn check_room(shared: &Shared, who: &Who, bytes: u64) -> Result<(), Studio
         && over(shared.store.uploaded_by(&owner, since).await?, 1)
     {
         return refuse(format!(
-            "You have uploaded as much as this server takes: {}. Delete some of your images, or try again later.",
+            "Upload limit reached: {}. Delete some of your images, or try again later.",
             told(1)
         ));
     }
@@ -215,12 +216,12 @@ async fn check_room(shared: &Shared, who: &Who, bytes: u64) -> Result<(), Studio
         && over(shared.store.uploaded_from(&network, since).await?, VISITORS_IN_A_NETWORK)
     {
         return refuse(format!(
-            "As much has been uploaded from your network as this server takes: {}. Try again later.",
+            "Your network's upload limit is reached: {}. Try again later.",
             told(VISITORS_IN_A_NETWORK)
         ));
     }
     if shared.store.upload_bytes().await?.saturating_add(bytes.max(1)) > caps.all_upload_bytes {
-        let message = "The server keeps as many uploads as it can. Unused ones are deleted after a day; try again later.";
+        let message = "Upload storage is full. Unused uploads are deleted after 24 hours; try again later.";
         return refuse(message.to_owned());
     }
     Ok(())
@@ -270,9 +271,8 @@ fn size(blobs: &Blobs, field: &str, hash: &str) -> Result<(u32, u32), StudioErro
 
 fn unknown(field: &str, hash: &str) -> StudioError {
     let shown: String = hash.chars().take(80).collect();
-    let message = format!(
-        "There is no picture “{shown}” here; send it to POST /api/v1/uploads, which answers with its name."
-    );
+    let message =
+        format!("Image “{shown}” not found; upload it with POST /api/v1/uploads, which returns its name.");
     StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }]))
 }
 
@@ -281,8 +281,7 @@ pub(crate) fn files(blobs: &Blobs, spec: &GenerationSpec) -> Result<Option<InitF
     let path = |hash: &String| {
         let path = blobs.path(hash).filter(|path| path.is_file());
         path.ok_or_else(|| {
-            let message = "The init image or its mask was deleted after this was asked for. Choose another one and \
-                           generate again.";
+            let message = "The init image or mask was deleted while this generation was queued. Choose another one and generate again.";
             StudioError::Image(message.to_owned())
         })
     };

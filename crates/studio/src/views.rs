@@ -99,7 +99,7 @@ pub(crate) async fn events(shared: &Shared, id: &str, after: u64) -> Result<Even
         return Err(StudioError::ShuttingDown);
     }
     Err(StudioError::Storage(
-        "How this generation ended could not be stored; it is taken up again at the next start.".to_owned(),
+        "The result of this generation could not be stored; it resumes after restart.".to_owned(),
     ))
 }
 
@@ -145,7 +145,7 @@ pub(crate) async fn image_file(shared: &Shared, hash: &str) -> Result<PathBuf, S
     let path = shared.blobs.path(hash);
     let there = blocking(move || Ok(path.filter(|path| path.is_file()))).await?;
     there.ok_or_else(|| {
-        StudioError::Storage(format!("The file of image {hash} is lost; restore the data folder's blobs."))
+        StudioError::Storage(format!("The file of image {hash} is missing; restore the data folder's blobs."))
     })
 }
 

@@ -84,7 +84,7 @@ impl Worker {
                     serve(backend, &inbox);
                 }
             })
-            .map_err(|error| StudioError::Backend(format!("No thread for the model: {error}.")))?;
+            .map_err(|error| StudioError::Backend(format!("Cannot start the worker thread: {error}.")))?;
         let loaded =
             built.await.map_err(|_| gone())?.map_err(|error| StudioError::Backend(error.to_string()))?;
         Ok((Self { requests }, loaded, thread))
@@ -213,7 +213,7 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, BackendError>) -> Result<T, Backe
         let text = message(panic.as_ref());
         tracing::error!(panic = text, "the backend panicked");
         Err(BackendError::Failed(format!(
-            "The engine hit a bug ({text}). This was not done; other requests go on. Please report it."
+            "The engine crashed ({text}). Only this request failed. Please report it."
         )))
     })
 }
@@ -227,5 +227,5 @@ fn message(panic: &(dyn Any + Send)) -> &str {
 }
 
 fn gone() -> StudioError {
-    StudioError::Backend("The model's thread has ended. Start the server again.".to_owned())
+    StudioError::Backend("The worker thread has stopped. Restart the server.".to_owned())
 }

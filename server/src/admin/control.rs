@@ -41,7 +41,7 @@ fn refused(error: &StudioError) -> (String, Option<axum::http::StatusCode>) {
 
 async fn queue(State(state): State<AppState>, Query(query): Query<PageQuery>, parts: Parts) -> Response {
     let flash = query.done.map(|count| match count {
-        0 => "Nothing was left to cancel.".to_owned(),
+        0 => "Nothing to cancel.".to_owned(),
         1 => "Cancelled 1 generation.".to_owned(),
         more => format!("Cancelled {more} generations."),
     });

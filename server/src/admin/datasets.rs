@@ -78,18 +78,16 @@ struct Done {
 fn sentence(done: &str) -> Option<String> {
     Some(
         match done {
-            "captions" => "The captions are saved.",
+            "captions" => "Captions saved.",
             "describe" => "Saved.",
-            "prefix" => "The words are in front of every caption.",
+            "prefix" => "Prefix added to every caption.",
             "replace" => "Replaced everywhere.",
-            "remove" => "The picture is taken out.",
-            "clear_remarks" => "The remarks are forgotten.",
-            "copy" => {
-                "This is the copy. It can be changed; the dataset that it was copied from stays as it is."
-            }
-            "files" => "The files are taken in.",
-            "import" => "The folder's pictures are taken in.",
-            "deleted" => "The dataset is deleted.",
+            "remove" => "Image removed.",
+            "clear_remarks" => "Warnings dismissed.",
+            "copy" => "Dataset duplicated. You can edit this copy; the original is unchanged.",
+            "files" => "Files added.",
+            "import" => "Images imported.",
+            "deleted" => "Dataset deleted.",
             _ => return None,
         }
         .to_owned(),
@@ -161,7 +159,7 @@ async fn act(studio: &Studio, id: &str, form: &FormInput) -> Result<String, Stud
                 "replace" => DatasetChange::Replace { find: text("find"), with: text("with") },
                 "clear_remarks" => DatasetChange::ClearRemarks,
                 "describe" => DatasetChange::Describe(described(form)),
-                _ => return Err(wrong("action", "The form says nothing that can be done.".to_owned())),
+                _ => return Err(wrong("action", "Unknown action.".to_owned())),
             };
             studio.change_dataset(id, change).await?;
         }
@@ -194,7 +192,7 @@ async fn images(studio: &Studio, id: &str, form: &FormInput) -> Result<(), Studi
         if let Some(typed) = form.values.get(&format!("repeats.{}", image.hash)) {
             let Ok(repeats) = typed.trim().parse() else {
                 let shown: String = typed.chars().take(20).collect();
-                let range = format!("“{shown}” is no whole number from 1 to {MAX_REPEATS}.");
+                let range = format!("Repeats must be 1 to {MAX_REPEATS}; got “{shown}”.");
                 return Err(wrong("repeats", format!("How often {} counts: {range}", image.name)));
             };
             if repeats != image.repeats {
@@ -216,7 +214,7 @@ async fn upload(
     let mut form = form.map_err(|error| {
         Problem::new(
             ProblemKind::MediaType,
-            format!("This address takes a form with files: {}.", error.body_text()),
+            format!("Expected a multipart form with files: {}.", error.body_text()),
         )
     })?;
     let brought = match files::receive(&state.studio, &mut form).await {

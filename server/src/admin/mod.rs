@@ -72,7 +72,7 @@ pub(crate) async fn no_admin_password(state: AppState, request: Request) -> Resp
 /// For an address under `/admin` that leads nowhere.
 pub(crate) async fn missing(state: AppState, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    answer(state, AdminPage::missing("This address leads nowhere."), parts, None).await
+    answer(state, AdminPage::missing("Nothing at this address."), parts, None).await
 }
 
 /// A page for whoever the request comes from. `status`: where the page itself does not say enough.
@@ -96,7 +96,7 @@ fn no_form(rejection: FormRejection) -> Problem {
         StatusCode::UNSUPPORTED_MEDIA_TYPE => ProblemKind::MediaType,
         _ => ProblemKind::Unreadable,
     };
-    Problem::new(kind, format!("The form cannot be read: {}.", rejection.body_text()))
+    Problem::new(kind, format!("The form could not be read: {}.", rejection.body_text()))
 }
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ async fn enter(state: AppState, parts: Parts, token: &str) -> Result<Response, P
             Ok(answer(state, dead_link(), parts, Some(StatusCode::FORBIDDEN)).await)
         }
         Err(SignInError::Failed(error)) => Err(Problem::internal(format!("{error:#}"))),
-        Err(_) => Err(Problem::new(ProblemKind::NoAdminPassword, "This link cannot be used.")),
+        Err(_) => Err(Problem::new(ProblemKind::NoAdminPassword, "This link is no longer valid.")),
     }
 }
 
@@ -160,7 +160,7 @@ async fn set_up(
     let page =
         |problem| AdminPage::set_up(SetUp { token: token.clone(), problem: Some(problem), dead: false });
     if password != again {
-        let sentence = "The two passwords differ; nothing was changed.".to_owned();
+        let sentence = "The passwords don't match.".to_owned();
         return Ok(answer(state, page(sentence), parts, Some(StatusCode::UNPROCESSABLE_ENTITY)).await);
     }
     match state.auth.set_up(&token, password).await {
@@ -188,13 +188,13 @@ async fn refuse(
     let problem = match refused {
         SignInError::Wait(wait) => {
             let seconds = wait.as_millis().div_ceil(1000).max(1) as u64;
-            let sentence = format!("Too many attempts. The next one is taken in {}.", length(seconds));
+            let sentence = format!("Too many attempts. Try again in {}.", length(seconds));
             Problem::new(ProblemKind::TooManyAttempts, sentence).retry_after(seconds)
         }
-        SignInError::Wrong => Problem::new(ProblemKind::SignedOut, "This is not the password."),
+        SignInError::Wrong => Problem::new(ProblemKind::SignedOut, "Wrong password."),
         SignInError::Weak(weakness) => Problem::field("password", weakness.to_string()),
         SignInError::NoAdminPassword | SignInError::Link => {
-            Problem::new(ProblemKind::NoAdminPassword, "There is no password yet.")
+            Problem::new(ProblemKind::NoAdminPassword, "No admin password is set.")
         }
         SignInError::Failed(error) => return Err(Problem::internal(format!("{error:#}"))),
     };

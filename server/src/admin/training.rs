@@ -119,7 +119,7 @@ async fn act(
         "pause" => state.studio.pause_training(&id).await,
         "resume" => state.studio.resume_training(&id).await,
         "cancel" => state.studio.cancel_training(&id).await,
-        _ => return Err(Problem::field("action", "The action is pause, resume or cancel.")),
+        _ => return Err(Problem::field("action", "The action must be pause, resume or cancel.")),
     };
     match done {
         Ok(job) => Ok(Redirect::to(&format!("/admin/training/{}", job.id)).into_response()),

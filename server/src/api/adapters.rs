@@ -16,25 +16,25 @@ use crate::{
     extract::Segment,
 };
 
-/// Every adapter version
+/// List adapter versions
 ///
-/// By name, the newest version of each first. Versions never change; a request names one as `name@vN`, or the
-/// newest as `name`.
+/// Sorted by name, newest version first. Versions are immutable; a request names one as `name@vN`, or the newest as
+/// `name`.
 #[utoipa::path(
     get,
     path = "/api/v1/adapters",
     tag = "adapters",
-    responses((status = 200, description = "All of them", body = Vec<AdapterVersion>))
+    responses((status = 200, description = "The full list", body = Vec<AdapterVersion>))
 )]
 pub(crate) async fn list(State(studio): State<Studio>) -> Result<Json<Vec<AdapterVersion>>, Problem> {
     Ok(Json(studio.adapters().await?))
 }
 
-/// An adapter version and what it does
+/// Get an adapter version with its receipt
 ///
-/// The receipt says which layers of the loaded model the file changes at strength 1 and by how much, which of its
-/// layers this model lacks, and which of its tensors are unknown. The model makes it once for each file, between two
-/// images; while it is busy, the answer comes without it after a few seconds.
+/// The receipt lists which layers of the base model the file changes at strength 1 and by how much, which layers this
+/// model lacks, and which tensors are unrecognised. It is computed once per file, between two images; while the model
+/// is busy, the response omits it after a few seconds.
 #[utoipa::path(
     get,
     path = "/api/v1/adapters/{name}",
@@ -42,7 +42,7 @@ pub(crate) async fn list(State(studio): State<Studio>) -> Result<Json<Vec<Adapte
     params(("name" = String, Path, description = "`name@vN`, or `name` for the newest version")),
     responses(
         (status = 200, description = "The version", body = AdapterDetail),
-        (status = 404, description = "No such adapter", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Adapter not found", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn read(
@@ -52,18 +52,18 @@ pub(crate) async fn read(
     Ok(Json(studio.adapter(&name).await.map_err(not_found)?))
 }
 
-/// An adapter's file
+/// Download an adapter file
 ///
-/// As it was taken in.
+/// The file as it was added.
 #[utoipa::path(
     get,
     path = "/api/v1/adapters/{name}/file",
     tag = "adapters",
     params(("name" = String, Path, description = "`name@vN`, or `name` for the newest version")),
     responses(
-        (status = 200, description = "The safetensors file; ranges are taken", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = 403, description = "The file is not given out", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such adapter", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The safetensors file; supports ranges", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 403, description = "Downloads are disabled", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Adapter not found", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn file(

@@ -11,18 +11,19 @@ use crate::{
 
 /// Delete a generation
 ///
-/// For good: its prompt, all its images, and uploads that only it began with. One that waits or runs is cancelled first.
-/// Only the visitor that asked for it may do so; what was asked for without a visitor's cookie, whoever knows the id.
+/// Permanently: its prompt, all its images, and init images and masks that only it used. A queued or running
+/// generation is cancelled first. Only the visitor that created it can delete it; without a visitor cookie, anyone
+/// with the id can.
 #[utoipa::path(
     delete,
     path = "/api/v1/generations/{id}/images",
     tag = "generations",
     params(("id" = String, Path, description = "Id of the generation, a UUID")),
     responses(
-        (status = 204, description = "It is gone"),
-        (status = 400, description = "The id is no UUID", body = Problem, content_type = "application/problem+json"),
+        (status = 204, description = "Deleted"),
+        (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "It belongs to another visitor", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such generation", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Generation not found", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn generation(
@@ -36,20 +37,20 @@ pub(crate) async fn generation(
 
 /// Delete one image
 ///
-/// For good. With the last image of a generation goes the generation with its prompt.
+/// Permanently. A generation that loses its last image is deleted with its prompt.
 #[utoipa::path(
     delete,
     path = "/api/v1/generations/{id}/images/{index}",
     tag = "generations",
     params(
         ("id" = String, Path, description = "Id of the generation, a UUID"),
-        ("index" = u32, Path, description = "Place of the image, from 0"),
+        ("index" = u32, Path, description = "Index of the image, from 0"),
     ),
     responses(
-        (status = 204, description = "It is gone"),
-        (status = 400, description = "The id is no UUID", body = Problem, content_type = "application/problem+json"),
+        (status = 204, description = "Deleted"),
+        (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "It belongs to another visitor", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such image", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Image not found", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The generation is not finished", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -63,17 +64,17 @@ pub(crate) async fn image(
         let shown: String = index.chars().take(20).collect();
         Problem::new(
             crate::error::ProblemKind::NotFound,
-            format!("There is no image {shown}; images of a generation are numbered from 0."),
+            format!("Image {shown} not found; images of a generation are numbered from 0."),
         )
     })?;
     studio.delete_image(&id, index, By::Client(&client)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Delete everything of mine
+/// Delete all my data
 ///
-/// Every generation, image and upload of the visitor whose cookie is sent, for good. Without a cookie nothing is known to
-/// be yours; delete such generations by their ids.
+/// Permanently deletes every generation, image and upload of the visitor whose cookie is sent. Generations created
+/// without a cookie must be deleted by id.
 #[utoipa::path(
     delete,
     path = "/api/v1/history",

@@ -6,7 +6,7 @@ use axum::{Json, extract::State};
 
 use crate::error::Problem;
 
-/// Every embedding
+/// List embeddings
 ///
 /// Words of prompts that stand for vectors (textual inversions), by their words. Upper and lower case are the same.
 /// Embeddings that an adapter's file brings along are not listed; their words work while the adapter takes part.
@@ -14,7 +14,7 @@ use crate::error::Problem;
     get,
     path = "/api/v1/embeddings",
     tag = "adapters",
-    responses((status = 200, description = "All of them", body = Vec<EmbeddingRecord>))
+    responses((status = 200, description = "The full list", body = Vec<EmbeddingRecord>))
 )]
 pub(crate) async fn list(State(studio): State<Studio>) -> Result<Json<Vec<EmbeddingRecord>>, Problem> {
     Ok(Json(studio.embeddings().await?))

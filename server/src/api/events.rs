@@ -43,14 +43,14 @@ pub(crate) struct From {
     params(
         ("id" = String, Path, description = "Id of the generation, a UUID"),
         ("after" = Option<u64>, Query, description = "Only events with a larger number"),
-        ("Last-Event-ID" = Option<u64>, Header, description = "The same as `after`; goes before it"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "Same as `after`; takes precedence"),
     ),
     responses(
         (status = 200, description = "The events", body = adire_protocol::Event, content_type = "text/event-stream"),
-        (status = 204, description = "It has ended and no event is left to send"),
-        (status = 400, description = "The id is no UUID, or the last event's id no number", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such generation", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "This client follows too many already", body = Problem, content_type = "application/problem+json",
+        (status = 204, description = "The generation has ended and every event was sent"),
+        (status = 400, description = "The id is not a UUID, or the last event id is not a number", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Generation not found", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "This client follows too many generations", body = Problem, content_type = "application/problem+json",
             headers(("retry-after" = u64, description = "Seconds"))),
     )
 )]
@@ -113,7 +113,7 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem>
         return Ok(None);
     }
     let number = text.parse().map_err(|_| {
-        Problem::new(ProblemKind::Unreadable, "Last-Event-ID is the number of the last event that was seen.")
+        Problem::new(ProblemKind::Unreadable, "Last-Event-ID must be the number of the last event received.")
     })?;
     Ok(Some(number))
 }

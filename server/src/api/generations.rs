@@ -14,26 +14,26 @@ use crate::{
     extract::{ClientOf, GenerationId, JsonBody},
 };
 
-/// Ask for images
+/// Create a generation
 ///
-/// Everything but `prompt` may be left out. The answer comes at once; the images are made one after the
-/// other by a worker. Follow `links.events`, or ask `links.self` from time to time.
+/// Every field except `prompt` is optional. Returns at once; a worker generates the images one after the other. Follow
+/// `links.events`, or poll `links.self`.
 #[utoipa::path(
     post,
     path = "/api/v1/generations",
     tag = "generations",
     request_body = GenerationRequest,
     responses(
-        (status = 202, description = "Taken; `Location` is its address", body = Generation,
-            headers(("location" = String, description = "Address of the generation"))),
+        (status = 202, description = "Queued; `Location` is its URL", body = Generation,
+            headers(("location" = String, description = "URL of the generation"))),
         (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not sent as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Some field cannot be taken; `errors` names each", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many generations of this visitor or network wait, or they cost too much together", body = Problem, content_type = "application/problem+json",
+        (status = 413, description = "Request body too large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Content-Type is not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Invalid fields, listed in `errors`", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many queued generations of this visitor or network, or their total cost is too high", body = Problem, content_type = "application/problem+json",
             headers(("retry-after" = u64, description = "Seconds"))),
         (status = 507, description = "The server's disk is full, or nearly so", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The queue is full, or the server starts or stops", body = Problem, content_type = "application/problem+json",
+        (status = 503, description = "The queue is full, or the server is starting or stopping", body = Problem, content_type = "application/problem+json",
             headers(("retry-after" = u64, description = "Seconds"))),
     )
 )]
@@ -47,16 +47,16 @@ pub(crate) async fn submit(
     Ok((StatusCode::ACCEPTED, location, Json(generation)))
 }
 
-/// A generation as it stands
+/// Get a generation
 #[utoipa::path(
     get,
     path = "/api/v1/generations/{id}",
     tag = "generations",
     params(("id" = String, Path, description = "Id of the generation, a UUID")),
     responses(
-        (status = 200, description = "How it stands; a done one lists its pictures", body = Generation),
-        (status = 400, description = "The id is no UUID", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such generation", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The generation; once done, it lists its images", body = Generation),
+        (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Generation not found", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn read(
@@ -66,21 +66,21 @@ pub(crate) async fn read(
     Ok(Json(studio.generation(&id).await?))
 }
 
-/// Stop a generation
+/// Cancel a generation
 ///
-/// At once while it waits, within one step while it runs: the answer may still say `running`, the event
-/// `cancelled` follows. Images finished before are kept. One that has ended stays as it is. Only the visitor that asked
-/// may do so; what was asked for without a visitor's cookie, whoever knows the id.
+/// A queued generation is cancelled at once, a running one within a step: the response may still say `running`, and
+/// the `cancelled` event follows. Finished images are kept; a generation that has ended is unchanged. Only the visitor
+/// that created it can cancel it; without a visitor cookie, anyone with the id can.
 #[utoipa::path(
     delete,
     path = "/api/v1/generations/{id}",
     tag = "generations",
     params(("id" = String, Path, description = "Id of the generation, a UUID")),
     responses(
-        (status = 200, description = "How it stands now", body = Generation),
-        (status = 400, description = "The id is no UUID", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The updated record", body = Generation),
+        (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "It belongs to another visitor", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such generation", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Generation not found", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn cancel(

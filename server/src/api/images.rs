@@ -38,9 +38,9 @@ pub(crate) struct Options {
         ("download" = Option<String>, Query, description = "Present: sent as a file to save"),
     ),
     responses(
-        (status = 200, description = "The PNG file; ranges are taken", body = Vec<u8>, content_type = "image/png"),
+        (status = 200, description = "The PNG file; supports ranges", body = Vec<u8>, content_type = "image/png"),
         (status = 304, description = "The client has it already"),
-        (status = 404, description = "No such picture", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Image not found", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn read(
@@ -51,8 +51,8 @@ pub(crate) async fn read(
 ) -> Result<Response, Problem> {
     let hash = hash_of(&file).ok_or_else(|| {
         let shown: String = file.chars().take(80).collect();
-        let rule = "pictures are named by 64 lower-case hex digits and .png";
-        Problem::new(ProblemKind::NotFound, format!("There is no picture “{shown}”; {rule}."))
+        let rule = "images are named by 64 lower-case hex digits and .png";
+        Problem::new(ProblemKind::NotFound, format!("Image “{shown}” not found; {rule}."))
     })?;
     let kind = if options.download.is_some() { "attachment" } else { "inline" };
     let mut headers = HeaderMap::new();

@@ -4,9 +4,9 @@ use adire_protocol::{ModelInfo, QueueStatus};
 use adire_studio::Studio;
 use axum::{Json, extract::State};
 
-/// The model
+/// Get the loaded model
 ///
-/// Its name and hash, what a request that leaves something out gets, and what requests may ask for.
+/// Its name and hash, the defaults for omitted fields, and the limits of requests.
 #[utoipa::path(
     get,
     path = "/api/v1/model",
@@ -17,14 +17,14 @@ pub(crate) async fn model(State(studio): State<Studio>) -> Json<ModelInfo> {
     Json(studio.model().clone())
 }
 
-/// The queue
+/// Get the queue's status
 ///
-/// How many generations wait or run, and how long a new one would wait.
+/// How many generations are queued or running, and how long a new one would wait.
 #[utoipa::path(
     get,
     path = "/api/v1/queue",
     tag = "server",
-    responses((status = 200, description = "How busy the worker is", body = QueueStatus))
+    responses((status = 200, description = "Queue length and expected wait", body = QueueStatus))
 )]
 pub(crate) async fn queue(State(studio): State<Studio>) -> Json<QueueStatus> {
     Json(studio.queue())

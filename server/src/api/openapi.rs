@@ -12,11 +12,11 @@ use utoipa::OpenApi;
                        `application/problem+json` with a `detail` that a person understands."
     ),
     tags(
-        (name = "generations", description = "Ask for pictures, follow and stop them"),
-        (name = "images", description = "Finished pictures and their parameters"),
-        (name = "adapters", description = "Styles that a request may apply"),
-        (name = "datasets", description = "For operators: pictures to train on"),
-        (name = "training", description = "For operators: adapters from pictures"),
+        (name = "generations", description = "Create, follow and cancel generations"),
+        (name = "images", description = "Generated images and their parameters"),
+        (name = "adapters", description = "LoRA adapters that a request can apply"),
+        (name = "datasets", description = "Admin: captioned images to train on"),
+        (name = "training", description = "Admin: training runs"),
         (name = "server", description = "What this server offers"),
     )
 )]
@@ -26,7 +26,7 @@ pub(crate) struct Description;
 #[derive(Clone, Debug)]
 pub(crate) struct Document(pub(crate) Bytes);
 
-/// This description
+/// Get this OpenAPI document
 #[utoipa::path(
     get,
     path = "/api/v1/openapi.json",

@@ -35,10 +35,10 @@ pub(crate) struct RecipeQuery {
     params(RecipeQuery),
     request_body(content = Vec<u8>, description = "A PNG, JPEG or WebP file, at most 32 MiB", content_type = "image/png"),
     responses(
-        (status = 200, description = "The request that generates such an image", body = GenerationRequest),
+        (status = 200, description = "The request that generates this image", body = GenerationRequest),
         (status = 413, description = "Larger than 32 MiB", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as an image", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Not such an image, or no parameters in it", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Content-Type is not an image", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Unsupported image, or no parameters in it", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn recipe(
@@ -51,7 +51,7 @@ pub(crate) async fn recipe(
     let taken = ["image/png", "image/jpeg", "image/webp", "application/octet-stream", ""];
     if !taken.contains(&media_type.as_str()) {
         let sentence = format!(
-            "This address takes an image; send it with Content-Type: image/png, image/jpeg or image/webp{}.",
+            "Expected an image; set Content-Type: image/png, image/jpeg or image/webp{}.",
             but(&media_type)
         );
         return Err(Problem::new(ProblemKind::MediaType, sentence));

@@ -36,9 +36,9 @@ pub(crate) struct Counts {
     tag = "server",
     request_body = Prompts,
     responses(
-        (status = 200, description = "Tokens, room and chunks of each", body = Counts),
-        (status = 400, description = "No JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "Tokens, capacity and chunks of each prompt", body = Counts),
+        (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Content-Type is not JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A prompt is too long, or a field is unknown", body = Problem, content_type = "application/problem+json"),
     )
 )]

@@ -36,7 +36,7 @@ pub(crate) struct UploadQuery {
     role: Role,
 }
 
-/// Bring an image along
+/// Upload an image
 ///
 /// The body is a PNG, JPEG or WebP file. It is turned as its EXIF data says, laid over white where it is transparent,
 /// and kept as a PNG of its pixels alone; no metadata stays. The answer names it: use the name as `init_image` or
@@ -50,14 +50,14 @@ pub(crate) struct UploadQuery {
     params(UploadQuery),
     request_body(content = Vec<u8>, description = "A PNG, JPEG or WebP file, at most 20 MiB", content_type = "application/octet-stream"),
     responses(
-        (status = 201, description = "Taken, or known already", body = Upload),
+        (status = 201, description = "Stored, or already known", body = Upload),
         (status = 413, description = "Larger than 20 MiB", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Sent as something else than a picture", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Not such an image, broken off, or of more than 64 million pixels", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "This visitor or network has uploaded enough for a day", body = Problem, content_type = "application/problem+json",
+        (status = 415, description = "Content-Type is not an image", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Unsupported, incomplete, or more than 64 million pixels", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Daily upload limit of this visitor or network reached", body = Problem, content_type = "application/problem+json",
             headers(("retry-after" = u64, description = "Seconds"))),
         (status = 507, description = "The server's disk is full, or nearly so", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Too many images are being read, or the server starts or stops", body = Problem, content_type = "application/problem+json",
+        (status = 503, description = "Too many images are being decoded, or the server is starting or stopping", body = Problem, content_type = "application/problem+json",
             headers(("retry-after" = u64, description = "Seconds"))),
     )
 )]
@@ -72,7 +72,7 @@ pub(crate) async fn upload(
     let taken = ["image/png", "image/jpeg", "image/webp", "application/octet-stream", ""];
     if !taken.contains(&media_type.as_str()) {
         let sentence = format!(
-            "This address takes a picture; send it with Content-Type: image/png, image/jpeg or image/webp{}.",
+            "Expected an image; set Content-Type: image/png, image/jpeg or image/webp{}.",
             but(&media_type)
         );
         return Err(Problem::new(ProblemKind::MediaType, sentence));

@@ -23,7 +23,7 @@ const SHOWN: &str = "adire_admin_link";
 pub(crate) fn key(file: &Path) -> io::Result<Key> {
     if let Some(content) = private::read(file)? {
         return Key::try_from(content.as_slice()).map_err(|error| {
-            io::Error::other(format!("{} is damaged: {error}; remove it, and a new one is made; whoever was known by it is known no longer", file.display()))
+            io::Error::other(format!("{} is damaged: {error}. Delete it to create a new one; existing sessions and visitors are then forgotten", file.display()))
         });
     }
     let mut bytes = [0; 64];

@@ -77,8 +77,7 @@ pub(crate) async fn check(State(state): State<AppState>, mut request: Request, n
 }
 
 /// Why, and what to do.
-const NO_ADMIN_PASSWORD: &str = "The admin pages have no password yet. Open the link that the server printed when it started, \
-                           or set a password on the machine that Adire runs on with `adire admin set-password`.";
+const NO_ADMIN_PASSWORD: &str = "No admin password is set. Open the link printed at startup, or run `adire admin set-password` on the server.";
 
 struct Caller {
     /// There is a password.
@@ -98,8 +97,7 @@ async fn caller(auth: &Arc<AdminAuth>, token: Option<String>) -> io::Result<Call
 
 fn sign_in_first(request: &Request) -> Response {
     if !accepts_html(request.headers()) {
-        let sentence =
-            "This address is for the operator; sign in at /admin/sign-in and send the cookie that it gives.";
+        let sentence = "Sign-in required. Sign in at /admin/sign-in and send the session cookie.";
         return Problem::new(ProblemKind::SignedOut, sentence).into_response();
     }
     // A form whose session ended is lost; there is nothing to go back to.

@@ -66,7 +66,7 @@ pub(crate) enum SignInError {
     Wait(Duration),
     /// The password is another one.
     Wrong,
-    /// There is no password yet.
+    /// No admin password is set.
     NoAdminPassword,
     /// The link has been used, belongs to an earlier start, or was copied badly.
     Link,
@@ -84,9 +84,7 @@ impl From<io::Error> for SignInError {
 
 fn unusable(data: &Path) -> String {
     let data = data.display();
-    format!(
-        "the data folder {data} cannot be used; name one that this user can write to with --data or ADIRE_DATA"
-    )
+    format!("cannot use the data folder {data}; pass a writable one with --data or ADIRE_DATA")
 }
 
 impl AdminAuth {
@@ -99,9 +97,9 @@ impl AdminAuth {
         let folder = data.join(FOLDER);
         private::folder(&folder).with_context(|| unusable(data))?;
         if let Some(given) = &given {
-            password::check(given).context("ADIRE_ADMIN_PASSWORD_HASH cannot be used")?;
+            password::check(given).context("invalid ADIRE_ADMIN_PASSWORD_HASH")?;
         }
-        let key = cookies::key(&folder.join("cookie.key")).context("the key of the operator's cookie")?;
+        let key = cookies::key(&folder.join("cookie.key")).context("the session cookie's key")?;
         let sessions = Sessions::open(folder.join("sessions.json"))?;
         let auth = Self {
             folder,

@@ -29,13 +29,10 @@ impl fmt::Display for Weakness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Short => {
-                write!(
-                    f,
-                    "The password has fewer than {SHORTEST} characters; take a longer one, four words for example."
-                )
+                write!(f, "The password must have at least {SHORTEST} characters; four words work well.")
             }
             Self::Long => {
-                write!(f, "The password has more than {MAX_PASSWORD_BYTES} bytes; take a shorter one.")
+                write!(f, "The password must have at most {MAX_PASSWORD_BYTES} bytes.")
             }
         }
     }
@@ -74,9 +71,10 @@ pub(super) fn verify(password: &str, hash: &str) -> anyhow::Result<bool> {
 
 /// Whether this is the hash of a password as [`hash`] makes them.
 pub(super) fn check(hash: &str) -> anyhow::Result<()> {
-    let parsed = PasswordHash::new(hash).map_err(|error| anyhow!("it is no hash in PHC form: {error}"))?;
+    let parsed =
+        PasswordHash::new(hash).map_err(|error| anyhow!("it is not a hash in PHC format: {error}"))?;
     if parsed.algorithm.as_str() != "argon2id" {
-        bail!("it is made with {}, not with argon2id", parsed.algorithm.as_str());
+        bail!("it uses {}, not argon2id", parsed.algorithm.as_str());
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ impl Sessions {
     pub(super) fn open(file: PathBuf) -> io::Result<Self> {
         let all = match private::read(&file)? {
             Some(content) => serde_json::from_slice(&content).unwrap_or_else(|error| {
-                tracing::warn!(file = %file.display(), %error, "the operator's sessions cannot be read; sign in again");
+                tracing::warn!(file = %file.display(), %error, "the admin sessions could not be read; sign in again");
                 Vec::new()
             }),
             None => Vec::new(),
@@ -77,7 +77,7 @@ impl Sessions {
             session.used = now;
             if let Err(error) = self.write(&all) {
                 // It goes on; at worst it ends a little early after a restart.
-                tracing::warn!(%error, "the use of a session could not be written down");
+                tracing::warn!(%error, "the last use of a session could not be saved");
             }
         }
         true

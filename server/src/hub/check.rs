@@ -42,7 +42,7 @@ pub(crate) fn check(path: &Path, expected: &Expected) -> anyhow::Result<()> {
     };
     let found = found.with_context(|| format!("cannot read {}", path.display()))?;
     if found != *wanted {
-        bail!("its {kind} is {found}, but the Hub promises {wanted}");
+        bail!("its {kind} is {found}, but the Hub lists {wanted}");
     }
     Ok(())
 }

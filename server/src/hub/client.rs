@@ -59,7 +59,7 @@ impl Client {
             ));
         };
         if token.as_ref().is_some_and(|token| !token.chars().all(|c| c.is_ascii_graphic())) {
-            return Err("HF_TOKEN has spaces or characters that no token has; copy it again".to_owned());
+            return Err("HF_TOKEN has characters that are not allowed in a token; copy it again".to_owned());
         }
         let agent = Agent::config_builder()
             .max_redirects(0)
@@ -182,7 +182,7 @@ fn next_hop(from: &Url, location: &str) -> Result<Url, Failure> {
     };
     if from.scheme() == "https" && next.scheme() == "http" {
         let to = next.origin().ascii_serialization();
-        let message = format!("{origin} redirects to {to}, which is not encrypted; this is not followed");
+        let message = format!("{origin} redirects to {to}, which is not encrypted; redirect refused");
         return Err(Failure::Redirect(message));
     }
     // An address that was made elsewhere must not bring a name and a password along.

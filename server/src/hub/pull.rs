@@ -109,14 +109,14 @@ fn fetch(wanted: &Wanted, choose: Choose<'_>, report: &mut dyn FnMut(&str)) -> a
         let left: Vec<_> = files.iter().filter(|file| !chosen.contains(file)).collect();
         if let [first, ..] = left[..] {
             report(&format!(
-                "{} other files stay on the Hub, such as {}: they are no images or captions",
+                "skipped {} other files, such as {}: not images or captions",
                 left.len(),
                 first.escape_debug()
             ));
         }
     }
     if chosen.is_empty() {
-        bail!("{} holds no file that is needed", wanted.repository);
+        bail!("{} has none of the required files", wanted.repository);
     }
     let snapshot = pull.root.join("snapshots").join(&info.sha);
     for file in &chosen {
@@ -145,10 +145,10 @@ impl Pull<'_> {
         let segments = ["api", plural].into_iter().chain(repository.split('/')).chain(["revision", revision]);
         let text = self.client.text(self.client.url(segments)).map_err(|failure| self.explain(&failure))?;
         let info: Info = serde_json::from_str(&text).map_err(|error| {
-            anyhow!("{} does not answer as a Hub does ({error}); check HF_ENDPOINT", self.client.origin())
+            anyhow!("unexpected response from {} ({error}); check HF_ENDPOINT", self.client.origin())
         })?;
         if info.sha.is_empty() || !info.sha.chars().all(|c| c.is_ascii_alphanumeric()) {
-            bail!("{} names an impossible commit for {repository}", self.client.origin());
+            bail!("{} returned an invalid commit for {repository}", self.client.origin());
         }
         Ok(info)
     }
@@ -171,7 +171,7 @@ impl Pull<'_> {
         // A weak ETag is what a server makes of it that may compress on the way.
         let etag = etag.trim_start_matches("W/").trim_matches('"');
         let Some(expected) = Expected::new(etag) else {
-            bail!("{} gives no hash for {file}, so that it cannot be checked", self.client.origin());
+            bail!("{} lists no hash for {file}, so it cannot be verified", self.client.origin());
         };
         let linked = text(&headers, "x-linked-size");
         let size = linked.or_else(|| text(&headers, "content-length")).and_then(|size| size.parse().ok());
@@ -184,12 +184,12 @@ impl Pull<'_> {
         std::fs::create_dir_all(self.root.join("blobs")).context("cannot write to the cache")?;
         let lock = File::create(blob.with_extension("lock")).context("cannot write to the cache")?;
         if lock.try_lock().is_err() {
-            report(&format!("another program fetches {file}; waiting for it"));
+            report(&format!("another program is downloading {file}; waiting"));
             lock.lock().context("cannot lock a file of the cache")?;
         }
         // What is there is read once more: a program that was stopped may have left a file unchecked.
         if blob.is_file() && check(&blob, &expected).is_ok() {
-            return keep(&format!("{file} is there"), report);
+            return keep(&format!("{file} is ready"), report);
         }
         let _ = std::fs::remove_file(&blob);
         let part = blob.with_extension("part");
@@ -199,11 +199,9 @@ impl Pull<'_> {
             // Nothing of it may stay: the next attempt starts anew.
             let _ = std::fs::remove_file(pointer);
             let _ = std::fs::remove_file(&blob);
-            bail!(
-                "{file} was not kept: {error}. Try again; if that does not help, the Hub's copy is damaged"
-            );
+            bail!("{file} was discarded: {error}. Try again; if it fails again, the Hub's copy is damaged");
         }
-        keep(&format!("{file} fetched and checked"), report)
+        keep(&format!("{file} downloaded and verified"), report)
     }
 
     fn transfer(&self, url: &Url, part: &Path, size: Option<u64>) -> anyhow::Result<()> {
@@ -231,7 +229,7 @@ impl Pull<'_> {
             if useless || attempt == ATTEMPTS || (attempt > 1 && have() == before) {
                 return Err(self.explain(&failure));
             }
-            tracing::debug!(?failure, attempt, "the transfer broke; going on");
+            tracing::debug!(?failure, attempt, "download interrupted; resuming");
             attempt += 1;
         }
     }
@@ -251,7 +249,8 @@ impl Pull<'_> {
         let range = text(response.headers(), "content-range").unwrap_or_default().to_owned();
         let goes_on = response.status().as_u16() == 206 && range.starts_with(&format!("bytes {have}-"));
         if have > 0 && response.status().as_u16() == 206 && !goes_on {
-            let message = format!("the server sent “{}” instead of what was asked for", range.escape_debug());
+            let message =
+                format!("the server sent the range “{}” instead of the requested one", range.escape_debug());
             return Ok(Err(Failure::Broken(message)));
         }
         let mut file =
@@ -294,19 +293,17 @@ impl Pull<'_> {
                 (*status, origin, *is_hub, code.as_deref(), *retry_after)
             }
             Failure::Redirect(message) => {
-                return anyhow!("{repository} could not be fetched: {message}. Check HF_ENDPOINT");
+                return anyhow!("cannot download {repository}: {message}. Check HF_ENDPOINT");
             }
             Failure::Broken(message) => {
                 return anyhow!(
-                    "{repository} could not be fetched from {hub}: {message}. Try again: what has come is kept and \
-                     the transfer goes on from there"
+                    "cannot download {repository} from {hub}: {message}. Try again; the download resumes where it stopped"
                 );
             }
         };
         match status {
             401 | 403 if !is_hub => anyhow!(
-                "{hub} redirects to {origin}, which gives no access to {repository} without a token; HF_TOKEN is sent \
-                 to {hub} alone. If you trust {origin}, set HF_ENDPOINT to it"
+                "{hub} redirects to {origin}, which requires a token for {repository}; HF_TOKEN is only sent to {hub}. If you trust {origin}, set HF_ENDPOINT to it"
             ),
             401 | 403 => {
                 let why = match code {
@@ -315,23 +312,20 @@ impl Pull<'_> {
                 };
                 let token = if self.client.has_token() { "another token, one" } else { "a token" };
                 anyhow!(
-                    "{hub} gives no access to {repository}: {why}. If it is gated, accept its terms on its page; \
-                     then set HF_TOKEN to {token} that may read it"
+                    "{hub} denied access to {repository}: {why}. If it is gated, accept its terms on its page, then set HF_TOKEN to {token} with read access"
                 )
             }
             404 if code == Some("EntryNotFound") => {
-                anyhow!(
-                    "{origin} lacks a file that {repository} lists; it may just have been changed. Try again"
-                )
+                anyhow!("{origin} lacks a file that {repository} lists; it may have just changed. Try again")
             }
             404 => anyhow!("{origin} has no {what} {repository} with a revision {revision}"),
             429 => {
                 let when =
                     retry_after.map_or_else(|| "later".to_owned(), |seconds| format!("in {seconds} s"));
                 let token = if self.client.has_token() { "" } else { ", or set HF_TOKEN" };
-                anyhow!("{origin} limits how often it is asked (status 429); try again {when}{token}")
+                anyhow!("{origin} is rate limiting (status 429); try again {when}{token}")
             }
-            500.. => anyhow!("{origin} answered with status {status}: it is in trouble; try again later"),
+            500.. => anyhow!("{origin} returned status {status}; try again later"),
             _ => anyhow!("{origin} refused the request for {repository} with status {status}"),
         }
     }
@@ -347,7 +341,7 @@ fn check_name(repository: &str) -> anyhow::Result<()> {
     match repository.split('/').collect::<Vec<_>>()[..] {
         [owner, name] if plain(owner) && plain(name) => Ok(()),
         _ => bail!(
-            "“{repository}” is no repository; write OWNER/NAME, for example stable-diffusion-v1-5/stable-diffusion-v1-5"
+            "“{repository}” is not a repository; write OWNER/NAME, for example stable-diffusion-v1-5/stable-diffusion-v1-5"
         ),
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn images(files: &[String]) -> Result<Vec<String>, String> {
     if !plain.iter().any(|name| ends(name, &PICTURES)) {
         let packed = plain.iter().any(|name| ends(name, &[".parquet", ".tar", ".arrow"]));
         let why = if packed {
-            "its pictures are packed in files of a table; only datasets with plain picture files can be read"
+            "its images are packed in table files; only datasets with plain image files are supported"
         } else {
             "it has no PNG, JPEG or WebP files"
         };
@@ -47,7 +47,7 @@ pub(crate) fn images(files: &[String]) -> Result<Vec<String>, String> {
     let wanted: Vec<String> =
         plain.into_iter().filter(|name| ends(name, &PICTURES) || ends(name, &CAPTIONS)).cloned().collect();
     if wanted.len() > MAX_FILES {
-        return Err(format!("it has {} files; at most {MAX_FILES} are taken", wanted.len()));
+        return Err(format!("it has {} files; the limit is {MAX_FILES}", wanted.len()));
     }
     Ok(wanted)
 }
@@ -69,7 +69,7 @@ pub(crate) fn select(files: &[String], variant: Variant, file: Option<&str>) -> 
     let has = |name: &str| files.contains(&name);
     if let Some(file) = file {
         return match file {
-            file if !file.ends_with(".safetensors") => Err(format!("{file} is no .safetensors file")),
+            file if !file.ends_with(".safetensors") => Err(format!("{file} is not a .safetensors file")),
             file if has(file) => Ok(vec![file.to_owned()]),
             file => Err(format!("it has no file {file}")),
         };

@@ -24,8 +24,7 @@ pub(crate) async fn limit(request: Request, next: Next) -> Response {
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if said.is_some_and(|bytes| bytes > MAX_BODY_BYTES) {
-        let sentence =
-            format!("The body is larger than the {MAX_BODY_BYTES} bytes that this address takes; send less.");
+        let sentence = format!("The request body is larger than {MAX_BODY_BYTES} bytes.");
         return Problem::new(ProblemKind::TooLarge, sentence).into_response();
     }
     next.run(request.with_limited_body()).await

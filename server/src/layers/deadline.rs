@@ -33,7 +33,7 @@ pub(crate) async fn limit(request: Request, next: Next) -> Response {
     match tokio::time::timeout(deadline, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            let sentence = format!("The request was not finished after {} s; try again.", deadline.as_secs());
+            let sentence = format!("The request timed out after {} s. Try again.", deadline.as_secs());
             Problem::new(ProblemKind::Timeout, sentence).into_response()
         }
     }

@@ -24,8 +24,7 @@ pub(crate) async fn check(State(access): State<Arc<Access>>, request: Request, n
     let asked = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let shown: String = asked.and_then(name_of).unwrap_or("?").chars().take(80).collect();
     let sentence = format!(
-        "This server does not answer to the name “{shown}”. If the name is its own, start it with --host {shown}; on \
-         the machine itself, open it as localhost."
+        "Unknown host name “{shown}”. If it is this server's name, start it with --host {shown}; on the server itself, use localhost."
     );
     Problem::new(ProblemKind::Misdirected, sentence).into_response()
 }

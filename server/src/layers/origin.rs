@@ -25,7 +25,8 @@ pub(crate) async fn check(mut request: Request, next: Next) -> Response {
     if reads || is_ours(&request) {
         return next.run(request).await;
     }
-    let sentence = "Only Adire's own pages may do this from a browser; open Adire itself, or call the API from a program.";
+    let sentence =
+        "Cross-origin requests are blocked. Use Adire's own pages, or call the API outside a browser.";
     Problem::new(ProblemKind::CrossOrigin, sentence).into_response()
 }
 

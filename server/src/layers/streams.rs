@@ -44,8 +44,7 @@ impl Streams {
 }
 
 fn too_many(most: usize) -> Problem {
-    let sentence =
-        format!("You follow {most} generations already, the most at a time. Close some, and try again.");
+    let sentence = format!("You already follow {most} generations, the limit. Close some and try again.");
     Problem::new(ProblemKind::TooMany, sentence).retry_after(10)
 }
 

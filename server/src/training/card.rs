@@ -76,17 +76,17 @@ impl Outcome<'_> {
         let (name, config) = (&task.name, &task.config);
         let held_out = match self.held_out {
             Some((before, after)) => format!(
-                "The loss on held-out pictures went from {before:.4} to {after:.4} ({:+.1} %).",
+                "Held-out loss went from {before:.4} to {after:.4} ({:+.1}%).",
                 100.0 * (after / before - 1.0)
             ),
-            None => "No pictures were held out, so nothing was measured.".to_owned(),
+            None => "No images were held out, so there is no held-out loss.".to_owned(),
         };
         let trigger = match task.trigger.as_str() {
             "" => String::new(),
-            word => format!("\nIt is called up by `{word}`.\n"),
+            word => format!("\nTrigger word: `{word}`.\n"),
         };
         let parent = match &task.continue_from {
-            Some(parent) => format!(" It began with {}.", parent.id),
+            Some(parent) => format!(" It started from {}.", parent.id),
             None => String::new(),
         };
         format!(

@@ -47,7 +47,7 @@ impl ClassImages {
         let digest = Sha256::digest(of.as_bytes());
         let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         TrainingImage {
-            name: format!("class picture {}", place + 1),
+            name: format!("class image {}", place + 1),
             path: self.folder.join(format!("{digest}-{place:04}.png")),
             caption: self.prompt.clone(),
             repeats: 1,
@@ -74,11 +74,10 @@ impl ClassImages {
         pipeline.set_adapters(&[])?;
         let mut on_step = |_| if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         let output = pipeline.generate(&spec, &mut on_step)?;
-        let png = encode_png(&pixels(output.image), "").map_err(|error| {
-            EngineError::Request(format!("a class picture could not be written ({error})"))
-        })?;
+        let png = encode_png(&pixels(output.image), "")
+            .map_err(|error| EngineError::Request(format!("a class image could not be written ({error})")))?;
         fs::create_dir_all(&self.folder).map_err(|error| {
-            EngineError::Request(format!("{} cannot be made ({error})", self.folder.display()))
+            EngineError::Request(format!("cannot create {} ({error})", self.folder.display()))
         })?;
         put(path, &png)
     }
@@ -93,5 +92,5 @@ pub(super) fn plain_spec(pipeline: &Pipeline, what: &str, prompt: &str, seed: u6
     let request =
         GenerationRequest { prompt: prompt.to_owned(), seed: Some(seed), ..GenerationRequest::default() };
     let spec = request.validate(&info.limits, &info.defaults, seed);
-    spec.map_err(|error| EngineError::Request(format!("the {what} “{prompt}” cannot be used: {error}")))
+    spec.map_err(|error| EngineError::Request(format!("the {what} Invalid prompt “{prompt}”: {error}")))
 }

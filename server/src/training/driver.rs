@@ -96,7 +96,7 @@ impl TrainingDriver {
                     };
                 }
                 let lost = |error: adire_studio::StudioError| {
-                    EngineError::Request(format!("{} cannot be used. {error}", image.name))
+                    EngineError::Request(format!("Cannot use {}. {error}", image.name))
                 };
                 let found = read_pixels(&image.path).map_err(lost)?;
                 let short = || EngineError::Request(format!("{} has too few pixels", image.name));
@@ -119,7 +119,7 @@ impl TrainingDriver {
             }
             State::Preparing { .. } => self.ready(pipeline),
             State::Training(_) => self.train(pipeline, interrupted),
-            State::Ended => Err(EngineError::Request("the training has ended".to_owned())),
+            State::Ended => Err(EngineError::Request("the training run has ended".to_owned())),
         }
     }
 
@@ -141,7 +141,7 @@ impl TrainingDriver {
 
     fn ready(&mut self, pipeline: &Pipeline) -> Result<UnitOutcome> {
         let State::Preparing { preparation, .. } = std::mem::replace(&mut self.state, State::Ended) else {
-            return Err(EngineError::Request("the training has begun already".to_owned()));
+            return Err(EngineError::Request("the training run has already started".to_owned()));
         };
         let data = preparation.finish()?;
         let (instances, held_out) = (data.instances.len(), data.held_out.len());
@@ -181,7 +181,7 @@ impl TrainingDriver {
 
     fn train(&mut self, pipeline: &mut Pipeline, interrupted: &dyn Fn() -> bool) -> Result<UnitOutcome> {
         let State::Training(mut trainer) = std::mem::replace(&mut self.state, State::Ended) else {
-            return Err(EngineError::Request("the training has not begun".to_owned()));
+            return Err(EngineError::Request("the training run has not started".to_owned()));
         };
         let update = match self.milestones.due.pop_front() {
             Some(due) => self.due(due, pipeline, &mut trainer, interrupted)?,

@@ -282,7 +282,7 @@ async fn a_session_begins_with_the_password_and_ends_with_signing_out() {
 
     let wrong = ask(&server, "POST", "/admin/sign-in", None, &[HTML], "password=not+this").await;
     assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
-    assert!(wrong.text().contains("This is not the password.") && !wrong.headers.contains_key("set-cookie"));
+    assert!(wrong.text().contains("Wrong password.") && !wrong.headers.contains_key("set-cookie"));
 
     let cookie = signed_in(&server).await;
     let open = ask(&server, "GET", "/admin", None, &[HTML, ("cookie", &cookie)], "").await;

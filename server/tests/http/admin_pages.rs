@@ -127,7 +127,7 @@ async fn a_dataset_is_made_filled_and_edited_by_plain_forms() {
     let html = text(&server, brought.header("location")).await;
     assert!(html.contains("Cloth &lt;1&gt;") && !html.contains("Cloth <1>"), "{html}");
     for words in
-        ["The files are taken in.", "2 images", "two moons", "c.png", "96 × 64", "below 256", "3 : 2"]
+        ["Files added.", "2 images", "two moons", "c.png", "96 × 64", "below 256", "3 : 2"]
     {
         assert!(html.contains(words), "{words}: {html}");
     }
@@ -190,7 +190,7 @@ async fn a_dataset_is_made_filled_and_edited_by_plain_forms() {
     let list = taken(&server, &address, &[("action", "delete")]).await;
     assert_eq!(list, "/admin/datasets?done=deleted");
     let html = text(&server, &list).await;
-    assert!(html.contains("The dataset is deleted.") && html.contains("There are none yet"), "{html}");
+    assert!(html.contains("Dataset deleted.") && html.contains("There are none yet"), "{html}");
 }
 
 #[tokio::test]

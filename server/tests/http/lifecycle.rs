@@ -93,7 +93,7 @@ async fn it_answers_while_the_model_loads() {
     let mut server = start(folder.path().join("data")).await;
     assert!(server.get("/healthz", "*/*").await.starts_with("HTTP/1.1 200"));
     let ready = server.get("/readyz", "*/*").await;
-    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("The model is being loaded."), "{ready}");
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("The model is loading."), "{ready}");
     let page = server.get("/", "text/html").await;
     assert!(page.starts_with("HTTP/1.1 503") && page.contains("http-equiv=\"refresh\""), "{page}");
     let api = server.get("/api/v1/model", "*/*").await;

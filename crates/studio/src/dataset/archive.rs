@@ -57,7 +57,7 @@ pub(super) fn expand(
     let twice = File::open(path).ok().and_then(|file| written(file, packed)).unwrap_or_default();
     if let Some(lost @ 1..) = usize::from(twice).checked_sub(archive.len()) {
         let message = format!(
-            "{lost} of its entries have the name of another one; the last one of each name is taken."
+            "{lost} entries share a name with another entry; the last one of each name was imported."
         );
         remarks.push(Remark { name: shown.to_owned(), message });
     }
@@ -66,7 +66,7 @@ pub(super) fn expand(
         unpacking.entry(&mut archive, index)?;
         if unpacking.left == 0 {
             return Err(refuse(format!(
-                "unpacks to more than {room} bytes, far more than pictures do. Nothing of it was taken."
+                "unpacks to more than {room} bytes, far more than images would. Nothing was imported."
             )));
         }
     }
@@ -82,7 +82,7 @@ pub(super) fn expand(
 /// What is wrong with it, to follow its name.
 fn open(mut file: File, length: u64, window: u64) -> Result<ZipArchive<impl Read + Seek>, String> {
     let unreadable = |error: io::Error| format!("cannot be read: {}.", reason(&error));
-    let many = |count: u64| format!("has {count} entries; at most {MAX_ENTRIES} are taken. Divide it.");
+    let many = |count: u64| format!("has {count} entries; the limit is {MAX_ENTRIES}. Split it.");
     let floor = length.saturating_sub(window);
     // Memory is taken for as many entries as a record claims there are. Records of small archives cannot claim many.
     if let Some(count) =
@@ -94,9 +94,9 @@ fn open(mut file: File, length: u64, window: u64) -> Result<ZipArchive<impl Read
     let tail = Tail { inner: file, at: 0, floor, whole: whole.clone() };
     let archive = ZipArchive::new(BufReader::new(tail)).map_err(|error| match error {
         zip::result::ZipError::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-            format!("has no list of its entries within its last {window} bytes. Pack it again, or divide it.")
+            format!("has no central directory within its last {window} bytes. Repack or split it.")
         }
-        error => format!("is no zip file that can be read ({error}). Pack it again."),
+        error => format!("is not a readable zip file ({error}). Repack it."),
     })?;
     whole.store(true, Ordering::Relaxed);
     if archive.len() > MAX_ENTRIES {
@@ -186,7 +186,7 @@ impl Unpacking<'_> {
         let mut entry = match archive.by_index(index) {
             Ok(entry) => entry,
             Err(error) => {
-                let message = format!("Left out: it cannot be unpacked from {shown} ({error}).");
+                let message = format!("Skipped: cannot be unpacked from {shown} ({error}).");
                 self.remarks.push(Remark { name, message });
                 return Ok(());
             }
@@ -199,7 +199,7 @@ impl Unpacking<'_> {
             return Ok(());
         }
         if !entry.is_file() {
-            let message = format!("Left out: in {shown} it is a link, which is not followed.");
+            let message = format!("Skipped: it is a link in {shown}; links are not followed.");
             self.remarks.push(Remark { name, message });
             return Ok(());
         }
@@ -212,7 +212,7 @@ impl Unpacking<'_> {
                 return Err(folder::failed(format_args!("{name} of {shown} could not be kept"), &error));
             }
             Err(Broken::Read(error)) => {
-                let message = format!("Left out: it is damaged in {shown} ({error}).");
+                let message = format!("Skipped: damaged in {shown} ({error}).");
                 self.remarks.push(Remark { name, message });
                 return Ok(());
             }

@@ -55,7 +55,7 @@ impl Captions {
                         this.row(name, row, &names, &mut remark);
                     }
                 }
-                Err(why) => remark(format!("It cannot be used: {why}; its captions are missing.")),
+                Err(why) => remark(format!("Not read: {why}; its captions are missing.")),
             }
         }
         let mut texts: Vec<_> = texts.into_iter().collect();
@@ -70,7 +70,7 @@ impl Captions {
             if images.is_empty() {
                 let (stem, _) = split(name);
                 remark(format!(
-                    "Not used: there is no image {}; if it is a caption, bring it once more after its image.",
+                    "Not used: no image {}. If it is a caption, upload it again after its image.",
                     if is_image(stem) {
                         last(stem).to_owned()
                     } else {
@@ -89,7 +89,7 @@ impl Captions {
                         this.take(&image, &caption.text, "It", name.clone(), &mut remark);
                     }
                 }
-                Err(why) => remark(format!("It cannot be used as a caption: {why}.")),
+                Err(why) => remark(format!("Not used as a caption: {why}.")),
             }
         }
         this
@@ -119,7 +119,7 @@ impl Captions {
         };
         for other in written {
             remark(format!(
-                "{place} has a further caption for {shown}, which is not used: “{}”.",
+                "{place} has another caption for {shown}, which is not used: “{}”.",
                 text::beginning(other, 200)
             ));
         }
@@ -139,7 +139,7 @@ impl Captions {
                 self.found.insert(image.to_owned(), Caption { text: text.to_owned(), from });
             }
             Some(first) if first.text == text => {
-                remark(format!("{place} says of {image} again what {} says.", first.from));
+                remark(format!("{place} repeats the caption of {image} from {}.", first.from));
             }
             Some(first) => remark(format!(
                 "{place} is another caption for {image}, which is not used: “{}”. The one of {} is.",
@@ -197,7 +197,12 @@ impl<'a> Names<'a> {
         match found.as_slice() {
             [one] => return Ok((*one).to_owned()),
             [] => {}
-            several => return Err(format!("that may be any of {}; write it exactly.", several.join(", "))),
+            several => {
+                return Err(format!(
+                    "it matches several files: {}; write the exact name.",
+                    several.join(", ")
+                ));
+            }
         }
         // A hint, no guess: another folder's image of that name may be another image.
         let alike = self.last.get(&fold(last(&plain))).map_or(none, Vec::as_slice);
@@ -207,9 +212,9 @@ impl<'a> Names<'a> {
         Err(match alike.iter().find(|name| inside(name)) {
             Some(name) => {
                 let write = name.strip_prefix(folder).unwrap_or(name).trim_start_matches('/');
-                format!("there is no such image, but there is {name}; write {write}.")
+                format!("no such image; did you mean {name}? Write {write}.")
             }
-            None => "there is no such image.".to_owned(),
+            None => "no such image.".to_owned(),
         })
     }
 
@@ -301,7 +306,7 @@ mod tests {
             ("meta.json", "4", Err("any of 4.jpg, 4.webp")),
             ("train/metadata.jsonl", "train/1.png", Err("write 1.PNG.")),
             ("train/metadata.jsonl", "/home/me/train/1.png", Err("write 1.PNG.")),
-            ("train/metadata.jsonl", "2.png", Err("there is no such image.")),
+            ("train/metadata.jsonl", "2.png", Err("no such image.")),
         ] {
             match (names.listed(list, file), found) {
                 (Ok(image), Ok(expected)) => assert_eq!(image, expected),

@@ -163,12 +163,12 @@ impl DatasetStore {
         let mut chunks = std::pin::pin!(chunks);
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|error| {
-                StudioError::Image(format!("{} did not arrive whole: {error}.", incoming.name))
+                StudioError::Image(format!("{} was not received completely: {error}.", incoming.name))
             })?;
             bytes += chunk.as_ref().len() as u64;
             if bytes > MAX_FILE_BYTES {
                 return Err(StudioError::Image(format!(
-                    "{} has more than {MAX_FILE_BYTES} bytes; divide it.",
+                    "{} is larger than {MAX_FILE_BYTES} bytes; split it.",
                     incoming.name
                 )));
             }
@@ -307,8 +307,7 @@ impl DatasetStore {
             remarks.push(Remark {
                 name: folder.to_owned(),
                 message: format!(
-                    "In a project of kohya's scripts these are class images: {} of them are in the dataset “{}” now, which \
-                     the training form offers for that.",
+                    "Class images of a kohya project: {} of them were added to the dataset “{}”, which the training form offers as class images.",
                     count - had,
                     class.name
                 ),
@@ -344,7 +343,7 @@ impl DatasetStore {
             }
             if !image.caption.is_empty() {
                 let before = beginning(&image.caption, 200);
-                let message = format!("Its caption replaces the one that it had: “{before}”.");
+                let message = format!("Caption replaced; it was “{before}”.");
                 remarks.push(Remark { name: image.name.clone(), message });
             }
             changed.push((image.hash.clone(), caption.to_owned()));
@@ -361,12 +360,12 @@ impl DatasetStore {
                 if found.own {
                     recaption(same, &found.caption, &mut remarks);
                 }
-                let message = format!("Left out: it has the same pixels as {}.", same.name);
+                let message = format!("Skipped: same pixels as {}.", same.name);
                 remarks.push(Remark { name: found.name, message });
                 continue;
             }
             if present.iter().any(|image| image.name == found.name) {
-                let message = "Another image of this name is here already; both are kept.".to_owned();
+                let message = "Another image with this name already exists; both are kept.".to_owned();
                 remarks.push(Remark { name: found.name.clone(), message });
             }
             let Some(kept) = found.kept else { continue };
@@ -383,10 +382,7 @@ impl DatasetStore {
         }
         if present.len() + new.len() > MAX_IMAGES {
             let count = present.len() + new.len();
-            let message = format!(
-                "{} would hold {count} pictures; at most {MAX_IMAGES} are taken. Take fewer.",
-                row.name
-            );
+            let message = format!("{} would have {count} images; the limit is {MAX_IMAGES}.", row.name);
             return Err(StudioError::Image(message));
         }
         let blobs = self.blobs.clone();
@@ -404,10 +400,8 @@ impl DatasetStore {
         } else {
             self.draft(id).await?
         };
-        let missing = |hash: &str| StudioError::NotFound {
-            what: "picture of this dataset",
-            id: hash.chars().take(80).collect(),
-        };
+        let missing =
+            |hash: &str| StudioError::NotFound { what: "dataset image", id: hash.chars().take(80).collect() };
         match change {
             DatasetChange::Describe(new) => {
                 let new = new.validate()?;
@@ -483,10 +477,7 @@ impl DatasetStore {
         }
         let images = self.images(id).await?;
         if images.is_empty() {
-            return Err(StudioError::Image(format!(
-                "The dataset {} has no picture to train on; add at least one.",
-                row.name
-            )));
+            return Err(StudioError::Image(format!("Dataset {} has no images. Add at least one.", row.name)));
         }
         let texts: Vec<String> =
             images.iter().map(|p| text_of(&p.caption, &row.caption, &row.trigger_word)).collect();
@@ -517,13 +508,11 @@ fn bounded(before: Vec<Remark>, new: Vec<Remark>) -> Vec<Remark> {
 }
 
 /// What stands after the number of remarks that there was no room for.
-const FORGOTTEN: &str = " earlier remarks are not kept.";
+const FORGOTTEN: &str = " earlier warnings were dropped.";
 
 fn short(caption: String) -> Result<String, StudioError> {
     if caption.len() <= 4 * MAX_CAPTION_BYTES {
         return Ok(caption);
     }
-    Err(StudioError::Image(
-        "A caption would become longer than any text encoder reads; nothing was changed.".to_owned(),
-    ))
+    Err(StudioError::Image("A caption would exceed the length limit; no captions were changed.".to_owned()))
 }

@@ -41,13 +41,12 @@ fn permitted(from: &[PathBuf], folder: &Path) -> Result<PathBuf, StudioError> {
         return Ok(place);
     }
     let message = if from.is_empty() {
-        "This server reads no folders. Start it with --import-from DIR to name one; or, while it does not run, use \
-         `adire datasets import`."
+        "Folder import is disabled on this server. Start it with --import-from DIR, or run `adire datasets import` while it is stopped."
             .to_owned()
     } else {
         let shown: Vec<_> = from.iter().map(|root| root.display().to_string()).collect();
         format!(
-            "“{}” is no folder in {}; those are the ones that this server reads (--import-from). Write its whole path.",
+            "“{}” is not a folder inside {}, the folders allowed by --import-from. Enter an absolute path.",
             folder.display(),
             shown.join(" or ")
         )

@@ -41,8 +41,7 @@ pub(super) fn sort(files: &mut Files, present: &[String], remarks: &mut Vec<Rema
     }
     for (name, (images, others)) in written {
         let message = format!(
-            "Left out with all that is in it ({images} images, {others} other files): in a project of kohya's scripts this is \
-             what a training has written, nothing to train on."
+            "Skipped with its contents ({images} images, {others} other files): training output of a kohya project."
         );
         remarks.push(Remark { name, message });
     }

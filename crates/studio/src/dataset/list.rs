@@ -87,13 +87,13 @@ fn whole(text: &str, list: &mut List) {
                         let captions = strings(&value);
                         list.rows.push(Row { place, file, captions });
                     }
-                    _ => list.notes.push(format!("{place} is no caption.")),
+                    _ => list.notes.push(format!("{place} is not a caption.")),
                 }
             }
         }
-        Ok(_) => list.notes.push(format!("It is no list of captions; each entry {LIKE}.")),
+        Ok(_) => list.notes.push(format!("It is not a list of captions; each entry {LIKE}.")),
         Err(error) => {
-            list.notes.push(format!("It is no JSON that can be read ({error}); nothing of it is used."))
+            list.notes.push(format!("It is not valid JSON ({error}); no captions were read from it."))
         }
     }
     fields.tell(list);
@@ -139,7 +139,7 @@ impl Fields {
         let shown = all.iter().take(12).cloned().collect::<Vec<_>>().join(", ");
         let more = all.len().saturating_sub(12);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        list.notes.push(format!("These fields are not used: {shown}{more}."));
+        list.notes.push(format!("Unused fields: {shown}{more}."));
     }
 }
 
@@ -171,21 +171,21 @@ fn table(text: &str, list: &mut List) {
         // Without a line of names: the file first, its caption after it.
         None if super::read::is_image(cells(head, separator).first().map_or("", String::as_str)) => {
             list.notes.push(
-                "It has no line with the names of its columns; the first was taken as the file, the second as the caption."
+                "It has no header row; the first column was read as the file name, the second as the caption."
                     .to_owned(),
             );
             (0, Some(1), false)
         }
         None => {
             list.notes.push(format!(
-                "It has no columns for images and captions, so nothing of it is used; name them file_name and text. Its first line is “{}”.",
+                "It has no columns for images and captions, so it was not used; name them file_name and text. Its first line is “{}”.",
                 text::beginning(head, 80)
             ));
             return;
         }
     };
     let Some(caption) = caption else {
-        list.notes.push("It has no column for captions, so nothing of it is used; name it text.".to_owned());
+        list.notes.push("It has no caption column, so it was not used; name it text.".to_owned());
         return;
     };
     let names = cells(head, separator);
@@ -196,7 +196,7 @@ fn table(text: &str, list: &mut List) {
         .map(|(_, name)| text::beginning(name, 60).to_owned())
         .collect();
     if !unused.is_empty() {
-        list.notes.push(format!("These columns are not used: {}.", unused.join(", ")));
+        list.notes.push(format!("Unused columns: {}.", unused.join(", ")));
     }
     let count = if named { names.len() } else { 2 };
     let mut reader = csv::ReaderBuilder::new()
@@ -208,7 +208,7 @@ fn table(text: &str, list: &mut List) {
         let record = match record {
             Ok(record) => record,
             Err(error) => {
-                list.notes.push(format!("It cannot be read further: {error}."));
+                list.notes.push(format!("Reading stopped: {error}."));
                 return;
             }
         };
@@ -216,7 +216,7 @@ fn table(text: &str, list: &mut List) {
         let cell = |at: usize| record.get(at).unwrap_or_default();
         if record.len() > count && caption + 1 < count {
             list.notes.push(format!(
-                "{place} has {} fields, but there are {count} columns; it is not used. Put texts with “{}” into quotation marks.",
+                "{place} has {} fields, but there are {count} columns; it was skipped. Quote text that contains “{}”.",
                 record.len(),
                 char::from(separator)
             ));
@@ -229,7 +229,7 @@ fn table(text: &str, list: &mut List) {
             let joined: Vec<_> = record.iter().skip(caption).collect();
             captions = vec![joined.join(&char::from(separator).to_string())];
             list.notes.push(format!(
-                "{place} has {} fields, but there are {count} columns; what is too much was taken as part of the caption.",
+                "{place} has {} fields, but there are {count} columns; the extra fields were joined to the caption.",
                 record.len()
             ));
         }

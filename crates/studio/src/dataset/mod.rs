@@ -44,7 +44,7 @@ fn insert(files: &mut Files, name: String, path: &std::path::Path, remarks: &mut
         Entry::Occupied(entry) => entry.key().clone(),
     };
     if !read::is_image(&name) {
-        let message = "Left out: another file of this name came before it.".to_owned();
+        let message = "Skipped: another file has this name.".to_owned();
         remarks.push(Remark { name, message });
         return false;
     }
@@ -52,7 +52,7 @@ fn insert(files: &mut Files, name: String, path: &std::path::Path, remarks: &mut
     let free =
         (2..).map(|number| format!("{stem} ({number}).{ending}")).find(|name| !files.contains_key(name));
     let free = free.unwrap_or_else(|| name.clone());
-    let message = format!("Another image of this name came before it; it is called {free} here.");
+    let message = format!("Another image has this name; renamed to {free}.");
     files.insert(free, path.to_owned());
     remarks.push(Remark { name, message });
     true

@@ -33,7 +33,7 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
 fn not_regular() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidInput,
-        "it is no regular file but a pipe, a socket, a device or a folder",
+        "it is not a regular file but a pipe, a socket, a device or a folder",
     )
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     // One byte more shows that there is too much, whatever the file system says of its size.
     file.take(most + 1).read_to_end(&mut bytes).map_err(|error| reason(&error))?;
     if bytes.len() as u64 > most {
-        return Err(format!("it has more than the {most} bytes that are read"));
+        return Err(format!("it is larger than {most} bytes"));
     }
     Ok(bytes)
 }

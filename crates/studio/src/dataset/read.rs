@@ -66,9 +66,9 @@ pub fn read_dataset(folder: &Path, caption: &str, trigger: &str) -> Result<Datas
 
 /// Why `shown` is no dataset, with the first reasons.
 pub(crate) fn nothing_usable(shown: &str, remarks: &[Remark]) -> String {
-    let mut message = format!("{shown} holds no picture that can be used");
+    let mut message = format!("{shown} has no usable image");
     match remarks {
-        [] => message += "; put PNG, JPEG or WebP files into it.",
+        [] => message += "; add PNG, JPEG or WebP files.",
         remarks => {
             let first: Vec<_> =
                 remarks.iter().take(3).map(|r| format!("{}: {}", r.name, r.message)).collect();
@@ -113,7 +113,7 @@ pub(super) fn scan_images<K>(
 ) -> Result<(Captions, Vec<FoundImage<K>>), StudioError> {
     let count = files.keys().filter(|name| is_image(name)).count();
     if count > MAX_IMAGES {
-        let message = format!("{shown} holds {count} pictures; at most {MAX_IMAGES} are taken. Take fewer.");
+        let message = format!("{shown} has {count} images; the limit is {MAX_IMAGES}.");
         return Err(StudioError::Image(message));
     }
     let captions = Captions::read(files, present, remarks);
@@ -156,12 +156,12 @@ pub(super) fn scan_images<K>(
             } else {
                 String::new()
             };
-            remark(format!("Left out: it has the same pixels as {first}.{lost}"));
+            remark(format!("Skipped: same pixels as {first}.{lost}"));
             continue;
         }
         seen.insert(hash.clone(), (name.clone(), words.clone()));
         if pixels.width < SMALL || pixels.height < SMALL {
-            remark(format!("It has only {} × {} pixels.", pixels.width, pixels.height));
+            remark(format!("Small: only {} × {} pixels.", pixels.width, pixels.height));
         }
         images.push(FoundImage {
             kept: keep(&bytes)?,
@@ -193,20 +193,16 @@ fn tell_others(files: &Files, remarks: &mut Vec<Remark>) {
     for (ending, names) in others {
         let why = match ending.as_str() {
             "zip" | "rar" | "7z" | "tar" | "gz" | "tgz" | "bz2" | "xz" | "zst" => {
-                "an archive within what was brought is not unpacked; unpack it and bring its files"
+                "nested archives are not unpacked; unpack it and upload its files"
             }
-            "parquet" | "arrow" => {
-                "tables with images in them are not read; only PNG, JPEG and WebP files are"
-            }
-            "npz" | "safetensors" | "pt" | "ckpt" | "pth" => {
-                "this is what a training has written, nothing to train on"
-            }
-            _ => "only PNG, JPEG and WebP are read",
+            "parquet" | "arrow" => "image tables are not supported; use PNG, JPEG or WebP files",
+            "npz" | "safetensors" | "pt" | "ckpt" | "pth" => "it is training output, not an image",
+            _ => "unsupported format; use PNG, JPEG or WebP",
         };
         let more = names.len().saturating_sub(NAMED);
         for (i, name) in names.iter().take(NAMED).enumerate() {
             let and = if more > 0 && i + 1 == NAMED {
-                format!(" The same holds for {more} more files that end in .{ending}.")
+                format!(" So were {more} more .{ending} files.")
             } else {
                 String::new()
             };
@@ -318,7 +314,7 @@ mod tests {
             let remark = dataset.remarks.iter().find(|remark| remark.name == name);
             remark.unwrap_or_else(|| panic!("nothing about {name}")).message.clone()
         };
-        assert_eq!(said("same.png"), "Left out: it has the same pixels as a.png.");
+        assert_eq!(said("same.png"), "Skipped: same pixels as a.png.");
         assert!(said("text.png").contains("not an image in PNG"));
         assert!(said("small.png").contains("only 8 × 8"));
         assert!(said("film.mp4").contains("only PNG"));

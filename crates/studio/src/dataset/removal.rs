@@ -12,7 +12,7 @@ impl DatasetStore {
         self.draft(id).await?;
         if !self.store.remove_image(id, hash).await? {
             let id = hash.chars().take(80).collect();
-            return Err(StudioError::NotFound { what: "picture of this dataset", id });
+            return Err(StudioError::NotFound { what: "dataset image", id });
         }
         self.forget(hash.to_owned()).await?;
         self.read(id).await
@@ -25,7 +25,7 @@ impl DatasetStore {
         for job in self.store.runs().await? {
             if job.state().can_cancel() && job.request()?.datasets().any(|used| used == id) {
                 return Err(StudioError::Training(format!(
-                    "A training that may still go on needs the dataset {}; cancel it first, or wait for its end.",
+                    "Dataset {} is used by an unfinished training run. Cancel the run first, or wait until it ends.",
                     row.name
                 )));
             }

@@ -58,8 +58,8 @@ fn visible(text: &str, notes: &mut Vec<String>) -> String {
     let kept = kept.collect();
     match taken {
         0 => {}
-        1 => notes.push("1 invisible character was taken out".to_owned()),
-        many => notes.push(format!("{many} invisible characters were taken out")),
+        1 => notes.push("1 invisible character was removed".to_owned()),
+        many => notes.push(format!("{many} invisible characters were removed")),
     }
     kept
 }
@@ -81,7 +81,7 @@ fn guess(bytes: &[u8]) -> Option<(&'static Encoding, &'static str)> {
     }
     std::str::from_utf8(bytes).is_err().then_some((
         WINDOWS_1252,
-        "it is no UTF-8 and was read as Windows-1252; save it as UTF-8 if that is wrong",
+        "it is not UTF-8 and was read as Windows-1252; save it as UTF-8 if that is wrong",
     ))
 }
 

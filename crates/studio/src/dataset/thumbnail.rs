@@ -29,8 +29,7 @@ static SHRINKERS: Semaphore = Semaphore::const_new(2);
 impl DatasetStore {
     /// A JPEG of an image of a dataset, at most 320 pixels a side.
     pub(crate) async fn thumbnail(&self, id: &str, hash: &str) -> Result<Vec<u8>, StudioError> {
-        let missing =
-            || StudioError::NotFound { what: "picture of this dataset", id: hash.chars().take(80).collect() };
+        let missing = || StudioError::NotFound { what: "dataset image", id: hash.chars().take(80).collect() };
         if !self.store.dataset_has_image(id, hash).await? {
             return Err(missing());
         }
@@ -92,14 +91,14 @@ fn shrink(bytes: &[u8]) -> Result<Vec<u8>, StudioError> {
     let pixels = decode_pixels(bytes)?;
     let (width, height) = (pixels.width, pixels.height);
     let image = RgbImage::from_raw(width, height, pixels.rgb)
-        .ok_or_else(|| StudioError::Image("The picture has fewer bytes than pixels.".to_owned()))?;
+        .ok_or_else(|| StudioError::Image("The image has fewer bytes than pixels.".to_owned()))?;
     let scale = (f64::from(SIDE) / f64::from(width.max(height).max(1))).min(1.0);
     let side = |length: u32| ((f64::from(length) * scale).round() as u32).max(1);
     let small = if scale < 1.0 { imageops::thumbnail(&image, side(width), side(height)) } else { image };
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
         .write_image(small.as_raw(), small.width(), small.height(), ExtendedColorType::Rgb8)
-        .map_err(|error| StudioError::Image(format!("The thumbnail cannot be written: {error}.")))?;
+        .map_err(|error| StudioError::Image(format!("The thumbnail could not be encoded: {error}.")))?;
     Ok(jpeg)
 }
 

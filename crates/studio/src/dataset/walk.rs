@@ -36,8 +36,7 @@ impl Reach {
 
     /// What is said when it has taken too long.
     pub(super) fn over() -> StudioError {
-        let message = "Reading this took too long and was given up; nothing of it was taken in. Take fewer images at once, \
-                       or a folder on a quicker disk.";
+        let message = "Reading took too long and was stopped; nothing was imported. Import fewer images at once, or use a faster disk.";
         StudioError::Image(message.to_owned())
     }
 }
@@ -50,7 +49,7 @@ pub(super) fn files_in(folder: &Path, reach: Reach, remarks: &mut Vec<Remark>) -
     let shown = folder.display();
     let root = folder.canonicalize().map_err(|error| unreadable(folder, &error))?;
     if !root.is_dir() {
-        return Err(StudioError::Image(format!("{shown} is no folder with images.")));
+        return Err(StudioError::Image(format!("{shown} is not a folder of images.")));
     }
     let mut bases = vec![root.clone()];
     bases.extend(blobs_of_hub(&root));
@@ -119,7 +118,7 @@ impl Walk<'_> {
             self.reach.check()?;
             self.entries += 1;
             if self.entries > MAX_ENTRIES {
-                let message = format!("The folder holds more than {MAX_ENTRIES} files; take a smaller one.");
+                let message = format!("The folder has more than {MAX_ENTRIES} files; import a smaller one.");
                 return Err(StudioError::Image(message).into());
             }
             let name = join(shown, &entry.file_name().to_string_lossy());
@@ -139,12 +138,12 @@ impl Walk<'_> {
         let place = match path.canonicalize() {
             Ok(place) => place,
             Err(error) if path.is_symlink() => {
-                return Ok(Err(format!("the link leads to nothing that can be read ({})", reason(&error))));
+                return Ok(Err(format!("the link is broken ({})", reason(&error))));
             }
             Err(error) => return Ok(Err(format!("it cannot be read ({})", reason(&error)))),
         };
         if self.reach.inside && !self.bases.iter().any(|base| place.starts_with(base)) {
-            return Ok(Err("the link leads out of the folder".to_owned()));
+            return Ok(Err("the link points outside the folder".to_owned()));
         }
         let metadata = match place.metadata() {
             Ok(metadata) => metadata,
@@ -160,14 +159,14 @@ impl Walk<'_> {
             return Ok(Ok(()));
         }
         if !metadata.is_dir() {
-            return Ok(Err("it is no regular file but a pipe, a socket or a device".to_owned()));
+            return Ok(Err("it is not a regular file but a pipe, a socket or a device".to_owned()));
         }
         if depth == 0 {
-            return Ok(Err("it lies too deep in other folders".to_owned()));
+            return Ok(Err("it is nested too deeply".to_owned()));
         }
         if let Some(before) = self.been.get(&place) {
             let before = if before.is_empty() { "the whole folder" } else { before };
-            return Ok(Err(format!("it is {before} once more")));
+            return Ok(Err(format!("it is a duplicate of {before}")));
         }
         self.been.insert(place.clone(), name.to_owned());
         match self.folder(&place, name, depth - 1) {
@@ -188,9 +187,9 @@ pub(super) fn tell_hidden(hidden: Vec<String>, remarks: &mut Vec<Remark>) {
     let more = hidden.len().saturating_sub(1);
     let Some(name) = hidden.into_iter().next() else { return };
     let message = match more {
-        0 => "Left out: hidden files are not read.".to_owned(),
-        1 => "Left out, like another hidden file or folder: these are not read.".to_owned(),
-        more => format!("Left out, like {more} other hidden files or folders: these are not read."),
+        0 => "Skipped: hidden file.".to_owned(),
+        1 => "Skipped, as is another hidden file or folder.".to_owned(),
+        more => format!("Skipped, as are {more} other hidden files or folders."),
     };
     remarks.push(Remark { name, message });
 }
@@ -232,7 +231,7 @@ mod tests {
         let files = files_in(&folder, inside, &mut remarks).unwrap();
         assert_eq!(files.keys().collect::<Vec<_>>(), ["a.png", "again.png"]);
         for name in ["a.txt", "folder", "zero.png"] {
-            assert_eq!(said(&remarks, name), "Left out: the link leads out of the folder.");
+            assert_eq!(said(&remarks, name), "Left out: the link points outside the folder.");
         }
         for name in ["socket.png", "pipe.png"] {
             assert!(said(&remarks, name).contains("no regular file"));

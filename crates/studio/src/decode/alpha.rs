@@ -26,9 +26,9 @@ pub(super) fn flatten(image: DynamicImage, used_as: ImageUse, warnings: &mut Vec
     let share = (100 * transparent).div_ceil(all);
     warnings.push(match share {
         100 if image.pixels().all(|pixel| pixel.0[3] == 0) => {
-            "The image is transparent everywhere; only white is left of it.".to_owned()
+            "The image is fully transparent, so it is all white.".to_owned()
         }
-        _ => format!("The image is transparent in {share}% of its area, which was laid over white."),
+        _ => format!("{share}% of the image is transparent and was flattened onto white."),
     });
     over_white(image)
 }
@@ -51,12 +51,12 @@ fn mask(image: RgbaImage, warnings: &mut Vec<String>) -> RgbImage {
         })
     };
     if opaque > 0 && dark == 0 && light > 0 {
-        warnings.push("The mask's transparency was used: what is painted is regenerated.".to_owned());
+        warnings.push("The mask's alpha channel was used: opaque areas are regenerated.".to_owned());
         return of_alpha(true);
     }
     // An image is neither black nor white in most places.
     if colourful * 10 > opaque {
-        warnings.push("The mask's transparency was used: what is transparent is regenerated.".to_owned());
+        warnings.push("The mask's alpha channel was used: transparent areas are regenerated.".to_owned());
         return of_alpha(false);
     }
     warnings.push("The mask's transparent areas count as white: they are regenerated.".to_owned());

@@ -2,11 +2,11 @@
 
 /// Why a file is not taken as an image: a sentence that names what it is.
 pub(crate) fn refusal(bytes: &[u8]) -> String {
-    let advice = "Save it as PNG, JPEG or WebP and try that.";
+    let advice = "Save it as PNG, JPEG or WebP and try again.";
     match name(bytes) {
-        Some(name) => format!("This is {name} file, which is not read. {advice}"),
+        Some(name) => format!("{name} files are not supported. {advice}"),
         None if bytes.is_empty() => format!("This file is empty. {advice}"),
-        None => format!("This file is not an image in PNG, JPEG or WebP. {advice}"),
+        None => format!("Unsupported file. Use PNG, JPEG or WebP."),
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn decode(bytes: &[u8], warnings: &mut Vec<String>) -> Result<Raw, St
     head.decode_headers().map_err(damaged)?;
     let (width, height) = head.dimensions().ok_or_else(|| damaged("it has no size"))?;
     let (width, height) = (width as u32, height as u32);
-    let space = head.input_colorspace().ok_or_else(|| damaged("its colours are not said"))?;
+    let space = head.input_colorspace().ok_or_else(|| damaged("its colour type is missing"))?;
     let grey = space == ColorSpace::Luma;
     check_size(width, height, u64::from(width) * u64::from(height) * if grey { 1 } else { 3 })?;
     let orientation = head.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
@@ -59,8 +59,7 @@ pub(super) fn decode(bytes: &[u8], warnings: &mut Vec<String>) -> Result<Raw, St
     }
     if matches!(space, ColorSpace::CMYK | ColorSpace::YCCK) {
         warnings.push(
-            "The image is for print (CMYK); its colours were converted roughly and will look different."
-                .to_owned(),
+            "The image is CMYK; its colours were converted approximately and will look different.".to_owned(),
         );
         // It is for the four inks.
         icc = None;

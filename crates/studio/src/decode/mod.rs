@@ -91,11 +91,11 @@ pub fn decode_pixels(bytes: &[u8]) -> Result<Pixels, StudioError> {
 
 fn damaged(error: impl std::fmt::Display) -> StudioError {
     let error: String = error.to_string().chars().take(200).collect();
-    StudioError::Image(format!("This image cannot be read: {error}. Save it again and try that."))
+    StudioError::Image(format!("The image could not be decoded: {error}. Save it again and retry."))
 }
 
 fn broken_off(what: &str) -> StudioError {
-    StudioError::Image(format!("This image is broken off: {what}. Get the whole file and try that."))
+    StudioError::Image(format!("The image is incomplete: {what}. Get the whole file and try again."))
 }
 
 /// Refuses what is too large, before a pixel is decoded.
@@ -109,8 +109,7 @@ fn check_size(width: u32, height: u32, bytes: u64) -> Result<(), StudioError> {
         || bytes > MAX_BYTES
     {
         return Err(StudioError::Image(format!(
-            "An image may have at most 64 million pixels, {MAX_SIDE} a side, and {} MiB once decoded; this one has \
-             {width} × {height}, which take {} MiB. Make it smaller and try again.",
+            "An image can have at most 64 million pixels, {MAX_SIDE} per side, and {} MiB decoded; this one has {width} × {height} pixels and {} MiB. Resize it and try again.",
             MAX_BYTES >> 20,
             bytes >> 20,
         )));
@@ -137,7 +136,7 @@ fn other(bytes: &[u8], container: Container, warnings: &mut Vec<String>) -> Resu
             }
             // VP8X's flags: animation is the second bit.
             if bytes.get(12..16) == Some(b"VP8X") && bytes.get(20).is_some_and(|flags| flags & 2 != 0) {
-                warnings.push("The image is animated; only its first frame was taken.".to_owned());
+                warnings.push("The image is animated; only its first frame was used.".to_owned());
             }
             ImageFormat::WebP
         }
@@ -173,13 +172,14 @@ fn png_warnings(png: &[u8], warnings: &mut Vec<String>) {
     for chunk in chunks(png).take_while(|chunk| &chunk.kind != b"IDAT") {
         match (&chunk.kind, chunk.data) {
             (b"acTL", [a, b, c, d, ..]) if u32::from_be_bytes([*a, *b, *c, *d]) > 1 => {
-                warnings.push("The image is animated; only its first frame was taken.".to_owned());
+                warnings.push("The image is animated; only its first frame was used.".to_owned());
             }
             (b"sRGB" | b"iCCP", _) => srgb = true,
             // Primaries of BT.709 with sRGB's curve are sRGB.
             (b"cICP", [1, 13, 0, _]) => srgb = true,
             (b"cICP", _) => warnings.push(
-                "The image's colours are not sRGB (cICP); they were taken as they are and will look different.".to_owned(),
+                "The image's colours are not sRGB (cICP); they were not converted and will look different."
+                    .to_owned(),
             ),
             (b"gAMA", [a, b, c, d]) => gamma = Some(u32::from_be_bytes([*a, *b, *c, *d])),
             _ => {}
@@ -188,7 +188,7 @@ fn png_warnings(png: &[u8], warnings: &mut Vec<String>) {
     // 1/2.2, which stands for sRGB.
     if let Some(gamma) = gamma.filter(|gamma| !srgb && gamma.abs_diff(45_455) > 1000) {
         warnings.push(format!(
-            "The image's brightness has a curve of its own (gamma {:.2}); it was taken as it is and will look different.",
+            "The image has its own gamma ({:.2}); it was not converted and will look different.",
             f64::from(gamma) / 100_000.0
         ));
     }

@@ -67,9 +67,7 @@ pub(super) fn to_srgb(icc: &[u8], image: DynamicImage, warnings: &mut Vec<String
 }
 
 fn unused(why: &str) -> String {
-    format!(
-        "The image has a colour profile that was not used, because {why}; its colours may look different."
-    )
+    format!("The image's colour profile was ignored because {why}; its colours may look different.")
 }
 
 /// Whether a conversion leaves colours as they are.

@@ -92,7 +92,9 @@ impl FakeRun {
         }
         let breaks = config.learning_rate >= 1.0 && self.step + 1 == config.steps.div_ceil(2);
         if breaks && self.halved && config.learning_rate >= 1000.0 {
-            return Err(BackendError::Failed("Training broke down, also at half the rate.".to_owned()));
+            return Err(BackendError::Failed(
+                "Training diverged, even at half the learning rate.".to_owned(),
+            ));
         }
         if breaks && !self.halved {
             self.step = 0;
@@ -181,7 +183,7 @@ impl FakeRun {
             .and_then(|()| fs::rename(&part, &path))
             .map_err(|error| {
                 let _ = fs::remove_file(&part);
-                failed(format!("The checkpoint cannot be written ({error}); the one before it is untouched."))
+                failed(format!("The checkpoint could not be written ({error}); the previous one is intact."))
             })
     }
 }

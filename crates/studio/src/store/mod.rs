@@ -148,16 +148,14 @@ fn at(file: &Path, error: StudioError) -> StudioError {
 fn migration(error: MigrateError) -> StudioError {
     match error {
         MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..) => StudioError::Storage(
-            "This database was written by a newer version of Adire. Start that version, or name another data \
-             folder with --data."
+            "This database was written by a newer version of Adire. Use that version, or pass another data folder with --data."
                 .to_owned(),
         ),
         MigrateError::VersionMismatch(version) => StudioError::Storage(format!(
-            "This database was made by a development version of Adire (step {version} of its layout differs). \
-             Name another data folder with --data."
+            "This database was created by a development version of Adire (migration {version} differs). Pass another data folder with --data."
         )),
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => storage(error),
-        other => StudioError::Storage(format!("The database cannot be brought up to date: {other}.")),
+        other => StudioError::Storage(format!("The database could not be migrated: {other}.")),
     }
 }
 
@@ -168,24 +166,22 @@ pub(crate) fn storage(error: sqlx::Error) -> StudioError {
         _ => None,
     };
     StudioError::Storage(match (code.map(|code| code & 0xff), &error) {
-        (Some(5 | 6), _) => {
-            "The database is locked by another program. Close that one and try again.".to_owned()
-        }
+        (Some(5 | 6), _) => "The database is locked by another program. Close it and try again.".to_owned(),
         (Some(8), _) => {
             "The database cannot be written. Check the permissions of the data folder.".to_owned()
         }
-        (Some(10), _) => format!("The disk did not read or write the database: {error}."),
+        (Some(10), _) => format!("Disk error in the database: {error}."),
         (Some(11), _) => format!("The database is damaged: {error}. Restore it from a backup."),
         (Some(13), _) => return StudioError::DiskFull,
         (Some(14), _) => {
             "The database cannot be opened. Check the permissions of the data folder.".to_owned()
         }
         (Some(26), _) => {
-            "This file is no SQLite database. Move it away or name another data folder.".to_owned()
+            "The file is not a SQLite database. Move it, or pass another data folder.".to_owned()
         }
         (_, sqlx::Error::PoolTimedOut) => "The database is too busy; try again in a moment.".to_owned(),
         (_, sqlx::Error::PoolClosed) => return StudioError::ShuttingDown,
-        _ => format!("The database refused: {error}."),
+        _ => format!("Database error: {error}."),
     })
 }
 
@@ -201,7 +197,7 @@ fn sql(text: String) -> sqlx::AssertSqlSafe<String> {
 /// Decodes JSON from a row.
 fn decode<T: serde::de::DeserializeOwned>(text: &str, what: &str, id: &str) -> Result<T, StudioError> {
     serde_json::from_str(text)
-        .map_err(|error| StudioError::Storage(format!("The stored {what} of {id} cannot be read: {error}.")))
+        .map_err(|error| StudioError::Storage(format!("The stored {what} of {id} is unreadable: {error}.")))
 }
 
 /// Encodes JSON for a row. Our types have string keys and finite numbers only, so this does not fail in

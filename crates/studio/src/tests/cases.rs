@@ -371,7 +371,7 @@ async fn more_remarks_than_there_is_room_for_are_counted() {
         studio.add_to_dataset(&id, bring(&studio, &files).await).await.unwrap();
     }
     let said = studio.dataset(&id).await.unwrap().remarks;
-    assert_eq!((said.len(), said[0].message.as_str()), (1000, "801 earlier remarks are not kept."));
+    assert_eq!((said.len(), said[0].message.as_str()), (1000, "801 earlier warnings were dropped."));
     assert!(said[999].message.contains("Line 900 names 899.png"));
 }
 

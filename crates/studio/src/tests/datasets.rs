@@ -96,7 +96,7 @@ async fn a_dataset_takes_files_folders_and_archives() {
         ("up.png", "tok", 1),
     ];
     assert_eq!(texts(&record), expected);
-    assert_eq!(said(&record, "copy.png"), "Left out: it has the same pixels as a.png.");
+    assert_eq!(said(&record, "copy.png"), "Skipped: same pixels as a.png.");
     assert!(said(&record, "text.png").contains("not an image in PNG"));
     assert!(said(&record, "film.mp4").contains("only PNG"));
     assert!(said(&record, "small.png").contains("8 × 8"));

@@ -107,7 +107,7 @@ async fn a_training_becomes_a_version_that_images_can_use() {
     assert_eq!(finished(&studio, &made.id).await.state, adire_protocol::GenerationState::Done);
     let version = &studio.adapters().await.unwrap()[0];
     assert_eq!((version.trigger.as_str(), version.id().as_str()), ("tok", "cloth@v1"));
-    assert!(version.description.contains("2 pictures in 8 updates"), "{}", version.description);
+    assert!(version.description.contains("2 images in 8 steps"), "{}", version.description);
     assert!(backend.call_log().contains(&"finish".to_owned()));
     assert!(studio.training_file(&job.id, crate::TrainingFile::Kohya).await.unwrap().is_file());
 }
@@ -336,7 +336,7 @@ async fn a_run_that_breaks_down_goes_back_once_and_then_says_why() {
     assert_eq!(detail.points.iter().map(|p| p.step).collect::<Vec<_>>(), (0..=8).collect::<Vec<_>>());
     let job = ask(&studio, "twice", TrainingConfig { learning_rate: 1e3, ..config() }).await;
     let failed = until_state(&studio, &job.id, Failed).await.job;
-    assert_eq!(failed.error.as_deref(), Some("Training broke down, also at half the rate."));
+    assert_eq!(failed.error.as_deref(), Some("Training diverged, even at half the learning rate."));
     assert!(failed.halved && failed.version.is_none());
 }
 

@@ -30,7 +30,7 @@ pub(crate) async fn submit(
     for prompt in &request.config.sample_prompts {
         let sample = GenerationRequest { prompt: prompt.clone(), ..GenerationRequest::default() };
         if let Err(error) = sample.validate(&shared.model.limits, &shared.model.defaults, 0) {
-            return Err(invalid("config.sample_prompts", format!("“{prompt}” cannot be used: {error}")));
+            return Err(invalid("config.sample_prompts", format!("Invalid prompt “{prompt}”: {error}")));
         }
     }
     if let Some(prompt) = &request.class_prompt
@@ -38,7 +38,7 @@ pub(crate) async fn submit(
     {
         let image = GenerationRequest { prompt: prompt.clone(), ..GenerationRequest::default() };
         if let Err(error) = image.validate(&shared.model.limits, &shared.model.defaults, 0) {
-            return Err(invalid("class_prompt", format!("“{prompt}” cannot be used: {error}")));
+            return Err(invalid("class_prompt", format!("Invalid prompt “{prompt}”: {error}")));
         }
     }
     let named = [("dataset", Some(&request.dataset)), ("class_dataset", request.class_dataset.as_ref())];
@@ -116,7 +116,7 @@ async fn change(
     if done || job.state == end.state {
         return Ok(job);
     }
-    Err(StudioError::Training(format!("This training is {}; it can no longer be {word}.", job.state.name())))
+    Err(StudioError::Training(format!("This training run is {} and can't be {word}.", job.state.name())))
 }
 
 /// Has a job at rest go on from its checkpoint.
@@ -128,7 +128,7 @@ pub(crate) async fn resume(shared: Arc<Shared>, id: String) -> Result<TrainingRu
         return Ok(job);
     }
     Err(StudioError::Training(format!(
-        "This training is {}; it cannot go on. Ask for the same again instead.",
+        "This training run is {} and can't be resumed. Duplicate it instead.",
         job.state.name()
     )))
 }

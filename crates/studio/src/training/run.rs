@@ -59,7 +59,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             Ok(None) => shared.training.wake.notified().await,
             Err(StudioError::ShuttingDown) => break,
             Err(error) => {
-                tracing::error!(%error, "no training can be begun");
+                tracing::error!(%error, "could not start a training run");
                 tokio::time::sleep(AGAIN).await;
             }
         }
@@ -70,8 +70,7 @@ async fn run_one(shared: &Arc<Shared>, row: &RunRow) {
     let id = row.id.as_str();
     if row.attempts >= MAX_ATTEMPTS {
         let message = format!(
-            "The server ended unexpectedly {MAX_ATTEMPTS} times while this ran; it is not tried again by itself. It \
-             may need more memory than there is: try a smaller resolution, a smaller batch or gradient checkpointing."
+            "The server crashed {MAX_ATTEMPTS} times during this run, so it is not restarted automatically. It may need more memory than is available; try a smaller resolution, a smaller batch size or gradient checkpointing."
         );
         end(shared, id, &[TrainingState::Queued], TrainingState::Failed, Some(&message), None).await;
         return;
@@ -202,7 +201,11 @@ async fn run_to_version(shared: &Arc<Shared>, row: &RunRow) -> Result<String, Ru
                 training.store.save_point(id, &point, training.training.next_number()).await?;
             }
             UnitOutcome::Rewound { step } => {
-                tracing::warn!(training = id, step, "numbers were no longer finite: back, at half the rate");
+                tracing::warn!(
+                    training = id,
+                    step,
+                    "loss is NaN or infinite: rolled back at half the learning rate"
+                );
                 training.store.rewind_run(id, step, true).await?;
             }
             UnitOutcome::Saved { step } => {
@@ -219,7 +222,7 @@ async fn run_to_version(shared: &Arc<Shared>, row: &RunRow) -> Result<String, Ru
             }
             UnitOutcome::Finished { adapter } => {
                 let description = if note.is_empty() {
-                    format!("Trained here on {images} pictures in {steps} updates.")
+                    format!("Trained here on {images} images in {steps} steps.")
                 } else {
                     note
                 };
@@ -310,7 +313,7 @@ async fn task(shared: &Shared, row: &RunRow) -> Result<TrainingTask, RunError> {
         Some(name) => {
             let known = shared.store.adapters().await?;
             let version = adapters::resolve(&known, name)?;
-            let lost = || StudioError::Storage(format!("The file of {} is lost.", version.id()));
+            let lost = || StudioError::Storage(format!("The file of {} is missing.", version.id()));
             let path = shared.blobs.path(&version.hash).ok_or_else(lost)?;
             let (id, hash) = (version.id(), version.hash.clone());
             Some(AdapterFile { id, hash, path, strength: 1.0, te_strength: 1.0 })
@@ -321,7 +324,7 @@ async fn task(shared: &Shared, row: &RunRow) -> Result<TrainingTask, RunError> {
     let made = folder.clone();
     blocking(move || {
         fs::create_dir_all(&made).map_err(|error| {
-            StudioError::Storage(format!("{} cannot be made: {}.", made.display(), reason(&error)))
+            StudioError::Storage(format!("Cannot create {}: {}.", made.display(), reason(&error)))
         })
     })
     .await?;
@@ -353,7 +356,7 @@ async fn images(
     trigger: &str,
 ) -> Result<Vec<TrainingImage>, StudioError> {
     let image = |row: crate::store::DatasetImageRow| {
-        let lost = || StudioError::Storage(format!("The file of the picture {} is lost.", row.name));
+        let lost = || StudioError::Storage(format!("The file of the image {} is missing.", row.name));
         let path = shared.blobs.path(&row.hash).filter(|path| path.is_file()).ok_or_else(lost)?;
         let caption = text_of(&row.caption, caption, trigger);
         Ok(TrainingImage { path, caption, repeats: row.repeats(), name: row.name })

@@ -15,30 +15,29 @@ use crate::{
 /// Images of a page of the gallery.
 const PAGE: u32 = 60;
 
-/// Who waits
+/// List the queue
 ///
-/// The generation that runs and those that wait, in the order in which they are made, with who asked: the digest of the
-/// visitor's cookie and the network.
+/// The running and queued generations in order, each with the digest of its visitor's cookie and its network.
 #[utoipa::path(
     get,
     path = "/admin/api/queue",
     tag = "control",
-    responses((status = 200, description = "All of them", body = Vec<QueueEntry>))
+    responses((status = 200, description = "The full list", body = Vec<QueueEntry>))
 )]
 pub(crate) async fn queue(State(studio): State<Studio>) -> Json<Vec<QueueEntry>> {
     Json(studio.queue_entries())
 }
 
-/// Cancel anybody's generation
+/// Cancel any generation
 #[utoipa::path(
     delete,
     path = "/admin/api/queue/{id}",
     tag = "control",
     params(("id" = String, Path, description = "Id of the generation, a UUID")),
     responses(
-        (status = 200, description = "How it stands now", body = Generation),
-        (status = 400, description = "The id is no UUID", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such generation", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The updated record", body = Generation),
+        (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Generation not found", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn cancel(
@@ -48,7 +47,7 @@ pub(crate) async fn cancel(
     Ok(Json(studio.cancel(&id, By::Admin).await?))
 }
 
-/// Cancel all of a network or a visitor
+/// Cancel all generations of a network or visitor
 #[utoipa::path(
     post,
     path = "/admin/api/queue/cancel",
@@ -57,8 +56,8 @@ pub(crate) async fn cancel(
     responses(
         (status = 200, description = "How many were cancelled", body = Cancelled),
         (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not sent as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Neither is named", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Content-Type is not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Neither network nor visitor is set", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn cancel_all(
@@ -75,7 +74,7 @@ pub(crate) struct Page {
     before: Option<i64>,
 }
 
-/// Everybody's images
+/// List all images
 ///
 /// The newest first, 60 at a time.
 #[utoipa::path(
@@ -95,9 +94,9 @@ pub(crate) async fn images(
     Ok(Json(studio.gallery(PAGE, before).await?))
 }
 
-/// Delete an image, whoever made or uploaded it
+/// Delete any image
 ///
-/// For good, in every generation that has it. A generation whose last image it was goes with its prompt.
+/// Permanently, from every generation that has it. A generation that loses its last image is deleted with its prompt.
 #[utoipa::path(
     delete,
     path = "/admin/api/images/{hash}",
@@ -105,7 +104,7 @@ pub(crate) async fn images(
     params(("hash" = String, Path, description = "sha256 of the file")),
     responses(
         (status = 200, description = "What was deleted", body = Deleted),
-        (status = 404, description = "No such image", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Image not found", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn delete_image(
@@ -115,18 +114,18 @@ pub(crate) async fn delete_image(
     Ok(Json(studio.delete_content(&hash).await?))
 }
 
-/// Delete anybody's generation
+/// Delete any generation
 ///
-/// For good: its prompt, all its images, and uploads that only it began with.
+/// Permanently: its prompt, all its images, and init images and masks that only it used.
 #[utoipa::path(
     delete,
     path = "/admin/api/generations/{id}",
     tag = "control",
     params(("id" = String, Path, description = "Id of the generation, a UUID")),
     responses(
-        (status = 204, description = "It is gone"),
-        (status = 400, description = "The id is no UUID", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such generation", body = Problem, content_type = "application/problem+json"),
+        (status = 204, description = "Deleted"),
+        (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Generation not found", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn delete_generation(
@@ -137,9 +136,10 @@ pub(crate) async fn delete_generation(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Delete everything of a visitor
+/// Delete a visitor's data
 ///
-/// Every generation, image and upload, for good. The visitor is named by the digest that the queue and the images have.
+/// Permanently deletes every generation, image and upload. The visitor is identified by the digest shown in the queue
+/// and with images.
 #[utoipa::path(
     delete,
     path = "/admin/api/visitors/{visitor}",
@@ -154,22 +154,22 @@ pub(crate) async fn delete_visitor(
     Ok(Json(studio.delete_visitor(&visitor).await?))
 }
 
-/// Every adapter version that there is or was
+/// List all adapter versions, hidden and deleted included
 ///
-/// With what was decided about it. A deleted one has no file any more; its number and hash stay, for recipes.
+/// With the admin's settings for each. A deleted version has no file; its number and hash are kept for recipes.
 #[utoipa::path(
     get,
     path = "/admin/api/adapters",
     tag = "control",
-    responses((status = 200, description = "All of them", body = Vec<ListedVersion>))
+    responses((status = 200, description = "The full list", body = Vec<ListedVersion>))
 )]
 pub(crate) async fn versions(State(studio): State<Studio>) -> Result<Json<Vec<ListedVersion>>, Problem> {
     Ok(Json(studio.versions().await?))
 }
 
-/// Hide an adapter version or show it again, give its file out or not
+/// Hide or show an adapter version, allow or deny its download
 ///
-/// A hidden version cannot be seen, used or downloaded by visitors. Generations that were taken before are still made.
+/// Visitors cannot see, use or download a hidden version. Queued generations that use it still run.
 #[utoipa::path(
     patch,
     path = "/admin/api/adapters/{name}",
@@ -177,11 +177,11 @@ pub(crate) async fn versions(State(studio): State<Studio>) -> Result<Json<Vec<Li
     params(("name" = String, Path, description = "`name@vN`")),
     request_body = VersionChange,
     responses(
-        (status = 200, description = "The version as it is now", body = ListedVersion),
+        (status = 200, description = "The updated version", body = ListedVersion),
         (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such version", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not sent as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Some field cannot be taken", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Version not found", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Content-Type is not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Invalid fields", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn change_version(
@@ -194,16 +194,16 @@ pub(crate) async fn change_version(
 
 /// Delete an adapter version
 ///
-/// For good, with its file where no other version has the same. Its number is never used again.
+/// Permanently, with its file unless another version shares it. Its number is never reused.
 #[utoipa::path(
     delete,
     path = "/admin/api/adapters/{name}",
     tag = "control",
     params(("name" = String, Path, description = "`name@vN`")),
     responses(
-        (status = 200, description = "What is left of it", body = ListedVersion),
-        (status = 404, description = "No such version", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The version is not named in full", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The deleted version's record", body = ListedVersion),
+        (status = 404, description = "Version not found", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The version number is missing", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn delete_version(

@@ -18,33 +18,33 @@ use crate::{
     extract::{JsonBody, Segment, Segments},
 };
 
-/// Every dataset
+/// List datasets
 ///
-/// The newest first.
+/// Newest first.
 #[utoipa::path(
     get,
     path = "/admin/api/datasets",
     tag = "datasets",
-    responses((status = 200, description = "All of them", body = Vec<DatasetSummary>))
+    responses((status = 200, description = "The full list", body = Vec<DatasetSummary>))
 )]
 pub(crate) async fn list(State(studio): State<Studio>) -> Result<Json<Vec<DatasetSummary>>, Problem> {
     Ok(Json(studio.datasets().await?))
 }
 
-/// Make a dataset
+/// Create a dataset
 ///
-/// It has no images yet; bring them to `{id}/files`.
+/// It starts empty; add images with `{id}/files`.
 #[utoipa::path(
     post,
     path = "/admin/api/datasets",
     tag = "datasets",
     request_body = NewDataset,
     responses(
-        (status = 201, description = "Made; `Location` is its address", body = DatasetRecord,
-            headers(("location" = String, description = "Address of the dataset"))),
+        (status = 201, description = "Created; `Location` is its URL", body = DatasetRecord,
+            headers(("location" = String, description = "URL of the dataset"))),
         (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not sent as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Some field cannot be taken", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Content-Type is not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Invalid fields", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn create(
@@ -56,10 +56,9 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, location, Json(dataset)))
 }
 
-/// A dataset
+/// Get a dataset
 ///
-/// With every image, its caption and what the text encoder is told, and with what was remarked about files that were
-/// brought.
+/// With every image, its caption, the text the text encoder receives, and the import warnings.
 #[utoipa::path(
     get,
     path = "/admin/api/datasets/{id}",
@@ -67,7 +66,7 @@ pub(crate) async fn create(
     params(("id" = String, Path, description = "Id of the dataset")),
     responses(
         (status = 200, description = "The dataset", body = DatasetRecord),
-        (status = 404, description = "No such dataset", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Dataset not found", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn read(
@@ -79,8 +78,8 @@ pub(crate) async fn read(
 
 /// Edit a dataset
 ///
-/// One caption, the caption of all, words in front of every caption, words in place of others. A dataset that a training
-/// has used cannot be changed any more; make a copy.
+/// One caption, the default caption, a prefix for all captions, or search and replace. A dataset is frozen once a
+/// training run uses it; duplicate it to make changes.
 #[utoipa::path(
     patch,
     path = "/admin/api/datasets/{id}",
@@ -88,12 +87,12 @@ pub(crate) async fn read(
     params(("id" = String, Path, description = "Id of the dataset")),
     request_body = DatasetChange,
     responses(
-        (status = 200, description = "The dataset as it is now", body = DatasetRecord),
+        (status = 200, description = "The updated dataset", body = DatasetRecord),
         (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such dataset or picture", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "A training has used it", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not sent as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Some field cannot be taken", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Dataset or image not found", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The dataset is frozen", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Content-Type is not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Invalid fields", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn change(
@@ -106,17 +105,16 @@ pub(crate) async fn change(
 
 /// Delete a dataset
 ///
-/// With its images, where nothing else needs them. Adapters that were trained on it stay, and so does what their
-/// trainings have measured.
+/// With its images, unless something else uses them. Adapters trained on it and their runs are kept.
 #[utoipa::path(
     delete,
     path = "/admin/api/datasets/{id}",
     tag = "datasets",
     params(("id" = String, Path, description = "Id of the dataset")),
     responses(
-        (status = 204, description = "It is gone"),
-        (status = 404, description = "No such dataset", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "A training that may still go on needs it", body = Problem, content_type = "application/problem+json"),
+        (status = 204, description = "Deleted"),
+        (status = 404, description = "Dataset not found", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "An unfinished training run uses it", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn delete(
@@ -136,10 +134,10 @@ pub(crate) struct ImportRequest {
     folder: PathBuf,
 }
 
-/// Take images from a folder of the server
+/// Import images from a server folder
 ///
-/// Copies them; captions are understood as in `{id}/files`. Only folders in those that the server was started with
-/// (`--import-from`) are read, only regular files, no links that lead out of the folder, for ten minutes at most.
+/// Copies images and captions, as with `{id}/files`. Only folders inside those passed as `--import-from` are read,
+/// only regular files, no links that point outside, for at most ten minutes.
 #[utoipa::path(
     post,
     path = "/admin/api/datasets/{id}/import",
@@ -147,12 +145,12 @@ pub(crate) struct ImportRequest {
     params(("id" = String, Path, description = "Id of the dataset")),
     request_body = ImportRequest,
     responses(
-        (status = 200, description = "The dataset as it is now", body = DatasetRecord),
+        (status = 200, description = "The updated dataset", body = DatasetRecord),
         (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such dataset", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "A training has used it", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not sent as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The server reads no such folder, or nothing in it can be used", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Dataset not found", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The dataset is frozen", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Content-Type is not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Folder not allowed, or without usable images", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn import(
@@ -171,9 +169,9 @@ pub(crate) struct CopyRequest {
     name: Option<String>,
 }
 
-/// Copy a dataset
+/// Duplicate a dataset
 ///
-/// The copy can be changed, also where the dataset cannot.
+/// The copy is a draft, even if the original is frozen.
 #[utoipa::path(
     post,
     path = "/admin/api/datasets/{id}/copy",
@@ -181,12 +179,12 @@ pub(crate) struct CopyRequest {
     params(("id" = String, Path, description = "Id of the dataset")),
     request_body = CopyRequest,
     responses(
-        (status = 201, description = "The copy; `Location` is its address", body = DatasetRecord,
-            headers(("location" = String, description = "Address of the copy"))),
+        (status = 201, description = "The copy; `Location` is its URL", body = DatasetRecord,
+            headers(("location" = String, description = "URL of the copy"))),
         (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such dataset", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not sent as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The name cannot be taken", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Dataset not found", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Content-Type is not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Invalid name", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn copy(
@@ -199,21 +197,21 @@ pub(crate) async fn copy(
     Ok((StatusCode::CREATED, location, Json(dataset)))
 }
 
-/// Take an image out
+/// Remove an image from a dataset
 ///
-/// Its file is deleted where nothing else needs it.
+/// Its file is deleted unless something else uses it.
 #[utoipa::path(
     delete,
     path = "/admin/api/datasets/{id}/pictures/{picture}",
     tag = "datasets",
     params(
         ("id" = String, Path, description = "Id of the dataset"),
-        ("picture" = String, Path, description = "`hash` of the picture"),
+        ("picture" = String, Path, description = "`hash` of the image"),
     ),
     responses(
-        (status = 200, description = "The dataset as it is now", body = DatasetRecord),
-        (status = 404, description = "No such dataset or picture", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "A training has used it", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The updated dataset", body = DatasetRecord),
+        (status = 404, description = "Dataset or image not found", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The dataset is frozen", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn remove(
@@ -223,7 +221,7 @@ pub(crate) async fn remove(
     Ok(Json(studio.remove_from_dataset(&id, &image).await?))
 }
 
-/// A small version of an image
+/// Get an image's thumbnail
 ///
 /// At most 320 pixels a side.
 #[utoipa::path(
@@ -232,11 +230,11 @@ pub(crate) async fn remove(
     tag = "datasets",
     params(
         ("id" = String, Path, description = "Id of the dataset"),
-        ("picture" = String, Path, description = "`hash` of the picture"),
+        ("picture" = String, Path, description = "`hash` of the image"),
     ),
     responses(
         (status = 200, description = "A JPEG", body = Vec<u8>, content_type = "image/jpeg"),
-        (status = 404, description = "No such dataset or picture", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Dataset or image not found", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn thumbnail(

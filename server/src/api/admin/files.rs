@@ -21,7 +21,7 @@ pub(crate) const MAX_BODY_BYTES: usize = 8 << 30;
 /// Most files of one request.
 const MAX_FILES: usize = 30_000;
 
-/// Bring files
+/// Add files to a dataset
 ///
 /// A form with any number of files (`multipart/form-data`): images as PNG, JPEG or WebP; captions beside them (`a.txt`
 /// or `a.caption` for `a.png`; lists as `.jsonl`, `.json`, `.csv` or `.tsv`), also later than their images; zip files with
@@ -35,13 +35,13 @@ const MAX_FILES: usize = 30_000;
     params(("id" = String, Path, description = "Id of the dataset")),
     request_body(content = Vec<u8>, description = "The form", content_type = "multipart/form-data"),
     responses(
-        (status = 200, description = "The dataset as it is now", body = DatasetRecord),
-        (status = 400, description = "The form did not arrive whole", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such dataset", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "A training has used it", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The updated dataset", body = DatasetRecord),
+        (status = 400, description = "The form was not received completely", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Dataset not found", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The dataset is frozen", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "Too many files or bytes at once", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "It is no form with files", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "No file came, or the pictures are too many", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Not a multipart form", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "No file was sent, or too many images", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn add(
@@ -73,13 +73,13 @@ pub(crate) async fn receive(studio: &Studio, form: &mut Multipart) -> Result<Vec
             continue;
         };
         if files.len() == MAX_FILES {
-            let sentence = format!("More than {MAX_FILES} files came at once; send fewer, or a zip file.");
+            let sentence = format!("More than {MAX_FILES} files in one request; send fewer, or a zip file.");
             return Err(Problem::new(ProblemKind::TooLarge, sentence));
         }
         files.push(studio.receive(&name, field).await?);
     }
     if files.is_empty() {
-        return Err(Problem::field("files", "No file came; choose pictures or a zip file."));
+        return Err(Problem::field("files", "No file was sent; choose images or a zip file."));
     }
     Ok(files)
 }

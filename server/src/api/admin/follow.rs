@@ -18,7 +18,7 @@ use crate::{
     state::AppState,
 };
 
-/// Follow a training
+/// Follow a training run
 ///
 /// Server-sent events. Each has an `id`, the name of what changed as `event` (`job`, `point` or `sample`), and a
 /// `TrainingEvent` as JSON in `data`. How the job stands comes first, then every point and sample with a number above the
@@ -29,14 +29,14 @@ use crate::{
     path = "/admin/api/training/{id}/events",
     tag = "training",
     params(
-        ("id" = String, Path, description = "Id of the training, a UUID"),
+        ("id" = String, Path, description = "Id of the training run, a UUID"),
         ("after" = Option<u64>, Query, description = "Only points and samples with a larger number"),
-        ("Last-Event-ID" = Option<u64>, Header, description = "The same as `after`; goes before it"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "Same as `after`; takes precedence"),
     ),
     responses(
         (status = 200, description = "The events", body = adire_protocol::TrainingEvent, content_type = "text/event-stream"),
-        (status = 400, description = "The last event's id is no number", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such training", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The last event id is not a number", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Training run not found", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn events(

@@ -16,34 +16,34 @@ use crate::{
     extract::{JsonBody, Segment, Segments},
 };
 
-/// Every training
+/// List training runs
 ///
-/// The newest first.
+/// Newest first.
 #[utoipa::path(
     get,
     path = "/admin/api/training",
     tag = "training",
-    responses((status = 200, description = "All of them", body = Vec<TrainingRun>))
+    responses((status = 200, description = "The full list", body = Vec<TrainingRun>))
 )]
 pub(crate) async fn list(State(studio): State<Studio>) -> Result<Json<Vec<TrainingRun>>, Problem> {
     Ok(Json(studio.trainings().await?))
 }
 
-/// Train an adapter
+/// Start a training run
 ///
-/// The job waits until those before it have ended. Before its first step it makes three that are undone, forecasts time
-/// and memory, and fails with a sentence where memory will not do. Its dataset never changes from then on.
+/// The run is queued behind earlier ones. Three trial steps, rolled back afterwards, forecast time and memory; the run
+/// fails if memory does not suffice. Its dataset is frozen.
 #[utoipa::path(
     post,
     path = "/admin/api/training",
     tag = "training",
     request_body = TrainingRequest,
     responses(
-        (status = 202, description = "Taken; `Location` is its address", body = TrainingRun,
-            headers(("location" = String, description = "Address of the training"))),
+        (status = 202, description = "Queued; `Location` is its URL", body = TrainingRun,
+            headers(("location" = String, description = "URL of the training run"))),
         (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not sent as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Some field cannot be taken; `errors` names each", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Content-Type is not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Invalid fields, listed in `errors`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn submit(
@@ -55,17 +55,17 @@ pub(crate) async fn submit(
     Ok((StatusCode::ACCEPTED, location, Json(job)))
 }
 
-/// A training
+/// Get a training run
 ///
-/// How it stands, with every point and sample.
+/// Its state, with every point and sample.
 #[utoipa::path(
     get,
     path = "/admin/api/training/{id}",
     tag = "training",
-    params(("id" = String, Path, description = "Id of the training, a UUID")),
+    params(("id" = String, Path, description = "Id of the training run, a UUID")),
     responses(
-        (status = 200, description = "The training", body = TrainingRunDetail),
-        (status = 404, description = "No such training", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The training run", body = TrainingRunDetail),
+        (status = 404, description = "Training run not found", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn read(
@@ -75,17 +75,17 @@ pub(crate) async fn read(
     Ok(Json(studio.training(&id).await?))
 }
 
-/// Pause a training
+/// Pause a training run
 ///
-/// Within one unit of its work; it stays paused over a restart.
+/// Takes effect within one unit of work and persists across restarts.
 #[utoipa::path(
     post,
     path = "/admin/api/training/{id}/pause",
     tag = "training",
-    params(("id" = String, Path, description = "Id of the training, a UUID")),
+    params(("id" = String, Path, description = "Id of the training run, a UUID")),
     responses(
-        (status = 200, description = "How it stands now", body = TrainingRun),
-        (status = 404, description = "No such training", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The updated record", body = TrainingRun),
+        (status = 404, description = "Training run not found", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It has ended", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -96,17 +96,17 @@ pub(crate) async fn pause(
     Ok(Json(studio.pause_training(&id).await?))
 }
 
-/// Go on with a training
+/// Resume a training run
 ///
-/// One that was paused, or one that failed: from its last checkpoint.
+/// Continues a paused or failed run from its last checkpoint.
 #[utoipa::path(
     post,
     path = "/admin/api/training/{id}/resume",
     tag = "training",
-    params(("id" = String, Path, description = "Id of the training, a UUID")),
+    params(("id" = String, Path, description = "Id of the training run, a UUID")),
     responses(
-        (status = 200, description = "How it stands now", body = TrainingRun),
-        (status = 404, description = "No such training", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The updated record", body = TrainingRun),
+        (status = 404, description = "Training run not found", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It is done or cancelled", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -117,17 +117,17 @@ pub(crate) async fn resume(
     Ok(Json(studio.resume_training(&id).await?))
 }
 
-/// Stop a training for good
+/// Cancel a training run
 ///
-/// Within one unit of its work. What it has measured stays.
+/// Takes effect within one unit of work. Its points and samples are kept.
 #[utoipa::path(
     post,
     path = "/admin/api/training/{id}/cancel",
     tag = "training",
-    params(("id" = String, Path, description = "Id of the training, a UUID")),
+    params(("id" = String, Path, description = "Id of the training run, a UUID")),
     responses(
-        (status = 200, description = "How it stands now", body = TrainingRun),
-        (status = 404, description = "No such training", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The updated record", body = TrainingRun),
+        (status = 404, description = "Training run not found", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It is done", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -138,7 +138,7 @@ pub(crate) async fn cancel(
     Ok(Json(studio.cancel_training(&id).await?))
 }
 
-/// A file of a finished training
+/// Download a file of a finished run
 ///
 /// `kohya` and `diffusers` are the adapter in these formats, `card` is its model card.
 #[utoipa::path(
@@ -146,12 +146,12 @@ pub(crate) async fn cancel(
     path = "/admin/api/training/{id}/files/{file}",
     tag = "training",
     params(
-        ("id" = String, Path, description = "Id of the training, a UUID"),
+        ("id" = String, Path, description = "Id of the training run, a UUID"),
         ("file" = String, Path, description = "`kohya`, `diffusers` or `card`"),
     ),
     responses(
-        (status = 200, description = "The file; ranges are taken", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = 404, description = "No such training or file, or it has not ended", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The file; supports ranges", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 404, description = "Run or file not found, or the run is not finished", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn file(
@@ -178,28 +178,28 @@ pub(crate) async fn file(
     Ok(response)
 }
 
-/// How trainings and people share the device
+/// Get the training settings
 #[utoipa::path(
     get,
     path = "/admin/api/settings/training",
     tag = "training",
-    responses((status = 200, description = "As it is", body = TrainingSettings))
+    responses((status = 200, description = "The settings", body = TrainingSettings))
 )]
 pub(crate) async fn settings(State(studio): State<Studio>) -> Json<TrainingSettings> {
     Json(studio.training_settings())
 }
 
-/// Decide how trainings and people share the device
+/// Change the training settings
 #[utoipa::path(
     put,
     path = "/admin/api/settings/training",
     tag = "training",
     request_body = TrainingSettings,
     responses(
-        (status = 200, description = "As it is now", body = TrainingSettings),
+        (status = 200, description = "The updated settings", body = TrainingSettings),
         (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not sent as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Some field cannot be taken", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Content-Type is not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Invalid fields", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn set_settings(
