@@ -110,7 +110,7 @@ fn datasets_are_imported_and_listed_while_no_server_runs() {
         output.status.success() && told.starts_with("Imported cloth with 1 images into"),
         "{told}{remarks}"
     );
-    assert!(remarks.contains("10_red cloth/b.png: Left out."), "{remarks}");
+    assert!(remarks.contains("10_red cloth/b.png: Skipped."), "{remarks}");
     let listed = adire(&["datasets", "list", "--data", text(&data)]);
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     assert!(listed.contains("cloth  1 images  draft"), "{listed}");
@@ -118,7 +118,7 @@ fn datasets_are_imported_and_listed_while_no_server_runs() {
     let empty = folder.path().join("empty");
     std::fs::create_dir_all(&empty).unwrap();
     let nothing = adire(&["datasets", "import", "x", text(&empty), "--data", text(&data)]);
-    assert!(sentence(&nothing, 1).contains("holds no picture that can be used"));
+    assert!(sentence(&nothing, 1).contains("has no usable image"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let held = runtime.block_on(adire_studio::DataFolder::open(&data)).unwrap();
     assert!(sentence(&adire(&["datasets", "list", "--data", text(&data)]), 1).contains("in use by process"));

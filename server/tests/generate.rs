@@ -144,7 +144,7 @@ fn a_seed_of_minus_one_is_random_and_half_understood_images_are_said() {
     image::DynamicImage::from(half).into_rgb8().write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
     let jpeg = jpeg.into_inner();
     std::fs::write(folder.path().join("cut.jpg"), &jpeg[..jpeg.len() - 60]).unwrap();
-    assert!(failure(&draw("c.png", &["--init-image", "cut.jpg"]), 1).contains("broken off"));
+    assert!(failure(&draw("c.png", &["--init-image", "cut.jpg"]), 1).contains("incomplete"));
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn a_run_writes_adapter_log_samples_and_card() {
     let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.iter().filter(|line| line.get("loss").is_some()).count(), 4);
     assert_eq!(lines.iter().filter(|line| line.get("held_out_loss").is_some()).count(), 2);
-    assert!(fs::read_to_string(out.join("README.md")).unwrap().contains("called up by `tok`"));
+    assert!(fs::read_to_string(out.join("README.md")).unwrap().contains("Trigger word: `tok`"));
 
     for file in ["cloth.safetensors", "cloth-diffusers.safetensors"] {
         let mut inspect = Command::new(env!("CARGO_BIN_EXE_adire"));
@@ -111,7 +111,7 @@ fn a_kohya_project_is_trained_on_with_its_class_images() {
     let output = run(train(folder.path(), &project, "out", &["--steps", "1", "--no-samples"]));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("1 class images") && said.contains("model: Left out with all"), "{said}");
+    assert!(said.contains("1 class images") && said.contains("model: Skipped with its contents"), "{said}");
     let card = fs::read_to_string(folder.path().join("out/README.md")).unwrap();
     assert!(card.contains("2 pictures"), "{card}");
 }
@@ -188,7 +188,7 @@ fn bad_input_is_named_before_anything_is_computed() {
     let (data, empty) = (images(folder.path()), folder.path().join("empty"));
     fs::create_dir_all(&empty).unwrap();
     let said = |data: &Path, more: &[&str]| complaint(&run(train(folder.path(), data, "bad", more)));
-    assert!(said(&empty, &[]).contains("holds no picture that can be used"));
+    assert!(said(&empty, &[]).contains("has no usable image"));
     assert!(said(&folder.path().join("nowhere"), &[]).contains("cannot be read: no such file or folder"));
     for (flag, value, words) in [
         ("--rank", "0", "rank must be 1 to 128; got 0"),

@@ -12,7 +12,7 @@ pub enum StudioError {
     #[error(transparent)]
     Invalid(#[from] ValidationError),
     /// Nothing has that id.
-    #[error("{what} {id} not found.")]
+    #[error("{} {id} not found.", capitalised(what))]
     NotFound {
         /// `generation`, `image`.
         what: &'static str,
@@ -221,6 +221,11 @@ fn known_adapters(known: &[String]) -> String {
         [] => "No adapters are installed.".to_owned(),
         some => format!("Available: {}.", some.join(", ")),
     }
+}
+
+fn capitalised(what: &str) -> String {
+    let mut chars = what.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 fn in_about(wait_ms: Option<u64>) -> String {

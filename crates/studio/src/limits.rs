@@ -146,6 +146,6 @@ mod tests {
         assert!(check_cost(&spec(plain.clone()), &budget).is_ok());
         let error = check_cost(&spec(GenerationRequest { count: Some(8), ..plain }), &budget).unwrap_err();
         let sentence = error.to_string();
-        assert!(sentence.contains("42 megapixel-steps") && sentence.contains("may cost 10"), "{sentence}");
+        assert!(sentence.contains("42 megapixel-steps") && sentence.contains("limit is 10"), "{sentence}");
     }
 }

@@ -57,7 +57,7 @@ fn what_is_broken_off_is_refused() {
         let whole = encoded(grainy(120, 90), format);
         for tenth in 3..10 {
             let sentence = refused(&whole[..whole.len() * tenth / 10]);
-            assert!(sentence.contains("broken off"), "{format:?} at {tenth}: {sentence}");
+            assert!(sentence.contains("incomplete"), "{format:?} at {tenth}: {sentence}");
         }
     }
     // An end marker behind what is left does not make it whole, and what follows the image takes nothing from it.
@@ -68,7 +68,7 @@ fn what_is_broken_off_is_refused() {
         for tenth in 5..10 {
             let cut = [&whole[..whole.len() * tenth / 10], &[0xff, 0xd9]].concat();
             let sentence = refused(&cut);
-            assert!(sentence.contains("broken off"), "at {tenth}: {sentence}");
+            assert!(sentence.contains("incomplete"), "at {tenth}: {sentence}");
         }
         assert_eq!(decoded(&[whole.as_slice(), &whole].concat()).warnings, [""; 0]);
     }
@@ -77,7 +77,7 @@ fn what_is_broken_off_is_refused() {
     jpeg.truncate(jpeg.len() - 2);
     match decode_image(&jpeg, ImageUse::Colours) {
         Ok(found) => assert!(found.warnings[0].contains("no end marker"), "{:?}", found.warnings),
-        Err(error) => assert!(error.to_string().contains("broken off"), "{error}"),
+        Err(error) => assert!(error.to_string().contains("incomplete"), "{error}"),
     }
 }
 
@@ -256,7 +256,7 @@ fn progressive_and_restarted_jpegs_are_whole_or_broken_off() {
         // Up to the last scan's beginning a progressive file is a whole one of less detail.
         for left in [whole.len() - 12, whole.len() - 30] {
             let sentence = refused(&[&whole[..left], &[0xff, 0xd9]].concat());
-            assert!(sentence.contains("broken off"), "{name} to {left}: {sentence}");
+            assert!(sentence.contains("incomplete"), "{name} to {left}: {sentence}");
         }
     }
 }

@@ -98,7 +98,7 @@ async fn a_request_beyond_the_budget_says_what_would_fit() {
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     let problem = answer.problem();
     assert_eq!(problem["errors"][0]["field"], "count");
-    assert!(problem["detail"].as_str().unwrap().contains("may cost 120 on this server"), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("the limit is 120"), "{problem}");
 }
 
 #[tokio::test]

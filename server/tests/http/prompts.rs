@@ -50,5 +50,5 @@ async fn clip_skip_and_strengths_are_part_of_the_record() {
     assert_eq!(answer.json()["errors"][0]["field"], "clip_skip");
     let answer = server.post("/api/v1/generations", r#"{"prompt": "moons <lora:nope:1>"}"#).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(answer.json()["detail"].as_str().unwrap().starts_with("There is no adapter nope."));
+    assert!(answer.json()["detail"].as_str().unwrap().starts_with("Adapter nope not found."));
 }

@@ -89,14 +89,14 @@ async fn every_recipe_of_another_program_is_one_that_the_server_takes() {
     let begun = of("20-").await;
     assert_eq!(begun["denoising_strength"], Value::Null);
     assert!(
-        begun["warnings"][0].as_str().unwrap().starts_with("Denoising strength 0.55 was left out"),
+        begun["warnings"][0].as_str().unwrap().starts_with("Denoising strength 0.55 was dropped"),
         "{begun}"
     );
     assert_eq!(of("22-").await["unknown"][0], "ENSD: 31337");
     assert_eq!(of("14-").await["adapters"][0], json!({"name": "adire", "strength": 0.5}));
     let unknown = of("16-").await;
     assert_eq!(unknown["adapters"], json!([]));
-    assert!(unknown["warnings"][0].as_str().unwrap().contains("is not on this server"), "{unknown}");
+    assert!(unknown["warnings"][0].as_str().unwrap().contains("is not installed here"), "{unknown}");
 }
 
 /// A PNG with A1111's text.

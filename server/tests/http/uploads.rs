@@ -202,17 +202,17 @@ async fn what_is_only_half_understood_is_said() {
     let half = RgbaImage::from_fn(16, 16, |x, _| Rgba([255, 255, 255, if x < 8 { 255 } else { 0 }]));
     let png = encoded(half, ImageFormat::Png);
     let answer = upload(&server, "image/png", png.clone()).await.json();
-    assert!(answer["warnings"][0].as_str().unwrap().contains("transparent in 50%"), "{answer}");
+    assert!(answer["warnings"][0].as_str().unwrap().contains("50% of the image is transparent"), "{answer}");
     // As a mask the same file means something else.
     let request = Request::post("/api/v1/uploads?role=mask").body(Body::from(png)).unwrap();
     let mask = server.send(request).await.json();
-    assert!(mask["warnings"][0].as_str().unwrap().contains("what is painted is regenerated"), "{mask}");
+    assert!(mask["warnings"][0].as_str().unwrap().contains("opaque areas are regenerated"), "{mask}");
     assert_ne!(mask["hash"], answer["hash"]);
     let request = Request::post("/api/v1/uploads?role=frame").body(Body::empty()).unwrap();
     assert_eq!(server.send(request).await.status, StatusCode::BAD_REQUEST);
     let jpeg = encoded(image(200, 200), ImageFormat::Jpeg);
     let problem = upload(&server, "image/jpeg", jpeg[..jpeg.len() / 2].to_vec()).await.problem();
-    assert!(problem["detail"].as_str().unwrap().contains("broken off"), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("incomplete"), "{problem}");
     let problem = upload(&server, "image/heic", "x").await.problem();
     assert_eq!(problem["status"], 415);
 }

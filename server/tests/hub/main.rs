@@ -327,7 +327,7 @@ fn a_wrong_hash_is_refused_and_nothing_is_kept() {
 fn what_the_hub_refuses_is_told_with_what_to_do() {
     let world = World::new(Hub { token: Some("hf_secret".to_owned()), ..Hub::new() });
     let told = failure(&world.pull());
-    assert!(told.contains("gives no access") && told.contains("HF_TOKEN"), "{told}");
+    assert!(told.contains("denied access") && told.contains("HF_TOKEN"), "{told}");
     assert!(failure(&world.adire(&["models", "pull", REPOSITORY], Some("wrong"))).contains("HF_TOKEN"));
     stdout(&world.adire(&["models", "pull", REPOSITORY], Some("hf_secret")));
     // The token that Python's login leaves is used too.

@@ -346,7 +346,7 @@ mod tests {
         end.extend([0, 0]);
         let bomb = [&plain[..at], &record, &locator, &end].concat();
         let refused = opened(&bomb, DIRECTORY).unwrap_err();
-        assert!(refused.contains(&(1u64 << 40).to_string()) && refused.contains("Divide it"), "{refused}");
+        assert!(refused.contains(&(1u64 << 40).to_string()) && refused.contains("Split it"), "{refused}");
         // Wherever the record lies in what is looked at.
         let mut far = vec![0; (1 << 20) - 20];
         far.extend(&record);

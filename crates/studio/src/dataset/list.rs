@@ -299,7 +299,9 @@ mod tests {
         );
         let more = read("a.csv", b"file_name,text,score\n1.png,cloth,3\n2.png,a, b,3\n");
         assert_eq!(more.rows.len(), 1);
-        assert!(more.notes[0].contains("not used: score") && more.notes[1].contains("Line 3 has 4 fields"));
+        assert!(
+            more.notes[0].contains("Unused columns: score") && more.notes[1].contains("Line 3 has 4 fields")
+        );
         let open = read("a.csv", b"file_name,text\n1.png,\"cloth\n2.png,moons\n");
         assert!(open.notes.iter().any(|note| note.contains("quotation mark missing")), "{:?}", open.notes);
     }
@@ -334,7 +336,7 @@ mod tests {
         ]) {
             assert!(note.starts_with(start), "{:?}", odd.notes);
         }
-        assert!(read("a.json", b"{").notes[0].contains("no JSON"));
+        assert!(read("a.json", b"{").notes[0].contains("not valid JSON"));
     }
 
     #[test]

@@ -65,7 +65,7 @@ mod tests {
         fs::write(&path, [7; 10]).unwrap();
         assert_eq!(read(&path, 10), Ok(vec![7; 10]));
         assert_eq!(read(&path, 9).unwrap_err(), "it has more than the 9 bytes that are read");
-        assert!(read(folder.path(), 9).unwrap_err().contains("no regular file"));
+        assert!(read(folder.path(), 9).unwrap_err().contains("not a regular file"));
         assert!(read(&folder.path().join("none"), 9).unwrap_err().contains("no such file"));
     }
 
@@ -78,7 +78,7 @@ mod tests {
         assert!(made.success());
         let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
         for path in [at("pipe"), at("socket"), "/dev/zero".into(), "/dev/null".into()] {
-            assert!(read(&path, 1 << 20).unwrap_err().contains("no regular file"), "{}", path.display());
+            assert!(read(&path, 1 << 20).unwrap_err().contains("not a regular file"), "{}", path.display());
         }
     }
 }

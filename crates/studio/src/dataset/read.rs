@@ -126,7 +126,7 @@ pub(super) fn scan_images<K>(
         let bytes = match open::read(path, MAX_IMAGE_BYTES) {
             Ok(bytes) => bytes,
             Err(why) => {
-                remark(format!("Left out: {why}."));
+                remark(format!("Skipped: {why}."));
                 continue;
             }
         };
@@ -136,7 +136,7 @@ pub(super) fn scan_images<K>(
                 pixels
             }
             Err(error) => {
-                remark(format!("Left out. {error}"));
+                remark(format!("Skipped. {error}"));
                 continue;
             }
         };
@@ -206,7 +206,7 @@ fn tell_others(files: &Files, remarks: &mut Vec<Remark>) {
             } else {
                 String::new()
             };
-            remarks.push(Remark { name: (*name).clone(), message: format!("Left out: {why}.{and}") });
+            remarks.push(Remark { name: (*name).clone(), message: format!("Skipped: {why}.{and}") });
         }
     }
 }
@@ -315,9 +315,9 @@ mod tests {
             remark.unwrap_or_else(|| panic!("nothing about {name}")).message.clone()
         };
         assert_eq!(said("same.png"), "Skipped: same pixels as a.png.");
-        assert!(said("text.png").contains("not an image in PNG"));
+        assert!(said("text.png").contains("Unsupported file"));
         assert!(said("small.png").contains("only 8 × 8"));
-        assert!(said("film.mp4").contains("only PNG"));
+        assert!(said("film.mp4").contains("use PNG"));
         assert!(said("metadata.jsonl").starts_with("Line 1 is not understood"));
     }
 
@@ -325,9 +325,9 @@ mod tests {
     fn a_folder_without_images_says_why() {
         let folder = tempfile::tempdir().unwrap();
         let refusal = || read_dataset(folder.path(), "", "").unwrap_err().to_string();
-        assert!(refusal().contains("put PNG, JPEG or WebP files into it"), "{}", refusal());
+        assert!(refusal().contains("add PNG, JPEG or WebP files"), "{}", refusal());
         fs::write(folder.path().join("a.png"), "text").unwrap();
-        assert!(refusal().contains("a.png: Left out."), "{}", refusal());
+        assert!(refusal().contains("a.png: Skipped."), "{}", refusal());
         assert!(read_dataset(&folder.path().join("none"), "", "").is_err());
     }
 }

@@ -127,7 +127,7 @@ impl Walk<'_> {
                 continue;
             }
             if let Err(why) = self.entry(&entry.path(), &name, depth)? {
-                self.remarks.push(Remark { name, message: format!("Left out: {why}.") });
+                self.remarks.push(Remark { name, message: format!("Skipped: {why}.") });
             }
         }
         Ok(())
@@ -231,15 +231,15 @@ mod tests {
         let files = files_in(&folder, inside, &mut remarks).unwrap();
         assert_eq!(files.keys().collect::<Vec<_>>(), ["a.png", "again.png"]);
         for name in ["a.txt", "folder", "zero.png"] {
-            assert_eq!(said(&remarks, name), "Left out: the link points outside the folder.");
+            assert_eq!(said(&remarks, name), "Skipped: the link points outside the folder.");
         }
         for name in ["socket.png", "pipe.png"] {
-            assert!(said(&remarks, name).contains("no regular file"));
+            assert!(said(&remarks, name).contains("not a regular file"));
         }
         for name in ["broken.png", "loop.png"] {
-            assert!(said(&remarks, name).contains("leads to nothing"));
+            assert!(said(&remarks, name).contains("link is broken"));
         }
-        assert_eq!(said(&remarks, "inner/deep/up"), "Left out: it is the whole folder once more.");
+        assert_eq!(said(&remarks, "inner/deep/up"), "Skipped: it is a duplicate of the whole folder.");
         assert!(said(&remarks, ".DS_Store").contains("another hidden"));
         assert!(!remarks.iter().any(|remark| remark.name.contains("secret")), "{remarks:?}");
 
@@ -247,7 +247,7 @@ mod tests {
         let mut remarks = Vec::new();
         let files = files_in(&folder, Reach::default(), &mut remarks).unwrap();
         assert_eq!(files.keys().collect::<Vec<_>>(), ["a.png", "a.txt", "again.png", "folder/secret.txt"]);
-        assert!(said(&remarks, "zero.png").contains("no regular file"));
+        assert!(said(&remarks, "zero.png").contains("not a regular file"));
 
         let late = Reach { inside: true, until: Some(Instant::now() - Duration::from_secs(1)) };
         let error = files_in(&folder, late, &mut Vec::new()).unwrap_err().to_string();
@@ -271,6 +271,6 @@ mod tests {
             let files = files_in(&folder, inside, &mut remarks).unwrap();
             assert_eq!(files.keys().collect::<Vec<_>>(), [name]);
         }
-        assert!(said(&remarks, "a.txt").contains("leads out of the folder"));
+        assert!(said(&remarks, "a.txt").contains("points outside the folder"));
     }
 }

@@ -4,7 +4,7 @@
 pub(crate) fn refusal(bytes: &[u8]) -> String {
     let advice = "Save it as PNG, JPEG or WebP and try again.";
     match name(bytes) {
-        Some(name) => format!("{name} files are not supported. {advice}"),
+        Some(name) => format!("This is {name} file, which is not supported. {advice}"),
         None if bytes.is_empty() => format!("This file is empty. {advice}"),
         None => format!("Unsupported file. Use PNG, JPEG or WebP."),
     }
@@ -71,7 +71,7 @@ mod tests {
             (b"<?xml version=\"1.0\"?>\n<svg xmlns=", "an SVG file"),
             (b"  <svg>", "an SVG file"),
             (b"", "empty"),
-            (b"words", "not an image"),
+            (b"words", "Unsupported file"),
         ] {
             let sentence = refusal(bytes);
             assert!(sentence.contains(name) && sentence.contains("PNG, JPEG or WebP"), "{sentence}");

@@ -113,7 +113,7 @@ async fn everywhere(files: Brought) -> Outcome {
     for other in [&imported, &sent, &packed] {
         assert_eq!((&other.captions, &other.classes), (&by_command.captions, &by_command.classes));
         // Who keeps class images in a dataset of their own says so beside the rest.
-        let same = |said: &(String, String)| !said.1.contains("are in the dataset");
+        let same = |said: &(String, String)| !said.1.contains("were added to the dataset");
         assert_eq!(
             other.said.iter().filter(|said| same(said)).collect::<Vec<_>>(),
             by_command.said.iter().collect::<Vec<_>>()

@@ -170,7 +170,7 @@ async fn a_waiting_generation_whose_init_image_is_deleted_says_so() {
     let record = finished(&studio, &theirs.id).await;
     assert_eq!(record.state, GenerationState::Failed);
     assert!(
-        record.error.as_deref().unwrap_or_default().contains("was deleted after this was asked for"),
+        record.error.as_deref().unwrap_or_default().contains("was deleted while this generation was queued"),
         "{record:?}"
     );
 }
@@ -289,7 +289,7 @@ async fn a_deleted_version_is_gone_with_its_file_and_its_number_is_not_used_agai
     drop(latch);
     let record = finished(&studio, &waiting.id).await;
     assert!(
-        record.error.as_deref().unwrap_or_default().contains("was deleted after this was asked for"),
+        record.error.as_deref().unwrap_or_default().contains("was deleted while this generation was queued"),
         "{record:?}"
     );
     let new = |version, content: &str| NewAdapter {
@@ -301,7 +301,7 @@ async fn a_deleted_version_is_gone_with_its_file_and_its_number_is_not_used_agai
         strict: false,
     };
     let same = studio.add_adapter(new(Some(2), "two")).await.unwrap_err();
-    assert!(same.kind() == ErrorKind::Conflict && same.to_string().contains("never used again"), "{same}");
+    assert!(same.kind() == ErrorKind::Conflict && same.to_string().contains("never reused"), "{same}");
     assert_eq!(studio.add_adapter(new(None, "two")).await.unwrap().version, 3);
     assert!(blob(&folder, &added[1].hash).exists());
     // The file of two versions stays until the last of them goes.
@@ -321,7 +321,7 @@ async fn files_are_given_out_only_where_the_admin_allows_it() {
     studio.change_version("adire@v1", keep).await.unwrap();
     let refused = studio.adapter_file("adire@v1").await.unwrap_err();
     assert!(
-        refused.kind() == ErrorKind::Forbidden && refused.to_string().contains("not given out"),
+        refused.kind() == ErrorKind::Forbidden && refused.to_string().contains("is disabled"),
         "{refused}"
     );
     assert!(!studio.adapter("adire@v1").await.unwrap().downloads);

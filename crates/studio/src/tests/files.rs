@@ -74,7 +74,7 @@ async fn what_is_no_database_is_left_alone() {
     fs::write(&file, "a shopping list, long enough to be no empty database header at all".repeat(20))
         .unwrap();
     let error = open(folder.path(), FakeBackend::default()).await.err().unwrap().to_string();
-    assert!(error.contains("adire.db") && error.contains("no SQLite database"), "{error}");
+    assert!(error.contains("adire.db") && error.contains("not a SQLite database"), "{error}");
     assert!(fs::read_to_string(file).unwrap().starts_with("a shopping list"));
 }
 

@@ -41,7 +41,7 @@ async fn a_network_cannot_take_the_queue_with_any_number_of_cookies() {
     let (taken, error) = refused.expect("the network has a limit");
     assert_eq!(taken, 16);
     assert!(matches!(error, StudioError::TooManyWaiting { network: true, .. }), "{error:?}");
-    assert!(error.to_string().starts_with("Your network has 16 generations waiting"), "{error}");
+    assert!(error.to_string().starts_with("Your network has 16 queued generations"), "{error}");
     // Without a cookie, at yet another address, there is a place.
     let honest = at(None, "192.0.2.1");
     let place = studio.submit(request("honest"), &honest).await.unwrap();
@@ -132,7 +132,7 @@ async fn what_waited_too_long_over_a_stop_is_dropped() {
     let studio = Studio::open(config, || Ok(FakeBackend::default())).await.unwrap();
     let record = studio.generation(&old.id).await.unwrap();
     assert_eq!(record.state, GenerationState::Cancelled);
-    assert!(record.error.unwrap().contains("stopped before this was finished"));
+    assert!(record.error.unwrap().contains("stopped before this generation finished"));
     assert_eq!(studio.queue().ahead, 0);
 }
 
@@ -150,7 +150,7 @@ async fn uploads_are_counted_for_visitors_networks_and_all() {
         image(&studio, shade, &at(Some(&format!("other {i}")), "192.0.2.1")).await.unwrap();
     }
     let network = image(&studio, 30, &at(Some("one more"), "192.0.2.1")).await.unwrap_err();
-    assert!(network.to_string().contains("your network"), "{network}");
+    assert!(network.to_string().contains("Your network's"), "{network}");
     image(&studio, 31, &at(None, "192.0.2.9")).await.unwrap();
 
     let (_folder, studio, _latch) = with(Caps { upload_bytes: 10, ..Caps::default() }).await;
@@ -158,7 +158,7 @@ async fn uploads_are_counted_for_visitors_networks_and_all() {
     assert_eq!(large.kind(), ErrorKind::TooMany, "{large}");
     let (folder, studio, _latch) = with(Caps { all_upload_bytes: 10, ..Caps::default() }).await;
     let all = image(&studio, 1, &nobody()).await.unwrap_err();
-    assert!(all.to_string().contains("as many uploads as it can"), "{all}");
+    assert!(all.to_string().contains("Upload storage is full"), "{all}");
     let incoming = std::fs::read_dir(folder.path().join("blobs/incoming")).unwrap().count();
     assert_eq!(incoming, 0, "what is refused leaves nothing behind");
 }

@@ -82,7 +82,7 @@ async fn tokens_are_counted_while_the_worker_works_and_too_many_are_refused() {
     match studio.submit(GenerationRequest { negative_prompt, ..request("moons") }, &nobody()).await {
         Err(StudioError::Invalid(error)) => {
             assert_eq!(error.0[0].field, "negative_prompt");
-            assert!(error.0[0].message.contains("1900 tokens in 26 chunks; at most 16"), "{error}");
+            assert!(error.0[0].message.contains("1900 tokens in 26 chunks; the limit is 16"), "{error}");
         }
         other => panic!("{other:?}"),
     }

@@ -423,7 +423,7 @@ async fn a_full_disk_keeps_the_checkpoint_before_and_the_job_can_go_on() {
     drop(latch);
     let failed = until_state(&studio, &job.id, Failed).await.job;
     let error = failed.error.unwrap();
-    assert!(error.contains("No space left") && error.contains("the one before it is untouched"), "{error}");
+    assert!(error.contains("No space left") && error.contains("the previous one is intact"), "{error}");
     assert_eq!(std::fs::read(run.join("checkpoint.safetensors")).unwrap(), before);
     assert!(!studio.resume_training(&job.id).await.unwrap().state.is_resting());
     let done = until_state(&studio, &job.id, Done).await.job;
