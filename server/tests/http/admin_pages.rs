@@ -126,9 +126,7 @@ async fn a_dataset_is_made_filled_and_edited_by_plain_forms() {
     );
     let html = text(&server, brought.header("location")).await;
     assert!(html.contains("Cloth &lt;1&gt;") && !html.contains("Cloth <1>"), "{html}");
-    for words in
-        ["Files added.", "2 images", "two moons", "c.png", "96 × 64", "below 256", "3 : 2"]
-    {
+    for words in ["Files added.", "2 images", "two moons", "c.png", "96 × 64", "below 256", "3 : 2"] {
         assert!(html.contains(words), "{words}: {html}");
     }
 
