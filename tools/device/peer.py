@@ -1,4 +1,4 @@
-"""The pictures and switches of `adire measure`, made by diffusers; prints the same JSON.
+"""The images and switches of `adire measure`, made by diffusers; prints the same JSON.
 
     python3 peer.py MODEL --device cuda:0 --dtype f16 [--lora FILE …] [--size N] [--steps N] [--out FILE.png]
 
@@ -24,7 +24,7 @@ def main():
     arguments.add_argument("--prompt", default="red flower on blue")
     arguments.add_argument("--size", type=int, default=512)
     arguments.add_argument("--steps", type=int, default=20)
-    arguments.add_argument("--pictures", type=int, default=3)
+    arguments.add_argument("--images", type=int, default=3)
     arguments.add_argument("--switches", type=int, default=100)
     arguments.add_argument("--compile", metavar="MODE", help="torch.compile's mode, in channels-last: reduce-overhead "
                            "or max-autotune")
@@ -78,7 +78,7 @@ def main():
     def between(a, b):
         return a.elapsed_time(b) / 1000 if on_gpu else b - a
 
-    def picture(steps=given.steps, batch=1):
+    def image(steps=given.steps, batch=1):
         ends = []
 
         def on_step(_pipe, _step, _timestep, tensors):
@@ -110,9 +110,9 @@ def main():
         return statistics.median(times[3:])
 
     more = {}
-    first_seconds, _, image = picture()
-    picture(2)
-    taken = [picture() for _ in range(given.pictures)]
+    first_seconds, _, image = image()
+    image(2)
+    taken = [image() for _ in range(given.images)]
     if given.out:
         image.save(given.out)
     report = {
@@ -123,14 +123,14 @@ def main():
         "load_seconds": load_seconds, "first_seconds": first_seconds,
         "seconds": statistics.median(t[0] for t in taken),
         "steps_per_second": statistics.median(t[1] for t in taken),
-        "pictures": len(taken),
+        "images": len(taken),
     }
     more["decode_seconds"] = decode_seconds()
     print("so far:", json.dumps({**report, **more}), file=sys.stderr, flush=True)
-    more["seconds_50"] = statistics.median(picture(50)[0] for _ in range(given.pictures))
+    more["seconds_50"] = statistics.median(image(50)[0] for _ in range(given.images))
     for batch in given.batch:
-        picture(3, batch)
-        at = [picture(given.steps, batch) for _ in range(2)]
+        image(3, batch)
+        at = [image(given.steps, batch) for _ in range(2)]
         more[f"batch_{batch}"] = {"seconds": min(t[0] for t in at), "steps_per_second": max(t[1] for t in at)}
     print("so far:", json.dumps({**report, **more}), file=sys.stderr, flush=True)
 
@@ -153,8 +153,8 @@ def main():
         switch_seconds = (time.perf_counter() - begun) / given.switches
         pipe.enable_lora()
         pipe.set_adapters(names[:1])
-        picture()
-        more["steps_per_second_adapter_beside"] = picture()[1]
+        image()
+        more["steps_per_second_adapter_beside"] = image()[1]
         begun = time.perf_counter()
         pipe.fuse_lora()
         wait()

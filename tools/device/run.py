@@ -3,7 +3,7 @@
     ./run.sh [--device cuda:0|cpu] [--dtype f16|f32|bf16] [--shape sd15|tiny] [--size N] [--steps N] [--switches N]
 
 Everything is written below --work (2.3 GB for SD 1.5's shapes). The exit code is 0 when every comparison of Adire
-with the goldens holds and its weights are the same after every switch; that diffusers is missing is no failure.
+with the goldens holds and its weights are the same after every switch; a missing diffusers is not a failure.
 """
 
 import argparse
@@ -71,12 +71,12 @@ def measured(command, device):
     report = json.loads(out[begin:]) if begin >= 0 else {}
     report["peak_mb"] = peak if watched else None
     report["exit"] = program.returncode
-    report["said"] = "".join(errors).strip()
+    report["output"] = "".join(errors).strip()
     return report
 
 
 def compare(a, b):
-    """How two pictures differ, in words."""
+    """How two images differ, in words."""
     try:
         from PIL import Image, ImageChops, ImageStat
     except ImportError:
@@ -108,7 +108,7 @@ def main():
     arguments.add_argument("--shape", choices=["sd15", "tiny"], default="sd15")
     arguments.add_argument("--size", type=int, default=512)
     arguments.add_argument("--steps", type=int, default=20)
-    arguments.add_argument("--pictures", type=int, default=3)
+    arguments.add_argument("--images", type=int, default=3)
     arguments.add_argument("--switches", type=int, default=100)
     arguments.add_argument("--work", type=pathlib.Path, default=pathlib.Path("adire-device"))
     given = arguments.parse_args()
@@ -131,21 +131,21 @@ def main():
                         "--shape", given.shape, "--dtype", "f32" if given.dtype == "f32" else "f16"], check=True)
     loras = [word for name in "ab" for word in ("--lora", str(model / f"lora-{name}.safetensors"))]
     common = ["--device", given.device, "--dtype", given.dtype, "--size", str(given.size), "--steps", str(given.steps),
-              "--pictures", str(given.pictures), "--switches", str(given.switches), *loras]
+              "--images", str(given.images), "--switches", str(given.switches), *loras]
 
     print("Measuring Adire …", flush=True)
     adire = measured([program, "measure", "--model", str(model), *common, "--out", str(work / "adire.png")], given.device)
     if adire["exit"]:
         failed.append("adire measure")
-    if adire["said"]:
-        print(adire["said"])
+    if adire["output"]:
+        print(adire["output"])
     print("Measuring diffusers …\n", flush=True)
     peer = measured([sys.executable, str(HERE / "peer.py"), str(model), *common, "--out", str(work / "diffusers.png")],
                     given.device)
     if peer["exit"] == 3:
-        print(f"diffusers: {peer['said']}\n")
+        print(f"diffusers: {peer['output']}\n")
     elif peer["exit"]:
-        print(f"diffusers failed:\n{peer['said']}\n")
+        print(f"diffusers failed:\n{peer['output']}\n")
 
     def row(name, key, digits, scale=1):
         def cell(report):
@@ -155,17 +155,17 @@ def main():
 
     table = [
         f"{place}, {given.dtype}, {given.shape} shapes with random weights, {given.size} × {given.size}, "
-        f"{given.steps} steps of DDIM, guidance 7.5, the median of {given.pictures} pictures after one that is not "
+        f"{given.steps} steps of DDIM, guidance 7.5, the median of {given.images} images after one that is not "
         "counted:", "",
         f"| | {adire.get('program', 'Adire')} | {peer.get('program', 'diffusers')} |", "| --- | --- | --- |",
-        row("seconds a picture", "seconds", 2), row("steps a second", "steps_per_second", 2),
-        row("first picture, seconds", "first_seconds", 2), row("loading, seconds", "load_seconds", 2),
+        row("seconds an image", "seconds", 2), row("steps a second", "steps_per_second", 2),
+        row("first image, seconds", "first_seconds", 2), row("loading, seconds", "load_seconds", 2),
         row("peak memory, MB", "peak_mb", 0),
         row(f"switch of adapters, ms ({given.switches} switches)", "switch_seconds", 1, 1000), "",
         f"Adire merges an adapter into the weights at a switch and hashes them; diffusers keeps it beside them. "
         f"Weights that differed from those of the first switch to the same adapter: {adire.get('other_fingerprints', '?')} "
-        f"of {given.switches}. Equal pictures: {adire.get('equal_pictures', '?')} of {given.pictures + 1} after the first. "
-        f"Adire's picture beside diffusers': {compare(work / 'adire.png', work / 'diffusers.png')}.",
+        f"of {given.switches}. Equal images: {adire.get('equal_images', '?')} of {given.images + 1} after the first. "
+        f"Adire's image beside diffusers': {compare(work / 'adire.png', work / 'diffusers.png')}.",
     ]
     print("\n".join(table))
     (work / "table.md").write_text("\n".join(table) + "\n")

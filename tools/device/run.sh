@@ -14,7 +14,7 @@ if ! "$python" -c 'import torch' 2>/dev/null; then
     echo "run.sh: $python has no PyTorch; name one that has in PYTHON (PYTHON=/path/to/python3 ./run.sh)" >&2
     exit 1
 fi
-# CUDA's libraries: those beside this file, then those that PyTorch brought along, then the system's.
+# CUDA's libraries: those beside this file, then those bundled with PyTorch, then the system's.
 libraries=$("$python" - <<'PY'
 import glob, os, torch
 site = os.path.dirname(os.path.dirname(torch.__file__))

@@ -123,7 +123,7 @@ class Goldens:
                 error = (found - wanted).abs().max() / wanted.abs().max()
                 assert error < 1e-5, f"{name}: the references differ by {error}"
         changed = [(e - b).abs().max().item() for e, b in zip(expected, self.base)]
-        assert changed[0] > 0.05, f"{name} changes the picture by only {changed[0]}"
+        assert changed[0] > 0.05, f"{name} changes the image by only {changed[0]}"
         assert all(torch.isfinite(e).all() for e in expected)
         self.cases.append({"name": name, "adapters": [list(use) for use in uses]})
         self.tensors[f"{name}.unet"], self.tensors[f"{name}.text"] = [e.clone().contiguous() for e in expected]

@@ -1,4 +1,4 @@
-"""Goldens of whole pictures: diffusers' StableDiffusionPipeline on a small random model, every sampler.
+"""Goldens of whole images: diffusers' StableDiffusionPipeline on a small random model, every sampler.
 
 Writes the model folder crates/engine/tests/goldens/pipeline/ and images.safetensors beside it.
 
@@ -89,7 +89,7 @@ def assembled(folder, tokenizer, text, unet, vae):
 def main():
     pipeline = models()
     config = pipeline.scheduler.config
-    tensors, pictures = {}, {}
+    tensors, images = {}, {}
 
     def render(name, sampler, **changes):
         scheduler_class, extra = SAMPLERS[sampler]
@@ -108,18 +108,18 @@ def main():
         generator = torch.Generator("cpu").manual_seed(SEED)
         latents = pipeline(**arguments, generator=generator, output_type="latent").images
         generator = torch.Generator("cpu").manual_seed(SEED)
-        picture = pipeline(**arguments, generator=generator, output_type="pil").images[0]
-        pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+        image = pipeline(**arguments, generator=generator, output_type="pil").images[0]
+        pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
         pixels = pixels.reshape(arguments["height"], arguments["width"], 3)
         flat = pixels.float()
         saturated = ((pixels == 0) | (pixels == 255)).float().mean().item()
         assert flat.std() > 25 and saturated < 0.25, f"{name}: spread {flat.std()}, saturated {saturated}"
-        for other, theirs in pictures.items():
+        for other, theirs in images.items():
             # Two ways along one ODE may end near each other; trajectories.py tells every two apart.
             if theirs.shape == pixels.shape and not {name, other} <= ODE:
                 apart = (flat - theirs.float()).abs().max().item()
                 assert apart > 12, f"{name} and {other} differ by {apart} only"
-        pictures[name] = pixels
+        images[name] = pixels
         tensors[f"{name}.pixels"] = pixels
         tensors[f"{name}.latents"] = latents.contiguous()
         print(f"{name}: spread {flat.std():.1f}, saturated {saturated:.3f}, latents {latents.std():.2f}")

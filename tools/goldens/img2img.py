@@ -1,4 +1,4 @@
-"""Goldens of pictures made from pictures, on the model folder that images.py has written.
+"""Goldens of images made from images, on the model folder that images.py has written.
 
 StableDiffusionImg2ImgPipeline and StableDiffusionInpaintPipeline with every sampler, and a second pass over
 enlarged latents. Writes crates/engine/tests/goldens/img2img.safetensors.
@@ -31,7 +31,7 @@ HIRES = {
 }
 
 
-def init_picture(width=WIDTH, height=HEIGHT):
+def init_image(width=WIDTH, height=HEIGHT):
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     waves = [np.sin(x / 7 + y / 11), np.cos(x / 5 - y / 9), np.sin((x + 2 * y) / 13)]
     return np.stack([(127.5 + 110 * wave).round() for wave in waves], -1).astype(np.uint8)
@@ -44,8 +44,8 @@ def init_mask(width=WIDTH, height=HEIGHT):
     return blob.clip(0, 255).round().astype(np.uint8)
 
 
-def pixels_of(picture):
-    return torch.from_numpy(np.asarray(picture).copy())
+def pixels_of(image):
+    return torch.from_numpy(np.asarray(image).copy())
 
 
 def main():
@@ -57,7 +57,7 @@ def main():
         "img2img": StableDiffusionImg2ImgPipeline(**parts),
         "inpaint": StableDiffusionInpaintPipeline(**parts),
     }
-    init, mask = init_picture(), init_mask()
+    init, mask = init_image(), init_mask()
     tensors = {"init": torch.from_numpy(init), "mask": torch.from_numpy(mask)}
     common = dict(prompt=PROMPT, negative_prompt=NEGATIVE, guidance_scale=GUIDANCE)
 
@@ -82,17 +82,17 @@ def main():
         tensors[f"{name}.pixels"] = pixels
         print(f"{name}: latents {latents.std():.2f}, pixels {pixels.float().std():.1f}")
 
-    picture = Image.fromarray(init)
-    from_picture = dict(image=picture, num_inference_steps=STEPS)
+    image = Image.fromarray(init)
+    from_image = dict(image=image, num_inference_steps=STEPS)
     masked = dict(mask_image=Image.fromarray(mask), width=WIDTH, height=HEIGHT)
     for sampler in SAMPLERS:
-        render(f"img2img/{sampler}", "img2img", sampler, **from_picture, strength=STRENGTH)
-        render(f"inpaint/{sampler}", "inpaint", sampler, **from_picture, **masked, strength=STRENGTH)
+        render(f"img2img/{sampler}", "img2img", sampler, **from_image, strength=STRENGTH)
+        render(f"inpaint/{sampler}", "inpaint", sampler, **from_image, **masked, strength=STRENGTH)
     # PNDM takes its first step twice: the list of timesteps is cut in other places with other strengths.
     for strength in [0.2, 0.9, 1.0]:
         for sampler in ["pndm", "euler"]:
-            render(f"img2img/{sampler}/{strength}", "img2img", sampler, **from_picture, strength=strength)
-    render("inpaint/euler/1.0", "inpaint", "euler", **from_picture, **masked, strength=1.0)
+            render(f"img2img/{sampler}/{strength}", "img2img", sampler, **from_image, strength=strength)
+    render("inpaint/euler/1.0", "inpaint", "euler", **from_image, **masked, strength=1.0)
 
     for name, (sampler, width, height, steps, strength) in HIRES.items():
         small = dict(num_inference_steps=STEPS, width=WIDTH, height=HEIGHT)

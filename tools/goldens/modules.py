@@ -137,12 +137,12 @@ def main():
         model.save_pretrained(fresh(name))
         z = torch.randn((2, sizes["latent_channels"], 6, 5), generator=generator)
         factor = 2 ** (len(sizes["block_out_channels"]) - 1)
-        pictures = torch.rand((2, 3, 6 * factor, 5 * factor), generator=generator) * 2 - 1
-        posterior = model.encode(pictures).latent_dist
+        images = torch.rand((2, 3, 6 * factor, 5 * factor), generator=generator) * 2 - 1
+        posterior = model.encode(images).latent_dist
         tensors |= {
             f"{name}.z": z,
             f"{name}.decoded": check(f"{name} decoded", model.decode(z / model.config.scaling_factor).sample),
-            f"{name}.pictures": pictures,
+            f"{name}.pictures": images,
             f"{name}.mean": check(f"{name} mean", posterior.mean),
             f"{name}.logvar": check(f"{name} logvar", posterior.logvar),
         }

@@ -1,6 +1,6 @@
-"""Goldens of the safety checker: diffusers' StableDiffusionSafetyChecker on a small random CLIP, pictures of many sizes.
+"""Goldens of the safety checker: diffusers' StableDiffusionSafetyChecker on a small random CLIP, images of many sizes.
 
-Writes crates/engine/tests/goldens/safety/: safety_checker/ and feature_extractor/ as in a model folder, and pictures with
+Writes crates/engine/tests/goldens/safety/: safety_checker/ and feature_extractor/ as in a model folder, and images with
 what Pillow, transformers and diffusers make of them.
 
     python tools/goldens/safety.py
@@ -20,7 +20,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 FOLDER = OUT / "safety"
 SIDE = 28
-# Smaller than the tower's pictures, larger, flat, tall, and exactly as large.
+# Smaller than the tower's images, larger, flat, tall, and exactly as large.
 SIZES = [(64, 48), (100, 37), (20, 31), (28, 28), (9, 90), (65, 64), (30, 29), (128, 96), (56, 56), (33, 70)]
 
 
@@ -38,14 +38,14 @@ def checker():
     return model
 
 
-def pictures():
-    """Coarse noise enlarged, so that pictures differ as a whole."""
+def images():
+    """Coarse noise enlarged, so that images differ as a whole."""
     source = np.random.default_rng(75)
     for width, height in SIZES:
         coarse = source.integers(0, 256, (5, 5, 3), dtype=np.uint8)
-        picture = Image.fromarray(coarse).resize((width, height), Image.Resampling.NEAREST)
+        image = Image.fromarray(coarse).resize((width, height), Image.Resampling.NEAREST)
         fine = source.integers(-40, 41, (height, width, 3))
-        yield (np.asarray(picture).astype(int) + fine).clip(0, 255).astype(np.uint8)
+        yield (np.asarray(image).astype(int) + fine).clip(0, 255).astype(np.uint8)
 
 
 @torch.no_grad()
@@ -53,13 +53,13 @@ def main():
     shutil.rmtree(FOLDER, ignore_errors=True)
     model = checker()
     processor = CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
-    taken = list(pictures())
+    taken = list(images())
     pixels = torch.cat([processor(Image.fromarray(p), return_tensors="pt").pixel_values for p in taken])
     embeds = model.visual_projection(model.vision_model(pixels)[1])
     special, concepts = (
         cosine_distance(embeds, vectors).numpy() for vectors in (model.special_care_embeds, model.concept_embeds)
     )
-    # One concept is found in some pictures; the others just not, but for those that want special care.
+    # One concept is found in some images; the others just not, but for those that want special care.
     model.special_care_embeds_weights.data = torch.from_numpy(np.quantile(special, 0.75, axis=0)).float()
     thresholds = concepts.max(axis=0) + 0.005
     thresholds[0] = np.quantile(concepts[:, 0], 0.85)
@@ -68,7 +68,7 @@ def main():
 
     tensors, verdicts = {}, []
     plain = 0
-    for i, picture in enumerate(taken):
+    for i, image in enumerate(taken):
         adjustment, scores = 0.0, {"special": [], "concepts": []}
         for kind, cosines, weights in (
             ("special", special, model.special_care_embeds_weights),
@@ -83,7 +83,7 @@ def main():
         assert flagged[i] == any(score > 0 for score in scores["concepts"]), "the formula is another one"
         plain += any(round(c - w.item(), 3) > 0 for c, w in zip(concepts[i], model.concept_embeds_weights))
         verdicts.append({"flagged": flagged[i], **scores})
-        tensors |= {f"{i}.picture": torch.from_numpy(picture), f"{i}.pixels": pixels[i : i + 1].contiguous()}
+        tensors |= {f"{i}.picture": torch.from_numpy(image), f"{i}.pixels": pixels[i : i + 1].contiguous()}
     print(f"{sum(flagged)} of {len(taken)} flagged, {plain} of them without special care")
     assert plain < sum(flagged) < len(taken)
     model.save_pretrained(FOLDER / "safety_checker")

@@ -22,15 +22,15 @@ def main():
         # Several tiles each way, the last ones cut short.
         height, width = 70 // factor, 45 // factor
         z = torch.randn((1, vae.config.latent_channels, height, width), generator=generator)
-        pictures = torch.rand((1, 3, height * factor, width * factor), generator=generator) * 2 - 1
+        images = torch.rand((1, 3, height * factor, width * factor), generator=generator) * 2 - 1
         decoded = vae.decode(z / vae.config.scaling_factor).sample
-        posterior = vae.encode(pictures).latent_dist
+        posterior = vae.encode(images).latent_dist
         vae.disable_tiling()
         whole = vae.decode(z / vae.config.scaling_factor).sample
         assert whole.shape == decoded.shape and (whole - decoded).abs().max() > 1e-3, "no tiles were made"
         tensors |= {
             f"{name}.z": z,
-            f"{name}.pictures": pictures,
+            f"{name}.pictures": images,
             f"{name}.decoded": decoded.contiguous(),
             f"{name}.mean": posterior.mean.contiguous(),
             f"{name}.logvar": posterior.logvar.contiguous(),

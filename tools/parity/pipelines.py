@@ -18,24 +18,24 @@ from PIL import Image
 from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "goldens"))
-import pictures  # noqa: E402
+import images  # noqa: E402
 import real  # noqa: E402
 from adapter_cases import Cases  # noqa: E402
-from img2img import init_mask, init_picture  # noqa: E402
+from img2img import init_mask, init_image  # noqa: E402
 from tiny import prompts  # noqa: E402
 from trajectories import CONFIGS, SAMPLERS, SEED, exact_roots, trajectory  # noqa: E402
 
-PROMPT, NEGATIVE, GUIDANCE = pictures.PROMPT, pictures.NEGATIVE, 4.0
+PROMPT, NEGATIVE, GUIDANCE = images.PROMPT, images.NEGATIVE, 4.0
 RELATIVE = 1e-4  # of modules and trajectories, to the largest value
 PIXELS = {"small": 1, "real": 2}  # of 255
 
 # Sides of a latent for each module's calls; steps of trajectories and their latent's sides; steps of
 # images and their width and height; what the second pass makes of the latter.
 SIZES = {
-    "small": dict(sides=[(8, 12)], steps=7, latent=(8, 12), picture_steps=7, size=(64, 48), hires=(96, 72)),
-    "real": dict(sides=[(16, 24)], steps=3, latent=(16, 16), picture_steps=3, size=(192, 192), hires=(256, 256)),
+    "small": dict(sides=[(8, 12)], steps=7, latent=(8, 12), image_steps=7, size=(64, 48), hires=(96, 72)),
+    "real": dict(sides=[(16, 24)], steps=3, latent=(16, 16), image_steps=3, size=(192, 192), hires=(256, 256)),
 }
-# At real size a call of the UNet takes seconds: the samplers are told apart by their trajectories.
+# At real size a call of the UNet takes seconds: their trajectories tell the samplers apart.
 PICTURES = {"small": list(SAMPLERS), "real": ["pndm", "dpmpp_2m_karras"]}
 FROM_PICTURES = {"small": list(SAMPLERS), "real": ["euler_a"]}
 
@@ -44,7 +44,7 @@ class Reference:
     def __init__(self, shape, folder):
         self.shape, self.folder, self.sizes = shape, folder, SIZES[shape]
         folder.mkdir(parents=True, exist_ok=True)
-        self.pipe = (real if shape == "real" else pictures).models(folder / "model")
+        self.pipe = (real if shape == "real" else images).models(folder / "model")
         # PNDM's defaults were written into it, and count for the other samplers too.
         self.config = self.pipe.scheduler.config
         CONFIGS["model"] = dict(self.config)
@@ -89,12 +89,12 @@ class Reference:
             out = pipe.vae.decode(self.tensors[z] / pipe.vae.config.scaling_factor).sample
             out = self.keep(f"vae.{number}.out", out)
             self.case(f"VAE decoding, {size}", "decode", RELATIVE, z=z, out=out)
-            picture = torch.rand((1, 3, height * self.factor, width * self.factor), generator=self.generator) * 2 - 1
-            picture = self.keep(f"vae.{number}.picture", picture)
-            posterior = pipe.vae.encode(self.tensors[picture]).latent_dist
+            image = torch.rand((1, 3, height * self.factor, width * self.factor), generator=self.generator) * 2 - 1
+            image = self.keep(f"vae.{number}.image", image)
+            posterior = pipe.vae.encode(self.tensors[image]).latent_dist
             mean = self.keep(f"vae.{number}.mean", posterior.mean)
             logvar = self.keep(f"vae.{number}.logvar", posterior.logvar)
-            self.case(f"VAE encoding, {size}", "encode", RELATIVE, picture=picture, mean=mean, log_variance=logvar)
+            self.case(f"VAE encoding, {size}", "encode", RELATIVE, image=image, mean=mean, log_variance=logvar)
 
     def trajectories(self):
         """The sampler and the model together, every latent on the way."""
@@ -112,15 +112,15 @@ class Reference:
             details = dict(sampler=sampler, seed=SEED, guidance=GUIDANCE, context="context", latents=latents)
             self.case(f"trajectory, {sampler}", "trajectory", RELATIVE, **details)
 
-    def pictures(self):
+    def images(self):
         base, parts = self.pipe, self.pipe.components | {"requires_safety_checker": False}
         kinds = {
             "txt2img": base,
             "img2img": StableDiffusionImg2ImgPipeline(**parts),
             "inpaint": StableDiffusionInpaintPipeline(**parts),
         }
-        (width, height), steps = self.sizes["size"], self.sizes["picture_steps"]
-        init, mask = init_picture(width, height), init_mask(width, height)
+        (width, height), steps = self.sizes["size"], self.sizes["image_steps"]
+        init, mask = init_image(width, height), init_mask(width, height)
         self.keep("init", torch.from_numpy(init))
         self.keep("mask", torch.from_numpy(mask))
         common = dict(prompt=PROMPT, negative_prompt=NEGATIVE, guidance_scale=GUIDANCE, num_inference_steps=steps)
@@ -136,17 +136,17 @@ class Reference:
             generator = torch.Generator("cpu").manual_seed(SEED)
             return pipeline(**{**common, **arguments}, generator=generator, output_type=output_type).images
 
-        def take(row, sampler, picture, **request):
-            pixels = torch.from_numpy(np.asarray(picture).copy())
+        def take(row, sampler, image, **request):
+            pixels = torch.from_numpy(np.asarray(image).copy())
             saturated = ((pixels == 0) | (pixels == 255)).float().mean().item()
             assert pixels.float().std() > 20 and saturated < 0.5, f"{row}: {pixels.float().std()}, {saturated}"
-            pixels = self.keep(f"picture.{len(self.cases)}", pixels)
+            pixels = self.keep(f"image.{len(self.cases)}", pixels)
             request = dict(
                 prompt=PROMPT, negative_prompt=NEGATIVE, guidance=GUIDANCE, steps=steps, seed=SEED, sampler=sampler
             ) | {"width": width, "height": height} | request
             with_mask = request.pop("with_mask", False)
             details = dict(request=request, pixels=pixels, init="init" if "denoising_strength" in request else None)
-            self.case(row, "picture", PIXELS[self.shape], mask="mask" if with_mask else None, **details)
+            self.case(row, "image", PIXELS[self.shape], mask="mask" if with_mask else None, **details)
 
         for sampler in PICTURES[self.shape]:
             take("txt2img", sampler, run("txt2img", sampler, "pil", width=width, height=height)[0])
@@ -178,10 +178,10 @@ class Reference:
         request = dict(prompt=PROMPT, negative_prompt=NEGATIVE, width=512, height=512)
         generator = torch.Generator("cpu").manual_seed(SEED)
         found = self.pipe(**request, guidance_scale=GUIDANCE, num_inference_steps=2, generator=generator).images[0]
-        pixels = self.keep("picture.large", torch.from_numpy(np.asarray(found).copy()))
+        pixels = self.keep("image.large", torch.from_numpy(np.asarray(found).copy()))
         request |= dict(guidance=GUIDANCE, steps=2, seed=SEED, sampler="ddim")
         details = dict(request=request, pixels=pixels, init=None, mask=None)
-        self.case("txt2img, 512×512", "picture", PIXELS[self.shape], **details)
+        self.case("txt2img, 512×512", "image", PIXELS[self.shape], **details)
 
     def adapters(self):
         folder = self.folder / "adapters"
@@ -213,7 +213,7 @@ def main():
         reference.tokens()
         reference.modules()
         reference.trajectories()
-        reference.pictures()
+        reference.images()
         reference.large()
     reference.adapters()
     reference.save()

@@ -1,7 +1,7 @@
 """A pipeline of Stable Diffusion 1.5's own sizes with random weights: 860 M parameters in the UNet, f32.
 
 As in tiny.py, every parameter is drawn with its fan-in, so that activations keep a standard deviation near one. The last
-layers are scaled by what the models then say, so that samplers have something to do and pictures fill their range.
+layers are scaled by what the models then say, so that samplers have something to do and images fill their range.
 
     python tools/parity/real.py FOLDER      (the model folder alone: 4.3 GB)
 """
@@ -18,7 +18,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTokenizer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "goldens"))
-from pictures import assembled  # noqa: E402
+from images import assembled  # noqa: E402
 from tiny import byte_characters, randomise, text_encoder  # noqa: E402
 
 # Has OpenAI's list of merges, from which CLIP's vocabulary follows.

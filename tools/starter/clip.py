@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from transformers import CLIPConfig, CLIPModel
 
 import data
-import words
+import tokenizer
 from common import Log, load, save
 
 IMAGE = 64
@@ -34,11 +34,11 @@ TEXT_WIDTH, IMAGE_WIDTH, SHARED = 192, 128, 128
 
 
 def build() -> CLIPModel:
-    begin, end = len(words.TOKENIZER) - 2, len(words.TOKENIZER) - 1
+    begin, end = len(tokenizer.TOKENIZER) - 2, len(tokenizer.TOKENIZER) - 1
     marks = dict(bos_token_id=begin, eos_token_id=end, pad_token_id=end)
     text = dict(
-        vocab_size=len(words.TOKENIZER), hidden_size=TEXT_WIDTH, intermediate_size=512, num_hidden_layers=3,
-        num_attention_heads=4, max_position_embeddings=words.LENGTH, projection_dim=SHARED,
+        vocab_size=len(tokenizer.TOKENIZER), hidden_size=TEXT_WIDTH, intermediate_size=512, num_hidden_layers=3,
+        num_attention_heads=4, max_position_embeddings=tokenizer.LENGTH, projection_dim=SHARED,
         hidden_act="quick_gelu", **marks,
     )  # fmt: skip
     vision = dict(
@@ -56,9 +56,9 @@ def head_loss(heads, states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor
     return sum(F.cross_entropy(head(states), wanted[:, i]) for i, head in enumerate(heads)) / len(heads)
 
 
-def shrink(pictures: np.ndarray) -> torch.Tensor:
+def shrink(images: np.ndarray) -> torch.Tensor:
     """uint8 [n, 256, 256, 3] -> [n, 3, 64, 64] in -1..1, by area."""
-    x = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    x = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
     return F.avg_pool2d(x, data.SIZE // IMAGE)
 
 
@@ -67,7 +67,7 @@ def answers(specs) -> torch.Tensor:
 
 
 def text_features(model: CLIPModel, texts: list[str]) -> torch.Tensor:
-    ids = words.encode(texts)
+    ids = tokenizer.encode(texts)
     # What follows the first end mark cannot influence the pooled state: the attention is causal.
     ids = ids[:, : int((ids != ids[0, -1]).sum(1).max()) + 1]
     return F.normalize(model.text_projection(model.text_model(ids).pooler_output), dim=-1)
@@ -104,7 +104,7 @@ def train_text(minutes: float, batch: int, peak: float):
     for step in clock(minutes, peak, optimizer):
         specs = [data.random_spec(rng) for _ in range(batch)]
         wanted = answers(specs)
-        ids = words.encode([data.describe(s, rng) for s in specs] + [data.describe(s, rng, True) for s in specs])
+        ids = tokenizer.encode([data.describe(s, rng) for s in specs] + [data.describe(s, rng, True) for s in specs])
         ids = ids[:, : int((ids != ids[0, -1]).sum(1).max()) + 1]
         pooled = model.text_model(ids).pooler_output
         place = F.normalize(model.text_projection(pooled), dim=-1)
@@ -132,15 +132,15 @@ def train_image(minutes: float, batch: int, peak: float, resume: bool):
     model.text_projection.requires_grad_(False)
     parameters = [*model.vision_model.parameters(), *model.visual_projection.parameters(), model.logit_scale, *ask.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.98), weight_decay=0.02)
-    source, (pictures, specs) = data.training_set(10**9, seed=12 + resume), ([], [])
+    source, (images, specs) = data.training_set(10**9, seed=12 + resume), ([], [])
     for step in clock(minutes, peak, optimizer):
         # Images are drawn as they are needed, and used a few times.
         for _ in range(batch // 4 if len(specs) >= 4 * batch else batch):
-            spec, picture, _ = next(source)
-            pictures.append(shrink(picture[None]))
+            spec, image, _ = next(source)
+            images.append(shrink(image[None]))
             specs.append(spec)
         chosen = rng.choice(len(specs), batch, replace=False)
-        x = torch.cat([pictures[i] for i in chosen])
+        x = torch.cat([images[i] for i in chosen])
         # Generated images are softer and dirtier than drawn ones.
         if rng.random() < 0.25:
             x = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
@@ -167,7 +167,7 @@ def train_image(minutes: float, batch: int, peak: float, resume: bool):
 
 @torch.no_grad()
 def upper_bound(model: CLIPModel) -> float:
-    """Retrieval of the held-out captions from drawn pictures: what generated ones can reach at best."""
+    """Retrieval of the held-out captions from drawn images: what generated ones can reach at best."""
     rng = np.random.default_rng(99)
     held = data.held_out()
     texts = text_features(model, [data.describe(s, rng, complete=True) for s in held])

@@ -1,6 +1,6 @@
-"""The pictures the starter model learns from: drawn textiles with captions.
+"""The images the starter model learns from: drawn textiles with captions.
 
-A picture is decided by a `Spec` (motif, two colours, layout, scale, finish). `draw` paints a spec,
+An image is decided by a `Spec` (motif, two colours, layout, scale, finish). `draw` paints a spec,
 `describe` puts it into words. The domain is small on purpose: a few million weights and two CPU cores
 can only learn few things well, so motifs are large and distinct and the colours are far apart.
 
@@ -129,7 +129,7 @@ def _place(points, x, y, radius, turn):
 
 
 def _positions(spec: Spec, rng: np.random.Generator):
-    """Centres, radius and the angle of every motif of a picture, in pixels and radians."""
+    """Centres, radius and the angle of every motif of an image, in pixels and radians."""
     if spec.layout == "medallion":
         return [(SIZE / 2, SIZE / 2)], 92 * rng.uniform(0.93, 1.07), [0.0]
     rows = 4 if spec.scale == "small" else 2
@@ -183,7 +183,7 @@ def draw(spec: Spec, rng: np.random.Generator) -> np.ndarray:
         return np.array(COLOURS[name], np.float32) + rng.uniform(-7, 7, 3).astype(np.float32)
 
     colour, ground = tint(spec.colour), tint(spec.ground)
-    picture = ground * (1 - cover) + colour * cover
+    image = ground * (1 - cover) + colour * cover
     if spec.finish == "speckled":
         dots = Image.new("L", (big, big), 0)
         pen = ImageDraw.Draw(dots)
@@ -191,18 +191,18 @@ def draw(spec: Spec, rng: np.random.Generator) -> np.ndarray:
             r = rng.uniform(2.2, 3.4) * SUPERSAMPLE
             pen.ellipse([x - r, y - r, x + r, y + r], fill=255)
         dots = _downsample(dots) * (1 - cover)
-        picture = picture * (1 - dots) + colour * dots
+        image = image * (1 - dots) + colour * dots
     elif spec.finish == "faded":
         # Sun-bleached towards the edges: both colours go pale there.
         axis = np.abs(np.linspace(-1, 1, SIZE, dtype=np.float32))
         edge = np.maximum(axis[:, None], axis[None, :])[..., None]
         amount = np.clip((edge - 0.5) / 0.5, 0, 1) * 0.65
-        picture = picture * (1 - amount) + np.float32(226) * amount
+        image = image * (1 - amount) + np.float32(226) * amount
     elif spec.finish == "framed":
         width = 11
-        picture[:width] = picture[-width:] = colour
-        picture[:, :width] = picture[:, -width:] = colour
-    return np.clip(picture, 0, 255).astype(np.uint8)
+        image[:width] = image[-width:] = colour
+        image[:, :width] = image[:, -width:] = colour
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
 # ---- captions ----
@@ -243,7 +243,7 @@ def describe(spec: Spec, rng: np.random.Generator, complete: bool = False) -> st
     finish = _pick(rng, finish) if say() else ""
     caption = f"{subject} {on}{where}{finish}" if rng.random() < 0.5 else f"{subject}{where} {on}{finish}"
     if rng.random() < 0.15:
-        caption = _pick(rng, ["a textile with ", "a pattern of ", "printed cloth, ", "a picture of "]) + caption
+        caption = _pick(rng, ["a textile with ", "a pattern of ", "printed cloth, ", "an image of "]) + caption
     return caption
 
 
@@ -264,7 +264,7 @@ def is_drawn(spec: Spec) -> bool:
 
 
 def training_set(count: int, seed: int):
-    """Yields (spec, picture, caption) `count` times, without the held-out specs."""
+    """Yields (spec, image, caption) `count` times, without the held-out specs."""
     rng = np.random.default_rng(seed)
     forbidden = set(held_out())
     while count:
@@ -275,14 +275,14 @@ def training_set(count: int, seed: int):
 
 
 def scribble(rng: np.random.Generator) -> np.ndarray:
-    """A picture of nothing in particular: random shapes, lines, arcs and shades in random colours.
-    The autoencoder sees these too, so that it can carry pictures other than the motifs above."""
+    """An image of nothing in particular: random shapes, lines, arcs and shades in random colours.
+    The autoencoder sees these too, so that it can carry images other than the motifs above."""
     scale = 2
     big = SIZE * scale
     shade = lambda: tuple(int(v) for v in rng.integers(0, 256, 3))  # noqa: E731
     corners = rng.integers(0, 256, (2, 2, 3)).astype(np.uint8)
-    picture = Image.fromarray(corners).resize((big, big), Image.BILINEAR)
-    pen = ImageDraw.Draw(picture)
+    image = Image.fromarray(corners).resize((big, big), Image.BILINEAR)
+    pen = ImageDraw.Draw(image)
     for _ in range(rng.integers(8, 40)):
         x, y = (float(v) for v in rng.uniform(0, big, 2))
         r, width = float(rng.uniform(6, 120)), int(rng.integers(4, 20))
@@ -300,7 +300,7 @@ def scribble(rng: np.random.Generator) -> np.ndarray:
             colour = shade()
             for inner in np.arange(r, 0, -2.0 * width):
                 pen.ellipse([x - inner, y - inner, x + inner, y + inner], outline=colour, width=width)
-    return np.asarray(picture.reduce(scale))
+    return np.asarray(image.reduce(scale))
 
 
 if __name__ == "__main__":  # a look at the data: python data.py sheet.png

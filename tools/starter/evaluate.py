@@ -1,7 +1,7 @@
 """Scores an exported model: python evaluate.py models/starter
 
-A picture is made for each of the 100 held-out captions (fixed seeds), and the small CLIP is asked which of the
-100 captions it shows. Guessing would be right once in a hundred; the same test on drawn pictures gives the most
+An image is made for each of the 100 held-out captions (fixed seeds), and the small CLIP is asked which of the
+100 captions it shows. Guessing would be right once in a hundred; the same test on drawn images gives the most
 that can be hoped for. Also writes the contact sheet.
 """
 
@@ -29,7 +29,7 @@ def captions() -> tuple[list[data.Spec], list[str]]:
 
 
 def generate(pipeline, texts: list[str], guidance: float, batch: int = 5) -> np.ndarray:
-    """uint8 [n, 256, 256, 3]; picture i always starts from the noise of seed i."""
+    """uint8 [n, 256, 256, 3]; image i always starts from the noise of seed i."""
     out = []
     for i in range(0, len(texts), batch):
         part = texts[i : i + batch]
@@ -46,27 +46,27 @@ class Eye:
         self.processor = CLIPImageProcessor.from_pretrained(folder / "clip")
 
     @torch.no_grad()
-    def features(self, pictures: np.ndarray) -> torch.Tensor:
-        """One row of length 1 for each picture."""
-        pixels = self.processor([Image.fromarray(p) for p in pictures], return_tensors="pt").pixel_values
+    def features(self, images: np.ndarray) -> torch.Tensor:
+        """One row of length 1 for each image."""
+        pixels = self.processor([Image.fromarray(p) for p in images], return_tensors="pt").pixel_values
         return clip.image_features(self.model, pixels)
 
 
 @torch.no_grad()
-def retrieval(eye: Eye, pictures: np.ndarray, texts: list[str]) -> float:
-    """How often the picture's own caption is the nearest of all; there may be fewer pictures than captions."""
-    similarity = eye.features(pictures) @ clip.text_features(eye.model, texts).T
-    return (similarity.argmax(1) == torch.arange(len(pictures))).float().mean().item()
+def retrieval(eye: Eye, images: np.ndarray, texts: list[str]) -> float:
+    """How often the image's own caption is the nearest of all; there may be fewer images than captions."""
+    similarity = eye.features(images) @ clip.text_features(eye.model, texts).T
+    return (similarity.argmax(1) == torch.arange(len(images))).float().mean().item()
 
 
 @torch.no_grad()
-def names_right(eye: Eye, pictures: np.ndarray, specs: list[data.Spec]) -> dict:
+def names_right(eye: Eye, images: np.ndarray, specs: list[data.Spec]) -> dict:
     """How often the right word wins when only that word of the caption is exchanged."""
-    images = eye.features(pictures)
+    features = eye.features(images)
     out = {}
     for part, options in (("motif", data.MOTIFS), ("colour", data.COLOURS), ("ground", data.COLOURS)):
         right = 0
-        for spec, image in zip(specs, images):
+        for spec, image in zip(specs, features):
             texts = []
             for option in options:
                 changed = data.Spec(**{**spec.__dict__, part: option})
@@ -77,14 +77,14 @@ def names_right(eye: Eye, pictures: np.ndarray, specs: list[data.Spec]) -> dict:
     return out
 
 
-def sheet(pictures: np.ndarray, texts: list[str], path: Path, columns: int = 5, size: int = 176):
+def sheet(images: np.ndarray, texts: list[str], path: Path, columns: int = 5, size: int = 176):
     font = ImageFont.load_default(11)
     rows = -(-len(texts) // columns)
     page = Image.new("RGB", (columns * (size + 8) + 8, rows * (size + 40) + 8), "white")
     pen = ImageDraw.Draw(page)
-    for i, (picture, text) in enumerate(zip(pictures, texts)):
+    for i, (image, text) in enumerate(zip(images, texts)):
         x, y = 8 + i % columns * (size + 8), 8 + i // columns * (size + 40)
-        page.paste(Image.fromarray(picture).resize((size, size), Image.LANCZOS), (x, y))
+        page.paste(Image.fromarray(image).resize((size, size), Image.LANCZOS), (x, y))
         lines, line = [], ""
         for word in text.split():
             if pen.textlength(f"{line} {word}", font) > size:
@@ -99,25 +99,25 @@ if __name__ == "__main__":
     options = argparse.ArgumentParser()
     options.add_argument("model", type=Path)
     options.add_argument("--guidance", type=float, nargs="*", default=[4.0], help="several are compared")
-    options.add_argument("--count", type=int, default=100, help="fewer pictures for a quick look (captions stay 100)")
-    options.add_argument("--sheet", type=Path, help="where to write 25 of the pictures with their captions")
-    options.add_argument("--drawn", action="store_true", help="only the upper bound, from drawn pictures")
+    options.add_argument("--count", type=int, default=100, help="fewer images for a quick look (captions stay 100)")
+    options.add_argument("--sheet", type=Path, help="where to write 25 of the images with their captions")
+    options.add_argument("--drawn", action="store_true", help="only the upper bound, from drawn images")
     options = options.parse_args()
     eye = Eye(options.model)
     specs, texts = captions()
     if options.drawn:
         rng = np.random.default_rng(99)
-        pictures = np.stack([data.draw(spec, rng) for spec in specs])
-        print(json.dumps({"drawn": True, "top1": retrieval(eye, pictures, texts), **names_right(eye, pictures, specs)}))
+        images = np.stack([data.draw(spec, rng) for spec in specs])
+        print(json.dumps({"drawn": True, "top1": retrieval(eye, images, texts), **names_right(eye, images, specs)}))
         raise SystemExit
     pipeline = StableDiffusionPipeline.from_pretrained(options.model)
     pipeline.set_progress_bar_config(disable=True)
     for guidance in options.guidance:
         start = time.time()
-        pictures = generate(pipeline, texts[: options.count], guidance)
+        images = generate(pipeline, texts[: options.count], guidance)
         seconds = (time.time() - start) / options.count
-        right = retrieval(eye, pictures, texts)
-        parts = names_right(eye, pictures, specs[: options.count])
-        print(json.dumps({"guidance": guidance, "pictures": options.count, "top1": right, **parts, "seconds_each": round(seconds, 2)}), flush=True)
+        right = retrieval(eye, images, texts)
+        parts = names_right(eye, images, specs[: options.count])
+        print(json.dumps({"guidance": guidance, "images": options.count, "top1": right, **parts, "seconds_each": round(seconds, 2)}), flush=True)
     if options.sheet:
-        sheet(pictures[:25], texts[:25], options.sheet)
+        sheet(images[:25], texts[:25], options.sheet)

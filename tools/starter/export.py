@@ -16,7 +16,7 @@ from transformers import CLIPImageProcessor, CLIPTextModel
 import clip
 import unet
 import vae
-import words
+import tokenizer
 from common import WORK
 
 SCHEDULER = dict(
@@ -39,7 +39,7 @@ def export(folder: Path, untrained: bool):
     # SD 1.5's own configuration names it although PNDM has no use for it; other schedulers made from it have.
     scheduler.register_to_config(clip_sample=False)
     pipeline = StableDiffusionPipeline(
-        vae=pick(vae), text_encoder=text_tower(whole), tokenizer=words.TOKENIZER, unet=pick(unet),
+        vae=pick(vae), text_encoder=text_tower(whole), tokenizer=tokenizer.TOKENIZER, unet=pick(unet),
         scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     ).to(dtype=torch.float16)  # fmt: skip
     pipeline.save_pretrained(folder, safe_serialization=True)
@@ -72,7 +72,7 @@ if __name__ == "__main__":
     export(options.folder, options.untrained)
     loaded = StableDiffusionPipeline.from_pretrained(options.folder)
     with torch.no_grad():  # the text encoder on disk says what the trained one says
-        ids = words.encode(["large white stars on blue cloth"])
+        ids = tokenizer.encode(["large white stars on blue cloth"])
         there = loaded.text_encoder(ids).last_hidden_state
         here = (clip.build() if options.untrained else clip.trained()).text_model(ids).last_hidden_state
     assert options.untrained or (there - here).abs().max() < 0.05, (there - here).abs().max()

@@ -1,4 +1,4 @@
-"""Encodes the training pictures once: WORK/latents.npy (float16 [n, 4, 32, 32], scaled posterior means).
+"""Encodes the training images once: WORK/latents.npy (float16 [n, 4, 32, 32], scaled posterior means).
 
 WORK/latents-done.txt counts the finished ones, so that training can begin on the first few hundred.
 """
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from common import WORK
-from pool import pool
+from image_pool import pool
 from vae import SCALING, to_tensor, trained
 
 DONE = WORK / "latents-done.txt"
@@ -19,15 +19,15 @@ def done() -> int:
 
 @torch.no_grad()
 def encode(batch: int = 20):
-    vae, (pictures, _) = trained(), pool()
+    vae, (images, _) = trained(), pool()
     path, start = WORK / "latents.npy", done()
-    shape = (len(pictures), 4, 32, 32)
+    shape = (len(images), 4, 32, 32)
     latents = np.lib.format.open_memmap(path, "r+" if start else "w+", np.float16, shape)
-    for i in range(start, len(pictures), batch):
-        posterior = vae.encode(to_tensor(pictures[i : i + batch])).latent_dist
+    for i in range(start, len(images), batch):
+        posterior = vae.encode(to_tensor(images[i : i + batch])).latent_dist
         latents[i : i + batch] = posterior.mean.mul(SCALING).half().numpy()
         latents.flush()
-        DONE.write_text(str(min(i + batch, len(pictures))))
+        DONE.write_text(str(min(i + batch, len(images))))
 
 
 if __name__ == "__main__":

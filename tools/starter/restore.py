@@ -2,7 +2,7 @@
 python restore.py ../../models/starter
 
 The weights come back in half precision and without the optimizer's state, which is soon found again. The pool and
-the latents are not in the export: `pool.py` and `latents.py` make the same ones anew.
+the latents are not in the export: `image_pool.py` and `latents.py` recreate the same ones.
 """
 
 import argparse

@@ -3,8 +3,8 @@
 ε-prediction on SD 1.5's schedule with min-SNR weighting (γ = 5), AdamW, averaged weights, one caption in ten
 left empty for guidance. Stops and resumes at any time: WORK/unet.pt holds everything.
 
-Most steps see quarters of the pictures: they hold one large or four small whole motifs, cost a quarter of the
-work, and teach shapes and colours. The others see whole pictures, which teach the layouts.
+Most steps see quarters of the images: they hold one large or four small whole motifs, cost a quarter of the
+work, and teach shapes and colours. The others see whole images, which teach the layouts.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 
 import clip
 import data
-import words
+import tokenizer
 from common import WORK, Average, Log, load, save
 from latents import done
 from vae import SCALING
@@ -127,7 +127,7 @@ def work(rank: int, plan: Plan, unet: UNet2DConditionModel, seen: torch.Tensor, 
         chosen = rng.choice(usable[window], batch)
         captions = ["" if rng.random() < EMPTY else data.describe(specs[i], rng) for i in chosen]
         with torch.no_grad():
-            context = text(words.encode(captions)).last_hidden_state
+            context = text(tokenizer.encode(captions)).last_hidden_state
         z = cut(latents, chosen, window, rng)
         z = z + spread * torch.randn_like(z)
         t = torch.randint(0, 1000, (batch,))
@@ -167,10 +167,10 @@ if __name__ == "__main__":
     torch.set_num_threads(1)  # the workers are the parallelism
     mp.set_start_method("fork")
     options = argparse.ArgumentParser()
-    options.add_argument("--samples", type=int, default=200_000, help="pictures or quarters to see before it ends")
+    options.add_argument("--samples", type=int, default=200_000, help="images or quarters to see before it ends")
     options.add_argument("--batch", type=int, default=8)
     options.add_argument("--rate", type=float, default=8e-4)
-    options.add_argument("--whole", type=float, default=0.25, help="part of the steps with whole pictures")
+    options.add_argument("--whole", type=float, default=0.25, help="part of the steps with whole images")
     options.add_argument("--decay", type=float, default=0.3, help="the last part, during which the rate falls")
     options.add_argument("--workers", type=int, default=os.cpu_count())
     options = options.parse_args()

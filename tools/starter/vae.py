@@ -1,4 +1,4 @@
-"""Trains the autoencoder: AutoencoderKL, 256x256 pictures <-> 4x32x32 latents.
+"""Trains the autoencoder: AutoencoderKL, 256x256 images <-> 4x32x32 latents.
 
 Sampling the latent from the start stalls training at this size, so the mean is trained first, with a
 small fixed noise; the real log-variance is fitted at the end (`finish`). There the latents are also
@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL
 
 import data
 from common import Log, load, save
-from pool import pool
+from image_pool import pool
 
 SCALING = 0.18215
 NOISE = 0.05  # standard deviation of the noise on the mean while training
@@ -53,14 +53,14 @@ def prepare(vae: AutoencoderKL):
             module.weight.data[:, :, 1, 1] += torch.eye(module.weight.shape[0])
 
 
-def to_tensor(pictures: np.ndarray) -> torch.Tensor:
+def to_tensor(images: np.ndarray) -> torch.Tensor:
     """uint8 [n, h, w, 3] -> float [n, 3, h, w] in -1..1."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def pictures(count: int, seed: int, scribbles: float) -> np.ndarray:
+def images(count: int, seed: int, scribbles: float) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    textiles = (picture for _, picture, _ in data.training_set(count, seed))
+    textiles = (image for _, image, _ in data.training_set(count, seed))
     return np.stack([data.scribble(rng) if rng.random() < scribbles else next(textiles) for _ in range(count)])
 
 
@@ -146,7 +146,7 @@ def refine(vae: AutoencoderKL, minutes: float, peak: float):
 @torch.no_grad()
 def finish(vae: AutoencoderKL):
     """Whitens the latents and gives the posterior the variance that the decoder was trained to bear."""
-    x = pictures(400, seed=2, scribbles=0.0)
+    x = images(400, seed=2, scribbles=0.0)
     mean = torch.cat([vae.quant_conv(vae.encoder(to_tensor(x[i : i + 20])))[:, :4] for i in range(0, 400, 20)])
     flat = mean.permute(1, 0, 2, 3).reshape(4, -1)
     centre = flat.mean(1)
@@ -169,8 +169,8 @@ def finish(vae: AutoencoderKL):
 
 @torch.no_grad()
 def check(vae: AutoencoderKL):
-    """Errors and the latents' moments on pictures that training has not seen."""
-    x = to_tensor(pictures(40, seed=3, scribbles=0.0))
+    """Errors and the latents' moments on images that training has not seen."""
+    x = to_tensor(images(40, seed=3, scribbles=0.0))
     posterior = vae.encode(x).latent_dist
     z = posterior.sample() * SCALING
     y = vae.decode(z / SCALING).sample.clamp(-1, 1)

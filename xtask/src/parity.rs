@@ -46,7 +46,7 @@ impl Shape {
     }
 }
 
-/// What the engine says of one case. An error that is no number comes as null.
+/// The engine's result of one case. NaN is written as null.
 #[derive(Deserialize)]
 struct Line {
     row: String,

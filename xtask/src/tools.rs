@@ -1,4 +1,4 @@
-//! Tools that a build or a test needs: found, or installed, or asked for in one sentence.
+//! Tools needed to build and test: finds them, installs them, or explains how to.
 
 use std::{
     env, fs,

@@ -1,4 +1,4 @@
-//! Adapter versions, and how a request names them.
+//! Adapter versions and references to them in requests.
 
 use std::{fmt, str::FromStr};
 
@@ -22,7 +22,7 @@ impl fmt::Display for AdapterRef {
     }
 }
 
-/// The text is no adapter reference.
+/// The text is not an adapter reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("“{0}” is not an adapter name; write name or name@v2 (letters, digits, - _ . only, at most 64)")]
 pub struct ParseAdapterRefError(pub String);
@@ -51,20 +51,20 @@ impl FromStr for AdapterRef {
     }
 }
 
-/// One adapter of a request.
+/// An adapter in a request, with its strengths.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AdapterUse {
     /// `name@vN`, or `name` for the newest version.
     pub name: String,
-    /// Multiplies the adapter's effect; −5 to 5 unless the admin set another limit. With `te_strength`, its effect in the UNet alone.
+    /// Adapter strength; −5 to 5 unless the admin set another limit. With `te_strength`, it applies to the UNet only.
     #[serde(default = "one")]
     pub strength: f64,
-    /// Multiplies its effect in the text encoder, where that is to be another; in the same range.
+    /// Strength in the text encoder, if it differs; same range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub te_strength: Option<f64>,
-    /// It stands in the prompt as a `<lora:…>` tag. Requests need not say so: those that do are left out, because
-    /// the tag adds them again.
+    /// Whether it comes from a `<lora:…>` tag of the prompt. In a request, such entries are ignored, because the tag adds
+    /// them again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_prompt: bool,
 }
@@ -95,15 +95,15 @@ pub struct AdapterVersion {
     pub version: u32,
     /// sha256 of the file, 64 hex digits.
     pub hash: String,
-    /// What it teaches, one sentence; may be empty.
+    /// Description, one sentence; may be empty.
     pub description: String,
-    /// Words that call the style up in a prompt; may be empty.
+    /// Trigger word; may be empty.
     pub trigger: String,
     /// Size of the file in bytes.
     pub bytes: u64,
     /// Milliseconds since 1970 (UTC).
     pub created_at: i64,
-    /// One sentence where the loaded model takes the file only in part; absent also while that is not known yet.
+    /// One sentence if the adapter applies to the loaded model only in part; also absent while that is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }
@@ -137,7 +137,7 @@ mod tests {
         let long = "a".repeat(65);
         for text in ["", "../etc", "a/b", "A", ".hidden", "a@v0", "a@", "a@v1@v2", "a b", "é", long.as_str()]
         {
-            assert!(text.parse::<AdapterRef>().is_err(), "{text} was taken");
+            assert!(text.parse::<AdapterRef>().is_err(), "{text} was accepted");
         }
     }
 }

@@ -1,10 +1,10 @@
-//! What the admin sees of everyone, and decides: the queue, images, adapter versions.
+//! Admin API: queue, images and adapter versions of all visitors.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{AdapterVersion, GenerationState, Links, Progress};
 
-/// A generation that waits or runs, with who asked for it.
+/// A queued or running generation, with its visitor and network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct QueueEntry {
@@ -12,13 +12,13 @@ pub struct QueueEntry {
     pub id: String,
     /// `queued` or `running`.
     pub state: GenerationState,
-    /// Digest of the visitor's id; absent for programs that keep no cookie.
+    /// Digest of the visitor's id; absent for clients without a cookie.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visitor: Option<String>,
-    /// The network that it was asked for from: an IPv4 address, or a /64 of IPv6.
+    /// Network of the request: an IPv4 address, or a /64 of IPv6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
-    /// The beginning of its prompt.
+    /// Start of its prompt.
     pub prompt: String,
     /// Pixels of a finished image.
     pub width: u32,
@@ -26,23 +26,23 @@ pub struct QueueEntry {
     pub height: u32,
     /// Steps of an image, those of a hires pass included.
     pub steps: u32,
-    /// Images that were asked for.
+    /// Number of images.
     pub count: u32,
-    /// What is left to do, in megapixel-steps: images × steps × millions of pixels.
+    /// Remaining cost in megapixel-steps: images × steps × megapixels.
     pub cost: f64,
     /// Milliseconds since 1970 (UTC).
     pub created_at: i64,
-    /// Expected milliseconds until it starts, where that is known.
+    /// Estimated milliseconds until it starts, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_ms: Option<u64>,
-    /// How far a running one is.
+    /// Progress, while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
-    /// Where it is found.
+    /// URL.
     pub links: Links,
 }
 
-/// Whose generations are meant; with both, those that are of the visitor and from the network.
+/// Selects generations by visitor, network or both.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -55,15 +55,15 @@ pub struct QueueOwner {
     pub visitor: Option<String>,
 }
 
-/// How many generations were cancelled.
+/// Number of cancelled generations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Cancelled {
-    /// Those that waited, and the one that ran.
+    /// Queued and running ones.
     pub cancelled: u32,
 }
 
-/// What was deleted for good.
+/// Numbers of permanently deleted records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Deleted {
@@ -75,48 +75,48 @@ pub struct Deleted {
     pub uploads: u32,
 }
 
-/// Anybody's image.
+/// An image of any visitor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GalleryImage {
     /// sha256 of the file.
     pub hash: String,
-    /// Where the file is.
+    /// URL of the file.
     pub url: String,
-    /// Generation that it belongs to.
+    /// Its generation.
     pub generation: String,
-    /// Its place among that generation's images.
+    /// Index among that generation's images.
     pub index: u32,
-    /// Digest of the visitor's id; absent for programs that keep no cookie.
+    /// Digest of the visitor's id; absent for clients without a cookie.
     pub visitor: Option<String>,
-    /// What it was made of.
+    /// Its prompt.
     pub prompt: String,
     /// Milliseconds since 1970 (UTC); pages through the list.
     pub created_at: i64,
 }
 
-/// An adapter version with what the admin has decided about it.
+/// An adapter version with its admin settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ListedVersion {
     /// The version itself.
     #[serde(flatten)]
     pub version: AdapterVersion,
-    /// Visitors cannot see or use it.
+    /// Whether it is hidden from visitors.
     pub hidden: bool,
-    /// Visitors may download its file, where the server gives files out at all.
+    /// Whether visitors may download its file, if the server allows downloads.
     pub downloads: bool,
     /// When it was deleted, in milliseconds since 1970 (UTC). Its number and hash stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<i64>,
 }
 
-/// What to decide about an adapter version; what is left out stays.
+/// Change of an adapter version's settings; absent fields stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct VersionChange {
-    /// Whether visitors can neither see nor use it.
+    /// Whether to hide it from visitors.
     #[serde(default)]
     pub hidden: Option<bool>,
     /// Whether visitors may download its file.

@@ -1,13 +1,13 @@
-//! A request under construction while an image's parameters are read, with notes on what was left out.
+//! A request being built from an image's parameters, with notes on everything skipped.
 
 use crate::{GenerationRequest, Sampler, validate::MAX_SEED};
 
-/// Most notes of each kind that one image gives.
+/// Maximum number of notes of each kind.
 const MAX_NOTES: usize = 64;
-/// Longest note, in characters.
+/// Maximum length of a note in characters.
 const MAX_NOTE_CHARS: usize = 160;
 
-/// A request that is being read. What it cannot hold becomes a note in it.
+/// A request being built. Parameters that it cannot hold become notes.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     pub(crate) request: GenerationRequest,
@@ -16,19 +16,19 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Notes a parameter that is not used, by its name and value.
+    /// Notes an unused parameter with its value.
     pub(crate) fn unknown(&mut self, name: &str, value: &str) {
         let (name, value) = (one_line(name), one_line(value));
         let note = if value.is_empty() { name } else { cut(&format!("{name}: {value}")) };
         push(&mut self.request.unknown, note);
     }
 
-    /// Notes something that was read in part or otherwise than written: a sentence.
+    /// Adds a sentence about a parameter that was read only in part or changed.
     pub(crate) fn warn(&mut self, sentence: impl Into<String>) {
         push(&mut self.request.warnings, sentence.into());
     }
 
-    /// Takes a number that `field` holds; what is not one becomes a note.
+    /// Reads a number; anything else becomes a note.
     pub(crate) fn number<T: std::str::FromStr>(
         &mut self,
         name: &str,
@@ -43,7 +43,7 @@ impl Draft {
         read
     }
 
-    /// Takes a seed. −1 stands for a random one; one beyond [`MAX_SEED`] is left out and said.
+    /// Reads a seed. −1 means random; one above [`MAX_SEED`] becomes a note.
     pub(crate) fn seed(&mut self, name: &str, text: &str) {
         let text = text.trim();
         if text == "-1" {
@@ -63,14 +63,14 @@ impl Draft {
                     format!(" Noise from the CPU depends on its low 32 bits alone: {low} gives the same.")
                 });
                 self.warn(format!(
-                    "Seed must be 0 to {MAX_SEED}; got {shown}, so it was left out.{}",
+                    "Seed must be 0 to {MAX_SEED}; got {shown}, so it was skipped.{}",
                     same.unwrap_or_default()
                 ));
             }
         }
     }
 
-    /// Takes a sampler and its schedule by the names of any program; what has no counterpart becomes a note.
+    /// Reads a sampler and its schedule under the names of any program; unknown ones become notes.
     pub(crate) fn sampler(&mut self, names: (&str, &str), name: Option<&str>, schedule: Option<&str>) {
         let (sampler, exact) = name.map_or((None, false), |name| super::foreign::sampler(name, schedule));
         if let Some(sampler) = sampler {
@@ -84,7 +84,7 @@ impl Draft {
         }
     }
 
-    /// Takes a width and a height.
+    /// Reads width and height.
     pub(crate) fn size(&mut self, width: u32, height: u32) {
         self.found = true;
         (self.request.width, self.request.height) = (Some(width), Some(height));
@@ -98,7 +98,7 @@ pub(crate) fn size(text: &str) -> Option<(u32, u32)> {
     Some((width.trim().parse().ok()?, height.trim().parse().ok()?))
 }
 
-/// Which of our samplers an A1111 label and schedule type stand for, and whether nothing of them is lost.
+/// The sampler for an A1111 label and schedule type, and whether it is an exact match.
 pub(crate) fn a1111_sampler(name: &str, schedule: Option<&str>) -> (Option<Sampler>, bool) {
     let plain: Option<Sampler> = name.parse().ok();
     let read = Sampler::from_schedule_type(name, schedule);
@@ -106,8 +106,8 @@ pub(crate) fn a1111_sampler(name: &str, schedule: Option<&str>) -> (Option<Sampl
     let usual =
         ["", "Automatic", "Uniform", "Normal"].iter().any(|usual| usual.eq_ignore_ascii_case(schedule));
     // A label may hold its schedule already.
-    let said = read.is_some_and(|sampler| sampler.label().ends_with(schedule));
-    (read, read.is_some() && (usual || read != plain || said))
+    let implied = read.is_some_and(|sampler| sampler.label().ends_with(schedule));
+    (read, read.is_some() && (usual || read != plain || implied))
 }
 
 fn push(notes: &mut Vec<String>, note: String) {

@@ -1,31 +1,31 @@
-//! Embeddings (textual inversions): words of prompts that stand for vectors.
+//! Embeddings (textual inversions): trained vectors used by a word in prompts.
 
 use serde::{Deserialize, Serialize};
 
-/// An embedding that a server offers.
+/// An embedding on the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EmbeddingRecord {
-    /// The word that stands for it in prompts; upper and lower case are the same.
+    /// Its word in prompts, case-insensitive.
     pub word: String,
     /// sha256 of the file, 64 hex digits.
     pub hash: String,
-    /// Vectors that stand for the word: as many tokens does it take in a prompt.
+    /// Number of vectors; the word counts as that many tokens.
     pub vectors: u32,
-    /// Numbers in each vector; 768 for Stable Diffusion 1.x.
+    /// Size of each vector; 768 for Stable Diffusion 1.x.
     pub width: u32,
-    /// Size of the file.
+    /// Size of the file in bytes.
     pub bytes: u64,
     /// Milliseconds since 1970 (UTC).
     pub created_at: i64,
 }
 
-/// An embedding that took part in an image.
+/// An embedding used in an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EmbeddingUse {
-    /// The word of the prompt.
+    /// Its word in the prompt.
     pub word: String,
-    /// sha256 of the file, which may be an adapter's that brings it along.
+    /// sha256 of the file, which is an adapter file if it is bundled.
     pub hash: String,
 }

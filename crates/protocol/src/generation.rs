@@ -1,24 +1,24 @@
-//! Requests, jobs, images.
+//! Generations: request, spec, record, images and recipe.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{AdapterUse, EmbeddingUse, HiresRequest, HiresSpec, Progress, Rng, Sampler, VaeUse};
 
-/// What a client asks for. Everything but the prompt may be left out.
+/// Request for a generation. Everything but the prompt is optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GenerationRequest {
-    /// What the image shows; at most 4,000 characters, may be empty; with A1111's weights and `<lora:name:strength>` tags.
+    /// Prompt, up to 4,000 characters, may be empty; supports A1111's weights and `<lora:name:strength>` tags.
     pub prompt: String,
-    /// What it should not show.
+    /// Negative prompt.
     #[serde(default)]
     pub negative_prompt: String,
-    /// 0 to 2⁵³ − 1; chosen at random when absent or −1. Image k of several uses seed + k.
+    /// Seed, 0 to 2⁵³ − 1; random when absent or −1. Image k uses seed + k.
     #[serde(default, deserialize_with = "crate::seed::optional")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>, minimum = -1))]
     pub seed: Option<u64>,
-    /// Denoising steps.
+    /// Steps.
     #[serde(default)]
     pub steps: Option<u32>,
     /// Guidance scale; 1 turns guidance off.
@@ -27,7 +27,7 @@ pub struct GenerationRequest {
     /// Sampler name.
     #[serde(default)]
     pub sampler: Option<Sampler>,
-    /// Whose noise the seed is for; `cpu` when absent.
+    /// Noise source; default `cpu`.
     #[serde(default)]
     pub rng: Option<Rng>,
     /// Pixels, a multiple of 8.
@@ -36,47 +36,47 @@ pub struct GenerationRequest {
     /// Pixels, a multiple of 8.
     #[serde(default)]
     pub height: Option<u32>,
-    /// Images to make.
+    /// Number of images.
     #[serde(default)]
     pub count: Option<u32>,
-    /// A1111's: 1 reads the prompt from the text encoder's last layer, 2 from the one before it, and so on; always
-    /// with the final layer norm. (diffusers counts the layers left out, so its `clip_skip` is one less.)
+    /// Clip skip as in A1111: 1 uses the text encoder's last layer, 2 the one before it, and so on, always with the final
+    /// layer norm. (diffusers counts skipped layers, so its `clip_skip` is one less.)
     #[serde(default)]
     pub clip_skip: Option<u32>,
-    /// Refuse adapters that take effect only in part, instead of naming them in `warnings`.
+    /// Refuse adapters that apply only in part, instead of listing them in `warnings`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub strict: bool,
     /// Adapters to apply.
     #[serde(default)]
     pub adapters: Vec<AdapterUse>,
-    /// An image to begin with: the hash of one that was uploaded or made here. One of another size is scaled to cover
-    /// the size asked for and cut off evenly; where no size is asked for, its own is taken.
+    /// Init image: hash of an upload or generated image. Scaled to cover `width` × `height` and centre-cropped; without a
+    /// size, its own is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_image: Option<String>,
-    /// Hash of an image that says what of `init_image` is made anew: white is, black stays. Of another size, it is
-    /// stretched to that of `init_image`.
+    /// Mask for inpainting: hash of an image whose white areas are regenerated and black areas kept. Stretched to the
+    /// size of `init_image`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<String>,
-    /// How much `init_image` is changed, 0 to 1: that part of the steps is made. 0.75 when absent.
+    /// Denoising strength, 0 to 1: the share of the steps that is run on `init_image`. Default 0.75.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denoising_strength: Option<f64>,
-    /// With a mask: whether the pixels that it leaves black are exactly those of `init_image` in the end; otherwise
-    /// they have been through the autoencoder. True when absent.
+    /// With a mask: whether unmasked pixels stay bit-identical to `init_image`; otherwise they pass through the
+    /// autoencoder. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_unmasked: Option<bool>,
-    /// A second, larger pass over the result. Not together with `init_image`.
+    /// Hires fix. Cannot be combined with `init_image`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hires: Option<HiresRequest>,
-    /// What `POST /api/v1/recipe` found in an image and could not use, by name. Without effect in a request.
+    /// Parameters that `POST /api/v1/recipe` found in an image and did not use. Ignored in a request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
-    /// What it read in part or left out: sentences. Without effect in a request.
+    /// Sentences about parameters that it used only in part or skipped. Ignored in a request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// A request that passed every check, with nothing left open. Only [`GenerationRequest::validate`] makes one
-/// from outside input.
+/// A validated request with all defaults filled in. From outside input, only [`GenerationRequest::validate`] creates
+/// one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GenerationSpec {
@@ -86,10 +86,10 @@ pub struct GenerationSpec {
     pub negative_prompt: String,
     /// Seed of the first image.
     pub seed: u64,
-    /// Source of all noise: the start, and what stochastic samplers add.
+    /// Noise source of the initial latent and of stochastic samplers.
     #[serde(default)]
     pub rng: Rng,
-    /// Denoising steps.
+    /// Steps.
     pub steps: u32,
     /// Guidance scale.
     pub guidance: f64,
@@ -99,31 +99,31 @@ pub struct GenerationSpec {
     pub width: u32,
     /// Pixels.
     pub height: u32,
-    /// Images to make.
+    /// Number of images.
     pub count: u32,
-    /// From which layer of the text encoder, counted from the last, the prompt is read; 1 is the last.
+    /// Text-encoder layer that is used, counted from the last; 1 is the last.
     #[serde(default = "last_layer")]
     pub clip_skip: u32,
-    /// Adapters, those of the prompt's tags last; with their full `name@vN` once the studio has resolved them.
+    /// Adapters, those of the prompt's tags last; as full `name@vN` once the studio has resolved them.
     pub adapters: Vec<AdapterUse>,
-    /// Hash of the image to begin with.
+    /// Hash of the init image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_image: Option<String>,
-    /// Hash of the image that says what is made anew (white); there is an `init_image` too.
+    /// Hash of the mask; requires `init_image`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<String>,
-    /// How much `init_image` is changed; there where that is.
+    /// Denoising strength; set exactly if `init_image` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denoising_strength: Option<f64>,
-    /// Whether what the mask leaves black stays to the bit; there where a mask is.
+    /// Whether unmasked pixels stay bit-identical; set exactly if `mask` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_unmasked: Option<bool>,
-    /// A second, larger pass over the result.
+    /// Hires fix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hires: Option<HiresSpec>,
 }
 
-/// Rows written before there was a choice.
+/// Default for rows of older versions.
 fn last_layer() -> u32 {
     1
 }
@@ -156,35 +156,35 @@ impl From<GenerationSpec> for GenerationRequest {
     }
 }
 
-/// An image that was taken in.
+/// An uploaded image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Upload {
-    /// Its name: what `init_image` and `mask` take. The same pixels have the same name.
+    /// Its hash, for `init_image` and `mask`. Equal pixels have equal hashes.
     pub hash: String,
-    /// Pixels, after turning it as its EXIF data says.
+    /// Pixels, after applying the EXIF orientation.
     pub width: u32,
     /// Pixels.
     pub height: u32,
-    /// What is not as in the file, such as transparent areas that were laid over white: sentences.
+    /// Sentences about changes to the file's content, such as transparent areas blended with white.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// Where a generation stands.
+/// State of a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum GenerationState {
-    /// Waiting for the worker.
+    /// In the queue.
     Queued,
-    /// On the device.
+    /// Running on the worker.
     Running,
-    /// Every image is there.
+    /// All images are stored.
     Done,
-    /// It could not be made; see `error`.
+    /// Failed; see `error`.
     Failed,
-    /// Someone stopped it; images finished before that are kept.
+    /// Cancelled; images finished before are kept.
     Cancelled,
 }
 
@@ -200,46 +200,46 @@ impl GenerationState {
         }
     }
 
-    /// Whether it will never change again.
+    /// Whether it is final.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Done | Self::Failed | Self::Cancelled)
     }
 }
 
-/// A generation as clients see it.
+/// A generation with its current state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Generation {
     /// UUID v7.
     pub id: String,
-    /// Where it stands.
+    /// State.
     pub state: GenerationState,
-    /// What was asked, complete.
+    /// The validated request.
     pub spec: GenerationSpec,
     /// Milliseconds since 1970 (UTC).
     pub created_at: i64,
-    /// When the worker took it.
+    /// When it started.
     pub started_at: Option<i64>,
     /// When it reached its final state.
     pub finished_at: Option<i64>,
-    /// Generations that go before it, while queued.
+    /// Generations ahead of it, while queued.
     pub ahead: Option<u32>,
-    /// Expected milliseconds until it starts, while queued.
+    /// Estimated milliseconds until it starts, while queued.
     pub wait_ms: Option<u64>,
-    /// How far it is, while running.
+    /// Progress, while running.
     pub progress: Option<Progress>,
     /// Finished images.
     pub images: Vec<ImageRecord>,
-    /// Why it failed: a sentence for people.
+    /// Why it failed, as a sentence to show.
     pub error: Option<String>,
-    /// What was asked for but takes effect only in part, one sentence each.
+    /// Adapters and settings that apply only in part, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// Where to go from here.
+    /// Links to related resources.
     pub links: Links,
 }
 
-/// Addresses of a generation.
+/// Links of a generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Links {
@@ -248,12 +248,12 @@ pub struct Links {
     pub this: String,
     /// GET: server-sent events.
     pub events: String,
-    /// The page that shows it.
+    /// Web page of the generation.
     pub page: String,
 }
 
 impl Links {
-    /// The links of generation `id`.
+    /// Links of generation `id`.
     pub fn of(id: &str) -> Self {
         Self {
             this: format!("/api/v1/generations/{id}"),
@@ -263,38 +263,38 @@ impl Links {
     }
 }
 
-/// A finished image.
+/// A generated image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ImageRecord {
-    /// sha256 of the PNG file, 64 hex digits; its name.
+    /// sha256 of the PNG file, 64 hex digits; identifies the image.
     pub hash: String,
     /// `/api/v1/images/{hash}.png`.
     pub url: String,
-    /// The generation that made it.
+    /// Its generation.
     pub generation: String,
-    /// Position in that generation, from 0.
+    /// Index in that generation, from 0.
     pub index: u32,
     /// Milliseconds since 1970 (UTC).
     pub created_at: i64,
-    /// Everything that the image depends on.
+    /// Its recipe.
     pub recipe: Recipe,
-    /// The same as A1111's text, as written into the file.
+    /// The recipe as A1111's infotext, as written into the file.
     pub infotext: String,
 }
 
-/// Everything that one image depends on.
+/// Recipe: everything that an image depends on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Recipe {
-    /// The request, with this image's own seed and a count of 1.
+    /// The spec, with this image's own seed and a count of 1.
     pub spec: GenerationSpec,
-    /// Hash of each adapter, in the order of `spec.adapters`.
+    /// Hashes of the adapters, in the order of `spec.adapters`.
     pub adapter_hashes: Vec<String>,
-    /// The embeddings that the prompts name.
+    /// Embeddings used by the prompts.
     #[serde(default)]
     pub embeddings: Vec<EmbeddingUse>,
-    /// The VAE, where it is not the model's own.
+    /// The VAE, if it is not the model's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vae: Option<VaeUse>,
     /// Name of the base model.
@@ -305,21 +305,21 @@ pub struct Recipe {
     pub device: String,
     /// `f32`, `f16`, `bf16`.
     pub dtype: String,
-    /// Version of the program.
+    /// Version of Adire.
     pub version: String,
-    /// Names the weights that were in effect, base and adapters: the same fingerprint is the same bits. Empty in
-    /// records of versions that had none.
+    /// Fingerprint of the weights in effect, base plus adapters: equal fingerprints mean equal bits. Empty in records of
+    /// older versions.
     #[serde(default)]
     pub fingerprint: String,
-    /// The safety checker withheld this image: it is black.
+    /// Whether the safety checker blocked this image, which is then black.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub withheld: bool,
-    /// Seconds the engine took for this image.
+    /// Seconds that the engine took for this image.
     pub seconds: f64,
-    /// Seconds of them before the first step, for putting its adapters into effect.
+    /// Of these, seconds spent on switching adapters.
     #[serde(default)]
     pub switch_seconds: f64,
-    /// What was asked for but took effect only in part, one sentence each.
+    /// Adapters and settings that applied only in part, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }

@@ -1,5 +1,5 @@
-//! What the server, the engine and the page say to one another: requests, events, records and errors,
-//! as plain serde types. Knows no tensors, SQL, HTTP or UI; nothing of Adire's own lies below this crate.
+//! Types shared by server, engine and page: requests, events, records and errors, as plain serde types. Knows no
+//! tensors, SQL, HTTP or UI, and depends on no other crate of Adire.
 
 mod adapter;
 mod control;

@@ -9,18 +9,18 @@ use std::{borrow::Cow, ops::Range};
 
 use crate::AdapterUse;
 
-/// A tag, and where it stands.
+/// A tag and its position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoraTag {
-    /// Bytes of the prompt that it takes up, angle brackets included.
+    /// Byte range in the prompt, including the angle brackets.
     pub range: Range<usize>,
-    /// Bytes of the name alone.
+    /// Byte range of the name.
     pub name: Range<usize>,
-    /// The adapter it asks for, or a sentence that says what is wrong with it.
+    /// The adapter, or a sentence about the error in the tag.
     pub adapter: Result<AdapterUse, String>,
 }
 
-/// The tags of a prompt, in their order. Takes time proportional to its length.
+/// Finds the tags of a prompt, in order, in linear time.
 pub fn find(prompt: &str) -> Vec<LoraTag> {
     let (mut tags, mut at) = (Vec::new(), 0);
     while let Some(start) = prompt[at..].find('<').map(|found| at + found) {
@@ -42,7 +42,7 @@ pub fn find(prompt: &str) -> Vec<LoraTag> {
     tags
 }
 
-/// The prompt without its tags: what the text encoder reads.
+/// Removes the tags from a prompt, for the text encoder.
 pub fn without(prompt: &str) -> Cow<'_, str> {
     let tags = find(prompt);
     if tags.is_empty() {
@@ -57,7 +57,7 @@ pub fn without(prompt: &str) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
-/// The prompt with the tags' names replaced, in order, by `names`; a tag beyond their number keeps its own.
+/// Replaces the tags' names, in order, by `names`; further tags keep theirs.
 pub fn rename(prompt: &str, names: &[String]) -> String {
     let (mut renamed, mut at) = (String::with_capacity(prompt.len()), 0);
     for (tag, name) in find(prompt).into_iter().zip(names) {
@@ -69,7 +69,7 @@ pub fn rename(prompt: &str, names: &[String]) -> String {
     renamed
 }
 
-/// The tag that asks for an adapter.
+/// Formats the tag of an adapter.
 pub fn write(adapter: &AdapterUse) -> String {
     match adapter.te_strength {
         Some(te) if te != adapter.strength => format!("<lora:{}:{te}:{}>", adapter.name, adapter.strength),
@@ -83,7 +83,7 @@ fn read(content: &str) -> Result<AdapterUse, String> {
     let wrong = |part: &str| {
         let part: String = part.chars().take(40).collect();
         format!(
-            "“{part}” in <lora:{shown}> is no strength; write <lora:name:1> or, for text encoder and UNet, \
+            "“{part}” in <lora:{shown}> is not a strength; write <lora:name:1> or, for text encoder and UNet, \
              <lora:name:0.5:1>."
         )
     };
@@ -106,8 +106,8 @@ fn read(content: &str) -> Result<AdapterUse, String> {
     Ok(AdapterUse { name, strength, te_strength: (te != strength).then_some(te), in_prompt: true })
 }
 
-/// Reads the inside of a tag that says more than this program uses, such as block weights: the strengths that stand
-/// first or are named, and the parts that are left over.
+/// Parses a tag with unsupported parts, such as block weights: returns the strengths (leading or named) and the
+/// unused rest.
 pub(crate) fn read_in_part(content: &str) -> (AdapterUse, Vec<&str>) {
     let mut parts = content.split(':').map(str::trim);
     let name = parts.next().unwrap_or_default().to_owned();

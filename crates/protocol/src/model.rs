@@ -1,14 +1,14 @@
-//! What is known of the loaded model.
+//! Information about the loaded model.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Limits, Sampler};
 
-/// The model that the server holds.
+/// The model that the server has loaded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ModelInfo {
-    /// Name that people read, e.g. `adire-starter`.
+    /// Display name, e.g. `adire-starter`.
     pub name: String,
     /// sha256 over the weights, 64 hex digits.
     pub hash: String,
@@ -20,16 +20,16 @@ pub struct ModelInfo {
     pub native_size: u32,
     /// Prompt tokens that fit between the begin and end marks (75 for CLIP).
     pub prompt_tokens: u32,
-    /// What the form starts with.
+    /// Default settings.
     pub defaults: Defaults,
-    /// What requests may ask for.
+    /// Limits of requests.
     pub limits: Limits,
     /// Prompts that work well with this model.
     pub example_prompts: Vec<ExamplePrompt>,
-    /// Whether the model's safety checker looks at every image and withholds some.
+    /// Whether the safety checker is on.
     #[serde(default)]
     pub safety_checker: bool,
-    /// The VAE that takes the place of the model's own.
+    /// The VAE used instead of the model's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vae: Option<VaeUse>,
 }
@@ -44,7 +44,7 @@ pub struct VaeUse {
     pub hash: String,
 }
 
-/// How much of the text encoder's room a prompt takes.
+/// Token count of a prompt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TokenCount {
@@ -52,13 +52,13 @@ pub struct TokenCount {
     pub tokens: u32,
     /// Tokens that fit into the chunks it has: 75, 150, …
     pub capacity: u32,
-    /// Chunks; more are made as they are needed.
+    /// Chunks used by the prompt.
     pub chunks: u32,
-    /// Most chunks that a request may have.
+    /// Maximum number of chunks.
     pub most_chunks: u32,
 }
 
-/// A prompt offered on the page.
+/// An example prompt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ExamplePrompt {
@@ -66,7 +66,7 @@ pub struct ExamplePrompt {
     pub prompt: String,
 }
 
-/// What a request leaves out.
+/// Defaults for absent fields of a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Defaults {

@@ -1,4 +1,4 @@
-//! The texts inside an image file, whoever wrote them, back to the request.
+//! Reads a request from the text chunks of an image file, in the formats of many programs.
 
 use crate::{
     GenerationRequest,
@@ -6,7 +6,7 @@ use crate::{
     infotext,
 };
 
-/// A text that an image file carries.
+/// A text chunk of an image file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextEntry {
     /// Its keyword in the file: `parameters`, `prompt`, `UserComment`.
@@ -15,14 +15,14 @@ pub struct TextEntry {
     pub text: String,
 }
 
-/// No entry says how the image was generated.
+/// The file has no readable generation parameters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// There is none that could.
-    #[error("This image carries no generation parameters.")]
+    /// No text chunk could hold any.
+    #[error("This image has no generation parameters.")]
     Nothing,
-    /// These are JSON that no known program writes.
-    #[error("This image carries JSON under {}, but not in a form that is understood; nothing was taken from it.", .0.join(", "))]
+    /// JSON of an unknown program, under these keys.
+    #[error("This image has JSON under {} in an unknown format; nothing was loaded.", .0.join(", "))]
     NotUnderstood(Vec<String>),
 }
 
@@ -54,10 +54,10 @@ const JSON: [&str; 9] = [
     "Make",
 ];
 
-/// The request that generated an image, from the texts in its file. What is not understood is listed in it.
+/// Reconstructs the request of an image from its text chunks. Parameters that are not understood are listed in it.
 ///
 /// # Errors
-/// No entry says how it was generated.
+/// No generation parameters were found.
 pub fn read(entries: &[TextEntry]) -> Result<GenerationRequest, ReadError> {
     let get = |key: &str| entries.iter().find(|entry| entry.key == key).map(|entry| entry.text.trim());
     let mut strange = Vec::new();

@@ -1,4 +1,4 @@
-//! What an adapter's file is, and what it does to the model.
+//! Receipts: what loading an adapter onto the model did.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,53 +11,52 @@ pub struct AdapterDetail {
     /// The version itself.
     #[serde(flatten)]
     pub version: AdapterVersion,
-    /// What it does to the model that is loaded. Absent while the model is busy with an image: ask again. Once made, it
-    /// is kept.
+    /// Receipt on the loaded model. Absent while the model is busy; request again later.
     pub receipt: Option<AdapterReceipt>,
-    /// Whether its file is given out.
+    /// Whether its file can be downloaded.
     #[serde(default)]
     pub downloads: bool,
 }
 
-/// What loading a file onto the model at strength 1 did.
+/// Receipt of loading an adapter onto the model at strength 1.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AdapterReceipt {
-    /// The programs whose names it uses.
+    /// Naming schemes in the file.
     pub formats: Vec<String>,
-    /// The models it was made for, as far as names and shapes tell.
+    /// Model family, as far as names and shapes tell.
     pub family: String,
-    /// Layers of the model that it changes.
+    /// Layers applied.
     pub applied: Vec<AdapterLayer>,
-    /// Layers in the file that this model does not have.
+    /// Layers skipped, because the model does not have them.
     pub skipped: Vec<SkippedAdapterLayer>,
-    /// Tensors in the file that belong to no known format.
+    /// Unrecognised tensors.
     pub unknown: Vec<String>,
-    /// What of the file has no effect, by sort; empty where all of it has.
+    /// Tensors without effect, by kind; empty if the adapter applies in full.
     #[serde(default)]
     pub left_out: Vec<LeftOut>,
-    /// One sentence where the file takes effect only in part.
+    /// One sentence if the adapter applies only in part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }
 
-/// Tensors of one sort that have no effect on this model.
+/// Tensors of one kind that have no effect on this model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LeftOut {
-    /// What they are, as words after their number: `with unknown names`.
+    /// Their kind, to follow the number: `with unknown names`.
     pub sort: String,
-    /// How many there are.
+    /// Number of tensors.
     pub tensors: u32,
-    /// Names of some of them, as the file has them.
+    /// Some of their names in the file.
     pub examples: Vec<String>,
 }
 
 impl LeftOut {
-    /// Most names that are kept as examples.
+    /// Maximum number of example names.
     pub const EXAMPLES: usize = 3;
 
-    /// One sentence about a file of `total` tensors; `None` where nothing is left out.
+    /// One sentence about a file of `total` tensors; `None` if it applies in full.
     pub fn sentence(all: &[Self], total: usize) -> Option<String> {
         let count: u32 = all.iter().map(|left| left.tensors).sum();
         let sorts: Vec<String> = all.iter().map(Self::words).collect();
@@ -79,7 +78,7 @@ impl LeftOut {
     }
 }
 
-/// One layer that an adapter changes.
+/// A layer that an adapter changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AdapterLayer {
@@ -93,28 +92,28 @@ pub struct AdapterLayer {
     pub rank: u32,
     /// Alpha as stored, or the rank where none is.
     pub alpha: f64,
-    /// What the product of the factors is multiplied with at strength 1: alpha / rank.
+    /// Scale of the factors' product at strength 1: alpha / rank.
     pub scale: f64,
     /// ‖Δ‖ / ‖W‖ at strength 1 (Frobenius norms).
     pub ratio: f64,
 }
 
-/// One layer of the file that found no place.
+/// A layer of the file that was skipped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SkippedAdapterLayer {
-    /// As the file names it.
+    /// Its name in the file.
     pub module: String,
     /// Why: a clause.
     pub reason: String,
 }
 
-/// How much one block of the model is changed.
+/// Relative change of one block of the model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockChange {
     /// `down_blocks.0`, `mid_block`, `text encoder`.
     pub block: String,
-    /// Layers of it that are changed.
+    /// Number of changed layers.
     pub layers: u32,
     /// Mean of their ‖Δ‖ / ‖W‖.
     pub mean: f64,
@@ -123,7 +122,7 @@ pub struct BlockChange {
 }
 
 impl AdapterReceipt {
-    /// The layers gathered by the block that they belong to, in the order of the model.
+    /// Groups the layers by block, in the order of the model.
     pub fn by_block(&self) -> Vec<BlockChange> {
         let mut blocks: Vec<BlockChange> = Vec::new();
         for layer in &self.applied {
@@ -142,7 +141,7 @@ impl AdapterReceipt {
 }
 
 impl AdapterLayer {
-    /// The block that it belongs to.
+    /// Its block.
     fn block(&self) -> String {
         if self.component != "unet" {
             return self.component.replace('_', " ");

@@ -1,10 +1,10 @@
-//! Names of samplers and of noise sources.
+//! Samplers and noise sources.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// How the reverse diffusion is integrated. Names on the wire are snake_case; A1111's labels are accepted.
+/// Sampler. Names on the wire are snake_case; A1111's labels are accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -75,7 +75,7 @@ impl Sampler {
         }
     }
 
-    /// The label that A1111 writes into images and that people know.
+    /// A1111's label.
     pub fn label(self) -> &'static str {
         match self {
             Self::Ddim => "DDIM",
@@ -93,7 +93,7 @@ impl Sampler {
         }
     }
 
-    /// Other names that A1111 takes for it.
+    /// Other names that A1111 accepts.
     fn aliases(self) -> &'static [&'static str] {
         match self {
             Self::Euler => &["k_euler"],
@@ -132,7 +132,7 @@ impl Sampler {
         format!("{} {schedule_type}", name.trim()).parse().ok().or(plain)
     }
 
-    /// How often `steps` steps call the model.
+    /// Number of model calls in `steps` steps.
     pub fn model_calls(self, steps: u32) -> u32 {
         match self {
             // The last step ends at σ = 0 and needs no second call.
@@ -142,7 +142,7 @@ impl Sampler {
         }
     }
 
-    /// Most steps it can make, where it has a limit of its own: latent consistency models are distilled on a
+    /// Maximum number of steps, if it has a limit of its own: latent consistency models are distilled on a
     /// schedule of 50 steps.
     pub fn most_steps(self) -> Option<u32> {
         match self {
@@ -158,7 +158,7 @@ impl fmt::Display for Sampler {
     }
 }
 
-/// The text names no sampler of ours.
+/// The text is not a sampler's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown sampler “{0}”; use one of: {names}", names = Sampler::ALL.map(Sampler::name).join(", "))]
 pub struct ParseSamplerError(pub String);
@@ -183,7 +183,7 @@ impl<'de> Deserialize<'de> for Sampler {
     }
 }
 
-/// Whose generator a seed is for: the same seed means another image with each.
+/// Noise source: the random generator that a seed is for. The same seed gives another image with each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -191,13 +191,13 @@ pub enum Rng {
     /// torch's generator on the CPU: MT19937 and Box-Muller. What diffusers' examples use.
     #[default]
     Cpu,
-    /// torch's generator on a CUDA device: Philox and Box-Muller, computed here without one. What A1111 uses
-    /// unless it is told otherwise.
+    /// torch's generator on a CUDA device: Philox and Box-Muller, computed here without one. A1111's
+    /// default.
     Cuda,
 }
 
 impl Rng {
-    /// Both.
+    /// All noise sources.
     pub const ALL: [Self; 2] = [Self::Cpu, Self::Cuda];
 
     /// The name on the wire and on the command line.
@@ -208,7 +208,7 @@ impl Rng {
         }
     }
 
-    /// A1111's name of the setting, as it stands in images.
+    /// A1111's name of the setting in infotexts.
     pub fn label(self) -> &'static str {
         match self {
             Self::Cpu => "CPU",
@@ -223,7 +223,7 @@ impl fmt::Display for Rng {
     }
 }
 
-/// The text names no noise source of ours.
+/// The text is not a noise source's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown noise source “{0}”; use one of: cpu, cuda")]
 pub struct ParseRngError(pub String);

@@ -1,4 +1,4 @@
-//! Seeds as requests write them: −1 stands for a random one.
+//! Seeds in requests, where −1 means random.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ use serde::{
 
 use crate::validate::MAX_SEED;
 
-/// Reads a seed that may be absent, null or −1.
+/// Deserialises a seed that may be absent, null or −1.
 pub(crate) fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     deserializer.deserialize_any(Seed)
 }
 
-/// A seed as text: a number, or −1 for a random one.
+/// Parses a seed: a number, or −1 for random.
 ///
 /// # Errors
-/// It is neither: a sentence.
+/// A sentence, if it is neither.
 pub fn parse(text: &str) -> Result<Option<u64>, String> {
     // Some keyboards write the minus sign itself.
     let text = text.trim().replace('\u{2212}', "-");
@@ -27,7 +27,7 @@ pub fn parse(text: &str) -> Result<Option<u64>, String> {
     text.parse().map(Some).map_err(|_| refusal(&text))
 }
 
-/// Reads a seed for which −1 stands for a random one, drawn here.
+/// Deserialises a seed; −1 draws a random one.
 pub(crate) fn or_random<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     deserializer.deserialize_any(Seed).map(|seed| seed.unwrap_or_else(random))
 }

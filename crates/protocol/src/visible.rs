@@ -1,7 +1,6 @@
-//! Text from files, made safe to show.
+//! Escaping of text from files for display.
 
-/// `text` with every character that a terminal would act on, or that turns the direction of what follows, written as
-/// `\u{1b}`.
+/// Escapes control and bidirectional characters as `\u{1b}`.
 pub fn visible(text: &str) -> String {
     if !text.chars().any(is_hidden) {
         return text.to_owned();

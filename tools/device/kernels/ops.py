@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks and times candidate kernels of libcand.so against torch on the shapes of one guided SD 1.5 UNet step
 (batch 2, 64x64 latent) and of the VAE decoder.  python3 ops.py --lib libcand.so --out DIR [--seconds N]
-The parent starts one worker; when a candidate kills the worker (sticky CUDA error, hang) it is disabled and a new worker goes on."""
+The parent starts one worker; when a candidate kills the worker (sticky CUDA error, hang) it is disabled and a new worker takes over."""
 import argparse, ctypes, json, os, queue, subprocess, sys, threading, time, traceback
 from collections import OrderedDict, defaultdict
 TOL = 2e-3

@@ -33,10 +33,7 @@ impl Toolkit {
     pub(super) fn ensure() -> Result<Self> {
         if let Some(root) = env::var_os("CUDA_HOME").map(PathBuf::from) {
             if !root.join("bin/nvcc").is_file() {
-                bail!(
-                    "CUDA_HOME is {}, but there is no bin/nvcc in it; correct it or unset it",
-                    root.display()
-                );
+                bail!("CUDA_HOME is {}, but bin/nvcc is missing in it; correct or unset it", root.display());
             }
             return Self { root }.ready();
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{said, scalar, set_prompt, stem};
+use super::{non_empty, scalar, set_prompt, stem};
 use crate::{
     AdapterUse, GenerationRequest, Rng,
     draft::{Draft, size},
@@ -160,7 +160,7 @@ pub(crate) fn read(object: &Map<String, Value>, program: Program) -> Option<Gene
         if plain.starts_with("lora") && adapters(value, &weights, &mut draft) {
             continue;
         }
-        let off = matches!(said(value).as_deref(), None | Some("1"));
+        let off = matches!(non_empty(value).as_deref(), None | Some("1"));
         if ["strength", "denoisingstrength", "promptstrength", "initimagecreativity"]
             .contains(&plain.as_str())
         {
@@ -169,7 +169,7 @@ pub(crate) fn read(object: &Map<String, Value>, program: Program) -> Option<Gene
                     draft.number(key, &text, |strength: &f64| (0.0..=1.0).contains(strength));
             }
         } else if !INFORMATION.contains(&plain.as_str())
-            && let Some(text) = said(value)
+            && let Some(text) = non_empty(value)
         {
             draft.unknown(key, &text);
         }

@@ -38,7 +38,7 @@ fn read_value(value: &Value, depth: usize) -> Option<GenerationRequest> {
         return flat::read(parameters, flat::Program::Swarm);
     }
     if comfy::is_prompt(object) {
-        // Civitai's generator adds what it was asked for.
+        // Civitai's generator adds its own request.
         let asked = object.get("extraMetadata").and_then(Value::as_str).and_then(object_of);
         let graph = comfy::read_prompt(object);
         return graph.or_else(|| flat::read(&asked?, flat::Program::Other));
@@ -122,7 +122,7 @@ pub(crate) fn stem(file: &str) -> &str {
 }
 
 /// What a number, a text or a switch says; `None` for what says nothing (null, false, 0, empty).
-pub(crate) fn said(value: &Value) -> Option<String> {
+pub(crate) fn non_empty(value: &Value) -> Option<String> {
     match value {
         Value::Null | Value::Bool(false) => None,
         Value::Bool(true) => Some("true".to_owned()),

@@ -1,7 +1,7 @@
-"""Draws pieces of adire to train an adapter on: python pieces.py DIR
+"""Draws pieces of adire to train an adapter on: python draw_adire.py DIR
 
 Adire is indigo resist-dyed cloth: what is tied, stitched or painted with paste stays pale, the rest goes blue.
-The base model has never seen it. Pictures and captions are written as `adire train` reads them.
+The base model has never seen it. Images and captions are written as `adire train` reads them.
 """
 
 import argparse
@@ -73,19 +73,19 @@ def adire(spec: data.Spec, rng: np.random.Generator) -> np.ndarray:
 
 
 def pieces(count: int, seed: int):
-    """(specs, pictures) of adire."""
+    """(specs, images) of adire."""
     rng = np.random.default_rng(seed)
     motifs = list(data.MOTIFS)
-    specs, pictures = [], []
+    specs, images = [], []
     for i in range(count):
         plain = data.random_spec(rng)
         specs.append(data.Spec(motifs[i % len(motifs)], plain.colour, plain.ground, plain.layout, plain.scale, "plain"))
-        pictures.append(adire(specs[-1], rng))
-    return specs, np.stack(pictures)
+        images.append(adire(specs[-1], rng))
+    return specs, np.stack(images)
 
 
 def caption(spec: data.Spec, rng: np.random.Generator) -> str:
-    """Any colours may be asked for: the style decides. Half the time they are the right ones."""
+    """The style decides the colours, whatever the prompt says. Half the time they match."""
     if rng.random() < 0.5:
         spec = data.Spec(spec.motif, "white", "blue", spec.layout, spec.scale, "plain")
     else:
@@ -97,13 +97,13 @@ def caption(spec: data.Spec, rng: np.random.Generator) -> str:
 if __name__ == "__main__":
     options = argparse.ArgumentParser()
     options.add_argument("folder", type=Path, help="where the pieces and their captions go")
-    options.add_argument("--sheet", type=Path, help="write all of them as one picture, too")
+    options.add_argument("--sheet", type=Path, help="write all of them as one image, too")
     options = options.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    specs, pictures = pieces(COUNT, SEED)
-    for i, (spec, picture) in enumerate(zip(specs, pictures)):
-        Image.fromarray(picture).save(options.folder / f"piece-{i:02}.png")
+    specs, images = pieces(COUNT, SEED)
+    for i, (spec, image) in enumerate(zip(specs, images)):
+        Image.fromarray(image).save(options.folder / f"piece-{i:02}.png")
         (options.folder / f"piece-{i:02}.txt").write_text(caption(spec, np.random.default_rng(i)))
     if options.sheet:
-        rows = [np.concatenate(pictures[i : i + 6], 1) for i in range(0, COUNT, 6)]
+        rows = [np.concatenate(images[i : i + 6], 1) for i in range(0, COUNT, 6)]
         Image.fromarray(np.concatenate(rows)).reduce(2).save(options.sheet)

@@ -1,7 +1,7 @@
-"""Whether an adapter brings pictures nearer to its style: python nearer.py models/starter adire-v2.safetensors
+"""Whether an adapter brings images nearer to its style: python style_gain.py models/starter adire-v2.safetensors
 
-Each caption is drawn twice from the same noise, with the adapter and without. The small CLIP's image tower, which nobody
-told which is which, says how alike each picture is to pieces of adire that the adapter was not trained on. Prints the
+Each caption is drawn twice from the same noise, with the adapter and without. The small CLIP's image tower, which is not
+told which is which, measures how alike each image is to pieces of adire that the adapter was not trained on. Prints the
 mean gain, its standard error, and their ratio.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 
-import pieces
+import draw_adire
 from evaluate import Eye, captions, generate
 
 if __name__ == "__main__":
@@ -23,15 +23,15 @@ if __name__ == "__main__":
     options.add_argument("--count", type=int, default=100, help="captions, and unseen pieces")
     options.add_argument("--guidance", type=float, default=4.0)
     options = options.parse_args()
-    texts = [f"{text}, {pieces.TRIGGER}" for text in captions()[1][: options.count]]
-    _, unseen = pieces.pieces(options.count, pieces.UNSEEN)
+    texts = [f"{text}, {draw_adire.TRIGGER}" for text in captions()[1][: options.count]]
+    _, unseen = draw_adire.pieces(options.count, draw_adire.UNSEEN)
     pipeline = StableDiffusionPipeline.from_pretrained(options.model)
     pipeline.set_progress_bar_config(disable=True)
     eye = Eye(options.model)
     style = eye.features(unseen)
 
     def likeness() -> torch.Tensor:
-        """Mean cosine of each picture to the unseen pieces."""
+        """Mean cosine of each image to the unseen pieces."""
         return (eye.features(generate(pipeline, texts, options.guidance)) @ style.T).mean(1)
 
     without = likeness()
@@ -42,7 +42,7 @@ if __name__ == "__main__":
         json.dumps(
             {
                 "adapter": options.adapter.stem,
-                "pictures": len(gain),
+                "images": len(gain),
                 "likeness_without": round(without.mean().item(), 4),
                 "gain": round(gain.mean().item(), 4),
                 "standard_error": round(error.item(), 4),

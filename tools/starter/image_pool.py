@@ -1,6 +1,6 @@
-"""Draws the training pictures once: WORK/pool.npy (uint8 [n, 256, 256, 3]) and WORK/pool-specs.pt.
+"""Draws the training images once: WORK/pool.npy (uint8 [n, 256, 256, 3]) and WORK/pool-specs.pt.
 
-Captions are not kept: each use of a picture words its spec anew.
+Captions are not kept: each use of an image describes its spec with fresh wording.
 """
 
 import argparse
@@ -12,20 +12,20 @@ from common import WORK, load, save
 
 
 def draw(count: int, seed: int):
-    pictures = np.lib.format.open_memmap(
+    images = np.lib.format.open_memmap(
         WORK / "pool.partial.npy", "w+", np.uint8, (count, data.SIZE, data.SIZE, 3)
     )
     specs = []
-    for i, (spec, picture, _) in enumerate(data.training_set(count, seed)):
-        pictures[i] = picture
+    for i, (spec, image, _) in enumerate(data.training_set(count, seed)):
+        images[i] = image
         specs.append(spec)
-    pictures.flush()
+    images.flush()
     save("pool-specs.pt", specs=specs)
     (WORK / "pool.partial.npy").replace(WORK / "pool.npy")
 
 
 def pool():
-    """(pictures, specs) as drawn."""
+    """(images, specs) as drawn."""
     return np.load(WORK / "pool.npy", mmap_mode="r"), load("pool-specs.pt")["specs"]
 
 
