@@ -57,7 +57,7 @@ export class Server {
     throw new Error(`the server did not become ready:\n${this.log}`);
   }
 
-  // The link to the admin pages that the server prints while there is no password.
+  // The link to the admin pages that the server prints while no password is set.
   adminLink() {
     const link = this.log.match(/http:\S+\/admin\/link\?token=[0-9a-f]{64}/);
     if (!link) throw new Error(`the server printed no link:\n${this.log}`);

@@ -77,7 +77,7 @@ test('a prompt with a trigger word: an example selects its adapter, a typed prom
   assert.equal(await page.locator('#use-offered').count(), 0);
   await version.selectOption('');
   await page.fill('#field-prompt', 'a cloth of moons, in adire styles');
-  assert.equal(await page.locator('#use-offered').count(), 0, 'half a word is no trigger word');
+  assert.equal(await page.locator('#use-offered').count(), 0, 'part of a word does not match');
   await page.locator('.examples a', { hasText: 'in adire style' }).first().click();
   assert.equal(await version.inputValue(), 'adire@v2');
   // A version that is already selected stays.

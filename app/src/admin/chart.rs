@@ -1,6 +1,5 @@
-//! Lines over the steps of a training, as SVG that takes its colours from the style sheet. The drawing is stretched to
-//! the room that there is; the words around it are HTML, so that they keep their size on a phone. A table says the
-//! same in numbers.
+//! Line charts over the steps of a training run, as SVG with colours from the style sheet. The drawing is stretched to the
+//! available space; labels are HTML, so that they keep their size on a phone. A table has the same numbers.
 //!
 //! Drawn by hand: the crates that draw charts either need a browser to measure text in, or write fixed colours and
 //! fonts into the SVG, which then cannot follow light and dark.
@@ -11,14 +10,14 @@ use leptos::prelude::*;
 
 use super::scale::{Axis, scientific, smoothed, thinned};
 
-/// Most points of a line that are drawn: two for each pixel of a phone.
-const MOST_POINTS: usize = 600;
+/// Drawn points per line: two for each pixel of a phone.
+const MAX_POINTS: usize = 600;
 /// Rows of the table.
 const ROWS: usize = 12;
 /// Width and height of the drawing; stretched.
 const SIZE: (f64, f64) = (600.0, 200.0);
 
-/// How a line looks; the style sheet says so.
+/// Style of a line, as a class of the style sheet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
     /// The line that matters.
@@ -41,7 +40,7 @@ impl Look {
         }
     }
 
-    /// Whether points are rare enough to be shown each.
+    /// Whether each point gets a dot.
     fn has_dots(self, points: usize) -> bool {
         matches!(self, Self::Second | Self::Run(_)) && points <= 60
     }
@@ -73,14 +72,14 @@ pub(super) struct Chart {
     /// Unique on its page.
     pub(super) id: &'static str,
     pub(super) title: &'static str,
-    /// What it says about the training, in a sentence.
+    /// Explanation in one sentence.
     pub(super) meaning: &'static str,
     pub(super) lines: Vec<Line>,
     /// The last step of the axis.
     pub(super) steps: u32,
-    /// Values above this are cut off; rare peaks would press everything else flat.
+    /// Values above this are clipped; rare peaks would flatten the rest.
     pub(super) ceiling: Option<f64>,
-    /// Whether the axis begins at nothing.
+    /// Whether the axis starts at 0.
     pub(super) from_zero: bool,
 }
 
@@ -96,7 +95,7 @@ impl Chart {
         });
         let title_id = format!("{}-title", self.id);
         let body = if lines.is_empty() {
-            view! { <p class="chart-empty">"Nothing has been measured yet."</p> }.into_any()
+            view! { <p class="chart-empty">"No data yet."</p> }.into_any()
         } else {
             self.plot(&lines)
         };
@@ -127,7 +126,7 @@ impl Chart {
         let drawn = lines.iter().map(|line| {
             let points: Vec<_> = line.points.iter().filter(|point| point.1.is_finite()).copied().collect();
             let dots = line.look.has_dots(points.len());
-            let thin: Vec<_> = thinned(&points, MOST_POINTS).iter().map(place).collect();
+            let thin: Vec<_> = thinned(&points, MAX_POINTS).iter().map(place).collect();
             // A dot is a line without length and with round ends: round however the drawing is stretched.
             let dots = dots.then(|| {
                 let path = thin.iter().fold(String::new(), |mut path, (x, y)| {
@@ -184,9 +183,9 @@ impl Chart {
         .into_any()
     }
 
-    /// Where each line begins and ends, in words.
+    /// First and last value of each line, for screen readers.
     fn summary(&self, lines: &[&Line]) -> String {
-        let said = lines.iter().filter(|line| line.look != Look::Faint).filter_map(|line| {
+        let parts = lines.iter().filter(|line| line.look != Look::Faint).filter_map(|line| {
             let (first, last) = (line.points.first()?, line.points.last()?);
             Some(format!(
                 "{}: {} at step {}, {} at step {}.",
@@ -197,10 +196,10 @@ impl Chart {
                 last.0
             ))
         });
-        said.collect::<Vec<_>>().join(" ")
+        parts.collect::<Vec<_>>().join(" ")
     }
 
-    /// The same in numbers, at a few steps.
+    /// The values at a few steps.
     fn table(&self, lines: &[&Line]) -> AnyView {
         let mut steps: Vec<u32> =
             lines.iter().flat_map(|line| &line.points).map(|point| point.0 as u32).collect();
@@ -226,8 +225,8 @@ impl Chart {
         });
         view! {
             <details class="numbers" id=format!("{}-numbers", self.id)>
-                <summary>"In numbers" <span class="off-screen">{format!(": {}", self.title)}</span></summary>
-                <div class="wide" tabindex="0" role="region" aria-label=format!("{} in numbers", self.title)>
+                <summary>"Data" <span class="off-screen">{format!(": {}", self.title)}</span></summary>
+                <div class="wide" tabindex="0" role="region" aria-label=format!("Data of {}", self.title)>
                     <table>
                         <thead>
                             <tr>
@@ -247,7 +246,7 @@ impl Chart {
 /// A measured value, rounded to what matters.
 pub(super) fn value(value: f64) -> String {
     match value.abs() {
-        size if !size.is_finite() => "not a number".to_owned(),
+        size if !size.is_finite() => "NaN".to_owned(),
         0.0 => "0".to_owned(),
         size if size < 1e-3 => scientific(value),
         size if size < 1.0 => format!("{value:.4}"),
@@ -285,13 +284,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_left_out() {
+    fn non_finite_values_are_left_out() {
         let drawn = html(
             vec![Line::new("Loss", Look::Main, vec![(0.0, f64::NAN), (1.0, 1.0), (2.0, f64::INFINITY)])],
             2,
         );
         assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "{drawn}");
-        assert!(html(Vec::new(), 0).contains("Nothing has been measured yet."));
+        assert!(html(Vec::new(), 0).contains("No data yet."));
     }
 
     #[test]
@@ -302,7 +301,7 @@ mod tests {
             (0.12345, "0.1235"),
             (2.345, "2.35"),
             (1234.5, "1234"),
-            (f64::NAN, "not a number"),
+            (f64::NAN, "NaN"),
         ] {
             assert_eq!(value(number), text);
         }

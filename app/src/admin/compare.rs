@@ -1,4 +1,4 @@
-//! Several trainings side by side: the settings that differ, their curves in one chart, their last samples.
+//! Training runs side by side: differing settings, curves in one chart, and their last samples.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use super::{
     training::{line, peak},
 };
 
-/// Most that fit beside each other.
-pub(crate) const MOST: usize = 6;
+/// Runs that fit beside each other.
+pub(crate) const MAX_COMPARED_RUNS: usize = 6;
 
 /// What the comparison shows.
 #[derive(Clone, Debug)]
@@ -31,10 +31,10 @@ pub(super) fn compare(data: Comparison) -> AnyView {
             <p class="crumb">
                 <a href="/admin/training">"Training"</a>
             </p>
-            {head("Compare trainings", "Choose two or more in the list.", ())}
+            {head("Compare runs", "Select two or more runs in the list.", ())}
             <p>
                 <a class="button" href="/admin/training">
-                    "Go to the list"
+                    "Back to list"
                 </a>
             </p>
         }
@@ -45,9 +45,9 @@ pub(super) fn compare(data: Comparison) -> AnyView {
         <p class="crumb">
             <a href="/admin/training">"Training"</a>
         </p>
-        {head("Compare trainings", format!("{} runs; only settings that differ are shown.", runs.len()), ())}
+        {head("Compare runs", format!("{} runs. Only differing settings are shown.", runs.len()), ())}
         {differences(&runs, &names)}
-        <section class="charts" aria-label="Measurements">
+        <section class="charts" aria-label="Metrics">
             {charts(&runs, &names)}
         </section>
         {samples(&runs, &names)}
@@ -89,7 +89,7 @@ fn differences(runs: &[(TrainingRunDetail, String)], names: &[String]) -> AnyVie
     ];
     let mut differing = vec![
         ("Dataset", of(&|(_, dataset)| dataset.clone())),
-        ("Went on from", of(&|(run, _)| run.job.continue_from.clone().unwrap_or_else(|| "–".to_owned()))),
+        ("Started from", of(&|(run, _)| run.job.continue_from.clone().unwrap_or_else(|| "–".to_owned()))),
     ];
     differing.extend(
         settings::all()
@@ -100,8 +100,8 @@ fn differences(runs: &[(TrainingRunDetail, String)], names: &[String]) -> AnyVie
     rows.extend(differing.into_iter().map(|(label, values)| row(label, values)));
     view! {
         <section class="panel" aria-labelledby="differences">
-            <h2 id="differences">"What differs"</h2>
-            <div class="wide" tabindex="0" role="region" aria-label="What differs">
+            <h2 id="differences">"Differences"</h2>
+            <div class="wide" tabindex="0" role="region" aria-label="Differences">
                 <table class="list">
                     <thead>
                         <tr>
@@ -112,7 +112,7 @@ fn differences(runs: &[(TrainingRunDetail, String)], names: &[String]) -> AnyVie
                     <tbody>{rows}</tbody>
                 </table>
             </div>
-            {same.then(|| view! { <p class="soft">"They were asked for with the same settings."</p> })}
+            {same.then(|| view! { <p class="soft">"All settings are identical."</p> })}
         </section>
     }
     .into_any()
@@ -145,9 +145,9 @@ fn charts(runs: &[(TrainingRunDetail, String)], names: &[String]) -> Vec<AnyView
             lines(|point| point.held_out_loss),
             false,
         ),
-        chart("loss", "Loss, smoothed", "Depends on the noise that each run drew.", losses, false),
-        chart("rate", "Learning rate", "The size of each change.", lines(|point| point.learning_rate), true),
-        chart("norm", "Gradient norm, smoothed", "How strongly the pictures pull.", norms, true),
+        chart("loss", "Loss, smoothed", "Training loss is noisy by nature.", losses, false),
+        chart("rate", "Learning rate", "Optimizer step size.", lines(|point| point.learning_rate), true),
+        chart("norm", "Gradient norm, smoothed", "Gradient norm before clipping.", norms, true),
     ]
 }
 
@@ -156,7 +156,7 @@ fn samples(runs: &[(TrainingRunDetail, String)], names: &[String]) -> AnyView {
     let mut prompts = BTreeMap::<String, Vec<Option<TrainingSample>>>::new();
     for (index, (run, _)) in runs.iter().enumerate() {
         for sample in run.samples.iter().filter(|sample| sample.with_adapter && sample.step <= run.job.step) {
-            // They come in the order of their steps: the last one stays.
+            // In the order of their steps: the last one stays.
             prompts.entry(sample.prompt.clone()).or_insert_with(|| vec![None; runs.len()])[index] =
                 Some(sample.clone());
         }
@@ -170,7 +170,7 @@ fn samples(runs: &[(TrainingRunDetail, String)], names: &[String]) -> AnyView {
                 let words = format!("{name}, step {}", sample.step);
                 view! { <li>{shot(sample, words)}</li> }.into_any()
             }
-            None => view! { <li class="soft">{format!("{name}: no such sample")}</li> }.into_any(),
+            None => view! { <li class="soft">{format!("{name}: no sample")}</li> }.into_any(),
         });
         view! {
             <h3>{format!("“{prompt}”")}</h3>
@@ -179,7 +179,7 @@ fn samples(runs: &[(TrainingRunDetail, String)], names: &[String]) -> AnyView {
     });
     view! {
         <section class="panel" aria-labelledby="samples">
-            <h2 id="samples">"Samples, the last of each"</h2>
+            <h2 id="samples">"Latest samples"</h2>
             {rows.collect::<Vec<_>>()}
         </section>
     }

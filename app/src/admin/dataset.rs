@@ -1,4 +1,4 @@
-//! One dataset: its images with their captions, what to change about all of them, and what to know before training.
+//! One dataset: its images with captions, bulk edits, import warnings and statistics.
 
 use adire_protocol::{DatasetImageRecord, DatasetRecord, ImportWarning};
 use leptos::prelude::*;
@@ -11,19 +11,19 @@ use super::{
 };
 use crate::words::images;
 
-/// What the page of a dataset shows.
+/// Data of a dataset's page.
 #[derive(Clone, Debug)]
 pub(crate) struct DatasetPage {
     pub(crate) dataset: DatasetRecord,
-    /// Its name, trigger and caption as they stand in the form, and what was wrong with what was sent.
+    /// Name, trigger word and caption as typed, with their errors.
     pub(crate) form: FormInput,
-    /// What was just done, in a sentence.
+    /// Message about the last action.
     pub(crate) flash: Option<String>,
-    /// Folders of the server that images can be taken from.
+    /// Server folders that images can be imported from.
     pub(crate) import_from: Vec<String>,
 }
 
-/// Fields that the page shows errors beside.
+/// Fields whose errors are shown beside them.
 const FIELDS: [&str; 7] = ["name", "trigger", "caption", "prefix", "find", "with", "folder"];
 
 pub(super) fn dataset(data: DatasetPage) -> AnyView {
@@ -31,11 +31,11 @@ pub(super) fn dataset(data: DatasetPage) -> AnyView {
     let draft = dataset.is_draft();
     let count = dataset.images.len();
     let own = dataset.images.iter().filter(|image| !image.caption.is_empty()).count();
-    let lead = format!("{} · {own} with a caption of their own", images(count as u32));
+    let lead = format!("{} · {own} with their own caption", images(count as u32));
     let train = (count > 0).then(|| {
         view! {
             <a class="primary" href=format!("/admin/training/new?dataset={}", dataset.id)>
-                "Train on it"
+                "Train adapter"
             </a>
         }
     });
@@ -72,13 +72,13 @@ fn frozen(id: &str, hash: String) -> impl IntoView + use<> {
     view! {
         <div class="note line-up">
             <p class="grow">
-                "A training has used this dataset, so it never changes: what was trained can always be traced back to it. Its content is "
+                "Frozen: a training run uses this dataset, so it can't be edited. Content hash "
                 <code title=hash>{short}</code> "."
             </p>
             <form method="post" action=format!("/admin/datasets/{id}")>
                 <input type="hidden" name="action" value="copy" />
                 <button type="submit" class="button">
-                    "Make a copy to change"
+                    "Duplicate to edit"
                 </button>
             </form>
         </div>
@@ -92,14 +92,14 @@ fn upload(dataset: &DatasetRecord) -> AnyView {
             {Icon::Upload.draw()}
             <p class="drop-title">
                 <b>
-                    <span class="scripted">"Drop pictures, folders or a zip file here, or choose them"</span>
-                    <span class="unscripted">"Choose pictures or a zip file"</span>
+                    <span class="scripted">"Drop images, folders or a ZIP file here, or choose them"</span>
+                    <span class="unscripted">"Choose images or a ZIP file"</span>
                 </b>
             </p>
             <p class="hint">
-                "JPEG, PNG or WebP. Captions come along: a text file beside each image, a list ("
-                <code>"metadata.jsonl"</code> " or " <code>".csv"</code> "), or folders named like "
-                <code>"10_words"</code> ". What cannot be used is said."
+                "JPEG, PNG or WebP. Captions are imported from a text file beside each image, from a list ("
+                <code>"metadata.jsonl"</code> " or " <code>".csv"</code> ") or from folder names like "
+                <code>"10_words"</code> ". Unsupported files are skipped and listed."
             </p>
             <div class="drop-inputs">
                 <label class="pick">
@@ -107,7 +107,7 @@ fn upload(dataset: &DatasetRecord) -> AnyView {
                     <input type="file" name="files" multiple accept=".jpg,.jpeg,.png,.webp,.zip,.txt,.caption,.jsonl,.json,.csv,.tsv" />
                 </label>
                 <label class="pick">
-                    <span>"A whole folder"</span>
+                    <span>"Folder"</span>
                     <input type="file" name="files" multiple webkitdirectory />
                 </label>
                 <button type="submit" class="button unscripted">
@@ -125,19 +125,18 @@ fn upload(dataset: &DatasetRecord) -> AnyView {
     .into_any()
 }
 
-/// Images that are on the server's machine already.
+/// Import from a folder on the server.
 fn import(id: &str, form: &FormInput, from: &[String]) -> AnyView {
     let wrong = form.errors.iter().any(|error| error.field == "folder");
     let help = match from {
-        [] => "This server was not started with --import-from DIR, so it reads no folders.".to_owned(),
-        all => format!(
-            "Its whole path on the server's machine, in {}. The pictures are copied, with captions as above.",
-            all.join(" or ")
-        ),
+        [] => "Start the server with --import-from DIR to import folders.".to_owned(),
+        all => {
+            format!("Absolute path on the server, in {}. Images and captions are copied.", all.join(" or "))
+        }
     };
     view! {
         <details class="panel" id="import" open=wrong>
-            <summary>"Take pictures from a folder on the server"</summary>
+            <summary>"Import from a server folder"</summary>
             <form method="post" action=format!("/admin/datasets/{id}") class="inline-form">
                 <input type="hidden" name="action" value="import" />
                 {Field {
@@ -147,7 +146,7 @@ fn import(id: &str, form: &FormInput, from: &[String]) -> AnyView {
                 }
                     .text(form)}
                 <button type="submit" class="button">
-                    "Take them in"
+                    "Import"
                 </button>
             </form>
         </details>
@@ -155,21 +154,21 @@ fn import(id: &str, form: &FormInput, from: &[String]) -> AnyView {
     .into_any()
 }
 
-/// The way to be rid of it, folded away.
+/// Deletion, folded.
 fn delete(dataset: &DatasetRecord) -> AnyView {
     let frozen = !dataset.is_draft();
     let words = match dataset.images.len() {
-        0 => "Delete the dataset".to_owned(),
-        count => format!("Delete it with {}", images(count as u32)),
+        0 => "Delete dataset".to_owned(),
+        count => format!("Delete dataset and {}", images(count as u32)),
     };
     view! {
         <details class="panel" id="delete">
-            <summary>"Delete this dataset"</summary>
+            <summary>"Delete dataset"</summary>
             <p class="hint">
-                "It cannot be brought back. "
+                "This can't be undone. "
                 {frozen
                     .then_some(
-                        "What was trained on it stays, but can no longer be trained again with changes.",
+                        "Adapters trained on it are kept; those runs can't be duplicated.",
                     )}
             </p>
             <form method="post" action=format!("/admin/datasets/{}", dataset.id)>
@@ -188,11 +187,7 @@ fn remarks(id: &str, remarks: Vec<ImportWarning>, draft: bool) -> Option<AnyView
         return None;
     }
     let count = remarks.len();
-    let title = if count == 1 {
-        "1 thing deserves a look".to_owned()
-    } else {
-        format!("{count} things deserve a look")
-    };
+    let title = if count == 1 { "1 import warning".to_owned() } else { format!("{count} import warnings") };
     let rows = remarks.into_iter().map(|remark| {
         view! {
             <li>
@@ -208,7 +203,7 @@ fn remarks(id: &str, remarks: Vec<ImportWarning>, draft: bool) -> Option<AnyView
             <form method="post" action=format!("/admin/datasets/{id}")>
                 <input type="hidden" name="action" value="clear_remarks" />
                 <button type="submit" class="button">
-                    "Forget these remarks"
+                    "Dismiss"
                 </button>
             </form>
         }
@@ -227,23 +222,24 @@ fn remarks(id: &str, remarks: Vec<ImportWarning>, draft: bool) -> Option<AnyView
 
 fn grid(dataset: &DatasetRecord) -> AnyView {
     if dataset.images.is_empty() {
-        return view! { <p class="nothing">"There are no pictures in it yet."</p> }.into_any();
+        return view! { <p class="nothing">"No images yet. Add 20–30 images in one style above."</p> }
+            .into_any();
     }
     let draft = dataset.is_draft();
     let cells = dataset.images.iter().map(|image| cell(dataset, image, draft)).collect::<Vec<_>>();
     view! {
         <section aria-labelledby="images" class="images">
             <div class="line-up">
-                <h2 id="images">"Pictures"</h2>
+                <h2 id="images">"Images"</h2>
                 <fieldset class="segments end">
-                    <legend class="off-screen">"How the pictures are shown"</legend>
+                    <legend class="off-screen">"Image view"</legend>
                     <label>
                         <input type="radio" name="shown" value="whole" checked autocomplete="off" />
-                        <span>"Whole"</span>
+                        <span>"Full image"</span>
                     </label>
                     <label>
                         <input type="radio" name="shown" value="square" autocomplete="off" />
-                        <span>"As trained: the square in the middle"</span>
+                        <span>"Centre crop"</span>
                     </label>
                 </fieldset>
             </div>
@@ -255,7 +251,7 @@ fn grid(dataset: &DatasetRecord) -> AnyView {
                         view! {
                             <div class="save">
                                 <button type="submit" class="primary">
-                                    "Save the captions"
+                                    "Save captions"
                                 </button>
                                 <p class="soft" role="status" data-saved></p>
                             </div>
@@ -270,7 +266,7 @@ fn grid(dataset: &DatasetRecord) -> AnyView {
 fn cell(dataset: &DatasetRecord, image: &DatasetImageRecord, draft: bool) -> AnyView {
     let id = format!("caption-{}", image.hash);
     let size = format!("{} × {}", image.width, image.height);
-    let repeats = (!draft && image.repeats > 1).then(|| format!(" · {} times", image.repeats));
+    let repeats = (!draft && image.repeats > 1).then(|| format!(" · {} repeats", image.repeats));
     let caption = if draft {
         view! {
             <label class="off-screen" for=id.clone()>
@@ -294,7 +290,7 @@ fn cell(dataset: &DatasetRecord, image: &DatasetImageRecord, draft: bool) -> Any
     let times = draft.then(|| {
         view! {
             <label class="times">
-                "Counts"
+                "Repeats"
                 <input
                     type="text"
                     inputmode="numeric"
@@ -302,7 +298,7 @@ fn cell(dataset: &DatasetRecord, image: &DatasetImageRecord, draft: bool) -> Any
                     name=format!("repeats.{}", image.hash)
                     value=image.repeats.to_string()
                     data-kept
-                    aria-label=format!("How often {} counts", image.name)
+                    aria-label=format!("Repeats of {}", image.name)
                 />
                 "×"
             </label>
@@ -316,9 +312,9 @@ fn cell(dataset: &DatasetRecord, image: &DatasetImageRecord, draft: bool) -> Any
                 class="quiet remove"
                 name="remove"
                 value=image.hash.clone()
-                aria-label=format!("Take {} out", image.name)
+                aria-label=format!("Remove {}", image.name)
             >
-                "Take out"
+                "Remove"
             </button>
         }
     });
@@ -344,12 +340,12 @@ fn tools(dataset: &DatasetRecord, form: &FormInput, own: usize) -> AnyView {
     let all = (own > 0).then(|| {
         view! {
             <section class="panel" aria-labelledby="all">
-                <h2 id="all">"All captions at once"</h2>
+                <h2 id="all">"Edit all captions"</h2>
                 <form method="post" action=action.clone() class="inline-form">
                     <input type="hidden" name="action" value="prefix" />
-                    {Field { name: "prefix", label: "Put in front", help: "With the comma or blank that follows." }.text(form)}
+                    {Field { name: "prefix", label: "Prefix", help: "Include the trailing comma or space." }.text(form)}
                     <button type="submit" class="button">
-                        {format!("Put it in front of {}", captions(own))}
+                        {format!("Add to {}", captions(own))}
                     </button>
                 </form>
                 <form method="post" action=action.clone() class="inline-form">
@@ -357,7 +353,7 @@ fn tools(dataset: &DatasetRecord, form: &FormInput, own: usize) -> AnyView {
                     {Field { name: "find", label: "Find", help: "" }.text(form)}
                     {Field { name: "with", label: "Replace with", help: "" }.text(form)}
                     <button type="submit" class="button">
-                        "Replace everywhere"
+                        "Replace all"
                     </button>
                 </form>
             </section>
@@ -367,18 +363,18 @@ fn tools(dataset: &DatasetRecord, form: &FormInput, own: usize) -> AnyView {
         <div class="columns two">
             {all}
             <section class="panel" aria-labelledby="describe">
-                <h2 id="describe">"About the dataset"</h2>
+                <h2 id="describe">"Details"</h2>
                 <form method="post" action=action class="stack">
                     <input type="hidden" name="action" value="describe" />
                     {Field { name: "name", label: "Name", help: "" }.text(form)} {trigger().text(form)}
                     {Field {
                         name: "caption",
-                        label: "Caption for pictures without one",
-                        help: "For example “a cloth in adire style”.",
+                        label: "Default caption",
+                        help: "For images without a caption, e.g. “a cloth in adire style”.",
                     }
                         .text(form)}
                     <button type="submit" class="button">
-                        "Save"
+                        "Save details"
                     </button>
                 </form>
             </section>
@@ -391,19 +387,19 @@ fn captions(count: usize) -> String {
     if count == 1 { "1 caption".to_owned() } else { format!("{count} captions") }
 }
 
-/// What the sizes and shapes say about training on it.
+/// Counts of sizes and aspect ratios.
 fn about(dataset: &DatasetRecord) -> AnyView {
     let sizes: Vec<_> = dataset.images.iter().map(|image| (image.width, image.height)).collect();
     view! {
         <div class="columns two">
             {shapes::bars(
                 "Resolution",
-                "The shorter side, in pixels. Pictures smaller than the training's resolution are enlarged, and stay blurred.",
+                "Shorter side in pixels. Images below the training resolution are upscaled and look soft.",
                 shapes::by_size(&sizes),
             )}
             {shapes::bars(
-                "Shape",
-                "With “whole image” as the crop each is trained in the nearest of these shapes; otherwise as a square.",
+                "Aspect ratio",
+                "With bucketing, each image trains at the nearest aspect ratio; otherwise as a square.",
                 shapes::by_shape(&sizes),
             )}
         </div>

@@ -1,4 +1,4 @@
-//! The list of datasets, and the form that makes one.
+//! The list of datasets, and the form that creates one.
 
 use adire_protocol::{DatasetSummary, thumbnail_url};
 use leptos::prelude::*;
@@ -11,12 +11,12 @@ use super::{
 };
 use crate::words::images;
 
-/// What the list shows.
+/// Data of the list.
 #[derive(Clone, Debug)]
 pub(crate) struct Datasets {
     /// Newest first.
     pub(crate) all: Vec<DatasetSummary>,
-    /// What was just done, in a sentence.
+    /// Message about the last action.
     pub(crate) flash: Option<String>,
     /// The form for a new one.
     pub(crate) new: FormInput,
@@ -42,9 +42,9 @@ pub(super) fn datasets(data: Datasets) -> AnyView {
                         <b>{dataset.name.clone()}</b>
                         <span class="soft">
                             {images(dataset.images)} " · "
-                            {if dataset.frozen.is_some() { "used by a training" } else { "can still change" }}
+                            {if dataset.frozen.is_some() { "Frozen" } else { "Draft" }}
                         </span>
-                        <span class="soft">"made " {ago(dataset.created_at)}</span>
+                        <span class="soft">"created " {ago(dataset.created_at)}</span>
                     </span>
                 </a>
             </li>
@@ -54,7 +54,7 @@ pub(super) fn datasets(data: Datasets) -> AnyView {
     view! {
         {head(
             "Datasets",
-            "Pictures with captions that adapters are trained on. Once a training has used one it never changes.",
+            "Captioned images to train on. A dataset is frozen once a run uses it.",
             (),
         )}
         {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
@@ -62,7 +62,7 @@ pub(super) fn datasets(data: Datasets) -> AnyView {
             .then(|| {
                 view! {
                     <p class="nothing">
-                        "There are none yet. Name one below, then drop your pictures into it: 20 to 30 of one style are enough."
+                        "No datasets yet. Create one below, then add 20–30 images in one style."
                     </p>
                 }
             })}
@@ -71,10 +71,10 @@ pub(super) fn datasets(data: Datasets) -> AnyView {
             <h2 id="new-title">"New dataset"</h2>
             {alert(new.general(&["name", "trigger", "caption"]))}
             <form method="post" action="/admin/datasets" class="stack">
-                {Field { name: "name", label: "Name", help: "For you; people never see it." }.text(&new)}
+                {Field { name: "name", label: "Name", help: "Shown to admins only." }.text(&new)}
                 {trigger().text(&new)}
                 <button type="submit" class="primary">
-                    "Make the dataset"
+                    "Create dataset"
                 </button>
             </form>
         </section>
@@ -86,6 +86,6 @@ pub(super) fn trigger() -> Field<'static> {
     Field {
         name: "trigger",
         label: "Trigger word",
-        help: "Calls the style up in a prompt, for example “in adire style”. It is put in front of captions that lack it.",
+        help: "Activates the style in a prompt, e.g. “in adire style”. Prepended to captions that lack it.",
     }
 }

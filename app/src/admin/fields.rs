@@ -1,16 +1,16 @@
-//! Fields of plain forms: a label, one sentence that explains, and beside it what is wrong with the value.
+//! Fields of plain forms: a label, a help sentence and the error of the value.
 
 use std::collections::BTreeMap;
 
 use adire_protocol::FieldError;
 use leptos::prelude::*;
 
-/// What stands in a form, and what is wrong with it.
+/// The values of a form and their errors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FormInput {
     /// By the names of the fields, as they were typed.
     pub values: BTreeMap<String, String>,
-    /// What cannot be taken.
+    /// Errors of the values.
     pub errors: Vec<FieldError>,
 }
 
@@ -30,22 +30,22 @@ impl FormInput {
         self.values.insert(name.to_owned(), value.into());
     }
 
-    /// What is wrong with a field.
+    /// The errors of a field, joined.
     pub(super) fn error(&self, name: &str) -> Option<String> {
         let mut all =
             self.errors.iter().filter(|error| error.field == name).map(|error| error.message.as_str());
         let first = all.next()?.to_owned();
-        Some(all.fold(first, |said, more| format!("{said} {more}")))
+        Some(all.fold(first, |all, next| format!("{all} {next}")))
     }
 
-    /// The errors of fields that the form does not show, said once above it.
+    /// Errors of fields that the form does not show, for above the form.
     pub(super) fn general(&self, shown: &[&str]) -> Vec<String> {
         let hidden = self.errors.iter().filter(|error| !shown.contains(&error.field.as_str()));
         hidden.map(|error| error.message.clone()).collect()
     }
 }
 
-/// What all kinds of fields have in common.
+/// Name, label and help of a field.
 pub(super) struct Field<'f> {
     pub(super) name: &'f str,
     pub(super) label: &'f str,
@@ -58,7 +58,7 @@ impl Field<'_> {
         format!("field-{}", self.name.replace('.', "-"))
     }
 
-    /// The label, the control, the explanation, the problem. `control` gets the control's id and what describes it.
+    /// Label, control, error and help. `control` receives the control's id and the ids that describe it.
     fn around(
         &self,
         form: &FormInput,
@@ -90,7 +90,7 @@ impl Field<'_> {
         self.line(form, "text", "off")
     }
 
-    /// A number, in whatever way it is written.
+    /// A number, as text.
     pub(super) fn number(&self, form: &FormInput) -> AnyView {
         let (name, value) = (self.name.to_owned(), form.get(self.name).to_owned());
         self.around(form, |id, described, invalid| {
@@ -111,7 +111,7 @@ impl Field<'_> {
         })
     }
 
-    /// A password; never filled in by us. `kind`: `current-password` or `new-password`.
+    /// A password; never prefilled. `kind`: `current-password` or `new-password`.
     pub(super) fn password(&self, form: &FormInput, kind: &'static str) -> AnyView {
         self.line(form, "password", kind)
     }
@@ -169,7 +169,7 @@ impl Field<'_> {
         })
     }
 
-    /// Yes or no. A form that was sent without it says no.
+    /// A checkbox; absent from a sent form when unchecked.
     pub(super) fn checkbox(&self, form: &FormInput) -> AnyView {
         let (id, checked) = (self.id(), !form.get(self.name).is_empty());
         let help_id = format!("{id}-help");
@@ -198,7 +198,7 @@ pub(super) fn in_textarea(text: &str) -> String {
     crate::components::escaped(text)
 }
 
-/// What did not work, above a form.
+/// Errors above a form.
 pub(super) fn alert(messages: Vec<String>) -> Option<AnyView> {
     (!messages.is_empty()).then(|| {
         let messages = messages.into_iter().map(|message| view! { <p>{message}</p> });
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_field_keeps_its_value_and_says_why() {
+    fn an_invalid_field_keeps_its_value_and_shows_its_error() {
         let html = Field { name: "rank", label: "Rank", help: "How much." }.number(&form()).to_html();
         assert!(html.contains("value=\"&quot;0&lt;\"") && html.contains("aria-invalid=\"true\""), "{html}");
         assert!(html.contains("aria-describedby=\"field-rank-help field-rank-error\""), "{html}");

@@ -1,10 +1,10 @@
-//! What surrounds every admin page: the rail with the places that there are.
+//! The frame of every admin page: the navigation rail.
 
 use leptos::prelude::*;
 
 use super::icons::Icon;
 
-/// The places of the rail.
+/// Sections in the rail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Section {
     Overview,
@@ -19,7 +19,7 @@ impl Section {
     const ALL: [Self; 6] =
         [Self::Overview, Self::Queue, Self::Images, Self::Datasets, Self::Training, Self::Versions];
 
-    fn facts(self) -> (&'static str, &'static str, Icon) {
+    fn link(self) -> (&'static str, &'static str, Icon) {
         match self {
             Self::Overview => ("/admin", "Overview", Icon::Overview),
             Self::Queue => ("/admin/queue", "Queue", Icon::Queue),
@@ -31,7 +31,7 @@ impl Section {
     }
 }
 
-/// The mark of the program.
+/// The logo.
 fn mark() -> impl IntoView {
     view! {
         <svg viewBox="0 0 24 24" width="24" height="24" aria-hidden="true">
@@ -43,12 +43,12 @@ fn mark() -> impl IntoView {
 }
 
 /// A page with the rail beside it; on a phone above it. `signed_in`: whether there is a session to end.
-pub(super) fn framed(place: Option<Section>, signed_in: bool, page: AnyView) -> AnyView {
+pub(super) fn framed(section: Option<Section>, signed_in: bool, page: AnyView) -> AnyView {
     let entries = Section::ALL.map(|entry| {
-        let (address, name, icon) = entry.facts();
+        let (address, name, icon) = entry.link();
         view! {
             <li>
-                <a href=address aria-current=(place == Some(entry)).then_some("page")>
+                <a href=address aria-current=(section == Some(entry)).then_some("page")>
                     {icon.draw()}
                     {name}
                 </a>
@@ -57,7 +57,7 @@ pub(super) fn framed(place: Option<Section>, signed_in: bool, page: AnyView) -> 
     });
     view! {
         <a class="skip" href="#main">
-            "Skip to the page"
+            "Skip to content"
         </a>
         <div class="admin">
             <header class="side">
@@ -87,7 +87,7 @@ pub(super) fn framed(place: Option<Section>, signed_in: bool, page: AnyView) -> 
     .into_any()
 }
 
-/// A page alone in the middle: before anyone is signed in.
+/// A centred page without the rail, before sign-in.
 pub(super) fn alone(page: AnyView) -> AnyView {
     view! {
         <div class="access">
@@ -104,7 +104,7 @@ pub(super) fn alone(page: AnyView) -> AnyView {
     .into_any()
 }
 
-/// The head of a page: its name, a sentence, and what can be done.
+/// The head of a page: title, lead and actions.
 pub(super) fn head(
     title: impl Into<String>,
     lead: impl IntoView + 'static,

@@ -1,18 +1,18 @@
-//! Everybody's images, and the way to delete them.
+//! Images of all visitors, and their deletion.
 
 use adire_protocol::GalleryImage;
 use leptos::prelude::*;
 
 use super::{frame::head, queue::short, times::ago};
 
-/// What the page shows.
+/// Data of the page.
 #[derive(Clone, Debug)]
 pub(crate) struct Gallery {
     /// Newest first.
     pub(crate) images: Vec<GalleryImage>,
     /// Whether there are older ones.
     pub(crate) more: bool,
-    /// What was just done, or why it was not.
+    /// Message about the last action.
     pub(crate) flash: Option<String>,
 }
 
@@ -22,9 +22,9 @@ pub(super) fn gallery(data: Gallery) -> AnyView {
     let older = images.last().map(|image| format!("/admin/images?before={}", image.created_at));
     let cards = images.into_iter().map(card).collect::<Vec<_>>();
     view! {
-        {head("Images", "What visitors have generated, newest first. Deleting is for good.", ())}
+        {head("Images", "Images of all visitors, newest first. Deletion can't be undone.", ())}
         {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
-        {empty.then(|| view! { <p class="nothing">"Nothing has been generated yet."</p> })}
+        {empty.then(|| view! { <p class="nothing">"No images yet."</p> })}
         <ul class="cards gallery">{cards}</ul>
         {older
             .filter(|_| more)
@@ -32,7 +32,7 @@ pub(super) fn gallery(data: Gallery) -> AnyView {
                 view! {
                     <p>
                         <a class="button" href=address>
-                            "Older images"
+                            "Load more"
                         </a>
                     </p>
                 }
@@ -57,8 +57,7 @@ fn card(image: GalleryImage) -> AnyView {
         .into_any()
     };
     let by = visitor.as_deref().map_or_else(|| "no cookie".to_owned(), |v| format!("visitor {}", short(v)));
-    let whole =
-        visitor.map(|visitor| form("delete-visitor", "visitor", visitor, "Delete all of this visitor"));
+    let whole = visitor.map(|visitor| form("delete-visitor", "visitor", visitor, "Delete visitor's images"));
     view! {
         <li class="card">
             <a href=page>
@@ -71,7 +70,7 @@ fn card(image: GalleryImage) -> AnyView {
             <details class="card-more">
                 <summary>"Delete"</summary>
                 <div class="stack">
-                    {form("delete-image", "hash", hash, "Delete this image")}
+                    {form("delete-image", "hash", hash, "Delete image")}
                     {form("delete-generation", "id", generation, "Delete prompt and images")} {whole}
                 </div>
             </details>

@@ -1,11 +1,11 @@
-//! What the admin pages show, read from the studio.
+//! Loads the data of the admin pages.
 
 use std::collections::HashMap;
 
 use adire_studio::{Studio, StudioError, sample_prompts};
 
 use super::{
-    compare::{Comparison, MOST},
+    compare::{Comparison, MAX_COMPARED_RUNS},
     dataset::DatasetPage,
     datasets::Datasets,
     fields::FormInput,
@@ -16,7 +16,7 @@ use super::{
     trainings::Trainings,
 };
 
-/// Where an operator arrives.
+/// The overview.
 pub(super) async fn overview(studio: &Studio) -> Result<Overview, StudioError> {
     let mut adapters = studio.adapters().await?;
     adapters.sort_by_key(|version| std::cmp::Reverse(version.created_at));
@@ -32,7 +32,7 @@ pub(super) async fn overview(studio: &Studio) -> Result<Overview, StudioError> {
 /// Images of a page of the gallery.
 const PAGE: u32 = 60;
 
-/// Everybody's images made before `before`, newest first.
+/// Images of all visitors created before `before`, newest first.
 pub(super) async fn gallery(
     studio: &Studio,
     before: Option<i64>,
@@ -53,7 +53,7 @@ pub(super) async fn datasets(
     Ok(Datasets { all: studio.datasets().await?, flash, new })
 }
 
-/// One dataset. `form`: what was sent and could not be taken.
+/// One dataset. `form`: the input that was refused.
 pub(super) async fn dataset(
     studio: &Studio,
     id: &str,
@@ -75,7 +75,7 @@ pub(super) async fn dataset(
     Ok(DatasetPage { dataset, form: shown, flash, import_from })
 }
 
-/// Every training, each with the name of its dataset.
+/// Every training run with the name of its dataset.
 pub(super) async fn trainings(studio: &Studio) -> Result<Trainings, StudioError> {
     let datasets = studio.datasets().await?;
     let any = datasets.iter().any(|dataset| dataset.images > 0);
@@ -88,11 +88,11 @@ pub(super) async fn trainings(studio: &Studio) -> Result<Trainings, StudioError>
     Ok(Trainings { all, settings: studio.training_settings(), datasets: any })
 }
 
-/// The form for a new training, as it begins: like an earlier one (`from`), or with a preset.
+/// The form for a new run: a duplicate of an earlier one (`from`), or a preset.
 pub(super) async fn new_training(studio: &Studio, query: FormInput) -> Result<TrainingForm, StudioError> {
     let form = match query.get("from") {
         "" => {
-            // Who came to the form and back has decided about class images.
+            // A form that was already shown keeps its class images.
             let fresh = !query.values.contains_key("class_dataset");
             let mut form = preset_form(query, studio.model().native_size);
             form.set("dataset", chosen(studio, &form).await?);
@@ -106,7 +106,7 @@ pub(super) async fn new_training(studio: &Studio, query: FormInput) -> Result<Tr
     training_form(studio, form).await
 }
 
-/// The dataset of a form. One that can be trained on is no choice.
+/// The dataset of a form. A single usable dataset is preselected.
 async fn chosen(studio: &Studio, form: &FormInput) -> Result<String, StudioError> {
     let mut all = studio.datasets().await?;
     all.retain(|dataset| dataset.images > 0);
@@ -130,7 +130,7 @@ async fn fill_classes(studio: &Studio, form: &mut FormInput) -> Result<(), Studi
     Ok(())
 }
 
-/// What is not there is no error here.
+/// Maps `NotFound` to `None`.
 fn found<T>(result: Result<T, StudioError>) -> Result<Option<T>, StudioError> {
     match result {
         Ok(found) => Ok(Some(found)),
@@ -139,13 +139,13 @@ fn found<T>(result: Result<T, StudioError>) -> Result<Option<T>, StudioError> {
     }
 }
 
-/// The form with what stands in it.
+/// The form with its input.
 pub(super) async fn training_form(studio: &Studio, mut form: FormInput) -> Result<TrainingForm, StudioError> {
     form.set("dataset", chosen(studio, &form).await?);
     let mut datasets = Vec::new();
     for dataset in studio.datasets().await?.into_iter().filter(|dataset| dataset.images > 0) {
         let whole = studio.dataset(&dataset.id).await?;
-        // What samples will be made of can be seen before, and changed.
+        // Sample prompts are filled in, so that they can be edited before the run.
         if dataset.id == form.get("dataset")
             && form.get("sample_prompts").is_empty()
             && form.errors.is_empty()
@@ -163,14 +163,14 @@ pub(super) async fn training_form(studio: &Studio, mut form: FormInput) -> Resul
     Ok(TrainingForm { form, datasets, versions })
 }
 
-/// A name that an adapter may have, made of a dataset's.
+/// A valid adapter name from a dataset's name.
 fn slug(name: &str) -> String {
     let plain = name.to_lowercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
     let words: Vec<_> = plain.split('-').filter(|word| !word.is_empty()).collect();
     words.join("-").chars().take(64).collect()
 }
 
-/// One training.
+/// One training run.
 pub(super) async fn training(
     studio: &Studio,
     id: &str,
@@ -185,11 +185,11 @@ pub(super) async fn training(
     Ok(TrainingPage { detail, dataset, flash })
 }
 
-/// Several; of too many, the first. One that is asked for twice is shown once.
+/// The first runs of `ids`, without duplicates.
 pub(super) async fn comparison(studio: &Studio, ids: &[String]) -> Result<Comparison, StudioError> {
     let mut runs: Vec<(adire_protocol::TrainingRunDetail, String)> = Vec::new();
     for id in ids {
-        if runs.len() < MOST && runs.iter().all(|(run, _)| run.job.id != *id) {
+        if runs.len() < MAX_COMPARED_RUNS && runs.iter().all(|(run, _)| run.job.id != *id) {
             let TrainingPage { detail, dataset, .. } = training(studio, id, None).await?;
             runs.push((detail, dataset.unwrap_or_else(|| GONE.to_owned())));
         }

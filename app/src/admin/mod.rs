@@ -1,6 +1,6 @@
-//! The admin pages: documents that the server renders whole, and plain forms that post and redirect. One small script
-//! (`public/admin.js`) makes them quicker and keeps a running training up to date; everything works without it. Server
-//! only: none of this is in the browser's program.
+//! The admin pages: server-rendered documents and plain forms that post and redirect. One small script
+//! (`public/admin.js`) enhances them and updates an active training run; everything works without it. Server only: none of
+//! this is in the wasm.
 
 mod chart;
 mod compare;

@@ -1,4 +1,4 @@
-//! Where an operator arrives: what runs, what is new, and what to do first.
+//! The overview: what is running, what is new, and first steps.
 
 use adire_protocol::{AdapterVersion, DatasetSummary, ModelInfo, QueueStatus, TrainingRun, thumbnail_url};
 use leptos::prelude::*;
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::words::{duration, images};
 
-/// What the overview shows.
+/// Data of the overview.
 #[derive(Clone, Debug)]
 pub(crate) struct Overview {
     pub(crate) model: ModelInfo,
@@ -26,7 +26,7 @@ pub(crate) struct Overview {
 }
 
 /// Entries of each list.
-const SHOWN: usize = 4;
+const MAX_LISTED: usize = 4;
 
 pub(super) fn overview(data: Overview, access: AdminAccess) -> AnyView {
     let Overview { model, queue, adapters, datasets, trainings } = data;
@@ -42,7 +42,7 @@ pub(super) fn overview(data: Overview, access: AdminAccess) -> AnyView {
                 .then(|| {
                     view! {
                         <a class="primary" href="/admin/training/new">
-                            "Train an adapter"
+                            "Train adapter"
                         </a>
                     }
                 }),
@@ -54,31 +54,33 @@ pub(super) fn overview(data: Overview, access: AdminAccess) -> AnyView {
     .into_any()
 }
 
-/// Who reads this has come in without a password.
+/// A warning while no admin password is set.
 fn unprotected(access: AdminAccess) -> Option<impl IntoView> {
     let how = match access {
         AdminAccess::Password => return None,
-        AdminAccess::Link => "No password is set: whoever has the link that the server printed can come in.",
+        AdminAccess::Link => {
+            "No admin password is set: anyone with the link that the server printed can sign in."
+        }
         AdminAccess::ThisMachine => {
-            "No password is set, and the server was started with --open-admin: everyone who uses this machine, or can have a connection forwarded from it, can come in."
+            "No admin password is set and the server runs with --open-admin: anyone on this machine, or whose connection it forwards, can open these pages."
         }
     };
     Some(view! {
         <p class="note">
             {how} " "
-            <a href="/admin/set-up">"Set a password"</a>
+            <a href="/admin/set-up">"Set password"</a>
         </p>
     })
 }
 
 fn now(active: Vec<TrainingRun>, queue: &QueueStatus, first_time: bool) -> AnyView {
     let studio = match queue.ahead {
-        0 => "Nobody waits for a picture.".to_owned(),
-        1 => "1 picture is being made.".to_owned(),
-        more => format!("{} are being made or wait.", images(more)),
+        0 => "Queue empty.".to_owned(),
+        1 => "1 generation running.".to_owned(),
+        more => format!("{more} generations queued or running."),
     };
     let training = if active.is_empty() && !first_time {
-        view! { <p class="soft">"Nothing is being trained."</p> }.into_any()
+        view! { <p class="soft">"No training run in progress."</p> }.into_any()
     } else {
         let jobs = active.into_iter().map(|job| {
             let address = format!("/admin/training/{}", job.id);
@@ -103,7 +105,7 @@ fn now(active: Vec<TrainingRun>, queue: &QueueStatus, first_time: bool) -> AnyVi
             {training}
             <p class="soft">
                 {studio} " "
-                {queue.step_ms.map(|ms| format!("A step of a picture takes {}.", length(ms)))}
+                {queue.step_ms.map(|ms| format!("{} per sampling step.", length(ms)))}
             </p>
         </section>
     }
@@ -114,28 +116,28 @@ fn length(ms: f64) -> String {
     if ms < 950.0 { format!("{ms:.0} ms") } else { duration(ms) }
 }
 
-/// The way from nothing to a version that people can choose.
+/// First steps, from images to an adapter version.
 fn begin() -> AnyView {
     view! {
         <section class="panel begin" aria-labelledby="begin">
-            <h2 id="begin">"From a folder of pictures to a style of your own"</h2>
+            <h2 id="begin">"Train your first adapter"</h2>
             <ol class="ways">
                 <li>
-                    <b>"Bring pictures"</b>
-                    <p>"20 to 30 of one style; each with a line that says what it shows."</p>
+                    <b>"Add images"</b>
+                    <p>"20–30 images in one style, each with a caption."</p>
                 </li>
                 <li>
                     <b>"Train"</b>
-                    <p>"The defaults fit. Watch the samples take on the style; people keep making pictures meanwhile."</p>
+                    <p>"Keep the defaults and watch the samples. The studio stays available."</p>
                 </li>
                 <li>
                     <b>"Use it"</b>
-                    <p>"The new version is in the studio's menu seconds after the training ends."</p>
+                    <p>"The new version appears in the studio as soon as the run is done."</p>
                 </li>
             </ol>
             <a class="primary" href="/admin/datasets#new">
                 {Icon::Add.draw()}
-                "Make a dataset"
+                "Create dataset"
             </a>
         </section>
     }
@@ -147,7 +149,7 @@ fn lists(
     datasets: Vec<DatasetSummary>,
     trainings: Vec<TrainingRun>,
 ) -> AnyView {
-    let ended = trainings.into_iter().filter(|job| job.state.is_resting()).take(SHOWN).map(|job| {
+    let ended = trainings.into_iter().filter(|job| job.state.is_resting()).take(MAX_LISTED).map(|job| {
         view! {
             <li class="tall">
                 <a class="strong" href=format!("/admin/training/{}", job.id)>
@@ -159,7 +161,7 @@ fn lists(
         }
     });
     let ended = ended.collect::<Vec<_>>();
-    let newest = adapters.into_iter().take(SHOWN).map(|version| {
+    let newest = adapters.into_iter().take(MAX_LISTED).map(|version| {
         view! {
             <li>
                 <a class="strong" href=format!("/adapters/{}", version.id())>
@@ -173,7 +175,7 @@ fn lists(
         }
     });
     let newest = newest.collect::<Vec<_>>();
-    let datasets = datasets.into_iter().take(SHOWN).map(|dataset| {
+    let datasets = datasets.into_iter().take(MAX_LISTED).map(|dataset| {
         let cover = dataset.cover.as_ref().map(|cover| {
             view! { <img src=thumbnail_url(&dataset.id, cover) alt="" width="40" height="40" loading="lazy" /> }
         });
@@ -189,8 +191,8 @@ fn lists(
     });
     view! {
         <div class="columns">
-            {listed("Newest versions", newest, "None yet. A training that ends makes one.")}
-            {listed("Latest trainings", ended, "None has ended yet.")}
+            {listed("Newest versions", newest, "None yet. Each finished run creates one.")}
+            {listed("Latest runs", ended, "No finished runs yet.")}
             {listed("Datasets", datasets.collect(), "None yet.")}
         </div>
     }

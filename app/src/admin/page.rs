@@ -1,4 +1,4 @@
-//! The document around every admin page, and which page an address gets.
+//! The document around every admin page, and the page of each address.
 
 use adire_protocol::{FieldError, TrainingRequest};
 use adire_studio::{ErrorKind, Studio, StudioError};
@@ -22,21 +22,21 @@ use super::{
 };
 use crate::request::current_theme;
 
-/// An admin page with everything that it shows.
+/// An admin page with its data.
 #[derive(Clone)]
 pub struct AdminPage {
     content: Content,
     access: AdminAccess,
 }
 
-/// How whoever looks at a page came in.
+/// How the request was authorised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminAccess {
-    /// With the password.
+    /// Signed in with the password.
     Password,
-    /// By the link that the server printed; there is no password.
+    /// By the printed link; no password is set.
     Link,
-    /// From the machine itself, as the server was flash to allow; there is no password and no session.
+    /// From the server's machine with `--open-admin`; no password is set and there is no session.
     ThisMachine,
 }
 
@@ -78,83 +78,83 @@ impl AdminPage {
         Self::new(Content::SetUp(data))
     }
 
-    /// Why there is nothing to see here.
+    /// The page that explains the printed link.
     pub fn local_only() -> Self {
         Self::new(Content::LocalOnly)
     }
 
-    /// Where an operator arrives.
+    /// The overview.
     pub async fn overview(studio: &Studio) -> Self {
         Self::loaded(load::overview(studio).await, |data| Content::Overview(Box::new(data)))
     }
 
-    /// Who waits for what. `flash`: what was just done, or why it was not.
+    /// The queue. `flash`: message about the last action.
     pub fn queue(studio: &Studio, flash: Option<String>) -> Self {
         Self::new(Content::Queue(Queue { entries: studio.queue_entries(), flash }))
     }
 
-    /// Everybody's images made before `before`. `flash`: what was just done, or why it was not.
+    /// Images of all visitors created before `before`. `flash`: message about the last action.
     pub async fn gallery(studio: &Studio, before: Option<i64>, flash: Option<String>) -> Self {
         Self::loaded(load::gallery(studio, before, flash).await, Content::Gallery)
     }
 
-    /// Every adapter version. `flash`: why nothing was done.
+    /// Every adapter version. `flash`: message about the last action.
     pub async fn versions(studio: &Studio, flash: Option<String>) -> Self {
         Self::loaded(studio.versions().await, |all| Content::Versions(Versions { all, flash }))
     }
 
-    /// Every dataset. `flash`: what was just done; `new`: the form for another one.
+    /// Every dataset. `flash`: message about the last action; `new`: the form for a new one.
     pub async fn datasets(studio: &Studio, flash: Option<String>, new: FormInput) -> Self {
         Self::loaded(load::datasets(studio, flash, new).await, Content::Datasets)
     }
 
-    /// One dataset. `flash`: what was just done; `form`: what was sent and could not be taken.
+    /// One dataset. `flash`: message about the last action; `form`: the input that was refused.
     pub async fn dataset(studio: &Studio, id: &str, flash: Option<String>, form: Option<FormInput>) -> Self {
         Self::loaded(load::dataset(studio, id, flash, form).await, |data| Content::Dataset(Box::new(data)))
     }
 
-    /// Every training.
+    /// Every training run.
     pub async fn trainings(studio: &Studio) -> Self {
         Self::loaded(load::trainings(studio).await, Content::Trainings)
     }
 
-    /// The form for a training. `query`: fields to begin with, a `preset`, or the id of one to be like (`from`).
+    /// The form for a training run. `query`: initial fields, a `preset`, or the id of a run to duplicate (`from`).
     pub async fn new_training(studio: &Studio, query: FormInput) -> Self {
         Self::loaded(load::new_training(studio, query).await, |data| Content::NewTraining(Box::new(data)))
     }
 
-    /// The form again, with what was typed and what was wrong with it.
+    /// The form again, with its input and errors.
     pub async fn invalid_training(studio: &Studio, form: FormInput) -> Self {
         Self::loaded(load::training_form(studio, form).await, |data| Content::NewTraining(Box::new(data)))
     }
 
-    /// One training. `flash`: what was just done, or why it was not.
+    /// One training run. `flash`: message about the last action.
     pub async fn training(studio: &Studio, id: &str, flash: Option<String>) -> Self {
         Self::loaded(load::training(studio, id, flash).await, |data| Content::Training(Box::new(data)))
     }
 
-    /// Several trainings side by side.
+    /// Training runs side by side.
     pub async fn comparison(studio: &Studio, ids: &[String]) -> Self {
         Self::loaded(load::comparison(studio, ids).await, Content::Comparison)
     }
 
-    /// For an address that leads nowhere.
+    /// For an unknown address.
     pub fn missing(sentence: impl Into<String>) -> Self {
         Self::new(Content::Missing(sentence.into()))
     }
 
-    /// For what went wrong on the way.
+    /// For a failed request.
     pub fn failed(error: &StudioError) -> Self {
         Self::new(failed(error))
     }
 
-    /// The same for who came in by this access.
+    /// The same page with how the request was authorised.
     pub fn with_access(mut self, access: AdminAccess) -> Self {
         self.access = access;
         self
     }
 
-    /// Why this is not the page that was wanted.
+    /// The kind of problem, if this is an error page.
     pub fn problem(&self) -> Option<ErrorKind> {
         match &self.content {
             Content::Missing(_) => Some(ErrorKind::NotFound),
@@ -166,8 +166,8 @@ impl AdminPage {
     fn title(&self) -> String {
         match &self.content {
             Content::SignIn(_) => "Sign in".to_owned(),
-            Content::SetUp(_) => "Set the password".to_owned(),
-            Content::LocalOnly => "Closed from here".to_owned(),
+            Content::SetUp(_) => "Set password".to_owned(),
+            Content::LocalOnly => "Admin pages are closed".to_owned(),
             Content::Overview(_) => "Overview".to_owned(),
             Content::Queue(_) => "Queue".to_owned(),
             Content::Gallery(_) => "Images".to_owned(),
@@ -175,25 +175,24 @@ impl AdminPage {
             Content::Datasets(_) => "Datasets".to_owned(),
             Content::Dataset(data) => data.dataset.name.clone(),
             Content::Trainings(_) => "Training".to_owned(),
-            Content::NewTraining(_) => "Train an adapter".to_owned(),
-            Content::Training(data) => format!("{}, training", data.detail.job.name),
-            Content::Comparison(_) => "Compare trainings".to_owned(),
-            Content::Missing(_) => "Nothing is here".to_owned(),
-            Content::Failed(..) => "This did not work".to_owned(),
+            Content::NewTraining(_) => "Train adapter".to_owned(),
+            Content::Training(data) => format!("{}, training run", data.detail.job.name),
+            Content::Comparison(_) => "Compare runs".to_owned(),
+            Content::Missing(_) => "Page not found".to_owned(),
+            Content::Failed(..) => "Request failed".to_owned(),
         }
     }
 }
 
-/// What the form for a training asks for.
+/// The training request of a form.
 ///
 /// # Errors
-/// Every field that cannot be taken, under the form's own names.
+/// Errors of all invalid fields, under the form's names.
 pub fn training_request(form: &FormInput) -> Result<TrainingRequest, Vec<FieldError>> {
     training_form::read(form)
 }
 
-/// What was wrong with a request, under the names that fields have in forms. An error that belongs to no field has an
-/// empty name.
+/// Field errors of a request, under the form's names. A general error has an empty field name.
 pub fn field_errors(error: StudioError) -> Vec<FieldError> {
     match error {
         StudioError::Invalid(invalid) => training_form::own_names(invalid.0),
@@ -227,8 +226,8 @@ pub fn admin_shell(page: AdminPage, style: String) -> impl IntoView {
         Content::NewTraining(data) => at(Section::Training, training_form::training_form(*data)),
         Content::Training(data) => at(Section::Training, training(*data)),
         Content::Comparison(data) => at(Section::Training, compare(data)),
-        Content::Missing(sentence) => framed(None, signed_in, flash("Nothing is here", sentence)),
-        Content::Failed(_, sentence) => framed(None, signed_in, flash("This did not work", sentence)),
+        Content::Missing(sentence) => framed(None, signed_in, message("Page not found", sentence)),
+        Content::Failed(_, sentence) => framed(None, signed_in, message("Request failed", sentence)),
     };
     view! {
         <!DOCTYPE html>
@@ -247,7 +246,7 @@ pub fn admin_shell(page: AdminPage, style: String) -> impl IntoView {
     }
 }
 
-/// The part of a training's page that moves, alone; nothing for other pages.
+/// The live part of a training run's page alone; nothing for other pages.
 pub fn admin_live(page: AdminPage) -> impl IntoView {
     match page.content {
         Content::Training(data) => live(*data),
@@ -255,11 +254,11 @@ pub fn admin_live(page: AdminPage) -> impl IntoView {
     }
 }
 
-fn flash(title: &'static str, sentence: String) -> AnyView {
+fn message(title: &'static str, sentence: String) -> AnyView {
     view! {
         {head(title, sentence, ())}
         <p>
-            <a href="/admin">"Go to the overview"</a>
+            <a href="/admin">"Back to overview"</a>
         </p>
     }
     .into_any()

@@ -1,4 +1,4 @@
-//! Who waits for what, and the way to cancel it.
+//! The queue, and the cancellation of its generations.
 
 use adire_protocol::{GenerationState, QueueEntry};
 use leptos::prelude::*;
@@ -6,21 +6,21 @@ use leptos::prelude::*;
 use super::{frame::head, times::ago};
 use crate::words::{duration, number};
 
-/// What the page shows.
+/// Data of the page.
 #[derive(Clone, Debug)]
 pub(crate) struct Queue {
-    /// In the order in which they are made.
+    /// In queue order.
     pub(crate) entries: Vec<QueueEntry>,
-    /// What was just done, or why it was not.
+    /// Message about the last action.
     pub(crate) flash: Option<String>,
 }
 
 pub(super) fn queue(data: Queue) -> AnyView {
     let Queue { entries, flash } = data;
     let lead = match entries.len() {
-        0 => "Nothing runs or waits.".to_owned(),
-        1 => "1 generation runs or waits.".to_owned(),
-        more => format!("{more} generations run or wait, in this order."),
+        0 => "Queue empty.".to_owned(),
+        1 => "1 generation running.".to_owned(),
+        more => format!("{more} generations queued or running, in this order."),
     };
     let empty = entries.is_empty();
     let networks = networks(&entries);
@@ -40,7 +40,7 @@ pub(super) fn queue(data: Queue) -> AnyView {
             .then(|| {
                 view! {
                     <p class="nothing">
-                        "Generations that visitors ask for appear here until they are finished."
+                        "Queued and running generations appear here."
                     </p>
                 }
             })}
@@ -55,7 +55,7 @@ pub(super) fn queue(data: Queue) -> AnyView {
                                     <th scope="col">"State"</th>
                                     <th scope="col">"Cost"</th>
                                     <th scope="col">"From"</th>
-                                    <th scope="col">"Asked"</th>
+                                    <th scope="col">"Submitted"</th>
                                     <td></td>
                                 </tr>
                             </thead>
@@ -66,7 +66,7 @@ pub(super) fn queue(data: Queue) -> AnyView {
             })}
         {networks}
         <p class="hint">
-            "Cost is images × steps × megapixels. Addresses are forgotten when a generation ends."
+            "Cost is images × steps × megapixels. Network addresses are deleted when a generation ends."
         </p>
     }
     .into_any()
@@ -122,7 +122,7 @@ fn row(entry: QueueEntry) -> AnyView {
     .into_any()
 }
 
-/// Everything of one network, at once.
+/// Cancels all generations of one network.
 fn networks(entries: &[QueueEntry]) -> Option<AnyView> {
     let mut counted: Vec<(String, usize)> = Vec::new();
     for network in entries.iter().filter_map(|entry| entry.network.clone()) {
@@ -146,7 +146,7 @@ fn networks(entries: &[QueueEntry]) -> Option<AnyView> {
                     <input type="hidden" name="action" value="cancel-network" />
                     <input type="hidden" name="network" value=network.clone() />
                     <button type="submit" class="stop">
-                        {format!("Cancel all {count} of {network}")}
+                        {format!("Cancel {count} generations")}
                     </button>
                 </form>
             </li>
@@ -156,7 +156,7 @@ fn networks(entries: &[QueueEntry]) -> Option<AnyView> {
     Some(
         view! {
             <details class="panel" id="networks">
-                <summary>"Cancel everything of one network"</summary>
+                <summary>"Cancel by network"</summary>
                 <ul class="stack">{rows}</ul>
             </details>
         }
@@ -164,7 +164,7 @@ fn networks(entries: &[QueueEntry]) -> Option<AnyView> {
     )
 }
 
-/// Enough of a digest to tell visitors apart.
+/// A digest shortened enough to distinguish visitors.
 pub(super) fn short(digest: &str) -> String {
     digest.chars().take(8).collect()
 }

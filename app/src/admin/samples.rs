@@ -1,5 +1,5 @@
-//! The samples of a training: a strip for each prompt. All stand in a row; the script folds the row into one image
-//! with a slider over the steps.
+//! The samples of a training run: a strip for each prompt. The script folds each strip into one image with a slider over
+//! the steps.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub(super) fn strips(samples: Vec<TrainingSample>) -> Vec<AnyView> {
 
 fn strip(index: u32, samples: Vec<TrainingSample>) -> AnyView {
     let prompt = samples.first().map(|sample| sample.prompt.clone()).unwrap_or_default();
-    // The base never changes; its first image is all of them.
+    // The base model is constant; one image of it is enough.
     let base = samples.iter().find(|sample| !sample.with_adapter).cloned();
     let trained = samples.into_iter().filter(|sample| sample.with_adapter).map(|sample| {
         let step = sample.step;
@@ -32,7 +32,7 @@ fn strip(index: u32, samples: Vec<TrainingSample>) -> AnyView {
         <div class="strip" id=format!("strip-{index}") data-strip>
             <h3>{format!("“{prompt}”")}</h3>
             <div class="shots">
-                {base.map(|base| view! { <div class="base">{shot(base, "Without it".to_owned())}</div> })}
+                {base.map(|base| view! { <div class="base">{shot(base, "Base model".to_owned())}</div> })}
                 <ul tabindex="0" aria-label=format!("Samples of “{prompt}” by step")>
                     {trained}
                 </ul>
@@ -42,7 +42,7 @@ fn strip(index: u32, samples: Vec<TrainingSample>) -> AnyView {
     .into_any()
 }
 
-/// One image with what it is.
+/// One sample with its caption.
 pub(super) fn shot(sample: TrainingSample, words: String) -> impl IntoView {
     let alt = format!("{}: {words}", sample.prompt);
     view! {

@@ -1,4 +1,4 @@
-//! From numbers to places in a chart: round marks on an axis, and few enough points to draw.
+//! Chart axes with round marks, and thinning of points.
 
 /// An axis from `low` to `high` with marks at round numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,7 +11,7 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// An axis that holds all `values`, with about `count` marks. Values that are no numbers are left out.
+    /// An axis that holds all `values`, with about `count` marks. Non-finite values are left out.
     pub(super) fn around(values: impl Iterator<Item = f64>, count: usize) -> Self {
         let (mut low, mut high) = values
             .filter(|value| value.is_finite())
@@ -31,7 +31,7 @@ impl Axis {
         Self { low: first * step, high: last * step, marks, digits }
     }
 
-    /// Steps of a training: from 0 to the last, marks at round numbers between.
+    /// Steps of a training run, from 0 to the last, with round marks.
     pub(super) fn of_steps(last: u32) -> Self {
         let last = f64::from(last.max(1));
         let step = round_step(last / 5.0).max(1.0);
@@ -39,12 +39,12 @@ impl Axis {
         Self { low: 0.0, high: last, marks, digits: Some(0) }
     }
 
-    /// Where a value is: 0 at the low end, 1 at the high one; outside of them for what is outside.
+    /// Position of a value: 0 at the low end, 1 at the high end, beyond them outside the range.
     pub(super) fn place(&self, value: f64) -> f64 {
         (value - self.low) / (self.high - self.low)
     }
 
-    /// How a mark is written.
+    /// Text of a mark.
     pub(super) fn label(&self, mark: f64) -> String {
         match self.digits {
             _ if mark == 0.0 => "0".to_owned(),
@@ -70,7 +70,7 @@ fn round_step(rough: f64) -> f64 {
     factor.unwrap_or(10.0) * power
 }
 
-/// At most about `most` points that look the same when drawn: of each stretch the lowest and the highest.
+/// About `most` points that look the same when drawn: the lowest and the highest of each stretch.
 pub(super) fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     if points.len() <= most {
         return points.to_vec();
@@ -91,8 +91,7 @@ pub(super) fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     kept
 }
 
-/// A noisy line made calm: each value is the mean of those before it, the nearest counting most; `keep` (0 to 1) says
-/// how far back it reaches. The first values are corrected for having nothing before them.
+/// Exponential moving average with factor `keep` (0 to 1) and bias correction for the first values.
 pub(super) fn smoothed(points: &[(f64, f64)], keep: f64) -> Vec<(f64, f64)> {
     let (mut sum, mut weight) = (0.0, 0.0);
     points
@@ -104,7 +103,7 @@ pub(super) fn smoothed(points: &[(f64, f64)], keep: f64) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// The value that a share of all values is below.
+/// The quantile at `share` (0 to 1) of the finite values.
 pub(super) fn quantile(values: &[f64], share: f64) -> Option<f64> {
     let mut sorted: Vec<_> = values.iter().copied().filter(|value| value.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);

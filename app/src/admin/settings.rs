@@ -1,18 +1,18 @@
-//! The settings of a training as fields of a form: what each means, and how text becomes a setting.
+//! The settings of a training run as form fields, with their help and parsing.
 
 use adire_protocol::{FieldError, TrainingConfig};
 use serde_json::{Map, Value};
 
 use super::fields::FormInput;
 
-/// How a setting is written.
+/// Input type of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Whole,
     Number,
-    /// A number, or nothing.
+    /// A number, or empty.
     Optional,
-    /// A whole number, or nothing.
+    /// A whole number, or empty.
     OptionalWhole,
     Choice(&'static [(&'static str, &'static str)]),
     Check,
@@ -22,7 +22,7 @@ pub(super) enum Kind {
 
 /// One setting.
 pub(super) struct Setting {
-    /// As [`TrainingConfig`] calls it.
+    /// Field name in [`TrainingConfig`].
     pub(super) name: &'static str,
     pub(super) label: &'static str,
     pub(super) help: &'static str,
@@ -33,70 +33,70 @@ const fn setting(name: &'static str, label: &'static str, kind: Kind, help: &'st
     Setting { name, label, help, kind }
 }
 
-/// The group that has fields beside settings: which images, and what they show.
-pub(super) const CLASS_PICTURES: &str = "Class pictures";
+/// The group that also has a dataset and a class prompt.
+pub(super) const CLASS_IMAGES: &str = "Class images";
 
-/// The settings in groups, in the order in which one thinks of them.
+/// The settings in groups.
 pub(super) const GROUPS: [(&str, &[Setting]); 7] = [
     (
-        "How long, how strongly",
+        "Optimizer",
         &[
             setting(
                 "steps",
                 "Steps",
                 Kind::Whole,
-                "How often the adapter is changed. More learns more, and in the end repeats the pictures.",
+                "Optimizer steps. Too many overfit to the training images.",
             ),
             setting(
                 "learning_rate",
                 "Learning rate",
                 Kind::Number,
-                "The size of each change. Too large and the samples fall apart; too small and nothing happens.",
+                "Optimizer step size. Too high and samples break down; too low and nothing is learned.",
             ),
             setting(
                 "schedule",
-                "Schedule",
+                "Learning-rate schedule",
                 Kind::Choice(&[
                     ("constant", "Constant"),
-                    ("linear", "Falls evenly to nothing"),
-                    ("cosine", "Falls gently, then fast, then gently"),
+                    ("linear", "Linear decay"),
+                    ("cosine", "Cosine decay"),
                 ]),
-                "How the learning rate moves over the run.",
+                "Learning rate over the run.",
             ),
             setting(
                 "warmup",
                 "Warm-up steps",
                 Kind::Whole,
-                "Steps over which the learning rate rises from nothing.",
+                "Steps over which the learning rate rises from 0.",
             ),
             setting(
                 "batch",
-                "Pictures at once",
+                "Batch size",
                 Kind::Whole,
-                "More need more memory and make each step calmer.",
+                "Images per micro-step. Larger batches need more memory and give smoother gradients.",
             ),
             setting(
                 "accumulation",
-                "Batches a step",
+                "Gradient accumulation",
                 Kind::Whole,
-                "Batches whose gradients are added up for one step: as calm as more pictures at once, without the memory.",
+                "Micro-steps per optimizer step: the effect of a larger batch without its memory.",
             ),
         ],
     ),
     (
-        "What changes",
+        "LoRA",
         &[
             setting(
                 "rank",
                 "Rank",
                 Kind::Whole,
-                "How much the adapter can hold: 4 is enough for a style, 16 for fine detail; the file grows with it.",
+                "Capacity of the adapter: 4 is enough for a style, 16 for fine detail; the file grows with it.",
             ),
             setting(
                 "alpha",
                 "Alpha",
                 Kind::Number,
-                "The change is multiplied with alpha divided by rank; equal to the rank is usual.",
+                "The adapter is scaled by alpha / rank; usually equal to the rank.",
             ),
             setting(
                 "targets",
@@ -105,138 +105,133 @@ pub(super) const GROUPS: [(&str, &[Setting]); 7] = [
                     ("attention", "Attention"),
                     ("feed_forward", "Attention and feed-forward"),
                     ("linear", "All linear layers"),
-                    ("convolutions", "Everything, convolutions too"),
+                    ("convolutions", "Linear layers and convolutions"),
                 ]),
-                "Which layers of the model are changed.",
+                "Layers of the model to adapt.",
             ),
             setting(
                 "text_encoder",
-                "Change the text encoder, too",
+                "Train text encoder",
                 Kind::Check,
-                "Helps new words mean something; needs more memory and forgets more.",
+                "Helps with new words; needs more memory and overfits sooner.",
             ),
         ],
     ),
     (
-        "The pictures",
+        "Images",
         &[
             setting(
                 "resolution",
                 "Resolution",
                 Kind::Whole,
-                "The shorter side in pixels, a multiple of 64; the size the model was made for is best.",
+                "Shorter side in pixels, a multiple of 64; the model's native size is best.",
             ),
             setting(
                 "crop",
                 "Crop",
                 Kind::Choice(&[
-                    ("center", "The square in the middle"),
-                    ("random", "Squares at random places"),
-                    ("bucket", "The whole picture"),
+                    ("center", "Centre crop"),
+                    ("random", "Random crop"),
+                    ("bucket", "No crop (aspect-ratio buckets)"),
                 ]),
-                "Which part of a picture that is not square is used.",
+                "The part of a non-square image to train on.",
             ),
             setting(
                 "caption_dropout",
                 "Caption dropout",
                 Kind::Number,
-                "How often a caption is left out, from 0 to 1; a little keeps the style from hanging on words.",
+                "Share of captions left out, 0 to 1; a little makes the style depend less on captions.",
             ),
             setting(
                 "held_out",
                 "Held out",
                 Kind::Number,
-                "The share of the pictures that is only measured with, never trained on.",
+                "Share of the images used only for the held-out loss, never trained on.",
             ),
         ],
     ),
     (
-        "The noise",
+        "Noise",
         &[
             setting(
                 "min_snr_gamma",
                 "Min-SNR gamma",
                 Kind::Optional,
-                "Lets nearly clean pictures count less, so that training is calmer; 5 is usual, empty switches it off.",
+                "Down-weights low-noise timesteps for stabler training. Usually 5; empty disables it.",
             ),
             setting(
                 "noise_offset",
                 "Noise offset",
                 Kind::Number,
-                "Teaches very dark and very bright pictures; 0.05 is a lot.",
+                "Helps with very dark and very bright images. 0.05 is high.",
             ),
             setting(
                 "max_gradient_norm",
-                "Largest gradient",
+                "Gradient clipping",
                 Kind::Number,
-                "A step whose gradients are larger is made smaller.",
+                "Clips the gradient norm to this value.",
             ),
             setting(
                 "weight_decay",
                 "Weight decay",
                 Kind::Number,
-                "Pulls the adapter back towards no change a little at each step.",
+                "Shrinks the adapter's weights a little at each step.",
             ),
-            setting(
-                "seed",
-                "Seed",
-                Kind::Whole,
-                "Decides everything random: the same settings and seed give the same adapter.",
-            ),
+            setting("seed", "Seed", Kind::Whole, "Same settings and seed, same adapter."),
         ],
     ),
     (
-        "On the way",
+        "Samples and checkpoints",
         &[
             setting(
                 "sample_prompts",
                 "Sample prompts",
                 Kind::Lines,
-                "One on each line, 8 at most; a picture is made of each while it trains. Empty: two of the dataset's captions, and one of them without the trigger word.",
+                "One per line, up to 8; each is sampled during the run. Empty: two captions of the dataset, and one of them without the trigger word.",
             ),
             setting(
                 "sample_every",
                 "Steps between samples",
                 Kind::OptionalWhole,
-                "Empty: a tenth of the run. 0 makes none.",
+                "Empty: a tenth of the run. 0 disables samples.",
             ),
             setting(
                 "checkpoint_every",
                 "Steps between checkpoints",
                 Kind::Whole,
-                "After a crash the run goes on from the last one; the held-out loss is measured as often.",
+                "After a crash the run resumes from the last checkpoint. The held-out loss is measured as often.",
             ),
             setting(
                 "gradient_checkpointing",
-                "Save memory",
+                "Gradient checkpointing",
                 Kind::Check,
-                "Computes intermediate results twice: about a third slower, much less memory.",
+                "Recomputes activations: about a third slower, much less memory.",
             ),
         ],
     ),
     (
-        "What visitors can read",
+        "Privacy",
         &[setting(
             "publish_captions",
             "Publish captions and sample prompts",
             Kind::Check,
-            "Writes them into the adapter's file, as other trainers do. Every visitor can download that file.",
+            "Writes them into the adapter file, which every visitor can download.",
         )],
     ),
     (
-        CLASS_PICTURES,
+        CLASS_IMAGES,
         &[
             setting(
                 "class_images",
-                "Number of class pictures",
+                "Number of class images",
                 Kind::Whole,
-                "The model makes those that the dataset lacks, of the class prompt. 100 is usual, 0 makes none.",
+                "Missing ones are generated from the class prompt. Usually 100; 0 disables them.",
             ),
             setting(
                 "prior_weight",
-                "Weight of class pictures",
+                "Prior loss weight",
                 Kind::Number,
-                "How much one of them counts beside a picture of the style, which counts 1.",
+                "Weight of a class image relative to a training image, which counts 1.",
             ),
         ],
     ),
@@ -254,14 +249,14 @@ pub(super) fn write(config: &TrainingConfig, form: &mut FormInput) {
     }
 }
 
-/// A setting as it is shown in a table.
+/// Text of a setting in a table.
 pub(super) fn shown(config: &TrainingConfig, setting: &Setting) -> String {
     let value = serde_json::to_value(config)
         .ok()
         .and_then(|config| config.get(setting.name).map(text))
         .unwrap_or_default();
     match setting.kind {
-        Kind::Check => if value.is_empty() { "no" } else { "yes" }.to_owned(),
+        Kind::Check => if value.is_empty() { "No" } else { "Yes" }.to_owned(),
         Kind::Choice(choices) => choices
             .iter()
             .find(|choice| choice.0 == value)
@@ -297,7 +292,7 @@ pub(super) fn read(form: &FormInput, base: &TrainingConfig) -> Result<TrainingCo
         _ => Map::new(),
     };
     for setting in all() {
-        // Boxes that are not ticked are not sent.
+        // Unchecked boxes are not sent.
         let typed = form.values.get(setting.name).map(|text| text.trim());
         let Some(typed) = typed.or((setting.kind == Kind::Check).then_some("")) else { continue };
         match parse(setting, typed) {
@@ -311,33 +306,33 @@ pub(super) fn read(form: &FormInput, base: &TrainingConfig) -> Result<TrainingCo
         return Err(errors);
     }
     serde_json::from_value(Value::Object(config)).map_err(|error| {
-        vec![FieldError { field: String::new(), message: format!("The settings cannot be read: {error}.") }]
+        vec![FieldError { field: String::new(), message: format!("Invalid settings: {error}.") }]
     })
 }
 
 fn parse(setting: &Setting, typed: &str) -> Result<Value, String> {
     let shown: String = typed.chars().take(40).collect();
-    let wrong = |expected: &str| Err(format!("“{shown}” is not {expected}."));
+    let invalid = |expected: &str| Err(format!("{} must be {expected}; got “{shown}”.", setting.label));
     match setting.kind {
         Kind::Optional | Kind::OptionalWhole if typed.is_empty() => Ok(Value::Null),
         Kind::Whole | Kind::OptionalWhole => {
-            // The seed takes any u64; other fields' bounds are checked with the rest.
+            // The seed may be any u64; bounds of other fields are checked with the request.
             if setting.name == "seed" && matches!(typed.trim(), "-1" | "−1") {
                 return Ok((-1).into());
             }
-            let most = if setting.name == "seed" { u64::MAX } else { u64::from(u32::MAX) };
+            let max = if setting.name == "seed" { u64::MAX } else { u64::from(u32::MAX) };
             match typed.replace([' ', '\u{a0}', '_'], "").parse::<u64>() {
-                Ok(number) if number <= most => Ok(number.into()),
-                _ => wrong("a whole number"),
+                Ok(number) if number <= max => Ok(number.into()),
+                _ => invalid("a whole number"),
             }
         }
         Kind::Number | Kind::Optional => match typed.replace(',', ".").replace('−', "-").parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(number.into()),
-            _ => wrong("a number"),
+            _ => invalid("a number"),
         },
         Kind::Choice(choices) => match choices.iter().find(|choice| choice.0 == typed) {
             Some(choice) => Ok(choice.0.into()),
-            None => wrong("one of the choices"),
+            None => invalid("one of the choices"),
         },
         Kind::Check => Ok((!typed.is_empty()).into()),
         Kind::Lines => {
@@ -390,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named() {
+    fn every_invalid_field_gets_an_error() {
         let mut form = form(&TrainingConfig::default());
         for (name, text) in [
             ("steps", "many"),
@@ -404,11 +399,11 @@ mod tests {
         let errors = read(&form, &TrainingConfig::default()).unwrap_err();
         let fields: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
         assert_eq!(fields, ["steps", "learning_rate", "rank", "alpha", "crop"]);
-        assert_eq!(errors[0].message, "“many” is not a whole number.");
+        assert_eq!(errors[0].message, "Steps must be a whole number; got “many”.");
     }
 
     #[test]
-    fn numbers_may_be_written_as_people_write_them() {
+    fn decimal_commas_and_thousands_separators_are_read() {
         let mut form = form(&TrainingConfig::default());
         form.set("learning_rate", "0,0002");
         form.set("steps", "1 200");
@@ -418,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_say_what_people_read() {
+    fn tables_show_readable_values() {
         let config = TrainingConfig::default();
         let shown = |name: &str| super::shown(&config, all().find(|setting| setting.name == name).unwrap());
         assert_eq!(
@@ -427,7 +422,7 @@ mod tests {
         );
         assert_eq!(
             (shown("text_encoder"), shown("min_snr_gamma"), shown("held_out")),
-            ("no".to_owned(), "–".to_owned(), "0.1".to_owned())
+            ("No".to_owned(), "–".to_owned(), "0.1".to_owned())
         );
     }
 }

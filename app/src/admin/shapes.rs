@@ -1,4 +1,4 @@
-//! How large and of which shape the images of a dataset are, as counts.
+//! Histograms of the sizes and aspect ratios of a dataset.
 
 use leptos::prelude::*;
 
@@ -15,7 +15,7 @@ const SHAPES: [(&str, f64); 7] = [
     ("2 : 1", 2.0),
 ];
 
-/// Images by their shorter side; classes from the first to the last that has any.
+/// Images by shorter side; classes from the first to the last non-empty one.
 pub(super) fn by_size(images: &[(u32, u32)]) -> Vec<(String, usize)> {
     let mut counts = vec![0; SIZES.len() + 1];
     for (width, height) in images {
@@ -23,14 +23,14 @@ pub(super) fn by_size(images: &[(u32, u32)]) -> Vec<(String, usize)> {
         counts[class] += 1;
     }
     let label = |class: usize| match class {
-        0 => format!("below {}", SIZES[0]),
-        class if class == SIZES.len() => format!("{} and more", SIZES[class - 1]),
-        class => format!("{} to {}", SIZES[class - 1], SIZES[class] - 1),
+        0 => format!("Below {}", SIZES[0]),
+        class if class == SIZES.len() => format!("{}+", SIZES[class - 1]),
+        class => format!("{}–{}", SIZES[class - 1], SIZES[class] - 1),
     };
     between_the_ends(counts.into_iter().enumerate().map(|(class, count)| (label(class), count)).collect())
 }
 
-/// Images by the nearest of a few shapes; nearest as a factor, so that 2 : 1 is as far from a square as 1 : 2.
+/// Images by the nearest aspect ratio on a logarithmic scale.
 pub(super) fn by_shape(images: &[(u32, u32)]) -> Vec<(String, usize)> {
     let mut counts = [0; SHAPES.len()];
     for (width, height) in images {
@@ -50,7 +50,7 @@ fn between_the_ends(classes: Vec<(String, usize)>) -> Vec<(String, usize)> {
     classes.into_iter().skip(first).take(last + 1 - first).collect()
 }
 
-/// Counts as bars; a table, so that it can be read aloud.
+/// Counts as bars, in a table for screen readers.
 pub(super) fn bars(title: &'static str, meaning: &'static str, classes: Vec<(String, usize)>) -> AnyView {
     let most = classes.iter().map(|class| class.1).max().unwrap_or(1).max(1);
     let rows = classes.into_iter().map(|(name, count)| {
@@ -86,16 +86,7 @@ mod tests {
     fn sizes_are_those_of_the_shorter_side() {
         let counted = by_size(&[(512, 900), (511, 512), (400, 300), (4000, 3000)]);
         let counted: Vec<_> = counted.iter().map(|(name, count)| (name.as_str(), *count)).collect();
-        assert_eq!(
-            counted,
-            [
-                ("256 to 383", 1),
-                ("384 to 511", 1),
-                ("512 to 767", 1),
-                ("768 to 1023", 0),
-                ("1024 and more", 1)
-            ]
-        );
+        assert_eq!(counted, [("256–383", 1), ("384–511", 1), ("512–767", 1), ("768–1023", 0), ("1024+", 1)]);
     }
 
     #[test]

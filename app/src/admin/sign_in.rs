@@ -1,4 +1,4 @@
-//! The pages before the others: signing in, setting the first password, and why neither is possible here.
+//! Pages before sign-in: the password, the first password, and the printed link.
 
 use leptos::prelude::*;
 
@@ -7,23 +7,23 @@ use super::{
     frame::alone,
 };
 
-/// What the sign-in page shows.
+/// Data of the sign-in page.
 #[derive(Clone, Debug, Default)]
 pub struct SignIn {
-    /// Where to go on to.
+    /// Address to continue to.
     pub next: String,
-    /// Why it did not work.
+    /// Why the attempt failed.
     pub problem: Option<String>,
 }
 
-/// What the page for the first password shows.
+/// Data of the page for the first password.
 #[derive(Clone, Debug, Default)]
 pub struct SetUp {
     /// The token of the printed link.
     pub token: String,
-    /// Why it did not work.
+    /// Why the attempt failed.
     pub problem: Option<String>,
-    /// The link cannot be used, so there is no form.
+    /// The link has expired, so the form is not shown.
     pub dead: bool,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn sign_in(SignIn { next, problem }: SignIn) -> AnyView {
                 </button>
             </form>
             <p class="hint">
-                "Forgotten? Whoever runs the server sets another one with " <code>"adire admin set-password"</code> "."
+                "Forgot it? Reset it on the server with " <code>"adire admin set-password"</code> "."
             </p>
         }
         .into_any(),
@@ -54,17 +54,17 @@ pub(super) fn set_up(SetUp { token, problem, dead }: SetUp) -> AnyView {
     let first = Field {
         name: "password",
         label: "New password",
-        help: "At least 10 characters; four words make a good one.",
+        help: "At least 10 characters; four words work well.",
     };
-    let second = Field { name: "again", label: "Once more", help: "" };
+    let second = Field { name: "again", label: "Confirm password", help: "" };
     let body = if dead {
         view! {
             <p>
-                "A password has been set, or the server has been started again since. While no password is set, the server prints a new link when it starts; "
-                <code>"adire admin set-password"</code> " sets one, too."
+                "A password has been set, or the server has restarted. While no password is set, the server prints a new link at startup; "
+                <code>"adire admin set-password"</code> " also sets one."
             </p>
             <p>
-                <a href="/admin">"Go to the admin pages"</a>
+                <a href="/admin">"Open admin pages"</a>
             </p>
         }
         .into_any()
@@ -76,16 +76,16 @@ pub(super) fn set_up(SetUp { token, problem, dead }: SetUp) -> AnyView {
                 {first.password(&form, "new-password")}
                 {second.password(&form, "new-password")}
                 <button type="submit" class="primary">
-                    "Set the password and sign in"
+                    "Set password and sign in"
                 </button>
             </form>
-            <p class="hint">"Whoever knows it can train adapters and change what the studio offers."</p>
+            <p class="hint">"The password grants full admin access: training, deletion and settings."</p>
         }
         .into_any()
     };
     alone(
         view! {
-            <h1>{if dead { "This link no longer works" } else { "Set the operator's password" }}</h1>
+            <h1>{if dead { "This link has expired" } else { "Set the admin password" }}</h1>
             {body}
         }
         .into_any(),
@@ -94,23 +94,22 @@ pub(super) fn set_up(SetUp { token, problem, dead }: SetUp) -> AnyView {
 
 pub(super) fn local_only() -> AnyView {
     let form = FormInput::default();
-    let token =
-        Field { name: "token", label: "Token", help: "The link itself, or what stands behind token= in it." };
+    let token = Field { name: "token", label: "Token", help: "The link, or its part after token=." };
     alone(
         view! {
-            <h1>"Open these pages by their link"</h1>
+            <h1>"Open the admin link"</h1>
             <p>
-                "No password is set yet. The server printed a link to these pages when it started; open it, or paste it here. It works until a password is set."
+                "No admin password is set. The server printed a link at startup; open it or paste it here. It works until a password is set."
             </p>
             <form method="post" action="/admin/link" class="stack">
                 {token.password(&form, "off")}
                 <button type="submit" class="primary">
-                    "Go in"
+                    "Open admin pages"
                 </button>
             </form>
             <p class="hint">
                 "Or set a password on the server: run " <code>"adire admin set-password"</code>
-                " with the server's data folder. It counts at once."
+                " with the server's data folder. It takes effect at once."
             </p>
             <p>
                 <a href="/">"Go to the studio"</a>

@@ -1,4 +1,4 @@
-//! How a training stands, in a word, a bar and a sentence.
+//! State of a training run as badge, progress bar and sentence.
 
 use adire_protocol::{TrainingPhase, TrainingRun, TrainingState};
 use leptos::prelude::*;
@@ -6,14 +6,14 @@ use leptos::prelude::*;
 use super::times::ago;
 use crate::words::{duration, images};
 
-/// The state as a word with a mark.
+/// The state as a badge.
 pub(super) fn badge(state: TrainingState) -> AnyView {
     view! { <span class=format!("badge {}", state.name())>{word(state)}</span> }.into_any()
 }
 
 pub(super) fn word(state: TrainingState) -> &'static str {
     match state {
-        TrainingState::Queued => "Waiting",
+        TrainingState::Queued => "Queued",
         TrainingState::Running => "Running",
         TrainingState::Paused => "Paused",
         TrainingState::Done => "Done",
@@ -22,7 +22,7 @@ pub(super) fn word(state: TrainingState) -> &'static str {
     }
 }
 
-/// How far it is.
+/// Progress bar of a run.
 pub(super) fn progress(job: &TrainingRun) -> AnyView {
     let share = f64::from(job.step) / f64::from(job.steps.max(1)) * 100.0;
     let state = job.state.name();
@@ -41,14 +41,14 @@ pub(super) fn progress(job: &TrainingRun) -> AnyView {
     .into_any()
 }
 
-/// What matters about it now.
+/// The most relevant fact about a run.
 pub(super) fn remark(job: &TrainingRun) -> String {
     let steps = format!("step {} of {}", job.step, job.steps);
     match job.state {
         TrainingState::Queued => match job.ahead {
-            Some(0) | None => "begins next".to_owned(),
-            Some(1) => "1 goes before it".to_owned(),
-            Some(ahead) => format!("{ahead} go before it"),
+            Some(0) | None => "next in queue".to_owned(),
+            Some(1) => "1 run ahead".to_owned(),
+            Some(ahead) => format!("{ahead} runs ahead"),
         },
         TrainingState::Running => match job.remaining_ms {
             Some(ms) => format!("{steps} · about {} left", duration(ms as f64)),
@@ -61,26 +61,24 @@ pub(super) fn remark(job: &TrainingRun) -> String {
     }
 }
 
-/// What it does at this moment, while it runs.
+/// The current phase, while running.
 pub(super) fn stage(job: &TrainingRun) -> Option<String> {
     Some(match job.stage? {
         TrainingPhase::GeneratingClassImages { done, total } => {
-            format!("Makes class pictures: {done} of {total}.")
+            format!("Generating class images: {done} of {total}.")
         }
-        TrainingPhase::Preparing { done, total } => format!("Prepares {done} of {}.", images(total)),
-        TrainingPhase::Forecasting => {
-            "Tries three steps, to know how long it will take; they are undone.".to_owned()
-        }
+        TrainingPhase::Preparing { done, total } => format!("Preparing {done} of {}.", images(total)),
+        TrainingPhase::Forecasting => "Forecasting time and memory with three trial steps.".to_owned(),
         TrainingPhase::Measuring { done, total } => {
-            format!("Measures the held-out loss: {done} of {total}.")
+            format!("Measuring held-out loss: {done} of {total}.")
         }
-        TrainingPhase::Sampling => "Makes a sample.".to_owned(),
-        TrainingPhase::Training => "Trains.".to_owned(),
-        TrainingPhase::Yielding => "Waits while someone's picture is made.".to_owned(),
+        TrainingPhase::Sampling => "Generating a sample.".to_owned(),
+        TrainingPhase::Training => "Training.".to_owned(),
+        TrainingPhase::Yielding => "Yielding to a generation.".to_owned(),
     })
 }
 
-/// The number that matters about one that has ended, and when.
+/// Change of the held-out loss of a finished run, and when it finished.
 pub(super) fn ends(job: &TrainingRun) -> AnyView {
     let held_out = improvement(job).map(|text| format!("{text} · "));
     view! {
@@ -90,14 +88,14 @@ pub(super) fn ends(job: &TrainingRun) -> AnyView {
     .into_any()
 }
 
-/// The change of the held-out loss in words.
+/// Change of the held-out loss as text.
 pub(super) fn improvement(job: &TrainingRun) -> Option<String> {
     let percent = job.improvement()? * 100.0;
     Some(if percent <= -0.05 {
-        format!("held-out loss −{:.1} %", -percent)
+        format!("held-out loss −{:.1}%", -percent)
     } else if percent < 0.05 {
         "held-out loss unchanged".to_owned()
     } else {
-        format!("held-out loss +{percent:.1} %")
+        format!("held-out loss +{percent:.1}%")
     })
 }

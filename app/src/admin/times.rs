@@ -1,4 +1,4 @@
-//! Times of day and lengths of time, as people say them.
+//! Relative and exact times as text.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,13 +17,13 @@ pub(super) fn ago(then: i64) -> AnyView {
     let exact = exact(then);
     view! {
         <time datetime=exact.replace(' ', "T") + "Z" title=format!("{exact} UTC")>
-            {said(now() - then)}
+            {relative(now() - then)}
         </time>
     }
     .into_any()
 }
 
-fn said(ms: i64) -> String {
+fn relative(ms: i64) -> String {
     match ms / 1000 {
         ..45 => "just now".to_owned(),
         45..86_400 => format!("{} ago", duration(ms as f64)),
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn the_past_is_said_roughly() {
+    fn relative_times_are_rounded() {
         for (seconds, text) in [
             (3, "just now"),
             (60, "60 s ago"),
@@ -81,8 +81,8 @@ mod tests {
             (90_000, "yesterday"),
             (300_000, "3 days ago"),
         ] {
-            assert_eq!(said(seconds * 1000), text);
+            assert_eq!(relative(seconds * 1000), text);
         }
-        assert_eq!(said(-5_000), "just now");
+        assert_eq!(relative(-5_000), "just now");
     }
 }

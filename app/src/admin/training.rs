@@ -1,5 +1,5 @@
-//! One training: how it stands, what it has measured, what its samples look like, and what can be done about it. The
-//! part that moves is rendered here alone, for the page and for the script that keeps the page up to date.
+//! One training run: state, metrics, samples and actions. The live part is rendered separately too, for the script that
+//! updates the page.
 
 use adire_protocol::{AdapterRef, TrainingPoint, TrainingRun, TrainingRunDetail, TrainingState};
 use leptos::prelude::*;
@@ -17,16 +17,16 @@ use crate::{
     words::duration,
 };
 
-/// Stands where the name of a deleted dataset would.
-pub(super) const GONE: &str = "a dataset that is gone";
+/// Shown instead of the name of a deleted dataset.
+pub(super) const GONE: &str = "deleted dataset";
 
-/// What the page of a training shows.
+/// Data of a training run's page.
 #[derive(Clone, Debug)]
 pub(crate) struct TrainingPage {
     pub(crate) detail: TrainingRunDetail,
     /// Name of its dataset, unless that was deleted.
     pub(crate) dataset: Option<String>,
-    /// What was just done, or why it was not, in a sentence.
+    /// Message about the last action.
     pub(crate) flash: Option<String>,
 }
 
@@ -52,13 +52,13 @@ pub(super) fn training(data: TrainingPage) -> AnyView {
             <div>
                 <h1>{name}</h1>
                 <p class="lead">
-                    "On " {dataset} ", begun " {ago(job.created_at)}
+                    "On " {dataset} ", started " {ago(job.created_at)}
                     {note.map(|note| format!(". {note}"))}
                 </p>
             </div>
             <div class="head-actions">
                 <a class="button" href=format!("/admin/training/new?from={id}")>
-                    "Same again, with changes"
+                    "Duplicate run"
                 </a>
             </div>
         </div>
@@ -69,7 +69,7 @@ pub(super) fn training(data: TrainingPage) -> AnyView {
     .into_any()
 }
 
-/// The part that moves.
+/// The live part.
 pub(super) fn live(data: TrainingPage) -> AnyView {
     let TrainingRunDetail { job, points, samples } = data.detail;
     let resting = job.state.is_resting();
@@ -78,9 +78,9 @@ pub(super) fn live(data: TrainingPage) -> AnyView {
     let prompt = samples.first().map(|sample| sample.prompt.clone()).unwrap_or_default();
     let none_yet = samples.is_empty();
     let why_none = match (job.config.sampled_every(), resting) {
-        (0, _) => "This run was asked to make none.",
-        (_, true) => "None was made.",
-        (_, false) => "The first ones come before the first step.",
+        (0, _) => "Samples are disabled for this run.",
+        (_, true) => "No samples.",
+        (_, false) => "The first samples are generated before step 1.",
     };
     view! {
         <div
@@ -93,11 +93,11 @@ pub(super) fn live(data: TrainingPage) -> AnyView {
             {standing(&job, prompt)}
             <section aria-labelledby="samples" class="panel">
                 <h2 id="samples">"Samples"</h2>
-                <p class="hint">"The same prompts and the same seed at every step."</p>
+                <p class="hint">"Same prompts and seed at every step."</p>
                 {none_yet.then(|| view! { <p class="chart-empty">{why_none}</p> })}
                 {strips(samples)}
             </section>
-            <section class="charts" aria-label="Measurements">
+            <section class="charts" aria-label="Metrics">
                 {charts(&kept, job.steps)}
             </section>
         </div>
@@ -106,17 +106,17 @@ pub(super) fn live(data: TrainingPage) -> AnyView {
 }
 
 fn standing(job: &TrainingRun, prompt: String) -> AnyView {
-    let said = match job.state {
+    let sentence = match job.state {
         TrainingState::Running => stage(job),
-        TrainingState::Queued => Some("Waits for its turn; one training runs at a time.".to_owned()),
-        TrainingState::Paused => Some("Rests until someone resumes it. Everything is kept.".to_owned()),
+        TrainingState::Queued => Some("Queued; one run at a time.".to_owned()),
+        TrainingState::Paused => Some("Paused. Progress is saved.".to_owned()),
         TrainingState::Failed => job.error.clone(),
-        TrainingState::Cancelled => Some("Stopped for good.".to_owned()),
+        TrainingState::Cancelled => Some("Cancelled.".to_owned()),
         TrainingState::Done => None,
     };
     let mut facts: Vec<(&'static str, String)> = Vec::new();
     if let Some(seconds) = job.seconds_per_step {
-        facts.push(("A step", seconds_said(seconds)));
+        facts.push(("Time per step", seconds_text(seconds)));
     }
     if let Some((first, last)) = job.first_held_out.zip(job.last_held_out) {
         let change = improvement(job).map(|change| change.replace("held-out loss ", "")).unwrap_or_default();
@@ -126,23 +126,21 @@ fn standing(job: &TrainingRun, prompt: String) -> AnyView {
         ));
     }
     if let Some(forecast) = job.forecast {
-        let memory = forecast
-            .bytes
-            .map(|bytes| format!(", {} of memory beside what is in use", size(bytes)))
-            .unwrap_or_default();
-        facts.push(("Forecast", format!("{} without visitors{memory}", duration(forecast.seconds * 1000.0))));
+        let memory =
+            forecast.bytes.map(|bytes| format!(", {} of additional memory", size(bytes))).unwrap_or_default();
+        facts.push((
+            "Forecast",
+            format!("{} without generations{memory}", duration(forecast.seconds * 1000.0)),
+        ));
     }
     if job.waited_seconds >= 1.0 {
-        facts.push(("Waited for people", duration(job.waited_seconds * 1000.0)));
+        facts.push(("Yielded to generations", duration(job.waited_seconds * 1000.0)));
     }
     if let (false, Some(seconds)) = (job.state.is_resting(), job.unit_seconds) {
-        facts.push(("Costs a visitor", format!("at most {} a picture", seconds_said(seconds))));
+        facts.push(("Added wait", format!("up to {} per image", seconds_text(seconds))));
     }
     if job.halved {
-        facts.push((
-            "Learning rate",
-            "halved once: the loss was no longer a number, and the run went back".to_owned(),
-        ));
+        facts.push(("Learning rate", "halved once: the loss became NaN and the run rolled back".to_owned()));
     }
     let facts = facts.into_iter().map(|(name, text)| {
         view! {
@@ -154,7 +152,7 @@ fn standing(job: &TrainingRun, prompt: String) -> AnyView {
     });
     let failed = job.state == TrainingState::Failed;
     view! {
-        <section class="panel standing" aria-label="How it stands">
+        <section class="panel standing" aria-label="Status">
             <div class="line-up">
                 {badge(job.state)}
                 <p class="strong grow" role="status">
@@ -163,7 +161,7 @@ fn standing(job: &TrainingRun, prompt: String) -> AnyView {
                 {actions(job)}
             </div>
             {progress(job)}
-            {said.map(|said| view! { <p class=if failed { "field-problem" } else { "soft" }>{said}</p> })}
+            {sentence.map(|sentence| view! { <p class=if failed { "field-problem" } else { "soft" }>{sentence}</p> })}
             {job.version.as_deref().map(|id| version(id, prompt))}
             {job.version.is_some().then(|| files(&job.id))}
             <dl class="facts">{facts.collect::<Vec<_>>()}</dl>
@@ -172,7 +170,7 @@ fn standing(job: &TrainingRun, prompt: String) -> AnyView {
     .into_any()
 }
 
-/// The way to what came out.
+/// Link to the resulting version.
 fn version(id: &str, prompt: String) -> AnyView {
     let row = AdapterRow { name: id.to_owned(), strength: "1".to_owned() };
     let form = FormValues { prompt, adapters: vec![row], ..FormValues::default() };
@@ -186,19 +184,19 @@ fn version(id: &str, prompt: String) -> AnyView {
     );
     view! {
         <p class="made">
-            <span>{format!("{shown} is there.")}</span>
+            <span>{format!("{shown} is ready.")}</span>
             <a class="primary" href=try_it>
-                "Make a picture with it"
+                "Try in studio"
             </a>
             <a class="button" href=format!("/adapters/{id}")>
-                {format!("See {shown}")}
+                {format!("View {shown}")}
             </a>
         </p>
     }
     .into_any()
 }
 
-/// What came out, to take along.
+/// Downloads of the result.
 fn files(id: &str) -> AnyView {
     let link = |file: &'static str, words: &'static str| {
         view! {
@@ -216,7 +214,7 @@ fn files(id: &str) -> AnyView {
     .into_any()
 }
 
-/// What can be done, each named by what follows from it.
+/// Buttons for the possible actions, named by their consequence.
 fn actions(job: &TrainingRun) -> AnyView {
     let button = |action: &'static str, words: String, class: &'static str| {
         view! {
@@ -226,14 +224,14 @@ fn actions(job: &TrainingRun) -> AnyView {
         }
     };
     let state = job.state;
-    let pause = state.can_pause().then(|| button("pause", "Pause, keep everything".to_owned(), "button"));
+    let pause = state.can_pause().then(|| button("pause", "Pause".to_owned(), "button"));
     let resume =
         state.can_resume().then(|| button("resume", format!("Resume at step {}", job.step), "button"));
     let cancel = state.can_cancel().then(|| {
         let words = if job.step == 0 {
-            "Cancel for good".to_owned()
+            "Cancel run".to_owned()
         } else {
-            format!("Cancel and lose {} steps", job.step)
+            format!("Cancel and discard {} steps", job.step)
         };
         button("cancel", words, "stop")
     });
@@ -249,7 +247,7 @@ fn actions(job: &TrainingRun) -> AnyView {
 
 /// The charts of one run.
 fn charts(points: &[TrainingPoint], steps: u32) -> Vec<AnyView> {
-    let loss = line("Loss of each step", Look::Faint, points, |point| point.loss);
+    let loss = line("Loss per step", Look::Faint, points, |point| point.loss);
     let calm = loss.calm("Loss, smoothed", Look::Main);
     let held_out = line("Held-out loss", Look::Second, points, |point| point.held_out_loss);
     let chart = |id, title, meaning, lines, ceiling, from_zero| {
@@ -257,7 +255,7 @@ fn charts(points: &[TrainingPoint], steps: u32) -> Vec<AnyView> {
     };
     let above = |line: &Line| peak(&line.points);
     let rate = line("Learning rate", Look::Main, points, |point| point.learning_rate);
-    let norm = line("Norm of each step", Look::Faint, points, |point| point.gradient_norm);
+    let norm = line("Norm per step", Look::Faint, points, |point| point.gradient_norm);
     let seconds = line("Seconds", Look::Main, points, |point| point.seconds);
     let calm_norm = norm.calm("Norm, smoothed", Look::Main);
     let (loss_peak, norm_peak, seconds_peak) = (above(&loss), above(&norm), above(&seconds));
@@ -265,24 +263,24 @@ fn charts(points: &[TrainingPoint], steps: u32) -> Vec<AnyView> {
         chart(
             "loss",
             "Loss",
-            "Training is a lottery of noise, so its loss jumps; the held-out loss uses the same noise each time and is the one to trust.",
+            "Training loss is noisy by nature; held-out loss uses fixed noise, so compare that one.",
             vec![loss, calm, held_out],
             loss_peak,
             false,
         ),
-        chart("rate", "Learning rate", "The size of each change.", vec![rate], None, true),
+        chart("rate", "Learning rate", "Optimizer step size.", vec![rate], None, true),
         chart(
             "norm",
             "Gradient norm",
-            "How strongly the pictures pull. It should neither explode nor vanish.",
+            "Gradient norm before clipping. It should stay steady.",
             vec![norm, calm_norm],
             norm_peak,
             true,
         ),
         chart(
             "seconds",
-            "Seconds a step",
-            "Peaks are steps that waited for people's pictures.",
+            "Seconds per step",
+            "Peaks are steps that yielded to generations.",
             vec![seconds],
             seconds_peak,
             true,
@@ -290,7 +288,7 @@ fn charts(points: &[TrainingPoint], steps: u32) -> Vec<AnyView> {
     ]
 }
 
-/// One measurement over the steps.
+/// One metric over the steps.
 pub(super) fn line(
     name: impl Into<String>,
     look: Look,
@@ -301,7 +299,7 @@ pub(super) fn line(
     Line::new(name, look, points.filter(|point| point.1.is_finite()).collect())
 }
 
-/// Where an axis may end, so that a rare peak does not press everything else flat.
+/// Upper end of an axis, so that rare peaks do not flatten the rest.
 pub(super) fn peak(points: &[(f64, f64)]) -> Option<f64> {
     let values: Vec<_> = points.iter().map(|point| point.1).collect();
     (values.len() >= 20).then(|| quantile(&values, 0.98).map(|high| high * 1.1)).flatten()
@@ -321,11 +319,11 @@ fn settings_table(job: &TrainingRun) -> AnyView {
     let short: String = job.dataset_hash.chars().take(12).collect();
     view! {
         <details class="panel" id="asked">
-            <summary>"What was asked for"</summary>
+            <summary>"Settings"</summary>
             <dl class="facts columns-facts">
                 {rows.collect::<Vec<_>>()}
                 <div>
-                    <dt>"Dataset's content"</dt>
+                    <dt>"Dataset hash"</dt>
                     <dd>
                         <code title=job.dataset_hash.clone()>{short}</code>
                     </dd>
@@ -336,7 +334,7 @@ fn settings_table(job: &TrainingRun) -> AnyView {
                     .map(|version| {
                         view! {
                             <div>
-                                <dt>"Went on from"</dt>
+                                <dt>"Started from"</dt>
                                 <dd>{version}</dd>
                             </div>
                         }
@@ -347,7 +345,7 @@ fn settings_table(job: &TrainingRun) -> AnyView {
     .into_any()
 }
 
-fn seconds_said(seconds: f64) -> String {
+fn seconds_text(seconds: f64) -> String {
     if seconds < 10.0 { format!("{seconds:.2} s") } else { duration(seconds * 1000.0) }
 }
 

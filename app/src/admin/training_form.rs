@@ -1,4 +1,4 @@
-//! The form that asks for a training: a preset, a dataset, a name; everything else is folded.
+//! The form for a new training run: preset, dataset and name; everything else is folded.
 
 use adire_protocol::{DatasetSummary, FieldError, Preset, TrainingConfig, TrainingRequest, TrainingRun};
 use leptos::prelude::*;
@@ -9,20 +9,20 @@ use super::{
     settings::{self, GROUPS, Kind, Setting},
 };
 
-/// What the form shows.
+/// Data of the form.
 #[derive(Clone, Debug)]
 pub(crate) struct TrainingForm {
     pub(crate) form: FormInput,
     /// Those with images, the newest first, each with its trigger.
     pub(crate) datasets: Vec<(DatasetSummary, String)>,
-    /// `name@vN` of versions that a run can go on from.
+    /// `name@vN` of versions that a run can start from.
     pub(crate) versions: Vec<String>,
 }
 
-/// Fields that are no settings.
+/// Fields that are not settings.
 const OWN: [&str; 6] = ["name", "dataset", "note", "class_dataset", "class_prompt", "continue_from"];
 
-/// The form with a preset's settings; what else was typed stays.
+/// The form with a preset's settings; other input stays.
 pub(super) fn preset_form(mut form: FormInput, native: u32) -> FormInput {
     let preset = form.get("preset").parse().unwrap_or(Preset::Style);
     let prompts = form.get("sample_prompts").to_owned();
@@ -34,7 +34,7 @@ pub(super) fn preset_form(mut form: FormInput, native: u32) -> FormInput {
     form
 }
 
-/// The form with what an earlier training was asked for.
+/// The form with the settings of an earlier run.
 pub(super) fn like(job: &TrainingRun) -> FormInput {
     let mut form = FormInput::default();
     settings::write(&job.config, &mut form);
@@ -51,10 +51,10 @@ pub(super) fn like(job: &TrainingRun) -> FormInput {
     form
 }
 
-/// What the form asks for.
+/// The training request of a form.
 ///
 /// # Errors
-/// Every field that cannot be taken, under the form's own names.
+/// Errors of all invalid fields, under the form's names.
 pub(super) fn read(form: &FormInput) -> Result<TrainingRequest, Vec<FieldError>> {
     let base = form.get("preset").parse().unwrap_or(Preset::Style).config();
     let optional = |name: &str| Some(form.get(name).trim().to_owned()).filter(|text| !text.is_empty());
@@ -77,10 +77,15 @@ pub(super) fn read(form: &FormInput) -> Result<TrainingRequest, Vec<FieldError>>
     if errors.is_empty() { Ok(request) } else { Err(errors) }
 }
 
-/// `config.rank` is the field `rank`.
+/// Maps errors of `config.rank` to the field `rank`, with its label in the message.
 pub(super) fn own_names(errors: Vec<FieldError>) -> Vec<FieldError> {
     let own = |mut error: FieldError| {
         if let Some(name) = error.field.strip_prefix("config.") {
+            let setting = settings::all().find(|setting| setting.name == name);
+            // The API names fields in its messages; the page names labels.
+            if let Some((setting, rest)) = setting.zip(error.message.strip_prefix(name)) {
+                error.message = format!("{}{rest}", setting.label);
+            }
             error.field = name.to_owned();
         }
         error
@@ -92,13 +97,13 @@ pub(super) fn training_form(data: TrainingForm) -> AnyView {
     let TrainingForm { form, datasets, versions } = data;
     let shown: Vec<_> = OWN.into_iter().chain(settings::all().map(|setting| setting.name)).collect();
     let general = form.general(&shown);
-    let wrong = form.errors.len() - general.len();
-    let summary = match wrong {
+    let invalid = form.errors.len() - general.len();
+    let summary = match invalid {
         0 => None,
-        1 => Some("Nothing was started: 1 field needs a change.".to_owned()),
-        many => Some(format!("Nothing was started: {many} fields need a change.")),
+        1 => Some("Couldn't start training. Fix 1 field.".to_owned()),
+        many => Some(format!("Couldn't start training. Fix {many} fields.")),
     };
-    // What is wrong must be seen.
+    // Errors must be visible.
     let open = settings::all().any(|setting| form.error(setting.name).is_some())
         || ["class_dataset", "class_prompt", "continue_from"].iter().any(|name| form.error(name).is_some());
     let chosen = form.get("preset").to_owned();
@@ -106,39 +111,39 @@ pub(super) fn training_form(data: TrainingForm) -> AnyView {
         <p class="crumb">
             <a href="/admin/training">"Training"</a>
         </p>
-        {head("Train an adapter", "The result is a new version that people can choose in the studio; nothing that exists is changed.", ())}
+        {head("Train adapter", "Creates a new adapter version. Existing versions are not changed.", ())}
         {alert(summary.into_iter().chain(general).collect())}
         <form method="post" action="/admin/training" class="train-form">
             // Enter in a field presses the first button of a form: this one, not a preset's.
             <button type="submit" class="off-screen" tabindex="-1" aria-hidden="true">
-                "Start the training"
+                "Start training"
             </button>
             <input type="hidden" name="preset" value=chosen.clone() />
             <fieldset class="presets">
-                <legend>"How thorough"</legend>
+                <legend>"Preset"</legend>
                 <div class="preset-cards">{presets(&chosen)}</div>
             </fieldset>
             <div class="columns two">
                 {Field {
                     name: "dataset",
                     label: "Dataset",
-                    help: "Its pictures, captions and trigger word are fixed from now on.",
+                    help: "The dataset is frozen when training starts.",
                 }
-                    .select(&form, dataset_options(&datasets, "Choose a dataset"))}
+                    .select(&form, dataset_options(&datasets, "Select a dataset"))}
                 {Field {
                     name: "name",
-                    label: "Name of the adapter",
-                    help: "Lower-case letters, digits and dashes. A name that exists gets its next version.",
+                    label: "Adapter name",
+                    help: "Lower-case letters, digits and dashes. An existing name gets its next version.",
                 }
                     .text(&form)}
             </div>
-            {Field { name: "note", label: "Note", help: "What this run is for; becomes the version's description. May be empty." }
+            {Field { name: "note", label: "Note", help: "Optional. Becomes the description of the version." }
                 .text(&form)}
             <p class="hint">
-                "Every visitor can download the finished adapter. Captions and sample prompts are not in its file, unless you publish them below."
+                "Every visitor can download the finished adapter. Its file contains captions and sample prompts only if you publish them below."
             </p>
             <details class="advanced" open=open id="advanced">
-                <summary>"Every setting"</summary>
+                <summary>"Advanced settings"</summary>
                 {GROUPS
                     .iter()
                     .map(|(title, group)| {
@@ -146,7 +151,7 @@ pub(super) fn training_form(data: TrainingForm) -> AnyView {
                             <fieldset class="group">
                                 <legend>{*title}</legend>
                                 <div class="fields">
-                                    {(*title == settings::CLASS_PICTURES).then(|| class_images(&form, &datasets))}
+                                    {(*title == settings::CLASS_IMAGES).then(|| class_images(&form, &datasets))}
                                     {group.iter().map(|setting| control(setting, &form)).collect::<Vec<_>>()}
                                 </div>
                             </fieldset>
@@ -154,12 +159,12 @@ pub(super) fn training_form(data: TrainingForm) -> AnyView {
                     })
                     .collect::<Vec<_>>()}
                 <fieldset class="group">
-                    <legend>"The beginning"</legend>
+                    <legend>"Initialisation"</legend>
                     <div class="fields">
                         {Field {
                             name: "continue_from",
-                            label: "Go on from a version",
-                            help: "Begins with what that version has learned; rank, alpha and layers must be the same.",
+                            label: "Start from version",
+                            help: "Starts with the weights of that version; rank, alpha and layers must match.",
                         }
                             .select(&form, version_options(versions))}
                     </div>
@@ -167,38 +172,38 @@ pub(super) fn training_form(data: TrainingForm) -> AnyView {
             </details>
             <div class="save">
                 <button type="submit" class="primary">
-                    "Start the training"
+                    "Start training"
                 </button>
-                <p class="soft">"People can go on making pictures while it runs."</p>
+                <p class="soft">"The studio stays available while it runs."</p>
             </div>
         </form>
     }
     .into_any()
 }
 
-/// Where images of the same kind come from that are not of the style.
+/// Source of the class images.
 fn class_images(form: &FormInput, datasets: &[(DatasetSummary, String)]) -> impl IntoView + use<> {
     let dataset = Field {
         name: "class_dataset",
-        label: "Dataset of class pictures",
-        help: "Pictures of the same kind that are not of this style, so that the model keeps them apart.",
+        label: "Class image dataset",
+        help: "Images of the general class that are not in this style, for prior preservation.",
     };
     let prompt = Field {
         name: "class_prompt",
         label: "Class prompt",
-        help: "What they show, for example “a cloth”: the caption of those that have none, and what the model makes more of.",
+        help: "Describes the class, e.g. “a cloth”: caption of images without one, and prompt of generated ones.",
     };
     (dataset.select(form, dataset_options(datasets, "None")), prompt.text(form))
 }
 
-/// The presets as buttons that fill the form in again. Without a script as well: they send it to its own page.
+/// The presets as buttons that submit the form to its own page, which fills it in; no script needed.
 fn presets(chosen: &str) -> Vec<impl IntoView + use<>> {
     let cards = Preset::ALL.map(|preset| {
         let TrainingConfig { steps, rank, accumulation, .. } = preset.config();
         let (name, sentence) = match preset {
-            Preset::QuickLook => ("Quick look", "A first impression in a few minutes."),
-            Preset::Style => ("Style", "20 to 30 pictures of one style."),
-            Preset::Thorough => ("Thorough", "More layers and more time, for fine detail."),
+            Preset::QuickLook => ("Quick look", "A first impression in minutes."),
+            Preset::Style => ("Style", "20–30 images in one style."),
+            Preset::Thorough => ("Thorough", "More layers and more steps, for fine detail."),
         };
         view! {
             <button
@@ -214,7 +219,7 @@ fn presets(chosen: &str) -> Vec<impl IntoView + use<>> {
                 <span>{sentence}</span>
                 <span class="soft">
                     {format!("{steps} steps, rank {rank}")}
-                    {(accumulation > 1).then(|| format!(", {accumulation} pictures a step"))}
+                    {(accumulation > 1).then(|| format!(", {accumulation} images per step"))}
                 </span>
             </button>
         }
@@ -239,7 +244,7 @@ fn dataset_options(datasets: &[(DatasetSummary, String)], none: &str) -> Vec<(St
 
 fn version_options(versions: Vec<String>) -> Vec<(String, String)> {
     let all = versions.into_iter().map(|version| (version.clone(), version.replace('@', " ")));
-    std::iter::once((String::new(), "No: from no change at all".to_owned())).chain(all).collect()
+    std::iter::once((String::new(), "None (new adapter)".to_owned())).chain(all).collect()
 }
 
 fn control(setting: &Setting, form: &FormInput) -> AnyView {
@@ -283,12 +288,12 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_field_is_named_at_once() {
+    fn every_invalid_field_gets_an_error_at_once() {
         let mut form = filled(&[("name", "Not A Name")]);
         form.set("rank", "0");
         form.set("learning_rate", "fast");
         let fields: Vec<_> = read(&form).unwrap_err().into_iter().map(|error| error.field).collect();
-        // What cannot be read hides what the numbers themselves would say; the rest is checked all the same.
+        // Unreadable settings hide range errors of settings; the other fields are still checked.
         assert_eq!(fields, ["learning_rate", "name", "dataset"]);
         form.set("learning_rate", "1e-4");
         let fields: Vec<_> = read(&form).unwrap_err().into_iter().map(|error| error.field).collect();

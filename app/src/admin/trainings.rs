@@ -1,4 +1,4 @@
-//! The list of trainings, the way to compare some, and how training shares the device with people.
+//! The list of training runs, their comparison, and how training shares the device with generations.
 
 use adire_protocol::{TrainingRun, TrainingSettings};
 use leptos::prelude::*;
@@ -10,7 +10,7 @@ use super::{
     times::ago,
 };
 
-/// What the list shows.
+/// Data of the list.
 #[derive(Clone, Debug)]
 pub(crate) struct Trainings {
     /// Newest first, each with the name of its dataset.
@@ -27,13 +27,13 @@ pub(super) fn trainings(data: Trainings) -> AnyView {
     view! {
         {head(
             "Training",
-            "One runs at a time, between people's pictures.",
+            "One run at a time; generations go first.",
             datasets
                 .then(|| {
                     view! {
                         <a class="primary" href="/admin/training/new">
                             {Icon::Add.draw()}
-                            "New training"
+                            "New run"
                         </a>
                     }
                 }),
@@ -47,12 +47,12 @@ pub(super) fn trainings(data: Trainings) -> AnyView {
 fn empty(datasets: bool) -> impl IntoView {
     let (sentence, address, words) = if datasets {
         (
-            "Nothing has been trained yet. The defaults fit 20 to 30 pictures of one style.",
+            "No training runs yet. The defaults fit 20–30 images in one style.",
             "/admin/training/new",
-            "Train an adapter",
+            "Train adapter",
         )
     } else {
-        ("There is nothing to train on yet. Make a dataset first.", "/admin/datasets#new", "Make a dataset")
+        ("No dataset to train on yet.", "/admin/datasets#new", "Create dataset")
     };
     view! {
         <div class="nothing">
@@ -103,12 +103,12 @@ fn table(all: Vec<(TrainingRun, String)>, can_compare: bool) -> AnyView {
     let rows = rows.collect::<Vec<_>>();
     view! {
         <form method="get" action="/admin/training/compare">
-            <div class="wide" tabindex="0" role="region" aria-label="Trainings">
+            <div class="wide" tabindex="0" role="region" aria-label="Training runs">
                 <table class="list">
                     <thead>
                         <tr>
-                            {can_compare.then(|| view! { <td></td> })} <th scope="col">"What"</th>
-                            <th scope="col">"State"</th> <th scope="col">"How far, how well"</th>
+                            {can_compare.then(|| view! { <td></td> })} <th scope="col">"Run"</th>
+                            <th scope="col">"State"</th> <th scope="col">"Progress"</th>
                             <th scope="col">"When"</th>
                         </tr>
                     </thead>
@@ -120,7 +120,7 @@ fn table(all: Vec<(TrainingRun, String)>, can_compare: bool) -> AnyView {
                     view! {
                         <p class="below">
                             <button type="submit" class="button">
-                                "Compare the chosen ones"
+                                "Compare selected"
                             </button>
                         </p>
                     }
@@ -134,14 +134,14 @@ fn sharing(settings: TrainingSettings) -> AnyView {
     let pauses = settings.pause_while_people_wait;
     let (state, button, value) = if pauses {
         (
-            "Training rests as long as anyone waits for a picture. People notice little; a busy studio trains slowly.",
-            "Let training go on between pictures",
+            "Training pauses while generations are queued. Visitors barely notice; a busy studio trains slowly.",
+            "Train between generations",
             "",
         )
     } else {
         (
-            "One step of training is made after each picture. Training always gets ahead; people wait a step longer.",
-            "Let training rest while people wait",
+            "One training step runs after each generation. Training always progresses; visitors wait one step longer.",
+            "Pause for generations",
             "on",
         )
     };

@@ -1,16 +1,16 @@
-//! Adapter versions: which visitors may use and download, and the way to delete one.
+//! Adapter versions: visibility, downloads and deletion.
 
 use adire_protocol::ListedVersion;
 use leptos::prelude::*;
 
 use super::{frame::head, times::ago};
 
-/// What the page shows.
+/// Data of the page.
 #[derive(Clone, Debug)]
 pub(crate) struct Versions {
     /// By name, newest first.
     pub(crate) all: Vec<ListedVersion>,
-    /// What was just done, or why it was not.
+    /// Message about the last action.
     pub(crate) flash: Option<String>,
 }
 
@@ -21,7 +21,7 @@ pub(super) fn versions(data: Versions) -> AnyView {
     view! {
         {head(
             "Versions",
-            "Hidden versions cannot be seen, used or downloaded by visitors. Images that were generated with them keep naming them.",
+            "Visitors can't see, use or download hidden versions. Existing images keep naming them.",
             (),
         )}
         {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
@@ -29,9 +29,9 @@ pub(super) fn versions(data: Versions) -> AnyView {
             .then(|| {
                 view! {
                     <div class="nothing">
-                        <p>"There are no adapter versions yet. A training that ends makes one."</p>
+                        <p>"No adapter versions yet. Each finished run creates one."</p>
                         <a class="primary" href="/admin/training/new">
-                            "Train an adapter"
+                            "Train adapter"
                         </a>
                     </div>
                 }
@@ -64,7 +64,7 @@ fn row(listed: ListedVersion) -> AnyView {
     let (word, class) = match (deleted_at, hidden) {
         (Some(_), _) => ("Deleted", "badge cancelled"),
         (None, true) => ("Hidden", "badge paused"),
-        (None, false) => ("Shown", "badge done"),
+        (None, false) => ("Visible", "badge done"),
     };
     let file = (deleted_at.is_none() && !downloads).then_some("no download");
     let actions = deleted_at.is_none().then(|| {
@@ -76,7 +76,7 @@ fn row(listed: ListedVersion) -> AnyView {
                 {act(&id, hide, hide_words.to_owned(), "button")} {act(&id, give, give_words.to_owned(), "button")}
                 <details class="card-more">
                     <summary>"Delete"</summary>
-                    {act(&id, "delete", format!("Delete {id} and its file"), "stop")}
+                    {act(&id, "delete", format!("Delete version and file"), "stop")}
                 </details>
             </div>
         }

@@ -458,7 +458,7 @@ fn upload_error(post_error: &str) -> Option<FieldError> {
         "large" => "The file is larger than 20 MiB. Resize it and try again.",
         "no" => "Unsupported file. Use PNG, JPEG or WebP.",
         "busy" => "Too many uploads. Try again later.",
-        "gone" => "The image is no longer on this server. Upload it again.",
+        "gone" => "The image was deleted from this server. Upload it again.",
         _ => return None,
     };
     Some(FieldError { field: field.to_owned(), message: message.to_owned() })

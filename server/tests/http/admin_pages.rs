@@ -87,11 +87,11 @@ async fn until(server: &Server, address: &str, state: &str) {
 async fn pages_of_an_empty_studio_say_what_to_do_first() {
     let server = Server::start().await;
     for (path, words) in [
-        ("/admin", "Make a dataset"),
-        ("/admin/datasets", "There are none yet"),
-        ("/admin/training", "There is nothing to train on yet"),
-        ("/admin/training/new", "Start the training"),
-        ("/admin/training/compare", "Choose two or more"),
+        ("/admin", "Create dataset"),
+        ("/admin/datasets", "No datasets yet"),
+        ("/admin/training", "No dataset to train on yet"),
+        ("/admin/training/new", "Start training"),
+        ("/admin/training/compare", "Select two or more"),
     ] {
         let html = text(&server, path).await;
         assert!(html.contains(words), "{path}: {html}");
@@ -117,7 +117,7 @@ async fn a_dataset_is_made_filled_and_edited_by_plain_forms() {
         ("a.png", png(1)),
         ("b.png", png(2)),
         ("b.txt", b"two moons".to_vec()),
-        ("c.png", b"no picture".to_vec()),
+        ("c.png", b"not an image".to_vec()),
     ];
     let brought = bring(&server, &id, &files).await;
     assert_eq!(
@@ -126,7 +126,7 @@ async fn a_dataset_is_made_filled_and_edited_by_plain_forms() {
     );
     let html = text(&server, brought.header("location")).await;
     assert!(html.contains("Cloth &lt;1&gt;") && !html.contains("Cloth <1>"), "{html}");
-    for words in ["Files added.", "2 images", "two moons", "c.png", "96 × 64", "below 256", "3 : 2"] {
+    for words in ["Files added.", "2 images", "two moons", "c.png", "96 × 64", "Below 256", "3 : 2"] {
         assert!(html.contains(words), "{words}: {html}");
     }
 
@@ -188,7 +188,7 @@ async fn a_dataset_is_made_filled_and_edited_by_plain_forms() {
     let list = taken(&server, &address, &[("action", "delete")]).await;
     assert_eq!(list, "/admin/datasets?done=deleted");
     let html = text(&server, &list).await;
-    assert!(html.contains("Dataset deleted.") && html.contains("There are none yet"), "{html}");
+    assert!(html.contains("Dataset deleted.") && html.contains("No datasets yet"), "{html}");
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn a_training_is_asked_for_watched_and_compared() {
     // What samples are made of can be seen before, and what stays private is said.
     assert!(form.contains("\ntok, cloth\ncloth</textarea>"), "{form}");
     assert!(
-        form.contains("name=\"publish_captions\"") && form.contains("unless you publish them below"),
+        form.contains("name=\"publish_captions\"") && form.contains("only if you publish them below"),
         "{form}"
     );
     // Every wrong field is named beside it, and what was typed stays.
@@ -213,9 +213,9 @@ async fn a_training_is_asked_for_watched_and_compared() {
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
     let html = refused.text();
     for words in [
-        "2 fields need a change",
-        "rank is 0",
-        "is no adapter name",
+        "Fix 2 fields",
+        "Rank must be",
+        "is not an adapter name",
         "kept &lt;b&gt;",
         "id=\"field-rank-error\"",
     ] {
@@ -223,17 +223,17 @@ async fn a_training_is_asked_for_watched_and_compared() {
     }
 
     let fold = html.split("<details").find(|tag| tag.contains("id=\"advanced\"")).unwrap();
-    assert!(fold.split('>').next().unwrap().contains(" open"), "what is wrong can be seen: {fold}");
+    assert!(fold.split('>').next().unwrap().contains(" open"), "errors are visible: {fold}");
 
     let address = taken(&server, "/admin/training", &small(&dataset)).await;
     until(&server, &address, "done").await;
     let html = text(&server, &address).await;
     for words in [
-        "cloth v1 is there.",
+        "cloth v1 is ready.",
         "Held-out loss",
         "Gradient norm",
         "Step 12",
-        "Without it",
+        "Base model",
         "a &lt;tok&gt; cloth",
         "role=\"progressbar\"",
     ] {
@@ -243,7 +243,7 @@ async fn a_training_is_asked_for_watched_and_compared() {
     let live = text(&server, &format!("{address}/live")).await;
     assert!(live.contains("id=\"live\"") && !live.contains("<html"), "the part that moves, alone: {live}");
     let frozen = text(&server, &format!("/admin/datasets/{dataset}")).await;
-    assert!(frozen.contains("it never changes") && !frozen.contains("<textarea"), "{frozen}");
+    assert!(frozen.contains("Frozen") && !frozen.contains("<textarea"), "{frozen}");
     let copy = taken(&server, &format!("/admin/datasets/{dataset}"), &[("action", "copy")]).await;
     assert!(text(&server, &copy).await.contains("This is the copy."), "{copy}");
 
@@ -270,7 +270,7 @@ async fn a_training_is_asked_for_watched_and_compared() {
     // The double makes no more than this one.
     assert_eq!(server.get(&format!("/admin/api/training/{id}/files/kohya")).await.status, StatusCode::OK);
     taken(&server, &format!("/admin/datasets/{dataset}"), &[("action", "delete")]).await;
-    assert!(text(&server, &address).await.contains("a dataset that is gone"), "the page outlives it");
+    assert!(text(&server, &address).await.contains("deleted dataset"), "the page outlives it");
     let overview = text(&server, "/admin").await;
     assert!(overview.contains("Newest versions") && overview.contains("/adapters/cloth@v2"), "{overview}");
 }
@@ -300,7 +300,7 @@ async fn a_training_is_paused_resumed_and_cancelled_by_buttons() {
         StatusCode::UNPROCESSABLE_ENTITY
     );
 
-    let pauses = |html: String| html.contains("Let training go on between pictures");
+    let pauses = |html: String| html.contains("Train between generations");
     let before = pauses(text(&server, "/admin/training").await);
     let value = if before { "" } else { "on" };
     taken(&server, "/admin/training/settings", &[("pause_while_people_wait", value)]).await;

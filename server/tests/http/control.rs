@@ -80,7 +80,7 @@ async fn forty_cookies_of_one_address_leave_room_for_another() {
         taken
     );
     let page = server.get("/admin/queue").await.text();
-    assert!(page.contains("198.51.100.7") && page.contains(&format!("Cancel all {taken}")), "{page}");
+    assert!(page.contains("198.51.100.7") && page.contains(&format!("Cancel {taken} generations")), "{page}");
     let answer = server.post("/admin/api/queue/cancel", r#"{"network": "198.51.100.7"}"#).await;
     assert_eq!(answer.json()["cancelled"], taken);
     assert_eq!(server.post("/admin/api/queue/cancel", "{}").await.status, StatusCode::UNPROCESSABLE_ENTITY);
@@ -170,7 +170,7 @@ async fn the_admin_deletes_images_and_hides_versions_by_pages_and_api() {
         from(&server, HOME, &cookie, "POST", "/api/v1/generations", r#"{"prompt": "a secret garden"}"#).await;
     let record = server.finished(asked.json()["id"].as_str().unwrap()).await;
     let page = server.get("/admin/images").await.text();
-    assert!(page.contains("a secret garden") && page.contains("Delete this image"), "{page}");
+    assert!(page.contains("a secret garden") && page.contains("Delete image"), "{page}");
     let hash = record["images"][0]["hash"].as_str().unwrap();
     let form = |path: &str, body: String| {
         Request::post(path)

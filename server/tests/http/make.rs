@@ -112,7 +112,7 @@ async fn what_is_wrong_leads_back_to_the_form_which_says_so() {
     assert!(page.contains("The file is larger than 20 MiB"));
     let nowhere = "0".repeat(64);
     let (_, page) = back(&[("prompt", "moons"), ("init_image", &nowhere)], &[]).await;
-    assert!(page.contains("is no longer on this server"));
+    assert!(page.contains("was deleted from this server"));
     let both = [("prompt", "moons"), ("hires", "latent")];
     let (_, page) = back(&both, &[("init_image_file", &png(64, 64))]).await;
     assert!(page.contains("hires cannot be combined with init_image"));
