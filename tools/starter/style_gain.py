@@ -1,7 +1,7 @@
 """Whether an adapter brings images nearer to its style: python style_gain.py models/starter adire-v2.safetensors
 
-Each caption is drawn twice from the same noise, with the adapter and without. The small CLIP's image tower, which is not
-told which is which, measures how alike each image is to pieces of adire that the adapter was not trained on. Prints the
+Each caption is drawn twice from the same noise, with the adapter and without. The small CLIP's image tower,
+given no labels, measures how alike each image is to pieces of adire that the adapter was not trained on. Prints the
 mean gain, its standard error, and their ratio.
 """
 
