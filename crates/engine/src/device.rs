@@ -119,6 +119,7 @@ fn open_gpu(index: usize, precision: Precision) -> std::result::Result<(Device, 
     let device = Device::new_cuda_with_stream(index).map_err(|error| {
         format!("it does not start ({error}); another program may hold its memory, or libraries of CUDA are missing")
     })?;
+    tune(&device).map_err(|error| format!("its memory pool cannot be set up ({error})"))?;
     let dtype = precision.on(&device);
     try_out(&device, DType::F32).map_err(|error| {
         format!("it computes nothing ({error}); the driver may be older than the CUDA that this program was built with")
@@ -128,6 +129,29 @@ fn open_gpu(index: usize, precision: Precision) -> std::result::Result<(Device, 
         format!("it does not compute in {dtype} ({error}); choose another --dtype, or a program built for this GPU")
     })?;
     Ok((device, dtype))
+}
+
+/// Removes two costs of cudarc's defaults: an event per tensor and launch argument, which only several streams need,
+/// and memory that returns to the driver whenever the host waits, as it does at every step.
+#[cfg(feature = "cuda")]
+#[expect(unsafe_code, reason = "cudarc cannot know that there is one stream, nor what type an attribute has")]
+fn tune(device: &Device) -> std::result::Result<(), String> {
+    use candle_core::cuda_backend::cudarc::driver::{DriverError, result, sys};
+
+    let device = device.as_cuda_device().map_err(|error| error.to_string())?;
+    let context = device.cuda_stream().context().clone();
+    // SAFETY: there is one stream per device, the one that was created with it, and nothing is allocated yet.
+    unsafe { device.disable_event_tracking() };
+    let mut threshold = u64::MAX;
+    let mut keep = || -> std::result::Result<(), DriverError> {
+        // SAFETY: the context keeps its device alive, and the driver reads the threshold as a 64-bit number of bytes.
+        unsafe {
+            let pool = result::device::get_default_mem_pool(context.cu_device())?;
+            let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+            result::mem_pool::set_attribute(pool, attribute, (&raw mut threshold).cast())
+        }
+    };
+    keep().map_err(|error| error.to_string())
 }
 
 /// A small product, whose result is known.
