@@ -10,20 +10,17 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo xtask build \
     && mkdir /out \
-    && cp target/release/adire /out/ \
-    && cp -r target/site /out/site
+    && cp target/release/adire /out/
 
 FROM debian:bookworm-slim
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin adire \
     && install --directory --owner=adire --group=adire /data
 COPY --from=build /out/adire /usr/local/bin/adire
-COPY --from=build /out/site /usr/local/share/adire/site
 # Mount another Stable Diffusion 1.x folder over /model to use that instead.
 COPY models/starter /model
 ENV ADIRE_ADDR=0.0.0.0:3000 \
     ADIRE_DATA=/data \
-    ADIRE_MODEL=/model \
-    ADIRE_SITE=/usr/local/share/adire/site
+    ADIRE_MODEL=/model
 USER adire
 VOLUME /data
 EXPOSE 3000

@@ -38,6 +38,22 @@ impl Site {
     pub fn read(folder: &Path) -> io::Result<Self> {
         let mut found = HashMap::new();
         collect(folder, "", &mut found)?;
+        Self::of(found)
+    }
+
+    /// The files that the program carries; `None` if it was built without any.
+    ///
+    /// # Errors
+    /// The program's file is damaged.
+    pub fn embedded() -> io::Result<Option<Self>> {
+        #[cfg(feature = "embed")]
+        return Self::of(embedded::files()?).map(Some);
+        #[cfg(not(feature = "embed"))]
+        Ok(None)
+    }
+
+    /// By address, `name.br` beside `name`.
+    fn of(mut found: HashMap<String, Bytes>) -> io::Result<Self> {
         let addresses: Vec<String> =
             found.keys().filter(|address| !address.ends_with(".br")).cloned().collect();
         let mut files = HashMap::new();
@@ -93,6 +109,32 @@ impl Site {
             _ => file.plain.clone(),
         };
         Some((headers, body).into_response())
+    }
+}
+
+#[cfg(feature = "embed")]
+mod embedded {
+    use std::{collections::HashMap, io};
+
+    use axum::body::Bytes;
+
+    #[derive(rust_embed::RustEmbed)]
+    #[folder = "$ADIRE_EMBED"]
+    struct Files;
+
+    /// Large files are there in their brotli form alone; the plain one is made here.
+    pub(super) fn files() -> io::Result<HashMap<String, Bytes>> {
+        let mut found = HashMap::new();
+        for name in Files::iter() {
+            let Some(file) = Files::get(&name) else { continue };
+            if let Some(plain) = name.strip_suffix(".br") {
+                let mut bytes = Vec::new();
+                brotli::BrotliDecompress(&mut file.data.as_ref(), &mut bytes)?;
+                found.insert(format!("/{plain}"), bytes.into());
+            }
+            found.insert(format!("/{name}"), file.data.into_owned().into());
+        }
+        Ok(found)
     }
 }
 

@@ -24,7 +24,7 @@ struct Cli {
 enum Command {
     /// Build everything in release and serve the studio on 127.0.0.1:3000.
     Serve(serve::ServeArgs),
-    /// Build the page and the server in release, without starting them.
+    /// Build one program in release that carries the page.
     Build,
     /// Build the page alone (wasm, JS, CSS) into the target folder's site/.
     Web,
@@ -43,7 +43,7 @@ enum Command {
 fn main() {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::serve(&args),
-        Command::Build => serve::build().map(drop),
+        Command::Build => serve::build_whole().map(drop),
         Command::Web => site::build().map(drop),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),

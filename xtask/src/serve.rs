@@ -34,6 +34,26 @@ pub(crate) fn build() -> Result<PathBuf> {
     Ok(target().join("release/adire"))
 }
 
+/// One program that carries the page: the page first, then the server around it.
+pub(crate) fn build_whole() -> Result<PathBuf> {
+    let site = site::build()?;
+    let packed = site::pack(&site)?;
+    eprintln!("Building the server …");
+    run(cargo()
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--release",
+            "--package",
+            "adire-server",
+            "--features",
+            "embed",
+        ])
+        .env("ADIRE_EMBED", packed))?;
+    Ok(target().join("release/adire"))
+}
+
 /// Builds and becomes the server.
 pub(crate) fn serve(args: &ServeArgs) -> Result<()> {
     let program = build()?;

@@ -39,6 +39,32 @@ pub(crate) fn build_with(toolchain: &WasmToolchain) -> Result<PathBuf> {
     Ok(site)
 }
 
+/// Copies what a program carries of the page into `<target>/embed`: of files with a brotli form only that.
+pub(crate) fn pack(site: &Path) -> Result<PathBuf> {
+    let packed = target().join("embed");
+    if packed.exists() {
+        fs::remove_dir_all(&packed)?;
+    }
+    pack_folder(site, &packed)?;
+    Ok(packed)
+}
+
+fn pack_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        let mut twin = path.clone().into_os_string();
+        twin.push(".br");
+        if path.is_dir() {
+            pack_folder(&path, &to)?;
+        } else if !Path::new(&twin).exists() {
+            fs::copy(&path, &to)?;
+        }
+    }
+    Ok(())
+}
+
 fn newer(source: &Path, made: &Path) -> bool {
     let time = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).ok();
     time(made).is_none_or(|made| time(source).is_some_and(|source| source > made))

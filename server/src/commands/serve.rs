@@ -35,7 +35,7 @@ pub(crate) struct ServeArgs {
     addr: String,
     #[command(flatten)]
     places: places::Places,
-    /// Folder with the page's files; `site` beside the program or `target/site` when left out
+    /// Folder with the page's files [default: those in the program, else `site` beside it or `target/site`]
     #[arg(long, env = "ADIRE_SITE")]
     site: Option<PathBuf>,
     /// Most generations that may wait
@@ -230,6 +230,11 @@ async fn bind(addr: &str) -> anyhow::Result<TcpListener> {
 
 /// A folder that was named must be readable; without any, pages still work, as plain forms.
 fn read_site(named: Option<PathBuf>) -> anyhow::Result<Site> {
+    if named.is_none()
+        && let Some(site) = Site::embedded().context("the page's files in the program are damaged")?
+    {
+        return Ok(site);
+    }
     let Some(folder) = named.or_else(places::site) else {
         tracing::warn!(
             "no folder with the page's files was found; pages come without style and script. Build it or name it with --site"
