@@ -21,7 +21,7 @@ pub struct AccessSettings {
     pub hosts: Vec<String>,
     /// The server listens on a loopback address, so it has the names of this machine and no others than `hosts`.
     pub on_loopback: bool,
-    /// Without a password, whoever uses this machine is the admin.
+    /// Without a password, every local user is the admin.
     pub open_admin: bool,
 }
 
@@ -48,7 +48,7 @@ impl Access {
         self.settings.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 
-    /// Whether what was asked for has to be one of its names.
+    /// Whether the request's host must be one of the server's names.
     pub(crate) fn checks_hosts(&self) -> bool {
         self.settings.on_loopback || !self.settings.hosts.is_empty()
     }
@@ -56,7 +56,7 @@ impl Access {
     /// Whether this is one of its names. Those of the machine itself always are: no other site can have them.
     pub(crate) fn answers_to(&self, name: &str) -> bool {
         let named = |host: &String| host.eq_ignore_ascii_case(name.strip_suffix('.').unwrap_or(name));
-        // An address is no name that a page could lead elsewhere; on loopback only a proxy's visitors come with one.
+        // An IP address cannot be rebound by DNS; on loopback only a proxy's visitors come with one.
         let address = !self.settings.on_loopback && name.parse::<IpAddr>().is_ok();
         address || is_loopback(name) || self.settings.hosts.iter().any(named)
     }

@@ -221,7 +221,7 @@ fn finite(value: f64) -> f64 {
     if value.is_finite() { value } else { 0.0 }
 }
 
-/// An image to begin with, in the size that is asked for.
+/// A decoded init image with its mask, in the requested size.
 pub(crate) struct PreparedInit {
     image: Rgb8,
     mask: Option<InpaintMask>,
@@ -370,7 +370,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut backend = EngineBackend::load(&golden("pipeline"), &LoadOptions::default()).unwrap();
         let mut job = job(&backend, Vec::new());
-        // Twice as wide as asked for, its middle half green; the mask leaves the upper half as it is.
+        // Twice as wide as requested, its middle half green; the mask leaves the upper half as it is.
         let middle = |x: u32| (32..96).contains(&x);
         let colour =
             |x: u32, _: u32| if middle(x) { image::Rgb([20, 160, 40]) } else { image::Rgb([200, 0, 0]) };
@@ -409,15 +409,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("some");
         let mut backend = EngineBackend::load(&golden("pipeline"), &LoadOptions::default()).unwrap();
-        let mut told = |bytes: &[u8]| {
+        let mut message = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
             backend.check_adapter(&path).unwrap_err().to_string()
         };
-        assert!(told(b"PK\x03\x04zip").starts_with("The file is a pickle"));
+        assert!(message(b"PK\x03\x04zip").starts_with("The file is a pickle"));
         let good = std::fs::read(golden("adapters/kohya.safetensors")).unwrap();
-        assert!(told(&good[..good.len() / 2]).starts_with("The file is truncated"));
+        assert!(message(&good[..good.len() / 2]).starts_with("The file is truncated"));
         let sdxl = std::fs::read(golden("adapters/sdxl-kohya.safetensors")).unwrap();
-        assert!(told(&sdxl).contains("made for SDXL"));
+        assert!(message(&sdxl).contains("made for SDXL"));
         std::fs::write(&path, &good).unwrap();
         let receipt = backend.check_adapter(&path).unwrap();
         assert_eq!((receipt.formats, receipt.skipped.len()), (vec!["kohya".to_owned()], 0));

@@ -1,5 +1,5 @@
 //! Connections: how many there may be, in all and from one network, and for how long a client may take nothing of what
-//! it asked for. One that is over the limit is answered at once and closed, so that it takes no descriptor from others.
+//! it requested. One that is over the limit is answered at once and closed, so that it takes no descriptor from others.
 
 use std::{
     collections::HashMap,
@@ -26,7 +26,7 @@ use crate::access::Access;
 const MAX_CONNECTIONS: usize = 4096;
 /// Descriptors that are the studio's: database, blobs, models, logs.
 const RESERVED: u64 = 256;
-/// When all but a quarter of the places are taken, a network may hold so many: whoever fills the rest leaves room for
+/// When all but a quarter of the places are taken, a network may hold so many: a network that fills the rest leaves room for
 /// those who come with a browser.
 const FEW: usize = 8;
 /// For the answer to a connection that is one too many.
@@ -37,7 +37,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub struct ConnectionLimits {
     /// From everywhere.
     pub in_all: usize,
-    /// From one network. A trusted proxy is no network of one client, so only `in_all` holds for it.
+    /// From one network. A trusted proxy serves many clients, so only `in_all` holds for it.
     pub per_network: usize,
     /// A client that takes nothing of an answer for so long is cut off.
     pub stall: Duration,

@@ -17,15 +17,15 @@ use utoipa::ToSchema;
 pub enum ProblemKind {
     /// The body is no JSON, or an address or header cannot be read.
     Unreadable,
-    /// Only for the operator, and this is not known to be one.
+    /// Requires a signed-in admin.
     SignedOut,
-    /// Only for the operator, and there is none yet.
+    /// Requires an admin, and no admin password is set.
     NoAdminPassword,
     /// A password was guessed too often.
     TooManyAttempts,
     /// A page of another site tried to act for the visitor.
     CrossOrigin,
-    /// The server has another name than was asked for.
+    /// The requested host is not one of the server's names.
     Misdirected,
     /// It belongs to somebody else, or the admin has turned it off.
     Forbidden,
@@ -39,13 +39,13 @@ pub enum ProblemKind {
     TooLarge,
     /// The body is of a kind that this route does not take.
     MediaType,
-    /// Readable, but some field cannot be taken as it is.
+    /// Readable, but a field is invalid.
     Invalid,
     /// The thing exists already and never changes.
     Conflict,
     /// This visitor asks for too much at once.
     TooMany,
-    /// Our fault.
+    /// Internal error.
     Internal,
     /// The server's disk takes no more.
     DiskFull,
@@ -112,7 +112,7 @@ pub struct Problem {
     pub status: u16,
     /// What was wrong, what was expected, what to do.
     pub detail: String,
-    /// Every field that cannot be taken, each with its own sentence.
+    /// Every invalid field, each with its own sentence.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
     /// Seconds after which another try makes sense; also in the header `Retry-After`.
@@ -134,7 +134,7 @@ impl Problem {
         }
     }
 
-    /// One field of the request that cannot be taken.
+    /// One invalid field of the request.
     pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
         let message = message.into();
         let errors = vec![FieldError { field: field.into(), message: message.clone() }];

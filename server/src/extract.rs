@@ -42,7 +42,7 @@ pub(crate) fn media_type(headers: &HeaderMap) -> String {
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// `, not x`, or nothing where nothing was said.
+/// `, not x`, or empty without a Content-Type.
 pub(crate) fn but(media_type: &str) -> String {
     let shown: String = media_type.chars().take(60).collect();
     if shown.is_empty() { String::new() } else { format!(", not {shown}") }
@@ -63,7 +63,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     })
 }
 
-/// Bad JSON is a 400; good JSON that is no request is a 422 that names the field.
+/// Malformed JSON is a 400; valid JSON that is not a valid request is a 422 that names the field.
 fn explain(field: &str, error: &serde_json::Error, body: &[u8]) -> Problem {
     if !error.is_data() {
         let text = String::from_utf8_lossy(body);

@@ -1,4 +1,4 @@
-//! What the studio's form sends where no script takes it over: fields and files in one multipart body, answered with
+//! The studio form without JavaScript: fields and files in one multipart body, answered with
 //! the address of a page.
 
 use adire_app::{FormPost, INIT_IMAGE_FILE, MASK_FILE, UploadError, submit_form_post};
@@ -31,7 +31,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .layer(DefaultBodyLimit::max(2 * MAX_UPLOAD_BYTES as usize + body::MAX_BODY_BYTES))
 }
 
-/// Takes everything in, then says where to go on: with GET, never posting again.
+/// Handles the form and redirects with 303.
 async fn submit_form(
     State(studio): State<Studio>,
     ClientOf(client): ClientOf,
@@ -56,12 +56,12 @@ async fn read(
     client: &Client,
     mut multipart: Multipart,
 ) -> Result<Result<FormPost, Problem>, MultipartError> {
-    let (mut form, mut typed, mut brought) = (FormPost::default(), 0, Vec::new());
+    let (mut form, mut typed, mut uploaded) = (FormPost::default(), 0, Vec::new());
     while let Some(field) = multipart.next_field().await? {
         let name = field.name().unwrap_or_default().to_owned();
         if [INIT_IMAGE_FILE, MASK_FILE].contains(&name.as_str()) {
             // Each is read at the server's cost.
-            if brought.contains(&name) {
+            if uploaded.contains(&name) {
                 let sentence = "A form can have one init image and one mask.";
                 return Ok(Err(Problem::new(ProblemKind::Invalid, sentence)));
             }
@@ -69,7 +69,7 @@ async fn read(
             if let Some(uploaded) = image(studio, client, field, used_as).await? {
                 form.image(&name, uploaded);
             }
-            brought.push(name);
+            uploaded.push(name);
         } else {
             let text = field.bytes().await?;
             // Fields have a limit of their own: the body's is for images.

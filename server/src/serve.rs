@@ -25,7 +25,7 @@ const PROBE: Duration = Duration::from_secs(60);
 /// Most bytes of a request's head.
 const MAX_HEAD_BYTES: usize = 128 << 10;
 
-/// How long the server waits for others.
+/// The server's timeouts.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// For the head of a request, the wait for the next one on an open connection included: who sends a byte a
@@ -51,7 +51,7 @@ impl Default for Timeouts {
 }
 
 /// Serves on `listener` until `shutdown` starts. `open` opens the studio while requests are answered with
-/// "warming up" already; `ready` is called once when it has.
+/// "starting"; `ready` is called once the studio is open.
 ///
 /// # Errors
 /// The studio cannot be opened, or the listener fails.

@@ -1,5 +1,5 @@
-//! The port is open before the model is there. Until then this answers: alive but not ready, a page that
-//! looks again by itself, and for programs a 503 that says when to come back.
+//! Answers requests until the model is loaded: alive but not ready, a page that
+//! refreshes automatically, and a 503 with Retry-After for API clients.
 
 use std::sync::{Arc, OnceLock};
 
@@ -20,15 +20,15 @@ use crate::{
     routes,
 };
 
-/// Seconds between two looks.
+/// Value of Retry-After, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 1;
 
-/// Opens once, for good.
+/// Switches once from the startup responses to the real router.
 #[derive(Clone, Debug, Default)]
 pub struct Startup(Arc<OnceLock<Router>>);
 
 impl Startup {
-    /// Lets every request through to `router` from now on.
+    /// Serves every request with `router` from now on.
     pub fn open(&self, router: Router) {
         // A second opening would be the same router again; the first one stays.
         let _ = self.0.set(router);

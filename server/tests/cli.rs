@@ -38,8 +38,8 @@ fn a_port_in_use() {
     let model = folder.path().join("model");
     let data = folder.path().join("data");
     let output = adire(&["serve", "--addr", &addr, "--model", text(&model), "--data", text(&data)]);
-    let told = sentence(&output, 1);
-    assert!(told.contains(&addr) && told.contains("in use") && told.contains("--addr"), "{told}");
+    let message = sentence(&output, 1);
+    assert!(message.contains(&addr) && message.contains("in use") && message.contains("--addr"), "{message}");
     assert!(!data.exists(), "nothing was touched");
 }
 
@@ -54,8 +54,8 @@ fn a_model_folder_that_is_not_there() {
     let folder = tempfile::tempdir().unwrap();
     let (model, data) = (folder.path().join("no-model"), folder.path().join("data"));
     let output = adire(&["serve", "--addr", "127.0.0.1:0", "--model", text(&model), "--data", text(&data)]);
-    let told = sentence(&output, 1);
-    assert!(told.contains("no-model"), "{told}");
+    let message = sentence(&output, 1);
+    assert!(message.contains("no-model"), "{message}");
 }
 
 #[test]
@@ -65,8 +65,8 @@ fn a_data_folder_that_cannot_be_written() {
     std::fs::write(&file, "in the way").unwrap();
     let data = file.join("data");
     let output = adire(&["serve", "--addr", "127.0.0.1:0", "--model", "nowhere", "--data", text(&data)]);
-    let told = sentence(&output, 1);
-    assert!(told.contains(text(&data)), "{told}");
+    let message = sentence(&output, 1);
+    assert!(message.contains(text(&data)), "{message}");
 }
 
 #[test]
@@ -86,8 +86,8 @@ fn a_wrong_argument_is_a_usage_error() {
 #[test]
 fn health_of_a_server_that_is_not_there() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let told = sentence(&adire(&["health", "--addr", &free]), 1);
-    assert!(told.contains(&free), "{told}");
+    let message = sentence(&adire(&["health", "--addr", &free]), 1);
+    assert!(message.contains(&free), "{message}");
 }
 
 #[test]
@@ -102,13 +102,13 @@ fn datasets_are_imported_and_listed_while_no_server_runs() {
     std::fs::write(images.join("b.png"), "text").unwrap();
     let import = ["datasets", "import", "cloth", text(&set), "--data", text(&data), "--trigger", "tok"];
     let output = adire(&import);
-    let (told, remarks) = (
+    let (message, remarks) = (
         String::from_utf8_lossy(&output.stdout).into_owned(),
         String::from_utf8_lossy(&output.stderr).into_owned(),
     );
     assert!(
-        output.status.success() && told.starts_with("Imported cloth with 1 images into"),
-        "{told}{remarks}"
+        output.status.success() && message.starts_with("Imported cloth with 1 images into"),
+        "{message}{remarks}"
     );
     assert!(remarks.contains("10_red cloth/b.png: Skipped."), "{remarks}");
     let listed = adire(&["datasets", "list", "--data", text(&data)]);

@@ -41,14 +41,14 @@ fn a_gpu_that_cannot_be_used_is_refused_in_one_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let model = golden("pipeline").display().to_string();
     let serve = ["serve", "--addr", "127.0.0.1:0", "--model", &model, "--data", "data", "--device", "cuda:0"];
-    for (code, told) in [
+    for (code, message) in [
         generate(folder.path(), &[], &["--device", "cuda:0"]),
         generate(folder.path(), &[("ADIRE_DEVICE", "cuda:0")], &[]),
         adire(folder.path(), &[], &serve),
     ] {
-        assert_eq!((code, told.trim_end().lines().count()), (Some(1), 1), "{told}");
-        let said = "adire: the device cuda:0 cannot be used: this program was built without GPU support";
-        assert!(told.starts_with(said) && told.contains("--device cpu"), "{told}");
+        assert_eq!((code, message.trim_end().lines().count()), (Some(1), 1), "{message}");
+        let message = "adire: the device cuda:0 cannot be used: this program was built without GPU support";
+        assert!(message.starts_with(message) && message.contains("--device cpu"), "{message}");
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was touched");
 }
@@ -56,10 +56,10 @@ fn a_gpu_that_cannot_be_used_is_refused_in_one_sentence() {
 #[test]
 fn other_words_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let (code, told) = generate(folder.path(), &[], &["--device", "gpu"]);
-    assert!(code == Some(2) && told.contains("auto, cpu or cuda:N"), "{told}");
-    let (code, told) = generate(folder.path(), &[("ADIRE_DTYPE", "f64")], &[]);
-    assert!(code == Some(2) && told.contains("auto, f32, f16 or bf16"), "{told}");
+    let (code, message) = generate(folder.path(), &[], &["--device", "gpu"]);
+    assert!(code == Some(2) && message.contains("auto, cpu or cuda:N"), "{message}");
+    let (code, message) = generate(folder.path(), &[("ADIRE_DTYPE", "f64")], &[]);
+    assert!(code == Some(2) && message.contains("auto, f32, f16 or bf16"), "{message}");
 }
 
 #[test]
@@ -74,14 +74,14 @@ fn a_image_says_how_it_was_computed_and_is_verified_so() {
         (&[("ADIRE_DEVICE", "cpu"), ("ADIRE_DTYPE", "f16")][..], &[][..], "f16"),
         (&[("ADIRE_DTYPE", "f16")][..], &["--device", "cpu", "--dtype", "bf16"][..], "bf16"),
     ] {
-        let (code, told) = generate(folder.path(), environment, more);
-        assert_eq!(code, Some(0), "{told}");
+        let (code, message) = generate(folder.path(), environment, more);
+        assert_eq!(code, Some(0), "{message}");
         assert_eq!(recipe(folder.path()), ("cpu".to_owned(), dtype.to_owned()));
-        let (code, told) = verify(&[]);
-        assert!(code == Some(0) && told.contains("a.png: exact"), "{told}");
+        let (code, message) = verify(&[]);
+        assert!(code == Some(0) && message.contains("a.png: exact"), "{message}");
     }
     // The last one, in another precision than it was made with.
-    let (_, told) = verify(&["--dtype", "f32"]);
-    assert!(!told.contains("exact") && told.contains("on cpu in bf16; this is Adire"), "{told}");
-    assert!(told.trim_end().ends_with("on cpu in f32."), "{told}");
+    let (_, message) = verify(&["--dtype", "f32"]);
+    assert!(!message.contains("exact") && message.contains("on cpu in bf16; this is Adire"), "{message}");
+    assert!(message.trim_end().ends_with("on cpu in f32."), "{message}");
 }

@@ -29,10 +29,10 @@ fn generate(folder: &Path, more: &[&str]) -> Output {
 }
 
 fn failure(output: &Output, code: i32) -> String {
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{told}");
-    assert!(!told.contains("panicked") && !told.contains("backtrace"), "{told}");
-    told
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{message}");
+    assert!(!message.contains("panicked") && !message.contains("backtrace"), "{message}");
+    message
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -93,13 +93,13 @@ fn prompts_are_a1111s() {
     assert_eq!((request.adapters[0].strength, request.adapters[0].te_strength), (1.0, Some(0.0)));
     assert!(both != apart && apart != plain);
 
-    let told = failure(&generate(folder.path(), &["--clip-skip", "3", "--out", "x.png"]), 2);
-    assert!(told.contains("Clip skip must be 1 (the last layer) to 2; got 3."), "{told}");
+    let message = failure(&generate(folder.path(), &["--clip-skip", "3", "--out", "x.png"]), 2);
+    assert!(message.contains("Clip skip must be 1 (the last layer) to 2; got 3."), "{message}");
     let model = golden("pipeline");
     let tag =
         ["generate", "--model", model.to_str().unwrap(), "--prompt", "a <lora:nope:1>", "--out", "x.png"];
-    let told = failure(&adire(folder.path(), &tag), 1);
-    assert!(told.contains("nope") && told.contains("--lora FILE"), "{told}");
+    let message = failure(&adire(folder.path(), &tag), 1);
+    assert!(message.contains("nope") && message.contains("--lora FILE"), "{message}");
 }
 
 #[test]
@@ -132,10 +132,10 @@ fn a_seed_of_minus_one_is_random_and_half_understood_images_are_said() {
     };
     let [a, b] = ["a.png", "b.png"].map(|out| {
         let output = draw(out, &["--init-image", "init.png"]);
-        let told = String::from_utf8_lossy(&output.stderr);
+        let message = String::from_utf8_lossy(&output.stderr);
         assert!(
-            output.status.success() && told.contains("init.png: The image is transparent in 50%"),
-            "{told}"
+            output.status.success() && message.contains("init.png: The image is transparent in 50%"),
+            "{message}"
         );
         adire_studio::read_request(&std::fs::read(folder.path().join(out)).unwrap()).unwrap()
     });
@@ -170,8 +170,8 @@ fn wrong_arguments_end_with_2_and_write_nothing() {
             arguments.extend(["--prompt", "red flower"]);
         }
         arguments.extend(more);
-        let told = failure(&adire(folder.path(), &arguments), 2);
-        assert!(told.contains(expected), "{more:?}: {told}");
+        let message = failure(&adire(folder.path(), &arguments), 2);
+        assert!(message.contains(expected), "{more:?}: {message}");
     }
     assert!(names(folder.path()).is_empty());
 }
@@ -194,9 +194,9 @@ fn what_cannot_be_used_ends_with_1_in_one_sentence() {
         (&["--out", "nowhere/a.png"], "the folder nowhere does not exist"),
         (&["--out", "."], "is a folder"),
     ] {
-        let told = failure(&generate(folder.path(), more), 1);
-        assert!(told.contains(expected), "{more:?}: {told}");
-        assert_eq!(told.trim_end().lines().count(), 1, "{told}");
+        let message = failure(&generate(folder.path(), more), 1);
+        assert!(message.contains(expected), "{more:?}: {message}");
+        assert_eq!(message.trim_end().lines().count(), 1, "{message}");
     }
     assert!(!folder.path().join("a.png").exists());
 }
@@ -223,8 +223,8 @@ fn what_is_left_out_is_said() {
     let (odd, bias) = ("something_\u{1b}[31mX", "lora_unet_conv_norm_out.diff_b");
     let write = |bytes: &[u8]| std::fs::write(folder.path().join("odd.safetensors"), bytes).unwrap();
     write(&with_tensor(&with_tensor(&good, odd).0, bias).0);
-    let told = failure(&generate(folder.path(), &["--out", "a.png", "--lora", "odd.safetensors"]), 1);
-    assert!(told.contains("conv_norm_out's bias is [16] in this model, but [2] in the file"), "{told}");
+    let message = failure(&generate(folder.path(), &["--out", "a.png", "--lora", "odd.safetensors"]), 1);
+    assert!(message.contains("conv_norm_out's bias is [16] in this model, but [2] in the file"), "{message}");
 
     let (bytes, count) = with_tensor(&good, odd);
     write(&bytes);
@@ -232,11 +232,11 @@ fn what_is_left_out_is_said() {
         "Applied in part: 1 of {count} tensors was left out: 1 with unknown names (something_\\u{{1b}}[31mX)."
     );
     let output = generate(folder.path(), &["--out", "a.png", "--lora", "odd.safetensors:-4.5"]);
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && told.contains(&expected), "{told}");
-    let told =
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && message.contains(&expected), "{message}");
+    let message =
         failure(&generate(folder.path(), &["--out", "b.png", "--strict", "--lora", "odd.safetensors"]), 1);
-    assert!(told.contains(&expected) && !folder.path().join("b.png").exists(), "{told}");
+    assert!(message.contains(&expected) && !folder.path().join("b.png").exists(), "{message}");
 
     let model = golden("pipeline");
     let inspect = |more: &[&str]| {
@@ -257,13 +257,13 @@ fn what_is_left_out_is_said() {
     };
     assert!(failure(&add(&["--strict"]), 1).contains(&expected));
     let output = add(&[]);
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && told.contains(&expected), "{told}");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && message.contains(&expected), "{message}");
 
     // A name with an escape in an error, too.
     write(&with_tensor(&good, "lora_unet_\u{1b}[31mX.lora_down.weight").0);
-    let told = failure(&inspect(&[]), 1);
-    assert!(told.contains("\\u{1b}") && !told.contains('\u{1b}'), "{told:?}");
+    let message = failure(&inspect(&[]), 1);
+    assert!(message.contains("\\u{1b}") && !message.contains('\u{1b}'), "{message:?}");
 }
 
 #[test]
@@ -285,8 +285,8 @@ fn inspect_says_what_a_file_is() {
     );
 
     std::fs::write(folder.path().join("page"), "<!DOCTYPE html>").unwrap();
-    let told = failure(&adire(folder.path(), &["adapters", "inspect", "page"]), 1);
-    assert!(told.contains("web page"), "{told}");
+    let message = failure(&adire(folder.path(), &["adapters", "inspect", "page"]), 1);
+    assert!(message.contains("web page"), "{message}");
 }
 
 #[test]
@@ -306,22 +306,26 @@ fn convert_writes_what_the_same_program_reads_back() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(String::from_utf8_lossy(&output.stdout).starts_with(&format!("{out}: ")));
         assert_eq!(image(&format!("{to}.png"), out), expected, "{to}");
-        let told = failure(&adire(folder.path(), &convert), 1);
-        assert!(told.contains("exists already"), "{told}");
+        let message = failure(&adire(folder.path(), &convert), 1);
+        assert!(message.contains("exists already"), "{message}");
     }
     assert!(folder.path().join("p/unet/adapter_config.json").is_file());
 
     // A PEFT folder is taken into a data folder as one file.
     let add = ["adapters", "add", "p", "--name", "peft", "--data", "data", "--model", model];
     let output = adire(folder.path(), &add);
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(told.starts_with("Added peft@v1 to data"), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    let message = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        message.starts_with("Added peft@v1 to data"),
+        "{message}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 
     let loha = golden("adapters/loha.safetensors");
     let convert =
         ["adapters", "convert", loha.to_str().unwrap(), "--to", "peft", "--out", "no", "--model", model];
-    let told = failure(&adire(folder.path(), &convert), 1);
-    assert!(told.contains("Hadamard product") && !folder.path().join("no").exists(), "{told}");
+    let message = failure(&adire(folder.path(), &convert), 1);
+    assert!(message.contains("Hadamard product") && !folder.path().join("no").exists(), "{message}");
     let convert = ["adapters", "convert", file, "--to", "a1111", "--out", "no"];
     assert!(failure(&adire(folder.path(), &convert), 2).contains("write kohya, diffusers or peft"));
 }

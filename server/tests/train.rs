@@ -86,14 +86,14 @@ fn a_run_makes_samples_by_itself_and_keeps_captions_out_of_the_file() {
         let files = ["cloth.safetensors", "cloth-diffusers.safetensors", "README.md"];
         let files = files.map(|file| fs::read(folder.path().join(out).join(file)).unwrap());
         let samples = fs::read_dir(folder.path().join(out).join("samples")).unwrap().count();
-        let told = files.iter().filter(|bytes| bytes.windows(7).any(|part| part == b"PRIVATE")).count();
-        (samples, told)
+        let matches = files.iter().filter(|bytes| bytes.windows(7).any(|part| part == b"PRIVATE")).count();
+        (samples, matches)
     };
     // Two captions, and one without the trigger; before the first update and after both.
     assert_eq!(done("plain", &[]), (9, 0));
     assert_eq!(done("silent", &["--no-samples"]), (0, 0));
-    let (samples, told) = done("published", &["--publish-captions", "--sample-every", "2"]);
-    assert!(samples == 6 && told > 0, "{samples} {told}");
+    let (samples, matches) = done("published", &["--publish-captions", "--sample-every", "2"]);
+    assert!(samples == 6 && matches > 0, "{samples} {matches}");
 }
 
 #[test]
@@ -109,9 +109,12 @@ fn a_kohya_project_is_trained_on_with_its_class_images() {
         }
     }
     let output = run(train(folder.path(), &project, "out", &["--steps", "1", "--no-samples"]));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("1 class images") && said.contains("model: Skipped with its contents"), "{said}");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{message}");
+    assert!(
+        message.contains("1 class images") && message.contains("model: Skipped with its contents"),
+        "{message}"
+    );
     let card = fs::read_to_string(folder.path().join("out/README.md")).unwrap();
     assert!(card.contains("2 pictures"), "{card}");
 }
@@ -187,9 +190,9 @@ fn bad_input_is_named_before_anything_is_computed() {
     let folder = tempfile::tempdir().unwrap();
     let (data, empty) = (images(folder.path()), folder.path().join("empty"));
     fs::create_dir_all(&empty).unwrap();
-    let said = |data: &Path, more: &[&str]| complaint(&run(train(folder.path(), data, "bad", more)));
-    assert!(said(&empty, &[]).contains("has no usable image"));
-    assert!(said(&folder.path().join("nowhere"), &[]).contains("cannot be read: no such file or folder"));
+    let message = |data: &Path, more: &[&str]| complaint(&run(train(folder.path(), data, "bad", more)));
+    assert!(message(&empty, &[]).contains("has no usable image"));
+    assert!(message(&folder.path().join("nowhere"), &[]).contains("cannot be read: no such file or folder"));
     for (flag, value, words) in [
         ("--rank", "0", "rank must be 1 to 128; got 0"),
         ("--rank", "10000", "rank must be 1 to 128; got 10000"),
@@ -199,11 +202,11 @@ fn bad_input_is_named_before_anything_is_computed() {
         ("--class-prompt", "a cloth", "--class-prompt needs class images"),
         ("--class-pictures", "1001", "class_images must be 0 to 1000; got 1001"),
     ] {
-        let text = said(&data, &[flag, value]);
+        let text = message(&data, &[flag, value]);
         assert!(text.contains(words), "{flag} {value}: {text}");
     }
     fs::write(folder.path().join("bad.toml"), "stepps = 3\n").unwrap();
-    assert!(said(&data, &["--config", "bad.toml"]).contains("unknown or invalid setting"));
+    assert!(message(&data, &["--config", "bad.toml"]).contains("unknown or invalid setting"));
     // Names become files.
     let mut named = Command::new(env!("CARGO_BIN_EXE_adire"));
     named.current_dir(folder.path()).args(["train", "--name", "../up", "--data"]).arg(&data);

@@ -23,7 +23,7 @@ fn adire(folder: &Path, arguments: &[&str]) -> Output {
     command.args(arguments).output().unwrap()
 }
 
-fn told(output: &Output) -> (Option<i32>, String) {
+fn code_and_text(output: &Output) -> (Option<i32>, String) {
     let text = [&output.stdout[..], &output.stderr[..]].concat();
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }
@@ -36,7 +36,7 @@ fn image(folder: &Path) -> (String, String) {
     let made = ["generate", "--model", &model, "--prompt", "red flower", "--steps", "2", "--out", "a.png"];
     let size = ["--width", "64", "--height", "64", "--seed", "3", "--lora", &weighted];
     let output = adire(folder, &[&made[..], &size[..]].concat());
-    assert!(output.status.success(), "{}", told(&output).1);
+    assert!(output.status.success(), "{}", code_and_text(&output).1);
     (model, lora)
 }
 
@@ -45,9 +45,9 @@ fn a_image_is_made_again_exactly() {
     let folder = tempfile::tempdir().unwrap();
     let (model, lora) = image(folder.path());
     let again = ["verify", "a.png", "--model", &model];
-    let (code, text) = told(&adire(folder.path(), &again));
+    let (code, text) = code_and_text(&adire(folder.path(), &again));
     assert!(code == Some(1) && text.contains("pass its file with --lora"), "{text}");
-    let (code, text) = told(&adire(folder.path(), &[&again[..], &["--lora", &lora]].concat()));
+    let (code, text) = code_and_text(&adire(folder.path(), &[&again[..], &["--lora", &lora]].concat()));
     assert!(code == Some(0) && text.contains("a.png: exact: every pixel is the same"), "{text}");
 }
 
@@ -56,7 +56,7 @@ fn embeddings_are_kept_used_by_their_word_and_found_by_verify() {
     let folder = tempfile::tempdir().unwrap();
     let model = golden("pipeline").display().to_string();
     let style = golden("embeddings/diffusers.safetensors").display().to_string();
-    let run = |arguments: &[&str]| told(&adire(folder.path(), arguments));
+    let run = |arguments: &[&str]| code_and_text(&adire(folder.path(), arguments));
     let generate = |out: &str, more: &[&str]| {
         let common =
             ["generate", "--model", &model, "--prompt", "red Fancy, moons", "--seed", "3", "--steps", "2"];
@@ -123,7 +123,7 @@ fn another_vae_is_in_the_recipe_and_asked_for() {
     let make =
         ["generate", "--model", &model, "--prompt", "", "--steps", "2", "--seed", "1", "--out", "a.png"];
     let size = ["--width", "64", "--height", "64", "--vae", &vae];
-    let (code, text) = told(&adire(folder.path(), &[&make[..], &size].concat()));
+    let (code, text) = code_and_text(&adire(folder.path(), &[&make[..], &size].concat()));
     assert_eq!(code, Some(0), "{text}");
     let bytes = std::fs::read(folder.path().join("a.png")).unwrap();
     let used = adire_studio::read_recipe(&bytes).unwrap().vae.unwrap();
@@ -133,13 +133,13 @@ fn another_vae_is_in_the_recipe_and_asked_for() {
         String::from_utf8_lossy(&bytes).contains(&format!("VAE hash: {}, VAE: diffusion", &used.hash[..10]))
     );
     let again = ["verify", "a.png", "--model", &model];
-    let (code, text) = told(&adire(folder.path(), &again));
+    let (code, text) = code_and_text(&adire(folder.path(), &again));
     assert!(code == Some(1) && text.contains("pass its file or folder with --vae"), "{text}");
-    let (code, text) = told(&adire(folder.path(), &[&again[..], &["--vae", &vae]].concat()));
+    let (code, text) = code_and_text(&adire(folder.path(), &[&again[..], &["--vae", &vae]].concat()));
     assert!(code == Some(0) && text.contains("exact"), "{text}");
     // A VAE in the place of a model.
     let wrong = golden("pipeline/vae").display().to_string();
-    let (code, text) = told(&adire(folder.path(), &["verify", "a.png", "--model", &wrong]));
+    let (code, text) = code_and_text(&adire(folder.path(), &["verify", "a.png", "--model", &wrong]));
     assert!(code == Some(1) && text.contains("is a VAE") && text.contains("--vae"), "{text}");
 }
 
@@ -182,11 +182,11 @@ fn a_image_that_the_safety_checker_withheld_is_black_and_says_so() {
     let generate = |more: &[&str]| {
         let common = ["generate", "--model", &model, "--prompt", "red flower", "--seed", "3", "--steps", "2"];
         let size = ["--width", "64", "--height", "64"];
-        let (code, text) = told(&adire(folder.path(), &[&common[..], &size[..], more].concat()));
+        let (code, text) = code_and_text(&adire(folder.path(), &[&common[..], &size[..], more].concat()));
         assert_eq!(code, Some(0), "{text}");
         text
     };
-    let verify = |file: &str| told(&adire(folder.path(), &["verify", file, "--model", &model]));
+    let verify = |file: &str| code_and_text(&adire(folder.path(), &["verify", file, "--model", &model]));
     let text = generate(&["--safety-checker", "--out", "a.png", "--latents", "a.safetensors"]);
     assert!(text.contains("Blocked by the safety checker"), "{text}");
     assert!(!folder.path().join("a.safetensors").exists(), "the latents would show it");
@@ -225,10 +225,11 @@ fn images_from_images_are_made_again_exactly() {
     let generate = |more: &[&str]| {
         let common = ["generate", "--model", &model, "--prompt", "red flower", "--seed", "3", "--steps", "4"];
         let output = adire(folder.path(), &[&common[..], more].concat());
-        assert!(output.status.success(), "{}", told(&output).1);
+        assert!(output.status.success(), "{}", code_and_text(&output).1);
     };
-    let verify =
-        |more: &[&str]| told(&adire(folder.path(), &[&["verify", "--model", &model][..], more].concat()));
+    let verify = |more: &[&str]| {
+        code_and_text(&adire(folder.path(), &[&["verify", "--model", &model][..], more].concat()))
+    };
     generate(&["--width", "64", "--height", "72", "--hires", "1.5:image:0.5:1", "--out", "a.png"]);
     let (code, text) = verify(&["a.png"]);
     assert!(code == Some(0) && text.contains("a.png: exact"), "{text}");
@@ -264,7 +265,7 @@ fn changed_pixels_are_seen() {
         rgb.iter_mut().take(30).for_each(|value| *value = value.wrapping_add(change));
         let pixels = adire_studio::Pixels { width: 64, height: 64, rgb: rgb.clone() };
         std::fs::write(&path, adire_studio::encode_with_recipe(&pixels, &recipe).unwrap()).unwrap();
-        told(&adire(folder.path(), &["verify", "a.png", "--model", &model, "--lora", &lora]))
+        code_and_text(&adire(folder.path(), &["verify", "a.png", "--model", &model, "--lora", &lora]))
     };
     let (code, text) = verdict(1);
     assert!(code == Some(0) && text.contains("close: pixels differ by at most 1 of 255"), "{text}");
@@ -287,7 +288,7 @@ fn what_cannot_be_verified_says_why() {
         ("text.png", "not an image in PNG"),
         ("foreign.png", "does not carry a recipe of Adire"),
     ] {
-        let (code, text) = told(&adire(folder.path(), &["verify", name]));
+        let (code, text) = code_and_text(&adire(folder.path(), &["verify", name]));
         assert!(code == Some(1) && text.contains(name) && text.contains(reason), "{text}");
         assert!(!text.contains("panicked"), "{text}");
     }

@@ -146,7 +146,7 @@ pub(crate) async fn be_strict(shared: &Arc<Shared>, uses: &[AdapterUse]) -> Resu
     if errors.is_empty() { Ok(()) } else { Err(StudioError::Invalid(ValidationError(errors))) }
 }
 
-/// The version that already stands for this file: the one asked for, or any of this name when the number
+/// The existing version of this file: the requested one, or any of this name when the number
 /// was left open.
 async fn existing(shared: &Shared, row: &AdapterVersion) -> Result<Option<AdapterVersion>, StudioError> {
     let known = shared.store.all_adapters().await?;
@@ -204,7 +204,7 @@ async fn downloads(shared: &Shared, version: &AdapterVersion) -> Result<bool, St
 
 async fn make_receipt(shared: Arc<Shared>, version: AdapterVersion) -> Result<AdapterReceipt, StudioError> {
     let _turn = shared.receipts.lock().await;
-    // Another one may have asked for it meanwhile.
+    // Another request may have computed it meanwhile.
     if let Some(receipt) = shared.store.receipt(&version.hash, &shared.model.hash).await? {
         return Ok(receipt);
     }

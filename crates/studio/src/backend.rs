@@ -1,4 +1,4 @@
-//! What the studio asks of a model. An implementation lives on one thread from birth to end.
+//! The interface between the studio and a model. An implementation stays on one thread for its whole life.
 
 use std::{
     ops::ControlFlow,
@@ -15,9 +15,9 @@ use adire_protocol::{
 /// words stand for so many vectors.
 pub type TokenCounter = Arc<dyn Fn(&str, &[(String, u32)]) -> Result<TokenCount, BackendError> + Send + Sync>;
 
-/// A model on a device. Built on the worker's thread and never moved off it, so it need not be `Send`.
+/// A model on a device. Built on the worker thread and never moved off it, so it need not be `Send`.
 ///
-/// A panic inside is caught: the job fails and the same backend gets the next one. State that a panic can
+/// Panics are caught: the job fails and the same backend receives the next one. State that a panic can
 /// leave half made must therefore be detected or rebuilt by the implementation.
 pub trait Backend: 'static {
     /// What is loaded. Asked once, after construction.
@@ -29,13 +29,13 @@ pub trait Backend: 'static {
     /// Reads an adapter file and tries it against the base model at strength 1.
     ///
     /// # Errors
-    /// A sentence for people: what is wrong with the file, what was expected.
+    /// A sentence to show to the user: what is wrong with the file, what was expected.
     fn check_adapter(&mut self, path: &Path) -> Result<AdapterReceipt, BackendError>;
 
-    /// Makes one image. Calls `on_step` after every denoising step and gives up when told to break.
+    /// Renders one image. Calls `on_step` after every sampler step and stops when it returns `Break`.
     ///
     /// # Errors
-    /// [`BackendError::Cancelled`] after a break, otherwise a sentence for people.
+    /// [`BackendError::Cancelled`] after a break, otherwise a sentence to show to the user.
     fn render(
         &mut self,
         job: &RenderRequest,
@@ -46,7 +46,7 @@ pub trait Backend: 'static {
     /// [`Self::advance_training`]'s. A run that was under way is dropped.
     ///
     /// # Errors
-    /// A sentence for people.
+    /// A sentence to show to the user.
     fn begin_training(&mut self, task: TrainingTask) -> Result<(), BackendError>;
 
     /// Does one small unit of the run: an image prepared, a measurement, a step, a sample. The same run does the same
@@ -54,25 +54,25 @@ pub trait Backend: 'static {
     /// A sample is broken off as soon as `interrupted` says so, and made later.
     ///
     /// # Errors
-    /// A sentence for people; the run has then ended.
+    /// A sentence to show to the user; the run has then ended.
     fn advance_training(&mut self, interrupted: &dyn Fn() -> bool) -> Result<UnitOutcome, BackendError>;
 
     /// Writes a checkpoint of the run, if it has come so far that it has one.
     ///
     /// # Errors
-    /// A sentence for people; the checkpoint before is untouched.
+    /// A sentence to show to the user; the checkpoint before is untouched.
     fn save_training(&mut self) -> Result<(), BackendError>;
 
     /// Drops the run, if there is one.
     fn end_training(&mut self);
 }
 
-/// A run that is to begin, or to be taken up again.
+/// A training run to start or resume.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainingTask {
     /// Name of the adapter.
     pub name: String,
-    /// Word that calls it up; may be empty.
+    /// Trigger word; may be empty.
     pub trigger: String,
     /// Every setting.
     pub config: TrainingConfig,
@@ -99,13 +99,13 @@ pub struct TrainingImage {
     pub name: String,
     /// The file, which [`crate::read_pixels`] reads.
     pub path: PathBuf,
-    /// What the text encoder is told.
+    /// Text the text encoder receives.
     pub caption: String,
-    /// How often it counts in an epoch.
+    /// Repeats per epoch.
     pub repeats: u32,
 }
 
-/// What need not be done again.
+/// Results of earlier parts of a run, which need not be computed again.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct KnownResults {
     /// Held-out losses by the number of updates.
@@ -116,7 +116,7 @@ pub struct KnownResults {
     pub forecast: bool,
 }
 
-/// What a unit of training has done.
+/// Outcome of one unit of training.
 #[derive(Clone, Debug, PartialEq)]
 pub enum UnitOutcome {
     /// A class image was made and kept.
@@ -135,7 +135,7 @@ pub enum UnitOutcome {
     },
     /// Everything is ready. The run stands after that many updates; whatever is known of later ones does not count.
     Ready {
-        /// Updates made.
+        /// Optimizer steps done.
         step: u32,
         /// Images that are trained on, repeats and crops counted.
         instances: u32,
@@ -155,7 +155,7 @@ pub enum UnitOutcome {
     },
     /// A measurement is done.
     HeldOut {
-        /// Updates made.
+        /// Optimizer steps done.
         step: u32,
         /// The held-out loss.
         loss: f64,
@@ -164,19 +164,19 @@ pub enum UnitOutcome {
     Step,
     /// A micro-step that completed an update.
     Updated(TrainingPoint),
-    /// Numbers were no longer finite: the run went back, and goes on at half the learning rate.
+    /// The loss was NaN or infinite: the run rolled back and continues at half the learning rate.
     Rewound {
         /// Updates made, as it stands now.
         step: u32,
     },
     /// A checkpoint is written.
     Saved {
-        /// Updates made.
+        /// Optimizer steps done.
         step: u32,
     },
     /// An image to look at.
     Sample {
-        /// Updates made.
+        /// Optimizer steps done.
         step: u32,
         /// Place of the prompt in the settings.
         prompt_index: u32,
@@ -185,16 +185,16 @@ pub enum UnitOutcome {
         /// The image.
         pixels: Pixels,
     },
-    /// A sample or a class image was broken off; it is made later.
+    /// A sample or class image was interrupted; it is rendered later.
     PutOff,
-    /// All is done; the adapter is in this file.
+    /// The run is finished; the adapter is in this file.
     Finished {
         /// In the run's folder.
         adapter: PathBuf,
     },
 }
 
-/// One image to make.
+/// A request to render one image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RenderRequest {
     /// The request with this image's own seed and a count of 1.
@@ -212,7 +212,7 @@ pub struct RenderRequest {
 pub struct InitFiles {
     /// The image.
     pub image: PathBuf,
-    /// What of it is made anew.
+    /// Mask: white is regenerated, black is kept.
     pub mask: Option<PathBuf>,
 }
 
@@ -223,7 +223,7 @@ pub struct AdapterFile {
     pub id: String,
     /// sha256 of the file, 64 hex digits.
     pub hash: String,
-    /// Where it lies; its name says nothing.
+    /// Path of the file; its name carries no meaning.
     pub path: PathBuf,
     /// Multiplies its effect in the UNet.
     pub strength: f64,
@@ -240,11 +240,11 @@ pub struct EmbeddingFile {
     pub hash: String,
     /// How many vectors it has.
     pub vectors: u32,
-    /// Where it lies; its name says nothing.
+    /// Path of the file; its name carries no meaning.
     pub path: PathBuf,
 }
 
-/// A denoising step that has ended.
+/// A finished sampler step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RenderStep {
     /// Steps done, from 1.
@@ -285,13 +285,13 @@ pub struct Rendered {
     pub warnings: Vec<String>,
 }
 
-/// Why there is no image.
+/// Why the backend failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BackendError {
-    /// `on_step` said so.
+    /// `on_step` returned `Break`.
     #[error("cancelled")]
     Cancelled,
-    /// A sentence for people.
+    /// A sentence to show to the user.
     #[error("{0}")]
     Failed(String),
 }

@@ -151,7 +151,7 @@ impl Blobs {
     }
 }
 
-/// Where in `root` the blob of that name lies; `None` for what is no name.
+/// Path of the blob with that name below `root`; `None` for an invalid name.
 pub(crate) fn path_below(root: &Path, hash: &str) -> Option<PathBuf> {
     let is_hash = hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     is_hash.then(|| root.join(&hash[..2]).join(&hash[2..]))
@@ -194,10 +194,10 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_told_from_other_trouble() {
-        let said = |kind| failed(Path::new("/data/blobs/x"), &io::Error::from(kind));
-        assert!(matches!(said(io::ErrorKind::StorageFull), StudioError::DiskFull));
-        assert!(matches!(said(io::ErrorKind::QuotaExceeded), StudioError::DiskFull));
-        let other = said(io::ErrorKind::PermissionDenied).to_string();
+        let error_of = |kind| failed(Path::new("/data/blobs/x"), &io::Error::from(kind));
+        assert!(matches!(error_of(io::ErrorKind::StorageFull), StudioError::DiskFull));
+        assert!(matches!(error_of(io::ErrorKind::QuotaExceeded), StudioError::DiskFull));
+        let other = error_of(io::ErrorKind::PermissionDenied).to_string();
         assert!(other.contains("permission denied") && !other.contains("/blobs"), "{other}");
     }
 

@@ -1,5 +1,5 @@
 //! Who asks, in the two ways in which the studio can tell: by the network that a request comes from, and by the random
-//! id that a browser keeps. Every limit counts by these; whoever calls the studio has made sure of both.
+//! id that a browser keeps. Every limit counts by these; callers of the studio must have verified both.
 
 use std::{
     fmt,

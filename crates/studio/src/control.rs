@@ -47,7 +47,7 @@ impl Studio {
         detached(deletion::visitor(self.shared().clone(), digest.to_owned())).await
     }
 
-    /// Deletes an image by its hash, whoever made or uploaded it.
+    /// Deletes an image by its hash, regardless of its owner.
     ///
     /// # Errors
     /// No such image.

@@ -34,8 +34,8 @@ impl Asker {
         self.admin
     }
 
-    /// Whether a generation of that visitor (a digest) may be cancelled or deleted. What was asked for without a
-    /// visitor's cookie belongs to whoever knows its id: there is nothing else to know them by.
+    /// Whether a generation of that visitor (a digest) may be cancelled or deleted. A generation created without a
+    /// visitor's cookie can be managed by anyone with its id, since nothing else identifies its owner.
     pub(crate) fn may(&self, visitor: Option<&str>) -> bool {
         self.admin || visitor.is_none_or(|visitor| self.who.visitor.as_deref() == Some(visitor))
     }
@@ -86,7 +86,7 @@ pub(crate) async fn visitor(shared: Arc<Shared>, visitor: String) -> Result<Dele
     Ok(deleted)
 }
 
-/// Deletes the image of that content, whoever made or uploaded it.
+/// Deletes the image with that hash, regardless of its owner.
 pub(crate) async fn content(shared: Arc<Shared>, hash: String) -> Result<Deleted, StudioError> {
     let mut deleted = Deleted::default();
     for (id, position) in shared.store.images_named(&hash).await? {

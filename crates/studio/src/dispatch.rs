@@ -66,7 +66,7 @@ fn without_folders(message: &str) -> String {
         shown.push_str(before);
         let length = path.find(|c| !is_of_path(c)).unwrap_or(path.len());
         let (path, after) = path.split_at(length);
-        // Not within a word (`and/or`, `1/2`, `https://`): a path begins after something that is no part of one.
+        // Not within a word (`and/or`, `1/2`, `https://`): a path begins after a character that cannot belong to one.
         let within = before.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '-' | '_'));
         let address = before.ends_with(':') && path.starts_with("//");
         let absolute = !(within || address);

@@ -1,10 +1,10 @@
-//! Everything that can go wrong, as sentences for people.
+//! Errors of the studio, as messages to show to the user.
 
 use adire_protocol::ValidationError;
 
 use crate::limits::rounded;
 
-/// Why the studio did not do what was asked.
+/// Why a request to the studio failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StudioError {
@@ -16,13 +16,13 @@ pub enum StudioError {
     NotFound {
         /// `generation`, `image`.
         what: &'static str,
-        /// As it was asked for, shortened.
+        /// The requested id, shortened.
         id: String,
     },
     /// No adapter version has that name.
     #[error("Adapter {name} not found. {}", known_adapters(known))]
     UnknownAdapter {
-        /// As it was asked for.
+        /// The requested name.
         name: String,
         /// The newest versions that exist, the nearest name first.
         known: Vec<String>,
@@ -89,7 +89,7 @@ pub enum StudioError {
         /// Whether those of the whole network are counted.
         network: bool,
     },
-    /// One network cancels all the time what it has just asked for.
+    /// One network keeps cancelling its new generations.
     #[error("Too many generations were cancelled before they started. Try again in {retry_after} s.")]
     TooManyWithdrawn {
         /// Seconds after which another try makes sense.
@@ -146,10 +146,10 @@ pub enum StudioError {
     /// Disk or database.
     #[error("{0}")]
     Storage(String),
-    /// The bytes are no image that is taken.
+    /// The bytes are not a supported image.
     #[error("{0}")]
     Image(String),
-    /// The bytes are no PNG with generation parameters.
+    /// The bytes are not a PNG with generation parameters.
     #[error("{0}")]
     Png(String),
     /// The model could not be loaded, or its thread is gone.
@@ -157,20 +157,20 @@ pub enum StudioError {
     Backend(String),
 }
 
-/// What sort of thing went wrong, for callers that answer each sort in their own way.
+/// Category of an error, for callers that map each one to a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// What was asked for cannot be taken as it is.
+    /// The request failed validation.
     Invalid,
-    /// There is no such thing.
+    /// Not found.
     NotFound,
     /// It exists already and never changes, or is in a state in which this cannot be done.
     Conflict,
-    /// It is somebody else's, or the admin has turned it off.
+    /// It belongs to another visitor, or the admin has disabled it.
     Forbidden,
     /// A file is too large.
     TooLarge,
-    /// Too much at once just now, whoever asks.
+    /// The server is busy, for every caller.
     Busy,
     /// This visitor asks for too much at once.
     TooMany,
@@ -180,12 +180,12 @@ pub enum ErrorKind {
     ShuttingDown,
     /// The server's disk is full.
     DiskFull,
-    /// Nobody's fault who asked.
+    /// An internal error, not the caller's fault.
     Internal,
 }
 
 impl StudioError {
-    /// What sort of error it is.
+    /// The error's category.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Invalid(_)

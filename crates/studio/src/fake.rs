@@ -36,7 +36,7 @@ pub use training::FakeRun;
 /// What a file must begin with to pass as an adapter here.
 pub const ADAPTER_MAGIC: &[u8] = b"fake adapter";
 
-/// See the module.
+/// The in-memory queue; see the module documentation.
 #[derive(Clone, Debug, Default)]
 pub struct FakeBackend {
     /// How long each step takes.

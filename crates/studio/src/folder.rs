@@ -63,7 +63,7 @@ pub(crate) fn claim(folder: &Path) -> Result<FolderLock, StudioError> {
     Ok(FolderLock { _file: file })
 }
 
-/// Why something could not be kept or read: a full disk is told from everything else. `what`: a clause like “a.png could
+/// Turns an I/O error into a [`StudioError`]; a full disk has its own variant. `what`: a clause like “a.png could
 /// not be kept”.
 pub(crate) fn failed(what: impl std::fmt::Display, error: &std::io::Error) -> StudioError {
     use std::io::ErrorKind;

@@ -1,5 +1,5 @@
-//! Garbage collection: uploads that no generation names, generations without a result, and whatever is older than the
-//! admin keeps things.
+//! Garbage collection: deletes uploads that no generation references, generations without a result, and anything older than the
+//! configured retention.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,14 +9,14 @@ use crate::{
     shared::{Shared, now},
 };
 
-/// How often it runs; the first time at once.
+/// Time between collections; the first one runs at startup.
 const INTERVAL: Duration = Duration::from_secs(10 * 60);
 
-/// How long a generation that was cancelled or failed before its first image is kept, in milliseconds. Whoever watches it
-/// has read by then how it ended.
+/// How long a generation that was cancelled or failed before its first image is kept, in milliseconds. Watching clients
+/// have seen the outcome by then.
 const WITHOUT_RESULT: i64 = 60 * 60 * 1000;
 
-/// Sweeps until the studio closes.
+/// Collects at intervals until the studio closes.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut clock = tokio::time::interval(INTERVAL);
     loop {
@@ -32,7 +32,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// What a sweep has deleted.
+/// Number of rows and files deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Collected {
     pub(crate) uploads: usize,
@@ -40,7 +40,7 @@ pub(crate) struct Collected {
     pub(crate) files: usize,
 }
 
-/// One sweep, as if the time were `now` (milliseconds since 1970).
+/// One collection at the time `now` (milliseconds since 1970).
 pub(crate) async fn collect(shared: &Shared, now: i64) -> Result<Collected, StudioError> {
     let keep_for = shared.retention.keep_for.map(|time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
     let mut collected = Collected::default();
@@ -56,7 +56,7 @@ pub(crate) async fn collect(shared: &Shared, now: i64) -> Result<Collected, Stud
     Ok(collected)
 }
 
-/// Deletes the uploads that came before `before` and that no generation names; how many.
+/// Deletes the uploads from before `before` that no generation references; returns how many.
 pub(crate) async fn collect_uploads(shared: &Shared, before: i64) -> Result<usize, StudioError> {
     let _keeping = shared.keeping.lock().await;
     shared.store.forget_uploads(before).await

@@ -1,4 +1,4 @@
-//! Images that requests begin with, and masks: read from files, brought to the size that is asked for. Every function
+//! Reads init images and masks from files and resizes them to the requested size. Every function
 //! computes or reads; call them off the async threads.
 
 use std::path::Path;
@@ -50,7 +50,7 @@ fn middle(image: (u32, u32), wanted: (u32, u32)) -> (u32, u32, u32, u32) {
     ((w - cut_w) / 2, (h - cut_h) / 2, cut_w, cut_h)
 }
 
-/// `picture` in the size asked for: scaled by Lanczos's filter until it covers that, and cut off evenly on both
+/// Resizes `image` to the given size: scaled with a Lanczos filter until it covers that size, then cropped evenly on both
 /// sides. One that has the size already stays to the bit.
 ///
 /// # Errors
@@ -68,11 +68,11 @@ pub fn cover(image: Pixels, width: u32, height: u32) -> Result<Pixels, StudioErr
     Ok(Pixels { width, height, rgb })
 }
 
-/// Which pixels `mask` leaves to be made anew (white ones) once an image of size `picture` has gone through
+/// Which pixels `mask` regenerates (its white ones) once an image of size `image` has gone through
 /// [`cover`]. A mask of another size lies over the whole image, each pixel taking the nearest of its own.
 pub fn cover_mask(mask: &Pixels, image: (u32, u32), width: u32, height: u32) -> Vec<bool> {
     let (x, y, w, h) = middle(image, (width, height));
-    // Centres of the pixels asked for, as indices into one side of the mask.
+    // Centres of the target pixels, as indices into one side of the mask.
     let along = |wanted: u32, offset: u32, cut: u32, side: u32, mask_side: u32| -> Vec<usize> {
         let at = |i: u32| {
             let within = f64::from(offset) + (f64::from(i) + 0.5) * f64::from(cut) / f64::from(wanted);
@@ -158,7 +158,7 @@ mod tests {
         let exact = pixels(8, 8, |x, y| white((x + y) % 3 == 0));
         let expected: Vec<bool> = (0..64).map(|i| (i % 8 + i / 8) % 3 == 0).collect();
         assert_eq!(cover_mask(&exact, (8, 8), 8, 8), expected);
-        // A mask of 2 × 1 over an image of 16 × 8, of whose middle half 8 × 8 are asked for: still half and half.
+        // A mask of 2 × 1 over an image of 16 × 8, cropped to its middle 8 × 8: still half and half.
         let halves = pixels(2, 1, |x, _| white(x == 1));
         let found = cover_mask(&halves, (16, 8), 8, 8);
         assert_eq!(found, (0..64).map(|i| i % 8 >= 4).collect::<Vec<_>>());

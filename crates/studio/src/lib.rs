@@ -3,7 +3,7 @@
 //!
 //! The way of a request: `requests` checks it, writes its row and puts it on the `queue`; the `dispatch` task
 //! takes it from there and has the `worker` make its images, which go to `blobs` and `store`; what happens
-//! is published in the generation's `log`. `views` answers questions, `restore` goes on after a restart.
+//! is published in the generation's `log`. `views` serves reads, `restore` resumes after a restart.
 //!
 //! `dataset` keeps images to train on; `training` is to a training what requests, dispatch and views are to a
 //! generation. Its runs are made of small units, and the worker makes people's images between them.
@@ -91,7 +91,7 @@ pub struct NewEmbedding {
     pub width: u32,
 }
 
-/// An adapter file to be taken in.
+/// An adapter file to add.
 #[derive(Clone, Debug)]
 pub struct NewAdapter {
     /// Name without version.

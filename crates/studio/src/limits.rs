@@ -15,7 +15,7 @@ pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 pub struct Caps {
     /// Most generations of one visitor that may wait.
     pub waiting: u32,
-    /// Most generations from one network that may wait, whoever asked for them.
+    /// Maximum number of queued generations per network.
     pub waiting_of_network: u32,
     /// Most that one generation may cost; `None`: what fits the device.
     pub cost: Option<f64>,

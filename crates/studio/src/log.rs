@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::EventStream;
 
-/// What a subscriber can still be told. Bounded: one `queued`, one `started`, the images, one `progress`,
+/// Events that a subscriber can still receive. Bounded: one `queued`, one `started`, the images, one `progress`,
 /// one last event.
 #[derive(Debug)]
 pub(crate) struct Log {

@@ -1,4 +1,4 @@
-//! One image of a generation: made by the worker, followed step by step, stored and published.
+//! Renders one image of a generation: run by the worker, reported step by step, stored and published.
 
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -14,7 +14,7 @@ use crate::{
     worker::RenderEvent,
 };
 
-/// Why a generation ended early.
+/// Why rendering stopped early.
 pub(crate) enum RenderError {
     Stopped(Stop),
     Failed(String),
@@ -26,7 +26,7 @@ impl From<StudioError> for RenderError {
     }
 }
 
-/// Makes one image and publishes its steps.
+/// Renders one image and publishes its progress.
 pub(crate) async fn render_image(
     shared: &Shared,
     generation: &QueuedGeneration,

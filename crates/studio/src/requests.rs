@@ -32,7 +32,7 @@ pub(crate) async fn submit(
     let (_, random) = Uuid::new_v4().as_u64_pair();
     let mut spec = match uploads::defaults_for(&shared, &request).await {
         Ok(defaults) => request.validate(&model.limits, &defaults, random)?,
-        // What else is wrong is said first: it may be why the image cannot be found.
+        // Other errors are reported first: they may explain why the image cannot be found.
         Err(missing) => {
             request.validate(&model.limits, &model.defaults, random)?;
             return Err(missing);
@@ -98,7 +98,7 @@ pub(crate) async fn cancel(shared: Arc<Shared>, id: String, by: Asker) -> Result
     views::generation(&shared, &id).await
 }
 
-/// Stops it, whoever asks: at once while it waits, within one step while it runs. Whether it still runs.
+/// Cancels a generation without an owner check: at once while queued, within one step while running. Returns whether it still runs.
 pub(crate) async fn stop(shared: &Shared, id: &str) -> Result<bool, StudioError> {
     match shared.queue.cancel(id) {
         CancelOutcome::Removed(generation) => {
@@ -115,7 +115,7 @@ pub(crate) async fn stop(shared: &Shared, id: &str) -> Result<bool, StudioError>
     }
 }
 
-/// Cancels everything that waits or runs for whoever `of` means; how many.
+/// Cancels every queued or running generation that `of` selects; returns how many.
 pub(crate) async fn cancel_all(shared: Arc<Shared>, of: QueueOwner) -> Result<u32, StudioError> {
     if of.network.is_none() && of.visitor.is_none() {
         let message = "Set network or visitor, as listed in the queue.".to_owned();

@@ -18,8 +18,8 @@ const NUMBERS_PER_RUN: u64 = 1_000_000;
 /// A generation that was running at this many crashes in a row is not tried again: it may be their cause.
 const MAX_ATTEMPTS: i64 = 3;
 
-/// Puts every unfinished generation back into the queue, in its old order. One that was asked for too long ago is
-/// cancelled: whoever asked has hardly waited for it, and the others should not wait for them.
+/// Puts every unfinished generation back into the queue, in its old order. One that was created too long ago is
+/// cancelled: its visitor has probably left, and others should not wait for it.
 pub(crate) async fn unfinished(shared: &Shared) -> Result<(), StudioError> {
     let patience = shared.retention.keep_waiting;
     let oldest = now().saturating_sub(i64::try_from(patience.as_millis()).unwrap_or(i64::MAX));

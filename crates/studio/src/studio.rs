@@ -1,4 +1,4 @@
-//! The public face: everything the server and the page call.
+//! The studio's public API: everything the server and the page call.
 
 use std::{
     path::PathBuf,
@@ -69,7 +69,7 @@ impl StudioConfig {
 ///
 /// Its functions can be dropped half-way (a client hangs up) without harm: what must not stop in the middle
 /// runs in a task of its own. When the last handle is dropped without [`Studio::shutdown`], everything stops
-/// where it is, as in a crash; nothing stored is lost and the next start goes on.
+/// where it is, as in a crash; nothing stored is lost and the next start resumes.
 #[derive(Clone)]
 pub struct Studio {
     inner: Arc<Inner>,
@@ -102,7 +102,7 @@ impl Drop for Inner {
 }
 
 impl Studio {
-    /// Opens the data folder, loads the model on its own thread (`make` runs there) and goes on with what
+    /// Opens the data folder, loads the model on its own thread (`make` runs there) and resumes what
     /// was left unfinished.
     ///
     /// # Errors
@@ -260,7 +260,7 @@ impl Studio {
     }
 
     /// The request that generated an image (PNG, JPEG, WebP), from the texts in its file. `as_read`: as it stands there;
-    /// otherwise what this server would refuse is left out, and said in its `warnings`.
+    /// otherwise fields that this server would refuse are dropped and listed in its `warnings`.
     ///
     /// # Errors
     /// The file is not such an image, or has no parameters; or the store cannot be read.
@@ -278,7 +278,7 @@ impl Studio {
     /// no request names within a day is deleted. At most 20 MiB; they go to the disk as they come.
     ///
     /// # Errors
-    /// It is no such image, or too large; `client` has uploaded enough, too many are being read, or it cannot be
+    /// The file is not a supported image or too large; `client` has reached its quota, too many are being read, or it cannot be
     /// stored.
     pub async fn upload<B: AsRef<[u8]>, E: std::fmt::Display>(
         &self,

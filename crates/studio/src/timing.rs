@@ -1,12 +1,12 @@
-//! What images cost, measured, and what the next ones will therefore take. Time is taken to grow with the
-//! number of pixels and with the calls of the model that a sampler's step needs; that is near enough for people who
-//! wait.
+//! Measured cost of images, and estimates derived from it. Time is assumed to grow with the
+//! number of pixels and with the calls of the model that a sampler's step needs; which is accurate enough for a waiting
+//! visitor.
 
 use std::time::Duration;
 
 use adire_protocol::GenerationSpec;
 
-/// Weight of a new measurement: the last few images count, one odd one does not upset.
+/// Weight of a new measurement in the moving average.
 const NEW: f64 = 0.3;
 
 /// Moving averages at the model's native size, for steps of one call of the model, in milliseconds; `None` before the first image.
@@ -16,7 +16,7 @@ pub(crate) struct Timing {
     average: Option<ImageCost>,
 }
 
-/// Milliseconds at some size.
+/// Cost of an image in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct ImageCost {
     /// One denoising step.
@@ -72,7 +72,7 @@ impl Timing {
         Some(f64::from(images) * (f64::from(spec.total_steps()) * cost.step + cost.fixed))
     }
 
-    /// Learns from a finished image.
+    /// Updates the averages from a finished image.
     pub(crate) fn add_measurement(&mut self, spec: &GenerationSpec, timer: &StepTimer, total: Duration) {
         // An image of a single step says nothing of steps and the rest apart; it is used only when nothing
         // better is known.

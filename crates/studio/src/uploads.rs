@@ -83,7 +83,7 @@ impl Decoders {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place in the line, before anything is taken in.
+    /// Waits in line before anything is received.
     ///
     /// # Errors
     /// Too many wait already, of this network or in all.
@@ -197,7 +197,7 @@ async fn check_room(shared: &Shared, who: &Who, bytes: u64) -> Result<(), Studio
         let most = u64::from(times) * caps.upload_bytes;
         used.images >= times * caps.uploads || used.bytes.saturating_add(bytes.max(1)) > most
     };
-    let told = |times: u32| {
+    let quota = |times: u32| {
         format!(
             "{} images or {} MB within a day",
             times * caps.uploads,
@@ -209,7 +209,7 @@ async fn check_room(shared: &Shared, who: &Who, bytes: u64) -> Result<(), Studio
     {
         return refuse(format!(
             "Upload limit reached: {}. Delete some of your images, or try again later.",
-            told(1)
+            quota(1)
         ));
     }
     if let Some(network) = who.network_digest()
@@ -217,7 +217,7 @@ async fn check_room(shared: &Shared, who: &Who, bytes: u64) -> Result<(), Studio
     {
         return refuse(format!(
             "Your network's upload limit is reached: {}. Try again later.",
-            told(VISITORS_IN_A_NETWORK)
+            quota(VISITORS_IN_A_NETWORK)
         ));
     }
     if shared.store.upload_bytes().await?.saturating_add(bytes.max(1)) > caps.all_upload_bytes {
@@ -237,7 +237,7 @@ pub fn image_hash(pixels: &Pixels) -> Result<String, StudioError> {
 }
 
 /// Checks that the images a request names are here, and gives the defaults that such a request has. A request may name
-/// uploads and generated images, which `images/{hash}.png` shows to whoever knows the name; images of datasets, samples of
+/// uploads and generated images, which `images/{hash}.png` serves to anyone who knows the name; images of datasets, samples of
 /// trainings and other files are not there for it.
 pub(crate) async fn defaults_for(
     shared: &Shared,

@@ -22,7 +22,7 @@ use crate::{
     UnitOutcome,
 };
 
-/// What the thread is asked. Requests are served in order, one at a time.
+/// A request to the worker thread. Requests are served in order, one at a time.
 enum Request {
     Check { path: PathBuf, reply: oneshot::Sender<Result<AdapterReceipt, BackendError>> },
     Render { job: Box<RenderRequest>, stop: Arc<AtomicBool>, updates: mpsc::UnboundedSender<RenderEvent> },
@@ -30,7 +30,7 @@ enum Request {
     Exit,
 }
 
-/// What it is asked about a training run.
+/// A command about the current training run.
 enum TrainCommand {
     Begin { task: Box<TrainingTask>, reply: oneshot::Sender<Result<(), BackendError>> },
     Advance { interrupted: Interrupted, reply: oneshot::Sender<Result<Unit, BackendError>> },
@@ -44,19 +44,19 @@ pub(crate) type Interrupted = Arc<dyn Fn() -> bool + Send + Sync>;
 /// A unit of training, and how long it held the thread.
 pub(crate) type Unit = (UnitOutcome, Duration);
 
-/// What it says about an image. Times count from the start of this image.
+/// Events while an image is rendered. Times count from its start.
 pub(crate) enum RenderEvent {
     Step(RenderStep, Duration),
     Ended(Result<Rendered, BackendError>, Duration),
 }
 
-/// What the thread has loaded, as far as others may have it.
+/// Information about the loaded model that other threads may use.
 pub(crate) struct Loaded {
     pub(crate) info: ModelInfo,
     pub(crate) counter: TokenCounter,
 }
 
-/// The way to the thread; clones lead to the same one. It ends with the last of them.
+/// Handle to the worker thread; clones share it. The thread ends with the last one.
 #[derive(Clone)]
 pub(crate) struct Worker {
     requests: blocking::Sender<Request>,
@@ -121,7 +121,7 @@ impl Worker {
         self.train(|reply| TrainCommand::Begin { task: Box::new(task), reply }).await
     }
 
-    /// Does one unit of the run. Whatever was asked before goes first, so an image that is asked for meanwhile waits
+    /// Does one unit of the run. Requests are served in order, so an image requested meanwhile waits
     /// for one unit at most.
     pub(crate) async fn advance_training(
         &self,
@@ -154,7 +154,7 @@ impl Worker {
     }
 }
 
-/// Serves requests until told to exit or until nobody can send any more.
+/// Serves requests until `Exit` or until every sender is dropped.
 fn serve<B: Backend>(mut backend: B, inbox: &blocking::Receiver<Request>) {
     while let Ok(request) = inbox.recv() {
         // A reply that cannot be sent means that the asker has left; there is nobody to tell.

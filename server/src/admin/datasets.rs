@@ -128,7 +128,7 @@ async fn refuse(
     let status = ProblemKind::from(error.kind()).status();
     form.errors = field_errors(error);
     let page = AdminPage::dataset(&state.studio, id, None, Some(form)).await;
-    // Of a dataset that is not there, there is no page to show the error on.
+    // A missing dataset has no page to show the error on.
     let status = page.problem().is_none().then_some(status);
     answer(state, page, parts, status).await
 }
@@ -217,14 +217,14 @@ async fn upload(
             format!("Expected a multipart form with files: {}.", error.body_text()),
         )
     })?;
-    let brought = match files::receive(&state.studio, &mut form).await {
-        Ok(brought) => brought,
+    let uploaded = match files::receive(&state.studio, &mut form).await {
+        Ok(uploaded) => uploaded,
         Err(problem) if accepts_html(&parts.headers) => {
             return Ok(upload_refused(state, parts, &id, problem).await);
         }
         Err(problem) => return Err(problem),
     };
-    match state.studio.add_to_dataset(&id, brought).await {
+    match state.studio.add_to_dataset(&id, uploaded).await {
         Ok(_) => Ok(Redirect::to(&format!("/admin/datasets/{id}?done=files")).into_response()),
         Err(error) => Ok(refuse(state, parts, &id, FormInput::default(), error).await),
     }

@@ -1,5 +1,5 @@
 //! The admin pages over HTTP: documents, and what their plain forms post to. `auth::guard` stands before every
-//! address here. A form is answered with 303 and the address of a page; what cannot be taken comes back as the same
+//! address here. A form is answered with 303 and the address of a page; invalid input returns the same
 //! page with 422, the values kept and the reasons beside the fields.
 
 mod control;
@@ -75,7 +75,7 @@ pub(crate) async fn missing(state: AppState, request: Request) -> Response {
     answer(state, AdminPage::missing("Nothing at this address."), parts, None).await
 }
 
-/// A page for whoever the request comes from. `status`: where the page itself does not say enough.
+/// Renders a page for the request's client. `status`: where the page itself does not say enough.
 async fn answer(state: AppState, page: AdminPage, parts: Parts, status: Option<StatusCode>) -> Response {
     let page = page.with_access(match parts.extensions.get() {
         Some(Access::SignedIn) => AdminAccess::Password,

@@ -1,4 +1,4 @@
-//! Where an operator arrives.
+//! The admin overview.
 
 use adire_app::admin::AdminPage;
 use axum::{Router, extract::State, http::request::Parts, response::Response, routing::get};

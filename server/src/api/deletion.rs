@@ -1,4 +1,4 @@
-//! Taking back what was asked for: images, prompts, all of it.
+//! Deletion of images, generations and all data of a visitor.
 
 use adire_protocol::Deleted;
 use adire_studio::{By, Studio};

@@ -1,4 +1,4 @@
-//! Asking for images, asking how far they are, stopping them.
+//! Creating, reading and cancelling generations.
 
 use adire_protocol::{Generation, GenerationRequest};
 use adire_studio::{By, Studio};

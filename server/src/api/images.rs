@@ -63,7 +63,7 @@ pub(crate) async fn read(
         header::CONTENT_DISPOSITION,
         text(format!("{kind}; filename=\"adire-{}.png\"", &hash[..12]))?,
     );
-    // Read before 304 is said: an image that is gone must not look as if it were still there.
+    // Read before answering 304: an image that is gone must not look as if it were still there.
     let path = studio.image_file(hash).await?;
     if matches_etag(request.headers(), &etag) {
         return Ok((StatusCode::NOT_MODIFIED, headers).into_response());

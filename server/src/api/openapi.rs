@@ -1,9 +1,9 @@
-//! The description of the API, made from the handlers themselves.
+//! The OpenAPI document, generated from the handlers.
 
 use axum::{Extension, body::Bytes, http::header, response::IntoResponse};
 use utoipa::OpenApi;
 
-/// What stands above the routes.
+/// The document's header.
 #[derive(OpenApi)]
 #[openapi(
     info(

@@ -1,4 +1,4 @@
-//! Images that clients bring along.
+//! Image uploads.
 
 use adire_protocol::Upload;
 use adire_studio::{ImageUse, Studio};
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Role {
-    /// An image to begin with.
+    /// An init image.
     #[default]
     InitImage,
     /// A mask.

@@ -152,7 +152,7 @@ mod tests {
         }
         assert_eq!(attempts.begin(None, v4(1), now), Err(Duration::from_secs(60)));
         assert_eq!(attempts.begin(None, v4(1), now + Duration::from_secs(59)), Err(Duration::from_secs(1)));
-        // However often it was asked meanwhile, the wait is what was said.
+        // However often it was tried meanwhile, the wait does not grow.
         attempts.begin(None, v4(1), now + Duration::from_secs(60)).unwrap();
         attempts.begin(None, v4(1), now + Duration::from_secs(60)).unwrap_err();
         let later = now + Duration::from_secs(60 + 5 * 60);

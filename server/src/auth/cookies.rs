@@ -51,7 +51,7 @@ fn signed<'h>(headers: &'h HeaderMap, name: &'static str, key: &'h Key) -> impl 
 }
 
 /// What a browser gets that signed in. Strict: no page of ours needs the cookie on the way from another site; who
-/// follows a link from there to an admin page is asked for the password, and nothing else.
+/// follows a link from there to an admin page only has to enter the password.
 pub(super) fn signed_in(token: &str, device: &str, key: &Key, secure: bool) -> Vec<HeaderValue> {
     let mut jar = CookieJar::new();
     jar.signed_mut(key).add(base(SESSION, token, secure));

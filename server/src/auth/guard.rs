@@ -1,4 +1,4 @@
-//! The door of everything under `/admin`, addresses that lead nowhere included.
+//! Access control of everything under `/admin`, unknown URLs included.
 
 use std::{io, sync::Arc};
 
@@ -17,22 +17,22 @@ use crate::{
     state::AppState,
 };
 
-/// How someone came in; in the extensions of every request that the door lets through.
+/// How a request was authorised; an extension of every request that passes [`check`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// With a session.
     SignedIn,
-    /// With a session that began by the printed link; there is no password yet.
+    /// With a session started by the printed link; no password is set.
     ByLink,
-    /// There is no password yet, the request comes from this machine, and the server was told that this is enough.
+    /// No password is set, the request is local, and `--open-admin` allows that.
     ThisMachine,
-    /// To a page that must be reached without any of these.
+    /// A page that is reachable without authorisation.
     Open,
 }
 
-/// What can be reached by who is not signed in.
+/// Reachable without signing in.
 const SIGN_IN: &str = "/admin/sign-in";
-/// What can be reached from anywhere while there is no password; both ask for the token of the printed link.
+/// Reachable from anywhere while no password is set; both require the token of the printed link.
 const LINK: &str = "/admin/link";
 const SET_UP: &str = "/admin/set-up";
 
@@ -66,7 +66,7 @@ pub(crate) async fn check(State(state): State<AppState>, mut request: Request, n
     };
     request.extensions_mut().insert(access);
     let mut response = next.run(request).await;
-    // Pages must not come back out of a cache after signing out; what said something else about itself keeps it.
+    // Pages must not come back out of a cache after signing out; an explicit Cache-Control is kept.
     let headers = response.headers_mut();
     let is_page =
         headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
@@ -109,8 +109,8 @@ fn sign_in_first(request: &Request) -> Response {
 }
 
 /// Whether the request comes from this machine and from nowhere before: the peer is a loopback address, no proxy says
-/// that it speaks for someone else, and the host that was asked for is this machine, too (a page of another site can
-/// have its own name lead to 127.0.0.1). A forwarder that says nothing of itself cannot be told from a program here.
+/// that it forwards for another client, and the requested host is this machine, too (a page of another site can
+/// have its own name lead to 127.0.0.1). A forwarder that adds no header looks like a local program.
 fn is_this_machine(request: &Request) -> bool {
     let peer = request.extensions().get::<Arrival>().and_then(|arrival| arrival.peer);
     peer.is_some_and(|peer| peer.is_loopback())
@@ -154,7 +154,7 @@ pub(crate) fn set_session_cookies(auth: &AdminAuth, token: &str, request: &Parts
     }
 }
 
-/// Takes them back.
+/// Clears the session cookies.
 pub(crate) fn clear_session_cookies(request: &Parts, response: &mut Response) {
     set(response, cookies::signed_out(is_https(request)));
 }

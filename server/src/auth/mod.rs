@@ -1,4 +1,4 @@
-//! The operator: one person (or a few who share a password) who may change what the studio offers. Knows passwords,
+//! Admin authentication: one shared password for everyone who administers the studio. Knows passwords,
 //! sessions and attempts; knows no pages. Everything lies in files of the folder `operator` in the data folder, which
 //! only the server's own user can read. Files, not rows: `adire admin set-password` must work beside a running server
 //! that holds the database, and the studio knows nothing of authentication.
@@ -42,7 +42,7 @@ const CROWDED: Duration = Duration::from_secs(2);
 /// What a session is bound to that began by the printed link; no digest of a password.
 const NO_PASSWORD: &str = "no password";
 
-/// Who may sign in, who is signed in, and who tried too often.
+/// Admin password, sessions and rate limits of sign-in attempts.
 pub struct AdminAuth {
     folder: PathBuf,
     /// The password's hash, where the environment gives it; goes before the file's.
@@ -55,16 +55,16 @@ pub struct AdminAuth {
     waiting: Arc<Semaphore>,
     /// Beside the others: who signed in before does not stand in line with everybody.
     device_verifications: Arc<Semaphore>,
-    /// What the printed link carries while there is no password; taken when the first one is set.
+    /// Token of the printed link while no password is set; consumed when the first one is set.
     set_up: Mutex<Option<String>>,
 }
 
-/// Why nobody was signed in.
+/// Why a sign-in failed.
 #[derive(Debug)]
 pub(crate) enum SignInError {
-    /// Another attempt is taken after this time.
+    /// Too many attempts; try again after this time.
     Wait(Duration),
-    /// The password is another one.
+    /// Wrong password.
     Wrong,
     /// No admin password is set.
     NoAdminPassword,
@@ -72,7 +72,7 @@ pub(crate) enum SignInError {
     Link,
     /// The new password is too easily guessed.
     Weak(Weakness),
-    /// Our fault.
+    /// Internal error.
     Failed(anyhow::Error),
 }
 
@@ -92,7 +92,7 @@ impl AdminAuth {
     /// the environment.
     ///
     /// # Errors
-    /// The folder cannot be used, or `given` is no argon2id hash in PHC form.
+    /// The folder cannot be used, or `given` is not an argon2id hash in PHC format.
     pub fn open(data: &Path, given: Option<String>) -> anyhow::Result<Self> {
         let folder = data.join(FOLDER);
         private::folder(&folder).with_context(|| unusable(data))?;
@@ -134,8 +134,8 @@ impl AdminAuth {
         self.set_up.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The password's hash; `None`: there is no operator. Read each time, so that a password set on the command line
-    /// counts at once. A file that cannot be read is an error, not the absence of an operator.
+    /// The password's hash; `None` while no password is set. Read each time, so that a password set on the command line
+    /// counts at once. A file that cannot be read is an error, not the absence of a password.
     fn hash(&self) -> io::Result<Option<String>> {
         match &self.given {
             Some(given) => Ok(Some(given.clone())),
@@ -154,7 +154,7 @@ impl AdminAuth {
         Ok(self.sessions.uses(&digest(token), &bound, SystemTime::now()))
     }
 
-    /// Whether there is an operator.
+    /// Whether a password is set.
     pub(crate) async fn exist(self: &Arc<Self>) -> io::Result<bool> {
         let here = self.clone();
         blocking(move || here.is_set()).await
@@ -208,7 +208,7 @@ impl AdminAuth {
         Ok((counted, permit))
     }
 
-    /// Begins a session by the token of the printed link: while there is no password, who can read what the server
+    /// Starts a session with the token of the printed link: while no password is set, who can read what the server
     /// prints is the admin.
     pub(crate) async fn enter(self: &Arc<Self>, given: &str) -> Result<String, SignInError> {
         if self.exist().await? || !self.is_link_token(given) {
@@ -285,7 +285,7 @@ impl AdminAuth {
         blocking(move || here.sessions.end(&digest(&token))).await
     }
 
-    /// `bound`: ends when this is no longer the digest of the password's hash.
+    /// `bound`: the digest of the password's hash; the session ends when the hash changes.
     async fn begin_session(self: &Arc<Self>, bound: String) -> Result<String, SignInError> {
         let (here, token) = (self.clone(), token()?);
         let kept = digest(&token);

@@ -76,7 +76,7 @@ impl Sessions {
         if now.saturating_sub(session.used) >= NOTED {
             session.used = now;
             if let Err(error) = self.write(&all) {
-                // It goes on; at worst it ends a little early after a restart.
+                // The session stays valid; at worst it ends early after a restart.
                 tracing::warn!(%error, "the last use of a session could not be saved");
             }
         }

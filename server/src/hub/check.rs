@@ -15,7 +15,7 @@ pub(crate) enum Expected {
 }
 
 impl Expected {
-    /// From an ETag or a name in the cache; `None` for one that is no hash.
+    /// Parses an ETag or a name in the cache; `None` if it is not a hash.
     pub(crate) fn new(name: &str) -> Option<Self> {
         let is_hash = name.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
         match name.len() {
@@ -74,8 +74,8 @@ mod tests {
         }
         std::fs::write(&path, "abd").unwrap();
         for wanted in [git, sha256] {
-            let told = check(&path, &Expected::new(wanted).unwrap()).unwrap_err().to_string();
-            assert!(told.contains(wanted), "{told}");
+            let message = check(&path, &Expected::new(wanted).unwrap()).unwrap_err().to_string();
+            assert!(message.contains(wanted), "{message}");
         }
         for no_hash in ["", "../../etc", "W/abc", &"g".repeat(64), &"a".repeat(41)] {
             assert_eq!(Expected::new(no_hash), None);

@@ -26,7 +26,7 @@ pub(super) struct Client {
     token: Option<String>,
 }
 
-/// Why a request brought nothing.
+/// Why a request failed.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// An answer that is neither a success nor a redirect.

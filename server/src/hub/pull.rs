@@ -1,4 +1,4 @@
-//! Fetching a model from the Hub into the cache. A broken transfer goes on where it stopped, and what comes is believed
+//! Downloads a model from the Hub into the cache. Interrupted downloads resume, and a file is accepted
 //! only when its hash is the one that the Hub promises.
 
 use std::{
@@ -196,7 +196,7 @@ impl Pull<'_> {
         self.transfer(&url, &part, size)?;
         std::fs::rename(&part, &blob).context("cannot write to the cache")?;
         if let Err(error) = check(&blob, &expected) {
-            // Nothing of it may stay: the next attempt starts anew.
+            // Discard it: the next attempt starts from scratch.
             let _ = std::fs::remove_file(pointer);
             let _ = std::fs::remove_file(&blob);
             bail!("{file} was discarded: {error}. Try again; if it fails again, the Hub's copy is damaged");
@@ -355,7 +355,7 @@ fn check_revision(revision: &str) -> anyhow::Result<()> {
     bail!("“{}” is not a revision; write a branch, a tag or a commit", revision.escape_debug())
 }
 
-/// Makes `pointer` a relative link to `blob`, as the Hub's own tools do (a copy where there are no links).
+/// Makes `pointer` a relative link to `blob`, as the Hub's own tools do (a copy where links are unsupported).
 fn link(blob: &Path, pointer: &Path) -> std::io::Result<()> {
     if pointer.is_file() {
         return Ok(());

@@ -203,15 +203,17 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_told() {
-        let told = |files: &str, file| select(&names(files), Variant::Full, file).unwrap_err();
-        assert!(told("model.ckpt README.md", None).contains("neither model_index.json nor"));
-        assert!(told("a.safetensors b.safetensors", None).contains("a.safetensors, b.safetensors"));
-        assert!(told("a.safetensors", Some("b.safetensors")).contains("no file b.safetensors"));
-        assert!(told("a.ckpt", Some("a.ckpt")).contains("no .safetensors file"));
-        assert!(told("../a.safetensors", Some("../a.safetensors")).contains("no file"));
+        let refusal = |files: &str, file| select(&names(files), Variant::Full, file).unwrap_err();
+        assert!(refusal("model.ckpt README.md", None).contains("neither model_index.json nor"));
+        assert!(refusal("a.safetensors b.safetensors", None).contains("a.safetensors, b.safetensors"));
+        assert!(refusal("a.safetensors", Some("b.safetensors")).contains("no file b.safetensors"));
+        assert!(refusal("a.ckpt", Some("a.ckpt")).contains("no .safetensors file"));
+        assert!(refusal("../a.safetensors", Some("../a.safetensors")).contains("no file"));
         let pickled = "model_index.json text_encoder/config.json text_encoder/pytorch_model.bin";
-        assert!(told(pickled, None).contains("only pickles"));
-        assert!(told("model_index.json transformer/config.json", None).contains("text_encoder/config.json"));
+        assert!(refusal(pickled, None).contains("only pickles"));
+        assert!(
+            refusal("model_index.json transformer/config.json", None).contains("text_encoder/config.json")
+        );
         let clip = "vocab.json merges.txt pytorch_model.bin model.safetensors tokenizer.json config.json";
         let chosen = select(&names(clip), Variant::Full, None).unwrap();
         assert_eq!(chosen, ["vocab.json", "merges.txt", "tokenizer.json"]);

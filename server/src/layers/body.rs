@@ -19,11 +19,11 @@ pub(crate) async fn limit(request: Request, next: Next) -> Response {
     if !request.uri().path().starts_with("/api/fn/") {
         return next.run(request).await;
     }
-    let said = request
+    let content_length = request
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if said.is_some_and(|bytes| bytes > MAX_BODY_BYTES) {
+    if content_length.is_some_and(|bytes| bytes > MAX_BODY_BYTES) {
         let sentence = format!("The request body is larger than {MAX_BODY_BYTES} bytes.");
         return Problem::new(ProblemKind::TooLarge, sentence).into_response();
     }

@@ -31,7 +31,7 @@ pub(crate) struct Arrival {
     pub(crate) address: Option<IpAddr>,
     /// The browser speaks https, to us or to a trusted proxy.
     pub(crate) https: bool,
-    /// The host that the browser asked for, port included.
+    /// The requested host, port included.
     pub(crate) host: Option<String>,
 }
 
@@ -103,7 +103,7 @@ fn behind(access: &Access, proxy: IpAddr, headers: &HeaderMap) -> IpAddr {
     });
     match (listed, elements) {
         (Some(listed), Some(elements)) if listed == elements => listed,
-        // One of them is the client's own. Which one cannot be told, so neither is believed.
+        // One of them is the client's own. It is unclear which, so neither is trusted.
         (Some(_), Some(_)) => proxy,
         (Some(found), None) | (None, Some(found)) => found,
         (None, None) => proxy,
@@ -179,7 +179,7 @@ mod tests {
             // What a client wrote stands left of what the proxy saw.
             ("10.0.0.1", &[(FOR, "198.51.100.1, 203.0.113.9")], REAL),
             ("10.0.0.1", &[(FOR, "127.0.0.1, 10.0.0.3, 203.0.113.9, 10.0.0.2")], REAL),
-            // What is no address ends the way.
+            // Anything but an address ends the chain.
             ("10.0.0.1", &[(FOR, "203.0.113.9, unknown")], "10.0.0.1"),
             ("10.0.0.1", &[(FOR, "203.0.113.9, proxy.example, 10.0.0.2")], "10.0.0.2"),
             ("10.0.0.1", &[(FOR, "")], "10.0.0.1"),

@@ -26,7 +26,7 @@ pub(crate) fn page_policy(nonce: &str) -> String {
 /// Adds what is not there yet.
 pub(crate) async fn secure(request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    // What is said about somebody's prompts is kept nowhere; nothing of the rest by caches for many.
+    // Responses about prompts are stored nowhere; the rest not in shared caches.
     let kept = match path {
         _ if path.starts_with("/api/v1/generations") => Some("no-store"),
         _ if path.starts_with("/api/") => Some("private, no-cache"),

@@ -29,7 +29,7 @@ pub(crate) async fn check(State(access): State<Arc<Access>>, request: Request, n
     Problem::new(ProblemKind::Misdirected, sentence).into_response()
 }
 
-/// Whether there is a name that was asked for, and every one (a request may hold several, in its address, too)
+/// Whether the request names a host, and every host it names (also in its URL)
 /// passes.
 pub(crate) fn every(headers: &HeaderMap, uri: &Uri, passes: impl Fn(&str) -> bool) -> bool {
     let named = headers.get_all(header::HOST).iter().map(|value| value.to_str().unwrap_or_default());
@@ -48,7 +48,7 @@ pub(crate) fn name_of(host: &str) -> Option<&str> {
     (!name.is_empty() && whole && port.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
 }
 
-/// Whether a name leads to the machine itself, whoever looks it up.
+/// Whether a host name always resolves to the machine itself.
 pub(crate) fn is_loopback(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     name.eq_ignore_ascii_case("localhost")

@@ -1,4 +1,4 @@
-//! The state machine: images are prepared, then steps are made, with what is due between them.
+//! State machine of a training run: prepares images, then alternates optimizer steps with due actions.
 
 use std::{ops::ControlFlow, path::PathBuf, time::Instant};
 
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::backend::pixels;
 
-/// A run. See [`adire_studio::Backend::advance_training`] for what it promises.
+/// Drives one training run; see [`adire_studio::Backend::advance_training`] for its guarantees.
 #[derive(Debug)]
 pub(crate) struct TrainingDriver {
     task: TrainingTask,
@@ -45,10 +45,10 @@ enum State {
 }
 
 impl TrainingDriver {
-    /// A run that has not begun.
+    /// A run that has not started.
     ///
     /// # Errors
-    /// There is no image.
+    /// The dataset has no images.
     pub(crate) fn new(pipeline: &Pipeline, task: TrainingTask) -> Result<Self> {
         let count = |images: &[adire_studio::TrainingImage]| {
             images.iter().map(|image| image.repeats as usize).sum::<usize>()
@@ -66,7 +66,7 @@ impl TrainingDriver {
         &self.written
     }
 
-    /// Does one unit.
+    /// Executes one unit.
     ///
     /// # Errors
     /// A sentence: an image is lost, memory runs out, numbers break down for good, a checkpoint cannot be written.

@@ -133,7 +133,7 @@ fn available() -> Option<u64> {
     let number = |name: &str| -> Option<u64> {
         fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?.trim().parse().ok()
     };
-    // "max", no number, where there is no limit.
+    // "max" instead of a number means no limit.
     let container = number("memory.max").zip(number("memory.current"));
     Some(container.map_or(machine, |(most, now)| machine.min(most.saturating_sub(now))))
 }
@@ -157,11 +157,11 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_with_both_numbers() {
         assert_eq!(MemoryKind::Machine.refusal(5, 5), None);
-        let said = MemoryKind::Machine.refusal(7_300_000_000, 2_000_000_000).unwrap();
-        assert!(said.contains("needs 7.3 GB") && said.contains("only 2.0 GB"), "{said}");
-        assert!(said.contains("left on this machine"), "{said}");
-        let said = MemoryKind::Gpu.refusal(2, 1).unwrap();
-        assert!(said.contains("left on this GPU"), "{said}");
+        let message = MemoryKind::Machine.refusal(7_300_000_000, 2_000_000_000).unwrap();
+        assert!(message.contains("needs 7.3 GB") && message.contains("only 2.0 GB"), "{message}");
+        assert!(message.contains("left on this machine"), "{message}");
+        let message = MemoryKind::Gpu.refusal(2, 1).unwrap();
+        assert!(message.contains("left on this GPU"), "{message}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What is to be done at a step beside training: save, measure, make samples. What has been done is remembered, so that
-//! a run that is taken up again does what is missing and nothing twice.
+//! Which checkpoint, held-out loss and samples are due at each step. Finished ones are remembered, so that
+//! a resumed run repeats nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -9,7 +9,7 @@ use adire_studio::KnownResults;
 
 use super::probe::ResourceProbe;
 
-/// Something to do before the next step.
+/// An action that is due before the next step.
 #[derive(Debug)]
 pub(super) enum DueAction {
     Try(ResourceProbe),
@@ -18,7 +18,7 @@ pub(super) enum DueAction {
     Sample { prompt: u32, with_adapter: bool },
 }
 
-/// What is known, and what is due.
+/// Finished and due actions of a run.
 #[derive(Debug, Default)]
 pub(super) struct Milestones {
     held_out: BTreeMap<u32, f64>,

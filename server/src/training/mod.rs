@@ -1,4 +1,4 @@
-//! One training run on the engine, as small units that whoever has the pipeline makes one after the other: `adire train`
+//! One training run on the engine, as small units that the pipeline's owner executes one after the other: `adire train`
 //! without a pause, the server's worker between people's images. Both end with the same bytes.
 
 mod card;

@@ -1,4 +1,4 @@
-//! Three real steps that are undone, to know what the run will take.
+//! Forecasts a run's time and memory with three trial steps that are rolled back.
 
 use std::time::Instant;
 
@@ -7,10 +7,10 @@ use adire_protocol::TrainingForecast;
 
 use super::memory::MemoryKind;
 
-/// Steps that are tried. The first one touches every weight for the first time and does not count for the time.
+/// Number of trial steps. The first one allocates memory and is excluded from the timing.
 const STEPS: u32 = 3;
 
-/// Steps under way.
+/// Trial steps in progress.
 #[derive(Debug, Default)]
 pub(super) struct ResourceProbe {
     /// The run's state before them.
@@ -18,7 +18,7 @@ pub(super) struct ResourceProbe {
     done: u32,
     seconds: f64,
     bytes: Option<u64>,
-    /// Whose memory it is.
+    /// Which memory is measured.
     memory: MemoryKind,
     /// What was left there before the first of them.
     available: Option<u64>,
@@ -51,7 +51,7 @@ impl ResourceProbe {
         Ok(Some(TrainingForecast { seconds: step * micro_steps(trainer), bytes: self.bytes }))
     }
 
-    /// Why the run cannot be begun here.
+    /// Why the run does not fit into memory.
     pub(super) fn refusal(&self) -> Option<String> {
         self.memory.refusal(self.bytes?, self.available?)
     }

@@ -119,12 +119,12 @@ async fn a_dataset_is_made_filled_and_edited_by_plain_forms() {
         ("b.txt", b"two moons".to_vec()),
         ("c.png", b"not an image".to_vec()),
     ];
-    let brought = bring(&server, &id, &files).await;
+    let uploaded = bring(&server, &id, &files).await;
     assert_eq!(
-        (brought.status, brought.header("location")),
+        (uploaded.status, uploaded.header("location")),
         (StatusCode::SEE_OTHER, &*format!("{address}?done=files"))
     );
-    let html = text(&server, brought.header("location")).await;
+    let html = text(&server, uploaded.header("location")).await;
     assert!(html.contains("Cloth &lt;1&gt;") && !html.contains("Cloth <1>"), "{html}");
     for words in ["Files added.", "2 images", "two moons", "c.png", "96 × 64", "Below 256", "3 : 2"] {
         assert!(html.contains(words), "{words}: {html}");

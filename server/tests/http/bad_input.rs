@@ -55,21 +55,21 @@ fn bodies() -> Vec<(&'static str, String)> {
 async fn each_bad_request_gets_a_status_and_a_sentence() {
     let server = Server::start().await;
     server.adapter("adire", 1).await;
-    let mut told = String::new();
+    let mut report = String::new();
     for (name, body) in bodies() {
         let problem = server.post(GENERATIONS, &body).await.problem();
         let status = problem["status"].as_u64().unwrap();
         assert!(status == 400 || status == 422, "{name}: {problem}");
-        told.push_str(&format!("{name}\n  {status} {}\n", problem["detail"].as_str().unwrap()));
+        report.push_str(&format!("{name}\n  {status} {}\n", problem["detail"].as_str().unwrap()));
         for error in problem["errors"].as_array().into_iter().flatten() {
-            told.push_str(&format!(
+            report.push_str(&format!(
                 "  - {}: {}\n",
                 error["field"].as_str().unwrap(),
                 error["message"].as_str().unwrap()
             ));
         }
     }
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(report);
     assert_eq!(server.get("/api/v1/queue").await.json()["ahead"], 0, "nothing of it was queued");
     let id = server.submit(r#"{"prompt": "moons"}"#).await;
     assert_eq!(server.finished(&id).await["state"], "done");
@@ -109,7 +109,7 @@ async fn addresses_methods_and_bodies_that_do_not_fit() {
         (Method::POST, "/api/v1/recipe", "text/html", "<p>"),
         (Method::POST, "/nothing", "", ""),
     ];
-    let mut told = String::new();
+    let mut report = String::new();
     for (method, address, media_type, body) in cases {
         let mut request = Request::builder().method(method.clone()).uri(address);
         if !media_type.is_empty() {
@@ -118,16 +118,16 @@ async fn addresses_methods_and_bodies_that_do_not_fit() {
         let answer = server.send(request.body(Body::from(body.to_owned())).unwrap()).await;
         let problem = answer.problem();
         let of = if media_type.is_empty() { String::new() } else { format!(" ({media_type})") };
-        told.push_str(&format!(
+        report.push_str(&format!(
             "{method} {address}{of}\n  {} {}\n",
             answer.status,
             problem["detail"].as_str().unwrap()
         ));
         if answer.status == StatusCode::METHOD_NOT_ALLOWED {
-            told.push_str(&format!("  allow: {}\n", answer.header("allow")));
+            report.push_str(&format!("  allow: {}\n", answer.header("allow")));
         }
     }
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(report);
 }
 
 #[tokio::test]

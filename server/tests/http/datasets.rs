@@ -65,17 +65,17 @@ async fn patch(server: &Server, id: &str, body: Value) -> Answer {
 async fn a_dataset_is_made_filled_edited_and_listed() {
     let server = Server::start().await;
     let id = dataset(&server, "cloth").await;
-    let brought = bring(
+    let uploaded = bring(
         &server,
         &id,
         &[("3_red cloth/c.png", png(3)), ("a.txt", b"an indigo cloth".to_vec()), ("x.png", b"text".to_vec())],
     )
     .await
     .json();
-    let texts: Vec<_> = brought["pictures"].as_array().unwrap().iter().map(|p| p["text"].clone()).collect();
+    let texts: Vec<_> = uploaded["pictures"].as_array().unwrap().iter().map(|p| p["text"].clone()).collect();
     assert_eq!(texts, ["tok, red cloth", "tok, an indigo cloth", "tok, cloth"]);
-    assert_eq!(brought["remarks"][0]["name"], "x.png");
-    let hash = brought["pictures"][1]["hash"].as_str().unwrap();
+    assert_eq!(uploaded["remarks"][0]["name"], "x.png");
+    let hash = uploaded["pictures"][1]["hash"].as_str().unwrap();
     let changed = patch(&server, &id, json!({"action": "caption", "picture": hash, "caption": "dots"})).await;
     assert_eq!(changed.json()["pictures"][1]["text"], "tok, dots");
     let replaced = patch(&server, &id, json!({"action": "replace", "find": "dots", "with": "lines"})).await;

@@ -78,8 +78,8 @@ async fn every_recipe_of_another_program_is_one_that_the_server_takes() {
         assert_eq!(record["state"], "done", "{name}: {record}");
         for field in ["prompt", "negative_prompt", "steps", "sampler", "guidance", "seed", "width", "height"]
         {
-            let said = &read[field];
-            assert!(said.is_null() || *said == record["spec"][field], "{name} {field}: {said}");
+            let value = &read[field];
+            assert!(value.is_null() || *value == record["spec"][field], "{name} {field}: {value}");
         }
     }
     let of = async |name: &str| {
@@ -118,9 +118,9 @@ async fn what_the_server_would_refuse_is_left_out_and_said() {
     for field in ["steps", "guidance", "seed", "width", "height", "clip_skip", "hires"] {
         assert!(read[field].is_null(), "{field}: {read}");
     }
-    let said = read["warnings"].to_string();
+    let value = read["warnings"].to_string();
     for number in ["4000", "99", "9007199254740991", "4096", "500", "40"] {
-        assert!(said.contains(number), "{number}: {said}");
+        assert!(value.contains(number), "{number}: {value}");
     }
     server.submit(&answer.text()).await;
     // As it stands in the file, for whoever shows it.

@@ -206,23 +206,23 @@ impl World {
 }
 
 fn stdout(output: &Output) -> String {
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{told}");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{message}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn failure(output: &Output) -> String {
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(!told.contains("panicked"), "{told}");
-    told
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(!message.contains("panicked"), "{message}");
+    message
 }
 
 #[test]
 fn a_pulled_model_is_listed_verified_and_used_by_name() {
     let world = World::new(Hub::new());
-    let told = stdout(&world.pull());
-    assert!(told.starts_with(&format!("Downloaded {REPOSITORY} to ")), "{told}");
+    let message = stdout(&world.pull());
+    assert!(message.starts_with(&format!("Downloaded {REPOSITORY} to ")), "{message}");
     for (name, bytes) in &world.hub.files {
         let path = world.snapshot().join(name);
         let needed = !["README.md", "model.ckpt"].contains(&name.as_str()) && !name.ends_with(".bin");
@@ -261,8 +261,8 @@ fn a_pulled_model_is_listed_verified_and_used_by_name() {
     std::fs::write(&blob, bytes).unwrap();
     let output = world.adire(&["models", "verify", REPOSITORY], None);
     failure(&output);
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(told.contains(&format!("{UNET} is damaged: its sha256 is ")), "{told}");
+    let message = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(message.contains(&format!("{UNET} is damaged: its sha256 is ")), "{message}");
     stdout(&world.pull());
     assert!(stdout(&world.adire(&["models", "verify", REPOSITORY], None)).contains("12 files"));
 }
@@ -306,8 +306,8 @@ fn a_program_that_was_stopped_goes_on_at_the_next_start() {
 fn a_wrong_hash_is_refused_and_nothing_is_kept() {
     for name in [UNET, "tokenizer/vocab.json"] {
         let world = World::new(Hub { lies: vec![name.to_owned()], ..Hub::new() });
-        let told = failure(&world.pull());
-        assert!(told.contains(&format!("{name} was not kept: its sha256 is ")), "{told}");
+        let message = failure(&world.pull());
+        assert!(message.contains(&format!("{name} was not kept: its sha256 is ")), "{message}");
         assert!(!world.snapshot().join(name).exists());
         let lie = world.hub.etag(name);
         let blobs: Vec<_> = std::fs::read_dir(world.repository().join("blobs")).unwrap().flatten().collect();
@@ -326,8 +326,8 @@ fn a_wrong_hash_is_refused_and_nothing_is_kept() {
 #[test]
 fn what_the_hub_refuses_is_told_with_what_to_do() {
     let world = World::new(Hub { token: Some("hf_secret".to_owned()), ..Hub::new() });
-    let told = failure(&world.pull());
-    assert!(told.contains("denied access") && told.contains("HF_TOKEN"), "{told}");
+    let message = failure(&world.pull());
+    assert!(message.contains("denied access") && message.contains("HF_TOKEN"), "{message}");
     assert!(failure(&world.adire(&["models", "pull", REPOSITORY], Some("wrong"))).contains("HF_TOKEN"));
     stdout(&world.adire(&["models", "pull", REPOSITORY], Some("hf_secret")));
     // The token that Python's login leaves is used too.
@@ -344,9 +344,9 @@ fn what_the_hub_refuses_is_told_with_what_to_do() {
         (&["models", "pull", REPOSITORY, "--file", "model.ckpt"], "is no .safetensors file"),
         (&["models", "verify", "someone/else"], "is not among the fetched models"),
     ] {
-        let told = failure(&world.adire(arguments, None));
-        assert!(told.contains(expected), "{arguments:?}: {told}");
-        assert_eq!(told.trim_end().lines().count(), 1, "{told}");
+        let message = failure(&world.adire(arguments, None));
+        assert!(message.contains(expected), "{arguments:?}: {message}");
+        assert_eq!(message.trim_end().lines().count(), 1, "{message}");
     }
     let listed = stdout(&world.adire(&["models", "list"], None));
     assert!(!listed.contains(REPOSITORY), "{listed}");
@@ -360,13 +360,13 @@ fn a_single_file_checkpoint_is_fetched_listed_and_told_what_it_lacks() {
     let weights = hub.files.remove(UNET).unwrap();
     hub.files.insert("some-model.safetensors".to_owned(), weights);
     let world = World::new(hub);
-    let told = stdout(&world.pull());
+    let message = stdout(&world.pull());
     let name = format!("{REPOSITORY}/some-model.safetensors");
-    assert!(told.starts_with(&format!("Downloaded {name} to ")), "{told}");
+    assert!(message.starts_with(&format!("Downloaded {name} to ")), "{message}");
     assert!(stdout(&world.adire(&["models", "list"], None)).contains(&format!("{name}  single file  ")));
     let generate = ["generate", "--model", &name, "--prompt", "a", "--out", "a.png"];
-    let told = failure(&world.adire(&generate, None));
-    assert!(told.contains("is one part of a model in Hugging Face layout"), "{told}");
+    let message = failure(&world.adire(&generate, None));
+    assert!(message.contains("is one part of a model in Hugging Face layout"), "{message}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ impl Studio {
         self.shared().datasets.list().await
     }
 
-    /// Makes a dataset without images.
+    /// Creates an empty dataset.
     ///
     /// # Errors
     /// Wrong fields.
@@ -32,7 +32,7 @@ impl Studio {
         self.shared().datasets.read(id).await
     }
 
-    /// Takes in a file for a dataset, as its bytes come; it is deleted when what is returned is dropped.
+    /// Receives a file for a dataset as a stream; it is deleted when the returned value is dropped.
     ///
     /// # Errors
     /// The bytes do not come, are too many, or cannot be stored.
@@ -44,7 +44,7 @@ impl Studio {
         self.shared().datasets.receive(name, chunks).await
     }
 
-    /// Adds what was brought to a dataset: images (PNG, JPEG, WebP), captions for them (`a.txt` beside `a.png`,
+    /// Adds uploaded files to a dataset: images (PNG, JPEG, WebP), captions for them (`a.txt` beside `a.png`,
     /// `metadata.jsonl`, folders named `10_words`), zip files with both. What cannot be used is among the remarks.
     ///
     /// # Errors
@@ -85,7 +85,7 @@ impl Studio {
         detached(async move { shared.datasets.change(&id, change).await }).await
     }
 
-    /// Takes an image out of a dataset.
+    /// Removes an image from a dataset.
     ///
     /// # Errors
     /// No such dataset or image, a frozen one.

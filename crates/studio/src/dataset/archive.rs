@@ -1,4 +1,4 @@
-//! Zip files among what is brought: unpacked with limits, so that a small file cannot fill the disk.
+//! Unpacks uploaded zip files within limits, so that a small file cannot fill the disk.
 
 use std::{
     fs::File,
@@ -33,14 +33,14 @@ const MAX_UNPACKED_BYTES: u64 = 8 << 30;
 const MAX_RATIO: u64 = 50;
 /// This much may come out of any archive, however small it is.
 const ALWAYS: u64 = 16 << 20;
-/// The directory of an archive, which lies at its end, is no larger than this.
+/// Maximum size of an archive's central directory, in bytes.
 const DIRECTORY: u64 = 32 << 20;
 
 /// Unpacks the archive at `path` among `files`, under the names that it has for them. What is unpacked is put into
 /// `kept`, and deleted with it.
 ///
 /// # Errors
-/// It is no zip file or a damaged one, it holds too much, or the disk is full.
+/// The file is not a zip file or is damaged, it holds too much, or the disk is full.
 pub(super) fn expand(
     path: &Path,
     shown: &str,
@@ -391,7 +391,7 @@ mod tests {
             let (mut files, mut kept, mut remarks) = (Files::new(), Vec::new(), Vec::new());
             let done = expand(&path, "a.zip", &blobs, &mut files, &mut kept, &mut remarks);
             assert_eq!(files.len(), kept.len());
-            // What is there is taken or said.
+            // Each entry is imported or reported.
             assert!(done.is_err() || files.len() + remarks.len() >= 1 || round > 0, "{round}");
         }
         assert_eq!(std::fs::read_dir(folder.path().join("blobs/incoming")).unwrap().count(), 0);

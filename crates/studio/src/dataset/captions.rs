@@ -1,5 +1,5 @@
 //! Where captions come from: a list, a text file beside the image, the folder's name as kohya's scripts have it, or one
-//! caption for all. Whatever finds no image is said.
+//! caption for all. Captions without an image are reported.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

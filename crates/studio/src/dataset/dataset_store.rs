@@ -31,7 +31,7 @@ use crate::{
     store::{DatasetImageRow, DatasetRow, Store},
 };
 
-/// Most bytes of one file that is brought; archives are that large, images must be smaller.
+/// Maximum size of one uploaded file, in bytes. For archives; images have a lower limit.
 const MAX_FILE_BYTES: u64 = 4 << 30;
 /// Remarks that are kept; the newest ones, and how many there were before them.
 const MAX_WARNINGS: usize = 1000;
@@ -178,18 +178,18 @@ impl DatasetStore {
         Ok(incoming)
     }
 
-    /// Adds what was brought: images, captions beside them, archives of both.
+    /// Adds uploaded images, captions and archives of both.
     pub(crate) async fn add(
         &self,
         id: &str,
-        brought: Vec<UploadedFile>,
+        uploaded: Vec<UploadedFile>,
     ) -> Result<DatasetRecord, StudioError> {
         let row = self.draft(id).await?;
         let blobs = self.blobs.clone();
         let (files, remarks, kept) = blocking(move || {
             let (mut files, mut remarks, mut kept) = (Files::new(), Vec::new(), Vec::new());
             let mut hidden = Vec::new();
-            for incoming in brought {
+            for incoming in uploaded {
                 if incoming.is_archive() {
                     let unpacked = (files.clone(), kept.len());
                     let (path, name) = (incoming.path.clone(), incoming.name.clone());
@@ -242,7 +242,7 @@ impl DatasetStore {
         Ok(record)
     }
 
-    /// Keeps the images among `files`, and what is to be said of the rest. Class images of a kohya project become a
+    /// Stores the images among `files` and reports on the rest. Class images of a kohya project become a
     /// dataset of their own.
     async fn take(
         &self,
@@ -295,9 +295,9 @@ impl DatasetStore {
         let taken = self.take_images(&class, files, before, reach, Vec::new()).await;
         let count = self.store.dataset_images(&class.id).await?.len();
         if count == 0 {
-            let said = self.row(&class.id).await?.remarks()?;
+            let class_warnings = self.row(&class.id).await?.remarks()?;
             self.store.drop_dataset(&class.id).await?;
-            remarks.extend(said);
+            remarks.extend(class_warnings);
             return taken;
         }
         taken?;
@@ -333,7 +333,7 @@ impl DatasetStore {
         })
         .await?;
         let _turn = self.turn.lock().await;
-        // A training may have begun meanwhile, and others may have brought the same.
+        // A training may have begun meanwhile, and others may have uploaded the same files.
         let row = self.draft(&row.id).await?;
         let present = self.store.dataset_images(&row.id).await?;
         let mut changed = Vec::new();
@@ -489,7 +489,7 @@ impl DatasetStore {
     }
 }
 
-/// The newest remarks. Of those that there is no room for, the number is said.
+/// The newest warnings, and the number of older ones that were dropped.
 fn bounded(before: Vec<Remark>, new: Vec<Remark>) -> Vec<Remark> {
     let forgotten = |remark: &Remark| {
         let words = remark.message.strip_suffix(FORGOTTEN).filter(|_| remark.name.is_empty());

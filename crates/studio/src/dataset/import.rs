@@ -31,7 +31,7 @@ pub(crate) async fn import(
     tokio::time::timeout(time.saturating_add(GRACE), reading).await.unwrap_or_else(|_| Err(Reach::over()))
 }
 
-/// Where the folder really lies, if that is in one of those named at the start. Of others nothing is said, not even
+/// The folder's real path, if it is inside an allowed folder. Nothing is revealed about other paths, not even
 /// whether they exist.
 fn permitted(from: &[PathBuf], folder: &Path) -> Result<PathBuf, StudioError> {
     let place = folder.canonicalize().ok().filter(|place| {
@@ -72,13 +72,13 @@ mod tests {
         let from = [at("nowhere"), at("in")];
         assert_eq!(permitted(&from, &at("in/set")).unwrap(), at("in/set").canonicalize().unwrap());
         assert!(permitted(&from, &at("in")).is_ok());
-        let mut said = Vec::new();
+        let mut messages = Vec::new();
         for folder in ["out", "in-2", "in/../out", "in/link", "in/missing", "missing"] {
             let error = permitted(&from, &at(folder)).unwrap_err().to_string();
-            said.push(error.replace(&at(folder).display().to_string(), "X"));
+            messages.push(error.replace(&at(folder).display().to_string(), "X"));
         }
-        said.dedup();
-        assert_eq!(said.len(), 1, "nothing tells what exists from what does not: {said:?}");
+        messages.dedup();
+        assert_eq!(messages.len(), 1, "nothing tells what exists from what does not: {messages:?}");
         assert!(permitted(&from, Path::new("in/set")).is_err() && permitted(&from, Path::new("")).is_err());
         assert!(permitted(&[], &at("in")).unwrap_err().to_string().contains("--import-from"));
     }

@@ -101,8 +101,8 @@ fn whole(text: &str, list: &mut List) {
 
 fn brief(error: &serde_json::Error) -> String {
     // Each line is read by itself, so that the line of the message would always be the first.
-    let said = error.to_string();
-    said.split(" at line ").next().unwrap_or_default().to_owned()
+    let message = error.to_string();
+    message.split(" at line ").next().unwrap_or_default().to_owned()
 }
 
 /// The fields of a list that mean nothing here.

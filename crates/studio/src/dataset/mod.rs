@@ -1,4 +1,4 @@
-//! Images to train on: read from a folder or brought as files, with captions from wherever people keep them. What
+//! Datasets: images read from a folder or uploaded, with captions in any of the usual layouts. What
 //! cannot be used is reported, never dropped in silence. `read`, `archive` and `captions` read or compute; call them off
 //! the async threads. `dataset_store` keeps datasets in a data folder.
 
@@ -34,7 +34,7 @@ pub(crate) use walk::Reach;
 pub(crate) type Files = BTreeMap<String, PathBuf>;
 
 /// Adds a file under its name; a second one under the same name gets another name if it
-/// is an image, and is left out otherwise. Both is said.
+/// is an image, and is skipped otherwise. Both are reported.
 fn insert(files: &mut Files, name: String, path: &std::path::Path, remarks: &mut Vec<Remark>) -> bool {
     let name = match files.entry(name) {
         Entry::Vacant(entry) => {
@@ -81,7 +81,7 @@ pub struct DatasetImage {
     pub path: PathBuf,
     /// What it shows, in words.
     pub caption: String,
-    /// How often it counts in an epoch.
+    /// Repeats per epoch.
     pub repeats: u32,
     /// Pixels, upright.
     pub width: u32,
@@ -91,5 +91,5 @@ pub struct DatasetImage {
     pub hash: String,
 }
 
-/// Something about one file that the operator should know.
+/// A warning about one imported file.
 pub use adire_protocol::ImportWarning as Remark;

@@ -1,4 +1,4 @@
-//! Files that others have made: only regular ones, never more of them than asked for.
+//! Reads files from untrusted folders: regular files only, never more than a given number of bytes.
 
 use std::{
     fs::{File, OpenOptions},
@@ -9,7 +9,7 @@ use std::{
 use crate::folder::reason;
 
 /// Opens a file for reading, if it is a regular one. What would make the opening itself wait (a pipe that nobody writes
-/// into) or do something (a device) is not waited for. `path` is no link: whoever follows links has done so before.
+/// into) or do something (a device) is not waited for. `path` must not be a link; callers resolve links first.
 ///
 /// # Errors
 /// It is something else than a regular file, or cannot be opened.

@@ -7,7 +7,7 @@ use super::text;
 /// Most bytes of a prompt: what comes after has no place in the text encoder anyway.
 const MAX_PROMPT_BYTES: usize = 300;
 
-/// Up to three prompts: two of a dataset's captions as the text encoder is told them (`texts`), and the first of them
+/// Up to three sample prompts: two of a dataset's captions as the text encoder receives them (`texts`), and the first of them
 /// without the trigger word, which shows what the adapter does where nobody calls it. Signs that mean something in a
 /// prompt are escaped.
 pub fn sample_prompts<'a>(texts: impl IntoIterator<Item = &'a str>, trigger: &str) -> Vec<String> {

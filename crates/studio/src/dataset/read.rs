@@ -64,7 +64,7 @@ pub fn read_dataset(folder: &Path, caption: &str, trigger: &str) -> Result<Datas
     Ok(dataset)
 }
 
-/// Why `shown` is no dataset, with the first reasons.
+/// Explains why `shown` has no usable image, with the first reasons.
 pub(crate) fn nothing_usable(shown: &str, remarks: &[Remark]) -> String {
     let mut message = format!("{shown} has no usable image");
     match remarks {
@@ -211,7 +211,7 @@ fn tell_others(files: &Files, remarks: &mut Vec<Remark>) {
     }
 }
 
-/// What the text encoder is told of an image: its own caption, or `caption` for all; with the trigger in front where
+/// The text for an image: its own caption, or `caption` for all; with the trigger in front where
 /// it does not contain it.
 pub(crate) fn text_of(own: &str, caption: &str, trigger: &str) -> String {
     let words = if own.is_empty() { caption } else { own };
@@ -222,7 +222,7 @@ pub(crate) fn text_of(own: &str, caption: &str, trigger: &str) -> String {
     }
 }
 
-/// The name of a content: images as the hash of their pixels, their repeats, and what the text encoder is told.
+/// Content hash of a dataset: pixel hashes, repeats and the texts the text encoder receives.
 pub(crate) fn content_hash<'a>(images: impl Iterator<Item = (&'a str, u32, &'a str)>) -> String {
     // Names and order do not matter, content does.
     let mut lines: Vec<String> =
@@ -286,8 +286,9 @@ mod tests {
             ("c.png", "tok, for all", 1),
         ];
         assert_eq!(found, expected);
-        let said: Vec<_> = dataset.remarks.iter().map(|r| (r.name.as_str(), r.message.as_str())).collect();
-        let [(first, lost), (second, joined)] = said.as_slice() else { panic!("{said:?}") };
+        let messages: Vec<_> =
+            dataset.remarks.iter().map(|r| (r.name.as_str(), r.message.as_str())).collect();
+        let [(first, lost), (second, joined)] = messages.as_slice() else { panic!("{messages:?}") };
         assert!(
             *first == "a.txt" && lost.contains("“not this”. The one of line 1 of metadata.jsonl is."),
             "{lost}"
@@ -310,15 +311,15 @@ mod tests {
         fs::write(at("metadata.jsonl"), "nonsense\n").unwrap();
         let dataset = read_dataset(folder.path(), "", "").unwrap();
         assert_eq!(dataset.images.len(), 2);
-        let said = |name: &str| {
+        let warning_of = |name: &str| {
             let remark = dataset.remarks.iter().find(|remark| remark.name == name);
             remark.unwrap_or_else(|| panic!("nothing about {name}")).message.clone()
         };
-        assert_eq!(said("same.png"), "Skipped: same pixels as a.png.");
-        assert!(said("text.png").contains("Unsupported file"));
-        assert!(said("small.png").contains("only 8 × 8"));
-        assert!(said("film.mp4").contains("use PNG"));
-        assert!(said("metadata.jsonl").starts_with("Line 1 is not understood"));
+        assert_eq!(warning_of("same.png"), "Skipped: same pixels as a.png.");
+        assert!(warning_of("text.png").contains("Unsupported file"));
+        assert!(warning_of("small.png").contains("only 8 × 8"));
+        assert!(warning_of("film.mp4").contains("use PNG"));
+        assert!(warning_of("metadata.jsonl").starts_with("Line 1 is not understood"));
     }
 
     #[test]

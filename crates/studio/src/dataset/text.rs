@@ -1,4 +1,4 @@
-//! Bytes of a text file as text, whoever wrote it: what was guessed or taken out is said.
+//! Decodes text files in any common encoding; guesses and removed characters are reported.
 
 use adire_protocol::MAX_CAPTION_BYTES;
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};

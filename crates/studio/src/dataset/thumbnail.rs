@@ -1,4 +1,4 @@
-//! Small versions of a dataset's images: made when first asked for, then kept.
+//! Thumbnails of dataset images, rendered on first request and cached.
 
 use std::{
     fs, io,
@@ -40,10 +40,10 @@ impl DatasetStore {
     }
 }
 
-/// The thumbnail of the image file of that name, a JPEG; `None` when there is no such file.
+/// The JPEG thumbnail of the image file with that name; `None` if the file does not exist.
 ///
 /// # Errors
-/// The file is no image any more, or cannot be read.
+/// The file cannot be read or decoded.
 pub(super) fn thumbnail(data: &Path, blobs: &Blobs, hash: &str) -> Result<Option<Vec<u8>>, StudioError> {
     let Some(path) = place(data, hash) else { return Ok(None) };
     match fs::read(&path) {

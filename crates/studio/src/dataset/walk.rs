@@ -1,4 +1,4 @@
-//! The files of a folder and of the folders in it. Links are followed as far as whoever asks may reach.
+//! Lists the files of a folder, recursively. Links are followed only within what the caller may reach.
 
 use std::{
     collections::HashMap,
@@ -34,17 +34,17 @@ impl Reach {
         Ok(())
     }
 
-    /// What is said when it has taken too long.
+    /// The error after a timeout.
     pub(super) fn over() -> StudioError {
         let message = "Reading took too long and was stopped; nothing was imported. Import fewer images at once, or use a faster disk.";
         StudioError::Image(message.to_owned())
     }
 }
 
-/// Every regular file, by its name below the folder; what is no such file is said.
+/// Every regular file, by its path below the folder; anything else is reported.
 ///
 /// # Errors
-/// It is no folder, cannot be read, holds far too many files, or takes too long.
+/// The path is not a folder or cannot be read, has too many files, or takes too long.
 pub(super) fn files_in(folder: &Path, reach: Reach, remarks: &mut Vec<Remark>) -> Result<Files, StudioError> {
     let shown = folder.display();
     let root = folder.canonicalize().map_err(|error| unreadable(folder, &error))?;
@@ -112,7 +112,7 @@ impl Walk<'_> {
     fn folder(&mut self, folder: &Path, shown: &str, depth: usize) -> Result<(), Stop> {
         let mut entries: Vec<_> =
             fs::read_dir(folder).map_err(Stop::Io)?.collect::<Result<_, _>>().map_err(Stop::Io)?;
-        // So that what is said does not depend on the file system.
+        // So that warnings do not depend on the file system's order.
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
             self.reach.check()?;
@@ -200,7 +200,7 @@ mod tests {
 
     use super::*;
 
-    fn said(remarks: &[Remark], name: &str) -> String {
+    fn warning_of(remarks: &[Remark], name: &str) -> String {
         let found = remarks.iter().find(|remark| remark.name == name);
         found.unwrap_or_else(|| panic!("nothing about {name}: {remarks:?}")).message.clone()
     }
@@ -231,23 +231,23 @@ mod tests {
         let files = files_in(&folder, inside, &mut remarks).unwrap();
         assert_eq!(files.keys().collect::<Vec<_>>(), ["a.png", "again.png"]);
         for name in ["a.txt", "folder", "zero.png"] {
-            assert_eq!(said(&remarks, name), "Skipped: the link points outside the folder.");
+            assert_eq!(warning_of(&remarks, name), "Skipped: the link points outside the folder.");
         }
         for name in ["socket.png", "pipe.png"] {
-            assert!(said(&remarks, name).contains("not a regular file"));
+            assert!(warning_of(&remarks, name).contains("not a regular file"));
         }
         for name in ["broken.png", "loop.png"] {
-            assert!(said(&remarks, name).contains("link is broken"));
+            assert!(warning_of(&remarks, name).contains("link is broken"));
         }
-        assert_eq!(said(&remarks, "inner/deep/up"), "Skipped: it is a duplicate of the whole folder.");
-        assert!(said(&remarks, ".DS_Store").contains("another hidden"));
+        assert_eq!(warning_of(&remarks, "inner/deep/up"), "Skipped: it is a duplicate of the whole folder.");
+        assert!(warning_of(&remarks, ".DS_Store").contains("another hidden"));
         assert!(!remarks.iter().any(|remark| remark.name.contains("secret")), "{remarks:?}");
 
         // Whoever sits at the machine may follow links wherever they lead.
         let mut remarks = Vec::new();
         let files = files_in(&folder, Reach::default(), &mut remarks).unwrap();
         assert_eq!(files.keys().collect::<Vec<_>>(), ["a.png", "a.txt", "again.png", "folder/secret.txt"]);
-        assert!(said(&remarks, "zero.png").contains("not a regular file"));
+        assert!(warning_of(&remarks, "zero.png").contains("not a regular file"));
 
         let late = Reach { inside: true, until: Some(Instant::now() - Duration::from_secs(1)) };
         let error = files_in(&folder, late, &mut Vec::new()).unwrap_err().to_string();
@@ -271,6 +271,6 @@ mod tests {
             let files = files_in(&folder, inside, &mut remarks).unwrap();
             assert_eq!(files.keys().collect::<Vec<_>>(), [name]);
         }
-        assert!(said(&remarks, "a.txt").contains("points outside the folder"));
+        assert!(warning_of(&remarks, "a.txt").contains("points outside the folder"));
     }
 }

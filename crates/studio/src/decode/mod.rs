@@ -1,5 +1,5 @@
 //! From image files to pixels. Whatever is not as in the file (transparent areas, other colours, more than one frame) is
-//! said in a warning; what is broken off is refused. Pixels are counted before any is decoded.
+//! reported as a warning; incomplete files are refused. Pixels are counted before any is decoded.
 
 mod alpha;
 mod format;
@@ -43,7 +43,7 @@ pub struct Decoded {
     pub warnings: Vec<String>,
 }
 
-/// A decoder's result, before channels are brought to RGB.
+/// A decoder's result, before conversion to RGB.
 struct Raw {
     image: DynamicImage,
     orientation: Orientation,
@@ -81,7 +81,7 @@ pub fn decode_image(bytes: &[u8], used_as: ImageUse) -> Result<Decoded, StudioEr
     Ok(Decoded { pixels, warnings })
 }
 
-/// [`decode_image`], for what has been decoded before and said what it had to say.
+/// [`decode_image`] without warnings, for files that were decoded before.
 ///
 /// # Errors
 /// See [`decode_image`].

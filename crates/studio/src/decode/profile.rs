@@ -10,7 +10,7 @@ const SAME: u8 = 2;
 /// Where a conversion is compared with none.
 const LEVELS: [u8; 6] = [0, 16, 64, 128, 200, 255];
 
-/// The image in sRGB. One whose profile is sRGB, or cannot be used, stays as it is; only the latter is said.
+/// The image in sRGB. One whose profile is sRGB, or cannot be used, stays as it is; only the latter is reported.
 pub(super) fn to_srgb(icc: &[u8], image: DynamicImage, warnings: &mut Vec<String>) -> DynamicImage {
     if icc.len() > MAX_PROFILE_BYTES {
         warnings.push(unused("it is too large"));

@@ -9,7 +9,7 @@ const XP_COMMENT: Tag = Tag(Context::Tiff, 0x9c9c);
 
 /// The texts of EXIF data, which begins with TIFF's header.
 pub(super) fn texts(tiff: &[u8], texts: &mut Texts) {
-    // Its lists are small: what is longer is no text of ours.
+    // Its lists are small: anything longer was not written by Adire.
     if tiff.len() > 4 * MAX_TEXT_BYTES {
         return;
     }

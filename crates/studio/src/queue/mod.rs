@@ -1,8 +1,8 @@
-//! What waits, what runs and what is said about it, in memory. The database is the truth that survives; this
-//! is the order of the day.
+//! In-memory queue of generations and their event logs. The database is the source of truth;
+//! this is rebuilt from it at startup.
 //!
 //! One mutex guards it all. It is held for a few microseconds at a time, never across an await, a step, a
-//! file or a row, and no other lock is taken inside it except that of a log's `watch` channel (whose readers
+//! file or a row, and no other lock is acquired inside it except that of a log's `watch` channel (whose readers
 //! hold it just as briefly). Rows are written before what they say is published.
 
 mod state;
@@ -32,14 +32,14 @@ use crate::{
     timing::{ImageCost, StepTimer, Timing},
 };
 
-/// Why the running generation was published_position to stop.
+/// Why the running generation must stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     Cancelled,
     Closing,
 }
 
-/// What cancelling met.
+/// Outcome of a cancellation.
 pub(crate) enum CancelOutcome {
     /// It waited and is out of the queue now; its end is not yet written or published.
     Removed(Box<QueuedGeneration>),
@@ -49,7 +49,7 @@ pub(crate) enum CancelOutcome {
     Absent,
 }
 
-/// See the module.
+/// The in-memory queue; see the module documentation.
 pub(crate) struct Queue {
     state: Mutex<State>,
     caps: Caps,
@@ -60,7 +60,7 @@ pub(crate) struct Queue {
     idle: Notify,
 }
 
-/// A place in the queue, kept free while the row is written; given back when dropped.
+/// A reserved place in the queue while the row is written; released on drop.
 pub(crate) struct Slot<'a> {
     queue: &'a Queue,
     who: Who,
@@ -100,7 +100,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How busy it is, for someone about to ask.
+    /// Length of the queue and expected wait.
     pub(crate) fn status(&self) -> QueueStatus {
         let state = self.lock();
         let cost = state.timing.native();
@@ -130,12 +130,12 @@ impl Queue {
         }
     }
 
-    /// What generations may cost here.
+    /// Cost limits of generations.
     pub(crate) fn budget(&self) -> &Budget {
         &self.budget
     }
 
-    /// Keeps a place for a request that is about to be written. `cost`: its megapixel-steps.
+    /// Reserves a slot for a request that is about to be written. `cost`: its megapixel-steps.
     pub(crate) fn reserve(&self, who: &Who, cost: f64) -> Result<Slot<'_>, StudioError> {
         let mut state = self.lock();
         if state.closing {
@@ -144,7 +144,7 @@ impl Queue {
         if let Some(wait) = state.withdrawals.wait(who, Instant::now()) {
             return Err(StudioError::TooManyWithdrawn { retry_after: wait.as_secs().max(1) });
         }
-        // Who has too much there is published_position that, also when the queue is full.
+        // Limits of the visitor are reported first, even when the queue is full.
         let (mine, near) = (state.share(|other| who.is(other)), state.share(|other| who.is_near(other)));
         let Caps { waiting, waiting_of_network, .. } = self.caps;
         for (share, most, network) in [(mine, waiting, false), (near, waiting_of_network, true)] {
@@ -166,7 +166,7 @@ impl Queue {
         Ok(Slot { queue: self, who: who.clone(), cost })
     }
 
-    /// Makes the log of a generation whose row is about to be written.
+    /// Creates the log of a generation whose row is about to be written.
     pub(crate) fn announce(&self, id: &str) {
         let mut state = self.lock();
         if !state.closing {
@@ -174,7 +174,7 @@ impl Queue {
         }
     }
 
-    /// Takes the log back when there is no row.
+    /// Removes the log of a generation whose row could not be written.
     pub(crate) fn withdraw(&self, id: &str) {
         self.lock().logs.remove(id);
     }
@@ -221,7 +221,7 @@ impl Queue {
         Some((generation, stop))
     }
 
-    /// Why the running generation was published_position to stop, if it was.
+    /// Why the running generation must stop, if it was.
     pub(crate) fn stopped(&self) -> Option<Stop> {
         let state = self.lock();
         match &state.running {
@@ -231,7 +231,7 @@ impl Queue {
         }
     }
 
-    /// Takes a generation out of the queue or tells it to stop.
+    /// Removes a generation from the queue or signals it to stop.
     pub(crate) fn cancel(&self, id: &str) -> CancelOutcome {
         let mut state = self.lock();
         if let Some(waiting) = state.waiting.remove(id) {
@@ -255,7 +255,7 @@ impl Queue {
         running.chain(state.waiting.values().map(|waiting| (waiting.generation.clone(), false))).collect()
     }
 
-    /// Counts a generation that was taken back before it began.
+    /// Counts a generation that was cancelled before it started.
     pub(crate) fn count_withdrawal(&self, who: &Who) {
         self.lock().withdrawals.count(who, Instant::now());
     }
@@ -269,7 +269,7 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// The number that the next event of a generation will get. Stable for whoever holds the generation: while it waits,
+    /// The number that the next event of a generation will get. Stable for the generation's owner: while it is queued,
     /// only this queue speaks for it, afterwards only the one who took it.
     pub(crate) fn next_event(&self, id: &str) -> u64 {
         self.lock().logs.get(id).map_or(1, |log| log.borrow().next())
@@ -318,7 +318,7 @@ impl Queue {
         }
     }
 
-    /// Learns from a finished image.
+    /// Updates the averages from a finished image.
     pub(crate) fn record_timing(&self, spec: &GenerationSpec, timer: &StepTimer, total: Duration) {
         self.lock().timing.add_measurement(spec, timer, total);
     }
@@ -349,7 +349,7 @@ impl Queue {
         self.lock().closing
     }
 
-    /// Takes nothing more in and tells the running generation to stop.
+    /// Refuses new generations and signals the running one to stop.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closing = true;

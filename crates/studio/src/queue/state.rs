@@ -1,4 +1,4 @@
-//! The order of the day itself: who waits in which place, how long that takes, and telling them.
+//! The queue's state: positions, expected waits, and publishing them.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::withdrawals::Withdrawals;
 use crate::{client::Who, limits::cost, log::Log, timing::Timing};
 
-/// A generation to be made.
+/// A generation that is queued or running.
 #[derive(Clone, Debug)]
 pub(crate) struct QueuedGeneration {
     pub(crate) id: String,
@@ -24,7 +24,7 @@ pub(crate) struct QueuedGeneration {
 }
 
 impl QueuedGeneration {
-    /// What its unfinished images cost, in megapixel-steps.
+    /// Cost of its unfinished images, in megapixel-steps.
     pub(crate) fn cost(&self) -> f64 {
         cost(&self.spec, self.left())
     }
@@ -36,7 +36,7 @@ impl QueuedGeneration {
 
 pub(super) struct Waiting {
     pub(super) generation: QueuedGeneration,
-    /// The position that was last published_position.
+    /// The position last published.
     pub(super) published_position: Option<u32>,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Running {
     pub(super) stop: Arc<AtomicBool>,
     pub(super) cancelled: bool,
     pub(super) progress: Option<Progress>,
-    /// When it last said how long it would still take, and what it said.
+    /// Time and value, in milliseconds, of the last estimate of the remaining time.
     pub(super) remaining: Option<(Instant, f64)>,
 }
 

@@ -1,5 +1,5 @@
-//! Generations that were asked for and taken back before they began cost nobody's time, but each leaves a row for a while.
-//! Who does that all the time is slowed down: a leaky bucket for each network, or visitor where there is no network.
+//! Rate limit for generations that are cancelled before they start: they cost no compute, but each leaves a row for a while.
+//! A leaky bucket per network, or per visitor where there is no network.
 
 use std::{
     collections::HashMap,

@@ -164,7 +164,7 @@ impl Store {
         row.map(|(text,)| decode(&text, "receipt", hash)).transpose()
     }
 
-    /// What is said of each file that `model` takes only in part, by hash.
+    /// Warnings about files that `model` applies only in part, by hash.
     pub(crate) async fn adapter_warnings(&self, model: &str) -> Result<HashMap<String, String>, StudioError> {
         let rows: Vec<(String, String)> = sqlx::query_as(
             "SELECT hash, warning FROM adapter_receipts WHERE model = $1 AND warning IS NOT NULL",

@@ -67,7 +67,7 @@ impl Store {
         Ok(gone.rows_affected() > 0)
     }
 
-    /// `owner` gives all uploads up; those that nobody else brought go.
+    /// Removes `owner` from all uploads; those without another owner are deleted.
     pub(crate) async fn delete_uploads_of(&self, owner: &str) -> Result<(), StudioError> {
         let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(storage)?;
         let given_up: Vec<(String,)> =

@@ -12,7 +12,7 @@ row! {
         pub(crate) id: String,
         // Digest of the visitor's id.
         pub(crate) visitor: Option<String>,
-        // Where it was asked for; forgotten when it has ended.
+        // The client's network; cleared once the generation has ended.
         pub(crate) network: Option<String>,
         state: String,
         spec: String,

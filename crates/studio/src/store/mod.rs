@@ -112,7 +112,7 @@ impl Store {
         Ok(())
     }
 
-    /// From now on there is no room for another row that needs a page: what a full disk does.
+    /// Simulates a full disk: rows that need a new page are refused.
     #[cfg(test)]
     pub(crate) async fn fill_up(&self) {
         let mut held = Vec::new();
@@ -268,13 +268,13 @@ mod tests {
         assert!(fault(r#"_as("SELECT * FROM a").fetch_all(&self.pool)"#).is_some());
     }
 
-    /// What was said to be stored is there, however full the disk.
+    /// Rows reported as stored exist, however full the disk.
     #[tokio::test]
     async fn a_version_that_a_full_disk_did_not_take_is_not_said_to_be_there() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("adire.db")).await.unwrap();
         store.fill_up().await;
-        let (mut told, mut refused) = (0, 0);
+        let (mut stored, mut refused) = (0, 0);
         for i in 0..100 {
             let new = AdapterVersion {
                 name: "full".to_owned(),
@@ -289,14 +289,14 @@ mod tests {
             match store.insert_adapter(&new).await {
                 Ok(version) => {
                     assert!(version.is_some());
-                    told += 1;
+                    stored += 1;
                 }
                 Err(StudioError::DiskFull) => refused += 1,
                 Err(other) => panic!("{other}"),
             }
         }
         assert!(refused > 0, "the disk was never full");
-        assert_eq!(store.adapters().await.unwrap().len(), told);
+        assert_eq!(store.adapters().await.unwrap().len(), stored);
     }
 
     /// A file that nobody lists would never be applied.

@@ -1,4 +1,4 @@
-//! What operators decide, as JSON by name.
+//! Settings made by the admin, as JSON by name.
 
 use super::{Store, decode, encode, storage};
 use crate::StudioError;

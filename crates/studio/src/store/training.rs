@@ -1,4 +1,4 @@
-//! Rows of training jobs.
+//! Rows of training runs.
 
 use adire_protocol::{TrainingForecast, TrainingRequest, TrainingState};
 
@@ -6,7 +6,7 @@ use super::{Store, decode, encode, sql, storage};
 use crate::StudioError;
 
 row! {
-    /// A training as stored.
+    /// A training run as stored.
     #[derive(Clone, Debug)]
     pub(crate) struct RunRow {
         pub(crate) id: String,
@@ -28,7 +28,7 @@ row! {
 
 row! {
     /// What a training has come to: held-out losses before the first update and at the last measurement, seconds that
-    /// each of the last few updates took on average, and how many wait that were asked for before it.
+    /// per step over the last few steps, and the number of runs queued before it.
     #[derive(Clone, Debug, Default)]
     pub(crate) struct RunFacts {
         pub(crate) run: String,
@@ -54,7 +54,7 @@ impl RunRow {
     }
 }
 
-/// How a training ended, or came to rest.
+/// How a run ended or paused.
 pub(crate) struct RunOutcome<'a> {
     pub(crate) state: TrainingState,
     /// When, for one that is at its end.
@@ -104,7 +104,7 @@ impl Store {
             .map_err(storage)
     }
 
-    /// The one whose turn it is.
+    /// The next queued run.
     pub(crate) async fn next_queued_run(&self) -> Result<Option<RunRow>, StudioError> {
         sqlx::query_as(sql(format!(
             "SELECT {COLUMNS} FROM training_jobs WHERE state = 'queued' ORDER BY id LIMIT 1"
@@ -133,7 +133,7 @@ impl Store {
         .map_err(storage)
     }
 
-    /// What ran when the last server ended waits again.
+    /// Puts runs that a previous server left running back into the queue.
     pub(crate) async fn requeue_interrupted_runs(&self) -> Result<(), StudioError> {
         sqlx::query("UPDATE training_jobs SET state = 'queued' WHERE state = 'running'")
             .execute(&self.pool)
@@ -142,7 +142,7 @@ impl Store {
         Ok(())
     }
 
-    /// Whether it still waited.
+    /// Marks a queued run as running; returns whether it was still queued.
     pub(crate) async fn start_run(&self, id: &str, at: i64) -> Result<bool, StudioError> {
         let done = sqlx::query(
             "UPDATE training_jobs SET state = 'running', started_at = COALESCE(started_at, $2), \
@@ -156,7 +156,7 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Something was gained: what stops it next is not what stopped it last.
+    /// Resets the attempts after progress was saved.
     pub(crate) async fn forget_attempts(&self, id: &str) -> Result<(), StudioError> {
         sqlx::query("UPDATE training_jobs SET attempts = 0 WHERE id = $1")
             .bind(id)
@@ -166,7 +166,7 @@ impl Store {
         Ok(())
     }
 
-    /// The server stops in order: the running job waits for the next start.
+    /// Puts the active run back into the queue at shutdown.
     pub(crate) async fn requeue_run(&self, id: &str) -> Result<(), StudioError> {
         sqlx::query(
             "UPDATE training_jobs SET state = 'queued', attempts = 0 WHERE id = $1 AND state = 'running'",
@@ -178,7 +178,7 @@ impl Store {
         Ok(())
     }
 
-    /// Ends a job that is in one of the states `from`; whether it was.
+    /// Ends a run that is in one of the states `from`; returns whether it was.
     pub(crate) async fn finish_run(
         &self,
         id: &str,

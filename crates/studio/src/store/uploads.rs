@@ -1,4 +1,4 @@
-//! Rows of uploaded images, and of who brought them.
+//! Rows of uploaded images and their owners.
 
 use super::{Store, deletion::doom, storage};
 use crate::{StudioError, client::Who};
@@ -81,7 +81,7 @@ impl Store {
         Ok(uploaded(counted))
     }
 
-    /// What has been uploaded from a network (its digest) since `since`, whoever did it.
+    /// Uploads from a network (its digest) since `since`.
     pub(crate) async fn uploaded_from(&self, network: &str, since: i64) -> Result<Uploaded, StudioError> {
         let counted: (i64, i64) = sqlx::query_as(
             "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM upload_owners WHERE network = $1 AND created_at >= $2",

@@ -1,4 +1,4 @@
-//! What people bring to a dataset, in the shapes that other programs leave: taken, or said.
+//! What people bring to a dataset, in the shapes that other programs leave: taken, or warnings.
 
 use std::{collections::BTreeMap, io::Write as _};
 
@@ -21,19 +21,19 @@ fn text(text: &str) -> Vec<u8> {
     text.as_bytes().to_vec()
 }
 
-fn brought(files: &[(&str, Vec<u8>)]) -> Brought {
+fn upload(files: &[(&str, Vec<u8>)]) -> Brought {
     files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.clone())).collect()
 }
 
 const LIST: &str = "{\"file_name\": \"train/1.png\", \"text\": \"indigo cloth with stars\"}\n{\"file_name\": \
                     \"train/2.png\", \"text\": \"indigo cloth with moons\"}\n";
 
-/// What came of it: captions by the names of images, and what was said.
+/// What came of it: captions by the names of images, and what was warnings.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     captions: BTreeMap<String, (String, u32)>,
     classes: BTreeMap<String, String>,
-    said: Vec<(String, String)>,
+    warnings: Vec<(String, String)>,
 }
 
 impl Outcome {
@@ -44,21 +44,21 @@ impl Outcome {
     }
 
     fn says(&self, name: &str, part: &str) {
-        let found = self.said.iter().any(|(of, message)| of == name && message.contains(part));
-        assert!(found, "nothing about {name} with {part:?}: {:?}", self.said);
+        let found = self.warnings.iter().any(|(of, message)| of == name && message.contains(part));
+        assert!(found, "nothing about {name} with {part:?}: {:?}", self.warnings);
     }
 }
 
 fn remarks(all: &[Remark]) -> Vec<(String, String)> {
-    let mut said: Vec<_> = all.iter().map(|r| (r.name.clone(), r.message.clone())).collect();
-    said.sort();
-    said
+    let mut warnings: Vec<_> = all.iter().map(|r| (r.name.clone(), r.message.clone())).collect();
+    warnings.sort();
+    warnings
 }
 
 impl From<Dataset> for Outcome {
     fn from(dataset: Dataset) -> Self {
         Self {
-            said: remarks(&dataset.remarks),
+            warnings: remarks(&dataset.remarks),
             captions: dataset.images.into_iter().map(|p| (p.name, (p.caption, p.repeats))).collect(),
             classes: dataset.classes.into_iter().map(|p| (p.name, p.caption)).collect(),
         }
@@ -66,15 +66,15 @@ impl From<Dataset> for Outcome {
 }
 
 async fn outcome(studio: &Studio, record: DatasetRecord) -> Outcome {
-    let mut said = remarks(&record.remarks);
+    let mut warnings = remarks(&record.remarks);
     let mut classes = BTreeMap::new();
     if let Some(class) = &record.class_dataset {
         let class = studio.dataset(class).await.unwrap();
-        said.extend(remarks(&class.remarks));
+        warnings.extend(remarks(&class.remarks));
         classes = class.images.into_iter().map(|p| (p.name, p.caption)).collect();
     }
     let captions = record.images.into_iter().map(|p| (p.name, (p.text, p.repeats))).collect();
-    Outcome { captions, classes, said }
+    Outcome { captions, classes, warnings }
 }
 
 /// The same files as a folder on the command line, as a folder of the server, as files that are sent, and as a zip file:
@@ -113,10 +113,10 @@ async fn everywhere(files: Brought) -> Outcome {
     for other in [&imported, &sent, &packed] {
         assert_eq!((&other.captions, &other.classes), (&by_command.captions, &by_command.classes));
         // Who keeps class images in a dataset of their own says so beside the rest.
-        let same = |said: &(String, String)| !said.1.contains("were added to the dataset");
+        let same = |warnings: &(String, String)| !warnings.1.contains("were added to the dataset");
         assert_eq!(
-            other.said.iter().filter(|said| same(said)).collect::<Vec<_>>(),
-            by_command.said.iter().collect::<Vec<_>>()
+            other.warnings.iter().filter(|warning| same(warning)).collect::<Vec<_>>(),
+            by_command.warnings.iter().collect::<Vec<_>>()
         );
     }
     imported
@@ -124,7 +124,7 @@ async fn everywhere(files: Brought) -> Outcome {
 
 #[tokio::test]
 async fn a_list_at_the_root_names_images_in_folders() {
-    let found = everywhere(brought(&[
+    let found = everywhere(upload(&[
         ("metadata.jsonl", text(LIST)),
         ("train/1.png", image(1)),
         ("train/2.png", image(2)),
@@ -132,12 +132,12 @@ async fn a_list_at_the_root_names_images_in_folders() {
     .await;
     assert_eq!(found.caption("train/1.png"), "indigo cloth with stars");
     assert_eq!(found.caption("train/2.png"), "indigo cloth with moons");
-    assert_eq!(found.said, []);
+    assert_eq!(found.warnings, []);
 }
 
 #[tokio::test]
 async fn a_list_that_names_what_is_not_there_is_said_line_by_line() {
-    let found = everywhere(brought(&[
+    let found = everywhere(upload(&[
         ("train/metadata.jsonl", text(LIST)),
         ("train/1.png", image(1)),
         ("train/2.png", image(2)),
@@ -154,15 +154,15 @@ async fn a_list_that_names_what_is_not_there_is_said_line_by_line() {
 
 #[tokio::test]
 async fn every_usual_text_file_is_read() {
-    let said = "indigo cloth, étoile (night sky), 1:1";
+    let warnings = "indigo cloth, étoile (night sky), 1:1";
     let utf16: Vec<u8> =
-        std::iter::once(0xfeff).chain(said.encode_utf16()).flat_map(u16::to_le_bytes).collect();
-    let cp1252: Vec<u8> = said.chars().map(|c| if c == 'é' { 0xe9 } else { c as u8 }).collect();
-    let found = everywhere(brought(&[
+        std::iter::once(0xfeff).chain(warnings.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let cp1252: Vec<u8> = warnings.chars().map(|c| if c == 'é' { 0xe9 } else { c as u8 }).collect();
+    let found = everywhere(upload(&[
         ("01.png", image(1)),
-        ("01.txt", text(said)),
+        ("01.txt", text(warnings)),
         ("02.png", image(2)),
-        ("02.txt", text(&format!("\u{feff}{said}"))),
+        ("02.txt", text(&format!("\u{feff}{warnings}"))),
         ("03.png", image(3)),
         ("03.txt", utf16),
         ("04.png", image(4)),
@@ -170,9 +170,9 @@ async fn every_usual_text_file_is_read() {
         ("05.png", image(5)),
         ("05.txt", text("indigo cloth,\r\nétoile (night sky),\r\n1:1\r\n")),
         ("06.JPG", image(6)),
-        ("06.TXT", text(said)),
+        ("06.TXT", text(warnings)),
         ("07.png", image(7)),
-        ("07.png.txt", text(said)),
+        ("07.png.txt", text(warnings)),
         ("08.png", image(8)),
         ("08.txt", text("")),
         ("09.png", image(9)),
@@ -180,7 +180,7 @@ async fn every_usual_text_file_is_read() {
         ("10.png", image(10)),
         ("10.txt", text("first caption\nsecond caption")),
         ("11.png", image(11)),
-        ("11.CAPTION", text(said)),
+        ("11.CAPTION", text(warnings)),
         ("12.png", image(12)),
         ("12.txt", vec![b'a'; 70_000]),
         ("13.png", image(13)),
@@ -192,7 +192,7 @@ async fn every_usual_text_file_is_read() {
     ]))
     .await;
     for name in ["01.png", "02.png", "03.png", "04.png", "05.png", "06.JPG", "07.png", "11.png"] {
-        assert_eq!(found.caption(name), said, "{name}");
+        assert_eq!(found.caption(name), warnings, "{name}");
     }
     assert_eq!((found.caption("08.png"), found.caption("09.png")), ("", "indigo cloth stars"));
     assert_eq!((found.caption("10.png"), found.caption("14.png")), ("first caption second caption", "one"));
@@ -226,8 +226,13 @@ async fn lists_of_every_kind_are_read_and_their_odd_lines_said() {
         ("metadata.tsv", text("prompt\tfile_name\nstars\t1.png\n")),
         ("meta_cap.json", text("{\"1\": {\"caption\": \"stars\"}}")),
     ] {
-        let found = everywhere(brought(&[(name, list), ("1.png", image(1))])).await;
-        assert_eq!((found.caption("1.png"), found.said.len()), ("stars", 0), "{name}: {:?}", found.said);
+        let found = everywhere(upload(&[(name, list), ("1.png", image(1))])).await;
+        assert_eq!(
+            (found.caption("1.png"), found.warnings.len()),
+            ("stars", 0),
+            "{name}: {:?}",
+            found.warnings
+        );
     }
     let odd = [
         "{\"file_name\": \"1.png\", \"text\": \"stars\", \"additional_feature\": 5}",
@@ -242,7 +247,7 @@ async fn lists_of_every_kind_are_read_and_their_odd_lines_said() {
     let images = ["1.png", "2.png", "3.png", "4.png"];
     let mut files = vec![("metadata.jsonl", text(&odd.join("\n"))), ("film.mp4", text("film"))];
     files.extend(images.iter().zip(1..).map(|(name, shade)| (*name, image(shade))));
-    let found = everywhere(brought(&files)).await;
+    let found = everywhere(upload(&files)).await;
     assert_eq!(
         (found.caption("1.png"), found.caption("2.png"), found.caption("3.png")),
         ("stars", "one", "")
@@ -267,9 +272,8 @@ async fn names_match_whatever_their_case() {
     let list =
         "{\"file_name\": \"1.png\", \"text\": \"stars\"}\n{\"file_name\": \"2.png\", \"text\": \"moons\"}\n";
     let found =
-        everywhere(brought(&[("metadata.jsonl", text(list)), ("1.PNG", image(1)), ("2.PNG", image(2))]))
-            .await;
-    assert_eq!((found.caption("1.PNG"), found.caption("2.PNG"), found.said.len()), ("stars", "moons", 0));
+        everywhere(upload(&[("metadata.jsonl", text(list)), ("1.PNG", image(1)), ("2.PNG", image(2))])).await;
+    assert_eq!((found.caption("1.PNG"), found.caption("2.PNG"), found.warnings.len()), ("stars", "moons", 0));
 }
 
 #[tokio::test]
@@ -301,7 +305,7 @@ async fn a_kohya_project_is_known_and_its_parts_go_where_they_belong() {
 
 #[tokio::test]
 async fn files_that_are_no_use_are_named() {
-    let found = everywhere(brought(&[
+    let found = everywhere(upload(&[
         ("a.png", image(1)),
         (".DS_Store", text("x")),
         ("set/.hidden/b.png", image(2)),
@@ -317,7 +321,7 @@ async fn files_that_are_no_use_are_named() {
     ]))
     .await;
     assert_eq!(found.captions.keys().collect::<Vec<_>>(), ["a.png", "deep/deeper/deepest/bottom/e.png"]);
-    let hidden: Vec<_> = found.said.iter().filter(|(_, message)| message.contains("hidden")).collect();
+    let hidden: Vec<_> = found.warnings.iter().filter(|(_, message)| message.contains("hidden")).collect();
     assert!(!hidden.is_empty());
     for (name, part) in [
         ("inner.7z", "unpack it"),
@@ -370,9 +374,9 @@ async fn more_remarks_than_there_is_room_for_are_counted() {
         let files = [("metadata.jsonl", text(&lines))];
         studio.add_to_dataset(&id, bring(&studio, &files).await).await.unwrap();
     }
-    let said = studio.dataset(&id).await.unwrap().remarks;
-    assert_eq!((said.len(), said[0].message.as_str()), (1000, "801 earlier warnings were dropped."));
-    assert!(said[999].message.contains("Line 900 names 899.png"));
+    let warnings = studio.dataset(&id).await.unwrap().remarks;
+    assert_eq!((warnings.len(), warnings[0].message.as_str()), (1000, "801 earlier warnings were dropped."));
+    assert!(warnings[999].message.contains("Line 900 names 899.png"));
 }
 
 #[tokio::test]

@@ -17,13 +17,13 @@ pub(super) fn png(shade: u8, side: u32) -> Vec<u8> {
 }
 
 pub(super) async fn bring(studio: &Studio, files: &[(&str, Vec<u8>)]) -> Vec<UploadedFile> {
-    let mut brought = Vec::new();
+    let mut uploaded = Vec::new();
     for (name, bytes) in files {
         let chunks = bytes.chunks(1000).map(|chunk| Ok::<_, String>(chunk.to_vec()));
         let chunks: Vec<_> = chunks.collect();
-        brought.push(studio.receive(name, futures::stream::iter(chunks)).await.unwrap());
+        uploaded.push(studio.receive(name, futures::stream::iter(chunks)).await.unwrap());
     }
-    brought
+    uploaded
 }
 
 async fn add(studio: &Studio, id: &str, files: &[(&str, Vec<u8>)]) -> DatasetRecord {
@@ -51,7 +51,7 @@ fn texts(record: &DatasetRecord) -> Vec<(&str, &str, u32)> {
     record.images.iter().map(|p| (p.name.as_str(), p.text.as_str(), p.repeats)).collect()
 }
 
-fn said<'a>(record: &'a DatasetRecord, name: &str) -> &'a str {
+fn warning_of<'a>(record: &'a DatasetRecord, name: &str) -> &'a str {
     let remark = record.remarks.iter().find(|remark| remark.name == name);
     remark.map_or_else(|| panic!("nothing about {name}: {:?}", record.remarks), |r| r.message.as_str())
 }
@@ -96,13 +96,13 @@ async fn a_dataset_takes_files_folders_and_archives() {
         ("up.png", "tok", 1),
     ];
     assert_eq!(texts(&record), expected);
-    assert_eq!(said(&record, "copy.png"), "Skipped: same pixels as a.png.");
-    assert!(said(&record, "text.png").contains("Unsupported file"));
-    assert!(said(&record, "film.mp4").contains("use PNG"));
-    assert!(said(&record, "small.png").contains("8 × 8"));
-    assert!(said(&record, "__MACOSX/set/d.png").contains("hidden"));
-    assert!(said(&record, "a.txt").contains("2 lines were joined"));
-    assert_eq!(leftovers(folder.path()), 0, "what was brought is deleted");
+    assert_eq!(warning_of(&record, "copy.png"), "Skipped: same pixels as a.png.");
+    assert!(warning_of(&record, "text.png").contains("Unsupported file"));
+    assert!(warning_of(&record, "film.mp4").contains("use PNG"));
+    assert!(warning_of(&record, "small.png").contains("8 × 8"));
+    assert!(warning_of(&record, "__MACOSX/set/d.png").contains("hidden"));
+    assert!(warning_of(&record, "a.txt").contains("2 lines were joined"));
+    assert_eq!(leftovers(folder.path()), 0, "what was uploaded is deleted");
     assert!(
         !folder.path().join("up.png").exists() && !folder.path().parent().unwrap().join("up.png").exists()
     );
@@ -110,7 +110,7 @@ async fn a_dataset_takes_files_folders_and_archives() {
     // The same again, and a caption that comes after its image.
     let record = add(&studio, &id, &[("b.png", c), ("up.txt", b"late".to_vec())]).await;
     assert_eq!(record.images.len(), 5);
-    assert!(said(&record, "b.png").contains("same pixels as set/3_red cloth/c.png"));
+    assert!(warning_of(&record, "b.png").contains("same pixels as set/3_red cloth/c.png"));
     assert_eq!(texts(&record)[4], ("up.png", "tok, late", 1));
     let listed = studio.datasets().await.unwrap();
     assert_eq!((listed[0].images, listed[0].frozen.as_deref()), (5, None));
@@ -135,8 +135,8 @@ async fn archives_that_are_no_datasets_are_refused_and_nothing_of_them_stays() {
         &[("bomb.zip", bomb), ("half.zip", whole[..whole.len() / 2].to_vec()), ("good.zip", whole)],
     )
     .await;
-    assert!(said(&record, "bomb.zip").contains("Nothing was imported"), "{:?}", record.remarks);
-    assert!(said(&record, "half.zip").contains("not a readable zip file"));
+    assert!(warning_of(&record, "bomb.zip").contains("Nothing was imported"), "{:?}", record.remarks);
+    assert!(warning_of(&record, "half.zip").contains("not a readable zip file"));
     let names: Vec<_> = record.images.iter().map(|p| p.name.as_str()).collect();
     assert_eq!(names, ["0.png", "c.png"]);
     assert_eq!(leftovers(folder.path()), 0);

@@ -92,9 +92,9 @@ async fn cancelling_while_queued_is_immediate_and_moves_the_others_up() {
     assert_eq!(milestones(&all_events(&studio, &second.id, 0).await), ["queued", "cancelled"]);
     let moved = studio.generation(&third.id).await.unwrap();
     assert_eq!((moved.state, moved.ahead), (Queued, Some(1)));
-    let told = until(&studio, &third.id, "queued").await;
-    assert!(matches!(told.event, GenerationEvent::Queued { ahead: 1, .. }), "{told:?}");
-    assert_eq!(told.id, 2, "the new position has a new number");
+    let queued_event = until(&studio, &third.id, "queued").await;
+    assert!(matches!(queued_event.event, GenerationEvent::Queued { ahead: 1, .. }), "{queued_event:?}");
+    assert_eq!(queued_event.id, 2, "the new position has a new number");
     studio.cancel(&first.id, By::Admin).await.unwrap();
     drop(latch);
     assert_eq!(finished(&studio, &third.id).await.state, Done);

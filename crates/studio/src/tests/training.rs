@@ -373,8 +373,8 @@ async fn bad_requests_name_their_fields() {
     }
     assert!(studio.trainings().await.unwrap().is_empty());
     // A refused request may have frozen nothing but what it was right about.
-    let brought = bring(&studio, &[("x.png", png(99, 64))]).await;
-    assert!(studio.add_to_dataset(&empty, brought).await.is_ok());
+    let uploaded = bring(&studio, &[("x.png", png(99, 64))]).await;
+    assert!(studio.add_to_dataset(&empty, uploaded).await.is_ok());
 }
 
 #[tokio::test]

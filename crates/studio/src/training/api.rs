@@ -7,7 +7,7 @@ use adire_protocol::{TrainingRequest, TrainingRun, TrainingRunDetail, TrainingSe
 use crate::{Studio, StudioError, TrainingFile, TrainingStream, shared::detached, training};
 
 impl Studio {
-    /// Checks a training and puts it into the queue. Its datasets never change from then on.
+    /// Validates and queues a training run. Its datasets are frozen.
     ///
     /// # Errors
     /// Wrong fields, an empty dataset.
@@ -15,7 +15,7 @@ impl Studio {
         detached(training::submit(self.shared().clone(), request)).await
     }
 
-    /// Every training, the newest first.
+    /// Every training run, newest first.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -23,7 +23,7 @@ impl Studio {
         training::jobs(self.shared()).await
     }
 
-    /// A training with its points and samples.
+    /// A training run with its points and samples.
     ///
     /// # Errors
     /// No such training.
@@ -39,7 +39,7 @@ impl Studio {
         training::follow(self.shared().clone(), id, after).await
     }
 
-    /// Stops a training within one unit of its work, until it is told to go on; also over a restart.
+    /// Pauses a training run within one unit of work, until it is resumed; persists across restarts.
     ///
     /// # Errors
     /// No such training, or one that has ended.
@@ -47,7 +47,7 @@ impl Studio {
         detached(training::pause(self.shared().clone(), id.to_owned())).await
     }
 
-    /// Has a paused or failed training go on from its checkpoint.
+    /// Resumes a paused or failed run from its checkpoint.
     ///
     /// # Errors
     /// No such training, or one that is done or cancelled.
@@ -55,7 +55,7 @@ impl Studio {
         detached(training::resume(self.shared().clone(), id.to_owned())).await
     }
 
-    /// Stops a training for good, within one unit of its work.
+    /// Cancels a training run within one unit of work.
     ///
     /// # Errors
     /// No such training, or one that is done.
@@ -63,7 +63,7 @@ impl Studio {
         detached(training::cancel(self.shared().clone(), id.to_owned())).await
     }
 
-    /// A file of a finished training.
+    /// A file of a finished run.
     ///
     /// # Errors
     /// No such training, or it has not ended.
@@ -71,12 +71,12 @@ impl Studio {
         training::file(self.shared(), id, which).await
     }
 
-    /// How trainings and people share the device. Reads memory only.
+    /// The training settings. Reads memory only.
     pub fn training_settings(&self) -> TrainingSettings {
         self.shared().training.settings()
     }
 
-    /// Decides it; kept over a restart.
+    /// Changes the training settings; persists across restarts.
     ///
     /// # Errors
     /// It cannot be stored.

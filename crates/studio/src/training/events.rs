@@ -17,8 +17,8 @@ struct Follower {
     cursor: i64,
     changes: watch::Receiver<u64>,
     ready: VecDeque<TrainingEvent>,
-    /// What was last said of the job.
-    said: Option<TrainingRun>,
+    /// The last record sent.
+    last_sent: Option<TrainingRun>,
     ended: bool,
 }
 
@@ -29,7 +29,8 @@ pub(crate) async fn follow(shared: Arc<Shared>, id: &str, after: u64) -> Result<
     let id = views::job(&shared, id).await?.id;
     let changes = shared.training.changes.subscribe();
     let cursor = i64::try_from(after).unwrap_or(i64::MAX);
-    let follower = Follower { shared, id, cursor, changes, ready: VecDeque::new(), said: None, ended: false };
+    let follower =
+        Follower { shared, id, cursor, changes, ready: VecDeque::new(), last_sent: None, ended: false };
     Ok(Box::pin(stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
         Some((event, follower))
@@ -69,8 +70,8 @@ impl Follower {
             new.push((number, TrainingChange::Sample { sample }));
         }
         new.sort_by_key(|(number, _)| *number);
-        if self.said.as_ref() != Some(&job) {
-            self.said = Some(job.clone());
+        if self.last_sent.as_ref() != Some(&job) {
+            self.last_sent = Some(job.clone());
             let id = self.cursor.cast_unsigned();
             self.ready.push_back(TrainingEvent { id, change: TrainingChange::Job { job: Box::new(job) } });
         }

@@ -1,4 +1,4 @@
-//! TrainingControl jobs: asked for (`requests`), run one at a time unit by unit (`run`), looked at (`views`), followed
+//! Training runs: created and changed (`requests`), executed one at a time, unit by unit (`run`), read (`views`), followed
 //! (`events`). The database says which job is in which state; memory only knows what the running one does.
 
 mod api;
@@ -36,12 +36,12 @@ const CHECKPOINT: &str = "checkpoint.safetensors";
 /// Under what name the settings are kept.
 const SETTINGS: &str = "training";
 
-/// What is in memory about trainings. The mutexes are held for moments only, never across an await.
+/// In-memory state of training. The mutexes are held for moments only, never across an await.
 pub(crate) struct TrainingControl {
     folder: PathBuf,
     active: Mutex<Option<ActiveRun>>,
     settings: Mutex<TrainingSettings>,
-    /// Wakes the task that runs jobs; keeps one permit.
+    /// Wakes the training task; keeps one permit.
     wake: Notify,
     /// Grows whenever something about a training has changed.
     changes: watch::Sender<u64>,
@@ -49,7 +49,7 @@ pub(crate) struct TrainingControl {
     number: AtomicI64,
 }
 
-/// What the running job does.
+/// State of the active run.
 #[derive(Clone, Debug)]
 struct ActiveRun {
     id: String,
@@ -87,18 +87,18 @@ impl TrainingControl {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes the task that runs jobs, and everyone who follows one.
+    /// Wakes the training task and every follower.
     pub(crate) fn changed(&self) {
         self.wake.notify_one();
         self.notify();
     }
 
-    /// Tells everyone who follows a job.
+    /// Notifies every follower.
     fn notify(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// Tells the job to stop, if it runs.
+    /// Signals the run to stop, if it is active.
     fn stop(&self, id: &str) {
         if let Some(active) = self.active().as_mut().filter(|active| active.id == id) {
             active.stop = true;

@@ -1,4 +1,4 @@
-//! What changes a training from outside. Each is written first and then told to the running job, so that it holds
+//! Changes to training runs. Each is written first and then signalled to the active run, so that it holds
 //! whatever happens next.
 
 use std::{fs, sync::Arc};
@@ -66,7 +66,7 @@ pub(crate) async fn submit(
     views::job(&shared, &id).await
 }
 
-/// Says what samples are made of and when, where nobody has said so.
+/// Fills in the default sample prompts and interval.
 async fn fill_samples(shared: &Shared, request: &mut TrainingRequest) -> Result<(), StudioError> {
     let every = request.config.sampled_every();
     request.config.sample_every = Some(every);
@@ -76,7 +76,7 @@ async fn fill_samples(shared: &Shared, request: &mut TrainingRequest) -> Result<
     let dataset = shared.datasets.read(&request.dataset).await?;
     let texts = dataset.images.iter().map(|image| image.text.as_str());
     let mut prompts = sample_prompts(texts, &dataset.trigger);
-    // A caption may be what no prompt can be; nobody asked for it to be one.
+    // A caption may be invalid as a prompt; skip it silently, since the user did not choose it.
     prompts.retain(|prompt| {
         let sample = GenerationRequest { prompt: prompt.clone(), ..GenerationRequest::default() };
         sample.validate(&shared.model.limits, &shared.model.defaults, 0).is_ok()
@@ -85,14 +85,14 @@ async fn fill_samples(shared: &Shared, request: &mut TrainingRequest) -> Result<
     Ok(())
 }
 
-/// Stops a job until it is told to go on.
+/// Pauses a run until it is resumed.
 pub(crate) async fn pause(shared: Arc<Shared>, id: String) -> Result<TrainingRun, StudioError> {
     let end = RunOutcome { state: TrainingState::Paused, at: None, error: None, version: None };
     let from = TrainingState::ALL.into_iter().filter(|state| state.can_pause()).collect::<Vec<_>>();
     change(&shared, &id, &from, &end, "paused").await
 }
 
-/// Stops a job for good.
+/// Cancels a run.
 pub(crate) async fn cancel(shared: Arc<Shared>, id: String) -> Result<TrainingRun, StudioError> {
     let end = RunOutcome { state: TrainingState::Cancelled, at: Some(now()), error: None, version: None };
     let from = TrainingState::ALL.into_iter().filter(|state| state.can_cancel()).collect::<Vec<_>>();
@@ -119,7 +119,7 @@ async fn change(
     Err(StudioError::Training(format!("This training run is {} and can't be {word}.", job.state.name())))
 }
 
-/// Has a job at rest go on from its checkpoint.
+/// Resumes a paused or failed run from its checkpoint.
 pub(crate) async fn resume(shared: Arc<Shared>, id: String) -> Result<TrainingRun, StudioError> {
     let done = shared.store.resume_run(&id).await?;
     shared.training.changed();
@@ -143,7 +143,7 @@ pub(crate) async fn set_settings(
     Ok(settings)
 }
 
-/// Makes room: nobody goes on from this checkpoint any more.
+/// Deletes the checkpoint of a run that will not be resumed.
 pub(super) async fn forget_checkpoint(shared: &Shared, id: &str) {
     let path = shared.training.folder_of(id).join(CHECKPOINT);
     let _ = blocking(move || {

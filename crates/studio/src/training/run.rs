@@ -1,4 +1,4 @@
-//! The task that runs trainings: one job at a time, one unit after the other. After each unit it writes what the unit
+//! The task that executes training runs: one at a time, unit by unit. After each unit it writes what the unit
 //! has found before it asks for the next one, so that whatever a checkpoint holds is in the store, too.
 
 use std::{
@@ -27,11 +27,11 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Tries to write how a job ended.
 const TRIES: u32 = 4;
 
-/// Why a job stopped before its end.
+/// Why a run stopped before its end.
 enum RunError {
     /// The studio closes.
     Closing,
-    /// Its row says why.
+    /// It was paused or cancelled; its row has the state.
     StopRequested,
     Failed(String),
 }
@@ -51,7 +51,7 @@ impl From<BackendError> for RunError {
     }
 }
 
-/// Runs every job that waits, until the studio closes.
+/// Executes queued runs until the studio closes.
 pub(crate) async fn run(shared: Arc<Shared>) {
     while !shared.queue.is_closing() {
         match shared.store.next_queued_run().await {
@@ -101,7 +101,7 @@ async fn run_one(shared: &Arc<Shared>, row: &RunRow) {
     match result {
         Ok(version) => {
             tracing::info!(training = id, version, "done");
-            // A pause at the last moment: it ends when it is told to go on.
+            // Paused at the last moment: the run finishes once it is resumed.
             if end(shared, id, &from, TrainingState::Done, None, Some(&version)).await {
                 forget_checkpoint(shared, id).await;
             }
@@ -128,7 +128,7 @@ async fn run_one(shared: &Arc<Shared>, row: &RunRow) {
     shared.training.notify();
 }
 
-/// Writes how a job ended; whether it was in one of the states `from`.
+/// Writes a run's outcome; returns whether it was in one of the states `from`.
 async fn end(
     shared: &Shared,
     id: &str,
@@ -155,7 +155,7 @@ async fn end(
     ended
 }
 
-/// From the job's beginning or checkpoint to its version.
+/// Executes a run from its start or checkpoint and returns its adapter version.
 async fn run_to_version(shared: &Arc<Shared>, row: &RunRow) -> Result<String, RunError> {
     let id = row.id.as_str();
     let task = task(shared, row).await?;
@@ -237,7 +237,7 @@ async fn run_to_version(shared: &Arc<Shared>, row: &RunRow) -> Result<String, Ru
     }
 }
 
-/// Ends the run when it should not go on; what has been gained is written first, if the run has `begun`.
+/// Returns an error when the run must stop; a checkpoint is written first if the run has `begun`.
 async fn stopped(shared: &Shared, begun: bool) -> Result<(), RunError> {
     let closing = shared.queue.is_closing();
     if !closing && !shared.training.is_stopped() {
@@ -250,7 +250,7 @@ async fn stopped(shared: &Shared, begun: bool) -> Result<(), RunError> {
     Err(if closing { RunError::Closing } else { RunError::StopRequested })
 }
 
-/// Waits while people's images are made, if they go before everything.
+/// Waits while generations are queued, if the settings give them priority.
 async fn yield_to_generations(shared: &Shared, id: &str, begun: bool) -> Result<(), RunError> {
     let since = Instant::now();
     while shared.training.settings().pause_while_people_wait && shared.queue.is_busy() {
@@ -296,7 +296,7 @@ fn stage(update: &UnitOutcome, before: TrainingPhase) -> TrainingPhase {
     }
 }
 
-/// What the backend is asked to do.
+/// Builds the backend's task.
 async fn task(shared: &Shared, row: &RunRow) -> Result<TrainingTask, RunError> {
     let request = row.request()?;
     let dataset = shared.datasets.row(&request.dataset).await?;

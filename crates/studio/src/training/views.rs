@@ -1,4 +1,4 @@
-//! What can be asked about trainings: rows, joined with what memory knows of the running one.
+//! Read access to training runs: rows joined with the in-memory state of the active run.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::{
     store::{RunFacts, RunRow},
 };
 
-/// Every training, the newest first.
+/// Every training run, newest first.
 pub(crate) async fn jobs(shared: &Shared) -> Result<Vec<TrainingRun>, StudioError> {
     let facts = shared.store.run_facts(None).await?;
     let mut facts: HashMap<_, _> = facts.into_iter().map(|facts| (facts.run.clone(), facts)).collect();
@@ -23,7 +23,7 @@ pub(crate) async fn jobs(shared: &Shared) -> Result<Vec<TrainingRun>, StudioErro
     .collect()
 }
 
-/// A training as it stands.
+/// A training run's current record.
 pub(crate) async fn job(shared: &Shared, id: &str) -> Result<TrainingRun, StudioError> {
     let missing = || StudioError::NotFound { what: "training run", id: id.chars().take(80).collect() };
     let row = shared.store.run(id).await?.ok_or_else(missing)?;
@@ -31,7 +31,7 @@ pub(crate) async fn job(shared: &Shared, id: &str) -> Result<TrainingRun, Studio
     assemble(shared, row, facts)
 }
 
-/// A training with everything it has measured.
+/// A training run with its points and samples.
 pub(crate) async fn detail(shared: &Shared, id: &str) -> Result<TrainingRunDetail, StudioError> {
     let job = job(shared, id).await?;
     let points = shared.store.points(&job.id, 0).await?.into_iter().map(|(_, point)| point).collect();

@@ -1,4 +1,4 @@
-//! Everybody's: the queue, images, adapter versions.
+//! Admin endpoints of the queue, images and adapter versions.
 
 use adire_protocol::{
     Cancelled, Deleted, GalleryImage, Generation, ListedVersion, QueueEntry, QueueOwner, VersionChange,

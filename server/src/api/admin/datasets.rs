@@ -1,4 +1,4 @@
-//! Datasets: listing, making, looking at, editing.
+//! Admin endpoints of datasets.
 
 use std::path::PathBuf;
 
@@ -125,7 +125,7 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Where images are to be taken from.
+/// Request to import a server folder.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ImportRequest {
@@ -161,7 +161,7 @@ pub(crate) async fn import(
     Ok(Json(studio.import_folder(&id, &request.folder).await?))
 }
 
-/// What a copy is called.
+/// Request to duplicate a dataset.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CopyRequest {

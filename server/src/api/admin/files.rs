@@ -1,4 +1,4 @@
-//! Files that are brought for a dataset.
+//! File uploads to a dataset.
 
 use adire_protocol::DatasetRecord;
 use adire_studio::{Studio, UploadedFile};

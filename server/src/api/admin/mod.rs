@@ -1,4 +1,4 @@
-//! What operators may ask for: datasets, trainings, everybody's queue and images. One file per subject. Who is an operator is decided before any of
+//! Admin API: datasets, training runs, the queue and images. One file per subject. Authorisation happens before any of
 //! this is reached, for everything under `/admin`.
 
 mod control;
