@@ -16,7 +16,7 @@ fn adire(arguments: &[&str]) -> Output {
     command.env("RUST_LOG", "off").args(arguments).output().unwrap()
 }
 
-/// Checks the exit code and returns what was said, which must be one line without a backtrace.
+/// Checks the exit code and returns the message, which must be one line without a backtrace.
 fn sentence(output: &Output, code: i32) -> String {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{text}");

@@ -311,7 +311,7 @@ fn convert_writes_what_the_same_program_reads_back() {
     }
     assert!(folder.path().join("p/unet/adapter_config.json").is_file());
 
-    // A PEFT folder is taken into a data folder as one file.
+    // A PEFT folder is added to a data folder as one file.
     let add = ["adapters", "add", "p", "--name", "peft", "--data", "data", "--model", model];
     let output = adire(folder.path(), &add);
     let message = String::from_utf8_lossy(&output.stdout).into_owned();

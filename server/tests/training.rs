@@ -1,4 +1,4 @@
-//! A server that trains on a real model: killed in the middle it goes on by itself, and what it makes can be used.
+//! A server that trains on a real model: killed in the middle, it resumes at startup and its adapter works.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

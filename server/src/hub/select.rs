@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(full, expected);
         let half = select(&repository, Variant::Fp16, None).unwrap();
         assert!(half.contains(&"unet/diffusion_pytorch_model.fp16.safetensors".to_owned()));
-        assert!(half.contains(&"vae/diffusion_pytorch_model.safetensors".to_owned()), "there is no other");
+        assert!(half.contains(&"vae/diffusion_pytorch_model.safetensors".to_owned()), "the only variant");
         assert!(!half.iter().any(|name| name.contains("-of-")));
         let one = select(&repository, Variant::Full, Some("v1-5-pruned.safetensors")).unwrap();
         assert_eq!(one, ["v1-5-pruned.safetensors"]);

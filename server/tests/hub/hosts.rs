@@ -200,7 +200,7 @@ impl World {
             .unwrap()
     }
 
-    /// Whether the files are in the cache, under the name that they were asked for by.
+    /// Whether the files are in the cache, under the requested name.
     fn has(&self, repository: &str) -> bool {
         let folder = format!("hub/models--{}/snapshots/{COMMIT}", repository.replace('/', "--"));
         let folder = self.home.path().join(folder);
@@ -231,7 +231,7 @@ fn the_token_goes_to_the_hub_alone() {
             assert_eq!(renamed, repository == FORMER);
             let (to_hub, to_other) = world.seen();
             assert!(to_hub.iter().all(|seen| seen.token.is_some()), "{to_hub:?}");
-            // The other host is asked for each file once, and only for what it has.
+            // The other host gets one request per file that it has.
             assert!(to_other.iter().all(|seen| seen.method == Method::GET), "{to_other:?}");
             let paths: Vec<&str> = to_other.iter().map(|seen| seen.path.as_str()).collect();
             assert_eq!(paths.iter().filter(|path| path.ends_with(UNET)).count(), 1, "{paths:?}");
