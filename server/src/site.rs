@@ -85,7 +85,7 @@ impl Site {
         self.0.is_empty()
     }
 
-    /// The answer for an address, or `None` where there is no such file. The names carry no hash, so a browser
+    /// The answer for an address, or `None` if the file is missing. The names carry no hash, so a browser
     /// asks again each time and mostly gets a 304.
     pub fn answer(&self, address: &str, request: &HeaderMap) -> Option<Response> {
         let file = self.0.get(address)?;
@@ -141,7 +141,7 @@ mod embedded {
 fn collect(folder: &Path, address: &str, found: &mut HashMap<String, Bytes>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        // A name that is no Unicode has no address that a page could write.
+        // A name that is not Unicode cannot appear in a URL of a page.
         let Ok(name) = entry.file_name().into_string() else { continue };
         if name.starts_with('.') {
             continue;

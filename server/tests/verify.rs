@@ -103,7 +103,7 @@ fn embeddings_are_kept_used_by_their_word_and_found_by_verify() {
     let (code, text) = run(&["embeddings", "remove", "fancy", "--data", "data"]);
     assert!(code == Some(1) && text.contains("There is no embedding fancy."), "{text}");
 
-    // A text encoder of another width, and what is no embedding.
+    // A text encoder of another width, and a file that is not an embedding.
     let wide = golden("text-gelu").join("model.safetensors").display().to_string();
     let (code, text) = run(&["embeddings", "add", &wide, "--data", "data", "--model", &model]);
     assert!(code == Some(1) && text.contains("is not an embedding"), "{text}");
@@ -202,7 +202,7 @@ fn a_image_that_the_safety_checker_withheld_is_black_and_says_so() {
         "{text}"
     );
 
-    // Off unless it is asked for.
+    // Off by default.
     let text = generate(&["--out", "b.png"]);
     assert!(!text.contains("Blocked"), "{text}");
     let (code, text) = verify("b.png");

@@ -34,7 +34,7 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Compile for NVIDIA GPUs, or bundle what a GPU host needs to test and measure the program.
     Cuda(cuda::CudaArgs),
-    /// Make the reference tensors anew with diffusers and PEFT (Python, on demand).
+    /// Regenerate the reference tensors with diffusers and PEFT (Python, on demand).
     Goldens,
     /// Compare with diffusers and PEFT on models of random weights, module by module and image by image.
     Parity(parity::ParityArgs),

@@ -27,7 +27,7 @@ use crate::{
     state::Front,
 };
 
-/// What the server needs to know.
+/// Arguments of `adire serve`.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Address to listen on
@@ -38,32 +38,31 @@ pub(crate) struct ServeArgs {
     /// Folder with the page's files [default: those in the program, else `site` beside it or `target/site`]
     #[arg(long, env = "ADIRE_SITE")]
     site: Option<PathBuf>,
-    /// Most generations that may wait
+    /// Maximum number of queued generations
     #[arg(long, env = "ADIRE_QUEUE", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     queue: u16,
-    /// Proxy in front whose X-Forwarded-For, -Proto and -Host (or Forwarded) are believed: an address or a network such
-    /// as 172.16.0.0/12. Can be given several times; separated by commas in the variable
+    /// Proxy whose X-Forwarded-For, -Proto and -Host (or Forwarded) are trusted: an address or a network such as
+    /// 172.16.0.0/12. Repeatable; comma-separated in the variable
     #[arg(long, value_name = "CIDR", env = "ADIRE_TRUST_PROXY", value_delimiter = ',', value_parser = parse_network)]
     trust_proxy: Vec<IpNet>,
-    /// Folder that datasets may be filled from on the admin page, with all that lies in it; may be given several times,
-    /// and in the variable with colons between
+    /// Folder that the admin page may import datasets from, including subfolders. Repeatable; colon-separated in the
+    /// variable
     #[arg(long, env = "ADIRE_IMPORT_FROM", value_name = "DIR", value_delimiter = ':')]
     import_from: Vec<PathBuf>,
-    /// Name that the server is reached by, besides this machine's own. On a loopback address it answers to no other;
-    /// elsewhere it answers to every name unless one is given. Can be given several times; separated by commas in the
-    /// variable
+    /// Additional host name to answer to. On a loopback address the server answers only to this machine's own names and
+    /// these; elsewhere it answers to every name unless one is given. Repeatable; comma-separated in the variable
     #[arg(long, value_name = "NAME", env = "ADIRE_HOST", value_delimiter = ',', value_parser = parse_host)]
     host: Vec<String>,
-    /// While no password is set, open the admin pages to everyone who uses this machine, without the printed link.
-    /// Connections that are forwarded from elsewhere look the same, so not on a server that others can reach
+    /// While no admin password is set, open the admin pages to all local connections, without the printed link.
+    /// Forwarded connections look local, so do not use this on a server that others can reach
     #[arg(long)]
     open_admin: bool,
     #[command(flatten)]
     limits: LimitArgs,
-    /// Largest adapter strength that may be asked for, either sign
+    /// Largest adapter strength in requests, either sign
     #[arg(long, value_name = "N", env = "ADIRE_MAX_STRENGTH", default_value_t = 5.0, value_parser = places::strength_limit)]
     max_strength: f64,
-    /// How log lines look; RUST_LOG says which are written
+    /// Log format; RUST_LOG sets the level
     #[arg(long, env = "ADIRE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
 }
@@ -80,7 +79,7 @@ impl ServeArgs {
         self.log_format.start();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(self.serve());
-        // A worker that is still in a step must not hold the program; its job is in the store.
+        // Do not wait for a worker in the middle of a step: its job is in the store.
         runtime.shutdown_background();
         result
     }
@@ -99,7 +98,7 @@ impl ServeArgs {
         let site = read_site(self.site)?;
         let listener = bind(&self.addr).await?;
         let address = listener.local_addr()?;
-        // After the address: a second server that is started by mistake touches nothing.
+        // After binding, so that a second server started by mistake changes nothing.
         let auth = Arc::new(AdminAuth::open(&data, password::from_environment()?)?);
         if self.open_admin {
             check_open_admin(address, auth.link_token().is_none())?;
@@ -120,7 +119,7 @@ impl ServeArgs {
         let signalled = shutdown.clone();
         tokio::spawn(async move {
             match shutdown::signal().await {
-                Ok(name) => tracing::info!(signal = name, "asked to stop"),
+                Ok(name) => tracing::info!(signal = name, "shutting down"),
                 Err(error) => tracing::error!(%error, "cannot listen for signals"),
             }
             signalled.start();
@@ -137,7 +136,7 @@ impl ServeArgs {
         let front = Front { site: Arc::new(site), auth, access };
         serve(listener, front, open, shutdown, patience, |studio| {
             let ModelInfo { name, device, dtype, .. } = studio.model();
-            // Not println!: a closed stdout is no reason to panic.
+            // Not println!, which panics when stdout is closed.
             let _ = writeln!(
                 std::io::stdout(),
                 "Adire is ready at http://{shown} (model {name} on {device} in {dtype}, data in {})",
@@ -146,13 +145,13 @@ impl ServeArgs {
             if let Some(token) = link {
                 let _ = writeln!(
                     std::io::stdout(),
-                    "Admin pages: http://{shown}/admin/link?token={token} (whoever has this link may use them, until a \
+                    "Admin pages: http://{shown}/admin/link?token={token} (this link gives admin access until a \
                      password is set)"
                 );
                 if open_admin {
                     let _ = writeln!(
                         std::io::stdout(),
-                        "--open-admin: everyone who uses this machine may use the admin pages without the link."
+                        "--open-admin: anyone on this machine can open the admin pages without the link."
                     );
                 }
             }
@@ -161,7 +160,7 @@ impl ServeArgs {
     }
 }
 
-/// What a browser on this machine opens: no browser takes 0.0.0.0 for an address.
+/// Address to open in a browser on this machine: loopback in place of 0.0.0.0 or ::.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -172,7 +171,7 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Lets the process have as many files and connections open as the system allows it; how many those are.
+/// Raises the limit of open files as far as the system allows; returns the limit.
 fn raise_files() -> u64 {
     let most = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|error| {
         tracing::warn!(%error, "the limit of open files could not be raised");
@@ -181,21 +180,21 @@ fn raise_files() -> u64 {
     if most < 1024 {
         tracing::warn!(
             most,
-            "few files may be open at once, so few can be served at once; raise the limit (ulimit -n)"
+            "the limit of open files is low, which limits connections; raise it (ulimit -n)"
         );
     }
     most
 }
 
-/// Open to this machine means open to everybody where everybody can have a connection forwarded.
+/// Refuses --open-admin on an address that others can reach.
 fn check_open_admin(address: SocketAddr, has_password: bool) -> anyhow::Result<()> {
     if has_password {
-        tracing::warn!("--open-admin changes nothing: a password is set, and it is asked for");
+        tracing::warn!("--open-admin has no effect, because an admin password is set");
     } else if !address.ip().to_canonical().is_loopback() {
         bail!(
-            "--open-admin is refused on {address}, which others can reach: without a password a forwarded connection \
-             would open the admin pages to them. Set one with `adire admin set-password`, listen on 127.0.0.1, or \
-             leave --open-admin out and use the link that the server prints"
+            "--open-admin is refused on {address}, which others can reach: they could open the admin pages without a \
+             password. Set one with `adire admin set-password`, listen on 127.0.0.1, or omit --open-admin and use the \
+             printed link"
         );
     }
     Ok(())
@@ -203,14 +202,14 @@ fn check_open_admin(address: SocketAddr, has_password: bool) -> anyhow::Result<(
 
 impl LogFormat {
     fn start(self) {
-        // Set but empty means unset, as for every other variable.
+        // An empty variable counts as unset, as everywhere.
         let wanted = std::env::var("RUST_LOG").ok().filter(|wanted| !wanted.trim().is_empty());
         let filter = EnvFilter::new(wanted.as_deref().unwrap_or("info,sqlx=warn"));
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr);
-        // An error means that logging has been set up already, which is as good.
+        // An error means that logging is set up already.
         let _ = match self {
             Self::Text => builder.try_init(),
             Self::Json => builder.json().flatten_event(true).try_init(),
@@ -223,12 +222,12 @@ async fn bind(addr: &str) -> anyhow::Result<TcpListener> {
         ErrorKind::AddrInUse => {
             anyhow!("the address {addr} is in use by another program; stop it or choose another address with --addr")
         }
-        ErrorKind::InvalidInput => anyhow!("“{addr}” is no address; write host:port, for example 127.0.0.1:3000"),
+        ErrorKind::InvalidInput => anyhow!("“{addr}” is not an address; write host:port, for example 127.0.0.1:3000"),
         _ => anyhow!("cannot listen on {addr}: {error}; choose another address with --addr"),
     })
 }
 
-/// A folder that was named must be readable; without any, pages still work, as plain forms.
+/// A given folder must be readable; without one, pages still work as plain forms.
 fn read_site(named: Option<PathBuf>) -> anyhow::Result<Site> {
     if named.is_none()
         && let Some(site) = Site::embedded().context("the page's files in the program are damaged")?
@@ -237,7 +236,7 @@ fn read_site(named: Option<PathBuf>) -> anyhow::Result<Site> {
     }
     let Some(folder) = named.or_else(places::site) else {
         tracing::warn!(
-            "no folder with the page's files was found; pages come without style and script. Build it or name it with --site"
+            "the page's files were not found, so pages have no style or script; build them or pass --site"
         );
         return Ok(Site::default());
     };
