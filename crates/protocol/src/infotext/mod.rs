@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn the_strength_of_a_picture_from_a_picture_is_written_and_read() {
+    fn the_denoising_strength_of_img2img_is_written_and_read() {
         let mut recipe = recipe("red moons", "", Sampler::Euler);
         (recipe.spec.init_image, recipe.spec.denoising_strength) = (Some("ab".repeat(32)), Some(0.45));
         let text = format(&recipe);
