@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_image_and_its_mask_are_read_and_brought_to_size() {
+    fn an_image_and_its_mask_are_read_and_brought_to_size() {
         let folder = tempfile::tempdir().unwrap();
         let mut backend = EngineBackend::load(&golden("pipeline"), &LoadOptions::default()).unwrap();
         let mut job = job(&backend, Vec::new());
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_cannot_be_used_are_told_in_sentences() {
+    fn unusable_files_are_reported_in_sentences() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("some");
         let mut backend = EngineBackend::load(&golden("pipeline"), &LoadOptions::default()).unwrap();

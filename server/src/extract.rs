@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn no_json_is_told_from_json_that_is_no_request() {
+    fn malformed_json_differs_from_an_invalid_request() {
         for body in ["", "{", "{\"prompt\": \"x\", \"guidance\": NaN}", "{\"prompt\": \"x\"} {}"] {
             assert_eq!(refused(body).status, 400, "{body}");
         }

@@ -10,7 +10,7 @@ use axum::{
 };
 use sha2::{Digest, Sha256};
 
-/// Larger files are no page files; better to say so than to fill the memory.
+/// Larger files are skipped with a warning, so that they cannot fill the memory.
 const MAX_FILE_BYTES: u64 = 32 << 20;
 
 /// The worker that holds the event streams of all tabs, and all that it may do.

@@ -63,7 +63,7 @@ fn other_words_are_refused() {
 }
 
 #[test]
-fn a_image_says_how_it_was_computed_and_is_verified_so() {
+fn an_image_says_how_it_was_computed_and_is_verified_so() {
     let folder = tempfile::tempdir().unwrap();
     let model = golden("pipeline").display().to_string();
     let verify = |more: &[&str]| {

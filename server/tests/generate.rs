@@ -44,7 +44,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_image_carries_its_request() {
+fn an_image_carries_its_request() {
     let folder = tempfile::tempdir().unwrap();
     let lora = golden("adapters/kohya.safetensors");
     let lora = format!("{}:-0.5", lora.display());
@@ -117,7 +117,7 @@ fn strength_0_is_the_image_without() {
 }
 
 #[test]
-fn a_seed_of_minus_one_is_random_and_half_understood_images_are_said() {
+fn a_seed_of_minus_one_is_random_and_partly_decoded_images_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let half =
         image::RgbaImage::from_fn(64, 64, |x, _| image::Rgba([200, 0, 0, if x < 32 { 0 } else { 255 }]));
@@ -217,7 +217,7 @@ fn with_tensor(bytes: &[u8], name: &str) -> (Vec<u8>, usize) {
 
 /// What takes effect only in part says so, and `--strict` refuses it; no name reaches a terminal raw.
 #[test]
-fn what_is_left_out_is_said() {
+fn skipped_tensors_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let good = std::fs::read(golden("adapters/kohya.safetensors")).unwrap();
     let (odd, bias) = ("something_\u{1b}[31mX", "lora_unet_conv_norm_out.diff_b");

@@ -120,7 +120,7 @@ fn a_kohya_project_is_trained_on_with_its_class_images() {
 }
 
 #[test]
-fn a_killed_run_goes_on_and_ends_with_the_same_bytes() {
+fn a_killed_run_resumes_and_ends_with_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let data = images(folder.path());
     let more = ["--steps", "40"];

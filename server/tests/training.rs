@@ -145,7 +145,7 @@ fn golden() -> PathBuf {
 }
 
 #[test]
-fn a_killed_server_goes_on_training_and_ends_with_the_same_bytes() {
+fn a_killed_server_resumes_training_and_ends_with_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let config = json!({
         "steps": 40, "accumulation": 1, "resolution": 64, "held_out": 0.25, "checkpoint_every": 4,

@@ -41,7 +41,7 @@ fn image(folder: &Path) -> (String, String) {
 }
 
 #[test]
-fn a_image_is_made_again_exactly() {
+fn an_image_is_made_again_exactly() {
     let folder = tempfile::tempdir().unwrap();
     let (model, lora) = image(folder.path());
     let again = ["verify", "a.png", "--model", &model];
@@ -101,7 +101,7 @@ fn embeddings_are_kept_used_by_their_word_and_found_by_verify() {
     let (code, text) = run(&["embeddings", "remove", "Fancy", "--data", "data"]);
     assert!(code == Some(0) && text.contains("fancy removed from data"), "{text}");
     let (code, text) = run(&["embeddings", "remove", "fancy", "--data", "data"]);
-    assert!(code == Some(1) && text.contains("There is no embedding fancy."), "{text}");
+    assert!(code == Some(1) && text.contains("Embedding fancy not found."), "{text}");
 
     // A text encoder of another width, and a file that is not an embedding.
     let wide = golden("text-gelu").join("model.safetensors").display().to_string();
@@ -116,7 +116,7 @@ fn embeddings_are_kept_used_by_their_word_and_found_by_verify() {
 }
 
 #[test]
-fn another_vae_is_in_the_recipe_and_asked_for() {
+fn another_vae_is_in_the_recipe_and_required() {
     let folder = tempfile::tempdir().unwrap();
     let model = golden("pipeline").display().to_string();
     let vae = golden("pipeline/vae/diffusion_pytorch_model.safetensors").display().to_string();
@@ -176,7 +176,7 @@ fn model_with_checker(folder: &Path, threshold: f32) -> String {
 }
 
 #[test]
-fn a_image_that_the_safety_checker_withheld_is_black_and_says_so() {
+fn an_image_that_the_safety_checker_withheld_is_black_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let model = model_with_checker(folder.path(), -2.0);
     let generate = |more: &[&str]| {

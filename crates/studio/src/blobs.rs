@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_told_from_other_trouble() {
+    fn a_full_disk_has_its_own_error() {
         let error_of = |kind| failed(Path::new("/data/blobs/x"), &io::Error::from(kind));
         assert!(matches!(error_of(io::ErrorKind::StorageFull), StudioError::DiskFull));
         assert!(matches!(error_of(io::ErrorKind::QuotaExceeded), StudioError::DiskFull));

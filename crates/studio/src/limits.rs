@@ -53,8 +53,8 @@ impl Default for Caps {
 pub struct Retention {
     /// Finished generations and their images are deleted after this time; `None`: never.
     pub keep_for: Option<Duration>,
-    /// A generation that still waits at a start is made if it was asked for less than this ago; otherwise whoever asked
-    /// has hardly waited for it.
+    /// Age up to which a queued generation is resumed at startup; the visitor of an older one
+    /// has probably left.
     pub keep_waiting: Duration,
 }
 
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_for_one_request_is_said_with_numbers() {
+    fn a_request_over_the_cost_limit_reports_both_numbers() {
         let budget = Budget { request: 10.0, visitor: 20.0, network: 40.0 };
         let plain = GenerationRequest { prompt: "moons".to_owned(), ..Default::default() };
         assert!(check_cost(&spec(plain.clone()), &budget).is_ok());

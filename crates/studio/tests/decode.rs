@@ -1,4 +1,4 @@
-//! Images that a decoder only half understands are said to be that.
+//! Partly decoded images are reported as such.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -107,18 +107,18 @@ fn pixels_are_counted_before_they_are_decoded() {
         let (result, most) = largest(|| decode_image(&bytes, ImageUse::Colours));
         let sentence = result.map(|found| found.warnings).unwrap_err().to_string();
         assert!(sentence.contains("64 million pixels"), "{sentence}");
-        assert!(most < 4 << 20, "asked for {most} bytes");
+        assert!(most < 4 << 20, "allocated {most} bytes");
     }
     // Grey JPEGs and WebP files promise as much.
     let mut jpeg = encoded(GrayImage::new(16, 16), ImageFormat::Jpeg);
     let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
     jpeg[frame + 5..frame + 9].copy_from_slice(&[0x3f, 0xff, 0x3f, 0xff]);
     let (result, most) = largest(|| decode_image(&jpeg, ImageUse::Colours));
-    assert!(result.is_err() && most < 4 << 20, "asked for {most} bytes");
+    assert!(result.is_err() && most < 4 << 20, "allocated {most} bytes");
 }
 
 #[test]
-fn what_is_transparent_is_said() {
+fn transparency_is_reported() {
     let half = RgbaImage::from_fn(10, 10, |x, _| Rgba([200, 0, 0, if x < 5 { 0 } else { 255 }]));
     for format in [ImageFormat::Png, ImageFormat::WebP] {
         let found = decoded(&encoded(half.clone(), format));
@@ -152,7 +152,7 @@ fn a_masks_transparency_says_what_is_regenerated() {
 }
 
 #[test]
-fn sixteen_bits_and_frames_are_said() {
+fn sixteen_bits_and_frames_are_reported() {
     let deep = image::ImageBuffer::<Rgb<u16>, _>::from_pixel(3, 3, Rgb([0xffff, 0x8000, 0]));
     let found = decoded(&encoded(deep, ImageFormat::Png));
     assert!(found.warnings[0].contains("16 bits"), "{:?}", found.warnings);
@@ -262,14 +262,14 @@ fn progressive_and_restarted_jpegs_are_whole_or_broken_off() {
 }
 
 #[test]
-fn print_colours_are_converted_and_said() {
+fn cmyk_colours_are_converted_and_reported() {
     let found = decoded(&pillows("cmyk.jpg"));
     assert!(found.warnings[0].contains("CMYK"), "{:?}", found.warnings);
     assert!(off(&found) <= 40, "{}", off(&found));
 }
 
 #[test]
-fn the_first_frame_of_an_animated_webp_is_taken_and_said() {
+fn the_first_frame_of_an_animated_webp_is_used_and_reported() {
     let found = decoded(&pillows("animated.webp"));
     assert!(found.warnings[0].contains("first frame"), "{:?}", found.warnings);
     assert!(off(&found) <= 40, "{}", off(&found));

@@ -153,7 +153,7 @@ fn damage(random: &mut Random, chunks: &mut Vec<Chunk>, corpus: &[Vec<Chunk>]) {
 fn check(png: &[u8]) {
     for read in [|png: &[u8]| read_request(png).map(drop), |png: &[u8]| read_recipe(png).map(drop)] {
         let (result, most) = largest(|| read(png));
-        assert!(most <= bound(png.len()), "asked for {most} bytes for a file of {}", png.len());
+        assert!(most <= bound(png.len()), "allocated {most} bytes for a file of {}", png.len());
         match result {
             Ok(()) => {}
             Err(StudioError::Png(sentence)) => {
@@ -214,14 +214,14 @@ fn what_claims_to_be_long_is_not_believed() {
         png.extend(b"parameters\0");
         check(&png);
         let (result, most) = largest(|| decode_pixels(&png));
-        assert!(result.is_err() && most <= bound(png.len()), "asked for {most} bytes");
+        assert!(result.is_err() && most <= bound(png.len()), "allocated {most} bytes");
     }
     // An image of 2³¹ pixels each way.
     let mut vast = corpus().remove(0);
     vast[0].1[..8].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff]);
     check(&file(&vast));
     let (result, most) = largest(|| decode_pixels(&file(&vast)));
-    assert!(result.is_err() && most <= bound(0), "asked for {most} bytes");
+    assert!(result.is_err() && most <= bound(0), "allocated {most} bytes");
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn every_kind_of_file_survives_damage() {
         if round % 4 == 0 {
             let used_as = if round % 8 == 0 { ImageUse::Mask } else { ImageUse::Colours };
             let (result, most) = largest(|| decode_image(&bytes, used_as));
-            assert!(most <= 300 << 20, "asked for {most} bytes");
+            assert!(most <= 300 << 20, "allocated {most} bytes");
             if let Err(error) = result {
                 assert!(error.to_string().len() > 20, "{error}");
             }

@@ -108,7 +108,7 @@ fn utf8_is_read_as_utf8() {
 }
 
 #[test]
-fn seeds_stay_or_are_said() {
+fn seeds_stay_or_are_reported() {
     let far = same("09-seed-64-bit.png");
     assert_eq!(far.seed, None);
     assert!(far.warnings[0].contains("6687881544318117707"), "{:?}", far.warnings);

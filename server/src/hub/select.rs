@@ -202,12 +202,12 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_told() {
+    fn unusable_repositories_are_reported() {
         let refusal = |files: &str, file| select(&names(files), Variant::Full, file).unwrap_err();
         assert!(refusal("model.ckpt README.md", None).contains("neither model_index.json nor"));
         assert!(refusal("a.safetensors b.safetensors", None).contains("a.safetensors, b.safetensors"));
         assert!(refusal("a.safetensors", Some("b.safetensors")).contains("no file b.safetensors"));
-        assert!(refusal("a.ckpt", Some("a.ckpt")).contains("no .safetensors file"));
+        assert!(refusal("a.ckpt", Some("a.ckpt")).contains("not a .safetensors file"));
         assert!(refusal("../a.safetensors", Some("../a.safetensors")).contains("no file"));
         let pickled = "model_index.json text_encoder/config.json text_encoder/pytorch_model.bin";
         assert!(refusal(pickled, None).contains("only pickles"));

@@ -75,7 +75,7 @@ async fn ask(
     server.send(request).await
 }
 
-/// A server as it starts when nothing is said.
+/// A server with default settings.
 async fn closed() -> Server {
     Server::behind(Duration::ZERO, 32, AccessSettings::default()).await
 }
@@ -137,7 +137,7 @@ async fn every_address_is_closed_without_a_session() {
     for (method, path) in CLOSED.into_iter().chain(described) {
         let path = path.replace(['{', '}'], "");
         let path = path.as_str();
-        // Being on the same machine is no password.
+        // A local request does not replace the password.
         for peer in [Some(ELSEWHERE), Some(HERE)] {
             let program = ask(&server, method, path, peer, &[("host", "localhost")], "").await;
             assert_eq!(program.problem()["type"], "urn:adire:problem:signed-out", "{method} {path}");
@@ -152,7 +152,7 @@ async fn every_address_is_closed_without_a_session() {
 }
 
 #[tokio::test]
-async fn every_address_is_closed_to_everyone_while_there_is_no_password() {
+async fn every_address_is_closed_while_no_password_is_set() {
     // Being on the machine is nothing by itself: whatever a proxy or a forwarder passes on looks like that.
     for peer in [ELSEWHERE, HERE] {
         let server = closed().await;
@@ -325,7 +325,7 @@ async fn followed(server: &Server, cookie: &str, id: &str) -> axum::body::BodyDa
 
 #[tokio::test]
 async fn an_open_stream_ends_with_its_session() {
-    // A generation holds the model up, so that the training neither ends nor goes on.
+    // A generation holds the model up, so that the run neither ends nor proceeds.
     let server = Server::behind(Duration::from_millis(50), 32, AccessSettings::default()).await;
     set_password(&server, PASSWORD).await;
     let dataset = crate::datasets::dataset_of(&server.studio, "cloth").await;
@@ -561,7 +561,7 @@ async fn a_damaged_password_file_opens_nothing() {
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     let answer = ask(&server, "POST", "/admin/sign-in", None, &[], "password=damaged").await;
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
-    // A file that cannot be read is no missing operator.
+    // An unreadable file does not count as a missing password.
     std::fs::remove_file(&file).unwrap();
     std::fs::create_dir(&file).unwrap();
     let answer = ask(&server, "GET", "/admin", Some(HERE), &[("host", "localhost")], "").await;

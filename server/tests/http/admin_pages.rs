@@ -192,7 +192,7 @@ async fn a_dataset_is_made_filled_and_edited_by_plain_forms() {
 }
 
 #[tokio::test]
-async fn a_training_is_asked_for_watched_and_compared() {
+async fn a_run_is_started_watched_and_compared() {
     let server = Server::start().await;
     let dataset = dataset(&server, "Cloth one").await;
     let form =
@@ -200,7 +200,7 @@ async fn a_training_is_asked_for_watched_and_compared() {
     for words in ["value=\"cloth-one\"", "value=\"2000\"", "value=\"why\"", "2 images, trigger “tok”"] {
         assert!(form.contains(words), "{words}: {form}");
     }
-    // What samples are made of can be seen before, and what stays private is said.
+    // What samples are made of can be seen before, and private data is marked as such.
     assert!(form.contains("\ntok, cloth\ncloth</textarea>"), "{form}");
     assert!(
         form.contains("name=\"publish_captions\"") && form.contains("only if you publish them below"),

@@ -68,7 +68,7 @@ impl Target {
         let head = format!("{head}\r\nHost: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
         let mut answer = Vec::new();
         let exchange = async {
-            // A server that has said no may stop reading.
+            // A server that has refused may stop reading.
             let _ = stream.write_all(head.as_bytes()).await;
             let _ = stream.write_all(body).await;
             let _ = stream.read_to_end(&mut answer).await;
@@ -155,7 +155,7 @@ async fn an_honest_visitor_is_served_beside_an_attacker() {
 }
 
 #[tokio::test]
-async fn connections_over_the_limit_are_told_so_and_closed() {
+async fn connections_over_the_limit_get_503_and_are_closed() {
     let limits = ConnectionLimits { in_all: 40, per_network: 10, stall: Duration::from_secs(30) };
     let target = Target::start(limits).await;
     let mut held = Vec::new();

@@ -1,4 +1,4 @@
-//! Whatever cannot be taken gets a status and a sentence, and the server lives on.
+//! Invalid input gets a status and a message, and the server keeps running.
 
 use axum::{
     body::Body,

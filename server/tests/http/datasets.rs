@@ -120,7 +120,7 @@ async fn images_come_from_a_folder_of_the_server() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_taken_is_a_problem_with_a_sentence() {
+async fn invalid_input_is_a_problem_with_a_sentence() {
     let server = Server::start().await;
     let id = dataset(&server, "cloth").await;
     let nobody = "0199c0de-0000-7000-8000-000000000000";

@@ -21,7 +21,7 @@ async fn a_stream_tells_everything_in_order_and_ends() {
 
     let events = answer.events();
     assert!(events.is_sorted_by(|a, b| a.id < b.id), "{events:?}");
-    // How many positions and steps are told depends on how fast the client reads.
+    // How many positions and steps are sent depends on how fast the client reads.
     let passing = ["queued", "progress"];
     let lasting = events.iter().map(|event| event.name.as_str()).filter(|name| !passing.contains(name));
     assert_eq!(lasting.collect::<Vec<_>>(), ["started", "image", "image", "done"]);
@@ -29,7 +29,7 @@ async fn a_stream_tells_everything_in_order_and_ends() {
         assert_eq!(event.data["type"], event.name.as_str());
         assert_eq!(event.data["id"], event.id);
     }
-    let progress = events.iter().find(|event| event.name == "progress").expect("a step is told");
+    let progress = events.iter().find(|event| event.name == "progress").expect("a progress event");
     assert_eq!((progress.data["images"].as_u64(), progress.data["steps"].as_u64()), (Some(2), Some(3)));
     assert!(progress.data["preview"].as_str().unwrap().starts_with("data:image/png;base64,"));
 }
@@ -46,7 +46,7 @@ async fn a_stream_is_never_compressed() {
 }
 
 #[tokio::test]
-async fn it_goes_on_after_the_last_event_seen() {
+async fn a_stream_resumes_after_the_last_event_seen() {
     let server = Server::start().await;
     let id = server.submit(r#"{"prompt": "red moons", "count": 3}"#).await;
     let address = format!("/api/v1/generations/{id}/events");

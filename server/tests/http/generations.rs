@@ -38,7 +38,7 @@ async fn from_request_to_image() {
 }
 
 #[tokio::test]
-async fn a_request_without_seed_gets_one_that_is_told() {
+async fn a_request_without_seed_gets_a_random_one_in_its_record() {
     let server = Server::start().await;
     let generation = server.post("/api/v1/generations", r#"{"prompt": "red moons"}"#).await.json();
     assert!(generation["spec"]["seed"].is_u64(), "{generation}");
@@ -102,7 +102,7 @@ async fn an_image_blocked_by_the_safety_checker_is_marked() {
 }
 
 #[tokio::test]
-async fn the_model_and_the_queue_are_told() {
+async fn the_model_and_the_queue_are_described() {
     let server = Server::start().await;
     let model = server.get("/api/v1/model").await.json();
     assert_eq!((model["name"].as_str(), model["limits"]["steps"].as_u64()), (Some("fake"), Some(150)));

@@ -17,7 +17,7 @@ async fn get_with(server: &Server, address: &str, name: &str, value: &str) -> An
 }
 
 #[tokio::test]
-async fn a_image_may_be_kept_for_ever() {
+async fn an_image_may_be_kept_for_ever() {
     let server = Server::start().await;
     let url = image(&server).await;
     let answer = server.get(&url).await;
@@ -37,7 +37,7 @@ async fn a_image_may_be_kept_for_ever() {
 }
 
 #[tokio::test]
-async fn a_image_is_not_compressed_again_and_carries_no_cookie() {
+async fn an_image_is_not_compressed_again_and_carries_no_cookie() {
     let server = Server::start().await;
     let url = image(&server).await;
     let request =
@@ -66,7 +66,7 @@ async fn it_can_be_had_as_a_download() {
 }
 
 #[tokio::test]
-async fn nothing_but_a_hash_names_a_image() {
+async fn nothing_but_a_hash_names_an_image() {
     let server = Server::start().await;
     image(&server).await;
     let zeros = "0".repeat(64);
@@ -88,7 +88,7 @@ async fn nothing_but_a_hash_names_a_image() {
 }
 
 #[tokio::test]
-async fn a_part_of_a_image_can_be_asked_for() {
+async fn a_range_of_an_image_can_be_requested() {
     let server = Server::start().await;
     let url = image(&server).await;
     let whole = server.get(&url).await;

@@ -34,7 +34,7 @@ fn front(data: &Path) -> Front {
     }
 }
 
-/// A server on a free port whose model loads when told to.
+/// A server on a free port whose model loads on demand.
 async fn start(data: PathBuf) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -134,7 +134,7 @@ async fn a_model_that_cannot_be_loaded_ends_the_server_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_shutdown_ends_open_streams_and_the_job_goes_on_at_the_next_start() {
+async fn a_shutdown_ends_open_streams_and_the_job_resumes_after_restart() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let mut server = start(data.clone()).await;

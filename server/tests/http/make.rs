@@ -51,7 +51,7 @@ async fn spec(server: &Server, goal: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn a_form_makes_a_image_and_leads_to_it() {
+async fn a_form_makes_an_image_and_leads_to_it() {
     let server = Server::start().await;
     server.adapter("adire", 2).await;
     let fields = [
@@ -76,7 +76,7 @@ async fn a_form_makes_a_image_and_leads_to_it() {
 }
 
 #[tokio::test]
-async fn a_image_and_a_mask_come_with_the_form() {
+async fn an_image_and_a_mask_come_with_the_form() {
     let server = Server::start().await;
     let fields = [("prompt", "moons"), ("steps", "4"), ("denoising_strength", "0.5")];
     let files = [("init_image_file", &*png(64, 64)), ("mask_file", &*png(8, 8))];
@@ -87,7 +87,7 @@ async fn a_image_and_a_mask_come_with_the_form() {
     let shown = server.get(&format!("/api/v1/images/{image}.png")).await;
     assert_eq!((shown.status, shown.header("content-type")), (StatusCode::OK, "image/png"));
 
-    // The next form names what this one brought.
+    // The next form names this one's upload.
     let named = [("prompt", "stars"), ("steps", "4"), ("init_image", image)];
     assert_eq!(spec(&server, &goal(&post(&server, &named, &[]).await)).await["init_image"], image);
 }
@@ -122,7 +122,7 @@ async fn what_is_wrong_leads_back_to_the_form_which_says_so() {
 }
 
 #[tokio::test]
-async fn what_is_no_form_is_refused() {
+async fn anything_but_a_form_is_refused() {
     let server = Server::start().await;
     for address in ["/generate", "/make"] {
         assert_eq!(server.post(address, "{}").await.problem()["status"], 415);
@@ -237,7 +237,7 @@ async fn broken_forms_are_refused() {
             answer.text()
         );
     }
-    // And it goes on as if nothing had been.
+    // The server keeps working.
     assert_eq!(server.get("/").await.status, StatusCode::OK);
 }
 

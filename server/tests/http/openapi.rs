@@ -48,7 +48,7 @@ async fn every_route_is_described_and_every_description_is_a_route() {
     ];
     assert_eq!(described, expected.map(str::to_owned).into());
 
-    // A described route answers; whatever else its path is asked for is a 405 that lists what is described.
+    // Documented methods answer; any other method of the path is a 405 that lists them.
     for path in document["paths"].as_object().unwrap().keys() {
         let address = path
             .replace("{id}", "0199c0de-0000-7000-8000-000000000000")

@@ -58,7 +58,7 @@ async fn html_travels_compressed() {
 }
 
 #[tokio::test]
-async fn files_come_with_their_type_and_are_asked_for_again() {
+async fn files_come_with_their_type_and_are_revalidated() {
     let server = Server::start().await;
     let wasm = get(&server, "/pkg/adire_bg.wasm", &[]).await;
     assert_eq!(wasm.header("content-type"), "application/wasm");

@@ -14,7 +14,7 @@ async fn recipe(server: &Server, png: Bytes) -> Answer {
 }
 
 #[tokio::test]
-async fn a_image_gives_its_request_back() {
+async fn an_image_gives_its_request_back() {
     let server = Server::start().await;
     server.adapter("adire", 1).await;
     let asked = json!({
@@ -31,7 +31,7 @@ async fn a_image_gives_its_request_back() {
 }
 
 #[tokio::test]
-async fn what_is_no_such_image_is_refused() {
+async fn unsupported_images_are_refused() {
     let server = Server::start().await;
     let id = server.submit(r#"{"prompt": "moons"}"#).await;
     let url = server.finished(&id).await["images"][0]["url"].as_str().unwrap().to_owned();
@@ -106,7 +106,7 @@ fn with_text(text: &str) -> Bytes {
 }
 
 #[tokio::test]
-async fn what_the_server_would_refuse_is_left_out_and_said() {
+async fn fields_that_the_server_would_refuse_are_dropped_and_reported() {
     let server = Server::start().await;
     let text = format!(
         "{}\nSteps: 4000, Sampler: Euler, CFG scale: 99, Seed: 9007199254740991, Size: 4096x500, Clip skip: 40, \
@@ -123,7 +123,7 @@ async fn what_the_server_would_refuse_is_left_out_and_said() {
         assert!(value.contains(number), "{number}: {value}");
     }
     server.submit(&answer.text()).await;
-    // As it stands in the file, for whoever shows it.
+    // As stored in the file, for display.
     let request = Request::post("/api/v1/recipe?as_read=true").body(Body::from(with_text(&text))).unwrap();
     assert_eq!(server.send(request).await.json()["steps"], 4000);
 }
@@ -167,7 +167,7 @@ async fn every_kind_of_generation_survives_its_recipe() {
 }
 
 #[tokio::test]
-async fn json_that_is_not_understood_is_said_to_be_that() {
+async fn unknown_json_is_reported() {
     let server = Server::start().await;
     let problem = recipe(&server, with_text("{\"made_by\": \"nobody\"}")).await.problem();
     assert_eq!(problem["status"], 422);

@@ -231,7 +231,7 @@ impl Follower {
 
     async fn read(&mut self) -> bool {
         let chunk =
-            tokio::time::timeout(PATIENCE, self.body.next()).await.expect("the stream goes on or ends");
+            tokio::time::timeout(PATIENCE, self.body.next()).await.expect("the stream continues or ends");
         let Some(chunk) = chunk else { return false };
         self.text.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
         true

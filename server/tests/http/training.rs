@@ -45,7 +45,7 @@ async fn samples_are_made_and_captions_kept_back_by_default() {
 }
 
 #[tokio::test]
-async fn a_training_is_asked_for_followed_and_ends_with_a_version() {
+async fn a_run_is_started_followed_and_ends_with_a_version() {
     let server = Server::start().await;
     let dataset = dataset(&server, "cloth").await;
     let config =
@@ -78,7 +78,7 @@ async fn a_training_is_asked_for_followed_and_ends_with_a_version() {
 }
 
 #[tokio::test]
-async fn a_training_waits_pauses_goes_on_and_is_cancelled() {
+async fn a_run_queues_pauses_resumes_and_is_cancelled() {
     // An image that takes a while holds the training up.
     let server = Server::with(std::time::Duration::from_millis(20), 32).await;
     let dataset = dataset(&server, "cloth").await;

@@ -62,7 +62,7 @@ async fn the_same_pixels_have_one_name_whatever_the_file() {
 
 /// A JPEG whose EXIF data says that it lies on its side.
 #[tokio::test]
-async fn a_image_is_turned_as_its_camera_said() {
+async fn an_image_is_rotated_by_its_exif_orientation() {
     let server = Server::start().await;
     let jpeg = encoded(image(40, 24), ImageFormat::Jpeg);
     // APP1 with a big-endian TIFF of one entry: orientation (0x0112), a short, 6: turn clockwise.
@@ -74,7 +74,7 @@ async fn a_image_is_turned_as_its_camera_said() {
 }
 
 #[tokio::test]
-async fn what_is_no_image_is_refused() {
+async fn files_that_are_not_images_are_refused() {
     let server = Server::start().await;
     let png = encoded(image(64, 64), ImageFormat::Png);
     // A header that promises 30,000 × 30,000 pixels, with the checksum that it needs.
@@ -100,7 +100,7 @@ async fn what_is_no_image_is_refused() {
 }
 
 #[tokio::test]
-async fn a_request_begins_with_a_image_and_takes_its_size() {
+async fn a_request_begins_with_an_image_and_takes_its_size() {
     let server = Server::start().await;
     let init = kept(&server, image(100, 70)).await;
     let mask = kept(&server, RgbImage::from_pixel(3, 3, Rgb([255; 3]))).await;
@@ -197,7 +197,7 @@ async fn an_upload_can_be_looked_at() {
 }
 
 #[tokio::test]
-async fn what_is_only_half_understood_is_said() {
+async fn partly_decoded_images_are_reported() {
     let server = Server::start().await;
     let half = RgbaImage::from_fn(16, 16, |x, _| Rgba([255, 255, 255, if x < 8 { 255 } else { 0 }]));
     let png = encoded(half, ImageFormat::Png);

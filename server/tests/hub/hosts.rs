@@ -261,7 +261,7 @@ fn a_hub_that_redirects_for_good_is_followed_without_the_token() {
     let world = World::new(Hub::GatedMirror);
     let message = failure(&world.pull(PRESENT, true));
     let [hub, other] = &world.shared.hosts;
-    assert!(message.contains(&format!("{hub} redirects to {other}, which gives no access")), "{message}");
+    assert!(message.contains(&format!("{hub} redirects to {other}, which requires a token")), "{message}");
     assert!(message.contains("set HF_ENDPOINT"), "{message}");
     world.seen();
 }
@@ -287,18 +287,14 @@ fn redirects_end() {
 }
 
 #[test]
-fn a_hub_in_trouble_is_told_from_one_that_refuses() {
+fn server_errors_of_the_hub_differ_from_refusals() {
     for (hub, expected, requests) in [
-        (
-            Hub::Status(429),
-            "limits how often it is asked (status 429); try again in 30 s, or set HF_TOKEN",
-            1,
-        ),
-        (Hub::Status(503), "answered with status 503: it is in trouble; try again later", 1),
+        (Hub::Status(429), "is rate limiting (status 429); try again in 30 s, or set HF_TOKEN", 1),
+        (Hub::Status(503), "returned status 503; try again later", 1),
         (Hub::Status(418), "refused the request for new-org/new-name with status 418", 1),
-        (Hub::FilesStatus(403), "which gives no access to new-org/new-name without a token", 1),
-        (Hub::FilesStatus(429), "limits how often it is asked (status 429); try again later", 1),
-        (Hub::FilesStatus(500), "answered with status 500", 2),
+        (Hub::FilesStatus(403), "which requires a token for new-org/new-name", 1),
+        (Hub::FilesStatus(429), "is rate limiting (status 429); try again later", 1),
+        (Hub::FilesStatus(500), "returned status 500", 2),
     ] {
         let world = World::new(hub);
         let message = failure(&world.pull(PRESENT, false));

@@ -268,7 +268,7 @@ fn a_pulled_model_is_listed_verified_and_used_by_name() {
 }
 
 #[test]
-fn a_broken_transfer_goes_on_where_it_stopped() {
+fn an_interrupted_download_resumes_where_it_stopped() {
     let hub = Hub::new();
     hub.breaks.lock().unwrap().insert(UNET.to_owned(), 300_000);
     let world = World::new(hub);
@@ -280,7 +280,7 @@ fn a_broken_transfer_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn a_program_that_was_stopped_goes_on_at_the_next_start() {
+fn a_stopped_program_resumes_at_the_next_start() {
     let world = World::new(Hub::new());
     let blobs = world.repository().join("blobs");
     std::fs::create_dir_all(&blobs).unwrap();
@@ -297,7 +297,7 @@ fn a_program_that_was_stopped_goes_on_at_the_next_start() {
     std::fs::create_dir_all(&blobs).unwrap();
     let part = blobs.join(format!("{}.part", world.hub.etag(UNET)));
     std::fs::write(&part, [7; 1000]).unwrap();
-    assert!(failure(&world.pull()).contains(&format!("{UNET} was not kept: its sha256 is ")));
+    assert!(failure(&world.pull()).contains(&format!("{UNET} was discarded: its sha256 is ")));
     assert!(!part.exists());
     stdout(&world.pull());
 }
@@ -307,7 +307,7 @@ fn a_wrong_hash_is_refused_and_nothing_is_kept() {
     for name in [UNET, "tokenizer/vocab.json"] {
         let world = World::new(Hub { lies: vec![name.to_owned()], ..Hub::new() });
         let message = failure(&world.pull());
-        assert!(message.contains(&format!("{name} was not kept: its sha256 is ")), "{message}");
+        assert!(message.contains(&format!("{name} was discarded: its sha256 is ")), "{message}");
         assert!(!world.snapshot().join(name).exists());
         let lie = world.hub.etag(name);
         let blobs: Vec<_> = std::fs::read_dir(world.repository().join("blobs")).unwrap().flatten().collect();
@@ -324,7 +324,7 @@ fn a_wrong_hash_is_refused_and_nothing_is_kept() {
 }
 
 #[test]
-fn what_the_hub_refuses_is_told_with_what_to_do() {
+fn refusals_of_the_hub_say_what_to_do() {
     let world = World::new(Hub { token: Some("hf_secret".to_owned()), ..Hub::new() });
     let message = failure(&world.pull());
     assert!(message.contains("denied access") && message.contains("HF_TOKEN"), "{message}");
@@ -341,7 +341,7 @@ fn what_the_hub_refuses_is_told_with_what_to_do() {
         (&["models", "pull", REPOSITORY, "--revision", "v9"], "with a revision v9"),
         (&["models", "pull", "no-slash"], "write OWNER/NAME"),
         (&["models", "pull", "../.."], "write OWNER/NAME"),
-        (&["models", "pull", REPOSITORY, "--file", "model.ckpt"], "is no .safetensors file"),
+        (&["models", "pull", REPOSITORY, "--file", "model.ckpt"], "is not a .safetensors file"),
         (&["models", "verify", "someone/else"], "is not among the fetched models"),
     ] {
         let message = failure(&world.adire(arguments, None));
@@ -354,7 +354,7 @@ fn what_the_hub_refuses_is_told_with_what_to_do() {
 }
 
 #[test]
-fn a_single_file_checkpoint_is_fetched_listed_and_told_what_it_lacks() {
+fn a_single_file_checkpoint_is_downloaded_listed_and_its_missing_parts_are_named() {
     let mut hub = Hub::new();
     hub.files.retain(|name, _| name == UNET);
     let weights = hub.files.remove(UNET).unwrap();

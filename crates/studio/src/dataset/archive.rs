@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_told_from_a_damaged_archive() {
+    fn a_full_disk_is_not_reported_as_a_damaged_archive() {
         struct Full(io::ErrorKind);
         impl Write for Full {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {

@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn json_of_every_kind_is_read_and_what_is_odd_is_said() {
+    fn json_of_every_kind_is_read_and_odd_entries_are_reported() {
         let both = [pair("1.png", "cloth"), pair("2.png", "moons")];
         for (name, text) in [
             (

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_regular_files_are_read_and_no_more_than_asked_for() {
+    fn only_regular_files_are_read_up_to_the_limit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         fs::write(&path, [7; 10]).unwrap();

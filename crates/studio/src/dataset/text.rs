@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_taken_out_and_said() {
+    fn invisible_characters_are_removed_and_reported() {
         let read = read("indigo\0 cloth\u{200b} stars".as_bytes());
         assert_eq!(read.text, "indigo cloth stars");
         assert_eq!(read.notes, ["2 invisible characters were taken out"]);

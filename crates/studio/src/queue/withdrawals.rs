@@ -1,5 +1,5 @@
 //! Rate limit for generations that are cancelled before they start: they cost no compute, but each leaves a row for a while.
-//! A leaky bucket per network, or per visitor where there is no network.
+//! A leaky bucket per network, or per visitor without a network.
 
 use std::{
     collections::HashMap,

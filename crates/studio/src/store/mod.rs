@@ -270,7 +270,7 @@ mod tests {
 
     /// Rows reported as stored exist, however full the disk.
     #[tokio::test]
-    async fn a_version_that_a_full_disk_did_not_take_is_not_said_to_be_there() {
+    async fn a_version_that_a_full_disk_refused_is_not_listed() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("adire.db")).await.unwrap();
         store.fill_up().await;

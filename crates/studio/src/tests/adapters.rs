@@ -78,7 +78,7 @@ async fn names_become_versions_when_submitted_and_change_the_image() {
 }
 
 #[tokio::test]
-async fn an_unknown_name_is_told_what_exists_nearest_first() {
+async fn an_unknown_name_lists_the_nearest_adapters_first() {
     let (folder, studio, _) = fresh().await;
     three_versions(&studio, folder.path()).await;
     let adapters = vec![AdapterUse::new("indgo@v2", 1.0)];
@@ -124,7 +124,7 @@ async fn two_at_once_get_two_numbers() {
 }
 
 #[tokio::test]
-async fn an_adapter_is_not_given_out_as_a_image() {
+async fn an_adapter_is_not_given_out_as_an_image() {
     let (folder, studio, _) = fresh().await;
     let added = three_versions(&studio, folder.path()).await;
     assert!(matches!(studio.image(&added[0].hash).await, Err(StudioError::NotFound { .. })));

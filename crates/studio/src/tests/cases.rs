@@ -136,7 +136,7 @@ async fn a_list_at_the_root_names_images_in_folders() {
 }
 
 #[tokio::test]
-async fn a_list_that_names_what_is_not_there_is_said_line_by_line() {
+async fn a_list_that_names_missing_images_is_reported_line_by_line() {
     let found = everywhere(upload(&[
         ("train/metadata.jsonl", text(LIST)),
         ("train/1.png", image(1)),
@@ -146,7 +146,7 @@ async fn a_list_that_names_what_is_not_there_is_said_line_by_line() {
     assert_eq!(found.caption("train/1.png"), "");
     found.says(
         "train/metadata.jsonl",
-        "Line 1 names train/1.png: there is no such image, but there is train/1.png; write 1.png.",
+        "Line 1 names train/1.png: no such image; did you mean train/1.png? Write 1.png.",
     );
     found.says("train/metadata.jsonl", "Line 2 names train/2.png");
     found.says("train/metadata.jsonl", "“indigo cloth with moons”");
@@ -205,14 +205,14 @@ async fn every_usual_text_file_is_read() {
         ("12.txt", "more than the 65536 bytes"),
         ("13.txt", "the first 4096 are used"),
         ("14.caption", "not used: “another”"),
-        ("15.txt", "there is no image 15.png"),
+        ("15.txt", "no image 15.png"),
     ] {
         found.says(name, part);
     }
 }
 
 #[tokio::test]
-async fn lists_of_every_kind_are_read_and_their_odd_lines_said() {
+async fn lists_of_every_kind_are_read_and_their_odd_lines_reported() {
     let utf16: Vec<u8> = "\u{feff}{\"file_name\": \"1.png\", \"text\": \"stars\"}\n"
         .encode_utf16()
         .flat_map(u16::to_be_bytes)
@@ -260,7 +260,7 @@ async fn lists_of_every_kind_are_read_and_their_odd_lines_said() {
         "Line 5 has no caption for 3.png",
         "Line 6 is an empty caption for 4.png",
         "Line 7 names no image",
-        "Line 8 names film.mp4: there is no such image",
+        "Line 8 names film.mp4: no such image",
     ] {
         found.says("metadata.jsonl", part);
     }

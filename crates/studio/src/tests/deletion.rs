@@ -145,7 +145,7 @@ async fn what_runs_or_waits_is_cancelled_and_deleted() {
     assert_eq!(busy.kind(), ErrorKind::Conflict, "{busy}");
     studio.delete_generation(&waiting.id, By::Client(&me)).await.unwrap();
     assert!(is_gone(studio.generation(&waiting.id).await));
-    // The step that runs may end only after the deletion has been asked for.
+    // The step that runs may end only after the deletion was requested.
     let (deleted, ()) =
         tokio::join!(studio.delete_generation(&running.id, By::Client(&me)), async { drop(latch) });
     deleted.unwrap();

@@ -1,4 +1,4 @@
-//! The data folder: who may use it, what a name can reach, what is said when it cannot be used.
+//! The data folder: locking, path safety, and errors when it is unusable.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::blobs::Blobs;
 
 #[tokio::test]
-async fn a_second_server_on_the_same_folder_is_told_whom_to_stop() {
+async fn a_second_server_on_the_same_folder_names_the_first() {
     let (folder, studio, _) = fresh().await;
     let second = open(folder.path(), FakeBackend::default()).await.err().unwrap();
     assert!(matches!(second, StudioError::InUse { .. }), "{second:?}");
@@ -68,7 +68,7 @@ async fn a_database_of_a_newer_version_is_left_alone() {
 }
 
 #[tokio::test]
-async fn what_is_no_database_is_left_alone() {
+async fn a_file_that_is_not_a_database_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("adire.db");
     fs::write(&file, "a shopping list, long enough to be no empty database header at all".repeat(20))
@@ -126,7 +126,7 @@ fn half_written_files_are_swept_at_the_next_start() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_said_and_loses_nothing() {
+async fn a_full_disk_is_reported_and_loses_nothing() {
     let (_folder, studio, _) = fresh().await;
     let kept = submit(&studio, "kept").await;
     let kept = finished(&studio, &kept.id).await;

@@ -46,7 +46,7 @@ fn recipe(prompt: &str) -> Recipe {
 }
 
 #[test]
-fn a_image_restores_its_request_exactly() {
+fn an_image_restores_its_request_exactly() {
     for prompt in ["red moons", "àdìrẹ ẹlẹ́kọ, 藍染め", "café", "line\nSteps: 1, Seed: 2, Size: 3x4"]
     {
         let recipe = recipe(prompt);

@@ -49,7 +49,7 @@ async fn both_strengths_reach_the_model() {
 }
 
 #[tokio::test]
-async fn an_unknown_tag_is_told_like_an_unknown_adapter() {
+async fn an_unknown_tag_is_an_unknown_adapter() {
     let (folder, studio, _) = fresh().await;
     three_versions(&studio, folder.path()).await;
     match studio.submit(request("moons <lora:indgo@v2:0.5>"), &nobody()).await {

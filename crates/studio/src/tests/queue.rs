@@ -126,7 +126,7 @@ async fn a_full_queue_is_a_typed_error_that_tells_the_wait() {
         Err(StudioError::QueueFull { ahead: 3, wait_ms: Some(wait) }) => {
             assert!(
                 (wait as f64 - expected).abs() <= 1.0,
-                "{expected} ms were expected, {wait} ms were told"
+                "{expected} ms were expected, {wait} ms were reported"
             );
         }
         other => panic!("{other:?}"),

@@ -1,4 +1,4 @@
-//! Crashes and shutdowns: nothing that was asked for is lost, nothing that was made is made again.
+//! Crashes and shutdowns: no queued work is lost, no finished image is rendered again.
 
 use std::sync::atomic::Ordering;
 

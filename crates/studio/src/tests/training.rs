@@ -207,7 +207,7 @@ async fn a_job_that_waits_for_people_says_so_and_can_be_paused() {
 }
 
 #[tokio::test]
-async fn a_paused_training_goes_on_where_it_was_and_ends_with_the_same_bytes() {
+async fn a_paused_run_resumes_where_it_stopped_and_ends_with_the_same_bytes() {
     let (expected, whole) = undisturbed(config()).await;
     let (_folder, studio, backend, latch) = training_latched().await;
     let job = ask(&studio, "cloth", config()).await;
@@ -244,7 +244,7 @@ async fn a_paused_training_goes_on_where_it_was_and_ends_with_the_same_bytes() {
 #[tokio::test]
 async fn a_crash_loses_nothing_but_time() {
     let (expected, whole) = undisturbed(config()).await;
-    // After each number of units: the server is gone, and the next one goes on by itself.
+    // After each number of units: stop the server; the next one resumes by itself.
     for units in [1, 4, 6, 9, 10, 12, 13, 17, UNITS - 1] {
         let (folder, studio, backend, latch) = training_latched().await;
         let job = ask(&studio, "cloth", config()).await;
@@ -294,7 +294,7 @@ async fn what_was_paused_or_cancelled_stays_so_over_a_restart() {
     drop((studio, latch));
     let backend = FakeBackend::default();
     let studio = open(folder.path(), backend.clone()).await.unwrap();
-    // Whatever waits is begun before what is asked for now.
+    // Queued runs start before new ones.
     let other = ask(&studio, "other", config()).await;
     until_state(&studio, &other.id, Done).await;
     assert_eq!(backend.call_log().len(), UNITS as usize, "{:?}", backend.call_log());

@@ -49,7 +49,7 @@ async fn asking_for_an_old_upload_keeps_it() {
     let shared = studio.shared().clone();
     // Older than what is swept below, younger than what the studio sweeps by itself.
     shared.store.keep_upload(&hash, 100, &Who::default(), now() - 100_000).await.unwrap();
-    // Refused for its steps, but the image has been asked for.
+    // Refused for its steps, but its init image counts as used.
     let wrong = GenerationRequest { init_image: Some(hash.clone()), steps: Some(0), ..request("moons") };
     assert!(studio.submit(wrong, &nobody()).await.is_err());
     assert_eq!(gc::collect_uploads(&shared, now() - 60_000).await.unwrap(), 0);
