@@ -144,7 +144,7 @@ test('upload, caption, train, watch, and generate with the new version', { timeo
     page.setInputFiles('input[name=files] >> nth=0', [...chosen, odd, caption]),
   ]);
   assert.equal(await page.locator('.thumbs > li').count(), 5);
-  assert.match(await page.textContent('.remarks'), /notes\.png/);
+  assert.match(await page.textContent('.warnings'), /notes\.png/);
   assert.equal(await page.inputValue('.thumbs textarea >> nth=0'), 'circles on cloth');
   const [last] = await files(page, 6).then((all) => all.slice(5));
   await Promise.all([page.waitForNavigation(), drop(page, last.buffer, last.name, last.mimeType)]);

@@ -40,7 +40,7 @@ pub(super) fn dataset(data: DatasetPage) -> AnyView {
         }
     });
     let upload = draft.then(|| view! { {upload(&dataset)} {import(&dataset.id, &form, &import_from)} });
-    let remarks = remarks(&dataset.id, dataset.remarks.clone(), draft);
+    let warnings = import_warnings(&dataset.id, dataset.remarks.clone(), draft);
     let tools = draft.then(|| tools(&dataset, &form, own));
     let about = (count > 0).then(|| about(&dataset));
     view! {
@@ -58,7 +58,7 @@ pub(super) fn dataset(data: DatasetPage) -> AnyView {
         {alert(form.general(&FIELDS))}
         {dataset.frozen.clone().map(|hash| frozen(&dataset.id, hash))}
         {upload}
-        {remarks}
+        {warnings}
         {grid(&dataset)}
         {tools}
         {about}
@@ -182,23 +182,23 @@ fn delete(dataset: &DatasetRecord) -> AnyView {
     .into_any()
 }
 
-fn remarks(id: &str, remarks: Vec<ImportWarning>, draft: bool) -> Option<AnyView> {
-    if remarks.is_empty() {
+fn import_warnings(id: &str, warnings: Vec<ImportWarning>, draft: bool) -> Option<AnyView> {
+    if warnings.is_empty() {
         return None;
     }
-    let count = remarks.len();
+    let count = warnings.len();
     let title = if count == 1 { "1 import warning".to_owned() } else { format!("{count} import warnings") };
-    let rows = remarks.into_iter().map(|remark| {
+    let rows = warnings.into_iter().map(|warning| {
         view! {
             <li>
-                <b>{remark.name}</b>
+                <b>{warning.name}</b>
                 " "
-                <span>{remark.message}</span>
+                <span>{warning.message}</span>
             </li>
         }
     });
     let rows = rows.collect::<Vec<_>>();
-    let forget = draft.then(|| {
+    let dismiss = draft.then(|| {
         view! {
             <form method="post" action=format!("/admin/datasets/{id}")>
                 <input type="hidden" name="action" value="clear_remarks" />
@@ -210,10 +210,10 @@ fn remarks(id: &str, remarks: Vec<ImportWarning>, draft: bool) -> Option<AnyView
     });
     Some(
         view! {
-            <details class="panel remarks" open id="remarks">
+            <details class="panel warnings" open id="warnings">
                 <summary>{title}</summary>
                 <ul class="lines">{rows}</ul>
-                {forget}
+                {dismiss}
             </details>
         }
         .into_any(),

@@ -7,7 +7,7 @@ use super::{
     frame::head,
     icons::Icon,
     page::AdminAccess,
-    state::{badge, ends, progress, remark},
+    state::{badge, ends, progress, summary},
     times::ago,
 };
 use crate::words::{duration, images};
@@ -91,7 +91,7 @@ fn now(active: Vec<TrainingRun>, queue: &QueueStatus, first_time: bool) -> AnyVi
                             {job.name.clone()}
                         </a>
                         {badge(job.state)}
-                        <span class="soft end">{remark(&job)}</span>
+                        <span class="soft end">{summary(&job)}</span>
                     </div>
                     {progress(&job)}
                 </li>

@@ -42,7 +42,7 @@ pub(super) fn progress(job: &TrainingRun) -> AnyView {
 }
 
 /// The most relevant fact about a run.
-pub(super) fn remark(job: &TrainingRun) -> String {
+pub(super) fn summary(job: &TrainingRun) -> String {
     let steps = format!("step {} of {}", job.step, job.steps);
     match job.state {
         TrainingState::Queued => match job.ahead {

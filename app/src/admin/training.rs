@@ -9,7 +9,7 @@ use super::{
     samples::strips,
     scale::quantile,
     settings::{self, Kind},
-    state::{badge, improvement, progress, remark, stage},
+    state::{badge, improvement, progress, stage, summary},
     times::ago,
 };
 use crate::{
@@ -156,7 +156,7 @@ fn standing(job: &TrainingRun, prompt: String) -> AnyView {
             <div class="line-up">
                 {badge(job.state)}
                 <p class="strong grow" role="status">
-                    {capital(remark(job))}
+                    {capital(summary(job))}
                 </p>
                 {actions(job)}
             </div>

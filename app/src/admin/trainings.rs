@@ -6,7 +6,7 @@ use leptos::prelude::*;
 use super::{
     frame::head,
     icons::Icon,
-    state::{badge, improvement, progress, remark},
+    state::{badge, improvement, progress, summary},
     times::ago,
 };
 
@@ -69,7 +69,7 @@ fn table(all: Vec<(TrainingRun, String)>, can_compare: bool) -> AnyView {
         let address = format!("/admin/training/{}", job.id);
         let number = match improvement(&job) {
             Some(change) if job.state.is_resting() => change,
-            _ => remark(&job),
+            _ => summary(&job),
         };
         let choose = can_compare.then(|| {
             view! {
