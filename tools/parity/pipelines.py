@@ -36,8 +36,8 @@ SIZES = {
     "real": dict(sides=[(16, 24)], steps=3, latent=(16, 16), image_steps=3, size=(192, 192), hires=(256, 256)),
 }
 # At real size a call of the UNet takes seconds: their trajectories tell the samplers apart.
-PICTURES = {"small": list(SAMPLERS), "real": ["pndm", "dpmpp_2m_karras"]}
-FROM_PICTURES = {"small": list(SAMPLERS), "real": ["euler_a"]}
+IMAGES = {"small": list(SAMPLERS), "real": ["pndm", "dpmpp_2m_karras"]}
+FROM_IMAGES = {"small": list(SAMPLERS), "real": ["euler_a"]}
 
 
 class Reference:
@@ -148,16 +148,16 @@ class Reference:
             details = dict(request=request, pixels=pixels, init="init" if "denoising_strength" in request else None)
             self.case(row, "image", PIXELS[self.shape], mask="mask" if with_mask else None, **details)
 
-        for sampler in PICTURES[self.shape]:
+        for sampler in IMAGES[self.shape]:
             take("txt2img", sampler, run("txt2img", sampler, "pil", width=width, height=height)[0])
-        for sampler in FROM_PICTURES[self.shape]:
+        for sampler in FROM_IMAGES[self.shape]:
             found = run("img2img", sampler, "pil", image=image, strength=0.6)[0]
             take("img2img", sampler, found, denoising_strength=0.6)
             arguments = dict(image=image, mask_image=mask, width=width, height=height, strength=0.6)
             take("inpaint", sampler, run("inpaint", sampler, "pil", **arguments)[0], denoising_strength=0.6, with_mask=True)
         # A1111's second pass: so many steps at the end of a schedule of int(steps / strength).
         (wide, high), again, strength = self.sizes["hires"], 3, 0.6
-        for sampler in FROM_PICTURES[self.shape][:2]:
+        for sampler in FROM_IMAGES[self.shape][:2]:
             latents = run("txt2img", sampler, "latent", width=width, height=height)
             size = (high // self.factor, wide // self.factor)
             latents = torch.nn.functional.interpolate(latents, size=size, mode="bilinear")

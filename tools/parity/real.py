@@ -24,7 +24,7 @@ from tiny import byte_characters, randomise, text_encoder  # noqa: E402
 # Has OpenAI's list of merges, from which CLIP's vocabulary follows.
 VOCABULARY = ("open_clip", "open_clip_torch==3.3.0", "bpe_simple_vocab_16e6.txt.gz")
 MERGES = 49152 - 256 - 2
-PREDICTION, PICTURE = 1.2, 0.5  # standard deviations
+PREDICTION, IMAGE = 1.2, 0.5  # standard deviations
 
 
 def merges():
@@ -90,7 +90,7 @@ def models(folder):
     generator = torch.Generator("cpu").manual_seed(44)
     x, context = (torch.randn(shape, generator=generator) for shape in [(1, 4, 16, 16), (1, 77, 768)])
     scale(unet.conv_out, unet(x, 500, context).sample, PREDICTION)
-    scale(vae.decoder.conv_out, vae.decode(x / vae.config.scaling_factor).sample, PICTURE)
+    scale(vae.decoder.conv_out, vae.decode(x / vae.config.scaling_factor).sample, IMAGE)
     return assembled(folder, tokenizer, text, unet, vae)
 
 
