@@ -302,10 +302,10 @@ mod tests {
             ("metadata.jsonl", "/2.png", Ok("2.png")),
             ("meta.json", "2", Ok("2.png")),
             ("x/m.csv", "3.png", Ok("x/3.png")),
-            ("x/m.csv", "3.Png", Err("any of x/3.PNG, x/3.png")),
-            ("meta.json", "4", Err("any of 4.jpg, 4.webp")),
-            ("train/metadata.jsonl", "train/1.png", Err("write 1.PNG.")),
-            ("train/metadata.jsonl", "/home/me/train/1.png", Err("write 1.PNG.")),
+            ("x/m.csv", "3.Png", Err("several files: x/3.PNG, x/3.png")),
+            ("meta.json", "4", Err("several files: 4.jpg, 4.webp")),
+            ("train/metadata.jsonl", "train/1.png", Err("Write 1.PNG.")),
+            ("train/metadata.jsonl", "/home/me/train/1.png", Err("Write 1.PNG.")),
             ("train/metadata.jsonl", "2.png", Err("no such image.")),
         ] {
             match (names.listed(list, file), found) {

@@ -332,7 +332,7 @@ mod tests {
             "Line 1 is not",
             "Line 2 names no",
             "Line 4 is not",
-            "These fields are not used: additional_feature (1)",
+            "Unused fields: additional_feature (1)",
         ]) {
             assert!(note.starts_with(start), "{:?}", odd.notes);
         }

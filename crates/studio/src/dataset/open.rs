@@ -64,7 +64,7 @@ mod tests {
         let path = folder.path().join("a");
         fs::write(&path, [7; 10]).unwrap();
         assert_eq!(read(&path, 10), Ok(vec![7; 10]));
-        assert_eq!(read(&path, 9).unwrap_err(), "it has more than the 9 bytes that are read");
+        assert_eq!(read(&path, 9).unwrap_err(), "it is larger than 9 bytes");
         assert!(read(folder.path(), 9).unwrap_err().contains("not a regular file"));
         assert!(read(&folder.path().join("none"), 9).unwrap_err().contains("no such file"));
     }

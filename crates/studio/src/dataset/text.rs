@@ -10,7 +10,7 @@ pub(super) struct Text {
 }
 
 /// Reads UTF-8, UTF-16 (with a byte order mark, or by its zero bytes) or, failing both, Windows-1252, in which every
-/// byte means something. NUL and other control characters but tabs and line breaks are taken out, and so are invisible
+/// byte means something. NUL and other control characters but tabs and line breaks are removed, as are invisible
 /// ones: a tokenizer makes words of its own of them.
 pub(super) fn read(bytes: &[u8]) -> Text {
     let mut notes = Vec::new();
@@ -138,7 +138,7 @@ mod tests {
     fn invisible_characters_are_removed_and_reported() {
         let read = read("indigo\0 cloth\u{200b} stars".as_bytes());
         assert_eq!(read.text, "indigo cloth stars");
-        assert_eq!(read.notes, ["2 invisible characters were taken out"]);
+        assert_eq!(read.notes, ["2 invisible characters were removed"]);
         let half = super::read(b"\xff\xfea\0b");
         assert!(half.text.starts_with('a') && half.notes[0].contains("damaged"), "{:?}", half.notes);
     }

@@ -202,7 +202,7 @@ async fn every_usual_text_file_is_read() {
         ("08.txt", "empty caption"),
         ("09.txt", "2 invisible characters"),
         ("10.txt", "2 lines were joined"),
-        ("12.txt", "more than the 65536 bytes"),
+        ("12.txt", "larger than 65536 bytes"),
         ("13.txt", "the first 4096 are used"),
         ("14.caption", "not used: “another”"),
         ("15.txt", "no image 15.png"),
@@ -253,10 +253,10 @@ async fn lists_of_every_kind_are_read_and_their_odd_lines_reported() {
         ("stars", "one", "")
     );
     for part in [
-        "These fields are not used: additional_feature (1)",
+        "Unused fields: additional_feature (1)",
         "Line 2 is not understood",
         "Line 3 is another caption for 1.png, which is not used: “moons”",
-        "Line 4 has a further caption for 2.png, which is not used: “two”",
+        "Line 4 has another caption for 2.png, which is not used: “two”",
         "Line 5 has no caption for 3.png",
         "Line 6 is an empty caption for 4.png",
         "Line 7 names no image",
@@ -264,7 +264,7 @@ async fn lists_of_every_kind_are_read_and_their_odd_lines_reported() {
     ] {
         found.says("metadata.jsonl", part);
     }
-    found.says("film.mp4", "only PNG, JPEG and WebP");
+    found.says("film.mp4", "use PNG, JPEG or WebP");
 }
 
 #[tokio::test]
@@ -325,10 +325,10 @@ async fn files_that_are_no_use_are_named() {
     assert!(!hidden.is_empty());
     for (name, part) in [
         ("inner.7z", "unpack it"),
-        ("c.npz", "1 more files that end in .npz"),
-        ("d.gif", "only PNG"),
-        ("README.md", "only PNG"),
-        ("text.png", "not an image in PNG"),
+        ("c.npz", "1 more .npz files"),
+        ("d.gif", "use PNG"),
+        ("README.md", "use PNG"),
+        ("text.png", "Unsupported file"),
     ] {
         found.says(name, part);
     }
@@ -344,7 +344,7 @@ async fn captions_that_come_with_or_after_their_images_are_kept() {
         outcome(&studio, record).await
     };
     let early = add(&[("train/1.png", image(1)), ("train/2.txt", text("early"))]).await;
-    early.says("train/2.txt", "bring it once more after its image");
+    early.says("train/2.txt", "upload it again after its image");
     let list = add(&[("train/2.png", image(2)), ("metadata.jsonl", text(LIST))]).await;
     assert_eq!(list.caption("train/1.png"), "indigo cloth with stars");
     assert_eq!(list.caption("train/2.png"), "indigo cloth with moons");
@@ -360,7 +360,7 @@ async fn captions_that_come_with_or_after_their_images_are_kept() {
         add(&[("x.png", image(7)), ("x.png", image(8)), ("x.txt", text("a")), ("x.txt", text("b"))]).await;
     assert!(twice.captions.contains_key("x.png") && twice.captions.contains_key("x (2).png"));
     twice.says("x.png", "it is called x (2).png here");
-    twice.says("x.txt", "another file of this name came before it");
+    twice.says("x.txt", "another file has this name");
 }
 
 #[tokio::test]
@@ -414,7 +414,7 @@ async fn odd_archives_lose_nothing_in_silence() {
     );
     found.says("__MACOSX/._a.png", "hidden");
     found.says("inner.zip", "cannot be unpacked from odd.ZIP");
-    found.says("d.png", "a link, which is not followed");
+    found.says("d.png", "links are not followed");
     assert_eq!(std::fs::read_dir(folder.path().join("blobs/incoming")).unwrap().count(), 0);
 }
 
@@ -442,9 +442,9 @@ async fn a_folder_of_traps_is_read_and_holds_nothing_up() {
     let found = outcome(&studio, import.await.expect("it waits for nothing").unwrap()).await;
     assert_eq!((found.captions.len(), found.caption("a.png")), (1, ""));
     for name in ["a.txt", "zero.png", "up"] {
-        found.says(name, "leads out of the folder");
+        found.says(name, "points outside the folder");
     }
-    found.says("pipe.png", "no regular file");
+    found.says("pipe.png", "not a regular file");
     assert!(!format!("{found:?}").contains("PRIVATE KEY"));
 }
 
