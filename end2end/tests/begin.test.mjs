@@ -121,7 +121,7 @@ test('a mask is uploaded as a file; unsupported and large files get an error', a
   const choose = (name, buffer) => page.setInputFiles('#field-init_image', { name, mimeType: 'image/png', buffer });
   await choose('notes.png', Buffer.from('not an image'));
   await page.waitForSelector('#field-init_image-problem');
-  assert.match(await page.textContent('#field-init_image-problem'), /not an image in PNG, JPEG or WebP/);
+  assert.match(await page.textContent('#field-init_image-problem'), /Unsupported file\. Use PNG, JPEG or WebP/);
   await noSeriousProblems(page);
   await choose('huge.png', Buffer.alloc(21 << 20));
   await page.waitForFunction(() => document.querySelector('#field-init_image-problem')?.textContent.includes('20 MiB'));

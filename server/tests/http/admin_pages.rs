@@ -245,7 +245,7 @@ async fn a_run_is_started_watched_and_compared() {
     let frozen = text(&server, &format!("/admin/datasets/{dataset}")).await;
     assert!(frozen.contains("Frozen") && !frozen.contains("<textarea"), "{frozen}");
     let copy = taken(&server, &format!("/admin/datasets/{dataset}"), &[("action", "copy")]).await;
-    assert!(text(&server, &copy).await.contains("This is the copy."), "{copy}");
+    assert!(text(&server, &copy).await.contains("Dataset duplicated."), "{copy}");
 
     // The same again with another rank, side by side.
     let id = address.trim_start_matches("/admin/training/").to_owned();

@@ -1,4 +1,4 @@
-//! A whole server on a real port: warming up, ready, shutting down.
+//! A whole server on a real port: starting, ready, shutting down.
 
 use std::{
     net::SocketAddr,

@@ -6,7 +6,7 @@ pub(crate) fn refusal(bytes: &[u8]) -> String {
     match name(bytes) {
         Some(name) => format!("This is {name} file, which is not supported. {advice}"),
         None if bytes.is_empty() => format!("This file is empty. {advice}"),
-        None => format!("Unsupported file. Use PNG, JPEG or WebP."),
+        None => "Unsupported file. Use PNG, JPEG or WebP.".to_owned(),
     }
 }
 
