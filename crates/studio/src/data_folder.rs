@@ -5,7 +5,7 @@ use std::path::Path;
 use adire_protocol::{DatasetRecord, DatasetSummary, EmbeddingRecord, NewDataset};
 
 use crate::{
-    NewEmbedding, StudioError,
+    DatabaseUrl, NewEmbedding, StudioError,
     blobs::{self, Blobs},
     dataset::{
         Reach,
@@ -33,13 +33,21 @@ impl DataFolder {
     /// # Errors
     /// It cannot be used, or a server uses it.
     pub async fn open(data: &Path) -> Result<Self, StudioError> {
+        Self::open_with(data, None).await
+    }
+
+    /// Opens the folder with its rows in a PostgreSQL database.
+    ///
+    /// # Errors
+    /// The folder or the database cannot be used, or a server uses one of them.
+    pub async fn open_with(data: &Path, database: Option<&DatabaseUrl>) -> Result<Self, StudioError> {
         let owned = data.to_owned();
         let (lock, blobs) = blocking(move || {
             let lock = folder::claim(&owned)?;
             Ok((lock, Blobs::open(owned.join(blobs::FOLDER))?))
         })
         .await?;
-        let store = Store::open(&data.join("adire.db")).await?;
+        let store = Store::open(data, database).await?;
         let datasets = DatasetStore::new(data.to_owned(), store.clone(), blobs.clone());
         Ok(Self { datasets, store, blobs, _lock: lock })
     }

@@ -61,6 +61,7 @@ pub use error::{ErrorKind, StudioError};
 pub use image_input::{cover, cover_mask, read_image, read_pixels, size_of_request};
 pub use limits::{Caps, Retention};
 pub use png::{encode_png, encode_with_recipe, read_recipe, read_request};
+pub use store::DatabaseUrl;
 pub use studio::{Studio, StudioConfig};
 pub use training::TrainingFile;
 pub use uploads::{MAX_UPLOAD_BYTES, image_hash};

@@ -108,7 +108,8 @@ pub(crate) async fn store_image(
         generation: generation.id.clone(),
         index,
         created_at,
-        infotext: infotext::format(&recipe),
+        // As in the PNG file, whose entries cannot hold a NUL; PostgreSQL's text cannot either.
+        infotext: infotext::format(&recipe).replace('\0', ""),
         recipe,
     };
     let event = shared.queue.next_event(&generation.id);

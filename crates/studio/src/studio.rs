@@ -14,8 +14,8 @@ use adire_protocol::{
 use tokio::{sync::Mutex as AsyncMutex, task::JoinHandle};
 
 use crate::{
-    Backend, BackendError, By, Caps, Client, EventStream, ImageUse, NewAdapter, NewEmbedding, Retention,
-    StudioError, Visitor, adapters,
+    Backend, BackendError, By, Caps, Client, DatabaseUrl, EventStream, ImageUse, NewAdapter, NewEmbedding,
+    Retention, StudioError, Visitor, adapters,
     blobs::Blobs,
     dataset::dataset_store::DatasetStore,
     disk::Disk,
@@ -36,6 +36,8 @@ use crate::{
 pub struct StudioConfig {
     /// Data folder; made when absent.
     pub data: PathBuf,
+    /// The PostgreSQL database that holds the rows; `None`: SQLite, in a file of the data folder.
+    pub database: Option<DatabaseUrl>,
     /// Most generations that may wait.
     pub queue_capacity: usize,
     /// Folders of this machine that datasets may be filled from, with all that is in them.
@@ -55,6 +57,7 @@ impl StudioConfig {
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
             data: data.into(),
+            database: None,
             queue_capacity: 32,
             import_from: Vec::new(),
             import_time: Duration::from_secs(600),
@@ -117,7 +120,7 @@ impl Studio {
             Ok((lock, Blobs::open(data.join(crate::blobs::FOLDER))?))
         })
         .await?;
-        let store = Store::open(&config.data.join("adire.db")).await?;
+        let store = Store::open(&config.data, config.database.as_ref()).await?;
         let (worker, Loaded { info: model, counter }, thread) = Worker::start(make).await?;
         let timing = Timing::new(model.native_size, store.timing(&timing_key(&model)).await?);
         let StudioConfig { caps, retention, downloads, .. } = config.clone();

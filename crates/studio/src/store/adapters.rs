@@ -56,6 +56,9 @@ impl From<AdapterRow> for AdapterVersion {
 const COLUMNS: &str =
     "name, version, hash, description, trigger_words, bytes, created_at, hidden, downloads, deleted_at";
 
+/// How often the next number of a version is tried; each time another version was added at the same moment.
+const TRIES: u32 = 100;
+
 impl Store {
     /// Every version that visitors may use, by name, the newest of each first.
     pub(crate) async fn adapters(&self) -> Result<Vec<AdapterVersion>, StudioError> {
@@ -105,7 +108,7 @@ impl Store {
         version: u32,
         at: i64,
     ) -> Result<bool, StudioError> {
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(storage)?;
+        let mut change = self.change().await?;
         let gone: Vec<(String,)> = sqlx::query_as(
             "UPDATE adapter_versions SET deleted_at = $3, description = '', trigger_words = '' \
              WHERE name = $1 AND version = $2 AND deleted_at IS NULL RETURNING hash",
@@ -125,27 +128,38 @@ impl Store {
 
     /// Adds a version. Version 0 takes the next number, in the same statement, so that two at once get two
     /// numbers. `None`: that number is taken.
+    ///
+    /// On PostgreSQL two at once may compute the same next number; the one that comes second inserts nothing and tries
+    /// the next one.
     pub(crate) async fn insert_adapter(
         &self,
         new: &AdapterVersion,
     ) -> Result<Option<AdapterVersion>, StudioError> {
-        let rows: Vec<AdapterRow> = sqlx::query_as(sql(format!(
-            "INSERT INTO adapter_versions (name, version, hash, description, trigger_words, bytes, created_at) \
-             SELECT $1, CASE WHEN $2 > 0 THEN $2 ELSE COALESCE(MAX(version), 0) + 1 END, $3, $4, $5, $6, $7 \
-             FROM adapter_versions WHERE name = $1 \
-             ON CONFLICT (name, version) DO NOTHING RETURNING {COLUMNS}"
-        )))
-        .bind(&new.name)
-        .bind(i64::from(new.version))
-        .bind(&new.hash)
-        .bind(&new.description)
-        .bind(&new.trigger)
-        .bind(new.bytes.cast_signed())
-        .bind(new.created_at)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(storage)?;
-        Ok(rows.into_iter().next().map(AdapterVersion::from))
+        for _ in 0..TRIES {
+            let rows: Vec<AdapterRow> = sqlx::query_as(sql(format!(
+                "INSERT INTO adapter_versions (name, version, hash, description, trigger_words, bytes, created_at) \
+                 SELECT $1, CASE WHEN $2 > 0 THEN $2 ELSE COALESCE(MAX(version), 0) + 1 END, $3, $4, $5, $6, $7 \
+                 FROM adapter_versions WHERE name = $1 \
+                 ON CONFLICT (name, version) DO NOTHING RETURNING {COLUMNS}"
+            )))
+            .bind(&new.name)
+            .bind(i64::from(new.version))
+            .bind(&new.hash)
+            .bind(&new.description)
+            .bind(&new.trigger)
+            .bind(new.bytes.cast_signed())
+            .bind(new.created_at)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(storage)?;
+            if let Some(row) = rows.into_iter().next() {
+                return Ok(Some(row.into()));
+            }
+            if new.version != 0 {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     /// What a file did to a model, if that is known.

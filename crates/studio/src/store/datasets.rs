@@ -2,7 +2,7 @@
 
 use adire_protocol::{DatasetSummary, ImportWarning, NewDataset};
 
-use super::{Store, decode, encode, storage};
+use super::{Store, decode, encode, sql::storable, storage};
 use crate::StudioError;
 
 row! {
@@ -121,6 +121,9 @@ impl Store {
     }
 
     pub(crate) async fn dataset(&self, id: &str) -> Result<Option<DatasetRow>, StudioError> {
+        if !storable(id) {
+            return Ok(None);
+        }
         sqlx::query_as(
             "SELECT id, name, trigger_word, caption, hash, remarks, created_at, class_dataset FROM datasets \
              WHERE id = $1",
@@ -150,7 +153,7 @@ impl Store {
         captions: &[(String, String)],
         remarks: &[ImportWarning],
     ) -> Result<(), StudioError> {
-        let mut change = self.pool.begin().await.map_err(storage)?;
+        let mut change = self.change().await?;
         for image in images {
             sqlx::query(
                 "INSERT INTO dataset_pictures (dataset, hash, pixels, name, caption, repeats, width, height) \
@@ -204,7 +207,7 @@ impl Store {
         id: &str,
         captions: &[(String, String)],
     ) -> Result<bool, StudioError> {
-        let mut change = self.pool.begin().await.map_err(storage)?;
+        let mut change = self.change().await?;
         for (hash, caption) in captions {
             let done =
                 sqlx::query("UPDATE dataset_pictures SET caption = $3 WHERE dataset = $1 AND hash = $2")
@@ -223,6 +226,9 @@ impl Store {
     }
 
     pub(crate) async fn set_repeats(&self, id: &str, hash: &str, repeats: u32) -> Result<bool, StudioError> {
+        if !storable(hash) {
+            return Ok(false);
+        }
         let done = sqlx::query("UPDATE dataset_pictures SET repeats = $3 WHERE dataset = $1 AND hash = $2")
             .bind(id)
             .bind(hash)
@@ -256,6 +262,9 @@ impl Store {
 
     /// Whether it was there.
     pub(crate) async fn remove_image(&self, id: &str, hash: &str) -> Result<bool, StudioError> {
+        if !storable(hash) {
+            return Ok(false);
+        }
         let done = sqlx::query("DELETE FROM dataset_pictures WHERE dataset = $1 AND hash = $2")
             .bind(id)
             .bind(hash)
@@ -266,6 +275,9 @@ impl Store {
     }
 
     pub(crate) async fn dataset_has_image(&self, id: &str, hash: &str) -> Result<bool, StudioError> {
+        if !storable(hash) {
+            return Ok(false);
+        }
         let found: Option<(String,)> =
             sqlx::query_as("SELECT hash FROM dataset_pictures WHERE dataset = $1 AND hash = $2")
                 .bind(id)
@@ -295,7 +307,7 @@ impl Store {
 
     /// Takes a dataset out with its images; their files stay.
     pub(crate) async fn drop_dataset(&self, id: &str) -> Result<(), StudioError> {
-        let mut change = self.pool.begin().await.map_err(storage)?;
+        let mut change = self.change().await?;
         for sql in [
             "DELETE FROM dataset_pictures WHERE dataset = $1",
             "UPDATE datasets SET class_dataset = NULL WHERE class_dataset = $1",

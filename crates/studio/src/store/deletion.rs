@@ -1,9 +1,9 @@
 //! Taking rows out for good. Each function is one transaction, and notes the files that may not be needed any more; they
 //! are removed afterwards, see `deletion`.
 
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Any, Transaction};
 
-use super::{Store, sql, storage};
+use super::{Kind, Store, sql, storage};
 use crate::StudioError;
 
 /// Most generations that are taken out at once.
@@ -13,7 +13,8 @@ impl Store {
     /// Takes a generation out with its prompt, its images and, where `owner` (or the visitor that asked) has no other
     /// generation with them, the uploads that it began with. Whether it was there. Only for one that has ended.
     pub(crate) async fn delete_generation(&self, id: &str, owner: Option<&str>) -> Result<bool, StudioError> {
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(storage)?;
+        let mut change = self.change().await?;
+        hold_generation(&mut change, id).await?;
         let found = take_out(&mut change, id, owner).await?;
         change.commit().await.map_err(storage)?;
         Ok(found)
@@ -26,7 +27,8 @@ impl Store {
         position: u32,
         owner: Option<&str>,
     ) -> Result<bool, StudioError> {
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(storage)?;
+        let mut change = self.change().await?;
+        hold_generation(&mut change, generation).await?;
         let gone: Vec<(String,)> =
             sqlx::query_as("DELETE FROM images WHERE generation = $1 AND position = $2 RETURNING hash")
                 .bind(generation)
@@ -51,7 +53,8 @@ impl Store {
 
     /// Everyone gives an upload up. Whether there was one of that name.
     pub(crate) async fn delete_upload(&self, hash: &str) -> Result<bool, StudioError> {
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(storage)?;
+        let mut change = self.change().await?;
+        hold_upload(&mut change, hash).await?;
         sqlx::query("DELETE FROM upload_owners WHERE hash = $1")
             .bind(hash)
             .execute(&mut *change)
@@ -69,7 +72,16 @@ impl Store {
 
     /// Removes `owner` from all uploads; those without another owner are deleted.
     pub(crate) async fn delete_uploads_of(&self, owner: &str) -> Result<(), StudioError> {
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(storage)?;
+        let mut change = self.change().await?;
+        let owned: Vec<(String,)> =
+            sqlx::query_as("SELECT hash FROM upload_owners WHERE owner = $1 ORDER BY hash")
+                .bind(owner)
+                .fetch_all(&mut *change)
+                .await
+                .map_err(storage)?;
+        for (hash,) in &owned {
+            hold_upload(&mut change, hash).await?;
+        }
         let given_up: Vec<(String,)> =
             sqlx::query_as("DELETE FROM upload_owners WHERE owner = $1 RETURNING hash")
                 .bind(owner)
@@ -138,8 +150,11 @@ impl Store {
     }
 
     /// Writes the log into the database file and empties it: deleted texts are not left in it either. Readers may keep
-    /// it from being emptied just now; the next time will.
+    /// it from being emptied just now; the next time will. PostgreSQL keeps its log as its operator wants.
     pub(crate) async fn empty_log(&self) {
+        if self.kind == Kind::Postgres {
+            return;
+        }
         let emptied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.pool).await;
         if let Err(error) = emptied {
             tracing::warn!(error = %storage(error), "the database's log was not emptied");
@@ -147,8 +162,31 @@ impl Store {
     }
 }
 
+// PostgreSQL runs transactions side by side. Each of those below updates the row that others would decide by first, which
+// makes them wait; their next statement then sees what this one did. Uploads are held in the order of their hashes.
+
+/// Makes other deletions of this generation wait for the end of the transaction.
+async fn hold_generation(change: &mut Transaction<'_, Any>, id: &str) -> Result<(), StudioError> {
+    sqlx::query("UPDATE generations SET epoch = epoch WHERE id = $1")
+        .bind(id)
+        .execute(&mut **change)
+        .await
+        .map_err(storage)?;
+    Ok(())
+}
+
+/// Makes everything else that decides about this upload wait for the end of the transaction.
+pub(super) async fn hold_upload(change: &mut Transaction<'_, Any>, hash: &str) -> Result<(), StudioError> {
+    sqlx::query("UPDATE uploads SET bytes = bytes WHERE hash = $1")
+        .bind(hash)
+        .execute(&mut **change)
+        .await
+        .map_err(storage)?;
+    Ok(())
+}
+
 /// Notes a file that may not be needed any more.
-pub(super) async fn doom(change: &mut Transaction<'_, Sqlite>, hash: &str) -> Result<(), StudioError> {
+pub(super) async fn doom(change: &mut Transaction<'_, Any>, hash: &str) -> Result<(), StudioError> {
     sqlx::query("INSERT INTO blobs_to_remove (hash) VALUES ($1) ON CONFLICT (hash) DO NOTHING")
         .bind(hash)
         .execute(&mut **change)
@@ -158,7 +196,8 @@ pub(super) async fn doom(change: &mut Transaction<'_, Sqlite>, hash: &str) -> Re
 }
 
 /// Takes an upload out that nobody has any more.
-async fn drop_ownerless(change: &mut Transaction<'_, Sqlite>, hash: &str) -> Result<(), StudioError> {
+async fn drop_ownerless(change: &mut Transaction<'_, Any>, hash: &str) -> Result<(), StudioError> {
+    hold_upload(change, hash).await?;
     sqlx::query(
         "DELETE FROM uploads WHERE hash = $1 AND NOT EXISTS (SELECT 1 FROM upload_owners WHERE hash = $1)",
     )
@@ -170,16 +209,17 @@ async fn drop_ownerless(change: &mut Transaction<'_, Sqlite>, hash: &str) -> Res
 }
 
 async fn take_out(
-    change: &mut Transaction<'_, Sqlite>,
+    change: &mut Transaction<'_, Any>,
     id: &str,
     owner: Option<&str>,
 ) -> Result<bool, StudioError> {
-    let images: Vec<(String,)> = sqlx::query_as("DELETE FROM images WHERE generation = $1 RETURNING hash")
-        .bind(id)
-        .fetch_all(&mut **change)
-        .await
-        .map_err(storage)?;
-    let inputs: Vec<(String,)> =
+    let mut images: Vec<(String,)> =
+        sqlx::query_as("DELETE FROM images WHERE generation = $1 RETURNING hash")
+            .bind(id)
+            .fetch_all(&mut **change)
+            .await
+            .map_err(storage)?;
+    let mut inputs: Vec<(String,)> =
         sqlx::query_as("DELETE FROM generation_inputs WHERE generation = $1 RETURNING hash")
             .bind(id)
             .fetch_all(&mut **change)
@@ -192,11 +232,14 @@ async fn take_out(
             .await
             .map_err(storage)?;
     let visitor = gone.first().and_then(|(visitor,)| visitor.clone());
+    images.sort_unstable();
+    inputs.sort_unstable();
     for (hash,) in images {
         doom(change, &hash).await?;
     }
     let owner = visitor.as_deref().or(owner);
     for (hash,) in inputs {
+        hold_upload(change, &hash).await?;
         // Another generation of the same owner may begin with it, too.
         sqlx::query(
             "DELETE FROM upload_owners WHERE hash = $1 AND owner = $2 AND NOT EXISTS \

@@ -2,7 +2,7 @@
 
 use adire_protocol::EmbeddingRecord;
 
-use super::{Store, storage};
+use super::{Store, sql::storable, storage};
 use crate::StudioError;
 
 row! {
@@ -42,6 +42,9 @@ impl Store {
 
     /// The one whose word is this, in whatever case.
     pub(crate) async fn embedding(&self, word: &str) -> Result<Option<EmbeddingRecord>, StudioError> {
+        if !storable(word) {
+            return Ok(None);
+        }
         let select = format!("SELECT {COLUMNS} FROM embeddings WHERE folded = $1");
         let row: Option<EmbeddingRow> = sqlx::query_as(sqlx::AssertSqlSafe(select))
             .bind(word.to_lowercase())

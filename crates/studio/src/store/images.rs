@@ -2,7 +2,7 @@
 
 use adire_protocol::{GalleryImage, ImageRecord, Recipe};
 
-use super::{Store, decode, encode, sql, storage};
+use super::{Store, decode, encode, sql, sql::storable, storage};
 use crate::StudioError;
 
 row! {
@@ -133,6 +133,9 @@ impl Store {
 
     /// Whether some image has that content; blobs hold other things too.
     pub(crate) async fn has_image(&self, hash: &str) -> Result<bool, StudioError> {
+        if !storable(hash) {
+            return Ok(false);
+        }
         let found: Option<(i64,)> = sqlx::query_as("SELECT position FROM images WHERE hash = $1 LIMIT 1")
             .bind(hash)
             .fetch_optional(&self.pool)

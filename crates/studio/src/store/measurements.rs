@@ -2,7 +2,7 @@
 
 use adire_protocol::{TrainingPoint, TrainingSample};
 
-use super::{Store, image_url, storage};
+use super::{Store, image_url, sql::Real, sql::storable, storage};
 use crate::StudioError;
 
 row! {
@@ -21,7 +21,7 @@ row! {
     struct SampleRow {
         step: i64,
         prompt_index: i64,
-        with_adapter: bool,
+        with_adapter: i64,
         prompt: String,
         hash: String,
         number: i64,
@@ -40,7 +40,7 @@ impl Store {
         point: &TrainingPoint,
         number: i64,
     ) -> Result<(), StudioError> {
-        let mut change = self.pool.begin().await.map_err(storage)?;
+        let mut change = self.change().await?;
         sqlx::query(
             "INSERT INTO training_points (job, step, loss, held_out_loss, learning_rate, gradient_norm, seconds, number) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (job, step) DO UPDATE SET \
@@ -52,11 +52,11 @@ impl Store {
         )
         .bind(id)
         .bind(i64::from(point.step))
-        .bind(point.loss)
-        .bind(point.held_out_loss)
-        .bind(point.learning_rate)
-        .bind(point.gradient_norm)
-        .bind(point.seconds)
+        .bind(Real(point.loss))
+        .bind(Real(point.held_out_loss))
+        .bind(Real(point.learning_rate))
+        .bind(Real(point.gradient_norm))
+        .bind(Real(point.seconds))
         .bind(number)
         .execute(&mut *change)
         .await
@@ -85,7 +85,7 @@ impl Store {
         .bind(id)
         .bind(i64::from(sample.step))
         .bind(i64::from(sample.prompt_index))
-        .bind(sample.with_adapter)
+        .bind(i64::from(sample.with_adapter))
         .bind(&sample.prompt)
         .bind(&sample.hash)
         .bind(number)
@@ -144,7 +144,7 @@ impl Store {
                 step: small(row.step),
                 prompt: row.prompt,
                 prompt_index: small(row.prompt_index),
-                with_adapter: row.with_adapter,
+                with_adapter: row.with_adapter != 0,
                 url: image_url(&row.hash),
                 hash: row.hash,
             };
@@ -167,6 +167,9 @@ impl Store {
 
     /// Whether some training made a sample of that name.
     pub(crate) async fn has_sample(&self, hash: &str) -> Result<bool, StudioError> {
+        if !storable(hash) {
+            return Ok(false);
+        }
         let found: Option<(String,)> =
             sqlx::query_as("SELECT hash FROM training_samples WHERE hash = $1 LIMIT 1")
                 .bind(hash)

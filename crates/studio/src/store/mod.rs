@@ -1,4 +1,4 @@
-//! The database: rows in, rows out. SQL is kept to what SQLite and PostgreSQL share. Knows no queue and no
+//! The database: rows in, rows out, on SQLite or on PostgreSQL with one text of each statement. Knows no queue and no
 //! events, only the numbers of those that stay.
 
 // The rows' macro is needed by those below it.
@@ -13,79 +13,151 @@ mod generations;
 mod images;
 mod measurements;
 mod settings;
+mod sql;
 mod timings;
 mod training;
 mod uploads;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
 use sqlx::{
-    SqlSafeStr, SqlitePool,
+    Any, AnyConnection, AnyPool, Connection as _, SqlSafeStr, Transaction,
     migrate::{MigrateError, Migration, MigrationType, Migrator},
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::sync::Mutex;
+
+use sql::{Kind, Place};
 
 pub(crate) use adapters::Listed;
 pub(crate) use datasets::{DatasetImageRow, DatasetRow};
 pub(crate) use generations::{Finish, GenerationRow};
 pub(crate) use images::{ImageRow, image_url};
+pub use sql::DatabaseUrl;
+pub(crate) use sql::storage;
 pub(crate) use training::{RunFacts, RunOutcome, RunRow};
 pub(crate) use uploads::Uploaded;
 
 use crate::{StudioError, client::Visitor};
 
+/// A step of the layout: its number, its name, and its text on SQLite and on PostgreSQL.
+type Step = (i64, &'static str, &'static str, &'static str);
+
+macro_rules! same {
+    ($version:literal, $name:literal, $file:literal) => {
+        (
+            $version,
+            $name,
+            include_str!(concat!("../../migrations/", $file)),
+            include_str!(concat!("../../migrations/", $file)),
+        )
+    };
+}
+
 /// Every step of the layout, embedded in the program. A file that was released is never edited: its checksum is in
 /// people's databases. Listed by hand because sqlx's macro would build SQLite a second time, for the compiler's host.
-const STEPS: [(i64, &str, &str); 7] = [
-    (1, "studio", include_str!("../../migrations/0001_studio.sql")),
-    (2, "uploads and receipts", include_str!("../../migrations/0002_uploads_and_receipts.sql")),
-    (3, "datasets and training", include_str!("../../migrations/0003_datasets_and_training.sql")),
-    (4, "limits and deletion", include_str!("../../migrations/0004_limits_and_deletion.sql")),
-    (5, "embeddings", include_str!("../../migrations/0005_embeddings.sql")),
-    (6, "class images", include_str!("../../migrations/0006_class_images.sql")),
-    (7, "adapter warnings", include_str!("../../migrations/0007_adapter_warnings.sql")),
+const STEPS: [Step; 8] = [
+    same!(1, "studio", "0001_studio.sql"),
+    same!(2, "uploads and receipts", "0002_uploads_and_receipts.sql"),
+    same!(3, "datasets and training", "0003_datasets_and_training.sql"),
+    (
+        4,
+        "limits and deletion",
+        include_str!("../../migrations/0004_limits_and_deletion.sql"),
+        include_str!("../../migrations/postgres/0004_limits_and_deletion.sql"),
+    ),
+    same!(5, "embeddings", "0005_embeddings.sql"),
+    same!(6, "class images", "0006_class_images.sql"),
+    same!(7, "adapter warnings", "0007_adapter_warnings.sql"),
+    (
+        8,
+        "flags",
+        include_str!("../../migrations/sqlite/0008_flags.sql"),
+        include_str!("../../migrations/postgres/0008_flags.sql"),
+    ),
 ];
 
-/// How long a statement waits for another program's lock.
-const BUSY: Duration = Duration::from_secs(5);
+/// The key of the advisory lock that a studio holds on its PostgreSQL database: “adire”.
+const LOCK: i64 = 0x61_6469_7265;
 
-/// The database of a data folder; clones share its connections.
+/// How long a starting server waits for the one before it to release the database.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The database of a studio; clones share its connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
-    pool: SqlitePool,
+    pool: AnyPool,
+    kind: Kind,
+    /// Holds the lock on a PostgreSQL database until the store is closed or dropped. On SQLite the data folder's lock
+    /// does that.
+    guard: Arc<Mutex<Option<AnyConnection>>>,
 }
 
 impl Store {
-    /// Opens or makes the database file and brings it to this program's version.
-    pub(crate) async fn open(file: &Path) -> Result<Self, StudioError> {
-        // WAL with NORMAL: a crash of the program loses nothing; a power cut can lose the last moments but
-        // never leaves a half-written row, and no commit waits for the disk.
-        let options = SqliteConnectOptions::new()
-            .filename(file)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
-            .foreign_keys(true)
-            // What is deleted is overwritten: a prompt that somebody took back is not left in a free page.
-            .pragma("secure_delete", "ON")
-            .busy_timeout(BUSY);
-        // Few connections: SQLite has one writer at a time anyway.
-        let pool = SqlitePoolOptions::new()
-            .max_connections(4)
-            .acquire_timeout(BUSY * 2)
-            .connect_with(options)
-            .await
-            .map_err(|error| at(file, storage(error)))?;
-        migrations().run(&pool).await.map_err(|error| at(file, migration(error)))?;
-        let store = Self { pool };
-        store.digest_visitors().await.map_err(|error| at(file, error))?;
+    /// Opens the database that the URL names, or `adire.db` in the data folder, and brings it to this program's version.
+    ///
+    /// Boxed, because the compiler does not see through the connections' lifetimes that this is `Send`.
+    pub(crate) fn open(
+        data: &Path,
+        database: Option<&DatabaseUrl>,
+    ) -> BoxFuture<'static, Result<Self, StudioError>> {
+        let (data, database) = (data.to_owned(), database.cloned());
+        Box::pin(async move {
+            #[cfg(test)]
+            let database = database.or(crate::tests::postgres::database_of(&data).await);
+            match database {
+                Some(url) => Self::open_url(&url).await,
+                None => Self::open_file(&data.join("adire.db")).await,
+            }
+        })
+    }
+
+    /// Opens a SQLite file, which is created where it is absent.
+    pub(crate) async fn open_file(file: &Path) -> Result<Self, StudioError> {
+        let place = Place::file(file)?;
+        let mut connection = place.connect().await?;
+        let migrated = migrate(&mut connection, Kind::Sqlite).await;
+        let closed = connection.close().await;
+        migrated.and(closed.map_err(storage)).map_err(|error| place.name(error))?;
+        let store = Self::pooled(&place, Kind::Sqlite, None).await?;
+        store.digest_visitors().await.map_err(|error| place.name(error))?;
         Ok(store)
+    }
+
+    pub(crate) async fn open_url(url: &DatabaseUrl) -> Result<Self, StudioError> {
+        let place = Place::from(url);
+        let mut guard = place.connect().await?;
+        let ready = async {
+            sql::check_encoding(&mut guard).await?;
+            claim(&mut guard).await?;
+            migrate(&mut guard, Kind::Postgres).await
+        };
+        if let Err(error) = ready.await {
+            // sqlx leaves its own lock on the connection when a migration fails; it goes with the connection.
+            let _ = guard.close().await;
+            return Err(place.name(error));
+        }
+        Self::pooled(&place, Kind::Postgres, Some(guard)).await
+    }
+
+    async fn pooled(place: &Place, kind: Kind, guard: Option<AnyConnection>) -> Result<Self, StudioError> {
+        Ok(Self { pool: place.pool(kind).await?, kind, guard: Arc::new(Mutex::new(guard)) })
+    }
+
+    /// Begins a transaction that writes. SQLite takes its write lock at once: a transaction that reads first and writes
+    /// later would fail when another one has written in between.
+    async fn change(&self) -> Result<Transaction<'static, Any>, StudioError> {
+        match self.kind {
+            Kind::Sqlite => self.pool.begin_with("BEGIN IMMEDIATE").await,
+            Kind::Postgres => self.pool.begin().await,
+        }
+        .map_err(storage)
     }
 
     /// Replaces visitors' ids, which rows had until 0004, by their digests: SQLite cannot compute them. An id is a UUID
     /// of 36 characters; a digest has 32.
     async fn digest_visitors(&self) -> Result<(), StudioError> {
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(storage)?;
+        let mut change = self.change().await?;
         let mut replaced = 0;
         for (table, column) in [("generations", "visitor"), ("images", "visitor"), ("upload_owners", "owner")]
         {
@@ -115,6 +187,7 @@ impl Store {
     /// Simulates a full disk: rows that need a new page are refused.
     #[cfg(test)]
     pub(crate) async fn fill_up(&self) {
+        assert_eq!(self.kind, Kind::Sqlite);
         let mut held = Vec::new();
         for _ in 0..self.pool.options().get_max_connections() {
             let mut connection = self.pool.acquire().await.unwrap();
@@ -124,31 +197,56 @@ impl Store {
         }
     }
 
-    /// Ends every connection and folds the write-ahead log into the file.
+    /// Ends every connection. SQLite then folds the write-ahead log into the file.
     pub(crate) async fn close(&self) {
         self.pool.close().await;
+        if let Some(guard) = self.guard.lock().await.take()
+            && let Err(error) = guard.close().await
+        {
+            tracing::debug!(error = %storage(error), "the database's lock was not released in order");
+        }
     }
 }
 
-fn migrations() -> Migrator {
-    Migrator::with_migrations(
-        STEPS
-            .into_iter()
-            .map(|(version, name, sql)| {
-                Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-            })
-            .collect(),
-    )
+/// Brings a database to this program's version, on a connection outside the pool: after an error sqlx's lock on a
+/// PostgreSQL database stays with the connection, and every other program would wait for it.
+async fn migrate(connection: &mut AnyConnection, kind: Kind) -> Result<(), StudioError> {
+    let steps = STEPS.into_iter().map(|(version, name, sqlite, postgres)| {
+        let text = if kind == Kind::Sqlite { sqlite } else { postgres };
+        Migration::new(version, name.into(), MigrationType::Simple, text.into_sql_str(), false)
+    });
+    Migrator::with_migrations(steps.collect()).run_direct(None, connection, false).await.map_err(migration)
 }
 
-fn at(file: &Path, error: StudioError) -> StudioError {
-    StudioError::Storage(format!("{}: {error}", file.display()))
+/// Takes the lock on a PostgreSQL database, which ends with the connection. Two servers would each run what the other
+/// one has queued.
+async fn claim(connection: &mut AnyConnection) -> Result<(), StudioError> {
+    let since = std::time::Instant::now();
+    loop {
+        let (claimed,): (i64,) =
+            sqlx::query_as("SELECT CASE WHEN pg_try_advisory_lock($1) THEN 1 ELSE 0 END")
+                .bind(LOCK)
+                .fetch_one(&mut *connection)
+                .await
+                .map_err(storage)?;
+        if claimed == 1 {
+            return Ok(());
+        }
+        if since.elapsed() > PATIENCE {
+            return Err(StudioError::Storage(
+                "Another Adire uses this database. Stop that one, or pass another database with --database."
+                    .to_owned(),
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 fn migration(error: MigrateError) -> StudioError {
     match error {
         MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..) => StudioError::Storage(
-            "This database was written by a newer version of Adire. Use that version, or pass another data folder with --data."
+            "This database was written by a newer version of Adire. Use that version, or pass another data folder with \
+             --data (another database with --database)."
                 .to_owned(),
         ),
         MigrateError::VersionMismatch(version) => StudioError::Storage(format!(
@@ -157,32 +255,6 @@ fn migration(error: MigrateError) -> StudioError {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => storage(error),
         other => StudioError::Storage(format!("The database could not be migrated: {other}.")),
     }
-}
-
-/// A database error as a sentence that says what to do. The numbers are SQLite's primary result codes.
-pub(crate) fn storage(error: sqlx::Error) -> StudioError {
-    let code = match &error {
-        sqlx::Error::Database(database) => database.code().and_then(|code| code.parse::<u32>().ok()),
-        _ => None,
-    };
-    StudioError::Storage(match (code.map(|code| code & 0xff), &error) {
-        (Some(5 | 6), _) => "The database is locked by another program. Close it and try again.".to_owned(),
-        (Some(8), _) => {
-            "The database cannot be written. Check the permissions of the data folder.".to_owned()
-        }
-        (Some(10), _) => format!("Disk error in the database: {error}."),
-        (Some(11), _) => format!("The database is damaged: {error}. Restore it from a backup."),
-        (Some(13), _) => return StudioError::DiskFull,
-        (Some(14), _) => {
-            "The database cannot be opened. Check the permissions of the data folder.".to_owned()
-        }
-        (Some(26), _) => {
-            "The file is not a SQLite database. Move it, or pass another data folder.".to_owned()
-        }
-        (_, sqlx::Error::PoolTimedOut) => "The database is too busy; try again in a moment.".to_owned(),
-        (_, sqlx::Error::PoolClosed) => return StudioError::ShuttingDown,
-        _ => format!("Database error: {error}."),
-    })
 }
 
 /// A statement put together from texts of this crate; nothing that came from outside is ever part of it.
@@ -216,7 +288,7 @@ mod tests {
 
     use adire_protocol::AdapterVersion;
 
-    use super::{STEPS, Store};
+    use super::{STEPS, Step, Store};
     use crate::StudioError;
 
     /// Every statement of the crate, from `sqlx::query` to its `await`, with the file it is in.
@@ -272,7 +344,7 @@ mod tests {
     #[tokio::test]
     async fn a_version_that_a_full_disk_refused_is_not_listed() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("adire.db")).await.unwrap();
+        let store = Store::open_file(&folder.path().join("adire.db")).await.unwrap();
         store.fill_up().await;
         let (mut stored, mut refused) = (0, 0);
         for i in 0..100 {
@@ -299,18 +371,28 @@ mod tests {
         assert_eq!(store.adapters().await.unwrap().len(), stored);
     }
 
-    /// A file that nobody lists would never be applied.
+    /// A file that is not listed would never be applied.
     #[test]
     fn every_migration_file_is_listed() {
-        let folder = Path::new("migrations");
-        let files: BTreeSet<String> = fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut found = BTreeSet::new();
+        for folder in ["migrations", "migrations/sqlite", "migrations/postgres"] {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    assert!(found.insert(fs::read_to_string(&path).unwrap()), "{} twice", path.display());
+                    let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+                    let known = |(version, title, ..): &Step| {
+                        name == format!("{version:04}_{}", title.replace(' ', "_"))
+                    };
+                    assert!(STEPS.iter().any(known), "{}", path.display());
+                }
+            }
+        }
         let listed: BTreeSet<String> = STEPS
             .iter()
-            .map(|(version, name, _)| format!("{version:04}_{}.sql", name.replace(' ', "_")))
+            .flat_map(|(_, _, sqlite, postgres)| [*sqlite, *postgres])
+            .map(str::to_owned)
             .collect();
-        assert_eq!(listed, files);
+        assert_eq!(listed, found);
     }
 }

@@ -7,8 +7,8 @@ macro_rules! row {
         $(#[$attribute])*
         $visible struct $name { $($seen $field: $kind),+ }
 
-        impl sqlx::FromRow<'_, sqlx::sqlite::SqliteRow> for $name {
-            fn from_row(row: &sqlx::sqlite::SqliteRow) -> Result<Self, sqlx::Error> {
+        impl sqlx::FromRow<'_, sqlx::any::AnyRow> for $name {
+            fn from_row(row: &sqlx::any::AnyRow) -> Result<Self, sqlx::Error> {
                 Ok(Self { $($field: sqlx::Row::try_get(row, stringify!($field))?),+ })
             }
         }

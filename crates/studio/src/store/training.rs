@@ -2,7 +2,7 @@
 
 use adire_protocol::{TrainingForecast, TrainingRequest, TrainingState};
 
-use super::{Store, decode, encode, sql, storage};
+use super::{Store, decode, encode, sql, sql::storable, storage};
 use crate::StudioError;
 
 row! {
@@ -18,7 +18,7 @@ row! {
         pub(crate) finished_at: Option<i64>,
         pub(crate) step: i64,
         pub(crate) error: Option<String>,
-        pub(crate) halved: bool,
+        halved: i64,
         pub(crate) version: Option<String>,
         forecast: Option<String>,
         pub(crate) waited_ms: i64,
@@ -43,6 +43,11 @@ impl RunRow {
     pub(crate) fn state(&self) -> TrainingState {
         // The column's CHECK leaves no other word.
         TrainingState::ALL.into_iter().find(|s| s.name() == self.state).unwrap_or(TrainingState::Failed)
+    }
+
+    /// Whether the learning rate was halved once.
+    pub(crate) fn halved(&self) -> bool {
+        self.halved != 0
     }
 
     pub(crate) fn request(&self) -> Result<TrainingRequest, StudioError> {
@@ -89,6 +94,9 @@ impl Store {
     }
 
     pub(crate) async fn run(&self, id: &str) -> Result<Option<RunRow>, StudioError> {
+        if !storable(id) {
+            return Ok(None);
+        }
         sqlx::query_as(sql(format!("SELECT {COLUMNS} FROM training_jobs WHERE id = $1")))
             .bind(id)
             .fetch_optional(&self.pool)
@@ -241,7 +249,7 @@ impl Store {
 
     /// Takes out what was measured after `step`, which is where the job stands now.
     pub(crate) async fn rewind_run(&self, id: &str, step: u32, halved: bool) -> Result<(), StudioError> {
-        let mut change = self.pool.begin().await.map_err(storage)?;
+        let mut change = self.change().await?;
         for table in ["training_points", "training_samples"] {
             let text = format!("DELETE FROM {table} WHERE job = $1 AND step > $2");
             sqlx::query(sql(text))
@@ -251,10 +259,10 @@ impl Store {
                 .await
                 .map_err(storage)?;
         }
-        sqlx::query("UPDATE training_jobs SET step = $2, halved = (halved OR $3) WHERE id = $1")
+        sqlx::query("UPDATE training_jobs SET step = $2, halved = CASE WHEN $3 = 1 THEN 1 ELSE halved END WHERE id = $1")
             .bind(id)
             .bind(i64::from(step))
-            .bind(halved)
+            .bind(i64::from(halved))
             .execute(&mut *change)
             .await
             .map_err(storage)?;

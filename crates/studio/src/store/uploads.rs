@@ -1,6 +1,11 @@
 //! Rows of uploaded images and their owners.
 
-use super::{Store, deletion::doom, storage};
+use super::{
+    Store,
+    deletion::{doom, hold_upload},
+    sql::storable,
+    storage,
+};
 use crate::{StudioError, client::Who};
 
 /// What somebody has uploaded since some time, as far as it is still here.
@@ -19,7 +24,7 @@ impl Store {
         who: &Who,
         at: i64,
     ) -> Result<(), StudioError> {
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(storage)?;
+        let mut change = self.change().await?;
         sqlx::query(
             "INSERT INTO uploads (hash, bytes, created_at) VALUES ($1, $2, $3) \
              ON CONFLICT (hash) DO UPDATE SET created_at = excluded.created_at, bytes = excluded.bytes",
@@ -60,6 +65,9 @@ impl Store {
 
     /// Whether an image of that name was uploaded.
     pub(crate) async fn has_upload(&self, hash: &str) -> Result<bool, StudioError> {
+        if !storable(hash) {
+            return Ok(false);
+        }
         let found: Option<(i64,)> = sqlx::query_as("SELECT created_at FROM uploads WHERE hash = $1")
             .bind(hash)
             .fetch_optional(&self.pool)
@@ -71,7 +79,7 @@ impl Store {
     /// What `owner` has uploaded since `since`. Unused uploads are kept for a day, so a day back nothing is missing.
     pub(crate) async fn uploaded_by(&self, owner: &str, since: i64) -> Result<Uploaded, StudioError> {
         let counted: (i64, i64) = sqlx::query_as(
-            "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM upload_owners WHERE owner = $1 AND created_at >= $2",
+            "SELECT COUNT(*), CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM upload_owners WHERE owner = $1 AND created_at >= $2",
         )
         .bind(owner)
         .bind(since)
@@ -84,7 +92,7 @@ impl Store {
     /// Uploads from a network (its digest) since `since`.
     pub(crate) async fn uploaded_from(&self, network: &str, since: i64) -> Result<Uploaded, StudioError> {
         let counted: (i64, i64) = sqlx::query_as(
-            "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM upload_owners WHERE network = $1 AND created_at >= $2",
+            "SELECT COUNT(*), CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM upload_owners WHERE network = $1 AND created_at >= $2",
         )
         .bind(network)
         .bind(since)
@@ -96,7 +104,7 @@ impl Store {
 
     /// What all uploads together take.
     pub(crate) async fn upload_bytes(&self) -> Result<u64, StudioError> {
-        let (bytes,): (i64,) = sqlx::query_as("SELECT COALESCE(SUM(bytes), 0) FROM uploads")
+        let (bytes,): (i64,) = sqlx::query_as("SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM uploads")
             .fetch_one(&self.pool)
             .await
             .map_err(storage)?;
@@ -106,25 +114,41 @@ impl Store {
     /// Takes out the rows of those that came before `before` and that no generation names; how many. Their files are
     /// noted for removal.
     pub(crate) async fn forget_uploads(&self, before: i64) -> Result<usize, StudioError> {
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(storage)?;
+        let mut change = self.change().await?;
         let unused: Vec<(String,)> = sqlx::query_as(
             "SELECT hash FROM uploads WHERE created_at < $1 AND NOT EXISTS \
-             (SELECT 1 FROM generation_inputs WHERE generation_inputs.hash = uploads.hash)",
+             (SELECT 1 FROM generation_inputs WHERE generation_inputs.hash = uploads.hash) ORDER BY hash",
         )
         .bind(before)
         .fetch_all(&mut *change)
         .await
         .map_err(storage)?;
+        let mut forgotten = 0;
         for (hash,) in &unused {
+            hold_upload(&mut change, hash).await?;
+            // On PostgreSQL a generation may have named it, or a client uploaded it again, until it was held.
+            let still: Vec<(String,)> = sqlx::query_as(
+                "SELECT hash FROM uploads WHERE hash = $1 AND created_at < $2 AND NOT EXISTS \
+                 (SELECT 1 FROM generation_inputs WHERE generation_inputs.hash = uploads.hash)",
+            )
+            .bind(hash)
+            .bind(before)
+            .fetch_all(&mut *change)
+            .await
+            .map_err(storage)?;
+            if still.is_empty() {
+                continue;
+            }
             for statement in
                 ["DELETE FROM upload_owners WHERE hash = $1", "DELETE FROM uploads WHERE hash = $1"]
             {
                 sqlx::query(statement).bind(hash).execute(&mut *change).await.map_err(storage)?;
             }
             doom(&mut change, hash).await?;
+            forgotten += 1;
         }
         change.commit().await.map_err(storage)?;
-        Ok(unused.len())
+        Ok(forgotten)
     }
 }
 

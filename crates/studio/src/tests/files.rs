@@ -51,6 +51,9 @@ async fn a_read_only_folder_is_named() {
 
 #[tokio::test]
 async fn a_database_of_a_newer_version_is_left_alone() {
+    if postgres::chosen() {
+        return;
+    }
     let (folder, studio, _) = fresh().await;
     studio.shutdown().await;
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("adire.db"));
@@ -69,6 +72,9 @@ async fn a_database_of_a_newer_version_is_left_alone() {
 
 #[tokio::test]
 async fn a_file_that_is_not_a_database_is_left_alone() {
+    if postgres::chosen() {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("adire.db");
     fs::write(&file, "a shopping list, long enough to be no empty database header at all".repeat(20))
@@ -80,6 +86,9 @@ async fn a_file_that_is_not_a_database_is_left_alone() {
 
 #[tokio::test]
 async fn a_database_locked_by_another_program_is_an_error_not_a_hang() {
+    if postgres::chosen() {
+        return;
+    }
     let (_folder, studio, _) = fresh().await;
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(_folder.path().join("adire.db"));
     let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
@@ -127,6 +136,9 @@ fn half_written_files_are_swept_at_the_next_start() {
 
 #[tokio::test]
 async fn a_full_disk_is_reported_and_loses_nothing() {
+    if postgres::chosen() {
+        return;
+    }
     let (_folder, studio, _) = fresh().await;
     let kept = submit(&studio, "kept").await;
     let kept = finished(&studio, &kept.id).await;

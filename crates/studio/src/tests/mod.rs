@@ -9,6 +9,7 @@ mod events;
 mod files;
 mod limits;
 mod png;
+pub(crate) mod postgres;
 mod prompts;
 mod queue;
 mod random;

@@ -67,7 +67,7 @@ async fn every_row_of_an_earlier_database_is_kept() {
     drop(connection);
     // Twice: the second start migrates nothing.
     for _ in 0..2 {
-        let store = Store::open(&folder.path().join("adire.db")).await.unwrap();
+        let store = Store::open_file(&folder.path().join("adire.db")).await.unwrap();
         store.close().await;
         let mut connection = connect(folder.path()).await;
         assert_eq!(content(&mut connection, &columns).await, before);
@@ -81,7 +81,7 @@ async fn every_row_of_an_earlier_database_is_kept() {
 #[tokio::test]
 async fn an_earlier_database_is_read_as_it_was_written() {
     let folder = earlier().await;
-    let store = Store::open(&folder.path().join("adire.db")).await.unwrap();
+    let store = Store::open_file(&folder.path().join("adire.db")).await.unwrap();
 
     let visitor = Visitor("0b9f1a52-7d0e-4b0a-9d2c-1f2e3d4c5b6a".to_owned()).digest();
     let ids = store.generations_of(&visitor).await.unwrap();
@@ -117,7 +117,7 @@ async fn an_earlier_database_is_read_as_it_was_written() {
     assert_eq!(store.setting::<Vec<String>>("fixture").await.unwrap().unwrap(), ["a", "b"]);
 
     let runs = store.runs().await.unwrap();
-    let states: Vec<_> = runs.iter().map(|run| (run.state(), run.halved)).collect();
+    let states: Vec<_> = runs.iter().map(|run| (run.state(), run.halved())).collect();
     assert_eq!(states, [(TrainingState::Paused, true), (TrainingState::Done, false)]);
     let done = &runs[1];
     assert_eq!(done.request().unwrap().note, "first try");

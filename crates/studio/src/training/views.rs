@@ -61,6 +61,7 @@ fn assemble(shared: &Shared, row: RunRow, facts: RunFacts) -> Result<TrainingRun
     Ok(TrainingRun {
         name: request.name,
         dataset: request.dataset,
+        halved: row.halved(),
         dataset_hash: row.dataset_hash,
         config: request.config,
         class_dataset: request.class_dataset,
@@ -80,7 +81,6 @@ fn assemble(shared: &Shared, row: RunRow, facts: RunFacts) -> Result<TrainingRun
         waited_seconds: waited_ms as f64 / 1e3,
         remaining_ms: remaining,
         error: row.error,
-        halved: row.halved,
         version: row.version,
         first_held_out,
         last_held_out,
