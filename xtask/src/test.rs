@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Command, time::Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::{
@@ -27,6 +27,8 @@ enum Suite {
     Clippy,
     /// Unit, golden and HTTP tests.
     Unit,
+    /// The studio's tests on PostgreSQL, on a server that they start and stop.
+    Postgres,
     /// rustdoc without warnings.
     Doc,
     /// The types of the page's scripts and of the browser tests.
@@ -43,9 +45,8 @@ impl TestArgs {
 
 /// Runs the parts; the first failure ends it.
 pub(crate) fn run(args: &TestArgs) -> Result<()> {
-    for suite in
-        [Suite::Fmt, Suite::Deny, Suite::Clippy, Suite::Unit, Suite::Doc, Suite::Types, Suite::Browser]
-    {
+    for suite in Suite::value_variants() {
+        let suite = *suite;
         if !args.runs(suite) {
             continue;
         }
@@ -57,6 +58,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
             Suite::Deny => deny()?,
             Suite::Clippy => clippy()?,
             Suite::Unit => shell::run(cargo().args(["test", "--quiet"]))?,
+            Suite::Postgres => postgres()?,
             Suite::Doc => {
                 shell::run(cargo().args(["doc", "--quiet", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?
             }
@@ -66,6 +68,19 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
         eprintln!("== {name}: passed in {} s", start.elapsed().as_secs());
     }
     Ok(())
+}
+
+/// The same tests as on SQLite, and those that are ignored there.
+fn postgres() -> Result<()> {
+    ensure!(
+        tools::postgres_installed(),
+        "PostgreSQL is not installed: apt-get install postgresql-15, or set ADIRE_POSTGRES_BIN to the folder of initdb"
+    );
+    shell::run(
+        cargo()
+            .args(["test", "--quiet", "--package", "adire-studio", "--lib", "--", "--include-ignored"])
+            .env("ADIRE_TEST_DATABASE", "postgres"),
+    )
 }
 
 /// `deny.toml` says what is allowed. Advisories need their database from GitHub; where it cannot be fetched, the rest is

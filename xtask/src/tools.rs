@@ -204,3 +204,12 @@ fn apt_install(packages: &[&str]) -> Result<()> {
     run(&mut apt(&["update", "-qq"]))?;
     run(apt(&["install", "-y", "-qq", "--no-install-recommends"]).args(packages))
 }
+
+/// Whether the programs that the tests on PostgreSQL start are there; Debian's package keeps them out of the PATH.
+pub(crate) fn postgres_installed() -> bool {
+    if let Some(folder) = std::env::var_os("ADIRE_POSTGRES_BIN") {
+        return PathBuf::from(folder).join("initdb").is_file();
+    }
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    versions.map(|version| version.path().join("bin/initdb")).any(|program| program.is_file())
+}
