@@ -10,7 +10,7 @@ use std::{
 
 fn adire(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_adire"));
-    for name in ["ADIRE_ADDR", "ADIRE_DATA", "ADIRE_MODEL", "ADIRE_SITE", "RUST_LOG"] {
+    for name in ["ADIRE_ADDR", "ADIRE_DATA", "ADIRE_DATABASE", "ADIRE_MODEL", "ADIRE_SITE", "RUST_LOG"] {
         command.env_remove(name);
     }
     command.env("RUST_LOG", "off").args(arguments).output().unwrap()
@@ -123,4 +123,26 @@ fn datasets_are_imported_and_listed_while_no_server_runs() {
     let held = runtime.block_on(adire_studio::DataFolder::open(&data)).unwrap();
     assert!(sentence(&adire(&["datasets", "list", "--data", text(&data)]), 1).contains("in use by process"));
     assert_eq!(runtime.block_on(held.datasets()).unwrap().len(), 1, "an import of nothing leaves nothing");
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_one_sentence_without_its_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    for (url, part) in [
+        ("postgres://adire:s3cret@127.0.0.1:1/studio", "database studio at 127.0.0.1:1 cannot be reached"),
+        ("postgres://adire:s3cret/x@127.0.0.1/studio", "The database URL cannot be used"),
+        ("mysql://adire:s3cret@127.0.0.1/studio", "does not begin with postgres://"),
+    ] {
+        let refused = adire(&["datasets", "list", "--data", text(&data), "--database", url]);
+        let message = sentence(&refused, 1);
+        assert!(message.contains(part) && !message.contains("s3cret"), "{message}");
+    }
+    let variable = Command::new(env!("CARGO_BIN_EXE_adire"))
+        .args(["datasets", "list", "--help"])
+        .env("ADIRE_DATABASE", "postgres://adire:s3cret@localhost/studio")
+        .output()
+        .unwrap();
+    let help = String::from_utf8_lossy(&variable.stdout).into_owned();
+    assert!(help.contains("ADIRE_DATABASE") && !help.contains("s3cret"), "{help}");
 }

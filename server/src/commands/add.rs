@@ -34,13 +34,16 @@ pub(crate) struct AddArgs {
     strict: bool,
     #[command(flatten)]
     places: places::Places,
+    #[command(flatten)]
+    database: places::DatabaseArg,
 }
 
 impl AddArgs {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         keep_private();
+        let database = self.database.url()?;
         let model = self.places.model()?;
-        let config = StudioConfig::new(&self.places.data);
+        let config = StudioConfig { database, ..StudioConfig::new(&self.places.data) };
         let one = if self.file.is_dir() { Some(OneFile::of(&self.file, &model.path)?) } else { None };
         let path = one.as_ref().map_or(self.file, |one| one.0.clone());
         let new = NewAdapter {

@@ -10,7 +10,10 @@ use adire_studio::{DataFolder, StudioError};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 
-use crate::{commands::keep_private, hub};
+use crate::{
+    commands::{keep_private, places},
+    hub,
+};
 
 /// Commands on datasets.
 #[derive(Debug, Subcommand)]
@@ -55,6 +58,8 @@ pub(crate) struct ImportArgs {
     /// Data folder
     #[arg(long, env = "ADIRE_DATA", default_value = "data")]
     data: PathBuf,
+    #[command(flatten)]
+    database: places::DatabaseArg,
 }
 
 impl ImportArgs {
@@ -68,7 +73,7 @@ impl ImportArgs {
             })?,
             None => PathBuf::from(&self.from),
         };
-        let folder = open(&self.data).await?;
+        let folder = open(&self.data, &self.database).await?;
         let imported = folder.import(new, &from).await;
         let class = match &imported {
             Ok(DatasetRecord { class_dataset: Some(class), .. }) => folder.dataset(class).await.map(Some),
@@ -96,6 +101,8 @@ pub(crate) struct ListArgs {
     /// Data folder
     #[arg(long, env = "ADIRE_DATA", default_value = "data")]
     data: PathBuf,
+    #[command(flatten)]
+    database: places::DatabaseArg,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -103,7 +110,7 @@ pub(crate) struct ListArgs {
 
 impl ListArgs {
     async fn run(self) -> anyhow::Result<()> {
-        let folder = open(&self.data).await?;
+        let folder = open(&self.data, &self.database).await?;
         let listed = folder.datasets().await;
         folder.close().await;
         let listed = listed?;
@@ -124,8 +131,8 @@ impl ListArgs {
     }
 }
 
-async fn open(data: &Path) -> anyhow::Result<DataFolder> {
-    DataFolder::open(data)
+async fn open(data: &Path, database: &places::DatabaseArg) -> anyhow::Result<DataFolder> {
+    DataFolder::open_with(data, database.url()?.as_ref())
         .await
         .map_err(|error| match error {
             StudioError::InUse { .. } => {

@@ -52,6 +52,8 @@ pub(crate) struct AddArgs {
     word: Option<String>,
     #[command(flatten)]
     places: places::Places,
+    #[command(flatten)]
+    database: places::DatabaseArg,
 }
 
 impl AddArgs {
@@ -70,7 +72,7 @@ impl AddArgs {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let (vectors, width) = (count(embedding.vectors()), count(width));
         let new = NewEmbedding { word, path: self.file, vectors, width };
-        let folder = open(&self.places.data).await?;
+        let folder = open(&self.places.data, &self.database).await?;
         let added = folder.add_embedding(new).await;
         folder.close().await;
         let added = added?;
@@ -89,6 +91,8 @@ pub(crate) struct ListArgs {
     /// Data folder
     #[arg(long, env = "ADIRE_DATA", default_value = "data")]
     data: PathBuf,
+    #[command(flatten)]
+    database: places::DatabaseArg,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -96,7 +100,7 @@ pub(crate) struct ListArgs {
 
 impl ListArgs {
     async fn run(self) -> anyhow::Result<()> {
-        let folder = open(&self.data).await?;
+        let folder = open(&self.data, &self.database).await?;
         let listed = folder.embeddings().await;
         folder.close().await;
         let listed = listed?;
@@ -121,11 +125,13 @@ pub(crate) struct RemoveArgs {
     /// Data folder
     #[arg(long, env = "ADIRE_DATA", default_value = "data")]
     data: PathBuf,
+    #[command(flatten)]
+    database: places::DatabaseArg,
 }
 
 impl RemoveArgs {
     async fn run(self) -> anyhow::Result<()> {
-        let folder = open(&self.data).await?;
+        let folder = open(&self.data, &self.database).await?;
         let removed = folder.remove_embedding(&self.word).await;
         folder.close().await;
         let _ = writeln!(std::io::stdout(), "{} removed from {}", removed?.word, self.data.display());
@@ -133,8 +139,8 @@ impl RemoveArgs {
     }
 }
 
-async fn open(data: &Path) -> anyhow::Result<DataFolder> {
-    DataFolder::open(data)
+async fn open(data: &Path, database: &places::DatabaseArg) -> anyhow::Result<DataFolder> {
+    DataFolder::open_with(data, database.url()?.as_ref())
         .await
         .map_err(|error| match error {
             StudioError::InUse { .. } => anyhow!("{error}"),

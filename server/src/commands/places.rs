@@ -1,9 +1,13 @@
 //! Command-line arguments for model, device and data folder, and their defaults.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use adire_engine::{DeviceChoice, LoadOptions, Pipeline, Placement, Precision};
 use adire_protocol::Recipe;
+use adire_studio::DatabaseUrl;
 use anyhow::Context;
 use clap::Args;
 
@@ -117,6 +121,33 @@ impl ModelArgs {
         let safety_checker = self.safety_checker;
         let options = LoadOptions { device, dtype, tokenizer, config, vae, safety_checker };
         Ok(FoundModel { path, options, note })
+    }
+}
+
+/// The database of a data folder.
+#[derive(Clone, Args)]
+pub(crate) struct DatabaseArg {
+    /// PostgreSQL database to use instead of adire.db in the data folder: postgres://user:password@host/name. In the
+    /// variable the password is hidden from other users; docs/database.md has more
+    #[arg(long, value_name = "URL", env = "ADIRE_DATABASE", hide_env_values = true)]
+    database: Option<String>,
+}
+
+impl DatabaseArg {
+    /// Not parsed by clap, whose messages repeat the value with its password.
+    ///
+    /// # Errors
+    /// The URL is malformed.
+    pub(crate) fn url(&self) -> anyhow::Result<Option<DatabaseUrl>> {
+        // An empty variable counts as unset, as everywhere.
+        let url = self.database.as_deref().filter(|url| !url.is_empty());
+        Ok(url.map(str::parse).transpose()?)
+    }
+}
+
+impl fmt::Debug for DatabaseArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseArg").field("set", &self.database.is_some()).finish_non_exhaustive()
     }
 }
 

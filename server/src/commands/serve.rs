@@ -35,6 +35,8 @@ pub(crate) struct ServeArgs {
     addr: String,
     #[command(flatten)]
     places: places::Places,
+    #[command(flatten)]
+    database: places::DatabaseArg,
     /// Folder with the page's files [default: those in the program, else `site` beside it or `target/site`]
     #[arg(long, env = "ADIRE_SITE")]
     site: Option<PathBuf>,
@@ -85,11 +87,13 @@ impl ServeArgs {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
+        let database = self.database.url()?;
         let places::FoundModel { path: model, options, note } = self.places.model()?;
         let data = self.places.data;
         let config = StudioConfig {
             queue_capacity: self.queue.into(),
             import_from: self.import_from,
+            database,
             ..StudioConfig::new(&data)
         };
         let patience =
