@@ -353,7 +353,7 @@ async fn captions_that_come_with_or_after_their_images_are_kept() {
         add(&[("other.png", image(1)), ("other.txt", text("new words")), ("train/2.txt", text("late"))])
             .await;
     assert_eq!((again.caption("train/1.png"), again.caption("train/2.png")), ("new words", "late"));
-    again.says("train/1.png", "replaces the one that it had: “indigo cloth with stars”");
+    again.says("train/1.png", "Caption replaced; it was “indigo cloth with stars”");
     again.says("other.png", "same pixels as train/1.png");
     // Two files of one name in one go.
     let twice =
