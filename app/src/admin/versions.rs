@@ -76,7 +76,7 @@ fn row(listed: ListedVersion) -> AnyView {
                 {act(&id, hide, hide_words.to_owned(), "button")} {act(&id, give, give_words.to_owned(), "button")}
                 <details class="card-more">
                     <summary>"Delete"</summary>
-                    {act(&id, "delete", format!("Delete version and file"), "stop")}
+                    {act(&id, "delete", "Delete version and file".to_owned(), "stop")}
                 </details>
             </div>
         }

@@ -65,7 +65,7 @@ fn GenerateButton() -> ErasedView {
     };
     view! {
         <button type="submit" class="primary" id="generate" disabled=dyn_flag(move || page.workspace.sending.get())>
-            <span class="what">{dyn_text(move || label())}</span>
+            <span class="what">{dyn_text(label)}</span>
             {dyn_view(hint)}
         </button>
     }

@@ -10,7 +10,7 @@ pub(crate) enum AdaptersCommand {
     /// Show what an adapter file holds and how it applies
     Inspect(InspectArgs),
     /// Add an adapter file to a data folder, after loading it onto the model
-    Add(AddArgs),
+    Add(Box<AddArgs>),
     /// Convert an adapter to the format of kohya, diffusers or PEFT
     Convert(ConvertArgs),
 }

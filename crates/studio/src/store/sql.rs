@@ -97,7 +97,8 @@ impl FromStr for DatabaseUrl {
         let options = url.split_once('?').map_or("", |(_, options)| options);
         for option in options.split('&').filter(|option| !option.is_empty()) {
             let key = option.split('=').next().unwrap_or_default();
-            if !OPTIONS.contains(&key) && !(key.starts_with("options[") && key.ends_with(']')) {
+            let is_setting = key.starts_with("options[") && key.ends_with(']');
+            if !OPTIONS.contains(&key) && !is_setting {
                 return refuse("it has an option after ? that is unknown");
             }
         }
