@@ -13,8 +13,7 @@ impl Store {
     /// Takes a generation out with its prompt, its images and, where `owner` (or the visitor that asked) has no other
     /// generation with them, the uploads that it began with. Whether it was there. Only for one that has ended.
     pub(crate) async fn delete_generation(&self, id: &str, owner: Option<&str>) -> Result<bool, StudioError> {
-        let mut change = self.change().await?;
-        hold_generation(&mut change, id).await?;
+        let mut change = self.change_alone().await?;
         let found = take_out(&mut change, id, owner).await?;
         change.commit().await.map_err(storage)?;
         Ok(found)
@@ -27,8 +26,7 @@ impl Store {
         position: u32,
         owner: Option<&str>,
     ) -> Result<bool, StudioError> {
-        let mut change = self.change().await?;
-        hold_generation(&mut change, generation).await?;
+        let mut change = self.change_alone().await?;
         let gone: Vec<(String,)> =
             sqlx::query_as("DELETE FROM images WHERE generation = $1 AND position = $2 RETURNING hash")
                 .bind(generation)
@@ -53,8 +51,7 @@ impl Store {
 
     /// Everyone gives an upload up. Whether there was one of that name.
     pub(crate) async fn delete_upload(&self, hash: &str) -> Result<bool, StudioError> {
-        let mut change = self.change().await?;
-        hold_upload(&mut change, hash).await?;
+        let mut change = self.change_alone().await?;
         sqlx::query("DELETE FROM upload_owners WHERE hash = $1")
             .bind(hash)
             .execute(&mut *change)
@@ -72,16 +69,7 @@ impl Store {
 
     /// Removes `owner` from all uploads; those without another owner are deleted.
     pub(crate) async fn delete_uploads_of(&self, owner: &str) -> Result<(), StudioError> {
-        let mut change = self.change().await?;
-        let owned: Vec<(String,)> =
-            sqlx::query_as("SELECT hash FROM upload_owners WHERE owner = $1 ORDER BY hash")
-                .bind(owner)
-                .fetch_all(&mut *change)
-                .await
-                .map_err(storage)?;
-        for (hash,) in &owned {
-            hold_upload(&mut change, hash).await?;
-        }
+        let mut change = self.change_alone().await?;
         let given_up: Vec<(String,)> =
             sqlx::query_as("DELETE FROM upload_owners WHERE owner = $1 RETURNING hash")
                 .bind(owner)
@@ -150,9 +138,10 @@ impl Store {
     }
 
     /// Writes the log into the database file and empties it: deleted texts are not left in it either. Readers may keep
-    /// it from being emptied just now; the next time will. PostgreSQL keeps its log as its operator wants.
+    /// it from being emptied just now; the next time will.
     pub(crate) async fn empty_log(&self) {
         if self.kind == Kind::Postgres {
+            // When its log is recycled is up to its operator.
             return;
         }
         let emptied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.pool).await;
@@ -160,29 +149,6 @@ impl Store {
             tracing::warn!(error = %storage(error), "the database's log was not emptied");
         }
     }
-}
-
-// PostgreSQL runs transactions side by side. Each of those below updates the row that others would decide by first, which
-// makes them wait; their next statement then sees what this one did. Uploads are held in the order of their hashes.
-
-/// Makes other deletions of this generation wait for the end of the transaction.
-async fn hold_generation(change: &mut Transaction<'_, Any>, id: &str) -> Result<(), StudioError> {
-    sqlx::query("UPDATE generations SET epoch = epoch WHERE id = $1")
-        .bind(id)
-        .execute(&mut **change)
-        .await
-        .map_err(storage)?;
-    Ok(())
-}
-
-/// Makes everything else that decides about this upload wait for the end of the transaction.
-pub(super) async fn hold_upload(change: &mut Transaction<'_, Any>, hash: &str) -> Result<(), StudioError> {
-    sqlx::query("UPDATE uploads SET bytes = bytes WHERE hash = $1")
-        .bind(hash)
-        .execute(&mut **change)
-        .await
-        .map_err(storage)?;
-    Ok(())
 }
 
 /// Notes a file that may not be needed any more.
@@ -197,7 +163,6 @@ pub(super) async fn doom(change: &mut Transaction<'_, Any>, hash: &str) -> Resul
 
 /// Takes an upload out that nobody has any more.
 async fn drop_ownerless(change: &mut Transaction<'_, Any>, hash: &str) -> Result<(), StudioError> {
-    hold_upload(change, hash).await?;
     sqlx::query(
         "DELETE FROM uploads WHERE hash = $1 AND NOT EXISTS (SELECT 1 FROM upload_owners WHERE hash = $1)",
     )
@@ -213,13 +178,12 @@ async fn take_out(
     id: &str,
     owner: Option<&str>,
 ) -> Result<bool, StudioError> {
-    let mut images: Vec<(String,)> =
-        sqlx::query_as("DELETE FROM images WHERE generation = $1 RETURNING hash")
-            .bind(id)
-            .fetch_all(&mut **change)
-            .await
-            .map_err(storage)?;
-    let mut inputs: Vec<(String,)> =
+    let images: Vec<(String,)> = sqlx::query_as("DELETE FROM images WHERE generation = $1 RETURNING hash")
+        .bind(id)
+        .fetch_all(&mut **change)
+        .await
+        .map_err(storage)?;
+    let inputs: Vec<(String,)> =
         sqlx::query_as("DELETE FROM generation_inputs WHERE generation = $1 RETURNING hash")
             .bind(id)
             .fetch_all(&mut **change)
@@ -232,14 +196,11 @@ async fn take_out(
             .await
             .map_err(storage)?;
     let visitor = gone.first().and_then(|(visitor,)| visitor.clone());
-    images.sort_unstable();
-    inputs.sort_unstable();
     for (hash,) in images {
         doom(change, &hash).await?;
     }
     let owner = visitor.as_deref().or(owner);
     for (hash,) in inputs {
-        hold_upload(change, &hash).await?;
         // Another generation of the same owner may begin with it, too.
         sqlx::query(
             "DELETE FROM upload_owners WHERE hash = $1 AND owner = $2 AND NOT EXISTS \

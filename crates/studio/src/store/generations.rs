@@ -2,7 +2,7 @@
 
 use adire_protocol::{GenerationSpec, GenerationState};
 
-use super::{Store, decode, deletion::hold_upload, encode, sql, sql::storable, storage};
+use super::{Store, decode, encode, sql, sql::storable, storage};
 use crate::{StudioError, client::Who};
 
 row! {
@@ -58,7 +58,7 @@ impl Store {
         spec: &GenerationSpec,
         created_at: i64,
     ) -> Result<(), StudioError> {
-        let mut change = self.change().await?;
+        let mut change = self.change_alone().await?;
         sqlx::query(
             "INSERT INTO generations (id, visitor, network, state, spec, created_at) \
              VALUES ($1, $2, $3, 'queued', $4, $5)",
@@ -71,10 +71,7 @@ impl Store {
         .execute(&mut *change)
         .await
         .map_err(storage)?;
-        let mut inputs: Vec<&String> = spec.init_image.iter().chain(&spec.mask).collect();
-        inputs.sort_unstable();
-        for hash in inputs {
-            hold_upload(&mut change, hash).await?;
+        for hash in spec.init_image.iter().chain(&spec.mask) {
             sqlx::query(
                 "INSERT INTO generation_inputs (generation, hash) VALUES ($1, $2) \
                  ON CONFLICT (generation, hash) DO NOTHING",

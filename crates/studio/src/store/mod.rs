@@ -80,6 +80,9 @@ const STEPS: [Step; 8] = [
 /// The key of the advisory lock that a studio holds on its PostgreSQL database: “adire”.
 const LOCK: i64 = 0x61_6469_7265;
 
+/// The key of the lock that [`Store::change_alone`] takes.
+const ALONE: i64 = LOCK + 1;
+
 /// How long a starting server waits for the one before it to release the database.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -152,6 +155,20 @@ impl Store {
             Kind::Postgres => self.pool.begin().await,
         }
         .map_err(storage)
+    }
+
+    /// Begins a transaction that writes and that no other one of these runs beside, as on SQLite: what decides whether
+    /// uploads and generations stay. A row that is locked would not do, because the row may be absent.
+    async fn change_alone(&self) -> Result<Transaction<'static, Any>, StudioError> {
+        let mut change = self.change().await?;
+        if self.kind == Kind::Postgres {
+            sqlx::query("SELECT 1 FROM (SELECT pg_advisory_xact_lock($1)) AS locked")
+                .bind(ALONE)
+                .execute(&mut *change)
+                .await
+                .map_err(storage)?;
+        }
+        Ok(change)
     }
 
     /// Replaces visitors' ids, which rows had until 0004, by their digests: SQLite cannot compute them. An id is a UUID

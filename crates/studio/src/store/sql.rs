@@ -46,7 +46,7 @@ impl Kind {
     }
 }
 
-/// The URL of a PostgreSQL database. Only [`DatabaseUrl::fmt`]'s text, which has no password, is ever shown.
+/// The URL of a PostgreSQL database. It is shown without its user and password.
 #[derive(Clone)]
 pub struct DatabaseUrl {
     url: String,
@@ -54,7 +54,7 @@ pub struct DatabaseUrl {
 }
 
 /// Options a URL may have after the question mark. sqlx would log the value of an unknown one.
-const OPTIONS: [&str; 19] = [
+const OPTIONS: [&str; 18] = [
     "application_name",
     "dbname",
     "host",
@@ -73,7 +73,6 @@ const OPTIONS: [&str; 19] = [
     "sslrootcert",
     "statement-cache-capacity",
     "user",
-    "timezone",
 ];
 
 impl FromStr for DatabaseUrl {
@@ -320,7 +319,7 @@ fn of_postgres(code: &str) -> Option<StudioError> {
             "28P01" | "28000" => {
                 "The database refused the user or the password. Check the URL of --database, and pg_hba.conf."
             }
-            "3D000" => "There is no such database. Create it first, see docs/database.md.",
+            "3D000" => "The database does not exist. Create it first; see docs/database.md.",
             "42501" => "The user of the database may not do this. Make that user the owner of the database.",
             _ => return None,
         }

@@ -1,11 +1,6 @@
 //! Rows of uploaded images and their owners.
 
-use super::{
-    Store,
-    deletion::{doom, hold_upload},
-    sql::storable,
-    storage,
-};
+use super::{Store, deletion::doom, sql::storable, storage};
 use crate::{StudioError, client::Who};
 
 /// What somebody has uploaded since some time, as far as it is still here.
@@ -24,7 +19,7 @@ impl Store {
         who: &Who,
         at: i64,
     ) -> Result<(), StudioError> {
-        let mut change = self.change().await?;
+        let mut change = self.change_alone().await?;
         sqlx::query(
             "INSERT INTO uploads (hash, bytes, created_at) VALUES ($1, $2, $3) \
              ON CONFLICT (hash) DO UPDATE SET created_at = excluded.created_at, bytes = excluded.bytes",
@@ -114,41 +109,25 @@ impl Store {
     /// Takes out the rows of those that came before `before` and that no generation names; how many. Their files are
     /// noted for removal.
     pub(crate) async fn forget_uploads(&self, before: i64) -> Result<usize, StudioError> {
-        let mut change = self.change().await?;
+        let mut change = self.change_alone().await?;
         let unused: Vec<(String,)> = sqlx::query_as(
             "SELECT hash FROM uploads WHERE created_at < $1 AND NOT EXISTS \
-             (SELECT 1 FROM generation_inputs WHERE generation_inputs.hash = uploads.hash) ORDER BY hash",
+             (SELECT 1 FROM generation_inputs WHERE generation_inputs.hash = uploads.hash)",
         )
         .bind(before)
         .fetch_all(&mut *change)
         .await
         .map_err(storage)?;
-        let mut forgotten = 0;
         for (hash,) in &unused {
-            hold_upload(&mut change, hash).await?;
-            // On PostgreSQL a generation may have named it, or a client uploaded it again, until it was held.
-            let still: Vec<(String,)> = sqlx::query_as(
-                "SELECT hash FROM uploads WHERE hash = $1 AND created_at < $2 AND NOT EXISTS \
-                 (SELECT 1 FROM generation_inputs WHERE generation_inputs.hash = uploads.hash)",
-            )
-            .bind(hash)
-            .bind(before)
-            .fetch_all(&mut *change)
-            .await
-            .map_err(storage)?;
-            if still.is_empty() {
-                continue;
-            }
             for statement in
                 ["DELETE FROM upload_owners WHERE hash = $1", "DELETE FROM uploads WHERE hash = $1"]
             {
                 sqlx::query(statement).bind(hash).execute(&mut *change).await.map_err(storage)?;
             }
             doom(&mut change, hash).await?;
-            forgotten += 1;
         }
         change.commit().await.map_err(storage)?;
-        Ok(forgotten)
+        Ok(unused.len())
     }
 }
 

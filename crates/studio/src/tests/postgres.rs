@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, postgres::PgConnect
 use tokio::sync::Mutex;
 
 use super::*;
-use crate::{DatabaseUrl, store::Store};
+use crate::{DatabaseUrl, client::Who, store::Store};
 
 /// The server's end is tied to a pipe: when this program ends, however it ends, the shell reads end-of-file, stops the
 /// server and removes the folder.
@@ -49,7 +49,7 @@ pub(crate) fn chosen() -> bool {
 /// A server on a folder and a socket of its own.
 struct Server {
     folder: PathBuf,
-    /// Held so that the shell goes on waiting.
+    /// Held so that the shell keeps waiting.
     _shell: Child,
     _pipe: ChildStdin,
 }
@@ -239,6 +239,45 @@ async fn next_versions_asked_for_at_once_are_all_given() {
     let versions: Vec<u32> = store.adapters().await.unwrap().iter().map(|a| a.version).collect();
     assert_eq!(versions, (1..=200).rev().collect::<Vec<_>>());
     store.close().await;
+}
+
+/// Workers of two visitors share two uploads, and delete them in every way while others use them.
+#[tokio::test]
+#[ignore = "needs PostgreSQL: cargo xtask test postgres"]
+async fn deletions_at_once_neither_fail_nor_leave_anything() {
+    let (_folder, studio, _) = fresh().await;
+    let made = finished(&studio, &submit(&studio, "moons").await.id).await;
+    let store = studio.shared().store.clone();
+    let mut spec = store.generation(&made.id).await.unwrap().unwrap().spec().unwrap();
+    // Named in the other order than they are held in.
+    let (init, mask) = ("b".repeat(64), "a".repeat(64));
+    (spec.init_image, spec.mask) = (Some(init.clone()), Some(mask.clone()));
+    let (store, spec, uploads) = (&store, &spec, &[init, mask]);
+    let work = async |worker: usize| {
+        let visitor = format!("visitor{}", worker % 2);
+        let who = Who { visitor: Some(visitor.clone()), network: None };
+        for turn in 0..20 {
+            let id = format!("{worker:04}-{turn:04}");
+            for hash in uploads {
+                store.keep_upload(hash, 10, &who, 1).await.unwrap();
+            }
+            store.insert_generation(&id, &who, spec, 1).await.unwrap();
+            match turn % 4 {
+                0 => store.delete_uploads_of(&visitor).await.unwrap(),
+                1 => drop(store.forget_uploads(2).await.unwrap()),
+                2 => drop(store.delete_upload(&uploads[worker % 2]).await.unwrap()),
+                _ => {}
+            }
+            assert!(store.delete_generation(&id, None).await.unwrap());
+        }
+    };
+    futures::future::join_all((0..8).map(work)).await;
+    assert_eq!(store.upload_bytes().await.unwrap(), 0);
+    for visitor in ["visitor0", "visitor1"] {
+        assert_eq!(store.uploaded_by(visitor, 0).await.unwrap().images, 0);
+        assert_eq!(store.generations_of(visitor).await.unwrap(), Vec::<String>::new());
+    }
+    studio.shutdown().await;
 }
 
 #[tokio::test]
