@@ -47,8 +47,8 @@ fn a_gpu_that_cannot_be_used_is_refused_in_one_sentence() {
         adire(folder.path(), &[], &serve),
     ] {
         assert_eq!((code, message.trim_end().lines().count()), (Some(1), 1), "{message}");
-        let message = "adire: the device cuda:0 cannot be used: this program was built without GPU support";
-        assert!(message.starts_with(message) && message.contains("--device cpu"), "{message}");
+        let expected = "adire: the device cuda:0 cannot be used: this program was built without GPU support";
+        assert!(message.starts_with(expected) && message.contains("--device cpu"), "{message}");
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was touched");
 }

@@ -134,7 +134,7 @@ fn a_seed_of_minus_one_is_random_and_partly_decoded_images_are_reported() {
         let output = draw(out, &["--init-image", "init.png"]);
         let message = String::from_utf8_lossy(&output.stderr);
         assert!(
-            output.status.success() && message.contains("init.png: The image is transparent in 50%"),
+            output.status.success() && message.contains("init.png: 50% of the image is transparent"),
             "{message}"
         );
         adire_studio::read_request(&std::fs::read(folder.path().join(out)).unwrap()).unwrap()
@@ -152,9 +152,9 @@ fn wrong_arguments_end_with_2_and_write_nothing() {
     let folder = tempfile::tempdir().unwrap();
     for (more, expected) in [
         (&["--width", "513"][..], "513"),
-        (&["--steps", "0"], "steps"),
-        (&["--steps", "1000000000"], "steps"),
-        (&["--guidance", "NaN"], "guidance"),
+        (&["--steps", "0"], "Steps must be 1 to 150; got 0."),
+        (&["--steps", "1000000000"], "Steps must be"),
+        (&["--guidance", "NaN"], "Guidance"),
         (&["--sampler", "magic"], "unknown sampler"),
         (&["--sampler", "lcm", "--steps", "51"], "1 to 50 with LCM"),
         (&["--rng", "dice"], "use one of: cpu, cuda"),

@@ -116,7 +116,7 @@ fn a_kohya_project_is_trained_on_with_its_class_images() {
         "{message}"
     );
     let card = fs::read_to_string(folder.path().join("out/README.md")).unwrap();
-    assert!(card.contains("2 pictures"), "{card}");
+    assert!(card.contains("2 images (hash "), "{card}");
 }
 
 #[test]

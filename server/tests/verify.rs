@@ -285,8 +285,8 @@ fn what_cannot_be_verified_says_why() {
     );
     for (name, reason) in [
         ("none.png", "cannot be read"),
-        ("text.png", "not an image in PNG"),
-        ("foreign.png", "does not carry a recipe of Adire"),
+        ("text.png", "Unsupported file. Use PNG"),
+        ("foreign.png", "has no Adire recipe"),
     ] {
         let (code, text) = code_and_text(&adire(folder.path(), &["verify", name]));
         assert!(code == Some(1) && text.contains(name) && text.contains(reason), "{text}");

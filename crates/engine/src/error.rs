@@ -68,10 +68,7 @@ mod tests {
     fn a_full_gpu_is_said_with_what_to_do() {
         let driver = r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")"#;
         let full = EngineError::from(candle_core::Error::Msg(driver.to_owned())).to_string();
-        assert!(
-            full.starts_with("the GPU has too little free memory") && !full.contains("DriverError"),
-            "{full}"
-        );
+        assert!(full.starts_with("not enough GPU memory") && !full.contains("DriverError"), "{full}");
         let other = EngineError::from(candle_core::Error::Msg("shape mismatch".to_owned())).to_string();
         assert_eq!(other, "the computation failed: shape mismatch");
     }

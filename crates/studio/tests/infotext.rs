@@ -157,6 +157,6 @@ fn what_is_not_understood_is_named() {
 #[test]
 fn foreign_files_have_no_recipe_of_ours() {
     for name in ["00-plain.png", "30-jpeg.jpg", "31-webp.webp"] {
-        assert!(read_recipe(&file(name)).unwrap_err().to_string().contains("does not carry a recipe"));
+        assert!(read_recipe(&file(name)).unwrap_err().to_string().contains("has no Adire recipe"));
     }
 }

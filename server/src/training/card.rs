@@ -90,8 +90,8 @@ impl Outcome<'_> {
             None => String::new(),
         };
         format!(
-            "# {name}\n\nA LoRA adapter for {} (weights {}), rank {}, alpha {}, {parameters} trained numbers.\n{trigger}\n\
-             ## Training\n\n{} images (content {}), {} updates of {} × {} images at {} pixels, learning rate {}, \
+            "# {name}\n\nA LoRA adapter for {} (weights {}), rank {}, alpha {}, {parameters} trainable parameters.\n{trigger}\n\
+             ## Training\n\n{} images (hash {}), optimizer steps: {} of {} × {} images at {} pixels, learning rate {}, \
              {} schedule, seed {}; {:.0} s.{parent} {held_out}\n\n\
              `{name}.safetensors` is in kohya's format, `{name}-diffusers.safetensors` in diffusers'; both hold the \
              same numbers. Every setting is in the files' metadata under `adire`.\n\n\

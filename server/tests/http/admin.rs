@@ -202,7 +202,7 @@ async fn the_printed_link_opens_the_pages_until_there_is_a_password() {
         assert_eq!((answer.status, answer.header("location")), (StatusCode::SEE_OTHER, "/admin"));
         let page = ask(&server, "GET", "/admin", Some(peer), &[HTML, ("cookie", &cookie(&answer))], "").await;
         assert_eq!(page.status, StatusCode::OK);
-        assert!(page.text().contains("No password is set") && page.text().contains("/admin/sign-out"));
+        assert!(page.text().contains("No admin password is set") && page.text().contains("/admin/sign-out"));
     }
     // The page that says why it is closed takes the token, and a whole line with it.
     for body in [
@@ -239,7 +239,7 @@ async fn open_admin_lets_this_machine_in() {
         let answer = ask(&server, "GET", "/admin", Some(HERE), &[HTML, ("host", host)], "").await;
         assert_eq!(answer.status, StatusCode::OK, "{host}");
         let text = answer.text();
-        assert!(text.contains("No password is set") && !text.contains("/admin/sign-out"), "{text}");
+        assert!(text.contains("No admin password is set") && !text.contains("/admin/sign-out"), "{text}");
     }
     set_password(&server, PASSWORD).await;
     let answer = ask(&server, "GET", "/admin", Some(HERE), &[HTML, ("host", "localhost:3000")], "").await;
@@ -264,7 +264,7 @@ async fn without_an_operator_this_machine_may_come_in() {
         let answer = ask(&server, "GET", "/admin", Some(HERE), &[HTML, ("host", host)], "").await;
         assert_eq!(answer.status, StatusCode::OK, "{host}");
         let text = answer.text();
-        assert!(text.contains("No password is set") && !text.contains("/admin/sign-out"), "{text}");
+        assert!(text.contains("No admin password is set") && !text.contains("/admin/sign-out"), "{text}");
     }
     set_password(&server, PASSWORD).await;
     let answer = ask(&server, "GET", "/admin", Some(HERE), &[HTML, ("host", "localhost:3000")], "").await;

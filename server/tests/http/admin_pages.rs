@@ -108,7 +108,7 @@ async fn a_dataset_is_made_filled_and_edited_by_plain_forms() {
     let nameless = send(&server, "/admin/datasets", &[("name", " "), ("trigger", "a \"tok\"")]).await;
     assert_eq!(nameless.status, StatusCode::UNPROCESSABLE_ENTITY);
     let html = nameless.text();
-    assert!(html.contains("A dataset needs a name.") && html.contains("aria-invalid=\"true\""), "{html}");
+    assert!(html.contains("Enter a name.") && html.contains("aria-invalid=\"true\""), "{html}");
     assert!(html.contains("a &quot;tok&quot;"), "what was typed stays: {html}");
 
     let address = taken(&server, "/admin/datasets", &[("name", "Cloth <1>"), ("trigger", "tok")]).await;

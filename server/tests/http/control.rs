@@ -182,7 +182,7 @@ async fn the_admin_deletes_images_and_hides_versions_by_pages_and_api() {
     assert_eq!((answer.status, answer.header("location")), (StatusCode::SEE_OTHER, "/admin/images?done=1"));
     let again = server.send(form("/admin/images", format!("action=delete-image&hash={hash}"))).await;
     assert_eq!(again.status, StatusCode::NOT_FOUND);
-    assert!(server.get("/admin/images").await.text().contains("Nothing has been generated yet"));
+    assert!(server.get("/admin/images").await.text().contains("No images yet."));
 
     let versions = || async { server.get("/api/v1/adapters").await.json().as_array().unwrap().len() };
     assert_eq!(versions().await, 1);

@@ -162,7 +162,7 @@ async fn every_address_of_operators_is_described() {
     let expected = [
         "delete /admin/api/adapters/{name}",
         "delete /admin/api/datasets/{id}",
-        "delete /admin/api/datasets/{id}/pictures/{image}",
+        "delete /admin/api/datasets/{id}/pictures/{picture}",
         "delete /admin/api/generations/{id}",
         "delete /admin/api/images/{hash}",
         "delete /admin/api/queue/{id}",
@@ -170,7 +170,7 @@ async fn every_address_of_operators_is_described() {
         "get /admin/api/adapters",
         "get /admin/api/datasets",
         "get /admin/api/datasets/{id}",
-        "get /admin/api/datasets/{id}/pictures/{image}/thumbnail",
+        "get /admin/api/datasets/{id}/pictures/{picture}/thumbnail",
         "get /admin/api/images",
         "get /admin/api/queue",
         "get /admin/api/settings/training",

@@ -342,7 +342,7 @@ fn refusals_of_the_hub_say_what_to_do() {
         (&["models", "pull", "no-slash"], "write OWNER/NAME"),
         (&["models", "pull", "../.."], "write OWNER/NAME"),
         (&["models", "pull", REPOSITORY, "--file", "model.ckpt"], "is not a .safetensors file"),
-        (&["models", "verify", "someone/else"], "is not among the fetched models"),
+        (&["models", "verify", "someone/else"], "is not a downloaded model"),
     ] {
         let message = failure(&world.adire(arguments, None));
         assert!(message.contains(expected), "{arguments:?}: {message}");

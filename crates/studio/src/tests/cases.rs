@@ -359,7 +359,7 @@ async fn captions_that_come_with_or_after_their_images_are_kept() {
     let twice =
         add(&[("x.png", image(7)), ("x.png", image(8)), ("x.txt", text("a")), ("x.txt", text("b"))]).await;
     assert!(twice.captions.contains_key("x.png") && twice.captions.contains_key("x (2).png"));
-    twice.says("x.png", "it is called x (2).png here");
+    twice.says("x.png", "renamed to x (2).png");
     twice.says("x.txt", "another file has this name");
 }
 

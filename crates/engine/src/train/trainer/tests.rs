@@ -347,7 +347,7 @@ fn a_checkpoint_that_does_not_fit_is_refused() {
         good.save(&folder.path().join("no/such/folder"))
             .unwrap_err()
             .to_string()
-            .contains("cannot be written")
+            .contains("cannot write the checkpoint")
     );
 }
 
@@ -389,7 +389,7 @@ fn a_run_can_begin_with_what_another_one_made() {
     assert_eq!(first.held_out_loss().unwrap(), second.held_out_loss().unwrap());
 
     let refusal = |trainer: &mut Trainer| trainer.begin_with(&adapter).unwrap_err().to_string();
-    assert!(refusal(&mut first).contains("before the first step"));
+    assert!(refusal(&mut first).contains("before its first step"));
     let other = TrainingConfig { alpha: 3.0, ..config() };
     assert!(refusal(&mut trainer(other, PredictionType::Epsilon, data())).contains("rank or alpha"));
     let more = TrainingConfig { targets: Targets::FeedForward, ..config() };
@@ -425,7 +425,7 @@ fn a_checkpoint_that_finds_no_room_leaves_the_one_before() {
     // Whatever is written there finds no room.
     std::os::unix::fs::symlink("/dev/full", path.with_extension("part")).unwrap();
     let error = run.save(&path).unwrap_err().to_string();
-    assert!(error.contains("the one before it is untouched"), "{error}");
+    assert!(error.contains("the previous one is kept"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
     run.save(&path).unwrap();
 }
