@@ -116,7 +116,7 @@ mod tests {
             assert_eq!(access.trusts(address.parse().unwrap()), expected, "{address}");
         }
         for wrong in ["", "10.0.0.0/33", "proxy.example", "10.0.0", "*"] {
-            assert!(parse_network(wrong).unwrap_err().starts_with("Expected an address"), "{wrong}");
+            assert!(parse_network(wrong).unwrap_err().starts_with("Expected an IP address"), "{wrong}");
         }
     }
 

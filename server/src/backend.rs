@@ -426,7 +426,7 @@ mod tests {
         let (id, hash) = ("a@v1".to_owned(), "0".repeat(64));
         let file = AdapterFile { id, hash, path, strength: 1.0, te_strength: 1.0 };
         let error = render(&mut backend, &[file]).unwrap_err().to_string();
-        assert!(error.contains("a@v1") && error.contains("hash has changed"), "{error}");
+        assert!(error.contains("a@v1") && error.contains("has changed since it was added"), "{error}");
         let error = EngineBackend::load(folder.path(), &LoadOptions::default())
             .err()
             .map(|error| error.to_string())

@@ -130,7 +130,7 @@ fn transparency_is_reported() {
     let found = decoded(&encoded(grey, ImageFormat::Png));
     assert!(found.warnings[0].contains("25%"), "{:?}", found.warnings);
     let nothing = RgbaImage::from_pixel(4, 4, Rgba([1, 2, 3, 0]));
-    assert!(decoded(&encoded(nothing, ImageFormat::Png)).warnings[0].contains("everywhere"));
+    assert!(decoded(&encoded(nothing, ImageFormat::Png)).warnings[0].contains("fully transparent"));
 }
 
 #[test]

@@ -453,7 +453,7 @@ async fn the_printed_link_sets_the_password_once() {
     assert_eq!(differ.status, StatusCode::UNPROCESSABLE_ENTITY);
     let weak = set(token.clone(), "short", "short").await;
     assert_eq!(weak.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(weak.text().contains("fewer than 10 characters"), "{}", weak.text());
+    assert!(weak.text().contains("at least 10 characters"), "{}", weak.text());
 
     let done = set(token.clone(), "four+words+of+mine", "four+words+of+mine").await;
     assert_eq!((done.status, done.header("location")), (StatusCode::SEE_OTHER, "/admin"));

@@ -146,7 +146,7 @@ async fn a_dataset_is_made_filled_and_edited_by_plain_forms() {
     assert_eq!(now, ["old cloth, one star", "old cloth, two stars"]);
     let wrong = send(&server, &address, &[("action", "replace"), ("find", ""), ("with", "x")]).await;
     assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(wrong.text().contains("Say which words are to be replaced."), "{}", wrong.text());
+    assert!(wrong.text().contains("Enter the text to replace."), "{}", wrong.text());
 
     taken(
         &server,
