@@ -181,7 +181,7 @@ async fn a_dataset_is_made_filled_and_edited_by_plain_forms() {
 
     let nothing = bring(&server, &id, &[]).await;
     assert_eq!(nothing.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(nothing.text().contains("No file came"), "{}", nothing.text());
+    assert!(nothing.text().contains("No file was sent"), "{}", nothing.text());
 
     let odd = send(&server, &address, &[("action", "explode")]).await;
     assert_eq!(odd.status, StatusCode::UNPROCESSABLE_ENTITY);
