@@ -232,7 +232,8 @@ fn pillows(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/tests/images/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-/// The largest difference from the gradient, in 255ths.
+/// The largest difference from the gradient, in 255ths. Pillow's own decoder is 7 off for the JPEGs in RGB, 1 for CMYK
+/// and 14 for WebP.
 fn off(found: &Decoded) -> u8 {
     assert_eq!((found.pixels.width, found.pixels.height), (40, 24));
     let pixels = found.pixels.rgb.chunks_exact(3).enumerate();
@@ -252,7 +253,7 @@ fn progressive_and_restarted_jpegs_are_whole_or_broken_off() {
         let whole = pillows(name);
         let found = decoded(&whole);
         assert_eq!(found.warnings, [""; 0], "{name}");
-        assert!(off(&found) <= 24, "{name}: {}", off(&found));
+        assert!(off(&found) <= 10, "{name}: {}", off(&found));
         // Up to the last scan's beginning a progressive file is a whole one of less detail.
         for left in [whole.len() - 12, whole.len() - 30] {
             let sentence = refused(&[&whole[..left], &[0xff, 0xd9]].concat());
@@ -265,12 +266,12 @@ fn progressive_and_restarted_jpegs_are_whole_or_broken_off() {
 fn cmyk_colours_are_converted_and_reported() {
     let found = decoded(&pillows("cmyk.jpg"));
     assert!(found.warnings[0].contains("CMYK"), "{:?}", found.warnings);
-    assert!(off(&found) <= 40, "{}", off(&found));
+    assert!(off(&found) <= 10, "{}", off(&found));
 }
 
 #[test]
 fn the_first_frame_of_an_animated_webp_is_used_and_reported() {
     let found = decoded(&pillows("animated.webp"));
     assert!(found.warnings[0].contains("first frame"), "{:?}", found.warnings);
-    assert!(off(&found) <= 40, "{}", off(&found));
+    assert!(off(&found) <= 18, "{}", off(&found));
 }
