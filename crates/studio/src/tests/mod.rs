@@ -2,6 +2,7 @@
 
 mod adapters;
 mod cases;
+mod crashes;
 mod datasets;
 mod deletion;
 mod embeddings;

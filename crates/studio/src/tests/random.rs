@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 use super::*;
 
 /// A small generator of our own (xorshift64*), so that a failure can be run again from its seed.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
