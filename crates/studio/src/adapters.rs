@@ -266,7 +266,7 @@ pub(crate) async fn delete(shared: &Shared, name: &str) -> Result<ListedVersion,
     if !shared.store.delete_adapter(&name, version, now()).await? {
         return Err(gone(&name, version));
     }
-    deletion::remove_doomed(shared).await?;
+    deletion::remove_unused(shared).await?;
     shared.store.empty_log().await;
     find(shared, &name, version).await
 }

@@ -12,10 +12,13 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::{StudioError, folder};
+use crate::{StudioError, folder, shared::milliseconds};
 
 /// Their place in the data folder.
 pub(crate) const FOLDER: &str = "blobs";
+
+/// The file that names the database the blobs belong to.
+const OWNER: &str = ".adire-owner";
 
 /// How often, and after how long, a file is tried again when the process may open no more: half a minute, in which idle
 /// connections end.
@@ -117,6 +120,42 @@ impl Blobs {
         }
     }
 
+    /// The blobs whose names begin with these two digits, each with the time of its last change (milliseconds since
+    /// 1970).
+    pub(crate) fn list(&self, prefix: &str) -> Result<Vec<(String, i64)>, StudioError> {
+        let folder = self.root.join(prefix);
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|error| failed(&folder, &error))?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|error| failed(&folder, &error))?;
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            // One that is deleted meanwhile is no error.
+            let Some(changed) = entry.metadata().and_then(|metadata| metadata.modified()).ok() else {
+                continue;
+            };
+            if is_hash(&name) {
+                found.push((name, milliseconds(changed)));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Marks the blobs as those of the database `id`, unless another one has marked them. Whether they are `id`'s.
+    pub(crate) fn claim(&self, id: &str) -> Result<bool, StudioError> {
+        let path = self.root.join(OWNER);
+        match fs::read_to_string(&path) {
+            Ok(owner) => Ok(owner.trim() == id),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::write(&path, id).map_err(|error| failed(&path, &error))?;
+                Ok(true)
+            }
+            Err(error) => Err(failed(&path, &error)),
+        }
+    }
+
     /// Removes a blob; one that is not there is as good.
     pub(crate) fn remove(&self, hash: &str) -> Result<(), StudioError> {
         let Some(path) = self.path(hash) else { return Ok(()) };
@@ -153,8 +192,11 @@ impl Blobs {
 
 /// Path of the blob with that name below `root`; `None` for an invalid name.
 pub(crate) fn path_below(root: &Path, hash: &str) -> Option<PathBuf> {
-    let is_hash = hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    is_hash.then(|| root.join(&hash[..2]).join(&hash[2..]))
+    is_hash(hash).then(|| root.join(&hash[..2]).join(&hash[2..]))
+}
+
+fn is_hash(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Tries once more while too many files are open. What was made must not be lost because others hold connections.

@@ -1,4 +1,4 @@
-//! Deleting for good: rows first, in one transaction that notes which files may not be needed any more, then those files.
+//! Deleting for good: rows first, in one transaction that notes which blobs may not be needed any more, then those blobs.
 //! A crash in between leaves notes, which the next collection reads.
 
 use std::sync::Arc;
@@ -117,24 +117,24 @@ async fn end(shared: &Shared, id: &str) -> Result<(), StudioError> {
 
 /// Removes what the rows that are gone leave behind.
 async fn tidy(shared: &Shared) -> Result<(), StudioError> {
-    remove_doomed(shared).await?;
+    remove_unused(shared).await?;
     shared.store.empty_log().await;
     Ok(())
 }
 
-/// Removes the files that were noted and that no row needs; how many. While a dataset is being filled they stay until the
-/// next collection: one of them may just be on its way into it.
-pub(crate) async fn remove_doomed(shared: &Shared) -> Result<usize, StudioError> {
+/// Removes the blobs that were noted and that no row needs; returns how many. While a dataset is being filled they stay
+/// until the next collection: one of them may just be on its way into it.
+pub(crate) async fn remove_unused(shared: &Shared) -> Result<usize, StudioError> {
     let _keeping = shared.keeping.lock().await;
     let Ok(_turn) = shared.datasets.turn.try_lock() else { return Ok(0) };
     let mut removed = 0;
-    for hash in shared.store.doomed_blobs().await? {
-        if !shared.store.is_used(&hash).await? {
+    for hash in shared.store.unused_blobs().await? {
+        if !shared.store.has_owner(&hash).await? {
             let (blobs, name) = (shared.blobs.clone(), hash.clone());
             blocking(move || blobs.remove(&name)).await?;
             removed += 1;
         }
-        shared.store.spare_blob(&hash).await?;
+        shared.store.forget_blob(&hash).await?;
     }
     Ok(removed)
 }

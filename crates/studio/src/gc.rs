@@ -1,12 +1,12 @@
-//! Garbage collection: deletes uploads that no generation references, generations without a result, and anything older than the
-//! configured retention.
+//! Garbage collection: deletes uploads that no generation references, generations without a result, anything older than the
+//! configured retention, and blobs that no row needs.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use crate::{
     StudioError, deletion,
     limits::DAY_MS,
-    shared::{Shared, now},
+    shared::{Shared, blocking, now},
 };
 
 /// Time between collections; the first one runs at startup.
@@ -16,12 +16,25 @@ const INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// have seen the outcome by then.
 const WITHOUT_RESULT: i64 = 60 * 60 * 1000;
 
+/// How long a blob may wait for its row, in milliseconds.
+const GRACE: i64 = DAY_MS;
+
 /// Collects at intervals until the studio closes.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut clock = tokio::time::interval(INTERVAL);
+    let mut next_sweep = 0;
     loop {
         clock.tick().await;
-        match collect(&shared, now()).await {
+        let now = now();
+        if now >= next_sweep {
+            next_sweep = now.saturating_add(DAY_MS);
+            match note_orphans(&shared, now).await {
+                Ok(0) => {}
+                Ok(blobs) => tracing::info!(blobs, "blobs without an owner found"),
+                Err(error) => tracing::warn!(%error, "blobs without an owner were not looked for"),
+            }
+        }
+        match collect(&shared, now).await {
             Ok(Collected { uploads: 0, generations: 0, .. }) => {}
             Ok(Collected { uploads, generations, files }) => {
                 tracing::info!(uploads, generations, files, "garbage collected");
@@ -49,7 +62,7 @@ pub(crate) async fn collect(shared: &Shared, now: i64) -> Result<Collected, Stud
     }
     collected.generations += collect_generations(shared, now - WITHOUT_RESULT, true).await?;
     collected.uploads = collect_uploads(shared, now - keep_for.unwrap_or(DAY_MS).min(DAY_MS)).await?;
-    collected.files = deletion::remove_doomed(shared).await?;
+    collected.files = deletion::remove_unused(shared).await?;
     if collected.generations > 0 {
         shared.store.empty_log().await;
     }
@@ -60,6 +73,29 @@ pub(crate) async fn collect(shared: &Shared, now: i64) -> Result<Collected, Stud
 pub(crate) async fn collect_uploads(shared: &Shared, before: i64) -> Result<usize, StudioError> {
     let _keeping = shared.keeping.lock().await;
     shared.store.forget_uploads(before).await
+}
+
+/// Notes every blob that no row needs and that is older than a day; returns how many. A crash between a blob and its
+/// row leaves one, a backup whose database is older than its blobs leaves many.
+pub(crate) async fn note_orphans(shared: &Shared, now: i64) -> Result<usize, StudioError> {
+    let (blobs, id) = (shared.blobs.clone(), shared.store.blobs_id().await?);
+    if !blocking(move || blobs.claim(&id)).await? {
+        tracing::warn!("the blobs belong to another database; those without an owner are kept");
+        return Ok(0);
+    }
+    let mut noted = 0;
+    for prefix in (0..=255_u8).map(|byte| format!("{byte:02x}")) {
+        let (blobs, of) = (shared.blobs.clone(), prefix.clone());
+        let found = blocking(move || blobs.list(&of)).await?;
+        let owned: HashSet<String> = shared.store.owned_blobs(&prefix).await?.into_iter().collect();
+        for (hash, changed) in found {
+            if changed < now - GRACE && !owned.contains(&hash) {
+                shared.store.note_blob(&hash).await?;
+                noted += 1;
+            }
+        }
+    }
+    Ok(noted)
 }
 
 async fn collect_generations(shared: &Shared, before: i64, empty: bool) -> Result<usize, StudioError> {

@@ -96,7 +96,12 @@ pub(crate) fn timing_key(model: &ModelInfo) -> String {
 
 /// Milliseconds since 1970 (UTC).
 pub(crate) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    milliseconds(SystemTime::now())
+}
+
+/// A time in milliseconds since 1970 (UTC).
+pub(crate) fn milliseconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -40,7 +40,7 @@ impl DatasetStore {
 
     /// Deletes the file of an image where nothing else needs it.
     async fn forget(&self, hash: String) -> Result<(), StudioError> {
-        if self.store.is_used(&hash).await? {
+        if self.store.has_owner(&hash).await? {
             return Ok(());
         }
         let (blobs, data) = (self.blobs.clone(), self.data.clone());

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use adire_protocol::{AdapterReceipt, AdapterVersion};
 
-use super::{Store, decode, deletion::doom, encode, sql, storage};
+use super::{Store, decode, encode, sql, storage};
 use crate::StudioError;
 
 row! {
@@ -100,30 +100,24 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Deletes a version: its number and hash stay, its texts go, and its file is noted for removal. Whether it was
-    /// there.
+    /// Deletes a version: its number and hash stay, and its texts go. Whether it was there.
     pub(crate) async fn delete_adapter(
         &self,
         name: &str,
         version: u32,
         at: i64,
     ) -> Result<bool, StudioError> {
-        let mut change = self.change().await?;
-        let gone: Vec<(String,)> = sqlx::query_as(
+        let gone = sqlx::query(
             "UPDATE adapter_versions SET deleted_at = $3, description = '', trigger_words = '' \
-             WHERE name = $1 AND version = $2 AND deleted_at IS NULL RETURNING hash",
+             WHERE name = $1 AND version = $2 AND deleted_at IS NULL",
         )
         .bind(name)
         .bind(i64::from(version))
         .bind(at)
-        .fetch_all(&mut *change)
+        .execute(&self.pool)
         .await
         .map_err(storage)?;
-        for (hash,) in &gone {
-            doom(&mut change, hash).await?;
-        }
-        change.commit().await.map_err(storage)?;
-        Ok(!gone.is_empty())
+        Ok(gone.rows_affected() > 0)
     }
 
     /// Adds a version. Version 0 takes the next number, in the same statement, so that two at once get two

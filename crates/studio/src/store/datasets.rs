@@ -288,24 +288,7 @@ impl Store {
         Ok(found.is_some())
     }
 
-    /// Whether any row needs the blob of that name.
-    pub(crate) async fn is_used(&self, hash: &str) -> Result<bool, StudioError> {
-        let found: Option<(String,)> = sqlx::query_as(
-            "SELECT hash FROM dataset_pictures WHERE hash = $1 \
-             UNION ALL SELECT hash FROM images WHERE hash = $1 \
-             UNION ALL SELECT hash FROM uploads WHERE hash = $1 \
-             UNION ALL SELECT hash FROM adapter_versions WHERE hash = $1 AND deleted_at IS NULL \
-             UNION ALL SELECT hash FROM embeddings WHERE hash = $1 \
-             UNION ALL SELECT hash FROM training_samples WHERE hash = $1 LIMIT 1",
-        )
-        .bind(hash)
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(storage)?;
-        Ok(found.is_some())
-    }
-
-    /// Takes a dataset out with its images; their files stay.
+    /// Deletes a dataset with its images.
     pub(crate) async fn drop_dataset(&self, id: &str) -> Result<(), StudioError> {
         let mut change = self.change().await?;
         for sql in [

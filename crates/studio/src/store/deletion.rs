@@ -1,5 +1,5 @@
-//! Taking rows out for good. Each function is one transaction, and notes the files that may not be needed any more; they
-//! are removed afterwards, see `deletion`.
+//! Deletes rows for good, one transaction per function. Triggers note the blobs that may not be needed any more; they are
+//! removed afterwards, see `deletion`.
 
 use sqlx::{Any, Transaction};
 
@@ -27,26 +27,23 @@ impl Store {
         owner: Option<&str>,
     ) -> Result<bool, StudioError> {
         let mut change = self.change_alone().await?;
-        let gone: Vec<(String,)> =
-            sqlx::query_as("DELETE FROM images WHERE generation = $1 AND position = $2 RETURNING hash")
-                .bind(generation)
-                .bind(i64::from(position))
-                .fetch_all(&mut *change)
-                .await
-                .map_err(storage)?;
-        for (hash,) in &gone {
-            doom(&mut change, hash).await?;
-        }
+        let gone = sqlx::query("DELETE FROM images WHERE generation = $1 AND position = $2")
+            .bind(generation)
+            .bind(i64::from(position))
+            .execute(&mut *change)
+            .await
+            .map_err(storage)?
+            .rows_affected();
         let (left,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM images WHERE generation = $1")
             .bind(generation)
             .fetch_one(&mut *change)
             .await
             .map_err(storage)?;
-        if left == 0 && !gone.is_empty() {
+        if left == 0 && gone > 0 {
             take_out(&mut change, generation, owner).await?;
         }
         change.commit().await.map_err(storage)?;
-        Ok(!gone.is_empty())
+        Ok(gone > 0)
     }
 
     /// Everyone gives an upload up. Whether there was one of that name.
@@ -62,7 +59,6 @@ impl Store {
             .execute(&mut *change)
             .await
             .map_err(storage)?;
-        doom(&mut change, hash).await?;
         change.commit().await.map_err(storage)?;
         Ok(gone.rows_affected() > 0)
     }
@@ -118,25 +114,6 @@ impl Store {
         Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 
-    /// Files that may not be needed any more.
-    pub(crate) async fn doomed_blobs(&self) -> Result<Vec<String>, StudioError> {
-        let rows: Vec<(String,)> = sqlx::query_as("SELECT hash FROM blobs_to_remove")
-            .fetch_all(&self.pool)
-            .await
-            .map_err(storage)?;
-        Ok(rows.into_iter().map(|(hash,)| hash).collect())
-    }
-
-    /// A file has been looked at: it is gone, or it is needed.
-    pub(crate) async fn spare_blob(&self, hash: &str) -> Result<(), StudioError> {
-        sqlx::query("DELETE FROM blobs_to_remove WHERE hash = $1")
-            .bind(hash)
-            .execute(&self.pool)
-            .await
-            .map_err(storage)?;
-        Ok(())
-    }
-
     /// Writes the log into the database file and empties it: deleted texts are not left in it either. Readers may keep
     /// it from being emptied just now; the next time will.
     pub(crate) async fn empty_log(&self) {
@@ -151,16 +128,6 @@ impl Store {
     }
 }
 
-/// Notes a file that may not be needed any more.
-pub(super) async fn doom(change: &mut Transaction<'_, Any>, hash: &str) -> Result<(), StudioError> {
-    sqlx::query("INSERT INTO blobs_to_remove (hash) VALUES ($1) ON CONFLICT (hash) DO NOTHING")
-        .bind(hash)
-        .execute(&mut **change)
-        .await
-        .map_err(storage)?;
-    Ok(())
-}
-
 /// Takes an upload out that nobody has any more.
 async fn drop_ownerless(change: &mut Transaction<'_, Any>, hash: &str) -> Result<(), StudioError> {
     sqlx::query(
@@ -170,7 +137,7 @@ async fn drop_ownerless(change: &mut Transaction<'_, Any>, hash: &str) -> Result
     .execute(&mut **change)
     .await
     .map_err(storage)?;
-    doom(change, hash).await
+    Ok(())
 }
 
 async fn take_out(
@@ -178,9 +145,9 @@ async fn take_out(
     id: &str,
     owner: Option<&str>,
 ) -> Result<bool, StudioError> {
-    let images: Vec<(String,)> = sqlx::query_as("DELETE FROM images WHERE generation = $1 RETURNING hash")
+    sqlx::query("DELETE FROM images WHERE generation = $1")
         .bind(id)
-        .fetch_all(&mut **change)
+        .execute(&mut **change)
         .await
         .map_err(storage)?;
     let inputs: Vec<(String,)> =
@@ -196,9 +163,6 @@ async fn take_out(
             .await
             .map_err(storage)?;
     let visitor = gone.first().and_then(|(visitor,)| visitor.clone());
-    for (hash,) in images {
-        doom(change, &hash).await?;
-    }
     let owner = visitor.as_deref().or(owner);
     for (hash,) in inputs {
         // Another generation of the same owner may begin with it, too.

@@ -6,6 +6,7 @@
 mod row;
 
 mod adapters;
+mod blobs;
 mod datasets;
 mod deletion;
 mod embeddings;
@@ -56,7 +57,7 @@ macro_rules! same {
 
 /// Every step of the layout, embedded in the program. A file that was released is never edited: its checksum is in
 /// people's databases. Listed by hand because sqlx's macro would build SQLite a second time, for the compiler's host.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     same!(1, "studio", "0001_studio.sql"),
     same!(2, "uploads and receipts", "0002_uploads_and_receipts.sql"),
     same!(3, "datasets and training", "0003_datasets_and_training.sql"),
@@ -74,6 +75,12 @@ const STEPS: [Step; 8] = [
         "flags",
         include_str!("../../migrations/sqlite/0008_flags.sql"),
         include_str!("../../migrations/postgres/0008_flags.sql"),
+    ),
+    (
+        9,
+        "blob owners",
+        include_str!("../../migrations/sqlite/0009_blob_owners.sql"),
+        include_str!("../../migrations/postgres/0009_blob_owners.sql"),
     ),
 ];
 

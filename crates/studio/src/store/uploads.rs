@@ -1,6 +1,6 @@
 //! Rows of uploaded images and their owners.
 
-use super::{Store, deletion::doom, sql::storable, storage};
+use super::{Store, sql::storable, storage};
 use crate::{StudioError, client::Who};
 
 /// What somebody has uploaded since some time, as far as it is still here.
@@ -106,8 +106,7 @@ impl Store {
         Ok(bytes.max(0).cast_unsigned())
     }
 
-    /// Takes out the rows of those that came before `before` and that no generation names; how many. Their files are
-    /// noted for removal.
+    /// Deletes the uploads from before `before` that no generation names; returns how many.
     pub(crate) async fn forget_uploads(&self, before: i64) -> Result<usize, StudioError> {
         let mut change = self.change_alone().await?;
         let unused: Vec<(String,)> = sqlx::query_as(
@@ -124,7 +123,6 @@ impl Store {
             {
                 sqlx::query(statement).bind(hash).execute(&mut *change).await.map_err(storage)?;
             }
-            doom(&mut change, hash).await?;
         }
         change.commit().await.map_err(storage)?;
         Ok(unused.len())

@@ -1,6 +1,7 @@
 //! The studio as its callers see it, with the fake backend on a real data folder.
 
 mod adapters;
+mod blobs;
 mod cases;
 mod crashes;
 mod datasets;

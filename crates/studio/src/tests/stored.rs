@@ -98,7 +98,14 @@ async fn an_earlier_database_is_read_as_it_was_written() {
     assert_eq!(images.iter().map(|image| image.index).collect::<Vec<_>>(), [0, 1]);
     assert_eq!(images[0].recipe.embeddings[0].word, "MyCloth");
     assert_eq!(store.uploaded_by(&visitor, 0).await.unwrap().images, 2);
-    assert_eq!(store.doomed_blobs().await.unwrap().len(), 2);
+    assert_eq!(store.unused_blobs().await.unwrap().len(), 2);
+
+    assert_eq!(store.owners().await, store.expected_owners().await);
+    assert_eq!(
+        store.owners().await.len(),
+        2 + 3 + 3 + 1 + 4 + 3,
+        "images, uploads, versions, embedding, datasets, samples"
+    );
 
     let adapters = store.all_adapters().await.unwrap();
     let listed: Vec<_> =
