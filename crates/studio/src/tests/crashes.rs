@@ -67,13 +67,7 @@ async fn process() {
     let studio = open_at(&data, std::env::var(DATABASE).ok().as_deref()).await.unwrap();
     println!("ready");
     // Otherwise trainings would rest all the time.
-    studio
-        .set_training_settings(TrainingSettings {
-            pause_while_people_wait: false,
-            ..studio.training_settings()
-        })
-        .await
-        .unwrap();
+    studio.set_training_settings(TrainingSettings { pause_while_people_wait: false }).await.unwrap();
     let seed = u64::from(std::process::id()) + 1;
     tokio::join!(generations(&studio, Dice(seed)), trainings(&studio));
 }
@@ -258,11 +252,18 @@ async fn adapter(studio: &Studio, detail: &TrainingRunDetail) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-/// Step and loss of each point, step of each sample: each of them once.
-fn course(detail: &TrainingRunDetail) -> (Vec<(u32, Option<f64>)>, Vec<(u32, bool)>) {
-    let points = detail.points.iter().map(|point| (point.step, point.loss)).collect();
-    let samples = detail.samples.iter().map(|sample| (sample.step, sample.with_adapter)).collect();
-    (points, samples)
+/// Step and loss of each point, step and kind of each sample: each of them once.
+#[derive(Debug, PartialEq)]
+struct Course {
+    points: Vec<(u32, Option<f64>)>,
+    samples: Vec<(u32, bool)>,
+}
+
+fn course(detail: &TrainingRunDetail) -> Course {
+    Course {
+        points: detail.points.iter().map(|point| (point.step, point.loss)).collect(),
+        samples: detail.samples.iter().map(|sample| (sample.step, sample.with_adapter)).collect(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
