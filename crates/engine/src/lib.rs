@@ -12,6 +12,7 @@ mod hash;
 mod json;
 mod layers;
 mod manifest;
+pub mod metric;
 mod noise;
 mod ops;
 mod pipeline;

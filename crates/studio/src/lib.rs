@@ -21,6 +21,7 @@ mod disk;
 mod dispatch;
 mod embeddings;
 mod error;
+pub mod evaluation;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 mod folder;

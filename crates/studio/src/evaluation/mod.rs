@@ -1,0 +1,3 @@
+//! Evaluation of adapter versions: what scores mean.
+
+pub mod statistics;
