@@ -208,6 +208,11 @@ impl From<StudioError> for Problem {
                 Self::new(kind, detail).retry_after(retry_after)
             }
             StudioError::Busy => Self::new(kind, detail).retry_after(5),
+            StudioError::OutOfFiles => {
+                // A limit that the admin can raise.
+                tracing::warn!("no file descriptor is free; see the limit of open files (ulimit -n)");
+                Self::new(kind, detail).retry_after(5)
+            }
             StudioError::LowSpace => Self::new(kind, detail).retry_after(60),
             StudioError::ShuttingDown => Self::new(kind, detail).retry_after(5),
             other if kind == ProblemKind::Internal => Self::internal(other),
@@ -256,4 +261,16 @@ pub(crate) async fn method_not_allowed(method: axum::http::Method, uri: axum::ht
 /// For the catch-panic layer. The panic itself has been logged by the hook.
 pub(crate) fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response {
     Problem::internal("a handler panicked").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_free_file_descriptor_is_a_503_that_says_when_to_try_again() {
+        let response = Problem::from(StudioError::OutOfFiles).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "5");
+    }
 }

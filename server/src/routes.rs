@@ -72,6 +72,7 @@ pub fn router(state: AppState) -> Result<Router, serde_json::Error> {
         .method_not_allowed_fallback(error::method_not_allowed)
         .fallback(pages::fallback)
         .layer(middleware::from_fn(body::limit))
+        .layer(middleware::from_fn_with_state(body::MAX_GAP, body::gaps))
         .layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(state.clone(), guard::check))
         .layer(middleware::from_fn_with_state(access.clone(), visitor::remember))

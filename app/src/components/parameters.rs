@@ -144,8 +144,8 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
         },
         Chip {
             label: "Sampler",
-            text: spec.sampler.label().to_owned(),
-            values: FormValues { sampler: all.sampler, ..none() },
+            text: spec.sampling.label(),
+            values: FormValues { sampler: all.sampler, schedule: all.schedule, ..none() },
         },
     ];
     if !spec.adapters.is_empty() {

@@ -1,6 +1,6 @@
 //! Every setting except the prompt. On a small screen a sheet that a button opens.
 
-use adire_protocol::{Rng, Sampler};
+use adire_protocol::{Rng, Sampler, Schedule};
 use leptos::prelude::*;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     seed::Seed,
     size::Size,
 };
-use crate::{browser, state::Page};
+use crate::{browser, form::AUTOMATIC, state::Page};
 
 /// The settings. A popover on small screens; the style sheet lays it out in place on large ones.
 #[component]
@@ -26,6 +26,8 @@ pub(super) fn Settings() -> ErasedView {
         (steps, Range { min: 0.0, max: model.limits.guidance.min(20.0), step: 0.5 }, layers)
     });
     let samplers = Sampler::ALL.iter().map(|sampler| (sampler.name().to_owned(), sampler.label().to_owned()));
+    let mut schedules = vec![(AUTOMATIC.to_owned(), "Automatic".to_owned())];
+    schedules.extend(Schedule::ALL.map(|schedule| (schedule.name().to_owned(), schedule.label().to_owned())));
     let sources = Rng::ALL.iter().map(|rng| (rng.name().to_owned(), rng.label().to_owned()));
     let counts =
         (1..=page.model.with_value(|model| model.limits.count)).map(|n| (n.to_string(), n.to_string()));
@@ -46,17 +48,24 @@ pub(super) fn Settings() -> ErasedView {
                     <FieldProblem field="sampler" />
                 </div>
                 <div class="row">
+                    <label for="field-schedule">"Schedule"</label>
+                    <Menu field="schedule" value=page.form.schedule options=schedules />
+                    <FieldProblem field="schedule" />
+                </div>
+            </div>
+            <div class="pair">
+                <div class="row">
                     <label for="field-count">"Images"</label>
                     <Menu field="count" value=page.form.count options=counts.collect() />
                     <FieldProblem field="count" />
                 </div>
-            </div>
-            <div class="row beside">
-                <label for="field-rng" title="Random generator the seed is for; A1111 uses GPU">
-                    "Noise source"
-                </label>
-                <Menu field="rng" value=page.form.rng options=sources.collect() />
-                <FieldProblem field="rng" />
+                <div class="row">
+                    <label for="field-rng" title="Random generator the seed is for; A1111 uses GPU">
+                        "Noise source"
+                    </label>
+                    <Menu field="rng" value=page.form.rng options=sources.collect() />
+                    <FieldProblem field="rng" />
+                </div>
             </div>
             <Hires />
             <button type="button" class="sheet-close" popovertarget="settings" popovertargetaction="hide">

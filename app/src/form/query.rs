@@ -1,6 +1,8 @@
 //! The form as a query string: links that fill it, redirects after a refused form post, and the body of a post.
 
-use super::{AdapterRow, FormValues, NAMES};
+use adire_protocol::SamplerName;
+
+use super::{AdapterRow, FormValues, NAMES, values::sampling_texts};
 
 /// Value in an address for a form that deliberately has no adapter.
 const NO_ADAPTER: &str = "none";
@@ -79,6 +81,12 @@ pub(crate) fn parse(pairs: &[(String, String)]) -> FormValues {
             let (name, strength) = value.rsplit_once(':').unwrap_or((value.as_str(), ""));
             values.adapters.push(AdapterRow { name: name.to_owned(), strength: strength.to_owned() });
         }
+    }
+    // Links of older versions have one name for both; a bare name meant the training's own schedule.
+    if values.schedule.is_empty()
+        && let Ok(name) = values.sampler.parse::<SamplerName>()
+    {
+        (values.sampler, values.schedule) = sampling_texts(name.sampling());
     }
     if values.size.is_empty() && !(values.width.is_empty() && values.height.is_empty()) {
         "custom".clone_into(&mut values.size);
@@ -209,6 +217,20 @@ mod tests {
         let read = pairs("prompt=red+moons%2C%20“x”&&job&%zz=%4&bad=%ff");
         let expected = [("prompt", "red moons, “x”"), ("job", ""), ("%zz", "%4"), ("bad", "\u{fffd}")];
         assert_eq!(read, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn links_of_older_versions_keep_their_schedule() {
+        let read = |query: &str| {
+            let values = parse(&pairs(query));
+            (values.sampler, values.schedule)
+        };
+        let both = |sampler: &str, schedule: &str| (sampler.to_owned(), schedule.to_owned());
+        assert_eq!(read("sampler=dpmpp_2m_karras"), both("dpmpp_2m", "auto"));
+        assert_eq!(read("sampler=dpmpp_2m"), both("dpmpp_2m", "normal"));
+        assert_eq!(read("sampler=euler"), both("euler", "auto"));
+        assert_eq!(read("sampler=dpmpp_2m&schedule=auto"), both("dpmpp_2m", "auto"));
+        assert_eq!(read("sampler=foo"), both("foo", ""));
     }
 
     #[test]

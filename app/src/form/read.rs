@@ -2,9 +2,9 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use adire_protocol::{AdapterUse, Defaults, FieldError, GenerationRequest, HiresRequest, Limits};
+use adire_protocol::{AdapterUse, Defaults, FieldError, GenerationRequest, HiresRequest, Limits, SamplerName};
 
-use super::FormValues;
+use super::{FormValues, values::AUTOMATIC};
 use crate::order;
 
 impl FormValues {
@@ -49,6 +49,11 @@ impl FormValues {
             let strength = read(&mut errors, &field, "The strength", &expected, &row.strength);
             adapters.push(AdapterUse::new(row.name.trim(), strength.unwrap_or(1.0)));
         }
+        let sampler = read_name::<SamplerName>(&mut errors, "sampler", &self.sampler);
+        let schedule = match self.schedule.as_str() {
+            AUTOMATIC => sampler.map(|name| name.sampler.automatic().schedule),
+            named => read_name(&mut errors, "schedule", named),
+        };
         let share = "a number from 0 to 1";
         let given = |text: &String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let init_image = given(&self.init_image);
@@ -72,7 +77,8 @@ impl FormValues {
                 &number(limits.guidance),
                 &self.guidance,
             ),
-            sampler: read_name(&mut errors, "sampler", &self.sampler),
+            sampler,
+            schedule,
             rng: read_name(&mut errors, "rng", &self.rng),
             width: read(&mut errors, "width", "The width", &pixels, width),
             height: read(&mut errors, "height", "The height", &pixels, height),
@@ -188,7 +194,7 @@ fn sentence(error: impl Display) -> String {
 
 /// Position of a field in the form.
 fn place(field: &str) -> usize {
-    const ORDER: [&str; 17] = [
+    const ORDER: [&str; 18] = [
         "prompt",
         "negative_prompt",
         "init_image",
@@ -203,6 +209,7 @@ fn place(field: &str) -> usize {
         "width",
         "height",
         "sampler",
+        "schedule",
         "rng",
         "count",
         "hires",
@@ -212,7 +219,7 @@ fn place(field: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use adire_protocol::{HiresUpscaler, Rng, Sampler};
+    use adire_protocol::{HiresUpscaler, Rng, Sampler, Sampling, Schedule};
 
     use super::*;
     use crate::form::AdapterRow;
@@ -221,7 +228,7 @@ mod tests {
         let mut values = FormValues { prompt: "red moons".to_owned(), ..Default::default() };
         change(&mut values);
         let defaults =
-            Defaults { steps: 20, guidance: 5.0, width: 256, height: 256, sampler: Sampler::Dpmpp2mKarras };
+            Defaults { steps: 20, guidance: 5.0, width: 256, height: 256, sampling: Sampler::Dpmpp2m.automatic() };
         values
             .check(&Limits::default(), &defaults)
             .map_err(|errors| errors.into_iter().map(|e| (e.field, e.message)).collect())
@@ -241,7 +248,8 @@ mod tests {
             seed: Some(9_007_199_254_740_000),
             steps: Some(12),
             guidance: Some(4.5),
-            sampler: Some(Sampler::EulerA),
+            sampler: Some(Sampler::EulerA.into()),
+            schedule: Some(Schedule::Normal),
             rng: Some(Rng::Cuda),
             width: Some(256),
             height: Some(384),
@@ -251,6 +259,24 @@ mod tests {
             ..GenerationRequest::default()
         };
         assert_eq!(check(|values| *values = FormValues::of_request(&request)), Ok(request));
+    }
+
+    #[test]
+    fn every_sampler_and_schedule_survive_the_form() {
+        for sampling in Sampling::ALL {
+            let (sampler, schedule) = (Some(sampling.into()), Some(sampling.schedule));
+            let request =
+                GenerationRequest { prompt: "moons".to_owned(), sampler, schedule, ..Default::default() };
+            assert_eq!(check(|values| *values = FormValues::of_request(&request)), Ok(request));
+        }
+        let automatic = |sampler: &str| {
+            let request = check(|v| (v.sampler, v.schedule) = (sampler.to_owned(), AUTOMATIC.to_owned()));
+            request.unwrap().sampling()
+        };
+        assert_eq!(automatic("dpmpp_2m"), Some(Sampler::Dpmpp2m.automatic()));
+        assert_eq!(automatic("euler"), Some(Sampler::Euler.into()));
+        let errors = check(|v| (v.sampler, v.schedule) = ("euler".to_owned(), "karras".to_owned()));
+        assert_eq!(errors.unwrap_err()[0].0, "schedule");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use adire_protocol::{
     AdapterUse, GenerationRequest, GenerationSpec, HIRES_SCALE, HIRES_STRENGTH, HiresRequest, INIT_STRENGTH,
-    ModelInfo, Rng, lora_tag,
+    ModelInfo, Rng, Sampling, lora_tag,
 };
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 macro_rules! each_field {
     ($then:ident) => {
         $then! {
-            prompt, negative_prompt, seed, steps, guidance, size, width, height, sampler, rng, count, clip_skip,
+            prompt, negative_prompt, seed, steps, guidance, size, width, height, sampler, schedule, rng, count, clip_skip,
             init_image, mask, denoising_strength, keep_unmasked, hires, hires_scale, hires_strength, hires_steps
         }
     };
@@ -27,7 +27,7 @@ macro_rules! define {
 
         /// Every field of the form under its `name`, as it was typed; empty for the default.
         ///
-        /// `size` is `256x256`, or `custom`: then `width` and `height` count. `keep_unmasked` is `false` or nothing.
+        /// `schedule` is [`AUTOMATIC`], or a name. `size` is `256x256`, or `custom`: then `width` and `height` count. `keep_unmasked` is `false` or nothing.
         /// `hires` is the upscaler of hires fix; empty: off. `hires_scale` is a factor, or a size like `512x640`;
         /// `hires_steps` may be empty: as many as in the base pass.
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,13 +66,15 @@ impl FormValues {
     /// The initial values of the form.
     pub(crate) fn defaults(model: &ModelInfo) -> Self {
         let defaults = &model.defaults;
+        let (sampler, schedule) = sampling_texts(defaults.sampling);
         Self {
             steps: defaults.steps.to_string(),
             guidance: defaults.guidance.to_string(),
             size: format!("{}x{}", defaults.width, defaults.height),
             width: defaults.width.to_string(),
             height: defaults.height.to_string(),
-            sampler: defaults.sampler.name().to_owned(),
+            sampler,
+            schedule,
             rng: Rng::default().name().to_owned(),
             count: "1".to_owned(),
             clip_skip: "1".to_owned(),
@@ -115,6 +117,7 @@ impl FormValues {
             adapters.push(AdapterRow::default());
         }
         let hires = request.hires.as_ref();
+        let (sampler, schedule) = request.sampling().map(sampling_texts).unwrap_or_default();
         Self {
             prompt,
             negative_prompt: request.negative_prompt.clone(),
@@ -124,7 +127,8 @@ impl FormValues {
             size: size.unwrap_or_default(),
             width: text(request.width),
             height: text(request.height),
-            sampler: request.sampler.map(|sampler| sampler.name().to_owned()).unwrap_or_default(),
+            sampler,
+            schedule,
             rng: request.rng.map(|rng| rng.name().to_owned()).unwrap_or_default(),
             count: text(request.count),
             clip_skip: text(request.clip_skip),
@@ -150,6 +154,16 @@ impl FormValues {
     pub(crate) fn of_spec(spec: &GenerationSpec) -> Self {
         Self::of_request(&spec.clone().into())
     }
+}
+
+/// The form's schedule that is the sampler's usual one.
+pub(crate) const AUTOMATIC: &str = "auto";
+
+/// A sampler and its schedule as the form has them, so that another sampler can be chosen without another schedule.
+pub(super) fn sampling_texts(sampling: Sampling) -> (String, String) {
+    let is_automatic = sampling == sampling.sampler.automatic();
+    let schedule = if is_automatic { AUTOMATIC } else { sampling.schedule.name() };
+    (sampling.sampler.name().to_owned(), schedule.to_owned())
 }
 
 fn text(value: Option<impl ToString>) -> String {

@@ -84,7 +84,7 @@ mod tests {
             rng: Rng::Cpu,
             steps: 10,
             guidance: 5.0,
-            sampler: Sampler::Euler,
+            sampling: Sampler::Euler.into(),
             width: 256,
             height: 256,
             count: 2,

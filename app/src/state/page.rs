@@ -2,7 +2,7 @@
 
 use adire_protocol::{
     AdapterVersion, FieldError, GenerationRequest, HIRES_SCALE, INIT_STRENGTH, ImageRecord, ModelInfo,
-    Sampler, Upload,
+    SamplerName, Upload,
 };
 use leptos::prelude::*;
 use wasm_bindgen_futures::spawn_local;
@@ -118,7 +118,8 @@ impl Page {
             let steps = values.steps.trim().parse().unwrap_or(model.defaults.steps);
             // Steps of one call of the model, as the server measures them.
             let calls = |steps: f64| {
-                let sampler: Sampler = values.sampler.parse().unwrap_or(model.defaults.sampler);
+                let name = values.sampler.parse::<SamplerName>();
+                let sampler = name.map_or(model.defaults.sampling.sampler, |name| name.sampler);
                 f64::from(sampler.model_calls(steps as u32))
             };
             let number = |text: &str, default: f64| text.trim().parse().unwrap_or(default).clamp(0.0, 1000.0);

@@ -3,23 +3,25 @@
 use adire_protocol::{
     AdapterUse, AdapterVersion, Defaults, EmbeddingUse, ExamplePrompt, FieldError, Generation,
     GenerationRequest, GenerationSpec, GenerationState, HiresRequest, HiresSpec, HiresUpscaler, ImageRecord,
-    Limits, Links, ModelInfo, Progress, QueueStatus, Recipe, Rng, Sampler, Upload, VaeUse,
+    Limits, Links, ModelInfo, Progress, QueueStatus, Recipe, Rng, SamplerName, Sampling,
+    Schedule, Upload, VaeUse,
 };
 
 use super::{Value, Wire, or_wrong};
 use crate::api::StudioData;
 
-/// `Record { field, field as "key", … }`
+/// `Record { field, field as "key", field as flattened, … }`
 macro_rules! records {
-    ($($record:ident { $($field:ident $(as $key:literal)?),* $(,)? })*) => {$(
+    ($($record:ident { $($field:ident $(as $key:tt)?),* $(,)? })*) => {$(
         impl Wire for $record {
             fn take(value: &Value, wrong: &mut bool) -> Self {
-                Self { $($field: Wire::take(&value.get(records!(@key $field $($key)?)), wrong)),* }
+                Self { $($field: Wire::take(&records!(@of value $field $($key)?), wrong)),* }
             }
         }
     )*};
-    (@key $field:ident) => { stringify!($field) };
-    (@key $field:ident $key:literal) => { $key };
+    (@of $value:ident $field:ident) => { $value.get(stringify!($field)) };
+    (@of $value:ident $field:ident flattened) => { $value };
+    (@of $value:ident $field:ident $key:literal) => { $value.get($key) };
 }
 
 records! {
@@ -30,7 +32,7 @@ records! {
     }
     VaeUse { name, hash }
     EmbeddingUse { word, hash }
-    Defaults { steps, guidance, width, height, sampler }
+    Defaults { steps, guidance, width, height, sampling as flattened }
     Limits {
         prompt_chars, steps, guidance, min_size, max_size, size_step, count, adapters, strength, clip_skip,
         hires_size,
@@ -49,11 +51,11 @@ records! {
         switch_seconds, warnings,
     }
     GenerationSpec {
-        prompt, negative_prompt, seed, rng, steps, guidance, sampler, width, height, count, clip_skip,
+        prompt, negative_prompt, seed, rng, steps, guidance, sampling as flattened, width, height, count, clip_skip,
         adapters, init_image, mask, denoising_strength, keep_unmasked, hires,
     }
     GenerationRequest {
-        prompt, negative_prompt, seed, steps, guidance, sampler, rng, width, height, count, clip_skip,
+        prompt, negative_prompt, seed, steps, guidance, sampler, schedule, rng, width, height, count, clip_skip,
         adapters, init_image, mask, denoising_strength, keep_unmasked, hires, strict, unknown, warnings,
     }
     AdapterUse { name, strength, te_strength, in_prompt }
@@ -74,7 +76,13 @@ macro_rules! named {
     )*};
 }
 
-named! { Sampler Rng HiresUpscaler }
+named! { SamplerName Schedule Rng HiresUpscaler }
+
+impl Wire for Sampling {
+    fn take(value: &Value, wrong: &mut bool) -> Self {
+        Self::named(Wire::take(&value.get("sampler"), wrong), Wire::take(&value.get("schedule"), wrong))
+    }
+}
 
 impl Wire for GenerationState {
     fn take(value: &Value, wrong: &mut bool) -> Self {
@@ -90,6 +98,7 @@ impl Wire for GenerationState {
 
 #[cfg(test)]
 mod tests {
+    use adire_protocol::Sampler;
     use serde::Serialize;
 
     use super::*;
@@ -107,7 +116,7 @@ mod tests {
             dtype: "f32".to_owned(),
             native_size: 256,
             prompt_tokens: 75,
-            defaults: Defaults { steps: 20, guidance: 5.5, width: 256, height: 320, sampler: Sampler::Lcm },
+            defaults: Defaults { steps: 20, guidance: 5.5, width: 256, height: 320, sampling: Sampler::Lcm.into() },
             limits: Limits { clip_skip: 4, hires_size: 1536, ..Limits::default() },
             example_prompts: vec![ExamplePrompt { prompt: "“moons”".to_owned() }],
             safety_checker: true,
@@ -228,7 +237,9 @@ mod tests {
 
     #[test]
     fn every_name_is_known() {
-        Sampler::ALL.iter().for_each(same);
+        Sampling::ALL.map(SamplerName::from).iter().for_each(same);
+        Sampling::ALL.iter().for_each(same);
+        Schedule::ALL.iter().for_each(same);
         Rng::ALL.iter().for_each(same);
         [HiresUpscaler::Latent, HiresUpscaler::Image].iter().for_each(same);
         use GenerationState::{Cancelled, Done, Failed, Queued, Running};
@@ -248,7 +259,7 @@ mod tests {
             assert_eq!(Value::parse(text).unwrap().read::<Upload>(), None, "{text}");
         }
         assert!(Value::parse("{").is_none());
-        assert_eq!(Value::parse(r#""dreamsampler""#).unwrap().read::<Sampler>(), None);
+        assert_eq!(Value::parse(r#""dreamsampler""#).unwrap().read::<SamplerName>(), None);
         assert_eq!(Value::parse(r#"[1, "2"]"#).unwrap().read::<Vec<u32>>(), None);
     }
 }

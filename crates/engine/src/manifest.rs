@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use adire_protocol::{Defaults, ExamplePrompt, GenerationRequest, Limits, Sampler};
+use adire_protocol::{Defaults, ExamplePrompt, GenerationRequest, Limits, SamplerName, Sampling, Schedule};
 use serde::Deserialize;
 
 use crate::{EngineError, Result, json};
@@ -54,7 +54,8 @@ struct ManifestDefaults {
     guidance: Option<f64>,
     width: Option<u32>,
     height: Option<u32>,
-    sampler: Option<Sampler>,
+    sampler: Option<SamplerName>,
+    schedule: Option<Schedule>,
 }
 
 impl Manifest {
@@ -111,7 +112,7 @@ impl Manifest {
             guidance: given.guidance.unwrap_or(7.5),
             width: given.width.unwrap_or(native_size),
             height: given.height.unwrap_or(native_size),
-            sampler: given.sampler.unwrap_or_default(),
+            sampling: Sampling::requested(given.sampler, given.schedule, Sampling::default()),
         };
         let request = GenerationRequest { prompt: FILE.to_owned(), ..Default::default() };
         match request.validate(limits, &defaults, 0) {

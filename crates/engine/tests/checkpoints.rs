@@ -209,7 +209,7 @@ fn render(pipeline: &mut Pipeline, steps: u32) -> Output {
         guidance: Some(3.0),
         width: Some(64),
         height: Some(64),
-        sampler: Some(Sampler::Ddim),
+        sampler: Some(Sampler::Ddim.into()),
         ..Default::default()
     };
     let info = pipeline.info().clone();

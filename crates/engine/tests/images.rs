@@ -8,7 +8,7 @@ mod common;
 use std::{collections::HashMap, ops::ControlFlow, path::Path, sync::Arc};
 
 use adire_engine::{Embedding, EngineError, LoadOptions, Output, Pipeline, adapter::Adapter};
-use adire_protocol::{GenerationSpec, Rng, Sampler};
+use adire_protocol::{GenerationSpec, Rng, Sampler, Sampling};
 use candle_core::{DType, Device, Tensor};
 use common::{golden, relative_error, tensors};
 use serde::Deserialize;
@@ -37,7 +37,7 @@ fn spec() -> GenerationSpec {
         rng: Rng::Cpu,
         steps,
         guidance,
-        sampler: Sampler::Ddim,
+        sampling: Sampler::Ddim.into(),
         width,
         height,
         count: 1,
@@ -73,9 +73,9 @@ fn check(name: &str, output: &Output, goldens: &HashMap<String, Tensor>) {
 #[test]
 fn every_samplers_image_equals_diffusers() {
     let (goldens, mut pipeline) = (tensors("images.safetensors"), pipeline());
-    for sampler in Sampler::ALL {
-        let output = render(&mut pipeline, &GenerationSpec { sampler, ..spec() });
-        check(sampler.name(), &output, &goldens);
+    for sampling in Sampling::ALL {
+        let output = render(&mut pipeline, &GenerationSpec { sampling, ..spec() });
+        check(&sampling.to_string(), &output, &goldens);
     }
 }
 
@@ -89,7 +89,7 @@ fn guidance_negative_prompt_and_size_have_diffusers_effect() {
     let output = render(&mut pipeline, &GenerationSpec { prompt: String::new(), ..spec() });
     check("empty", &output, &goldens);
     let output =
-        render(&mut pipeline, &GenerationSpec { sampler: Sampler::Pndm, width: 64, height: 64, ..spec() });
+        render(&mut pipeline, &GenerationSpec { sampling: Sampler::Pndm.into(), width: 64, height: 64, ..spec() });
     check("square", &output, &goldens);
 }
 

@@ -8,7 +8,7 @@ mod common;
 use std::{collections::HashMap, ops::ControlFlow};
 
 use adire_engine::{EngineError, InitImage, InpaintMask, LoadOptions, Output, Pipeline, Rgb8, StepReport};
-use adire_protocol::{Defaults, GenerationRequest, GenerationSpec, HiresRequest, Limits, Sampler};
+use adire_protocol::{Defaults, GenerationRequest, GenerationSpec, HiresRequest, Limits, Sampler, SamplerName, Sampling};
 use candle_core::{DType, Tensor};
 use common::{golden, relative_error, tensors};
 use serde::Deserialize;
@@ -43,15 +43,16 @@ fn spec(change: impl FnOnce(&mut GenerationRequest)) -> GenerationSpec {
     };
     change(&mut wanted);
     let (width, height) = (request.width, request.height);
-    let defaults = Defaults { steps: 1, guidance: 1.0, width, height, sampler: Sampler::Ddim };
+    let defaults = Defaults { steps: 1, guidance: 1.0, width, height, sampling: Sampler::Ddim.into() };
     // The golden's images are smaller and of odder sizes than people may ask for.
     let limits = Limits { min_size: 8, size_step: 4, ..Limits::default() };
     wanted.validate(&limits, &defaults, 0).unwrap()
 }
 
-fn from_init_image(sampler: Sampler, strength: f64, masked: bool) -> GenerationSpec {
+fn from_init_image(sampling: impl Into<Sampling>, strength: f64, masked: bool) -> GenerationSpec {
+    let sampling = sampling.into();
     spec(|r| {
-        (r.sampler, r.denoising_strength) = (Some(sampler), Some(strength));
+        (r.sampler, r.denoising_strength) = (Some(sampling.into()), Some(strength));
         r.init_image = Some("ab".repeat(32));
         if masked {
             (r.mask, r.keep_unmasked) = (Some("cd".repeat(32)), Some(false));
@@ -94,10 +95,10 @@ fn every_sampler_begins_in_the_middle_as_diffusers_does() {
     let (image, _) = init(&goldens);
     let init_image = Some(InitImage { image: &image, mask: None });
     let strength: f64 = metadata("img2img.safetensors", "strength").parse().unwrap();
-    for sampler in Sampler::ALL {
-        let spec = from_init_image(sampler, strength, false);
+    for sampling in Sampling::ALL {
+        let spec = from_init_image(sampling, strength, false);
         let output = pipeline.generate_from(&spec, init_image, &mut go_on).unwrap();
-        check(&format!("img2img/{sampler}"), &output, &goldens);
+        check(&format!("img2img/{sampling}"), &output, &goldens);
     }
     for strength in ["0.2", "0.9", "1.0"] {
         for sampler in [Sampler::Pndm, Sampler::Euler] {
@@ -114,10 +115,10 @@ fn every_sampler_paints_within_a_mask_as_diffusers_does() {
     let (image, mask) = init(&goldens);
     let init_image = Some(InitImage { image: &image, mask: Some(&mask) });
     let strength: f64 = metadata("img2img.safetensors", "strength").parse().unwrap();
-    for sampler in Sampler::ALL {
-        let spec = from_init_image(sampler, strength, true);
+    for sampling in Sampling::ALL {
+        let spec = from_init_image(sampling, strength, true);
         let output = pipeline.generate_from(&spec, init_image, &mut go_on).unwrap();
-        check(&format!("inpaint/{sampler}"), &output, &goldens);
+        check(&format!("inpaint/{sampling}"), &output, &goldens);
     }
     let spec = from_init_image(Sampler::Euler, 1.0, true);
     let output = pipeline.generate_from(&spec, init_image, &mut go_on).unwrap();
@@ -135,7 +136,7 @@ fn every_sampler_paints_within_a_mask_as_diffusers_does() {
 #[test]
 fn a_second_pass_over_latents_equals_diffusers() {
     let (goldens, mut pipeline) = (tensors("img2img.safetensors"), pipeline());
-    let cases: HashMap<String, (Sampler, u32, u32, u32, f64)> =
+    let cases: HashMap<String, (SamplerName, u32, u32, u32, f64)> =
         serde_json::from_str(&metadata("img2img.safetensors", "hires")).unwrap();
     assert_eq!(cases.len(), 3);
     for (name, (sampler, width, height, steps, strength)) in cases {
@@ -195,16 +196,16 @@ fn a_break_ends_either_pass_within_one_step() {
 fn steps_that_are_left_out_are_not_counted() {
     let (goldens, mut pipeline) = (tensors("img2img.safetensors"), pipeline());
     let (image, mask) = init(&goldens);
-    for sampler in Sampler::ALL {
+    for sampling in Sampling::ALL {
         let mut seen = Vec::new();
         let init_image = InitImage { image: &image, mask: Some(&mask) };
         let output =
-            pipeline.generate_from(&from_init_image(sampler, 0.6, true), Some(init_image), &mut |step| {
+            pipeline.generate_from(&from_init_image(sampling, 0.6, true), Some(init_image), &mut |step| {
                 seen.push((step.step, step.steps));
                 ControlFlow::Continue(())
             });
         output.unwrap();
-        assert_eq!(seen, [(1, 4), (2, 4), (3, 4), (4, 4)], "{sampler}");
+        assert_eq!(seen, [(1, 4), (2, 4), (3, 4), (4, 4)], "{sampling}");
     }
 }
 

@@ -6,7 +6,7 @@
 mod common;
 
 use adire_engine::selftest::{self, Row};
-use adire_protocol::Sampler;
+use adire_protocol::Sampling;
 use candle_core::{DType, Device};
 use common::golden;
 
@@ -20,9 +20,9 @@ fn rows(dtype: DType) -> Vec<Row> {
 #[test]
 fn every_comparison_holds_in_f32() {
     let rows = rows(DType::F32);
-    for sampler in Sampler::ALL {
+    for sampling in Sampling::ALL {
         for what in ["trajectory", "latents", "image"] {
-            let name = format!("{what} {sampler}");
+            let name = format!("{what} {sampling}");
             assert_eq!(rows.iter().filter(|row| row.name == name).count(), 1, "{name}");
         }
     }

@@ -13,7 +13,7 @@ use adire_engine::{
     EngineError, NoiseSource, Result,
     sampler::{NoiseSchedule, SampleStep, SchedulerConfig, sample},
 };
-use adire_protocol::{Rng, Sampler};
+use adire_protocol::{Rng, Sampler, Sampling};
 use candle_core::{Device, Tensor};
 use proptest::prelude::*;
 
@@ -49,7 +49,7 @@ fn numbers(tensor: &Tensor) -> Vec<f32> {
 }
 
 fn run(
-    sampler: Sampler,
+    sampling: Sampling,
     schedule: &NoiseSchedule,
     steps: usize,
     noise: &mut NoiseSource,
@@ -59,7 +59,7 @@ fn run(
     let timesteps = RefCell::new(Vec::new());
     let mut trace = Trace::default();
     let last = sample(
-        sampler,
+        sampling,
         schedule,
         steps,
         noise,
@@ -109,44 +109,44 @@ fn alphas_equal_diffusers() {
 fn trajectories_equal_diffusers() {
     let goldens = candle_core::safetensors::load(golden_path(), &Device::Cpu).unwrap();
     let configs = configs();
-    let runs: BTreeSet<(String, Sampler, usize)> = goldens
+    let runs: BTreeSet<(String, Sampling, usize)> = goldens
         .keys()
         .filter_map(|key| {
-            let [config, sampler, steps, "latents"] = key.split('/').collect::<Vec<_>>()[..] else {
+            let [config, sampling, steps, "latents"] = key.split('/').collect::<Vec<_>>()[..] else {
                 return None;
             };
-            Some((config.to_owned(), sampler.parse().unwrap(), steps.parse().unwrap()))
+            Some((config.to_owned(), sampling.parse().unwrap(), steps.parse().unwrap()))
         })
         .collect();
     assert!(runs.len() > 100, "{} runs", runs.len());
-    for sampler in Sampler::ALL {
+    for sampling in Sampling::ALL {
         assert!(
-            runs.iter().filter(|(config, s, _)| config == "sd15" && *s == sampler).count()
-                == if sampler == Sampler::Lcm { 6 } else { 7 },
-            "{sampler}"
+            runs.iter().filter(|(config, s, _)| config == "sd15" && *s == sampling).count()
+                == if sampling == Sampler::Lcm.into() { 6 } else { 7 },
+            "{sampling}"
         );
         for config in ["v", "sample", "leading", "trailing", "linspace", "linear"] {
-            assert!(runs.contains(&(config.to_owned(), sampler, 6)), "{sampler} {config}");
+            assert!(runs.contains(&(config.to_owned(), sampling, 6)), "{sampling} {config}");
         }
     }
-    let mut worst_of: BTreeMap<Sampler, f32> = BTreeMap::new();
+    let mut worst_of: BTreeMap<Sampling, f32> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for (config, sampler, steps) in runs {
+    for (config, sampling, steps) in runs {
         let schedule = NoiseSchedule::new(configs[&config].clone()).unwrap();
         let mut noise = NoiseSource::new(Rng::Cpu, SEED);
-        let trace = run(sampler, &schedule, steps, &mut noise, 1);
-        let golden = |what: &str| goldens.get(&format!("{config}/{sampler}/{steps}/{what}"));
+        let trace = run(sampling, &schedule, steps, &mut noise, 1);
+        let golden = |what: &str| goldens.get(&format!("{config}/{sampling}/{steps}/{what}"));
 
         let timesteps: Vec<f32> = trace.timesteps.iter().map(|t| *t as f32).collect();
         let expected = numbers(golden("timesteps").unwrap());
-        assert_eq!(timesteps.len() as u32, sampler.model_calls(steps as u32), "{sampler} {steps}");
-        if matches!(sampler, Sampler::DpmppSde | Sampler::DpmppSdeKarras) {
+        assert_eq!(timesteps.len() as u32, sampling.sampler.model_calls(steps as u32), "{sampling} {steps}");
+        if sampling.sampler == Sampler::DpmppSde {
             // Found by interpolating log σ, where numpy's f32 logarithms leave 4 or 5 digits of a fraction.
             assert_eq!(timesteps.len(), expected.len());
             let worst = timesteps.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(worst <= 1e-3, "{config} {sampler} {steps}: a timestep is off by {worst}");
+            assert!(worst <= 1e-3, "{config} {sampling} {steps}: a timestep is off by {worst}");
         } else {
-            assert_eq!(timesteps, expected, "{config} {sampler} {steps}");
+            assert_eq!(timesteps, expected, "{config} {sampling} {steps}");
         }
         // Of long runs the golden has the last latent only.
         let expected = golden("latents").unwrap();
@@ -156,22 +156,22 @@ fn trajectories_equal_diffusers() {
         for (row, latent) in trace.latents[steps - rows..].iter().enumerate() {
             let error = relative_error(latent, &numbers(&expected.get(row).unwrap()));
             if error > 1e-4 {
-                wrong.push(format!("{config} {sampler} {steps}: step {row} of {rows} is off by {error}"));
+                wrong.push(format!("{config} {sampling} {steps}: step {row} of {rows} is off by {error}"));
             }
-            let worst = worst_of.entry(sampler).or_insert(0f32);
+            let worst = worst_of.entry(sampling).or_insert(0f32);
             *worst = worst.max(error);
         }
         if let Some(expected) = golden("denoised") {
             for (index, denoised) in trace.denoised.iter().enumerate() {
                 let error = relative_error(denoised, &numbers(&expected.get(index).unwrap()));
                 if error > 1e-4 {
-                    wrong.push(format!("{config} {sampler} {steps}: estimate {index} is off by {error}"));
+                    wrong.push(format!("{config} {sampling} {steps}: estimate {index} is off by {error}"));
                 }
             }
         }
     }
-    for (sampler, worst) in worst_of {
-        println!("{sampler}: {worst:.1e}");
+    for (sampling, worst) in worst_of {
+        println!("{sampling}: {worst:.1e}");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -179,12 +179,12 @@ fn trajectories_equal_diffusers() {
 #[test]
 fn a_cancel_takes_effect_within_one_step() {
     let schedule = NoiseSchedule::new(configs()["sd15"].clone()).unwrap();
-    for sampler in Sampler::ALL {
+    for sampling in Sampling::ALL {
         let mut noise = NoiseSource::new(Rng::Cpu, SEED);
         let start = noise.randn(&SHAPE, &Device::Cpu).unwrap();
         let mut calls = 0;
         let result = sample(
-            sampler,
+            sampling,
             &schedule,
             20,
             &mut noise,
@@ -195,14 +195,14 @@ fn a_cancel_takes_effect_within_one_step() {
             },
             &mut |step| if step.step == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) },
         );
-        assert!(matches!(result, Err(EngineError::Cancelled)), "{sampler}");
+        assert!(matches!(result, Err(EngineError::Cancelled)), "{sampling}");
         // Three steps of twenty, of which some take two calls and PNDM's first does.
-        let expected = match sampler {
-            Sampler::Heun | Sampler::DpmppSde | Sampler::DpmppSdeKarras => 6,
+        let expected = match sampling.sampler {
+            Sampler::Heun | Sampler::DpmppSde => 6,
             Sampler::Pndm => 4,
             _ => 3,
         };
-        assert_eq!(calls, expected, "{sampler}");
+        assert_eq!(calls, expected, "{sampling}");
     }
 }
 
@@ -245,8 +245,8 @@ fn absurd_schedules_are_refused() {
     let one: SchedulerConfig =
         serde_json::from_str(r#"{"num_train_timesteps": 1, "steps_offset": 900}"#).unwrap();
     let schedule = NoiseSchedule::new(one).unwrap();
-    for sampler in Sampler::ALL {
-        run(sampler, &schedule, 1, &mut NoiseSource::new(Rng::Cpu, SEED), 1);
+    for sampling in Sampling::ALL {
+        run(sampling, &schedule, 1, &mut NoiseSource::new(Rng::Cpu, SEED), 1);
     }
 }
 
@@ -256,11 +256,11 @@ fn as_many_steps_as_a_short_schedule_has_stay_finite() {
     for spacing in ["leading", "trailing", "linspace"] {
         let json = format!(r#"{{"num_train_timesteps": 12, "timestep_spacing": "{spacing}"}}"#);
         let schedule = NoiseSchedule::new(serde_json::from_str(&json).unwrap()).unwrap();
-        for sampler in Sampler::ALL {
+        for sampling in Sampling::ALL {
             for steps in 1..=12 {
-                let trace = run(sampler, &schedule, steps, &mut NoiseSource::new(Rng::Cuda, SEED), 1);
+                let trace = run(sampling, &schedule, steps, &mut NoiseSource::new(Rng::Cuda, SEED), 1);
                 let finite = trace.latents.iter().flatten().all(|x| x.is_finite());
-                assert!(finite, "{sampler} {spacing} {steps}");
+                assert!(finite, "{sampling} {spacing} {steps}");
             }
         }
     }
@@ -283,14 +283,14 @@ proptest! {
 
     #[test]
     fn an_image_does_not_depend_on_its_neighbours(
-        seeds in proptest::collection::vec(0u64..1000, 3), steps in 1usize..12, which in 0usize..Sampler::ALL.len(),
+        seeds in proptest::collection::vec(0u64..1000, 3), steps in 1usize..12, which in 0usize..Sampling::ALL.len(),
         rng in proptest::sample::select(Rng::ALL.to_vec())
     ) {
-        let sampler = Sampler::ALL[which];
+        let sampling = Sampling::ALL[which];
         let schedule = NoiseSchedule::new(configs()["sd15"].clone()).unwrap();
-        let together = run(sampler, &schedule, steps, &mut NoiseSource::per_image(rng, &seeds), seeds.len());
+        let together = run(sampling, &schedule, steps, &mut NoiseSource::per_image(rng, &seeds), seeds.len());
         for (row, seed) in seeds.iter().enumerate() {
-            let alone = run(sampler, &schedule, steps, &mut NoiseSource::new(rng, *seed), 1);
+            let alone = run(sampling, &schedule, steps, &mut NoiseSource::new(rng, *seed), 1);
             for (batch, one) in together.latents.iter().zip(&alone.latents) {
                 prop_assert_eq!(&batch[row * 36..(row + 1) * 36], &one[..]);
             }

@@ -1,6 +1,6 @@
 //! A request being built from an image's parameters, with notes on everything skipped.
 
-use crate::{GenerationRequest, Sampler, validate::MAX_SEED};
+use crate::{GenerationRequest, SamplerName, Sampling, validate::MAX_SEED};
 
 /// Maximum number of notes of each kind.
 const MAX_NOTES: usize = 64;
@@ -72,16 +72,22 @@ impl Draft {
 
     /// Reads a sampler and its schedule under the names of any program; unknown ones become notes.
     pub(crate) fn sampler(&mut self, names: (&str, &str), name: Option<&str>, schedule: Option<&str>) {
-        let (sampler, exact) = name.map_or((None, false), |name| super::foreign::sampler(name, schedule));
-        if let Some(sampler) = sampler {
-            self.found = true;
-            self.request.sampler = Some(sampler);
-        } else if let Some(name) = name {
-            self.unknown(names.0, name);
+        let (sampling, exact) = name.map_or((None, false), |name| super::foreign::sampling(name, schedule));
+        match (sampling, name) {
+            (Some(sampling), _) => self.sampling(sampling),
+            (None, Some(name)) => self.unknown(names.0, name),
+            (None, None) => {}
         }
         if let Some(schedule) = schedule.filter(|_| !exact) {
             self.unknown(names.1, schedule);
         }
+    }
+
+    /// Sets sampler and schedule.
+    pub(crate) fn sampling(&mut self, sampling: Sampling) {
+        self.found = true;
+        self.request.sampler = Some(sampling.into());
+        self.request.schedule = Some(sampling.schedule);
     }
 
     /// Reads width and height.
@@ -98,16 +104,20 @@ pub(crate) fn size(text: &str) -> Option<(u32, u32)> {
     Some((width.trim().parse().ok()?, height.trim().parse().ok()?))
 }
 
-/// The sampler for an A1111 label and schedule type, and whether it is an exact match.
-pub(crate) fn a1111_sampler(name: &str, schedule: Option<&str>) -> (Option<Sampler>, bool) {
-    let plain: Option<Sampler> = name.parse().ok();
-    let read = Sampler::from_schedule_type(name, schedule);
-    let schedule = schedule.unwrap_or_default().trim();
-    let usual =
-        ["", "Automatic", "Uniform", "Normal"].iter().any(|usual| usual.eq_ignore_ascii_case(schedule));
-    // A label may hold its schedule already.
-    let implied = read.is_some_and(|sampler| sampler.label().ends_with(schedule));
-    (read, read.is_some() && (usual || read != plain || implied))
+/// What an A1111 label and schedule type stand for, and whether nothing of the two is lost. A label may hold its
+/// schedule already.
+pub(crate) fn a1111_sampling(name: &str, schedule_type: Option<&str>) -> Option<(Sampling, bool)> {
+    let name: SamplerName = name.parse().ok()?;
+    let schedule_type = schedule_type.unwrap_or_default().trim();
+    let is = |known: &str| known.eq_ignore_ascii_case(schedule_type);
+    if is("Automatic") && name.schedule.is_none() {
+        return Some((name.sampler.automatic(), true));
+    }
+    let asked = schedule_type.parse().ok().map(|schedule| Sampling::named(name, Some(schedule)));
+    match asked.filter(|sampling| sampling.is_supported()) {
+        Some(sampling) => Some((sampling, true)),
+        None => Some((name.sampling(), schedule_type.is_empty() || is("Automatic"))),
+    }
 }
 
 fn push(notes: &mut Vec<String>, note: String) {

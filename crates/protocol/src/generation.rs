@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AdapterUse, EmbeddingUse, HiresRequest, HiresSpec, Progress, Rng, Sampler, VaeUse};
+use crate::{AdapterUse, EmbeddingUse, HiresRequest, HiresSpec, Progress, Rng, SamplerName, Sampling, Schedule, VaeUse};
 
 /// Request for a generation. Everything but the prompt is optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,9 +24,13 @@ pub struct GenerationRequest {
     /// Guidance scale; 1 turns guidance off.
     #[serde(default)]
     pub guidance: Option<f64>,
-    /// Sampler name.
+    /// Sampler.
     #[serde(default)]
-    pub sampler: Option<Sampler>,
+    pub sampler: Option<SamplerName>,
+    /// Noise levels that the sampler visits. Without it, the sampler's name decides: `dpmpp_2m_karras` holds one, and
+    /// `dpmpp_2m` means `normal`.
+    #[serde(default)]
+    pub schedule: Option<Schedule>,
     /// Noise source; default `cpu`.
     #[serde(default)]
     pub rng: Option<Rng>,
@@ -75,6 +79,13 @@ pub struct GenerationRequest {
     pub warnings: Vec<String>,
 }
 
+impl GenerationRequest {
+    /// Its sampler and schedule, if it names a sampler.
+    pub fn sampling(&self) -> Option<Sampling> {
+        self.sampler.map(|name| Sampling::named(name, self.schedule))
+    }
+}
+
 /// A validated request with all defaults filled in. From outside input, only [`GenerationRequest::validate`] creates
 /// one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,8 +104,9 @@ pub struct GenerationSpec {
     pub steps: u32,
     /// Guidance scale.
     pub guidance: f64,
-    /// Sampler.
-    pub sampler: Sampler,
+    /// Sampler and schedule, two fields on the wire.
+    #[serde(flatten)]
+    pub sampling: Sampling,
     /// Pixels.
     pub width: u32,
     /// Pixels.
@@ -136,7 +148,8 @@ impl From<GenerationSpec> for GenerationRequest {
             seed: Some(spec.seed),
             steps: Some(spec.steps),
             guidance: Some(spec.guidance),
-            sampler: Some(spec.sampler),
+            sampler: Some(spec.sampling.into()),
+            schedule: Some(spec.sampling.schedule),
             rng: Some(spec.rng),
             width: Some(spec.width),
             height: Some(spec.height),

@@ -15,7 +15,9 @@ pub mod lora_tag;
 mod model;
 pub mod reading;
 mod receipt;
+mod rng;
 mod sampler;
+mod schedule;
 pub mod seed;
 mod training_config;
 mod training_run;
@@ -39,7 +41,9 @@ pub use hires::{
 };
 pub use model::{Defaults, ExamplePrompt, ModelInfo, TokenCount, VaeUse};
 pub use receipt::{AdapterDetail, AdapterLayer, AdapterReceipt, BlockChange, LeftOut, SkippedAdapterLayer};
-pub use sampler::{ParseRngError, ParseSamplerError, Rng, Sampler};
+pub use rng::{ParseRngError, Rng};
+pub use sampler::{ParseSamplerError, Sampler, SamplerName};
+pub use schedule::{ParseScheduleError, Sampling, Schedule};
 pub use training_config::{Crop, LearningRateSchedule, Preset, Targets, TrainingConfig};
 pub use training_run::{
     RESERVED_NAME, TrainingChange, TrainingEvent, TrainingForecast, TrainingPhase, TrainingPoint,

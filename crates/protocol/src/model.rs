@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Limits, Sampler};
+use crate::{Limits, Sampling};
 
 /// The model that the server has loaded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,6 +78,7 @@ pub struct Defaults {
     pub width: u32,
     /// Pixels.
     pub height: u32,
-    /// Sampler.
-    pub sampler: Sampler,
+    /// Sampler and schedule, two fields on the wire.
+    #[serde(flatten)]
+    pub sampling: Sampling,
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AdapterRef, Defaults, GenerationRequest, GenerationSpec, Pass,
+    AdapterRef, Defaults, GenerationRequest, GenerationSpec, Pass, Sampling,
     hires::{FirstPass, INIT_STRENGTH},
     lora_tag,
 };
@@ -126,7 +126,13 @@ impl GenerationRequest {
             wrong("seed", format!("Seed must be 0 to {}; got {seed}.", MAX_SEED - u64::from(limits.count)));
         }
         let steps = self.steps.unwrap_or(defaults.steps);
-        let sampler = self.sampler.unwrap_or(defaults.sampler);
+        let sampling = Sampling::requested(self.sampler, self.schedule, defaults.sampling);
+        let sampler = sampling.sampler;
+        if !sampling.is_supported() {
+            let names = sampler.schedules().iter().map(|schedule| schedule.label()).collect::<Vec<_>>();
+            let (label, schedule) = (sampler.label(), sampling.schedule.label());
+            wrong("schedule", format!("{label} runs on the schedule {}; got {schedule}.", names.join(" or ")));
+        }
         let most_steps = sampler.most_steps().map_or(limits.steps, |most| most.min(limits.steps));
         if steps == 0 || steps > most_steps {
             let with =
@@ -234,7 +240,7 @@ impl GenerationRequest {
             rng: self.rng.unwrap_or_default(),
             steps,
             guidance,
-            sampler,
+            sampling,
             width,
             height,
             count,
@@ -266,7 +272,7 @@ mod tests {
     use crate::{AdapterUse, HiresRequest, Sampler};
 
     fn defaults() -> Defaults {
-        Defaults { steps: 20, guidance: 5.0, width: 256, height: 256, sampler: Sampler::Dpmpp2mKarras }
+        Defaults { steps: 20, guidance: 5.0, width: 256, height: 256, sampling: Sampler::Dpmpp2m.automatic() }
     }
 
     fn check(change: impl FnOnce(&mut GenerationRequest)) -> Result<GenerationSpec, Vec<String>> {
@@ -297,7 +303,7 @@ mod tests {
         assert_eq!(check(|r| r.height = Some(0)), field("height"));
         assert_eq!(check(|r| r.steps = Some(0)), field("steps"));
         assert_eq!(check(|r| r.steps = Some(1_000_000_000)), field("steps"));
-        assert_eq!(check(|r| (r.steps, r.sampler) = (Some(51), Some(Sampler::Lcm))), field("steps"));
+        assert_eq!(check(|r| (r.steps, r.sampler) = (Some(51), Some(Sampler::Lcm.into()))), field("steps"));
         assert_eq!(check(|r| r.guidance = Some(f64::NAN)), field("guidance"));
         assert_eq!(check(|r| r.guidance = Some(-1.0)), field("guidance"));
         assert_eq!(check(|r| r.count = Some(0)), field("count"));

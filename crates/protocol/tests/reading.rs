@@ -50,7 +50,7 @@ fn no_odd_piece_hides_the_rest() {
             infotext::parse(&format!("a blue cloth with stars\nNegative prompt: blurry\n{LINE}{odd}"));
         let request = request.unwrap();
         same(&request);
-        assert_eq!(request.sampler, Some(Sampler::EulerA), "{odd}");
+        assert_eq!(request.sampling(), Some(Sampler::EulerA.bare()), "{odd}");
     }
     // In another order, on one line, after another image's parameters.
     for text in [
@@ -84,11 +84,11 @@ fn what_is_not_used_is_named() {
     let of = |pairs: &str| infotext::parse(&format!("red\nSteps: 3, Seed: 1, {pairs}")).unwrap();
     let unknown = of("Sampler: DPM++ 3M SDE, Schedule type: Exponential");
     assert_eq!(unknown.unknown, ["Sampler: DPM++ 3M SDE", "Schedule type: Exponential"]);
-    assert_eq!(unknown.sampler, None);
+    assert_eq!(unknown.sampling(), None);
     let karras = of("Sampler: Euler, Schedule type: Karras");
     assert_eq!(
-        (karras.sampler, karras.unknown),
-        (Some(Sampler::Euler), vec!["Schedule type: Karras".to_owned()])
+        (karras.sampling(), karras.unknown),
+        (Some(Sampler::Euler.bare()), vec!["Schedule type: Karras".to_owned()])
     );
     assert_eq!(of("Sampler: DPM++ 2M, Schedule type: Karras").unknown, [""; 0]);
     assert_eq!(of("CFG scale: much, Size: big, Clip skip: 0").unknown.len(), 3);
@@ -158,7 +158,7 @@ fn swarm_ui_is_read() {
         "sui_extra_data": {"date": "2024-01-01"}}),
     );
     same(&request);
-    assert_eq!(request.sampler, Some(Sampler::Dpmpp2mKarras));
+    assert_eq!(request.sampling(), Some(Sampler::Dpmpp2m.automatic()));
     assert_eq!(request.adapters, [AdapterUse::new("adire-v2", 0.8), AdapterUse::new("b", 0.25)]);
     assert_eq!((request.clip_skip, request.rng), (Some(2), Some(Rng::Cpu)));
     assert_eq!(request.unknown, ["variationseed: 3"]);
@@ -178,7 +178,7 @@ fn fooocus_is_read_in_both_of_its_forms() {
     let mut adapters = new.adapters.clone();
     adapters.sort_by(|a, b| a.name.cmp(&b.name));
     assert_eq!(adapters, [AdapterUse::new("adire", 0.5), AdapterUse::new("b", -0.1)]);
-    assert_eq!((new.sampler, new.rng), (Some(Sampler::EulerA), Some(Rng::Cpu)));
+    assert_eq!((new.sampling(), new.rng), (Some(Sampler::EulerA.bare()), Some(Rng::Cpu)));
     assert_eq!(new.unknown, ["scheduler: karras", "adm_guidance: (1.5, 0.8, 0.3)", "sharpness: 2.0"]);
     let old = json_of(
         "UserComment",
@@ -187,7 +187,7 @@ fn fooocus_is_read_in_both_of_its_forms() {
         "Scheduler": "karras", "ADM Guidance": "(1.5, 0.8, 0.3)", "LoRA 1": "adire.safetensors : 0.5"}),
     );
     same(&old);
-    assert_eq!((old.sampler, old.adapters.len()), (Some(Sampler::Dpmpp2mSdeKarras), 1));
+    assert_eq!((old.sampling(), old.adapters.len()), (Some(Sampler::Dpmpp2mSde.automatic()), 1));
     let a1111 = format!(
         "a blue cloth with stars\nNegative prompt: blurry\n{LINE}, ADM Guidance: \"(1.5, 0.8, 0.3)\", Version: Fooocus v2.5"
     );
@@ -205,7 +205,7 @@ fn invoke_ai_is_read() {
         "loras": [{"model": {"name": "adire"}, "weight": 0.6}], "controlnets": [{"x": 1}]}),
     );
     same(&request);
-    assert_eq!((request.sampler, request.clip_skip), (Some(Sampler::Dpmpp2mKarras), Some(1)));
+    assert_eq!((request.sampling(), request.clip_skip), (Some(Sampler::Dpmpp2m.automatic()), Some(1)));
     assert_eq!(request.adapters, [AdapterUse::new("adire", 0.6)]);
     assert_eq!(request.unknown, ["controlnets: [{\"x\":1}]"]);
 }
@@ -221,7 +221,7 @@ fn novel_ai_easy_diffusion_and_draw_things_are_read() {
         ("Comment", &comment.to_string()),
     ]);
     same(&novel);
-    assert_eq!((novel.sampler, novel.unknown), (Some(Sampler::EulerA), vec!["cfg_rescale: 0.2".to_owned()]));
+    assert_eq!((novel.sampling(), novel.unknown), (Some(Sampler::EulerA.bare()), vec!["cfg_rescale: 0.2".to_owned()]));
     let easy = of(&[
         ("prompt", "a blue cloth with stars"),
         ("negative_prompt", "blurry"),
@@ -234,7 +234,7 @@ fn novel_ai_easy_diffusion_and_draw_things_are_read() {
         ("use_face_correction", "GFPGANv1.4"),
     ]);
     same(&easy);
-    assert_eq!((easy.sampler, easy.unknown.len()), (Some(Sampler::Ddim), 1));
+    assert_eq!((easy.sampling(), easy.unknown.len()), (Some(Sampler::Ddim.bare()), 1));
     let draw = json_of(
         "UserComment",
         &json!({"c": "a blue cloth with stars", "uc": "blurry", "seed": 12345, "steps": 23,
@@ -243,8 +243,8 @@ fn novel_ai_easy_diffusion_and_draw_things_are_read() {
     );
     same(&draw);
     assert_eq!(
-        (draw.sampler, draw.adapters),
-        (Some(Sampler::Dpmpp2mKarras), vec![AdapterUse::new("adire", 0.6)])
+        (draw.sampling(), draw.adapters),
+        (Some(Sampler::Dpmpp2m.automatic()), vec![AdapterUse::new("adire", 0.6)])
     );
 }
 
@@ -276,7 +276,7 @@ fn graph() -> Value {
 fn comfy_uis_graph_is_followed() {
     let request = json_of("prompt", &graph());
     same(&request);
-    assert_eq!((request.sampler, request.clip_skip), (Some(Sampler::Dpmpp2mKarras), Some(2)));
+    assert_eq!((request.sampling(), request.clip_skip), (Some(Sampler::Dpmpp2m.automatic()), Some(2)));
     assert_eq!(request.rng, Some(Rng::Cpu));
     let first = AdapterUse { te_strength: Some(0.25), ..AdapterUse::new("first", 0.5) };
     assert_eq!(request.adapters, [first, AdapterUse::new("second", 1.0)]);
@@ -318,7 +318,7 @@ fn comfy_uis_other_samplers_and_its_editors_form_are_read() {
     });
     let request = json_of("prompt", &custom);
     same(&request);
-    assert_eq!((request.sampler, request.unknown.len()), (Some(Sampler::Euler), 0));
+    assert_eq!((request.sampling(), request.unknown.len()), (Some(Sampler::Euler.bare()), 0));
     assert_eq!(request.adapters, [AdapterUse::new("adire", 0.5)]);
 
     let workflow = json!({"last_node_id": 9, "nodes": [
@@ -337,8 +337,8 @@ fn comfy_uis_other_samplers_and_its_editors_form_are_read() {
     let request = json_of("workflow", &workflow);
     same(&request);
     assert_eq!(
-        (request.sampler, request.adapters),
-        (Some(Sampler::EulerA), vec![AdapterUse::new("adire", 0.5)])
+        (request.sampling(), request.adapters),
+        (Some(Sampler::EulerA.bare()), vec![AdapterUse::new("adire", 0.5)])
     );
 }
 

@@ -201,16 +201,14 @@ impl StudioError {
             | Self::Conflict(_) => ErrorKind::Conflict,
             Self::NotYours { .. } | Self::NotAllowed(_) => ErrorKind::Forbidden,
             Self::TooLarge(_) => ErrorKind::TooLarge,
-            Self::Busy => ErrorKind::Busy,
+            Self::Busy | Self::OutOfFiles => ErrorKind::Busy,
             Self::TooManyWaiting { .. }
             | Self::TooMuchWaiting { .. }
             | Self::TooManyWithdrawn { .. }
             | Self::UploadQuota { .. } => ErrorKind::TooMany,
             Self::QueueFull { .. } => ErrorKind::QueueFull,
             Self::ShuttingDown => ErrorKind::ShuttingDown,
-            Self::InUse { .. } | Self::OutOfFiles | Self::Storage(_) | Self::Backend(_) => {
-                ErrorKind::Internal
-            }
+            Self::InUse { .. } | Self::Storage(_) | Self::Backend(_) => ErrorKind::Internal,
             Self::DiskFull | Self::LowSpace => ErrorKind::DiskFull,
         }
     }

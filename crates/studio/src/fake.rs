@@ -19,7 +19,7 @@ use std::{
 };
 
 use adire_protocol::{
-    AdapterLayer, AdapterReceipt, Defaults, EmbeddingUse, ExamplePrompt, LeftOut, Limits, ModelInfo, Sampler,
+    AdapterLayer, AdapterReceipt, Defaults, EmbeddingUse, ExamplePrompt, LeftOut, Limits, ModelInfo, Sampling,
     TokenCount,
 };
 use sha2::{Digest, Sha256};
@@ -117,7 +117,7 @@ impl Backend for FakeBackend {
                 guidance: 5.0,
                 width: 64,
                 height: 64,
-                sampler: Sampler::default(),
+                sampling: Sampling::default(),
             },
             limits: Limits::default(),
             example_prompts: vec![ExamplePrompt { prompt: "red moons on white".to_owned() }],

@@ -85,7 +85,7 @@ impl Caps {
 /// Images × steps × millions of pixels; steps that call the model twice count twice.
 pub(crate) fn cost(spec: &GenerationSpec, images: u32) -> f64 {
     let megapixels = |(width, height): (u32, u32)| f64::from(width) * f64::from(height) / 1e6;
-    let calls = |steps: u32| f64::from(spec.sampler.model_calls(steps));
+    let calls = |steps: u32| f64::from(spec.sampling.sampler.model_calls(steps));
     let base = calls(spec.first_pass().steps()) * megapixels((spec.width, spec.height));
     let hires = spec
         .hires
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn spec(request: GenerationRequest) -> GenerationSpec {
-        let defaults = Defaults { steps: 20, guidance: 7.0, width: 512, height: 512, sampler: Sampler::Ddim };
+        let defaults = Defaults { steps: 20, guidance: 7.0, width: 512, height: 512, sampling: Sampler::Ddim.into() };
         request.validate(&adire_protocol::Limits::default(), &defaults, 0).unwrap()
     }
 
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(rounded(cost(&spec(plain.clone()), 1)), "5.2");
         let four = spec(GenerationRequest { count: Some(4), ..plain.clone() });
         assert_eq!(cost(&four, four.count), 4.0 * cost(&four, 1));
-        let heun = spec(GenerationRequest { sampler: Some(Sampler::Heun), ..plain.clone() });
+        let heun = spec(GenerationRequest { sampler: Some(Sampler::Heun.into()), ..plain.clone() });
         assert!(cost(&heun, 1) > 1.9 * cost(&four, 1), "two calls a step");
         let hires = HiresRequest { scale: Some(2.0), ..Default::default() };
         let hires = spec(GenerationRequest { hires: Some(hires), ..plain });

@@ -101,7 +101,7 @@ impl Timing {
 }
 
 fn calls_per_step(spec: &GenerationSpec) -> f64 {
-    f64::from(spec.sampler.model_calls(spec.steps)) / f64::from(spec.steps.max(1))
+    f64::from(spec.sampling.sampler.model_calls(spec.steps)) / f64::from(spec.steps.max(1))
 }
 
 fn millis(time: Duration) -> f64 {

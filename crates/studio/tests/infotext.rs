@@ -19,7 +19,7 @@ fn read(name: &str) -> GenerationRequest {
 fn same(name: &str) -> GenerationRequest {
     let request = read(name);
     assert_eq!(request.steps, Some(23), "{name}: {request:?}");
-    assert_eq!((request.guidance, request.sampler), (Some(6.5), Some(Sampler::EulerA)), "{name}");
+    assert_eq!((request.guidance, request.sampling()), (Some(6.5), Some(Sampler::EulerA.bare())), "{name}");
     assert!(!request.negative_prompt.contains("Steps"), "{name}: {}", request.negative_prompt);
     request
 }
@@ -90,8 +90,8 @@ fn json_of_other_programs_is_read_and_is_never_a_prompt() {
             "{name}"
         );
         assert_eq!(
-            (size(&request), request.sampler, request.rng),
-            (LARGE, Some(sampler), Some(Rng::Cpu)),
+            (size(&request), request.sampling(), request.rng),
+            (LARGE, Some(sampler.bare()), Some(Rng::Cpu)),
             "{name}"
         );
     }
@@ -138,12 +138,12 @@ fn an_empty_prompt_and_img2img_are_read() {
 #[test]
 fn what_is_not_understood_is_named() {
     let unknown = read("18-unknown-sampler.png");
-    assert_eq!(unknown.sampler, None);
+    assert_eq!(unknown.sampling(), None);
     assert_eq!(unknown.unknown, ["Sampler: DPM++ 3M SDE", "Schedule type: Exponential"]);
     let karras = read("19-euler-karras.png");
     assert_eq!(
-        (karras.sampler, karras.unknown),
-        (Some(Sampler::Euler), vec!["Schedule type: Karras".to_owned()])
+        (karras.sampling(), karras.unknown),
+        (Some(Sampler::Euler.bare()), vec!["Schedule type: Karras".to_owned()])
     );
     let ensd = read("22-ensd.png");
     assert_eq!(

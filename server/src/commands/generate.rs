@@ -14,7 +14,7 @@ use adire_engine::{
     adapter::{Adapter, Receipt, Strength},
 };
 use adire_protocol::{
-    AdapterUse, Defaults, GenerationRequest, GenerationSpec, Limits, Recipe, Rng, Sampler, ValidationError,
+    AdapterUse, Defaults, GenerationRequest, GenerationSpec, Limits, Recipe, Rng, SamplerName, Sampling, Schedule, ValidationError,
     lora_tag, seed::SeedArg,
 };
 use anyhow::{Context, bail};
@@ -54,10 +54,12 @@ pub(crate) struct GenerateArgs {
     /// Guidance scale; 1 turns guidance off
     #[arg(long)]
     guidance: Option<f64>,
-    /// ddim, euler, euler_a, heun, pndm, dpmpp_2m, dpmpp_2m_karras, dpmpp_sde, dpmpp_sde_karras,
-    /// dpmpp_2m_sde_karras, unipc or lcm, or A1111's label
+    /// Sampler: dpmpp_2m, dpmpp_sde, dpmpp_2m_sde, unipc, euler, euler_a, heun, ddim, pndm or lcm, or A1111's label
     #[arg(long)]
-    sampler: Option<Sampler>,
+    sampler: Option<SamplerName>,
+    /// Schedule: karras or normal [default: the one that the sampler's name holds, else normal]
+    #[arg(long)]
+    schedule: Option<Schedule>,
     /// Noise source: cpu (torch CPU) or cuda (torch CUDA, as A1111) [default: cpu]
     #[arg(long)]
     rng: Option<Rng>,
@@ -249,6 +251,7 @@ impl GenerateArgs {
             steps: self.steps,
             guidance: self.guidance,
             sampler: self.sampler,
+            schedule: self.schedule,
             rng: self.rng,
             width: self.width,
             height: self.height,
@@ -266,7 +269,7 @@ impl GenerateArgs {
 
 /// Stands in for the model's own defaults while only what was asked is checked.
 fn any_defaults() -> Defaults {
-    Defaults { steps: 20, guidance: 7.5, width: 512, height: 512, sampler: Sampler::default() }
+    Defaults { steps: 20, guidance: 7.5, width: 512, height: 512, sampling: Sampling::default() }
 }
 
 fn bad_arguments(error: ValidationError) -> anyhow::Error {

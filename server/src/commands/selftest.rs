@@ -8,7 +8,7 @@ use adire_engine::{
     adapter::{Adapter, AdapterPool, Strength},
     file_hash, selftest,
 };
-use adire_protocol::{GenerationRequest, GenerationSpec, Rng, Sampler};
+use adire_protocol::{GenerationRequest, GenerationSpec, Rng, SamplerName};
 use anyhow::{Context, bail};
 use clap::Args;
 
@@ -71,7 +71,7 @@ pub(crate) struct MeasureArgs {
     steps: u32,
     /// Sampler
     #[arg(long, default_value = "ddim")]
-    sampler: Sampler,
+    sampler: SamplerName,
     /// Images to time, after one warm-up image
     #[arg(long, alias = "pictures", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
     images: u16,

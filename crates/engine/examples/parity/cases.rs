@@ -1,6 +1,6 @@
 //! What `cases.json` says.
 
-use adire_protocol::{GenerationRequest, Sampler};
+use adire_protocol::{GenerationRequest, SamplerName};
 use serde::Deserialize;
 
 /// One comparison.
@@ -29,7 +29,7 @@ pub(crate) enum Kind {
     /// An image to latents.
     Encode { image: String, mean: String, log_variance: String },
     /// A sampler with the guided UNet; every latent on the way.
-    Trajectory { sampler: Sampler, seed: u64, guidance: f64, context: String, latents: String },
+    Trajectory { sampler: SamplerName, seed: u64, guidance: f64, context: String, latents: String },
     /// Both models with an adapter; the last row of `ids` is what the text encoder gets.
     Adapter {
         file: String,

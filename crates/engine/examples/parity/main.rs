@@ -132,7 +132,7 @@ impl Bench {
         let start = noise.randn(shape, &Device::Cpu)?;
         let found = RefCell::new(Vec::new());
         sample(
-            *sampler,
+            sampler.sampling(),
             &schedule,
             steps,
             &mut noise,

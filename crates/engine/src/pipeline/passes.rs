@@ -94,7 +94,7 @@ impl Passes<'_> {
             }
         };
         let length = pass.schedule as usize;
-        let sampled = sampler::sample(spec.sampler, schedule, length, noise, start, &mut model, &mut report);
+        let sampled = sampler::sample(spec.sampling, schedule, length, noise, start, &mut model, &mut report);
         let latents = match (sampled, failure) {
             (Err(EngineError::Cancelled), Some(error)) => return Err(error),
             (sampled, _) => sampled?,

@@ -1,44 +1,41 @@
-//! DPM-Solver++ (2M), midpoint form (Lu et al. 2022, algorithm 2).
+//! DPM-Solver++ (2M), midpoint form (Lu et al. 2022, algorithm 2; diffusers' `DPMSolverMultistepScheduler`).
 //!
 //! The first and the last step are of first order: the first lacks a previous estimate, and
 //! the last ends at σ = 0.
 
 use candle_core::Tensor;
 
-use super::{NoiseLevel, Trajectory, sigmas::Sigmas};
+use super::{Estimate, Grid, Method, Noise, NoiseLevel, Plan, sigmas::Sigmas};
 use crate::Result;
 
-/// On the sigmas of training.
-pub(super) fn sample(trajectory: &mut Trajectory<'_>) -> Result<Tensor> {
-    let sigmas = Sigmas::multistep(trajectory.schedule, trajectory.steps);
-    integrate(trajectory, sigmas)
+pub(super) struct Dpmpp2m {
+    sigmas: Vec<f64>,
+    /// The estimate of the step before.
+    previous: Option<Tensor>,
 }
 
-/// On Karras sigmas.
-pub(super) fn sample_karras(trajectory: &mut Trajectory<'_>) -> Result<Tensor> {
-    let sigmas = Sigmas::multistep_karras(trajectory.schedule, trajectory.steps);
-    integrate(trajectory, sigmas)
-}
-
-/// Integrates along the given sigmas.
-fn integrate(trajectory: &mut Trajectory<'_>, Sigmas { timesteps, sigmas, .. }: Sigmas) -> Result<Tensor> {
-    let mut x =
-        trajectory.start.initial_latent_scaled(NoiseLevel::from_sigma(sigmas[trajectory.start.skip]))?;
-    let mut previous: Option<Tensor> = None;
-    for (index, timestep) in timesteps.into_iter().enumerate().skip(trajectory.start.skip) {
-        let (here, next) = (NoiseLevel::from_sigma(sigmas[index]), NoiseLevel::from_sigma(sigmas[index + 1]));
-        let denoised = trajectory.denoise_scaled(&x, here, timestep)?;
-        let direction = match (previous.take(), second_order(&sigmas, index)) {
-            (Some(previous), Some(weight)) => (&denoised + ((&denoised - previous)? * weight)?)?,
-            _ => denoised.clone(),
-        };
-        let h = log_snr_step(&sigmas, index);
-        x = ((x * (next.sigma / here.sigma))? - (direction * (next.alpha * (-h).exp_m1()))?)?;
-        x = trajectory.start.apply_mask_scaled(x, (index + 1 < trajectory.steps).then_some(next))?;
-        trajectory.report(index + 1, &x, &denoised)?;
-        previous = Some(denoised);
+impl Method for Dpmpp2m {
+    fn new(Grid { schedule, spacing, steps }: Grid<'_>, _: &mut Noise<'_>) -> Result<(Plan, Self)> {
+        let sigmas = Sigmas::multistep(schedule, spacing, steps);
+        Ok((sigmas.plan(), Self { sigmas: sigmas.sigmas, previous: None }))
     }
-    Ok(x)
+
+    fn advance(&mut self, step: usize, x: &Tensor, estimate: &Estimate, _: &mut Noise<'_>) -> Result<Tensor> {
+        let sigmas = &self.sigmas;
+        let (here, next) = (NoiseLevel::from_sigma(sigmas[step]), NoiseLevel::from_sigma(sigmas[step + 1]));
+        let direction = direction(&estimate.denoised, self.previous.take(), second_order(sigmas, step))?;
+        let h = log_snr_step(sigmas, step);
+        self.previous = Some(estimate.denoised.clone());
+        Ok(((x * (next.sigma / here.sigma))? - (direction * (next.alpha * (-h).exp_m1()))?)?)
+    }
+}
+
+/// The estimate, moved on by `weight` times its difference to the one before; as it is in a step of first order.
+pub(super) fn direction(denoised: &Tensor, previous: Option<Tensor>, weight: Option<f64>) -> Result<Tensor> {
+    Ok(match (previous, weight) {
+        (Some(previous), Some(weight)) => (denoised + ((denoised - previous)? * weight)?)?,
+        _ => denoised.clone(),
+    })
 }
 
 /// h of step `index`: the difference of λ = log(α/σ), which is −log σ in k-diffusion's σ; infinite when the step

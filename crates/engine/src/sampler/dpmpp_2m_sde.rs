@@ -1,37 +1,39 @@
-//! The stochastic form of DPM-Solver++ (2M), midpoint, on Karras sigmas (diffusers' `sde-dpmsolver++`): each step
-//! goes twice as far in λ, and fresh noise brings it back up.
+//! The stochastic form of DPM-Solver++ (2M), midpoint (k-diffusion's `sample_dpmpp_2m_sde`; diffusers'
+//! `DPMSolverMultistepScheduler` with `sde-dpmsolver++`): each step goes twice as far in λ, and fresh noise brings it
+//! back up.
 
 use candle_core::Tensor;
 
 use super::{
-    NoiseLevel, Trajectory,
-    dpmpp_2m::{log_snr_step, second_order},
+    Estimate, Grid, Method, Noise, NoiseLevel, Plan,
+    dpmpp_2m::{direction, log_snr_step, second_order},
     sigmas::Sigmas,
 };
 use crate::Result;
 
-pub(super) fn sample_karras(trajectory: &mut Trajectory<'_>) -> Result<Tensor> {
-    let Sigmas { timesteps, sigmas, .. } = Sigmas::multistep_karras(trajectory.schedule, trajectory.steps);
-    let mut x =
-        trajectory.start.initial_latent_scaled(NoiseLevel::from_sigma(sigmas[trajectory.start.skip]))?;
-    let mut previous: Option<Tensor> = None;
-    for (index, timestep) in timesteps.into_iter().enumerate().skip(trajectory.start.skip) {
-        let (here, next) = (NoiseLevel::from_sigma(sigmas[index]), NoiseLevel::from_sigma(sigmas[index + 1]));
-        let denoised = trajectory.denoise_scaled(&x, here, timestep)?;
+pub(super) struct Dpmpp2mSde {
+    sigmas: Vec<f64>,
+    /// The estimate of the step before.
+    previous: Option<Tensor>,
+}
+
+impl Method for Dpmpp2mSde {
+    fn new(Grid { schedule, spacing, steps }: Grid<'_>, _: &mut Noise<'_>) -> Result<(Plan, Self)> {
+        let sigmas = Sigmas::multistep(schedule, spacing, steps);
+        Ok((sigmas.plan(), Self { sigmas: sigmas.sigmas, previous: None }))
+    }
+
+    fn advance(&mut self, step: usize, x: &Tensor, estimate: &Estimate, noise: &mut Noise<'_>) -> Result<Tensor> {
+        let sigmas = &self.sigmas;
+        let (here, next) = (NoiseLevel::from_sigma(sigmas[step]), NoiseLevel::from_sigma(sigmas[step + 1]));
         // Drawn at the last step too, where it counts for nothing: the generator's state is part of the result.
-        let noise = trajectory.draw_noise()?;
-        let direction = match (previous.take(), second_order(&sigmas, index)) {
-            (Some(previous), Some(weight)) => (&denoised + ((&denoised - previous)? * weight)?)?,
-            _ => denoised.clone(),
-        };
-        let h = log_snr_step(&sigmas, index);
+        let noise = noise.draw()?;
+        let direction = direction(&estimate.denoised, self.previous.take(), second_order(sigmas, step))?;
+        let h = log_snr_step(sigmas, step);
         // 1 − e⁻²ʰ, the share of the variance that is new.
         let fresh = -(-2.0 * h).exp_m1();
-        x = ((x * (next.sigma / here.sigma * (-h).exp()))? + (direction * (next.alpha * fresh))?)?;
-        x = (x + (noise * (next.sigma * fresh.max(0.0).sqrt()))?)?;
-        x = trajectory.start.apply_mask_scaled(x, (index + 1 < trajectory.steps).then_some(next))?;
-        trajectory.report(index + 1, &x, &denoised)?;
-        previous = Some(denoised);
+        self.previous = Some(estimate.denoised.clone());
+        let x = ((x * (next.sigma / here.sigma * (-h).exp()))? + (direction * (next.alpha * fresh))?)?;
+        Ok((x + (noise * (next.sigma * fresh.max(0.0).sqrt()))?)?)
     }
-    Ok(x)
 }

@@ -7,51 +7,56 @@
 
 use candle_core::Tensor;
 
-use super::{Trajectory, sigmas::Sigmas};
+use super::{Estimate, Grid, Method, Noise, NoiseLevel, NoiseSchedule, Plan, driver::Call, sigmas::Sigmas};
 use crate::{BrownianNoise, Result};
 
-/// On the sigmas of training.
-pub(super) fn sample(trajectory: &mut Trajectory<'_>) -> Result<Tensor> {
-    let sigmas = Sigmas::unscaled_sde(trajectory.schedule, trajectory.steps, false);
-    integrate(trajectory, sigmas)
+pub(super) struct DpmppSde {
+    sigmas: Vec<f64>,
+    /// σ in the middle of every step but the last.
+    middles: Vec<f32>,
+    noise: BrownianNoise,
+    /// Within a step: the latent at its start.
+    begun: Option<Tensor>,
 }
 
-/// On Karras sigmas.
-pub(super) fn sample_karras(trajectory: &mut Trajectory<'_>) -> Result<Tensor> {
-    let sigmas = Sigmas::unscaled_sde(trajectory.schedule, trajectory.steps, true);
-    integrate(trajectory, sigmas)
-}
-
-fn integrate(trajectory: &mut Trajectory<'_>, sigmas: Sigmas) -> Result<Tensor> {
-    let midpoints = sigmas.midpoints(trajectory.schedule);
-    let Sigmas { timesteps, sigmas, start_scale } = sigmas;
-    let mut x = trajectory.start.initial_latent(sigmas[trajectory.start.skip], start_scale)?;
-    let noise = trajectory.noise.brownian(
-        sigmas[trajectory.steps - 1] as f32,
-        sigmas[0] as f32,
-        trajectory.start.noise.dims(),
-    )?;
-    for (index, timestep) in timesteps.into_iter().enumerate().skip(trajectory.start.skip) {
-        let (sigma, next) = (sigmas[index], sigmas[index + 1]);
-        let mut denoised = trajectory.denoise(&x, sigma, timestep)?;
-        x = match midpoints.get(index) {
-            Some((middle_timestep, middle)) => {
-                // Back and forth through log σ in f32, as the reference does: the Brownian motion is looked up
-                // at exactly these points.
-                let (from, to) = (exp(ln(sigma)), exp(ln(next)));
-                let halfway = advance(&x, &denoised, from, *middle, &noise)?;
-                // As in diffusers with the noise of the end, not of the middle.
-                let halfway = trajectory.start.apply_mask(halfway, Some(next))?;
-                denoised = trajectory.denoise(&halfway, f64::from(*middle), *middle_timestep)?;
-                advance(&x, &denoised, from, to, &noise)?
+impl Method for DpmppSde {
+    fn new(Grid { schedule, spacing, steps }: Grid<'_>, noise: &mut Noise<'_>) -> Result<(Plan, Self)> {
+        let sigmas = Sigmas::unscaled_sde(schedule, spacing, steps);
+        let midpoints = sigmas.midpoints(schedule);
+        let each = sigmas.unscaled_plan();
+        let mut calls = Vec::with_capacity(2 * steps);
+        for (index, first) in each.calls.iter().enumerate() {
+            match midpoints.get(index) {
+                // What a mask keeps gets the noise of the step's end after either call, as in diffusers.
+                Some((timestep, middle)) => {
+                    let level = NoiseLevel::unscaled(f64::from(*middle));
+                    calls.push(Call { done: None, ..*first });
+                    calls.push(Call { timestep: *timestep, level, ..*first });
+                }
+                None => calls.push(*first),
             }
-            // The step to σ = 0 is Euler's.
-            None => denoised.clone(),
-        };
-        x = trajectory.start.apply_mask(x, (index + 1 < trajectory.steps).then_some(next))?;
-        trajectory.report(index + 1, &x, &denoised)?;
+        }
+        let brownian =
+            noise.source.brownian(sigmas.sigmas[steps - 1] as f32, sigmas.sigmas[0] as f32, noise.shape)?;
+        let middles = midpoints.into_iter().map(|(_, middle)| middle).collect();
+        let method = Self { sigmas: sigmas.sigmas, middles, noise: brownian, begun: None };
+        Ok((Plan { calls, ..each }, method))
     }
-    Ok(x)
+
+    fn advance(&mut self, step: usize, x: &Tensor, estimate: &Estimate, _: &mut Noise<'_>) -> Result<Tensor> {
+        // The step to σ = 0 is Euler's.
+        let Some(middle) = self.middles.get(step) else { return Ok(estimate.denoised.clone()) };
+        // Back and forth through log σ in f32, as the reference does: the Brownian motion is looked up at exactly
+        // these points.
+        let (from, to) = (exp(ln(self.sigmas[step])), exp(ln(self.sigmas[step + 1])));
+        match self.begun.take() {
+            None => {
+                self.begun = Some(x.clone());
+                advance(x, &estimate.denoised, from, *middle, &self.noise)
+            }
+            Some(start) => advance(&start, &estimate.denoised, from, to, &self.noise),
+        }
+    }
 }
 
 /// From σ `from` to `to`: down to `down` on the ODE's exponential integrator, and up again by noise.
@@ -65,12 +70,12 @@ fn advance(x: &Tensor, denoised: &Tensor, from: f32, to: f32, noise: &BrownianNo
 
 impl Sigmas {
     /// Timestep and σ in the middle, in log σ, of every step but the last.
-    fn midpoints(&self, schedule: &super::NoiseSchedule) -> Vec<(f64, f32)> {
+    fn midpoints(&self, schedule: &NoiseSchedule) -> Vec<(f64, f32)> {
         let train_sigmas = schedule.train_sigmas();
         let between = |pair: &[f64]| {
             let (t, next) = (-ln(pair[0]), -ln(pair[1]));
             let sigma = (pair[0].ln() + 0.5 * (pair[1].ln() - pair[0].ln())).exp();
-            let timestep = super::NoiseSchedule::timestep_of(&train_sigmas, sigma);
+            let timestep = NoiseSchedule::timestep_of(&train_sigmas, sigma);
             (timestep, exp(-(t + (next - t) * 0.5)))
         };
         self.sigmas[..self.timesteps.len()].windows(2).map(between).collect()

@@ -1,22 +1,24 @@
-//! Euler steps along the probability-flow ODE dx/dσ = (x − x₀)/σ (Karras et al. 2022, without churn).
+//! Euler steps along the probability-flow ODE dx/dσ = (x − x₀)/σ (Karras et al. 2022, without churn; diffusers'
+//! `EulerDiscreteScheduler`).
 
 use candle_core::Tensor;
 
-use super::{Trajectory, sigmas::Sigmas};
+use super::{Estimate, Grid, Method, Noise, Plan, sigmas::Sigmas};
 use crate::Result;
 
-pub(super) fn sample(trajectory: &mut Trajectory<'_>) -> Result<Tensor> {
-    let last = trajectory.schedule.config.final_sigmas_type;
-    let Sigmas { timesteps, sigmas, start_scale } =
-        Sigmas::unscaled(trajectory.schedule, trajectory.steps, last);
-    let mut x = trajectory.start.initial_latent(sigmas[trajectory.start.skip], start_scale)?;
-    for (index, timestep) in timesteps.into_iter().enumerate().skip(trajectory.start.skip) {
-        let (sigma, next) = (sigmas[index], sigmas[index + 1]);
-        let denoised = trajectory.denoise(&x, sigma, timestep)?;
-        let derivative = ((&x - &denoised)? / sigma)?;
-        x = (&x + (derivative * (next - sigma))?)?;
-        x = trajectory.start.apply_mask(x, (index + 1 < trajectory.steps).then_some(next))?;
-        trajectory.report(index + 1, &x, &denoised)?;
+pub(super) struct Euler {
+    sigmas: Vec<f64>,
+}
+
+impl Method for Euler {
+    fn new(Grid { schedule, steps, .. }: Grid<'_>, _: &mut Noise<'_>) -> Result<(Plan, Self)> {
+        let sigmas = Sigmas::unscaled(schedule, steps, schedule.config.final_sigmas_type);
+        Ok((sigmas.unscaled_plan(), Self { sigmas: sigmas.sigmas }))
     }
-    Ok(x)
+
+    fn advance(&mut self, step: usize, x: &Tensor, estimate: &Estimate, _: &mut Noise<'_>) -> Result<Tensor> {
+        let (sigma, next) = (self.sigmas[step], self.sigmas[step + 1]);
+        let derivative = ((x - &estimate.denoised)? / sigma)?;
+        Ok((x + (derivative * (next - sigma))?)?)
+    }
 }

@@ -1,26 +1,28 @@
 //! Euler with ancestral noise: each step goes further down than the schedule asks, and fresh noise brings it
-//! back up (k-diffusion's `sample_euler_ancestral`, η = 1).
+//! back up (k-diffusion's `sample_euler_ancestral`, η = 1; diffusers' `EulerAncestralDiscreteScheduler`).
 
 use candle_core::Tensor;
 
-use super::{Trajectory, schedule::FinalSigma, sigmas::Sigmas};
+use super::{Estimate, Grid, Method, Noise, Plan, schedule::FinalSigma, sigmas::Sigmas};
 use crate::Result;
 
-pub(super) fn sample(trajectory: &mut Trajectory<'_>) -> Result<Tensor> {
-    let Sigmas { timesteps, sigmas, start_scale } =
-        Sigmas::unscaled(trajectory.schedule, trajectory.steps, FinalSigma::Zero);
-    let mut x = trajectory.start.initial_latent(sigmas[trajectory.start.skip], start_scale)?;
-    for (index, timestep) in timesteps.into_iter().enumerate().skip(trajectory.start.skip) {
-        let (sigma, next) = (sigmas[index], sigmas[index + 1]);
-        let denoised = trajectory.denoise(&x, sigma, timestep)?;
+pub(super) struct EulerA {
+    sigmas: Vec<f64>,
+}
+
+impl Method for EulerA {
+    fn new(Grid { schedule, steps, .. }: Grid<'_>, _: &mut Noise<'_>) -> Result<(Plan, Self)> {
+        let sigmas = Sigmas::unscaled(schedule, steps, FinalSigma::Zero);
+        Ok((sigmas.unscaled_plan(), Self { sigmas: sigmas.sigmas }))
+    }
+
+    fn advance(&mut self, step: usize, x: &Tensor, estimate: &Estimate, noise: &mut Noise<'_>) -> Result<Tensor> {
+        let (sigma, next) = (self.sigmas[step], self.sigmas[step + 1]);
         let up = (next * next * (sigma * sigma - next * next) / (sigma * sigma)).sqrt();
         let down = next * next / sigma;
-        let derivative = ((&x - &denoised)? / sigma)?;
-        x = (&x + (derivative * (down - sigma))?)?;
+        let derivative = ((x - &estimate.denoised)? / sigma)?;
+        let x = (x + (derivative * (down - sigma))?)?;
         // Drawn at the last step too, where it counts for nothing: the generator's state is part of the result.
-        x = (x + (trajectory.draw_noise()? * up)?)?;
-        x = trajectory.start.apply_mask(x, (index + 1 < trajectory.steps).then_some(next))?;
-        trajectory.report(index + 1, &x, &denoised)?;
+        Ok((x + (noise.draw()? * up)?)?)
     }
-    Ok(x)
 }

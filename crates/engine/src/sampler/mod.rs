@@ -1,16 +1,19 @@
 //! Samplers: integrate from noise to a clean latent, with the model as a function.
 //!
-//! One file per sampler, each one function over a `Trajectory`; timesteps and sigmas come from `schedule`. Knows
-//! neither the model, nor guidance, nor images.
+//! One file per sampler, each a `Method`: which calls of the model it makes (`Plan`), and what it does with the estimate
+//! of each. The driver calls the model, skips steps, restores what a mask keeps, and reports progress. Timesteps and
+//! sigmas come from `schedule` and `sigmas`. Knows neither the model, nor guidance, nor images.
 
 mod ddim;
 mod dpmpp_2m;
 mod dpmpp_2m_sde;
 mod dpmpp_sde;
+mod driver;
 mod euler;
 mod euler_a;
 mod heun;
 mod lcm;
+mod level;
 mod pndm;
 pub mod schedule;
 mod sigmas;
@@ -19,9 +22,11 @@ mod unipc;
 
 use std::ops::ControlFlow;
 
-use adire_protocol::Sampler;
-use candle_core::{DType, Tensor};
+use adire_protocol::{Sampler, Sampling};
+use candle_core::Tensor;
 
+use driver::{Estimate, Grid, Method, Noise, Plan, Trajectory};
+use level::NoiseLevel;
 pub use schedule::{NoiseSchedule, PredictionType, SchedulerConfig};
 pub use start::Start;
 
@@ -55,16 +60,16 @@ pub struct SampleStep<'a> {
 /// `EulerDiscreteScheduler`, `EulerAncestralDiscreteScheduler`, `HeunDiscreteScheduler`, `PNDMScheduler`
 /// (`skip_prk_steps`), `DPMSolverMultistepScheduler` (order 2, `dpmsolver++` or `sde-dpmsolver++`, with or without
 /// `use_karras_sigmas`), `DPMSolverSDEScheduler` (`noise_sampler_seed` = seed), `UniPCMultistepScheduler` (order 2,
-/// `bh2`) and `LCMScheduler`. What a sampler's name says is not read from the config: its algorithm, its order, and
-/// whether its sigmas are Karras's. A schedule rescaled to zero terminal SNR stays so for every sampler, also for
+/// `bh2`) and `LCMScheduler`. Algorithm, order and
+/// [`Sampling`]'s schedule are not read from the config. A schedule rescaled to zero terminal SNR stays so for every sampler, also for
 /// those whose class in diffusers lacks the option (PNDM, Heun, DPM++ SDE), and `sample` predictions go through
 /// every sampler, also where diffusers refuses them (Euler a, PNDM, DPM++ SDE).
 ///
 /// # Errors
-/// [`EngineError::Cancelled`] when `on_step` breaks; [`EngineError::Request`] for 0 steps or more than the
-/// schedule, or LCM's, has; whatever `model` returns.
+/// [`EngineError::Cancelled`] when `on_step` breaks; [`EngineError::Request`] for a sampler that does not run on the
+/// schedule, and for 0 steps or more than the schedule, or LCM's, has; whatever `model` returns.
 pub fn sample<'a>(
-    sampler: Sampler,
+    sampling: impl Into<Sampling>,
     schedule: &NoiseSchedule,
     steps: usize,
     noise: &mut NoiseSource,
@@ -72,6 +77,11 @@ pub fn sample<'a>(
     model: &mut dyn FnMut(&Tensor, f64) -> Result<Tensor>,
     on_step: &mut dyn FnMut(SampleStep<'_>) -> ControlFlow<()>,
 ) -> Result<Tensor> {
+    let sampling: Sampling = sampling.into();
+    if !sampling.is_supported() {
+        let Sampling { sampler, schedule } = sampling;
+        return Err(EngineError::Request(format!("{sampler} does not run on the schedule {schedule}")));
+    }
     if steps == 0 || steps > schedule.len() {
         let most = schedule.len();
         return Err(EngineError::Request(format!("steps must be 1 to {most}; got {steps}")));
@@ -83,111 +93,19 @@ pub fn sample<'a>(
             "cannot skip {skip} of {steps} steps; at least one must remain"
         )));
     }
-    let mut trajectory = Trajectory { schedule, steps, noise, start, model, on_step };
-    match sampler {
-        Sampler::Ddim => ddim::sample(&mut trajectory),
-        Sampler::Euler => euler::sample(&mut trajectory),
-        Sampler::EulerA => euler_a::sample(&mut trajectory),
-        Sampler::Heun => heun::sample(&mut trajectory),
-        Sampler::Pndm => pndm::sample(&mut trajectory),
-        Sampler::Dpmpp2m => dpmpp_2m::sample(&mut trajectory),
-        Sampler::Dpmpp2mKarras => dpmpp_2m::sample_karras(&mut trajectory),
-        Sampler::DpmppSde => dpmpp_sde::sample(&mut trajectory),
-        Sampler::DpmppSdeKarras => dpmpp_sde::sample_karras(&mut trajectory),
-        Sampler::Dpmpp2mSdeKarras => dpmpp_2m_sde::sample_karras(&mut trajectory),
-        Sampler::UniPc => unipc::sample(&mut trajectory),
-        Sampler::Lcm => lcm::sample(&mut trajectory),
-    }
-}
-
-/// State of one trajectory.
-struct Trajectory<'a> {
-    schedule: &'a NoiseSchedule,
-    steps: usize,
-    noise: &'a mut NoiseSource,
-    start: Start<'a>,
-    model: &'a mut dyn FnMut(&Tensor, f64) -> Result<Tensor>,
-    on_step: &'a mut dyn FnMut(SampleStep<'_>) -> ControlFlow<()>,
-}
-
-impl Trajectory<'_> {
-    fn predict(&mut self, x: &Tensor, timestep: f64) -> Result<Tensor> {
-        Ok((self.model)(x, timestep)?.to_dtype(DType::F32)?)
-    }
-
-    /// Calls the model at `x` = α·x₀ + σ·ε; returns its estimate of x₀.
-    fn denoise_scaled(&mut self, x: &Tensor, level: NoiseLevel, timestep: f64) -> Result<Tensor> {
-        let prediction = self.predict(x, timestep)?;
-        level.denoised(self.schedule.config.prediction_type, x, &prediction)
-    }
-
-    /// Calls the model at `x` = x₀ + σ·ε, in k-diffusion's σ, ; returns its estimate of x₀.
-    fn denoise(&mut self, x: &Tensor, sigma: f64, timestep: f64) -> Result<Tensor> {
-        let level = NoiseLevel::from_sigma(sigma);
-        self.denoise_scaled(&(x * level.alpha)?, level, timestep)
-    }
-
-    /// Clamps an estimate of x₀ if the scheduler config sets `clip_sample`; `default` applies where it is absent.
-    fn clipped(&self, denoised: Tensor, default: bool) -> Result<Tensor> {
-        let config = &self.schedule.config;
-        if !config.clip_sample.unwrap_or(default) {
-            return Ok(denoised);
-        }
-        Ok(denoised.clamp(-config.clip_sample_range, config.clip_sample_range)?)
-    }
-
-    /// Reports step `step` of the whole trajectory, counted from 1, as done.
-    fn report(&mut self, step: usize, latent: &Tensor, denoised: &Tensor) -> Result<()> {
-        let (step, steps) = (step - self.start.skip, self.steps - self.start.skip);
-        let denoised = &self.start.apply_mask_scaled(denoised.clone(), None)?;
-        match (self.on_step)(SampleStep { step, steps, latent, denoised }) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(EngineError::Cancelled),
-        }
-    }
-
-    /// Draws unit normal noise of the latent's shape.
-    fn draw_noise(&mut self) -> Result<Tensor> {
-        self.noise.randn(self.start.noise.dims(), self.start.noise.device())
-    }
-}
-
-/// Noise level of a variance-preserving trajectory: x = α·x₀ + σ·ε with α² + σ² = 1.
-#[derive(Clone, Copy, Debug)]
-struct NoiseLevel {
-    alpha: f64,
-    sigma: f64,
-}
-
-impl NoiseLevel {
-    fn from_alpha_bar(alpha_bar: f64) -> Self {
-        Self { alpha: alpha_bar.sqrt(), sigma: (1.0 - alpha_bar).sqrt() }
-    }
-
-    /// From k-diffusion's σ, for which x = x₀ + σ·ε.
-    fn from_sigma(sigma: f64) -> Self {
-        let alpha = 1.0 / (sigma * sigma + 1.0).sqrt();
-        Self { alpha, sigma: sigma * alpha }
-    }
-
-    /// x₀ from the model's prediction at `x`.
-    fn denoised(self, kind: PredictionType, x: &Tensor, prediction: &Tensor) -> Result<Tensor> {
-        let Self { alpha, sigma } = self;
-        Ok(match kind {
-            // Pure noise says nothing about x₀ to a model that predicts ε; the bound keeps the result finite.
-            PredictionType::Epsilon => ((x - (prediction * sigma)?)? / alpha.max(1e-6))?,
-            PredictionType::VPrediction => ((x * alpha)? - (prediction * sigma)?)?,
-            PredictionType::Sample => prediction.clone(),
-        })
-    }
-
-    /// ε from the model's prediction at `x`.
-    fn epsilon(self, kind: PredictionType, x: &Tensor, prediction: &Tensor) -> Result<Tensor> {
-        let Self { alpha, sigma } = self;
-        Ok(match kind {
-            PredictionType::Epsilon => prediction.clone(),
-            PredictionType::VPrediction => ((prediction * alpha)? + (x * sigma)?)?,
-            PredictionType::Sample => ((x - (prediction * alpha)?)? / sigma)?,
-        })
+    let grid = Grid { schedule, spacing: sampling.schedule, steps };
+    let noise = Noise { source: noise, shape: start.noise.dims(), device: start.noise.device() };
+    let trajectory = Trajectory { grid, noise, start, model, on_step };
+    match sampling.sampler {
+        Sampler::Ddim => trajectory.run::<ddim::Ddim>(),
+        Sampler::Euler => trajectory.run::<euler::Euler>(),
+        Sampler::EulerA => trajectory.run::<euler_a::EulerA>(),
+        Sampler::Heun => trajectory.run::<heun::Heun>(),
+        Sampler::Pndm => trajectory.run::<pndm::Pndm>(),
+        Sampler::Dpmpp2m => trajectory.run::<dpmpp_2m::Dpmpp2m>(),
+        Sampler::DpmppSde => trajectory.run::<dpmpp_sde::DpmppSde>(),
+        Sampler::Dpmpp2mSde => trajectory.run::<dpmpp_2m_sde::Dpmpp2mSde>(),
+        Sampler::UniPc => trajectory.run::<unipc::UniPc>(),
+        Sampler::Lcm => trajectory.run::<lcm::Lcm>(),
     }
 }

@@ -1,7 +1,12 @@
 //! Which σ the samplers of σ visit, in k-diffusion's terms: x = x₀ + σ·ε. Everything ends up as f32, as diffusers
 //! keeps it.
 
-use super::schedule::{BetaSchedule, FinalSigma, NoiseSchedule, Spacing, linspace};
+use adire_protocol::Schedule;
+
+use super::{
+    NoiseLevel, Plan,
+    schedule::{BetaSchedule, FinalSigma, NoiseSchedule, Spacing, linspace},
+};
 
 /// The steps of one trajectory.
 pub(super) struct Sigmas {
@@ -27,29 +32,36 @@ impl Sigmas {
 
     /// The same for k-diffusion's SDE sampler, which may spread them after Karras between its own first and
     /// last σ.
-    pub(super) fn unscaled_sde(schedule: &NoiseSchedule, steps: usize, karras: bool) -> Self {
+    pub(super) fn unscaled_sde(schedule: &NoiseSchedule, spacing: Schedule, steps: usize) -> Self {
         let train_sigmas = schedule.train_sigmas();
         let mut timesteps = schedule.timesteps(steps, Spacing::Linspace);
         let mut sigmas: Vec<f64> =
             timesteps.iter().map(|t| NoiseSchedule::sigma_at(&train_sigmas, *t)).collect();
-        if karras {
+        if spacing == Schedule::Karras {
             sigmas = karras_sigmas(sigmas[sigmas.len() - 1], sigmas[0], steps);
             timesteps = sigmas.iter().map(|s| NoiseSchedule::timestep_of(&train_sigmas, *s)).collect();
         }
         Self::new(schedule, timesteps, sigmas, FinalSigma::Zero)
     }
 
-    /// Of the multistep solvers (DPM-Solver++, UniPC): whole timesteps; the last of them is not the first of
-    /// training.
-    pub(super) fn multistep(schedule: &NoiseSchedule, steps: usize) -> Self {
+    /// Of the multistep solvers (DPM-Solver++, UniPC): whole timesteps.
+    pub(super) fn multistep(schedule: &NoiseSchedule, spacing: Schedule, steps: usize) -> Self {
+        match spacing {
+            Schedule::Normal => Self::multistep_normal(schedule, steps),
+            Schedule::Karras => Self::multistep_karras(schedule, steps),
+        }
+    }
+
+    /// The last timestep is not the first of training.
+    fn multistep_normal(schedule: &NoiseSchedule, steps: usize) -> Self {
         let train_sigmas = schedule.train_sigmas();
         let timesteps = schedule.inner_timesteps(steps);
         let sigmas = timesteps.iter().map(|t| NoiseSchedule::sigma_at(&train_sigmas, *t)).collect();
         Self::new(schedule, timesteps, sigmas, schedule.config.final_sigmas_type)
     }
 
-    /// Of DPM-Solver++ after Karras, over all σ of training.
-    pub(super) fn multistep_karras(schedule: &NoiseSchedule, steps: usize) -> Self {
+    /// After Karras, over all σ of training.
+    fn multistep_karras(schedule: &NoiseSchedule, steps: usize) -> Self {
         let train_sigmas = schedule.train_sigmas();
         // diffusers makes these timesteps whole: rounded, but cut off for cosine schedules.
         let whole = match schedule.config.beta_schedule {
@@ -60,6 +72,18 @@ impl Sigmas {
         let sigmas = karras_sigmas(f64::from(min), f64::from(max), steps);
         let timesteps = sigmas.iter().map(|s| whole(NoiseSchedule::timestep_of(&train_sigmas, *s))).collect();
         Self::new(schedule, timesteps, sigmas, schedule.config.final_sigmas_type)
+    }
+
+    /// One call for each step, with variance preserved.
+    pub(super) fn plan(&self) -> Plan {
+        let levels: Vec<_> = self.sigmas.iter().map(|sigma| NoiseLevel::from_sigma(*sigma)).collect();
+        Plan::new(&self.timesteps, &levels)
+    }
+
+    /// One call for each step, with latents in k-diffusion's scale.
+    pub(super) fn unscaled_plan(&self) -> Plan {
+        let levels: Vec<_> = self.sigmas.iter().map(|sigma| NoiseLevel::unscaled(*sigma)).collect();
+        Plan { start_scale: Some(self.start_scale), ..Plan::new(&self.timesteps, &levels) }
     }
 
     fn new(schedule: &NoiseSchedule, timesteps: Vec<f64>, mut sigmas: Vec<f64>, last: FinalSigma) -> Self {

@@ -32,38 +32,18 @@ impl<'a> From<&'a Tensor> for Start<'a> {
 }
 
 impl Start<'_> {
-    /// Initial latent x = x₀ + σ·ε (k-diffusion's scale), or `scale`·ε without an init latent.
-    pub(super) fn initial_latent(&self, sigma: f64, scale: f64) -> Result<Tensor> {
-        Ok(match self.init_latent() {
-            Some(image) => (image + (self.noise * sigma)?)?,
-            None => (self.noise * scale)?,
-        })
-    }
-
-    /// Initial latent x = α·x₀ + σ·ε, or ε without an init latent.
-    pub(super) fn initial_latent_scaled(&self, level: NoiseLevel) -> Result<Tensor> {
-        match self.init_latent() {
-            Some(image) => noised(image, self.noise, level),
-            None => Ok(self.noise.clone()),
+    /// Initial latent at `level`. Without an init latent noise alone: as it is, or of standard deviation `scale`.
+    pub(super) fn initial_latent(&self, level: NoiseLevel, scale: Option<f64>) -> Result<Tensor> {
+        // With a mask and no skipped steps, nothing of the image is in the start.
+        match (self.image.filter(|_| self.mask.is_none() || self.skip > 0), scale) {
+            (Some(image), _) => noised(image, self.noise, level),
+            (None, Some(scale)) => Ok((self.noise * scale)?),
+            (None, None) => Ok(self.noise.clone()),
         }
     }
 
-    fn init_latent(&self) -> Option<&Tensor> {
-        self.image.filter(|_| self.mask.is_none() || self.skip > 0)
-    }
-
-    /// Restores the unmasked region of `x`, renoised to σ = `next` (k-diffusion's scale); `None` after the last model
-    /// call.
-    pub(super) fn apply_mask(&self, x: Tensor, next: Option<f64>) -> Result<Tensor> {
-        let (Some(image), Some(mask)) = (self.image, self.mask) else { return Ok(x) };
-        match next {
-            Some(sigma) => blend(&(image + (self.noise * sigma)?)?, &x, mask),
-            None => blend(image, &x, mask),
-        }
-    }
-
-    /// As [`Self::apply_mask`], for x = α·x₀ + σ·ε.
-    pub(super) fn apply_mask_scaled(&self, x: Tensor, next: Option<NoiseLevel>) -> Result<Tensor> {
+    /// Restores the unmasked region of `x`, noised to level `next`; without noise for `None`.
+    pub(super) fn apply_mask(&self, x: Tensor, next: Option<NoiseLevel>) -> Result<Tensor> {
         let (Some(image), Some(mask)) = (self.image, self.mask) else { return Ok(x) };
         match next {
             Some(level) => blend(&noised(image, self.noise, level)?, &x, mask),
@@ -72,6 +52,7 @@ impl Start<'_> {
     }
 }
 
+/// α·x₀ + σ·ε.
 fn noised(image: &Tensor, noise: &Tensor, NoiseLevel { alpha, sigma }: NoiseLevel) -> Result<Tensor> {
     Ok(((image * alpha)? + (noise * sigma)?)?)
 }

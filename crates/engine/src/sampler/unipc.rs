@@ -1,36 +1,49 @@
-//! UniPC of order 2 with B₂(h) = eʰ − 1, predicting x₀ (Zhao et al. 2023, algorithms 5 to 8): each step first
+//! UniPC of order 2 with B₂(h) = eʰ − 1, predicting x₀ (Zhao et al. 2023, algorithms 5 to 8;
+//! diffusers' `UniPCMultistepScheduler`): each step first
 //! corrects where the one before has led, with the model's word on that point, and then predicts the next.
 
+use adire_protocol::Schedule;
 use candle_core::Tensor;
 
-use super::{NoiseLevel, Trajectory, sigmas::Sigmas};
+use super::{Estimate, Grid, Method, Noise, NoiseLevel, Plan, sigmas::Sigmas};
 use crate::Result;
 
-pub(super) fn sample(trajectory: &mut Trajectory<'_>) -> Result<Tensor> {
-    let Sigmas { timesteps, sigmas, .. } = Sigmas::multistep(trajectory.schedule, trajectory.steps);
-    let mut x =
-        trajectory.start.initial_latent_scaled(NoiseLevel::from_sigma(sigmas[trajectory.start.skip]))?;
-    // Where the last prediction started from, and the estimates there and one step before.
-    let mut past: Option<(Tensor, Tensor, Option<Tensor>)> = None;
-    for (index, timestep) in timesteps.into_iter().enumerate().skip(trajectory.start.skip) {
-        let denoised = trajectory.denoise_scaled(&x, NoiseLevel::from_sigma(sigmas[index]), timestep)?;
-        let mut older = None;
-        if let Some((start, estimate, before)) = past.take() {
-            let step = StepCoefficients::new(&sigmas, index - 1);
-            if let Some(corrected) = step.correct(&start, &estimate, before.as_ref(), &denoised)? {
-                x = corrected;
-            }
-            older = Some(estimate);
+pub(super) struct UniPc {
+    sigmas: Vec<f64>,
+    past: Option<Past>,
+}
+
+/// What the step before has left.
+struct Past {
+    /// Where its prediction started from.
+    start: Tensor,
+    /// The estimate there.
+    estimate: Tensor,
+    /// The estimate one step earlier.
+    before: Option<Tensor>,
+}
+
+impl Method for UniPc {
+    fn new(Grid { schedule, steps, .. }: Grid<'_>, _: &mut Noise<'_>) -> Result<(Plan, Self)> {
+        let sigmas = Sigmas::multistep(schedule, Schedule::Normal, steps);
+        Ok((sigmas.plan(), Self { sigmas: sigmas.sigmas, past: None }))
+    }
+
+    fn advance(&mut self, step: usize, x: &Tensor, estimate: &Estimate, _: &mut Noise<'_>) -> Result<Tensor> {
+        let denoised = &estimate.denoised;
+        let (mut start, mut older) = (x.clone(), None);
+        if let Some(past) = self.past.take() {
+            let before = StepCoefficients::new(&self.sigmas, step - 1);
+            let corrected = before.correct(&past.start, &past.estimate, past.before.as_ref(), denoised)?;
+            start = corrected.unwrap_or(start);
+            older = Some(past.estimate);
         }
         // The last step is of first order.
-        let second = older.as_ref().filter(|_| index + 1 < trajectory.steps);
-        let next = StepCoefficients::new(&sigmas, index).predict(&x, &denoised, second)?;
-        let level = (index + 1 < trajectory.steps).then(|| NoiseLevel::from_sigma(sigmas[index + 1]));
-        let start = std::mem::replace(&mut x, trajectory.start.apply_mask_scaled(next, level)?);
-        trajectory.report(index + 1, &x, &denoised)?;
-        past = Some((start, denoised, older));
+        let second = older.as_ref().filter(|_| step + 2 < self.sigmas.len());
+        let next = StepCoefficients::new(&self.sigmas, step).predict(&start, denoised, second)?;
+        self.past = Some(Past { start, estimate: denoised.clone(), before: older });
+        Ok(next)
     }
-    Ok(x)
 }
 
 /// Coefficients of one UniPC step.

@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, sync::Arc};
 
-use adire_protocol::{GenerationSpec, Rng, Sampler};
+use adire_protocol::{GenerationSpec, Rng, Sampler, Sampling};
 use candle_core::DType;
 use serde::Deserialize;
 
@@ -38,17 +38,17 @@ pub(super) fn compare(setup: &Setup<'_>, add: &mut dyn FnMut(Row)) -> Result<()>
     let goldens = setup.tensors(FILE)?;
     let request: Request = setup.note(FILE, "request")?;
     let mut pipeline = pipeline(setup)?;
-    for sampler in Sampler::ALL {
-        let output = pipeline.generate(&request.spec(sampler), &mut |_| ControlFlow::Continue(()))?;
-        let error = relative_error(&output.latents, goldens.get(&format!("{sampler}.latents"))?)?;
-        add(Row { bound: setup.bounds.latents, ..setup.row(format!("latents {sampler}"), error) });
+    for sampling in Sampling::ALL {
+        let output = pipeline.generate(&request.spec(sampling), &mut |_| ControlFlow::Continue(()))?;
+        let error = relative_error(&output.latents, goldens.get(&format!("{sampling}.latents"))?)?;
+        add(Row { bound: setup.bounds.latents, ..setup.row(format!("latents {sampling}"), error) });
 
-        let expected = goldens.get(&format!("{sampler}.pixels"))?.flatten_all()?.to_dtype(DType::U8)?;
+        let expected = goldens.get(&format!("{sampling}.pixels"))?.flatten_all()?.to_dtype(DType::U8)?;
         let (found, expected) = (output.image.data, expected.to_vec1::<u8>()?);
         let most = found.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max();
         let most = most.filter(|_| found.len() == expected.len()).map_or(f64::INFINITY, f64::from);
         let bound = setup.bounds.levels;
-        add(Row { name: format!("image {sampler}"), error: most, bound, unit: Unit::Levels });
+        add(Row { name: format!("image {sampling}"), error: most, bound, unit: Unit::Levels });
     }
     Ok(())
 }
@@ -61,7 +61,7 @@ pub(super) fn switches(setup: &Setup<'_>, add: &mut dyn FnMut(Row)) -> Result<()
         adapters.push((Arc::new(Adapter::read(&file)?), Strength::from(0.8)));
     }
     let request: Request = setup.note(FILE, "request")?;
-    let spec = GenerationSpec { steps: 2, ..request.spec(Sampler::Ddim) };
+    let spec = GenerationSpec { steps: 2, ..request.spec(Sampler::Ddim.into()) };
     let mut pipeline = pipeline(setup)?;
     let mut seen: Vec<Option<(String, Vec<u8>)>> = vec![None; SWITCHED.len() + 1];
     let mut different = 0;
@@ -86,7 +86,7 @@ pub(super) fn switches(setup: &Setup<'_>, add: &mut dyn FnMut(Row)) -> Result<()
 }
 
 impl Request {
-    fn spec(&self, sampler: Sampler) -> GenerationSpec {
+    fn spec(&self, sampling: Sampling) -> GenerationSpec {
         GenerationSpec {
             prompt: self.prompt.clone(),
             negative_prompt: self.negative.clone(),
@@ -94,7 +94,7 @@ impl Request {
             rng: Rng::Cpu,
             steps: self.steps,
             guidance: self.guidance,
-            sampler,
+            sampling,
             width: self.width,
             height: self.height,
             count: 1,

@@ -5,7 +5,7 @@ use std::{
     ops::ControlFlow,
 };
 
-use adire_protocol::{Rng, Sampler};
+use adire_protocol::{Rng, Sampling};
 use candle_core::Tensor;
 
 use super::{Row, SINGLE, Setup, relative_error};
@@ -22,12 +22,12 @@ const SEED: u64 = 20;
 pub(super) fn compare(setup: &Setup<'_>, add: &mut dyn FnMut(Row)) -> Result<()> {
     let configs: HashMap<String, SchedulerConfig> = setup.note(FILE, "configs")?;
     let goldens = setup.tensors(FILE)?;
-    let mut worst: BTreeMap<Sampler, f64> = BTreeMap::new();
+    let mut worst: BTreeMap<Sampling, f64> = BTreeMap::new();
     let mut keys: Vec<_> = goldens.tensors.keys().collect();
     keys.sort_unstable();
     for key in keys {
-        let [config, sampler, steps, "latents"] = key.split('/').collect::<Vec<_>>()[..] else { continue };
-        let (Some(config), Ok(sampler), Ok(steps)) = (configs.get(config), sampler.parse(), steps.parse())
+        let [config, sampling, steps, "latents"] = key.split('/').collect::<Vec<_>>()[..] else { continue };
+        let (Some(config), Ok(sampling), Ok(steps)) = (configs.get(config), sampling.parse(), steps.parse())
         else {
             let message = format!("has a run that this version does not know: {key}.");
             return Err(EngineError::model(&setup.goldens.join(FILE), message));
@@ -35,23 +35,23 @@ pub(super) fn compare(setup: &Setup<'_>, add: &mut dyn FnMut(Row)) -> Result<()>
         let schedule = NoiseSchedule::new(config.clone())
             .map_err(|message| EngineError::model(&setup.goldens.join(FILE), message))?;
         let expected = goldens.get(key)?;
-        let latents = run(setup, sampler, &schedule, steps)?;
+        let latents = run(setup, sampling, &schedule, steps)?;
         // Of long runs the golden has the last latent only.
         let rows = expected.dim(0)?.min(latents.len());
         let found = Tensor::stack(&latents[latents.len() - rows..], 0)?;
-        let worst = worst.entry(sampler).or_insert(0.0);
+        let worst = worst.entry(sampling).or_insert(0.0);
         for row in 0..rows {
             let (found, expected) = (found.get(row)?.flatten_all()?, expected.get(row)?.flatten_all()?);
             *worst = worst.max(relative_error(&found, &expected)?);
         }
     }
-    for (sampler, error) in worst {
-        add(Row { bound: SINGLE, ..setup.row(format!("trajectory {sampler}"), error) });
+    for (sampling, error) in worst {
+        add(Row { bound: SINGLE, ..setup.row(format!("trajectory {sampling}"), error) });
     }
     Ok(())
 }
 
-fn run(setup: &Setup<'_>, sampler: Sampler, schedule: &NoiseSchedule, steps: usize) -> Result<Vec<Tensor>> {
+fn run(setup: &Setup<'_>, sampling: Sampling, schedule: &NoiseSchedule, steps: usize) -> Result<Vec<Tensor>> {
     let mut noise = NoiseSource::new(Rng::Cpu, SEED);
     let start = noise.randn(&[1, 4, 3, 3], setup.device)?;
     let mut latents = Vec::with_capacity(steps);
@@ -59,7 +59,7 @@ fn run(setup: &Setup<'_>, sampler: Sampler, schedule: &NoiseSchedule, steps: usi
         latents.push(latent.clone());
         ControlFlow::Continue(())
     };
-    sample(sampler, schedule, steps, &mut noise, &start, &mut model, &mut on_step)?;
+    sample(sampling, schedule, steps, &mut noise, &start, &mut model, &mut on_step)?;
     Ok(latents)
 }
 

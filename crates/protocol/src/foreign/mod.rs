@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 pub(crate) use flat::{Program, read as read_flat};
 
-use crate::{GenerationRequest, Sampler, draft::Draft};
+use crate::{GenerationRequest, Sampler, Sampling, Schedule, draft::Draft};
 
 /// Whether a text is JSON, or was before it was damaged: never a prompt.
 pub(crate) fn is_json(text: &str) -> bool {
@@ -74,8 +74,8 @@ pub(crate) fn object_of(text: &str) -> Option<Map<String, Value>> {
     serde_json::from_str(text.trim()).ok()
 }
 
-/// Which of our samplers the names of a sampler and a schedule stand for, and whether nothing of the two is lost.
-pub(crate) fn sampler(name: &str, schedule: Option<&str>) -> (Option<Sampler>, bool) {
+/// Which sampler and schedule of ours the names of another program stand for, and whether nothing of the two is lost.
+pub(crate) fn sampling(name: &str, schedule: Option<&str>) -> (Option<Sampling>, bool) {
     let plain: String = name
         .to_lowercase()
         .replace("++", "pp")
@@ -94,21 +94,25 @@ pub(crate) fn sampler(name: &str, schedule: Option<&str>) -> (Option<Sampler>, b
     let karras = schedule == "karras";
     // What each program calls the sigmas of training.
     let usual = ["", "normal", "native", "default", "automatic", "uniform"].contains(&schedule.as_str());
-    let of_sigmas =
-        |with: Sampler, without: Sampler| (Some(if karras { with } else { without }), karras || usual);
-    let only = |sampler: Sampler| (Some(sampler), usual);
-    match plain.replace("dpm_pp", "dpmpp").replace("dpm__", "dpmpp_").as_str() {
-        "euler" => only(Sampler::Euler),
-        "euler_ancestral" | "euler_a" => only(Sampler::EulerA),
-        "heun" => only(Sampler::Heun),
-        "dpmpp_2m" => of_sigmas(Sampler::Dpmpp2mKarras, Sampler::Dpmpp2m),
-        "dpmpp_sde" => of_sigmas(Sampler::DpmppSdeKarras, Sampler::DpmppSde),
-        "dpmpp_2m_sde" => (Some(Sampler::Dpmpp2mSdeKarras), karras),
-        "ddim" => (Some(Sampler::Ddim), usual || schedule == "ddim_uniform"),
-        "pndm" | "plms" => only(Sampler::Pndm),
-        "unipc" | "uni_pc" | "uni_pc_bh2" => only(Sampler::UniPc),
-        "lcm" => (Some(Sampler::Lcm), true),
-        _ => (None, false),
+    let sampler = match plain.replace("dpm_pp", "dpmpp").replace("dpm__", "dpmpp_").as_str() {
+        "euler" => Sampler::Euler,
+        "euler_ancestral" | "euler_a" => Sampler::EulerA,
+        "heun" => Sampler::Heun,
+        "dpmpp_2m" => Sampler::Dpmpp2m,
+        "dpmpp_sde" => Sampler::DpmppSde,
+        "dpmpp_2m_sde" => Sampler::Dpmpp2mSde,
+        "ddim" => Sampler::Ddim,
+        "pndm" | "plms" => Sampler::Pndm,
+        "unipc" | "uni_pc" | "uni_pc_bh2" => Sampler::UniPc,
+        "lcm" => Sampler::Lcm,
+        _ => return (None, false),
+    };
+    let asked = Sampling { sampler, schedule: if karras { Schedule::Karras } else { Schedule::Normal } };
+    // LCM has timesteps of its own, whatever schedule is named.
+    let any = sampler == Sampler::Lcm || (sampler == Sampler::Ddim && schedule == "ddim_uniform");
+    match asked.is_supported() {
+        true => (Some(asked), karras || usual || any),
+        false => (Some(sampler.bare()), any),
     }
 }
 
@@ -184,15 +188,15 @@ mod tests {
 
     #[test]
     fn samplers_go_by_many_names() {
-        let read = |name: &str, schedule: &str| sampler(name, Some(schedule).filter(|s| !s.is_empty()));
-        assert_eq!(read("euler_ancestral", "normal"), (Some(Sampler::EulerA), true));
-        assert_eq!(read("k_euler_ancestral", "native"), (Some(Sampler::EulerA), true));
-        assert_eq!(read("euler_ancestral", "karras"), (Some(Sampler::EulerA), false));
-        assert_eq!(read("dpmpp_2m_sde_gpu", "karras"), (Some(Sampler::Dpmpp2mSdeKarras), true));
-        assert_eq!(read("dpmpp_2m_k", ""), (Some(Sampler::Dpmpp2mKarras), true));
-        assert_eq!(read("dpmpp_2m", "exponential"), (Some(Sampler::Dpmpp2m), false));
-        assert_eq!(read("DPM++ 2M Karras", ""), (Some(Sampler::Dpmpp2mKarras), true));
-        assert_eq!(read("uni_pc", "simple"), (Some(Sampler::UniPc), false));
+        let read = |name: &str, schedule: &str| sampling(name, Some(schedule).filter(|s| !s.is_empty()));
+        assert_eq!(read("euler_ancestral", "normal"), (Some(Sampler::EulerA.bare()), true));
+        assert_eq!(read("k_euler_ancestral", "native"), (Some(Sampler::EulerA.bare()), true));
+        assert_eq!(read("euler_ancestral", "karras"), (Some(Sampler::EulerA.bare()), false));
+        assert_eq!(read("dpmpp_2m_sde_gpu", "karras"), (Some(Sampler::Dpmpp2mSde.automatic()), true));
+        assert_eq!(read("dpmpp_2m_k", ""), (Some(Sampler::Dpmpp2m.automatic()), true));
+        assert_eq!(read("dpmpp_2m", "exponential"), (Some(Sampler::Dpmpp2m.bare()), false));
+        assert_eq!(read("DPM++ 2M Karras", ""), (Some(Sampler::Dpmpp2m.automatic()), true));
+        assert_eq!(read("uni_pc", "simple"), (Some(Sampler::UniPc.bare()), false));
         assert_eq!(read("res_multistep", "normal"), (None, false));
         assert_eq!(stem("styles/a.b\\adire-v2.safetensors"), "adire-v2");
     }

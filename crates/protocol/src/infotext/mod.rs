@@ -23,9 +23,9 @@ pub fn format(recipe: &Recipe) -> String {
     if !spec.negative_prompt.is_empty() {
         text.push_str(&format!("\nNegative prompt: {}", spec.negative_prompt));
     }
-    let (sampler, schedule) = spec.sampler.with_schedule_type();
-    let mut pairs = vec![("Steps", spec.steps.to_string()), ("Sampler", sampler.to_owned())];
-    if let Some(schedule) = schedule {
+    let sampler = spec.sampling.sampler.label().to_owned();
+    let mut pairs = vec![("Steps", spec.steps.to_string()), ("Sampler", sampler)];
+    if let Some(schedule) = spec.sampling.schedule_type() {
         pairs.push(("Schedule type", schedule.to_owned()));
     }
     pairs.extend([
@@ -100,11 +100,11 @@ fn quoted(value: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        AdapterUse, GenerationRequest, HiresRequest, HiresSpec, HiresUpscaler, Rng, Sampler, VaeUse,
+        AdapterUse, GenerationRequest, HiresRequest, HiresSpec, HiresUpscaler, Rng, Sampler, Sampling, VaeUse,
     };
     use proptest::prelude::*;
 
-    fn recipe(prompt: &str, negative: &str, sampler: Sampler) -> Recipe {
+    fn recipe(prompt: &str, negative: &str, sampling: impl Into<Sampling>) -> Recipe {
         Recipe {
             spec: GenerationSpec {
                 prompt: prompt.to_owned(),
@@ -113,7 +113,7 @@ mod tests {
                 rng: Rng::Cpu,
                 steps: 20,
                 guidance: 7.5,
-                sampler,
+                sampling: sampling.into(),
                 width: 256,
                 height: 320,
                 count: 1,
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn the_text_is_a1111s() {
-        let text = format(&recipe("red moons", "blur", Sampler::Dpmpp2mKarras));
+        let text = format(&recipe("red moons", "blur", Sampler::Dpmpp2m.automatic()));
         assert_eq!(
             text,
             "red moons <lora:adire@v2:-0.8>\nNegative prompt: blur\nSteps: 20, Sampler: DPM++ 2M, \
@@ -170,8 +170,8 @@ mod tests {
 
     #[test]
     fn every_sampler_survives_the_way_there_and_back() {
-        for (sampler, rng) in Sampler::ALL.into_iter().zip(Rng::ALL.into_iter().cycle()) {
-            let mut recipe = recipe("red moons", "", sampler);
+        for (sampling, rng) in Sampling::ALL.into_iter().zip(Rng::ALL.into_iter().cycle()) {
+            let mut recipe = recipe("red moons", "", sampling);
             recipe.spec.rng = rng;
             let back = parse(&format(&recipe)).unwrap();
             let expected = GenerationRequest { count: None, ..recipe.spec.into() };
@@ -186,7 +186,7 @@ mod tests {
         let request = parse(text).unwrap();
         assert_eq!(request.prompt, "a cat\non a mat");
         assert_eq!(request.negative_prompt, "dog,\nugly");
-        assert_eq!((request.sampler, request.seed), (Some(Sampler::EulerA), Some(1_234_567_890)));
+        assert_eq!((request.sampling(), request.seed), (Some(Sampler::EulerA.into()), Some(1_234_567_890)));
         let foo = AdapterUse { te_strength: Some(0.5), ..AdapterUse::new("foo", 0.2) };
         assert_eq!((request.adapters, request.clip_skip), (vec![foo], Some(2)));
         assert_eq!(request.rng, Some(Rng::Cuda));

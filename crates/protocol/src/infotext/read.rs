@@ -3,7 +3,7 @@
 use super::pairs::{Piece, pieces};
 use crate::{
     AdapterUse, GenerationRequest, HiresRequest, HiresUpscaler, Rng,
-    draft::{Draft, a1111_sampler, size},
+    draft::{Draft, a1111_sampling, size},
     lora_tag,
 };
 
@@ -215,16 +215,18 @@ fn take(pieces: Vec<Piece>, draft: &mut Draft) {
 
 fn sampler(draft: &mut Draft, name: Option<&(String, String)>, schedule: Option<&(String, String)>) {
     let schedule_type = schedule.map(|(_, text)| text.as_str());
-    let (read, exact) = name.map_or((None, false), |(_, name)| a1111_sampler(name, schedule_type));
-    if read.is_some() {
-        draft.request.sampler = read;
-    } else if let Some((_, name)) = name {
+    match name.map(|(_, name)| (name, a1111_sampling(name, schedule_type))) {
+        Some((_, Some((sampling, exact)))) => {
+            draft.sampling(sampling);
+            if let Some((key, text)) = schedule.filter(|_| !exact) {
+                draft.unknown(key, text);
+            }
+        }
         // A program that wrote its own names in A1111's form.
-        draft.sampler(("Sampler", "Schedule type"), Some(name), schedule_type);
-        return;
-    }
-    if let Some((key, text)) = schedule.filter(|_| !exact) {
-        draft.unknown(key, text);
+        name => {
+            let name = name.map(|(name, _)| name.as_str());
+            draft.sampler(("Sampler", "Schedule type"), name, schedule_type);
+        }
     }
 }
 
@@ -256,10 +258,10 @@ fn hires(
     let steps = steps.and_then(|(key, text)| draft.number(&key, &text, |steps| *steps > 0));
     let upscaler = pairs.take("Hires upscaler").map(|(_, label)| label);
     if let Some((key, name)) = pairs.take("Hires sampler") {
-        let (read, exact) = a1111_sampler(&name, None);
+        let read = a1111_sampling(&name, None).map(|(sampling, _)| sampling);
         // Ours has the sampler of the first pass, which is what these say.
         let same = ["", "Use same sampler"].contains(&name.as_str());
-        let first_passes = exact && read.is_some() && read == draft.request.sampler;
+        let first_passes = read.is_some() && read == draft.request.sampling();
         if !same && !first_passes {
             draft.unknown(&key, &name);
         }

@@ -17,7 +17,7 @@ fn recipe(prompt: &str) -> Recipe {
             rng: Rng::Cpu,
             steps: 20,
             guidance: 7.25,
-            sampler: Sampler::EulerA,
+            sampling: Sampler::EulerA.into(),
             width: 256,
             height: 320,
             count: 1,
