@@ -58,7 +58,10 @@ fn an_image_carries_its_request() {
     let png = std::fs::read(folder.path().join("a.png")).unwrap();
     let request = adire_studio::read_request(&png).unwrap();
     assert_eq!((request.prompt.as_str(), request.negative_prompt.as_str()), ("red flower", "dots"));
-    assert_eq!((request.seed, request.steps, request.sampling()), (Some(7), Some(2), Some(Sampler::EulerA.into())));
+    assert_eq!(
+        (request.seed, request.steps, request.sampling()),
+        (Some(7), Some(2), Some(Sampler::EulerA.into()))
+    );
     assert_eq!(request.rng, Some(Rng::Cuda));
     assert_eq!((request.adapters[0].name.as_str(), request.adapters[0].strength), ("kohya", -0.5));
 

@@ -2,7 +2,9 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use adire_protocol::{AdapterUse, Defaults, FieldError, GenerationRequest, HiresRequest, Limits, SamplerName};
+use adire_protocol::{
+    AdapterUse, Defaults, FieldError, GenerationRequest, HiresRequest, Limits, SamplerName,
+};
 
 use super::{FormValues, values::AUTOMATIC};
 use crate::order;
@@ -227,8 +229,13 @@ mod tests {
     fn check(change: impl FnOnce(&mut FormValues)) -> Result<GenerationRequest, Vec<(String, String)>> {
         let mut values = FormValues { prompt: "red moons".to_owned(), ..Default::default() };
         change(&mut values);
-        let defaults =
-            Defaults { steps: 20, guidance: 5.0, width: 256, height: 256, sampling: Sampler::Dpmpp2m.automatic() };
+        let defaults = Defaults {
+            steps: 20,
+            guidance: 5.0,
+            width: 256,
+            height: 256,
+            sampling: Sampler::Dpmpp2m.automatic(),
+        };
         values
             .check(&Limits::default(), &defaults)
             .map_err(|errors| errors.into_iter().map(|e| (e.field, e.message)).collect())

@@ -81,7 +81,13 @@ mod tests {
             dtype: String::new(),
             native_size,
             prompt_tokens: 75,
-            defaults: Defaults { steps: 20, guidance: 5.0, width: 256, height: 256, sampling: Sampler::Euler.into() },
+            defaults: Defaults {
+                steps: 20,
+                guidance: 5.0,
+                width: 256,
+                height: 256,
+                sampling: Sampler::Euler.into(),
+            },
             limits: Limits::default(),
             example_prompts: Vec::new(),
         }

@@ -3,8 +3,8 @@
 use adire_protocol::{
     AdapterUse, AdapterVersion, Defaults, EmbeddingUse, ExamplePrompt, FieldError, Generation,
     GenerationRequest, GenerationSpec, GenerationState, HiresRequest, HiresSpec, HiresUpscaler, ImageRecord,
-    Limits, Links, ModelInfo, Progress, QueueStatus, Recipe, Rng, SamplerName, Sampling,
-    Schedule, Upload, VaeUse,
+    Limits, Links, ModelInfo, Progress, QueueStatus, Recipe, Rng, SamplerName, Sampling, Schedule, Upload,
+    VaeUse,
 };
 
 use super::{Value, Wire, or_wrong};
@@ -116,7 +116,13 @@ mod tests {
             dtype: "f32".to_owned(),
             native_size: 256,
             prompt_tokens: 75,
-            defaults: Defaults { steps: 20, guidance: 5.5, width: 256, height: 320, sampling: Sampler::Lcm.into() },
+            defaults: Defaults {
+                steps: 20,
+                guidance: 5.5,
+                width: 256,
+                height: 320,
+                sampling: Sampler::Lcm.into(),
+            },
             limits: Limits { clip_skip: 4, hires_size: 1536, ..Limits::default() },
             example_prompts: vec![ExamplePrompt { prompt: "“moons”".to_owned() }],
             safety_checker: true,

@@ -88,8 +88,10 @@ fn guidance_negative_prompt_and_size_have_diffusers_effect() {
     check("no-negative", &output, &goldens);
     let output = render(&mut pipeline, &GenerationSpec { prompt: String::new(), ..spec() });
     check("empty", &output, &goldens);
-    let output =
-        render(&mut pipeline, &GenerationSpec { sampling: Sampler::Pndm.into(), width: 64, height: 64, ..spec() });
+    let output = render(
+        &mut pipeline,
+        &GenerationSpec { sampling: Sampler::Pndm.into(), width: 64, height: 64, ..spec() },
+    );
     check("square", &output, &goldens);
 }
 

@@ -8,7 +8,9 @@ mod common;
 use std::{collections::HashMap, ops::ControlFlow};
 
 use adire_engine::{EngineError, InitImage, InpaintMask, LoadOptions, Output, Pipeline, Rgb8, StepReport};
-use adire_protocol::{Defaults, GenerationRequest, GenerationSpec, HiresRequest, Limits, Sampler, SamplerName, Sampling};
+use adire_protocol::{
+    Defaults, GenerationRequest, GenerationSpec, HiresRequest, Limits, Sampler, SamplerName, Sampling,
+};
 use candle_core::{DType, Tensor};
 use common::{golden, relative_error, tensors};
 use serde::Deserialize;

@@ -34,12 +34,9 @@ fn rendered(dtype: DType, sampling: Sampling) -> (Pipeline, Rgb8) {
 
 #[test]
 fn images_in_half_precision_are_close_to_those_in_single() {
-    for sampling in [
-        Sampler::Ddim.into(),
-        Sampler::EulerA.into(),
-        Sampler::Dpmpp2m.automatic(),
-        Sampler::UniPc.into(),
-    ] {
+    for sampling in
+        [Sampler::Ddim.into(), Sampler::EulerA.into(), Sampler::Dpmpp2m.automatic(), Sampler::UniPc.into()]
+    {
         let (_, single) = rendered(DType::F32, sampling);
         for (dtype, most, most_mean) in [(DType::F16, 3, 0.3), (DType::BF16, 16, 2.0)] {
             let (pipeline, half) = rendered(dtype, sampling);

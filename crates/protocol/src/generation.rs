@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AdapterUse, EmbeddingUse, HiresRequest, HiresSpec, Progress, Rng, SamplerName, Sampling, Schedule, VaeUse};
+use crate::{
+    AdapterUse, EmbeddingUse, HiresRequest, HiresSpec, Progress, Rng, SamplerName, Sampling, Schedule, VaeUse,
+};
 
 /// Request for a generation. Everything but the prompt is optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -160,9 +160,9 @@ const FUSED: [(Sampler, Schedule, &str); 3] = [
 impl SamplerName {
     /// The name on the wire.
     pub fn name(self) -> &'static str {
-        let fused = FUSED.iter().find(|(sampler, schedule, _)| {
-            *sampler == self.sampler && Some(*schedule) == self.schedule
-        });
+        let fused = FUSED
+            .iter()
+            .find(|(sampler, schedule, _)| *sampler == self.sampler && Some(*schedule) == self.schedule);
         fused.map_or(self.sampler.name(), |(.., name)| name)
     }
 
@@ -220,7 +220,8 @@ impl FromStr for SamplerName {
             [" Karras", "_karras", "_ka"].iter().find_map(|suffix| {
                 let at = wanted.len().checked_sub(suffix.len())?;
                 let (name, end) = (wanted.get(..at)?, wanted.get(at..)?);
-                find(name).filter(|s| end.eq_ignore_ascii_case(suffix) && s.schedules().contains(&Schedule::Karras))
+                find(name)
+                    .filter(|s| end.eq_ignore_ascii_case(suffix) && s.schedules().contains(&Schedule::Karras))
             })
         };
         match (find(wanted), fused()) {

@@ -131,7 +131,10 @@ impl GenerationRequest {
         if !sampling.is_supported() {
             let names = sampler.schedules().iter().map(|schedule| schedule.label()).collect::<Vec<_>>();
             let (label, schedule) = (sampler.label(), sampling.schedule.label());
-            wrong("schedule", format!("{label} runs on the schedule {}; got {schedule}.", names.join(" or ")));
+            wrong(
+                "schedule",
+                format!("{label} runs on the schedule {}; got {schedule}.", names.join(" or ")),
+            );
         }
         let most_steps = sampler.most_steps().map_or(limits.steps, |most| most.min(limits.steps));
         if steps == 0 || steps > most_steps {

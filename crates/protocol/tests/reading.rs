@@ -221,7 +221,10 @@ fn novel_ai_easy_diffusion_and_draw_things_are_read() {
         ("Comment", &comment.to_string()),
     ]);
     same(&novel);
-    assert_eq!((novel.sampling(), novel.unknown), (Some(Sampler::EulerA.bare()), vec!["cfg_rescale: 0.2".to_owned()]));
+    assert_eq!(
+        (novel.sampling(), novel.unknown),
+        (Some(Sampler::EulerA.bare()), vec!["cfg_rescale: 0.2".to_owned()])
+    );
     let easy = of(&[
         ("prompt", "a blue cloth with stars"),
         ("negative_prompt", "blurry"),

@@ -19,8 +19,8 @@ use std::{
 };
 
 use adire_protocol::{
-    AdapterLayer, AdapterReceipt, Defaults, EmbeddingUse, ExamplePrompt, LeftOut, Limits, ModelInfo, Sampling,
-    TokenCount,
+    AdapterLayer, AdapterReceipt, Defaults, EmbeddingUse, ExamplePrompt, LeftOut, Limits, ModelInfo,
+    Sampling, TokenCount,
 };
 use sha2::{Digest, Sha256};
 

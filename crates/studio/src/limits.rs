@@ -122,7 +122,8 @@ mod tests {
     use super::*;
 
     fn spec(request: GenerationRequest) -> GenerationSpec {
-        let defaults = Defaults { steps: 20, guidance: 7.0, width: 512, height: 512, sampling: Sampler::Ddim.into() };
+        let defaults =
+            Defaults { steps: 20, guidance: 7.0, width: 512, height: 512, sampling: Sampler::Ddim.into() };
         request.validate(&adire_protocol::Limits::default(), &defaults, 0).unwrap()
     }
 

@@ -14,8 +14,8 @@ use adire_engine::{
     adapter::{Adapter, Receipt, Strength},
 };
 use adire_protocol::{
-    AdapterUse, Defaults, GenerationRequest, GenerationSpec, Limits, Recipe, Rng, SamplerName, Sampling, Schedule, ValidationError,
-    lora_tag, seed::SeedArg,
+    AdapterUse, Defaults, GenerationRequest, GenerationSpec, Limits, Recipe, Rng, SamplerName, Sampling,
+    Schedule, ValidationError, lora_tag, seed::SeedArg,
 };
 use anyhow::{Context, bail};
 use clap::{Args, error::ErrorKind};

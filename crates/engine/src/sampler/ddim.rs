@@ -2,9 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{
-    Estimate, Grid, Method, Noise, NoiseLevel, Plan, schedule::Spacing,
-};
+use super::{Estimate, Grid, Method, Noise, NoiseLevel, Plan, schedule::Spacing};
 use crate::Result;
 
 pub(super) struct Ddim {

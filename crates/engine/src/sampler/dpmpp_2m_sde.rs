@@ -23,7 +23,13 @@ impl Method for Dpmpp2mSde {
         Ok((sigmas.plan(), Self { sigmas: sigmas.sigmas, previous: None }))
     }
 
-    fn advance(&mut self, step: usize, x: &Tensor, estimate: &Estimate, noise: &mut Noise<'_>) -> Result<Tensor> {
+    fn advance(
+        &mut self,
+        step: usize,
+        x: &Tensor,
+        estimate: &Estimate,
+        noise: &mut Noise<'_>,
+    ) -> Result<Tensor> {
         let sigmas = &self.sigmas;
         let (here, next) = (NoiseLevel::from_sigma(sigmas[step]), NoiseLevel::from_sigma(sigmas[step + 1]));
         // Drawn at the last step too, where it counts for nothing: the generator's state is part of the result.

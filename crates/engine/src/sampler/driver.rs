@@ -104,7 +104,13 @@ pub(super) trait Method: Sized {
     }
 
     /// The next latent, from the latent `x` of a call of step `step` (from 0) and the model's estimate there.
-    fn advance(&mut self, step: usize, x: &Tensor, estimate: &Estimate, noise: &mut Noise<'_>) -> Result<Tensor>;
+    fn advance(
+        &mut self,
+        step: usize,
+        x: &Tensor,
+        estimate: &Estimate,
+        noise: &mut Noise<'_>,
+    ) -> Result<Tensor>;
 }
 
 /// Everything around the sampler.

@@ -16,7 +16,13 @@ impl Method for EulerA {
         Ok((sigmas.unscaled_plan(), Self { sigmas: sigmas.sigmas }))
     }
 
-    fn advance(&mut self, step: usize, x: &Tensor, estimate: &Estimate, noise: &mut Noise<'_>) -> Result<Tensor> {
+    fn advance(
+        &mut self,
+        step: usize,
+        x: &Tensor,
+        estimate: &Estimate,
+        noise: &mut Noise<'_>,
+    ) -> Result<Tensor> {
         let (sigma, next) = (self.sigmas[step], self.sigmas[step + 1]);
         let up = (next * next * (sigma * sigma - next * next) / (sigma * sigma)).sqrt();
         let down = next * next / sigma;

@@ -4,9 +4,7 @@
 
 use candle_core::Tensor;
 
-use super::{
-    Estimate, Grid, Method, Noise, Plan, driver::Call, schedule::FinalSigma, sigmas::Sigmas,
-};
+use super::{Estimate, Grid, Method, Noise, Plan, driver::Call, schedule::FinalSigma, sigmas::Sigmas};
 use crate::Result;
 
 pub(super) struct Heun {

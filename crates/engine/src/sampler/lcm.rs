@@ -33,7 +33,13 @@ impl Method for Lcm {
         Ok(((denoised * take)? + (x * keep)?)?)
     }
 
-    fn advance(&mut self, step: usize, _: &Tensor, estimate: &Estimate, noise: &mut Noise<'_>) -> Result<Tensor> {
+    fn advance(
+        &mut self,
+        step: usize,
+        _: &Tensor,
+        estimate: &Estimate,
+        noise: &mut Noise<'_>,
+    ) -> Result<Tensor> {
         match self.levels.get(step + 1) {
             Some(NoiseLevel { alpha, sigma }) => {
                 Ok(((&estimate.denoised * *alpha)? + (noise.draw()? * *sigma)?)?)
