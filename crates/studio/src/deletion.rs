@@ -8,7 +8,7 @@ use adire_protocol::Deleted;
 use crate::{
     StudioError,
     client::{By, Who},
-    requests,
+    requests::{self, Stopped},
     shared::{Shared, blocking},
     views,
 };
@@ -105,14 +105,17 @@ pub(crate) async fn content(shared: Arc<Shared>, hash: String) -> Result<Deleted
 
 /// Cancels what waits or runs, and waits until it has ended: within one step.
 async fn end(shared: &Shared, id: &str) -> Result<(), StudioError> {
-    let log = shared.queue.log(id);
-    if !requests::stop(shared, id).await? {
+    let mut live = shared.work.subscribe(id)?;
+    if requests::stop(shared, id).await? != Stopped::Stopping {
         return Ok(());
     }
-    let Some(mut log) = log else { return Ok(()) };
-    // The channel closes with the last event, or when the studio closes.
-    while log.changed().await.is_ok() {}
-    if shared.queue.is_closing() { Err(StudioError::ShuttingDown) } else { Ok(()) }
+    while shared.store.generation(id).await?.is_some_and(|row| !row.state().is_final()) {
+        // The channel closes with the last event, or when the studio closes.
+        if live.changed().await.is_err() {
+            live = shared.work.subscribe(id)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes what the rows that are gone leave behind.

@@ -1,4 +1,4 @@
-//! The data folder: `adire.db`, `blobs/`, and `adire.lock`, which keeps a second server out.
+//! The data folder: `adire.db`, `blobs/`, `node`, and `adire.lock`, which keeps a second server out.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -61,6 +61,18 @@ pub(crate) fn claim(folder: &Path) -> Result<FolderLock, StudioError> {
         .and_then(|_| writeln!(file, "process {}", std::process::id()))
         .map_err(unusable)?;
     Ok(FolderLock { _file: file })
+}
+
+/// The name of this node, by which its own jobs are known again after a crash; made at the first start.
+pub(crate) fn node(folder: &Path) -> Result<String, StudioError> {
+    let path = folder.join("node");
+    let name = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
+    if uuid::Uuid::parse_str(&name).is_ok() {
+        return Ok(name);
+    }
+    let name = uuid::Uuid::new_v4().to_string();
+    fs::write(&path, &name).map_err(|error| failed(format!("{} was not written", path.display()), &error))?;
+    Ok(name)
 }
 
 /// Turns an I/O error into a [`StudioError`]; a full disk has its own variant. `what`: a clause like “a.png could

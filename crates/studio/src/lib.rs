@@ -1,12 +1,11 @@
 //! The studio: requests wait in a bounded queue, one worker thread owns the model, images and adapter
 //! versions are kept in a data folder. Knows no tensors, HTTP or UI; the model is behind [`Backend`].
 //!
-//! The way of a request: `requests` checks it, writes its row and puts it on the `queue`; the `dispatch` task
-//! takes it from there and has the `worker` make its images, which go to `blobs` and `store`; what happens
-//! is published in the generation's `log`. `views` serves reads, `restore` resumes after a restart.
+//! The way of a request: `requests` checks it and writes its rows, which puts it into the queue; the task of `work` claims
+//! it and has the `worker` make its images, which go to `blobs` and `store`; what happens are numbered events. `views`
+//! serves reads.
 //!
-//! `dataset` keeps images to train on; `training` is to a training what requests, dispatch and views are to a
-//! generation. Its runs are made of small units, and the worker makes people's images between them.
+//! `dataset` keeps images to train on; `training` is to a training run what requests and views are to a generation.
 
 mod adapters;
 mod backend;
@@ -18,7 +17,6 @@ mod dataset;
 mod decode;
 mod deletion;
 mod disk;
-mod dispatch;
 mod embeddings;
 mod error;
 pub mod evaluation;
@@ -28,15 +26,11 @@ mod folder;
 mod gc;
 mod image_input;
 mod limits;
-mod log;
 mod metadata;
 mod png;
 mod prompts;
-mod queue;
 mod recipe;
-mod render;
 mod requests;
-mod restore;
 mod shared;
 mod store;
 mod studio;
@@ -46,6 +40,7 @@ mod timing;
 mod training;
 mod uploads;
 mod views;
+mod work;
 mod worker;
 
 use std::{path::PathBuf, pin::Pin};

@@ -1,11 +1,10 @@
 //! What changes a generation from outside: submitting and cancelling. Each runs in a task of its own, so
-//! that row and queue cannot come apart when the caller leaves half-way.
+//! that rows and the copy of the queue cannot come apart when the caller leaves half-way.
 
 use std::sync::Arc;
 
 use adire_protocol::{
-    FieldError, Generation, GenerationEvent, GenerationRequest, GenerationState, Links, QueueOwner,
-    ValidationError, lora_tag,
+    FieldError, Generation, GenerationRequest, GenerationState, Links, QueueOwner, ValidationError, lora_tag,
 };
 use uuid::Uuid;
 
@@ -14,11 +13,10 @@ use crate::{
     adapters::{be_strict, resolve, warnings},
     client::Who,
     deletion::Asker,
-    dispatch::write_end,
     limits, prompts,
-    queue::{CancelOutcome, QueuedGeneration},
     shared::{Shared, now},
     uploads, views,
+    work::{self, Asked, EndedBy, JobKind, JobState, NewJob, Outcome, QueuedGeneration, Stop},
 };
 
 /// Checks, keeps a place, writes the row, takes the place.
@@ -38,11 +36,16 @@ pub(crate) async fn submit(
             return Err(missing);
         }
     };
+    let mut wants = String::new();
     if !spec.adapters.is_empty() {
         let known = shared.store.adapters().await?;
+        let mut uses = Vec::new();
         for adapter in &mut spec.adapters {
-            adapter.name = resolve(&known, &adapter.name)?.id();
+            let version = resolve(&known, &adapter.name)?;
+            adapter.name = version.id();
+            uses.push((version.hash.clone(), adapter.clone()));
         }
+        wants = work::wants(&uses);
         // A tag says which version it meant, as the list does: the newest one may be another tomorrow.
         let tagged = spec.adapters.iter().filter(|adapter| adapter.in_prompt);
         let names: Vec<String> = tagged.map(|adapter| adapter.name.clone()).collect();
@@ -53,22 +56,25 @@ pub(crate) async fn submit(
     }
     let warnings = warnings(&shared, &spec.adapters).await?;
     prompts::check(&shared, &spec.prompt, &spec.negative_prompt).await?;
-    let cost = limits::check_cost(&spec, shared.queue.budget())?;
+    let cost = limits::check_cost(&spec, shared.work.budget())?;
     shared.disk.check_reserve()?;
-    let place = shared.queue.reserve(&who, cost)?;
+    let place = shared.work.reserve(&who, cost)?;
     let (id, created_at) = (Uuid::now_v7().to_string(), now());
-    // Before the row: who finds the row can follow it.
-    shared.queue.announce(&id);
-    if let Err(error) = shared.store.insert_generation(&id, &who, &spec, created_at).await {
-        shared.queue.withdraw(&id);
-        return Err(error);
-    }
+    let job = NewJob {
+        id: id.clone(),
+        kind: JobKind::Generation,
+        owner: who.owner().unwrap_or_default(),
+        cost: work::expected_ms(&shared, &spec),
+        wants,
+        model: model.hash.clone(),
+        created_at,
+    };
+    let queued = shared.store.insert_generation(&job, &who, &spec).await?;
     let generation =
         QueuedGeneration { id: id.clone(), who, created_at, spec: spec.clone(), finished: Vec::new() };
-    shared.queue.enqueue(generation, 1, Vec::new());
+    // Its place is seen before it can be claimed.
+    let (ahead, wait_ms) = shared.work.enqueue(generation, queued).unwrap_or((0, Some(0)));
     drop(place);
-    // None: the worker has taken it already.
-    let (ahead, wait_ms) = shared.queue.position(&id).unwrap_or((0, Some(0)));
     Ok(Generation {
         links: Links::of(&id),
         id,
@@ -92,27 +98,38 @@ pub(crate) async fn cancel(shared: Arc<Shared>, id: String, by: Asker) -> Result
     if !by.may(row.visitor.as_deref()) {
         return Err(StudioError::NotYours { what: "cancel" });
     }
-    if !stop(&shared, &id).await? && row.state() == GenerationState::Queued && !by.is_admin() {
-        shared.queue.count_withdrawal(&Who { visitor: row.visitor, network: row.network });
+    if stop(&shared, &id).await? == Stopped::Removed && !by.is_admin() {
+        shared.work.count_withdrawal(&row.who());
     }
     views::generation(&shared, &id).await
 }
 
-/// Cancels a generation without an owner check: at once while queued, within one step while running. Returns whether it still runs.
-pub(crate) async fn stop(shared: &Shared, id: &str) -> Result<bool, StudioError> {
-    match shared.queue.cancel(id) {
-        CancelOutcome::Removed(generation) => {
-            let event = GenerationEvent::Cancelled;
-            if let Err(error) = write_end(shared, id, &event).await {
-                shared.queue.reinsert(*generation);
-                return Err(error);
-            }
-            shared.queue.publish(id, event);
-            Ok(false)
+/// Outcome of a cancellation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// It waited, and has ended.
+    Removed,
+    /// It runs and will stop within one step.
+    Stopping,
+    /// It neither waits nor runs.
+    Absent,
+}
+
+/// Cancels a generation without an owner check: at once while queued, within one step while running.
+pub(crate) async fn stop(shared: &Shared, id: &str) -> Result<Stopped, StudioError> {
+    // Twice: it may be claimed between the two questions.
+    for _ in 0..2 {
+        let by = EndedBy::NotHeld { id, from: &[JobState::Queued] };
+        if let Some(event) = shared.store.end(by, Outcome::Cancelled { why: None }).await? {
+            shared.work.withdraw(id, event);
+            return Ok(Stopped::Removed);
         }
-        CancelOutcome::Stopping => Ok(true),
-        CancelOutcome::Absent => Ok(false),
+        if shared.store.ask(id, Asked::Cancel).await? {
+            shared.work.stop(id, Stop::Asked(Asked::Cancel));
+            return Ok(Stopped::Stopping);
+        }
     }
+    Ok(Stopped::Absent)
 }
 
 /// Cancels every queued or running generation that `of` selects; returns how many.
@@ -125,7 +142,7 @@ pub(crate) async fn cancel_all(shared: Arc<Shared>, of: QueueOwner) -> Result<u3
         }])));
     }
     let mut cancelled = 0;
-    for (generation, _) in shared.queue.generations() {
+    for (generation, _) in shared.work.generations() {
         let is = |wanted: &Option<String>, known: &Option<String>| wanted.is_none() || wanted == known;
         if is(&of.network, &generation.who.network) && is(&of.visitor, &generation.who.visitor) {
             stop(&shared, &generation.id).await?;

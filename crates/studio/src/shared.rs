@@ -16,10 +16,10 @@ use crate::{
     disk::Disk,
     folder::FolderLock,
     limits::{Caps, Retention},
-    queue::Queue,
     store::{Listed, Store},
     training::TrainingControl,
     uploads::Decoders,
+    work::Work,
     worker::Worker,
 };
 
@@ -29,7 +29,7 @@ pub(crate) struct Shared {
     pub(crate) counter: TokenCounter,
     pub(crate) store: Store,
     pub(crate) blobs: Blobs,
-    pub(crate) queue: Queue,
+    pub(crate) work: Work,
     pub(crate) worker: Worker,
     pub(crate) datasets: DatasetStore,
     pub(crate) training: TrainingControl,
@@ -82,7 +82,7 @@ impl Shared {
 
     /// Keeps measured times for the next start. Losing one does no harm.
     pub(crate) async fn remember_cost(&self) {
-        let Some(cost) = self.queue.cost() else { return };
+        let Some(cost) = self.work.cost() else { return };
         if let Err(error) = self.store.save_timing(&timing_key(&self.model), cost.step, cost.fixed).await {
             tracing::warn!(%error, "timings were not stored");
         }

@@ -19,15 +19,14 @@ use crate::{
     blobs::Blobs,
     dataset::dataset_store::DatasetStore,
     disk::Disk,
-    dispatch, folder, gc, prompts,
-    queue::Queue,
-    recipe, requests, restore,
+    folder, gc, prompts, recipe, requests,
     shared::{Shared, blocking, detached, timing_key},
     store::Store,
     timing::Timing,
-    training::{self, TrainingControl},
+    training::TrainingControl,
     uploads::{self, Decoders},
     views,
+    work::{self, Work, WorkConfig},
     worker::{Loaded, Worker},
 };
 
@@ -86,20 +85,20 @@ struct Inner {
 
 /// What a shutdown waits for.
 struct TaskHandles {
-    dispatcher: JoinHandle<()>,
+    scheduler: JoinHandle<()>,
+    keeper: JoinHandle<()>,
     gc_task: JoinHandle<()>,
-    training_task: JoinHandle<()>,
     worker: thread::JoinHandle<()>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         if let Some(tasks) = self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            // With the dispatcher go the receiver of the worker's updates, which ends its image within one
+            // With the scheduler go the receiver of the worker's updates, which ends its image within one
             // step, and the last sender of requests, which ends its thread.
-            tasks.dispatcher.abort();
+            tasks.scheduler.abort();
+            tasks.keeper.abort();
             tasks.gc_task.abort();
-            tasks.training_task.abort();
         }
     }
 }
@@ -115,16 +114,23 @@ impl Studio {
         make: impl FnOnce() -> Result<B, BackendError> + Send + 'static,
     ) -> Result<Self, StudioError> {
         let data = config.data.clone();
-        let (lock, blobs) = blocking(move || {
+        let (lock, node, blobs) = blocking(move || {
             let lock = folder::claim(&data)?;
-            Ok((lock, Blobs::open(data.join(crate::blobs::FOLDER))?))
+            Ok((lock, folder::node(&data)?, Blobs::open(data.join(crate::blobs::FOLDER))?))
         })
         .await?;
         let store = Store::open(&config.data, config.database.as_ref()).await?;
         let (worker, Loaded { info: model, counter }, thread) = Worker::start(make).await?;
         let timing = Timing::new(model.native_size, store.timing(&timing_key(&model)).await?);
         let StudioConfig { caps, retention, downloads, .. } = config.clone();
-        let queue = Queue::new(config.queue_capacity, timing, caps.clone(), caps.budget(&model));
+        let work = Work::new(WorkConfig {
+            node,
+            capacity: config.queue_capacity,
+            timing,
+            caps: caps.clone(),
+            budget: caps.budget(&model),
+            newest_image: store.newest_image_at().await?,
+        });
         let lock = Mutex::new(Some(lock));
         let datasets = DatasetStore::new(config.data.clone(), store.clone(), blobs.clone());
         let training = TrainingControl::open(&config.data, &store).await?;
@@ -133,7 +139,7 @@ impl Studio {
             counter,
             store,
             blobs,
-            queue,
+            work,
             worker,
             datasets,
             training,
@@ -148,12 +154,11 @@ impl Studio {
             receipts: AsyncMutex::default(),
             lock,
         });
-        restore::unfinished(&shared).await?;
-        shared.store.requeue_interrupted_runs().await?;
-        let dispatcher = tokio::spawn(dispatch::run(shared.clone()));
+        work::unfinished(&shared).await?;
+        let scheduler = tokio::spawn(work::run(shared.clone()));
+        let keeper = tokio::spawn(work::keep(shared.clone()));
         let gc_task = tokio::spawn(gc::run(shared.clone()));
-        let training_task = tokio::spawn(training::run(shared.clone()));
-        let tasks = TaskHandles { dispatcher, gc_task, training_task, worker: thread };
+        let tasks = TaskHandles { scheduler, keeper, gc_task, worker: thread };
         Ok(Self { inner: Arc::new(Inner { shared, tasks: Mutex::new(Some(tasks)) }) })
     }
 
@@ -168,7 +173,7 @@ impl Studio {
 
     /// How busy the worker is. Reads memory only.
     pub fn queue(&self) -> QueueStatus {
-        self.shared().queue.status()
+        self.shared().work.status()
     }
 
     /// How much of the text encoder's room a prompt and a negative prompt take. Does not wait for the model.
@@ -358,18 +363,16 @@ impl Studio {
         let shared = self.shared();
         let tasks = self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(tasks) = tasks else { return };
-        // In this order: no new work; dispatcher and training_task put their jobs back and end; nobody publishes any more,
+        // In this order: no new work; the scheduler puts its jobs back and ends; nobody publishes any more,
         // so streams can end; nobody asks the worker any more, so it can end; nobody writes any more, so the
         // database and the folder can be let go.
-        shared.queue.close();
-        shared.training.changed();
+        shared.work.close();
         tasks.gc_task.abort();
-        for (task, name) in [(tasks.dispatcher, "dispatcher"), (tasks.training_task, "trainer")] {
-            if let Err(error) = task.await {
-                tracing::error!(%error, name, "a task ended badly");
-            }
+        if let Err(error) = tasks.scheduler.await {
+            tracing::error!(%error, "the scheduler ended badly");
         }
-        shared.queue.close_streams();
+        tasks.keeper.abort();
+        shared.work.close_streams();
         shared.worker.exit();
         let ended = blocking(move || Ok(tasks.worker.join().is_ok())).await;
         if !matches!(ended, Ok(true)) {

@@ -1,15 +1,14 @@
 //! What can be asked about generations and images: rows, joined with what the queue knows.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use adire_protocol::{Event, Generation, GenerationEvent, GenerationState, ImageRecord, Links, QueueEntry};
+use adire_protocol::{Generation, GenerationState, ImageRecord, Links, QueueEntry};
 
 use crate::{
     EventStream, StudioError,
-    log::{follow, replay},
-    queue::QueuedGeneration,
     shared::{Shared, blocking},
     store::{GenerationRow, ImageRow},
+    work::{self, QueuedGeneration},
 };
 
 /// Characters of a prompt that the queue's list shows.
@@ -24,7 +23,7 @@ pub(crate) async fn generation(shared: &Shared, id: &str) -> Result<Generation, 
 /// Everything that waits or runs, in the order in which it is made.
 pub(crate) fn queue(shared: &Shared) -> Vec<QueueEntry> {
     let entry = |(queued, runs): (QueuedGeneration, bool)| {
-        let place = shared.queue.position(&queued.id);
+        let place = shared.work.position(&queued.id);
         QueueEntry {
             state: if runs { GenerationState::Running } else { GenerationState::Queued },
             cost: queued.cost(),
@@ -35,14 +34,14 @@ pub(crate) fn queue(shared: &Shared) -> Vec<QueueEntry> {
             count: queued.spec.count,
             created_at: queued.created_at,
             wait_ms: place.and_then(|(_, wait_ms)| wait_ms),
-            progress: shared.queue.running(&queued.id),
+            progress: shared.work.running(&queued.id),
             links: Links::of(&queued.id),
             visitor: queued.who.visitor,
             network: queued.who.network,
             id: queued.id,
         }
     };
-    shared.queue.generations().into_iter().map(entry).collect()
+    shared.work.generations().into_iter().map(entry).collect()
 }
 
 /// A visitor's generations that wait or run, oldest first.
@@ -57,8 +56,8 @@ pub(crate) async fn active(shared: &Shared, visitor: &str) -> Result<Vec<Generat
 async fn assemble(shared: &Shared, row: GenerationRow) -> Result<Generation, StudioError> {
     let images = shared.store.images_of(&row.id).await?;
     let (state, spec) = (row.state(), row.spec()?);
-    let place = if state == GenerationState::Queued { shared.queue.position(&row.id) } else { None };
-    let progress = if state == GenerationState::Running { shared.queue.running(&row.id) } else { None };
+    let place = if state == GenerationState::Queued { shared.work.position(&row.id) } else { None };
+    let progress = if state == GenerationState::Running { shared.work.running(&row.id) } else { None };
     let images: Vec<ImageRecord> = images.into_iter().map(ImageRow::record).collect::<Result<_, _>>()?;
     // What the images say, or before the first one what is known of the files.
     let warnings = match images.first() {
@@ -70,7 +69,8 @@ async fn assemble(shared: &Shared, row: GenerationRow) -> Result<Generation, Stu
         state,
         spec,
         created_at: row.created_at,
-        started_at: row.started_at,
+        // Of an earlier run, while it waits again.
+        started_at: row.started_at.filter(|_| state != GenerationState::Queued),
         finished_at: row.finished_at,
         ahead: place.map(|(ahead, _)| ahead),
         wait_ms: place.and_then(|(_, wait_ms)| wait_ms),
@@ -82,54 +82,10 @@ async fn assemble(shared: &Shared, row: GenerationRow) -> Result<Generation, Stu
     })
 }
 
-/// The events of a generation: live from its log, or made from its rows once it has ended.
-pub(crate) async fn events(shared: &Shared, id: &str, after: u64) -> Result<EventStream, StudioError> {
-    // A log is there before its row, and goes after the row says how it ended. So who finds no log and then a row that has
-    // not ended has looked before both or after both, and knows by looking once more.
-    for _ in 0..2 {
-        if let Some(log) = shared.queue.log(id) {
-            return Ok(follow(log, after));
-        }
-        let row = shared.store.generation(id).await?.ok_or_else(|| not_found("generation", id))?;
-        if row.state().is_final() {
-            return Ok(replay(ended(shared, &row).await?, after));
-        }
-    }
-    if shared.queue.is_closing() {
-        return Err(StudioError::ShuttingDown);
-    }
-    Err(StudioError::Storage(
-        "The result of this generation could not be stored; it resumes after restart.".to_owned(),
-    ))
-}
-
-/// The lasting events of a generation that has ended, with the numbers they had when they happened.
-async fn ended(shared: &Shared, row: &GenerationRow) -> Result<Vec<Event>, StudioError> {
-    let last = match row.state() {
-        GenerationState::Done => GenerationEvent::Done,
-        GenerationState::Cancelled => GenerationEvent::Cancelled,
-        _ => GenerationEvent::Failed { message: row.error.clone().unwrap_or_default() },
-    };
-    let mut events = vec![Event { id: 1, event: GenerationEvent::Queued { ahead: 0, wait_ms: Some(0) } }];
-    events.extend(images(shared, &row.id).await?);
-    if let Some(id) = row.started_event {
-        events.push(Event { id: id.cast_unsigned(), event: GenerationEvent::Started });
-    }
-    // Images of a run before a restart have lower numbers than the last start.
-    events.sort_by_key(|event| event.id);
-    events.push(Event { id: row.final_event.unwrap_or(i64::MAX).cast_unsigned(), event: last });
-    Ok(events)
-}
-
-/// The events of the finished images of a generation.
-pub(crate) async fn images(shared: &Shared, id: &str) -> Result<Vec<Event>, StudioError> {
-    let rows = shared.store.images_of(id).await?;
-    rows.into_iter()
-        .map(|row| {
-            let id = row.event.cast_unsigned();
-            Ok(Event { id, event: GenerationEvent::Image { image: Box::new(row.record()?) } })
-        })
-        .collect()
+/// The events of a generation above `after`.
+pub(crate) async fn events(shared: &Arc<Shared>, id: &str, after: u64) -> Result<EventStream, StudioError> {
+    shared.store.generation(id).await?.ok_or_else(|| not_found("generation", id))?;
+    work::follow_generation(shared.clone(), id, after)
 }
 
 /// Where the PNG file of an image lies, made here (samples of trainings included) or uploaded.

@@ -3,7 +3,7 @@
 
 use sqlx::{Any, Transaction};
 
-use super::{Kind, Store, sql, storage};
+use super::{Kind, Store, jobs::delete_job, sql, storage};
 use crate::StudioError;
 
 /// Most generations that are taken out at once.
@@ -100,9 +100,10 @@ impl Store {
 
     /// Ids of some generations that ended before `before`; with `empty`, only of such without an image.
     pub(crate) async fn ended_before(&self, before: i64, empty: bool) -> Result<Vec<String>, StudioError> {
-        let without = "AND NOT EXISTS (SELECT 1 FROM images WHERE images.generation = generations.id) ";
+        let without = "AND NOT EXISTS (SELECT 1 FROM images WHERE images.generation = jobs.id) ";
         let rows: Vec<(String,)> = sqlx::query_as(sql(format!(
-            "SELECT id FROM generations WHERE state IN ('done', 'failed', 'cancelled') AND finished_at < $1 {}\
+            "SELECT id FROM jobs WHERE kind = 'generation' AND state IN ('done', 'failed', 'cancelled') \
+             AND finished_at < $1 {}\
              ORDER BY id LIMIT $2",
             if empty { without } else { "" }
         )))
@@ -162,6 +163,7 @@ async fn take_out(
             .fetch_all(&mut **change)
             .await
             .map_err(storage)?;
+    delete_job(change, id).await?;
     let visitor = gone.first().and_then(|(visitor,)| visitor.clone());
     let owner = visitor.as_deref().or(owner);
     for (hash,) in inputs {

@@ -2,8 +2,12 @@
 
 use adire_protocol::{GenerationSpec, GenerationState};
 
-use super::{Store, decode, encode, sql, sql::storable, storage};
-use crate::{StudioError, client::Who};
+use super::{Store, decode, encode, jobs::insert_job, sql, sql::storable, storage};
+use crate::{
+    StudioError,
+    client::Who,
+    work::{NewJob, Queued},
+};
 
 row! {
     /// A generation as stored.
@@ -20,10 +24,6 @@ row! {
         pub(crate) started_at: Option<i64>,
         pub(crate) finished_at: Option<i64>,
         pub(crate) error: Option<String>,
-        pub(crate) epoch: i64,
-        pub(crate) attempts: i64,
-        pub(crate) started_event: Option<i64>,
-        pub(crate) final_event: Option<i64>,
     }
 }
 
@@ -34,62 +34,57 @@ impl GenerationRow {
         [Running, Done, Failed, Cancelled].into_iter().find(|s| s.name() == self.state).unwrap_or(Queued)
     }
 
+    /// Who asked for it.
+    pub(crate) fn who(&self) -> Who {
+        Who { visitor: self.visitor.clone(), network: self.network.clone() }
+    }
+
     pub(crate) fn spec(&self) -> Result<GenerationSpec, StudioError> {
         decode(&self.spec, "request", &self.id)
     }
 }
 
-/// How a generation ended.
-pub(crate) struct Finish<'a> {
-    pub(crate) state: GenerationState,
-    pub(crate) at: i64,
-    pub(crate) error: Option<&'a str>,
-    pub(crate) event: u64,
-}
-
-const COLUMNS: &str = "id, visitor, network, state, spec, created_at, started_at, finished_at, error, epoch, attempts, \
-                       started_event, final_event";
+const SELECT: &str = "SELECT g.id, g.visitor, g.network, j.state, g.spec, j.created_at, j.started_at, j.finished_at, \
+                      j.error FROM generations g JOIN jobs j ON j.id = g.id";
 
 impl Store {
+    /// Writes a generation and puts it into the queue.
     pub(crate) async fn insert_generation(
         &self,
-        id: &str,
+        job: &NewJob,
         who: &Who,
         spec: &GenerationSpec,
-        created_at: i64,
-    ) -> Result<(), StudioError> {
+    ) -> Result<Queued, StudioError> {
         let mut change = self.change_alone().await?;
-        sqlx::query(
-            "INSERT INTO generations (id, visitor, network, state, spec, created_at) \
-             VALUES ($1, $2, $3, 'queued', $4, $5)",
-        )
-        .bind(id)
-        .bind(&who.visitor)
-        .bind(&who.network)
-        .bind(encode(spec)?)
-        .bind(created_at)
-        .execute(&mut *change)
-        .await
-        .map_err(storage)?;
+        let queued = insert_job(&mut change, job).await?;
+        sqlx::query("INSERT INTO generations (id, visitor, network, spec) VALUES ($1, $2, $3, $4)")
+            .bind(&job.id)
+            .bind(&who.visitor)
+            .bind(&who.network)
+            .bind(encode(spec)?)
+            .execute(&mut *change)
+            .await
+            .map_err(storage)?;
         for hash in spec.init_image.iter().chain(&spec.mask) {
             sqlx::query(
                 "INSERT INTO generation_inputs (generation, hash) VALUES ($1, $2) \
                  ON CONFLICT (generation, hash) DO NOTHING",
             )
-            .bind(id)
+            .bind(&job.id)
             .bind(hash)
             .execute(&mut *change)
             .await
             .map_err(storage)?;
         }
-        change.commit().await.map_err(storage)
+        change.commit().await.map_err(storage)?;
+        Ok(queued)
     }
 
     pub(crate) async fn generation(&self, id: &str) -> Result<Option<GenerationRow>, StudioError> {
         if !storable(id) {
             return Ok(None);
         }
-        sqlx::query_as(sql(format!("SELECT {COLUMNS} FROM generations WHERE id = $1")))
+        sqlx::query_as(sql(format!("{SELECT} WHERE g.id = $1")))
             .bind(id)
             .fetch_optional(&self.pool)
             .await
@@ -98,64 +93,12 @@ impl Store {
 
     /// Queued and running ones of a visitor, oldest first.
     pub(crate) async fn active(&self, visitor: &str) -> Result<Vec<GenerationRow>, StudioError> {
-        sqlx::query_as(sql(format!("SELECT {COLUMNS} FROM generations WHERE state IN ('queued', 'running') AND visitor = $1 ORDER BY id")))
+        sqlx::query_as(sql(format!(
+            "{SELECT} WHERE j.state IN ('queued', 'running') AND j.kind = 'generation' AND g.visitor = $1 ORDER BY g.id"
+        )))
         .bind(visitor)
         .fetch_all(&self.pool)
         .await
         .map_err(storage)
-    }
-
-    /// Counts a new start of the server for what the last one left, and gives it in its old order.
-    pub(crate) async fn reopen_unfinished(&self) -> Result<Vec<GenerationRow>, StudioError> {
-        sqlx::query(
-            "UPDATE generations SET state = 'queued', epoch = epoch + 1 WHERE state IN ('queued', 'running')",
-        )
-        .execute(&self.pool)
-        .await
-        .map_err(storage)?;
-        sqlx::query_as(sql(format!("SELECT {COLUMNS} FROM generations WHERE state = 'queued' ORDER BY id")))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(storage)
-    }
-
-    pub(crate) async fn start(&self, id: &str, at: i64, event: u64) -> Result<(), StudioError> {
-        sqlx::query(
-            "UPDATE generations SET state = 'running', started_at = $2, started_event = $3, \
-             attempts = attempts + 1 WHERE id = $1",
-        )
-        .bind(id)
-        .bind(at)
-        .bind(event.cast_signed())
-        .execute(&self.pool)
-        .await
-        .map_err(storage)?;
-        Ok(())
-    }
-
-    /// Undoes a start because the server stops in order; this does not count as an attempt.
-    pub(crate) async fn put_back(&self, id: &str) -> Result<(), StudioError> {
-        sqlx::query("UPDATE generations SET state = 'queued', started_at = NULL, attempts = 0 WHERE id = $1")
-            .bind(id)
-            .execute(&self.pool)
-            .await
-            .map_err(storage)?;
-        Ok(())
-    }
-
-    pub(crate) async fn finish(&self, id: &str, finish: &Finish<'_>) -> Result<(), StudioError> {
-        sqlx::query(
-            "UPDATE generations SET state = $2, finished_at = $3, error = $4, final_event = $5, network = NULL \
-             WHERE id = $1",
-        )
-        .bind(id)
-        .bind(finish.state.name())
-        .bind(finish.at)
-        .bind(finish.error)
-        .bind(finish.event.cast_signed())
-        .execute(&self.pool)
-        .await
-        .map_err(storage)?;
-        Ok(())
     }
 }

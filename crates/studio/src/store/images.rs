@@ -2,8 +2,11 @@
 
 use adire_protocol::{GalleryImage, ImageRecord, Recipe};
 
-use super::{Store, decode, encode, sql, sql::storable, storage};
-use crate::StudioError;
+use super::{Store, decode, encode, jobs::forget_attempts, sql, sql::storable, storage};
+use crate::{
+    StudioError,
+    work::{Lease, WriteError},
+};
 
 row! {
     /// An image as stored.
@@ -67,12 +70,15 @@ pub(crate) fn image_url(hash: &str) -> String {
 const COLUMNS: &str = "SELECT hash, generation, position, recipe, infotext, created_at, event FROM images";
 
 impl Store {
+    /// Writes an image of a generation that is held; the number of its event, at least `least`.
     pub(crate) async fn insert_image(
         &self,
+        lease: &Lease,
         image: &ImageRecord,
         visitor: Option<&str>,
-        event: u64,
-    ) -> Result<(), StudioError> {
+        least: u64,
+    ) -> Result<u64, WriteError> {
+        let (mut change, event) = self.change_held(lease, least).await?;
         sqlx::query(
             "INSERT INTO images (generation, position, hash, visitor, recipe, infotext, created_at, event) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -84,16 +90,32 @@ impl Store {
         .bind(encode(&image.recipe)?)
         .bind(&image.infotext)
         .bind(image.created_at)
-        .bind(event.cast_signed())
-        .execute(&self.pool)
+        .bind(event)
+        .execute(&mut *change)
         .await
         .map_err(storage)?;
-        Ok(())
+        forget_attempts(&mut change, &image.generation).await?;
+        change.commit().await.map_err(storage)?;
+        Ok(event.cast_unsigned())
     }
 
     pub(crate) async fn images_of(&self, generation: &str) -> Result<Vec<ImageRow>, StudioError> {
         sqlx::query_as(sql(format!("{COLUMNS} WHERE generation = $1 ORDER BY position")))
             .bind(generation)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(storage)
+    }
+
+    /// Those of a generation whose events have a number above `after`.
+    pub(crate) async fn images_after(
+        &self,
+        generation: &str,
+        after: u64,
+    ) -> Result<Vec<ImageRow>, StudioError> {
+        sqlx::query_as(sql(format!("{COLUMNS} WHERE generation = $1 AND event > $2 ORDER BY event")))
+            .bind(generation)
+            .bind(i64::try_from(after).unwrap_or(i64::MAX))
             .fetch_all(&self.pool)
             .await
             .map_err(storage)

@@ -3,7 +3,10 @@
 use adire_protocol::{TrainingPoint, TrainingSample};
 
 use super::{Store, image_url, sql::Real, sql::storable, storage};
-use crate::StudioError;
+use crate::{
+    StudioError,
+    work::{Lease, WriteError},
+};
 
 row! {
     struct PointRow {
@@ -34,13 +37,9 @@ fn small(number: i64) -> u32 {
 
 impl Store {
     /// Keeps a point: what it knows is added to the one of the same step.
-    pub(crate) async fn save_point(
-        &self,
-        id: &str,
-        point: &TrainingPoint,
-        number: i64,
-    ) -> Result<(), StudioError> {
-        let mut change = self.change().await?;
+    pub(crate) async fn save_point(&self, lease: &Lease, point: &TrainingPoint) -> Result<(), WriteError> {
+        let (mut change, number) = self.change_held(lease, 0).await?;
+        let id = &lease.job;
         sqlx::query(
             "INSERT INTO training_points (job, step, loss, held_out_loss, learning_rate, gradient_norm, seconds, number) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (job, step) DO UPDATE SET \
@@ -67,32 +66,28 @@ impl Store {
             .execute(&mut *change)
             .await
             .map_err(storage)?;
-        change.commit().await.map_err(storage)
+        Ok(change.commit().await.map_err(storage)?)
     }
 
     /// `sample.url` is not kept: it follows from the hash.
-    pub(crate) async fn save_sample(
-        &self,
-        id: &str,
-        sample: &TrainingSample,
-        number: i64,
-    ) -> Result<(), StudioError> {
+    pub(crate) async fn save_sample(&self, lease: &Lease, sample: &TrainingSample) -> Result<(), WriteError> {
+        let (mut change, number) = self.change_held(lease, 0).await?;
         sqlx::query(
             "INSERT INTO training_samples (job, step, prompt_index, with_adapter, prompt, hash, number) \
              VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (job, step, prompt_index, with_adapter) \
              DO UPDATE SET hash = excluded.hash, number = excluded.number",
         )
-        .bind(id)
+        .bind(&lease.job)
         .bind(i64::from(sample.step))
         .bind(i64::from(sample.prompt_index))
         .bind(i64::from(sample.with_adapter))
         .bind(&sample.prompt)
         .bind(&sample.hash)
         .bind(number)
-        .execute(&self.pool)
+        .execute(&mut *change)
         .await
         .map_err(storage)?;
-        Ok(())
+        Ok(change.commit().await.map_err(storage)?)
     }
 
     /// Points with a number above `after`, each with its number.
@@ -151,18 +146,6 @@ impl Store {
             (row.number, sample)
         };
         Ok(rows.into_iter().map(sample).collect())
-    }
-
-    /// The largest number that any event of a training has.
-    pub(crate) async fn newest_training_event(&self) -> Result<i64, StudioError> {
-        let (number,): (i64,) = sqlx::query_as(
-            "SELECT COALESCE(MAX(number), 0) FROM \
-             (SELECT number FROM training_points UNION ALL SELECT number FROM training_samples) AS numbers",
-        )
-        .fetch_one(&self.pool)
-        .await
-        .map_err(storage)?;
-        Ok(number)
     }
 
     /// Whether some training made a sample of that name.

@@ -12,6 +12,7 @@ mod deletion;
 mod embeddings;
 mod generations;
 mod images;
+mod jobs;
 mod measurements;
 mod settings;
 mod sql;
@@ -32,11 +33,12 @@ use sql::{Kind, Place};
 
 pub(crate) use adapters::Listed;
 pub(crate) use datasets::{DatasetImageRow, DatasetRow};
-pub(crate) use generations::{Finish, GenerationRow};
+pub(crate) use generations::GenerationRow;
 pub(crate) use images::{ImageRow, image_url};
+pub(crate) use jobs::Release;
 pub use sql::DatabaseUrl;
 pub(crate) use sql::storage;
-pub(crate) use training::{RunFacts, RunOutcome, RunRow};
+pub(crate) use training::{RunFacts, RunRow};
 pub(crate) use uploads::Uploaded;
 
 use crate::{StudioError, client::Visitor};
@@ -57,7 +59,7 @@ macro_rules! same {
 
 /// Every step of the layout, embedded in the program. A file that was released is never edited: its checksum is in
 /// people's databases. Listed by hand because sqlx's macro would build SQLite a second time, for the compiler's host.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     same!(1, "studio", "0001_studio.sql"),
     same!(2, "uploads and receipts", "0002_uploads_and_receipts.sql"),
     same!(3, "datasets and training", "0003_datasets_and_training.sql"),
@@ -81,6 +83,12 @@ const STEPS: [Step; 9] = [
         "blob owners",
         include_str!("../../migrations/sqlite/0009_blob_owners.sql"),
         include_str!("../../migrations/postgres/0009_blob_owners.sql"),
+    ),
+    (
+        10,
+        "jobs",
+        include_str!("../../migrations/sqlite/0010_jobs.sql"),
+        include_str!("../../migrations/postgres/0010_jobs.sql"),
     ),
 ];
 
@@ -183,7 +191,8 @@ impl Store {
     async fn digest_visitors(&self) -> Result<(), StudioError> {
         let mut change = self.change().await?;
         let mut replaced = 0;
-        for (table, column) in [("generations", "visitor"), ("images", "visitor"), ("upload_owners", "owner")]
+        for (table, column) in
+            [("generations", "visitor"), ("images", "visitor"), ("upload_owners", "owner"), ("jobs", "owner")]
         {
             let found: Vec<(String,)> = sqlx::query_as(sql(format!(
                 "SELECT DISTINCT {column} FROM {table} WHERE LENGTH({column}) = 36"
@@ -206,6 +215,19 @@ impl Store {
             self.empty_log().await;
         }
         Ok(())
+    }
+
+    /// Brings an empty PostgreSQL database to an earlier step and executes statements on it.
+    #[cfg(test)]
+    pub(crate) async fn prepare_step(url: &DatabaseUrl, step: i64, statements: &[String]) {
+        use sqlx::Executor as _;
+        let mut connection = Place::from(url).connect().await.unwrap();
+        let steps = steps(Kind::Postgres).into_iter().filter(|migration| migration.version <= step);
+        Migrator::with_migrations(steps.collect()).run_direct(None, &mut connection, false).await.unwrap();
+        for statement in statements {
+            connection.execute(sql(statement.clone())).await.unwrap();
+        }
+        connection.close().await.unwrap();
     }
 
     /// Simulates a full disk: rows that need a new page are refused.
@@ -235,11 +257,15 @@ impl Store {
 /// Brings a database to this program's version, on a connection outside the pool: after an error sqlx's lock on a
 /// PostgreSQL database stays with the connection, and every other program would wait for it.
 async fn migrate(connection: &mut AnyConnection, kind: Kind) -> Result<(), StudioError> {
-    let steps = STEPS.into_iter().map(|(version, name, sqlite, postgres)| {
+    Migrator::with_migrations(steps(kind)).run_direct(None, connection, false).await.map_err(migration)
+}
+
+fn steps(kind: Kind) -> Vec<Migration> {
+    let step = |(version, name, sqlite, postgres): Step| {
         let text = if kind == Kind::Sqlite { sqlite } else { postgres };
         Migration::new(version, name.into(), MigrationType::Simple, text.into_sql_str(), false)
-    });
-    Migrator::with_migrations(steps.collect()).run_direct(None, connection, false).await.map_err(migration)
+    };
+    STEPS.into_iter().map(step).collect()
 }
 
 /// Takes the lock on a PostgreSQL database, which ends with the connection. Two servers would each run what the other

@@ -3,7 +3,12 @@
 use adire_protocol::{TrainingConfig, TrainingRequest, TrainingState};
 
 use super::*;
-use crate::{ImageUse, NewEmbedding, Pixels, deletion, gc, png::encode_bare, shared::now};
+use crate::{
+    ImageUse, NewEmbedding, Pixels, deletion, gc,
+    png::encode_bare,
+    shared::now,
+    work::{EndedBy, Outcome},
+};
 
 const DAY: i64 = crate::limits::DAY_MS;
 
@@ -63,10 +68,12 @@ async fn owners_follow_every_row_that_names_a_blob() {
     let store = &studio.shared().store;
     let (_, mut sample) = store.samples(&run.id, 0).await.unwrap().remove(0);
     let before = std::mem::replace(&mut sample.hash, "5".repeat(64));
-    store.save_sample(&run.id, &sample, i64::MAX).await.unwrap();
+    let lease = store.hold_again(&run.id).await;
+    store.save_sample(&lease, &sample).await.unwrap();
     check(&studio, 6).await;
     assert!(store.unused_blobs().await.unwrap().contains(&before));
-    store.rewind_run(&run.id, 0, false).await.unwrap();
+    store.rewind_run(&lease, 0, false).await.unwrap();
+    store.end(EndedBy::Holder(&lease, 0), Outcome::Done { version: None }).await.unwrap();
     check(&studio, 6).await;
 
     studio.delete_image(&generation.id, 0, By::Client(&me)).await.unwrap();

@@ -15,7 +15,12 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, postgres::PgConnect
 use tokio::sync::Mutex;
 
 use super::*;
-use crate::{DatabaseUrl, client::Who, store::Store};
+use crate::{
+    DatabaseUrl,
+    client::Who,
+    store::Store,
+    work::{JobKind, NewJob},
+};
 
 /// The server's end is tied to a pipe: when this program ends, however it ends, the shell reads end-of-file, stops the
 /// server and removes the folder.
@@ -148,6 +153,15 @@ pub(crate) async fn database_of(data: &Path) -> Option<DatabaseUrl> {
 
 /// The URL of a data folder's database; the first call for a folder creates it.
 pub(crate) async fn url_of(data: &Path) -> String {
+    url(data, true).await
+}
+
+/// The URL of a database without any tables.
+pub(crate) async fn empty_url_of(data: &Path) -> String {
+    url(data, false).await
+}
+
+async fn url(data: &Path, migrated: bool) -> String {
     assert!(chosen(), "run this with ADIRE_TEST_DATABASE=postgres");
     let mut databases = DATABASES.lock().await;
     let server = match SERVER.get() {
@@ -171,7 +185,11 @@ pub(crate) async fn url_of(data: &Path) -> String {
     }
     static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let name = format!("t{}", COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
-    new_database(&mut admin, &name).await;
+    if migrated {
+        new_database(&mut admin, &name).await;
+    } else {
+        execute(&mut admin, format!("CREATE DATABASE {name}")).await;
+    }
     let url = server.url(&name);
     databases.insert(data.to_owned(), name);
     url
@@ -261,7 +279,16 @@ async fn deletions_at_once_neither_fail_nor_leave_anything() {
             for hash in uploads {
                 store.keep_upload(hash, 10, &who, 1).await.unwrap();
             }
-            store.insert_generation(&id, &who, spec, 1).await.unwrap();
+            let job = NewJob {
+                id: id.clone(),
+                kind: JobKind::Generation,
+                owner: visitor.clone(),
+                cost: 1,
+                wants: String::new(),
+                model: String::new(),
+                created_at: 1,
+            };
+            store.insert_generation(&job, &who, spec).await.unwrap();
             match turn % 4 {
                 0 => store.delete_uploads_of(&visitor).await.unwrap(),
                 1 => drop(store.forget_uploads(2).await.unwrap()),

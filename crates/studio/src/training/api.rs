@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use adire_protocol::{TrainingRequest, TrainingRun, TrainingRunDetail, TrainingSettings};
 
-use crate::{Studio, StudioError, TrainingFile, TrainingStream, shared::detached, training};
+use crate::{Studio, StudioError, TrainingFile, TrainingStream, shared::detached, training, work};
 
 impl Studio {
     /// Validates and queues a training run. Its datasets are frozen.
@@ -36,7 +36,8 @@ impl Studio {
     /// # Errors
     /// No such training.
     pub async fn training_events(&self, id: &str, after: u64) -> Result<TrainingStream, StudioError> {
-        training::follow(self.shared().clone(), id, after).await
+        let id = training::job(self.shared(), id).await?.id;
+        work::follow_training(self.shared().clone(), &id, after)
     }
 
     /// Pauses a training run within one unit of work, until it is resumed; persists across restarts.

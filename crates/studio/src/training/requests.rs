@@ -15,7 +15,7 @@ use crate::{
     adapters::resolve,
     dataset::sample_prompts,
     shared::{Shared, blocking, now},
-    store::RunOutcome,
+    work::{self, Asked, EndedBy, JobKind, JobState, NewJob, Outcome, Stop},
 };
 
 /// Checks a request, freezes its datasets and puts it into the queue.
@@ -24,7 +24,7 @@ pub(crate) async fn submit(
     mut request: TrainingRequest,
 ) -> Result<TrainingRun, StudioError> {
     request.validate()?;
-    if shared.queue.is_closing() {
+    if shared.work.is_closing() {
         return Err(StudioError::ShuttingDown);
     }
     for prompt in &request.config.sample_prompts {
@@ -60,10 +60,19 @@ pub(crate) async fn submit(
     if let Some(id) = &request.class_dataset {
         shared.datasets.freeze(id).await.map_err(|error| empty("class_dataset", error))?;
     }
-    let id = Uuid::now_v7().to_string();
-    shared.store.insert_run(&id, &request, &hash, now()).await?;
-    shared.training.changed();
-    views::job(&shared, &id).await
+    let job = NewJob {
+        id: Uuid::now_v7().to_string(),
+        kind: JobKind::Training,
+        // The admin's; they run in order.
+        owner: String::new(),
+        cost: work::expected_training_ms(&request),
+        wants: String::new(),
+        model: shared.model.hash.clone(),
+        created_at: now(),
+    };
+    shared.store.insert_run(&job, &request, &hash).await?;
+    shared.work.training_waits();
+    views::job(&shared, &job.id).await
 }
 
 /// Fills in the default sample prompts and interval.
@@ -87,50 +96,67 @@ async fn fill_samples(shared: &Shared, request: &mut TrainingRequest) -> Result<
 
 /// Pauses a run until it is resumed.
 pub(crate) async fn pause(shared: Arc<Shared>, id: String) -> Result<TrainingRun, StudioError> {
-    let end = RunOutcome { state: TrainingState::Paused, at: None, error: None, version: None };
-    let from = TrainingState::ALL.into_iter().filter(|state| state.can_pause()).collect::<Vec<_>>();
-    change(&shared, &id, &from, &end, "paused").await
+    change(&shared, &id, &[JobState::Queued], Outcome::Paused, Asked::Pause).await?;
+    let run = views::job(&shared, &id).await?;
+    if run.state == TrainingState::Paused { Ok(run) } else { Err(cannot(&run, "paused")) }
 }
 
 /// Cancels a run.
 pub(crate) async fn cancel(shared: Arc<Shared>, id: String) -> Result<TrainingRun, StudioError> {
-    let end = RunOutcome { state: TrainingState::Cancelled, at: Some(now()), error: None, version: None };
-    let from = TrainingState::ALL.into_iter().filter(|state| state.can_cancel()).collect::<Vec<_>>();
-    let job = change(&shared, &id, &from, &end, "cancelled").await?;
-    if shared.training.active().as_ref().is_none_or(|active| active.id != job.id) {
-        forget_checkpoint(&shared, &job.id).await;
+    let from = [JobState::Queued, JobState::Paused, JobState::Failed];
+    let outcome = Outcome::Cancelled { why: None };
+    if change(&shared, &id, &from, outcome, Asked::Cancel).await? {
+        forget_checkpoint(&shared, &id).await;
     }
-    Ok(job)
+    let run = views::job(&shared, &id).await?;
+    if run.state == TrainingState::Cancelled { Ok(run) } else { Err(cannot(&run, "cancelled")) }
 }
 
+/// Does it where nobody holds the run, else asks its holder; whether nobody did.
 async fn change(
     shared: &Shared,
     id: &str,
-    from: &[TrainingState],
-    end: &RunOutcome<'_>,
-    word: &str,
-) -> Result<TrainingRun, StudioError> {
-    let done = shared.store.finish_run(id, from, end).await?;
-    shared.training.stop(id);
-    let job = views::job(shared, id).await?;
-    if done || job.state == end.state {
-        return Ok(job);
+    from: &[JobState],
+    outcome: Outcome<'_>,
+    asked: Asked,
+) -> Result<bool, StudioError> {
+    // So that a wrong id, or that of another kind of job, changes nothing.
+    views::job(shared, id).await?;
+    let mut done = false;
+    // Twice: it may be claimed between the two questions.
+    for _ in 0..2 {
+        done = shared.store.end(EndedBy::NotHeld { id, from }, outcome).await?.is_some();
+        if done {
+            break;
+        }
+        if shared.store.ask(id, asked).await? {
+            shared.work.stop(id, Stop::Asked(asked));
+            break;
+        }
     }
-    Err(StudioError::Training(format!("This training run is {} and can't be {word}.", job.state.name())))
+    shared.work.notify_all();
+    Ok(done)
 }
 
 /// Resumes a paused or failed run from its checkpoint.
 pub(crate) async fn resume(shared: Arc<Shared>, id: String) -> Result<TrainingRun, StudioError> {
-    let done = shared.store.resume_run(&id).await?;
-    shared.training.changed();
-    let job = views::job(&shared, &id).await?;
-    if done || !job.state.is_resting() {
-        return Ok(job);
+    views::job(&shared, &id).await?;
+    let done = shared.store.resume(&id).await?;
+    // One that has not come to rest yet goes on.
+    shared.work.go_on(&id);
+    shared.work.training_waits();
+    let run = views::job(&shared, &id).await?;
+    if done || !run.state.is_resting() {
+        return Ok(run);
     }
     Err(StudioError::Training(format!(
         "This training run is {} and can't be resumed. Duplicate it instead.",
-        job.state.name()
+        run.state.name()
     )))
+}
+
+fn cannot(run: &TrainingRun, word: &str) -> StudioError {
+    StudioError::Training(format!("This training run is {} and can't be {word}.", run.state.name()))
 }
 
 pub(crate) async fn set_settings(
@@ -139,12 +165,12 @@ pub(crate) async fn set_settings(
 ) -> Result<TrainingSettings, StudioError> {
     shared.store.set_setting(SETTINGS, &settings).await?;
     *shared.training.settings.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = settings;
-    shared.training.changed();
+    shared.work.look_again();
     Ok(settings)
 }
 
 /// Deletes the checkpoint of a run that will not be resumed.
-pub(super) async fn forget_checkpoint(shared: &Shared, id: &str) {
+pub(crate) async fn forget_checkpoint(shared: &Shared, id: &str) {
     let path = shared.training.folder_of(id).join(CHECKPOINT);
     let _ = blocking(move || {
         // It may never have been written.

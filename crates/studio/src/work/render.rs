@@ -1,30 +1,18 @@
 //! Renders one image of a generation: run by the worker, reported step by step, stored and published.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::Arc;
 
-use adire_protocol::{GenerationEvent, ImageRecord, Progress, Recipe, infotext};
+use adire_protocol::{ImageRecord, Progress, Recipe, infotext};
 
+use super::{Hold, Lease, QueuedGeneration, Stop};
 use crate::{
-    AdapterFile, BackendError, RenderRequest, Rendered, StudioError,
+    AdapterFile, BackendError, RenderRequest, Rendered,
     png::{data_url, encode_with_recipe},
-    queue::{QueuedGeneration, Stop},
     shared::{Shared, blocking},
     store::image_url,
     timing::StepTimer,
     worker::RenderEvent,
 };
-
-/// Why rendering stopped early.
-pub(crate) enum RenderError {
-    Stopped(Stop),
-    Failed(String),
-}
-
-impl From<StudioError> for RenderError {
-    fn from(error: StudioError) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
 
 /// Renders one image and publishes its progress.
 pub(crate) async fn render_image(
@@ -32,12 +20,12 @@ pub(crate) async fn render_image(
     generation: &QueuedGeneration,
     render: &RenderRequest,
     (index, here): (u32, u32),
-    stop: &Arc<AtomicBool>,
-) -> Result<Rendered, RenderError> {
-    if let Some(why) = shared.queue.stopped() {
-        return Err(RenderError::Stopped(why));
+    hold: &Arc<Hold>,
+) -> Result<Rendered, Stop> {
+    if let Some(why) = hold.stopped() {
+        return Err(why);
     }
-    let mut updates = shared.worker.render(render.clone(), stop.clone())?;
+    let mut updates = shared.worker.render(render.clone(), hold.stop.clone())?;
     let mut timer = StepTimer::default();
     while let Some(update) = updates.recv().await {
         match update {
@@ -53,33 +41,33 @@ pub(crate) async fn render_image(
                     // wait for it. When the next step has ended already, its preview is the one to show.
                     preview: step.preview.as_ref().filter(|_| updates.is_empty()).and_then(data_url),
                 };
-                shared.queue.progress(progress, here, &timer);
+                shared.work.progress(&generation.id, progress, here, &timer);
             }
             RenderEvent::Ended(Ok(rendered), total) => {
-                shared.queue.record_timing(&render.spec, &timer, total);
+                shared.work.record_timing(&render.spec, &timer, total);
                 return Ok(rendered);
             }
             RenderEvent::Ended(Err(BackendError::Failed(message)), _) => {
-                return Err(RenderError::Failed(message));
+                return Err(Stop::Failed(message));
             }
             RenderEvent::Ended(Err(BackendError::Cancelled), _) => {
-                let nobody = || RenderError::Failed("The engine stopped without being cancelled.".to_owned());
-                return Err(shared.queue.stopped().map_or_else(nobody, RenderError::Stopped));
+                let nobody = || Stop::Failed("The engine stopped without being cancelled.".to_owned());
+                return Err(hold.stopped().unwrap_or_else(nobody));
             }
         }
     }
-    Err(RenderError::Failed("The worker thread has stopped. Restart the server.".to_owned()))
+    Err(Stop::Failed("The worker thread has stopped. Restart the server.".to_owned()))
 }
 
 /// Stores a finished image and publishes it.
 pub(crate) async fn store_image(
     shared: &Shared,
     generation: &QueuedGeneration,
+    lease: &Lease,
     render: RenderRequest,
     index: u32,
     Rendered { pixels, fingerprint, withheld, seconds, switch_seconds, embeddings, warnings }: Rendered,
-    created_at: i64,
-) -> Result<(), RenderError> {
+) -> Result<(), Stop> {
     let model = &shared.model;
     let recipe = Recipe {
         spec: render.spec,
@@ -107,13 +95,13 @@ pub(crate) async fn store_image(
         hash,
         generation: generation.id.clone(),
         index,
-        created_at,
+        created_at: shared.work.image_time(),
         // As in the PNG file, whose entries cannot hold a NUL; PostgreSQL's text cannot either.
         infotext: infotext::format(&recipe).replace('\0', ""),
         recipe,
     };
-    let event = shared.queue.next_event(&generation.id);
-    shared.store.insert_image(&image, generation.who.visitor.as_deref(), event).await?;
-    shared.queue.publish(&generation.id, GenerationEvent::Image { image: Box::new(image) });
+    let least = shared.work.next_event(&generation.id);
+    let event = shared.store.insert_image(lease, &image, generation.who.visitor.as_deref(), least).await?;
+    shared.work.stored(&generation.id, event);
     Ok(())
 }

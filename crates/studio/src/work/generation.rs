@@ -1,0 +1,264 @@
+//! Generations: a job whose units are images. Each is stored as soon as it is finished.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use adire_protocol::{AdapterUse, Event, GenerationEvent, GenerationSpec};
+use sha2::{Digest, Sha256};
+
+use super::{
+    Claimed, Hold, QueuedGeneration, Stop,
+    events::Live,
+    model::MAX_ATTEMPTS,
+    render::{render_image, store_image},
+    scheduler::Progressed,
+};
+use crate::{
+    AdapterFile, EmbeddingFile, InitFiles, RenderRequest, StudioError,
+    blobs::hex,
+    embeddings, limits,
+    shared::{Shared, blocking},
+    store::GenerationRow,
+    uploads, views,
+};
+
+/// Milliseconds that a megapixel-step is taken for before anything was timed. Only their ratios matter then.
+const UNTIMED: f64 = 1_000.0;
+
+/// What a job wants in effect: a fingerprint of adapters (hash and use, in order); empty where there are none.
+pub(crate) fn wants(adapters: &[(String, AdapterUse)]) -> String {
+    if adapters.is_empty() {
+        return String::new();
+    }
+    let mut hasher = Sha256::new();
+    for (hash, adapter) in adapters {
+        hasher.update(format!("{hash} {} {} ", adapter.strength, adapter.text_encoder_strength()));
+    }
+    hex(&hasher.finalize()[..16])
+}
+
+/// Expected milliseconds of a generation, at least one: two jobs of one owner must not have the same turn.
+pub(crate) fn expected_ms(shared: &Shared, spec: &GenerationSpec) -> i64 {
+    let ms = shared.work.expected(spec, spec.count);
+    ms.unwrap_or_else(|| limits::cost(spec, spec.count) * UNTIMED).ceil().max(1.0) as i64
+}
+
+/// A generation that this node runs.
+pub(crate) struct GenerationRun {
+    pub(crate) hold: Arc<Hold>,
+    claimed: Claimed,
+    generation: QueuedGeneration,
+    files: Option<Files>,
+    /// Positions of the images that are not there yet.
+    left: VecDeque<u32>,
+    /// Images made by this run.
+    here: u32,
+}
+
+/// What every image of it needs.
+struct Files {
+    adapters: Vec<AdapterFile>,
+    embeddings: Vec<EmbeddingFile>,
+    init: Option<InitFiles>,
+}
+
+impl GenerationRun {
+    /// Takes on a generation that has been claimed.
+    pub(super) async fn begin(shared: &Shared, claimed: Claimed) -> Result<Self, (Arc<Hold>, Stop)> {
+        let hold = shared.work.hold(&claimed);
+        let generation = match shared.work.take_out(&hold.lease.job) {
+            Some(generation) => Ok(generation),
+            // Another node has put it into the queue.
+            None => load(shared, &hold.lease.job).await,
+        };
+        let generation = match generation {
+            Ok(generation) => generation,
+            Err(error) => return Err((hold, error.into())),
+        };
+        if claimed.attempts > MAX_ATTEMPTS {
+            return Err((
+                hold,
+                Stop::Failed(format!(
+                    "The server crashed {MAX_ATTEMPTS} times during this generation, so it is not retried. It may need more memory than is available; try a smaller size."
+                )),
+            ));
+        }
+        let (id, spec) = (&generation.id, &generation.spec);
+        tracing::info!(generation = id, images = spec.count, steps = spec.steps, "started");
+        let left = (0..spec.count).filter(|index| !generation.finished.contains(index)).collect();
+        shared.work.started(generation.clone());
+        Ok(Self { hold, claimed, generation, files: None, left, here: 0 })
+    }
+
+    /// When its next image is due: between two images, newcomers go first.
+    pub(super) fn due(&self) -> i64 {
+        let images = i64::from(self.generation.spec.count.max(1));
+        self.claimed.turn + self.claimed.cost / images * i64::from(self.here)
+    }
+
+    /// Makes its next image.
+    pub(super) async fn unit(&mut self, shared: &Shared) -> Result<Progressed, Stop> {
+        let Some(index) = self.left.pop_front() else { return Ok(Progressed::Done) };
+        let files = match &self.files {
+            Some(files) => files,
+            None => self.files.insert(files(shared, &self.generation.spec).await?),
+        };
+        let mut spec = self.generation.spec.clone();
+        // Validation leaves room above the seed for every image.
+        spec.seed = spec.seed.saturating_add(u64::from(index));
+        spec.count = 1;
+        let Files { adapters, embeddings, init } = files;
+        let (adapters, embeddings, init) = (adapters.clone(), embeddings.clone(), init.clone());
+        let render = RenderRequest { spec, adapters, embeddings, init };
+        let (generation, hold) = (&self.generation, &self.hold);
+        let rendered = render_image(shared, generation, &render, (index, self.here), hold).await?;
+        store_image(shared, generation, &hold.lease, render, index, rendered).await?;
+        self.here += 1;
+        Ok(if self.left.is_empty() { Progressed::Done } else { Progressed::More })
+    }
+}
+
+async fn files(shared: &Shared, spec: &GenerationSpec) -> Result<Files, StudioError> {
+    let adapters = shared.adapter_files(&spec.adapters).await?;
+    let embeddings = embeddings::files(shared).await?;
+    let (blobs, spec) = (shared.blobs.clone(), spec.clone());
+    let init = blocking(move || uploads::files(&blobs, &spec)).await?;
+    Ok(Files { adapters, embeddings, init })
+}
+
+/// A generation as the queue needs it.
+pub(super) async fn load(shared: &Shared, id: &str) -> Result<QueuedGeneration, StudioError> {
+    let row = shared.store.generation(id).await?.ok_or_else(|| views::not_found("generation", id))?;
+    queued(shared, &row).await
+}
+
+pub(super) async fn queued(shared: &Shared, row: &GenerationRow) -> Result<QueuedGeneration, StudioError> {
+    let images = shared.store.images_of(&row.id).await?;
+    let finished = images.iter().filter_map(|image| u32::try_from(image.position).ok()).collect();
+    let (id, who) = (row.id.clone(), row.who());
+    Ok(QueuedGeneration { id, who, created_at: row.created_at, spec: row.spec()?, finished })
+}
+
+/// The last event of a generation that stops, as it is shown where it could not be stored.
+pub(super) fn last_event(stop: &Stop) -> Option<GenerationEvent> {
+    match stop {
+        Stop::Failed(message) => Some(GenerationEvent::Failed { message: message.clone() }),
+        Stop::Asked(_) => Some(GenerationEvent::Cancelled),
+        Stop::Closing | Stop::LeaseLost => None,
+    }
+}
+
+/// What is new about a generation since `cursor`, and whether that is all there will be.
+pub(super) async fn news(
+    shared: &Shared,
+    id: &str,
+    cursor: u64,
+    live: Live,
+) -> Result<(Vec<Event>, bool), StudioError> {
+    let mut events =
+        if live.may_have_stored(cursor) { stored_events(shared, id, cursor).await? } else { Vec::new() };
+    let newest = events.last().map_or(cursor, |event| event.id);
+    if let Some(passing) = live.passing.filter(|passing| passing.id > newest) {
+        let is_queued = |event: &Event| matches!(event.event, GenerationEvent::Queued { .. });
+        if is_queued(&passing) {
+            // The position it has now.
+            events.pop_if(|event| is_queued(event));
+        }
+        events.push(passing);
+    }
+    let ended = match events.last() {
+        Some(event) => event.event.is_last(),
+        // Its last event has been seen before, unless it is another node that runs it.
+        None if live.stored == 0 => {
+            shared.store.generation(id).await?.is_none_or(|row| row.state().is_final())
+        }
+        None => false,
+    };
+    Ok((events, ended))
+}
+
+/// The stored events of a generation above `after`, oldest first.
+async fn stored_events(shared: &Shared, id: &str, after: u64) -> Result<Vec<Event>, StudioError> {
+    let mut events = Vec::new();
+    let mut rows = shared.store.job_events(id, after).await?;
+    // What was before it waited again does not matter any more.
+    if let Some(again) = rows.iter().rposition(|(_, name)| name == "queued") {
+        rows.drain(..again);
+    }
+    for (number, name) in rows {
+        let event = match name.as_str() {
+            "queued" => {
+                let (ahead, wait_ms) = shared.work.position(id).unwrap_or((0, Some(0)));
+                GenerationEvent::Queued { ahead, wait_ms }
+            }
+            "started" => GenerationEvent::Started,
+            "done" => GenerationEvent::Done,
+            "cancelled" => GenerationEvent::Cancelled,
+            "failed" => {
+                let row = shared.store.generation(id).await?;
+                GenerationEvent::Failed { message: row.and_then(|row| row.error).unwrap_or_default() }
+            }
+            _ => continue,
+        };
+        events.push(Event { id: number, event });
+    }
+    for image in shared.store.images_after(id, after).await? {
+        let number = image.event.cast_unsigned();
+        events.push(Event { id: number, event: GenerationEvent::Image { image: Box::new(image.record()?) } });
+    }
+    events.sort_by_key(|event| event.id);
+    Ok(events)
+}
+
+/// A message as visitors may read it: of each absolute path only the last part.
+pub(super) fn without_folders(message: &str) -> String {
+    let is_of_path =
+        |c: char| !c.is_whitespace() && !matches!(c, '"' | '“' | '”' | '\'' | '`' | '(' | ')' | ',' | ';');
+    let mut shown = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(start) = rest.find('/') {
+        let (before, path) = rest.split_at(start);
+        shown.push_str(before);
+        let length = path.find(|c| !is_of_path(c)).unwrap_or(path.len());
+        let (path, after) = path.split_at(length);
+        // Not within a word (`and/or`, `1/2`, `https://`): a path begins after a character that cannot belong to one.
+        let within = before.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '-' | '_'));
+        let address = before.ends_with(':') && path.starts_with("//");
+        let absolute = !(within || address);
+        match path.trim_end_matches(['/', ':', '.']).rsplit_once('/') {
+            Some((_, last)) if absolute && !last.is_empty() => {
+                let end = path.len() - path.trim_end_matches(['/', ':', '.']).len();
+                shown.push_str(last);
+                shown.push_str(&path[path.len() - end..]);
+            }
+            _ => shown.push_str(path),
+        }
+        rest = after;
+    }
+    shown + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_folders;
+
+    #[test]
+    fn paths_of_the_server_are_not_for_visitors() {
+        for (message, shown) in [
+            ("/srv/adire/blobs/ab/cd could not be read: gone.", "cd could not be read: gone."),
+            (
+                "The file “/srv/adire/my-style.safetensors” is lost.",
+                "The file “my-style.safetensors” is lost.",
+            ),
+            ("open /data/a: /data/b: no.", "open a: b: no."),
+            ("at /data/blobs/.", "at blobs/."),
+            ("failed:/data/blobs/ab", "failed:ab"),
+            ("1/2 of it and/or https://example.org/a/b", "1/2 of it and/or https://example.org/a/b"),
+            ("models/starter is relative", "models/starter is relative"),
+            ("/ and // stay", "/ and // stay"),
+            ("àdìrẹ /ẹlẹ́kọ/ọ̀ṣun", "àdìrẹ ọ̀ṣun"),
+            ("", ""),
+        ] {
+            assert_eq!(without_folders(message), shown, "{message}");
+        }
+    }
+}

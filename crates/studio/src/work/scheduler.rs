@@ -1,0 +1,293 @@
+//! The one task that decides what the device does next: an image, or a unit of anything else. Generations go between the
+//! units of everything else, and newcomers between the images of a generation, so nobody waits for more than one unit.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use adire_protocol::GenerationEvent;
+
+use super::{
+    Asked, EndedBy, Hold, JobKind, JobState, Outcome, Stop,
+    claim::Claimer,
+    generation::{GenerationRun, last_event, without_folders},
+    restore,
+    training::TrainingRun,
+};
+use crate::{StudioError, shared::Shared, store::Release, training::forget_checkpoint};
+
+/// How long it waits after the store refused.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Time between two tries to write how a job ended, and how many there are before it is left to another claim.
+const RETRY: Duration = Duration::from_millis(250);
+const TRIES: u32 = 4;
+
+/// Whether a run has reached its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progressed {
+    More,
+    Done,
+}
+
+struct Scheduler {
+    shared: Arc<Shared>,
+    generations: Claimer,
+    trainings: Claimer,
+    /// Generations under way: one, and those that give way to newcomers.
+    runs: Vec<GenerationRun>,
+    /// The training under way.
+    training: Option<TrainingRun>,
+    /// What the last unit was of.
+    last: Option<JobKind>,
+}
+
+/// Serves the queue until the studio closes.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let claimer = |kind| Claimer::new(&shared.work.node, kind, &shared.model.hash);
+    let (generations, trainings) = (claimer(JobKind::Generation), claimer(JobKind::Training));
+    let mut scheduler =
+        Scheduler { shared, generations, trainings, runs: Vec::new(), training: None, last: None };
+    while !scheduler.shared.work.is_closing() {
+        match scheduler.take_on(None).await {
+            Ok(()) => scheduler.unit().await,
+            Err(StudioError::ShuttingDown) => break,
+            Err(error) => {
+                tracing::error!(%error, "no job could be claimed");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+    let Scheduler { shared, runs, training, .. } = scheduler;
+    for run in runs {
+        stopped(&shared, &run.hold, Stop::Closing).await;
+    }
+    if let Some(mut training) = training {
+        // It is told to stop, so this writes a checkpoint.
+        let stop = training.unit(&shared).await.err().unwrap_or(Stop::Closing);
+        rest(&shared, training, Err(stop)).await;
+    }
+}
+
+impl Scheduler {
+    /// Claims what is due: a training where none is under way, and the next generation unless one is under way that is due
+    /// before it. `during`: whose unit the device is doing meanwhile.
+    async fn take_on(&mut self, during: Option<JobKind>) -> Result<(), StudioError> {
+        if self.training.is_none() && during != Some(JobKind::Training) {
+            self.take_on_training().await?;
+        }
+        let due = self.runs.iter().map(GenerationRun::due).min();
+        let next = self.shared.work.next_turn();
+        if during == Some(JobKind::Generation) || next.is_none_or(|turn| due.is_some_and(|due| due <= turn)) {
+            return Ok(());
+        }
+        let Some(claimed) = self.generations.claim(&self.shared.store).await? else {
+            // What waits here has been claimed or ended elsewhere.
+            return restore::refresh(&self.shared).await;
+        };
+        match GenerationRun::begin(&self.shared, claimed).await {
+            Ok(run) => self.runs.push(run),
+            Err((hold, stop)) => stopped(&self.shared, &hold, stop).await,
+        }
+        Ok(())
+    }
+
+    async fn take_on_training(&mut self) -> Result<(), StudioError> {
+        if !self.shared.work.look_for_training() {
+            return Ok(());
+        }
+        let Some(claimed) = self.trainings.claim(&self.shared.store).await? else { return Ok(()) };
+        match TrainingRun::begin(&self.shared, claimed).await {
+            Ok(mut run) => {
+                if self.gives_way() {
+                    run.give_way(&self.shared);
+                }
+                self.training = Some(run);
+            }
+            Err((hold, stop)) => {
+                end_training(&self.shared, &hold, stop).await;
+                self.shared.work.training_waits();
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether training waits for generations.
+    fn gives_way(&self) -> bool {
+        self.shared.training.settings().pause_while_people_wait && self.shared.work.is_busy()
+    }
+
+    /// Whose unit is next.
+    fn next(&self) -> Option<JobKind> {
+        let Some(training) = &self.training else {
+            return (!self.runs.is_empty()).then_some(JobKind::Generation);
+        };
+        let takes_turns = !self.shared.training.settings().pause_while_people_wait;
+        if training.hold.stopped().is_some() || (takes_turns && self.last == Some(JobKind::Generation)) {
+            return Some(JobKind::Training);
+        }
+        if !self.runs.is_empty() {
+            return Some(JobKind::Generation);
+        }
+        // One is about to be written: its image goes first.
+        (!self.gives_way()).then_some(JobKind::Training)
+    }
+
+    /// Does the unit that is due next; without one, waits until something has changed.
+    async fn unit(&mut self) {
+        let next = self.next();
+        if next != Some(JobKind::Training)
+            && self.gives_way()
+            && let Some(training) = &mut self.training
+        {
+            training.give_way(&self.shared);
+        }
+        match next {
+            Some(JobKind::Generation) => self.image().await,
+            Some(JobKind::Training) => self.training_unit().await,
+            None if self.shared.work.next_turn().is_some() => return,
+            None => self.shared.work.changed().await,
+        }
+        self.last = next;
+    }
+
+    async fn image(&mut self) {
+        let Some(at) = (0..self.runs.len()).min_by_key(|at| self.runs[*at].due()) else { return };
+        let mut run = self.runs.swap_remove(at);
+        let shared = self.shared.clone();
+        let result = self.beside(JobKind::Generation, run.unit(&shared)).await;
+        match result {
+            Ok(Progressed::More) => return self.runs.push(run),
+            Ok(Progressed::Done) => {
+                done(&shared, &run.hold, None).await;
+            }
+            Err(stop) => stopped(&shared, &run.hold, stop).await,
+        }
+        // After the last event: nobody waits for it.
+        shared.remember_cost().await;
+    }
+
+    async fn training_unit(&mut self) {
+        let Some(mut run) = self.training.take() else { return };
+        let shared = self.shared.clone();
+        match self.beside(JobKind::Training, run.unit(&shared)).await {
+            Ok(Progressed::More) => self.training = Some(run),
+            other => {
+                rest(&shared, run, other.map(|_| ())).await;
+                shared.work.training_waits();
+            }
+        }
+    }
+
+    /// Does a unit; what comes meanwhile is taken on already.
+    async fn beside<T>(&mut self, kind: JobKind, unit: impl Future<Output = T>) -> T {
+        let mut unit = pin!(unit);
+        let shared = self.shared.clone();
+        loop {
+            tokio::select! {
+                result = &mut unit => return result,
+                () = shared.work.changed() => {
+                    if let Err(error) = self.take_on(Some(kind)).await {
+                        tracing::warn!(%error, "no job could be claimed");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Writes that a job has reached its end, and publishes it.
+async fn done(shared: &Shared, hold: &Hold, version: Option<&str>) -> bool {
+    let passing = version.is_none().then_some(GenerationEvent::Done);
+    end(shared, hold, Outcome::Done { version }, passing).await
+}
+
+/// Writes why a generation stops, and publishes it.
+async fn stopped(shared: &Shared, hold: &Hold, stop: Stop) {
+    let id = hold.lease.job.as_str();
+    match stop {
+        Stop::Failed(message) => {
+            // The whole of it is for the log.
+            tracing::error!(generation = id, message, "failed");
+            let message = without_folders(&message);
+            let passing = last_event(&Stop::Failed(message.clone()));
+            end(shared, hold, Outcome::Failed(&message), passing).await;
+        }
+        Stop::LeaseLost => shared.work.let_go(id, None, None),
+        Stop::Closing | Stop::Asked(_) => {
+            give_back(shared, hold, &stop).await;
+        }
+    }
+}
+
+/// Writes how a training run ends or why it stops, and clears it away.
+async fn rest(shared: &Shared, run: TrainingRun, result: Result<(), Stop>) {
+    shared.worker.end_training();
+    match (result, &run.version) {
+        (Ok(()), version) => {
+            tracing::info!(training = run.hold.lease.job, version, "done");
+            if done(shared, &run.hold, version.as_deref()).await {
+                forget_checkpoint(shared, &run.hold.lease.job).await;
+            }
+        }
+        (Err(stop), _) => end_training(shared, &run.hold, stop).await,
+    }
+    *shared.training.active() = None;
+    shared.work.notify_all();
+}
+
+async fn end_training(shared: &Shared, hold: &Hold, stop: Stop) {
+    let id = hold.lease.job.as_str();
+    match stop {
+        Stop::Failed(message) => {
+            tracing::warn!(training = id, message, "failed");
+            end(shared, hold, Outcome::Failed(&message), None).await;
+        }
+        Stop::LeaseLost => shared.work.let_go(id, None, None),
+        Stop::Closing | Stop::Asked(_) => {
+            if give_back(shared, hold, &stop).await == Some(JobState::Cancelled) {
+                forget_checkpoint(shared, id).await;
+            }
+        }
+    }
+}
+
+/// Writes how a job ends and publishes it; whether it could be written. `passing`: what is published where it could not.
+async fn end(shared: &Shared, hold: &Hold, outcome: Outcome<'_>, passing: Option<GenerationEvent>) -> bool {
+    let id = hold.lease.job.as_str();
+    for attempt in 1..=TRIES {
+        let by = EndedBy::Holder(&hold.lease, shared.work.next_event(id));
+        match shared.store.end(by, outcome).await {
+            Ok(number) => {
+                // None: somebody else has it, and says how it ends.
+                tracing::info!(job = id, state = outcome.state().name(), written = number.is_some(), "ended");
+                shared.work.let_go(id, number, None);
+                return number.is_some();
+            }
+            Err(error) => {
+                tracing::error!(job = id, %error, attempt, "its end could not be stored");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+    // The row still says `running`: once its lease has ended, it is claimed again.
+    shared.work.let_go(id, None, passing);
+    false
+}
+
+/// Lets a job wait again, or be what was asked for; which of these.
+async fn give_back(shared: &Shared, hold: &Hold, stop: &Stop) -> Option<JobState> {
+    let id = hold.lease.job.as_str();
+    match shared.store.release(Release::Held(&hold.lease)).await {
+        Ok(released) => {
+            let released = released.first();
+            let event = released.filter(|released| released.state != JobState::Queued);
+            shared.work.let_go(id, event.map(|released| released.event), None);
+            released.map(|released| released.state)
+        }
+        Err(error) => {
+            // It stays `running`: its lease ends, or this node starts again.
+            tracing::warn!(job = id, %error, "could not be given back");
+            let passing = if *stop == Stop::Asked(Asked::Cancel) { last_event(stop) } else { None };
+            shared.work.let_go(id, None, passing);
+            None
+        }
+    }
+}

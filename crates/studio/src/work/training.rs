@@ -1,0 +1,328 @@
+//! Training runs: a job whose units are small (an image prepared, a held-out place, a micro-step, a sample). After each
+//! unit what it has found is written before the next one is begun, so that whatever a checkpoint holds is in the store, too.
+
+use std::{
+    collections::VecDeque,
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use adire_protocol::{
+    TrainingChange, TrainingEvent, TrainingPhase, TrainingPoint, TrainingRequest, TrainingRun as Record,
+    TrainingSample,
+};
+
+use super::{Claimed, Hold, Stop, model::MAX_ATTEMPTS, scheduler::Progressed};
+use crate::{
+    AdapterFile, BackendError, KnownResults, NewAdapter, StudioError, TrainingImage, TrainingTask,
+    UnitOutcome, adapters,
+    dataset::text_of,
+    folder::reason,
+    png::encode_bare,
+    shared::{Shared, blocking},
+    store::{RunRow, image_url},
+    training::{self, ActiveRun},
+    worker::Interrupted,
+};
+
+/// Milliseconds that a step is taken for. Only their ratios matter.
+const STEP_MS: i64 = 1_000;
+
+/// Expected milliseconds of a run.
+pub(crate) fn expected_training_ms(request: &TrainingRequest) -> i64 {
+    (STEP_MS * i64::from(request.config.steps)).max(1)
+}
+
+/// A training run that this node executes.
+pub(crate) struct TrainingRun {
+    pub(crate) hold: Arc<Hold>,
+    row: RunRow,
+    /// What the end and the samples need of the task, once the backend has begun it.
+    begun: Option<Begun>,
+    since_update: Duration,
+    /// Since when it gives way to generations.
+    yields: Option<Instant>,
+    waited_ms: i64,
+    /// What it has made, at its end.
+    pub(super) version: Option<String>,
+}
+
+struct Begun {
+    name: String,
+    trigger: String,
+    images: usize,
+    steps: u32,
+    prompts: Vec<String>,
+}
+
+impl From<BackendError> for Stop {
+    fn from(error: BackendError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl TrainingRun {
+    /// Takes on a run that has been claimed.
+    pub(super) async fn begin(shared: &Shared, claimed: Claimed) -> Result<Self, (Arc<Hold>, Stop)> {
+        let hold = shared.work.hold(&claimed);
+        let missing = || StudioError::NotFound {
+            what: "training run",
+            id: claimed.lease.job.chars().take(80).collect(),
+        };
+        let row = match shared.store.run(&hold.lease.job).await {
+            Ok(Some(row)) => row,
+            Ok(None) => return Err((hold, missing().into())),
+            Err(error) => return Err((hold, error.into())),
+        };
+        if claimed.attempts > MAX_ATTEMPTS {
+            return Err((
+                hold,
+                Stop::Failed(format!(
+                    "The server crashed {MAX_ATTEMPTS} times during this run, so it is not restarted automatically. It may need more memory than is available; try a smaller resolution, a smaller batch size or gradient checkpointing."
+                )),
+            ));
+        }
+        tracing::info!(training = row.id, "started");
+        let active = ActiveRun {
+            id: row.id.clone(),
+            stage: TrainingPhase::Preparing { done: 0, total: 0 },
+            unit: Duration::ZERO,
+            waited_ms: row.waited_ms,
+        };
+        *shared.training.active() = Some(active);
+        shared.work.notify_all();
+        let (since_update, waited_ms) = (Duration::ZERO, row.waited_ms);
+        Ok(Self { hold, row, begun: None, since_update, yields: None, waited_ms, version: None })
+    }
+
+    /// It gives way to generations from now on.
+    pub(super) fn give_way(&mut self, shared: &Shared) {
+        if self.yields.is_none() {
+            self.yields = Some(Instant::now());
+            shared.training.set_phase(TrainingPhase::Yielding);
+            shared.work.notify(&self.row.id);
+        }
+    }
+
+    /// Does its next unit.
+    pub(super) async fn unit(&mut self, shared: &Arc<Shared>) -> Result<Progressed, Stop> {
+        if let Some(stop) = self.hold.stopped() {
+            self.save(shared).await?;
+            return Err(stop);
+        }
+        self.note_waiting(shared).await?;
+        let Some(begun) = &self.begun else {
+            let task = task(shared, &self.row).await?;
+            self.begun = Some(Begun {
+                name: task.name.clone(),
+                trigger: task.trigger.clone(),
+                images: task.images.len(),
+                steps: task.config.steps,
+                prompts: task.config.sample_prompts.clone(),
+            });
+            shared.worker.begin_training(task).await??;
+            return Ok(Progressed::More);
+        };
+        let (waiter, hold) = (shared.clone(), self.hold.clone());
+        let interrupted: Interrupted = Arc::new(move || waiter.work.is_busy() || hold.stopped().is_some());
+        let (update, took) = shared.worker.advance_training(interrupted).await??;
+        self.since_update += took;
+        if let Some(active) = shared.training.active().as_mut() {
+            // The longest of late, slowly forgotten.
+            active.unit = took.max(active.unit.mul_f64(0.95));
+            active.stage = stage(&update, active.stage);
+        }
+        let (id, lease) = (self.row.id.as_str(), &self.hold.lease);
+        match update {
+            UnitOutcome::Step | UnitOutcome::PutOff => return Ok(Progressed::More),
+            UnitOutcome::ClassImage { .. }
+            | UnitOutcome::Preparing { .. }
+            | UnitOutcome::Measuring { .. } => {}
+            UnitOutcome::Ready { step, instances, held_out, truncated } => {
+                tracing::info!(training = id, step, instances, held_out, truncated, "ready");
+                shared.store.rewind_run(lease, step, false).await?;
+            }
+            UnitOutcome::Forecast(forecast) => shared.store.save_forecast(lease, &forecast).await?,
+            UnitOutcome::HeldOut { step, loss } => {
+                let point = TrainingPoint { step, held_out_loss: Some(loss), ..TrainingPoint::default() };
+                shared.store.save_point(lease, &point).await?;
+            }
+            UnitOutcome::Updated(point) => {
+                let seconds = Some(self.since_update.as_secs_f64());
+                shared.store.save_point(lease, &TrainingPoint { seconds, ..point }).await?;
+            }
+            UnitOutcome::Rewound { step } => {
+                tracing::warn!(
+                    training = id,
+                    step,
+                    "loss is NaN or infinite: rolled back at half the learning rate"
+                );
+                shared.store.rewind_run(lease, step, true).await?;
+            }
+            UnitOutcome::Saved { step } => {
+                tracing::debug!(training = id, step, steps = begun.steps, "saved");
+                shared.store.save_gain(lease).await?;
+            }
+            UnitOutcome::Sample { step, prompt_index, with_adapter, pixels } => {
+                let blobs = shared.blobs.clone();
+                let hash = blocking(move || blobs.put(&encode_bare(&pixels)?)).await?;
+                let prompt = begun.prompts.get(prompt_index as usize).cloned().unwrap_or_default();
+                let url = image_url(&hash);
+                let sample = TrainingSample { step, prompt, prompt_index, with_adapter, hash, url };
+                shared.store.save_sample(lease, &sample).await?;
+            }
+            UnitOutcome::Finished { adapter } => {
+                let note = self.row.request()?.note;
+                let description = if note.is_empty() {
+                    format!("Trained here on {} images in {} steps.", begun.images, begun.steps)
+                } else {
+                    note
+                };
+                let (name, trigger) = (begun.name.clone(), begun.trigger.clone());
+                let new =
+                    NewAdapter { name, version: None, path: adapter, description, trigger, strict: false };
+                self.version = Some(adapters::add(shared.clone(), new).await?.id());
+                return Ok(Progressed::Done);
+            }
+        }
+        self.since_update = Duration::ZERO;
+        shared.work.notify(id);
+        Ok(Progressed::More)
+    }
+
+    /// Writes a checkpoint before it rests.
+    async fn save(&self, shared: &Shared) -> Result<(), StudioError> {
+        if self.begun.is_some()
+            && let Err(error) = shared.worker.save_training().await?
+        {
+            // The checkpoint before is still there; somewhat more is computed again.
+            tracing::warn!(%error, "no checkpoint was written at the end");
+        }
+        Ok(())
+    }
+
+    async fn note_waiting(&mut self, shared: &Shared) -> Result<(), Stop> {
+        let Some(since) = self.yields.take() else { return Ok(()) };
+        self.waited_ms += i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
+        if let Some(active) = shared.training.active().as_mut() {
+            active.waited_ms = self.waited_ms;
+        }
+        Ok(shared.store.save_waited(&self.hold.lease, self.waited_ms).await?)
+    }
+}
+
+fn stage(update: &UnitOutcome, before: TrainingPhase) -> TrainingPhase {
+    match update {
+        UnitOutcome::ClassImage { done, total } => {
+            TrainingPhase::GeneratingClassImages { done: *done, total: *total }
+        }
+        UnitOutcome::PutOff if matches!(before, TrainingPhase::GeneratingClassImages { .. }) => before,
+        UnitOutcome::Preparing { done, total } => TrainingPhase::Preparing { done: *done, total: *total },
+        UnitOutcome::Ready { .. } => TrainingPhase::Forecasting,
+        UnitOutcome::Measuring { done, total } => TrainingPhase::Measuring { done: *done, total: *total },
+        UnitOutcome::Sample { .. } | UnitOutcome::PutOff => TrainingPhase::Sampling,
+        UnitOutcome::Saved { .. } => before,
+        // One of those that are undone.
+        UnitOutcome::Step if before == TrainingPhase::Forecasting => before,
+        _ => TrainingPhase::Training,
+    }
+}
+
+/// What is new about a run since `cursor`: its record, where it is not `last_sent`, then points and samples; and whether
+/// it has ended.
+pub(super) async fn news(
+    shared: &Shared,
+    id: &str,
+    cursor: u64,
+    last_sent: &mut Option<Box<Record>>,
+) -> Result<(VecDeque<TrainingEvent>, bool), StudioError> {
+    use adire_protocol::TrainingState::{Cancelled, Done, Failed};
+    // The record first: once it has ended, the points that follow are all there are.
+    let job = training::job(shared, id).await?;
+    let ended = matches!(job.state, Done | Cancelled | Failed);
+    let mut events = VecDeque::new();
+    let after = i64::try_from(cursor).unwrap_or(i64::MAX);
+    for (number, point) in shared.store.points(id, after).await? {
+        events
+            .push_back(TrainingEvent { id: number.cast_unsigned(), change: TrainingChange::Point { point } });
+    }
+    for (number, sample) in shared.store.samples(id, after).await? {
+        let change = TrainingChange::Sample { sample };
+        events.push_back(TrainingEvent { id: number.cast_unsigned(), change });
+    }
+    events.make_contiguous().sort_by_key(|event| event.id);
+    if last_sent.as_deref() != Some(&job) {
+        *last_sent = Some(Box::new(job.clone()));
+        events.push_front(TrainingEvent { id: cursor, change: TrainingChange::Job { job: Box::new(job) } });
+    }
+    Ok((events, ended))
+}
+
+/// Builds the backend's task.
+async fn task(shared: &Shared, row: &RunRow) -> Result<TrainingTask, Stop> {
+    let request = row.request()?;
+    let dataset = shared.datasets.row(&request.dataset).await?;
+    let images = images(shared, &request.dataset, &dataset.caption, &dataset.trigger_word).await?;
+    let classes = match &request.class_dataset {
+        Some(id) => {
+            let class = shared.datasets.row(id).await?;
+            let caption = request.class_prompt.as_deref().unwrap_or(&class.caption);
+            self::images(shared, id, caption, &class.trigger_word).await?
+        }
+        None => Vec::new(),
+    };
+    let continue_from = match &request.continue_from {
+        Some(name) => {
+            let known = shared.store.adapters().await?;
+            let version = adapters::resolve(&known, name)?;
+            let lost = || StudioError::Storage(format!("The file of {} is missing.", version.id()));
+            let path = shared.blobs.path(&version.hash).ok_or_else(lost)?;
+            let (id, hash) = (version.id(), version.hash.clone());
+            Some(AdapterFile { id, hash, path, strength: 1.0, te_strength: 1.0 })
+        }
+        None => None,
+    };
+    let folder = shared.training.folder_of(&row.id);
+    let made = folder.clone();
+    blocking(move || {
+        fs::create_dir_all(&made).map_err(|error| {
+            StudioError::Storage(format!("Cannot create {}: {}.", made.display(), reason(&error)))
+        })
+    })
+    .await?;
+    let points = shared.store.points(&row.id, 0).await?;
+    let samples = shared.store.samples(&row.id, 0).await?;
+    let known = KnownResults {
+        held_out: points.iter().filter_map(|(_, point)| Some((point.step, point.held_out_loss?))).collect(),
+        samples: samples.iter().map(|(_, s)| (s.step, s.prompt_index, s.with_adapter)).collect(),
+        forecast: row.forecast()?.is_some(),
+    };
+    Ok(TrainingTask {
+        name: request.name,
+        trigger: dataset.trigger_word,
+        config: request.config,
+        dataset_hash: row.dataset_hash.clone(),
+        images,
+        classes,
+        class_prompt: request.class_prompt.unwrap_or_default(),
+        continue_from,
+        folder,
+        known,
+    })
+}
+
+async fn images(
+    shared: &Shared,
+    dataset: &str,
+    caption: &str,
+    trigger: &str,
+) -> Result<Vec<TrainingImage>, StudioError> {
+    let image = |row: crate::store::DatasetImageRow| {
+        let lost = || StudioError::Storage(format!("The file of the image {} is missing.", row.name));
+        let path = shared.blobs.path(&row.hash).filter(|path| path.is_file()).ok_or_else(lost)?;
+        let caption = text_of(&row.caption, caption, trigger);
+        Ok(TrainingImage { path, caption, repeats: row.repeats(), name: row.name })
+    };
+    shared.datasets.images(dataset).await?.into_iter().map(image).collect()
+}
