@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use adire_protocol::{Defaults, GenerationRequest, GenerationSpec, ImageRecord, Limits, Recipe, Sampler};
+use adire_protocol::{Defaults, GenerationRequest, GenerationSpec, ImageRecord, Limits, Recipe, Sampling};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
@@ -21,7 +21,7 @@ async fn store() -> (TempDir, Store) {
 }
 
 fn spec() -> GenerationSpec {
-    let defaults = Defaults { steps: 4, guidance: 5.0, width: 64, height: 64, sampler: Sampler::default() };
+    let defaults = Defaults { steps: 4, guidance: 5.0, width: 64, height: 64, sampling: Sampling::default() };
     let request = GenerationRequest { prompt: "moons".to_owned(), ..Default::default() };
     request.validate(&Limits::default(), &defaults, 7).unwrap()
 }
