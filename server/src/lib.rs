@@ -1,4 +1,4 @@
-//! The program `adire`: its commands, and the HTTP server that joins the studio, the engine and the pages.
+//! The program `adire`: its commands, and the HTTP server that serves the studio and the pages.
 //! Rules about requests live in `protocol`, jobs in `studio`, tensors in `engine`; this crate only connects them.
 
 // The pages' view types are deep; the default limit is reached while their layout is computed.
@@ -8,7 +8,6 @@ mod access;
 mod admin;
 mod api;
 mod auth;
-mod backend;
 mod cli;
 mod commands;
 mod connections;
@@ -26,7 +25,6 @@ mod site;
 mod startup;
 mod state;
 mod tally;
-mod training;
 
 pub use access::{Access, AccessSettings};
 pub use auth::AdminAuth;

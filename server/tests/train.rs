@@ -185,6 +185,48 @@ fn class_images_are_made_by_the_base_and_kept() {
     assert_eq!(made("given").len(), 1);
 }
 
+/// The safetensors file `bytes` with one more tensor, `name`.
+fn with_tensor(bytes: &[u8], name: &str) -> Vec<u8> {
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let (header, data) = bytes[8..].split_at(length);
+    let mut header: serde_json::Value = serde_json::from_slice(header).unwrap();
+    let offsets = [data.len(), data.len() + 4];
+    header[name] = serde_json::json!({"dtype": "F32", "shape": [1], "data_offsets": offsets});
+    let header = header.to_string().into_bytes();
+    [&(header.len() as u64).to_le_bytes()[..], &header, data, &[0; 4]].concat()
+}
+
+#[test]
+fn a_run_starts_from_an_adapter_and_reports_what_it_leaves_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = images(folder.path());
+    let more = ["--steps", "2", "--sample-prompt", "a tok cloth", "--sample-every", "2"];
+    assert!(run(train(folder.path(), &data, "first", &more)).status.success());
+    let whole = folder.path().join("first/cloth.safetensors");
+    let parts = folder.path().join("parts.safetensors");
+    fs::write(&parts, with_tensor(&fs::read(&whole).unwrap(), "mystery")).unwrap();
+    let held_out = |out: &str| {
+        let log = fs::read_to_string(folder.path().join(out).join("training.jsonl")).unwrap();
+        let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.filter_map(|line| line["held_out_loss"].as_f64()).collect::<Vec<_>>()
+    };
+    for (out, parent, warned) in [("second", &whole, false), ("third", &parts, true)] {
+        let file = parent.to_str().unwrap();
+        let output = run(train(folder.path(), &data, out, &[&more[..], &["--continue-from", file]].concat()));
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{message}");
+        let warning = "Applied in part: 1 of";
+        assert_eq!(message.contains(warning) && message.contains("mystery"), warned, "{message}");
+        assert_eq!(held_out(out)[0], *held_out("first").last().unwrap(), "it begins where the other one ended");
+        let samples = fs::read_dir(folder.path().join(out).join("samples")).unwrap().count();
+        assert_eq!(samples, 3, "before the first step with the adapter and without, after the last with it");
+    }
+    let file = whole.to_str().unwrap();
+    let other =
+        train(folder.path(), &data, "other", &[&more[..], &["--rank", "2", "--continue-from", file]].concat());
+    assert!(complaint(&run(other)).contains("use the settings it was made with"));
+}
+
 #[test]
 fn bad_input_is_named_before_anything_is_computed() {
     let folder = tempfile::tempdir().unwrap();

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use adire_engine::adapter::{Adapter, ExportFormat, ModuleTable};
+use adire_runtime::EngineBackend;
 use adire_studio::{NewAdapter, Studio, StudioConfig};
 use anyhow::Context;
 use clap::Args;
 
 use crate::{
-    backend::EngineBackend,
     commands::{keep_private, places},
 };
 

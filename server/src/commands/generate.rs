@@ -17,12 +17,12 @@ use adire_protocol::{
     AdapterUse, Defaults, GenerationRequest, GenerationSpec, Limits, Recipe, Rng, SamplerName, Sampling,
     Schedule, ValidationError, lora_tag, seed::SeedArg,
 };
+use adire_runtime::{PreparedInit, embedding_uses, pixels};
 use anyhow::{Context, bail};
 use clap::{Args, error::ErrorKind};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    backend::{PreparedInit, embedding_uses, pixels},
     commands::{
         embeddings::NamedFile,
         init::{Hires, InitImageArgs, InitImageFiles},

@@ -7,11 +7,11 @@ use std::{
 };
 
 use adire_protocol::{GenerationRequest, HiresRequest, HiresUpscaler, Limits};
+use adire_runtime::PreparedInit;
 use adire_studio::{Decoded, ImageUse, Pixels, image_hash, read_image, size_of_request};
 use anyhow::Context;
 use clap::Args;
 
-use crate::backend::PreparedInit;
 
 /// Init image and mask.
 #[derive(Debug, Args)]

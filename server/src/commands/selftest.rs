@@ -9,11 +9,11 @@ use adire_engine::{
     file_hash, selftest,
 };
 use adire_protocol::{GenerationRequest, GenerationSpec, Rng, SamplerName};
+use adire_runtime::pixels;
 use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::{
-    backend::pixels,
     commands::places::{FoundModel, ModelArgs, PlaceArgs},
 };
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use adire_protocol::ModelInfo;
+use adire_runtime::EngineBackend;
 use adire_studio::{Studio, StudioConfig};
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
@@ -18,7 +19,6 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     access::{Access, AccessSettings, parse_host, parse_network},
     auth::{AdminAuth, password},
-    backend::EngineBackend,
     commands::{keep_private, limits::LimitArgs, places, shipped},
     connections::ConnectionLimits,
     serve::{Timeouts, serve},

@@ -13,12 +13,12 @@ use adire_engine::{
     file_hash,
 };
 use adire_protocol::{EmbeddingUse, GenerationSpec, Recipe};
+use adire_runtime::PreparedInit;
 use adire_studio::{Decoded, ImageUse, Pixels, blob_path, decode_image, image_hash, read_image, read_pixels};
 use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::{
-    backend::PreparedInit,
     commands::{
         generate::draw,
         init::warn,

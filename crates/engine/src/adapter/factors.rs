@@ -1,5 +1,6 @@
 //! An adapter's factors, for a training that begins with them.
 
+use adire_protocol::LeftOut;
 use candle_core::{DType, Tensor};
 
 use super::{Adapter, Component, ModuleTable, keys::TensorRole, layer::Kind};
@@ -53,5 +54,18 @@ impl Adapter {
             });
         }
         Ok(pairs)
+    }
+
+    /// What of the file has no part in a training that begins with its factors: a sentence, if there is anything.
+    pub(crate) fn warning_beside_factors(&self) -> Option<String> {
+        let sort = |sort: &str, tensors: usize, names: &mut dyn Iterator<Item = &String>| {
+            let examples = names.take(LeftOut::EXAMPLES).cloned().collect();
+            (tensors > 0).then(|| LeftOut { sort: sort.to_owned(), tensors: tensors as u32, examples })
+        };
+        let left_out = [
+            sort("of embeddings", self.embeddings.len(), &mut self.embeddings.keys()),
+            sort("with unknown names", self.unknown.len(), &mut self.unknown.iter()),
+        ];
+        LeftOut::sentence(&left_out.into_iter().flatten().collect::<Vec<_>>(), self.tensors)
     }
 }

@@ -127,18 +127,19 @@ impl Trainer {
         Ok(this)
     }
 
-    /// Starts from an adapter's factors ([`Parameters::take`]). Only before the first step.
+    /// Starts from an adapter's factors ([`Parameters::take`]). Only before the first step. Returns a sentence if other
+    /// tensors of the file are left out.
     ///
     /// # Errors
     /// As there; or steps have been run.
-    pub fn begin_with(&mut self, adapter: &Adapter) -> Result<()> {
+    pub fn begin_with(&mut self, adapter: &Adapter) -> Result<Option<String>> {
         if self.micro_steps > 0 {
             let message = "a run can only start from an adapter before its first step".to_owned();
             return Err(EngineError::Request(message));
         }
         self.parameters.take(adapter)?;
         self.good = self.checkpoint()?;
-        Ok(())
+        Ok(adapter.warning_beside_factors())
     }
 
     /// The configuration.

@@ -43,7 +43,7 @@ impl Begun {
     pub(super) fn new(
         config: &TrainingConfig,
         model: &ModelInfo,
-        others: [(&str, &str); 3],
+        others: &[(&str, &str)],
         dataset: &Dataset,
         classes: &Dataset,
     ) -> anyhow::Result<Self> {
@@ -52,7 +52,7 @@ impl Begun {
             _ => Map::new(),
         };
         let vae = model.vae.as_ref().map_or("the model's own", |vae| vae.hash.as_str());
-        for (name, value) in others.into_iter().chain([
+        for (name, value) in others.iter().copied().chain([
             ("model", model.hash.as_str()),
             ("vae", vae),
             ("dtype", model.dtype.as_str()),

@@ -3,18 +3,19 @@
 mod begun;
 mod log;
 mod progress;
+mod samples;
 mod settings;
 
 use std::{
-    fs,
     io::Write,
     path::{Path, PathBuf},
 };
 
-use adire_engine::Pipeline;
+use adire_engine::{Pipeline, adapter::Adapter};
 use adire_protocol::{RESERVED_NAME, TrainingConfig};
+use adire_runtime::{CHECKPOINT, TrainingDriver};
 use adire_studio::{
-    Dataset, KnownResults, Pixels, TrainingImage, TrainingTask, UnitOutcome, read_dataset, sample_prompts,
+    AdapterFile, Dataset, KnownResults, TrainingImage, TrainingTask, UnitOutcome, read_dataset, sample_prompts,
 };
 use anyhow::{Context, bail};
 use clap::Args;
@@ -23,11 +24,11 @@ use self::{
     begun::Begun,
     log::{Line, Log},
     progress::Progress,
+    samples::Samples,
     settings::SettingArgs,
 };
 use crate::{
     commands::places,
-    training::{CHECKPOINT, TrainingDriver},
 };
 
 /// Arguments of `adire train`.
@@ -45,6 +46,9 @@ pub(crate) struct TrainArgs {
     /// Output folder; an interrupted run resumes from it [default: the name]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Adapter file to start from; it must have been trained with the same rank, alpha and targets
+    #[arg(long, value_name = "FILE")]
+    continue_from: Option<PathBuf>,
     /// Default caption of images without one, for example "a photo in nigerian_adire_style"
     #[arg(long, default_value = "", value_name = "TEXT")]
     prompt: String,
@@ -95,6 +99,7 @@ impl TrainArgs {
             let texts = dataset.images.iter().map(|image| image.caption.as_str());
             config.sample_prompts = sample_prompts(texts, &self.trigger);
         }
+        let continue_from = self.continue_from.as_deref().map(parent).transpose()?;
         let places::FoundModel { path, options, .. } = self.model.find()?.warn();
         let mut pipeline = Pipeline::load(&path, &options)?;
         if !self.settings.sized() {
@@ -111,11 +116,9 @@ impl TrainArgs {
             _ => {}
         }
         let out = self.out.clone().unwrap_or_else(|| PathBuf::from(&self.name));
-        fs::create_dir_all(out.join("samples"))
-            .with_context(|| format!("cannot create the folder {}", out.display()))?;
-        let result =
-            Run { args: &self, dataset: &dataset, classes: &classes, out: &out }.go(&mut pipeline, config);
-        let written = result?;
+        let samples = Samples::open(&out, continue_from.is_some())?;
+        let run = Run { args: &self, dataset: &dataset, classes: &classes, continue_from, out: &out, samples };
+        let written = run.go(&mut pipeline, config)?;
         for path in written {
             // Not println!, which panics when stdout is closed.
             let _ = writeln!(std::io::stdout(), "{}", path.display());
@@ -135,12 +138,24 @@ impl TrainArgs {
     }
 }
 
+/// The adapter file that a run starts from.
+///
+/// # Errors
+/// It is not an adapter.
+fn parent(file: &Path) -> anyhow::Result<AdapterFile> {
+    let hash = Adapter::read(file)?.hash().to_owned();
+    let id = file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
+    Ok(AdapterFile { id, hash, path: file.to_owned(), strength: 1.0, te_strength: 1.0 })
+}
+
 /// Context of one training run.
 struct Run<'a> {
     args: &'a TrainArgs,
     dataset: &'a Dataset,
     classes: &'a Dataset,
+    continue_from: Option<AdapterFile>,
     out: &'a Path,
+    samples: Samples,
 }
 
 impl Run<'_> {
@@ -151,8 +166,9 @@ impl Run<'_> {
         let resumes = checkpoint.is_file();
         let args = self.args;
         let class_prompt = args.class_prompt.as_deref().unwrap_or_default();
-        let others = [("name", &*args.name), ("trigger", &args.trigger), ("class_prompt", class_prompt)];
-        let begun = Begun::new(&config, pipeline.info(), others, self.dataset, self.classes)?;
+        let mut others = vec![("name", &*args.name), ("trigger", &args.trigger), ("class_prompt", class_prompt)];
+        others.extend(self.continue_from.as_ref().map(|parent| ("continue_from", &*parent.hash)));
+        let begun = Begun::new(&config, pipeline.info(), &others, self.dataset, self.classes)?;
         match resumes {
             true => begun.check(self.out)?,
             false => begun.keep(self.out)?,
@@ -175,12 +191,17 @@ impl Run<'_> {
                 log = Some(Log::open(&path, (resumes || step > 0 || log.is_some()).then_some(step))?);
             }
             let seconds = progress.show(&update);
+            if let UnitOutcome::Ready { .. } = update {
+                for warning in driver.warnings() {
+                    eprintln!("Warning: {warning}");
+                }
+            }
             let Some(log) = &mut log else { continue };
             match update {
                 UnitOutcome::Updated(point) => log.write(&Line::update(&point, seconds))?,
                 UnitOutcome::HeldOut { step, loss } => log.write(&Line::held_out(step, loss))?,
                 UnitOutcome::Sample { step, prompt_index, with_adapter, pixels } => {
-                    self.keep(&self.sample(step, prompt_index, with_adapter), &pixels)?;
+                    self.samples.keep(step, prompt_index, with_adapter, &pixels)?;
                 }
                 UnitOutcome::Finished { .. } => break,
                 _ => {}
@@ -200,14 +221,8 @@ impl Run<'_> {
             };
             dataset.images.iter().map(training_image).collect::<Vec<_>>()
         };
-        let prompts = u32::try_from(config.sample_prompts.len()).unwrap_or(u32::MAX);
-        let every = config.sampled_every();
-        let sets = (0..=config.steps)
-            .filter(|step| every > 0 && (step.is_multiple_of(every) || *step == config.steps));
-        let all = sets.flat_map(|step| (0..prompts).map(move |prompt| (step, prompt, step > 0)));
-        let made = all.filter(|(step, prompt, with)| self.sample(*step, *prompt, *with).is_file());
         let known = if resumes {
-            KnownResults { held_out, samples: made.collect(), forecast: true }
+            KnownResults { held_out, samples: self.samples.known(), forecast: true }
         } else {
             KnownResults::default()
         };
@@ -218,21 +233,10 @@ impl Run<'_> {
             images: images(self.dataset),
             classes: images(self.classes),
             class_prompt: self.args.class_prompt.clone().unwrap_or_default(),
-            continue_from: None,
+            continue_from: self.continue_from.clone(),
             folder: self.out.to_owned(),
             known,
             config,
         }
-    }
-
-    fn sample(&self, step: u32, prompt: u32, with_adapter: bool) -> PathBuf {
-        // Before the first step the adapter has no effect.
-        let base = if with_adapter || step == 0 { "" } else { "-base" };
-        self.out.join(format!("samples/{step:06}-{prompt}{base}.png"))
-    }
-
-    fn keep(&self, path: &Path, pixels: &Pixels) -> anyhow::Result<()> {
-        let png = adire_studio::encode_png(pixels, "")?;
-        fs::write(path, png).with_context(|| format!("cannot write {}", path.display()))
     }
 }

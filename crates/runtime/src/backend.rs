@@ -3,22 +3,26 @@
 use std::{collections::HashMap, ops::ControlFlow, path::Path, sync::Arc, time::Instant};
 
 use adire_engine::{
-    Embedding, EngineError, InitImage, InpaintMask, LoadOptions, Pipeline, Rgb8, Words,
-    adapter::{self, Adapter, AdapterPool, AppliedLayer, Receipt, Strength},
+    Embedding, EngineError, LoadOptions, Pipeline, Words,
+    adapter::{Adapter, AdapterPool, Receipt, Strength},
 };
-use adire_protocol::{AdapterLayer, AdapterReceipt, EmbeddingUse, ModelInfo, SkippedAdapterLayer, lora_tag};
+use adire_protocol::{AdapterReceipt, ModelInfo, lora_tag};
 use adire_studio::{
-    AdapterFile, Backend, BackendError, InitFiles, Pixels, RenderRequest, RenderStep, Rendered, StudioError,
-    TokenCounter, TrainingTask, UnitOutcome, cover, cover_mask, read_pixels,
+    AdapterFile, Backend, BackendError, RenderRequest, RenderStep, Rendered, TokenCounter, TrainingTask,
+    UnitOutcome,
 };
 
-use crate::training::TrainingDriver;
+use crate::{
+    init_image::{PreparedInit, pixels},
+    receipt::{embedding_uses, receipt},
+    training::TrainingDriver,
+};
 
 /// Bytes of adapters that stay in memory; a rank-16 adapter of SD 1.5 in f16 has about 13 MB.
 const RESIDENT: usize = 1 << 30;
 
 /// A loaded model with the adapters that were used last.
-pub(crate) struct EngineBackend {
+pub struct EngineBackend {
     pipeline: Pipeline,
     pool: AdapterPool,
     /// The embeddings that have been used, by the hashes of their files; a few kilobytes each.
@@ -32,7 +36,7 @@ impl EngineBackend {
     ///
     /// # Errors
     /// A sentence: which file is missing or damaged, and what to do.
-    pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Self, BackendError> {
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Self, BackendError> {
         let pipeline = Pipeline::load(path, options).map_err(|error| backend_error(&error))?;
         let max_strength = pipeline.info().limits.strength;
         Ok(Self {
@@ -45,7 +49,7 @@ impl EngineBackend {
     }
 
     /// With the largest adapter strength that requests may name, either sign.
-    pub(crate) fn with_max_strength(self, max_strength: f64) -> Self {
+    pub fn with_max_strength(self, max_strength: f64) -> Self {
         Self { max_strength, ..self }
     }
 
@@ -187,76 +191,6 @@ impl Backend for EngineBackend {
     }
 }
 
-/// Words and hashes of the embeddings that took part.
-pub(crate) fn embedding_uses(embeddings: Vec<(String, String)>) -> Vec<EmbeddingUse> {
-    embeddings.into_iter().map(|(word, hash)| EmbeddingUse { word, hash }).collect()
-}
-
-/// The engine's receipt as others read it.
-fn receipt(receipt: Receipt) -> AdapterReceipt {
-    let layer = |layer: AppliedLayer| AdapterLayer {
-        component: layer.component.name().to_owned(),
-        module: layer.module,
-        kind: layer.kind.name().to_owned(),
-        rank: u32::try_from(layer.rank).unwrap_or(u32::MAX),
-        alpha: finite(layer.alpha),
-        scale: finite(layer.scale),
-        ratio: finite(layer.ratio),
-    };
-    let skipped =
-        |layer: adapter::SkippedLayer| SkippedAdapterLayer { module: layer.module, reason: layer.reason };
-    AdapterReceipt {
-        formats: receipt.formats.iter().map(|format| format.label().to_owned()).collect(),
-        family: receipt.family.to_string(),
-        warning: receipt.warning(),
-        left_out: receipt.left_out,
-        applied: receipt.applied.into_iter().map(layer).collect(),
-        skipped: receipt.skipped.into_iter().map(skipped).collect(),
-        unknown: receipt.unknown,
-    }
-}
-
-/// JSON has no infinity; a base weight of zeros has a ratio that is none.
-fn finite(value: f64) -> f64 {
-    if value.is_finite() { value } else { 0.0 }
-}
-
-/// A decoded init image with its mask, in the requested size.
-pub(crate) struct PreparedInit {
-    image: Rgb8,
-    mask: Option<InpaintMask>,
-}
-
-impl PreparedInit {
-    /// # Errors
-    /// A file cannot be read as an image.
-    pub(crate) fn read(files: &InitFiles, width: u32, height: u32) -> Result<Self, StudioError> {
-        let mask = files.mask.as_deref().map(read_pixels).transpose()?;
-        Self::new(read_pixels(&files.image)?, mask.as_ref(), width, height)
-    }
-
-    /// See [`cover`] and [`cover_mask`].
-    ///
-    /// # Errors
-    /// The image lacks bytes.
-    pub(crate) fn new(
-        image: Pixels,
-        mask: Option<&Pixels>,
-        width: u32,
-        height: u32,
-    ) -> Result<Self, StudioError> {
-        let size = (image.width, image.height);
-        let mask =
-            mask.map(|mask| InpaintMask { width, height, inpaint: cover_mask(mask, size, width, height) });
-        let Pixels { width, height, rgb: data } = cover(image, width, height)?;
-        Ok(Self { image: Rgb8 { width, height, data }, mask })
-    }
-
-    pub(crate) fn as_init_image(&self) -> InitImage<'_> {
-        InitImage { image: &self.image, mask: self.mask.as_ref() }
-    }
-}
-
 /// The adapter of `file`, from memory if it is there.
 fn resident(pool: &mut AdapterPool, file: &AdapterFile) -> Result<Arc<Adapter>, BackendError> {
     let adapter = pool.get(&file.hash, &file.path).map_err(|error| match error {
@@ -290,21 +224,18 @@ fn sentence(text: &str) -> String {
     capital.chain(chars).chain(stop.chars()).collect()
 }
 
-pub(crate) fn pixels(image: Rgb8) -> Pixels {
-    Pixels { width: image.width, height: image.height, rgb: image.data }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
     use adire_protocol::GenerationRequest;
+    use adire_studio::InitFiles;
 
     use super::*;
 
     fn golden(name: &str) -> PathBuf {
         // Absolute: the program runs in a folder of its own.
-        std::path::absolute(Path::new("../crates/engine/tests/goldens").join(name)).unwrap()
+        std::path::absolute(Path::new("../engine/tests/goldens").join(name)).unwrap()
     }
 
     fn job(backend: &EngineBackend, adapters: Vec<AdapterFile>) -> RenderRequest {

@@ -13,7 +13,7 @@ use adire_studio::{TrainingImage, TrainingTask, encode_png};
 use sha2::{Digest, Sha256};
 
 use super::output::put;
-use crate::backend::pixels;
+use crate::init_image::pixels;
 
 /// Seeds keep within what a request can have.
 const SEEDS: u64 = 1 << 32;

@@ -1,5 +1,5 @@
 //! One training run on the engine, as small units that the pipeline's owner executes one after the other: `adire train`
-//! without a pause, the server's worker between people's images. Both end with the same bytes.
+//! without a pause, the server's worker between generations. Both end with the same bytes.
 
 mod card;
 mod class_images;
@@ -9,5 +9,5 @@ mod milestones;
 mod output;
 mod probe;
 
-pub(crate) use driver::TrainingDriver;
-pub(crate) use output::CHECKPOINT;
+pub use driver::TrainingDriver;
+pub use output::CHECKPOINT;

@@ -17,15 +17,17 @@ use super::{
     output::{self, CHECKPOINT},
     probe::ResourceProbe,
 };
-use crate::backend::pixels;
+use crate::init_image::pixels;
 
 /// Drives one training run; see [`adire_studio::Backend::advance_training`] for its guarantees.
 #[derive(Debug)]
-pub(crate) struct TrainingDriver {
+pub struct TrainingDriver {
     task: TrainingTask,
     milestones: Milestones,
     state: State,
     begun: Instant,
+    /// Adapters that take effect only in part, one sentence each.
+    warnings: Vec<String>,
     /// The adapter in both formats and the model card, once they are there.
     written: Vec<PathBuf>,
 }
@@ -49,7 +51,7 @@ impl TrainingDriver {
     ///
     /// # Errors
     /// The dataset has no images.
-    pub(crate) fn new(pipeline: &Pipeline, task: TrainingTask) -> Result<Self> {
+    pub fn new(pipeline: &Pipeline, task: TrainingTask) -> Result<Self> {
         let count = |images: &[adire_studio::TrainingImage]| {
             images.iter().map(|image| image.repeats as usize).sum::<usize>()
         };
@@ -58,11 +60,17 @@ impl TrainingDriver {
         let preparation = pipeline.preparation(count(&task.images), given + made.count, &task.config)?;
         let milestones = Milestones::new(&task.known);
         let state = State::Preparing { preparation: Box::new(preparation), next: 0, time: 0, made };
-        Ok(Self { task, milestones, state, begun: Instant::now(), written: Vec::new() })
+        Ok(Self { task, milestones, state, begun: Instant::now(), warnings: Vec::new(), written: Vec::new() })
+    }
+
+    /// One sentence for each adapter that takes effect only in part; complete once the run is
+    /// [`UnitOutcome::Ready`].
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// The adapter in both formats and the model card, once the run has finished.
-    pub(crate) fn written(&self) -> &[PathBuf] {
+    pub fn written(&self) -> &[PathBuf] {
         &self.written
     }
 
@@ -70,7 +78,7 @@ impl TrainingDriver {
     ///
     /// # Errors
     /// A sentence: an image is lost, memory runs out, numbers break down for good, a checkpoint cannot be written.
-    pub(crate) fn advance(
+    pub fn advance(
         &mut self,
         pipeline: &mut Pipeline,
         interrupted: &dyn Fn() -> bool,
@@ -127,7 +135,7 @@ impl TrainingDriver {
     ///
     /// # Errors
     /// As [`Trainer::save`].
-    pub(crate) fn save(&self) -> Result<()> {
+    pub fn save(&self) -> Result<()> {
         match &self.state {
             State::Training(trainer) if !self.is_tried() => trainer.save(&self.task.folder.join(CHECKPOINT)),
             _ => Ok(()),
@@ -151,7 +159,10 @@ impl TrainingDriver {
         if checkpoint.is_file() {
             trainer.load(&checkpoint)?;
         } else if let Some(parent) = &self.task.continue_from {
-            trainer.begin_with(&Adapter::read(&parent.path)?)?;
+            if let Some(warning) = trainer.begin_with(&Adapter::read(&parent.path)?)? {
+                tracing::warn!(adapter = parent.id, "{warning}");
+                self.warnings.push(format!("{}: {warning}", parent.id));
+            }
         }
         let step = trainer.steps_done();
         self.milestones.forget_after(step);

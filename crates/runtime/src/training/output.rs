@@ -14,7 +14,7 @@ use adire_engine::{
 use super::card::Outcome;
 
 /// The run's whole state.
-pub(crate) const CHECKPOINT: &str = "checkpoint.safetensors";
+pub const CHECKPOINT: &str = "checkpoint.safetensors";
 
 /// Writes the adapter in both formats and the model card; gives their paths, the adapter in kohya's format first.
 pub(super) fn write(trainer: &Trainer, outcome: &Outcome<'_>) -> Result<Vec<PathBuf>> {
