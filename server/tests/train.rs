@@ -217,13 +217,21 @@ fn a_run_starts_from_an_adapter_and_reports_what_it_leaves_out() {
         assert!(output.status.success(), "{message}");
         let warning = "Applied in part: 1 of";
         assert_eq!(message.contains(warning) && message.contains("mystery"), warned, "{message}");
-        assert_eq!(held_out(out)[0], *held_out("first").last().unwrap(), "it begins where the other one ended");
+        assert_eq!(
+            held_out(out)[0],
+            *held_out("first").last().unwrap(),
+            "it begins where the other one ended"
+        );
         let samples = fs::read_dir(folder.path().join(out).join("samples")).unwrap().count();
         assert_eq!(samples, 3, "before the first step with the adapter and without, after the last with it");
     }
     let file = whole.to_str().unwrap();
-    let other =
-        train(folder.path(), &data, "other", &[&more[..], &["--rank", "2", "--continue-from", file]].concat());
+    let other = train(
+        folder.path(),
+        &data,
+        "other",
+        &[&more[..], &["--rank", "2", "--continue-from", file]].concat(),
+    );
     assert!(complaint(&run(other)).contains("use the settings it was made with"));
 }
 

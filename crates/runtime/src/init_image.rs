@@ -23,12 +23,7 @@ impl PreparedInit {
     ///
     /// # Errors
     /// The image lacks bytes.
-    pub fn new(
-        image: Pixels,
-        mask: Option<&Pixels>,
-        width: u32,
-        height: u32,
-    ) -> Result<Self, StudioError> {
+    pub fn new(image: Pixels, mask: Option<&Pixels>, width: u32, height: u32) -> Result<Self, StudioError> {
         let size = (image.width, image.height);
         let mask =
             mask.map(|mask| InpaintMask { width, height, inpaint: cover_mask(mask, size, width, height) });

@@ -19,8 +19,7 @@ pub(crate) fn receipt(receipt: Receipt) -> AdapterReceipt {
         scale: finite(layer.scale),
         ratio: finite(layer.ratio),
     };
-    let skipped =
-        |layer: SkippedLayer| SkippedAdapterLayer { module: layer.module, reason: layer.reason };
+    let skipped = |layer: SkippedLayer| SkippedAdapterLayer { module: layer.module, reason: layer.reason };
     AdapterReceipt {
         formats: receipt.formats.iter().map(|format| format.label().to_owned()).collect(),
         family: receipt.family.to_string(),

@@ -8,9 +8,7 @@ use adire_studio::{NewAdapter, Studio, StudioConfig};
 use anyhow::Context;
 use clap::Args;
 
-use crate::{
-    commands::{keep_private, places},
-};
+use crate::commands::{keep_private, model_args};
 
 /// Arguments of `adire adapters add`.
 #[derive(Debug, Args)]
@@ -33,17 +31,17 @@ pub(crate) struct AddArgs {
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
-    places: places::Places,
+    model_and_data: model_args::ModelAndDataArgs,
     #[command(flatten)]
-    database: places::DatabaseArg,
+    database: model_args::DatabaseArg,
 }
 
 impl AddArgs {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         keep_private();
         let database = self.database.url()?;
-        let model = self.places.model()?;
-        let config = StudioConfig { database, ..StudioConfig::new(&self.places.data) };
+        let model = self.model_and_data.model()?;
+        let config = StudioConfig { database, ..StudioConfig::new(&self.model_and_data.data) };
         let one = if self.file.is_dir() { Some(OneFile::of(&self.file, &model.path)?) } else { None };
         let path = one.as_ref().map_or(self.file, |one| one.0.clone());
         let new = NewAdapter {
@@ -65,7 +63,7 @@ impl AddArgs {
         if let Some(warning) = &added.warning {
             eprintln!("Warning: {warning}");
         }
-        println!("Added {} to {} (sha256 {})", added.id(), self.places.data.display(), added.hash);
+        println!("Added {} to {} (sha256 {})", added.id(), self.model_and_data.data.display(), added.hash);
         Ok(())
     }
 }

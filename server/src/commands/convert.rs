@@ -9,7 +9,7 @@ use adire_engine::adapter::{Adapter, ExportFile, ExportFormat, ModuleTable};
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::commands::places;
+use crate::commands::model_args;
 
 /// Arguments of `adire adapters convert`.
 #[derive(Debug, Args)]
@@ -39,7 +39,7 @@ impl ConvertArgs {
         let adapter = Adapter::read(&self.file)?;
         let table = match &self.model {
             None => ModuleTable::sd15(),
-            Some(folder) => ModuleTable::of_folder(&places::resolve(folder))?,
+            Some(folder) => ModuleTable::of_folder(&model_args::resolve(folder))?,
         };
         let files = adapter.export(self.to, &table)?;
         write(&self.out, &files).with_context(|| format!("cannot write {}", self.out.display()))?;

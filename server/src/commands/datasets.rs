@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use crate::{
-    commands::{keep_private, places},
+    commands::{keep_private, model_args},
     hub,
 };
 
@@ -59,7 +59,7 @@ pub(crate) struct ImportArgs {
     #[arg(long, env = "ADIRE_DATA", default_value = "data")]
     data: PathBuf,
     #[command(flatten)]
-    database: places::DatabaseArg,
+    database: model_args::DatabaseArg,
 }
 
 impl ImportArgs {
@@ -102,7 +102,7 @@ pub(crate) struct ListArgs {
     #[arg(long, env = "ADIRE_DATA", default_value = "data")]
     data: PathBuf,
     #[command(flatten)]
-    database: places::DatabaseArg,
+    database: model_args::DatabaseArg,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -131,7 +131,7 @@ impl ListArgs {
     }
 }
 
-async fn open(data: &Path, database: &places::DatabaseArg) -> anyhow::Result<DataFolder> {
+async fn open(data: &Path, database: &model_args::DatabaseArg) -> anyhow::Result<DataFolder> {
     DataFolder::open_with(data, database.url()?.as_ref())
         .await
         .map_err(|error| match error {

@@ -12,7 +12,7 @@ use adire_studio::{DataFolder, NewEmbedding, StudioError};
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 
-use super::places;
+use super::model_args;
 
 /// Commands on embeddings.
 #[derive(Debug, Subcommand)]
@@ -51,16 +51,16 @@ pub(crate) struct AddArgs {
     #[arg(long)]
     word: Option<String>,
     #[command(flatten)]
-    places: places::Places,
+    model_and_data: model_args::ModelAndDataArgs,
     #[command(flatten)]
-    database: places::DatabaseArg,
+    database: model_args::DatabaseArg,
 }
 
 impl AddArgs {
     async fn run(self) -> anyhow::Result<()> {
         let embedding = Embedding::read(&self.file)?;
         let word = called(&embedding, self.word.as_deref())?;
-        let width = self.places.text_width()?;
+        let width = self.model_and_data.text_width()?;
         if embedding.width() != width {
             return Err(anyhow!(
                 "{}: has vectors of {} numbers, but the model's text encoder needs {width}: it was made for another \
@@ -72,11 +72,11 @@ impl AddArgs {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let (vectors, width) = (count(embedding.vectors()), count(width));
         let new = NewEmbedding { word, path: self.file, vectors, width };
-        let folder = open(&self.places.data, &self.database).await?;
+        let folder = open(&self.model_and_data.data, &self.database).await?;
         let added = folder.add_embedding(new).await;
         folder.close().await;
         let added = added?;
-        let data = self.places.data.display();
+        let data = self.model_and_data.data.display();
         let plural = if added.vectors == 1 { "" } else { "s" };
         let (word, hash) = (&added.word, &added.hash);
         let line = format!("Added {word} ({} vector{plural}) to {data} (sha256 {hash})", added.vectors);
@@ -92,7 +92,7 @@ pub(crate) struct ListArgs {
     #[arg(long, env = "ADIRE_DATA", default_value = "data")]
     data: PathBuf,
     #[command(flatten)]
-    database: places::DatabaseArg,
+    database: model_args::DatabaseArg,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -126,7 +126,7 @@ pub(crate) struct RemoveArgs {
     #[arg(long, env = "ADIRE_DATA", default_value = "data")]
     data: PathBuf,
     #[command(flatten)]
-    database: places::DatabaseArg,
+    database: model_args::DatabaseArg,
 }
 
 impl RemoveArgs {
@@ -139,7 +139,7 @@ impl RemoveArgs {
     }
 }
 
-async fn open(data: &Path, database: &places::DatabaseArg) -> anyhow::Result<DataFolder> {
+async fn open(data: &Path, database: &model_args::DatabaseArg) -> anyhow::Result<DataFolder> {
     DataFolder::open_with(data, database.url()?.as_ref())
         .await
         .map_err(|error| match error {

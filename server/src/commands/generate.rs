@@ -22,12 +22,11 @@ use anyhow::{Context, bail};
 use clap::{Args, error::ErrorKind};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{
-    commands::{
-        embeddings::NamedFile,
-        init::{Hires, InitImageArgs, InitImageFiles},
-        places, shipped,
-    },
+use crate::commands::{
+    bundled,
+    embeddings::NamedFile,
+    init_image::{Hires, InitImageArgs, InitImageFiles},
+    model_args,
 };
 
 /// Message for an image that the safety checker blocked.
@@ -38,7 +37,7 @@ pub(crate) const WITHHELD: &str =
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
     #[command(flatten)]
-    model: places::ModelArgs,
+    model: model_args::ModelArgs,
     /// Prompt; (word:1.2) sets a weight, BREAK starts a chunk, <lora:NAME:1> applies an adapter bundled with the model
     #[arg(long)]
     prompt: String,
@@ -83,7 +82,7 @@ pub(crate) struct GenerateArgs {
     #[arg(long)]
     strict: bool,
     /// Largest adapter strength, either sign [default: 5]
-    #[arg(long, value_name = "N", env = "ADIRE_MAX_STRENGTH", value_parser = places::strength_limit)]
+    #[arg(long, value_name = "N", env = "ADIRE_MAX_STRENGTH", value_parser = model_args::strength_limit)]
     max_strength: Option<f64>,
     #[command(flatten)]
     init: InitImageArgs,
@@ -172,7 +171,7 @@ impl GenerateArgs {
             embeddings.push(named.read()?);
         }
 
-        let places::FoundModel { path, options, .. } = self.model.find()?.warn();
+        let model_args::FoundModel { path, options, .. } = self.model.find()?.warn();
         let mut pipeline = Pipeline::load(&path, &options)?;
         let mut info = pipeline.info().clone();
         info.limits.strength = most;
@@ -181,7 +180,7 @@ impl GenerateArgs {
         let mut uses: Vec<_> =
             adapters.iter().map(|(adapter, strength)| of_file(adapter, *strength)).collect();
         for mut tagged in spec.adapters {
-            let version = shipped::find(pipeline.manifest(), &tagged.name)?;
+            let version = bundled::find(pipeline.manifest(), &tagged.name)?;
             let strength = Strength { unet: tagged.strength, text_encoder: tagged.text_encoder_strength() };
             adapters.push((Arc::new(Adapter::read(&version.file)?), strength));
             tagged.name = format!("{}@v{}", version.name, version.version);

@@ -15,7 +15,7 @@ use adire_engine::{
 use clap::Args;
 use serde::Serialize;
 
-use crate::commands::places;
+use crate::commands::model_args;
 
 /// Maximum number of list entries in the text output; `--json` has all.
 const SHOWN: usize = 12;
@@ -63,7 +63,7 @@ impl InspectArgs {
         let receipt = match &self.model {
             None => None,
             Some(folder) => {
-                let mut pipeline = Pipeline::load(&places::resolve(folder), &LoadOptions::default())?;
+                let mut pipeline = Pipeline::load(&model_args::resolve(folder), &LoadOptions::default())?;
                 pipeline.set_adapters(&[(Arc::clone(&adapter), Strength::from(1.0))])?.pop()
             }
         };

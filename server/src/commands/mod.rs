@@ -3,19 +3,19 @@
 pub(crate) mod adapters;
 pub(crate) mod add;
 pub(crate) mod admin;
+pub(crate) mod bundled;
 pub(crate) mod convert;
 pub(crate) mod datasets;
 pub(crate) mod embeddings;
 pub(crate) mod generate;
 pub(crate) mod health;
-pub(crate) mod init;
+pub(crate) mod init_image;
 pub(crate) mod inspect;
 pub(crate) mod limits;
+pub(crate) mod model_args;
 pub(crate) mod models;
-pub(crate) mod places;
 pub(crate) mod selftest;
 pub(crate) mod serve;
-pub(crate) mod shipped;
 pub(crate) mod train;
 pub(crate) mod verify;
 

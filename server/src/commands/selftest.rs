@@ -13,9 +13,7 @@ use adire_runtime::pixels;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::{
-    commands::places::{FoundModel, ModelArgs, PlaceArgs},
-};
+use crate::commands::model_args::{DeviceArgs, FoundModel, ModelArgs};
 
 /// Compare models, samplers, images and switches of adapters with golden files
 #[derive(Debug, Args)]
@@ -24,7 +22,7 @@ pub(crate) struct SelftestArgs {
     #[arg(long, value_name = "DIR")]
     goldens: PathBuf,
     #[command(flatten)]
-    place: PlaceArgs,
+    device: DeviceArgs,
 }
 
 impl SelftestArgs {
@@ -33,7 +31,7 @@ impl SelftestArgs {
     /// # Errors
     /// A comparison is out of bounds or could not run.
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let place = self.place.open()?;
+        let place = self.device.open()?;
         if let Some(note) = &place.note {
             eprintln!("adire: {note}");
         }

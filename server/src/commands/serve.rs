@@ -19,7 +19,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     access::{Access, AccessSettings, parse_host, parse_network},
     auth::{AdminAuth, password},
-    commands::{keep_private, limits::LimitArgs, places, shipped},
+    commands::{bundled, keep_private, limits::LimitArgs, model_args},
     connections::ConnectionLimits,
     serve::{Timeouts, serve},
     shutdown::{self, Shutdown},
@@ -34,9 +34,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "ADIRE_ADDR", default_value = "127.0.0.1:3000")]
     addr: String,
     #[command(flatten)]
-    places: places::Places,
+    model_and_data: model_args::ModelAndDataArgs,
     #[command(flatten)]
-    database: places::DatabaseArg,
+    database: model_args::DatabaseArg,
     /// Folder with the page's files [default: those in the program, else `site` beside it or `target/site`]
     #[arg(long, env = "ADIRE_SITE")]
     site: Option<PathBuf>,
@@ -62,7 +62,7 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     limits: LimitArgs,
     /// Largest adapter strength in requests, either sign
-    #[arg(long, value_name = "N", env = "ADIRE_MAX_STRENGTH", default_value_t = 5.0, value_parser = places::strength_limit)]
+    #[arg(long, value_name = "N", env = "ADIRE_MAX_STRENGTH", default_value_t = 5.0, value_parser = model_args::strength_limit)]
     max_strength: f64,
     /// Log format; RUST_LOG sets the level
     #[arg(long, env = "ADIRE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
@@ -88,8 +88,8 @@ impl ServeArgs {
 
     async fn serve(self) -> anyhow::Result<()> {
         let database = self.database.url()?;
-        let places::FoundModel { path: model, options, note } = self.places.model()?;
-        let data = self.places.data;
+        let model_args::FoundModel { path: model, options, note } = self.model_and_data.model()?;
+        let data = self.model_and_data.data;
         let config = StudioConfig {
             queue_capacity: self.queue.into(),
             import_from: self.import_from,
@@ -133,7 +133,7 @@ impl ServeArgs {
             let most = self.max_strength;
             let load = move || Ok(EngineBackend::load(&folder, &options)?.with_max_strength(most));
             let studio = Studio::open(config, load).await?;
-            shipped::add(&studio, &model).await;
+            bundled::add(&studio, &model).await;
             Ok(studio)
         };
         let (link, open_admin, shown) = (auth.link_token(), self.open_admin, reachable(address));
@@ -238,7 +238,7 @@ fn read_site(named: Option<PathBuf>) -> anyhow::Result<Site> {
     {
         return Ok(site);
     }
-    let Some(folder) = named.or_else(places::site) else {
+    let Some(folder) = named.or_else(model_args::site) else {
         tracing::warn!(
             "the page's files were not found, so pages have no style or script; build them or pass --site"
         );

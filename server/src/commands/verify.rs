@@ -18,12 +18,10 @@ use adire_studio::{Decoded, ImageUse, Pixels, blob_path, decode_image, image_has
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::{
-    commands::{
-        generate::draw,
-        init::warn,
-        places::{FoundModel, Places},
-    },
+use crate::commands::{
+    generate::draw,
+    init_image::warn,
+    model_args::{FoundModel, ModelAndDataArgs},
 };
 
 /// Maximum size of the PNG file in bytes, well above any image that Adire writes.
@@ -38,7 +36,7 @@ pub(crate) struct VerifyArgs {
     #[arg(value_name = "FILE.png")]
     file: PathBuf,
     #[command(flatten)]
-    places: Places,
+    model_and_data: ModelAndDataArgs,
     /// Adapter file that is neither in the data folder nor bundled with the model; repeatable
     #[arg(long, value_name = "FILE")]
     lora: Vec<PathBuf>,
@@ -64,7 +62,7 @@ impl VerifyArgs {
             .with_context(|| format!("{shown} cannot be read as an image"))?;
         warn(&self.file, &warnings);
         let before = Rgb8 { width: pixels.width, height: pixels.height, data: pixels.rgb };
-        let FoundModel { path: model, mut options, .. } = self.places.model_for(&recipe)?.warn();
+        let FoundModel { path: model, mut options, .. } = self.model_and_data.model_for(&recipe)?.warn();
         // The safety checker is on only where it blocked the original.
         options.safety_checker = recipe.withheld;
         if recipe.vae.is_none() {
@@ -138,7 +136,7 @@ impl VerifyArgs {
     /// The init image and mask of the recipe, found by hash.
     fn init(&self, spec: &GenerationSpec) -> anyhow::Result<Option<PreparedInit>> {
         let find = |hash: &String, used_as: ImageUse| -> anyhow::Result<Pixels> {
-            if let Some(stored) = blob_path(&self.places.data, hash).filter(|path| path.is_file()) {
+            if let Some(stored) = blob_path(&self.model_and_data.data, hash).filter(|path| path.is_file()) {
                 return Ok(read_pixels(&stored)?);
             }
             for path in &self.image {
@@ -152,7 +150,7 @@ impl VerifyArgs {
             bail!(
                 "its init image or mask {} is not in {}; pass the file with --image",
                 short(hash),
-                self.places.data.display()
+                self.model_and_data.data.display()
             )
         };
         let Some(image) = spec.init_image.as_ref().map(|hash| find(hash, ImageUse::Colours)).transpose()?
@@ -167,13 +165,13 @@ impl VerifyArgs {
     fn embeddings(&self, recipe: &Recipe) -> anyhow::Result<Vec<(String, Arc<Embedding>)>> {
         let own = recipe.embeddings.iter().filter(|one| !recipe.adapter_hashes.contains(&one.hash));
         own.map(|EmbeddingUse { word, hash }| {
-            let stored = blob_path(&self.places.data, hash).filter(|path| path.is_file());
+            let stored = blob_path(&self.model_and_data.data, hash).filter(|path| path.is_file());
             let same = |path: &&PathBuf| file_hash(path).is_ok_and(|found| found == *hash);
             let path = stored.as_ref().or_else(|| self.embedding.iter().find(same)).with_context(|| {
                 format!(
                     "the embedding {word} (sha256 {}) is not in {}; pass its file with --embedding",
                     short(hash),
-                    self.places.data.display()
+                    self.model_and_data.data.display()
                 )
             })?;
             Ok((word.clone(), Arc::new(Embedding::read(path)?)))
@@ -190,19 +188,19 @@ impl VerifyArgs {
         let mut candidates = self.lora.clone();
         // A single-file checkpoint bundles none.
         if let Ok(manifest) = Manifest::read(model) {
-            candidates.extend(manifest.adapters().iter().map(|shipped| shipped.file.clone()));
+            candidates.extend(manifest.adapters().iter().map(|bundled| bundled.file.clone()));
         }
         let mut found = Vec::with_capacity(uses.len());
         for (adapter, hash) in uses.iter().zip(&recipe.adapter_hashes) {
             // The data folder stores adapter files by hash.
-            let stored = blob_path(&self.places.data, hash).filter(|path| path.is_file());
+            let stored = blob_path(&self.model_and_data.data, hash).filter(|path| path.is_file());
             let same = |path: &&PathBuf| file_hash(path).is_ok_and(|found| found == *hash);
             let path = stored.as_ref().or_else(|| candidates.iter().find(same)).with_context(|| {
                 format!(
                     "the adapter {} (sha256 {}) is neither in {} nor bundled with the model; pass its file with --lora",
                     adapter.name,
                     short(hash),
-                    self.places.data.display()
+                    self.model_and_data.data.display()
                 )
             })?;
             let strength = Strength { unet: adapter.strength, text_encoder: adapter.text_encoder_strength() };

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, io::Write as _};
 use clap::Args;
 
 use crate::{
-    commands::places,
+    commands::model_args,
     hub::{self, Kind},
 };
 
@@ -16,7 +16,7 @@ pub(crate) struct ListArgs {}
 impl ListArgs {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let mut text = String::new();
-        if let Some(starter) = places::starter() {
+        if let Some(starter) = model_args::starter() {
             let _ = writeln!(text, "starter  bundled with Adire  {}", starter.display());
         }
         for cached in hub::cached(&hub::folder()) {

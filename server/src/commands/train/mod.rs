@@ -15,7 +15,8 @@ use adire_engine::{Pipeline, adapter::Adapter};
 use adire_protocol::{RESERVED_NAME, TrainingConfig};
 use adire_runtime::{CHECKPOINT, TrainingDriver};
 use adire_studio::{
-    AdapterFile, Dataset, KnownResults, TrainingImage, TrainingTask, UnitOutcome, read_dataset, sample_prompts,
+    AdapterFile, Dataset, KnownResults, TrainingImage, TrainingTask, UnitOutcome, read_dataset,
+    sample_prompts,
 };
 use anyhow::{Context, bail};
 use clap::Args;
@@ -27,15 +28,13 @@ use self::{
     samples::Samples,
     settings::SettingArgs,
 };
-use crate::{
-    commands::places,
-};
+use crate::commands::model_args;
 
 /// Arguments of `adire train`.
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
-    model: places::ModelArgs,
+    model: model_args::ModelArgs,
     /// Folder with the images (PNG, JPEG, WebP); captions from metadata.jsonl or .csv, a.txt beside a.png, or folders
     /// named 10_words. In a kohya project, img holds the images to train on and reg the class images
     #[arg(long, value_name = "DIR")]
@@ -100,7 +99,7 @@ impl TrainArgs {
             config.sample_prompts = sample_prompts(texts, &self.trigger);
         }
         let continue_from = self.continue_from.as_deref().map(parent).transpose()?;
-        let places::FoundModel { path, options, .. } = self.model.find()?.warn();
+        let model_args::FoundModel { path, options, .. } = self.model.find()?.warn();
         let mut pipeline = Pipeline::load(&path, &options)?;
         if !self.settings.sized() {
             config = config.sized_for(pipeline.info().defaults.width);
@@ -117,7 +116,8 @@ impl TrainArgs {
         }
         let out = self.out.clone().unwrap_or_else(|| PathBuf::from(&self.name));
         let samples = Samples::open(&out, continue_from.is_some())?;
-        let run = Run { args: &self, dataset: &dataset, classes: &classes, continue_from, out: &out, samples };
+        let run =
+            Run { args: &self, dataset: &dataset, classes: &classes, continue_from, out: &out, samples };
         let written = run.go(&mut pipeline, config)?;
         for path in written {
             // Not println!, which panics when stdout is closed.
@@ -166,7 +166,8 @@ impl Run<'_> {
         let resumes = checkpoint.is_file();
         let args = self.args;
         let class_prompt = args.class_prompt.as_deref().unwrap_or_default();
-        let mut others = vec![("name", &*args.name), ("trigger", &args.trigger), ("class_prompt", class_prompt)];
+        let mut others =
+            vec![("name", &*args.name), ("trigger", &args.trigger), ("class_prompt", class_prompt)];
         others.extend(self.continue_from.as_ref().map(|parent| ("continue_from", &*parent.hash)));
         let begun = Begun::new(&config, pipeline.info(), &others, self.dataset, self.classes)?;
         match resumes {

@@ -14,14 +14,14 @@ use anyhow::bail;
 /// The model bundles no such adapter.
 pub(crate) fn find<'a>(manifest: &'a Manifest, name: &str) -> anyhow::Result<&'a ManifestAdapter> {
     let wanted: AdapterRef = name.parse()?;
-    let shipped = manifest.adapters();
-    let fitting = shipped
+    let bundled = manifest.adapters();
+    let fitting = bundled
         .iter()
         .filter(|a| a.name == wanted.name && wanted.version.is_none_or(|version| version == a.version));
     if let Some(found) = fitting.max_by_key(|adapter| adapter.version) {
         return Ok(found);
     }
-    let known: Vec<_> = shipped.iter().map(|a| format!("{}@v{}", a.name, a.version)).collect();
+    let known: Vec<_> = bundled.iter().map(|a| format!("{}@v{}", a.name, a.version)).collect();
     let known = if known.is_empty() { "no adapters".to_owned() } else { known.join(", ") };
     bail!(
         "the prompt uses the adapter {name}, but this model bundles {known}; pass any other file with --lora FILE"
@@ -37,19 +37,19 @@ pub(crate) async fn add(studio: &Studio, model: &Path) {
             return;
         }
     };
-    for shipped in manifest.adapters() {
+    for bundled in manifest.adapters() {
         let new = NewAdapter {
-            name: shipped.name.clone(),
-            version: Some(shipped.version),
-            path: shipped.file.clone(),
-            description: shipped.description.clone(),
-            trigger: shipped.trigger.clone().unwrap_or_default(),
+            name: bundled.name.clone(),
+            version: Some(bundled.version),
+            path: bundled.file.clone(),
+            description: bundled.description.clone(),
+            trigger: bundled.trigger.clone().unwrap_or_default(),
             strict: false,
         };
         match studio.add_adapter(new).await {
             Ok(version) => tracing::info!(adapter = version.id(), "bundled adapter ready"),
             Err(error) => {
-                tracing::warn!(file = %shipped.file.display(), %error, "skipping a bundled adapter")
+                tracing::warn!(file = %bundled.file.display(), %error, "skipping a bundled adapter")
             }
         }
     }

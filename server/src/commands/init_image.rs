@@ -12,7 +12,6 @@ use adire_studio::{Decoded, ImageUse, Pixels, image_hash, read_image, size_of_re
 use anyhow::Context;
 use clap::Args;
 
-
 /// Init image and mask.
 #[derive(Debug, Args)]
 pub(crate) struct InitImageArgs {

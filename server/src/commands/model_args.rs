@@ -42,12 +42,12 @@ pub(crate) struct ModelArgs {
     #[arg(long, env = "ADIRE_SAFETY_CHECKER")]
     safety_checker: bool,
     #[command(flatten)]
-    place: PlaceArgs,
+    device: DeviceArgs,
 }
 
 /// Device and precision.
 #[derive(Clone, Copy, Debug, Default, Args)]
-pub(crate) struct PlaceArgs {
+pub(crate) struct DeviceArgs {
     /// Device: auto (the first usable GPU, else the CPU), cpu or cuda:N
     #[arg(long, env = "ADIRE_DEVICE", value_name = "auto|cpu|cuda:N", default_value_t)]
     device: DeviceChoice,
@@ -56,7 +56,7 @@ pub(crate) struct PlaceArgs {
     dtype: Precision,
 }
 
-impl PlaceArgs {
+impl DeviceArgs {
     /// Opens the device.
     ///
     /// # Errors
@@ -103,7 +103,7 @@ impl FoundModel {
 impl ModelArgs {
     /// The given model, or the starter model.
     pub(crate) fn find(&self) -> anyhow::Result<FoundModel> {
-        self.on(self.place.open()?)
+        self.on(self.device.open()?)
     }
 
     fn on(&self, place: Placement) -> anyhow::Result<FoundModel> {
@@ -153,7 +153,7 @@ impl fmt::Debug for DatabaseArg {
 
 /// Model and data folder.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Places {
+pub(crate) struct ModelAndDataArgs {
     /// Data folder (database, images, adapters); created if absent
     #[arg(long, env = "ADIRE_DATA", default_value = "data")]
     pub(crate) data: PathBuf,
@@ -161,7 +161,7 @@ pub(crate) struct Places {
     model: ModelArgs,
 }
 
-impl Places {
+impl ModelAndDataArgs {
     /// The given model, or the starter model.
     pub(crate) fn model(&self) -> anyhow::Result<FoundModel> {
         self.model.find()
@@ -176,7 +176,7 @@ impl Places {
 
     /// As [`Self::model`], on the recipe's device and in its precision, unless others are given.
     pub(crate) fn model_for(&self, recipe: &Recipe) -> anyhow::Result<FoundModel> {
-        self.model.on(self.model.place.open_like(recipe)?)
+        self.model.on(self.model.device.open_like(recipe)?)
     }
 }
 
