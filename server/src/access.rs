@@ -8,7 +8,7 @@ use cookie::Key;
 use ipnet::IpNet;
 
 use crate::{
-    auth::cookies,
+    admin::auth::cookies,
     layers::host::{is_loopback, name_of},
 };
 

@@ -7,7 +7,6 @@
 mod access;
 mod admin;
 mod api;
-mod auth;
 mod cli;
 mod commands;
 mod connections;
@@ -18,6 +17,7 @@ mod hub;
 mod layers;
 mod nulls;
 mod pages;
+mod render;
 mod routes;
 mod serve;
 mod shutdown;
@@ -27,7 +27,7 @@ mod state;
 mod tally;
 
 pub use access::{Access, AccessSettings};
-pub use auth::AdminAuth;
+pub use admin::auth::AdminAuth;
 pub use cli::{Cli, printable, run};
 pub use connections::ConnectionLimits;
 pub use error::{Problem, ProblemKind};

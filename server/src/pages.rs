@@ -1,26 +1,23 @@
-//! Leptos' pages and server functions on axum, and what they find in their context.
+//! Leptos' pages and server functions on axum.
 
-use adire_app::{Document, StatusOf, shell};
-use adire_studio::{Client, Studio};
+use adire_app::{Document, shell};
+use adire_studio::Client;
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{Method, StatusCode},
     response::{IntoResponse, Response},
     routing::get,
 };
-use leptos::{
-    nonce::use_nonce,
-    prelude::{IntoView, provide_context, use_context},
-};
-use leptos_axum::{LeptosRoutes, ResponseOptions};
+use leptos_axum::LeptosRoutes;
 
 use crate::{
-    admin,
+    admin::pages as admin_pages,
     error::{Problem, ProblemKind, unknown_address},
     extract::Segment,
     form_post,
-    layers::{headers::page_policy, visitor::accepts_html},
+    layers::visitor::accepts_html,
+    render,
     state::AppState,
 };
 
@@ -28,7 +25,7 @@ use crate::{
 pub(crate) fn mount(router: Router<AppState>, state: &AppState) -> Router<AppState> {
     // Without pages of leptos' own router this adds the server functions only.
     router
-        .leptos_routes_with_context(state, Vec::new(), context(state.studio.clone()), || ())
+        .leptos_routes_with_context(state, Vec::new(), render::context(state.studio.clone()), || ())
         .route("/", get(studio))
         .route("/adapters", get(adapters))
         .route("/adapters/{name}", get(adapter))
@@ -55,26 +52,13 @@ async fn studio(State(state): State<AppState>, request: Request) -> Response {
 async fn show(state: AppState, document: Document, request: Request) -> Response {
     let status = document.problem().map_or(StatusCode::OK, |kind| ProblemKind::from(kind).status());
     let style = state.site.style().to_owned();
-    render(state, request, status, move || shell(document.clone(), style.clone())).await
-}
-
-/// Renders a document, with what pages find in their context.
-pub(crate) async fn render<V: IntoView + 'static>(
-    state: AppState,
-    request: Request,
-    status: StatusCode,
-    view: impl Fn() -> V + Clone + Send + Sync + 'static,
-) -> Response {
-    let render = leptos_axum::render_app_async_with_context(context(state.studio), view);
-    let mut response = render(request).await;
-    *response.status_mut() = status;
-    response
+    render::render(state, request, status, move || shell(document.clone(), style.clone())).await
 }
 
 async fn missing(state: AppState, request: Request) -> Response {
     let path = request.uri().path();
     if path.starts_with("/admin/") {
-        return admin::missing(state, request).await;
+        return admin_pages::missing(state, request).await;
     }
     show(state, Document::not_found(), request).await
 }
@@ -95,23 +79,4 @@ pub(crate) async fn fallback(State(state): State<AppState>, request: Request) ->
     }
     let shown: String = path.chars().take(120).collect();
     Problem::new(ProblemKind::NotFound, format!("Nothing at {shown}.")).into_response()
-}
-
-/// What pages and server functions find: the studio, the visitor, and for pages a policy with leptos' nonce.
-fn context(studio: Studio) -> impl Fn() + Clone + Send + Sync + 'static {
-    move || {
-        provide_context(studio.clone());
-        provide_context(StatusOf(|kind| ProblemKind::from(kind).status()));
-        if let Some(client) =
-            use_context::<Parts>().and_then(|parts| parts.extensions.get::<Client>().cloned())
-        {
-            provide_context(client);
-        }
-        let Some(options) = use_context::<ResponseOptions>() else { return };
-        // What a page shows and a server function answers belongs to one visitor.
-        options.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-        if let Some(policy) = use_nonce().and_then(|nonce| HeaderValue::from_str(&page_policy(&nonce)).ok()) {
-            options.insert_header(header::CONTENT_SECURITY_POLICY, policy);
-        }
-    }
 }

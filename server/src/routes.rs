@@ -17,12 +17,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     access::Access,
-    admin,
+    admin::{self, guard},
     api::{
-        adapters, admin::admin_api, deletion, embeddings, events, generations, images, model, openapi,
-        recipe, tokens, uploads,
+        adapters, deletion, embeddings, events, generations, images, model, openapi, recipe, tokens, uploads,
     },
-    auth::guard,
     error,
     layers::{body, client, deadline, headers, host, log, origin, visitor},
     pages,
@@ -48,7 +46,7 @@ pub fn api() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(model::queue))
         .routes(routes!(tokens::tokens))
         .routes(routes!(openapi::document))
-        .merge(admin_api())
+        .merge(admin::api::routes())
         .merge(OpenApiRouter::new().routes(routes!(recipe::recipe)).layer(image_sized))
         .routes(routes!(uploads::upload))
         .split_for_parts()
@@ -68,7 +66,7 @@ pub fn router(state: AppState) -> Result<Router, serde_json::Error> {
         .merge(api.layer(Extension(document)));
     // The outermost layer comes last.
     let router = pages::mount(router, &state)
-        .merge(admin::routes())
+        .merge(admin::pages::routes())
         .method_not_allowed_fallback(error::method_not_allowed)
         .fallback(pages::fallback)
         .layer(middleware::from_fn(body::limit))

@@ -6,7 +6,9 @@ use adire_studio::Studio;
 use axum::extract::FromRef;
 use leptos::config::LeptosOptions;
 
-use crate::{access::Access, auth::AdminAuth, layers::streams::Streams, shutdown::Shutdown, site::Site};
+use crate::{
+    access::Access, admin::auth::AdminAuth, layers::streams::Streams, shutdown::Shutdown, site::Site,
+};
 
 /// What stands between the network and the studio; made before the studio is.
 #[derive(Clone)]

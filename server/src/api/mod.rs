@@ -1,7 +1,6 @@
 //! The JSON API, one file per subject. `routes.rs` says which address leads where.
 
 pub(crate) mod adapters;
-pub(crate) mod admin;
 pub(crate) mod deletion;
 pub(crate) mod embeddings;
 pub(crate) mod events;

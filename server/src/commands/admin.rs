@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
 use crate::{
-    auth::{AdminAuth, password},
+    admin::auth::{AdminAuth, password},
     commands::keep_private,
 };
 

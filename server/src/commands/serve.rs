@@ -18,7 +18,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     access::{Access, AccessSettings, parse_host, parse_network},
-    auth::{AdminAuth, password},
+    admin::auth::{AdminAuth, password},
     commands::{bundled, keep_private, limits::LimitArgs, model_args},
     connections::ConnectionLimits,
     serve::{Timeouts, serve},

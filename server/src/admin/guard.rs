@@ -1,34 +1,22 @@
 //! Access control of everything under `/admin`, unknown URLs included.
 
-use std::{io, sync::Arc};
-
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, header, request::Parts},
+    http::{HeaderValue, Method, header},
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
 
-use super::{AdminAuth, cookies};
+use super::{
+    auth::Caller,
+    pages,
+    session::{self, Access},
+};
 use crate::{
-    admin,
     error::{Problem, ProblemKind},
     layers::{client::Arrival, host, visitor::accepts_html},
     state::AppState,
 };
-
-/// How a request was authorised; an extension of every request that passes [`check`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// With a session.
-    SignedIn,
-    /// With a session started by the printed link; no password is set.
-    ByLink,
-    /// No password is set, the request is local, and `--open-admin` allows that.
-    ThisMachine,
-    /// A page that is reachable without authorisation.
-    Open,
-}
 
 /// Reachable without signing in.
 const SIGN_IN: &str = "/admin/sign-in";
@@ -43,9 +31,9 @@ pub(crate) async fn check(State(state): State<AppState>, mut request: Request, n
         return next.run(request).await;
     }
     // Read first: a request cannot be looked at by two threads, and the answer may come on another one.
-    let token = token(&state.auth, request.headers());
+    let token = session::token(&state.auth, request.headers());
     let here = state.access.open_admin() && is_this_machine(&request);
-    let access = match caller(&state.auth, token).await {
+    let access = match state.auth.caller(token).await {
         Ok(Caller { is_set: true, is_known: true }) => Access::SignedIn,
         Ok(Caller { is_set: true, is_known: false }) if [SIGN_IN, LINK, SET_UP].contains(&path.as_str()) => {
             Access::Open
@@ -57,7 +45,7 @@ pub(crate) async fn check(State(state): State<AppState>, mut request: Request, n
             Access::Open
         }
         Ok(Caller { is_set: false, is_known: false }) if accepts_html(request.headers()) => {
-            return admin::no_admin_password(state, request).await;
+            return pages::no_admin_password(state, request).await;
         }
         Ok(Caller { is_set: false, is_known: false }) => {
             return Problem::new(ProblemKind::NoAdminPassword, NO_ADMIN_PASSWORD).into_response();
@@ -79,22 +67,6 @@ pub(crate) async fn check(State(state): State<AppState>, mut request: Request, n
 /// Why, and what to do.
 const NO_ADMIN_PASSWORD: &str = "No admin password is set. Open the link printed at startup, or run `adire admin set-password` on the server.";
 
-struct Caller {
-    /// There is a password.
-    is_set: bool,
-    /// The request has a session.
-    is_known: bool,
-}
-
-async fn caller(auth: &Arc<AdminAuth>, token: Option<String>) -> io::Result<Caller> {
-    let here = auth.clone();
-    super::blocking(move || {
-        let is_known = token.map_or(Ok(false), |token| here.knows(&token))?;
-        Ok(Caller { is_set: here.is_set()?, is_known })
-    })
-    .await
-}
-
 fn sign_in_first(request: &Request) -> Response {
     if !accepts_html(request.headers()) {
         let sentence = "Sign-in required. Sign in at /admin/sign-in and send the session cookie.";
@@ -105,7 +77,7 @@ fn sign_in_first(request: &Request) -> Response {
         Method::GET | Method::HEAD => request.uri().path_and_query().map_or("", |path| path.as_str()),
         _ => "",
     };
-    Redirect::to(&admin::address_of_sign_in(wanted)).into_response()
+    Redirect::to(&pages::address_of_sign_in(wanted)).into_response()
 }
 
 /// Whether the request comes from this machine and from nowhere before: the peer is a loopback address, no proxy says
@@ -137,42 +109,6 @@ fn marks_a_proxy(name: &str) -> bool {
     WORDS.iter().any(|word| name.contains(word))
         || STARTS.iter().any(|start| name.starts_with(start))
         || NAMES.contains(&name)
-}
-
-fn is_https(request: &Parts) -> bool {
-    request.extensions.get::<Arrival>().is_some_and(|arrival| arrival.https)
-}
-
-/// Adds the cookies of a session that begins. A browser that has been here before stays the same device.
-pub(crate) fn set_session_cookies(auth: &AdminAuth, token: &str, request: &Parts, response: &mut Response) {
-    let device = device(auth, &request.headers).map_or_else(super::token, Ok);
-    match device {
-        Ok(device) => {
-            set(response, cookies::signed_in(token, &device, &auth.key, is_https(request)));
-        }
-        Err(error) => tracing::error!(%error, "no random numbers for a device's id"),
-    }
-}
-
-/// Clears the session cookies.
-pub(crate) fn clear_session_cookies(request: &Parts, response: &mut Response) {
-    set(response, cookies::signed_out(is_https(request)));
-}
-
-fn set(response: &mut Response, cookies: Vec<HeaderValue>) {
-    for cookie in cookies {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
-}
-
-/// The token of the session that a request belongs to.
-pub(crate) fn token(auth: &AdminAuth, headers: &HeaderMap) -> Option<String> {
-    cookies::token(headers, &auth.key)
-}
-
-/// What an earlier sign-in left in this browser.
-pub(crate) fn device(auth: &AdminAuth, headers: &HeaderMap) -> Option<String> {
-    cookies::device(headers, &auth.key)
 }
 
 #[cfg(test)]

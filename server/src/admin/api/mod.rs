@@ -13,7 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::state::AppState;
 
 /// Every address under `/admin/api`.
-pub(crate) fn admin_api() -> OpenApiRouter<AppState> {
+pub(crate) fn routes() -> OpenApiRouter<AppState> {
     let unlimited =
         OpenApiRouter::new().routes(routes!(files::add)).layer(DefaultBodyLimit::max(files::MAX_BODY_BYTES));
     OpenApiRouter::new()

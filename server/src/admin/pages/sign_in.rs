@@ -13,9 +13,9 @@ use serde::Deserialize;
 
 use super::{answer, is_ours, no_form};
 use crate::{
-    auth::{
-        SignInError,
-        guard::{self, Access},
+    admin::{
+        auth::SignInError,
+        session::{self, Access},
     },
     error::{Problem, ProblemKind},
     layers::{client::Arrival, visitor::accepts_html},
@@ -73,10 +73,10 @@ async fn sign_in(
     form: Result<Form<SignInForm>, FormRejection>,
 ) -> Result<Response, Problem> {
     let Form(SignInForm { password, next }) = form.map_err(no_form)?;
-    match state.auth.sign_in(guard::device(&state.auth, &parts.headers), network(&parts), password).await {
+    match state.auth.sign_in(session::device(&state.auth, &parts.headers), network(&parts), password).await {
         Ok(token) => {
             let mut response = Redirect::to(onward(&next)).into_response();
-            guard::set_session_cookies(&state.auth, &token, &parts, &mut response);
+            session::set_session_cookies(&state.auth, &token, &parts, &mut response);
             Ok(response)
         }
         Err(SignInError::NoAdminPassword) => Ok(Redirect::to("/admin").into_response()),
@@ -89,11 +89,11 @@ async fn sign_in(
 
 /// Ends the session, and the cookies with it.
 async fn sign_out(State(state): State<AppState>, parts: Parts) -> Result<Response, Problem> {
-    if let Some(token) = guard::token(&state.auth, &parts.headers) {
+    if let Some(token) = session::token(&state.auth, &parts.headers) {
         state.auth.sign_out(token).await.map_err(Problem::internal)?;
     }
     let mut response = Redirect::to("/admin/sign-in").into_response();
-    guard::clear_session_cookies(&parts, &mut response);
+    session::clear_session_cookies(&parts, &mut response);
     Ok(response)
 }
 
@@ -122,7 +122,7 @@ async fn enter(state: AppState, parts: Parts, token: &str) -> Result<Response, P
     match state.auth.enter(token).await {
         Ok(session) => {
             let mut response = Redirect::to("/admin").into_response();
-            guard::set_session_cookies(&state.auth, &session, &parts, &mut response);
+            session::set_session_cookies(&state.auth, &session, &parts, &mut response);
             Ok(response)
         }
         Err(SignInError::Link) if accepts_html(&parts.headers) => {
@@ -166,7 +166,7 @@ async fn set_up(
     match state.auth.set_up(&token, password).await {
         Ok(session) => {
             let mut response = Redirect::to("/admin").into_response();
-            guard::set_session_cookies(&state.auth, &session, &parts, &mut response);
+            session::set_session_cookies(&state.auth, &session, &parts, &mut response);
             Ok(response)
         }
         Err(SignInError::Link) => Ok(answer(state, dead_link(), parts, Some(StatusCode::FORBIDDEN)).await),

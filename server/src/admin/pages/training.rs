@@ -17,7 +17,7 @@ use super::{answer, no_form};
 use crate::{
     error::{Problem, ProblemKind},
     extract::Segment,
-    pages,
+    render,
     state::AppState,
 };
 
@@ -100,7 +100,7 @@ async fn live(State(state): State<AppState>, Segment(id): Segment, parts: Parts)
     let page = AdminPage::training(&state.studio, &id, None).await;
     let status = page.problem().map_or(StatusCode::OK, |kind| ProblemKind::from(kind).status());
     let request = Request::from_parts(parts, Body::empty());
-    pages::render(state, request, status, move || admin_live(page.clone())).await
+    render::render(state, request, status, move || admin_live(page.clone())).await
 }
 
 #[derive(Debug, Deserialize)]

@@ -33,12 +33,12 @@ pub(crate) fn key(file: &Path) -> io::Result<Key> {
 }
 
 /// The token in a request's cookie, if our own key signed it.
-pub(super) fn token(headers: &HeaderMap, key: &Key) -> Option<String> {
+pub(crate) fn token(headers: &HeaderMap, key: &Key) -> Option<String> {
     signed(headers, SESSION, key).find(|value| !value.starts_with(IS_DEVICE))
 }
 
 /// The device's id in a request's cookie, if our own key signed it.
-pub(super) fn device(headers: &HeaderMap, key: &Key) -> Option<String> {
+pub(crate) fn device(headers: &HeaderMap, key: &Key) -> Option<String> {
     signed(headers, DEVICE, key).find_map(|value| Some(value.strip_prefix(IS_DEVICE)?.to_owned()))
 }
 
@@ -52,7 +52,7 @@ fn signed<'h>(headers: &'h HeaderMap, name: &'static str, key: &'h Key) -> impl 
 
 /// What a browser gets that signed in. Strict: no page of ours needs the cookie on the way from another site; who
 /// follows a link from there to an admin page only has to enter the password.
-pub(super) fn signed_in(token: &str, device: &str, key: &Key, secure: bool) -> Vec<HeaderValue> {
+pub(crate) fn signed_in(token: &str, device: &str, key: &Key, secure: bool) -> Vec<HeaderValue> {
     let mut jar = CookieJar::new();
     jar.signed_mut(key).add(base(SESSION, token, secure));
     let mut device = base(DEVICE, &format!("{IS_DEVICE}{device}"), secure);
@@ -67,7 +67,7 @@ pub(super) fn signed_in(token: &str, device: &str, key: &Key, secure: bool) -> V
 }
 
 /// What a browser gets that signed out.
-pub(super) fn signed_out(secure: bool) -> Vec<HeaderValue> {
+pub(crate) fn signed_out(secure: bool) -> Vec<HeaderValue> {
     let mut gone = [base(SESSION, "", secure), base(SHOWN, "", secure)];
     gone[1].set_path("/");
     for cookie in &mut gone {

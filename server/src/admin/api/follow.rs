@@ -11,8 +11,8 @@ use axum::{
 use futures::{StreamExt, stream};
 
 use crate::{
+    admin::session::{self, Access},
     api::events::{From, RETRY, answer, last_event_id},
-    auth::guard::{self, Access},
     error::Problem,
     extract::{QueryOf, Segment},
     state::AppState,
@@ -49,7 +49,7 @@ pub(crate) async fn events(
     let after = last_event_id(&headers)?.or(from.after).unwrap_or(0);
     let events = state.studio.training_events(&id, after).await?;
     let token = match access {
-        Access::SignedIn | Access::ByLink => guard::token(&state.auth, &headers),
+        Access::SignedIn | Access::ByLink => session::token(&state.auth, &headers),
         Access::ThisMachine | Access::Open => None,
     };
     let out = state.auth.clone().until_out(token);

@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 use super::{answer, no_form};
 use crate::{
-    api::admin::files,
+    admin::api::files,
     error::{Problem, ProblemKind},
     extract::Segment,
     layers::visitor::accepts_html,

@@ -5,7 +5,6 @@
 
 mod attempts;
 pub(crate) mod cookies;
-pub(crate) mod guard;
 pub(crate) mod password;
 mod private;
 mod sessions;
@@ -57,6 +56,14 @@ pub struct AdminAuth {
     device_verifications: Arc<Semaphore>,
     /// Token of the printed link while no password is set; consumed when the first one is set.
     set_up: Mutex<Option<String>>,
+}
+
+/// Who sends a request.
+pub(crate) struct Caller {
+    /// There is a password.
+    pub(crate) is_set: bool,
+    /// The request has a session.
+    pub(crate) is_known: bool,
 }
 
 /// Why a sign-in failed.
@@ -127,6 +134,21 @@ impl AdminAuth {
         let folder = data.join(FOLDER);
         private::folder(&folder).with_context(|| unusable(data))?;
         password::write(&folder, &password::hash(password)?)
+    }
+
+    /// Signs the cookies.
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Whether there is a password, and a session with this token.
+    pub(crate) async fn caller(self: &Arc<Self>, token: Option<String>) -> io::Result<Caller> {
+        let here = self.clone();
+        blocking(move || {
+            let is_known = token.map_or(Ok(false), |token| here.knows(&token))?;
+            Ok(Caller { is_set: here.is_set()?, is_known })
+        })
+        .await
     }
 
     /// What the printed link carries, while it can be used.
@@ -295,7 +317,7 @@ impl AdminAuth {
 }
 
 /// 256 random bits as hex digits.
-fn token() -> io::Result<String> {
+pub(crate) fn token() -> io::Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
     Ok(hex(&bytes))

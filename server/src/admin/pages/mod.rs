@@ -1,0 +1,128 @@
+//! The admin pages over HTTP: documents, and what their plain forms post to. `guard` stands before every
+//! address here. A form is answered with 303 and the address of a page; invalid input returns the same
+//! page with 422, the values kept and the reasons beside the fields.
+
+mod control;
+mod datasets;
+mod overview;
+mod sign_in;
+mod training;
+
+use adire_app::admin::{AdminAccess, AdminPage, admin_shell};
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, rejection::FormRejection},
+    http::{StatusCode, request::Parts},
+    response::Response,
+};
+
+use crate::{
+    admin::session::Access,
+    error::{Problem, ProblemKind},
+    render,
+    state::AppState,
+};
+
+/// Every page and form.
+pub(crate) fn routes() -> Router<AppState> {
+    Router::new()
+        .merge(sign_in::routes())
+        .merge(overview::routes())
+        .merge(control::routes())
+        .merge(datasets::routes())
+        .merge(training::routes())
+}
+
+/// The sign-in page that leads on to `wanted`.
+pub(crate) fn address_of_sign_in(wanted: &str) -> String {
+    if is_ours(wanted) && wanted != "/admin" {
+        let encoded: String = form_urlencoded(wanted);
+        format!("/admin/sign-in?next={encoded}")
+    } else {
+        "/admin/sign-in".to_owned()
+    }
+}
+
+/// Whether an address is one of the admin pages, and so may be gone on to.
+fn is_ours(address: &str) -> bool {
+    let path = address.split(['?', '#']).next().unwrap_or_default();
+    (path == "/admin" || path.starts_with("/admin/"))
+        && address.len() <= 2000
+        && address.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+}
+
+fn form_urlencoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.') {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+        encoded
+    })
+}
+
+/// Why there is nothing to see.
+pub(crate) async fn no_admin_password(state: AppState, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    answer(state, AdminPage::local_only(), parts, Some(StatusCode::FORBIDDEN)).await
+}
+
+/// For an address under `/admin` that leads nowhere.
+pub(crate) async fn missing(state: AppState, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    answer(state, AdminPage::missing("Nothing at this address."), parts, None).await
+}
+
+/// Renders a page for the request's client. `status`: where the page itself does not say enough.
+async fn answer(state: AppState, page: AdminPage, parts: Parts, status: Option<StatusCode>) -> Response {
+    let page = page.with_access(match parts.extensions.get() {
+        Some(Access::SignedIn) => AdminAccess::Password,
+        Some(Access::ByLink) => AdminAccess::Link,
+        Some(Access::ThisMachine) | Some(Access::Open) | None => AdminAccess::ThisMachine,
+    });
+    let status = status
+        .or_else(|| page.problem().map(|kind| ProblemKind::from(kind).status()))
+        .unwrap_or(StatusCode::OK);
+    let style = state.site.style().to_owned();
+    let request = Request::from_parts(parts, Body::empty());
+    render::render(state, request, status, move || admin_shell(page.clone(), style.clone())).await
+}
+
+fn no_form(rejection: FormRejection) -> Problem {
+    let kind = match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ProblemKind::TooLarge,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ProblemKind::MediaType,
+        _ => ProblemKind::Unreadable,
+    };
+    Problem::new(kind, format!("The form could not be read: {}.", rejection.body_text()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_led_away_after_signing_in() {
+        for (wanted, ours) in [
+            ("/admin", true),
+            ("/admin/training?state=done", true),
+            ("/", false),
+            ("/administrator", false),
+            ("//evil.example/admin", false),
+            ("https://evil.example/admin", false),
+            ("/admin/\\evil", false),
+            ("/admin/\r\nSet-Cookie: x=y", false),
+            ("", false),
+        ] {
+            assert_eq!(is_ours(wanted), ours, "{wanted:?}");
+        }
+        assert_eq!(address_of_sign_in("/admin"), "/admin/sign-in");
+        assert_eq!(address_of_sign_in("//evil.example"), "/admin/sign-in");
+        assert_eq!(
+            address_of_sign_in("/admin/training?a=b&c"),
+            "/admin/sign-in?next=/admin/training%3Fa%3Db%26c"
+        );
+    }
+}
