@@ -1,37 +1,18 @@
 //! Textual inversions (Gal et al. 2022): files with a few vectors that stand for a word. What the names in them mean;
 //! where they go in a prompt is `text::words`' matter.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use candle_core::{DType, Tensor};
 use sha2::{Digest as _, Sha256};
 
-use crate::{EngineError, Result, adapter, hash::hex};
+use crate::{EngineError, Result, adapter, hash::hex, text::Embedding};
 
 /// Largest file that is taken for an embedding; 75 vectors of SD 1.5 in f32 are 0.2 MB.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// Longest word.
 const MAX_WORD: usize = 64;
-
-/// The vectors that stand for a word.
-#[derive(Debug)]
-pub struct Embedding {
-    path: PathBuf,
-    hash: String,
-    word: Option<String>,
-    /// [vectors, width], f32, on the CPU.
-    vectors: Tensor,
-}
-
-impl PartialEq for Embedding {
-    fn eq(&self, other: &Self) -> bool {
-        (&self.hash, &self.word) == (&other.hash, &other.word)
-    }
-}
 
 impl Embedding {
     /// Reads a `.safetensors` file of diffusers (one tensor, named by its word), A1111 and kohya's scripts
@@ -65,7 +46,7 @@ impl Embedding {
         let tensors = adapter::tensors(bytes).map_err(fail)?;
         let (word, vectors) = vectors_of(tensors).map_err(fail)?;
         let hash = hex(&Sha256::digest(bytes));
-        Ok(Self { path: path.to_owned(), hash, word, vectors })
+        Ok(Self::new(path, hash, word, vectors))
     }
 
     /// What an adapter's file brings along under `word`; `hash` is that of the whole file.
@@ -77,37 +58,7 @@ impl Embedding {
         check_word(word).map_err(|what| fail(format!("whose {what}")))?;
         let (_, vectors) = vectors_of([("emb_params".to_owned(), vectors.clone())].into())
             .map_err(|what| fail(format!("({word:?}) that {}", what.trim_end_matches('.'))))?;
-        Ok(Self { path: path.to_owned(), hash: hash.to_owned(), word: Some(word.to_owned()), vectors })
-    }
-
-    /// Where it was read from.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// sha256 of the file, 64 hex digits.
-    pub fn hash(&self) -> &str {
-        &self.hash
-    }
-
-    /// The word that the file itself names.
-    pub fn word(&self) -> Option<&str> {
-        self.word.as_deref()
-    }
-
-    /// How many vectors stand for the word.
-    pub fn vectors(&self) -> usize {
-        self.vectors.dims()[0]
-    }
-
-    /// Numbers in each vector: 768 for Stable Diffusion 1.x.
-    pub fn width(&self) -> usize {
-        self.vectors.dims()[1]
-    }
-
-    /// [vectors, width], f32, on the CPU.
-    pub(crate) fn tensor(&self) -> &Tensor {
-        &self.vectors
+        Ok(Self::new(path, hash.to_owned(), Some(word.to_owned()), vectors))
     }
 
     /// The word that it is called by: `named`, else the file's own, else the file's name without its ending.
@@ -115,8 +66,8 @@ impl Embedding {
     /// # Errors
     /// A clause: that word cannot be written in a prompt.
     pub fn called(&self, named: Option<&str>) -> std::result::Result<String, String> {
-        let stem = || self.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        let own = || self.word.clone().filter(|word| check_word(word).is_ok());
+        let stem = || self.path().file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let own = || self.word().map(str::to_owned).filter(|word| check_word(word).is_ok());
         let word = named.map(|word| word.trim().to_owned()).or_else(own).or_else(stem).unwrap_or_default();
         check_word(&word)?;
         Ok(word)

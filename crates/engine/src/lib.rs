@@ -17,6 +17,7 @@ mod noise;
 mod ops;
 mod pipeline;
 mod resnet;
+mod rgb;
 mod safety;
 pub mod sampler;
 mod save;
@@ -29,14 +30,16 @@ mod weight;
 
 pub use candle_core::Device;
 pub use device::{DeviceChoice, Placement, Precision, free_memory};
-pub use embedding::Embedding;
 pub use error::{EngineError, Result};
 pub use hash::file_hash;
 pub use manifest::{Manifest, ManifestAdapter};
 pub use noise::{BrownianNoise, NoiseSource};
-pub use pipeline::{InitImage, InpaintMask, LoadOptions, Output, Pipeline, Rgb8, StepReport};
+pub use pipeline::{InitImage, InpaintMask, LoadOptions, Output, Pipeline, StepReport};
+pub use rgb::Rgb8;
 pub use safety::{SafetyChecker, SafetyVerdict};
-pub use text::{Chunk, Embeddings, TextEncoder, Tokenizer, Tokens, Vector, Words, context, prompt};
+pub use text::{
+    Chunk, Embedding, Embeddings, TextEncoder, Tokenizer, Tokens, Vector, Words, context, prompt,
+};
 pub use unet::UNet;
 pub use vae::{Posterior, Vae};
 pub use weight::{Parameter, ParameterVisitor, Weight, WeightVisitor};

@@ -301,7 +301,7 @@ fn stable_diffusion_itself_needs_no_model_folder() {
     file.insert(format!("{te}.lora_up.weight"), zeros([3072, 2]));
     let bytes = safetensors::serialize(file.iter(), None).unwrap();
     let adapter = Adapter::from_bytes(Path::new("some"), &bytes).unwrap();
-    let written = adapter.export(ExportFormat::Diffusers, &ModuleTable::sd15()).unwrap();
+    let written = adapter.export(ExportFormat::Diffusers, &ModuleTable::sd15().unwrap()).unwrap();
     let names: Vec<String> = content(&written[0].bytes).into_keys().collect();
     assert_eq!(
         names,

@@ -74,7 +74,7 @@ struct OneFile(PathBuf);
 impl OneFile {
     fn of(folder: &Path, model: &Path) -> anyhow::Result<Self> {
         let adapter = Adapter::read(folder)?;
-        let table = if model.is_dir() { ModuleTable::of_folder(model)? } else { ModuleTable::sd15() };
+        let table = if model.is_dir() { ModuleTable::of_folder(model)? } else { ModuleTable::sd15()? };
         let files = match adapter.export(ExportFormat::Kohya, &table) {
             Ok(files) => files.into_iter().map(|file| file.bytes).collect(),
             // kohya's format cannot express every PEFT adapter.

@@ -38,7 +38,7 @@ impl ConvertArgs {
         }
         let adapter = Adapter::read(&self.file)?;
         let table = match &self.model {
-            None => ModuleTable::sd15(),
+            None => ModuleTable::sd15()?,
             Some(folder) => ModuleTable::of_folder(&model_args::resolve(folder))?,
         };
         let files = adapter.export(self.to, &table)?;

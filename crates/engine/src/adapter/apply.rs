@@ -1,113 +1,20 @@
 //! Applying adapters to a model, with receipts.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::collections::HashMap;
 
-use adire_protocol::LeftOut;
 use candle_core::{DType, Tensor};
-use serde::Serialize;
 
 use super::{
-    Adapter, Family, Module,
-    keys::{Component, Format},
-    layer::Kind,
+    Adapter, Module,
+    receipt::{AppliedLayer, Receipt, Strength},
     targets::Targets,
+    visit::{self, Visit},
 };
-use crate::{EngineError, Parameter, Result, TextEncoder, UNet, Weight};
+use crate::{EngineError, Result, TextEncoder, UNet};
 
 /// Largest strength that can be applied, either sign; requests are limited further
 /// ([`adire_protocol::Limits::strength`]).
 const MAX_STRENGTH: f64 = adire_protocol::Limits::MAX_STRENGTH;
-
-/// What one adapter did to a model.
-#[derive(Clone, Debug, Serialize)]
-pub struct Receipt {
-    /// The file.
-    pub path: PathBuf,
-    /// sha256 of the file.
-    pub hash: String,
-    /// Whose names it uses.
-    pub formats: Vec<Format>,
-    /// The models it was made for.
-    pub family: Family,
-    /// The strength it was applied with in the UNet.
-    pub strength: f64,
-    /// The strength it was applied with in the text encoder.
-    pub te_strength: f64,
-    /// Layers of the model that it changes.
-    pub applied: Vec<AppliedLayer>,
-    /// Layers in the file that this model does not have.
-    pub skipped: Vec<SkippedLayer>,
-    /// Tensors in the file that belong to no known format.
-    pub unknown: Vec<String>,
-    /// Tensors in the file.
-    pub tensors: usize,
-    /// What of the file has no effect, by sort; empty where all of it has.
-    pub left_out: Vec<LeftOut>,
-}
-
-impl Receipt {
-    /// One sentence where the file takes effect only in part.
-    pub fn warning(&self) -> Option<String> {
-        LeftOut::sentence(&self.left_out, self.tensors)
-    }
-}
-
-/// What an adapter's change is multiplied with.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Strength {
-    /// In the UNet.
-    pub unet: f64,
-    /// In the text encoder.
-    pub text_encoder: f64,
-}
-
-impl Strength {
-    fn of(self, component: Component) -> f64 {
-        match component {
-            Component::Unet => self.unet,
-            Component::TextEncoder => self.text_encoder,
-        }
-    }
-}
-
-impl From<f64> for Strength {
-    /// The same in both.
-    fn from(strength: f64) -> Self {
-        Self { unet: strength, text_encoder: strength }
-    }
-}
-
-/// One layer that an adapter changes.
-#[derive(Clone, Debug, Serialize)]
-pub struct AppliedLayer {
-    /// Which model of the pipeline.
-    pub component: Component,
-    /// The model's own path of the module.
-    pub module: String,
-    /// How the change is stored.
-    pub kind: Kind,
-    /// Rank of the change.
-    pub rank: usize,
-    /// Alpha as stored, or the rank where none is.
-    pub alpha: f64,
-    /// What the product of the factors is multiplied with: alpha / rank × strength.
-    pub scale: f64,
-    /// ‖Δ‖ / ‖W‖ at that strength (Frobenius norms).
-    pub ratio: f64,
-}
-
-/// One layer of the file that found no place.
-#[derive(Clone, Debug, Serialize)]
-pub struct SkippedLayer {
-    /// As the file names it.
-    pub module: String,
-    /// Why: a clause.
-    pub reason: String,
-}
-
-/// Shows every parameter of a model that adapters may change to a function.
-pub type Visit<'a> =
-    dyn FnMut(&mut dyn FnMut(Component, &str, Parameter, &mut Weight) -> Result<()>) -> Result<()> + 'a;
 
 /// Makes the effective weights those of the base plus every adapter's change times its strength; none restores the
 /// base's own bits, as does a strength of 0 (in the model that it is for). What was applied before does not matter.
@@ -122,33 +29,7 @@ pub fn apply(
     unet: &mut UNet,
     text: &mut TextEncoder,
 ) -> Result<Vec<Receipt>> {
-    apply_each(adapters, &mut |f| self::visit(unet, text, f))
-}
-
-/// Shows every parameter of a model that adapters can change to `f`, always in the same order.
-///
-/// # Errors
-/// Whatever `f` returns.
-pub fn visit(
-    unet: &mut UNet,
-    text: &mut TextEncoder,
-    f: &mut dyn FnMut(Component, &str, Parameter, &mut Weight) -> Result<()>,
-) -> Result<()> {
-    unet.visit_parameters(&mut |path, parameter, weight| f(Component::Unet, path, parameter, weight))?;
-    text.visit_parameters(&mut |path, parameter, weight| f(Component::TextEncoder, path, parameter, weight))
-}
-
-/// As [`visit`], the weights of linear layers and convolutions alone.
-///
-/// # Errors
-/// Whatever `f` returns.
-pub fn visit_weights(
-    unet: &mut UNet,
-    text: &mut TextEncoder,
-    f: &mut dyn FnMut(Component, &str, &mut Weight) -> Result<()>,
-) -> Result<()> {
-    unet.visit_weights(&mut |path, weight| f(Component::Unet, path, weight))?;
-    text.visit_weights(&mut |path, weight| f(Component::TextEncoder, path, weight))
+    apply_each(adapters, &mut |f| visit::visit(unet, text, f))
 }
 
 /// As [`apply`], for any set of weights.

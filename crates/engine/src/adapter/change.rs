@@ -4,9 +4,9 @@ use candle_core::{DType, Device, Tensor};
 
 use super::{
     formulas::{dora, glora, inner, kronecker, matrix, tucker},
-    keys::TensorRole,
-    layer::{Kind, LayerTensors, ScaleRule},
+    kind::{Kind, LayerTensors, ScaleRule},
     product::{Product, checked_rank, product},
+    role::TensorRole,
     rotation::{Form, Rotation},
 };
 use crate::Result;

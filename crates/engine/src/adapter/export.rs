@@ -10,11 +10,7 @@ use std::{
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value, json};
 
-use super::{
-    Adapter, Component, Family, Module, ModuleTable,
-    keys::{TensorRole, flatten},
-    layer::Kind,
-};
+use super::{Adapter, Component, Family, Module, ModuleTable, keys::flatten, kind::Kind, role::TensorRole};
 use crate::{EngineError, Result, save};
 
 /// Whose files are written.

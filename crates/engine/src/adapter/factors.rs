@@ -3,7 +3,7 @@
 use adire_protocol::LeftOut;
 use candle_core::{DType, Tensor};
 
-use super::{Adapter, Component, ModuleTable, keys::TensorRole, layer::Kind};
+use super::{Adapter, Component, ModuleTable, kind::Kind, role::TensorRole};
 use crate::{EngineError, Result};
 
 /// One module's change as two factors.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Module, keys::Component};
+use super::{Module, format::Component};
 use crate::checkpoint::vae_naming;
 
 /// A family of base models, recognised by tensor names and shapes.

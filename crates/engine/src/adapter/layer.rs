@@ -4,62 +4,15 @@
 //! (Liu et al. 2024), (IA)³ (Liu et al. 2022), GLoRA (Chavan et al. 2023), rotations in `rotation.rs`. All in f32, from
 //! the pristine base.
 
-use std::collections::BTreeMap;
-
 use candle_core::{DType, Device, Tensor};
-use serde::Serialize;
 
 use super::{
     change::{Change, change},
     formulas::per_input,
-    keys::TensorRole,
-    rotation::OftRule,
+    kind::{Kind, LayerTensors, ScaleRule},
+    role::TensorRole,
 };
 use crate::Result;
-
-/// How a layer's change is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Two factors, B·A.
-    Lora,
-    /// Hadamard product of two low-rank matrices.
-    Loha,
-    /// Kronecker product.
-    Lokr,
-    /// The difference itself.
-    Full,
-    /// The difference of a normalisation.
-    Norm,
-    /// Factors of inputs or outputs, (IA)³.
-    Ia3,
-    /// W·A + B, both of two factors.
-    Glora,
-    /// Rotation in blocks.
-    Oft,
-    /// Rotations in blocks, in stages.
-    Boft,
-}
-
-impl Kind {
-    /// Its name in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Lora => "lora",
-            Self::Loha => "loha",
-            Self::Lokr => "lokr",
-            Self::Full => "full",
-            Self::Norm => "norm",
-            Self::Ia3 => "ia3",
-            Self::Glora => "glora",
-            Self::Oft => "oft",
-            Self::Boft => "boft",
-        }
-    }
-}
-
-/// Tensors of one module, by role.
-pub(super) type LayerTensors = BTreeMap<TensorRole, Tensor>;
 
 /// One module's change, checked for consistency within itself.
 #[derive(Debug)]
@@ -87,21 +40,6 @@ enum Bias {
     Up(Tensor),
     /// Multiplied with it, as the outputs are.
     Factor(Tensor),
-}
-
-/// How alpha is turned into a scale, where the file's metadata says something beside the tensors.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ScaleRule {
-    /// Alpha for layers that store none.
-    pub(super) alpha: Option<f64>,
-    /// PEFT's r, where no factor shows it.
-    pub(super) rank: Option<f64>,
-    /// rsLoRA as PEFT has it: alpha / √rank.
-    pub(super) rank_stabilised: bool,
-    /// PEFT's (IA)³ multiplies this module's inputs.
-    pub(super) on_input: bool,
-    /// How PEFT's OFT reads its blocks.
-    pub(super) oft: OftRule,
 }
 
 impl Layer {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{keys::Component, layer::ScaleRule, patterns::Patterns, rotation::OftRule};
+use super::{format::Component, kind::ScaleRule, patterns::Patterns, rotation::OftRule};
 
 /// The header's `__metadata__`, with the scale rules in it understood.
 #[derive(Debug)]

@@ -1,9 +1,10 @@
 //! Adapters: small files that change a model's weights.
 //!
 //! One file for each question: what the bytes are (`file`), what the names mean (`keys`, `prefix`, `role`), what a layer
-//! adds (`layer`, `change`, `product`, `rotation`), which model it was made for (`family`), what the model's modules are called (`table`), how it goes
-//! onto a model (`apply`), into other programs' files (`export`) and into a training (`factors`), which weights that makes (`fingerprint`), and
-//! which files stay in memory (`pool`). A change is always computed from the pristine base, in f32, so that no
+//! adds (`kind`, `layer`, `change`, `product`, `rotation`), which model it was made for (`family`), what the model's modules
+//! are called (`visit`, `table`), how it goes onto a model (`targets`, `apply`, `receipt`), into other programs' files
+//! (`export`) and into a training (`factors`), which weights that makes (`fingerprint`), and which files stay in memory
+//! (`pool`). A change is always computed from the pristine base, in f32, so that no
 //! sequence of switches leaves anything behind.
 
 mod apply;
@@ -14,8 +15,10 @@ mod family;
 mod file;
 mod fingerprint;
 mod folder;
+mod format;
 mod formulas;
 mod keys;
+mod kind;
 mod layer;
 mod metadata;
 mod ordered;
@@ -23,10 +26,12 @@ mod patterns;
 mod pool;
 mod prefix;
 mod product;
+mod receipt;
 mod role;
 mod rotation;
 mod table;
 mod targets;
+mod visit;
 
 use std::{
     collections::BTreeMap,
@@ -36,23 +41,19 @@ use std::{
 use candle_core::Tensor;
 use sha2::{Digest as _, Sha256};
 
-pub use apply::{
-    AppliedLayer, Receipt, SkippedLayer, Strength, Visit, apply, apply_each, visit, visit_weights,
-};
+pub use apply::{apply, apply_each};
 pub use export::{ExportFile, ExportFormat};
 pub use family::Family;
 pub use fingerprint::fingerprint;
 pub use folder::one_file;
-pub use keys::{Component, Format};
-pub use layer::Kind;
+pub use format::{Component, Format};
+pub use kind::Kind;
 pub use pool::AdapterPool;
+pub use receipt::{AppliedLayer, Receipt, SkippedLayer, Strength};
 pub use table::ModuleTable;
+pub use visit::{Visit, visit, visit_weights};
 
-use self::{
-    keys::Key,
-    layer::{Layer, LayerTensors},
-    metadata::Metadata,
-};
+use self::{keys::Key, kind::LayerTensors, layer::Layer, metadata::Metadata, role::TensorRole};
 use crate::{EngineError, Result};
 
 /// The tensors of a file, all finite; the error is a sentence about it.
@@ -102,7 +103,7 @@ struct Found {
     key: Key,
     tensors: LayerTensors,
     /// What the file calls them.
-    names: BTreeMap<keys::TensorRole, String>,
+    names: BTreeMap<TensorRole, String>,
 }
 
 impl Found {
@@ -183,9 +184,8 @@ impl Adapter {
         let mut modules = Vec::with_capacity(found.len());
         for (_, Found { key, tensors: layer_tensors, names }) in found {
             // `.weight` alone is a tensor of any model; beside `.on_input` it is (IA)³.
-            let is_none = layer_tensors
-                .keys()
-                .all(|role| matches!(role, keys::TensorRole::Alpha | keys::TensorRole::Ia3));
+            let is_none =
+                layer_tensors.keys().all(|role| matches!(role, TensorRole::Alpha | TensorRole::Ia3));
             if is_none {
                 unknown.extend(names.into_values());
                 continue;

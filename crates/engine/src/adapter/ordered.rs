@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use super::{
     Module,
-    keys::{Component, Format},
+    format::{Component, Format},
 };
 
 /// Layers of a transformer block: four of each attention, one GEGLU.

@@ -1,6 +1,6 @@
 //! What stands before a module's path: programs that wrap models, and which model it is of.
 
-use super::keys::{Component, Format};
+use super::format::{Component, Format};
 
 /// Words that stand before a path; none of them begins the path of a module. A word that is the beginning of another
 /// comes after it.

@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 
 use super::{
     formulas::{inner, matrix, tucker},
-    keys::TensorRole,
+    role::TensorRole,
 };
 use crate::Result;
 

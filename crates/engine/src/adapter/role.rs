@@ -1,6 +1,63 @@
 //! What a tensor is to its module, from the end of its name.
 
-use super::keys::TensorRole;
+/// Role of a tensor in the change of its module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum TensorRole {
+    Down,
+    Up,
+    Mid,
+    /// What the up factor's layer adds (PEFT's `lora_bias`).
+    UpBias,
+    Alpha,
+    /// Multiplies the whole change.
+    Scalar,
+    /// DoRA's m, one for each output.
+    Magnitude,
+    /// DoRA's m as LyCORIS and kohya store it: its shape tells for what.
+    DoraScale,
+    Hada1A,
+    Hada1B,
+    Hada2A,
+    Hada2B,
+    HadaT1,
+    HadaT2,
+    Kron1,
+    Kron1A,
+    Kron1B,
+    Kron2,
+    Kron2A,
+    Kron2B,
+    KronT2,
+    /// The change itself.
+    Diff,
+    /// The change of the bias.
+    DiffBias,
+    /// The change of a normalisation's weight.
+    NormWeight,
+    /// The change of a normalisation's bias.
+    NormBias,
+    /// (IA)³ of LyCORIS: what inputs or outputs are multiplied with, less 1. Only beside [`TensorRole::OnInput`].
+    Ia3,
+    OnInput,
+    /// (IA)³ of PEFT: what inputs or outputs are multiplied with.
+    Ia3Factor,
+    GloraA1,
+    GloraA2,
+    GloraB1,
+    GloraB2,
+    GloraMid,
+    /// Generators of rotations of the outputs, in blocks: [blocks, size, size]; BOFT has [stages, blocks, size, size].
+    OftBlocks,
+    /// The rotations themselves.
+    OftDiag,
+    /// What every output is multiplied with after a rotation.
+    Rescale,
+    /// PEFT's OFT: upper triangles of generators, which rotate inputs.
+    OftInput,
+    /// PEFT's BOFT, which rotates inputs.
+    BoftInput,
+    BoftScale,
+}
 
 /// Words that stand as one level of a name. The adapter's own name and `weight` may follow.
 const WORDS: [(&str, TensorRole); 34] = [

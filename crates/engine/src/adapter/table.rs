@@ -4,15 +4,12 @@ use std::{collections::HashMap, path::Path, sync::OnceLock};
 
 use super::{
     Module,
-    keys::{Component, Format, flatten},
+    format::{Component, Format},
+    keys::flatten,
     ordered,
+    visit::visit,
 };
-use crate::{
-    EngineError, Result,
-    checkpoint::Naming,
-    text::TextConfig,
-    unet::{UNetConfig, module_paths},
-};
+use crate::{EngineError, Result, TextEncoder, UNet, checkpoint::Naming, text::TextConfig, unet::UNetConfig};
 
 /// Module paths, found by their flattened names.
 #[derive(Debug)]
@@ -25,8 +22,11 @@ pub struct ModuleTable {
 
 impl ModuleTable {
     /// Stable Diffusion 1.5's modules, as kohya, diffusers and PEFT name them.
-    pub fn sd15() -> Self {
-        Self::of_configs(&UNetConfig::sd15(), &TextConfig::sd15())
+    ///
+    /// # Errors
+    /// None is known.
+    pub fn sd15() -> Result<Self> {
+        Self::of_configs(UNetConfig::sd15(), &TextConfig::sd15())
     }
 
     /// The modules of the model in `folder` (Hugging Face layout); only its configs are read.
@@ -40,22 +40,22 @@ impl ModuleTable {
             return Err(EngineError::model(folder, message));
         }
         let unet = UNetConfig::read(&folder.join("unet"))?;
-        Ok(Self::of_configs(&unet, &TextConfig::read(&folder.join("text_encoder"))?))
+        Self::of_configs(unet, &TextConfig::read(&folder.join("text_encoder"))?)
     }
 
-    fn of_configs(unet: &UNetConfig, text: &TextConfig) -> Self {
-        let unet = module_paths(unet).into_iter().map(|path| (Component::Unet, path));
-        let text = text.module_paths().into_iter().map(|path| (Component::TextEncoder, path));
-        Self::new(unet.chain(text).collect())
-    }
-
-    /// The layers that a run trains.
-    pub fn of_layers(layers: &[crate::train::Trained]) -> Self {
-        Self::new(layers.iter().map(|layer| (layer.component, layer.module.clone())).collect())
+    /// What the models show that are built from these configs, so that table and models cannot disagree.
+    fn of_configs(unet: UNetConfig, text: &TextConfig) -> Result<Self> {
+        let (mut unet, mut text) = (UNet::of_shapes(unet)?, TextEncoder::of_shapes(text)?);
+        let mut paths = Vec::new();
+        visit(&mut unet, &mut text, &mut |component, path, parameter, _| {
+            paths.extend((!parameter.is_bias()).then(|| (component, path.to_owned())));
+            Ok(())
+        })?;
+        Ok(Self::new(paths))
     }
 
     /// `paths`: as the model visits them.
-    pub(super) fn new(paths: Vec<(Component, String)>) -> Self {
+    pub(crate) fn new(paths: Vec<(Component, String)>) -> Self {
         let mut by_name = HashMap::with_capacity(3 * paths.len());
         let ldm = ldm_naming(&paths);
         for (index, (component, path)) in paths.iter().enumerate() {
@@ -134,39 +134,11 @@ fn ldm_naming(paths: &[(Component, String)]) -> Naming {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{DType, Device};
-
     use super::*;
-    use crate::{TextEncoder, UNet};
-
-    /// The lists made from configs cannot drift from what the models visit.
-    #[test]
-    fn paths_are_those_that_the_models_visit() {
-        let goldens = Path::new("tests/goldens");
-        for name in ["unet-sd15", "unet-variant", "pipeline/unet"] {
-            let mut unet = UNet::load(&goldens.join(name), DType::F32, &Device::Cpu).unwrap();
-            let mut visited = Vec::new();
-            let mut visit = |path: &str, parameter: crate::Parameter, _: &mut crate::Weight| {
-                visited.extend((!parameter.is_bias()).then(|| path.to_owned()));
-                Ok(())
-            };
-            unet.visit_parameters(&mut visit).unwrap();
-            assert_eq!(module_paths(unet.config()), visited, "{name}");
-        }
-        let folder = goldens.join("pipeline/text_encoder");
-        let mut visited = Vec::new();
-        let mut visit = |path: &str, parameter: crate::Parameter, _: &mut crate::Weight| {
-            visited.extend((!parameter.is_bias()).then(|| path.to_owned()));
-            Ok(())
-        };
-        let mut text = TextEncoder::load(&folder, DType::F32, &Device::Cpu).unwrap();
-        text.visit_parameters(&mut visit).unwrap();
-        assert_eq!(TextConfig::read(&folder).unwrap().module_paths(), visited);
-    }
 
     #[test]
     fn the_original_codes_names_are_known() {
-        let table = ModuleTable::sd15();
+        let table = ModuleTable::sd15().unwrap();
         for (name, path) in [
             ("input_blocks_3_0_op", "down_blocks.0.downsamplers.0.conv"),
             ("input_blocks_1_1_norm", "down_blocks.0.attentions.0.norm"),
@@ -192,7 +164,7 @@ mod tests {
 
     #[test]
     fn stable_diffusion_has_the_modules_that_kohya_counts() {
-        let table = ModuleTable::sd15();
+        let table = ModuleTable::sd15().unwrap();
         let of = |wanted: Component, part: &str| {
             let here = |(component, path): &&(Component, String)| {
                 *component == wanted && path.contains(part) && !ordered::is_norm(path)

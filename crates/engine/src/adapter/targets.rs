@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use adire_protocol::LeftOut;
 
-use super::{Adapter, Family, Module, SkippedLayer, Visit, table::ModuleTable};
+use super::{Adapter, Family, Module, receipt::SkippedLayer, table::ModuleTable, visit::Visit};
 use crate::{EngineError, Result};
 
 /// The modules of a model, found by their flattened paths.

@@ -69,7 +69,7 @@ impl Checkpoint {
 
     /// A cursor at the root, giving tensors of `dtype` on `device`.
     pub(crate) fn root(&self, dtype: DType, device: &Device) -> Cursor<'_> {
-        Cursor { checkpoint: self, prefix: String::new(), dtype, device: device.clone() }
+        Cursor { weights: Weights::Stored(self), prefix: String::new(), dtype, device: device.clone() }
     }
 
     /// The file that holds the tensor, and its name there.
@@ -94,13 +94,28 @@ impl Checkpoint {
     }
 }
 
+/// What a cursor gives.
+#[derive(Clone, Copy, Debug)]
+enum Weights<'a> {
+    Stored(&'a Checkpoint),
+    /// Zeros of every shape that is asked for, which take no memory.
+    Shapes,
+}
+
 /// A place in a checkpoint: `cursor.pp("down_blocks").pp(0)`.
 #[derive(Clone, Debug)]
 pub(crate) struct Cursor<'a> {
-    checkpoint: &'a Checkpoint,
+    weights: Weights<'a>,
     prefix: String,
     dtype: DType,
     device: Device,
+}
+
+impl Cursor<'static> {
+    /// Builds a model that has every module but no weights: for what depends on its structure alone.
+    pub(crate) fn of_shapes() -> Self {
+        Self { weights: Weights::Shapes, prefix: String::new(), dtype: DType::F32, device: Device::Cpu }
+    }
 }
 
 impl Cursor<'_> {
@@ -113,7 +128,10 @@ impl Cursor<'_> {
 
     /// Whether the tensor `name` exists here.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.checkpoint.place(&self.key(name)).is_some()
+        match self.weights {
+            Weights::Stored(checkpoint) => checkpoint.place(&self.key(name)).is_some(),
+            Weights::Shapes => true,
+        }
     }
 
     /// The tensor `name` in the compute dtype, on the device.
@@ -122,8 +140,11 @@ impl Cursor<'_> {
     /// It is not there or has another shape; the message names file, tensor, expected and found shape.
     pub(crate) fn get(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
         let (key, shape) = (self.key(name), shape.into());
-        let (mut tensor, file, name) = self.checkpoint.read(&key)?;
-        if self.checkpoint.naming.stores_linear_as_conv(&key)
+        let Weights::Stored(checkpoint) = self.weights else {
+            return Ok(Tensor::zeros((), self.dtype, &self.device)?.broadcast_as(shape)?);
+        };
+        let (mut tensor, file, name) = checkpoint.read(&key)?;
+        if checkpoint.naming.stores_linear_as_conv(&key)
             && let Some(matrix) = tensor.dims().strip_suffix(&[1, 1])
             && matrix == shape.dims()
         {
@@ -135,7 +156,7 @@ impl Cursor<'_> {
                 format!(
                     "the tensor {name} has shape {:?}, but {} asks for {:?}; they do not belong together.",
                     tensor.dims(),
-                    self.checkpoint.naming.config(),
+                    checkpoint.naming.config(),
                     shape.dims()
                 ),
             ));

@@ -1,26 +1,13 @@
 //! Activation functions.
 
 use candle_core::{D, DType, Tensor};
-use serde::Deserialize;
 
 use super::{
     cpu::{self, floats},
     gradient::attach,
+    variants::Activation,
 };
 use crate::Result;
-
-/// Activations that SD 1.x configs name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Activation {
-    /// x·σ(x).
-    #[serde(alias = "swish")]
-    Silu,
-    /// x·Φ(x), exact.
-    Gelu,
-    /// x·σ(1.702 x), OpenAI CLIP's.
-    QuickGelu,
-}
 
 impl Activation {
     /// Elementwise.

@@ -5,6 +5,7 @@ use candle_core::{D, DType, Tensor};
 use super::{
     cpu::{self, floats},
     gradient::attach,
+    variants::AttentionMask,
 };
 use crate::Result;
 
@@ -14,15 +15,6 @@ const MAX_SCORES: usize = 1 << 22;
 /// The same on a GPU, where every slice costs launches: 256 MiB, four slices at 512 × 512 for both halves of guidance.
 /// 2²⁸ (one slice) was 1 % faster on an H200 and took 2.4 GB more.
 const MAX_SCORES_ON_GPU: usize = 1 << 26;
-
-/// Attention mask: the keys that a query may attend to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AttentionMask {
-    /// All keys.
-    None,
-    /// Keys at its own position and before.
-    Causal,
-}
 
 /// softmax(q·kᵀ/√d)·v for `q` [batch, queries, heads·d], `k` and `v` [batch, keys, heads·d]; returns q's shape.
 ///

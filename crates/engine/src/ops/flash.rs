@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::AttentionMask;
+use super::variants::AttentionMask;
 use crate::Result;
 
 /// Widest head that there is a kernel for.

@@ -12,13 +12,15 @@ mod flash;
 mod gradient;
 mod linear;
 mod norm;
+mod variants;
 
-pub(crate) use activation::{Activation, geglu};
-pub(crate) use attention::{AttentionMask, attention};
+pub(crate) use activation::geglu;
+pub(crate) use attention::attention;
 pub(crate) use conv::{conv2d, upsample_nearest};
 pub(crate) use gradient::{attach, backward_from};
 pub(crate) use linear::{linear, linear_low_rank};
 pub(crate) use norm::{group_norm, layer_norm};
+pub(crate) use variants::{Activation, AttentionMask};
 
 #[cfg(test)]
 mod tests {

@@ -2,8 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::image::Rgb8;
-use crate::{EngineError, NoiseSource, Posterior, Result, Vae};
+use crate::{EngineError, NoiseSource, Posterior, Result, Rgb8, Vae};
 
 /// An init image, with a mask for inpainting.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,6 @@
 //! nor any files but the model's.
 
 mod folder;
-mod image;
 mod init_image;
 mod passes;
 mod preview;
@@ -20,13 +19,11 @@ use std::{
 use adire_protocol::{GenerationSpec, ModelInfo, lora_tag};
 use candle_core::{DType, Device, Tensor};
 
-pub use self::{
-    image::Rgb8,
-    init_image::{InitImage, InpaintMask},
-};
+pub use self::init_image::{InitImage, InpaintMask};
 use self::{passes::Passes, preview::Preview};
 use crate::{
-    Embedding, Embeddings, EngineError, Manifest, Result, SafetyChecker, TextEncoder, Tokenizer, UNet, Vae,
+    Embedding, Embeddings, EngineError, Manifest, Result, Rgb8, SafetyChecker, TextEncoder, Tokenizer, UNet,
+    Vae,
     adapter::{self, Adapter, Receipt, Strength},
     sampler::NoiseSchedule,
     text::{TextConfig, context_with},

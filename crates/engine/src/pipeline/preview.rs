@@ -5,8 +5,10 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::image::{Rgb8, byte};
-use crate::{Result, Vae};
+use crate::{
+    Result, Vae,
+    rgb::{Rgb8, byte},
+};
 
 /// Latent pixels on each side of a calibration image.
 const SIDE: usize = 12;

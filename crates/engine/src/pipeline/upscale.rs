@@ -3,8 +3,7 @@
 use candle_core::Tensor;
 use image::{ImageBuffer, Rgb, imageops};
 
-use super::image::Rgb8;
-use crate::{EngineError, Result};
+use crate::{EngineError, Result, Rgb8};
 
 /// Resizes `latents` [batch, channels, height, width], f32, to `height` × `width` bilinearly, as torch's
 /// `interpolate(mode="bilinear")` (pixel centres, no antialiasing).

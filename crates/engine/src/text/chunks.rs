@@ -7,7 +7,7 @@
 
 use adire_protocol::TokenCount;
 
-use super::{Tokenizer, Words, prompt};
+use super::{Tokenizer, prompt, words::Words};
 use crate::{EngineError, Result};
 
 /// Most chunks of a prompt (2,400 tokens): attention costs memory and time for each.
@@ -36,6 +36,30 @@ pub struct Vector {
     pub word: usize,
     /// Which of its vectors.
     pub row: usize,
+}
+
+impl Words {
+    /// Which words `prompts` hold, by their places, each once.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::chunks`].
+    pub fn used(&self, tokenizer: &Tokenizer, prompts: &[String]) -> Result<Vec<usize>> {
+        if self.is_empty() {
+            return Ok(Vec::new());
+        }
+        let chunks =
+            prompts.iter().map(|prompt| tokenizer.chunks(prompt, self)).collect::<Result<Vec<_>>>()?;
+        Ok(used(chunks.iter().flatten()))
+    }
+}
+
+/// The places of the words in `chunks`, each once, in their order.
+pub(super) fn used<'a>(chunks: impl IntoIterator<Item = &'a Chunk>) -> Vec<usize> {
+    let mut places: Vec<usize> =
+        chunks.into_iter().flat_map(|chunk| chunk.vectors.iter().map(|vector| vector.word)).collect();
+    places.sort_unstable();
+    places.dedup();
+    places
 }
 
 impl Tokenizer {

@@ -55,25 +55,6 @@ impl TextConfig {
         Ok(config)
     }
 
-    /// The paths of every linear layer and normalisation, in the order of [`super::TextEncoder::visit_parameters`].
-    pub(crate) fn module_paths(&self) -> Vec<String> {
-        let names = [
-            "layer_norm1",
-            "self_attn.q_proj",
-            "self_attn.k_proj",
-            "self_attn.v_proj",
-            "self_attn.out_proj",
-            "layer_norm2",
-            "mlp.fc1",
-            "mlp.fc2",
-        ];
-        let path = |layer: usize, name: &str| format!("text_model.encoder.layers.{layer}.{name}");
-        (0..self.num_hidden_layers)
-            .flat_map(|layer| names.iter().map(move |name| path(layer, name)))
-            .chain(["text_model.final_layer_norm".to_owned()])
-            .collect()
-    }
-
     /// Refuses what this engine does not compute.
     pub(crate) fn check(&self, path: &Path) -> Result<()> {
         let (width, heads) = (self.hidden_size, self.num_attention_heads);

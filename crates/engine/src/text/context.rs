@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Chunk, Embeddings, TextEncoder, Tokenizer, words};
+use super::{Chunk, Embeddings, TextEncoder, Tokenizer, chunks};
 use crate::Result;
 
 /// Chunks that go through the text encoder together: bounds the memory of long prompts.
@@ -50,7 +50,7 @@ pub(crate) fn context_with(
     }
     let states = Tensor::cat(&states, 0)?;
     let (rows, width) = states.dims2()?;
-    Ok((states.reshape((prompts.len(), rows / prompts.len().max(1), width))?, words::used(&all)))
+    Ok((states.reshape((prompts.len(), rows / prompts.len().max(1), width))?, chunks::used(&all)))
 }
 
 /// Multiplies the hidden states [positions, width] of a chunk with its weights, then all of them with one factor that

@@ -51,6 +51,11 @@ impl TextEncoder {
         Self::build(config, &cursor)
     }
 
+    /// Its modules without weights, to be visited.
+    pub(crate) fn of_shapes(config: &TextConfig) -> Result<Self> {
+        Self::build(config, &Cursor::of_shapes())
+    }
+
     fn build(config: &TextConfig, cursor: &Cursor<'_>) -> Result<Self> {
         let width = config.hidden_size;
         let (embeddings, layers) = (cursor.pp("embeddings"), cursor.pp("encoder").pp("layers"));

@@ -3,6 +3,7 @@
 mod chunks;
 mod config;
 mod context;
+mod embedding;
 mod encoder;
 pub mod prompt;
 mod tokenizer;
@@ -12,6 +13,7 @@ pub use chunks::{Chunk, Vector};
 pub(crate) use config::TextConfig;
 pub use context::context;
 pub(crate) use context::context_with;
+pub use embedding::Embedding;
 pub use encoder::TextEncoder;
 pub use tokenizer::{Tokenizer, Tokens};
 pub use words::{Embeddings, Words};

@@ -5,8 +5,8 @@
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
-use super::{Tokenizer, chunks::Chunk};
-use crate::{EngineError, Result, embedding::Embedding};
+use super::{Tokenizer, embedding::Embedding};
+use crate::{EngineError, Result};
 
 /// Words, and how many vectors each stands for: all that is needed to count a prompt's tokens.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +47,11 @@ impl Words {
         Ok(this)
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.vectors.is_empty()
+    }
+
     /// `text` with spaces around words that begin or end with a sign: the tokenizer takes signs that touch together, so
     /// that it would not see `<my-style>` before a comma (A1111 does not; diffusers, from which such words come, does).
     pub(super) fn spaced<'a>(&self, text: &'a str) -> Cow<'a, str> {
@@ -77,28 +82,6 @@ impl Words {
         let (found, place) = candidates.iter().find(|(word, _)| ids.starts_with(word))?;
         Some((*place, self.vectors[*place], found.len()))
     }
-
-    /// Which words `prompts` hold, by their places, each once.
-    ///
-    /// # Errors
-    /// As [`Tokenizer::chunks`].
-    pub fn used(&self, tokenizer: &Tokenizer, prompts: &[String]) -> Result<Vec<usize>> {
-        if self.vectors.is_empty() {
-            return Ok(Vec::new());
-        }
-        let chunks =
-            prompts.iter().map(|prompt| tokenizer.chunks(prompt, self)).collect::<Result<Vec<_>>>()?;
-        Ok(used(chunks.iter().flatten()))
-    }
-}
-
-/// The places of the words in `chunks`, each once, in their order.
-pub(super) fn used<'a>(chunks: impl IntoIterator<Item = &'a Chunk>) -> Vec<usize> {
-    let mut places: Vec<usize> =
-        chunks.into_iter().flat_map(|chunk| chunk.vectors.iter().map(|vector| vector.word)).collect();
-    places.sort_unstable();
-    places.dedup();
-    places
 }
 
 /// Embeddings under the words that they are called by.
@@ -154,7 +137,10 @@ mod tests {
     use candle_core::{DType, Device, Tensor};
 
     use super::*;
-    use crate::{TextEncoder, text::context_with};
+    use crate::{
+        TextEncoder,
+        text::{Chunk, context_with},
+    };
 
     fn golden(name: &str) -> std::path::PathBuf {
         Path::new("tests/goldens").join(name)

@@ -87,7 +87,7 @@ impl Parameters {
                 "the run cannot begin with this adapter: {what}; use the settings it was made with"
             ))
         };
-        let table = ModuleTable::of_layers(&self.layers);
+        let table = self.table();
         let pairs = adapter.pairs_of(&table).map_err(|error| refuse(error.to_string()))?;
         if pairs.len() != self.layers.len() {
             return Err(refuse(format!("it changes {} layers, not {}", pairs.len(), self.layers.len())));
@@ -116,6 +116,11 @@ impl Parameters {
     /// The layers.
     pub fn layers(&self) -> &[Trained] {
         &self.layers
+    }
+
+    /// The modules that are trained.
+    pub fn table(&self) -> ModuleTable {
+        ModuleTable::new(self.layers.iter().map(|layer| (layer.component, layer.module.clone())).collect())
     }
 
     /// Every factor, A before B.

@@ -2,7 +2,6 @@
 
 mod blocks;
 mod config;
-mod paths;
 mod time;
 mod transformer;
 
@@ -10,12 +9,12 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
+pub(crate) use self::config::UNetConfig;
 use self::{
     blocks::{Common, DownBlock, MidBlock, UpBlock},
     config::BlockType,
     time::TimeEmbedding,
 };
-pub(crate) use self::{config::UNetConfig, paths::module_paths};
 use crate::{
     Parameter, ParameterVisitor, Result, WeightVisitor,
     checkpoint::{Checkpoint, Cursor, SingleFile},
@@ -64,6 +63,11 @@ impl UNet {
             (0..config.block_out_channels.len()).filter_map(|i| config.layers_per_block.get(i)).collect();
         let up_attention = config.up_block_types.iter().map(|kind| *kind == BlockType::CrossAttnUp).collect();
         Self::build(config, &file.unet(layers, up_attention).root(dtype, device))
+    }
+
+    /// Its modules without weights, to be visited.
+    pub(crate) fn of_shapes(config: UNetConfig) -> Result<Self> {
+        Self::build(config, &Cursor::of_shapes())
     }
 
     fn build(config: UNetConfig, cursor: &Cursor<'_>) -> Result<Self> {

@@ -7,7 +7,7 @@ use std::{
 
 use adire_engine::{
     EngineError, Result,
-    adapter::{Adapter, ExportFormat, ModuleTable},
+    adapter::{Adapter, ExportFormat},
     train::Trainer,
 };
 
@@ -22,7 +22,7 @@ pub(super) fn write(trainer: &Trainer, outcome: &Outcome<'_>) -> Result<Vec<Path
     let bytes = trainer.parameters().to_kohya(outcome.metadata())?;
     let kohya = folder.join(format!("{name}.safetensors"));
     let adapter = Adapter::from_bytes(&kohya, &bytes)?;
-    let table = ModuleTable::of_layers(trainer.parameters().layers());
+    let table = trainer.parameters().table();
     let diffusers = folder.join(format!("{name}-diffusers.safetensors"));
     let exported = adapter.export(ExportFormat::Diffusers, &table)?.into_iter().next();
     let exported = exported.map(|file| file.bytes).unwrap_or_default();

@@ -27,7 +27,7 @@ impl Rgb8 {
 }
 
 /// −1…1 to 0…255. What is not a number becomes 0.
-pub(super) fn byte(value: f32) -> u8 {
+pub(crate) fn byte(value: f32) -> u8 {
     ((value / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8
 }
 
