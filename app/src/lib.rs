@@ -17,7 +17,7 @@ mod order;
 mod pages;
 mod request;
 mod state;
-mod wire;
+mod thin;
 mod words;
 
 #[cfg(feature = "ssr")]

@@ -2,6 +2,7 @@
 //! (`public/admin.js`) enhances them and updates an active training run; everything works without it. Server only: none of
 //! this is in the wasm.
 
+mod access;
 mod chart;
 mod compare;
 mod dataset;
@@ -26,6 +27,7 @@ mod training_form;
 mod trainings;
 mod versions;
 
+pub use access::AdminAccess;
 pub use fields::FormInput;
-pub use page::{AdminAccess, AdminPage, admin_live, admin_shell, field_errors, training_request};
+pub use page::{AdminPage, admin_live, admin_shell, field_errors, training_request};
 pub use sign_in::{SetUp, SignIn};

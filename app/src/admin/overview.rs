@@ -4,9 +4,9 @@ use adire_protocol::{AdapterVersion, DatasetSummary, ModelInfo, QueueStatus, Tra
 use leptos::prelude::*;
 
 use super::{
+    access::AdminAccess,
     frame::head,
     icons::Icon,
-    page::AdminAccess,
     state::{badge, ends, progress, summary},
     times::ago,
 };

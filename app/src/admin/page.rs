@@ -5,6 +5,7 @@ use adire_studio::{ErrorKind, Studio, StudioError};
 use leptos::{nonce::use_nonce, prelude::*};
 
 use super::{
+    access::AdminAccess,
     compare::{Comparison, compare},
     dataset::{DatasetPage, dataset},
     datasets::{Datasets, datasets},
@@ -27,17 +28,6 @@ use crate::request::current_theme;
 pub struct AdminPage {
     content: Content,
     access: AdminAccess,
-}
-
-/// How the request was authorised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AdminAccess {
-    /// Signed in with the password.
-    Password,
-    /// By the printed link; no password is set.
-    Link,
-    /// From the server's machine with `--open-admin`; no password is set and there is no session.
-    ThisMachine,
 }
 
 #[derive(Clone)]

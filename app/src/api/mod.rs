@@ -1,9 +1,8 @@
 //! The page's calls to the studio, as small serde values. On the server these are server functions under
-//! `/api/fn`; `client` is how the browser calls them. The initial data is embedded in the document.
+//! `/api/fn`; `thin::client` is how the browser calls them. The initial data is embedded in the document.
 
 #[cfg(feature = "ssr")]
 mod cancel;
-mod client;
 #[cfg(feature = "ssr")]
 mod delete;
 mod error;
@@ -24,10 +23,6 @@ mod context;
 pub use self::{
     context::StatusOf,
     generate::{FormPost, UploadError, submit_form_post},
-};
-pub(crate) use client::{
-    cancel, count_tokens, delete_all, delete_image, generate, load_history, load_queue, load_studio,
-    read_recipe, upload,
 };
 pub(crate) use error::AppError;
 pub(crate) use studio::StudioData;

@@ -32,6 +32,10 @@ pub(crate) struct StudioData {
     pub(crate) problem: Option<String>,
 }
 
+crate::thin::wire::records! {
+    StudioData { model, adapters, embeddings, queue, history, more, named, active, problem }
+}
+
 impl StudioData {
     /// The data of this page: on the server from the context, in the browser from the document.
     pub(crate) fn here() -> Option<Self> {
@@ -40,7 +44,7 @@ impl StudioData {
         #[cfg(not(feature = "ssr"))]
         {
             let element = leptos::prelude::document().get_element_by_id(DATA_ID)?;
-            crate::wire::Value::parse(&element.text_content()?)?.read()
+            crate::thin::wire::Value::parse(&element.text_content()?)?.read()
         }
     }
 }

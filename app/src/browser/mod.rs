@@ -1,9 +1,8 @@
-//! Browser APIs: event streams, clipboard, dropped files, the address bar, keys. Called only from effects and event
+//! Browser APIs: clipboard, dropped files, the address bar, keys. Called only from effects and event
 //! handlers, which never run on the server.
 
 mod address;
 mod clipboard;
-mod events;
 mod field;
 mod files;
 mod keep;
@@ -12,7 +11,6 @@ mod theme;
 
 pub(crate) use address::show_address;
 pub(crate) use clipboard::copy;
-pub(crate) use events::{follow, rest_out_of_sight, stop_following};
 pub(crate) use field::{focus_field, tie};
 pub(crate) use files::{drop_target, image_size, is_image, is_too_large, keep_file, kept_file};
 pub(crate) use keep::{begin_keeping, keep, kept};

@@ -8,8 +8,8 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::{HtmlDocument, HtmlElement, HtmlTextAreaElement};
 
 use crate::{
-    api,
     form::{Edit, id_of, reweigh},
+    thin::client,
 };
 
 /// Delay after the last key before tokens are counted.
@@ -32,7 +32,7 @@ pub(crate) fn count_tokens(field: &'static str, text: RwSignal<String>) {
                         let count = if wanted.is_empty() {
                             None
                         } else {
-                            api::count_tokens(field, &wanted).await.ok()
+                            client::count_tokens(field, &wanted).await.ok()
                         };
                         let count = count.map(|(tokens, capacity)| format!("{tokens} / {capacity}"));
                         if let (true, Some(element)) =

@@ -3,16 +3,18 @@
 use leptos::{ev::MouseEvent, prelude::*};
 
 use super::{
-    erased::{EraseView, ErasedView},
     error::FieldProblem,
     field::{Line, Menu},
     icons::{Drawing, Icon},
     number::{Range, Slider},
-    reactive::{dyn_flag, dyn_view, handler},
 };
 use crate::{
     form,
     state::{Page, ROWS, RowState},
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::{dyn_flag, dyn_view, handler},
+    },
 };
 
 /// Initial range of the slider; it widens to the server’s limit when the field holds more.

@@ -3,15 +3,14 @@
 use adire_protocol::AdapterVersion;
 use leptos::{ev::Event, html::Select, prelude::*};
 
-use super::{
-    adapter_row::Row,
-    erased::{EraseView, ErasedView},
-    error::FieldProblem,
-    reactive::{dyn_flag, dyn_text, dyn_view, handler},
-};
+use super::{adapter_row::Row, error::FieldProblem};
 use crate::{
     browser,
     state::{Page, ROWS},
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::{dyn_flag, dyn_text, dyn_view, handler},
+    },
 };
 
 /// A separate module, loaded only where there are many adapters.

@@ -2,12 +2,15 @@
 
 use leptos::prelude::*;
 
-use super::{
-    erased::{EraseView, ErasedView},
-    reactive::dyn_view,
-    tile::Tiles,
+use super::tile::Tiles;
+use crate::{
+    order,
+    state::Page,
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::dyn_view,
+    },
 };
-use crate::{order, state::Page};
 
 /// The images of the generation that the image on the canvas belongs to.
 #[component]

@@ -5,14 +5,18 @@ use leptos::prelude::*;
 use super::{
     batch::Batch,
     empty::Empty,
-    erased::{EraseView, ErasedView},
     image::FinishedImage,
     live::{Live, Status, Thread},
     notice::NoticeBar,
     parameters::Parameters,
-    reactive::{dyn_text, dyn_view},
 };
-use crate::state::Page;
+use crate::{
+    state::Page,
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::{dyn_text, dyn_view},
+    },
+};
 
 /// Content of the canvas.
 #[derive(Clone, Copy, PartialEq, Eq)]

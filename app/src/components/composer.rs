@@ -2,15 +2,14 @@
 
 use leptos::{ev::SubmitEvent, prelude::*};
 
-use super::{
-    erased::{EraseView, ErasedView},
-    notice::Summary,
-    prompt::Prompt,
-    reactive::{dyn_text, handler},
-    settings::Settings,
-    submit::SubmitButton,
+use super::{notice::Summary, prompt::Prompt, settings::Settings, submit::SubmitButton};
+use crate::{
+    state::Page,
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::{dyn_text, handler},
+    },
 };
-use crate::state::Page;
 
 /// Prompt, settings, button.
 #[component]

@@ -3,11 +3,13 @@
 use adire_protocol::ImageRecord;
 use leptos::{ev::SubmitEvent, prelude::*};
 
-use super::{
-    erased::{EraseView, ErasedView},
-    reactive::handler,
+use crate::{
+    state::Page,
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::handler,
+    },
 };
-use crate::state::Page;
 
 /// Deletes the image on the canvas, or every image of this visitor.
 #[component]

@@ -2,11 +2,14 @@
 
 use leptos::prelude::*;
 
-use super::{
-    erased::{EraseView, ErasedView},
-    reactive::dyn_view,
+use crate::{
+    browser,
+    state::Page,
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::dyn_view,
+    },
 };
-use crate::{browser, state::Page};
 
 /// Listens for files; while one hovers, shows what dropping it does.
 #[component]

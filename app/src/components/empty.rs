@@ -2,13 +2,11 @@
 
 use leptos::prelude::*;
 
-use super::{
-    erased::{EraseView, ErasedView},
-    link::Link,
-};
+use super::link::Link;
 use crate::{
     form::{self, FormValues},
     state::Page,
+    thin::erased::{EraseView, ErasedView},
 };
 
 /// Example prompts that fit on the canvas.

@@ -2,11 +2,14 @@
 
 use leptos::prelude::*;
 
-use super::{
-    erased::{EraseView, ErasedView},
-    reactive::dyn_view,
+use crate::{
+    form::id_of,
+    state::Page,
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::dyn_view,
+    },
 };
-use crate::{form::id_of, state::Page};
 
 /// The message under a field; empty while the field is valid.
 #[component]

@@ -6,15 +6,15 @@ use leptos::{
     prelude::*,
 };
 
-use super::{
-    erased::{EraseView, ErasedView},
-    error::problem_id,
-    reactive::{dyn_attr, dyn_text, handler},
-};
+use super::error::problem_id;
 use crate::{
     browser,
     form::{id_of, post_name},
     state::Page,
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::{dyn_attr, dyn_text, handler},
+    },
 };
 
 /// One line of text.

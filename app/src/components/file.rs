@@ -4,12 +4,15 @@ use leptos::{ev::Event, prelude::*};
 use wasm_bindgen::JsCast;
 use web_sys::{File, HtmlInputElement};
 
-use super::{
-    erased::{EraseView, ErasedView},
-    error::problem_id,
-    reactive::{dyn_attr, dyn_text, handler},
+use super::error::problem_id;
+use crate::{
+    form::id_of,
+    state::Page,
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::{dyn_attr, dyn_text, handler},
+    },
 };
-use crate::{form::id_of, state::Page};
 
 /// A label that looks like a button and holds the file field. Without a script the field itself is shown, and its file
 /// is sent with the form.

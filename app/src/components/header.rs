@@ -6,14 +6,14 @@ use leptos::{
     prelude::*,
 };
 
-use super::{
-    erased::{EraseView, ErasedView},
-    keys::show_keys,
-    reactive::handler,
-};
+use super::keys::show_keys;
 use crate::{
     browser::{self, Theme},
     request::{current_theme, shows_admin},
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::handler,
+    },
 };
 
 /// Name of the program, name of the model, and links and settings of the whole page.

@@ -4,13 +4,17 @@ use adire_protocol::HiresUpscaler;
 use leptos::prelude::*;
 
 use super::{
-    erased::{EraseView, ErasedView},
     error::FieldProblem,
     field::Menu,
     number::{Number, Range},
-    reactive::dyn_flag,
 };
-use crate::state::Page;
+use crate::{
+    state::Page,
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::dyn_flag,
+    },
+};
 
 /// The folded section. Hidden while the form has an init image, unless hires fix is on.
 #[component]

@@ -3,15 +3,14 @@
 use leptos::{ev::MouseEvent, prelude::*};
 use wasm_bindgen_futures::spawn_local;
 
-use super::{
-    erased::{EraseView, ErasedView},
-    link::Link,
-    reactive::{dyn_flag, dyn_text, dyn_view, handler},
-    tile::Tiles,
-};
+use super::{link::Link, tile::Tiles};
 use crate::{
-    api,
     state::{Notice, Page},
+    thin::{
+        client,
+        erased::{EraseView, ErasedView},
+        reactive::{dyn_flag, dyn_text, dyn_view, handler},
+    },
 };
 
 /// The strip; hidden before the first image.
@@ -69,7 +68,7 @@ fn More() -> ErasedView {
         }
         loading.set(true);
         spawn_local(async move {
-            match api::load_history(untrack(before)).await {
+            match client::load_history(untrack(before)).await {
                 Ok((images, more)) => {
                     workspace.history.update(|history| history.extend(images));
                     workspace.more.set(more);

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::{
+use crate::thin::{
     erased::{EraseView, ErasedView},
     reactive::dyn_text,
 };

@@ -3,11 +3,13 @@
 use adire_protocol::ImageRecord;
 use leptos::prelude::*;
 
-use super::{
-    erased::{EraseView, ErasedView},
-    reactive::{dyn_text, dyn_view},
+use crate::{
+    state::Page,
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::{dyn_text, dyn_view},
+    },
 };
-use crate::state::Page;
 
 /// The image on the canvas. Its last preview lies under it until the file is there.
 #[component]

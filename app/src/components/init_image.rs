@@ -6,17 +6,19 @@ use leptos::{
 };
 
 use super::{
-    erased::{EraseView, ErasedView},
     error::FieldProblem,
     field::Menu,
     file::FileButton,
     number::{Number, Range},
-    reactive::{dyn_flag, dyn_text, dyn_view, handler},
 };
 use crate::{
     browser,
     form::{INIT_IMAGE_FILE, MASK_FILE},
     state::{Page, UploadRole},
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::{dyn_flag, dyn_text, dyn_view, handler},
+    },
 };
 
 /// Formats that the server accepts.

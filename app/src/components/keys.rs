@@ -4,9 +4,11 @@ use leptos::{ev, prelude::*};
 use wasm_bindgen::JsCast;
 use web_sys::{Element, HtmlDialogElement, KeyboardEvent};
 
-use super::erased::{EraseView, ErasedView};
-
-use crate::{browser, state::Page};
+use crate::{
+    browser,
+    state::Page,
+    thin::erased::{EraseView, ErasedView},
+};
 
 const KEYS: [(&str, &str); 6] = [
     ("Ctrl + Enter", "Generate"),

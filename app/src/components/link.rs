@@ -2,7 +2,7 @@
 
 use leptos::{ev::MouseEvent, prelude::*};
 
-use super::{
+use crate::thin::{
     erased::{EraseView, ErasedChildren, ErasedView},
     reactive::{dyn_attr, dyn_text, handler},
 };

@@ -3,13 +3,13 @@
 use adire_protocol::GenerationState;
 use leptos::prelude::*;
 
-use super::{
-    erased::{EraseView, ErasedView},
-    image::frame,
-    reactive::{dyn_text, dyn_view},
-};
+use super::image::frame;
 use crate::{
     state::{Page, fraction},
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::{dyn_text, dyn_view},
+    },
     words::duration,
 };
 

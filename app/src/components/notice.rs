@@ -2,14 +2,14 @@
 
 use leptos::{ev::MouseEvent, prelude::*};
 
-use super::{
-    erased::{EraseView, ErasedView},
-    icons::{Drawing, Icon},
-    reactive::{dyn_text, dyn_view, handler},
-};
+use super::icons::{Drawing, Icon};
 use crate::{
     browser,
     state::{Notice, Page, UploadRole},
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::{dyn_text, dyn_view, handler},
+    },
 };
 
 /// Number of invalid fields and their messages, for screen readers.

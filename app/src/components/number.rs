@@ -2,13 +2,14 @@
 
 use leptos::{ev::Event, html::Input, prelude::*};
 
-use super::{
-    erased::{EraseView, ErasedView},
-    error::FieldProblem,
-    field::Line,
-    reactive::handler,
+use super::{error::FieldProblem, field::Line};
+use crate::{
+    form::id_of,
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::handler,
+    },
 };
-use crate::form::id_of;
 
 /// Range and step of a slider. The field beside it accepts values outside the range.
 #[derive(Clone, Copy)]

@@ -6,15 +6,17 @@ use wasm_bindgen_futures::spawn_local;
 
 use super::{
     delete::Delete,
-    erased::{EraseView, ErasedView},
     icons::{Drawing, Icon},
     link::Link,
-    reactive::{dyn_text, dyn_view, handler},
 };
 use crate::{
     browser,
     form::{self, AdapterRow, FormValues},
     state::{Notice, Page},
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::{dyn_text, dyn_view, handler},
+    },
     words,
 };
 

@@ -2,15 +2,15 @@
 
 use leptos::{ev::MouseEvent, prelude::*};
 
-use super::{
-    empty::ExampleChips,
-    erased::{EraseView, ErasedView},
-    error::FieldProblem,
-    field::Lines,
-    file::FileButton,
-    reactive::{dyn_view, handler},
+use super::{empty::ExampleChips, error::FieldProblem, field::Lines, file::FileButton};
+use crate::{
+    browser,
+    state::Page,
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::{dyn_view, handler},
+    },
 };
-use crate::{browser, state::Page};
 
 /// The prompt with its token count, and the button that loads it from an image.
 #[component]

@@ -3,13 +3,13 @@
 use leptos::{ev::MouseEvent, prelude::*};
 use web_sys::HtmlDialogElement;
 
-use super::{
-    erased::{EraseView, ErasedView},
-    reactive::{dyn_flag, dyn_text, handler},
-};
 use crate::{
     browser,
     state::{Page, UploadRole},
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::{dyn_flag, dyn_text, handler},
+    },
 };
 
 const DIALOG: &str = "purpose";

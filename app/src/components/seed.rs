@@ -4,13 +4,17 @@
 use leptos::{ev::MouseEvent, prelude::*};
 
 use super::{
-    erased::{EraseView, ErasedView},
     error::FieldProblem,
     field::Line,
     icons::{Drawing, Icon},
-    reactive::{dyn_text, handler},
 };
-use crate::state::Page;
+use crate::{
+    state::Page,
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::{dyn_text, handler},
+    },
+};
 
 /// Number, dice, lock.
 #[component]

@@ -5,7 +5,6 @@ use leptos::prelude::*;
 
 use super::{
     adapters::Adapters,
-    erased::{EraseView, ErasedView},
     error::FieldProblem,
     field::{Lines, Menu},
     hires::Hires,
@@ -14,7 +13,12 @@ use super::{
     seed::Seed,
     size::Size,
 };
-use crate::{browser, form::AUTOMATIC, state::Page};
+use crate::{
+    browser,
+    form::AUTOMATIC,
+    state::Page,
+    thin::erased::{EraseView, ErasedView},
+};
 
 /// The settings. A popover on small screens; the style sheet lays it out in place on large ones.
 #[component]

@@ -2,13 +2,15 @@
 
 use leptos::{ev::Event, prelude::*};
 
-use super::{
-    erased::{EraseView, ErasedView},
-    error::FieldProblem,
-    field::Line,
-    reactive::{dyn_flag, handler},
+use super::{error::FieldProblem, field::Line};
+use crate::{
+    form::shapes,
+    state::Page,
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::{dyn_flag, handler},
+    },
 };
-use crate::{form::shapes, state::Page};
 
 /// Four corners: any size.
 const CORNERS: &str = "M3 7V3h4M13 3h4v4M17 13v4h-4M7 17H3v-4";

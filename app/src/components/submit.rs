@@ -2,14 +2,14 @@
 
 use leptos::{ev::MouseEvent, prelude::*};
 
-use super::{
-    erased::{EraseView, ErasedView},
-    icons::{Drawing, Icon},
-    reactive::{dyn_flag, dyn_text, dyn_view, handler},
-};
+use super::icons::{Drawing, Icon};
 use crate::{
     browser,
     state::Page,
+    thin::{
+        erased::{EraseView, ErasedView},
+        reactive::{dyn_flag, dyn_text, dyn_view, handler},
+    },
     words::{forecast as forecast_text, images},
 };
 

@@ -4,12 +4,14 @@ use adire_protocol::ImageRecord;
 use leptos::prelude::*;
 
 use super::{
-    erased::{EraseView, ErasedView},
     icons::{Drawing, Icon},
     link::Link,
     parameters::continue_address,
 };
-use crate::state::{Page, address_of};
+use crate::{
+    state::{Page, address_of},
+    thin::erased::{EraseView, ErasedView},
+};
 
 /// Thumbnails that load eagerly; the others load when they scroll into view.
 const EAGER: usize = 8;

@@ -8,9 +8,10 @@ use leptos::prelude::*;
 use crate::{
     api::StudioData,
     browser,
-    components::{Canvas, Composer, DropOverlay, EraseView, ErasedView, Header, History, Keys, Purpose},
+    components::{Canvas, Composer, DropOverlay, Header, History, Keys, Purpose},
     request,
-    state::{Address, Page, fraction},
+    state::{self, Address, Page, fraction},
+    thin::erased::{EraseView, ErasedView},
 };
 
 /// Interval at which the forecast on the button is refreshed.
@@ -66,7 +67,7 @@ fn live(page: Page) {
         {
             browser::show_address(&address);
         }
-        browser::follow(page.workspace);
+        state::follow(page.workspace);
     }
     let refresh = move || {
         if !document().hidden() && !untrack(|| page.workspace.is_busy()) {
@@ -76,8 +77,8 @@ fn live(page: Page) {
     if let Ok(timer) = set_interval_with_handle(refresh, QUEUE_EVERY) {
         on_cleanup(move || timer.clear());
     }
-    browser::rest_out_of_sight(page.workspace);
-    on_cleanup(browser::stop_following);
+    state::rest_out_of_sight(page.workspace);
+    on_cleanup(state::stop_following);
 }
 
 /// Restores the fields as they were when this page was left, and saves them from here on.

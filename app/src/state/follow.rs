@@ -12,7 +12,8 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{EventSource, MessageEvent, MessagePort, SharedWorker};
 
-use crate::{api, state::Workspace, wire::Value};
+use super::Workspace;
+use crate::thin::{client, wire::Value};
 
 const NAMES: [&str; 7] = ["queued", "started", "progress", "image", "done", "failed", "cancelled"];
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -259,7 +260,7 @@ fn try_again(workspace: Workspace, id: String) {
 }
 
 async fn catch_up(workspace: Workspace, id: String) {
-    match api::load_studio(&id).await {
+    match client::load_studio(&id).await {
         Ok(data) => {
             workspace.lost.set(false);
             workspace.queue.set(data.queue);

@@ -9,9 +9,10 @@ use wasm_bindgen_futures::spawn_local;
 
 use super::{FormState, Notice, RowState, Workspace};
 use crate::{
-    api::{self, AppError, StudioData},
+    api::{AppError, StudioData},
     browser,
     form::{self, FormValues},
+    thin::client,
     words::Work,
 };
 
@@ -154,11 +155,11 @@ impl Page {
         self.form.errors.set(Vec::new());
         workspace.sending.set(true);
         spawn_local(async move {
-            match api::generate(&values).await {
+            match client::generate(&values).await {
                 Ok(generation) => {
                     browser::show_address(&generation.links.page);
                     workspace.begin(generation);
-                    browser::follow(workspace);
+                    super::follow(workspace);
                 }
                 Err(AppError { fields, .. }) if !fields.is_empty() => self.refuse(fields),
                 Err(error) => workspace.notify(Notice::Problem(error.message)),
@@ -185,7 +186,7 @@ impl Page {
         };
         workspace.stopping.set(true);
         spawn_local(async move {
-            if let Err(error) = api::cancel(&id).await {
+            if let Err(error) = client::cancel(&id).await {
                 workspace.stopping.set(false);
                 workspace.notify(Notice::Problem(error.message));
             }
@@ -197,8 +198,8 @@ impl Page {
         let workspace = self.workspace;
         spawn_local(async move {
             let done = match &image {
-                Some(image) => api::delete_image(&image.generation, image.index).await,
-                None => api::delete_all().await,
+                Some(image) => client::delete_image(&image.generation, image.index).await,
+                None => client::delete_all().await,
             };
             if let Err(error) = done {
                 return workspace.notify(Notice::Problem(error.message));
@@ -279,7 +280,7 @@ impl Page {
             if browser::is_too_large(&file) {
                 return self.workspace.notify(Notice::Problem(too_large(&name)));
             }
-            match api::read_recipe(&file).await {
+            match client::read_recipe(&file).await {
                 Ok(request) => {
                     let mut announcement = format!("Loaded the parameters from {name}.");
                     self.reuse(&request, "");
@@ -321,7 +322,7 @@ impl Page {
         let answer = if browser::is_too_large(&file) {
             Err(AppError::new(too_large(&file.name())))
         } else {
-            api::upload(&file, role.field()).await
+            client::upload(&file, role.field()).await
         };
         workspace.uploading.set(false);
         let field = role.field();
@@ -417,7 +418,7 @@ impl Page {
     pub(crate) fn refresh_queue(self) {
         spawn_local(async move {
             // Ignored: the next request or the stream reports the problem.
-            if let Ok(queue) = api::load_queue().await {
+            if let Ok(queue) = client::load_queue().await {
                 self.workspace.queue.set(queue);
             }
         });

@@ -7,10 +7,10 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{File, RequestInit, Response};
 
-use super::{AppError, StudioData};
+use super::wire::{Value, Wire};
 use crate::{
+    api::{AppError, StudioData},
     form::{self, FormValues},
-    wire::{Value, Wire},
 };
 
 const FORM: &str = "application/x-www-form-urlencoded";

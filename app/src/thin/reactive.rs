@@ -8,34 +8,34 @@ use leptos::prelude::*;
 use super::erased::{EraseView, ErasedView};
 
 /// Text, as an attribute or a child.
-pub(super) fn dyn_text(
+pub(crate) fn dyn_text(
     value: impl Fn() -> String + Send + Sync + 'static,
 ) -> Arc<dyn Fn() -> String + Send + Sync> {
     Arc::new(value)
 }
 
 /// An attribute that may be absent.
-pub(super) fn dyn_attr(
+pub(crate) fn dyn_attr(
     value: impl Fn() -> Option<String> + Send + Sync + 'static,
 ) -> Arc<dyn Fn() -> Option<String> + Send + Sync> {
     Arc::new(value)
 }
 
 /// A boolean attribute, class or property.
-pub(super) fn dyn_flag(
+pub(crate) fn dyn_flag(
     value: impl Fn() -> bool + Send + Sync + 'static,
 ) -> Arc<dyn Fn() -> bool + Send + Sync> {
     Arc::new(value)
 }
 
 /// A view that is rebuilt when a signal it reads changes.
-pub(super) fn dyn_view<V: IntoView + 'static>(
+pub(crate) fn dyn_view<V: IntoView + 'static>(
     mut view: impl FnMut() -> V + Send + 'static,
 ) -> Box<dyn FnMut() -> ErasedView + Send> {
     Box::new(move || view().erase())
 }
 
 /// An event handler.
-pub(super) fn handler<E: 'static>(handler: impl FnMut(E) + 'static) -> Box<dyn FnMut(E)> {
+pub(crate) fn handler<E: 'static>(handler: impl FnMut(E) + 'static) -> Box<dyn FnMut(E)> {
     Box::new(handler)
 }

@@ -4,6 +4,8 @@
 
 mod records;
 
+pub(crate) use records::records;
+
 use std::borrow::Cow;
 
 /// A parsed JSON value: the browser's own, or serde's where tests run.

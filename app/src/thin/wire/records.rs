@@ -8,14 +8,17 @@ use adire_protocol::{
 };
 
 use super::{Value, Wire, or_wrong};
-use crate::api::StudioData;
 
 /// `Record { field, field as "key", field as flattened, … }`
 macro_rules! records {
     ($($record:ident { $($field:ident $(as $key:tt)?),* $(,)? })*) => {$(
-        impl Wire for $record {
-            fn take(value: &Value, wrong: &mut bool) -> Self {
-                Self { $($field: Wire::take(&records!(@of value $field $($key)?), wrong)),* }
+        impl $crate::thin::wire::Wire for $record {
+            fn take(value: &$crate::thin::wire::Value, wrong: &mut bool) -> Self {
+                Self {
+                    $($field: $crate::thin::wire::Wire::take(
+                        &$crate::thin::wire::records!(@of value $field $($key)?), wrong
+                    )),*
+                }
             }
         }
     )*};
@@ -23,9 +26,9 @@ macro_rules! records {
     (@of $value:ident $field:ident flattened) => { $value };
     (@of $value:ident $field:ident $key:literal) => { $value.get($key) };
 }
+pub(crate) use records;
 
 records! {
-    StudioData { model, adapters, embeddings, queue, history, more, named, active, problem }
     ModelInfo {
         name, hash, device, dtype, native_size, prompt_tokens, defaults, limits, example_prompts,
         safety_checker, vae,
@@ -102,6 +105,7 @@ mod tests {
     use serde::Serialize;
 
     use super::*;
+    use crate::api::StudioData;
 
     fn same<T: Wire + Serialize + PartialEq + std::fmt::Debug>(written: &T) {
         let text = serde_json::to_string(written).unwrap();
