@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use crate::{
     admin::auth::cookies,
-    layers::host::{is_loopback, name_of},
+    host_name::{is_loopback, name_of},
 };
 
 /// What the command line says about it.

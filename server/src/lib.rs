@@ -13,6 +13,7 @@ mod connections;
 mod error;
 mod extract;
 mod form_post;
+mod host_name;
 mod hub;
 mod layers;
 mod nulls;

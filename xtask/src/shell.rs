@@ -46,6 +46,16 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
+/// A symbolic link; one that is there already is replaced.
+pub(crate) fn link(to: &str, from: &Path) -> Result<()> {
+    let _ = std::fs::remove_file(from);
+    #[cfg(unix)]
+    return std::os::unix::fs::symlink(to, from)
+        .with_context(|| format!("{} cannot be linked", from.display()));
+    #[cfg(not(unix))]
+    bail!("{} cannot be linked to {to}: CUDA builds are made on Linux", from.display());
+}
+
 fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")

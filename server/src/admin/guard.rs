@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     error::{Problem, ProblemKind},
+    host_name,
     layers::{client::Arrival, host, visitor::accepts_html},
     state::AppState,
 };
@@ -87,7 +88,7 @@ fn is_this_machine(request: &Request) -> bool {
     let peer = request.extensions().get::<Arrival>().and_then(|arrival| arrival.peer);
     peer.is_some_and(|peer| peer.is_loopback())
         && !request.headers().keys().any(|name| marks_a_proxy(name.as_str()))
-        && host::every(request.headers(), request.uri(), host::is_loopback)
+        && host::every(request.headers(), request.uri(), host_name::is_loopback)
 }
 
 /// Whether a header of this name (in lower case) says that a request was passed on.

@@ -37,7 +37,7 @@ pub(super) fn make(folder: &Path, header: &Path) -> Result<()> {
             .arg(&source),
     )
     .context("the stub of the driver's library needs a C compiler")?;
-    super::toolkit::link("libcuda.so.1", &folder.join("libcuda.so"))
+    shell::link("libcuda.so.1", &folder.join("libcuda.so"))
 }
 
 /// Every name `cu` + capital letter in the header: functions, those of older versions too.

@@ -54,7 +54,7 @@ impl Toolkit {
     fn ready(self) -> Result<Self> {
         let lib = self.root.join("lib");
         if !self.root.join("lib64").exists() {
-            link("lib", &self.root.join("lib64"))?;
+            shell::link("lib", &self.root.join("lib64"))?;
         }
         if lib.is_dir() {
             for entry in fs::read_dir(&lib)?.flatten() {
@@ -62,7 +62,7 @@ impl Toolkit {
                 if let Some((stem, _)) = name.split_once(".so.")
                     && !lib.join(format!("{stem}.so")).exists()
                 {
-                    link(&name, &lib.join(format!("{stem}.so")))?;
+                    shell::link(&name, &lib.join(format!("{stem}.so")))?;
                 }
             }
         }
@@ -127,14 +127,4 @@ fn nvidia(venv: &Path) -> Option<PathBuf> {
     let versions = fs::read_dir(venv.join("lib")).ok()?;
     let roots = versions.flatten().map(|version| version.path().join("site-packages/nvidia/cu13"));
     roots.into_iter().find(|root| root.join("bin/nvcc").is_file())
-}
-
-/// A symbolic link; one that is there already is replaced.
-pub(super) fn link(to: &str, from: &Path) -> Result<()> {
-    let _ = fs::remove_file(from);
-    #[cfg(unix)]
-    return std::os::unix::fs::symlink(to, from)
-        .with_context(|| format!("{} cannot be linked", from.display()));
-    #[cfg(not(unix))]
-    bail!("{} cannot be linked to {to}: CUDA builds are made on Linux", from.display());
 }
