@@ -2,16 +2,14 @@
 //! the address of a page.
 
 use adire_app::{FormPost, INIT_IMAGE_FILE, MASK_FILE, UploadError, submit_form_post};
-use adire_studio::{Client, ErrorKind, ImageUse, MAX_UPLOAD_BYTES, Studio, StudioError};
+use adire_studio::{Client, ErrorKind, ImageUse, Studio, StudioError};
 use axum::{
-    Router,
     extract::{
-        DefaultBodyLimit, Multipart, State,
+        Multipart, State,
         multipart::{Field, MultipartError, MultipartRejection},
     },
     http::StatusCode,
     response::{IntoResponse, Redirect, Response},
-    routing::post,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -19,20 +17,10 @@ use crate::{
     error::{Problem, ProblemKind},
     extract::ClientOf,
     layers::body,
-    state::AppState,
 };
 
-/// The form's address, and room for its two images.
-pub(crate) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/generate", post(submit_form))
-        // The form of pages that were loaded before the address changed.
-        .route("/make", post(submit_form))
-        .layer(DefaultBodyLimit::max(2 * MAX_UPLOAD_BYTES as usize + body::MAX_BODY_BYTES))
-}
-
 /// Handles the form and redirects with 303.
-async fn submit_form(
+pub(crate) async fn submit_form(
     State(studio): State<Studio>,
     ClientOf(client): ClientOf,
     form: Result<Multipart, MultipartRejection>,

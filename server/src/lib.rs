@@ -5,6 +5,7 @@
 #![recursion_limit = "512"]
 
 mod access;
+mod addresses;
 mod admin;
 mod api;
 mod cli;
@@ -28,11 +29,12 @@ mod state;
 mod tally;
 
 pub use access::{Access, AccessSettings};
+pub use addresses::{Address, BodyLimit, Who};
 pub use admin::auth::AdminAuth;
 pub use cli::{Cli, printable, run};
 pub use connections::ConnectionLimits;
 pub use error::{Problem, ProblemKind};
-pub use routes::{api, router};
+pub use routes::{addresses, api, router};
 pub use serve::{Timeouts, serve};
 pub use shutdown::Shutdown;
 pub use site::Site;

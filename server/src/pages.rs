@@ -7,7 +7,6 @@ use axum::{
     extract::{Request, State},
     http::{Method, StatusCode},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use leptos_axum::LeptosRoutes;
 
@@ -15,34 +14,32 @@ use crate::{
     admin::pages as admin_pages,
     error::{Problem, ProblemKind, unknown_address},
     extract::Segment,
-    form_post,
     layers::visitor::accepts_html,
     render,
     state::AppState,
 };
 
-/// Adds the pages and every server function.
-pub(crate) fn mount(router: Router<AppState>, state: &AppState) -> Router<AppState> {
+/// Adds every server function.
+pub(crate) fn with_functions(router: Router<AppState>, state: &AppState) -> Router<AppState> {
     // Without pages of leptos' own router this adds the server functions only.
-    router
-        .leptos_routes_with_context(state, Vec::new(), render::context(state.studio.clone()), || ())
-        .route("/", get(studio))
-        .route("/adapters", get(adapters))
-        .route("/adapters/{name}", get(adapter))
-        .merge(form_post::routes())
+    router.leptos_routes_with_context(state, Vec::new(), render::context(state.studio.clone()), || ())
 }
 
-async fn adapters(State(state): State<AppState>, request: Request) -> Response {
+pub(crate) async fn adapters(State(state): State<AppState>, request: Request) -> Response {
     let document = Document::adapters(&state.studio).await;
     show(state, document, request).await
 }
 
-async fn adapter(State(state): State<AppState>, Segment(name): Segment, request: Request) -> Response {
+pub(crate) async fn adapter(
+    State(state): State<AppState>,
+    Segment(name): Segment,
+    request: Request,
+) -> Response {
     let document = Document::adapter(&state.studio, &name).await;
     show(state, document, request).await
 }
 
-async fn studio(State(state): State<AppState>, request: Request) -> Response {
+pub(crate) async fn studio(State(state): State<AppState>, request: Request) -> Response {
     let client = request.extensions().get::<Client>().cloned().unwrap_or_default();
     let query = request.uri().query().unwrap_or_default();
     let document = Document::studio(&state.studio, &client, query).await;

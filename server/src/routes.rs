@@ -1,8 +1,16 @@
-//! Every address of the server, and the layers around them.
+//! Every address of the server with who may call it and how large a body may be, and the layers around them all.
+//!
+//! Below `/admin` the guard enforces what [`Who`] says here; elsewhere an address enforces it itself. How many
+//! generations, uploads and streams a visitor and a network may have is the studio's matter: `docs/limits.md`.
 
 use std::sync::Arc;
 
-use axum::{Extension, Json, Router, extract::DefaultBodyLimit, extract::State, middleware, routing::get};
+use axum::{
+    Extension, Json, Router,
+    extract::{DefaultBodyLimit, State},
+    middleware,
+    routing::{get, post},
+};
 use serde_json::json;
 use tower_http::{
     CompressionLevel,
@@ -13,43 +21,129 @@ use tower_http::{
     },
 };
 use utoipa::OpenApi;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::routes;
 
 use crate::{
     access::Access,
-    admin::{self, guard},
+    addresses::{Address, Addresses, BodyLimit, Who},
+    admin::{api as admin_api, guard, pages as admin_pages},
     api::{
         adapters, deletion, embeddings, events, generations, images, model, openapi, recipe, tokens, uploads,
     },
-    error,
+    error, form_post,
     layers::{body, client, deadline, headers, host, log, origin, visitor},
     pages,
     state::AppState,
 };
 
+/// The list. An address that is not here does not exist.
+#[rustfmt::skip]
+fn list() -> Addresses {
+    use BodyLimit::{Captions, Empty, Files, Form, Png, Small, Upload};
+    use Who::{Admin, Anyone, Owner, SignIn};
+
+    Addresses::new(openapi::Description::openapi())
+        // For whatever watches over the server.
+        .page("GET", "/healthz", get(health), Anyone, Empty)
+        .page("GET", "/readyz", get(ready), Anyone, Empty)
+
+        // Pages.
+        .page("GET", "/", get(pages::studio), Anyone, Empty)
+        .page("GET", "/adapters", get(pages::adapters), Anyone, Empty)
+        .page("GET", "/adapters/{name}", get(pages::adapter), Anyone, Empty)
+        // The studio's form without JavaScript. `/make`: that of pages that were loaded before the address changed.
+        .page("POST", "/generate", post(form_post::submit_form), Anyone, Form)
+        .page("POST", "/make", post(form_post::submit_form), Anyone, Form)
+        // The page's style, scripts and images: whatever the site has.
+        .elsewhere("GET", "/{file}", Anyone, Empty)
+
+        // Server functions: the page's own calls. Leptos routes them.
+        .elsewhere("POST", "/api/fn/generate", Anyone, Small)
+        .elsewhere("POST", "/api/fn/cancel", Owner, Small)
+        .elsewhere("POST", "/api/fn/delete", Owner, Small)
+        .elsewhere("POST", "/api/fn/delete_all", Owner, Small)
+        .elsewhere("GET", "/api/fn/history", Owner, Empty)
+        .elsewhere("GET", "/api/fn/queue", Anyone, Empty)
+        .elsewhere("GET", "/api/fn/studio", Anyone, Empty)
+
+        // The JSON API.
+        .api(routes!(generations::submit), Anyone, Small)
+        .api(routes!(generations::read), Anyone, Empty)
+        .api(routes!(generations::cancel), Owner, Empty)
+        .api(routes!(events::events), Anyone, Empty)
+        .api(routes!(images::read), Anyone, Empty)
+        .api(routes!(deletion::generation), Owner, Empty)
+        .api(routes!(deletion::image), Owner, Empty)
+        .api(routes!(deletion::history), Owner, Empty)
+        .api(routes!(uploads::upload), Anyone, Upload)
+        .api(routes!(recipe::recipe), Anyone, Png)
+        .api(routes!(tokens::tokens), Anyone, Small)
+        .api(routes!(adapters::list), Anyone, Empty)
+        .api(routes!(adapters::read), Anyone, Empty)
+        .api(routes!(adapters::file), Anyone, Empty)
+        .api(routes!(embeddings::list), Anyone, Empty)
+        .api(routes!(model::model), Anyone, Empty)
+        .api(routes!(model::queue), Anyone, Empty)
+        .api(routes!(openapi::document), Anyone, Empty)
+
+        // Signing in.
+        .page("GET, POST", "/admin/sign-in", get(admin_pages::sign_in::page).post(admin_pages::sign_in::sign_in), SignIn, Small)
+        .page("GET, POST", "/admin/link", get(admin_pages::sign_in::enter_by_address).post(admin_pages::sign_in::enter_by_form), SignIn, Small)
+        .page("GET, POST", "/admin/set-up", get(admin_pages::sign_in::set_up_page).post(admin_pages::sign_in::set_up), SignIn, Small)
+        .page("POST", "/admin/sign-out", post(admin_pages::sign_in::sign_out), Admin, Small)
+
+        // The admin's pages and their forms.
+        .page("GET", "/admin", get(admin_pages::overview::overview), Admin, Empty)
+        .page("GET, POST", "/admin/queue", get(admin_pages::control::queue).post(admin_pages::control::change_queue), Admin, Small)
+        .page("GET, POST", "/admin/images", get(admin_pages::control::images).post(admin_pages::control::change_images), Admin, Small)
+        .page("GET, POST", "/admin/versions", get(admin_pages::control::versions).post(admin_pages::control::change_versions), Admin, Small)
+        .page("GET, POST", "/admin/datasets", get(admin_pages::datasets::list).post(admin_pages::datasets::create), Admin, Captions)
+        .page("GET, POST", "/admin/datasets/{id}", get(admin_pages::datasets::show).post(admin_pages::datasets::change), Admin, Captions)
+        .page("POST", "/admin/datasets/{id}/files", post(admin_pages::datasets::upload), Admin, Files)
+        .page("GET, POST", "/admin/training", get(admin_pages::training::list).post(admin_pages::training::start), Admin, Small)
+        .page("GET", "/admin/training/new", get(admin_pages::training::form), Admin, Empty)
+        .page("GET", "/admin/training/compare", get(admin_pages::training::compare), Admin, Empty)
+        .page("POST", "/admin/training/settings", post(admin_pages::training::settings), Admin, Small)
+        .page("GET, POST", "/admin/training/{id}", get(admin_pages::training::show).post(admin_pages::training::act), Admin, Small)
+        .page("GET", "/admin/training/{id}/live", get(admin_pages::training::live), Admin, Empty)
+
+        // The admin's API: queue, images, versions.
+        .api(routes!(admin_api::control::queue), Admin, Empty)
+        .api(routes!(admin_api::control::cancel_all), Admin, Small)
+        .api(routes!(admin_api::control::cancel), Admin, Empty)
+        .api(routes!(admin_api::control::images), Admin, Empty)
+        .api(routes!(admin_api::control::delete_image), Admin, Empty)
+        .api(routes!(admin_api::control::delete_generation), Admin, Empty)
+        .api(routes!(admin_api::control::delete_visitor), Admin, Empty)
+        .api(routes!(admin_api::control::versions), Admin, Empty)
+        .api(routes!(admin_api::control::change_version, admin_api::control::delete_version), Admin, Small)
+        // Datasets.
+        .api(routes!(admin_api::datasets::list, admin_api::datasets::create), Admin, Small)
+        .api(routes!(admin_api::datasets::read, admin_api::datasets::change, admin_api::datasets::delete), Admin, Small)
+        .api(routes!(admin_api::datasets::import), Admin, Small)
+        .api(routes!(admin_api::datasets::copy), Admin, Small)
+        .api(routes!(admin_api::datasets::remove), Admin, Empty)
+        .api(routes!(admin_api::datasets::thumbnail), Admin, Empty)
+        .api(routes!(admin_api::files::add), Admin, Files)
+        // Training runs.
+        .api(routes!(admin_api::training::list, admin_api::training::submit), Admin, Small)
+        .api(routes!(admin_api::training::read), Admin, Empty)
+        .api(routes!(admin_api::training::pause), Admin, Empty)
+        .api(routes!(admin_api::training::resume), Admin, Empty)
+        .api(routes!(admin_api::training::cancel), Admin, Empty)
+        .api(routes!(admin_api::training::file), Admin, Empty)
+        .api(routes!(admin_api::training::settings, admin_api::training::set_settings), Admin, Small)
+        .api(routes!(admin_api::follow::events), Admin, Empty)
+}
+
+/// Every address of the server.
+pub fn addresses() -> Vec<Address> {
+    list().list
+}
+
 /// The JSON API and its description.
 pub fn api() -> (Router<AppState>, utoipa::openapi::OpenApi) {
-    let image_sized = DefaultBodyLimit::max(recipe::MAX_PNG_BYTES);
-    OpenApiRouter::with_openapi(openapi::Description::openapi())
-        .routes(routes!(generations::submit))
-        .routes(routes!(generations::read, generations::cancel))
-        .routes(routes!(deletion::generation))
-        .routes(routes!(deletion::image))
-        .routes(routes!(deletion::history))
-        .routes(routes!(events::events))
-        .routes(routes!(images::read))
-        .routes(routes!(adapters::list))
-        .routes(routes!(adapters::read))
-        .routes(routes!(adapters::file))
-        .routes(routes!(embeddings::list))
-        .routes(routes!(model::model))
-        .routes(routes!(model::queue))
-        .routes(routes!(tokens::tokens))
-        .routes(routes!(openapi::document))
-        .merge(admin::api::routes())
-        .merge(OpenApiRouter::new().routes(routes!(recipe::recipe)).layer(image_sized))
-        .routes(routes!(uploads::upload))
-        .split_for_parts()
+    list().api.split_for_parts()
 }
 
 /// The whole server once the model is there.
@@ -57,16 +151,13 @@ pub fn api() -> (Router<AppState>, utoipa::openapi::OpenApi) {
 /// # Errors
 /// The description of the API cannot be written as JSON.
 pub fn router(state: AppState) -> Result<Router, serde_json::Error> {
-    let (api, description) = api();
+    let Addresses { api, pages: documents, .. } = list();
+    let (api, description) = api.split_for_parts();
     let access = state.access.clone();
     let document = openapi::Document(serde_json::to_vec(&description)?.into());
-    let router = Router::new()
-        .route("/healthz", get(health))
-        .route("/readyz", get(ready))
-        .merge(api.layer(Extension(document)));
     // The outermost layer comes last.
-    let router = pages::mount(router, &state)
-        .merge(admin::pages::routes())
+    let router = pages::with_functions(documents, &state)
+        .merge(api.layer(Extension(document)))
         .method_not_allowed_fallback(error::method_not_allowed)
         .fallback(pages::fallback)
         .layer(middleware::from_fn(body::limit))
@@ -109,4 +200,23 @@ pub(crate) async fn health() -> Json<serde_json::Value> {
 /// The model is there.
 async fn ready(State(state): State<AppState>) -> Json<serde_json::Value> {
     Json(json!({ "status": "ready", "model": state.studio.model().name, "queue": state.studio.queue() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use leptos::server_fn::axum::server_fn_paths;
+
+    use super::*;
+
+    #[test]
+    fn every_server_function_is_listed() {
+        let functions: BTreeSet<String> =
+            server_fn_paths().map(|(path, method)| format!("{method} {path}")).collect();
+        let listed = addresses().into_iter().filter(|address| address.path.starts_with("/api/fn/"));
+        let listed: BTreeSet<String> =
+            listed.map(|address| format!("{} {}", address.methods.join(" "), address.path)).collect();
+        assert_eq!(listed, functions);
+    }
 }

@@ -1,7 +1,11 @@
-//! The description of the API holds what the API does.
+//! The list of addresses and the description of the API hold what the server does.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
+use adire_server::{AccessSettings, Address, Who, addresses};
 use axum::{
     body::Body,
     http::{Method, Request, StatusCode},
@@ -10,8 +14,15 @@ use serde_json::Value;
 
 use crate::support::Server;
 
+/// The list as a table, to be read: who may call what, and how much it may bring along.
+#[test]
+fn every_address_says_who_may_call_it_and_which_limit_applies() {
+    let lines: Vec<String> = addresses().iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
 #[tokio::test]
-async fn every_route_is_described_and_every_description_is_a_route() {
+async fn the_list_the_description_and_the_answers_agree() {
     let server = Server::start().await;
     let document = server.get("/api/v1/openapi.json").await;
     assert_eq!(document.header("content-type"), "application/json");
@@ -21,35 +32,24 @@ async fn every_route_is_described_and_every_description_is_a_route() {
         .unwrap()
         .iter()
         .flat_map(|(path, item)| {
-            item.as_object().unwrap().keys().map(move |method| format!("{method} {path}"))
+            item.as_object().unwrap().keys().map(move |method| format!("{} {path}", method.to_uppercase()))
         })
-        // Admin endpoints have tests of their own.
-        .filter(|route| !route.contains(" /admin/"))
         .collect();
-    let expected = [
-        "delete /api/v1/generations/{id}",
-        "delete /api/v1/generations/{id}/images",
-        "delete /api/v1/generations/{id}/images/{index}",
-        "delete /api/v1/history",
-        "get /api/v1/adapters",
-        "get /api/v1/adapters/{name}",
-        "get /api/v1/adapters/{name}/file",
-        "get /api/v1/embeddings",
-        "get /api/v1/generations/{id}",
-        "get /api/v1/generations/{id}/events",
-        "get /api/v1/images/{file}",
-        "get /api/v1/model",
-        "get /api/v1/openapi.json",
-        "get /api/v1/queue",
-        "post /api/v1/generations",
-        "post /api/v1/recipe",
-        "post /api/v1/tokens",
-        "post /api/v1/uploads",
-    ];
-    assert_eq!(described, expected.map(str::to_owned).into());
+    let listed = |address: &Address| {
+        let Address { methods, path, .. } = address;
+        methods.iter().map(|method| format!("{method} {path}")).collect::<Vec<_>>()
+    };
+    let all = addresses();
+    let of_the_api: BTreeSet<String> =
+        all.iter().filter(|address| address.described).flat_map(listed).collect();
+    assert_eq!(of_the_api, described);
 
-    // Documented methods answer; any other method of the path is a 405 that lists them.
-    for path in document["paths"].as_object().unwrap().keys() {
+    // Listed methods answer; any other method of the path is a 405 that lists them.
+    let mut methods = BTreeMap::<&str, BTreeSet<String>>::new();
+    for address in all.iter().filter(|address| address.path != "/{file}") {
+        methods.entry(&address.path).or_default().extend(address.methods.iter().cloned());
+    }
+    for (path, methods) in methods {
         let address = path
             .replace("{id}", "0199c0de-0000-7000-8000-000000000000")
             .replace("{file}", "x.png")
@@ -58,9 +58,34 @@ async fn every_route_is_described_and_every_description_is_a_route() {
         let request = Request::builder().method(Method::TRACE).uri(&address).body(Body::empty()).unwrap();
         let answer = server.send(request).await;
         assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
-        for method in document["paths"][path].as_object().unwrap().keys() {
-            let allowed = answer.header("allow").to_ascii_lowercase();
-            assert!(allowed.split(',').any(|allowed| allowed.trim() == method), "{path}: {allowed}");
+        let allowed: BTreeSet<String> = answer
+            .header("allow")
+            .split(',')
+            .map(|method| method.trim().to_owned())
+            .filter(|method| !["HEAD", "OPTIONS"].contains(&method.as_str()))
+            .collect();
+        assert_eq!(allowed, methods, "{path}");
+    }
+}
+
+#[test]
+fn addresses_below_admin_are_the_admins() {
+    for Address { path, who, .. } in addresses() {
+        let is_below = path == "/admin" || path.starts_with("/admin/");
+        assert_eq!(is_below, matches!(who, Who::Admin | Who::SignIn), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_the_admins_answers_without_signing_in() {
+    let server = Server::behind(Duration::ZERO, 32, AccessSettings::default()).await;
+    for Address { path, methods, who, .. } in addresses() {
+        for method in methods.iter().filter(|_| who == Who::Admin) {
+            let address = path.replace(['{', '}'], "");
+            let request = Request::builder().method(method.as_str()).uri(address);
+            let request = request.body(Body::empty()).unwrap();
+            let answer = server.send(request).await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {path}");
         }
     }
 }

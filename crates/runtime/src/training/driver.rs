@@ -158,11 +158,11 @@ impl TrainingDriver {
         let checkpoint = self.task.folder.join(CHECKPOINT);
         if checkpoint.is_file() {
             trainer.load(&checkpoint)?;
-        } else if let Some(parent) = &self.task.continue_from {
-            if let Some(warning) = trainer.begin_with(&Adapter::read(&parent.path)?)? {
-                tracing::warn!(adapter = parent.id, "{warning}");
-                self.warnings.push(format!("{}: {warning}", parent.id));
-            }
+        } else if let Some(parent) = &self.task.continue_from
+            && let Some(warning) = trainer.begin_with(&Adapter::read(&parent.path)?)?
+        {
+            tracing::warn!(adapter = parent.id, "{warning}");
+            self.warnings.push(format!("{}: {warning}", parent.id));
         }
         let step = trainer.steps_done();
         self.milestones.forget_after(step);

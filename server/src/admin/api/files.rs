@@ -16,8 +16,6 @@ use crate::{
     extract::Segment,
 };
 
-/// Most bytes of one request. Files go to the disk as they come.
-pub(crate) const MAX_BODY_BYTES: usize = 8 << 30;
 /// Most files of one request.
 const MAX_FILES: usize = 30_000;
 

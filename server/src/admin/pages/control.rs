@@ -4,11 +4,10 @@ use adire_app::admin::{AdminPage, FormInput};
 use adire_protocol::{QueueOwner, VersionChange};
 use adire_studio::{By, StudioError};
 use axum::{
-    Form, Router,
+    Form,
     extract::{Query, State, rejection::FormRejection},
     http::request::Parts,
     response::{IntoResponse, Redirect, Response},
-    routing::get,
 };
 use serde::Deserialize;
 
@@ -19,18 +18,11 @@ use crate::{
     state::AppState,
 };
 
-type Fields = Result<Form<Vec<(String, String)>>, FormRejection>;
-
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/admin/queue", get(queue).post(change_queue))
-        .route("/admin/images", get(images).post(change_images))
-        .route("/admin/versions", get(versions).post(change_versions))
-}
+pub(crate) type Fields = Result<Form<Vec<(String, String)>>, FormRejection>;
 
 /// What the address passes to a page.
 #[derive(Debug, Default, Deserialize)]
-struct PageQuery {
+pub(crate) struct PageQuery {
     before: Option<i64>,
     done: Option<u32>,
 }
@@ -39,7 +31,11 @@ fn refused(error: &StudioError) -> (String, Option<axum::http::StatusCode>) {
     (error.to_string(), Some(ProblemKind::from(error.kind()).status()))
 }
 
-async fn queue(State(state): State<AppState>, Query(query): Query<PageQuery>, parts: Parts) -> Response {
+pub(crate) async fn queue(
+    State(state): State<AppState>,
+    Query(query): Query<PageQuery>,
+    parts: Parts,
+) -> Response {
     let flash = query.done.map(|count| match count {
         0 => "Nothing to cancel.".to_owned(),
         1 => "Cancelled 1 generation.".to_owned(),
@@ -48,7 +44,7 @@ async fn queue(State(state): State<AppState>, Query(query): Query<PageQuery>, pa
     answer(state.clone(), AdminPage::queue(&state.studio, flash), parts, None).await
 }
 
-async fn change_queue(
+pub(crate) async fn change_queue(
     State(state): State<AppState>,
     parts: Parts,
     form: Fields,
@@ -73,13 +69,17 @@ async fn change_queue(
     }
 }
 
-async fn images(State(state): State<AppState>, Query(query): Query<PageQuery>, parts: Parts) -> Response {
+pub(crate) async fn images(
+    State(state): State<AppState>,
+    Query(query): Query<PageQuery>,
+    parts: Parts,
+) -> Response {
     let flash = query.done.map(|_| "Deleted for good.".to_owned());
     let page = AdminPage::gallery(&state.studio, query.before, flash).await;
     answer(state, page, parts, None).await
 }
 
-async fn change_images(
+pub(crate) async fn change_images(
     State(state): State<AppState>,
     parts: Parts,
     form: Fields,
@@ -107,12 +107,12 @@ async fn change_images(
     }
 }
 
-async fn versions(State(state): State<AppState>, parts: Parts) -> Response {
+pub(crate) async fn versions(State(state): State<AppState>, parts: Parts) -> Response {
     let page = AdminPage::versions(&state.studio, None).await;
     answer(state, page, parts, None).await
 }
 
-async fn change_versions(
+pub(crate) async fn change_versions(
     State(state): State<AppState>,
     parts: Parts,
     form: Fields,

@@ -6,13 +6,10 @@ use adire_app::admin::{AdminPage, FormInput, field_errors};
 use adire_protocol::{DatasetChange, FieldError, MAX_REPEATS, NewDataset, ValidationError};
 use adire_studio::{Studio, StudioError};
 use axum::{
-    Form, Router,
-    extract::{
-        DefaultBodyLimit, Multipart, Query, State, multipart::MultipartRejection, rejection::FormRejection,
-    },
+    Form,
+    extract::{Multipart, Query, State, multipart::MultipartRejection, rejection::FormRejection},
     http::{StatusCode, request::Parts},
     response::{IntoResponse, Redirect, Response},
-    routing::{get, post},
 };
 use serde::Deserialize;
 
@@ -25,26 +22,16 @@ use crate::{
     state::AppState,
 };
 
-/// A form with all captions of a large dataset.
-const MAX_FORM_BYTES: usize = 8 << 20;
-
-pub(super) fn routes() -> Router<AppState> {
-    let uploads = Router::new()
-        .route("/admin/datasets/{id}/files", post(upload))
-        .layer(DefaultBodyLimit::max(files::MAX_BODY_BYTES));
-    Router::new()
-        .route("/admin/datasets", get(list).post(create))
-        .route("/admin/datasets/{id}", get(show).post(change))
-        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
-        .merge(uploads)
-}
-
-async fn list(State(state): State<AppState>, Query(Done { done }): Query<Done>, parts: Parts) -> Response {
+pub(crate) async fn list(
+    State(state): State<AppState>,
+    Query(Done { done }): Query<Done>,
+    parts: Parts,
+) -> Response {
     let page = AdminPage::datasets(&state.studio, sentence(&done), FormInput::default()).await;
     answer(state, page, parts, None).await
 }
 
-async fn create(
+pub(crate) async fn create(
     State(state): State<AppState>,
     parts: Parts,
     form: Result<Form<Vec<(String, String)>>, FormRejection>,
@@ -70,7 +57,7 @@ fn described(form: &FormInput) -> NewDataset {
 
 /// What was just done: a word in the address, so that a reload does not do it again.
 #[derive(Debug, Default, Deserialize)]
-struct Done {
+pub(crate) struct Done {
     #[serde(default)]
     done: String,
 }
@@ -94,7 +81,7 @@ fn sentence(done: &str) -> Option<String> {
     )
 }
 
-async fn show(
+pub(crate) async fn show(
     State(state): State<AppState>,
     Segment(id): Segment,
     Query(Done { done }): Query<Done>,
@@ -104,7 +91,7 @@ async fn show(
     answer(state, page, parts, None).await
 }
 
-async fn change(
+pub(crate) async fn change(
     State(state): State<AppState>,
     Segment(id): Segment,
     parts: Parts,
@@ -205,7 +192,7 @@ async fn images(studio: &Studio, id: &str, form: &FormInput) -> Result<(), Studi
 }
 
 /// Files of a plain form. The script sends them one by one to the API instead.
-async fn upload(
+pub(crate) async fn upload(
     State(state): State<AppState>,
     Segment(id): Segment,
     parts: Parts,

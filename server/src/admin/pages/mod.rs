@@ -2,15 +2,14 @@
 //! address here. A form is answered with 303 and the address of a page; invalid input returns the same
 //! page with 422, the values kept and the reasons beside the fields.
 
-mod control;
-mod datasets;
-mod overview;
-mod sign_in;
-mod training;
+pub(crate) mod control;
+pub(crate) mod datasets;
+pub(crate) mod overview;
+pub(crate) mod sign_in;
+pub(crate) mod training;
 
 use adire_app::admin::{AdminAccess, AdminPage, admin_shell};
 use axum::{
-    Router,
     body::Body,
     extract::{Request, rejection::FormRejection},
     http::{StatusCode, request::Parts},
@@ -23,16 +22,6 @@ use crate::{
     render,
     state::AppState,
 };
-
-/// Every page and form.
-pub(crate) fn routes() -> Router<AppState> {
-    Router::new()
-        .merge(sign_in::routes())
-        .merge(overview::routes())
-        .merge(control::routes())
-        .merge(datasets::routes())
-        .merge(training::routes())
-}
 
 /// The sign-in page that leads on to `wanted`.
 pub(crate) fn address_of_sign_in(wanted: &str) -> String {

@@ -3,11 +3,10 @@
 use adire_app::admin::{AdminPage, SetUp, SignIn};
 use adire_studio::Network;
 use axum::{
-    Form, Router,
+    Form,
     extract::{Query, State, rejection::FormRejection},
     http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Redirect, Response},
-    routing::{get, post},
 };
 use serde::Deserialize;
 
@@ -22,41 +21,37 @@ use crate::{
     state::AppState,
 };
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/admin/sign-in", get(page).post(sign_in))
-        .route("/admin/sign-out", post(sign_out))
-        .route("/admin/link", get(enter_by_address).post(enter_by_form))
-        .route("/admin/set-up", get(set_up_page).post(set_up))
-}
-
 #[derive(Debug, Default, Deserialize)]
-struct Next {
+pub(crate) struct Next {
     #[serde(default)]
     next: String,
 }
 
 #[derive(Debug, Deserialize)]
-struct SignInForm {
+pub(crate) struct SignInForm {
     password: String,
     #[serde(default)]
     next: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Token {
+pub(crate) struct Token {
     #[serde(default)]
     token: String,
 }
 
 #[derive(Debug, Deserialize)]
-struct SetUpForm {
+pub(crate) struct SetUpForm {
     token: String,
     password: String,
     again: String,
 }
 
-async fn page(State(state): State<AppState>, Query(Next { next }): Query<Next>, parts: Parts) -> Response {
+pub(crate) async fn page(
+    State(state): State<AppState>,
+    Query(Next { next }): Query<Next>,
+    parts: Parts,
+) -> Response {
     if parts.extensions.get() != Some(&Access::Open) {
         return Redirect::to(onward(&next)).into_response();
     }
@@ -67,7 +62,7 @@ fn onward(next: &str) -> &str {
     if is_ours(next) { next } else { "/admin" }
 }
 
-async fn sign_in(
+pub(crate) async fn sign_in(
     State(state): State<AppState>,
     parts: Parts,
     form: Result<Form<SignInForm>, FormRejection>,
@@ -88,7 +83,7 @@ async fn sign_in(
 }
 
 /// Ends the session, and the cookies with it.
-async fn sign_out(State(state): State<AppState>, parts: Parts) -> Result<Response, Problem> {
+pub(crate) async fn sign_out(State(state): State<AppState>, parts: Parts) -> Result<Response, Problem> {
     if let Some(token) = session::token(&state.auth, &parts.headers) {
         state.auth.sign_out(token).await.map_err(Problem::internal)?;
     }
@@ -98,7 +93,7 @@ async fn sign_out(State(state): State<AppState>, parts: Parts) -> Result<Respons
 }
 
 /// The link that the server prints.
-async fn enter_by_address(
+pub(crate) async fn enter_by_address(
     State(state): State<AppState>,
     Query(Token { token }): Query<Token>,
     parts: Parts,
@@ -107,7 +102,7 @@ async fn enter_by_address(
 }
 
 /// The same for who copied the token alone.
-async fn enter_by_form(
+pub(crate) async fn enter_by_form(
     State(state): State<AppState>,
     parts: Parts,
     form: Result<Form<Token>, FormRejection>,
@@ -133,7 +128,7 @@ async fn enter(state: AppState, parts: Parts, token: &str) -> Result<Response, P
     }
 }
 
-async fn set_up_page(
+pub(crate) async fn set_up_page(
     State(state): State<AppState>,
     Query(Token { token }): Query<Token>,
     parts: Parts,
@@ -151,7 +146,7 @@ fn dead_link() -> AdminPage {
     AdminPage::set_up(SetUp { dead: true, ..SetUp::default() })
 }
 
-async fn set_up(
+pub(crate) async fn set_up(
     State(state): State<AppState>,
     parts: Parts,
     form: Result<Form<SetUpForm>, FormRejection>,

@@ -4,12 +4,11 @@ use adire_app::admin::{AdminPage, FormInput, admin_live, field_errors, training_
 use adire_protocol::TrainingSettings;
 use adire_studio::StudioError;
 use axum::{
-    Form, Router,
+    Form,
     body::Body,
     extract::{Query, Request, State, rejection::FormRejection},
     http::{StatusCode, request::Parts},
     response::{IntoResponse, Redirect, Response},
-    routing::{get, post},
 };
 use serde::Deserialize;
 
@@ -21,22 +20,12 @@ use crate::{
     state::AppState,
 };
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/admin/training", get(list).post(start))
-        .route("/admin/training/new", get(form))
-        .route("/admin/training/compare", get(compare))
-        .route("/admin/training/settings", post(settings))
-        .route("/admin/training/{id}", get(show).post(act))
-        .route("/admin/training/{id}/live", get(live))
-}
-
-async fn list(State(state): State<AppState>, parts: Parts) -> Response {
+pub(crate) async fn list(State(state): State<AppState>, parts: Parts) -> Response {
     let page = AdminPage::trainings(&state.studio).await;
     answer(state, page, parts, None).await
 }
 
-async fn form(
+pub(crate) async fn form(
     State(state): State<AppState>,
     Query(query): Query<Vec<(String, String)>>,
     parts: Parts,
@@ -45,7 +34,7 @@ async fn form(
     answer(state, page, parts, None).await
 }
 
-async fn start(
+pub(crate) async fn start(
     State(state): State<AppState>,
     parts: Parts,
     form: Result<Form<Vec<(String, String)>>, FormRejection>,
@@ -67,7 +56,7 @@ async fn start(
     Ok(answer(state, page, parts, Some(status)).await)
 }
 
-async fn compare(
+pub(crate) async fn compare(
     State(state): State<AppState>,
     Query(query): Query<Vec<(String, String)>>,
     parts: Parts,
@@ -77,7 +66,7 @@ async fn compare(
     answer(state, page, parts, None).await
 }
 
-async fn settings(
+pub(crate) async fn settings(
     State(state): State<AppState>,
     parts: Parts,
     form: Result<Form<Vec<(String, String)>>, FormRejection>,
@@ -90,13 +79,13 @@ async fn settings(
     }
 }
 
-async fn show(State(state): State<AppState>, Segment(id): Segment, parts: Parts) -> Response {
+pub(crate) async fn show(State(state): State<AppState>, Segment(id): Segment, parts: Parts) -> Response {
     let page = AdminPage::training(&state.studio, &id, None).await;
     answer(state, page, parts, None).await
 }
 
 /// The part of the page that moves.
-async fn live(State(state): State<AppState>, Segment(id): Segment, parts: Parts) -> Response {
+pub(crate) async fn live(State(state): State<AppState>, Segment(id): Segment, parts: Parts) -> Response {
     let page = AdminPage::training(&state.studio, &id, None).await;
     let status = page.problem().map_or(StatusCode::OK, |kind| ProblemKind::from(kind).status());
     let request = Request::from_parts(parts, Body::empty());
@@ -104,11 +93,11 @@ async fn live(State(state): State<AppState>, Segment(id): Segment, parts: Parts)
 }
 
 #[derive(Debug, Deserialize)]
-struct Action {
+pub(crate) struct Action {
     action: String,
 }
 
-async fn act(
+pub(crate) async fn act(
     State(state): State<AppState>,
     Segment(id): Segment,
     parts: Parts,
