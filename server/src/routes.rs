@@ -94,7 +94,7 @@ fn list() -> Addresses {
 
         // The admin's pages and their forms.
         .page("GET", "/admin", get(admin_pages::overview::overview), Admin, Empty)
-        .page("GET, POST", "/admin/queue", get(admin_pages::control::queue).post(admin_pages::control::change_queue), Admin, Small)
+        .page("GET, POST", "/admin/queue", get(admin_pages::queue::show).post(admin_pages::queue::change), Admin, Small)
         .page("GET, POST", "/admin/images", get(admin_pages::control::images).post(admin_pages::control::change_images), Admin, Small)
         .page("GET, POST", "/admin/versions", get(admin_pages::control::versions).post(admin_pages::control::change_versions), Admin, Small)
         .page("GET, POST", "/admin/datasets", get(admin_pages::datasets::list).post(admin_pages::datasets::create), Admin, Captions)
@@ -111,6 +111,9 @@ fn list() -> Addresses {
         .api(routes!(admin_api::control::queue), Admin, Empty)
         .api(routes!(admin_api::control::cancel_all), Admin, Small)
         .api(routes!(admin_api::control::cancel), Admin, Empty)
+        .api(routes!(admin_api::jobs::list), Admin, Empty)
+        .api(routes!(admin_api::jobs::cancel, admin_api::jobs::change), Admin, Small)
+        .api(routes!(admin_api::jobs::set_intake), Admin, Small)
         .api(routes!(admin_api::control::images), Admin, Empty)
         .api(routes!(admin_api::control::delete_image), Admin, Empty)
         .api(routes!(admin_api::control::delete_generation), Admin, Empty)

@@ -79,8 +79,8 @@ impl AdminPage {
     }
 
     /// The queue. `flash`: message about the last action.
-    pub fn queue(studio: &Studio, flash: Option<String>) -> Self {
-        Self::new(Content::Queue(Queue { entries: studio.queue_entries(), flash }))
+    pub async fn queue(studio: &Studio, flash: Option<String>) -> Self {
+        Self::loaded(studio.jobs().await, |queue| Content::Queue(Queue { queue, flash }))
     }
 
     /// Images of all visitors created before `before`. `flash`: message about the last action.

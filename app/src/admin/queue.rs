@@ -1,30 +1,31 @@
-//! The queue, and the cancellation of its generations.
+//! The queue: jobs of every kind with what they wait for, their order, their cancellation, and the pause of new ones.
 
-use adire_protocol::{GenerationState, QueueEntry};
+use adire_protocol::{JobQueue, QueuedJob, QueuedKind};
 use leptos::prelude::*;
 
 use super::{frame::head, times::ago};
-use crate::words::{duration, number};
+use crate::words::duration;
 
 /// Data of the page.
 #[derive(Clone, Debug)]
 pub(crate) struct Queue {
     /// In queue order.
-    pub(crate) entries: Vec<QueueEntry>,
+    pub(crate) queue: JobQueue,
     /// Message about the last action.
     pub(crate) flash: Option<String>,
 }
 
 pub(super) fn queue(data: Queue) -> AnyView {
-    let Queue { entries, flash } = data;
-    let lead = match entries.len() {
+    let Queue { queue: JobQueue { paused, jobs }, flash } = data;
+    let lead = match jobs.len() {
         0 => "Queue empty.".to_owned(),
-        1 => "1 generation running.".to_owned(),
-        more => format!("{more} generations queued or running, in this order."),
+        1 => "1 job queued or running.".to_owned(),
+        more => format!("{more} jobs queued or running, in this order; training runs between generations."),
     };
-    let empty = entries.is_empty();
-    let networks = networks(&entries);
-    let rows = entries.into_iter().map(row).collect::<Vec<_>>();
+    let empty = jobs.is_empty();
+    let networks = networks(&jobs);
+    let rows = jobs.into_iter().map(row).collect::<Vec<_>>();
+    let (action, word) = if paused { ("resume", "Accept new jobs") } else { ("pause", "Pause new jobs") };
     view! {
         {head(
             "Queue",
@@ -33,25 +34,39 @@ pub(super) fn queue(data: Queue) -> AnyView {
                 <a class="button" href="/admin/queue">
                     "Refresh"
                 </a>
+                <form method="post" action="/admin/queue">
+                    <input type="hidden" name="action" value=action />
+                    <button type="submit" class="button">
+                        {word}
+                    </button>
+                </form>
             },
         )}
         {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
+        {paused
+            .then(|| {
+                view! {
+                    <p class="flash" role="status">
+                        "New generations and training runs are refused. What is queued still runs."
+                    </p>
+                }
+            })}
         {empty
             .then(|| {
                 view! {
                     <p class="nothing">
-                        "Queued and running generations appear here."
+                        "Queued and running jobs appear here."
                     </p>
                 }
             })}
         {(!empty)
             .then(|| {
                 view! {
-                    <div class="wide" tabindex="0" role="region" aria-label="Generations">
+                    <div class="wide" tabindex="0" role="region" aria-label="Jobs">
                         <table class="list">
                             <thead>
                                 <tr>
-                                    <th scope="col">"Generation"</th>
+                                    <th scope="col">"Job"</th>
                                     <th scope="col">"State"</th>
                                     <th scope="col">"Cost"</th>
                                     <th scope="col">"From"</th>
@@ -66,56 +81,62 @@ pub(super) fn queue(data: Queue) -> AnyView {
             })}
         {networks}
         <p class="hint">
-            "Cost is images × steps × megapixels. Network addresses are deleted when a generation ends."
+            "Cost is the expected time of work. Visitors take turns; moving a job changes its turn. Network addresses are deleted when a generation ends."
         </p>
     }
     .into_any()
 }
 
-fn row(entry: QueueEntry) -> AnyView {
-    let QueueEntry { id, state, visitor, network, prompt, width, height, steps, count, .. } = entry;
-    let what = format!(
-        "{count} × {width} × {height}, {steps} steps{}",
-        entry
-            .progress
-            .map(|progress| format!("; image {} at step {}", progress.image + 1, progress.step))
-            .unwrap_or_default()
-    );
-    let (word, class) = match state {
-        GenerationState::Running => ("Running", "badge running"),
-        _ => ("Queued", "badge queued"),
+fn row(job: QueuedJob) -> AnyView {
+    let QueuedJob { id, kind, running, title, detail, owner, network, cost_ms, wait_ms, why, .. } = job;
+    let (word, class) = if running { ("Running", "badge running") } else { ("Queued", "badge queued") };
+    let wait = wait_ms.filter(|ms| *ms > 0).map(|ms| format!("starts in about {}", duration(ms as f64)));
+    let waits = [why, wait].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let short = title.chars().take(60).collect::<String>();
+    let from = match (kind, network) {
+        (QueuedKind::Training, _) => "admin".to_owned(),
+        (QueuedKind::Generation, network) => network.unwrap_or_else(|| "this machine".to_owned()),
     };
-    let wait =
-        entry.wait_ms.filter(|ms| *ms > 0).map(|ms| format!("starts in about {}", duration(ms as f64)));
-    let label = format!("Cancel: {}", prompt.chars().take(60).collect::<String>());
+    let visitor = owner.map(|owner| match owner.strip_prefix('~') {
+        Some(_) => "no cookie".to_owned(),
+        None => format!("visitor {owner}"),
+    });
+    let button = |action: &'static str, word: &'static str| {
+        let label = format!("{word}: {short}");
+        view! {
+            <form method="post" action="/admin/queue">
+                <input type="hidden" name="action" value=action />
+                <input type="hidden" name="id" value=id.clone() />
+                <button type="submit" class="button" aria-label=label>
+                    {word}
+                </button>
+            </form>
+        }
+    };
+    let moves = (!running).then(|| {
+        view! {
+            {button("front", "Front")}
+            {button("earlier", "Earlier")}
+            {button("later", "Later")}
+        }
+    });
     view! {
         <tr>
             <th scope="row" class="grow">
-                <a class="strong prompt-cut" href=entry.links.page>
-                    {if prompt.is_empty() { "(no prompt)".to_owned() } else { prompt }}
+                <a class="strong prompt-cut" href=job.page>
+                    {if title.is_empty() { "(no prompt)".to_owned() } else { title.clone() }}
                 </a>
-                <span class="soft">{what}</span>
+                <span class="soft">{detail}</span>
             </th>
             <td>
                 <span class=class>{word}</span>
-                <span class="soft">{wait}</span>
+                <span class="soft">{waits}</span>
             </td>
-            <td class="count">{number((entry.cost * 10.0).round() / 10.0)}</td>
+            <td class="count">{duration(cost_ms as f64)}</td>
+            <td>{from} <span class="soft">{visitor}</span></td>
+            <td class="soft age">{ago(job.created_at)}</td>
             <td>
-                {network.unwrap_or_else(|| "this machine".to_owned())}
-                <span class="soft">
-                    {visitor.map_or_else(|| "no cookie".to_owned(), |digest| format!("visitor {}", short(&digest)))}
-                </span>
-            </td>
-            <td class="soft age">{ago(entry.created_at)}</td>
-            <td>
-                <form method="post" action="/admin/queue">
-                    <input type="hidden" name="action" value="cancel" />
-                    <input type="hidden" name="id" value=id />
-                    <button type="submit" class="button" aria-label=label>
-                        "Cancel"
-                    </button>
-                </form>
+                <div class="head-actions">{moves} {button("cancel", "Cancel")}</div>
             </td>
         </tr>
     }
@@ -123,9 +144,9 @@ fn row(entry: QueueEntry) -> AnyView {
 }
 
 /// Cancels all generations of one network.
-fn networks(entries: &[QueueEntry]) -> Option<AnyView> {
+fn networks(jobs: &[QueuedJob]) -> Option<AnyView> {
     let mut counted: Vec<(String, usize)> = Vec::new();
-    for network in entries.iter().filter_map(|entry| entry.network.clone()) {
+    for network in jobs.iter().filter_map(|job| job.network.clone()) {
         match counted.iter_mut().find(|(known, _)| *known == network) {
             Some((_, count)) => *count += 1,
             None => counted.push((network, 1)),

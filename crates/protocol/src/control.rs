@@ -123,3 +123,89 @@ pub struct VersionChange {
     #[serde(default)]
     pub downloads: Option<bool>,
 }
+
+/// What a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum QueuedKind {
+    /// A generation.
+    Generation,
+    /// A training run.
+    Training,
+}
+
+/// A queued or running job of any kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct QueuedJob {
+    /// Id of the generation or training run, a UUID.
+    pub id: String,
+    /// What it is.
+    pub kind: QueuedKind,
+    /// Whether it runs; otherwise it is queued.
+    pub running: bool,
+    /// Start of the prompt, or name of the adapter that is trained.
+    pub title: String,
+    /// Size of the work, in words.
+    pub detail: String,
+    /// Whose turn it uses, shortened: a visitor, or a network without a cookie; absent for the admin's and local ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Network of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// Expected milliseconds of work.
+    pub cost_ms: u64,
+    /// Estimated milliseconds until it starts, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u64>,
+    /// What it waits for, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Milliseconds since 1970 (UTC).
+    pub created_at: i64,
+    /// Address of its page.
+    pub page: String,
+}
+
+/// All queued and running jobs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct JobQueue {
+    /// Whether new jobs are refused for now.
+    pub paused: bool,
+    /// In the order in which they run.
+    pub jobs: Vec<QueuedJob>,
+}
+
+/// Moves a queued job among those of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum JobMove {
+    /// To the front.
+    Front,
+    /// One place earlier.
+    Earlier,
+    /// One place later.
+    Later,
+}
+
+/// Change of a queued job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct JobChange {
+    /// Where it goes.
+    pub to: JobMove,
+}
+
+/// Whether new jobs are accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Intake {
+    /// Whether they are refused for now. What is queued still runs.
+    pub paused: bool,
+}

@@ -25,7 +25,10 @@ mod validate;
 mod visible;
 
 pub use adapter::{AdapterRef, AdapterUse, AdapterVersion, ParseAdapterRefError};
-pub use control::{Cancelled, Deleted, GalleryImage, ListedVersion, QueueEntry, QueueOwner, VersionChange};
+pub use control::{
+    Cancelled, Deleted, GalleryImage, Intake, JobChange, JobMove, JobQueue, ListedVersion, QueueEntry,
+    QueueOwner, QueuedJob, QueuedKind, VersionChange,
+};
 pub use dataset::{
     DatasetChange, DatasetImageRecord, DatasetRecord, DatasetSummary, ImportWarning, MAX_CAPTION_BYTES,
     MAX_DATASET_NAME_CHARS, MAX_REPEATS, NewDataset, thumbnail_url,

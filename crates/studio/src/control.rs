@@ -1,9 +1,12 @@
 //! What people ask to be taken back, and what the admin decides about all of it: the queue, deletion, versions.
 
-use adire_protocol::{Deleted, GalleryImage, ListedVersion, QueueEntry, QueueOwner, VersionChange};
+use adire_protocol::{
+    Deleted, GalleryImage, Intake, JobMove, JobQueue, ListedVersion, QueueEntry, QueueOwner, VersionChange,
+};
 
 use crate::{
     By, Client, Studio, StudioError, adapters, client::Visitor, deletion, requests, shared::detached, views,
+    work,
 };
 
 /// Most images that a page of the gallery has.
@@ -68,6 +71,38 @@ impl Studio {
     /// Everything that waits or runs, with who asked, in the order in which it is made. Reads memory only.
     pub fn queue_entries(&self) -> Vec<QueueEntry> {
         views::queue(self.shared())
+    }
+
+    /// All jobs that wait or run, of every kind, with owners, costs and what they wait for.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn jobs(&self) -> Result<JobQueue, StudioError> {
+        work::admin::list(self.shared()).await
+    }
+
+    /// Cancels a job of any kind.
+    ///
+    /// # Errors
+    /// No such job, or one that has ended.
+    pub async fn cancel_job(&self, id: &str) -> Result<(), StudioError> {
+        detached(work::admin::cancel(self.shared().clone(), id.to_owned())).await
+    }
+
+    /// Moves a waiting job among those of its kind.
+    ///
+    /// # Errors
+    /// No such job, or one that does not wait.
+    pub async fn move_job(&self, id: &str, to: JobMove) -> Result<(), StudioError> {
+        detached(work::admin::reposition(self.shared().clone(), id.to_owned(), to)).await
+    }
+
+    /// Refuses new jobs of every kind, or accepts them again. Kept over restarts.
+    ///
+    /// # Errors
+    /// It cannot be stored.
+    pub async fn set_intake(&self, intake: Intake) -> Result<Intake, StudioError> {
+        work::admin::set_intake(self.shared(), intake).await
     }
 
     /// Cancels everything of a network or a visitor; how many.

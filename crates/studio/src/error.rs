@@ -61,6 +61,9 @@ pub enum StudioError {
         /// Expected milliseconds until a new one would start.
         wait_ms: Option<u64>,
     },
+    /// The admin has paused the queue's intake.
+    #[error("New requests are paused by the admin; what is queued still runs. Try again later.")]
+    IntakePaused,
     /// One visitor, or one network, has too many generations waiting.
     #[error(
         "{} {waiting} queued generations; the limit is {most}. Wait for one to finish or cancel one.",
@@ -206,7 +209,7 @@ impl StudioError {
             | Self::TooMuchWaiting { .. }
             | Self::TooManyWithdrawn { .. }
             | Self::UploadQuota { .. } => ErrorKind::TooMany,
-            Self::QueueFull { .. } => ErrorKind::QueueFull,
+            Self::QueueFull { .. } | Self::IntakePaused => ErrorKind::QueueFull,
             Self::ShuttingDown => ErrorKind::ShuttingDown,
             Self::InUse { .. } | Self::Storage(_) | Self::Backend(_) => ErrorKind::Internal,
             Self::DiskFull | Self::LowSpace => ErrorKind::DiskFull,

@@ -1,4 +1,4 @@
-//! What happens to a generation, as server-sent events.
+//! What happens to jobs, as server-sent events: the one way in which they are sent, and the address of generations'.
 
 use std::{convert::Infallible, pin::Pin, time::Duration};
 
@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response, Sse, sse},
 };
 use futures::{Stream, StreamExt, stream};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Problem, ProblemKind},
@@ -19,7 +19,7 @@ use crate::{
 /// Comments keep proxies from closing a stream on which nothing happens.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a browser waits before it asks again after a lost connection.
-pub(crate) const RETRY: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_secs(1);
 
 /// From where on.
 #[derive(Debug, Deserialize)]
@@ -69,33 +69,37 @@ pub(crate) async fn events(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let place = state.streams.open(&client)?;
-    let events = stream::once(async { sse::Event::default().retry(RETRY) })
-        .chain(events.map(write))
-        // Held until the stream ends, however it does.
-        .map(move |event| {
-            let _held = &place;
-            event
-        })
-        .map(Ok::<_, Infallible>)
-        .take_until(state.shutdown.started());
-    Ok(answer(events))
+    let events = events.map(|event| sent(event.id, event.event.name(), &event));
+    Ok(stream_of(events, &state, place, std::future::pending()))
 }
 
-fn write(event: adire_protocol::Event) -> sse::Event {
-    let numbered = sse::Event::default().id(event.id.to_string()).event(event.event.name());
-    match serde_json::to_string(&event) {
+/// One event of a job of any kind.
+pub(crate) fn sent(id: u64, name: &str, event: &impl Serialize) -> sse::Event {
+    let numbered = sse::Event::default().id(id.to_string()).event(name);
+    match serde_json::to_string(event) {
         Ok(json) => numbered.data(json),
         Err(error) => {
-            tracing::error!(%error, id = event.id, "an event could not be written as JSON");
+            tracing::error!(%error, id, "an event could not be written as JSON");
             sse::Event::default().comment("an event could not be written")
         }
     }
 }
 
-/// The answer that such a stream is.
-pub(crate) fn answer(
-    events: impl Stream<Item = Result<sse::Event, Infallible>> + Send + 'static,
+/// The answer that such a stream is. `held` is kept until the stream ends, however it does; it also ends with `until`.
+pub(crate) fn stream_of(
+    events: impl Stream<Item = sse::Event> + Send + 'static,
+    state: &AppState,
+    held: impl Send + 'static,
+    until: impl Future<Output = ()> + Send + 'static,
 ) -> Response {
+    let events = stream::once(async { sse::Event::default().retry(RETRY) })
+        .chain(events)
+        .map(move |event| {
+            let _held = &held;
+            Ok::<_, Infallible>(event)
+        })
+        .take_until(state.shutdown.started())
+        .take_until(until);
     let mut response =
         Sse::new(events).keep_alive(sse::KeepAlive::new().interval(KEEP_ALIVE)).into_response();
     let headers = response.headers_mut();

@@ -2,9 +2,10 @@
 //! a statement that finds the row under the holder's lease, locks it and hands out the number of the event. Time is the
 //! database's.
 
+use adire_protocol::{GenerationSpec, TrainingRequest};
 use sqlx::{Any, Transaction};
 
-use super::{Kind, Store, sql, storage};
+use super::{Kind, Store, decode, sql, sql::storable, storage};
 use crate::{
     StudioError,
     work::{
@@ -22,6 +23,41 @@ row! {
         wants: String,
         turn: i64,
         cost: i64,
+    }
+}
+
+row! {
+    /// A job that waits or runs, with what it is about.
+    #[derive(Clone, Debug)]
+    pub(crate) struct OpenJob {
+        pub(crate) id: String,
+        kind: String,
+        state: String,
+        pub(crate) owner: String,
+        pub(crate) cost: i64,
+        pub(crate) wants: String,
+        pub(crate) created_at: i64,
+        pub(crate) network: Option<String>,
+        spec: Option<String>,
+        request: Option<String>,
+    }
+}
+
+impl OpenJob {
+    pub(crate) fn is_running(&self) -> bool {
+        self.state == JobState::Running.name()
+    }
+
+    pub(crate) fn kind(&self) -> JobKind {
+        JobKind::of(&self.kind).unwrap_or(JobKind::Generation)
+    }
+
+    pub(crate) fn spec(&self) -> Result<GenerationSpec, StudioError> {
+        decode(self.spec.as_deref().unwrap_or_default(), "request", &self.id)
+    }
+
+    pub(crate) fn request(&self) -> Result<TrainingRequest, StudioError> {
+        decode(self.request.as_deref().unwrap_or_default(), "training", &self.id)
     }
 }
 
@@ -61,6 +97,16 @@ fn new_lease() -> String {
 
 /// And one after which nobody holds it.
 const NOT_HELD: &str = "holder = NULL, lease_end = NULL";
+
+/// What gives the next event of a lease its number; `least` is the parameter that it is not below.
+fn next_event(least: &str) -> String {
+    format!("last_event = CASE WHEN last_event >= {least} THEN last_event + 1 ELSE {least} END")
+}
+
+/// States for a list in a statement: names of ours, nothing that came from outside.
+fn names(states: &[JobState]) -> String {
+    states.iter().map(|state| format!("'{}'", state.name())).collect::<Vec<_>>().join(", ")
+}
 
 /// The number of the first event of a lease.
 fn first_of(lease: i64) -> i64 {
@@ -221,10 +267,10 @@ impl Store {
         least: u64,
     ) -> Result<(Transaction<'static, Any>, i64), WriteError> {
         let mut change = self.change().await?;
-        let numbers: Vec<(i64,)> = sqlx::query_as(
-            "UPDATE jobs SET last_event = CASE WHEN last_event >= $3 THEN last_event + 1 ELSE $3 END \
-             WHERE id = $1 AND state = 'running' AND lease = $2 RETURNING last_event",
-        )
+        let numbers: Vec<(i64,)> = sqlx::query_as(sql(format!(
+            "UPDATE jobs SET {} WHERE id = $1 AND state = 'running' AND lease = $2 RETURNING last_event",
+            next_event("$3")
+        )))
         .bind(&lease.job)
         .bind(lease.number)
         .bind(least.cast_signed())
@@ -233,24 +279,6 @@ impl Store {
         .map_err(storage)?;
         let (number,) = numbers.first().ok_or(WriteError::LeaseLost)?;
         Ok((change, *number))
-    }
-
-    /// The same for a job in one of these states, in which nobody holds it; `None`: it is in none of them.
-    async fn change_not_held(
-        &self,
-        id: &str,
-        from: &[JobState],
-    ) -> Result<Option<(Transaction<'static, Any>, i64)>, StudioError> {
-        // Names of ours; nothing that came from outside.
-        let from = from.iter().map(|state| format!("'{}'", state.name())).collect::<Vec<_>>().join(", ");
-        let mut change = self.change().await?;
-        let text = format!(
-            "UPDATE jobs SET {}, {NOT_HELD} WHERE id = $1 AND state IN ({from}) RETURNING lease",
-            new_lease()
-        );
-        let leases: Vec<(i64,)> =
-            sqlx::query_as(sql(text)).bind(id).fetch_all(&mut *change).await.map_err(storage)?;
-        Ok(leases.first().map(|(lease,)| (change, first_of(*lease))))
     }
 
     /// Asks the holder of a job to stop; whether somebody holds it.
@@ -269,24 +297,21 @@ impl Store {
 
     /// Has a job at rest wait again, or takes back that its holder was asked to pause; whether there was one to resume.
     pub(crate) async fn resume(&self, id: &str) -> Result<bool, StudioError> {
-        let at_rest = [JobState::Paused, JobState::Failed];
-        let Some((mut change, number)) = self.change_not_held(id, &at_rest).await? else {
-            let done = sqlx::query(
-                "UPDATE jobs SET asked = NULL WHERE id = $1 AND state = 'running' AND asked = 'pause'",
-            )
-            .bind(id)
-            .execute(&self.pool)
-            .await
-            .map_err(storage)?;
+        let mut change = self.change().await?;
+        let text = format!(
+            "UPDATE jobs SET state = 'queued', {}, finished_at = NULL, error = NULL, attempts = 0 \
+             WHERE id = $1 AND state IN ({}) RETURNING lease",
+            new_lease(),
+            names(&[JobState::Paused, JobState::Failed])
+        );
+        let resumed: Vec<(i64,)> =
+            sqlx::query_as(sql(text)).bind(id).fetch_all(&mut *change).await.map_err(storage)?;
+        let Some(number) = resumed.first().map(|(lease,)| first_of(*lease)) else {
+            let text = "UPDATE jobs SET asked = NULL WHERE id = $1 AND state = 'running' AND asked = 'pause'";
+            let done = sqlx::query(text).bind(id).execute(&mut *change).await.map_err(storage)?;
+            change.commit().await.map_err(storage)?;
             return Ok(done.rows_affected() > 0);
         };
-        sqlx::query(
-            "UPDATE jobs SET state = 'queued', finished_at = NULL, error = NULL, attempts = 0 WHERE id = $1",
-        )
-        .bind(id)
-        .execute(&mut *change)
-        .await
-        .map_err(storage)?;
         note(&mut change, id, number, JobState::Queued.name()).await?;
         change.commit().await.map_err(storage)?;
         Ok(true)
@@ -299,35 +324,37 @@ impl Store {
         by: EndedBy<'_>,
         outcome: Outcome<'_>,
     ) -> Result<Option<u64>, StudioError> {
-        let (id, (mut change, number)) = match by {
-            EndedBy::Holder(lease, least) => match self.change_held(lease, least).await {
-                Ok(held) => (lease.job.as_str(), held),
-                Err(WriteError::LeaseLost) => return Ok(None),
-                Err(WriteError::Studio(error)) => return Err(error),
-            },
-            EndedBy::NotHeld { id, from } => match self.change_not_held(id, from).await? {
-                Some(held) => (id, held),
-                None => return Ok(None),
-            },
-        };
         let error = match outcome {
             Outcome::Failed(error) => Some(error),
             Outcome::Cancelled { why } => why,
             Outcome::Done { .. } | Outcome::Paused => None,
         };
+        let (id, change_and_where) = match by {
+            EndedBy::Holder(lease, _) => (
+                lease.job.as_str(),
+                format!(
+                    "{}, asked = NULL WHERE id = $1 AND state = 'running' AND lease = $4",
+                    next_event("$5")
+                ),
+            ),
+            EndedBy::NotHeld { id, from } => {
+                (id, format!("{} WHERE id = $1 AND state IN ({})", new_lease(), names(from)))
+            }
+        };
         let text = format!(
-            "UPDATE jobs SET state = $2, error = $3, {NOT_HELD}, asked = NULL, \
-             finished_at = CASE WHEN $2 = 'paused' THEN NULL ELSE {} END WHERE id = $1 RETURNING kind",
+            "UPDATE jobs SET state = $2, error = $3, {NOT_HELD}, \
+             finished_at = CASE WHEN $2 = 'paused' THEN NULL ELSE {} END, {change_and_where} \
+             RETURNING last_event, kind",
             clock(self.kind)
         );
-        let kinds: Vec<(String,)> = sqlx::query_as(sql(text))
-            .bind(id)
-            .bind(outcome.state().name())
-            .bind(error)
-            .fetch_all(&mut *change)
-            .await
-            .map_err(storage)?;
-        if kinds.iter().any(|(kind,)| kind == JobKind::Generation.name()) {
+        let mut change = self.change().await?;
+        let mut query = sqlx::query_as(sql(text)).bind(id).bind(outcome.state().name()).bind(error);
+        if let EndedBy::Holder(lease, least) = by {
+            query = query.bind(lease.number).bind(least.cast_signed());
+        }
+        let ended: Vec<(i64, String)> = query.fetch_all(&mut *change).await.map_err(storage)?;
+        let Some((number, kind)) = ended.first() else { return Ok(None) };
+        if kind == JobKind::Generation.name() {
             forget_network(&mut change, id).await?;
         }
         if let Outcome::Done { version: Some(version) } = outcome {
@@ -338,7 +365,7 @@ impl Store {
                 .await
                 .map_err(storage)?;
         }
-        note(&mut change, id, number, outcome.state().name()).await?;
+        note(&mut change, id, *number, outcome.state().name()).await?;
         change.commit().await.map_err(storage)?;
         Ok(Some(number.cast_unsigned()))
     }
@@ -429,6 +456,46 @@ impl Store {
         let queued =
             |(id, turn, event): (String, i64, i64)| (id, Queued { turn, event: event.cast_unsigned() });
         Ok(rows.into_iter().map(queued).collect())
+    }
+
+    /// Everything that runs or waits: generations, then trainings, those that run first.
+    pub(crate) async fn open_jobs(&self) -> Result<Vec<OpenJob>, StudioError> {
+        sqlx::query_as(
+            "SELECT j.id, j.kind, j.state, j.owner, j.cost, j.wants, j.created_at, g.network, g.spec, t.request \
+             FROM jobs j LEFT JOIN generations g ON g.id = j.id LEFT JOIN training_jobs t ON t.id = j.id \
+             WHERE j.state IN ('queued', 'running') \
+             ORDER BY j.kind, CASE j.state WHEN 'running' THEN 0 ELSE 1 END, j.turn, j.id",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(storage)
+    }
+
+    /// The kind of a job; `None`: there is no such job.
+    pub(crate) async fn kind_of(&self, id: &str) -> Result<Option<JobKind>, StudioError> {
+        if !storable(id) {
+            return Ok(None);
+        }
+        let row: Option<(String,)> = sqlx::query_as("SELECT kind FROM jobs WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(storage)?;
+        Ok(row.and_then(|(kind,)| JobKind::of(&kind)))
+    }
+
+    /// Gives waiting jobs other turns.
+    pub(crate) async fn set_turns(&self, turns: &[(String, i64)]) -> Result<(), StudioError> {
+        let mut change = self.change().await?;
+        for (id, turn) in turns {
+            sqlx::query("UPDATE jobs SET turn = $2 WHERE id = $1 AND state = 'queued'")
+                .bind(id)
+                .bind(turn)
+                .execute(&mut *change)
+                .await
+                .map_err(storage)?;
+        }
+        change.commit().await.map_err(storage)
     }
 
     /// Ids of those that wait and were created before `before`.

@@ -35,7 +35,7 @@ pub(crate) use adapters::Listed;
 pub(crate) use datasets::{DatasetImageRow, DatasetRow};
 pub(crate) use generations::GenerationRow;
 pub(crate) use images::{ImageRow, image_url};
-pub(crate) use jobs::Release;
+pub(crate) use jobs::{OpenJob, Release};
 pub use sql::DatabaseUrl;
 pub(crate) use sql::storage;
 pub(crate) use training::{RunFacts, RunRow};

@@ -92,8 +92,9 @@ async fn generations(studio: &Studio, mut dice: Dice) {
             let id = studio.submit(request, &who(&dice.roll(3).to_string())).await.unwrap().id;
             println!("promised {id} {count}");
             if dice.roll(10) == 0 {
-                studio.cancel(&id, By::Admin).await.unwrap();
+                // First: it may be killed between the row and the line.
                 println!("cancelled {id}");
+                studio.cancel(&id, By::Admin).await.unwrap();
             }
             tokio::spawn(print_events(studio.clone(), id.clone()));
             pending.push(id);

@@ -9,6 +9,7 @@ mod deletion;
 mod embeddings;
 mod events;
 mod files;
+mod jobs;
 mod limits;
 mod png;
 pub(crate) mod postgres;

@@ -24,9 +24,7 @@ pub(crate) async fn submit(
     mut request: TrainingRequest,
 ) -> Result<TrainingRun, StudioError> {
     request.validate()?;
-    if shared.work.is_closing() {
-        return Err(StudioError::ShuttingDown);
-    }
+    shared.work.check_intake()?;
     for prompt in &request.config.sample_prompts {
         let sample = GenerationRequest { prompt: prompt.clone(), ..GenerationRequest::default() };
         if let Err(error) = sample.validate(&shared.model.limits, &shared.model.defaults, 0) {

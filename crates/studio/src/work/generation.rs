@@ -85,7 +85,7 @@ impl GenerationRun {
         let (id, spec) = (&generation.id, &generation.spec);
         tracing::info!(generation = id, images = spec.count, steps = spec.steps, "started");
         let left = (0..spec.count).filter(|index| !generation.finished.contains(index)).collect();
-        shared.work.started(generation.clone());
+        shared.work.started(generation.clone(), &claimed.wants);
         Ok(Self { hold, claimed, generation, files: None, left, here: 0 })
     }
 

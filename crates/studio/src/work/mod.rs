@@ -6,6 +6,7 @@
 //! across an await, a step, a file or a row, and no other lock is acquired inside it except that of a job's `watch` channel
 //! (whose readers hold it just as briefly). Rows are written before what they say is published.
 
+pub(crate) mod admin;
 mod claim;
 mod events;
 mod generation;
@@ -30,7 +31,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adire_protocol::{GenerationEvent, GenerationSpec, Progress, QueueStatus};
+use adire_protocol::{GenerationEvent, GenerationSpec, Intake, Progress, QueueStatus};
 use tokio::sync::{Notify, watch};
 
 pub(crate) use events::{follow_generation, follow_training};
@@ -117,6 +118,8 @@ impl Work {
             lives: HashMap::new(),
             timing,
             withdrawals: Withdrawals::default(),
+            intake: Intake::default(),
+            resident: None,
             changes: 0,
         };
         Self {
@@ -161,9 +164,7 @@ impl Work {
     /// Reserves a slot for a request that is about to be written. `cost`: its megapixel-steps.
     pub(crate) fn reserve(&self, who: &Who, cost: f64) -> Result<Slot<'_>, StudioError> {
         let mut state = self.lock();
-        if state.closing {
-            return Err(StudioError::ShuttingDown);
-        }
+        check_intake(&state)?;
         if let Some(wait) = state.withdrawals.wait(who, Instant::now()) {
             return Err(StudioError::TooManyWithdrawn { retry_after: wait.as_secs().max(1) });
         }
@@ -189,6 +190,25 @@ impl Work {
         Ok(Slot { work: self, who: who.clone(), cost })
     }
 
+    /// Refuses new jobs of any kind while the studio closes or the admin has paused them.
+    pub(crate) fn check_intake(&self) -> Result<(), StudioError> {
+        check_intake(&self.lock())
+    }
+
+    /// Whether the admin has paused new jobs.
+    pub(crate) fn intake(&self) -> Intake {
+        self.lock().intake
+    }
+
+    fn set_intake(&self, intake: Intake) {
+        self.lock().intake = intake;
+    }
+
+    /// Whether the adapters that a job wants are in effect.
+    fn is_resident(&self, wants: &str) -> bool {
+        self.lock().resident.as_deref() == Some(wants)
+    }
+
     /// Puts a generation whose row is written into the copy of the queue; its position, unless it has been claimed.
     pub(crate) fn enqueue(&self, generation: QueuedGeneration, queued: Queued) -> Option<(u32, Option<u64>)> {
         let mut state = self.lock();
@@ -198,7 +218,7 @@ impl Work {
         }
         let id = generation.id.clone();
         live(&mut state, &id).send_modify(|live| live.store(queued.event));
-        state.insert(queued.turn, generation);
+        state.insert(queued.turn, generation, None);
         state.publish_positions();
         let position = state.position(&id);
         drop(state);
@@ -222,13 +242,14 @@ impl Work {
         if state.changes != changes || state.closing {
             return;
         }
-        for id in gone {
-            state.remove(id);
-        }
+        // Those that were only moved are among `new`, too.
+        let known: HashMap<&String, Option<u32>> =
+            gone.iter().filter_map(|id| Some((id, state.remove(id)?.published_position))).collect();
         for (queued, generation) in new {
             if !state.held.contains_key(&generation.id) {
                 live(&mut state, &generation.id).send_modify(|live| live.store(queued.event));
-                state.insert(queued.turn, generation);
+                let published = known.get(&generation.id).copied().flatten();
+                state.insert(queued.turn, generation, published);
             }
         }
         state.early.clear();
@@ -272,7 +293,7 @@ impl Work {
     /// A generation that was claimed does not wait any more; what is known of it, unless it has not been put here yet.
     fn take_out(&self, id: &str) -> Option<QueuedGeneration> {
         let mut state = self.lock();
-        let generation = state.remove(id);
+        let generation = state.remove(id).map(|waiting| waiting.generation);
         if generation.is_none() {
             state.early.insert(id.to_owned());
         }
@@ -280,8 +301,9 @@ impl Work {
     }
 
     /// Its images are being made from now on.
-    fn started(&self, generation: QueuedGeneration) {
+    fn started(&self, generation: QueuedGeneration, wants: &str) {
         let mut state = self.lock();
+        state.resident = Some(wants.to_owned());
         state.running.push(Running { generation, progress: None, remaining: None });
         state.publish_positions();
     }
@@ -472,6 +494,13 @@ impl Work {
     pub(crate) fn close_streams(&self) {
         self.lock().lives.clear();
     }
+}
+
+fn check_intake(state: &State) -> Result<(), StudioError> {
+    if state.closing {
+        return Err(StudioError::ShuttingDown);
+    }
+    if state.intake.paused { Err(StudioError::IntakePaused) } else { Ok(()) }
 }
 
 /// The channel of a job; made where it is absent.

@@ -39,6 +39,28 @@ pub(crate) fn pick<'a>(
     Some(near.find(|candidate| Some(candidate.wants.as_str()) == resident).unwrap_or(head))
 }
 
+/// Moves the job at `at` to `to` in a queue sorted by turn: those whose turns change, with the new ones. Turns stay where
+/// they are as far as the new order allows.
+pub(crate) fn reorder(mut queue: Vec<(String, i64)>, at: usize, to: usize) -> Vec<(String, i64)> {
+    if at >= queue.len() || to >= queue.len() {
+        return Vec::new();
+    }
+    let turns: Vec<i64> = queue.iter().map(|(_, turn)| *turn).collect();
+    let moved = queue.remove(at);
+    queue.insert(to, moved);
+    let mut before = None::<i64>;
+    let mut changed = Vec::new();
+    for ((id, old), turn) in queue.into_iter().zip(turns) {
+        // Jobs of one turn are sorted by their ids, so each gets its own.
+        let turn = before.map_or(turn, |before| turn.max(before + 1));
+        before = Some(turn);
+        if turn != old {
+            changed.push((id, turn));
+        }
+    }
+    changed
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +100,27 @@ mod tests {
         assert!(newcomer < backlog[10]);
         let second = turn(backlog[9], newcomer + 3_000);
         assert!(second <= backlog[10] && second < backlog[11], "they take turns from then on");
+    }
+
+    #[test]
+    fn a_moved_job_changes_as_few_turns_as_it_can() {
+        let queue = |turns: &[i64]| -> Vec<(String, i64)> {
+            turns.iter().zip("abcd".chars()).map(|(turn, id)| (id.to_string(), *turn)).collect()
+        };
+        let moved = |turns: &[i64], at, to| {
+            let mut after: std::collections::BTreeMap<String, i64> = queue(turns).into_iter().collect();
+            after.extend(reorder(queue(turns), at, to));
+            let mut sorted: Vec<(i64, String)> = after.into_iter().map(|(id, turn)| (turn, id)).collect();
+            sorted.sort();
+            sorted.into_iter().map(|(_, id)| id).collect::<String>()
+        };
+        for turns in [[0, 10, 20, 30], [5, 5, 5, 5], [0, 0, 1, 1]] {
+            assert_eq!(moved(&turns, 3, 0), "dabc");
+            assert_eq!(moved(&turns, 2, 1), "acbd");
+            assert_eq!(moved(&turns, 0, 1), "bacd");
+            assert_eq!(moved(&turns, 1, 1), "abcd");
+        }
+        assert_eq!(reorder(queue(&[0, 10, 20, 30]), 2, 1), [("c".to_owned(), 10), ("b".to_owned(), 20)]);
+        assert_eq!(reorder(queue(&[0]), 0, 7), []);
     }
 }

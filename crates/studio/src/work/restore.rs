@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{EndedBy, JobKind, JobState, Outcome, generation};
+use super::{EndedBy, JobKind, JobState, Outcome, admin, generation};
 use crate::{
     StudioError,
     shared::{Shared, now},
@@ -20,6 +20,7 @@ pub(crate) async fn unfinished(shared: &Shared) -> Result<(), StudioError> {
         let by = EndedBy::NotHeld { id: &id, from: &[JobState::Queued] };
         shared.store.end(by, Outcome::Cancelled { why: Some(why) }).await?;
     }
+    admin::read_intake(shared).await?;
     refresh(shared).await
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use adire_protocol::{GenerationEvent, GenerationSpec, Progress};
+use adire_protocol::{GenerationEvent, GenerationSpec, Intake, Progress};
 use tokio::sync::watch;
 
 use super::{events::Live, lease::Hold, withdrawals::Withdrawals};
@@ -65,6 +65,9 @@ pub(super) struct State {
     pub(super) lives: HashMap<String, watch::Sender<Live>>,
     pub(super) timing: Timing,
     pub(super) withdrawals: Withdrawals,
+    pub(super) intake: Intake,
+    /// What the generation wanted that was begun last: its adapters are in effect.
+    pub(super) resident: Option<String>,
     /// Grows with every change of `waiting`, so that a list read from the database meanwhile is known to be old.
     pub(super) changes: u64,
 }
@@ -108,16 +111,17 @@ impl State {
         count(self.waiting.len() + self.reserved.len() + self.running.len())
     }
 
-    pub(super) fn insert(&mut self, turn: i64, generation: QueuedGeneration) {
+    /// `published`: the position that is known outside.
+    pub(super) fn insert(&mut self, turn: i64, generation: QueuedGeneration, published: Option<u32>) {
         let key = (turn, generation.id.clone());
-        self.waiting.insert(key, Waiting { generation, published_position: None });
+        self.waiting.insert(key, Waiting { generation, published_position: published });
         self.changes += 1;
     }
 
-    pub(super) fn remove(&mut self, id: &str) -> Option<QueuedGeneration> {
+    pub(super) fn remove(&mut self, id: &str) -> Option<Waiting> {
         let key = self.waiting.keys().find(|(_, other)| other == id).cloned()?;
         self.changes += 1;
-        self.waiting.remove(&key).map(|waiting| waiting.generation)
+        self.waiting.remove(&key)
     }
 
     /// Tells each waiting generation its position where it has changed.

@@ -1,18 +1,11 @@
 //! What happens to a training, as server-sent events.
 
-use std::convert::Infallible;
-
-use axum::{
-    Extension,
-    extract::State,
-    http::HeaderMap,
-    response::{Response, sse},
-};
-use futures::{StreamExt, stream};
+use axum::{Extension, extract::State, http::HeaderMap, response::Response};
+use futures::StreamExt;
 
 use crate::{
     admin::session::{self, Access},
-    api::events::{From, RETRY, answer, last_event_id},
+    api::events::{From, last_event_id, sent, stream_of},
     error::Problem,
     extract::{QueryOf, Segment},
     state::AppState,
@@ -53,21 +46,6 @@ pub(crate) async fn events(
         Access::ThisMachine | Access::Open => None,
     };
     let out = state.auth.clone().until_out(token);
-    let events = stream::once(async { sse::Event::default().retry(RETRY) })
-        .chain(events.map(write))
-        .map(Ok::<_, Infallible>)
-        .take_until(state.shutdown.started())
-        .take_until(out);
-    Ok(answer(events))
-}
-
-fn write(event: adire_protocol::TrainingEvent) -> sse::Event {
-    let numbered = sse::Event::default().id(event.id.to_string()).event(event.change.name());
-    match serde_json::to_string(&event) {
-        Ok(json) => numbered.data(json),
-        Err(error) => {
-            tracing::error!(%error, id = event.id, "an event could not be written as JSON");
-            sse::Event::default().comment("an event could not be written")
-        }
-    }
+    let events = events.map(|event| sent(event.id, event.change.name(), &event));
+    Ok(stream_of(events, &state, (), out))
 }

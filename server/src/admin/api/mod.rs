@@ -5,4 +5,5 @@ pub(crate) mod control;
 pub(crate) mod datasets;
 pub(crate) mod files;
 pub(crate) mod follow;
+pub(crate) mod jobs;
 pub(crate) mod training;

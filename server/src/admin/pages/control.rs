@@ -1,7 +1,7 @@
-//! The pages of the queue, of everybody's images and of adapter versions, and what their forms post.
+//! The pages of everybody's images and of adapter versions, and what their forms post.
 
 use adire_app::admin::{AdminPage, FormInput};
-use adire_protocol::{QueueOwner, VersionChange};
+use adire_protocol::VersionChange;
 use adire_studio::{By, StudioError};
 use axum::{
     Form,
@@ -27,46 +27,8 @@ pub(crate) struct PageQuery {
     done: Option<u32>,
 }
 
-fn refused(error: &StudioError) -> (String, Option<axum::http::StatusCode>) {
+pub(super) fn refused(error: &StudioError) -> (String, Option<axum::http::StatusCode>) {
     (error.to_string(), Some(ProblemKind::from(error.kind()).status()))
-}
-
-pub(crate) async fn queue(
-    State(state): State<AppState>,
-    Query(query): Query<PageQuery>,
-    parts: Parts,
-) -> Response {
-    let flash = query.done.map(|count| match count {
-        0 => "Nothing to cancel.".to_owned(),
-        1 => "Cancelled 1 generation.".to_owned(),
-        more => format!("Cancelled {more} generations."),
-    });
-    answer(state.clone(), AdminPage::queue(&state.studio, flash), parts, None).await
-}
-
-pub(crate) async fn change_queue(
-    State(state): State<AppState>,
-    parts: Parts,
-    form: Fields,
-) -> Result<Response, Problem> {
-    let Form(pairs) = form.map_err(no_form)?;
-    let form = FormInput::from_pairs(pairs);
-    let done = match form.get("action") {
-        "cancel" => state.studio.cancel(&generation_id(form.get("id"))?, By::Admin).await.map(|_| 1),
-        "cancel-network" => {
-            let network = Some(form.get("network").to_owned()).filter(|network| !network.is_empty());
-            state.studio.cancel_all(QueueOwner { network, visitor: None }).await
-        }
-        _ => return Err(Problem::field("action", "The action must be cancel or cancel-network.")),
-    };
-    match done {
-        Ok(count) => Ok(Redirect::to(&format!("/admin/queue?done={count}")).into_response()),
-        Err(error) => {
-            let (flash, status) = refused(&error);
-            let page = AdminPage::queue(&state.studio, Some(flash));
-            Ok(answer(state, page, parts, status).await)
-        }
-    }
 }
 
 pub(crate) async fn images(

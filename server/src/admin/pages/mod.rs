@@ -5,6 +5,7 @@
 pub(crate) mod control;
 pub(crate) mod datasets;
 pub(crate) mod overview;
+pub(crate) mod queue;
 pub(crate) mod sign_in;
 pub(crate) mod training;
 
