@@ -8,6 +8,7 @@ mod access;
 mod addresses;
 mod admin;
 mod api;
+mod blob;
 mod cli;
 mod commands;
 mod connections;

@@ -29,6 +29,8 @@ enum Suite {
     Unit,
     /// The studio's tests on PostgreSQL, on a server that they start and stop.
     Postgres,
+    /// The studio's tests on an S3 bucket, of PyPI's moto, which they start and stop.
+    S3,
     /// rustdoc without warnings.
     Doc,
     /// The types of the page's scripts and of the browser tests.
@@ -59,6 +61,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
             Suite::Clippy => clippy()?,
             Suite::Unit => shell::run(cargo().args(["test", "--quiet"]))?,
             Suite::Postgres => postgres()?,
+            Suite::S3 => s3()?,
             Suite::Doc => {
                 shell::run(cargo().args(["doc", "--quiet", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?
             }
@@ -76,19 +79,30 @@ fn postgres() -> Result<()> {
         tools::postgres_installed(),
         "PostgreSQL is not installed: apt-get install postgresql-15, or set ADIRE_POSTGRES_BIN to the folder of initdb"
     );
-    // Built with the other libraries' tests: by itself it would need its dependencies with fewer features, compiled again.
+    // Those on S3 have a step of their own.
+    let arguments = ["--quiet", "--include-ignored", "--skip", "tests::s3::"];
+    shell::run(studio_tests()?.args(arguments).env("ADIRE_TEST_DATABASE", "postgres"))
+}
+
+/// Only those tests; the others do not reach a bucket.
+fn s3() -> Result<()> {
+    let python = tools::moto()?;
+    let arguments = ["--quiet", "--include-ignored", "tests::s3::"];
+    shell::run(studio_tests()?.args(arguments).env("ADIRE_MOTO_PYTHON", python))
+}
+
+/// The program of the studio's tests. Built with the other libraries' tests: by itself it would need its dependencies
+/// with fewer features, compiled again.
+fn studio_tests() -> Result<Command> {
     let built = cargo().args(["test", "--lib", "--no-run", "--color", "never"]).output()?;
     let log = String::from_utf8_lossy(&built.stderr);
     ensure!(built.status.success(), "{log}");
     let mut programs = log.lines().filter_map(|line| line.rsplit_once('(')?.1.strip_suffix(')'));
     let program =
         programs.find(|path| path.contains("adire_studio-")).context("cargo names no tests of the studio")?;
-    shell::run(
-        Command::new(root().join(program))
-            .current_dir(root().join("crates/studio"))
-            .args(["--quiet", "--include-ignored"])
-            .env("ADIRE_TEST_DATABASE", "postgres"),
-    )
+    let mut command = Command::new(root().join(program));
+    command.current_dir(root().join("crates/studio"));
+    Ok(command)
 }
 
 /// `deny.toml` says what is allowed. Advisories need their database from GitHub; where it cannot be fetched, the rest is

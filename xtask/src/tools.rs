@@ -173,6 +173,24 @@ pub(crate) fn python() -> Result<PathBuf> {
     Ok(python)
 }
 
+/// A Python with moto, which plays S3 for tests, in the user's cache.
+pub(crate) fn moto() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("ADIRE_MOTO_PYTHON") {
+        return Ok(path.into());
+    }
+    let home = env::var_os("HOME").context("HOME is not set")?;
+    let venv = Path::new(&home).join(".cache/adire/moto");
+    let python = venv.join("bin/python");
+    if !succeeds(Command::new(&python).args(["-c", "import moto.server, flask"])) {
+        if find(&["python3"]).is_none() {
+            bail!("the tests on S3 need python3 and python3-venv");
+        }
+        run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "moto[server]==5.2.*"]))?;
+    }
+    Ok(python)
+}
+
 fn find(names: &[&str]) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     names

@@ -278,7 +278,13 @@ mod tests {
                 let path = folder.path().join(name);
                 std::fs::copy(golden("adapters").join(format!("{name}.safetensors")), &path).unwrap();
                 let hash = adire_engine::file_hash(&path).unwrap();
-                AdapterFile { id: format!("{name}@v1"), hash, path, strength: 1.0, te_strength: 1.0 }
+                AdapterFile {
+                    id: format!("{name}@v1"),
+                    hash,
+                    path: path.into(),
+                    strength: 1.0,
+                    te_strength: 1.0,
+                }
             })
             .collect();
         let plain = render(&mut backend, &[]).unwrap();
@@ -305,7 +311,8 @@ mod tests {
         let middle = |x: u32| (32..96).contains(&x);
         let colour =
             |x: u32, _: u32| if middle(x) { image::Rgb([20, 160, 40]) } else { image::Rgb([200, 0, 0]) };
-        let files = InitFiles { image: folder.path().join("a"), mask: Some(folder.path().join("b")) };
+        let files =
+            InitFiles { image: folder.path().join("a").into(), mask: Some(folder.path().join("b").into()) };
         let write = |path: &Path, image: image::RgbImage| {
             image.save_with_format(path, image::ImageFormat::Png).unwrap();
         };
@@ -355,7 +362,7 @@ mod tests {
         assert!(receipt.applied.iter().all(|layer| layer.ratio > 0.0 && layer.rank > 0));
 
         let (id, hash) = ("a@v1".to_owned(), "0".repeat(64));
-        let file = AdapterFile { id, hash, path, strength: 1.0, te_strength: 1.0 };
+        let file = AdapterFile { id, hash, path: path.into(), strength: 1.0, te_strength: 1.0 };
         let error = render(&mut backend, &[file]).unwrap_err().to_string();
         assert!(error.contains("a@v1") && error.contains("has changed since it was added"), "{error}");
         let error = EngineBackend::load(folder.path(), &LoadOptions::default())

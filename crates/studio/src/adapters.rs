@@ -1,6 +1,6 @@
 //! Adapter versions: how names become versions, and how a file becomes one.
 
-use std::{fs::File, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs::File, sync::Arc, time::Duration};
 
 use adire_protocol::{
     AdapterDetail, AdapterReceipt, AdapterRef, AdapterUse, AdapterVersion, FieldError, ListedVersion,
@@ -8,8 +8,8 @@ use adire_protocol::{
 };
 
 use crate::{
-    BackendError, NewAdapter, StudioError,
-    blobs::Staged,
+    BackendError, Blob, LocalFile, NewAdapter, StudioError,
+    blobs::{Blobs, Staged},
     deletion,
     folder::reason,
     shared::{Shared, blocking, detached, now},
@@ -94,9 +94,8 @@ pub(crate) async fn add(shared: Arc<Shared>, new: NewAdapter) -> Result<AdapterV
     if let (true, Some(warning)) = (new.strict, &receipt.warning) {
         return Err(StudioError::Adapter(format!("{}: {warning}", new.path.display())));
     }
-    let blobs = shared.blobs.clone();
-    let _keeping = shared.keeping.lock().await;
-    row.hash = blocking(move || blobs.keep(staged)).await?;
+    let _keeping = shared.blobs.keeping().await;
+    row.hash = shared.blobs.keep(staged).await?;
     shared.store.save_receipt(&row.hash, &shared.model.hash, &receipt).await?;
     match shared.store.insert_adapter(&row).await? {
         Some(stored) => Ok(AdapterVersion { warning: receipt.warning, ..stored }),
@@ -208,19 +207,28 @@ async fn make_receipt(shared: Arc<Shared>, version: AdapterVersion) -> Result<Ad
     if let Some(receipt) = shared.store.receipt(&version.hash, &shared.model.hash).await? {
         return Ok(receipt);
     }
-    let path = shared.blobs.path(&version.hash).filter(|path| path.is_file());
-    let path =
-        path.ok_or_else(|| StudioError::Storage(format!("The file of {} is missing.", version.id())))?;
-    let receipt = shared.worker.check_adapter(path).await?.map_err(|error| match error {
+    let file = local(&shared.blobs, &version).await?;
+    let receipt = shared.worker.check_adapter(file.to_path_buf()).await?.map_err(|error| match error {
         BackendError::Failed(text) => StudioError::Adapter(text),
         BackendError::Cancelled => StudioError::ShuttingDown,
     })?;
+    // The worker has read it.
+    drop(file);
     shared.store.save_receipt(&version.hash, &shared.model.hash, &receipt).await?;
     Ok(receipt)
 }
 
+/// The file of a version for the engine.
+pub(crate) async fn local(blobs: &Blobs, version: &AdapterVersion) -> Result<LocalFile, StudioError> {
+    blobs.local(&version.hash).await?.ok_or_else(|| lost(version))
+}
+
+fn lost(version: &AdapterVersion) -> StudioError {
+    StudioError::Storage(format!("The file of {} is missing.", version.id()))
+}
+
 /// The file of a version, to be given out.
-pub(crate) async fn file(shared: &Shared, name: &str) -> Result<(AdapterVersion, PathBuf), StudioError> {
+pub(crate) async fn file(shared: &Shared, name: &str) -> Result<(AdapterVersion, Blob), StudioError> {
     let known = shared.store.adapters().await?;
     let version = resolve(&known, name)?.clone();
     if !downloads(shared, &version).await? {
@@ -229,10 +237,8 @@ pub(crate) async fn file(shared: &Shared, name: &str) -> Result<(AdapterVersion,
             version.id()
         )));
     }
-    let path = shared.blobs.path(&version.hash).filter(|path| path.is_file());
-    let path =
-        path.ok_or_else(|| StudioError::Storage(format!("The file of {} is missing.", version.id())))?;
-    Ok((version, path))
+    let blob = shared.blobs.get(&version.hash).await?.ok_or_else(|| lost(&version))?;
+    Ok((version, blob))
 }
 
 /// Every version with what has been decided about it, for the admin.
@@ -266,7 +272,7 @@ pub(crate) async fn delete(shared: &Shared, name: &str) -> Result<ListedVersion,
     if !shared.store.delete_adapter(&name, version, now()).await? {
         return Err(gone(&name, version));
     }
-    deletion::remove_unused(shared).await?;
+    deletion::remove_unused(&shared.store, &shared.blobs).await?;
     shared.store.empty_log().await;
     find(shared, &name, version).await
 }

@@ -11,6 +11,8 @@ use adire_protocol::{
     TrainingPoint,
 };
 
+use crate::LocalFile;
+
 /// Counts a prompt's tokens on any thread, without waiting for the backend. `<lora:…>` tags have been taken out; the
 /// words stand for so many vectors.
 pub type TokenCounter = Arc<dyn Fn(&str, &[(String, u32)]) -> Result<TokenCount, BackendError> + Send + Sync>;
@@ -98,7 +100,7 @@ pub struct TrainingImage {
     /// For messages.
     pub name: String,
     /// The file, which [`crate::read_pixels`] reads.
-    pub path: PathBuf,
+    pub path: LocalFile,
     /// Text the text encoder receives.
     pub caption: String,
     /// Repeats per epoch.
@@ -211,9 +213,9 @@ pub struct RenderRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InitFiles {
     /// The image.
-    pub image: PathBuf,
+    pub image: LocalFile,
     /// Mask: white is regenerated, black is kept.
-    pub mask: Option<PathBuf>,
+    pub mask: Option<LocalFile>,
 }
 
 /// An adapter version as a file that can be read.
@@ -223,8 +225,8 @@ pub struct AdapterFile {
     pub id: String,
     /// sha256 of the file, 64 hex digits.
     pub hash: String,
-    /// Path of the file; its name carries no meaning.
-    pub path: PathBuf,
+    /// The file; its name carries no meaning.
+    pub path: LocalFile,
     /// Multiplies its effect in the UNet.
     pub strength: f64,
     /// Multiplies its effect in the text encoder.
@@ -240,8 +242,8 @@ pub struct EmbeddingFile {
     pub hash: String,
     /// How many vectors it has.
     pub vectors: u32,
-    /// Path of the file; its name carries no meaning.
-    pub path: PathBuf,
+    /// The file; its name carries no meaning.
+    pub path: LocalFile,
 }
 
 /// A finished sampler step.

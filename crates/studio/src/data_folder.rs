@@ -5,8 +5,8 @@ use std::path::Path;
 use adire_protocol::{DatasetRecord, DatasetSummary, EmbeddingRecord, NewDataset};
 
 use crate::{
-    DatabaseUrl, NewEmbedding, StudioError,
-    blobs::{self, Blobs},
+    NewEmbedding, StudioConfig, StudioError,
+    blobs::Blobs,
     dataset::{
         Reach,
         dataset_store::{DatasetStore, UploadedFile},
@@ -33,22 +33,19 @@ impl DataFolder {
     /// # Errors
     /// It cannot be used, or a server uses it.
     pub async fn open(data: &Path) -> Result<Self, StudioError> {
-        Self::open_with(data, None).await
+        Self::open_with(&StudioConfig::new(data)).await
     }
 
-    /// Opens the folder with its rows in a PostgreSQL database.
+    /// Opens the folder of a studio, with its rows and blobs wherever they are.
     ///
     /// # Errors
-    /// The folder or the database cannot be used, or a server uses one of them.
-    pub async fn open_with(data: &Path, database: Option<&DatabaseUrl>) -> Result<Self, StudioError> {
-        let owned = data.to_owned();
-        let (lock, blobs) = blocking(move || {
-            let lock = folder::claim(&owned)?;
-            Ok((lock, Blobs::open(owned.join(blobs::FOLDER))?))
-        })
-        .await?;
-        let store = Store::open(data, database).await?;
-        let datasets = DatasetStore::new(data.to_owned(), store.clone(), blobs.clone());
+    /// The folder, the database or the bucket cannot be used, or a server uses one of them.
+    pub async fn open_with(config: &StudioConfig) -> Result<Self, StudioError> {
+        let data = config.data.clone();
+        let lock = blocking(move || folder::claim(&data)).await?;
+        let blobs = Blobs::open(&config.data, &config.blobs).await?;
+        let store = Store::open(&config.data, config.database.as_ref()).await?;
+        let datasets = DatasetStore::new(config.data.clone(), store.clone(), blobs.clone());
         Ok(Self { datasets, store, blobs, _lock: lock })
     }
 

@@ -7,9 +7,11 @@ use adire_protocol::Deleted;
 
 use crate::{
     StudioError,
+    blobs::Blobs,
     client::{By, Who},
     requests::{self, Stopped},
-    shared::{Shared, blocking},
+    shared::Shared,
+    store::Store,
     views,
 };
 
@@ -120,24 +122,22 @@ async fn end(shared: &Shared, id: &str) -> Result<(), StudioError> {
 
 /// Removes what the rows that are gone leave behind.
 async fn tidy(shared: &Shared) -> Result<(), StudioError> {
-    remove_unused(shared).await?;
+    remove_unused(&shared.store, &shared.blobs).await?;
     shared.store.empty_log().await;
     Ok(())
 }
 
-/// Removes the blobs that were noted and that no row needs; returns how many. While a dataset is being filled they stay
-/// until the next collection: one of them may just be on its way into it.
-pub(crate) async fn remove_unused(shared: &Shared) -> Result<usize, StudioError> {
-    let _keeping = shared.keeping.lock().await;
-    let Ok(_turn) = shared.datasets.turn.try_lock() else { return Ok(0) };
+/// Removes the blobs that were noted and that no row needs; returns how many.
+pub(crate) async fn remove_unused(store: &Store, blobs: &Blobs) -> Result<usize, StudioError> {
     let mut removed = 0;
-    for hash in shared.store.unused_blobs().await? {
-        if !shared.store.has_owner(&hash).await? {
-            let (blobs, name) = (shared.blobs.clone(), hash.clone());
-            blocking(move || blobs.remove(&name)).await?;
+    for hash in store.unused_blobs().await? {
+        // For one blob at a time: whoever stores something waits.
+        let _removing = blobs.removing().await;
+        if !store.has_owner(&hash).await? {
+            blobs.remove(&hash).await?;
             removed += 1;
         }
-        shared.store.forget_blob(&hash).await?;
+        store.forget_blob(&hash).await?;
     }
     Ok(removed)
 }

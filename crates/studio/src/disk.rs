@@ -39,6 +39,18 @@ impl Disk {
     }
 }
 
+/// Bytes of the whole disk that a folder is on.
+#[cfg(all(unix, feature = "s3"))]
+pub(crate) fn total(folder: &std::path::Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(folder).ok()?;
+    Some(found.f_blocks.saturating_mul(found.f_frsize))
+}
+
+#[cfg(all(not(unix), feature = "s3"))]
+pub(crate) fn total(_: &std::path::Path) -> Option<u64> {
+    None
+}
+
 /// Bytes that this user may still write.
 #[cfg(unix)]
 fn free(folder: &std::path::Path) -> Option<u64> {

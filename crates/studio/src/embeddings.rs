@@ -1,12 +1,12 @@
 //! Embeddings: which words of prompts stand for files.
 
-use std::fs::File;
+use std::{fs::File, path::PathBuf};
 
 use adire_protocol::EmbeddingRecord;
 
 use crate::{
-    EmbeddingFile, NewEmbedding, StudioError,
-    blobs::Blobs,
+    EmbeddingFile, LocalFile, NewEmbedding, StudioError,
+    blobs::{Blobs, Local},
     folder::reason,
     shared::{Shared, blocking, now},
     store::Store,
@@ -33,8 +33,8 @@ pub(crate) async fn add(
     if let Some(known) = store.embedding(&row.word).await? {
         return if known.hash == row.hash { Ok(known) } else { Err(taken(&known)) };
     }
-    let keeper = blobs.clone();
-    blocking(move || keeper.keep(staged)).await?;
+    let _keeping = blobs.keeping().await;
+    blobs.keep(staged).await?;
     store.insert_embedding(&row).await?;
     // Read back: someone may have taken the word since we looked.
     match store.embedding(&row.word).await? {
@@ -54,9 +54,19 @@ pub(crate) async fn remove(store: &Store, word: &str) -> Result<EmbeddingRecord,
 
 /// All that prompts may name.
 pub(crate) async fn files(shared: &Shared) -> Result<Vec<EmbeddingFile>, StudioError> {
-    let file = |EmbeddingRecord { word, hash, vectors, .. }: EmbeddingRecord| {
-        let path = shared.blobs.path(&hash)?;
-        Some(EmbeddingFile { word, hash, vectors, path })
+    let known = shared.store.embeddings().await?;
+    let files = shared.blobs.locals(known.iter().map(|known| known.hash.clone()).collect()).await;
+    let file = |(EmbeddingRecord { word, hash, vectors, .. }, file): (EmbeddingRecord, Local)| {
+        let path = match file {
+            Ok(Some(path)) => path,
+            // Only a prompt that names it fails, when the engine finds no file.
+            Ok(None) | Err(StudioError::Storage(_)) => {
+                tracing::warn!(word, hash, "the file of an embedding is missing or damaged");
+                LocalFile::from(PathBuf::from(&hash))
+            }
+            Err(other) => return Err(other),
+        };
+        Ok(EmbeddingFile { word, hash, vectors, path })
     };
-    Ok(shared.store.embeddings().await?.into_iter().filter_map(file).collect())
+    known.into_iter().zip(files).map(file).collect()
 }

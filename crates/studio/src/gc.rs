@@ -6,7 +6,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use crate::{
     StudioError, deletion,
     limits::DAY_MS,
-    shared::{Shared, blocking, now},
+    shared::{Shared, now},
 };
 
 /// Time between collections; the first one runs at startup.
@@ -62,7 +62,7 @@ pub(crate) async fn collect(shared: &Shared, now: i64) -> Result<Collected, Stud
     }
     collected.generations += collect_generations(shared, now - WITHOUT_RESULT, true).await?;
     collected.uploads = collect_uploads(shared, now - keep_for.unwrap_or(DAY_MS).min(DAY_MS)).await?;
-    collected.files = deletion::remove_unused(shared).await?;
+    collected.files = deletion::remove_unused(&shared.store, &shared.blobs).await?;
     if collected.generations > 0 {
         shared.store.empty_log().await;
     }
@@ -71,22 +71,19 @@ pub(crate) async fn collect(shared: &Shared, now: i64) -> Result<Collected, Stud
 
 /// Deletes the uploads from before `before` that no generation references; returns how many.
 pub(crate) async fn collect_uploads(shared: &Shared, before: i64) -> Result<usize, StudioError> {
-    let _keeping = shared.keeping.lock().await;
     shared.store.forget_uploads(before).await
 }
 
 /// Notes every blob that no row needs and that is older than a day; returns how many. A crash between a blob and its
 /// row leaves one, a backup whose database is older than its blobs leaves many.
 pub(crate) async fn note_orphans(shared: &Shared, now: i64) -> Result<usize, StudioError> {
-    let (blobs, id) = (shared.blobs.clone(), shared.store.blobs_id().await?);
-    if !blocking(move || blobs.claim(&id)).await? {
+    if !shared.blobs.claim(&shared.store.blobs_id().await?).await? {
         tracing::warn!("the blobs belong to another database; those without an owner are kept");
         return Ok(0);
     }
     let mut noted = 0;
     for prefix in (0..=255_u8).map(|byte| format!("{byte:02x}")) {
-        let (blobs, of) = (shared.blobs.clone(), prefix.clone());
-        let found = blocking(move || blobs.list(&of)).await?;
+        let found = shared.blobs.list(&prefix).await?;
         let owned: HashSet<String> = shared.store.owned_blobs(&prefix).await?.into_iter().collect();
         for (hash, changed) in found {
             if changed < now - GRACE && !owned.contains(&hash) {

@@ -49,6 +49,7 @@ pub use backend::{
     AdapterFile, Backend, BackendError, EmbeddingFile, InitFiles, KnownResults, Pixels, RenderRequest,
     RenderStep, Rendered, TokenCounter, TrainingImage, TrainingTask, UnitOutcome,
 };
+pub use blobs::{Blob, BlobPlace, BlobStream, Bucket, LocalFile};
 pub use client::{By, Client, Network, Visitor};
 pub use data_folder::DataFolder;
 pub use dataset::{Dataset, DatasetImage, Remark, dataset_store::UploadedFile, read_dataset, sample_prompts};

@@ -42,9 +42,6 @@ pub(crate) struct Shared {
     /// Whether files of adapters are given out at all.
     pub(crate) downloads: bool,
     pub(crate) decoders: Decoders,
-    /// Held from the moment a file is kept until its row is there, and while files are removed that no row needs: the
-    /// same content may come again just then.
-    pub(crate) keeping: AsyncMutex<()>,
     /// Held while a receipt is made: many who ask for one at once cost the model no more than one.
     pub(crate) receipts: AsyncMutex<()>,
     /// Let go by a shutdown, else when the last task that could still write is gone. The mutex is only ever
@@ -63,7 +60,8 @@ impl Shared {
         let is_gone = |listed: &&Listed| listed.deleted_at.is_some();
         let gone: Vec<String> = known.iter().filter(is_gone).map(|listed| listed.version.id()).collect();
         let known: Vec<AdapterVersion> = known.into_iter().map(|listed| listed.version).collect();
-        let file = |adapter: &AdapterUse| {
+        let mut files = Vec::with_capacity(uses.len());
+        for adapter in uses {
             let version = crate::adapters::resolve(&known, &adapter.name)?;
             if gone.contains(&version.id()) {
                 return Err(StudioError::Adapter(format!(
@@ -71,13 +69,12 @@ impl Shared {
                     version.id()
                 )));
             }
-            let lost = || StudioError::Storage(format!("The file of {} is missing.", version.id()));
-            let path = self.blobs.path(&version.hash).ok_or_else(lost)?;
-            let id = version.id();
+            let path = crate::adapters::local(&self.blobs, version).await?;
+            let (id, hash) = (version.id(), version.hash.clone());
             let (strength, te_strength) = (adapter.strength, adapter.text_encoder_strength());
-            Ok(AdapterFile { id, hash: version.hash.clone(), path, strength, te_strength })
-        };
-        uses.iter().map(file).collect()
+            files.push(AdapterFile { id, hash, path, strength, te_strength });
+        }
+        Ok(files)
     }
 
     /// Keeps measured times for the next start. Losing one does no harm.

@@ -16,7 +16,7 @@ use tokio::{sync::Mutex as AsyncMutex, task::JoinHandle};
 use crate::{
     Backend, BackendError, By, Caps, Client, DatabaseUrl, EventStream, ImageUse, NewAdapter, NewEmbedding,
     Retention, StudioError, Visitor, adapters,
-    blobs::Blobs,
+    blobs::{Blob, BlobPlace, Blobs},
     dataset::dataset_store::DatasetStore,
     disk::Disk,
     folder, gc, prompts, recipe, requests,
@@ -37,6 +37,8 @@ pub struct StudioConfig {
     pub data: PathBuf,
     /// The PostgreSQL database that holds the rows; `None`: SQLite, in a file of the data folder.
     pub database: Option<DatabaseUrl>,
+    /// Where images, uploads, adapters and the other files of rows are.
+    pub blobs: BlobPlace,
     /// Most generations that may wait.
     pub queue_capacity: usize,
     /// Folders of this machine that datasets may be filled from, with all that is in them.
@@ -57,6 +59,7 @@ impl StudioConfig {
         Self {
             data: data.into(),
             database: None,
+            blobs: BlobPlace::default(),
             queue_capacity: 32,
             import_from: Vec::new(),
             import_time: Duration::from_secs(600),
@@ -114,11 +117,8 @@ impl Studio {
         make: impl FnOnce() -> Result<B, BackendError> + Send + 'static,
     ) -> Result<Self, StudioError> {
         let data = config.data.clone();
-        let (lock, node, blobs) = blocking(move || {
-            let lock = folder::claim(&data)?;
-            Ok((lock, folder::node(&data)?, Blobs::open(data.join(crate::blobs::FOLDER))?))
-        })
-        .await?;
+        let (lock, node) = blocking(move || Ok((folder::claim(&data)?, folder::node(&data)?))).await?;
+        let blobs = Blobs::open(&config.data, &config.blobs).await?;
         let store = Store::open(&config.data, config.database.as_ref()).await?;
         let (worker, Loaded { info: model, counter }, thread) = Worker::start(make).await?;
         let timing = Timing::new(model.native_size, store.timing(&timing_key(&model)).await?);
@@ -150,7 +150,6 @@ impl Studio {
             retention,
             downloads,
             decoders: Decoders::default(),
-            keeping: AsyncMutex::default(),
             receipts: AsyncMutex::default(),
             lock,
         });
@@ -251,20 +250,18 @@ impl Studio {
         views::active(self.shared(), &Visitor(visitor.to_owned()).digest()).await
     }
 
-    /// Where the PNG file of an image lies: of one that was made here, or of an upload. It never changes, but may be
-    /// deleted.
+    /// The PNG file of an image that was made here, or of an upload. It never changes, but may be deleted.
     ///
     /// # Errors
-    /// No such image.
-    pub async fn image_file(&self, hash: &str) -> Result<PathBuf, StudioError> {
+    /// No such image; its file is lost.
+    pub async fn image_file(&self, hash: &str) -> Result<Blob, StudioError> {
         views::image_file(self.shared(), hash).await
     }
 
     /// The content of that file, for tests: what sends it to clients reads it piece by piece.
     #[cfg(test)]
     pub(crate) async fn image(&self, hash: &str) -> Result<Vec<u8>, StudioError> {
-        let path = self.image_file(hash).await?;
-        std::fs::read(path).map_err(|error| StudioError::Storage(error.to_string()))
+        self.image_file(hash).await?.bytes().await
     }
 
     /// The request that generated an image (PNG, JPEG, WebP), from the texts in its file. `as_read`: as it stands there;
@@ -318,7 +315,7 @@ impl Studio {
     ///
     /// # Errors
     /// No such version; it is not given out; its file is lost.
-    pub async fn adapter_file(&self, name: &str) -> Result<(AdapterVersion, PathBuf), StudioError> {
+    pub async fn adapter_file(&self, name: &str) -> Result<(AdapterVersion, Blob), StudioError> {
         adapters::file(self.shared(), name).await
     }
 

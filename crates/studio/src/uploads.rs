@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    Decoded, ImageUse, InitFiles, Pixels, StudioError,
+    Decoded, ImageUse, InitFiles, LocalFile, Pixels, StudioError,
     blobs::{Blobs, hex},
     client::Who,
     decode::decode_image,
@@ -147,9 +147,9 @@ pub(crate) async fn take<B: AsRef<[u8]>, E: std::fmt::Display>(
     if !shared.store.has_upload(&staged.hash).await? {
         check_room(&shared, &who, staged.bytes).await?;
     }
-    let _keeping = shared.keeping.lock().await;
-    let (blobs, bytes) = (shared.blobs.clone(), staged.bytes);
-    let hash = blocking(move || blobs.keep(staged)).await?;
+    let _keeping = shared.blobs.keeping().await;
+    let bytes = staged.bytes;
+    let hash = shared.blobs.keep(staged).await?;
     shared.store.keep_upload(&hash, bytes, &who, now()).await?;
     Ok(Upload { hash, width, height, warnings })
 }
@@ -245,15 +245,14 @@ pub(crate) async fn defaults_for(
 ) -> Result<Defaults, StudioError> {
     let mut defaults = shared.model.defaults.clone();
     let named = [("init_image", &request.init_image), ("mask", &request.mask)];
-    let (blobs, mut sizes) = (shared.blobs.clone(), Vec::new());
+    let mut sizes = Vec::new();
     for (field, hash) in named.into_iter().filter_map(|(field, hash)| Some((field, hash.clone()?))) {
-        let blobs = blobs.clone();
         // An old one must not be swept between this look and the row that names it.
         shared.store.touch_upload(&hash, now()).await?;
         if !shared.store.has_upload(&hash).await? && !shared.store.has_image(&hash).await? {
             return Err(unknown(field, &hash));
         }
-        sizes.push(blocking(move || size(&blobs, field, &hash)).await?);
+        sizes.push(shared.blobs.png_size(&hash).await?.ok_or_else(|| unknown(field, &hash))?);
     }
     if request.init_image.is_some()
         && let Some(size) = sizes.first().copied()
@@ -264,11 +263,6 @@ pub(crate) async fn defaults_for(
     Ok(defaults)
 }
 
-/// Width and height of an image that is here.
-fn size(blobs: &Blobs, field: &str, hash: &str) -> Result<(u32, u32), StudioError> {
-    blobs.png_size(hash)?.ok_or_else(|| unknown(field, hash))
-}
-
 fn unknown(field: &str, hash: &str) -> StudioError {
     let shown: String = hash.chars().take(80).collect();
     let message =
@@ -277,14 +271,19 @@ fn unknown(field: &str, hash: &str) -> StudioError {
 }
 
 /// The files of the images that a checked request names.
-pub(crate) fn files(blobs: &Blobs, spec: &GenerationSpec) -> Result<Option<InitFiles>, StudioError> {
-    let path = |hash: &String| {
-        let path = blobs.path(hash).filter(|path| path.is_file());
-        path.ok_or_else(|| {
-            let message = "The init image or mask was deleted while this generation was queued. Choose another one and generate again.";
-            StudioError::Image(message.to_owned())
-        })
-    };
+pub(crate) async fn files(blobs: &Blobs, spec: &GenerationSpec) -> Result<Option<InitFiles>, StudioError> {
     let Some(image) = &spec.init_image else { return Ok(None) };
-    Ok(Some(InitFiles { image: path(image)?, mask: spec.mask.as_ref().map(path).transpose()? }))
+    let image = file(blobs, image).await?;
+    let mask = match &spec.mask {
+        Some(mask) => Some(file(blobs, mask).await?),
+        None => None,
+    };
+    Ok(Some(InitFiles { image, mask }))
+}
+
+async fn file(blobs: &Blobs, hash: &str) -> Result<LocalFile, StudioError> {
+    blobs.local(hash).await?.ok_or_else(|| {
+        let message = "The init image or mask was deleted while this generation was queued. Choose another one and generate again.";
+        StudioError::Image(message.to_owned())
+    })
 }

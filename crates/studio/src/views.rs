@@ -1,12 +1,12 @@
 //! What can be asked about generations and images: rows, joined with what the queue knows.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use adire_protocol::{Generation, GenerationState, ImageRecord, Links, QueueEntry};
 
 use crate::{
-    EventStream, StudioError,
-    shared::{Shared, blocking},
+    Blob, EventStream, StudioError,
+    shared::Shared,
     store::{GenerationRow, ImageRow},
     work::{self, QueuedGeneration},
 };
@@ -88,20 +88,17 @@ pub(crate) async fn events(shared: &Arc<Shared>, id: &str, after: u64) -> Result
     work::follow_generation(shared.clone(), id, after)
 }
 
-/// Where the PNG file of an image lies, made here (samples of trainings included) or uploaded.
-pub(crate) async fn image_file(shared: &Shared, hash: &str) -> Result<PathBuf, StudioError> {
+/// The PNG file of an image, made here (samples of trainings included) or uploaded.
+pub(crate) async fn image_file(shared: &Shared, hash: &str) -> Result<Blob, StudioError> {
     // Adapters are blobs too and are not given out under an image's name, hence the look at the rows.
-    let is_image = shared.blobs.path(hash).is_some()
-        && (shared.store.has_image(hash).await?
-            || shared.store.has_upload(hash).await?
-            || shared.store.has_sample(hash).await?);
+    let is_image = shared.store.has_image(hash).await?
+        || shared.store.has_upload(hash).await?
+        || shared.store.has_sample(hash).await?;
     if !is_image {
         return Err(not_found("image", hash));
     }
-    let path = shared.blobs.path(hash);
-    let there = blocking(move || Ok(path.filter(|path| path.is_file()))).await?;
-    there.ok_or_else(|| {
-        StudioError::Storage(format!("The file of image {hash} is missing; restore the data folder's blobs."))
+    shared.blobs.get(hash).await?.ok_or_else(|| {
+        StudioError::Storage(format!("The file of image {hash} is missing; restore it from a backup."))
     })
 }
 

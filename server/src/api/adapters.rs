@@ -4,14 +4,13 @@ use adire_protocol::{AdapterDetail, AdapterVersion};
 use adire_studio::{Studio, StudioError};
 use axum::{
     Json,
-    extract::{Request, State},
-    http::{HeaderValue, header},
-    response::{IntoResponse, Response},
+    extract::State,
+    http::{HeaderMap, HeaderValue, header},
+    response::Response,
 };
-use tower::ServiceExt;
-use tower_http::services::ServeFile;
 
 use crate::{
+    blob,
     error::{Problem, ProblemKind},
     extract::Segment,
 };
@@ -69,16 +68,14 @@ pub(crate) async fn read(
 pub(crate) async fn file(
     State(studio): State<Studio>,
     Segment(name): Segment,
-    request: Request,
+    request: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (version, path) = studio.adapter_file(&name).await.map_err(not_found)?;
-    let sent = ServeFile::new(path).oneshot(request).await.map_err(Problem::internal)?;
-    let mut response = sent.map(axum::body::Body::new).into_response();
-    let headers = response.headers_mut();
+    let (version, file) = studio.adapter_file(&name).await.map_err(not_found)?;
+    let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     let saved = format!("attachment; filename=\"{}-v{}.safetensors\"", version.name, version.version);
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_str(&saved).map_err(Problem::internal)?);
-    Ok(response)
+    blob::send(file, &request, headers).await
 }
 
 /// In an address, a name that nothing has is a thing that is not there.

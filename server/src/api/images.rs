@@ -3,15 +3,14 @@
 
 use adire_studio::Studio;
 use axum::{
-    extract::{Request, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use tower::ServiceExt;
-use tower_http::services::ServeFile;
 
 use crate::{
+    blob,
     error::{Problem, ProblemKind},
     extract::{QueryOf, Segment},
     site::matches_etag,
@@ -47,7 +46,7 @@ pub(crate) async fn read(
     State(studio): State<Studio>,
     Segment(file): Segment,
     QueryOf(options): QueryOf<Options>,
-    request: Request,
+    request: HeaderMap,
 ) -> Result<Response, Problem> {
     let hash = hash_of(&file).ok_or_else(|| {
         let shown: String = file.chars().take(80).collect();
@@ -56,26 +55,20 @@ pub(crate) async fn read(
     })?;
     let kind = if options.download.is_some() { "attachment" } else { "inline" };
     let mut headers = HeaderMap::new();
-    let etag = text(format!("\"{hash}\""))?;
-    headers.insert(header::ETAG, etag.clone());
+    let etag = blob::etag(hash)?;
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=31536000, immutable"));
     headers.insert(
         header::CONTENT_DISPOSITION,
         text(format!("{kind}; filename=\"adire-{}.png\"", &hash[..12]))?,
     );
     // Read before answering 304: an image that is gone must not look as if it were still there.
-    let path = studio.image_file(hash).await?;
-    if matches_etag(request.headers(), &etag) {
+    let image = studio.image_file(hash).await?;
+    if matches_etag(&request, &etag) {
+        headers.insert(header::ETAG, etag);
         return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }
-    // From the file, piece by piece: what a slow reader has not taken is on the disk, not in memory.
-    let sent = ServeFile::new(path).oneshot(request).await.map_err(Problem::internal)?;
-    let mut response = sent.map(axum::body::Body::new).into_response();
-    if response.status().is_success() {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/png"));
-    }
-    response.headers_mut().extend(headers);
-    Ok(response)
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/png"));
+    blob::send(image, &request, headers).await
 }
 
 /// The hash in `<hash>.png`; nothing else names an image.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use adire_engine::adapter::{Adapter, ExportFormat, ModuleTable};
 use adire_runtime::EngineBackend;
-use adire_studio::{NewAdapter, Studio, StudioConfig};
+use adire_studio::{NewAdapter, Studio};
 use anyhow::Context;
 use clap::Args;
 
@@ -33,15 +33,14 @@ pub(crate) struct AddArgs {
     #[command(flatten)]
     model_and_data: model_args::ModelAndDataArgs,
     #[command(flatten)]
-    database: model_args::DatabaseArg,
+    storage: model_args::StorageArgs,
 }
 
 impl AddArgs {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         keep_private();
-        let database = self.database.url()?;
+        let config = self.storage.config(&self.model_and_data.data)?;
         let model = self.model_and_data.model()?;
-        let config = StudioConfig { database, ..StudioConfig::new(&self.model_and_data.data) };
         let one = if self.file.is_dir() { Some(OneFile::of(&self.file, &model.path)?) } else { None };
         let path = one.as_ref().map_or(self.file, |one| one.0.clone());
         let new = NewAdapter {

@@ -59,7 +59,7 @@ pub(crate) struct ImportArgs {
     #[arg(long, env = "ADIRE_DATA", default_value = "data")]
     data: PathBuf,
     #[command(flatten)]
-    database: model_args::DatabaseArg,
+    storage: model_args::StorageArgs,
 }
 
 impl ImportArgs {
@@ -73,7 +73,7 @@ impl ImportArgs {
             })?,
             None => PathBuf::from(&self.from),
         };
-        let folder = open(&self.data, &self.database).await?;
+        let folder = open(&self.data, &self.storage).await?;
         let imported = folder.import(new, &from).await;
         let class = match &imported {
             Ok(DatasetRecord { class_dataset: Some(class), .. }) => folder.dataset(class).await.map(Some),
@@ -102,7 +102,7 @@ pub(crate) struct ListArgs {
     #[arg(long, env = "ADIRE_DATA", default_value = "data")]
     data: PathBuf,
     #[command(flatten)]
-    database: model_args::DatabaseArg,
+    storage: model_args::StorageArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -110,7 +110,7 @@ pub(crate) struct ListArgs {
 
 impl ListArgs {
     async fn run(self) -> anyhow::Result<()> {
-        let folder = open(&self.data, &self.database).await?;
+        let folder = open(&self.data, &self.storage).await?;
         let listed = folder.datasets().await;
         folder.close().await;
         let listed = listed?;
@@ -131,8 +131,8 @@ impl ListArgs {
     }
 }
 
-async fn open(data: &Path, database: &model_args::DatabaseArg) -> anyhow::Result<DataFolder> {
-    DataFolder::open_with(data, database.url()?.as_ref())
+async fn open(data: &Path, storage: &model_args::StorageArgs) -> anyhow::Result<DataFolder> {
+    DataFolder::open_with(&storage.config(data)?)
         .await
         .map_err(|error| match error {
             StudioError::InUse { .. } => {

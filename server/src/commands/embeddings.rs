@@ -53,7 +53,7 @@ pub(crate) struct AddArgs {
     #[command(flatten)]
     model_and_data: model_args::ModelAndDataArgs,
     #[command(flatten)]
-    database: model_args::DatabaseArg,
+    storage: model_args::StorageArgs,
 }
 
 impl AddArgs {
@@ -72,7 +72,7 @@ impl AddArgs {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let (vectors, width) = (count(embedding.vectors()), count(width));
         let new = NewEmbedding { word, path: self.file, vectors, width };
-        let folder = open(&self.model_and_data.data, &self.database).await?;
+        let folder = open(&self.model_and_data.data, &self.storage).await?;
         let added = folder.add_embedding(new).await;
         folder.close().await;
         let added = added?;
@@ -92,7 +92,7 @@ pub(crate) struct ListArgs {
     #[arg(long, env = "ADIRE_DATA", default_value = "data")]
     data: PathBuf,
     #[command(flatten)]
-    database: model_args::DatabaseArg,
+    storage: model_args::StorageArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -100,7 +100,7 @@ pub(crate) struct ListArgs {
 
 impl ListArgs {
     async fn run(self) -> anyhow::Result<()> {
-        let folder = open(&self.data, &self.database).await?;
+        let folder = open(&self.data, &self.storage).await?;
         let listed = folder.embeddings().await;
         folder.close().await;
         let listed = listed?;
@@ -126,12 +126,12 @@ pub(crate) struct RemoveArgs {
     #[arg(long, env = "ADIRE_DATA", default_value = "data")]
     data: PathBuf,
     #[command(flatten)]
-    database: model_args::DatabaseArg,
+    storage: model_args::StorageArgs,
 }
 
 impl RemoveArgs {
     async fn run(self) -> anyhow::Result<()> {
-        let folder = open(&self.data, &self.database).await?;
+        let folder = open(&self.data, &self.storage).await?;
         let removed = folder.remove_embedding(&self.word).await;
         folder.close().await;
         let _ = writeln!(std::io::stdout(), "{} removed from {}", removed?.word, self.data.display());
@@ -139,8 +139,8 @@ impl RemoveArgs {
     }
 }
 
-async fn open(data: &Path, database: &model_args::DatabaseArg) -> anyhow::Result<DataFolder> {
-    DataFolder::open_with(data, database.url()?.as_ref())
+async fn open(data: &Path, storage: &model_args::StorageArgs) -> anyhow::Result<DataFolder> {
+    DataFolder::open_with(&storage.config(data)?)
         .await
         .map_err(|error| match error {
             StudioError::InUse { .. } => anyhow!("{error}"),

@@ -7,8 +7,9 @@ use std::{
 
 use adire_engine::{DeviceChoice, LoadOptions, Pipeline, Placement, Precision};
 use adire_protocol::Recipe;
-use adire_studio::DatabaseUrl;
+use adire_studio::{BlobPlace, Bucket, StudioConfig};
 use anyhow::Context;
+use bytesize::ByteSize;
 use clap::Args;
 
 use crate::hub;
@@ -124,30 +125,42 @@ impl ModelArgs {
     }
 }
 
-/// The database of a data folder.
+/// Where rows and blobs are, if not in the data folder.
 #[derive(Clone, Args)]
-pub(crate) struct DatabaseArg {
+pub(crate) struct StorageArgs {
     /// PostgreSQL database to use instead of adire.db in the data folder: postgres://user:password@host/name. In the
     /// variable the password is hidden from other users; docs/database.md has more
     #[arg(long, value_name = "URL", env = "ADIRE_DATABASE", hide_env_values = true)]
     database: Option<String>,
+    /// S3 bucket for images, uploads and adapters instead of `blobs` in the data folder: s3://bucket/prefix. Credentials
+    /// and endpoint are AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL; docs/blobs.md has more
+    #[arg(long, value_name = "URL", env = "ADIRE_BLOBS")]
+    blobs: Option<String>,
+    /// Maximum disk space of the bucket's files that are kept in the data folder [default: 20 GB, at most a tenth of the
+    /// disk]
+    #[arg(long, value_name = "SIZE", env = "ADIRE_BLOB_CACHE")]
+    blob_cache: Option<ByteSize>,
 }
 
-impl DatabaseArg {
-    /// Not parsed by clap, whose messages repeat the value with its password.
+impl StorageArgs {
+    /// The configuration of the studio in a data folder. URLs are not parsed by clap, whose messages repeat the value
+    /// with its password.
     ///
     /// # Errors
-    /// The URL is malformed.
-    pub(crate) fn url(&self) -> anyhow::Result<Option<DatabaseUrl>> {
+    /// A URL is malformed.
+    pub(crate) fn config(&self, data: &Path) -> anyhow::Result<StudioConfig> {
         // An empty variable counts as unset, as everywhere.
-        let url = self.database.as_deref().filter(|url| !url.is_empty());
-        Ok(url.map(str::parse).transpose()?)
+        let given = |url: &'_ Option<String>| url.clone().filter(|url| !url.is_empty());
+        let database = given(&self.database).map(|url| url.parse()).transpose()?;
+        let bucket = given(&self.blobs).map(|url| Bucket::from_environment(&url)).transpose()?;
+        let blobs = BlobPlace { bucket, cache: self.blob_cache.map(|size| size.as_u64()) };
+        Ok(StudioConfig { database, blobs, ..StudioConfig::new(data) })
     }
 }
 
-impl fmt::Debug for DatabaseArg {
+impl fmt::Debug for StorageArgs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DatabaseArg").field("set", &self.database.is_some()).finish_non_exhaustive()
+        f.debug_struct("StorageArgs").field("database", &self.database.is_some()).finish_non_exhaustive()
     }
 }
 

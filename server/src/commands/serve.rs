@@ -36,7 +36,7 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     model_and_data: model_args::ModelAndDataArgs,
     #[command(flatten)]
-    database: model_args::DatabaseArg,
+    storage: model_args::StorageArgs,
     /// Folder with the page's files [default: those in the program, else `site` beside it or `target/site`]
     #[arg(long, env = "ADIRE_SITE")]
     site: Option<PathBuf>,
@@ -87,15 +87,11 @@ impl ServeArgs {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let database = self.database.url()?;
+        let config = self.storage.config(&self.model_and_data.data)?;
         let model_args::FoundModel { path: model, options, note } = self.model_and_data.model()?;
         let data = self.model_and_data.data;
-        let config = StudioConfig {
-            queue_capacity: self.queue.into(),
-            import_from: self.import_from,
-            database,
-            ..StudioConfig::new(&data)
-        };
+        let config =
+            StudioConfig { queue_capacity: self.queue.into(), import_from: self.import_from, ..config };
         let patience =
             Timeouts { connections: ConnectionLimits::for_files(raise_files()), ..Timeouts::default() };
         let config = self.limits.apply(config);

@@ -96,8 +96,45 @@ async fn a_range_of_an_image_can_be_requested() {
     assert_eq!((part.status, &part.body[..]), (StatusCode::PARTIAL_CONTENT, &whole.body[8..16]));
     assert_eq!(part.header("content-range"), format!("bytes 8-15/{}", whole.body.len()));
     assert_eq!(part.header("content-type"), "image/png");
-    let beyond = get_with(&server, &url, "range", "bytes=99999999-").await;
-    assert_eq!(beyond.status, StatusCode::RANGE_NOT_SATISFIABLE);
+    let size = whole.body.len();
+    let end = get_with(&server, &url, "range", "bytes=-4").await;
+    assert_eq!((end.status, &end.body[..]), (StatusCode::PARTIAL_CONTENT, &whole.body[size - 4..]));
+    for range in ["bytes=99999999-", "bytes=0-1,4-5", "bytes=5-2", "lines=1-2"] {
+        let beyond = get_with(&server, &url, "range", range).await;
+        assert_eq!((beyond.status, beyond.body.len()), (StatusCode::RANGE_NOT_SATISFIABLE, 0), "{range}");
+        assert_eq!(beyond.header("content-range"), format!("bytes */{size}"), "{range}");
+    }
+    // Of other content a part is of no use.
+    for (held, status) in [(whole.header("etag"), 206), ("\"0\"", 200)] {
+        let request = Request::get(&url).header("range", "bytes=8-15").header("if-range", held);
+        assert_eq!(server.send(request.body(Body::empty()).unwrap()).await.status, status);
+    }
+    let head = server.send(Request::head(&url).body(Body::empty()).unwrap()).await;
+    assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
+    assert_eq!(head.header("content-length"), size.to_string());
+    assert_eq!(head.header("accept-ranges"), "bytes");
+}
+
+#[tokio::test]
+async fn a_damaged_image_breaks_off_instead_of_arriving_whole() {
+    let server = Server::start().await;
+    let url = image(&server).await;
+    let whole = server.get(&url).await;
+    let hash = whole.header("etag").trim_matches('"');
+    let file = server.folder.path().join("data/blobs").join(&hash[..2]).join(&hash[2..]);
+    let mut bytes = std::fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let mut request = Request::get(&url).header("host", "localhost").body(Body::empty()).unwrap();
+    request
+        .extensions_mut()
+        .insert(axum::extract::ConnectInfo(std::net::SocketAddr::from(([127, 0, 0, 1], 4))));
+    let answer = tower::ServiceExt::oneshot(server.router.clone(), request).await.unwrap();
+    assert_eq!(answer.headers()["content-length"], whole.body.len().to_string());
+    assert!(axum::body::to_bytes(answer.into_body(), usize::MAX).await.is_err());
+    let part = get_with(&server, &url, "range", "bytes=0-3").await;
+    assert_eq!(part.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(part.problem()["detail"].as_str().unwrap().contains("damaged"));
 }
 
 #[tokio::test]

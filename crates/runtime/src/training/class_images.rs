@@ -48,7 +48,7 @@ impl ClassImages {
         let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         TrainingImage {
             name: format!("class image {}", place + 1),
-            path: self.folder.join(format!("{digest}-{place:04}.png")),
+            path: self.folder.join(format!("{digest}-{place:04}.png")).into(),
             caption: self.prompt.clone(),
             repeats: 1,
         }

@@ -261,7 +261,7 @@ mod tests {
     use zip::{ZipWriter, write::SimpleFileOptions};
 
     use super::*;
-    use crate::ErrorKind;
+    use crate::{BlobPlace, ErrorKind};
 
     #[test]
     fn names_lead_nowhere() {
@@ -364,11 +364,11 @@ mod tests {
         assert!(refused.contains("last 4096 bytes"), "{refused}");
     }
 
-    #[test]
-    fn any_bytes_are_borne() {
+    #[tokio::test]
+    async fn any_bytes_are_borne() {
         let seed = zipped(&[("a.png", b"abc"), ("set/a.txt", &[b'x'; 3000])]);
         let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
+        let blobs = Blobs::open(folder.path(), &BlobPlace::default()).await.unwrap();
         let path = folder.path().join("a.zip");
         let mut random = 7u64;
         let mut next = || {

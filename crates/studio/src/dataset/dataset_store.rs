@@ -385,8 +385,8 @@ impl DatasetStore {
             let message = format!("{} would have {count} images; the limit is {MAX_IMAGES}.", row.name);
             return Err(StudioError::Image(message));
         }
-        let blobs = self.blobs.clone();
-        blocking(move || staged.into_iter().try_for_each(|file| blobs.keep(file).map(drop))).await?;
+        let _keeping = self.blobs.keeping().await;
+        self.blobs.keep_all(staged).await?;
         let all = bounded(row.remarks()?, remarks);
         self.store.add_images(&row.id, &new, &changed, &all).await
     }

@@ -3,7 +3,7 @@
 use adire_protocol::DatasetRecord;
 
 use super::{dataset_store::DatasetStore, thumbnail};
-use crate::{StudioError, shared::blocking};
+use crate::{StudioError, deletion::remove_unused, shared::blocking};
 
 impl DatasetStore {
     /// Takes an image out. Its file goes with it where nothing else needs it.
@@ -14,7 +14,7 @@ impl DatasetStore {
             let id = hash.chars().take(80).collect();
             return Err(StudioError::NotFound { what: "dataset image", id });
         }
-        self.forget(hash.to_owned()).await?;
+        self.forget(vec![hash.to_owned()]).await?;
         self.read(id).await
     }
 
@@ -32,22 +32,21 @@ impl DatasetStore {
         }
         let images = self.store.dataset_images(id).await?;
         self.store.drop_dataset(id).await?;
-        for image in images {
-            self.forget(image.hash).await?;
-        }
-        Ok(())
+        self.forget(images.into_iter().map(|image| image.hash).collect()).await
     }
 
-    /// Deletes the file of an image where nothing else needs it.
-    async fn forget(&self, hash: String) -> Result<(), StudioError> {
-        if self.store.has_owner(&hash).await? {
-            return Ok(());
+    /// Deletes the files of images that nothing needs any more, with their thumbnails.
+    async fn forget(&self, hashes: Vec<String>) -> Result<(), StudioError> {
+        for hash in hashes {
+            if !self.store.has_owner(&hash).await? {
+                let data = self.data.clone();
+                blocking(move || {
+                    thumbnail::forget(&data, &hash);
+                    Ok(())
+                })
+                .await?;
+            }
         }
-        let (blobs, data) = (self.blobs.clone(), self.data.clone());
-        blocking(move || {
-            thumbnail::forget(&data, &hash);
-            blobs.remove(&hash)
-        })
-        .await
+        remove_unused(&self.store, &self.blobs).await.map(drop)
     }
 }

@@ -35,8 +35,7 @@ impl DatasetStore {
         }
         // Never closed.
         let _turn = SHRINKERS.acquire().await.map_err(|_| StudioError::ShuttingDown)?;
-        let (data, blobs, owned) = (self.data.clone(), self.blobs.clone(), hash.to_owned());
-        blocking(move || thumbnail(&data, &blobs, &owned)).await?.ok_or_else(missing)
+        thumbnail(&self.data, &self.blobs, hash).await?.ok_or_else(missing)
     }
 }
 
@@ -44,9 +43,9 @@ impl DatasetStore {
 ///
 /// # Errors
 /// The file cannot be read or decoded.
-pub(super) fn thumbnail(data: &Path, blobs: &Blobs, hash: &str) -> Result<Option<Vec<u8>>, StudioError> {
+async fn thumbnail(data: &Path, blobs: &Blobs, hash: &str) -> Result<Option<Vec<u8>>, StudioError> {
     let Some(path) = place(data, hash) else { return Ok(None) };
-    match fs::read(&path) {
+    match tokio::fs::read(&path).await {
         Ok(bytes) => return Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
@@ -57,13 +56,16 @@ pub(super) fn thumbnail(data: &Path, blobs: &Blobs, hash: &str) -> Result<Option
             )));
         }
     }
-    let Some(bytes) = blobs.get(hash)? else { return Ok(None) };
-    let jpeg = shrink(&bytes)?;
-    // Kept for the next time; if that does not work, it is made once more.
-    if let Err(error) = keep(&path, &jpeg) {
-        tracing::warn!(%error, path = %path.display(), "a thumbnail was not kept");
-    }
-    Ok(Some(jpeg))
+    let Some(bytes) = blobs.read(hash).await? else { return Ok(None) };
+    let made = blocking(move || {
+        let jpeg = shrink(&bytes)?;
+        // Kept for the next time; if that does not work, it is made once more.
+        if let Err(error) = keep(&path, &jpeg) {
+            tracing::warn!(%error, path = %path.display(), "a thumbnail was not kept");
+        }
+        Ok(jpeg)
+    });
+    made.await.map(Some)
 }
 
 pub(super) fn forget(data: &Path, hash: &str) {
@@ -105,21 +107,22 @@ fn shrink(bytes: &[u8]) -> Result<Vec<u8>, StudioError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Pixels, encode_png};
+    use crate::{BlobPlace, Pixels, encode_png};
 
-    #[test]
-    fn a_thumbnail_keeps_the_shape_and_is_made_once() {
+    #[tokio::test]
+    async fn a_thumbnail_keeps_the_shape_and_is_made_once() {
         let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
+        let blobs = Blobs::open(folder.path(), &BlobPlace::default()).await.unwrap();
         let rgb = vec![120; 3 * 800 * 200];
-        let hash = blobs.put(&encode_png(&Pixels { width: 800, height: 200, rgb }, "").unwrap()).unwrap();
-        let jpeg = thumbnail(folder.path(), &blobs, &hash).unwrap().unwrap();
+        let png = encode_png(&Pixels { width: 800, height: 200, rgb }, "").unwrap();
+        let hash = blobs.put(png).await.unwrap();
+        let jpeg = thumbnail(folder.path(), &blobs, &hash).await.unwrap().unwrap();
         let small = image::load_from_memory(&jpeg).unwrap();
         assert_eq!((small.width(), small.height()), (320, 80));
-        blobs.remove(&hash).unwrap();
-        assert_eq!(thumbnail(folder.path(), &blobs, &hash).unwrap(), Some(jpeg));
+        blobs.remove(&hash).await.unwrap();
+        assert_eq!(thumbnail(folder.path(), &blobs, &hash).await.unwrap(), Some(jpeg));
         forget(folder.path(), &hash);
-        assert_eq!(thumbnail(folder.path(), &blobs, &hash).unwrap(), None);
-        assert_eq!(thumbnail(folder.path(), &blobs, "../../etc").unwrap(), None);
+        assert_eq!(thumbnail(folder.path(), &blobs, &hash).await.unwrap(), None);
+        assert_eq!(thumbnail(folder.path(), &blobs, "../../etc").await.unwrap(), None);
     }
 }

@@ -4,7 +4,9 @@ use adire_protocol::{TrainingConfig, TrainingRequest, TrainingState};
 
 use super::*;
 use crate::{
-    ImageUse, NewEmbedding, Pixels, deletion, gc,
+    BlobPlace, BlobStream, ImageUse, NewEmbedding, Pixels,
+    blobs::Blobs,
+    deletion, gc,
     png::encode_bare,
     shared::now,
     work::{EndedBy, Outcome},
@@ -91,7 +93,7 @@ async fn owners_follow_every_row_that_names_a_blob() {
     // The word is free again; the file has its owner still.
     studio.remove_embedding("mystyle").await.unwrap();
     gc::note_orphans(studio.shared(), now() + 2 * DAY).await.unwrap();
-    deletion::remove_unused(studio.shared()).await.unwrap();
+    deletion::remove_unused(&studio.shared().store, &studio.shared().blobs).await.unwrap();
     assert!(path(folder.path(), &embedding.hash).exists());
 }
 
@@ -100,11 +102,11 @@ async fn a_blob_that_lost_its_row_to_a_crash_goes_after_a_day() {
     let (folder, studio, _) = fresh().await;
     let generation = finished(&studio, &submit(&studio, "moons").await.id).await;
     let kept = generation.images[0].hash.clone();
-    let orphan = studio.shared().blobs.put(b"stored, then the power failed").unwrap();
+    let orphan = studio.shared().blobs.put(b"stored, then the power failed".to_vec()).await.unwrap();
     std::fs::write(folder.path().join("blobs/ab.txt"), "not a blob").unwrap();
     for (at, left) in [(now() + DAY / 2, true), (now() + 2 * DAY, false)] {
         assert_eq!(gc::note_orphans(studio.shared(), at).await.unwrap(), usize::from(!left));
-        deletion::remove_unused(studio.shared()).await.unwrap();
+        deletion::remove_unused(&studio.shared().store, &studio.shared().blobs).await.unwrap();
         assert_eq!(path(folder.path(), &orphan).exists(), left);
     }
     studio.image(&kept).await.unwrap();
@@ -114,9 +116,96 @@ async fn a_blob_that_lost_its_row_to_a_crash_goes_after_a_day() {
 #[tokio::test]
 async fn blobs_of_another_database_are_not_taken_for_orphans() {
     let (folder, studio, _) = fresh().await;
-    let orphan = studio.shared().blobs.put(b"a row of the other database names it").unwrap();
+    let orphan = studio.shared().blobs.put(b"a row of the other database names it".to_vec()).await.unwrap();
     std::fs::write(folder.path().join("blobs/.adire-owner"), "another database").unwrap();
     assert_eq!(gc::note_orphans(studio.shared(), now() + 2 * DAY).await.unwrap(), 0);
-    deletion::remove_unused(studio.shared()).await.unwrap();
+    deletion::remove_unused(&studio.shared().store, &studio.shared().blobs).await.unwrap();
     assert!(path(folder.path(), &orphan).exists());
+}
+
+/// A stream's bytes.
+pub(super) async fn read_back(stream: BlobStream) -> std::io::Result<Vec<u8>> {
+    let pieces: Vec<_> = futures::TryStreamExt::try_collect(stream).await?;
+    Ok(pieces.concat())
+}
+
+/// Whatever way a damaged blob is read, its content never arrives whole.
+pub(super) async fn damage(blobs: &Blobs, hash: &str) {
+    for _ in 0..2 {
+        let blob = async || blobs.get(hash).await.unwrap().unwrap();
+        let size = blob().await.size();
+        let mut stream = blob().await.stream();
+        let mut arrived = 0;
+        let broken = loop {
+            match stream.next().await {
+                Some(Ok(piece)) => arrived += piece.len() as u64,
+                Some(Err(error)) => break error,
+                None => panic!("the stream ended in order"),
+            }
+        };
+        assert!(arrived < size && broken.to_string().contains("damaged"), "{arrived} of {size}: {broken}");
+        for error in [
+            blob().await.range(0..2).await.map(drop).unwrap_err(),
+            blob().await.bytes().await.map(drop).unwrap_err(),
+            blobs.local(hash).await.map(drop).unwrap_err(),
+        ] {
+            assert!(error.to_string().contains("damaged"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn blobs_are_read_whole_in_part_and_as_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Blobs::open(folder.path(), &BlobPlace::default()).await.unwrap();
+    // Several pieces, the last one short.
+    let content: Vec<u8> = (0..2_500_000_u32).map(|i| (i >> 5) as u8).collect();
+    let put = |_| blobs.put(content.clone());
+    let hashes = futures::future::try_join_all((0..16).map(put)).await.unwrap();
+    let hash = &hashes[0];
+    assert!(hashes.iter().all(|other| other == hash));
+    let get = async || blobs.get(hash).await.unwrap().unwrap();
+    assert_eq!(get().await.size(), content.len() as u64);
+    assert!(read_back(get().await.stream()).await.unwrap() == content);
+    for range in [0..1, 10..20, 1_048_570..1_048_590, 2_499_999..2_500_000] {
+        let part = get().await.range(range.clone()).await.unwrap();
+        let expected = &content[range.start as usize..range.end as usize];
+        assert!(read_back(part).await.unwrap() == expected, "{range:?}");
+    }
+    assert_eq!(&*blobs.local(hash).await.unwrap().unwrap(), path(folder.path(), hash));
+    // Deleted while it is read.
+    let opened = get().await;
+    blobs.remove(hash).await.unwrap();
+    blobs.remove(hash).await.unwrap();
+    assert!(blobs.get(hash).await.unwrap().is_none() && blobs.local(hash).await.unwrap().is_none());
+    assert!(read_back(opened.stream()).await.unwrap() == content);
+}
+
+#[tokio::test]
+async fn a_damaged_blob_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Blobs::open(folder.path(), &BlobPlace::default()).await.unwrap();
+    let hash = blobs.put(vec![5; 1_500_000]).await.unwrap();
+    let mut bytes = std::fs::read(path(folder.path(), &hash)).unwrap();
+    bytes[700_000] ^= 1;
+    std::fs::write(path(folder.path(), &hash), bytes).unwrap();
+    damage(&blobs, &hash).await;
+    // The same content again mends it.
+    blobs.put(vec![5; 1_500_000]).await.unwrap();
+    assert_eq!(blobs.read(&hash).await.unwrap().unwrap().len(), 1_500_000);
+}
+
+#[tokio::test]
+async fn a_blob_on_its_way_to_its_row_is_not_removed() {
+    let (_folder, studio, _) = fresh().await;
+    let shared = studio.shared();
+    let keeping = shared.blobs.keeping().await;
+    let hash = shared.blobs.put(b"content".to_vec()).await.unwrap();
+    shared.store.note_blob(&hash).await.unwrap();
+    let removal = deletion::remove_unused(&shared.store, &shared.blobs);
+    let waits = tokio::time::timeout(Duration::from_millis(100), removal).await;
+    assert!(waits.is_err() && shared.blobs.get(&hash).await.unwrap().is_some());
+    drop(keeping);
+    assert_eq!(deletion::remove_unused(&shared.store, &shared.blobs).await.unwrap(), 1);
+    assert!(shared.blobs.get(&hash).await.unwrap().is_none());
 }

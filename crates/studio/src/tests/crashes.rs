@@ -249,8 +249,8 @@ async fn trained(studio: &Studio) -> (Vec<u8>, TrainingRunDetail) {
 }
 
 async fn adapter(studio: &Studio, detail: &TrainingRunDetail) -> Vec<u8> {
-    let (_, path) = studio.adapter_file(detail.job.version.as_ref().unwrap()).await.unwrap();
-    std::fs::read(path).unwrap()
+    let (_, file) = studio.adapter_file(detail.job.version.as_ref().unwrap()).await.unwrap();
+    file.bytes().await.unwrap()
 }
 
 /// Step and loss of each point, step and kind of each sample: each of them once.

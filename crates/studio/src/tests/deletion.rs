@@ -214,7 +214,7 @@ async fn a_crash_between_rows_and_files_leaves_nothing_behind() {
     // Made again at the same moment as it is noted, it stays.
     studio.shared().store.delete_upload(&hash).await.unwrap();
     made(&studio, request("moons"), &me).await;
-    deletion::remove_unused(studio.shared()).await.unwrap();
+    deletion::remove_unused(&studio.shared().store, &studio.shared().blobs).await.unwrap();
     studio.image(&hash).await.unwrap();
 }
 

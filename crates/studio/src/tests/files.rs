@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::blobs::Blobs;
+use crate::{BlobPlace, blobs::Blobs};
 
 #[tokio::test]
 async fn a_second_server_on_the_same_folder_names_the_first() {
@@ -101,14 +101,14 @@ async fn a_database_locked_by_another_program_is_an_error_not_a_hang() {
     finished(&studio, &submit(&studio, "moons").await.id).await;
 }
 
-#[test]
-fn only_a_hash_names_a_blob() {
+#[tokio::test]
+async fn only_a_hash_names_a_blob() {
     let folder = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
+    let blobs = Blobs::open(folder.path(), &BlobPlace::default()).await.unwrap();
     fs::write(folder.path().join("secret"), "secret").unwrap();
-    let hash = blobs.put(b"content").unwrap();
-    assert_eq!(blobs.get(&hash).unwrap().as_deref(), Some(&b"content"[..]));
-    assert_eq!(blobs.put(b"content").unwrap(), hash);
+    let hash = blobs.put(b"content".to_vec()).await.unwrap();
+    assert_eq!(blobs.read(&hash).await.unwrap().as_deref(), Some(&b"content"[..]));
+    assert_eq!(blobs.put(b"content".to_vec()).await.unwrap(), hash);
     let upper = hash.to_uppercase();
     let (dots, traversal) = ("../".repeat(21) + "s", format!("../secret{}", "0".repeat(55)));
     let unicode = format!("é{}", "0".repeat(62));
@@ -116,22 +116,27 @@ fn only_a_hash_names_a_blob() {
     nul.replace_range(10..11, "\0");
     for name in ["", "ab", "/etc/passwd", "../secret", &upper, &dots, &traversal, &unicode, &nul, &hash[1..]]
     {
-        assert_eq!(blobs.path(name), None, "{name:?}");
-        assert_eq!(blobs.get(name).unwrap(), None, "{name:?}");
+        assert_eq!(crate::blob_path(folder.path(), name), None, "{name:?}");
+        assert!(blobs.get(name).await.unwrap().is_none(), "{name:?}");
+        assert!(blobs.local(name).await.unwrap().is_none(), "{name:?}");
     }
-    assert_eq!(blobs.get(&"0".repeat(64)).unwrap(), None);
+    assert_eq!(blobs.read(&"0".repeat(64)).await.unwrap(), None);
 }
 
-#[test]
-fn half_written_files_are_swept_at_the_next_start() {
+#[tokio::test]
+async fn half_written_files_are_removed_at_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open(folder.path().to_owned()).unwrap();
+    let open = async || Blobs::open(folder.path(), &BlobPlace::default()).await.unwrap();
+    let blobs = open().await;
     let staged = blobs.stage(&b"content"[..]).unwrap();
     let path = staged.path.clone();
     std::mem::forget(staged);
     assert!(path.is_file());
-    Blobs::open(folder.path().to_owned()).unwrap();
-    assert!(!path.exists());
+    let (half, other) = (folder.path().join("blobs/.adire-owner#7"), folder.path().join("blobs/a#b"));
+    fs::write(&half, "").unwrap();
+    fs::write(&other, "").unwrap();
+    open().await;
+    assert!(!path.exists() && !half.exists() && other.exists());
 }
 
 #[tokio::test]

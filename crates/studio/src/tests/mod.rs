@@ -17,6 +17,8 @@ mod prompts;
 mod queue;
 mod random;
 mod restart;
+#[cfg(feature = "s3")]
+mod s3;
 mod stored;
 mod training;
 mod uploads;

@@ -56,8 +56,8 @@ async fn until_state(studio: &Studio, id: &str, state: TrainingState) -> Trainin
 }
 
 async fn adapter_bytes(studio: &Studio, job: &TrainingRun) -> Vec<u8> {
-    let (_, path) = studio.adapter_file(job.version.as_ref().unwrap()).await.unwrap();
-    std::fs::read(path).unwrap()
+    let (_, file) = studio.adapter_file(job.version.as_ref().unwrap()).await.unwrap();
+    file.bytes().await.unwrap()
 }
 
 async fn training_latched() -> (TempDir, Studio, FakeBackend, StepLatch) {

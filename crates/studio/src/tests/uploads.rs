@@ -30,7 +30,7 @@ async fn an_upload_can_be_looked_at_and_goes_after_a_while_unless_a_request_name
     let shared = studio.shared().clone();
     assert_eq!(gc::collect_uploads(&shared, now() - 1_000_000).await.unwrap(), 0, "they have just come");
     assert_eq!(gc::collect_uploads(&shared, now() + 1).await.unwrap(), 1);
-    deletion::remove_unused(&shared).await.unwrap();
+    deletion::remove_unused(&shared.store, &shared.blobs).await.unwrap();
     assert!(matches!(studio.image(&idle).await, Err(StudioError::NotFound { .. })));
     assert!(!blob(&folder, &idle).exists());
     for hash in [&init, &mask, &made.images[0].hash] {
@@ -61,8 +61,9 @@ async fn adapters_are_not_given_out_as_images() {
     let (folder, studio, _) = fresh().await;
     let added = three_versions(&studio, folder.path()).await;
     assert!(matches!(studio.image(&added[0].hash).await, Err(StudioError::NotFound { .. })));
-    let (version, path) = studio.adapter_file("adire").await.unwrap();
-    assert_eq!((version, path), (added[1].clone(), blob(&folder, &added[1].hash)));
+    let (version, file) = studio.adapter_file("adire").await.unwrap();
+    assert_eq!((version, file.hash()), (added[1].clone(), added[1].hash.as_str()));
+    assert_eq!(file.bytes().await.unwrap(), std::fs::read(blob(&folder, &added[1].hash)).unwrap());
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use crate::{
     AdapterFile, EmbeddingFile, InitFiles, RenderRequest, StudioError,
     blobs::hex,
     embeddings, limits,
-    shared::{Shared, blocking},
+    shared::Shared,
     store::GenerationRow,
     uploads, views,
 };
@@ -120,8 +120,7 @@ impl GenerationRun {
 async fn files(shared: &Shared, spec: &GenerationSpec) -> Result<Files, StudioError> {
     let adapters = shared.adapter_files(&spec.adapters).await?;
     let embeddings = embeddings::files(shared).await?;
-    let (blobs, spec) = (shared.blobs.clone(), spec.clone());
-    let init = blocking(move || uploads::files(&blobs, &spec)).await?;
+    let init = uploads::files(&shared.blobs, spec).await?;
     Ok(Files { adapters, embeddings, init })
 }
 

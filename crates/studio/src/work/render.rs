@@ -86,10 +86,9 @@ pub(crate) async fn store_image(
         switch_seconds: if switch_seconds.is_finite() { switch_seconds } else { 0.0 },
         warnings,
     };
-    let blobs = shared.blobs.clone();
     let (png, recipe) = blocking(move || Ok((encode_with_recipe(&pixels, &recipe)?, recipe))).await?;
-    let _keeping = shared.keeping.lock().await;
-    let hash = blocking(move || blobs.put(&png)).await?;
+    let _keeping = shared.blobs.keeping().await;
+    let hash = shared.blobs.put(png).await?;
     let image = ImageRecord {
         url: image_url(&hash),
         hash,

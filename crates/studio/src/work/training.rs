@@ -17,6 +17,7 @@ use super::{Claimed, Hold, Stop, model::MAX_ATTEMPTS, scheduler::Progressed};
 use crate::{
     AdapterFile, BackendError, KnownResults, NewAdapter, StudioError, TrainingImage, TrainingTask,
     UnitOutcome, adapters,
+    blobs::Local,
     dataset::text_of,
     folder::reason,
     png::encode_bare,
@@ -165,8 +166,9 @@ impl TrainingRun {
                 shared.store.save_gain(lease).await?;
             }
             UnitOutcome::Sample { step, prompt_index, with_adapter, pixels } => {
-                let blobs = shared.blobs.clone();
-                let hash = blocking(move || blobs.put(&encode_bare(&pixels)?)).await?;
+                let png = blocking(move || encode_bare(&pixels)).await?;
+                let _keeping = shared.blobs.keeping().await;
+                let hash = shared.blobs.put(png).await?;
                 let prompt = begun.prompts.get(prompt_index as usize).cloned().unwrap_or_default();
                 let url = image_url(&hash);
                 let sample = TrainingSample { step, prompt, prompt_index, with_adapter, hash, url };
@@ -276,8 +278,7 @@ async fn task(shared: &Shared, row: &RunRow) -> Result<TrainingTask, Stop> {
         Some(name) => {
             let known = shared.store.adapters().await?;
             let version = adapters::resolve(&known, name)?;
-            let lost = || StudioError::Storage(format!("The file of {} is missing.", version.id()));
-            let path = shared.blobs.path(&version.hash).ok_or_else(lost)?;
+            let path = adapters::local(&shared.blobs, version).await?;
             let (id, hash) = (version.id(), version.hash.clone());
             Some(AdapterFile { id, hash, path, strength: 1.0, te_strength: 1.0 })
         }
@@ -318,11 +319,13 @@ async fn images(
     caption: &str,
     trigger: &str,
 ) -> Result<Vec<TrainingImage>, StudioError> {
-    let image = |row: crate::store::DatasetImageRow| {
+    let rows = shared.datasets.images(dataset).await?;
+    let files = shared.blobs.locals(rows.iter().map(|row| row.hash.clone()).collect()).await;
+    let image = |(row, file): (crate::store::DatasetImageRow, Local)| {
         let lost = || StudioError::Storage(format!("The file of the image {} is missing.", row.name));
-        let path = shared.blobs.path(&row.hash).filter(|path| path.is_file()).ok_or_else(lost)?;
+        let path = file?.ok_or_else(lost)?;
         let caption = text_of(&row.caption, caption, trigger);
         Ok(TrainingImage { path, caption, repeats: row.repeats(), name: row.name })
     };
-    shared.datasets.images(dataset).await?.into_iter().map(image).collect()
+    rows.into_iter().zip(files).map(image).collect()
 }

@@ -216,7 +216,7 @@ impl Run<'_> {
         let images = |dataset: &Dataset| {
             let training_image = |image: &adire_studio::DatasetImage| TrainingImage {
                 name: image.name.clone(),
-                path: image.path.clone(),
+                path: image.path.clone().into(),
                 caption: image.caption.clone(),
                 repeats: image.repeats,
             };

@@ -1,0 +1,146 @@
+//! A blob that was found: its length, its content piece by piece, a part of it, a file.
+
+use std::{fmt, io, ops::Range, sync::PoisonError};
+
+use bytes::Bytes;
+use futures::{StreamExt, stream::BoxStream};
+use tokio::{
+    fs::File,
+    io::{AsyncReadExt, AsyncSeekExt},
+};
+use tokio_util::io::ReaderStream;
+
+use super::{
+    Blobs, Files,
+    errors::{file_failed, unreadable},
+    local::LocalFile,
+    verify::{collect, verified, verify_file},
+};
+use crate::{StudioError, shared::blocking};
+
+/// Bytes that are read from a file at a time.
+const PIECE: usize = 1 << 20;
+
+/// The content of a blob or a part of it. A damaged blob ends in an error instead of its last piece.
+pub type BlobStream = BoxStream<'static, io::Result<Bytes>>;
+
+/// A blob that exists. It can be read to its end even when it is deleted meanwhile.
+pub struct Blob {
+    blobs: Blobs,
+    hash: String,
+    size: u64,
+    content: Content,
+}
+
+enum Content {
+    File {
+        opened: File,
+        path: LocalFile,
+    },
+    /// In the bucket only.
+    #[cfg(feature = "s3")]
+    Remote,
+}
+
+impl fmt::Debug for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blob").field("hash", &self.hash).field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+impl Blob {
+    /// Opens a file; `None` when it does not exist.
+    pub(super) async fn open(blobs: Blobs, hash: &str, path: LocalFile) -> Result<Option<Self>, StudioError> {
+        let opened = match File::open(&path).await {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(file_failed(&error)),
+        };
+        let size = opened.metadata().await.map_err(|error| file_failed(&error))?.len();
+        Ok(Some(Self { blobs, hash: hash.to_owned(), size, content: Content::File { opened, path } }))
+    }
+
+    #[cfg(feature = "s3")]
+    pub(super) fn remote(blobs: Blobs, hash: &str, size: u64) -> Self {
+        Self { blobs, hash: hash.to_owned(), size, content: Content::Remote }
+    }
+
+    /// The sha256 that names it, 64 hex digits.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Its length in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// All of it, verified on the way.
+    pub fn stream(self) -> BlobStream {
+        match self.content {
+            Content::File { opened, path } => {
+                // The path holds the file for as long as it is read.
+                let pieces = ReaderStream::with_capacity(opened, PIECE).map(move |piece| {
+                    let _held = &path;
+                    piece
+                });
+                verified(pieces, self.hash).boxed()
+            }
+            #[cfg(feature = "s3")]
+            Content::Remote => self.blobs.fetch(self.hash),
+        }
+    }
+
+    /// The bytes of `range`, which must lie within its length. They cannot be verified alone, so the whole blob is
+    /// first.
+    ///
+    /// # Errors
+    /// It cannot be read, or is damaged.
+    pub async fn range(self, range: Range<u64>) -> Result<BlobStream, StudioError> {
+        let path = self.into_local().await?;
+        let mut file = File::open(&path).await.map_err(|error| file_failed(&error))?;
+        file.seek(io::SeekFrom::Start(range.start)).await.map_err(|error| file_failed(&error))?;
+        let part = file.take(range.end.saturating_sub(range.start));
+        let pieces = ReaderStream::with_capacity(part, PIECE).map(move |piece| {
+            let _held = &path;
+            piece
+        });
+        Ok(pieces.boxed())
+    }
+
+    /// All of it at once.
+    pub(crate) async fn bytes(self) -> Result<Vec<u8>, StudioError> {
+        let size = self.size;
+        collect(self.stream(), size).await.map_err(unreadable)
+    }
+
+    /// A verified file of this machine.
+    pub(super) async fn into_local(self) -> Result<LocalFile, StudioError> {
+        match self.content {
+            Content::File { path, .. } => {
+                self.blobs.verify_once(self.hash, path.clone()).await?;
+                Ok(path)
+            }
+            #[cfg(feature = "s3")]
+            Content::Remote => self.blobs.fill(&self.hash).await,
+        }
+    }
+}
+
+impl Blobs {
+    /// Verifies a file of the folder, the first time it is handed out. Those of the cache were when they came.
+    async fn verify_once(&self, hash: String, path: LocalFile) -> Result<(), StudioError> {
+        #[cfg_attr(
+            not(feature = "s3"),
+            expect(irrefutable_let_patterns, reason = "there is one kind of files")
+        )]
+        let Files::Folder { verified, .. } = &self.0.files else { return Ok(()) };
+        if verified.lock().unwrap_or_else(PoisonError::into_inner).contains(&hash) {
+            return Ok(());
+        }
+        let of = hash.clone();
+        blocking(move || verify_file(&path, &of).map_err(|error| file_failed(&error))).await?;
+        verified.lock().unwrap_or_else(PoisonError::into_inner).insert(hash);
+        Ok(())
+    }
+}

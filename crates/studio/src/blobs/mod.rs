@@ -1,0 +1,315 @@
+//! Blobs: files named by the sha256 of their content, in a local folder (`ab/cd…`) or in an S3 bucket. Both are an
+//! [`ObjectStore`]; what differs is where a file for the engine comes from: the folder's own, or a copy in the `cache`.
+//!
+//! A blob is written before its row and removed after it. From the first to the second its writer holds
+//! [`Blobs::keeping`], so that garbage collection does not take it for an orphan.
+
+#[cfg(feature = "s3")]
+mod cache;
+mod errors;
+mod handle;
+mod local;
+mod place;
+#[cfg(feature = "s3")]
+mod s3;
+mod staged;
+mod verify;
+
+use std::{
+    collections::HashSet,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture};
+use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as ObjectPath};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use errors::{again, failed, unreadable};
+pub use handle::{Blob, BlobStream};
+pub use local::LocalFile;
+pub use place::Bucket;
+pub(crate) use staged::Staged;
+
+use crate::{
+    StudioError,
+    shared::{blocking, milliseconds},
+};
+
+/// Their place in the data folder.
+pub(crate) const FOLDER: &str = "blobs";
+/// Where copies of a bucket's blobs lie in the data folder.
+#[cfg(feature = "s3")]
+const CACHE: &str = "blob-cache";
+/// Names the database that the blobs belong to.
+const OWNER: &str = ".adire-owner";
+
+/// Blobs that are read or written at a time where many are needed.
+const FETCHES: usize = 8;
+
+/// A blob as a file, if there is one of that name.
+pub(crate) type Local = Result<Option<LocalFile>, StudioError>;
+
+/// Where a studio's blobs are.
+#[derive(Clone, Debug, Default)]
+pub struct BlobPlace {
+    /// The bucket; `None`: `blobs` in the data folder.
+    pub bucket: Option<Bucket>,
+    /// Most bytes of the bucket's blobs that are kept in the data folder; `None`: 20 GB, at most a tenth of the disk.
+    pub cache: Option<u64>,
+}
+
+/// The blobs of a studio; clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Blobs(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Arc<dyn ObjectStore>,
+    prefix: ObjectPath,
+    files: Files,
+    keeping: RwLock<()>,
+}
+
+/// Where blobs are as files.
+#[derive(Debug)]
+enum Files {
+    /// In the store itself. Those in the set were read once and had the right hash.
+    Folder { root: PathBuf, verified: Mutex<HashSet<String>> },
+    #[cfg(feature = "s3")]
+    Cache(cache::Cache),
+}
+
+impl Blobs {
+    /// Opens the blobs and removes what a crash left half-written. Only the holder of the data folder's lock may call
+    /// this.
+    pub(crate) async fn open(data: &Path, place: &BlobPlace) -> Result<Self, StudioError> {
+        match &place.bucket {
+            None => Self::open_folder(data.join(FOLDER)).await,
+            #[cfg(feature = "s3")]
+            Some(bucket) => Self::open_bucket(data.join(CACHE), bucket, place.cache).await,
+            #[cfg(not(feature = "s3"))]
+            Some(bucket) => Err(StudioError::Storage(format!(
+                "The blobs in {bucket} cannot be used: this program was built without the feature s3."
+            ))),
+        }
+    }
+
+    async fn open_folder(root: PathBuf) -> Result<Self, StudioError> {
+        let folder = root.clone();
+        blocking(move || staged::clear(&folder)).await?;
+        // Its default is not to wait for the disk.
+        let store = LocalFileSystem::new_with_prefix(&root).map_err(failed)?.with_fsync(true);
+        let files = Files::Folder { root, verified: Mutex::default() };
+        Ok(Self::new(Arc::new(store), ObjectPath::default(), files))
+    }
+
+    #[cfg(feature = "s3")]
+    async fn open_bucket(root: PathBuf, bucket: &Bucket, most: Option<u64>) -> Result<Self, StudioError> {
+        let (store, prefix) = s3::open(bucket).await?;
+        let cache = blocking(move || cache::Cache::open(root, most)).await?;
+        Ok(Self::new(store, prefix, Files::Cache(cache)))
+    }
+
+    fn new(store: Arc<dyn ObjectStore>, prefix: ObjectPath, files: Files) -> Self {
+        Self(Arc::new(Inner { store, prefix, files, keeping: RwLock::default() }))
+    }
+
+    /// Held from the moment a blob is written until its row is there.
+    pub(crate) async fn keeping(&self) -> RwLockReadGuard<'_, ()> {
+        self.0.keeping.read().await
+    }
+
+    /// Held while blobs are removed that no row needs: the same content may come again just then.
+    pub(crate) async fn removing(&self) -> RwLockWriteGuard<'_, ()> {
+        self.0.keeping.write().await
+    }
+
+    /// Writes bytes and gives their hash. On return they are on the disk, or in the bucket.
+    pub(crate) async fn put(&self, bytes: Vec<u8>) -> Result<String, StudioError> {
+        let (blobs, bytes) = (self.clone(), Arc::new(bytes));
+        let put = move || {
+            let (blobs, bytes) = (blobs.clone(), bytes.clone());
+            async move {
+                let stager = blobs.clone();
+                blobs.keep(blocking(move || stager.stage(bytes.as_slice())).await?).await
+            }
+        };
+        again(put).await
+    }
+
+    /// Writes what `from` gives into a file of its own, synced to the disk. Blocks.
+    pub(crate) fn stage(&self, from: impl io::Read) -> Result<Staged, StudioError> {
+        Staged::write(self.incoming(), from)
+    }
+
+    /// Where a file on its way in may be written; nothing is there yet.
+    pub(crate) fn incoming(&self) -> PathBuf {
+        staged::place(self.root())
+    }
+
+    /// The folder of this machine.
+    fn root(&self) -> &Path {
+        match &self.0.files {
+            Files::Folder { root, .. } => root,
+            #[cfg(feature = "s3")]
+            Files::Cache(cache) => cache.root(),
+        }
+    }
+
+    /// Gives a staged file its name.
+    pub(crate) async fn keep(&self, staged: Staged) -> Result<String, StudioError> {
+        let path = self.path(&staged.hash);
+        let path = path.ok_or_else(|| StudioError::Storage(format!("{} is not a sha256.", staged.hash)))?;
+        match &self.0.files {
+            Files::Folder { .. } => {
+                let from = staged::object(&staged.path);
+                self.0.store.rename(&from, &path).await.map_err(failed)?;
+            }
+            #[cfg(feature = "s3")]
+            Files::Cache(cache) => {
+                s3::upload(self.0.store.as_ref(), &path, &staged).await?;
+                // The upload is what counts; a copy that cannot be kept is fetched when it is needed.
+                if let Err(error) = cache.adopt(&staged.hash, &staged.path, staged.bytes).await {
+                    s3::not_copied(&error);
+                }
+            }
+        }
+        Ok(staged.hash.clone())
+    }
+
+    /// As [`Self::keep`], several at a time.
+    pub(crate) fn keep_all(&self, staged: Vec<Staged>) -> BoxFuture<'static, Result<(), StudioError>> {
+        let blobs = self.clone();
+        let keep = move |file| {
+            let blobs = blobs.clone();
+            async move { blobs.keep(file).await.map(drop) }
+        };
+        let kept = futures::stream::iter(staged).map(keep).buffer_unordered(FETCHES);
+        kept.try_collect().boxed()
+    }
+
+    /// A blob to be read; `None` when there is none of that name.
+    pub(crate) async fn get(&self, hash: &str) -> Result<Option<Blob>, StudioError> {
+        let Some(path) = self.path(hash) else { return Ok(None) };
+        let file = match &self.0.files {
+            Files::Folder { root, .. } => Some(LocalFile::from(file_path(root, hash))),
+            #[cfg(feature = "s3")]
+            Files::Cache(cache) => cache.hold(hash),
+        };
+        if let Some(file) = file {
+            return Blob::open(self.clone(), hash, file).await;
+        }
+        match self.0.store.head(&path).await {
+            Ok(found) => Ok(Some(Blob::remote(self.clone(), hash, found.size))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// A blob as a verified file of this machine; `None` when there is none of that name.
+    pub(crate) async fn local(&self, hash: &str) -> Local {
+        let Some(blob) = self.get(hash).await? else { return Ok(None) };
+        blob.into_local().await.map(Some)
+    }
+
+    /// As [`Self::local`], several at a time. In the order of `hashes`.
+    pub(crate) fn locals(&self, hashes: Vec<String>) -> BoxFuture<'static, Vec<Local>> {
+        let blobs = self.clone();
+        let local = move |hash: String| {
+            let blobs = blobs.clone();
+            async move { blobs.local(&hash).await }
+        };
+        futures::stream::iter(hashes).map(local).buffered(FETCHES).collect().boxed()
+    }
+
+    /// The content of a blob; `None` when there is none of that name.
+    pub(crate) async fn read(&self, hash: &str) -> Result<Option<Vec<u8>>, StudioError> {
+        match self.get(hash).await? {
+            Some(blob) => Ok(Some(blob.bytes().await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Width and height of a blob that is a PNG file, from its first bytes; `None` when there is none of that name,
+    /// or it is something else.
+    pub(crate) async fn png_size(&self, hash: &str) -> Result<Option<(u32, u32)>, StudioError> {
+        let Some(blob) = self.get(hash).await? else { return Ok(None) };
+        if blob.size() < 24 {
+            return Ok(None);
+        }
+        let head: Vec<u8> =
+            blob.range(0..24).await?.try_collect::<Vec<_>>().await.map_err(unreadable)?.concat();
+        let Ok(head) = <[u8; 24]>::try_from(head) else { return Ok(None) };
+        // Signature, then the header chunk, which comes first: its length, its name, width, height.
+        let [signature @ .., w0, w1, w2, w3, h0, h1, h2, h3] = head;
+        let size = (u32::from_be_bytes([w0, w1, w2, w3]), u32::from_be_bytes([h0, h1, h2, h3]));
+        Ok((signature == *b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR" && size.0 > 0 && size.1 > 0).then_some(size))
+    }
+
+    /// The blobs whose names begin with these two digits, each with the time of its last change (milliseconds since
+    /// 1970).
+    pub(crate) async fn list(&self, digits: &str) -> Result<Vec<(String, i64)>, StudioError> {
+        let prefix = self.0.prefix.clone().join(digits);
+        let blob = |found: object_store::ObjectMeta| {
+            let name = format!("{digits}{}", found.location.filename().unwrap_or_default());
+            is_hash(&name).then(|| (name, milliseconds(found.last_modified.into())))
+        };
+        let found = self.0.store.list(Some(&prefix));
+        found.try_filter_map(|found| std::future::ready(Ok(blob(found)))).try_collect().await.map_err(failed)
+    }
+
+    /// Marks the blobs as those of the database `id`, unless another one has marked them. Whether they are `id`'s.
+    pub(crate) async fn claim(&self, id: &str) -> Result<bool, StudioError> {
+        let path = self.0.prefix.clone().join(OWNER);
+        match self.0.store.get(&path).await {
+            Ok(found) => Ok(found.bytes().await.map_err(failed)?.trim_ascii() == id.as_bytes()),
+            Err(object_store::Error::NotFound { .. }) => {
+                self.0.store.put(&path, id.to_owned().into()).await.map_err(failed)?;
+                Ok(true)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Removes a blob; one that is not there is as good.
+    pub(crate) async fn remove(&self, hash: &str) -> Result<(), StudioError> {
+        let Some(path) = self.path(hash) else { return Ok(()) };
+        match &self.0.files {
+            Files::Folder { verified, .. } => {
+                verified.lock().unwrap_or_else(PoisonError::into_inner).remove(hash);
+            }
+            #[cfg(feature = "s3")]
+            Files::Cache(cache) => cache.forget(hash),
+        }
+        match self.0.store.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Its name in the store. Only 64 lower-case hex digits are a blob's name, so nothing that a client sends leads
+    /// anywhere else.
+    fn path(&self, hash: &str) -> Option<ObjectPath> {
+        is_hash(hash).then(|| self.0.prefix.clone().join(&hash[..2]).join(&hash[2..]))
+    }
+}
+
+/// Path of the blob with that name below `root`; `None` for an invalid name.
+pub(crate) fn path_below(root: &Path, hash: &str) -> Option<PathBuf> {
+    is_hash(hash).then(|| file_path(root, hash))
+}
+
+fn file_path(root: &Path, hash: &str) -> PathBuf {
+    root.join(&hash[..2]).join(&hash[2..])
+}
+
+fn is_hash(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Lower-case hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
