@@ -51,8 +51,9 @@ pub(super) async fn open(bucket: &Bucket) -> Result<(Arc<dyn ObjectStore>, Objec
     let builder = builder.with_virtual_hosted_style_request(false);
     let setting = |key: AmazonS3ConfigKey| builder.get_config_value(&key).unwrap_or_default();
     let endpoint = setting(AmazonS3ConfigKey::Endpoint);
-    let is_set = |name: &str| bucket.variables.iter().any(|(key, value)| key == name && !value.is_empty());
-    if endpoint.starts_with("http://") && !is_set("AWS_ALLOW_HTTP") {
+    let is_yes = |value: &str| ["1", "true", "on", "yes", "y"].contains(&value.to_ascii_lowercase().as_str());
+    let allows_http = bucket.variables.iter().any(|(key, value)| key == "AWS_ALLOW_HTTP" && is_yes(value));
+    if endpoint.starts_with("http://") && !allows_http {
         return Err(refuse(format!(
             "{endpoint} is not encrypted. Use https, or set AWS_ALLOW_HTTP=true within a network that you trust."
         )));
@@ -92,11 +93,11 @@ fn reason(error: &object_store::Error, reached: &str, has_key: bool) -> String {
     use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
     match error {
         NotFound { .. } => "the bucket does not exist. Create it, or correct the name.".to_owned(),
-        _ if !has_key => NO_KEY.to_owned(),
         PermissionDenied { .. } | Unauthenticated { .. } => {
             "access denied. Check the credentials in AWS_…, and that they may read, write, list and delete there."
                 .to_owned()
         }
+        _ if !has_key => NO_KEY.to_owned(),
         _ => {
             let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
             while let Some(cause) = source {
