@@ -88,7 +88,7 @@ mod tests {
         ] {
             let bucket = Bucket::new(url, [secret.clone(), other.clone()]).unwrap();
             assert_eq!((bucket.to_string(), format!("{bucket:?}")), (shown.to_owned(), shown.to_owned()));
-            assert_eq!(bucket.variables, [secret.clone()]);
+            assert_eq!(bucket.variables, std::slice::from_ref(&secret));
         }
         for url in [
             "",

@@ -91,7 +91,10 @@ fn server() -> &'static Server {
     SERVER.get_or_init(Server::start)
 }
 
-fn variables(port: u16) -> Vec<(String, String)> {
+/// Of the environment.
+type Variables = Vec<(String, String)>;
+
+fn variables(port: u16) -> Variables {
     let endpoint = format!("http://127.0.0.1:{port}");
     [
         ("AWS_ACCESS_KEY_ID", "x"),
@@ -150,7 +153,7 @@ async fn blobs_of_a_bucket_are_read_whole_in_part_and_as_files() {
             let blob = blobs.get(hash).await.unwrap().unwrap();
             assert_eq!((blob.size(), blob.hash()), (content.len() as u64, hash.as_str()));
             assert!(read_back(blob.stream()).await.unwrap() == *content);
-            assert_eq!(cached(folder.path()), [hash.clone()]);
+            assert_eq!(cached(folder.path()), std::slice::from_ref(hash));
         }
         forget(folder.path());
         let blobs = open().await;
@@ -237,7 +240,7 @@ async fn a_small_cache_serves_many_and_keeps_what_is_held() {
 #[ignore = "needs moto: cargo xtask test s3"]
 async fn a_bucket_that_cannot_be_used_is_refused_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
-    let refusal = async |url: &str, change: &dyn Fn(&mut Vec<(String, String)>)| {
+    let refusal = async |url: &str, change: &dyn Fn(&mut Variables)| {
         let mut variables = variables(server().port);
         change(&mut variables);
         let place = BlobPlace { bucket: Some(Bucket::new(url, variables).unwrap()), cache: None };
@@ -247,7 +250,7 @@ async fn a_bucket_that_cannot_be_used_is_refused_with_a_reason() {
         assert!(error.contains(url), "{error}");
         error
     };
-    let set = |variables: &mut Vec<(String, String)>, key: &str, value: &str| {
+    let set = |variables: &mut Variables, key: &str, value: &str| {
         variables.retain(|(name, _)| name != key);
         variables.push((key.to_owned(), value.to_owned()));
     };
@@ -257,7 +260,7 @@ async fn a_bucket_that_cannot_be_used_is_refused_with_a_reason() {
     assert!(refused.contains("http://127.0.0.1:9 cannot be reached: Connection refused"), "{refused}");
     let plain = refusal("s3://adire/a", &|v| v.retain(|(key, _)| key != "AWS_ALLOW_HTTP")).await;
     assert!(plain.contains("AWS_ALLOW_HTTP=true"), "{plain}");
-    let without_key = |v: &mut Vec<(String, String)>| {
+    let without_key = |v: &mut Variables| {
         v.retain(|(key, _)| !key.contains("KEY"));
         set(v, "AWS_METADATA_ENDPOINT", "http://127.0.0.1:9");
     };

@@ -13,12 +13,8 @@ use super::{
     scheduler::Progressed,
 };
 use crate::{
-    AdapterFile, EmbeddingFile, InitFiles, RenderRequest, StudioError,
-    blobs::hex,
-    embeddings, limits,
-    shared::Shared,
-    store::GenerationRow,
-    uploads, views,
+    AdapterFile, EmbeddingFile, InitFiles, RenderRequest, StudioError, blobs::hex, embeddings, limits,
+    shared::Shared, store::GenerationRow, uploads, views,
 };
 
 /// Milliseconds that a megapixel-step is taken for before anything was timed. Only their ratios matter then.

@@ -145,7 +145,7 @@ impl TrainArgs {
 fn parent(file: &Path) -> anyhow::Result<AdapterFile> {
     let hash = Adapter::read(file)?.hash().to_owned();
     let id = file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
-    Ok(AdapterFile { id, hash, path: file.to_owned(), strength: 1.0, te_strength: 1.0 })
+    Ok(AdapterFile { id, hash, path: file.to_owned().into(), strength: 1.0, te_strength: 1.0 })
 }
 
 /// Context of one training run.
