@@ -132,6 +132,63 @@ class Goldens:
         pipe.unet = model
         self.add(name, name, 1.0, self.outputs(pipe))
 
+    def formula(self, name, unet, text, made, strengths=(1.0, 0.7)):
+        """Files that no installed library writes. `made` gives a module's tensors, and its change at a strength."""
+        state, deltas = {}, []
+        for key, module in modules(pipeline(), unet, text):
+            own, delta = made(module.weight.detach())
+            state |= {f"{key}.{part}": value.contiguous() for part, value in own.items()}
+            deltas.append((key, delta))
+        file = f"{name}.safetensors"
+        save_file(state, FOLDER / file)
+        for strength in strengths:
+            pipe = pipeline()
+            targets = dict(modules(pipe, unet, text))
+            with torch.no_grad():
+                for key, delta in deltas:
+                    targets[key].weight.add_(delta(strength))
+            self.add(f"{name} at {strength}", file, strength, self.outputs(pipe))
+
+    def normal(self, *shape, size=0.3):
+        return torch.randn(shape, generator=self.generator) * size
+
+    def rotations(self, weight):
+        """LyCORIS before 3.0, `oft_diag`: the rotations themselves, several blocks along the outputs (A1111's
+        network_oft.py, is_R; a strength interpolates to the identity)."""
+        size = 4
+        count = weight.shape[0] // size
+        generators = self.normal(count, size, size)
+        generators = generators - generators.transpose(1, 2)
+        eye = torch.eye(size)
+        blocks = (eye + generators) @ torch.linalg.inv(eye - generators)
+        rows = weight.reshape(count, size, -1)
+
+        def delta(strength):
+            turned = torch.einsum("knm,kni->kmi", blocks * strength + eye * (1 - strength), rows)
+            return turned.reshape(weight.shape) - weight
+
+        return {"oft_diag": blocks}, delta
+
+    def old_glora(self, weight):
+        """LyCORIS before 2.0: the factors the other way round (ComfyUI's glora.py, old_glora)."""
+        rank, alpha, flat = 2, 3.0, weight.flatten(1)
+        outputs, inputs = flat.shape
+        a1, a2 = self.normal(rank, inputs), self.normal(inputs, rank)
+        b1, b2 = self.normal(rank, inputs), self.normal(outputs, rank)
+        change = (b2 @ b1 + flat @ a2 @ a1) * (alpha / rank)
+        own = {"a1.weight": a1, "a2.weight": a2, "b1.weight": b1, "b2.weight": b2, "alpha": torch.tensor(alpha)}
+        return own, lambda strength: change.reshape(weight.shape) * strength
+
+    def float8(self, weight):
+        """Factors as F8_E5M2, which have two bits of a fraction."""
+        rank, alpha, flat = 2, 3.0, weight.flatten(1)
+        outputs, inputs = flat.shape
+        down = self.normal(rank, inputs, *([1, 1] if weight.dim() == 4 else [])).to(torch.float8_e5m2)
+        up = self.normal(outputs, rank, *([1, 1] if weight.dim() == 4 else [])).to(torch.float8_e5m2)
+        change = up.float().flatten(1) @ down.float().flatten(1) * (alpha / rank)
+        own = {"lora_down.weight": down, "lora_up.weight": up, "alpha": torch.tensor(alpha)}
+        return own, lambda strength: change.reshape(weight.shape) * strength
+
     def save(self):
         save_file(self.tensors, FOLDER / "expected.safetensors")
         (FOLDER / "cases.json").write_text(json.dumps(self.cases, indent=1) + "\n")
@@ -176,6 +233,12 @@ def main():
         size=0.5,
     )
     goldens.peft("peft-boft", peft.BOFTConfig(boft_block_size=4, target_modules=targets))
+
+    goldens.formula("oft-diag", every, TEXT, goldens.rotations)
+    goldens.formula("glora-old", plain, TEXT, goldens.old_glora)
+    goldens.formula("lora-e5m2", plain, TEXT, goldens.float8)
+    goldens.peft("peft-lora-bias", peft.LoraConfig(r=2, lora_alpha=3, lora_bias=True, target_modules=["attn1.to_out.0", *targets[2:]]))
+    goldens.peft("peft-boft-stages", peft.BOFTConfig(boft_block_size=4, boft_n_butterfly_factor=2, target_modules=targets))
     goldens.save()
 
 
