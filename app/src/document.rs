@@ -26,11 +26,12 @@ enum Content {
 }
 
 impl Document {
-    /// The studio page; `query` is the part of the address after `?`.
-    pub async fn studio(studio: &Studio, client: &Client, query: &str) -> Self {
+    /// The studio page; `query` is the part of the address after `?`. `warning`: what there is to say about files that have
+    /// just been posted.
+    pub async fn studio(studio: &Studio, client: &Client, query: &str, warning: Option<String>) -> Self {
         let address = Address::read(query);
         Self(match api::data(studio, client, address.generation, address.before).await {
-            Ok(data) => Content::Studio(Box::new(data)),
+            Ok(data) => Content::Studio(Box::new(StudioData { warning, ..data })),
             Err(error) => Content::Unavailable(error.kind(), error.to_string()),
         })
     }

@@ -254,7 +254,7 @@ mod tests {
             "continue_from": "e@v1", "note": "f",
         }));
         null_is_absence::<NewDataset>(&json!({"name": "a", "trigger": "b", "caption": "c"}));
-        null_is_absence::<TrainingSettings>(&json!({"pause_while_people_wait": false}));
+        null_is_absence::<TrainingSettings>(&json!({"yield_to_generations": false}));
         for change in [
             json!({"action": "describe", "name": "a", "trigger": "b", "caption": "c"}),
             json!({"action": "caption", "picture": "a", "caption": "b"}),

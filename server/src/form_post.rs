@@ -2,6 +2,7 @@
 //! the address of a page.
 
 use adire_app::{FormPost, INIT_IMAGE_FILE, MASK_FILE, UploadError, submit_form_post};
+use adire_protocol::Upload;
 use adire_studio::{Client, ErrorKind, ImageUse, Studio, StudioError};
 use axum::{
     extract::{
@@ -16,6 +17,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::{
     error::{Problem, ProblemKind},
     extract::ClientOf,
+    flash,
     layers::body,
 };
 
@@ -28,7 +30,8 @@ pub(crate) async fn submit_form(
     let multipart = form.map_err(|error| {
         Problem::new(ProblemKind::MediaType, format!("Expected a multipart form: {}.", error.body_text()))
     })?;
-    let form = match read(&studio, &client, multipart).await {
+    let mut warnings = Vec::new();
+    let form = match read(&studio, &client, multipart, &mut warnings).await {
         Ok(form) => form?,
         // Larger than both images may be together. What was typed is lost with it.
         Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
@@ -36,13 +39,17 @@ pub(crate) async fn submit_form(
         }
         Err(error) => return Err(unreadable(&error)),
     };
-    Ok(Redirect::to(&submit_form_post(&studio, &client, form).await).into_response())
+    let mut response = Redirect::to(&submit_form_post(&studio, &client, form).await).into_response();
+    flash::set(&mut response, &warnings);
+    Ok(response)
 }
 
+/// `warnings`: about the images.
 async fn read(
     studio: &Studio,
     client: &Client,
     mut multipart: Multipart,
+    warnings: &mut Vec<String>,
 ) -> Result<Result<FormPost, Problem>, MultipartError> {
     let (mut form, mut typed, mut uploaded) = (FormPost::default(), 0, Vec::new());
     while let Some(field) = multipart.next_field().await? {
@@ -55,7 +62,13 @@ async fn read(
             }
             let used_as = if name == MASK_FILE { ImageUse::Mask } else { ImageUse::Colours };
             if let Some(uploaded) = image(studio, client, field, used_as).await? {
-                form.image(&name, uploaded);
+                form.image(
+                    &name,
+                    uploaded.map(|upload| {
+                        warnings.extend(upload.warnings);
+                        upload.hash
+                    }),
+                );
             }
             uploaded.push(name);
         } else {
@@ -76,7 +89,7 @@ async fn image(
     client: &Client,
     mut field: Field<'_>,
     used_as: ImageUse,
-) -> Result<Option<Result<String, UploadError>>, MultipartError> {
+) -> Result<Option<Result<Upload, UploadError>>, MultipartError> {
     let first = loop {
         match field.chunk().await? {
             None => return Ok(None),
@@ -93,7 +106,7 @@ async fn image(
         return Err(error);
     }
     Ok(Some(match uploaded {
-        Ok(upload) => Ok(upload.hash),
+        Ok(upload) => Ok(upload),
         Err(error) if error.kind() == ErrorKind::TooLarge => Err(UploadError::Large),
         Err(error) if matches!(error.kind(), ErrorKind::TooMany | ErrorKind::Busy) => Err(UploadError::Busy),
         Err(error) => {

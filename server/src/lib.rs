@@ -14,6 +14,7 @@ mod commands;
 mod connections;
 mod error;
 mod extract;
+mod flash;
 mod form_post;
 mod host_name;
 mod hub;

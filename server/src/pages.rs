@@ -14,6 +14,7 @@ use crate::{
     admin::pages as admin_pages,
     error::{Problem, ProblemKind, unknown_address},
     extract::Segment,
+    flash,
     layers::visitor::accepts_html,
     render,
     state::AppState,
@@ -42,8 +43,14 @@ pub(crate) async fn adapter(
 pub(crate) async fn studio(State(state): State<AppState>, request: Request) -> Response {
     let client = request.extensions().get::<Client>().cloned().unwrap_or_default();
     let query = request.uri().query().unwrap_or_default();
-    let document = Document::studio(&state.studio, &client, query).await;
-    show(state, document, request).await
+    let warning = flash::read(request.headers());
+    let is_shown = warning.is_some();
+    let document = Document::studio(&state.studio, &client, query, warning).await;
+    let mut response = show(state, document, request).await;
+    if is_shown {
+        flash::clear(&mut response);
+    }
+    response
 }
 
 async fn show(state: AppState, document: Document, request: Request) -> Response {

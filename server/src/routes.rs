@@ -157,6 +157,9 @@ pub fn router(state: AppState) -> Result<Router, serde_json::Error> {
     let Addresses { api, pages: documents, .. } = list();
     let (api, description) = api.split_for_parts();
     let access = state.access.clone();
+    let mut description = serde_json::to_value(&description)?;
+    openapi::describe_fields(&mut description);
+    openapi::describe_old_names(&mut description);
     let document = openapi::Document(serde_json::to_vec(&description)?.into());
     // The outermost layer comes last.
     let router = pages::with_functions(documents, &state)

@@ -97,7 +97,7 @@ fn prompts_are_a1111s() {
     assert!(both != apart && apart != plain);
 
     let message = failure(&generate(folder.path(), &["--clip-skip", "3", "--out", "x.png"]), 2);
-    assert!(message.contains("Clip skip must be 1 (the last layer) to 2; got 3."), "{message}");
+    assert!(message.contains("Clip skip must be 1 to 2; got 3."), "{message}");
     let model = golden("pipeline");
     let tag =
         ["generate", "--model", model.to_str().unwrap(), "--prompt", "a <lora:nope:1>", "--out", "x.png"];

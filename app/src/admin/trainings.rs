@@ -76,7 +76,7 @@ fn table(all: Vec<(TrainingRun, String)>, can_compare: bool) -> AnyView {
                 <td class="choose">
                     <input
                         type="checkbox"
-                        name="job"
+                        name="run"
                         value=job.id.clone()
                         autocomplete="off"
                         aria-label=format!("Compare {}, {dataset}", job.name)
@@ -131,7 +131,7 @@ fn table(all: Vec<(TrainingRun, String)>, can_compare: bool) -> AnyView {
 }
 
 fn sharing(settings: TrainingSettings) -> AnyView {
-    let pauses = settings.pause_while_people_wait;
+    let pauses = settings.yield_to_generations;
     let (state, button, value) = if pauses {
         (
             "Training pauses while generations are queued. Visitors barely notice; a busy studio trains slowly.",
@@ -151,7 +151,7 @@ fn sharing(settings: TrainingSettings) -> AnyView {
             <div class="line-up">
                 <p class="grow">{state}</p>
                 <form method="post" action="/admin/training/settings">
-                    <input type="hidden" name="pause_while_people_wait" value=value />
+                    <input type="hidden" name="yield_to_generations" value=value />
                     <button type="submit" class="button">
                         {button}
                     </button>

@@ -30,10 +30,12 @@ pub(crate) struct StudioData {
     pub(crate) active: Option<Generation>,
     /// Why the generation that the address names is not shown.
     pub(crate) problem: Option<String>,
+    /// What there is to say about files that a plain form has just posted.
+    pub(crate) warning: Option<String>,
 }
 
 crate::thin::wire::records! {
-    StudioData { model, adapters, embeddings, queue, history, more, named, active, problem }
+    StudioData { model, adapters, embeddings, queue, history, more, named, active, problem, warning }
 }
 
 impl StudioData {
@@ -87,5 +89,6 @@ pub(crate) async fn data(
         named,
         active,
         problem,
+        warning: None,
     })
 }

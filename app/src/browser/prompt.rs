@@ -15,11 +15,16 @@ use crate::{
 /// Delay after the last key before tokens are counted.
 const PAUSE: Duration = Duration::from_millis(400);
 
-/// Writes how many tokens a prompt has into the element `tokens-{field}`, as “23 / 75”; the server counts.
-pub(crate) fn count_tokens(field: &'static str, text: RwSignal<String>) {
+/// Writes how many tokens a prompt has into the element `tokens-{field}`, as “23 / 75”; the server counts. `adapters`: those
+/// that are on, as JSON strings.
+pub(crate) fn count_tokens(
+    field: &'static str,
+    text: RwSignal<String>,
+    adapters: impl Fn() -> String + 'static,
+) {
     let latest = StoredValue::new(0u32);
     Effect::new(move || {
-        let wanted = text.get();
+        let (wanted, adapters) = (text.get(), adapters());
         latest.update_value(|number| *number += 1);
         let number = latest.get_value();
         // The page may have been left.
@@ -32,7 +37,7 @@ pub(crate) fn count_tokens(field: &'static str, text: RwSignal<String>) {
                         let count = if wanted.is_empty() {
                             None
                         } else {
-                            client::count_tokens(field, &wanted).await.ok()
+                            client::count_tokens(field, &wanted, &adapters).await.ok()
                         };
                         let count = count.map(|(tokens, capacity)| format!("{tokens} / {capacity}"));
                         if let (true, Some(element)) =

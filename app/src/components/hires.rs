@@ -1,13 +1,9 @@
 //! Hires fix: a second pass at a higher resolution.
 
-use adire_protocol::HiresUpscaler;
+use adire_protocol::{HiresUpscaler, fields::FIELDS};
 use leptos::prelude::*;
 
-use super::{
-    error::FieldProblem,
-    field::Menu,
-    number::{Number, Range},
-};
+use super::{error::FieldProblem, field::Menu, number::Parameter};
 use crate::{
     state::Page,
     thin::{
@@ -23,9 +19,12 @@ pub(super) fn Hires() -> ErasedView {
     let form = page.form;
     let off = Memo::new(move |_| form.hires.with(String::is_empty));
     let has_init_image = move || form.init_image.with(|hash| !hash.is_empty()) && off.get();
-    let steps = f64::from(page.model.with_value(|model| model.limits.steps.min(50)));
+    let sliders = FIELDS.iter().filter(|field| field.name.starts_with("hires.")).map(|field| {
+        let placeholder = if field.name == "hires.steps" { "same as base pass" } else { "" };
+        view! { <Parameter field=field placeholder=placeholder /> }
+    });
     let mut kinds = vec![(String::new(), "Off".to_owned())];
-    kinds.extend([HiresUpscaler::Latent, HiresUpscaler::Image].map(|kind| {
+    kinds.extend(HiresUpscaler::ALL.map(|kind| {
         let what = match kind {
             HiresUpscaler::Latent => "bilinear, on latents",
             HiresUpscaler::Image => "on the image",
@@ -41,25 +40,7 @@ pub(super) fn Hires() -> ErasedView {
                 <FieldProblem field="hires" />
             </div>
             <div class="start-settings in-time" hidden=dyn_flag(move || off.get())>
-                <Number
-                    name="hires_scale"
-                    label="Scale"
-                    value=form.hires_scale
-                    range=Range { min: 1.25, max: 4.0, step: 0.25 }
-                />
-                <Number
-                    name="hires_strength"
-                    label="Denoising strength"
-                    value=form.hires_strength
-                    range=Range { min: 0.05, max: 1.0, step: 0.05 }
-                />
-                <Number
-                    name="hires_steps"
-                    label="Steps"
-                    value=form.hires_steps
-                    range=Range { min: 1.0, max: steps, step: 1.0 }
-                    placeholder="same as base pass"
-                />
+                {sliders.collect::<Vec<_>>()}
             </div>
         </details>
     }

@@ -1,16 +1,12 @@
 //! The init image: uploaded, dropped or generated here; with its denoising strength and its mask.
 
+use adire_protocol::fields::Field;
 use leptos::{
     ev::{Event, MouseEvent},
     prelude::*,
 };
 
-use super::{
-    error::FieldProblem,
-    field::Menu,
-    file::FileButton,
-    number::{Number, Range},
-};
+use super::{error::FieldProblem, field::Menu, file::FileButton, number::Parameter};
 use crate::{
     browser,
     form::{INIT_IMAGE_FILE, MASK_FILE},
@@ -77,12 +73,7 @@ pub(super) fn InitImage() -> ErasedView {
             <FieldProblem field="init_image" />
             <FieldProblem field="mask" />
             <div class="start-settings in-time" hidden=dyn_flag(move || !has_image.get())>
-                <Number
-                    name="denoising_strength"
-                    label="Denoising strength"
-                    value=form.denoising_strength
-                    range=Range { min: 0.05, max: 1.0, step: 0.05 }
-                />
+                {Field::of("denoising_strength").map(|field| view! { <Parameter field=field /> })}
                 <div class="row in-time" hidden=dyn_flag(move || !has_mask.get())>
                     <label for="field-keep_unmasked">"Unmasked area"</label>
                     <Menu

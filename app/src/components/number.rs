@@ -1,15 +1,36 @@
 //! A number: a text field with validation, and a slider for the usual range.
 
+use adire_protocol::fields::{Control, Field};
 use leptos::{ev::Event, html::Input, prelude::*};
 
 use super::{error::FieldProblem, field::Line};
 use crate::{
     form::id_of,
+    state::Page,
     thin::{
         erased::{EraseView, ErasedView},
         reactive::handler,
     },
 };
+
+/// The number of a parameter from the table of fields.
+#[component]
+pub(super) fn Parameter(
+    field: &'static Field,
+    /// What an empty field means.
+    #[prop(optional)]
+    placeholder: &'static str,
+) -> ErasedView {
+    let page = Page::here();
+    let (Control::Slider { ends: (min, max), step }, Some((name, value))) =
+        (field.control, page.form.of_field(field))
+    else {
+        return ().erase();
+    };
+    let most = page.model.with_value(|model| (field.range)(&model.limits).max);
+    let range = Range { min, max: max.min(most), step };
+    view! { <Number name=name label=field.label value=value range=range placeholder=placeholder /> }.erase()
+}
 
 /// Range and step of a slider. The field beside it accepts values outside the range.
 #[derive(Clone, Copy)]
@@ -29,14 +50,12 @@ impl Range {
 
 /// A labelled number with a slider.
 #[component]
-pub(super) fn Number(
-    /// Name of the field in the request.
+fn Number(
+    /// Name of the field in the form.
     name: &'static str,
     label: &'static str,
     value: RwSignal<String>,
     range: Range,
-    /// What an empty field means.
-    #[prop(optional)]
     placeholder: &'static str,
 ) -> ErasedView {
     let placeholder = Signal::stored(placeholder.to_owned());

@@ -1,6 +1,9 @@
 //! Parameters of the image, as chips that load one value into the form, and actions on the image.
 
-use adire_protocol::{GenerationRequest, HiresSpec, ImageRecord, Recipe, Rng};
+use adire_protocol::{
+    GenerationRequest, HiresSpec, ImageRecord, Recipe, Rng,
+    fields::{Control, FIELDS, Field},
+};
 use leptos::{ev::MouseEvent, prelude::*};
 use wasm_bindgen_futures::spawn_local;
 
@@ -78,8 +81,8 @@ fn RecipeRows(recipe: Recipe) -> ErasedView {
         row("Mask", hash);
     }
     if let Some(hires) = spec.hires {
-        let HiresSpec { width, height, strength, steps, upscaler, .. } = hires;
-        let strength = words::number(strength);
+        let HiresSpec { width, height, denoising_strength, steps, upscaler, .. } = hires;
+        let strength = words::number(denoising_strength);
         row("Hires fix", format!("{width} × {height}, {}, {steps} steps, {strength}", upscaler.label()));
     }
     for (adapter, hash) in spec.adapters.into_iter().zip(recipe.adapter_hashes) {
@@ -123,22 +126,28 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
     let spec = &shown.recipe.spec;
     let all = FormValues::of_spec(spec);
     let none = FormValues::default;
-    let mut chips = vec![
-        Chip {
-            label: "Seed",
-            // The same seed gives other noise with another source.
-            text: match spec.rng {
-                Rng::Cpu => all.seed.clone(),
-                Rng::Cuda => format!("{} ({})", all.seed, spec.rng.label()),
-            },
-            values: FormValues { seed: all.seed, rng: all.rng, ..none() },
+    let mut chips = vec![Chip {
+        label: "Seed",
+        // The same seed gives other noise with another source.
+        text: match spec.rng {
+            Rng::Cpu => all.seed.clone(),
+            Rng::Cuda => format!("{} ({})", all.seed, spec.rng.label()),
         },
-        Chip { label: "Steps", text: all.steps.clone(), values: FormValues { steps: all.steps, ..none() } },
-        Chip {
-            label: "Guidance scale",
-            text: words::number(spec.guidance),
-            values: FormValues { guidance: all.guidance, ..none() },
-        },
+        values: FormValues { seed: all.seed, rng: all.rng, ..none() },
+    }];
+    let mut request = GenerationRequest::from(spec.clone());
+    for field in FIELDS.iter().filter(|field| has_chip(field)) {
+        let Some(number) = field.slot(&mut request).and_then(|slot| slot.number()) else { continue };
+        let (text, mut values) = (field.text(&mut request), none());
+        if text == field.fixed_default().to_string() {
+            continue;
+        }
+        if let Some(value) = values.of_field(field) {
+            *value = text;
+        }
+        chips.push(Chip { label: field.label, text: words::number(number), values });
+    }
+    chips.extend([
         Chip {
             label: "Size",
             text: format!("{} × {}", spec.width, spec.height),
@@ -149,7 +158,7 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
             text: spec.sampling.label(),
             values: FormValues { sampler: all.sampler, schedule: all.schedule, ..none() },
         },
-    ];
+    ]);
     if !spec.adapters.is_empty() {
         let each = spec.adapters.iter().map(|adapter| {
             let name = adapter.name.replacen('@', " ", 1);
@@ -166,13 +175,6 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
                 adapters: all.adapters.into_iter().filter(AdapterRow::is_on).collect(),
                 ..none()
             },
-        });
-    }
-    if spec.clip_skip > 1 {
-        chips.push(Chip {
-            label: "Clip skip",
-            text: all.clip_skip.clone(),
-            values: FormValues { clip_skip: all.clip_skip, ..none() },
         });
     }
     if let Some(strength) = spec.denoising_strength {
@@ -210,6 +212,13 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
         });
     }
     chips
+}
+
+/// Numbers that stand on their own.
+fn has_chip(field: &Field) -> bool {
+    matches!(field.control, Control::Slider { .. })
+        && field.name != "denoising_strength"
+        && !field.name.starts_with("hires.")
 }
 
 /// Address of the form with this image as init image and its other parameters.

@@ -1,6 +1,9 @@
 //! Every setting except the prompt. On a small screen a sheet that a button opens.
 
-use adire_protocol::{Rng, Sampler, Schedule};
+use adire_protocol::{
+    Rng, Sampler, Schedule,
+    fields::{Control, FIELDS, Field},
+};
 use leptos::prelude::*;
 
 use super::{
@@ -9,13 +12,13 @@ use super::{
     field::{Lines, Menu},
     hires::Hires,
     init_image::InitImage,
-    number::{Number, Range},
+    number::Parameter,
     seed::Seed,
     size::Size,
 };
 use crate::{
     browser,
-    form::AUTOMATIC,
+    form::{AUTOMATIC, id_of},
     state::Page,
     thin::erased::{EraseView, ErasedView},
 };
@@ -23,18 +26,16 @@ use crate::{
 /// The settings. A popover on small screens; the style sheet lays it out in place on large ones.
 #[component]
 pub(super) fn Settings() -> ErasedView {
-    let page = Page::here();
-    let (steps, guidance, layers) = page.model.with_value(|model| {
-        let steps = Range { min: 1.0, max: f64::from(model.limits.steps.min(50)), step: 1.0 };
-        let layers = Range { min: 1.0, max: f64::from(model.limits.clip_skip), step: 1.0 };
-        (steps, Range { min: 0.0, max: model.limits.guidance.min(20.0), step: 0.5 }, layers)
-    });
-    let samplers = Sampler::ALL.iter().map(|sampler| (sampler.name().to_owned(), sampler.label().to_owned()));
-    let mut schedules = vec![(AUTOMATIC.to_owned(), "Automatic".to_owned())];
-    schedules.extend(Schedule::ALL.map(|schedule| (schedule.name().to_owned(), schedule.label().to_owned())));
-    let sources = Rng::ALL.iter().map(|rng| (rng.name().to_owned(), rng.label().to_owned()));
-    let counts =
-        (1..=page.model.with_value(|model| model.limits.count)).map(|n| (n.to_string(), n.to_string()));
+    let parameters = || FIELDS.iter().filter(|field| !is_elsewhere(field));
+    let sliders: Vec<_> = parameters().map(|field| view! { <Parameter field=field /> }).collect();
+    let menus = parameters()
+        .filter(|field| field.control == Control::Menu)
+        .map(|field| view! { <Choice field=field /> });
+    let mut pairs = Vec::new();
+    let mut menus = menus.collect::<Vec<_>>().into_iter();
+    while let Some(first) = menus.next() {
+        pairs.push(view! { <div class="pair">{first} {menus.next()}</div> });
+    }
     view! {
         <div class="settings" id="settings" popover="auto" role="group" aria-label="Settings">
             <Adapters />
@@ -42,35 +43,8 @@ pub(super) fn Settings() -> ErasedView {
             <Negative />
             <InitImage />
             <Size />
-            <Number name="steps" label="Steps" value=page.form.steps range=steps />
-            <Number name="guidance" label="Guidance scale" value=page.form.guidance range=guidance />
-            <Number name="clip_skip" label="Clip skip" value=page.form.clip_skip range=layers />
-            <div class="pair">
-                <div class="row">
-                    <label for="field-sampler">"Sampler"</label>
-                    <Menu field="sampler" value=page.form.sampler options=samplers.collect() />
-                    <FieldProblem field="sampler" />
-                </div>
-                <div class="row">
-                    <label for="field-schedule">"Schedule"</label>
-                    <Menu field="schedule" value=page.form.schedule options=schedules />
-                    <FieldProblem field="schedule" />
-                </div>
-            </div>
-            <div class="pair">
-                <div class="row">
-                    <label for="field-count">"Images"</label>
-                    <Menu field="count" value=page.form.count options=counts.collect() />
-                    <FieldProblem field="count" />
-                </div>
-                <div class="row">
-                    <label for="field-rng" title="Random generator the seed is for; A1111 uses GPU">
-                        "Noise source"
-                    </label>
-                    <Menu field="rng" value=page.form.rng options=sources.collect() />
-                    <FieldProblem field="rng" />
-                </div>
-            </div>
+            {sliders}
+            {pairs}
             <Hires />
             <button type="button" class="sheet-close" popovertarget="settings" popovertargetaction="hide">
                 "Done"
@@ -80,10 +54,46 @@ pub(super) fn Settings() -> ErasedView {
     .erase()
 }
 
+/// Whether a parameter belongs to the init image or hires fix, which have sections of their own.
+fn is_elsewhere(field: &Field) -> bool {
+    field.name == "denoising_strength" || field.name.starts_with("hires.")
+}
+
+/// A menu of the values that a parameter can have.
+#[component]
+fn Choice(field: &'static Field) -> ErasedView {
+    let page = Page::here();
+    let Some((name, value)) = page.form.of_field(field) else { return ().erase() };
+    let named = |name: &str, label: &str| (name.to_owned(), label.to_owned());
+    let options: Vec<_> = match field.name {
+        "sampler" => Sampler::ALL.iter().map(|sampler| named(sampler.name(), sampler.label())).collect(),
+        "schedule" => {
+            let all = Schedule::ALL.iter().map(|schedule| named(schedule.name(), schedule.label()));
+            [named(AUTOMATIC, "Automatic")].into_iter().chain(all).collect()
+        }
+        "rng" => Rng::ALL.iter().map(|rng| named(rng.name(), rng.label())).collect(),
+        _ => {
+            let range = page.model.with_value(|model| (field.range)(&model.limits));
+            (range.min as u32..=range.max as u32).map(|n| (n.to_string(), n.to_string())).collect()
+        }
+    };
+    let title = (field.name == "rng").then_some("Random generator the seed is for; A1111 uses GPU");
+    view! {
+        <div class="row">
+            <label for=id_of(name) title=title>
+                {field.label}
+            </label>
+            <Menu field=name value=value options=options />
+            <FieldProblem field=name />
+        </div>
+    }
+    .erase()
+}
+
 #[component]
 fn Negative() -> ErasedView {
     let form = Page::here().form;
-    browser::count_tokens("negative_prompt", form.negative_prompt);
+    browser::count_tokens("negative_prompt", form.negative_prompt, move || form.adapter_names());
     let open = || form.negative_prompt.with(|text| !text.is_empty()) || form.is_wrong("negative_prompt");
     view! {
         <details class="fold" open=untrack(open)>

@@ -17,7 +17,7 @@ pub(crate) use known::{by_name, left_out, settle};
 pub(crate) use query::set_posted;
 pub(crate) use query::{add, encode, encode_fields, pairs, parse, post_body};
 pub(crate) use shape::{pixels, settle_size, shapes, size_of_image};
-pub(crate) use values::{AUTOMATIC, AdapterRow, COUNT, FormValues, NAMES, each_field};
+pub(crate) use values::{AUTOMATIC, AdapterRow, COUNT, FormValues, NAMES, is_key_of};
 pub(crate) use weight::{Edit, reweigh};
 
 /// The file field for an init image, where no script uploads it.

@@ -1,12 +1,14 @@
 //! From typed text to a request. Each invalid field gets an error with the expected value.
 
-use std::{fmt::Display, str::FromStr};
-
 use adire_protocol::{
-    AdapterUse, Defaults, FieldError, GenerationRequest, HiresRequest, Limits, SamplerName,
+    AdapterUse, Defaults, FieldError, GenerationRequest, HiresRequest, Limits,
+    fields::{FIELDS, Field, Slot, Unreadable},
 };
 
-use super::{FormValues, values::AUTOMATIC};
+use super::{
+    FormValues, NAMES,
+    values::{AUTOMATIC, is_key_of},
+};
 use crate::order;
 
 impl FormValues {
@@ -22,7 +24,7 @@ impl FormValues {
         let (request, mut errors) = self.read(limits);
         if let Err(refused) = request.clone().validate(limits, defaults, 0) {
             // A field that cannot be read at all is absent from the request, so no field is named twice.
-            errors.extend(refused.0.into_iter().map(|error| self.in_this_form(error)));
+            errors.extend(refused.0.into_iter().map(|error| self.in_this_row(error)));
         }
         if errors.is_empty() {
             return Ok(request);
@@ -37,114 +39,63 @@ impl FormValues {
     /// The valid fields as a request, and the errors of the others.
     fn read(&self, limits: &Limits) -> (GenerationRequest, Vec<FieldError>) {
         let mut errors = Vec::new();
-        let up_to = |most: &dyn Display| format!("a whole number from 1 to {most}");
-        let pixels = format!("a whole number from {} to {}", limits.min_size, limits.max_size);
-        let number = |most: f64| format!("a number from 0 to {most}");
-        let (width, height) = match self.size.split_once(['x', '×']) {
-            Some((width, height)) => (width, height),
-            None => (self.width.as_str(), self.height.as_str()),
-        };
-        let mut adapters = Vec::new();
-        for (i, row) in self.adapters.iter().enumerate().filter(|(_, row)| row.is_on()) {
-            let field = format!("adapters[{i}].strength");
-            let expected = format!("a number from −{0} to {0}", limits.strength);
-            let strength = read(&mut errors, &field, "The strength", &expected, &row.strength);
-            adapters.push(AdapterUse::new(row.name.trim(), strength.unwrap_or(1.0)));
-        }
-        let sampler = read_name::<SamplerName>(&mut errors, "sampler", &self.sampler);
-        let schedule = match self.schedule.as_str() {
-            AUTOMATIC => sampler.map(|name| name.sampler.automatic().schedule),
-            named => read_name(&mut errors, "schedule", named),
-        };
-        let share = "a number from 0 to 1";
         let given = |text: &String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-        let init_image = given(&self.init_image);
-        let has_init_image = init_image.is_some();
-        let request = GenerationRequest {
+        let mut request = GenerationRequest {
             prompt: self.prompt.clone(),
-            strict: false,
             negative_prompt: self.negative_prompt.clone(),
-            // −1 means a random seed in A1111.
-            seed: match self.seed.trim() {
-                "-1" | "−1" => None,
-                typed => {
-                    read(&mut errors, "seed", "The seed", "a whole number, or empty for a random one", typed)
-                }
-            },
-            steps: read(&mut errors, "steps", "The number of steps", &up_to(&limits.steps), &self.steps),
-            guidance: read(
-                &mut errors,
-                "guidance",
-                "The guidance scale",
-                &number(limits.guidance),
-                &self.guidance,
-            ),
-            sampler,
-            schedule,
-            rng: read_name(&mut errors, "rng", &self.rng),
-            width: read(&mut errors, "width", "The width", &pixels, width),
-            height: read(&mut errors, "height", "The height", &pixels, height),
-            count: read(&mut errors, "count", "The number of images", &up_to(&limits.count), &self.count),
-            clip_skip: read(
-                &mut errors,
-                "clip_skip",
-                "Clip skip",
-                &up_to(&limits.clip_skip),
-                &self.clip_skip,
-            ),
-            adapters,
-            // These three need an init image; without one the form still holds them.
-            mask: given(&self.mask).filter(|_| has_init_image),
-            denoising_strength: has_init_image
-                .then(|| {
-                    read(
-                        &mut errors,
-                        "denoising_strength",
-                        "The denoising strength",
-                        share,
-                        &self.denoising_strength,
-                    )
-                })
-                .flatten(),
-            keep_unmasked: (has_init_image && !self.mask.is_empty() && self.keep_unmasked == "false")
-                .then_some(false),
-            init_image,
-            hires: self.read_hires(&mut errors, limits),
-            unknown: Vec::new(),
-            warnings: Vec::new(),
+            init_image: given(&self.init_image),
+            hires: given(&self.hires).map(|_| HiresRequest::default()),
+            ..GenerationRequest::default()
         };
-        (request, errors)
-    }
-
-    /// Hires fix, where it is on.
-    fn read_hires(&self, errors: &mut Vec<FieldError>, limits: &Limits) -> Option<HiresRequest> {
-        let upscaler = read_name(errors, "hires", &self.hires)?;
-        let mut hires = HiresRequest { upscaler: Some(upscaler), ..HiresRequest::default() };
-        let (scale, what) = ("a factor above 1, or a size like 512x640", "The scale");
-        match self.hires_scale.split_once(['x', '×']) {
-            Some((width, height)) => {
-                hires.width = read(errors, "hires_scale", what, scale, width);
-                hires.height = read(errors, "hires_scale", what, scale, height);
+        // A mask needs an init image; without one the form still holds it.
+        request.mask = given(&self.mask).filter(|_| request.init_image.is_some());
+        let mut values = self.clone();
+        if let Some((width, height)) = self.size.split_once(['x', '×']) {
+            (values.width, values.height) = (width.to_owned(), height.to_owned());
+        }
+        let scaled_to = self.hires_scale.split_once(['x', '×']);
+        for field in &FIELDS {
+            let text = match field.name {
+                "denoising_strength" if request.init_image.is_none() => continue,
+                "keep_unmasked" if request.mask.is_none() => continue,
+                "schedule" if self.schedule == AUTOMATIC => {
+                    request.schedule = request.sampler.map(|name| name.sampler.automatic().schedule);
+                    continue;
+                }
+                "hires.upscaler" => self.hires.as_str(),
+                "hires.scale" if scaled_to.is_some() => continue,
+                "hires.width" => scaled_to.map_or("", |(width, _)| width),
+                "hires.height" => scaled_to.map_or("", |(_, height)| height),
+                _ => values.of_field(field).map_or("", |text| text.as_str()),
+            };
+            if let Some(message) = set(field, &mut request, text, limits) {
+                errors.push(FieldError { field: field.name.to_owned(), message });
             }
-            None => hires.scale = read(errors, "hires_scale", what, scale, &self.hires_scale),
         }
-        let share = "a number from 0 to 1";
-        hires.strength =
-            read(errors, "hires_strength", "The denoising strength", share, &self.hires_strength);
-        let steps = format!("a whole number from 1 to {}, or empty for those of the base pass", limits.steps);
-        hires.steps = read(errors, "hires_steps", "The number of steps", &steps, &self.hires_steps);
-        Some(hires)
+        for (i, row) in self.adapters.iter().enumerate().filter(|(_, row)| row.is_on()) {
+            let mut adapter = AdapterUse::new(row.name.trim(), 1.0);
+            match number(&row.strength).map(|text| (text.parse(), text)) {
+                Some((Ok(strength), _)) => adapter.strength = strength,
+                Some((Err(_), text)) => errors.push(FieldError {
+                    field: format!("adapters[{i}].strength"),
+                    message: format!(
+                        "The strength must be a number from −{0} to {0}; got “{1}”.",
+                        limits.strength,
+                        shown(&text)
+                    ),
+                }),
+                None => {}
+            }
+            request.adapters.push(adapter);
+        }
+        (request, errors.into_iter().map(in_this_form).collect())
     }
 
-    /// Maps a field of the request to one of the form, which also has the rows that are off.
-    fn in_this_form(&self, error: FieldError) -> FieldError {
-        if let Some(part) = error.field.strip_prefix("hires.") {
-            let part = if matches!(part, "width" | "height") { "scale" } else { part };
-            return FieldError { field: format!("hires_{part}"), ..error };
-        }
+    /// Maps an adapter of the request to its row of the form, which also has those that are off.
+    fn in_this_row(&self, error: FieldError) -> FieldError {
         let Some((index, rest)) = error.field.strip_prefix("adapters[").and_then(|rest| rest.split_once(']'))
         else {
-            return error;
+            return in_this_form(error);
         };
         let mut on = self.adapters.iter().enumerate().filter(|(_, row)| row.is_on()).map(|(row, _)| row);
         match index.parse().ok().and_then(|index| on.nth(index)) {
@@ -154,69 +105,68 @@ impl FormValues {
     }
 }
 
-/// One of a few names, or nothing when the field is empty.
-fn read_name<T: FromStr<Err: Display>>(errors: &mut Vec<FieldError>, field: &str, text: &str) -> Option<T> {
-    let text = text.trim();
-    if text.is_empty() {
-        return None;
+/// Maps a field of the request to one of the form.
+fn in_this_form(error: FieldError) -> FieldError {
+    let name = match error.field.as_str() {
+        "hires.upscaler" => Some("hires"),
+        "hires.width" | "hires.height" => Some("hires_scale"),
+        key => Field::of(key).and_then(|field| NAMES.into_iter().find(|name| is_key_of(field, name))),
+    };
+    match name {
+        Some(name) => FieldError { field: name.to_owned(), ..error },
+        None => error,
     }
-    text.parse::<T>()
-        .map_err(|error| errors.push(FieldError { field: field.to_owned(), message: sentence(error) }))
-        .ok()
 }
 
-/// A number, or nothing when the field is empty. A decimal comma counts as a point, a real minus as a minus.
-fn read<T: FromStr>(
-    errors: &mut Vec<FieldError>,
-    field: &str,
-    what: &str,
-    expected: &str,
-    text: &str,
-) -> Option<T> {
-    let text = text.trim();
-    if text.is_empty() {
-        return None;
+/// Sets a parameter of the request to a text, unless that is empty. Returns what is wrong with it.
+fn set(field: &Field, request: &mut GenerationRequest, text: &str, limits: &Limits) -> Option<String> {
+    let slot = field.slot(request)?;
+    let is_whole = matches!(slot, Slot::Seed(_) | Slot::Whole(_));
+    let text = if slot.is_number() {
+        number(text)?
+    } else {
+        Some(text.trim().to_owned()).filter(|t| !t.is_empty())?
+    };
+    match slot.set(&text) {
+        Ok(()) => None,
+        Err(Unreadable::Name(sentence)) => Some(format!("{}.", capitalised(&sentence))),
+        Err(Unreadable::Other) => {
+            let kind = if is_whole { "a whole number" } else { "a number" };
+            let range = (field.range)(limits);
+            let expected = match field.name {
+                "seed" => format!("{kind}, or empty for a random one"),
+                "hires.scale" => "a factor above 1, or a size like 512x640".to_owned(),
+                "hires.steps" => format!("{kind}, {range}, or empty for those of the base pass"),
+                _ if range.is_bounded() => format!("{kind}, {range}"),
+                _ => kind.to_owned(),
+            };
+            Some(format!("{} must be {expected}; got “{}”.", field.subject(), shown(&text)))
+        }
     }
-    let number = text.replace(',', ".").replace('−', "-").parse().ok();
-    if number.is_none() {
-        let shown: String = text.chars().take(40).collect();
-        let message = format!("{what} must be {expected}; got “{shown}”.");
-        errors.push(FieldError { field: field.to_owned(), message });
-    }
-    number
 }
 
-/// Capitalised, with a full stop.
-fn sentence(error: impl Display) -> String {
-    let text = error.to_string();
+/// The text of a number, or nothing when it is empty. A decimal comma counts as a point, a real minus as a minus.
+fn number(text: &str) -> Option<String> {
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.replace(',', ".").replace('−', "-"))
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
     let first: String = chars.next().into_iter().flat_map(char::to_uppercase).collect();
-    format!("{first}{}.", chars.as_str())
+    format!("{first}{}", chars.as_str())
 }
 
 /// Position of a field in the form.
-fn place(field: &str) -> usize {
-    const ORDER: [&str; 18] = [
-        "prompt",
-        "negative_prompt",
-        "init_image",
-        "mask",
-        "denoising_strength",
-        "keep_unmasked",
-        "adapters",
-        "seed",
-        "steps",
-        "guidance",
-        "clip_skip",
-        "width",
-        "height",
-        "sampler",
-        "schedule",
-        "rng",
-        "count",
-        "hires",
-    ];
-    ORDER.iter().position(|name| field.starts_with(name)).unwrap_or(ORDER.len())
+fn place(name: &str) -> usize {
+    const FIRST: [&str; 5] = ["prompt", "negative_prompt", "init_image", "mask", "adapters"];
+    let first = FIRST.iter().position(|first| name.starts_with(first));
+    let of_table = || FIELDS.iter().position(|field| is_key_of(field, name)).map(|at| FIRST.len() + at);
+    first.or_else(of_table).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -305,7 +255,7 @@ mod tests {
         };
         for request in [
             hires(|_| ()),
-            hires(|h| (h.scale, h.steps, h.strength) = (Some(1.5), Some(9), Some(0.6))),
+            hires(|h| (h.scale, h.steps, h.denoising_strength) = (Some(1.5), Some(9), Some(0.6))),
             hires(|h| (h.width, h.height) = (Some(384), Some(512))),
         ] {
             assert_eq!(check(|values| *values = FormValues::of_request(&request)), Ok(request));

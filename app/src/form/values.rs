@@ -1,22 +1,11 @@
 //! The values of the fields, as text.
 
 use adire_protocol::{
-    AdapterUse, GenerationRequest, GenerationSpec, HIRES_SCALE, HIRES_STRENGTH, HiresRequest, INIT_STRENGTH,
-    ModelInfo, Rng, Sampling, lora_tag,
+    AdapterUse, GenerationRequest, GenerationSpec, HiresRequest, ModelInfo, Sampling, each_form_field,
+    fields::{FIELDS, Field},
+    lora_tag,
 };
 use serde::{Deserialize, Serialize};
-
-/// Calls a macro with the name of every field that is one text: the `name` under which a form posts it, and its key
-/// in an address.
-macro_rules! each_field {
-    ($then:ident) => {
-        $then! {
-            prompt, negative_prompt, seed, steps, guidance, size, width, height, sampler, schedule, rng, count, clip_skip,
-            init_image, mask, denoising_strength, keep_unmasked, hires, hires_scale, hires_strength, hires_steps
-        }
-    };
-}
-pub(crate) use each_field;
 
 macro_rules! define {
     ($($field:ident),*) => {
@@ -50,7 +39,7 @@ macro_rules! define {
         }
     };
 }
-each_field!(define);
+each_form_field!(define);
 
 /// One adapter row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,23 +55,22 @@ impl FormValues {
     /// The initial values of the form.
     pub(crate) fn defaults(model: &ModelInfo) -> Self {
         let defaults = &model.defaults;
-        let (sampler, schedule) = sampling_texts(defaults.sampling);
-        Self {
-            steps: defaults.steps.to_string(),
-            guidance: defaults.guidance.to_string(),
-            size: format!("{}x{}", defaults.width, defaults.height),
-            width: defaults.width.to_string(),
-            height: defaults.height.to_string(),
-            sampler,
-            schedule,
-            rng: Rng::default().name().to_owned(),
-            count: "1".to_owned(),
-            clip_skip: "1".to_owned(),
-            denoising_strength: INIT_STRENGTH.to_string(),
-            hires_scale: HIRES_SCALE.to_string(),
-            hires_strength: HIRES_STRENGTH.to_string(),
-            ..Self::default()
+        let mut values = Self::default();
+        for field in &FIELDS {
+            if let Some(text) = values.of_field(field) {
+                *text = (field.default)(defaults).to_string();
+            }
         }
+        (values.sampler, values.schedule) = sampling_texts(defaults.sampling);
+        values.size = format!("{}x{}", defaults.width, defaults.height);
+        values.keep_unmasked.clear();
+        values
+    }
+
+    /// The text of a parameter; `None` for those that the form has in another shape.
+    pub(crate) fn of_field(&mut self, field: &Field) -> Option<&mut String> {
+        let at = NAMES.iter().position(|name| is_key_of(field, name))?;
+        self.texts_mut().into_iter().nth(at)
     }
 
     /// `over`, with empty fields from `self`. Adapters are replaced as a whole.
@@ -100,7 +88,6 @@ impl FormValues {
 
     /// The fields that a request sets; the others stay empty.
     pub(crate) fn of_request(request: &GenerationRequest) -> Self {
-        let size = request.width.zip(request.height).map(|(width, height)| format!("{width}x{height}"));
         // A row has one strength; an adapter with two is a tag in the prompt.
         let mut prompt = request.prompt.clone();
         let mut adapters = Vec::new();
@@ -116,38 +103,30 @@ impl FormValues {
             // Off: a request without adapters means none, not the initial adapter of a form.
             adapters.push(AdapterRow::default());
         }
-        let hires = request.hires.as_ref();
-        let (sampler, schedule) = request.sampling().map(sampling_texts).unwrap_or_default();
-        Self {
-            prompt,
-            negative_prompt: request.negative_prompt.clone(),
-            seed: text(request.seed),
-            steps: text(request.steps),
-            guidance: text(request.guidance),
-            size: size.unwrap_or_default(),
-            width: text(request.width),
-            height: text(request.height),
-            sampler,
-            schedule,
-            rng: request.rng.map(|rng| rng.name().to_owned()).unwrap_or_default(),
-            count: text(request.count),
-            clip_skip: text(request.clip_skip),
-            init_image: request.init_image.clone().unwrap_or_default(),
-            mask: request.mask.clone().unwrap_or_default(),
-            denoising_strength: text(request.denoising_strength),
-            keep_unmasked: if request.keep_unmasked == Some(false) {
-                "false".to_owned()
-            } else {
-                String::new()
-            },
-            hires: hires
-                .map(|hires| hires.upscaler.unwrap_or_default().name().to_owned())
-                .unwrap_or_default(),
-            hires_scale: hires.map(scale).unwrap_or_default(),
-            hires_strength: text(hires.and_then(|hires| hires.strength)),
-            hires_steps: text(hires.and_then(|hires| hires.steps)),
-            adapters,
+        let mut values = Self { adapters, ..Self::default() };
+        let mut request = request.clone();
+        for field in &FIELDS {
+            if let Some(text) = values.of_field(field) {
+                *text = field.text(&mut request);
+            }
         }
+        (values.sampler, values.schedule) = request.sampling().map(sampling_texts).unwrap_or_default();
+        if let (Some(width), Some(height)) = (request.width, request.height) {
+            values.size = format!("{width}x{height}");
+        }
+        // The form says no more than that blending is allowed.
+        if request.keep_unmasked == Some(true) {
+            values.keep_unmasked.clear();
+        }
+        if let Some(hires) = &request.hires {
+            values.hires = hires.upscaler.unwrap_or_default().name().to_owned();
+            values.hires_scale = scale(hires);
+        }
+        values.prompt = prompt;
+        values.negative_prompt = request.negative_prompt;
+        values.init_image = request.init_image.unwrap_or_default();
+        values.mask = request.mask.unwrap_or_default();
+        values
     }
 
     /// Every parameter of an image.
@@ -166,15 +145,19 @@ pub(super) fn sampling_texts(sampling: Sampling) -> (String, String) {
     (sampling.sampler.name().to_owned(), schedule.to_owned())
 }
 
-fn text(value: Option<impl ToString>) -> String {
-    value.map(|value| value.to_string()).unwrap_or_default()
+/// Whether a name in the form is that of a parameter: `hires_steps` of `hires.steps`. The form keeps older names.
+pub(crate) fn is_key_of(field: &Field, name: &str) -> bool {
+    let is = |key: &str| {
+        key.len() == name.len() && key.bytes().map(|b| if b == b'.' { b'_' } else { b }).eq(name.bytes())
+    };
+    is(field.name) || field.aliases.iter().any(|alias| is(alias))
 }
 
 /// The scale of hires fix, or its size where the request sets one.
 fn scale(hires: &HiresRequest) -> String {
     match hires.width.zip(hires.height) {
         Some((width, height)) => format!("{width}x{height}"),
-        None => text(hires.scale),
+        None => hires.scale.map(|scale| scale.to_string()).unwrap_or_default(),
     }
 }
 
@@ -192,5 +175,23 @@ impl AdapterRow {
     /// The row for this.
     pub(crate) fn of_use(adapter: &AdapterUse) -> Self {
         Self { name: adapter.name.clone(), strength: adapter.strength.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_of_the_table_is_in_the_form() {
+        // Upscaler and size of the hires pass are `hires` and `hires_scale` there.
+        const ELSEWHERE: [&str; 3] = ["hires.upscaler", "hires.width", "hires.height"];
+        for field in FIELDS.iter().filter(|field| !ELSEWHERE.contains(&field.name)) {
+            assert!(
+                FormValues::default().of_field(field).is_some(),
+                "{} is not in each_form_field!",
+                field.name
+            );
+        }
     }
 }

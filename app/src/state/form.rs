@@ -1,12 +1,12 @@
 //! The form's fields as signals of text.
 
-use adire_protocol::FieldError;
+use adire_protocol::{FieldError, each_form_field, fields::Field};
 use leptos::{
     prelude::*,
     reactive::owner::{Owner, WeakOwner},
 };
 
-use crate::form::{self, AdapterRow, COUNT, FormValues, each_field};
+use crate::form::{self, AdapterRow, COUNT, FormValues, NAMES, is_key_of};
 
 macro_rules! define {
     ($($field:ident),*) => {
@@ -41,7 +41,7 @@ macro_rules! define {
         }
     };
 }
-each_field!(define);
+each_form_field!(define);
 
 /// One adapter row; `key` stays while the row lives.
 #[derive(Clone, Copy, PartialEq)]
@@ -61,6 +61,11 @@ impl FormState {
         form.errors.set(errors);
         form.set_rows(&values.adapters, offered);
         form
+    }
+
+    /// A parameter's name in the form and its text. Those that the form has in another shape have none.
+    pub(crate) fn of_field(&self, field: &Field) -> Option<(&'static str, RwSignal<String>)> {
+        NAMES.into_iter().zip(self.texts()).find(|(name, _)| is_key_of(field, name))
     }
 
     /// What the fields hold now. Tracks all of them.
@@ -191,6 +196,21 @@ impl FormState {
             Some(row) => row.name.set(id),
             None => self.add_row(id),
         }
+    }
+
+    /// The adapters that are on, as JSON strings with commas in between; their names need no escapes.
+    pub(crate) fn adapter_names(&self) -> String {
+        let mut names = String::new();
+        for row in self.adapters.get() {
+            row.name.with(|name| {
+                if !name.is_empty() {
+                    names.push_str(if names.is_empty() { "\"" } else { ",\"" });
+                    names.push_str(name);
+                    names.push('"');
+                }
+            });
+        }
+        names
     }
 
     /// Adds a row for a version.

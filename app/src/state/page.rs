@@ -491,6 +491,6 @@ fn notice(data: &StudioData, post_error: Option<&str>, missing: &[String]) -> Op
         Some("delete") => problem("Couldn't delete it. Try again."),
         Some("disk") => problem("The server is low on disk space, so nothing was started. Try again later."),
         Some("failed") => problem("Couldn't save the request, so nothing was started. Try again."),
-        _ => form::left_out(missing).map(Notice::Warning),
+        _ => data.warning.clone().or_else(|| form::left_out(missing)).map(Notice::Warning),
     }
 }

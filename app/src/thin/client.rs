@@ -65,10 +65,11 @@ pub(crate) async fn upload(file: &File, role: &str) -> Result<Upload, AppError> 
     read(&call(&format!("/api/v1/uploads?role={role}"), BYTES, file.into()).await?)
 }
 
-/// How many tokens a prompt has, and how many fit.
-pub(crate) async fn count_tokens(field: &str, text: &str) -> Result<(u32, u32), AppError> {
+/// How many tokens a prompt has with these adapters (JSON, separated by commas), and how many fit.
+pub(crate) async fn count_tokens(field: &str, text: &str, adapters: &str) -> Result<(u32, u32), AppError> {
     let quoted = js_sys::JSON::stringify(&text.into()).map(String::from).unwrap_or_default();
-    let counts = call("/api/v1/tokens", JSON, format!("{{\"{field}\":{quoted}}}").into()).await?;
+    let body = format!("{{\"{field}\":{quoted},\"adapters\":[{adapters}]}}");
+    let counts = call("/api/v1/tokens", JSON, body.into()).await?;
     let count = counts.get(field);
     Ok((read(&count.get("tokens"))?, read(&count.get("capacity"))?))
 }

@@ -7,7 +7,10 @@ mod common;
 
 use std::{collections::HashMap, ops::ControlFlow, path::Path, sync::Arc};
 
-use adire_engine::{Embedding, EngineError, LoadOptions, Output, Pipeline, adapter::Adapter};
+use adire_engine::{
+    Embedding, EngineError, LoadOptions, Output, Pipeline,
+    adapter::{Adapter, bundled_words},
+};
 use adire_protocol::{GenerationSpec, Rng, Sampler, Sampling};
 use candle_core::{DType, Device, Tensor};
 use common::{golden, relative_error, tensors};
@@ -130,6 +133,9 @@ fn an_embedding_that_an_adapter_brings_along_works_by_its_word() {
     let own = tensors("embeddings/string_to_param.safetensors").remove("string_to_param.*").unwrap();
     weights.insert("bundle_emb.mystyle.string_to_param.*".to_owned(), own);
     let bundle = adapter(&bytes(&weights));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes(&weights)).unwrap();
+    assert_eq!(bundled_words(file.path()).unwrap(), [("mystyle".to_owned(), 3)]);
 
     pipeline.set_adapters(&[(plain, 1.0.into())]).unwrap();
     let without = render(&mut pipeline, &small);

@@ -147,7 +147,7 @@ fn a_second_pass_over_latents_equals_diffusers() {
             r.hires = Some(HiresRequest {
                 width: Some(width),
                 height: Some(height),
-                strength: Some(strength),
+                denoising_strength: Some(strength),
                 steps: Some(steps),
                 ..HiresRequest::default()
             });

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FieldError, ValidationError};
+use crate::{FieldError, ValidationError, old_names::keep_old_names};
 
 /// Maximum length of a dataset name in characters.
 pub const MAX_DATASET_NAME_CHARS: usize = 80;
@@ -70,6 +70,7 @@ impl NewDataset {
 /// A dataset in a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(remote = "Self")]
 pub struct DatasetSummary {
     /// A UUID.
     pub id: String,
@@ -80,7 +81,6 @@ pub struct DatasetSummary {
     /// Milliseconds since 1970 (UTC).
     pub created_at: i64,
     /// Number of images.
-    #[serde(rename = "pictures")]
     pub images: u32,
     /// Hash of the image shown in lists ([`DatasetImageRecord::hash`]).
     pub cover: Option<String>,
@@ -89,6 +89,7 @@ pub struct DatasetSummary {
 /// A dataset with everything in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(remote = "Self")]
 pub struct DatasetRecord {
     /// A UUID.
     pub id: String,
@@ -103,9 +104,9 @@ pub struct DatasetRecord {
     /// Milliseconds since 1970 (UTC).
     pub created_at: i64,
     /// Sorted by name.
-    #[serde(rename = "pictures")]
     pub images: Vec<DatasetImageRecord>,
     /// Import warnings: the newest 1000, and a count of the older ones.
+    #[serde(rename = "warnings")]
     pub remarks: Vec<ImportWarning>,
     /// Id of the dataset of class images imported with it (`reg` of a kohya project).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,6 +124,8 @@ impl DatasetRecord {
         thumbnail_url(&self.id, image)
     }
 }
+
+keep_old_names! { DatasetSummary as "DatasetSummary", DatasetRecord as "DatasetRecord" }
 
 /// URL of the thumbnail of a dataset image.
 pub fn thumbnail_url(dataset: &str, image: &str) -> String {
@@ -171,7 +174,7 @@ pub enum DatasetChange {
     /// Sets the caption of one image; empty for the dataset's.
     Caption {
         /// The image's `hash`.
-        #[serde(rename = "picture", alias = "image")]
+        #[serde(alias = "picture")]
         image: String,
         /// The caption.
         caption: String,
@@ -179,7 +182,7 @@ pub enum DatasetChange {
     /// Sets how often one image counts per epoch.
     Repeats {
         /// The image's `hash`.
-        #[serde(rename = "picture", alias = "image")]
+        #[serde(alias = "picture")]
         image: String,
         /// 1 to 1000.
         repeats: u32,
@@ -256,5 +259,13 @@ mod tests {
         let change = read(r#"{"action": "describe", "name": "cloth"}"#).unwrap();
         assert_eq!(change.validate(), Ok(()));
         assert!(read(r#"{"action": "explode"}"#).is_err());
+        for key in ["image", "picture"] {
+            let caption =
+                read(&format!(r#"{{"action": "caption", "{key}": "x", "caption": "a cloth"}}"#)).unwrap();
+            assert_eq!(
+                caption,
+                DatasetChange::Caption { image: "x".to_owned(), caption: "a cloth".to_owned() }
+            );
+        }
     }
 }

@@ -1,6 +1,10 @@
 //! A request being built from an image's parameters, with notes on everything skipped.
 
-use crate::{GenerationRequest, SamplerName, Sampling, validate::MAX_SEED};
+use crate::{
+    GenerationRequest, SamplerName, Sampling,
+    fields::{Field, Slot},
+    validate::MAX_SEED,
+};
 
 /// Maximum number of notes of each kind.
 const MAX_NOTES: usize = 64;
@@ -67,6 +71,27 @@ impl Draft {
                     same.unwrap_or_default()
                 ));
             }
+        }
+    }
+
+    /// Reads a parameter; anything but its value becomes a note.
+    pub(crate) fn field(&mut self, field: &Field, key: &str, text: &str) {
+        let is_read = match field.slot(&mut self.request) {
+            Some(Slot::Seed(_)) => return self.seed(key, text),
+            Some(Slot::Whole(slot)) => {
+                *slot = text.trim().parse().ok().filter(|number| *number > 0);
+                slot.is_some()
+            }
+            Some(Slot::Number(slot)) => {
+                *slot = text.trim().parse().ok().filter(|number: &f64| number.is_finite());
+                slot.is_some()
+            }
+            Some(slot) => slot.set(text).is_ok(),
+            None => false,
+        };
+        match is_read {
+            true => self.found = true,
+            false => self.unknown(key, text),
         }
     }
 

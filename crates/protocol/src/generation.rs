@@ -16,37 +16,35 @@ pub struct GenerationRequest {
     /// Negative prompt.
     #[serde(default)]
     pub negative_prompt: String,
-    /// Seed, 0 to 2⁵³ − 1; random when absent or −1. Image k uses seed + k.
+    /// See the table of fields, as for all others without a sentence of their own.
     #[serde(default, deserialize_with = "crate::seed::optional")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>, minimum = -1))]
     pub seed: Option<u64>,
     /// Steps.
     #[serde(default)]
     pub steps: Option<u32>,
-    /// Guidance scale; 1 turns guidance off.
+    /// Guidance scale.
     #[serde(default)]
     pub guidance: Option<f64>,
     /// Sampler.
     #[serde(default)]
     pub sampler: Option<SamplerName>,
-    /// Noise levels that the sampler visits. Without it, the sampler's name decides: `dpmpp_2m_karras` holds one, and
-    /// `dpmpp_2m` means `normal`.
+    /// Schedule.
     #[serde(default)]
     pub schedule: Option<Schedule>,
-    /// Noise source; default `cpu`.
+    /// Noise source.
     #[serde(default)]
     pub rng: Option<Rng>,
-    /// Pixels, a multiple of 8.
+    /// Pixels.
     #[serde(default)]
     pub width: Option<u32>,
-    /// Pixels, a multiple of 8.
+    /// Pixels.
     #[serde(default)]
     pub height: Option<u32>,
     /// Number of images.
     #[serde(default)]
     pub count: Option<u32>,
-    /// Clip skip as in A1111: 1 uses the text encoder's last layer, 2 the one before it, and so on, always with the final
-    /// layer norm. (diffusers counts skipped layers, so its `clip_skip` is one less.)
+    /// Clip skip.
     #[serde(default)]
     pub clip_skip: Option<u32>,
     /// Refuse adapters that apply only in part, instead of listing them in `warnings`.
@@ -63,11 +61,10 @@ pub struct GenerationRequest {
     /// size of `init_image`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<String>,
-    /// Denoising strength, 0 to 1: the share of the steps that is run on `init_image`. Default 0.75.
+    /// Denoising strength.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denoising_strength: Option<f64>,
-    /// With a mask: whether unmasked pixels stay bit-identical to `init_image`; otherwise they pass through the
-    /// autoencoder. Default true.
+    /// Whether unmasked pixels stay as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_unmasked: Option<bool>,
     /// Hires fix. Cannot be combined with `init_image`.
@@ -89,8 +86,8 @@ impl GenerationRequest {
 }
 
 /// A validated request with all defaults filled in. From outside input, only [`GenerationRequest::validate`] creates
-/// one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// one; the default, which renders nothing, is for what tests leave out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GenerationSpec {
     /// Trimmed; may be empty; `<lora:…>` tags are still in it.
@@ -140,6 +137,23 @@ pub struct GenerationSpec {
 /// Default for rows of older versions.
 fn last_layer() -> u32 {
     1
+}
+
+impl GenerationSpec {
+    /// The values of a request in which each has been filled in: all that stand on their own.
+    pub(crate) fn of_filled(request: &GenerationRequest) -> Self {
+        Self {
+            seed: request.seed.unwrap_or_default(),
+            rng: request.rng.unwrap_or_default(),
+            steps: request.steps.unwrap_or_default(),
+            guidance: request.guidance.unwrap_or_default(),
+            width: request.width.unwrap_or_default(),
+            height: request.height.unwrap_or_default(),
+            count: request.count.unwrap_or_default(),
+            clip_skip: request.clip_skip.unwrap_or_else(last_layer),
+            ..Self::default()
+        }
+    }
 }
 
 impl From<GenerationSpec> for GenerationRequest {

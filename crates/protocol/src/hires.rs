@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::GenerationSpec;
+use crate::{GenerationSpec, old_names::keep_old_names};
 
 /// Default denoising strength with an `init_image`, as in A1111.
 pub const INIT_STRENGTH: f64 = 0.75;
@@ -26,6 +26,9 @@ pub enum HiresUpscaler {
 }
 
 impl HiresUpscaler {
+    /// Both upscalers.
+    pub const ALL: [Self; 2] = [Self::Latent, Self::Image];
+
     /// The name on the wire and on the command line.
     pub fn name(self) -> &'static str {
         match self {
@@ -57,7 +60,7 @@ impl std::str::FromStr for HiresUpscaler {
     type Err = ParseHiresUpscalerError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Latent, Self::Image]
+        Self::ALL
             .into_iter()
             .find(|upscaler| upscaler.name().eq_ignore_ascii_case(text.trim()))
             .ok_or_else(|| ParseHiresUpscalerError(text.trim().chars().take(40).collect()))
@@ -67,25 +70,24 @@ impl std::str::FromStr for HiresUpscaler {
 /// Hires fix: a second pass at a higher resolution, as in A1111. Every field is optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct HiresRequest {
-    /// Factor on the base pass's width and height, above 1; default 2. The size is rounded down to a multiple that
-    /// the model supports.
+    /// See the table of fields, as for those below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
-    /// Pixels of the finished image, a multiple of 8; instead of `scale`, together with `height`.
+    /// Together with `height`, instead of `scale`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub width: Option<u32>,
-    /// Pixels of the finished image, a multiple of 8.
+    /// Together with `width`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub height: Option<u32>,
-    /// Denoising strength of the hires pass, above 0 to 1; default 0.7.
+    /// Above 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub strength: Option<f64>,
-    /// Steps of the hires pass, independent of its denoising strength, as in A1111; default: those of the base pass.
+    pub denoising_strength: Option<f64>,
+    /// Steps of the hires pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<u32>,
-    /// Default `latent`.
+    /// Upscaler between the passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upscaler: Option<HiresUpscaler>,
 }
@@ -93,6 +95,7 @@ pub struct HiresRequest {
 /// A validated hires pass. Only `scale` is optional: it is set where the request had one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(remote = "Self")]
 pub struct HiresSpec {
     /// The factor that `width` and `height` were computed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,12 +105,14 @@ pub struct HiresSpec {
     /// Pixels of the finished image.
     pub height: u32,
     /// Denoising strength, above 0 to 1.
-    pub strength: f64,
+    pub denoising_strength: f64,
     /// Steps of the hires pass.
     pub steps: u32,
     /// Upscaler between the passes.
     pub upscaler: HiresUpscaler,
 }
+
+keep_old_names! { HiresRequest as "HiresRequest", HiresSpec as "HiresSpec" }
 
 /// The part of a schedule that one pass runs: all of it, or its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +148,7 @@ impl Pass {
 impl HiresSpec {
     /// Schedule of the hires pass.
     pub fn pass(&self) -> Pass {
-        Pass::of_steps(self.steps, self.strength)
+        Pass::of_steps(self.steps, self.denoising_strength)
     }
 }
 
@@ -178,8 +183,9 @@ pub(crate) struct FirstPass {
 }
 
 impl HiresRequest {
-    /// Fills in defaults and reports each invalid field to `wrong`.
-    pub(crate) fn validate(
+    /// Fills in the defaults that depend on the base pass, and reports to `wrong` what does not fit it. Values on their own
+    /// have been checked by the table of fields.
+    pub(crate) fn complete(
         self,
         limits: &crate::Limits,
         first: &FirstPass,
@@ -190,10 +196,6 @@ impl HiresRequest {
             (None, Some(width), Some(height)) => (width, height, None),
             (scale, None, None) => {
                 let scale = scale.unwrap_or(HIRES_SCALE);
-                // NaN fails both comparisons.
-                if !(scale > 1.0 && scale <= 16.0) {
-                    wrong("hires.scale", format!("Hires scale must be above 1, up to 16; got {scale}."));
-                }
                 let side = |pixels: u32| (f64::from(pixels) * scale) as u32 / step * step;
                 (side(first.width), side(first.height), Some(scale))
             }
@@ -205,7 +207,7 @@ impl HiresRequest {
         };
         let sides = [("width", width, first.width), ("height", height, first.height)];
         for (name, pixels, least) in sides {
-            if scale.is_none_or(|scale| scale > 1.0 && scale <= 16.0)
+            if scale.is_none_or(is_scale)
                 && (!(least..=most.max(least)).contains(&pixels) || !pixels.is_multiple_of(step))
             {
                 wrong(
@@ -214,31 +216,27 @@ impl HiresRequest {
                 );
             }
         }
-        let strength = self.strength.unwrap_or(HIRES_STRENGTH);
-        if !(strength > 0.0 && strength <= 1.0) {
-            wrong(
-                "hires.strength",
-                format!("Hires denoising strength must be above 0, up to 1; got {strength}."),
-            );
-        }
+        let denoising_strength = self.denoising_strength.unwrap_or(HIRES_STRENGTH);
         let steps = self.steps.unwrap_or(first.steps);
-        if steps == 0 || steps > limits.steps {
-            wrong("hires.steps", format!("Hires steps must be 1 to {}; got {steps}.", limits.steps));
-        }
-        let hires =
-            HiresSpec { scale, width, height, strength, steps, upscaler: self.upscaler.unwrap_or_default() };
+        let upscaler = self.upscaler.unwrap_or_default();
+        let hires = HiresSpec { scale, width, height, denoising_strength, steps, upscaler };
         let (schedule, longest) = (hires.pass().schedule, first.longest.unwrap_or(MAX_SCHEDULE_STEPS));
-        if strength > 0.0 && steps <= limits.steps && schedule > longest {
+        if denoising_strength > 0.0 && steps <= limits.steps && schedule > longest {
             wrong(
-                "hires.strength",
+                "hires.denoising_strength",
                 format!(
-                    "{steps} steps at denoising strength {strength} need a schedule of {schedule} steps; the longest has \
-                     {longest}. Raise hires.strength or lower hires.steps."
+                    "{steps} steps at denoising strength {denoising_strength} need a schedule of {schedule} steps; the \
+                     longest has {longest}. Raise hires.denoising_strength or lower hires.steps."
                 ),
             );
         }
         hires
     }
+}
+
+/// NaN is none.
+fn is_scale(scale: f64) -> bool {
+    scale > 1.0 && scale <= 16.0
 }
 
 impl From<HiresSpec> for HiresRequest {
@@ -248,7 +246,7 @@ impl From<HiresSpec> for HiresRequest {
             scale: spec.scale,
             width: size(spec.width),
             height: size(spec.height),
-            strength: Some(spec.strength),
+            denoising_strength: Some(spec.denoising_strength),
             steps: Some(spec.steps),
             upscaler: Some(spec.upscaler),
         }

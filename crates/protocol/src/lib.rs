@@ -7,12 +7,14 @@ mod dataset;
 mod draft;
 mod embedding;
 mod event;
+pub mod fields;
 mod foreign;
 mod generation;
 mod hires;
 pub mod infotext;
 pub mod lora_tag;
 mod model;
+mod old_names;
 pub mod reading;
 mod receipt;
 mod rng;
@@ -43,6 +45,7 @@ pub use hires::{
     ParseHiresUpscalerError, Pass,
 };
 pub use model::{Defaults, ExamplePrompt, ModelInfo, TokenCount, VaeUse};
+pub use old_names::{RENAMED, Renamed};
 pub use receipt::{AdapterDetail, AdapterLayer, AdapterReceipt, BlockChange, LeftOut, SkippedAdapterLayer};
 pub use rng::{ParseRngError, Rng};
 pub use sampler::{ParseSamplerError, Sampler, SamplerName};

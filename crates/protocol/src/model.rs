@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Limits, Sampling};
+use crate::{Limits, Sampler, Sampling, Schedule};
 
 /// The model that the server has loaded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,6 +64,17 @@ pub struct TokenCount {
 pub struct ExamplePrompt {
     /// The prompt itself.
     pub prompt: String,
+}
+
+impl Defaults {
+    /// No defaults: 0, which no parameter can have.
+    pub(crate) const NONE: Self = Self {
+        steps: 0,
+        guidance: 0.0,
+        width: 0,
+        height: 0,
+        sampling: Sampling { sampler: Sampler::Dpmpp2m, schedule: Schedule::Karras },
+    };
 }
 
 /// Defaults for absent fields of a request.

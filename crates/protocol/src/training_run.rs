@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AdapterRef, FieldError, TrainingConfig, ValidationError};
+use crate::{AdapterRef, FieldError, TrainingConfig, ValidationError, old_names::keep_old_names};
 
 /// Adapter name that is refused, because its file would overwrite the run's checkpoint.
 pub const RESERVED_NAME: &str = "checkpoint";
@@ -195,6 +195,7 @@ pub struct TrainingForecast {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = TrainingJob))]
+#[serde(remote = "Self")]
 pub struct TrainingRun {
     /// A UUID v7.
     pub id: String,
@@ -227,6 +228,7 @@ pub struct TrainingRun {
     /// Optimizer steps in total.
     pub steps: u32,
     /// Phase, while it runs.
+    #[serde(rename = "phase")]
     pub stage: Option<TrainingPhase>,
     /// Runs ahead of it, while it is queued.
     pub ahead: Option<u32>,
@@ -241,6 +243,7 @@ pub struct TrainingRun {
     /// Why it failed.
     pub error: Option<String>,
     /// Whether the loss became NaN or infinite once, so the run rolled back and halved the learning rate.
+    #[serde(rename = "learning_rate_halved")]
     pub halved: bool,
     /// `name@vN`, once it exists.
     pub version: Option<String>,
@@ -314,8 +317,10 @@ pub struct TrainingSample {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = TrainingDetail))]
+#[serde(remote = "Self")]
 pub struct TrainingRunDetail {
     /// The run.
+    #[serde(rename = "run")]
     pub job: TrainingRun,
     /// Sorted by step.
     pub points: Vec<TrainingPoint>,
@@ -326,6 +331,7 @@ pub struct TrainingRunDetail {
 /// An event of a training run. Ids increase, with gaps; a client resumes the stream with the last id it received.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(remote = "Self")]
 pub struct TrainingEvent {
     /// Increases along the stream.
     pub id: u64,
@@ -339,9 +345,10 @@ pub struct TrainingEvent {
 #[serde(tag = "type", rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum TrainingChange {
-    /// The run changed. Points and samples above `job.step` are void.
+    /// The run changed. Points and samples above `run.step` are void.
     Job {
         /// The run.
+        #[serde(rename = "run")]
         job: Box<TrainingRun>,
     },
     /// A new point; replaces the one of the same step.
@@ -369,18 +376,25 @@ impl TrainingChange {
 
 /// How training runs and generations share the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TrainingSettings {
     /// Whether training pauses while any generation is queued or running; otherwise one unit of training runs after
     /// each image.
-    pub pause_while_people_wait: bool,
+    pub yield_to_generations: bool,
 }
 
 impl Default for TrainingSettings {
     fn default() -> Self {
-        Self { pause_while_people_wait: true }
+        Self { yield_to_generations: true }
     }
+}
+
+keep_old_names! {
+    TrainingRun as "TrainingJob",
+    TrainingRunDetail as "TrainingDetail",
+    TrainingEvent as "TrainingEvent",
+    TrainingSettings as "TrainingSettings",
 }
 
 #[cfg(test)]

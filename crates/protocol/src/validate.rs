@@ -3,9 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AdapterRef, Defaults, GenerationRequest, GenerationSpec, Pass, Sampling,
-    hires::{FirstPass, INIT_STRENGTH},
-    lora_tag,
+    AdapterRef, Defaults, GenerationRequest, GenerationSpec, Pass, Sampling, fields::FIELDS,
+    hires::FirstPass, lora_tag,
 };
 
 /// Largest seed: 2⁵³ − 1, the largest integer that JavaScript carries exactly.
@@ -117,15 +116,6 @@ impl GenerationRequest {
                 wrong(field, format!("The {what} has {chars} characters; the limit is {most}."));
             }
         }
-        let count = self.count.unwrap_or(1);
-        if count == 0 || count > limits.count {
-            wrong("count", format!("Image count must be 1 to {}; got {count}.", limits.count));
-        }
-        let seed = self.seed.unwrap_or(random_seed & 0xffff_ffff);
-        if seed > MAX_SEED - u64::from(limits.count) {
-            wrong("seed", format!("Seed must be 0 to {}; got {seed}.", MAX_SEED - u64::from(limits.count)));
-        }
-        let steps = self.steps.unwrap_or(defaults.steps);
         let sampling = Sampling::requested(self.sampler, self.schedule, defaults.sampling);
         let sampler = sampling.sampler;
         if !sampling.is_supported() {
@@ -136,34 +126,29 @@ impl GenerationRequest {
                 format!("{label} runs on the schedule {}; got {schedule}.", names.join(" or ")),
             );
         }
+        let has_init_image = self.init_image.is_some();
+        let mut filled = self.clone();
+        filled.seed.get_or_insert(random_seed & 0xffff_ffff);
         let most_steps = sampler.most_steps().map_or(limits.steps, |most| most.min(limits.steps));
-        if steps == 0 || steps > most_steps {
-            let with =
-                if most_steps < limits.steps { format!(" with {}", sampler.label()) } else { String::new() };
-            wrong("steps", format!("Steps must be 1 to {most_steps}{with}; got {steps}."));
-        }
-        let guidance = self.guidance.unwrap_or(defaults.guidance);
-        if !(guidance.is_finite() && (0.0..=limits.guidance).contains(&guidance)) {
-            wrong("guidance", format!("Guidance scale must be 0 to {}; got {guidance}.", limits.guidance));
-        }
-        let (width, height) = (self.width.unwrap_or(defaults.width), self.height.unwrap_or(defaults.height));
-        for (field, pixels) in [("width", width), ("height", height)] {
-            let Limits { min_size, max_size, size_step, .. } = *limits;
-            if !(min_size..=max_size).contains(&pixels) || pixels % size_step != 0 {
-                wrong(
-                    field,
-                    format!(
-                        "{} must be {min_size} to {max_size} in steps of {size_step}; got {pixels}.",
-                        capitalised(field)
-                    ),
-                );
+        let of_sampler = Limits { steps: most_steps, ..limits.clone() };
+        for field in FIELDS.iter().filter(|field| has_init_image || field.name != "denoising_strength") {
+            let is_capped = field.name == "steps" && most_steps < limits.steps;
+            // Defaults of the hires pass depend on the base pass.
+            if !field.name.starts_with("hires.")
+                && let Some(slot) = field.slot(&mut filled)
+            {
+                slot.fill((field.default)(defaults));
+            }
+            match field.problem(&mut filled, if is_capped { &of_sampler } else { limits }) {
+                Some(problem) if is_capped => {
+                    wrong(field.name, problem.replacen(';', &format!(" with {};", sampler.label()), 1));
+                }
+                Some(problem) => wrong(field.name, problem),
+                None => {}
             }
         }
-        let clip_skip = self.clip_skip.unwrap_or(1);
-        if clip_skip == 0 || clip_skip > limits.clip_skip {
-            let most = limits.clip_skip;
-            wrong("clip_skip", format!("Clip skip must be 1 (the last layer) to {most}; got {clip_skip}."));
-        }
+        let spec = GenerationSpec::of_filled(&filled);
+        let (steps, width, height) = (spec.steps, spec.width, spec.height);
         let mut adapters: Vec<_> = self.adapters.into_iter().filter(|adapter| !adapter.in_prompt).collect();
         let listed = adapters.len();
         for tag in lora_tag::find(prompt) {
@@ -214,12 +199,11 @@ impl GenerationRequest {
                 wrong(field, format!("{field} needs an init_image."));
             }
         }
-        let strength = self.init_image.as_ref().map(|_| self.denoising_strength.unwrap_or(INIT_STRENGTH));
+        let strength = filled.denoising_strength.filter(|_| has_init_image);
         if let Some(strength) = strength {
             let in_range = (0.0..=1.0).contains(&strength);
-            if !in_range {
-                wrong("denoising_strength", format!("Denoising strength must be 0 to 1; got {strength}."));
-            } else if steps > 0 && steps <= most_steps && Pass::of_strength(steps, strength).steps() == 0 {
+            if in_range && steps > 0 && steps <= most_steps && Pass::of_strength(steps, strength).steps() == 0
+            {
                 let message = format!(
                     "Denoising strength {strength} leaves none of {steps} steps to run; raise either."
                 );
@@ -232,36 +216,23 @@ impl GenerationRequest {
         }
         let first = FirstPass { width, height, steps, longest: sampler.most_steps() };
         let hires = self.hires.filter(|_| strength.is_none());
-        let hires = hires.map(|hires| hires.validate(limits, &first, &mut wrong));
+        let hires = hires.map(|hires| hires.complete(limits, &first, &mut wrong));
         if !errors.is_empty() {
             return Err(ValidationError(errors));
         }
         Ok(GenerationSpec {
             prompt: prompt.to_owned(),
             negative_prompt: self.negative_prompt.trim().to_owned(),
-            seed,
-            rng: self.rng.unwrap_or_default(),
-            steps,
-            guidance,
             sampling,
-            width,
-            height,
-            count,
-            clip_skip,
             adapters,
             keep_unmasked: self.mask.is_some().then(|| self.keep_unmasked.unwrap_or(true)),
             init_image: self.init_image,
             mask: self.mask,
             denoising_strength: strength,
             hires,
+            ..spec
         })
     }
-}
-
-/// `width` → `Width`.
-pub(crate) fn capitalised(word: &str) -> String {
-    let mut chars = word.chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
 /// Whether `text` is a sha256 in lower-case hex.
@@ -393,7 +364,8 @@ mod tests {
         assert_eq!((spec.final_size(), spec.total_steps()), ((512, 512), 40));
         let again = GenerationRequest::from(spec.clone()).validate(&Limits::default(), &defaults(), 0);
         assert_eq!(again, Ok(spec));
-        let spec = hires(|h| (h.scale, h.steps, h.strength) = (Some(1.3), Some(10), Some(0.5))).unwrap();
+        let spec =
+            hires(|h| (h.scale, h.steps, h.denoising_strength) = (Some(1.3), Some(10), Some(0.5))).unwrap();
         assert_eq!((spec.final_size(), spec.total_steps()), ((328, 328), 30));
         assert_eq!(spec.hires.unwrap().pass(), Pass { schedule: 20, skip: 10 });
         let spec = hires(|h| (h.width, h.height) = (Some(256), Some(320))).unwrap();
@@ -414,10 +386,10 @@ mod tests {
         );
         assert_eq!(hires(|h| (h.width, h.height) = (Some(513), Some(512))), field("hires.width"));
         assert_eq!(hires(|h| (h.width, h.height) = (Some(512), Some(128))), field("hires.height"));
-        assert_eq!(hires(|h| h.strength = Some(0.0)), field("hires.strength"));
-        assert_eq!(hires(|h| h.strength = Some(1.5)), field("hires.strength"));
-        assert_eq!(hires(|h| h.strength = Some(f64::NAN)), field("hires.strength"));
-        assert_eq!(hires(|h| h.strength = Some(0.01)), field("hires.strength"));
+        assert_eq!(hires(|h| h.denoising_strength = Some(0.0)), field("hires.denoising_strength"));
+        assert_eq!(hires(|h| h.denoising_strength = Some(1.5)), field("hires.denoising_strength"));
+        assert_eq!(hires(|h| h.denoising_strength = Some(f64::NAN)), field("hires.denoising_strength"));
+        assert_eq!(hires(|h| h.denoising_strength = Some(0.01)), field("hires.denoising_strength"));
         assert_eq!(hires(|h| h.steps = Some(0)), field("hires.steps"));
         assert_eq!(hires(|h| h.steps = Some(1000)), field("hires.steps"));
         let found =

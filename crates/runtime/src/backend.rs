@@ -8,8 +8,8 @@ use adire_engine::{
 };
 use adire_protocol::{AdapterReceipt, ModelInfo, lora_tag};
 use adire_studio::{
-    AdapterFile, Backend, BackendError, RenderRequest, RenderStep, Rendered, TokenCounter, TrainingTask,
-    UnitOutcome,
+    AdapterFile, Backend, BackendError, BundledWords, RenderRequest, RenderStep, Rendered, TokenCounter,
+    TrainingTask, UnitOutcome,
 };
 
 use crate::{
@@ -103,6 +103,10 @@ impl Backend for EngineBackend {
             let count = Words::new(&tokenizer, words).and_then(|words| tokenizer.count(prompt, &words));
             count.map_err(|error| backend_error(&error))
         })
+    }
+
+    fn bundled_words(&self) -> BundledWords {
+        Arc::new(|path| adire_engine::adapter::bundled_words(path).unwrap_or_default())
     }
 
     fn check_adapter(&mut self, path: &Path) -> Result<AdapterReceipt, BackendError> {

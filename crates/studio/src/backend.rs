@@ -17,6 +17,10 @@ use crate::LocalFile;
 /// words stand for so many vectors.
 pub type TokenCounter = Arc<dyn Fn(&str, &[(String, u32)]) -> Result<TokenCount, BackendError> + Send + Sync>;
 
+/// The words of the embeddings bundled in an adapter file, each with its number of vectors; none of a file that cannot be
+/// read. On any thread, without waiting for the backend.
+pub type BundledWords = Arc<dyn Fn(&Path) -> Vec<(String, u32)> + Send + Sync>;
+
 /// A model on a device. Built on the worker thread and never moved off it, so it need not be `Send`.
 ///
 /// Panics are caught: the job fails and the same backend receives the next one. State that a panic can
@@ -27,6 +31,9 @@ pub trait Backend: 'static {
 
     /// What counts tokens the way this model reads them. Asked once, after construction.
     fn token_counter(&self) -> TokenCounter;
+
+    /// What reads the words of adapter files. Asked once, after construction.
+    fn bundled_words(&self) -> BundledWords;
 
     /// Reads an adapter file and tries it against the base model at strength 1.
     ///

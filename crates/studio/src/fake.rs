@@ -25,8 +25,8 @@ use adire_protocol::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Backend, BackendError, EmbeddingFile, Pixels, RenderRequest, RenderStep, Rendered, TokenCounter,
-    TrainingTask, UnitOutcome, read_pixels,
+    Backend, BackendError, BundledWords, EmbeddingFile, Pixels, RenderRequest, RenderStep, Rendered,
+    TokenCounter, TrainingTask, UnitOutcome, read_pixels,
 };
 
 mod training;
@@ -132,6 +132,18 @@ impl Backend for FakeBackend {
             let tokens: u32 = prompt.split_whitespace().map(size).sum();
             let chunks = tokens.div_ceil(75).max(1);
             Ok(TokenCount { tokens, capacity: 75 * chunks, chunks, most_chunks: 16 })
+        })
+    }
+
+    /// A file's text may end with them: `bundles:WORD:VECTORS`.
+    fn bundled_words(&self) -> BundledWords {
+        Arc::new(|path| {
+            let text = fs::read(path).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            let Some((_, bundled)) = text.split_once("bundles:") else { return Vec::new() };
+            let word =
+                bundled.trim().split_once(':').and_then(|(word, n)| Some((word.to_owned(), n.parse().ok()?)));
+            word.into_iter().collect()
         })
     }
 

@@ -46,8 +46,8 @@ mod worker;
 use std::{path::PathBuf, pin::Pin};
 
 pub use backend::{
-    AdapterFile, Backend, BackendError, EmbeddingFile, InitFiles, KnownResults, Pixels, RenderRequest,
-    RenderStep, Rendered, TokenCounter, TrainingImage, TrainingTask, UnitOutcome,
+    AdapterFile, Backend, BackendError, BundledWords, EmbeddingFile, InitFiles, KnownResults, Pixels,
+    RenderRequest, RenderStep, Rendered, TokenCounter, TrainingImage, TrainingTask, UnitOutcome,
 };
 pub use blobs::{Blob, BlobPlace, BlobStream, Bucket, LocalFile};
 pub use client::{By, Client, Network, Visitor};

@@ -1,17 +1,19 @@
 //! How long prompts are: counted beside the worker, which may be busy for minutes.
 
-use adire_protocol::{FieldError, TokenCount, ValidationError, lora_tag};
+use adire_protocol::{FieldError, GenerationSpec, TokenCount, ValidationError, lora_tag};
 
 use crate::{
     StudioError,
+    adapters::resolve,
     shared::{Shared, blocking},
 };
 
-/// The sizes of a prompt and a negative prompt.
+/// The sizes of a prompt and a negative prompt. `adapters`, and those of the prompt's tags, may bundle embeddings.
 pub(crate) async fn count(
     shared: &Shared,
     prompt: String,
     negative: String,
+    mut adapters: Vec<String>,
 ) -> Result<(TokenCount, TokenCount), StudioError> {
     let most = shared.model.limits.prompt_chars;
     let mut errors = Vec::new();
@@ -25,10 +27,20 @@ pub(crate) async fn count(
     if !errors.is_empty() {
         return Err(StudioError::Invalid(ValidationError(errors)));
     }
-    let counter = shared.counter.clone();
-    let words: Vec<(String, u32)> =
+    let (counter, bundled_words) = (shared.counter.clone(), shared.bundled_words.clone());
+    let mut words: Vec<(String, u32)> =
         shared.store.embeddings().await?.into_iter().map(|one| (one.word, one.vectors)).collect();
+    adapters.extend(lora_tag::find(&prompt).into_iter().filter_map(|tag| Some(tag.adapter.ok()?.name)));
+    let known = if adapters.is_empty() { Vec::new() } else { shared.store.adapters().await? };
+    let files = adapters.iter().filter_map(|name| shared.blobs.path(&resolve(&known, name).ok()?.hash));
+    let files: Vec<_> = files.collect();
     blocking(move || {
+        // A word of the admin's own comes first, as when an image is made.
+        for (word, vectors) in files.iter().flat_map(|file| bundled_words(file)) {
+            if !words.iter().any(|(known, _)| *known == word) {
+                words.push((word, vectors));
+            }
+        }
         let count =
             |text: &str| counter(text, &words).map_err(|error| StudioError::Backend(error.to_string()));
         Ok((count(&lora_tag::without(&prompt))?, count(&negative)?))
@@ -37,8 +49,10 @@ pub(crate) async fn count(
 }
 
 /// Refuses prompts with more chunks than the model reads, before they wait for their turn.
-pub(crate) async fn check(shared: &Shared, prompt: &str, negative: &str) -> Result<(), StudioError> {
-    let (positive, negative) = count(shared, prompt.to_owned(), negative.to_owned()).await?;
+pub(crate) async fn check(shared: &Shared, spec: &GenerationSpec) -> Result<(), StudioError> {
+    let adapters = spec.adapters.iter().map(|adapter| adapter.name.clone()).collect();
+    let (positive, negative) =
+        count(shared, spec.prompt.clone(), spec.negative_prompt.clone(), adapters).await?;
     let too_long = |field: &str, what: &str, count: TokenCount| {
         let TokenCount { tokens, chunks, most_chunks, .. } = count;
         (chunks > most_chunks).then(|| FieldError {

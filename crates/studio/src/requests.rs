@@ -55,7 +55,7 @@ pub(crate) async fn submit(
         }
     }
     let warnings = warnings(&shared, &spec.adapters).await?;
-    prompts::check(&shared, &spec.prompt, &spec.negative_prompt).await?;
+    prompts::check(&shared, &spec).await?;
     let cost = limits::check_cost(&spec, shared.work.budget())?;
     shared.disk.check_reserve()?;
     let place = shared.work.reserve(&who, cost)?;

@@ -10,7 +10,7 @@ use adire_protocol::{AdapterUse, AdapterVersion, ModelInfo};
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::{
-    AdapterFile, StudioError, TokenCounter,
+    AdapterFile, BundledWords, StudioError, TokenCounter,
     blobs::Blobs,
     dataset::dataset_store::DatasetStore,
     disk::Disk,
@@ -27,6 +27,7 @@ use crate::{
 pub(crate) struct Shared {
     pub(crate) model: ModelInfo,
     pub(crate) counter: TokenCounter,
+    pub(crate) bundled_words: BundledWords,
     pub(crate) store: Store,
     pub(crate) blobs: Blobs,
     pub(crate) work: Work,

@@ -120,7 +120,7 @@ impl Studio {
         let (lock, node) = blocking(move || Ok((folder::claim(&data)?, folder::node(&data)?))).await?;
         let blobs = Blobs::open(&config.data, &config.blobs).await?;
         let store = Store::open(&config.data, config.database.as_ref()).await?;
-        let (worker, Loaded { info: model, counter }, thread) = Worker::start(make).await?;
+        let (worker, Loaded { info: model, counter, bundled_words }, thread) = Worker::start(make).await?;
         let timing = Timing::new(model.native_size, store.timing(&timing_key(&model)).await?);
         let StudioConfig { caps, retention, downloads, .. } = config.clone();
         let work = Work::new(WorkConfig {
@@ -137,6 +137,7 @@ impl Studio {
         let shared = Arc::new(Shared {
             model,
             counter,
+            bundled_words,
             store,
             blobs,
             work,
@@ -175,7 +176,8 @@ impl Studio {
         self.shared().work.status()
     }
 
-    /// How much of the text encoder's room a prompt and a negative prompt take. Does not wait for the model.
+    /// How much of the text encoder's room a prompt and a negative prompt take, with the words of embeddings that these
+    /// adapters bundle; unknown ones have none. Does not wait for the model.
     ///
     /// # Errors
     /// A text is longer than requests may have.
@@ -183,8 +185,9 @@ impl Studio {
         &self,
         prompt: String,
         negative_prompt: String,
+        adapters: Vec<String>,
     ) -> Result<(TokenCount, TokenCount), StudioError> {
-        prompts::count(self.shared(), prompt, negative_prompt).await
+        prompts::count(self.shared(), prompt, negative_prompt, adapters).await
     }
 
     /// Checks a request and puts it into the queue.

@@ -18,8 +18,8 @@ use adire_protocol::{AdapterReceipt, ModelInfo};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Backend, BackendError, RenderRequest, RenderStep, Rendered, StudioError, TokenCounter, TrainingTask,
-    UnitOutcome,
+    Backend, BackendError, BundledWords, RenderRequest, RenderStep, Rendered, StudioError, TokenCounter,
+    TrainingTask, UnitOutcome,
 };
 
 /// A request to the worker thread. Requests are served in order, one at a time.
@@ -54,6 +54,7 @@ pub(crate) enum RenderEvent {
 pub(crate) struct Loaded {
     pub(crate) info: ModelInfo,
     pub(crate) counter: TokenCounter,
+    pub(crate) bundled_words: BundledWords,
 }
 
 /// Handle to the worker thread; clones share it. The thread ends with the last one.
@@ -74,7 +75,8 @@ impl Worker {
             .spawn(move || {
                 let made = guarded(|| {
                     let backend = make()?;
-                    Ok((Loaded { info: backend.info(), counter: backend.token_counter() }, backend))
+                    let (info, counter) = (backend.info(), backend.token_counter());
+                    Ok((Loaded { info, counter, bundled_words: backend.bundled_words() }, backend))
                 });
                 let backend = match made {
                     Ok((loaded, backend)) => ready.send(Ok(loaded)).map(|()| backend).ok(),

@@ -53,7 +53,7 @@ fn plain_and_odd_lines_of_parameters_are_read() {
     assert_eq!(read("00-plain.png").unknown, [""; 0]);
     assert_eq!(read("01-dynamic-prompts.png").unknown, [""; 0]);
     let hires = read("02-newline-in-value.png").hires.unwrap();
-    assert_eq!((hires.scale, hires.steps, hires.strength), (Some(2.0), Some(10), Some(0.6)));
+    assert_eq!((hires.scale, hires.steps, hires.denoising_strength), (Some(2.0), Some(10), Some(0.6)));
     assert_eq!(hires.upscaler, Some(HiresUpscaler::Latent));
     assert_eq!(read("21-trailing-flag.png").unknown, ["Tiling"]);
     let many = read("23-negative-multiline.png");
@@ -67,7 +67,7 @@ fn a_hires_size_of_nothing_is_not_used() {
     let request = read("03-sdnext-hires.png");
     let hires = request.hires.clone().unwrap();
     assert_eq!((hires.scale, hires.width, hires.height), (Some(1.5), None, None));
-    assert_eq!((hires.steps, hires.strength), (Some(25), Some(0.5)));
+    assert_eq!((hires.steps, hires.denoising_strength), (Some(25), Some(0.5)));
     assert_eq!((request.seed, request.steps), (Some(1_003_952_981), Some(10)));
     assert!(request.warnings[0].contains("ESRGAN 4x Valar"), "{:?}", request.warnings);
 }

@@ -16,6 +16,8 @@ pub(crate) struct Prompts {
     prompt: String,
     /// What it should not show.
     negative_prompt: String,
+    /// Adapters that take part, as `name@vN`: embeddings bundled in their files count by their words.
+    adapters: Vec<String>,
 }
 
 /// Their sizes.
@@ -44,8 +46,8 @@ pub(crate) struct Counts {
 )]
 pub(crate) async fn tokens(
     State(studio): State<Studio>,
-    JsonBody(Prompts { prompt, negative_prompt }): JsonBody<Prompts>,
+    JsonBody(Prompts { prompt, negative_prompt, adapters }): JsonBody<Prompts>,
 ) -> Result<Json<Counts>, Problem> {
-    let (prompt, negative_prompt) = studio.count_tokens(prompt, negative_prompt).await?;
+    let (prompt, negative_prompt) = studio.count_tokens(prompt, negative_prompt, adapters).await?;
     Ok(Json(Counts { prompt, negative_prompt }))
 }

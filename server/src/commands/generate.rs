@@ -14,8 +14,8 @@ use adire_engine::{
     adapter::{Adapter, Receipt, Strength},
 };
 use adire_protocol::{
-    AdapterUse, Defaults, GenerationRequest, GenerationSpec, Limits, Recipe, Rng, SamplerName, Sampling,
-    Schedule, ValidationError, lora_tag, seed::SeedArg,
+    AdapterUse, Defaults, GenerationRequest, GenerationSpec, Limits, Recipe, Sampling, ValidationError,
+    lora_tag,
 };
 use adire_runtime::{PreparedInit, embedding_uses, pixels};
 use anyhow::{Context, bail};
@@ -27,6 +27,7 @@ use crate::commands::{
     embeddings::NamedFile,
     init_image::{Hires, InitImageArgs, InitImageFiles},
     model_args,
+    parameters::Parameters,
 };
 
 /// Message for an image that the safety checker blocked.
@@ -44,33 +45,8 @@ pub(crate) struct GenerateArgs {
     /// Negative prompt: what to avoid
     #[arg(long, default_value = "")]
     negative: String,
-    /// Seed; -1 for a random one [default: random]
-    #[arg(long, allow_negative_numbers = true)]
-    seed: Option<SeedArg>,
-    /// Steps
-    #[arg(long)]
-    steps: Option<u32>,
-    /// Guidance scale; 1 turns guidance off
-    #[arg(long)]
-    guidance: Option<f64>,
-    /// Sampler: dpmpp_2m, dpmpp_sde, dpmpp_2m_sde, unipc, euler, euler_a, heun, ddim, pndm or lcm, or A1111's label
-    #[arg(long)]
-    sampler: Option<SamplerName>,
-    /// Schedule: karras or normal [default: the one that the sampler's name holds, else normal]
-    #[arg(long)]
-    schedule: Option<Schedule>,
-    /// Noise source: cpu (torch CPU) or cuda (torch CUDA, as A1111) [default: cpu]
-    #[arg(long)]
-    rng: Option<Rng>,
-    /// Width in pixels
-    #[arg(long)]
-    width: Option<u32>,
-    /// Height in pixels
-    #[arg(long)]
-    height: Option<u32>,
-    /// Text-encoder layer to use, counted from the last as in A1111: 1 is the last [default: 1]
-    #[arg(long, value_name = "N")]
-    clip_skip: Option<u32>,
+    #[command(flatten)]
+    pub(crate) parameters: Parameters,
     /// Adapter file with its strength, -5 to 5 (default 1), or its strengths for text encoder and UNet; repeatable
     #[arg(long, value_name = "FILE[:STRENGTH|:TE:UNET]")]
     lora: Vec<Lora>,
@@ -246,22 +222,9 @@ impl GenerateArgs {
         GenerationRequest {
             prompt: self.prompt.clone(),
             negative_prompt: self.negative.clone(),
-            seed: self.seed.and_then(|SeedArg(seed)| seed),
-            steps: self.steps,
-            guidance: self.guidance,
-            sampler: self.sampler,
-            schedule: self.schedule,
-            rng: self.rng,
-            width: self.width,
-            height: self.height,
-            count: None,
-            clip_skip: self.clip_skip,
-            // Files have no registered names; they are put into the spec once it is complete.
-            adapters: Vec::new(),
-            denoising_strength: self.init.denoising_strength,
-            keep_unmasked: self.init.keep_unmasked,
+            // Adapter files have no registered names; they are put into the spec once it is complete.
             hires: self.hires.as_ref().map(|Hires(hires)| hires.clone()),
-            ..GenerationRequest::default()
+            ..self.parameters.0.clone()
         }
     }
 }

@@ -18,15 +18,9 @@ pub(crate) struct InitImageArgs {
     /// Init image (PNG, JPEG or WebP). Scaled to cover --width × --height and centre-cropped [default size: its own]
     #[arg(long, alias = "init", value_name = "FILE")]
     init_image: Option<PathBuf>,
-    /// Denoising strength, 0 to 1: the share of the steps that is run on the init image [default: 0.75]
-    #[arg(long, alias = "strength", value_name = "S", requires = "init_image")]
-    pub(crate) denoising_strength: Option<f64>,
     /// Mask image: white is regenerated, black is kept
     #[arg(long, value_name = "FILE", requires = "init_image")]
     mask: Option<PathBuf>,
-    /// Whether black areas of the mask stay bit-identical [default: true]
-    #[arg(long, value_name = "BOOL", requires = "mask")]
-    pub(crate) keep_unmasked: Option<bool>,
 }
 
 /// The decoded init image and mask, each with its hash.
@@ -105,9 +99,15 @@ impl FromStr for Hires {
         let scale = number("scale", parts.next().unwrap_or_default())?;
         let upscaler =
             parts.next().map(HiresUpscaler::from_str).transpose().map_err(|error| error.to_string())?;
-        let strength = parts.next().map(|text| number("strength", text)).transpose()?;
+        let denoising_strength = parts.next().map(|text| number("strength", text)).transpose()?;
         let steps = parts.next().map(|text| number("number of steps", text)).transpose()?;
-        Ok(Self(HiresRequest { scale: Some(scale), strength, steps, upscaler, ..HiresRequest::default() }))
+        Ok(Self(HiresRequest {
+            scale: Some(scale),
+            denoising_strength,
+            steps,
+            upscaler,
+            ..HiresRequest::default()
+        }))
     }
 }
 
@@ -117,8 +117,9 @@ mod tests {
 
     #[test]
     fn hires_is_a_scale_with_optional_upscaler_strength_and_steps() {
-        let read =
-            |text: &str| text.parse::<Hires>().map(|Hires(h)| (h.scale, h.upscaler, h.strength, h.steps));
+        let read = |text: &str| {
+            text.parse::<Hires>().map(|Hires(h)| (h.scale, h.upscaler, h.denoising_strength, h.steps))
+        };
         assert_eq!(read("2"), Ok((Some(2.0), None, None, None)));
         assert_eq!(read("1.5:image"), Ok((Some(1.5), Some(HiresUpscaler::Image), None, None)));
         let latent = Some(HiresUpscaler::Latent);
@@ -136,12 +137,11 @@ mod tests {
     }
 
     #[test]
-    fn init_and_strength_are_the_old_names_of_two_flags() {
+    fn init_is_the_old_name_of_a_flag() {
         use clap::Parser as _;
-        for flags in [["--init-image", "--denoising-strength"], ["--init", "--strength"]] {
-            let line = Line::try_parse_from(["adire", flags[0], "a.png", flags[1], "0.5"]).unwrap();
+        for flag in ["--init-image", "--init"] {
+            let line = Line::try_parse_from(["adire", flag, "a.png"]).unwrap();
             assert_eq!(line.init.init_image, Some("a.png".into()));
-            assert_eq!(line.init.denoising_strength, Some(0.5));
         }
     }
 

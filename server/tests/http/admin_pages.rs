@@ -256,7 +256,7 @@ async fn a_run_is_started_watched_and_compared() {
     let second = taken(&server, "/admin/training", &other).await;
     until(&server, &second, "done").await;
     let other = second.trim_start_matches("/admin/training/").to_owned();
-    let html = text(&server, &format!("/admin/training/compare?job={id}&job={other}&job={id}")).await;
+    let html = text(&server, &format!("/admin/training/compare?run={id}&job={other}&run={id}")).await;
     let rows = html.split("id=\"differences\"").nth(1).unwrap().split("</table>").next().unwrap();
     assert!(rows.contains("Rank") && rows.contains('9') && !rows.contains("Learning rate"), "{rows}");
     assert!(html.contains("line run-1") && html.contains("line run-2") && !html.contains("run-3"), "{html}");

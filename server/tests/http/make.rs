@@ -250,3 +250,31 @@ async fn a_form_brings_one_image_and_one_mask() {
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.text());
     assert!(answer.problem()["detail"].as_str().unwrap().contains("one init image and one mask"));
 }
+
+#[tokio::test]
+async fn warnings_about_an_image_are_on_the_page_that_follows() {
+    let server = Server::start().await;
+    let mut bytes = Cursor::new(Vec::new());
+    let half = image::RgbaImage::from_pixel(64, 64, image::Rgba([9, 90, 200, 100]));
+    half.write_to(&mut bytes, ImageFormat::Png).unwrap();
+    let answer =
+        post(&server, &[("prompt", "moons"), ("steps", "2")], &[("init_image_file", &bytes.into_inner())])
+            .await;
+    let address = goal(&answer);
+    let cookies = answer.headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap());
+    let cookie = cookies.filter(|cookie| cookie.starts_with("adire_flash=")).next().unwrap();
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    let page = |cookie: &str| {
+        let request =
+            Request::get(&address).header(header::ACCEPT, "text/html").header(header::COOKIE, cookie);
+        server.send(request.body(Body::empty()).unwrap())
+    };
+    let shown = page(&cookie).await;
+    assert!(shown.text().contains("flattened onto white"), "{cookie}: {}", shown.text());
+    let cleared = shown.headers.get_all("set-cookie").iter().any(|cookie| {
+        let cookie = cookie.to_str().unwrap();
+        cookie.starts_with("adire_flash=;") && cookie.contains("Max-Age=0")
+    });
+    assert!(cleared);
+    assert!(!page("a=b").await.text().contains("flattened onto white"));
+}

@@ -5,12 +5,16 @@ use std::{
     time::Duration,
 };
 
+use adire_protocol::{
+    Limits, RENAMED, Renamed,
+    fields::{FIELDS, Value},
+};
 use adire_server::{AccessSettings, Address, Who, addresses};
 use axum::{
     body::Body,
     http::{Method, Request, StatusCode},
 };
-use serde_json::Value;
+use serde_json::Value as Json;
 
 use crate::support::Server;
 
@@ -114,13 +118,44 @@ async fn every_reference_leads_somewhere_and_every_error_is_a_problem() {
     }
 }
 
-fn collect(value: &Value, references: &mut Vec<String>) {
+#[tokio::test]
+async fn every_field_of_the_table_is_a_described_parameter() {
+    let server = Server::start().await;
+    let document = server.get("/api/v1/openapi.json").await.json();
+    for field in &FIELDS {
+        let (schema, key) = match field.name.strip_prefix("hires.") {
+            Some(key) => ("HiresRequest", key),
+            None => ("GenerationRequest", field.name),
+        };
+        let property = &document["components"]["schemas"][schema]["properties"][key];
+        assert_eq!(property["description"], field.help.sentence(), "{}", field.name);
+        let range = (field.range)(&Limits::default());
+        if range.is_bounded() && field.name != "seed" {
+            assert_eq!(property["maximum"].as_f64(), Some(range.max), "{}", field.name);
+        }
+        assert_eq!(field.fixed_default() == Value::None, property["default"].is_null(), "{}", field.name);
+    }
+}
+
+#[tokio::test]
+async fn old_names_of_renamed_keys_are_described_as_deprecated() {
+    let server = Server::start().await;
+    let document = server.get("/api/v1/openapi.json").await.json();
+    for Renamed { schema, now, before } in &RENAMED {
+        let properties = &document["components"]["schemas"][schema]["properties"];
+        // An event's run stands in the schema of what it reports.
+        assert!(!properties[now].is_null() || *schema == "TrainingEvent", "{schema}.{now}");
+        assert!(properties[before]["deprecated"] == true || *schema == "TrainingEvent", "{schema}.{before}");
+    }
+}
+
+fn collect(value: &Json, references: &mut Vec<String>) {
     match value {
-        Value::Object(object) => {
-            references.extend(object.get("$ref").and_then(Value::as_str).map(str::to_owned));
+        Json::Object(object) => {
+            references.extend(object.get("$ref").and_then(Json::as_str).map(str::to_owned));
             object.values().for_each(|value| collect(value, references));
         }
-        Value::Array(array) => array.iter().for_each(|value| collect(value, references)),
+        Json::Array(array) => array.iter().for_each(|value| collect(value, references)),
         _ => {}
     }
 }

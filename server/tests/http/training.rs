@@ -117,12 +117,18 @@ async fn bad_requests_name_every_field() {
 async fn the_setting_is_kept() {
     let server = Server::start().await;
     let address = "/admin/api/settings/training";
-    assert_eq!(server.get(address).await.json(), json!({"pause_while_people_wait": true}));
+    assert_eq!(
+        server.get(address).await.json(),
+        json!({"yield_to_generations": true, "pause_while_people_wait": true})
+    );
     let put = async |body: &str| {
         let request = Request::put(address).header(header::CONTENT_TYPE, "application/json");
         server.send(request.body(Body::from(body.to_owned())).unwrap()).await
     };
     assert_eq!(put(r#"{"pause_while_people_wait": false}"#).await.status, StatusCode::OK);
-    assert_eq!(server.get(address).await.json(), json!({"pause_while_people_wait": false}));
+    assert_eq!(
+        server.get(address).await.json(),
+        json!({"yield_to_generations": false, "pause_while_people_wait": false})
+    );
     assert_eq!(put(r#"{"pause": 1}"#).await.problem()["status"], 422);
 }

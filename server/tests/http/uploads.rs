@@ -172,7 +172,7 @@ async fn each_bad_beginning_is_named() {
         (json!({"denoising_strength": 0.5}), vec!["denoising_strength"]),
         (json!({"init_image": init, "hires": {}}), vec!["hires"]),
         (json!({"hires": {"scale": 1e300}}), vec!["hires.scale"]),
-        (json!({"hires": {"strength": 2}}), vec!["hires.strength"]),
+        (json!({"hires": {"strength": 2}}), vec!["hires.denoising_strength"]),
         (json!({"hires": {"upscaler": "magic"}}), vec!["hires.upscaler"]),
         (json!({"hires": {"width": 128}}), vec!["hires"]),
     ] {

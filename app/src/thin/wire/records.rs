@@ -62,8 +62,8 @@ records! {
         adapters, init_image, mask, denoising_strength, keep_unmasked, hires, strict, unknown, warnings,
     }
     AdapterUse { name, strength, te_strength, in_prompt }
-    HiresSpec { scale, width, height, strength, steps, upscaler }
-    HiresRequest { scale, width, height, strength, steps, upscaler }
+    HiresSpec { scale, width, height, denoising_strength, steps, upscaler }
+    HiresRequest { scale, width, height, denoising_strength, steps, upscaler }
     Upload { hash, width, height, warnings }
     FieldError { field, message }
 }
@@ -234,6 +234,7 @@ mod tests {
             named: Some(generation()),
             active: None,
             problem: Some("?".to_owned()),
+            warning: None,
         });
         same(&GenerationRequest::from(spec()));
         same(&GenerationRequest::from(image().recipe.spec));

@@ -54,7 +54,7 @@ pub use table::ModuleTable;
 pub use visit::{Visit, visit, visit_weights};
 
 use self::{keys::Key, kind::LayerTensors, layer::Layer, metadata::Metadata, role::TensorRole};
-use crate::{EngineError, Result};
+use crate::{EngineError, Result, checkpoint::WeightFile};
 
 /// The tensors of a file, all finite; the error is a sentence about it.
 pub(crate) fn tensors(bytes: &[u8]) -> std::result::Result<BTreeMap<String, Tensor>, String> {
@@ -275,4 +275,19 @@ impl Adapter {
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         self.metadata.entries()
     }
+}
+/// The words of the embeddings bundled in an adapter file, each with its number of vectors. Reads the header alone.
+///
+/// # Errors
+/// The file is not a safetensors file.
+pub fn bundled_words(path: &Path) -> Result<Vec<(String, u32)>> {
+    let file = WeightFile::open(path)?;
+    let word = |name: &String| {
+        let vectors = match file.info(name)?.shape.as_slice() {
+            [vectors, _] => u32::try_from(*vectors).ok()?,
+            _ => 1,
+        };
+        Some((keys::embedding(name)?.to_owned(), vectors))
+    };
+    Ok(file.names().iter().filter_map(word).collect())
 }

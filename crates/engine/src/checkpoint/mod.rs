@@ -17,9 +17,9 @@ use std::{
 
 use candle_core::{DType, Device, Shape, Tensor};
 
-use self::header::WeightFile;
 pub(crate) use self::{
     find::find_weights,
+    header::WeightFile,
     ldm::Naming,
     single::{SingleFile, vae_naming},
 };

@@ -10,7 +10,28 @@ mod read;
 pub use read::parse;
 pub(crate) use read::{has_parameters, take_lora_tags};
 
-use crate::{EmbeddingUse, GenerationSpec, Recipe, lora_tag};
+use crate::{EmbeddingUse, GenerationRequest, GenerationSpec, Recipe, fields::FIELDS, lora_tag};
+
+/// A1111's order.
+const ORDER: [&str; 17] = [
+    "Steps",
+    "Sampler",
+    "Schedule type",
+    "CFG scale",
+    "Seed",
+    "Size",
+    "Model hash",
+    "Model",
+    "VAE hash",
+    "VAE",
+    "Denoising strength",
+    "Clip skip",
+    "RNG",
+    "Hires upscale",
+    "Hires resize",
+    "Hires steps",
+    "Hires upscaler",
+];
 
 /// The text for one image.
 pub fn format(recipe: &Recipe) -> String {
@@ -23,14 +44,16 @@ pub fn format(recipe: &Recipe) -> String {
     if !spec.negative_prompt.is_empty() {
         text.push_str(&format!("\nNegative prompt: {}", spec.negative_prompt));
     }
-    let sampler = spec.sampling.sampler.label().to_owned();
-    let mut pairs = vec![("Steps", spec.steps.to_string()), ("Sampler", sampler)];
-    if let Some(schedule) = spec.sampling.schedule_type() {
-        pairs.push(("Schedule type", schedule.to_owned()));
+    let mut request = GenerationRequest::from(spec.clone());
+    // A1111 writes these two only where they are not what it does by default.
+    request.clip_skip = request.clip_skip.filter(|skip| *skip > 1);
+    request.schedule = request.schedule.filter(|_| spec.sampling.schedule_type().is_some());
+    let mut pairs: Vec<(&str, String)> = Vec::new();
+    for field in &FIELDS {
+        let value = field.slot(&mut request).and_then(|slot| slot.a1111());
+        pairs.extend(field.infotext.zip(value));
     }
     pairs.extend([
-        ("CFG scale", spec.guidance.to_string()),
-        ("Seed", spec.seed.to_string()),
         ("Size", format!("{}x{}", spec.width, spec.height)),
         ("Model hash", recipe.model_hash.chars().take(10).collect()),
         ("Model", recipe.model.clone()),
@@ -39,23 +62,11 @@ pub fn format(recipe: &Recipe) -> String {
         pairs.push(("VAE hash", vae.hash.chars().take(10).collect()));
         pairs.push(("VAE", vae.name.clone()));
     }
-    // A1111's key for either; it has no second pass over an image that began with one.
-    let strength = spec.hires.as_ref().map(|hires| hires.strength).or(spec.denoising_strength);
-    if let Some(strength) = strength {
-        pairs.push(("Denoising strength", strength.to_string()));
+    if let Some(hires) = spec.hires.as_ref().filter(|hires| hires.scale.is_none()) {
+        pairs.push(("Hires resize", format!("{}x{}", hires.width, hires.height)));
     }
-    if spec.clip_skip > 1 {
-        pairs.push(("Clip skip", spec.clip_skip.to_string()));
-    }
-    pairs.push(("RNG", spec.rng.label().to_owned()));
-    if let Some(hires) = &spec.hires {
-        match hires.scale {
-            Some(scale) => pairs.push(("Hires upscale", scale.to_string())),
-            None => pairs.push(("Hires resize", format!("{}x{}", hires.width, hires.height))),
-        }
-        pairs.push(("Hires steps", hires.steps.to_string()));
-        pairs.push(("Hires upscaler", hires.upscaler.label().to_owned()));
-    }
+    // What is in no order of A1111's stands behind its own.
+    pairs.sort_by_key(|(key, _)| ORDER.iter().position(|known| known == key).unwrap_or(ORDER.len()));
     if may_be_padded(spec) {
         pairs.push(("Pad conds", "True".to_owned()));
     }
@@ -99,9 +110,7 @@ fn quoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        AdapterUse, GenerationRequest, HiresRequest, HiresSpec, HiresUpscaler, Rng, Sampler, Sampling, VaeUse,
-    };
+    use crate::{AdapterUse, HiresRequest, HiresSpec, HiresUpscaler, Rng, Sampler, Sampling, VaeUse};
     use proptest::prelude::*;
 
     fn recipe(prompt: &str, negative: &str, sampling: impl Into<Sampling>) -> Recipe {
@@ -110,7 +119,6 @@ mod tests {
                 prompt: prompt.to_owned(),
                 negative_prompt: negative.to_owned(),
                 seed: 42,
-                rng: Rng::Cpu,
                 steps: 20,
                 guidance: 7.5,
                 sampling: sampling.into(),
@@ -119,11 +127,7 @@ mod tests {
                 count: 1,
                 clip_skip: 1,
                 adapters: vec![AdapterUse::new("adire@v2", -0.8)],
-                init_image: None,
-                mask: None,
-                denoising_strength: None,
-                keep_unmasked: None,
-                hires: None,
+                ..GenerationSpec::default()
             },
             adapter_hashes: vec!["ab".repeat(32)],
             embeddings: Vec::new(),
@@ -226,7 +230,7 @@ mod tests {
             scale,
             width: 512,
             height: 640,
-            strength: 0.6,
+            denoising_strength: 0.6,
             steps: 12,
             upscaler: HiresUpscaler::Latent,
         };
@@ -243,7 +247,7 @@ mod tests {
         let read = parse(theirs).unwrap();
         let expected = HiresRequest {
             scale: Some(1.5),
-            strength: Some(0.7),
+            denoising_strength: Some(0.7),
             upscaler: Some(HiresUpscaler::Image),
             ..HiresRequest::default()
         };
@@ -268,6 +272,27 @@ mod tests {
         assert!(!padded("red moons", "blur"));
         assert!(padded("red BREAK moons", "blur"));
         assert!(padded("red", &"blur, ".repeat(20)));
+    }
+
+    #[test]
+    fn every_field_of_the_table_is_in_the_text_and_read_from_it() {
+        let mut recipe = recipe("red moons", "", Sampler::Dpmpp2m.automatic());
+        recipe.spec.clip_skip = 2;
+        recipe.spec.hires = Some(HiresSpec {
+            scale: Some(2.0),
+            width: 512,
+            height: 640,
+            denoising_strength: 0.6,
+            steps: 12,
+            upscaler: HiresUpscaler::Latent,
+        });
+        let text = format(&recipe);
+        let mut read = parse(&text).unwrap();
+        for field in FIELDS.iter().filter(|field| field.name != "denoising_strength") {
+            let Some(key) = field.infotext else { continue };
+            assert!(text.contains(&format!("{key}: ")), "{key} is not in {text}");
+            assert_ne!(field.text(&mut read), "", "{key} is not read");
+        }
     }
 
     #[test]

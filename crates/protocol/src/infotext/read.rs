@@ -4,24 +4,15 @@ use super::pairs::{Piece, pieces};
 use crate::{
     AdapterUse, GenerationRequest, HiresRequest, HiresUpscaler, Rng,
     draft::{Draft, a1111_sampling, size},
+    fields::FIELDS,
     lora_tag,
 };
 
-/// Keys by which a line of parameters is known, in lower case.
-const TYPICAL: [&str; 12] = [
-    "steps",
-    "sampler",
-    "schedule type",
-    "cfg scale",
-    "seed",
-    "size",
-    "model hash",
-    "model",
-    "clip skip",
-    "denoising strength",
-    "version",
-    "rng",
-];
+/// Keys by which a line of parameters is known, beside those of the table of fields.
+const TYPICAL: [&str; 4] = ["Size", "Model hash", "Model", "Version"];
+
+/// Parameters that are not read each on its own.
+const APART: [&str; 5] = ["denoising_strength", "sampler", "schedule", "clip_skip", "rng"];
 
 /// Keys that say something about an image without a setting of their own here, in lower case.
 const INFORMATION: [&str; 27] = [
@@ -118,7 +109,8 @@ fn is_steps(text: &str) -> bool {
 }
 
 fn is_typical(key: &str) -> bool {
-    TYPICAL.contains(&key.trim().to_lowercase().as_str())
+    let of_table = FIELDS.iter().filter_map(|field| field.infotext);
+    of_table.chain(TYPICAL).any(|known| known.eq_ignore_ascii_case(key.trim()))
 }
 
 fn is_pair(piece: &Piece) -> bool {
@@ -168,14 +160,11 @@ fn take(pieces: Vec<Piece>, draft: &mut Draft) {
         }
     }
     let positive = |number: &f64| number.is_finite() && *number > 0.0;
-    if let Some((key, text)) = pairs.take("Seed") {
-        draft.seed(&key, &text);
-    }
-    if let Some((key, text)) = pairs.take("Steps") {
-        draft.request.steps = draft.number(&key, &text, |steps| *steps > 0);
-    }
-    if let Some((key, text)) = pairs.take("CFG scale") {
-        draft.request.guidance = draft.number(&key, &text, |scale: &f64| scale.is_finite());
+    let is_apart = |name: &str| APART.contains(&name) || name.starts_with("hires.");
+    for field in FIELDS.iter().filter(|field| !is_apart(field.name)) {
+        if let Some((key, text)) = field.infotext.and_then(|key| pairs.take(key)) {
+            draft.field(field, &key, &text);
+        }
     }
     let (name, schedule) = (pairs.take("Sampler"), pairs.take("Schedule type"));
     sampler(draft, name.as_ref(), schedule.as_ref());
@@ -283,7 +272,7 @@ fn hires(
         scale,
         width: resized.map(|(width, _)| width),
         height: resized.map(|(_, height)| height),
-        strength,
+        denoising_strength: strength,
         steps,
         upscaler: upscaler.map(|label| HiresUpscaler::from_label(&label)),
     })

@@ -7,13 +7,13 @@ use adire_protocol::{AdapterUse, AdapterVersion};
 use super::*;
 use crate::{NewAdapter, fake::ADAPTER_MAGIC};
 
-fn file(folder: &Path, name: &str, content: &str) -> PathBuf {
+pub(super) fn file(folder: &Path, name: &str, content: &str) -> PathBuf {
     let path = folder.join(name);
     std::fs::write(&path, [ADAPTER_MAGIC, content.as_bytes()].concat()).unwrap();
     path
 }
 
-fn new(name: &str, version: Option<u32>, path: PathBuf) -> NewAdapter {
+pub(super) fn new(name: &str, version: Option<u32>, path: PathBuf) -> NewAdapter {
     NewAdapter {
         name: name.to_owned(),
         version,

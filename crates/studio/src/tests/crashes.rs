@@ -67,7 +67,7 @@ async fn process() {
     let studio = open_at(&data, std::env::var(DATABASE).ok().as_deref()).await.unwrap();
     println!("ready");
     // Otherwise trainings would rest all the time.
-    studio.set_training_settings(TrainingSettings { pause_while_people_wait: false }).await.unwrap();
+    studio.set_training_settings(TrainingSettings { yield_to_generations: false }).await.unwrap();
     let seed = u64::from(std::process::id()) + 1;
     tokio::join!(generations(&studio, Dice(seed)), trainings(&studio));
 }

@@ -67,6 +67,6 @@ async fn the_command_line_adds_what_the_next_server_offers() {
     data.close().await;
     let studio = open(folder.path(), FakeBackend::default()).await.unwrap();
     assert_eq!(studio.embeddings().await.unwrap()[0].word, "a");
-    let (prompt, _) = studio.count_tokens("a moon".to_owned(), String::new()).await.unwrap();
+    let (prompt, _) = studio.count_tokens("a moon".to_owned(), String::new(), Vec::new()).await.unwrap();
     assert_eq!(prompt.tokens, 5);
 }

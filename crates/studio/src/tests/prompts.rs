@@ -2,7 +2,10 @@
 
 use adire_protocol::AdapterUse;
 
-use super::{adapters::three_versions, *};
+use super::{
+    adapters::{file, new, three_versions},
+    *,
+};
 
 async fn done(studio: &Studio, request: GenerationRequest) -> adire_protocol::ImageRecord {
     let asked = studio.submit(request, &nobody()).await.unwrap();
@@ -71,12 +74,14 @@ async fn tokens_are_counted_while_the_worker_works_and_too_many_are_refused() {
     let (_folder, studio, _, _latch) = latched().await;
     let asked = studio.submit(request("moons"), &nobody()).await.unwrap();
     until(&studio, &asked.id, "started").await;
-    let (prompt, negative) =
-        studio.count_tokens("one two <lora:x:1> three".to_owned(), "word ".repeat(80)).await.unwrap();
+    let (prompt, negative) = studio
+        .count_tokens("one two <lora:x:1> three".to_owned(), "word ".repeat(80), Vec::new())
+        .await
+        .unwrap();
     assert_eq!((prompt.tokens, prompt.capacity, prompt.chunks), (3, 75, 1));
     assert_eq!((negative.tokens, negative.capacity, negative.chunks), (80, 150, 2));
 
-    let long = studio.count_tokens("x".repeat(4001), String::new()).await;
+    let long = studio.count_tokens("x".repeat(4001), String::new(), Vec::new()).await;
     assert!(matches!(long, Err(StudioError::Invalid(error)) if error.0[0].field == "prompt"));
     let negative_prompt = "a ".repeat(1900);
     match studio.submit(GenerationRequest { negative_prompt, ..request("moons") }, &nobody()).await {
@@ -86,4 +91,20 @@ async fn tokens_are_counted_while_the_worker_works_and_too_many_are_refused() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn words_bundled_in_an_adapter_count_while_it_takes_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let studio = open(folder.path(), FakeBackend::default()).await.unwrap();
+    let path = file(folder.path(), "styled", "bundles:mystyle:4");
+    studio.add_adapter(new("styled", None, path)).await.unwrap();
+    let count = async |prompt: &str, adapters: &[&str]| {
+        let adapters = adapters.iter().map(|name| (*name).to_owned()).collect();
+        studio.count_tokens(prompt.to_owned(), String::new(), adapters).await.unwrap().0.tokens
+    };
+    assert_eq!(count("red mystyle", &[]).await, 2);
+    assert_eq!(count("red mystyle", &["styled@v1"]).await, 5);
+    assert_eq!(count("red mystyle <lora:styled:0.5>", &[]).await, 5);
+    assert_eq!(count("red mystyle", &["unknown@v1", "../x"]).await, 2);
 }

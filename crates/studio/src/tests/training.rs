@@ -165,8 +165,8 @@ async fn a_setting_lets_training_take_turns_with_images() {
     let backend = FakeBackend { unit_latch: units.0.unit_latch.clone(), ..images.0 };
     let (steps, latch) = (images.1, units.1);
     let studio = open(folder.path(), backend.clone()).await.unwrap();
-    assert_eq!(studio.training_settings(), TrainingSettings { pause_while_people_wait: true });
-    let turns = TrainingSettings { pause_while_people_wait: false };
+    assert_eq!(studio.training_settings(), TrainingSettings { yield_to_generations: true });
+    let turns = TrainingSettings { yield_to_generations: false };
     studio.set_training_settings(turns).await.unwrap();
     let job = ask(&studio, "cloth", config()).await;
     latch.allow(6);

@@ -111,7 +111,7 @@ impl Scheduler {
 
     /// Whether training waits for generations.
     fn gives_way(&self) -> bool {
-        self.shared.training.settings().pause_while_people_wait && self.shared.work.is_busy()
+        self.shared.training.settings().yield_to_generations && self.shared.work.is_busy()
     }
 
     /// Whose unit is next.
@@ -119,7 +119,7 @@ impl Scheduler {
         let Some(training) = &self.training else {
             return (!self.runs.is_empty()).then_some(JobKind::Generation);
         };
-        let takes_turns = !self.shared.training.settings().pause_while_people_wait;
+        let takes_turns = !self.shared.training.settings().yield_to_generations;
         if training.hold.stopped().is_some() || (takes_turns && self.last == Some(JobKind::Generation)) {
             return Some(JobKind::Training);
         }

@@ -61,7 +61,8 @@ pub(crate) async fn compare(
     Query(query): Query<Vec<(String, String)>>,
     parts: Parts,
 ) -> Response {
-    let ids: Vec<_> = query.into_iter().filter(|(name, _)| name == "job").map(|(_, id)| id).collect();
+    let ids: Vec<_> =
+        query.into_iter().filter(|(name, _)| name == "run" || name == "job").map(|(_, id)| id).collect();
     let page = AdminPage::comparison(&state.studio, &ids).await;
     answer(state, page, parts, None).await
 }
@@ -72,8 +73,11 @@ pub(crate) async fn settings(
     form: Result<Form<Vec<(String, String)>>, FormRejection>,
 ) -> Result<Response, Problem> {
     let Form(pairs) = form.map_err(no_form)?;
-    let pauses = !FormInput::from_pairs(pairs).get("pause_while_people_wait").is_empty();
-    match state.studio.set_training_settings(TrainingSettings { pause_while_people_wait: pauses }).await {
+    // The second: the form of a page that was loaded before the name changed.
+    let form = FormInput::from_pairs(pairs);
+    let pauses =
+        ["yield_to_generations", "pause_while_people_wait"].iter().any(|name| !form.get(name).is_empty());
+    match state.studio.set_training_settings(TrainingSettings { yield_to_generations: pauses }).await {
         Ok(_) => Ok(Redirect::to("/admin/training").into_response()),
         Err(error) => Ok(answer(state, AdminPage::failed(&error), parts, None).await),
     }
