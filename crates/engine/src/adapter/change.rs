@@ -153,9 +153,11 @@ fn glora_of(a1: Tensor, tensors: &mut LayerTensors) -> std::result::Result<Ranke
     let mid = tensors.remove(&TensorRole::GloraMid);
     let outer = |factor: &Tensor| factor.dims().first().copied().unwrap_or(0);
     let shares = |rank: usize, ranks: [usize; 4]| ranks.iter().all(|other| *other == rank);
-    let is_new = shares(outer(&a2), [outer(&b2), inner(&b1), inner(&a1), outer(&a2)]);
-    // LyCORIS before 2.0 has them the other way round.
-    let is_old = !is_new && shares(outer(&a1), [inner(&a2), outer(&b1), inner(&b2), outer(&a1)]);
+    let fits_new = shares(outer(&a2), [outer(&b2), inner(&b1), inner(&a1), outer(&a2)]);
+    // LyCORIS before 2.0 has them the other way round. Those of a square weight fit both: the rank is the smaller size.
+    let fits_old = shares(outer(&a1), [inner(&a2), outer(&b1), inner(&b2), outer(&a1)]);
+    let is_old = fits_old && (!fits_new || outer(&a1) < outer(&a2));
+    let is_new = fits_new && !is_old;
     if !is_new && !is_old {
         return Err(format!(
             "is mis-shaped: a1 {:?}, a2 {:?}, b1 {:?} and b2 {:?} do not share a rank",
