@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{GenerationSpec, old_names::keep_old_names};
+use crate::{
+    GenerationSpec,
+    old_names::{keep_old_names, send_old_names},
+};
 
 /// Default denoising strength with an `init_image`, as in A1111.
 pub const INIT_STRENGTH: f64 = 0.75;
@@ -68,27 +71,27 @@ impl std::str::FromStr for HiresUpscaler {
 }
 
 /// Hires fix: a second pass at a higher resolution, as in A1111. Every field is optional.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields, remote = "Self")]
+#[serde(remote = "Self")]
 pub struct HiresRequest {
     /// See the table of fields, as for those below.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
     /// Together with `height`, instead of `scale`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub width: Option<u32>,
     /// Together with `width`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub height: Option<u32>,
     /// Above 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub denoising_strength: Option<f64>,
     /// Steps of the hires pass.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u32>,
     /// Upscaler between the passes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub upscaler: Option<HiresUpscaler>,
 }
 
@@ -112,7 +115,42 @@ pub struct HiresSpec {
     pub upscaler: HiresUpscaler,
 }
 
-keep_old_names! { HiresRequest as "HiresRequest", HiresSpec as "HiresSpec" }
+keep_old_names! { HiresSpec as "HiresSpec" }
+send_old_names! { HiresRequest as "HiresRequest" }
+
+/// A request with both names of the denoising strength. A reader of its own, so that errors name the field they are about.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HiresRequestFields {
+    #[serde(default)]
+    scale: Option<f64>,
+    #[serde(default)]
+    width: Option<u32>,
+    #[serde(default)]
+    height: Option<u32>,
+    #[serde(default)]
+    denoising_strength: Option<f64>,
+    #[serde(default)]
+    strength: Option<f64>,
+    #[serde(default)]
+    steps: Option<u32>,
+    #[serde(default)]
+    upscaler: Option<HiresUpscaler>,
+}
+
+impl From<HiresRequestFields> for HiresRequest {
+    fn from(fields: HiresRequestFields) -> Self {
+        let HiresRequestFields { scale, width, height, denoising_strength, strength, steps, upscaler } =
+            fields;
+        Self { scale, width, height, denoising_strength: denoising_strength.or(strength), steps, upscaler }
+    }
+}
+
+impl<'de> Deserialize<'de> for HiresRequest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        HiresRequestFields::deserialize(deserializer).map(Self::from)
+    }
+}
 
 /// The part of a schedule that one pass runs: all of it, or its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

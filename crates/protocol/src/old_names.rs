@@ -56,9 +56,9 @@ pub(crate) fn take(schema: &str, value: &mut Value) {
     }
 }
 
-/// Implements serde's traits for types that derive them with `#[serde(remote = "Self")]`, as methods of their own, so that
-/// they keep the old names of their schema.
-macro_rules! keep_old_names {
+/// Implements `Serialize` for types that derive it with `#[serde(remote = "Self")]`, as a method of their own, so that they
+/// have the old names of their schema too.
+macro_rules! send_old_names {
     ($($type:ident as $schema:literal),* $(,)?) => {$(
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -68,6 +68,13 @@ macro_rules! keep_old_names {
                 serde::Serialize::serialize(&value, serializer)
             }
         }
+    )*};
+}
+
+/// The same for `Serialize` and `Deserialize`.
+macro_rules! keep_old_names {
+    ($($type:ident as $schema:literal),* $(,)?) => {$(
+        crate::old_names::send_old_names! { $type as $schema }
 
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -79,6 +86,7 @@ macro_rules! keep_old_names {
     )*};
 }
 pub(crate) use keep_old_names;
+pub(crate) use send_old_names;
 
 #[cfg(test)]
 mod tests {

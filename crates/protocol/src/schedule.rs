@@ -39,7 +39,7 @@ impl Schedule {
     }
 
     /// A1111's schedule type.
-    fn a1111(self) -> &'static str {
+    pub(crate) fn a1111(self) -> &'static str {
         match self {
             Self::Normal => "Uniform",
             Self::Karras => "Karras",

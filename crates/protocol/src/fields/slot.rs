@@ -84,6 +84,7 @@ impl Slot<'_> {
     pub(crate) fn a1111(&self) -> Option<String> {
         match self {
             Self::Sampler(slot) => slot.map(|name| name.sampler.label().to_owned()),
+            Self::Schedule(slot) => slot.map(|schedule| schedule.a1111().to_owned()),
             Self::Rng(slot) => slot.map(|rng| rng.label().to_owned()),
             Self::Upscaler(slot) => slot.map(|upscaler| upscaler.label().to_owned()),
             other => Some(other.to_string()).filter(|text| !text.is_empty()),

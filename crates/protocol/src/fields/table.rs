@@ -85,7 +85,7 @@ pub static FIELDS: [Field; 18] = [
         infotext: Some("Clip skip"),
         help: Help::new(
             "Clip skip as in A1111: 1 uses the text encoder's last layer, 2 the one before it, and so on, always with the \
-             final layer norm. (diffusers counts skipped layers, so its `clip_skip` is one less.)",
+             final layer norm; diffusers counts skipped layers, so its `clip_skip` is one less.",
         ),
         range: |limits| Range::new(1.0, f64::from(limits.clip_skip)),
         default: |_| Value::Whole(1),
