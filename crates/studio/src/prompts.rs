@@ -32,8 +32,9 @@ pub(crate) async fn count(
         shared.store.embeddings().await?.into_iter().map(|one| (one.word, one.vectors)).collect();
     adapters.extend(lora_tag::find(&prompt).into_iter().filter_map(|tag| Some(tag.adapter.ok()?.name)));
     let known = if adapters.is_empty() { Vec::new() } else { shared.store.adapters().await? };
-    let files = adapters.iter().filter_map(|name| shared.blobs.path(&resolve(&known, name).ok()?.hash));
-    let files: Vec<_> = files.collect();
+    let hashes = adapters.iter().filter_map(|name| Some(resolve(&known, name).ok()?.hash.clone()));
+    // A file that is missing bundles nothing here; the image that needs it fails.
+    let files: Vec<_> = shared.blobs.locals(hashes.collect()).await.into_iter().flatten().flatten().collect();
     blocking(move || {
         // A word of the admin's own comes first, as when an image is made.
         for (word, vectors) in files.iter().flat_map(|file| bundled_words(file)) {
