@@ -60,8 +60,7 @@ impl Site {
         for address in addresses {
             let Some(plain) = found.remove(&address) else { continue };
             let brotli = found.remove(&format!("{address}.br"));
-            let digest: String =
-                Sha256::digest(&plain).iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+            let digest = hex::encode(&Sha256::digest(&plain)[..12]);
             let etag = HeaderValue::from_str(&format!("\"{digest}\"")).map_err(io::Error::other)?;
             let content_type = content_type(&address);
             files.insert(address, SiteFile { plain, brotli, content_type, etag });

@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 
 use super::icons::Icon;
+use crate::components::logo;
 
 /// Sections in the rail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,17 +32,6 @@ impl Section {
     }
 }
 
-/// The logo.
-fn mark() -> impl IntoView {
-    view! {
-        <svg viewBox="0 0 24 24" width="24" height="24" aria-hidden="true">
-            <circle cx="12" cy="12" r="10.5" />
-            <circle cx="12" cy="12" r="6" class="ring" />
-            <circle cx="12" cy="12" r="2" class="dot" />
-        </svg>
-    }
-}
-
 /// A page with the rail beside it; on a phone above it. `signed_in`: whether there is a session to end.
 pub(super) fn framed(section: Option<Section>, signed_in: bool, page: AnyView) -> AnyView {
     let entries = Section::ALL.map(|entry| {
@@ -62,7 +52,7 @@ pub(super) fn framed(section: Option<Section>, signed_in: bool, page: AnyView) -
         <div class="admin">
             <header class="side">
                 <a class="brand" href="/admin">
-                    {mark()}
+                    {logo()}
                     "Adire"
                     <span>"Admin"</span>
                 </a>
@@ -93,7 +83,7 @@ pub(super) fn alone(page: AnyView) -> AnyView {
         <div class="access">
             <main class="access-card">
                 <a class="brand" href="/">
-                    {mark()}
+                    {logo()}
                     "Adire"
                     <span>"Admin"</span>
                 </a>

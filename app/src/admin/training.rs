@@ -1,7 +1,7 @@
 //! One training run: state, metrics, samples and actions. The live part is rendered separately too, for the script that
 //! updates the page.
 
-use adire_protocol::{AdapterRef, TrainingPoint, TrainingRun, TrainingRunDetail, TrainingState};
+use adire_protocol::{AdapterRef, TrainingPoint, TrainingRun, TrainingRunDetail, TrainingState, capitalised};
 use leptos::prelude::*;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     form::{self, AdapterRow, FormValues},
-    words::duration,
+    words::{duration, size},
 };
 
 /// Shown instead of the name of a deleted dataset.
@@ -156,7 +156,7 @@ fn standing(job: &TrainingRun, prompt: String) -> AnyView {
             <div class="line-up">
                 {badge(job.state)}
                 <p class="strong grow" role="status">
-                    {capital(summary(job))}
+                    {capitalised(&summary(job))}
                 </p>
                 {actions(job)}
             </div>
@@ -347,14 +347,4 @@ fn settings_table(job: &TrainingRun) -> AnyView {
 
 fn seconds_text(seconds: f64) -> String {
     if seconds < 10.0 { format!("{seconds:.2} s") } else { duration(seconds * 1000.0) }
-}
-
-fn size(bytes: u64) -> String {
-    let megabytes = bytes as f64 / 1e6;
-    if megabytes < 1000.0 { format!("{megabytes:.0} MB") } else { format!("{:.1} GB", megabytes / 1000.0) }
-}
-
-fn capital(text: String) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

@@ -6,7 +6,7 @@ use leptos::{
     prelude::*,
 };
 
-use super::keys::show_keys;
+use super::{keys::show_keys, logo::logo};
 use crate::{
     browser::{self, Theme},
     request::{current_theme, shows_admin},
@@ -26,11 +26,7 @@ pub(crate) fn Header(
         <header class="bar">
             <h1>
                 <a href="/">
-                    <svg viewBox="0 0 24 24" width="24" height="24" aria-hidden="true">
-                        <circle cx="12" cy="12" r="10.5" />
-                        <circle cx="12" cy="12" r="6" class="ring" />
-                        <circle cx="12" cy="12" r="2" class="dot" />
-                    </svg>
+                    {logo()}
                     "Adire"
                 </a>
             </h1>

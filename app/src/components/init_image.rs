@@ -1,6 +1,6 @@
 //! The init image: uploaded, dropped or generated here; with its denoising strength and its mask.
 
-use adire_protocol::fields::Field;
+use adire_protocol::{fields::Field, is_hash};
 use leptos::{
     ev::{Event, MouseEvent},
     prelude::*,
@@ -155,11 +155,6 @@ fn HiddenField(name: &'static str, value: RwSignal<String>) -> ErasedView {
         <input type="hidden" name=name value=dyn_text(move || value.get()) autocomplete="off" on:input=handler(changed) />
     }
     .erase()
-}
-
-/// Whether a text is a sha256 in hex; the page's address may hold anything.
-fn is_hash(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// URL of an image.

@@ -20,6 +20,7 @@ mod init_image;
 mod keys;
 mod link;
 mod live;
+mod logo;
 mod notice;
 mod number;
 mod parameters;
@@ -39,4 +40,6 @@ pub(crate) use field::escaped;
 pub(crate) use header::Header;
 pub(crate) use history::History;
 pub(crate) use keys::Keys;
+#[cfg(feature = "ssr")]
+pub(crate) use logo::logo;
 pub(crate) use purpose::Purpose;

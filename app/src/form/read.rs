@@ -3,6 +3,7 @@
 use adire_protocol::{
     AdapterUse, Defaults, FieldError, GenerationRequest, HiresRequest, Limits,
     fields::{FIELDS, Field, Slot, Unreadable},
+    sentence,
 };
 
 use super::{
@@ -129,7 +130,7 @@ fn set(field: &Field, request: &mut GenerationRequest, text: &str, limits: &Limi
     };
     match slot.set(&text) {
         Ok(()) => None,
-        Err(Unreadable::Name(sentence)) => Some(format!("{}.", capitalised(&sentence))),
+        Err(Unreadable::Name(text)) => Some(sentence(&text)),
         Err(Unreadable::Other) => {
             let kind = if is_whole { "a whole number" } else { "a number" };
             let range = (field.range)(limits);
@@ -153,12 +154,6 @@ fn number(text: &str) -> Option<String> {
 
 fn shown(text: &str) -> String {
     text.chars().take(40).collect()
-}
-
-fn capitalised(text: &str) -> String {
-    let mut chars = text.chars();
-    let first: String = chars.next().into_iter().flat_map(char::to_uppercase).collect();
-    format!("{first}{}", chars.as_str())
 }
 
 /// Position of a field in the form.

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 use candle_core::{DType, Tensor};
 use sha2::{Digest as _, Sha256};
 
-use crate::{EngineError, Result, adapter, hash::hex, text::Embedding};
+use crate::{EngineError, Result, adapter, text::Embedding};
 
 /// Largest file that is taken for an embedding; 75 vectors of SD 1.5 in f32 are 0.2 MB.
 const MAX_BYTES: u64 = 16 << 20;
@@ -45,7 +45,7 @@ impl Embedding {
         let fail = |message: String| EngineError::adapter(path, message);
         let tensors = adapter::tensors(bytes).map_err(fail)?;
         let (word, vectors) = vectors_of(tensors).map_err(fail)?;
-        let hash = hex(&Sha256::digest(bytes));
+        let hash = hex::encode(Sha256::digest(bytes));
         Ok(Self::new(path, hash, word, vectors))
     }
 

@@ -20,7 +20,7 @@ pub fn file_hash(path: &Path) -> Result<String> {
     let (mut hasher, mut buffer) = (Sha256::new(), vec![0u8; 1 << 20]);
     loop {
         match file.read(&mut buffer).map_err(fail)? {
-            0 => return Ok(hex(&hasher.finalize())),
+            0 => return Ok(hex::encode(hasher.finalize())),
             n => hasher.update(&buffer[..n]),
         }
     }
@@ -39,12 +39,7 @@ pub(crate) fn base_hash(folder: &Path, files: &[PathBuf]) -> Result<String> {
         let name = file.strip_prefix(folder).unwrap_or(file);
         lines.update(format!("{}  {}\n", hash?, name.display()));
     }
-    Ok(hex(&lines.finalize()))
-}
-
-/// Lower-case hex digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(hex::encode(lines.finalize()))
 }
 
 #[cfg(test)]

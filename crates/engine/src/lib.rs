@@ -27,6 +27,7 @@ pub mod train;
 mod unet;
 mod vae;
 mod weight;
+mod whole;
 
 pub use candle_core::Device;
 pub use device::{DeviceChoice, Placement, Precision, free_memory};
@@ -43,3 +44,4 @@ pub use text::{
 pub use unet::UNet;
 pub use vae::{Posterior, Vae};
 pub use weight::{Parameter, ParameterVisitor, Weight, WeightVisitor};
+pub use whole::write_whole;

@@ -21,6 +21,7 @@ mod rng;
 mod sampler;
 mod schedule;
 pub mod seed;
+mod text;
 mod training_config;
 mod training_run;
 mod validate;
@@ -50,6 +51,7 @@ pub use receipt::{AdapterDetail, AdapterLayer, AdapterReceipt, BlockChange, Left
 pub use rng::{ParseRngError, Rng};
 pub use sampler::{ParseSamplerError, Sampler, SamplerName};
 pub use schedule::{ParseScheduleError, Sampling, Schedule};
+pub use text::{capitalised, is_hash, sentence};
 pub use training_config::{Crop, LearningRateSchedule, Preset, Targets, TrainingConfig};
 pub use training_run::{
     RESERVED_NAME, TrainingChange, TrainingEvent, TrainingForecast, TrainingPhase, TrainingPoint,

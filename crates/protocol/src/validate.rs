@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AdapterRef, Defaults, GenerationRequest, GenerationSpec, Pass, Sampling, fields::FIELDS,
-    hires::FirstPass, lora_tag,
+    hires::FirstPass, lora_tag, text::is_hash,
 };
 
 /// Largest seed: 2⁵³ − 1, the largest integer that JavaScript carries exactly.
@@ -233,11 +233,6 @@ impl GenerationRequest {
             ..spec
         })
     }
-}
-
-/// Whether `text` is a sha256 in lower-case hex.
-fn is_hash(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use adire_engine::{
     Embedding, EngineError, LoadOptions, Pipeline, Words,
     adapter::{Adapter, AdapterPool, Receipt, Strength},
 };
-use adire_protocol::{AdapterReceipt, ModelInfo, lora_tag};
+use adire_protocol::{AdapterReceipt, ModelInfo, lora_tag, sentence};
 use adire_studio::{
     AdapterFile, Backend, BackendError, BundledWords, RenderRequest, RenderStep, Rendered, TokenCounter,
     TrainingTask, UnitOutcome,
@@ -220,14 +220,6 @@ fn backend_error(error: &EngineError) -> BackendError {
     }
 }
 
-/// With a capital letter and a full stop.
-fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    let capital = chars.next().into_iter().flat_map(char::to_uppercase);
-    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
-    capital.chain(chars).chain(stop.chars()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -374,12 +366,5 @@ mod tests {
             .map(|error| error.to_string())
             .unwrap_or_default();
         assert!(error.ends_with('.'), "{error}");
-    }
-
-    #[test]
-    fn messages_become_sentences() {
-        assert_eq!(sentence("the size is 7"), "The size is 7.");
-        assert_eq!(sentence("/a/b: is truncated."), "/a/b: is truncated.");
-        assert_eq!(sentence(""), ".");
     }
 }

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use adire_engine::adapter::{Adapter, ExportFile, ExportFormat, ModuleTable};
+use adire_engine::{
+    adapter::{Adapter, ExportFile, ExportFormat, ModuleTable},
+    write_whole,
+};
 use anyhow::{Context, bail};
 use clap::Args;
 
@@ -60,23 +63,16 @@ impl ConvertArgs {
     }
 }
 
-/// Writes atomically: to a temporary path beside `out`, then renames.
-fn write(out: &Path, files: &[ExportFile]) -> anyhow::Result<()> {
-    let name = out.file_name().context("it is not a file path")?.to_string_lossy().into_owned();
-    let temporary = out.with_file_name(format!(".{name}.{}.part", std::process::id()));
-    let written = files.iter().try_for_each(|file| {
-        let path =
-            if file.name.as_os_str().is_empty() { temporary.clone() } else { temporary.join(&file.name) };
-        if let Some(folder) = path.parent().filter(|_| path != temporary) {
-            std::fs::create_dir_all(folder)?;
-        }
-        std::fs::write(path, &file.bytes)
-    });
-    let result = written.and_then(|()| std::fs::rename(&temporary, out));
-    if result.is_err() {
-        // Best effort.
-        let _ = std::fs::remove_file(&temporary);
-        let _ = std::fs::remove_dir_all(&temporary);
-    }
-    Ok(result?)
+/// Writes one file, or a folder of several, whole or not at all.
+fn write(out: &Path, files: &[ExportFile]) -> std::io::Result<()> {
+    write_whole(out, |part| {
+        files.iter().try_for_each(|file| {
+            let is_alone = file.name.as_os_str().is_empty();
+            let path = if is_alone { part.to_owned() } else { part.join(&file.name) };
+            if let Some(folder) = path.parent().filter(|_| !is_alone) {
+                std::fs::create_dir_all(folder)?;
+            }
+            std::fs::write(path, &file.bytes)
+        })
+    })
 }

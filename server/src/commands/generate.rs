@@ -1,7 +1,7 @@
 //! `adire generate`: one image from the command line.
 
 use std::{
-    io::Write,
+    io::{self, Write},
     ops::ControlFlow,
     path::{Path, PathBuf},
     str::FromStr,
@@ -12,6 +12,7 @@ use std::{
 use adire_engine::{
     Output, Pipeline,
     adapter::{Adapter, Receipt, Strength},
+    write_whole,
 };
 use adire_protocol::{
     AdapterUse, Defaults, GenerationRequest, GenerationSpec, Limits, Recipe, Sampling, ValidationError,
@@ -180,7 +181,9 @@ impl GenerateArgs {
         let output = draw(&mut pipeline, &spec, init.as_ref())?;
 
         if let Some(path) = self.latents.as_ref().filter(|_| !output.withheld) {
-            write_atomically(path, |temporary| Ok(output.latents.save_safetensors("latents", temporary)?))?;
+            let save =
+                |part: &Path| output.latents.save_safetensors("latents", part).map_err(io::Error::other);
+            write_whole(path, save).with_context(|| format!("cannot write {}", path.display()))?;
         }
         let (seed, seconds, withheld) = (spec.seed, output.seconds, output.withheld);
         let hashes = adapters.iter().map(|(adapter, _)| adapter.hash().to_owned()).collect();
@@ -201,7 +204,8 @@ impl GenerateArgs {
             warnings,
         };
         let png = adire_studio::encode_with_recipe(&pixels(output.image), &recipe)?;
-        write_atomically(&self.out, |temporary| Ok(std::fs::write(temporary, &png)?))?;
+        write_whole(&self.out, |part| std::fs::write(part, &png))
+            .with_context(|| format!("cannot write {}", self.out.display()))?;
         // Not println!, which panics when stdout is closed.
         let _ = writeln!(std::io::stdout(), "{} (seed {seed}, {seconds:.1} s)", self.out.display());
         if withheld {
@@ -294,18 +298,6 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Writes beside `path` and renames, so that no half-written file is ever seen under that name.
-fn write_atomically(path: &Path, write: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?;
-    let temporary = folder_of(path).join(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
-    let result = write(&temporary).and_then(|()| Ok(std::fs::rename(&temporary, path)?));
-    if result.is_err() {
-        // Nothing more can be done about what may be left there.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    result.with_context(|| format!("cannot write {}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,17 +319,6 @@ mod tests {
             assert!(lora(wrong).unwrap().check(5.0).is_err(), "{wrong} was taken");
         }
         assert!(lora("a:-5:5").unwrap().check(5.0).is_ok());
-    }
-
-    #[test]
-    fn a_file_appears_whole_or_not_at_all() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.png");
-        assert!(write_atomically(&path, |_| bail!("no")).is_err());
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        write_atomically(&path, |temporary| Ok(std::fs::write(temporary, "x")?)).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "x");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

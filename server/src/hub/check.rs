@@ -51,7 +51,7 @@ fn hash<D: Digest>(file: &mut File, mut digest: D) -> std::io::Result<String> {
     let mut buffer = vec![0u8; 1 << 20];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            0 => return Ok(hex::encode(digest.finalize())),
             n => digest.update(&buffer[..n]),
         }
     }

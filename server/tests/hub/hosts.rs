@@ -65,11 +65,12 @@ struct Shared {
 impl Shared {
     fn etag(&self, name: &str) -> String {
         let bytes = &self.files[name];
-        let hex = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         if name.ends_with(".safetensors") {
-            return hex(&sha2::Sha256::digest(bytes));
+            return hex::encode(sha2::Sha256::digest(bytes));
         }
-        hex(&sha1::Sha1::new_with_prefix(format!("blob {}\0", bytes.len())).chain_update(bytes).finalize())
+        hex::encode(
+            sha1::Sha1::new_with_prefix(format!("blob {}\0", bytes.len())).chain_update(bytes).finalize(),
+        )
     }
 
     fn content(&self, name: &str) -> Response {

@@ -71,14 +71,15 @@ impl Hub {
 
     fn etag(&self, name: &str) -> String {
         let bytes = &self.files[name];
-        let hex = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         if self.lies.iter().any(|lie| lie == name) {
-            return hex(&sha2::Sha256::digest(b"something else"));
+            return hex::encode(sha2::Sha256::digest(b"something else"));
         }
         if name.ends_with(".safetensors") {
-            return hex(&sha2::Sha256::digest(bytes));
+            return hex::encode(sha2::Sha256::digest(bytes));
         }
-        hex(&sha1::Sha1::new_with_prefix(format!("blob {}\0", bytes.len())).chain_update(bytes).finalize())
+        hex::encode(
+            sha1::Sha1::new_with_prefix(format!("blob {}\0", bytes.len())).chain_update(bytes).finalize(),
+        )
     }
 
     fn allows(&self, headers: &HeaderMap) -> bool {

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::Visit;
-use crate::{Result, hash::hex};
+use crate::Result;
 
 /// Weights that are copied from the device before they are hashed together: bounds the host's memory.
 const TOGETHER: usize = 64;
@@ -41,7 +41,7 @@ pub fn fingerprint(base: &str, visit: &mut Visit<'_>) -> Result<String> {
             hasher.update(format!("{name} {hash}\n"));
         }
     }
-    Ok(hex(&hasher.finalize()))
+    Ok(hex::encode(hasher.finalize()))
 }
 
 fn values_hash(weight: &Tensor) -> Result<String> {
@@ -52,5 +52,5 @@ fn values_hash(weight: &Tensor) -> Result<String> {
     } else {
         values.iter().for_each(|value| hasher.update(value.to_le_bytes()));
     }
-    Ok(hex(&hasher.finalize()))
+    Ok(hex::encode(hasher.finalize()))
 }

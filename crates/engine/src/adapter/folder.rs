@@ -136,7 +136,7 @@ fn joined(folder: &Path, parts: Vec<(Component, Adapter)>) -> Adapter {
             }
         });
     }
-    let hash = lines.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex::encode(lines.finalize());
     match whole {
         Some(whole) => Adapter { path: folder.to_owned(), hash, ..whole },
         // The caller has checked that there is a part.

@@ -205,7 +205,7 @@ impl Adapter {
         }
         let numbered = ordered::resolve(&mut modules).map(Family::of_width);
         let family = family.or_else(|| Family::of_widths(&modules)).or(numbered).unwrap_or(Family::Unknown);
-        let hash = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex::encode(Sha256::digest(bytes));
         Ok(Self {
             path: path.to_owned(),
             hash,

@@ -1,12 +1,6 @@
 //! Checkpoint files: the whole state of a run, so that a resumed run produces the same bits as an uninterrupted one.
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Write as _},
-    path::Path,
-};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use adire_protocol::TrainingConfig;
 use candle_core::{Device, Tensor};
@@ -135,22 +129,4 @@ fn differing(there: &TrainingConfig, here: &TrainingConfig) -> String {
         })
         .collect();
     if named.is_empty() { String::new() } else { format!(": {}", named.join("; ")) }
-}
-
-/// Writes `bytes` to `path` atomically: to a temporary file, synced, then renamed.
-///
-/// # Errors
-/// The disk is full or the folder cannot be written; the file that was there is then as before.
-pub(super) fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let part = path.with_extension("part");
-    let written = File::create(&part).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    let moved = written.and_then(|()| fs::rename(&part, path));
-    if moved.is_err() {
-        // It may not exist; the error that matters is the first one.
-        let _ = fs::remove_file(&part);
-    }
-    moved
 }

@@ -45,7 +45,7 @@ impl ClassImages {
         // Another model, prompt or seed makes other images: they must not be taken for these.
         let of = format!("{}\n{}\n{}", pipeline.info().hash, self.seed, self.prompt);
         let digest = Sha256::digest(of.as_bytes());
-        let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex::encode(&digest[..4]);
         TrainingImage {
             name: format!("class image {}", place + 1),
             path: self.folder.join(format!("{digest}-{place:04}.png")).into(),

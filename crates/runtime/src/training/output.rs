@@ -9,6 +9,7 @@ use adire_engine::{
     EngineError, Result,
     adapter::{Adapter, ExportFormat},
     train::Trainer,
+    write_whole,
 };
 
 use super::card::Outcome;
@@ -36,9 +37,6 @@ pub(super) fn write(trainer: &Trainer, outcome: &Outcome<'_>) -> Result<Vec<Path
 
 /// Whole or not at all: another program may look at the folder.
 pub(super) fn put(path: &Path, bytes: &[u8]) -> Result<()> {
-    let part = path.with_extension("part");
-    fs::write(&part, bytes).and_then(|()| fs::rename(&part, path)).map_err(|error| {
-        let _ = fs::remove_file(&part);
-        EngineError::Request(format!("{} cannot be written ({error})", path.display()))
-    })
+    write_whole(path, |part| fs::write(part, bytes))
+        .map_err(|error| EngineError::Request(format!("{} cannot be written ({error})", path.display())))
 }

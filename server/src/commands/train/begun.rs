@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use adire_engine::file_hash;
+use adire_engine::{file_hash, write_whole};
 use adire_protocol::{ModelInfo, TrainingConfig};
 use adire_studio::Dataset;
 use anyhow::{Context, bail};
@@ -67,10 +67,10 @@ impl Begun {
     /// # Errors
     /// The file cannot be written.
     pub(super) fn keep(&self, folder: &Path) -> anyhow::Result<()> {
-        let (path, part) = (folder.join(FILE), folder.join(format!("{FILE}.part")));
+        let path = folder.join(FILE);
         let text = serde_json::to_string_pretty(self)?;
-        let written = fs::write(&part, text).and_then(|()| fs::rename(&part, &path));
-        written.with_context(|| format!("{} cannot be written", path.display()))
+        write_whole(&path, |part| fs::write(part, text))
+            .with_context(|| format!("{} cannot be written", path.display()))
     }
 
     /// Refuses to resume the run in `folder` with other inputs. Runs of earlier versions have no such file.

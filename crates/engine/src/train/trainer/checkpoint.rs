@@ -6,6 +6,7 @@ use super::Trainer;
 use crate::{
     EngineError, Result,
     train::state::{self, Header},
+    write_whole,
 };
 
 impl Trainer {
@@ -44,7 +45,8 @@ impl Trainer {
     /// # Errors
     /// [`EngineError::Request`] when it cannot be written; a previous checkpoint is kept.
     pub fn save(&self, path: &Path) -> Result<()> {
-        state::save(path, &self.checkpoint()?).map_err(|error| {
+        let bytes = self.checkpoint()?;
+        write_whole(path, |part| fs::write(part, &bytes)).map_err(|error| {
             EngineError::Request(format!(
                 "cannot write the checkpoint {} ({error}); the previous one is kept",
                 path.display()

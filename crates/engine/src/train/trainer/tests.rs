@@ -423,7 +423,7 @@ fn a_checkpoint_that_finds_no_room_leaves_the_one_before() {
     let before = std::fs::read(&path).unwrap();
     run.micro_step().unwrap();
     // Whatever is written there finds no room.
-    std::os::unix::fs::symlink("/dev/full", path.with_extension("part")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", path.with_file_name(".checkpoint.safetensors.part")).unwrap();
     let error = run.save(&path).unwrap_err().to_string();
     assert!(error.contains("the previous one is kept"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
