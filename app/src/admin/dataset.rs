@@ -40,7 +40,7 @@ pub(super) fn dataset(data: DatasetPage) -> AnyView {
         }
     });
     let upload = draft.then(|| view! { {upload(&dataset)} {import(&dataset.id, &form, &import_from)} });
-    let warnings = import_warnings(&dataset.id, dataset.remarks.clone(), draft);
+    let warnings = import_warnings(&dataset.id, dataset.warnings.clone(), draft);
     let tools = draft.then(|| tools(&dataset, &form, own));
     let about = (count > 0).then(|| about(&dataset));
     view! {
@@ -201,7 +201,7 @@ fn import_warnings(id: &str, warnings: Vec<ImportWarning>, draft: bool) -> Optio
     let dismiss = draft.then(|| {
         view! {
             <form method="post" action=format!("/admin/datasets/{id}")>
-                <input type="hidden" name="action" value="clear_remarks" />
+                <input type="hidden" name="action" value="clear_warnings" />
                 <button type="submit" class="button">
                     "Dismiss"
                 </button>

@@ -106,8 +106,7 @@ pub struct DatasetRecord {
     /// Sorted by name.
     pub images: Vec<DatasetImageRecord>,
     /// Import warnings: the newest 1000, and a count of the older ones.
-    #[serde(rename = "warnings")]
-    pub remarks: Vec<ImportWarning>,
+    pub warnings: Vec<ImportWarning>,
     /// Id of the dataset of class images imported with it (`reg` of a kohya project).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_dataset: Option<String>,
@@ -200,7 +199,8 @@ pub enum DatasetChange {
         with: String,
     },
     /// Dismisses the import warnings.
-    ClearRemarks,
+    #[serde(alias = "clear_remarks")]
+    ClearWarnings,
 }
 
 impl DatasetChange {

@@ -97,7 +97,7 @@ impl DataFolder {
         let incoming: UploadedFile = self.datasets.receive(&name, chunks(file)).await?;
         let record = self.datasets.add(id, vec![incoming]).await?;
         if record.images.is_empty() {
-            return Err(StudioError::Image(crate::dataset::nothing_usable(&shown, &record.remarks)));
+            return Err(StudioError::Image(crate::dataset::nothing_usable(&shown, &record.warnings)));
         }
         Ok(record)
     }

@@ -52,7 +52,9 @@ pub use backend::{
 pub use blobs::{Blob, BlobPlace, BlobStream, Bucket, LocalFile};
 pub use client::{By, Client, Network, Visitor};
 pub use data_folder::DataFolder;
-pub use dataset::{Dataset, DatasetImage, Remark, dataset_store::UploadedFile, read_dataset, sample_prompts};
+pub use dataset::{
+    Dataset, DatasetImage, ImportWarning, dataset_store::UploadedFile, read_dataset, sample_prompts,
+};
 pub use decode::{Decoded, ImageUse, decode_image, decode_pixels};
 pub use error::{ErrorKind, StudioError};
 pub use image_input::{cover, cover_mask, read_image, read_pixels, size_of_request};

@@ -81,8 +81,8 @@ impl ImportArgs {
         };
         folder.close().await;
         let (record, class) = (imported?, class?);
-        for remark in record.remarks.iter().chain(class.iter().flat_map(|class| &class.remarks)) {
-            eprintln!("{}: {}", remark.name, remark.message);
+        for warning in record.warnings.iter().chain(class.iter().flat_map(|class| &class.warnings)) {
+            eprintln!("{}: {}", warning.name, warning.message);
         }
         let line = format!(
             "Imported {} with {} images into {}",

@@ -158,7 +158,7 @@ async fn a_dataset_is_made_filled_and_edited_by_plain_forms() {
     taken(&server, &address, &[("remove", &hashes[0]), (&second, "kept")]).await;
     let dataset = server.studio.dataset(&id).await.unwrap();
     assert_eq!(
-        (dataset.name.clone().as_str(), dataset.remarks.len(), captions(dataset)),
+        (dataset.name.clone().as_str(), dataset.warnings.len(), captions(dataset)),
         ("Other", 0, vec!["kept".to_owned()])
     );
 

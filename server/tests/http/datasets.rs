@@ -74,7 +74,8 @@ async fn a_dataset_is_made_filled_edited_and_listed() {
     .json();
     let texts: Vec<_> = uploaded["pictures"].as_array().unwrap().iter().map(|p| p["text"].clone()).collect();
     assert_eq!(texts, ["tok, red cloth", "tok, an indigo cloth", "tok, cloth"]);
-    assert_eq!(uploaded["remarks"][0]["name"], "x.png");
+    assert_eq!(uploaded["warnings"][0]["name"], "x.png");
+    assert_eq!(uploaded["remarks"], uploaded["warnings"], "the old name is sent, too");
     let hash = uploaded["pictures"][1]["hash"].as_str().unwrap();
     let changed = patch(&server, &id, json!({"action": "caption", "picture": hash, "caption": "dots"})).await;
     assert_eq!(changed.json()["pictures"][1]["text"], "tok, dots");

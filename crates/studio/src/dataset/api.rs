@@ -45,7 +45,7 @@ impl Studio {
     }
 
     /// Adds uploaded files to a dataset: images (PNG, JPEG, WebP), captions for them (`a.txt` beside `a.png`,
-    /// `metadata.jsonl`, folders named `10_words`), zip files with both. What cannot be used is among the remarks.
+    /// `metadata.jsonl`, folders named `10_words`), zip files with both. What cannot be used is among the warnings.
     ///
     /// # Errors
     /// No such dataset, a frozen one, or nothing can be stored.

@@ -13,7 +13,7 @@ use std::{
 use zip::ZipArchive;
 
 use super::{
-    Files, Remark,
+    Files, ImportWarning,
     dataset_store::UploadedFile,
     insert,
     read::{MAX_IMAGE_BYTES, MAX_IMAGES},
@@ -47,7 +47,7 @@ pub(super) fn expand(
     blobs: &Blobs,
     files: &mut Files,
     kept: &mut Vec<UploadedFile>,
-    remarks: &mut Vec<Remark>,
+    warnings: &mut Vec<ImportWarning>,
 ) -> Result<(), StudioError> {
     let refuse = |what: String| StudioError::Image(format!("{shown} {what}"));
     let file = File::open(path).map_err(|error| refuse(format!("cannot be read: {}.", reason(&error))))?;
@@ -59,9 +59,9 @@ pub(super) fn expand(
         let message = format!(
             "{lost} entries share a name with another entry; the last one of each name was imported."
         );
-        remarks.push(Remark { name: shown.to_owned(), message });
+        warnings.push(ImportWarning { name: shown.to_owned(), message });
     }
-    let mut unpacking = Unpacking { shown, blobs, left: room, files, kept, remarks, hidden: Vec::new() };
+    let mut unpacking = Unpacking { shown, blobs, left: room, files, kept, warnings, hidden: Vec::new() };
     for index in 0..archive.len() {
         unpacking.entry(&mut archive, index)?;
         if unpacking.left == 0 {
@@ -70,8 +70,8 @@ pub(super) fn expand(
             )));
         }
     }
-    let Unpacking { hidden, remarks, .. } = unpacking;
-    tell_hidden(hidden, remarks);
+    let Unpacking { hidden, warnings, .. } = unpacking;
+    tell_hidden(hidden, warnings);
     Ok(())
 }
 
@@ -171,7 +171,7 @@ struct Unpacking<'a> {
     left: u64,
     files: &'a mut Files,
     kept: &'a mut Vec<UploadedFile>,
-    remarks: &'a mut Vec<Remark>,
+    warnings: &'a mut Vec<ImportWarning>,
     hidden: Vec<String>,
 }
 
@@ -187,7 +187,7 @@ impl Unpacking<'_> {
             Ok(entry) => entry,
             Err(error) => {
                 let message = format!("Skipped: cannot be unpacked from {shown} ({error}).");
-                self.remarks.push(Remark { name, message });
+                self.warnings.push(ImportWarning { name, message });
                 return Ok(());
             }
         };
@@ -200,7 +200,7 @@ impl Unpacking<'_> {
         }
         if !entry.is_file() {
             let message = format!("Skipped: it is a link in {shown}; links are not followed.");
-            self.remarks.push(Remark { name, message });
+            self.warnings.push(ImportWarning { name, message });
             return Ok(());
         }
         let (incoming, mut file) = UploadedFile::create(self.blobs, &name)?;
@@ -213,11 +213,11 @@ impl Unpacking<'_> {
             }
             Err(Broken::Read(error)) => {
                 let message = format!("Skipped: damaged in {shown} ({error}).");
-                self.remarks.push(Remark { name, message });
+                self.warnings.push(ImportWarning { name, message });
                 return Ok(());
             }
         }
-        if insert(self.files, name, incoming.path(), self.remarks) {
+        if insert(self.files, name, incoming.path(), self.warnings) {
             self.kept.push(incoming);
         }
         Ok(())
@@ -388,11 +388,11 @@ mod tests {
                 }
             }
             std::fs::write(&path, if round == 0 { &seed } else { &bytes }).unwrap();
-            let (mut files, mut kept, mut remarks) = (Files::new(), Vec::new(), Vec::new());
-            let done = expand(&path, "a.zip", &blobs, &mut files, &mut kept, &mut remarks);
+            let (mut files, mut kept, mut warnings) = (Files::new(), Vec::new(), Vec::new());
+            let done = expand(&path, "a.zip", &blobs, &mut files, &mut kept, &mut warnings);
             assert_eq!(files.len(), kept.len());
             // Each entry is imported or reported.
-            assert!(done.is_err() || files.len() + remarks.len() >= 1 || round > 0, "{round}");
+            assert!(done.is_err() || files.len() + warnings.len() >= 1 || round > 0, "{round}");
         }
         assert_eq!(std::fs::read_dir(folder.path().join("blobs/incoming")).unwrap().count(), 0);
     }

@@ -7,7 +7,7 @@ use adire_protocol::MAX_REPEATS;
 use unicode_normalization::UnicodeNormalization;
 
 use super::{
-    Files, Remark, list, open,
+    Files, ImportWarning, list, open,
     read::{Kind, is_image, kind},
     text,
 };
@@ -33,7 +33,7 @@ struct Caption {
 impl Captions {
     /// Reads every list and every text file among `files`. `present`: images that are there already, to which captions
     /// may come late.
-    pub(super) fn read(files: &Files, present: &[String], remarks: &mut Vec<Remark>) -> Self {
+    pub(super) fn read(files: &Files, present: &[String], warnings: &mut Vec<ImportWarning>) -> Self {
         let here = files.keys().map(String::as_str).filter(|name| is_image(name));
         let names = Names::new(here.chain(present.iter().map(String::as_str)).collect());
         let mut this = Self::default();
@@ -46,16 +46,16 @@ impl Captions {
         let mut lists: Vec<_> = lists.into_iter().collect();
         lists.sort_by_key(|(name, _)| (rank(name), *name));
         for (name, path) in lists {
-            let mut remark = |message: String| remarks.push(Remark { name: name.clone(), message });
+            let mut warning = |message: String| warnings.push(ImportWarning { name: name.clone(), message });
             match open::read(path, MAX_LIST_BYTES) {
                 Ok(bytes) => {
                     let list::List { rows, notes } = list::read(name, &bytes);
-                    notes.into_iter().for_each(&mut remark);
+                    notes.into_iter().for_each(&mut warning);
                     for row in rows {
-                        this.row(name, row, &names, &mut remark);
+                        this.row(name, row, &names, &mut warning);
                     }
                 }
-                Err(why) => remark(format!("Not read: {why}; its captions are missing.")),
+                Err(why) => warning(format!("Not read: {why}; its captions are missing.")),
             }
         }
         let mut texts: Vec<_> = texts.into_iter().collect();
@@ -65,11 +65,11 @@ impl Captions {
             (is_image(stem), extension != "txt", *name)
         });
         for (name, path) in texts {
-            let mut remark = |message: String| remarks.push(Remark { name: name.clone(), message });
+            let mut warning = |message: String| warnings.push(ImportWarning { name: name.clone(), message });
             let images = names.beside(name);
             if images.is_empty() {
                 let (stem, _) = split(name);
-                remark(format!(
+                warning(format!(
                     "Not used: no image {}. If it is a caption, upload it again after its image.",
                     if is_image(stem) {
                         last(stem).to_owned()
@@ -84,12 +84,12 @@ impl Captions {
                     let text::Text { text, mut notes } = text::read(&bytes);
                     let caption = text::caption(&text);
                     notes.extend(caption.notes);
-                    tell(&notes, "Check this caption: ", &mut remark);
+                    tell(&notes, "Check this caption: ", &mut warning);
                     for image in images {
-                        this.take(&image, &caption.text, "It", name.clone(), &mut remark);
+                        this.take(&image, &caption.text, "It", name.clone(), &mut warning);
                     }
                 }
-                Err(why) => remark(format!("Not used as a caption: {why}.")),
+                Err(why) => warning(format!("Not used as a caption: {why}.")),
             }
         }
         this
@@ -100,7 +100,7 @@ impl Captions {
         self.found.get(image).map(|caption| caption.text.as_str())
     }
 
-    fn row(&mut self, list: &str, row: list::Row, names: &Names<'_>, remark: &mut impl FnMut(String)) {
+    fn row(&mut self, list: &str, row: list::Row, names: &Names<'_>, warning: &mut impl FnMut(String)) {
         let list::Row { place, file, captions } = row;
         let shown = text::beginning(&file, 200);
         let image = match names.listed(list, &file) {
@@ -108,30 +108,30 @@ impl Captions {
             Err(hint) => {
                 let caption =
                     captions.first().map(|text| format!(" Its caption is “{}”.", text::beginning(text, 200)));
-                remark(format!("{place} names {shown}: {hint}{}", caption.unwrap_or_default()));
+                warning(format!("{place} names {shown}: {hint}{}", caption.unwrap_or_default()));
                 return;
             }
         };
         let mut written = captions.iter();
         let Some(first) = written.next() else {
-            remark(format!("{place} has no caption for {shown}."));
+            warning(format!("{place} has no caption for {shown}."));
             return;
         };
         for other in written {
-            remark(format!(
+            warning(format!(
                 "{place} has another caption for {shown}, which is not used: “{}”.",
                 text::beginning(other, 200)
             ));
         }
         let text::Text { text, notes } = text::caption(first);
-        tell(&notes, &format!("Check the caption of {}: ", place.to_lowercase()), remark);
-        self.take(&image, &text, &place, format!("{} of {list}", place.to_lowercase()), remark);
+        tell(&notes, &format!("Check the caption of {}: ", place.to_lowercase()), warning);
+        self.take(&image, &text, &place, format!("{} of {list}", place.to_lowercase()), warning);
     }
 
     /// Keeps a caption, or says why not.
-    fn take(&mut self, image: &str, text: &str, place: &str, from: String, remark: &mut impl FnMut(String)) {
+    fn take(&mut self, image: &str, text: &str, place: &str, from: String, warning: &mut impl FnMut(String)) {
         if text.is_empty() {
-            remark(format!("{place} is an empty caption for {image}."));
+            warning(format!("{place} is an empty caption for {image}."));
             return;
         }
         match self.found.get(image) {
@@ -139,9 +139,9 @@ impl Captions {
                 self.found.insert(image.to_owned(), Caption { text: text.to_owned(), from });
             }
             Some(first) if first.text == text => {
-                remark(format!("{place} repeats the caption of {image} from {}.", first.from));
+                warning(format!("{place} repeats the caption of {image} from {}.", first.from));
             }
-            Some(first) => remark(format!(
+            Some(first) => warning(format!(
                 "{place} is another caption for {image}, which is not used: “{}”. The one of {} is.",
                 text::beginning(text, 200),
                 first.from
@@ -150,9 +150,9 @@ impl Captions {
     }
 }
 
-fn tell(notes: &[String], before: &str, remark: &mut impl FnMut(String)) {
+fn tell(notes: &[String], before: &str, warning: &mut impl FnMut(String)) {
     if !notes.is_empty() {
-        remark(format!("{before}{}.", notes.join("; ")));
+        warning(format!("{before}{}.", notes.join("; ")));
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::{io::AsyncWriteExt, sync::Mutex};
 use uuid::Uuid;
 
 use super::{
-    Files, Remark, archive,
+    Files, ImportWarning, archive,
     captions::of_folder,
     content_hash, insert, layout,
     read::{MAX_IMAGES, nothing_usable, scan_images},
@@ -33,7 +33,7 @@ use crate::{
 
 /// Maximum size of one uploaded file, in bytes. For archives; images have a lower limit.
 const MAX_FILE_BYTES: u64 = 4 << 30;
-/// Remarks that are kept; the newest ones, and how many there were before them.
+/// Warnings that are kept; the newest ones, and how many there were before them.
 const MAX_WARNINGS: usize = 1000;
 /// What the dataset of a kohya project's class images is called, after the dataset's own name.
 const CLASS_IMAGES: &str = ", class images";
@@ -121,7 +121,7 @@ impl DatasetStore {
         };
         Ok(DatasetRecord {
             images: images.into_iter().map(record).collect(),
-            remarks: row.remarks()?,
+            warnings: row.warnings()?,
             class_dataset: row.class_dataset,
             id: row.id,
             name: row.name,
@@ -186,35 +186,36 @@ impl DatasetStore {
     ) -> Result<DatasetRecord, StudioError> {
         let row = self.draft(id).await?;
         let blobs = self.blobs.clone();
-        let (files, remarks, kept) = blocking(move || {
-            let (mut files, mut remarks, mut kept) = (Files::new(), Vec::new(), Vec::new());
+        let (files, warnings, kept) = blocking(move || {
+            let (mut files, mut warnings, mut kept) = (Files::new(), Vec::new(), Vec::new());
             let mut hidden = Vec::new();
             for incoming in uploaded {
                 if incoming.is_archive() {
                     let unpacked = (files.clone(), kept.len());
                     let (path, name) = (incoming.path.clone(), incoming.name.clone());
-                    let expanded = archive::expand(&path, &name, &blobs, &mut files, &mut kept, &mut remarks);
+                    let expanded =
+                        archive::expand(&path, &name, &blobs, &mut files, &mut kept, &mut warnings);
                     match expanded {
                         Ok(()) => {}
                         Err(StudioError::Image(message)) => {
                             (files, _) = unpacked;
                             kept.truncate(unpacked.1);
-                            remarks.push(Remark { name, message });
+                            warnings.push(ImportWarning { name, message });
                         }
                         Err(other) => return Err(other),
                     }
                 } else if incoming.name.split('/').any(is_hidden) {
                     hidden.push(incoming.name.clone());
                 } else {
-                    insert(&mut files, incoming.name.clone(), &incoming.path, &mut remarks);
+                    insert(&mut files, incoming.name.clone(), &incoming.path, &mut warnings);
                 }
                 kept.push(incoming);
             }
-            tell_hidden(hidden, &mut remarks);
-            Ok((files, remarks, kept))
+            tell_hidden(hidden, &mut warnings);
+            Ok((files, warnings, kept))
         })
         .await?;
-        let record = self.take(row, files, Reach::default(), remarks).await;
+        let record = self.take(row, files, Reach::default(), warnings).await;
         drop(kept);
         record
     }
@@ -229,15 +230,15 @@ impl DatasetStore {
         let row = self.draft(id).await?;
         let (folder, shown) = (folder.to_owned(), folder.display().to_string());
         let before = self.store.dataset_images(id).await?.len();
-        let (files, remarks) = blocking(move || {
-            let mut remarks = Vec::new();
-            let files = files_in(&folder, reach, &mut remarks)?;
-            Ok((files, remarks))
+        let (files, warnings) = blocking(move || {
+            let mut warnings = Vec::new();
+            let files = files_in(&folder, reach, &mut warnings)?;
+            Ok((files, warnings))
         })
         .await?;
-        let record = self.take(row, files, reach, remarks).await?;
+        let record = self.take(row, files, reach, warnings).await?;
         if record.images.len() == before && before == 0 {
-            return Err(StudioError::Image(nothing_usable(&shown, &record.remarks)));
+            return Err(StudioError::Image(nothing_usable(&shown, &record.warnings)));
         }
         Ok(record)
     }
@@ -249,14 +250,14 @@ impl DatasetStore {
         row: DatasetRow,
         mut files: Files,
         reach: Reach,
-        mut remarks: Vec<Remark>,
+        mut warnings: Vec<ImportWarning>,
     ) -> Result<DatasetRecord, StudioError> {
         let present = self.names(&row.id).await?;
-        let classes = layout::sort(&mut files, &present, &mut remarks);
+        let classes = layout::sort(&mut files, &present, &mut warnings);
         if !classes.is_empty() {
-            self.take_classes(&row, classes, reach, &mut remarks).await?;
+            self.take_classes(&row, classes, reach, &mut warnings).await?;
         }
-        self.take_images(&row, files, present, reach, remarks).await?;
+        self.take_images(&row, files, present, reach, warnings).await?;
         self.read(&row.id).await
     }
 
@@ -270,7 +271,7 @@ impl DatasetStore {
         row: &DatasetRow,
         files: Files,
         reach: Reach,
-        remarks: &mut Vec<Remark>,
+        warnings: &mut Vec<ImportWarning>,
     ) -> Result<(), StudioError> {
         let known = match &row.class_dataset {
             Some(id) => self.store.dataset(id).await?.filter(|class| class.hash.is_none()),
@@ -295,16 +296,16 @@ impl DatasetStore {
         let taken = self.take_images(&class, files, before, reach, Vec::new()).await;
         let count = self.store.dataset_images(&class.id).await?.len();
         if count == 0 {
-            let class_warnings = self.row(&class.id).await?.remarks()?;
+            let class_warnings = self.row(&class.id).await?.warnings()?;
             self.store.drop_dataset(&class.id).await?;
-            remarks.extend(class_warnings);
+            warnings.extend(class_warnings);
             return taken;
         }
         taken?;
         self.store.set_class_dataset(&row.id, &class.id).await?;
         if count > had {
             let folder = first.rsplit_once('/').map_or(first.as_str(), |(folder, _)| folder);
-            remarks.push(Remark {
+            warnings.push(ImportWarning {
                 name: folder.to_owned(),
                 message: format!(
                     "Class images of a kohya project: {} of them were added to the dataset “{}”, which the training form offers as class images.",
@@ -323,13 +324,13 @@ impl DatasetStore {
         files: Files,
         present: Vec<String>,
         reach: Reach,
-        mut remarks: Vec<Remark>,
+        mut warnings: Vec<ImportWarning>,
     ) -> Result<(), StudioError> {
         let (blobs, shown) = (self.blobs.clone(), row.name.clone());
-        let (captions, found, files, mut remarks) = blocking(move || {
+        let (captions, found, files, mut warnings) = blocking(move || {
             let mut keep = |bytes: &[u8]| blobs.stage(bytes).map(Some);
-            let (captions, found) = scan_images(&files, &shown, &present, reach, &mut keep, &mut remarks)?;
-            Ok((captions, found, files, remarks))
+            let (captions, found) = scan_images(&files, &shown, &present, reach, &mut keep, &mut warnings)?;
+            Ok((captions, found, files, warnings))
         })
         .await?;
         let _turn = self.turn.lock().await;
@@ -337,36 +338,36 @@ impl DatasetStore {
         let row = self.draft(&row.id).await?;
         let present = self.store.dataset_images(&row.id).await?;
         let mut changed = Vec::new();
-        let mut recaption = |image: &DatasetImageRow, caption: &str, remarks: &mut Vec<Remark>| {
+        let mut recaption = |image: &DatasetImageRow, caption: &str, warnings: &mut Vec<ImportWarning>| {
             if image.caption == caption {
                 return;
             }
             if !image.caption.is_empty() {
                 let before = beginning(&image.caption, 200);
                 let message = format!("Caption replaced; it was “{before}”.");
-                remarks.push(Remark { name: image.name.clone(), message });
+                warnings.push(ImportWarning { name: image.name.clone(), message });
             }
             changed.push((image.hash.clone(), caption.to_owned()));
         };
         // Captions may come after their images.
         for image in present.iter().filter(|image| !files.contains_key(&image.name)) {
             if let Some(caption) = captions.own(&image.name) {
-                recaption(image, caption, &mut remarks);
+                recaption(image, caption, &mut warnings);
             }
         }
         let (mut new, mut staged) = (Vec::new(), Vec::new());
         for found in found {
             if let Some(same) = present.iter().find(|image| image.pixels == found.pixels) {
                 if found.own {
-                    recaption(same, &found.caption, &mut remarks);
+                    recaption(same, &found.caption, &mut warnings);
                 }
                 let message = format!("Skipped: same pixels as {}.", same.name);
-                remarks.push(Remark { name: found.name, message });
+                warnings.push(ImportWarning { name: found.name, message });
                 continue;
             }
             if present.iter().any(|image| image.name == found.name) {
                 let message = "Another image with this name already exists; both are kept.".to_owned();
-                remarks.push(Remark { name: found.name.clone(), message });
+                warnings.push(ImportWarning { name: found.name.clone(), message });
             }
             let Some(kept) = found.kept else { continue };
             new.push(DatasetImageRow {
@@ -387,7 +388,7 @@ impl DatasetStore {
         }
         let _keeping = self.blobs.keeping().await;
         self.blobs.keep_all(staged).await?;
-        let all = bounded(row.remarks()?, remarks);
+        let all = bounded(row.warnings()?, warnings);
         self.store.add_images(&row.id, &new, &changed, &all).await
     }
 
@@ -395,7 +396,7 @@ impl DatasetStore {
     pub(crate) async fn change(&self, id: &str, change: DatasetChange) -> Result<DatasetRecord, StudioError> {
         change.validate()?;
         let _turn = self.turn.lock().await;
-        let row = if matches!(change, DatasetChange::ClearRemarks) {
+        let row = if matches!(change, DatasetChange::ClearWarnings) {
             self.row(id).await?
         } else {
             self.draft(id).await?
@@ -424,7 +425,7 @@ impl DatasetStore {
             DatasetChange::Replace { find, with } => {
                 self.rewrite(row, |words| words.contains(&find).then(|| words.replace(&find, &with))).await?;
             }
-            DatasetChange::ClearRemarks => self.store.set_remarks(id, &[]).await?,
+            DatasetChange::ClearWarnings => self.store.set_warnings(id, &[]).await?,
         }
         self.read(id).await
     }
@@ -490,24 +491,24 @@ impl DatasetStore {
 }
 
 /// The newest warnings, and the number of older ones that were dropped.
-fn bounded(before: Vec<Remark>, new: Vec<Remark>) -> Vec<Remark> {
-    let forgotten = |remark: &Remark| {
-        let words = remark.message.strip_suffix(FORGOTTEN).filter(|_| remark.name.is_empty());
+fn bounded(before: Vec<ImportWarning>, new: Vec<ImportWarning>) -> Vec<ImportWarning> {
+    let forgotten = |warning: &ImportWarning| {
+        let words = warning.message.strip_suffix(FORGOTTEN).filter(|_| warning.name.is_empty());
         words.and_then(|number| number.parse::<usize>().ok())
     };
     let mut gone = before.first().and_then(forgotten).unwrap_or_default();
     let skipped = usize::from(gone > 0);
-    let mut all: Vec<Remark> = before.into_iter().skip(skipped).chain(new).collect();
+    let mut all: Vec<ImportWarning> = before.into_iter().skip(skipped).chain(new).collect();
     if gone > 0 || all.len() > MAX_WARNINGS {
         let more = all.len().saturating_sub(MAX_WARNINGS - 1);
         all.drain(..more);
         gone += more;
-        all.insert(0, Remark { name: String::new(), message: format!("{gone}{FORGOTTEN}") });
+        all.insert(0, ImportWarning { name: String::new(), message: format!("{gone}{FORGOTTEN}") });
     }
     all
 }
 
-/// What stands after the number of remarks that there was no room for.
+/// What stands after the number of warnings that there was no room for.
 const FORGOTTEN: &str = " earlier warnings were dropped.";
 
 fn short(caption: String) -> Result<String, StudioError> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Files, Remark,
+    Files, ImportWarning,
     captions::{fold, of_folder},
     read::is_image,
 };
@@ -17,7 +17,7 @@ const WRITTEN: [&str; 7] = ["model", "models", "log", "logs", "output", "sample"
 
 /// Takes class images, with their captions, and what a training has written out of `files`; gives the class images.
 /// `present`: names of images that came before, perhaps of the same project.
-pub(super) fn sort(files: &mut Files, present: &[String], remarks: &mut Vec<Remark>) -> Files {
+pub(super) fn sort(files: &mut Files, present: &[String], warnings: &mut Vec<ImportWarning>) -> Files {
     let here = files.keys().filter(|name| is_image(name));
     let projects = here.chain(present).filter_map(|name| project(name)).map(str::to_owned);
     let projects: BTreeSet<String> = projects.collect();
@@ -43,7 +43,7 @@ pub(super) fn sort(files: &mut Files, present: &[String], remarks: &mut Vec<Rema
         let message = format!(
             "Skipped with its contents ({images} images, {others} other files): training output of a kohya project."
         );
-        remarks.push(Remark { name, message });
+        warnings.push(ImportWarning { name, message });
     }
     classes
 }
@@ -77,16 +77,16 @@ mod tests {
             "p/notes.txt",
             "q/model/a.png",
         ]);
-        let mut remarks = Vec::new();
-        let classes = sort(&mut all, &[], &mut remarks);
+        let mut warnings = Vec::new();
+        let classes = sort(&mut all, &[], &mut warnings);
         assert_eq!(classes.keys().collect::<Vec<_>>(), ["p/reg/1_cloth/0.png"]);
         let kept = ["p/img/10_ohwx cloth/0.png", "p/img/10_ohwx cloth/0.txt", "p/notes.txt", "q/model/a.png"];
         assert_eq!(all.keys().collect::<Vec<_>>(), kept);
         assert_eq!(
-            remarks.iter().map(|remark| remark.name.as_str()).collect::<Vec<_>>(),
+            warnings.iter().map(|warning| warning.name.as_str()).collect::<Vec<_>>(),
             ["p/Log", "p/model"]
         );
-        assert!(remarks[1].message.contains("1 images, 1 other files"), "{remarks:?}");
+        assert!(warnings[1].message.contains("1 images, 1 other files"), "{warnings:?}");
     }
 
     #[test]

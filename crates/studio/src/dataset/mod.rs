@@ -35,7 +35,12 @@ pub(crate) type Files = BTreeMap<String, PathBuf>;
 
 /// Adds a file under its name; a second one under the same name gets another name if it
 /// is an image, and is skipped otherwise. Both are reported.
-fn insert(files: &mut Files, name: String, path: &std::path::Path, remarks: &mut Vec<Remark>) -> bool {
+fn insert(
+    files: &mut Files,
+    name: String,
+    path: &std::path::Path,
+    warnings: &mut Vec<ImportWarning>,
+) -> bool {
     let name = match files.entry(name) {
         Entry::Vacant(entry) => {
             entry.insert(path.to_owned());
@@ -45,7 +50,7 @@ fn insert(files: &mut Files, name: String, path: &std::path::Path, remarks: &mut
     };
     if !read::is_image(&name) {
         let message = "Skipped: another file has this name.".to_owned();
-        remarks.push(Remark { name, message });
+        warnings.push(ImportWarning { name, message });
         return false;
     }
     let (stem, ending) = name.rsplit_once('.').unwrap_or((&name, ""));
@@ -54,7 +59,7 @@ fn insert(files: &mut Files, name: String, path: &std::path::Path, remarks: &mut
     let free = free.unwrap_or_else(|| name.clone());
     let message = format!("Another image has this name; renamed to {free}.");
     files.insert(free, path.to_owned());
-    remarks.push(Remark { name, message });
+    warnings.push(ImportWarning { name, message });
     true
 }
 
@@ -66,7 +71,7 @@ pub struct Dataset {
     /// Class images that lie in the folder: those of a kohya project's `reg`.
     pub classes: Vec<DatasetImage>,
     /// What was found and cannot be used, or deserves a second look.
-    pub remarks: Vec<Remark>,
+    pub warnings: Vec<ImportWarning>,
     /// sha256 over the images' pixels, captions and repeats: the same content has the same name.
     pub hash: String,
 }
@@ -92,4 +97,4 @@ pub struct DatasetImage {
 }
 
 /// A warning about one imported file.
-pub use adire_protocol::ImportWarning as Remark;
+pub use adire_protocol::ImportWarning;

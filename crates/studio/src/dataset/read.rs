@@ -9,7 +9,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    Dataset, DatasetImage, Files, Remark,
+    Dataset, DatasetImage, Files, ImportWarning,
     captions::{self, Captions, split},
     layout, list, open, text,
     walk::{Reach, files_in},
@@ -40,14 +40,14 @@ pub fn read_dataset(folder: &Path, caption: &str, trigger: &str) -> Result<Datas
     let mut dataset = Dataset::default();
     let shown = folder.display().to_string();
     let reach = Reach::default();
-    let mut files = files_in(folder, reach, &mut dataset.remarks)?;
-    let classes = layout::sort(&mut files, &[], &mut dataset.remarks);
+    let mut files = files_in(folder, reach, &mut dataset.warnings)?;
+    let classes = layout::sort(&mut files, &[], &mut dataset.warnings);
     let mut keep = |_: &[u8]| Ok(None);
-    let (_, found) = scan_images(&files, &shown, &[], reach, &mut keep, &mut dataset.remarks)?;
+    let (_, found) = scan_images(&files, &shown, &[], reach, &mut keep, &mut dataset.warnings)?;
     if found.is_empty() {
-        return Err(StudioError::Image(nothing_usable(&shown, &dataset.remarks)));
+        return Err(StudioError::Image(nothing_usable(&shown, &dataset.warnings)));
     }
-    let (_, classes) = scan_images(&classes, &shown, &[], reach, &mut keep, &mut dataset.remarks)?;
+    let (_, classes) = scan_images(&classes, &shown, &[], reach, &mut keep, &mut dataset.warnings)?;
     let image = |found: FoundImage<()>, caption: &str, trigger: &str| DatasetImage {
         caption: text_of(&found.caption, caption, trigger),
         name: found.name,
@@ -65,13 +65,13 @@ pub fn read_dataset(folder: &Path, caption: &str, trigger: &str) -> Result<Datas
 }
 
 /// Explains why `shown` has no usable image, with the first reasons.
-pub(crate) fn nothing_usable(shown: &str, remarks: &[Remark]) -> String {
+pub(crate) fn nothing_usable(shown: &str, warnings: &[ImportWarning]) -> String {
     let mut message = format!("{shown} has no usable image");
-    match remarks {
+    match warnings {
         [] => message += "; add PNG, JPEG or WebP files.",
-        remarks => {
+        warnings => {
             let first: Vec<_> =
-                remarks.iter().take(3).map(|r| format!("{}: {}", r.name, r.message)).collect();
+                warnings.iter().take(3).map(|r| format!("{}: {}", r.name, r.message)).collect();
             message += &format!(". {}", first.join(" "));
         }
     }
@@ -109,34 +109,34 @@ pub(super) fn scan_images<K>(
     present: &[String],
     reach: Reach,
     keep: &mut Keep<'_, K>,
-    remarks: &mut Vec<Remark>,
+    warnings: &mut Vec<ImportWarning>,
 ) -> Result<(Captions, Vec<FoundImage<K>>), StudioError> {
     let count = files.keys().filter(|name| is_image(name)).count();
     if count > MAX_IMAGES {
         let message = format!("{shown} has {count} images; the limit is {MAX_IMAGES}.");
         return Err(StudioError::Image(message));
     }
-    let captions = Captions::read(files, present, remarks);
-    tell_others(files, remarks);
+    let captions = Captions::read(files, present, warnings);
+    tell_others(files, warnings);
     let mut seen = HashMap::<String, (String, String)>::new();
     let mut images = Vec::new();
     for (name, path) in files.iter().filter(|(name, _)| is_image(name)) {
         reach.check()?;
-        let mut remark = |message: String| remarks.push(Remark { name: name.clone(), message });
+        let mut warning = |message: String| warnings.push(ImportWarning { name: name.clone(), message });
         let bytes = match open::read(path, MAX_IMAGE_BYTES) {
             Ok(bytes) => bytes,
             Err(why) => {
-                remark(format!("Skipped: {why}."));
+                warning(format!("Skipped: {why}."));
                 continue;
             }
         };
         let pixels = match decode(&bytes) {
             Ok(Decoded { pixels, warnings }) => {
-                warnings.into_iter().for_each(&mut remark);
+                warnings.into_iter().for_each(&mut warning);
                 pixels
             }
             Err(error) => {
-                remark(format!("Skipped. {error}"));
+                warning(format!("Skipped. {error}"));
                 continue;
             }
         };
@@ -156,12 +156,12 @@ pub(super) fn scan_images<K>(
             } else {
                 String::new()
             };
-            remark(format!("Skipped: same pixels as {first}.{lost}"));
+            warning(format!("Skipped: same pixels as {first}.{lost}"));
             continue;
         }
         seen.insert(hash.clone(), (name.clone(), words.clone()));
         if pixels.width < SMALL || pixels.height < SMALL {
-            remark(format!("Small: only {} × {} pixels.", pixels.width, pixels.height));
+            warning(format!("Small: only {} × {} pixels.", pixels.width, pixels.height));
         }
         images.push(FoundImage {
             kept: keep(&bytes)?,
@@ -185,7 +185,7 @@ fn decode(bytes: &[u8]) -> Result<Decoded, StudioError> {
 }
 
 /// Says of every file that is neither image nor caption that it is not read.
-fn tell_others(files: &Files, remarks: &mut Vec<Remark>) {
+fn tell_others(files: &Files, warnings: &mut Vec<ImportWarning>) {
     let mut others = std::collections::BTreeMap::<String, Vec<&String>>::new();
     for name in files.keys().filter(|name| kind(name) == Kind::Other) {
         others.entry(split(name).1).or_default().push(name);
@@ -206,7 +206,7 @@ fn tell_others(files: &Files, remarks: &mut Vec<Remark>) {
             } else {
                 String::new()
             };
-            remarks.push(Remark { name: (*name).clone(), message: format!("Skipped: {why}.{and}") });
+            warnings.push(ImportWarning { name: (*name).clone(), message: format!("Skipped: {why}.{and}") });
         }
     }
 }
@@ -287,7 +287,7 @@ mod tests {
         ];
         assert_eq!(found, expected);
         let messages: Vec<_> =
-            dataset.remarks.iter().map(|r| (r.name.as_str(), r.message.as_str())).collect();
+            dataset.warnings.iter().map(|r| (r.name.as_str(), r.message.as_str())).collect();
         let [(first, lost), (second, joined)] = messages.as_slice() else { panic!("{messages:?}") };
         assert!(
             *first == "a.txt" && lost.contains("“not this”. The one of line 1 of metadata.jsonl is."),
@@ -312,8 +312,8 @@ mod tests {
         let dataset = read_dataset(folder.path(), "", "").unwrap();
         assert_eq!(dataset.images.len(), 2);
         let warning_of = |name: &str| {
-            let remark = dataset.remarks.iter().find(|remark| remark.name == name);
-            remark.unwrap_or_else(|| panic!("nothing about {name}")).message.clone()
+            let warning = dataset.warnings.iter().find(|warning| warning.name == name);
+            warning.unwrap_or_else(|| panic!("nothing about {name}")).message.clone()
         };
         assert_eq!(warning_of("same.png"), "Skipped: same pixels as a.png.");
         assert!(warning_of("text.png").contains("Unsupported file"));

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Files, Remark, captions::join};
+use super::{Files, ImportWarning, captions::join};
 use crate::{StudioError, folder::reason};
 
 /// Folders below the folder that are looked into, one inside the other.
@@ -45,7 +45,11 @@ impl Reach {
 ///
 /// # Errors
 /// The path is not a folder or cannot be read, has too many files, or takes too long.
-pub(super) fn files_in(folder: &Path, reach: Reach, remarks: &mut Vec<Remark>) -> Result<Files, StudioError> {
+pub(super) fn files_in(
+    folder: &Path,
+    reach: Reach,
+    warnings: &mut Vec<ImportWarning>,
+) -> Result<Files, StudioError> {
     let shown = folder.display();
     let root = folder.canonicalize().map_err(|error| unreadable(folder, &error))?;
     if !root.is_dir() {
@@ -60,7 +64,7 @@ pub(super) fn files_in(folder: &Path, reach: Reach, remarks: &mut Vec<Remark>) -
         entries: 0,
         hidden: Vec::new(),
         files: Files::new(),
-        remarks,
+        warnings,
     };
     walk.been.insert(root.clone(), String::new());
     walk.folder(&root, "", DEPTH).map_err(|stop| match stop {
@@ -68,7 +72,7 @@ pub(super) fn files_in(folder: &Path, reach: Reach, remarks: &mut Vec<Remark>) -
         Stop::Said(error) => error,
     })?;
     let (files, hidden) = (walk.files, walk.hidden);
-    tell_hidden(hidden, remarks);
+    tell_hidden(hidden, warnings);
     Ok(files)
 }
 
@@ -105,7 +109,7 @@ struct Walk<'a> {
     entries: usize,
     hidden: Vec<String>,
     files: Files,
-    remarks: &'a mut Vec<Remark>,
+    warnings: &'a mut Vec<ImportWarning>,
 }
 
 impl Walk<'_> {
@@ -127,7 +131,7 @@ impl Walk<'_> {
                 continue;
             }
             if let Err(why) = self.entry(&entry.path(), &name, depth)? {
-                self.remarks.push(Remark { name, message: format!("Skipped: {why}.") });
+                self.warnings.push(ImportWarning { name, message: format!("Skipped: {why}.") });
             }
         }
         Ok(())
@@ -182,8 +186,8 @@ pub(super) fn is_hidden(file_name: &str) -> bool {
         || ["__macosx", "thumbs.db", "desktop.ini", "@eadir"].contains(&file_name.to_lowercase().as_str())
 }
 
-/// Says in one remark what was hidden.
-pub(super) fn tell_hidden(hidden: Vec<String>, remarks: &mut Vec<Remark>) {
+/// Says in one warning what was hidden.
+pub(super) fn tell_hidden(hidden: Vec<String>, warnings: &mut Vec<ImportWarning>) {
     let more = hidden.len().saturating_sub(1);
     let Some(name) = hidden.into_iter().next() else { return };
     let message = match more {
@@ -191,7 +195,7 @@ pub(super) fn tell_hidden(hidden: Vec<String>, remarks: &mut Vec<Remark>) {
         1 => "Skipped, as is another hidden file or folder.".to_owned(),
         more => format!("Skipped, as are {more} other hidden files or folders."),
     };
-    remarks.push(Remark { name, message });
+    warnings.push(ImportWarning { name, message });
 }
 
 #[cfg(all(test, unix))]
@@ -200,9 +204,9 @@ mod tests {
 
     use super::*;
 
-    fn warning_of(remarks: &[Remark], name: &str) -> String {
-        let found = remarks.iter().find(|remark| remark.name == name);
-        found.unwrap_or_else(|| panic!("nothing about {name}: {remarks:?}")).message.clone()
+    fn warning_of(warnings: &[ImportWarning], name: &str) -> String {
+        let found = warnings.iter().find(|warning| warning.name == name);
+        found.unwrap_or_else(|| panic!("nothing about {name}: {warnings:?}")).message.clone()
     }
 
     #[test]
@@ -226,28 +230,28 @@ mod tests {
         let _socket = std::os::unix::net::UnixListener::bind(at("socket.png")).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(at("pipe.png")).status().unwrap().success());
 
-        let mut remarks = Vec::new();
+        let mut warnings = Vec::new();
         let inside = Reach { inside: true, until: None };
-        let files = files_in(&folder, inside, &mut remarks).unwrap();
+        let files = files_in(&folder, inside, &mut warnings).unwrap();
         assert_eq!(files.keys().collect::<Vec<_>>(), ["a.png", "again.png"]);
         for name in ["a.txt", "folder", "zero.png"] {
-            assert_eq!(warning_of(&remarks, name), "Skipped: the link points outside the folder.");
+            assert_eq!(warning_of(&warnings, name), "Skipped: the link points outside the folder.");
         }
         for name in ["socket.png", "pipe.png"] {
-            assert!(warning_of(&remarks, name).contains("not a regular file"));
+            assert!(warning_of(&warnings, name).contains("not a regular file"));
         }
         for name in ["broken.png", "loop.png"] {
-            assert!(warning_of(&remarks, name).contains("link is broken"));
+            assert!(warning_of(&warnings, name).contains("link is broken"));
         }
-        assert_eq!(warning_of(&remarks, "inner/deep/up"), "Skipped: it is a duplicate of the whole folder.");
-        assert!(warning_of(&remarks, ".DS_Store").contains("another hidden"));
-        assert!(!remarks.iter().any(|remark| remark.name.contains("secret")), "{remarks:?}");
+        assert_eq!(warning_of(&warnings, "inner/deep/up"), "Skipped: it is a duplicate of the whole folder.");
+        assert!(warning_of(&warnings, ".DS_Store").contains("another hidden"));
+        assert!(!warnings.iter().any(|warning| warning.name.contains("secret")), "{warnings:?}");
 
         // Whoever sits at the machine may follow links wherever they lead.
-        let mut remarks = Vec::new();
-        let files = files_in(&folder, Reach::default(), &mut remarks).unwrap();
+        let mut warnings = Vec::new();
+        let files = files_in(&folder, Reach::default(), &mut warnings).unwrap();
         assert_eq!(files.keys().collect::<Vec<_>>(), ["a.png", "a.txt", "again.png", "folder/secret.txt"]);
-        assert!(warning_of(&remarks, "zero.png").contains("not a regular file"));
+        assert!(warning_of(&warnings, "zero.png").contains("not a regular file"));
 
         let late = Reach { inside: true, until: Some(Instant::now() - Duration::from_secs(1)) };
         let error = files_in(&folder, late, &mut Vec::new()).unwrap_err().to_string();
@@ -265,12 +269,12 @@ mod tests {
         fs::write(cache.path().join("token"), "hf_secret").unwrap();
         symlink("../../../blobs/123", snapshot.join("a.png")).unwrap();
         symlink("../../../../token", snapshot.join("a.txt")).unwrap();
-        let mut remarks = Vec::new();
+        let mut warnings = Vec::new();
         let inside = Reach { inside: true, until: None };
         for (folder, name) in [(repository.join("snapshots/abc"), "train/a.png"), (snapshot, "a.png")] {
-            let files = files_in(&folder, inside, &mut remarks).unwrap();
+            let files = files_in(&folder, inside, &mut warnings).unwrap();
             assert_eq!(files.keys().collect::<Vec<_>>(), [name]);
         }
-        assert!(warning_of(&remarks, "a.txt").contains("points outside the folder"));
+        assert!(warning_of(&warnings, "a.txt").contains("points outside the folder"));
     }
 }

@@ -34,7 +34,7 @@ impl DatasetRow {
         }
     }
 
-    pub(crate) fn remarks(&self) -> Result<Vec<ImportWarning>, StudioError> {
+    pub(crate) fn warnings(&self) -> Result<Vec<ImportWarning>, StudioError> {
         decode(&self.remarks, "remarks", &self.id)
     }
 }
@@ -145,13 +145,13 @@ impl Store {
         .map_err(storage)
     }
 
-    /// Adds images, gives captions to some that are there, and replaces the remarks: all or nothing.
+    /// Adds images, gives captions to some that are there, and replaces the warnings: all or nothing.
     pub(crate) async fn add_images(
         &self,
         id: &str,
         images: &[DatasetImageRow],
         captions: &[(String, String)],
-        remarks: &[ImportWarning],
+        warnings: &[ImportWarning],
     ) -> Result<(), StudioError> {
         let mut change = self.change().await?;
         for image in images {
@@ -182,7 +182,7 @@ impl Store {
         }
         sqlx::query("UPDATE datasets SET remarks = $2 WHERE id = $1")
             .bind(id)
-            .bind(encode(&remarks)?)
+            .bind(encode(&warnings)?)
             .execute(&mut *change)
             .await
             .map_err(storage)?;
@@ -239,10 +239,10 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    pub(crate) async fn set_remarks(&self, id: &str, remarks: &[ImportWarning]) -> Result<(), StudioError> {
+    pub(crate) async fn set_warnings(&self, id: &str, warnings: &[ImportWarning]) -> Result<(), StudioError> {
         sqlx::query("UPDATE datasets SET remarks = $2 WHERE id = $1")
             .bind(id)
-            .bind(encode(&remarks)?)
+            .bind(encode(&warnings)?)
             .execute(&self.pool)
             .await
             .map_err(storage)?;

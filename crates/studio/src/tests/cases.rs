@@ -9,7 +9,7 @@ use super::{
     datasets::{bring, png},
     *,
 };
-use crate::{Dataset, Remark, read_dataset};
+use crate::{Dataset, ImportWarning, read_dataset};
 
 type Brought = Vec<(String, Vec<u8>)>;
 
@@ -49,7 +49,7 @@ impl Outcome {
     }
 }
 
-fn remarks(all: &[Remark]) -> Vec<(String, String)> {
+fn named(all: &[ImportWarning]) -> Vec<(String, String)> {
     let mut warnings: Vec<_> = all.iter().map(|r| (r.name.clone(), r.message.clone())).collect();
     warnings.sort();
     warnings
@@ -58,7 +58,7 @@ fn remarks(all: &[Remark]) -> Vec<(String, String)> {
 impl From<Dataset> for Outcome {
     fn from(dataset: Dataset) -> Self {
         Self {
-            warnings: remarks(&dataset.remarks),
+            warnings: named(&dataset.warnings),
             captions: dataset.images.into_iter().map(|p| (p.name, (p.caption, p.repeats))).collect(),
             classes: dataset.classes.into_iter().map(|p| (p.name, p.caption)).collect(),
         }
@@ -66,11 +66,11 @@ impl From<Dataset> for Outcome {
 }
 
 async fn outcome(studio: &Studio, record: DatasetRecord) -> Outcome {
-    let mut warnings = remarks(&record.remarks);
+    let mut warnings = named(&record.warnings);
     let mut classes = BTreeMap::new();
     if let Some(class) = &record.class_dataset {
         let class = studio.dataset(class).await.unwrap();
-        warnings.extend(remarks(&class.remarks));
+        warnings.extend(named(&class.warnings));
         classes = class.images.into_iter().map(|p| (p.name, p.caption)).collect();
     }
     let captions = record.images.into_iter().map(|p| (p.name, (p.text, p.repeats))).collect();
@@ -364,7 +364,7 @@ async fn captions_that_come_with_or_after_their_images_are_kept() {
 }
 
 #[tokio::test]
-async fn more_remarks_than_there_is_room_for_are_counted() {
+async fn more_warnings_than_there_is_room_for_are_counted() {
     let (_folder, studio, _) = fresh().await;
     let new = NewDataset { name: "set".to_owned(), ..Default::default() };
     let id = studio.create_dataset(new).await.unwrap().id;
@@ -374,7 +374,7 @@ async fn more_remarks_than_there_is_room_for_are_counted() {
         let files = [("metadata.jsonl", text(&lines))];
         studio.add_to_dataset(&id, bring(&studio, &files).await).await.unwrap();
     }
-    let warnings = studio.dataset(&id).await.unwrap().remarks;
+    let warnings = studio.dataset(&id).await.unwrap().warnings;
     assert_eq!((warnings.len(), warnings[0].message.as_str()), (1000, "801 earlier warnings were dropped."));
     assert!(warnings[999].message.contains("Line 900 names 899.png"));
 }

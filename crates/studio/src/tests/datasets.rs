@@ -52,8 +52,8 @@ fn texts(record: &DatasetRecord) -> Vec<(&str, &str, u32)> {
 }
 
 fn warning_of<'a>(record: &'a DatasetRecord, name: &str) -> &'a str {
-    let remark = record.remarks.iter().find(|remark| remark.name == name);
-    remark.map_or_else(|| panic!("nothing about {name}: {:?}", record.remarks), |r| r.message.as_str())
+    let warning = record.warnings.iter().find(|warning| warning.name == name);
+    warning.map_or_else(|| panic!("nothing about {name}: {:?}", record.warnings), |r| r.message.as_str())
 }
 
 fn leftovers(folder: &Path) -> usize {
@@ -135,7 +135,7 @@ async fn archives_that_are_no_datasets_are_refused_and_nothing_of_them_stays() {
         &[("bomb.zip", bomb), ("half.zip", whole[..whole.len() / 2].to_vec()), ("good.zip", whole)],
     )
     .await;
-    assert!(warning_of(&record, "bomb.zip").contains("Nothing was imported"), "{:?}", record.remarks);
+    assert!(warning_of(&record, "bomb.zip").contains("Nothing was imported"), "{:?}", record.warnings);
     assert!(warning_of(&record, "half.zip").contains("not a readable zip file"));
     let names: Vec<_> = record.images.iter().map(|p| p.name.as_str()).collect();
     assert_eq!(names, ["0.png", "c.png"]);

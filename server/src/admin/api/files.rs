@@ -25,7 +25,7 @@ const MAX_FILES: usize = 30_000;
 /// or `a.caption` for `a.png`; lists as `.jsonl`, `.json`, `.csv` or `.tsv`), also later than their images; zip files with
 /// both. A file's name may have folders; in one that is called `10_indigo cloth` each image counts ten times and has that
 /// caption. Of a project of kohya's scripts, `img` is taken; `reg` becomes the dataset that `class_dataset` names. Every
-/// file, line and caption that is not used is named among the remarks.
+/// file, line and caption that is not used is named among the warnings.
 #[utoipa::path(
     post,
     path = "/admin/api/datasets/{id}/files",

@@ -70,7 +70,7 @@ fn sentence(done: &str) -> Option<String> {
             "prefix" => "Prefix added to every caption.",
             "replace" => "Replaced everywhere.",
             "remove" => "Image removed.",
-            "clear_remarks" => "Warnings dismissed.",
+            "clear_warnings" | "clear_remarks" => "Warnings dismissed.",
             "copy" => "Dataset duplicated. You can edit this copy; the original is unchanged.",
             "files" => "Files added.",
             "import" => "Images imported.",
@@ -144,7 +144,7 @@ async fn act(studio: &Studio, id: &str, form: &FormInput) -> Result<String, Stud
             let change = match action {
                 "prefix" => DatasetChange::Prefix { prefix: text("prefix") },
                 "replace" => DatasetChange::Replace { find: text("find"), with: text("with") },
-                "clear_remarks" => DatasetChange::ClearRemarks,
+                "clear_warnings" | "clear_remarks" => DatasetChange::ClearWarnings,
                 "describe" => DatasetChange::Describe(described(form)),
                 _ => return Err(wrong("action", "Unknown action.".to_owned())),
             };

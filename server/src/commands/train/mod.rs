@@ -91,8 +91,8 @@ impl TrainArgs {
         } else {
             classes
         };
-        for remark in dataset.remarks.iter().chain(&classes.remarks) {
-            eprintln!("{}: {}", remark.name, remark.message);
+        for warning in dataset.warnings.iter().chain(&classes.warnings) {
+            eprintln!("{}: {}", warning.name, warning.message);
         }
         if config.sample_prompts.is_empty() && config.sampled_every() > 0 {
             let texts = dataset.images.iter().map(|image| image.caption.as_str());
