@@ -29,7 +29,7 @@ enum Command {
     /// Serve the studio: web page and JSON API
     Serve(ServeArgs),
     /// Generate an image
-    Generate(GenerateArgs),
+    Generate(Box<GenerateArgs>),
     /// Re-render an image from its recipe and compare
     Verify(VerifyArgs),
     /// Train an adapter on a folder of images; run again to resume

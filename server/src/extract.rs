@@ -236,8 +236,16 @@ mod tests {
 
     #[test]
     fn null_means_absent_for_every_field_of_every_request() {
-        use adire_protocol::{DatasetChange, NewDataset, TrainingConfig, TrainingRequest, TrainingSettings};
+        use adire_protocol::{
+            DatasetChange, Intake, JobChange, NewDataset, QueueOwner, TrainingConfig, TrainingRequest,
+            TrainingSettings, VersionChange,
+        };
         use serde_json::json;
+
+        use crate::{
+            admin::api::datasets::{CopyRequest, ImportRequest},
+            api::tokens::Prompts,
+        };
 
         let hash = "ab".repeat(32);
         null_is_absence::<GenerationRequest>(&json!({
@@ -255,6 +263,13 @@ mod tests {
         }));
         null_is_absence::<NewDataset>(&json!({"name": "a", "trigger": "b", "caption": "c"}));
         null_is_absence::<TrainingSettings>(&json!({"yield_to_generations": false}));
+        null_is_absence::<ImportRequest>(&json!({"folder": "/images"}));
+        null_is_absence::<CopyRequest>(&json!({"name": "a"}));
+        null_is_absence::<Prompts>(&json!({"prompt": "a", "negative_prompt": "b", "adapters": ["a@v1"]}));
+        null_is_absence::<QueueOwner>(&json!({"network": "a", "visitor": "b"}));
+        null_is_absence::<VersionChange>(&json!({"hidden": true, "downloads": false}));
+        null_is_absence::<JobChange>(&json!({"to": "front"}));
+        null_is_absence::<Intake>(&json!({"paused": true}));
         for change in [
             json!({"action": "describe", "name": "a", "trigger": "b", "caption": "c"}),
             json!({"action": "caption", "picture": "a", "caption": "b"}),

@@ -166,6 +166,7 @@ async fn every_address_of_operators_is_described() {
         "delete /admin/api/datasets/{id}/pictures/{picture}",
         "delete /admin/api/generations/{id}",
         "delete /admin/api/images/{hash}",
+        "delete /admin/api/jobs/{id}",
         "delete /admin/api/queue/{id}",
         "delete /admin/api/visitors/{visitor}",
         "get /admin/api/adapters",
@@ -173,6 +174,7 @@ async fn every_address_of_operators_is_described() {
         "get /admin/api/datasets/{id}",
         "get /admin/api/datasets/{id}/pictures/{picture}/thumbnail",
         "get /admin/api/images",
+        "get /admin/api/jobs",
         "get /admin/api/queue",
         "get /admin/api/settings/training",
         "get /admin/api/training",
@@ -181,6 +183,7 @@ async fn every_address_of_operators_is_described() {
         "get /admin/api/training/{id}/files/{file}",
         "patch /admin/api/adapters/{name}",
         "patch /admin/api/datasets/{id}",
+        "patch /admin/api/jobs/{id}",
         "post /admin/api/datasets",
         "post /admin/api/datasets/{id}/copy",
         "post /admin/api/datasets/{id}/files",
@@ -190,6 +193,7 @@ async fn every_address_of_operators_is_described() {
         "post /admin/api/training/{id}/cancel",
         "post /admin/api/training/{id}/pause",
         "post /admin/api/training/{id}/resume",
+        "put /admin/api/intake",
         "put /admin/api/settings/training",
     ];
     assert_eq!(described, expected);

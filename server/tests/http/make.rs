@@ -261,8 +261,8 @@ async fn warnings_about_an_image_are_on_the_page_that_follows() {
         post(&server, &[("prompt", "moons"), ("steps", "2")], &[("init_image_file", &bytes.into_inner())])
             .await;
     let address = goal(&answer);
-    let cookies = answer.headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap());
-    let cookie = cookies.filter(|cookie| cookie.starts_with("adire_flash=")).next().unwrap();
+    let mut cookies = answer.headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap());
+    let cookie = cookies.find(|cookie| cookie.starts_with("adire_flash=")).unwrap();
     let cookie = cookie.split(';').next().unwrap().to_owned();
     let page = |cookie: &str| {
         let request =

@@ -63,7 +63,8 @@ async fn open_at(data: &Path, database: Option<&str>) -> Result<Studio, StudioEr
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "the process that `every_job_survives_being_killed` starts"]
 async fn process() {
-    let data = std::path::PathBuf::from(std::env::var_os(DATA).expect("started by the other test"));
+    // Ignored tests are run on PostgreSQL: on its own it has nothing to do.
+    let Some(data) = std::env::var_os(DATA).map(std::path::PathBuf::from) else { return };
     let studio = open_at(&data, std::env::var(DATABASE).ok().as_deref()).await.unwrap();
     println!("ready");
     // Otherwise trainings would rest all the time.
