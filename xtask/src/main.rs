@@ -25,7 +25,7 @@ enum Command {
     /// Build everything in release and serve the studio on 127.0.0.1:3000.
     Serve(serve::ServeArgs),
     /// Build one program in release that carries the page.
-    Build,
+    Build(serve::BuildArgs),
     /// Build the page alone (wasm, JS, CSS) into the target folder's site/.
     Web,
     /// Run every test, or only the named parts.
@@ -43,7 +43,7 @@ enum Command {
 fn main() {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::serve(&args),
-        Command::Build => serve::build_whole().map(drop),
+        Command::Build(args) => serve::build_whole(&args).map(drop),
         Command::Web => site::build().map(drop),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),

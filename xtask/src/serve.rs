@@ -18,6 +18,13 @@ pub(crate) struct ServeArgs {
     arguments: Vec<String>,
 }
 
+#[derive(Args)]
+pub(crate) struct BuildArgs {
+    /// Cargo features of the server besides `embed`, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    features: Vec<String>,
+}
+
 /// Page and server in release; returns the executable.
 pub(crate) fn build() -> Result<PathBuf> {
     // Before cargo starts: this may install something.
@@ -35,10 +42,12 @@ pub(crate) fn build() -> Result<PathBuf> {
 }
 
 /// One program that carries the page: the page first, then the server around it.
-pub(crate) fn build_whole() -> Result<PathBuf> {
+pub(crate) fn build_whole(args: &BuildArgs) -> Result<PathBuf> {
     let site = site::build()?;
     let packed = site::pack(&site)?;
     eprintln!("Building the server …");
+    let features =
+        ["embed"].into_iter().chain(args.features.iter().map(String::as_str)).collect::<Vec<_>>().join(",");
     run(cargo()
         .args([
             "build",
@@ -48,7 +57,7 @@ pub(crate) fn build_whole() -> Result<PathBuf> {
             "--package",
             "adire-server",
             "--features",
-            "embed",
+            &features,
         ])
         .env("ADIRE_EMBED", packed))?;
     Ok(target().join("release/adire"))

@@ -59,7 +59,7 @@ impl WasmToolchain {
                 command
             }
         };
-        command.args(["build", "--target", WASM]);
+        command.args(["build", "--locked", "--target", WASM]);
         if matches!(self, Self::Debian) {
             command.arg("-Zbuild-std=std,panic_abort");
         }
