@@ -266,7 +266,7 @@ test('lists, comparison, and signing out', async () => {
   await lookAt(page, 'datasets');
   await page.goto(`${server.url}/admin/training`);
   await lookAt(page, 'trainings');
-  for (const nth of [0, 2]) await page.check(`input[name=job] >> nth=${nth}`);
+  for (const nth of [0, 2]) await page.check(`input[name=run] >> nth=${nth}`);
   await page.click('.below button');
   assert.match(await page.textContent('main'), /Differences[\s\S]*Steps/);
   assert.ok((await page.locator('.chart path.run-2').count()) > 0, 'curves of both');

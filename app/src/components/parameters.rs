@@ -262,9 +262,9 @@ fn ChipLink(chip: Chip) -> ErasedView {
 #[component]
 fn Actions(shown: ImageRecord) -> ErasedView {
     let page = Page::here();
-    let request: GenerationRequest = shown.recipe.spec.clone().into();
-    let address = format!("/?{}", form::encode(&FormValues::of_request(&request)));
-    let reuse = Box::new(move || page.reuse(&request, "Parameters loaded."));
+    let spec = shown.recipe.spec.clone();
+    let address = format!("/?{}", form::encode(&FormValues::of_spec(&spec)));
+    let reuse = Box::new(move || page.reuse(spec.clone().into(), "Parameters loaded."));
     let onwards = continue_address(&shown);
     let kept = shown.clone();
     let go_on = Box::new(move || page.continue_from(&kept));

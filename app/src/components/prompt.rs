@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn Prompt() -> ErasedView {
     let page = Page::here();
     let form = page.form;
-    browser::count_tokens("prompt", form.prompt, move || form.adapter_names());
+    browser::count_tokens("prompt", form.prompt, form);
     view! {
         <div class="prompt">
             <div class="label-row">

@@ -26,15 +26,17 @@ use crate::{
 /// The settings. A popover on small screens; the style sheet lays it out in place on large ones.
 #[component]
 pub(super) fn Settings() -> ErasedView {
-    let parameters = || FIELDS.iter().filter(|field| !is_elsewhere(field));
-    let sliders: Vec<_> = parameters().map(|field| view! { <Parameter field=field /> }).collect();
-    let menus = parameters()
-        .filter(|field| field.control == Control::Menu)
-        .map(|field| view! { <Choice field=field /> });
-    let mut pairs = Vec::new();
-    let mut menus = menus.collect::<Vec<_>>().into_iter();
+    // Loops are smaller than iterators, each of which is compiled for its closures.
+    let (mut controls, mut menus) = (Vec::new(), Vec::new());
+    for field in FIELDS.iter().filter(|field| !is_elsewhere(field)) {
+        match field.control {
+            Control::Menu => menus.push(view! { <Choice field=field /> }.into_inner()),
+            _ => controls.push(view! { <Parameter field=field /> }.into_inner()),
+        }
+    }
+    let mut menus = menus.into_iter();
     while let Some(first) = menus.next() {
-        pairs.push(view! { <div class="pair">{first} {menus.next()}</div> });
+        controls.push(view! { <div class="pair">{first} {menus.next()}</div> }.erase());
     }
     view! {
         <div class="settings" id="settings" popover="auto" role="group" aria-label="Settings">
@@ -43,8 +45,7 @@ pub(super) fn Settings() -> ErasedView {
             <Negative />
             <InitImage />
             <Size />
-            {sliders}
-            {pairs}
+            {controls}
             <Hires />
             <button type="button" class="sheet-close" popovertarget="settings" popovertargetaction="hide">
                 "Done"
@@ -64,19 +65,33 @@ fn is_elsewhere(field: &Field) -> bool {
 fn Choice(field: &'static Field) -> ErasedView {
     let page = Page::here();
     let Some((name, value)) = page.form.of_field(field) else { return ().erase() };
-    let named = |name: &str, label: &str| (name.to_owned(), label.to_owned());
-    let options: Vec<_> = match field.name {
-        "sampler" => Sampler::ALL.iter().map(|sampler| named(sampler.name(), sampler.label())).collect(),
-        "schedule" => {
-            let all = Schedule::ALL.iter().map(|schedule| named(schedule.name(), schedule.label()));
-            [named(AUTOMATIC, "Automatic")].into_iter().chain(all).collect()
+    let mut options = Vec::new();
+    let mut add = |name: &str, label: &str| options.push((name.to_owned(), label.to_owned()));
+    match field.name {
+        "sampler" => {
+            for sampler in Sampler::ALL {
+                add(sampler.name(), sampler.label());
+            }
         }
-        "rng" => Rng::ALL.iter().map(|rng| named(rng.name(), rng.label())).collect(),
+        "schedule" => {
+            add(AUTOMATIC, "Automatic");
+            for schedule in Schedule::ALL {
+                add(schedule.name(), schedule.label());
+            }
+        }
+        "rng" => {
+            for rng in Rng::ALL {
+                add(rng.name(), rng.label());
+            }
+        }
         _ => {
             let range = page.model.with_value(|model| (field.range)(&model.limits));
-            (range.min as u32..=range.max as u32).map(|n| (n.to_string(), n.to_string())).collect()
+            for number in range.min as u32..=range.max as u32 {
+                let number = number.to_string();
+                add(&number, &number);
+            }
         }
-    };
+    }
     let title = (field.name == "rng").then_some("Random generator the seed is for; A1111 uses GPU");
     view! {
         <div class="row">
@@ -93,7 +108,7 @@ fn Choice(field: &'static Field) -> ErasedView {
 #[component]
 fn Negative() -> ErasedView {
     let form = Page::here().form;
-    browser::count_tokens("negative_prompt", form.negative_prompt, move || form.adapter_names());
+    browser::count_tokens("negative_prompt", form.negative_prompt, form);
     let open = || form.negative_prompt.with(|text| !text.is_empty()) || form.is_wrong("negative_prompt");
     view! {
         <details class="fold" open=untrack(open)>

@@ -210,7 +210,7 @@ mod tests {
             adapters: vec![AdapterUse::new("adire@v2", -0.75)],
             ..GenerationRequest::default()
         };
-        assert_eq!(check(|values| *values = FormValues::of_request(&request)), Ok(request));
+        assert_eq!(check(|values| *values = FormValues::of_request(request.clone())), Ok(request));
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
             let (sampler, schedule) = (Some(sampling.into()), Some(sampling.schedule));
             let request =
                 GenerationRequest { prompt: "moons".to_owned(), sampler, schedule, ..Default::default() };
-            let read = check(|values| *values = FormValues::of_request(&request)).unwrap();
+            let read = check(|values| *values = FormValues::of_request(request.clone())).unwrap();
             assert_eq!(read.sampling(), Some(sampling));
         }
         let automatic = |sampler: &str| {
@@ -242,7 +242,10 @@ mod tests {
             keep_unmasked: Some(false),
             ..GenerationRequest::default()
         };
-        assert_eq!(check(|values| *values = FormValues::of_request(&has_init_image)), Ok(has_init_image));
+        assert_eq!(
+            check(|values| *values = FormValues::of_request(has_init_image.clone())),
+            Ok(has_init_image)
+        );
         let hires = |change: fn(&mut HiresRequest)| {
             let mut hires = HiresRequest { upscaler: Some(HiresUpscaler::Image), ..Default::default() };
             change(&mut hires);
@@ -253,7 +256,7 @@ mod tests {
             hires(|h| (h.scale, h.steps, h.denoising_strength) = (Some(1.5), Some(9), Some(0.6))),
             hires(|h| (h.width, h.height) = (Some(384), Some(512))),
         ] {
-            assert_eq!(check(|values| *values = FormValues::of_request(&request)), Ok(request));
+            assert_eq!(check(|values| *values = FormValues::of_request(request.clone())), Ok(request));
         }
     }
 
@@ -294,7 +297,7 @@ mod tests {
             adapters: vec![apart, AdapterUse::new("kente@v1", 0.5)],
             ..Default::default()
         };
-        let read = check(|values| *values = FormValues::of_request(&request)).unwrap();
+        let read = check(|values| *values = FormValues::of_request(request.clone())).unwrap();
         assert_eq!(read.prompt, "moons <lora:adire@v2:0.5:1>");
         assert_eq!(read.adapters, [AdapterUse::new("kente@v1", 0.5)]);
     }

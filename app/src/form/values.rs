@@ -87,9 +87,9 @@ impl FormValues {
     }
 
     /// The fields that a request sets; the others stay empty.
-    pub(crate) fn of_request(request: &GenerationRequest) -> Self {
+    pub(crate) fn of_request(mut request: GenerationRequest) -> Self {
         // A row has one strength; an adapter with two is a tag in the prompt.
-        let mut prompt = request.prompt.clone();
+        let mut prompt = std::mem::take(&mut request.prompt);
         let mut adapters = Vec::new();
         for adapter in &request.adapters {
             if adapter.text_encoder_strength() == adapter.strength {
@@ -104,7 +104,6 @@ impl FormValues {
             adapters.push(AdapterRow::default());
         }
         let mut values = Self { adapters, ..Self::default() };
-        let mut request = request.clone();
         for field in &FIELDS {
             if let Some(text) = values.of_field(field) {
                 *text = field.text(&mut request);
@@ -131,7 +130,7 @@ impl FormValues {
 
     /// Every parameter of an image.
     pub(crate) fn of_spec(spec: &GenerationSpec) -> Self {
-        Self::of_request(&spec.clone().into())
+        Self::of_request(spec.clone().into())
     }
 }
 

@@ -1,5 +1,7 @@
 //! The studio page: its form, its workspace and every user action.
 
+use std::mem::take;
+
 use adire_protocol::{
     AdapterVersion, FieldError, GenerationRequest, HIRES_SCALE, INIT_STRENGTH, ImageRecord, ModelInfo,
     SamplerName, Upload,
@@ -222,7 +224,7 @@ impl Page {
     }
 
     /// Fills the form from a request; warns about adapters that are not installed.
-    pub(crate) fn reuse(self, request: &GenerationRequest, announcement: &str) {
+    pub(crate) fn reuse(self, request: GenerationRequest, announcement: &str) {
         let mut values = FormValues::of_request(request);
         let missing = self.known.with_value(|known| form::settle(&mut values, known));
         self.model.with_value(|model| form::settle_size(&mut values, model));
@@ -281,25 +283,26 @@ impl Page {
                 return self.workspace.notify(Notice::Problem(too_large(&name)));
             }
             match client::read_recipe(&file).await {
-                Ok(request) => {
+                Ok(mut request) => {
                     let mut announcement = format!("Loaded the parameters from {name}.");
-                    self.reuse(&request, "");
+                    let (warnings, unknown) = (take(&mut request.warnings), take(&mut request.unknown));
+                    let has_init_image = request.init_image.is_some();
+                    self.reuse(request, "");
                     if let Some(Notice::Warning(missing)) = self.workspace.notice.get_untracked() {
                         announcement = format!("{announcement} {missing}");
                     }
-                    for warning in &request.warnings {
+                    for warning in &warnings {
                         announcement = format!("{announcement} {warning}");
                     }
-                    if !request.unknown.is_empty() {
-                        announcement = format!("{announcement} Ignored: {}.", request.unknown.join("; "));
+                    if !unknown.is_empty() {
+                        announcement = format!("{announcement} Ignored: {}.", unknown.join("; "));
                     }
                     self.workspace.announcement.set(announcement.clone());
-                    self.workspace.notify(match request.init_image {
-                        None => {
-                            browser::keep_file(file);
-                            Notice::Offer(announcement)
-                        }
-                        Some(_) => Notice::Warning(announcement),
+                    self.workspace.notify(if has_init_image {
+                        Notice::Warning(announcement)
+                    } else {
+                        browser::keep_file(file);
+                        Notice::Offer(announcement)
                     });
                 }
                 Err(error) if browser::is_image(&file) => {
@@ -389,7 +392,7 @@ impl Page {
         let (width, height) = spec.final_size();
         let mut request = GenerationRequest::from(spec.clone());
         (request.init_image, request.mask, request.hires, request.seed) = (None, None, None, None);
-        self.reuse(&request, "");
+        self.reuse(request, "");
         self.form.seed.set(String::new());
         self.start_from(&Upload { hash: image.hash.clone(), width, height, warnings: Vec::new() });
     }

@@ -115,7 +115,8 @@ impl Range {
     pub fn contains(self, value: f64) -> bool {
         (self.min..=self.max).contains(&value)
             && !(self.above && value == self.min)
-            && (self.step == 0.0 || value % self.step == 0.0)
+            // Not `%`, which is a kilobyte of the page.
+            && (self.step == 0.0 || (value / self.step).fract() == 0.0)
     }
 }
 
@@ -186,7 +187,7 @@ impl Field {
     /// Its label in a sentence: `Hires steps`.
     pub fn subject(&self) -> String {
         match self.name.starts_with("hires.") {
-            true => format!("Hires {}", self.label.to_lowercase()),
+            true => format!("Hires {}", self.label.to_ascii_lowercase()),
             false => self.label.to_owned(),
         }
     }
