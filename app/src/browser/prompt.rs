@@ -9,19 +9,18 @@ use web_sys::{HtmlDocument, HtmlElement, HtmlTextAreaElement};
 
 use crate::{
     form::{Edit, id_of, reweigh},
-    state::FormState,
     thin::client,
 };
 
 /// Delay after the last key before tokens are counted.
 const PAUSE: Duration = Duration::from_millis(400);
 
-/// Writes how many tokens a prompt has into the element `tokens-{field}`, as “23 / 75”; the server counts. The
-/// words of embeddings that the form's adapters bundle count too.
-pub(crate) fn count_tokens(field: &'static str, text: RwSignal<String>, form: FormState) {
+/// Writes how many tokens a prompt has into the element `tokens-{field}`, as “23 / 75”; the server counts. `adapters`: those
+/// that are on, as JSON strings. Boxed: each type of closure would be compiled for itself.
+pub(crate) fn count_tokens(field: &'static str, text: RwSignal<String>, adapters: Box<dyn Fn() -> String>) {
     let latest = StoredValue::new(0u32);
     Effect::new(move || {
-        let (wanted, adapters) = (text.get(), form.adapter_names());
+        let (wanted, adapters) = (text.get(), adapters());
         latest.update_value(|number| *number += 1);
         let number = latest.get_value();
         // The page may have been left.

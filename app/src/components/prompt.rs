@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn Prompt() -> ErasedView {
     let page = Page::here();
     let form = page.form;
-    browser::count_tokens("prompt", form.prompt, form);
+    browser::count_tokens("prompt", form.prompt, Box::new(move || form.adapter_names()));
     view! {
         <div class="prompt">
             <div class="label-row">

@@ -108,7 +108,7 @@ fn Choice(field: &'static Field) -> ErasedView {
 #[component]
 fn Negative() -> ErasedView {
     let form = Page::here().form;
-    browser::count_tokens("negative_prompt", form.negative_prompt, form);
+    browser::count_tokens("negative_prompt", form.negative_prompt, Box::new(move || form.adapter_names()));
     let open = || form.negative_prompt.with(|text| !text.is_empty()) || form.is_wrong("negative_prompt");
     view! {
         <details class="fold" open=untrack(open)>
