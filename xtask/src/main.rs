@@ -10,6 +10,7 @@ mod shell;
 mod site;
 mod test;
 mod tools;
+mod wasm_order;
 
 use clap::{Parser, Subcommand};
 

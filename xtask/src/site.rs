@@ -7,10 +7,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use brotli::enc::{BrotliEncoderParams, backward_references::BrotliEncoderMode};
 
 use crate::{
     shell::{root, run, target},
     tools::WasmToolchain,
+    wasm_order::arrange,
 };
 
 /// Builds the page into `<target>/site` and returns that folder.
@@ -85,7 +87,7 @@ fn bindgen(wasm: &Path, pkg: &Path) -> Result<()> {
                 .generate_output()
         })
         .context("wasm-bindgen could not process the page's wasm")?;
-    let bytes = output.wasm_mut().emit_wasm();
+    let bytes = arrange(&output.wasm_mut().emit_wasm())?;
     output.emit(pkg).context("wasm-bindgen could not write its output")?;
     write_with_brotli(&pkg.join("adire_bg.wasm"), &bytes)?;
     let script = fs::read(pkg.join("adire.js"))?;
@@ -117,9 +119,17 @@ fn style_sheet() -> Result<Vec<u8>> {
 fn write_with_brotli(path: &Path, bytes: &[u8]) -> Result<()> {
     let twin = PathBuf::from(format!("{}.br", path.display()));
     fs::write(path, bytes)?;
-    let mut packed = brotli::CompressorWriter::new(Vec::new(), 1 << 16, 11, 22);
-    packed.write_all(bytes)?;
-    fs::write(twin, packed.into_inner())?;
+    // The mode for fonts is the smaller one for wasm.
+    let modes = [BrotliEncoderMode::BROTLI_MODE_GENERIC, BrotliEncoderMode::BROTLI_MODE_FONT];
+    let mut packed = Vec::new();
+    for mode in modes {
+        let params = BrotliEncoderParams { mode, quality: 11, lgwin: 22, ..Default::default() };
+        let mut writer = brotli::CompressorWriter::with_params(Vec::new(), 1 << 16, &params);
+        writer.write_all(bytes)?;
+        packed.push(writer.into_inner());
+    }
+    let smallest = packed.into_iter().min_by_key(Vec::len).unwrap_or_default();
+    fs::write(twin, smallest)?;
     Ok(())
 }
 
