@@ -1,9 +1,10 @@
 //! A request being built from an image's parameters, with notes on everything skipped.
 
 use crate::{
-    GenerationRequest, SamplerName, Sampling,
+    GenerationRequest, Sampling,
     fields::{Field, Slot},
-    validate::MAX_SEED,
+    foreign_names,
+    seed::MAX_SEED,
 };
 
 /// Maximum number of notes of each kind.
@@ -97,7 +98,7 @@ impl Draft {
 
     /// Reads a sampler and its schedule under the names of any program; unknown ones become notes.
     pub(crate) fn sampler(&mut self, names: (&str, &str), name: Option<&str>, schedule: Option<&str>) {
-        let (sampling, exact) = name.map_or((None, false), |name| super::foreign::sampling(name, schedule));
+        let (sampling, exact) = name.map_or((None, false), |name| foreign_names::sampling(name, schedule));
         match (sampling, name) {
             (Some(sampling), _) => self.sampling(sampling),
             (None, Some(name)) => self.unknown(names.0, name),
@@ -127,22 +128,6 @@ pub(crate) fn size(text: &str) -> Option<(u32, u32)> {
     let inner = text.trim().trim_start_matches(['(', '[']).trim_end_matches([')', ']']);
     let (width, height) = inner.split_once(['x', 'X', '×', ','])?;
     Some((width.trim().parse().ok()?, height.trim().parse().ok()?))
-}
-
-/// What an A1111 label and schedule type stand for, and whether nothing of the two is lost. A label may hold its
-/// schedule already.
-pub(crate) fn a1111_sampling(name: &str, schedule_type: Option<&str>) -> Option<(Sampling, bool)> {
-    let name: SamplerName = name.parse().ok()?;
-    let schedule_type = schedule_type.unwrap_or_default().trim();
-    let is = |known: &str| known.eq_ignore_ascii_case(schedule_type);
-    if is("Automatic") && name.schedule.is_none() {
-        return Some((name.sampler.automatic(), true));
-    }
-    let asked = schedule_type.parse().ok().map(|schedule| Sampling::named(name, Some(schedule)));
-    match asked.filter(|sampling| sampling.is_supported()) {
-        Some(sampling) => Some((sampling, true)),
-        None => Some((name.sampling(), schedule_type.is_empty() || is("Automatic"))),
-    }
 }
 
 fn push(notes: &mut Vec<String>, note: String) {

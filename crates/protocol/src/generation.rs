@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AdapterUse, EmbeddingUse, HiresRequest, HiresSpec, Progress, Rng, SamplerName, Sampling, Schedule, VaeUse,
+    AdapterUse, EmbeddingUse, HiresRequest, HiresSpec, INIT_STRENGTH, Pass, Progress, Rng, SamplerName,
+    Sampling, Schedule, VaeUse,
 };
 
 /// Request for a generation. Everything but the prompt is optional.
@@ -351,4 +352,25 @@ pub struct Recipe {
     /// Adapters and settings that applied only in part, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+impl GenerationSpec {
+    /// Schedule of the base pass: all steps, or with `init_image` the share given by the denoising strength.
+    pub fn first_pass(&self) -> Pass {
+        match (&self.init_image, self.denoising_strength) {
+            (Some(_), strength) => Pass::of_strength(self.steps, strength.unwrap_or(INIT_STRENGTH)),
+            (None, _) => Pass { schedule: self.steps, skip: 0 },
+        }
+    }
+
+    /// Steps per image, including those of the hires pass.
+    pub fn total_steps(&self) -> u32 {
+        let second = self.hires.as_ref().map_or(0, |hires| hires.pass().steps());
+        self.first_pass().steps().saturating_add(second)
+    }
+
+    /// Width and height of the finished image.
+    pub fn final_size(&self) -> (u32, u32) {
+        self.hires.as_ref().map_or((self.width, self.height), |hires| (hires.width, hires.height))
+    }
 }

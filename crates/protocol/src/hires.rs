@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    GenerationSpec,
+    Limits,
     old_names::{keep_old_names, send_old_names},
 };
 
@@ -190,27 +190,6 @@ impl HiresSpec {
     }
 }
 
-impl GenerationSpec {
-    /// Schedule of the base pass: all steps, or with `init_image` the share given by the denoising strength.
-    pub fn first_pass(&self) -> Pass {
-        match (&self.init_image, self.denoising_strength) {
-            (Some(_), strength) => Pass::of_strength(self.steps, strength.unwrap_or(INIT_STRENGTH)),
-            (None, _) => Pass { schedule: self.steps, skip: 0 },
-        }
-    }
-
-    /// Steps per image, including those of the hires pass.
-    pub fn total_steps(&self) -> u32 {
-        let second = self.hires.as_ref().map_or(0, |hires| hires.pass().steps());
-        self.first_pass().steps().saturating_add(second)
-    }
-
-    /// Width and height of the finished image.
-    pub fn final_size(&self) -> (u32, u32) {
-        self.hires.as_ref().map_or((self.width, self.height), |hires| (hires.width, hires.height))
-    }
-}
-
 /// The base pass, for validating the hires pass against it.
 pub(crate) struct FirstPass {
     pub(crate) width: u32,
@@ -225,7 +204,7 @@ impl HiresRequest {
     /// have been checked by the table of fields.
     pub(crate) fn complete(
         self,
-        limits: &crate::Limits,
+        limits: &Limits,
         first: &FirstPass,
         wrong: &mut impl FnMut(&str, String),
     ) -> HiresSpec {

@@ -9,16 +9,20 @@ mod embedding;
 mod event;
 pub mod fields;
 mod foreign;
+mod foreign_names;
 mod generation;
 mod hires;
 pub mod infotext;
+mod limits;
 pub mod lora_tag;
 mod model;
 mod old_names;
+mod progress;
 pub mod reading;
 mod receipt;
 mod rng;
 mod sampler;
+mod sampling;
 mod schedule;
 pub mod seed;
 mod text;
@@ -37,7 +41,7 @@ pub use dataset::{
     MAX_DATASET_NAME_CHARS, MAX_REPEATS, NewDataset, thumbnail_url,
 };
 pub use embedding::{EmbeddingRecord, EmbeddingUse};
-pub use event::{Event, GenerationEvent, Progress, QueueStatus};
+pub use event::{Event, GenerationEvent};
 pub use generation::{
     Generation, GenerationRequest, GenerationSpec, GenerationState, ImageRecord, Links, Recipe, Upload,
 };
@@ -45,17 +49,19 @@ pub use hires::{
     HIRES_SCALE, HIRES_STRENGTH, HiresRequest, HiresSpec, HiresUpscaler, INIT_STRENGTH,
     ParseHiresUpscalerError, Pass,
 };
+pub use limits::{FieldError, Limits, ValidationError};
 pub use model::{Defaults, ExamplePrompt, ModelInfo, TokenCount, VaeUse};
 pub use old_names::{RENAMED, Renamed};
+pub use progress::{Progress, QueueStatus};
 pub use receipt::{AdapterDetail, AdapterLayer, AdapterReceipt, BlockChange, LeftOut, SkippedAdapterLayer};
 pub use rng::{ParseRngError, Rng};
 pub use sampler::{ParseSamplerError, Sampler, SamplerName};
-pub use schedule::{ParseScheduleError, Sampling, Schedule};
+pub use sampling::Sampling;
+pub use schedule::{ParseScheduleError, Schedule};
 pub use text::{capitalised, is_hash, sentence};
 pub use training_config::{Crop, LearningRateSchedule, Preset, Targets, TrainingConfig};
 pub use training_run::{
     RESERVED_NAME, TrainingChange, TrainingEvent, TrainingForecast, TrainingPhase, TrainingPoint,
     TrainingRequest, TrainingRun, TrainingRunDetail, TrainingSample, TrainingSettings, TrainingState,
 };
-pub use validate::{FieldError, Limits, ValidationError};
 pub use visible::visible;

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Sampling, Schedule};
+use crate::Schedule;
 
 /// Sampler: the algorithm. The noise levels that it visits are its [`Schedule`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,18 +102,6 @@ impl Sampler {
         }
     }
 
-    /// The sampler on its usual schedule: A1111's “Automatic”.
-    pub fn automatic(self) -> Sampling {
-        Sampling { sampler: self, schedule: self.schedules()[0] }
-    }
-
-    /// The sampler on the schedule that its bare name has always meant: the training's own, if it has that.
-    pub fn bare(self) -> Sampling {
-        let normal = self.schedules().contains(&Schedule::Normal);
-        let schedule = if normal { Schedule::Normal } else { self.schedules()[0] };
-        Sampling { sampler: self, schedule }
-    }
-
     /// Number of model calls in `steps` steps.
     pub fn model_calls(self, steps: u32) -> u32 {
         match self {
@@ -158,20 +146,17 @@ const FUSED: [(Sampler, Schedule, &str); 3] = [
 ];
 
 impl SamplerName {
+    /// Whether the two have a name together.
+    pub(crate) fn is_fused(sampler: Sampler, schedule: Schedule) -> bool {
+        FUSED.iter().any(|(one, its, _)| (*one, *its) == (sampler, schedule))
+    }
+
     /// The name on the wire.
     pub fn name(self) -> &'static str {
         let fused = FUSED
             .iter()
             .find(|(sampler, schedule, _)| *sampler == self.sampler && Some(*schedule) == self.schedule);
         fused.map_or(self.sampler.name(), |(.., name)| name)
-    }
-
-    /// What it stands for, without a schedule of its own: the sampler's bare name.
-    pub fn sampling(self) -> Sampling {
-        match self.schedule {
-            Some(schedule) => Sampling { sampler: self.sampler, schedule },
-            None => self.sampler.bare(),
-        }
     }
 
     /// Every name on the wire.
@@ -184,13 +169,6 @@ impl SamplerName {
 impl From<Sampler> for SamplerName {
     fn from(sampler: Sampler) -> Self {
         Self { sampler, schedule: None }
-    }
-}
-
-impl From<Sampling> for SamplerName {
-    fn from(Sampling { sampler, schedule }: Sampling) -> Self {
-        let fused = FUSED.iter().any(|(one, its, _)| (*one, *its) == (sampler, schedule));
-        Self { sampler, schedule: fused.then_some(schedule) }
     }
 }
 
@@ -276,6 +254,7 @@ mod schema {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Sampling;
 
     fn read(text: &str) -> Option<(Sampler, Option<Schedule>)> {
         text.parse::<SamplerName>().ok().map(|name| (name.sampler, name.schedule))

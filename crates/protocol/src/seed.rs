@@ -7,7 +7,8 @@ use serde::{
     de::{Error, Visitor},
 };
 
-use crate::validate::MAX_SEED;
+/// Largest seed: 2⁵³ − 1, the largest integer that JavaScript carries exactly.
+pub(crate) const MAX_SEED: u64 = (1 << 53) - 1;
 
 /// Deserialises a seed that may be absent, null or −1.
 pub(crate) fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {

@@ -1,7 +1,7 @@
 //! The rows.
 
 use super::{Control, Field, Help, Range, Slot, Value};
-use crate::{HIRES_SCALE, HIRES_STRENGTH, INIT_STRENGTH, Limits, validate::MAX_SEED};
+use crate::{HIRES_SCALE, HIRES_STRENGTH, INIT_STRENGTH, Limits, seed::MAX_SEED};
 
 /// Calls a macro with the name of every field of the form that is one text: the parameters of the table, a `.` in them as
 /// `_`, and what the form has beside them.

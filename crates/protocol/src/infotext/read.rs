@@ -3,8 +3,9 @@
 use super::pairs::{Piece, pieces};
 use crate::{
     AdapterUse, GenerationRequest, HiresRequest, HiresUpscaler, Rng,
-    draft::{Draft, a1111_sampling, size},
+    draft::{Draft, size},
     fields::FIELDS,
+    foreign_names::a1111_sampling,
     lora_tag,
 };
 
