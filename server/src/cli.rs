@@ -10,6 +10,7 @@ use crate::commands::{
     generate::GenerateArgs,
     health::HealthArgs,
     models::ModelsCommand,
+    registry::{AliasCommand, LedgerCommand, PromoteArgs, RollbackArgs},
     selftest::{MeasureArgs, SelftestArgs},
     serve::ServeArgs,
     train::TrainArgs,
@@ -40,6 +41,16 @@ enum Command {
     /// Inspect, add or convert adapters
     #[command(subcommand)]
     Adapters(AdaptersCommand),
+    /// Put an adapter version into production
+    Promote(PromoteArgs),
+    /// Return production to an earlier version
+    Rollback(RollbackArgs),
+    /// List or verify the ledger of an adapter
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+    /// Set or delete aliases of adapter versions
+    #[command(subcommand)]
+    Alias(AliasCommand),
     /// Add, list or remove embeddings (textual inversions)
     #[command(subcommand)]
     Embeddings(EmbeddingsCommand),
@@ -68,6 +79,10 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Train(args) => args.run(),
         Command::Datasets(command) => command.run(),
         Command::Adapters(command) => command.run(),
+        Command::Promote(args) => args.run(),
+        Command::Rollback(args) => args.run(),
+        Command::Ledger(command) => command.run(),
+        Command::Alias(command) => command.run(),
         Command::Embeddings(command) => command.run(),
         Command::Admin(command) => command.run(),
         Command::Verify(args) => args.run(),

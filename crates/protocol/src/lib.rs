@@ -20,6 +20,7 @@ mod old_names;
 mod progress;
 pub mod reading;
 mod receipt;
+mod registry;
 mod rng;
 mod sampler;
 mod sampling;
@@ -54,6 +55,10 @@ pub use model::{Defaults, ExamplePrompt, ModelInfo, TokenCount, VaeUse};
 pub use old_names::{RENAMED, Renamed};
 pub use progress::{Progress, QueueStatus};
 pub use receipt::{AdapterDetail, AdapterLayer, AdapterReceipt, BlockChange, LeftOut, SkippedAdapterLayer};
+pub use registry::{
+    LedgerAction, LedgerCheck, LedgerFault, LedgerMove, MAX_REASON_CHARS, PRODUCTION, PromotionRequest,
+    RollbackRequest, Stage, VerdictOutcome, is_alias,
+};
 pub use rng::{ParseRngError, Rng};
 pub use sampler::{ParseSamplerError, Sampler, SamplerName};
 pub use sampling::Sampling;

@@ -12,6 +12,7 @@ use crate::{
     blobs::{Blobs, Staged},
     deletion,
     folder::reason,
+    registry::exact,
     shared::{Shared, blocking, detached, now},
     store::Listed,
 };
@@ -281,15 +282,6 @@ async fn find(shared: &Shared, name: &str, version: u32) -> Result<ListedVersion
     let known = list(shared).await?;
     let found = known.into_iter().find(|l| l.version.name == name && l.version.version == version);
     found.ok_or_else(|| gone(name, version))
-}
-
-/// `name@vN`: what is changed for good is named in full.
-fn exact(name: &str) -> Result<(String, u32), StudioError> {
-    let wanted: AdapterRef = name.parse().map_err(|error| invalid("adapters", format!("{error}.")))?;
-    let version = wanted
-        .version
-        .ok_or_else(|| invalid("adapters", format!("Name the version, for example {}@v1.", wanted.name)))?;
-    Ok((wanted.name, version))
 }
 
 fn gone(name: &str, version: u32) -> StudioError {

@@ -49,6 +49,14 @@ impl DataFolder {
         Ok(Self { datasets, store, blobs, _lock: lock })
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
     /// Every dataset, the newest first.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use crate::{
     blobs::{Blob, BlobPlace, Blobs},
     dataset::dataset_store::DatasetStore,
     disk::Disk,
-    folder, gc, prompts, recipe, requests,
+    folder, gc, prompts, recipe, registry, requests,
     shared::{Shared, blocking, detached, timing_key},
     store::Store,
     timing::Timing,
@@ -91,6 +91,8 @@ struct TaskHandles {
     scheduler: JoinHandle<()>,
     keeper: JoinHandle<()>,
     gc_task: JoinHandle<()>,
+    /// Checks the files of the versions in production once.
+    checker: JoinHandle<()>,
     worker: thread::JoinHandle<()>,
 }
 
@@ -102,6 +104,7 @@ impl Drop for Inner {
             tasks.scheduler.abort();
             tasks.keeper.abort();
             tasks.gc_task.abort();
+            tasks.checker.abort();
         }
     }
 }
@@ -158,7 +161,8 @@ impl Studio {
         let scheduler = tokio::spawn(work::run(shared.clone()));
         let keeper = tokio::spawn(work::keep(shared.clone()));
         let gc_task = tokio::spawn(gc::run(shared.clone()));
-        let tasks = TaskHandles { scheduler, keeper, gc_task, worker: thread };
+        let checker = tokio::spawn(registry::check_all(shared.clone()));
+        let tasks = TaskHandles { scheduler, keeper, gc_task, checker, worker: thread };
         Ok(Self { inner: Arc::new(Inner { shared, tasks: Mutex::new(Some(tasks)) }) })
     }
 
@@ -368,6 +372,7 @@ impl Studio {
         // database and the folder can be let go.
         shared.work.close();
         tasks.gc_task.abort();
+        tasks.checker.abort();
         if let Err(error) = tasks.scheduler.await {
             tracing::error!(%error, "the scheduler ended badly");
         }

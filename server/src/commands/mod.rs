@@ -15,6 +15,7 @@ pub(crate) mod limits;
 pub(crate) mod model_args;
 pub(crate) mod models;
 pub(crate) mod parameters;
+pub(crate) mod registry;
 pub(crate) mod selftest;
 pub(crate) mod serve;
 pub(crate) mod train;

@@ -214,6 +214,21 @@ impl Blobs {
         blob.into_local().await.map(Some)
     }
 
+    /// Whether the blob is there and whole, read from its first byte to its last whatever was found earlier.
+    pub(crate) async fn is_sound(&self, hash: &str) -> Result<bool, StudioError> {
+        let Some(blob) = self.get(hash).await? else { return Ok(false) };
+        match blob.stream().try_for_each(|_| std::future::ready(Ok(()))).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                if let Files::Folder { verified, .. } = &self.0.files {
+                    verified.lock().unwrap_or_else(PoisonError::into_inner).remove(hash);
+                }
+                Ok(false)
+            }
+            Err(error) => Err(unreadable(error)),
+        }
+    }
+
     /// As [`Self::local`], several at a time. In the order of `hashes`.
     pub(crate) fn locals(&self, hashes: Vec<String>) -> BoxFuture<'static, Vec<Local>> {
         let blobs = self.clone();

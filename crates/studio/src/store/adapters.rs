@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use adire_protocol::{AdapterReceipt, AdapterVersion};
+use adire_protocol::{AdapterReceipt, AdapterVersion, PRODUCTION};
 
-use super::{Store, decode, encode, sql, storage};
+use super::{Store, decode, encode, ledger::aliases_of, sql, storage};
 use crate::StudioError;
 
 row! {
@@ -78,7 +78,8 @@ impl Store {
         Ok(rows.into_iter().map(Listed::from).collect())
     }
 
-    /// Whether visitors may use a version, and download its file; what is `None` stays. Whether it is there.
+    /// Whether visitors may use a version, and download its file; what is `None` stays. Whether it is there. The version
+    /// in production stays visible.
     pub(crate) async fn offer_adapter(
         &self,
         name: &str,
@@ -86,6 +87,13 @@ impl Store {
         hidden: Option<bool>,
         downloads: Option<bool>,
     ) -> Result<bool, StudioError> {
+        let mut change = self.change_alone().await?;
+        let aliases = aliases_of(&mut change, name, version).await?;
+        if hidden == Some(true) && aliases.iter().any(|alias| alias == PRODUCTION) {
+            return Err(StudioError::Conflict(format!(
+                "{name}@v{version} is in production. Promote another version or roll back first, then hide it."
+            )));
+        }
         let done = sqlx::query(
             "UPDATE adapter_versions SET hidden = COALESCE($3, hidden), downloads = COALESCE($4, downloads) \
              WHERE name = $1 AND version = $2 AND deleted_at IS NULL",
@@ -94,19 +102,37 @@ impl Store {
         .bind(i64::from(version))
         .bind(hidden.map(i64::from))
         .bind(downloads.map(i64::from))
-        .execute(&self.pool)
+        .execute(&mut *change)
         .await
         .map_err(storage)?;
+        change.commit().await.map_err(storage)?;
         Ok(done.rows_affected() > 0)
     }
 
-    /// Deletes a version: its number and hash stay, and its texts go. Whether it was there.
+    /// Deletes a version: its number and hash stay, and its texts go. Whether it was there. One that an alias stands for
+    /// stays.
     pub(crate) async fn delete_adapter(
         &self,
         name: &str,
         version: u32,
         at: i64,
     ) -> Result<bool, StudioError> {
+        let mut change = self.change_alone().await?;
+        if let Some(alias) = aliases_of(&mut change, name, version).await?.first() {
+            return Err(StudioError::Conflict(if alias == PRODUCTION {
+                format!(
+                    "{name}@v{version} is in production. Promote another version or roll back first, then delete it."
+                )
+            } else {
+                format!("{name}@{alias} stands for v{version}. Move or delete that alias first.")
+            }));
+        }
+        sqlx::query("DELETE FROM smoke_images WHERE name = $1 AND version = $2")
+            .bind(name)
+            .bind(i64::from(version))
+            .execute(&mut *change)
+            .await
+            .map_err(storage)?;
         let gone = sqlx::query(
             "UPDATE adapter_versions SET deleted_at = $3, description = '', trigger_words = '' \
              WHERE name = $1 AND version = $2 AND deleted_at IS NULL",
@@ -114,9 +140,10 @@ impl Store {
         .bind(name)
         .bind(i64::from(version))
         .bind(at)
-        .execute(&self.pool)
+        .execute(&mut *change)
         .await
         .map_err(storage)?;
+        change.commit().await.map_err(storage)?;
         Ok(gone.rows_affected() > 0)
     }
 

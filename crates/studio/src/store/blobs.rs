@@ -89,7 +89,8 @@ impl Store {
              UNION ALL SELECT 'adapter version', hash FROM adapter_versions WHERE deleted_at IS NULL \
              UNION ALL SELECT 'embedding', hash FROM embeddings \
              UNION ALL SELECT 'dataset image', hash FROM dataset_pictures \
-             UNION ALL SELECT 'training sample', hash FROM training_samples",
+             UNION ALL SELECT 'training sample', hash FROM training_samples \
+             UNION ALL SELECT 'smoke image', hash FROM smoke_images",
         )
         .fetch_all(&self.pool)
         .await

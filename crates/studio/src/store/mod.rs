@@ -13,6 +13,7 @@ mod embeddings;
 mod generations;
 mod images;
 mod jobs;
+mod ledger;
 mod measurements;
 mod settings;
 mod sql;
@@ -59,7 +60,7 @@ macro_rules! same {
 
 /// Every step of the layout, embedded in the program. A file that was released is never edited: its checksum is in
 /// people's databases. Listed by hand because sqlx's macro would build SQLite a second time, for the compiler's host.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     same!(1, "studio", "0001_studio.sql"),
     same!(2, "uploads and receipts", "0002_uploads_and_receipts.sql"),
     same!(3, "datasets and training", "0003_datasets_and_training.sql"),
@@ -89,6 +90,12 @@ const STEPS: [Step; 10] = [
         "jobs",
         include_str!("../../migrations/sqlite/0010_jobs.sql"),
         include_str!("../../migrations/postgres/0010_jobs.sql"),
+    ),
+    (
+        11,
+        "registry",
+        include_str!("../../migrations/sqlite/0011_registry.sql"),
+        include_str!("../../migrations/postgres/0011_registry.sql"),
     ),
 ];
 

@@ -1,5 +1,5 @@
 //! `kill -9` at random moments: a studio in a process of its own is killed again and again under a load of generations
-//! and trainings. `ADIRE_CRASHES` sets how often, `ADIRE_CRASH_SEED` when; the same test runs on both databases.
+//! trainings and moves of the registry. `ADIRE_CRASHES` sets how often, `ADIRE_CRASH_SEED` when; the same test runs on both databases.
 
 use std::{
     collections::BTreeMap,
@@ -10,10 +10,12 @@ use std::{
 };
 
 use adire_protocol::{
-    GenerationState, TrainingConfig, TrainingRequest, TrainingRunDetail, TrainingSettings, TrainingState,
+    GenerationState, PromotionRequest, RollbackRequest, TrainingConfig, TrainingRequest, TrainingRunDetail,
+    TrainingSettings, TrainingState,
 };
 
-use super::{datasets::dataset, random::Dice, *};
+use super::{adapters, datasets::dataset, random::Dice, *};
+use crate::Mover;
 
 /// Names the data folder, for the process that is killed.
 const DATA: &str = "ADIRE_CRASH_DATA";
@@ -70,7 +72,7 @@ async fn process() {
     // Otherwise trainings would rest all the time.
     studio.set_training_settings(TrainingSettings { yield_to_generations: false }).await.unwrap();
     let seed = u64::from(std::process::id()) + 1;
-    tokio::join!(generations(&studio, Dice(seed)), trainings(&studio));
+    tokio::join!(generations(&studio, Dice(seed)), trainings(&studio), moves(&studio, &data, Dice(seed + 1)));
 }
 
 async fn generations(studio: &Studio, mut dice: Dice) {
@@ -144,6 +146,28 @@ async fn trainings(studio: &Studio) {
     }
 }
 
+/// Moves production and an alias among three versions.
+async fn moves(studio: &Studio, data: &Path, mut dice: Dice) {
+    for version in 1..=3 {
+        let path = adapters::file(data, "moved", &format!("moved {version}"));
+        studio.add_adapter(adapters::new("moved", Some(version), path)).await.unwrap();
+    }
+    loop {
+        let id = format!("moved@v{}", 1 + dice.roll(3));
+        let reason = "test".to_owned();
+        let made = match dice.roll(3) {
+            0 => studio.promote(&id, PromotionRequest { reason, force: true }, Mover::Admin).await,
+            1 => studio.roll_back("moved", RollbackRequest { reason, version: None }, Mover::Admin).await,
+            _ => studio.set_alias(&id, "stable", "", Mover::Admin).await,
+        };
+        // Others are refused, such as a promotion of what is in production.
+        if let Ok(made) = made {
+            println!("moved {} {}", made.number, made.digest);
+        }
+        tokio::time::sleep(Duration::from_millis(dice.roll(10))).await;
+    }
+}
+
 /// Everything that the killed processes printed.
 #[derive(Default)]
 struct Printed {
@@ -152,6 +176,8 @@ struct Printed {
     cancelled: Vec<String>,
     /// By generation and number.
     events: BTreeMap<(String, u64), String>,
+    /// Numbers and digests of moves.
+    moved: Vec<(u64, String)>,
     resumed: u32,
     ready: u32,
 }
@@ -163,6 +189,13 @@ impl Printed {
         match kind {
             "promised" => drop(self.promised.insert(id, words.next().unwrap().parse().unwrap())),
             "cancelled" => self.cancelled.push(id),
+            // A line that was cut off is no promise.
+            "moved" => {
+                let digest = words.next().unwrap_or_default();
+                if digest.len() == 64 {
+                    self.moved.push((id.parse().unwrap(), digest.to_owned()));
+                }
+            }
             "resumed" => self.resumed += 1,
             "ready" => self.ready += 1,
             "event" => {
@@ -320,6 +353,13 @@ async fn every_job_survives_being_killed() {
             images += 1;
         }
     }
+    // A move that is there is there as a whole, and none that was reported is gone.
+    let check = studio.verify_ledger("moved").await.unwrap();
+    assert_eq!(check.fault, None, "{check:?}");
+    let ledger = studio.ledger("moved").await.unwrap();
+    for (number, digest) in &printed.moved {
+        assert_eq!(ledger[usize::try_from(number - 1).unwrap()].digest, *digest, "row {number}");
+    }
     // What the process was killed at the moment of accepting may be there; nothing but that.
     let mut runs = 0;
     if !studio.trainings().await.unwrap().is_empty() {
@@ -333,10 +373,12 @@ async fn every_job_survives_being_killed() {
         runs += 1;
     }
     println!(
-        "{crashes} crashes, {} after the start: {} generations ({given_up} given up), {images} images, {runs} trainings ({} resumed)",
+        "{crashes} crashes, {} after the start: {} generations ({given_up} given up), {images} images, {runs} trainings ({} resumed), {} moves ({} reported)",
         printed.ready,
         printed.promised.len(),
         printed.resumed,
+        check.moves,
+        printed.moved.len(),
     );
     assert!(printed.ready > 0 && images > 0, "nothing was under way");
     // Killed three times before an image was done, as the limit on attempts has it: rare, on a busy machine less so.

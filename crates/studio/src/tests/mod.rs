@@ -16,6 +16,7 @@ pub(crate) mod postgres;
 mod prompts;
 mod queue;
 mod random;
+mod registry;
 mod restart;
 #[cfg(feature = "s3")]
 mod s3;

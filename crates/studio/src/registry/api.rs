@@ -1,0 +1,179 @@
+//! The registry's part of the public API, of an open studio and of a data folder.
+
+use adire_protocol::{LedgerCheck, LedgerMove, PromotionRequest, RollbackRequest, Stage};
+
+use super::{Mover, Registry, ledger, production_at, verify};
+use crate::{DataFolder, Studio, StudioError, shared::detached};
+
+impl Studio {
+    fn registry(&self, by: Mover) -> Registry {
+        let shared = self.shared();
+        Registry { store: shared.store.clone(), blobs: shared.blobs.clone(), by }
+    }
+
+    /// Puts a version (`name@vN`) into production; the one that is there is archived.
+    ///
+    /// # Errors
+    /// No such version, no reason, no passing verdict unless forced, or its stage, visibility or file does not allow it.
+    pub async fn promote(
+        &self,
+        id: &str,
+        request: PromotionRequest,
+        by: Mover,
+    ) -> Result<LedgerMove, StudioError> {
+        let (registry, id) = (self.registry(by), id.to_owned());
+        detached(async move { registry.promote(&id, request).await }).await
+    }
+
+    /// Returns production of an adapter to an earlier version, without the gate.
+    ///
+    /// # Errors
+    /// No such adapter, no reason, or no earlier version.
+    pub async fn roll_back(
+        &self,
+        name: &str,
+        request: RollbackRequest,
+        by: Mover,
+    ) -> Result<LedgerMove, StudioError> {
+        let (registry, name) = (self.registry(by), name.to_owned());
+        detached(async move { registry.roll_back(&name, request).await }).await
+    }
+
+    /// Makes a version (`name@vN`) rejected, archived or a candidate again.
+    ///
+    /// # Errors
+    /// No such version, no reason, or its stage does not allow it.
+    pub async fn change_stage(
+        &self,
+        id: &str,
+        to: Stage,
+        reason: &str,
+        by: Mover,
+    ) -> Result<LedgerMove, StudioError> {
+        let (registry, id, reason) = (self.registry(by), id.to_owned(), reason.to_owned());
+        detached(async move { registry.change_stage(&id, to, &reason).await }).await
+    }
+
+    /// Lets a free alias stand for a version (`name@vN`).
+    ///
+    /// # Errors
+    /// No such version, or the alias is protected or misspelt.
+    pub async fn set_alias(
+        &self,
+        id: &str,
+        alias: &str,
+        reason: &str,
+        by: Mover,
+    ) -> Result<LedgerMove, StudioError> {
+        let (registry, id) = (self.registry(by), id.to_owned());
+        let (alias, reason) = (alias.to_owned(), reason.to_owned());
+        detached(async move { registry.set_alias(&id, &alias, &reason).await }).await
+    }
+
+    /// Deletes a free alias.
+    ///
+    /// # Errors
+    /// No such alias, or it is protected.
+    pub async fn delete_alias(
+        &self,
+        name: &str,
+        alias: &str,
+        reason: &str,
+        by: Mover,
+    ) -> Result<LedgerMove, StudioError> {
+        let (registry, name) = (self.registry(by), name.to_owned());
+        let (alias, reason) = (alias.to_owned(), reason.to_owned());
+        detached(async move { registry.delete_alias(&name, &alias, &reason).await }).await
+    }
+
+    /// The rows of an adapter's ledger, in order.
+    ///
+    /// # Errors
+    /// No such adapter, or a row cannot be read.
+    pub async fn ledger(&self, name: &str) -> Result<Vec<LedgerMove>, StudioError> {
+        ledger(&self.shared().store, name).await
+    }
+
+    /// Verifies an adapter's ledger.
+    ///
+    /// # Errors
+    /// No such adapter.
+    pub async fn verify_ledger(&self, name: &str) -> Result<LedgerCheck, StudioError> {
+        verify(&self.shared().store, name).await
+    }
+
+    /// What was in production at a time (milliseconds since 1970), by the move that made it so; `None`: nothing.
+    ///
+    /// # Errors
+    /// No such adapter.
+    pub async fn production_at(&self, name: &str, at: i64) -> Result<Option<LedgerMove>, StudioError> {
+        production_at(&self.shared().store, name, at).await
+    }
+}
+
+impl DataFolder {
+    fn registry(&self) -> Registry {
+        Registry { store: self.store().clone(), blobs: self.blobs().clone(), by: Mover::CommandLine }
+    }
+
+    /// As [`Studio::promote`].
+    ///
+    /// # Errors
+    /// As [`Studio::promote`].
+    pub async fn promote(&self, id: &str, request: PromotionRequest) -> Result<LedgerMove, StudioError> {
+        self.registry().promote(id, request).await
+    }
+
+    /// As [`Studio::roll_back`].
+    ///
+    /// # Errors
+    /// As [`Studio::roll_back`].
+    pub async fn roll_back(&self, name: &str, request: RollbackRequest) -> Result<LedgerMove, StudioError> {
+        self.registry().roll_back(name, request).await
+    }
+
+    /// As [`Studio::change_stage`].
+    ///
+    /// # Errors
+    /// As [`Studio::change_stage`].
+    pub async fn change_stage(&self, id: &str, to: Stage, reason: &str) -> Result<LedgerMove, StudioError> {
+        self.registry().change_stage(id, to, reason).await
+    }
+
+    /// As [`Studio::set_alias`].
+    ///
+    /// # Errors
+    /// As [`Studio::set_alias`].
+    pub async fn set_alias(&self, id: &str, alias: &str, reason: &str) -> Result<LedgerMove, StudioError> {
+        self.registry().set_alias(id, alias, reason).await
+    }
+
+    /// As [`Studio::delete_alias`].
+    ///
+    /// # Errors
+    /// As [`Studio::delete_alias`].
+    pub async fn delete_alias(
+        &self,
+        name: &str,
+        alias: &str,
+        reason: &str,
+    ) -> Result<LedgerMove, StudioError> {
+        self.registry().delete_alias(name, alias, reason).await
+    }
+
+    /// As [`Studio::ledger`].
+    ///
+    /// # Errors
+    /// As [`Studio::ledger`].
+    pub async fn ledger(&self, name: &str) -> Result<Vec<LedgerMove>, StudioError> {
+        ledger(self.store(), name).await
+    }
+
+    /// As [`Studio::verify_ledger`].
+    ///
+    /// # Errors
+    /// As [`Studio::verify_ledger`].
+    pub async fn verify_ledger(&self, name: &str) -> Result<LedgerCheck, StudioError> {
+        verify(self.store(), name).await
+    }
+}

@@ -1,0 +1,257 @@
+//! The registry: which version of an adapter is in production, other aliases, stages, and the ledger of every change.
+//!
+//! `book` is what is known of an adapter and what follows from it, `rules` decide what may move, `chain` computes and
+//! verifies digests; all three are pure. The store writes the row of a move and its alias in one transaction.
+
+mod api;
+mod book;
+mod chain;
+mod rules;
+
+use std::{fmt, sync::Arc};
+
+use adire_protocol::{
+    AdapterRef, FieldError, LedgerCheck, LedgerMove, PromotionRequest, RollbackRequest, Stage,
+    ValidationError,
+};
+
+pub(crate) use book::{Alias, Book, Draft, Head, Known, Verdict};
+pub(crate) use chain::{FIRST_DIGEST, digest};
+
+use crate::{
+    StudioError,
+    blobs::Blobs,
+    shared::{Shared, now},
+    store::Store,
+};
+
+/// Who moves an alias or changes a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mover {
+    /// Anyone signed in at `/admin`.
+    Admin,
+    /// A command on the data folder.
+    CommandLine,
+    /// The server itself, because a file is damaged.
+    Server,
+}
+
+impl fmt::Display for Mover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Admin => "admin",
+            Self::CommandLine => "command line",
+            Self::Server => "server",
+        })
+    }
+}
+
+/// The rows and files that moves need, and who makes them.
+#[derive(Clone, Debug)]
+pub(crate) struct Registry {
+    pub(crate) store: Store,
+    pub(crate) blobs: Blobs,
+    pub(crate) by: Mover,
+}
+
+impl Registry {
+    /// A version (`name@vN`) goes to production, and the one that is there is archived.
+    pub(crate) async fn promote(
+        &self,
+        id: &str,
+        request: PromotionRequest,
+    ) -> Result<LedgerMove, StudioError> {
+        let (name, version) = exact(id)?;
+        let reason = rules::reason(&request.reason, true)?;
+        let book = self.store.book(&name).await?;
+        rules::promote(&book, version, request.force, reason.clone())?;
+        if !self.is_sound(&book, version).await? {
+            return Err(StudioError::Conflict(format!(
+                "The file of {name}@v{version} is missing or damaged. Restore it from a backup, or add it again."
+            )));
+        }
+        self.append(&name, |book| rules::promote(book, version, request.force, reason)).await
+    }
+
+    /// Production returns to an earlier version. One on the way whose file is damaged is rejected.
+    pub(crate) async fn roll_back(
+        &self,
+        name: &str,
+        request: RollbackRequest,
+    ) -> Result<LedgerMove, StudioError> {
+        let name = bare(name)?;
+        let reason = rules::reason(&request.reason, true)?;
+        loop {
+            let book = self.store.book(&name).await?;
+            let target = rules::roll_back(&book, request.version, reason.clone())?.to.unwrap_or_default();
+            if self.is_sound(&book, target).await? {
+                return self.append(&name, |book| rules::roll_back(book, Some(target), reason)).await;
+            }
+            self.reject_damaged(&name, target).await?;
+        }
+    }
+
+    /// A version becomes rejected, archived, or a candidate again.
+    pub(crate) async fn change_stage(
+        &self,
+        id: &str,
+        to: Stage,
+        reason: &str,
+    ) -> Result<LedgerMove, StudioError> {
+        let (name, version) = exact(id)?;
+        let reason = rules::reason(reason, true)?;
+        self.append(&name, |book| rules::change_stage(book, version, to, reason)).await
+    }
+
+    /// A free alias of `id` (`name@vN`) is set.
+    pub(crate) async fn set_alias(
+        &self,
+        id: &str,
+        alias: &str,
+        reason: &str,
+    ) -> Result<LedgerMove, StudioError> {
+        let (name, version) = exact(id)?;
+        let reason = rules::reason(reason, false)?;
+        self.append(&name, |book| rules::set_alias(book, alias, version, reason)).await
+    }
+
+    /// A free alias is deleted.
+    pub(crate) async fn delete_alias(
+        &self,
+        name: &str,
+        alias: &str,
+        reason: &str,
+    ) -> Result<LedgerMove, StudioError> {
+        let name = bare(name)?;
+        let reason = rules::reason(reason, false)?;
+        self.append(&name, |book| rules::delete_alias(book, alias, reason)).await
+    }
+
+    /// Replaces the version in production by the one before where its file is missing or damaged; the move, if so.
+    pub(crate) async fn check_production(&self, name: &str) -> Result<Option<LedgerMove>, StudioError> {
+        let book = self.store.book(name).await?;
+        let Some(damaged) = book.production() else { return Ok(None) };
+        if self.is_sound(&book, damaged).await? {
+            return Ok(None);
+        }
+        let mut to = None;
+        for version in book.way_back() {
+            if self.is_sound(&book, version).await? {
+                to = Some(version);
+                break;
+            }
+        }
+        let reason = format!("The file of v{damaged} is missing or damaged.");
+        self.append(name, |book| rules::replace_damaged(book, damaged, to, reason)).await.map(Some)
+    }
+
+    async fn reject_damaged(&self, name: &str, version: u32) -> Result<LedgerMove, StudioError> {
+        let reason = format!("The file of v{version} is missing or damaged.");
+        let by_server = Self { by: Mover::Server, ..self.clone() };
+        by_server.append(name, |book| rules::change_stage(book, version, Stage::Rejected, reason)).await
+    }
+
+    async fn is_sound(&self, book: &Book, version: u32) -> Result<bool, StudioError> {
+        match book.version(version) {
+            Some(known) => self.blobs.is_sound(&known.hash).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn append(
+        &self,
+        name: &str,
+        decide: impl FnOnce(&Book) -> Result<Draft, StudioError> + Send,
+    ) -> Result<LedgerMove, StudioError> {
+        let made = self.store.append_move(name, (now(), &self.by.to_string()), decide).await?;
+        tracing::info!(
+            adapter = name,
+            number = made.number,
+            action = made.action.word(),
+            from = made.from_version,
+            to = made.to_version,
+            who = made.who,
+            "ledger"
+        );
+        Ok(made)
+    }
+}
+
+/// Looks at the file of every version in production; earlier versions replace those that are damaged.
+pub(crate) async fn check_all(shared: Arc<Shared>) {
+    let by = Mover::Server;
+    let registry = Registry { store: shared.store.clone(), blobs: shared.blobs.clone(), by };
+    let checked = async {
+        for name in registry.store.ledgers().await? {
+            registry.check_production(&name).await?;
+        }
+        Ok::<(), StudioError>(())
+    };
+    if let Err(error) = checked.await {
+        tracing::warn!(%error, "the files in production were not all checked");
+    }
+}
+
+/// The rows of an adapter's ledger, in order.
+pub(crate) async fn ledger(store: &Store, name: &str) -> Result<Vec<LedgerMove>, StudioError> {
+    let book = known(store, name).await?;
+    match book.unreadable {
+        Some(number) => Err(unreadable(&book.name, number)),
+        None => Ok(book.moves),
+    }
+}
+
+/// The version that was in production at a time, by the move that made it so; `None`: none was.
+pub(crate) async fn production_at(
+    store: &Store,
+    name: &str,
+    at: i64,
+) -> Result<Option<LedgerMove>, StudioError> {
+    let book = known(store, name).await?;
+    Ok(book.production_at(at).filter(|made| made.to_version.is_some()).cloned())
+}
+
+/// Verifies an adapter's ledger.
+pub(crate) async fn verify(store: &Store, name: &str) -> Result<LedgerCheck, StudioError> {
+    chain::verify(&known(store, name).await?)
+}
+
+async fn known(store: &Store, name: &str) -> Result<Book, StudioError> {
+    let name = bare(name)?;
+    let book = store.book(&name).await?;
+    if book.versions.is_empty() && book.moves.is_empty() && book.head.is_none() {
+        return Err(StudioError::NotFound { what: "adapter", id: name });
+    }
+    Ok(book)
+}
+
+pub(crate) fn unreadable(name: &str, number: u64) -> StudioError {
+    StudioError::Conflict(format!(
+        "Row {number} of the ledger of {name} was changed after it was written. Restore the database from a backup."
+    ))
+}
+
+/// `name@vN`: what is kept for good is named in full.
+pub(crate) fn exact(id: &str) -> Result<(String, u32), StudioError> {
+    let wanted = parse(id)?;
+    let version = wanted
+        .version
+        .ok_or_else(|| invalid(format!("Name the version, for example {}@v1.", wanted.name)))?;
+    Ok((wanted.name, version))
+}
+
+fn bare(name: &str) -> Result<String, StudioError> {
+    let wanted = parse(name)?;
+    match wanted.version {
+        None => Ok(wanted.name),
+        Some(_) => Err(invalid(format!("Name the adapter without a version: {}.", wanted.name))),
+    }
+}
+
+fn parse(name: &str) -> Result<AdapterRef, StudioError> {
+    name.parse().map_err(|error| invalid(format!("{error}.")))
+}
+
+fn invalid(message: String) -> StudioError {
+    StudioError::Invalid(ValidationError(vec![FieldError { field: "adapters".to_owned(), message }]))
+}

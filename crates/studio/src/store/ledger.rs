@@ -1,0 +1,335 @@
+//! Rows of the registry: aliases, the ledger's moves and its end, verdicts. Decides nothing: `registry` does.
+
+use adire_protocol::{LedgerAction, LedgerMove, VerdictOutcome};
+use sqlx::{Any, Transaction};
+
+use super::{Store, sql, storage};
+use crate::{
+    StudioError,
+    registry::{self, Alias, Book, Draft, FIRST_DIGEST, Head, Known, Verdict, digest},
+};
+
+row! {
+    struct MoveRow {
+        name: String,
+        number: i64,
+        at: i64,
+        who: String,
+        action: String,
+        alias: Option<String>,
+        from_version: Option<i64>,
+        to_version: Option<i64>,
+        verdict: Option<String>,
+        reason: String,
+        previous_digest: String,
+        digest: String,
+    }
+}
+
+const MOVE: &str = "name, number, at, who, action, alias, from_version, to_version, verdict, reason, previous_digest, digest";
+
+/// A number of a row; every one that this program wrote fits.
+fn small(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+impl MoveRow {
+    /// `None` for what this program never wrote.
+    fn read(self) -> Option<LedgerMove> {
+        let row = self;
+        Some(LedgerMove {
+            action: LedgerAction::from_word(&row.action)?,
+            number: row.number.cast_unsigned(),
+            at: row.at,
+            who: row.who,
+            name: row.name,
+            alias: row.alias,
+            from_version: row.from_version.map(small),
+            to_version: row.to_version.map(small),
+            verdict: row.verdict,
+            reason: row.reason,
+            previous_digest: row.previous_digest,
+            digest: row.digest,
+        })
+    }
+}
+
+impl Store {
+    /// Appends what `decide` makes of the registry as it stands to the ledger of `name`, and moves the alias, in one
+    /// transaction that no other one of these runs beside.
+    pub(crate) async fn append_move(
+        &self,
+        name: &str,
+        (at, who): (i64, &str),
+        decide: impl FnOnce(&Book) -> Result<Draft, StudioError> + Send,
+    ) -> Result<LedgerMove, StudioError> {
+        let mut change = self.change_alone().await?;
+        let book = book(&mut change, name).await?;
+        if let Some(number) = book.unreadable {
+            return Err(registry::unreadable(name, number));
+        }
+        let draft = decide(&book)?;
+        let Head { moves, digest: previous } = book.head.clone().unwrap_or_default();
+        let mut made = LedgerMove {
+            number: moves + 1,
+            at,
+            who: who.to_owned(),
+            name: name.to_owned(),
+            action: draft.action,
+            alias: draft.alias,
+            from_version: draft.from,
+            to_version: draft.to,
+            verdict: draft.verdict,
+            reason: draft.reason,
+            previous_digest: previous,
+            digest: String::new(),
+        };
+        made.digest = digest(&made)?;
+        insert(&mut change, &made).await?;
+        advance_head(&mut change, &made).await?;
+        point(&mut change, &made).await?;
+        change.commit().await.map_err(storage)?;
+        Ok(made)
+    }
+
+    /// Everything that the registry knows of an adapter.
+    pub(crate) async fn book(&self, name: &str) -> Result<Book, StudioError> {
+        let mut reading = self.pool.begin().await.map_err(storage)?;
+        book(&mut reading, name).await
+    }
+
+    /// Names that have a ledger, sorted.
+    pub(crate) async fn ledgers(&self) -> Result<Vec<String>, StudioError> {
+        let rows: Vec<(String,)> =
+            sqlx::query_as("SELECT name FROM ledger_heads UNION SELECT name FROM moves ORDER BY name")
+                .fetch_all(&self.pool)
+                .await
+                .map_err(storage)?;
+        Ok(rows.into_iter().map(|(name,)| name).collect())
+    }
+}
+
+async fn book(reading: &mut Transaction<'_, Any>, name: &str) -> Result<Book, StudioError> {
+    let versions: Vec<(i64, String, i64, i64)> = sqlx::query_as(
+        "SELECT version, hash, hidden, CASE WHEN deleted_at IS NULL THEN 0 ELSE 1 END AS deleted \
+         FROM adapter_versions WHERE name = $1 ORDER BY version",
+    )
+    .bind(name)
+    .fetch_all(&mut **reading)
+    .await
+    .map_err(storage)?;
+    let moves: Vec<MoveRow> =
+        sqlx::query_as(sql(format!("SELECT {MOVE} FROM moves WHERE name = $1 ORDER BY number")))
+            .bind(name)
+            .fetch_all(&mut **reading)
+            .await
+            .map_err(storage)?;
+    let aliases: Vec<(String, i64, String)> =
+        sqlx::query_as("SELECT alias, version, digest FROM aliases WHERE name = $1 ORDER BY alias")
+            .bind(name)
+            .fetch_all(&mut **reading)
+            .await
+            .map_err(storage)?;
+    let head: Option<(i64, String)> =
+        sqlx::query_as("SELECT moves, digest FROM ledger_heads WHERE name = $1")
+            .bind(name)
+            .fetch_optional(&mut **reading)
+            .await
+            .map_err(storage)?;
+    let verdicts: Vec<(i64, String, String)> =
+        sqlx::query_as("SELECT version, id, outcome FROM verdicts WHERE name = $1 ORDER BY created_at, id")
+            .bind(name)
+            .fetch_all(&mut **reading)
+            .await
+            .map_err(storage)?;
+    let verdict = |(version, id, outcome): (i64, String, String)| {
+        Some(Verdict { version: small(version), id, outcome: VerdictOutcome::from_word(&outcome)? })
+    };
+    let (mut read, mut unreadable) = (Vec::with_capacity(moves.len()), None);
+    for row in moves {
+        let number = row.number.cast_unsigned();
+        let Some(made) = row.read() else {
+            unreadable = Some(number);
+            break;
+        };
+        read.push(made);
+    }
+    Ok(Book {
+        name: name.to_owned(),
+        versions: versions
+            .into_iter()
+            .map(|(version, hash, hidden, deleted)| Known {
+                version: small(version),
+                hash,
+                hidden: hidden != 0,
+                deleted: deleted != 0,
+            })
+            .collect(),
+        moves: read,
+        unreadable,
+        aliases: aliases
+            .into_iter()
+            .map(|(alias, version, digest)| Alias { alias, version: small(version), digest })
+            .collect(),
+        head: head.map(|(moves, digest)| Head { moves: moves.cast_unsigned(), digest }),
+        verdicts: verdicts.into_iter().filter_map(verdict).collect(),
+    })
+}
+
+async fn insert(change: &mut Transaction<'_, Any>, made: &LedgerMove) -> Result<(), StudioError> {
+    sqlx::query(sql(format!(
+        "INSERT INTO moves ({MOVE}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+    )))
+    .bind(&made.name)
+    .bind(made.number.cast_signed())
+    .bind(made.at)
+    .bind(&made.who)
+    .bind(made.action.word())
+    .bind(made.alias.as_deref())
+    .bind(made.from_version.map(i64::from))
+    .bind(made.to_version.map(i64::from))
+    .bind(made.verdict.as_deref())
+    .bind(&made.reason)
+    .bind(&made.previous_digest)
+    .bind(&made.digest)
+    .execute(&mut **change)
+    .await
+    .map_err(storage)?;
+    Ok(())
+}
+
+/// Compare-and-set: the ledger still ends where this move begins.
+async fn advance_head(change: &mut Transaction<'_, Any>, made: &LedgerMove) -> Result<(), StudioError> {
+    if made.previous_digest == FIRST_DIGEST {
+        sqlx::query(
+            "INSERT INTO ledger_heads (name, moves, digest) VALUES ($1, 0, $2) ON CONFLICT (name) DO NOTHING",
+        )
+        .bind(&made.name)
+        .bind(FIRST_DIGEST)
+        .execute(&mut **change)
+        .await
+        .map_err(storage)?;
+    }
+    let advanced = sqlx::query(
+        "UPDATE ledger_heads SET moves = $2, digest = $3 WHERE name = $1 AND moves = $2 - 1 AND digest = $4",
+    )
+    .bind(&made.name)
+    .bind(made.number.cast_signed())
+    .bind(&made.digest)
+    .bind(&made.previous_digest)
+    .execute(&mut **change)
+    .await
+    .map_err(storage)?;
+    if advanced.rows_affected() == 1 {
+        return Ok(());
+    }
+    Err(StudioError::Conflict(format!("{} was just moved by someone else; look again.", made.name)))
+}
+
+/// Lets the alias stand for the version that the move names.
+async fn point(change: &mut Transaction<'_, Any>, made: &LedgerMove) -> Result<(), StudioError> {
+    let Some(alias) = &made.alias else { return Ok(()) };
+    let query = match made.to_version {
+        Some(version) => sqlx::query(
+            "INSERT INTO aliases (name, alias, version, digest) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (name, alias) DO UPDATE SET version = excluded.version, digest = excluded.digest",
+        )
+        .bind(&made.name)
+        .bind(alias)
+        .bind(i64::from(version))
+        .bind(&made.digest),
+        None => {
+            sqlx::query("DELETE FROM aliases WHERE name = $1 AND alias = $2").bind(&made.name).bind(alias)
+        }
+    };
+    query.execute(&mut **change).await.map_err(storage)?;
+    Ok(())
+}
+
+/// The aliases of a version, `production` first.
+pub(super) async fn aliases_of(
+    change: &mut Transaction<'_, Any>,
+    name: &str,
+    version: u32,
+) -> Result<Vec<String>, StudioError> {
+    let rows: Vec<(String,)> = sqlx::query_as(
+        "SELECT alias FROM aliases WHERE name = $1 AND version = $2 \
+         ORDER BY CASE WHEN alias = 'production' THEN 0 ELSE 1 END, alias",
+    )
+    .bind(name)
+    .bind(i64::from(version))
+    .fetch_all(&mut **change)
+    .await
+    .map_err(storage)?;
+    Ok(rows.into_iter().map(|(alias,)| alias).collect())
+}
+
+#[cfg(test)]
+impl Store {
+    /// Executes a statement that this program never would; whether the database took it.
+    pub(crate) async fn tamper(&self, statement: &str) -> Result<(), String> {
+        let done = sqlx::query(sql(statement.to_owned())).execute(&self.pool).await;
+        done.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Removes the triggers that protect the ledger.
+    pub(crate) async fn disarm(&self) {
+        let triggers: &[&str] = match self.kind {
+            super::Kind::Sqlite => &["moves_are_not_changed", "moves_are_not_deleted", "moves_are_appended"],
+            super::Kind::Postgres => &["moves_are_not_changed ON moves", "moves_are_not_truncated ON moves"],
+        };
+        for trigger in triggers {
+            self.tamper(&format!("DROP TRIGGER {trigger}")).await.unwrap();
+        }
+    }
+
+    /// Lets every write to a table fail from now on.
+    pub(crate) async fn break_table(&self, table: &str) {
+        let statements: &[String] = &match self.kind {
+            super::Kind::Sqlite => ["INSERT", "UPDATE", "DELETE"].map(|what| {
+                format!("CREATE TRIGGER broken_{what} AFTER {what} ON {table} BEGIN SELECT RAISE(ABORT, 'broken'); END")
+            }),
+            super::Kind::Postgres => [
+                "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken'; END $$".to_owned(),
+                format!("CREATE TRIGGER broken AFTER INSERT OR UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION broken()"),
+                "SELECT 1".to_owned(),
+            ],
+        };
+        for statement in statements {
+            self.tamper(statement).await.unwrap();
+        }
+    }
+
+    /// Undoes [`Self::break_table`].
+    pub(crate) async fn mend_table(&self, table: &str) {
+        let statements: &[String] = &match self.kind {
+            super::Kind::Sqlite => {
+                ["INSERT", "UPDATE", "DELETE"].map(|what| format!("DROP TRIGGER broken_{what}"))
+            }
+            super::Kind::Postgres => [
+                format!("DROP TRIGGER broken ON {table}"),
+                "DROP FUNCTION broken".to_owned(),
+                "SELECT 1".to_owned(),
+            ],
+        };
+        for statement in statements {
+            self.tamper(statement).await.unwrap();
+        }
+    }
+
+    /// A verdict as the gate would write it.
+    pub(crate) async fn add_verdict(&self, id: &str, name: &str, version: u32, outcome: &str, at: i64) {
+        sqlx::query(
+            "INSERT INTO verdicts (id, name, version, champion, policy_hash, outcome, criteria, created_at) \
+             VALUES ($1, $2, $3, NULL, '', $4, '[]', $5)",
+        )
+        .bind(id)
+        .bind(name)
+        .bind(i64::from(version))
+        .bind(outcome)
+        .bind(at)
+        .execute(&self.pool)
+        .await
+        .unwrap();
+    }
+}

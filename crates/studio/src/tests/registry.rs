@@ -1,0 +1,449 @@
+//! Stages, aliases and the ledger.
+
+use adire_protocol::{
+    AdapterVersion, LedgerAction, LedgerMove, PromotionRequest, RollbackRequest, Stage, VersionChange,
+};
+
+use super::{
+    adapters::{file, new},
+    random::Dice,
+    *,
+};
+use crate::{Mover, registry::Book, store::Store};
+
+fn forced(reason: &str) -> PromotionRequest {
+    PromotionRequest { reason: reason.to_owned(), force: true }
+}
+
+fn back(reason: &str) -> RollbackRequest {
+    RollbackRequest { reason: reason.to_owned(), version: None }
+}
+
+/// Versions 1 to `count` of `adire`.
+async fn versions(studio: &Studio, folder: &Path, count: u32) {
+    for version in 1..=count {
+        let path = file(folder, &format!("file {version}"), &format!("version {version}"));
+        studio.add_adapter(new("adire", Some(version), path)).await.unwrap();
+    }
+}
+
+async fn studio_with(count: u32) -> (TempDir, Studio) {
+    let (folder, studio, _) = fresh().await;
+    versions(&studio, folder.path(), count).await;
+    (folder, studio)
+}
+
+fn store(studio: &Studio) -> Store {
+    studio.shared().store.clone()
+}
+
+async fn book(studio: &Studio) -> Book {
+    store(studio).book("adire").await.unwrap()
+}
+
+async fn stages(studio: &Studio) -> Vec<Stage> {
+    let book = book(studio).await;
+    book.versions.iter().map(|known| book.stage(known.version)).collect()
+}
+
+async fn promote(studio: &Studio, version: u32) -> Result<LedgerMove, StudioError> {
+    studio.promote(&format!("adire@v{version}"), forced("test"), Mover::Admin).await
+}
+
+async fn roll_back(studio: &Studio) -> Result<LedgerMove, StudioError> {
+    studio.roll_back("adire", back("test"), Mover::Admin).await
+}
+
+async fn change(studio: &Studio, version: u32, to: Stage) -> Result<LedgerMove, StudioError> {
+    studio.change_stage(&format!("adire@v{version}"), to, "test", Mover::Admin).await
+}
+
+fn sentence<T: std::fmt::Debug>(result: Result<T, StudioError>) -> String {
+    result.unwrap_err().to_string()
+}
+
+async fn assert_whole(studio: &Studio) {
+    let check = studio.verify_ledger("adire").await.unwrap();
+    assert_eq!(check.fault, None, "{check:?}");
+}
+
+#[tokio::test]
+async fn a_version_goes_to_production_and_the_one_before_is_archived() {
+    use Stage::{Archived, Candidate, Production};
+    let (_folder, studio) = studio_with(3).await;
+    assert_eq!(stages(&studio).await, [Candidate; 3]);
+    let made = studio.promote("adire@v1", forced(" first one "), Mover::CommandLine).await.unwrap();
+    assert_eq!((made.number, made.action, made.who.as_str()), (1, LedgerAction::Promote, "command line"));
+    assert_eq!((made.from_version, made.to_version, made.reason.as_str()), (None, Some(1), "first one"));
+    let made = promote(&studio, 3).await.unwrap();
+    assert_eq!((made.number, made.from_version, made.to_version), (2, Some(1), Some(3)));
+    assert_eq!(stages(&studio).await, [Archived, Candidate, Production]);
+    assert_eq!(sentence(promote(&studio, 3).await), "adire@v3 is already in production.");
+    assert_whole(&studio).await;
+}
+
+#[tokio::test]
+async fn a_promotion_needs_a_reason_and_a_passing_verdict_or_force() {
+    let (_folder, studio) = studio_with(2).await;
+    let plain = |reason: &str| PromotionRequest { reason: reason.to_owned(), force: false };
+    let promote = async |request| studio.promote("adire@v2", request, Mover::Admin).await;
+    assert_eq!(sentence(promote(plain("  ")).await), "Enter a reason; the ledger keeps it.");
+    assert!(sentence(promote(forced(&"é".repeat(501))).await).contains("501 characters; the limit is 500"));
+    assert_eq!(
+        sentence(promote(plain("good")).await),
+        "Not promoted: adire@v2 has no verdict. Evaluate it, or force the promotion."
+    );
+    store(&studio).add_verdict("one", "adire", 2, "pass", 1).await;
+    store(&studio).add_verdict("two", "adire", 2, "inconclusive", 2).await;
+    assert!(
+        sentence(promote(plain("good")).await).contains("the last verdict on adire@v2 is “inconclusive”")
+    );
+    store(&studio).add_verdict("three", "adire", 2, "pass", 3).await;
+    assert_eq!(promote(plain("good")).await.unwrap().verdict.as_deref(), Some("three"));
+    store(&studio).add_verdict("four", "adire", 1, "fail", 4).await;
+    let made = studio.promote("adire@v1", forced("known fault"), Mover::Admin).await.unwrap();
+    assert_eq!(made.verdict.as_deref(), Some("four"), "what was overruled is recorded");
+    for (id, word) in [("adire", "Name the version"), ("adire@v9", "not found"), ("x@v1", "not found")] {
+        let refused = sentence(studio.promote(id, forced("x"), Mover::Admin).await);
+        assert!(refused.contains(word), "{refused}");
+    }
+    assert_whole(&studio).await;
+}
+
+#[tokio::test]
+async fn rollbacks_go_back_one_by_one_within_three_versions() {
+    let (_folder, studio) = studio_with(6).await;
+    assert!(sentence(roll_back(&studio).await).contains("no earlier production version"));
+    for version in 1..=5 {
+        promote(&studio, version).await.unwrap();
+    }
+    assert_eq!(book(&studio).await.way_back(), [4, 3, 2]);
+    let to = |version| RollbackRequest { reason: "test".to_owned(), version: Some(version) };
+    let too_far = sentence(studio.roll_back("adire", to(1), Mover::Admin).await);
+    assert_eq!(too_far, "adire@v1 is not one of the last three production versions. Promote it instead.");
+    assert!(sentence(studio.roll_back("adire", to(6), Mover::Admin).await).contains("Promote it instead"));
+    assert_eq!(roll_back(&studio).await.unwrap().to_version, Some(4));
+    assert_eq!(roll_back(&studio).await.unwrap().to_version, Some(3), "and not back to v5");
+    assert_eq!(studio.roll_back("adire", to(1), Mover::Admin).await.unwrap().to_version, Some(1));
+    assert!(sentence(roll_back(&studio).await).contains("no earlier production version"));
+    promote(&studio, 6).await.unwrap();
+    assert_eq!(roll_back(&studio).await.unwrap().to_version, Some(1));
+    assert_whole(&studio).await;
+}
+
+#[tokio::test]
+async fn rejected_hidden_and_deleted_versions_are_not_returned_to() {
+    let (_folder, studio) = studio_with(5).await;
+    for version in 1..=5 {
+        promote(&studio, version).await.unwrap();
+    }
+    change(&studio, 4, Stage::Rejected).await.unwrap();
+    let hide = VersionChange { hidden: Some(true), downloads: None };
+    studio.change_version("adire@v3", hide).await.unwrap();
+    studio.delete_version("adire@v2").await.unwrap();
+    assert_eq!(roll_back(&studio).await.unwrap().to_version, Some(1));
+    assert!(sentence(promote(&studio, 4).await).contains("Reopen it as a candidate first"));
+    assert!(sentence(promote(&studio, 3).await).contains("Show it first"));
+    assert!(sentence(promote(&studio, 2).await).contains("not found"));
+    change(&studio, 4, Stage::Candidate).await.unwrap();
+    promote(&studio, 4).await.unwrap();
+    assert_whole(&studio).await;
+}
+
+#[tokio::test]
+async fn the_version_in_production_stays() {
+    let (_folder, studio) = studio_with(2).await;
+    promote(&studio, 1).await.unwrap();
+    studio.set_alias("adire@v2", "stable", "", Mover::Admin).await.unwrap();
+    let hide = VersionChange { hidden: Some(true), downloads: None };
+    assert_eq!(
+        sentence(studio.change_version("adire@v1", hide).await),
+        "adire@v1 is in production. Promote another version or roll back first, then hide it."
+    );
+    assert!(sentence(studio.delete_version("adire@v1").await).ends_with("first, then delete it."));
+    assert_eq!(
+        sentence(studio.delete_version("adire@v2").await),
+        "adire@stable stands for v2. Move or delete that alias first."
+    );
+    let downloads = VersionChange { hidden: None, downloads: Some(false) };
+    studio.change_version("adire@v1", downloads).await.unwrap();
+    assert!(sentence(change(&studio, 1, Stage::Rejected).await).contains("is in production"));
+    assert!(sentence(change(&studio, 2, Stage::Production).await).contains("Promote adire@v2 instead"));
+    // Archiving takes it out of production.
+    let made = change(&studio, 1, Stage::Archived).await.unwrap();
+    assert_eq!(
+        (made.alias.as_deref(), made.from_version, made.to_version),
+        (Some("production"), Some(1), None)
+    );
+    assert_eq!(book(&studio).await.production(), None);
+    assert_eq!(roll_back(&studio).await.unwrap().to_version, Some(1));
+    studio.delete_alias("adire", "stable", "", Mover::Admin).await.unwrap();
+    studio.delete_version("adire@v2").await.unwrap();
+    assert_whole(&studio).await;
+}
+
+#[tokio::test]
+async fn free_aliases_are_set_moved_and_deleted() {
+    let (_folder, studio) = studio_with(2).await;
+    let set = async |id, alias| studio.set_alias(id, alias, "", Mover::Admin).await;
+    let made = set("adire@v1", "stable").await.unwrap();
+    assert_eq!((made.action, made.from_version, made.to_version), (LedgerAction::SetAlias, None, Some(1)));
+    assert_eq!(set("adire@v2", "stable").await.unwrap().from_version, Some(1));
+    assert_eq!(sentence(set("adire@v2", "stable").await), "adire@stable is already v2.");
+    assert!(sentence(set("adire@v2", "production").await).contains("protected. Promote a version instead"));
+    for alias in ["v3", "3", "Stable", "", "a b", "../x"] {
+        assert!(sentence(set("adire@v2", alias).await).contains("is not an alias"), "{alias}");
+    }
+    let delete = async |alias| studio.delete_alias("adire", alias, "", Mover::Admin).await;
+    let made = delete("stable").await.unwrap();
+    assert_eq!((made.from_version, made.to_version), (Some(2), None));
+    assert_eq!(sentence(delete("stable").await), "Alias adire@stable not found.");
+    assert!(sentence(delete("production").await).contains("Archive the version in production instead"));
+    assert_eq!(stages(&studio).await, [Stage::Candidate; 2], "aliases change no stage");
+    assert_whole(&studio).await;
+}
+
+#[tokio::test]
+async fn what_was_in_production_at_a_time_is_known() {
+    let (_folder, studio) = studio_with(2).await;
+    let at = async |at| {
+        let made = studio.production_at("adire", at).await.unwrap();
+        made.and_then(|made| made.to_version)
+    };
+    let first = promote(&studio, 1).await.unwrap().at;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let second = promote(&studio, 2).await.unwrap().at;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let none = change(&studio, 2, Stage::Archived).await.unwrap().at;
+    assert_eq!(at(first - 1).await, None);
+    assert_eq!((at(first).await, at(second - 1).await), (Some(1), Some(1)));
+    assert_eq!((at(second).await, at(none - 1).await), (Some(2), Some(2)));
+    assert_eq!(at(none).await, None);
+    assert!(sentence(studio.production_at("kente", 0).await).contains("Adapter kente not found"));
+}
+
+#[tokio::test]
+async fn the_database_refuses_to_change_the_ledger() {
+    let (_folder, studio) = studio_with(1).await;
+    promote(&studio, 1).await.unwrap();
+    let store = store(&studio);
+    let columns = "name, number, at, who, action, reason, previous_digest, digest";
+    let mut statements = vec![
+        "UPDATE moves SET reason = 'other'".to_owned(),
+        "UPDATE moves SET who = who WHERE number = 1".to_owned(),
+        "DELETE FROM moves".to_owned(),
+    ];
+    if postgres::chosen() {
+        statements.push("TRUNCATE moves".to_owned());
+    } else {
+        statements.push(format!("REPLACE INTO moves ({columns}) VALUES ('adire', 1, 0, '', '', '', '', '')"));
+    }
+    for statement in statements {
+        let refused = store.tamper(&statement).await.unwrap_err();
+        assert!(refused.contains("the ledger is append-only"), "{statement}: {refused}");
+    }
+    assert_whole(&studio).await;
+}
+
+/// A ledger of six rows, changed by these statements after its triggers are gone: the first fault.
+async fn fault_after(statements: &[&str]) -> Option<(u64, String)> {
+    let (_folder, studio) = studio_with(2).await;
+    promote(&studio, 1).await.unwrap();
+    promote(&studio, 2).await.unwrap();
+    studio.set_alias("adire@v1", "stable", "", Mover::Admin).await.unwrap();
+    roll_back(&studio).await.unwrap();
+    studio.set_alias("adire@v2", "stable", "", Mover::Admin).await.unwrap();
+    change(&studio, 2, Stage::Rejected).await.unwrap();
+    let store = store(&studio);
+    store.disarm().await;
+    for statement in statements {
+        store.tamper(statement).await.unwrap();
+    }
+    let check = studio.verify_ledger("adire").await.unwrap();
+    check.fault.map(|fault| (fault.number, fault.message))
+}
+
+#[tokio::test]
+async fn every_kind_of_tampering_is_named_by_its_first_row() {
+    assert_eq!(fault_after(&[]).await, None);
+    let copied = "INSERT INTO moves SELECT name, 7, at, who, action, alias, from_version, to_version, verdict, \
+                  reason, digest, 'forged' FROM moves WHERE number = 6";
+    for (statements, number, words) in [
+        (&["UPDATE moves SET reason = 'nicer' WHERE number = 3"][..], 3, "was changed"),
+        (&["UPDATE moves SET at = at - 1 WHERE number = 1"], 1, "was changed"),
+        (&["UPDATE moves SET to_version = 2 WHERE number = 4"], 4, "was changed"),
+        (&["UPDATE moves SET who = 'gate' WHERE number = 6"], 6, "was changed"),
+        (&["UPDATE moves SET action = 'nonsense' WHERE number = 2"], 2, "was changed"),
+        (&["UPDATE moves SET digest = 'x' WHERE number = 5"], 5, "was changed"),
+        (&["DELETE FROM moves WHERE number = 1"], 1, "is missing"),
+        (&["DELETE FROM moves WHERE number = 3"], 3, "is missing; row 4 follows instead"),
+        (&["DELETE FROM moves WHERE number = 6"], 6, "the ledger had 6 rows"),
+        (&["DELETE FROM moves"], 1, "the ledger had 6 rows"),
+        (
+            &["DELETE FROM moves WHERE number = 3", "UPDATE moves SET number = number - 1 WHERE number = 4"],
+            3,
+            "was changed",
+        ),
+        (
+            &[
+                "UPDATE moves SET number = 99 WHERE number = 2",
+                "UPDATE moves SET number = 2 WHERE number = 3",
+                "UPDATE moves SET number = 3 WHERE number = 99",
+            ],
+            2,
+            "was changed",
+        ),
+        (&[copied], 7, "was changed"),
+        (&["UPDATE ledger_heads SET moves = 5"], 6, "added past the end"),
+        (&["UPDATE ledger_heads SET digest = 'x'"], 6, "is not the row that the ledger ended with"),
+        (
+            &["UPDATE aliases SET version = 2 WHERE alias = 'production'"],
+            4,
+            "stands for v2, but not by row 4",
+        ),
+        (&["DELETE FROM aliases WHERE alias = 'stable'"], 5, "is missing"),
+        (
+            &["INSERT INTO aliases (name, alias, version, digest) VALUES ('adire', 'own', 1, '')"],
+            1,
+            "No row sets the alias own",
+        ),
+        // A tail that goes with its entry in `ledger_heads` is missed by the alias that it set.
+        (
+            &[
+                "DELETE FROM moves WHERE number >= 5",
+                "UPDATE ledger_heads SET moves = 4, digest = (SELECT digest FROM moves WHERE number = 4)",
+            ],
+            3,
+            "stands for v2, but not by row 3",
+        ),
+    ] {
+        let (found, message) = fault_after(statements).await.expect(statements[0]);
+        assert_eq!(found, number, "{statements:?}: {message}");
+        assert!(message.contains(words), "{statements:?}: {message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn moves_at_once_make_one_chain() {
+    let (_folder, studio) = studio_with(4).await;
+    promote(&studio, 1).await.unwrap();
+    let tasks: Vec<_> = (0..40)
+        .map(|i: u32| {
+            let studio = studio.clone();
+            tokio::spawn(async move {
+                match i % 4 {
+                    0 => promote(&studio, 1 + i / 4 % 4).await.is_ok(),
+                    1 => roll_back(&studio).await.is_ok(),
+                    _ => {
+                        let (id, alias) = (format!("adire@v{}", 1 + i % 3), format!("alias{}", i % 7));
+                        studio.set_alias(&id, &alias, "", Mover::Admin).await.is_ok()
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut made = 1;
+    for task in tasks {
+        made += u64::from(task.await.unwrap());
+    }
+    let check = studio.verify_ledger("adire").await.unwrap();
+    assert_eq!((check.fault, check.moves), (None, made));
+    assert!(made > 10, "{made}");
+}
+
+/// Each statement of a move fails in turn: nothing of it stays.
+#[tokio::test]
+async fn a_move_that_fails_half_way_leaves_nothing() {
+    let (_folder, studio) = studio_with(2).await;
+    promote(&studio, 1).await.unwrap();
+    let (store, before) = (store(&studio), book(&studio).await);
+    for table in ["moves", "ledger_heads", "aliases"] {
+        store.break_table(table).await;
+        let failed = sentence(promote(&studio, 2).await);
+        assert!(failed.contains("broken"), "{table}: {failed}");
+        store.mend_table(table).await;
+        assert_eq!(book(&studio).await, before, "{table}");
+    }
+    promote(&studio, 2).await.unwrap();
+    assert_whole(&studio).await;
+}
+
+fn damage(folder: &Path, version: &AdapterVersion) {
+    std::fs::write(crate::blob_path(folder, &version.hash).unwrap(), "something else").unwrap();
+}
+
+async fn until_production(studio: &Studio, version: u32) {
+    let reached = async {
+        while book(studio).await.production() != Some(version) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, reached).await.expect("the version before should serve");
+}
+
+#[tokio::test]
+async fn a_damaged_version_leaves_production_at_the_next_start() {
+    let (folder, studio) = studio_with(3).await;
+    let known = studio.adapters().await.unwrap();
+    for version in 1..=3 {
+        promote(&studio, version).await.unwrap();
+    }
+    studio.shutdown().await;
+    drop(studio);
+    damage(folder.path(), &known[0]);
+    std::fs::remove_file(crate::blob_path(folder.path(), &known[1].hash).unwrap()).unwrap();
+
+    let studio = open(folder.path(), FakeBackend::default()).await.unwrap();
+    until_production(&studio, 1).await;
+    let last = studio.ledger("adire").await.unwrap().pop().unwrap();
+    assert_eq!((last.action, last.who.as_str()), (LedgerAction::Damaged, "server"));
+    assert_eq!((last.from_version, last.to_version), (Some(3), Some(1)));
+    assert_eq!(last.reason, "The file of v3 is missing or damaged.");
+    assert_eq!(stages(&studio).await, [Stage::Production, Stage::Archived, Stage::Rejected]);
+    let refused = sentence(promote(&studio, 2).await);
+    assert!(refused.contains("adire@v2 is missing or damaged"), "{refused}");
+    assert_whole(&studio).await;
+}
+
+#[tokio::test]
+async fn a_rollback_passes_over_a_damaged_version() {
+    let (folder, studio) = studio_with(3).await;
+    for version in 1..=3 {
+        promote(&studio, version).await.unwrap();
+    }
+    damage(folder.path(), &studio.adapters().await.unwrap()[1]);
+    assert_eq!(roll_back(&studio).await.unwrap().to_version, Some(1));
+    let rows = studio.ledger("adire").await.unwrap();
+    let rejected = &rows[rows.len() - 2];
+    assert_eq!((rejected.action, rejected.to_version), (LedgerAction::Reject, Some(2)));
+    assert_whole(&studio).await;
+}
+
+/// Whatever is done in whatever order, the alias, the stages and the ledger agree.
+#[tokio::test]
+async fn stages_and_production_agree_after_anything() {
+    let (_folder, studio) = studio_with(5).await;
+    let mut dice = Dice(11);
+    let (mut done, mut refused) = (0, 0);
+    for _ in 0..150 {
+        let version = 1 + dice.roll(5) as u32;
+        let result = match dice.roll(6) {
+            0 | 1 => promote(&studio, version).await,
+            2 => roll_back(&studio).await,
+            3 => change(&studio, version, Stage::Rejected).await,
+            4 => change(&studio, version, Stage::Candidate).await,
+            _ => change(&studio, version, Stage::Archived).await,
+        };
+        if result.is_ok() {
+            done += 1
+        } else {
+            refused += 1
+        };
+        let book = book(&studio).await;
+        let in_production: Vec<u32> = (1..=5).filter(|v| book.stage(*v) == Stage::Production).collect();
+        assert_eq!(in_production, Vec::from_iter(book.production()));
+        assert!(book.way_back().iter().all(|v| book.stage(*v) != Stage::Rejected));
+    }
+    assert!(done > 40 && refused > 20, "{done} done, {refused} refused");
+    assert_whole(&studio).await;
+}
