@@ -159,7 +159,11 @@ impl LedgerArgs {
             let _ = writeln!(out, "{}", serde_json::to_string_pretty(&check)?);
         } else if check.fault.is_none() {
             let plural = if check.moves == 1 { "" } else { "s" };
-            let _ = writeln!(out, "{} row{plural}, all as written; the last one is {}", check.moves, check.digest);
+            let _ = writeln!(
+                out,
+                "{} row{plural}, all as written; the last one is {}",
+                check.moves, check.digest
+            );
         }
         match check.fault {
             Some(fault) => bail!("the ledger of {} is not as it was written: {}", check.name, fault.message),
@@ -231,7 +235,9 @@ fn sentence(made: &LedgerMove) -> String {
         LedgerAction::Rollback => format!("{name} rolled back from {from} to {to}"),
         LedgerAction::Damaged => format!("{name}@{from} taken out of production for {to}"),
         LedgerAction::Reject => format!("{name}@{to} rejected"),
-        LedgerAction::Archive if made.alias.is_some() => format!("{name}@{from} archived; nothing is in production"),
+        LedgerAction::Archive if made.alias.is_some() => {
+            format!("{name}@{from} archived; nothing is in production")
+        }
         LedgerAction::Archive => format!("{name}@{to} archived"),
         LedgerAction::Reopen => format!("{name}@{to} is a candidate again"),
         LedgerAction::SetAlias => format!("{name}@{alias} is {to} (before: {from})"),
