@@ -40,15 +40,24 @@ menu.hidden = true;
 let active = 0;
 const isOpen = () => !found.hidden;
 
-/** Whether every typed word occurs. @param {HTMLOptionElement} option @param {string[]} words */
-function matches({ value, dataset }, words) {
-  const text = `${value} ${dataset.trigger} ${dataset.versions} ${dataset.about}`.toLowerCase();
-  return words.every((word) => text.includes(word));
+/**
+ * How far from the front an option belongs: 0 where the name has every typed word, 1 with the trigger words, 2 with the
+ * rest, 3 where it does not match.
+ * @param {HTMLOptionElement} option @param {string[]} words
+ */
+function rank({ value, dataset }, words) {
+  const texts = [value, dataset.trigger, `${dataset.versions} ${dataset.about}`];
+  const has = (/** @type {number} */ upTo) => {
+    const text = texts.slice(0, upTo + 1).join(' ').toLowerCase();
+    return words.every((word) => text.includes(word));
+  };
+  return [0, 1, 2].find(has) ?? 3;
 }
 
 function show() {
   const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
-  const all = [...menu.options].filter((option) => option.value && matches(option, words));
+  const options = [...menu.options].filter((option) => option.value);
+  const all = [0, 1, 2].flatMap((place) => options.filter((option) => rank(option, words) === place));
   const entries = all.slice(0, MAX_ENTRIES).map((option, at) => {
     const { trigger, versions } = option.dataset;
     return make(

@@ -155,6 +155,34 @@ test('a prompt that is too long gets an error and nothing is sent', async () => 
   await page.context().close();
 });
 
+for (const viewport of [{ width: 390, height: 844 }, { width: 1280, height: 800 }, { width: 1280, height: 420 }]) {
+  test(`an invalid field is shown with its error: ${viewport.width} × ${viewport.height}`, async () => {
+    const page = await openPage(browser, server, { viewport });
+    for (const field of ['seed', 'steps', 'guidance', 'clip_skip']) {
+      const type = (value) =>
+        page.$eval(`#field-${field}`, (input, value) => {
+          input.value = value;
+          input.dispatchEvent(new Event('input', { bubbles: true }));
+        }, value);
+      await type('absurd');
+      await page.$eval('#generate', (button) => button.click());
+      await page.waitForSelector(`#field-${field}[aria-invalid=true]:focus`);
+      // Nothing covers the field or its message: not the button under the form, not the edge of the sheet.
+      const hidden = await page.$eval(`#field-${field}`, (input) => {
+        const message = document.getElementById(input.getAttribute('aria-describedby').split(' ')[0]);
+        return [input, message].filter((element) => {
+          const { left, top, height } = element.getBoundingClientRect();
+          const front = document.elementFromPoint(left + 4, top + height / 2);
+          return !(front && (element.contains(front) || front.contains(element)));
+        }).map((element) => element.outerHTML.slice(0, 80));
+      });
+      assert.deepEqual(hidden, [], field);
+      await type(field === 'seed' ? '' : '2');
+    }
+    await page.context().close();
+  });
+}
+
 for (const [name, viewport] of Object.entries({ phone: { width: 390, height: 844 }, desk: { width: 1280, height: 800 } })) {
   for (const colorScheme of ['light', 'dark']) {
     test(`no serious accessibility problem: ${name}, ${colorScheme}`, async () => {

@@ -51,6 +51,8 @@ pub enum ProblemKind {
     DiskFull,
     /// The queue takes no more for now.
     QueueFull,
+    /// The admin has paused new jobs.
+    IntakePaused,
     /// Too much is being done at once just now.
     Busy,
     /// The model is still loading.
@@ -90,6 +92,9 @@ impl ProblemKind {
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk-full", "The server's disk is full"),
             Self::QueueFull => (StatusCode::SERVICE_UNAVAILABLE, "queue-full", "The queue is full"),
+            Self::IntakePaused => {
+                (StatusCode::SERVICE_UNAVAILABLE, "intake-paused", "New requests are paused")
+            }
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "The server is busy"),
             Self::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting", "Starting"),
             Self::ShuttingDown => {
@@ -185,6 +190,7 @@ impl From<ErrorKind> for ProblemKind {
             ErrorKind::Conflict => Self::Conflict,
             ErrorKind::TooMany => Self::TooMany,
             ErrorKind::QueueFull => Self::QueueFull,
+            ErrorKind::IntakePaused => Self::IntakePaused,
             ErrorKind::ShuttingDown => Self::ShuttingDown,
             ErrorKind::DiskFull => Self::DiskFull,
             ErrorKind::Internal => Self::Internal,
@@ -213,7 +219,7 @@ impl From<StudioError> for Problem {
                 tracing::warn!("no file descriptor is free; see the limit of open files (ulimit -n)");
                 Self::new(kind, detail).retry_after(5)
             }
-            StudioError::LowSpace => Self::new(kind, detail).retry_after(60),
+            StudioError::LowSpace | StudioError::IntakePaused => Self::new(kind, detail).retry_after(60),
             StudioError::ShuttingDown => Self::new(kind, detail).retry_after(5),
             other if kind == ProblemKind::Internal => Self::internal(other),
             _ => Self::new(kind, detail),

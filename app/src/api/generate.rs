@@ -91,6 +91,7 @@ pub async fn submit_form_post(studio: &Studio, client: &Client, form: FormPost) 
             }
             Err(StudioError::UnknownAdapter { .. }) => "form",
             Err(StudioError::QueueFull { .. }) => "full",
+            Err(StudioError::IntakePaused) => "paused",
             Err(error) if error.kind() == ErrorKind::TooMany => "waiting",
             Err(StudioError::LowSpace | StudioError::DiskFull) => "disk",
             Err(_) => "failed",

@@ -492,6 +492,9 @@ fn notice(data: &StudioData, post_error: Option<&str>, missing: &[String]) -> Op
             problem("You have reached the limit of queued generations. Wait for one to finish.")
         }
         Some("delete") => problem("Couldn't delete it. Try again."),
+        Some("paused") => {
+            problem("New requests are paused by the admin, so nothing was started. Try again later.")
+        }
         Some("disk") => problem("The server is low on disk space, so nothing was started. Try again later."),
         Some("failed") => problem("Couldn't save the request, so nothing was started. Try again."),
         _ => data.warning.clone().or_else(|| form::left_out(missing)).map(Notice::Warning),

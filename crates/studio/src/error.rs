@@ -179,6 +179,8 @@ pub enum ErrorKind {
     TooMany,
     /// The queue takes no more for now.
     QueueFull,
+    /// The admin has paused new jobs.
+    IntakePaused,
     /// The program is stopping.
     ShuttingDown,
     /// The server's disk is full.
@@ -209,7 +211,8 @@ impl StudioError {
             | Self::TooMuchWaiting { .. }
             | Self::TooManyWithdrawn { .. }
             | Self::UploadQuota { .. } => ErrorKind::TooMany,
-            Self::QueueFull { .. } | Self::IntakePaused => ErrorKind::QueueFull,
+            Self::QueueFull { .. } => ErrorKind::QueueFull,
+            Self::IntakePaused => ErrorKind::IntakePaused,
             Self::ShuttingDown => ErrorKind::ShuttingDown,
             Self::InUse { .. } | Self::Storage(_) | Self::Backend(_) => ErrorKind::Internal,
             Self::DiskFull | Self::LowSpace => ErrorKind::DiskFull,

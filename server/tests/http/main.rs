@@ -13,6 +13,7 @@ mod events;
 mod generations;
 mod host;
 mod images;
+mod jobs;
 mod lifecycle;
 mod make;
 mod openapi;

@@ -128,6 +128,13 @@ impl Server {
         self.send(request.body(json.to_owned().into()).unwrap()).await
     }
 
+    /// With any method and a body of JSON.
+    pub(crate) async fn request(&self, method: &str, path: &str, json: &str) -> Answer {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        self.send(request.body(json.to_owned().into()).unwrap()).await
+    }
+
     /// Asks for images and returns the id.
     pub(crate) async fn submit(&self, json: &str) -> String {
         let answer = self.post("/api/v1/generations", json).await;

@@ -72,7 +72,7 @@ async fn a_paused_intake_refuses_new_jobs_over_a_restart_and_lets_queued_ones_ru
     let queued = submit(&studio, "queued").await;
     studio.set_intake(Intake { paused: true }).await.unwrap();
     let refused = studio.submit(request("late"), &who("me")).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::QueueFull, "{refused}");
+    assert_eq!(refused.kind(), ErrorKind::IntakePaused, "{refused}");
     assert!(refused.to_string().contains("paused by the admin"), "{refused}");
     drop(latch);
     assert_eq!(finished(&studio, &queued.id).await.state, GenerationState::Done);
@@ -81,7 +81,7 @@ async fn a_paused_intake_refuses_new_jobs_over_a_restart_and_lets_queued_ones_ru
     assert!(studio.jobs().await.unwrap().paused);
     assert!(studio.submit(request("late"), &who("me")).await.is_err());
     let refused = studio.train(training(&studio).await).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::QueueFull, "{refused}");
+    assert_eq!(refused.kind(), ErrorKind::IntakePaused, "{refused}");
     studio.set_intake(Intake { paused: false }).await.unwrap();
     submit(&studio, "again").await;
 }
