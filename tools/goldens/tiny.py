@@ -95,7 +95,7 @@ def randomise(model, seed, gain=1.0):
             parameter.copy_(1 + 0.2 * noise)
         elif "embedding" in name and "time_embedding" not in name:
             parameter.copy_(0.7 * noise)
-        elif parameter.dim() == 1:
+        elif parameter.dim() <= 1:
             parameter.copy_(0.2 * noise)
         else:
             fan_in = parameter[0].numel()

@@ -6,14 +6,16 @@ use adire_engine::{
     Embedding, EngineError, LoadOptions, Pipeline, Words,
     adapter::{Adapter, AdapterPool, Receipt, Strength},
 };
-use adire_protocol::{AdapterReceipt, ModelInfo, lora_tag, sentence};
+use adire_protocol::{AdapterReceipt, ModelInfo, lora_tag};
 use adire_studio::{
-    AdapterFile, Backend, BackendError, BundledWords, RenderRequest, RenderStep, Rendered, TokenCounter,
-    TrainingTask, UnitOutcome,
+    AdapterFile, Backend, BackendError, BundledWords, FeatureRequest, FeatureSet, JudgeInfo, RenderRequest,
+    RenderStep, Rendered, TokenCounter, TrainingTask, UnitOutcome,
 };
 
 use crate::{
+    error::backend_error,
     init_image::{PreparedInit, pixels},
+    judge::{JudgeFolder, JudgeSlot},
     receipt::{embedding_uses, receipt},
     training::TrainingDriver,
 };
@@ -29,6 +31,7 @@ pub struct EngineBackend {
     embeddings: HashMap<String, Arc<Embedding>>,
     driver: Option<TrainingDriver>,
     max_strength: f64,
+    judge: JudgeSlot,
 }
 
 impl EngineBackend {
@@ -45,7 +48,16 @@ impl EngineBackend {
             embeddings: HashMap::new(),
             driver: None,
             max_strength,
+            judge: JudgeSlot::of_model(path, &options.device),
         })
+    }
+
+    /// With another judge than the model's own, if one is given.
+    pub fn with_judge(self, folder: Option<JudgeFolder>) -> Self {
+        match folder {
+            Some(folder) => Self { judge: self.judge.moved_to(folder), ..self },
+            None => self,
+        }
     }
 
     /// With the largest adapter strength that requests may name, either sign.
@@ -193,6 +205,14 @@ impl Backend for EngineBackend {
     fn end_training(&mut self) {
         self.driver = None;
     }
+
+    fn judge(&mut self) -> Result<JudgeInfo, BackendError> {
+        self.judge.info()
+    }
+
+    fn features(&mut self, request: &FeatureRequest) -> Result<FeatureSet, BackendError> {
+        self.judge.features(request)
+    }
 }
 
 /// The adapter of `file`, from memory if it is there.
@@ -211,13 +231,6 @@ fn resident(pool: &mut AdapterPool, file: &AdapterFile) -> Result<Arc<Adapter>, 
         return Err(BackendError::Failed(message));
     }
     Ok(adapter)
-}
-
-fn backend_error(error: &EngineError) -> BackendError {
-    match error {
-        EngineError::Cancelled => BackendError::Cancelled,
-        error => BackendError::Failed(sentence(&error.to_string())),
-    }
 }
 
 #[cfg(test)]

@@ -6,11 +6,14 @@
 //! it runs on the thread that owns the device.
 
 mod backend;
+mod error;
 mod init_image;
+mod judge;
 mod receipt;
 mod training;
 
 pub use backend::EngineBackend;
 pub use init_image::{PreparedInit, pixels};
+pub use judge::JudgeFolder;
 pub use receipt::embedding_uses;
 pub use training::{CHECKPOINT, TrainingDriver};

@@ -74,6 +74,51 @@ pub trait Backend: 'static {
 
     /// Drops the run, if there is one.
     fn end_training(&mut self);
+
+    /// The judge of this model, loaded at the first call.
+    ///
+    /// # Errors
+    /// A sentence to show to the user: no judge, or its files cannot be used; which command fetches one.
+    fn judge(&mut self) -> Result<JudgeInfo, BackendError>;
+
+    /// What the judge sees in images and texts.
+    ///
+    /// # Errors
+    /// A sentence to show to the user; as for [`Self::judge`].
+    fn features(&mut self, request: &FeatureRequest) -> Result<FeatureSet, BackendError>;
+}
+
+/// The model whose features an evaluation scores by. Scores of two judges cannot be compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JudgeInfo {
+    /// For people: a name on the Hugging Face Hub, or the folder's.
+    pub name: String,
+    /// sha256 over its files, 64 hex digits.
+    pub hash: String,
+    /// Changes when the program computes other features from the same files.
+    pub revision: u32,
+}
+
+/// Images and texts to compute features of. A request holds the worker, so a caller with many images sends several.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FeatureRequest {
+    /// Of any size.
+    pub images: Vec<Pixels>,
+    /// Prompts in plain words, without triggers or tags.
+    pub texts: Vec<String>,
+    /// Whether to return [`FeatureSet::maps`]: CLIP ViT-L/14's are 1 MB for each image.
+    pub maps: bool,
+}
+
+/// Features in the order of the request. Every vector has length 1, so a dot product is a cosine.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FeatureSet {
+    /// One for each image, comparable with `texts`.
+    pub images: Vec<Vec<f32>>,
+    /// One for each image: what it shows place by place, for tests of copying. Empty unless requested.
+    pub maps: Vec<Vec<f32>>,
+    /// One for each text.
+    pub texts: Vec<Vec<f32>>,
 }
 
 /// A training run to start or resume.

@@ -3,7 +3,8 @@
 //!
 //! Prompts steer it: one that contains `fail!` fails, one with `panic!` panics, both after the first step. Trainings are
 //! numbers that follow from the settings and the images, one update for each step; a learning rate from 1 up breaks
-//! down half-way, one from 1000 up does so again at half the rate.
+//! down half-way, one from 1000 up does so again at half the rate. Its judge sees colours: an image is a histogram of
+//! its hues, a text that of the colours that it names.
 
 use std::{
     fs,
@@ -25,10 +26,11 @@ use adire_protocol::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Backend, BackendError, BundledWords, EmbeddingFile, Pixels, RenderRequest, RenderStep, Rendered,
-    TokenCounter, TrainingTask, UnitOutcome, read_pixels,
+    Backend, BackendError, BundledWords, EmbeddingFile, FeatureRequest, FeatureSet, JudgeInfo, Pixels,
+    RenderRequest, RenderStep, Rendered, TokenCounter, TrainingTask, UnitOutcome, read_pixels,
 };
 
+mod judge;
 mod training;
 
 pub use training::FakeRun;
@@ -264,6 +266,15 @@ impl Backend for FakeBackend {
 
     fn end_training(&mut self) {
         self.run = None;
+    }
+
+    fn judge(&mut self) -> Result<JudgeInfo, BackendError> {
+        Ok(judge::info())
+    }
+
+    fn features(&mut self, request: &FeatureRequest) -> Result<FeatureSet, BackendError> {
+        self.note("features");
+        Ok(judge::features(request))
     }
 }
 

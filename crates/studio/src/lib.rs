@@ -47,8 +47,9 @@ mod worker;
 use std::{path::PathBuf, pin::Pin};
 
 pub use backend::{
-    AdapterFile, Backend, BackendError, BundledWords, EmbeddingFile, InitFiles, KnownResults, Pixels,
-    RenderRequest, RenderStep, Rendered, TokenCounter, TrainingImage, TrainingTask, UnitOutcome,
+    AdapterFile, Backend, BackendError, BundledWords, EmbeddingFile, FeatureRequest, FeatureSet, InitFiles,
+    JudgeInfo, KnownResults, Pixels, RenderRequest, RenderStep, Rendered, TokenCounter, TrainingImage,
+    TrainingTask, UnitOutcome,
 };
 pub use blobs::{Blob, BlobPlace, BlobStream, Bucket, LocalFile};
 pub use client::{By, Client, Network, Visitor};

@@ -14,12 +14,12 @@ use adire_protocol::{
 use tokio::{sync::Mutex as AsyncMutex, task::JoinHandle};
 
 use crate::{
-    Backend, BackendError, By, Caps, Client, DatabaseUrl, EventStream, ImageUse, NewAdapter, NewEmbedding,
-    Retention, StudioError, Visitor, adapters,
+    Backend, BackendError, By, Caps, Client, DatabaseUrl, EventStream, FeatureRequest, FeatureSet, ImageUse,
+    JudgeInfo, NewAdapter, NewEmbedding, Retention, StudioError, Visitor, adapters,
     blobs::{Blob, BlobPlace, Blobs},
     dataset::dataset_store::DatasetStore,
     disk::Disk,
-    folder, gc, prompts, recipe, registry, requests,
+    evaluation, folder, gc, prompts, recipe, registry, requests,
     shared::{Shared, blocking, detached, timing_key},
     store::Store,
     timing::Timing,
@@ -173,6 +173,22 @@ impl Studio {
     /// The model that is loaded.
     pub fn model(&self) -> &ModelInfo {
         &self.shared().model
+    }
+
+    /// The judge that evaluations score by; the first call loads it.
+    ///
+    /// # Errors
+    /// There is none, or its files cannot be used.
+    pub async fn judge(&self) -> Result<JudgeInfo, StudioError> {
+        evaluation::judge(&self.shared().worker).await
+    }
+
+    /// What the judge sees in images and texts. Generations go between every few of them.
+    ///
+    /// # Errors
+    /// As for [`Self::judge`]; an image lacks bytes.
+    pub async fn features(&self, request: FeatureRequest) -> Result<FeatureSet, StudioError> {
+        evaluation::features(&self.shared().worker, request).await
     }
 
     /// How busy the worker is. Reads memory only.

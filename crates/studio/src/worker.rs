@@ -18,8 +18,8 @@ use adire_protocol::{AdapterReceipt, ModelInfo};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Backend, BackendError, BundledWords, RenderRequest, RenderStep, Rendered, StudioError, TokenCounter,
-    TrainingTask, UnitOutcome,
+    Backend, BackendError, BundledWords, FeatureRequest, FeatureSet, JudgeInfo, RenderRequest, RenderStep,
+    Rendered, StudioError, TokenCounter, TrainingTask, UnitOutcome,
 };
 
 /// A request to the worker thread. Requests are served in order, one at a time.
@@ -27,6 +27,8 @@ enum Request {
     Check { path: PathBuf, reply: oneshot::Sender<Result<AdapterReceipt, BackendError>> },
     Render { job: Box<RenderRequest>, stop: Arc<AtomicBool>, updates: mpsc::UnboundedSender<RenderEvent> },
     Train(TrainCommand),
+    Judge { reply: oneshot::Sender<Result<JudgeInfo, BackendError>> },
+    Features { request: Box<FeatureRequest>, reply: oneshot::Sender<Result<FeatureSet, BackendError>> },
     Exit,
 }
 
@@ -143,6 +145,23 @@ impl Worker {
         let _ = self.requests.send(Request::Train(TrainCommand::End));
     }
 
+    /// The judge; the first call loads it.
+    pub(crate) async fn judge(&self) -> Result<Result<JudgeInfo, BackendError>, StudioError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Judge { reply }).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+
+    /// What the judge sees in images and texts; an image that is requested meanwhile waits for it.
+    pub(crate) async fn features(
+        &self,
+        request: FeatureRequest,
+    ) -> Result<Result<FeatureSet, BackendError>, StudioError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Features { request: Box::new(request), reply }).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+
     async fn train<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> TrainCommand) -> Result<T, StudioError> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request::Train(ask(reply))).map_err(|_| gone())?;
@@ -179,6 +198,12 @@ fn serve<B: Backend>(mut backend: B, inbox: &blocking::Receiver<Request>) {
                 let _ = updates.send(RenderEvent::Ended(result, start.elapsed()));
             }
             Request::Train(asked) => train(&mut backend, asked),
+            Request::Judge { reply } => {
+                let _ = reply.send(guarded(|| backend.judge()));
+            }
+            Request::Features { request, reply } => {
+                let _ = reply.send(guarded(|| backend.features(&request)));
+            }
             Request::Exit => break,
         }
     }

@@ -7,6 +7,7 @@ use std::{
 
 use adire_engine::{DeviceChoice, LoadOptions, Pipeline, Placement, Precision};
 use adire_protocol::Recipe;
+use adire_runtime::JudgeFolder;
 use adire_studio::{BlobPlace, Bucket, StudioConfig};
 use anyhow::Context;
 use bytesize::ByteSize;
@@ -81,6 +82,35 @@ impl DeviceArgs {
         }
     }
 }
+
+/// What scores images.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct JudgeArgs {
+    /// CLIP to score images with: folder in Hugging Face layout, or a name that `adire models list` shows [default: the
+    /// model's own, else openai/clip-vit-large-patch14 if it has been downloaded]
+    #[arg(long, env = "ADIRE_JUDGE", value_name = "DIR|NAME")]
+    judge: Option<PathBuf>,
+}
+
+impl JudgeArgs {
+    /// The given judge, else the downloaded one; `None` where `model` brings one, and where there is none.
+    pub(crate) fn find(&self, model: &Path) -> Option<JudgeFolder> {
+        let cached = |name: &str| {
+            let found = hub::find_judge(&hub::folder(), name)?;
+            Some(JudgeFolder { name: found.name, path: found.path })
+        };
+        // An empty variable counts as unset, as everywhere.
+        match self.judge.as_deref().filter(|judge| !judge.as_os_str().is_empty()) {
+            Some(folder) if folder.exists() => Some(JudgeFolder::at(folder)),
+            Some(named) => named.to_str().and_then(cached).or_else(|| Some(JudgeFolder::at(named))),
+            None if JudgeFolder::of_model(model).is_some() => None,
+            None => cached(DEFAULT_JUDGE),
+        }
+    }
+}
+
+/// The judge of models that bring none.
+const DEFAULT_JUDGE: &str = "openai/clip-vit-large-patch14";
 
 /// A resolved model with its load options.
 #[derive(Clone, Debug)]

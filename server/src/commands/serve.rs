@@ -36,6 +36,8 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     model_and_data: model_args::ModelAndDataArgs,
     #[command(flatten)]
+    judge: model_args::JudgeArgs,
+    #[command(flatten)]
     storage: model_args::StorageArgs,
     /// Folder with the page's files [default: those in the program, else `site` beside it or `target/site`]
     #[arg(long, env = "ADIRE_SITE")]
@@ -126,8 +128,11 @@ impl ServeArgs {
         });
         let open = async {
             let folder = model.clone();
-            let most = self.max_strength;
-            let load = move || Ok(EngineBackend::load(&folder, &options)?.with_max_strength(most));
+            let (most, judge) = (self.max_strength, self.judge.find(&model));
+            let load = move || {
+                let backend = EngineBackend::load(&folder, &options)?;
+                Ok(backend.with_max_strength(most).with_judge(judge))
+            };
             let studio = Studio::open(config, load).await?;
             bundled::add(&studio, &model).await;
             Ok(studio)

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::select::CLIP;
+
 /// Repositories that have CLIP's vocabulary as Stable Diffusion 1.x uses it, and where in them.
 const TOKENIZERS: [(&str, &str); 4] = [
     ("openai/clip-vit-large-patch14", ""),
@@ -19,6 +21,8 @@ pub(crate) enum Kind {
     Checkpoint,
     /// Only a tokenizer.
     Tokenizer,
+    /// A CLIP, which judges images; it has a tokenizer too.
+    Judge,
 }
 
 /// One model in the cache.
@@ -67,7 +71,13 @@ pub(crate) fn cached(cache: &Path) -> Vec<Cached> {
 
 /// The model that is called `name`.
 pub(crate) fn find(cache: &Path, name: &str) -> Option<Cached> {
-    cached(cache).into_iter().find(|cached| cached.name == name && cached.kind != Kind::Tokenizer)
+    let generates = |kind| matches!(kind, Kind::Folder | Kind::Checkpoint);
+    cached(cache).into_iter().find(|cached| cached.name == name && generates(cached.kind))
+}
+
+/// The CLIP that is called `name`.
+pub(crate) fn find_judge(cache: &Path, name: &str) -> Option<Cached> {
+    cached(cache).into_iter().find(|cached| cached.name == name && cached.kind == Kind::Judge)
 }
 
 /// A folder with CLIP's vocabulary.
@@ -90,7 +100,9 @@ fn contents(name: &str, snapshot: &Path) -> Vec<Cached> {
         return vec![cached(name.to_owned(), Kind::Folder, snapshot.to_owned())];
     }
     if is_tokenizer(snapshot) {
-        return vec![cached(name.to_owned(), Kind::Tokenizer, snapshot.to_owned())];
+        let judges = CLIP.iter().all(|file| snapshot.join(file).is_file());
+        let kind = if judges { Kind::Judge } else { Kind::Tokenizer };
+        return vec![cached(name.to_owned(), kind, snapshot.to_owned())];
     }
     let files = entries(snapshot).into_iter().filter(|path| {
         path.extension().is_some_and(|extension| extension == "safetensors") && path.is_file()

@@ -16,7 +16,7 @@ use super::{
     cache,
     check::{Expected, check},
     client::{Client, Failure, text},
-    select::{Variant, images, select},
+    select::{Part, Variant, images, select},
 };
 
 /// How often a broken transfer is taken up again.
@@ -35,8 +35,7 @@ pub(crate) struct Wanted {
     /// Branch, tag or commit.
     pub(crate) revision: String,
     pub(crate) variant: Variant,
-    /// A single-file checkpoint of the repository.
-    pub(crate) file: Option<String>,
+    pub(crate) part: Part,
 }
 
 /// Fetches everything that is not there yet, telling `report` of each file; gives the snapshot's folder.
@@ -44,7 +43,7 @@ pub(crate) struct Wanted {
 /// # Errors
 /// One sentence: no such model, no access, nothing usable in it, a broken transfer, a wrong hash.
 pub(crate) fn pull(wanted: &Wanted, report: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
-    let choose = |files: &[String]| select(files, wanted.variant, wanted.file.as_deref());
+    let choose = |files: &[String]| select(files, wanted.variant, &wanted.part);
     fetch(wanted, &choose, report)
 }
 
@@ -62,7 +61,7 @@ pub(crate) fn pull_images(
         repository: repository.to_owned(),
         revision: revision.to_owned(),
         variant: Variant::Full,
-        file: None,
+        part: Part::Whole,
     };
     fetch(&wanted, &|files| images(files), report)
 }

@@ -22,6 +22,9 @@ const PARTS: [(&str, &str, &str); 3] = [
 const TOKENIZER: [&str; 5] =
     ["vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
 
+/// What a CLIP has beside its tokenizer: with these it can judge images.
+pub(super) const CLIP: [&str; 3] = ["preprocessor_config.json", "model.safetensors", "config.json"];
+
 /// Most files of a dataset that are fetched.
 const MAX_FILES: usize = 30_000;
 
@@ -60,15 +63,26 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.contains('\\') && name.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
+/// Which part of a repository is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All that the program can use.
+    Whole,
+    /// The tokenizer of a CLIP without its weights.
+    Tokenizer,
+    /// This single-file checkpoint.
+    File(String),
+}
+
 /// The files to fetch, the one that says that all are there last.
 ///
 /// # Errors
 /// A clause about the repository: why nothing in it can be used.
-pub(crate) fn select(files: &[String], variant: Variant, file: Option<&str>) -> Result<Vec<String>, String> {
+pub(crate) fn select(files: &[String], variant: Variant, part: &Part) -> Result<Vec<String>, String> {
     let files: Vec<&str> = files.iter().filter(|name| is_plain(name)).map(String::as_str).collect();
     let has = |name: &str| files.contains(&name);
-    if let Some(file) = file {
-        return match file {
+    if let Part::File(file) = part {
+        return match file.as_str() {
             file if !file.ends_with(".safetensors") => Err(format!("{file} is not a .safetensors file")),
             file if has(file) => Ok(vec![file.to_owned()]),
             file => Err(format!("it has no file {file}")),
@@ -78,7 +92,13 @@ pub(crate) fn select(files: &[String], variant: Variant, file: Option<&str>) -> 
         return folder(&files, variant);
     }
     if has("vocab.json") && has("merges.txt") {
-        return Ok(TOKENIZER.iter().filter(|name| has(name)).map(|name| (*name).to_owned()).collect());
+        let whole = *part == Part::Whole && CLIP.iter().all(|name| has(name));
+        let clip = if whole { &CLIP[..] } else { &[] };
+        let wanted = TOKENIZER.iter().filter(|name| has(name)).chain(clip);
+        return Ok(wanted.map(|name| (*name).to_owned()).collect());
+    }
+    if *part == Part::Tokenizer {
+        return Err("it has no vocab.json and merges.txt".to_owned());
     }
     let single: Vec<&str> =
         files.iter().copied().filter(|name| !name.contains('/') && name.ends_with(".safetensors")).collect();
@@ -162,6 +182,10 @@ mod tests {
         text.split_whitespace().map(str::to_owned).collect()
     }
 
+    fn file(name: &str) -> Part {
+        Part::File(name.to_owned())
+    }
+
     #[test]
     fn only_what_is_needed_is_chosen() {
         let repository = names(
@@ -175,7 +199,7 @@ mod tests {
              unet/diffusion_pytorch_model.safetensors.index.json vae/config.json \
              vae/diffusion_pytorch_model.safetensors ../../escape.safetensors",
         );
-        let full = select(&repository, Variant::Full, None).unwrap();
+        let full = select(&repository, Variant::Full, &Part::Whole).unwrap();
         let expected = names(
             "text_encoder/model.safetensors text_encoder/config.json \
              unet/diffusion_pytorch_model-00001-of-00002.safetensors \
@@ -185,11 +209,11 @@ mod tests {
              scheduler/scheduler_config.json model_index.json",
         );
         assert_eq!(full, expected);
-        let half = select(&repository, Variant::Fp16, None).unwrap();
+        let half = select(&repository, Variant::Fp16, &Part::Whole).unwrap();
         assert!(half.contains(&"unet/diffusion_pytorch_model.fp16.safetensors".to_owned()));
         assert!(half.contains(&"vae/diffusion_pytorch_model.safetensors".to_owned()), "the only variant");
         assert!(!half.iter().any(|name| name.contains("-of-")));
-        let one = select(&repository, Variant::Full, Some("v1-5-pruned.safetensors")).unwrap();
+        let one = select(&repository, Variant::Full, &file("v1-5-pruned.safetensors")).unwrap();
         assert_eq!(one, ["v1-5-pruned.safetensors"]);
     }
 
@@ -203,19 +227,29 @@ mod tests {
 
     #[test]
     fn unusable_repositories_are_reported() {
-        let refusal = |files: &str, file| select(&names(files), Variant::Full, file).unwrap_err();
-        assert!(refusal("model.ckpt README.md", None).contains("neither model_index.json nor"));
-        assert!(refusal("a.safetensors b.safetensors", None).contains("a.safetensors, b.safetensors"));
-        assert!(refusal("a.safetensors", Some("b.safetensors")).contains("no file b.safetensors"));
-        assert!(refusal("a.ckpt", Some("a.ckpt")).contains("not a .safetensors file"));
-        assert!(refusal("../a.safetensors", Some("../a.safetensors")).contains("no file"));
+        let refusal = |files: &str, part| select(&names(files), Variant::Full, &part).unwrap_err();
+        assert!(refusal("model.ckpt README.md", Part::Whole).contains("neither model_index.json nor"));
+        assert!(refusal("a.safetensors b.safetensors", Part::Whole).contains("a.safetensors, b.safetensors"));
+        assert!(refusal("a.safetensors", file("b.safetensors")).contains("no file b.safetensors"));
+        assert!(refusal("a.ckpt", file("a.ckpt")).contains("not a .safetensors file"));
+        assert!(refusal("../a.safetensors", file("../a.safetensors")).contains("no file"));
         let pickled = "model_index.json text_encoder/config.json text_encoder/pytorch_model.bin";
-        assert!(refusal(pickled, None).contains("only pickles"));
+        assert!(refusal(pickled, Part::Whole).contains("only pickles"));
         assert!(
-            refusal("model_index.json transformer/config.json", None).contains("text_encoder/config.json")
+            refusal("model_index.json transformer/config.json", Part::Whole)
+                .contains("text_encoder/config.json")
         );
-        let clip = "vocab.json merges.txt pytorch_model.bin model.safetensors tokenizer.json config.json";
-        let chosen = select(&names(clip), Variant::Full, None).unwrap();
-        assert_eq!(chosen, ["vocab.json", "merges.txt", "tokenizer.json"]);
+    }
+
+    #[test]
+    fn a_clip_is_fetched_whole_or_for_its_tokenizer() {
+        let clip = "vocab.json merges.txt pytorch_model.bin model.safetensors tokenizer.json config.json \
+                    preprocessor_config.json flax_model.msgpack";
+        let chosen = |files: &str, part| select(&names(files), Variant::Full, &part).unwrap();
+        let tokenizer = names("vocab.json merges.txt tokenizer.json");
+        let rest = names("preprocessor_config.json model.safetensors config.json");
+        assert_eq!(chosen(clip, Part::Whole), [tokenizer.clone(), rest].concat());
+        assert_eq!(chosen(clip, Part::Tokenizer), tokenizer);
+        assert_eq!(chosen("vocab.json merges.txt config.json", Part::Whole), names("vocab.json merges.txt"));
     }
 }

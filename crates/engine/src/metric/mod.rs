@@ -1,5 +1,6 @@
 //! Metrics of an adapter's images: how well they follow prompts, how near they are to a style, how varied they are, and
-//! whether they are copies. Each takes features, one row for each image or text, and knows neither models nor files.
+//! whether they are copies. Each takes features, one row for each image or text, and knows neither models nor files; the
+//! features are the [`judge`]'s.
 //!
 //! A metric's [`Metric::revision`] changes whenever its result for the same features can change, so that stored scores
 //! of an older one are computed again. Committed goldens fail if a result changes and the revision does not.
@@ -8,12 +9,14 @@ pub mod adherence;
 pub mod distance;
 pub mod diversity;
 pub mod floors;
+pub mod judge;
 pub mod memorisation;
 pub mod style;
 
 mod features;
 
 pub use features::{Features, FeaturesError};
+pub use judge::{ImageFeatures, Judge};
 
 /// Which values are better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

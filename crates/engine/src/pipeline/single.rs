@@ -72,7 +72,7 @@ fn tokenizer_folder(path: &Path, options: &LoadOptions) -> Result<PathBuf> {
         let message = "has no tokenizer: CLIP's vocabulary is in no checkpoint. Name a folder that holds CLIP's \
             vocab.json and merges.txt (any Stable Diffusion 1.x folder in Hugging Face layout has them in its \
             tokenizer folder) with --tokenizer, or fetch them once with `adire models pull \
-            openai/clip-vit-large-patch14`.";
+            openai/clip-vit-large-patch14 --tokenizer-only`.";
         return Err(EngineError::model(path, message));
     };
     let inner = named.join("tokenizer");

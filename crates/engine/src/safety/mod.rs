@@ -2,19 +2,19 @@
 //! and how near its answer is to a list of concepts that is known only as vectors. Knows nothing of how an image came
 //! about, or of what happens to one that is flagged.
 
-mod config;
-mod preprocess;
-mod resample;
 mod verdict;
-mod vision;
 
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
 pub use self::verdict::SafetyVerdict;
-use self::{config::CheckerConfig, preprocess::Preprocessor, vision::VisionTower};
-use crate::{EngineError, Result, Rgb8, checkpoint::Checkpoint, layers::Linear};
+use crate::{
+    EngineError, Result, Rgb8,
+    checkpoint::Checkpoint,
+    clip::{ClipConfig, Preprocessor, VisionTower, unit},
+    layers::Linear,
+};
 
 /// Rows of the two lists: fixed in diffusers.
 const CONCEPTS: usize = 17;
@@ -52,7 +52,7 @@ impl SafetyChecker {
                 that has one, or omit --safety-checker (ADIRE_SAFETY_CHECKER).";
             return Err(EngineError::model(model, message));
         }
-        let config = CheckerConfig::read(&folder)?;
+        let config = ClipConfig::read(&folder)?;
         let preprocessor =
             Preprocessor::read(&model.join("feature_extractor"), config.vision_config.image_size)?;
         let checkpoint = Checkpoint::open(&folder, "model")?;
@@ -102,11 +102,4 @@ impl SafetyChecker {
     pub fn preprocess(&self, image: &Rgb8) -> Result<Tensor> {
         self.preprocessor.apply(image, self.concepts.embeds.device())
     }
-}
-
-/// Rows of length 1, in f32 (torch's `normalize`).
-fn unit(rows: &Tensor) -> Result<Tensor> {
-    let rows = rows.to_dtype(DType::F32)?;
-    let norm = rows.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-12)?;
-    Ok(rows.broadcast_div(&norm)?)
 }

@@ -43,7 +43,13 @@ impl TextEncoder {
         Self::open(config, &file.text(), dtype, device)
     }
 
-    fn open(config: &TextConfig, checkpoint: &Checkpoint, dtype: DType, device: &Device) -> Result<Self> {
+    /// The text encoder that a checkpoint holds, alone or beside an image tower.
+    pub(crate) fn open(
+        config: &TextConfig,
+        checkpoint: &Checkpoint,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
         let root = checkpoint.root(dtype, device);
         // Newer versions of transformers write the same tensors without the first part of their names.
         let nested = root.pp("text_model");

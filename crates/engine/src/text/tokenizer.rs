@@ -39,6 +39,8 @@ pub struct Tokenizer {
 pub struct Tokens {
     /// Begin mark, prompt, end mark, padding; always as many as there are positions.
     pub ids: Vec<u32>,
+    /// How many of `ids` come before the padding.
+    pub used: usize,
     /// Tokens at the end of the prompt that did not fit and have no effect.
     pub dropped: usize,
 }
@@ -138,8 +140,9 @@ impl Tokenizer {
         ids.push(self.begin);
         ids.extend_from_slice(&encoding[..kept]);
         ids.push(self.end);
+        let used = ids.len();
         ids.resize(self.positions, self.pad);
-        Ok(Tokens { ids, dropped: encoding.len() - kept })
+        Ok(Tokens { ids, used, dropped: encoding.len() - kept })
     }
 
     /// Tokens of `text` without the marks, however many there are.

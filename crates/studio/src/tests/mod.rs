@@ -8,6 +8,7 @@ mod datasets;
 mod deletion;
 mod embeddings;
 mod events;
+mod features;
 mod files;
 mod jobs;
 mod limits;

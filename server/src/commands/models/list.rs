@@ -24,6 +24,7 @@ impl ListArgs {
                 Kind::Folder => "folder",
                 Kind::Checkpoint => "single file",
                 Kind::Tokenizer => "tokenizer only",
+                Kind::Judge => "judge",
             };
             let _ = writeln!(text, "{}  {kind}  {}", cached.name, cached.path.display());
         }

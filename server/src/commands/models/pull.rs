@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use clap::Args;
 
-use crate::hub::{self, Variant, Wanted};
+use crate::hub::{self, Part, Variant, Wanted};
 
 /// Model to download. HF_ENDPOINT, HF_TOKEN and HF_HOME are honoured.
 #[derive(Debug, Args)]
@@ -20,22 +20,33 @@ pub(crate) struct PullArgs {
     /// A single-file checkpoint of the repository, instead of its folders
     #[arg(long, value_name = "NAME.safetensors")]
     file: Option<String>,
+    /// Only the tokenizer of a CLIP, for single-file checkpoints; without it a CLIP is downloaded whole, to judge images
+    #[arg(long, conflicts_with = "file")]
+    tokenizer_only: bool,
 }
 
 impl PullArgs {
     pub(crate) fn run(self) -> anyhow::Result<()> {
+        let part = match self.file {
+            Some(file) => Part::File(file),
+            None if self.tokenizer_only => Part::Tokenizer,
+            None => Part::Whole,
+        };
         let wanted = Wanted {
             what: "model",
             repository: self.repository,
             revision: self.revision,
             variant: self.variant,
-            file: self.file,
+            part,
         };
         let snapshot = hub::pull(&wanted, &mut |line| {
             let _ = writeln!(std::io::stderr(), "{line}");
         })?;
         let name = hub::cached(&hub::folder()).into_iter().find(|cached| {
-            let file = wanted.file.as_ref().is_none_or(|file| cached.path == cached.snapshot.join(file));
+            let file = match &wanted.part {
+                Part::File(file) => cached.path == cached.snapshot.join(file),
+                Part::Whole | Part::Tokenizer => true,
+            };
             cached.snapshot == snapshot && file
         });
         let name = name.map_or(wanted.repository, |cached| cached.name);

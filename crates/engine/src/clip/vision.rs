@@ -3,18 +3,17 @@
 
 use candle_core::Tensor;
 
-use super::config::VisionConfig;
+use super::{Layer, LayerSizes, config::VisionConfig};
 use crate::{
     Result,
     checkpoint::Cursor,
-    clip::{Layer, LayerSizes},
     layers::LayerNorm,
     ops::{self, AttentionMask},
 };
 
 /// CLIP's image tower, up to its pooled output.
 #[derive(Debug)]
-pub(super) struct VisionTower {
+pub(crate) struct VisionTower {
     patch_embedding: Tensor,
     /// The patches' convolution has none.
     no_bias: Tensor,
@@ -27,7 +26,7 @@ pub(super) struct VisionTower {
 }
 
 impl VisionTower {
-    pub(super) fn load(config: &VisionConfig, cursor: &Cursor<'_>) -> Result<Self> {
+    pub(crate) fn load(config: &VisionConfig, cursor: &Cursor<'_>) -> Result<Self> {
         let (width, patch, eps) = (config.hidden_size, config.patch_size, config.layer_norm_eps);
         let (embeddings, layers) = (cursor.pp("embeddings"), cursor.pp("encoder").pp("layers"));
         let positions = (config.image_size / patch).pow(2) + 1;
@@ -56,17 +55,33 @@ impl VisionTower {
     }
 
     /// `images` [batch, 3, side, side] in the compute dtype; gives [batch, width].
-    pub(super) fn forward(&self, images: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        Ok(self.forward_with_places(images, 0)?.0)
+    }
+
+    /// As [`Self::forward`], with the states of the patches after `layers` layers, [batch, patches, width]; they come row
+    /// by row from the top.
+    pub(crate) fn forward_with_places(&self, images: &Tensor, layers: usize) -> Result<(Tensor, Tensor)> {
         let (batch, ..) = images.dims4()?;
         let patches = ops::conv2d(images, &self.patch_embedding, &self.no_bias, None, self.patch, 0)?;
         let patches = patches.flatten_from(2)?.transpose(1, 2)?;
         let class = self.class_embedding.reshape((1, 1, ()))?.repeat((batch, 1, 1))?;
         let x = Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.position_embedding)?;
         let mut x = self.pre_layernorm.forward(&x)?;
-        for layer in &self.layers {
+        let mut places = x.clone();
+        for (done, layer) in self.layers.iter().enumerate() {
             x = layer.forward(&x, AttentionMask::None)?;
+            if done + 1 == layers {
+                places = x.clone();
+            }
         }
         let pooled = self.post_layernorm.forward(&x.narrow(1, 0, 1)?.contiguous()?)?;
-        Ok(pooled.squeeze(1)?)
+        let patches = places.dim(1)? - 1;
+        Ok((pooled.squeeze(1)?, places.narrow(1, 1, patches)?))
+    }
+
+    /// Layers of the transformer.
+    pub(crate) fn layers(&self) -> usize {
+        self.layers.len()
     }
 }

@@ -1,4 +1,4 @@
-//! `safety_checker/config.json`, with transformers' defaults for what is absent.
+//! `config.json` of a CLIP, with transformers' defaults for what is absent.
 
 use std::path::Path;
 
@@ -6,30 +6,30 @@ use serde::Deserialize;
 
 use crate::{EngineError, Result, json, ops::Activation};
 
-/// CLIPConfig, as far as the checker needs it.
+/// CLIPConfig without its text tower.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
-pub(super) struct CheckerConfig {
-    pub(super) projection_dim: usize,
-    pub(super) vision_config: VisionConfig,
+pub(crate) struct ClipConfig {
+    pub(crate) projection_dim: usize,
+    pub(crate) vision_config: VisionConfig,
 }
 
 /// Sizes of CLIP's image tower. Fields have transformers' names.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
-pub(super) struct VisionConfig {
-    pub(super) hidden_size: usize,
-    pub(super) intermediate_size: usize,
-    pub(super) num_hidden_layers: usize,
-    pub(super) num_attention_heads: usize,
-    pub(super) num_channels: usize,
-    pub(super) image_size: usize,
-    pub(super) patch_size: usize,
-    pub(super) hidden_act: Activation,
-    pub(super) layer_norm_eps: f64,
+pub(crate) struct VisionConfig {
+    pub(crate) hidden_size: usize,
+    pub(crate) intermediate_size: usize,
+    pub(crate) num_hidden_layers: usize,
+    pub(crate) num_attention_heads: usize,
+    pub(crate) num_channels: usize,
+    pub(crate) image_size: usize,
+    pub(crate) patch_size: usize,
+    pub(crate) hidden_act: Activation,
+    pub(crate) layer_norm_eps: f64,
 }
 
-impl Default for CheckerConfig {
+impl Default for ClipConfig {
     fn default() -> Self {
         Self { projection_dim: 512, vision_config: VisionConfig::default() }
     }
@@ -56,9 +56,9 @@ const MAX_WIDTH: usize = 1 << 16;
 const MAX_LAYERS: usize = 256;
 const MAX_SIDE: usize = 4096;
 
-impl CheckerConfig {
+impl ClipConfig {
     /// Reads and checks `folder`'s config.json.
-    pub(super) fn read(folder: &Path) -> Result<Self> {
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
         let path = folder.join("config.json");
         let config: Self = json::read(&path)?;
         match config.problem() {

@@ -1,4 +1,5 @@
-//! Bicubic resizing of bytes as Pillow does it, to the bit: the checker's answer hangs on the third decimal of a cosine.
+//! Bicubic resizing of bytes as Pillow does it, to the bit: the safety checker's answer hangs on the third decimal of
+//! a cosine.
 //!
 //! Keys' cubic with a = −½, stretched by the factor when an image is made smaller; the weights of every output pixel
 //! normalised and rounded to 22 binary digits; rows and columns one after the other, rounded to bytes in between. Which

@@ -1,4 +1,5 @@
-//! `feature_extractor/preprocessor_config.json`, and what it does to an image: transformers' CLIPImageProcessor.
+//! `preprocessor_config.json`, and what it does to an image: transformers' CLIPImageProcessor and, with the same steps,
+//! BitImageProcessor.
 
 use std::path::Path;
 
@@ -13,7 +14,7 @@ const BICUBIC: usize = 3;
 
 /// Resizes the shorter side, cuts the middle out, normalises.
 #[derive(Clone, Debug)]
-pub(super) struct Preprocessor {
+pub(crate) struct Preprocessor {
     /// Of the shorter side after resizing.
     edge: usize,
     /// Of the square that is cut out.
@@ -77,14 +78,14 @@ impl Size {
 
 impl Preprocessor {
     /// Reads `folder`'s preprocessor_config.json; `wanted` is the side of the images that the tower takes.
-    pub(super) fn read(folder: &Path, wanted: usize) -> Result<Self> {
+    pub(crate) fn read(folder: &Path, wanted: usize) -> Result<Self> {
         let path = folder.join("preprocessor_config.json");
         let config: Config = json::read(&path)?;
         let fail = |message: String| Err(EngineError::model(&path, message));
         let steps = [config.do_resize, config.do_center_crop, config.do_rescale, config.do_normalize];
         if steps.contains(&false) || config.resample != BICUBIC {
             return fail(
-                "leaves out a step, or does not resize bicubically (resample 3); a safety checker's preprocessing \
+                "leaves out a step, or does not resize bicubically (resample 3); an image tower's preprocessing \
                  resizes, crops, rescales and normalises."
                     .to_owned(),
             );
@@ -95,7 +96,7 @@ impl Preprocessor {
         };
         if side != wanted || edge < side || edge > 16 * wanted {
             return fail(format!(
-                "resizes to {edge} pixels and crops to {side}; the safety checker takes images of {wanted}."
+                "resizes to {edge} pixels and crops to {side}; the image tower takes images of {wanted}."
             ));
         }
         if config.image_std.iter().any(|deviation| !deviation.is_normal()) {
@@ -106,7 +107,7 @@ impl Preprocessor {
     }
 
     /// [1, 3, side, side], f32.
-    pub(super) fn apply(&self, image: &Rgb8, device: &Device) -> Result<Tensor> {
+    pub(crate) fn apply(&self, image: &Rgb8, device: &Device) -> Result<Tensor> {
         let (width, height) = (image.width as usize, image.height as usize);
         if image.data.len() != 3 * width * height || image.data.is_empty() {
             let bytes = image.data.len();

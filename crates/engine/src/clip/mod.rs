@@ -1,6 +1,14 @@
-//! The transformer layer that CLIP's two towers share (Radford et al. 2021), as transformers' CLIPEncoderLayer.
+//! CLIP's image tower with what prepares images for it, and the transformer layer that CLIP's two towers share (Radford et
+//! al. 2021), as transformers' CLIPEncoderLayer. The text tower is `text::TextEncoder`.
 
-use candle_core::Tensor;
+mod config;
+mod preprocess;
+mod resample;
+mod vision;
+
+use candle_core::{D, DType, Tensor};
+
+pub(crate) use self::{config::ClipConfig, preprocess::Preprocessor, vision::VisionTower};
 
 use crate::{
     ParameterVisitor, Result,
@@ -74,4 +82,11 @@ impl Layer {
         self.fc1.visit(&format!("{path}.mlp.fc1"), f)?;
         self.fc2.visit(&format!("{path}.mlp.fc2"), f)
     }
+}
+
+/// Rows [rows, width] scaled to length 1, in f32 (torch's `normalize`).
+pub(crate) fn unit(rows: &Tensor) -> Result<Tensor> {
+    let rows = rows.to_dtype(DType::F32)?;
+    let norm = rows.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(1e-12)?;
+    Ok(rows.broadcast_div(&norm)?)
 }

@@ -1,0 +1,91 @@
+//! The judge against Pillow and transformers (`tools/goldens/judge.py`).
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[expect(unreachable_pub, reason = "each test file uses a part")]
+mod common;
+
+use std::fs;
+
+use adire_engine::{EngineError, Rgb8, metric::Judge};
+use candle_core::{Device, Tensor};
+use common::{assert_close, golden, tensors};
+
+fn judge() -> Judge {
+    Judge::load(&golden("judge/clip"), &Device::Cpu).unwrap()
+}
+
+fn rgb8(tensor: &Tensor) -> Rgb8 {
+    let (height, width, _) = tensor.dims3().unwrap();
+    Rgb8 {
+        width: width as u32,
+        height: height as u32,
+        data: tensor.flatten_all().unwrap().to_vec1().unwrap(),
+    }
+}
+
+fn rows(rows: Vec<Vec<f32>>) -> Tensor {
+    Tensor::new(rows, &Device::Cpu).unwrap()
+}
+
+#[test]
+fn features_of_images_equal_transformers() {
+    let goldens = tensors("judge/features.safetensors");
+    let images: Vec<Rgb8> =
+        (0..goldens["image_embeds"].dim(0).unwrap()).map(|i| rgb8(&goldens[&format!("{i}.image")])).collect();
+    let (embeddings, maps) =
+        judge().images(&images).unwrap().into_iter().map(|found| (found.embedding, found.map)).unzip();
+    assert_close("embeddings", &rows(embeddings), &goldens["image_embeds"]);
+    assert_close("maps", &rows(maps), &goldens["maps"]);
+}
+
+#[test]
+fn features_of_texts_equal_transformers() {
+    let bytes = fs::read(golden("judge/features.safetensors")).unwrap();
+    let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let texts: Vec<String> = serde_json::from_str(&metadata.metadata().as_ref().unwrap()["texts"]).unwrap();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let found = judge().texts(&texts).unwrap();
+    assert_close("texts", &rows(found), &tensors("judge/features.safetensors")["text_embeds"]);
+}
+
+#[test]
+fn the_hash_covers_every_file() {
+    let hash_after = |file: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(golden("judge/clip")).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        }
+        if !file.is_empty() {
+            let path = folder.path().join(file);
+            let text = fs::read_to_string(&path).unwrap();
+            // A line more would be an invalid merge.
+            let changed = if file == "merges.txt" { text.replacen("0.2", "0.3", 1) } else { text + "\n" };
+            fs::write(&path, changed).unwrap();
+        }
+        Judge::load(folder.path(), &Device::Cpu).unwrap().hash().to_owned()
+    };
+    assert_eq!(hash_after(""), judge().hash());
+    for file in ["config.json", "preprocessor_config.json", "vocab.json", "merges.txt"] {
+        assert_ne!(hash_after(file), judge().hash(), "{file}");
+    }
+}
+
+#[test]
+fn a_folder_of_something_else_is_refused_with_the_file() {
+    for (folder, file) in
+        [("pipeline/text_encoder", "preprocessor_config.json"), ("tokenizer", "config.json")]
+    {
+        match Judge::load(&golden(folder), &Device::Cpu) {
+            Err(EngineError::Model { path, message }) => {
+                assert!(
+                    path.ends_with(file) && message.contains("is missing"),
+                    "{}: {message}",
+                    path.display()
+                );
+            }
+            other => panic!("{folder}: {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The judge beside a model: opened when first needed, because most requests need none.
+
+use std::path::{Path, PathBuf};
+
+use adire_engine::{
+    Device, Rgb8,
+    metric::{Judge, judge::REVISION},
+};
+use adire_studio::{BackendError, FeatureRequest, FeatureSet, JudgeInfo};
+
+use crate::error::backend_error;
+
+/// The folder in which a model brings a judge of its own.
+const OWN: &str = "clip";
+/// What to do without a judge.
+const MISSING: &str = "There is no judge to score images by: the model folder has no `clip`. Run `adire models pull \
+    openai/clip-vit-large-patch14`, or name the folder of a CLIP with --judge (ADIRE_JUDGE).";
+
+/// A folder with a CLIP in Hugging Face layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JudgeFolder {
+    /// For people: its name on the Hugging Face Hub, or the folder's.
+    pub name: String,
+    /// The folder.
+    pub path: PathBuf,
+}
+
+impl JudgeFolder {
+    /// A folder by its own name.
+    pub fn at(path: &Path) -> Self {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Self { name, path: path.to_owned() }
+    }
+
+    /// The judge in a model's own folder, if it has one.
+    pub fn of_model(model: &Path) -> Option<Self> {
+        let path = model.join(OWN);
+        let model = model.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        path.join("config.json").is_file().then(|| Self { name: format!("{model}/{OWN}"), path })
+    }
+}
+
+/// A judge that may be open.
+pub(crate) struct JudgeSlot {
+    folder: Option<JudgeFolder>,
+    device: Device,
+    opened: Option<Judge>,
+}
+
+impl JudgeSlot {
+    /// The model's own judge, if it has one.
+    pub(crate) fn of_model(model: &Path, device: &Device) -> Self {
+        Self { folder: JudgeFolder::of_model(model), device: device.clone(), opened: None }
+    }
+
+    /// Another one on the same device.
+    pub(crate) fn moved_to(self, folder: JudgeFolder) -> Self {
+        Self { folder: Some(folder), opened: None, ..self }
+    }
+
+    /// What its name and hash are.
+    pub(crate) fn info(&mut self) -> Result<JudgeInfo, BackendError> {
+        let (judge, name) = self.open()?;
+        Ok(JudgeInfo { name: name.to_owned(), hash: judge.hash().to_owned(), revision: REVISION })
+    }
+
+    /// See [`adire_studio::Backend::features`].
+    pub(crate) fn features(&mut self, request: &FeatureRequest) -> Result<FeatureSet, BackendError> {
+        let (judge, _) = self.open()?;
+        let image = |pixels: &adire_studio::Pixels| Rgb8 {
+            width: pixels.width,
+            height: pixels.height,
+            data: pixels.rgb.clone(),
+        };
+        let images: Vec<Rgb8> = request.images.iter().map(image).collect();
+        let texts: Vec<&str> = request.texts.iter().map(String::as_str).collect();
+        let seen = judge.images(&images).map_err(|error| backend_error(&error))?;
+        let texts = judge.texts(&texts).map_err(|error| backend_error(&error))?;
+        let (images, maps): (Vec<_>, Vec<_>) =
+            seen.into_iter().map(|features| (features.embedding, features.map)).unzip();
+        Ok(FeatureSet { images, maps: if request.maps { maps } else { Vec::new() }, texts })
+    }
+
+    fn open(&mut self) -> Result<(&Judge, &str), BackendError> {
+        let folder = self.folder.as_ref().ok_or_else(|| BackendError::Failed(MISSING.to_owned()))?;
+        let judge = match self.opened.take() {
+            Some(judge) => judge,
+            None => Judge::load(&folder.path, &self.device).map_err(|error| backend_error(&error))?,
+        };
+        Ok((self.opened.insert(judge), &folder.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use adire_studio::Pixels;
+
+    use super::*;
+
+    fn golden(name: &str) -> PathBuf {
+        Path::new("../engine/tests/goldens").join(name)
+    }
+
+    #[test]
+    fn features_of_a_request() {
+        let folder = JudgeFolder { name: "golden".to_owned(), path: golden("judge/clip") };
+        let mut slot = JudgeSlot::of_model(&golden("pipeline"), &Device::Cpu).moved_to(folder);
+        let info = slot.info().unwrap();
+        assert_eq!((info.name.as_str(), info.hash.len(), info.revision), ("golden", 64, REVISION));
+        let image = Pixels { width: 9, height: 30, rgb: vec![70; 3 * 9 * 30] };
+        let mut request =
+            FeatureRequest { images: vec![image; 2], texts: vec!["red flower".to_owned()], maps: false };
+        let found = slot.features(&request).unwrap();
+        assert_eq!((found.images.len(), found.maps.len(), found.texts.len()), (2, 0, 1));
+        assert_eq!(found.images[0].len(), found.texts[0].len());
+        request.maps = true;
+        let found = slot.features(&request).unwrap();
+        assert_eq!(found.maps[0].len(), 16 * 32);
+        request.images[1].rgb.pop();
+        assert!(slot.features(&request).unwrap_err().to_string().contains("9 × 30"));
+    }
+
+    #[test]
+    fn a_model_without_a_judge_says_which_command_fetches_one() {
+        let mut slot = JudgeSlot::of_model(&golden("pipeline"), &Device::Cpu);
+        let error = slot.info().unwrap_err().to_string();
+        assert!(error.contains("adire models pull openai/clip-vit-large-patch14"), "{error}");
+    }
+
+    #[test]
+    fn the_starter_model_brings_its_own() {
+        let starter = Path::new("../../models/starter");
+        let mut slot = JudgeSlot::of_model(starter, &Device::Cpu);
+        assert_eq!(slot.info().unwrap().name, "starter/clip");
+        let texts = ["red stars on white cloth", "blue fish on a yellow ground"].map(str::to_owned).to_vec();
+        let found = slot.features(&FeatureRequest { texts, ..FeatureRequest::default() }).unwrap();
+        let cosine: f32 = found.texts[0].iter().zip(&found.texts[1]).map(|(a, b)| a * b).sum();
+        assert!(cosine < 0.9, "{cosine}");
+    }
+}

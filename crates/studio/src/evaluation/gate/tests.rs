@@ -1,0 +1,247 @@
+//! Verdicts of made-up evidence. Scores are `prompt effect + noise`, with the deviations that were measured for CLIPScore.
+
+use super::*;
+
+const PROMPT_DEVIATION: f64 = 0.03;
+const IMAGE_DEVIATION: f64 = 0.06;
+
+/// Normal numbers from a seed (Box and Muller on splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn uniform(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    fn normal(&mut self) -> f64 {
+        let (a, b) = (1.0 - self.uniform(), self.uniform());
+        (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
+    }
+}
+
+/// Scores of `prompts` × 2 seeds, the challenger's `gain` higher on average.
+fn paired(seed: u64, prompts: usize, level: f64, gain: f64) -> Paired {
+    let mut random = Random(seed);
+    let mut both = Paired::default();
+    for prompt in 0..prompts {
+        let effect = PROMPT_DEVIATION * random.normal();
+        for seed in [1, 2] {
+            let noise = IMAGE_DEVIATION * random.normal();
+            both.reference.push(Score { prompt, seed, value: level });
+            both.challenger.push(Score { prompt, seed, value: level + gain + effect + noise });
+        }
+    }
+    both
+}
+
+fn sound(images: usize) -> FloorEvidence {
+    FloorEvidence { applied_layers: Some(8), images, seconds: vec![1.0; images], ..FloorEvidence::default() }
+}
+
+fn honest() -> CopyingEvidence {
+    CopyingEvidence {
+        z: Some(0.2),
+        generated: 24,
+        held_out: 6,
+        own_nearest: vec![false; 24],
+        base_own_nearest: vec![false; 24],
+    }
+}
+
+fn evidence(seed: u64, prompts: usize, adherence_gain: f64, style_gain: f64) -> Evidence {
+    Evidence {
+        floors: sound(2 * prompts),
+        adherence: Some(paired(seed, prompts, 0.8, adherence_gain)),
+        style: Some(paired(seed + 1_000_000, prompts, 0.0, style_gain)),
+        copying: Some(honest()),
+        champion: None,
+        judge: "made up".to_owned(),
+    }
+}
+
+fn outcome(verdict: &Verdict, kind: CriterionKind) -> Outcome {
+    verdict.criteria.iter().find(|criterion| criterion.kind == kind).unwrap().outcome
+}
+
+/// Of 200 seeds, how many satisfy the condition.
+fn of_200(condition: impl Fn(u64) -> bool) -> usize {
+    (0..200).filter(|seed| condition(*seed)).count()
+}
+
+#[test]
+fn the_champion_against_itself_is_not_better() {
+    let policy = Policy::default();
+    // The same version with other noise: a true tie.
+    for prompts in [6, 12, 24] {
+        let better = of_200(|seed| {
+            outcome(&judge(&evidence(seed, prompts, 0.0, 0.0), &policy), CriterionKind::Style)
+                == Outcome::Pass
+        });
+        assert!(better <= 2 * 8, "{better} of 200 with {prompts} prompts");
+    }
+    // The same images: no difference at all.
+    let mut same = evidence(1, 24, 0.0, 0.0);
+    for paired in [same.adherence.as_mut().unwrap(), same.style.as_mut().unwrap()] {
+        paired.challenger = paired.reference.clone();
+    }
+    let verdict = judge(&same, &policy);
+    assert_eq!(outcome(&verdict, CriterionKind::Style), Outcome::Inconclusive);
+    assert_eq!(outcome(&verdict, CriterionKind::Adherence), Outcome::Pass);
+    assert_eq!(verdict.outcome, Outcome::Inconclusive);
+}
+
+#[test]
+fn a_good_adapter_passes_and_is_seldom_stopped() {
+    let policy = Policy::default();
+    let passed = of_200(|seed| judge(&evidence(seed, 24, 0.0, 0.06), &policy).outcome == Outcome::Pass);
+    assert!(passed >= 180, "{passed} of 200");
+    let stopped = of_200(|seed| {
+        (1..4).any(|blocks| {
+            let so_far = Evidence { copying: None, ..evidence(seed, blocks * BLOCK, 0.0, 0.06) };
+            futile(&so_far, &policy).is_some()
+        })
+    });
+    assert!(stopped <= 2, "{stopped} of 200");
+}
+
+#[test]
+fn noise_is_stopped_after_the_first_block() {
+    let policy = Policy::default();
+    let stopped = of_200(|seed| {
+        let so_far = Evidence { copying: None, ..evidence(seed, BLOCK, -0.4, 0.0) };
+        futile(&so_far, &policy).is_some_and(|criterion| criterion.kind == CriterionKind::Adherence)
+    });
+    assert_eq!(stopped, 200);
+}
+
+#[test]
+fn non_inferiority_is_not_shown_by_noise() {
+    let policy = Policy::default();
+    // Exactly at the margin: 5 % of 0.8.
+    let passed = of_200(|seed| {
+        outcome(&judge(&evidence(seed, 24, -0.04, 0.0), &policy), CriterionKind::Adherence) == Outcome::Pass
+    });
+    assert!(passed <= 16, "{passed} of 200");
+}
+
+#[test]
+fn too_little_data_is_never_a_failure() {
+    let policy = Policy::default();
+    let nothing = judge(&Evidence::default(), &policy);
+    assert_eq!(nothing.outcome, Outcome::Inconclusive);
+    assert!(nothing.criteria.iter().all(|criterion| criterion.outcome == Outcome::Inconclusive));
+    for prompts in 0..6 {
+        let verdict = judge(&evidence(3, prompts, -0.5, -0.5), &policy);
+        assert_eq!(outcome(&verdict, CriterionKind::Adherence), Outcome::Inconclusive, "{prompts}");
+        assert_eq!(outcome(&verdict, CriterionKind::Style), Outcome::Inconclusive, "{prompts}");
+        let reason = &verdict.criteria[1].reason;
+        assert!(reason.contains("of the 6 prompts that a verdict needs"), "{reason}");
+    }
+    let mut few = evidence(3, 24, 0.0, 0.1);
+    few.copying = Some(CopyingEvidence {
+        z: Some(-1.5),
+        generated: 4,
+        held_out: 1,
+        own_nearest: vec![true; 4],
+        base_own_nearest: vec![false; 4],
+    });
+    assert_eq!(outcome(&judge(&few, &policy), CriterionKind::Copying), Outcome::Inconclusive);
+}
+
+#[test]
+fn floors_fail_with_their_reason() {
+    let reason = |floors: FloorEvidence| {
+        let policy = Policy::parse("[floors]\nseconds_p95 = 2.0\n").unwrap();
+        let verdict = judge(&Evidence { floors, ..evidence(1, 24, 0.0, 0.1) }, &policy);
+        assert_eq!((verdict.outcome, verdict.criteria[0].outcome), (Outcome::Fail, Outcome::Fail));
+        verdict.criteria[0].reason.clone()
+    };
+    let reasons = [
+        reason(FloorEvidence { applied_layers: Some(0), ..sound(48) }),
+        reason(FloorEvidence { unchanged: 48, ..sound(48) }),
+        reason(FloorEvidence { flat: 1, ..sound(48) }),
+        reason(FloorEvidence { failed: 5, ..sound(48) }),
+        reason(FloorEvidence { seconds: vec![2.5; 48], ..sound(48) }),
+    ];
+    assert_eq!(
+        reasons,
+        [
+            "The adapter changes no layer of this model.",
+            "The adapter changes nothing: its images equal the base model's.",
+            "1 of 48 images are of one colour.",
+            "5 of 48 images failed to render.",
+            "95% of the images take up to 2.5 s; the limit is 2.0 s.",
+        ]
+    );
+}
+
+#[test]
+fn copies_fail_by_either_test() {
+    let verdict = |copying: CopyingEvidence| {
+        let evidence = Evidence { copying: Some(copying), ..evidence(1, 24, 0.0, 0.1) };
+        judge(&evidence, &Policy::default()).criteria.pop().unwrap()
+    };
+    let nearer = verdict(CopyingEvidence { z: Some(-3.4), ..honest() });
+    assert_eq!(nearer.outcome, Outcome::Fail);
+    assert_eq!(
+        nearer.reason,
+        "Images are nearer to training images than 6 held-out images are (z -3.4, limit -3.0)."
+    );
+    let own = CopyingEvidence { z: None, held_out: 0, own_nearest: vec![true; 24], ..honest() };
+    assert_eq!(verdict(own.clone()).outcome, Outcome::Fail);
+    // The base's images are as near to their own: the captions say it all.
+    assert_eq!(
+        verdict(CopyingEvidence { base_own_nearest: vec![true; 24], ..own.clone() }).outcome,
+        Outcome::Pass
+    );
+    let without = verdict(CopyingEvidence { own_nearest: vec![false; 24], ..own });
+    assert_eq!(without.outcome, Outcome::Pass);
+    assert!(without.reason.contains("too few held-out images (0)"), "{}", without.reason);
+}
+
+#[test]
+fn muted_criteria_are_shown_and_do_not_count() {
+    let bad = evidence(1, 24, -0.4, 0.1);
+    let muted = Policy::parse("[adherence]\nmuted = true\n").unwrap();
+    let verdict = judge(&bad, &muted);
+    assert_eq!(outcome(&verdict, CriterionKind::Adherence), Outcome::Fail);
+    assert_eq!(verdict.outcome, Outcome::Pass);
+    assert_eq!(futile(&bad, &muted), None);
+    let sections = ["floors", "adherence", "style", "copying"];
+    let all: String = sections.iter().map(|section| format!("[{section}]\nmuted = true\n")).collect();
+    assert_eq!(judge(&bad, &Policy::parse(&all).unwrap()).outcome, Outcome::Inconclusive);
+}
+
+#[test]
+fn an_absolute_floor_names_the_judge() {
+    let policy = Policy::parse("[adherence]\nclip_score_floor = 0.75\n").unwrap();
+    let criterion = |gain| {
+        let verdict = judge(&evidence(4, 24, gain, 0.1), &policy);
+        verdict.criteria.into_iter().find(|one| one.kind == CriterionKind::ClipScoreFloor).unwrap()
+    };
+    assert_eq!((criterion(0.05).outcome, criterion(-0.2).outcome), (Outcome::Pass, Outcome::Fail));
+    assert!(criterion(0.05).reason.contains("CLIPScore by made up is 0.8"), "{}", criterion(0.05).reason);
+}
+
+#[test]
+fn images_are_paired_by_prompt_and_seed() {
+    let score = |prompt, seed, value| Score { prompt, seed, value };
+    let both = Paired {
+        challenger: vec![score(1, 7, 0.5), score(0, 7, 0.2), score(0, 8, 0.4), score(0, 9, f64::NAN)],
+        reference: vec![
+            score(0, 8, 0.1),
+            score(0, 7, 0.3),
+            score(0, 9, 9.0),
+            score(1, 7, 0.5),
+            score(2, 7, 9.0),
+        ],
+    };
+    let found = pairs(&both);
+    assert_eq!(found.len(), 2);
+    assert_eq!((found[0].prompt, found[1].prompt), (0, 1));
+    assert!((found[0].challenger - 0.3).abs() < 1e-12 && (found[0].reference - 0.2).abs() < 1e-12);
+}

@@ -1,0 +1,187 @@
+"""Trains the small CLIP until it can judge images: python judge.py --minutes 60
+
+`clip.py` leaves an image tower that hardly tells motifs apart, because captions of one batch differ in their colours, and
+these are enough to match them. Here each image is compared with captions that differ from its own in one word alone: every
+motif, every colour, every ground, every layout. Two more heads, thrown away afterwards, ask the mean of all tokens the
+same questions, so that each place of the image learns what it shows.
+
+The text tower stays as it is, byte for byte, because the denoiser depends on it. What is trained: the image tower, both
+projections and the logit scale. Starts from `clip.pt`, continues from `judge.pt`, writes `judge.pt` and `judge.jsonl`.
+"""
+
+import argparse
+import copy
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+import clip
+import data
+from common import Log, load, save
+
+WORDINGS = 2  # captions of each spec whose text states are computed once
+LAYOUTS = [(layout, scale) for layout in ("grid", "brick", "striped") for scale in data.SCALES] + [("medallion", "large")]
+FINISHES = ("plain", "framed")
+MOTIFS, COLOURS = list(data.MOTIFS), list(data.COLOURS)
+# One axis for each thing that a caption names, and how much its comparison counts.
+AXES = {"motif": (len(MOTIFS), 2.0), "colour": (len(COLOURS), 1.0), "ground": (len(COLOURS), 1.0),
+        "layout": (len(LAYOUTS), 0.5), "finish": (len(FINISHES), 0.25)}  # fmt: skip
+SHAPE = tuple(size for size, _ in AXES.values())
+
+
+def place(spec: data.Spec) -> tuple[int, ...]:
+    """Where a spec stands in the table of all specs."""
+    return (MOTIFS.index(spec.motif), COLOURS.index(spec.colour), COLOURS.index(spec.ground),
+            LAYOUTS.index((spec.layout, spec.scale)), FINISHES.index(spec.finish))  # fmt: skip
+
+
+def spec_at(at) -> data.Spec:
+    layout, scale = LAYOUTS[at[3]]
+    return data.Spec(MOTIFS[at[0]], COLOURS[at[1]], COLOURS[at[2]], layout, scale, FINISHES[at[4]])
+
+
+@torch.no_grad()
+def text_states(model) -> torch.Tensor:
+    """The text tower's pooled state of every caption: [*SHAPE, WORDINGS, width]. Colour on the same colour stays zero."""
+    stored = load("judge-texts.pt")
+    if stored is not None:
+        return stored["states"].float()
+    rng = np.random.default_rng(21)
+    states = torch.zeros(*SHAPE, WORDINGS, clip.TEXT_WIDTH)
+    places = [at for at in np.ndindex(*SHAPE) if at[1] != at[2]]
+    for start in range(0, len(places), 128):
+        part = places[start : start + 128]
+        for wording in range(WORDINGS):
+            texts = [data.describe(spec_at(at), rng, complete=True) for at in part]
+            ids = clip.tokenizer.encode(texts)
+            ids = ids[:, : int((ids != ids[0, -1]).sum(1).max()) + 1]
+            for at, state in zip(part, model.text_model(ids).pooler_output):
+                states[(*at, wording)] = state
+    save("judge-texts.pt", states=states.half())
+    return states
+
+
+def shrink(image: np.ndarray) -> torch.Tensor:
+    """uint8 [256, 256, 3] -> uint8 [3, 64, 64], as the exported preprocessor resizes."""
+    small = Image.fromarray(image).resize((clip.IMAGE, clip.IMAGE), Image.BICUBIC)
+    return torch.from_numpy(np.array(small)).permute(2, 0, 1)
+
+
+def disturb(x: torch.Tensor) -> torch.Tensor:
+    """Shifts, zooms, blurs and noise: generated images are softer, dirtier and less exact than drawn ones."""
+    count = len(x)
+    theta = torch.zeros(count, 2, 3)
+    zoom, moved = 1 + 0.06 * (2 * torch.rand(count) - 1), (torch.rand(count, 1) < 0.6).float()
+    theta[:, 0, 0] = theta[:, 1, 1] = zoom
+    theta[:, :, 2] = moved * 0.08 * (2 * torch.rand(count, 2) - 1)
+    x = F.grid_sample(x, F.affine_grid(theta, x.shape, align_corners=False), padding_mode="reflection", align_corners=False)
+    soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    blur = (torch.rand(count, 1, 1, 1) < 0.4).float() * torch.rand(count, 1, 1, 1)
+    x = torch.lerp(x, soft, blur)
+    return x + 0.12 * torch.rand(count, 1, 1, 1) * torch.randn_like(x)
+
+
+class HeldOut:
+    """Drawn images of the held-out specs, from seeds of their own, and the captions to choose from."""
+
+    def __init__(self, states: torch.Tensor, draws: int = 2, seed: int = 990):
+        rng = np.random.default_rng(seed)
+        specs = [spec for spec in data.held_out() for _ in range(draws)]
+        self.images = torch.stack([shrink(data.draw(spec, rng)) for spec in specs]).float() / 127.5 - 1
+        self.at = torch.tensor([place(spec) for spec in specs])
+        self.states = states
+
+    @torch.no_grad()
+    def __call__(self, model) -> dict:
+        """How often the right word wins when only that word is exchanged."""
+        features = clip.image_features(model, self.images)
+        wording = torch.zeros(len(self.at), dtype=torch.long)
+        out = {}
+        for axis, name in enumerate(AXES):
+            logits = compare(model, features, self.states, self.at, wording, axis)
+            out[name] = (logits.argmax(1) == self.at[:, axis]).float().mean().item()
+        return out
+
+
+def compare(model, features, states, at, wording, axis: int) -> torch.Tensor:
+    """Cosines of images [n, d] to the captions that differ from their own along one axis: [n, options]."""
+    options = SHAPE[axis]
+    index = [at[:, i, None].expand(-1, options) for i in range(len(SHAPE))]
+    index[axis] = torch.arange(options).expand(len(at), -1)
+    chosen = states[(*index, wording[:, None].expand(-1, options))]
+    texts = F.normalize(model.text_projection(chosen), dim=-1)
+    cosines = torch.einsum("nd,nod->no", features, texts)
+    # Colour and ground differ in every image, so one on itself is not an option.
+    return cosines.masked_fill(index[1] == index[2], -1e4)
+
+
+def train(minutes: float, batch: int, peak: float):
+    rng, log = np.random.default_rng(22), Log("judge")
+    torch.manual_seed(2)
+    model = clip.build()
+    model.load_state_dict((load("judge.pt") or load("clip.pt"))["clip"])
+    model.text_model.requires_grad_(False)
+    states = text_states(model)
+    held_out = HeldOut(states)
+    sizes = SHAPE
+    asks = torch.nn.ModuleList(torch.nn.ModuleList(torch.nn.Linear(clip.IMAGE_WIDTH, n) for n in sizes) for _ in range(2))
+    if (stored := load("judge.pt")) is not None:
+        asks.load_state_dict(stored["asks"])
+    parameters = [*(p for p in model.parameters() if p.requires_grad), *asks.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.98), weight_decay=0.02)
+    average = copy.deepcopy(model)
+    log(start=True, **held_out(model.eval()))
+    model.train()
+    source, images, specs = data.training_set(10**9, seed=int(rng.integers(10**6)) + (stored or {}).get("seen", 0)), [], []
+    seen, right, since = (stored or {}).get("seen", 0), 0.0, 0
+    for step in clip.clock(minutes, peak, optimizer):
+        # Images are drawn as they are needed, and used a few times.
+        for _ in range(batch // 4 if len(specs) >= 8 * batch else batch):
+            spec, image, _ = next(source)
+            images.append(shrink(image))
+            specs.append(place(spec))
+        chosen = rng.choice(len(specs), batch, replace=False)
+        at = torch.tensor([specs[i] for i in chosen])
+        x = disturb(torch.stack([images[i] for i in chosen]).float() / 127.5 - 1)
+        tower = model.vision_model(x)
+        features = F.normalize(model.visual_projection(tower.pooler_output), dim=-1)
+        scale = model.logit_scale.exp().clamp(max=100)
+        wording = torch.from_numpy(rng.integers(0, WORDINGS, batch))
+        loss = 0.0
+        for axis, (_, weight) in enumerate(AXES.values()):
+            logits = compare(model, features, states, at, wording, axis)
+            loss = loss + weight * F.cross_entropy(scale * logits, at[:, axis])
+            for ask, pooled in zip(asks, (tower.pooler_output, tower.last_hidden_state[:, 1:].mean(1))):
+                loss = loss + 0.5 * weight * F.cross_entropy(ask[axis](pooled), at[:, axis])
+            if axis == 0:
+                right, since = right + (logits.argmax(1) == at[:, 0]).float().mean().item(), since + 1
+        own = F.normalize(model.text_projection(states[(*at.T, wording)]), dim=-1)
+        apart, _ = clip.contrast(features, own, at, scale)
+        loss = loss + 0.5 * apart
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        seen += batch
+        with torch.no_grad():
+            for kept, new in zip(average.parameters(), model.parameters()):
+                kept.lerp_(new, max(0.003, 1 / (step + 1)))
+        if step % 100 == 99:
+            log(seen=seen, loss=loss.item(), motif_in_training=right / since, rate=optimizer.param_groups[0]["lr"])
+            right, since = 0.0, 0
+        if step % 500 == 499:
+            log(seen=seen, held_out=True, **held_out(average.eval()))
+            save("judge.pt", clip=average.state_dict(), asks=asks.state_dict(), seen=seen)
+    log(seen=seen, final=True, **held_out(average.eval()))
+    save("judge.pt", clip=average.state_dict(), asks=asks.state_dict(), seen=seen)
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser()
+    options.add_argument("--minutes", type=float, default=60)
+    options.add_argument("--batch", type=int, default=32)
+    options.add_argument("--rate", type=float, default=1e-3)
+    options = options.parse_args()
+    train(options.minutes, options.batch, options.rate)
