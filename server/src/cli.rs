@@ -28,7 +28,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the studio: web page and JSON API
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Generate an image
     Generate(Box<GenerateArgs>),
     /// Re-render an image from its recipe and compare
