@@ -8,13 +8,15 @@ use adire_protocol::{
 };
 
 use crate::{
-    BackendError, Blob, LocalFile, NewAdapter, StudioError,
+    AdapterFile, BackendError, Blob, LocalFile, NewAdapter, StudioError,
     blobs::{Blobs, Staged},
-    deletion,
     folder::reason,
     registry::exact,
-    shared::{Shared, blocking, detached, now},
+    shared::Shared,
     store::Listed,
+    tasks::{blocking, detached},
+    time::now,
+    unused_blobs::remove_unused,
 };
 
 /// How long one who asks for a receipt waits while the model is busy.
@@ -224,6 +226,33 @@ pub(crate) async fn local(blobs: &Blobs, version: &AdapterVersion) -> Result<Loc
     blobs.local(&version.hash).await?.ok_or_else(|| lost(version))
 }
 
+/// The files of adapters that a request names in full.
+pub(crate) async fn files(shared: &Shared, uses: &[AdapterUse]) -> Result<Vec<AdapterFile>, StudioError> {
+    if uses.is_empty() {
+        return Ok(Vec::new());
+    }
+    // A version that was hidden after the request was taken is used all the same; one that was deleted is gone.
+    let known = shared.store.all_adapters().await?;
+    let is_gone = |listed: &&Listed| listed.deleted_at.is_some();
+    let gone: Vec<String> = known.iter().filter(is_gone).map(|listed| listed.version.id()).collect();
+    let known: Vec<AdapterVersion> = known.into_iter().map(|listed| listed.version).collect();
+    let mut files = Vec::with_capacity(uses.len());
+    for adapter in uses {
+        let version = resolve(&known, &adapter.name)?;
+        if gone.contains(&version.id()) {
+            return Err(StudioError::Adapter(format!(
+                "Adapter {} was deleted while this generation was queued. Choose another one.",
+                version.id()
+            )));
+        }
+        let path = local(&shared.blobs, version).await?;
+        let (id, hash) = (version.id(), version.hash.clone());
+        let (strength, te_strength) = (adapter.strength, adapter.text_encoder_strength());
+        files.push(AdapterFile { id, hash, path, strength, te_strength });
+    }
+    Ok(files)
+}
+
 fn lost(version: &AdapterVersion) -> StudioError {
     StudioError::Storage(format!("The file of {} is missing.", version.id()))
 }
@@ -273,7 +302,7 @@ pub(crate) async fn delete(shared: &Shared, name: &str) -> Result<ListedVersion,
     if !shared.store.delete_adapter(&name, version, now()).await? {
         return Err(gone(&name, version));
     }
-    deletion::remove_unused(&shared.store, &shared.blobs).await?;
+    remove_unused(&shared.store, &shared.blobs).await?;
     shared.store.empty_log().await;
     find(shared, &name, version).await
 }

@@ -8,8 +8,6 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::blobs::hex;
-
 /// A random id that a browser keeps. The server has checked that it gave the id out itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Visitor(pub String);
@@ -71,7 +69,7 @@ impl Visitor {
 /// Half of a sha256, as hex digits. `of` keeps digests of different things apart.
 pub(crate) fn digest(of: &str, text: &str) -> String {
     let hash = Sha256::new().chain_update(of).chain_update([0]).chain_update(text).finalize();
-    hex(&hash[..16])
+    hex::encode(&hash[..16])
 }
 
 /// On whose behalf something is changed.
@@ -81,6 +79,34 @@ pub enum By<'a> {
     Admin,
     /// Somebody, who may change what is theirs.
     Client(&'a Client),
+}
+
+/// Who asks for a change, as a task of its own can keep it.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    admin: bool,
+    pub(crate) who: Who,
+}
+
+impl From<By<'_>> for Asker {
+    fn from(by: By<'_>) -> Self {
+        match by {
+            By::Admin => Self { admin: true, who: Who::default() },
+            By::Client(client) => Self { admin: false, who: client.into() },
+        }
+    }
+}
+
+impl Asker {
+    pub(crate) fn is_admin(&self) -> bool {
+        self.admin
+    }
+
+    /// Whether a generation of that visitor (a digest) may be cancelled or deleted. A generation created without a
+    /// visitor's cookie can be managed by anyone with its id, since nothing else identifies its owner.
+    pub(crate) fn may(&self, visitor: Option<&str>) -> bool {
+        self.admin || visitor.is_none_or(|visitor| self.who.visitor.as_deref() == Some(visitor))
+    }
 }
 
 /// A client as limits and rows know it.

@@ -5,8 +5,8 @@ use adire_protocol::{
 };
 
 use crate::{
-    By, Client, Studio, StudioError, adapters, client::Visitor, deletion, requests, shared::detached, views,
-    work,
+    By, Client, Studio, StudioError, adapters, admin, client::Visitor, deletion, requests, tasks::detached,
+    views, work,
 };
 
 /// Most images that a page of the gallery has.
@@ -78,7 +78,7 @@ impl Studio {
     /// # Errors
     /// The store cannot be read.
     pub async fn jobs(&self) -> Result<JobQueue, StudioError> {
-        work::admin::list(self.shared()).await
+        admin::list(self.shared()).await
     }
 
     /// Cancels a job of any kind.
@@ -86,7 +86,7 @@ impl Studio {
     /// # Errors
     /// No such job, or one that has ended.
     pub async fn cancel_job(&self, id: &str) -> Result<(), StudioError> {
-        detached(work::admin::cancel(self.shared().clone(), id.to_owned())).await
+        detached(admin::cancel(self.shared().clone(), id.to_owned())).await
     }
 
     /// Moves a waiting job among those of its kind.
@@ -94,7 +94,7 @@ impl Studio {
     /// # Errors
     /// No such job, or one that does not wait.
     pub async fn move_job(&self, id: &str, to: JobMove) -> Result<(), StudioError> {
-        detached(work::admin::reposition(self.shared().clone(), id.to_owned(), to)).await
+        detached(admin::reposition(self.shared().clone(), id.to_owned(), to)).await
     }
 
     /// Refuses new jobs of every kind, or accepts them again. Kept over restarts.
@@ -102,7 +102,7 @@ impl Studio {
     /// # Errors
     /// It cannot be stored.
     pub async fn set_intake(&self, intake: Intake) -> Result<Intake, StudioError> {
-        work::admin::set_intake(self.shared(), intake).await
+        work::set_intake(self.shared(), intake).await
     }
 
     /// Cancels everything of a network or a visitor; how many.

@@ -7,15 +7,12 @@ use adire_protocol::{DatasetRecord, DatasetSummary, EmbeddingRecord, NewDataset}
 use crate::{
     NewEmbedding, StudioConfig, StudioError,
     blobs::Blobs,
-    dataset::{
-        Reach,
-        dataset_store::{DatasetStore, UploadedFile},
-        open_regular,
-    },
+    dataset::{DatasetStore, Reach, UploadedFile},
     embeddings,
     folder::{self, FolderLock},
-    shared::blocking,
+    regular_file::open_regular,
     store::Store,
+    tasks::blocking,
 };
 
 /// An open data folder; no server can use it meanwhile.

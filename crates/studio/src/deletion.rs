@@ -7,60 +7,30 @@ use adire_protocol::Deleted;
 
 use crate::{
     StudioError,
-    blobs::Blobs,
-    client::{By, Who},
+    client::Asker,
     requests::{self, Stopped},
     shared::Shared,
-    store::Store,
-    views,
+    unused_blobs::remove_unused,
 };
-
-/// Who asks for it, as a task of its own can keep it.
-#[derive(Clone, Debug)]
-pub(crate) struct Asker {
-    admin: bool,
-    who: Who,
-}
-
-impl From<By<'_>> for Asker {
-    fn from(by: By<'_>) -> Self {
-        match by {
-            By::Admin => Self { admin: true, who: Who::default() },
-            By::Client(client) => Self { admin: false, who: client.into() },
-        }
-    }
-}
-
-impl Asker {
-    pub(crate) fn is_admin(&self) -> bool {
-        self.admin
-    }
-
-    /// Whether a generation of that visitor (a digest) may be cancelled or deleted. A generation created without a
-    /// visitor's cookie can be managed by anyone with its id, since nothing else identifies its owner.
-    pub(crate) fn may(&self, visitor: Option<&str>) -> bool {
-        self.admin || visitor.is_none_or(|visitor| self.who.visitor.as_deref() == Some(visitor))
-    }
-}
 
 /// Deletes a generation: its prompt, its images, and uploads that only it began with. One that waits or runs is cancelled
 /// first.
 pub(crate) async fn generation(shared: Arc<Shared>, id: String, by: Asker) -> Result<(), StudioError> {
-    let row = shared.store.generation(&id).await?.ok_or_else(|| views::not_found("generation", &id))?;
+    let row = shared.store.generation(&id).await?.ok_or_else(|| StudioError::not_found("generation", &id))?;
     if !by.may(row.visitor.as_deref()) {
         return Err(StudioError::NotYours { what: "delete" });
     }
     end(&shared, &id).await?;
     if !shared.store.delete_generation(&id, by.who.owner().as_deref()).await? {
         // Somebody else was quicker.
-        return Err(views::not_found("generation", &id));
+        return Err(StudioError::not_found("generation", &id));
     }
     tidy(&shared).await
 }
 
 /// Deletes one image of a generation; with its last one goes the generation.
 pub(crate) async fn image(shared: Arc<Shared>, id: String, index: u32, by: Asker) -> Result<(), StudioError> {
-    let row = shared.store.generation(&id).await?.ok_or_else(|| views::not_found("generation", &id))?;
+    let row = shared.store.generation(&id).await?.ok_or_else(|| StudioError::not_found("generation", &id))?;
     if !by.may(row.visitor.as_deref()) {
         return Err(StudioError::NotYours { what: "delete" });
     }
@@ -71,7 +41,7 @@ pub(crate) async fn image(shared: Arc<Shared>, id: String, index: u32, by: Asker
         ));
     }
     if !shared.store.delete_image(&id, index, by.who.owner().as_deref()).await? {
-        return Err(views::not_found("image", &format!("{index} of generation {id}")));
+        return Err(StudioError::not_found("image", &format!("{index} of generation {id}")));
     }
     tidy(&shared).await
 }
@@ -99,7 +69,7 @@ pub(crate) async fn content(shared: Arc<Shared>, hash: String) -> Result<Deleted
     }
     deleted.uploads += u32::from(shared.store.delete_upload(&hash).await?);
     if deleted == Deleted::default() {
-        return Err(views::not_found("image", &hash));
+        return Err(StudioError::not_found("image", &hash));
     }
     tidy(&shared).await?;
     Ok(deleted)
@@ -125,19 +95,4 @@ async fn tidy(shared: &Shared) -> Result<(), StudioError> {
     remove_unused(&shared.store, &shared.blobs).await?;
     shared.store.empty_log().await;
     Ok(())
-}
-
-/// Removes the blobs that were noted and that no row needs; returns how many.
-pub(crate) async fn remove_unused(store: &Store, blobs: &Blobs) -> Result<usize, StudioError> {
-    let mut removed = 0;
-    for hash in store.unused_blobs().await? {
-        // For one blob at a time: whoever stores something waits.
-        let _removing = blobs.removing().await;
-        if !store.has_owner(&hash).await? {
-            blobs.remove(&hash).await?;
-            removed += 1;
-        }
-        store.forget_blob(&hash).await?;
-    }
-    Ok(removed)
 }

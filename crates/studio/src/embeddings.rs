@@ -8,8 +8,10 @@ use crate::{
     EmbeddingFile, LocalFile, NewEmbedding, StudioError,
     blobs::{Blobs, Local},
     folder::reason,
-    shared::{Shared, blocking, now},
+    shared::Shared,
     store::Store,
+    tasks::blocking,
+    time::now,
 };
 
 /// Keeps a file and the word that stands for it.

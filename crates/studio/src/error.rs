@@ -2,8 +2,6 @@
 
 use adire_protocol::ValidationError;
 
-use crate::limits::rounded;
-
 /// Why a request to the studio failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -190,6 +188,11 @@ pub enum ErrorKind {
 }
 
 impl StudioError {
+    /// Nothing has the id `id`, which may be anything: its beginning is enough to show.
+    pub(crate) fn not_found(what: &'static str, id: &str) -> Self {
+        Self::NotFound { what, id: id.chars().take(80).collect() }
+    }
+
     /// The error's category.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -234,4 +237,9 @@ fn capitalised(what: &str) -> String {
 
 fn in_about(wait_ms: Option<u64>) -> String {
     wait_ms.map(|ms| format!(", about {} s in total", ms.div_ceil(1000))).unwrap_or_default()
+}
+
+/// A cost without noise: whole from ten up.
+pub(crate) fn rounded(cost: f64) -> String {
+    if cost >= 10.0 { format!("{cost:.0}") } else { format!("{cost:.1}") }
 }

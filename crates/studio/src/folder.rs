@@ -10,6 +10,9 @@ use std::{
 
 use crate::StudioError;
 
+/// Place of the blobs in the data folder.
+pub(crate) const BLOBS: &str = "blobs";
+
 /// How long a starting server waits for the one before it to let go.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -30,7 +33,7 @@ pub(crate) fn claim(folder: &Path) -> Result<FolderLock, StudioError> {
         ))
     };
     make_private(folder).map_err(unusable)?;
-    fs::create_dir_all(folder.join(crate::blobs::FOLDER)).map_err(unusable)?;
+    fs::create_dir_all(folder.join(BLOBS)).map_err(unusable)?;
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)

@@ -3,11 +3,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use crate::{
-    StudioError, deletion,
-    limits::DAY_MS,
-    shared::{Shared, now},
-};
+use crate::{StudioError, limits::DAY_MS, shared::Shared, time::now, unused_blobs::remove_unused};
 
 /// Time between collections; the first one runs at startup.
 const INTERVAL: Duration = Duration::from_secs(10 * 60);
@@ -62,7 +58,7 @@ pub(crate) async fn collect(shared: &Shared, now: i64) -> Result<Collected, Stud
     }
     collected.generations += collect_generations(shared, now - WITHOUT_RESULT, true).await?;
     collected.uploads = collect_uploads(shared, now - keep_for.unwrap_or(DAY_MS).min(DAY_MS)).await?;
-    collected.files = deletion::remove_unused(&shared.store, &shared.blobs).await?;
+    collected.files = remove_unused(&shared.store, &shared.blobs).await?;
     if collected.generations > 0 {
         shared.store.empty_log().await;
     }

@@ -6,12 +6,14 @@ use std::path::Path;
 use adire_protocol::Limits;
 use image::{ImageBuffer, RgbImage, imageops};
 
-use crate::{Decoded, ImageUse, Pixels, StudioError, dataset::read_regular, decode_image};
+use crate::{
+    Decoded, ImageUse, Pixels, StudioError,
+    decode::{WHITE, luma},
+    decode_image, regular_file,
+};
 
 /// Largest file that is read: a PNG of as many pixels as are decoded, hardly packed.
 const MAX_FILE_BYTES: u64 = 512 << 20;
-/// From this brightness on, a pixel of a mask is white.
-pub(crate) const WHITE: u32 = 128;
 
 /// What a request with `picture` and without width or height asks for: the image's own size, or with one side the
 /// other one in proportion; a larger one is scaled down to what `limits` allow, and all is rounded to their steps.
@@ -89,13 +91,6 @@ pub fn cover_mask(mask: &Pixels, image: (u32, u32), width: u32, height: u32) -> 
     rows.iter().flat_map(|row| columns.iter().map(|column| white(*row, *column))).collect()
 }
 
-/// Brightness after ITU-R 601-2, as Pillow rounds it.
-pub(crate) fn luma(pixel: &[u8]) -> u32 {
-    let weights = [19_595, 38_470, 7_471];
-    let sum: u32 = pixel.iter().zip(weights).map(|(value, weight)| u32::from(*value) * weight).sum();
-    (sum + 0x8000) >> 16
-}
-
 /// An image from a file that was decoded before, for a generation or a training run.
 ///
 /// # Errors
@@ -109,7 +104,7 @@ pub fn read_pixels(path: &Path) -> Result<Pixels, StudioError> {
 /// # Errors
 /// It cannot be read, or is not an image that [`decode_image`] takes.
 pub fn read_image(path: &Path, used_as: ImageUse) -> Result<Decoded, StudioError> {
-    let bytes = read_regular(path, MAX_FILE_BYTES)
+    let bytes = regular_file::read(path, MAX_FILE_BYTES)
         .map_err(|why| StudioError::Image(format!("{} cannot be read: {why}.", path.display())))?;
     decode_image(&bytes, used_as)
 }

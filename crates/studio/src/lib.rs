@@ -8,6 +8,7 @@
 //! `dataset` keeps images to train on; `training` is to a training run what requests and views are to a generation.
 
 mod adapters;
+mod admin;
 mod backend;
 mod blobs;
 mod client;
@@ -15,30 +16,39 @@ mod control;
 mod data_folder;
 mod dataset;
 mod decode;
+mod decoders;
 mod deletion;
 mod disk;
 mod embeddings;
 mod error;
 pub mod evaluation;
+mod events;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 mod folder;
 mod gc;
 mod image_input;
+mod job;
 mod limits;
 mod metadata;
 mod png;
 mod prompts;
+mod queue;
 mod recipe;
 mod registry;
+mod regular_file;
 mod requests;
 mod shared;
 mod store;
 mod studio;
+mod tasks;
 #[cfg(test)]
 mod tests;
+mod time;
 mod timing;
 mod training;
+mod training_control;
+mod unused_blobs;
 mod uploads;
 mod views;
 mod work;
@@ -54,9 +64,7 @@ pub use backend::{
 pub use blobs::{Blob, BlobPlace, BlobStream, Bucket, LocalFile};
 pub use client::{By, Client, Network, Visitor};
 pub use data_folder::DataFolder;
-pub use dataset::{
-    Dataset, DatasetImage, ImportWarning, dataset_store::UploadedFile, read_dataset, sample_prompts,
-};
+pub use dataset::{Dataset, DatasetImage, ImportWarning, UploadedFile, read_dataset, sample_prompts};
 pub use decode::{Decoded, ImageUse, decode_image, decode_pixels};
 pub use error::{ErrorKind, StudioError};
 pub use image_input::{cover, cover_mask, read_image, read_pixels, size_of_request};
@@ -71,7 +79,7 @@ pub use uploads::{MAX_UPLOAD_BYTES, image_hash};
 /// Where the file with this sha256 lies in the data folder `data`, whether or not it is there; `None` for what is
 /// no sha256.
 pub fn blob_path(data: &std::path::Path, hash: &str) -> Option<PathBuf> {
-    blobs::path_below(&data.join(blobs::FOLDER), hash)
+    blobs::path_below(&data.join(folder::BLOBS), hash)
 }
 
 /// The events of one generation; ends after the last one.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use adire_protocol::{FieldError, GenerationSpec, ModelInfo, ValidationError};
 
-use crate::StudioError;
+use crate::{StudioError, error::rounded};
 
 /// A day, in milliseconds.
 pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -108,11 +108,6 @@ pub(crate) fn check_cost(spec: &GenerationSpec, budget: &Budget) -> Result<f64, 
         rounded(budget.request),
     );
     Err(StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }])))
-}
-
-/// A cost without noise: whole from ten up.
-pub(crate) fn rounded(cost: f64) -> String {
-    if cost >= 10.0 { format!("{cost:.0}") } else { format!("{cost:.1}") }
 }
 
 #[cfg(test)]

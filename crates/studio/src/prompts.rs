@@ -2,11 +2,7 @@
 
 use adire_protocol::{FieldError, GenerationSpec, TokenCount, ValidationError, lora_tag};
 
-use crate::{
-    StudioError,
-    adapters::resolve,
-    shared::{Shared, blocking},
-};
+use crate::{StudioError, adapters::resolve, shared::Shared, tasks::blocking};
 
 /// The sizes of a prompt and a negative prompt. `adapters`, and those of the prompt's tags, may bundle embeddings.
 pub(crate) async fn count(

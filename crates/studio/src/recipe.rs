@@ -4,13 +4,7 @@ use std::sync::Arc;
 
 use adire_protocol::{GenerationRequest, lora_tag};
 
-use crate::{
-    StudioError,
-    adapters::resolve,
-    png::read_request,
-    shared::{Shared, blocking},
-    uploads,
-};
+use crate::{StudioError, adapters::resolve, png::read_request, shared::Shared, tasks::blocking, uploads};
 
 /// Most rounds in which a request is mended; one field may hide another.
 const MAX_ROUNDS: usize = 8;

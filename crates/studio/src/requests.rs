@@ -11,12 +11,13 @@ use uuid::Uuid;
 use crate::{
     StudioError,
     adapters::{be_strict, resolve, warnings},
-    client::Who,
-    deletion::Asker,
+    client::{Asker, Who},
+    job::{Asked, EndedBy, JobKind, JobState, NewJob, Outcome},
     limits, prompts,
-    shared::{Shared, now},
-    uploads, views,
-    work::{self, Asked, EndedBy, JobKind, JobState, NewJob, Outcome, QueuedGeneration, Stop},
+    queue::{QueuedGeneration, Stop},
+    shared::Shared,
+    time::now,
+    uploads, views, work,
 };
 
 /// Checks, keeps a place, writes the row, takes the place.
@@ -94,7 +95,7 @@ pub(crate) async fn submit(
 
 /// Takes it out of the queue, or tells the worker to stop.
 pub(crate) async fn cancel(shared: Arc<Shared>, id: String, by: Asker) -> Result<Generation, StudioError> {
-    let row = shared.store.generation(&id).await?.ok_or_else(|| views::not_found("generation", &id))?;
+    let row = shared.store.generation(&id).await?.ok_or_else(|| StudioError::not_found("generation", &id))?;
     if !by.may(row.visitor.as_deref()) {
         return Err(StudioError::NotYours { what: "cancel" });
     }

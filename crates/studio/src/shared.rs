@@ -1,25 +1,21 @@
-//! What the parts of an open studio share, and how they reach adapters and blocking work.
+//! What the parts of an open studio share.
 
-use std::{
-    path::PathBuf,
-    sync::Mutex,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{path::PathBuf, sync::Mutex, time::Duration};
 
-use adire_protocol::{AdapterUse, AdapterVersion, ModelInfo};
+use adire_protocol::ModelInfo;
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::{
-    AdapterFile, BundledWords, StudioError, TokenCounter,
+    BundledWords, TokenCounter,
     blobs::Blobs,
-    dataset::dataset_store::DatasetStore,
+    dataset::DatasetStore,
+    decoders::Decoders,
     disk::Disk,
     folder::FolderLock,
     limits::{Caps, Retention},
-    store::{Listed, Store},
-    training::TrainingControl,
-    uploads::Decoders,
-    work::Work,
+    queue::Work,
+    store::Store,
+    training_control::TrainingControl,
     worker::Worker,
 };
 
@@ -51,33 +47,6 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// The files of adapters that a request names in full.
-    pub(crate) async fn adapter_files(&self, uses: &[AdapterUse]) -> Result<Vec<AdapterFile>, StudioError> {
-        if uses.is_empty() {
-            return Ok(Vec::new());
-        }
-        // A version that was hidden after the request was taken is used all the same; one that was deleted is gone.
-        let known = self.store.all_adapters().await?;
-        let is_gone = |listed: &&Listed| listed.deleted_at.is_some();
-        let gone: Vec<String> = known.iter().filter(is_gone).map(|listed| listed.version.id()).collect();
-        let known: Vec<AdapterVersion> = known.into_iter().map(|listed| listed.version).collect();
-        let mut files = Vec::with_capacity(uses.len());
-        for adapter in uses {
-            let version = crate::adapters::resolve(&known, &adapter.name)?;
-            if gone.contains(&version.id()) {
-                return Err(StudioError::Adapter(format!(
-                    "Adapter {} was deleted while this generation was queued. Choose another one.",
-                    version.id()
-                )));
-            }
-            let path = crate::adapters::local(&self.blobs, version).await?;
-            let (id, hash) = (version.id(), version.hash.clone());
-            let (strength, te_strength) = (adapter.strength, adapter.text_encoder_strength());
-            files.push(AdapterFile { id, hash, path, strength, te_strength });
-        }
-        Ok(files)
-    }
-
     /// Keeps measured times for the next start. Losing one does no harm.
     pub(crate) async fn remember_cost(&self) {
         let Some(cost) = self.work.cost() else { return };
@@ -90,37 +59,4 @@ impl Shared {
 /// Under what name times are kept: they belong to a model on a device.
 pub(crate) fn timing_key(model: &ModelInfo) -> String {
     format!("{} {} {}", model.hash, model.device, model.dtype)
-}
-
-/// Milliseconds since 1970 (UTC).
-pub(crate) fn now() -> i64 {
-    milliseconds(SystemTime::now())
-}
-
-/// A time in milliseconds since 1970 (UTC).
-pub(crate) fn milliseconds(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Does disk or CPU work on a thread that may block.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StudioError> + Send + 'static,
-) -> Result<T, StudioError> {
-    // A task that cannot be joined was stopped with the runtime.
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(StudioError::ShuttingDown))
-}
-
-/// Runs to the end even when the caller is dropped half-way.
-pub(crate) async fn detached<T: Send + 'static>(
-    work: impl Future<Output = Result<T, StudioError>> + Send + 'static,
-) -> Result<T, StudioError> {
-    tokio::spawn(work).await.unwrap_or_else(|error| {
-        if error.is_panic() {
-            tracing::error!(%error, "a task of the studio panicked");
-            return Err(StudioError::Backend("The studio hit a bug; please report it.".to_owned()));
-        }
-        // Stopped together with the runtime.
-        Err(StudioError::ShuttingDown)
-    })
 }

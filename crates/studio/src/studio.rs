@@ -1,5 +1,9 @@
 //! The studio's public API: everything the server and the page call.
 
+mod datasets;
+mod import;
+mod training;
+
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -17,16 +21,18 @@ use crate::{
     Backend, BackendError, By, Caps, Client, DatabaseUrl, EventStream, FeatureRequest, FeatureSet, ImageUse,
     JudgeInfo, NewAdapter, NewEmbedding, Retention, StudioError, Visitor, adapters,
     blobs::{Blob, BlobPlace, Blobs},
-    dataset::dataset_store::DatasetStore,
+    dataset::DatasetStore,
+    decoders::Decoders,
     disk::Disk,
-    evaluation, folder, gc, prompts, recipe, registry, requests,
-    shared::{Shared, blocking, detached, timing_key},
+    evaluation, folder, gc, prompts,
+    queue::{Work, WorkConfig},
+    recipe, registry, requests,
+    shared::{Shared, timing_key},
     store::Store,
+    tasks::{blocking, detached},
     timing::Timing,
-    training::TrainingControl,
-    uploads::{self, Decoders},
-    views,
-    work::{self, Work, WorkConfig},
+    training_control::TrainingControl,
+    uploads, views, work,
     worker::{Loaded, Worker},
 };
 

@@ -1,116 +1,26 @@
 //! Taking images in, and finding those that requests name.
 
 use std::{
-    collections::HashMap,
     fs::{self, File},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use adire_protocol::{Defaults, FieldError, GenerationRequest, GenerationSpec, Upload, ValidationError};
 use futures::{Stream, StreamExt};
-use tokio::{
-    io::AsyncWriteExt,
-    sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore, SemaphorePermit},
-};
+use tokio::io::AsyncWriteExt;
 
 use crate::{
-    Decoded, ImageUse, InitFiles, LocalFile, Pixels, StudioError,
-    blobs::{Blobs, hex},
-    client::Who,
-    decode::decode_image,
-    folder,
-    image_input::size_of_request,
-    limits::DAY_MS,
-    png::encode_bare,
-    shared::{Shared, blocking, now},
-    store::Uploaded,
+    Decoded, ImageUse, InitFiles, LocalFile, Pixels, StudioError, blobs::Blobs, client::Who,
+    decode::decode_image, folder, image_input::size_of_request, limits::DAY_MS, png::encode_bare,
+    shared::Shared, store::Uploaded, tasks::blocking, time::now,
 };
 
 /// Largest file that is taken, in bytes.
 pub const MAX_UPLOAD_BYTES: u64 = 20 << 20;
 
-/// Most uploads that are decoded at a time; each may take a few hundred megabytes for a moment.
-const DECODERS: usize = 2;
-/// Most uploads of one network that are decoded or wait for it.
-const IN_LINE_OF_ONE: usize = 4;
-/// Most uploads that are decoded or wait for it.
-const IN_LINE: usize = 32;
 /// What a network may upload in terms of what a visitor may.
 const VISITORS_IN_A_NETWORK: u32 = 4;
-
-/// Whose turn it is to have an upload decoded: one at a time for each network, a few in all. Who waits has its bytes in a
-/// file, not in memory.
-pub(crate) struct Decoders {
-    all: Semaphore,
-    lines: Mutex<HashMap<String, Line>>,
-}
-
-/// Those of one network that wait or are at work.
-#[derive(Default)]
-struct Line {
-    turn: Arc<AsyncMutex<()>>,
-    length: usize,
-}
-
-/// A place in the line of a network; given back when dropped.
-pub(crate) struct Place<'a> {
-    decoders: &'a Decoders,
-    who: String,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut lines = self.decoders.lines();
-        if let Some(line) = lines.get_mut(&self.who) {
-            line.length -= 1;
-            if line.length == 0 {
-                lines.remove(&self.who);
-            }
-        }
-    }
-}
-
-impl Default for Decoders {
-    fn default() -> Self {
-        Self { all: Semaphore::new(DECODERS), lines: Mutex::default() }
-    }
-}
-
-impl Decoders {
-    fn lines(&self) -> std::sync::MutexGuard<'_, HashMap<String, Line>> {
-        // Held for a look at the map; nothing that holds it panics.
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits in line before anything is received.
-    ///
-    /// # Errors
-    /// Too many wait already, of this network or in all.
-    pub(crate) fn line_up(&self, who: &Who) -> Result<Place<'_>, StudioError> {
-        let who = who.network.clone().or_else(|| who.visitor.clone()).unwrap_or_default();
-        let mut lines = self.lines();
-        let all: usize = lines.values().map(|line| line.length).sum();
-        let mine = lines.get(&who).map_or(0, |line| line.length);
-        if all >= IN_LINE || mine >= IN_LINE_OF_ONE {
-            return Err(StudioError::Busy);
-        }
-        lines.entry(who.clone()).or_default().length += 1;
-        drop(lines);
-        Ok(Place { decoders: self, who })
-    }
-}
-
-impl Place<'_> {
-    /// Waits for the turn.
-    async fn turn(&self) -> Result<(OwnedMutexGuard<()>, SemaphorePermit<'_>), StudioError> {
-        let turn = self.decoders.lines().get(&self.who).map(|line| line.turn.clone()).unwrap_or_default();
-        let own = turn.lock_owned().await;
-        // In the common line there is one of each network at most. Never closed.
-        let all = self.decoders.all.acquire().await.map_err(|_| StudioError::ShuttingDown)?;
-        Ok((own, all))
-    }
-}
 
 /// A file on its way in, under a name of its own in the data folder. Deleted when dropped.
 struct Received(PathBuf);
@@ -233,7 +143,7 @@ async fn check_room(shared: &Shared, who: &Who, bytes: u64) -> Result<(), Studio
 /// `pixels.rgb` does not have `3 × width × height` bytes.
 pub fn image_hash(pixels: &Pixels) -> Result<String, StudioError> {
     use sha2::{Digest, Sha256};
-    Ok(hex(&Sha256::digest(encode_bare(pixels)?)))
+    Ok(hex::encode(Sha256::digest(encode_bare(pixels)?)))
 }
 
 /// Checks that the images a request names are here, and gives the defaults that such a request has. A request may name

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use adire_protocol::{Generation, GenerationState, ImageRecord, Links, QueueEntry};
 
 use crate::{
-    Blob, EventStream, StudioError,
+    Blob, EventStream, StudioError, events,
+    queue::QueuedGeneration,
     shared::Shared,
     store::{GenerationRow, ImageRow},
-    work::{self, QueuedGeneration},
 };
 
 /// Characters of a prompt that the queue's list shows.
@@ -16,7 +16,7 @@ const PROMPT_SHOWN: usize = 200;
 
 /// A generation as it stands.
 pub(crate) async fn generation(shared: &Shared, id: &str) -> Result<Generation, StudioError> {
-    let row = shared.store.generation(id).await?.ok_or_else(|| not_found("generation", id))?;
+    let row = shared.store.generation(id).await?.ok_or_else(|| StudioError::not_found("generation", id))?;
     assemble(shared, row).await
 }
 
@@ -84,8 +84,8 @@ async fn assemble(shared: &Shared, row: GenerationRow) -> Result<Generation, Stu
 
 /// The events of a generation above `after`.
 pub(crate) async fn events(shared: &Arc<Shared>, id: &str, after: u64) -> Result<EventStream, StudioError> {
-    shared.store.generation(id).await?.ok_or_else(|| not_found("generation", id))?;
-    work::follow_generation(shared.clone(), id, after)
+    shared.store.generation(id).await?.ok_or_else(|| StudioError::not_found("generation", id))?;
+    events::follow_generation(shared.clone(), id, after)
 }
 
 /// The PNG file of an image, made here (samples of trainings included) or uploaded.
@@ -95,13 +95,9 @@ pub(crate) async fn image_file(shared: &Shared, hash: &str) -> Result<Blob, Stud
         || shared.store.has_upload(hash).await?
         || shared.store.has_sample(hash).await?;
     if !is_image {
-        return Err(not_found("image", hash));
+        return Err(StudioError::not_found("image", hash));
     }
     shared.blobs.get(hash).await?.ok_or_else(|| {
         StudioError::Storage(format!("The file of image {hash} is missing; restore it from a backup."))
     })
-}
-
-pub(crate) fn not_found(what: &'static str, id: &str) -> StudioError {
-    StudioError::NotFound { what, id: id.chars().take(80).collect() }
 }

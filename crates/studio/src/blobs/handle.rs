@@ -16,7 +16,7 @@ use super::{
     local::LocalFile,
     verify::{collect, verified, verify_file},
 };
-use crate::{StudioError, shared::blocking};
+use crate::{StudioError, tasks::blocking};
 
 /// Bytes that are read from a file at a time.
 const PIECE: usize = 1 << 20;

@@ -32,13 +32,8 @@ pub use local::LocalFile;
 pub use place::Bucket;
 pub(crate) use staged::Staged;
 
-use crate::{
-    StudioError,
-    shared::{blocking, milliseconds},
-};
+use crate::{StudioError, folder::BLOBS, tasks::blocking, time::milliseconds};
 
-/// Their place in the data folder.
-pub(crate) const FOLDER: &str = "blobs";
 /// Where copies of a bucket's blobs lie in the data folder.
 #[cfg(feature = "s3")]
 const CACHE: &str = "blob-cache";
@@ -86,7 +81,7 @@ impl Blobs {
     /// this.
     pub(crate) async fn open(data: &Path, place: &BlobPlace) -> Result<Self, StudioError> {
         match &place.bucket {
-            None => Self::open_folder(data.join(FOLDER)).await,
+            None => Self::open_folder(data.join(BLOBS)).await,
             #[cfg(feature = "s3")]
             Some(bucket) => Self::open_bucket(data.join(CACHE), bucket, place.cache).await,
             #[cfg(not(feature = "s3"))]
@@ -322,9 +317,4 @@ fn file_path(root: &Path, hash: &str) -> PathBuf {
 
 fn is_hash(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// Lower-case hex digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

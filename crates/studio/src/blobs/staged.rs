@@ -9,7 +9,7 @@ use std::{
 use object_store::path::Path as ObjectPath;
 use sha2::{Digest, Sha256};
 
-use super::{errors::file_failed, hex};
+use super::errors::file_failed;
 use crate::StudioError;
 
 /// Their place beside the blobs.
@@ -51,7 +51,7 @@ impl Staged {
             Ok(hasher)
         };
         let hasher = copy().map_err(|error| file_failed(&error))?;
-        staged.hash = hex(&hasher.finalize());
+        staged.hash = hex::encode(hasher.finalize());
         Ok(staged)
     }
 }

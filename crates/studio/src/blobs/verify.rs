@@ -11,8 +11,6 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
 
-use super::hex;
-
 /// The same pieces; the last one is held back until the hash is right. A damaged blob ends in an error, so whoever
 /// counts bytes notices.
 pub(super) fn verified(
@@ -55,7 +53,7 @@ pub(super) fn verify_file(path: &Path, hash: &str) -> io::Result<()> {
 }
 
 fn check(hasher: Sha256, hash: &str) -> io::Result<()> {
-    if hex(&hasher.finalize()) == hash {
+    if hex::encode(hasher.finalize()) == hash {
         return Ok(());
     }
     tracing::error!(blob = hash, "a blob is damaged; restore it from a backup");

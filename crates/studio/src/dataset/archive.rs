@@ -13,10 +13,10 @@ use std::{
 use zip::ZipArchive;
 
 use super::{
-    Files, ImportWarning,
-    dataset_store::UploadedFile,
-    insert,
-    read::{MAX_IMAGE_BYTES, MAX_IMAGES},
+    ImportWarning,
+    files::{Files, MAX_IMAGE_BYTES, MAX_IMAGES, insert},
+    names::clean,
+    uploaded_file::UploadedFile,
     walk::{is_hidden, tell_hidden},
 };
 use crate::{
@@ -246,30 +246,12 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> Result<u64, Broken> {
     Ok(copied)
 }
 
-/// A name with plain slashes, without parts that mean something to a file system. It only ever is a name; no file is
-/// called so.
-pub(super) fn clean(name: &str) -> String {
-    let parts = name.split(['/', '\\']).filter(|part| !matches!(*part, "" | "." | ".."));
-    let name: String = parts.collect::<Vec<_>>().join("/");
-    // Long enough for any name that people give; the end tells the kind of file.
-    let long = name.chars().count().saturating_sub(400);
-    name.chars().skip(long).filter(|c| !c.is_control()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use zip::{ZipWriter, write::SimpleFileOptions};
 
     use super::*;
     use crate::{BlobPlace, ErrorKind};
-
-    #[test]
-    fn names_lead_nowhere() {
-        assert_eq!(clean("../../etc/passwd"), "etc/passwd");
-        assert_eq!(clean("C:\\cloth\\.\\a.png"), "C:/cloth/a.png");
-        assert_eq!(clean("/"), "");
-        assert_eq!(clean(&"ä".repeat(500)).chars().count(), 400);
-    }
 
     fn zipped(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut zip = ZipWriter::new(io::Cursor::new(Vec::new()));

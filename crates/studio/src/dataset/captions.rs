@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use adire_protocol::MAX_REPEATS;
-use unicode_normalization::UnicodeNormalization;
-
 use super::{
-    Files, ImportWarning, list, open,
-    read::{Kind, is_image, kind},
+    ImportWarning,
+    files::Files,
+    list,
+    names::{Kind, clean, fold, folder, is_image, is_list, join, kind, last, split},
     text,
 };
+use crate::regular_file;
 
 /// Largest text file that is read as one caption.
 const MAX_TEXT_BYTES: u64 = 64 << 10;
@@ -37,17 +37,15 @@ impl Captions {
         let here = files.keys().map(String::as_str).filter(|name| is_image(name));
         let names = Names::new(here.chain(present.iter().map(String::as_str)).collect());
         let mut this = Self::default();
-        let (lists, texts): (Vec<_>, Vec<_>) = files
-            .iter()
-            .filter(|(name, _)| kind(name) == Kind::Text)
-            .partition(|(name, _)| list::is_list(name));
+        let (lists, texts): (Vec<_>, Vec<_>) =
+            files.iter().filter(|(name, _)| kind(name) == Kind::Text).partition(|(name, _)| is_list(name));
         // What the Hub's own tools write goes before other lists.
         let rank = |name: &str| !last(name).to_lowercase().starts_with("metadata.");
         let mut lists: Vec<_> = lists.into_iter().collect();
         lists.sort_by_key(|(name, _)| (rank(name), *name));
         for (name, path) in lists {
             let mut warning = |message: String| warnings.push(ImportWarning { name: name.clone(), message });
-            match open::read(path, MAX_LIST_BYTES) {
+            match regular_file::read(path, MAX_LIST_BYTES) {
                 Ok(bytes) => {
                     let list::List { rows, notes } = list::read(name, &bytes);
                     notes.into_iter().for_each(&mut warning);
@@ -79,7 +77,7 @@ impl Captions {
                 ));
                 continue;
             }
-            match open::read(path, MAX_TEXT_BYTES) {
+            match regular_file::read(path, MAX_TEXT_BYTES) {
                 Ok(bytes) => {
                     let text::Text { text, mut notes } = text::read(&bytes);
                     let caption = text::caption(&text);
@@ -180,7 +178,7 @@ impl<'a> Names<'a> {
     /// The image that a list means, or why it means none.
     fn listed(&self, list: &str, file: &str) -> Result<String, String> {
         let folder = folder(list);
-        let plain = super::archive::clean(file);
+        let plain = clean(file);
         let wanted = join(folder, &plain);
         if self.exact.contains(wanted.as_str()) {
             return Ok(wanted);
@@ -237,51 +235,9 @@ impl<'a> Names<'a> {
     }
 }
 
-/// A name as it compares: file systems differ in how they take case and accents.
-pub(super) fn fold(name: &str) -> String {
-    name.nfc().collect::<String>().to_lowercase()
-}
-
-/// A name without its ending, and the ending in small letters.
-pub(super) fn split(name: &str) -> (&str, String) {
-    match name.rsplit_once('.') {
-        Some((stem, ending)) if !ending.contains('/') => (stem, ending.to_lowercase()),
-        _ => (name, String::new()),
-    }
-}
-
-pub(super) fn last(name: &str) -> &str {
-    name.rsplit('/').next().unwrap_or(name)
-}
-
-fn folder(name: &str) -> &str {
-    name.rsplit_once('/').map_or("", |(folder, _)| folder)
-}
-
-/// `10_indigo cloth`: ten repeats, and a caption for images that have none of their own.
-pub(super) fn of_folder(name: &str) -> Option<(u32, String)> {
-    let (repeats, caption) = name.split_once('_')?;
-    let repeats: u32 = repeats.parse().ok().filter(|repeats| (1..=MAX_REPEATS).contains(repeats))?;
-    Some((repeats, caption.trim().to_owned()))
-}
-
-/// A name below a folder's name.
-pub(super) fn join(folder: &str, name: &str) -> String {
-    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn kohyas_folder_names() {
-        assert_eq!(of_folder("10_indigo cloth"), Some((10, "indigo cloth".to_owned())));
-        assert_eq!(of_folder("3_"), Some((3, String::new())));
-        for name in ["cloth", "0_cloth", "x_cloth", "99999_cloth", "_cloth", "-1_cloth"] {
-            assert_eq!(of_folder(name), None, "{name}");
-        }
-    }
 
     #[test]
     fn names_in_lists_find_their_images() {

@@ -1,10 +1,7 @@
 //! Datasets in a data folder: made, filled, edited as long as no training has used them, and named by their content
 //! from then on.
 
-use std::{
-    fs::{self, File},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use adire_protocol::{
     DatasetChange, DatasetImageRecord, DatasetRecord, DatasetSummary, MAX_CAPTION_BYTES,
@@ -15,20 +12,22 @@ use tokio::{io::AsyncWriteExt, sync::Mutex};
 use uuid::Uuid;
 
 use super::{
-    Files, ImportWarning, archive,
-    captions::of_folder,
-    content_hash, insert, layout,
-    read::{MAX_IMAGES, nothing_usable, scan_images},
+    ImportWarning, archive,
+    content::{content_hash, text_of},
+    files::{Files, MAX_IMAGES, insert},
+    layout,
+    names::of_folder,
+    read::{nothing_usable, scan_images},
     text::{beginning, one_line},
-    text_of,
+    uploaded_file::UploadedFile,
     walk::{Reach, files_in, is_hidden, tell_hidden},
 };
 use crate::{
     StudioError,
     blobs::Blobs,
-    folder,
-    shared::{blocking, now},
     store::{DatasetImageRow, DatasetRow, Store},
+    tasks::blocking,
+    time::now,
 };
 
 /// Maximum size of one uploaded file, in bytes. For archives; images have a lower limit.
@@ -37,48 +36,6 @@ const MAX_FILE_BYTES: u64 = 4 << 30;
 const MAX_WARNINGS: usize = 1000;
 /// What the dataset of a kohya project's class images is called, after the dataset's own name.
 const CLASS_IMAGES: &str = ", class images";
-
-/// A file on its way into a dataset: on the disk, without a name of its own. Deleted when dropped.
-#[derive(Debug)]
-pub struct UploadedFile {
-    name: String,
-    path: PathBuf,
-}
-
-impl Drop for UploadedFile {
-    fn drop(&mut self) {
-        // Nobody needs it any more; what was kept of it is a blob.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-impl UploadedFile {
-    pub(super) fn create(blobs: &Blobs, name: &str) -> Result<(Self, File), StudioError> {
-        let name = Some(archive::clean(name)).filter(|name| !name.is_empty());
-        let this =
-            Self { name: name.unwrap_or_else(|| "a file without a name".to_owned()), path: blobs.incoming() };
-        let file = File::create_new(&this.path).map_err(|error| this.failed(&error))?;
-        Ok((this, file))
-    }
-
-    /// As it is called, with the folders it lay in.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn failed(&self, error: &std::io::Error) -> StudioError {
-        folder::failed(format_args!("{} could not be kept", self.name), error)
-    }
-
-    fn is_archive(&self) -> bool {
-        let lower = self.name.to_lowercase();
-        lower.ends_with(".zip")
-    }
-}
 
 /// The datasets of a data folder.
 #[derive(Debug)]
@@ -163,13 +120,13 @@ impl DatasetStore {
         let mut chunks = std::pin::pin!(chunks);
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|error| {
-                StudioError::Image(format!("{} was not received completely: {error}.", incoming.name))
+                StudioError::Image(format!("{} was not received completely: {error}.", incoming.name()))
             })?;
             bytes += chunk.as_ref().len() as u64;
             if bytes > MAX_FILE_BYTES {
                 return Err(StudioError::Image(format!(
                     "{} is larger than {MAX_FILE_BYTES} bytes; split it.",
-                    incoming.name
+                    incoming.name()
                 )));
             }
             file.write_all(chunk.as_ref()).await.map_err(|error| incoming.failed(&error))?;
@@ -192,7 +149,7 @@ impl DatasetStore {
             for incoming in uploaded {
                 if incoming.is_archive() {
                     let unpacked = (files.clone(), kept.len());
-                    let (path, name) = (incoming.path.clone(), incoming.name.clone());
+                    let (path, name) = (incoming.path().to_owned(), incoming.name().to_owned());
                     let expanded =
                         archive::expand(&path, &name, &blobs, &mut files, &mut kept, &mut warnings);
                     match expanded {
@@ -204,10 +161,10 @@ impl DatasetStore {
                         }
                         Err(other) => return Err(other),
                     }
-                } else if incoming.name.split('/').any(is_hidden) {
-                    hidden.push(incoming.name.clone());
+                } else if incoming.name().split('/').any(is_hidden) {
+                    hidden.push(incoming.name().to_owned());
                 } else {
-                    insert(&mut files, incoming.name.clone(), &incoming.path, &mut warnings);
+                    insert(&mut files, incoming.name().to_owned(), incoming.path(), &mut warnings);
                 }
                 kept.push(incoming);
             }

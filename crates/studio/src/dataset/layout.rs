@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Files, ImportWarning,
-    captions::{fold, of_folder},
-    read::is_image,
+    ImportWarning,
+    files::Files,
+    names::{fold, is_image, of_folder},
 };
 
 /// Where the images to train on lie.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::text;
+use super::{names::is_image, text};
 
 /// What a list may be called in the field that names the image; the first one that is there counts.
 const FILE: [&str; 8] =
@@ -26,12 +26,6 @@ pub(super) struct Row {
 pub(super) struct List {
     pub(super) rows: Vec<Row>,
     pub(super) notes: Vec<String>,
-}
-
-/// Whether a file of this name can be a list of captions.
-pub(super) fn is_list(name: &str) -> bool {
-    let lower = name.to_lowercase();
-    [".jsonl", ".ndjson", ".json", ".csv", ".tsv"].iter().any(|ending| lower.ends_with(ending))
 }
 
 /// Reads a list; the ending of its name says of which kind it is.
@@ -169,7 +163,7 @@ fn table(text: &str, list: &mut List) {
     let (file, caption, named) = match columns(head, separator) {
         Some((file, caption)) => (file, caption, true),
         // Without a line of names: the file first, its caption after it.
-        None if super::read::is_image(cells(head, separator).first().map_or("", String::as_str)) => {
+        None if is_image(cells(head, separator).first().map_or("", String::as_str)) => {
             list.notes.push(
                 "It has no header row; the first column was read as the file name, the second as the caption."
                     .to_owned(),

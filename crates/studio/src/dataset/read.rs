@@ -9,17 +9,17 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    Dataset, DatasetImage, Files, ImportWarning,
-    captions::{self, Captions, split},
-    layout, list, open, text,
+    Dataset, DatasetImage, ImportWarning,
+    captions::Captions,
+    content::{content_hash, text_of},
+    files::{Files, MAX_IMAGE_BYTES, MAX_IMAGES},
+    layout,
+    names::{Kind, is_image, kind, of_folder, split},
+    text,
     walk::{Reach, files_in},
 };
-use crate::{Decoded, ImageUse, StudioError, blobs::hex, decode::decode_image};
+use crate::{Decoded, ImageUse, StudioError, decode::decode_image, regular_file};
 
-/// Largest file that is read.
-pub(super) const MAX_IMAGE_BYTES: u64 = 64 << 20;
-/// Most images of one dataset.
-pub(super) const MAX_IMAGES: usize = 10_000;
 /// Sides below this say little about a style, and are enlarged a lot.
 const SMALL: u32 = 64;
 /// Files of one ending that are named; more are counted.
@@ -123,7 +123,7 @@ pub(super) fn scan_images<K>(
     for (name, path) in files.iter().filter(|(name, _)| is_image(name)) {
         reach.check()?;
         let mut warning = |message: String| warnings.push(ImportWarning { name: name.clone(), message });
-        let bytes = match open::read(path, MAX_IMAGE_BYTES) {
+        let bytes = match regular_file::read(path, MAX_IMAGE_BYTES) {
             Ok(bytes) => bytes,
             Err(why) => {
                 warning(format!("Skipped: {why}."));
@@ -144,10 +144,10 @@ pub(super) fn scan_images<K>(
         hasher.update(pixels.width.to_le_bytes());
         hasher.update(pixels.height.to_le_bytes());
         hasher.update(&pixels.rgb);
-        let hash = hex(&hasher.finalize());
+        let hash = hex::encode(hasher.finalize());
         let own = captions.own(name);
         let parent = name.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let of_folder = parent.rsplit('/').next().and_then(captions::of_folder);
+        let of_folder = parent.rsplit('/').next().and_then(of_folder);
         let words = own.map(str::to_owned).or_else(|| of_folder.as_ref().map(|(_, words)| words.clone()));
         let words = words.unwrap_or_default();
         if let Some((first, caption)) = seen.get(&hash) {
@@ -209,48 +209,6 @@ fn tell_others(files: &Files, warnings: &mut Vec<ImportWarning>) {
             warnings.push(ImportWarning { name: (*name).clone(), message: format!("Skipped: {why}.{and}") });
         }
     }
-}
-
-/// The text for an image: its own caption, or `caption` for all; with the trigger in front where
-/// it does not contain it.
-pub(crate) fn text_of(own: &str, caption: &str, trigger: &str) -> String {
-    let words = if own.is_empty() { caption } else { own };
-    match (words.is_empty(), trigger.is_empty() || words.contains(trigger)) {
-        (_, true) => words.to_owned(),
-        (true, false) => trigger.to_owned(),
-        (false, false) => format!("{trigger}, {words}"),
-    }
-}
-
-/// Content hash of a dataset: pixel hashes, repeats and the texts the text encoder receives.
-pub(crate) fn content_hash<'a>(images: impl Iterator<Item = (&'a str, u32, &'a str)>) -> String {
-    // Names and order do not matter, content does.
-    let mut lines: Vec<String> =
-        images.map(|(pixels, repeats, text)| format!("{pixels}  {repeats}  {text}\n")).collect();
-    lines.sort();
-    hex(&Sha256::digest(lines.concat()))
-}
-
-/// What a file is for, by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Image,
-    /// A caption, or a list of captions.
-    Text,
-    Other,
-}
-
-pub(super) fn kind(name: &str) -> Kind {
-    match split(name).1.as_str() {
-        "png" | "jpg" | "jpeg" | "webp" => Kind::Image,
-        "txt" | "caption" => Kind::Text,
-        _ if list::is_list(name) => Kind::Text,
-        _ => Kind::Other,
-    }
-}
-
-pub(super) fn is_image(name: &str) -> bool {
-    kind(name) == Kind::Image
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use adire_protocol::DatasetRecord;
 
 use super::{dataset_store::DatasetStore, thumbnail};
-use crate::{StudioError, deletion::remove_unused, shared::blocking};
+use crate::{StudioError, tasks::blocking, unused_blobs::remove_unused};
 
 impl DatasetStore {
     /// Takes an image out. Its file goes with it where nothing else needs it.

@@ -14,7 +14,7 @@ use crate::{
     blobs::{self, Blobs},
     decode::decode_pixels,
     folder::reason,
-    shared::blocking,
+    tasks::blocking,
 };
 
 /// Longest side in pixels.

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Files, ImportWarning, captions::join};
+use super::{ImportWarning, files::Files, names::join};
 use crate::{StudioError, folder::reason};
 
 /// Folders below the folder that are looked into, one inside the other.
@@ -35,7 +35,7 @@ impl Reach {
     }
 
     /// The error after a timeout.
-    pub(super) fn over() -> StudioError {
+    pub(crate) fn over() -> StudioError {
         let message = "Reading took too long and was stopped; nothing was imported. Import fewer images at once, or use a faster disk.";
         StudioError::Image(message.to_owned())
     }

@@ -2,8 +2,10 @@
 
 use image::{DynamicImage, Rgb, RgbImage, RgbaImage};
 
-use super::ImageUse;
-use crate::image_input::{WHITE, luma};
+use super::{
+    ImageUse,
+    luma::{WHITE, luma},
+};
 
 /// Below this a pixel is transparent, above the rest of 255 it is not; between them lie soft edges.
 const EDGE: u8 = 16;

@@ -4,6 +4,7 @@
 mod alpha;
 mod format;
 mod jpeg;
+mod luma;
 mod profile;
 
 use std::io::Cursor;
@@ -11,6 +12,7 @@ use std::io::Cursor;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, metadata::Orientation};
 
 pub(crate) use format::refusal;
+pub(crate) use luma::{WHITE, luma};
 
 use crate::{
     Pixels, StudioError,

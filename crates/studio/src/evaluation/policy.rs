@@ -3,8 +3,6 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::blobs::hex;
-
 /// The gate's settings. The defaults are meant to be kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -157,7 +155,7 @@ impl Policy {
 
     /// sha256 of [`Self::to_toml`], 64 hex digits: what a verdict names.
     pub fn hash(&self) -> String {
-        hex(&Sha256::digest(self.to_toml()))
+        hex::encode(Sha256::digest(self.to_toml()))
     }
 }
 

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::statistics::FEWEST_PROMPTS;
-use crate::blobs::hex;
 
 /// Stands for the trigger word in a prompt.
 pub const TRIGGER: &str = "{trigger}";
@@ -119,7 +118,7 @@ impl Suite {
     /// sha256 of what it renders and scores by, 64 hex digits; the name does not count.
     pub fn hash(&self) -> String {
         let content = serde_json::json!([self.seeds, self.plain, self.prompts]);
-        hex(&Sha256::digest(content.to_string()))
+        hex::encode(Sha256::digest(content.to_string()))
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Store, decode, encode, jobs::insert_job, sql, sql::storable, storage
 use crate::{
     StudioError,
     client::Who,
-    work::{NewJob, Queued},
+    job::{NewJob, Queued},
 };
 
 row! {

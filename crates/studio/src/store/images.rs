@@ -5,7 +5,7 @@ use adire_protocol::{GalleryImage, ImageRecord, Recipe};
 use super::{Store, decode, encode, jobs::forget_attempts, sql, sql::storable, storage};
 use crate::{
     StudioError,
-    work::{Lease, WriteError},
+    job::{Lease, WriteError},
 };
 
 row! {

@@ -5,7 +5,7 @@ use adire_protocol::{TrainingPoint, TrainingSample};
 use super::{Store, image_url, sql::Real, sql::storable, storage};
 use crate::{
     StudioError,
-    work::{Lease, WriteError},
+    job::{Lease, WriteError},
 };
 
 row! {

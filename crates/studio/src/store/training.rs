@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     StudioError,
-    work::{Asked, Lease, NewJob, Queued, WriteError},
+    job::{Asked, Lease, NewJob, Queued, WriteError},
 };
 
 row! {

@@ -6,10 +6,11 @@ use super::*;
 use crate::{
     BlobPlace, BlobStream, ImageUse, NewEmbedding, Pixels,
     blobs::Blobs,
-    deletion, gc,
+    gc,
+    job::{EndedBy, Outcome},
     png::encode_bare,
-    shared::now,
-    work::{EndedBy, Outcome},
+    time::now,
+    unused_blobs::remove_unused,
 };
 
 const DAY: i64 = crate::limits::DAY_MS;
@@ -93,7 +94,7 @@ async fn owners_follow_every_row_that_names_a_blob() {
     // The word is free again; the file has its owner still.
     studio.remove_embedding("mystyle").await.unwrap();
     gc::note_orphans(studio.shared(), now() + 2 * DAY).await.unwrap();
-    deletion::remove_unused(&studio.shared().store, &studio.shared().blobs).await.unwrap();
+    remove_unused(&studio.shared().store, &studio.shared().blobs).await.unwrap();
     assert!(path(folder.path(), &embedding.hash).exists());
 }
 
@@ -106,7 +107,7 @@ async fn a_blob_that_lost_its_row_to_a_crash_goes_after_a_day() {
     std::fs::write(folder.path().join("blobs/ab.txt"), "not a blob").unwrap();
     for (at, left) in [(now() + DAY / 2, true), (now() + 2 * DAY, false)] {
         assert_eq!(gc::note_orphans(studio.shared(), at).await.unwrap(), usize::from(!left));
-        deletion::remove_unused(&studio.shared().store, &studio.shared().blobs).await.unwrap();
+        remove_unused(&studio.shared().store, &studio.shared().blobs).await.unwrap();
         assert_eq!(path(folder.path(), &orphan).exists(), left);
     }
     studio.image(&kept).await.unwrap();
@@ -119,7 +120,7 @@ async fn blobs_of_another_database_are_not_taken_for_orphans() {
     let orphan = studio.shared().blobs.put(b"a row of the other database names it".to_vec()).await.unwrap();
     std::fs::write(folder.path().join("blobs/.adire-owner"), "another database").unwrap();
     assert_eq!(gc::note_orphans(studio.shared(), now() + 2 * DAY).await.unwrap(), 0);
-    deletion::remove_unused(&studio.shared().store, &studio.shared().blobs).await.unwrap();
+    remove_unused(&studio.shared().store, &studio.shared().blobs).await.unwrap();
     assert!(path(folder.path(), &orphan).exists());
 }
 
@@ -202,10 +203,10 @@ async fn a_blob_on_its_way_to_its_row_is_not_removed() {
     let keeping = shared.blobs.keeping().await;
     let hash = shared.blobs.put(b"content".to_vec()).await.unwrap();
     shared.store.note_blob(&hash).await.unwrap();
-    let removal = deletion::remove_unused(&shared.store, &shared.blobs);
+    let removal = remove_unused(&shared.store, &shared.blobs);
     let waits = tokio::time::timeout(Duration::from_millis(100), removal).await;
     assert!(waits.is_err() && shared.blobs.get(&hash).await.unwrap().is_some());
     drop(keeping);
-    assert_eq!(deletion::remove_unused(&shared.store, &shared.blobs).await.unwrap(), 1);
+    assert_eq!(remove_unused(&shared.store, &shared.blobs).await.unwrap(), 1);
     assert!(shared.blobs.get(&hash).await.unwrap().is_none());
 }

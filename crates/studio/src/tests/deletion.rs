@@ -4,8 +4,8 @@ use adire_protocol::{AdapterUse, GenerationState, VersionChange};
 
 use super::*;
 use crate::{
-    ErrorKind, NewAdapter, Pixels, Retention, deletion, gc, png::encode_bare, shared::now,
-    tests::adapters::three_versions,
+    ErrorKind, NewAdapter, Pixels, Retention, gc, png::encode_bare, tests::adapters::three_versions,
+    time::now, unused_blobs::remove_unused,
 };
 
 fn blob(folder: &TempDir, hash: &str) -> std::path::PathBuf {
@@ -214,7 +214,7 @@ async fn a_crash_between_rows_and_files_leaves_nothing_behind() {
     // Made again at the same moment as it is noted, it stays.
     studio.shared().store.delete_upload(&hash).await.unwrap();
     made(&studio, request("moons"), &me).await;
-    deletion::remove_unused(&studio.shared().store, &studio.shared().blobs).await.unwrap();
+    remove_unused(&studio.shared().store, &studio.shared().blobs).await.unwrap();
     studio.image(&hash).await.unwrap();
 }
 

@@ -18,8 +18,8 @@ use super::*;
 use crate::{
     DatabaseUrl,
     client::Who,
+    job::{JobKind, NewJob},
     store::Store,
-    work::{JobKind, NewJob},
 };
 
 /// The server's end is tied to a pipe: when this program ends, however it ends, the shell reads end-of-file, stops the

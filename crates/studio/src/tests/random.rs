@@ -106,7 +106,7 @@ async fn check(studio: &Studio, id: &str, (count, fails, cancelled): (u32, bool,
     for (place, image) in record.images.iter().enumerate() {
         assert_eq!(image.index as usize, place);
         let png = studio.image(&image.hash).await.unwrap();
-        assert_eq!(crate::blobs::hex(&Sha256::digest(&png)), image.hash);
+        assert_eq!(hex::encode(Sha256::digest(&png)), image.hash);
     }
     let indices: Vec<u64> =
         record.images.iter().map(|image| image.recipe.spec.seed - record.spec.seed).collect();

@@ -18,11 +18,7 @@ use super::{
     blobs::{damage, read_back},
     *,
 };
-use crate::{
-    BlobPlace, Bucket, ImageUse, NewAdapter, Pixels,
-    blobs::{Blobs, hex},
-    png::encode_bare,
-};
+use crate::{BlobPlace, Bucket, ImageUse, NewAdapter, Pixels, blobs::Blobs, png::encode_bare};
 
 /// The server's end is tied to a pipe: when this program ends, however it ends, the shell reads end-of-file.
 const RUN: &str = r#"
@@ -178,7 +174,7 @@ async fn a_damaged_blob_of_a_bucket_is_an_error_and_never_cached() {
     let folder = tempfile::tempdir().unwrap();
     let prefix = prefix();
     let blobs = Blobs::open(folder.path(), &place(&prefix, 1 << 30)).await.unwrap();
-    let hash = hex(&<sha2::Sha256 as sha2::Digest>::digest(b"never stored"));
+    let hash = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(b"never stored"));
     let path = format!("/adire/{prefix}/{}/{}", &hash[..2], &hash[2..]);
     server().ask("PUT", &path, &vec![7; 300_000]).unwrap();
     damage(&blobs, &hash).await;

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::{
-    Pixels, client::Who, deletion, gc, png::encode_bare, shared::now, tests::adapters::three_versions,
+    Pixels, client::Who, gc, png::encode_bare, tests::adapters::three_versions, time::now,
+    unused_blobs::remove_unused,
 };
 
 async fn upload(studio: &Studio, shade: u8) -> String {
@@ -30,7 +31,7 @@ async fn an_upload_can_be_looked_at_and_goes_after_a_while_unless_a_request_name
     let shared = studio.shared().clone();
     assert_eq!(gc::collect_uploads(&shared, now() - 1_000_000).await.unwrap(), 0, "they have just come");
     assert_eq!(gc::collect_uploads(&shared, now() + 1).await.unwrap(), 1);
-    deletion::remove_unused(&shared.store, &shared.blobs).await.unwrap();
+    remove_unused(&shared.store, &shared.blobs).await.unwrap();
     assert!(matches!(studio.image(&idle).await, Err(StudioError::NotFound { .. })));
     assert!(!blob(&folder, &idle).exists());
     for hash in [&init, &mask, &made.images[0].hash] {

@@ -1,7 +1,7 @@
 //! Changes to training runs. Each is written first and then signalled to the active run, so that it holds
 //! whatever happens next.
 
-use std::{fs, sync::Arc};
+use std::sync::Arc;
 
 use adire_protocol::{
     FieldError, GenerationRequest, TrainingRequest, TrainingRun, TrainingSettings, TrainingState,
@@ -9,13 +9,16 @@ use adire_protocol::{
 };
 use uuid::Uuid;
 
-use super::{CHECKPOINT, SETTINGS, views};
+use super::views;
 use crate::{
     StudioError,
     adapters::resolve,
     dataset::sample_prompts,
-    shared::{Shared, blocking, now},
-    work::{self, Asked, EndedBy, JobKind, JobState, NewJob, Outcome, Stop},
+    job::{Asked, EndedBy, JobKind, JobState, NewJob, Outcome},
+    queue::Stop,
+    shared::Shared,
+    time::now,
+    work,
 };
 
 /// Checks a request, freezes its datasets and puts it into the queue.
@@ -104,7 +107,7 @@ pub(crate) async fn cancel(shared: Arc<Shared>, id: String) -> Result<TrainingRu
     let from = [JobState::Queued, JobState::Paused, JobState::Failed];
     let outcome = Outcome::Cancelled { why: None };
     if change(&shared, &id, &from, outcome, Asked::Cancel).await? {
-        forget_checkpoint(&shared, &id).await;
+        shared.training.forget_checkpoint(&id).await;
     }
     let run = views::job(&shared, &id).await?;
     if run.state == TrainingState::Cancelled { Ok(run) } else { Err(cannot(&run, "cancelled")) }
@@ -161,21 +164,9 @@ pub(crate) async fn set_settings(
     shared: &Shared,
     settings: TrainingSettings,
 ) -> Result<TrainingSettings, StudioError> {
-    shared.store.set_setting(SETTINGS, &settings).await?;
-    *shared.training.settings.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = settings;
+    shared.training.set_settings(&shared.store, settings).await?;
     shared.work.look_again();
     Ok(settings)
-}
-
-/// Deletes the checkpoint of a run that will not be resumed.
-pub(crate) async fn forget_checkpoint(shared: &Shared, id: &str) {
-    let path = shared.training.folder_of(id).join(CHECKPOINT);
-    let _ = blocking(move || {
-        // It may never have been written.
-        let _ = fs::remove_file(path);
-        Ok(())
-    })
-    .await;
 }
 
 fn empty(field: &str, error: StudioError) -> StudioError {

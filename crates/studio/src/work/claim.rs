@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::{
-    model::{Claimed, JobKind},
-    pick::pick,
+use crate::{
+    StudioError,
+    job::{Claimed, JobKind, pick},
+    store::Store,
 };
-use crate::{StudioError, store::Store};
 
 /// How many of those that wait are looked at.
 const WINDOW: i64 = 64;

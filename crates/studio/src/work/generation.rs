@@ -2,19 +2,21 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use adire_protocol::{AdapterUse, Event, GenerationEvent, GenerationSpec};
+use adire_protocol::{AdapterUse, GenerationEvent, GenerationSpec};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Claimed, Hold, QueuedGeneration, Stop,
-    events::Live,
-    model::MAX_ATTEMPTS,
+    Progressed,
     render::{render_image, store_image},
-    scheduler::Progressed,
 };
 use crate::{
-    AdapterFile, EmbeddingFile, InitFiles, RenderRequest, StudioError, blobs::hex, embeddings, limits,
-    shared::Shared, store::GenerationRow, uploads, views,
+    AdapterFile, EmbeddingFile, InitFiles, RenderRequest, StudioError, adapters, embeddings,
+    job::{Claimed, MAX_ATTEMPTS},
+    limits,
+    queue::{Hold, QueuedGeneration, Stop},
+    shared::Shared,
+    store::GenerationRow,
+    uploads,
 };
 
 /// Milliseconds that a megapixel-step is taken for before anything was timed. Only their ratios matter then.
@@ -29,7 +31,7 @@ pub(crate) fn wants(adapters: &[(String, AdapterUse)]) -> String {
     for (hash, adapter) in adapters {
         hasher.update(format!("{hash} {} {} ", adapter.strength, adapter.text_encoder_strength()));
     }
-    hex(&hasher.finalize()[..16])
+    hex::encode(&hasher.finalize()[..16])
 }
 
 /// Expected milliseconds of a generation, at least one: two jobs of one owner must not have the same turn.
@@ -114,7 +116,7 @@ impl GenerationRun {
 }
 
 async fn files(shared: &Shared, spec: &GenerationSpec) -> Result<Files, StudioError> {
-    let adapters = shared.adapter_files(&spec.adapters).await?;
+    let adapters = adapters::files(shared, &spec.adapters).await?;
     let embeddings = embeddings::files(shared).await?;
     let init = uploads::files(&shared.blobs, spec).await?;
     Ok(Files { adapters, embeddings, init })
@@ -122,7 +124,7 @@ async fn files(shared: &Shared, spec: &GenerationSpec) -> Result<Files, StudioEr
 
 /// A generation as the queue needs it.
 pub(super) async fn load(shared: &Shared, id: &str) -> Result<QueuedGeneration, StudioError> {
-    let row = shared.store.generation(id).await?.ok_or_else(|| views::not_found("generation", id))?;
+    let row = shared.store.generation(id).await?.ok_or_else(|| StudioError::not_found("generation", id))?;
     queued(shared, &row).await
 }
 
@@ -140,68 +142,6 @@ pub(super) fn last_event(stop: &Stop) -> Option<GenerationEvent> {
         Stop::Asked(_) => Some(GenerationEvent::Cancelled),
         Stop::Closing | Stop::LeaseLost => None,
     }
-}
-
-/// What is new about a generation since `cursor`, and whether that is all there will be.
-pub(super) async fn news(
-    shared: &Shared,
-    id: &str,
-    cursor: u64,
-    live: Live,
-) -> Result<(Vec<Event>, bool), StudioError> {
-    let mut events =
-        if live.may_have_stored(cursor) { stored_events(shared, id, cursor).await? } else { Vec::new() };
-    let newest = events.last().map_or(cursor, |event| event.id);
-    if let Some(passing) = live.passing.filter(|passing| passing.id > newest) {
-        let is_queued = |event: &Event| matches!(event.event, GenerationEvent::Queued { .. });
-        if is_queued(&passing) {
-            // The position it has now.
-            events.pop_if(|event| is_queued(event));
-        }
-        events.push(passing);
-    }
-    let ended = match events.last() {
-        Some(event) => event.event.is_last(),
-        // Its last event has been seen before, unless it is another node that runs it.
-        None if live.stored == 0 => {
-            shared.store.generation(id).await?.is_none_or(|row| row.state().is_final())
-        }
-        None => false,
-    };
-    Ok((events, ended))
-}
-
-/// The stored events of a generation above `after`, oldest first.
-async fn stored_events(shared: &Shared, id: &str, after: u64) -> Result<Vec<Event>, StudioError> {
-    let mut events = Vec::new();
-    let mut rows = shared.store.job_events(id, after).await?;
-    // What was before it waited again does not matter any more.
-    if let Some(again) = rows.iter().rposition(|(_, name)| name == "queued") {
-        rows.drain(..again);
-    }
-    for (number, name) in rows {
-        let event = match name.as_str() {
-            "queued" => {
-                let (ahead, wait_ms) = shared.work.position(id).unwrap_or((0, Some(0)));
-                GenerationEvent::Queued { ahead, wait_ms }
-            }
-            "started" => GenerationEvent::Started,
-            "done" => GenerationEvent::Done,
-            "cancelled" => GenerationEvent::Cancelled,
-            "failed" => {
-                let row = shared.store.generation(id).await?;
-                GenerationEvent::Failed { message: row.and_then(|row| row.error).unwrap_or_default() }
-            }
-            _ => continue,
-        };
-        events.push(Event { id: number, event });
-    }
-    for image in shared.store.images_after(id, after).await? {
-        let number = image.event.cast_unsigned();
-        events.push(Event { id: number, event: GenerationEvent::Image { image: Box::new(image.record()?) } });
-    }
-    events.sort_by_key(|event| event.id);
-    Ok(events)
 }
 
 /// A message as visitors may read it: of each absolute path only the last part.

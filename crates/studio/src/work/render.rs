@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use adire_protocol::{ImageRecord, Progress, Recipe, infotext};
 
-use super::{Hold, Lease, QueuedGeneration, Stop};
 use crate::{
     AdapterFile, BackendError, RenderRequest, Rendered,
+    job::Lease,
     png::{data_url, encode_with_recipe},
-    shared::{Shared, blocking},
+    queue::{Hold, QueuedGeneration, Stop},
+    shared::Shared,
     store::image_url,
+    tasks::blocking,
     timing::StepTimer,
     worker::RenderEvent,
 };

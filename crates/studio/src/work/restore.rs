@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::{EndedBy, JobKind, JobState, Outcome, admin, generation};
+use super::{generation, intake};
 use crate::{
     StudioError,
-    shared::{Shared, now},
+    job::{EndedBy, JobKind, JobState, Outcome},
+    shared::Shared,
+    time::now,
 };
 
 /// A node starts: what it ran waits again, in its old order, and so does what waited. What was created too long ago is
@@ -20,7 +22,7 @@ pub(crate) async fn unfinished(shared: &Shared) -> Result<(), StudioError> {
         let by = EndedBy::NotHeld { id: &id, from: &[JobState::Queued] };
         shared.store.end(by, Outcome::Cancelled { why: Some(why) }).await?;
     }
-    admin::read_intake(shared).await?;
+    intake::read(shared).await?;
     refresh(shared).await
 }
 

@@ -6,26 +6,25 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use adire_protocol::GenerationEvent;
 
 use super::{
-    Asked, EndedBy, Hold, JobKind, JobState, Outcome, Stop,
+    Progressed,
     claim::Claimer,
     generation::{GenerationRun, last_event, without_folders},
     restore,
     training::TrainingRun,
 };
-use crate::{StudioError, shared::Shared, store::Release, training::forget_checkpoint};
+use crate::{
+    StudioError,
+    job::{Asked, EndedBy, JobKind, JobState, Outcome},
+    queue::{Hold, Stop},
+    shared::Shared,
+    store::Release,
+};
 
 /// How long it waits after the store refused.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Time between two tries to write how a job ended, and how many there are before it is left to another claim.
 const RETRY: Duration = Duration::from_millis(250);
 const TRIES: u32 = 4;
-
-/// Whether a run has reached its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progressed {
-    More,
-    Done,
-}
 
 struct Scheduler {
     shared: Arc<Shared>,
@@ -224,7 +223,7 @@ async fn rest(shared: &Shared, run: TrainingRun, result: Result<(), Stop>) {
         (Ok(()), version) => {
             tracing::info!(training = run.hold.lease.job, version, "done");
             if done(shared, &run.hold, version.as_deref()).await {
-                forget_checkpoint(shared, &run.hold.lease.job).await;
+                shared.training.forget_checkpoint(&run.hold.lease.job).await;
             }
         }
         (Err(stop), _) => end_training(shared, &run.hold, stop).await,
@@ -243,7 +242,7 @@ async fn end_training(shared: &Shared, hold: &Hold, stop: Stop) {
         Stop::LeaseLost => shared.work.let_go(id, None, None),
         Stop::Closing | Stop::Asked(_) => {
             if give_back(shared, hold, &stop).await == Some(JobState::Cancelled) {
-                forget_checkpoint(shared, id).await;
+                shared.training.forget_checkpoint(id).await;
             }
         }
     }

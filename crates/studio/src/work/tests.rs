@@ -6,9 +6,10 @@ use adire_protocol::{Defaults, GenerationRequest, GenerationSpec, ImageRecord, L
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
-use super::{claim::Claimer, *};
+use super::claim::Claimer;
 use crate::{
     client::Who,
+    job::*,
     store::{Release, Store},
 };
 

@@ -2,28 +2,26 @@
 //! unit what it has found is written before the next one is begun, so that whatever a checkpoint holds is in the store, too.
 
 use std::{
-    collections::VecDeque,
     fs,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use adire_protocol::{
-    TrainingChange, TrainingEvent, TrainingPhase, TrainingPoint, TrainingRequest, TrainingRun as Record,
-    TrainingSample,
-};
+use adire_protocol::{TrainingPhase, TrainingPoint, TrainingRequest, TrainingSample};
 
-use super::{Claimed, Hold, Stop, model::MAX_ATTEMPTS, scheduler::Progressed};
+use super::Progressed;
 use crate::{
-    AdapterFile, BackendError, KnownResults, NewAdapter, StudioError, TrainingImage, TrainingTask,
-    UnitOutcome, adapters,
+    AdapterFile, KnownResults, NewAdapter, StudioError, TrainingImage, TrainingTask, UnitOutcome, adapters,
     blobs::Local,
     dataset::text_of,
     folder::reason,
+    job::{Claimed, MAX_ATTEMPTS},
     png::encode_bare,
-    shared::{Shared, blocking},
+    queue::{Hold, Stop},
+    shared::Shared,
     store::{RunRow, image_url},
-    training::{self, ActiveRun},
+    tasks::blocking,
+    training_control::ActiveRun,
     worker::Interrupted,
 };
 
@@ -55,12 +53,6 @@ struct Begun {
     images: usize,
     steps: u32,
     prompts: Vec<String>,
-}
-
-impl From<BackendError> for Stop {
-    fn from(error: BackendError) -> Self {
-        Self::Failed(error.to_string())
-    }
 }
 
 impl TrainingRun {
@@ -229,36 +221,6 @@ fn stage(update: &UnitOutcome, before: TrainingPhase) -> TrainingPhase {
         UnitOutcome::Step if before == TrainingPhase::Forecasting => before,
         _ => TrainingPhase::Training,
     }
-}
-
-/// What is new about a run since `cursor`: its record, where it is not `last_sent`, then points and samples; and whether
-/// it has ended.
-pub(super) async fn news(
-    shared: &Shared,
-    id: &str,
-    cursor: u64,
-    last_sent: &mut Option<Box<Record>>,
-) -> Result<(VecDeque<TrainingEvent>, bool), StudioError> {
-    use adire_protocol::TrainingState::{Cancelled, Done, Failed};
-    // The record first: once it has ended, the points that follow are all there are.
-    let job = training::job(shared, id).await?;
-    let ended = matches!(job.state, Done | Cancelled | Failed);
-    let mut events = VecDeque::new();
-    let after = i64::try_from(cursor).unwrap_or(i64::MAX);
-    for (number, point) in shared.store.points(id, after).await? {
-        events
-            .push_back(TrainingEvent { id: number.cast_unsigned(), change: TrainingChange::Point { point } });
-    }
-    for (number, sample) in shared.store.samples(id, after).await? {
-        let change = TrainingChange::Sample { sample };
-        events.push_back(TrainingEvent { id: number.cast_unsigned(), change });
-    }
-    events.make_contiguous().sort_by_key(|event| event.id);
-    if last_sent.as_deref() != Some(&job) {
-        *last_sent = Some(Box::new(job.clone()));
-        events.push_front(TrainingEvent { id: cursor, change: TrainingChange::Job { job: Box::new(job) } });
-    }
-    Ok((events, ended))
 }
 
 /// Builds the backend's task.

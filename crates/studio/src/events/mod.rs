@@ -4,49 +4,16 @@
 //!
 //! Numbers grow along a job. Each lease has a million of its own, so that after a crash none is given twice, stored or not.
 
+mod generation;
+mod training;
+
 use std::{collections::VecDeque, sync::Arc};
 
-use adire_protocol::{Event, GenerationEvent, TrainingEvent, TrainingRun};
+use adire_protocol::{Event, TrainingEvent, TrainingRun};
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 
-use super::{generation, training};
-use crate::{EventStream, StudioError, TrainingStream, shared::Shared};
-
-/// What this node knows of a job beyond its rows.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Live {
-    /// The newest stored event that is known here; 0: none.
-    pub(super) stored: u64,
-    /// The number that the next event gets, at least.
-    next: u64,
-    /// The newest event that is not stored, unless a stored one supersedes it.
-    pub(super) passing: Option<Event>,
-}
-
-impl Live {
-    /// A stored event.
-    pub(super) fn store(&mut self, number: u64) {
-        self.stored = self.stored.max(number);
-        self.next = self.next.max(number + 1);
-        self.passing = None;
-    }
-
-    /// An event that is not stored.
-    pub(super) fn pass(&mut self, event: GenerationEvent) {
-        self.passing = Some(Event { id: self.next, event });
-        self.next += 1;
-    }
-
-    pub(super) fn next(&self) -> u64 {
-        self.next
-    }
-
-    /// Whether events above `cursor` may be stored: some are known, or another node may have stored them.
-    pub(super) fn may_have_stored(&self, cursor: u64) -> bool {
-        self.stored == 0 || self.stored > cursor
-    }
-}
+use crate::{EventStream, StudioError, TrainingStream, queue::Live, shared::Shared};
 
 /// What happened to a job, as its kind tells it.
 #[derive(Clone, Debug)]

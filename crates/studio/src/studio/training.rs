@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use adire_protocol::{TrainingRequest, TrainingRun, TrainingRunDetail, TrainingSettings};
 
-use crate::{Studio, StudioError, TrainingFile, TrainingStream, shared::detached, training, work};
+use super::Studio;
+use crate::{StudioError, TrainingFile, TrainingStream, events, tasks::detached, training};
 
 impl Studio {
     /// Validates and queues a training run. Its datasets are frozen.
@@ -37,7 +38,7 @@ impl Studio {
     /// No such training.
     pub async fn training_events(&self, id: &str, after: u64) -> Result<TrainingStream, StudioError> {
         let id = training::job(self.shared(), id).await?.id;
-        work::follow_training(self.shared().clone(), &id, after)
+        events::follow_training(self.shared().clone(), &id, after)
     }
 
     /// Pauses a training run within one unit of work, until it is resumed; persists across restarts.

@@ -10,7 +10,7 @@ use std::{
 use adire_protocol::{GenerationEvent, GenerationSpec, Intake, Progress};
 use tokio::sync::watch;
 
-use super::{events::Live, lease::Hold, withdrawals::Withdrawals};
+use super::{hold::Hold, live::Live, withdrawals::Withdrawals};
 use crate::{client::Who, limits::cost, timing::Timing};
 
 /// A generation that is queued or running.
@@ -109,6 +109,11 @@ impl State {
 
     pub(super) fn len(&self) -> u32 {
         count(self.waiting.len() + self.reserved.len() + self.running.len())
+    }
+
+    /// The channel of a job; made where it is absent.
+    pub(super) fn live(&mut self, id: &str) -> &watch::Sender<Live> {
+        self.lives.entry(id.to_owned()).or_insert_with(|| watch::Sender::new(Live::default()))
     }
 
     /// `published`: the position that is known outside.

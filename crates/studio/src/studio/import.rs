@@ -8,10 +8,11 @@ use std::{
 
 use adire_protocol::{DatasetRecord, FieldError, ValidationError};
 
-use super::walk::Reach;
 use crate::{
     StudioError,
-    shared::{Shared, blocking, detached},
+    dataset::Reach,
+    shared::Shared,
+    tasks::{blocking, detached},
 };
 
 /// How much longer than its time a reading may take to notice that it is over.

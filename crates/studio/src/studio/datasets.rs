@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use adire_protocol::{DatasetChange, DatasetRecord, DatasetSummary, NewDataset};
 
-use super::import;
-use crate::{Studio, StudioError, UploadedFile, shared::detached};
+use super::{Studio, import};
+use crate::{StudioError, UploadedFile, tasks::detached};
 
 impl Studio {
     /// Every dataset, the newest first.

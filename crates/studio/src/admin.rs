@@ -1,17 +1,20 @@
-//! What the admin sees and changes of the queue: jobs of every kind, their order, and whether new ones are accepted.
+//! What the admin sees and changes of the queue: jobs of every kind, and their order.
 
 use std::sync::Arc;
 
-use adire_protocol::{Intake, JobMove, JobQueue, Links, QueuedJob, QueuedKind};
+use adire_protocol::{JobMove, JobQueue, Links, QueuedJob, QueuedKind};
 
-use super::{model::JobKind, pick::reorder, restore};
-use crate::{By, StudioError, requests, shared::Shared, store::OpenJob, training, views};
+use crate::{
+    By, StudioError,
+    job::{JobKind, reorder},
+    requests,
+    shared::Shared,
+    store::OpenJob,
+    training, work,
+};
 
 /// Characters of a prompt that the list shows.
 const PROMPT_SHOWN: usize = 200;
-/// Under what name it is kept that new jobs are refused.
-const INTAKE: &str = "intake";
-
 /// Everything that runs and waits.
 pub(crate) async fn list(shared: &Shared) -> Result<JobQueue, StudioError> {
     let rows = shared.store.open_jobs().await?;
@@ -81,13 +84,13 @@ pub(crate) async fn cancel(shared: Arc<Shared>, id: String) -> Result<(), Studio
     match shared.store.kind_of(&id).await? {
         Some(JobKind::Generation) => requests::cancel(shared, id, By::Admin.into()).await.map(drop),
         Some(JobKind::Training) => training::cancel(shared, id).await.map(drop),
-        None => Err(views::not_found("job", &id)),
+        None => Err(StudioError::not_found("job", &id)),
     }
 }
 
 /// Moves a queued job among those of its kind.
 pub(crate) async fn reposition(shared: Arc<Shared>, id: String, to: JobMove) -> Result<(), StudioError> {
-    let kind = shared.store.kind_of(&id).await?.ok_or_else(|| views::not_found("job", &id))?;
+    let kind = shared.store.kind_of(&id).await?.ok_or_else(|| StudioError::not_found("job", &id))?;
     let waiting = shared.store.waiting(kind, &shared.model.hash).await?;
     let waiting: Vec<(String, i64)> = waiting.into_iter().map(|(id, queued)| (id, queued.turn)).collect();
     let Some(at) = waiting.iter().position(|(other, _)| *other == id) else {
@@ -99,21 +102,7 @@ pub(crate) async fn reposition(shared: Arc<Shared>, id: String, to: JobMove) -> 
         JobMove::Later => (at + 1).min(waiting.len() - 1),
     };
     shared.store.set_turns(&reorder(waiting, at, to)).await?;
-    restore::refresh(&shared).await?;
+    work::refresh(&shared).await?;
     shared.work.notify_all();
     Ok(())
-}
-
-/// Whether new jobs are refused, as it is kept.
-pub(super) async fn read_intake(shared: &Shared) -> Result<(), StudioError> {
-    let intake: Intake = shared.store.setting(INTAKE).await?.unwrap_or_default();
-    shared.work.set_intake(intake);
-    Ok(())
-}
-
-/// Refuses new jobs, or accepts them again; kept over restarts.
-pub(crate) async fn set_intake(shared: &Shared, intake: Intake) -> Result<Intake, StudioError> {
-    shared.store.set_setting(INTAKE, &intake).await?;
-    shared.work.set_intake(intake);
-    Ok(intake)
 }

@@ -1,4 +1,8 @@
-//! What a job is, whatever its kind. Knows no database and no tasks.
+//! What a job is, whatever its kind, and which one is next. Knows no database and no tasks.
+
+mod pick;
+
+pub(crate) use pick::{Candidate, pick, reorder, turn};
 
 use crate::StudioError;
 

@@ -1,0 +1,103 @@
+//! The jobs that this node holds: claimed, run, let go.
+
+use std::sync::Arc;
+
+use adire_protocol::GenerationEvent;
+
+use super::{Hold, QueuedGeneration, Stop, Work, state::Running};
+use crate::job::{Asked, Claimed};
+
+impl Work {
+    /// A job has been claimed.
+    pub(crate) fn hold(&self, claimed: &Claimed) -> Arc<Hold> {
+        let hold = Arc::new(Hold::new(claimed.lease.clone()));
+        let mut state = self.lock();
+        if state.closing {
+            hold.stop(Stop::Closing);
+        }
+        state.held.insert(claimed.lease.job.clone(), hold.clone());
+        state.live(&claimed.lease.job).send_modify(|live| live.store(claimed.event()));
+        hold
+    }
+
+    /// A generation that was claimed does not wait any more; what is known of it, unless it has not been put here yet.
+    pub(crate) fn take_out(&self, id: &str) -> Option<QueuedGeneration> {
+        let mut state = self.lock();
+        let generation = state.remove(id).map(|waiting| waiting.generation);
+        if generation.is_none() {
+            state.early.insert(id.to_owned());
+        }
+        generation
+    }
+
+    /// Its images are being made from now on.
+    pub(crate) fn started(&self, generation: QueuedGeneration, wants: &str) {
+        let mut state = self.lock();
+        state.resident = Some(wants.to_owned());
+        state.running.push(Running { generation, progress: None, remaining: None });
+        state.publish_positions();
+    }
+
+    /// This node has nothing to do with a job any more: it has ended, or somebody else has it. `event`: the last one, where
+    /// it was stored; `passing`: where it could not be. People who watch should not wait for ever.
+    pub(crate) fn let_go(&self, id: &str, event: Option<u64>, passing: Option<GenerationEvent>) {
+        let mut state = self.lock();
+        state.held.remove(id);
+        state.running.retain(|running| running.generation.id != id);
+        if let Some(live) = state.lives.get(id) {
+            live.send_modify(|live| match (event, passing) {
+                (Some(number), _) => live.store(number),
+                (None, Some(event)) => live.pass(event),
+                (None, None) => {}
+            });
+        }
+        // Readers keep the channel's value until they have read to its end.
+        state.lives.remove(id);
+        state.publish_positions();
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// A waiting generation has ended.
+    pub(crate) fn withdraw(&self, id: &str, event: u64) {
+        self.lock().remove(id);
+        self.let_go(id, Some(event), None);
+    }
+
+    /// Has a job stop that this node holds.
+    pub(crate) fn stop(&self, id: &str, why: Stop) {
+        if let Some(hold) = self.lock().held.get(id) {
+            hold.stop(why);
+        }
+    }
+
+    /// Lets a job go on that was asked to pause and still runs.
+    pub(crate) fn go_on(&self, id: &str) {
+        if let Some(hold) =
+            self.lock().held.get(id).filter(|hold| hold.stopped() == Some(Stop::Asked(Asked::Pause)))
+        {
+            hold.go_on();
+        }
+    }
+
+    /// Every job that this node holds.
+    pub(crate) fn held(&self) -> Vec<Arc<Hold>> {
+        self.lock().held.values().cloned().collect()
+    }
+
+    /// Whether this node still holds it.
+    pub(crate) fn holds(&self, hold: &Arc<Hold>) -> bool {
+        self.lock().held.get(&hold.lease.job).is_some_and(|held| Arc::ptr_eq(held, hold))
+    }
+
+    /// Refuses new generations and signals what runs to stop.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closing = true;
+        for hold in state.held.values() {
+            hold.stop(Stop::Closing);
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+}

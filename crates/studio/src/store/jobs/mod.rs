@@ -1,0 +1,116 @@
+//! Rows of jobs, and who may change them: a job is claimed by compare-and-set, and every write of its holder begins with
+//! a statement that finds the row under the holder's lease, locks it and hands out the number of the event. Time is the
+//! database's.
+
+mod claims;
+mod lists;
+mod outcomes;
+
+use sqlx::{Any, Transaction};
+
+pub(crate) use lists::OpenJob;
+pub(crate) use outcomes::Release;
+
+use super::{Kind, storage};
+use crate::{
+    StudioError,
+    job::{NUMBERS_PER_LEASE, NewJob, Queued, turn},
+};
+
+/// Milliseconds since 1970 (UTC) by the database's clock.
+fn clock(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Sqlite => "CAST(unixepoch('subsec') * 1000 AS BIGINT)",
+        Kind::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+    }
+}
+
+/// What every statement sets that gives a job into other hands.
+fn new_lease() -> String {
+    format!("lease = lease + 1, last_event = (lease + 1) * {NUMBERS_PER_LEASE}, asked = NULL")
+}
+
+/// What gives the next event of a lease its number; `least` is the parameter that it is not below.
+fn next_event(least: &str) -> String {
+    format!("last_event = CASE WHEN last_event >= {least} THEN last_event + 1 ELSE {least} END")
+}
+
+/// The number of the first event of a lease.
+fn first_of(lease: i64) -> i64 {
+    lease * NUMBERS_PER_LEASE
+}
+
+async fn note(
+    change: &mut Transaction<'_, Any>,
+    job: &str,
+    number: i64,
+    name: &str,
+) -> Result<(), StudioError> {
+    sqlx::query("INSERT INTO job_events (job, number, name) VALUES ($1, $2, $3)")
+        .bind(job)
+        .bind(number)
+        .bind(name)
+        .execute(&mut **change)
+        .await
+        .map_err(storage)?;
+    Ok(())
+}
+
+/// Puts a job into the queue, in the transaction that writes what it is about.
+pub(in crate::store) async fn insert_job(
+    change: &mut Transaction<'_, Any>,
+    job: &NewJob,
+) -> Result<Queued, StudioError> {
+    let (now, owner): (i64, i64) = sqlx::query_as(
+        "SELECT COALESCE((SELECT MAX(turn) FROM jobs WHERE kind = $1 AND started_at IS NOT NULL), 0), \
+         COALESCE((SELECT turn + cost FROM jobs WHERE kind = $1 AND owner = $2 \
+          AND (started_at IS NOT NULL OR state IN ('queued', 'paused')) ORDER BY turn DESC LIMIT 1), 0)",
+    )
+    .bind(job.kind.name())
+    .bind(&job.owner)
+    .fetch_one(&mut **change)
+    .await
+    .map_err(storage)?;
+    let turn = turn(now, owner);
+    sqlx::query(
+        "INSERT INTO jobs (id, kind, state, owner, turn, cost, wants, model, last_event, created_at) \
+         VALUES ($1, $2, 'queued', $3, $4, $5, $6, $7, 1, $8)",
+    )
+    .bind(&job.id)
+    .bind(job.kind.name())
+    .bind(&job.owner)
+    .bind(turn)
+    .bind(job.cost)
+    .bind(&job.wants)
+    .bind(&job.model)
+    .bind(job.created_at)
+    .execute(&mut **change)
+    .await
+    .map_err(storage)?;
+    note(change, &job.id, 1, "queued").await?;
+    Ok(Queued { turn, event: 1 })
+}
+
+/// Something was gained: claims before do not count any more.
+pub(in crate::store) async fn forget_attempts(
+    change: &mut Transaction<'_, Any>,
+    id: &str,
+) -> Result<(), StudioError> {
+    sqlx::query("UPDATE jobs SET attempts = 0 WHERE id = $1")
+        .bind(id)
+        .execute(&mut **change)
+        .await
+        .map_err(storage)?;
+    Ok(())
+}
+
+/// Takes a job out for good.
+pub(in crate::store) async fn delete_job(
+    change: &mut Transaction<'_, Any>,
+    id: &str,
+) -> Result<(), StudioError> {
+    for text in ["DELETE FROM job_events WHERE job = $1", "DELETE FROM jobs WHERE id = $1"] {
+        sqlx::query(text).bind(id).execute(&mut **change).await.map_err(storage)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! How jobs come to rest: they end, are put aside, wait again, or are asked to.
+
+use sqlx::{Any, Transaction};
+
+use super::{clock, first_of, new_lease, next_event, note};
+use crate::{
+    StudioError,
+    job::{Asked, EndedBy, JobKind, JobState, Lease, Outcome},
+    store::{Store, sql, storage},
+};
+
+/// A job that nobody holds any more, because its holder is gone or has put it back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Released {
+    pub(crate) id: String,
+    pub(crate) kind: JobKind,
+    pub(crate) state: JobState,
+    /// The event that says what became of it.
+    pub(crate) event: u64,
+}
+
+/// Whose jobs are released.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Release<'a> {
+    /// The holder's own, in order: it does not count as an attempt.
+    Held(&'a Lease),
+    /// Those of a node that is starting again.
+    Node(&'a str),
+    /// Those whose leases have ended.
+    Ended,
+}
+
+/// And one after which nobody holds it.
+const NOT_HELD: &str = "holder = NULL, lease_end = NULL";
+
+/// States for a list in a statement: names of ours, nothing that came from outside.
+fn names(states: &[JobState]) -> String {
+    states.iter().map(|state| format!("'{}'", state.name())).collect::<Vec<_>>().join(", ")
+}
+
+/// Forgets the network of a generation that has ended.
+async fn forget_network(change: &mut Transaction<'_, Any>, id: &str) -> Result<(), StudioError> {
+    sqlx::query("UPDATE generations SET network = NULL WHERE id = $1")
+        .bind(id)
+        .execute(&mut **change)
+        .await
+        .map_err(storage)?;
+    Ok(())
+}
+
+impl Store {
+    /// Asks the holder of a job to stop; whether somebody holds it.
+    pub(crate) async fn ask(&self, id: &str, asked: Asked) -> Result<bool, StudioError> {
+        let done = sqlx::query(
+            "UPDATE jobs SET asked = CASE WHEN asked = 'cancel' THEN asked ELSE $2 END \
+             WHERE id = $1 AND state = 'running'",
+        )
+        .bind(id)
+        .bind(asked.name())
+        .execute(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Has a job at rest wait again, or takes back that its holder was asked to pause; whether there was one to resume.
+    pub(crate) async fn resume(&self, id: &str) -> Result<bool, StudioError> {
+        let mut change = self.change().await?;
+        let text = format!(
+            "UPDATE jobs SET state = 'queued', {}, finished_at = NULL, error = NULL, attempts = 0 \
+             WHERE id = $1 AND state IN ({}) RETURNING lease",
+            new_lease(),
+            names(&[JobState::Paused, JobState::Failed])
+        );
+        let resumed: Vec<(i64,)> =
+            sqlx::query_as(sql(text)).bind(id).fetch_all(&mut *change).await.map_err(storage)?;
+        let Some(number) = resumed.first().map(|(lease,)| first_of(*lease)) else {
+            let text = "UPDATE jobs SET asked = NULL WHERE id = $1 AND state = 'running' AND asked = 'pause'";
+            let done = sqlx::query(text).bind(id).execute(&mut *change).await.map_err(storage)?;
+            change.commit().await.map_err(storage)?;
+            return Ok(done.rows_affected() > 0);
+        };
+        note(&mut change, id, number, JobState::Queued.name()).await?;
+        change.commit().await.map_err(storage)?;
+        Ok(true)
+    }
+
+    /// Ends a job, or puts it aside: the one place where that is written. The number of the event, or `None` where
+    /// `by` may not end it (any more).
+    pub(crate) async fn end(
+        &self,
+        by: EndedBy<'_>,
+        outcome: Outcome<'_>,
+    ) -> Result<Option<u64>, StudioError> {
+        let error = match outcome {
+            Outcome::Failed(error) => Some(error),
+            Outcome::Cancelled { why } => why,
+            Outcome::Done { .. } | Outcome::Paused => None,
+        };
+        let (id, change_and_where) = match by {
+            EndedBy::Holder(lease, _) => (
+                lease.job.as_str(),
+                format!(
+                    "{}, asked = NULL WHERE id = $1 AND state = 'running' AND lease = $4",
+                    next_event("$5")
+                ),
+            ),
+            EndedBy::NotHeld { id, from } => {
+                (id, format!("{} WHERE id = $1 AND state IN ({})", new_lease(), names(from)))
+            }
+        };
+        let text = format!(
+            "UPDATE jobs SET state = $2, error = $3, {NOT_HELD}, \
+             finished_at = CASE WHEN $2 = 'paused' THEN NULL ELSE {} END, {change_and_where} \
+             RETURNING last_event, kind",
+            clock(self.kind)
+        );
+        let mut change = self.change().await?;
+        let mut query = sqlx::query_as(sql(text)).bind(id).bind(outcome.state().name()).bind(error);
+        if let EndedBy::Holder(lease, least) = by {
+            query = query.bind(lease.number).bind(least.cast_signed());
+        }
+        let ended: Vec<(i64, String)> = query.fetch_all(&mut *change).await.map_err(storage)?;
+        let Some((number, kind)) = ended.first() else { return Ok(None) };
+        if kind == JobKind::Generation.name() {
+            forget_network(&mut change, id).await?;
+        }
+        if let Outcome::Done { version: Some(version) } = outcome {
+            sqlx::query("UPDATE training_jobs SET version = $2 WHERE id = $1")
+                .bind(id)
+                .bind(version)
+                .execute(&mut *change)
+                .await
+                .map_err(storage)?;
+        }
+        note(&mut change, id, *number, outcome.state().name()).await?;
+        change.commit().await.map_err(storage)?;
+        Ok(Some(number.cast_unsigned()))
+    }
+
+    /// Takes jobs from holders that are gone, or that put them back: they wait again, or become what was asked for.
+    pub(crate) async fn release(&self, of: Release<'_>) -> Result<Vec<Released>, StudioError> {
+        let now = clock(self.kind);
+        let (condition, id, number, attempts) = match of {
+            Release::Held(lease) => ("id = $1 AND lease = $2", lease.job.as_str(), lease.number, "0"),
+            Release::Node(node) => ("holder = $1 AND lease >= $2", node, 0, "attempts"),
+            Release::Ended => ("lease_end < {now} AND id <> $1 AND lease >= $2", "", 0, "attempts"),
+        };
+        let condition = condition.replace("{now}", now);
+        let mut change = self.change().await?;
+        let text = format!(
+            "UPDATE jobs SET state = CASE asked WHEN 'pause' THEN 'paused' WHEN 'cancel' THEN 'cancelled' \
+             ELSE 'queued' END, finished_at = CASE WHEN asked = 'cancel' THEN {now} ELSE NULL END, \
+             attempts = {attempts}, {}, {NOT_HELD} WHERE state = 'running' AND {condition} \
+             RETURNING id, kind, state, lease",
+            new_lease()
+        );
+        let rows: Vec<(String, String, String, i64)> =
+            sqlx::query_as(sql(text)).bind(id).bind(number).fetch_all(&mut *change).await.map_err(storage)?;
+        let mut released = Vec::new();
+        for (id, kind, state, lease) in rows {
+            note(&mut change, &id, first_of(lease), &state).await?;
+            // The columns' checks leave no other words.
+            let (Some(kind), Some(state)) = (JobKind::of(&kind), JobState::of(&state)) else { continue };
+            if kind == JobKind::Generation && state == JobState::Cancelled {
+                forget_network(&mut change, &id).await?;
+            }
+            released.push(Released { id, kind, state, event: first_of(lease).cast_unsigned() });
+        }
+        change.commit().await.map_err(storage)?;
+        Ok(released)
+    }
+}
