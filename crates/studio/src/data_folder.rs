@@ -1,5 +1,7 @@
 //! A data folder without a model: what the command line does while no server runs.
 
+mod moves;
+
 use std::path::Path;
 
 use adire_protocol::{DatasetRecord, DatasetSummary, EmbeddingRecord, NewDataset};

@@ -29,6 +29,7 @@ mod folder;
 mod gc;
 mod image_input;
 mod job;
+mod ledger;
 mod limits;
 mod metadata;
 mod png;

@@ -2,6 +2,7 @@
 
 mod datasets;
 mod import;
+mod moves;
 mod training;
 
 use std::{

@@ -1,11 +1,8 @@
 //! The registry: which version of an adapter is in production, other aliases, stages, and the ledger of every change.
 //!
-//! `book` is what is known of an adapter and what follows from it, `rules` decide what may move, `chain` computes and
-//! verifies digests; all three are pure. The store writes the row of a move and its alias in one transaction.
+//! `ledger` is what is known of an adapter and what follows from it, `rules` decide what may move; both are pure. The store
+//! writes the row of a move and its alias in one transaction.
 
-mod api;
-mod book;
-mod chain;
 mod rules;
 
 use std::{fmt, sync::Arc};
@@ -15,14 +12,13 @@ use adire_protocol::{
     ValidationError,
 };
 
-pub(crate) use book::{Alias, Book, Draft, Head, Known, Verdict};
-pub(crate) use chain::{FIRST_DIGEST, digest};
-
 use crate::{
     StudioError,
     blobs::Blobs,
-    shared::{Shared, now},
+    ledger::{self, Book, Draft},
+    shared::Shared,
     store::Store,
+    time::now,
 };
 
 /// Who moves an alias or changes a stage.
@@ -196,7 +192,7 @@ pub(crate) async fn check_all(shared: Arc<Shared>) {
 pub(crate) async fn ledger(store: &Store, name: &str) -> Result<Vec<LedgerMove>, StudioError> {
     let book = known(store, name).await?;
     match book.unreadable {
-        Some(number) => Err(unreadable(&book.name, number)),
+        Some(number) => Err(ledger::unreadable(&book.name, number)),
         None => Ok(book.moves),
     }
 }
@@ -213,7 +209,7 @@ pub(crate) async fn production_at(
 
 /// Verifies an adapter's ledger.
 pub(crate) async fn verify(store: &Store, name: &str) -> Result<LedgerCheck, StudioError> {
-    chain::verify(&known(store, name).await?)
+    ledger::verify(&known(store, name).await?)
 }
 
 async fn known(store: &Store, name: &str) -> Result<Book, StudioError> {
@@ -223,12 +219,6 @@ async fn known(store: &Store, name: &str) -> Result<Book, StudioError> {
         return Err(StudioError::NotFound { what: "adapter", id: name });
     }
     Ok(book)
-}
-
-pub(crate) fn unreadable(name: &str, number: u64) -> StudioError {
-    StudioError::Conflict(format!(
-        "Row {number} of the ledger of {name} was changed after it was written. Restore the database from a backup."
-    ))
 }
 
 /// `name@vN`: what is kept for good is named in full.

@@ -5,8 +5,10 @@ use adire_protocol::{
     FieldError, LedgerAction, MAX_REASON_CHARS, PRODUCTION, Stage, ValidationError, VerdictOutcome, is_alias,
 };
 
-use super::book::{Book, Draft, Known, Verdict};
-use crate::StudioError;
+use crate::{
+    StudioError,
+    ledger::{Book, Draft, Known, Verdict},
+};
 
 /// A reason without the space around it.
 pub(super) fn reason(text: &str, required: bool) -> Result<String, StudioError> {

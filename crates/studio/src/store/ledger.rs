@@ -6,7 +6,7 @@ use sqlx::{Any, Transaction};
 use super::{Store, sql, storage};
 use crate::{
     StudioError,
-    registry::{self, Alias, Book, Draft, FIRST_DIGEST, Head, Known, Verdict, digest},
+    ledger::{self, Alias, Book, Draft, FIRST_DIGEST, Head, Known, Verdict, digest},
 };
 
 row! {
@@ -66,7 +66,7 @@ impl Store {
         let mut change = self.change_alone().await?;
         let book = book(&mut change, name).await?;
         if let Some(number) = book.unreadable {
-            return Err(registry::unreadable(name, number));
+            return Err(ledger::unreadable(name, number));
         }
         let draft = decide(&book)?;
         let Head { moves, digest: previous } = book.head.clone().unwrap_or_default();

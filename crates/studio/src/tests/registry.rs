@@ -9,7 +9,7 @@ use super::{
     random::Dice,
     *,
 };
-use crate::{Mover, registry::Book, store::Store};
+use crate::{Mover, ledger::Book, store::Store};
 
 fn forced(reason: &str) -> PromotionRequest {
     PromotionRequest { reason: reason.to_owned(), force: true }

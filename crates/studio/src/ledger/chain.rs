@@ -6,11 +6,8 @@ use std::collections::BTreeMap;
 use adire_protocol::{LedgerCheck, LedgerFault, LedgerMove};
 use sha2::{Digest, Sha256};
 
-use super::book::{Alias, Book};
-use crate::{StudioError, blobs::hex};
-
-/// What the first row of a ledger follows.
-pub(crate) const FIRST_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+use super::book::{Alias, Book, FIRST_DIGEST};
+use crate::StudioError;
 
 /// sha256 of the previous digest, a newline and the row as a compact JSON array.
 ///
@@ -33,7 +30,7 @@ pub(crate) fn digest(made: &LedgerMove) -> Result<String, StudioError> {
         reason,
     ))
     .map_err(|error| StudioError::Storage(format!("JSON: {error}.")))?;
-    Ok(hex(&Sha256::digest(format!("{}\n{row}", made.previous_digest))))
+    Ok(hex::encode(Sha256::digest(format!("{}\n{row}", made.previous_digest))))
 }
 
 /// Compares every row with its digest, the row before it, the ledger's end and the aliases.

@@ -1,9 +1,13 @@
-//! The registry's part of the public API, of an open studio and of a data folder.
+//! Moves of the registry, and its ledger.
 
 use adire_protocol::{LedgerCheck, LedgerMove, PromotionRequest, RollbackRequest, Stage};
 
-use super::{Mover, Registry, ledger, production_at, verify};
-use crate::{DataFolder, Studio, StudioError, shared::detached};
+use super::Studio;
+use crate::{
+    Mover, StudioError,
+    registry::{Registry, ledger, production_at, verify},
+    tasks::detached,
+};
 
 impl Studio {
     fn registry(&self, by: Mover) -> Registry {
@@ -108,72 +112,5 @@ impl Studio {
     /// No such adapter.
     pub async fn production_at(&self, name: &str, at: i64) -> Result<Option<LedgerMove>, StudioError> {
         production_at(&self.shared().store, name, at).await
-    }
-}
-
-impl DataFolder {
-    fn registry(&self) -> Registry {
-        Registry { store: self.store().clone(), blobs: self.blobs().clone(), by: Mover::CommandLine }
-    }
-
-    /// As [`Studio::promote`].
-    ///
-    /// # Errors
-    /// As [`Studio::promote`].
-    pub async fn promote(&self, id: &str, request: PromotionRequest) -> Result<LedgerMove, StudioError> {
-        self.registry().promote(id, request).await
-    }
-
-    /// As [`Studio::roll_back`].
-    ///
-    /// # Errors
-    /// As [`Studio::roll_back`].
-    pub async fn roll_back(&self, name: &str, request: RollbackRequest) -> Result<LedgerMove, StudioError> {
-        self.registry().roll_back(name, request).await
-    }
-
-    /// As [`Studio::change_stage`].
-    ///
-    /// # Errors
-    /// As [`Studio::change_stage`].
-    pub async fn change_stage(&self, id: &str, to: Stage, reason: &str) -> Result<LedgerMove, StudioError> {
-        self.registry().change_stage(id, to, reason).await
-    }
-
-    /// As [`Studio::set_alias`].
-    ///
-    /// # Errors
-    /// As [`Studio::set_alias`].
-    pub async fn set_alias(&self, id: &str, alias: &str, reason: &str) -> Result<LedgerMove, StudioError> {
-        self.registry().set_alias(id, alias, reason).await
-    }
-
-    /// As [`Studio::delete_alias`].
-    ///
-    /// # Errors
-    /// As [`Studio::delete_alias`].
-    pub async fn delete_alias(
-        &self,
-        name: &str,
-        alias: &str,
-        reason: &str,
-    ) -> Result<LedgerMove, StudioError> {
-        self.registry().delete_alias(name, alias, reason).await
-    }
-
-    /// As [`Studio::ledger`].
-    ///
-    /// # Errors
-    /// As [`Studio::ledger`].
-    pub async fn ledger(&self, name: &str) -> Result<Vec<LedgerMove>, StudioError> {
-        ledger(self.store(), name).await
-    }
-
-    /// As [`Studio::verify_ledger`].
-    ///
-    /// # Errors
-    /// As [`Studio::verify_ledger`].
-    pub async fn verify_ledger(&self, name: &str) -> Result<LedgerCheck, StudioError> {
-        verify(self.store(), name).await
     }
 }

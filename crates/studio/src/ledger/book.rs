@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use adire_protocol::{LedgerAction, LedgerMove, PRODUCTION, Stage, VerdictOutcome};
 
-use super::FIRST_DIGEST;
+/// What the first row of a ledger follows.
+pub(crate) const FIRST_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// How many production versions back a rollback may go without the gate.
 pub(crate) const WINDOW: usize = 3;
