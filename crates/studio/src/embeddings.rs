@@ -48,7 +48,7 @@ pub(crate) async fn add(
 
 /// Forgets a word.
 pub(crate) async fn remove(store: &Store, word: &str) -> Result<EmbeddingRecord, StudioError> {
-    let unknown = || StudioError::NotFound { what: "embedding", id: word.chars().take(80).collect() };
+    let unknown = || StudioError::not_found("embedding", word);
     let known = store.embedding(word).await?.ok_or_else(unknown)?;
     store.delete_embedding(word).await?;
     Ok(known)

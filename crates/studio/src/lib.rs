@@ -1,9 +1,9 @@
 //! The studio: requests wait in a bounded queue, one worker thread owns the model, images and adapter
 //! versions are kept in a data folder. Knows no tensors, HTTP or UI; the model is behind [`Backend`].
 //!
-//! The way of a request: `requests` checks it and writes its rows, which puts it into the queue; the task of `work` claims
-//! it and has the `worker` make its images, which go to `blobs` and `store`; what happens are numbered events. `views`
-//! serves reads.
+//! The way of a request: `requests` checks it and writes its rows, which puts it into the `queue`; the task of `work` claims
+//! the `job` and has the `worker` make its images, which go to `blobs` and `store`; what happens are numbered `events`.
+//! `views` serves reads.
 //!
 //! `dataset` keeps images to train on; `training` is to a training run what requests and views are to a generation.
 

@@ -98,7 +98,7 @@ impl DatasetStore {
     }
 
     pub(crate) async fn row(&self, id: &str) -> Result<DatasetRow, StudioError> {
-        let missing = || StudioError::NotFound { what: "dataset", id: id.chars().take(80).collect() };
+        let missing = || StudioError::not_found("dataset", id);
         self.store.dataset(id).await?.ok_or_else(missing)
     }
 

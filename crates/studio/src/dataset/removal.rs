@@ -11,8 +11,7 @@ impl DatasetStore {
         let _turn = self.turn.lock().await;
         self.draft(id).await?;
         if !self.store.remove_image(id, hash).await? {
-            let id = hash.chars().take(80).collect();
-            return Err(StudioError::NotFound { what: "dataset image", id });
+            return Err(StudioError::not_found("dataset image", hash));
         }
         self.forget(vec![hash.to_owned()]).await?;
         self.read(id).await

@@ -29,7 +29,7 @@ static SHRINKERS: Semaphore = Semaphore::const_new(2);
 impl DatasetStore {
     /// A JPEG of an image of a dataset, at most 320 pixels a side.
     pub(crate) async fn thumbnail(&self, id: &str, hash: &str) -> Result<Vec<u8>, StudioError> {
-        let missing = || StudioError::NotFound { what: "dataset image", id: hash.chars().take(80).collect() };
+        let missing = || StudioError::not_found("dataset image", hash);
         if !self.store.dataset_has_image(id, hash).await? {
             return Err(missing());
         }

@@ -25,7 +25,7 @@ pub(crate) async fn jobs(shared: &Shared) -> Result<Vec<TrainingRun>, StudioErro
 
 /// A training run's current record.
 pub(crate) async fn job(shared: &Shared, id: &str) -> Result<TrainingRun, StudioError> {
-    let missing = || StudioError::NotFound { what: "training run", id: id.chars().take(80).collect() };
+    let missing = || StudioError::not_found("training run", id);
     let row = shared.store.run(id).await?.ok_or_else(missing)?;
     let facts = shared.store.run_facts(Some(id)).await?.into_iter().next().unwrap_or_default();
     assemble(shared, row, facts)

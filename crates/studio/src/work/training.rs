@@ -59,10 +59,7 @@ impl TrainingRun {
     /// Takes on a run that has been claimed.
     pub(super) async fn begin(shared: &Shared, claimed: Claimed) -> Result<Self, (Arc<Hold>, Stop)> {
         let hold = shared.work.hold(&claimed);
-        let missing = || StudioError::NotFound {
-            what: "training run",
-            id: claimed.lease.job.chars().take(80).collect(),
-        };
+        let missing = || StudioError::not_found("training run", &claimed.lease.job);
         let row = match shared.store.run(&hold.lease.job).await {
             Ok(Some(row)) => row,
             Ok(None) => return Err((hold, missing().into())),
