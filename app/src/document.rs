@@ -45,7 +45,7 @@ impl Document {
         })
     }
 
-    /// One adapter version: `name@vN`, or `name` for the newest.
+    /// One adapter version: `name@vN`, `name@alias`, or `name` for the newest.
     pub async fn adapter(studio: &Studio, name: &str) -> Self {
         Self(match adapter(studio, name).await {
             Ok(data) => Content::Adapter(Box::new(data)),

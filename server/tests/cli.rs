@@ -146,3 +146,66 @@ fn a_database_that_cannot_be_used_is_one_sentence_without_its_password() {
     let help = String::from_utf8_lossy(&variable.stdout).into_owned();
     assert!(help.contains("ADIRE_DATABASE") && !help.contains("s3cret"), "{help}");
 }
+
+/// A data folder with versions 1 to 3 of `adire`.
+async fn with_versions(data: &Path) {
+    let config = adire_studio::StudioConfig::new(data);
+    let studio =
+        adire_studio::Studio::open(config, || Ok(adire_studio::fake::FakeBackend::default())).await.unwrap();
+    for version in 1..=3 {
+        let path = data.join(format!("{version}.safetensors"));
+        let content = [adire_studio::fake::ADAPTER_MAGIC, &[version]].concat();
+        std::fs::write(&path, content).unwrap();
+        let new = adire_studio::NewAdapter {
+            name: "adire".to_owned(),
+            version: Some(u32::from(version)),
+            path,
+            description: String::new(),
+            trigger: String::new(),
+            strict: false,
+        };
+        studio.add_adapter(new).await.unwrap();
+    }
+    studio.shutdown().await;
+}
+
+fn printed(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_registry_from_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    with_versions(&data).await;
+    let run = |arguments: &[&str]| adire(&[arguments, &["--data", text(&data)]].concat());
+    let refused = sentence(&run(&["promote", "adire@v1", "--reason", "first"]), 1);
+    assert!(refused.contains("adire@v1 has no verdict"), "{refused}");
+    let promote = |id: &str| printed(&run(&["promote", id, "--reason", "better dots", "--force"]));
+    assert_eq!(promote("adire@v1"), "adire@v1 promoted to production (before: nothing): better dots");
+    promote("adire@v2");
+    promote("adire@v3");
+    assert_eq!(
+        printed(&run(&["rollback", "adire", "--reason", "smudges"])),
+        "adire rolled back from v3 to v2: smudges"
+    );
+    let json = printed(&run(&["rollback", "adire", "--to", "1", "--reason", "smudges", "--json"]));
+    let made: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&made["number"], &made["to_version"]), (&5.into(), &1.into()));
+    assert_eq!(printed(&run(&["alias", "set", "adire@v3", "next"])), "adire@next is v3 (before: nothing)");
+    assert_eq!(printed(&run(&["alias", "delete", "adire", "next"])), "adire@next deleted (was v3)");
+    assert!(sentence(&run(&["alias", "set", "adire@v3", "production"]), 1).contains("protected"));
+
+    let list = printed(&run(&["ledger", "list", "adire"]));
+    assert_eq!(list.lines().count(), 7, "{list}");
+    assert!(list.lines().next().unwrap().contains("command line  adire@v1 promoted"), "{list}");
+    let verified = printed(&run(&["ledger", "verify", "adire"]));
+    assert!(verified.starts_with("7 rows, all as written; the last one is "), "{verified}");
+    let json = printed(&run(&["ledger", "verify", "adire", "--json"]));
+    let check: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&check["moves"], check.get("fault")), (&7.into(), None));
+    assert!(sentence(&run(&["ledger", "verify", "kente"]), 1).contains("Adapter kente not found"));
+    let missing = run(&["promote", "adire@v1"]);
+    assert_eq!(missing.status.code(), Some(2), "a reason is needed");
+}

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use adire_protocol::Stage;
 use adire_studio::{Studio, StudioError, sample_prompts};
 
 use super::{
@@ -14,6 +15,8 @@ use super::{
     training::{GONE, TrainingPage},
     training_form::{TrainingForm, like, preset_form},
     trainings::Trainings,
+    version::VersionPage,
+    versions::Versions,
 };
 
 /// The overview.
@@ -42,6 +45,33 @@ pub(super) async fn gallery(
     let more = images.len() > PAGE as usize;
     images.truncate(PAGE as usize);
     Ok(Gallery { images, more, flash })
+}
+
+/// Every adapter version, and where a rollback of each adapter goes.
+pub(super) async fn versions(studio: &Studio, flash: Option<String>) -> Result<Versions, StudioError> {
+    let all = studio.versions().await?;
+    let mut back = HashMap::new();
+    for listed in all.iter().filter(|listed| listed.version.stage == Stage::Production) {
+        let name = &listed.version.name;
+        if let Some(version) = studio.ledger(name).await?.way_back.first() {
+            back.insert(name.clone(), *version);
+        }
+    }
+    Ok(Versions { all, back, flash })
+}
+
+/// One adapter version with the ledger of its adapter.
+pub(super) async fn version(
+    studio: &Studio,
+    id: &str,
+    flash: Option<String>,
+) -> Result<VersionPage, StudioError> {
+    let known = studio.versions().await?;
+    let listed = known.into_iter().find(|listed| listed.version.id() == id).ok_or_else(|| {
+        StudioError::NotFound { what: "adapter version", id: id.chars().take(80).collect() }
+    })?;
+    let ledger = studio.ledger(&listed.version.name).await?;
+    Ok(VersionPage { listed, ledger, flash })
 }
 
 /// Every dataset, and the form for a new one.

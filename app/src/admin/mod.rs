@@ -25,6 +25,7 @@ mod times;
 mod training;
 mod training_form;
 mod trainings;
+mod version;
 mod versions;
 
 pub use access::AdminAccess;

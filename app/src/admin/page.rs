@@ -19,6 +19,7 @@ use super::{
     training::{TrainingPage, live, training},
     training_form::{self, TrainingForm},
     trainings::{Trainings, trainings},
+    version::{VersionPage, version},
     versions::{Versions, versions},
 };
 use crate::request::current_theme;
@@ -39,6 +40,7 @@ enum Content {
     Queue(Queue),
     Gallery(Gallery),
     Versions(Versions),
+    Version(Box<VersionPage>),
     Datasets(Datasets),
     Dataset(Box<DatasetPage>),
     Trainings(Trainings),
@@ -90,7 +92,12 @@ impl AdminPage {
 
     /// Every adapter version. `flash`: message about the last action.
     pub async fn versions(studio: &Studio, flash: Option<String>) -> Self {
-        Self::loaded(studio.versions().await, |all| Content::Versions(Versions { all, flash }))
+        Self::loaded(load::versions(studio, flash).await, Content::Versions)
+    }
+
+    /// One adapter version, `name@vN`. `flash`: message about the last action.
+    pub async fn version(studio: &Studio, id: &str, flash: Option<String>) -> Self {
+        Self::loaded(load::version(studio, id, flash).await, |data| Content::Version(Box::new(data)))
     }
 
     /// Every dataset. `flash`: message about the last action; `new`: the form for a new one.
@@ -162,6 +169,7 @@ impl AdminPage {
             Content::Queue(_) => "Queue".to_owned(),
             Content::Gallery(_) => "Images".to_owned(),
             Content::Versions(_) => "Versions".to_owned(),
+            Content::Version(data) => data.listed.version.id(),
             Content::Datasets(_) => "Datasets".to_owned(),
             Content::Dataset(data) => data.dataset.name.clone(),
             Content::Trainings(_) => "Training".to_owned(),
@@ -210,6 +218,7 @@ pub fn admin_shell(page: AdminPage, style: String) -> impl IntoView {
         Content::Queue(data) => at(Section::Queue, queue(data)),
         Content::Gallery(data) => at(Section::Images, gallery(data)),
         Content::Versions(data) => at(Section::Versions, versions(data)),
+        Content::Version(data) => at(Section::Versions, version(*data)),
         Content::Datasets(data) => at(Section::Datasets, datasets(data)),
         Content::Dataset(data) => at(Section::Datasets, dataset(*data)),
         Content::Trainings(data) => at(Section::Training, trainings(data)),

@@ -1,7 +1,9 @@
 //! One training run: state, metrics, samples and actions. The live part is rendered separately too, for the script that
 //! updates the page.
 
-use adire_protocol::{AdapterRef, TrainingPoint, TrainingRun, TrainingRunDetail, TrainingState, capitalised};
+use adire_protocol::{
+    AdapterRef, TrainingPoint, TrainingRun, TrainingRunDetail, TrainingState, Which, capitalised,
+};
 use leptos::prelude::*;
 
 use super::{
@@ -177,9 +179,9 @@ fn version(id: &str, prompt: String) -> AnyView {
     let try_it = format!("/?{}", form::encode(&form));
     let shown = id.parse::<AdapterRef>().map_or_else(
         |_| id.to_owned(),
-        |name| match name.version {
-            Some(version) => format!("{} v{version}", name.name),
-            None => name.name,
+        |name| match name.which {
+            Which::Version(version) => format!("{} v{version}", name.name),
+            _ => name.to_string(),
         },
     );
     view! {

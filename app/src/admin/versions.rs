@@ -1,6 +1,8 @@
-//! Adapter versions: visibility, downloads and deletion.
+//! Adapter versions: stage, aliases, visibility, and what can be done with each.
 
-use adire_protocol::ListedVersion;
+use std::collections::HashMap;
+
+use adire_protocol::{ListedVersion, MAX_REASON_CHARS, PRODUCTION, Stage, capitalised};
 use leptos::prelude::*;
 
 use super::{frame::head, times::ago};
@@ -10,18 +12,24 @@ use super::{frame::head, times::ago};
 pub(crate) struct Versions {
     /// By name, newest first.
     pub(crate) all: Vec<ListedVersion>,
+    /// The version that a rollback of each adapter returns to.
+    pub(crate) back: HashMap<String, u32>,
     /// Message about the last action.
     pub(crate) flash: Option<String>,
 }
 
 pub(super) fn versions(data: Versions) -> AnyView {
-    let Versions { all, flash } = data;
+    let Versions { all, back, flash } = data;
     let empty = all.is_empty();
+    let row = |listed: ListedVersion| {
+        let back = back.get(&listed.version.name).copied();
+        row(listed, back)
+    };
     let rows = all.into_iter().map(row).collect::<Vec<_>>();
     view! {
         {head(
             "Versions",
-            "Visitors can't see, use or download hidden versions. Existing images keep naming them.",
+            "name@production is the version in production. Visitors can't see, use or download hidden versions.",
             (),
         )}
         {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
@@ -44,7 +52,8 @@ pub(super) fn versions(data: Versions) -> AnyView {
                             <thead>
                                 <tr>
                                     <th scope="col">"Version"</th>
-                                    <th scope="col">"State"</th>
+                                    <th scope="col">"Stage"</th>
+                                    <th scope="col">"Visitors"</th>
                                     <th scope="col">"Added"</th>
                                     <td></td>
                                 </tr>
@@ -58,60 +67,134 @@ pub(super) fn versions(data: Versions) -> AnyView {
     .into_any()
 }
 
-fn row(listed: ListedVersion) -> AnyView {
-    let ListedVersion { version, hidden, downloads, deleted_at } = listed;
-    let id = version.id();
-    let (word, class) = match (deleted_at, hidden) {
-        (Some(_), _) => ("Deleted", "badge cancelled"),
-        (None, true) => ("Hidden", "badge paused"),
-        (None, false) => ("Visible", "badge done"),
-    };
-    let file = (deleted_at.is_none() && !downloads).then_some("no download");
-    let actions = deleted_at.is_none().then(|| {
-        let (hide, hide_words) = if hidden { ("show", "Show") } else { ("hide", "Hide") };
-        let (give, give_words) =
-            if downloads { ("keep-file", "Stop downloads") } else { ("give-file", "Allow downloads") };
+fn row(listed: ListedVersion, back: Option<u32>) -> AnyView {
+    let id = listed.version.id();
+    let free = listed.version.aliases.iter().filter(|alias| *alias != PRODUCTION);
+    let aliases = free.map(|alias| format!("@{alias}")).collect::<Vec<_>>().join(" ");
+    let (shown, file) = visibility(&listed);
+    let actions = listed.deleted_at.is_none().then(|| {
         view! {
-            <div class="line-up">
-                {act(&id, hide, hide_words.to_owned(), "button")} {act(&id, give, give_words.to_owned(), "button")}
-                <details class="card-more">
-                    <summary>"Delete"</summary>
-                    {act(&id, "delete", "Delete version and file".to_owned(), "stop")}
-                </details>
-            </div>
+            {visibility_forms(&listed, "/admin/versions".to_owned())}
+            <details class="card-more">
+                <summary>"Change stage"</summary>
+                {stage_form(&listed, back, "/admin/versions".to_owned())}
+            </details>
         }
     });
-    let name = if deleted_at.is_none() && !hidden {
-        let address = format!("/adapters/{id}");
-        view! {
-            <a class="strong" href=address>
-                {id}
-            </a>
-        }
-        .into_any()
-    } else {
-        view! { <b>{id}</b> }.into_any()
-    };
     view! {
         <tr>
             <th scope="row" class="grow">
-                {name} <span class="soft">{version.trigger}</span>
+                <a class="strong" href=address(&id)>
+                    {id.clone()}
+                </a>
+                <span class="soft">{listed.version.trigger}</span>
             </th>
-            <td>
-                <span class=class>{word}</span>
-                <span class="soft">{file}</span>
-            </td>
-            <td class="soft age">{ago(version.created_at)}</td>
+            <td>{badge(listed.version.stage)} " " <span class="soft">{aliases}</span></td>
+            <td>{shown} " " <span class="soft">{file}</span></td>
+            <td class="soft age">{ago(listed.version.created_at)}</td>
             <td>{actions}</td>
         </tr>
     }
     .into_any()
 }
 
-fn act(id: &str, action: &'static str, words: String, class: &'static str) -> AnyView {
+/// Address of a version's page.
+pub(super) fn address(id: &str) -> String {
+    format!("/admin/versions/{id}")
+}
+
+/// The stage; ochre marks what is live.
+pub(super) fn badge(stage: Stage) -> AnyView {
+    let class = match stage {
+        Stage::Candidate => "badge queued",
+        Stage::Production => "badge running",
+        Stage::Archived => "badge cancelled",
+        Stage::Rejected => "badge failed",
+    };
+    view! { <span class=class>{capitalised(stage.word())}</span> }.into_any()
+}
+
+/// Whether visitors see a version and may download its file.
+pub(super) fn visibility(listed: &ListedVersion) -> (&'static str, Option<&'static str>) {
+    let shown = match (listed.deleted_at, listed.hidden) {
+        (Some(_), _) => "Deleted",
+        (None, true) => "Hidden",
+        (None, false) => "Visible",
+    };
+    (shown, (listed.deleted_at.is_none() && !listed.downloads).then_some("no download"))
+}
+
+/// One reason, and a button for each move that the stage allows.
+pub(super) fn stage_form(listed: &ListedVersion, back: Option<u32>, to: String) -> AnyView {
+    let (id, name) = (listed.version.id(), &listed.version.name);
+    let button = |action: &'static str, class: &'static str, words: String| {
+        let label = format!("{words}: {id}");
+        view! {
+            <button type="submit" name="action" value=action class=class aria-label=label>
+                {words}
+            </button>
+        }
+        .into_any()
+    };
+    let promote = || button("promote", "button", "Promote".to_owned());
+    let reject = || button("reject", "stop", "Reject".to_owned());
+    let (buttons, promotes) = match listed.version.stage {
+        Stage::Candidate => {
+            (vec![promote(), button("archive", "button", "Archive".to_owned()), reject()], true)
+        }
+        Stage::Archived => (vec![promote(), button("reopen", "button", "Reopen".to_owned()), reject()], true),
+        Stage::Rejected => (vec![button("reopen", "button", "Reopen".to_owned())], false),
+        Stage::Production => {
+            let roll_back =
+                back.map(|version| button("rollback", "stop", format!("Roll {name} back to v{version}")));
+            let archive = button("archive", "button", "Take out of production".to_owned());
+            (roll_back.into_iter().chain([archive]).collect(), false)
+        }
+    };
+    let force = promotes.then(|| {
+        view! {
+            <div class="field check">
+                <input type="checkbox" name="force" value="on" id=format!("force-{id}") />
+                <label for=format!("force-{id}")>"Promote without a passing verdict"</label>
+            </div>
+        }
+    });
+    view! {
+        <form method="post" action=to class="stack">
+            <input type="hidden" name="version" value=id.clone() />
+            <div class="field">
+                <label for=format!("reason-{id}")>"Reason"</label>
+                <input type="text" id=format!("reason-{id}") name="reason" maxlength=MAX_REASON_CHARS required autocomplete="off" />
+            </div>
+            {force}
+            <div class="line-up">{buttons}</div>
+        </form>
+    }
+    .into_any()
+}
+
+/// Hides or shows a version, gives its file out or not, deletes it.
+pub(super) fn visibility_forms(listed: &ListedVersion, to: String) -> AnyView {
+    let id = listed.version.id();
+    let (hide, hide_words) = if listed.hidden { ("show", "Show") } else { ("hide", "Hide") };
+    let (give, give_words) =
+        if listed.downloads { ("keep-file", "Stop downloads") } else { ("give-file", "Allow downloads") };
+    view! {
+        <div class="line-up">
+            {act(&id, &to, hide, hide_words, "button")} {act(&id, &to, give, give_words, "button")}
+            <details class="card-more">
+                <summary>"Delete"</summary>
+                {act(&id, &to, "delete", "Delete version and file", "stop")}
+            </details>
+        </div>
+    }
+    .into_any()
+}
+
+fn act(id: &str, to: &str, action: &'static str, words: &'static str, class: &'static str) -> AnyView {
     let label = format!("{words}: {id}");
     view! {
-        <form method="post" action="/admin/versions">
+        <form method="post" action=to.to_owned()>
             <input type="hidden" name="version" value=id.to_owned() />
             <input type="hidden" name="action" value=action />
             <button type="submit" class=class aria-label=label>

@@ -5,7 +5,7 @@ use leptos::{ev::Event, html::Select, prelude::*};
 
 use super::{adapter_row::Row, error::FieldProblem};
 use crate::{
-    browser,
+    browser, form,
     state::{Page, ROWS},
     thin::{
         erased::{EraseView, ErasedView},
@@ -63,7 +63,7 @@ fn AddRow() -> ErasedView {
         let wanted = event_target_value(&event);
         let known = page.adapters.with_value(|adapters| {
             let found = adapters.iter().find(|(name, _)| *name == wanted);
-            found.and_then(|(_, versions)| Some(versions.first()?.id()))
+            found.and_then(|(_, versions)| Some(form::default_of(versions)?.id()))
         });
         if let Some(id) = known {
             page.form.switch_on(id);

@@ -1,26 +1,27 @@
 //! The adapter that a form starts with, and the adapter whose trigger word a prompt holds.
 
-use adire_protocol::AdapterVersion;
+use adire_protocol::{AdapterVersion, Stage};
 
 use super::{AdapterRow, FormValues};
 
 /// Each adapter with its versions, newest first.
 type ByName = [(String, Vec<AdapterVersion>)];
 
-/// Selects the adapter of a form that names none: the one whose trigger word its prompt holds, or else the newest.
+/// Selects the adapter of a form that names none: the one whose trigger word its prompt holds, or else the newest of those
+/// in production, or of all.
 pub(crate) fn choose(values: &mut FormValues, adapters: &ByName) {
     let chosen = called(&values.prompt, adapters, &[]).or_else(|| latest(adapters));
     values.adapters.extend(chosen.map(|version| AdapterRow::of(version.id())));
 }
 
-/// The newest version of the adapter whose trigger word the prompt holds; of several the one with the longest. `on`: the
+/// The default version of the adapter whose trigger word the prompt holds; of several the one with the longest. `on`: the
 /// names of the adapters that are chosen already. Neither they nor others that share their trigger words are called.
 pub(crate) fn called<'a>(prompt: &str, adapters: &'a ByName, on: &[String]) -> Option<&'a AdapterVersion> {
-    let newest = || adapters.iter().filter_map(|(_, versions)| versions.first());
+    let defaults = || adapters.iter().filter_map(|(_, versions)| default_of(versions));
     let is_on = |version: &AdapterVersion| on.contains(&version.name);
     let mut found: Option<&AdapterVersion> = None;
-    for version in newest() {
-        let answered = || newest().any(|other| is_on(other) && holds(&other.trigger, &version.trigger));
+    for version in defaults() {
+        let answered = || defaults().any(|other| is_on(other) && holds(&other.trigger, &version.trigger));
         if !version.trigger.trim().is_empty()
             && found.is_none_or(|found| found.trigger.len() < version.trigger.len())
             && holds(prompt, &version.trigger)
@@ -33,10 +34,16 @@ pub(crate) fn called<'a>(prompt: &str, adapters: &'a ByName, on: &[String]) -> O
     found
 }
 
+/// The version of an adapter that is used unless another is chosen: the one in production, or else the newest.
+pub(crate) fn default_of(versions: &[AdapterVersion]) -> Option<&AdapterVersion> {
+    versions.iter().find(|version| version.stage == Stage::Production).or_else(|| versions.first())
+}
+
 fn latest(adapters: &ByName) -> Option<&AdapterVersion> {
-    let newest = adapters.iter().filter_map(|(_, versions)| versions.first());
+    let rank = |version: &AdapterVersion| (version.stage == Stage::Production, version.created_at);
+    let defaults = adapters.iter().filter_map(|(_, versions)| default_of(versions));
     // Those made together are in the order of their names.
-    newest.reduce(|best, version| if version.created_at > best.created_at { version } else { best })
+    defaults.reduce(|best, version| if rank(version) > rank(best) { version } else { best })
 }
 
 /// Whether a text holds certain words as they stand, in whatever case. `art` is not in `heart`. Case beyond ASCII would
@@ -77,6 +84,8 @@ mod tests {
             bytes: 0,
             created_at,
             warning: None,
+            stage: Default::default(),
+            aliases: Vec::new(),
         }
     }
 
@@ -109,6 +118,11 @@ mod tests {
         assert_eq!(called("a woven kente cloth, in adire style", &["adire", "woven"]), None);
         assert_eq!(called("a woven kente cloth", &["kente"]).as_deref(), Some("woven@v3"));
         assert_eq!(chosen("moons", &all[..2]), ["adire@v2"]);
+        let mut promoted = all.clone();
+        promoted[0].stage = Stage::Production;
+        assert_eq!(chosen("", &promoted), ["adire@v1"]);
+        assert_eq!(chosen("moons, in adire style", &promoted), ["adire@v1"]);
+        assert_eq!(chosen("a woven kente cloth", &promoted), ["woven@v3"]);
         assert!(chosen("moons", &[]).is_empty());
     }
 

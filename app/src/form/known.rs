@@ -29,11 +29,8 @@ pub(crate) fn settle(values: &mut FormValues, adapters: &[AdapterVersion]) -> Ve
             return true;
         }
         let found = row.name.trim().parse::<AdapterRef>().ok().and_then(|wanted| {
-            let named = adapters.iter().filter(|adapter| adapter.name == wanted.name);
-            match wanted.version {
-                Some(version) => named.into_iter().find(|adapter| adapter.version == version),
-                None => named.max_by_key(|adapter| adapter.version),
-            }
+            let meant = adapters.iter().filter(|adapter| wanted.means(adapter));
+            meant.max_by_key(|adapter| adapter.version)
         });
         match found {
             Some(adapter) => row.name = adapter.id(),
@@ -67,6 +64,8 @@ mod tests {
             bytes: 0,
             created_at: 0,
             warning: None,
+            stage: Default::default(),
+            aliases: Vec::new(),
         }
     }
 
@@ -77,11 +76,21 @@ mod tests {
 
     #[test]
     fn a_bare_name_means_the_newest_and_strangers_are_left_out() {
-        let known = [adapter("adire", 2), adapter("adire", 10), adapter("kente", 1)];
-        let mut values = form(&["adire", "kente@v1", "", "add_detail", "kente@v2", "../x"]);
+        let mut known = [adapter("adire", 2), adapter("adire", 10), adapter("kente", 1)];
+        known[0].aliases = vec!["production".to_owned()];
+        let mut values = form(&[
+            "adire",
+            "kente@v1",
+            "",
+            "add_detail",
+            "kente@v2",
+            "../x",
+            "adire@production",
+            "kente@production",
+        ]);
         let missing = settle(&mut values, &known);
-        assert_eq!(values, form(&["adire@v10", "kente@v1", ""]));
-        assert_eq!(missing, ["add_detail", "kente@v2", "../x"]);
+        assert_eq!(values, form(&["adire@v10", "kente@v1", "", "adire@v2"]));
+        assert_eq!(missing, ["add_detail", "kente@v2", "../x", "kente@production"]);
         assert_eq!(left_out(&[]), None);
     }
 

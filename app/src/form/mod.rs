@@ -10,7 +10,7 @@ mod shape;
 mod values;
 mod weight;
 
-pub(crate) use choose::{called, choose, holds};
+pub(crate) use choose::{called, choose, default_of, holds};
 pub(crate) use ids::{id_of, post_name};
 pub(crate) use known::{by_name, left_out, settle};
 #[cfg(feature = "ssr")]

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use adire_protocol::{AdapterDetail, AdapterReceipt, AdapterVersion, ModelInfo};
+use adire_protocol::{AdapterDetail, AdapterReceipt, AdapterVersion, ModelInfo, Stage, capitalised};
 use leptos::prelude::*;
 
 use crate::{
     components::logo,
-    form::{self, AdapterRow, FormValues, by_name},
+    form::{self, AdapterRow, FormValues, by_name, default_of},
     words::{number, size},
 };
 
@@ -46,27 +46,27 @@ fn Bar() -> impl IntoView {
     }
 }
 
-/// Every adapter with its newest version.
+/// Every adapter with the version in production, or else its newest one.
 #[component]
 pub(crate) fn AdaptersPage(adapters: Vec<AdapterVersion>, model: ModelInfo) -> impl IntoView {
     let names = by_name(&adapters);
     let none = names.is_empty();
     let cards = names.into_iter().filter_map(|(name, versions)| {
-        let newest = versions.first()?.clone();
-        let others = versions.iter().map(|version| {
-            view! { <a class="chip" href=page_of(version)>{format!("v{}", version.version)}</a> }.into_any()
-        });
+        let shown = default_of(&versions)?.clone();
+        let others = versions
+            .iter()
+            .map(|version| view! { <a class="chip" href=page_of(version)>{label(version)}</a> }.into_any());
         let others = others.collect::<Vec<_>>();
         Some(view! {
             <li class="sheet">
                 <h3>
-                    <a href=page_of(&newest)>{name}</a>
+                    <a href=page_of(&shown)>{name}</a>
                 </h3>
-                <p>{described(&newest)}</p>
-                <p class="hint">{format!("{}{}", size(newest.bytes), trigger_words(&newest))}</p>
+                <p>{described(&shown)}</p>
+                <p class="hint">{format!("{}{}", size(shown.bytes), trigger_words(&shown))}</p>
                 <div class="sheet-end">
                     {others}
-                    <a class="button" href=try_it(&newest, &model)>
+                    <a class="button" href=try_it(&shown, &model)>
                         "Try in studio"
                     </a>
                 </div>
@@ -106,7 +106,7 @@ pub(crate) fn AdapterPage(data: AdapterData) -> impl IntoView {
         view! {
             <li>
                 <a class="chip" href=page_of(other) aria-current=current>
-                    {format!("v{}", other.version)}
+                    {label(other)}
                 </a>
             </li>
         }
@@ -116,6 +116,11 @@ pub(crate) fn AdapterPage(data: AdapterData) -> impl IntoView {
     let mut facts = Vec::new();
     if !version.trigger.is_empty() {
         facts.push(("Trigger word", format!("“{}”", version.trigger)));
+    }
+    facts.push(("Stage", capitalised(version.stage.word())));
+    if !version.aliases.is_empty() {
+        let names = version.aliases.iter().map(|alias| format!("{}@{alias}", version.name));
+        facts.push(("Aliases", names.collect::<Vec<_>>().join(", ")));
     }
     facts.push(("Size", format!("{}, safetensors", size(version.bytes))));
     if let Some(receipt) = &receipt {
@@ -167,6 +172,12 @@ pub(crate) fn AdapterPage(data: AdapterData) -> impl IntoView {
             {rest}
         </main>
     }
+}
+
+/// `v3`, or `v3 · production`.
+fn label(version: &AdapterVersion) -> String {
+    let production = if version.stage == Stage::Production { " · production" } else { "" };
+    format!("v{}{production}", version.version)
 }
 
 fn fact((name, value): (&'static str, String)) -> impl IntoView {

@@ -4,20 +4,47 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// `name@vN` (one version) or `name` (the newest version).
+use crate::{Stage, is_alias};
+
+/// `name@vN` (one version), `name@alias` (the one that the alias stands for) or `name` (the newest version).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AdapterRef {
     /// Lower-case letters, digits, `-`, `_`, `.`; 1 to 64 of them, first a letter or digit.
     pub name: String,
-    /// Version number from 1; `None` means the newest.
-    pub version: Option<u32>,
+    /// Which of its versions.
+    pub which: Which,
+}
+
+/// Which version of an adapter a reference means.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Which {
+    /// The one with the largest number.
+    Newest,
+    /// The one with this number, from 1.
+    Version(u32),
+    /// The one that this alias stands for.
+    Alias(String),
+}
+
+impl AdapterRef {
+    /// Whether it may mean this version; of several the newest one is meant.
+    pub fn means(&self, version: &AdapterVersion) -> bool {
+        self.name == version.name
+            && match &self.which {
+                Which::Newest => true,
+                Which::Version(number) => version.version == *number,
+                Which::Alias(alias) => version.aliases.contains(alias),
+            }
+    }
 }
 
 impl fmt::Display for AdapterRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.version {
-            Some(version) => write!(f, "{}@v{version}", self.name),
-            None => f.write_str(&self.name),
+        let name = &self.name;
+        match &self.which {
+            Which::Newest => f.write_str(name),
+            Which::Version(version) => write!(f, "{name}@v{version}"),
+            Which::Alias(alias) => write!(f, "{name}@{alias}"),
         }
     }
 }
@@ -32,12 +59,13 @@ impl FromStr for AdapterRef {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || ParseAdapterRefError(text.chars().take(80).collect());
-        let (name, version) = match text.split_once('@') {
-            None => (text, None),
+        let (name, which) = match text.split_once('@') {
+            None => (text, Which::Newest),
+            Some((name, alias)) if is_alias(alias) => (name, Which::Alias(alias.to_owned())),
             Some((name, version)) => {
                 let number = version.strip_prefix('v').unwrap_or(version);
                 let number = number.parse::<u32>().ok().filter(|n| *n > 0).ok_or_else(wrong)?;
-                (name, Some(number))
+                (name, Which::Version(number))
             }
         };
         let first_fits = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
@@ -47,7 +75,7 @@ impl FromStr for AdapterRef {
         if !first_fits || !rest_fits || name.len() > 64 {
             return Err(wrong());
         }
-        Ok(Self { name: name.to_owned(), version })
+        Ok(Self { name: name.to_owned(), which })
     }
 }
 
@@ -55,7 +83,7 @@ impl FromStr for AdapterRef {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AdapterUse {
-    /// `name@vN`, or `name` for the newest version.
+    /// `name@vN`, `name@alias` such as `adire@production`, or `name` for the newest version.
     pub name: String,
     /// Adapter strength; −5 to 5 unless the admin set another limit. With `te_strength`, it applies to the UNet only.
     #[serde(default = "one")]
@@ -106,6 +134,12 @@ pub struct AdapterVersion {
     /// One sentence if the adapter applies to the loaded model only in part; also absent while that is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
+    /// Where it is in its life.
+    #[serde(default)]
+    pub stage: Stage,
+    /// Aliases that stand for it, sorted; `production` is that of the version in production.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
 }
 
 impl AdapterVersion {
@@ -121,22 +155,40 @@ mod tests {
 
     #[test]
     fn references_parse_and_print() {
-        for (text, name, version) in [
-            ("adire", "adire", None),
-            ("adire@v2", "adire", Some(2)),
-            ("my-style_1.5@v10", "my-style_1.5", Some(10)),
+        for (text, name, which) in [
+            ("adire", "adire", Which::Newest),
+            ("adire@v2", "adire", Which::Version(2)),
+            ("my-style_1.5@v10", "my-style_1.5", Which::Version(10)),
+            ("adire@production", "adire", Which::Alias("production".to_owned())),
+            ("adire@v2-old", "adire", Which::Alias("v2-old".to_owned())),
         ] {
             let parsed: AdapterRef = text.parse().unwrap();
-            assert_eq!((parsed.name.as_str(), parsed.version), (name, version));
+            assert_eq!((parsed.name.as_str(), &parsed.which), (name, &which));
             assert_eq!(parsed.to_string(), text);
         }
+        assert_eq!("adire@2".parse::<AdapterRef>().unwrap().which, Which::Version(2));
     }
 
     #[test]
     fn what_could_become_a_path_is_refused() {
         let long = "a".repeat(65);
-        for text in ["", "../etc", "a/b", "A", ".hidden", "a@v0", "a@", "a@v1@v2", "a b", "é", long.as_str()]
-        {
+        for text in [
+            "",
+            "../etc",
+            "a/b",
+            "A",
+            ".hidden",
+            "a@v0",
+            "a@",
+            "a@v1@v2",
+            "a@B",
+            "a@.",
+            "a@b@c",
+            "a@../b",
+            "a b",
+            "é",
+            long.as_str(),
+        ] {
             assert!(text.parse::<AdapterRef>().is_err(), "{text} was accepted");
         }
     }

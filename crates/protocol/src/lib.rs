@@ -32,7 +32,7 @@ mod training_run;
 mod validate;
 mod visible;
 
-pub use adapter::{AdapterRef, AdapterUse, AdapterVersion, ParseAdapterRefError};
+pub use adapter::{AdapterRef, AdapterUse, AdapterVersion, ParseAdapterRefError, Which};
 pub use control::{
     Cancelled, Deleted, GalleryImage, Intake, JobChange, JobMove, JobQueue, ListedVersion, QueueEntry,
     QueueOwner, QueuedJob, QueuedKind, VersionChange,
@@ -56,8 +56,9 @@ pub use old_names::{RENAMED, Renamed};
 pub use progress::{Progress, QueueStatus};
 pub use receipt::{AdapterDetail, AdapterLayer, AdapterReceipt, BlockChange, LeftOut, SkippedAdapterLayer};
 pub use registry::{
-    LedgerAction, LedgerCheck, LedgerFault, LedgerMove, MAX_REASON_CHARS, PRODUCTION, PromotionRequest,
-    RollbackRequest, Stage, VerdictOutcome, is_alias,
+    AliasRequest, Ledger, LedgerAction, LedgerCheck, LedgerEntry, LedgerFault, LedgerMove, MAX_REASON_CHARS,
+    PRODUCTION, ProductionAt, PromotionRequest, RollbackRequest, Smoke, SmokeResult, Stage, StageRequest,
+    VerdictOutcome, is_alias,
 };
 pub use rng::{ParseRngError, Rng};
 pub use sampler::{ParseSamplerError, Sampler, SamplerName};

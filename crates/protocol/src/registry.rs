@@ -42,8 +42,10 @@ macro_rules! words {
 
 words! {
     /// Where a version is in its life.
+    #[derive(Default)]
     Stage {
         /// Added and not decided yet.
+        #[default]
         Candidate = "candidate",
         /// What `name@production` stands for; one version of each adapter at most.
         Production = "production",
@@ -116,6 +118,100 @@ pub struct LedgerMove {
     pub previous_digest: String,
     /// sha256 of `previous_digest`, a newline and the row, see `docs/registry.md`.
     pub digest: String,
+}
+
+words! {
+    /// What a smoke image shows.
+    SmokeResult {
+        /// The first one of the version: later ones are compared with it.
+        First = "first",
+        /// The same pixels as the first one.
+        Equal = "equal",
+        /// On another device or in another precision, and no visible difference.
+        Close = "close",
+        /// Not the image that the version made at first.
+        Different = "different",
+        /// It could not be made.
+        Failed = "failed",
+        /// It is still being made.
+        Pending = "pending",
+    }
+}
+
+/// The image with a fixed seed that is made after each move to production.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Smoke {
+    /// How it compares with the version's first one.
+    pub result: SmokeResult,
+    /// Mean difference of its pixels from the first one, 0 to 255; absent when they are equal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference: Option<f64>,
+    /// URL of the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// A row of the ledger with the smoke image that was made after it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LedgerEntry {
+    /// The row.
+    #[serde(flatten)]
+    pub made: LedgerMove,
+    /// Of moves to production, unless they were made while no server was running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smoke: Option<Smoke>,
+}
+
+/// An adapter's ledger.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Ledger {
+    /// Whether its rows are as they were written.
+    pub check: LedgerCheck,
+    /// The version in production.
+    pub production: Option<u32>,
+    /// Versions that a rollback can return to, the default one first.
+    pub way_back: Vec<u32>,
+    /// The rows in order, up to one that cannot be read.
+    pub entries: Vec<LedgerEntry>,
+}
+
+/// What was in production at a time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ProductionAt {
+    /// Milliseconds since 1970 (UTC).
+    pub at: i64,
+    /// `name@vN`; absent when nothing was in production.
+    pub version: Option<String>,
+    /// The move that put it there.
+    pub entry: Option<LedgerMove>,
+}
+
+/// Why a stage changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct StageRequest {
+    /// Why; required.
+    pub reason: String,
+}
+
+/// A request to set a free alias.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct AliasRequest {
+    /// The version that it stands for.
+    pub version: u32,
+    /// Why; may be empty.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// Result of verifying a ledger.

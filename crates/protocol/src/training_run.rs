@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AdapterRef, FieldError, TrainingConfig, ValidationError, old_names::keep_old_names};
+use crate::{AdapterRef, FieldError, TrainingConfig, ValidationError, Which, old_names::keep_old_names};
 
 /// Adapter name that is refused, because its file would overwrite the run's checkpoint.
 pub const RESERVED_NAME: &str = "checkpoint";
@@ -49,7 +49,7 @@ impl TrainingRequest {
         let mut wrong = |field: &str, message: String| {
             problems.push(FieldError { field: field.to_owned(), message });
         };
-        if self.name.parse::<AdapterRef>().ok().is_none_or(|name| name.version.is_some()) {
+        if self.name.parse::<AdapterRef>().ok().is_none_or(|name| name.which != Which::Newest) {
             let shown: String = self.name.chars().take(80).collect();
             wrong(
                 "name",

@@ -138,6 +138,10 @@ impl Backend for EngineBackend {
         })
     }
 
+    fn pin(&mut self, hashes: Vec<String>) {
+        self.pool.pin(hashes);
+    }
+
     fn render(
         &mut self,
         job: &RenderRequest,

@@ -3,8 +3,8 @@
 use std::{fs::File, sync::Arc, time::Duration};
 
 use adire_protocol::{
-    AdapterDetail, AdapterReceipt, AdapterRef, AdapterUse, AdapterVersion, FieldError, ListedVersion,
-    ValidationError, VersionChange,
+    AdapterDetail, AdapterReceipt, AdapterRef, AdapterUse, AdapterVersion, FieldError, ListedVersion, Stage,
+    ValidationError, VersionChange, Which,
 };
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
 /// How long one who asks for a receipt waits while the model is busy.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The version that `name` or `name@vN` stands for. `known` is sorted by name, the newest version first.
+/// The version that `name`, `name@vN` or `name@alias` stands for. `known` is sorted by name, the newest version first.
 pub(crate) fn resolve<'a>(
     known: &'a [AdapterVersion],
     name: &str,
@@ -30,7 +30,7 @@ pub(crate) fn resolve<'a>(
     let wanted: AdapterRef = name.parse().map_err(|error| invalid("adapters", format!("{error}.")))?;
     known
         .iter()
-        .find(|version| version.name == wanted.name && wanted.version.is_none_or(|n| n == version.version))
+        .find(|version| wanted.means(version))
         .ok_or_else(|| StudioError::UnknownAdapter { name: name.to_owned(), known: nearest(known, name) })
 }
 
@@ -60,7 +60,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// Takes a file in: copies it aside, has the model try it, names it, writes the row.
 pub(crate) async fn add(shared: Arc<Shared>, new: NewAdapter) -> Result<AdapterVersion, StudioError> {
-    let plain = new.name.parse::<AdapterRef>().ok().filter(|parsed| parsed.version.is_none());
+    let plain = new.name.parse::<AdapterRef>().ok().filter(|parsed| parsed.which == Which::Newest);
     let name = plain.ok_or_else(|| {
         let shown: String = new.name.chars().take(80).collect();
         invalid(
@@ -88,6 +88,8 @@ pub(crate) async fn add(shared: Arc<Shared>, new: NewAdapter) -> Result<AdapterV
         bytes: staged.bytes,
         created_at: now(),
         warning: None,
+        stage: Stage::default(),
+        aliases: Vec::new(),
     };
     if let Some(existing) = existing(&shared, &row).await? {
         let mut warnings = shared.store.adapter_warnings(&shared.model.hash).await?;

@@ -41,6 +41,9 @@ pub trait Backend: 'static {
     /// A sentence to show to the user: what is wrong with the file, what was expected.
     fn check_adapter(&mut self, path: &Path) -> Result<AdapterReceipt, BackendError>;
 
+    /// Keeps the adapter files with these hashes at hand once they are used, in place of those before.
+    fn pin(&mut self, hashes: Vec<String>);
+
     /// Renders one image. Calls `on_step` after every sampler step and stops when it returns `Break`.
     ///
     /// # Errors

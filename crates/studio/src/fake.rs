@@ -182,6 +182,10 @@ impl Backend for FakeBackend {
         Err(BackendError::Failed(format!("{} does not begin with “{expected}”.", path.display())))
     }
 
+    fn pin(&mut self, hashes: Vec<String>) {
+        self.note(format!("pin {}", hashes.join(" ")));
+    }
+
     fn render(
         &mut self,
         job: &RenderRequest,

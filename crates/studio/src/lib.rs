@@ -33,6 +33,7 @@ mod ledger;
 mod limits;
 mod metadata;
 mod png;
+mod production;
 mod prompts;
 mod queue;
 mod recipe;

@@ -25,9 +25,9 @@ use crate::{
     dataset::DatasetStore,
     decoders::Decoders,
     disk::Disk,
-    evaluation, folder, gc, prompts,
+    evaluation, folder, gc, production, prompts,
     queue::{Work, WorkConfig},
-    recipe, registry, requests,
+    recipe, requests,
     shared::{Shared, timing_key},
     store::Store,
     tasks::{blocking, detached},
@@ -168,7 +168,7 @@ impl Studio {
         let scheduler = tokio::spawn(work::run(shared.clone()));
         let keeper = tokio::spawn(work::keep(shared.clone()));
         let gc_task = tokio::spawn(gc::run(shared.clone()));
-        let checker = tokio::spawn(registry::check_all(shared.clone()));
+        let checker = tokio::spawn(production::check_all(shared.clone()));
         let tasks = TaskHandles { scheduler, keeper, gc_task, checker, worker: thread };
         Ok(Self { inner: Arc::new(Inner { shared, tasks: Mutex::new(Some(tasks)) }) })
     }
@@ -332,7 +332,7 @@ impl Studio {
         adapters::offered(self.shared()).await
     }
 
-    /// An adapter version (`name@vN`, or `name` for the newest) with what its file does to the model. The receipt is
+    /// An adapter version (`name@vN`, `name@alias`, or `name` for the newest) with what its file does to the model. The receipt is
     /// absent when the model stays busy for some seconds; it is made then and kept.
     ///
     /// # Errors

@@ -93,7 +93,8 @@ pub(crate) async fn image_file(shared: &Shared, hash: &str) -> Result<Blob, Stud
     // Adapters are blobs too and are not given out under an image's name, hence the look at the rows.
     let is_image = shared.store.has_image(hash).await?
         || shared.store.has_upload(hash).await?
-        || shared.store.has_sample(hash).await?;
+        || shared.store.has_sample(hash).await?
+        || shared.store.has_smoke_image(hash).await?;
     if !is_image {
         return Err(StudioError::not_found("image", hash));
     }

@@ -25,6 +25,7 @@ use crate::{
 /// A request to the worker thread. Requests are served in order, one at a time.
 enum Request {
     Check { path: PathBuf, reply: oneshot::Sender<Result<AdapterReceipt, BackendError>> },
+    Pin { hashes: Vec<String> },
     Render { job: Box<RenderRequest>, stop: Arc<AtomicBool>, updates: mpsc::UnboundedSender<RenderEvent> },
     Train(TrainCommand),
     Judge { reply: oneshot::Sender<Result<JudgeInfo, BackendError>> },
@@ -102,6 +103,12 @@ impl Worker {
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request::Check { path, reply }).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())
+    }
+
+    /// Names the adapter files to keep at hand.
+    pub(crate) fn pin(&self, hashes: Vec<String>) {
+        // A thread that is gone keeps none.
+        let _ = self.requests.send(Request::Pin { hashes });
     }
 
     /// Starts an image. `stop` ends it within one step, as does dropping the receiver. The channel has no
@@ -182,6 +189,12 @@ fn serve<B: Backend>(mut backend: B, inbox: &blocking::Receiver<Request>) {
         match request {
             Request::Check { path, reply } => {
                 let _ = reply.send(guarded(|| backend.check_adapter(&path)));
+            }
+            Request::Pin { hashes } => {
+                let _ = guarded(|| {
+                    backend.pin(hashes);
+                    Ok(())
+                });
             }
             Request::Render { job, stop, updates } => {
                 let start = Instant::now();

@@ -17,8 +17,8 @@ use crate::{
 
 /// List adapter versions
 ///
-/// Sorted by name, newest version first. Versions are immutable; a request names one as `name@vN`, or the newest as
-/// `name`.
+/// Sorted by name, newest version first, each with its stage and aliases. Versions are immutable; a request names one as
+/// `name@vN`, by an alias as `name@alias`, or the newest as `name`. `name@production` is the version in production.
 #[utoipa::path(
     get,
     path = "/api/v1/adapters",
@@ -38,7 +38,7 @@ pub(crate) async fn list(State(studio): State<Studio>) -> Result<Json<Vec<Adapte
     get,
     path = "/api/v1/adapters/{name}",
     tag = "adapters",
-    params(("name" = String, Path, description = "`name@vN`, or `name` for the newest version")),
+    params(("name" = String, Path, description = "`name@vN`, `name@alias`, or `name` for the newest version")),
     responses(
         (status = 200, description = "The version", body = AdapterDetail),
         (status = 404, description = "Adapter not found", body = Problem, content_type = "application/problem+json"),
@@ -58,7 +58,7 @@ pub(crate) async fn read(
     get,
     path = "/api/v1/adapters/{name}/file",
     tag = "adapters",
-    params(("name" = String, Path, description = "`name@vN`, or `name` for the newest version")),
+    params(("name" = String, Path, description = "`name@vN`, `name@alias`, or `name` for the newest version")),
     responses(
         (status = 200, description = "The safetensors file; supports ranges", body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 403, description = "Downloads are disabled", body = Problem, content_type = "application/problem+json"),

@@ -21,6 +21,7 @@ use utoipa::OpenApi;
         (name = "images", description = "Generated images and their parameters"),
         (name = "adapters", description = "LoRA adapters that a request can apply"),
         (name = "datasets", description = "Admin: captioned images to train on"),
+        (name = "registry", description = "Admin: stages and aliases of adapter versions, and their ledger"),
         (name = "training", description = "Admin: training runs"),
         (name = "server", description = "What this server offers"),
     )

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use adire_engine::{Manifest, ManifestAdapter};
-use adire_protocol::AdapterRef;
+use adire_protocol::{AdapterRef, Which};
 use adire_studio::{NewAdapter, Studio};
 use anyhow::bail;
 
@@ -15,9 +15,15 @@ use anyhow::bail;
 pub(crate) fn find<'a>(manifest: &'a Manifest, name: &str) -> anyhow::Result<&'a ManifestAdapter> {
     let wanted: AdapterRef = name.parse()?;
     let bundled = manifest.adapters();
-    let fitting = bundled
-        .iter()
-        .filter(|a| a.name == wanted.name && wanted.version.is_none_or(|version| version == a.version));
+    let fitting = bundled.iter().filter(|a| {
+        a.name == wanted.name
+            && match wanted.which {
+                Which::Newest => true,
+                Which::Version(version) => version == a.version,
+                // Aliases are those of a data folder.
+                Which::Alias(_) => false,
+            }
+    });
     if let Some(found) = fitting.max_by_key(|adapter| adapter.version) {
         return Ok(found);
     }

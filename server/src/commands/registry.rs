@@ -6,7 +6,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use adire_protocol::{LedgerAction, LedgerMove, PromotionRequest, RollbackRequest};
+use adire_protocol::{LedgerAction, LedgerEntry, LedgerMove, PromotionRequest, RollbackRequest};
 use adire_studio::{DataFolder, StudioError};
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
@@ -131,13 +131,13 @@ impl LedgerCommand {
 
 impl LedgerArgs {
     fn list(self) -> anyhow::Result<()> {
-        let moves = self.place.with(async |folder| folder.ledger(&self.name).await)?;
+        let ledger = self.place.with(async |folder| folder.ledger(&self.name).await)?;
         let mut out = std::io::stdout();
         if self.place.json {
-            let _ = writeln!(out, "{}", serde_json::to_string_pretty(&moves)?);
+            let _ = writeln!(out, "{}", serde_json::to_string_pretty(&ledger)?);
             return Ok(());
         }
-        for made in moves {
+        for LedgerEntry { made, .. } in ledger.entries {
             let at = UNIX_EPOCH + Duration::from_millis(u64::try_from(made.at).unwrap_or_default());
             let line = format!(
                 "{}  {}  {}  {}  {}",

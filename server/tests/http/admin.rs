@@ -20,7 +20,7 @@ const HERE: [u8; 4] = [127, 0, 0, 1];
 const ELSEWHERE: [u8; 4] = [192, 0, 2, 7];
 
 /// Every kind of address there is under `/admin`, and some that there are not.
-const CLOSED: [(&str, &str); 32] = [
+const CLOSED: [(&str, &str); 37] = [
     ("GET", "/admin"),
     ("GET", "/admin/"),
     ("GET", "/admin/nothing/here"),
@@ -49,6 +49,11 @@ const CLOSED: [(&str, &str); 32] = [
     ("POST", "/admin/images"),
     ("GET", "/admin/versions"),
     ("POST", "/admin/versions"),
+    ("GET", "/admin/api/adapters/x/ledger"),
+    ("GET", "/admin/api/adapters/x/production"),
+    ("POST", "/admin/api/adapters/x@v1/promote"),
+    ("POST", "/admin/api/adapters/x/rollback"),
+    ("PUT", "/admin/api/adapters/x/aliases/y"),
     ("GET", "/admin/api/queue"),
     ("POST", "/admin/api/queue/cancel"),
     ("GET", "/admin/api/images"),

@@ -162,6 +162,7 @@ async fn every_address_of_operators_is_described() {
     described.sort();
     let expected = [
         "delete /admin/api/adapters/{name}",
+        "delete /admin/api/adapters/{name}/aliases/{alias}",
         "delete /admin/api/datasets/{id}",
         "delete /admin/api/datasets/{id}/pictures/{picture}",
         "delete /admin/api/generations/{id}",
@@ -170,6 +171,8 @@ async fn every_address_of_operators_is_described() {
         "delete /admin/api/queue/{id}",
         "delete /admin/api/visitors/{visitor}",
         "get /admin/api/adapters",
+        "get /admin/api/adapters/{name}/ledger",
+        "get /admin/api/adapters/{name}/production",
         "get /admin/api/datasets",
         "get /admin/api/datasets/{id}",
         "get /admin/api/datasets/{id}/pictures/{picture}/thumbnail",
@@ -184,6 +187,11 @@ async fn every_address_of_operators_is_described() {
         "patch /admin/api/adapters/{name}",
         "patch /admin/api/datasets/{id}",
         "patch /admin/api/jobs/{id}",
+        "post /admin/api/adapters/{name}/archive",
+        "post /admin/api/adapters/{name}/promote",
+        "post /admin/api/adapters/{name}/reject",
+        "post /admin/api/adapters/{name}/reopen",
+        "post /admin/api/adapters/{name}/rollback",
         "post /admin/api/datasets",
         "post /admin/api/datasets/{id}/copy",
         "post /admin/api/datasets/{id}/files",
@@ -193,6 +201,7 @@ async fn every_address_of_operators_is_described() {
         "post /admin/api/training/{id}/cancel",
         "post /admin/api/training/{id}/pause",
         "post /admin/api/training/{id}/resume",
+        "put /admin/api/adapters/{name}/aliases/{alias}",
         "put /admin/api/intake",
         "put /admin/api/settings/training",
     ];

@@ -21,6 +21,7 @@ mod origin;
 mod pages;
 mod prompts;
 mod recipe;
+mod registry;
 mod support;
 mod training;
 mod uploads;

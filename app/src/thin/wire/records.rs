@@ -3,8 +3,8 @@
 use adire_protocol::{
     AdapterUse, AdapterVersion, Defaults, EmbeddingUse, ExamplePrompt, FieldError, Generation,
     GenerationRequest, GenerationSpec, GenerationState, HiresRequest, HiresSpec, HiresUpscaler, ImageRecord,
-    Limits, Links, ModelInfo, Progress, QueueStatus, Recipe, Rng, SamplerName, Sampling, Schedule, Upload,
-    VaeUse,
+    Limits, Links, ModelInfo, Progress, QueueStatus, Recipe, Rng, SamplerName, Sampling, Schedule, Stage,
+    Upload, VaeUse,
 };
 
 use super::{Value, Wire, or_wrong};
@@ -41,7 +41,7 @@ records! {
         hires_size,
     }
     ExamplePrompt { prompt }
-    AdapterVersion { name, version, hash, description, trigger, bytes, created_at, warning }
+    AdapterVersion { name, version, hash, description, trigger, bytes, created_at, warning, stage, aliases }
     QueueStatus { ahead, capacity, wait_ms, step_ms, fixed_ms }
     Generation {
         id, state, spec, created_at, started_at, finished_at, ahead, wait_ms, progress, images, error, warnings, links
@@ -84,6 +84,12 @@ named! { SamplerName Schedule Rng HiresUpscaler }
 impl Wire for Sampling {
     fn take(value: &Value, wrong: &mut bool) -> Self {
         Self::named(Wire::take(&value.get("sampler"), wrong), Wire::take(&value.get("schedule"), wrong))
+    }
+}
+
+impl Wire for Stage {
+    fn take(value: &Value, wrong: &mut bool) -> Self {
+        or_wrong(value.text().and_then(|text| Self::from_word(&text)), wrong)
     }
 }
 
@@ -221,6 +227,8 @@ mod tests {
             bytes: 123_456_789_012,
             created_at: 5,
             warning: None,
+            stage: Stage::Archived,
+            aliases: vec!["stable".to_owned()],
         };
         let queue =
             QueueStatus { ahead: 1, capacity: 8, wait_ms: None, step_ms: Some(12.5), fixed_ms: Some(0.0) };

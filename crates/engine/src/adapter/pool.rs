@@ -5,18 +5,21 @@ use std::{path::Path, sync::Arc};
 use super::Adapter;
 use crate::Result;
 
-/// Adapters by the hash of their file, at most so many bytes of factors; those used longest ago leave first.
+/// Adapters by the hash of their file, at most so many bytes of factors; those used longest ago leave first, pinned ones
+/// last.
 #[derive(Debug)]
 pub struct AdapterPool {
     limit: usize,
     /// The one used last is at the end.
     resident: Vec<Arc<Adapter>>,
+    /// Hashes of files that leave only when no other adapter can.
+    pinned: Vec<String>,
 }
 
 impl AdapterPool {
     /// A pool of at most `limit` bytes. One adapter stays whatever its size: it is in use.
     pub fn new(limit: usize) -> Self {
-        Self { limit, resident: Vec::new() }
+        Self { limit, resident: Vec::new(), pinned: Vec::new() }
     }
 
     /// The adapter whose file has this sha256; `path` is read only when it is not resident. If the
@@ -33,10 +36,20 @@ impl AdapterPool {
         if adapter.hash() == hash {
             self.resident.push(Arc::clone(&adapter));
             while self.resident.len() > 1 && self.bytes() > self.limit {
-                self.resident.remove(0);
+                // Not the last one: it is about to be used.
+                let others = &self.resident[..self.resident.len() - 1];
+                let free =
+                    others.iter().position(|adapter| !self.pinned.iter().any(|hash| hash == adapter.hash()));
+                self.resident.remove(free.unwrap_or_default());
             }
         }
         Ok(adapter)
+    }
+
+    /// Keeps the adapters of these files longer than all others, in place of those that were pinned before. They become
+    /// resident when they are used.
+    pub fn pin(&mut self, hashes: Vec<String>) {
+        self.pinned = hashes;
     }
 
     /// Bytes of all resident factors.
@@ -84,6 +97,25 @@ mod tests {
         assert!(pool.get(&files[0].0, &files[0].1).is_ok());
         assert!(pool.get(&files[1].0, &files[1].1).is_err());
         assert!(pool.get(&files[2].0, &files[2].1).is_ok());
+    }
+
+    #[test]
+    fn pinned_ones_leave_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["kohya", "diffusers", "loha"].map(|name| file(folder.path(), name));
+        let sizes = files.each_ref().map(|(_, path)| Adapter::read(path).unwrap().bytes());
+        let mut pool = AdapterPool::new(sizes[0] + sizes[1].max(sizes[2]));
+        pool.pin(vec![files[0].0.clone()]);
+        for (hash, path) in [&files[0], &files[1], &files[2]] {
+            pool.get(hash, path).unwrap();
+        }
+        std::fs::remove_file(&files[0].1).unwrap();
+        assert!(pool.get(&files[0].0, &files[0].1).is_ok(), "used longest ago, and still there");
+        // Another one is pinned: the first one leaves as any other.
+        pool.pin(vec![files[2].0.clone()]);
+        pool.get(&files[2].0, &files[2].1).unwrap();
+        pool.get(&files[1].0, &files[1].1).unwrap();
+        assert!(pool.get(&files[0].0, &files[0].1).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Moves of the registry in a data folder without a model, and its ledger.
 
-use adire_protocol::{LedgerCheck, LedgerMove, PromotionRequest, RollbackRequest, Stage};
+use adire_protocol::{Ledger, LedgerCheck, LedgerMove, PromotionRequest, RollbackRequest, Stage};
 
 use super::DataFolder;
 use crate::{
@@ -62,7 +62,7 @@ impl DataFolder {
     ///
     /// # Errors
     /// As [`crate::Studio::ledger`].
-    pub async fn ledger(&self, name: &str) -> Result<Vec<LedgerMove>, StudioError> {
+    pub async fn ledger(&self, name: &str) -> Result<Ledger, StudioError> {
         ledger(self.store(), name).await
     }
 

@@ -92,7 +92,8 @@ impl Book {
 
     /// The stage of a version.
     pub(crate) fn stage(&self, version: u32) -> Stage {
-        stages(&self.moves).get(&version).copied().unwrap_or(Stage::Candidate)
+        let moves = self.moves.iter().map(|made| (made.action, made.from_version, made.to_version));
+        stages(moves).get(&version).copied().unwrap_or(Stage::Candidate)
     }
 
     /// The last verdict on a version.
@@ -124,11 +125,14 @@ impl Book {
     }
 }
 
-/// The stage of every version that a move names; others are candidates.
-pub(crate) fn stages(moves: &[LedgerMove]) -> BTreeMap<u32, Stage> {
+/// The stage of every version that a move names, from the action, `from_version` and `to_version` of each; others are
+/// candidates.
+pub(crate) fn stages(
+    moves: impl IntoIterator<Item = (LedgerAction, Option<u32>, Option<u32>)>,
+) -> BTreeMap<u32, Stage> {
     let mut stages = BTreeMap::new();
-    for made in moves {
-        let (from, to) = match made.action {
+    for (action, from_version, to_version) in moves {
+        let (from, to) = match action {
             LedgerAction::Promote | LedgerAction::Rollback => (Stage::Archived, Stage::Production),
             LedgerAction::Damaged => (Stage::Rejected, Stage::Production),
             LedgerAction::Reject => (Stage::Rejected, Stage::Rejected),
@@ -136,8 +140,8 @@ pub(crate) fn stages(moves: &[LedgerMove]) -> BTreeMap<u32, Stage> {
             LedgerAction::Reopen => (Stage::Candidate, Stage::Candidate),
             LedgerAction::SetAlias | LedgerAction::DeleteAlias => continue,
         };
-        stages.extend(made.from_version.map(|version| (version, from)));
-        stages.extend(made.to_version.map(|version| (version, to)));
+        stages.extend(from_version.map(|version| (version, from)));
+        stages.extend(to_version.map(|version| (version, to)));
     }
     stages
 }

@@ -4,7 +4,7 @@
 mod book;
 mod chain;
 
-pub(crate) use book::{Alias, Book, Draft, FIRST_DIGEST, Head, Known, Verdict};
+pub(crate) use book::{Alias, Book, Draft, FIRST_DIGEST, Head, Known, Verdict, stages};
 pub(crate) use chain::{digest, verify};
 
 use crate::StudioError;

@@ -5,18 +5,20 @@
 
 mod rules;
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use adire_protocol::{
-    AdapterRef, FieldError, LedgerCheck, LedgerMove, PromotionRequest, RollbackRequest, Stage,
-    ValidationError,
+    AdapterRef, FieldError, Ledger, LedgerCheck, LedgerEntry, LedgerMove, ProductionAt, PromotionRequest,
+    RollbackRequest, Stage, ValidationError, Which,
 };
+
+#[cfg(test)]
+pub(crate) use rules::promote;
 
 use crate::{
     StudioError,
     blobs::Blobs,
     ledger::{self, Book, Draft},
-    shared::Shared,
     store::Store,
     time::now,
 };
@@ -78,7 +80,7 @@ impl Registry {
         let name = bare(name)?;
         let reason = rules::reason(&request.reason, true)?;
         loop {
-            let book = self.store.book(&name).await?;
+            let book = known(&self.store, &name).await?;
             let target = rules::roll_back(&book, request.version, reason.clone())?.to.unwrap_or_default();
             if self.is_sound(&book, target).await? {
                 return self.append(&name, |book| rules::roll_back(book, Some(target), reason)).await;
@@ -173,38 +175,25 @@ impl Registry {
     }
 }
 
-/// Looks at the file of every version in production; earlier versions replace those that are damaged.
-pub(crate) async fn check_all(shared: Arc<Shared>) {
-    let by = Mover::Server;
-    let registry = Registry { store: shared.store.clone(), blobs: shared.blobs.clone(), by };
-    let checked = async {
-        for name in registry.store.ledgers().await? {
-            registry.check_production(&name).await?;
-        }
-        Ok::<(), StudioError>(())
-    };
-    if let Err(error) = checked.await {
-        tracing::warn!(%error, "the files in production were not all checked");
-    }
+/// An adapter's ledger with the smoke images of its moves.
+pub(crate) async fn ledger(store: &Store, name: &str) -> Result<Ledger, StudioError> {
+    let book = known(store, name).await?;
+    let mut smokes = store.smokes(&book.name).await?;
+    let entry = |made: &LedgerMove| LedgerEntry { made: made.clone(), smoke: smokes.remove(&made.number) };
+    Ok(Ledger {
+        entries: book.moves.iter().map(entry).collect(),
+        check: ledger::verify(&book)?,
+        production: book.production(),
+        way_back: book.way_back(),
+    })
 }
 
-/// The rows of an adapter's ledger, in order.
-pub(crate) async fn ledger(store: &Store, name: &str) -> Result<Vec<LedgerMove>, StudioError> {
+/// The version that was in production at a time, with the move that put it there.
+pub(crate) async fn production_at(store: &Store, name: &str, at: i64) -> Result<ProductionAt, StudioError> {
     let book = known(store, name).await?;
-    match book.unreadable {
-        Some(number) => Err(ledger::unreadable(&book.name, number)),
-        None => Ok(book.moves),
-    }
-}
-
-/// The version that was in production at a time, by the move that made it so; `None`: none was.
-pub(crate) async fn production_at(
-    store: &Store,
-    name: &str,
-    at: i64,
-) -> Result<Option<LedgerMove>, StudioError> {
-    let book = known(store, name).await?;
-    Ok(book.production_at(at).filter(|made| made.to_version.is_some()).cloned())
+    let entry = book.production_at(at).filter(|made| made.to_version.is_some()).cloned();
+    let version = entry.as_ref().and_then(|made| made.to_version).map(|v| format!("{}@v{v}", book.name));
+    Ok(ProductionAt { at, version, entry })
 }
 
 /// Verifies an adapter's ledger.
@@ -224,17 +213,17 @@ async fn known(store: &Store, name: &str) -> Result<Book, StudioError> {
 /// `name@vN`: what is kept for good is named in full.
 pub(crate) fn exact(id: &str) -> Result<(String, u32), StudioError> {
     let wanted = parse(id)?;
-    let version = wanted
-        .version
-        .ok_or_else(|| invalid(format!("Name the version, for example {}@v1.", wanted.name)))?;
-    Ok((wanted.name, version))
+    match wanted.which {
+        Which::Version(version) => Ok((wanted.name, version)),
+        _ => Err(invalid(format!("Name the version, for example {}@v1.", wanted.name))),
+    }
 }
 
 fn bare(name: &str) -> Result<String, StudioError> {
     let wanted = parse(name)?;
-    match wanted.version {
-        None => Ok(wanted.name),
-        Some(_) => Err(invalid(format!("Name the adapter without a version: {}.", wanted.name))),
+    match wanted.which {
+        Which::Newest => Ok(wanted.name),
+        _ => Err(invalid(format!("Name the adapter without a version: {}.", wanted.name))),
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn reason(text: &str, required: bool) -> Result<String, StudioError> 
 }
 
 /// A candidate or archived version goes to production.
-pub(super) fn promote(book: &Book, version: u32, force: bool, reason: String) -> Result<Draft, StudioError> {
+pub(crate) fn promote(book: &Book, version: u32, force: bool, reason: String) -> Result<Draft, StudioError> {
     let Known { hidden, .. } = known(book, version)?;
     let id = id(book, version);
     if *hidden {

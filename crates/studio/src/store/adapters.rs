@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use adire_protocol::{AdapterReceipt, AdapterVersion, PRODUCTION};
+use adire_protocol::{AdapterReceipt, AdapterVersion, PRODUCTION, Stage};
 
 use super::{Store, decode, encode, ledger::aliases_of, sql, storage};
 use crate::StudioError;
@@ -49,6 +49,8 @@ impl From<AdapterRow> for AdapterVersion {
             bytes: row.bytes.cast_unsigned(),
             created_at: row.created_at,
             warning: None,
+            stage: Stage::default(),
+            aliases: Vec::new(),
         }
     }
 }
@@ -75,7 +77,15 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .map_err(storage)?;
-        Ok(rows.into_iter().map(Listed::from).collect())
+        let mut listed: Vec<Listed> = rows.into_iter().map(Listed::from).collect();
+        let standing = self.standing().await?;
+        for Listed { version, .. } in &mut listed {
+            if let Some((stage, aliases)) = standing.get(&(version.name.clone(), version.version)) {
+                version.stage = *stage;
+                version.aliases.clone_from(aliases);
+            }
+        }
+        Ok(listed)
     }
 
     /// Whether visitors may use a version, and download its file; what is `None` stays. Whether it is there. The version

@@ -1,6 +1,8 @@
 //! Rows of the registry: aliases, the ledger's moves and its end, verdicts. Decides nothing: `registry` does.
 
-use adire_protocol::{LedgerAction, LedgerMove, VerdictOutcome};
+use std::collections::HashMap;
+
+use adire_protocol::{LedgerAction, LedgerMove, Stage, VerdictOutcome};
 use sqlx::{Any, Transaction};
 
 use super::{Store, sql, storage};
@@ -106,6 +108,40 @@ impl Store {
                 .await
                 .map_err(storage)?;
         Ok(rows.into_iter().map(|(name,)| name).collect())
+    }
+}
+
+/// Stage and aliases by name and number of a version.
+pub(super) type Standing = HashMap<(String, u32), (Stage, Vec<String>)>;
+
+impl Store {
+    /// Stage and aliases of every version that has left its first stage or has an alias.
+    pub(super) async fn standing(&self) -> Result<Standing, StudioError> {
+        let moves: Vec<(String, String, Option<i64>, Option<i64>)> = sqlx::query_as(
+            "SELECT name, action, from_version, to_version FROM moves \
+             WHERE action NOT IN ('set_alias', 'delete_alias') ORDER BY name, number",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(storage)?;
+        let mut standing = Standing::new();
+        for of_one in moves.chunk_by(|a, b| a.0 == b.0) {
+            let changes = of_one.iter().filter_map(|(_, action, from, to)| {
+                Some((LedgerAction::from_word(action)?, from.map(small), to.map(small)))
+            });
+            for (version, stage) in ledger::stages(changes) {
+                standing.insert((of_one[0].0.clone(), version), (stage, Vec::new()));
+            }
+        }
+        let aliases: Vec<(String, i64, String)> =
+            sqlx::query_as("SELECT name, version, alias FROM aliases ORDER BY name, alias")
+                .fetch_all(&self.pool)
+                .await
+                .map_err(storage)?;
+        for (name, version, alias) in aliases {
+            standing.entry((name, small(version))).or_default().1.push(alias);
+        }
+        Ok(standing)
     }
 }
 
@@ -268,8 +304,16 @@ pub(super) async fn aliases_of(
 impl Store {
     /// Executes a statement that this program never would; whether the database took it.
     pub(crate) async fn tamper(&self, statement: &str) -> Result<(), String> {
-        let done = sqlx::query(sql(statement.to_owned())).execute(&self.pool).await;
-        done.map(drop).map_err(|error| error.to_string())
+        let mut tries = 100;
+        loop {
+            let done = sqlx::query(sql(statement.to_owned())).execute(&self.pool).await;
+            match done.map(drop).map_err(|error| error.to_string()) {
+                // A transaction that failed is rolled back when its connection is used again.
+                Err(error) if error.contains("locked") && tries > 0 => tries -= 1,
+                other => return other,
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
     }
 
     /// Removes the triggers that protect the ledger.

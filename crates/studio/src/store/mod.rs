@@ -16,6 +16,7 @@ mod jobs;
 mod ledger;
 mod measurements;
 mod settings;
+mod smoke;
 mod sql;
 mod timings;
 mod training;
@@ -37,6 +38,7 @@ pub(crate) use datasets::{DatasetImageRow, DatasetRow};
 pub(crate) use generations::GenerationRow;
 pub(crate) use images::{ImageRow, image_url};
 pub(crate) use jobs::{OpenJob, Release};
+pub(crate) use smoke::SmokeRow;
 pub use sql::DatabaseUrl;
 pub(crate) use sql::storage;
 pub(crate) use training::{RunFacts, RunRow};
@@ -414,6 +416,8 @@ mod tests {
                 bytes: 1,
                 created_at: i,
                 warning: None,
+                stage: Default::default(),
+                aliases: Vec::new(),
             };
             match store.insert_adapter(&new).await {
                 Ok(version) => {

@@ -1,10 +1,12 @@
 //! Moves of the registry, and its ledger.
 
-use adire_protocol::{LedgerCheck, LedgerMove, PromotionRequest, RollbackRequest, Stage};
+use adire_protocol::{
+    Ledger, LedgerCheck, LedgerEntry, LedgerMove, ProductionAt, PromotionRequest, RollbackRequest, Stage,
+};
 
 use super::Studio;
 use crate::{
-    Mover, StudioError,
+    Mover, StudioError, production,
     registry::{Registry, ledger, production_at, verify},
     tasks::detached,
 };
@@ -15,7 +17,8 @@ impl Studio {
         Registry { store: shared.store.clone(), blobs: shared.blobs.clone(), by }
     }
 
-    /// Puts a version (`name@vN`) into production; the one that is there is archived.
+    /// Puts a version (`name@vN`) into production; the one that is there is archived. The smoke image follows; after some
+    /// seconds it is no longer waited for.
     ///
     /// # Errors
     /// No such version, no reason, no passing verdict unless forced, or its stage, visibility or file does not allow it.
@@ -24,12 +27,14 @@ impl Studio {
         id: &str,
         request: PromotionRequest,
         by: Mover,
-    ) -> Result<LedgerMove, StudioError> {
-        let (registry, id) = (self.registry(by), id.to_owned());
-        detached(async move { registry.promote(&id, request).await }).await
+    ) -> Result<LedgerEntry, StudioError> {
+        let (shared, registry, id) = (self.shared().clone(), self.registry(by), id.to_owned());
+        detached(async move { Ok(production::after(shared, registry.promote(&id, request).await?).await) })
+            .await
     }
 
-    /// Returns production of an adapter to an earlier version, without the gate.
+    /// Returns production of an adapter to an earlier version, without the gate. The smoke image follows, as after a
+    /// promotion.
     ///
     /// # Errors
     /// No such adapter, no reason, or no earlier version.
@@ -38,9 +43,12 @@ impl Studio {
         name: &str,
         request: RollbackRequest,
         by: Mover,
-    ) -> Result<LedgerMove, StudioError> {
-        let (registry, name) = (self.registry(by), name.to_owned());
-        detached(async move { registry.roll_back(&name, request).await }).await
+    ) -> Result<LedgerEntry, StudioError> {
+        let (shared, registry, name) = (self.shared().clone(), self.registry(by), name.to_owned());
+        detached(
+            async move { Ok(production::after(shared, registry.roll_back(&name, request).await?).await) },
+        )
+        .await
     }
 
     /// Makes a version (`name@vN`) rejected, archived or a candidate again.
@@ -54,8 +62,13 @@ impl Studio {
         reason: &str,
         by: Mover,
     ) -> Result<LedgerMove, StudioError> {
-        let (registry, id, reason) = (self.registry(by), id.to_owned(), reason.to_owned());
-        detached(async move { registry.change_stage(&id, to, &reason).await }).await
+        let (shared, registry) = (self.shared().clone(), self.registry(by));
+        let (id, reason) = (id.to_owned(), reason.to_owned());
+        detached(async move {
+            let made = registry.change_stage(&id, to, &reason).await?;
+            Ok(production::after(shared, made).await.made)
+        })
+        .await
     }
 
     /// Lets a free alias stand for a version (`name@vN`).
@@ -90,11 +103,11 @@ impl Studio {
         detached(async move { registry.delete_alias(&name, &alias, &reason).await }).await
     }
 
-    /// The rows of an adapter's ledger, in order.
+    /// An adapter's ledger.
     ///
     /// # Errors
-    /// No such adapter, or a row cannot be read.
-    pub async fn ledger(&self, name: &str) -> Result<Vec<LedgerMove>, StudioError> {
+    /// No such adapter.
+    pub async fn ledger(&self, name: &str) -> Result<Ledger, StudioError> {
         ledger(&self.shared().store, name).await
     }
 
@@ -106,11 +119,11 @@ impl Studio {
         verify(&self.shared().store, name).await
     }
 
-    /// What was in production at a time (milliseconds since 1970), by the move that made it so; `None`: nothing.
+    /// What was in production at a time (milliseconds since 1970), with the move that put it there.
     ///
     /// # Errors
     /// No such adapter.
-    pub async fn production_at(&self, name: &str, at: i64) -> Result<Option<LedgerMove>, StudioError> {
+    pub async fn production_at(&self, name: &str, at: i64) -> Result<ProductionAt, StudioError> {
         production_at(&self.shared().store, name, at).await
     }
 }

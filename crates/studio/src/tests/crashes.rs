@@ -156,8 +156,14 @@ async fn moves(studio: &Studio, data: &Path, mut dice: Dice) {
         let id = format!("moved@v{}", 1 + dice.roll(3));
         let reason = "test".to_owned();
         let made = match dice.roll(3) {
-            0 => studio.promote(&id, PromotionRequest { reason, force: true }, Mover::Admin).await,
-            1 => studio.roll_back("moved", RollbackRequest { reason, version: None }, Mover::Admin).await,
+            0 => studio
+                .promote(&id, PromotionRequest { reason, force: true }, Mover::Admin)
+                .await
+                .map(|entry| entry.made),
+            1 => studio
+                .roll_back("moved", RollbackRequest { reason, version: None }, Mover::Admin)
+                .await
+                .map(|entry| entry.made),
             _ => studio.set_alias(&id, "stable", "", Mover::Admin).await,
         };
         // Others are refused, such as a promotion of what is in production.
@@ -356,9 +362,9 @@ async fn every_job_survives_being_killed() {
     // A move that is there is there as a whole, and none that was reported is gone.
     let check = studio.verify_ledger("moved").await.unwrap();
     assert_eq!(check.fault, None, "{check:?}");
-    let ledger = studio.ledger("moved").await.unwrap();
+    let ledger = studio.ledger("moved").await.unwrap().entries;
     for (number, digest) in &printed.moved {
-        assert_eq!(ledger[usize::try_from(number - 1).unwrap()].digest, *digest, "row {number}");
+        assert_eq!(ledger[usize::try_from(number - 1).unwrap()].made.digest, *digest, "row {number}");
     }
     // What the process was killed at the moment of accepting may be there; nothing but that.
     let mut runs = 0;

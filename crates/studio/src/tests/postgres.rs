@@ -249,6 +249,8 @@ async fn next_versions_asked_for_at_once_are_all_given() {
                 bytes: 1,
                 created_at: i,
                 warning: None,
+                stage: Default::default(),
+                aliases: Vec::new(),
             };
             assert!(store.insert_adapter(&new).await.unwrap().is_some());
         }

@@ -1,7 +1,8 @@
 //! Stages, aliases and the ledger.
 
 use adire_protocol::{
-    AdapterVersion, LedgerAction, LedgerMove, PromotionRequest, RollbackRequest, Stage, VersionChange,
+    AdapterUse, AdapterVersion, LedgerAction, LedgerMove, PromotionRequest, RollbackRequest, SmokeResult,
+    Stage, VersionChange,
 };
 
 use super::{
@@ -47,11 +48,11 @@ async fn stages(studio: &Studio) -> Vec<Stage> {
 }
 
 async fn promote(studio: &Studio, version: u32) -> Result<LedgerMove, StudioError> {
-    studio.promote(&format!("adire@v{version}"), forced("test"), Mover::Admin).await
+    Ok(studio.promote(&format!("adire@v{version}"), forced("test"), Mover::Admin).await?.made)
 }
 
 async fn roll_back(studio: &Studio) -> Result<LedgerMove, StudioError> {
-    studio.roll_back("adire", back("test"), Mover::Admin).await
+    Ok(studio.roll_back("adire", back("test"), Mover::Admin).await?.made)
 }
 
 async fn change(studio: &Studio, version: u32, to: Stage) -> Result<LedgerMove, StudioError> {
@@ -72,7 +73,7 @@ async fn a_version_goes_to_production_and_the_one_before_is_archived() {
     use Stage::{Archived, Candidate, Production};
     let (_folder, studio) = studio_with(3).await;
     assert_eq!(stages(&studio).await, [Candidate; 3]);
-    let made = studio.promote("adire@v1", forced(" first one "), Mover::CommandLine).await.unwrap();
+    let made = studio.promote("adire@v1", forced(" first one "), Mover::CommandLine).await.unwrap().made;
     assert_eq!((made.number, made.action, made.who.as_str()), (1, LedgerAction::Promote, "command line"));
     assert_eq!((made.from_version, made.to_version, made.reason.as_str()), (None, Some(1), "first one"));
     let made = promote(&studio, 3).await.unwrap();
@@ -99,9 +100,9 @@ async fn a_promotion_needs_a_reason_and_a_passing_verdict_or_force() {
         sentence(promote(plain("good")).await).contains("the last verdict on adire@v2 is “inconclusive”")
     );
     store(&studio).add_verdict("three", "adire", 2, "pass", 3).await;
-    assert_eq!(promote(plain("good")).await.unwrap().verdict.as_deref(), Some("three"));
+    assert_eq!(promote(plain("good")).await.unwrap().made.verdict.as_deref(), Some("three"));
     store(&studio).add_verdict("four", "adire", 1, "fail", 4).await;
-    let made = studio.promote("adire@v1", forced("known fault"), Mover::Admin).await.unwrap();
+    let made = studio.promote("adire@v1", forced("known fault"), Mover::Admin).await.unwrap().made;
     assert_eq!(made.verdict.as_deref(), Some("four"), "what was overruled is recorded");
     for (id, word) in [("adire", "Name the version"), ("adire@v9", "not found"), ("x@v1", "not found")] {
         let refused = sentence(studio.promote(id, forced("x"), Mover::Admin).await);
@@ -124,7 +125,7 @@ async fn rollbacks_go_back_one_by_one_within_three_versions() {
     assert!(sentence(studio.roll_back("adire", to(6), Mover::Admin).await).contains("Promote it instead"));
     assert_eq!(roll_back(&studio).await.unwrap().to_version, Some(4));
     assert_eq!(roll_back(&studio).await.unwrap().to_version, Some(3), "and not back to v5");
-    assert_eq!(studio.roll_back("adire", to(1), Mover::Admin).await.unwrap().to_version, Some(1));
+    assert_eq!(studio.roll_back("adire", to(1), Mover::Admin).await.unwrap().made.to_version, Some(1));
     assert!(sentence(roll_back(&studio).await).contains("no earlier production version"));
     promote(&studio, 6).await.unwrap();
     assert_eq!(roll_back(&studio).await.unwrap().to_version, Some(1));
@@ -207,8 +208,12 @@ async fn free_aliases_are_set_moved_and_deleted() {
 async fn what_was_in_production_at_a_time_is_known() {
     let (_folder, studio) = studio_with(2).await;
     let at = async |at| {
-        let made = studio.production_at("adire", at).await.unwrap();
-        made.and_then(|made| made.to_version)
+        let found = studio.production_at("adire", at).await.unwrap();
+        assert_eq!(
+            found.version,
+            found.entry.as_ref().map(|made| format!("adire@v{}", made.to_version.unwrap()))
+        );
+        found.entry.and_then(|made| made.to_version)
     };
     let first = promote(&studio, 1).await.unwrap().at;
     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -395,7 +400,7 @@ async fn a_damaged_version_leaves_production_at_the_next_start() {
 
     let studio = open(folder.path(), FakeBackend::default()).await.unwrap();
     until_production(&studio, 1).await;
-    let last = studio.ledger("adire").await.unwrap().pop().unwrap();
+    let last = studio.ledger("adire").await.unwrap().entries.pop().unwrap().made;
     assert_eq!((last.action, last.who.as_str()), (LedgerAction::Damaged, "server"));
     assert_eq!((last.from_version, last.to_version), (Some(3), Some(1)));
     assert_eq!(last.reason, "The file of v3 is missing or damaged.");
@@ -413,8 +418,8 @@ async fn a_rollback_passes_over_a_damaged_version() {
     }
     damage(folder.path(), &studio.adapters().await.unwrap()[1]);
     assert_eq!(roll_back(&studio).await.unwrap().to_version, Some(1));
-    let rows = studio.ledger("adire").await.unwrap();
-    let rejected = &rows[rows.len() - 2];
+    let rows = studio.ledger("adire").await.unwrap().entries;
+    let rejected = &rows[rows.len() - 2].made;
     assert_eq!((rejected.action, rejected.to_version), (LedgerAction::Reject, Some(2)));
     assert_whole(&studio).await;
 }
@@ -446,4 +451,134 @@ async fn stages_and_production_agree_after_anything() {
     }
     assert!(done > 40 && refused > 20, "{done} done, {refused} refused");
     assert_whole(&studio).await;
+}
+
+#[tokio::test]
+async fn an_alias_is_usable_wherever_a_version_is() {
+    let (_folder, studio) = studio_with(3).await;
+    promote(&studio, 1).await.unwrap();
+    studio.set_alias("adire@v2", "stable", "", Mover::Admin).await.unwrap();
+    let used = |name: &str| AdapterUse::new(name, 1.0);
+    let wanted = GenerationRequest {
+        adapters: vec![used("adire@production")],
+        ..request("moons <lora:adire@stable:0.5>")
+    };
+    let accepted = studio.submit(wanted, &nobody()).await.unwrap();
+    let names: Vec<_> = accepted.spec.adapters.iter().map(|adapter| adapter.name.as_str()).collect();
+    assert_eq!(names, ["adire@v1", "adire@v2"]);
+    assert_eq!(accepted.spec.prompt, "moons <lora:adire@v2:0.5>");
+    // What was accepted stays, wherever the aliases go.
+    promote(&studio, 3).await.unwrap();
+    let done = finished(&studio, &accepted.id).await;
+    assert_eq!(done.images[0].recipe.spec.adapters[0].name, "adire@v1");
+    assert_eq!(studio.adapter("adire@production").await.unwrap().version.version, 3);
+    assert_eq!(studio.adapter_file("adire@stable").await.unwrap().0.version, 2);
+
+    let listed = studio.adapters().await.unwrap();
+    let shown: Vec<_> = listed.iter().map(|version| (version.stage, version.aliases.join(" "))).collect();
+    assert_eq!(
+        shown,
+        [
+            (Stage::Production, "production".to_owned()),
+            (Stage::Candidate, "stable".to_owned()),
+            (Stage::Archived, String::new())
+        ]
+    );
+    let unknown = GenerationRequest { adapters: vec![used("adire@best")], ..request("moons") };
+    let refused = sentence(studio.submit(unknown, &nobody()).await);
+    assert!(refused.starts_with("Adapter adire@best not found. Available: adire@v"), "{refused}");
+    // An alias of a hidden version is not for visitors.
+    let hide = VersionChange { hidden: Some(true), downloads: None };
+    studio.change_version("adire@v2", hide).await.unwrap();
+    assert!(sentence(studio.adapter("adire@stable").await).contains("not found"));
+}
+
+#[tokio::test]
+async fn a_smoke_image_shows_whether_a_version_still_does_what_it_did() {
+    let (folder, studio, backend) = fresh().await;
+    versions(&studio, folder.path(), 2).await;
+    let promoted = async |version| {
+        let id = format!("adire@v{version}");
+        studio.promote(&id, forced("test"), Mover::Admin).await.unwrap().smoke.unwrap()
+    };
+    let first = promoted(1).await;
+    assert_eq!((first.result, first.difference), (SmokeResult::First, None));
+    let second = promoted(2).await;
+    assert_eq!(second.result, SmokeResult::First);
+    assert_ne!(first.url, second.url);
+    let rolled_back = studio.roll_back("adire", back("test"), Mover::Admin).await.unwrap().smoke.unwrap();
+    assert_eq!((rolled_back.result, &rolled_back.url), (SmokeResult::Equal, &first.url));
+    let hash = first.url.unwrap().rsplit('/').next().unwrap().trim_end_matches(".png").to_owned();
+    assert!(studio.image(&hash).await.unwrap().starts_with(b"\x89PNG"));
+    // Before each image the file in production is pinned.
+    let hashes: Vec<String> = studio.adapters().await.unwrap().into_iter().map(|v| v.hash).collect();
+    let log = backend.call_log();
+    let pins: Vec<_> = log.iter().filter_map(|word| word.strip_prefix("pin ")).collect();
+    assert_eq!(pins, [&hashes[1], &hashes[0], &hashes[1]]);
+    assert_eq!(log.iter().position(|word| word.starts_with("pin")), Some(0));
+
+    // As if version 2 had looked like version 1 at first.
+    let like_first = format!("UPDATE smoke_images SET hash = '{hash}' WHERE number = 2");
+    store(&studio).tamper(&like_first).await.unwrap();
+    let different = promoted(2).await;
+    assert_eq!(different.result, SmokeResult::Different);
+    assert!(different.difference.unwrap() > 1.0);
+    let entries = studio.ledger("adire").await.unwrap().entries;
+    let results: Vec<_> = entries.into_iter().map(|entry| entry.smoke.unwrap().result).collect();
+    assert_eq!(results, [SmokeResult::First, SmokeResult::First, SmokeResult::Equal, SmokeResult::Different]);
+}
+
+#[tokio::test]
+async fn smoke_images_go_with_their_version() {
+    let (_folder, studio) = studio_with(2).await;
+    promote(&studio, 1).await.unwrap();
+    promote(&studio, 2).await.unwrap();
+    let store = store(&studio);
+    assert_eq!(store.owners().await, store.expected_owners().await);
+    let images = async || store.owners().await.iter().filter(|(kind, _)| kind == "smoke image").count();
+    assert_eq!(images().await, 2);
+    studio.delete_version("adire@v1").await.unwrap();
+    assert_eq!(images().await, 1);
+    assert_eq!(store.owners().await, store.expected_owners().await);
+}
+
+#[tokio::test]
+async fn a_version_that_cannot_be_rendered_is_in_production_and_says_so() {
+    let (folder, studio, _) = fresh().await;
+    let mut failing = new("adire", None, file(folder.path(), "f", "f"));
+    failing.trigger = "fail!".to_owned();
+    studio.add_adapter(failing).await.unwrap();
+    let entry = studio.promote("adire@v1", forced("test"), Mover::Admin).await.unwrap();
+    let smoke = entry.smoke.unwrap();
+    assert_eq!(smoke.result, SmokeResult::Failed);
+    assert!(smoke.problem.unwrap().contains("asked to fail"));
+    assert_eq!(book(&studio).await.production(), Some(1));
+}
+
+#[tokio::test]
+async fn a_damaged_version_is_replaced_when_a_request_finds_it() {
+    let (folder, studio, _) = fresh().await;
+    versions(&studio, folder.path(), 2).await;
+    let known = studio.adapters().await.unwrap();
+    promote(&studio, 1).await.unwrap();
+    studio.shutdown().await;
+    drop(studio);
+    let studio = open(folder.path(), FakeBackend::default()).await.unwrap();
+    // The file of version 2 is damaged after it went to production, before it was used.
+    studio
+        .shared()
+        .store
+        .append_move("adire", (1, "admin"), |book| crate::registry::promote(book, 2, true, "test".to_owned()))
+        .await
+        .unwrap();
+    damage(folder.path(), &known[0]);
+    let named =
+        GenerationRequest { adapters: vec![AdapterUse::new("adire@production", 1.0)], ..request("moons") };
+    let failed = finished(&studio, &studio.submit(named.clone(), &nobody()).await.unwrap().id).await;
+    assert_eq!(failed.spec.adapters[0].name, "adire@v2");
+    assert_eq!(failed.state, adire_protocol::GenerationState::Failed);
+    let served = finished(&studio, &studio.submit(named, &nobody()).await.unwrap().id).await;
+    assert_eq!(served.spec.adapters[0].name, "adire@v1");
+    assert_eq!(served.state, adire_protocol::GenerationState::Done);
+    assert_eq!(stages(&studio).await, [Stage::Production, Stage::Rejected]);
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     AdapterFile, EmbeddingFile, InitFiles, RenderRequest, StudioError, adapters, embeddings,
     job::{Claimed, MAX_ATTEMPTS},
-    limits,
+    limits, production,
     queue::{Hold, QueuedGeneration, Stop},
     shared::Shared,
     store::GenerationRow,
@@ -116,7 +116,14 @@ impl GenerationRun {
 }
 
 async fn files(shared: &Shared, spec: &GenerationSpec) -> Result<Files, StudioError> {
-    let adapters = adapters::files(shared, &spec.adapters).await?;
+    let adapters = match adapters::files(shared, &spec.adapters).await {
+        Ok(files) => files,
+        Err(error) => {
+            // Where a file is damaged, the version before is to serve the next request.
+            production::doubt(shared, &spec.adapters).await;
+            return Err(error);
+        }
+    };
     let embeddings = embeddings::files(shared).await?;
     let init = uploads::files(&shared.blobs, spec).await?;
     Ok(Files { adapters, embeddings, init })

@@ -1,4 +1,4 @@
-//! Admin API: datasets, training runs, the queue and images. One file per subject. Authorisation happens before any of
+//! Admin API: datasets, training runs, the queue, images and the registry. One file per subject. Authorisation happens before any of
 //! this is reached, for everything under `/admin`.
 
 pub(crate) mod control;
@@ -6,4 +6,5 @@ pub(crate) mod datasets;
 pub(crate) mod files;
 pub(crate) mod follow;
 pub(crate) mod jobs;
+pub(crate) mod registry;
 pub(crate) mod training;

@@ -1,7 +1,6 @@
-//! The pages of everybody's images and of adapter versions, and what their forms post.
+//! The page of everybody's images, and what its forms post.
 
 use adire_app::admin::{AdminPage, FormInput};
-use adire_protocol::VersionChange;
 use adire_studio::{By, StudioError};
 use axum::{
     Form,
@@ -64,42 +63,6 @@ pub(crate) async fn change_images(
         Err(error) => {
             let (flash, status) = refused(&error);
             let page = AdminPage::gallery(&state.studio, None, Some(flash)).await;
-            Ok(answer(state, page, parts, status).await)
-        }
-    }
-}
-
-pub(crate) async fn versions(State(state): State<AppState>, parts: Parts) -> Response {
-    let page = AdminPage::versions(&state.studio, None).await;
-    answer(state, page, parts, None).await
-}
-
-pub(crate) async fn change_versions(
-    State(state): State<AppState>,
-    parts: Parts,
-    form: Fields,
-) -> Result<Response, Problem> {
-    let Form(pairs) = form.map_err(no_form)?;
-    let form = FormInput::from_pairs(pairs);
-    let (studio, version) = (&state.studio, form.get("version"));
-    let hidden = |hidden| VersionChange { hidden: Some(hidden), downloads: None };
-    let downloads = |downloads| VersionChange { hidden: None, downloads: Some(downloads) };
-    let done = match form.get("action") {
-        "hide" => studio.change_version(version, hidden(true)).await,
-        "show" => studio.change_version(version, hidden(false)).await,
-        "keep-file" => studio.change_version(version, downloads(false)).await,
-        "give-file" => studio.change_version(version, downloads(true)).await,
-        "delete" => studio.delete_version(version).await,
-        _ => {
-            let sentence = "The action must be hide, show, keep-file, give-file or delete.";
-            return Err(Problem::field("action", sentence));
-        }
-    };
-    match done {
-        Ok(_) => Ok(Redirect::to("/admin/versions").into_response()),
-        Err(error) => {
-            let (flash, status) = refused(&error);
-            let page = AdminPage::versions(&state.studio, Some(flash)).await;
             Ok(answer(state, page, parts, status).await)
         }
     }

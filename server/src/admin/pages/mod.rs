@@ -8,6 +8,7 @@ pub(crate) mod overview;
 pub(crate) mod queue;
 pub(crate) mod sign_in;
 pub(crate) mod training;
+pub(crate) mod versions;
 
 use adire_app::admin::{AdminAccess, AdminPage, admin_shell};
 use axum::{

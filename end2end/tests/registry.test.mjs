@@ -1,0 +1,84 @@
+// The registry: the admin promotes versions, rolls back, and reads the ledger.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { noSeriousProblems } from '../page.mjs';
+import { Server, launchBrowser, openPage, screenshot } from '../studio.mjs';
+
+const PASSWORD = 'four words of mine';
+
+let server;
+let browser;
+before(async () => {
+  [server, browser] = await Promise.all([Server.start(), launchBrowser()]);
+  server.setPassword(PASSWORD);
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+const row = (page, id) => page.locator('tr', { has: page.locator(`th a:text-is("${id}")`) });
+
+const inProduction = async () => {
+  const { body } = await server.api('GET', 'adapters');
+  return body.filter(({ stage }) => stage === 'production').map(({ name, version }) => `${name}@v${version}`);
+};
+
+async function change(page, id, button, reason) {
+  const of = row(page, id);
+  await of.locator('summary', { hasText: 'Change stage' }).click();
+  await of.getByLabel('Reason').fill(reason);
+  const force = of.getByLabel('Promote without a passing verdict');
+  if (button === 'Promote') await force.check();
+  await of.getByRole('button', { name: `${button}: ${id}` }).click();
+  await page.waitForURL(/\/admin\/versions$/);
+}
+
+test('the admin promotes two versions, rolls back, and the ledger tells', async () => {
+  const admin = await openPage(browser, server);
+  await admin.goto(`${server.url}/admin/sign-in?next=/admin/versions`);
+  await admin.fill('#field-password', PASSWORD);
+  await admin.press('#field-password', 'Enter');
+  await admin.waitForURL(`${server.url}/admin/versions`);
+  assert.deepEqual(await inProduction(), []);
+  await change(admin, 'adire@v1', 'Promote', 'the first one');
+  await row(admin, 'adire@v1').locator('.badge.running', { hasText: 'Production' }).waitFor();
+  await change(admin, 'adire@v2', 'Promote', 'denser dots');
+  await row(admin, 'adire@v2').locator('.badge.running', { hasText: 'Production' }).waitFor();
+  assert.deepEqual(await inProduction(), ['adire@v2']);
+  await row(admin, 'adire@v2').locator('summary', { hasText: 'Change stage' }).click();
+  await noSeriousProblems(admin);
+  await screenshot(admin, 'admin-versions-stages');
+  await row(admin, 'adire@v2').locator('summary', { hasText: 'Change stage' }).click();
+  await change(admin, 'adire@v2', 'Roll adire back to v1', 'smudges');
+  assert.deepEqual(await inProduction(), ['adire@v1']);
+
+  // A first visit starts with the version in production.
+  const visitor = await openPage(browser, server);
+  assert.equal(await visitor.getByLabel('Version of adire').inputValue(), 'adire@v1');
+  await visitor.context().close();
+
+  // The version in production stays visible.
+  await admin.click('[aria-label="Hide: adire@v1"]');
+  await admin.locator('.flash', { hasText: 'adire@v1 is in production' }).waitFor();
+  // The browser reports the status 409 of that answer, and nothing else.
+  assert.equal(admin.complaints.splice(0).every((text) => text.includes('409')), true);
+
+  await admin.goto(`${server.url}/admin/versions`);
+  await admin.click('th a:text-is("adire@v1")');
+  await admin.waitForURL(/\/admin\/versions\/adire@v1$/);
+  await admin.fill('#alias', 'stable');
+  await admin.getByRole('button', { name: 'Set alias' }).click();
+  await admin.getByText('adire@stable', { exact: true }).waitFor();
+  const rows = admin.locator('[aria-label="Ledger"] tbody tr');
+  assert.equal(await rows.count(), 4);
+  assert.match(await rows.nth(1).innerText(), /Rolled back from v2 to v1[\s\S]*smudges[\s\S]*Equal/);
+  await admin.getByText('4 rows, all as written').waitFor();
+  await noSeriousProblems(admin);
+  await screenshot(admin, 'admin-version');
+  await admin.setViewportSize({ width: 390, height: 844 });
+  await noSeriousProblems(admin);
+  await screenshot(admin, 'admin-version-phone');
+  assert.deepEqual(admin.complaints, []);
+  await admin.context().close();
+});

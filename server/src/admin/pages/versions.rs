@@ -1,0 +1,101 @@
+//! The list of adapter versions, the page of each, and their forms.
+
+use adire_app::admin::{AdminPage, FormInput};
+use adire_protocol::{PromotionRequest, RollbackRequest, Stage, VersionChange};
+use adire_studio::{Mover, Studio, StudioError};
+use axum::{
+    Form,
+    extract::State,
+    http::request::Parts,
+    response::{IntoResponse, Redirect, Response},
+};
+
+use super::{
+    answer,
+    control::{Fields, refused},
+    no_form,
+};
+use crate::{error::Problem, extract::Segment, state::AppState};
+
+pub(crate) async fn list(State(state): State<AppState>, parts: Parts) -> Response {
+    let page = AdminPage::versions(&state.studio, None).await;
+    answer(state, page, parts, None).await
+}
+
+pub(crate) async fn show(State(state): State<AppState>, Segment(id): Segment, parts: Parts) -> Response {
+    let page = AdminPage::version(&state.studio, &id, None).await;
+    answer(state, page, parts, None).await
+}
+
+/// A form of the list.
+pub(crate) async fn change(
+    State(state): State<AppState>,
+    parts: Parts,
+    form: Fields,
+) -> Result<Response, Problem> {
+    let Form(pairs) = form.map_err(no_form)?;
+    let form = FormInput::from_pairs(pairs);
+    match act(&state.studio, form.get("version"), &form).await? {
+        Ok(()) => Ok(Redirect::to("/admin/versions").into_response()),
+        Err(error) => {
+            let (flash, status) = refused(&error);
+            let page = AdminPage::versions(&state.studio, Some(flash)).await;
+            Ok(answer(state, page, parts, status).await)
+        }
+    }
+}
+
+/// A form of a version's page.
+pub(crate) async fn change_one(
+    State(state): State<AppState>,
+    Segment(id): Segment,
+    parts: Parts,
+    form: Fields,
+) -> Result<Response, Problem> {
+    let Form(pairs) = form.map_err(no_form)?;
+    let form = FormInput::from_pairs(pairs);
+    match act(&state.studio, &id, &form).await? {
+        Ok(()) => Ok(Redirect::to(&format!("/admin/versions/{id}")).into_response()),
+        Err(error) => {
+            let (flash, status) = refused(&error);
+            let page = AdminPage::version(&state.studio, &id, Some(flash)).await;
+            Ok(answer(state, page, parts, status).await)
+        }
+    }
+}
+
+/// Does what a form asks.
+async fn act(studio: &Studio, id: &str, form: &FormInput) -> Result<Result<(), StudioError>, Problem> {
+    let (reason, alias) = (form.get("reason"), form.get("alias"));
+    let name = id.split('@').next().unwrap_or_default();
+    let stage = async |to| studio.change_stage(id, to, reason, Mover::Admin).await.map(drop);
+    let offer = async |hidden, downloads| {
+        studio.change_version(id, VersionChange { hidden, downloads }).await.map(drop)
+    };
+    Ok(match form.get("action") {
+        "promote" => {
+            let request =
+                PromotionRequest { reason: reason.to_owned(), force: !form.get("force").is_empty() };
+            studio.promote(id, request, Mover::Admin).await.map(drop)
+        }
+        "rollback" => {
+            let request = RollbackRequest { reason: reason.to_owned(), version: None };
+            studio.roll_back(name, request, Mover::Admin).await.map(drop)
+        }
+        "reject" => stage(Stage::Rejected).await,
+        "archive" => stage(Stage::Archived).await,
+        "reopen" => stage(Stage::Candidate).await,
+        "set-alias" => studio.set_alias(id, alias, reason, Mover::Admin).await.map(drop),
+        "delete-alias" => studio.delete_alias(name, alias, reason, Mover::Admin).await.map(drop),
+        "hide" => offer(Some(true), None).await,
+        "show" => offer(Some(false), None).await,
+        "keep-file" => offer(None, Some(false)).await,
+        "give-file" => offer(None, Some(true)).await,
+        "delete" => studio.delete_version(id).await.map(drop),
+        _ => {
+            let sentence = "The action must be promote, rollback, reject, archive, reopen, set-alias, delete-alias, \
+                            hide, show, keep-file, give-file or delete.";
+            return Err(Problem::field("action", sentence));
+        }
+    })
+}
