@@ -43,9 +43,12 @@ def main():
     assert len(states) == LAYERS + 1 and MAP_AFTER == -(-2 * LAYERS // 3)
     places = torch.nn.functional.normalize(states[MAP_AFTER][:, 1:], dim=-1)
     tensors = {f"{i}.image": torch.from_numpy(image) for i, image in enumerate(taken)}
+    middle = states[LAYERS // 2][:, 1:]
+    style = torch.cat([middle.mean(1), middle.std(1, correction=0)], dim=-1)
     tensors |= {
         "image_embeds": both.image_embeds.contiguous(),
         "text_embeds": both.text_embeds.contiguous(),
+        "styles": torch.nn.functional.normalize(style, dim=-1).contiguous(),
         "maps": torch.nn.functional.normalize(places.flatten(1), dim=-1).contiguous(),
     }
     model.save_pretrained(FOLDER / "clip")

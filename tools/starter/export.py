@@ -4,6 +4,7 @@ With --untrained the same folder with random weights, for testing loaders before
 """
 
 import argparse
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -52,7 +53,16 @@ def export(folder: Path, untrained: bool):
     for name in ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"):
         shutil.copy(WORK / "tokenizer" / name, folder / "tokenizer" / name)
     (folder / "tokenizer/tokenizer.json").unlink(missing_ok=True)
-    whole.half().save_pretrained(folder / "clip", safe_serialization=True)
+    export_clip(folder, whole)
+    for file in folder.rglob("*.safetensors"):
+        file.chmod(0o644)
+
+
+def export_clip(folder: Path, whole):
+    """The whole CLIP with its tokenizer: what judges images."""
+    copy.deepcopy(whole).half().save_pretrained(folder / "clip", safe_serialization=True)
+    for name in ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"):
+        shutil.copy(WORK / "tokenizer" / name, folder / "clip" / name)
     # Training shrinks by area; bicubic with antialiasing, which every CLIP implementation has, is near enough.
     CLIPImageProcessor(
         size={"shortest_edge": clip.IMAGE}, crop_size={"height": clip.IMAGE, "width": clip.IMAGE},
@@ -60,8 +70,7 @@ def export(folder: Path, untrained: bool):
     ).save_pretrained(folder / "clip")  # fmt: skip
     config = folder / "clip/config.json"
     config.write_text(config.read_text().replace('"float16"', '"float32"'))
-    for file in folder.rglob("*.safetensors"):
-        file.chmod(0o644)
+    (folder / "clip/model.safetensors").chmod(0o644)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,19 @@
 `clip.py` leaves an image tower that hardly tells motifs apart, because captions of one batch differ in their colours, and
 these are enough to match them. Here each image is compared with captions that differ from its own in one word alone: every
 motif, every colour, every ground, every layout. Two more heads, thrown away afterwards, ask the mean of all tokens the
-same questions, so that each place of the image learns what it shows.
+same questions, so that each place of the image learns what it shows. `--pieces` is the share of images that are pieces of
+adire, captioned as white motifs on blue: a judge must be able to name what dyeing has changed, as the large CLIPs can. A
+last head asks the projected features whether an image is one, so that they do not lose the difference.
 
 The text tower stays as it is, byte for byte, because the denoiser depends on it. What is trained: the image tower, both
-projections and the logit scale. Starts from `clip.pt`, continues from `judge.pt`, writes `judge.pt` and `judge.jsonl`.
+projections and the logit scale. Starts from `clip.pt`, continues from `judge.pt`, writes both and `judge.jsonl`; with
+`--export` the exported model's `clip/`, too.
 """
 
 import argparse
 import copy
+import dataclasses
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,9 +24,11 @@ from PIL import Image
 
 import clip
 import data
+import draw_adire
 from common import Log, load, save
 
 WORDINGS = 2  # captions of each spec whose text states are computed once
+PIECES = 5077  # seed of the pieces of adire; other ones than adapters are trained on and tested with
 LAYOUTS = [(layout, scale) for layout in ("grid", "brick", "striped") for scale in data.SCALES] + [("medallion", "large")]
 FINISHES = ("plain", "framed")
 MOTIFS, COLOURS = list(data.MOTIFS), list(data.COLOURS)
@@ -83,6 +90,18 @@ def disturb(x: torch.Tensor) -> torch.Tensor:
     return x + 0.12 * torch.rand(count, 1, 1, 1) * torch.randn_like(x)
 
 
+def drawn(seed: int, pieces: float):
+    """Yields (image, place of its caption, whether it is a piece of adire)."""
+    rng, plain = np.random.default_rng(PIECES + seed), data.training_set(10**9, seed)
+    for spec, image, _ in plain:
+        if rng.random() >= pieces:
+            yield shrink(image), place(spec), 0
+            continue
+        spec = data.random_spec(rng)
+        dyed = dataclasses.replace(spec, colour="white", ground="blue", finish="plain")
+        yield shrink(draw_adire.adire(spec, rng)), place(dyed), 1
+
+
 class HeldOut:
     """Drawn images of the held-out specs, from seeds of their own, and the captions to choose from."""
 
@@ -92,6 +111,10 @@ class HeldOut:
         self.images = torch.stack([shrink(data.draw(spec, rng)) for spec in specs]).float() / 127.5 - 1
         self.at = torch.tensor([place(spec) for spec in specs])
         self.states = states
+        rng = np.random.default_rng(seed + 1)
+        dyed = [dataclasses.replace(spec, colour="white", ground="blue", finish="plain") for spec in specs]
+        self.pieces = torch.stack([shrink(draw_adire.adire(spec, rng)) for spec in specs]).float() / 127.5 - 1
+        self.pieces_at = torch.tensor([place(spec) for spec in dyed])
 
     @torch.no_grad()
     def __call__(self, model) -> dict:
@@ -102,6 +125,8 @@ class HeldOut:
         for axis, name in enumerate(AXES):
             logits = compare(model, features, self.states, self.at, wording, axis)
             out[name] = (logits.argmax(1) == self.at[:, axis]).float().mean().item()
+        logits = compare(model, clip.image_features(model, self.pieces), self.states, self.pieces_at, wording, 0)
+        out["motif_of_pieces"] = (logits.argmax(1) == self.pieces_at[:, 0]).float().mean().item()
         return out
 
 
@@ -117,7 +142,7 @@ def compare(model, features, states, at, wording, axis: int) -> torch.Tensor:
     return cosines.masked_fill(index[1] == index[2], -1e4)
 
 
-def train(minutes: float, batch: int, peak: float):
+def train(minutes: float, batch: int, peak: float, pieces: float):
     rng, log = np.random.default_rng(22), Log("judge")
     torch.manual_seed(2)
     model = clip.build()
@@ -125,26 +150,27 @@ def train(minutes: float, batch: int, peak: float):
     model.text_model.requires_grad_(False)
     states = text_states(model)
     held_out = HeldOut(states)
-    sizes = SHAPE
-    asks = torch.nn.ModuleList(torch.nn.ModuleList(torch.nn.Linear(clip.IMAGE_WIDTH, n) for n in sizes) for _ in range(2))
+    asks = torch.nn.ModuleList(torch.nn.ModuleList(torch.nn.Linear(clip.IMAGE_WIDTH, n) for n in SHAPE) for _ in range(2))
+    is_piece = torch.nn.Linear(clip.SHARED, 2)
+    seen = 0
     if (stored := load("judge.pt")) is not None:
         asks.load_state_dict(stored["asks"])
-    parameters = [*(p for p in model.parameters() if p.requires_grad), *asks.parameters()]
+        seen = stored["seen"]
+    parameters = [*(p for p in model.parameters() if p.requires_grad), *asks.parameters(), *is_piece.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.98), weight_decay=0.02)
     average = copy.deepcopy(model)
     log(start=True, **held_out(model.eval()))
     model.train()
-    source, images, specs = data.training_set(10**9, seed=int(rng.integers(10**6)) + (stored or {}).get("seen", 0)), [], []
-    seen, right, since = (stored or {}).get("seen", 0), 0.0, 0
+    source, stock = drawn(23 + seen, pieces), []
+    right, since = 0.0, 0
     for step in clip.clock(minutes, peak, optimizer):
         # Images are drawn as they are needed, and used a few times.
-        for _ in range(batch // 4 if len(specs) >= 8 * batch else batch):
-            spec, image, _ = next(source)
-            images.append(shrink(image))
-            specs.append(place(spec))
-        chosen = rng.choice(len(specs), batch, replace=False)
-        at = torch.tensor([specs[i] for i in chosen])
-        x = disturb(torch.stack([images[i] for i in chosen]).float() / 127.5 - 1)
+        for _ in range(batch // 4 if len(stock) >= 8 * batch else batch):
+            stock.append(next(source))
+        chosen = [stock[i] for i in rng.choice(len(stock), batch, replace=False)]
+        at = torch.tensor([at for _, at, _ in chosen])
+        dyed = torch.tensor([piece for _, _, piece in chosen])
+        x = disturb(torch.stack([image for image, _, _ in chosen]).float() / 127.5 - 1)
         tower = model.vision_model(x)
         features = F.normalize(model.visual_projection(tower.pooler_output), dim=-1)
         scale = model.logit_scale.exp().clamp(max=100)
@@ -159,7 +185,7 @@ def train(minutes: float, batch: int, peak: float):
                 right, since = right + (logits.argmax(1) == at[:, 0]).float().mean().item(), since + 1
         own = F.normalize(model.text_projection(states[(*at.T, wording)]), dim=-1)
         apart, _ = clip.contrast(features, own, at, scale)
-        loss = loss + 0.5 * apart
+        loss = loss + 0.5 * apart + 0.5 * F.cross_entropy(is_piece(5 * features), dyed)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -171,11 +197,24 @@ def train(minutes: float, batch: int, peak: float):
         if step % 100 == 99:
             log(seen=seen, loss=loss.item(), motif_in_training=right / since, rate=optimizer.param_groups[0]["lr"])
             right, since = 0.0, 0
-        if step % 500 == 499:
+        if step % 250 == 249:
             log(seen=seen, held_out=True, **held_out(average.eval()))
             save("judge.pt", clip=average.state_dict(), asks=asks.state_dict(), seen=seen)
     log(seen=seen, final=True, **held_out(average.eval()))
     save("judge.pt", clip=average.state_dict(), asks=asks.state_dict(), seen=seen)
+
+
+def finish(folder: Path | None):
+    """Replaces `clip.pt`, and the exported model's `clip/`, after a look at the text tower."""
+    model, before = clip.build(), clip.trained()
+    model.load_state_dict(load("judge.pt")["clip"])
+    for name, weight in model.text_model.state_dict().items():
+        assert torch.equal(weight, before.text_model.state_dict()[name]), f"{name} of the text tower has changed"
+    save("clip.pt", clip=model.state_dict())
+    if folder is not None:
+        from export import export_clip
+
+        export_clip(folder, model)
 
 
 if __name__ == "__main__":
@@ -183,5 +222,9 @@ if __name__ == "__main__":
     options.add_argument("--minutes", type=float, default=60)
     options.add_argument("--batch", type=int, default=32)
     options.add_argument("--rate", type=float, default=1e-3)
+    options.add_argument("--pieces", type=float, default=0.0, help="share of pieces of adire")
+    options.add_argument("--export", type=Path, help="an exported model, such as ../../models/starter")
     options = options.parse_args()
-    train(options.minutes, options.batch, options.rate)
+    if options.minutes > 0:
+        train(options.minutes, options.batch, options.rate, options.pieces)
+    finish(options.export)

@@ -33,10 +33,15 @@ fn features_of_images_equal_transformers() {
     let goldens = tensors("judge/features.safetensors");
     let images: Vec<Rgb8> =
         (0..goldens["image_embeds"].dim(0).unwrap()).map(|i| rgb8(&goldens[&format!("{i}.image")])).collect();
-    let (embeddings, maps) =
-        judge().images(&images).unwrap().into_iter().map(|found| (found.embedding, found.map)).unzip();
+    let (mut embeddings, mut maps, mut styles) = (Vec::new(), Vec::new(), Vec::new());
+    for found in judge().images(&images).unwrap() {
+        embeddings.push(found.embedding);
+        maps.push(found.map);
+        styles.push(found.style);
+    }
     assert_close("embeddings", &rows(embeddings), &goldens["image_embeds"]);
     assert_close("maps", &rows(maps), &goldens["maps"]);
+    assert_close("styles", &rows(styles), &goldens["styles"]);
 }
 
 #[test]

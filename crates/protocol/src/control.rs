@@ -133,13 +133,15 @@ pub enum QueuedKind {
     Generation,
     /// A training run.
     Training,
+    /// An evaluation of an adapter version.
+    Evaluation,
 }
 
 /// A queued or running job of any kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct QueuedJob {
-    /// Id of the generation or training run, a UUID.
+    /// Id of the generation, training run or evaluation, a UUID.
     pub id: String,
     /// What it is.
     pub kind: QueuedKind,

@@ -6,6 +6,7 @@ mod control;
 mod dataset;
 mod draft;
 mod embedding;
+mod evaluation;
 mod event;
 pub mod fields;
 mod foreign;
@@ -42,6 +43,11 @@ pub use dataset::{
     MAX_DATASET_NAME_CHARS, MAX_REPEATS, NewDataset, thumbnail_url,
 };
 pub use embedding::{EmbeddingRecord, EmbeddingUse};
+pub use evaluation::{
+    Bounds, EvaluationCriterion, EvaluationDetail, EvaluationImage, EvaluationRecord, EvaluationRequest,
+    EvaluationRole, EvaluationState, EvaluationStep, EvaluationStepName, EvaluationVerdict, GatePolicy,
+    StepState, Suspect,
+};
 pub use event::{Event, GenerationEvent};
 pub use generation::{
     Generation, GenerationRequest, GenerationSpec, GenerationState, ImageRecord, Links, Recipe, Upload,

@@ -5,17 +5,19 @@ use std::{collections::HashMap, ops::ControlFlow, path::Path, sync::Arc, time::I
 use adire_engine::{
     Embedding, EngineError, LoadOptions, Pipeline, Words,
     adapter::{Adapter, AdapterPool, Receipt, Strength},
+    train::held_out_positions,
 };
-use adire_protocol::{AdapterReceipt, ModelInfo, lora_tag};
+use adire_protocol::{AdapterReceipt, ModelInfo, TrainingConfig, lora_tag};
 use adire_studio::{
-    AdapterFile, Backend, BackendError, BundledWords, FeatureRequest, FeatureSet, JudgeInfo, RenderRequest,
-    RenderStep, Rendered, TokenCounter, TrainingTask, UnitOutcome,
+    AdapterFile, Backend, BackendError, BundledWords, FeatureRequest, FeatureSet, JudgeInfo, MeasureRequest,
+    Measurements, RenderRequest, RenderStep, Rendered, TokenCounter, TrainingTask, UnitOutcome,
 };
 
 use crate::{
     error::backend_error,
     init_image::{PreparedInit, pixels},
     judge::{JudgeFolder, JudgeSlot},
+    measure,
     receipt::{embedding_uses, receipt},
     training::TrainingDriver,
 };
@@ -216,6 +218,29 @@ impl Backend for EngineBackend {
 
     fn features(&mut self, request: &FeatureRequest) -> Result<FeatureSet, BackendError> {
         self.judge.features(request)
+    }
+
+    fn metric_revisions(&self) -> Vec<(&'static str, u32)> {
+        measure::revisions()
+    }
+
+    fn measure(&mut self, request: &MeasureRequest) -> Result<Measurements, BackendError> {
+        measure::measure(request)
+    }
+
+    fn held_out(&self, repeats: &[u32], config: &TrainingConfig) -> Vec<usize> {
+        let sources = repeats.iter().map(|count| *count as usize).sum();
+        let apart = held_out_positions(sources, config);
+        let mut first = 0;
+        let mut whole = Vec::new();
+        for (at, count) in repeats.iter().enumerate() {
+            let next = first + *count as usize;
+            if *count > 0 && (first..next).all(|position| apart.contains(&position)) {
+                whole.push(at);
+            }
+            first = next;
+        }
+        whole
     }
 }
 

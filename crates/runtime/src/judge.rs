@@ -76,9 +76,15 @@ impl JudgeSlot {
         let texts: Vec<&str> = request.texts.iter().map(String::as_str).collect();
         let seen = judge.images(&images).map_err(|error| backend_error(&error))?;
         let texts = judge.texts(&texts).map_err(|error| backend_error(&error))?;
-        let (images, maps): (Vec<_>, Vec<_>) =
-            seen.into_iter().map(|features| (features.embedding, features.map)).unzip();
-        Ok(FeatureSet { images, maps: if request.maps { maps } else { Vec::new() }, texts })
+        let mut found = FeatureSet { texts, ..FeatureSet::default() };
+        for features in seen {
+            found.images.push(features.embedding);
+            found.styles.push(features.style);
+            if request.maps {
+                found.maps.push(features.map);
+            }
+        }
+        Ok(found)
     }
 
     fn open(&mut self) -> Result<(&Judge, &str), BackendError> {

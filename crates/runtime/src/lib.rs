@@ -9,6 +9,7 @@ mod backend;
 mod error;
 mod init_image;
 mod judge;
+mod measure;
 mod receipt;
 mod training;
 

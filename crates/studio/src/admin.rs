@@ -5,7 +5,7 @@ use std::sync::Arc;
 use adire_protocol::{JobMove, JobQueue, Links, QueuedJob, QueuedKind};
 
 use crate::{
-    By, StudioError,
+    By, StudioError, evaluations,
     job::{JobKind, reorder},
     requests,
     shared::Shared,
@@ -29,7 +29,7 @@ pub(crate) async fn list(shared: &Shared) -> Result<JobQueue, StudioError> {
             }
             JobKind::Generation if ahead == 0 => "next".to_owned(),
             JobKind::Generation => format!("behind {}", others(ahead)),
-            JobKind::Training => "runs between generations".to_owned(),
+            JobKind::Training | JobKind::Evaluation => "runs between generations".to_owned(),
         });
         ahead += u32::from(kind == JobKind::Generation);
         jobs.push(entry(shared, row, running, why)?);
@@ -60,6 +60,11 @@ fn entry(
             let detail = format!("training, {} steps", request.config.steps);
             (QueuedKind::Training, request.name, detail, format!("/admin/training/{}", row.id))
         }
+        JobKind::Evaluation => {
+            let request = row.evaluation()?;
+            let detail = "evaluation".to_owned();
+            (QueuedKind::Evaluation, request.version, detail, format!("/admin/evaluations/{}", row.id))
+        }
     };
     let wait_ms = shared.work.position(&row.id).and_then(|(_, wait_ms)| wait_ms);
     let owner = Some(row.owner.chars().take(8).collect::<String>()).filter(|owner| !owner.is_empty());
@@ -84,6 +89,7 @@ pub(crate) async fn cancel(shared: Arc<Shared>, id: String) -> Result<(), Studio
     match shared.store.kind_of(&id).await? {
         Some(JobKind::Generation) => requests::cancel(shared, id, By::Admin.into()).await.map(drop),
         Some(JobKind::Training) => training::cancel(shared, id).await.map(drop),
+        Some(JobKind::Evaluation) => evaluations::cancel(shared, id).await.map(drop),
         None => Err(StudioError::not_found("job", &id)),
     }
 }

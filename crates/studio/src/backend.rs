@@ -11,7 +11,7 @@ use adire_protocol::{
     TrainingPoint,
 };
 
-use crate::LocalFile;
+use crate::{LocalFile, MeasureRequest, Measurements};
 
 /// Counts a prompt's tokens on any thread, without waiting for the backend. `<lora:…>` tags have been taken out; the
 /// words stand for so many vectors.
@@ -89,6 +89,19 @@ pub trait Backend: 'static {
     /// # Errors
     /// A sentence to show to the user; as for [`Self::judge`].
     fn features(&mut self, request: &FeatureRequest) -> Result<FeatureSet, BackendError>;
+
+    /// The metrics' names and revisions. A revision grows when a metric's result changes for the same features.
+    fn metric_revisions(&self) -> Vec<(&'static str, u32)>;
+
+    /// Computes metrics from features.
+    ///
+    /// # Errors
+    /// A sentence to show to the user: features of different lengths, or not finite.
+    fn measure(&mut self, request: &MeasureRequest) -> Result<Measurements, BackendError>;
+
+    /// Positions of the images that a training run with these repeat counts and settings holds out: none of their repeats
+    /// is trained on.
+    fn held_out(&self, repeats: &[u32], config: &TrainingConfig) -> Vec<usize>;
 }
 
 /// The model whose features an evaluation scores by. Scores of two judges cannot be compared.
@@ -118,6 +131,8 @@ pub struct FeatureRequest {
 pub struct FeatureSet {
     /// One for each image, comparable with `texts`.
     pub images: Vec<Vec<f32>>,
+    /// One for each image: its textures and colours, with little of what it shows.
+    pub styles: Vec<Vec<f32>>,
     /// One for each image: what it shows place by place, for tests of copying. Empty unless requested.
     pub maps: Vec<Vec<f32>>,
     /// One for each text.

@@ -21,13 +21,14 @@ use std::{
 
 use adire_protocol::{
     AdapterLayer, AdapterReceipt, Defaults, EmbeddingUse, ExamplePrompt, LeftOut, Limits, ModelInfo,
-    Sampling, TokenCount,
+    Sampling, TokenCount, TrainingConfig,
 };
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Backend, BackendError, BundledWords, EmbeddingFile, FeatureRequest, FeatureSet, JudgeInfo, Pixels,
-    RenderRequest, RenderStep, Rendered, TokenCounter, TrainingTask, UnitOutcome, read_pixels,
+    Backend, BackendError, BundledWords, EmbeddingFile, FeatureRequest, FeatureSet, JudgeInfo,
+    MeasureRequest, Measurements, Pixels, RenderRequest, RenderStep, Rendered, TokenCounter, TrainingTask,
+    UnitOutcome, read_pixels,
 };
 
 mod judge;
@@ -279,6 +280,20 @@ impl Backend for FakeBackend {
     fn features(&mut self, request: &FeatureRequest) -> Result<FeatureSet, BackendError> {
         self.note("features");
         Ok(judge::features(request))
+    }
+
+    fn metric_revisions(&self) -> Vec<(&'static str, u32)> {
+        vec![("clip_score", 1), ("style_margin", 1)]
+    }
+
+    fn measure(&mut self, request: &MeasureRequest) -> Result<Measurements, BackendError> {
+        self.note("measure");
+        Ok(judge::measure(request))
+    }
+
+    /// The last of every five.
+    fn held_out(&self, repeats: &[u32], _: &TrainingConfig) -> Vec<usize> {
+        (0..repeats.len()).filter(|at| at % 5 == 4).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The studio's public API: everything the server and the page call.
 
 mod datasets;
+mod evaluations;
 mod import;
 mod moves;
 mod training;

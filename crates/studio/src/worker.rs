@@ -14,22 +14,48 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adire_protocol::{AdapterReceipt, ModelInfo};
+use adire_protocol::{AdapterReceipt, ModelInfo, TrainingConfig};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Backend, BackendError, BundledWords, FeatureRequest, FeatureSet, JudgeInfo, RenderRequest, RenderStep,
-    Rendered, StudioError, TokenCounter, TrainingTask, UnitOutcome,
+    Backend, BackendError, BundledWords, FeatureRequest, FeatureSet, JudgeInfo, MeasureRequest, Measurements,
+    RenderRequest, RenderStep, Rendered, StudioError, TokenCounter, TrainingTask, UnitOutcome,
 };
 
 /// A request to the worker thread. Requests are served in order, one at a time.
 enum Request {
-    Check { path: PathBuf, reply: oneshot::Sender<Result<AdapterReceipt, BackendError>> },
-    Pin { hashes: Vec<String> },
-    Render { job: Box<RenderRequest>, stop: Arc<AtomicBool>, updates: mpsc::UnboundedSender<RenderEvent> },
+    Check {
+        path: PathBuf,
+        reply: oneshot::Sender<Result<AdapterReceipt, BackendError>>,
+    },
+    Pin {
+        hashes: Vec<String>,
+    },
+    Render {
+        job: Box<RenderRequest>,
+        stop: Arc<AtomicBool>,
+        updates: mpsc::UnboundedSender<RenderEvent>,
+    },
     Train(TrainCommand),
-    Judge { reply: oneshot::Sender<Result<JudgeInfo, BackendError>> },
-    Features { request: Box<FeatureRequest>, reply: oneshot::Sender<Result<FeatureSet, BackendError>> },
+    Judge {
+        reply: oneshot::Sender<Result<JudgeInfo, BackendError>>,
+    },
+    Features {
+        request: Box<FeatureRequest>,
+        reply: oneshot::Sender<Result<FeatureSet, BackendError>>,
+    },
+    MetricRevisions {
+        reply: oneshot::Sender<Result<Vec<(&'static str, u32)>, BackendError>>,
+    },
+    Measure {
+        request: Box<MeasureRequest>,
+        reply: oneshot::Sender<Result<Measurements, BackendError>>,
+    },
+    HeldOut {
+        repeats: Vec<u32>,
+        config: Box<TrainingConfig>,
+        reply: oneshot::Sender<Result<Vec<usize>, BackendError>>,
+    },
     Exit,
 }
 
@@ -169,6 +195,37 @@ impl Worker {
         answer.await.map_err(|_| gone())
     }
 
+    /// See [`Backend::metric_revisions`].
+    pub(crate) async fn metric_revisions(
+        &self,
+    ) -> Result<Result<Vec<(&'static str, u32)>, BackendError>, StudioError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::MetricRevisions { reply }).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+
+    /// See [`Backend::measure`].
+    pub(crate) async fn measure(
+        &self,
+        request: MeasureRequest,
+    ) -> Result<Result<Measurements, BackendError>, StudioError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Measure { request: Box::new(request), reply }).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+
+    /// See [`Backend::held_out`].
+    pub(crate) async fn held_out(
+        &self,
+        repeats: Vec<u32>,
+        config: TrainingConfig,
+    ) -> Result<Result<Vec<usize>, BackendError>, StudioError> {
+        let (reply, answer) = oneshot::channel();
+        let config = Box::new(config);
+        self.requests.send(Request::HeldOut { repeats, config, reply }).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+
     async fn train<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> TrainCommand) -> Result<T, StudioError> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request::Train(ask(reply))).map_err(|_| gone())?;
@@ -216,6 +273,15 @@ fn serve<B: Backend>(mut backend: B, inbox: &blocking::Receiver<Request>) {
             }
             Request::Features { request, reply } => {
                 let _ = reply.send(guarded(|| backend.features(&request)));
+            }
+            Request::MetricRevisions { reply } => {
+                let _ = reply.send(guarded(|| Ok(backend.metric_revisions())));
+            }
+            Request::Measure { request, reply } => {
+                let _ = reply.send(guarded(|| backend.measure(&request)));
+            }
+            Request::HeldOut { repeats, config, reply } => {
+                let _ = reply.send(guarded(|| Ok(backend.held_out(&repeats, &config))));
             }
             Request::Exit => break,
         }

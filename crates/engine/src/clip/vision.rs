@@ -56,28 +56,34 @@ impl VisionTower {
 
     /// `images` [batch, 3, side, side] in the compute dtype; gives [batch, width].
     pub(crate) fn forward(&self, images: &Tensor) -> Result<Tensor> {
-        Ok(self.forward_with_places(images, 0)?.0)
+        Ok(self.forward_with_places(images, [0])?.0)
     }
 
-    /// As [`Self::forward`], with the states of the patches after `layers` layers, [batch, patches, width]; they come row
-    /// by row from the top.
-    pub(crate) fn forward_with_places(&self, images: &Tensor, layers: usize) -> Result<(Tensor, Tensor)> {
+    /// As [`Self::forward`], with the states of the patches after so many layers, [batch, patches, width] each; they come
+    /// row by row from the top.
+    pub(crate) fn forward_with_places<const N: usize>(
+        &self,
+        images: &Tensor,
+        after: [usize; N],
+    ) -> Result<(Tensor, [Tensor; N])> {
         let (batch, ..) = images.dims4()?;
         let patches = ops::conv2d(images, &self.patch_embedding, &self.no_bias, None, self.patch, 0)?;
         let patches = patches.flatten_from(2)?.transpose(1, 2)?;
         let class = self.class_embedding.reshape((1, 1, ()))?.repeat((batch, 1, 1))?;
         let x = Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.position_embedding)?;
         let mut x = self.pre_layernorm.forward(&x)?;
-        let mut places = x.clone();
+        let mut places = after.map(|_| x.clone());
         for (done, layer) in self.layers.iter().enumerate() {
             x = layer.forward(&x, AttentionMask::None)?;
-            if done + 1 == layers {
-                places = x.clone();
+            for (places, _) in places.iter_mut().zip(after).filter(|(_, layers)| *layers == done + 1) {
+                *places = x.clone();
             }
         }
         let pooled = self.post_layernorm.forward(&x.narrow(1, 0, 1)?.contiguous()?)?;
-        let patches = places.dim(1)? - 1;
-        Ok((pooled.squeeze(1)?, places.narrow(1, 1, patches)?))
+        for places in &mut places {
+            *places = places.narrow(1, 1, places.dim(1)? - 1)?;
+        }
+        Ok((pooled.squeeze(1)?, places))
     }
 
     /// Layers of the transformer.

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Changes whenever the features of the same files can change.
-pub const REVISION: u32 = 1;
+pub const REVISION: u32 = 2;
 /// Images computed at once: CLIP ViT-L/14 needs about 100 MB for each.
 const BATCH: usize = 8;
 /// What the hash covers beside the weights, as far as it exists.
@@ -52,6 +52,9 @@ pub struct ImageFeatures {
     /// The states of the patches after two thirds of the layers, each scaled to the same length, row by row; together of
     /// length 1. The cosine of two maps is the mean cosine of their places.
     pub map: Vec<f32>,
+    /// Mean and standard deviation over the patches of each channel after half the layers, together of length 1: textures
+    /// and colours wherever they are, little of what is shown.
+    pub style: Vec<f32>,
 }
 
 impl Judge {
@@ -97,13 +100,18 @@ impl Judge {
                 .iter()
                 .map(|image| self.preprocessor.apply(image, &self.device))
                 .collect::<Result<Vec<_>>>()?;
-            let layers = (2 * self.vision.layers()).div_ceil(3);
-            let (pooled, places) = self.vision.forward_with_places(&Tensor::cat(&inputs, 0)?, layers)?;
+            let layers = self.vision.layers();
+            let after = [(2 * layers).div_ceil(3), layers / 2];
+            let (pooled, [places, middle]) =
+                self.vision.forward_with_places(&Tensor::cat(&inputs, 0)?, after)?;
             let embeddings = unit(&self.visual_projection.forward(&pooled.unsqueeze(1)?)?.squeeze(1)?)?;
             let maps = unit(&unit(&places)?.flatten_from(1)?)?;
-            for (embedding, map) in embeddings.to_vec2()?.into_iter().zip(maps.to_vec2()?) {
-                features.push(ImageFeatures { embedding, map });
-            }
+            let mean = middle.mean_keepdim(1)?;
+            let deviation = middle.broadcast_sub(&mean)?.sqr()?.mean(1)?.sqrt()?;
+            let styles = unit(&Tensor::cat(&[mean.squeeze(1)?, deviation], 1)?)?;
+            let (maps, styles) = (maps.to_vec2()?, styles.to_vec2()?);
+            let rows = embeddings.to_vec2()?.into_iter().zip(maps).zip(styles);
+            features.extend(rows.map(|((embedding, map), style)| ImageFeatures { embedding, map, style }));
         }
         Ok(features)
     }

@@ -113,15 +113,13 @@ impl Preparation {
             return Err(EngineError::Request(message));
         }
         let rng = RunRng::new(config.seed);
-        let held = held_out(sources, config.held_out);
-        let order = rng.order(sources, RngStream::Split, 0);
         Ok(Self {
             config: config.clone(),
             rng,
             sources,
             total: sources + classes,
             done: 0,
-            apart: order.into_iter().take(held).collect(),
+            apart: held_out_positions(sources, config).into_iter().collect(),
             prepared: Prepared { empty: tokenizer.encode("")?.ids, ..Prepared::default() },
             last: None,
         })
@@ -192,6 +190,12 @@ impl Preparation {
         let message = format!("only {} of {} images were prepared", self.done, self.total);
         Err(EngineError::Request(message))
     }
+}
+
+/// Positions of the held-out ones of so many images, repeats counted, in no order.
+pub fn held_out_positions(sources: usize, config: &TrainingConfig) -> Vec<usize> {
+    let order = RunRng::new(config.seed).order(sources, RngStream::Split, 0);
+    order.into_iter().take(held_out(sources, config.held_out)).collect()
 }
 
 /// Number of held-out images: the rounded share, but never all.

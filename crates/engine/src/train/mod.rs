@@ -15,7 +15,7 @@ mod rng;
 mod state;
 mod trainer;
 
-pub use data::{Example, Preparation, Prepared, Source};
+pub use data::{Example, Preparation, Prepared, Source, held_out_positions};
 pub use held_out::HeldOutLoss;
 pub use loss::Objective;
 pub use parameters::{Parameters, Trained};

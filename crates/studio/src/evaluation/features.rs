@@ -13,7 +13,7 @@ pub(crate) async fn judge(worker: &Worker) -> Result<JudgeInfo, StudioError> {
 /// As [`crate::Backend::features`], unit by unit.
 pub(crate) async fn features(worker: &Worker, request: FeatureRequest) -> Result<FeatureSet, StudioError> {
     let FeatureRequest { images, texts, maps } = request;
-    let wanted = (images.len(), if maps { images.len() } else { 0 }, texts.len());
+    let wanted = (images.len(), images.len(), if maps { images.len() } else { 0 }, texts.len());
     let mut all = FeatureSet::default();
     let (mut images, mut texts) = (images.into_iter().peekable(), texts.into_iter().peekable());
     while images.peek().is_some() || texts.peek().is_some() {
@@ -21,12 +21,15 @@ pub(crate) async fn features(worker: &Worker, request: FeatureRequest) -> Result
         let unit = FeatureRequest { images, texts: texts.by_ref().take(UNIT).collect(), maps };
         let found = worker.features(unit).await?.map_err(failed)?;
         all.images.extend(found.images);
+        all.styles.extend(found.styles);
         all.maps.extend(found.maps);
         all.texts.extend(found.texts);
     }
-    let found = (all.images.len(), all.maps.len(), all.texts.len());
+    let found = (all.images.len(), all.styles.len(), all.maps.len(), all.texts.len());
     let finite = |rows: &[Vec<f32>]| rows.iter().flatten().all(|value| value.is_finite());
-    if found != wanted || ![&all.images, &all.maps, &all.texts].into_iter().all(|rows| finite(rows)) {
+    if found != wanted
+        || ![&all.images, &all.styles, &all.maps, &all.texts].into_iter().all(|rows| finite(rows))
+    {
         return Err(StudioError::Backend(
             "The judge returned unusable features (NaN, or too few).".to_owned(),
         ));

@@ -1,9 +1,12 @@
 //! Evaluation: which prompts a version is tried on, features from the judge, and the statistics and criteria that decide.
 
+pub(crate) mod evidence;
 mod features;
 pub mod gate;
+pub(crate) mod plan;
 pub mod policy;
 pub mod statistics;
+pub(crate) mod steps;
 pub mod suite;
 
 pub(crate) use features::{features, judge};

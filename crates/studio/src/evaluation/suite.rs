@@ -9,6 +9,8 @@ use super::statistics::FEWEST_PROMPTS;
 
 /// Stands for the trigger word in a prompt.
 pub const TRIGGER: &str = "{trigger}";
+/// The starter model's name.
+const STARTER: &str = "Adire starter";
 const MAX_PROMPTS: usize = 200;
 const MAX_SEEDS: usize = 8;
 const MAX_CHARS: usize = 1_000;
@@ -49,6 +51,11 @@ impl Suite {
     /// Never; a test reads the file.
     pub fn starter() -> Self {
         built_in(include_str!("suites/starter.toml"))
+    }
+
+    /// The built-in suite for a model: the starter's words for the starter.
+    pub fn of_model(name: &str) -> Self {
+        if name == STARTER { Self::starter() } else { Self::general() }
     }
 
     /// Reads a suite from TOML, or from JSON if it begins with a brace.

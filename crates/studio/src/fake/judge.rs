@@ -1,6 +1,8 @@
 //! The fake judge: colours as features.
 
-use crate::{FeatureRequest, FeatureSet, JudgeInfo, Pixels};
+use crate::{
+    CopyingMeasurements, FeatureRequest, FeatureSet, JudgeInfo, MeasureRequest, Measurements, Pixels,
+};
 
 /// The eight corners of the RGB cube, by the highest bits of red, green and blue.
 const NAMES: [&str; 8] = ["black", "blue", "green", "turquoise", "red", "purple", "yellow", "white"];
@@ -13,6 +15,7 @@ pub(super) fn features(request: &FeatureRequest) -> FeatureSet {
     let maps = if request.maps { &request.images[..] } else { &[] };
     FeatureSet {
         images: request.images.iter().map(|image| unit(histogram(&image.rgb).to_vec())).collect(),
+        styles: request.images.iter().map(|image| unit(histogram(&image.rgb).to_vec())).collect(),
         maps: maps.iter().map(|image| unit(map(image))).collect(),
         texts: request.texts.iter().map(|text| unit(named(text).to_vec())).collect(),
     }
@@ -49,4 +52,51 @@ fn unit(mut values: Vec<f32>) -> Vec<f32> {
         values.iter_mut().for_each(|value| *value /= length);
     }
     values
+}
+
+/// Cosines in place of the engine's metrics, with the same meaning and signs.
+pub(super) fn measure(request: &MeasureRequest) -> Measurements {
+    let roles = [&request.challenger, &request.base, &request.champion];
+    let score = |(image, text): (&Vec<f32>, &Vec<f32>)| 2.5 * cosine(image, text).max(0.0);
+    let margin =
+        |image: &Vec<f32>| nearness(image, &request.held_out.styles) - nearness(image, &request.base.styles);
+    let copying = request.copying.as_ref().map(|maps| {
+        let nearest = |images: &[Vec<f32>]| -> Vec<(usize, f64)> {
+            images.iter().filter_map(|image| nearest(image, &maps.training)).collect()
+        };
+        let own = |images: &[Vec<f32>]| {
+            nearest(images).iter().zip(&maps.own).map(|((found, _), own)| found == own).collect()
+        };
+        CopyingMeasurements {
+            z: (!maps.held_out.is_empty()).then_some(0.0),
+            own_nearest: own(&maps.captions),
+            base_own_nearest: own(&maps.base_captions),
+            nearest: nearest(&maps.captions),
+        }
+    });
+    Measurements {
+        clip_scores: roles.map(|images| images.embeddings.iter().zip(&request.texts).map(score).collect()),
+        style_margins: roles.map(|images| {
+            if request.held_out.styles.is_empty() {
+                Vec::new()
+            } else {
+                images.styles.iter().map(margin).collect()
+            }
+        }),
+        metrics: vec![("prompts", request.prompts.len() as f64)],
+        copying,
+    }
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    f64::from(a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>())
+}
+
+fn nearness(image: &[f32], others: &[Vec<f32>]) -> f64 {
+    others.iter().map(|other| cosine(image, other)).sum::<f64>() / others.len().max(1) as f64
+}
+
+fn nearest(image: &[f32], others: &[Vec<f32>]) -> Option<(usize, f64)> {
+    let cosines = others.iter().map(|other| cosine(image, other)).enumerate();
+    cosines.max_by(|(_, a), (_, b)| a.total_cmp(b))
 }

@@ -18,16 +18,18 @@ pub(crate) const MAX_ATTEMPTS: i64 = 3;
 pub(crate) enum JobKind {
     Generation,
     Training,
+    Evaluation,
 }
 
 impl JobKind {
-    pub(crate) const ALL: [Self; 2] = [Self::Generation, Self::Training];
+    pub(crate) const ALL: [Self; 3] = [Self::Generation, Self::Training, Self::Evaluation];
 
     /// As rows have it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Generation => "generation",
             Self::Training => "training",
+            Self::Evaluation => "evaluation",
         }
     }
 

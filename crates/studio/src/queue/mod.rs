@@ -49,6 +49,8 @@ pub(crate) struct Work {
     budget: Budget,
     /// Whether a training may wait that nobody has looked for yet.
     training_waits: AtomicBool,
+    /// The same of evaluations.
+    evaluation_waits: AtomicBool,
     /// Wakes the scheduler; keeps one permit, so a wake between its look and its wait is not lost.
     wake: Notify,
     /// Time of the newest image: each is later than the one before, even within a millisecond or after the system's clock
@@ -110,6 +112,7 @@ impl Work {
             caps,
             budget,
             training_waits: AtomicBool::new(true),
+            evaluation_waits: AtomicBool::new(true),
             wake: Notify::new(),
             newest_image: AtomicI64::new(newest_image),
         }
@@ -269,6 +272,17 @@ impl Work {
     /// Whether a training may wait; asked once for each time that one may have come.
     pub(crate) fn look_for_training(&self) -> bool {
         self.training_waits.swap(false, Ordering::Relaxed)
+    }
+
+    /// An evaluation waits, or may wait.
+    pub(crate) fn evaluation_waits(&self) {
+        self.evaluation_waits.store(true, Ordering::Relaxed);
+        self.notify_all();
+    }
+
+    /// Whether an evaluation may wait; asked once for each time that one may have come.
+    pub(crate) fn look_for_evaluation(&self) -> bool {
+        self.evaluation_waits.swap(false, Ordering::Relaxed)
     }
 
     /// Everything that runs and waits, in the order in which it is made; `true` for what runs.

@@ -30,6 +30,8 @@ pub enum Mover {
     Admin,
     /// A command on the data folder.
     CommandLine,
+    /// A verdict of the gate.
+    Gate,
     /// The server itself, because a file is damaged.
     Server,
 }
@@ -39,6 +41,7 @@ impl fmt::Display for Mover {
         f.write_str(match self {
             Self::Admin => "admin",
             Self::CommandLine => "command line",
+            Self::Gate => "gate",
             Self::Server => "server",
         })
     }

@@ -10,6 +10,7 @@ mod blobs;
 mod datasets;
 mod deletion;
 mod embeddings;
+mod evaluations;
 mod generations;
 mod images;
 mod jobs;
@@ -35,6 +36,7 @@ use sql::{Kind, Place};
 
 pub(crate) use adapters::Listed;
 pub(crate) use datasets::{DatasetImageRow, DatasetRow};
+pub(crate) use evaluations::{EvaluationRow, NewEvaluation, NewImage};
 pub(crate) use generations::GenerationRow;
 pub(crate) use images::{ImageRow, image_url};
 pub(crate) use jobs::{OpenJob, Release};
@@ -62,7 +64,7 @@ macro_rules! same {
 
 /// Every step of the layout, embedded in the program. A file that was released is never edited: its checksum is in
 /// people's databases. Listed by hand because sqlx's macro would build SQLite a second time, for the compiler's host.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     same!(1, "studio", "0001_studio.sql"),
     same!(2, "uploads and receipts", "0002_uploads_and_receipts.sql"),
     same!(3, "datasets and training", "0003_datasets_and_training.sql"),
@@ -98,6 +100,12 @@ const STEPS: [Step; 11] = [
         "registry",
         include_str!("../../migrations/sqlite/0011_registry.sql"),
         include_str!("../../migrations/postgres/0011_registry.sql"),
+    ),
+    (
+        12,
+        "evaluations",
+        include_str!("../../migrations/sqlite/0012_evaluations.sql"),
+        include_str!("../../migrations/postgres/0012_evaluations.sql"),
     ),
 ];
 

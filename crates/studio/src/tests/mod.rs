@@ -7,6 +7,7 @@ mod crashes;
 mod datasets;
 mod deletion;
 mod embeddings;
+mod evaluation;
 mod events;
 mod features;
 mod files;

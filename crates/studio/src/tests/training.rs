@@ -34,6 +34,22 @@ async fn ask(studio: &Studio, name: &str, config: TrainingConfig) -> TrainingRun
     studio.train(request).await.unwrap()
 }
 
+/// A version that a run on so many images has made.
+pub(super) async fn trained(studio: &Studio, name: &str, images: u8) -> String {
+    let dataset = dataset(studio, name, images).await.id;
+    let run = TrainingRequest {
+        name: name.to_owned(),
+        dataset,
+        config: config(),
+        class_dataset: None,
+        class_prompt: None,
+        continue_from: None,
+        note: String::new(),
+    };
+    let run = studio.train(run).await.unwrap();
+    until_state(studio, &run.id, Done).await.job.version.unwrap()
+}
+
 /// Waits until `f` says so.
 async fn until_job(studio: &Studio, id: &str, f: impl Fn(&TrainingRun) -> bool) -> TrainingRunDetail {
     let waiting = async {

@@ -43,5 +43,6 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
             tracing::warn!(%error, "the queue was not read");
         }
         shared.work.training_waits();
+        shared.work.evaluation_waits();
     }
 }

@@ -1,7 +1,8 @@
 //! Runs the queue: jobs are claimed under a lease (`claim`, `lease`) and run unit by unit by one task (`scheduler`). A kind
-//! of job is one file: `generation`, `training`.
+//! of job is one file: `generation`, `training`, `evaluation`.
 
 mod claim;
+mod evaluation;
 mod generation;
 mod intake;
 mod lease;

@@ -8,6 +8,7 @@ use adire_protocol::GenerationEvent;
 use super::{
     Progressed,
     claim::Claimer,
+    evaluation::EvaluationRun,
     generation::{GenerationRun, last_event, without_folders},
     restore,
     training::TrainingRun,
@@ -30,10 +31,13 @@ struct Scheduler {
     shared: Arc<Shared>,
     generations: Claimer,
     trainings: Claimer,
+    evaluations: Claimer,
     /// Generations under way: one, and those that give way to newcomers.
     runs: Vec<GenerationRun>,
     /// The training under way.
     training: Option<TrainingRun>,
+    /// The evaluation under way.
+    evaluation: Option<EvaluationRun>,
     /// What the last unit was of.
     last: Option<JobKind>,
 }
@@ -42,8 +46,17 @@ struct Scheduler {
 pub(crate) async fn run(shared: Arc<Shared>) {
     let claimer = |kind| Claimer::new(&shared.work.node, kind, &shared.model.hash);
     let (generations, trainings) = (claimer(JobKind::Generation), claimer(JobKind::Training));
-    let mut scheduler =
-        Scheduler { shared, generations, trainings, runs: Vec::new(), training: None, last: None };
+    let evaluations = claimer(JobKind::Evaluation);
+    let mut scheduler = Scheduler {
+        shared,
+        generations,
+        trainings,
+        evaluations,
+        runs: Vec::new(),
+        training: None,
+        evaluation: None,
+        last: None,
+    };
     while !scheduler.shared.work.is_closing() {
         match scheduler.take_on(None).await {
             Ok(()) => scheduler.unit().await,
@@ -54,9 +67,12 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             }
         }
     }
-    let Scheduler { shared, runs, training, .. } = scheduler;
+    let Scheduler { shared, runs, training, evaluation, .. } = scheduler;
     for run in runs {
         stopped(&shared, &run.hold, Stop::Closing).await;
+    }
+    if let Some(evaluation) = evaluation {
+        end_other(&shared, &evaluation.hold, Stop::Closing).await;
     }
     if let Some(mut training) = training {
         // It is told to stop, so this writes a checkpoint.
@@ -71,6 +87,9 @@ impl Scheduler {
     async fn take_on(&mut self, during: Option<JobKind>) -> Result<(), StudioError> {
         if self.training.is_none() && during != Some(JobKind::Training) {
             self.take_on_training().await?;
+        }
+        if self.evaluation.is_none() && during != Some(JobKind::Evaluation) {
+            self.take_on_evaluation().await?;
         }
         let due = self.runs.iter().map(GenerationRun::due).min();
         let next = self.shared.work.next_turn();
@@ -108,6 +127,21 @@ impl Scheduler {
         Ok(())
     }
 
+    async fn take_on_evaluation(&mut self) -> Result<(), StudioError> {
+        if !self.shared.work.look_for_evaluation() {
+            return Ok(());
+        }
+        let Some(claimed) = self.evaluations.claim(&self.shared.store).await? else { return Ok(()) };
+        match EvaluationRun::begin(&self.shared, claimed).await {
+            Ok(run) => self.evaluation = Some(run),
+            Err((hold, stop)) => {
+                end_other(&self.shared, &hold, stop).await;
+                self.shared.work.evaluation_waits();
+            }
+        }
+        Ok(())
+    }
+
     /// Whether training waits for generations.
     fn gives_way(&self) -> bool {
         self.shared.training.settings().yield_to_generations && self.shared.work.is_busy()
@@ -116,7 +150,7 @@ impl Scheduler {
     /// Whose unit is next.
     fn next(&self) -> Option<JobKind> {
         let Some(training) = &self.training else {
-            return (!self.runs.is_empty()).then_some(JobKind::Generation);
+            return self.next_without_training();
         };
         let takes_turns = !self.shared.training.settings().yield_to_generations;
         if training.hold.stopped().is_some() || (takes_turns && self.last == Some(JobKind::Generation)) {
@@ -125,8 +159,20 @@ impl Scheduler {
         if !self.runs.is_empty() {
             return Some(JobKind::Generation);
         }
+        // An evaluation lasts minutes, a training run hours: the shorter one goes first.
+        if let Some(kind) = self.next_without_training() {
+            return Some(kind);
+        }
         // One is about to be written: its image goes first.
         (!self.gives_way()).then_some(JobKind::Training)
+    }
+
+    fn next_without_training(&self) -> Option<JobKind> {
+        if !self.runs.is_empty() {
+            return Some(JobKind::Generation);
+        }
+        // A generation that is about to be written goes first here, too.
+        (self.evaluation.is_some() && self.shared.work.next_turn().is_none()).then_some(JobKind::Evaluation)
     }
 
     /// Does the unit that is due next; without one, waits until something has changed.
@@ -141,6 +187,7 @@ impl Scheduler {
         match next {
             Some(JobKind::Generation) => self.image().await,
             Some(JobKind::Training) => self.training_unit().await,
+            Some(JobKind::Evaluation) => self.evaluation_unit().await,
             None if self.shared.work.next_turn().is_some() => return,
             None => self.shared.work.changed().await,
         }
@@ -173,6 +220,19 @@ impl Scheduler {
                 shared.work.training_waits();
             }
         }
+    }
+
+    async fn evaluation_unit(&mut self) {
+        let Some(mut run) = self.evaluation.take() else { return };
+        let shared = self.shared.clone();
+        match self.beside(JobKind::Evaluation, run.unit(&shared)).await {
+            Ok(Progressed::More) => return self.evaluation = Some(run),
+            Ok(Progressed::Done) => {
+                end(&shared, &run.hold, Outcome::Done { version: None }, None).await;
+            }
+            Err(stop) => end_other(&shared, &run.hold, stop).await,
+        }
+        shared.work.evaluation_waits();
     }
 
     /// Does a unit; what comes meanwhile is taken on already.
@@ -244,6 +304,21 @@ async fn end_training(shared: &Shared, hold: &Hold, stop: Stop) {
             if give_back(shared, hold, &stop).await == Some(JobState::Cancelled) {
                 shared.training.forget_checkpoint(id).await;
             }
+        }
+    }
+}
+
+/// Writes why a job stops that leaves nothing behind.
+async fn end_other(shared: &Shared, hold: &Hold, stop: Stop) {
+    let id = hold.lease.job.as_str();
+    match stop {
+        Stop::Failed(message) => {
+            tracing::warn!(job = id, message, "failed");
+            end(shared, hold, Outcome::Failed(&message), None).await;
+        }
+        Stop::LeaseLost => shared.work.let_go(id, None, None),
+        Stop::Closing | Stop::Asked(_) => {
+            give_back(shared, hold, &stop).await;
         }
     }
 }

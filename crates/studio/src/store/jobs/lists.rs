@@ -1,6 +1,6 @@
 //! What is asked about jobs, and their order.
 
-use adire_protocol::{GenerationSpec, TrainingRequest};
+use adire_protocol::{EvaluationRequest, GenerationSpec, TrainingRequest};
 
 use crate::{
     StudioError,
@@ -22,6 +22,7 @@ row! {
         pub(crate) network: Option<String>,
         spec: Option<String>,
         request: Option<String>,
+        evaluation: Option<String>,
     }
 }
 
@@ -36,6 +37,10 @@ impl OpenJob {
 
     pub(crate) fn spec(&self) -> Result<GenerationSpec, StudioError> {
         decode(self.spec.as_deref().unwrap_or_default(), "request", &self.id)
+    }
+
+    pub(crate) fn evaluation(&self) -> Result<EvaluationRequest, StudioError> {
+        decode(self.evaluation.as_deref().unwrap_or_default(), "evaluation", &self.id)
     }
 
     pub(crate) fn request(&self) -> Result<TrainingRequest, StudioError> {
@@ -80,8 +85,9 @@ impl Store {
     /// Everything that runs or waits: generations, then trainings, those that run first.
     pub(crate) async fn open_jobs(&self) -> Result<Vec<OpenJob>, StudioError> {
         sqlx::query_as(
-            "SELECT j.id, j.kind, j.state, j.owner, j.cost, j.wants, j.created_at, g.network, g.spec, t.request \
-             FROM jobs j LEFT JOIN generations g ON g.id = j.id LEFT JOIN training_jobs t ON t.id = j.id \
+            "SELECT j.id, j.kind, j.state, j.owner, j.cost, j.wants, j.created_at, g.network, g.spec, t.request, \
+             e.request AS evaluation FROM jobs j LEFT JOIN generations g ON g.id = j.id \
+             LEFT JOIN training_jobs t ON t.id = j.id LEFT JOIN evaluations e ON e.id = j.id \
              WHERE j.state IN ('queued', 'running') \
              ORDER BY j.kind, CASE j.state WHEN 'running' THEN 0 ELSE 1 END, j.turn, j.id",
         )

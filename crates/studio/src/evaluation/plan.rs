@@ -1,0 +1,155 @@
+//! Which images an evaluation needs, in which order. Pure.
+
+use std::ops::Range;
+
+use adire_protocol::EvaluationRole;
+
+use super::{gate::BLOCK, suite::Suite};
+
+/// Prompts without the trigger word that leakage is measured on.
+const UNTRIGGERED: usize = 12;
+/// Images of training captions that copying is tested on; of few captions, several seeds are rendered.
+pub(crate) const CAPTIONS: usize = 24;
+/// Most seeds of a caption.
+const CAPTION_SEEDS: usize = 6;
+
+/// Milliseconds that an image is taken for. Only their ratios matter.
+const IMAGE_MS: i64 = 1_000;
+
+/// Expected milliseconds of an evaluation.
+pub(crate) fn expected_ms(suite: &Suite) -> i64 {
+    let images = 2 * suite.prompts.len() * suite.seeds.len() + 2 * CAPTIONS;
+    IMAGE_MS * i64::try_from(images).unwrap_or(i64::MAX / IMAGE_MS)
+}
+
+/// An image to render.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) role: EvaluationRole,
+    /// Index of its prompt in the suite, or of its caption.
+    pub(crate) prompt: u32,
+    pub(crate) seed: u64,
+    pub(crate) text: String,
+}
+
+/// All images of an evaluation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) slots: Vec<Slot>,
+    /// Ends of the blocks: after each there is enough to see whether going on is futile.
+    pub(crate) blocks: Vec<usize>,
+}
+
+/// What images are of.
+#[derive(Clone, Debug)]
+pub(crate) struct Subjects<'a> {
+    pub(crate) suite: &'a Suite,
+    /// The version's trigger word; may be empty.
+    pub(crate) trigger: &'a str,
+    /// The champion's, if there is one.
+    pub(crate) champion: Option<&'a str>,
+    /// Captions of training images, the trigger word included.
+    pub(crate) captions: &'a [String],
+}
+
+impl Plan {
+    pub(crate) fn new(subjects: &Subjects<'_>) -> Self {
+        use EvaluationRole::{Base, BaseCaption, Caption, Challenger, Champion, Untriggered};
+        let Subjects { suite, trigger, champion, captions } = subjects;
+        let mut plan = Self::default();
+        let mut add = |role, prompt: usize, seed, text: String| {
+            plan.slots.push(Slot { role, prompt: u32::try_from(prompt).unwrap_or(u32::MAX), seed, text });
+            plan.slots.len()
+        };
+        let mut ends = Vec::new();
+        for block in blocks(suite.prompts.len()) {
+            let mut end = 0;
+            // Role by role: putting an adapter into effect takes time.
+            for role in [Base, Champion, Challenger] {
+                for at in block.clone() {
+                    let prompt = &suite.prompts[at];
+                    let text = match (role, champion) {
+                        // The base gets the plain words: its images serve every adapter, and a word that means nothing to
+                        // it is no handicap.
+                        (Base, _) => suite.score_text(prompt),
+                        (Champion, Some(trigger)) => Suite::render_text(prompt, trigger),
+                        (Champion, None) => continue,
+                        _ => Suite::render_text(prompt, trigger),
+                    };
+                    for seed in suite.seeds.iter().copied() {
+                        end = add(role, at, seed, text.clone());
+                    }
+                }
+            }
+            ends.push(end);
+        }
+        let seed = suite.seeds.first().copied().unwrap_or_default();
+        let captions = &captions[..captions.len().min(CAPTIONS)];
+        let seeds = (CAPTIONS / captions.len().max(1)).clamp(1, CAPTION_SEEDS) as u64;
+        for role in [BaseCaption, Caption] {
+            for (at, caption) in captions.iter().enumerate() {
+                for more in 0..seeds {
+                    add(role, at, seed + more, caption.clone());
+                }
+            }
+        }
+        for (at, prompt) in suite.prompts.iter().enumerate().take(UNTRIGGERED) {
+            add(Untriggered, at, seed, Suite::render_text(prompt, ""));
+        }
+        let all = plan.slots.len();
+        match ends.last_mut() {
+            // The last block goes on with everything else: after it comes the verdict.
+            Some(last) => *last = all,
+            None => ends.push(all),
+        }
+        plan.blocks = ends;
+        plan
+    }
+}
+
+fn blocks(prompts: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..prompts).step_by(BLOCK).map(move |first| first..(first + BLOCK).min(prompts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_hold_every_role_of_their_prompts() {
+        let suite = Suite::starter();
+        let captions = vec!["adr blue stars".to_owned(); 30];
+        let subjects = Subjects { suite: &suite, trigger: "adr", champion: Some("old"), captions: &captions };
+        let plan = Plan::new(&subjects);
+        let count = |role| plan.slots.iter().filter(|slot| slot.role == role).count();
+        use EvaluationRole::{Base, BaseCaption, Caption, Challenger, Champion, Untriggered};
+        assert_eq!([Base, Champion, Challenger].map(count), [24; 3]);
+        assert_eq!([Untriggered, Caption, BaseCaption].map(count), [12, 24, 24]);
+        assert_eq!(plan.blocks, [36, plan.slots.len()]);
+        let [base, champion, challenger] = [0, 12, 24].map(|at| &plan.slots[at]);
+        assert!(base.text.ends_with("in a grid") && !base.text.contains("adr"));
+        assert!(champion.text.ends_with(", old") && challenger.text.ends_with(", adr"));
+        assert_eq!([base, champion, challenger].map(|slot| (slot.prompt, slot.seed)), [(0, 101); 3]);
+    }
+
+    #[test]
+    fn few_captions_are_rendered_with_several_seeds() {
+        let suite = Suite::starter();
+        let captions = |count: usize| vec!["blue stars".to_owned(); count];
+        for (count, images) in [(1, 6), (4, 24), (5, 20), (13, 13), (40, 24)] {
+            let captions = captions(count);
+            let subjects = Subjects { suite: &suite, trigger: "", champion: None, captions: &captions };
+            let plan = Plan::new(&subjects);
+            let rendered = plan.slots.iter().filter(|slot| slot.role == EvaluationRole::Caption).count();
+            assert_eq!(rendered, images, "{count}");
+        }
+    }
+
+    #[test]
+    fn a_suite_of_one_prompt_is_one_block() {
+        let suite = Suite { prompts: vec!["a".to_owned()], ..Suite::starter() };
+        let plan = Plan::new(&Subjects { suite: &suite, trigger: "", champion: None, captions: &[] });
+        assert_eq!(plan.blocks, [plan.slots.len()]);
+        assert_eq!(plan.slots.len(), 2 * 2 + 1);
+    }
+}

@@ -1,0 +1,212 @@
+//! Evaluations as their callers see them: created, cancelled, read. `work::evaluation` executes them.
+
+use std::sync::Arc;
+
+use adire_protocol::{
+    AdapterVersion, EvaluationDetail, EvaluationRecord, EvaluationRequest, EvaluationState,
+    EvaluationStepName, FieldError, GatePolicy, StepState, ValidationError,
+};
+use uuid::Uuid;
+
+use crate::{
+    StudioError, adapters,
+    evaluation::{plan::expected_ms, policy::Policy, steps, suite::Suite},
+    job::{Asked, EndedBy, JobKind, JobState, NewJob, Outcome},
+    queue::Stop,
+    shared::Shared,
+    store::{EvaluationRow, NewEvaluation},
+    time::now,
+};
+
+/// Longest suite or policy, in bytes.
+const MAX_TEXT: usize = 200_000;
+
+/// Checks a request and puts it into the queue.
+pub(crate) async fn submit(
+    shared: Arc<Shared>,
+    mut request: EvaluationRequest,
+) -> Result<EvaluationRecord, StudioError> {
+    shared.work.check_intake()?;
+    let version = version(&shared, "version", &request.version).await?;
+    let champion = match &request.against {
+        Some(name) => {
+            let champion = self::version(&shared, "against", name).await?;
+            if champion.name != version.name {
+                return Err(invalid(
+                    "against",
+                    format!("{} is another adapter; compare versions of one adapter.", champion.id()),
+                ));
+            }
+            Some(champion)
+        }
+        None => production(&shared, &version).await?,
+    };
+    let suite = match &request.suite {
+        Some(text) if text.len() > MAX_TEXT => {
+            return Err(invalid(
+                "suite",
+                format!("The suite has {} bytes; the limit is {MAX_TEXT}.", text.len()),
+            ));
+        }
+        Some(text) => Suite::parse(text).map_err(|error| invalid("suite", error.to_string()))?,
+        None => Suite::of_model(&shared.model.name),
+    };
+    let policy = policy(&shared).await?;
+    request.version = version.id();
+    request.against = champion.as_ref().map(AdapterVersion::id);
+    // It is kept beside it, parsed.
+    request.suite = None;
+    let job = NewJob {
+        id: Uuid::now_v7().to_string(),
+        kind: JobKind::Evaluation,
+        // The admin's; they run in order.
+        owner: String::new(),
+        cost: expected_ms(&suite),
+        wants: String::new(),
+        model: shared.model.hash.clone(),
+        created_at: now(),
+    };
+    let new = NewEvaluation {
+        request,
+        name: version.name,
+        version: version.version,
+        hash: version.hash,
+        champion: champion.map(|champion| (champion.version, champion.hash)),
+        base: shared.model.hash.clone(),
+        suite: serde_json::to_string(&suite).map_err(|error| StudioError::Storage(error.to_string()))?,
+        policy: policy.to_toml(),
+        warnings: suite.warning().into_iter().collect(),
+    };
+    shared.store.insert_evaluation(&job, &new).await?;
+    shared.work.evaluation_waits();
+    record(&shared, &job.id).await
+}
+
+async fn version(shared: &Shared, field: &str, name: &str) -> Result<AdapterVersion, StudioError> {
+    let known = shared.store.all_adapters().await?;
+    let known: Vec<AdapterVersion> =
+        known.into_iter().filter(|listed| listed.deleted_at.is_none()).map(|listed| listed.version).collect();
+    adapters::resolve(&known, name).cloned().map_err(|error| invalid(field, error.to_string()))
+}
+
+/// The version in production, unless that is the one to be evaluated.
+async fn production(
+    shared: &Shared,
+    version: &AdapterVersion,
+) -> Result<Option<AdapterVersion>, StudioError> {
+    let book = shared.store.book(&version.name).await?;
+    let Some(number) = book.production().filter(|number| *number != version.version) else { return Ok(None) };
+    self::version(shared, "against", &format!("{}@v{number}", version.name)).await.map(Some)
+}
+
+/// Cancels an evaluation.
+pub(crate) async fn cancel(shared: Arc<Shared>, id: String) -> Result<EvaluationRecord, StudioError> {
+    row(&shared, &id).await?;
+    let from = [JobState::Queued];
+    // Twice: it may be claimed between the two questions.
+    for _ in 0..2 {
+        let by = EndedBy::NotHeld { id: &id, from: &from };
+        if shared.store.end(by, Outcome::Cancelled { why: None }).await?.is_some() {
+            break;
+        }
+        if shared.store.ask(&id, Asked::Cancel).await? {
+            shared.work.stop(&id, Stop::Asked(Asked::Cancel));
+            break;
+        }
+    }
+    shared.work.notify_all();
+    let record = record(&shared, &id).await?;
+    match record.state {
+        EvaluationState::Cancelled => Ok(record),
+        state => {
+            Err(StudioError::Conflict(format!("The evaluation is {} and cannot be cancelled.", state.name())))
+        }
+    }
+}
+
+/// Every evaluation, newest first; those of one adapter, if a name is given.
+pub(crate) async fn records(
+    shared: &Shared,
+    name: Option<&str>,
+) -> Result<Vec<EvaluationRecord>, StudioError> {
+    let mut records = Vec::new();
+    for row in shared.store.evaluations(name).await? {
+        records.push(assemble(shared, row).await?);
+    }
+    Ok(records)
+}
+
+pub(crate) async fn record(shared: &Shared, id: &str) -> Result<EvaluationRecord, StudioError> {
+    let row = row(shared, id).await?;
+    assemble(shared, row).await
+}
+
+pub(crate) async fn detail(shared: &Shared, id: &str) -> Result<EvaluationDetail, StudioError> {
+    let evaluation = record(shared, id).await?;
+    let images = shared.store.evaluation_images(id).await?;
+    Ok(EvaluationDetail { evaluation, images })
+}
+
+async fn row(shared: &Shared, id: &str) -> Result<EvaluationRow, StudioError> {
+    shared.store.evaluation(id).await?.ok_or_else(|| StudioError::not_found("evaluation", id))
+}
+
+async fn assemble(shared: &Shared, row: EvaluationRow) -> Result<EvaluationRecord, StudioError> {
+    let suite: Suite = row.suite()?;
+    let (state, verdict, warnings) = (row.state(), row.verdict()?, row.warnings()?);
+    let mut known = shared.store.steps(&row.id).await?;
+    if state.is_final() {
+        known.iter_mut().filter(|step| step.state == StepState::Running).for_each(|step| {
+            step.state = StepState::Pending;
+        });
+    }
+    let step = |name| known.iter().find(|step| step.name == name).cloned();
+    let steps = EvaluationStepName::ALL;
+    Ok(EvaluationRecord {
+        state,
+        version: row.id_of_version(),
+        champion: row.id_of_champion(),
+        prompts: u32::try_from(suite.prompts.len() * suite.seeds.len()).unwrap_or(u32::MAX),
+        suite: suite.name,
+        judge: row.judge.clone(),
+        promote: row.request()?.promote,
+        created_at: row.created_at,
+        started_at: row.started_at,
+        finished_at: row.finished_at,
+        images_done: u32::try_from(row.images_done).unwrap_or(u32::MAX),
+        images: u32::try_from(row.images).unwrap_or(u32::MAX),
+        steps: steps.into_iter().map(|name| step(name).unwrap_or_else(|| steps::pending(name))).collect(),
+        verdict,
+        warnings,
+        error: row.error.clone(),
+        id: row.id,
+    })
+}
+
+/// Under what name the gate's settings for a model are kept.
+fn key(shared: &Shared) -> String {
+    format!("gate {}", shared.model.hash)
+}
+
+/// The gate's settings for the loaded model.
+pub(crate) async fn policy(shared: &Shared) -> Result<Policy, StudioError> {
+    let text: Option<String> = shared.store.setting(&key(shared)).await?;
+    Policy::parse(&text.unwrap_or_default()).map_err(|error| StudioError::Storage(error.to_string()))
+}
+
+/// Replaces them.
+pub(crate) async fn set_policy(shared: &Shared, new: GatePolicy) -> Result<GatePolicy, StudioError> {
+    if new.toml.len() > MAX_TEXT {
+        return Err(invalid(
+            "toml",
+            format!("The settings have {} bytes; the limit is {MAX_TEXT}.", new.toml.len()),
+        ));
+    }
+    Policy::parse(&new.toml).map_err(|error| invalid("toml", error.to_string()))?;
+    shared.store.set_setting(&key(shared), &new.toml).await?;
+    Ok(new)
+}
+
+fn invalid(field: &str, message: String) -> StudioError {
+    StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }]))
+}

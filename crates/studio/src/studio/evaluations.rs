@@ -1,0 +1,71 @@
+//! The studio's evaluation API.
+
+use adire_protocol::{EvaluationDetail, EvaluationRecord, EvaluationRequest, GatePolicy};
+
+use crate::{Studio, StudioError, evaluations, tasks::detached};
+
+impl Studio {
+    /// Validates and queues an evaluation.
+    ///
+    /// # Errors
+    /// No such version, a version of another adapter to compare with, a suite that cannot be read.
+    pub async fn evaluate(&self, request: EvaluationRequest) -> Result<EvaluationRecord, StudioError> {
+        detached(evaluations::submit(self.shared().clone(), request)).await
+    }
+
+    /// Every evaluation, newest first; those of one adapter, if a name is given.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn evaluations(&self, name: Option<&str>) -> Result<Vec<EvaluationRecord>, StudioError> {
+        evaluations::records(self.shared(), name).await
+    }
+
+    /// An evaluation with its images.
+    ///
+    /// # Errors
+    /// No such evaluation.
+    pub async fn evaluation(&self, id: &str) -> Result<EvaluationDetail, StudioError> {
+        evaluations::detail(self.shared(), id).await
+    }
+
+    /// Cancels an evaluation within one step.
+    ///
+    /// # Errors
+    /// No such evaluation, or one that has ended.
+    pub async fn cancel_evaluation(&self, id: &str) -> Result<EvaluationRecord, StudioError> {
+        detached(evaluations::cancel(self.shared().clone(), id.to_owned())).await
+    }
+
+    /// Waits until an evaluation has changed, or ended, or the studio closes.
+    ///
+    /// # Errors
+    /// No such evaluation.
+    pub async fn evaluation_changed(&self, id: &str) -> Result<(), StudioError> {
+        let record = evaluations::record(self.shared(), id).await?;
+        if record.state.is_final() {
+            return Ok(());
+        }
+        let mut live = self.shared().work.subscribe(id)?;
+        // An error: it has ended, or the studio has closed.
+        let _ = live.changed().await;
+        Ok(())
+    }
+
+    /// The gate's settings for the loaded model, every value written out.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn gate_policy(&self) -> Result<GatePolicy, StudioError> {
+        Ok(GatePolicy { toml: evaluations::policy(self.shared()).await?.to_toml() })
+    }
+
+    /// Replaces the gate's settings for the loaded model.
+    ///
+    /// # Errors
+    /// Not TOML, an unknown key, a number out of range.
+    pub async fn set_gate_policy(&self, policy: GatePolicy) -> Result<GatePolicy, StudioError> {
+        evaluations::set_policy(self.shared(), policy).await?;
+        self.gate_policy().await
+    }
+}

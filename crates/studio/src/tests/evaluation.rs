@@ -1,0 +1,219 @@
+//! Evaluations from the request to the verdict, on the fake backend.
+
+use adire_protocol::{
+    EvaluationDetail, EvaluationRequest, EvaluationRole, EvaluationState, EvaluationStepName, GatePolicy,
+    StepState, VerdictOutcome,
+};
+
+use super::{PATIENCE, fresh, open, training::trained};
+use crate::{NewAdapter, Studio, StudioError, fake::ADAPTER_MAGIC};
+
+fn asked(version: &str) -> EvaluationRequest {
+    EvaluationRequest { version: version.to_owned(), ..EvaluationRequest::default() }
+}
+
+/// A suite of so many prompts, each with a colour that the fake judge knows.
+fn suite(prompts: usize) -> String {
+    let colours = ["black", "blue", "green", "turquoise", "red", "purple", "yellow", "white"];
+    let prompts: Vec<String> =
+        (0..prompts).map(|at| format!("\"{} thing {at}, {{trigger}}\"", colours[at % 8])).collect();
+    format!("name = \"test\"\nseeds = [1, 2]\nprompts = [{}]\n", prompts.join(", "))
+}
+
+async fn adapter(studio: &Studio, name: &str, content: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file.safetensors");
+    std::fs::write(&path, [ADAPTER_MAGIC, content.as_bytes()].concat()).unwrap();
+    let new = NewAdapter {
+        name: name.to_owned(),
+        version: None,
+        path,
+        description: String::new(),
+        trigger: "in some style".to_owned(),
+        strict: false,
+    };
+    studio.add_adapter(new).await.unwrap().id()
+}
+
+async fn ended(studio: &Studio, id: &str) -> EvaluationDetail {
+    let waiting = async {
+        loop {
+            let detail = studio.evaluation(id).await.unwrap();
+            if detail.evaluation.state.is_final() {
+                return detail;
+            }
+            studio.evaluation_changed(id).await.unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it ends")
+}
+
+#[tokio::test]
+async fn an_evaluation_ends_with_a_verdict_its_images_and_its_steps() {
+    let (_folder, studio, _) = fresh().await;
+    let version = adapter(&studio, "cloth", "one").await;
+    let record =
+        studio.evaluate(EvaluationRequest { suite: Some(suite(8)), ..asked("cloth") }).await.unwrap();
+    assert_eq!(record.version, version);
+    let EvaluationDetail { evaluation, images } = ended(&studio, &record.id).await;
+    assert_eq!(evaluation.state, EvaluationState::Done, "{:?}", evaluation.error);
+    let count = |role| images.iter().filter(|image| image.role == role).count();
+    assert_eq!([EvaluationRole::Base, EvaluationRole::Challenger].map(count), [16, 16]);
+    assert_eq!(evaluation.images_done, evaluation.images);
+    assert!(images.iter().any(|image| image.clip_score.is_some()));
+    assert_eq!(studio.image_file(&images[0].hash).await.unwrap().bytes().await.unwrap()[..4], *b"\x89PNG");
+    let verdict = evaluation.verdict.unwrap();
+    // Nothing is known of its style: no run of this studio has made it.
+    assert_ne!(verdict.outcome, VerdictOutcome::Pass);
+    assert!(evaluation.warnings[0].starts_with("No training run"), "{:?}", evaluation.warnings);
+    let criteria: Vec<&str> = verdict.criteria.iter().map(|criterion| criterion.kind.as_str()).collect();
+    assert_eq!(criteria, ["floors", "adherence", "style", "copying"]);
+    let state = |name| evaluation.steps.iter().find(|step| step.name == name).unwrap().state;
+    assert_eq!(state(EvaluationStepName::Verdict), StepState::Done);
+    assert_eq!(state(EvaluationStepName::Promote), StepState::Pending);
+}
+
+#[tokio::test]
+async fn images_are_reused_and_the_reason_for_each_step_is_named() {
+    let (_folder, studio, backend) = fresh().await;
+    adapter(&studio, "cloth", "one").await;
+    let again = || EvaluationRequest { suite: Some(suite(6)), ..asked("cloth@v1") };
+    let first = ended(&studio, &studio.evaluate(again()).await.unwrap().id).await.evaluation;
+    let images = |log: &[String]| log.iter().filter(|word| word.starts_with("picture ")).count();
+    let before = images(&backend.call_log());
+    let second = ended(&studio, &studio.evaluate(again()).await.unwrap().id).await.evaluation;
+    assert_eq!(images(&backend.call_log()), before, "nothing is rendered twice");
+    let step = |record: &adire_protocol::EvaluationRecord, name| {
+        record.steps.iter().find(|step| step.name == name).unwrap().clone()
+    };
+    assert_eq!(step(&first, EvaluationStepName::Prepare).why, "This adapter has not been evaluated before.");
+    let render = step(&second, EvaluationStepName::Render);
+    assert_eq!(render.state, StepState::Reused);
+    assert_eq!(render.reused_from.as_deref(), Some(first.id.as_str()));
+    assert_eq!(render.why, "Its inputs equal those of the evaluation before.");
+    assert_eq!(first.verdict, second.verdict);
+    // Another suite: the step says so.
+    let other = EvaluationRequest { suite: Some(suite(7)), ..asked("cloth@v1") };
+    let third = ended(&studio, &studio.evaluate(other).await.unwrap().id).await.evaluation;
+    assert_eq!(step(&third, EvaluationStepName::Prepare).why, "Differs from the evaluation before: suite.");
+    let rerun = EvaluationRequest {
+        rerun: Some(EvaluationStepName::Render),
+        suite: Some(suite(6)),
+        ..asked("cloth@v1")
+    };
+    let before = images(&backend.call_log());
+    let fourth = ended(&studio, &studio.evaluate(rerun).await.unwrap().id).await.evaluation;
+    assert!(images(&backend.call_log()) > before);
+    assert_eq!(step(&fourth, EvaluationStepName::Render).state, StepState::Done);
+}
+
+#[tokio::test]
+async fn a_version_with_a_run_has_held_out_images_and_is_promoted_when_it_passes() {
+    let (_folder, studio, _) = fresh().await;
+    let version = trained(&studio, "cloth", 10).await;
+    let muted = "[adherence]\nmuted = true\n[style]\nmuted = true\n[copying]\nmuted = true\n";
+    studio.set_gate_policy(GatePolicy { toml: muted.to_owned() }).await.unwrap();
+    let wanted = EvaluationRequest { promote: true, suite: Some(suite(12)), ..asked(&version) };
+    let record = ended(&studio, &studio.evaluate(wanted).await.unwrap().id).await.evaluation;
+    let verdict = record.verdict.as_ref().unwrap();
+    assert_eq!(verdict.outcome, VerdictOutcome::Pass, "{:?}", verdict.criteria);
+    let style = verdict.criteria.iter().find(|criterion| criterion.kind == "style").unwrap();
+    assert!(style.muted && style.value.is_some(), "held-out images were seen: {style:?}");
+    let copying = verdict.criteria.iter().find(|criterion| criterion.kind == "copying").unwrap();
+    assert!(copying.reason.contains("held-out images"), "{}", copying.reason);
+    assert!(!verdict.suspects.is_empty());
+    let ledger = studio.ledger("cloth").await.unwrap();
+    let made = &ledger.entries.last().unwrap().made;
+    assert_eq!((made.who.as_str(), made.verdict.as_deref()), ("gate", Some(record.id.as_str())));
+    assert_eq!(made.to_version, Some(1));
+}
+
+#[tokio::test]
+async fn a_hopeless_version_stops_after_the_first_block() {
+    let (_folder, studio, _) = fresh().await;
+    adapter(&studio, "cloth", "one").await;
+    // Every image of the version fails: its trigger word makes the fake engine fail.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.safetensors");
+    std::fs::write(&path, [ADAPTER_MAGIC, b"two"].concat()).unwrap();
+    let new = NewAdapter {
+        name: "bad".to_owned(),
+        version: None,
+        path,
+        description: String::new(),
+        trigger: "fail!".to_owned(),
+        strict: false,
+    };
+    studio.add_adapter(new).await.unwrap();
+    let wanted = EvaluationRequest { suite: Some(suite(12)), ..asked("bad") };
+    let EvaluationDetail { evaluation, images } =
+        ended(&studio, &studio.evaluate(wanted).await.unwrap().id).await;
+    let verdict = evaluation.verdict.unwrap();
+    assert_eq!(verdict.outcome, VerdictOutcome::Fail);
+    assert!(verdict.stopped_early.unwrap().starts_with("Stopped after 6 of 12 prompts"));
+    assert_eq!(images.len(), 12, "the base's of one block");
+}
+
+#[tokio::test]
+async fn an_evaluation_goes_on_after_a_restart() {
+    let (folder, studio, backend) = fresh().await;
+    adapter(&studio, "cloth", "one").await;
+    let wanted = EvaluationRequest { suite: Some(suite(12)), ..asked("cloth") };
+    let id = studio.evaluate(wanted).await.unwrap().id;
+    while studio.evaluation(&id).await.unwrap().images.len() < 5 {
+        tokio::task::yield_now().await;
+    }
+    studio.shutdown().await;
+    let kept = {
+        let studio = open(folder.path(), backend.clone()).await.unwrap();
+        let detail = ended(&studio, &id).await;
+        assert_eq!(detail.evaluation.state, EvaluationState::Done, "{:?}", detail.evaluation.error);
+        detail
+    };
+    assert_eq!(kept.images.len() as u32, kept.evaluation.images);
+}
+
+#[tokio::test]
+async fn generations_go_between_and_a_cancel_takes_effect() {
+    let (_folder, studio, backend, latch) = super::latched().await;
+    adapter(&studio, "cloth", "one").await;
+    let id =
+        studio.evaluate(EvaluationRequest { suite: Some(suite(12)), ..asked("cloth") }).await.unwrap().id;
+    latch.allow(1);
+    while backend.call_log().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let cancelled = studio.cancel_evaluation(&id).await.unwrap();
+    assert_eq!(cancelled.state, EvaluationState::Cancelled);
+    drop(latch);
+    let generation = super::submit(&studio, "one image").await;
+    super::finished(&studio, &generation.id).await;
+    let record = ended(&studio, &id).await.evaluation;
+    assert_eq!((record.state, record.verdict), (EvaluationState::Cancelled, None));
+    let again = studio.cancel_evaluation(&id).await;
+    assert_eq!(again.unwrap().state, EvaluationState::Cancelled, "cancelling twice is no error");
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_named() {
+    let (_folder, studio, _) = fresh().await;
+    adapter(&studio, "cloth", "one").await;
+    adapter(&studio, "other", "two").await;
+    let refused = |request: EvaluationRequest| {
+        let studio = studio.clone();
+        async move { studio.evaluate(request).await.unwrap_err().to_string() }
+    };
+    assert!(refused(asked("cloth@v7")).await.contains("cloth@v7 not found"));
+    let against = EvaluationRequest { against: Some("other".to_owned()), ..asked("cloth") };
+    assert!(refused(against).await.contains("another adapter"));
+    let twice = "name = \"x\"\nseeds = [1]\nprompts = [\"a\", \"a\"]".to_owned();
+    let twice = EvaluationRequest { suite: Some(twice), ..asked("cloth") };
+    assert!(refused(twice).await.contains("repeats an earlier one"));
+    let one = EvaluationRequest { suite: Some(suite(1)), ..asked("cloth") };
+    let record = ended(&studio, &studio.evaluate(one).await.unwrap().id).await.evaluation;
+    assert_eq!(record.verdict.unwrap().outcome, VerdictOutcome::Inconclusive);
+    assert!(record.warnings[0].contains("1 of the 6 prompts"));
+    let policy = studio.set_gate_policy(GatePolicy { toml: "[style]\nsteps = 3".to_owned() }).await;
+    assert!(policy.unwrap_err().to_string().contains("unknown field `steps`"));
+    assert!(matches!(studio.evaluation("no-id").await, Err(StudioError::NotFound { .. })));
+}
