@@ -73,13 +73,40 @@ pub(crate) async fn submit(
         hash: version.hash,
         champion: champion.map(|champion| (champion.version, champion.hash)),
         base: shared.model.hash.clone(),
-        suite: serde_json::to_string(&suite).map_err(|error| StudioError::Storage(error.to_string()))?,
+        suite: json(&suite)?,
         policy: policy.to_toml(),
         warnings: suite.warning().into_iter().collect(),
     };
     shared.store.insert_evaluation(&job, &new).await?;
     shared.work.evaluation_waits();
     record(&shared, &job.id).await
+}
+
+/// Queues an evaluation again: same version, suite and comparison, today's gate. `step` runs even if its inputs have not changed.
+pub(crate) async fn rerun(
+    shared: Arc<Shared>,
+    id: String,
+    step: EvaluationStepName,
+) -> Result<EvaluationRecord, StudioError> {
+    let row = row(&shared, &id).await?;
+    let promote = row.request()?.promote;
+    if step == EvaluationStepName::Promote && !promote {
+        let message = "This evaluation was not to promote the version, so it has no such step.";
+        return Err(invalid("step", message.to_owned()));
+    }
+    let suite: Suite = row.suite()?;
+    let request = EvaluationRequest {
+        version: row.id_of_version(),
+        against: row.id_of_champion(),
+        suite: Some(json(&suite)?),
+        promote,
+        rerun: Some(step),
+    };
+    submit(shared, request).await
+}
+
+fn json(suite: &Suite) -> Result<String, StudioError> {
+    serde_json::to_string(suite).map_err(|error| StudioError::Storage(error.to_string()))
 }
 
 async fn version(shared: &Shared, field: &str, name: &str) -> Result<AdapterVersion, StudioError> {

@@ -108,7 +108,7 @@ impl Default for CopyingPolicy {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PolicyError {
     /// Not TOML, an unknown key, or a value of another type.
-    #[error("The gate's settings are not valid: {0}")]
+    #[error("The gate's settings are not valid: {0}.")]
     Format(String),
     /// A number outside its range.
     #[error("{name} must be {low} to {high}; got {value}.")]

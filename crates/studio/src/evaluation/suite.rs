@@ -64,9 +64,9 @@ impl Suite {
     /// Unknown keys, no prompts or seeds, the same one twice, a prompt without words, too many of them.
     pub fn parse(text: &str) -> Result<Self, SuiteError> {
         let suite: Self = if text.trim_start().starts_with('{') {
-            serde_json::from_str(text).map_err(|error| SuiteError(error.to_string()))?
+            serde_json::from_str(text).map_err(|error| SuiteError(format!("{error}.")))?
         } else {
-            toml::from_str(text).map_err(|error| SuiteError(error.message().to_owned()))?
+            toml::from_str(text).map_err(|error| SuiteError(format!("{}.", error.message())))?
         };
         match suite.problem() {
             Some(problem) => Err(SuiteError(problem)),

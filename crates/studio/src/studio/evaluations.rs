@@ -1,6 +1,6 @@
 //! The studio's evaluation API.
 
-use adire_protocol::{EvaluationDetail, EvaluationRecord, EvaluationRequest, GatePolicy};
+use adire_protocol::{EvaluationDetail, EvaluationRecord, EvaluationRequest, EvaluationStepName, GatePolicy};
 
 use crate::{Studio, StudioError, evaluations, tasks::detached};
 
@@ -11,6 +11,18 @@ impl Studio {
     /// No such version, a version of another adapter to compare with, a suite that cannot be read.
     pub async fn evaluate(&self, request: EvaluationRequest) -> Result<EvaluationRecord, StudioError> {
         detached(evaluations::submit(self.shared().clone(), request)).await
+    }
+
+    /// Queues an evaluation again, with the same version, suite and comparison, so that `step` runs once more.
+    ///
+    /// # Errors
+    /// No such evaluation or step; a version that was deleted meanwhile.
+    pub async fn rerun_evaluation(
+        &self,
+        id: &str,
+        step: EvaluationStepName,
+    ) -> Result<EvaluationRecord, StudioError> {
+        detached(evaluations::rerun(self.shared().clone(), id.to_owned(), step)).await
     }
 
     /// Every evaluation, newest first; those of one adapter, if a name is given.
