@@ -1,12 +1,12 @@
 // Enhances the admin pages, which all work without it: forms post, and a reload shows the current state. With it, files can
-// be dropped and show their progress, captions are saved while editing, samples fold into a slider, and the page of an
-// active training run updates itself with what the server renders.
+// be dropped and show their progress, captions are saved while editing, samples fold into a slider, pairs of images are laid
+// over each other, and the page of an active training run or evaluation updates itself with what the server renders.
 // @ts-check
 
 /** Limits of one upload request: small enough that progress moves and a slow connection stays below the timeout. */
 const MAX_FILES = 24;
 const MAX_BYTES = 24 << 20;
-/** Minimum milliseconds between two updates of a training run. */
+/** Minimum milliseconds between two updates of a live page. */
 const MIN_INTERVAL_MS = 1000;
 
 /** @template {Element} [T=HTMLElement] @param {string} selector @param {ParentNode} [within] */
@@ -16,6 +16,7 @@ document.documentElement.dataset.scripted = '';
 all('[data-upload]').forEach((form) => upload(/** @type {HTMLFormElement} */ (form)));
 all('[data-captions]').forEach((form) => captions(/** @type {HTMLFormElement} */ (form)));
 fold(document);
+overlay();
 follow();
 all('.train-form').forEach((form) => refill(/** @type {HTMLFormElement} */ (form)));
 
@@ -268,9 +269,32 @@ function fold(within, kept = new Map()) {
   }
 }
 
-// ---- An active training run
+// ---- Pairs of images
 
-/** Follows the events of this page's training run, and replaces the live part with the server's rendering. */
+/** Lays the two images of each pair over each other, with a slider between them. */
+function overlay() {
+  for (const pair of all('[data-pair]')) {
+    const names = all('figcaption b', pair).map((name) => name.textContent ?? '');
+    const slider = document.createElement('input');
+    Object.assign(slider, { type: 'range', min: '0', max: '100', value: '50', autocomplete: 'off' });
+    slider.setAttribute('aria-label', `Divider between ${names.join(' and ')}: ${pair.querySelector('h3')?.textContent ?? ''}`);
+    const show = () => {
+      pair.style.setProperty('--divider', `${slider.value}%`);
+      slider.setAttribute('aria-valuetext', `${slider.value}% ${names[0]}`);
+    };
+    slider.addEventListener('input', show);
+    const row = document.createElement('div');
+    row.className = 'scrub';
+    row.append(slider);
+    pair.append(row);
+    pair.classList.add('overlaid');
+    show();
+  }
+}
+
+// ---- An active training run or evaluation
+
+/** Follows the events of this page's training run or evaluation, and replaces the live part with the server's rendering. */
 function follow() {
   const live = /** @type {HTMLElement | null} */ (document.querySelector('#live'));
   if (!live?.dataset.events || ['done', 'cancelled', 'failed'].includes(live.dataset.state ?? '')) return;
@@ -291,7 +315,7 @@ function follow() {
       if (['done', 'cancelled', 'failed'].includes(state ?? '')) stop();
     }, Math.max(0, last + MIN_INTERVAL_MS - performance.now()));
   };
-  const stop = listen(live.dataset.events, ['job', 'point', 'sample'], changed);
+  const stop = listen(live.dataset.events, ['job', 'point', 'sample', 'evaluation'], changed);
   addEventListener('pagehide', stop);
   // Restored from the back/forward cache: a closed stream stays closed.
   addEventListener('pageshow', (event) => event.persisted && location.reload());
@@ -326,7 +350,7 @@ function listen(address, kinds, changed) {
   return () => stop();
 }
 
-/** Replaces the live part with the server's current rendering; returns the state of the run. */
+/** Replaces the live part with the server's current rendering; returns the state of the run or evaluation. */
 async function refresh() {
   const old = /** @type {HTMLElement} */ (document.querySelector('#live'));
   const answer = await fetch(old.dataset.live ?? '', { headers: { accept: 'text/html' } });

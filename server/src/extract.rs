@@ -237,8 +237,8 @@ mod tests {
     #[test]
     fn null_means_absent_for_every_field_of_every_request() {
         use adire_protocol::{
-            DatasetChange, Intake, JobChange, NewDataset, QueueOwner, TrainingConfig, TrainingRequest,
-            TrainingSettings, VersionChange,
+            DatasetChange, EvaluationRequest, GatePolicy, Intake, JobChange, NewDataset, QueueOwner,
+            TrainingConfig, TrainingRequest, TrainingSettings, VersionChange,
         };
         use serde_json::json;
 
@@ -270,6 +270,10 @@ mod tests {
         null_is_absence::<VersionChange>(&json!({"hidden": true, "downloads": false}));
         null_is_absence::<JobChange>(&json!({"to": "front"}));
         null_is_absence::<Intake>(&json!({"paused": true}));
+        null_is_absence::<EvaluationRequest>(&json!({
+            "version": "a@v2", "against": "a@v1", "suite": "name = 'x'", "promote": true, "rerun": "score",
+        }));
+        null_is_absence::<GatePolicy>(&json!({"toml": "confidence = 0.9"}));
         for change in [
             json!({"action": "describe", "name": "a", "trigger": "b", "caption": "c"}),
             json!({"action": "caption", "picture": "a", "caption": "b"}),

@@ -108,6 +108,12 @@ fn list() -> Addresses {
         .page("GET, POST", "/admin/training/{id}", get(admin_pages::training::show).post(admin_pages::training::act), Admin, Small)
         .page("GET", "/admin/training/{id}/live", get(admin_pages::training::live), Admin, Empty)
 
+        .page("GET, POST", "/admin/evaluations", get(admin_pages::evaluations::list).post(admin_pages::evaluations::start), Admin, Small)
+        .page("GET", "/admin/evaluations/compare", get(admin_pages::evaluations::compare), Admin, Empty)
+        .page("GET, POST", "/admin/evaluations/{id}", get(admin_pages::evaluations::show).post(admin_pages::evaluations::act), Admin, Small)
+        .page("GET", "/admin/evaluations/{id}/live", get(admin_pages::evaluations::live), Admin, Empty)
+        .page("GET, POST", "/admin/gate", get(admin_pages::evaluations::gate).post(admin_pages::evaluations::set_gate), Admin, Small)
+
         // The admin's API: queue, images, versions.
         .api(routes!(admin_api::control::queue), Admin, Empty)
         .api(routes!(admin_api::control::cancel_all), Admin, Small)
@@ -147,6 +153,12 @@ fn list() -> Addresses {
         .api(routes!(admin_api::training::file), Admin, Empty)
         .api(routes!(admin_api::training::settings, admin_api::training::set_settings), Admin, Small)
         .api(routes!(admin_api::follow::events), Admin, Empty)
+        // Evaluations.
+        .api(routes!(admin_api::evaluations::list, admin_api::evaluations::submit), Admin, Small)
+        .api(routes!(admin_api::evaluations::read, admin_api::evaluations::cancel), Admin, Empty)
+        .api(routes!(admin_api::evaluations::rerun), Admin, Empty)
+        .api(routes!(admin_api::evaluations::events), Admin, Empty)
+        .api(routes!(admin_api::evaluations::gate, admin_api::evaluations::set_gate), Admin, Small)
 }
 
 /// Every address of the server.

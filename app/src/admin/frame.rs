@@ -14,11 +14,19 @@ pub(super) enum Section {
     Datasets,
     Training,
     Versions,
+    Evaluation,
 }
 
 impl Section {
-    const ALL: [Self; 6] =
-        [Self::Overview, Self::Queue, Self::Images, Self::Datasets, Self::Training, Self::Versions];
+    const ALL: [Self; 7] = [
+        Self::Overview,
+        Self::Queue,
+        Self::Images,
+        Self::Datasets,
+        Self::Training,
+        Self::Versions,
+        Self::Evaluation,
+    ];
 
     fn link(self) -> (&'static str, &'static str, Icon) {
         match self {
@@ -26,6 +34,7 @@ impl Section {
             Self::Queue => ("/admin/queue", "Queue", Icon::Queue),
             Self::Images => ("/admin/images", "Images", Icon::Studio),
             Self::Versions => ("/admin/versions", "Versions", Icon::Versions),
+            Self::Evaluation => ("/admin/evaluations", "Evaluation", Icon::Evaluation),
             Self::Datasets => ("/admin/datasets", "Datasets", Icon::Datasets),
             Self::Training => ("/admin/training", "Training", Icon::Training),
         }

@@ -13,6 +13,10 @@ pub(super) enum Icon {
     Upload,
     Queue,
     Versions,
+    Evaluation,
+    Pass,
+    Fail,
+    Inconclusive,
 }
 
 impl Icon {
@@ -25,6 +29,10 @@ impl Icon {
             Self::SignOut => "M8 3.5H4v13h4M12 6.5l3.5 3.5-3.5 3.5M15.5 10H8",
             Self::Queue => "M3.5 5h9M3.5 10h13M3.5 15h6",
             Self::Versions => "M10 3.5l6.5 3.5L10 10.5 3.5 7zM3.5 10.5L10 14l6.5-3.5M3.5 13.5L10 17l6.5-3.5",
+            Self::Evaluation => "M10 4v12M6 16.5h8M3.5 6h13M3.5 6L2 11h4zM16.5 6L15 11h4z",
+            Self::Pass => "M4.5 10.5l3.5 3.5 7.5-8",
+            Self::Fail => "M5 5l10 10M15 5L5 15",
+            Self::Inconclusive => "M3.5 11.5c2-4 4.5-4 6.5-1.5s4.5 2.5 6.5-1.5",
             Self::Add => "M10 4v12M4 10h12",
             Self::Upload => "M10 13V4M6.5 7.5L10 4l3.5 3.5M4 13v3h12v-3",
         }

@@ -2,21 +2,24 @@
 
 use std::collections::HashMap;
 
-use adire_protocol::Stage;
-use adire_studio::{Studio, StudioError, sample_prompts};
+use adire_protocol::{EvaluationRecord, Stage};
+use adire_studio::{Studio, StudioError, evaluation::policy::Policy, sample_prompts};
 
 use super::{
     compare::{Comparison, MAX_COMPARED_RUNS},
     dataset::DatasetPage,
     datasets::Datasets,
+    evaluations::Evaluations,
     fields::FormInput,
     gallery::Gallery,
+    gate::Gate,
     overview::Overview,
     training::{GONE, TrainingPage},
     training_form::{TrainingForm, like, preset_form},
     trainings::Trainings,
     version::VersionPage,
     versions::Versions,
+    versions_compare::{VersionComparison, pairs},
 };
 
 /// The overview.
@@ -225,6 +228,63 @@ pub(super) async fn comparison(studio: &Studio, ids: &[String]) -> Result<Compar
         }
     }
     Ok(Comparison { runs })
+}
+
+/// Every evaluation, and the form for a new one.
+pub(super) async fn evaluations(studio: &Studio, new: FormInput) -> Result<Evaluations, StudioError> {
+    let all = studio.versions().await?.into_iter().filter(|listed| listed.deleted_at.is_none());
+    let versions = all.map(|listed| listed.version.id()).collect();
+    Ok(Evaluations { all: studio.evaluations(None).await?, versions, new })
+}
+
+/// Evaluations whose images are compared, at most.
+const MAX_COMPARED_EVALUATIONS: usize = 40;
+
+/// Two versions over the same prompts. Without a query, the newest evaluation's.
+pub(super) async fn version_comparison(
+    studio: &Studio,
+    mut form: FormInput,
+) -> Result<VersionComparison, StudioError> {
+    let mut records = studio.evaluations(None).await?;
+    records.retain(|record| record.images_done > 0);
+    if let Some(newest) = records.first().filter(|_| form.values.is_empty()) {
+        form.set("left", newest.champion.clone().unwrap_or_default());
+        form.set("right", newest.version.clone());
+    }
+    let mut versions: Vec<String> = Vec::new();
+    for id in records.iter().flat_map(models) {
+        if !versions.contains(id) {
+            versions.push(id.clone());
+        }
+    }
+    let (left, right) = (form.get("left"), form.get("right"));
+    // Only those of the two: each is read with all its images.
+    records.retain(|record| models(record).any(|id| id == left || id == right));
+    records.truncate(MAX_COMPARED_EVALUATIONS);
+    let mut details = Vec::with_capacity(records.len());
+    for record in records {
+        details.push(studio.evaluation(&record.id).await?);
+    }
+    let pairs = pairs(&details, left, right);
+    Ok(VersionComparison { form, versions, pairs })
+}
+
+/// The versions whose images an evaluation has.
+fn models(record: &EvaluationRecord) -> impl Iterator<Item = &String> {
+    std::iter::once(&record.version).chain(&record.champion)
+}
+
+/// The gate's settings. `form`: the input that was refused.
+pub(super) async fn gate(
+    studio: &Studio,
+    form: Option<FormInput>,
+    flash: Option<String>,
+) -> Result<Gate, StudioError> {
+    let form = match form {
+        Some(form) => form,
+        None => FormInput::from_pairs(vec![("toml".to_owned(), studio.gate_policy().await?.toml)]),
+    };
+    Ok(Gate { form, defaults: Policy::default().to_toml(), flash })
 }
 
 #[cfg(test)]

@@ -9,9 +9,12 @@ use super::{
     compare::{Comparison, compare},
     dataset::{DatasetPage, dataset},
     datasets::{Datasets, datasets},
+    evaluation::{EvaluationPage, evaluation, evaluation_live},
+    evaluations::{Evaluations, evaluations},
     fields::FormInput,
     frame::{Section, framed, head},
     gallery::{Gallery, gallery},
+    gate::{Gate, gate},
     load,
     overview::{Overview, overview},
     queue::{Queue, queue},
@@ -21,6 +24,7 @@ use super::{
     trainings::{Trainings, trainings},
     version::{VersionPage, version},
     versions::{Versions, versions},
+    versions_compare::{VersionComparison, compare_versions},
 };
 use crate::request::current_theme;
 
@@ -47,6 +51,10 @@ enum Content {
     NewTraining(Box<TrainingForm>),
     Training(Box<TrainingPage>),
     Comparison(Comparison),
+    Evaluations(Box<Evaluations>),
+    Evaluation(Box<EvaluationPage>),
+    VersionComparison(Box<VersionComparison>),
+    Gate(Gate),
     Missing(String),
     Failed(ErrorKind, String),
 }
@@ -135,6 +143,29 @@ impl AdminPage {
         Self::loaded(load::comparison(studio, ids).await, Content::Comparison)
     }
 
+    /// Every evaluation. `new`: the form for a new one.
+    pub async fn evaluations(studio: &Studio, new: FormInput) -> Self {
+        Self::loaded(load::evaluations(studio, new).await, |data| Content::Evaluations(Box::new(data)))
+    }
+
+    /// One evaluation. `flash`: message about the last action.
+    pub async fn evaluation(studio: &Studio, id: &str, flash: Option<String>) -> Self {
+        let loaded = studio.evaluation(id).await;
+        Self::loaded(loaded, |detail| Content::Evaluation(Box::new(EvaluationPage { detail, flash })))
+    }
+
+    /// Two versions over the same prompts. `query`: `left` and `right`, `name@vN` or empty for the base model.
+    pub async fn version_comparison(studio: &Studio, query: FormInput) -> Self {
+        Self::loaded(load::version_comparison(studio, query).await, |data| {
+            Content::VersionComparison(Box::new(data))
+        })
+    }
+
+    /// The gate's settings. `form`: the input that was refused; `flash`: message about the last action.
+    pub async fn gate(studio: &Studio, form: Option<FormInput>, flash: Option<String>) -> Self {
+        Self::loaded(load::gate(studio, form, flash).await, Content::Gate)
+    }
+
     /// For an unknown address.
     pub fn missing(sentence: impl Into<String>) -> Self {
         Self::new(Content::Missing(sentence.into()))
@@ -176,6 +207,10 @@ impl AdminPage {
             Content::NewTraining(_) => "Train adapter".to_owned(),
             Content::Training(data) => format!("{}, training run", data.detail.job.name),
             Content::Comparison(_) => "Compare runs".to_owned(),
+            Content::Evaluations(_) => "Evaluation".to_owned(),
+            Content::Evaluation(data) => format!("{}, evaluation", data.detail.evaluation.version),
+            Content::VersionComparison(_) => "Compare versions".to_owned(),
+            Content::Gate(_) => "Gate settings".to_owned(),
             Content::Missing(_) => "Page not found".to_owned(),
             Content::Failed(..) => "Request failed".to_owned(),
         }
@@ -225,6 +260,10 @@ pub fn admin_shell(page: AdminPage, style: String) -> impl IntoView {
         Content::NewTraining(data) => at(Section::Training, training_form::training_form(*data)),
         Content::Training(data) => at(Section::Training, training(*data)),
         Content::Comparison(data) => at(Section::Training, compare(data)),
+        Content::Evaluations(data) => at(Section::Evaluation, evaluations(*data)),
+        Content::Evaluation(data) => at(Section::Evaluation, evaluation(*data)),
+        Content::VersionComparison(data) => at(Section::Evaluation, compare_versions(*data)),
+        Content::Gate(data) => at(Section::Evaluation, gate(data)),
         Content::Missing(sentence) => framed(None, signed_in, message("Page not found", sentence)),
         Content::Failed(_, sentence) => framed(None, signed_in, message("Request failed", sentence)),
     };
@@ -245,10 +284,11 @@ pub fn admin_shell(page: AdminPage, style: String) -> impl IntoView {
     }
 }
 
-/// The live part of a training run's page alone; nothing for other pages.
+/// The live part of a training run's or evaluation's page alone; nothing for other pages.
 pub fn admin_live(page: AdminPage) -> impl IntoView {
     match page.content {
         Content::Training(data) => live(*data),
+        Content::Evaluation(data) => evaluation_live(data.detail),
         _ => ().into_any(),
     }
 }

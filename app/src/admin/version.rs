@@ -6,6 +6,7 @@ use adire_protocol::{
 use leptos::prelude::*;
 
 use super::{
+    evaluations::evaluate_form,
     frame::head,
     times::ago,
     versions::{address, badge, stage_form, visibility, visibility_forms},
@@ -41,7 +42,12 @@ pub(super) fn version(data: VersionPage) -> AnyView {
             </section>
         }
     });
-    let offer = is_there.then(|| visibility_forms(&listed, address(&id)));
+    let offer = is_there.then(|| {
+        view! {
+            {evaluate_form(&id)}
+            {visibility_forms(&listed, address(&id))}
+        }
+    });
     let (shown, file) = visibility(&listed);
     view! {
         {head(id.clone(), listed.version.description.clone(), page)}

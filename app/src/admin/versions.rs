@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use adire_protocol::{ListedVersion, MAX_REASON_CHARS, PRODUCTION, Stage, capitalised};
 use leptos::prelude::*;
 
-use super::{frame::head, times::ago};
+use super::{evaluations::evaluate_form, frame::head, times::ago};
 
 /// Data of the page.
 #[derive(Clone, Debug)]
@@ -74,6 +74,7 @@ fn row(listed: ListedVersion, back: Option<u32>) -> AnyView {
     let (shown, file) = visibility(&listed);
     let actions = listed.deleted_at.is_none().then(|| {
         view! {
+            {evaluate_form(&id)}
             {visibility_forms(&listed, "/admin/versions".to_owned())}
             <details class="card-more">
                 <summary>"Change stage"</summary>

@@ -23,6 +23,7 @@ use utoipa::OpenApi;
         (name = "datasets", description = "Admin: captioned images to train on"),
         (name = "registry", description = "Admin: stages and aliases of adapter versions, and their ledger"),
         (name = "training", description = "Admin: training runs"),
+        (name = "evaluations", description = "Admin: evaluations of adapter versions, and the gate"),
         (name = "server", description = "What this server offers"),
     )
 )]

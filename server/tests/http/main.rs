@@ -9,6 +9,7 @@ mod attacks;
 mod bad_input;
 mod control;
 mod datasets;
+mod evaluations;
 mod events;
 mod generations;
 mod host;

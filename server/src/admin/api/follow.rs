@@ -41,11 +41,20 @@ pub(crate) async fn events(
 ) -> Result<Response, Problem> {
     let after = last_event_id(&headers)?.or(from.after).unwrap_or(0);
     let events = state.studio.training_events(&id, after).await?;
-    let token = match access {
-        Access::SignedIn | Access::ByLink => session::token(&state.auth, &headers),
-        Access::ThisMachine | Access::Open => None,
-    };
-    let out = state.auth.clone().until_out(token);
+    let out = session_end(&state, access, &headers);
     let events = events.map(|event| sent(event.id, event.change.name(), &event));
     Ok(stream_of(events, &state, (), out))
+}
+
+/// Waits until the session of a request ends; for ever where it has none.
+pub(super) fn session_end(
+    state: &AppState,
+    access: Access,
+    headers: &HeaderMap,
+) -> impl Future<Output = ()> + Send + use<> {
+    let token = match access {
+        Access::SignedIn | Access::ByLink => session::token(&state.auth, headers),
+        Access::ThisMachine | Access::Open => None,
+    };
+    state.auth.clone().until_out(token)
 }

@@ -1,8 +1,9 @@
-//! Admin API: datasets, training runs, the queue, images and the registry. One file per subject. Authorisation happens before any of
-//! this is reached, for everything under `/admin`.
+//! Admin API: datasets, training runs, evaluations, the queue, images and the registry. One file per subject. Authorisation
+//! happens before any of this is reached, for everything under `/admin`.
 
 pub(crate) mod control;
 pub(crate) mod datasets;
+pub(crate) mod evaluations;
 pub(crate) mod files;
 pub(crate) mod follow;
 pub(crate) mod jobs;

@@ -4,6 +4,7 @@
 
 pub(crate) mod control;
 pub(crate) mod datasets;
+pub(crate) mod evaluations;
 pub(crate) mod overview;
 pub(crate) mod queue;
 pub(crate) mod sign_in;

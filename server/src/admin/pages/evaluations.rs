@@ -1,0 +1,147 @@
+//! The pages of evaluations and of the gate's settings, and what their forms post.
+
+use adire_app::admin::{AdminPage, FormInput, admin_live, field_errors};
+use adire_protocol::{EvaluationRequest, GatePolicy};
+use axum::{
+    Form,
+    body::Body,
+    extract::{Query, Request, State},
+    http::{StatusCode, request::Parts},
+    response::{IntoResponse, Redirect, Response},
+};
+use serde::Deserialize;
+
+use super::{
+    answer,
+    control::{Fields, refused},
+    no_form,
+};
+use crate::{
+    admin::api::evaluations::step_of,
+    error::{Problem, ProblemKind},
+    extract::Segment,
+    render,
+    state::AppState,
+};
+
+pub(crate) async fn list(
+    State(state): State<AppState>,
+    Query(query): Query<Vec<(String, String)>>,
+    parts: Parts,
+) -> Response {
+    let page = AdminPage::evaluations(&state.studio, FormInput::from_pairs(query)).await;
+    answer(state, page, parts, None).await
+}
+
+/// The form of the list, and the button of a version.
+pub(crate) async fn start(
+    State(state): State<AppState>,
+    parts: Parts,
+    form: Fields,
+) -> Result<Response, Problem> {
+    let Form(pairs) = form.map_err(no_form)?;
+    let mut form = FormInput::from_pairs(pairs);
+    let given = |name| Some(form.get(name).to_owned()).filter(|text| !text.trim().is_empty());
+    let request = EvaluationRequest {
+        version: form.get("version").to_owned(),
+        against: given("against"),
+        suite: given("suite"),
+        promote: given("promote").is_some(),
+        rerun: None,
+    };
+    match state.studio.evaluate(request).await {
+        Ok(record) => Ok(to(&record.id)),
+        Err(error) => {
+            let status = ProblemKind::from(error.kind()).status();
+            form.errors = field_errors(error);
+            let page = AdminPage::evaluations(&state.studio, form).await;
+            Ok(answer(state, page, parts, Some(status)).await)
+        }
+    }
+}
+
+fn to(id: &str) -> Response {
+    Redirect::to(&format!("/admin/evaluations/{id}")).into_response()
+}
+
+pub(crate) async fn show(State(state): State<AppState>, Segment(id): Segment, parts: Parts) -> Response {
+    let page = AdminPage::evaluation(&state.studio, &id, None).await;
+    answer(state, page, parts, None).await
+}
+
+/// The part of the page that moves.
+pub(crate) async fn live(State(state): State<AppState>, Segment(id): Segment, parts: Parts) -> Response {
+    let page = AdminPage::evaluation(&state.studio, &id, None).await;
+    let status = page.problem().map_or(StatusCode::OK, |kind| ProblemKind::from(kind).status());
+    let request = Request::from_parts(parts, Body::empty());
+    render::render(state, request, status, move || admin_live(page.clone())).await
+}
+
+/// Cancels the evaluation, or runs one of its steps again.
+pub(crate) async fn act(
+    State(state): State<AppState>,
+    Segment(id): Segment,
+    parts: Parts,
+    form: Fields,
+) -> Result<Response, Problem> {
+    let Form(pairs) = form.map_err(no_form)?;
+    let form = FormInput::from_pairs(pairs);
+    let done = match form.get("action") {
+        "cancel" => state.studio.cancel_evaluation(&id).await,
+        "rerun" => state.studio.rerun_evaluation(&id, step_of(form.get("step"))?).await,
+        _ => return Err(Problem::field("action", "The action must be cancel or rerun.")),
+    };
+    match done {
+        Ok(record) => Ok(to(&record.id)),
+        Err(error) => {
+            let (flash, status) = refused(&error);
+            let page = AdminPage::evaluation(&state.studio, &id, Some(flash)).await;
+            let status = status.filter(|_| page.problem().is_none());
+            Ok(answer(state, page, parts, status).await)
+        }
+    }
+}
+
+pub(crate) async fn compare(
+    State(state): State<AppState>,
+    Query(query): Query<Vec<(String, String)>>,
+    parts: Parts,
+) -> Response {
+    let page = AdminPage::version_comparison(&state.studio, FormInput::from_pairs(query)).await;
+    answer(state, page, parts, None).await
+}
+
+/// What was done last.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Done {
+    done: Option<String>,
+}
+
+pub(crate) async fn gate(State(state): State<AppState>, Query(query): Query<Done>, parts: Parts) -> Response {
+    let flash = query.done.map(|_| "Settings saved.".to_owned());
+    let page = AdminPage::gate(&state.studio, None, flash).await;
+    answer(state, page, parts, None).await
+}
+
+pub(crate) async fn set_gate(
+    State(state): State<AppState>,
+    parts: Parts,
+    form: Fields,
+) -> Result<Response, Problem> {
+    let Form(pairs) = form.map_err(no_form)?;
+    let mut form = FormInput::from_pairs(pairs);
+    let toml = match form.get("action") {
+        "save" => form.get("toml").to_owned(),
+        "defaults" => String::new(),
+        _ => return Err(Problem::field("action", "The action must be save or defaults.")),
+    };
+    match state.studio.set_gate_policy(GatePolicy { toml }).await {
+        Ok(_) => Ok(Redirect::to("/admin/gate?done=1").into_response()),
+        Err(error) => {
+            let status = ProblemKind::from(error.kind()).status();
+            form.errors = field_errors(error);
+            let page = AdminPage::gate(&state.studio, Some(form), None).await;
+            Ok(answer(state, page, parts, Some(status)).await)
+        }
+    }
+}
