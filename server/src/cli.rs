@@ -1,5 +1,7 @@
 //! The command line and its commands; each has its own file under `commands/`.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
@@ -7,6 +9,7 @@ use crate::commands::{
     admin::AdminCommand,
     datasets::DatasetsCommand,
     embeddings::EmbeddingsCommand,
+    evaluate::EvaluateArgs,
     generate::GenerateArgs,
     health::HealthArgs,
     models::ModelsCommand,
@@ -41,6 +44,8 @@ enum Command {
     /// Inspect, add or convert adapters
     #[command(subcommand)]
     Adapters(AdaptersCommand),
+    /// Score an adapter version and decide whether it passes the gate
+    Evaluate(Box<EvaluateArgs>),
     /// Put an adapter version into production
     Promote(PromoteArgs),
     /// Return production to an earlier version
@@ -68,12 +73,13 @@ enum Command {
     Measure(MeasureArgs),
 }
 
-/// Runs the command.
+/// Runs the command; the exit code says more than success only where a command decides something.
 ///
 /// # Errors
 /// One sentence that says what went wrong and what to do; a [`clap::Error`] for an invalid argument.
-pub fn run(cli: Cli) -> anyhow::Result<()> {
-    match cli.command {
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let done = match cli.command {
+        Command::Evaluate(args) => return Ok(args.run()),
         Command::Serve(args) => args.run(),
         Command::Generate(args) => args.run(),
         Command::Train(args) => args.run(),
@@ -90,5 +96,6 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Health(args) => args.run(),
         Command::Selftest(args) => args.run(),
         Command::Measure(args) => args.run(),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

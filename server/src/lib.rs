@@ -37,7 +37,7 @@ pub use admin::auth::AdminAuth;
 pub use cli::{Cli, run};
 pub use connections::ConnectionLimits;
 pub use error::{Problem, ProblemKind};
-pub use printable::printable;
+pub use printable::{printable, report};
 pub use routes::{addresses, api, router};
 pub use serve::{Timeouts, serve};
 pub use shutdown::Shutdown;

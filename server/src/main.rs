@@ -5,13 +5,15 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let Err(error) = adire_server::run(adire_server::Cli::parse()) else { return ExitCode::SUCCESS };
+    let error = match adire_server::run(adire_server::Cli::parse()) {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
     match error.downcast::<clap::Error>() {
         // Says what is wrong with the argument and exits with 2.
         Ok(usage) => usage.exit(),
         Err(error) => {
-            // Names in files that somebody made may hold what a terminal would obey.
-            eprintln!("adire: {}", adire_server::printable(&format!("{error:#}")));
+            adire_server::report(&error);
             ExitCode::FAILURE
         }
     }

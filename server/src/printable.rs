@@ -15,6 +15,11 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
+/// Prints why a command has failed. Names in files that somebody made may hold what a terminal would obey.
+pub fn report(error: &anyhow::Error) {
+    eprintln!("adire: {}", printable(&format!("{error:#}")));
+}
+
 #[cfg(test)]
 mod tests {
     use super::printable;

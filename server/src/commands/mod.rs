@@ -7,6 +7,7 @@ pub(crate) mod bundled;
 pub(crate) mod convert;
 pub(crate) mod datasets;
 pub(crate) mod embeddings;
+pub(crate) mod evaluate;
 pub(crate) mod generate;
 pub(crate) mod health;
 pub(crate) mod init_image;
