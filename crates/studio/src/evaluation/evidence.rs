@@ -11,7 +11,10 @@ use super::{
     gate::{self, CopyingEvidence, Criterion, Evidence, FloorEvidence, Outcome, Paired, Score},
     suite::Suite,
 };
-use crate::{CopyingRequest, MeasureRequest, Measurements, Seen, store::image_url};
+use crate::{
+    CopyingRequest, MeasureRequest, Measurements, Seen,
+    store::{ImageScore, image_url},
+};
 
 /// Nearest pairs of rendered and training images that a verdict shows.
 const SUSPECTS: usize = 12;
@@ -182,10 +185,16 @@ impl Scored {
     }
 
     /// Scores to store.
-    pub(crate) fn rows(&self) -> Vec<(EvaluationRole, u32, u64, Option<f64>, Option<f64>)> {
+    pub(crate) fn rows(&self) -> Vec<ImageScore> {
         let scored = self.images.iter().filter(|image| image.clip_score.is_some());
         scored
-            .map(|image| (image.role, image.prompt, image.seed, image.clip_score, image.style_margin))
+            .map(|image| ImageScore {
+                role: image.role,
+                prompt: image.prompt,
+                seed: image.seed,
+                clip_score: image.clip_score,
+                style_margin: image.style_margin,
+            })
             .collect()
     }
 

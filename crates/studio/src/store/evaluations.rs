@@ -75,6 +75,16 @@ pub(crate) struct NewEvaluation {
     pub(crate) warnings: Vec<String>,
 }
 
+/// Scores of an image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct ImageScore {
+    pub(crate) role: EvaluationRole,
+    pub(crate) prompt: u32,
+    pub(crate) seed: u64,
+    pub(crate) clip_score: Option<f64>,
+    pub(crate) style_margin: Option<f64>,
+}
+
 /// An image to keep.
 #[derive(Clone, Debug)]
 pub(crate) struct NewImage {
@@ -347,14 +357,10 @@ impl Store {
         Ok(rows.into_iter().filter_map(image).collect())
     }
 
-    /// Scores of images: role, prompt, seed, CLIPScore, style margin.
-    pub(crate) async fn save_scores(
-        &self,
-        lease: &Lease,
-        scores: &[(EvaluationRole, u32, u64, Option<f64>, Option<f64>)],
-    ) -> Result<(), WriteError> {
+    /// Scores of images.
+    pub(crate) async fn save_scores(&self, lease: &Lease, scores: &[ImageScore]) -> Result<(), WriteError> {
         let (mut change, _) = self.change_held(lease, 0).await?;
-        for (role, prompt, seed, clip_score, style_margin) in scores {
+        for ImageScore { role, prompt, seed, clip_score, style_margin } in scores {
             sqlx::query(
                 "UPDATE evaluation_images SET clip_score = $5, style_margin = $6 \
                  WHERE evaluation = $1 AND role = $2 AND prompt = $3 AND seed = $4",

@@ -36,7 +36,7 @@ use sql::{Kind, Place};
 
 pub(crate) use adapters::Listed;
 pub(crate) use datasets::{DatasetImageRow, DatasetRow};
-pub(crate) use evaluations::{EvaluationRow, NewEvaluation, NewImage};
+pub(crate) use evaluations::{EvaluationRow, ImageScore, NewEvaluation, NewImage};
 pub(crate) use generations::GenerationRow;
 pub(crate) use images::{ImageRow, image_url};
 pub(crate) use jobs::{OpenJob, Release};
