@@ -2,7 +2,7 @@
 //!
 //! Within each folder the modules in it are compared, each with everything below it. Imports through a re-export count
 //! for the module that holds the item. A folder whose own file declares modules and nothing else is only a place: its
-//! modules count as if they were in the folder above. Between a module and those inside it there is no circle: they are
+//! modules count as if they were in the folder above. A module and those inside it form no circle: they are
 //! one. Test code may import what it likes.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

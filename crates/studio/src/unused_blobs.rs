@@ -6,7 +6,7 @@ use crate::{StudioError, blobs::Blobs, store::Store};
 pub(crate) async fn remove_unused(store: &Store, blobs: &Blobs) -> Result<usize, StudioError> {
     let mut removed = 0;
     for hash in store.unused_blobs().await? {
-        // For one blob at a time: whoever stores something waits.
+        // For one blob at a time: a store operation waits.
         let _removing = blobs.removing().await;
         if !store.has_owner(&hash).await? {
             blobs.remove(&hash).await?;

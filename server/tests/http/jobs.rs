@@ -134,6 +134,6 @@ async fn paused_intake_refuses_every_kind_and_lets_go_on_what_is_there() {
     }
     server.request("PUT", INTAKE, &json!({"paused": false}).to_string()).await;
     generation(&server, "again").await;
-    // Datasets are no jobs: they could be filled meanwhile.
+    // Datasets are not jobs: they can be filled meanwhile.
     assert_eq!(server.get(DATASETS).await.status, StatusCode::OK);
 }

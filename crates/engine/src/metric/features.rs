@@ -41,7 +41,7 @@ impl Features {
         self.values.len().checked_div(self.width).unwrap_or(0)
     }
 
-    /// Whether there are no rows.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

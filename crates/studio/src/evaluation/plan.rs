@@ -70,7 +70,7 @@ impl Plan {
                     let prompt = &suite.prompts[at];
                     let text = match (role, champion) {
                         // The base gets the plain words: its images serve every adapter, and a word that means nothing to
-                        // it is no handicap.
+                        // it would be unfair.
                         (Base, _) => suite.score_text(prompt),
                         (Champion, Some(trigger)) => Suite::render_text(prompt, trigger),
                         (Champion, None) => continue,
@@ -98,7 +98,7 @@ impl Plan {
         }
         let all = plan.slots.len();
         match ends.last_mut() {
-            // The last block goes on with everything else: after it comes the verdict.
+            // The last block includes everything else; the verdict follows.
             Some(last) => *last = all,
             None => ends.push(all),
         }

@@ -158,7 +158,7 @@ pub(crate) enum Outcome<'a> {
     },
     Failed(&'a str),
     Cancelled {
-        /// Why, where nobody asked for it.
+        /// Why, unless a person requested it.
         why: Option<&'a str>,
     },
     Paused,

@@ -13,7 +13,7 @@ use crate::{
 /// Why a run must stop before its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// Somebody asked for it; the row says so.
+    /// Requested; the row says so.
     Asked(Asked),
     /// The studio closes.
     Closing,

@@ -34,7 +34,7 @@ impl GenerationRow {
         [Running, Done, Failed, Cancelled].into_iter().find(|s| s.name() == self.state).unwrap_or(Queued)
     }
 
-    /// Who asked for it.
+    /// Who requested it.
     pub(crate) fn who(&self) -> Who {
         Who { visitor: self.visitor.clone(), network: self.network.clone() }
     }

@@ -18,7 +18,7 @@ impl Studio {
     }
 
     /// Puts a version (`name@vN`) into production; the one that is there is archived. The smoke image follows; after some
-    /// seconds it is no longer waited for.
+    /// seconds the caller stops waiting for it.
     ///
     /// # Errors
     /// No such version, no reason, no passing verdict unless forced, or its stage, visibility or file does not allow it.

@@ -195,7 +195,7 @@ impl Printed {
         match kind {
             "promised" => drop(self.promised.insert(id, words.next().unwrap().parse().unwrap())),
             "cancelled" => self.cancelled.push(id),
-            // A line that was cut off is no promise.
+            // A line that was cut off promises nothing.
             "moved" => {
                 let digest = words.next().unwrap_or_default();
                 if digest.len() == 64 {
@@ -230,7 +230,7 @@ fn live_and_die(data: &Path, database: Option<&str>, dice: &mut Dice, printed: &
     let (sender, lines) = mpsc::channel();
     let output = BufReader::new(child.stdout.take().unwrap());
     let reader = thread::spawn(move || {
-        // A last line may be cut off: then it is no promise.
+        // A last line may be cut off: then it promises nothing.
         let whole = output.split(b'\n').map_while(Result::ok);
         whole.for_each(|line| drop(sender.send(String::from_utf8_lossy(&line).into_owned())));
     });

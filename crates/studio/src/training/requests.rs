@@ -143,7 +143,7 @@ async fn change(
 pub(crate) async fn resume(shared: Arc<Shared>, id: String) -> Result<TrainingRun, StudioError> {
     views::job(&shared, &id).await?;
     let done = shared.store.resume(&id).await?;
-    // One that has not come to rest yet goes on.
+    // One that has not stopped yet continues.
     shared.work.go_on(&id);
     shared.work.training_waits();
     let run = views::job(&shared, &id).await?;

@@ -221,7 +221,7 @@ impl EvaluationRun {
             let inputs = [("plan".to_owned(), plan_hash)].into_iter().collect::<Inputs>();
             let before = self.before(shared, EvaluationStepName::Prepare).await?;
             let mut inputs = inputs;
-            // What differs is said in the words of the plan's own inputs.
+            // Differences are named by the plan's own inputs.
             if let Some(step) = before {
                 inputs.extend(step.inputs);
             }

@@ -75,7 +75,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         end_other(&shared, &evaluation.hold, Stop::Closing).await;
     }
     if let Some(mut training) = training {
-        // It is told to stop, so this writes a checkpoint.
+        // It has been signalled to stop, so this writes a checkpoint.
         let stop = training.unit(&shared).await.err().unwrap_or(Stop::Closing);
         rest(&shared, training, Err(stop)).await;
     }
@@ -346,7 +346,7 @@ async fn end(shared: &Shared, hold: &Hold, outcome: Outcome<'_>, passing: Option
     false
 }
 
-/// Lets a job wait again, or be what was asked for; which of these.
+/// Lets a job wait again, or end as requested; which of these.
 async fn give_back(shared: &Shared, hold: &Hold, stop: &Stop) -> Option<JobState> {
     let id = hold.lease.job.as_str();
     match shared.store.release(Release::Held(&hold.lease)).await {

@@ -60,7 +60,7 @@ pub struct Criterion {
     pub value: Option<f64>,
     /// The one-sided bounds of `value`.
     pub bounds: Option<(f64, f64)>,
-    /// What the lower bound, or `value` where there are no bounds, is compared with.
+    /// What the lower bound, or `value` if it has none, is compared with.
     pub threshold: Option<f64>,
     /// The exact p of the test that decided, if it was no t interval.
     pub p: Option<f64>,

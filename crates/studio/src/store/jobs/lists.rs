@@ -96,7 +96,7 @@ impl Store {
         .map_err(storage)
     }
 
-    /// The kind of a job; `None`: there is no such job.
+    /// The kind of a job; `None` if it does not exist.
     pub(crate) async fn kind_of(&self, id: &str) -> Result<Option<JobKind>, StudioError> {
         if !storable(id) {
             return Ok(None);

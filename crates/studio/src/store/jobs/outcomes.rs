@@ -138,7 +138,7 @@ impl Store {
         Ok(Some(number.cast_unsigned()))
     }
 
-    /// Takes jobs from holders that are gone, or that put them back: they wait again, or become what was asked for.
+    /// Takes jobs from holders that are gone, or that put them back: they wait again, or become what was requested.
     pub(crate) async fn release(&self, of: Release<'_>) -> Result<Vec<Released>, StudioError> {
         let now = clock(self.kind);
         let (condition, id, number, attempts) = match of {
