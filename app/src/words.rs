@@ -1,6 +1,6 @@
 //! Numbers and durations as text.
 
-use adire_protocol::QueueStatus;
+use adire_protocol::{QueueStatus, WaitReason};
 
 /// A length of time, rounded to what matters: `under 1 s`, `3 s`, `2 min`, `1.5 h`.
 pub(crate) fn duration(ms: f64) -> String {
@@ -61,6 +61,23 @@ pub(crate) fn own_time(queue: &QueueStatus, work: Work) -> Option<f64> {
     Some(f64::from(work.count) * (work.steps * step + work.area * fixed))
 }
 
+/// What a queued generation waits for: `2 ahead of you`.
+pub(crate) fn waits_for(ahead: Option<u32>, reason: Option<WaitReason>) -> Option<String> {
+    match reason {
+        Some(WaitReason::TrainingStep) => return Some("after the current training step".to_owned()),
+        Some(WaitReason::EvaluationStep) => {
+            return Some("after the current image of an evaluation".to_owned());
+        }
+        _ => {}
+    }
+    Some(match (ahead?, reason) {
+        (0, _) => return None,
+        (1, Some(WaitReason::OwnGenerations)) => "after another of yours".to_owned(),
+        (ahead, Some(WaitReason::OwnGenerations)) => format!("after {ahead} others of yours"),
+        (ahead, _) => format!("{ahead} ahead of you"),
+    })
+}
+
 /// Expected time and queue position: `about 3 s · 2 ahead of you`. Empty while nothing is known.
 pub(crate) fn forecast(queue: &QueueStatus, work: Work) -> String {
     if queue.capacity > 0 && queue.ahead >= queue.capacity {
@@ -111,6 +128,21 @@ mod tests {
         for (value, text) in [(0.8, "0.8"), (-1.0, "−1"), (0.1 + 0.2, "0.3"), (-0.0001, "0"), (7.5, "7.5")]
         {
             assert_eq!(number(value), text);
+        }
+    }
+
+    #[test]
+    fn a_wait_has_a_reason() {
+        use WaitReason::{OtherGenerations, OwnGenerations, TrainingStep};
+        for (ahead, reason, text) in [
+            (Some(2), Some(OtherGenerations), Some("2 ahead of you")),
+            (Some(1), Some(OwnGenerations), Some("after another of yours")),
+            (Some(3), Some(OwnGenerations), Some("after 3 others of yours")),
+            (None, Some(TrainingStep), Some("after the current training step")),
+            (Some(0), None, None),
+            (None, None, None),
+        ] {
+            assert_eq!(waits_for(ahead, reason).as_deref(), text);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
         erased::{EraseView, ErasedView},
         reactive::{dyn_text, dyn_view},
     },
-    words::duration,
+    words::{duration, waits_for},
 };
 
 /// Reloads the page without a script. A constant, because a literal would be parsed as an attribute.
@@ -83,12 +83,7 @@ pub(crate) fn Status() -> ErasedView {
                 }
                 (None, GenerationState::Queued) => {
                     parts.push("Queued".to_owned());
-                    parts.extend(
-                        generation
-                            .ahead
-                            .filter(|ahead| *ahead > 0)
-                            .map(|ahead| format!("{ahead} ahead of you")),
-                    );
+                    parts.extend(waits_for(generation.ahead, generation.wait_reason));
                     parts.extend(
                         generation
                             .wait_ms
@@ -96,7 +91,10 @@ pub(crate) fn Status() -> ErasedView {
                             .map(|ms| format!("starts in about {}", duration(ms as f64))),
                     );
                 }
-                (None, _) => parts.push("Starting".to_owned()),
+                (None, _) => {
+                    parts.push("Starting".to_owned());
+                    parts.extend(waits_for(None, generation.wait_reason));
+                }
             }
             parts.join(" · ")
         })

@@ -218,6 +218,7 @@ fn read(name: &str, text: &str) -> Option<GenerationEvent> {
         "queued" => GenerationEvent::Queued {
             ahead: value.get("ahead").read()?,
             wait_ms: value.get("wait_ms").read()?,
+            wait_reason: value.get("wait_reason").read()?,
         },
         "started" => GenerationEvent::Started,
         "progress" => GenerationEvent::Progress(value.read()?),
@@ -279,7 +280,7 @@ async fn catch_up(workspace: Workspace, id: String) {
 
 #[cfg(test)]
 mod tests {
-    use adire_protocol::{Event, Progress};
+    use adire_protocol::{Event, Progress, WaitReason};
 
     use super::*;
 
@@ -294,8 +295,12 @@ mod tests {
             preview: Some("data:".to_owned()),
         };
         for event in [
-            GenerationEvent::Queued { ahead: 2, wait_ms: None },
-            GenerationEvent::Queued { ahead: 0, wait_ms: Some(50) },
+            GenerationEvent::Queued {
+                ahead: 2,
+                wait_ms: None,
+                wait_reason: Some(WaitReason::OtherGenerations),
+            },
+            GenerationEvent::Queued { ahead: 0, wait_ms: Some(50), wait_reason: None },
             GenerationEvent::Started,
             GenerationEvent::Progress(progress),
             GenerationEvent::Done,

@@ -11,12 +11,18 @@ pub(crate) fn apply(generation: &mut Generation, event: GenerationEvent) {
         return;
     }
     match event {
-        GenerationEvent::Queued { ahead, wait_ms } => {
+        GenerationEvent::Queued { ahead, wait_ms, wait_reason } => {
             if generation.state == GenerationState::Queued {
                 (generation.ahead, generation.wait_ms) = (Some(ahead), wait_ms);
+                generation.wait_reason = wait_reason;
             }
         }
-        GenerationEvent::Started => run(generation),
+        GenerationEvent::Started => {
+            // What the device is at ends before the first step.
+            let reason = generation.wait_reason;
+            run(generation);
+            generation.wait_reason = reason.filter(|reason| reason.is_of_device());
+        }
         GenerationEvent::Progress(progress) => {
             run(generation);
             step(generation, progress);
@@ -38,12 +44,13 @@ pub(crate) fn apply(generation: &mut Generation, event: GenerationEvent) {
 
 fn run(generation: &mut Generation) {
     generation.state = GenerationState::Running;
-    (generation.ahead, generation.wait_ms) = (None, None);
+    (generation.ahead, generation.wait_ms, generation.wait_reason) = (None, None, None);
 }
 
 fn end(generation: &mut Generation, state: GenerationState) {
     generation.state = state;
-    (generation.ahead, generation.wait_ms, generation.progress) = (None, None, None);
+    (generation.ahead, generation.wait_ms, generation.wait_reason) = (None, None, None);
+    generation.progress = None;
 }
 
 /// Moves forward only; a step without a preview keeps the last one.
@@ -108,6 +115,7 @@ mod tests {
             finished_at: None,
             ahead: Some(3),
             wait_ms: Some(9_000),
+            wait_reason: None,
             progress: None,
             images: Vec::new(),
             error: None,
@@ -152,7 +160,7 @@ mod tests {
 
     fn whole_stream() -> Vec<GenerationEvent> {
         vec![
-            GenerationEvent::Queued { ahead: 1, wait_ms: None },
+            GenerationEvent::Queued { ahead: 1, wait_ms: None, wait_reason: None },
             GenerationEvent::Started,
             progress(0, 5, Some("a")),
             progress(0, 10, None),
@@ -180,7 +188,7 @@ mod tests {
     fn a_repeated_beginning_does_not_set_the_picture_back() {
         let mut record = generation();
         apply(&mut record, progress(1, 5, Some("b")));
-        apply(&mut record, GenerationEvent::Queued { ahead: 1, wait_ms: None });
+        apply(&mut record, GenerationEvent::Queued { ahead: 1, wait_ms: None, wait_reason: None });
         apply(&mut record, progress(0, 5, Some("a")));
         assert_eq!(record.state, GenerationState::Running);
         assert_eq!(record.progress.as_ref().and_then(|p| p.preview.as_deref()), Some("b"));

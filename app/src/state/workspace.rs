@@ -4,7 +4,7 @@ use adire_protocol::{Generation, GenerationEvent, ImageRecord, Progress, QueueSt
 use leptos::prelude::*;
 
 use super::generation;
-use crate::api::StudioData;
+use crate::{api::StudioData, words::waits_for};
 
 /// A message that belongs to no field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,7 +182,10 @@ impl Workspace {
     fn announce(&self, event: &GenerationEvent) {
         let words = match event {
             GenerationEvent::Queued { ahead: 0, .. } | GenerationEvent::Progress(_) => return,
-            GenerationEvent::Queued { ahead, .. } => format!("Queued; {ahead} ahead of you."),
+            GenerationEvent::Queued { ahead, wait_reason, .. } => {
+                let waits_for = waits_for(Some(*ahead), *wait_reason).unwrap_or_default();
+                format!("Queued; {waits_for}.")
+            }
             GenerationEvent::Started => "Generating.".to_owned(),
             GenerationEvent::Image { image } => format!("Image {} is ready.", image.index + 1),
             GenerationEvent::Done => "Done.".to_owned(),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ImageRecord, Progress};
+use crate::{ImageRecord, Progress, WaitReason};
 
 /// A numbered event of a generation. Ids increase, with gaps: outdated progress is dropped. A client resumes the
 /// stream with the last id it received.
@@ -27,6 +27,9 @@ pub enum GenerationEvent {
         ahead: u32,
         /// Estimated milliseconds until it starts; absent before anything was timed.
         wait_ms: Option<u64>,
+        /// What it waits for; absent once nothing is before it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wait_reason: Option<WaitReason>,
     },
     /// A worker started it.
     Started,

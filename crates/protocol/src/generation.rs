@@ -236,6 +236,42 @@ impl GenerationState {
     }
 }
 
+/// What a queued generation waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum WaitReason {
+    /// Generations of the same visitor only.
+    OwnGenerations,
+    /// Generations, some of them of others.
+    OtherGenerations,
+    /// The step of a training run that the device is at.
+    TrainingStep,
+    /// The image of an evaluation that the device is at.
+    EvaluationStep,
+}
+
+impl WaitReason {
+    /// All reasons.
+    pub const ALL: [Self; 4] =
+        [Self::OwnGenerations, Self::OtherGenerations, Self::TrainingStep, Self::EvaluationStep];
+
+    /// Whether it is the device that is busy: the generation may have started.
+    pub fn is_of_device(self) -> bool {
+        matches!(self, Self::TrainingStep | Self::EvaluationStep)
+    }
+
+    /// Name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OwnGenerations => "own_generations",
+            Self::OtherGenerations => "other_generations",
+            Self::TrainingStep => "training_step",
+            Self::EvaluationStep => "evaluation_step",
+        }
+    }
+}
+
 /// A generation with its current state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -256,6 +292,9 @@ pub struct Generation {
     pub ahead: Option<u32>,
     /// Estimated milliseconds until it starts, while queued.
     pub wait_ms: Option<u64>,
+    /// What it waits for, before its first step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_reason: Option<WaitReason>,
     /// Progress, while running.
     pub progress: Option<Progress>,
     /// Finished images.

@@ -51,6 +51,7 @@ pub use evaluation::{
 pub use event::{Event, GenerationEvent};
 pub use generation::{
     Generation, GenerationRequest, GenerationSpec, GenerationState, ImageRecord, Links, Recipe, Upload,
+    WaitReason,
 };
 pub use hires::{
     HIRES_SCALE, HIRES_STRENGTH, HiresRequest, HiresSpec, HiresUpscaler, INIT_STRENGTH,

@@ -66,7 +66,7 @@ fn entry(
             (QueuedKind::Evaluation, request.version, detail, format!("/admin/evaluations/{}", row.id))
         }
     };
-    let wait_ms = shared.work.position(&row.id).and_then(|(_, wait_ms)| wait_ms);
+    let wait_ms = shared.work.place(&row.id).and_then(|place| place.wait_ms);
     let owner = Some(row.owner.chars().take(8).collect::<String>()).filter(|owner| !owner.is_empty());
     Ok(QueuedJob {
         kind,

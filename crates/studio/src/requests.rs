@@ -14,7 +14,7 @@ use crate::{
     client::{Asker, Who},
     job::{Asked, EndedBy, JobKind, JobState, NewJob, Outcome},
     limits, prompts,
-    queue::{QueuedGeneration, Stop},
+    queue::{Place, QueuedGeneration, Stop},
     shared::Shared,
     time::now,
     uploads, views, work,
@@ -74,7 +74,7 @@ pub(crate) async fn submit(
     let generation =
         QueuedGeneration { id: id.clone(), who, created_at, spec: spec.clone(), finished: Vec::new() };
     // Its place is seen before it can be claimed.
-    let (ahead, wait_ms) = shared.work.enqueue(generation, queued).unwrap_or((0, Some(0)));
+    let at = shared.work.enqueue(generation, queued).unwrap_or(Place::FIRST);
     drop(place);
     Ok(Generation {
         links: Links::of(&id),
@@ -84,8 +84,9 @@ pub(crate) async fn submit(
         created_at,
         started_at: None,
         finished_at: None,
-        ahead: Some(ahead),
-        wait_ms,
+        ahead: Some(at.ahead),
+        wait_ms: at.wait_ms,
+        wait_reason: at.reason,
         progress: None,
         images: Vec::new(),
         error: None,

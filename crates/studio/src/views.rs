@@ -23,7 +23,7 @@ pub(crate) async fn generation(shared: &Shared, id: &str) -> Result<Generation, 
 /// Everything that waits or runs, in the order in which it is made.
 pub(crate) fn queue(shared: &Shared) -> Vec<QueueEntry> {
     let entry = |(queued, runs): (QueuedGeneration, bool)| {
-        let place = shared.work.position(&queued.id);
+        let place = shared.work.place(&queued.id);
         QueueEntry {
             state: if runs { GenerationState::Running } else { GenerationState::Queued },
             cost: queued.cost(),
@@ -33,7 +33,7 @@ pub(crate) fn queue(shared: &Shared) -> Vec<QueueEntry> {
             steps: queued.spec.total_steps(),
             count: queued.spec.count,
             created_at: queued.created_at,
-            wait_ms: place.and_then(|(_, wait_ms)| wait_ms),
+            wait_ms: place.and_then(|place| place.wait_ms),
             progress: shared.work.running(&queued.id),
             links: Links::of(&queued.id),
             visitor: queued.who.visitor,
@@ -56,7 +56,7 @@ pub(crate) async fn active(shared: &Shared, visitor: &str) -> Result<Vec<Generat
 async fn assemble(shared: &Shared, row: GenerationRow) -> Result<Generation, StudioError> {
     let images = shared.store.images_of(&row.id).await?;
     let (state, spec) = (row.state(), row.spec()?);
-    let place = if state == GenerationState::Queued { shared.work.position(&row.id) } else { None };
+    let place = if state == GenerationState::Queued { shared.work.place(&row.id) } else { None };
     let progress = if state == GenerationState::Running { shared.work.running(&row.id) } else { None };
     let images: Vec<ImageRecord> = images.into_iter().map(ImageRow::record).collect::<Result<_, _>>()?;
     // What the images say, or before the first one what is known of the files.
@@ -72,8 +72,9 @@ async fn assemble(shared: &Shared, row: GenerationRow) -> Result<Generation, Stu
         // Of an earlier run, while it waits again.
         started_at: row.started_at.filter(|_| state != GenerationState::Queued),
         finished_at: row.finished_at,
-        ahead: place.map(|(ahead, _)| ahead),
-        wait_ms: place.and_then(|(_, wait_ms)| wait_ms),
+        ahead: place.map(|place| place.ahead),
+        wait_ms: place.and_then(|place| place.wait_ms),
+        wait_reason: place.map_or_else(|| shared.work.delay(&row.id), |place| place.reason),
         progress,
         images,
         error: row.error,

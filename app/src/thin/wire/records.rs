@@ -4,7 +4,7 @@ use adire_protocol::{
     AdapterUse, AdapterVersion, Defaults, EmbeddingUse, ExamplePrompt, FieldError, Generation,
     GenerationRequest, GenerationSpec, GenerationState, HiresRequest, HiresSpec, HiresUpscaler, ImageRecord,
     Limits, Links, ModelInfo, Progress, QueueStatus, Recipe, Rng, SamplerName, Sampling, Schedule, Stage,
-    Upload, VaeUse,
+    Upload, VaeUse, WaitReason,
 };
 
 use super::{Value, Wire, or_wrong};
@@ -44,7 +44,8 @@ records! {
     AdapterVersion { name, version, hash, description, trigger, bytes, created_at, warning, stage, aliases }
     QueueStatus { ahead, capacity, wait_ms, step_ms, fixed_ms }
     Generation {
-        id, state, spec, created_at, started_at, finished_at, ahead, wait_ms, progress, images, error, warnings, links
+        id, state, spec, created_at, started_at, finished_at, ahead, wait_ms, wait_reason, progress, images, error,
+        warnings, links
     }
     Links { this as "self", events, page }
     Progress { image, images, step, steps, remaining_ms, preview }
@@ -90,6 +91,15 @@ impl Wire for Sampling {
 impl Wire for Stage {
     fn take(value: &Value, wrong: &mut bool) -> Self {
         or_wrong(value.text().and_then(|text| Self::from_word(&text)), wrong)
+    }
+}
+
+impl Wire for WaitReason {
+    fn take(value: &Value, wrong: &mut bool) -> Self {
+        let text = value.text();
+        let found = Self::ALL.into_iter().find(|reason| text.as_deref() == Some(reason.name()));
+        *wrong |= found.is_none();
+        found.unwrap_or(Self::OtherGenerations)
     }
 }
 
@@ -208,6 +218,7 @@ mod tests {
             finished_at: None,
             ahead: None,
             wait_ms: Some(7),
+            wait_reason: Some(WaitReason::OwnGenerations),
             progress: Some(progress),
             images: vec![image()],
             error: Some("No memory.".to_owned()),

@@ -2,7 +2,11 @@
 
 use adire_protocol::{Event, GenerationEvent};
 
-use crate::{StudioError, queue::Live, shared::Shared};
+use crate::{
+    StudioError,
+    queue::{Live, Place},
+    shared::Shared,
+};
 
 /// What is new about a generation since `cursor`, and whether that is all there will be.
 pub(super) async fn news(
@@ -43,10 +47,7 @@ async fn stored_events(shared: &Shared, id: &str, after: u64) -> Result<Vec<Even
     }
     for (number, name) in rows {
         let event = match name.as_str() {
-            "queued" => {
-                let (ahead, wait_ms) = shared.work.position(id).unwrap_or((0, Some(0)));
-                GenerationEvent::Queued { ahead, wait_ms }
-            }
+            "queued" => shared.work.place(id).unwrap_or(Place::FIRST).event(),
             "started" => GenerationEvent::Started,
             "done" => GenerationEvent::Done,
             "cancelled" => GenerationEvent::Cancelled,

@@ -22,12 +22,12 @@ use std::{
     time::Instant,
 };
 
-use adire_protocol::{Intake, QueueStatus};
+use adire_protocol::{Intake, QueueStatus, WaitReason};
 use tokio::sync::Notify;
 
 pub(crate) use hold::{Hold, Stop};
 pub(crate) use live::Live;
-pub(crate) use state::QueuedGeneration;
+pub(crate) use state::{Place, QueuedGeneration};
 
 use state::State;
 use withdrawals::Withdrawals;
@@ -35,7 +35,7 @@ use withdrawals::Withdrawals;
 use crate::{
     StudioError,
     client::Who,
-    job::Queued,
+    job::{JobKind, Queued},
     limits::{Budget, Caps},
     timing::Timing,
 };
@@ -103,6 +103,7 @@ impl Work {
             timing,
             withdrawals: Withdrawals::default(),
             intake: Intake::default(),
+            device: None,
             resident: None,
             changes: 0,
         };
@@ -194,8 +195,8 @@ impl Work {
         self.lock().resident.as_deref() == Some(wants)
     }
 
-    /// Puts a generation whose row is written into the copy of the queue; its position, unless it has been claimed.
-    pub(crate) fn enqueue(&self, generation: QueuedGeneration, queued: Queued) -> Option<(u32, Option<u64>)> {
+    /// Puts a generation whose row is written into the copy of the queue; its place, unless it has been claimed.
+    pub(crate) fn enqueue(&self, generation: QueuedGeneration, queued: Queued) -> Option<Place> {
         let mut state = self.lock();
         // While closing the row stays; the next start finds it.
         if state.closing || state.early.remove(&generation.id) {
@@ -205,10 +206,10 @@ impl Work {
         state.live(&id).send_modify(|live| live.store(queued.event));
         state.insert(queued.turn, generation, None);
         state.publish_positions();
-        let position = state.position(&id);
+        let place = state.place_of(&id);
         drop(state);
         self.wake.notify_one();
-        position
+        place
     }
 
     /// Grows with every change of what waits here; for [`Self::replace`].
@@ -297,9 +298,19 @@ impl Work {
         self.lock().withdrawals.count(who, Instant::now());
     }
 
-    /// Position and expected wait of a generation that waits.
-    pub(crate) fn position(&self, id: &str) -> Option<(u32, Option<u64>)> {
-        self.lock().position(id)
+    /// Where a generation is that waits.
+    pub(crate) fn place(&self, id: &str) -> Option<Place> {
+        self.lock().place_of(id)
+    }
+
+    /// What a generation waits for that has started and made no step yet.
+    pub(crate) fn delay(&self, id: &str) -> Option<WaitReason> {
+        self.lock().delay(id)
+    }
+
+    /// What the device does a unit of from now on.
+    pub(crate) fn set_device(&self, kind: Option<JobKind>) {
+        self.lock().device = kind;
     }
 
     pub(crate) fn is_closing(&self) -> bool {

@@ -7,11 +7,11 @@ use std::{
     time::Instant,
 };
 
-use adire_protocol::{GenerationEvent, GenerationSpec, Intake, Progress};
+use adire_protocol::{GenerationEvent, GenerationSpec, Intake, Progress, WaitReason};
 use tokio::sync::watch;
 
 use super::{hold::Hold, live::Live, withdrawals::Withdrawals};
-use crate::{client::Who, limits::cost, timing::Timing};
+use crate::{client::Who, job::JobKind, limits::cost, timing::Timing};
 
 /// A generation that is queued or running.
 #[derive(Clone, Debug)]
@@ -66,10 +66,33 @@ pub(super) struct State {
     pub(super) timing: Timing,
     pub(super) withdrawals: Withdrawals,
     pub(super) intake: Intake,
+    /// What the device is doing a unit of.
+    pub(super) device: Option<JobKind>,
     /// What the generation wanted that was begun last: its adapters are in effect.
     pub(super) resident: Option<String>,
     /// Grows with every change of `waiting`, so that a list read from the database meanwhile is known to be old.
     pub(super) changes: u64,
+}
+
+/// Where a waiting generation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Generations before it.
+    pub(crate) ahead: u32,
+    /// Expected milliseconds until it starts; `None` while nothing is known.
+    pub(crate) wait_ms: Option<u64>,
+    /// What it waits for.
+    pub(crate) reason: Option<WaitReason>,
+}
+
+impl Place {
+    /// Of one that is about to start.
+    pub(crate) const FIRST: Self = Self { ahead: 0, wait_ms: Some(0), reason: None };
+
+    pub(crate) fn event(self) -> GenerationEvent {
+        let Self { ahead, wait_ms, reason } = self;
+        GenerationEvent::Queued { ahead, wait_ms, wait_reason: reason }
+    }
 }
 
 /// What somebody has in the queue.
@@ -141,21 +164,53 @@ impl State {
             .map(|(key, _, ahead)| (key.clone(), ahead))
             .collect();
         for (key, ahead) in changed {
-            let wait_ms = self.wait(self.waiting.range(..&key).map(|(_, waiting)| waiting));
+            let place = self.place(&key);
             let first =
                 self.waiting.get_mut(&key).and_then(|w| w.published_position.replace(ahead)).is_none();
             // The stored event says that it waits; a reader of that gets the position it has then.
             if let Some(live) = self.lives.get(&key.1).filter(|_| !first) {
-                live.send_modify(|live| live.pass(GenerationEvent::Queued { ahead, wait_ms }));
+                live.send_modify(|live| live.pass(place.event()));
             }
         }
     }
 
-    /// How many are before the one with that id, and the expected wait.
-    pub(super) fn position(&self, id: &str) -> Option<(u32, Option<u64>)> {
+    /// Where the one with that id is, if it waits.
+    pub(super) fn place_of(&self, id: &str) -> Option<Place> {
         let key = self.waiting.keys().find(|(_, other)| other == id)?;
+        Some(self.place(key))
+    }
+
+    /// What one waits for that has started and made no step yet.
+    pub(super) fn delay(&self, id: &str) -> Option<WaitReason> {
+        let running = self.running.iter().find(|running| running.generation.id == id)?;
+        if running.progress.is_none() { self.other_unit() } else { None }
+    }
+
+    /// That the device is at something else than a generation.
+    fn other_unit(&self) -> Option<WaitReason> {
+        match self.device? {
+            JobKind::Generation => None,
+            JobKind::Training => Some(WaitReason::TrainingStep),
+            JobKind::Evaluation => Some(WaitReason::EvaluationStep),
+        }
+    }
+
+    fn place(&self, key: &(i64, String)) -> Place {
         let before = || self.waiting.range(..key).map(|(_, waiting)| waiting);
-        Some((count(before().count() + self.running.len()), self.wait(before())))
+        let others =
+            before().map(|waiting| &waiting.generation).chain(self.running.iter().map(|r| &r.generation));
+        let who = self.waiting.get(key).map(|waiting| &waiting.generation.who);
+        let (mut ahead, mut own) = (0, 0);
+        for other in others {
+            ahead += 1;
+            own += usize::from(who.is_some_and(|who| who.is(&other.who)));
+        }
+        let reason = match ahead {
+            0 => self.other_unit(),
+            _ if own == ahead => Some(WaitReason::OwnGenerations),
+            _ => Some(WaitReason::OtherGenerations),
+        };
+        Place { ahead: count(ahead), wait_ms: self.wait(before()), reason }
     }
 
     /// Expected milliseconds until what runs and `before` are done; `None` while nothing is known.

@@ -2,7 +2,10 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use adire_protocol::GenerationState::{Cancelled, Done, Failed, Queued, Running};
+use adire_protocol::{
+    GenerationState::{Cancelled, Done, Failed, Queued, Running},
+    WaitReason,
+};
 
 use super::*;
 
@@ -99,6 +102,29 @@ async fn cancelling_while_queued_is_immediate_and_moves_the_others_up() {
     drop(latch);
     assert_eq!(finished(&studio, &third.id).await.state, Done);
     assert_eq!(backend.steps_done.load(Ordering::Relaxed), 1 + 4);
+}
+
+#[tokio::test]
+async fn a_queued_generation_says_what_it_waits_for() {
+    use WaitReason::{OtherGenerations, OwnGenerations};
+    let (_folder, studio, _, latch) = latched().await;
+    let mut asked = Vec::new();
+    for (prompt, owner) in [("a", "mine"), ("b", "mine"), ("c", "yours")] {
+        asked.push(studio.submit(request(prompt), &who(owner)).await.unwrap());
+        until(&studio, &asked[0].id, "started").await;
+    }
+    assert_eq!(asked[1].wait_reason, Some(OwnGenerations));
+    assert_eq!(asked[2].wait_reason, Some(OtherGenerations));
+    // Visitors take turns, so the other one has gone before it.
+    let queued = until(&studio, &asked[1].id, "queued").await.event;
+    assert!(
+        matches!(queued, GenerationEvent::Queued { ahead: 2, wait_reason: Some(OtherGenerations), .. }),
+        "{queued:?}"
+    );
+    drop(latch);
+    for generation in asked {
+        assert_eq!(finished(&studio, &generation.id).await.wait_reason, None);
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use adire_protocol::{
     TrainingChange, TrainingConfig, TrainingPhase, TrainingRequest, TrainingRun, TrainingRunDetail,
     TrainingSettings,
     TrainingState::{self, Cancelled, Done, Failed, Paused, Running},
+    WaitReason,
 };
 
 use super::{
@@ -155,6 +156,8 @@ async fn images_go_before_training() {
     until_job(&studio, &job.id, |job| job.step == 1).await;
     // The next unit is under way, waiting at the latch; both images come before the one after it.
     let images = [submit(&studio, "first").await, submit(&studio, "second").await];
+    let waits = studio.generation(&images[0].id).await.unwrap();
+    assert_eq!(waits.wait_reason, Some(WaitReason::TrainingStep));
     latch.allow(1);
     for image in &images {
         finished(&studio, &image.id).await;

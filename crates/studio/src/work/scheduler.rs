@@ -239,9 +239,13 @@ impl Scheduler {
     async fn beside<T>(&mut self, kind: JobKind, unit: impl Future<Output = T>) -> T {
         let mut unit = pin!(unit);
         let shared = self.shared.clone();
+        shared.work.set_device(Some(kind));
         loop {
             tokio::select! {
-                result = &mut unit => return result,
+                result = &mut unit => {
+                    shared.work.set_device(None);
+                    return result;
+                }
                 () = shared.work.changed() => {
                     if let Err(error) = self.take_on(Some(kind)).await {
                         tracing::warn!(%error, "no job could be claimed");
