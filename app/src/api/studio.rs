@@ -10,7 +10,7 @@ pub(crate) const DATA_ID: &str = "page-data";
 
 /// The initial data of the page.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(any(feature = "ssr", test), derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(any(feature = "ssr", feature = "serde-wire", test), derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct StudioData {
     /// The loaded model.
     pub(crate) model: ModelInfo,

@@ -6,10 +6,10 @@
 
 use leptos::{children::ToChildren, prelude::*};
 
-#[cfg(feature = "ssr")]
+#[cfg(any(feature = "ssr", feature = "leptos-erased"))]
 pub(crate) type ErasedView = AnyView;
 
-#[cfg(not(feature = "ssr"))]
+#[cfg(not(any(feature = "ssr", feature = "leptos-erased")))]
 pub(crate) use in_the_browser::ErasedView;
 
 /// Erases the type of a view.
@@ -18,14 +18,14 @@ pub(crate) trait EraseView {
     fn erase(self) -> ErasedView;
 }
 
-#[cfg(feature = "ssr")]
+#[cfg(any(feature = "ssr", feature = "leptos-erased"))]
 impl<V: IntoView> EraseView for V {
     fn erase(self) -> ErasedView {
         self.into_any()
     }
 }
 
-#[cfg(not(feature = "ssr"))]
+#[cfg(not(any(feature = "ssr", feature = "leptos-erased")))]
 impl<V: IntoView + 'static> EraseView for V {
     fn erase(self) -> ErasedView {
         ErasedView::new(self)
@@ -52,7 +52,7 @@ where
     }
 }
 
-#[cfg(not(feature = "ssr"))]
+#[cfg(not(any(feature = "ssr", feature = "leptos-erased")))]
 mod in_the_browser {
     use leptos::{
         prelude::*,

@@ -23,7 +23,7 @@ impl Value {
         js_sys::JSON::parse(text).ok()
     }
 
-    /// A field; null where it is absent.
+    /// A field, or an item of a list; null where it is absent.
     pub(crate) fn get(&self, key: &str) -> Self {
         Self(js_sys::Reflect::get(&self.0, &key.into()).unwrap_or_default())
     }
@@ -57,9 +57,10 @@ impl Value {
         serde_json::from_str(text).ok()
     }
 
-    /// A field; null where it is absent.
+    /// A field, or an item of a list; null where it is absent.
     pub(crate) fn get(&self, key: &str) -> Self {
-        Self(self.0.get(key).cloned().unwrap_or_default())
+        let item = || self.0.get(key.parse::<usize>().ok()?);
+        Self(self.0.get(key).or_else(item).cloned().unwrap_or_default())
     }
 
     fn text(&self) -> Option<String> {
@@ -209,6 +210,17 @@ impl<T: Wire> Wire for Vec<T> {
     }
 }
 
+impl Wire for () {
+    fn take(_: &Value, _: &mut bool) {}
+}
+
+impl<A: Wire, B: Wire> Wire for (A, B) {
+    /// A pair travels as a list of two.
+    fn take(value: &Value, wrong: &mut bool) -> Self {
+        (A::take(&value.get("0"), wrong), B::take(&value.get("1"), wrong))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,6 +234,14 @@ mod tests {
             assert_eq!(value.get("list").read::<Vec<u64>>(), Some(vec![seed]), "{text}");
         }
         assert_eq!(Value::parse("18446744073709551616").unwrap().read::<u64>(), None);
+    }
+
+    #[test]
+    fn a_pair_is_a_list_of_two() {
+        let read = |text| Value::parse(text).unwrap().read::<(Vec<u32>, String)>();
+        assert_eq!(read(r#"[[1,2],"x"]"#), Some((vec![1, 2], "x".to_owned())));
+        assert_eq!(read("[[1,2]]"), None);
+        assert_eq!(read(r#"[["x"],"x"]"#), None);
     }
 
     #[test]

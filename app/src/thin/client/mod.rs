@@ -1,59 +1,28 @@
 //! The browser's side of the server functions and of the few API routes that the page uses. Hand-written: for these few
-//! calls, leptos' client with its codecs would be a tenth of the page's download.
+//! calls, leptos' client with its codecs would be a twentieth of the page's download.
 
-use adire_protocol::{Generation, GenerationRequest, ImageRecord, QueueStatus, Upload};
+#[cfg(not(feature = "leptos-client"))]
+mod functions;
+#[cfg(feature = "leptos-client")]
+#[path = "../stock/functions.rs"]
+mod functions;
+
+pub(crate) use functions::{
+    cancel, delete_all, delete_image, generate, load_history, load_queue, load_studio,
+};
+
+use adire_protocol::{GenerationRequest, Upload};
 use leptos::prelude::window;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{File, RequestInit, Response};
 
 use super::wire::{Value, Wire};
-use crate::{
-    api::{AppError, StudioData},
-    form::{self, FormValues},
-};
+use crate::api::AppError;
 
-const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 /// The server detects the format from the bytes.
 const BYTES: &str = "application/octet-stream";
-
-/// Reads the form and puts it into the queue.
-pub(crate) async fn generate(values: &FormValues) -> Result<Generation, AppError> {
-    read(&call("/api/fn/generate", FORM, form::post_body(values).into()).await?)
-}
-
-/// Cancels a generation.
-pub(crate) async fn cancel(id: &str) -> Result<(), AppError> {
-    call("/api/fn/cancel", FORM, format!("id={id}").into()).await.map(drop)
-}
-
-/// Deletes one image permanently.
-pub(crate) async fn delete_image(generation: &str, index: u32) -> Result<(), AppError> {
-    call("/api/fn/delete", FORM, format!("generation={generation}&index={index}").into()).await.map(drop)
-}
-
-/// Deletes every image of this visitor.
-pub(crate) async fn delete_all() -> Result<(), AppError> {
-    call("/api/fn/delete_all", FORM, "".into()).await.map(drop)
-}
-
-/// The images before `before` (an image's `created_at`), newest first, and whether more follow.
-pub(crate) async fn load_history(before: i64) -> Result<(Vec<ImageRecord>, bool), AppError> {
-    let page = call(&format!("/api/fn/history?before={before}"), "", JsValue::UNDEFINED).await?;
-    // A pair travels as a list of two.
-    Ok((read(&page.get("0"))?, read(&page.get("1"))?))
-}
-
-/// State of the queue.
-pub(crate) async fn load_queue() -> Result<QueueStatus, AppError> {
-    read(&call("/api/fn/queue", "", JsValue::UNDEFINED).await?)
-}
-
-/// The page's data once more. `generation`: the generation that the page follows.
-pub(crate) async fn load_studio(generation: &str) -> Result<StudioData, AppError> {
-    read(&call(&format!("/api/fn/studio?generation={generation}"), "", JsValue::UNDEFINED).await?)
-}
 
 /// Parameters of an image.
 pub(crate) async fn read_recipe(file: &File) -> Result<GenerationRequest, AppError> {
@@ -82,6 +51,10 @@ fn unreadable() -> AppError {
     AppError::new("The server's response could not be read. Reload the page and try again.")
 }
 
+fn unreached() -> AppError {
+    AppError::new("Couldn't reach the server. Nothing was sent; try again.")
+}
+
 /// POSTs `body`, or GETs where there is none. The error has the message and fields of the response.
 async fn call(address: &str, kind: &str, body: JsValue) -> Result<Value, AppError> {
     let init = RequestInit::new();
@@ -90,9 +63,7 @@ async fn call(address: &str, kind: &str, body: JsValue) -> Result<Value, AppErro
         init.set_body(&body);
         init.set_headers(&js_sys::Array::of1(&js_sys::Array::of2(&"content-type".into(), &kind.into())));
     }
-    let (ok, text) = exchange(address, &init)
-        .await
-        .map_err(|_| AppError::new("Couldn't reach the server. Nothing was sent; try again."))?;
+    let (ok, text) = exchange(address, &init).await.map_err(|_| unreached())?;
     let value = Value::parse(&text).ok_or_else(unreadable)?;
     if ok {
         return Ok(value);
