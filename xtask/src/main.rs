@@ -9,6 +9,7 @@ mod serve;
 mod shell;
 mod site;
 mod test;
+mod thin;
 mod tools;
 mod wasm_order;
 

@@ -15,6 +15,9 @@ use crate::{
     wasm_order::arrange,
 };
 
+/// The page, to cargo.
+pub(crate) const PAGE: [&str; 4] = ["--package", "adire-frontend", "--profile", "wasm-release"];
+
 /// Builds the page into `<target>/site` and returns that folder.
 pub(crate) fn build() -> Result<PathBuf> {
     build_with(&WasmToolchain::ensure()?)
@@ -22,14 +25,7 @@ pub(crate) fn build() -> Result<PathBuf> {
 
 /// The same with a toolchain that has been found.
 pub(crate) fn build_with(toolchain: &WasmToolchain) -> Result<PathBuf> {
-    run(toolchain.cargo_build().args([
-        "--quiet",
-        "--package",
-        "adire-frontend",
-        "--profile",
-        "wasm-release",
-    ]))?;
-    let wasm = target().join("wasm32-unknown-unknown/wasm-release/adire_frontend.wasm");
+    let wasm = compile(toolchain, &[])?;
     let site = target().join("site");
     let pkg = site.join("pkg");
     fs::create_dir_all(&pkg)?;
@@ -39,6 +35,12 @@ pub(crate) fn build_with(toolchain: &WasmToolchain) -> Result<PathBuf> {
     write_with_brotli(&pkg.join("adire.css"), &style_sheet()?)?;
     copy_public(&root().join("public"), &site)?;
     Ok(site)
+}
+
+/// Compiles the page and returns its wasm.
+pub(crate) fn compile(toolchain: &WasmToolchain, arguments: &[&str]) -> Result<PathBuf> {
+    run(toolchain.cargo("build").arg("--quiet").args(PAGE).args(arguments))?;
+    Ok(target().join("wasm32-unknown-unknown/wasm-release/adire_frontend.wasm"))
 }
 
 /// Copies what a program carries of the page into `<target>/embed`: of files with a brotli form only that.
@@ -72,7 +74,8 @@ fn newer(source: &Path, made: &Path) -> bool {
     time(made).is_none_or(|made| time(source).is_some_and(|source| source > made))
 }
 
-fn bindgen(wasm: &Path, pkg: &Path) -> Result<()> {
+/// Makes what the browser loads of the wasm, each with its brotli twin.
+pub(crate) fn bindgen(wasm: &Path, pkg: &Path) -> Result<()> {
     let mut bindgen = wasm_bindgen_cli_support::Bindgen::new();
     let mut output = bindgen
         .input_path(wasm)

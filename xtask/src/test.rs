@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::{
     shell::{self, cargo, root, target},
-    site, tools,
+    site, thin, tools,
 };
 
 #[derive(Args)]
@@ -35,6 +35,8 @@ enum Suite {
     Doc,
     /// The types of the page's scripts and of the browser tests.
     Types,
+    /// Whether Leptos' own would be as small as the thin layer over it.
+    Thin,
     /// The page in Chromium, on the starter model.
     Browser,
 }
@@ -66,6 +68,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
                 shell::run(cargo().args(["doc", "--quiet", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?
             }
             Suite::Types => types()?,
+            Suite::Thin => thin::test()?,
             Suite::Browser => browser(args.runs(Suite::Unit))?,
         }
         eprintln!("== {name}: passed in {} s", start.elapsed().as_secs());

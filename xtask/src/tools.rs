@@ -41,8 +41,8 @@ impl WasmToolchain {
         Ok(Self::Debian)
     }
 
-    /// `cargo build` for the page.
-    pub(crate) fn cargo_build(&self) -> Command {
+    /// A command of cargo's for the page, like `build`.
+    pub(crate) fn cargo(&self, name: &str) -> Command {
         let mut command = match self {
             Self::Rustup => cargo(),
             Self::Debian => {
@@ -59,8 +59,8 @@ impl WasmToolchain {
                 command
             }
         };
-        command.args(["build", "--locked", "--target", WASM]);
-        if matches!(self, Self::Debian) {
+        command.args([name, "--locked", "--target", WASM]);
+        if matches!(self, Self::Debian) && name == "build" {
             command.arg("-Zbuild-std=std,panic_abort");
         }
         command
