@@ -64,7 +64,10 @@ fn every_metric_equals_its_original() {
         near(found.z, theirs["z"].as_f64().unwrap());
         near(found.auc, theirs["auc"].as_f64().unwrap());
     }
-    assert_eq!(memorisation::own_image_nearest(&set("copies"), &training), [true; 8]);
+    assert_eq!(
+        memorisation::own_image_nearest(&set("copies"), &[0, 1, 2, 3, 4, 5, 6, 7], &training),
+        [true; 8]
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use adire_engine::{
     Device, Rgb8,
-    metric::{Judge, judge::REVISION},
+    metric::{Judge, floors::is_flat, judge::REVISION},
 };
 use adire_studio::{BackendError, FeatureRequest, FeatureSet, JudgeInfo};
 
@@ -76,7 +76,8 @@ impl JudgeSlot {
         let texts: Vec<&str> = request.texts.iter().map(String::as_str).collect();
         let seen = judge.images(&images).map_err(|error| backend_error(&error))?;
         let texts = judge.texts(&texts).map_err(|error| backend_error(&error))?;
-        let mut found = FeatureSet { texts, ..FeatureSet::default() };
+        let flat = images.iter().map(|image| is_flat(&image.data)).collect();
+        let mut found = FeatureSet { texts, flat, ..FeatureSet::default() };
         for features in seen {
             found.images.push(features.embedding);
             found.styles.push(features.style);

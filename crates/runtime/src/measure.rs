@@ -1,11 +1,13 @@
 //! Metrics of the engine for the studio's requests.
 
+use std::collections::BTreeMap;
+
 use adire_engine::metric::{
     Features, FeaturesError, METRICS,
     adherence::clip_score,
     distance::{cmmd, kid},
     diversity::relative_diversity,
-    memorisation::{data_copying, nearest},
+    memorisation::{data_copying, nearest, own_image_nearest},
     style::{Style, auc},
 };
 use adire_studio::{BackendError, CopyingMeasurements, CopyingRequest, MeasureRequest, Measurements, Seen};
@@ -23,7 +25,12 @@ pub(crate) fn measure(request: &MeasureRequest) -> Result<Measurements, BackendE
         [embeddings(&request.challenger)?, embeddings(&request.base)?, embeddings(&request.champion)?];
     let held_out = embeddings(&request.held_out)?;
     let clip_scores = [&challenger, &base, &champion].map(|images| clip_score(images, &texts));
-    let mut metrics = Vec::new();
+    let mut metrics = BTreeMap::new();
+    let mut insert = |name: &str, value: Option<f64>| {
+        if let Some(value) = value {
+            metrics.insert(name.to_owned(), value);
+        }
+    };
     let mut style_margins = [Vec::new(), Vec::new(), Vec::new()];
     let styles = |side: &Seen| features(&side.styles);
     let base_styles = styles(&request.base)?;
@@ -33,17 +40,16 @@ pub(crate) fn measure(request: &MeasureRequest) -> Result<Measurements, BackendE
             style.margins(&base_styles, true),
             style.margins(&styles(&request.champion)?, false),
         ];
-        metrics.extend(auc(&style_margins[0], &style_margins[1]).map(|value| ("style_auc", value)));
+        insert("style_auc", auc(&style_margins[0], &style_margins[1]));
         let leaks = style.margins(&styles(&request.untriggered)?, false);
-        if !leaks.is_empty() {
-            metrics.push(("leakage", leaks.iter().sum::<f64>() / leaks.len() as f64));
-        }
+        let mean = leaks.iter().sum::<f64>() / leaks.len() as f64;
+        insert("leakage", Some(mean).filter(|_| !leaks.is_empty()));
     }
-    metrics.extend(cmmd(&challenger, &held_out).map(|value| ("cmmd", value)));
-    metrics.extend(kid(&challenger, &held_out).map(|value| ("kid", value)));
+    insert("cmmd", cmmd(&challenger, &held_out));
+    insert("kid", kid(&challenger, &held_out));
     let by_prompt = |side: &Seen| by_prompt(&request.prompts, &side.embeddings);
     let (ours, theirs) = (by_prompt(&request.challenger)?, by_prompt(&request.base)?);
-    metrics.extend(relative_diversity(&ours, &theirs).map(|value| ("diversity", value)));
+    insert("diversity", relative_diversity(&ours, &theirs));
     let copying = request.copying.as_ref().map(copying).transpose()?;
     Ok(Measurements { clip_scores, style_margins, metrics, copying })
 }
@@ -55,17 +61,11 @@ fn copying(request: &CopyingRequest) -> Result<CopyingMeasurements, BackendError
         features(&request.training)?,
         features(&request.held_out)?,
     ];
-    let found = |rows: &Features| -> Vec<(usize, f64)> {
-        rows.rows().filter_map(|row| nearest(row, &training)).collect()
-    };
-    let own =
-        |found: &[(usize, f64)]| found.iter().zip(&request.own).map(|((at, _), own)| at == own).collect();
-    let (ours, theirs) = (found(&captions), found(&base_captions));
     Ok(CopyingMeasurements {
         z: data_copying(&captions, &held_out, &training).map(|found| found.z),
-        own_nearest: own(&ours),
-        base_own_nearest: own(&theirs),
-        nearest: ours,
+        own_nearest: own_image_nearest(&captions, &request.own, &training),
+        base_own_nearest: own_image_nearest(&base_captions, &request.own, &training),
+        nearest: captions.rows().filter_map(|row| nearest(row, &training)).collect(),
     })
 }
 
@@ -85,4 +85,72 @@ fn features<Row: AsRef<[f32]>>(rows: &[Row]) -> Result<Features, BackendError> {
     Features::new(rows).map_err(|error: FeaturesError| {
         BackendError::Failed(format!("The judge's features cannot be compared: {error}."))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Unit vectors in a fixed pattern.
+    fn rows(count: usize, step: f32) -> Vec<Vec<f32>> {
+        (0..count)
+            .map(|row| {
+                let row = row as f32;
+                let values = [1.0, (step * row).sin(), (0.7 * step * row).cos(), 0.1 * step];
+                let length = values.iter().map(|value| value * value).sum::<f32>().sqrt();
+                values.map(|value| value / length).to_vec()
+            })
+            .collect()
+    }
+
+    fn seen(count: usize, step: f32) -> Seen {
+        Seen { embeddings: rows(count, step), styles: rows(count, 1.1 * step) }
+    }
+
+    /// Where a value changes, the metric's revision must grow: stored scores of older programs are found by it.
+    #[test]
+    fn a_changed_metric_has_another_revision() {
+        let request = MeasureRequest {
+            prompts: vec![0, 0, 1, 1, 2, 2],
+            texts: rows(6, 0.5),
+            challenger: seen(6, 0.9),
+            base: seen(6, 0.4),
+            champion: seen(6, 0.6),
+            untriggered: seen(3, 0.5),
+            held_out: seen(4, 1.0),
+            copying: Some(CopyingRequest {
+                captions: rows(4, 0.8),
+                base_captions: rows(4, 0.3),
+                own: vec![0, 1, 2, 3],
+                training: rows(4, 0.85),
+                held_out: rows(3, 2.0),
+            }),
+        };
+        let found = measure(&request).unwrap();
+        let mut values: Vec<(String, f64)> = found.metrics.into_iter().collect();
+        values.push(("adherence".to_owned(), found.clip_scores[0].iter().sum()));
+        values.push(("style_margin".to_owned(), found.style_margins[0].iter().sum()));
+        let copying = found.copying.unwrap();
+        values.push(("data_copying".to_owned(), copying.z.unwrap()));
+        let own = copying.own_nearest.iter().filter(|own| **own).count();
+        values.push(("own_image_nearest".to_owned(), own as f64));
+        let known = [
+            ("cmmd", -0.883_689_424_207_911_9),
+            ("diversity", 5.306_275_072_230_098),
+            ("kid", -0.099_667_606_475_107_64),
+            ("leakage", -0.156_922_679_251_011_8),
+            ("style_auc", 0.555_555_555_555_555_6),
+            ("adherence", 10.540_594_838_875_728),
+            ("style_margin", 0.983_148_138_049_704_5),
+            ("data_copying", -1.767_766_952_966_368_7),
+            ("own_image_nearest", 4.0),
+        ];
+        assert_eq!(values.len(), known.len());
+        for ((name, value), (known_name, known)) in values.iter().zip(known) {
+            assert_eq!(name, known_name);
+            assert!((value - known).abs() < 1e-6, "{name} was {known} and is {value}: raise its revision");
+        }
+        let all_first = METRICS.iter().all(|metric| metric.revision == 1);
+        assert!(all_first, "a metric has another revision: note its new value above and its number here");
+    }
 }

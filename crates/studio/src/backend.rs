@@ -135,6 +135,8 @@ pub struct FeatureSet {
     pub styles: Vec<Vec<f32>>,
     /// One for each image: what it shows place by place, for tests of copying. Empty unless requested.
     pub maps: Vec<Vec<f32>>,
+    /// Of each image, whether it is of one colour.
+    pub flat: Vec<bool>,
     /// One for each text.
     pub texts: Vec<Vec<f32>>,
 }

@@ -26,7 +26,7 @@ use adire_protocol::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Backend, BackendError, BundledWords, EmbeddingFile, FeatureRequest, FeatureSet, JudgeInfo,
+    AdapterFile, Backend, BackendError, BundledWords, EmbeddingFile, FeatureRequest, FeatureSet, JudgeInfo,
     MeasureRequest, Measurements, Pixels, RenderRequest, RenderStep, Rendered, TokenCounter, TrainingTask,
     UnitOutcome, read_pixels,
 };
@@ -102,6 +102,11 @@ impl FakeBackend {
     fn note(&self, word: impl Into<String>) {
         self.call_log.lock().unwrap_or_else(PoisonError::into_inner).push(word.into());
     }
+}
+
+/// Whether an adapter changes nothing: its file says so at its end.
+fn is_inert(file: &AdapterFile) -> bool {
+    std::fs::read(&file.path).is_ok_and(|bytes| bytes.ends_with(b"nothing"))
 }
 
 impl Backend for FakeBackend {
@@ -195,8 +200,11 @@ impl Backend for FakeBackend {
         let (start, spec) = (Instant::now(), &job.spec);
         self.note(format!("picture {}", spec.prompt));
         let mut hasher = Sha256::new();
-        hasher.update(format!("{spec:?}"));
-        for adapter in &job.adapters {
+        let effective: Vec<&AdapterFile> = job.adapters.iter().filter(|file| !is_inert(file)).collect();
+        let mut shown = spec.clone();
+        shown.adapters.retain(|used| !job.adapters.iter().any(|file| file.id == used.name && is_inert(file)));
+        hasher.update(format!("{shown:?}"));
+        for adapter in effective {
             hasher.update(format!("{} {} {}", adapter.hash, adapter.strength, adapter.te_strength));
         }
         for path in job.init.iter().flat_map(|init| std::iter::once(&init.image).chain(&init.mask)) {

@@ -1,5 +1,9 @@
 //! What the backend computes from features: the metrics' formulas are the engine's.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
 /// Features of some images.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Seen {
@@ -46,20 +50,20 @@ pub struct CopyingRequest {
 }
 
 /// Metrics of a request. What could not be computed is empty or absent.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measurements {
     /// CLIPScore of each image: challenger, base, champion.
     pub clip_scores: [Vec<f64>; 3],
     /// Style margin of each image: challenger, base, champion.
     pub style_margins: [Vec<f64>; 3],
     /// Metrics of all images together, by name.
-    pub metrics: Vec<(&'static str, f64)>,
+    pub metrics: BTreeMap<String, f64>,
     /// Tests of copying.
     pub copying: Option<CopyingMeasurements>,
 }
 
 /// Results of the tests of copying.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CopyingMeasurements {
     /// z of the data-copying test; `None` without held-out images.
     pub z: Option<f64>,

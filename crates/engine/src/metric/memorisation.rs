@@ -54,10 +54,11 @@ pub fn data_copying(generated: &Features, held_out: &Features, training: &Featur
 }
 
 /// Of images generated from the captions of training images, whether each has its own caption's training image as the
-/// nearest one. `generated` and `training` are in the same order.
-pub fn own_image_nearest(generated: &Features, training: &Features) -> Vec<bool> {
-    let own = |(index, row): (usize, &[f64])| nearest(row, training).is_some_and(|(found, _)| found == index);
-    generated.rows().enumerate().map(own).collect()
+/// nearest one. `own`: of each generated image, the row of that training image.
+pub fn own_image_nearest(generated: &Features, own: &[usize], training: &Features) -> Vec<bool> {
+    let is_own =
+        |(row, own): (&[f64], &usize)| nearest(row, training).is_some_and(|(found, _)| found == *own);
+    generated.rows().zip(own).map(is_own).collect()
 }
 
 /// The nearest training image of a row and their cosine: what an evidence sheet shows.

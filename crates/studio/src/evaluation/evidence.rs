@@ -1,14 +1,15 @@
 //! From images and features to the gate's evidence, and from its verdict to what is stored. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use adire_protocol::{
-    Bounds, EvaluationCriterion, EvaluationImage, EvaluationRole, EvaluationVerdict, Suspect, VerdictOutcome,
-    thumbnail_url,
+    Bounds, EvaluationCriterion, EvaluationImage, EvaluationRole, EvaluationVerdict, Suspect, thumbnail_url,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
-    gate::{self, CopyingEvidence, Criterion, Evidence, FloorEvidence, Outcome, Paired, Score},
+    gate::{self, CopyingEvidence, Criterion, Evidence, FloorEvidence, Paired, Score},
     suite::Suite,
 };
 use crate::{
@@ -48,7 +49,7 @@ pub(crate) struct Found {
 pub(crate) struct About {
     pub(crate) champion: Option<String>,
     pub(crate) judge: String,
-    /// Images that could not be rendered.
+    /// The version's images that could not be rendered.
     pub(crate) failed: usize,
 }
 
@@ -57,19 +58,17 @@ pub(crate) struct About {
 pub(crate) struct Scored {
     pub(crate) images: Vec<EvaluationImage>,
     measured: Measurements,
+    /// Hashes of images of one colour.
+    flat: BTreeSet<String>,
+    /// [`Output`] as JSON.
+    pub(crate) output: String,
 }
 
-/// Whether every pixel has about the same colour, as when numbers were NaN.
-pub(crate) fn is_flat(rgb: &[u8]) -> bool {
-    let mut low = [u8::MAX; 3];
-    let mut high = [0; 3];
-    for pixel in rgb.chunks_exact(3) {
-        for channel in 0..3 {
-            low[channel] = low[channel].min(pixel[channel]);
-            high[channel] = high[channel].max(pixel[channel]);
-        }
-    }
-    low.iter().zip(high).all(|(low, high)| high.saturating_sub(*low) < 4)
+/// What scoring comes to; stored for evaluations of the same images.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Output {
+    measured: Measurements,
+    flat: BTreeSet<String>,
 }
 
 /// Those of a role, by prompt and seed.
@@ -150,8 +149,32 @@ fn captions(images: &[EvaluationImage]) -> Vec<(u32, &EvaluationImage, &Evaluati
     ours.iter().filter_map(|(place, ours)| Some((place.0, *ours, *base.get(place)?))).collect()
 }
 
+/// sha256 of which images there are.
+pub(crate) fn digest(images: &[EvaluationImage]) -> String {
+    let images: Vec<_> =
+        images.iter().map(|image| (image.role.name(), image.prompt, image.seed, &image.hash)).collect();
+    super::steps::digest(&serde_json::json!(images).to_string())
+}
+
 impl Scored {
-    pub(crate) fn new(mut images: Vec<EvaluationImage>, measured: Measurements) -> Self {
+    pub(crate) fn new(images: Vec<EvaluationImage>, measured: Measurements, found: &Found) -> Self {
+        let flat = images.iter().filter(|image| found.flat.get(&image.hash) == Some(&true));
+        let flat = flat.map(|image| image.hash.clone()).collect();
+        let output = Output { measured, flat };
+        let text = serde_json::json!(output).to_string();
+        // As it will be read: a number's last digit may change on the way.
+        let output = serde_json::from_str(&text).unwrap_or(output);
+        Self::of(images, output, text)
+    }
+
+    /// From the stored output of an evaluation of the same images; `None`: it cannot be read.
+    pub(crate) fn stored(images: Vec<EvaluationImage>, text: String) -> Option<Self> {
+        let output = serde_json::from_str(&text).ok()?;
+        Some(Self::of(images, output, text))
+    }
+
+    fn of(mut images: Vec<EvaluationImage>, output: Output, text: String) -> Self {
+        let Output { measured, flat } = output;
         let places = places(&images);
         let roles = [EvaluationRole::Challenger, EvaluationRole::Base, EvaluationRole::Champion];
         for (side, role) in roles.into_iter().enumerate() {
@@ -163,25 +186,7 @@ impl Scored {
                 image.style_margin = measured.style_margins[side].get(at).copied();
             }
         }
-        Self { images, measured }
-    }
-
-    /// sha256 of which images there are.
-    pub(crate) fn digest(&self) -> String {
-        let images: Vec<_> = self
-            .images
-            .iter()
-            .map(|image| (image.role.name(), image.prompt, image.seed, &image.hash))
-            .collect();
-        super::steps::digest(&serde_json::json!(images).to_string())
-    }
-
-    /// Scores as JSON: the output of the step.
-    pub(crate) fn output(&self) -> String {
-        let scores: Vec<_> = self.images.iter().map(|image| (image.clip_score, image.style_margin)).collect();
-        let copying = self.measured.copying.as_ref();
-        let copying = copying.map(|found| (found.z, &found.own_nearest, &found.base_own_nearest));
-        serde_json::json!([scores, self.measured.metrics, copying]).to_string()
+        Self { images, measured, flat, output: text }
     }
 
     /// Scores to store.
@@ -208,23 +213,45 @@ impl Scored {
     }
 }
 
-/// The gate's evidence.
-pub(crate) fn of(scored: &Scored, facts: &Facts, found: &Found, about: About) -> Evidence {
-    use EvaluationRole::{Base, Challenger, Champion};
-    let images = &scored.images;
-    let [ours, base, champion] = sides(images);
-    let same = |(place, image): &(&(u32, u64), &&EvaluationImage)| {
-        base.get(place).is_some_and(|other| other.hash == image.hash)
-    };
-    let flat = |image: &&&EvaluationImage| found.flat.get(&image.hash) == Some(&true);
-    let floors = FloorEvidence {
+/// What was rendered with the version.
+const OF_VERSION: [EvaluationRole; 3] =
+    [EvaluationRole::Challenger, EvaluationRole::Untriggered, EvaluationRole::Caption];
+
+/// Whether images of a role are rendered with the version.
+pub(crate) fn is_of_version(role: EvaluationRole) -> bool {
+    OF_VERSION.contains(&role)
+}
+
+fn floors(scored: &Scored, facts: &Facts, failed: usize) -> FloorEvidence {
+    let of_base = |role| matches!(role, EvaluationRole::Base | EvaluationRole::BaseCaption);
+    let base: HashMap<(&str, u64), &str> = scored
+        .images
+        .iter()
+        .filter(|image| of_base(image.role))
+        .map(|image| ((image.text.as_str(), image.seed), image.hash.as_str()))
+        .collect();
+    let ours: Vec<&EvaluationImage> =
+        scored.images.iter().filter(|image| is_of_version(image.role)).collect();
+    let same_text: Vec<bool> = ours
+        .iter()
+        .filter_map(|image| Some(*base.get(&(image.text.as_str(), image.seed))? == image.hash))
+        .collect();
+    FloorEvidence {
         applied_layers: facts.applied_layers,
-        images: ours.len() + about.failed,
-        failed: about.failed,
-        flat: ours.values().filter(flat).count(),
-        unchanged: ours.iter().filter(same).count(),
-        seconds: ours.values().map(|image| image.seconds).collect(),
-    };
+        images: ours.len() + failed,
+        failed,
+        flat: ours.iter().filter(|image| scored.flat.contains(&image.hash)).count(),
+        compared: same_text.len(),
+        unchanged: same_text.into_iter().filter(|same| *same).count(),
+        seconds: ours.iter().map(|image| image.seconds).collect(),
+    }
+}
+
+/// The gate's evidence.
+pub(crate) fn of(scored: &Scored, facts: &Facts, about: About) -> Evidence {
+    use EvaluationRole::{Base, Challenger, Champion};
+    let [_, _, champion] = sides(&scored.images);
+    let floors = floors(scored, facts, about.failed);
     let reference = if champion.is_empty() { Base } else { Champion };
     let adherence = Paired {
         challenger: scored.scores(Challenger, |image| image.clip_score),
@@ -277,9 +304,9 @@ pub(crate) fn verdict(
     suspects.sort_by(|a, b| b.cosine.total_cmp(&a.cosine));
     suspects.truncate(SUSPECTS);
     EvaluationVerdict {
-        outcome: outcome(verdict.outcome),
+        outcome: verdict.outcome,
         criteria: verdict.criteria.into_iter().map(criterion).collect(),
-        metrics: scored.measured.metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+        metrics: scored.measured.metrics.clone(),
         suspects,
         stopped_early,
         policy_hash,
@@ -290,20 +317,12 @@ fn criterion(criterion: Criterion) -> EvaluationCriterion {
     let kind = serde_json::to_value(criterion.kind).ok();
     EvaluationCriterion {
         kind: kind.and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default(),
-        outcome: outcome(criterion.outcome),
+        outcome: criterion.outcome,
         muted: criterion.muted,
         reason: criterion.reason,
         value: criterion.value,
         bounds: criterion.bounds.map(|(lower, upper)| Bounds { lower, upper }),
         threshold: criterion.threshold,
         p: criterion.p,
-    }
-}
-
-fn outcome(outcome: Outcome) -> VerdictOutcome {
-    match outcome {
-        Outcome::Pass => VerdictOutcome::Pass,
-        Outcome::Fail => VerdictOutcome::Fail,
-        Outcome::Inconclusive => VerdictOutcome::Inconclusive,
     }
 }

@@ -5,8 +5,10 @@ mod features;
 pub mod gate;
 pub(crate) mod plan;
 pub mod policy;
+#[cfg(test)]
+mod revisions;
 pub mod statistics;
 pub(crate) mod steps;
 pub mod suite;
 
-pub(crate) use features::{features, judge};
+pub(crate) use features::{UNIT, features, judge};

@@ -6,7 +6,8 @@ use adire_protocol::EvaluationRole;
 
 use super::{gate::BLOCK, suite::Suite};
 
-/// Prompts without the trigger word that leakage is measured on.
+/// Prompts without the trigger word that leakage is measured on. The base has images of the same texts and seeds, so they also
+/// show whether the adapter changes anything.
 const UNTRIGGERED: usize = 12;
 /// Images of training captions that copying is tested on; of few captions, several seeds are rendered.
 pub(crate) const CAPTIONS: usize = 24;
@@ -61,6 +62,7 @@ impl Plan {
             plan.slots.push(Slot { role, prompt: u32::try_from(prompt).unwrap_or(u32::MAX), seed, text });
             plan.slots.len()
         };
+        let seed = suite.seeds.first().copied().unwrap_or_default();
         let mut ends = Vec::new();
         for block in blocks(suite.prompts.len()) {
             let mut end = 0;
@@ -81,9 +83,11 @@ impl Plan {
                     }
                 }
             }
+            for at in block.filter(|at| *at < UNTRIGGERED) {
+                end = add(Untriggered, at, seed, Suite::render_text(&suite.prompts[at], ""));
+            }
             ends.push(end);
         }
-        let seed = suite.seeds.first().copied().unwrap_or_default();
         let captions = &captions[..captions.len().min(CAPTIONS)];
         let seeds = (CAPTIONS / captions.len().max(1)).clamp(1, CAPTION_SEEDS) as u64;
         for role in [BaseCaption, Caption] {
@@ -93,9 +97,6 @@ impl Plan {
                 }
             }
         }
-        for (at, prompt) in suite.prompts.iter().enumerate().take(UNTRIGGERED) {
-            add(Untriggered, at, seed, Suite::render_text(prompt, ""));
-        }
         let all = plan.slots.len();
         match ends.last_mut() {
             // The last block includes everything else; the verdict follows.
@@ -104,6 +105,15 @@ impl Plan {
         }
         plan.blocks = ends;
         plan
+    }
+}
+
+impl Plan {
+    /// sha256 of all images.
+    pub(crate) fn digest(&self) -> String {
+        let slots: Vec<_> =
+            self.slots.iter().map(|slot| (slot.role.name(), slot.prompt, slot.seed, &slot.text)).collect();
+        super::steps::digest(&serde_json::json!(slots).to_string())
     }
 }
 
@@ -125,7 +135,7 @@ mod tests {
         use EvaluationRole::{Base, BaseCaption, Caption, Challenger, Champion, Untriggered};
         assert_eq!([Base, Champion, Challenger].map(count), [24; 3]);
         assert_eq!([Untriggered, Caption, BaseCaption].map(count), [12, 24, 24]);
-        assert_eq!(plan.blocks, [36, plan.slots.len()]);
+        assert_eq!(plan.blocks, [42, plan.slots.len()]);
         let [base, champion, challenger] = [0, 12, 24].map(|at| &plan.slots[at]);
         assert!(base.text.ends_with("in a grid") && !base.text.contains("adr"));
         assert!(champion.text.ends_with(", old") && challenger.text.ends_with(", adr"));

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use adire_protocol::{EvaluationStep, EvaluationStepName, StepState};
 use sha2::{Digest, Sha256};
 
-/// Grows when a step's outputs change for the same inputs.
+/// Grows when a step's outputs change for the same inputs; the tests of `evaluation::revisions` tell when.
 pub(crate) const fn revision(step: EvaluationStepName) -> u32 {
     match step {
-        EvaluationStepName::Prepare
-        | EvaluationStepName::Render
+        EvaluationStepName::Prepare => 2,
+        EvaluationStepName::Render
         | EvaluationStepName::Score
         | EvaluationStepName::Verdict
         | EvaluationStepName::Promote => 1,
@@ -44,6 +44,11 @@ pub(crate) fn begun(
     let why = why(&inputs, revision(name), before);
     let key = key(name, revision(name), &inputs);
     EvaluationStep { state: StepState::Running, key: Some(key), inputs, why, ..pending(name) }
+}
+
+/// sha256 of all that the output of a step follows from.
+pub(crate) fn key_of(name: EvaluationStepName, inputs: &Inputs) -> String {
+    key(name, revision(name), inputs)
 }
 
 fn key(name: EvaluationStepName, revision: u32, inputs: &Inputs) -> String {

@@ -17,8 +17,13 @@ pub(super) fn features(request: &FeatureRequest) -> FeatureSet {
         images: request.images.iter().map(|image| unit(histogram(&image.rgb).to_vec())).collect(),
         styles: request.images.iter().map(|image| unit(histogram(&image.rgb).to_vec())).collect(),
         maps: maps.iter().map(|image| unit(map(image))).collect(),
+        flat: request.images.iter().map(|image| is_flat(&image.rgb)).collect(),
         texts: request.texts.iter().map(|text| unit(named(text).to_vec())).collect(),
     }
+}
+
+fn is_flat(rgb: &[u8]) -> bool {
+    rgb.chunks_exact(3).all(|pixel| pixel == &rgb[..3])
 }
 
 fn histogram(rgb: &[u8]) -> [f32; 8] {
@@ -83,7 +88,7 @@ pub(super) fn measure(request: &MeasureRequest) -> Measurements {
                 images.styles.iter().map(margin).collect()
             }
         }),
-        metrics: vec![("prompts", request.prompts.len() as f64)],
+        metrics: [("prompts".to_owned(), request.prompts.len() as f64)].into(),
         copying,
     }
 }

@@ -221,7 +221,6 @@ impl Store {
         &self,
         lease: &Lease,
         step: &EvaluationStep,
-        output: Option<&str>,
         gained: bool,
     ) -> Result<(), WriteError> {
         let (mut change, _) = self.change_held(lease, 0).await?;
@@ -229,20 +228,44 @@ impl Store {
             forget_attempts(&mut change, &lease.job).await?;
         }
         sqlx::query(
-            "INSERT INTO evaluation_steps (evaluation, name, key, detail, state, output) VALUES ($1, $2, $3, $4, $5, $6) \
+            "INSERT INTO evaluation_steps (evaluation, name, key, detail, state) VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT (evaluation, name) DO UPDATE SET key = excluded.key, detail = excluded.detail, \
-             state = excluded.state, output = excluded.output",
+             state = excluded.state",
         )
         .bind(&lease.job)
         .bind(step.name.name())
         .bind(step.key.as_deref().unwrap_or_default())
         .bind(encode(step)?)
         .bind(encode(&step.state)?)
+        .execute(&mut *change)
+        .await
+        .map_err(storage)?;
+        Ok(change.commit().await.map_err(storage)?)
+    }
+
+    /// Keeps what scoring came to, by the key of all that it follows from.
+    pub(crate) async fn keep_scores(&self, lease: &Lease, key: &str, output: &str) -> Result<(), WriteError> {
+        let (mut change, _) = self.change_held(lease, 0).await?;
+        sqlx::query(
+            "INSERT INTO evaluation_scores (key, output) VALUES ($1, $2) \
+             ON CONFLICT (key) DO UPDATE SET output = excluded.output",
+        )
+        .bind(key)
         .bind(output)
         .execute(&mut *change)
         .await
         .map_err(storage)?;
         Ok(change.commit().await.map_err(storage)?)
+    }
+
+    /// What [`Self::keep_scores`] has kept.
+    pub(crate) async fn scores(&self, key: &str) -> Result<Option<String>, StudioError> {
+        let row: Option<(String,)> = sqlx::query_as("SELECT output FROM evaluation_scores WHERE key = $1")
+            .bind(key)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(storage)?;
+        Ok(row.map(|(output,)| output))
     }
 
     /// Steps of an evaluation, in no order.

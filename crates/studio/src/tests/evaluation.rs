@@ -92,6 +92,13 @@ async fn images_are_reused_and_the_reason_for_each_step_is_named() {
     assert_eq!(render.reused_from.as_deref(), Some(first.id.as_str()));
     assert_eq!(render.why, "Its inputs equal those of the evaluation before.");
     assert_eq!(first.verdict, second.verdict);
+    let score = step(&second, EvaluationStepName::Score);
+    assert_eq!((score.state, score.reused_from.as_deref()), (StepState::Reused, Some(first.id.as_str())));
+    assert_eq!(score.outputs, step(&first, EvaluationStepName::Score).outputs);
+    let again = EvaluationRequest { rerun: Some(EvaluationStepName::Score), ..again() };
+    let again = ended(&studio, &studio.evaluate(again).await.unwrap().id).await.evaluation;
+    assert_eq!(step(&again, EvaluationStepName::Score).state, StepState::Done);
+    assert_eq!(again.verdict, first.verdict);
     // Another suite: the step says so.
     let other = EvaluationRequest { suite: Some(suite(7)), ..asked("cloth@v1") };
     let third = ended(&studio, &studio.evaluate(other).await.unwrap().id).await.evaluation;
@@ -151,7 +158,22 @@ async fn a_hopeless_version_stops_after_the_first_block() {
     let verdict = evaluation.verdict.unwrap();
     assert_eq!(verdict.outcome, VerdictOutcome::Fail);
     assert!(verdict.stopped_early.unwrap().starts_with("Stopped after 6 of 12 prompts"));
-    assert_eq!(images.len(), 12, "the base's of one block");
+    assert_eq!(images.len(), 12 + 6, "the base's of one block, and those without the trigger word");
+}
+
+#[tokio::test]
+async fn a_version_that_changes_nothing_is_refused_as_such_after_the_first_block() {
+    let (_folder, studio, _) = fresh().await;
+    let version = adapter(&studio, "cloth", "nothing").await;
+    let wanted = EvaluationRequest { suite: Some(suite(12)), ..asked(&version) };
+    let record = ended(&studio, &studio.evaluate(wanted).await.unwrap().id).await.evaluation;
+    let verdict = record.verdict.unwrap();
+    assert_eq!(verdict.outcome, VerdictOutcome::Fail);
+    let reason = verdict.stopped_early.unwrap();
+    assert_eq!(
+        reason,
+        "Stopped after 6 of 12 prompts: The adapter changes nothing: its images equal the base model's."
+    );
 }
 
 #[tokio::test]

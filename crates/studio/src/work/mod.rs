@@ -1,5 +1,5 @@
 //! Runs the queue: jobs are claimed under a lease (`claim`, `lease`) and run unit by unit by one task (`scheduler`). A kind
-//! of job is one file: `generation`, `training`, `evaluation`.
+//! of job is one file: `generation`, `training`, or a folder with a file for each step: `evaluation`.
 
 mod claim;
 mod evaluation;

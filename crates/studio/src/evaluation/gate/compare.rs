@@ -1,13 +1,15 @@
 //! Paired comparisons: the prompt is the unit.
 
-use super::{Criterion, CriterionKind, Outcome, Paired, PromptPair, Score};
+use adire_protocol::VerdictOutcome;
+
+use super::{Criterion, CriterionKind, Paired, PromptPair, Score};
 use crate::evaluation::statistics::{
     EXACT_BELOW, FEWEST_PROMPTS, Interval, prompt_means, sign_flip, t_interval,
 };
 
 /// A paired comparison of prompt means with a threshold.
 pub(super) struct Comparison {
-    pub(super) outcome: Outcome,
+    pub(super) outcome: VerdictOutcome,
     interval: Option<Interval>,
     threshold: f64,
     p: Option<f64>,
@@ -33,9 +35,9 @@ impl Comparison {
             _ => (false, false, None),
         };
         let outcome = match (above, below) {
-            (true, false) => Outcome::Pass,
-            (false, true) => Outcome::Fail,
-            _ => Outcome::Inconclusive,
+            (true, false) => VerdictOutcome::Pass,
+            (false, true) => VerdictOutcome::Fail,
+            _ => VerdictOutcome::Inconclusive,
         };
         Self { outcome, interval, threshold, p }
     }

@@ -1,15 +1,16 @@
 //! Copying: by ranks of distances, and by whose training image is the nearest.
 
+use adire_protocol::VerdictOutcome;
 use statrs::distribution::{Binomial, DiscreteCDF};
 
-use super::{Criterion, CriterionKind, Evidence, Outcome};
+use super::{Criterion, CriterionKind, Evidence};
 use crate::evaluation::policy::Policy;
 
 pub(super) fn criterion(evidence: &Evidence, policy: &Policy) -> Criterion {
     let settings = &policy.copying;
     let verdict = |outcome, reason| Criterion::new(CriterionKind::Copying, settings.muted, outcome, reason);
     let Some(found) = &evidence.copying else {
-        return verdict(Outcome::Inconclusive, "Not scored yet.".to_owned());
+        return verdict(VerdictOutcome::Inconclusive, "Not scored yet.".to_owned());
     };
     let images = found.own_nearest.len().min(found.base_own_nearest.len());
     let share = |own: &[bool]| own[..images].iter().filter(|own| **own).count() as f64 / images.max(1) as f64;
@@ -26,7 +27,7 @@ pub(super) fn criterion(evidence: &Evidence, policy: &Policy) -> Criterion {
             "Images are nearer to training images than {} held-out images are (z {z:.1}, limit {:.1}).",
             found.held_out, settings.z
         );
-        return threshold(z, settings.z, verdict(Outcome::Fail, reason));
+        return threshold(z, settings.z, verdict(VerdictOutcome::Fail, reason));
     }
     if own >= settings.own_image_rate && p <= level {
         let reason = format!(
@@ -35,7 +36,7 @@ pub(super) fn criterion(evidence: &Evidence, policy: &Policy) -> Criterion {
             100.0 * own,
             100.0 * base_own
         );
-        let failed = threshold(own, settings.own_image_rate, verdict(Outcome::Fail, reason));
+        let failed = threshold(own, settings.own_image_rate, verdict(VerdictOutcome::Fail, reason));
         return Criterion { p: Some(p), ..failed };
     }
     // A test that could not have failed, whatever the images, shows nothing.
@@ -48,7 +49,7 @@ pub(super) fn criterion(evidence: &Evidence, policy: &Policy) -> Criterion {
                 "Images are not nearer to training images than {} held-out images are (z {z:.1}, limit {:.1}).",
                 found.held_out, settings.z
             );
-            threshold(z, settings.z, verdict(Outcome::Pass, reason))
+            threshold(z, settings.z, verdict(VerdictOutcome::Pass, reason))
         }
         _ if own_image => {
             let reason = format!(
@@ -58,14 +59,14 @@ pub(super) fn criterion(evidence: &Evidence, policy: &Policy) -> Criterion {
                 100.0 * base_own,
                 found.held_out
             );
-            threshold(own, settings.own_image_rate, verdict(Outcome::Pass, reason))
+            threshold(own, settings.own_image_rate, verdict(VerdictOutcome::Pass, reason))
         }
         _ => {
             let reason = format!(
                 "Too few images to tell: {images} from training captions, {} held out.",
                 found.held_out
             );
-            verdict(Outcome::Inconclusive, reason)
+            verdict(VerdictOutcome::Inconclusive, reason)
         }
     }
 }

@@ -9,6 +9,7 @@ mod floors;
 #[cfg(test)]
 mod tests;
 
+use adire_protocol::VerdictOutcome;
 use serde::{Deserialize, Serialize};
 
 use self::compare::{Comparison, mean, pairs};
@@ -16,18 +17,6 @@ use super::{policy::Policy, statistics::Interval};
 
 /// Prompts that are rendered before the next look at whether going on is futile.
 pub const BLOCK: usize = 6;
-
-/// The result of a criterion, or of all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// Shown to hold.
-    Pass,
-    /// Shown not to hold.
-    Fail,
-    /// The data do not show either.
-    Inconclusive,
-}
 
 /// What a criterion is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +40,7 @@ pub struct Criterion {
     /// What it is about.
     pub kind: CriterionKind,
     /// Its verdict.
-    pub outcome: Outcome,
+    pub outcome: VerdictOutcome,
     /// Whether it is only shown.
     pub muted: bool,
     /// One sentence with the numbers.
@@ -83,7 +72,7 @@ pub struct PromptPair {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// Fail if one fails, else inconclusive if one is, else pass.
-    pub outcome: Outcome,
+    pub outcome: VerdictOutcome,
     /// In a fixed order.
     pub criteria: Vec<Criterion>,
 }
@@ -130,12 +119,14 @@ pub struct Paired {
 pub struct FloorEvidence {
     /// Layers that the adapter changes, from the receipt; `None`: not known.
     pub applied_layers: Option<usize>,
-    /// Images that were to be rendered.
+    /// Images that were to be rendered with the version.
     pub images: usize,
     /// Of these, those that ended in an error.
     pub failed: usize,
     /// Of these, those of one colour (NaN gives black).
     pub flat: usize,
+    /// Of these, those whose text and seed the base was rendered with, too.
+    pub compared: usize,
     /// Of these, those that equal the base's byte for byte.
     pub unchanged: usize,
     /// Seconds of each rendered image.
@@ -168,23 +159,24 @@ pub fn judge(evidence: &Evidence, policy: &Policy) -> Verdict {
 
 /// After a block of prompts: the first criterion that counts and has failed already, so that rendering the rest is futile.
 pub fn futile(evidence: &Evidence, policy: &Policy) -> Option<Criterion> {
-    let counts = |criterion: &Criterion| !criterion.muted && criterion.outcome == Outcome::Fail;
+    let counts = |criterion: &Criterion| !criterion.muted && criterion.outcome == VerdictOutcome::Fail;
     judge(evidence, policy).criteria.into_iter().find(counts)
 }
 
-fn overall(criteria: &[Criterion]) -> Outcome {
+fn overall(criteria: &[Criterion]) -> VerdictOutcome {
     let counting = || criteria.iter().filter(|criterion| !criterion.muted).map(|criterion| criterion.outcome);
-    if counting().any(|outcome| outcome == Outcome::Fail) {
-        Outcome::Fail
-    } else if counting().next().is_none() || counting().any(|outcome| outcome == Outcome::Inconclusive) {
-        Outcome::Inconclusive
+    if counting().any(|outcome| outcome == VerdictOutcome::Fail) {
+        VerdictOutcome::Fail
+    } else if counting().next().is_none() || counting().any(|outcome| outcome == VerdictOutcome::Inconclusive)
+    {
+        VerdictOutcome::Inconclusive
     } else {
-        Outcome::Pass
+        VerdictOutcome::Pass
     }
 }
 
 impl Criterion {
-    fn new(kind: CriterionKind, muted: bool, outcome: Outcome, reason: String) -> Self {
+    fn new(kind: CriterionKind, muted: bool, outcome: VerdictOutcome, reason: String) -> Self {
         Self {
             kind,
             outcome,
@@ -202,7 +194,12 @@ impl Criterion {
 fn adherence(evidence: &Evidence, policy: &Policy) -> Criterion {
     let (kind, settings) = (CriterionKind::Adherence, &policy.adherence);
     let Some(pairs) = evidence.adherence.as_ref().map(pairs) else {
-        return Criterion::new(kind, settings.muted, Outcome::Inconclusive, "Not scored yet.".to_owned());
+        return Criterion::new(
+            kind,
+            settings.muted,
+            VerdictOutcome::Inconclusive,
+            "Not scored yet.".to_owned(),
+        );
     };
     let base = mean(pairs.iter().map(|pair| pair.reference));
     let margin = settings.margin * base.max(0.0);
@@ -211,14 +208,14 @@ fn adherence(evidence: &Evidence, policy: &Policy) -> Criterion {
     let reason = comparison.reason(|Interval { mean, lower, prompts, .. }| {
         let (mean, lower, margin) = (share(mean), share(lower), 100.0 * settings.margin);
         match comparison.outcome {
-            Outcome::Pass => format!(
+            VerdictOutcome::Pass => format!(
                 "CLIPScore is {mean:+.1}% of the base's over {prompts} prompts, at least {lower:+.1}%; \
                  {margin:.0}% may be lost."
             ),
-            Outcome::Fail => format!(
+            VerdictOutcome::Fail => format!(
                 "CLIPScore is {mean:+.1}% of the base's over {prompts} prompts; only {margin:.0}% may be lost."
             ),
-            Outcome::Inconclusive => format!(
+            VerdictOutcome::Inconclusive => format!(
                 "CLIPScore is {mean:+.1}% of the base's over {prompts} prompts, but may be as low as {lower:+.1}%; \
                  {margin:.0}% may be lost."
             ),
@@ -232,7 +229,7 @@ fn clip_score_floor(evidence: &Evidence, policy: &Policy) -> Option<Criterion> {
     let floor = settings.clip_score_floor?;
     let Some(pairs) = evidence.adherence.as_ref().map(pairs) else {
         let reason = "Not scored yet.".to_owned();
-        return Some(Criterion::new(kind, settings.muted, Outcome::Inconclusive, reason));
+        return Some(Criterion::new(kind, settings.muted, VerdictOutcome::Inconclusive, reason));
     };
     // Compared with zero, a pair's difference is the score itself.
     let scores: Vec<PromptPair> = pairs.iter().map(|pair| PromptPair { reference: 0.0, ..*pair }).collect();
@@ -249,16 +246,18 @@ fn clip_score_floor(evidence: &Evidence, policy: &Policy) -> Option<Criterion> {
 fn style(evidence: &Evidence, policy: &Policy) -> Criterion {
     let (kind, muted) = (CriterionKind::Style, policy.style.muted);
     let Some(pairs) = evidence.style.as_ref().map(pairs) else {
-        return Criterion::new(kind, muted, Outcome::Inconclusive, "Not scored yet.".to_owned());
+        return Criterion::new(kind, muted, VerdictOutcome::Inconclusive, "Not scored yet.".to_owned());
     };
     let comparison = Comparison::new(&pairs, 0.0, policy.confidence);
     let reference = evidence.champion.as_deref().unwrap_or("the base model");
     let reason = comparison.reason(|Interval { mean, lower, upper, prompts }| {
         let numbers = format!("style margin {mean:+.3}, {lower:+.3} to {upper:+.3}, over {prompts} prompts");
         match comparison.outcome {
-            Outcome::Pass => format!("Nearer to the style than {reference}: {numbers}."),
-            Outcome::Fail => format!("Farther from the style than {reference}: {numbers}."),
-            Outcome::Inconclusive => format!("No clear difference in style from {reference}: {numbers}."),
+            VerdictOutcome::Pass => format!("Nearer to the style than {reference}: {numbers}."),
+            VerdictOutcome::Fail => format!("Farther from the style than {reference}: {numbers}."),
+            VerdictOutcome::Inconclusive => {
+                format!("No clear difference in style from {reference}: {numbers}.")
+            }
         }
     });
     comparison.criterion(kind, muted, reason, pairs)

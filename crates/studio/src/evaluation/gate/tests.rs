@@ -63,7 +63,7 @@ fn evidence(seed: u64, prompts: usize, adherence_gain: f64, style_gain: f64) -> 
     }
 }
 
-fn outcome(verdict: &Verdict, kind: CriterionKind) -> Outcome {
+fn outcome(verdict: &Verdict, kind: CriterionKind) -> VerdictOutcome {
     verdict.criteria.iter().find(|criterion| criterion.kind == kind).unwrap().outcome
 }
 
@@ -79,7 +79,7 @@ fn the_champion_against_itself_is_not_better() {
     for prompts in [6, 12, 24] {
         let better = of_200(|seed| {
             outcome(&judge(&evidence(seed, prompts, 0.0, 0.0), &policy), CriterionKind::Style)
-                == Outcome::Pass
+                == VerdictOutcome::Pass
         });
         assert!(better <= 2 * 8, "{better} of 200 with {prompts} prompts");
     }
@@ -89,15 +89,16 @@ fn the_champion_against_itself_is_not_better() {
         paired.challenger = paired.reference.clone();
     }
     let verdict = judge(&same, &policy);
-    assert_eq!(outcome(&verdict, CriterionKind::Style), Outcome::Inconclusive);
-    assert_eq!(outcome(&verdict, CriterionKind::Adherence), Outcome::Pass);
-    assert_eq!(verdict.outcome, Outcome::Inconclusive);
+    assert_eq!(outcome(&verdict, CriterionKind::Style), VerdictOutcome::Inconclusive);
+    assert_eq!(outcome(&verdict, CriterionKind::Adherence), VerdictOutcome::Pass);
+    assert_eq!(verdict.outcome, VerdictOutcome::Inconclusive);
 }
 
 #[test]
 fn a_good_adapter_passes_and_is_seldom_stopped() {
     let policy = Policy::default();
-    let passed = of_200(|seed| judge(&evidence(seed, 24, 0.0, 0.06), &policy).outcome == Outcome::Pass);
+    let passed =
+        of_200(|seed| judge(&evidence(seed, 24, 0.0, 0.06), &policy).outcome == VerdictOutcome::Pass);
     assert!(passed >= 180, "{passed} of 200");
     let stopped = of_200(|seed| {
         (1..4).any(|blocks| {
@@ -123,7 +124,8 @@ fn non_inferiority_is_not_shown_by_noise() {
     let policy = Policy::default();
     // Exactly at the margin: 5 % of 0.8.
     let passed = of_200(|seed| {
-        outcome(&judge(&evidence(seed, 24, -0.04, 0.0), &policy), CriterionKind::Adherence) == Outcome::Pass
+        outcome(&judge(&evidence(seed, 24, -0.04, 0.0), &policy), CriterionKind::Adherence)
+            == VerdictOutcome::Pass
     });
     assert!(passed <= 16, "{passed} of 200");
 }
@@ -132,12 +134,12 @@ fn non_inferiority_is_not_shown_by_noise() {
 fn too_little_data_is_never_a_failure() {
     let policy = Policy::default();
     let nothing = judge(&Evidence::default(), &policy);
-    assert_eq!(nothing.outcome, Outcome::Inconclusive);
-    assert!(nothing.criteria.iter().all(|criterion| criterion.outcome == Outcome::Inconclusive));
+    assert_eq!(nothing.outcome, VerdictOutcome::Inconclusive);
+    assert!(nothing.criteria.iter().all(|criterion| criterion.outcome == VerdictOutcome::Inconclusive));
     for prompts in 0..6 {
         let verdict = judge(&evidence(3, prompts, -0.5, -0.5), &policy);
-        assert_eq!(outcome(&verdict, CriterionKind::Adherence), Outcome::Inconclusive, "{prompts}");
-        assert_eq!(outcome(&verdict, CriterionKind::Style), Outcome::Inconclusive, "{prompts}");
+        assert_eq!(outcome(&verdict, CriterionKind::Adherence), VerdictOutcome::Inconclusive, "{prompts}");
+        assert_eq!(outcome(&verdict, CriterionKind::Style), VerdictOutcome::Inconclusive, "{prompts}");
         let reason = &verdict.criteria[1].reason;
         assert!(reason.contains("of the 6 prompts that a verdict needs"), "{reason}");
     }
@@ -149,7 +151,7 @@ fn too_little_data_is_never_a_failure() {
         own_nearest: vec![true; 4],
         base_own_nearest: vec![false; 4],
     });
-    assert_eq!(outcome(&judge(&few, &policy), CriterionKind::Copying), Outcome::Inconclusive);
+    assert_eq!(outcome(&judge(&few, &policy), CriterionKind::Copying), VerdictOutcome::Inconclusive);
 }
 
 #[test]
@@ -157,12 +159,15 @@ fn floors_fail_with_their_reason() {
     let reason = |floors: FloorEvidence| {
         let policy = Policy::parse("[floors]\nseconds_p95 = 2.0\n").unwrap();
         let verdict = judge(&Evidence { floors, ..evidence(1, 24, 0.0, 0.1) }, &policy);
-        assert_eq!((verdict.outcome, verdict.criteria[0].outcome), (Outcome::Fail, Outcome::Fail));
+        assert_eq!(
+            (verdict.outcome, verdict.criteria[0].outcome),
+            (VerdictOutcome::Fail, VerdictOutcome::Fail)
+        );
         verdict.criteria[0].reason.clone()
     };
     let reasons = [
         reason(FloorEvidence { applied_layers: Some(0), ..sound(48) }),
-        reason(FloorEvidence { unchanged: 48, ..sound(48) }),
+        reason(FloorEvidence { compared: 6, unchanged: 6, ..sound(48) }),
         reason(FloorEvidence { flat: 1, ..sound(48) }),
         reason(FloorEvidence { failed: 5, ..sound(48) }),
         reason(FloorEvidence { seconds: vec![2.5; 48], ..sound(48) }),
@@ -186,20 +191,20 @@ fn copies_fail_by_either_test() {
         judge(&evidence, &Policy::default()).criteria.pop().unwrap()
     };
     let nearer = verdict(CopyingEvidence { z: Some(-3.4), ..honest() });
-    assert_eq!(nearer.outcome, Outcome::Fail);
+    assert_eq!(nearer.outcome, VerdictOutcome::Fail);
     assert_eq!(
         nearer.reason,
         "Images are nearer to training images than 6 held-out images are (z -3.4, limit -3.0)."
     );
     let own = CopyingEvidence { z: None, held_out: 0, own_nearest: vec![true; 24], ..honest() };
-    assert_eq!(verdict(own.clone()).outcome, Outcome::Fail);
+    assert_eq!(verdict(own.clone()).outcome, VerdictOutcome::Fail);
     // The base's images are as near to their own: the captions say it all.
     assert_eq!(
         verdict(CopyingEvidence { base_own_nearest: vec![true; 24], ..own.clone() }).outcome,
-        Outcome::Pass
+        VerdictOutcome::Pass
     );
     let without = verdict(CopyingEvidence { own_nearest: vec![false; 24], ..own });
-    assert_eq!(without.outcome, Outcome::Pass);
+    assert_eq!(without.outcome, VerdictOutcome::Pass);
     assert!(without.reason.contains("too few held-out images (0)"), "{}", without.reason);
 }
 
@@ -208,12 +213,12 @@ fn muted_criteria_are_shown_and_do_not_count() {
     let bad = evidence(1, 24, -0.4, 0.1);
     let muted = Policy::parse("[adherence]\nmuted = true\n").unwrap();
     let verdict = judge(&bad, &muted);
-    assert_eq!(outcome(&verdict, CriterionKind::Adherence), Outcome::Fail);
-    assert_eq!(verdict.outcome, Outcome::Pass);
+    assert_eq!(outcome(&verdict, CriterionKind::Adherence), VerdictOutcome::Fail);
+    assert_eq!(verdict.outcome, VerdictOutcome::Pass);
     assert_eq!(futile(&bad, &muted), None);
     let sections = ["floors", "adherence", "style", "copying"];
     let all: String = sections.iter().map(|section| format!("[{section}]\nmuted = true\n")).collect();
-    assert_eq!(judge(&bad, &Policy::parse(&all).unwrap()).outcome, Outcome::Inconclusive);
+    assert_eq!(judge(&bad, &Policy::parse(&all).unwrap()).outcome, VerdictOutcome::Inconclusive);
 }
 
 #[test]
@@ -223,7 +228,10 @@ fn an_absolute_floor_names_the_judge() {
         let verdict = judge(&evidence(4, 24, gain, 0.1), &policy);
         verdict.criteria.into_iter().find(|one| one.kind == CriterionKind::ClipScoreFloor).unwrap()
     };
-    assert_eq!((criterion(0.05).outcome, criterion(-0.2).outcome), (Outcome::Pass, Outcome::Fail));
+    assert_eq!(
+        (criterion(0.05).outcome, criterion(-0.2).outcome),
+        (VerdictOutcome::Pass, VerdictOutcome::Fail)
+    );
     assert!(criterion(0.05).reason.contains("CLIPScore by made up is 0.8"), "{}", criterion(0.05).reason);
 }
 
