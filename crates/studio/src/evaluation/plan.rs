@@ -14,6 +14,10 @@ pub(crate) const CAPTIONS: usize = 24;
 /// Most seeds of a caption.
 const CAPTION_SEEDS: usize = 6;
 
+/// Of a version that was trained on fewer captions, copying is tested first: it is the likeliest fault, and once it is found
+/// nothing else matters.
+const FEW_CAPTIONS: usize = 10;
+
 /// Milliseconds that an image is taken for. Only their ratios matter.
 const IMAGE_MS: i64 = 1_000;
 
@@ -39,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) slots: Vec<Slot>,
     /// Ends of the blocks: after each there is enough to see whether going on is futile.
     pub(crate) blocks: Vec<usize>,
+    /// End of the images of captions: from there on copying can be tested.
+    pub(crate) captions: usize,
 }
 
 /// What images are of.
@@ -64,6 +70,25 @@ impl Plan {
         };
         let seed = suite.seeds.first().copied().unwrap_or_default();
         let mut ends = Vec::new();
+        let captions = &captions[..captions.len().min(CAPTIONS)];
+        let few = (1..FEW_CAPTIONS).contains(&captions.len());
+        let per_caption = (CAPTIONS / captions.len().max(1)).clamp(1, CAPTION_SEEDS) as u64;
+        let mut add_captions = |add: &mut dyn FnMut(EvaluationRole, usize, u64, String) -> usize| {
+            let mut end = 0;
+            for role in [BaseCaption, Caption] {
+                for (at, caption) in captions.iter().enumerate() {
+                    for more in 0..per_caption {
+                        end = add(role, at, seed + more, caption.clone());
+                    }
+                }
+            }
+            end
+        };
+        let mut captions_end = 0;
+        if few {
+            captions_end = add_captions(&mut add);
+            ends.push(captions_end);
+        }
         for block in blocks(suite.prompts.len()) {
             let mut end = 0;
             // Role by role: putting an adapter into effect takes time.
@@ -88,22 +113,17 @@ impl Plan {
             }
             ends.push(end);
         }
-        let captions = &captions[..captions.len().min(CAPTIONS)];
-        let seeds = (CAPTIONS / captions.len().max(1)).clamp(1, CAPTION_SEEDS) as u64;
-        for role in [BaseCaption, Caption] {
-            for (at, caption) in captions.iter().enumerate() {
-                for more in 0..seeds {
-                    add(role, at, seed + more, caption.clone());
-                }
-            }
+        if !few {
+            captions_end = add_captions(&mut add);
         }
         let all = plan.slots.len();
         match ends.last_mut() {
-            // The last block includes everything else; the verdict follows.
+            // The last block includes what is left; the verdict follows.
             Some(last) => *last = all,
             None => ends.push(all),
         }
         plan.blocks = ends;
+        plan.captions = if captions_end == 0 { all } else { captions_end };
         plan
     }
 }
@@ -153,6 +173,22 @@ mod tests {
             let rendered = plan.slots.iter().filter(|slot| slot.role == EvaluationRole::Caption).count();
             assert_eq!(rendered, images, "{count}");
         }
+    }
+
+    #[test]
+    fn few_captions_come_first() {
+        let suite = Suite::starter();
+        let captions = |count: usize| vec!["blue stars".to_owned(); count];
+        let plan = |captions: &[String]| {
+            Plan::new(&Subjects { suite: &suite, trigger: "", champion: None, captions })
+        };
+        let few = plan(&captions(4));
+        assert_eq!(few.blocks, [48, 48 + 30, 48 + 60]);
+        assert_eq!(few.captions, 48);
+        assert!(few.slots[..24].iter().all(|slot| slot.role == EvaluationRole::BaseCaption));
+        let many = plan(&captions(20));
+        assert_eq!(many.blocks, [30, 60 + 40]);
+        assert_eq!((many.captions, plan(&[]).captions), (100, 60));
     }
 
     #[test]

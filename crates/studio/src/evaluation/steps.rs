@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 /// Grows when a step's outputs change for the same inputs; the tests of `evaluation::revisions` tell when.
 pub(crate) const fn revision(step: EvaluationStepName) -> u32 {
     match step {
-        EvaluationStepName::Prepare => 2,
+        EvaluationStepName::Prepare => 3,
         EvaluationStepName::Render
         | EvaluationStepName::Score
         | EvaluationStepName::Verdict

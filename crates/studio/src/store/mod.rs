@@ -140,7 +140,10 @@ impl Store {
         let (data, database) = (data.to_owned(), database.cloned());
         Box::pin(async move {
             #[cfg(test)]
-            let database = database.or(crate::tests::postgres::database_of(&data).await);
+            let database = match database {
+                Some(url) => Some(url),
+                None => crate::tests::postgres::database_of(&data).await,
+            };
             match database {
                 Some(url) => Self::open_url(&url).await,
                 None => Self::open_file(&data.join("adire.db")).await,

@@ -1,28 +1,16 @@
 //! `kill -9` at random moments: a studio in a process of its own is killed again and again under a load of generations
-//! trainings and moves of the registry. `ADIRE_CRASHES` sets how often, `ADIRE_CRASH_SEED` when; the same test runs on both databases.
+//! trainings and moves of the registry. The same test runs on both databases.
 
-use std::{
-    collections::BTreeMap,
-    io::{BufRead, BufReader},
-    process::{Command, Stdio},
-    sync::mpsc,
-    thread,
-};
+use std::collections::BTreeMap;
 
 use adire_protocol::{
     GenerationState, PromotionRequest, RollbackRequest, TrainingConfig, TrainingRequest, TrainingRunDetail,
     TrainingSettings, TrainingState,
 };
 
-use super::{adapters, datasets::dataset, random::Dice, *};
+use super::{adapters, datasets::dataset, killed, random::Dice, *};
 use crate::Mover;
 
-/// Names the data folder, for the process that is killed.
-const DATA: &str = "ADIRE_CRASH_DATA";
-/// Names its database, if it is not a file of that folder.
-const DATABASE: &str = "ADIRE_CRASH_DATABASE";
-/// Long enough for a start on a busy machine.
-const START: Duration = Duration::from_secs(60);
 /// Generations that are kept waiting.
 const LOAD: usize = 3;
 const TRAINING_STEPS: u32 = 120;
@@ -50,7 +38,7 @@ async fn train(studio: &Studio, dataset: String) {
     studio.train(request).await.unwrap();
 }
 
-async fn open_at(data: &Path, database: Option<&str>) -> Result<Studio, StudioError> {
+pub(super) async fn open_at(data: &Path, database: Option<&str>) -> Result<Studio, StudioError> {
     let backend = FakeBackend {
         step_delay: Duration::from_millis(1),
         unit_delay: Duration::from_millis(1),
@@ -66,8 +54,8 @@ async fn open_at(data: &Path, database: Option<&str>) -> Result<Studio, StudioEr
 #[ignore = "the process that `every_job_survives_being_killed` starts"]
 async fn process() {
     // Ignored tests are run on PostgreSQL: on its own it has nothing to do.
-    let Some(data) = std::env::var_os(DATA).map(std::path::PathBuf::from) else { return };
-    let studio = open_at(&data, std::env::var(DATABASE).ok().as_deref()).await.unwrap();
+    let Some((data, database)) = killed::place() else { return };
+    let studio = open_at(&data, database.as_deref()).await.unwrap();
     println!("ready");
     // Otherwise trainings would rest all the time.
     studio.set_training_settings(TrainingSettings { yield_to_generations: false }).await.unwrap();
@@ -215,50 +203,10 @@ impl Printed {
     }
 }
 
-/// One life of the process, ended by `kill -9`: some of them before it has opened its folder.
+/// One life of the process; what it printed.
 fn live_and_die(data: &Path, database: Option<&str>, dice: &mut Dice, printed: &mut Printed) {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", "tests::crashes::process", "--ignored", "--nocapture", "--test-threads=1"])
-        .env(DATA, data)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    if let Some(database) = database {
-        command.env(DATABASE, database);
-    }
-    let mut child = command.spawn().unwrap();
-    let (sender, lines) = mpsc::channel();
-    let output = BufReader::new(child.stdout.take().unwrap());
-    let reader = thread::spawn(move || {
-        // A last line may be cut off: then it promises nothing.
-        let whole = output.split(b'\n').map_while(Result::ok);
-        whole.for_each(|line| drop(sender.send(String::from_utf8_lossy(&line).into_owned())));
-    });
-    let errors = child.stderr.take().unwrap();
-    let errors = thread::spawn(move || std::io::read_to_string(errors).unwrap_or_default());
-    let mut read = Vec::new();
-    if dice.roll(10) < 7 {
-        // The test's harness prints its own lines, in front of the first one, too.
-        while let Ok(line) = lines.recv_timeout(START) {
-            let ready = line.ends_with("ready");
-            read.push(if ready { "ready".to_owned() } else { line });
-            if ready {
-                break;
-            }
-        }
-        thread::sleep(Duration::from_millis(dice.roll(200)));
-    } else {
-        thread::sleep(Duration::from_millis(dice.roll(60)));
-    }
-    let ended = child.try_wait().unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
-    reader.join().unwrap();
-    let errors = errors.join().unwrap();
-    assert!(ended.is_none(), "it ended by itself: {errors}");
-    read.extend(lines);
-    // The pipe ends within a line when the process is killed while it writes; `split` gives that piece, too.
-    read.iter()
+    killed::life("tests::crashes::process", data, database, dice)
+        .iter()
         .filter(|line| !line.starts_with("event") || line.ends_with('}'))
         .for_each(|line| printed.read(line));
 }
@@ -309,9 +257,7 @@ fn course(detail: &TrainingRunDetail) -> Course {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_job_survives_being_killed() {
-    let number =
-        |name: &str, default| std::env::var(name).map_or(default, |value| value.parse().expect("a number"));
-    let (crashes, seed) = (number("ADIRE_CRASHES", 25), number("ADIRE_CRASH_SEED", 7));
+    let (crashes, seed) = killed::plan(25);
     let reference = undisturbed().await;
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_owned();

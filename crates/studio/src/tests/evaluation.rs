@@ -8,7 +8,7 @@ use adire_protocol::{
 use super::{PATIENCE, fresh, open, training::trained};
 use crate::{NewAdapter, Studio, StudioError, fake::ADAPTER_MAGIC};
 
-fn asked(version: &str) -> EvaluationRequest {
+pub(super) fn asked(version: &str) -> EvaluationRequest {
     EvaluationRequest { version: version.to_owned(), ..EvaluationRequest::default() }
 }
 
@@ -35,7 +35,7 @@ async fn adapter(studio: &Studio, name: &str, content: &str) -> String {
     studio.add_adapter(new).await.unwrap().id()
 }
 
-async fn ended(studio: &Studio, id: &str) -> EvaluationDetail {
+pub(super) async fn ended(studio: &Studio, id: &str) -> EvaluationDetail {
     let waiting = async {
         loop {
             let detail = studio.evaluation(id).await.unwrap();

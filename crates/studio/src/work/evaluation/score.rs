@@ -21,7 +21,8 @@ use crate::{
 impl EvaluationRun {
     /// Has the judge see a few images; once it has seen all of the block, computes metrics.
     pub(super) async fn score(&mut self, shared: &Arc<Shared>) -> Result<Progressed, Stop> {
-        let last = self.next >= self.prepared()?.plan.slots.len();
+        let plan = &self.prepared()?.plan;
+        let (last, copying) = (self.next >= plan.slots.len(), self.next >= plan.captions);
         if last && self.step.as_ref().is_some_and(|(step, _)| step.name == EvaluationStepName::Render) {
             self.end_render(shared).await?;
         }
@@ -37,11 +38,11 @@ impl EvaluationRun {
         let scored = match stored {
             Some(scored) => scored,
             None => {
-                if self.see(shared, last).await? {
+                if self.see(shared, copying).await? {
                     return Ok(Progressed::More);
                 }
                 let prepared = self.prepared()?;
-                let request = evidence::request(&prepared.facts, &images, &self.suite, &self.found, last);
+                let request = evidence::request(&prepared.facts, &images, &self.suite, &self.found, copying);
                 let measured = shared.worker.measure(request).await??;
                 let scored = evidence::Scored::new(images, measured, &self.found);
                 shared.store.keep_scores(&self.hold.lease, &key, &scored.output).await?;
@@ -57,7 +58,8 @@ impl EvaluationRun {
                     return Ok(Progressed::More);
                 }
                 Some(criterion) => {
-                    let (done, all) = (self.block * gate::BLOCK, self.suite.prompts.len());
+                    let all = self.suite.prompts.len();
+                    let done = scored.prompts();
                     self.stopped_early =
                         Some(format!("Stopped after {done} of {all} prompts: {}", criterion.reason));
                     self.end_render(shared).await?;
@@ -98,7 +100,7 @@ impl EvaluationRun {
     }
 
     /// Shows the judge what it has not seen; whether there was something.
-    async fn see(&mut self, shared: &Shared, last: bool) -> Result<bool, Stop> {
+    async fn see(&mut self, shared: &Shared, copying: bool) -> Result<bool, Stop> {
         let texts: Vec<String> = self
             .suite
             .prompts
@@ -124,7 +126,7 @@ impl EvaluationRun {
         }
         // Held-out images first: the style needs them after the first block.
         let held_out = prepared.facts.held_out.iter();
-        let training = prepared.facts.training.iter().filter(|_| last);
+        let training = prepared.facts.training.iter().filter(|_| copying);
         for hash in held_out.chain(training) {
             if !self.found.maps.contains_key(hash) {
                 wanted.push((hash.clone(), true));
