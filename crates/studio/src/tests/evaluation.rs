@@ -13,7 +13,7 @@ fn asked(version: &str) -> EvaluationRequest {
 }
 
 /// A suite of so many prompts, each with a colour that the fake judge knows.
-fn suite(prompts: usize) -> String {
+pub(super) fn suite(prompts: usize) -> String {
     let colours = ["black", "blue", "green", "turquoise", "red", "purple", "yellow", "white"];
     let prompts: Vec<String> =
         (0..prompts).map(|at| format!("\"{} thing {at}, {{trigger}}\"", colours[at % 8])).collect();
@@ -35,7 +35,7 @@ async fn adapter(studio: &Studio, name: &str, content: &str) -> String {
     studio.add_adapter(new).await.unwrap().id()
 }
 
-async fn ended(studio: &Studio, id: &str) -> EvaluationDetail {
+pub(super) async fn ended(studio: &Studio, id: &str) -> EvaluationDetail {
     let waiting = async {
         loop {
             let detail = studio.evaluation(id).await.unwrap();

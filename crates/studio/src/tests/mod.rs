@@ -13,6 +13,7 @@ mod features;
 mod files;
 mod jobs;
 mod limits;
+mod lineage;
 mod png;
 pub(crate) mod postgres;
 mod prompts;
