@@ -1,28 +1,30 @@
 //! Where the nodes of a lineage stand: a column for each step back, and lines from everything to its origins. Pure.
 //!
-//! Half rows are the unit: an origin is two high, a decision one, below what it was made about.
+//! Rows are low: an origin takes three of them, a decision two, below what it was made about.
 
 use std::collections::HashMap;
 
 use adire_protocol::{Lineage, LineageEdge};
 
-/// Half rows of an origin.
-const ORIGIN: usize = 2;
+/// Rows of an origin.
+const ORIGIN: usize = 3;
+/// Rows of a decision.
+const DECISION: usize = 2;
 
 /// Where a node stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cell {
     pub(super) column: usize,
-    /// Its first half row.
+    /// Its first row.
     pub(super) row: usize,
-    /// Half rows.
+    /// Rows that it takes.
     pub(super) height: usize,
     /// Whether it is a decision below something.
     pub(super) below: bool,
 }
 
 impl Cell {
-    /// Half rows from the top to its middle.
+    /// Rows from the top to its middle.
     fn middle(self) -> f64 {
         self.row as f64 + self.height as f64 / 2.0
     }
@@ -32,10 +34,9 @@ impl Cell {
 #[derive(Clone, Debug)]
 pub(super) struct Layout<'a> {
     pub(super) columns: usize,
-    /// Half rows.
     pub(super) rows: usize,
     pub(super) cells: HashMap<&'a str, Cell>,
-    /// Paths of the lines, in units of columns and half rows.
+    /// Paths of the lines, in units of columns and rows.
     pub(super) lines: Vec<String>,
 }
 
@@ -47,7 +48,7 @@ impl<'a> Layout<'a> {
         let columns = columns(lineage, &origins);
         let mut placed = Self { columns: 0, rows: 0, cells: HashMap::new(), lines: Vec::new() };
         let last = columns.values().copied().max().unwrap_or_default();
-        // Half rows that are taken in each column.
+        // Rows that are taken in each column.
         let mut taken = vec![0; last + 1];
         for column in 0..=last {
             for node in in_order(lineage, &origins, &columns, column, &placed.cells) {
@@ -60,9 +61,9 @@ impl<'a> Layout<'a> {
                 placed.cells.insert(node, Cell { column, row, height: ORIGIN, below: false });
                 taken[first..=column].fill(row + ORIGIN);
                 for decision in below.iter().filter(|(of, _)| *of == node).map(|(_, decision)| *decision) {
-                    let cell = Cell { column, row: taken[column], height: 1, below: true };
+                    let cell = Cell { column, row: taken[column], height: DECISION, below: true };
                     placed.cells.insert(decision, cell);
-                    taken[column] += 1;
+                    taken[column] += DECISION;
                 }
             }
         }
@@ -208,11 +209,11 @@ mod tests {
             let cell: Cell = layout.cells[id];
             (cell.column, cell.row, cell.below)
         };
-        assert_eq!([at("image"), at("other")], [(0, 0, false), (0, 2, false)]);
-        assert_eq!([at("version"), at("verdict"), at("move")], [(1, 0, false), (1, 2, true), (1, 3, true)]);
-        assert_eq!([at("run"), at("dataset"), at("base")], [(2, 0, false), (3, 0, false), (3, 2, false)]);
-        assert_eq!((layout.columns, layout.rows, layout.lines.len()), (4, 4, 5));
-        assert_eq!(layout.lines[0], "M0.5 1H1.5");
+        assert_eq!([at("image"), at("other")], [(0, 0, false), (0, 3, false)]);
+        assert_eq!([at("version"), at("verdict"), at("move")], [(1, 0, false), (1, 3, true), (1, 5, true)]);
+        assert_eq!([at("run"), at("dataset"), at("base")], [(2, 0, false), (3, 0, false), (3, 3, false)]);
+        assert_eq!((layout.columns, layout.rows, layout.lines.len()), (4, 7, 5));
+        assert_eq!(layout.lines[0], "M0.5 1.5H1.5");
     }
 
     #[test]
@@ -255,6 +256,6 @@ mod tests {
     fn one_node_alone_has_no_lines() {
         let lineage = lineage(&["upload"], &[]);
         let layout = Layout::of(&lineage);
-        assert_eq!((layout.columns, layout.rows, layout.lines.len()), (1, 2, 0));
+        assert_eq!((layout.columns, layout.rows, layout.lines.len()), (1, 3, 0));
     }
 }
