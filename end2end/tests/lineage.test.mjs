@@ -38,7 +38,7 @@ test('an image leads to its version, which leads back', async () => {
   await admin.waitForURL(`${server.url}/admin/images`);
   await admin.getByRole('link', { name: 'View lineage' }).first().click();
   await admin.waitForURL(`${server.url}/admin/images/${hash}`);
-  const graph = admin.getByRole('region', { name: 'Lineage' }).last();
+  const graph = admin.getByRole('region', { name: 'Lineage graph' });
   const nodes = graph.getByRole('listitem');
   assert.match(await nodes.first().innerText(), /Image/);
   assert.match(await nodes.nth(1).innerText(), /Generation/);

@@ -39,11 +39,11 @@ pub(super) fn image(data: ImagePage) -> AnyView {
         }
     });
     let facts = [
-        ("Settings", generation.map(|node| node.name.clone())),
-        ("", generation.map(|node| node.detail.clone())),
-        ("", Some(root.detail.clone()).filter(|detail| !detail.is_empty())),
+        generation.map(|node| node.name.clone()),
+        generation.map(|node| node.detail.clone()),
+        Some(root.detail.clone()).filter(|detail| !detail.is_empty()),
     ];
-    let facts = facts.into_iter().filter_map(|(_, value)| value).map(|value| view! { <p>{value}</p> });
+    let facts = facts.into_iter().flatten().map(|fact| view! { <p>{fact}</p> });
     view! {
         <p class="crumb">
             <a href="/admin/images">"Images"</a>

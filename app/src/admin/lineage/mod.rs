@@ -46,7 +46,7 @@ fn graph(lineage: &Lineage) -> AnyView {
     });
     let nodes = nodes.collect::<Vec<_>>();
     view! {
-        <div class="wide" tabindex="0" role="region" aria-label="Lineage">
+        <div class="wide" tabindex="0" role="region" aria-label="Lineage graph">
             <div class="lineage" style=format!("--columns:{columns}")>
                 <svg viewBox=format!("0 0 {columns} {rows}") preserveAspectRatio="none" aria-hidden="true">
                     {lines}

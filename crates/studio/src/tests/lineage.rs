@@ -159,6 +159,22 @@ async fn an_image_leads_to_everything_that_it_was_made_from() {
 }
 
 #[tokio::test]
+async fn a_run_that_ends_with_the_file_of_another_is_a_repetition() {
+    let (_folder, studio, _) = fresh().await;
+    let set = dataset(&studio, "cloth", 2).await.id;
+    let first = trained_from(&studio, "cloth", set.clone(), None).await;
+    let again = trained_from(&studio, "cloth", set, None).await;
+    assert_eq!(first.version, again.version);
+    let lineage = studio.version_lineage("cloth@v1").await.unwrap();
+    assert_whole(&lineage);
+    let run = |id: &str| format!("training_run:{id}");
+    assert_eq!(
+        edges(&lineage, &lineage.root),
+        [(LineageRole::TrainingRun, run(&first.id)), (LineageRole::Repetition, run(&again.id))]
+    );
+}
+
+#[tokio::test]
 async fn what_was_deleted_stays_as_a_node() {
     let (_folder, studio, _) = fresh().await;
     let set = dataset(&studio, "cloth", 2).await.id;

@@ -49,10 +49,12 @@ pub(super) async fn trained_from(
     continue_from: Option<String>,
 ) -> TrainingRun {
     let prompts = vec!["a tok cloth".to_owned()];
+    // The fake's file follows from the config alone.
+    let seed = u64::from(continue_from.is_some());
     let run = TrainingRequest {
         name: name.to_owned(),
         dataset,
-        config: TrainingConfig { sample_every: Some(8), sample_prompts: prompts, ..config() },
+        config: TrainingConfig { sample_every: Some(8), sample_prompts: prompts, seed, ..config() },
         class_dataset: None,
         class_prompt: None,
         continue_from,
