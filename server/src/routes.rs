@@ -96,6 +96,7 @@ fn list() -> Addresses {
         .page("GET", "/admin", get(admin_pages::overview::overview), Admin, Empty)
         .page("GET, POST", "/admin/queue", get(admin_pages::queue::show).post(admin_pages::queue::change), Admin, Small)
         .page("GET, POST", "/admin/images", get(admin_pages::control::images).post(admin_pages::control::change_images), Admin, Small)
+        .page("GET", "/admin/images/{hash}", get(admin_pages::control::image), Admin, Empty)
         .page("GET, POST", "/admin/versions", get(admin_pages::versions::list).post(admin_pages::versions::change), Admin, Small)
         .page("GET, POST", "/admin/versions/{id}", get(admin_pages::versions::show).post(admin_pages::versions::change_one), Admin, Small)
         .page("GET, POST", "/admin/datasets", get(admin_pages::datasets::list).post(admin_pages::datasets::create), Admin, Captions)
@@ -130,6 +131,8 @@ fn list() -> Addresses {
         // The registry.
         .api(routes!(admin_api::registry::ledger), Admin, Empty)
         .api(routes!(admin_api::registry::production), Admin, Empty)
+        .api(routes!(admin_api::lineage::version), Admin, Empty)
+        .api(routes!(admin_api::lineage::image), Admin, Empty)
         .api(routes!(admin_api::registry::promote), Admin, Small)
         .api(routes!(admin_api::registry::roll_back), Admin, Small)
         .api(routes!(admin_api::registry::reject), Admin, Small)

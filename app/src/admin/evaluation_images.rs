@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use adire_protocol::{EvaluationImage, EvaluationRecord, EvaluationRole, Suspect};
 use leptos::prelude::*;
 
+use super::image::address;
 use crate::words::number;
 
 /// Rows that are shown without unfolding the rest.
@@ -97,11 +98,11 @@ fn model(record: &EvaluationRecord, role: EvaluationRole) -> String {
 
 /// An image with its name and a line of numbers.
 pub(super) fn figure(url: String, alt: String, name: String, numbers: String) -> AnyView {
-    let whole = url.clone();
+    let page = address(&url);
     view! {
         <li>
             <figure class="shot">
-                <a href=whole>
+                <a href=page>
                     <img src=url alt=alt loading="lazy" decoding="async" />
                 </a>
                 <figcaption>

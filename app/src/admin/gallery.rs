@@ -3,7 +3,7 @@
 use adire_protocol::GalleryImage;
 use leptos::prelude::*;
 
-use super::{frame::head, queue::short, times::ago};
+use super::{frame::head, image, queue::short, times::ago};
 
 /// Data of the page.
 #[derive(Clone, Debug)]
@@ -41,9 +41,10 @@ pub(super) fn gallery(data: Gallery) -> AnyView {
     .into_any()
 }
 
-fn card(image: GalleryImage) -> AnyView {
-    let GalleryImage { hash, url, generation, visitor, prompt, created_at, .. } = image;
+fn card(of: GalleryImage) -> AnyView {
+    let GalleryImage { hash, url, generation, visitor, prompt, created_at, .. } = of;
     let page = format!("/?generation={generation}");
+    let lineage = image::address(&url);
     let form = |action: &'static str, name: &'static str, value: String, words: &'static str| {
         view! {
             <form method="post" action="/admin/images">
@@ -66,6 +67,9 @@ fn card(image: GalleryImage) -> AnyView {
                     <b class="prompt-cut">{prompt}</b>
                     <span class="soft">{by} " · " {ago(created_at)}</span>
                 </span>
+            </a>
+            <a class="card-link" href=lineage>
+                "View lineage"
             </a>
             <details class="card-more">
                 <summary>"Delete"</summary>

@@ -63,7 +63,7 @@ pub(super) async fn versions(studio: &Studio, flash: Option<String>) -> Result<V
     Ok(Versions { all, back, flash })
 }
 
-/// One adapter version with the ledger of its adapter.
+/// One adapter version with its lineage and the ledger of its adapter.
 pub(super) async fn version(
     studio: &Studio,
     id: &str,
@@ -74,7 +74,8 @@ pub(super) async fn version(
         StudioError::NotFound { what: "adapter version", id: id.chars().take(80).collect() }
     })?;
     let ledger = studio.ledger(&listed.version.name).await?;
-    Ok(VersionPage { listed, ledger, flash })
+    let lineage = studio.version_lineage(id).await?;
+    Ok(VersionPage { listed, ledger, lineage, flash })
 }
 
 /// Every dataset, and the form for a new one.

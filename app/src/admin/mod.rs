@@ -15,6 +15,8 @@ mod frame;
 mod gallery;
 mod gate;
 mod icons;
+mod image;
+mod lineage;
 mod load;
 mod outcome;
 mod overview;

@@ -15,6 +15,7 @@ use super::{
     frame::{Section, framed, head},
     gallery::{Gallery, gallery},
     gate::{Gate, gate},
+    image::{ImagePage, image},
     load,
     overview::{Overview, overview},
     queue::{Queue, queue},
@@ -43,6 +44,7 @@ enum Content {
     Overview(Box<Overview>),
     Queue(Queue),
     Gallery(Gallery),
+    Image(Box<ImagePage>),
     Versions(Versions),
     Version(Box<VersionPage>),
     Datasets(Datasets),
@@ -96,6 +98,12 @@ impl AdminPage {
     /// Images of all visitors created before `before`. `flash`: message about the last action.
     pub async fn gallery(studio: &Studio, before: Option<i64>, flash: Option<String>) -> Self {
         Self::loaded(load::gallery(studio, before, flash).await, Content::Gallery)
+    }
+
+    /// One image, by its hash, with its lineage.
+    pub async fn image(studio: &Studio, hash: &str) -> Self {
+        let loaded = studio.image_lineage(hash).await;
+        Self::loaded(loaded, |lineage| Content::Image(Box::new(ImagePage { lineage })))
     }
 
     /// Every adapter version. `flash`: message about the last action.
@@ -199,6 +207,7 @@ impl AdminPage {
             Content::Overview(_) => "Overview".to_owned(),
             Content::Queue(_) => "Queue".to_owned(),
             Content::Gallery(_) => "Images".to_owned(),
+            Content::Image(_) => "Image".to_owned(),
             Content::Versions(_) => "Versions".to_owned(),
             Content::Version(data) => data.listed.version.id(),
             Content::Datasets(_) => "Datasets".to_owned(),
@@ -252,6 +261,7 @@ pub fn admin_shell(page: AdminPage, style: String) -> impl IntoView {
         Content::Overview(data) => at(Section::Overview, overview(*data, access)),
         Content::Queue(data) => at(Section::Queue, queue(data)),
         Content::Gallery(data) => at(Section::Images, gallery(data)),
+        Content::Image(data) => at(Section::Images, image(*data)),
         Content::Versions(data) => at(Section::Versions, versions(data)),
         Content::Version(data) => at(Section::Versions, version(*data)),
         Content::Datasets(data) => at(Section::Datasets, datasets(data)),

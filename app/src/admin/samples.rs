@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use adire_protocol::TrainingSample;
 use leptos::prelude::*;
 
+use super::image::address;
+
 /// A strip for each prompt.
 pub(super) fn strips(samples: Vec<TrainingSample>) -> Vec<AnyView> {
     let mut by_prompt = BTreeMap::<u32, Vec<TrainingSample>>::new();
@@ -45,9 +47,12 @@ fn strip(index: u32, samples: Vec<TrainingSample>) -> AnyView {
 /// One sample with its caption.
 pub(super) fn shot(sample: TrainingSample, words: String) -> impl IntoView {
     let alt = format!("{}: {words}", sample.prompt);
+    let page = address(&sample.url);
     view! {
         <figure class="shot">
-            <img src=sample.url alt=alt loading="lazy" decoding="async" />
+            <a href=page>
+                <img src=sample.url alt=alt loading="lazy" decoding="async" />
+            </a>
             <figcaption>{words}</figcaption>
         </figure>
     }

@@ -1,13 +1,12 @@
-//! One adapter version: its stage, its aliases and the ledger of its adapter.
+//! One adapter version: its stage, its aliases, its lineage and the ledger of its adapter.
 
-use adire_protocol::{
-    Ledger, LedgerAction, LedgerEntry, LedgerMove, ListedVersion, PRODUCTION, SmokeResult, capitalised,
-};
+use adire_protocol::{Ledger, LedgerEntry, Lineage, ListedVersion, PRODUCTION, SmokeResult, capitalised};
 use leptos::prelude::*;
 
 use super::{
     evaluations::evaluate_form,
     frame::head,
+    image, lineage,
     times::ago,
     versions::{address, badge, stage_form, visibility, visibility_forms},
 };
@@ -18,12 +17,14 @@ pub(crate) struct VersionPage {
     pub(crate) listed: ListedVersion,
     /// Of its adapter.
     pub(crate) ledger: Ledger,
+    /// Of this version.
+    pub(crate) lineage: Lineage,
     /// Message about the last action.
     pub(crate) flash: Option<String>,
 }
 
 pub(super) fn version(data: VersionPage) -> AnyView {
-    let VersionPage { listed, ledger, flash } = data;
+    let VersionPage { listed, ledger, lineage, flash } = data;
     let id = listed.version.id();
     let is_there = listed.deleted_at.is_none();
     let page = (is_there && !listed.hidden).then(|| {
@@ -62,6 +63,7 @@ pub(super) fn version(data: VersionPage) -> AnyView {
             {offer}
         </section>
         <div class="columns two">{change} {aliases(&listed)}</div>
+        {lineage::section(&lineage)}
         {history(ledger)}
     }
     .into_any()
@@ -201,7 +203,7 @@ fn entry(LedgerEntry { made, smoke }: LedgerEntry) -> AnyView {
         let words = capitalised(smoke.result.word());
         match smoke.url {
             Some(url) => view! {
-                <a href=url class=class>
+                <a href=image::address(&url) class=class>
                     {words}
                 </a>
             }
@@ -211,9 +213,9 @@ fn entry(LedgerEntry { made, smoke }: LedgerEntry) -> AnyView {
     });
     let verdict = made.verdict.clone().map(|_| " · with a verdict");
     view! {
-        <tr>
+        <tr id=format!("ledger-{}", made.number)>
             <td class="soft">{made.number}</td>
-            <th scope="row" class="grow">{change(&made)}</th>
+            <th scope="row" class="grow">{made.change()}</th>
             <td class="grow">{made.reason} <span class="soft">{verdict}</span></td>
             <td>{smoke}</td>
             <td>{made.who}</td>
@@ -221,22 +223,4 @@ fn entry(LedgerEntry { made, smoke }: LedgerEntry) -> AnyView {
         </tr>
     }
     .into_any()
-}
-
-/// What a row did.
-fn change(made: &LedgerMove) -> String {
-    let version = |version: Option<u32>| version.map_or_else(|| "nothing".to_owned(), |v| format!("v{v}"));
-    let (from, to) = (version(made.from_version), version(made.to_version));
-    let alias = made.alias.as_deref().unwrap_or_default();
-    match made.action {
-        LedgerAction::Promote => format!("{to} promoted, after {from}"),
-        LedgerAction::Rollback => format!("Rolled back from {from} to {to}"),
-        LedgerAction::Damaged => format!("{from} damaged, {to} in production"),
-        LedgerAction::Reject => format!("{to} rejected"),
-        LedgerAction::Archive if made.alias.is_some() => format!("{from} taken out of production"),
-        LedgerAction::Archive => format!("{to} archived"),
-        LedgerAction::Reopen => format!("{to} reopened"),
-        LedgerAction::SetAlias => format!("@{alias} set to {to}, after {from}"),
-        LedgerAction::DeleteAlias => format!("@{alias} deleted, was {from}"),
-    }
 }

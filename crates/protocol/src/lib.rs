@@ -15,6 +15,7 @@ mod generation;
 mod hires;
 pub mod infotext;
 mod limits;
+mod lineage;
 pub mod lora_tag;
 mod model;
 mod old_names;
@@ -58,6 +59,7 @@ pub use hires::{
     ParseHiresUpscalerError, Pass,
 };
 pub use limits::{FieldError, Limits, ValidationError};
+pub use lineage::{Lineage, LineageEdge, LineageKind, LineageNode, LineageRole, LineageTotal};
 pub use model::{Defaults, ExamplePrompt, ModelInfo, TokenCount, VaeUse};
 pub use old_names::{RENAMED, Renamed};
 pub use progress::{Progress, QueueStatus};

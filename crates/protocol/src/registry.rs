@@ -120,6 +120,27 @@ pub struct LedgerMove {
     pub digest: String,
 }
 
+impl LedgerMove {
+    /// What it did, as words without a full stop: `v2 promoted, after v1`.
+    pub fn change(&self) -> String {
+        let version =
+            |version: Option<u32>| version.map_or_else(|| "nothing".to_owned(), |v| format!("v{v}"));
+        let (from, to) = (version(self.from_version), version(self.to_version));
+        let alias = self.alias.as_deref().unwrap_or_default();
+        match self.action {
+            LedgerAction::Promote => format!("{to} promoted, after {from}"),
+            LedgerAction::Rollback => format!("Rolled back from {from} to {to}"),
+            LedgerAction::Damaged => format!("{from} damaged, {to} in production"),
+            LedgerAction::Reject => format!("{to} rejected"),
+            LedgerAction::Archive if self.alias.is_some() => format!("{from} taken out of production"),
+            LedgerAction::Archive => format!("{to} archived"),
+            LedgerAction::Reopen => format!("{to} reopened"),
+            LedgerAction::SetAlias => format!("@{alias} set to {to}, after {from}"),
+            LedgerAction::DeleteAlias => format!("@{alias} deleted, was {from}"),
+        }
+    }
+}
+
 words! {
     /// What a smoke image shows.
     SmokeResult {

@@ -32,6 +32,7 @@ mod image_input;
 mod job;
 mod ledger;
 mod limits;
+mod lineage;
 mod measure;
 mod metadata;
 mod png;

@@ -3,6 +3,7 @@
 mod datasets;
 mod evaluations;
 mod import;
+mod lineage;
 mod moves;
 mod training;
 

@@ -16,6 +16,7 @@ mod host;
 mod images;
 mod jobs;
 mod lifecycle;
+mod lineage;
 mod make;
 mod openapi;
 mod origin;

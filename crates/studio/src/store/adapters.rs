@@ -8,7 +8,7 @@ use super::{Store, decode, encode, ledger::aliases_of, sql, storage};
 use crate::StudioError;
 
 row! {
-    struct AdapterRow {
+    pub(super) struct AdapterRow {
         name: String,
         version: i64,
         hash: String,
@@ -55,7 +55,7 @@ impl From<AdapterRow> for AdapterVersion {
     }
 }
 
-const COLUMNS: &str =
+pub(super) const COLUMNS: &str =
     "name, version, hash, description, trigger_words, bytes, created_at, hidden, downloads, deleted_at";
 
 /// How often the next number of a version is tried; each time another version was added at the same moment.

@@ -13,7 +13,7 @@ row! {
     #[derive(Clone, Debug)]
     pub(crate) struct ImageRow {
         hash: String,
-        generation: String,
+        pub(crate) generation: String,
         pub(crate) position: i64,
         recipe: String,
         infotext: String,
@@ -67,7 +67,8 @@ pub(crate) fn image_url(hash: &str) -> String {
     format!("/api/v1/images/{hash}.png")
 }
 
-const COLUMNS: &str = "SELECT hash, generation, position, recipe, infotext, created_at, event FROM images";
+pub(super) const COLUMNS: &str =
+    "SELECT hash, generation, position, recipe, infotext, created_at, event FROM images";
 
 impl Store {
     /// Writes an image of a generation that is held; the number of its event, at least `least`.
@@ -94,6 +95,19 @@ impl Store {
         .execute(&mut *change)
         .await
         .map_err(storage)?;
+        for used in &image.recipe.spec.adapters {
+            sqlx::query(
+                "INSERT INTO image_adapters (generation, position, version, created_at) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (generation, position, version) DO NOTHING",
+            )
+            .bind(&image.generation)
+            .bind(i64::from(image.index))
+            .bind(&used.name)
+            .bind(image.created_at)
+            .execute(&mut *change)
+            .await
+            .map_err(storage)?;
+        }
         forget_attempts(&mut change, &image.generation).await?;
         change.commit().await.map_err(storage)?;
         Ok(event.cast_unsigned())

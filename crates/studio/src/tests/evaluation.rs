@@ -13,7 +13,7 @@ pub(super) fn asked(version: &str) -> EvaluationRequest {
 }
 
 /// A suite of so many prompts, each with a colour that the fake judge knows.
-fn suite(prompts: usize) -> String {
+pub(super) fn suite(prompts: usize) -> String {
     let colours = ["black", "blue", "green", "turquoise", "red", "purple", "yellow", "white"];
     let prompts: Vec<String> =
         (0..prompts).map(|at| format!("\"{} thing {at}, {{trigger}}\"", colours[at % 8])).collect();

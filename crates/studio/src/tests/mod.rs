@@ -15,6 +15,7 @@ mod files;
 mod jobs;
 mod killed;
 mod limits;
+mod lineage;
 mod png;
 pub(crate) mod postgres;
 mod prompts;

@@ -138,6 +138,8 @@ async fn reads_as_it_was_written(store: Store) {
     let images: Vec<_> = images.into_iter().map(|image| image.record().unwrap()).collect();
     assert_eq!(images.iter().map(|image| image.index).collect::<Vec<_>>(), [0, 1]);
     assert_eq!(images[0].recipe.embeddings[0].word, "MyCloth");
+    let (made_with, total) = store.images_with("indigo@v1", 1).await.unwrap();
+    assert_eq!((made_with[0].position, total), (1, 2), "the newest, and how many there are");
     assert_eq!(store.uploaded_by(&visitor, 0).await.unwrap().images, 2);
     assert_eq!(store.unused_blobs().await.unwrap().len(), 2);
 

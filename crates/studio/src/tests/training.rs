@@ -38,17 +38,30 @@ async fn ask(studio: &Studio, name: &str, config: TrainingConfig) -> TrainingRun
 /// A version that a run on so many images has made.
 pub(super) async fn trained(studio: &Studio, name: &str, images: u8) -> String {
     let dataset = dataset(studio, name, images).await.id;
+    trained_from(studio, name, dataset, None).await.version.unwrap()
+}
+
+/// A run that has made a version, from another one's weights if that is named.
+pub(super) async fn trained_from(
+    studio: &Studio,
+    name: &str,
+    dataset: String,
+    continue_from: Option<String>,
+) -> TrainingRun {
+    let prompts = vec!["a tok cloth".to_owned()];
+    // The fake's file follows from the config alone.
+    let seed = u64::from(continue_from.is_some());
     let run = TrainingRequest {
         name: name.to_owned(),
         dataset,
-        config: config(),
+        config: TrainingConfig { sample_every: Some(8), sample_prompts: prompts, seed, ..config() },
         class_dataset: None,
         class_prompt: None,
-        continue_from: None,
+        continue_from,
         note: String::new(),
     };
     let run = studio.train(run).await.unwrap();
-    until_state(studio, &run.id, Done).await.job.version.unwrap()
+    until_state(studio, &run.id, Done).await.job
 }
 
 /// Waits until `f` says so.

@@ -6,7 +6,7 @@ use crate::{
     unused_blobs::remove_unused,
 };
 
-async fn upload(studio: &Studio, shade: u8) -> String {
+pub(super) async fn upload(studio: &Studio, shade: u8) -> String {
     let pixels = Pixels { width: 8, height: 8, rgb: vec![shade; 192] };
     studio
         .upload(coming(encode_bare(&pixels).unwrap()), crate::ImageUse::Colours, &nobody())

@@ -7,5 +7,6 @@ pub(crate) mod evaluations;
 pub(crate) mod files;
 pub(crate) mod follow;
 pub(crate) mod jobs;
+pub(crate) mod lineage;
 pub(crate) mod registry;
 pub(crate) mod training;

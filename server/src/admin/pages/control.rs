@@ -1,4 +1,4 @@
-//! The page of everybody's images, and what its forms post.
+//! The page of everybody's images, what its forms post, and the page of one image.
 
 use adire_app::admin::{AdminPage, FormInput};
 use adire_studio::{By, StudioError};
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{answer, no_form};
 use crate::{
     error::{Problem, ProblemKind},
-    extract::generation_id,
+    extract::{Segment, generation_id},
     state::AppState,
 };
 
@@ -37,6 +37,11 @@ pub(crate) async fn images(
 ) -> Response {
     let flash = query.done.map(|_| "Deleted for good.".to_owned());
     let page = AdminPage::gallery(&state.studio, query.before, flash).await;
+    answer(state, page, parts, None).await
+}
+
+pub(crate) async fn image(State(state): State<AppState>, Segment(hash): Segment, parts: Parts) -> Response {
+    let page = AdminPage::image(&state.studio, &hash).await;
     answer(state, page, parts, None).await
 }
 
