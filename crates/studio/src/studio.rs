@@ -4,6 +4,7 @@ mod datasets;
 mod evaluations;
 mod import;
 mod moves;
+mod shadows;
 mod training;
 
 use std::{

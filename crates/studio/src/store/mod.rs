@@ -17,6 +17,8 @@ mod jobs;
 mod ledger;
 mod measurements;
 mod settings;
+mod shadow_pairs;
+mod shadows;
 mod smoke;
 mod sql;
 mod timings;
@@ -40,6 +42,8 @@ pub(crate) use evaluations::{EvaluationRow, ImageScore, NewEvaluation, NewImage}
 pub(crate) use generations::GenerationRow;
 pub(crate) use images::{ImageRow, image_url};
 pub(crate) use jobs::{OpenJob, Release};
+pub(crate) use shadow_pairs::{KeptPair, PairRow, PairScores, Waiting};
+pub(crate) use shadows::{End, NewShadow, ShadowRow, StyleReference};
 pub(crate) use smoke::SmokeRow;
 pub use sql::DatabaseUrl;
 pub(crate) use sql::storage;
@@ -64,7 +68,7 @@ macro_rules! same {
 
 /// Every step of the layout, embedded in the program. A file that was released is never edited: its checksum is in
 /// people's databases. Listed by hand because sqlx's macro would build SQLite a second time, for the compiler's host.
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     same!(1, "studio", "0001_studio.sql"),
     same!(2, "uploads and receipts", "0002_uploads_and_receipts.sql"),
     same!(3, "datasets and training", "0003_datasets_and_training.sql"),
@@ -106,6 +110,12 @@ const STEPS: [Step; 13] = [
         "evaluations",
         include_str!("../../migrations/sqlite/0012_evaluations.sql"),
         include_str!("../../migrations/postgres/0012_evaluations.sql"),
+    ),
+    (
+        13,
+        "shadows",
+        include_str!("../../migrations/sqlite/0013_shadows.sql"),
+        include_str!("../../migrations/postgres/0013_shadows.sql"),
     ),
     same!(15, "evaluation scores", "0015_evaluation_scores.sql"),
 ];
