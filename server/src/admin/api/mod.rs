@@ -8,4 +8,5 @@ pub(crate) mod files;
 pub(crate) mod follow;
 pub(crate) mod jobs;
 pub(crate) mod registry;
+pub(crate) mod shadows;
 pub(crate) mod training;
