@@ -14,6 +14,7 @@ use super::{
     gallery::Gallery,
     gate::Gate,
     overview::Overview,
+    shadow::Shadow,
     training::{GONE, TrainingPage},
     training_form::{TrainingForm, like, preset_form},
     trainings::Trainings,
@@ -63,7 +64,7 @@ pub(super) async fn versions(studio: &Studio, flash: Option<String>) -> Result<V
     Ok(Versions { all, back, flash })
 }
 
-/// One adapter version with the ledger of its adapter.
+/// One adapter version with its shadow and the ledger of its adapter.
 pub(super) async fn version(
     studio: &Studio,
     id: &str,
@@ -74,7 +75,12 @@ pub(super) async fn version(
         StudioError::NotFound { what: "adapter version", id: id.chars().take(80).collect() }
     })?;
     let ledger = studio.ledger(&listed.version.name).await?;
-    Ok(VersionPage { listed, ledger, flash })
+    let shadow = Shadow {
+        record: found(studio.shadow(id).await)?,
+        challenger: studio.shadow_on(&listed.version.name).await?,
+        production: ledger.production.is_some(),
+    };
+    Ok(VersionPage { listed, ledger, shadow, flash })
 }
 
 /// Every dataset, and the form for a new one.

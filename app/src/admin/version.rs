@@ -1,4 +1,4 @@
-//! One adapter version: its stage, its aliases and the ledger of its adapter.
+//! One adapter version: its stage, its shadow, its aliases and the ledger of its adapter.
 
 use adire_protocol::{
     Ledger, LedgerAction, LedgerEntry, LedgerMove, ListedVersion, PRODUCTION, SmokeResult, capitalised,
@@ -8,6 +8,7 @@ use leptos::prelude::*;
 use super::{
     evaluations::evaluate_form,
     frame::head,
+    shadow::{Shadow, shadow},
     times::ago,
     versions::{address, badge, stage_form, visibility, visibility_forms},
 };
@@ -18,12 +19,13 @@ pub(crate) struct VersionPage {
     pub(crate) listed: ListedVersion,
     /// Of its adapter.
     pub(crate) ledger: Ledger,
+    pub(crate) shadow: Shadow,
     /// Message about the last action.
     pub(crate) flash: Option<String>,
 }
 
 pub(super) fn version(data: VersionPage) -> AnyView {
-    let VersionPage { listed, ledger, flash } = data;
+    let VersionPage { listed, ledger, shadow: shadow_data, flash } = data;
     let id = listed.version.id();
     let is_there = listed.deleted_at.is_none();
     let page = (is_there && !listed.hidden).then(|| {
@@ -61,6 +63,7 @@ pub(super) fn version(data: VersionPage) -> AnyView {
             </dl>
             {offer}
         </section>
+        {shadow(&id, listed.version.stage, is_there, shadow_data)}
         <div class="columns two">{change} {aliases(&listed)}</div>
         {history(ledger)}
     }
