@@ -289,22 +289,35 @@ impl Scheduler {
         let mut unit = pin!(unit);
         let shared = self.shared.clone();
         shared.work.set_device(kind);
-        loop {
+        let result = loop {
             tokio::select! {
-                result = &mut unit => {
-                    shared.work.set_device(None);
-                    return result;
-                }
+                result = &mut unit => break result,
                 () = shared.work.changed() => {
-                    if let Err(error) = self.take_on(kind).await {
+                    let mut ended = None;
+                    let claimed = {
+                        let mut claim = pin!(self.take_on(kind));
+                        // The unit goes on meanwhile: it may hold what the claim waits for, the database's write lock.
+                        loop {
+                            tokio::select! {
+                                claimed = &mut claim => break claimed,
+                                result = &mut unit, if ended.is_none() => ended = Some(result),
+                            }
+                        }
+                    };
+                    if let Err(error) = claimed {
                         tracing::warn!(%error, "no job could be claimed");
                     }
                     if kind.is_none() && (!self.runs.is_empty() || shared.work.is_closing()) {
                         self.interrupt.store(true, Ordering::Relaxed);
                     }
+                    if let Some(result) = ended {
+                        break result;
+                    }
                 }
             }
-        }
+        };
+        shared.work.set_device(None);
+        result
     }
 }
 
