@@ -139,6 +139,7 @@ fn list() -> Addresses {
         .api(routes!(admin_api::registry::archive), Admin, Small)
         .api(routes!(admin_api::registry::reopen), Admin, Small)
         .api(routes!(admin_api::registry::set_alias, admin_api::registry::delete_alias), Admin, Small)
+        .api(routes!(admin_api::shadows::read, admin_api::shadows::switch_on, admin_api::shadows::switch_off), Admin, Small)
         // Datasets.
         .api(routes!(admin_api::datasets::list, admin_api::datasets::create), Admin, Small)
         .api(routes!(admin_api::datasets::read, admin_api::datasets::change, admin_api::datasets::delete), Admin, Small)

@@ -14,6 +14,7 @@ use super::{
     gallery::Gallery,
     gate::Gate,
     overview::Overview,
+    shadow::Shadow,
     training::{GONE, TrainingPage},
     training_form::{TrainingForm, like, preset_form},
     trainings::Trainings,
@@ -63,7 +64,7 @@ pub(super) async fn versions(studio: &Studio, flash: Option<String>) -> Result<V
     Ok(Versions { all, back, flash })
 }
 
-/// One adapter version with its lineage and the ledger of its adapter.
+/// One adapter version with its shadow, its lineage and the ledger of its adapter.
 pub(super) async fn version(
     studio: &Studio,
     id: &str,
@@ -75,7 +76,12 @@ pub(super) async fn version(
     })?;
     let ledger = studio.ledger(&listed.version.name).await?;
     let lineage = studio.version_lineage(id).await?;
-    Ok(VersionPage { listed, ledger, lineage, flash })
+    let shadow = Shadow {
+        record: found(studio.shadow(id).await)?,
+        challenger: studio.shadow_on(&listed.version.name).await?,
+        production: ledger.production.is_some(),
+    };
+    Ok(VersionPage { listed, ledger, lineage, shadow, flash })
 }
 
 /// Every dataset, and the form for a new one.

@@ -25,6 +25,7 @@ mod queue;
 mod samples;
 mod scale;
 mod settings;
+mod shadow;
 mod shapes;
 mod sign_in;
 mod state;

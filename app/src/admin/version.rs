@@ -1,4 +1,4 @@
-//! One adapter version: its stage, its aliases, its lineage and the ledger of its adapter.
+//! One adapter version: its stage, its shadow, its aliases, its lineage and the ledger of its adapter.
 
 use adire_protocol::{Ledger, LedgerEntry, Lineage, ListedVersion, PRODUCTION, SmokeResult, capitalised};
 use leptos::prelude::*;
@@ -7,6 +7,7 @@ use super::{
     evaluations::evaluate_form,
     frame::head,
     image, lineage,
+    shadow::{Shadow, shadow},
     times::ago,
     versions::{address, badge, stage_form, visibility, visibility_forms},
 };
@@ -19,12 +20,14 @@ pub(crate) struct VersionPage {
     pub(crate) ledger: Ledger,
     /// Of this version.
     pub(crate) lineage: Lineage,
+    /// Of this version.
+    pub(crate) shadow: Shadow,
     /// Message about the last action.
     pub(crate) flash: Option<String>,
 }
 
 pub(super) fn version(data: VersionPage) -> AnyView {
-    let VersionPage { listed, ledger, lineage, flash } = data;
+    let VersionPage { listed, ledger, lineage, shadow: shadow_data, flash } = data;
     let id = listed.version.id();
     let is_there = listed.deleted_at.is_none();
     let page = (is_there && !listed.hidden).then(|| {
@@ -62,6 +65,7 @@ pub(super) fn version(data: VersionPage) -> AnyView {
             </dl>
             {offer}
         </section>
+        {shadow(&id, listed.version.stage, is_there, shadow_data)}
         <div class="columns two">{change} {aliases(&listed)}</div>
         {lineage::section(&lineage)}
         {history(ledger)}

@@ -28,6 +28,7 @@ mod sampler;
 mod sampling;
 mod schedule;
 pub mod seed;
+mod shadow;
 mod text;
 mod training_config;
 mod training_run;
@@ -73,6 +74,10 @@ pub use rng::{ParseRngError, Rng};
 pub use sampler::{ParseSamplerError, Sampler, SamplerName};
 pub use sampling::Sampling;
 pub use schedule::{ParseScheduleError, Schedule};
+pub use shadow::{
+    MAX_SHADOW, SHADOW_EVERY, SHADOW_PAIRS, ShadowMeasure, ShadowOutcome, ShadowPair, ShadowRecord,
+    ShadowRequest,
+};
 pub use text::{capitalised, is_hash, sentence};
 pub use training_config::{Crop, LearningRateSchedule, Preset, Targets, TrainingConfig};
 pub use training_run::{

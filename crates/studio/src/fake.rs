@@ -56,6 +56,10 @@ pub struct FakeBackend {
     pub unit_latch: Option<Arc<Mutex<mpsc::Receiver<()>>>>,
     /// What was begun, in this order: a word for each image and each unit of a training.
     pub call_log: Arc<Mutex<Vec<String>>>,
+    /// Whether there is no judge.
+    pub without_judge: bool,
+    /// Another model, which no adapter fits.
+    pub other_model: bool,
     /// The training that is under way.
     pub run: Option<FakeRun>,
 }
@@ -115,7 +119,7 @@ impl Backend for FakeBackend {
             safety_checker: false,
             vae: None,
             name: "fake".to_owned(),
-            hash: "fa4e".repeat(16),
+            hash: if self.other_model { "07e4" } else { "fa4e" }.repeat(16),
             device: "cpu".to_owned(),
             dtype: "f32".to_owned(),
             native_size: 64,
@@ -158,6 +162,9 @@ impl Backend for FakeBackend {
     fn check_adapter(&mut self, path: &Path) -> Result<AdapterReceipt, BackendError> {
         let bytes =
             fs::read(path).map_err(|error| BackendError::Failed(format!("{}: {error}", path.display())))?;
+        if self.other_model {
+            return Err(BackendError::Failed("It was made for another model.".to_owned()));
+        }
         if bytes.starts_with(ADAPTER_MAGIC) {
             let layer = AdapterLayer {
                 component: "unet".to_owned(),
@@ -282,6 +289,9 @@ impl Backend for FakeBackend {
     }
 
     fn judge(&mut self) -> Result<JudgeInfo, BackendError> {
+        if self.without_judge {
+            return Err(BackendError::Failed("There is no judge. Run `adire models pull`.".to_owned()));
+        }
         Ok(judge::info())
     }
 

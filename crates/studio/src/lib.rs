@@ -43,6 +43,7 @@ mod recipe;
 mod registry;
 mod regular_file;
 mod requests;
+mod shadows;
 mod shared;
 mod store;
 mod studio;

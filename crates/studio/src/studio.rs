@@ -5,6 +5,7 @@ mod evaluations;
 mod import;
 mod lineage;
 mod moves;
+mod shadows;
 mod training;
 
 use std::{

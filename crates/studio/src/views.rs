@@ -96,7 +96,8 @@ pub(crate) async fn image_file(shared: &Shared, hash: &str) -> Result<Blob, Stud
         || shared.store.has_upload(hash).await?
         || shared.store.has_sample(hash).await?
         || shared.store.has_smoke_image(hash).await?
-        || shared.store.has_evaluation_image(hash).await?;
+        || shared.store.has_evaluation_image(hash).await?
+        || shared.store.has_shadow_image(hash).await?;
     if !is_image {
         return Err(StudioError::not_found("image", hash));
     }

@@ -163,6 +163,7 @@ async fn every_address_of_operators_is_described() {
     let expected = [
         "delete /admin/api/adapters/{name}",
         "delete /admin/api/adapters/{name}/aliases/{alias}",
+        "delete /admin/api/adapters/{name}/shadow",
         "delete /admin/api/datasets/{id}",
         "delete /admin/api/datasets/{id}/pictures/{picture}",
         "delete /admin/api/evaluations/{id}",
@@ -174,6 +175,7 @@ async fn every_address_of_operators_is_described() {
         "get /admin/api/adapters",
         "get /admin/api/adapters/{name}/ledger",
         "get /admin/api/adapters/{name}/production",
+        "get /admin/api/adapters/{name}/shadow",
         "get /admin/api/datasets",
         "get /admin/api/datasets/{id}",
         "get /admin/api/datasets/{id}/pictures/{picture}/thumbnail",
@@ -209,6 +211,7 @@ async fn every_address_of_operators_is_described() {
         "post /admin/api/training/{id}/pause",
         "post /admin/api/training/{id}/resume",
         "put /admin/api/adapters/{name}/aliases/{alias}",
+        "put /admin/api/adapters/{name}/shadow",
         "put /admin/api/gate",
         "put /admin/api/intake",
         "put /admin/api/settings/training",

@@ -24,6 +24,7 @@ mod pages;
 mod prompts;
 mod recipe;
 mod registry;
+mod shadows;
 mod support;
 mod training;
 mod uploads;

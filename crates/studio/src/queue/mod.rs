@@ -51,6 +51,8 @@ pub(crate) struct Work {
     training_waits: AtomicBool,
     /// The same of evaluations.
     evaluation_waits: AtomicBool,
+    /// The same of pairs of shadows.
+    shadow_waits: AtomicBool,
     /// Wakes the scheduler; keeps one permit, so a wake between its look and its wait is not lost.
     wake: Notify,
     /// Time of the newest image: each is later than the one before, even within a millisecond or after the system's clock
@@ -114,6 +116,7 @@ impl Work {
             budget,
             training_waits: AtomicBool::new(true),
             evaluation_waits: AtomicBool::new(true),
+            shadow_waits: AtomicBool::new(true),
             wake: Notify::new(),
             newest_image: AtomicI64::new(newest_image),
         }
@@ -284,6 +287,17 @@ impl Work {
     /// Whether an evaluation may wait; asked once for each time that one may have come.
     pub(crate) fn look_for_evaluation(&self) -> bool {
         self.evaluation_waits.swap(false, Ordering::Relaxed)
+    }
+
+    /// A pair of a shadow waits, or may wait.
+    pub(crate) fn shadow_waits(&self) {
+        self.shadow_waits.store(true, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// Whether a pair may wait; asked once for each time that one may have come.
+    pub(crate) fn look_for_shadow(&self) -> bool {
+        self.shadow_waits.swap(false, Ordering::Relaxed)
     }
 
     /// Everything that runs and waits, in the order in which it is made; `true` for what runs.

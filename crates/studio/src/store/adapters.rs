@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use adire_protocol::{AdapterReceipt, AdapterVersion, PRODUCTION, Stage};
 
-use super::{Store, decode, encode, ledger::aliases_of, sql, storage};
+use super::{Store, decode, encode, ledger::aliases_of, shadows::forget_version, sql, storage};
 use crate::StudioError;
 
 row! {
@@ -137,6 +137,7 @@ impl Store {
                 format!("{name}@{alias} stands for v{version}. Move or delete that alias first.")
             }));
         }
+        forget_version(&mut change, (name, version), at).await?;
         sqlx::query("DELETE FROM smoke_images WHERE name = $1 AND version = $2")
             .bind(name)
             .bind(i64::from(version))

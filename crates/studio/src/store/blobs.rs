@@ -90,7 +90,8 @@ impl Store {
              UNION ALL SELECT 'embedding', hash FROM embeddings \
              UNION ALL SELECT 'dataset image', hash FROM dataset_pictures \
              UNION ALL SELECT 'training sample', hash FROM training_samples \
-             UNION ALL SELECT 'smoke image', hash FROM smoke_images",
+             UNION ALL SELECT 'smoke image', hash FROM smoke_images \
+             UNION ALL SELECT 'shadow image', hash FROM shadow_images",
         )
         .fetch_all(&self.pool)
         .await

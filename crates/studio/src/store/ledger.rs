@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use adire_protocol::{LedgerAction, LedgerMove, Stage, VerdictOutcome};
 use sqlx::{Any, Transaction};
 
-use super::{Store, sql, storage};
+use super::{Store, shadows::follow_move, sql, storage};
 use crate::{
     StudioError,
     ledger::{self, Alias, Book, Draft, FIRST_DIGEST, Head, Known, Verdict, digest},
@@ -90,6 +90,7 @@ impl Store {
         insert(&mut change, &made).await?;
         advance_head(&mut change, &made).await?;
         point(&mut change, &made).await?;
+        follow_move(&mut change, &made).await?;
         change.commit().await.map_err(storage)?;
         Ok(made)
     }

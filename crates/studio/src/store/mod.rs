@@ -18,6 +18,8 @@ mod ledger;
 mod lineage;
 mod measurements;
 mod settings;
+mod shadow_pairs;
+mod shadows;
 mod smoke;
 mod sql;
 mod timings;
@@ -42,6 +44,8 @@ pub(crate) use generations::GenerationRow;
 pub(crate) use images::{ImageRow, image_url};
 pub(crate) use jobs::{OpenJob, Release};
 pub(crate) use lineage::{DatasetOrigin, EvaluationOrigin, RunOrigin};
+pub(crate) use shadow_pairs::{KeptPair, PairRow, PairScores, Waiting};
+pub(crate) use shadows::{End, NewShadow, ShadowRow, StyleReference};
 pub(crate) use smoke::SmokeRow;
 pub use sql::DatabaseUrl;
 pub(crate) use sql::storage;
@@ -66,7 +70,7 @@ macro_rules! same {
 
 /// Every step of the layout, embedded in the program. A file that was released is never edited: its checksum is in
 /// people's databases. Listed by hand because sqlx's macro would build SQLite a second time, for the compiler's host.
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     same!(1, "studio", "0001_studio.sql"),
     same!(2, "uploads and receipts", "0002_uploads_and_receipts.sql"),
     same!(3, "datasets and training", "0003_datasets_and_training.sql"),
@@ -108,6 +112,12 @@ const STEPS: [Step; 14] = [
         "evaluations",
         include_str!("../../migrations/sqlite/0012_evaluations.sql"),
         include_str!("../../migrations/postgres/0012_evaluations.sql"),
+    ),
+    (
+        13,
+        "shadows",
+        include_str!("../../migrations/sqlite/0013_shadows.sql"),
+        include_str!("../../migrations/postgres/0013_shadows.sql"),
     ),
     (
         14,

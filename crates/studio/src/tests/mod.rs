@@ -25,6 +25,7 @@ mod registry;
 mod restart;
 #[cfg(feature = "s3")]
 mod s3;
+mod shadows;
 mod stored;
 mod training;
 mod uploads;

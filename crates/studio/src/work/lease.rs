@@ -44,5 +44,6 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
         }
         shared.work.training_waits();
         shared.work.evaluation_waits();
+        shared.work.shadow_waits();
     }
 }

@@ -1,5 +1,6 @@
 //! Runs the queue: jobs are claimed under a lease (`claim`, `lease`) and run unit by unit by one task (`scheduler`). A kind
-//! of job is one file: `generation`, `training`, or a folder with a file for each step: `evaluation`.
+//! of job is one file: `generation`, `training`, or a folder with a file for each step: `evaluation`. `shadow` is what is
+//! done while none waits.
 
 mod claim;
 mod evaluation;
@@ -9,6 +10,7 @@ mod lease;
 mod render;
 mod restore;
 mod scheduler;
+mod shadow;
 #[cfg(test)]
 mod tests;
 mod training;

@@ -1,7 +1,14 @@
 //! The one task that decides what the device does next: an image, or a unit of anything else. Generations go between the
 //! units of everything else, and newcomers between the images of a generation, so nobody waits for more than one unit.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use adire_protocol::GenerationEvent;
 
@@ -11,6 +18,7 @@ use super::{
     evaluation::EvaluationRun,
     generation::{GenerationRun, last_event, without_folders},
     restore,
+    shadow::ShadowRun,
     training::TrainingRun,
 };
 use crate::{
@@ -38,6 +46,10 @@ struct Scheduler {
     training: Option<TrainingRun>,
     /// The evaluation under way.
     evaluation: Option<EvaluationRun>,
+    /// Pairs of shadows, unless one is being worked on.
+    shadow: Option<ShadowRun>,
+    /// Breaks off what is rendered for a pair.
+    interrupt: Arc<AtomicBool>,
     /// What the last unit was of.
     last: Option<JobKind>,
 }
@@ -47,7 +59,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let claimer = |kind| Claimer::new(&shared.work.node, kind, &shared.model.hash);
     let (generations, trainings) = (claimer(JobKind::Generation), claimer(JobKind::Training));
     let evaluations = claimer(JobKind::Evaluation);
+    let shadow = ShadowRun::default();
     let mut scheduler = Scheduler {
+        interrupt: shadow.interrupt.clone(),
+        shadow: Some(shadow),
         shared,
         generations,
         trainings,
@@ -189,7 +204,11 @@ impl Scheduler {
             Some(JobKind::Training) => self.training_unit().await,
             Some(JobKind::Evaluation) => self.evaluation_unit().await,
             None if self.shared.work.next_turn().is_some() => return,
-            None => self.shared.work.changed().await,
+            None => {
+                if !self.shadow_unit().await {
+                    self.shared.work.changed().await;
+                }
+            }
         }
         self.last = next;
     }
@@ -198,11 +217,12 @@ impl Scheduler {
         let Some(at) = (0..self.runs.len()).min_by_key(|at| self.runs[*at].due()) else { return };
         let mut run = self.runs.swap_remove(at);
         let shared = self.shared.clone();
-        let result = self.beside(JobKind::Generation, run.unit(&shared)).await;
+        let result = self.beside(Some(JobKind::Generation), run.unit(&shared)).await;
         match result {
             Ok(Progressed::More) => return self.runs.push(run),
             Ok(Progressed::Done) => {
                 done(&shared, &run.hold, None).await;
+                shared.work.shadow_waits();
             }
             Err(stop) => stopped(&shared, &run.hold, stop).await,
         }
@@ -213,7 +233,7 @@ impl Scheduler {
     async fn training_unit(&mut self) {
         let Some(mut run) = self.training.take() else { return };
         let shared = self.shared.clone();
-        match self.beside(JobKind::Training, run.unit(&shared)).await {
+        match self.beside(Some(JobKind::Training), run.unit(&shared)).await {
             Ok(Progressed::More) => self.training = Some(run),
             other => {
                 rest(&shared, run, other.map(|_| ())).await;
@@ -225,7 +245,7 @@ impl Scheduler {
     async fn evaluation_unit(&mut self) {
         let Some(mut run) = self.evaluation.take() else { return };
         let shared = self.shared.clone();
-        match self.beside(JobKind::Evaluation, run.unit(&shared)).await {
+        match self.beside(Some(JobKind::Evaluation), run.unit(&shared)).await {
             Ok(Progressed::More) => return self.evaluation = Some(run),
             Ok(Progressed::Done) => {
                 end(&shared, &run.hold, Outcome::Done { version: None }, None).await;
@@ -235,24 +255,69 @@ impl Scheduler {
         shared.work.evaluation_waits();
     }
 
-    /// Does a unit; what comes meanwhile is taken on already.
-    async fn beside<T>(&mut self, kind: JobKind, unit: impl Future<Output = T>) -> T {
+    /// Does a unit of a shadow's pair if nothing else is there to do; whether there was one.
+    async fn shadow_unit(&mut self) -> bool {
+        let work = &self.shared.work;
+        // A training run that gives way is about to go on, and a request that is being written is about to wait.
+        let idle = self.training.is_none() && !work.is_busy() && !work.is_closing();
+        if !idle || !work.look_for_shadow() {
+            return false;
+        }
+        let Some(mut run) = self.shadow.take() else { return false };
+        // Before the unit, so that what comes from now on breaks it off.
+        self.interrupt.store(false, Ordering::Relaxed);
+        let shared = self.shared.clone();
+        let worked = self.beside(None, run.unit(&shared)).await;
+        self.shadow = Some(run);
+        match worked {
+            Ok(more) => {
+                if more {
+                    shared.work.shadow_waits();
+                }
+                more
+            }
+            Err(error) => {
+                // It is looked for again with the next beat.
+                tracing::warn!(%error, "a shadow's pair was put off");
+                false
+            }
+        }
+    }
+
+    /// Does a unit; what comes meanwhile is taken on already. `None`: a shadow's, which gives way to a generation.
+    async fn beside<T>(&mut self, kind: Option<JobKind>, unit: impl Future<Output = T>) -> T {
         let mut unit = pin!(unit);
         let shared = self.shared.clone();
-        shared.work.set_device(Some(kind));
-        loop {
+        shared.work.set_device(kind);
+        let result = loop {
             tokio::select! {
-                result = &mut unit => {
-                    shared.work.set_device(None);
-                    return result;
-                }
+                result = &mut unit => break result,
                 () = shared.work.changed() => {
-                    if let Err(error) = self.take_on(Some(kind)).await {
+                    let mut ended = None;
+                    let claimed = {
+                        let mut claim = pin!(self.take_on(kind));
+                        // The unit goes on meanwhile: it may hold what the claim waits for, the database's write lock.
+                        loop {
+                            tokio::select! {
+                                claimed = &mut claim => break claimed,
+                                result = &mut unit, if ended.is_none() => ended = Some(result),
+                            }
+                        }
+                    };
+                    if let Err(error) = claimed {
                         tracing::warn!(%error, "no job could be claimed");
+                    }
+                    if kind.is_none() && (!self.runs.is_empty() || shared.work.is_closing()) {
+                        self.interrupt.store(true, Ordering::Relaxed);
+                    }
+                    if let Some(result) = ended {
+                        break result;
                     }
                 }
             }
-        }
+        };
+        shared.work.set_device(None);
+        result
     }
 }
 

@@ -9,4 +9,5 @@ pub(crate) mod follow;
 pub(crate) mod jobs;
 pub(crate) mod lineage;
 pub(crate) mod registry;
+pub(crate) mod shadows;
 pub(crate) mod training;

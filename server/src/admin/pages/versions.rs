@@ -1,7 +1,9 @@
 //! The list of adapter versions, the page of each, and their forms.
 
 use adire_app::admin::{AdminPage, FormInput};
-use adire_protocol::{PromotionRequest, RollbackRequest, Stage, VersionChange};
+use adire_protocol::{
+    FieldError, PromotionRequest, RollbackRequest, ShadowRequest, Stage, ValidationError, VersionChange,
+};
 use adire_studio::{Mover, Studio, StudioError};
 use axum::{
     Form,
@@ -91,11 +93,34 @@ async fn act(studio: &Studio, id: &str, form: &FormInput) -> Result<Result<(), S
         "show" => offer(Some(false), None).await,
         "keep-file" => offer(None, Some(false)).await,
         "give-file" => offer(None, Some(true)).await,
+        "shadow-on" => match shadow_request(form) {
+            Ok(request) => studio.set_shadow(id, request, Mover::Admin).await.map(drop),
+            Err(error) => Err(error),
+        },
+        "shadow-off" => studio.end_shadow(id, Mover::Admin).await.map(drop),
         "delete" => studio.delete_version(id).await.map(drop),
         _ => {
             let sentence = "The action must be promote, rollback, reject, archive, reopen, set-alias, delete-alias, \
-                            hide, show, keep-file, give-file or delete.";
+                            hide, show, keep-file, give-file, shadow-on, shadow-off or delete.";
             return Err(Problem::field("action", sentence));
         }
     })
+}
+
+fn shadow_request(form: &FormInput) -> Result<ShadowRequest, StudioError> {
+    let number = |field: &str, label: &str| {
+        let text = form.get(field).trim();
+        let shown: String = text.chars().take(40).collect();
+        text.parse().map_err(|_| FieldError {
+            field: field.to_owned(),
+            message: format!("{label} must be a whole number from 1 to 1000; got “{shown}”."),
+        })
+    };
+    match (number("every", "Every"), number("max_pairs", "Pairs")) {
+        (Ok(every), Ok(max_pairs)) => Ok(ShadowRequest { every, max_pairs }),
+        (every, max_pairs) => {
+            let errors = [every.err(), max_pairs.err()].into_iter().flatten().collect();
+            Err(StudioError::Invalid(ValidationError(errors)))
+        }
+    }
 }

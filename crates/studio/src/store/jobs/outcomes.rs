@@ -6,7 +6,7 @@ use super::{clock, first_of, new_lease, next_event, note};
 use crate::{
     StudioError,
     job::{Asked, EndedBy, JobKind, JobState, Lease, Outcome},
-    store::{Store, sql, storage},
+    store::{Store, shadow_pairs, sql, storage},
 };
 
 /// A job that nobody holds any more, because its holder is gone or has put it back.
@@ -124,6 +124,9 @@ impl Store {
         let Some((number, kind)) = ended.first() else { return Ok(None) };
         if kind == JobKind::Generation.name() {
             forget_network(&mut change, id).await?;
+            if outcome.state() == JobState::Done {
+                shadow_pairs::count(&mut change, id).await?;
+            }
         }
         if let Outcome::Done { version: Some(version) } = outcome {
             sqlx::query("UPDATE training_jobs SET version = $2 WHERE id = $1")
