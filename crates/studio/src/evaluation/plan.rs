@@ -73,7 +73,7 @@ impl Plan {
         let captions = &captions[..captions.len().min(CAPTIONS)];
         let few = (1..FEW_CAPTIONS).contains(&captions.len());
         let per_caption = (CAPTIONS / captions.len().max(1)).clamp(1, CAPTION_SEEDS) as u64;
-        let mut add_captions = |add: &mut dyn FnMut(EvaluationRole, usize, u64, String) -> usize| {
+        let add_captions = |add: &mut dyn FnMut(EvaluationRole, usize, u64, String) -> usize| {
             let mut end = 0;
             for role in [BaseCaption, Caption] {
                 for (at, caption) in captions.iter().enumerate() {
