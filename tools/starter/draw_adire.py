@@ -1,7 +1,9 @@
-"""Draws pieces of adire to train an adapter on: python draw_adire.py DIR
+"""Draws pieces of cloth to train an adapter on: python draw_adire.py DIR [--style bands]
 
 Adire is indigo resist-dyed cloth: what is tied, stitched or painted with paste stays pale, the rest goes blue.
-The base model has never seen it. Images and captions are written as `adire train` reads them.
+The base model has never seen it. The starter's autoencoder is too small for its fine lines, which come back green and blurred,
+so an adapter learns it in part only. `--style bands` draws what the autoencoder can show: pale motifs on blue cloth with lighter
+bands, with true captions. Images and captions are written as `adire train` and the admin pages read them.
 """
 
 import argparse
@@ -72,6 +74,34 @@ def adire(spec: data.Spec, rng: np.random.Generator) -> np.ndarray:
     return np.clip(dyed * (1 - kept) + pale * kept, 0, 255).astype(np.uint8)
 
 
+def banded(spec: data.Spec, rng: np.random.Generator) -> np.ndarray:
+    """A spec with turquoise bands behind its motifs: uint8 [256, 256, 3]."""
+    big = SIZE * SUPERSAMPLE
+    image = Image.new("RGB", (big, big), data.COLOURS[spec.ground])
+    pen = ImageDraw.Draw(image)
+    for y in range(24, SIZE, 64):
+        pen.rectangle([0, y * SUPERSAMPLE, big, (y + 16) * SUPERSAMPLE], fill=data.COLOURS["turquoise"])
+    centres, radius, turns = data._positions(spec, rng)
+    outline, holes = data.SHAPES[spec.motif]
+    for (x, y), turn in zip(centres, turns):
+        pen.polygon(data._place(outline, x, y, radius, turn), fill=data.COLOURS[spec.colour])
+        for hole in holes:
+            pen.polygon(data._place(hole, x, y, radius, turn), fill=data.COLOURS[spec.ground])
+    return np.asarray(image.reduce(SUPERSAMPLE))
+
+
+def banded_pieces(count: int, seed: int):
+    """(specs, images) of large white motifs on blue cloth with bands."""
+    rng = np.random.default_rng(seed)
+    motifs = list(data.MOTIFS)
+    specs, images = [], []
+    for i in range(count):
+        layout = data.random_spec(rng).layout
+        specs.append(data.Spec(motifs[i % len(motifs)], "white", "blue", layout, "large", "plain"))
+        images.append(banded(specs[-1], rng))
+    return specs, np.stack(images)
+
+
 def pieces(count: int, seed: int):
     """(specs, images) of adire."""
     rng = np.random.default_rng(seed)
@@ -97,13 +127,17 @@ def caption(spec: data.Spec, rng: np.random.Generator) -> str:
 if __name__ == "__main__":
     options = argparse.ArgumentParser()
     options.add_argument("folder", type=Path, help="where the pieces and their captions go")
+    options.add_argument("--style", choices=("adire", "bands"), default="adire")
     options.add_argument("--sheet", type=Path, help="write all of them as one image, too")
     options = options.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    specs, images = pieces(COUNT, SEED)
+    bands = options.style == "bands"
+    specs, images = (banded_pieces if bands else pieces)(COUNT, SEED)
     for i, (spec, image) in enumerate(zip(specs, images)):
         Image.fromarray(image).save(options.folder / f"piece-{i:02}.png")
-        (options.folder / f"piece-{i:02}.txt").write_text(caption(spec, np.random.default_rng(i)))
+        words = np.random.default_rng(i)
+        text = f"{data.describe(spec, words, complete=True)}, {TRIGGER}" if bands else caption(spec, words)
+        (options.folder / f"piece-{i:02}.txt").write_text(text)
     if options.sheet:
         rows = [np.concatenate(images[i : i + 6], 1) for i in range(0, COUNT, 6)]
         Image.fromarray(np.concatenate(rows)).reduce(2).save(options.sheet)

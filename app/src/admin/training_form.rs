@@ -26,7 +26,7 @@ const OWN: [&str; 6] = ["name", "dataset", "note", "class_dataset", "class_promp
 pub(super) fn preset_form(mut form: FormInput, native: u32) -> FormInput {
     let preset = form.get("preset").parse().unwrap_or(Preset::Style);
     let prompts = form.get("sample_prompts").to_owned();
-    settings::write(&preset.config().sized_for(native), &mut form);
+    settings::write(&preset.config_for(native), &mut form);
     if !prompts.is_empty() {
         form.set("sample_prompts", prompts);
     }
