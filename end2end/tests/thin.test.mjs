@@ -145,7 +145,7 @@ test('every server function answers; a stream that breaks off is taken up again'
   await page.context().close();
 });
 
-test('answers that are broken, refusals and a lost connection show a message; the page goes on', async () => {
+test('answers that are broken, refusals and a lost connection show a message, and the page works', async () => {
   const page = await openPage(browser, server);
   await fill(page, { prompt: 'kept words', steps: '2' });
   const problem = page.locator('.notice.problem');

@@ -58,7 +58,7 @@ async fn a_shadow_is_switched_on_scores_pairs_and_is_switched_off() {
     assert_eq!((image.status, image.header("content-type")), (StatusCode::OK, "image/png"));
     let measure = &record["measures"][0];
     assert_eq!((&measure["name"], &measure["outcome"]), (&json!("clip_score"), &json!("undecided")));
-    // One pair is no evidence: e is 1 whatever it shows.
+    // One pair proves nothing: e is 1 whatever it shows.
     assert!((measure["e"].as_f64().unwrap() - 1.0).abs() < 1e-9, "{measure}");
 
     let page = server.get("/admin/versions/adire@v2").await.text();

@@ -48,7 +48,7 @@ impl<'a> Layout<'a> {
         let columns = columns(lineage, &origins);
         let mut placed = Self { columns: 0, rows: 0, cells: HashMap::new(), lines: Vec::new() };
         let last = columns.values().copied().max().unwrap_or_default();
-        // Rows that are taken in each column.
+        // Rows that are filled in each column.
         let mut taken = vec![0; last + 1];
         for column in 0..=last {
             for node in in_order(lineage, &origins, &columns, column, &placed.cells) {
@@ -90,12 +90,12 @@ fn decisions(lineage: &Lineage) -> Vec<(&str, &str)> {
     found
 }
 
-/// The column of each node that is no decision: the longest way to it.
+/// The column of each node except decisions: the longest way to it.
 fn columns<'a>(lineage: &'a Lineage, origins: &[&'a LineageEdge]) -> HashMap<&'a str, usize> {
     let decided: Vec<&str> = decisions(lineage).into_iter().map(|(_, decision)| decision).collect();
     let nodes = lineage.nodes.iter().map(|node| node.id.as_str()).filter(|id| !decided.contains(id));
     let mut columns: HashMap<&str, usize> = nodes.map(|id| (id, 0)).collect();
-    // There are no circles, so no way is longer than the number of nodes.
+    // Without circles, every way is shorter than the number of nodes.
     for _ in 0..lineage.nodes.len() {
         let mut moved = false;
         for edge in origins {

@@ -1,4 +1,4 @@
-//! The table of a generation's single-valued parameters: everything that is said about one in more than one place.
+//! The table of a generation's single-valued parameters: everything that more than one place states about one.
 //!
 //! Validation (`validate.rs`), infotexts (`infotext`), the page's form, its controls and the chips of an image (`app`),
 //! the options of `adire generate` (`server/src/commands/parameters.rs`) and the OpenAPI document

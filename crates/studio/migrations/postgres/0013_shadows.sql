@@ -59,7 +59,7 @@ CREATE TRIGGER shadow_images_own_blob AFTER INSERT ON shadow_images
 CREATE TRIGGER shadow_images_release_blob AFTER DELETE ON shadow_images
     FOR EACH ROW EXECUTE FUNCTION release_blob('shadow image', 'shadow', 'number');
 
--- What a visitor deletes leaves nothing but numbers. The pair comes first: whoever stores its image locks it, too.
+-- What a visitor deletes leaves nothing but numbers. The pair comes first, because storing its image locks it, too.
 CREATE FUNCTION end_pairs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     UPDATE shadow_pairs SET generation = NULL,
         note = CASE state WHEN 'waiting' THEN 'The generation was deleted.' ELSE note END,

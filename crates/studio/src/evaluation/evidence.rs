@@ -189,12 +189,6 @@ impl Scored {
         Self { images, measured, flat, output: text }
     }
 
-    /// How many prompts of the suite have been rendered with the version.
-    pub(crate) fn prompts(&self) -> usize {
-        let of_suite = self.images.iter().filter(|image| image.role == EvaluationRole::Challenger);
-        of_suite.map(|image| image.prompt).collect::<BTreeSet<u32>>().len()
-    }
-
     /// Scores to store.
     pub(crate) fn rows(&self) -> Vec<ImageScore> {
         let scored = self.images.iter().filter(|image| image.clip_score.is_some());

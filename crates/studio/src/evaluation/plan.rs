@@ -1,6 +1,6 @@
 //! Which images an evaluation needs, in which order. Pure.
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
 use adire_protocol::EvaluationRole;
 
@@ -129,6 +129,12 @@ impl Plan {
 }
 
 impl Plan {
+    /// How many of the suite's prompts the first `slots` images cover.
+    pub(crate) fn prompts(&self, slots: usize) -> usize {
+        let of_suite = self.slots.iter().take(slots).filter(|slot| slot.role == EvaluationRole::Challenger);
+        of_suite.map(|slot| slot.prompt).collect::<BTreeSet<u32>>().len()
+    }
+
     /// sha256 of all images.
     pub(crate) fn digest(&self) -> String {
         let slots: Vec<_> =
@@ -185,6 +191,7 @@ mod tests {
         let few = plan(&captions(4));
         assert_eq!(few.blocks, [48, 48 + 30, 48 + 60]);
         assert_eq!(few.captions, 48);
+        assert_eq!([48, 48 + 30, 48 + 60].map(|slots| few.prompts(slots)), [0, 6, 12]);
         assert!(few.slots[..24].iter().all(|slot| slot.role == EvaluationRole::BaseCaption));
         let many = plan(&captions(20));
         assert_eq!(many.blocks, [30, 60 + 40]);

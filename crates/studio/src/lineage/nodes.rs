@@ -81,7 +81,7 @@ pub(super) fn generated(record: &ImageRecord) -> LineageNode {
     }
 }
 
-/// The generation of an image. `visitor`: digest of whoever requested it.
+/// The generation of an image. `visitor`: digest of the one who requested it.
 pub(super) fn generation(record: &ImageRecord, visitor: Option<&str>) -> LineageNode {
     let Recipe { spec, embeddings, vae, .. } = &record.recipe;
     let (width, height) = spec.final_size();

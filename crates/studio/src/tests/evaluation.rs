@@ -213,7 +213,7 @@ async fn generations_go_between_and_a_cancel_takes_effect() {
     let record = ended(&studio, &id).await.evaluation;
     assert_eq!((record.state, record.verdict), (EvaluationState::Cancelled, None));
     let again = studio.cancel_evaluation(&id).await;
-    assert_eq!(again.unwrap().state, EvaluationState::Cancelled, "cancelling twice is no error");
+    assert_eq!(again.unwrap().state, EvaluationState::Cancelled, "cancelling twice is allowed");
 }
 
 #[tokio::test]

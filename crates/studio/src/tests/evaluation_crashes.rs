@@ -108,8 +108,8 @@ async fn evaluations_survive_being_killed() {
             );
         }
     }
-    let told = lines.iter().filter_map(|line| line.strip_prefix("verdict ")?.split_once(' '));
-    for (id, word) in told {
+    let printed = lines.iter().filter_map(|line| line.strip_prefix("verdict ")?.split_once(' '));
+    for (id, word) in printed {
         // A line that was cut off tells nothing.
         if let Some(outcome) = VerdictOutcome::from_word(word) {
             assert_eq!(verdicts[id], outcome, "{id}");

@@ -202,7 +202,7 @@ async fn what_was_deleted_stays_as_a_node() {
     let start = lineage.node(&format!("image:{start}")).unwrap();
     assert!(start.deleted && start.image.is_none());
 
-    // An image that is deleted is no longer one of those made with the version.
+    // A deleted image does not count as made with the version.
     studio.delete_content(&hash).await.unwrap();
     let lineage = studio.version_lineage("cloth@v1").await.unwrap();
     assert_eq!(of_kind(&lineage, LineageKind::Image).len(), 0);

@@ -117,7 +117,7 @@ async fn every_second_production_generation_becomes_a_pair() {
     assert_eq!(scored(&studio, 1).await.generations, 3);
     studio.shutdown().await;
 
-    // The count goes on after a restart.
+    // The count continues after a restart.
     drop(studio);
     let studio = open(folder.path(), backend.clone()).await.unwrap();
     let fourth = produce(&studio, "red moons").await;
@@ -181,9 +181,9 @@ async fn seen(studio: &Studio, id: &str) -> (Vec<&'static str>, String, Vec<u8>)
     let mut record = studio.generation(id).await.unwrap();
     let image = &mut record.images[0];
     image.recipe.seconds = 0.0;
-    let told = format!("{:?} {:?} {:?}", record.spec, image.recipe, record.warnings);
+    let recipe = format!("{:?} {:?} {:?}", record.spec, image.recipe, record.warnings);
     let shown = pixels(studio, &record.images[0].hash).await;
-    (names, told, shown)
+    (names, recipe, shown)
 }
 
 #[tokio::test]

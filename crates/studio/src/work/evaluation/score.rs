@@ -59,7 +59,7 @@ impl EvaluationRun {
                 }
                 Some(criterion) => {
                     let all = self.suite.prompts.len();
-                    let done = scored.prompts();
+                    let done = self.prepared()?.plan.prompts(self.next);
                     self.stopped_early =
                         Some(format!("Stopped after {done} of {all} prompts: {}", criterion.reason));
                     self.end_render(shared).await?;
