@@ -32,7 +32,7 @@ test('a candidate renders a production generation again, and the admin sees the 
   await admin.getByLabel('Reason').fill('the first one');
   await admin.getByLabel('Promote without a passing verdict').check();
   await admin.getByRole('button', { name: 'Promote: adire@v1' }).click();
-  await admin.locator('.badge.running', { hasText: 'Production' }).waitFor();
+  await admin.getByRole('region', { name: 'Version' }).getByText('Production').waitFor();
 
   await admin.goto(address);
   await section.getByLabel('Every k-th generation').fill('1');

@@ -24,7 +24,9 @@ struct Row {
 pub(super) fn prompts(record: &EvaluationRecord, images: &[EvaluationImage]) -> AnyView {
     let roles = [EvaluationRole::Base, EvaluationRole::Champion, EvaluationRole::Challenger];
     let rows = rows(images, &roles);
-    let hint = if rows.is_empty() {
+    let hint = if rows.is_empty() && record.state.is_final() {
+        "The evaluation ended before the suite's prompts were rendered."
+    } else if rows.is_empty() {
         "Images appear here as they are rendered."
     } else {
         "Same prompt, same noise. The base model gets plain words instead of the trigger word."

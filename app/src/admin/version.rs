@@ -159,7 +159,10 @@ fn history(ledger: Ledger) -> AnyView {
         }
         None => {
             let digest: String = check.digest.chars().take(12).collect();
-            let text = format!("{} rows, all as written. The last one is {digest}.", check.moves);
+            let text = match check.moves {
+                1 => format!("1 row, as written: {digest}."),
+                moves => format!("{moves} rows, all as written. The last one is {digest}."),
+            };
             view! { <p class="hint" title=check.digest>{text}</p> }.into_any()
         }
     };

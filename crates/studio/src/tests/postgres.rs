@@ -32,7 +32,7 @@ trap 'end "$@"' EXIT
 cd "$2"
 "$1/initdb" -D data -U adire -A trust -E UTF8 --locale=C --no-sync --no-instructions >initdb.log 2>&1 || { cat initdb.log >&2; exit 1; }
 "$1/postgres" -D data -k "$2" -c listen_addresses='' \
-  -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
+  -c fsync=${ADIRE_TEST_FSYNC:-off} -c synchronous_commit=${ADIRE_TEST_FSYNC:-off} -c full_page_writes=off \
   -c wal_level=minimal -c max_wal_senders=0 -c max_connections=200 -c shared_buffers=64MB \
   -c autovacuum=off -c jit=off -c timezone=UTC >server.log 2>&1 </dev/null &
 server=$!

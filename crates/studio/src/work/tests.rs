@@ -207,7 +207,8 @@ async fn what_was_asked_for_holds_over_a_crash() {
 }
 
 /// Prints how many jobs a second eight workers claim, renew and finish:
-/// `cargo test --lib -- --ignored --nocapture jobs_a_second`, with `ADIRE_TEST_DATABASE=postgres` for the other database.
+/// `cargo test --lib -- --ignored --nocapture jobs_a_second`, with `ADIRE_TEST_DATABASE=postgres` for the other database, and
+/// `ADIRE_TEST_FSYNC=on` to have that one wait for the disk, as in use.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
 async fn jobs_a_second() {

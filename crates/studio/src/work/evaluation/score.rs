@@ -60,8 +60,10 @@ impl EvaluationRun {
                 Some(criterion) => {
                     let all = self.suite.prompts.len();
                     let done = self.prepared()?.plan.prompts(self.next);
-                    self.stopped_early =
-                        Some(format!("Stopped after {done} of {all} prompts: {}", criterion.reason));
+                    self.stopped_early = Some(match done {
+                        0 => format!("Stopped before the suite's prompts: {}", criterion.reason),
+                        done => format!("Stopped after {done} of {all} prompts: {}", criterion.reason),
+                    });
                     self.end_render(shared).await?;
                 }
             }
