@@ -128,29 +128,34 @@ mod tests {
         };
         let found = measure(&request).unwrap();
         let mut values: Vec<(String, f64)> = found.metrics.into_iter().collect();
-        values.push(("adherence".to_owned(), found.clip_scores[0].iter().sum()));
+        values.push(("clip_score".to_owned(), found.clip_scores[0].iter().sum()));
         values.push(("style_margin".to_owned(), found.style_margins[0].iter().sum()));
         let copying = found.copying.unwrap();
         values.push(("data_copying".to_owned(), copying.z.unwrap()));
         let own = copying.own_nearest.iter().filter(|own| **own).count();
         values.push(("own_image_nearest".to_owned(), own as f64));
+        // Name, revision and value.
         let known = [
-            ("cmmd", -0.883_689_424_207_911_9),
-            ("diversity", 5.306_275_072_230_098),
-            ("kid", -0.099_667_606_475_107_64),
-            ("leakage", -0.156_922_679_251_011_8),
-            ("style_auc", 0.555_555_555_555_555_6),
-            ("adherence", 10.540_594_838_875_728),
-            ("style_margin", 0.983_148_138_049_704_5),
-            ("data_copying", -1.767_766_952_966_368_7),
-            ("own_image_nearest", 4.0),
+            ("cmmd", 1, -0.883_689_424_207_911_9),
+            ("diversity", 1, 5.306_275_072_230_098),
+            ("kid", 1, -0.099_667_606_475_107_64),
+            ("leakage", 1, -0.156_922_679_251_011_8),
+            ("style_auc", 1, 0.555_555_555_555_555_6),
+            ("clip_score", 1, 10.540_594_838_875_728),
+            ("style_margin", 1, 0.983_148_138_049_704_5),
+            ("data_copying", 1, -1.767_766_952_966_368_7),
+            ("own_image_nearest", 1, 4.0),
         ];
         assert_eq!(values.len(), known.len());
-        for ((name, value), (known_name, known)) in values.iter().zip(known) {
+        let revisions = revisions();
+        assert_eq!(revisions.len(), known.len(), "every metric is among them");
+        for ((name, value), (known_name, revision, known)) in values.iter().zip(known) {
             assert_eq!(name, known_name);
+            assert!(
+                revisions.contains(&(known_name, revision)),
+                "note the new revision of {name} and its value"
+            );
             assert!((value - known).abs() < 1e-6, "{name} was {known} and is {value}: raise its revision");
         }
-        let all_first = METRICS.iter().all(|metric| metric.revision == 1);
-        assert!(all_first, "a metric has another revision: note its new value above and its number here");
     }
 }

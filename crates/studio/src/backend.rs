@@ -11,7 +11,7 @@ use adire_protocol::{
     TrainingPoint,
 };
 
-use crate::{LocalFile, MeasureRequest, Measurements};
+use crate::{LocalFile, MeasureRequest, Measurements, StudioError};
 
 /// Counts a prompt's tokens on any thread, without waiting for the backend. `<lora:…>` tags have been taken out; the
 /// words stand for so many vectors.
@@ -368,4 +368,13 @@ pub enum BackendError {
     /// A sentence to show to the user.
     #[error("{0}")]
     Failed(String),
+}
+
+impl From<BackendError> for StudioError {
+    fn from(error: BackendError) -> Self {
+        match error {
+            BackendError::Failed(text) => Self::Backend(text),
+            BackendError::Cancelled => Self::ShuttingDown,
+        }
+    }
 }

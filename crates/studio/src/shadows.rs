@@ -220,10 +220,7 @@ async fn style_reference(shared: &Shared, version: &AdapterVersion) -> Result<St
         Err(error) => return Err(error),
     };
     let repeats = images.iter().map(crate::store::DatasetImageRow::repeats).collect();
-    let places = shared.worker.held_out(repeats, request.config).await?.map_err(|error| match error {
-        BackendError::Failed(text) => StudioError::Backend(text),
-        BackendError::Cancelled => StudioError::ShuttingDown,
-    })?;
+    let places = shared.worker.held_out(repeats, request.config).await??;
     let mut held_out: Vec<String> =
         places.into_iter().filter_map(|at| images.get(at).map(|image| image.hash.clone())).collect();
     held_out.truncate(MAX_HELD_OUT);

@@ -1,13 +1,13 @@
 //! Features of many images, in units small enough that generations need not wait.
 
-use crate::{BackendError, FeatureRequest, FeatureSet, JudgeInfo, StudioError, worker::Worker};
+use crate::{FeatureRequest, FeatureSet, JudgeInfo, StudioError, worker::Worker};
 
 /// Images or texts that the worker computes at once: a second or two of CLIP ViT-L/14 on a CPU.
 pub(crate) const UNIT: usize = 4;
 
 /// The judge of the loaded model.
 pub(crate) async fn judge(worker: &Worker) -> Result<JudgeInfo, StudioError> {
-    worker.judge().await?.map_err(failed)
+    Ok(worker.judge().await??)
 }
 
 /// As [`crate::Backend::features`], unit by unit.
@@ -20,7 +20,7 @@ pub(crate) async fn features(worker: &Worker, request: FeatureRequest) -> Result
     while images.peek().is_some() || texts.peek().is_some() {
         let images = images.by_ref().take(UNIT).collect();
         let unit = FeatureRequest { images, texts: texts.by_ref().take(UNIT).collect(), maps };
-        let found = worker.features(unit).await?.map_err(failed)?;
+        let found = worker.features(unit).await??;
         all.images.extend(found.images);
         all.styles.extend(found.styles);
         all.flat.extend(found.flat);
@@ -37,11 +37,4 @@ pub(crate) async fn features(worker: &Worker, request: FeatureRequest) -> Result
         ));
     }
     Ok(all)
-}
-
-fn failed(error: BackendError) -> StudioError {
-    match error {
-        BackendError::Failed(text) => StudioError::Backend(text),
-        BackendError::Cancelled => StudioError::ShuttingDown,
-    }
 }

@@ -4,7 +4,7 @@ use adire_protocol::{EvaluationStepName, GenerationRequest, StepState};
 
 use super::{At, EvaluationRun};
 use crate::{
-    AdapterFile, BackendError, JudgeInfo, StudioError,
+    AdapterFile, JudgeInfo, StudioError,
     dataset::text_of,
     evaluation::{
         evidence::Facts,
@@ -145,7 +145,7 @@ impl Subject {
         let images = shared.datasets.images(&request.dataset).await?;
         subject.dataset.clone_from(&request.dataset);
         let repeats = images.iter().map(crate::store::DatasetImageRow::repeats).collect();
-        let held_out = shared.worker.held_out(repeats, request.config).await?.map_err(failed)?;
+        let held_out = shared.worker.held_out(repeats, request.config).await??;
         let limits = (&shared.model.limits, &shared.model.defaults);
         let (mut captioned, mut others) = (Vec::new(), Vec::new());
         for (at, image) in images.into_iter().enumerate() {
@@ -186,11 +186,4 @@ async fn file(shared: &Shared, id: &str, hash: &str) -> Result<(AdapterFile, Str
     let path = crate::adapters::local(&shared.blobs, &version).await?;
     let (id, hash) = (version.id(), version.hash.clone());
     Ok((AdapterFile { id, hash, path, strength: 1.0, te_strength: 1.0 }, version.trigger))
-}
-
-fn failed(error: BackendError) -> StudioError {
-    match error {
-        BackendError::Failed(text) => StudioError::Backend(text),
-        BackendError::Cancelled => StudioError::ShuttingDown,
-    }
 }
