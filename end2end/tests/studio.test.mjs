@@ -155,6 +155,21 @@ test('a prompt that is too long gets an error and nothing is sent', async () => 
   await page.context().close();
 });
 
+test('what a queued generation waits for fits on a phone', async () => {
+  const page = await openPage(browser, server, { viewport: { width: 390, height: 844 } });
+  for (let i = 0; i < 2; i++) {
+    const data = { prompt: 'large red moons on yellow cloth', steps: 40 };
+    assert.equal((await page.request.post(`${server.url}/api/v1/generations`, { data })).status(), 202);
+  }
+  await page.locator('#field-prompt').fill('large white stars on blue cloth');
+  await page.getByRole('button', { name: 'Generate' }).click();
+  const status = page.locator('#status');
+  await status.getByText('after 2 others of yours').waitFor();
+  assert.ok(await status.evaluate((element) => element.getBoundingClientRect().right <= window.innerWidth));
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await page.context().close();
+});
+
 for (const viewport of [{ width: 390, height: 844 }, { width: 1280, height: 800 }, { width: 1280, height: 420 }]) {
   test(`an invalid field is shown with its error: ${viewport.width} × ${viewport.height}`, async () => {
     const page = await openPage(browser, server, { viewport });
