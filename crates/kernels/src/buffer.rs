@@ -1,0 +1,155 @@
+//! Zeroed memory, aligned for vectors, on huge pages where it is large.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ops::{Deref, DerefMut, Range};
+
+/// From this size on, a buffer asks for huge pages and is aligned to them.
+const LARGE: usize = 4 << 20;
+const HUGE_PAGE: usize = 2 << 20;
+
+/// What a [`Buffer`] may hold: plain numbers, for which all zero bits are a value.
+pub trait Number: Copy + Send + Sync + 'static + sealed::Sealed {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for u16 {}
+}
+
+impl Number for f32 {}
+impl Number for u16 {}
+
+/// A fixed number of zeroed numbers, aligned to 64 bytes (2 MB, with huge pages, from 4 MB on).
+pub struct Buffer<T: Number = f32> {
+    start: std::ptr::NonNull<T>,
+    len: usize,
+}
+
+// SAFETY: it owns its memory, and `T` is plain data.
+unsafe impl<T: Number> Send for Buffer<T> {}
+// SAFETY: as above; shared references only read.
+unsafe impl<T: Number> Sync for Buffer<T> {}
+
+impl<T: Number> Buffer<T> {
+    /// `len` zeros.
+    pub fn new(len: usize) -> Self {
+        let layout = Self::layout(len);
+        // SAFETY: the layout has at least 64 bytes.
+        let start = unsafe { alloc_zeroed(layout) };
+        let Some(start) = std::ptr::NonNull::new(start) else { handle_alloc_error(layout) };
+        advise(start.as_ptr(), layout.size());
+        Self { start: start.cast(), len }
+    }
+
+    fn layout(len: usize) -> Layout {
+        let bytes = len.checked_mul(size_of::<T>()).expect("a buffer's size fits usize").max(64);
+        let align = if bytes >= LARGE { HUGE_PAGE } else { 64 };
+        Layout::from_size_align(bytes, align).expect("a buffer's size fits isize")
+    }
+}
+
+/// Asks for huge pages: a wish, whose refusal changes nothing but speed.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn advise(start: *mut u8, bytes: usize) {
+    unsafe extern "C" {
+        fn madvise(address: *mut u8, bytes: usize, advice: i32) -> i32;
+    }
+    const MADV_HUGEPAGE: i32 = 14;
+    if bytes >= LARGE {
+        // SAFETY: the range is memory of ours, and this advice changes no contents.
+        unsafe { madvise(start, bytes, MADV_HUGEPAGE) };
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(miri))))]
+fn advise(_start: *mut u8, _bytes: usize) {}
+
+impl<T: Number> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with the same layout.
+        unsafe { dealloc(self.start.as_ptr().cast(), Self::layout(self.len)) }
+    }
+}
+
+impl<T: Number> Deref for Buffer<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        // SAFETY: `len` initialised numbers that this owns.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T: Number> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in `deref`, borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T: Number> Clone for Buffer<T> {
+    fn clone(&self) -> Self {
+        let mut copy = Self::new(self.len);
+        copy.copy_from_slice(self);
+        copy
+    }
+}
+
+impl<T: Number> std::fmt::Debug for Buffer<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Buffer of {}", self.len)
+    }
+}
+
+/// One buffer that holds all activations of a plan, borrowed in disjoint parts.
+#[derive(Debug)]
+pub struct Arena<T: Number = f32>(Buffer<T>);
+
+impl<T: Number> Arena<T> {
+    /// An arena of `len` zeros.
+    pub fn new(len: usize) -> Self {
+        Self(Buffer::new(len))
+    }
+
+    /// Borrows `reads` and `writes` at once. Parts that are read may overlap each other.
+    ///
+    /// # Panics
+    /// If a range lies outside, or one that is written overlaps another.
+    pub fn parts<const R: usize, const W: usize>(
+        &mut self,
+        reads: [Range<usize>; R],
+        writes: [Range<usize>; W],
+    ) -> ([&[T]; R], [&mut [T]; W]) {
+        let len = self.0.len;
+        for range in reads.iter().chain(&writes) {
+            assert!(
+                range.start <= range.end && range.end <= len,
+                "{range:?} is outside of an arena of {len}"
+            );
+        }
+        let meet = |a: &Range<usize>, b: &Range<usize>| a.start.max(b.start) < a.end.min(b.end);
+        for (i, write) in writes.iter().enumerate() {
+            for other in reads.iter().chain(&writes[..i]) {
+                assert!(!meet(write, other), "{write:?} is written while {other:?} is borrowed");
+            }
+        }
+        let start = self.0.start.as_ptr();
+        // SAFETY: inside the buffer, which is borrowed exclusively; nothing written overlaps anything else (checked above).
+        let reads = reads.map(|r| unsafe { std::slice::from_raw_parts(start.add(r.start), r.len()) });
+        // SAFETY: as above.
+        let writes = writes.map(|r| unsafe { std::slice::from_raw_parts_mut(start.add(r.start), r.len()) });
+        (reads, writes)
+    }
+}
+
+impl<T: Number> Deref for Arena<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T: Number> DerefMut for Arena<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.0
+    }
+}

@@ -1,0 +1,143 @@
+//! 3×3 convolutions of bordered images with packed weights.
+
+use crate::epilogue::Epilogue;
+use crate::image::{Image, ImageMut, Layout};
+use crate::isa::Isa;
+use crate::naive;
+use crate::panels::{Change, Panels};
+
+/// Packed weights `[outputs, inputs, 3, 3]`.
+#[derive(Clone, Debug)]
+pub struct PackedConv3x3(pub(crate) Panels);
+
+/// Which input pixels an output pixel sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sampling {
+    /// Its neighbours: stride 1, padding 1.
+    #[default]
+    Same,
+    /// Every second pixel's neighbours: stride 2, padding 1.
+    Half,
+    /// Stride 2 with padding on the right and at the bottom only, as in the encoder of a VAE.
+    HalfBottomRight,
+    /// The neighbours in the image enlarged twice by repeating pixels.
+    Double,
+}
+
+impl Sampling {
+    /// Height and width of the output for an input of `height` × `width`.
+    pub fn size(self, height: usize, width: usize) -> (usize, usize) {
+        match self {
+            Self::Same => (height, width),
+            Self::Half => (height.div_ceil(2), width.div_ceil(2)),
+            Self::HalfBottomRight => (height / 2, width / 2),
+            Self::Double => (2 * height, 2 * width),
+        }
+    }
+
+    /// The input row (or column) under tap `tap` of output row `y`, counted from the border.
+    fn source(self, y: usize, tap: usize) -> usize {
+        match self {
+            Self::Same => y + tap,
+            Self::Half => 2 * y + tap,
+            Self::HalfBottomRight => 2 * y + tap + 1,
+            Self::Double => (y + tap).div_ceil(2),
+        }
+    }
+}
+
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Algorithm {
+    /// By shape, whichever is fastest.
+    #[default]
+    Auto,
+    /// As nine products.
+    Direct,
+    /// Winograd's F(2×2).
+    Winograd2,
+    /// Winograd's F(4×4) with the points 0, ±3/4, ±3/2.
+    Winograd4,
+}
+
+impl PackedConv3x3 {
+    /// Packs `weights`, `[outputs, inputs, 3, 3]`.
+    ///
+    /// # Panics
+    /// If they are not whole rows.
+    pub fn pack(weights: &[f32], inputs: usize) -> Self {
+        let isa = Isa::current();
+        Self(Panels::pack(&[weights], inputs, 9, false, isa, width(isa)))
+    }
+
+    /// Channels of the output.
+    pub fn outputs(&self) -> usize {
+        self.0.outputs
+    }
+
+    /// Channels of the input.
+    pub fn inputs(&self) -> usize {
+        self.0.inputs
+    }
+
+    /// Sets the weights to `pristine` plus `changes`.
+    ///
+    /// # Panics
+    /// If the shapes differ, or a change does not fit.
+    pub fn merge(&mut self, pristine: &Self, changes: &[Change<'_>]) {
+        self.0.merge(&pristine.0, changes);
+    }
+
+    /// The weights as they were given.
+    pub fn unpack(&self) -> Vec<f32> {
+        self.0.unpack()
+    }
+
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+}
+
+/// Outputs of a panel.
+fn width(isa: Isa) -> usize {
+    match isa {
+        Isa::Avx512 => 48,
+        Isa::Portable | Isa::Avx2 => 16,
+    }
+}
+
+/// Convolves `x`, whose border must be zero, with the weights.
+///
+/// # Panics
+/// If shapes do not fit each other, or `x` has no border.
+pub fn conv3x3(
+    x: Image<'_>,
+    weights: &PackedConv3x3,
+    sampling: Sampling,
+    algorithm: Algorithm,
+    epilogue: &Epilogue<'_>,
+    out: ImageMut<'_>,
+) {
+    let (from, to) = (x.layout(), out.layout());
+    assert_eq!(from.border, 1, "a 3×3 convolution reads an image with a border");
+    assert_eq!(from.channels, weights.inputs(), "the input has the weights' channels");
+    assert_eq!(to.channels, weights.outputs(), "the output has the weights' channels");
+    let (height, width) = sampling.size(from.height, from.width);
+    assert_eq!(
+        (to.batch, to.height, to.width),
+        (from.batch, height, width),
+        "the output has the convolution's size"
+    );
+    epilogue.check(&to, weights.outputs());
+    let _ = algorithm;
+    let place = |pixel: usize, tap: usize| place(&from, &to, sampling, pixel, tap);
+    naive::product(&weights.0, epilogue, out, place, x.data());
+}
+
+fn place(from: &Layout, to: &Layout, sampling: Sampling, pixel: usize, tap: usize) -> usize {
+    let (line, column) = (pixel / to.width, pixel % to.width);
+    let (image, row) = (line / to.height, line % to.height);
+    let (y, x) = (sampling.source(row, tap / 3), sampling.source(column, tap % 3));
+    image * from.image_stride() + y * from.row_stride() + x * from.stride
+}

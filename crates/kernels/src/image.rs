@@ -1,0 +1,185 @@
+//! Views of activations: pixels (or tokens) of a batch, channels last.
+
+use std::ops::Range;
+
+/// How the pixels of a batch lie in memory.
+///
+/// A sequence of tokens is an image of height 1. A part of the channels (one of Q, K, V; a half of a concatenation) is
+/// a view with fewer channels than its stride, whose slice begins at its first channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Layout {
+    /// Images.
+    pub batch: usize,
+    /// Rows of an image, without its border.
+    pub height: usize,
+    /// Pixels of a row, without its border.
+    pub width: usize,
+    /// Channels that the view covers.
+    pub channels: usize,
+    /// Numbers from one pixel to the next; at least `channels`.
+    pub stride: usize,
+    /// Pixels around each image, zero in what a convolution reads: 0 or 1.
+    pub border: usize,
+}
+
+impl Layout {
+    /// Pixels without gaps.
+    pub fn plain(batch: usize, height: usize, width: usize, channels: usize) -> Self {
+        Self { batch, height, width, channels, stride: channels, border: 0 }
+    }
+
+    /// Pixels with one of border around each image: what a 3×3 convolution reads.
+    pub fn bordered(batch: usize, height: usize, width: usize, channels: usize) -> Self {
+        Self { border: 1, ..Self::plain(batch, height, width, channels) }
+    }
+
+    /// `batch` sequences of `tokens`.
+    pub fn tokens(batch: usize, tokens: usize, channels: usize) -> Self {
+        Self::plain(batch, 1, tokens, channels)
+    }
+
+    /// The same pixels as a part of rows that are `stride` long.
+    pub fn with_stride(self, stride: usize) -> Self {
+        Self { stride, ..self }
+    }
+
+    /// The same memory, looked at with another number of channels.
+    pub fn with_channels(self, channels: usize) -> Self {
+        Self { channels, ..self }
+    }
+
+    /// Pixels of the whole batch, without borders.
+    pub fn pixels(&self) -> usize {
+        self.batch * self.height * self.width
+    }
+
+    /// Numbers from one row of an image to the next.
+    pub fn row_stride(&self) -> usize {
+        (self.width + 2 * self.border) * self.stride
+    }
+
+    /// Numbers from one image to the next.
+    pub fn image_stride(&self) -> usize {
+        (self.height + 2 * self.border) * self.row_stride()
+    }
+
+    /// The numbers that a slice must have to hold it.
+    pub fn len(&self) -> usize {
+        (self.batch * self.image_stride()).saturating_sub(self.stride - self.channels)
+    }
+
+    /// Whether it has no pixels or no channels.
+    pub fn is_empty(&self) -> bool {
+        self.pixels() == 0 || self.channels == 0
+    }
+
+    /// Where pixel `index` of the batch, counted without borders, begins.
+    #[inline]
+    pub fn offset(&self, index: usize) -> usize {
+        if self.border == 0 {
+            return index * self.stride;
+        }
+        let (line, x) = (index / self.width, index % self.width);
+        let (image, y) = (line / self.height, line % self.height);
+        self.at(image, y, x)
+    }
+
+    /// Where the pixel at row `y` and column `x` of an image begins.
+    #[inline]
+    pub fn at(&self, image: usize, y: usize, x: usize) -> usize {
+        let line = image * (self.height + 2 * self.border) + y + self.border;
+        (line * (self.width + 2 * self.border) + x + self.border) * self.stride
+    }
+
+    fn check(&self, len: usize) {
+        assert!(self.stride >= self.channels, "{self:?}: a pixel is longer than the stride");
+        assert!(self.border <= 1, "{self:?}: borders are 0 or 1");
+        assert!(len >= self.len(), "{self:?} needs {} numbers; the slice has {len}", self.len());
+    }
+}
+
+/// Pixels to read.
+#[derive(Clone, Copy, Debug)]
+pub struct Image<'a, T = f32> {
+    layout: Layout,
+    data: &'a [T],
+}
+
+impl<'a, T> Image<'a, T> {
+    /// `data`, laid out as `layout` says.
+    ///
+    /// # Panics
+    /// If `data` is too short, or the layout is none.
+    pub fn new(data: &'a [T], layout: Layout) -> Self {
+        layout.check(data.len());
+        Self { layout, data }
+    }
+
+    /// Some of its channels.
+    pub fn channels(self, range: Range<usize>) -> Self {
+        assert!(range.end <= self.layout.channels, "channels {range:?} of {:?}", self.layout);
+        let layout = self.layout.with_channels(range.len());
+        Self::new(&self.data[range.start.min(self.data.len())..], layout)
+    }
+
+    /// How it lies in memory.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Its memory.
+    pub fn data(&self) -> &'a [T] {
+        self.data
+    }
+
+    /// The channels of pixel `index`, counted without borders.
+    pub fn pixel(&self, index: usize) -> &'a [T] {
+        &self.data[self.layout.offset(index)..][..self.layout.channels]
+    }
+}
+
+/// Pixels to write.
+#[derive(Debug)]
+pub struct ImageMut<'a, T = f32> {
+    layout: Layout,
+    data: &'a mut [T],
+}
+
+impl<'a, T> ImageMut<'a, T> {
+    /// `data`, laid out as `layout` says.
+    ///
+    /// # Panics
+    /// If `data` is too short, or the layout is none.
+    pub fn new(data: &'a mut [T], layout: Layout) -> Self {
+        layout.check(data.len());
+        Self { layout, data }
+    }
+
+    /// Some of its channels.
+    pub fn channels(self, range: Range<usize>) -> Self {
+        assert!(range.end <= self.layout.channels, "channels {range:?} of {:?}", self.layout);
+        let layout = self.layout.with_channels(range.len());
+        let start = range.start.min(self.data.len());
+        Self::new(&mut self.data[start..], layout)
+    }
+
+    /// How it lies in memory.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Its memory.
+    pub fn data_mut(&mut self) -> &mut [T] {
+        self.data
+    }
+
+    /// The channels of pixel `index`, counted without borders.
+    pub fn pixel(&mut self, index: usize) -> &mut [T] {
+        &mut self.data[self.layout.offset(index)..][..self.layout.channels]
+    }
+
+    /// The same, to read.
+    pub fn as_image(&self) -> Image<'_, T> {
+        Image { layout: self.layout, data: self.data }
+    }
+}

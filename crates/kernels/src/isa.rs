@@ -1,0 +1,90 @@
+//! Which instructions the kernels use: the best that the processor has, or less for a test.
+
+use std::cell::Cell;
+use std::sync::OnceLock;
+
+/// A set of instructions that every kernel exists for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Isa {
+    /// What the program was compiled for; plain Rust.
+    Portable,
+    /// AVX2 and FMA.
+    Avx2,
+    /// AVX-512 (F, BW, DQ, VL).
+    Avx512,
+}
+
+thread_local! {
+    static FORCED: Cell<Option<Isa>> = const { Cell::new(None) };
+}
+
+impl Isa {
+    /// The best of this processor, or what `ADIRE_CPU` (`portable`, `avx2`, `avx512`) says if the processor has it.
+    pub fn current() -> Self {
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        FORCED.get().unwrap_or_else(|| {
+            *BEST.get_or_init(|| {
+                let best = Self::available().into_iter().max().unwrap_or(Self::Portable);
+                let wanted = std::env::var("ADIRE_CPU").ok().and_then(|name| Self::from_name(&name));
+                wanted.map_or(best, |isa| isa.min(best))
+            })
+        })
+    }
+
+    /// All that this processor has, the portable one first.
+    pub fn available() -> Vec<Self> {
+        #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "nothing else there"))]
+        let mut all = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                all.push(Self::Avx2);
+            }
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+            {
+                all.push(Self::Avx512);
+            }
+        }
+        all
+    }
+
+    /// Runs `work` with this set in place of the current one, on this thread: kernels that it calls use it on every thread.
+    ///
+    /// # Panics
+    /// If the processor does not have it.
+    pub fn run<R>(self, work: impl FnOnce() -> R) -> R {
+        struct Back(Option<Isa>);
+        impl Drop for Back {
+            fn drop(&mut self) {
+                FORCED.set(self.0);
+            }
+        }
+        assert!(Self::available().contains(&self), "this processor has no {}", self.name());
+        let _back = Back(FORCED.replace(Some(self)));
+        work()
+    }
+
+    /// Its name, as `ADIRE_CPU` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        [Self::Portable, Self::Avx2, Self::Avx512].into_iter().find(|isa| isa.name() == name)
+    }
+
+    /// Lanes of one vector of f32.
+    pub(crate) fn lanes(self) -> usize {
+        match self {
+            Self::Portable | Self::Avx2 => 8,
+            Self::Avx512 => 16,
+        }
+    }
+}
