@@ -40,13 +40,13 @@ impl Disk {
 }
 
 /// Bytes of the whole disk that a folder is on.
-#[cfg(all(unix, feature = "s3"))]
+#[cfg(unix)]
 pub(crate) fn total(folder: &std::path::Path) -> Option<u64> {
     let found = rustix::fs::statvfs(folder).ok()?;
     Some(found.f_blocks.saturating_mul(found.f_frsize))
 }
 
-#[cfg(all(not(unix), feature = "s3"))]
+#[cfg(not(unix))]
 pub(crate) fn total(_: &std::path::Path) -> Option<u64> {
     None
 }

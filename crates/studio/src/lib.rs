@@ -67,7 +67,7 @@ pub use backend::{
     JudgeInfo, KnownResults, Pixels, RenderRequest, RenderStep, Rendered, TokenCounter, TrainingImage,
     TrainingTask, UnitOutcome,
 };
-pub use blobs::{Blob, BlobPlace, BlobStream, Bucket, LocalFile};
+pub use blobs::{Blob, BlobPlace, BlobStream, Bucket, LocalFile, download_blob};
 pub use client::{By, Client, Network, Visitor};
 pub use data_folder::DataFolder;
 pub use dataset::{Dataset, DatasetImage, ImportWarning, UploadedFile, read_dataset, sample_prompts};

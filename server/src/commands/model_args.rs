@@ -155,6 +155,26 @@ impl ModelArgs {
     }
 }
 
+/// Where blobs are, if not in the data folder.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct BucketArgs {
+    /// S3 bucket for images, uploads and adapters instead of `blobs` in the data folder: s3://bucket/prefix. Credentials
+    /// and endpoint are AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL; docs/blobs.md has more
+    #[arg(long, value_name = "URL", env = "ADIRE_BLOBS")]
+    blobs: Option<String>,
+}
+
+impl BucketArgs {
+    /// The bucket that is given, if one is.
+    ///
+    /// # Errors
+    /// The URL is malformed.
+    pub(crate) fn bucket(&self) -> anyhow::Result<Option<Bucket>> {
+        let given = self.blobs.as_deref().filter(|url| !url.is_empty());
+        Ok(given.map(Bucket::from_environment).transpose()?)
+    }
+}
+
 /// Where rows and blobs are, if not in the data folder.
 #[derive(Clone, Args)]
 pub(crate) struct StorageArgs {
@@ -162,10 +182,8 @@ pub(crate) struct StorageArgs {
     /// variable the password is hidden from other users; docs/database.md has more
     #[arg(long, value_name = "URL", env = "ADIRE_DATABASE", hide_env_values = true)]
     database: Option<String>,
-    /// S3 bucket for images, uploads and adapters instead of `blobs` in the data folder: s3://bucket/prefix. Credentials
-    /// and endpoint are AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL; docs/blobs.md has more
-    #[arg(long, value_name = "URL", env = "ADIRE_BLOBS")]
-    blobs: Option<String>,
+    #[command(flatten)]
+    blobs: BucketArgs,
     /// Maximum disk space of the bucket's files that are kept in the data folder [default: 20 GB, at most a tenth of the
     /// disk]
     #[arg(long, value_name = "SIZE", env = "ADIRE_BLOB_CACHE")]
@@ -182,8 +200,8 @@ impl StorageArgs {
         // An empty variable counts as unset, as everywhere.
         let given = |url: &'_ Option<String>| url.clone().filter(|url| !url.is_empty());
         let database = given(&self.database).map(|url| url.parse()).transpose()?;
-        let bucket = given(&self.blobs).map(|url| Bucket::from_environment(&url)).transpose()?;
-        let blobs = BlobPlace { bucket, cache: self.blob_cache.map(|size| size.as_u64()) };
+        let blobs =
+            BlobPlace { bucket: self.blobs.bucket()?, cache: self.blob_cache.map(|size| size.as_u64()) };
         Ok(StudioConfig { database, blobs, ..StudioConfig::new(data) })
     }
 }

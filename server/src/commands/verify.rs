@@ -14,14 +14,18 @@ use adire_engine::{
 };
 use adire_protocol::{EmbeddingUse, GenerationSpec, Recipe};
 use adire_runtime::PreparedInit;
-use adire_studio::{Decoded, ImageUse, Pixels, blob_path, decode_image, image_hash, read_image, read_pixels};
+use adire_studio::{
+    Bucket, Decoded, ImageUse, Pixels, blob_path, decode_image, download_blob, image_hash, read_image,
+    read_pixels,
+};
 use anyhow::{Context, bail};
 use clap::Args;
+use tempfile::TempDir;
 
 use crate::commands::{
     generate::draw,
     init_image::warn,
-    model_args::{FoundModel, ModelAndDataArgs},
+    model_args::{BucketArgs, FoundModel, ModelAndDataArgs},
 };
 
 /// Maximum size of the PNG file in bytes, well above any image that Adire writes.
@@ -37,6 +41,8 @@ pub(crate) struct VerifyArgs {
     file: PathBuf,
     #[command(flatten)]
     model_and_data: ModelAndDataArgs,
+    #[command(flatten)]
+    blobs: BucketArgs,
     /// Adapter file that is neither in the data folder nor bundled with the model; repeatable
     #[arg(long, value_name = "FILE")]
     lora: Vec<PathBuf>,
@@ -68,9 +74,10 @@ impl VerifyArgs {
         if recipe.vae.is_none() {
             options.vae = None;
         }
-        let adapters = self.adapters(&recipe, &model)?;
-        let embeddings = self.embeddings(&recipe)?;
-        let init = self.init(&recipe.spec)?;
+        let stored = Stored::of(&self.model_and_data.data, &self.blobs)?;
+        let adapters = self.adapters(&recipe, &model, &stored)?;
+        let embeddings = self.embeddings(&recipe, &stored)?;
+        let init = self.init(&recipe.spec, &stored)?;
 
         let mut pipeline = Pipeline::load(&model, &options)?;
         let info = pipeline.info();
@@ -134,10 +141,10 @@ impl VerifyArgs {
     }
 
     /// The init image and mask of the recipe, found by hash.
-    fn init(&self, spec: &GenerationSpec) -> anyhow::Result<Option<PreparedInit>> {
+    fn init(&self, spec: &GenerationSpec, stored: &Stored) -> anyhow::Result<Option<PreparedInit>> {
         let find = |hash: &String, used_as: ImageUse| -> anyhow::Result<Pixels> {
-            if let Some(stored) = blob_path(&self.model_and_data.data, hash).filter(|path| path.is_file()) {
-                return Ok(read_pixels(&stored)?);
+            if let Some(path) = stored.file(hash)? {
+                return Ok(read_pixels(&path)?);
             }
             for path in &self.image {
                 let Decoded { pixels: found, warnings } = read_image(path, used_as)?;
@@ -148,9 +155,8 @@ impl VerifyArgs {
                 }
             }
             bail!(
-                "its init image or mask {} is not in {}; pass the file with --image",
-                short(hash),
-                self.model_and_data.data.display()
+                "its init image or mask {} is not stored in {stored}; pass the file with --image",
+                short(hash)
             )
         };
         let Some(image) = spec.init_image.as_ref().map(|hash| find(hash, ImageUse::Colours)).transpose()?
@@ -162,16 +168,15 @@ impl VerifyArgs {
     }
 
     /// The embeddings of the recipe with their words, except those bundled in its adapters.
-    fn embeddings(&self, recipe: &Recipe) -> anyhow::Result<Vec<(String, Arc<Embedding>)>> {
+    fn embeddings(&self, recipe: &Recipe, stored: &Stored) -> anyhow::Result<Vec<(String, Arc<Embedding>)>> {
         let own = recipe.embeddings.iter().filter(|one| !recipe.adapter_hashes.contains(&one.hash));
         own.map(|EmbeddingUse { word, hash }| {
-            let stored = blob_path(&self.model_and_data.data, hash).filter(|path| path.is_file());
+            let kept = stored.file(hash)?;
             let same = |path: &&PathBuf| file_hash(path).is_ok_and(|found| found == *hash);
-            let path = stored.as_ref().or_else(|| self.embedding.iter().find(same)).with_context(|| {
+            let path = kept.as_ref().or_else(|| self.embedding.iter().find(same)).with_context(|| {
                 format!(
-                    "the embedding {word} (sha256 {}) is not in {}; pass its file with --embedding",
-                    short(hash),
-                    self.model_and_data.data.display()
+                    "the embedding {word} (sha256 {}) is not stored in {stored}; pass its file with --embedding",
+                    short(hash)
                 )
             })?;
             Ok((word.clone(), Arc::new(Embedding::read(path)?)))
@@ -180,7 +185,12 @@ impl VerifyArgs {
     }
 
     /// The adapters of the recipe with their strengths, found by file hash.
-    fn adapters(&self, recipe: &Recipe, model: &Path) -> anyhow::Result<Vec<(Arc<Adapter>, Strength)>> {
+    fn adapters(
+        &self,
+        recipe: &Recipe,
+        model: &Path,
+        stored: &Stored,
+    ) -> anyhow::Result<Vec<(Arc<Adapter>, Strength)>> {
         let uses = &recipe.spec.adapters;
         if uses.len() != recipe.adapter_hashes.len() {
             bail!("the recipe names {} adapters but {} hashes", uses.len(), recipe.adapter_hashes.len());
@@ -192,21 +202,58 @@ impl VerifyArgs {
         }
         let mut found = Vec::with_capacity(uses.len());
         for (adapter, hash) in uses.iter().zip(&recipe.adapter_hashes) {
-            // The data folder stores adapter files by hash.
-            let stored = blob_path(&self.model_and_data.data, hash).filter(|path| path.is_file());
+            let kept = stored.file(hash)?;
             let same = |path: &&PathBuf| file_hash(path).is_ok_and(|found| found == *hash);
-            let path = stored.as_ref().or_else(|| candidates.iter().find(same)).with_context(|| {
+            let path = kept.as_ref().or_else(|| candidates.iter().find(same)).with_context(|| {
                 format!(
-                    "the adapter {} (sha256 {}) is neither in {} nor bundled with the model; pass its file with --lora",
+                    "the adapter {} (sha256 {}) is not stored in {stored}, nor is it bundled with the model; pass its file with --lora",
                     adapter.name,
-                    short(hash),
-                    self.model_and_data.data.display()
+                    short(hash)
                 )
             })?;
             let strength = Strength { unet: adapter.strength, text_encoder: adapter.text_encoder_strength() };
             found.push((Arc::new(Adapter::read(path)?), strength));
         }
         Ok(found)
+    }
+}
+
+/// The studio's files, which are stored by hash: in the data folder, or in a bucket. They are only read, so a server
+/// may be running on them.
+struct Stored {
+    data: PathBuf,
+    bucket: Option<(Bucket, TempDir, tokio::runtime::Runtime)>,
+}
+
+impl Stored {
+    fn of(data: &Path, args: &BucketArgs) -> anyhow::Result<Self> {
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let bucket = match args.bucket()? {
+            Some(bucket) => Some((bucket, tempfile::tempdir()?, runtime()?)),
+            None => None,
+        };
+        Ok(Self { data: data.to_owned(), bucket })
+    }
+
+    /// The file with this hash, if it is stored; one of a bucket is downloaded first.
+    fn file(&self, hash: &str) -> anyhow::Result<Option<PathBuf>> {
+        if let Some(path) = blob_path(&self.data, hash).filter(|path| path.is_file()) {
+            return Ok(Some(path));
+        }
+        let Some((bucket, folder, runtime)) = &self.bucket else { return Ok(None) };
+        let path = folder.path().join(hash);
+        let found = path.is_file() || runtime.block_on(download_blob(bucket, hash, &path))?;
+        Ok(found.then_some(path))
+    }
+}
+
+impl fmt::Display for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.data.display().fmt(f)?;
+        match &self.bucket {
+            Some((bucket, ..)) => write!(f, " nor in {bucket}"),
+            None => Ok(()),
+        }
     }
 }
 

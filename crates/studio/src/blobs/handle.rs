@@ -38,7 +38,6 @@ enum Content {
         path: LocalFile,
     },
     /// In the bucket only.
-    #[cfg(feature = "s3")]
     Remote,
 }
 
@@ -60,7 +59,6 @@ impl Blob {
         Ok(Some(Self { blobs, hash: hash.to_owned(), size, content: Content::File { opened, path } }))
     }
 
-    #[cfg(feature = "s3")]
     pub(super) fn remote(blobs: Blobs, hash: &str, size: u64) -> Self {
         Self { blobs, hash: hash.to_owned(), size, content: Content::Remote }
     }
@@ -86,7 +84,6 @@ impl Blob {
                 });
                 verified(pieces, self.hash).boxed()
             }
-            #[cfg(feature = "s3")]
             Content::Remote => self.blobs.fetch(self.hash),
         }
     }
@@ -121,7 +118,6 @@ impl Blob {
                 self.blobs.verify_once(self.hash, path.clone()).await?;
                 Ok(path)
             }
-            #[cfg(feature = "s3")]
             Content::Remote => self.blobs.fill(&self.hash).await,
         }
     }
@@ -130,10 +126,6 @@ impl Blob {
 impl Blobs {
     /// Verifies a file of the folder, the first time it is handed out. Those of the cache were when they came.
     async fn verify_once(&self, hash: String, path: LocalFile) -> Result<(), StudioError> {
-        #[cfg_attr(
-            not(feature = "s3"),
-            expect(irrefutable_let_patterns, reason = "there is one kind of files")
-        )]
         let Files::Folder { verified, .. } = &self.0.files else { return Ok(()) };
         if verified.lock().unwrap_or_else(PoisonError::into_inner).contains(&hash) {
             return Ok(());

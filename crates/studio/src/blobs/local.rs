@@ -15,7 +15,6 @@ pub struct LocalFile {
 }
 
 impl LocalFile {
-    #[cfg(feature = "s3")]
     pub(super) fn held(path: PathBuf, hold: Arc<()>) -> Self {
         Self { path, _hold: Some(hold) }
     }

@@ -4,13 +4,12 @@
 //! A blob is written before its row and removed after it. From the first to the second its writer holds
 //! [`Blobs::keeping`], so that garbage collection does not take it for an orphan.
 
-#[cfg(feature = "s3")]
 mod cache;
 mod errors;
 mod handle;
 mod local;
 mod place;
-#[cfg(feature = "s3")]
+mod reach;
 mod s3;
 mod staged;
 mod verify;
@@ -23,19 +22,19 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture};
-use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as ObjectPath};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, local::LocalFileSystem, path::Path as ObjectPath};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use errors::{again, failed, unreadable};
 pub use handle::{Blob, BlobStream};
 pub use local::LocalFile;
 pub use place::Bucket;
+pub use s3::download_blob;
 pub(crate) use staged::Staged;
 
 use crate::{StudioError, folder::BLOBS, tasks::blocking, time::milliseconds};
 
 /// Where copies of a bucket's blobs lie in the data folder.
-#[cfg(feature = "s3")]
 const CACHE: &str = "blob-cache";
 /// Names the database that the blobs belong to.
 const OWNER: &str = ".adire-owner";
@@ -71,8 +70,10 @@ struct Inner {
 #[derive(Debug)]
 enum Files {
     /// In the store itself. Those in the set were read once and had the right hash.
-    Folder { root: PathBuf, verified: Mutex<HashSet<String>> },
-    #[cfg(feature = "s3")]
+    Folder {
+        root: PathBuf,
+        verified: Mutex<HashSet<String>>,
+    },
     Cache(cache::Cache),
 }
 
@@ -82,12 +83,7 @@ impl Blobs {
     pub(crate) async fn open(data: &Path, place: &BlobPlace) -> Result<Self, StudioError> {
         match &place.bucket {
             None => Self::open_folder(data.join(BLOBS)).await,
-            #[cfg(feature = "s3")]
             Some(bucket) => Self::open_bucket(data.join(CACHE), bucket, place.cache).await,
-            #[cfg(not(feature = "s3"))]
-            Some(bucket) => Err(StudioError::Storage(format!(
-                "The blobs in {bucket} cannot be used: this program was built without the feature s3."
-            ))),
         }
     }
 
@@ -100,7 +96,6 @@ impl Blobs {
         Ok(Self::new(Arc::new(store), ObjectPath::default(), files))
     }
 
-    #[cfg(feature = "s3")]
     async fn open_bucket(root: PathBuf, bucket: &Bucket, most: Option<u64>) -> Result<Self, StudioError> {
         let (store, prefix) = s3::open(bucket).await?;
         let cache = blocking(move || cache::Cache::open(root, most)).await?;
@@ -148,7 +143,6 @@ impl Blobs {
     fn root(&self) -> &Path {
         match &self.0.files {
             Files::Folder { root, .. } => root,
-            #[cfg(feature = "s3")]
             Files::Cache(cache) => cache.root(),
         }
     }
@@ -162,7 +156,6 @@ impl Blobs {
                 let from = staged::object(&staged.path);
                 self.0.store.rename(&from, &path).await.map_err(failed)?;
             }
-            #[cfg(feature = "s3")]
             Files::Cache(cache) => {
                 s3::upload(self.0.store.as_ref(), &path, &staged).await?;
                 // The upload is what counts; a copy that cannot be kept is fetched when it is needed.
@@ -190,7 +183,6 @@ impl Blobs {
         let Some(path) = self.path(hash) else { return Ok(None) };
         let file = match &self.0.files {
             Files::Folder { root, .. } => Some(LocalFile::from(file_path(root, hash))),
-            #[cfg(feature = "s3")]
             Files::Cache(cache) => cache.hold(hash),
         };
         if let Some(file) = file {
@@ -273,14 +265,13 @@ impl Blobs {
     /// Marks the blobs as those of the database `id`, unless another one has marked them. Whether they are `id`'s.
     pub(crate) async fn claim(&self, id: &str) -> Result<bool, StudioError> {
         let path = self.0.prefix.clone().join(OWNER);
-        match self.0.store.get(&path).await {
-            Ok(found) => Ok(found.bytes().await.map_err(failed)?.trim_ascii() == id.as_bytes()),
-            Err(object_store::Error::NotFound { .. }) => {
-                self.0.store.put(&path, id.to_owned().into()).await.map_err(failed)?;
-                Ok(true)
-            }
-            Err(error) => Err(failed(error)),
+        match self.0.store.put_opts(&path, id.to_owned().into(), PutMode::Create.into()).await {
+            Ok(_) => return Ok(true),
+            Err(error) if s3::is_there(&error) => {}
+            Err(error) => return Err(failed(error)),
         }
+        let owner = self.0.store.get(&path).await.map_err(failed)?.bytes().await.map_err(failed)?;
+        Ok(owner.trim_ascii() == id.as_bytes())
     }
 
     /// Removes a blob; one that is not there is as good.
@@ -290,7 +281,6 @@ impl Blobs {
             Files::Folder { verified, .. } => {
                 verified.lock().unwrap_or_else(PoisonError::into_inner).remove(hash);
             }
-            #[cfg(feature = "s3")]
             Files::Cache(cache) => cache.forget(hash),
         }
         match self.0.store.delete(&path).await {
@@ -302,8 +292,12 @@ impl Blobs {
     /// Its name in the store. Only 64 lower-case hex digits are a blob's name, so nothing that a client sends leads
     /// anywhere else.
     fn path(&self, hash: &str) -> Option<ObjectPath> {
-        is_hash(hash).then(|| self.0.prefix.clone().join(&hash[..2]).join(&hash[2..]))
+        object_path(&self.0.prefix, hash)
     }
+}
+
+fn object_path(prefix: &ObjectPath, hash: &str) -> Option<ObjectPath> {
+    is_hash(hash).then(|| prefix.clone().join(&hash[..2]).join(&hash[2..]))
 }
 
 /// Path of the blob with that name below `root`; `None` for an invalid name.

@@ -10,7 +10,6 @@ pub struct Bucket {
     pub(super) name: String,
     /// Folders of the bucket that the blobs lie in, joined by `/`; may be empty.
     pub(super) prefix: String,
-    #[cfg_attr(not(feature = "s3"), expect(dead_code, reason = "nothing is reached without S3"))]
     pub(super) variables: Vec<(String, String)>,
 }
 

@@ -1,14 +1,14 @@
 //! Blobs in a bucket: how it is opened and checked, and how blobs get in and out.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
-use object_store::{
-    ObjectStore, ObjectStoreExt, PutMode, RetryConfig, WriteMultipart,
-    aws::{AmazonS3Builder, AmazonS3ConfigKey},
-    path::Path as ObjectPath,
-};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, WriteMultipart, path::Path as ObjectPath};
 use tokio::{fs::File, io::AsyncWriteExt};
 use tokio_util::io::ReaderStream;
 
@@ -18,15 +18,12 @@ use super::{
     errors::{failed, file_failed, unreadable},
     handle::BlobStream,
     local::LocalFile,
+    reach::{check, reach},
     staged,
     verify::verified,
 };
 use crate::StudioError;
 
-/// Written and read at the start.
-const CHECK: &str = ".adire-check";
-/// How long that may take.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Larger files are sent in parts of this size.
 const PART: usize = 8 << 20;
 /// Parts that are under way at a time.
@@ -34,81 +31,39 @@ const PARTS: usize = 4;
 
 /// Opens a bucket and checks that it can be written and read. Gives the store and the prefix of the blobs.
 pub(super) async fn open(bucket: &Bucket) -> Result<(Arc<dyn ObjectStore>, ObjectPath), StudioError> {
-    // A second provider that is there already is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let refuse = |why: String| StudioError::Storage(format!("The blobs in {bucket} cannot be used: {why}"));
-    let mut builder = AmazonS3Builder::new().with_bucket_name(&bucket.name).with_retry(RetryConfig {
-        max_retries: 3,
-        retry_timeout: Duration::from_secs(5),
-        ..RetryConfig::default()
-    });
-    for (key, value) in &bucket.variables {
-        if let Ok(key) = key.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
-            builder = builder.with_config(key, value);
-        }
-    }
-    // Path style: every S3 service has it.
-    let builder = builder.with_virtual_hosted_style_request(false);
-    let setting = |key: AmazonS3ConfigKey| builder.get_config_value(&key).unwrap_or_default();
-    let endpoint = setting(AmazonS3ConfigKey::Endpoint);
-    let is_yes = |value: &str| ["1", "true", "on", "yes", "y"].contains(&value.to_ascii_lowercase().as_str());
-    let allows_http = bucket.variables.iter().any(|(key, value)| key == "AWS_ALLOW_HTTP" && is_yes(value));
-    if endpoint.starts_with("http://") && !allows_http {
-        return Err(refuse(format!(
-            "{endpoint} is not encrypted. Use https, or set AWS_ALLOW_HTTP=true within a network that you trust."
-        )));
-    }
-    let has_key = !setting(AmazonS3ConfigKey::AccessKeyId).is_empty();
-    let store = builder.build().map_err(|error| refuse(format!("{error}.")))?;
-    let prefix = ObjectPath::from(bucket.prefix.as_str());
-    let checked = tokio::time::timeout(PATIENCE, check(&store, &prefix)).await;
-    let reached = if endpoint.is_empty() { "the S3 service".to_owned() } else { endpoint };
-    match checked {
-        Ok(Ok(())) => Ok((Arc::new(store), prefix)),
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "the bucket was not usable");
-            Err(refuse(reason(&error, &reached, has_key)))
-        }
-        Err(_) if !has_key => Err(refuse(NO_KEY.to_owned())),
-        Err(_) => Err(refuse(format!("{reached} did not answer within {} seconds.", PATIENCE.as_secs()))),
-    }
+    let reached = reach(bucket)?;
+    reached.within(bucket, check(&reached.store, &reached.prefix)).await?;
+    Ok((Arc::new(reached.store), reached.prefix))
 }
 
-const NO_KEY: &str = "there are no credentials. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.";
-
-async fn check(store: &dyn ObjectStore, prefix: &ObjectPath) -> Result<(), object_store::Error> {
-    let path = prefix.clone().join(CHECK);
-    let written = uuid::Uuid::new_v4().to_string();
-    store.put(&path, written.clone().into()).await?;
-    let read = store.get(&path).await?.bytes().await?;
-    if read == written {
-        return Ok(());
-    }
-    let source = "what was written is not what is read".into();
-    Err(object_store::Error::Generic { store: "S3", source })
-}
-
-/// Why a bucket cannot be used, and what to do.
-fn reason(error: &object_store::Error, reached: &str, has_key: bool) -> String {
-    use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
-    match error {
-        NotFound { .. } => "the bucket does not exist. Create it, or correct the name.".to_owned(),
-        PermissionDenied { .. } | Unauthenticated { .. } => {
-            "access denied. Check the credentials in AWS_…, and that they may read, write, list and delete there."
-                .to_owned()
-        }
-        _ if !has_key => NO_KEY.to_owned(),
-        _ => {
-            let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-            while let Some(cause) = source {
-                if let Some(io) = cause.downcast_ref::<io::Error>() {
-                    return format!("{reached} cannot be reached: {}.", crate::folder::reason(io));
-                }
-                source = cause.source();
+/// Copies a blob of a bucket into the new file `to`, verified; gives whether there is one of that hash. For commands
+/// that only read: nothing is written into the bucket.
+///
+/// # Errors
+/// The bucket cannot be read, the blob is damaged, or `to` cannot be written.
+pub async fn download_blob(bucket: &Bucket, hash: &str, to: &Path) -> Result<bool, StudioError> {
+    let reached = reach(bucket)?;
+    let Some(path) = super::object_path(&reached.prefix, hash) else { return Ok(false) };
+    let asked = async {
+        match reached.store.get(&path).await {
+            Ok(found) => Ok(Some(found)),
+            // S3's code for a bucket that is not there tells it from a blob that is not.
+            Err(object_store::Error::NotFound { source, .. })
+                if !source.to_string().contains("NoSuchBucket") =>
+            {
+                Ok(None)
             }
-            format!("{reached} answered with an error: {error}.")
+            Err(error) => Err(error),
         }
+    };
+    let Some(found) = reached.within(bucket, asked).await? else { return Ok(false) };
+    let mut pieces = std::pin::pin!(verified(found.into_stream().map_err(io::Error::other), hash.to_owned()));
+    let mut file = File::create(to).await.map_err(|error| file_failed(&error))?;
+    while let Some(piece) = pieces.try_next().await.map_err(unreadable)? {
+        file.write_all(&piece).await.map_err(|error| file_failed(&error))?;
     }
+    file.flush().await.map_err(|error| file_failed(&error))?;
+    Ok(true)
 }
 
 /// Sends a staged file. One that is there has the same content.
@@ -149,7 +104,7 @@ pub(super) async fn upload(
 }
 
 /// Whether a write failed because the object exists.
-fn is_there(error: &object_store::Error) -> bool {
+pub(super) fn is_there(error: &object_store::Error) -> bool {
     use object_store::Error::{AlreadyExists, Precondition};
     matches!(error, AlreadyExists { .. } | Precondition { .. })
 }

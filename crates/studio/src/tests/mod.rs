@@ -23,7 +23,6 @@ mod queue;
 mod random;
 mod registry;
 mod restart;
-#[cfg(feature = "s3")]
 mod s3;
 mod shadows;
 mod stored;

@@ -184,6 +184,33 @@ async fn a_damaged_blob_of_a_bucket_is_an_error_and_never_cached() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs moto: cargo xtask test s3"]
+async fn a_command_downloads_one_verified_blob_and_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let prefix = prefix();
+    let of = |url: &str| Bucket::new(url, variables(server().port)).unwrap();
+    let bucket = of(&format!("s3://adire/{prefix}"));
+    let to = folder.path().join("copy");
+    assert!(!crate::download_blob(&bucket, &"0".repeat(64), &to).await.unwrap());
+    let listed = server().ask("GET", &format!("/adire?list-type=2&prefix={prefix}"), b"").unwrap();
+    assert!(listed.contains("<KeyCount>0</KeyCount>"), "{listed}");
+
+    let blobs = Blobs::open(folder.path(), &place(&prefix, 1 << 30)).await.unwrap();
+    let hash = blobs.put(b"kept in a bucket".to_vec()).await.unwrap();
+    assert!(crate::download_blob(&bucket, &hash, &to).await.unwrap());
+    assert_eq!(std::fs::read(&to).unwrap(), b"kept in a bucket");
+
+    let other = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(b"never stored"));
+    let path = format!("/adire/{prefix}/{}/{}", &other[..2], &other[2..]);
+    let put = server().ask("PUT", &path, b"something else").unwrap();
+    assert!(put.starts_with("HTTP/1.1 200"), "{put}");
+    let damaged = crate::download_blob(&bucket, &other, &to).await.unwrap_err();
+    assert!(damaged.to_string().contains("damaged"), "{damaged}");
+    let absent = crate::download_blob(&of("s3://absent/x"), &hash, &to).await.unwrap_err();
+    assert!(absent.to_string().contains("the bucket does not exist"), "{absent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs moto: cargo xtask test s3"]
 async fn sixteen_at_once_write_one_blob_and_fetch_it_once() {
     let folder = tempfile::tempdir().unwrap();
     let prefix = prefix();
