@@ -1,10 +1,11 @@
 //! 3×3 convolutions of bordered images with packed weights.
 
 use crate::epilogue::Epilogue;
+use crate::finish::Finish;
 use crate::image::{Image, ImageMut, Layout};
 use crate::isa::Isa;
-use crate::naive;
 use crate::panels::{Change, Panels};
+use crate::product::{Line, Rows, product};
 
 /// Packed weights `[outputs, inputs, 3, 3]`.
 #[derive(Clone, Debug)]
@@ -117,7 +118,7 @@ pub fn conv3x3(
     sampling: Sampling,
     algorithm: Algorithm,
     epilogue: &Epilogue<'_>,
-    out: ImageMut<'_>,
+    mut out: ImageMut<'_>,
 ) {
     let (from, to) = (x.layout(), out.layout());
     assert_eq!(from.border, 1, "a 3×3 convolution reads an image with a border");
@@ -129,15 +130,43 @@ pub fn conv3x3(
         (from.batch, height, width),
         "the output has the convolution's size"
     );
-    epilogue.check(&to, weights.outputs());
     let _ = algorithm;
-    let place = |pixel: usize, tap: usize| place(&from, &to, sampling, pixel, tap);
-    naive::product(&weights.0, epilogue, out, place, x.data());
+    let finish = Finish::new(&weights.0, epilogue, &mut out);
+    direct(x, &weights.0, sampling, &finish, &to);
 }
 
-fn place(from: &Layout, to: &Layout, sampling: Sampling, pixel: usize, tap: usize) -> usize {
-    let (line, column) = (pixel / to.width, pixel % to.width);
-    let (image, row) = (line / to.height, line % to.height);
-    let (y, x) = (sampling.source(row, tap / 3), sampling.source(column, tap % 3));
-    image * from.image_stride() + y * from.row_stride() + x * from.stride
+/// Nine products: a tap of the kernel is an offset into the input.
+fn direct(x: Image<'_>, weights: &Panels, sampling: Sampling, finish: &Finish<'_>, to: &Layout) {
+    let from = x.layout();
+    // In the enlarged image, pixels of equal parity see the same of the four neighbourhoods.
+    let parities = if sampling == Sampling::Double { 2 } else { 1 };
+    let mut taps = [[0isize; 9]; 4];
+    for (variant, taps) in taps[..parities * parities].iter_mut().enumerate() {
+        for (tap, offset) in taps.iter_mut().enumerate() {
+            let (y, x) = (sampling.source(variant / 2, tap / 3), sampling.source(variant % 2, tap % 3));
+            *offset = (y * from.row_stride() + x * from.stride) as isize;
+        }
+    }
+    let (up, down) = match sampling {
+        Sampling::Same => (1, 1),
+        Sampling::Half | Sampling::HalfBottomRight => (1, 2),
+        Sampling::Double => (2, 1),
+    };
+    let rows = Rows {
+        x: x.data(),
+        lines: to.batch * to.height * up,
+        length: to.width / up,
+        step: from.stride * down,
+    };
+    let line = |line: usize| {
+        let (row, px) = (line / up, line % up);
+        let (image, y) = (row / to.height, row % to.height);
+        Line {
+            start: image * from.image_stride() + y / up * down * from.row_stride(),
+            taps: &taps[y % up * 2 + px],
+            pixel: row * to.width + px,
+            pixel_step: up,
+        }
+    };
+    product(weights, &rows, finish, line);
 }

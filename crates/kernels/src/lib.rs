@@ -15,12 +15,18 @@ mod buffer;
 mod conv;
 mod elementwise;
 mod epilogue;
+mod finish;
 mod image;
 mod isa;
 mod linear;
+mod math;
 mod naive;
 mod norm;
 mod panels;
+mod parallel;
+mod product;
+mod simd;
+mod tile;
 
 pub use attention::{Attention, attention};
 pub use buffer::{Arena, Buffer, Number};

@@ -1,10 +1,11 @@
 //! Products of rows with packed weights.
 
 use crate::epilogue::Epilogue;
+use crate::finish::Finish;
 use crate::image::{Image, ImageMut};
 use crate::isa::Isa;
-use crate::naive;
 use crate::panels::{Change, Panels};
+use crate::product::{Line, Rows, product};
 
 /// Packed weights `[outputs, inputs]` of a linear layer or a 1×1 convolution.
 #[derive(Clone, Debug)]
@@ -83,10 +84,16 @@ fn width(isa: Isa) -> usize {
 ///
 /// # Panics
 /// If shapes do not fit each other.
-pub fn linear(x: Image<'_>, weights: &PackedLinear, epilogue: &Epilogue<'_>, out: ImageMut<'_>) {
+pub fn linear(x: Image<'_>, weights: &PackedLinear, epilogue: &Epilogue<'_>, mut out: ImageMut<'_>) {
     assert_eq!(x.layout().channels, weights.inputs(), "the input has the weights' channels");
     assert_eq!(out.layout().channels, weights.channels(), "the output has the weights' channels");
     assert_eq!(x.layout().pixels(), out.layout().pixels(), "input and output have the same pixels");
-    epilogue.check(&out.layout(), weights.outputs());
-    naive::product(&weights.0, epilogue, out, |pixel, _| x.layout().offset(pixel), x.data());
+    let from = x.layout();
+    let finish = Finish::new(&weights.0, epilogue, &mut out);
+    let (lines, length) =
+        if from.border == 0 { (1, from.pixels()) } else { (from.batch * from.height, from.width) };
+    let rows = Rows { x: x.data(), lines, length, step: from.stride };
+    let line =
+        |line| Line { start: from.offset(line * length), taps: &[0], pixel: line * length, pixel_step: 1 };
+    product(&weights.0, &rows, &finish, line);
 }

@@ -1,0 +1,163 @@
+//! The epilogue of a product: from sums in scratch memory to the output.
+
+use crate::epilogue::{Activation, Epilogue};
+use crate::image::{Image, ImageMut, Layout};
+use crate::math::{activate, by_activation, gelu};
+use crate::panels::Panels;
+use crate::parallel::Shared;
+use crate::simd::{Simd, kernel};
+
+/// Widest panel.
+pub(crate) const WIDEST: usize = 64;
+
+/// Where the results of a product go.
+pub(crate) struct Finish<'a> {
+    weights: &'a Panels,
+    epilogue: Epilogue<'a>,
+    layout: Layout,
+    out: Shared,
+}
+
+/// Where one output pixel lies.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Place {
+    pub(crate) image: usize,
+    out: usize,
+    residual: usize,
+}
+
+/// What is added to the sums of a panel.
+pub(crate) struct Shift([f32; WIDEST]);
+
+impl<'a> Finish<'a> {
+    pub(crate) fn new(weights: &'a Panels, epilogue: &Epilogue<'a>, out: &'a mut ImageMut<'_>) -> Self {
+        let layout = out.layout();
+        epilogue.check(&layout, weights.outputs);
+        Self { weights, epilogue: *epilogue, layout, out: Shared::new(out.data_mut()) }
+    }
+
+    pub(crate) fn place(&self, pixel: usize) -> Place {
+        Place {
+            image: pixel / (self.layout.height * self.layout.width),
+            out: self.layout.offset(pixel),
+            residual: self.epilogue.residual.map_or(0, |residual| residual.layout().offset(pixel)),
+        }
+    }
+
+    /// Bias and the image's row for the columns of a panel.
+    pub(crate) fn shift(&self, panel: usize, image: usize) -> Shift {
+        let mut shift = Shift([0.0; WIDEST]);
+        let row = self.epilogue.per_image.as_ref().map(|rows: &Image<'_>| rows.pixel(image));
+        let (_, width) = self.weights.panel(panel);
+        for (column, to) in shift.0[..width].iter_mut().enumerate() {
+            if let Some(output) = self.weights.output(panel, column) {
+                *to =
+                    self.epilogue.bias.map_or(0.0, |bias| bias[output]) + row.map_or(0.0, |row| row[output]);
+            }
+        }
+        shift
+    }
+
+    /// Finishes rows of sums of a panel, `stride` apart, that belong to `places`.
+    ///
+    /// # Safety
+    /// `sums` is valid for those rows, and no other thread writes this panel of these pixels.
+    pub(crate) unsafe fn rows(&self, panel: usize, sums: *const f32, stride: usize, places: &[Place]) {
+        let mut row = 0;
+        for places in places.chunk_by(|a, b| a.image == b.image || self.epilogue.per_image.is_none()) {
+            let shift = self.shift(panel, places[0].image);
+            // SAFETY: the caller's.
+            unsafe { self.rows_of_image(panel, sums.add(row * stride), stride, places, &shift) };
+            row += places.len();
+        }
+    }
+
+    /// The same for rows of one image.
+    ///
+    /// # Safety
+    /// As [`rows`](Self::rows).
+    pub(crate) unsafe fn rows_of_image(
+        &self,
+        panel: usize,
+        sums: *const f32,
+        stride: usize,
+        places: &[Place],
+        shift: &Shift,
+    ) {
+        let weights = self.weights;
+        let (_, width) = weights.panel(panel);
+        let step = if weights.gated { weights.width / 2 } else { weights.width };
+        let first = panel * step;
+        let columns = (self.layout.channels - first).min(step).min(width);
+        // SAFETY: the panel's first channel lies within the layout, which the view has checked; so for the residual.
+        let (out, residual) = unsafe {
+            let residual = self.epilogue.residual.map_or(std::ptr::null(), |r| r.data().as_ptr().add(first));
+            (self.out.get().add(first), residual)
+        };
+        let (isa, shift, accumulate) = (weights.isa, shift.0.as_ptr(), self.epilogue.accumulate);
+        let activation = if weights.gated { Activation::Identity } else { self.epilogue.activation };
+        by_activation!(activation, ACT => {
+            if weights.gated {
+                // SAFETY: the caller's, and the layouts' checks.
+                unsafe { finish::<ACT, true>(isa, sums, stride, places, shift, columns, step, out, residual, accumulate) }
+            } else {
+                // SAFETY: as above.
+                unsafe { finish::<ACT, false>(isa, sums, stride, places, shift, columns, step, out, residual, accumulate) }
+            }
+        });
+    }
+}
+
+#[inline(always)]
+unsafe fn finish_body<S: Simd, const ACT: u8, const GATED: bool>(
+    sums: *const f32,
+    stride: usize,
+    places: &[Place],
+    shift: *const f32,
+    columns: usize,
+    half: usize,
+    out: *mut f32,
+    residual: *const f32,
+    accumulate: bool,
+) {
+    // SAFETY: the caller's pointers are valid for the columns; scratch and shift for whole vectors.
+    unsafe {
+        for (row, place) in places.iter().enumerate() {
+            let (sums, out) = (sums.add(row * stride), out.add(place.out));
+            let mut j = 0;
+            while j < columns {
+                let mut v = S::add(S::load(sums.add(j)), S::load(shift.add(j)));
+                v = if GATED {
+                    let gate = S::add(S::load(sums.add(half + j)), S::load(shift.add(half + j)));
+                    S::mul(v, gelu::<S>(gate))
+                } else {
+                    activate::<S, ACT>(v)
+                };
+                let lanes = (columns - j).min(S::LANES);
+                if lanes == S::LANES {
+                    if !residual.is_null() {
+                        v = S::add(v, S::load(residual.add(place.residual + j)));
+                    }
+                    if accumulate {
+                        v = S::add(v, S::load(out.add(j)));
+                    }
+                    S::store(out.add(j), v);
+                } else {
+                    if !residual.is_null() {
+                        v = S::add(v, S::load_part(residual.add(place.residual + j), lanes));
+                    }
+                    if accumulate {
+                        v = S::add(v, S::load_part(out.add(j), lanes));
+                    }
+                    S::store_part(out.add(j), v, lanes);
+                }
+                j += S::LANES;
+            }
+        }
+    }
+}
+
+kernel! {
+    unsafe fn finish[const ACT: u8, const GATED: bool](sums: *const f32, stride: usize, places: &[Place], shift: *const f32,
+        columns: usize, half: usize, out: *mut f32, residual: *const f32, accumulate: bool) => finish_body
+}

@@ -1,0 +1,101 @@
+//! The product at the bottom of all others: a few rows by one panel, summed in registers.
+
+use crate::isa::Isa;
+use crate::simd::{Simd, kernel};
+
+/// C\[MR × NV vectors\] (+)= Σ over taps of A\[MR × depth\] · B\[depth × NV vectors\].
+///
+/// `a` is the first row at tap offset 0, `a_stride` the way to the next; B follows itself from tap to tap.
+#[inline(always)]
+unsafe fn tile_body<S: Simd, const MR: usize, const NV: usize>(
+    a: *const f32,
+    a_stride: usize,
+    taps: &[isize],
+    depth: usize,
+    b: *const f32,
+    c: *mut f32,
+    c_stride: usize,
+    first: bool,
+) {
+    // SAFETY: the caller's pointers are valid for these rows, taps and depths.
+    unsafe {
+        let mut acc = [[S::zero(); NV]; MR];
+        let mut b = b;
+        for &tap in taps {
+            let at = a.offset(tap);
+            for k in 0..depth {
+                let mut columns = [S::zero(); NV];
+                for j in 0..NV {
+                    columns[j] = S::load(b.add(S::LANES * j));
+                }
+                for i in 0..MR {
+                    let x = S::splat(*at.add(i * a_stride + k));
+                    for j in 0..NV {
+                        acc[i][j] = S::fma(x, columns[j], acc[i][j]);
+                    }
+                }
+                b = b.add(S::LANES * NV);
+            }
+        }
+        for i in 0..MR {
+            for j in 0..NV {
+                let to = c.add(i * c_stride + S::LANES * j);
+                S::store(to, if first { acc[i][j] } else { S::add(S::load(to), acc[i][j]) });
+            }
+        }
+    }
+}
+
+kernel! {
+    unsafe fn tile[const MR: usize, const NV: usize](a: *const f32, a_stride: usize, taps: &[isize], depth: usize,
+        b: *const f32, c: *mut f32, c_stride: usize, first: bool) => tile_body
+}
+
+/// Rows that a tile of `width` columns may have: as many as fit into the registers.
+fn most_rows(isa: Isa, vectors: usize) -> usize {
+    match isa {
+        Isa::Avx512 if vectors < 4 => 8,
+        Isa::Avx512 | Isa::Avx2 => 6,
+        Isa::Portable => 4,
+    }
+}
+
+/// C\[rows × width\] (+)= Σ over taps of A · B, with `width` a multiple of the lanes and at most 4 vectors.
+///
+/// # Safety
+/// `a` is valid for `depth` numbers at each row and tap, `b` for all of its `taps · depth · width`, `c` for its rows.
+pub(crate) unsafe fn multiply(
+    isa: Isa,
+    rows: usize,
+    width: usize,
+    (a, a_stride): (*const f32, usize),
+    taps: &[isize],
+    depth: usize,
+    b: *const f32,
+    (c, c_stride): (*mut f32, usize),
+    first: bool,
+) {
+    let vectors = width / isa.lanes();
+    let most = most_rows(isa, vectors);
+    let mut row = 0;
+    while row < rows {
+        let left = (rows - row).min(most);
+        // SAFETY: within the caller's rows.
+        let (a, c) = unsafe { (a.add(row * a_stride), c.add(row * c_stride)) };
+        macro_rules! choose {
+            ($($height:literal: $($count:literal)*;)*) => {
+                match (left, vectors) {
+                    $($(
+                        // SAFETY: the caller's.
+                        ($height.., $count) => unsafe {
+                            tile::<$height, $count>(isa, a, a_stride, taps, depth, b, c, c_stride, first);
+                            row += $height;
+                        },
+                    )*)*
+                    _ => unreachable!("a tile of {left} × {vectors} vectors"),
+                }
+            };
+        }
+        choose!(8: 1 2 3; 6: 1 2 3 4; 4: 1 2 3 4; 3: 1 2 3 4; 2: 1 2 3 4; 1: 1 2 3 4;);
+    }
+}
