@@ -4,8 +4,10 @@ use crate::epilogue::Epilogue;
 use crate::finish::Finish;
 use crate::image::{Image, ImageMut, Layout};
 use crate::isa::Isa;
-use crate::panels::{Change, Panels};
+use crate::merge::Change;
+use crate::panels::Panels;
 use crate::product::{Line, Rows, product};
+use crate::winograd::winograd;
 
 /// Packed weights `[outputs, inputs, 3, 3]`.
 #[derive(Clone, Debug)]
@@ -55,10 +57,24 @@ pub enum Algorithm {
     Auto,
     /// As nine products.
     Direct,
-    /// Winograd's F(2×2).
+    /// Winograd's F(2×2); direct where there is a stride.
     Winograd2,
-    /// Winograd's F(4×4) with the points 0, ±3/4, ±3/2.
+    /// Winograd's F(4×4) with the points 0, ±3/4, ±3/2; direct where there is a stride.
     Winograd4,
+}
+
+impl Algorithm {
+    /// What is used: the fastest for `Auto`, and direct for strides, which Winograd has no form for.
+    fn choose(self, sampling: Sampling, to: &Layout) -> Self {
+        match (sampling, self) {
+            (Sampling::Half | Sampling::HalfBottomRight, _) => Self::Direct,
+            // The transform of the weights, done for each call, is paid by the tiles.
+            (_, Self::Auto) if to.pixels() >= 256 => Self::Winograd4,
+            (_, Self::Auto) if to.pixels() >= 64 => Self::Winograd2,
+            (_, Self::Auto) => Self::Direct,
+            (_, chosen) => chosen,
+        }
+    }
 }
 
 impl PackedConv3x3 {
@@ -130,9 +146,14 @@ pub fn conv3x3(
         (from.batch, height, width),
         "the output has the convolution's size"
     );
-    let _ = algorithm;
+    let algorithm = algorithm.choose(sampling, &to);
     let finish = Finish::new(&weights.0, epilogue, &mut out);
-    direct(x, &weights.0, sampling, &finish, &to);
+    let enlarged = sampling == Sampling::Double;
+    match algorithm {
+        Algorithm::Winograd4 => winograd::<6, 4>(x, &weights.0, enlarged, &finish, &to),
+        Algorithm::Winograd2 => winograd::<4, 2>(x, &weights.0, enlarged, &finish, &to),
+        Algorithm::Direct | Algorithm::Auto => direct(x, &weights.0, sampling, &finish, &to),
+    }
 }
 
 /// Nine products: a tap of the kernel is an offset into the input.

@@ -9,6 +9,8 @@
     unsafe_code,
     reason = "vector instructions and strided writes from several threads; each behind a safe function"
 )]
+#![expect(clippy::too_many_arguments, reason = "a kernel's operands")]
+#![expect(clippy::needless_range_loop, reason = "loops with constant bounds over registers")]
 
 mod attention;
 mod buffer;
@@ -19,22 +21,24 @@ mod finish;
 mod image;
 mod isa;
 mod linear;
+mod lines;
 mod math;
-mod naive;
+mod merge;
 mod norm;
 mod panels;
 mod parallel;
 mod product;
 mod simd;
 mod tile;
+mod winograd;
 
 pub use attention::{Attention, attention};
 pub use buffer::{Arena, Buffer, Number};
 pub use conv::{Algorithm, PackedConv3x3, Sampling, conv3x3};
-pub use elementwise::{activation, add, from_planes, geglu, to_planes};
+pub use elementwise::{activation, add, clear_border, from_planes, geglu, to_planes};
 pub use epilogue::{Activation, Epilogue};
 pub use image::{Image, ImageMut, Layout};
 pub use isa::Isa;
 pub use linear::{PackedLinear, linear};
-pub use norm::{Affine, clear_border, group_norm, layer_norm};
-pub use panels::{Change, Delta};
+pub use merge::{Change, Delta};
+pub use norm::{Affine, group_norm, layer_norm};

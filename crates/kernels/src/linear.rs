@@ -4,7 +4,8 @@ use crate::epilogue::Epilogue;
 use crate::finish::Finish;
 use crate::image::{Image, ImageMut};
 use crate::isa::Isa;
-use crate::panels::{Change, Panels};
+use crate::merge::Change;
+use crate::panels::Panels;
 use crate::product::{Line, Rows, product};
 
 /// Packed weights `[outputs, inputs]` of a linear layer or a 1×1 convolution.

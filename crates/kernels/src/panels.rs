@@ -3,8 +3,11 @@
 //! A panel holds `width` outputs: `[panel][tap][input][output of the panel]`. The last is only as wide as whole vectors need, and
 //! filled up with zeros. In gated weights the first half of each panel are values, the second their gates.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::buffer::Buffer;
 use crate::isa::Isa;
+use crate::parallel::{Shared, each};
 
 /// Packed weights of a product, with `taps` offsets (1, or the 9 of a 3×3 convolution).
 #[derive(Clone, Debug)]
@@ -18,40 +21,16 @@ pub(crate) struct Panels {
     pub(crate) width: usize,
     pub(crate) gated: bool,
     pub(crate) isa: Isa,
+    /// Names the contents: clones share it, a merge gives a new one.
+    pub(crate) version: u64,
+    /// After a merge: the version that it started from, and which panels differ from that.
+    pub(crate) merged: Option<(u64, Vec<bool>)>,
 }
 
-/// A change of weights.
-#[derive(Clone, Copy, Debug)]
-pub enum Delta<'a> {
-    /// `strength · up · down`.
-    LowRank {
-        /// `[outputs, rank]`.
-        up: &'a [f32],
-        /// `[rank, inputs]`; for a 3×3 convolution `[rank, inputs, 3, 3]`.
-        down: &'a [f32],
-        /// The rank.
-        rank: usize,
-        /// What the product is multiplied by.
-        strength: f32,
-    },
-    /// `strength · delta`.
-    Dense {
-        /// In the shape of the weights.
-        delta: &'a [f32],
-        /// What it is multiplied by.
-        strength: f32,
-    },
-}
-
-/// A change of some rows of weights, such as the queries of a fused QKV.
-#[derive(Clone, Copy, Debug)]
-pub struct Change<'a> {
-    /// The first output that changes.
-    pub first: usize,
-    /// How many change.
-    pub outputs: usize,
-    /// By what.
-    pub delta: Delta<'a>,
+/// A number that no other contents have.
+pub(crate) fn next_version() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Panels {
@@ -72,11 +51,18 @@ impl Panels {
         let outputs: usize = blocks.iter().map(|block| block.len() / row).sum();
         assert!(outputs > 0, "weights have outputs");
         assert!(!gated || outputs.is_multiple_of(2), "gated weights have as many gates as values");
-        let mut panels = Self { data: Buffer::new(0), outputs, inputs, taps, width, gated, isa };
-        panels.data = Buffer::new(panels.columns() * row);
+        let version = next_version();
+        let data = Buffer::new(0);
+        let mut panels = Self { data, outputs, inputs, taps, width, gated, isa, version, merged: None };
         let rows: Vec<&[f32]> = blocks.iter().flat_map(|block| block.chunks_exact(row)).collect();
-        let mut data = std::mem::replace(&mut panels.data, Buffer::new(0));
-        panels.each(|at, output, input, tap| data[at] = rows[output][input * taps + tap]);
+        let mut data = Buffer::<f32>::new(panels.columns() * row);
+        let to = Shared::new(&mut data);
+        each(panels.count(), 2 * outputs * row, |panel| {
+            panels.each(panel, |at, output, input, tap| {
+                // SAFETY: within this panel, which this task alone writes.
+                unsafe { *to.get().add(at) = rows[output][input * taps + tap] };
+            });
+        });
         panels.data = data;
         panels
     }
@@ -111,14 +97,15 @@ impl Panels {
         (value < pairs).then_some(if column < half { value } else { pairs + value })
     }
 
-    /// Calls `f(place, output, input, tap)` for every weight.
-    fn each(&self, mut f: impl FnMut(usize, usize, usize, usize)) {
-        for panel in 0..self.count() {
-            let (start, width) = self.panel(panel);
+    /// Calls `f(place, output, input, tap)` for every weight of a panel, a few inputs at a time: both orders stay in the cache.
+    pub(crate) fn each(&self, panel: usize, mut f: impl FnMut(usize, usize, usize, usize)) {
+        const INPUTS: usize = 16;
+        let (start, width) = self.panel(panel);
+        for first in (0..self.inputs).step_by(INPUTS) {
             for column in 0..width {
                 let Some(output) = self.output(panel, column) else { continue };
-                for tap in 0..self.taps {
-                    for input in 0..self.inputs {
+                for input in first..(first + INPUTS).min(self.inputs) {
+                    for tap in 0..self.taps {
                         f(start + (tap * self.inputs + input) * width + column, output, input, tap);
                     }
                 }
@@ -129,51 +116,12 @@ impl Panels {
     /// The weights as they were given, `[outputs, inputs, taps]`.
     pub(crate) fn unpack(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.outputs * self.inputs * self.taps];
-        self.each(|at, output, input, tap| {
-            out[(output * self.inputs + input) * self.taps + tap] = self.data[at]
-        });
-        out
-    }
-
-    /// Sets the weights to `pristine` plus `changes`.
-    pub(crate) fn merge(&mut self, pristine: &Self, changes: &[Change<'_>]) {
-        assert!(
-            (self.outputs, self.inputs, self.taps, self.width, self.gated)
-                == (pristine.outputs, pristine.inputs, pristine.taps, pristine.width, pristine.gated),
-            "merged weights have the pristine ones' shape"
-        );
-        let row = self.inputs * self.taps;
-        for change in changes {
-            assert!(change.first + change.outputs <= self.outputs, "a change lies within the outputs");
-            match change.delta {
-                Delta::LowRank { up, down, rank, .. } => {
-                    assert_eq!(up.len(), change.outputs * rank, "up is [outputs, rank]");
-                    assert_eq!(down.len(), rank * row, "down is [rank, inputs]");
-                }
-                Delta::Dense { delta, .. } => {
-                    assert_eq!(delta.len(), change.outputs * row, "a dense change has the weights' shape")
-                }
-            }
+        for panel in 0..self.count() {
+            self.each(panel, |at, output, input, tap| {
+                out[(output * self.inputs + input) * self.taps + tap] = self.data[at];
+            });
         }
-        let (inputs, taps) = (self.inputs, self.taps);
-        let mut data = std::mem::replace(&mut self.data, Buffer::new(0));
-        data.copy_from_slice(&pristine.data);
-        self.each(|at, output, input, tap| {
-            for change in changes {
-                let Some(output) = output.checked_sub(change.first).filter(|o| *o < change.outputs) else {
-                    continue;
-                };
-                let k = input * taps + tap;
-                data[at] += match change.delta {
-                    Delta::LowRank { up, down, rank, strength } => {
-                        (0..rank).map(|r| up[output * rank + r] * down[r * inputs * taps + k]).sum::<f32>()
-                            * strength
-                    }
-                    Delta::Dense { delta, strength } => delta[output * inputs * taps + k] * strength,
-                };
-            }
-        });
-        self.data = data;
+        out
     }
 
     /// Their size in memory.

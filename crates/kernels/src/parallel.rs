@@ -45,13 +45,23 @@ impl<T> Shared<T> {
     }
 }
 
+/// Which of a thread's memories is lent: one function that lends calls another.
+#[derive(Clone, Copy)]
+pub(crate) enum Use {
+    /// Of one task.
+    Task,
+    /// Of a kernel, shared by its tasks.
+    Kernel,
+}
+
 /// Lends this thread's scratch memory of at least `len` numbers, with whatever is in it.
-pub(crate) fn scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+pub(crate) fn scratch<R>(which: Use, len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     thread_local! {
-        static KEPT: Cell<Option<Buffer>> = const { Cell::new(None) };
+        static KEPT: [Cell<Option<Buffer>>; 2] = const { [Cell::new(None), Cell::new(None)] };
     }
-    let mut buffer = KEPT.take().filter(|buffer| buffer.len() >= len).unwrap_or_else(|| Buffer::new(len));
+    let kept = KEPT.with(|kept| kept[which as usize].take());
+    let mut buffer = kept.filter(|buffer| buffer.len() >= len).unwrap_or_else(|| Buffer::new(len));
     let result = work(&mut buffer[..len]);
-    KEPT.set(Some(buffer));
+    KEPT.with(|kept| kept[which as usize].set(Some(buffer)));
     result
 }

@@ -5,7 +5,7 @@
 
 use crate::finish::{Finish, Place};
 use crate::panels::Panels;
-use crate::parallel::{each, scratch, wanted_tasks};
+use crate::parallel::{Use, each, scratch, wanted_tasks};
 use crate::tile::multiply;
 
 /// Numbers of a slice of a panel: 600 kB, for a second cache of 1 MB.
@@ -66,7 +66,7 @@ pub(crate) fn product<'l>(
             let line = line(at);
             *place = finish.place(line.pixel + position * line.pixel_step);
         }
-        scratch(BLOCK * weights.width, |sums| {
+        scratch(Use::Task, BLOCK * weights.width, |sums| {
             for panel in group * panels / groups..(group + 1) * panels / groups {
                 let (_, width) = weights.panel(panel);
                 let mut done = 0;

@@ -1,5 +1,7 @@
 //! Linear layers and 3×3 convolutions against f64.
 
+#![expect(clippy::too_many_arguments, clippy::needless_range_loop, reason = "what a kernel is given")]
+
 mod common;
 
 use adire_kernels::{

@@ -123,7 +123,7 @@ pub(crate) fn on_each_isa(mut test: impl FnMut(Isa)) {
 pub(crate) fn same_on_any_threads(work: impl Fn() -> Vec<f32> + Sync) {
     let isa = Isa::current();
     let run = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads start");
         pool.install(|| isa.run(&work)).into_iter().map(f32::to_bits).collect::<Vec<_>>()
     };
     let one = run(1);
