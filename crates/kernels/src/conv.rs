@@ -69,8 +69,7 @@ impl Algorithm {
         match (sampling, self) {
             (Sampling::Half | Sampling::HalfBottomRight, _) => Self::Direct,
             // The transform of the weights, done for each call, is paid by the tiles.
-            (_, Self::Auto) if to.pixels() >= 256 => Self::Winograd4,
-            (_, Self::Auto) if to.pixels() >= 64 => Self::Winograd2,
+            (_, Self::Auto) if to.pixels() >= 64 => Self::Winograd4,
             (_, Self::Auto) => Self::Direct,
             (_, chosen) => chosen,
         }
