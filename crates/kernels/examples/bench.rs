@@ -78,6 +78,8 @@ fn main() {
     if runs("pack") {
         let weights = random(1280 * 1280 * 9);
         time("pack 1280×1280×3×3", 0.0, || drop(PackedConv3x3::pack(&weights, 1280)));
+        let weights = random(1280 * 10240);
+        time("pack 1280×10240", 0.0, || drop(PackedLinear::pack(&weights, 1280)));
     }
 }
 

@@ -250,6 +250,9 @@ unsafe fn low_rank_body<S: Simd, const R: usize>(
                 }
             }
         }
+        if stream {
+            S::fence();
+        }
     }
 }
 

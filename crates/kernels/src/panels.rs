@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::buffer::Buffer;
 use crate::isa::Isa;
 use crate::parallel::{Shared, each};
+use crate::simd::{Simd, kernel};
 
 /// Packed weights of a product, with `taps` offsets (1, or the 9 of a 3×3 convolution).
 #[derive(Clone, Debug)]
@@ -57,11 +58,19 @@ impl Panels {
         let rows: Vec<&[f32]> = blocks.iter().flat_map(|block| block.chunks_exact(row)).collect();
         let mut data = Buffer::<f32>::new(panels.columns() * row);
         let to = Shared::new(&mut data);
+        let lanes = isa.lanes();
         each(panels.count(), 2 * outputs * row, |panel| {
-            panels.each(panel, |at, output, input, tap| {
-                // SAFETY: within this panel, which this task alone writes.
-                unsafe { *to.get().add(at) = rows[output][input * taps + tap] };
-            });
+            let (start, width) = panels.panel(panel);
+            for column in (0..width).step_by(lanes) {
+                let mut from = [std::ptr::null(); 16];
+                for (i, from) in from[..lanes].iter_mut().enumerate() {
+                    *from = panels
+                        .output(panel, column + i)
+                        .map_or(std::ptr::null(), |output| rows[output].as_ptr());
+                }
+                // SAFETY: rows of the weights, and a vector of each row of this panel, which this task alone writes.
+                unsafe { turn(isa, from.as_ptr(), inputs, taps, width, to.get().add(start + column)) };
+            }
         });
         panels.data = data;
         panels
@@ -129,3 +138,47 @@ impl Panels {
         self.data.len() * size_of::<f32>()
     }
 }
+
+/// Turns the weights of as many outputs as a vector has lanes: rows `[input][tap]` (nothing where there is no output) to a
+/// column of a panel, `[tap][input]`.
+#[inline(always)]
+unsafe fn turn_body<S: Simd>(
+    rows: *const *const f32,
+    inputs: usize,
+    taps: usize,
+    width: usize,
+    to: *mut f32,
+) {
+    let total = inputs * taps;
+    let (mut square, mut turned) = ([0.0f32; 256], [0.0f32; 256]);
+    let (mut input, mut tap) = (0, 0);
+    // SAFETY: `LANES` rows of `total`, as many rows of the panel; the squares have `LANES` rows at most.
+    unsafe {
+        for first in (0..total).step_by(S::LANES) {
+            let count = (total - first).min(S::LANES);
+            for i in 0..S::LANES {
+                let row = *rows.add(i);
+                let v = if row.is_null() {
+                    S::zero()
+                } else if count == S::LANES {
+                    S::load(row.add(first))
+                } else {
+                    S::load_part(row.add(first), count)
+                };
+                S::store(square.as_mut_ptr().add(i * S::LANES), v);
+            }
+            S::transpose(square.as_ptr(), S::LANES, turned.as_mut_ptr(), S::LANES);
+            for i in 0..count {
+                let v = S::load(turned.as_ptr().add(i * S::LANES));
+                S::stream(to.add((tap * inputs + input) * width), v);
+                tap += 1;
+                if tap == taps {
+                    (tap, input) = (0, input + 1);
+                }
+            }
+        }
+        S::fence();
+    }
+}
+
+kernel! { unsafe fn turn(rows: *const *const f32, inputs: usize, taps: usize, width: usize, to: *mut f32) => turn_body }

@@ -47,6 +47,11 @@ impl Simd for Avx2 {
         unsafe { _mm256_stream_ps(to, v) }
     }
     #[inline(always)]
+    unsafe fn fence() {
+        // SAFETY: see above.
+        unsafe { _mm_sfence() }
+    }
+    #[inline(always)]
     unsafe fn load_part(from: *const f32, lanes: usize) -> V {
         // SAFETY: see above.
         unsafe { _mm256_maskload_ps(from, mask(lanes)) }

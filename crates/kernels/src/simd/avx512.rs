@@ -43,6 +43,11 @@ impl Simd for Avx512 {
         unsafe { _mm512_stream_ps(to, v) }
     }
     #[inline(always)]
+    unsafe fn fence() {
+        // SAFETY: see above.
+        unsafe { _mm_sfence() }
+    }
+    #[inline(always)]
     unsafe fn load_part(from: *const f32, lanes: usize) -> V {
         // SAFETY: see above.
         unsafe { _mm512_maskz_loadu_ps(mask(lanes), from) }

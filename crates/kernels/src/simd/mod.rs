@@ -32,6 +32,8 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn store(to: *mut f32, v: Self::V);
     /// Stores past the caches; `to` is aligned to the vector.
     unsafe fn stream(to: *mut f32, v: Self::V);
+    /// Orders what was streamed before what is stored next.
+    unsafe fn fence();
     /// The first `lanes` lanes, and zeros.
     unsafe fn load_part(from: *const f32, lanes: usize) -> Self::V;
     unsafe fn store_part(to: *mut f32, v: Self::V, lanes: usize);

@@ -48,6 +48,8 @@ impl Simd for Portable {
         unsafe { Self::store(to, v) }
     }
     #[inline(always)]
+    unsafe fn fence() {}
+    #[inline(always)]
     unsafe fn load_part(from: *const f32, lanes: usize) -> V {
         let mut out = [0.0; LANES];
         for (i, out) in out.iter_mut().enumerate().take(lanes) {
