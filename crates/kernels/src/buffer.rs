@@ -2,6 +2,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut, Range};
+use std::ptr::NonNull;
 
 /// From this size on, a buffer asks for huge pages and is aligned to them.
 const LARGE: usize = 4 << 20;
@@ -21,7 +22,7 @@ impl Number for u16 {}
 
 /// A fixed number of zeroed numbers, aligned to 64 bytes (2 MB, with huge pages, from 4 MB on).
 pub struct Buffer<T: Number = f32> {
-    start: std::ptr::NonNull<T>,
+    start: NonNull<T>,
     len: usize,
 }
 
@@ -34,10 +35,7 @@ impl<T: Number> Buffer<T> {
     /// `len` zeros.
     pub fn new(len: usize) -> Self {
         let layout = Self::layout(len);
-        // SAFETY: the layout has at least 64 bytes.
-        let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = std::ptr::NonNull::new(start) else { handle_alloc_error(layout) };
-        advise(start.as_ptr(), layout.size());
+        let start = if layout.size() >= LARGE { pages::map(layout) } else { allocate(layout) };
         Self { start: start.cast(), len }
     }
 
@@ -48,26 +46,92 @@ impl<T: Number> Buffer<T> {
     }
 }
 
-/// Asks for huge pages: a wish, whose refusal changes nothing but speed.
-#[cfg(all(target_os = "linux", not(miri)))]
-fn advise(start: *mut u8, bytes: usize) {
-    unsafe extern "C" {
-        fn madvise(address: *mut u8, bytes: usize, advice: i32) -> i32;
-    }
-    const MADV_HUGEPAGE: i32 = 14;
-    if bytes >= LARGE {
-        // SAFETY: the range is memory of ours, and this advice changes no contents.
-        unsafe { madvise(start, bytes, MADV_HUGEPAGE) };
+impl<T: Number> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        let layout = Self::layout(self.len);
+        if layout.size() >= LARGE {
+            pages::unmap(self.start.cast(), layout);
+        } else {
+            // SAFETY: allocated in `new` with the same layout.
+            unsafe { dealloc(self.start.as_ptr().cast(), layout) }
+        }
     }
 }
 
-#[cfg(not(all(target_os = "linux", not(miri))))]
-fn advise(_start: *mut u8, _bytes: usize) {}
+fn allocate(layout: Layout) -> NonNull<u8> {
+    // SAFETY: the layout has at least 64 bytes.
+    let start = unsafe { alloc_zeroed(layout) };
+    NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout))
+}
 
-impl<T: Number> Drop for Buffer<T> {
-    fn drop(&mut self) {
-        // SAFETY: allocated in `new` with the same layout.
-        unsafe { dealloc(self.start.as_ptr().cast(), Self::layout(self.len)) }
+/// Large buffers are mapped: the allocator would write zeros into memory that is zero, before it could be asked for huge pages.
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
+mod pages {
+    use std::alloc::{Layout, handle_alloc_error};
+    use std::ptr::NonNull;
+
+    unsafe extern "C" {
+        fn mmap(
+            address: *mut u8,
+            bytes: usize,
+            protection: i32,
+            flags: i32,
+            file: i32,
+            offset: i64,
+        ) -> *mut u8;
+        fn munmap(address: *mut u8, bytes: usize) -> i32;
+        fn madvise(address: *mut u8, bytes: usize, advice: i32) -> i32;
+    }
+    const READ_WRITE: i32 = 1 | 2;
+    /// Private, and of no file: the same numbers on x86-64 and aarch64.
+    const ANONYMOUS: i32 = 0x02 | 0x20;
+    const HUGE_PAGES: i32 = 14;
+
+    /// Bytes that are mapped for a layout: whole pages of its alignment.
+    fn mapped(layout: Layout) -> usize {
+        layout.pad_to_align().size()
+    }
+
+    pub(super) fn map(layout: Layout) -> NonNull<u8> {
+        let (bytes, align) = (mapped(layout), layout.align());
+        // SAFETY: a new mapping anywhere; one alignment more than needed, and what is too much given back.
+        unsafe {
+            let start = mmap(std::ptr::null_mut(), bytes + align, READ_WRITE, ANONYMOUS, -1, 0);
+            if start.is_null() || start.addr() == usize::MAX {
+                handle_alloc_error(layout);
+            }
+            let before = start.align_offset(align);
+            let aligned = start.add(before);
+            if before > 0 {
+                munmap(start, before);
+            }
+            if before < align {
+                munmap(aligned.add(bytes), align - before);
+            }
+            // A wish, whose refusal changes nothing but speed.
+            madvise(aligned, bytes, HUGE_PAGES);
+            NonNull::new_unchecked(aligned)
+        }
+    }
+
+    pub(super) fn unmap(start: NonNull<u8>, layout: Layout) {
+        // SAFETY: mapped in `map` with the same layout, and not used any more.
+        unsafe { munmap(start.as_ptr(), mapped(layout)) };
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(miri))))]
+mod pages {
+    use std::alloc::{Layout, dealloc};
+    use std::ptr::NonNull;
+
+    pub(super) fn map(layout: Layout) -> NonNull<u8> {
+        super::allocate(layout)
+    }
+
+    pub(super) fn unmap(start: NonNull<u8>, layout: Layout) {
+        // SAFETY: allocated in `map` with the same layout.
+        unsafe { dealloc(start.as_ptr(), layout) }
     }
 }
 

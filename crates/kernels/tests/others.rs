@@ -5,7 +5,7 @@
 mod common;
 
 use adire_kernels::{
-    Activation, Affine, Arena, Attention, Change, Delta, Image, ImageMut, Layout, PackedConv3x3,
+    Activation, Affine, Arena, Attention, Buffer, Change, Delta, Image, ImageMut, Layout, PackedConv3x3,
     PackedLinear, activation, add, attention, clear_border, from_planes, geglu, group_norm, layer_norm,
     to_planes,
 };
@@ -337,4 +337,16 @@ fn wrong_shapes_panic() {
     assert!(refused(|| _ = Image::new(&data, Layout::plain(1, 10, 10, 1))));
     assert!(refused(|| _ = PackedLinear::pack(&data, 10)));
     assert!(refused(|| _ = ImageMut::new(&mut data, Layout::plain(1, 10, 5, 2))));
+}
+
+#[test]
+fn large_buffers_are_zero_and_aligned() {
+    for len in [0, 1, 1 << 10, (1 << 20) - 1, 1 << 20, (3 << 20) + 5] {
+        let mut buffer = Buffer::<f32>::new(len);
+        assert_eq!(buffer.len(), len);
+        assert!(buffer.iter().all(|x| *x == 0.0));
+        assert_eq!(buffer.as_ptr().addr() % if len >= 1 << 20 { 2 << 20 } else { 64 }, 0);
+        buffer.fill(1.0);
+        assert!(buffer.clone().iter().all(|x| *x == 1.0));
+    }
 }
