@@ -274,9 +274,9 @@ fn peak() {
         }};
     }
     match Isa::current() {
-        Isa::Avx512 => run!("zmm", 16),
+        Isa::Avx512 | Isa::Avx512Bf16 => run!("zmm", 16),
         Isa::Avx2 => run!("ymm", 8),
-        Isa::Portable => {}
+        _ => {}
     }
 }
 

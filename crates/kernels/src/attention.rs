@@ -109,13 +109,7 @@ pub fn attention(q: Image<'_>, k: Image<'_>, v: Image<'_>, options: Attention, m
 
 /// Vectors of queries in a tile.
 fn vectors(isa: Isa) -> usize {
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => crate::simd::Avx512::QUERIES,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => crate::simd::Avx2::QUERIES,
-        _ => crate::simd::Portable::QUERIES,
-    }
+    if isa.is_wide() { 3 } else { 2 }
 }
 
 /// Keys and values of one head of one image.

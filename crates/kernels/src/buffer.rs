@@ -14,11 +14,11 @@ pub trait Number: Copy + Send + Sync + 'static + sealed::Sealed {}
 mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}
-    impl Sealed for u16 {}
+    impl Sealed for half::bf16 {}
 }
 
 impl Number for f32 {}
-impl Number for u16 {}
+impl Number for half::bf16 {}
 
 /// A fixed number of zeroed numbers, aligned to 64 bytes (2 MB, with huge pages, from 4 MB on).
 pub struct Buffer<T: Number = f32> {

@@ -2,12 +2,13 @@
 
 use crate::epilogue::Epilogue;
 use crate::finish::Finish;
-use crate::image::{Image, ImageMut, Layout};
+use crate::image::{AnyImage, AnyImageMut, Dtype, Image, Layout};
 use crate::isa::Isa;
 use crate::merge::Change;
 use crate::panels::Panels;
 use crate::product::{Line, Rows, product};
-use crate::winograd::winograd;
+use crate::tile::Operand;
+use crate::winograd::{Transform, winograd};
 
 /// Packed weights `[outputs, inputs, 3, 3]`.
 #[derive(Clone, Debug)]
@@ -65,11 +66,13 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// What is used: the fastest for `Auto`, and direct for strides, which Winograd has no form for.
-    fn choose(self, sampling: Sampling, to: &Layout) -> Self {
+    fn choose(self, dtype: Dtype, sampling: Sampling, to: &Layout) -> Self {
         match (sampling, self) {
             (Sampling::Half | Sampling::HalfBottomRight, _) => Self::Direct,
             // The transform of the weights, done for each call, is paid by the tiles.
-            (_, Self::Auto) if to.pixels() >= 64 => Self::Winograd4,
+            (_, Self::Auto) if to.pixels() >= 64 && dtype == Dtype::F32 => Self::Winograd4,
+            // F(4×4) would round to bf16 what its transforms have magnified.
+            (_, Self::Auto) if to.pixels() >= 64 => Self::Winograd2,
             (_, Self::Auto) => Self::Direct,
             (_, chosen) => chosen,
         }
@@ -82,8 +85,21 @@ impl PackedConv3x3 {
     /// # Panics
     /// If they are not whole rows.
     pub fn pack(weights: &[f32], inputs: usize) -> Self {
+        Self::pack_as(Dtype::F32, weights, inputs)
+    }
+
+    /// The same, rounded to a type.
+    ///
+    /// # Panics
+    /// If they are not whole rows, or bf16 is asked for and the inputs are odd.
+    pub fn pack_as(dtype: Dtype, weights: &[f32], inputs: usize) -> Self {
         let isa = Isa::current();
-        Self(Panels::pack(&[weights], inputs, 9, false, isa, width(isa)))
+        Self(Panels::pack(dtype, &[weights], inputs, 9, false, isa, width(isa)))
+    }
+
+    /// The type of the packed numbers.
+    pub fn dtype(&self) -> Dtype {
+        self.0.dtype()
     }
 
     /// Channels of the output.
@@ -117,24 +133,22 @@ impl PackedConv3x3 {
 
 /// Outputs of a panel.
 fn width(isa: Isa) -> usize {
-    match isa {
-        Isa::Avx512 => 48,
-        Isa::Portable | Isa::Avx2 => 16,
-    }
+    if isa.is_wide() { 48 } else { 16 }
 }
 
-/// Convolves `x`, whose border must be zero, with the weights.
+/// Convolves `x`, whose border must be zero, with the weights. Images of bf16 are convolved with weights of bf16.
 ///
 /// # Panics
-/// If shapes do not fit each other, or `x` has no border.
-pub fn conv3x3(
-    x: Image<'_>,
+/// If shapes do not fit each other, `x` has no border, or `x` and the weights are of different types.
+pub fn conv3x3<'a>(
+    x: impl Into<AnyImage<'a>>,
     weights: &PackedConv3x3,
     sampling: Sampling,
     algorithm: Algorithm,
     epilogue: &Epilogue<'_>,
-    mut out: ImageMut<'_>,
+    out: impl Into<AnyImageMut<'a>>,
 ) {
+    let (x, mut out) = (x.into(), out.into());
     let (from, to) = (x.layout(), out.layout());
     assert_eq!(from.border, 1, "a 3×3 convolution reads an image with a border");
     assert_eq!(from.channels, weights.inputs(), "the input has the weights' channels");
@@ -145,18 +159,38 @@ pub fn conv3x3(
         (from.batch, height, width),
         "the output has the convolution's size"
     );
-    let algorithm = algorithm.choose(sampling, &to);
+    let algorithm = algorithm.choose(weights.dtype(), sampling, &to);
     let finish = Finish::new(&weights.0, epilogue, &mut out);
+    match x {
+        AnyImage::F32(x) => convolve(x, &weights.0, sampling, algorithm, &finish, &to),
+        AnyImage::Bf16(x) => convolve(x, &weights.0, sampling, algorithm, &finish, &to),
+    }
+}
+
+fn convolve<T: Transform>(
+    x: Image<'_, T>,
+    weights: &Panels,
+    sampling: Sampling,
+    algorithm: Algorithm,
+    finish: &Finish<'_>,
+    to: &Layout,
+) {
     let enlarged = sampling == Sampling::Double;
     match algorithm {
-        Algorithm::Winograd4 => winograd::<6, 4>(x, &weights.0, enlarged, &finish, &to),
-        Algorithm::Winograd2 => winograd::<4, 2>(x, &weights.0, enlarged, &finish, &to),
-        Algorithm::Direct | Algorithm::Auto => direct(x, &weights.0, sampling, &finish, &to),
+        Algorithm::Winograd4 => winograd::<T, 6, 4>(x, weights, enlarged, finish, to),
+        Algorithm::Winograd2 => winograd::<T, 4, 2>(x, weights, enlarged, finish, to),
+        Algorithm::Direct | Algorithm::Auto => direct(x, weights, sampling, finish, to),
     }
 }
 
 /// Nine products: a tap of the kernel is an offset into the input.
-fn direct(x: Image<'_>, weights: &Panels, sampling: Sampling, finish: &Finish<'_>, to: &Layout) {
+fn direct<T: Operand>(
+    x: Image<'_, T>,
+    weights: &Panels,
+    sampling: Sampling,
+    finish: &Finish<'_>,
+    to: &Layout,
+) {
     let from = x.layout();
     // In the enlarged image, pixels of equal parity see the same of the four neighbourhoods.
     let parities = if sampling == Sampling::Double { 2 } else { 1 };

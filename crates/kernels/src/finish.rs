@@ -1,11 +1,13 @@
 //! The epilogue of a product: from sums in scratch memory to the output.
 
-use crate::epilogue::{Activation, Epilogue};
-use crate::image::{Image, ImageMut, Layout};
-use crate::math::{activate, by_activation, gelu};
+use half::bf16;
+
+use crate::epilogue::Epilogue;
+use crate::image::{AnyImageMut, Image, Layout};
+use crate::math::{IDENTITY, activate, by_activation, gelu};
 use crate::panels::Panels;
 use crate::parallel::Shared;
-use crate::simd::{Simd, kernel};
+use crate::simd::{Element, Simd, kernel};
 
 /// Widest panel.
 pub(crate) const WIDEST: usize = 64;
@@ -15,7 +17,14 @@ pub(crate) struct Finish<'a> {
     weights: &'a Panels,
     epilogue: Epilogue<'a>,
     layout: Layout,
-    out: Shared,
+    out: Out,
+}
+
+/// The memory of the output.
+#[derive(Clone, Copy)]
+enum Out {
+    F32(Shared<f32>),
+    Bf16(Shared<bf16>),
 }
 
 /// Where one output pixel lies.
@@ -30,10 +39,14 @@ pub(crate) struct Place {
 pub(crate) struct Shift([f32; WIDEST]);
 
 impl<'a> Finish<'a> {
-    pub(crate) fn new(weights: &'a Panels, epilogue: &Epilogue<'a>, out: &'a mut ImageMut<'_>) -> Self {
+    pub(crate) fn new(weights: &'a Panels, epilogue: &Epilogue<'a>, out: &'a mut AnyImageMut<'_>) -> Self {
         let layout = out.layout();
         epilogue.check(&layout, weights.outputs);
-        Self { weights, epilogue: *epilogue, layout, out: Shared::new(out.data_mut()) }
+        let out = match out {
+            AnyImageMut::F32(out) => Out::F32(Shared::new(out.data_mut())),
+            AnyImageMut::Bf16(out) => Out::Bf16(Shared::new(out.data_mut())),
+        };
+        Self { weights, epilogue: *epilogue, layout, out }
     }
 
     pub(crate) fn place(&self, pixel: usize) -> Place {
@@ -89,34 +102,63 @@ impl<'a> Finish<'a> {
         let step = if weights.gated { weights.width / 2 } else { weights.width };
         let first = panel * step;
         let columns = (self.layout.channels - first).min(step).min(width);
-        // SAFETY: the panel's first channel lies within the layout, which the view has checked; so for the residual.
-        let (out, residual) = unsafe {
-            let residual = self.epilogue.residual.map_or(std::ptr::null(), |r| r.data().as_ptr().add(first));
-            (self.out.get().add(first), residual)
-        };
-        let (isa, shift, accumulate) = (weights.isa, shift.0.as_ptr(), self.epilogue.accumulate);
-        let activation = if weights.gated { Activation::Identity } else { self.epilogue.activation };
-        by_activation!(activation, ACT => {
-            if weights.gated {
-                // SAFETY: the caller's, and the layouts' checks.
-                unsafe { finish::<ACT, true>(isa, sums, stride, places, shift, columns, step, out, residual, accumulate) }
-            } else {
-                // SAFETY: as above.
-                unsafe { finish::<ACT, false>(isa, sums, stride, places, shift, columns, step, out, residual, accumulate) }
+        // SAFETY: the panel's first channel lies within the layout, which the view has checked.
+        let residual =
+            self.epilogue.residual.map_or(std::ptr::null(), |r| unsafe { r.data().as_ptr().add(first) });
+        // SAFETY: the caller's; the output's first channel as the residual's.
+        unsafe {
+            match self.out {
+                Out::F32(out) => {
+                    self.finish(sums, stride, places, shift, columns, step, out.get().add(first), residual)
+                }
+                Out::Bf16(out) => {
+                    self.finish(sums, stride, places, shift, columns, step, out.get().add(first), residual)
+                }
             }
-        });
+        }
+    }
+
+    /// # Safety
+    /// As [`rows`](Self::rows); `out` and `residual` begin at the panel's first channel.
+    unsafe fn finish<O: Element>(
+        &self,
+        sums: *const f32,
+        stride: usize,
+        places: &[Place],
+        shift: &Shift,
+        columns: usize,
+        step: usize,
+        out: *mut O,
+        residual: *const f32,
+    ) {
+        let (isa, shift, accumulate) = (self.weights.isa, shift.0.as_ptr(), self.epilogue.accumulate);
+        if self.weights.gated {
+            // SAFETY: the caller's.
+            unsafe {
+                finish::<O, IDENTITY, true>(
+                    isa, sums, stride, places, shift, columns, step, out, residual, accumulate,
+                )
+            }
+        } else {
+            by_activation!(self.epilogue.activation, ACT => {
+                // SAFETY: the caller's.
+                unsafe {
+                    finish::<O, ACT, false>(isa, sums, stride, places, shift, columns, step, out, residual, accumulate)
+                }
+            });
+        }
     }
 }
 
 #[inline(always)]
-unsafe fn finish_body<S: Simd, const ACT: u8, const GATED: bool>(
+unsafe fn finish_body<S: Simd, O: Element, const ACT: u8, const GATED: bool>(
     sums: *const f32,
     stride: usize,
     places: &[Place],
     shift: *const f32,
     columns: usize,
     half: usize,
-    out: *mut f32,
+    out: *mut O,
     residual: *const f32,
     accumulate: bool,
 ) {
@@ -139,17 +181,17 @@ unsafe fn finish_body<S: Simd, const ACT: u8, const GATED: bool>(
                         v = S::add(v, S::load(residual.add(place.residual + j)));
                     }
                     if accumulate {
-                        v = S::add(v, S::load(out.add(j)));
+                        v = S::add(v, O::load::<S>(out.add(j)));
                     }
-                    S::store(out.add(j), v);
+                    O::store::<S>(out.add(j), v);
                 } else {
                     if !residual.is_null() {
                         v = S::add(v, S::load_part(residual.add(place.residual + j), lanes));
                     }
                     if accumulate {
-                        v = S::add(v, S::load_part(out.add(j), lanes));
+                        v = S::add(v, O::load_part::<S>(out.add(j), lanes));
                     }
-                    S::store_part(out.add(j), v, lanes);
+                    O::store_part::<S>(out.add(j), v, lanes);
                 }
                 j += S::LANES;
             }
@@ -158,6 +200,6 @@ unsafe fn finish_body<S: Simd, const ACT: u8, const GATED: bool>(
 }
 
 kernel! {
-    unsafe fn finish[const ACT: u8, const GATED: bool](sums: *const f32, stride: usize, places: &[Place], shift: *const f32,
-        columns: usize, half: usize, out: *mut f32, residual: *const f32, accumulate: bool) => finish_body
+    unsafe fn finish{O}[const ACT: u8, const GATED: bool](sums: *const f32, stride: usize, places: &[Place], shift: *const f32,
+        columns: usize, half: usize, out: *mut O, residual: *const f32, accumulate: bool) => finish_body
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use half::bf16;
+
 /// How the pixels of a batch lie in memory.
 ///
 /// A sequence of tokens is an image of height 1. A part of the channels (one of Q, K, V; a half of a concatenation) is
@@ -181,5 +183,77 @@ impl<'a, T> ImageMut<'a, T> {
     /// The same, to read.
     pub fn as_image(&self) -> Image<'_, T> {
         Image { layout: self.layout, data: self.data }
+    }
+}
+
+/// A type of numbers in memory. Sums are f32 whatever it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Dtype {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// The upper 16 of those.
+    Bf16,
+}
+
+/// Pixels to read, of any type.
+#[derive(Clone, Copy, Debug)]
+pub enum AnyImage<'a> {
+    /// Of f32.
+    F32(Image<'a, f32>),
+    /// Of bf16.
+    Bf16(Image<'a, bf16>),
+}
+
+/// Pixels to write, of any type.
+#[derive(Debug)]
+pub enum AnyImageMut<'a> {
+    /// Of f32.
+    F32(ImageMut<'a, f32>),
+    /// Of bf16.
+    Bf16(ImageMut<'a, bf16>),
+}
+
+impl AnyImage<'_> {
+    /// How it lies in memory.
+    pub fn layout(&self) -> Layout {
+        match self {
+            Self::F32(image) => image.layout(),
+            Self::Bf16(image) => image.layout(),
+        }
+    }
+}
+
+impl AnyImageMut<'_> {
+    /// How it lies in memory.
+    pub fn layout(&self) -> Layout {
+        match self {
+            Self::F32(image) => image.layout(),
+            Self::Bf16(image) => image.layout(),
+        }
+    }
+}
+
+impl<'a> From<Image<'a, f32>> for AnyImage<'a> {
+    fn from(image: Image<'a, f32>) -> Self {
+        Self::F32(image)
+    }
+}
+
+impl<'a> From<Image<'a, bf16>> for AnyImage<'a> {
+    fn from(image: Image<'a, bf16>) -> Self {
+        Self::Bf16(image)
+    }
+}
+
+impl<'a> From<ImageMut<'a, f32>> for AnyImageMut<'a> {
+    fn from(image: ImageMut<'a, f32>) -> Self {
+        Self::F32(image)
+    }
+}
+
+impl<'a> From<ImageMut<'a, bf16>> for AnyImageMut<'a> {
+    fn from(image: ImageMut<'a, bf16>) -> Self {
+        Self::Bf16(image)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 /// A set of instructions that every kernel exists for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Isa {
     /// What the program was compiled for; plain Rust.
     Portable,
@@ -12,6 +13,8 @@ pub enum Isa {
     Avx2,
     /// AVX-512 (F, BW, DQ, VL).
     Avx512,
+    /// AVX-512 with products of bf16.
+    Avx512Bf16,
 }
 
 thread_local! {
@@ -19,7 +22,7 @@ thread_local! {
 }
 
 impl Isa {
-    /// The best of this processor, or what `ADIRE_CPU` (`portable`, `avx2`, `avx512`) says if the processor has it.
+    /// The best of this processor, or what `ADIRE_CPU` (`portable`, `avx2`, `avx512`, `avx512bf16`) says if the processor has it.
     pub fn current() -> Self {
         static BEST: OnceLock<Isa> = OnceLock::new();
         FORCED.get().unwrap_or_else(|| {
@@ -46,6 +49,9 @@ impl Isa {
                 && is_x86_feature_detected!("avx512vl")
             {
                 all.push(Self::Avx512);
+                if is_x86_feature_detected!("avx512bf16") {
+                    all.push(Self::Avx512Bf16);
+                }
             }
         }
         all
@@ -73,18 +79,26 @@ impl Isa {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Avx512Bf16 => "avx512bf16",
         }
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        [Self::Portable, Self::Avx2, Self::Avx512].into_iter().find(|isa| isa.name() == name)
+        [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16]
+            .into_iter()
+            .find(|isa| isa.name() == name)
+    }
+
+    /// Whether it has AVX-512's vectors and registers.
+    pub(crate) fn is_wide(self) -> bool {
+        matches!(self, Self::Avx512 | Self::Avx512Bf16)
     }
 
     /// Lanes of one vector of f32.
     pub(crate) fn lanes(self) -> usize {
         match self {
             Self::Portable | Self::Avx2 => 8,
-            Self::Avx512 => 16,
+            Self::Avx512 | Self::Avx512Bf16 => 16,
         }
     }
 }

@@ -37,7 +37,7 @@ pub use buffer::{Arena, Buffer, Number};
 pub use conv::{Algorithm, PackedConv3x3, Sampling, conv3x3};
 pub use elementwise::{activation, add, clear_border, from_planes, geglu, to_planes};
 pub use epilogue::{Activation, Epilogue};
-pub use image::{Image, ImageMut, Layout};
+pub use image::{AnyImage, AnyImageMut, Dtype, Image, ImageMut, Layout};
 pub use isa::Isa;
 pub use linear::{PackedLinear, linear};
 pub use merge::{Change, Delta};

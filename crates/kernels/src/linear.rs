@@ -2,11 +2,12 @@
 
 use crate::epilogue::Epilogue;
 use crate::finish::Finish;
-use crate::image::{Image, ImageMut};
+use crate::image::{AnyImage, AnyImageMut, Dtype, Image};
 use crate::isa::Isa;
 use crate::merge::Change;
 use crate::panels::Panels;
 use crate::product::{Line, Rows, product};
+use crate::tile::Operand;
 
 /// Packed weights `[outputs, inputs]` of a linear layer or a 1×1 convolution.
 #[derive(Clone, Debug)]
@@ -26,8 +27,7 @@ impl PackedLinear {
     /// # Panics
     /// If one of them is not whole rows.
     pub fn stack(blocks: &[&[f32]], inputs: usize) -> Self {
-        let isa = Isa::current();
-        Self(Panels::pack(blocks, inputs, 1, false, isa, width(isa)))
+        Self::stack_as(Dtype::F32, blocks, inputs)
     }
 
     /// Packs the weights of a GEGLU, values first and gates after them: the output has half as many channels.
@@ -35,8 +35,30 @@ impl PackedLinear {
     /// # Panics
     /// If they are not whole rows, or their number is odd.
     pub fn gated(weights: &[f32], inputs: usize) -> Self {
+        Self::gated_as(Dtype::F32, weights, inputs)
+    }
+
+    /// As [`stack`](Self::stack), rounded to a type.
+    ///
+    /// # Panics
+    /// If a block is not whole rows, or bf16 is asked for and the inputs are odd.
+    pub fn stack_as(dtype: Dtype, blocks: &[&[f32]], inputs: usize) -> Self {
         let isa = Isa::current();
-        Self(Panels::pack(&[weights], inputs, 1, true, isa, width(isa)))
+        Self(Panels::pack(dtype, blocks, inputs, 1, false, isa, width(isa)))
+    }
+
+    /// As [`gated`](Self::gated), rounded to a type.
+    ///
+    /// # Panics
+    /// If they are not whole rows, their number is odd, or bf16 is asked for and the inputs are odd.
+    pub fn gated_as(dtype: Dtype, weights: &[f32], inputs: usize) -> Self {
+        let isa = Isa::current();
+        Self(Panels::pack(dtype, &[weights], inputs, 1, true, isa, width(isa)))
+    }
+
+    /// The type of the packed numbers.
+    pub fn dtype(&self) -> Dtype {
+        self.0.dtype()
     }
 
     /// Rows of the weights.
@@ -75,26 +97,36 @@ impl PackedLinear {
 
 /// Outputs of a panel.
 fn width(isa: Isa) -> usize {
-    match isa {
-        Isa::Avx512 => 64,
-        Isa::Portable | Isa::Avx2 => 16,
-    }
+    if isa.is_wide() { 64 } else { 16 }
 }
 
-/// Multiplies every pixel of `x` with the weights.
+/// Multiplies every pixel of `x` with the weights. Images of bf16 are multiplied with weights of bf16, summed in f32.
 ///
 /// # Panics
-/// If shapes do not fit each other.
-pub fn linear(x: Image<'_>, weights: &PackedLinear, epilogue: &Epilogue<'_>, mut out: ImageMut<'_>) {
+/// If shapes do not fit each other, or `x` and the weights are of different types.
+pub fn linear<'a>(
+    x: impl Into<AnyImage<'a>>,
+    weights: &PackedLinear,
+    epilogue: &Epilogue<'_>,
+    out: impl Into<AnyImageMut<'a>>,
+) {
+    let (x, mut out) = (x.into(), out.into());
     assert_eq!(x.layout().channels, weights.inputs(), "the input has the weights' channels");
     assert_eq!(out.layout().channels, weights.channels(), "the output has the weights' channels");
     assert_eq!(x.layout().pixels(), out.layout().pixels(), "input and output have the same pixels");
-    let from = x.layout();
     let finish = Finish::new(&weights.0, epilogue, &mut out);
+    match x {
+        AnyImage::F32(x) => multiply(x, &weights.0, &finish),
+        AnyImage::Bf16(x) => multiply(x, &weights.0, &finish),
+    }
+}
+
+fn multiply<T: Operand>(x: Image<'_, T>, weights: &Panels, finish: &Finish<'_>) {
+    let from = x.layout();
     let (lines, length) =
         if from.border == 0 { (1, from.pixels()) } else { (from.batch * from.height, from.width) };
     let rows = Rows { x: x.data(), lines, length, step: from.stride };
     let line =
         |line| Line { start: from.offset(line * length), taps: &[0], pixel: line * length, pixel_step: 1 };
-    product(&weights.0, &rows, &finish, line);
+    product(weights, &rows, finish, line);
 }

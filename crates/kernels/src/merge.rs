@@ -5,8 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::buffer::Buffer;
-use crate::isa::Isa;
-use crate::panels::{Panels, next_version};
+use crate::panels::{Data, Panels, narrow, next_version};
 use crate::parallel::{Shared, Use, each, scratch};
 use crate::simd::{Simd, kernel};
 
@@ -93,14 +92,14 @@ impl Panels {
     /// Sets the weights to `pristine` plus `changes`. Panels that neither the last merge changed nor this one are left alone.
     pub(crate) fn merge(&mut self, pristine: &Self, changes: &[Change<'_>]) {
         assert!(
-            (self.outputs, self.inputs, self.taps, self.width, self.gated, self.isa)
+            (self.outputs, self.inputs, self.taps, self.width, self.gated, self.dtype())
                 == (
                     pristine.outputs,
                     pristine.inputs,
                     pristine.taps,
                     pristine.width,
                     pristine.gated,
-                    pristine.isa
+                    pristine.dtype()
                 ),
             "merged weights have the pristine ones' shape"
         );
@@ -121,45 +120,111 @@ impl Panels {
                 Delta::Dense { .. } => None,
             })
             .collect();
-        let mut data = std::mem::replace(&mut self.data, Buffer::new(0));
-        let to = Shared::new(&mut data);
+        let mut data = std::mem::replace(&mut self.data, Data::F32(Buffer::new(0)));
         let this = &*self;
-        each(count, 8 * this.outputs * row, |panel| {
-            if touched[panel].is_empty() && !stale[panel] {
-                return;
-            }
-            let (start, width) = this.panel(panel);
-            // SAFETY: this task's panel.
-            let target = unsafe { to.get().add(start) };
-            let source = &pristine.data[start..][..row * width];
-            let mut passes = touched[panel].iter().filter_map(|i| Some((&changes[*i], turned[*i].as_ref()?)));
-            let alone = touched[panel].len() == 1;
-            if let Some((change, turned)) = passes.next() {
-                // SAFETY: both are the panel.
-                unsafe { this.add_low_rank(panel, change, turned, source.as_ptr(), target, alone) };
-            } else {
-                // SAFETY: as above; they lie in different buffers.
-                unsafe { std::ptr::copy_nonoverlapping(source.as_ptr(), target, source.len()) };
-            }
-            for (change, turned) in passes {
-                // SAFETY: as above.
-                unsafe { this.add_low_rank(panel, change, turned, target, target, false) };
-            }
-            for change in touched[panel].iter().map(|i| &changes[*i]) {
-                let Delta::Dense { delta, strength } = change.delta else { continue };
-                this.each(panel, |at, output, input, tap| {
-                    if change.outputs().contains(&output) {
-                        let by = delta[(output - change.first) * row + input * taps + tap];
-                        // SAFETY: within the panel.
-                        unsafe { *to.get().add(at) += by * strength };
+        let work = 8 * this.outputs * row;
+        let idle = |panel: usize| touched[panel].is_empty() && !stale[panel];
+        match (&mut data, &pristine.data) {
+            (Data::F32(data), Data::F32(from)) => {
+                let to = Shared::new(data);
+                each(count, work, |panel| {
+                    if !idle(panel) {
+                        let (start, width) = this.panel(panel);
+                        let from = &from[start..][..row * width];
+                        // SAFETY: this task's panel.
+                        unsafe {
+                            this.merge_panel(
+                                panel,
+                                &touched[panel],
+                                changes,
+                                &turned,
+                                from,
+                                to.get().add(start),
+                                true,
+                            )
+                        };
                     }
                 });
             }
-        });
+            (Data::Bf16(data), Data::Bf16(from)) => {
+                let to = Shared::new(data);
+                each(count, work, |panel| {
+                    let (start, width) = this.panel(panel);
+                    // SAFETY: this task's panel.
+                    let to = unsafe { to.get().add(start) };
+                    if idle(panel) {
+                    } else if touched[panel].is_empty() {
+                        // SAFETY: as above; they lie in different buffers.
+                        unsafe { std::ptr::copy_nonoverlapping(from[start..].as_ptr(), to, row * width) };
+                    } else {
+                        pristine.with_panel(panel, |from| {
+                            scratch(Use::Kernel, row * width, |whole| {
+                                let whole = whole.as_mut_ptr();
+                                // SAFETY: as above; `whole` has room for a panel.
+                                unsafe {
+                                    this.merge_panel(
+                                        panel,
+                                        &touched[panel],
+                                        changes,
+                                        &turned,
+                                        from,
+                                        whole,
+                                        false,
+                                    );
+                                    narrow(this.isa, whole, row, width, to);
+                                }
+                            });
+                        });
+                    }
+                });
+            }
+            _ => unreachable!("the types were compared"),
+        }
         self.data = data;
         let changed = touched.iter().map(|touching| !touching.is_empty()).collect();
         self.merged = Some((pristine.version, changed));
         self.version = next_version();
+    }
+
+    /// Writes a panel of f32 with its changes.
+    ///
+    /// # Safety
+    /// `to` is valid for the panel, and not part of `from`.
+    unsafe fn merge_panel(
+        &self,
+        panel: usize,
+        touched: &[usize],
+        changes: &[Change<'_>],
+        turned: &[Option<Turned>],
+        from: &[f32],
+        to: *mut f32,
+        stream: bool,
+    ) {
+        let mut passes = touched.iter().filter_map(|i| Some((&changes[*i], turned[*i].as_ref()?)));
+        // SAFETY: both are the panel.
+        unsafe {
+            if let Some((change, turned)) = passes.next() {
+                // Streamed if nothing reads it again soon.
+                let once = touched.len() == 1 && stream;
+                self.add_low_rank(panel, change, turned, from.as_ptr(), to, once);
+            } else {
+                std::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len());
+            }
+            for (change, turned) in passes {
+                self.add_low_rank(panel, change, turned, to, to, false);
+            }
+        }
+        let row = self.inputs * self.taps;
+        for change in touched.iter().map(|i| &changes[*i]) {
+            let Delta::Dense { delta, strength } = change.delta else { continue };
+            self.each(panel, |at, output, input, tap| {
+                if change.outputs().contains(&output) {
+                    let by = delta[(output - change.first) * row + input * self.taps + tap];
+                    // SAFETY: within the panel.
+                    unsafe { *to.add(at) += by * strength };
+                }
+            });
+        }
     }
 
     /// Which changes touch a panel.
@@ -197,7 +262,7 @@ impl Panels {
                     ups[r * width + column] = up[(output - change.first) * rank + r] * strength;
                 }
             }
-            let most = if self.isa == Isa::Avx512 { 16 } else { 8 };
+            let most = if self.isa.is_wide() { 16 } else { 8 };
             let mut r = 0;
             while r < turned.rank {
                 let step = [16, 8, 4].into_iter().find(|n| *n <= most && *n <= turned.rank - r).unwrap_or(4);

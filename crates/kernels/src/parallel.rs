@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use rayon::prelude::*;
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Number};
 
 /// Operations below which handing work to another thread costs more than it saves.
 const WORTH: usize = 200_000;
@@ -43,6 +43,11 @@ impl<T> Shared<T> {
     pub(crate) fn get(self) -> *mut T {
         self.0
     }
+
+    /// The same memory for numbers of another type, which any bits are.
+    pub(crate) fn cast<U: Number>(self) -> Shared<U> {
+        Shared(self.0.cast())
+    }
 }
 
 /// Which of a thread's memories is lent: one function that lends calls another.
@@ -52,12 +57,14 @@ pub(crate) enum Use {
     Task,
     /// Of a kernel, shared by its tasks.
     Kernel,
+    /// A panel of weights in f32.
+    Panel,
 }
 
 /// Lends this thread's scratch memory of at least `len` numbers, with whatever is in it.
 pub(crate) fn scratch<R>(which: Use, len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     thread_local! {
-        static KEPT: [Cell<Option<Buffer>>; 2] = const { [Cell::new(None), Cell::new(None)] };
+        static KEPT: [Cell<Option<Buffer>>; 3] = const { [const { Cell::new(None) }; 3] };
     }
     let kept = KEPT.with(|kept| kept[which as usize].take());
     let mut buffer = kept.filter(|buffer| buffer.len() >= len).unwrap_or_else(|| Buffer::new(len));

@@ -6,18 +6,18 @@
 use crate::finish::{Finish, Place};
 use crate::panels::Panels;
 use crate::parallel::{Use, each, scratch, wanted_tasks};
-use crate::tile::multiply;
+use crate::tile::{Operand, multiply};
 
-/// Numbers of a slice of a panel: 600 kB, for a second cache of 1 MB.
-const SLICE: usize = 150_000;
+/// Bytes of a slice of a panel, for a second cache of 1 MB.
+const SLICE: usize = 600_000;
 /// Rows of a block.
 const BLOCK: usize = 256;
 /// Up to this many rows a task takes a panel and all rows, so that weights are read from memory once.
 const FEW_ROWS: usize = 512;
 
 /// The rows of a product: lines of pixels at a constant distance.
-pub(crate) struct Rows<'a> {
-    pub(crate) x: &'a [f32],
+pub(crate) struct Rows<'a, T> {
+    pub(crate) x: &'a [T],
     pub(crate) lines: usize,
     pub(crate) length: usize,
     /// Numbers from a pixel of a line to the next.
@@ -35,9 +35,9 @@ pub(crate) struct Line<'a> {
 }
 
 /// Multiplies and finishes. `line` describes each line.
-pub(crate) fn product<'l>(
+pub(crate) fn product<'l, T: Operand>(
     weights: &Panels,
-    rows: &Rows<'_>,
+    rows: &Rows<'_, T>,
     finish: &Finish<'_>,
     line: impl Fn(usize) -> Line<'l> + Sync + Send,
 ) {
@@ -48,6 +48,8 @@ pub(crate) fn product<'l>(
     let last = line(rows.lines - 1);
     let reach = last.taps.iter().copied().max().unwrap_or(0);
     assert_eq!(last.taps.len(), weights.taps, "a line has as many taps as the weights");
+    // Panics here, if anywhere, for weights of another type.
+    T::weights_of(weights);
     assert!(
         last.start + (rows.length - 1) * rows.step + reach as usize + weights.inputs <= rows.x.len(),
         "the product reads within its input"
@@ -85,25 +87,25 @@ pub(crate) fn product<'l>(
 }
 
 /// The sums of a panel for a block of rows.
-unsafe fn sum_block<'l>(
+unsafe fn sum_block<'l, T: Operand>(
     weights: &Panels,
     panel: usize,
     range: std::ops::Range<usize>,
-    rows: &Rows<'_>,
+    rows: &Rows<'_, T>,
     line: &impl Fn(usize) -> Line<'l>,
     sums: &mut [f32],
 ) {
     let (start, width) = weights.panel(panel);
     let (inputs, taps) = (weights.inputs, weights.taps);
-    let one = inputs * width;
+    let one = inputs * width * size_of::<T>();
     // Whole taps if one fits (all nine, a row of three, one), else parts of one.
     let together = [9, 3, 1].into_iter().find(|n| n * one <= SLICE && *n <= taps).unwrap_or(1);
-    let depth = if one <= SLICE { inputs } else { inputs.div_ceil(one.div_ceil(SLICE)) };
+    let depth = if one <= SLICE { inputs } else { inputs.div_ceil(one.div_ceil(SLICE)).next_multiple_of(2) };
     for tap in (0..taps).step_by(together) {
         for input in (0..inputs).step_by(depth) {
             let depth = depth.min(inputs - input);
             // SAFETY: within the panel.
-            let b = unsafe { weights.data.as_ptr().add(start + (tap * inputs + input) * width) };
+            let b = unsafe { T::weights_of(weights).as_ptr().add(start + (tap * inputs + input) * width) };
             let mut row = range.start;
             while row < range.end {
                 let (at, position) = (row / rows.length, row % rows.length);

@@ -7,16 +7,19 @@
 //!
 //! F(4×4) uses the points 0, ±3/4, ±3/2, ∞, whose rounding is half that of the usual 0, ±1, ±2 and on a par with a direct sum.
 
+use half::bf16;
+
 use crate::buffer::Buffer;
 use crate::finish::{Finish, Place};
 use crate::image::{Image, Layout};
+use crate::isa::Isa;
 use crate::panels::Panels;
 use crate::parallel::{Shared, Use, each, scratch, wanted_tasks};
-use crate::simd::{Simd, kernel};
-use crate::tile::multiply;
+use crate::simd::{Element, Simd, kernel};
+use crate::tile::{Operand, multiply};
 
-/// Numbers of the transformed patches that are kept at once: 12 MB, for the third cache.
-const PATCHES: usize = 3_000_000;
+/// Bytes of the transformed patches that are kept at once, in the third cache.
+const PATCHES: usize = 12_000_000;
 /// Tiles that a task multiplies before it transforms back.
 const TILES: usize = 128;
 /// Channels that are multiplied at once, so that their transformed weights stay in the second cache.
@@ -133,10 +136,10 @@ unsafe fn weight<S: Simd, const T: usize>(g: &[S::V; 3]) -> [S::V; T] {
 
 /// Transforms a patch, whose pixels begin at `pixels`, into one row of each of the T² matrices.
 #[inline(always)]
-unsafe fn patches_body<S: Simd, const T: usize>(
-    pixels: &[*const f32],
+unsafe fn patches_body<S: Simd, E: Element, const T: usize>(
+    pixels: &[*const E],
     channels: usize,
-    to: *mut f32,
+    to: *mut E,
     matrix: usize,
 ) {
     // SAFETY: the caller's pointers are valid for the channels, `to` for whole vectors.
@@ -149,7 +152,8 @@ unsafe fn patches_body<S: Simd, const T: usize>(
                 let mut d = [S::zero(); T];
                 for y in 0..T {
                     let from = pixels.get_unchecked(y * T + x).add(c);
-                    d[y] = if lanes >= S::LANES { S::load(from) } else { S::load_part(from, lanes) };
+                    d[y] =
+                        if lanes >= S::LANES { E::load::<S>(from) } else { E::load_part::<S>(from, lanes) };
                 }
                 columns[x] = patch::<S, T>(&d);
             }
@@ -160,7 +164,7 @@ unsafe fn patches_body<S: Simd, const T: usize>(
                 }
                 let row = patch::<S, T>(&d);
                 for x in 0..T {
-                    S::store(to.add((y * T + x) * matrix + c), row[x]);
+                    E::store::<S>(to.add((y * T + x) * matrix + c), row[x]);
                 }
             }
             c += S::LANES;
@@ -168,7 +172,7 @@ unsafe fn patches_body<S: Simd, const T: usize>(
     }
 }
 
-kernel! { unsafe fn patches[const T: usize](pixels: &[*const f32], channels: usize, to: *mut f32, matrix: usize) => patches_body }
+kernel! { unsafe fn patches{E}[const T: usize](pixels: &[*const E], channels: usize, to: *mut E, matrix: usize) => patches_body }
 
 /// Row `row` of the transformed weights of a panel: T matrices (depth × width) after each other.
 #[inline(always)]
@@ -201,8 +205,87 @@ unsafe fn weights_body<S: Simd, const T: usize>(
     }
 }
 
-kernel! { unsafe fn transform_weights[const T: usize](from: *const f32, tap: usize, depth: usize, width: usize, row: usize,
+/// The same for weights in pairs.
+#[inline(always)]
+unsafe fn weight_pairs_body<S: Simd, const T: usize>(
+    from: *const bf16,
+    tap: usize,
+    depth: usize,
+    width: usize,
+    row: usize,
+    to: *mut bf16,
+) {
+    // SAFETY: as above.
+    unsafe {
+        let mut at = 0;
+        while at < depth * width {
+            let (mut low, mut high) = ([S::zero(); 3], [S::zero(); 3]);
+            for x in 0..3 {
+                let (mut first, mut second) = ([S::zero(); 3], [S::zero(); 3]);
+                for y in 0..3 {
+                    let pairs = S::load_pairs(from.add((y * 3 + x) * tap + at));
+                    (first[y], second[y]) = (S::low(pairs), S::high(pairs));
+                }
+                low[x] = weight_row::<S, T>(&first, row);
+                high[x] = weight_row::<S, T>(&second, row);
+            }
+            let (low, high) = (weight::<S, T>(&low), weight::<S, T>(&high));
+            for x in 0..T {
+                S::store_pairs(to.add(x * depth * width + at), S::join(low[x], high[x]));
+            }
+            at += 2 * S::LANES;
+        }
+    }
+}
+
+kernel! { unsafe fn weights[const T: usize](from: *const f32, tap: usize, depth: usize, width: usize, row: usize,
 to: *mut f32) => weights_body }
+kernel! { unsafe fn weight_pairs[const T: usize](from: *const bf16, tap: usize, depth: usize, width: usize, row: usize,
+to: *mut bf16) => weight_pairs_body }
+
+/// A type whose weights can be transformed.
+pub(crate) trait Transform: Operand {
+    /// Row `row` of the transformed weights of a panel.
+    ///
+    /// # Safety
+    /// As [`weights_body`].
+    unsafe fn weights<const T: usize>(
+        isa: Isa,
+        from: (*const Self, usize),
+        depth: usize,
+        width: usize,
+        row: usize,
+        to: *mut Self,
+    );
+}
+
+impl Transform for f32 {
+    unsafe fn weights<const T: usize>(
+        isa: Isa,
+        from: (*const Self, usize),
+        depth: usize,
+        width: usize,
+        row: usize,
+        to: *mut Self,
+    ) {
+        // SAFETY: the caller's.
+        unsafe { weights::<T>(isa, from.0, from.1, depth, width, row, to) }
+    }
+}
+
+impl Transform for bf16 {
+    unsafe fn weights<const T: usize>(
+        isa: Isa,
+        from: (*const Self, usize),
+        depth: usize,
+        width: usize,
+        row: usize,
+        to: *mut Self,
+    ) {
+        // SAFETY: the caller's.
+        unsafe { weight_pairs::<T>(isa, from.0, from.1, depth, width, row, to) }
+    }
+}
 
 /// Transforms one tile of T² products back into M² pixels of `width` numbers.
 #[inline(always)]
@@ -272,8 +355,8 @@ impl<'a> Tiles<'a> {
 }
 
 /// Convolves `x`, or if `enlarged` the image twice its size, into what `finish` finishes.
-pub(crate) fn winograd<const T: usize, const M: usize>(
-    x: Image<'_>,
+pub(crate) fn winograd<E: Transform, const T: usize, const M: usize>(
+    x: Image<'_, E>,
     weights: &Panels,
     enlarged: bool,
     finish: &Finish<'_>,
@@ -281,31 +364,32 @@ pub(crate) fn winograd<const T: usize, const M: usize>(
 ) {
     let tiles = Tiles::new(to, M);
     let channels = weights.inputs;
+    if tiles.count() == 0 {
+        return;
+    }
+    // Panics here, if anywhere, for weights of another type.
+    E::weights_of(weights);
     // Not a power of two, so that rows of a matrix do not share the sets of a cache.
     let stride = channels.next_multiple_of(16) + 16;
-    let together = (PATCHES / (T * T * stride)).next_multiple_of(8).max(32).min(tiles.count());
-    let zeros = Buffer::<f32>::new(channels);
-    scratch(Use::Kernel, T * T * together * stride, |memory| {
+    let matrices = T * T * stride * size_of::<E>();
+    let together = (PATCHES / matrices).next_multiple_of(8).max(32).min(tiles.count());
+    let zeros = Buffer::<E>::new(channels);
+    scratch(Use::Kernel, (matrices * together).div_ceil(size_of::<f32>()), |memory| {
+        let patched = Shared::new(memory).cast::<E>();
         let mut places = vec![Place::default(); together * M * M];
         for first in (0..tiles.count()).step_by(together) {
             let count = together.min(tiles.count() - first);
             let matrix = count * stride;
-            let (patched, placed) = (Shared::new(memory), Shared::new(&mut places));
-            let groups = count.div_ceil(8);
-            each(groups, 4 * T * T * T * count * channels, |group| {
+            let placed = Shared::new(&mut places);
+            each(count.div_ceil(8), 4 * T * T * T * count * channels, |group| {
                 for tile in group * 8..((group + 1) * 8).min(count) {
                     let (image, y, x_) = tiles.at(first + tile);
-                    let pixels = patch_pixels::<T>(&x, image, (y, x_), enlarged, zeros.as_ptr());
+                    let pixels = patch_pixels::<E, T>(&x, image, (y, x_), enlarged, zeros.as_ptr());
                     // SAFETY: pixels were found within the image; this task alone writes this row of the matrices.
                     unsafe {
-                        patches::<T>(
-                            weights.isa,
-                            &pixels[..T * T],
-                            channels,
-                            patched.get().add(tile * stride),
-                            matrix,
-                        )
-                    };
+                        let to = patched.get().add(tile * stride);
+                        patches::<E, T>(weights.isa, &pixels[..T * T], channels, to, matrix);
+                    }
                     let (height, width) = tiles.inside(y, x_);
                     for i in 0..height * width {
                         let pixel = (image * to.height + y + i / width) * to.width + x_ + i % width;
@@ -314,20 +398,26 @@ pub(crate) fn winograd<const T: usize, const M: usize>(
                     }
                 }
             });
-            let patched: &[f32] = memory;
-            multiply_tiles::<T, M>(weights, finish, &tiles, first..first + count, (patched, stride), &places);
+            multiply_tiles::<E, T, M>(
+                weights,
+                finish,
+                &tiles,
+                first..first + count,
+                (patched, stride),
+                &places,
+            );
         }
     });
 }
 
 /// Where the pixels of a patch begin; outside of the border there are zeros.
-fn patch_pixels<const T: usize>(
-    x: &Image<'_>,
+fn patch_pixels<E, const T: usize>(
+    x: &Image<'_, E>,
     image: usize,
     (y, x_): (usize, usize),
     enlarged: bool,
-    zeros: *const f32,
-) -> [*const f32; 36] {
+    zeros: *const E,
+) -> [*const E; 36] {
     let layout = x.layout();
     // Rows and columns are counted from the border.
     let source = |at: usize| if enlarged { at.div_ceil(2) } else { at };
@@ -345,12 +435,12 @@ fn patch_pixels<const T: usize>(
 }
 
 /// Multiplies transformed patches with all panels, and finishes the tiles.
-fn multiply_tiles<const T: usize, const M: usize>(
+fn multiply_tiles<E: Transform, const T: usize, const M: usize>(
     weights: &Panels,
     finish: &Finish<'_>,
     tiles: &Tiles<'_>,
     range: std::ops::Range<usize>,
-    (patched, stride): (&[f32], usize),
+    (patched, stride): (Shared<E>, usize),
     places: &[Place],
 ) {
     let (count, channels, panels) = (range.len(), weights.inputs, weights.count());
@@ -366,28 +456,28 @@ fn multiply_tiles<const T: usize, const M: usize>(
         scratch(Use::Task, sums + transformed + M * M * width, |memory| {
             let (sums, rest) = memory.split_at_mut(sums);
             let (transformed, pixels) = rest.split_at_mut(transformed);
+            let transformed = transformed.as_mut_ptr().cast::<E>();
             for c in (0..channels).step_by(depth) {
                 let depth = depth.min(channels - c);
                 for row in 0..T {
                     // SAFETY: the panel has nine taps of `channels · width`; `transformed` has room for T of `depth · width`.
                     unsafe {
-                        let from = weights.data.as_ptr().add(start + c * width);
-                        transform_weights::<T>(
+                        let from = E::weights_of(weights).as_ptr().add(start + c * width);
+                        E::weights::<T>(
                             weights.isa,
-                            from,
-                            channels * width,
+                            (from, channels * width),
                             depth,
                             width,
                             row,
-                            transformed.as_mut_ptr(),
+                            transformed,
                         );
                     }
                     for column in 0..T {
                         let q = row * T + column;
                         // SAFETY: row `begin` of matrix `q`, and room for its sums.
                         unsafe {
-                            let a = patched.as_ptr().add((q * count + begin) * stride + c);
-                            let b = transformed.as_ptr().add(column * depth * width);
+                            let a = patched.get().cast_const().add((q * count + begin) * stride + c);
+                            let b = transformed.cast_const().add(column * depth * width);
                             let to = sums.as_mut_ptr().add(q * tiles_here * width);
                             multiply(
                                 weights.isa,

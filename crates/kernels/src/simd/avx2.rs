@@ -2,6 +2,8 @@
 
 use std::arch::x86_64::*;
 
+use half::bf16;
+
 use super::Simd;
 
 #[derive(Clone, Copy)]
@@ -23,6 +25,7 @@ unsafe fn mask(lanes: usize) -> __m256i {
 // SAFETY of all blocks: the trait's contract.
 impl Simd for Avx2 {
     type V = V;
+    type P = __m256i;
     const LANES: usize = LANES;
     const QUERIES: usize = 2;
 
@@ -148,5 +151,66 @@ impl Simd for Avx2 {
                 _mm256_storeu_ps(to.add((i + 4) * to_stride), _mm256_permute2f128_ps::<0x31>(r[i], r[i + 4]));
             }
         }
+    }
+    #[inline(always)]
+    unsafe fn load_half(from: *const bf16) -> V {
+        // SAFETY: see above.
+        unsafe {
+            let halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(halves))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_half(to: *mut bf16, v: V) {
+        // SAFETY: see above.
+        unsafe {
+            let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(v, v));
+            let halves = _mm256_srli_epi32::<16>(round_half(v));
+            let halves = _mm256_blendv_epi8(halves, _mm256_set1_epi32(0x7FC0), nan);
+            let packed =
+                _mm_packus_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves));
+            _mm_storeu_si128(to.cast(), packed);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs(from: *const bf16) -> __m256i {
+        // SAFETY: see above.
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store_pairs(to: *mut bf16, p: __m256i) {
+        // SAFETY: see above.
+        unsafe { _mm256_storeu_si256(to.cast(), p) }
+    }
+    #[inline(always)]
+    unsafe fn splat_pair(from: *const bf16) -> __m256i {
+        // SAFETY: see above.
+        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn low(p: __m256i) -> V {
+        // SAFETY: see above.
+        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(p)) }
+    }
+    #[inline(always)]
+    unsafe fn high(p: __m256i) -> V {
+        // SAFETY: see above.
+        unsafe { _mm256_castsi256_ps(_mm256_and_si256(p, _mm256_set1_epi32(0xFFFF_0000_u32 as i32))) }
+    }
+    #[inline(always)]
+    unsafe fn join(low: V, high: V) -> __m256i {
+        // SAFETY: see above.
+        unsafe { _mm256_blend_epi16::<0xAA>(_mm256_srli_epi32::<16>(round_half(low)), round_half(high)) }
+    }
+}
+
+/// Rounded to bf16, in the upper halves.
+#[inline(always)]
+unsafe fn round_half(v: V) -> __m256i {
+    // SAFETY: AVX2, as for everything here.
+    unsafe {
+        let bits = _mm256_castps_si256(v);
+        let even = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+        _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7FFF)), even)
     }
 }

@@ -2,10 +2,29 @@
 
 use std::arch::x86_64::*;
 
-use super::Simd;
+use half::bf16;
+
+use super::{Dot, Simd};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512;
+
+/// AVX512-BF16.
+pub(crate) struct Native;
+
+impl Dot<Avx512> for Native {
+    #[inline(always)]
+    unsafe fn dot(acc: V, a: __m512i, b: __m512i) -> V {
+        // SAFETY: the processor has AVX512-BF16; the two types are the same 64 bytes.
+        unsafe {
+            _mm512_dpbf16_ps(
+                acc,
+                std::mem::transmute::<__m512i, __m512bh>(a),
+                std::mem::transmute::<__m512i, __m512bh>(b),
+            )
+        }
+    }
+}
 
 const LANES: usize = 16;
 type V = __m512;
@@ -19,6 +38,7 @@ fn mask(lanes: usize) -> __mmask16 {
 // SAFETY of all blocks: the trait's contract.
 impl Simd for Avx512 {
     type V = V;
+    type P = __m512i;
     const LANES: usize = LANES;
     const QUERIES: usize = 3;
 
@@ -157,5 +177,66 @@ impl Simd for Avx512 {
                 );
             }
         }
+    }
+    #[inline(always)]
+    unsafe fn load_half(from: *const bf16) -> V {
+        // SAFETY: see above.
+        unsafe {
+            let halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(halves))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_half(to: *mut bf16, v: V) {
+        // SAFETY: see above.
+        unsafe {
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+            let halves = _mm512_srli_epi32::<16>(round_half(v));
+            let halves = _mm512_mask_blend_epi32(nan, halves, _mm512_set1_epi32(0x7FC0));
+            _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(halves));
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs(from: *const bf16) -> __m512i {
+        // SAFETY: see above.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store_pairs(to: *mut bf16, p: __m512i) {
+        // SAFETY: see above.
+        unsafe { _mm512_storeu_si512(to.cast(), p) }
+    }
+    #[inline(always)]
+    unsafe fn splat_pair(from: *const bf16) -> __m512i {
+        // SAFETY: see above.
+        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn low(p: __m512i) -> V {
+        // SAFETY: see above.
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(p)) }
+    }
+    #[inline(always)]
+    unsafe fn high(p: __m512i) -> V {
+        // SAFETY: see above.
+        unsafe { _mm512_castsi512_ps(_mm512_and_si512(p, _mm512_set1_epi32(0xFFFF_0000_u32 as i32))) }
+    }
+    #[inline(always)]
+    unsafe fn join(low: V, high: V) -> __m512i {
+        // SAFETY: see above.
+        unsafe {
+            _mm512_mask_blend_epi16(0xAAAA_AAAA, _mm512_srli_epi32::<16>(round_half(low)), round_half(high))
+        }
+    }
+}
+
+/// Rounded to bf16, in the upper halves.
+#[inline(always)]
+unsafe fn round_half(v: V) -> __m512i {
+    // SAFETY: AVX-512, as for everything here.
+    unsafe {
+        let bits = _mm512_castps_si512(v);
+        let even = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+        _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7FFF)), even)
     }
 }

@@ -1,5 +1,7 @@
 //! Plain Rust, for the compiler to turn into what the processor has.
 
+use half::bf16;
+
 use super::Simd;
 
 #[derive(Clone, Copy)]
@@ -7,6 +9,7 @@ pub(crate) struct Portable;
 
 const LANES: usize = 8;
 type V = [f32; LANES];
+type P = [u32; LANES];
 
 #[inline(always)]
 fn each(a: V, b: V, f: impl Fn(f32, f32) -> f32) -> V {
@@ -25,6 +28,7 @@ fn fma(a: f32, b: f32, c: f32) -> f32 {
 
 impl Simd for Portable {
     type V = V;
+    type P = P;
     const LANES: usize = LANES;
     const QUERIES: usize = 2;
 
@@ -131,5 +135,65 @@ impl Simd for Portable {
                 unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) };
             }
         }
+    }
+    #[inline(always)]
+    unsafe fn load_half(from: *const bf16) -> V {
+        // SAFETY: valid for the lanes.
+        let halves = unsafe { from.cast::<[u16; LANES]>().read_unaligned() };
+        let mut out = [0.0; LANES];
+        for i in 0..LANES {
+            out[i] = f32::from_bits(u32::from(halves[i]) << 16);
+        }
+        out
+    }
+    #[inline(always)]
+    unsafe fn store_half(to: *mut bf16, v: V) {
+        let mut halves = [bf16::ZERO; LANES];
+        for i in 0..LANES {
+            halves[i] = bf16::from_f32(v[i]);
+        }
+        // SAFETY: valid for the lanes.
+        unsafe { to.cast::<[bf16; LANES]>().write_unaligned(halves) }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs(from: *const bf16) -> P {
+        // SAFETY: valid for two of each lane.
+        unsafe { from.cast::<P>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store_pairs(to: *mut bf16, p: P) {
+        // SAFETY: valid for two of each lane.
+        unsafe { to.cast::<P>().write_unaligned(p) }
+    }
+    #[inline(always)]
+    unsafe fn splat_pair(from: *const bf16) -> P {
+        // SAFETY: valid for two.
+        let [low, high] = unsafe { from.cast::<[u16; 2]>().read_unaligned() };
+        [u32::from(low) | u32::from(high) << 16; LANES]
+    }
+    #[inline(always)]
+    unsafe fn low(p: P) -> V {
+        let mut out = [0.0; LANES];
+        for i in 0..LANES {
+            out[i] = f32::from_bits(p[i] << 16);
+        }
+        out
+    }
+    #[inline(always)]
+    unsafe fn high(p: P) -> V {
+        let mut out = [0.0; LANES];
+        for i in 0..LANES {
+            out[i] = f32::from_bits(p[i] & 0xFFFF_0000);
+        }
+        out
+    }
+    #[inline(always)]
+    unsafe fn join(low: V, high: V) -> P {
+        let mut out = [0; LANES];
+        for i in 0..LANES {
+            out[i] = u32::from(bf16::from_f32(low[i]).to_bits())
+                | u32::from(bf16::from_f32(high[i]).to_bits()) << 16;
+        }
+        out
     }
 }
