@@ -9,7 +9,10 @@ const LARGE: usize = 4 << 20;
 const HUGE_PAGE: usize = 2 << 20;
 
 /// What a [`Buffer`] may hold: plain numbers, for which all zero bits are a value.
-pub trait Number: Copy + Send + Sync + 'static + sealed::Sealed {}
+pub trait Number: Copy + Send + Sync + 'static + sealed::Sealed {
+    /// 0.
+    const ZERO: Self;
+}
 
 mod sealed {
     pub trait Sealed {}
@@ -17,8 +20,13 @@ mod sealed {
     impl Sealed for half::bf16 {}
 }
 
-impl Number for f32 {}
-impl Number for half::bf16 {}
+impl Number for f32 {
+    const ZERO: Self = 0.0;
+}
+
+impl Number for half::bf16 {
+    const ZERO: Self = Self::ZERO;
+}
 
 /// A fixed number of zeroed numbers, aligned to 64 bytes (2 MB, with huge pages, from 4 MB on).
 pub struct Buffer<T: Number = f32> {

@@ -1,25 +1,36 @@
 //! What is done number by number, where no product or norm does it in passing.
 
+use crate::buffer::Number;
 use crate::epilogue::Activation;
-use crate::image::{Image, ImageMut, Layout};
+use crate::image::{AnyImage, AnyImageMut, Image, ImageMut, Layout};
 use crate::isa::Isa;
 use crate::lines::{clear_around, each_line};
 use crate::math::{activate, by_activation, cost, gelu};
 use crate::parallel::Shared;
-use crate::simd::{Simd, kernel};
+use crate::simd::{Element, Simd, kernel};
 
-/// Applies an activation; with `Identity` it copies. Writes zeros into the border of `out` if it has one.
+/// Applies an activation; with `Identity` it copies, from one type to another if they differ. Writes zeros into the border of
+/// `out` if it has one.
 ///
 /// # Panics
 /// If shapes differ.
-pub fn activation(x: Image<'_>, activation: Activation, out: ImageMut<'_>) {
+pub fn activation<'a>(x: impl Into<AnyImage<'a>>, activation: Activation, out: impl Into<AnyImageMut<'a>>) {
+    match (x.into(), out.into()) {
+        (AnyImage::F32(x), AnyImageMut::F32(out)) => apply(x, activation, out),
+        (AnyImage::F32(x), AnyImageMut::Bf16(out)) => apply(x, activation, out),
+        (AnyImage::Bf16(x), AnyImageMut::F32(out)) => apply(x, activation, out),
+        (AnyImage::Bf16(x), AnyImageMut::Bf16(out)) => apply(x, activation, out),
+    }
+}
+
+fn apply<E: Element, O: Element>(x: Image<'_, E>, activation: Activation, out: ImageMut<'_, O>) {
     same(&x.layout(), &out.layout());
     let isa = Isa::current();
     let channels = x.layout().channels;
     line_by_line(&[x], cost(activation), out, |from, to, count| {
         by_activation!(activation, ACT => {
             // SAFETY: `count` pixels of the views at their strides.
-            unsafe { activate_line::<ACT>(isa, from[0].0, from[0].1, count, channels, to.0, to.1) }
+            unsafe { activate_line::<E, O, ACT>(isa, from[0].0, from[0].1, count, channels, to.0, to.1) }
         });
     });
 }
@@ -42,15 +53,23 @@ pub fn add(a: Image<'_>, b: Image<'_>, out: ImageMut<'_>) {
 /// value · gelu(gate), where `x` has the values and then the gates. Writes zeros into the border of `out` if it has one.
 ///
 /// # Panics
-/// If `x` does not have twice the output's channels.
-pub fn geglu(x: Image<'_>, out: ImageMut<'_>) {
+/// If `x` does not have twice the output's channels, or is of another type.
+pub fn geglu<'a>(x: impl Into<AnyImage<'a>>, out: impl Into<AnyImageMut<'a>>) {
+    match (x.into(), out.into()) {
+        (AnyImage::F32(x), AnyImageMut::F32(out)) => gate(x, out),
+        (AnyImage::Bf16(x), AnyImageMut::Bf16(out)) => gate(x, out),
+        _ => panic!("the input and the output of a GEGLU are of one type"),
+    }
+}
+
+fn gate<E: Element>(x: Image<'_, E>, out: ImageMut<'_, E>) {
     let channels = out.layout().channels;
     assert_eq!(x.layout().channels, 2 * channels, "the input has values and gates");
     assert_eq!(x.layout().pixels(), out.layout().pixels(), "input and output have the same pixels");
     let isa = Isa::current();
     line_by_line(&[x], cost(Activation::Gelu), out, |from, to, count| {
         // SAFETY: `count` pixels of the views at their strides.
-        unsafe { geglu_line(isa, from[0].0, from[0].1, count, channels, to.0, to.1) }
+        unsafe { geglu_line::<E>(isa, from[0].0, from[0].1, count, channels, to.0, to.1) }
     });
 }
 
@@ -116,11 +135,11 @@ fn same(x: &Layout, out: &Layout) {
 }
 
 /// Calls `work` with each line: where it begins in each input and in the output, with the strides, and how long it is.
-pub(crate) fn line_by_line(
-    x: &[Image<'_>],
+pub(crate) fn line_by_line<E: Number, O: Number>(
+    x: &[Image<'_, E>],
     cost: usize,
-    mut out: ImageMut<'_>,
-    work: impl Fn(&[(*const f32, usize)], (*mut f32, usize), usize) + Sync + Send,
+    mut out: ImageMut<'_, O>,
+    work: impl Fn(&[(*const E, usize)], (*mut O, usize), usize) + Sync + Send,
 ) {
     let layout = out.layout();
     let mut layouts = [layout; 3];
@@ -142,12 +161,12 @@ pub(crate) fn line_by_line(
 }
 
 #[inline(always)]
-unsafe fn activate_body<S: Simd, const ACT: u8>(
-    x: *const f32,
+unsafe fn activate_body<S: Simd, E: Element, O: Element, const ACT: u8>(
+    x: *const E,
     x_stride: usize,
     count: usize,
     channels: usize,
-    out: *mut f32,
+    out: *mut O,
     out_stride: usize,
 ) {
     // SAFETY: `count` pixels of `channels`.
@@ -156,15 +175,12 @@ unsafe fn activate_body<S: Simd, const ACT: u8>(
             let (x, out) = (x.add(pixel * x_stride), out.add(pixel * out_stride));
             let mut c = 0;
             while c + S::LANES <= channels {
-                S::store(out.add(c), activate::<S, ACT>(S::load(x.add(c))));
+                O::store::<S>(out.add(c), activate::<S, ACT>(E::load::<S>(x.add(c))));
                 c += S::LANES;
             }
             if c < channels {
-                S::store_part(
-                    out.add(c),
-                    activate::<S, ACT>(S::load_part(x.add(c), channels - c)),
-                    channels - c,
-                );
+                let v = E::load_part::<S>(x.add(c), channels - c);
+                O::store_part::<S>(out.add(c), activate::<S, ACT>(v), channels - c);
             }
         }
     }
@@ -203,12 +219,12 @@ unsafe fn add_body<S: Simd>(
 }
 
 #[inline(always)]
-unsafe fn geglu_body<S: Simd>(
-    x: *const f32,
+unsafe fn geglu_body<S: Simd, E: Element>(
+    x: *const E,
     x_stride: usize,
     count: usize,
     channels: usize,
-    out: *mut f32,
+    out: *mut E,
     out_stride: usize,
 ) {
     // SAFETY: `count` pixels of twice `channels`, and of `channels`.
@@ -217,19 +233,19 @@ unsafe fn geglu_body<S: Simd>(
             let (x, out) = (x.add(pixel * x_stride), out.add(pixel * out_stride));
             let mut c = 0;
             while c + S::LANES <= channels {
-                let gate = gelu::<S>(S::load(x.add(channels + c)));
-                S::store(out.add(c), S::mul(S::load(x.add(c)), gate));
+                let gate = gelu::<S>(E::load::<S>(x.add(channels + c)));
+                E::store::<S>(out.add(c), S::mul(E::load::<S>(x.add(c)), gate));
                 c += S::LANES;
             }
             if c < channels {
                 let lanes = channels - c;
-                let gate = gelu::<S>(S::load_part(x.add(channels + c), lanes));
-                S::store_part(out.add(c), S::mul(S::load_part(x.add(c), lanes), gate), lanes);
+                let gate = gelu::<S>(E::load_part::<S>(x.add(channels + c), lanes));
+                E::store_part::<S>(out.add(c), S::mul(E::load_part::<S>(x.add(c), lanes), gate), lanes);
             }
         }
     }
 }
 
-kernel! { unsafe fn activate_line[const ACT: u8](x: *const f32, x_stride: usize, count: usize, channels: usize, out: *mut f32, out_stride: usize) => activate_body }
+kernel! { pub(crate) unsafe fn activate_line{E, O}[const ACT: u8](x: *const E, x_stride: usize, count: usize, channels: usize, out: *mut O, out_stride: usize) => activate_body }
 kernel! { unsafe fn add_line(a: *const f32, a_stride: usize, b: *const f32, b_stride: usize, count: usize, channels: usize, out: *mut f32, out_stride: usize) => add_body }
-kernel! { unsafe fn geglu_line(x: *const f32, x_stride: usize, count: usize, channels: usize, out: *mut f32, out_stride: usize) => geglu_body }
+kernel! { unsafe fn geglu_line{E}(x: *const E, x_stride: usize, count: usize, channels: usize, out: *mut E, out_stride: usize) => geglu_body }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::buffer::Number;
 use crate::image::Layout;
 use crate::parallel::{Shared, each};
 
@@ -32,7 +33,7 @@ pub(crate) fn each_line(layouts: &[Layout], cost: usize, work: impl Fn(Range<usi
 ///
 /// # Safety
 /// `data` holds the layout, and no other thread writes this part of the border.
-pub(crate) unsafe fn clear_around(layout: &Layout, data: Shared, line: &Range<usize>) {
+pub(crate) unsafe fn clear_around<T: Number>(layout: &Layout, data: Shared<T>, line: &Range<usize>) {
     if layout.border == 0 || line.is_empty() {
         return;
     }
@@ -41,7 +42,7 @@ pub(crate) unsafe fn clear_around(layout: &Layout, data: Shared, line: &Range<us
             // SAFETY: a pixel of the layout with its borders.
             unsafe {
                 std::slice::from_raw_parts_mut(data.get().add(pixel * layout.stride), layout.channels)
-                    .fill(0.0)
+                    .fill(T::ZERO)
             };
         }
     };

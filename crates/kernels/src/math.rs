@@ -62,6 +62,23 @@ pub(crate) unsafe fn exp2<S: Simd>(x: S::V) -> S::V {
     }
 }
 
+/// 2ˣ to 4e-5 of itself: enough for what is rounded to bf16.
+#[inline(always)]
+pub(crate) unsafe fn exp2_short<S: Simd>(x: S::V) -> S::V {
+    const C: [f32; 5] = [1.0, std::f32::consts::LN_2, 0.240_226_5, 0.055_84, 0.009_6];
+    // SAFETY: as the caller's; vectors only.
+    unsafe {
+        let n = S::round(x);
+        let f = S::sub(x, n);
+        let mut p = S::splat(C[4]);
+        p = S::fma(p, f, S::splat(C[3]));
+        p = S::fma(p, f, S::splat(C[2]));
+        p = S::fma(p, f, S::splat(C[1]));
+        p = S::fma(p, f, S::splat(C[0]));
+        S::scale(p, n)
+    }
+}
+
 /// x·σ(c·x).
 #[inline(always)]
 unsafe fn gated<S: Simd>(x: S::V, c: f32) -> S::V {

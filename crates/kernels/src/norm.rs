@@ -5,12 +5,12 @@
 
 use crate::elementwise::line_by_line;
 use crate::epilogue::Activation;
-use crate::image::{Image, ImageMut};
+use crate::image::{AnyImageMut, Image, ImageMut};
 use crate::isa::Isa;
 use crate::lines::{clear_around, each_line};
 use crate::math::{activate, by_activation, cost};
 use crate::parallel::{Shared, Use, each, scratch};
-use crate::simd::{Simd, kernel};
+use crate::simd::{Element, Simd, kernel};
 
 /// Pixels of a block of sums.
 const BLOCK: usize = 256;
@@ -38,12 +38,25 @@ impl Affine<'_> {
 ///
 /// # Panics
 /// If shapes do not fit each other.
-pub fn group_norm(
+pub fn group_norm<'a>(
     x: &[Image<'_>],
     groups: usize,
     affine: Affine<'_>,
     activation: Activation,
-    mut out: ImageMut<'_>,
+    out: impl Into<AnyImageMut<'a>>,
+) {
+    match out.into() {
+        AnyImageMut::F32(out) => group(x, groups, affine, activation, out),
+        AnyImageMut::Bf16(out) => group(x, groups, affine, activation, out),
+    }
+}
+
+fn group<O: Element>(
+    x: &[Image<'_>],
+    groups: usize,
+    affine: Affine<'_>,
+    activation: Activation,
+    mut out: ImageMut<'_, O>,
 ) {
     let layout = out.layout();
     let channels: usize = x.iter().map(|part| part.layout().channels).sum();
@@ -105,7 +118,7 @@ pub fn group_norm(
                             let x = part.data().as_ptr().add(from.offset(at));
                             let out = to.get().add(layout.offset(at) + first);
                             let (factor, term) = (factors.as_ptr().add(first), factors.as_ptr().add(channels + first));
-                            apply::<ACT>(isa, x, from.stride, count, from.channels, factor, term, out, layout.stride);
+                            apply::<O, ACT>(isa, x, from.stride, count, from.channels, factor, term, out, layout.stride);
                         }
                     });
                     first += from.channels;
@@ -184,7 +197,14 @@ fn join(
 ///
 /// # Panics
 /// If shapes do not fit each other.
-pub fn layer_norm(x: Image<'_>, affine: Affine<'_>, out: ImageMut<'_>) {
+pub fn layer_norm<'a>(x: Image<'_>, affine: Affine<'_>, out: impl Into<AnyImageMut<'a>>) {
+    match out.into() {
+        AnyImageMut::F32(out) => layer(x, affine, out),
+        AnyImageMut::Bf16(out) => layer(x, affine, out),
+    }
+}
+
+fn layer<O: Element>(x: Image<'_>, affine: Affine<'_>, out: ImageMut<'_, O>) {
     let channels = out.layout().channels;
     assert_eq!(channels, x.layout().channels, "input and output have the same channels");
     assert_eq!(out.layout().pixels(), x.layout().pixels(), "input and output have the same pixels");
@@ -251,14 +271,14 @@ unsafe fn sum_body<S: Simd>(
 }
 
 #[inline(always)]
-unsafe fn apply_body<S: Simd, const ACT: u8>(
+unsafe fn apply_body<S: Simd, O: Element, const ACT: u8>(
     x: *const f32,
     stride: usize,
     count: usize,
     channels: usize,
     factor: *const f32,
     term: *const f32,
-    out: *mut f32,
+    out: *mut O,
     out_stride: usize,
 ) {
     // SAFETY: `count` pixels of `channels`, and one row of each other.
@@ -268,14 +288,14 @@ unsafe fn apply_body<S: Simd, const ACT: u8>(
             let mut c = 0;
             while c + S::LANES <= channels {
                 let v = S::fma(S::load(x.add(c)), S::load(factor.add(c)), S::load(term.add(c)));
-                S::store(out.add(c), activate::<S, ACT>(v));
+                O::store::<S>(out.add(c), activate::<S, ACT>(v));
                 c += S::LANES;
             }
             if c < channels {
                 let lanes = channels - c;
                 let (f, t) = (S::load_part(factor.add(c), lanes), S::load_part(term.add(c), lanes));
                 let v = S::fma(S::load_part(x.add(c), lanes), f, t);
-                S::store_part(out.add(c), activate::<S, ACT>(v), lanes);
+                O::store_part::<S>(out.add(c), activate::<S, ACT>(v), lanes);
             }
         }
     }
@@ -283,7 +303,7 @@ unsafe fn apply_body<S: Simd, const ACT: u8>(
 
 /// Mean, then squares around it, then the result: a row stays in the first cache.
 #[inline(always)]
-unsafe fn layers_body<S: Simd>(
+unsafe fn layers_body<S: Simd, O: Element>(
     x: *const f32,
     stride: usize,
     count: usize,
@@ -291,7 +311,7 @@ unsafe fn layers_body<S: Simd>(
     weight: *const f32,
     bias: *const f32,
     epsilon: f32,
-    out: *mut f32,
+    out: *mut O,
     out_stride: usize,
 ) {
     // SAFETY: `count` pixels of `channels`, and one row of each other.
@@ -325,17 +345,17 @@ unsafe fn layers_body<S: Simd>(
             let scale = S::splat(1.0 / (variance + epsilon).sqrt());
             for c in (0..whole).step_by(S::LANES) {
                 let v = S::mul(S::sub(S::load(x.add(c)), m), scale);
-                S::store(out.add(c), S::fma(v, S::load(weight.add(c)), S::load(bias.add(c))));
+                O::store::<S>(out.add(c), S::fma(v, S::load(weight.add(c)), S::load(bias.add(c))));
             }
             if lanes > 0 {
                 let v = S::mul(S::sub(S::load_part(x.add(whole), lanes), m), scale);
                 let (w, b) = (S::load_part(weight.add(whole), lanes), S::load_part(bias.add(whole), lanes));
-                S::store_part(out.add(whole), S::fma(v, w, b), lanes);
+                O::store_part::<S>(out.add(whole), S::fma(v, w, b), lanes);
             }
         }
     }
 }
 
 kernel! { unsafe fn sum(x: *const f32, stride: usize, count: usize, channels: usize, origin: *const f32, sums: *mut f32, squares: *mut f32) => sum_body }
-kernel! { unsafe fn apply[const ACT: u8](x: *const f32, stride: usize, count: usize, channels: usize, factor: *const f32, term: *const f32, out: *mut f32, out_stride: usize) => apply_body }
-kernel! { unsafe fn layers(x: *const f32, stride: usize, count: usize, channels: usize, weight: *const f32, bias: *const f32, epsilon: f32, out: *mut f32, out_stride: usize) => layers_body }
+kernel! { unsafe fn apply{O}[const ACT: u8](x: *const f32, stride: usize, count: usize, channels: usize, factor: *const f32, term: *const f32, out: *mut O, out_stride: usize) => apply_body }
+kernel! { unsafe fn layers{O}(x: *const f32, stride: usize, count: usize, channels: usize, weight: *const f32, bias: *const f32, epsilon: f32, out: *mut O, out_stride: usize) => layers_body }

@@ -198,6 +198,15 @@ impl Simd for Avx2 {
         unsafe { _mm256_castsi256_ps(_mm256_and_si256(p, _mm256_set1_epi32(0xFFFF_0000_u32 as i32))) }
     }
     #[inline(always)]
+    unsafe fn join_positive(low: V, high: V) -> __m256i {
+        // SAFETY: see above.
+        unsafe {
+            let half = _mm256_set1_epi32(0x8000);
+            let low = _mm256_srli_epi32::<16>(_mm256_add_epi32(_mm256_castps_si256(low), half));
+            _mm256_blend_epi16::<0xAA>(low, _mm256_add_epi32(_mm256_castps_si256(high), half))
+        }
+    }
+    #[inline(always)]
     unsafe fn join(low: V, high: V) -> __m256i {
         // SAFETY: see above.
         unsafe { _mm256_blend_epi16::<0xAA>(_mm256_srli_epi32::<16>(round_half(low)), round_half(high)) }

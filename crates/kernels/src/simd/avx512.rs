@@ -222,6 +222,15 @@ impl Simd for Avx512 {
         unsafe { _mm512_castsi512_ps(_mm512_and_si512(p, _mm512_set1_epi32(0xFFFF_0000_u32 as i32))) }
     }
     #[inline(always)]
+    unsafe fn join_positive(low: V, high: V) -> __m512i {
+        // SAFETY: see above.
+        unsafe {
+            let half = _mm512_set1_epi32(0x8000);
+            let low = _mm512_srli_epi32::<16>(_mm512_add_epi32(_mm512_castps_si512(low), half));
+            _mm512_mask_blend_epi16(0xAAAA_AAAA, low, _mm512_add_epi32(_mm512_castps_si512(high), half))
+        }
+    }
+    #[inline(always)]
     unsafe fn join(low: V, high: V) -> __m512i {
         // SAFETY: see above.
         unsafe {

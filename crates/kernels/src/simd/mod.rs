@@ -78,6 +78,8 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn high(p: Self::P) -> Self::V;
     /// Pairs of two vectors, rounded to the nearest; a NaN may become anything.
     unsafe fn join(low: Self::V, high: Self::V) -> Self::P;
+    /// The same for numbers from 0 to 1, where halves may be rounded up.
+    unsafe fn join_positive(low: Self::V, high: Self::V) -> Self::P;
 
     #[inline(always)]
     unsafe fn zero() -> Self::V {

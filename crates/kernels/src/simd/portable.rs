@@ -188,6 +188,11 @@ impl Simd for Portable {
         out
     }
     #[inline(always)]
+    unsafe fn join_positive(low: V, high: V) -> P {
+        // SAFETY: the same, rounded better.
+        unsafe { Self::join(low, high) }
+    }
+    #[inline(always)]
     unsafe fn join(low: V, high: V) -> P {
         let mut out = [0; LANES];
         for i in 0..LANES {

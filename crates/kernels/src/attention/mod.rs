@@ -1,0 +1,424 @@
+//! Attention without a matrix of scores.
+//!
+//! Queries lie on the lanes: a tile of them is turned once, keys and values are read where they are and broadcast, and the
+//! softmax over keys needs no sum across a vector. A head may have any number of channels.
+
+mod full;
+mod pairs;
+
+use half::bf16;
+
+use full::{mask, output, queries, score, value, weigh};
+use pairs::{pack_values, score_pairs, value_pairs, weigh_pairs};
+
+use crate::elementwise::activate_line;
+use crate::image::{AnyImage, AnyImageMut, Image, ImageMut};
+use crate::isa::Isa;
+use crate::math::IDENTITY;
+use crate::parallel::{Shared, Use, each, scratch, wanted_tasks};
+use crate::simd::Element;
+
+/// What attention is, beside its operands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attention {
+    /// Heads, which share the channels of the operands evenly.
+    pub heads: usize,
+    /// Whether a token sees only those before it and itself.
+    pub causal: bool,
+    /// What scores are multiplied by, in place of 1/√(channels of a head).
+    pub scale: Option<f32>,
+}
+
+impl Attention {
+    /// Every token sees every other.
+    pub fn full(heads: usize) -> Self {
+        Self { heads, causal: false, scale: None }
+    }
+
+    /// Every token sees itself and those before it.
+    pub fn causal(heads: usize) -> Self {
+        Self { causal: true, ..Self::full(heads) }
+    }
+}
+
+/// Keys whose scores are held at once.
+const KEYS: usize = 128;
+/// Below any score, and far from overflow when subtracted.
+pub(super) const LOWEST: f32 = -1e30;
+
+/// softmax(scale · q · kᵀ) · v for each head. Pixels of an image are tokens; `k` and `v` may have another number than `q`. All
+/// are of one type.
+///
+/// # Panics
+/// If shapes or types do not fit each other, an image has a border, the channels are not a multiple of the heads, or bf16 heads
+/// or strides are odd.
+pub fn attention<'a>(
+    q: impl Into<AnyImage<'a>>,
+    k: impl Into<AnyImage<'a>>,
+    v: impl Into<AnyImage<'a>>,
+    options: Attention,
+    out: impl Into<AnyImageMut<'a>>,
+) {
+    match (q.into(), k.into(), v.into(), out.into()) {
+        (AnyImage::F32(q), AnyImage::F32(k), AnyImage::F32(v), AnyImageMut::F32(out)) => {
+            attend(q, k, v, options, out)
+        }
+        (AnyImage::Bf16(q), AnyImage::Bf16(k), AnyImage::Bf16(v), AnyImageMut::Bf16(out)) => {
+            attend(q, k, v, options, out)
+        }
+        _ => panic!("q, k, v and the output of attention are of one type"),
+    }
+}
+
+fn attend<T: Score>(
+    q: Image<'_, T>,
+    k: Image<'_, T>,
+    v: Image<'_, T>,
+    options: Attention,
+    mut out: ImageMut<'_, T>,
+) {
+    let (lq, lk, lv, lo) = (q.layout(), k.layout(), v.layout(), out.layout());
+    let (queries, keys) = (lq.height * lq.width, lk.height * lk.width);
+    assert!(
+        options.heads > 0 && lq.channels.is_multiple_of(options.heads),
+        "heads share the channels evenly"
+    );
+    assert_eq!(lk.channels, lq.channels, "q and k have the same channels");
+    assert_eq!(lv.channels, lq.channels, "q and v have the same channels");
+    assert_eq!(lo.channels, lq.channels, "q and the output have the same channels");
+    assert_eq!((lk.batch, lv.batch, lo.batch), (lq.batch, lq.batch, lq.batch), "all have the same batch");
+    assert_eq!(lv.height * lv.width, keys, "k and v have the same tokens");
+    assert_eq!(lo.height * lo.width, queries, "q and the output have the same tokens");
+    assert!(keys > 0, "there is something to attend to");
+    assert!(!options.causal || queries == keys, "causal attention is of a sequence with itself");
+    assert_eq!(
+        lq.border + lk.border + lv.border + lo.border,
+        0,
+        "attention is between images without borders"
+    );
+    let width = lq.channels / options.heads;
+    let whole = [width, lq.stride].iter().all(|n| n.is_multiple_of(T::PACK));
+    assert!(whole, "heads and strides of bf16 are even");
+    if lq.is_empty() {
+        return;
+    }
+    let isa = Isa::current();
+    let tile = isa.lanes() * vectors(isa);
+    let scale = options.scale.unwrap_or(1.0 / (width as f32).sqrt()) * std::f32::consts::LOG2_E;
+    assert!(scale > 0.0, "scores are scaled by a positive number");
+    let tiles = queries.div_ceil(tile);
+    let heads = lq.batch * options.heads;
+    let work = 4 * heads * queries * keys * width;
+    // Tiles of one head after each other, for its keys to stay in the cache.
+    let parts = (work / heads / 10_000_000).max(wanted_tasks().div_ceil(heads)).clamp(1, tiles);
+    let to = Shared::new(out.data_mut());
+    let packed = T::packed(keys, width);
+    scratch(Use::Kernel, heads * packed, |values| {
+        let values = Shared::new(values);
+        let place = |head: usize| {
+            let (image, channel) = (head / options.heads, head % options.heads * width);
+            // SAFETY: the view holds its layout, and `channel` is one of its; each head has its part of `values`.
+            unsafe {
+                let v = v.data().as_ptr().add(image * lv.image_stride() + channel);
+                (image, channel, v, values.get().add(head * packed))
+            }
+        };
+        if packed > 0 {
+            each(heads, 4 * heads * keys * width, |head| {
+                let (_, _, v, to) = place(head);
+                // SAFETY: the head's values, and room for them that this task alone writes.
+                unsafe { T::pack(isa, (v, lv.stride), keys, width, to) };
+            });
+        }
+        each(heads * parts, work, |task| {
+            let (head, part) = (task / parts, task % parts);
+            let (image, channel, v, packed) = place(head);
+            // SAFETY: as above.
+            let k = unsafe { k.data().as_ptr().add(image * lk.image_stride() + channel) };
+            let head = Head {
+                isa,
+                width,
+                tile,
+                scale,
+                causal: options.causal,
+                keys,
+                k,
+                k_stride: lk.stride,
+                v,
+                v_stride: lv.stride,
+                packed,
+            };
+            scratch(Use::Task, tile * (2 * KEYS + 2 * width + 4), |memory| {
+                for i in part * tiles / parts..(part + 1) * tiles / parts {
+                    let first = i * tile;
+                    let count = (queries - first).min(tile);
+                    // SAFETY: these queries of this head; this task alone writes their output.
+                    unsafe {
+                        let q =
+                            q.data().as_ptr().add(image * lq.image_stride() + first * lq.stride + channel);
+                        let out = to.get().add(image * lo.image_stride() + first * lo.stride + channel);
+                        head.attend((q, lq.stride), first, count, (out, lo.stride), memory);
+                    }
+                }
+            });
+        });
+    });
+}
+
+/// Vectors of queries in a tile.
+fn vectors(isa: Isa) -> usize {
+    if isa.is_wide() { 3 } else { 2 }
+}
+
+/// Keys and values of one head of one image.
+struct Head<T> {
+    isa: Isa,
+    width: usize,
+    /// Queries that are computed at once, one in each lane.
+    tile: usize,
+    scale: f32,
+    causal: bool,
+    keys: usize,
+    k: *const T,
+    k_stride: usize,
+    v: *const T,
+    v_stride: usize,
+    /// Values as [`Score::pack`] wrote them.
+    packed: *const f32,
+}
+
+impl<T: Score> Head<T> {
+    /// One tile of `count` queries, of which the first is number `first`.
+    ///
+    /// # Safety
+    /// Everything is valid for its tokens; `memory` has `tile · (2 · KEYS + 2 · width + 4)` numbers.
+    unsafe fn attend(
+        &self,
+        q: (*const T, usize),
+        first: usize,
+        count: usize,
+        out: (*mut T, usize),
+        memory: &mut [f32],
+    ) {
+        let (isa, tile, width, scale) = (self.isa, self.tile, self.width, self.scale);
+        let (scores, rest) = memory.split_at_mut(tile * KEYS);
+        let (weights, rest) = rest.split_at_mut(tile * KEYS);
+        let (turned, rest) = rest.split_at_mut(tile * width);
+        let (sums, rest) = rest.split_at_mut(tile * width);
+        let (max, rest) = rest.split_at_mut(tile);
+        let (next, rest) = rest.split_at_mut(tile);
+        let (total, factor) = rest.split_at_mut(tile);
+        max.fill(LOWEST);
+        next.fill(LOWEST);
+        total.fill(0.0);
+        sums.fill(0.0);
+        // SAFETY: the caller's; the parts of `memory` are as long as each kernel needs. Packs of numbers are moved as f32.
+        unsafe {
+            queries(isa, q.0.cast(), q.1 / T::PACK, count, width / T::PACK, turned.as_mut_ptr());
+            let keys = if self.causal { self.keys.min(first + count) } else { self.keys };
+            let mut begin = 0;
+            while begin < keys {
+                let block = KEYS.min(keys - begin);
+                let k = self.k.add(begin * self.k_stride);
+                let (s, next) = (scores.as_mut_ptr(), next.as_mut_ptr());
+                let masked = self.causal && begin + block > first + 1;
+                // Where scores are masked, their maximum is that of what is left.
+                let maximum = if masked { factor.as_mut_ptr() } else { next };
+                T::score(isa, (k, self.k_stride), block, width, turned.as_ptr(), s, maximum);
+                if masked {
+                    mask(isa, s, block, begin as f32 - first as f32, next);
+                }
+                let state = (max.as_mut_ptr(), next.cast_const(), total.as_mut_ptr(), factor.as_mut_ptr());
+                let p = T::weigh(isa, s, block, scale, state, weights.as_mut_ptr());
+                let v = self.v.add(begin * self.v_stride);
+                let packed = self.packed.add(begin / 2 * width);
+                T::value(
+                    isa,
+                    (v, self.v_stride),
+                    packed,
+                    block,
+                    width,
+                    p,
+                    sums.as_mut_ptr(),
+                    factor.as_ptr(),
+                );
+                begin += block;
+            }
+            T::output(isa, sums.as_mut_ptr(), total.as_ptr(), count, width, turned.as_mut_ptr(), out);
+        }
+    }
+}
+
+/// What attention does differently for each type.
+///
+/// # Safety
+/// Of every function: pointers are valid for the keys, channels and tile that are named.
+trait Score: Element {
+    /// Numbers that are multiplied together, in 32 bits.
+    const PACK: usize;
+
+    /// Numbers of f32 that the values of a head are packed into; none if they are read where they are.
+    fn packed(keys: usize, width: usize) -> usize;
+    unsafe fn pack(isa: Isa, v: (*const Self, usize), keys: usize, width: usize, to: *mut f32);
+    unsafe fn score(
+        isa: Isa,
+        k: (*const Self, usize),
+        keys: usize,
+        width: usize,
+        q: *const f32,
+        s: *mut f32,
+        max: *mut f32,
+    );
+    /// Returns where the weights are: `s`, or `weights`.
+    unsafe fn weigh(
+        isa: Isa,
+        s: *mut f32,
+        keys: usize,
+        scale: f32,
+        state: (*mut f32, *const f32, *mut f32, *mut f32),
+        weights: *mut f32,
+    ) -> *const f32;
+    unsafe fn value(
+        isa: Isa,
+        v: (*const Self, usize),
+        packed: *const f32,
+        keys: usize,
+        width: usize,
+        p: *const f32,
+        sums: *mut f32,
+        factor: *const f32,
+    );
+    unsafe fn output(
+        isa: Isa,
+        sums: *mut f32,
+        total: *const f32,
+        count: usize,
+        width: usize,
+        rows: *mut f32,
+        out: (*mut Self, usize),
+    );
+}
+
+// SAFETY of all blocks: the caller's.
+impl Score for f32 {
+    const PACK: usize = 1;
+
+    fn packed(_keys: usize, _width: usize) -> usize {
+        0
+    }
+    unsafe fn pack(_isa: Isa, _v: (*const Self, usize), _keys: usize, _width: usize, _to: *mut f32) {}
+    unsafe fn score(
+        isa: Isa,
+        k: (*const Self, usize),
+        keys: usize,
+        width: usize,
+        q: *const f32,
+        s: *mut f32,
+        max: *mut f32,
+    ) {
+        // SAFETY: see above.
+        unsafe { score(isa, k.0, k.1, keys, width, q, s, max) }
+    }
+    unsafe fn weigh(
+        isa: Isa,
+        s: *mut f32,
+        keys: usize,
+        scale: f32,
+        (max, next, total, factor): (*mut f32, *const f32, *mut f32, *mut f32),
+        _weights: *mut f32,
+    ) -> *const f32 {
+        // SAFETY: see above.
+        unsafe { weigh(isa, s, keys, scale, max, next, total, factor) };
+        s
+    }
+    unsafe fn value(
+        isa: Isa,
+        v: (*const Self, usize),
+        _packed: *const f32,
+        keys: usize,
+        width: usize,
+        p: *const f32,
+        sums: *mut f32,
+        factor: *const f32,
+    ) {
+        // SAFETY: see above.
+        unsafe { value(isa, v.0, v.1, keys, width, p, sums, factor) }
+    }
+    unsafe fn output(
+        isa: Isa,
+        sums: *mut f32,
+        total: *const f32,
+        count: usize,
+        width: usize,
+        _rows: *mut f32,
+        out: (*mut Self, usize),
+    ) {
+        // SAFETY: see above.
+        unsafe { output(isa, sums, total, count, width, out.0, out.1) }
+    }
+}
+
+// SAFETY of all blocks: the caller's.
+impl Score for bf16 {
+    const PACK: usize = 2;
+
+    fn packed(keys: usize, width: usize) -> usize {
+        keys.div_ceil(2) * width
+    }
+    unsafe fn pack(isa: Isa, v: (*const Self, usize), keys: usize, width: usize, to: *mut f32) {
+        // SAFETY: see above.
+        unsafe { pack_values(isa, v.0, v.1, keys, width, to.cast()) }
+    }
+    unsafe fn score(
+        isa: Isa,
+        k: (*const Self, usize),
+        keys: usize,
+        width: usize,
+        q: *const f32,
+        s: *mut f32,
+        max: *mut f32,
+    ) {
+        // SAFETY: see above.
+        unsafe { score_pairs(isa, k.0, k.1, keys, width, q.cast(), s, max) }
+    }
+    unsafe fn weigh(
+        isa: Isa,
+        s: *mut f32,
+        keys: usize,
+        scale: f32,
+        (max, next, total, factor): (*mut f32, *const f32, *mut f32, *mut f32),
+        weights: *mut f32,
+    ) -> *const f32 {
+        // SAFETY: see above.
+        unsafe { weigh_pairs(isa, s, keys, scale, max, next, total, factor, weights.cast()) };
+        weights
+    }
+    unsafe fn value(
+        isa: Isa,
+        _v: (*const Self, usize),
+        packed: *const f32,
+        keys: usize,
+        width: usize,
+        p: *const f32,
+        sums: *mut f32,
+        factor: *const f32,
+    ) {
+        // SAFETY: see above.
+        unsafe { value_pairs(isa, packed.cast(), keys.div_ceil(2), width, p.cast(), sums, factor) }
+    }
+    unsafe fn output(
+        isa: Isa,
+        sums: *mut f32,
+        total: *const f32,
+        count: usize,
+        width: usize,
+        rows: *mut f32,
+        out: (*mut Self, usize),
+    ) {
+        // SAFETY: see above; the turned queries are not read any more.
+        unsafe {
+            output(isa, sums, total, count, width, rows, width);
+            activate_line::<f32, bf16, IDENTITY>(isa, rows, width, count, width, out.0, out.1);
+        }
+    }
+}
