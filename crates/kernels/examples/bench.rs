@@ -7,9 +7,10 @@
 use std::time::Instant;
 
 use adire_kernels::{
-    Activation, Affine, Algorithm, Attention, Buffer, Change, Delta, Epilogue, Image, ImageMut, Isa, Layout,
-    PackedConv3x3, PackedLinear, Sampling, attention, conv3x3, geglu, group_norm, layer_norm, linear,
+    Activation, Affine, Algorithm, Attention, Buffer, Change, Delta, Dtype, Epilogue, Image, ImageMut, Isa,
+    Layout, PackedConv3x3, PackedLinear, Sampling, attention, conv3x3, geglu, group_norm, layer_norm, linear,
 };
+use half::bf16;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
@@ -31,7 +32,9 @@ fn main() {
             (154, 768, 768),
             (2, 1280, 1280),
         ] {
-            linears(m, n, k);
+            for dtype in types() {
+                linears(dtype, m, n, k);
+            }
         }
     }
     let convolutions = [(64, 320), (32, 640), (16, 1280), (8, 1280)];
@@ -43,17 +46,19 @@ fn main() {
     ] {
         if runs(name) {
             for (size, channels) in convolutions {
-                conv(2, size, channels, channels, Sampling::Same, algorithm);
+                for dtype in types() {
+                    conv(dtype, 2, size, channels, channels, Sampling::Same, algorithm);
+                }
             }
         }
     }
     if runs("conv") {
-        conv(2, 64, 960, 320, Sampling::Same, Algorithm::Auto);
-        conv(2, 64, 320, 320, Sampling::Half, Algorithm::Auto);
-        conv(2, 32, 640, 640, Sampling::Double, Algorithm::Auto);
-        conv(1, 256, 256, 256, Sampling::Same, Algorithm::Auto);
-        conv(1, 512, 128, 128, Sampling::Same, Algorithm::Auto);
-        conv(1, 512, 128, 3, Sampling::Same, Algorithm::Auto);
+        conv(Dtype::F32, 2, 64, 960, 320, Sampling::Same, Algorithm::Auto);
+        conv(Dtype::F32, 2, 64, 320, 320, Sampling::Half, Algorithm::Auto);
+        conv(Dtype::F32, 2, 32, 640, 640, Sampling::Double, Algorithm::Auto);
+        conv(Dtype::F32, 1, 256, 256, 256, Sampling::Same, Algorithm::Auto);
+        conv(Dtype::F32, 1, 512, 128, 128, Sampling::Same, Algorithm::Auto);
+        conv(Dtype::F32, 1, 512, 128, 3, Sampling::Same, Algorithm::Auto);
     }
     if runs("attention") {
         for (heads, width, queries, keys) in [
@@ -63,7 +68,9 @@ fn main() {
             (8, 160, 256, 256),
             (1, 512, 4096, 4096),
         ] {
-            attend(if heads == 1 { 1 } else { 2 }, heads, width, queries, keys);
+            for dtype in types() {
+                attend(dtype, if heads == 1 { 1 } else { 2 }, heads, width, queries, keys);
+            }
         }
     }
     if runs("norms") {
@@ -73,7 +80,7 @@ fn main() {
         gates();
     }
     if runs("merge") {
-        merges();
+        types().into_iter().for_each(merges);
     }
     if runs("pack") {
         let weights = random(1280 * 1280 * 9);
@@ -83,17 +90,44 @@ fn main() {
     }
 }
 
-fn linears(m: usize, n: usize, k: usize) {
-    let (x, weights, bias) = (random(m * k), random(n * k), random(n));
-    let packed = PackedLinear::pack(&weights, k);
-    let mut out = Buffer::<f32>::new(m * n);
-    time(&format!("linear {m} × {k} → {n}"), 2.0 * (m * n * k) as f64, || {
-        let view = Image::new(&x, Layout::tokens(1, m, k));
-        linear(view, &packed, &Epilogue::bias(&bias), ImageMut::new(&mut out, Layout::tokens(1, m, n)));
+/// Calls `$call` with the data as f32, or rounded to bf16.
+macro_rules! typed {
+    ($dtype:expr, |$($name:ident),*| $call:expr) => {
+        match $dtype {
+            Dtype::F32 => $call,
+            Dtype::Bf16 => {
+                $(let $name = halves(&$name);)*
+                $call
+            }
+        }
+    };
+}
+
+fn types() -> [Dtype; 2] {
+    [Dtype::F32, Dtype::Bf16]
+}
+
+fn linears(dtype: Dtype, m: usize, n: usize, k: usize) {
+    let (x, weights, bias, out) = (random(m * k), random(n * k), random(n), Buffer::<f32>::new(m * n));
+    let packed = PackedLinear::stack_as(dtype, &[&weights], k);
+    typed!(dtype, |x, out| {
+        let mut out = out;
+        time(&format!("{dtype:?} linear {m} × {k} → {n}"), 2.0 * (m * n * k) as f64, || {
+            let view = Image::new(&x, Layout::tokens(1, m, k));
+            linear(view, &packed, &Epilogue::bias(&bias), ImageMut::new(&mut out, Layout::tokens(1, m, n)));
+        });
     });
 }
 
-fn conv(batch: usize, size: usize, inputs: usize, outputs: usize, sampling: Sampling, algorithm: Algorithm) {
+fn conv(
+    dtype: Dtype,
+    batch: usize,
+    size: usize,
+    inputs: usize,
+    outputs: usize,
+    sampling: Sampling,
+    algorithm: Algorithm,
+) {
     let layout = Layout::bordered(batch, size, size, inputs);
     let mut x = Buffer::<f32>::new(layout.len());
     let values = random(layout.len());
@@ -101,29 +135,62 @@ fn conv(batch: usize, size: usize, inputs: usize, outputs: usize, sampling: Samp
         let at = layout.offset(pixel);
         x[at..][..inputs].copy_from_slice(&values[at..][..inputs]);
     }
-    let packed = PackedConv3x3::pack(&random(outputs * inputs * 9), inputs);
+    let packed = PackedConv3x3::pack_as(dtype, &random(outputs * inputs * 9), inputs);
     let (height, width) = sampling.size(size, size);
     let to = Layout::plain(batch, height, width, outputs);
     let mut out = Buffer::<f32>::new(to.len());
     let flops = 2.0 * (to.pixels() * inputs * outputs * 9) as f64;
-    time(&format!("{algorithm:?} {sampling:?} {batch}×{size}² {inputs} → {outputs}"), flops, || {
-        let view = Image::new(&x, layout);
-        conv3x3(view, &packed, sampling, algorithm, &Epilogue::default(), ImageMut::new(&mut out, to));
+    typed!(dtype, |x| {
+        time(
+            &format!("{dtype:?} {algorithm:?} {sampling:?} {batch}×{size}² {inputs} → {outputs}"),
+            flops,
+            || {
+                let view = Image::new(&x, layout);
+                conv3x3(
+                    view,
+                    &packed,
+                    sampling,
+                    algorithm,
+                    &Epilogue::default(),
+                    ImageMut::new(&mut out, to),
+                );
+            },
+        );
     });
 }
 
-fn attend(batch: usize, heads: usize, width: usize, queries: usize, keys: usize) {
+fn attend(dtype: Dtype, batch: usize, heads: usize, width: usize, queries: usize, keys: usize) {
     let channels = heads * width;
     let (q, kv) = (random(batch * queries * channels), random(batch * keys * 2 * channels));
-    let mut out = Buffer::<f32>::new(q.len());
+    let out = Buffer::<f32>::new(q.len());
     let flops = 4.0 * (batch * heads * queries * keys * width) as f64;
-    time(&format!("attention {batch}×{heads}×{queries}×{width}, {keys} keys"), flops, || {
-        let both = Layout::tokens(batch, keys, 2 * channels);
-        let both = Image::new(&kv, both);
-        let (k, v) = (both.channels(0..channels), both.channels(channels..2 * channels));
-        let layout = Layout::tokens(batch, queries, channels);
-        attention(Image::new(&q, layout), k, v, Attention::full(heads), ImageMut::new(&mut out, layout));
+    typed!(dtype, |q, kv, out| {
+        let mut out = out;
+        time(
+            &format!("{dtype:?} attention {batch}×{heads}×{queries}×{width}, {keys} keys"),
+            flops,
+            || {
+                let both = Image::new(&kv, Layout::tokens(batch, keys, 2 * channels));
+                let (k, v) = (both.channels(0..channels), both.channels(channels..2 * channels));
+                let layout = Layout::tokens(batch, queries, channels);
+                attention(
+                    Image::new(&q, layout),
+                    k,
+                    v,
+                    Attention::full(heads),
+                    ImageMut::new(&mut out, layout),
+                );
+            },
+        );
     });
+}
+
+fn halves(from: &Buffer<f32>) -> Buffer<bf16> {
+    let mut to = Buffer::new(from.len());
+    for (to, from) in to.iter_mut().zip(from.iter()) {
+        *to = bf16::from_f32(*from);
+    }
+    to
 }
 
 fn norms(size: usize, channels: usize) {
@@ -162,18 +229,18 @@ fn gates() {
 }
 
 /// The attention layers of SD 1.5: 128 linears of 93.5 million weights.
-fn merges() {
+fn merges(dtype: Dtype) {
     let mut layers = vec![];
     for (channels, blocks) in [(320, 5), (640, 5), (1280, 6)] {
         for _ in 0..blocks {
             for inputs in [channels, channels, channels, channels, channels, 768, 768, channels] {
-                let pristine = PackedLinear::pack(&random(channels * inputs), inputs);
+                let pristine = PackedLinear::stack_as(dtype, &[&random(channels * inputs)], inputs);
                 let (up, down) = (random(channels * 16), random(16 * inputs));
                 layers.push((pristine.clone(), pristine, up, down));
             }
         }
     }
-    time("merge rank 16 into 128 linears", 0.0, || {
+    time(&format!("{dtype:?} merge rank 16 into 128 linears"), 0.0, || {
         use rayon::prelude::*;
         layers.par_iter_mut().for_each(|(effective, pristine, up, down)| {
             let delta = Delta::LowRank { up, down, rank: 16, strength: 0.8 };
