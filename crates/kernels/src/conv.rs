@@ -66,11 +66,14 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// What is used: the fastest for `Auto`, and direct for strides, which Winograd has no form for.
-    fn choose(self, dtype: Dtype, sampling: Sampling, to: &Layout) -> Self {
+    fn choose(self, weights: &Panels, sampling: Sampling, to: &Layout) -> Self {
+        let half = weights.dtype() == Dtype::Bf16;
         match (sampling, self) {
             (Sampling::Half | Sampling::HalfBottomRight, _) => Self::Direct,
             // The transform of the weights, done for each call, is paid by the tiles.
-            (_, Self::Auto) if to.pixels() >= 64 && dtype == Dtype::F32 => Self::Winograd4,
+            (_, Self::Auto) if to.pixels() >= 64 && !half => Self::Winograd4,
+            // Tiles multiply faster than patches are transformed.
+            (_, Self::Auto) if weights.isa == Isa::Amx => Self::Direct,
             // F(4×4) would round to bf16 what its transforms have magnified.
             (_, Self::Auto) if to.pixels() >= 64 => Self::Winograd2,
             (_, Self::Auto) => Self::Direct,
@@ -94,7 +97,7 @@ impl PackedConv3x3 {
     /// If they are not whole rows, or bf16 is asked for and the inputs are odd.
     pub fn pack_as(dtype: Dtype, weights: &[f32], inputs: usize) -> Self {
         let isa = Isa::current();
-        Self(Panels::pack(dtype, &[weights], inputs, 9, false, isa, width(isa)))
+        Self(Panels::pack(dtype, &[weights], inputs, 9, false, isa, width(dtype, isa)))
     }
 
     /// The type of the packed numbers.
@@ -132,8 +135,14 @@ impl PackedConv3x3 {
 }
 
 /// Outputs of a panel.
-fn width(isa: Isa) -> usize {
-    if isa.is_wide() { 48 } else { 16 }
+fn width(dtype: Dtype, isa: Isa) -> usize {
+    match (dtype, isa) {
+        // Two blocks of tiles.
+        (Dtype::Bf16, Isa::Amx) => 64,
+        // Eight rows of sums, for images that are a multiple of eight wide.
+        (_, isa) if isa.is_wide() => 48,
+        _ => 16,
+    }
 }
 
 /// Convolves `x`, whose border must be zero, with the weights. Images of bf16 are convolved with weights of bf16.
@@ -159,7 +168,7 @@ pub fn conv3x3<'a>(
         (from.batch, height, width),
         "the output has the convolution's size"
     );
-    let algorithm = algorithm.choose(weights.dtype(), sampling, &to);
+    let algorithm = algorithm.choose(&weights.0, sampling, &to);
     let finish = Finish::new(&weights.0, epilogue, &mut out);
     match x {
         AnyImage::F32(x) => convolve(x, &weights.0, sampling, algorithm, &finish, &to),

@@ -15,6 +15,8 @@ pub enum Isa {
     Avx512,
     /// AVX-512 with products of bf16.
     Avx512Bf16,
+    /// That with AMX's tiles.
+    Amx,
 }
 
 thread_local! {
@@ -22,7 +24,7 @@ thread_local! {
 }
 
 impl Isa {
-    /// The best of this processor, or what `ADIRE_CPU` (`portable`, `avx2`, `avx512`, `avx512bf16`) says if the processor has it.
+    /// The best of this processor, or what `ADIRE_CPU` (`portable`, `avx2`, `avx512`, `avx512bf16`, `amx`) says if the processor has it.
     pub fn current() -> Self {
         static BEST: OnceLock<Isa> = OnceLock::new();
         FORCED.get().unwrap_or_else(|| {
@@ -51,6 +53,9 @@ impl Isa {
                 all.push(Self::Avx512);
                 if is_x86_feature_detected!("avx512bf16") {
                     all.push(Self::Avx512Bf16);
+                    if crate::amx::available() {
+                        all.push(Self::Amx);
+                    }
                 }
             }
         }
@@ -62,13 +67,18 @@ impl Isa {
     /// # Panics
     /// If the processor does not have it.
     pub fn run<R>(self, work: impl FnOnce() -> R) -> R {
+        assert!(Self::available().contains(&self), "this processor has no {}", self.name());
+        self.force(work)
+    }
+
+    /// The same, whether the processor has it or something interprets it.
+    pub(crate) fn force<R>(self, work: impl FnOnce() -> R) -> R {
         struct Back(Option<Isa>);
         impl Drop for Back {
             fn drop(&mut self) {
                 FORCED.set(self.0);
             }
         }
-        assert!(Self::available().contains(&self), "this processor has no {}", self.name());
         let _back = Back(FORCED.replace(Some(self)));
         work()
     }
@@ -80,25 +90,26 @@ impl Isa {
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
             Self::Avx512Bf16 => "avx512bf16",
+            Self::Amx => "amx",
         }
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16]
+        [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Amx]
             .into_iter()
             .find(|isa| isa.name() == name)
     }
 
     /// Whether it has AVX-512's vectors and registers.
     pub(crate) fn is_wide(self) -> bool {
-        matches!(self, Self::Avx512 | Self::Avx512Bf16)
+        matches!(self, Self::Avx512 | Self::Avx512Bf16 | Self::Amx)
     }
 
     /// Lanes of one vector of f32.
     pub(crate) fn lanes(self) -> usize {
         match self {
             Self::Portable | Self::Avx2 => 8,
-            Self::Avx512 | Self::Avx512Bf16 => 16,
+            Self::Avx512 | Self::Avx512Bf16 | Self::Amx => 16,
         }
     }
 }

@@ -117,6 +117,25 @@ pub(crate) trait Operand: Element {
         c: (*mut f32, usize),
         first: bool,
     );
+
+    /// All of [`multiply`] at once, where there are instructions for that; whether there are.
+    ///
+    /// # Safety
+    /// As [`multiply`].
+    #[inline(always)]
+    unsafe fn whole(
+        _isa: Isa,
+        _rows: usize,
+        _width: usize,
+        _a: (*const Self, usize),
+        _taps: &[isize],
+        _depth: usize,
+        _b: *const Self,
+        _c: (*mut f32, usize),
+        _first: bool,
+    ) -> bool {
+        false
+    }
 }
 
 impl Operand for f32 {
@@ -163,13 +182,33 @@ impl Operand for bf16 {
         // SAFETY: the caller's.
         unsafe { pairs::<MR, NV>(isa, a.0, a.1, taps, depth, b, c.0, c.1, first) }
     }
+
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn whole(
+        isa: Isa,
+        rows: usize,
+        width: usize,
+        a: (*const Self, usize),
+        taps: &[isize],
+        depth: usize,
+        b: *const Self,
+        c: (*mut f32, usize),
+        first: bool,
+    ) -> bool {
+        let fits = isa == Isa::Amx && depth.is_multiple_of(crate::amx::DEPTH);
+        if fits {
+            // SAFETY: the caller's; AMX is there.
+            unsafe { crate::amx::multiply(rows, width, a, taps, depth, b, c, first) };
+        }
+        fits
+    }
 }
 
 /// Rows that a tile of `width` columns may have: as many as fit into the registers.
 fn most_rows(isa: Isa, vectors: usize) -> usize {
     match isa {
-        Isa::Avx512 | Isa::Avx512Bf16 if vectors < 4 => 8,
-        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Avx2 => 6,
+        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx if vectors < 4 => 8,
+        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx | Isa::Avx2 => 6,
         Isa::Portable => 4,
     }
 }
@@ -189,6 +228,10 @@ pub(crate) unsafe fn multiply<T: Operand>(
     (c, c_stride): (*mut f32, usize),
     first: bool,
 ) {
+    // SAFETY: the caller's.
+    if unsafe { T::whole(isa, rows, width, (a, a_stride), taps, depth, b, (c, c_stride), first) } {
+        return;
+    }
     let vectors = width / isa.lanes();
     let most = most_rows(isa, vectors);
     let mut row = 0;

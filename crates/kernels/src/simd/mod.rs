@@ -196,7 +196,7 @@ macro_rules! kernel {
             }
             match isa {
                 #[cfg(target_arch = "x86_64")]
-                $crate::isa::Isa::Avx512 | $crate::isa::Isa::Avx512Bf16 => {
+                $crate::isa::Isa::Avx512 | $crate::isa::Isa::Avx512Bf16 | $crate::isa::Isa::Amx => {
                     // SAFETY: an `Isa` is used only where the processor has it; the rest is the caller's.
                     unsafe { avx512::<$($($t,)*)? $($($c),*)?>($($arg),*) }
                 }
@@ -240,7 +240,7 @@ macro_rules! kernel {
             match isa {
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: an `Isa` is used only where the processor has it; the rest is the caller's.
-                $crate::isa::Isa::Avx512Bf16 => unsafe { native$(::<$($c),*>)?($($arg),*) },
+                $crate::isa::Isa::Avx512Bf16 | $crate::isa::Isa::Amx => unsafe { native$(::<$($c),*>)?($($arg),*) },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: as above.
                 $crate::isa::Isa::Avx512 => unsafe { avx512$(::<$($c),*>)?($($arg),*) },
