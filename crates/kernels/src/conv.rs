@@ -146,6 +146,7 @@ fn width(dtype: Dtype, isa: Isa) -> usize {
 }
 
 /// Convolves `x`, whose border must be zero, with the weights. Images of bf16 are convolved with weights of bf16.
+/// Writes zeros into the border of `out` if it has one.
 ///
 /// # Panics
 /// If shapes do not fit each other, `x` has no border, or `x` and the weights are of different types.
@@ -170,6 +171,7 @@ pub fn conv3x3<'a>(
     );
     let algorithm = algorithm.choose(&weights.0, sampling, &to);
     let finish = Finish::new(&weights.0, epilogue, &mut out);
+    finish.clear_border();
     match x {
         AnyImage::F32(x) => convolve(x, &weights.0, sampling, algorithm, &finish, &to),
         AnyImage::Bf16(x) => convolve(x, &weights.0, sampling, algorithm, &finish, &to),

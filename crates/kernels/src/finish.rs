@@ -4,9 +4,10 @@ use half::bf16;
 
 use crate::epilogue::Epilogue;
 use crate::image::{AnyImageMut, Image, Layout};
+use crate::lines::clear_around;
 use crate::math::{IDENTITY, activate, by_activation, gelu};
 use crate::panels::Panels;
-use crate::parallel::Shared;
+use crate::parallel::{Shared, each};
 use crate::simd::{Element, Simd, kernel};
 
 /// Widest panel.
@@ -54,6 +55,23 @@ impl<'a> Finish<'a> {
             image: pixel / (self.layout.height * self.layout.width),
             out: self.layout.offset(pixel),
             residual: self.epilogue.residual.map_or(0, |residual| residual.layout().offset(pixel)),
+        }
+    }
+
+    /// Writes zeros into the border of the output.
+    pub(crate) fn clear_border(&self) {
+        let layout = &self.layout;
+        if layout.border == 1 {
+            each(layout.batch * layout.height, 8 * layout.batch * layout.row_stride(), |line| {
+                let line = line * layout.width..(line + 1) * layout.width;
+                // SAFETY: each line has its own part of the border.
+                unsafe {
+                    match self.out {
+                        Out::F32(out) => clear_around(layout, out, &line),
+                        Out::Bf16(out) => clear_around(layout, out, &line),
+                    }
+                }
+            });
         }
     }
 

@@ -8,8 +8,8 @@
 //!
 //! Activations are NHWC. An [`Image`] is a slice with a [`Layout`]: pixels (or tokens) at a stride, so that a view may be a part of
 //! wider rows, such as a half of a concatenation or one of Q, K and V. What a 3×3 convolution reads has a border of one pixel
-//! of zeros: a tap of the kernel is then a constant offset, and nothing is copied for it. Norms, [`activation`] and the like
-//! write that border; products do not. Numbers in gaps are neither read nor written.
+//! of zeros: a tap of the kernel is then a constant offset, and nothing is copied for it. Whatever writes an image with a border
+//! writes that, too. Numbers in gaps are neither read nor written.
 //!
 //! Weights are packed once, into panels of as many outputs as a tile has columns ([`PackedLinear`], [`PackedConv3x3`]), from and
 //! to the plain order. A [`Change`] is merged into a copy, always from the pristine weights, so that the same changes give the

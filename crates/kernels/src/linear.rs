@@ -101,6 +101,7 @@ fn width(isa: Isa) -> usize {
 }
 
 /// Multiplies every pixel of `x` with the weights. Images of bf16 are multiplied with weights of bf16, summed in f32.
+/// Writes zeros into the border of `out` if it has one.
 ///
 /// # Panics
 /// If shapes do not fit each other, or `x` and the weights are of different types.
@@ -115,6 +116,7 @@ pub fn linear<'a>(
     assert_eq!(out.layout().channels, weights.channels(), "the output has the weights' channels");
     assert_eq!(x.layout().pixels(), out.layout().pixels(), "input and output have the same pixels");
     let finish = Finish::new(&weights.0, epilogue, &mut out);
+    finish.clear_border();
     match x {
         AnyImage::F32(x) => multiply(x, &weights.0, &finish),
         AnyImage::Bf16(x) => multiply(x, &weights.0, &finish),

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::buffer::{Buffer, Number};
 
 /// Operations below which handing work to another thread costs more than it saves.
-const WORTH: usize = 200_000;
+const WORTH: usize = 500_000;
 
 /// Calls `task(0)` to `task(count - 1)` in any order on any threads; `work` is the number of operations of all together.
 pub(crate) fn each(count: usize, work: usize, task: impl Fn(usize) + Sync + Send) {

@@ -41,6 +41,10 @@ impl Attention {
     }
 }
 
+/// Operations of a task.
+const TASK: usize = 100_000_000;
+/// Bytes of the tiles that share a pass over the keys, in the second cache.
+const TILES: usize = 400_000;
 /// Keys whose scores are held at once.
 const KEYS: usize = 128;
 /// Below any score, and far from overflow when subtracted.
@@ -110,7 +114,7 @@ fn attend<T: Score>(
     let heads = lq.batch * options.heads;
     let work = 4 * heads * queries * keys * width;
     // Tiles of one head after each other, for its keys to stay in the cache.
-    let parts = (work / heads / 10_000_000).max(wanted_tasks().div_ceil(heads)).clamp(1, tiles);
+    let parts = (work / heads / TASK).max(wanted_tasks().div_ceil(heads)).clamp(1, tiles);
     let to = Shared::new(out.data_mut());
     let packed = T::packed(keys, width);
     scratch(Use::Kernel, heads * packed, |values| {
@@ -148,10 +152,12 @@ fn attend<T: Score>(
                 v_stride: lv.stride,
                 packed,
             };
-            scratch(Use::Task, tile * (2 * KEYS + 2 * width + 4), |memory| {
-                for i in part * tiles / parts..(part + 1) * tiles / parts {
+            let group = (TILES / (head.state() * size_of::<f32>())).clamp(1, 8);
+            scratch(Use::Task, 2 * tile * KEYS + group * head.state(), |memory| {
+                let (begin, end) = (part * tiles / parts, (part + 1) * tiles / parts);
+                for i in (begin..end).step_by(group) {
                     let first = i * tile;
-                    let count = (queries - first).min(tile);
+                    let count = ((i + group).min(end) * tile).min(queries) - first;
                     // SAFETY: these queries of this head; this task alone writes their output.
                     unsafe {
                         let q =
@@ -187,11 +193,38 @@ struct Head<T> {
     packed: *const f32,
 }
 
+/// Where one tile stands: its turned queries, and the sums over the keys so far.
+struct Tile<'a> {
+    turned: &'a mut [f32],
+    sums: &'a mut [f32],
+    max: &'a mut [f32],
+    next: &'a mut [f32],
+    total: &'a mut [f32],
+    factor: &'a mut [f32],
+}
+
+impl<'a> Tile<'a> {
+    fn new(memory: &'a mut [f32], tile: usize, width: usize) -> Self {
+        let (turned, rest) = memory.split_at_mut(tile * width);
+        let (sums, rest) = rest.split_at_mut(tile * width);
+        let (max, rest) = rest.split_at_mut(tile);
+        let (next, rest) = rest.split_at_mut(tile);
+        let (total, factor) = rest.split_at_mut(tile);
+        Self { turned, sums, max, next, total, factor }
+    }
+}
+
 impl<T: Score> Head<T> {
-    /// One tile of `count` queries, of which the first is number `first`.
+    /// Numbers of a [`Tile`].
+    fn state(&self) -> usize {
+        self.tile * (2 * self.width + 4)
+    }
+
+    /// A few tiles of together `count` queries, of which the first is number `first`. They take each block of keys in turn, while
+    /// that is in the cache.
     ///
     /// # Safety
-    /// Everything is valid for its tokens; `memory` has `tile · (2 · KEYS + 2 · width + 4)` numbers.
+    /// Everything is valid for its tokens; `memory` has `2 · tile · KEYS` numbers and the state of each tile.
     unsafe fn attend(
         &self,
         q: (*const T, usize),
@@ -200,51 +233,75 @@ impl<T: Score> Head<T> {
         out: (*mut T, usize),
         memory: &mut [f32],
     ) {
-        let (isa, tile, width, scale) = (self.isa, self.tile, self.width, self.scale);
+        let (isa, tile, width) = (self.isa, self.tile, self.width);
         let (scores, rest) = memory.split_at_mut(tile * KEYS);
         let (weights, rest) = rest.split_at_mut(tile * KEYS);
-        let (turned, rest) = rest.split_at_mut(tile * width);
-        let (sums, rest) = rest.split_at_mut(tile * width);
-        let (max, rest) = rest.split_at_mut(tile);
-        let (next, rest) = rest.split_at_mut(tile);
-        let (total, factor) = rest.split_at_mut(tile);
-        max.fill(LOWEST);
-        next.fill(LOWEST);
-        total.fill(0.0);
-        sums.fill(0.0);
-        // SAFETY: the caller's; the parts of `memory` are as long as each kernel needs. Packs of numbers are moved as f32.
-        unsafe {
-            queries(isa, q.0.cast(), q.1 / T::PACK, count, width / T::PACK, turned.as_mut_ptr());
-            let keys = if self.causal { self.keys.min(first + count) } else { self.keys };
-            let mut begin = 0;
-            while begin < keys {
-                let block = KEYS.min(keys - begin);
-                let k = self.k.add(begin * self.k_stride);
-                let (s, next) = (scores.as_mut_ptr(), next.as_mut_ptr());
-                let masked = self.causal && begin + block > first + 1;
-                // Where scores are masked, their maximum is that of what is left.
-                let maximum = if masked { factor.as_mut_ptr() } else { next };
-                T::score(isa, (k, self.k_stride), block, width, turned.as_ptr(), s, maximum);
-                if masked {
-                    mask(isa, s, block, begin as f32 - first as f32, next);
-                }
-                let state = (max.as_mut_ptr(), next.cast_const(), total.as_mut_ptr(), factor.as_mut_ptr());
-                let p = T::weigh(isa, s, block, scale, state, weights.as_mut_ptr());
-                let v = self.v.add(begin * self.v_stride);
-                let packed = self.packed.add(begin / 2 * width);
-                T::value(
-                    isa,
-                    (v, self.v_stride),
-                    packed,
-                    block,
-                    width,
-                    p,
-                    sums.as_mut_ptr(),
-                    factor.as_ptr(),
-                );
-                begin += block;
+        let tiles = count.div_ceil(tile);
+        let states = rest.chunks_exact_mut(self.state()).take(tiles);
+        let mut states: Vec<Tile<'_>> = states.map(|state| Tile::new(state, tile, width)).collect();
+        let here = |i: usize| (count - i * tile).min(tile);
+        for (i, state) in states.iter_mut().enumerate() {
+            state.max.fill(LOWEST);
+            state.next.fill(LOWEST);
+            state.total.fill(0.0);
+            state.sums.fill(0.0);
+            // SAFETY: the caller's. Packs of numbers are moved as f32.
+            unsafe {
+                let rows = q.0.add(i * tile * q.1).cast();
+                queries(isa, rows, q.1 / T::PACK, here(i), width / T::PACK, state.turned.as_mut_ptr());
             }
-            T::output(isa, sums.as_mut_ptr(), total.as_ptr(), count, width, turned.as_mut_ptr(), out);
+        }
+        for begin in (0..self.keys).step_by(KEYS) {
+            for (i, state) in states.iter_mut().enumerate() {
+                let (first, end) = (first + i * tile, first + i * tile + here(i));
+                let keys = if self.causal { self.keys.min(end) } else { self.keys };
+                if begin < keys {
+                    // SAFETY: the caller's; `state` is this tile's.
+                    unsafe { self.add(begin, KEYS.min(keys - begin), first, state, scores, weights) };
+                }
+            }
+        }
+        for (i, state) in states.iter_mut().enumerate() {
+            // SAFETY: the caller's.
+            unsafe {
+                let out = (out.0.add(i * tile * out.1), out.1);
+                let (sums, total) = (state.sums.as_mut_ptr(), state.total.as_ptr());
+                T::output(isa, sums, total, here(i), width, state.turned.as_mut_ptr(), out);
+            }
+        }
+    }
+
+    /// Adds the keys from `begin` on to a tile whose first query is number `first`.
+    ///
+    /// # Safety
+    /// The keys and values are valid; `scores` and `weights` hold a block of the tile.
+    unsafe fn add(
+        &self,
+        begin: usize,
+        block: usize,
+        first: usize,
+        state: &mut Tile<'_>,
+        scores: &mut [f32],
+        weights: &mut [f32],
+    ) {
+        let (isa, width) = (self.isa, self.width);
+        let masked = self.causal && begin + block > first + 1;
+        let (s, next) = (scores.as_mut_ptr(), state.next.as_mut_ptr());
+        // Where scores are masked, their maximum is that of what is left.
+        let maximum = if masked { state.factor.as_mut_ptr() } else { next };
+        // SAFETY: the caller's.
+        unsafe {
+            let k = (self.k.add(begin * self.k_stride), self.k_stride);
+            T::score(isa, k, block, width, state.turned.as_ptr(), s, maximum);
+            if masked {
+                mask(isa, s, block, begin as f32 - first as f32, next);
+            }
+            let (total, factor) = (state.total.as_mut_ptr(), state.factor.as_mut_ptr());
+            let sums = (state.max.as_mut_ptr(), next.cast_const(), total, factor);
+            let p = T::weigh(isa, s, block, self.scale, sums, weights.as_mut_ptr());
+            let v = (self.v.add(begin * self.v_stride), self.v_stride);
+            let packed = self.packed.add(begin / 2 * width);
+            T::value(isa, v, packed, block, width, p, state.sums.as_mut_ptr(), factor);
         }
     }
 }
