@@ -246,3 +246,30 @@ fn a_deep_product_is_summed_in_slices() {
         }
     });
 }
+
+/// What a layer of the UNet rounds away, rms over rms, on inputs like those behind a SiLU.
+#[test]
+fn the_error_of_each_algorithm() {
+    let mut random = Random::new(1);
+    let (size, inputs, outputs) = (16, 320, 16);
+    let mut x = Owned::random(Layout::bordered(1, size, size, inputs), &mut random);
+    x.data.iter_mut().for_each(|x| *x = 1.5 * *x / (1.0 + (-2.0 * *x).exp()));
+    let scale = 1.0 / (3.0 * (inputs as f32).sqrt());
+    let weights: Vec<f32> = random.numbers(outputs * inputs * 9).iter().map(|w| w * scale).collect();
+    let exact: Vec<f64> = (0..size * size * outputs)
+        .map(|i| convolved(&x, &weights, Sampling::Same, (size, size), i / outputs, i % outputs).0)
+        .collect();
+    on_each_isa(|isa| {
+        let packed = PackedConv3x3::pack(&weights, inputs);
+        for (algorithm, bound) in
+            [(Algorithm::Direct, 2e-6), (Algorithm::Winograd2, 1e-6), (Algorithm::Winograd4, 2.5e-6)]
+        {
+            let mut out = Owned::unwritten(Layout::plain(1, size, size, outputs));
+            conv3x3(x.view(), &packed, Sampling::Same, algorithm, &Epilogue::default(), out.view_mut());
+            let squares = |f: &dyn Fn(usize) -> f64| (0..exact.len()).map(|i| f(i).powi(2)).sum::<f64>();
+            let error = (squares(&|i| f64::from(out.data[i]) - exact[i]) / squares(&|i| exact[i])).sqrt();
+            println!("{} {algorithm:?}: {error:.2e}", isa.name());
+            assert!(error < bound, "{} {algorithm:?}: {error:.2e}", isa.name());
+        }
+    });
+}

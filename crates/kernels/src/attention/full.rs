@@ -115,9 +115,13 @@ unsafe fn score_body<S: Simd>(
                 i += 1;
             }
         } else {
-            while i + 4 <= keys {
-                score_rows::<S, 4, 2>(k.add(i * stride), stride, width, q, s.add(i * tile), max);
-                i += 4;
+            while i + 6 <= keys {
+                score_rows::<S, 6, 2>(k.add(i * stride), stride, width, q, s.add(i * tile), max);
+                i += 6;
+            }
+            while i + 2 <= keys {
+                score_rows::<S, 2, 2>(k.add(i * stride), stride, width, q, s.add(i * tile), max);
+                i += 2;
             }
             while i < keys {
                 score_rows::<S, 1, 2>(k.add(i * stride), stride, width, q, s.add(i * tile), max);
@@ -278,9 +282,13 @@ unsafe fn value_body<S: Simd>(
                 i += 1;
             }
         } else {
-            while i + 4 <= width {
-                value_rows::<S, 4, 2>(v.add(i), stride, keys, p, sums.add(i * tile), factor);
-                i += 4;
+            while i + 6 <= width {
+                value_rows::<S, 6, 2>(v.add(i), stride, keys, p, sums.add(i * tile), factor);
+                i += 6;
+            }
+            while i + 2 <= width {
+                value_rows::<S, 2, 2>(v.add(i), stride, keys, p, sums.add(i * tile), factor);
+                i += 2;
             }
             while i < width {
                 value_rows::<S, 1, 2>(v.add(i), stride, keys, p, sums.add(i * tile), factor);

@@ -43,8 +43,6 @@ impl Attention {
 
 /// Operations of a task.
 const TASK: usize = 100_000_000;
-/// Bytes of the tiles that share a pass over the keys, in the second cache.
-const TILES: usize = 400_000;
 /// Keys whose scores are held at once.
 const KEYS: usize = 128;
 /// Below any score, and far from overflow when subtracted.
@@ -152,7 +150,9 @@ fn attend<T: Score>(
                 v_stride: lv.stride,
                 packed,
             };
-            let group = (TILES / (head.state() * size_of::<f32>())).clamp(1, 8);
+            // Small tiles share a pass over the keys, as many as leave the second cache room for those.
+            let together = if isa.is_wide() { 64_000 } else { 400_000 };
+            let group = (together / (head.state() * size_of::<f32>())).clamp(1, 8);
             scratch(Use::Task, 2 * tile * KEYS + group * head.state(), |memory| {
                 let (begin, end) = (part * tiles / parts, (part + 1) * tiles / parts);
                 for i in (begin..end).step_by(group) {
