@@ -57,14 +57,14 @@ pub(super) fn compare(data: Comparison) -> AnyView {
 
 /// A name for each run; numbered, because two may have one name.
 fn names(runs: &[(TrainingRunDetail, String)]) -> Vec<String> {
-    runs.iter().enumerate().map(|(index, (run, _))| format!("{}. {}", index + 1, run.job.name)).collect()
+    runs.iter().enumerate().map(|(index, (run, _))| format!("{}. {}", index + 1, run.run.name)).collect()
 }
 
 fn differences(runs: &[(TrainingRunDetail, String)], names: &[String]) -> AnyView {
     let heads = runs.iter().zip(names).enumerate().map(|(index, ((run, _), name))| {
         view! {
             <th scope="col">
-                <a class=format!("run-name run-{}", index + 1) href=format!("/admin/training/{}", run.job.id)>
+                <a class=format!("run-name run-{}", index + 1) href=format!("/admin/training/{}", run.run.id)>
                     {name.clone()}
                 </a>
             </th>
@@ -84,16 +84,16 @@ fn differences(runs: &[(TrainingRunDetail, String)], names: &[String]) -> AnyVie
     let of =
         |value: &dyn Fn(&(TrainingRunDetail, String)) -> String| runs.iter().map(value).collect::<Vec<_>>();
     let mut rows = vec![
-        row("State", of(&|(run, _)| format!("{}, step {}", word(run.job.state), run.job.step))),
-        row("Result", of(&|(run, _)| improvement(&run.job).unwrap_or_else(|| "–".to_owned()))),
+        row("State", of(&|(run, _)| format!("{}, step {}", word(run.run.state), run.run.step))),
+        row("Result", of(&|(run, _)| improvement(&run.run).unwrap_or_else(|| "–".to_owned()))),
     ];
     let mut differing = vec![
         ("Dataset", of(&|(_, dataset)| dataset.clone())),
-        ("Started from", of(&|(run, _)| run.job.continue_from.clone().unwrap_or_else(|| "–".to_owned()))),
+        ("Started from", of(&|(run, _)| run.run.continue_from.clone().unwrap_or_else(|| "–".to_owned()))),
     ];
     differing.extend(
         settings::all()
-            .map(|setting| (setting.label, of(&|(run, _)| settings::shown(&run.job.config, setting)))),
+            .map(|setting| (setting.label, of(&|(run, _)| settings::shown(&run.run.config, setting)))),
     );
     differing.retain(|(_, values)| values.iter().any(|value| *value != values[0]));
     let same = differing.is_empty();
@@ -119,11 +119,11 @@ fn differences(runs: &[(TrainingRunDetail, String)], names: &[String]) -> AnyVie
 }
 
 fn charts(runs: &[(TrainingRunDetail, String)], names: &[String]) -> Vec<AnyView> {
-    let steps = runs.iter().map(|(run, _)| run.job.steps).max().unwrap_or(1);
+    let steps = runs.iter().map(|(run, _)| run.run.steps).max().unwrap_or(1);
     let lines = |value: fn(&adire_protocol::TrainingPoint) -> Option<f64>| {
         let all = runs.iter().zip(names).enumerate().map(|(index, ((run, _), name))| {
             let kept: Vec<_> =
-                run.points.iter().filter(|point| point.step <= run.job.step).copied().collect();
+                run.points.iter().filter(|point| point.step <= run.run.step).copied().collect();
             line(name.clone(), Look::Run(index), &kept, value)
         });
         all.collect::<Vec<_>>()
@@ -155,7 +155,7 @@ fn charts(runs: &[(TrainingRunDetail, String)], names: &[String]) -> Vec<AnyView
 fn samples(runs: &[(TrainingRunDetail, String)], names: &[String]) -> AnyView {
     let mut prompts = BTreeMap::<String, Vec<Option<TrainingSample>>>::new();
     for (index, (run, _)) in runs.iter().enumerate() {
-        for sample in run.samples.iter().filter(|sample| sample.with_adapter && sample.step <= run.job.step) {
+        for sample in run.samples.iter().filter(|sample| sample.with_adapter && sample.step <= run.run.step) {
             // In the order of their steps: the last one stays.
             prompts.entry(sample.prompt.clone()).or_insert_with(|| vec![None; runs.len()])[index] =
                 Some(sample.clone());

@@ -141,7 +141,7 @@ pub(super) async fn new_training(studio: &Studio, query: FormInput) -> Result<Tr
             }
             form
         }
-        from => like(&studio.training(from).await?.job),
+        from => like(&studio.training(from).await?.run),
     };
     training_form(studio, form).await
 }
@@ -217,7 +217,7 @@ pub(super) async fn training(
     flash: Option<String>,
 ) -> Result<TrainingPage, StudioError> {
     let detail = studio.training(id).await?;
-    let dataset = match studio.dataset(&detail.job.dataset).await {
+    let dataset = match studio.dataset(&detail.run.dataset).await {
         Ok(dataset) => Some(dataset.name),
         Err(StudioError::NotFound { .. }) => None,
         Err(error) => return Err(error),
@@ -229,7 +229,7 @@ pub(super) async fn training(
 pub(super) async fn comparison(studio: &Studio, ids: &[String]) -> Result<Comparison, StudioError> {
     let mut runs: Vec<(adire_protocol::TrainingRunDetail, String)> = Vec::new();
     for id in ids {
-        if runs.len() < MAX_COMPARED_RUNS && runs.iter().all(|(run, _)| run.job.id != *id) {
+        if runs.len() < MAX_COMPARED_RUNS && runs.iter().all(|(run, _)| run.run.id != *id) {
             let TrainingPage { detail, dataset, .. } = training(studio, id, None).await?;
             runs.push((detail, dataset.unwrap_or_else(|| GONE.to_owned())));
         }

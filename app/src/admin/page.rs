@@ -214,7 +214,7 @@ impl AdminPage {
             Content::Dataset(data) => data.dataset.name.clone(),
             Content::Trainings(_) => "Training".to_owned(),
             Content::NewTraining(_) => "Train adapter".to_owned(),
-            Content::Training(data) => format!("{}, training run", data.detail.job.name),
+            Content::Training(data) => format!("{}, training run", data.detail.run.name),
             Content::Comparison(_) => "Compare runs".to_owned(),
             Content::Evaluations(_) => "Evaluation".to_owned(),
             Content::Evaluation(data) => format!("{}, evaluation", data.detail.evaluation.version),

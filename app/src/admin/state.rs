@@ -63,7 +63,7 @@ pub(super) fn summary(job: &TrainingRun) -> String {
 
 /// The current phase, while running.
 pub(super) fn stage(job: &TrainingRun) -> Option<String> {
-    Some(match job.stage? {
+    Some(match job.phase? {
         TrainingPhase::GeneratingClassImages { done, total } => {
             format!("Generating class images: {done} of {total}.")
         }

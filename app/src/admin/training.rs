@@ -33,7 +33,7 @@ pub(crate) struct TrainingPage {
 }
 
 pub(super) fn training(data: TrainingPage) -> AnyView {
-    let job = &data.detail.job;
+    let job = &data.detail.run;
     let name = job.name.clone();
     let dataset = match data.dataset.clone() {
         Some(dataset) => {
@@ -73,7 +73,7 @@ pub(super) fn training(data: TrainingPage) -> AnyView {
 
 /// The live part.
 pub(super) fn live(data: TrainingPage) -> AnyView {
-    let TrainingRunDetail { job, points, samples } = data.detail;
+    let TrainingRunDetail { run: job, points, samples } = data.detail;
     let resting = job.state.is_resting();
     let kept: Vec<_> = points.into_iter().filter(|point| point.step <= job.step).collect();
     let samples: Vec<_> = samples.into_iter().filter(|sample| sample.step <= job.step).collect();
@@ -141,7 +141,7 @@ fn standing(job: &TrainingRun, prompt: String) -> AnyView {
     if let (false, Some(seconds)) = (job.state.is_resting(), job.unit_seconds) {
         facts.push(("Added wait", format!("up to {} per image", seconds_text(seconds))));
     }
-    if job.halved {
+    if job.learning_rate_halved {
         facts.push(("Learning rate", "halved once: the loss became NaN and the run rolled back".to_owned()));
     }
     let facts = facts.into_iter().map(|(name, text)| {

@@ -130,7 +130,7 @@ mod tests {
             "halved": true, "version": null, "first_held_out": null, "last_held_out": null, "forecast": null,
         });
         let read: TrainingRun = check("TrainingJob", run.clone());
-        assert!(read.halved && read.stage.is_some());
+        assert!(read.learning_rate_halved && read.phase.is_some());
         check::<TrainingRunDetail>("TrainingDetail", json!({"job": run, "points": [], "samples": []}));
         check::<TrainingEvent>("TrainingEvent", json!({"id": 7, "type": "job", "job": run}));
         let summary = json!({

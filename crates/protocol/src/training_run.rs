@@ -228,8 +228,7 @@ pub struct TrainingRun {
     /// Optimizer steps in total.
     pub steps: u32,
     /// Phase, while it runs.
-    #[serde(rename = "phase")]
-    pub stage: Option<TrainingPhase>,
+    pub phase: Option<TrainingPhase>,
     /// Runs ahead of it, while it is queued.
     pub ahead: Option<u32>,
     /// Current seconds per optimizer step.
@@ -243,8 +242,7 @@ pub struct TrainingRun {
     /// Why it failed.
     pub error: Option<String>,
     /// Whether the loss became NaN or infinite once, so the run rolled back and halved the learning rate.
-    #[serde(rename = "learning_rate_halved")]
-    pub halved: bool,
+    pub learning_rate_halved: bool,
     /// `name@vN`, once it exists.
     pub version: Option<String>,
     /// Held-out loss before the first step.
@@ -320,8 +318,7 @@ pub struct TrainingSample {
 #[serde(remote = "Self")]
 pub struct TrainingRunDetail {
     /// The run.
-    #[serde(rename = "run")]
-    pub job: TrainingRun,
+    pub run: TrainingRun,
     /// Sorted by step.
     pub points: Vec<TrainingPoint>,
     /// Sorted by step and prompt.
@@ -348,8 +345,7 @@ pub enum TrainingChange {
     /// The run changed. Points and samples above `run.step` are void.
     Job {
         /// The run.
-        #[serde(rename = "run")]
-        job: Box<TrainingRun>,
+        run: Box<TrainingRun>,
     },
     /// A new point; replaces the one of the same step.
     Point {

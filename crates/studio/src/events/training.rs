@@ -31,7 +31,7 @@ pub(super) async fn news(
     events.make_contiguous().sort_by_key(|event| event.id);
     if last_sent.as_deref() != Some(&job) {
         *last_sent = Some(Box::new(job.clone()));
-        events.push_front(TrainingEvent { id: cursor, change: TrainingChange::Job { job: Box::new(job) } });
+        events.push_front(TrainingEvent { id: cursor, change: TrainingChange::Job { run: Box::new(job) } });
     }
     Ok((events, ended))
 }

@@ -60,7 +60,7 @@ async fn owners_follow_every_row_that_names_a_blob() {
     };
     let run = studio.train(training).await.unwrap();
     let ended = async {
-        while studio.training(&run.id).await.unwrap().job.state != TrainingState::Done {
+        while studio.training(&run.id).await.unwrap().run.state != TrainingState::Done {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

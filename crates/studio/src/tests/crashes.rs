@@ -225,7 +225,7 @@ async fn trained(studio: &Studio) -> (Vec<u8>, TrainingRunDetail) {
     let ended = async {
         loop {
             let detail = studio.training(&id).await.unwrap();
-            match detail.job.state {
+            match detail.run.state {
                 TrainingState::Done => return detail,
                 TrainingState::Failed => drop(studio.resume_training(&id).await.unwrap()),
                 _ => tokio::time::sleep(Duration::from_millis(5)).await,
@@ -237,7 +237,7 @@ async fn trained(studio: &Studio) -> (Vec<u8>, TrainingRunDetail) {
 }
 
 async fn adapter(studio: &Studio, detail: &TrainingRunDetail) -> Vec<u8> {
-    let (_, file) = studio.adapter_file(detail.job.version.as_ref().unwrap()).await.unwrap();
+    let (_, file) = studio.adapter_file(detail.run.version.as_ref().unwrap()).await.unwrap();
     file.bytes().await.unwrap()
 }
 
@@ -319,7 +319,7 @@ async fn every_job_survives_being_killed() {
     }
     for run in studio.trainings().await.unwrap() {
         let detail = studio.training(&run.id).await.unwrap();
-        assert_eq!(detail.job.state, TrainingState::Done, "{detail:?}");
+        assert_eq!(detail.run.state, TrainingState::Done, "{detail:?}");
         assert!(adapter(&studio, &detail).await == reference.0, "other bytes than without crashes");
         assert_eq!(course(&detail), course(&reference.1));
         runs += 1;

@@ -246,7 +246,7 @@ async fn a_dataset_is_deleted_with_what_nothing_else_needs() {
     );
     studio.cancel_training(&job.id).await.unwrap();
     studio.delete_dataset(&record.id).await.unwrap();
-    assert_eq!(studio.training(&job.id).await.unwrap().job.dataset_hash, job.dataset_hash);
+    assert_eq!(studio.training(&job.id).await.unwrap().run.dataset_hash, job.dataset_hash);
     assert!(record.images.iter().all(|image| !blob(&image.hash).exists()));
     assert_eq!(studio.delete_dataset(&record.id).await.unwrap_err().kind(), ErrorKind::NotFound);
     latch.allow(1000);

@@ -58,7 +58,7 @@ async fn jobs_of_every_kind_are_listed_moved_and_cancelled() {
 
     studio.cancel_job(&ids[1]).await.unwrap();
     studio.cancel_job(&run.id).await.unwrap();
-    assert_eq!(studio.training(&run.id).await.unwrap().job.state, TrainingState::Cancelled);
+    assert_eq!(studio.training(&run.id).await.unwrap().run.state, TrainingState::Cancelled);
     drop(latch);
     let (third, first) = (finished(&studio, &ids[2]).await, finished(&studio, &ids[0]).await);
     assert_eq!((third.state, first.state), (GenerationState::Done, GenerationState::Done));

@@ -61,7 +61,7 @@ pub(super) async fn trained_from(
         note: String::new(),
     };
     let run = studio.train(run).await.unwrap();
-    until_state(studio, &run.id, Done).await.job
+    until_state(studio, &run.id, Done).await.run
 }
 
 /// Waits until `f` says so.
@@ -69,7 +69,7 @@ async fn until_job(studio: &Studio, id: &str, f: impl Fn(&TrainingRun) -> bool) 
     let waiting = async {
         loop {
             let detail = studio.training(id).await.unwrap();
-            if f(&detail.job) {
+            if f(&detail.run) {
                 return detail;
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -102,7 +102,7 @@ async fn undisturbed(config: TrainingConfig) -> (Vec<u8>, TrainingRunDetail) {
     let (_folder, studio, _) = fresh().await;
     let job = ask(&studio, "cloth", config).await;
     let detail = until_state(&studio, &job.id, Done).await;
-    (adapter_bytes(&studio, &detail.job).await, detail)
+    (adapter_bytes(&studio, &detail.run).await, detail)
 }
 
 fn steps_and_losses(detail: &TrainingRunDetail) -> Vec<(u32, Option<f64>, Option<f64>)> {
@@ -118,10 +118,10 @@ async fn a_training_becomes_a_version_that_images_can_use() {
     // It may run already.
     assert!(!job.state.is_resting() && job.steps == 8);
     let detail = until_state(&studio, &job.id, Done).await;
-    let done = &detail.job;
+    let done = &detail.run;
     assert_eq!((done.version.as_deref(), done.step, done.error.as_deref()), (Some("cloth@v1"), 8, None));
     assert_eq!((done.first_held_out, done.last_held_out), (Some(1.0), Some(1.0 / 9.0)));
-    assert!(done.forecast.is_some() && done.finished_at >= done.started_at && !done.halved);
+    assert!(done.forecast.is_some() && done.finished_at >= done.started_at && !done.learning_rate_halved);
     let steps: Vec<_> = detail.points.iter().map(|point| point.step).collect();
     assert_eq!(steps, (0..=8).collect::<Vec<_>>());
     assert!(detail.points[1..].iter().all(|point| point.seconds.is_some() && point.loss.is_some()));
@@ -181,10 +181,10 @@ async fn images_go_before_training() {
         ["update 2", "picture first", "picture second"],
         "{call_log:?}"
     );
-    let waited = studio.training(&job.id).await.unwrap().job;
+    let waited = studio.training(&job.id).await.unwrap().run;
     assert_eq!(waited.state, Running);
     drop(latch);
-    let done = until_state(&studio, &job.id, Done).await.job;
+    let done = until_state(&studio, &job.id, Done).await.run;
     // Each of them takes longer than a clock's tick.
     assert!(done.waited_seconds > 0.0);
     assert_eq!(until_state(&studio, &job.id, Done).await.points.len(), 9);
@@ -231,7 +231,7 @@ async fn a_job_that_waits_for_people_says_so_and_can_be_paused() {
     let image = submit(&studio, "long").await;
     until(&studio, &image.id, "started").await;
     let job = ask(&studio, "cloth", config()).await;
-    until_job(&studio, &job.id, |job| job.stage == Some(TrainingPhase::Yielding)).await;
+    until_job(&studio, &job.id, |job| job.phase == Some(TrainingPhase::Yielding)).await;
     assert_eq!(studio.pause_training(&job.id).await.unwrap().state, Paused);
     studio.resume_training(&job.id).await.unwrap();
     drop(steps);
@@ -256,7 +256,7 @@ async fn a_paused_run_resumes_where_it_stopped_and_ends_with_the_same_bytes() {
     .await
     .unwrap();
     let at_rest = studio.training(&job.id).await.unwrap();
-    assert_eq!((at_rest.job.state, at_rest.job.step, at_rest.job.stage), (Paused, 6, None));
+    assert_eq!((at_rest.run.state, at_rest.run.step, at_rest.run.phase), (Paused, 6, None));
     let units = backend.call_log().len();
     drop(latch);
     // Another one is run from its beginning to its end, and meanwhile nothing of this one.
@@ -266,7 +266,7 @@ async fn a_paused_run_resumes_where_it_stopped_and_ends_with_the_same_bytes() {
     assert!(!studio.resume_training(&job.id).await.unwrap().state.is_resting());
     let detail = until_state(&studio, &job.id, Done).await;
     assert!(backend.call_log().contains(&"ready 6".to_owned()), "{:?}", backend.call_log());
-    assert_eq!(adapter_bytes(&studio, &detail.job).await, expected);
+    assert_eq!(adapter_bytes(&studio, &detail.run).await, expected);
     assert_eq!(steps_and_losses(&detail), steps_and_losses(&whole));
     for refused in [studio.pause_training(&job.id).await, studio.resume_training(&job.id).await] {
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::Conflict);
@@ -291,7 +291,7 @@ async fn a_crash_loses_nothing_but_time() {
         drop(latch);
         let studio = open(folder.path(), FakeBackend::default()).await.unwrap();
         let detail = until_state(&studio, &job.id, Done).await;
-        assert_eq!(adapter_bytes(&studio, &detail.job).await, expected, "after {units} units");
+        assert_eq!(adapter_bytes(&studio, &detail.run).await, expected, "after {units} units");
         assert_eq!(steps_and_losses(&detail), steps_and_losses(&whole), "after {units} units");
         assert_eq!(studio.adapters().await.unwrap().len(), 1);
     }
@@ -310,7 +310,7 @@ async fn a_shutdown_keeps_every_update() {
     let studio = open(folder.path(), backend.clone()).await.unwrap();
     let detail = until_state(&studio, &job.id, Done).await;
     assert!(backend.call_log().contains(&"ready 6".to_owned()), "{:?}", backend.call_log());
-    assert_eq!(adapter_bytes(&studio, &detail.job).await, expected);
+    assert_eq!(adapter_bytes(&studio, &detail.run).await, expected);
 }
 
 #[tokio::test]
@@ -320,7 +320,7 @@ async fn what_was_paused_or_cancelled_stays_so_over_a_restart() {
     let waiting = ask(&studio, "second", config()).await;
     latch.allow(5);
     until_job(&studio, &running.id, |job| job.first_held_out.is_some()).await;
-    assert_eq!(studio.training(&waiting.id).await.unwrap().job.ahead, Some(1));
+    assert_eq!(studio.training(&waiting.id).await.unwrap().run.ahead, Some(1));
     studio.pause_training(&running.id).await.unwrap();
     studio.cancel_training(&waiting.id).await.unwrap();
     drop((studio, latch));
@@ -330,8 +330,8 @@ async fn what_was_paused_or_cancelled_stays_so_over_a_restart() {
     let other = ask(&studio, "other", config()).await;
     until_state(&studio, &other.id, Done).await;
     assert_eq!(backend.call_log().len(), UNITS as usize, "{:?}", backend.call_log());
-    assert_eq!(studio.training(&running.id).await.unwrap().job.state, Paused);
-    let cancelled = studio.training(&waiting.id).await.unwrap().job;
+    assert_eq!(studio.training(&running.id).await.unwrap().run.state, Paused);
+    let cancelled = studio.training(&waiting.id).await.unwrap().run;
     assert_eq!((cancelled.state, cancelled.version), (Cancelled, None));
     assert_eq!(studio.resume_training(&waiting.id).await.unwrap_err().kind(), ErrorKind::Conflict);
     studio.resume_training(&running.id).await.unwrap();
@@ -352,7 +352,7 @@ async fn one_runs_and_the_others_wait_in_order() {
     let third = ask(&studio, "third", config()).await;
     drop(latch);
     until_state(&studio, &third.id, Done).await;
-    let second = studio.training(&second.id).await.unwrap().job;
+    let second = studio.training(&second.id).await.unwrap().run;
     assert_eq!((second.state, second.version), (Cancelled, None));
     let names: Vec<_> = studio.adapters().await.unwrap().iter().map(|version| version.id()).collect();
     assert_eq!(names, ["first@v1", "third@v1"]);
@@ -363,13 +363,13 @@ async fn a_run_that_breaks_down_goes_back_once_and_then_says_why() {
     let (_folder, studio, backend) = fresh().await;
     let job = ask(&studio, "once", TrainingConfig { learning_rate: 2.0, ..config() }).await;
     let detail = until_state(&studio, &job.id, Done).await;
-    assert!(detail.job.halved);
+    assert!(detail.run.learning_rate_halved);
     assert!(backend.call_log().contains(&"rewind 0".to_owned()));
     assert_eq!(detail.points.iter().map(|p| p.step).collect::<Vec<_>>(), (0..=8).collect::<Vec<_>>());
     let job = ask(&studio, "twice", TrainingConfig { learning_rate: 1e3, ..config() }).await;
-    let failed = until_state(&studio, &job.id, Failed).await.job;
+    let failed = until_state(&studio, &job.id, Failed).await.run;
     assert_eq!(failed.error.as_deref(), Some("Training diverged, even at half the learning rate."));
-    assert!(failed.halved && failed.version.is_none());
+    assert!(failed.learning_rate_halved && failed.version.is_none());
 }
 
 #[tokio::test]
@@ -428,7 +428,7 @@ async fn events_tell_everything_once_and_go_on_after_any_number() {
     assert!(points.windows(2).all(|pair| pair[0].0 < pair[1].0), "{points:?}");
     assert_eq!(points.last().unwrap().1, 8);
     let last_job = events.iter().rev().find_map(|event| match &event.change {
-        TrainingChange::Job { job } => Some(job.state),
+        TrainingChange::Job { run: job } => Some(job.state),
         _ => None,
     });
     assert_eq!(last_job, Some(Done));
@@ -453,12 +453,12 @@ async fn a_full_disk_keeps_the_checkpoint_before_and_the_job_can_go_on() {
     // Whatever is written there finds no room.
     std::os::unix::fs::symlink("/dev/full", run.join("checkpoint.part")).unwrap();
     drop(latch);
-    let failed = until_state(&studio, &job.id, Failed).await.job;
+    let failed = until_state(&studio, &job.id, Failed).await.run;
     let error = failed.error.unwrap();
     assert!(error.contains("No space left") && error.contains("the previous one is intact"), "{error}");
     assert_eq!(std::fs::read(run.join("checkpoint.safetensors")).unwrap(), before);
     assert!(!studio.resume_training(&job.id).await.unwrap().state.is_resting());
-    let done = until_state(&studio, &job.id, Done).await.job;
+    let done = until_state(&studio, &job.id, Done).await.run;
     assert_eq!(adapter_bytes(&studio, &done).await, expected);
 }
 
@@ -475,7 +475,7 @@ async fn a_training_that_brings_the_server_down_every_time_is_given_up() {
         drop((studio, latch));
     }
     let studio = open(folder.path(), FakeBackend::default()).await.unwrap();
-    let failed = until_state(&studio, &id, Failed).await.job;
+    let failed = until_state(&studio, &id, Failed).await.run;
     assert!(failed.error.unwrap().contains("3 times"));
     // A person may still insist.
     studio.resume_training(&id).await.unwrap();

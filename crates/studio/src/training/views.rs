@@ -36,7 +36,7 @@ pub(crate) async fn detail(shared: &Shared, id: &str) -> Result<TrainingRunDetai
     let job = job(shared, id).await?;
     let points = shared.store.points(&job.id, 0).await?.into_iter().map(|(_, point)| point).collect();
     let samples = shared.store.samples(&job.id, 0).await?.into_iter().map(|(_, sample)| sample).collect();
-    Ok(TrainingRunDetail { job, points, samples })
+    Ok(TrainingRunDetail { run: job, points, samples })
 }
 
 fn assemble(shared: &Shared, row: RunRow, facts: RunFacts) -> Result<TrainingRun, StudioError> {
@@ -61,7 +61,7 @@ fn assemble(shared: &Shared, row: RunRow, facts: RunFacts) -> Result<TrainingRun
     Ok(TrainingRun {
         name: request.name,
         dataset: request.dataset,
-        halved: row.halved(),
+        learning_rate_halved: row.halved(),
         dataset_hash: row.dataset_hash,
         config: request.config,
         class_dataset: request.class_dataset,
@@ -74,7 +74,7 @@ fn assemble(shared: &Shared, row: RunRow, facts: RunFacts) -> Result<TrainingRun
         finished_at: row.finished_at,
         step,
         steps,
-        stage: active.as_ref().map(|active| active.stage),
+        phase: active.as_ref().map(|active| active.stage),
         ahead,
         seconds_per_step,
         unit_seconds: active.map(|active| active.unit.as_secs_f64()).filter(|seconds| *seconds > 0.0),
