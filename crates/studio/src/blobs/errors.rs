@@ -61,6 +61,12 @@ pub(super) fn unreadable(error: io::Error) -> StudioError {
     }
 }
 
+/// Whether a write failed because the object exists.
+pub(super) fn is_there(error: &object_store::Error) -> bool {
+    use object_store::Error::{AlreadyExists, Precondition};
+    matches!(error, AlreadyExists { .. } | Precondition { .. })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,7 +25,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, local::LocalFileSystem, path::Path as ObjectPath};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use errors::{again, failed, unreadable};
+use errors::{again, failed, is_there, unreadable};
 pub use handle::{Blob, BlobStream};
 pub use local::LocalFile;
 pub use place::Bucket;
@@ -267,7 +267,7 @@ impl Blobs {
         let path = self.0.prefix.clone().join(OWNER);
         match self.0.store.put_opts(&path, id.to_owned().into(), PutMode::Create.into()).await {
             Ok(_) => return Ok(true),
-            Err(error) if s3::is_there(&error) => {}
+            Err(error) if is_there(&error) => {}
             Err(error) => return Err(failed(error)),
         }
         let owner = self.0.store.get(&path).await.map_err(failed)?.bytes().await.map_err(failed)?;

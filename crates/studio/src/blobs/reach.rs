@@ -8,7 +8,7 @@ use object_store::{
     path::Path as ObjectPath,
 };
 
-use super::{Bucket, s3::is_there};
+use super::{Bucket, errors::is_there};
 use crate::StudioError;
 
 /// Written and read at the start.

@@ -15,7 +15,7 @@ use tokio_util::io::ReaderStream;
 use super::{
     Blobs, Bucket, Files, Staged,
     cache::Cache,
-    errors::{failed, file_failed, unreadable},
+    errors::{failed, file_failed, is_there, unreadable},
     handle::BlobStream,
     local::LocalFile,
     reach::{check, reach},
@@ -101,12 +101,6 @@ pub(super) async fn upload(
         return Err(error);
     }
     upload.finish().await.map(drop).map_err(failed)
-}
-
-/// Whether a write failed because the object exists.
-pub(super) fn is_there(error: &object_store::Error) -> bool {
-    use object_store::Error::{AlreadyExists, Precondition};
-    matches!(error, AlreadyExists { .. } | Precondition { .. })
 }
 
 impl Blobs {
