@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use adire_protocol::Stage;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
@@ -13,7 +14,7 @@ use crate::commands::{
     generate::GenerateArgs,
     health::HealthArgs,
     models::ModelsCommand,
-    registry::{AliasCommand, LedgerCommand, PromoteArgs, RollbackArgs},
+    registry::{AliasCommand, LedgerCommand, PromoteArgs, RollbackArgs, StageArgs},
     selftest::{MeasureArgs, SelftestArgs},
     serve::ServeArgs,
     train::TrainArgs,
@@ -50,6 +51,12 @@ enum Command {
     Promote(PromoteArgs),
     /// Return production to an earlier version
     Rollback(RollbackArgs),
+    /// Reject an adapter version
+    Reject(StageArgs),
+    /// Archive an adapter version
+    Archive(StageArgs),
+    /// Make a rejected or archived adapter version a candidate again
+    Reopen(StageArgs),
     /// List or verify the ledger of an adapter
     #[command(subcommand)]
     Ledger(LedgerCommand),
@@ -87,6 +94,9 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Adapters(command) => command.run(),
         Command::Promote(args) => args.run(),
         Command::Rollback(args) => args.run(),
+        Command::Reject(args) => args.run(Stage::Rejected),
+        Command::Archive(args) => args.run(Stage::Archived),
+        Command::Reopen(args) => args.run(Stage::Candidate),
         Command::Ledger(command) => command.run(),
         Command::Alias(command) => command.run(),
         Command::Embeddings(command) => command.run(),

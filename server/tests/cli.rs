@@ -197,14 +197,21 @@ async fn the_registry_from_the_command_line() {
     assert_eq!(printed(&run(&["alias", "delete", "adire", "next"])), "adire@next deleted (was v3)");
     assert!(sentence(&run(&["alias", "set", "adire@v3", "production"]), 1).contains("protected"));
 
+    let stage = |command: &str| printed(&run(&[command, "adire@v3", "--reason", "too blue"]));
+    assert_eq!(stage("reject"), "adire@v3 rejected: too blue");
+    assert_eq!(stage("reopen"), "adire@v3 is a candidate again: too blue");
+    assert_eq!(stage("archive"), "adire@v3 archived: too blue");
+    let again = sentence(&run(&["archive", "adire@v3", "--reason", "x"]), 1);
+    assert!(again.contains("archived"), "{again}");
+
     let list = printed(&run(&["ledger", "list", "adire"]));
-    assert_eq!(list.lines().count(), 7, "{list}");
+    assert_eq!(list.lines().count(), 10, "{list}");
     assert!(list.lines().next().unwrap().contains("command line  adire@v1 promoted"), "{list}");
     let verified = printed(&run(&["ledger", "verify", "adire"]));
-    assert!(verified.starts_with("7 rows, all as written; the last one is "), "{verified}");
+    assert!(verified.starts_with("10 rows, all as written; the last one is "), "{verified}");
     let json = printed(&run(&["ledger", "verify", "adire", "--json"]));
     let check: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!((&check["moves"], check.get("fault")), (&7.into(), None));
+    assert_eq!((&check["moves"], check.get("fault")), (&10.into(), None));
     assert!(sentence(&run(&["ledger", "verify", "kente"]), 1).contains("Adapter kente not found"));
     let missing = run(&["promote", "adire@v1"]);
     assert_eq!(missing.status.code(), Some(2), "a reason is needed");

@@ -119,6 +119,40 @@ fn strength_0_is_the_image_without() {
     assert_ne!(pixels("one.png", &["--lora", kohya.to_str().unwrap()]), plain);
 }
 
+/// By name, version or alias, while no server uses the folder.
+#[test]
+fn a_prompt_names_adapters_of_the_data_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let kohya = golden("adapters/kohya.safetensors").display().to_string();
+    let model = golden("pipeline").display().to_string();
+    let run = |arguments: &[&str]| {
+        let output = adire(folder.path(), arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    run(&["adapters", "add", &kohya, "--name", "dots", "--model", &model]);
+    run(&["alias", "set", "dots@v1", "stable"]);
+    let prompt = |text: &str, more: &[&str]| {
+        let size = ["--width", "64", "--height", "64", "--steps", "2", "--seed", "3", "--model", &model];
+        adire(folder.path(), &[&["generate", "--prompt", text][..], &size, more].concat())
+    };
+    let pixels = |text: &str, name: &str, more: &[&str]| {
+        let output = prompt(text, &[more, &["--out", name]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        image::open(folder.path().join(name)).unwrap().into_rgb8().into_raw()
+    };
+    let by_file = pixels("moons", "file.png", &["--lora", &format!("{kohya}:0.5")]);
+    for name in ["dots", "dots@v1", "dots@stable"] {
+        assert_eq!(pixels(&format!("moons <lora:{name}:0.5>"), "named.png", &["--data", "data"]), by_file);
+    }
+    let without = failure(&prompt("moons <lora:dots:0.5>", &["--out", "b.png"]), 1);
+    assert!(without.contains("bundles no adapters") && without.contains("--data DIR"), "{without}");
+    let unknown = failure(&prompt("moons <lora:dots@next:0.5>", &["--out", "b.png", "--data", "data"]), 1);
+    assert!(unknown.contains("dots@next") && unknown.contains("dots@v1"), "{unknown}");
+    let nowhere = failure(&prompt("moons <lora:dots:0.5>", &["--out", "b.png", "--data", "nowhere"]), 1);
+    assert!(nowhere.contains("there is no data folder nowhere"), "{nowhere}");
+    assert!(!folder.path().join("b.png").exists() && !folder.path().join("nowhere").exists());
+}
+
 #[test]
 fn a_seed_of_minus_one_is_random_and_partly_decoded_images_are_reported() {
     let folder = tempfile::tempdir().unwrap();

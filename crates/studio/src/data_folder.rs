@@ -4,10 +4,10 @@ mod moves;
 
 use std::path::Path;
 
-use adire_protocol::{DatasetRecord, DatasetSummary, EmbeddingRecord, NewDataset};
+use adire_protocol::{AdapterVersion, DatasetRecord, DatasetSummary, EmbeddingRecord, NewDataset};
 
 use crate::{
-    NewEmbedding, StudioConfig, StudioError,
+    LocalFile, NewEmbedding, StudioConfig, StudioError, adapters,
     blobs::Blobs,
     dataset::{DatasetStore, Reach, UploadedFile},
     embeddings,
@@ -54,6 +54,17 @@ impl DataFolder {
 
     pub(crate) fn blobs(&self) -> &Blobs {
         &self.blobs
+    }
+
+    /// The adapter version that `name`, `name@vN` or `name@alias` stands for, with its file.
+    ///
+    /// # Errors
+    /// There is none, or its file is missing or damaged.
+    pub async fn adapter(&self, name: &str) -> Result<(AdapterVersion, LocalFile), StudioError> {
+        let known = self.store.adapters().await?;
+        let version = adapters::resolve(&known, name)?.clone();
+        let file = adapters::local(&self.blobs, &version).await?;
+        Ok((version, file))
     }
 
     /// Every dataset, the newest first.

@@ -6,13 +6,13 @@ use std::path::Path;
 use adire_engine::{Manifest, ManifestAdapter};
 use adire_protocol::{AdapterRef, Which};
 use adire_studio::{NewAdapter, Studio};
-use anyhow::bail;
+use anyhow::anyhow;
 
-/// Finds the bundled adapter `name` or `name@vN`.
+/// The bundled adapter `name` or `name@vN`, if there is one.
 ///
 /// # Errors
-/// The model bundles no such adapter.
-pub(crate) fn find<'a>(manifest: &'a Manifest, name: &str) -> anyhow::Result<&'a ManifestAdapter> {
+/// That is no name of an adapter.
+pub(crate) fn find<'a>(manifest: &'a Manifest, name: &str) -> anyhow::Result<Option<&'a ManifestAdapter>> {
     let wanted: AdapterRef = name.parse()?;
     let bundled = manifest.adapters();
     let fitting = bundled.iter().filter(|a| {
@@ -24,13 +24,16 @@ pub(crate) fn find<'a>(manifest: &'a Manifest, name: &str) -> anyhow::Result<&'a
                 Which::Alias(_) => false,
             }
     });
-    if let Some(found) = fitting.max_by_key(|adapter| adapter.version) {
-        return Ok(found);
-    }
-    let known: Vec<_> = bundled.iter().map(|a| format!("{}@v{}", a.name, a.version)).collect();
+    Ok(fitting.max_by_key(|adapter| adapter.version))
+}
+
+/// Why `name` is not found, and what to do.
+pub(crate) fn missing(manifest: &Manifest, name: &str) -> anyhow::Error {
+    let known: Vec<_> = manifest.adapters().iter().map(|a| format!("{}@v{}", a.name, a.version)).collect();
     let known = if known.is_empty() { "no adapters".to_owned() } else { known.join(", ") };
-    bail!(
-        "the prompt uses the adapter {name}, but this model bundles {known}; pass any other file with --lora FILE"
+    anyhow!(
+        "the prompt uses the adapter {name}, but this model bundles {known}; pass any other file with --lora FILE, or \
+         the data folder that has it with --data DIR"
     )
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use adire_engine::{
-    Output, Pipeline,
+    Manifest, Output, Pipeline,
     adapter::{Adapter, Receipt, Strength},
     write_whole,
 };
@@ -19,6 +19,7 @@ use adire_protocol::{
     lora_tag,
 };
 use adire_runtime::{PreparedInit, embedding_uses, pixels};
+use adire_studio::DataFolder;
 use anyhow::{Context, bail};
 use clap::{Args, error::ErrorKind};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -40,7 +41,8 @@ pub(crate) const WITHHELD: &str =
 pub(crate) struct GenerateArgs {
     #[command(flatten)]
     model: model_args::ModelArgs,
-    /// Prompt; (word:1.2) sets a weight, BREAK starts a chunk, <lora:NAME:1> applies an adapter bundled with the model
+    /// Prompt; (word:1.2) sets a weight, BREAK starts a chunk, <lora:NAME:1> applies an adapter bundled with the model, or of the
+    /// data folder: NAME, NAME@VN or NAME@ALIAS
     #[arg(long)]
     prompt: String,
     /// Negative prompt: what to avoid
@@ -51,6 +53,11 @@ pub(crate) struct GenerateArgs {
     /// Adapter file with its strength, -5 to 5 (default 1), or its strengths for text encoder and UNet; repeatable
     #[arg(long, value_name = "FILE[:STRENGTH|:TE:UNET]")]
     lora: Vec<Lora>,
+    /// Data folder whose adapters prompts may name; only opened where the model bundles none of that name
+    #[arg(long, env = "ADIRE_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    storage: model_args::StorageArgs,
     /// Embedding file (textual inversion) and its word in prompts [default: the file's own word, or its name];
     /// repeatable
     #[arg(long, value_name = "FILE[:WORD]")]
@@ -157,10 +164,10 @@ impl GenerateArgs {
         let mut uses: Vec<_> =
             adapters.iter().map(|(adapter, strength)| of_file(adapter, *strength)).collect();
         for mut tagged in spec.adapters {
-            let version = bundled::find(pipeline.manifest(), &tagged.name)?;
             let strength = Strength { unet: tagged.strength, text_encoder: tagged.text_encoder_strength() };
-            adapters.push((Arc::new(Adapter::read(&version.file)?), strength));
-            tagged.name = format!("{}@v{}", version.name, version.version);
+            let (id, adapter) = self.tagged(pipeline.manifest(), &tagged.name)?;
+            adapters.push((Arc::new(adapter), strength));
+            tagged.name = id;
             uses.push(tagged);
         }
         let tagged: Vec<_> = uses.iter().filter(|u| u.in_prompt).map(|u| u.name.clone()).collect();
@@ -212,6 +219,33 @@ impl GenerateArgs {
             let _ = writeln!(std::io::stdout(), "{WITHHELD}");
         }
         Ok(())
+    }
+
+    /// The adapter of a tag with its `name@vN`: the model's own, else the data folder's.
+    fn tagged(&self, manifest: &Manifest, name: &str) -> anyhow::Result<(String, Adapter)> {
+        if let Some(version) = bundled::find(manifest, name)? {
+            let id = format!("{}@v{}", version.name, version.version);
+            return Ok((id, Adapter::read(&version.file)?));
+        }
+        // An empty variable counts as unset, as everywhere.
+        let data = self.data.as_deref().filter(|data| !data.as_os_str().is_empty());
+        let data = data.ok_or_else(|| bundled::missing(manifest, name))?;
+        if !data.is_dir() {
+            bail!("the prompt uses the adapter {name}, but there is no data folder {}", data.display());
+        }
+        let config = self.storage.config(data)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let folder = DataFolder::open_with(&config)
+                .await
+                .with_context(|| format!("the adapter {name} of {} cannot be read", data.display()))?;
+            let found = folder.adapter(name).await;
+            // Read while the folder is open: a bucket's file is in a cache.
+            let read =
+                found.map(|(version, file)| Adapter::read(&file).map(|adapter| (version.id(), adapter)));
+            folder.close().await;
+            Ok(read??)
+        })
     }
 
     /// The request, with the hashes of the init image and mask.

@@ -1,4 +1,4 @@
-//! `adire promote`, `rollback`, `ledger` and `alias`: the registry of a data folder that no server is using.
+//! `adire promote`, `rollback`, `reject`, `archive`, `reopen`, `ledger` and `alias`: the registry of a data folder that no server is using.
 
 use std::{
     io::Write as _,
@@ -6,7 +6,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use adire_protocol::{LedgerAction, LedgerEntry, LedgerMove, PromotionRequest, RollbackRequest};
+use adire_protocol::{LedgerAction, LedgerEntry, LedgerMove, PromotionRequest, RollbackRequest, Stage};
 use adire_studio::{DataFolder, StudioError};
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
@@ -75,6 +75,26 @@ impl PromoteArgs {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let request = PromotionRequest { reason: self.reason, force: self.force };
         let made = self.place.with(async |folder| folder.promote(&self.version, request).await)?;
+        self.place.print(&made)
+    }
+}
+
+/// Version whose stage changes.
+#[derive(Debug, Args)]
+pub(crate) struct StageArgs {
+    /// The version, NAME@VN
+    version: String,
+    /// Why; the ledger keeps it
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl StageArgs {
+    pub(crate) fn run(self, to: Stage) -> anyhow::Result<()> {
+        let change = async |folder: &DataFolder| folder.change_stage(&self.version, to, &self.reason).await;
+        let made = self.place.with(change)?;
         self.place.print(&made)
     }
 }
