@@ -21,6 +21,11 @@ impl Linear {
         Ok(Self { weight: Weight::new(cursor.get((output, input), "weight")?), bias: None })
     }
 
+    /// From a weight [out, in] and a bias [out] that were stored among others.
+    pub(crate) fn of(weight: Tensor, bias: Tensor) -> Self {
+        Self { weight: Weight::new(weight), bias: Some(Weight::new(bias)) }
+    }
+
     /// From the weight of a 1×1 convolution.
     pub(crate) fn load_conv(input: usize, output: usize, cursor: &Cursor<'_>) -> Result<Self> {
         let weight = Weight::new(cursor.get((output, input, 1, 1), "weight")?);

@@ -4,7 +4,9 @@
 pub mod adapter;
 mod checkpoint;
 mod clip;
+mod csd;
 mod device;
+mod dinov2;
 mod embedding;
 mod error;
 mod gradient_checkpointing;

@@ -44,6 +44,68 @@ fn features_of_images_equal_transformers() {
     assert_close("styles", &rows(styles), &goldens["styles"]);
 }
 
+/// DINOv2 is used on fewer patches than it was trained on, so positions are interpolated; CSD has OpenAI's names.
+#[test]
+fn dinov2_and_csd_take_over_maps_and_styles() {
+    let goldens = tensors("judge/features.safetensors");
+    let images: Vec<Rgb8> =
+        (0..goldens["image_embeds"].dim(0).unwrap()).map(|i| rgb8(&goldens[&format!("{i}.image")])).collect();
+    let with_both = || {
+        let judge = judge().with_dinov2(&golden("judge/dinov2")).unwrap();
+        judge.with_csd(&golden("judge/csd.safetensors")).unwrap()
+    };
+    let judge = with_both();
+    let found = judge.images(&images).unwrap();
+    let embeddings = found.iter().map(|found| found.embedding.clone()).collect();
+    assert_close("embeddings", &rows(embeddings), &goldens["image_embeds"]);
+    let maps = found.iter().map(|found| found.map.clone()).collect();
+    assert_close("maps", &rows(maps), &goldens["dinov2_maps"]);
+    let styles = found.iter().map(|found| found.style.clone()).collect();
+    assert_close("styles", &rows(styles), &goldens["csd_styles"]);
+    let other = self::judge().with_csd(&golden("judge/csd.safetensors")).unwrap();
+    assert!(judge.hash().len() == 64 && judge.hash() != self::judge().hash() && judge.hash() != other.hash());
+    assert_eq!(judge.hash(), with_both().hash());
+}
+
+#[test]
+fn what_is_neither_dinov2_nor_csd_is_refused() {
+    let said = |found: Result<Judge, EngineError>| found.map(drop).unwrap_err().to_string();
+    let clip = said(judge().with_dinov2(&golden("judge/clip")));
+    assert!(clip.contains("is of the model type \"clip\", not \"dinov2\""), "{clip}");
+    let clip = said(judge().with_csd(&golden("judge/clip")));
+    assert!(clip.contains("lacks the tensor last_layer_style; it is no checkpoint of CSD"), "{clip}");
+    let absent = said(judge().with_csd(&golden("judge/absent.safetensors")));
+    assert!(absent.contains("absent.safetensors"), "{absent}");
+    let folder = tempfile::tempdir().unwrap();
+    let changed = |file: &str, from: &str, to: &str| {
+        for entry in fs::read_dir(golden("judge/dinov2")).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        }
+        let path = folder.path().join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{file} has no {from}");
+        fs::write(&path, text.replace(from, to)).unwrap();
+        said(judge().with_dinov2(folder.path()))
+    };
+    for (file, from, to, problem) in [
+        (
+            "preprocessor_config.json",
+            "\"height\": 28,\n    \"width\": 28",
+            "\"height\": 30,\n    \"width\": 30",
+            "patches of 7",
+        ),
+        ("config.json", "\"use_swiglu_ffn\": false", "\"use_swiglu_ffn\": true", "SwiGLU"),
+        ("config.json", "\"num_attention_heads\": 3", "\"num_attention_heads\": 5", "5 attention heads"),
+        ("config.json", "\"hidden_size\": 24", "\"hidden_size\": 48", "has shape"),
+        ("config.json", "\"mlp_ratio\": 2", "\"mlp_ratio\": 1e30", "mlp_ratio"),
+        ("config.json", "\"image_size\": 42", "\"image_size\": 0", "image_size of 0"),
+    ] {
+        let found = changed(file, from, to);
+        assert!(found.contains(problem), "{to}: {found}");
+    }
+}
+
 #[test]
 fn features_of_texts_equal_transformers() {
     let bytes = fs::read(golden("judge/features.safetensors")).unwrap();

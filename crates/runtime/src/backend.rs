@@ -16,7 +16,7 @@ use adire_studio::{
 use crate::{
     error::backend_error,
     init_image::{PreparedInit, pixels},
-    judge::{JudgeFolder, JudgeSlot},
+    judge::{JudgeFolder, JudgeParts, JudgeSlot},
     measure,
     receipt::{embedding_uses, receipt},
     training::TrainingDriver,
@@ -54,12 +54,14 @@ impl EngineBackend {
         })
     }
 
-    /// With another judge than the model's own, if one is given.
-    pub fn with_judge(self, folder: Option<JudgeFolder>) -> Self {
-        match folder {
-            Some(folder) => Self { judge: self.judge.moved_to(folder), ..self },
-            None => self,
-        }
+    /// With another judge than the model's own, if one is given, and with what takes over features of it.
+    pub fn with_judge(self, folder: Option<JudgeFolder>, parts: JudgeParts) -> Self {
+        let judge = self.judge.with_parts(parts);
+        let judge = match folder {
+            Some(folder) => judge.moved_to(folder),
+            None => judge,
+        };
+        Self { judge, ..self }
     }
 
     /// With the largest adapter strength that requests may name, either sign.

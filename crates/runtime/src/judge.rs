@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use adire_engine::{
-    Device, Rgb8,
+    Device, EngineError, Rgb8,
     metric::{Judge, floors::is_flat, judge::REVISION},
 };
 use adire_studio::{BackendError, FeatureRequest, FeatureSet, JudgeInfo};
@@ -25,6 +25,22 @@ pub struct JudgeFolder {
     pub path: PathBuf,
 }
 
+/// What takes over features of the judge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JudgeParts {
+    /// A DINOv2, for maps.
+    pub dinov2: Option<JudgeFolder>,
+    /// A CSD, for styles: a safetensors file or a folder.
+    pub csd: Option<JudgeFolder>,
+}
+
+impl JudgeParts {
+    /// Those that there are, with their names.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        [&self.dinov2, &self.csd].into_iter().flatten().map(|part| part.name.as_str())
+    }
+}
+
 impl JudgeFolder {
     /// A folder by its own name.
     pub fn at(path: &Path) -> Self {
@@ -43,6 +59,7 @@ impl JudgeFolder {
 /// A judge that may be open.
 pub(crate) struct JudgeSlot {
     folder: Option<JudgeFolder>,
+    parts: JudgeParts,
     device: Device,
     opened: Option<Judge>,
 }
@@ -50,7 +67,13 @@ pub(crate) struct JudgeSlot {
 impl JudgeSlot {
     /// The model's own judge, if it has one.
     pub(crate) fn of_model(model: &Path, device: &Device) -> Self {
-        Self { folder: JudgeFolder::of_model(model), device: device.clone(), opened: None }
+        let folder = JudgeFolder::of_model(model);
+        Self { folder, parts: JudgeParts::default(), device: device.clone(), opened: None }
+    }
+
+    /// With features taken over by `parts`.
+    pub(crate) fn with_parts(self, parts: JudgeParts) -> Self {
+        Self { parts, opened: None, ..self }
     }
 
     /// Another one on the same device.
@@ -60,8 +83,10 @@ impl JudgeSlot {
 
     /// What its name and hash are.
     pub(crate) fn info(&mut self) -> Result<JudgeInfo, BackendError> {
+        let parts = self.parts.clone();
         let (judge, name) = self.open()?;
-        Ok(JudgeInfo { name: name.to_owned(), hash: judge.hash().to_owned(), revision: REVISION })
+        let names: Vec<&str> = std::iter::once(name).chain(parts.names()).collect();
+        Ok(JudgeInfo { name: names.join(" + "), hash: judge.hash().to_owned(), revision: REVISION })
     }
 
     /// See [`adire_studio::Backend::features`].
@@ -92,9 +117,20 @@ impl JudgeSlot {
         let folder = self.folder.as_ref().ok_or_else(|| BackendError::Failed(MISSING.to_owned()))?;
         let judge = match self.opened.take() {
             Some(judge) => judge,
-            None => Judge::load(&folder.path, &self.device).map_err(|error| backend_error(&error))?,
+            None => load(&folder.path, &self.parts, &self.device).map_err(|error| backend_error(&error))?,
         };
         Ok((self.opened.insert(judge), &folder.name))
+    }
+}
+
+fn load(folder: &Path, parts: &JudgeParts, device: &Device) -> Result<Judge, EngineError> {
+    let mut judge = Judge::load(folder, device)?;
+    if let Some(dinov2) = &parts.dinov2 {
+        judge = judge.with_dinov2(&dinov2.path)?;
+    }
+    match &parts.csd {
+        Some(csd) => judge.with_csd(&csd.path),
+        None => Ok(judge),
     }
 }
 
@@ -123,6 +159,14 @@ mod tests {
         request.maps = true;
         let found = slot.features(&request).unwrap();
         assert_eq!(found.maps[0].len(), 16 * 32);
+        let part = |name: &str| Some(JudgeFolder { name: name.to_owned(), path: golden("judge").join(name) });
+        let parts = JudgeParts { dinov2: part("dinov2"), csd: part("csd.safetensors") };
+        let mut both = slot.with_parts(parts);
+        let with_parts = both.info().unwrap();
+        assert_eq!(with_parts.name, "golden + dinov2 + csd.safetensors");
+        assert_ne!(with_parts.hash, info.hash);
+        assert_eq!(both.features(&request).unwrap().styles[0].len(), 16);
+        let mut slot = both.with_parts(JudgeParts::default());
         request.images[1].rgb.pop();
         assert!(slot.features(&request).unwrap_err().to_string().contains("9 × 30"));
     }

@@ -15,6 +15,6 @@ mod training;
 
 pub use backend::EngineBackend;
 pub use init_image::{PreparedInit, pixels};
-pub use judge::JudgeFolder;
+pub use judge::{JudgeFolder, JudgeParts};
 pub use receipt::embedding_uses;
 pub use training::{CHECKPOINT, TrainingDriver};

@@ -109,8 +109,8 @@ async fn open(
     judge: &model_args::JudgeArgs,
 ) -> anyhow::Result<Studio> {
     let model_args::FoundModel { path, options, .. } = model;
-    let (folder, judge) = (path.clone(), judge.find(&path));
-    let load = move || Ok(EngineBackend::load(&folder, &options)?.with_judge(judge));
+    let (folder, (judge, parts)) = (path.clone(), judge.find(&path));
+    let load = move || Ok(EngineBackend::load(&folder, &options)?.with_judge(judge, parts));
     let studio = Studio::open(config, load).await.map_err(|error| match error {
         StudioError::InUse { .. } => anyhow!(
             "{error} Evaluate on the running server instead: POST /admin/api/evaluations, or the page /admin/evaluations."

@@ -7,13 +7,13 @@ use std::{
 
 use adire_engine::{DeviceChoice, LoadOptions, Pipeline, Placement, Precision};
 use adire_protocol::Recipe;
-use adire_runtime::JudgeFolder;
+use adire_runtime::{JudgeFolder, JudgeParts};
 use adire_studio::{BlobPlace, Bucket, StudioConfig};
 use anyhow::Context;
 use bytesize::ByteSize;
 use clap::Args;
 
-use crate::hub;
+use crate::hub::{self, Kind};
 
 /// Parses `--max-strength`.
 pub(crate) fn strength_limit(text: &str) -> Result<f64, String> {
@@ -90,27 +90,61 @@ pub(crate) struct JudgeArgs {
     /// model's own, else openai/clip-vit-large-patch14 if it has been downloaded]
     #[arg(long, env = "ADIRE_JUDGE", value_name = "DIR|NAME")]
     judge: Option<PathBuf>,
+    /// DINOv2 to find copies of training images with, instead of the judge's image tower: folder in Hugging Face layout,
+    /// or a name [default: facebook/dinov2-small if it has been downloaded, for models without a judge of their own]
+    #[arg(long, env = "ADIRE_DINOV2", value_name = "DIR|NAME")]
+    dinov2: Option<PathBuf>,
+    /// CSD to compare styles with, instead of the judge's image tower: safetensors file, folder, or a name
+    #[arg(long, env = "ADIRE_CSD", value_name = "FILE|DIR|NAME")]
+    csd: Option<PathBuf>,
 }
 
 impl JudgeArgs {
-    /// The given judge, else the downloaded one; `None` where `model` brings one, and where there is none.
-    pub(crate) fn find(&self, model: &Path) -> Option<JudgeFolder> {
-        let cached = |name: &str| {
-            let found = hub::find_judge(&hub::folder(), name)?;
-            Some(JudgeFolder { name: found.name, path: found.path })
+    /// The given judge, else the downloaded one; `None` where `model` brings one, and where there is none. With what takes
+    /// over features of it.
+    pub(crate) fn find(&self, model: &Path) -> (Option<JudgeFolder>, JudgeParts) {
+        let own = Self::given(&self.judge).is_none() && JudgeFolder::of_model(model).is_some();
+        let judge = match Self::given(&self.judge) {
+            Some(named) => Some(found(named, &[Kind::Judge])),
+            None if own => None,
+            None => cached(DEFAULT_JUDGE, &[Kind::Judge]),
         };
-        // An empty variable counts as unset, as everywhere.
-        match self.judge.as_deref().filter(|judge| !judge.as_os_str().is_empty()) {
-            Some(folder) if folder.exists() => Some(JudgeFolder::at(folder)),
-            Some(named) => named.to_str().and_then(cached).or_else(|| Some(JudgeFolder::at(named))),
-            None if JudgeFolder::of_model(model).is_some() => None,
-            None => cached(DEFAULT_JUDGE),
-        }
+        let dinov2 = match Self::given(&self.dinov2) {
+            Some(named) => Some(found(named, &[Kind::ImageTower])),
+            // A model that brings a judge was measured with that judge.
+            None if own => None,
+            None => cached(DEFAULT_DINOV2, &[Kind::ImageTower]),
+        };
+        let csd = Self::given(&self.csd).map(|named| found(named, &[Kind::ImageTower, Kind::Checkpoint]));
+        (judge, JudgeParts { dinov2, csd })
+    }
+
+    /// An empty variable counts as unset, as everywhere.
+    fn given(path: &Option<PathBuf>) -> Option<&Path> {
+        path.as_deref().filter(|path| !path.as_os_str().is_empty())
+    }
+}
+
+/// What is downloaded under a name.
+fn cached(name: &str, kinds: &[Kind]) -> Option<JudgeFolder> {
+    let cache = hub::folder();
+    let found = kinds.iter().find_map(|kind| hub::find_kind(&cache, name, *kind))?;
+    Some(JudgeFolder { name: found.name, path: found.path })
+}
+
+/// A path, or else what is downloaded under that name. A path that is not there is named when it is opened.
+fn found(named: &Path, kinds: &[Kind]) -> JudgeFolder {
+    let by_name = || named.to_str().and_then(|name| cached(name, kinds));
+    match named.exists() {
+        true => JudgeFolder::at(named),
+        false => by_name().unwrap_or_else(|| JudgeFolder::at(named)),
     }
 }
 
 /// The judge of models that bring none.
 const DEFAULT_JUDGE: &str = "openai/clip-vit-large-patch14";
+/// What finds copies for them.
+const DEFAULT_DINOV2: &str = "facebook/dinov2-small";
 
 /// A resolved model with its load options.
 #[derive(Clone, Debug)]

@@ -128,10 +128,10 @@ impl ServeArgs {
         });
         let open = async {
             let folder = model.clone();
-            let (most, judge) = (self.max_strength, self.judge.find(&model));
+            let (most, (judge, parts)) = (self.max_strength, self.judge.find(&model));
             let load = move || {
                 let backend = EngineBackend::load(&folder, &options)?;
-                Ok(backend.with_max_strength(most).with_judge(judge))
+                Ok(backend.with_max_strength(most).with_judge(judge, parts))
             };
             let studio = Studio::open(config, load).await?;
             bundled::add(&studio, &model).await;

@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Tokenizer,
     /// A CLIP, which judges images; it has a tokenizer too.
     Judge,
+    /// An image tower alone, such as DINOv2.
+    ImageTower,
 }
 
 /// One model in the cache.
@@ -75,9 +77,9 @@ pub(crate) fn find(cache: &Path, name: &str) -> Option<Cached> {
     cached(cache).into_iter().find(|cached| cached.name == name && generates(cached.kind))
 }
 
-/// The CLIP that is called `name`.
-pub(crate) fn find_judge(cache: &Path, name: &str) -> Option<Cached> {
-    cached(cache).into_iter().find(|cached| cached.name == name && cached.kind == Kind::Judge)
+/// The model of this kind that is called `name`.
+pub(crate) fn find_kind(cache: &Path, name: &str, kind: Kind) -> Option<Cached> {
+    cached(cache).into_iter().find(|cached| cached.name == name && cached.kind == kind)
 }
 
 /// A folder with CLIP's vocabulary.
@@ -103,6 +105,9 @@ fn contents(name: &str, snapshot: &Path) -> Vec<Cached> {
         let judges = CLIP.iter().all(|file| snapshot.join(file).is_file());
         let kind = if judges { Kind::Judge } else { Kind::Tokenizer };
         return vec![cached(name.to_owned(), kind, snapshot.to_owned())];
+    }
+    if CLIP.iter().all(|file| snapshot.join(file).is_file()) {
+        return vec![cached(name.to_owned(), Kind::ImageTower, snapshot.to_owned())];
     }
     let files = entries(snapshot).into_iter().filter(|path| {
         path.extension().is_some_and(|extension| extension == "safetensors") && path.is_file()

@@ -8,7 +8,7 @@ mod client;
 mod pull;
 mod select;
 
-pub(crate) use cache::{Kind, cached, find, find_judge, folder, tokenizer};
+pub(crate) use cache::{Kind, cached, find, find_kind, folder, tokenizer};
 pub(crate) use check::{Expected, check};
 pub(crate) use pull::{Wanted, pull, pull_images};
 pub(crate) use select::{Part, Variant};

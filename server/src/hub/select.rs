@@ -22,7 +22,7 @@ const PARTS: [(&str, &str, &str); 3] = [
 const TOKENIZER: [&str; 5] =
     ["vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
 
-/// What a CLIP has beside its tokenizer: with these it can judge images.
+/// What a CLIP has beside its tokenizer, and an image tower alone: with these it can judge images.
 pub(super) const CLIP: [&str; 3] = ["preprocessor_config.json", "model.safetensors", "config.json"];
 
 /// Most files of a dataset that are fetched.
@@ -99,6 +99,9 @@ pub(crate) fn select(files: &[String], variant: Variant, part: &Part) -> Result<
     }
     if *part == Part::Tokenizer {
         return Err("it has no vocab.json and merges.txt".to_owned());
+    }
+    if CLIP.iter().all(|name| has(name)) {
+        return Ok(CLIP.map(str::to_owned).to_vec());
     }
     let single: Vec<&str> =
         files.iter().copied().filter(|name| !name.contains('/') && name.ends_with(".safetensors")).collect();
@@ -239,6 +242,14 @@ mod tests {
             refusal("model_index.json transformer/config.json", Part::Whole)
                 .contains("text_encoder/config.json")
         );
+    }
+
+    #[test]
+    fn an_image_tower_is_fetched_with_its_configs() {
+        let dinov2 = "README.md config.json preprocessor_config.json model.safetensors pytorch_model.bin";
+        let whole = ["preprocessor_config.json", "model.safetensors", "config.json"];
+        assert_eq!(select(&names(dinov2), Variant::Full, &Part::Whole).unwrap(), whole);
+        assert!(select(&names(dinov2), Variant::Full, &Part::Tokenizer).is_err());
     }
 
     #[test]

@@ -62,6 +62,11 @@ impl Checkpoint {
         Ok(Self { path, files, places, naming: Naming::Diffusers })
     }
 
+    /// Opens one file that holds nothing else.
+    pub(crate) fn of_file(path: &Path) -> Result<Self> {
+        Ok(Self::part(Rc::new(WeightFile::open(path)?), Naming::Diffusers))
+    }
+
     /// The part of a single-file checkpoint that `naming` finds.
     fn part(file: Rc<WeightFile>, naming: Naming) -> Self {
         Self { path: file.path().to_owned(), files: vec![file], places: HashMap::new(), naming }
@@ -132,6 +137,13 @@ impl Cursor<'_> {
             Weights::Stored(checkpoint) => checkpoint.place(&self.key(name)).is_some(),
             Weights::Shapes => true,
         }
+    }
+
+    /// The shape of the tensor `name`, if there is one: for checkpoints without a config.
+    pub(crate) fn dims(&self, name: &str) -> Option<Vec<usize>> {
+        let Weights::Stored(checkpoint) = self.weights else { return None };
+        let (file, name) = checkpoint.place(&self.key(name))?;
+        Some(file.info(&name)?.shape.clone())
     }
 
     /// The tensor `name` in the compute dtype, on the device.

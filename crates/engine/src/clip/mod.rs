@@ -62,6 +62,30 @@ impl Layer {
         })
     }
 
+    /// From the names of OpenAI's code, which stores queries, keys and values in one tensor.
+    fn load_openai(sizes: &LayerSizes, cursor: &Cursor<'_>) -> Result<Self> {
+        let LayerSizes { width, inner, heads, eps, activation } = *sizes;
+        let (attention, mlp) = (cursor.pp("attn"), cursor.pp("mlp"));
+        let weight = attention.get((3 * width, width), "in_proj_weight")?;
+        let bias = attention.get(3 * width, "in_proj_bias")?;
+        let third = |index: usize| -> Result<Linear> {
+            let weight = weight.narrow(0, index * width, width)?.contiguous()?;
+            Ok(Linear::of(weight, bias.narrow(0, index * width, width)?.contiguous()?))
+        };
+        Ok(Self {
+            layer_norm1: LayerNorm::load(width, eps, &cursor.pp("ln_1"))?,
+            q_proj: third(0)?,
+            k_proj: third(1)?,
+            v_proj: third(2)?,
+            out_proj: Linear::load(width, width, &attention.pp("out_proj"))?,
+            layer_norm2: LayerNorm::load(width, eps, &cursor.pp("ln_2"))?,
+            fc1: Linear::load(width, inner, &mlp.pp("c_fc"))?,
+            fc2: Linear::load(inner, width, &mlp.pp("c_proj"))?,
+            heads,
+            activation,
+        })
+    }
+
     /// `x` [batch, tokens, width] to the same shape.
     pub(crate) fn forward(&self, x: &Tensor, mask: AttentionMask) -> Result<Tensor> {
         let h = self.layer_norm1.forward(x)?;

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use super::resample::bicubic;
 use crate::{EngineError, Result, Rgb8, json};
 
+/// Largest square that an image is cut to.
+const MAX_SIDE: usize = 4096;
 /// Pillow's number for bicubic interpolation.
 const BICUBIC: usize = 3;
 
@@ -79,6 +81,26 @@ impl Size {
 impl Preprocessor {
     /// Reads `folder`'s preprocessor_config.json; `wanted` is the side of the images that the tower takes.
     pub(crate) fn read(folder: &Path, wanted: usize) -> Result<Self> {
+        Self::read_for(folder, Some(wanted))
+    }
+
+    /// As [`Self::read`], for towers that take images of any size.
+    pub(crate) fn read_any(folder: &Path) -> Result<Self> {
+        Self::read_for(folder, None)
+    }
+
+    /// CLIP's own, for images of `side`.
+    pub(crate) fn of_clip(side: usize) -> Self {
+        let Config { rescale_factor: factor, image_mean: mean, image_std: deviation, .. } = Config::default();
+        Self { edge: side, side, factor, mean, deviation }
+    }
+
+    /// Of the square that an image becomes.
+    pub(crate) fn side(&self) -> usize {
+        self.side
+    }
+
+    fn read_for(folder: &Path, wanted: Option<usize>) -> Result<Self> {
         let path = folder.join("preprocessor_config.json");
         let config: Config = json::read(&path)?;
         let fail = |message: String| Err(EngineError::model(&path, message));
@@ -94,7 +116,10 @@ impl Preprocessor {
         let (Some(edge), Some(side), false) = (config.size.one(), config.crop_size.one(), square) else {
             return fail("names sizes that are not one edge and one square.".to_owned());
         };
-        if side != wanted || edge < side || edge > 16 * wanted {
+        if side == 0 || side > MAX_SIDE || edge < side || edge > 16 * side {
+            return fail(format!("resizes to {edge} pixels and crops to {side}; that cannot be done."));
+        }
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != side) {
             return fail(format!(
                 "resizes to {edge} pixels and crops to {side}; the image tower takes images of {wanted}."
             ));

@@ -8,8 +8,13 @@ use crate::{
     Result,
     checkpoint::Cursor,
     layers::LayerNorm,
-    ops::{self, AttentionMask},
+    ops::{self, Activation, AttentionMask},
 };
+
+/// Width of an attention head in every CLIP of OpenAI's.
+const HEAD: usize = 64;
+/// More layers than any tower has.
+const MAX_LAYERS: usize = 256;
 
 /// CLIP's image tower, up to its pooled output.
 #[derive(Debug)]
@@ -52,6 +57,37 @@ impl VisionTower {
             post_layernorm: LayerNorm::load(width, eps, &cursor.pp("post_layernorm"))?,
             patch,
         })
+    }
+
+    /// A tower of `width` under the names of OpenAI's code, where tensors' shapes are the only config. Gives it with the
+    /// side of the images that it takes.
+    pub(crate) fn load_openai(width: usize, cursor: &Cursor<'_>) -> Result<(Self, usize)> {
+        let blocks = cursor.pp("transformer").pp("resblocks");
+        let dims = |cursor: &Cursor<'_>, name: &str, axis: usize| {
+            cursor.dims(name).and_then(|dims| dims.get(axis).copied()).unwrap_or(0)
+        };
+        let patch = dims(cursor, "conv1.weight", 3);
+        let positions = dims(cursor, "positional_embedding", 0);
+        let layers = (0..MAX_LAYERS).take_while(|i| blocks.pp(i).pp("ln_1").has("weight")).count();
+        let sizes = LayerSizes {
+            width,
+            inner: dims(&blocks.pp(0).pp("mlp").pp("c_fc"), "weight", 0),
+            heads: width / HEAD,
+            eps: 1e-5,
+            activation: Activation::QuickGelu,
+        };
+        let patch_embedding = cursor.get((width, 3, patch, patch), "conv1.weight")?;
+        let tower = Self {
+            no_bias: Tensor::zeros(width, patch_embedding.dtype(), patch_embedding.device())?,
+            patch_embedding,
+            class_embedding: cursor.get(width, "class_embedding")?,
+            position_embedding: cursor.get((positions, width), "positional_embedding")?,
+            pre_layernorm: LayerNorm::load(width, sizes.eps, &cursor.pp("ln_pre"))?,
+            layers: (0..layers).map(|i| Layer::load_openai(&sizes, &blocks.pp(i))).collect::<Result<_>>()?,
+            post_layernorm: LayerNorm::load(width, sizes.eps, &cursor.pp("ln_post"))?,
+            patch,
+        };
+        Ok((tower, patch * positions.saturating_sub(1).isqrt()))
     }
 
     /// `images` [batch, 3, side, side] in the compute dtype; gives [batch, width].

@@ -1,15 +1,18 @@
-//! The judge: the CLIP whose features images and prompts are scored by, in Hugging Face layout. Its scores can only be
-//! compared with those of the same judge, so it has a hash.
+//! The judge: the CLIP whose features images and prompts are scored by, in Hugging Face layout. DINOv2 can take over the
+//! maps, and CSD the styles. Scores can only be compared with those of the same judge, so it has a hash.
 
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     Result, Rgb8, TextEncoder, Tokenizer,
     checkpoint::{Checkpoint, find_weights},
     clip::{ClipConfig, Preprocessor, VisionTower, unit},
+    csd::Csd,
+    dinov2::Dinov2,
     hash::base_hash,
     json,
     layers::Linear,
@@ -24,7 +27,7 @@ const BATCH: usize = 8;
 const FILES: [&str; 5] =
     ["config.json", "preprocessor_config.json", "vocab.json", "merges.txt", "tokenizer.json"];
 
-/// A CLIP with both towers and projections, in f32.
+/// A CLIP with both towers and projections, in f32, and what takes over some of its features.
 #[derive(Debug)]
 pub struct Judge {
     preprocessor: Preprocessor,
@@ -33,6 +36,8 @@ pub struct Judge {
     tokenizer: Tokenizer,
     text: TextEncoder,
     text_projection: Linear,
+    dinov2: Option<Dinov2>,
+    csd: Option<Csd>,
     hash: String,
     device: Device,
 }
@@ -49,11 +54,11 @@ struct TextPart {
 pub struct ImageFeatures {
     /// `image_embeds` of transformers, of length 1.
     pub embedding: Vec<f32>,
-    /// The states of the patches after two thirds of the layers, each scaled to the same length, row by row; together of
-    /// length 1. The cosine of two maps is the mean cosine of their places.
+    /// The states of the patches, each scaled to the same length, row by row; together of length 1. The cosine of two maps
+    /// is the mean cosine of their places. DINOv2's last states, or those of CLIP after two thirds of the layers.
     pub map: Vec<f32>,
-    /// Mean and standard deviation over the patches of each channel after half the layers, together of length 1: textures
-    /// and colours wherever they are, little of what is shown.
+    /// Textures and colours wherever they are, little of what is shown; of length 1. CSD's descriptor, or mean and standard
+    /// deviation over CLIP's patches of each channel after half the layers.
     pub style: Vec<f32>,
 }
 
@@ -79,12 +84,34 @@ impl Judge {
             tokenizer: Tokenizer::load(folder, text.positions())?,
             text_projection: Linear::load_no_bias(text.width(), projected, &root.pp("text_projection"))?,
             text,
+            dinov2: None,
+            csd: None,
             hash: hash(folder)?,
             device: device.clone(),
         })
     }
 
-    /// Names the judge: sha256 over its files.
+    /// Takes maps from the DINOv2 in `folder`, which tells copies from images of one style better than CLIP.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn with_dinov2(mut self, folder: &Path) -> Result<Self> {
+        let model = Dinov2::load(folder, &self.device)?;
+        self.hash = joined(&self.hash, "dinov2", model.hash());
+        Ok(Self { dinov2: Some(model), ..self })
+    }
+
+    /// Takes styles from the CSD at `path`: a safetensors file, or a folder with `model.safetensors`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn with_csd(mut self, path: &Path) -> Result<Self> {
+        let model = Csd::load(path, &self.device)?;
+        self.hash = joined(&self.hash, "csd", model.hash());
+        Ok(Self { csd: Some(model), ..self })
+    }
+
+    /// Names the judge: sha256 over its files, and over the hashes of all parts where it has several.
     pub fn hash(&self) -> &str {
         &self.hash
     }
@@ -105,10 +132,16 @@ impl Judge {
             let (pooled, [places, middle]) =
                 self.vision.forward_with_places(&Tensor::cat(&inputs, 0)?, after)?;
             let embeddings = unit(&self.visual_projection.forward(&pooled.unsqueeze(1)?)?.squeeze(1)?)?;
+            let places = self.dinov2.as_ref().map_or(Ok(places), |dinov2| dinov2.places(batch))?;
             let maps = unit(&unit(&places)?.flatten_from(1)?)?;
-            let mean = middle.mean_keepdim(1)?;
-            let deviation = middle.broadcast_sub(&mean)?.sqr()?.mean(1)?.sqrt()?;
-            let styles = unit(&Tensor::cat(&[mean.squeeze(1)?, deviation], 1)?)?;
+            let styles = match &self.csd {
+                Some(csd) => csd.styles(batch)?,
+                None => {
+                    let mean = middle.mean_keepdim(1)?;
+                    let deviation = middle.broadcast_sub(&mean)?.sqr()?.mean(1)?.sqrt()?;
+                    unit(&Tensor::cat(&[mean.squeeze(1)?, deviation], 1)?)?
+                }
+            };
             let (maps, styles) = (maps.to_vec2()?, styles.to_vec2()?);
             let rows = embeddings.to_vec2()?.into_iter().zip(maps).zip(styles);
             features.extend(rows.map(|((embedding, map), style)| ImageFeatures { embedding, map, style }));
@@ -137,6 +170,11 @@ impl Judge {
         }
         Ok(features)
     }
+}
+
+/// The hash of a judge and a part that it takes over features from.
+fn joined(judge: &str, part: &str, hash: &str) -> String {
+    hex::encode(Sha256::digest(format!("{judge}\n{hash}  {part}\n")))
 }
 
 /// sha256 over the weights and [`FILES`] of `folder`, as `sha256sum … | sha256sum` prints it.

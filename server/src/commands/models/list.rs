@@ -25,6 +25,7 @@ impl ListArgs {
                 Kind::Checkpoint => "single file",
                 Kind::Tokenizer => "tokenizer only",
                 Kind::Judge => "judge",
+                Kind::ImageTower => "image tower",
             };
             let _ = writeln!(text, "{}  {kind}  {}", cached.name, cached.path.display());
         }
