@@ -18,6 +18,7 @@ pub mod metric;
 mod noise;
 mod ops;
 mod pipeline;
+mod plan;
 mod resnet;
 mod rgb;
 mod safety;

@@ -17,6 +17,7 @@ mod variants;
 pub(crate) use activation::geglu;
 pub(crate) use attention::attention;
 pub(crate) use conv::{conv2d, upsample_nearest};
+pub(crate) use cpu::floats;
 pub(crate) use gradient::{attach, backward_from};
 pub(crate) use linear::{linear, linear_low_rank};
 pub(crate) use norm::{group_norm, layer_norm};

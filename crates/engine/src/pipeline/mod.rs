@@ -4,6 +4,7 @@
 mod folder;
 mod init_image;
 mod passes;
+mod planned;
 mod preview;
 mod single;
 mod training;
@@ -20,7 +21,7 @@ use adire_protocol::{GenerationSpec, ModelInfo, lora_tag};
 use candle_core::{DType, Device, Tensor};
 
 pub use self::init_image::{InitImage, InpaintMask};
-use self::{passes::Passes, preview::Preview};
+use self::{passes::Passes, planned::Denoiser, preview::Preview};
 use crate::{
     Embedding, Embeddings, EngineError, Manifest, Result, Rgb8, SafetyChecker, TextEncoder, Tokenizer, UNet,
     Vae,
@@ -95,6 +96,8 @@ pub struct Pipeline {
     tokenizer: Arc<Tokenizer>,
     text: TextEncoder,
     unet: UNet,
+    /// How the UNet computes.
+    denoiser: Denoiser,
     vae: Vae,
     schedule: NoiseSchedule,
     preview: Preview,
@@ -164,6 +167,7 @@ impl Pipeline {
         device: Device,
         dtype: DType,
     ) -> Self {
+        let denoiser = Denoiser::new(&device, dtype);
         // The first switch of adapters fills these.
         let (context, adapters) = (None, None);
         Self {
@@ -172,6 +176,7 @@ impl Pipeline {
             tokenizer: Arc::new(tokenizer),
             text,
             unet,
+            denoiser,
             vae,
             schedule,
             preview,
@@ -217,6 +222,7 @@ impl Pipeline {
         self.embeddings = Embeddings::default();
         let borrowed: Vec<_> = adapters.iter().map(|(a, strength)| (a.as_ref(), *strength)).collect();
         let receipts = adapter::apply(&borrowed, &mut self.unet, &mut self.text)?;
+        self.denoiser.prepare(&mut self.unet)?;
         let (unet, text) = (&mut self.unet, &mut self.text);
         let fingerprint = adapter::fingerprint(&self.info.hash, &mut |f| adapter::visit(unet, text, f))?;
         let mut embeddings = Vec::new();
@@ -309,11 +315,18 @@ impl Pipeline {
         let prompt = lora_tag::without(&spec.prompt).into_owned();
         let prompts = if guided { vec![spec.negative_prompt.clone(), prompt] } else { vec![prompt] };
         let Context { states: context, embeddings } = self.context(prompts, spec.clip_skip)?;
-        let mut passes = Passes { pipeline: self, spec, context, done: 0, on_step };
-        let mut latents = passes.base_pass(init_image)?;
-        if let Some(hires) = &spec.hires {
-            latents = passes.hires_pass(hires, &latents)?;
-        }
+        let mut denoiser = self.denoiser.take();
+        let latents = denoiser.prepare(&mut self.unet).and_then(|()| {
+            let mut passes =
+                Passes { pipeline: self, denoiser: &mut denoiser, spec, context, done: 0, on_step };
+            let latents = passes.base_pass(init_image)?;
+            match &spec.hires {
+                Some(hires) => passes.hires_pass(hires, &latents),
+                None => Ok(latents),
+            }
+        });
+        self.denoiser = denoiser;
+        let mut latents = latents?;
         let mut image = self.decode_image(&latents)?;
         if let Some(init_image) = init_image.filter(|_| spec.keep_unmasked.unwrap_or(true)) {
             init_image.restore_unmasked(&mut image);

@@ -8,6 +8,7 @@ use candle_core::{DType, Tensor};
 use super::{
     Pipeline, StepReport,
     init_image::{self, InitImage},
+    planned::Denoiser,
     upscale,
 };
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
 /// The passes of one image.
 pub(super) struct Passes<'a> {
     pub(super) pipeline: &'a Pipeline,
+    pub(super) denoiser: &'a mut Denoiser,
     pub(super) spec: &'a GenerationSpec,
     pub(super) context: Tensor,
     /// Steps of earlier passes.
@@ -71,15 +73,16 @@ impl Passes<'_> {
     }
 
     fn run(&mut self, pass: Pass, noise: &mut NoiseSource, start: Start<'_>) -> Result<Tensor> {
-        let Self { pipeline: Pipeline { unet, dtype, preview, schedule, .. }, spec, context, done, on_step } =
-            self;
+        let Self { pipeline, denoiser, spec, context, done, on_step } = self;
+        let Pipeline { unet, dtype, preview, schedule, .. } = pipeline;
         let guided = spec.guidance > 1.0;
         let mut model = |x: &Tensor, timestep: f64| -> Result<Tensor> {
             let x = x.to_dtype(*dtype)?;
+            let predicted = denoiser.forward(unet, &x, timestep, context, guided)?;
             if !guided {
-                return unet.forward(&x, timestep, context);
+                return Ok(predicted);
             }
-            let both = unet.forward(&Tensor::cat(&[&x, &x], 0)?, timestep, context)?.to_dtype(DType::F32)?;
+            let both = predicted.to_dtype(DType::F32)?;
             let (without, with) = (both.narrow(0, 0, 1)?, both.narrow(0, 1, 1)?);
             Ok((&without + ((with - &without)? * spec.guidance)?)?)
         };

@@ -9,10 +9,12 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
-pub(crate) use self::config::UNetConfig;
+pub(crate) use self::{
+    config::{AttentionConfig, BlockType, MidBlockType, UNetConfig},
+    time::Sinusoids,
+};
 use self::{
     blocks::{Common, DownBlock, MidBlock, UpBlock},
-    config::BlockType,
     time::TimeEmbedding,
 };
 use crate::{

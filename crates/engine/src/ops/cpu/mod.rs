@@ -23,14 +23,14 @@ pub(super) use norm::{group_norm, layer_norm};
 pub(super) use softmax::softmax_rows;
 
 /// The values of a contiguous f32 tensor on the CPU.
-pub(super) struct Floats<Guard> {
+pub(crate) struct Floats<Guard> {
     guard: Guard,
     start: usize,
     end: usize,
 }
 
 /// The values of `x`; `None` where it is of another kind, device or layout.
-pub(super) fn floats(x: &Tensor) -> Option<Floats<impl Deref<Target = Storage>>> {
+pub(crate) fn floats(x: &Tensor) -> Option<Floats<impl Deref<Target = Storage>>> {
     if x.dtype() != DType::F32 || !x.device().is_cpu() {
         return None;
     }

@@ -1,0 +1,28 @@
+//! Inference as a plan: a list of operations over buffers of one arena, made once for a model, a batch and a size.
+//!
+//! Every decision about layout is in the list. Activations are NHWC; what a 3×3 convolution reads has a border of zeros;
+//! queries, keys and values come out of one product; a skip is written into its half of the concatenation; bias, the time
+//! row and the residual are added where a product writes its result. What does not change within an image (keys and values of
+//! the prompt) or within a step of a schedule (time rows) has stages of its own, and what both halves of guidance have in
+//! common is computed once.
+//!
+//! `op` says what a plan consists of, `build` collects it, `place` puts the buffers into the arena; `unet` and `blocks`
+//! write the list of the UNet; `run` walks along a list, `packed` is its arithmetic, by
+//! `adire-kernels`, and `reference` a plain one, the oracle of the tests; `parameters` holds the weights; `model`
+//! is what the pipeline calls. Knows no schedule, no guidance and no files.
+
+mod blocks;
+mod build;
+mod model;
+mod op;
+mod packed;
+mod parameters;
+mod place;
+#[cfg(test)]
+mod reference;
+mod run;
+#[cfg(test)]
+mod tests;
+mod unet;
+
+pub(crate) use model::PlannedUNet;
