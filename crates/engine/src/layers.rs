@@ -34,10 +34,13 @@ impl Linear {
 
     /// `x` [batch, tokens, in] to [batch, tokens, out].
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (weight, bias) = (self.weight.effective(), self.bias.as_ref().map(Weight::effective));
+        let weight = self.weight.effective()?;
+        let bias = self.bias.as_ref().map(Weight::effective).transpose()?;
         match self.weight.low_rank() {
-            None => ops::linear(x, weight, bias),
-            Some(change) => ops::linear_low_rank(x, weight, bias, &change.down, &change.up, change.scale),
+            None => ops::linear(x, &weight, bias.as_ref()),
+            Some(change) => {
+                ops::linear_low_rank(x, &weight, bias.as_ref(), &change.down, &change.up, change.scale)
+            }
         }
     }
 
@@ -78,21 +81,21 @@ impl Conv2d {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.convolve(x, self.bias.effective(), None)
+        self.convolve(x, &self.bias.effective()?, None)
     }
 
     /// Adds `residual`, of the result's shape.
     pub(crate) fn forward_onto(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        self.convolve(x, self.bias.effective(), Some(residual))
+        self.convolve(x, &self.bias.effective()?, Some(residual))
     }
 
     /// Adds `extra` [batch, out] to every pixel of the result.
     pub(crate) fn forward_plus(&self, x: &Tensor, extra: &Tensor) -> Result<Tensor> {
-        self.convolve(x, &extra.broadcast_add(self.bias.effective())?, None)
+        self.convolve(x, &extra.broadcast_add(&self.bias.effective()?)?, None)
     }
 
     fn convolve(&self, x: &Tensor, bias: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
-        let y = ops::conv2d(x, self.weight.effective(), bias, residual, self.stride, self.padding)?;
+        let y = ops::conv2d(x, &self.weight.effective()?, bias, residual, self.stride, self.padding)?;
         match self.weight.low_rank() {
             None => Ok(y),
             Some(change) => {
@@ -135,8 +138,8 @@ impl GroupNorm {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (weight, bias) = (self.weight.effective(), self.bias.effective());
-        ops::group_norm(x, self.groups, weight, bias, self.eps, self.activation)
+        let (weight, bias) = (self.weight.effective()?, self.bias.effective()?);
+        ops::group_norm(x, self.groups, &weight, &bias, self.eps, self.activation)
     }
 
     pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
@@ -160,7 +163,7 @@ impl LayerNorm {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        ops::layer_norm(x, self.weight.effective(), self.bias.effective(), self.eps)
+        ops::layer_norm(x, &self.weight.effective()?, &self.bias.effective()?, self.eps)
     }
 
     pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {

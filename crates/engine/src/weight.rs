@@ -1,8 +1,16 @@
 //! A weight that adapters can change without ever touching the base.
 
-use candle_core::{DType, Tensor};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use candle_core::{DType, Device, Shape, Tensor};
 
 use crate::Result;
+
+/// The next version of a weight.
+static VERSIONS: AtomicU64 = AtomicU64::new(1);
 
 /// Called with the checkpoint's module path (`down_blocks.0.attentions.0.proj_in`) and the weight of that
 /// module, which adapters may change.
@@ -31,19 +39,46 @@ impl Parameter {
     }
 }
 
+/// Keeps values of weights in another form than tensors, such as packed for a product.
+pub(crate) trait Store: std::fmt::Debug + Send + Sync {
+    /// The values of one of its weights, in the order of a tensor's.
+    fn values(&self, part: usize) -> Vec<f32>;
+    /// Their Frobenius norm.
+    fn norm(&self, part: usize) -> f64;
+}
+
+/// The values of a weight.
+#[derive(Clone, Debug)]
+enum Values {
+    Tensor(Tensor),
+    /// f32, on the CPU.
+    Stored {
+        store: Arc<dyn Store>,
+        part: usize,
+    },
+    /// The base plus low-rank changes.
+    Sum(Arc<[LowRank]>),
+}
+
 /// The weight of a linear layer `[out, in]` or of a convolution `[out, in, height, width]`; a bias, or a parameter of a
 /// normalisation `[channels]`.
 ///
 /// The base is never written to; the effective weight is always recomputed from it, so any sequence of
-/// adapters that ends without one ends with the base's own storage.
+/// adapters that ends without one ends with the base's own values.
 #[derive(Clone, Debug)]
 pub struct Weight {
-    base: Tensor,
-    effective: Tensor,
+    shape: Shape,
+    base: Values,
+    /// `None`: the base.
+    effective: Option<Values>,
+    /// Another number for every other effective weight; 0 for the base.
+    version: u64,
     low_rank: Option<LowRank>,
+    /// The version with `low_rank`.
+    trained: u64,
 }
 
-/// A change that is being trained, beside the effective weight: `scale`·up·down (Hu et al. 2021).
+/// A change, of an adapter or in training: `scale`·up·down (Hu et al. 2021).
 #[derive(Clone, Debug)]
 pub(crate) struct LowRank {
     /// A: [rank, in] or [rank, in, height, width].
@@ -54,20 +89,110 @@ pub(crate) struct LowRank {
     pub(crate) scale: f64,
 }
 
+impl LowRank {
+    /// scale·up·down in the weight's shape, f32.
+    fn delta(&self, shape: &Shape) -> Result<Tensor> {
+        let product = self.up.detach().flatten_from(1)?.matmul(&self.down.detach().flatten_from(1)?)?;
+        Ok((product * self.scale)?.reshape(shape)?)
+    }
+}
+
+/// Frobenius norm.
+pub(crate) fn norm(tensor: &Tensor) -> Result<f64> {
+    Ok(f64::from(tensor.to_dtype(DType::F32)?.sqr()?.sum_all()?.to_scalar::<f32>()?).sqrt())
+}
+
 impl Weight {
     /// A weight without any adapter.
     pub fn new(base: Tensor) -> Self {
-        Self { effective: base.clone(), base, low_rank: None }
+        let shape = base.shape().clone();
+        Self { shape, base: Values::Tensor(base), effective: None, version: 0, low_rank: None, trained: 0 }
+    }
+
+    /// Its dimensions.
+    pub fn dims(&self) -> &[usize] {
+        self.shape.dims()
     }
 
     /// The weight as it stands in the checkpoint, in the compute dtype.
-    pub fn base(&self) -> &Tensor {
-        &self.base
+    ///
+    /// # Errors
+    /// It has to be unpacked first, and memory runs out.
+    pub fn base(&self) -> Result<Tensor> {
+        self.tensor(&self.base)
     }
 
     /// What the layer multiplies with: the base itself, or base + delta.
-    pub fn effective(&self) -> &Tensor {
-        &self.effective
+    ///
+    /// # Errors
+    /// As [`Self::base`].
+    pub fn effective(&self) -> Result<Tensor> {
+        self.tensor(self.effective.as_ref().unwrap_or(&self.base))
+    }
+
+    fn tensor(&self, values: &Values) -> Result<Tensor> {
+        Ok(match values {
+            Values::Tensor(tensor) => tensor.clone(),
+            Values::Stored { store, part } => {
+                Tensor::from_vec(store.values(*part), &self.shape, &Device::Cpu)?
+            }
+            Values::Sum(changes) => {
+                let base = self.base()?;
+                let mut sum = base.to_dtype(DType::F32)?;
+                for change in changes.iter() {
+                    sum = (sum + change.delta(&self.shape)?)?;
+                }
+                sum.to_dtype(base.dtype())?
+            }
+        })
+    }
+
+    /// Frobenius norm of the base.
+    ///
+    /// # Errors
+    /// As [`Self::base`].
+    pub(crate) fn norm(&self) -> Result<f64> {
+        match &self.base {
+            Values::Stored { store, part } => Ok(store.norm(*part)),
+            _ => norm(&self.base()?),
+        }
+    }
+
+    /// Whether no tensor holds the base.
+    pub(crate) fn is_stored(&self) -> bool {
+        matches!(self.base, Values::Stored { .. })
+    }
+
+    /// Makes the effective weight the base plus `changes`, f32 on the CPU. What is stored adds them up in its own form.
+    pub(crate) fn set_changes(&mut self, changes: Vec<LowRank>) {
+        self.effective = Some(Values::Sum(changes.into()));
+        self.version = VERSIONS.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The changes that the effective weight still is to be made of.
+    pub(crate) fn changes(&self) -> Option<&[LowRank]> {
+        match &self.effective {
+            Some(Values::Sum(changes)) if self.low_rank.is_none() => Some(changes),
+            _ => None,
+        }
+    }
+
+    /// Whether an adapter changes it.
+    pub fn is_changed(&self) -> bool {
+        self.effective.is_some()
+    }
+
+    /// Equal numbers stand for equal results of [`Self::merged`]; 0 for the base.
+    pub(crate) fn version(&self) -> u64 {
+        if self.low_rank.is_some() { self.trained } else { self.version }
+    }
+
+    /// The effective weight with the change in training added.
+    pub(crate) fn merged(&self) -> Result<Tensor> {
+        let effective = self.effective()?;
+        let Some(change) = &self.low_rank else { return Ok(effective) };
+        let sum = (effective.to_dtype(DType::F32)? + change.delta(&self.shape)?)?;
+        Ok(sum.to_dtype(effective.dtype())?)
     }
 
     /// The change in training, if there is one.
@@ -78,6 +203,7 @@ impl Weight {
     /// Puts a change in training beside the effective weight.
     pub(crate) fn set_low_rank(&mut self, low_rank: Option<LowRank>) {
         self.low_rank = low_rank;
+        self.trained = VERSIONS.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Makes the effective weight `base + delta` (added in f32, then rounded to the base's dtype), or the base
@@ -86,11 +212,37 @@ impl Weight {
     /// # Errors
     /// `delta` has another shape or lies on another device than the base.
     pub fn set_delta(&mut self, delta: Option<&Tensor>) -> Result<()> {
-        self.effective = match delta {
-            None => self.base.clone(),
-            Some(delta) => (self.base.to_dtype(DType::F32)? + delta.to_dtype(DType::F32)?)?
-                .to_dtype(self.base.dtype())?,
+        let Some(delta) = delta else {
+            (self.effective, self.version) = (None, 0);
+            return Ok(());
         };
+        let base = self.base()?;
+        let sum = (base.to_dtype(DType::F32)? + delta.to_dtype(DType::F32)?)?.to_dtype(base.dtype())?;
+        self.effective = Some(Values::Tensor(sum));
+        self.version = VERSIONS.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Leaves the base to `store`, and gives it away.
+    ///
+    /// # Errors
+    /// As [`Self::base`].
+    pub(crate) fn store_base(&mut self, store: Arc<dyn Store>, part: usize) -> Result<Tensor> {
+        let base = self.base()?;
+        self.base = Values::Stored { store, part };
+        Ok(base)
+    }
+
+    /// Leaves the effective weight to `store`, which holds it.
+    pub(crate) fn store_effective(&mut self, store: Arc<dyn Store>, part: usize) {
+        if self.effective.is_some() && self.low_rank.is_none() {
+            self.effective = Some(Values::Stored { store, part });
+        }
+    }
+
+    /// Makes the base a tensor of its own, for what computes with it often.
+    pub(crate) fn hold(&mut self) -> Result<()> {
+        self.base = Values::Tensor(self.base()?);
         Ok(())
     }
 }
@@ -106,10 +258,11 @@ mod tests {
         let base = Tensor::new(&[[1f32, 2.], [3., 4.]], &Device::Cpu).unwrap();
         let mut weight = Weight::new(base.clone());
         weight.set_delta(Some(&base)).unwrap();
-        assert_eq!(weight.effective().to_vec2::<f32>().unwrap(), [[2., 4.], [6., 8.]]);
-        assert_eq!(weight.base().to_vec2::<f32>().unwrap(), [[1., 2.], [3., 4.]]);
+        assert_eq!(weight.effective().unwrap().to_vec2::<f32>().unwrap(), [[2., 4.], [6., 8.]]);
+        assert_eq!(weight.base().unwrap().to_vec2::<f32>().unwrap(), [[1., 2.], [3., 4.]]);
         weight.set_delta(None).unwrap();
-        assert_eq!(weight.effective().id(), base.id());
+        assert_eq!(weight.effective().unwrap().id(), base.id());
+        assert_eq!(weight.version(), 0);
     }
 
     #[test]

@@ -66,14 +66,27 @@ impl Model {
 
     fn bits(&self) -> Vec<u32> {
         let values = |weight: &Weight| {
-            weight.effective().to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+            weight
+                .effective()
+                .unwrap()
+                .to_dtype(DType::F32)
+                .unwrap()
+                .flatten_all()
+                .unwrap()
+                .to_vec1::<f32>()
+                .unwrap()
         };
         self.0.iter().flat_map(|(_, weight)| values(weight)).map(f32::to_bits).collect()
     }
 
     fn deltas(&self) -> Vec<f32> {
         let delta = |weight: &Weight| {
-            (weight.effective() - weight.base()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+            (weight.effective().unwrap() - weight.base().unwrap())
+                .unwrap()
+                .flatten_all()
+                .unwrap()
+                .to_vec1::<f32>()
+                .unwrap()
         };
         self.0.iter().flat_map(|(_, weight)| delta(weight)).collect()
     }

@@ -46,7 +46,7 @@ impl Models {
     fn bits(&mut self) -> Vec<u32> {
         let mut bits = Vec::new();
         let mut take = |_: &str, weight: &mut adire_engine::Weight| {
-            let values = weight.effective().flatten_all()?.to_vec1::<f32>()?;
+            let values = weight.effective()?.flatten_all()?.to_vec1::<f32>()?;
             bits.extend(values.into_iter().map(f32::to_bits));
             Ok(())
         };

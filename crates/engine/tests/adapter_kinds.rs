@@ -47,7 +47,7 @@ impl Models {
     fn bits(&mut self) -> Vec<u32> {
         let mut bits = Vec::new();
         visit(&mut self.unet, &mut self.text, &mut |_, _, _, weight| {
-            let values = weight.effective().flatten_all()?.to_vec1::<f32>()?;
+            let values = weight.effective()?.flatten_all()?.to_vec1::<f32>()?;
             bits.extend(values.into_iter().map(f32::to_bits));
             Ok(())
         })

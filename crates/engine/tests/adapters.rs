@@ -62,7 +62,7 @@ impl Models {
     /// Those of the UNet and those of the text encoder.
     fn bits_apart(&mut self) -> (Vec<u32>, Vec<u32>) {
         let take = |bits: &mut Vec<u32>, weight: &mut adire_engine::Weight| {
-            let values = weight.effective().flatten_all()?.to_vec1::<f32>()?;
+            let values = weight.effective()?.flatten_all()?.to_vec1::<f32>()?;
             bits.extend(values.into_iter().map(f32::to_bits));
             Ok(())
         };
@@ -253,7 +253,7 @@ fn strengths_are_linear() {
         models.apply(&[(&lora, strength)]);
         let mut deltas = Vec::new();
         let mut take = |_: &str, weight: &mut adire_engine::Weight| {
-            deltas.extend((weight.effective() - weight.base())?.flatten_all()?.to_vec1::<f32>()?);
+            deltas.extend((weight.effective()? - weight.base()?)?.flatten_all()?.to_vec1::<f32>()?);
             Ok(())
         };
         models.unet.visit_weights(&mut take).unwrap();

@@ -124,7 +124,7 @@ fn every_weight_is_visited_once_under_its_checkpoint_name() {
             } else {
                 &path["text_model.".len()..]
             };
-            assert_eq!(weight.base().dims(), file[&format!("{key}.weight")].dims());
+            assert_eq!(weight.dims(), file[&format!("{key}.weight")].dims());
             found.push(key.to_owned());
             Ok(())
         };

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::{
     Adapter, Module,
@@ -10,7 +10,10 @@ use super::{
     targets::Targets,
     visit::{self, Visit},
 };
-use crate::{EngineError, Result, TextEncoder, UNet};
+use crate::{
+    EngineError, Result, TextEncoder, UNet,
+    weight::{LowRank, norm as frobenius},
+};
 
 /// Largest strength that can be applied, either sign; requests are limited further
 /// ([`adire_protocol::Limits::strength`]).
@@ -71,19 +74,43 @@ pub fn apply_each(adapters: &[(&Adapter, Strength)], visit: &mut Visit<'_>) -> R
         position += 1;
         let changes = plan.get(&target).map(Vec::as_slice).unwrap_or_default();
         let is_bias = parameter.is_bias();
-        let mut sum: Option<Tensor> = None;
-        let norm = if changes.is_empty() { 0.0 } else { norm(weight.base())? };
+        if changes.is_empty() {
+            return weight.set_delta(None);
+        }
+        // Packed weights take factors as they are: no matrix is made of the base or of the change.
+        let takes_factors = weight.is_stored()
+            && !is_bias
+            && changes.iter().all(|(_, module)| module.layer.factors().is_some());
+        let base = if takes_factors { None } else { Some(weight.base()?) };
+        let norm = weight.norm()?;
+        let (mut sum, mut factors): (Option<Tensor>, Vec<LowRank>) = (None, Vec::new());
         for (index, module) in changes {
             let (layer, strength) = (&module.layer, adapters[*index].1.of(component));
-            // Skipped rather than multiplied by 0, which would turn −0 into 0 and NaN into NaN.
-            let delta = match (strength == 0.0, is_bias) {
-                (true, _) => None,
-                (false, false) => layer.delta(weight.base(), strength)?,
-                (false, true) => layer.bias_delta(weight.base(), strength)?,
+            let change = match (&base, layer.factors()) {
+                // Skipped rather than multiplied by 0, which would turn −0 into 0 and NaN into NaN.
+                _ if strength == 0.0 => 0.0,
+                (None, Some((down, up))) => {
+                    let scale = layer.scale * strength;
+                    let plain = |factor: &Tensor| factor.to_device(&Device::Cpu)?.to_dtype(DType::F32);
+                    factors.push(LowRank { down: plain(down)?, up: plain(up)?, scale });
+                    layer.product_norm(down, up)? * scale.abs()
+                }
+                (None, None) => 0.0,
+                (Some(base), _) => {
+                    let delta = match is_bias {
+                        false => layer.delta(base, strength)?,
+                        true => layer.bias_delta(base, strength)?,
+                    };
+                    let change = delta.as_ref().map(frobenius).transpose()?.unwrap_or(0.0);
+                    sum = match (sum, delta) {
+                        (Some(sum), Some(delta)) => Some((sum + delta)?),
+                        (sum, delta) => sum.or(delta),
+                    };
+                    change
+                }
             };
             // A layer is listed once: by its weight, or by its bias where that alone changes.
             if is_bias != layer.has_weight() {
-                let ratio = delta.as_ref().map(self::norm).transpose()?.map_or(0.0, |delta| delta / norm);
                 receipts[*index].applied.push(AppliedLayer {
                     component,
                     module: path.to_owned(),
@@ -91,24 +118,20 @@ pub fn apply_each(adapters: &[(&Adapter, Strength)], visit: &mut Visit<'_>) -> R
                     rank: layer.rank,
                     alpha: layer.alpha,
                     scale: layer.scale * strength,
-                    ratio,
+                    ratio: if change == 0.0 { 0.0 } else { change / norm },
                 });
             }
-            sum = match (sum, delta) {
-                (Some(sum), Some(delta)) => Some((sum + delta)?),
-                (sum, delta) => sum.or(delta),
-            };
         }
-        weight.set_delta(sum.as_ref())
+        if factors.is_empty() {
+            weight.set_delta(sum.as_ref())
+        } else {
+            weight.set_changes(factors);
+            Ok(())
+        }
     });
     if let Err(error) = result {
         visit(&mut |_, _, _, weight| weight.set_delta(None))?;
         return Err(error);
     }
     Ok(receipts)
-}
-
-/// Frobenius norm.
-fn norm(tensor: &Tensor) -> Result<f64> {
-    Ok(f64::from(tensor.to_dtype(DType::F32)?.sqr()?.sum_all()?.to_scalar::<f32>()?).sqrt())
 }

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::Visit;
-use crate::Result;
+use crate::{Result, Weight};
 
 /// Weights that are copied from the device before they are hashed together: bounds the host's memory.
 const TOGETHER: usize = 64;
@@ -20,28 +20,44 @@ const TOGETHER: usize = 64;
 /// # Errors
 /// Weights cannot be copied from their device.
 pub fn fingerprint(base: &str, visit: &mut Visit<'_>) -> Result<String> {
-    let mut changed: Vec<(String, Tensor)> = Vec::new();
-    visit(&mut |component, path, parameter, weight| {
-        if weight.effective().id() != weight.base().id() {
-            let bias = if parameter.is_bias() { ".bias" } else { "" };
-            changed.push((format!("{} {path}{bias}", component.name()), weight.effective().clone()));
-        }
-        Ok(())
-    })?;
-    let mut hasher = Sha256::new();
-    hasher.update(format!("base {base}\n"));
-    for group in changed.chunks(TOGETHER) {
-        // In this thread alone: a device belongs to one.
-        let weights: Vec<Tensor> = group
-            .iter()
-            .map(|(_, weight)| weight.to_device(&Device::Cpu))
-            .collect::<candle_core::Result<_>>()?;
-        let hashes: Vec<String> = weights.par_iter().map(values_hash).collect::<Result<_>>()?;
-        for ((name, _), hash) in group.iter().zip(hashes) {
-            hasher.update(format!("{name} {hash}\n"));
-        }
+    Changed::of(visit)?.fingerprint(base)
+}
+
+/// The weights that adapters have changed, to be hashed when somebody asks.
+#[derive(Debug)]
+pub(crate) struct Changed(Vec<(String, Weight)>);
+
+impl Changed {
+    /// Those of a model. Nothing is copied.
+    pub(crate) fn of(visit: &mut Visit<'_>) -> Result<Self> {
+        let mut changed = Vec::new();
+        visit(&mut |component, path, parameter, weight| {
+            if weight.is_changed() {
+                let bias = if parameter.is_bias() { ".bias" } else { "" };
+                changed.push((format!("{} {path}{bias}", component.name()), weight.clone()));
+            }
+            Ok(())
+        })?;
+        Ok(Self(changed))
     }
-    Ok(hex::encode(hasher.finalize()))
+
+    /// See [`fingerprint`].
+    pub(crate) fn fingerprint(&self, base: &str) -> Result<String> {
+        let mut hasher = Sha256::new();
+        hasher.update(format!("base {base}\n"));
+        for group in self.0.chunks(TOGETHER) {
+            // In this thread alone: a device belongs to one.
+            let weights: Vec<Tensor> = group
+                .iter()
+                .map(|(_, weight)| Ok(weight.effective()?.to_device(&Device::Cpu)?))
+                .collect::<Result<_>>()?;
+            let hashes: Vec<String> = weights.par_iter().map(values_hash).collect::<Result<_>>()?;
+            for ((name, _), hash) in group.iter().zip(hashes) {
+                hasher.update(format!("{name} {hash}\n"));
+            }
+        }
+        Ok(hex::encode(hasher.finalize()))
+    }
 }
 
 fn values_hash(weight: &Tensor) -> Result<String> {

@@ -4,6 +4,8 @@
 //! (Liu et al. 2024), (IA)³ (Liu et al. 2022), GLoRA (Chavan et al. 2023), rotations in `rotation.rs`. All in f32, from
 //! the pristine base.
 
+use std::sync::OnceLock;
+
 use candle_core::{DType, Device, Tensor};
 
 use super::{
@@ -23,6 +25,8 @@ pub(super) struct Layer {
     bias: Option<Bias>,
     is_norm: bool,
     magnitude: Option<Tensor>,
+    /// Of up·down, once it was asked for.
+    product_norm: OnceLock<f64>,
     /// 0 where the change has none.
     pub(super) rank: usize,
     /// As stored, or the rank where nothing is stored.
@@ -91,7 +95,8 @@ impl Layer {
         };
         let scale = scale * scalar.unwrap_or(1.0);
         let rank = rank.unwrap_or(usize::from(change.is_some()));
-        let layer = Self { change, diff, bias, is_norm, magnitude, rank, alpha, scale };
+        let product_norm = OnceLock::new();
+        let layer = Self { change, diff, bias, is_norm, magnitude, product_norm, rank, alpha, scale };
         layer.shape()?;
         Ok(layer)
     }
@@ -243,6 +248,27 @@ impl Layer {
             (Some(change), Some(diff)) => Ok(Some((change + diff)?)),
             (change, diff) => Ok(change.or(diff)),
         }
+    }
+
+    /// The factors of the change, down and up, if it is nothing else.
+    pub(super) fn factors(&self) -> Option<(&Tensor, &Tensor)> {
+        match (&self.change, &self.diff, &self.magnitude) {
+            (Some(Change::Lora { down, up, mid: None }), None, None) => Some((down, up)),
+            _ => None,
+        }
+    }
+
+    /// Frobenius norm of up·down; the matrix itself is never made: ‖BA‖² = Σ (BᵀB) ∘ (AAᵀ).
+    pub(super) fn product_norm(&self, down: &Tensor, up: &Tensor) -> Result<f64> {
+        if let Some(known) = self.product_norm.get() {
+            return Ok(*known);
+        }
+        let (down, up) =
+            (float(down, &Device::Cpu)?.flatten_from(1)?, float(up, &Device::Cpu)?.flatten_from(1)?);
+        let (down, up) = (down.to_dtype(DType::F64)?, up.to_dtype(DType::F64)?);
+        let both = (down.matmul(&down.t()?)? * up.t()?.matmul(&up)?)?;
+        let norm = both.sum_all()?.to_scalar::<f64>()?.max(0.0).sqrt();
+        Ok(*self.product_norm.get_or_init(|| norm))
     }
 
     /// As [`Self::delta`], of the bias.

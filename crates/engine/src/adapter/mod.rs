@@ -44,6 +44,7 @@ use sha2::{Digest as _, Sha256};
 pub use apply::{apply, apply_each};
 pub use export::{ExportFile, ExportFormat};
 pub use family::Family;
+pub(crate) use fingerprint::Changed;
 pub use fingerprint::fingerprint;
 pub use folder::one_file;
 pub use format::{Component, Format};

@@ -65,7 +65,7 @@ impl Targets {
                 modules.len() - 1
             });
             places.push(at);
-            let dims = weight.base().dims().to_vec();
+            let dims = weight.dims().to_vec();
             if parameter.is_bias() {
                 modules[at].bias = Some(dims);
             } else {

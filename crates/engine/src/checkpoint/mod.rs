@@ -131,6 +131,11 @@ impl Cursor<'_> {
         deeper
     }
 
+    /// Where its tensors go.
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// Whether the tensor `name` exists here.
     pub(crate) fn has(&self, name: &str) -> bool {
         match self.weights {

@@ -13,7 +13,7 @@ mod upscale;
 use std::{
     ops::ControlFlow,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Instant,
 };
 
@@ -21,11 +21,11 @@ use adire_protocol::{GenerationSpec, ModelInfo, lora_tag};
 use candle_core::{DType, Device, Tensor};
 
 pub use self::init_image::{InitImage, InpaintMask};
-use self::{passes::Passes, planned::Denoiser, preview::Preview};
+use self::{passes::Passes, planned::Models, preview::Preview};
 use crate::{
     Embedding, Embeddings, EngineError, Manifest, Result, Rgb8, SafetyChecker, TextEncoder, Tokenizer, UNet,
     Vae,
-    adapter::{self, Adapter, Receipt, Strength},
+    adapter::{self, Adapter, Changed, Receipt, Strength},
     sampler::NoiseSchedule,
     text::{TextConfig, context_with},
 };
@@ -96,8 +96,8 @@ pub struct Pipeline {
     tokenizer: Arc<Tokenizer>,
     text: TextEncoder,
     unet: UNet,
-    /// How the UNet computes.
-    denoiser: Denoiser,
+    /// How text encoder and UNet compute.
+    models: Models,
     vae: Vae,
     schedule: NoiseSchedule,
     preview: Preview,
@@ -127,7 +127,9 @@ struct ActiveAdapters {
     /// Hash and strength of each.
     adapters: Vec<(String, Strength)>,
     receipts: Vec<Receipt>,
-    fingerprint: String,
+    /// What they have changed, and its fingerprint, once somebody asks for it: hashing takes longer than merging.
+    changed: Changed,
+    fingerprint: OnceLock<String>,
     /// Embeddings bundled with them.
     embeddings: Vec<(String, Arc<Embedding>)>,
 }
@@ -167,7 +169,7 @@ impl Pipeline {
         device: Device,
         dtype: DType,
     ) -> Self {
-        let denoiser = Denoiser::new(&device, dtype);
+        let models = Models::new(&device, dtype);
         // The first switch of adapters fills these.
         let (context, adapters) = (None, None);
         Self {
@@ -176,7 +178,7 @@ impl Pipeline {
             tokenizer: Arc::new(tokenizer),
             text,
             unet,
-            denoiser,
+            models,
             vae,
             schedule,
             preview,
@@ -221,10 +223,11 @@ impl Pipeline {
         self.context = None;
         self.embeddings = Embeddings::default();
         let borrowed: Vec<_> = adapters.iter().map(|(a, strength)| (a.as_ref(), *strength)).collect();
+        self.models.prepare(&mut self.unet, &mut self.text)?;
         let receipts = adapter::apply(&borrowed, &mut self.unet, &mut self.text)?;
-        self.denoiser.prepare(&mut self.unet)?;
+        self.models.prepare(&mut self.unet, &mut self.text)?;
         let (unet, text) = (&mut self.unet, &mut self.text);
-        let fingerprint = adapter::fingerprint(&self.info.hash, &mut |f| adapter::visit(unet, text, f))?;
+        let changed = Changed::of(&mut |f| adapter::visit(unet, text, f))?;
         let mut embeddings = Vec::new();
         for (adapter, _) in adapters {
             for (word, vectors) in adapter.embeddings() {
@@ -232,7 +235,9 @@ impl Pipeline {
                 embeddings.push((word.clone(), Arc::new(embedding)));
             }
         }
-        let active = ActiveAdapters { adapters: wanted, receipts: receipts.clone(), fingerprint, embeddings };
+        let fingerprint = OnceLock::new();
+        let active =
+            ActiveAdapters { adapters: wanted, receipts: receipts.clone(), changed, fingerprint, embeddings };
         // Last, so that an embedding that does not fit leaves no adapter active, like every error here.
         self.embeddings = self.joined(&self.own, &active.embeddings)?;
         self.adapters = Some(active);
@@ -269,9 +274,14 @@ impl Pipeline {
     }
 
     /// The fingerprint ([`adapter::fingerprint`]) of the weights in effect; `None` before the first
-    /// [`Self::set_adapters`] and after a failed one.
+    /// [`Self::set_adapters`] and after a failed one. The first call after a switch hashes what the adapters changed.
     pub fn fingerprint(&self) -> Option<&str> {
-        self.adapters.as_ref().map(|active| active.fingerprint.as_str())
+        let ActiveAdapters { changed, fingerprint, .. } = self.adapters.as_ref()?;
+        if fingerprint.get().is_none() {
+            let found = changed.fingerprint(&self.info.hash).ok()?;
+            return Some(fingerprint.get_or_init(|| found));
+        }
+        fingerprint.get().map(String::as_str)
     }
 
     /// Generates one image without an init image: see [`Self::generate_from`].
@@ -314,18 +324,16 @@ impl Pipeline {
         let guided = spec.guidance > 1.0;
         let prompt = lora_tag::without(&spec.prompt).into_owned();
         let prompts = if guided { vec![spec.negative_prompt.clone(), prompt] } else { vec![prompt] };
+        self.models.prepare(&mut self.unet, &mut self.text)?;
         let Context { states: context, embeddings } = self.context(prompts, spec.clip_skip)?;
-        let mut denoiser = self.denoiser.take();
-        let latents = denoiser.prepare(&mut self.unet).and_then(|()| {
-            let mut passes =
-                Passes { pipeline: self, denoiser: &mut denoiser, spec, context, done: 0, on_step };
-            let latents = passes.base_pass(init_image)?;
-            match &spec.hires {
-                Some(hires) => passes.hires_pass(hires, &latents),
-                None => Ok(latents),
-            }
-        });
-        self.denoiser = denoiser;
+        let mut models = self.models.take();
+        let mut passes = Passes { pipeline: self, models: &mut models, spec, context, done: 0, on_step };
+        let latents = passes.base_pass(init_image);
+        let latents = match &spec.hires {
+            Some(hires) => latents.and_then(|latents| passes.hires_pass(hires, &latents)),
+            None => latents,
+        };
+        self.models = models;
         let mut latents = latents?;
         let mut image = self.decode_image(&latents)?;
         if let Some(init_image) = init_image.filter(|_| spec.keep_unmasked.unwrap_or(true)) {
@@ -378,8 +386,11 @@ impl Pipeline {
         {
             return Ok(context.clone());
         }
+        let planned = self.models.text().map(|text| move |x: &Tensor, layers: usize| text.forward(x, layers));
+        let planned = planned.as_ref().map(|planned| planned as _);
+        let (prompts, clip_skip) = (&wanted.0, clip_skip as usize);
         let (states, used) =
-            context_with(&self.tokenizer, &self.text, &self.embeddings, &wanted.0, clip_skip as usize)?;
+            context_with(&self.tokenizer, &self.text, planned, &self.embeddings, prompts, clip_skip)?;
         let used = used.into_iter().filter_map(|place| self.embeddings.get(place));
         let embeddings = used.map(|(word, embedding)| (word.clone(), embedding.hash().to_owned())).collect();
         let context = Context { states, embeddings };

@@ -8,7 +8,7 @@ use candle_core::{DType, Tensor};
 use super::{
     Pipeline, StepReport,
     init_image::{self, InitImage},
-    planned::Denoiser,
+    planned::Models,
     upscale,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 /// The passes of one image.
 pub(super) struct Passes<'a> {
     pub(super) pipeline: &'a Pipeline,
-    pub(super) denoiser: &'a mut Denoiser,
+    pub(super) models: &'a mut Models,
     pub(super) spec: &'a GenerationSpec,
     pub(super) context: Tensor,
     /// Steps of earlier passes.
@@ -73,12 +73,12 @@ impl Passes<'_> {
     }
 
     fn run(&mut self, pass: Pass, noise: &mut NoiseSource, start: Start<'_>) -> Result<Tensor> {
-        let Self { pipeline, denoiser, spec, context, done, on_step } = self;
+        let Self { pipeline, models, spec, context, done, on_step } = self;
         let Pipeline { unet, dtype, preview, schedule, .. } = pipeline;
         let guided = spec.guidance > 1.0;
         let mut model = |x: &Tensor, timestep: f64| -> Result<Tensor> {
             let x = x.to_dtype(*dtype)?;
-            let predicted = denoiser.forward(unet, &x, timestep, context, guided)?;
+            let predicted = models.forward(unet, &x, timestep, context, guided)?;
             if !guided {
                 return Ok(predicted);
             }

@@ -1,32 +1,27 @@
-//! Which way the UNet computes: by its plan in f32 on the CPU, else by its modules.
+//! Which way text encoder and UNet compute: by their plans in f32 on the CPU, else by their modules.
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::{Result, UNet, plan::PlannedUNet};
+use crate::{
+    Result, TextEncoder, UNet,
+    plan::{self, PlannedText, PlannedUNet},
+};
 
-/// Set to `off`, it makes the modules compute everywhere: for tests that compare the two.
-const SWITCH: &str = "ADIRE_PLAN";
-
-/// The UNet's way to compute.
+/// The models' way to compute.
 #[derive(Debug, Default)]
-pub(super) enum Denoiser {
-    /// By its modules: on a GPU, in half precision, and while it is trained.
+pub(super) enum Models {
+    /// By their modules: on a GPU, and in half precision.
     #[default]
     Modules,
-    /// By its plan, once something asks for it.
+    /// By their plans, once something asks for it.
     Unplanned,
-    /// By its plan.
-    Planned {
-        unet: Box<PlannedUNet>,
-        /// Whether the plan stands for the weights in effect; else its modules compute.
-        is_current: bool,
-    },
+    /// By their plans.
+    Planned { unet: Box<PlannedUNet>, text: Box<PlannedText> },
 }
 
-impl Denoiser {
+impl Models {
     pub(super) fn new(device: &Device, dtype: DType) -> Self {
-        let is_off = std::env::var(SWITCH).is_ok_and(|value| value == "off");
-        if device.is_cpu() && dtype == DType::F32 && !is_off { Self::Unplanned } else { Self::Modules }
+        if plan::is_on(device, dtype) { Self::Unplanned } else { Self::Modules }
     }
 
     /// Leaves the modules behind.
@@ -34,21 +29,35 @@ impl Denoiser {
         std::mem::take(self)
     }
 
-    /// Takes over the weights in effect.
+    /// Takes over the weights in effect. The first time, the modules give their tensors up to packed weights.
     ///
     /// # Errors
     /// Memory runs out.
-    pub(super) fn prepare(&mut self, unet: &mut UNet) -> Result<()> {
+    pub(super) fn prepare(&mut self, unet: &mut UNet, text: &mut TextEncoder) -> Result<()> {
         match self {
             Self::Modules => {}
             Self::Unplanned => {
-                if let Some(planned) = PlannedUNet::new(unet)? {
-                    *self = Self::Planned { unet: Box::new(planned), is_current: true };
+                *self = match PlannedUNet::new(unet)? {
+                    Some(unet) => {
+                        Self::Planned { unet: Box::new(unet), text: Box::new(PlannedText::new(text)?) }
+                    }
+                    None => Self::Modules,
                 }
             }
-            Self::Planned { unet: planned, is_current } => *is_current = planned.update(unet)?,
+            Self::Planned { unet: planned, text: planned_text } => {
+                planned.update(unet)?;
+                planned_text.update(text)?;
+            }
         }
         Ok(())
+    }
+
+    /// The text encoder's plan, if there is one.
+    pub(super) fn text(&self) -> Option<&PlannedText> {
+        match self {
+            Self::Planned { text, .. } => Some(text),
+            _ => None,
+        }
     }
 
     /// The prediction for `x` [batch, channels, height, width]; with `guided` for two of them, `context`'s halves.
@@ -63,7 +72,7 @@ impl Denoiser {
         context: &Tensor,
         guided: bool,
     ) -> Result<Tensor> {
-        if let Self::Planned { unet: planned, is_current: true } = self
+        if let Self::Planned { unet: planned, .. } = self
             && let Some(y) = planned.forward(unet, x, timestep, context, guided)?
         {
             return Ok(y);

@@ -31,14 +31,7 @@ pub(super) struct TimeRows {
 }
 
 /// Two convolutions around a shortcut, from `x` to `y` of the same size.
-pub(super) fn resnet(
-    b: &mut Builder,
-    path: &str,
-    norms: &Norms,
-    time: Option<&TimeRows>,
-    x: View,
-    y: View,
-) {
+pub(super) fn resnet(b: &mut Builder, path: &str, norms: &Norms, time: Option<&TimeRows>, x: View, y: View) {
     let Norms { groups, eps, activation } = *norms;
     let size = b.size(x);
     let first = b.buffer(size, x.channels, 1);
@@ -154,17 +147,17 @@ fn attention(b: &mut Builder, norm: &str, path: &str, heads: usize, context: Opt
         None => {
             let all = b.buffer(size, 3 * width, 0);
             let matrix = b.linear(&[name("to_q"), name("to_k"), name("to_v")], width, 3 * width);
-            b.push(Op::Linear { x: normed, matrix, bias: None, residual: None, y: all });
+            b.push(Op::Linear { x: normed, matrix, bias: None, activation: None, residual: None, y: all });
             (all.part(0, width), all.part(width, width), all.part(2 * width, width))
         }
         Some(context) => {
             let q = b.buffer(size, width, 0);
             let matrix = b.linear(&[name("to_q")], width, width);
-            b.push(Op::Linear { x: normed, matrix, bias: None, residual: None, y: q });
+            b.push(Op::Linear { x: normed, matrix, bias: None, activation: None, residual: None, y: q });
             let images = b.images();
             let both = b.kept(images, b.size(context), 2 * width, 0);
             let matrix = b.linear(&[name("to_k"), name("to_v")], context.channels, 2 * width);
-            let op = Op::Linear { x: context, matrix, bias: None, residual: None, y: both };
+            let op = Op::Linear { x: context, matrix, bias: None, activation: None, residual: None, y: both };
             b.push_to(Stage::Prompt, op, images);
             b.split();
             (q, both.part(0, width), both.part(width, width))
@@ -183,6 +176,6 @@ fn feed_forward(b: &mut Builder, path: &str, state: View) {
     let gated = b.buffer(size, 4 * width, 0);
     let first = format!("{path}.ff.net.0.proj");
     let (matrix, bias) = (b.gated(&first, width, 8 * width), Some(b.bias(&first)));
-    b.push(Op::Linear { x: normed, matrix, bias, residual: None, y: gated });
+    b.push(Op::Linear { x: normed, matrix, bias, activation: None, residual: None, y: gated });
     b.layer(&format!("{path}.ff.net.2"), gated, Some(state), state);
 }

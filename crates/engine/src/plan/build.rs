@@ -45,7 +45,13 @@ impl Builder {
     }
 
     /// A buffer that keeps its values between runs.
-    pub(super) fn kept(&mut self, images: usize, size: (usize, usize), channels: usize, border: usize) -> View {
+    pub(super) fn kept(
+        &mut self,
+        images: usize,
+        size: (usize, usize),
+        channels: usize,
+        border: usize,
+    ) -> View {
         self.add(Buffer { images, height: size.0, width: size.1, channels, border, kept: true })
     }
 
@@ -93,7 +99,13 @@ impl Builder {
 
     /// The weight of a 3×3 convolution.
     pub(super) fn conv(&mut self, path: &str, inputs: usize, outputs: usize) -> usize {
-        self.matrices.push(MatrixSpec { parts: vec![path.to_owned()], inputs, outputs, kernel: 3, gated: false });
+        self.matrices.push(MatrixSpec {
+            parts: vec![path.to_owned()],
+            inputs,
+            outputs,
+            kernel: 3,
+            gated: false,
+        });
         self.matrices.len() - 1
     }
 
@@ -137,14 +149,17 @@ impl Builder {
 
     /// Gain and offset of a normalisation.
     pub(super) fn norm(&mut self, path: &str) -> Norm {
-        Norm { weight: self.vector(path, Parameter::NormWeight), bias: self.vector(path, Parameter::NormBias) }
+        Norm {
+            weight: self.vector(path, Parameter::NormWeight),
+            bias: self.vector(path, Parameter::NormBias),
+        }
     }
 
     /// A linear layer with a bias, on every pixel.
     pub(super) fn layer(&mut self, path: &str, x: View, residual: Option<View>, y: View) {
         let matrix = self.linear(&[path.to_owned()], x.channels, y.channels);
         let bias = Some(self.bias(path));
-        self.push(Op::Linear { x, matrix, bias, residual, y });
+        self.push(Op::Linear { x, matrix, bias, activation: None, residual, y });
     }
 
     /// Group normalisation.
@@ -207,7 +222,8 @@ impl Builder {
 
     /// What was computed for one half and is read for both is copied at the split.
     fn repeat_what_is_read_later(&mut self, at: usize, output: View) {
-        let later: Vec<View> = self.step[at..].iter().flat_map(|step| step.op.reads()).chain([output]).collect();
+        let later: Vec<View> =
+            self.step[at..].iter().flat_map(|step| step.op.reads()).chain([output]).collect();
         let mut copied: Vec<View> = Vec::new();
         for step in &self.step[..at] {
             let view = step.op.writes();

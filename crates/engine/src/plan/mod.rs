@@ -6,13 +6,15 @@
 //! the prompt) or within a step of a schedule (time rows) has stages of its own, and what both halves of guidance have in
 //! common is computed once.
 //!
-//! `op` says what a plan consists of, `build` collects it, `place` puts the buffers into the arena; `unet` and `blocks`
-//! write the list of the UNet; `run` walks along a list, `packed` is its arithmetic, by
-//! `adire-kernels`, and `reference` a plain one, the oracle of the tests; `parameters` holds the weights; `model`
-//! is what the pipeline calls. Knows no schedule, no guidance and no files.
+//! `op` says what a plan consists of, `build` collects it, `place` puts the buffers into the arena; `unet`, `vae`
+//! and `text` write the models' lists, of `blocks`; `run` walks along a list by an `arithmetic`: `packed` is that of
+//! `adire-kernels`, `reference` a plain one, the oracle of the tests; `parameters` holds the weights; `model`,
+//! `codec` and `words` are the UNet, the autoencoder and the text encoder that compute by plans, where `switch` allows it. Knows no schedule, no guidance and no files.
 
+mod arithmetic;
 mod blocks;
 mod build;
+mod codec;
 mod model;
 mod op;
 mod packed;
@@ -21,8 +23,16 @@ mod place;
 #[cfg(test)]
 mod reference;
 mod run;
+mod switch;
 #[cfg(test)]
 mod tests;
+mod text;
 mod unet;
+mod vae;
+mod words;
 
+pub(crate) use codec::PlannedVae;
 pub(crate) use model::PlannedUNet;
+pub(crate) use switch::is_on;
+pub(crate) use vae::{Autoencoder, Half};
+pub(crate) use words::PlannedText;

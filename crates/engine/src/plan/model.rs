@@ -6,10 +6,11 @@ use adire_kernels::ImageMut;
 use candle_core::{Device, Tensor, TensorId};
 
 use super::{
+    arithmetic::Arithmetic,
     op::Stage,
     packed::Packed,
-    parameters::{self, Parameters},
-    run::{Arena, Arithmetic},
+    parameters::Parameters,
+    run::Arena,
     unet::{self, Shape, UNetPlan},
 };
 use crate::{Result, UNet, ops::floats, unet::Sinusoids};
@@ -40,7 +41,7 @@ struct Current {
 }
 
 impl PlannedUNet {
-    /// Packs the weights of `unet`; `None` where the plan does not cover it, or while it is trained.
+    /// Packs the weights of `unet`, which then has no tensors of them; `None` where the plan does not cover it.
     ///
     /// # Errors
     /// The weights are not those of f32 on the CPU.
@@ -49,35 +50,30 @@ impl PlannedUNet {
     }
 }
 
-impl<A: Arithmetic + Sync> Planned<A>
-where
-    A::Matrix: Send,
-{
+impl<A: Arithmetic> Planned<A> {
     /// As [`PlannedUNet::new`].
     pub(super) fn with(unet: &mut UNet, arithmetic: A) -> Result<Option<Self>> {
         // The weights are those of any shape.
         let size = 1 << unet.config().block_out_channels.len();
         let shape = Shape { images: 1, guided: false, size: (size, size), tokens: 1 };
         let Some(plan) = unet::plan(unet.config(), shape) else { return Ok(None) };
-        let Some(weights) = parameters::weights(&mut |f| unet.visit_parameters(f))? else { return Ok(None) };
-        let parameters = Parameters::new(&plan.plan, &arithmetic, &weights)?;
+        let parameters = Parameters::new(&plan.plan, arithmetic, &mut |f| unet.visit_parameters(f))?;
         let arena = Arena::new(&plan.plan);
         let current = Some(Current { plan, arena, context: None });
         Ok(Some(Self { arithmetic, parameters, current, times: HashMap::new() }))
     }
 
-    /// Packs what has changed in `unet`, and says whether the plan can be used: not while it is trained.
+    /// Packs what has changed in `unet`.
     ///
     /// # Errors
     /// As [`PlannedUNet::new`].
-    pub(crate) fn update(&mut self, unet: &mut UNet) -> Result<bool> {
-        let Some(weights) = parameters::weights(&mut |f| unet.visit_parameters(f))? else { return Ok(false) };
-        let Some(current) = &mut self.current else { return Ok(false) };
-        if self.parameters.update(&current.plan.plan, &self.arithmetic, &weights)? {
+    pub(crate) fn update(&mut self, unet: &mut UNet) -> Result<()> {
+        let Some(current) = &mut self.current else { return Ok(()) };
+        if self.parameters.update(&current.plan.plan, &mut |f| unet.visit_parameters(f))? {
             current.context = None;
             self.times.clear();
         }
-        Ok(true)
+        Ok(())
     }
 
     /// As [`UNet::forward`]. With `guided`, `x` is one half of the batch, and both halves get it; the result has both.

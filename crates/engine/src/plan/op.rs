@@ -68,11 +68,16 @@ pub(super) enum Op {
     /// Layer normalisation of each pixel.
     LayerNorm { x: View, norm: Norm, eps: f64, y: View },
     /// x·Wᵀ + b for each pixel; with gated weights, a·gelu(c) of the halves of the result.
-    Linear { x: View, matrix: usize, bias: Option<usize>, residual: Option<View>, y: View },
+    Linear {
+        x: View,
+        matrix: usize,
+        bias: Option<usize>,
+        activation: Option<Activation>,
+        residual: Option<View>,
+        y: View,
+    },
     /// A 3×3 convolution of a buffer with a border.
     Conv { x: View, matrix: usize, offset: Offset, sampling: Sampling, residual: Option<View>, y: View },
-    /// Elementwise, in place.
-    Activate { x: View, activation: Activation },
     /// softmax(q·kᵀ/√d)·v for each head.
     Attention { q: View, k: View, v: View, heads: usize, causal: bool, y: View },
     /// Nearest-neighbour enlargement to the size of `y`, or a copy.
@@ -86,7 +91,7 @@ impl Op {
     pub(super) fn reads(&self) -> impl Iterator<Item = View> {
         let views = match *self {
             Self::GroupNorm { x, .. } | Self::LayerNorm { x, .. } => [Some(x), None, None],
-            Self::Resize { x, .. } | Self::Activate { x, .. } | Self::Repeat { x } => [Some(x), None, None],
+            Self::Resize { x, .. } | Self::Repeat { x } => [Some(x), None, None],
             Self::Linear { x, residual, .. } => [Some(x), residual, None],
             Self::Conv { x, offset, residual, .. } => {
                 let row = match offset {
@@ -105,7 +110,7 @@ impl Op {
         match *self {
             Self::GroupNorm { y, .. } | Self::LayerNorm { y, .. } | Self::Linear { y, .. } => y,
             Self::Conv { y, .. } | Self::Attention { y, .. } | Self::Resize { y, .. } => y,
-            Self::Activate { x, .. } | Self::Repeat { x } => x,
+            Self::Repeat { x } => x,
         }
     }
 }

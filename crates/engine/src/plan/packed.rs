@@ -1,31 +1,32 @@
 //! A plan's arithmetic by `adire-kernels`.
 
-use adire_kernels::{
-    self as kernels, Affine, Algorithm, Attention, Epilogue, Image, ImageMut, PackedConv3x3, PackedLinear,
-    Sampling,
-};
+use std::ops::Range;
 
-use super::{op::MatrixSpec, run::Arithmetic};
-use crate::ops::Activation;
+use adire_kernels::{
+    self as kernels, Affine, Algorithm, Attention, Change, Delta, Epilogue, Image, ImageMut, PackedConv3x3,
+    PackedLinear, Sampling,
+};
+use candle_core::Tensor;
+
+use super::{
+    arithmetic::{Arithmetic, activation as kernel_activation},
+    op::MatrixSpec,
+};
+use crate::{
+    Result,
+    ops::{Activation, floats},
+    weight::LowRank,
+};
 
 /// The fastest kernels that this processor has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packed;
 
 /// Packed weights.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Matrix {
     Linear(PackedLinear),
     Conv(PackedConv3x3),
-}
-
-fn activation(activation: Option<Activation>) -> kernels::Activation {
-    match activation {
-        None => kernels::Activation::Identity,
-        Some(Activation::Silu) => kernels::Activation::Silu,
-        Some(Activation::Gelu) => kernels::Activation::Gelu,
-        Some(Activation::QuickGelu) => kernels::Activation::QuickGelu,
-    }
 }
 
 impl Arithmetic for Packed {
@@ -40,6 +41,51 @@ impl Arithmetic for Packed {
         }
     }
 
+    fn unpack(&self, _spec: &MatrixSpec, matrix: &Matrix) -> Vec<f32> {
+        match matrix {
+            Matrix::Linear(matrix) => matrix.unpack(),
+            Matrix::Conv(matrix) => matrix.unpack(),
+        }
+    }
+
+    fn merge(
+        &self,
+        base: &Matrix,
+        before: Option<Matrix>,
+        changes: &[(Range<usize>, &LowRank)],
+    ) -> Result<Option<Matrix>> {
+        let factors: Vec<(Tensor, Tensor)> = changes
+            .iter()
+            .map(|(_, change)| Ok((change.up.contiguous()?, change.down.contiguous()?)))
+            .collect::<Result<_>>()?;
+        let held: Vec<_> =
+            factors.iter().filter_map(|(up, down)| Some((floats(up)?, floats(down)?))).collect();
+        if held.len() != changes.len() {
+            return Ok(None);
+        }
+        let changes: Vec<Change<'_>> = changes
+            .iter()
+            .zip(&held)
+            .map(|((rows, change), (up, down))| Change {
+                first: rows.start,
+                outputs: rows.len(),
+                delta: Delta::LowRank {
+                    up,
+                    down,
+                    rank: up.len() / rows.len().max(1),
+                    strength: change.scale as f32,
+                },
+            })
+            .collect();
+        let mut merged = before.unwrap_or_else(|| base.clone());
+        match (&mut merged, base) {
+            (Matrix::Linear(merged), Matrix::Linear(base)) => merged.merge(base, &changes),
+            (Matrix::Conv(merged), Matrix::Conv(base)) => merged.merge(base, &changes),
+            _ => return Ok(None),
+        }
+        Ok(Some(merged))
+    }
+
     fn group_norm(
         &self,
         x: Image<'_>,
@@ -48,7 +94,7 @@ impl Arithmetic for Packed {
         then: Option<Activation>,
         y: ImageMut<'_>,
     ) {
-        kernels::group_norm(&[x], groups, affine, activation(then), y);
+        kernels::group_norm(&[x], groups, affine, kernel_activation(then), y);
     }
 
     fn layer_norm(&self, x: Image<'_>, affine: Affine<'_>, y: ImageMut<'_>) {
@@ -72,11 +118,6 @@ impl Arithmetic for Packed {
         if let Matrix::Conv(matrix) = matrix {
             kernels::conv3x3(x, matrix, sampling, Algorithm::Auto, epilogue, y);
         }
-    }
-
-    fn activate(&self, with: Activation, mut y: ImageMut<'_>) {
-        let x = y.data_mut().to_vec();
-        kernels::activation(Image::new(&x, y.layout()), activation(Some(with)), y);
     }
 
     fn attention(&self, [q, k, v]: [Image<'_>; 3], heads: usize, causal: bool, y: ImageMut<'_>) {

@@ -1,74 +1,210 @@
 //! A model's weights as a plan's arithmetic wants them.
+//!
+//! A matrix is held once: packed from the base, which then lies in the packed form alone, and a second time where adapters
+//! change it.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
-use candle_core::{Tensor, TensorId};
+use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::{
+    arithmetic::Arithmetic,
     op::{MatrixSpec, Plan, VectorSpec},
-    run::Arithmetic,
 };
-use crate::{EngineError, Parameter, ParameterVisitor, Result, ops::floats};
+use crate::{EngineError, Parameter, ParameterVisitor, Result, Weight, ops::floats, weight::Store};
 
-/// Effective weights by module and kind.
-pub(super) type Weights = HashMap<(String, Parameter), Tensor>;
+/// Most layers in one matrix whose tensors are given up: unpacking one layer unpacks all.
+const MOST_PARTS: usize = 3;
 
-/// What `visit` shows. `None` where there is a change in training beside a weight: only the modules compute with that.
-pub(super) fn weights(
-    visit: &mut dyn FnMut(&mut ParameterVisitor<'_>) -> Result<()>,
-) -> Result<Option<Weights>> {
-    let (mut weights, mut trained) = (Weights::new(), false);
+/// A parameter's module and kind.
+type Key = (String, Parameter);
+
+/// Weights by module and kind.
+pub(crate) type Weights = HashMap<Key, Weight>;
+
+/// Shows every parameter of a model.
+pub(super) type Visit<'a> = dyn FnMut(&mut ParameterVisitor<'_>) -> Result<()> + 'a;
+
+/// What `visit` shows.
+pub(crate) fn weights(visit: &mut Visit<'_>) -> Result<Weights> {
+    let mut weights = Weights::new();
     visit(&mut |path, parameter, weight| {
-        trained |= weight.low_rank().is_some();
-        weights.insert((path.to_owned(), parameter), weight.effective().clone());
+        weights.insert((path.to_owned(), parameter), weight.clone());
         Ok(())
     })?;
-    Ok((!trained).then_some(weights))
+    Ok(weights)
+}
+
+/// A packed matrix that stands for the weights it was packed from.
+#[derive(Debug)]
+struct Packed<A: Arithmetic> {
+    arithmetic: A,
+    spec: MatrixSpec,
+    /// Rows of each part.
+    rows: Vec<usize>,
+    matrix: OnceLock<A::Matrix>,
+    /// Frobenius norms of the parts, once they were asked for.
+    norms: OnceLock<Vec<f64>>,
+}
+
+impl<A: Arithmetic> Packed<A> {
+    fn new(arithmetic: A, spec: &MatrixSpec, rows: Vec<usize>) -> Arc<Self> {
+        let (matrix, norms) = (OnceLock::new(), OnceLock::new());
+        Arc::new(Self { arithmetic, spec: spec.clone(), rows, matrix, norms })
+    }
+
+    /// Numbers of the parts up to, and including, each.
+    fn ends(&self) -> impl Iterator<Item = usize> {
+        let row = self.spec.inputs * self.spec.kernel * self.spec.kernel;
+        self.rows.iter().scan(0, move |end, rows| {
+            *end += rows * row;
+            Some(*end)
+        })
+    }
+
+    /// Packs `parts`.
+    fn fill(&self, parts: &[Tensor]) -> Result<()> {
+        let parts: Vec<Tensor> = parts.iter().map(Tensor::contiguous).collect::<candle_core::Result<_>>()?;
+        let held: Vec<_> = parts.iter().filter_map(floats).collect();
+        let values: Vec<&[f32]> = held.iter().map(|values| &**values).collect();
+        let MatrixSpec { parts, inputs, outputs, kernel, .. } = &self.spec;
+        let found: usize = values.iter().map(|part| part.len()).sum();
+        if found != inputs * outputs * kernel * kernel {
+            let message = format!("{parts:?} hold {found} numbers in f32; a plan needs {outputs} × {inputs}");
+            return Err(EngineError::Request(message));
+        }
+        let matrix = self.arithmetic.pack(&self.spec, &values);
+        self.matrix.get_or_init(|| matrix);
+        Ok(())
+    }
+}
+
+impl<A: Arithmetic> Store for Packed<A> {
+    fn values(&self, part: usize) -> Vec<f32> {
+        let Some(matrix) = self.matrix.get() else { return Vec::new() };
+        let mut values = self.arithmetic.unpack(&self.spec, matrix);
+        let ends: Vec<usize> = self.ends().collect();
+        values.truncate(ends[part]);
+        values.drain(..part.checked_sub(1).map_or(0, |before| ends[before]));
+        values
+    }
+
+    fn norm(&self, part: usize) -> f64 {
+        let norms = self.norms.get_or_init(|| {
+            let Some(matrix) = self.matrix.get() else { return vec![0.0; self.rows.len()] };
+            let values = self.arithmetic.unpack(&self.spec, matrix);
+            let mut from = 0;
+            let norm = |end| {
+                let squares = values[from..end].iter().map(|x| f64::from(*x).powi(2));
+                from = end;
+                squares.sum::<f64>().sqrt()
+            };
+            self.ends().map(norm).collect()
+        });
+        norms[part]
+    }
+}
+
+/// A matrix of the base, and what adapters make of it: the versions of its parts, and the result.
+#[derive(Debug)]
+struct Matrix<A: Arithmetic> {
+    base: Arc<Packed<A>>,
+    effective: Option<(Vec<u64>, Arc<Packed<A>>)>,
 }
 
 /// Packed matrices and vectors, in the order of a plan's specs.
 #[derive(Debug)]
 pub(super) struct Parameters<A: Arithmetic> {
-    matrices: Vec<(Vec<TensorId>, A::Matrix)>,
-    vectors: Vec<(Vec<TensorId>, Vec<f32>)>,
+    matrices: Vec<Matrix<A>>,
+    vectors: Vec<(Vec<u64>, Vec<f32>)>,
 }
 
-impl<A: Arithmetic + Sync> Parameters<A>
-where
-    A::Matrix: Send,
-{
-    /// Packs every weight that `plan` names.
-    pub(super) fn new(plan: &Plan, arithmetic: &A, weights: &Weights) -> Result<Self> {
-        let matrices = plan.matrices.par_iter().map(|spec| matrix(spec, arithmetic, weights));
-        let vectors = plan.vectors.iter().map(|spec| vector(spec, weights));
-        Ok(Self { matrices: matrices.collect::<Result<_>>()?, vectors: vectors.collect::<Result<_>>()? })
+impl<A: Arithmetic> Parameters<A> {
+    /// Packs every weight that `plan` names. The model that `visit` shows keeps no tensors of them.
+    pub(super) fn new(plan: &Plan, arithmetic: A, visit: &mut Visit<'_>) -> Result<Self> {
+        let known = weights(visit)?;
+        let rows = |path: &String| {
+            let weight = known.get(&(path.clone(), Parameter::Weight));
+            weight.and_then(|weight| weight.dims().first().copied()).unwrap_or(0)
+        };
+        let matrices: Vec<Arc<Packed<A>>> = plan
+            .matrices
+            .iter()
+            .map(|spec| Packed::new(arithmetic, spec, spec.parts.iter().map(rows).collect()))
+            .collect();
+        let vectors = plan.vectors.iter().map(|spec| vector(spec, &known)).collect::<Result<_>>()?;
+        drop(known);
+        let mut places: HashMap<&str, (usize, usize)> = HashMap::new();
+        for (i, spec) in plan.matrices.iter().enumerate() {
+            places.extend(spec.parts.iter().enumerate().map(|(part, path)| (path.as_str(), (i, part))));
+        }
+        let mut bases = HashMap::new();
+        visit(&mut |path, parameter, weight| {
+            let Some((i, part)) = places.get(path).filter(|_| parameter == Parameter::Weight) else {
+                return Ok(());
+            };
+            let given = match matrices[*i].rows.len() <= MOST_PARTS {
+                true => weight.store_base(matrices[*i].clone(), *part)?,
+                false => weight.base()?,
+            };
+            bases.insert((*i, *part), given);
+            Ok(())
+        })?;
+        // One after the other leaves, so that no two copies of the model are held.
+        let bases = Mutex::new(bases);
+        matrices.par_iter().enumerate().try_for_each(|(i, packed)| {
+            let take = |part| bases.lock().unwrap_or_else(PoisonError::into_inner).remove(&(i, part));
+            let parts: Option<Vec<Tensor>> = (0..packed.rows.len()).map(take).collect();
+            let missing = || EngineError::Request(format!("the model lacks {:?}", packed.spec.parts));
+            packed.fill(&parts.ok_or_else(missing)?)
+        })?;
+        let matrices = matrices.into_iter().map(|base| Matrix { base, effective: None }).collect();
+        let mut this = Self { matrices, vectors };
+        this.update(plan, visit)?;
+        Ok(this)
     }
 
-    /// Packs again what has changed since, and says whether anything has.
-    pub(super) fn update(&mut self, plan: &Plan, arithmetic: &A, weights: &Weights) -> Result<bool> {
-        let changed = self.matrices.par_iter_mut().zip(&plan.matrices).map(|(known, spec)| {
-            let changed = known.0 != ids(spec_keys(spec), weights)?;
-            if changed {
-                *known = matrix(spec, arithmetic, weights)?;
-            }
-            Ok::<_, EngineError>(changed)
-        });
+    /// Packs again what has changed since, by adapters or in training, and says whether anything has.
+    pub(super) fn update(&mut self, plan: &Plan, visit: &mut Visit<'_>) -> Result<bool> {
+        let weights = weights(visit)?;
+        let changed = self.matrices.par_iter_mut().map(|matrix| matrix.update(&weights));
         let mut changed = changed.collect::<Result<Vec<_>>>()?.contains(&true);
         for (known, spec) in self.vectors.iter_mut().zip(&plan.vectors) {
-            if known.0 != ids(spec.parts.iter().flatten().cloned(), weights)? {
-                *known = vector(spec, weights)?;
+            if known.0 != versions(spec.parts.iter().flatten(), &weights)? {
+                *known = vector(spec, &weights)?;
                 changed = true;
             }
+        }
+        drop(weights);
+        if changed {
+            self.keep_effective(visit)?;
         }
         Ok(changed)
     }
 
-}
+    /// Effective weights lie in the packed form alone.
+    fn keep_effective(&self, visit: &mut Visit<'_>) -> Result<()> {
+        let mut places = HashMap::new();
+        for (_, packed) in self.matrices.iter().filter_map(|matrix| matrix.effective.as_ref()) {
+            let parts = packed.spec.parts.iter().enumerate().filter(|_| packed.rows.len() <= MOST_PARTS);
+            places.extend(parts.map(|(part, path)| (path.as_str(), (packed, part))));
+        }
+        visit(&mut |path, parameter, weight| {
+            if let Some((packed, part)) = places.get(path).filter(|_| parameter == Parameter::Weight) {
+                weight.store_effective(Arc::clone(packed) as Arc<dyn Store>, *part);
+            }
+            Ok(())
+        })
+    }
 
-impl<A: Arithmetic> Parameters<A> {
     pub(super) fn matrix(&self, i: usize) -> &A::Matrix {
-        &self.matrices[i].1
+        let Matrix { base, effective } = &self.matrices[i];
+        let packed = effective.as_ref().map_or(base, |(_, packed)| packed);
+        packed.matrix.get().expect("filled when it was made")
     }
 
     pub(super) fn vector(&self, i: usize) -> &[f32] {
@@ -76,50 +212,76 @@ impl<A: Arithmetic> Parameters<A> {
     }
 }
 
-fn spec_keys(spec: &MatrixSpec) -> impl Iterator<Item = (String, Parameter)> {
-    spec.parts.iter().map(|path| (path.clone(), Parameter::Weight))
+impl<A: Arithmetic> Matrix<A> {
+    fn update(&mut self, weights: &Weights) -> Result<bool> {
+        let keys: Vec<Key> =
+            self.base.spec.parts.iter().map(|path| (path.clone(), Parameter::Weight)).collect();
+        let found = versions(keys.iter(), weights)?;
+        if found.iter().all(|version| *version == 0) {
+            return Ok(self.effective.take().is_some());
+        }
+        if self.effective.as_ref().is_some_and(|(known, _)| *known == found) {
+            return Ok(false);
+        }
+        let before =
+            self.effective.take().and_then(|(_, packed)| Arc::into_inner(packed)?.matrix.into_inner());
+        let packed = Packed::new(self.base.arithmetic, &self.base.spec, self.base.rows.clone());
+        match self.merged(&keys, weights, before)? {
+            Some(matrix) => drop(packed.matrix.set(matrix)),
+            None => {
+                let parts = keys.iter().map(|key| find(key, weights)?.merged());
+                packed.fill(&parts.collect::<Result<Vec<_>>>()?)?;
+            }
+        }
+        self.effective = Some((found, packed));
+        Ok(true)
+    }
+
+    /// The base with low-rank changes, in the memory of `before` if there is some; `None` where there are others.
+    fn merged(
+        &self,
+        keys: &[Key],
+        weights: &Weights,
+        before: Option<A::Matrix>,
+    ) -> Result<Option<A::Matrix>> {
+        let Some(base) = self.base.matrix.get() else { return Ok(None) };
+        let (mut changes, mut first) = (Vec::new(), 0);
+        for (key, rows) in keys.iter().zip(&self.base.rows) {
+            let weight = find(key, weights)?;
+            match weight.changes() {
+                Some(found) => changes.extend(found.iter().map(|change| (first..first + rows, change))),
+                None if weight.version() == 0 => {}
+                None => return Ok(None),
+            }
+            first += rows;
+        }
+        self.base.arithmetic.merge(base, before, &changes)
+    }
 }
 
-fn find<'a>(key: &(String, Parameter), weights: &'a Weights) -> Result<&'a Tensor> {
+fn find<'a>(key: &Key, weights: &'a Weights) -> Result<&'a Weight> {
     let missing = || EngineError::Request(format!("the model has no {:?} of {}", key.1, key.0));
     weights.get(key).ok_or_else(missing)
 }
 
-fn ids(keys: impl Iterator<Item = (String, Parameter)>, weights: &Weights) -> Result<Vec<TensorId>> {
-    keys.map(|key| Ok(find(&key, weights)?.id())).collect()
+fn versions<'a>(keys: impl Iterator<Item = &'a Key>, weights: &Weights) -> Result<Vec<u64>> {
+    keys.map(|key| Ok(find(key, weights)?.version())).collect()
 }
 
-fn matrix<A: Arithmetic>(
-    spec: &MatrixSpec,
-    arithmetic: &A,
-    weights: &Weights,
-) -> Result<(Vec<TensorId>, A::Matrix)> {
-    let tensors: Vec<Tensor> = spec_keys(spec)
-        .map(|key| Ok(find(&key, weights)?.contiguous()?))
-        .collect::<Result<_>>()?;
-    let held: Vec<_> = tensors.iter().filter_map(floats).collect();
-    let parts: Vec<&[f32]> = held.iter().map(|values| &**values).collect();
-    let found: usize = parts.iter().map(|part| part.len()).sum();
-    if found != spec.inputs * spec.outputs * spec.kernel * spec.kernel {
-        return Err(EngineError::Request(format!("{:?} have {found} numbers that f32 plans use", spec.parts)));
-    }
-    Ok((ids(spec_keys(spec), weights)?, arithmetic.pack(spec, &parts)))
-}
-
-fn vector(spec: &VectorSpec, weights: &Weights) -> Result<(Vec<TensorId>, Vec<f32>)> {
+fn vector(spec: &VectorSpec, weights: &Weights) -> Result<(Vec<u64>, Vec<f32>)> {
     let mut values = Vec::new();
     for part in &spec.parts {
         let mut sum: Option<Tensor> = None;
         for key in part {
-            let next = find(key, weights)?;
+            let next = find(key, weights)?.effective()?;
             sum = Some(match sum {
                 Some(sum) => (sum + next)?,
-                None => next.clone(),
+                None => next,
             });
         }
         if let Some(sum) = sum {
             values.extend(sum.flatten_all()?.to_vec1::<f32>()?);
         }
     }
-    Ok((ids(spec.parts.iter().flatten().cloned(), weights)?, values))
+    Ok((versions(spec.parts.iter().flatten(), weights)?, values))
 }

@@ -1,9 +1,12 @@
 //! A plan's arithmetic in plain loops: what the fast one is compared with.
 
-use adire_kernels::{Affine, Epilogue, Image, ImageMut, Sampling};
+use adire_kernels::{self as kernels, Activation, Affine, Epilogue, Image, ImageMut, Sampling};
 
-use super::{op::MatrixSpec, run::Arithmetic};
-use crate::ops::Activation;
+use super::{
+    arithmetic::{Arithmetic, activation as kernel_activation},
+    op::MatrixSpec,
+};
+use crate::ops;
 
 /// One number after the other, sums in f64.
 #[derive(Clone, Copy, Debug)]
@@ -16,9 +19,17 @@ pub(super) struct Matrix {
     gated: bool,
 }
 
-fn activated(activation: Activation, x: f64) -> f64 {
+/// Where the `i`th number of a weight lies in a matrix.
+fn place(spec: &MatrixSpec, i: usize) -> usize {
+    let taps = spec.kernel * spec.kernel;
+    let (row, input, tap) = (i / (taps * spec.inputs), i / taps % spec.inputs, i % taps);
+    (row * taps + tap) * spec.inputs + input
+}
+
+fn activated(activation: kernels::Activation, x: f64) -> f64 {
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     match activation {
+        Activation::Identity => x,
         Activation::Silu => x * sigmoid(x),
         Activation::Gelu => 0.5 * x * (1.0 + candle_core::cpu::erf::erf_f64(x / std::f64::consts::SQRT_2)),
         Activation::QuickGelu => x * sigmoid(1.702 * x),
@@ -53,13 +64,15 @@ impl Arithmetic for Reference {
 
     fn pack(&self, spec: &MatrixSpec, parts: &[&[f32]]) -> Matrix {
         let whole = parts.concat();
-        let taps = spec.kernel * spec.kernel;
         let mut values = vec![0.0; whole.len()];
         for (i, value) in whole.into_iter().enumerate() {
-            let (row, input, tap) = (i / (taps * spec.inputs), i / taps % spec.inputs, i % taps);
-            values[(row * taps + tap) * spec.inputs + input] = value;
+            values[place(spec, i)] = value;
         }
         Matrix { values, gated: spec.gated }
+    }
+
+    fn unpack(&self, spec: &MatrixSpec, matrix: &Matrix) -> Vec<f32> {
+        (0..matrix.values.len()).map(|i| matrix.values[place(spec, i)]).collect()
     }
 
     fn group_norm(
@@ -67,7 +80,7 @@ impl Arithmetic for Reference {
         x: Image<'_>,
         groups: usize,
         affine: Affine<'_>,
-        activation: Option<Activation>,
+        activation: Option<ops::Activation>,
         mut y: ImageMut<'_>,
     ) {
         adire_kernels::clear_border(&mut y);
@@ -81,7 +94,7 @@ impl Arithmetic for Reference {
             for (pixel, c) in pixels.flat_map(|pixel| channels.clone().map(move |c| (pixel, c))) {
                 let value = (f64::from(x.pixel(pixel)[c]) - mean) * scale;
                 let value = value * f64::from(affine.weight[c]) + f64::from(affine.bias[c]);
-                let value = activation.map_or(value, |activation| activated(activation, value));
+                let value = activated(kernel_activation(activation), value);
                 y.pixel(pixel)[c] = value as f32;
             }
         }
@@ -110,6 +123,7 @@ impl Arithmetic for Reference {
                 }
             }
             for (channel, value) in products.into_iter().enumerate() {
+                let value = activated(epilogue.activation, value);
                 y.pixel(pixel)[channel] = (value + added(epilogue, pixel, channel, &mut y)) as f32;
             }
         }
@@ -148,14 +162,6 @@ impl Arithmetic for Reference {
                 });
                 let value = taps.sum::<f64>() + bias(epilogue, output);
                 y.pixel(pixel)[output] = (value + added(epilogue, pixel, output, &mut y)) as f32;
-            }
-        }
-    }
-
-    fn activate(&self, activation: Activation, mut y: ImageMut<'_>) {
-        for pixel in 0..y.layout().pixels() {
-            for value in y.pixel(pixel) {
-                *value = activated(activation, f64::from(*value)) as f32;
             }
         }
     }

@@ -2,48 +2,13 @@
 
 use std::ops::Range;
 
-use adire_kernels::{Affine, Epilogue, Image, ImageMut, Layout, Sampling};
+use adire_kernels::{Affine, Epilogue, Image, ImageMut, Layout};
 
 use super::{
-    op::{MatrixSpec, Offset, Op, Plan, Stage, Step, View},
+    arithmetic::{Arithmetic, activation as kernel_activation},
+    op::{Norm, Offset, Op, Plan, Stage, Step, View},
     parameters::Parameters,
 };
-use crate::ops::Activation;
-
-/// What computes a plan's operations.
-pub(crate) trait Arithmetic {
-    /// A matrix as this arithmetic wants it.
-    type Matrix: std::fmt::Debug;
-
-    /// From the parts, one below the other, each [outputs, inputs] or [outputs, inputs, 3, 3].
-    fn pack(&self, spec: &MatrixSpec, parts: &[&[f32]]) -> Self::Matrix;
-    /// In groups of channels of each image; the result's border becomes zero.
-    fn group_norm(
-        &self,
-        x: Image<'_>,
-        groups: usize,
-        affine: Affine<'_>,
-        activation: Option<Activation>,
-        y: ImageMut<'_>,
-    );
-    /// Over the channels of each pixel.
-    fn layer_norm(&self, x: Image<'_>, affine: Affine<'_>, y: ImageMut<'_>);
-    /// x·Wᵀ, and what `epilogue` says.
-    fn linear(&self, x: Image<'_>, matrix: &Self::Matrix, epilogue: &Epilogue<'_>, y: ImageMut<'_>);
-    /// A 3×3 convolution of `x`, which has a border, and what `epilogue` says.
-    fn conv(
-        &self,
-        x: Image<'_>,
-        matrix: &Self::Matrix,
-        sampling: Sampling,
-        epilogue: &Epilogue<'_>,
-        y: ImageMut<'_>,
-    );
-    /// In place.
-    fn activate(&self, activation: Activation, y: ImageMut<'_>);
-    /// softmax(q·kᵀ/√d)·v.
-    fn attention(&self, qkv: [Image<'_>; 3], heads: usize, causal: bool, y: ImageMut<'_>);
-}
 
 /// A plan's arena.
 #[derive(Debug)]
@@ -92,11 +57,9 @@ impl Arena {
         let (values, [target]) = self.0.parts(ranges, [range]);
         let y = ImageMut::new(target, layout);
         let nothing = Layout::plain(0, 0, 0, 0);
-        let read = |i: usize| {
-            Image::new(values[i], views[i].as_ref().map_or(nothing, |(layout, _)| *layout))
-        };
+        let read = |i: usize| Image::new(values[i], views[i].as_ref().map_or(nothing, |(layout, _)| *layout));
         let vector = |i: usize| parameters.vector(i);
-        let affine = |norm: super::op::Norm, eps: f64| Affine {
+        let affine = |norm: Norm, eps: f64| Affine {
             weight: vector(norm.weight),
             bias: vector(norm.bias),
             epsilon: eps as f32,
@@ -112,8 +75,9 @@ impl Arena {
                 arithmetic.group_norm(read(0), groups, affine(norm, eps), activation, y);
             }
             Op::LayerNorm { norm, eps, .. } => arithmetic.layer_norm(read(0), affine(norm, eps), y),
-            Op::Linear { matrix, bias, residual, .. } => {
-                let epilogue = adding(bias.map(vector), residual);
+            Op::Linear { matrix, bias, activation, residual, .. } => {
+                let activation = kernel_activation(activation);
+                let epilogue = Epilogue { activation, ..adding(bias.map(vector), residual) };
                 arithmetic.linear(read(0), parameters.matrix(matrix), &epilogue, y);
             }
             Op::Conv { matrix, offset, sampling, residual, .. } => {
@@ -124,7 +88,6 @@ impl Arena {
                 let epilogue = adding(Some(bias), residual);
                 arithmetic.conv(read(0), parameters.matrix(matrix), sampling, &epilogue, y);
             }
-            Op::Activate { activation, .. } => arithmetic.activate(activation, y),
             Op::Attention { heads, causal, .. } => {
                 arithmetic.attention([read(0), read(1), read(2)], heads, causal, y);
             }

@@ -47,8 +47,7 @@ pub(crate) fn plan(config: &UNetConfig, shape: Shape) -> Option<UNetPlan> {
     if levels.iter().any(|level| level.attention.context != width) {
         return None;
     }
-    let norms =
-        Norms { groups: config.norm_num_groups, eps: config.norm_eps, activation: config.act_fn };
+    let norms = Norms { groups: config.norm_num_groups, eps: config.norm_eps, activation: config.act_fn };
     let different = if shape.guided { shape.images / 2 } else { shape.images };
     let mut builder = Builder::new(shape.images, different);
     let b = &mut builder;
@@ -129,7 +128,14 @@ pub(crate) fn plan(config: &UNetConfig, shape: Shape) -> Option<UNetPlan> {
     let output = b.kept(shape.images, shape.size, config.out_channels, 0);
     blocks::conv(b, "conv_out", normed, None, output);
     let rows = b.whole(time.rows);
-    let op = Op::Linear { x: embedding, matrix: time.matrix, bias: Some(time.bias), residual: None, y: rows };
+    let op = Op::Linear {
+        x: embedding,
+        matrix: time.matrix,
+        bias: Some(time.bias),
+        activation: None,
+        residual: None,
+        y: rows,
+    };
     b.push_to(Stage::Time, op, 1);
     let plan = builder.finish(input, output);
     Some(UNetPlan { plan, context, sinusoids, rows, shape })
@@ -163,8 +169,8 @@ fn time_stage(b: &mut Builder, config: &UNetConfig, width: usize) -> (View, View
         let path = format!("time_embedding.{name}");
         let y = b.kept(1, (1, 1), embedding, 0);
         let (matrix, bias) = (b.linear(&[path.clone()], x.channels, embedding), Some(b.bias(&path)));
-        b.push_to(Stage::Time, Op::Linear { x, matrix, bias, residual: None, y }, 1);
-        b.push_to(Stage::Time, Op::Activate { x: y, activation: config.act_fn }, 1);
+        let activation = Some(config.act_fn);
+        b.push_to(Stage::Time, Op::Linear { x, matrix, bias, activation, residual: None, y }, 1);
         x = y;
     }
     let rows = b.kept(1, (1, 1), 0, 0);

@@ -5,6 +5,9 @@ use candle_core::{DType, Tensor};
 use super::{Chunk, Embeddings, TextEncoder, Tokenizer, chunks};
 use crate::Result;
 
+/// Computes a number of layers from token and position embeddings.
+type Layers<'a> = dyn Fn(&Tensor, usize) -> Result<Tensor> + 'a;
+
 /// Chunks that go through the text encoder together: bounds the memory of long prompts.
 const TOGETHER: usize = 16;
 
@@ -20,16 +23,18 @@ pub fn context(
     prompts: &[String],
     clip_skip: usize,
 ) -> Result<Tensor> {
-    Ok(context_with(tokenizer, text, &Embeddings::default(), prompts, clip_skip)?.0)
+    Ok(context_with(tokenizer, text, None, &Embeddings::default(), prompts, clip_skip)?.0)
 }
 
-/// As [`context`], with words that stand for vectors; the places of those that were used come along.
+/// As [`context`], with words that stand for vectors; the places of those that were used come along. `planned` computes
+/// the layers of `text`, if it is given.
 ///
 /// # Errors
 /// As there.
 pub(crate) fn context_with(
     tokenizer: &Tokenizer,
     text: &TextEncoder,
+    planned: Option<&Layers<'_>>,
     embeddings: &Embeddings,
     prompts: &[String],
     clip_skip: usize,
@@ -43,7 +48,11 @@ pub(crate) fn context_with(
     let all = all.concat();
     let mut states = Vec::with_capacity(longest * prompts.len());
     for group in all.chunks(TOGETHER) {
-        let encoded = text.forward_chunks(group, embeddings, clip_skip)?;
+        let embedded = text.embed_chunks(group, embeddings, clip_skip)?;
+        let encoded = match planned {
+            Some(planned) => planned(&embedded, text.layers().saturating_sub(clip_skip - 1))?,
+            None => text.encode(&embedded, clip_skip)?,
+        };
         for (i, chunk) in group.iter().enumerate() {
             states.push(weigh(&encoded.get(i)?, chunk)?);
         }

@@ -21,6 +21,7 @@ pub struct TextEncoder {
     position_embedding: Tensor,
     layers: Vec<Layer>,
     final_layer_norm: LayerNorm,
+    sizes: LayerSizes,
 }
 
 impl TextEncoder {
@@ -80,6 +81,7 @@ impl TextEncoder {
                 .map(|i| Layer::load(&sizes, &layers.pp(i)))
                 .collect::<Result<_>>()?,
             final_layer_norm: LayerNorm::load(width, config.layer_norm_eps, &cursor.pp("final_layer_norm"))?,
+            sizes,
         })
     }
 
@@ -96,6 +98,11 @@ impl TextEncoder {
     /// Width of the vectors that [`Self::forward`] gives.
     pub fn width(&self) -> usize {
         self.token_embedding.dims()[1]
+    }
+
+    /// Sizes of its layers.
+    pub(crate) fn sizes(&self) -> &LayerSizes {
+        &self.sizes
     }
 
     /// Layers of the transformer (12 for CLIP); the largest clip skip.
@@ -120,7 +127,7 @@ impl TextEncoder {
     /// As [`Self::forward`]; `clip_skip` is 0 or larger than [`Self::layers`].
     pub fn forward_from(&self, prompts: &[Vec<u32>], clip_skip: usize) -> Result<Tensor> {
         self.check(prompts, clip_skip)?;
-        self.encode(&self.embed(prompts)?, clip_skip)
+        self.encode(&self.place(&self.embed(prompts)?)?, clip_skip)
     }
 
     fn check(&self, prompts: &[Vec<u32>], clip_skip: usize) -> Result<()> {
@@ -149,19 +156,19 @@ impl TextEncoder {
         Ok(())
     }
 
-    /// As [`Self::forward_from`]; embeddings' vectors stand where the chunks say so.
-    pub(crate) fn forward_chunks(
+    /// What the layers get for [`Self::forward_from`]; embeddings' vectors stand where the chunks say so.
+    pub(crate) fn embed_chunks(
         &self,
         chunks: &[Chunk],
         embeddings: &Embeddings,
         clip_skip: usize,
     ) -> Result<Tensor> {
         let ids: Vec<Vec<u32>> = chunks.iter().map(|chunk| chunk.ids.clone()).collect();
-        if chunks.iter().all(|chunk| chunk.vectors.is_empty()) {
-            return self.forward_from(&ids, clip_skip);
-        }
         self.check(&ids, clip_skip)?;
         let embedded = self.embed(&ids)?;
+        if chunks.iter().all(|chunk| chunk.vectors.is_empty()) {
+            return self.place(&embedded);
+        }
         let rows = chunks.iter().enumerate().map(|(i, chunk)| {
             let row = embedded.get(i)?;
             let mut parts = Vec::with_capacity(2 * chunk.vectors.len() + 1);
@@ -179,7 +186,7 @@ impl TextEncoder {
             Ok(Tensor::cat(&parts, 0)?)
         });
         let rows = rows.collect::<Result<Vec<_>>>()?;
-        self.encode(&Tensor::stack(&rows, 0)?, clip_skip)
+        self.place(&Tensor::stack(&rows, 0)?)
     }
 
     /// The token embeddings of `prompts`, [prompts, tokens, width].
@@ -190,10 +197,15 @@ impl TextEncoder {
         Ok(embedded.reshape((prompts.len(), tokens, self.width()))?)
     }
 
-    /// From token embeddings [prompts, tokens, width] to the hidden state.
-    fn encode(&self, embedded: &Tensor, clip_skip: usize) -> Result<Tensor> {
+    /// Token embeddings [prompts, tokens, width] with those of their positions.
+    fn place(&self, embedded: &Tensor) -> Result<Tensor> {
         let tokens = embedded.dim(1)?;
-        let mut x = embedded.broadcast_add(&self.position_embedding.narrow(0, 0, tokens)?)?;
+        Ok(embedded.broadcast_add(&self.position_embedding.narrow(0, 0, tokens)?)?)
+    }
+
+    /// From token and position embeddings [prompts, tokens, width] to the hidden state.
+    pub(crate) fn encode(&self, embedded: &Tensor, clip_skip: usize) -> Result<Tensor> {
+        let mut x = embedded.clone();
         for layer in self.layers.iter().rev().skip(clip_skip - 1).rev() {
             x = layer.forward(&x, AttentionMask::Causal)?;
         }

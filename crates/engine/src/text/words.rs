@@ -169,7 +169,8 @@ mod tests {
             let embeddings = Embeddings::new(&tokenizer, text.width(), named(&files)).unwrap();
             for (name, prompt) in &prompts {
                 let (found, used) =
-                    context_with(&tokenizer, &text, &embeddings, std::slice::from_ref(prompt), 1).unwrap();
+                    context_with(&tokenizer, &text, None, &embeddings, std::slice::from_ref(prompt), 1)
+                        .unwrap();
                 let distance = |a: &Tensor, b: &Tensor| -> f32 {
                     (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap()
                 };

@@ -51,7 +51,7 @@ impl Parameters {
         let rank = config.rank as usize;
         adapter::visit_weights(unet, text, &mut |component, module, weight| {
             if wanted(component, module, config) {
-                let base = weight.base().dims();
+                let base = weight.dims();
                 let down: Vec<usize> = [&[rank], &base[1..]].concat();
                 let up: Vec<usize> = [&[base[0], rank][..], &vec![1; base.len() - 2]].concat();
                 let normal = rng.normal(&down, RngStream::Factors, layers.len() as u64, device)?;

@@ -93,7 +93,10 @@ impl Trainer {
         }
         let (mut unet, mut text) = (unet.clone(), text.clone());
         // Train on the base model, without active adapters.
-        crate::adapter::visit(&mut unet, &mut text, &mut |_, _, _, weight| weight.set_delta(None))?;
+        crate::adapter::visit(&mut unet, &mut text, &mut |_, _, _, weight| {
+            weight.set_delta(None)?;
+            weight.hold()
+        })?;
         let parameters = Parameters::new(&config, &mut unet, &mut text, device)?;
         let checkpointing = if config.gradient_checkpointing {
             Some(GradientCheckpointing::new(parameters.factors().cloned().collect(), dtype, device)?)

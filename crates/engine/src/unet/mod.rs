@@ -9,13 +9,13 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
-pub(crate) use self::{
-    config::{AttentionConfig, BlockType, MidBlockType, UNetConfig},
-    time::Sinusoids,
-};
 use self::{
     blocks::{Common, DownBlock, MidBlock, UpBlock},
     time::TimeEmbedding,
+};
+pub(crate) use self::{
+    config::{AttentionConfig, BlockType, MidBlockType, UNetConfig},
+    time::Sinusoids,
 };
 use crate::{
     Parameter, ParameterVisitor, Result, WeightVisitor,

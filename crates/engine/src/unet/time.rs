@@ -61,7 +61,8 @@ impl TimeEmbedding {
     /// [times, 1, width of the embedding], with the activation that every residual block would apply first.
     pub(crate) fn forward(&self, timesteps: &[f64], dtype: DType, device: &Device) -> Result<Tensor> {
         let sinusoids: Vec<f32> = timesteps.iter().flat_map(|t| self.sinusoids.of(*t)).collect();
-        let x = Tensor::from_vec(sinusoids, (timesteps.len(), 1, self.sinusoids.width), device)?.to_dtype(dtype)?;
+        let x = Tensor::from_vec(sinusoids, (timesteps.len(), 1, self.sinusoids.width), device)?
+            .to_dtype(dtype)?;
         let x = self.activation.apply(&self.linear_1.forward(&x)?)?;
         self.activation.apply(&self.linear_2.forward(&x)?)
     }

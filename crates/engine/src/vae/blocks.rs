@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::config::VaeConfig;
 use crate::{
-    Result,
+    ParameterVisitor, Result,
     checkpoint::Cursor,
     layers::{Conv2d, GroupNorm, Linear},
     ops::{self, Activation, AttentionMask},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Fixed in diffusers' Encoder and Decoder.
-const EPS: f64 = 1e-6;
+pub(super) const EPS: f64 = 1e-6;
 
 fn norm(config: &VaeConfig) -> NormConfig {
     NormConfig { groups: config.norm_num_groups, eps: EPS, activation: config.act_fn }
@@ -66,6 +66,24 @@ impl Encoder {
     }
 }
 
+impl Encoder {
+    /// Calls `f` with every parameter.
+    pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
+        self.conv_in.visit(&format!("{path}.conv_in"), f)?;
+        for (i, (resnets, downsample)) in self.down_blocks.iter_mut().enumerate() {
+            for (j, resnet) in resnets.iter_mut().enumerate() {
+                resnet.visit(&format!("{path}.down_blocks.{i}.resnets.{j}"), f)?;
+            }
+            if let Some(downsample) = downsample {
+                downsample.visit(&format!("{path}.down_blocks.{i}.downsamplers.0"), f)?;
+            }
+        }
+        self.mid_block.visit(&format!("{path}.mid_block"), f)?;
+        self.conv_norm_out.visit(&format!("{path}.conv_norm_out"), f)?;
+        self.conv_out.visit(&format!("{path}.conv_out"), f)
+    }
+}
+
 /// Latent to image.
 #[derive(Debug)]
 pub(crate) struct Decoder {
@@ -115,6 +133,24 @@ impl Decoder {
     }
 }
 
+impl Decoder {
+    /// Calls `f` with every parameter.
+    pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
+        self.conv_in.visit(&format!("{path}.conv_in"), f)?;
+        self.mid_block.visit(&format!("{path}.mid_block"), f)?;
+        for (i, (resnets, upsample)) in self.up_blocks.iter_mut().enumerate() {
+            for (j, resnet) in resnets.iter_mut().enumerate() {
+                resnet.visit(&format!("{path}.up_blocks.{i}.resnets.{j}"), f)?;
+            }
+            if let Some(upsample) = upsample {
+                upsample.visit(&format!("{path}.up_blocks.{i}.upsamplers.0"), f)?;
+            }
+        }
+        self.conv_norm_out.visit(&format!("{path}.conv_norm_out"), f)?;
+        self.conv_out.visit(&format!("{path}.conv_out"), f)
+    }
+}
+
 /// Residual block, attention if the config has it, residual block.
 #[derive(Debug)]
 struct MidBlock {
@@ -141,6 +177,18 @@ impl MidBlock {
             x = attention.forward(&x)?;
         }
         self.second.forward(&x, None)
+    }
+
+    fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
+        self.first.visit(&format!("{path}.resnets.0"), f)?;
+        if let Some(Attention { group_norm, to_q, to_k, to_v, to_out }) = &mut self.attention {
+            let path = format!("{path}.attentions.0");
+            group_norm.visit(&format!("{path}.group_norm"), f)?;
+            for (name, linear) in [("to_q", to_q), ("to_k", to_k), ("to_v", to_v), ("to_out.0", to_out)] {
+                linear.visit(&format!("{path}.{name}"), f)?;
+            }
+        }
+        self.second.visit(&format!("{path}.resnets.1"), f)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod config;
+mod modules;
 mod other;
 mod tiles;
 
@@ -9,13 +10,15 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
-use self::blocks::{Decoder, Encoder};
+use self::modules::Modules;
 pub(crate) use self::{config::VaeConfig, other::is_vae_config};
 use crate::{
     Result,
     checkpoint::{Checkpoint, Cursor, SingleFile},
-    layers::Conv2d,
+    plan::{self, Half, PlannedVae},
 };
+#[cfg(test)]
+pub(crate) use modules::{Modules as VaeModules, sizes};
 
 /// Most pixels that are decoded or encoded in one piece: in f32, SD 1.5's decoder needs about 5 kB for each.
 const ONE_PIECE: usize = 768 * 768;
@@ -26,11 +29,15 @@ const SMALLEST_TILE: usize = 256;
 #[derive(Debug)]
 pub struct Vae {
     config: VaeConfig,
-    encoder: Encoder,
-    decoder: Decoder,
-    quant_conv: Option<Conv2d>,
-    post_quant_conv: Option<Conv2d>,
+    way: Way,
     dtype: DType,
+}
+
+/// How it computes. Its weights never change, so that they are held once.
+#[derive(Debug)]
+enum Way {
+    Modules(Box<Modules>),
+    Planned(Box<PlannedVae>),
 }
 
 /// What the encoder says of an image: a diagonal Gaussian over latents, before scaling.
@@ -65,19 +72,12 @@ impl Vae {
     }
 
     fn build(config: VaeConfig, cursor: &Cursor<'_>, dtype: DType) -> Result<Self> {
-        let latent = config.latent_channels;
-        let quant = |name: &str, channels| Conv2d::load(channels, channels, 1, &cursor.pp(name));
-        Ok(Self {
-            encoder: Encoder::load(&config, &cursor.pp("encoder"))?,
-            decoder: Decoder::load(&config, &cursor.pp("decoder"))?,
-            quant_conv: config.use_quant_conv.then(|| quant("quant_conv", 2 * latent)).transpose()?,
-            post_quant_conv: config
-                .use_post_quant_conv
-                .then(|| quant("post_quant_conv", latent))
-                .transpose()?,
-            config,
-            dtype,
-        })
+        let modules = Modules::load(&config, cursor)?;
+        let way = match plan::is_on(cursor.device(), dtype) {
+            true => Way::Planned(Box::new(modules.planned(&config)?)),
+            false => Way::Modules(Box::new(modules)),
+        };
+        Ok(Self { config, way, dtype })
     }
 
     /// Pixels per latent in each direction (8 for SD 1.5).
@@ -121,11 +121,10 @@ impl Vae {
     }
 
     fn decode_piece(&self, z: &Tensor) -> Result<Tensor> {
-        let decoded = match &self.post_quant_conv {
-            Some(conv) => self.decoder.forward(&conv.forward(z)?)?,
-            None => self.decoder.forward(z)?,
-        };
-        Ok(decoded.to_dtype(DType::F32)?)
+        match &self.way {
+            Way::Modules(modules) => modules.decode(z),
+            Way::Planned(planned) => planned.forward(Half::Decoder, z),
+        }
     }
 
     /// Side of a tile, in latents.
@@ -159,12 +158,10 @@ impl Vae {
 
     /// Mean and logarithm of the variance in one tensor, f32.
     fn encode_piece(&self, images: &Tensor) -> Result<Tensor> {
-        let moments = self.encoder.forward(images)?;
-        let moments = match &self.quant_conv {
-            Some(conv) => conv.forward(&moments)?,
-            None => moments,
-        };
-        Ok(moments.to_dtype(DType::F32)?)
+        match &self.way {
+            Way::Modules(modules) => modules.encode(images),
+            Way::Planned(planned) => planned.forward(Half::Encoder, images),
+        }
     }
 
     fn posterior(&self, moments: &Tensor) -> Result<Posterior> {
