@@ -1,17 +1,19 @@
-//! Where the time of an image goes: `cargo run --release -p adire-engine --example profile -- MODEL [STEPS]`.
+//! Where the time of an image goes: `cargo run --release -p adire-engine --example profile -- MODEL [STEPS] [SIZE] [LORA …]`.
 //!
 //! Prints seconds for loading, and for each of three images: all of it, the mean step, the decoding, and (on
-//! Linux) the processor time of all threads together, which says more on a busy machine.
+//! Linux) the processor time of all threads together, which says more on a busy machine; then the most memory in use. With
+//! adapters, it times switches between them, two at a time.
 
-use std::{error::Error, ops::ControlFlow, path::Path, time::Instant};
+use std::{error::Error, ops::ControlFlow, path::Path, sync::Arc, time::Instant};
 
-use adire_engine::{LoadOptions, Pipeline};
+use adire_engine::{LoadOptions, Pipeline, adapter::Adapter};
 use adire_protocol::GenerationRequest;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().ok_or("usage: profile MODEL [STEPS]")?;
     let steps = arguments.next().map(|steps| steps.parse()).transpose()?.unwrap_or(20);
+    let size = arguments.next().map(|size| size.parse()).transpose()?;
     let started = Instant::now();
     let mut pipeline = Pipeline::load(Path::new(&folder), &LoadOptions::default())?;
     println!("load       {:.3} s", started.elapsed().as_secs_f64());
@@ -22,6 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             seed: Some(seed),
             steps: Some(steps),
             guidance: Some(5.0),
+            width: size,
+            height: size,
             ..Default::default()
         };
         let spec = request.validate(&info.limits, &info.defaults, 0)?;
@@ -43,7 +47,34 @@ fn main() -> Result<(), Box<dyn Error>> {
             last.elapsed().as_secs_f64()
         );
     }
+    println!("memory     {:.0} MB at most", peak_megabytes());
+    let adapters =
+        arguments.map(|path| Adapter::read(Path::new(&path)).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+    let Some(first) = adapters.first() else { return Ok(()) };
+    for i in 0..8 {
+        let (a, b) = (0.5 + 0.1 * f64::from(i % 3), 0.4);
+        let last = adapters.last().unwrap_or(first);
+        let busy = processor_seconds();
+        let started = Instant::now();
+        pipeline.set_adapters(&[(Arc::clone(first), a.into()), (Arc::clone(last), b.into())])?;
+        let seconds = started.elapsed().as_secs_f64();
+        println!("switch     {:.1} ms ({:.2} s of processors)", 1e3 * seconds, processor_seconds() - busy);
+    }
+    let started = Instant::now();
+    let fingerprint = pipeline.fingerprint().unwrap_or_default().len();
+    println!("print      {:.1} ms, {fingerprint} digits", 1e3 * started.elapsed().as_secs_f64());
+    let started = Instant::now();
+    pipeline.set_adapters(&[])?;
+    println!("switch off {:.1} ms", 1e3 * started.elapsed().as_secs_f64());
+    println!("memory     {:.0} MB at most", peak_megabytes());
     Ok(())
+}
+
+/// The most memory that this process had, in 10⁶ bytes; 0 where there is no Linux to say.
+fn peak_megabytes() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kilobytes| kilobytes.parse::<f64>().ok()).unwrap_or(0.0) * 1.024e-3
 }
 
 /// User and system time of this process, in seconds; 0 where there is no Linux to say.

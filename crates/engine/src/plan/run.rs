@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use adire_kernels::{Affine, Epilogue, Image, ImageMut, Layout};
+use rayon::prelude::*;
 
 use super::{
     arithmetic::{Arithmetic, activation as kernel_activation},
@@ -125,19 +126,24 @@ fn repeat(mut y: ImageMut<'_>) {
 
 /// Nearest neighbours as torch chooses them, floor(i · in/out) in f32; the border becomes zero.
 fn resize(x: Image<'_>, mut y: ImageMut<'_>) {
-    adire_kernels::clear_border(&mut y);
     let (from, to) = (x.layout(), y.layout());
     let nearest = |from: usize, to: usize| {
         let scale = from as f32 / to as f32;
         move |i: usize| ((i as f32 * scale).floor() as usize).min(from - 1)
     };
     let (line, column) = (nearest(from.height, to.height), nearest(from.width, to.width));
-    for image in 0..to.batch {
-        for row in 0..to.height {
-            for at in 0..to.width {
-                let source = &x.data()[from.at(image, line(row), column(at))..][..from.channels];
-                y.data_mut()[to.at(image, row, at)..][..from.channels].copy_from_slice(source);
+    let (height, border) = (to.height + 2 * to.border, to.border);
+    y.data_mut().par_chunks_mut(to.row_stride()).enumerate().for_each(|(i, row)| {
+        let (image, at) = (i / height, i % height);
+        let inside = (border..to.height + border).contains(&at);
+        for (i, pixel) in row.chunks_mut(to.stride).enumerate() {
+            let pixel = &mut pixel[..to.channels];
+            if inside && (border..to.width + border).contains(&i) {
+                let start = from.at(image, line(at - border), column(i - border));
+                pixel.copy_from_slice(&x.data()[start..start + from.channels]);
+            } else {
+                pixel.fill(0.0);
             }
         }
-    }
+    });
 }
