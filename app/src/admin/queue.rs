@@ -62,7 +62,7 @@ pub(super) fn queue(data: Queue) -> AnyView {
         {(!empty)
             .then(|| {
                 view! {
-                    <div class="wide" tabindex="0" role="region" aria-label="Jobs">
+                    <div class="wide as-cards" tabindex="0" role="region" aria-label="Jobs">
                         <table class="list">
                             <thead>
                                 <tr>

@@ -47,7 +47,7 @@ pub(super) fn versions(data: Versions) -> AnyView {
         {(!empty)
             .then(|| {
                 view! {
-                    <div class="wide" tabindex="0" role="region" aria-label="Versions">
+                    <div class="wide as-cards" tabindex="0" role="region" aria-label="Versions">
                         <table class="list">
                             <thead>
                                 <tr>
