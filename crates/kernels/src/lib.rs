@@ -49,6 +49,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
+#[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
+mod amx_tests;
 mod attention;
 mod buffer;
 mod conv;

@@ -70,7 +70,7 @@ const REGISTERS: [i32; 16] = [
 ];
 
 /// Installs the handler; once is enough for all threads.
-pub(super) fn install() {
+pub(crate) fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         // SAFETY: an action of zeros is one; the handler has the type that SA_SIGINFO asks for.

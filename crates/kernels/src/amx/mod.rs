@@ -7,9 +7,7 @@
 //! Where there is no AMX, tests run these very instructions through an interpreter (`emulator`).
 
 #[cfg(all(test, target_os = "linux"))]
-mod emulator;
-#[cfg(all(test, target_os = "linux"))]
-mod tests;
+pub(crate) mod emulator;
 
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};

@@ -2,7 +2,7 @@
 
 use half::bf16;
 
-use super::{available, emulator, multiply};
+use crate::amx::{available, emulator, multiply};
 use crate::{
     Algorithm, Dtype, Epilogue, Image, ImageMut, Isa, Layout, PackedConv3x3, PackedLinear, Sampling, conv3x3,
     linear,
