@@ -6,6 +6,7 @@ use std::{net::IpAddr, path::Path};
 use anyhow::Context;
 use cookie::Key;
 use ipnet::IpNet;
+use sha2::{Digest, Sha256};
 
 use crate::{
     admin::auth::cookies,
@@ -23,6 +24,10 @@ pub struct AccessSettings {
     pub on_loopback: bool,
     /// Without a password, every local user is the admin.
     pub open_admin: bool,
+    /// `/metrics` answers to this machine without a token.
+    pub open_metrics: bool,
+    /// What programs read `/metrics` with.
+    pub metrics_token: Option<String>,
 }
 
 /// Read once at start; the same for every request.
@@ -64,6 +69,17 @@ impl Access {
     /// Whether this machine's users are admins while no password is set.
     pub(crate) fn open_admin(&self) -> bool {
         self.settings.open_admin
+    }
+
+    /// Whether this machine's programs may read `/metrics`.
+    pub(crate) fn open_metrics(&self) -> bool {
+        self.settings.open_metrics
+    }
+
+    /// Whether this is the token of `/metrics`. Digests are compared, so the time taken says nothing about the token.
+    pub(crate) fn is_metrics_token(&self, token: &str) -> bool {
+        let digest = |text: &str| Sha256::digest(text.as_bytes());
+        self.settings.metrics_token.as_deref().is_some_and(|known| digest(known) == digest(token))
     }
 
     pub(crate) fn visitor_key(&self) -> &Key {

@@ -30,9 +30,9 @@ use crate::{
     api::{
         adapters, deletion, embeddings, events, generations, images, model, openapi, recipe, tokens, uploads,
     },
-    error, form_post,
+    error, form_post, hub_api,
     layers::{body, client, deadline, headers, host, log, origin, visitor},
-    pages,
+    metrics, pages,
     state::AppState,
 };
 
@@ -40,12 +40,13 @@ use crate::{
 #[rustfmt::skip]
 fn list() -> Addresses {
     use BodyLimit::{Captions, Empty, Files, Form, Png, Small, Upload};
-    use Who::{Admin, Anyone, Owner, SignIn};
+    use Who::{Admin, Anyone, Owner, Scraper, SignIn};
 
     Addresses::new(openapi::Description::openapi())
         // For whatever watches over the server.
         .page("GET", "/healthz", get(health), Anyone, Empty)
         .page("GET", "/readyz", get(ready), Anyone, Empty)
+        .page("GET", "/metrics", get(metrics::metrics), Scraper, Empty)
 
         // Pages.
         .page("GET", "/", get(pages::studio), Anyone, Empty)
@@ -86,6 +87,13 @@ fn list() -> Addresses {
         .api(routes!(model::queue), Anyone, Empty)
         .api(routes!(openapi::document), Anyone, Empty)
 
+        // The Hugging Face Hub's download API, for its clients: adapters are repositories.
+        .page("GET", "/api/models/{name}", get(hub_api::model), Anyone, Empty)
+        .page("GET", "/api/models/{name}/refs", get(hub_api::refs), Anyone, Empty)
+        .page("GET", "/api/models/{name}/revision/{revision}", get(hub_api::revision), Anyone, Empty)
+        .page("GET", "/api/models/{name}/tree/{revision}", get(hub_api::tree), Anyone, Empty)
+        .page("GET", "/{name}/resolve/{revision}/{*file}", get(hub_api::resolve), Anyone, Empty)
+
         // Signing in.
         .page("GET, POST", "/admin/sign-in", get(admin_pages::sign_in::page).post(admin_pages::sign_in::sign_in), SignIn, Small)
         .page("GET, POST", "/admin/link", get(admin_pages::sign_in::enter_by_address).post(admin_pages::sign_in::enter_by_form), SignIn, Small)
@@ -95,6 +103,8 @@ fn list() -> Addresses {
         // The admin's pages and their forms.
         .page("GET", "/admin", get(admin_pages::overview::overview), Admin, Empty)
         .page("GET, POST", "/admin/queue", get(admin_pages::queue::show).post(admin_pages::queue::change), Admin, Small)
+        .page("GET", "/admin/monitoring", get(admin_pages::monitoring::show), Admin, Empty)
+        .page("GET, POST", "/admin/monitoring/alerts", get(admin_pages::alerts::show).post(admin_pages::alerts::change), Admin, Small)
         .page("GET, POST", "/admin/images", get(admin_pages::control::images).post(admin_pages::control::change_images), Admin, Small)
         .page("GET", "/admin/images/{hash}", get(admin_pages::control::image), Admin, Empty)
         .page("GET, POST", "/admin/versions", get(admin_pages::versions::list).post(admin_pages::versions::change), Admin, Small)
@@ -122,6 +132,10 @@ fn list() -> Addresses {
         .api(routes!(admin_api::jobs::list), Admin, Empty)
         .api(routes!(admin_api::jobs::cancel, admin_api::jobs::change), Admin, Small)
         .api(routes!(admin_api::jobs::set_intake), Admin, Small)
+        .api(routes!(admin_api::monitoring::read), Admin, Empty)
+        .api(routes!(admin_api::alerts::read, admin_api::alerts::set), Admin, Small)
+        .api(routes!(admin_api::alerts::mute), Admin, Small)
+        .api(routes!(admin_api::alerts::test), Admin, Empty)
         .api(routes!(admin_api::control::images), Admin, Empty)
         .api(routes!(admin_api::control::delete_image), Admin, Empty)
         .api(routes!(admin_api::control::delete_generation), Admin, Empty)
@@ -220,6 +234,7 @@ fn compression() -> CompressionLayer<impl Predicate> {
     let predicate = SizeAbove::new(512)
         .and(NotForContentType::SSE)
         .and(NotForContentType::IMAGES)
+        .and(NotForContentType::const_new("application/octet-stream"))
         .and(NotForContentType::const_new("font/woff2"));
     CompressionLayer::new().quality(CompressionLevel::Precise(4)).compress_when(predicate)
 }

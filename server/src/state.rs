@@ -1,13 +1,14 @@
 //! What every handler may reach.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use adire_studio::Studio;
 use axum::extract::FromRef;
 use leptos::config::LeptosOptions;
 
 use crate::{
-    access::Access, admin::auth::AdminAuth, layers::streams::Streams, shutdown::Shutdown, site::Site,
+    access::Access, admin::auth::AdminAuth, exports::Exports, layers::streams::Streams, shutdown::Shutdown,
+    site::Site,
 };
 
 /// What stands between the network and the studio; made before the studio is.
@@ -19,6 +20,10 @@ pub struct Front {
     pub auth: Arc<AdminAuth>,
     /// What is believed of those who ask.
     pub access: Arc<Access>,
+    /// Where adapters are exported to.
+    pub exports: PathBuf,
+    /// The model's folder, for the names of its modules.
+    pub model: Option<PathBuf>,
 }
 
 /// Cloned for each request; everything in it is a handle.
@@ -32,6 +37,8 @@ pub struct AppState {
     pub auth: Arc<AdminAuth>,
     /// What is believed of those who ask.
     pub access: Arc<Access>,
+    /// Adapters in other programs' formats.
+    pub(crate) exports: Arc<Exports>,
     /// Who follows how many generations.
     pub(crate) streams: Streams,
     /// Tells long answers to end.
@@ -43,9 +50,10 @@ pub struct AppState {
 impl AppState {
     /// The state of a server around `studio`.
     pub fn new(studio: Studio, front: Front, shutdown: Shutdown) -> Self {
-        let Front { site, auth, access } = front;
+        let Front { site, auth, access, exports, model } = front;
+        let exports = Arc::new(Exports::new(exports, model));
         let leptos = LeptosOptions::builder().output_name("adire").site_pkg_dir("pkg").build();
-        Self { studio, site, auth, access, streams: Streams::default(), shutdown, leptos }
+        Self { studio, site, auth, access, exports, streams: Streams::default(), shutdown, leptos }
     }
 }
 

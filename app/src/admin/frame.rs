@@ -10,6 +10,7 @@ use crate::components::logo;
 pub(super) enum Section {
     Overview,
     Queue,
+    Monitoring,
     Images,
     Datasets,
     Training,
@@ -18,9 +19,10 @@ pub(super) enum Section {
 }
 
 impl Section {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Overview,
         Self::Queue,
+        Self::Monitoring,
         Self::Images,
         Self::Datasets,
         Self::Training,
@@ -32,6 +34,7 @@ impl Section {
         match self {
             Self::Overview => ("/admin", "Overview", Icon::Overview),
             Self::Queue => ("/admin/queue", "Queue", Icon::Queue),
+            Self::Monitoring => ("/admin/monitoring", "Monitoring", Icon::Monitoring),
             Self::Images => ("/admin/images", "Images", Icon::Studio),
             Self::Versions => ("/admin/versions", "Versions", Icon::Versions),
             Self::Evaluation => ("/admin/evaluations", "Evaluation", Icon::Evaluation),

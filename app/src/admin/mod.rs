@@ -3,7 +3,9 @@
 //! this is in the wasm.
 
 mod access;
+mod alerts;
 mod chart;
+mod columns;
 mod compare;
 mod dataset;
 mod datasets;
@@ -18,6 +20,7 @@ mod icons;
 mod image;
 mod lineage;
 mod load;
+mod monitoring;
 mod outcome;
 mod overview;
 mod page;

@@ -1,11 +1,12 @@
 //! The document around every admin page, and the page of each address.
 
-use adire_protocol::{FieldError, TrainingRequest};
+use adire_protocol::{FieldError, Monitoring, Period, TrainingRequest};
 use adire_studio::{ErrorKind, Studio, StudioError};
 use leptos::{nonce::use_nonce, prelude::*};
 
 use super::{
     access::AdminAccess,
+    alerts::{AlertsPage, alerts},
     compare::{Comparison, compare},
     dataset::{DatasetPage, dataset},
     datasets::{Datasets, datasets},
@@ -17,6 +18,7 @@ use super::{
     gate::{Gate, gate},
     image::{ImagePage, image},
     load,
+    monitoring::monitoring,
     overview::{Overview, overview},
     queue::{Queue, queue},
     sign_in::{SetUp, SignIn, local_only, set_up, sign_in},
@@ -43,6 +45,8 @@ enum Content {
     LocalOnly,
     Overview(Box<Overview>),
     Queue(Queue),
+    Monitoring(Box<Monitoring>),
+    Alerts(Box<AlertsPage>),
     Gallery(Gallery),
     Image(Box<ImagePage>),
     Versions(Versions),
@@ -93,6 +97,18 @@ impl AdminPage {
     /// The queue. `flash`: message about the last action.
     pub async fn queue(studio: &Studio, flash: Option<String>) -> Self {
         Self::loaded(studio.jobs().await, |queue| Content::Queue(Queue { queue, flash }))
+    }
+
+    /// Figures of generations. `version`: only of those with these adapters, where figures are not of each.
+    pub async fn monitoring(studio: &Studio, period: Period, version: Option<String>) -> Self {
+        let loaded = studio.monitoring(period, version).await;
+        Self::loaded(loaded, |data| Content::Monitoring(Box::new(data)))
+    }
+
+    /// Alerts. `form`: settings that were refused; `flash`: message about the last action.
+    pub async fn alerts(studio: &Studio, form: Option<FormInput>, flash: Option<String>) -> Self {
+        let loaded = studio.alerts().await;
+        Self::loaded(loaded, |alerts| Content::Alerts(Box::new(AlertsPage { alerts, form, flash })))
     }
 
     /// Images of all visitors created before `before`. `flash`: message about the last action.
@@ -206,6 +222,8 @@ impl AdminPage {
             Content::LocalOnly => "Admin pages are closed".to_owned(),
             Content::Overview(_) => "Overview".to_owned(),
             Content::Queue(_) => "Queue".to_owned(),
+            Content::Monitoring(_) => "Monitoring".to_owned(),
+            Content::Alerts(_) => "Alerts".to_owned(),
             Content::Gallery(_) => "Images".to_owned(),
             Content::Image(_) => "Image".to_owned(),
             Content::Versions(_) => "Versions".to_owned(),
@@ -260,6 +278,8 @@ pub fn admin_shell(page: AdminPage, style: String) -> impl IntoView {
         Content::LocalOnly => local_only(),
         Content::Overview(data) => at(Section::Overview, overview(*data, access)),
         Content::Queue(data) => at(Section::Queue, queue(data)),
+        Content::Monitoring(data) => at(Section::Monitoring, monitoring(*data)),
+        Content::Alerts(data) => at(Section::Monitoring, alerts(*data)),
         Content::Gallery(data) => at(Section::Images, gallery(data)),
         Content::Image(data) => at(Section::Images, image(*data)),
         Content::Versions(data) => at(Section::Versions, versions(data)),

@@ -33,7 +33,7 @@ fn relative(ms: i64) -> String {
 }
 
 /// `2026-11-23 18:05:09`, in UTC.
-fn exact(ms: i64) -> String {
+pub(super) fn exact(ms: i64) -> String {
     let seconds = ms.div_euclid(1000);
     let (days, time) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = date(days);

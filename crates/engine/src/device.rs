@@ -84,11 +84,16 @@ impl Precision {
 /// Bytes of memory that a GPU could give at this moment. Nothing for the CPU, whose memory
 /// is the machine's, and where the driver does not say.
 pub fn free_memory(device: &Device) -> Option<u64> {
+    device_memory(device).map(|(free, _)| free)
+}
+
+/// Bytes of a GPU's memory: free ones and all. Nothing where [`free_memory`] knows nothing.
+pub fn device_memory(device: &Device) -> Option<(u64, u64)> {
     match device {
         #[cfg(feature = "cuda")]
         Device::Cuda(device) => {
-            let (free, _) = device.cuda_stream().context().mem_get_info().ok()?;
-            u64::try_from(free).ok()
+            let (free, total) = device.cuda_stream().context().mem_get_info().ok()?;
+            Some((u64::try_from(free).ok()?, u64::try_from(total).ok()?))
         }
         _ => None,
     }

@@ -2,6 +2,7 @@
 //! tensors, SQL, HTTP or UI, and depends on no other crate of Adire.
 
 mod adapter;
+mod alerts;
 mod control;
 mod dataset;
 mod draft;
@@ -18,6 +19,7 @@ mod limits;
 mod lineage;
 pub mod lora_tag;
 mod model;
+mod monitoring;
 mod old_names;
 mod progress;
 pub mod reading;
@@ -36,6 +38,7 @@ mod validate;
 mod visible;
 
 pub use adapter::{AdapterRef, AdapterUse, AdapterVersion, ParseAdapterRefError, Which};
+pub use alerts::{Alert, AlertDelivery, AlertMeasure, AlertRule, AlertSettings, Alerts, MuteRequest};
 pub use control::{
     Cancelled, Deleted, GalleryImage, Intake, JobChange, JobMove, JobQueue, ListedVersion, QueueEntry,
     QueueOwner, QueuedJob, QueuedKind, VersionChange,
@@ -62,6 +65,10 @@ pub use hires::{
 pub use limits::{FieldError, Limits, ValidationError};
 pub use lineage::{Lineage, LineageEdge, LineageKind, LineageNode, LineageRole, LineageTotal};
 pub use model::{Defaults, ExamplePrompt, ModelInfo, TokenCount, VaeUse};
+pub use monitoring::{
+    CauseCount, Figures, Memory, Monitoring, Percentiles, Period, PromptCount, RatingCount, SeriesPoint,
+    Uptime,
+};
 pub use old_names::{RENAMED, Renamed};
 pub use progress::{Progress, QueueStatus};
 pub use receipt::{AdapterDetail, AdapterLayer, AdapterReceipt, BlockChange, LeftOut, SkippedAdapterLayer};

@@ -10,7 +10,7 @@ use adire_engine::{
 use adire_protocol::{AdapterReceipt, ModelInfo, TrainingConfig, lora_tag};
 use adire_studio::{
     AdapterFile, Backend, BackendError, BundledWords, FeatureRequest, FeatureSet, JudgeInfo, MeasureRequest,
-    Measurements, RenderRequest, RenderStep, Rendered, TokenCounter, TrainingTask, UnitOutcome,
+    Measurements, MemoryGauge, RenderRequest, RenderStep, Rendered, TokenCounter, TrainingTask, UnitOutcome,
 };
 
 use crate::{
@@ -125,6 +125,11 @@ impl Backend for EngineBackend {
         Arc::new(|path| adire_engine::adapter::bundled_words(path).unwrap_or_default())
     }
 
+    fn memory_gauge(&self) -> MemoryGauge {
+        let device = self.pipeline.device().clone();
+        Arc::new(move || adire_engine::device_memory(&device))
+    }
+
     fn check_adapter(&mut self, path: &Path) -> Result<AdapterReceipt, BackendError> {
         // The next image sets its own adapters, so nothing has to be put back.
         let tried = Adapter::read(path)
@@ -185,6 +190,7 @@ impl Backend for EngineBackend {
             fingerprint: self.pipeline.fingerprint().unwrap_or_default().to_owned(),
             seconds: switch_seconds + output.seconds,
             switch_seconds,
+            switched: false,
             embeddings: embedding_uses(output.embeddings),
             warnings,
         })

@@ -273,6 +273,16 @@ pub(crate) async fn file(shared: &Shared, name: &str) -> Result<(AdapterVersion,
     Ok((version, blob))
 }
 
+/// The same as a file of this machine.
+pub(crate) async fn local_file(
+    shared: &Shared,
+    name: &str,
+) -> Result<(AdapterVersion, LocalFile), StudioError> {
+    let (version, _) = file(shared, name).await?;
+    let path = local(&shared.blobs, &version).await?;
+    Ok((version, path))
+}
+
 /// Every version with what has been decided about it, for the admin.
 pub(crate) async fn list(shared: &Shared) -> Result<Vec<ListedVersion>, StudioError> {
     let known = shared.store.all_adapters().await?;

@@ -21,6 +21,9 @@ pub type TokenCounter = Arc<dyn Fn(&str, &[(String, u32)]) -> Result<TokenCount,
 /// read. On any thread, without waiting for the backend.
 pub type BundledWords = Arc<dyn Fn(&Path) -> Vec<(String, u32)> + Send + Sync>;
 
+/// Bytes of the GPU's memory, free ones and all; nothing for the CPU. On any thread, without waiting for the backend.
+pub type MemoryGauge = Arc<dyn Fn() -> Option<(u64, u64)> + Send + Sync>;
+
 /// A model on a device. Built on the worker thread and never moved off it, so it need not be `Send`.
 ///
 /// Panics are caught: the job fails and the same backend receives the next one. State that a panic can
@@ -34,6 +37,11 @@ pub trait Backend: 'static {
 
     /// What reads the words of adapter files. Asked once, after construction.
     fn bundled_words(&self) -> BundledWords;
+
+    /// What reads the memory of the model's device. Asked once, after construction.
+    fn memory_gauge(&self) -> MemoryGauge {
+        Arc::new(|| None)
+    }
 
     /// Reads an adapter file and tries it against the base model at strength 1.
     ///
@@ -353,6 +361,8 @@ pub struct Rendered {
     pub seconds: f64,
     /// Seconds it took to put the adapters into effect.
     pub switch_seconds: f64,
+    /// Whether others were in effect before; the worker fills it in.
+    pub switched: bool,
     /// The embeddings that the prompts name.
     pub embeddings: Vec<EmbeddingUse>,
     /// Adapters that took effect only in part, one sentence each.

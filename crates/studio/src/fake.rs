@@ -257,6 +257,7 @@ impl Backend for FakeBackend {
             withheld,
             seconds: start.elapsed().as_secs_f64(),
             switch_seconds: 0.0,
+            switched: false,
             embeddings,
             warnings: Vec::new(),
         })

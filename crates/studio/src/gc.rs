@@ -12,6 +12,9 @@ const INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// have seen the outcome by then.
 const WITHOUT_RESULT: i64 = 60 * 60 * 1000;
 
+/// Days that figures of generations are kept.
+const STATS_DAYS: i64 = 400;
+
 /// How long a blob may wait for its row, in milliseconds.
 const GRACE: i64 = DAY_MS;
 
@@ -59,6 +62,7 @@ pub(crate) async fn collect(shared: &Shared, now: i64) -> Result<Collected, Stud
     collected.generations += collect_generations(shared, now - WITHOUT_RESULT, true).await?;
     collected.uploads = collect_uploads(shared, now - keep_for.unwrap_or(DAY_MS).min(DAY_MS)).await?;
     collected.files = remove_unused(&shared.store, &shared.blobs).await?;
+    shared.store.forget_stats(now - STATS_DAYS * DAY_MS).await?;
     if collected.generations > 0 {
         shared.store.empty_log().await;
     }

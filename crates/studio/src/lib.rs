@@ -9,6 +9,7 @@
 
 mod adapters;
 mod admin;
+mod alerts;
 mod backend;
 mod blobs;
 mod client;
@@ -34,7 +35,9 @@ mod ledger;
 mod limits;
 mod lineage;
 mod measure;
+mod memory;
 mod metadata;
+mod monitoring;
 mod png;
 mod production;
 mod prompts;
@@ -45,6 +48,7 @@ mod regular_file;
 mod requests;
 mod shadows;
 mod shared;
+mod stats;
 mod store;
 mod studio;
 mod tasks;
@@ -62,10 +66,11 @@ mod worker;
 
 use std::{path::PathBuf, pin::Pin};
 
+pub use alerts::Delivery;
 pub use backend::{
     AdapterFile, Backend, BackendError, BundledWords, EmbeddingFile, FeatureRequest, FeatureSet, InitFiles,
-    JudgeInfo, KnownResults, Pixels, RenderRequest, RenderStep, Rendered, TokenCounter, TrainingImage,
-    TrainingTask, UnitOutcome,
+    JudgeInfo, KnownResults, MemoryGauge, Pixels, RenderRequest, RenderStep, Rendered, TokenCounter,
+    TrainingImage, TrainingTask, UnitOutcome,
 };
 pub use blobs::{Blob, BlobPlace, BlobStream, Bucket, LocalFile, download_blob};
 pub use client::{By, Client, Network, Visitor};
@@ -76,8 +81,10 @@ pub use error::{ErrorKind, StudioError};
 pub use image_input::{cover, cover_mask, read_image, read_pixels, size_of_request};
 pub use limits::{Caps, Retention};
 pub use measure::{CopyingMeasurements, CopyingRequest, MeasureRequest, Measurements, Seen};
+pub use monitoring::Total;
 pub use png::{encode_png, encode_with_recipe, read_recipe, read_request};
 pub use registry::Mover;
+pub use stats::BUCKETS_MS;
 pub use store::DatabaseUrl;
 pub use studio::{Studio, StudioConfig};
 pub use training::TrainingFile;

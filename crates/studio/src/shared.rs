@@ -6,7 +6,7 @@ use adire_protocol::ModelInfo;
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::{
-    BundledWords, TokenCounter,
+    BundledWords, MemoryGauge, TokenCounter,
     blobs::Blobs,
     dataset::DatasetStore,
     decoders::Decoders,
@@ -24,6 +24,9 @@ pub(crate) struct Shared {
     pub(crate) model: ModelInfo,
     pub(crate) counter: TokenCounter,
     pub(crate) bundled_words: BundledWords,
+    pub(crate) device_memory: MemoryGauge,
+    /// When the studio was opened.
+    pub(crate) started_at: i64,
     pub(crate) store: Store,
     pub(crate) blobs: Blobs,
     pub(crate) work: Work,

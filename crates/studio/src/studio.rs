@@ -1,7 +1,9 @@
 //! The studio's public API: everything the server and the page call.
 
+mod alerts;
 mod datasets;
 mod evaluations;
+mod figures;
 mod import;
 mod lineage;
 mod moves;
@@ -23,17 +25,18 @@ use tokio::{sync::Mutex as AsyncMutex, task::JoinHandle};
 
 use crate::{
     Backend, BackendError, By, Caps, Client, DatabaseUrl, EventStream, FeatureRequest, FeatureSet, ImageUse,
-    JudgeInfo, NewAdapter, NewEmbedding, Retention, StudioError, Visitor, adapters,
+    JudgeInfo, LocalFile, NewAdapter, NewEmbedding, Retention, StudioError, Visitor, adapters,
     blobs::{Blob, BlobPlace, Blobs},
     dataset::DatasetStore,
     decoders::Decoders,
     disk::Disk,
-    evaluation, folder, gc, production, prompts,
+    evaluation, folder, gc, monitoring, production, prompts,
     queue::{Work, WorkConfig},
     recipe, requests,
     shared::{Shared, timing_key},
     store::Store,
     tasks::{blocking, detached},
+    time::now,
     timing::Timing,
     training_control::TrainingControl,
     uploads, views, work,
@@ -101,6 +104,8 @@ struct TaskHandles {
     scheduler: JoinHandle<()>,
     keeper: JoinHandle<()>,
     gc_task: JoinHandle<()>,
+    uptime: JoinHandle<()>,
+    alerts: JoinHandle<()>,
     /// Checks the files of the versions in production once.
     checker: JoinHandle<()>,
     worker: thread::JoinHandle<()>,
@@ -115,6 +120,8 @@ impl Drop for Inner {
             tasks.keeper.abort();
             tasks.gc_task.abort();
             tasks.checker.abort();
+            tasks.uptime.abort();
+            tasks.alerts.abort();
         }
     }
 }
@@ -133,7 +140,9 @@ impl Studio {
         let (lock, node) = blocking(move || Ok((folder::claim(&data)?, folder::node(&data)?))).await?;
         let blobs = Blobs::open(&config.data, &config.blobs).await?;
         let store = Store::open(&config.data, config.database.as_ref()).await?;
-        let (worker, Loaded { info: model, counter, bundled_words }, thread) = Worker::start(make).await?;
+        store.fill_stats().await?;
+        let (worker, Loaded { info: model, counter, bundled_words, device_memory }, thread) =
+            Worker::start(make).await?;
         let timing = Timing::new(model.native_size, store.timing(&timing_key(&model)).await?);
         let StudioConfig { caps, retention, downloads, .. } = config.clone();
         let work = Work::new(WorkConfig {
@@ -151,6 +160,8 @@ impl Studio {
             model,
             counter,
             bundled_words,
+            device_memory,
+            started_at: now(),
             store,
             blobs,
             work,
@@ -172,7 +183,9 @@ impl Studio {
         let keeper = tokio::spawn(work::keep(shared.clone()));
         let gc_task = tokio::spawn(gc::run(shared.clone()));
         let checker = tokio::spawn(production::check_all(shared.clone()));
-        let tasks = TaskHandles { scheduler, keeper, gc_task, checker, worker: thread };
+        let uptime = tokio::spawn(monitoring::note_uptime(shared.clone()));
+        let alerts = tokio::spawn(crate::alerts::run(shared.clone()));
+        let tasks = TaskHandles { scheduler, keeper, gc_task, uptime, alerts, checker, worker: thread };
         Ok(Self { inner: Arc::new(Inner { shared, tasks: Mutex::new(Some(tasks)) }) })
     }
 
@@ -352,6 +365,14 @@ impl Studio {
         adapters::file(self.shared(), name).await
     }
 
+    /// The file of an adapter version on this machine, to be given out in another format, and the version.
+    ///
+    /// # Errors
+    /// No such version; it is not given out; its file is lost.
+    pub async fn adapter_local(&self, name: &str) -> Result<(AdapterVersion, LocalFile), StudioError> {
+        adapters::local_file(self.shared(), name).await
+    }
+
     /// Takes an adapter file in, after the image that is being made. The same file under the same name
     /// and version (or without a version) gives the version that exists.
     ///
@@ -399,6 +420,8 @@ impl Studio {
         shared.work.close();
         tasks.gc_task.abort();
         tasks.checker.abort();
+        tasks.uptime.abort();
+        tasks.alerts.abort();
         if let Err(error) = tasks.scheduler.await {
             tracing::error!(%error, "the scheduler ended badly");
         }

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Backend, BackendError, BundledWords, FeatureRequest, FeatureSet, JudgeInfo, MeasureRequest, Measurements,
-    RenderRequest, RenderStep, Rendered, StudioError, TokenCounter, TrainingTask, UnitOutcome,
+    MemoryGauge, RenderRequest, RenderStep, Rendered, StudioError, TokenCounter, TrainingTask, UnitOutcome,
 };
 
 /// A request to the worker thread. Requests are served in order, one at a time.
@@ -84,6 +84,7 @@ pub(crate) struct Loaded {
     pub(crate) info: ModelInfo,
     pub(crate) counter: TokenCounter,
     pub(crate) bundled_words: BundledWords,
+    pub(crate) device_memory: MemoryGauge,
 }
 
 /// Handle to the worker thread; clones share it. The thread ends with the last one.
@@ -105,7 +106,8 @@ impl Worker {
                 let made = guarded(|| {
                     let backend = make()?;
                     let (info, counter) = (backend.info(), backend.token_counter());
-                    Ok((Loaded { info, counter, bundled_words: backend.bundled_words() }, backend))
+                    let (bundled_words, device_memory) = (backend.bundled_words(), backend.memory_gauge());
+                    Ok((Loaded { info, counter, bundled_words, device_memory }, backend))
                 });
                 let backend = match made {
                     Ok((loaded, backend)) => ready.send(Ok(loaded)).map(|()| backend).ok(),
@@ -241,10 +243,13 @@ impl Worker {
 
 /// Serves requests until `Exit` or until every sender is dropped.
 fn serve<B: Backend>(mut backend: B, inbox: &blocking::Receiver<Request>) {
+    // Adapters in effect, with their strengths; none where nobody knows.
+    let mut in_effect = Some(Vec::new());
     while let Ok(request) = inbox.recv() {
         // A reply that cannot be sent means that the asker has left; there is nobody to tell.
         match request {
             Request::Check { path, reply } => {
+                in_effect = None;
                 let _ = reply.send(guarded(|| backend.check_adapter(&path)));
             }
             Request::Pin { hashes } => {
@@ -255,6 +260,8 @@ fn serve<B: Backend>(mut backend: B, inbox: &blocking::Receiver<Request>) {
             }
             Request::Render { job, stop, updates } => {
                 let start = Instant::now();
+                let wanted = Some(adapters(&job));
+                let switched = in_effect != wanted;
                 let result = guarded(|| {
                     backend.render(&job, &mut |step| {
                         let heard = updates.send(RenderEvent::Step(step, start.elapsed())).is_ok();
@@ -265,6 +272,9 @@ fn serve<B: Backend>(mut backend: B, inbox: &blocking::Receiver<Request>) {
                         }
                     })
                 });
+                // One that failed may have put them into effect or not.
+                in_effect = if result.is_ok() { wanted } else { None };
+                let result = result.map(|rendered| Rendered { switched, ..rendered });
                 let _ = updates.send(RenderEvent::Ended(result, start.elapsed()));
             }
             Request::Train(asked) => train(&mut backend, asked),
@@ -286,6 +296,13 @@ fn serve<B: Backend>(mut backend: B, inbox: &blocking::Receiver<Request>) {
             Request::Exit => break,
         }
     }
+}
+
+/// The adapters of a request, with their strengths as bits.
+fn adapters(job: &RenderRequest) -> Vec<(String, u64, u64)> {
+    let bits =
+        |file: &crate::AdapterFile| (file.hash.clone(), file.strength.to_bits(), file.te_strength.to_bits());
+    job.adapters.iter().map(bits).collect()
 }
 
 fn train<B: Backend>(backend: &mut B, asked: TrainCommand) {

@@ -84,7 +84,7 @@ fn sign_in_first(request: &Request) -> Response {
 /// Whether the request comes from this machine and from nowhere before: the peer is a loopback address, no proxy says
 /// that it forwards for another client, and the requested host is this machine, too (a page of another site can
 /// have its own name lead to 127.0.0.1). A forwarder that adds no header looks like a local program.
-fn is_this_machine(request: &Request) -> bool {
+pub(crate) fn is_this_machine(request: &Request) -> bool {
     let peer = request.extensions().get::<Arrival>().and_then(|arrival| arrival.peer);
     peer.is_some_and(|peer| peer.is_loopback())
         && !request.headers().keys().any(|name| marks_a_proxy(name.as_str()))

@@ -21,11 +21,15 @@ use crate::{
     admin::auth::{AdminAuth, password},
     commands::{bundled, keep_private, limits::LimitArgs, model_args},
     connections::ConnectionLimits,
+    notify,
     serve::{Timeouts, serve},
     shutdown::{self, Shutdown},
     site::Site,
     state::Front,
 };
+
+/// Shortest token for `/metrics`.
+const MIN_TOKEN: usize = 16;
 
 /// Arguments of `adire serve`.
 #[derive(Debug, Args)]
@@ -61,6 +65,16 @@ pub(crate) struct ServeArgs {
     /// Forwarded connections look local, so do not use this on a server that others can reach
     #[arg(long)]
     open_admin: bool,
+    /// Let programs on this machine read /metrics without a token
+    #[arg(long, env = "ADIRE_METRICS")]
+    metrics: bool,
+    /// Token for /metrics, sent as “Authorization: Bearer …”. Other users of the machine can see command lines: use the
+    /// variable
+    #[arg(long, value_name = "TOKEN", env = "ADIRE_METRICS_TOKEN", hide_env_values = true, value_parser = metrics_token)]
+    metrics_token: Option<String>,
+    /// Host with a private address that messages about alerts may be sent to. Repeatable; comma-separated in the variable
+    #[arg(long, value_name = "NAME", env = "ADIRE_INTERNAL_HOST", value_delimiter = ',')]
+    internal_host: Vec<String>,
     #[command(flatten)]
     limits: LimitArgs,
     /// Largest adapter strength in requests, either sign
@@ -110,6 +124,8 @@ impl ServeArgs {
             hosts: self.host,
             on_loopback: address.ip().to_canonical().is_loopback(),
             open_admin: self.open_admin,
+            open_metrics: self.metrics,
+            metrics_token: self.metrics_token,
         };
         let access = Arc::new(Access::open(&data, settings)?);
         tracing::info!(%address, model = %model.display(), data = %data.display(), "loading the model");
@@ -126,6 +142,7 @@ impl ServeArgs {
             }
             signalled.start();
         });
+        let internal = self.internal_host;
         let open = async {
             let folder = model.clone();
             let (most, (judge, parts)) = (self.max_strength, self.judge.find(&model));
@@ -135,10 +152,12 @@ impl ServeArgs {
             };
             let studio = Studio::open(config, load).await?;
             bundled::add(&studio, &model).await;
+            tokio::spawn(notify::run(studio.clone(), internal));
             Ok(studio)
         };
         let (link, open_admin, shown) = (auth.link_token(), self.open_admin, reachable(address));
-        let front = Front { site: Arc::new(site), auth, access };
+        let exports = data.join("exports");
+        let front = Front { site: Arc::new(site), auth, access, exports, model: Some(model.clone()) };
         serve(listener, front, open, shutdown, patience, |studio| {
             let ModelInfo { name, device, dtype, .. } = studio.model();
             // Not println!, which panics when stdout is closed.
@@ -189,6 +208,13 @@ fn raise_files() -> u64 {
         );
     }
     most
+}
+
+/// Reads a token for `/metrics`.
+fn metrics_token(text: &str) -> Result<String, String> {
+    let fits = text.len() >= MIN_TOKEN && text.bytes().all(|byte| byte.is_ascii_graphic());
+    fits.then(|| text.to_owned())
+        .ok_or_else(|| format!("expected at least {MIN_TOKEN} printable characters without spaces"))
 }
 
 /// Refuses --open-admin on an address that others can reach.

@@ -364,7 +364,8 @@ async fn a_session_outlives_a_restart_and_the_password_can_come_from_outside() {
     let reopened = |given: Option<String>, data: std::path::PathBuf| {
         let auth = AdminAuth::open(&data, given).unwrap().into();
         let access = Access::open(&data, AccessSettings::default()).unwrap().into();
-        let front = Front { site: Site::default().into(), auth, access };
+        let exports = data.join("exports");
+        let front = Front { site: Site::default().into(), auth, access, exports, model: None };
         let state = AppState::new(server.studio.clone(), front, server.shutdown.clone());
         adire_server::router(state).unwrap()
     };

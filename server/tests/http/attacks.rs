@@ -37,6 +37,8 @@ impl Target {
             site: Arc::new(Site::default()),
             auth: Arc::new(AdminAuth::open(&data, None).unwrap()),
             access: Arc::new(Access::open(&data, settings).unwrap()),
+            exports: data.join("exports"),
+            model: None,
         };
         let open = async move {
             let backend = FakeBackend::new(Duration::from_millis(50));

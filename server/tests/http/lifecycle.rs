@@ -31,6 +31,8 @@ fn front(data: &Path) -> Front {
         site: Arc::new(Site::default()),
         auth: Arc::new(AdminAuth::open(data, None).unwrap()),
         access: Arc::new(Access::open(data, AccessSettings::default()).unwrap()),
+        exports: data.join("exports"),
+        model: None,
     }
 }
 

@@ -87,7 +87,8 @@ impl Server {
         let auth = Arc::new(AdminAuth::open(&folder.path().join("data"), None).unwrap());
         let site = Arc::new(Site::read(&site).unwrap());
         let access = Arc::new(Access::open(&folder.path().join("data"), settings).unwrap());
-        let front = Front { site, auth: auth.clone(), access };
+        let front =
+            Front { site, auth: auth.clone(), access, exports: folder.path().join("exports"), model: None };
         let state = AppState::new(studio.clone(), front, shutdown.clone());
         Self { router: router(state).unwrap(), studio, auth, shutdown, steps_done, folder }
     }

@@ -202,6 +202,11 @@ impl Pipeline {
         &self.manifest
     }
 
+    /// The device that the model is on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// The tokenizer, shared so that other threads can count tokens while this one generates.
     pub fn tokenizer(&self) -> &Arc<Tokenizer> {
         &self.tokenizer

@@ -34,6 +34,8 @@ pub enum Mover {
     Gate,
     /// The server itself, because a file is damaged.
     Server,
+    /// A rule of alerts.
+    Alert,
 }
 
 impl fmt::Display for Mover {
@@ -43,6 +45,7 @@ impl fmt::Display for Mover {
             Self::CommandLine => "command line",
             Self::Gate => "gate",
             Self::Server => "server",
+            Self::Alert => "alert",
         })
     }
 }

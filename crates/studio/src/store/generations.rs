@@ -7,6 +7,7 @@ use crate::{
     StudioError,
     client::Who,
     job::{NewJob, Queued},
+    stats,
 };
 
 row! {
@@ -57,11 +58,15 @@ impl Store {
     ) -> Result<Queued, StudioError> {
         let mut change = self.change_alone().await?;
         let queued = insert_job(&mut change, job).await?;
-        sqlx::query("INSERT INTO generations (id, visitor, network, spec) VALUES ($1, $2, $3, $4)")
+        sqlx::query(
+            "INSERT INTO generations (id, visitor, network, spec, versions, prompt_key) VALUES ($1, $2, $3, $4, $5, $6)",
+        )
             .bind(&job.id)
             .bind(&who.visitor)
             .bind(&who.network)
             .bind(encode(spec)?)
+            .bind(stats::versions(spec))
+            .bind(stats::prompt_key(&spec.prompt))
             .execute(&mut *change)
             .await
             .map_err(storage)?;

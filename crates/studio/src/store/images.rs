@@ -2,7 +2,7 @@
 
 use adire_protocol::{GalleryImage, ImageRecord, Recipe};
 
-use super::{Store, decode, encode, jobs::forget_attempts, sql, sql::storable, storage};
+use super::{Store, decode, encode, jobs::forget_attempts, sql, sql::storable, stats, storage};
 use crate::{
     StudioError,
     job::{Lease, WriteError},
@@ -77,6 +77,7 @@ impl Store {
         lease: &Lease,
         image: &ImageRecord,
         visitor: Option<&str>,
+        switched: bool,
         least: u64,
     ) -> Result<u64, WriteError> {
         let (mut change, event) = self.change_held(lease, least).await?;
@@ -108,6 +109,7 @@ impl Store {
             .await
             .map_err(storage)?;
         }
+        stats::add_image(&mut change, &image.generation, &image.recipe, switched).await?;
         forget_attempts(&mut change, &image.generation).await?;
         change.commit().await.map_err(storage)?;
         Ok(event.cast_unsigned())

@@ -6,6 +6,7 @@
 mod row;
 
 mod adapters;
+mod alerts;
 mod blobs;
 mod datasets;
 mod deletion;
@@ -22,6 +23,7 @@ mod shadow_pairs;
 mod shadows;
 mod smoke;
 mod sql;
+mod stats;
 mod timings;
 mod training;
 mod uploads;
@@ -38,6 +40,7 @@ use tokio::sync::Mutex;
 use sql::{Kind, Place};
 
 pub(crate) use adapters::Listed;
+pub(crate) use alerts::{NewAlert, Observed};
 pub(crate) use datasets::{DatasetImageRow, DatasetRow};
 pub(crate) use evaluations::{EvaluationRow, ImageScore, NewEvaluation, NewImage};
 pub(crate) use generations::GenerationRow;
@@ -49,6 +52,7 @@ pub(crate) use shadows::{End, NewShadow, ShadowRow, StyleReference};
 pub(crate) use smoke::SmokeRow;
 pub use sql::DatabaseUrl;
 pub(crate) use sql::storage;
+pub(crate) use stats::{StatGroup, StatTotal};
 pub(crate) use training::{RunFacts, RunRow};
 pub(crate) use uploads::Uploaded;
 
@@ -70,7 +74,7 @@ macro_rules! same {
 
 /// Every step of the layout, embedded in the program. A file that was released is never edited: its checksum is in
 /// people's databases. Listed by hand because sqlx's macro would build SQLite a second time, for the compiler's host.
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 17] = [
     same!(1, "studio", "0001_studio.sql"),
     same!(2, "uploads and receipts", "0002_uploads_and_receipts.sql"),
     same!(3, "datasets and training", "0003_datasets_and_training.sql"),
@@ -126,6 +130,8 @@ const STEPS: [Step; 15] = [
         include_str!("../../migrations/postgres/0014_image_adapters.sql"),
     ),
     same!(15, "evaluation scores", "0015_evaluation_scores.sql"),
+    same!(20, "stats", "0020_stats.sql"),
+    same!(21, "alerts", "0021_alerts.sql"),
 ];
 
 /// The key of the advisory lock that a studio holds on its PostgreSQL database: “adire”.

@@ -1,6 +1,7 @@
 //! The studio as its callers see it, with the fake backend on a real data folder.
 
 mod adapters;
+mod alerts;
 mod blobs;
 mod cases;
 mod crashes;
@@ -16,6 +17,7 @@ mod jobs;
 mod killed;
 mod limits;
 mod lineage;
+mod monitoring;
 mod png;
 pub(crate) mod postgres;
 mod prompts;

@@ -68,7 +68,7 @@ pub(crate) async fn store_image(
     lease: &Lease,
     render: RenderRequest,
     index: u32,
-    Rendered { pixels, fingerprint, withheld, seconds, switch_seconds, embeddings, warnings }: Rendered,
+    Rendered { pixels, fingerprint, withheld, seconds, switch_seconds, switched, embeddings, warnings }: Rendered,
 ) -> Result<(), Stop> {
     let model = &shared.model;
     let recipe = Recipe {
@@ -102,7 +102,8 @@ pub(crate) async fn store_image(
         recipe,
     };
     let least = shared.work.next_event(&generation.id);
-    let event = shared.store.insert_image(lease, &image, generation.who.visitor.as_deref(), least).await?;
+    let event =
+        shared.store.insert_image(lease, &image, generation.who.visitor.as_deref(), switched, least).await?;
     shared.work.stored(&generation.id, event);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Admin API: datasets, training runs, evaluations, the queue, images and the registry. One file per subject. Authorisation
 //! happens before any of this is reached, for everything under `/admin`.
 
+pub(crate) mod alerts;
 pub(crate) mod control;
 pub(crate) mod datasets;
 pub(crate) mod evaluations;
@@ -8,6 +9,7 @@ pub(crate) mod files;
 pub(crate) mod follow;
 pub(crate) mod jobs;
 pub(crate) mod lineage;
+pub(crate) mod monitoring;
 pub(crate) mod registry;
 pub(crate) mod shadows;
 pub(crate) mod training;

@@ -2,9 +2,11 @@
 //! address here. A form is answered with 303 and the address of a page; invalid input returns the same
 //! page with 422, the values kept and the reasons beside the fields.
 
+pub(crate) mod alerts;
 pub(crate) mod control;
 pub(crate) mod datasets;
 pub(crate) mod evaluations;
+pub(crate) mod monitoring;
 pub(crate) mod overview;
 pub(crate) mod queue;
 pub(crate) mod sign_in;

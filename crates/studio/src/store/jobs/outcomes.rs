@@ -6,7 +6,7 @@ use super::{clock, first_of, new_lease, next_event, note};
 use crate::{
     StudioError,
     job::{Asked, EndedBy, JobKind, JobState, Lease, Outcome},
-    store::{Store, shadow_pairs, sql, storage},
+    store::{Store, shadow_pairs, sql, stats, storage},
 };
 
 /// A job that nobody holds any more, because its holder is gone or has put it back.
@@ -127,6 +127,7 @@ impl Store {
             if outcome.state() == JobState::Done {
                 shadow_pairs::count(&mut change, id).await?;
             }
+            stats::record(&mut change, id).await?;
         }
         if let Outcome::Done { version: Some(version) } = outcome {
             sqlx::query("UPDATE training_jobs SET version = $2 WHERE id = $1")
@@ -167,6 +168,7 @@ impl Store {
             let (Some(kind), Some(state)) = (JobKind::of(&kind), JobState::of(&state)) else { continue };
             if kind == JobKind::Generation && state == JobState::Cancelled {
                 forget_network(&mut change, &id).await?;
+                stats::record(&mut change, &id).await?;
             }
             released.push(Released { id, kind, state, event: first_of(lease).cast_unsigned() });
         }
