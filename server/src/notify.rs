@@ -90,6 +90,9 @@ fn sentence(error: &ureq::Error) -> String {
         ureq::Error::Timeout(_) => "No answer in time.".to_owned(),
         ureq::Error::HostNotFound => "The host was not found.".to_owned(),
         ureq::Error::ConnectionFailed => "No connection.".to_owned(),
+        ureq::Error::Io(error) if error.kind().to_string().starts_with("uncategorized") => {
+            "No connection. Check the address.".to_owned()
+        }
         ureq::Error::Io(error) => format!("No connection: {}.", error.kind()),
         ureq::Error::BadUri(_) => "The address is not valid.".to_owned(),
         _ => "The answer was not HTTP.".to_owned(),

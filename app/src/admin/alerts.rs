@@ -129,7 +129,7 @@ fn table(rules: Vec<AlertRule>) -> AnyView {
     view! {
         <section class="panel" aria-labelledby="rules">
             <h2 id="rules">"Rules"</h2>
-            <div class="wide" tabindex="0" role="region" aria-label="Rules">
+            <div class="wide" tabindex="0" role="region" aria-label="Table of rules">
                 <table class="list">
                     <thead>
                         <tr>
@@ -168,7 +168,7 @@ fn history(alerts: Vec<Alert>) -> AnyView {
                     " "
                     <span class=class>{word}</span>
                 </span>
-                <span class="soft end">{ago(alert.opened_at)}</span>
+                <span class="end">{ago(alert.opened_at)}</span>
                 <span class="soft">{alert.message.clone()} " " {alert.rollback.clone()}</span>
                 {(!names.is_empty()).then(|| view! { <span class="soft">"Generations: " {names}</span> })}
                 <span class="soft">{alert.deliveries.iter().map(told).collect::<Vec<_>>().join(" ")}</span>
