@@ -56,9 +56,12 @@ fn main() {
         conv(Dtype::F32, 2, 64, 960, 320, Sampling::Same, Algorithm::Auto);
         conv(Dtype::F32, 2, 64, 320, 320, Sampling::Half, Algorithm::Auto);
         conv(Dtype::F32, 2, 32, 640, 640, Sampling::Double, Algorithm::Auto);
+    }
+    if runs("vae") {
         conv(Dtype::F32, 1, 256, 256, 256, Sampling::Same, Algorithm::Auto);
         conv(Dtype::F32, 1, 512, 128, 128, Sampling::Same, Algorithm::Auto);
         conv(Dtype::F32, 1, 512, 128, 3, Sampling::Same, Algorithm::Auto);
+        conv(Dtype::F32, 1, 64, 4, 512, Sampling::Same, Algorithm::Auto);
     }
     if runs("attention") {
         for (heads, width, queries, keys) in [

@@ -68,15 +68,16 @@ impl Algorithm {
     /// What is used: the fastest for `Auto`, and direct for strides, which Winograd has no form for.
     fn choose(self, weights: &Panels, sampling: Sampling, to: &Layout) -> Self {
         let half = weights.dtype() == Dtype::Bf16;
+        // Transforms, also those of the weights, which are done for each call, are paid by pixels and channels.
+        let pays = to.pixels() >= 64 && weights.inputs >= 32 && weights.outputs > 16;
         match (sampling, self) {
             (Sampling::Half | Sampling::HalfBottomRight, _) => Self::Direct,
-            // The transform of the weights, done for each call, is paid by the tiles.
-            (_, Self::Auto) if to.pixels() >= 64 && !half => Self::Winograd4,
+            (_, Self::Auto) if !pays => Self::Direct,
+            (_, Self::Auto) if !half => Self::Winograd4,
             // Tiles multiply faster than patches are transformed.
             (_, Self::Auto) if weights.isa == Isa::Amx => Self::Direct,
             // F(4×4) would round to bf16 what its transforms have magnified.
-            (_, Self::Auto) if to.pixels() >= 64 => Self::Winograd2,
-            (_, Self::Auto) => Self::Direct,
+            (_, Self::Auto) => Self::Winograd2,
             (_, chosen) => chosen,
         }
     }
