@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use crate::{serve, shell, test::Bench, tools};
+use crate::{bench_cpu as cpu, serve, shell, test::Bench, tools};
 
 #[derive(Args)]
 pub(crate) struct BenchArgs {
@@ -17,6 +17,9 @@ pub(crate) struct BenchArgs {
 enum What {
     /// The page in Chromium: transfer, requests, first paint, overhead of a generation, memory.
     Web,
+    /// Images, switches of adapters, load and memory beside diffusers in f32 and bf16, at Stable Diffusion 1.5's shapes with
+    /// random weights (8 GB of memory, 3 GB of disk, half an hour on two cores).
+    Cpu,
     /// A training step beside diffusers and PEFT, at Stable Diffusion 1.5's shapes with random weights (12 GB of memory,
     /// 5 GB of disk).
     Train,
@@ -29,6 +32,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
             let program = serve::build()?;
             shell::run(Bench::ready()?.node(&program).arg("bench.mjs"))
         }
+        What::Cpu => cpu::run(),
         What::Train => train(),
     }
 }

@@ -2,6 +2,7 @@
 //! lacks.
 
 mod bench;
+mod bench_cpu;
 mod cuda;
 mod goldens;
 mod parity;

@@ -129,6 +129,9 @@ impl MeasureArgs {
             "first_seconds": first.seconds,
             "seconds": median(&|image| image.seconds),
             "steps_per_second": median(&|image| image.steps_per_second),
+            "step_seconds": median(&|image| 1.0 / image.steps_per_second),
+            "decode_seconds": median(&|image| image.decode_seconds),
+            "peak_gb": peak_gb(),
             "images": taken.len(),
             "equal_images": taken.iter().chain([&last]).filter(|image| image.rgb == first.rgb).count(),
             "switches": self.switches,
@@ -187,7 +190,17 @@ struct Switched {
 struct TimedImage {
     seconds: f64,
     steps_per_second: f64,
+    /// From the end of the last step to the pixels.
+    decode_seconds: f64,
     rgb: Vec<u8>,
+}
+
+/// Most memory that this process has had, in 10⁹ bytes; 0 where the system does not say.
+fn peak_gb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
+    kilobytes.unwrap_or_default() * 1024.0 / 1e9
 }
 
 fn render(pipeline: &mut Pipeline, spec: &GenerationSpec) -> anyhow::Result<TimedImage> {
@@ -203,5 +216,11 @@ fn render(pipeline: &mut Pipeline, spec: &GenerationSpec) -> anyhow::Result<Time
         0.0 => ends.len() as f64 / output.seconds,
         between => (ends.len() - 1) as f64 / between,
     };
-    Ok(TimedImage { seconds: output.seconds, steps_per_second, rgb: pixels(output.image).rgb })
+    let decode_seconds = ends.last().map_or(0.0, |last| begun.elapsed().as_secs_f64() - last);
+    Ok(TimedImage {
+        seconds: output.seconds,
+        steps_per_second,
+        decode_seconds,
+        rgb: pixels(output.image).rgb,
+    })
 }

@@ -1,0 +1,130 @@
+//! `cargo xtask bench cpu`: the program beside diffusers, one after the other, as a table of ratios.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::{
+    shell::{cargo, root, run as succeed, target},
+    tools,
+};
+
+/// Images that are timed after a first one; their median counts.
+const IMAGES: &str = "5";
+const STEPS: &str = "4";
+/// Rows of the table: a name, the key in both reports, and its unit.
+const ROWS: [(&str, &str, &str); 6] = [
+    ("load", "load_seconds", "s"),
+    ("first image, 4 steps", "first_seconds", "s"),
+    ("step", "step_seconds", "s"),
+    ("VAE decode", "decode_seconds", "s"),
+    ("switch of adapters", "switch_seconds", "s"),
+    ("peak memory", "peak_gb", "GB"),
+];
+
+/// Measures and prints a Markdown table for `docs/performance.md`.
+pub(crate) fn run() -> Result<()> {
+    let python = tools::python()?;
+    let model = model(&python)?;
+    succeed(cargo().args(["build", "--quiet", "--release", "--bin", "adire"]))?;
+    let program = target().join("release/adire");
+    println!("Processor: {}, {} threads\n", processor(), std::thread::available_parallelism()?);
+    for size in ["256", "512"] {
+        let common = |command: &mut Command| {
+            command.args(["--size", size, "--steps", STEPS, "--images", IMAGES, "--switches", "10"]);
+            for adapter in ["a", "b"] {
+                command.arg("--lora").arg(model.join("adapters").join(format!("{adapter}.safetensors")));
+            }
+        };
+        let mut ours = Vec::new();
+        for dtype in ["f32", "bf16"] {
+            let mut command = Command::new(&program);
+            command.args(["measure", "--device", "cpu", "--dtype", dtype, "--model"]).arg(&model);
+            common(&mut command);
+            ours.push((format!("Adire {dtype}"), report(&mut command)?));
+        }
+        for dtype in ["f32", "bf16"] {
+            let mut command = Command::new(&python);
+            command.arg(root().join("tools/device/peer.py")).arg(&model);
+            command.args(["--device", "cpu", "--dtype", dtype, "--brief"]);
+            common(&mut command);
+            ours.push((format!("diffusers {dtype}"), report(&mut command)?));
+        }
+        print!("{}", table(size, &ours));
+    }
+    Ok(())
+}
+
+/// A folder with random weights and two adapters of rank 16.
+fn model(python: &Path) -> Result<PathBuf> {
+    let folder = target().join("bench/sd15-f16");
+    if folder.join("complete").is_file() {
+        return Ok(folder);
+    }
+    eprintln!("Making a model of random weights …");
+    let tokenizer = target().join("bench/tokenizer");
+    let write = "import sys, pathlib; sys.path.insert(0, sys.argv[1]); import real; \
+                 real.write_tokenizer(pathlib.Path(sys.argv[2]))";
+    succeed(Command::new(python).args(["-c", write]).arg(root().join("tools/parity")).arg(&tokenizer))?;
+    let script = root().join("tools/device/weights.py");
+    succeed(Command::new(python).arg(script).arg(&folder).arg("--tokenizer").arg(&tokenizer))?;
+    fs::write(folder.join("complete"), "")?;
+    Ok(folder)
+}
+
+/// What the command prints as JSON.
+fn report(command: &mut Command) -> Result<Value> {
+    eprintln!("{command:?}");
+    let output = command.stdout(Stdio::piped()).spawn()?.wait_with_output()?;
+    ensure!(output.status.success(), "{command:?} failed ({})", output.status);
+    let text = String::from_utf8(output.stdout)?;
+    let begin = text.find('{').with_context(|| format!("{command:?} printed no JSON: {text}"))?;
+    serde_json::from_str(&text[begin..]).with_context(|| format!("{command:?} printed no JSON: {text}"))
+}
+
+fn table(size: &str, columns: &[(String, Value)]) -> String {
+    let mut text = format!("| {size} × {size} |");
+    for (name, _) in columns {
+        let _ = write!(text, " {name} |");
+    }
+    let others = columns.get(1..).unwrap_or_default();
+    for (name, _) in others {
+        let _ = write!(text, " of {name} |");
+    }
+    text.push_str("\n|");
+    text.push_str(&" --- |".repeat(1 + columns.len() + others.len()));
+    text.push('\n');
+    for (row, key, unit) in ROWS {
+        let value = |report: &Value| report.get(key).and_then(Value::as_f64);
+        let _ = write!(text, "| {row} |");
+        for (_, report) in columns {
+            match value(report) {
+                Some(value) => _ = write!(text, " {value:.3} {unit} |"),
+                None => text.push_str(" – |"),
+            }
+        }
+        for (_, report) in others {
+            match columns.first().and_then(|(_, ours)| value(ours)).zip(value(report)) {
+                Some((ours, theirs)) if theirs > 0.0 => _ = write!(text, " {:.2}× |", ours / theirs),
+                _ => text.push_str(" – |"),
+            }
+        }
+        text.push('\n');
+    }
+    text.push('\n');
+    text
+}
+
+/// As Linux names it.
+fn processor() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let named =
+        info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
+    named.unwrap_or("unknown").to_owned()
+}
