@@ -39,7 +39,7 @@ pub(crate) fn run() -> Result<()> {
         let common = |command: &mut Command| {
             command.args(["--size", size, "--steps", STEPS, "--images", IMAGES, "--switches", "10"]);
             for adapter in ["a", "b"] {
-                command.arg("--lora").arg(model.join("adapters").join(format!("{adapter}.safetensors")));
+                command.arg("--lora").arg(model.join(format!("lora-{adapter}.safetensors")));
             }
         };
         let mut ours = Vec::new();
