@@ -18,8 +18,8 @@ use crate::parallel::{Shared, Use, each, scratch, wanted_tasks};
 use crate::simd::{Element, Simd, kernel};
 use crate::tile::{Operand, multiply};
 
-/// Bytes of the transformed patches that are kept at once, in the third cache. Others use that, too: 12 MB was 20 % slower on a busy
-/// machine, and no faster on an idle one.
+/// Bytes of the transformed patches that are kept at once, in the third cache. Others use that, too: 12 MB was up to 20 % slower
+/// on a busy machine.
 const PATCHES: usize = 6_000_000;
 /// Tiles that a task multiplies before it transforms back.
 const TILES: usize = 96;

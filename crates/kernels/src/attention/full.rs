@@ -153,7 +153,7 @@ unsafe fn mask_body<S: Simd>(s: *mut f32, keys: usize, first: f32, max: *mut f32
     }
 }
 
-/// Brings the sums so far to the new maximum, by `factor`. Returns that maximum, scaled.
+/// Brings the sums so far to the new maximum, by `factor`. Returns that maximum, scaled and negative, and the factor.
 #[inline(always)]
 pub(super) unsafe fn advance<S: Simd>(
     scale: S::V,
@@ -167,15 +167,15 @@ pub(super) unsafe fn advance<S: Simd>(
         let f = exp2::<S>(S::mul(S::sub(S::load(max), m), scale));
         S::store(factor, f);
         S::store(max, m);
-        (S::mul(m, scale), f)
+        (S::mul(S::sub(S::zero(), m), scale), f)
     }
 }
 
-/// The weight 2^(scale · score − maximum).
+/// The weight 2^(scale · score + m).
 #[inline(always)]
 unsafe fn weight<S: Simd>(s: *const f32, scale: S::V, m: S::V) -> S::V {
     // SAFETY: a vector of scores.
-    unsafe { exp2::<S>(S::sub(S::mul(S::load(s), scale), m)) }
+    unsafe { exp2::<S>(S::fma(S::load(s), scale, m)) }
 }
 
 /// Scores to weights, and their sum.

@@ -103,11 +103,11 @@ unsafe fn score_pairs_body<S: Simd, D: Dot<S>>(
     }
 }
 
-/// The weight 2^(scale · score − maximum), as exactly as bf16 needs it.
+/// The weight 2^(scale · score + m), as exactly as bf16 needs it.
 #[inline(always)]
 unsafe fn weight<S: Simd>(s: *const f32, scale: S::V, m: S::V) -> S::V {
     // SAFETY: a vector of scores.
-    unsafe { exp2_short::<S>(S::sub(S::mul(S::load(s), scale), m)) }
+    unsafe { exp2_short::<S>(S::fma(S::load(s), scale, m)) }
 }
 
 /// Scores to weights in pairs of keys, `[key / 2][query][2]`, and their sum.
