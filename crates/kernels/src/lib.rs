@@ -59,6 +59,7 @@ mod epilogue;
 mod finish;
 mod image;
 mod isa;
+mod layer_norm;
 mod linear;
 mod lines;
 mod math;
@@ -78,6 +79,7 @@ pub use elementwise::{activation, add, clear_border, from_planes, geglu, to_plan
 pub use epilogue::{Activation, Epilogue};
 pub use image::{AnyImage, AnyImageMut, Dtype, Image, ImageMut, Layout};
 pub use isa::Isa;
+pub use layer_norm::layer_norm;
 pub use linear::{PackedLinear, linear};
 pub use merge::{Change, Delta};
-pub use norm::{Affine, group_norm, layer_norm};
+pub use norm::{Affine, group_norm};
