@@ -6,6 +6,7 @@ mod bench_cpu;
 mod cuda;
 mod goldens;
 mod parity;
+mod release;
 mod serve;
 mod shell;
 mod site;
@@ -29,6 +30,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Build one program in release that carries the page.
     Build(serve::BuildArgs),
+    /// Make an archive of the program, the starter model, all licences and an SBOM.
+    Release(release::ReleaseArgs),
     /// Build the page alone (wasm, JS, CSS) into the target folder's site/.
     Web,
     /// Run every test, or only the named parts.
@@ -47,6 +50,7 @@ fn main() {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::serve(&args),
         Command::Build(args) => serve::build_whole(&args).map(drop),
+        Command::Release(args) => release::release(&args),
         Command::Web => site::build().map(drop),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),

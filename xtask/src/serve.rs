@@ -22,7 +22,7 @@ pub(crate) struct ServeArgs {
 pub(crate) struct BuildArgs {
     /// Cargo features of the server besides `embed`, separated by commas.
     #[arg(long, value_delimiter = ',')]
-    features: Vec<String>,
+    pub(crate) features: Vec<String>,
 }
 
 /// Page and server in release; returns the executable.
