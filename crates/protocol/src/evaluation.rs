@@ -231,7 +231,7 @@ pub struct Bounds {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EvaluationCriterion {
-    /// `floors`, `adherence`, `clip_score_floor`, `style` or `copying`.
+    /// `floors`, `adherence`, `clip_score_floor`, `style`, `copying` or `people`.
     pub kind: String,
     /// Its result.
     pub outcome: VerdictOutcome,

@@ -3,6 +3,7 @@
 
 mod adapter;
 mod alerts;
+mod comparison;
 mod control;
 mod dataset;
 mod draft;
@@ -14,6 +15,7 @@ mod foreign;
 mod foreign_names;
 mod generation;
 mod hires;
+mod history;
 pub mod infotext;
 mod limits;
 mod lineage;
@@ -31,6 +33,7 @@ mod sampling;
 mod schedule;
 pub mod seed;
 mod shadow;
+mod share;
 mod text;
 mod training_config;
 mod training_run;
@@ -39,6 +42,7 @@ mod visible;
 
 pub use adapter::{AdapterRef, AdapterUse, AdapterVersion, ParseAdapterRefError, Which};
 pub use alerts::{Alert, AlertDelivery, AlertMeasure, AlertRule, AlertSettings, Alerts, MuteRequest};
+pub use comparison::{Ballot, BallotPair, ComparisonRecord, ComparisonRequest, ComparisonState, VoteChoice};
 pub use control::{
     Cancelled, Deleted, GalleryImage, Intake, JobChange, JobMove, JobQueue, ListedVersion, QueueEntry,
     QueueOwner, QueuedJob, QueuedKind, VersionChange,
@@ -61,6 +65,10 @@ pub use generation::{
 pub use hires::{
     HIRES_SCALE, HIRES_STRENGTH, HiresRequest, HiresSpec, HiresUpscaler, INIT_STRENGTH,
     ParseHiresUpscalerError, Pass,
+};
+pub use history::{
+    FlagRecord, FlagRequest, HistoryImage, HistoryPage, HistoryQuery, ImageRef, ImageSelection,
+    MAX_FLAG_CHARS, MAX_HISTORY_PAGE, Rating, SuiteText, Thumb,
 };
 pub use limits::{FieldError, Limits, ValidationError};
 pub use lineage::{Lineage, LineageEdge, LineageKind, LineageNode, LineageRole, LineageTotal};
@@ -85,6 +93,7 @@ pub use shadow::{
     MAX_SHADOW, SHADOW_EVERY, SHADOW_PAIRS, ShadowMeasure, ShadowOutcome, ShadowPair, ShadowRecord,
     ShadowRequest,
 };
+pub use share::{Share, ShareRequest, SharedImage};
 pub use text::{capitalised, is_hash, sentence};
 pub use training_config::{Crop, LearningRateSchedule, Preset, Targets, TrainingConfig};
 pub use training_run::{

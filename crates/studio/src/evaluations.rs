@@ -12,14 +12,12 @@ use crate::{
     StudioError, adapters,
     evaluation::{plan::expected_ms, policy::Policy, steps, suite::Suite},
     job::{Asked, EndedBy, JobKind, JobState, NewJob, Outcome},
+    own_suite::{self, MAX_TEXT},
     queue::Stop,
     shared::Shared,
     store::{EvaluationRow, NewEvaluation},
     time::now,
 };
-
-/// Longest suite or policy, in bytes.
-const MAX_TEXT: usize = 200_000;
 
 /// Checks a request and puts it into the queue.
 pub(crate) async fn submit(
@@ -49,7 +47,7 @@ pub(crate) async fn submit(
             ));
         }
         Some(text) => Suite::parse(text).map_err(|error| invalid("suite", error.to_string()))?,
-        None => Suite::of_model(&shared.model.name),
+        None => own_suite::suite(&shared).await?,
     };
     let policy = policy(&shared).await?;
     request.version = version.id();

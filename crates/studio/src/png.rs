@@ -80,6 +80,29 @@ pub(crate) fn encode_bare(pixels: &Pixels) -> Result<Vec<u8>, StudioError> {
     encode(pixels, &[])
 }
 
+/// The same PNG file without its texts, times and other extras: only what its pixels need. The pixels are not decoded.
+pub(crate) fn without_texts(file: &[u8]) -> Result<Vec<u8>, StudioError> {
+    const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
+    const KEPT: [&[u8; 4]; 7] = [b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"sRGB", b"IDAT", b"IEND"];
+    let damaged = || StudioError::Png("The PNG file is damaged.".to_owned());
+    let mut rest = file.strip_prefix(SIGNATURE).ok_or_else(damaged)?;
+    let mut kept = SIGNATURE.to_vec();
+    while let Some((head, _)) = rest.split_first_chunk::<8>() {
+        let (length, kind) = head.split_at(4);
+        let length = length.iter().fold(0_usize, |length, byte| (length << 8) | usize::from(*byte));
+        let whole = length.checked_add(12).filter(|whole| *whole <= rest.len()).ok_or_else(damaged)?;
+        let (chunk, after) = rest.split_at(whole);
+        if KEPT.iter().any(|name| name.as_slice() == kind) {
+            kept.extend_from_slice(chunk);
+        }
+        if kind == b"IEND" {
+            return Ok(kept);
+        }
+        rest = after;
+    }
+    Err(damaged())
+}
+
 /// A small image as a `data:` URL.
 pub(crate) fn data_url(pixels: &Pixels) -> Option<String> {
     use base64::{Engine, prelude::BASE64_STANDARD};

@@ -4,10 +4,13 @@ mod alerts;
 mod datasets;
 mod evaluations;
 mod figures;
+mod comparisons;
+mod history;
 mod import;
 mod lineage;
 mod moves;
 mod shadows;
+mod shares;
 mod training;
 
 use std::{

@@ -275,6 +275,7 @@ pub(crate) fn of(scored: &Scored, facts: &Facts, about: About) -> Evidence {
         copying,
         champion: about.champion,
         judge: about.judge,
+        people: None,
     }
 }
 

@@ -4,6 +4,7 @@ pub mod eprocess;
 pub(crate) mod evidence;
 mod features;
 pub mod gate;
+pub mod people;
 pub(crate) mod plan;
 pub mod policy;
 pub(crate) mod prompts;

@@ -17,6 +17,8 @@ pub struct Policy {
     pub style: StylePolicy,
     /// Whether training images are copied.
     pub copying: CopyingPolicy,
+    /// Whether people prefer it to the champion, or to the base.
+    pub people: PeoplePolicy,
 }
 
 /// Hard limits.
@@ -67,6 +69,20 @@ pub struct CopyingPolicy {
     pub muted: bool,
 }
 
+/// Blind votes. Optional: muted unless the settings say otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PeoplePolicy {
+    /// Show the result, but do not let it count.
+    pub muted: bool,
+}
+
+impl Default for PeoplePolicy {
+    fn default() -> Self {
+        Self { muted: true }
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -75,6 +91,7 @@ impl Default for Policy {
             adherence: AdherencePolicy::default(),
             style: StylePolicy::default(),
             copying: CopyingPolicy::default(),
+            people: PeoplePolicy::default(),
         }
     }
 }

@@ -59,6 +59,7 @@ fn a_changed_verdict_has_another_revision() {
         }),
         champion: None,
         judge: "a judge".to_owned(),
+        people: None,
     };
     let verdict = gate::judge(&evidence, &Policy::default());
     let mut output = serde_json::to_value(&verdict).unwrap();

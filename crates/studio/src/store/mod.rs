@@ -8,11 +8,14 @@ mod row;
 mod adapters;
 mod alerts;
 mod blobs;
+mod comparisons;
 mod datasets;
 mod deletion;
 mod embeddings;
 mod evaluations;
+mod flags;
 mod generations;
+mod history;
 mod images;
 mod jobs;
 mod ledger;
@@ -21,6 +24,7 @@ mod measurements;
 mod settings;
 mod shadow_pairs;
 mod shadows;
+mod shares;
 mod smoke;
 mod sql;
 mod stats;
@@ -41,9 +45,11 @@ use sql::{Kind, Place};
 
 pub(crate) use adapters::Listed;
 pub(crate) use alerts::{NewAlert, Observed};
+pub(crate) use comparisons::{ComparisonRow, VoteResult};
 pub(crate) use datasets::{DatasetImageRow, DatasetRow};
 pub(crate) use evaluations::{EvaluationRow, ImageScore, NewEvaluation, NewImage};
 pub(crate) use generations::GenerationRow;
+pub(crate) use history::{HistoryFilter, words_of};
 pub(crate) use images::{ImageRow, image_url};
 pub(crate) use jobs::{OpenJob, Release};
 pub(crate) use lineage::{DatasetOrigin, EvaluationOrigin, RunOrigin};
@@ -74,7 +80,7 @@ macro_rules! same {
 
 /// Every step of the layout, embedded in the program. A file that was released is never edited: its checksum is in
 /// people's databases. Listed by hand because sqlx's macro would build SQLite a second time, for the compiler's host.
-const STEPS: [Step; 17] = [
+const STEPS: [Step; 20] = [
     same!(1, "studio", "0001_studio.sql"),
     same!(2, "uploads and receipts", "0002_uploads_and_receipts.sql"),
     same!(3, "datasets and training", "0003_datasets_and_training.sql"),
@@ -130,6 +136,9 @@ const STEPS: [Step; 17] = [
         include_str!("../../migrations/postgres/0014_image_adapters.sql"),
     ),
     same!(15, "evaluation scores", "0015_evaluation_scores.sql"),
+    same!(16, "history", "0016_history.sql"),
+    same!(17, "shares", "0017_shares.sql"),
+    same!(18, "comparisons", "0018_comparisons.sql"),
     same!(20, "stats", "0020_stats.sql"),
     same!(21, "alerts", "0021_alerts.sql"),
 ];
@@ -184,6 +193,7 @@ impl Store {
         migrated.and(closed.map_err(storage)).map_err(|error| place.name(error))?;
         let store = Self::pooled(&place, Kind::Sqlite, None).await?;
         store.digest_visitors().await.map_err(|error| place.name(error))?;
+        store.read_recipes().await.map_err(|error| place.name(error))?;
         Ok(store)
     }
 
@@ -200,7 +210,9 @@ impl Store {
             let _ = guard.close().await;
             return Err(place.name(error));
         }
-        Self::pooled(&place, Kind::Postgres, Some(guard)).await
+        let store = Self::pooled(&place, Kind::Postgres, Some(guard)).await?;
+        store.read_recipes().await.map_err(|error| place.name(error))?;
+        Ok(store)
     }
 
     async fn pooled(place: &Place, kind: Kind, guard: Option<AnyConnection>) -> Result<Self, StudioError> {
@@ -236,9 +248,13 @@ impl Store {
     async fn digest_visitors(&self) -> Result<(), StudioError> {
         let mut change = self.change().await?;
         let mut replaced = 0;
-        for (table, column) in
-            [("generations", "visitor"), ("images", "visitor"), ("upload_owners", "owner"), ("jobs", "owner")]
-        {
+        for (table, column) in [
+            ("generations", "visitor"),
+            ("images", "visitor"),
+            ("upload_owners", "owner"),
+            ("jobs", "owner"),
+            ("history", "visitor"),
+        ] {
             let found: Vec<(String,)> = sqlx::query_as(sql(format!(
                 "SELECT DISTINCT {column} FROM {table} WHERE LENGTH({column}) = 36"
             )))

@@ -6,6 +6,7 @@
 mod compare;
 mod copying;
 mod floors;
+mod people;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +14,7 @@ use adire_protocol::VerdictOutcome;
 use serde::{Deserialize, Serialize};
 
 use self::compare::{Comparison, mean, pairs};
-use super::{policy::Policy, statistics::Interval};
+use super::{people::Votes, policy::Policy, statistics::Interval};
 
 /// Prompts that are rendered before the next look at whether going on is futile.
 pub const BLOCK: usize = 6;
@@ -32,6 +33,8 @@ pub enum CriterionKind {
     Style,
     /// No training images are copied.
     Copying,
+    /// People prefer it in blind votes.
+    People,
 }
 
 /// A criterion with its verdict and the numbers that it rests on.
@@ -103,6 +106,8 @@ pub struct Evidence {
     pub champion: Option<String>,
     /// The judge's name, for sentences.
     pub judge: String,
+    /// Blind votes between it and the champion, or the base; `None`: nobody has voted.
+    pub people: Option<Votes>,
 }
 
 /// Scores of the same prompts and seeds.
@@ -154,6 +159,7 @@ pub fn judge(evidence: &Evidence, policy: &Policy) -> Verdict {
     criteria.extend(clip_score_floor(evidence, policy));
     criteria.push(style(evidence, policy));
     criteria.push(copying::criterion(evidence, policy));
+    criteria.extend(people::criterion(evidence, policy));
     Verdict { outcome: overall(&criteria), criteria }
 }
 

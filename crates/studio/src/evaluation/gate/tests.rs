@@ -60,6 +60,7 @@ fn evidence(seed: u64, prompts: usize, adherence_gain: f64, style_gain: f64) -> 
         copying: Some(honest()),
         champion: None,
         judge: "made up".to_owned(),
+        people: None,
     }
 }
 

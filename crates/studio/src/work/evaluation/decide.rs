@@ -6,8 +6,10 @@ use adire_protocol::{EvaluationStepName, PromotionRequest, StepState, VerdictOut
 
 use super::{At, EvaluationRun, lost};
 use crate::{
+    comparisons,
     evaluation::{
         evidence, gate,
+        people::Votes,
         steps::{self, Inputs},
     },
     queue::Stop,
@@ -23,8 +25,14 @@ impl EvaluationRun {
         let mut inputs = Inputs::new();
         inputs.insert("scores".to_owned(), steps::digest(&scored.output));
         inputs.insert("gate".to_owned(), self.policy.hash());
+        let against = self.row.id_of_champion().unwrap_or_default();
+        let people = comparisons::between(&shared.store, &self.row.id_of_version(), &against).await?;
+        if let Some(Votes(votes)) = &people {
+            let counts = format!("{} for, {} against, {} for neither", votes.better, votes.worse, votes.ties);
+            inputs.insert("people".to_owned(), counts);
+        }
         self.begin_step(shared, EvaluationStepName::Verdict, inputs).await?;
-        let evidence = self.evidence(&scored)?;
+        let evidence = gate::Evidence { people, ..self.evidence(&scored)? };
         let verdict = gate::judge(&evidence, &self.policy);
         let prepared = self.prepared()?;
         let verdict = evidence::verdict(

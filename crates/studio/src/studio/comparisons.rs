@@ -1,0 +1,76 @@
+//! The studio's API of blind votes.
+
+use adire_protocol::{Ballot, ComparisonRecord, VoteChoice};
+
+use crate::{Client, Studio, StudioError, comparisons};
+
+impl Studio {
+    /// Starts a comparison on the images of a finished evaluation, or gives the one that there is.
+    ///
+    /// # Errors
+    /// No such evaluation; it has no verdict, or too few pairs that differ.
+    pub async fn compare(&self, evaluation: &str) -> Result<ComparisonRecord, StudioError> {
+        comparisons::create(self.shared(), evaluation).await
+    }
+
+    /// Every comparison, newest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn comparisons(&self) -> Result<Vec<ComparisonRecord>, StudioError> {
+        comparisons::records(self.shared()).await
+    }
+
+    /// The comparison on the images of an evaluation, if there is one.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn comparison_of(&self, evaluation: &str) -> Result<Option<ComparisonRecord>, StudioError> {
+        comparisons::of_evaluation(self.shared(), evaluation).await
+    }
+
+    /// Takes no more votes.
+    ///
+    /// # Errors
+    /// No such comparison.
+    pub async fn close_comparison(&self, id: &str) -> Result<ComparisonRecord, StudioError> {
+        comparisons::close(self.shared(), id).await
+    }
+
+    /// What a voter with the link sees next.
+    ///
+    /// # Errors
+    /// The link leads to no comparison.
+    pub async fn ballot(&self, token: &str, client: &Client) -> Result<Ballot, StudioError> {
+        comparisons::ballot(self.shared(), token, &client.into()).await
+    }
+
+    /// Counts a vote; whether it counted: one vote per pair and voter, and none after the end.
+    ///
+    /// # Errors
+    /// The link leads to no comparison; no such pair; the voter keeps no cookie.
+    pub async fn vote(
+        &self,
+        token: &str,
+        pair: u32,
+        choice: VoteChoice,
+        client: &Client,
+    ) -> Result<bool, StudioError> {
+        let result = comparisons::vote(self.shared(), token, pair, choice, &client.into()).await?;
+        Ok(result == crate::store::VoteResult::Counted)
+    }
+
+    /// An image of a pair as this voter sees it, a PNG file without texts.
+    ///
+    /// # Errors
+    /// As for [`Self::vote`].
+    pub async fn ballot_image(
+        &self,
+        token: &str,
+        pair: u32,
+        side: VoteChoice,
+        client: &Client,
+    ) -> Result<Vec<u8>, StudioError> {
+        comparisons::image(self.shared(), token, pair, side, &client.into()).await
+    }
+}
