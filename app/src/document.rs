@@ -1,12 +1,18 @@
 //! The HTML document around every page, and which page an address gets. Server only.
 
-use adire_protocol::{AdapterVersion, ModelInfo};
-use adire_studio::{Client, ErrorKind, Studio, StudioError};
+use adire_protocol::{
+    AdapterVersion, FieldError, HistoryImage, HistoryPage, HistoryQuery, ImageRef, ModelInfo,
+};
+use adire_studio::{By, Client, ErrorKind, Studio, StudioError};
 use leptos::{nonce::use_nonce, prelude::*};
 
 use crate::{
     api::{self, DATA_ID, StudioData},
-    pages::{AdapterData, AdapterPage, AdaptersPage, NoAdapter, NotFound, StudioPage, Unavailable, title},
+    pages::{
+        AdapterData, AdapterPage, AdaptersPage, CardData, CardView, DeleteView, HistoryData, HistoryView,
+        NoAdapter, NotFound, ShareData, ShareView, StudioPage, TryData, TryView, Unavailable, VoteData,
+        VoteView, title,
+    },
     request::current_theme,
     state::Address,
 };
@@ -20,6 +26,12 @@ enum Content {
     Studio(Box<StudioData>),
     Adapters(Vec<AdapterVersion>, Box<ModelInfo>),
     Adapter(Box<AdapterData>),
+    History(Box<HistoryData>),
+    Card(Box<CardData>),
+    Delete(Vec<HistoryImage>, String),
+    Share(Box<ShareData>),
+    Try(Box<TryData>),
+    Vote(Box<VoteData>),
     NoAdapter(String),
     NotFound,
     Unavailable(ErrorKind, String),
@@ -56,6 +68,94 @@ impl Document {
         })
     }
 
+    /// The visitor's images that fit a search. `flash`: message about the last action.
+    pub async fn history(
+        studio: &Studio,
+        client: &Client,
+        query: HistoryQuery,
+        flash: Option<String>,
+    ) -> Self {
+        let (page, errors) = match studio.search_history(&query, client).await {
+            Ok(page) => (page, Vec::new()),
+            Err(StudioError::Invalid(invalid)) => (HistoryPage::default(), invalid.0),
+            Err(error) => return Self::refused(&error),
+        };
+        let mut adapters: Vec<String> = Vec::new();
+        for version in studio.adapters().await.unwrap_or_default() {
+            if !adapters.contains(&version.name) {
+                adapters.push(version.name.clone());
+            }
+            adapters.push(version.id());
+        }
+        Self(Content::History(Box::new(HistoryData { query, page, errors, adapters, flash })))
+    }
+
+    /// One of the visitor's images. `origin`: scheme and host of the request; `flash`: message about the last action.
+    pub async fn image(
+        studio: &Studio,
+        client: &Client,
+        of: &ImageRef,
+        origin: String,
+        flash: Option<String>,
+    ) -> Self {
+        let loaded = async {
+            let image = studio.history_image(of, By::Client(client)).await?;
+            let share = studio.share_of(of, By::Client(client)).await?;
+            Ok(CardData { image, share, origin, flash })
+        };
+        match loaded.await {
+            Ok(data) => Self(Content::Card(Box::new(data))),
+            Err(error) => Self::refused(&error),
+        }
+    }
+
+    /// Asks once more before images are deleted. `back`: query of the history to return to.
+    pub fn delete(images: Vec<HistoryImage>, back: String) -> Self {
+        Self(Content::Delete(images, back))
+    }
+
+    /// A shared image. `origin`: scheme and host of the request; `flash`: message about the last action.
+    pub async fn shared(studio: &Studio, hash: &str, origin: String, flash: Option<String>) -> Self {
+        match studio.shared_image(hash).await {
+            Ok(image) => Self(Content::Share(Box::new(ShareData { image, origin, flash }))),
+            Err(error) => Self::refused(&error),
+        }
+    }
+
+    /// The studio with one version chosen, by `name`, `name@vN` or `name@alias`. `origin`: scheme and host of the request.
+    pub async fn try_version(studio: &Studio, name: &str, origin: String) -> Self {
+        match studio.linkable_version(name).await {
+            Ok(version) => {
+                let (name, model) = (name.to_owned(), studio.model().clone());
+                Self(Content::Try(Box::new(TryData { version, name, model, origin })))
+            }
+            Err(error) => Self::refused(&error),
+        }
+    }
+
+    /// The next pair of a blind vote.
+    pub async fn ballot(studio: &Studio, token: &str, client: &Client) -> Self {
+        match studio.ballot(token, client).await {
+            Ok(ballot) => Self(Content::Vote(Box::new(VoteData { ballot, known: client.visitor.is_some() }))),
+            Err(error) => Self::refused(&error),
+        }
+    }
+
+    fn refused(error: &StudioError) -> Self {
+        match error.kind() {
+            ErrorKind::NotFound => Self(Content::NotFound),
+            kind => Self(Content::Unavailable(kind, error.to_string())),
+        }
+    }
+
+    /// Errors of the fields that the page shows, for the status of its answer.
+    pub fn field_errors(&self) -> &[FieldError] {
+        match &self.0 {
+            Content::History(data) => &data.errors,
+            _ => &[],
+        }
+    }
+
     /// For an unknown address.
     pub fn not_found() -> Self {
         Self(Content::NotFound)
@@ -64,7 +164,15 @@ impl Document {
     /// The kind of problem, if this is an error page.
     pub fn problem(&self) -> Option<ErrorKind> {
         match &self.0 {
-            Content::Studio(_) | Content::Adapters(..) | Content::Adapter(_) => None,
+            Content::Studio(_)
+            | Content::Adapters(..)
+            | Content::Adapter(_)
+            | Content::History(_)
+            | Content::Card(_)
+            | Content::Delete(..)
+            | Content::Share(_)
+            | Content::Try(_)
+            | Content::Vote(_) => None,
             Content::NotFound | Content::NoAdapter(_) => Some(ErrorKind::NotFound),
             Content::Unavailable(kind, _) => Some(*kind),
         }
@@ -96,9 +204,30 @@ pub fn shell(document: Document, style: String) -> impl IntoView {
         }
         Content::Adapters(..) => ("Adapters · Adire".to_owned(), None),
         Content::Adapter(data) => (format!("{} · Adire", data.detail.version.id()), None),
+        Content::History(_) => ("Your images · Adire".to_owned(), None),
+        Content::Card(_) => ("Image · Adire".to_owned(), None),
+        Content::Delete(..) => ("Delete images · Adire".to_owned(), None),
+        Content::Share(data) => (format!("{} · Adire", data.title()), None),
+        Content::Try(data) => (format!("{} · Adire", data.title()), None),
+        Content::Vote(_) => ("Which image is better? · Adire".to_owned(), None),
         Content::NotFound | Content::NoAdapter(_) | Content::Unavailable(..) => (title(None), None),
     };
-    let is_paper = matches!(document.0, Content::Adapters(..) | Content::Adapter(_));
+    let preview = match &document.0 {
+        Content::Share(data) => Some(data.head()),
+        Content::Try(data) => Some(data.head()),
+        _ => None,
+    };
+    let is_history = matches!(
+        document.0,
+        Content::History(_)
+            | Content::Card(_)
+            | Content::Delete(..)
+            | Content::Share(_)
+            | Content::Try(_)
+            | Content::Vote(_)
+    );
+    let is_list = matches!(document.0, Content::History(_));
+    let is_paper = is_history || matches!(document.0, Content::Adapters(..) | Content::Adapter(_));
     let body = match document.0 {
         Content::Studio(data) => {
             provide_context(*data);
@@ -108,6 +237,12 @@ pub fn shell(document: Document, style: String) -> impl IntoView {
             view! { <AdaptersPage adapters=adapters model=*model /> }.into_any()
         }
         Content::Adapter(data) => view! { <AdapterPage data=*data /> }.into_any(),
+        Content::History(data) => view! { <HistoryView data=*data /> }.into_any(),
+        Content::Card(data) => view! { <CardView data=*data /> }.into_any(),
+        Content::Delete(images, back) => view! { <DeleteView images=images back=back /> }.into_any(),
+        Content::Share(data) => view! { <ShareView data=*data /> }.into_any(),
+        Content::Try(data) => view! { <TryView data=*data /> }.into_any(),
+        Content::Vote(data) => view! { <VoteView data=*data /> }.into_any(),
         Content::NoAdapter(message) => view! { <NoAdapter message=message /> }.into_any(),
         Content::NotFound => view! { <NotFound /> }.into_any(),
         Content::Unavailable(_, message) => view! { <Unavailable message=message /> }.into_any(),
@@ -119,8 +254,11 @@ pub fn shell(document: Document, style: String) -> impl IntoView {
                 <meta charset="utf-8" />
                 <meta name="viewport" content="width=device-width, initial-scale=1, interactive-widget=resizes-content" />
                 <title>{title}</title>
+                {preview}
                 <style nonce=use_nonce() inner_html=style></style>
                 {is_paper.then(|| view! { <link rel="stylesheet" href="/adapters.css" /> })}
+                {is_history.then(|| view! { <link rel="stylesheet" href="/history.css" /> })}
+                {is_list.then(|| view! { <script type="module" src="/history.js" nonce=use_nonce()></script> })}
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
             </head>
             <body>

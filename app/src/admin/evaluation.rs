@@ -2,12 +2,13 @@
 //! script that updates the page.
 
 use adire_protocol::{
-    EvaluationCriterion, EvaluationDetail, EvaluationRecord, EvaluationState, EvaluationStep,
-    EvaluationStepName, EvaluationVerdict, StepState, VerdictOutcome, capitalised,
+    ComparisonRecord, EvaluationCriterion, EvaluationDetail, EvaluationRecord, EvaluationState,
+    EvaluationStep, EvaluationStepName, EvaluationVerdict, StepState, VerdictOutcome, capitalised,
 };
 use leptos::prelude::*;
 
 use super::{
+    comparisons,
     evaluation_images::{other_images, prompts, suspects},
     evaluations::{address, champion, reason},
     outcome::{outcome, state_badge, step_badge},
@@ -20,6 +21,8 @@ use crate::words::{duration, number};
 #[derive(Clone, Debug)]
 pub(crate) struct EvaluationPage {
     pub(crate) detail: EvaluationDetail,
+    /// Blind votes on its images.
+    pub(crate) people: Option<ComparisonRecord>,
     /// Message about the last action.
     pub(crate) flash: Option<String>,
 }
@@ -33,6 +36,8 @@ pub(super) fn evaluation(data: EvaluationPage) -> AnyView {
     let about =
         format!("Against {}, {} images of the suite {}", champion(record), record.prompts, record.suite);
     let promote = record.promote.then_some(", promoted on pass");
+    let done = record.state == EvaluationState::Done;
+    let people = comparisons::section(&record.id, done, data.people);
     view! {
         <p class="crumb">
             <a href="/admin/evaluations">"Evaluation"</a>
@@ -53,6 +58,7 @@ pub(super) fn evaluation(data: EvaluationPage) -> AnyView {
         </div>
         {data.flash.clone().map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
         {evaluation_live(data.detail)}
+        <div id="people">{people}</div>
     }
     .into_any()
 }
@@ -203,6 +209,7 @@ fn explained(kind: &str) -> (String, &'static str, &'static str) {
         "adherence" => ("Adherence", "Prompts are followed about as well as by the base model.", "#prompts"),
         "clip_score_floor" => ("CLIPScore floor", "The mean CLIPScore reaches a fixed value.", "#prompts"),
         "style" => ("Style", "Images are nearer to held-out images of the dataset.", "#prompts"),
+        "people" => ("People", "Blind votes prefer it.", "#people"),
         "copying" => ("Copying", "Training images are not reproduced.", "#copying"),
         other => return (capitalised(&other.replace('_', " ")), "", "#prompts"),
     };

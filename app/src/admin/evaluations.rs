@@ -37,6 +37,12 @@ pub(super) fn evaluations(data: Evaluations) -> AnyView {
                 <a class="button" href="/admin/evaluations/compare">
                     "Compare versions"
                 </a>
+                <a class="button" href="/admin/comparisons">
+                    "Blind votes"
+                </a>
+                <a class="button" href="/admin/suite">
+                    "Suite"
+                </a>
                 <a class="button" href="/admin/gate">
                     "Gate settings"
                 </a>

@@ -12,17 +12,27 @@ pub(crate) struct Gallery {
     pub(crate) images: Vec<GalleryImage>,
     /// Whether there are older ones.
     pub(crate) more: bool,
+    /// Reports that wait for the admin.
+    pub(crate) reports: u32,
     /// Message about the last action.
     pub(crate) flash: Option<String>,
 }
 
 pub(super) fn gallery(data: Gallery) -> AnyView {
-    let Gallery { images, more, flash } = data;
+    let Gallery { images, more, reports, flash } = data;
     let empty = images.is_empty();
     let older = images.last().map(|image| format!("/admin/images?before={}", image.created_at));
     let cards = images.into_iter().map(card).collect::<Vec<_>>();
     view! {
-        {head("Images", "Images of all visitors, newest first. Deletion can't be undone.", ())}
+        {head(
+            "Images",
+            "Images of all visitors, newest first. Deletion can't be undone.",
+            view! {
+                <a class="button" href="/admin/flags">
+                    {if reports == 1 { "1 report".to_owned() } else { format!("{reports} reports") }}
+                </a>
+            },
+        )}
         {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
         {empty.then(|| view! { <p class="nothing">"No images yet."</p> })}
         <ul class="cards gallery">{cards}</ul>

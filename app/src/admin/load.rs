@@ -9,6 +9,7 @@ use super::{
     compare::{Comparison, MAX_COMPARED_RUNS},
     dataset::DatasetPage,
     datasets::Datasets,
+    evaluation::EvaluationPage,
     evaluations::Evaluations,
     fields::FormInput,
     gallery::Gallery,
@@ -48,7 +49,7 @@ pub(super) async fn gallery(
     let mut images = studio.gallery(PAGE + 1, before).await?;
     let more = images.len() > PAGE as usize;
     images.truncate(PAGE as usize);
-    Ok(Gallery { images, more, flash })
+    Ok(Gallery { images, more, reports: studio.open_flags().await?, flash })
 }
 
 /// Every adapter version, and where a rollback of each adapter goes.
@@ -279,6 +280,16 @@ pub(super) async fn version_comparison(
 /// The versions whose images an evaluation has.
 fn models(record: &EvaluationRecord) -> impl Iterator<Item = &String> {
     std::iter::once(&record.version).chain(&record.champion)
+}
+
+/// One evaluation with the votes on its images.
+pub(super) async fn evaluation(
+    studio: &Studio,
+    id: &str,
+    flash: Option<String>,
+) -> Result<EvaluationPage, StudioError> {
+    let detail = studio.evaluation(id).await?;
+    Ok(EvaluationPage { detail, people: studio.comparison_of(id).await?, flash })
 }
 
 /// The gate's settings. `form`: the input that was refused.

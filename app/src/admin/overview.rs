@@ -38,14 +38,19 @@ pub(super) fn overview(data: Overview, access: AdminAccess) -> AnyView {
         {head(
             "Overview",
             lead,
-            (!first_time)
-                .then(|| {
-                    view! {
-                        <a class="primary" href="/admin/training/new">
-                            "Train adapter"
-                        </a>
-                    }
-                }),
+            view! {
+                <a class="button" href="/admin/live">
+                    "Live tonight"
+                </a>
+                {(!first_time)
+                    .then(|| {
+                        view! {
+                            <a class="primary" href="/admin/training/new">
+                                "Train adapter"
+                            </a>
+                        }
+                    })}
+            },
         )}
         {unprotected(access)}
         {now(active, &queue, first_time)}

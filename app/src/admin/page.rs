@@ -8,11 +8,13 @@ use super::{
     access::AdminAccess,
     alerts::{AlertsPage, alerts},
     compare::{Comparison, compare},
+    comparisons::{Comparisons, comparisons},
     dataset::{DatasetPage, dataset},
     datasets::{Datasets, datasets},
     evaluation::{EvaluationPage, evaluation, evaluation_live},
     evaluations::{Evaluations, evaluations},
     fields::FormInput,
+    flags::{Flags, flags},
     frame::{Section, framed, head},
     gallery::{Gallery, gallery},
     gate::{Gate, gate},
@@ -22,6 +24,8 @@ use super::{
     overview::{Overview, overview},
     queue::{Queue, queue},
     sign_in::{SetUp, SignIn, local_only, set_up, sign_in},
+    suite::{SuitePage, suite},
+    tonight::{self, Tonight},
     training::{TrainingPage, live, training},
     training_form::{self, TrainingForm},
     trainings::{Trainings, trainings},
@@ -48,6 +52,8 @@ enum Content {
     Monitoring(Box<Monitoring>),
     Alerts(Box<AlertsPage>),
     Gallery(Gallery),
+    Flags(Flags),
+    Suite(SuitePage),
     Image(Box<ImagePage>),
     Versions(Versions),
     Version(Box<VersionPage>),
@@ -61,6 +67,8 @@ enum Content {
     Evaluation(Box<EvaluationPage>),
     VersionComparison(Box<VersionComparison>),
     Gate(Gate),
+    Comparisons(Comparisons),
+    Tonight(Tonight),
     Missing(String),
     Failed(ErrorKind, String),
 }
@@ -174,8 +182,8 @@ impl AdminPage {
 
     /// One evaluation. `flash`: message about the last action.
     pub async fn evaluation(studio: &Studio, id: &str, flash: Option<String>) -> Self {
-        let loaded = studio.evaluation(id).await;
-        Self::loaded(loaded, |detail| Content::Evaluation(Box::new(EvaluationPage { detail, flash })))
+        let loaded = load::evaluation(studio, id, flash).await;
+        Self::loaded(loaded, |data| Content::Evaluation(Box::new(data)))
     }
 
     /// Two versions over the same prompts. `query`: `left` and `right`, `name@vN` or empty for the base model.
@@ -188,6 +196,36 @@ impl AdminPage {
     /// The gate's settings. `form`: the input that was refused; `flash`: message about the last action.
     pub async fn gate(studio: &Studio, form: Option<FormInput>, flash: Option<String>) -> Self {
         Self::loaded(load::gate(studio, form, flash).await, Content::Gate)
+    }
+
+    /// Blind votes. `origin`: scheme and host of the request; `flash`: message about the last action.
+    pub async fn comparisons(studio: &Studio, origin: String, flash: Option<String>) -> Self {
+        Self::loaded(studio.comparisons().await, |comparisons| {
+            Content::Comparisons(Comparisons { comparisons, origin, flash })
+        })
+    }
+
+    /// From an empty dataset to a public link. `origin`: scheme and host of the request; `public`: whether others can reach
+    /// that host.
+    pub async fn tonight(studio: &Studio, origin: String, public: bool) -> Self {
+        Self::loaded(tonight::load(studio, origin, public).await, Content::Tonight)
+    }
+
+    /// Reported images. `flash`: message about the last action.
+    pub async fn flags(studio: &Studio, flash: Option<String>) -> Self {
+        Self::loaded(studio.flags().await, |flags| Content::Flags(Flags { flags, flash }))
+    }
+
+    /// The model's own suite. `form`: the input that was refused; `flash`: message about the last action.
+    pub async fn suite(studio: &Studio, form: Option<FormInput>, flash: Option<String>) -> Self {
+        Self::loaded(studio.suite().await, |(text, changed)| {
+            let form = form.unwrap_or_else(|| {
+                let mut form = FormInput::default();
+                form.set("suite", text);
+                form
+            });
+            Content::Suite(SuitePage { form, changed, flash })
+        })
     }
 
     /// For an unknown address.
@@ -225,6 +263,8 @@ impl AdminPage {
             Content::Monitoring(_) => "Monitoring".to_owned(),
             Content::Alerts(_) => "Alerts".to_owned(),
             Content::Gallery(_) => "Images".to_owned(),
+            Content::Flags(_) => "Reports".to_owned(),
+            Content::Suite(_) => "Suite".to_owned(),
             Content::Image(_) => "Image".to_owned(),
             Content::Versions(_) => "Versions".to_owned(),
             Content::Version(data) => data.listed.version.id(),
@@ -238,6 +278,8 @@ impl AdminPage {
             Content::Evaluation(data) => format!("{}, evaluation", data.detail.evaluation.version),
             Content::VersionComparison(_) => "Compare versions".to_owned(),
             Content::Gate(_) => "Gate settings".to_owned(),
+            Content::Comparisons(_) => "Blind votes".to_owned(),
+            Content::Tonight(_) => "Live tonight".to_owned(),
             Content::Missing(_) => "Page not found".to_owned(),
             Content::Failed(..) => "Request failed".to_owned(),
         }
@@ -281,6 +323,8 @@ pub fn admin_shell(page: AdminPage, style: String) -> impl IntoView {
         Content::Monitoring(data) => at(Section::Monitoring, monitoring(*data)),
         Content::Alerts(data) => at(Section::Monitoring, alerts(*data)),
         Content::Gallery(data) => at(Section::Images, gallery(data)),
+        Content::Flags(data) => at(Section::Images, flags(data)),
+        Content::Suite(data) => at(Section::Evaluation, suite(data)),
         Content::Image(data) => at(Section::Images, image(*data)),
         Content::Versions(data) => at(Section::Versions, versions(data)),
         Content::Version(data) => at(Section::Versions, version(*data)),
@@ -294,6 +338,8 @@ pub fn admin_shell(page: AdminPage, style: String) -> impl IntoView {
         Content::Evaluation(data) => at(Section::Evaluation, evaluation(*data)),
         Content::VersionComparison(data) => at(Section::Evaluation, compare_versions(*data)),
         Content::Gate(data) => at(Section::Evaluation, gate(data)),
+        Content::Comparisons(data) => at(Section::Evaluation, comparisons(data)),
+        Content::Tonight(data) => at(Section::Overview, tonight::tonight(data)),
         Content::Missing(sentence) => framed(None, signed_in, message("Page not found", sentence)),
         Content::Failed(_, sentence) => framed(None, signed_in, message("Request failed", sentence)),
     };

@@ -13,7 +13,7 @@ pub(super) fn now() -> i64 {
 }
 
 /// How long ago, with the exact time on hover.
-pub(super) fn ago(then: i64) -> AnyView {
+pub(crate) fn ago(then: i64) -> AnyView {
     let exact = exact(then);
     view! {
         <time datetime=exact.replace(' ', "T") + "Z" title=format!("{exact} UTC")>

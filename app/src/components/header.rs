@@ -34,6 +34,9 @@ pub(crate) fn Header(
                 {model}
             </span>
             <span class="bar-end">
+                <a class="quiet history-link" href="/history">
+                    "History"
+                </a>
                 <a class="quiet" href="/adapters">
                     "Adapters"
                 </a>

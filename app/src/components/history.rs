@@ -24,6 +24,11 @@ pub(crate) fn History() -> ErasedView {
                 <LiveTile />
                 <Tiles images=page.workspace.history />
                 <More />
+                <li>
+                    <a class="older" href="/history">
+                        "All images"
+                    </a>
+                </li>
             </ul>
         </section>
     }

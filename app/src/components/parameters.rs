@@ -266,6 +266,7 @@ fn Actions(shown: ImageRecord) -> ErasedView {
     let address = format!("/?{}", form::encode(&FormValues::of_spec(&spec)));
     let reuse = Box::new(move || page.reuse(spec.clone().into(), "Parameters loaded."));
     let onwards = continue_address(&shown);
+    let rate = format!("/history/{}/{}", shown.generation, shown.index);
     let kept = shown.clone();
     let go_on = Box::new(move || page.continue_from(&kept));
     let file = format!("{}-{}.png", shown.recipe.model, shown.recipe.spec.seed);
@@ -302,6 +303,9 @@ fn Actions(shown: ImageRecord) -> ErasedView {
                 <Drawing icon=Icon::Start />
                 "Send to img2img"
             </Link>
+            <a class="button" href=rate>
+                "Rate or share"
+            </a>
         </div>
     }
     .erase()

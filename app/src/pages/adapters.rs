@@ -25,7 +25,7 @@ pub(crate) struct AdapterData {
 
 /// The bar at the top of a page without a script.
 #[component]
-fn Bar() -> impl IntoView {
+pub(super) fn Bar() -> impl IntoView {
     view! {
         <header class="bar">
             <h1>
@@ -37,6 +37,9 @@ fn Bar() -> impl IntoView {
             <nav class="bar-end" aria-label="Pages">
                 <a class="quiet" href="/">
                     "Studio"
+                </a>
+                <a class="quiet" href="/history">
+                    "History"
                 </a>
                 <a class="quiet" href="/adapters">
                     "Adapters"
