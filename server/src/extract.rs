@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     error::{Problem, ProblemKind, unknown_address},
+    layers::client::Arrival,
     nulls::without_nulls,
 };
 
@@ -152,6 +153,21 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryOf<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Query(value) = Query::<T>::from_request_parts(parts, state).await?;
         Ok(Self(value))
+    }
+}
+
+/// Scheme and host by which the browser reached the server, `https://example.org`; empty where no host was named.
+#[derive(Debug)]
+pub(crate) struct OriginOf(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for OriginOf {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let Some(Arrival { https, host: Some(host), .. }) = parts.extensions.get::<Arrival>() else {
+            return Ok(Self(String::new()));
+        };
+        Ok(Self(format!("{}://{host}", if *https { "https" } else { "http" })))
     }
 }
 

@@ -44,8 +44,13 @@ pub(crate) async fn studio(State(state): State<AppState>, request: Request) -> R
     let client = request.extensions().get::<Client>().cloned().unwrap_or_default();
     let query = request.uri().query().unwrap_or_default();
     let warning = flash::read(request.headers());
-    let is_shown = warning.is_some();
     let document = Document::studio(&state.studio, &client, query, warning).await;
+    show_once(state, document, request).await
+}
+
+/// A page that shows the sentences of the request's cookie, which is used up by it.
+pub(crate) async fn show_once(state: AppState, document: Document, request: Request) -> Response {
+    let is_shown = flash::read(request.headers()).is_some();
     let mut response = show(state, document, request).await;
     if is_shown {
         flash::clear(&mut response);
@@ -53,8 +58,13 @@ pub(crate) async fn studio(State(state): State<AppState>, request: Request) -> R
     response
 }
 
-async fn show(state: AppState, document: Document, request: Request) -> Response {
-    let status = document.problem().map_or(StatusCode::OK, |kind| ProblemKind::from(kind).status());
+/// A page with the status of its problem, if it has one.
+pub(crate) async fn show(state: AppState, document: Document, request: Request) -> Response {
+    let status = match document.problem() {
+        Some(kind) => ProblemKind::from(kind).status(),
+        None if !document.field_errors().is_empty() => StatusCode::UNPROCESSABLE_ENTITY,
+        None => StatusCode::OK,
+    };
     let style = state.site.style().to_owned();
     render::render(state, request, status, move || shell(document.clone(), style.clone())).await
 }

@@ -28,12 +28,14 @@ use crate::{
     addresses::{Address, Addresses, BodyLimit, Who},
     admin::{api as admin_api, guard, pages as admin_pages},
     api::{
-        adapters, deletion, embeddings, events, generations, images, model, openapi, recipe, tokens, uploads,
+        adapters, deletion, embeddings, events, generations, history, images, model, openapi, recipe, shares,
+        tokens, uploads,
     },
-    error, form_post, hub_api,
+    error, form_post, history_pages, hub_api,
     layers::{body, client, deadline, headers, host, log, origin, visitor},
-    metrics, pages,
+    metrics, pages, share_pages,
     state::AppState,
+    vote_pages,
 };
 
 /// The list. An address that is not here does not exist.
@@ -55,6 +57,19 @@ fn list() -> Addresses {
         // The studio's form without JavaScript. `/make`: that of pages that were loaded before the address changed.
         .page("POST", "/generate", post(form_post::submit_form), Anyone, Form)
         .page("POST", "/make", post(form_post::submit_form), Anyone, Form)
+        .page("GET, POST", "/history", get(history_pages::list).post(history_pages::change), Owner, Small)
+        .page("POST", "/history/zip", post(history_pages::zip), Owner, Small)
+        .page("GET, POST", "/history/{id}/{index}", get(history_pages::card).post(history_pages::change_one), Owner, Small)
+        // Shared images, and the studio with one version chosen.
+        .page("GET, POST", "/p/{hash}", get(share_pages::shared).post(share_pages::report), Anyone, Small)
+        .page("GET", "/p/{hash}/image.png", get(share_pages::image), Anyone, Empty)
+        .page("GET", "/p/{hash}/qr.svg", get(share_pages::shared_qr), Anyone, Empty)
+        .page("GET, POST", "/try/{name}", get(share_pages::try_version).post(share_pages::generate), Anyone, Small)
+        .page("GET", "/try/{name}/qr.svg", get(share_pages::try_qr), Anyone, Empty)
+        // Blind votes, for whoever has the link.
+        .page("GET, POST", "/vote/{token}", get(vote_pages::ballot).post(vote_pages::vote), Anyone, Small)
+        .page("GET", "/vote/{token}/qr.svg", get(vote_pages::code), Anyone, Empty)
+        .page("GET", "/vote/{token}/{pair}/{side}", get(vote_pages::image), Anyone, Empty)
         // The page's style, scripts and images: whatever the site has.
         .elsewhere("GET", "/{file}", Anyone, Empty)
 
@@ -75,7 +90,12 @@ fn list() -> Addresses {
         .api(routes!(images::read), Anyone, Empty)
         .api(routes!(deletion::generation), Owner, Empty)
         .api(routes!(deletion::image), Owner, Empty)
-        .api(routes!(deletion::history), Owner, Empty)
+        .api(routes!(history::search, deletion::history), Owner, Empty)
+        .api(routes!(history::zip), Owner, Small)
+        .api(routes!(history::rate), Owner, Small)
+        .api(routes!(history::flag), Anyone, Small)
+        .api(routes!(shares::share, shares::unshare), Owner, Small)
+        .api(routes!(shares::read), Anyone, Empty)
         .api(routes!(uploads::upload), Anyone, Upload)
         .api(routes!(recipe::recipe), Anyone, Png)
         .api(routes!(tokens::tokens), Anyone, Small)
@@ -102,10 +122,13 @@ fn list() -> Addresses {
 
         // The admin's pages and their forms.
         .page("GET", "/admin", get(admin_pages::overview::overview), Admin, Empty)
+        .page("GET", "/admin/live", get(admin_pages::overview::tonight), Admin, Empty)
         .page("GET, POST", "/admin/queue", get(admin_pages::queue::show).post(admin_pages::queue::change), Admin, Small)
         .page("GET", "/admin/monitoring", get(admin_pages::monitoring::show), Admin, Empty)
         .page("GET, POST", "/admin/monitoring/alerts", get(admin_pages::alerts::show).post(admin_pages::alerts::change), Admin, Small)
         .page("GET, POST", "/admin/images", get(admin_pages::control::images).post(admin_pages::control::change_images), Admin, Small)
+        .page("GET, POST", "/admin/flags", get(admin_pages::flags::list).post(admin_pages::flags::change), Admin, Small)
+        .page("GET, POST", "/admin/suite", get(admin_pages::flags::suite).post(admin_pages::flags::set_suite), Admin, Captions)
         .page("GET", "/admin/images/{hash}", get(admin_pages::control::image), Admin, Empty)
         .page("GET, POST", "/admin/versions", get(admin_pages::versions::list).post(admin_pages::versions::change), Admin, Small)
         .page("GET, POST", "/admin/versions/{id}", get(admin_pages::versions::show).post(admin_pages::versions::change_one), Admin, Small)
@@ -123,6 +146,7 @@ fn list() -> Addresses {
         .page("GET", "/admin/evaluations/compare", get(admin_pages::evaluations::compare), Admin, Empty)
         .page("GET, POST", "/admin/evaluations/{id}", get(admin_pages::evaluations::show).post(admin_pages::evaluations::act), Admin, Small)
         .page("GET", "/admin/evaluations/{id}/live", get(admin_pages::evaluations::live), Admin, Empty)
+        .page("GET, POST", "/admin/comparisons", get(admin_pages::comparisons::list).post(admin_pages::comparisons::change), Admin, Small)
         .page("GET, POST", "/admin/gate", get(admin_pages::evaluations::gate).post(admin_pages::evaluations::set_gate), Admin, Small)
 
         // The admin's API: queue, images, versions.
@@ -140,6 +164,10 @@ fn list() -> Addresses {
         .api(routes!(admin_api::control::delete_image), Admin, Empty)
         .api(routes!(admin_api::control::delete_generation), Admin, Empty)
         .api(routes!(admin_api::control::delete_visitor), Admin, Empty)
+        .api(routes!(admin_api::flags::list), Admin, Empty)
+        .api(routes!(admin_api::flags::dismiss), Admin, Empty)
+        .api(routes!(admin_api::flags::add_to_suite), Admin, Empty)
+        .api(routes!(admin_api::flags::suite, admin_api::flags::set_suite), Admin, Small)
         .api(routes!(admin_api::control::versions), Admin, Empty)
         .api(routes!(admin_api::control::change_version, admin_api::control::delete_version), Admin, Small)
         // The registry.
@@ -176,6 +204,8 @@ fn list() -> Addresses {
         .api(routes!(admin_api::evaluations::read, admin_api::evaluations::cancel), Admin, Empty)
         .api(routes!(admin_api::evaluations::rerun), Admin, Empty)
         .api(routes!(admin_api::evaluations::events), Admin, Empty)
+        .api(routes!(admin_api::comparisons::list, admin_api::comparisons::create), Admin, Small)
+        .api(routes!(admin_api::comparisons::close), Admin, Empty)
         .api(routes!(admin_api::evaluations::gate, admin_api::evaluations::set_gate), Admin, Small)
 }
 

@@ -2,10 +2,12 @@
 //! happens before any of this is reached, for everything under `/admin`.
 
 pub(crate) mod alerts;
+pub(crate) mod comparisons;
 pub(crate) mod control;
 pub(crate) mod datasets;
 pub(crate) mod evaluations;
 pub(crate) mod files;
+pub(crate) mod flags;
 pub(crate) mod follow;
 pub(crate) mod jobs;
 pub(crate) mod lineage;

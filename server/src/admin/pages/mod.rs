@@ -7,6 +7,8 @@ pub(crate) mod control;
 pub(crate) mod datasets;
 pub(crate) mod evaluations;
 pub(crate) mod monitoring;
+pub(crate) mod comparisons;
+pub(crate) mod flags;
 pub(crate) mod overview;
 pub(crate) mod queue;
 pub(crate) mod sign_in;

@@ -1,0 +1,135 @@
+//! Pages for whoever has their link: a shared image, and the studio with one version chosen.
+
+use adire_app::{Document, FormPost, submit_form_post};
+use adire_studio::StudioError;
+use axum::{
+    Form,
+    extract::{Request, State, rejection::FormRejection},
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Redirect, Response},
+};
+
+use crate::{
+    error::{Problem, ProblemKind},
+    extract::{ClientOf, OriginOf, Segment},
+    flash, pages, qr,
+    site::matches_etag,
+    state::AppState,
+};
+
+type Fields = Result<Form<Vec<(String, String)>>, FormRejection>;
+
+fn fields(form: Fields) -> Result<Vec<(String, String)>, Problem> {
+    form.map(|Form(pairs)| pairs).map_err(|rejection| {
+        let sentence = format!("The form could not be read: {}.", rejection.body_text());
+        Problem::new(ProblemKind::Unreadable, sentence)
+    })
+}
+
+fn get<'f>(pairs: &'f [(String, String)], name: &str) -> &'f str {
+    pairs.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str())
+}
+
+/// The page of a shared image.
+pub(crate) async fn shared(
+    State(state): State<AppState>,
+    Segment(hash): Segment,
+    OriginOf(origin): OriginOf,
+    request: Request,
+) -> Response {
+    let flash = flash::read(request.headers());
+    let document = Document::shared(&state.studio, &hash, origin, flash).await;
+    pages::show_once(state, document, request).await
+}
+
+/// Reports a shared image.
+pub(crate) async fn report(
+    State(state): State<AppState>,
+    Segment(hash): Segment,
+    ClientOf(client): ClientOf,
+    form: Fields,
+) -> Result<Response, Problem> {
+    let pairs = fields(form)?;
+    let said = match state.studio.flag_shared(&hash, get(&pairs, "reason"), &client).await {
+        Ok(()) => "Reported to the admin.".to_owned(),
+        Err(error @ (StudioError::Invalid(_) | StudioError::UploadQuota { .. })) => error.to_string(),
+        Err(error) => return Err(error.into()),
+    };
+    // It is shared, so its name is a hash.
+    let mut response = Redirect::to(&format!("/p/{hash}")).into_response();
+    flash::set(&mut response, &[said]);
+    Ok(response)
+}
+
+/// The file of a shared image, without texts.
+pub(crate) async fn image(
+    State(state): State<AppState>,
+    Segment(hash): Segment,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    // Read before answering 304: a share that has ended must not look as if it went on.
+    let file = state.studio.shared_file(&hash).await?;
+    let etag = HeaderValue::try_from(format!("\"{hash}\"")).map_err(Problem::internal)?;
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    let is_known = matches_etag(&request, &etag);
+    headers.insert(header::ETAG, etag);
+    if is_known {
+        return Ok((axum::http::StatusCode::NOT_MODIFIED, headers).into_response());
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/png"));
+    Ok((headers, file).into_response())
+}
+
+/// The QR code of a shared image's page.
+pub(crate) async fn shared_qr(
+    State(state): State<AppState>,
+    Segment(hash): Segment,
+    OriginOf(origin): OriginOf,
+) -> Result<Response, Problem> {
+    state.studio.shared_image(&hash).await?;
+    qr::answer(&format!("{origin}/p/{hash}"))
+}
+
+/// The studio with one version chosen.
+pub(crate) async fn try_version(
+    State(state): State<AppState>,
+    Segment(name): Segment,
+    OriginOf(origin): OriginOf,
+    request: Request,
+) -> Response {
+    let document = Document::try_version(&state.studio, &name, origin).await;
+    pages::show(state, document, request).await
+}
+
+/// Generates an image with that version.
+pub(crate) async fn generate(
+    State(state): State<AppState>,
+    Segment(name): Segment,
+    ClientOf(client): ClientOf,
+    form: Fields,
+) -> Result<Response, Problem> {
+    let pairs = fields(form)?;
+    let version = state.studio.linkable_version(&name).await?;
+    let mut prompt = get(&pairs, "prompt").trim().to_owned();
+    let trigger = version.trigger.trim();
+    if !trigger.is_empty() && !prompt.to_lowercase().contains(&trigger.to_lowercase()) {
+        let between = if prompt.is_empty() { "" } else { ", " };
+        prompt = format!("{prompt}{between}{trigger}");
+    }
+    let mut post = FormPost::default();
+    post.field("prompt", prompt);
+    post.field("adapters[0][name]", version.id());
+    post.field("adapters[0][strength]", "1".to_owned());
+    Ok(Redirect::to(&submit_form_post(&state.studio, &client, post).await).into_response())
+}
+
+/// The QR code of that page.
+pub(crate) async fn try_qr(
+    State(state): State<AppState>,
+    Segment(name): Segment,
+    OriginOf(origin): OriginOf,
+) -> Result<Response, Problem> {
+    state.studio.linkable_version(&name).await?;
+    qr::answer(&format!("{origin}/try/{name}"))
+}
