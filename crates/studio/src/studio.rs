@@ -1,10 +1,10 @@
 //! The studio's public API: everything the server and the page call.
 
 mod alerts;
+mod comparisons;
 mod datasets;
 mod evaluations;
 mod figures;
-mod comparisons;
 mod history;
 mod import;
 mod lineage;

@@ -3,12 +3,12 @@
 //! page with 422, the values kept and the reasons beside the fields.
 
 pub(crate) mod alerts;
+pub(crate) mod comparisons;
 pub(crate) mod control;
 pub(crate) mod datasets;
 pub(crate) mod evaluations;
-pub(crate) mod monitoring;
-pub(crate) mod comparisons;
 pub(crate) mod flags;
+pub(crate) mod monitoring;
 pub(crate) mod overview;
 pub(crate) mod queue;
 pub(crate) mod sign_in;
