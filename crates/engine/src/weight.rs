@@ -39,6 +39,14 @@ impl Parameter {
     }
 }
 
+/// Set in versions that are names of changes, not numbers that count up.
+const NAMED: u64 = 1 << 63;
+
+/// Whether a weight may have that version again, with the same values.
+pub(crate) fn recurs(version: u64) -> bool {
+    version == 0 || version & NAMED != 0
+}
+
 /// Keeps values of weights in another form than tensors, such as packed for a product.
 pub(crate) trait Store: std::fmt::Debug + Send + Sync {
     /// The values of one of its weights, in the order of a tensor's.
@@ -164,9 +172,10 @@ impl Weight {
     }
 
     /// Makes the effective weight the base plus `changes`, f32 on the CPU. What is stored adds them up in its own form.
-    pub(crate) fn set_changes(&mut self, changes: Vec<LowRank>) {
+    /// Equal changes have equal names.
+    pub(crate) fn set_changes(&mut self, changes: Vec<LowRank>, name: u64) {
         self.effective = Some(Values::Sum(changes.into()));
-        self.version = VERSIONS.fetch_add(1, Ordering::Relaxed);
+        self.version = name | NAMED;
     }
 
     /// The changes that the effective weight still is to be made of.

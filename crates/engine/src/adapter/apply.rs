@@ -1,6 +1,9 @@
 //! Applying adapters to a model, with receipts.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use candle_core::{DType, Device, Tensor};
 
@@ -84,6 +87,7 @@ pub fn apply_each(adapters: &[(&Adapter, Strength)], visit: &mut Visit<'_>) -> R
         let base = if takes_factors { None } else { Some(weight.base()?) };
         let norm = weight.norm()?;
         let (mut sum, mut factors): (Option<Tensor>, Vec<LowRank>) = (None, Vec::new());
+        let mut name = DefaultHasher::new();
         for (index, module) in changes {
             let (layer, strength) = (&module.layer, adapters[*index].1.of(component));
             let change = match (&base, layer.factors()) {
@@ -92,6 +96,7 @@ pub fn apply_each(adapters: &[(&Adapter, Strength)], visit: &mut Visit<'_>) -> R
                 (None, Some((down, up))) => {
                     let scale = layer.scale * strength;
                     let plain = |factor: &Tensor| factor.to_device(&Device::Cpu)?.to_dtype(DType::F32);
+                    (adapters[*index].0.hash.as_str(), scale.to_bits()).hash(&mut name);
                     factors.push(LowRank { down: plain(down)?, up: plain(up)?, scale });
                     layer.product_norm(down, up)? * scale.abs()
                 }
@@ -125,7 +130,7 @@ pub fn apply_each(adapters: &[(&Adapter, Strength)], visit: &mut Visit<'_>) -> R
         if factors.is_empty() {
             weight.set_delta(sum.as_ref())
         } else {
-            weight.set_changes(factors);
+            weight.set_changes(factors, name.finish());
             Ok(())
         }
     });

@@ -8,13 +8,15 @@
 //!
 //! `op` says what a plan consists of, `build` collects it, `place` puts the buffers into the arena; `unet`, `vae`
 //! and `text` write the models' lists, of `blocks`; `run` walks along a list by an `arithmetic`: `packed` is that of
-//! `adire-kernels`, `reference` a plain one, the oracle of the tests; `parameters` holds the weights; `model`,
+//! `adire-kernels`, `reference` a plain one, the oracle of the tests; `parameters` holds the weights, `held` those of
+//! earlier adapters; `model`,
 //! `codec` and `words` are the UNet, the autoencoder and the text encoder that compute by plans, where `switch` allows it. Knows no schedule, no guidance and no files.
 
 mod arithmetic;
 mod blocks;
 mod build;
 mod codec;
+mod held;
 mod model;
 mod op;
 mod packed;

@@ -13,12 +13,22 @@ use rayon::prelude::*;
 
 use super::{
     arithmetic::Arithmetic,
+    held::Held,
     op::{MatrixSpec, Plan, VectorSpec},
 };
-use crate::{EngineError, Parameter, ParameterVisitor, Result, Weight, ops::floats, weight::Store};
+use crate::{
+    EngineError, Parameter, ParameterVisitor, Result, Weight,
+    ops::floats,
+    weight::{self, Store},
+};
 
 /// Most layers in one matrix whose tensors are given up: unpacking one layer unpacks all.
 const MOST_PARTS: usize = 3;
+
+/// Results for adapters that are no longer in effect are held up to this part of the base's bytes,
+const HELD_PART: usize = 8;
+/// or up to this many bytes.
+const HELD_LEAST: usize = 64 << 20;
 
 /// A parameter's module and kind.
 type Key = (String, Parameter);
@@ -64,6 +74,11 @@ impl<A: Arithmetic> Packed<A> {
             *end += rows * row;
             Some(*end)
         })
+    }
+
+    /// Bytes of its numbers.
+    fn bytes(&self) -> usize {
+        self.ends().last().unwrap_or(0) * size_of::<f32>()
     }
 
     /// Packs `parts`.
@@ -112,6 +127,7 @@ impl<A: Arithmetic> Store for Packed<A> {
 /// A matrix of the base, and what adapters make of it: the versions of its parts, and the result.
 #[derive(Debug)]
 struct Matrix<A: Arithmetic> {
+    keys: Vec<Key>,
     base: Arc<Packed<A>>,
     effective: Option<(Vec<u64>, Arc<Packed<A>>)>,
 }
@@ -121,6 +137,8 @@ struct Matrix<A: Arithmetic> {
 pub(super) struct Parameters<A: Arithmetic> {
     matrices: Vec<Matrix<A>>,
     vectors: Vec<(Vec<u64>, Vec<f32>)>,
+    /// Results for adapters that were in effect before.
+    held: Held<Arc<Packed<A>>>,
 }
 
 impl<A: Arithmetic> Parameters<A> {
@@ -162,8 +180,14 @@ impl<A: Arithmetic> Parameters<A> {
             let missing = || EngineError::Request(format!("the model lacks {:?}", packed.spec.parts));
             packed.fill(&parts.ok_or_else(missing)?)
         })?;
-        let matrices = matrices.into_iter().map(|base| Matrix { base, effective: None }).collect();
-        let mut this = Self { matrices, vectors };
+        let bytes: usize = matrices.iter().map(|packed| packed.bytes()).sum();
+        let matrix = |base: Arc<Packed<A>>| {
+            let keys = base.spec.parts.iter().map(|path| (path.clone(), Parameter::Weight)).collect();
+            Matrix { keys, base, effective: None }
+        };
+        let matrices = matrices.into_iter().map(matrix).collect();
+        let held = Held::new((bytes / HELD_PART).max(HELD_LEAST));
+        let mut this = Self { matrices, vectors, held };
         this.update(plan, visit)?;
         Ok(this)
     }
@@ -171,8 +195,43 @@ impl<A: Arithmetic> Parameters<A> {
     /// Packs again what has changed since, by adapters or in training, and says whether anything has.
     pub(super) fn update(&mut self, plan: &Plan, visit: &mut Visit<'_>) -> Result<bool> {
         let weights = weights(visit)?;
-        let changed = self.matrices.par_iter_mut().map(|matrix| matrix.update(&weights));
-        let mut changed = changed.collect::<Result<Vec<_>>>()?.contains(&true);
+        let mut changed = false;
+        let mut missing = Vec::new();
+        for (i, matrix) in self.matrices.iter_mut().enumerate() {
+            let wanted = versions(matrix.keys.iter(), &weights)?;
+            let is_base = wanted.iter().all(|version| *version == 0);
+            match matrix.effective.take() {
+                None if is_base => continue,
+                Some((known, packed)) if known == wanted => {
+                    matrix.effective = Some((known, packed));
+                    continue;
+                }
+                Some((known, packed)) if known.iter().all(|version| weight::recurs(*version)) => {
+                    let bytes = packed.bytes();
+                    self.held.put(i, known, packed, bytes);
+                }
+                _ => {}
+            }
+            changed = true;
+            if is_base {
+                continue;
+            }
+            match self.held.take(i, &wanted) {
+                Some(packed) => matrix.effective = Some((wanted, packed)),
+                None => missing.push((i, wanted)),
+            }
+        }
+        // What leaves makes room for what comes.
+        let spare: HashMap<usize, Arc<Packed<A>>> = self.held.shrink().into_iter().collect();
+        let spare = Mutex::new(spare);
+        let made = missing.into_par_iter().map(|(i, wanted)| {
+            let before = spare.lock().unwrap_or_else(PoisonError::into_inner).remove(&i);
+            let before = before.and_then(|packed| Arc::into_inner(packed)?.matrix.into_inner());
+            Ok((i, wanted, self.matrices[i].make(&weights, before)?))
+        });
+        for (i, wanted, packed) in made.collect::<Result<Vec<_>>>()? {
+            self.matrices[i].effective = Some((wanted, packed));
+        }
         for (known, spec) in self.vectors.iter_mut().zip(&plan.vectors) {
             if known.0 != versions(spec.parts.iter().flatten(), &weights)? {
                 *known = vector(spec, &weights)?;
@@ -202,7 +261,7 @@ impl<A: Arithmetic> Parameters<A> {
     }
 
     pub(super) fn matrix(&self, i: usize) -> &A::Matrix {
-        let Matrix { base, effective } = &self.matrices[i];
+        let Matrix { base, effective, .. } = &self.matrices[i];
         let packed = effective.as_ref().map_or(base, |(_, packed)| packed);
         packed.matrix.get().expect("filled when it was made")
     }
@@ -213,40 +272,24 @@ impl<A: Arithmetic> Parameters<A> {
 }
 
 impl<A: Arithmetic> Matrix<A> {
-    fn update(&mut self, weights: &Weights) -> Result<bool> {
-        let keys: Vec<Key> =
-            self.base.spec.parts.iter().map(|path| (path.clone(), Parameter::Weight)).collect();
-        let found = versions(keys.iter(), weights)?;
-        if found.iter().all(|version| *version == 0) {
-            return Ok(self.effective.take().is_some());
-        }
-        if self.effective.as_ref().is_some_and(|(known, _)| *known == found) {
-            return Ok(false);
-        }
-        let before =
-            self.effective.take().and_then(|(_, packed)| Arc::into_inner(packed)?.matrix.into_inner());
+    /// The matrix of the effective weights, in the memory of `before` if that is possible.
+    fn make(&self, weights: &Weights, before: Option<A::Matrix>) -> Result<Arc<Packed<A>>> {
         let packed = Packed::new(self.base.arithmetic, &self.base.spec, self.base.rows.clone());
-        match self.merged(&keys, weights, before)? {
+        match self.merged(weights, before)? {
             Some(matrix) => drop(packed.matrix.set(matrix)),
             None => {
-                let parts = keys.iter().map(|key| find(key, weights)?.merged());
+                let parts = self.keys.iter().map(|key| find(key, weights)?.merged());
                 packed.fill(&parts.collect::<Result<Vec<_>>>()?)?;
             }
         }
-        self.effective = Some((found, packed));
-        Ok(true)
+        Ok(packed)
     }
 
     /// The base with low-rank changes, in the memory of `before` if there is some; `None` where there are others.
-    fn merged(
-        &self,
-        keys: &[Key],
-        weights: &Weights,
-        before: Option<A::Matrix>,
-    ) -> Result<Option<A::Matrix>> {
+    fn merged(&self, weights: &Weights, before: Option<A::Matrix>) -> Result<Option<A::Matrix>> {
         let Some(base) = self.base.matrix.get() else { return Ok(None) };
         let (mut changes, mut first) = (Vec::new(), 0);
-        for (key, rows) in keys.iter().zip(&self.base.rows) {
+        for (key, rows) in self.keys.iter().zip(&self.base.rows) {
             let weight = find(key, weights)?;
             match weight.changes() {
                 Some(found) => changes.extend(found.iter().map(|change| (first..first + rows, change))),

@@ -125,7 +125,7 @@ fn changes_come_and_go() {
                 let down = random(&[&[3], &dims[1..]].concat(), 1);
                 let up = random(&[&[dims[0], 3], &vec![1; dims.len() - 2][..]].concat(), 2);
                 let first = LowRank { down, up, scale };
-                weight.set_changes(vec![LowRank { scale: 0.01, ..first.clone() }, first]);
+                weight.set_changes(vec![LowRank { scale: 0.01, ..first.clone() }, first], scale.to_bits());
             }
             Ok(())
         })
