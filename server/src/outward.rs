@@ -20,24 +20,13 @@ const WHOLE: Duration = Duration::from_secs(30);
 
 /// An agent for short requests. `allowed`: hosts that may have private addresses.
 pub(crate) fn agent(allowed: &[String]) -> Agent {
-    with_timeouts(allowed, Some(WHOLE), None)
-}
-
-/// An agent whose requests may last, as long as bytes flow. `silence`: how long none may.
-pub(crate) fn patient_agent(allowed: &[String], silence: Duration) -> Agent {
-    with_timeouts(allowed, None, Some(silence))
-}
-
-fn with_timeouts(allowed: &[String], whole: Option<Duration>, silence: Option<Duration>) -> Agent {
     let config = Agent::config_builder()
         .max_redirects(0)
         .http_status_as_error(false)
         // A proxy of the environment would resolve names itself.
         .proxy(None)
         .timeout_connect(Some(CONNECT))
-        .timeout_global(whole)
-        .timeout_recv_response(silence)
-        .timeout_per_read(silence)
+        .timeout_global(Some(WHOLE))
         .user_agent(concat!("adire/", env!("CARGO_PKG_VERSION")))
         .build();
     let allowed = allowed.iter().map(|host| host.to_ascii_lowercase()).collect();

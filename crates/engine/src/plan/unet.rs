@@ -168,7 +168,8 @@ fn time_stage(b: &mut Builder, config: &UNetConfig, width: usize) -> (View, View
     for name in ["linear_1", "linear_2"] {
         let path = format!("time_embedding.{name}");
         let y = b.kept(1, (1, 1), embedding, 0);
-        let (matrix, bias) = (b.linear(&[path.clone()], x.channels, embedding), Some(b.bias(&path)));
+        let (matrix, bias) =
+            (b.linear(std::slice::from_ref(&path), x.channels, embedding), Some(b.bias(&path)));
         let activation = Some(config.act_fn);
         b.push_to(Stage::Time, Op::Linear { x, matrix, bias, activation, residual: None, y }, 1);
         x = y;
