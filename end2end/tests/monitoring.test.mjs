@@ -62,7 +62,10 @@ test('an admin reads the figures of all generations and of one version', async (
   await noSeriousProblems(admin);
   await screenshot(admin, 'admin-monitoring-phone');
 
-  const metrics = await admin.request.get(`${server.url}/metrics`);
+  // Browsers send the session's cookie to /admin only.
+  const cookies = await admin.context().cookies(`${server.url}/admin`);
+  const cookie = cookies.map(({ name, value }) => `${name}=${value}`).join('; ');
+  const metrics = await fetch(`${server.url}/metrics`, { headers: { cookie } });
   assert.match(await metrics.text(), /^adire_generations_total\{version="adire@v1",outcome="done"\} 2/m);
   assert.equal((await fetch(`${server.url}/metrics`)).status, 401);
   assert.deepEqual(admin.complaints, []);

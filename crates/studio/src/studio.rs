@@ -421,10 +421,11 @@ impl Studio {
         // so streams can end; nobody asks the worker any more, so it can end; nobody writes any more, so the
         // database and the folder can be let go.
         shared.work.close();
-        tasks.gc_task.abort();
-        tasks.checker.abort();
-        tasks.uptime.abort();
-        tasks.alerts.abort();
+        for task in [tasks.gc_task, tasks.checker, tasks.uptime, tasks.alerts] {
+            task.abort();
+            // Once it is gone, so is what it held of the database.
+            let _ = task.await;
+        }
         if let Err(error) = tasks.scheduler.await {
             tracing::error!(%error, "the scheduler ended badly");
         }

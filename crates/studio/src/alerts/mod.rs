@@ -73,7 +73,7 @@ struct Finding {
 
 /// Looks at the rules until the studio closes.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let mut clock = tokio::time::interval(BEAT);
+    let mut clock = tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT);
     loop {
         clock.tick().await;
         if let Err(error) = look(&shared, now()).await {

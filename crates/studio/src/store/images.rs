@@ -2,7 +2,7 @@
 
 use adire_protocol::{GalleryImage, ImageRecord, Recipe};
 
-use super::{Store, decode, encode, history, jobs::forget_attempts, sql, sql::storable, stats, storage};
+use super::{Store, decode, encode, jobs::forget_attempts, searchable, sql, sql::storable, stats, storage};
 use crate::{
     StudioError,
     job::{Lease, WriteError},
@@ -96,7 +96,7 @@ impl Store {
         .execute(&mut *change)
         .await
         .map_err(storage)?;
-        history::insert(&mut change, image, visitor).await?;
+        searchable::insert(&mut change, image, visitor).await?;
         for used in &image.recipe.spec.adapters {
             sqlx::query(
                 "INSERT INTO image_adapters (generation, position, version, created_at) VALUES ($1, $2, $3, $4) \
