@@ -184,10 +184,18 @@ pub(crate) async fn totals(shared: &Shared) -> Result<Vec<Total>, StudioError> {
     Ok(rows.into_iter().map(total).collect())
 }
 
-/// Notes at intervals that this server is up, until the studio closes.
-pub(crate) async fn note_uptime(shared: Arc<Shared>) {
+/// Notes the start, before anything can end the studio again; gives the name of this span of uptime.
+pub(crate) async fn note_start(shared: &Shared) -> String {
     let id = Uuid::now_v7().to_string();
-    let mut clock = tokio::time::interval(BEAT);
+    if let Err(error) = shared.store.note_uptime(&id, shared.started_at, now()).await {
+        tracing::warn!(%error, "uptime was not noted");
+    }
+    id
+}
+
+/// Notes at intervals that this server is up, until the studio closes.
+pub(crate) async fn note_uptime(shared: Arc<Shared>, id: String) {
+    let mut clock = tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT);
     loop {
         clock.tick().await;
         if let Err(error) = shared.store.note_uptime(&id, shared.started_at, now()).await {

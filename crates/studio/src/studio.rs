@@ -186,7 +186,8 @@ impl Studio {
         let keeper = tokio::spawn(work::keep(shared.clone()));
         let gc_task = tokio::spawn(gc::run(shared.clone()));
         let checker = tokio::spawn(production::check_all(shared.clone()));
-        let uptime = tokio::spawn(monitoring::note_uptime(shared.clone()));
+        let span = monitoring::note_start(&shared).await;
+        let uptime = tokio::spawn(monitoring::note_uptime(shared.clone(), span));
         let alerts = tokio::spawn(crate::alerts::run(shared.clone()));
         let tasks = TaskHandles { scheduler, keeper, gc_task, uptime, alerts, checker, worker: thread };
         Ok(Self { inner: Arc::new(Inner { shared, tasks: Mutex::new(Some(tasks)) }) })
