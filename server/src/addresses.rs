@@ -16,7 +16,7 @@ pub enum Who {
     /// The visitor whose generations and images are meant, known by their cookie; for anyone else there are none, or the
     /// answer is 403.
     Owner,
-    /// The admin, whoever has the metrics token, and this machine where `--metrics` allows that.
+    /// The admin, holders of the metrics token, and this machine where `--metrics` allows that.
     Scraper,
     /// Whoever can sign in: it needs a password or the printed link.
     SignIn,

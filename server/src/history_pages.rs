@@ -117,14 +117,14 @@ pub(crate) async fn change(
     }
     let images = form.images()?;
     if let Err(error) = studio.check_selection(&images) {
-        return Ok(said(&back, &error.to_string()));
+        return Ok(answer_with(&back, &error.to_string()));
     }
     match form.get("action") {
         Some("star") => {
             for image in &images {
                 star(studio, &client, image, true).await?;
             }
-            Ok(said(&back, &format!("{} starred.", counted(images.len()))))
+            Ok(answer_with(&back, &format!("{} starred.", counted(images.len()))))
         }
         Some("delete") => {
             let mut found = Vec::new();
@@ -137,7 +137,7 @@ pub(crate) async fn change(
         }
         Some("delete-now") => {
             let deleted = delete(studio, &client, &images).await;
-            Ok(said(&back, &deleted))
+            Ok(answer_with(&back, &deleted))
         }
         _ => Err(Problem::field("action", "The action must be star, delete or delete-now.")),
     }
@@ -155,7 +155,7 @@ fn counted(count: usize) -> String {
 }
 
 /// Leads to a page that shows a sentence once.
-fn said(address: &str, sentence: &str) -> Response {
+fn answer_with(address: &str, sentence: &str) -> Response {
     let mut response = Redirect::to(address).into_response();
     flash::set(&mut response, &[sentence.to_owned()]);
     response
@@ -190,7 +190,7 @@ pub(crate) async fn zip(
     let images = form.images()?;
     match state.studio.zip_images(images, By::Client(&client)).await {
         Ok(content) => Ok(zip_file(content)),
-        Err(error @ StudioError::Invalid(_)) => Ok(said(&back(&form), &error.to_string())),
+        Err(error @ StudioError::Invalid(_)) => Ok(answer_with(&back(&form), &error.to_string())),
         Err(error) => Err(error.into()),
     }
 }
@@ -223,9 +223,9 @@ pub(crate) async fn change_one(
             Ok(Redirect::to(&address).into_response())
         }
         Some("flag") => match studio.flag(&of, form.get("reason").unwrap_or_default(), &client).await {
-            Ok(()) => Ok(said(&address, "Reported to the admin.")),
+            Ok(()) => Ok(answer_with(&address, "Reported to the admin.")),
             Err(error @ (StudioError::Invalid(_) | StudioError::UploadQuota { .. })) => {
-                Ok(said(&address, &error.to_string()))
+                Ok(answer_with(&address, &error.to_string()))
             }
             Err(error) => Err(error.into()),
         },
@@ -236,11 +236,11 @@ pub(crate) async fn change_one(
                 true => "The image and its prompt are shared.",
                 false => "The image is shared without its prompt.",
             };
-            Ok(said(&address, said_so))
+            Ok(answer_with(&address, said_so))
         }
         Some("unshare") => {
             studio.unshare(&of, By::Client(&client)).await?;
-            Ok(said(&address, "No longer shared. The link leads nowhere."))
+            Ok(answer_with(&address, "No longer shared. The link leads nowhere."))
         }
         _ => Err(Problem::field("action", "The action must be rate, flag, share or unshare.")),
     }

@@ -25,7 +25,7 @@ use crate::{
 /// Most versions that are labels; generations of the others are counted under `other`.
 const MAX_VERSIONS: usize = 100;
 
-/// The metrics, for whoever may read them.
+/// The metrics, for authorised readers.
 pub(crate) async fn metrics(State(state): State<AppState>, request: Request) -> Result<Response, Problem> {
     // Taken out first: a request cannot be looked at by two threads.
     let token = session::token(&state.auth, request.headers());

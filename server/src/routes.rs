@@ -66,7 +66,7 @@ fn list() -> Addresses {
         .page("GET", "/p/{hash}/qr.svg", get(share_pages::shared_qr), Anyone, Empty)
         .page("GET, POST", "/try/{name}", get(share_pages::try_version).post(share_pages::generate), Anyone, Small)
         .page("GET", "/try/{name}/qr.svg", get(share_pages::try_qr), Anyone, Empty)
-        // Blind votes, for whoever has the link.
+        // Blind votes, for those with the link.
         .page("GET, POST", "/vote/{token}", get(vote_pages::ballot).post(vote_pages::vote), Anyone, Small)
         .page("GET", "/vote/{token}/qr.svg", get(vote_pages::code), Anyone, Empty)
         .page("GET", "/vote/{token}/{pair}/{side}", get(vote_pages::image), Anyone, Empty)

@@ -1,4 +1,4 @@
-//! Pages for whoever has their link: a shared image, and the studio with one version chosen.
+//! Pages for those with their link: a shared image, and the studio with one version chosen.
 
 use adire_app::{Document, FormPost, submit_form_post};
 use adire_studio::StudioError;

@@ -1,4 +1,4 @@
-//! The page of blind votes, for whoever has its link.
+//! The page of blind votes, for those with its link.
 
 use adire_app::Document;
 use adire_protocol::VoteChoice;

@@ -149,7 +149,7 @@ fn a_prompt_names_adapters_of_the_data_folder() {
     let unknown = failure(&prompt("moons <lora:dots@next:0.5>", &["--out", "b.png", "--data", "data"]), 1);
     assert!(unknown.contains("dots@next") && unknown.contains("dots@v1"), "{unknown}");
     let nowhere = failure(&prompt("moons <lora:dots:0.5>", &["--out", "b.png", "--data", "nowhere"]), 1);
-    assert!(nowhere.contains("there is no data folder nowhere"), "{nowhere}");
+    assert!(nowhere.contains("the data folder nowhere does not exist"), "{nowhere}");
     assert!(!folder.path().join("b.png").exists() && !folder.path().join("nowhere").exists());
 }
 

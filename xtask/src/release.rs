@@ -54,7 +54,7 @@ pub(crate) fn release(args: &ReleaseArgs) -> Result<()> {
     fs::write(folder.join("adire.cdx.json"), sbom + "\n")?;
 
     let archive = target().join("release-archive").join(format!("{name}.tar.gz"));
-    // The same files make the same archive, whoever packs them and when.
+    // The same files make the same archive, on any machine, at any time.
     let same = [
         "--sort=name",
         "--mtime=@0",

@@ -171,7 +171,7 @@ fn history(alerts: Vec<Alert>) -> AnyView {
                 <span class="end">{ago(alert.opened_at)}</span>
                 <span class="soft">{alert.message.clone()} " " {alert.rollback.clone()}</span>
                 {(!names.is_empty()).then(|| view! { <span class="soft">"Generations: " {names}</span> })}
-                <span class="soft">{alert.deliveries.iter().map(told).collect::<Vec<_>>().join(" ")}</span>
+                <span class="soft">{alert.deliveries.iter().map(delivery_text).collect::<Vec<_>>().join(" ")}</span>
             </li>
         }
     });
@@ -185,7 +185,7 @@ fn history(alerts: Vec<Alert>) -> AnyView {
 }
 
 /// What became of a message, as a sentence.
-fn told(delivery: &AlertDelivery) -> String {
+fn delivery_text(delivery: &AlertDelivery) -> String {
     let AlertDelivery { event, channel, state, attempts, next_at, error } = delivery;
     let about = if event == "opened" { "" } else { " that it is over" };
     let error = error.as_deref().unwrap_or_default();

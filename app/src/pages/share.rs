@@ -19,7 +19,7 @@ pub(crate) struct ShareData {
     pub(crate) flash: Option<String>,
 }
 
-/// What the page of a version shows to whoever has its link.
+/// What the page of a version shows to those with its link.
 #[derive(Clone)]
 pub(crate) struct TryData {
     pub(crate) version: AdapterVersion,

@@ -24,7 +24,7 @@ pub(crate) fn VoteView(data: VoteData) -> impl IntoView {
             let sentence = if !ballot.open {
                 "The votes are counted. Thank you!"
             } else if !known {
-                "Votes are told apart by a cookie. Allow cookies for this site, then reload this page."
+                "A cookie tells votes apart. Allow cookies for this site, then reload this page."
             } else {
                 "You have seen every pair. Thank you!"
             };

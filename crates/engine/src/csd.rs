@@ -42,7 +42,7 @@ impl Csd {
         else {
             return Err(EngineError::model(
                 path,
-                "lacks the tensor last_layer_style; it is no checkpoint of CSD (yuxi-liu-wired/CSD on the Hub is one).",
+                "lacks the tensor last_layer_style; it is not a checkpoint of CSD (yuxi-liu-wired/CSD on the Hub is one).",
             ));
         };
         let (tower, side) = VisionTower::load_openai(width, &root.pp("backbone"))?;

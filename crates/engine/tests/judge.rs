@@ -73,7 +73,7 @@ fn what_is_neither_dinov2_nor_csd_is_refused() {
     let clip = said(judge().with_dinov2(&golden("judge/clip")));
     assert!(clip.contains("is of the model type \"clip\", not \"dinov2\""), "{clip}");
     let clip = said(judge().with_csd(&golden("judge/clip")));
-    assert!(clip.contains("lacks the tensor last_layer_style; it is no checkpoint of CSD"), "{clip}");
+    assert!(clip.contains("lacks the tensor last_layer_style; it is not a checkpoint of CSD"), "{clip}");
     let absent = said(judge().with_csd(&golden("judge/absent.safetensors")));
     assert!(absent.contains("absent.safetensors"), "{absent}");
     let folder = tempfile::tempdir().unwrap();

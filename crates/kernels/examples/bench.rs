@@ -319,7 +319,7 @@ fn peak() {
             let mut best = f64::MAX;
             for _ in 0..50 {
                 let start = thread_clock();
-                // SAFETY: registers only, named as clobbered; the set of instructions was asked for.
+                // SAFETY: registers only, named as clobbered; the instruction set was detected.
                 unsafe {
                     std::arch::asm!(
                         "2:",

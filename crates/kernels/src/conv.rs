@@ -95,7 +95,7 @@ impl PackedConv3x3 {
     /// The same, rounded to a type.
     ///
     /// # Panics
-    /// If they are not whole rows, or bf16 is asked for and the inputs are odd.
+    /// If they are not whole rows, or bf16 is requested and the inputs are odd.
     pub fn pack_as(dtype: Dtype, weights: &[f32], inputs: usize) -> Self {
         let isa = Isa::current();
         Self(Panels::pack(dtype, &[weights], inputs, 9, false, isa, width(dtype, isa)))

@@ -41,7 +41,7 @@ impl PackedLinear {
     /// As [`stack`](Self::stack), rounded to a type.
     ///
     /// # Panics
-    /// If a block is not whole rows, or bf16 is asked for and the inputs are odd.
+    /// If a block is not whole rows, or bf16 is requested and the inputs are odd.
     pub fn stack_as(dtype: Dtype, blocks: &[&[f32]], inputs: usize) -> Self {
         let isa = Isa::current();
         Self(Panels::pack(dtype, blocks, inputs, 1, false, isa, width(isa)))
@@ -50,7 +50,7 @@ impl PackedLinear {
     /// As [`gated`](Self::gated), rounded to a type.
     ///
     /// # Panics
-    /// If they are not whole rows, their number is odd, or bf16 is asked for and the inputs are odd.
+    /// If they are not whole rows, their number is odd, or bf16 is requested and the inputs are odd.
     pub fn gated_as(dtype: Dtype, weights: &[f32], inputs: usize) -> Self {
         let isa = Isa::current();
         Self(Panels::pack(dtype, &[weights], inputs, 1, true, isa, width(isa)))

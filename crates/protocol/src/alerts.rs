@@ -1,4 +1,4 @@
-//! Alerts: rules over figures of generations, what they found, and who was told.
+//! Alerts: rules over figures of generations, what they found, and who was notified.
 
 use serde::{Deserialize, Serialize};
 
@@ -101,7 +101,7 @@ pub struct Alert {
     pub closed_at: Option<i64>,
     /// What the automatic rollback did.
     pub rollback: Option<String>,
-    /// Who was told.
+    /// Who was notified.
     pub deliveries: Vec<AlertDelivery>,
 }
 

@@ -175,7 +175,7 @@ fn version_is_left(comparison: &ComparisonRow, pair: u32, visitor: &str) -> bool
         .is_some_and(|b| b % 2 == 0)
 }
 
-/// What a voter sees next. Without a visitor's cookie no votes can be told apart, so there is no pair.
+/// What a voter sees next. Without a visitor's cookie votes cannot be kept apart, so there is no pair.
 pub(crate) async fn ballot(shared: &Shared, token: &str, who: &Who) -> Result<Ballot, StudioError> {
     let row = of_token(shared, token).await?;
     let pairs = pairs(shared, &row).await?;
@@ -232,7 +232,7 @@ pub(crate) async fn vote(
 }
 
 fn voter(who: &Who) -> Result<&str, StudioError> {
-    let sentence = "Votes are told apart by a cookie. Allow cookies for this site, then open the link again.";
+    let sentence = "A cookie tells votes apart. Allow cookies for this site, then open the link again.";
     who.visitor.as_deref().ok_or_else(|| StudioError::NotAllowed(sentence.to_owned()))
 }
 

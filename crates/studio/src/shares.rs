@@ -1,6 +1,6 @@
 //! Sharing: an image under an address that anyone may open, by its maker's explicit wish, with or without its recipe.
 //!
-//! The file of an image has its recipe inside, and whoever knows its hash may read it. So a share has another name and
+//! The file of an image has its recipe inside, and knowing its hash is enough to read it. So a share has another name and
 //! another content: the same pixels without texts.
 
 use adire_protocol::{
@@ -33,7 +33,7 @@ pub(crate) async fn unshare(shared: &Shared, of: &ImageRef, asker: &Asker) -> Re
     shared.store.unshare_image(&of.generation, of.index).await.map(drop)
 }
 
-/// The share of an image, for whoever may change it.
+/// The share of an image, for its owner and the admin.
 pub(crate) async fn of_image(
     shared: &Shared,
     of: &ImageRef,

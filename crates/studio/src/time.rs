@@ -16,7 +16,7 @@ pub(crate) fn milliseconds(time: SystemTime) -> i64 {
 /// Milliseconds per day.
 pub(crate) const DAY: i64 = 86_400_000;
 
-/// The first millisecond of a day written `2026-11-27`, in UTC and the Gregorian calendar; `None` for what is no such day.
+/// The first millisecond of a day written `2026-11-27`, in UTC and the Gregorian calendar; `None` for anything else.
 pub(crate) fn day(text: &str) -> Option<i64> {
     let mut parts = text.split('-');
     let mut part = |digits: usize| {

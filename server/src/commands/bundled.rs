@@ -11,7 +11,7 @@ use anyhow::anyhow;
 /// The bundled adapter `name` or `name@vN`, if there is one.
 ///
 /// # Errors
-/// That is no name of an adapter.
+/// The name is not valid.
 pub(crate) fn find<'a>(manifest: &'a Manifest, name: &str) -> anyhow::Result<Option<&'a ManifestAdapter>> {
     let wanted: AdapterRef = name.parse()?;
     let bundled = manifest.adapters();

@@ -231,7 +231,10 @@ impl GenerateArgs {
         let data = self.data.as_deref().filter(|data| !data.as_os_str().is_empty());
         let data = data.ok_or_else(|| bundled::missing(manifest, name))?;
         if !data.is_dir() {
-            bail!("the prompt uses the adapter {name}, but there is no data folder {}", data.display());
+            bail!(
+                "the prompt uses the adapter {name}, but the data folder {} does not exist",
+                data.display()
+            );
         }
         let config = self.storage.config(data)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -99,7 +99,7 @@ pub(crate) async fn revision(
     Ok(record(&at(&state, &name, &revision).await?))
 }
 
-/// `GET /api/models/{name}/tree/{revision}`. There are no folders.
+/// `GET /api/models/{name}/tree/{revision}`. It is flat.
 pub(crate) async fn tree(
     State(state): State<AppState>,
     Path((name, revision)): Path<(String, String)>,

@@ -59,7 +59,7 @@ async fn files_are_listed_and_sent_whole_and_in_parts() {
     let server = ready().await;
     let tree = server.get("/api/models/adire/tree/v1?recursive=true&expand=false").await.json();
     let entries = tree.as_array().unwrap();
-    // The fake engine's files are no adapters of diffusers, so there is the file as it was added.
+    // The fake engine's files are not in diffusers' format, so there is the file as it was added.
     let names: Vec<&str> = entries.iter().map(|entry| entry["path"].as_str().unwrap()).collect();
     assert_eq!(names, ["README.md", "adire-v1.safetensors"]);
     let (hash, size) = (entries[1]["lfs"]["oid"].as_str().unwrap(), entries[1]["size"].as_u64().unwrap());

@@ -25,7 +25,7 @@ pub(super) struct Layer {
     bias: Option<Bias>,
     is_norm: bool,
     magnitude: Option<Tensor>,
-    /// Of up·down, once it was asked for.
+    /// Of up·down, once requested.
     product_norm: OnceLock<f64>,
     /// 0 where the change has none.
     pub(super) rank: usize,

@@ -67,7 +67,7 @@ impl<A: Arithmetic> Codec<A> {
             );
             return Err(EngineError::Request(message));
         };
-        // Nothing is left half done by a panic but the plan, which is made anew.
+        // Nothing is left half done by a panic but the plan, which is rebuilt.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let shape = [images, channels, height, width];
         let plan = match last.take() {

@@ -25,7 +25,7 @@ use crate::{
 /// Most layers in one matrix whose tensors are given up: unpacking one layer unpacks all.
 const MOST_PARTS: usize = 3;
 
-/// Results for adapters that are no longer in effect are held up to this part of the base's bytes,
+/// Results for adapters no longer in effect are held up to this part of the base's bytes,
 const HELD_PART: usize = 8;
 /// or up to this many bytes.
 const HELD_LEAST: usize = 64 << 20;
@@ -57,7 +57,7 @@ struct Packed<A: Arithmetic> {
     /// Rows of each part.
     rows: Vec<usize>,
     matrix: OnceLock<A::Matrix>,
-    /// Frobenius norms of the parts, once they were asked for.
+    /// Frobenius norms of the parts, once requested.
     norms: OnceLock<Vec<f64>>,
 }
 

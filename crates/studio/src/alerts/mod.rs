@@ -1,5 +1,5 @@
 //! Alerts: rules are looked at again and again; what they find is a row with its messages, and may move production back.
-//! Messages wait as rows until whoever sends them says that they were sent.
+//! Messages wait as rows until they are confirmed as sent.
 
 mod settings;
 
@@ -316,7 +316,7 @@ pub(crate) async fn test(shared: &Shared) -> Result<(), StudioError> {
     let channels = channels(&settings);
     if channels.is_empty() {
         return Err(StudioError::Conflict(
-            "There is no address to send to. Set webhook or ntfy, save, and try again.".to_owned(),
+            "No address to send to is set. Set webhook or ntfy, save, and try again.".to_owned(),
         ));
     }
     let now = now();

@@ -18,7 +18,7 @@ use crate::{
     time::{DAY, day, now},
 };
 
-/// Images of a page when nothing else is said.
+/// Images of a page by default.
 const PAGE: u32 = 48;
 /// Most images that are selected at once.
 pub(crate) const MAX_SELECTED: usize = 500;
@@ -107,7 +107,7 @@ fn shown(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
-/// One image, for whoever may change it; for others there is none.
+/// One image, for its owner and the admin; for others there is none.
 pub(crate) async fn image(
     shared: &Shared,
     of: &ImageRef,

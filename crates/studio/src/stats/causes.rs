@@ -1,4 +1,4 @@
-//! Kinds of failure, told from the message: few enough for a label, and without what a message may name.
+//! Kinds of failure, recognised by the message: few enough for a label, and without what a message may name.
 
 /// Words of a message and the kind that they mean; the first that fits.
 const WORDS: [(&str, &str); 19] = [

@@ -38,7 +38,7 @@ impl Studio {
     /// Queues a test message.
     ///
     /// # Errors
-    /// There is no address to send to.
+    /// No address to send to is set.
     pub async fn test_alert(&self) -> Result<(), StudioError> {
         alerts::test(self.shared()).await
     }
@@ -52,7 +52,7 @@ impl Studio {
         detached(async move { alerts::look(&shared, now()).await }).await
     }
 
-    /// Messages that are due, for whoever sends them.
+    /// Messages that are due, for the sender.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -68,7 +68,7 @@ impl Studio {
         self.shared().store.delivered(id).await
     }
 
-    /// A message could not be sent. `wait`: milliseconds that the other side asked for.
+    /// A message could not be sent. `wait`: milliseconds that the other side requested.
     ///
     /// # Errors
     /// The store cannot be written.

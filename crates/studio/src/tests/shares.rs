@@ -44,7 +44,7 @@ async fn nothing_is_shared_before_its_maker_says_so_and_nothing_after_it_is_take
     let has = |file: &[u8], words: &[u8]| file.windows(words.len()).any(|window| window == words);
     assert!(has(&own, b"secret garden") && !has(&file, b"secret") && !has(&file, b"tEXt"));
     assert_eq!(crate::decode_pixels(&file).unwrap(), crate::decode_pixels(&own).unwrap());
-    assert!(studio.recipe(file, true).await.is_err(), "there is no recipe inside");
+    assert!(studio.recipe(file, true).await.is_err(), "it has no recipe");
 
     let again = studio.share(&of(&image), WITH_RECIPE, By::Client(&maker)).await.unwrap();
     assert_eq!(again.hash, share.hash, "the address stays");

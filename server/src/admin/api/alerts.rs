@@ -11,7 +11,7 @@ use crate::{
 
 /// Read alerts
 ///
-/// Settings, each rule with its present value, and the newest 50 alerts with the generations behind them and who was told.
+/// Settings, each rule with its present value, and the newest 50 alerts with the generations behind them and who was notified.
 #[utoipa::path(
     get,
     path = "/admin/api/alerts",
@@ -78,7 +78,7 @@ pub(crate) async fn mute(
     tag = "control",
     responses(
         (status = 200, description = "Rules and alerts; the message is queued", body = Alerts),
-        (status = 409, description = "There is no address to send to", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "No address to send to is set", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn test(State(studio): State<Studio>) -> Result<Json<Alerts>, Problem> {
