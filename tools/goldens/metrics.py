@@ -46,6 +46,14 @@ def margins(images, held_out, base, own):
     return ((images @ held_out.T).mean(1) - np.nanmean(to_base, axis=1)).tolist()
 
 
+def goal(held_out, base):
+    centre = base.mean(0)
+    held_out, base = unit(held_out - centre), unit(base - centre)
+    to_others = held_out @ held_out.T
+    np.fill_diagonal(to_others, np.nan)
+    return float((np.nanmean(to_others, axis=1) - (held_out @ base.T).mean(1)).mean())
+
+
 def data_copying(generated, held_out, training):
     distance = lambda a: (1 - unit(a) @ unit(training).T).min(1)
     a, b = distance(generated), distance(held_out)
@@ -90,6 +98,7 @@ def main():
         ),
         "margins": margins(styled, held_out, base, own=False),
         "base_margins": margins(base, held_out, base, own=True),
+        "goal": goal(held_out, base),
         "diversity": float(np.mean([1 - unit(a) @ unit(b) for i, a in enumerate(x) for b in x[:i]])),
         "data_copying": {"copies": data_copying(copies, unseen, training), "unseen": data_copying(unseen[:5], unseen[5:], training)},
     }

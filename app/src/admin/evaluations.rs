@@ -18,17 +18,19 @@ pub(crate) struct Evaluations {
     pub(crate) all: Vec<EvaluationRecord>,
     /// Versions that can be evaluated, `name@vN`.
     pub(crate) versions: Vec<String>,
+    /// Id and name of each dataset.
+    pub(crate) datasets: Vec<(String, String)>,
     /// The form for a new one.
     pub(crate) new: FormInput,
 }
 
 /// Fields of the form for a new evaluation.
-const FIELDS: [&str; 4] = ["version", "against", "suite", "promote"];
+const FIELDS: [&str; 5] = ["version", "against", "suite", "dataset", "promote"];
 
 pub(super) fn evaluations(data: Evaluations) -> AnyView {
-    let Evaluations { all, versions, new } = data;
+    let Evaluations { all, versions, datasets, new } = data;
     let list = if all.is_empty() { empty(versions.is_empty()) } else { table(all) };
-    let form = (!versions.is_empty()).then(|| new_form(&new, &versions));
+    let form = (!versions.is_empty()).then(|| new_form(&new, &versions, datasets));
     view! {
         {head(
             "Evaluation",
@@ -152,7 +154,7 @@ pub(super) fn reason(record: &EvaluationRecord) -> String {
 }
 
 /// The form with everything that an evaluation can be given.
-fn new_form(form: &FormInput, versions: &[String]) -> AnyView {
+fn new_form(form: &FormInput, versions: &[String], datasets: Vec<(String, String)>) -> AnyView {
     let options = |none: Option<&str>| {
         let none = none.map(|words| (String::new(), words.to_owned()));
         let all = versions.iter().map(|id| (id.clone(), id.clone()));
@@ -162,6 +164,13 @@ fn new_form(form: &FormInput, versions: &[String]) -> AnyView {
     let against =
         Field { name: "against", label: "Compare style with", help: "Another version of the same adapter." }
             .select(form, options(Some("The version in production, else the base model")));
+    let none = (String::new(), "The version's own, else that of the version compared with".to_owned());
+    let dataset = Field {
+        name: "dataset",
+        label: "Dataset of the style",
+        help: "For uploaded versions: the style that is wanted.",
+    }
+    .select(form, std::iter::once(none).chain(datasets).collect());
     let suite = Field {
         name: "suite",
         label: "Suite",
@@ -180,6 +189,7 @@ fn new_form(form: &FormInput, versions: &[String]) -> AnyView {
             {alert(form.general(&FIELDS))}
             <form method="post" action="/admin/evaluations" class="stack">
                 <div class="columns two">{version} {against}</div>
+                {dataset}
                 {suite}
                 {promote}
                 <button type="submit" class="primary">

@@ -242,7 +242,8 @@ pub(super) async fn comparison(studio: &Studio, ids: &[String]) -> Result<Compar
 pub(super) async fn evaluations(studio: &Studio, new: FormInput) -> Result<Evaluations, StudioError> {
     let all = studio.versions().await?.into_iter().filter(|listed| listed.deleted_at.is_none());
     let versions = all.map(|listed| listed.version.id()).collect();
-    Ok(Evaluations { all: studio.evaluations(None).await?, versions, new })
+    let datasets = studio.datasets().await?.into_iter().map(|dataset| (dataset.id, dataset.name)).collect();
+    Ok(Evaluations { all: studio.evaluations(None).await?, versions, datasets, new })
 }
 
 /// Evaluations whose images are compared, at most.

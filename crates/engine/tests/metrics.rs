@@ -47,6 +47,7 @@ fn every_metric_equals_its_original() {
     let (margins, base) = (style.margins(&set("styled"), false), style.margins(&set("base"), true));
     all_near(&margins, &golden["margins"]);
     all_near(&base, &golden["base_margins"]);
+    near(style.goal().unwrap(), golden["goal"].as_f64().unwrap());
     near(style::auc(&margins, &base).unwrap(), golden["auc"].as_f64().unwrap());
     near(diversity::diversity(&set("x")).unwrap(), golden["diversity"].as_f64().unwrap());
     let training = set("training");

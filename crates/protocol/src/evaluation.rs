@@ -20,6 +20,10 @@ pub struct EvaluationRequest {
     /// A suite in TOML or JSON; by default the built-in one of the model.
     #[serde(default)]
     pub suite: Option<String>,
+    /// Id of the dataset whose style is wanted, for a version that was not trained by this studio; by default the dataset
+    /// of the version that it is compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<String>,
     /// Promote the version if the verdict is “pass”.
     #[serde(default)]
     pub promote: bool,

@@ -31,6 +31,7 @@ pub(crate) fn measure(request: &MeasureRequest) -> Result<Measurements, BackendE
             metrics.insert(name.to_owned(), value);
         }
     };
+    let mut style_goal = None;
     let mut style_margins = [Vec::new(), Vec::new(), Vec::new()];
     let styles = |side: &Seen| features(&side.styles);
     let base_styles = styles(&request.base)?;
@@ -41,6 +42,7 @@ pub(crate) fn measure(request: &MeasureRequest) -> Result<Measurements, BackendE
             style.margins(&styles(&request.champion)?, false),
         ];
         insert("style_auc", auc(&style_margins[0], &style_margins[1]));
+        style_goal = style.goal();
         let leaks = style.margins(&styles(&request.untriggered)?, false);
         let mean = leaks.iter().sum::<f64>() / leaks.len() as f64;
         insert("leakage", Some(mean).filter(|_| !leaks.is_empty()));
@@ -51,7 +53,7 @@ pub(crate) fn measure(request: &MeasureRequest) -> Result<Measurements, BackendE
     let (ours, theirs) = (by_prompt(&request.challenger)?, by_prompt(&request.base)?);
     insert("diversity", relative_diversity(&ours, &theirs));
     let copying = request.copying.as_ref().map(copying).transpose()?;
-    Ok(Measurements { clip_scores, style_margins, metrics, copying })
+    Ok(Measurements { clip_scores, style_margins, style_goal, metrics, copying })
 }
 
 fn copying(request: &CopyingRequest) -> Result<CopyingMeasurements, BackendError> {
@@ -130,6 +132,7 @@ mod tests {
         let mut values: Vec<(String, f64)> = found.metrics.into_iter().collect();
         values.push(("clip_score".to_owned(), found.clip_scores[0].iter().sum()));
         values.push(("style_margin".to_owned(), found.style_margins[0].iter().sum()));
+        values.push(("style_goal".to_owned(), found.style_goal.unwrap()));
         let copying = found.copying.unwrap();
         values.push(("data_copying".to_owned(), copying.z.unwrap()));
         let own = copying.own_nearest.iter().filter(|own| **own).count();
@@ -143,6 +146,7 @@ mod tests {
             ("style_auc", 1, 0.555_555_555_555_555_6),
             ("clip_score", 1, 10.540_594_838_875_728),
             ("style_margin", 1, 0.983_148_138_049_704_5),
+            ("style_goal", 1, -0.209_853_912_139_368_44),
             ("data_copying", 1, -1.767_766_952_966_368_7),
             ("own_image_nearest", 1, 4.0),
         ];

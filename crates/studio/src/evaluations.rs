@@ -49,6 +49,7 @@ pub(crate) async fn submit(
         Some(text) => Suite::parse(text).map_err(|error| invalid("suite", error.to_string()))?,
         None => own_suite::suite(&shared).await?,
     };
+    check_dataset(&shared, &request, &version).await?;
     let policy = policy(&shared).await?;
     request.version = version.id();
     request.against = champion.as_ref().map(AdapterVersion::id);
@@ -97,8 +98,8 @@ pub(crate) async fn rerun(
         version: row.id_of_version(),
         against: row.id_of_champion(),
         suite: Some(json(&suite)?),
-        promote,
         rerun: Some(step),
+        ..row.request()?
     };
     submit(shared, request).await
 }
@@ -112,6 +113,30 @@ async fn version(shared: &Shared, field: &str, name: &str) -> Result<AdapterVers
     let known: Vec<AdapterVersion> =
         known.into_iter().filter(|listed| listed.deleted_at.is_none()).map(|listed| listed.version).collect();
     adapters::resolve(&known, name).cloned().map_err(|error| invalid(field, error.to_string()))
+}
+
+/// A dataset may be named only where the studio knows none.
+async fn check_dataset(
+    shared: &Shared,
+    request: &EvaluationRequest,
+    version: &AdapterVersion,
+) -> Result<(), StudioError> {
+    let Some(dataset) = &request.dataset else { return Ok(()) };
+    if let Some(run) = shared.store.run_of_version(&version.id()).await? {
+        if run.request()?.dataset == *dataset {
+            return Ok(());
+        }
+        let message = format!(
+            "{} was trained by this studio, which knows its dataset. Leave this empty.",
+            version.id()
+        );
+        return Err(invalid("dataset", message));
+    }
+    match shared.datasets.row(dataset).await {
+        Ok(_) => Ok(()),
+        Err(error @ StudioError::NotFound { .. }) => Err(invalid("dataset", error.to_string())),
+        Err(error) => Err(error),
+    }
 }
 
 /// The version in production, unless that is the one to be evaluated.

@@ -56,6 +56,8 @@ pub struct Measurements {
     pub clip_scores: [Vec<f64>; 3],
     /// Style margin of each image: challenger, base, champion.
     pub style_margins: [Vec<f64>; 3],
+    /// The mean style margin of the held-out images themselves; `None` with fewer than two.
+    pub style_goal: Option<f64>,
     /// Metrics of all images together, by name.
     pub metrics: BTreeMap<String, f64>,
     /// Tests of copying.

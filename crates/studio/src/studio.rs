@@ -185,7 +185,7 @@ impl Studio {
         let scheduler = tokio::spawn(work::run(shared.clone()));
         let keeper = tokio::spawn(work::keep(shared.clone()));
         let gc_task = tokio::spawn(gc::run(shared.clone()));
-        let checker = tokio::spawn(production::check_all(shared.clone()));
+        let checker = tokio::spawn(production::check_all(shared.clone(), now()));
         let span = monitoring::note_start(&shared).await;
         let uptime = tokio::spawn(monitoring::note_uptime(shared.clone(), span));
         let alerts = tokio::spawn(crate::alerts::run(shared.clone()));

@@ -30,6 +30,10 @@ pub(crate) struct EvaluateArgs {
     /// Suite of prompts and seeds, TOML or JSON [default: the built-in one of the model]
     #[arg(long, value_name = "FILE")]
     suite: Option<PathBuf>,
+    /// Id of the dataset whose style is wanted, for a version that was not trained by this studio [default: that of the
+    /// version compared with]
+    #[arg(long, value_name = "ID")]
+    dataset: Option<String>,
     /// Promote the version if it passes
     #[arg(long)]
     promote: bool,
@@ -66,6 +70,7 @@ impl EvaluateArgs {
             version: self.version,
             against: self.against,
             suite: suite.transpose()?,
+            dataset: self.dataset,
             promote: self.promote,
             rerun: None,
         };

@@ -51,6 +51,7 @@ pub const METRICS: &[Metric] = &[
     adherence::CLIP_SCORE,
     style::STYLE_MARGIN,
     style::STYLE_AUC,
+    style::STYLE_GOAL,
     style::LEAKAGE,
     distance::CMMD,
     distance::KID,

@@ -38,6 +38,16 @@ pub const LEAKAGE: Metric = Metric {
     revision: 1,
 };
 
+/// See [`Style::goal`].
+pub const STYLE_GOAL: Metric = Metric {
+    name: "style_goal",
+    about: "The mean style margin of the held-out images themselves: what a version can aim at.",
+    unit: "",
+    range: (-2.0, 2.0),
+    direction: Direction::Reference,
+    revision: 1,
+};
+
 /// What margins are measured against.
 #[derive(Clone, Debug)]
 pub struct Style {
@@ -63,18 +73,27 @@ impl Style {
     pub fn margins(&self, images: &Features, own: bool) -> Vec<f64> {
         let images = images.directions(Some(&self.centre));
         let margin = |(index, image): (usize, &[f64])| {
-            let near = mean(self.held_out.rows().map(|row| dot(image, row))).unwrap_or(0.0);
-            let others: Vec<f64> = self
-                .base
-                .rows()
-                .enumerate()
-                .filter(|(other, _)| !own || *other != index)
-                .map(|(_, row)| dot(image, row))
-                .collect();
-            near - mean(others.into_iter()).unwrap_or(0.0)
+            let near = nearness(image, &self.held_out, None).unwrap_or(0.0);
+            near - nearness(image, &self.base, own.then_some(index)).unwrap_or(0.0)
         };
         images.rows().enumerate().map(margin).collect()
     }
+
+    /// The mean margin of the held-out images, each against the others. `None` of a single one.
+    pub fn goal(&self) -> Option<f64> {
+        let margin = |(index, image): (usize, &[f64])| {
+            Some(nearness(image, &self.held_out, Some(index))? - nearness(image, &self.base, None)?)
+        };
+        let margins: Vec<f64> = self.held_out.rows().enumerate().filter_map(margin).collect();
+        mean(margins.into_iter())
+    }
+}
+
+/// Mean cosine to all rows of `others` but one; `None` if there are none.
+fn nearness(image: &[f64], others: &Features, but: Option<usize>) -> Option<f64> {
+    let rows = others.rows().enumerate().filter(|(row, _)| Some(*row) != but);
+    let cosines: Vec<f64> = rows.map(|(_, row)| dot(image, row)).collect();
+    mean(cosines.into_iter())
 }
 
 /// The area under the ROC curve: the share of pairs with `a > b`, ties counted half (Mann–Whitney's U over the number of

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-pub(crate) use content::text_of;
+pub(crate) use content::{content_hash, text_of};
 pub(crate) use dataset_store::DatasetStore;
 pub use prompts::sample_prompts;
 pub(crate) use read::nothing_usable;

@@ -272,6 +272,7 @@ pub(crate) fn of(scored: &Scored, facts: &Facts, about: About) -> Evidence {
         floors,
         adherence: (!adherence.challenger.is_empty()).then_some(adherence),
         style: (!style.challenger.is_empty()).then_some(style),
+        style_goal: scored.measured.style_goal,
         copying,
         champion: about.champion,
         judge: about.judge,

@@ -52,6 +52,9 @@ pub struct AdherencePolicy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StylePolicy {
+    /// The smallest gain that matters, as a share of the way from the champion's (or base's) mean margin to that of the
+    /// held-out images themselves. A version that surely gains less fails.
+    pub smallest_gain: f64,
     /// Show the result, but do not let it count.
     pub muted: bool,
 }
@@ -108,10 +111,9 @@ impl Default for AdherencePolicy {
     }
 }
 
-#[expect(clippy::derivable_impls, reason = "defaults of all parts stand together")]
 impl Default for StylePolicy {
     fn default() -> Self {
-        Self { muted: false }
+        Self { smallest_gain: 0.1, muted: false }
     }
 }
 
@@ -155,6 +157,7 @@ impl Policy {
             ("floors.seconds_p95", policy.floors.seconds_p95, 0.001, 86_400.0),
             ("adherence.margin", Some(policy.adherence.margin), 0.0, 1.0),
             ("adherence.clip_score_floor", policy.adherence.clip_score_floor, 0.0, 2.5),
+            ("style.smallest_gain", Some(policy.style.smallest_gain), 0.0, 1.0),
             ("copying.z", Some(policy.copying.z), -100.0, 0.0),
             ("copying.own_image_rate", Some(policy.copying.own_image_rate), 0.0, 1.0),
         ] {

@@ -9,10 +9,8 @@ use sha2::{Digest, Sha256};
 pub(crate) const fn revision(step: EvaluationStepName) -> u32 {
     match step {
         EvaluationStepName::Prepare => 3,
-        EvaluationStepName::Render
-        | EvaluationStepName::Score
-        | EvaluationStepName::Verdict
-        | EvaluationStepName::Promote => 1,
+        EvaluationStepName::Verdict => 2,
+        EvaluationStepName::Render | EvaluationStepName::Score | EvaluationStepName::Promote => 1,
     }
 }
 

@@ -88,6 +88,7 @@ pub(super) fn measure(request: &MeasureRequest) -> Measurements {
                 images.styles.iter().map(margin).collect()
             }
         }),
+        style_goal: None,
         metrics: [("prompts".to_owned(), request.prompts.len() as f64)].into(),
         copying,
     }

@@ -24,24 +24,28 @@ pub(crate) async fn after(shared: Arc<Shared>, made: LedgerMove) -> LedgerEntry 
         tracing::warn!(%error, "the versions in production were not pinned");
     }
     let Some(version) = made.to_version else { return LedgerEntry { made, smoke: None } };
-    let (of, row) = (shared.clone(), made.clone());
+    let smoke = take(shared, made.clone(), version).await;
+    LedgerEntry { made, smoke: Some(smoke) }
+}
+
+/// Makes the smoke image of a move to production and stores it.
+async fn take(shared: Arc<Shared>, made: LedgerMove, version: u32) -> Smoke {
     let taken = detached(async move {
-        let taken = smoke::take(&of, &row, version).await;
+        let taken = smoke::take(&shared, &made, version).await;
         match &taken {
             Ok(smoke) => {
-                tracing::info!(adapter = row.name, version, result = smoke.result.word(), "smoke image")
+                tracing::info!(adapter = made.name, version, result = smoke.result.word(), "smoke image")
             }
-            Err(error) => tracing::warn!(adapter = row.name, version, %error, "no smoke image"),
+            Err(error) => tracing::warn!(adapter = made.name, version, %error, "no smoke image"),
         }
         taken
     });
     let without = |result, problem| Smoke { result, difference: None, url: None, problem };
-    let smoke = match tokio::time::timeout(PATIENCE, taken).await {
+    match tokio::time::timeout(PATIENCE, taken).await {
         Ok(Ok(smoke)) => smoke,
         Ok(Err(error)) => without(SmokeResult::Failed, Some(error.to_string())),
         Err(_) => without(SmokeResult::Pending, None),
-    };
-    LedgerEntry { made, smoke: Some(smoke) }
+    }
 }
 
 /// Tells the backend which adapter files are in production.
@@ -56,8 +60,9 @@ async fn pin(store: &Store, worker: &Worker) -> Result<(), StudioError> {
     Ok(())
 }
 
-/// Looks at the file of every version in production; earlier versions replace those that are damaged.
-pub(crate) async fn check_all(shared: Arc<Shared>) {
+/// Looks at the file of every version in production; earlier versions replace those that are damaged. Then makes the smoke
+/// images of moves that were made while no server ran.
+pub(crate) async fn check_all(shared: Arc<Shared>, started_at: i64) {
     let checked = async {
         let registry = registry(&shared);
         for name in registry.store.ledgers().await? {
@@ -68,6 +73,24 @@ pub(crate) async fn check_all(shared: Arc<Shared>) {
     if let Err(error) = checked.await {
         tracing::warn!(%error, "the files in production were not all checked");
     }
+    if let Err(error) = take_missing(&shared, started_at).await {
+        tracing::warn!(%error, "the versions in production have no smoke images");
+    }
+}
+
+/// The smoke image of each adapter's last move to production, where it has none: the command line loads no model.
+async fn take_missing(shared: &Arc<Shared>, started_at: i64) -> Result<(), StudioError> {
+    for name in shared.store.ledgers().await? {
+        let book = shared.store.book(&name).await?;
+        let Some(made) = book.production_at(started_at).cloned() else { continue };
+        let taken = shared.store.smokes(&name).await?.contains_key(&made.number);
+        // This server's own moves have theirs made by `after`.
+        let before = made.at < started_at && !taken && !shared.work.is_closing();
+        if let Some(version) = made.to_version.filter(|_| before) {
+            take(shared.clone(), made, version).await;
+        }
+    }
+    Ok(())
 }
 
 /// Looks at the versions in production of these adapters, because a file could not be read.

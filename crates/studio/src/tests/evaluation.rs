@@ -5,7 +5,12 @@ use adire_protocol::{
     StepState, VerdictOutcome,
 };
 
-use super::{PATIENCE, fresh, open, training::trained};
+use super::{
+    PATIENCE,
+    datasets::dataset,
+    fresh, open,
+    training::{trained, trained_from},
+};
 use crate::{NewAdapter, Studio, StudioError, fake::ADAPTER_MAGIC};
 
 pub(super) fn asked(version: &str) -> EvaluationRequest {
@@ -63,9 +68,13 @@ async fn an_evaluation_ends_with_a_verdict_its_images_and_its_steps() {
     assert!(images.iter().any(|image| image.clip_score.is_some()));
     assert_eq!(studio.image_file(&images[0].hash).await.unwrap().bytes().await.unwrap()[..4], *b"\x89PNG");
     let verdict = evaluation.verdict.unwrap();
-    // Nothing is known of its style: no run of this studio has made it.
+    // Nothing is known of its style: it was trained elsewhere.
     assert_ne!(verdict.outcome, VerdictOutcome::Pass);
-    assert!(evaluation.warnings[0].starts_with("No training run"), "{:?}", evaluation.warnings);
+    assert!(
+        evaluation.warnings[0].starts_with("The version was not trained by this studio"),
+        "{:?}",
+        evaluation.warnings
+    );
     let criteria: Vec<&str> = verdict.criteria.iter().map(|criterion| criterion.kind.as_str()).collect();
     assert_eq!(criteria, ["floors", "adherence", "style", "copying"]);
     let state = |name| evaluation.steps.iter().find(|step| step.name == name).unwrap().state;
@@ -238,4 +247,39 @@ async fn what_does_not_fit_is_named() {
     let policy = studio.set_gate_policy(GatePolicy { toml: "[style]\nsteps = 3".to_owned() }).await;
     assert!(policy.unwrap_err().to_string().contains("unknown field `steps`"));
     assert!(matches!(studio.evaluation("no-id").await, Err(StudioError::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn the_style_of_an_uploaded_version_is_that_of_a_named_dataset_or_of_the_champions() {
+    let (_folder, studio, _) = fresh().await;
+    let criterion = |detail: &EvaluationDetail, kind: &str| {
+        let verdict = detail.evaluation.verdict.clone().unwrap();
+        verdict.criteria.into_iter().find(|criterion| criterion.kind == kind).unwrap()
+    };
+    let scored = async |request: EvaluationRequest| {
+        let request = EvaluationRequest { suite: Some(suite(6)), ..request };
+        ended(&studio, &studio.evaluate(request).await.unwrap().id).await
+    };
+    let uploaded = adapter(&studio, "cloth", "one").await;
+    let alone = scored(asked(&uploaded)).await;
+    assert_eq!(criterion(&alone, "style").value, None);
+    assert!(alone.evaluation.warnings[0].contains("no dataset was named"), "{:?}", alone.evaluation.warnings);
+
+    let named = dataset(&studio, "bands", 10).await.id;
+    let with = scored(EvaluationRequest { dataset: Some(named.clone()), ..asked(&uploaded) }).await;
+    assert!(criterion(&with, "style").value.is_some());
+    assert!(criterion(&with, "copying").reason.contains("held"), "{}", criterion(&with, "copying").reason);
+    assert!(with.evaluation.warnings[0].contains("not trained by this studio"));
+    assert_eq!(studio.dataset(&named).await.unwrap().frozen, None, "it can still be changed");
+
+    let trained = trained_from(&studio, "cloth", named.clone(), None).await.version.unwrap();
+    let against = scored(EvaluationRequest { against: Some(trained.clone()), ..asked(&uploaded) }).await;
+    assert!(criterion(&against, "style").value.is_some(), "the champion's dataset");
+
+    let refused = async |request: EvaluationRequest| studio.evaluate(request).await.unwrap_err().to_string();
+    let other = dataset(&studio, "other", 4).await.id;
+    let wrong = refused(EvaluationRequest { dataset: Some(other), ..asked(&trained) }).await;
+    assert!(wrong.contains(&format!("{trained} was trained by this studio")), "{wrong}");
+    let unknown = refused(EvaluationRequest { dataset: Some("none".to_owned()), ..asked(&uploaded) }).await;
+    assert!(unknown.contains("none not found"), "{unknown}");
 }

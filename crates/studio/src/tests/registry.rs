@@ -529,6 +529,28 @@ async fn a_smoke_image_shows_whether_a_version_still_does_what_it_did() {
 }
 
 #[tokio::test]
+async fn a_version_that_was_promoted_without_a_server_gets_its_smoke_image_at_the_next_start() {
+    let (folder, studio, backend) = fresh().await;
+    versions(&studio, folder.path(), 1).await;
+    studio.shutdown().await;
+    let data = crate::DataFolder::open(folder.path()).await.unwrap();
+    data.promote("adire@v1", forced("test")).await.unwrap();
+    data.close().await;
+    let studio = open(folder.path(), backend).await.unwrap();
+    let smoke = async {
+        loop {
+            let entries = studio.ledger("adire").await.unwrap().entries;
+            if let Some(smoke) = entries[0].smoke.clone() {
+                return smoke;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let smoke = tokio::time::timeout(PATIENCE, smoke).await.expect("it is made");
+    assert_eq!(smoke.result, SmokeResult::First);
+}
+
+#[tokio::test]
 async fn smoke_images_go_with_their_version() {
     let (_folder, studio) = studio_with(2).await;
     promote(&studio, 1).await.unwrap();

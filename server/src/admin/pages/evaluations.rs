@@ -46,6 +46,7 @@ pub(crate) async fn start(
         version: form.get("version").to_owned(),
         against: given("against"),
         suite: given("suite"),
+        dataset: given("dataset"),
         promote: given("promote").is_some(),
         rerun: None,
     };

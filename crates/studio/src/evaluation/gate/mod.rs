@@ -100,6 +100,8 @@ pub struct Evidence {
     pub adherence: Option<Paired>,
     /// The challenger's and the champion's (or base's) style margins.
     pub style: Option<Paired>,
+    /// The mean style margin of the held-out images themselves.
+    pub style_goal: Option<f64>,
     /// Tests of copying.
     pub copying: Option<CopyingEvidence>,
     /// Names the champion that style is compared with; `None`: the base.
@@ -254,11 +256,31 @@ fn style(evidence: &Evidence, policy: &Policy) -> Criterion {
     let Some(pairs) = evidence.style.as_ref().map(pairs) else {
         return Criterion::new(kind, muted, VerdictOutcome::Inconclusive, "Not scored yet.".to_owned());
     };
-    let comparison = Comparison::new(&pairs, 0.0, policy.confidence);
     let reference = evidence.champion.as_deref().unwrap_or("the base model");
-    let reason = comparison.reason(|Interval { mean, lower, upper, prompts }| {
-        let numbers = format!("style margin {mean:+.3}, {lower:+.3} to {upper:+.3}, over {prompts} prompts");
-        match comparison.outcome {
+    let numbers = |Interval { mean, lower, upper, prompts }: Interval| {
+        format!("style margin {mean:+.3}, {lower:+.3} to {upper:+.3}, over {prompts} prompts")
+    };
+    let above_zero = Comparison::new(&pairs, 0.0, policy.confidence);
+    if above_zero.outcome == VerdictOutcome::Inconclusive {
+        // How far the reference is from the style; nothing once it is there.
+        let way = evidence.style_goal.map(|goal| goal - mean(pairs.iter().map(|pair| pair.reference)));
+        let smallest = way.map(|way| policy.style.smallest_gain * way).filter(|gain| *gain > 0.0);
+        let too_little = smallest.map(|gain| Comparison::new(&pairs, gain, policy.confidence));
+        if let Some(comparison) = too_little.filter(|found| found.outcome == VerdictOutcome::Fail) {
+            let share = 100.0 * policy.style.smallest_gain;
+            let reason = comparison.reason(|found| {
+                format!(
+                    "No nearer to the style than {reference}: {}. It gains less than {share:.0}% of the way to the \
+                     held-out images.",
+                    numbers(found)
+                )
+            });
+            return comparison.criterion(kind, muted, reason, pairs);
+        }
+    }
+    let reason = above_zero.reason(|found| {
+        let numbers = numbers(found);
+        match above_zero.outcome {
             VerdictOutcome::Pass => format!("Nearer to the style than {reference}: {numbers}."),
             VerdictOutcome::Fail => format!("Farther from the style than {reference}: {numbers}."),
             VerdictOutcome::Inconclusive => {
@@ -266,5 +288,5 @@ fn style(evidence: &Evidence, policy: &Policy) -> Criterion {
             }
         }
     });
-    comparison.criterion(kind, muted, reason, pairs)
+    above_zero.criterion(kind, muted, reason, pairs)
 }

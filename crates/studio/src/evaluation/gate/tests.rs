@@ -57,6 +57,7 @@ fn evidence(seed: u64, prompts: usize, adherence_gain: f64, style_gain: f64) -> 
         floors: sound(2 * prompts),
         adherence: Some(paired(seed, prompts, 0.8, adherence_gain)),
         style: Some(paired(seed + 1_000_000, prompts, 0.0, style_gain)),
+        style_goal: None,
         copying: Some(honest()),
         champion: None,
         judge: "made up".to_owned(),
@@ -118,6 +119,31 @@ fn noise_is_stopped_after_the_first_block() {
         futile(&so_far, &policy).is_some_and(|criterion| criterion.kind == CriterionKind::Adherence)
     });
     assert_eq!(stopped, 200);
+}
+
+#[test]
+fn too_small_a_gain_fails_where_the_way_is_known() {
+    let policy = Policy::default();
+    let style = |seed, prompts, gain, goal| {
+        let evidence = Evidence { style_goal: goal, ..evidence(seed, prompts, 0.0, gain) };
+        outcome(&judge(&evidence, &policy), CriterionKind::Style)
+    };
+    // A tenth of the way is 0.05; the noise of 24 prompts' means about 0.01.
+    let failed = |gain, goal| of_200(|seed| style(seed, 24, gain, goal) == VerdictOutcome::Fail);
+    assert!(failed(0.0, Some(0.5)) >= 190, "{}", failed(0.0, Some(0.5)));
+    assert!(failed(0.0, None) <= 16, "{}", failed(0.0, None));
+    // A reference that is in the style already cannot be too far from it.
+    assert!(failed(0.0, Some(-0.1)) <= 16, "{}", failed(0.0, Some(-0.1)));
+    // One that gains a tenth is wrongly failed no more often than the confidence says, and more than that passes.
+    assert!(failed(0.05, Some(0.5)) <= 16, "{}", failed(0.05, Some(0.5)));
+    assert_eq!(style(1, 24, 0.1, Some(0.5)), VerdictOutcome::Pass);
+    let reason = |evidence: &Evidence| judge(evidence, &policy).criteria[2].reason.clone();
+    let noise = Evidence { style_goal: Some(0.5), ..evidence(1, BLOCK, 0.0, -0.01) };
+    assert!(
+        reason(&noise).starts_with("No nearer to the style than the base model: style margin"),
+        "{}",
+        reason(&noise)
+    );
 }
 
 #[test]

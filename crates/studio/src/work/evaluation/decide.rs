@@ -12,6 +12,7 @@ use crate::{
         people::Votes,
         steps::{self, Inputs},
     },
+    production,
     queue::Stop,
     registry::{Mover, Registry},
     shared::Shared,
@@ -69,6 +70,7 @@ impl EvaluationRun {
         } else {
             let reason = format!("Passed evaluation {}.", self.row.id);
             let made = registry.promote(&id, PromotionRequest { reason, force: false }).await?;
+            let made = production::after(shared.clone(), made).await.made;
             format!("{id} is in production by move {} of the ledger.", made.number)
         };
         self.end_step(shared, StepState::Done, steps::digest(&line), vec![line.clone()]).await?;

@@ -1,12 +1,13 @@
 //! Evaluations: a job whose units are images to render and images to score. What a step has made is stored before the next
 //! one begins; images are kept by their recipe, so a run that is taken up again, or another evaluation, renders none twice.
 //!
-//! One file for each step: `prepare`, `render`, `score`, `decide` (verdict and promotion).
+//! One file for each step: `prepare` (with `subject`), `render`, `score`, `decide` (verdict and promotion).
 
 mod decide;
 mod prepare;
 mod render;
 mod score;
+mod subject;
 
 use std::{sync::Arc, time::Instant};
 

@@ -1,24 +1,19 @@
 //! Preparing: what is evaluated, the dataset behind it, and which images that takes.
 
-use adire_protocol::{EvaluationStepName, GenerationRequest, StepState};
+use adire_protocol::{EvaluationStepName, StepState};
 
-use super::{At, EvaluationRun};
+use super::{At, EvaluationRun, subject::Subject};
 use crate::{
-    AdapterFile, JudgeInfo, StudioError,
-    dataset::text_of,
+    AdapterFile, JudgeInfo,
     evaluation::{
         evidence::Facts,
-        plan::{CAPTIONS, Plan, Subjects},
+        plan::{Plan, Subjects},
         steps::Inputs,
     },
     queue::Stop,
     shared::Shared,
-    store::EvaluationRow,
     work::Progressed,
 };
-
-/// Training images that copying is tested against.
-const MAX_TRAINING: usize = 200;
 
 /// What `prepare` has found out.
 pub(super) struct Prepared {
@@ -84,106 +79,4 @@ impl EvaluationRun {
         self.at = At::Render;
         Ok(Progressed::More)
     }
-}
-
-/// What is evaluated, and the dataset behind it.
-struct Subject {
-    challenger: AdapterFile,
-    trigger: String,
-    champion: Option<(AdapterFile, String)>,
-    captions: Vec<String>,
-    /// Id of the dataset.
-    dataset: String,
-    /// Hashes; those of `captions` first.
-    training: Vec<String>,
-    held_out: Vec<String>,
-    applied_layers: Option<usize>,
-    dataset_hash: String,
-    warnings: Vec<String>,
-}
-
-impl Subject {
-    async fn read(shared: &Shared, row: &EvaluationRow) -> Result<Self, StudioError> {
-        let (challenger, trigger) = file(shared, &row.id_of_version(), &row.hash).await?;
-        let champion = match row.id_of_champion().zip(row.champion_hash.as_deref()) {
-            Some((id, hash)) => Some(file(shared, &id, hash).await?),
-            None => None,
-        };
-        let receipt = shared.store.receipt(&row.hash, &shared.model.hash).await?;
-        let mut subject = Self {
-            challenger,
-            trigger,
-            champion,
-            captions: Vec::new(),
-            dataset: String::new(),
-            training: Vec::new(),
-            held_out: Vec::new(),
-            applied_layers: receipt.map(|receipt| receipt.applied.len()),
-            dataset_hash: String::new(),
-            warnings: Vec::new(),
-        };
-        let Some(run) = shared.store.run_of_version(&row.id_of_version()).await? else {
-            subject.warnings.push(
-                "No training run of this studio made the version, so style and copying cannot be tested."
-                    .to_owned(),
-            );
-            return Ok(subject);
-        };
-        let request = run.request()?;
-        subject.dataset_hash.clone_from(&run.dataset_hash);
-        let dataset = match shared.datasets.row(&request.dataset).await {
-            Ok(dataset) => dataset,
-            Err(StudioError::NotFound { .. }) => {
-                subject.warnings.push(
-                    "The dataset of the version was deleted, so style and copying cannot be tested."
-                        .to_owned(),
-                );
-                return Ok(subject);
-            }
-            Err(error) => return Err(error),
-        };
-        let images = shared.datasets.images(&request.dataset).await?;
-        subject.dataset.clone_from(&request.dataset);
-        let repeats = images.iter().map(crate::store::DatasetImageRow::repeats).collect();
-        let held_out = shared.worker.held_out(repeats, request.config).await??;
-        let limits = (&shared.model.limits, &shared.model.defaults);
-        let (mut captioned, mut others) = (Vec::new(), Vec::new());
-        for (at, image) in images.into_iter().enumerate() {
-            if held_out.contains(&at) {
-                subject.held_out.push(image.hash);
-                continue;
-            }
-            let caption = text_of(&image.caption, &dataset.caption, &dataset.trigger_word);
-            let prompt = GenerationRequest { prompt: caption.clone(), ..GenerationRequest::default() };
-            let usable = !caption.trim().is_empty() && prompt.validate(limits.0, limits.1, 0).is_ok();
-            if usable && captioned.len() < CAPTIONS {
-                captioned.push((image.hash, caption));
-            } else {
-                others.push(image.hash);
-            }
-        }
-        (subject.training, subject.captions) = captioned.into_iter().unzip();
-        subject.training.extend(others);
-        subject.training.truncate(MAX_TRAINING);
-        if subject.held_out.is_empty() {
-            subject.warnings.push(
-                "The training run held out no images, so style cannot be tested. Hold out at least 4."
-                    .to_owned(),
-            );
-        }
-        Ok(subject)
-    }
-}
-
-/// The file of a version, at strength 1, and its trigger word.
-async fn file(shared: &Shared, id: &str, hash: &str) -> Result<(AdapterFile, String), StudioError> {
-    let known = shared.store.all_adapters().await?;
-    let listed = known.into_iter().find(|listed| listed.version.id() == id && listed.deleted_at.is_none());
-    let version = listed
-        .map(|listed| listed.version)
-        .filter(|version| version.hash == hash)
-        .ok_or_else(|| StudioError::Adapter(format!("{id} was deleted while the evaluation was queued.")))?;
-    let path = crate::adapters::local(&shared.blobs, &version).await?;
-    let (id, hash) = (version.id(), version.hash.clone());
-    Ok((AdapterFile { id, hash, path, strength: 1.0, te_strength: 1.0 }, version.trigger))
 }
