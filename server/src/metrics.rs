@@ -216,6 +216,13 @@ impl Collector for Scrape {
         let wait = ("adire_generation_wait_seconds", "Seconds from submission to start", "wait");
         self.histogram(to, wait)?;
 
+        let help = "Images with a rating now";
+        let mut ratings = to.encode_descriptor("adire_ratings", help, None, MetricType::Gauge)?;
+        for total in self.sums("ratings") {
+            let value = total.value as f64;
+            ratings.encode_family(&Self::labels(total, Some("rating")))?.encode_gauge(&value)?;
+        }
+
         let queue = &self.queue;
         let length = ("adire_queue_length", "Generations queued or running");
         Self::gauge(to, length, Some(f64::from(queue.ahead)))?;

@@ -135,6 +135,8 @@ pub enum QueuedKind {
     Training,
     /// An evaluation of an adapter version.
     Evaluation,
+    /// An upload of an adapter version.
+    Push,
 }
 
 /// A queued or running job of any kind.

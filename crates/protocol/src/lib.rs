@@ -16,6 +16,7 @@ mod foreign_names;
 mod generation;
 mod hires;
 mod history;
+mod imported;
 pub mod infotext;
 mod limits;
 mod lineage;
@@ -24,6 +25,7 @@ mod model;
 mod monitoring;
 mod old_names;
 mod progress;
+mod push;
 pub mod reading;
 mod receipt;
 mod registry;
@@ -70,15 +72,17 @@ pub use history::{
     FlagRecord, FlagRequest, HistoryImage, HistoryPage, HistoryQuery, ImageRef, ImageSelection,
     MAX_FLAG_CHARS, MAX_HISTORY_PAGE, Rating, SuiteText, Thumb,
 };
+pub use imported::{ImportedRun, ImportedRunDetail, MetricPoint};
 pub use limits::{FieldError, Limits, ValidationError};
 pub use lineage::{Lineage, LineageEdge, LineageKind, LineageNode, LineageRole, LineageTotal};
 pub use model::{Defaults, ExamplePrompt, ModelInfo, TokenCount, VaeUse};
 pub use monitoring::{
     CauseCount, Figures, Memory, Monitoring, Percentiles, Period, PromptCount, RatingCount, SeriesPoint,
-    Uptime,
+    Tracking, Uptime,
 };
 pub use old_names::{RENAMED, Renamed};
 pub use progress::{Progress, QueueStatus};
+pub use push::{PushRecord, PushRequest, PushState, is_repository};
 pub use receipt::{AdapterDetail, AdapterLayer, AdapterReceipt, BlockChange, LeftOut, SkippedAdapterLayer};
 pub use registry::{
     AliasRequest, Ledger, LedgerAction, LedgerCheck, LedgerEntry, LedgerFault, LedgerMove, MAX_REASON_CHARS,

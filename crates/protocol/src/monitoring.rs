@@ -78,7 +78,7 @@ pub struct Monitoring {
     pub series: Vec<SeriesPoint>,
     /// The most frequent prompts. Deleted generations do not count.
     pub prompts: Vec<PromptCount>,
-    /// Ratings, if visitors have given any.
+    /// Ratings that visitors gave in the period, by version. Deleted images are left out.
     pub ratings: Vec<RatingCount>,
     /// How long the server has been up.
     pub uptime: Uptime,
@@ -86,6 +86,8 @@ pub struct Monitoring {
     pub memory: Memory,
     /// The queue now.
     pub queue: QueueStatus,
+    /// How the tracking server stands, where there is one.
+    pub tracking: Option<Tracking>,
 }
 
 /// Figures of generations that ended in the period.
@@ -176,7 +178,7 @@ pub struct PromptCount {
 pub struct RatingCount {
     /// As in [`Figures::version`].
     pub version: String,
-    /// `up`, `down`, or the name of another rating.
+    /// `up`, `down` or `star`.
     pub rating: String,
     /// Images.
     pub count: u64,
@@ -192,6 +194,16 @@ pub struct Uptime {
     pub share: f64,
     /// Starts in the period.
     pub starts: u32,
+}
+
+/// How a tracking server, such as MLflow, stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Tracking {
+    /// Its address.
+    pub server: String,
+    /// Why it has not been told everything; absent: it has.
+    pub problem: Option<String>,
 }
 
 /// Memory in bytes; absent where the system does not say.

@@ -7,7 +7,7 @@ use adire_protocol::{JobMove, JobQueue, Links, QueuedJob, QueuedKind};
 use crate::{
     By, StudioError, evaluations,
     job::{JobKind, reorder},
-    requests,
+    pushes, requests,
     shared::Shared,
     store::OpenJob,
     training, work,
@@ -30,6 +30,7 @@ pub(crate) async fn list(shared: &Shared) -> Result<JobQueue, StudioError> {
             JobKind::Generation if ahead == 0 => "next".to_owned(),
             JobKind::Generation => format!("behind {}", others(ahead)),
             JobKind::Training | JobKind::Evaluation => "runs between generations".to_owned(),
+            JobKind::Push => "one push at a time".to_owned(),
         });
         ahead += u32::from(kind == JobKind::Generation);
         jobs.push(entry(shared, row, running, why)?);
@@ -65,6 +66,11 @@ fn entry(
             let detail = "evaluation".to_owned();
             (QueuedKind::Evaluation, request.version, detail, format!("/admin/evaluations/{}", row.id))
         }
+        JobKind::Push => {
+            let title = row.push().to_owned();
+            let page = format!("/admin/versions/{}", title.split(' ').next().unwrap_or_default());
+            (QueuedKind::Push, title, "push to the Hub".to_owned(), page)
+        }
     };
     let wait_ms = shared.work.place(&row.id).and_then(|place| place.wait_ms);
     let owner = Some(row.owner.chars().take(8).collect::<String>()).filter(|owner| !owner.is_empty());
@@ -90,6 +96,7 @@ pub(crate) async fn cancel(shared: Arc<Shared>, id: String) -> Result<(), Studio
         Some(JobKind::Generation) => requests::cancel(shared, id, By::Admin.into()).await.map(drop),
         Some(JobKind::Training) => training::cancel(shared, id).await.map(drop),
         Some(JobKind::Evaluation) => evaluations::cancel(shared, id).await.map(drop),
+        Some(JobKind::Push) => pushes::cancel(&shared, &id).await.map(drop),
         None => Err(StudioError::not_found("job", &id)),
     }
 }

@@ -4,14 +4,17 @@ mod moves;
 
 use std::path::Path;
 
-use adire_protocol::{AdapterVersion, DatasetRecord, DatasetSummary, EmbeddingRecord, NewDataset};
+use adire_protocol::{
+    AdapterVersion, DatasetRecord, DatasetSummary, EmbeddingRecord, NewDataset, PushRequest,
+};
 
 use crate::{
-    LocalFile, NewEmbedding, StudioConfig, StudioError, adapters,
+    LocalFile, NewEmbedding, Publication, StudioConfig, StudioError, adapters,
     blobs::Blobs,
     dataset::{DatasetStore, Reach, UploadedFile},
     embeddings,
     folder::{self, FolderLock},
+    publication, pushes,
     regular_file::open_regular,
     store::Store,
     tasks::blocking,
@@ -142,6 +145,22 @@ impl DataFolder {
     /// No embedding has that word.
     pub async fn remove_embedding(&self, word: &str) -> Result<EmbeddingRecord, StudioError> {
         embeddings::remove(&self.store, word).await
+    }
+
+    /// As [`crate::Studio::publication`].
+    ///
+    /// # Errors
+    /// As [`crate::Studio::publication`].
+    pub async fn publication(&self, id: &str) -> Result<Publication, StudioError> {
+        publication::read(&self.store, &self.blobs, id).await
+    }
+
+    /// Checks the fields of a push.
+    ///
+    /// # Errors
+    /// A field is not valid.
+    pub fn check_push(&self, request: &PushRequest) -> Result<(), StudioError> {
+        pushes::check(request)
     }
 
     /// Lets the folder go.

@@ -1,8 +1,14 @@
 //! The figures of the monitoring page and of `/metrics`, from rows.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
-use adire_protocol::{CauseCount, Figures, Memory, Monitoring, Percentiles, Period, SeriesPoint, Uptime};
+use adire_protocol::{
+    CauseCount, Figures, Memory, Monitoring, Percentiles, Period, RatingCount, SeriesPoint, Uptime,
+};
 use uuid::Uuid;
 
 use crate::{StudioError, memory, shared::Shared, stats::percentiles, store::StatGroup, time::now};
@@ -21,10 +27,11 @@ const BEAT: Duration = Duration::from_secs(30);
 pub struct Total {
     /// As in [`Figures::version`].
     pub version: String,
-    /// `generations` (by outcome), `failures` (by cause), `images`, `switches`, `render_ms`, `run_ms`, `wait_ms`, and
-    /// `run_le` and `wait_le` (by bucket of [`crate::BUCKETS_MS`], not cumulative).
+    /// `generations` (by outcome), `failures` (by cause), `images`, `switches`, `render_ms`, `run_ms`, `wait_ms`,
+    /// `run_le` and `wait_le` (by bucket of [`crate::BUCKETS_MS`], not cumulative). Not a sum: `ratings`, those that images
+    /// have now.
     pub name: String,
-    /// Outcome, cause or bucket; empty where there is none.
+    /// Outcome, cause, bucket or rating; empty where there is none.
     pub label: String,
     /// The sum.
     pub value: i64,
@@ -118,10 +125,11 @@ pub(crate) async fn report(
         step_ms,
         series,
         prompts: shared.store.common_prompts(from, PROMPTS).await?,
-        ratings: Vec::new(),
+        ratings: shared.store.rating_counts(from).await?,
         uptime: uptime(shared, from, until).await?,
         memory: memory(shared),
         queue: shared.work.status(),
+        tracking: shared.tracking.lock().unwrap_or_else(PoisonError::into_inner).clone(),
     })
 }
 
@@ -172,7 +180,7 @@ pub(crate) fn memory(shared: &Shared) -> Memory {
     Memory { device_free, device_total, ..memory::host() }
 }
 
-/// Sums since the beginning.
+/// Sums since the beginning, and the ratings that there are.
 pub(crate) async fn totals(shared: &Shared) -> Result<Vec<Total>, StudioError> {
     let rows = shared.store.stat_totals().await?;
     let total = |row: crate::store::StatTotal| Total {
@@ -181,7 +189,14 @@ pub(crate) async fn totals(shared: &Shared) -> Result<Vec<Total>, StudioError> {
         label: row.label,
         value: row.value,
     };
-    Ok(rows.into_iter().map(total).collect())
+    let rated = |rating: RatingCount| Total {
+        version: rating.version,
+        name: "ratings".to_owned(),
+        label: rating.rating,
+        value: rating.count.cast_signed(),
+    };
+    let ratings = shared.store.rating_counts(0).await?;
+    Ok(rows.into_iter().map(total).chain(ratings.into_iter().map(rated)).collect())
 }
 
 /// Notes the start, before anything can end the studio again; gives the name of this span of uptime.

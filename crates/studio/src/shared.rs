@@ -2,8 +2,8 @@
 
 use std::{path::PathBuf, sync::Mutex, time::Duration};
 
-use adire_protocol::ModelInfo;
-use tokio::sync::Mutex as AsyncMutex;
+use adire_protocol::{ModelInfo, Tracking};
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use crate::{
     BundledWords, MemoryGauge, TokenCounter,
@@ -42,6 +42,10 @@ pub(crate) struct Shared {
     /// Whether files of adapters are given out at all.
     pub(crate) downloads: bool,
     pub(crate) decoders: Decoders,
+    /// Wakes whoever uploads.
+    pub(crate) pushes: Notify,
+    /// How the tracking server stands.
+    pub(crate) tracking: Mutex<Option<Tracking>>,
     /// Held while a receipt is made: many who ask for one at once cost the model no more than one.
     pub(crate) receipts: AsyncMutex<()>,
     /// Let go by a shutdown, else when the last task that could still write is gone. The mutex is only ever

@@ -7,8 +7,11 @@ mod evaluations;
 mod figures;
 mod history;
 mod import;
+mod imported;
 mod lineage;
+mod mirrors;
 mod moves;
+mod pushes;
 mod shadows;
 mod shares;
 mod training;
@@ -24,7 +27,10 @@ use adire_protocol::{
     AdapterDetail, AdapterVersion, EmbeddingRecord, Generation, GenerationRequest, ImageRecord, ModelInfo,
     QueueStatus, TokenCount, Upload,
 };
-use tokio::{sync::Mutex as AsyncMutex, task::JoinHandle};
+use tokio::{
+    sync::{Mutex as AsyncMutex, Notify},
+    task::JoinHandle,
+};
 
 use crate::{
     Backend, BackendError, By, Caps, Client, DatabaseUrl, EventStream, FeatureRequest, FeatureSet, ImageUse,
@@ -178,6 +184,8 @@ impl Studio {
             retention,
             downloads,
             decoders: Decoders::default(),
+            pushes: Notify::new(),
+            tracking: Mutex::default(),
             receipts: AsyncMutex::default(),
             lock,
         });
@@ -422,6 +430,7 @@ impl Studio {
         // so streams can end; nobody asks the worker any more, so it can end; nobody writes any more, so the
         // database and the folder can be let go.
         shared.work.close();
+        shared.pushes.notify_waiters();
         for task in [tasks.gc_task, tasks.checker, tasks.uptime, tasks.alerts] {
             task.abort();
             // Once it is gone, so is what it held of the database.

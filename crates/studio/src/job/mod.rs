@@ -19,10 +19,11 @@ pub(crate) enum JobKind {
     Generation,
     Training,
     Evaluation,
+    Push,
 }
 
 impl JobKind {
-    pub(crate) const ALL: [Self; 3] = [Self::Generation, Self::Training, Self::Evaluation];
+    pub(crate) const ALL: [Self; 4] = [Self::Generation, Self::Training, Self::Evaluation, Self::Push];
 
     /// As rows have it.
     pub(crate) fn name(self) -> &'static str {
@@ -30,6 +31,7 @@ impl JobKind {
             Self::Generation => "generation",
             Self::Training => "training",
             Self::Evaluation => "evaluation",
+            Self::Push => "push",
         }
     }
 

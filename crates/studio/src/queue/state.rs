@@ -192,6 +192,7 @@ impl State {
             JobKind::Generation => None,
             JobKind::Training => Some(WaitReason::TrainingStep),
             JobKind::Evaluation => Some(WaitReason::EvaluationStep),
+            JobKind::Push => None,
         }
     }
 

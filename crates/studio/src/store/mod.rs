@@ -17,10 +17,13 @@ mod flags;
 mod generations;
 mod history;
 mod images;
+mod imports;
 mod jobs;
 mod ledger;
 mod lineage;
 mod measurements;
+mod mirrors;
+mod pushes;
 mod searchable;
 mod settings;
 mod shadow_pairs;
@@ -82,7 +85,7 @@ macro_rules! same {
 
 /// Every step of the layout, embedded in the program. A file that was released is never edited: its checksum is in
 /// people's databases. Listed by hand because sqlx's macro would build SQLite a second time, for the compiler's host.
-const STEPS: [Step; 20] = [
+const STEPS: [Step; 23] = [
     same!(1, "studio", "0001_studio.sql"),
     same!(2, "uploads and receipts", "0002_uploads_and_receipts.sql"),
     same!(3, "datasets and training", "0003_datasets_and_training.sql"),
@@ -143,6 +146,9 @@ const STEPS: [Step; 20] = [
     same!(18, "comparisons", "0018_comparisons.sql"),
     same!(20, "stats", "0020_stats.sql"),
     same!(21, "alerts", "0021_alerts.sql"),
+    same!(22, "pushes", "0022_pushes.sql"),
+    same!(23, "mirrors", "0023_mirrors.sql"),
+    same!(24, "imports", "0024_imports.sql"),
 ];
 
 /// The key of the advisory lock that a studio holds on its PostgreSQL database: “adire”.

@@ -1,6 +1,6 @@
 //! Rows of figures: written in the transaction that ends a generation, read by the monitoring page and `/metrics`.
 
-use adire_protocol::{GenerationSpec, PromptCount, Recipe};
+use adire_protocol::{GenerationSpec, PromptCount, RatingCount, Recipe};
 use sqlx::{Any, Transaction};
 
 use super::{Store, decode, storage};
@@ -234,6 +234,30 @@ impl Store {
             prompts.push(PromptCount { prompt: row.spec()?.prompt, count: count.cast_unsigned() });
         }
         Ok(prompts)
+    }
+
+    /// How many images have which rating that was given from `since` on, by version.
+    pub(crate) async fn rating_counts(&self, since: i64) -> Result<Vec<RatingCount>, StudioError> {
+        let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(
+            "SELECT COALESCE(generations.versions, '') AS versions, \
+             COUNT(CASE WHEN history.thumb = 1 THEN 1 END) AS up, \
+             COUNT(CASE WHEN history.thumb = -1 THEN 1 END) AS down, \
+             COUNT(CASE WHEN history.starred = 1 THEN 1 END) AS starred \
+             FROM history JOIN generations ON generations.id = history.generation \
+             WHERE history.rated_at IS NOT NULL AND history.rated_at >= $1 GROUP BY 1 ORDER BY 1",
+        )
+        .bind(since)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(storage)?;
+        let named = |(version, up, down, starred): (String, i64, i64, i64)| {
+            [("up", up), ("down", down), ("star", starred)].map(|(rating, count)| RatingCount {
+                version: version.clone(),
+                rating: rating.to_owned(),
+                count: count.cast_unsigned(),
+            })
+        };
+        Ok(rows.into_iter().flat_map(named).filter(|rating| rating.count > 0).collect())
     }
 
     /// Notes that this server is up.

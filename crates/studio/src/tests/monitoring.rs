@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use adire_protocol::{AdapterUse, Figures, GenerationRequest, Monitoring, Period};
+use adire_protocol::{
+    AdapterUse, Figures, GenerationRequest, ImageRef, Monitoring, Period, Rating, RatingCount, Thumb,
+};
 
 use super::{finished, fresh, latched, nobody, open, request, submit, who};
 use crate::{
@@ -93,6 +95,7 @@ async fn a_report_equals_what_other_queries_find() {
     let prompts: Vec<(&str, u64)> =
         found.prompts.iter().map(|prompt| (prompt.prompt.as_str(), prompt.count)).collect();
     assert_eq!(prompts[..2], [("blue moons", 3), ("red stars", 2)]);
+    assert_eq!(found.ratings, []);
     let series = found.series.iter().fold((0, 0, 0), |(done, failed, images), point| {
         (done + point.done, failed + point.failed, images + point.images)
     });
@@ -113,6 +116,63 @@ async fn a_report_equals_what_other_queries_find() {
     assert_eq!((sum("wait_ms", None), sum("wait_le", None)), (waits.iter().sum(), 7));
     assert!(found.uptime.share > 0.99 && found.uptime.starts == 1, "{:?}", found.uptime);
     assert!(found.memory.process.is_some(), "{:?}", found.memory);
+}
+
+#[tokio::test]
+async fn ratings_are_counted_by_version() {
+    let (folder, studio, _) = fresh().await;
+    filled(folder.path(), &studio).await;
+    let visitor = who("visitor");
+    let by = By::Client(&visitor);
+    let of = |generation: &str, index: i64| ImageRef {
+        generation: generation.to_owned(),
+        index: u32::try_from(index).unwrap(),
+    };
+    let store = &studio.shared().store;
+    let images: Vec<(String, i64, String)> = store
+        .rows(
+            "SELECT images.generation, images.position, generations.versions FROM images \
+             JOIN generations ON generations.id = images.generation ORDER BY 1, 2",
+        )
+        .await;
+    let mut expected: BTreeMap<(String, &str), u64> = BTreeMap::new();
+    for (n, (generation, position, versions)) in images.iter().enumerate() {
+        let thumb = [Some(Thumb::Up), Some(Thumb::Up), Some(Thumb::Down), None][n % 4];
+        let starred = n % 3 == 0;
+        let rating = Rating { starred, thumb };
+        studio.rate(&of(generation, *position), rating, by).await.unwrap();
+        let thumb = thumb.map(|thumb| if thumb == Thumb::Up { "up" } else { "down" });
+        for rating in thumb.into_iter().chain(starred.then_some("star")) {
+            *expected.entry((versions.clone(), rating)).or_default() += 1;
+        }
+    }
+    let counted = |ratings: &[RatingCount]| -> BTreeMap<(String, String), u64> {
+        let one = |rating: &RatingCount| ((rating.version.clone(), rating.rating.clone()), rating.count);
+        ratings.iter().map(one).collect()
+    };
+    let expected: BTreeMap<(String, String), u64> = expected
+        .into_iter()
+        .map(|((version, rating), count)| ((version, rating.to_owned()), count))
+        .collect();
+    assert!(expected.len() > 5, "{expected:?}");
+    assert_eq!(counted(&report(&studio).await.ratings), expected);
+    let day = studio.monitoring(Period::Day, None).await.unwrap();
+    assert_eq!(counted(&day.ratings), expected);
+    let totals = studio.totals().await.unwrap();
+    let totals: BTreeMap<(String, String), u64> = totals
+        .into_iter()
+        .filter(|total| total.name == "ratings")
+        .map(|total| ((total.version, total.label), total.value.cast_unsigned()))
+        .collect();
+    assert_eq!(totals, expected);
+    // Taken back, and given long ago.
+    store.execute_text("UPDATE history SET rated_at = 1 WHERE rated_at IS NOT NULL").await;
+    let day = studio.monitoring(Period::Day, None).await.unwrap();
+    assert_eq!(day.ratings, []);
+    for (generation, position, _) in &images {
+        studio.rate(&of(generation, *position), Rating::default(), by).await.unwrap();
+    }
+    assert_eq!(report(&studio).await.ratings, []);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod shadow;
 mod tests;
 mod training;
 
+pub(crate) use claim::Claimer;
 pub(crate) use generation::{expected_ms, wants};
 pub(crate) use intake::set_intake;
 pub(crate) use lease::keep;

@@ -203,6 +203,8 @@ impl Scheduler {
             Some(JobKind::Generation) => self.image().await,
             Some(JobKind::Training) => self.training_unit().await,
             Some(JobKind::Evaluation) => self.evaluation_unit().await,
+            // Not the device's.
+            Some(JobKind::Push) => {}
             None if self.shared.work.next_turn().is_some() => return,
             None => {
                 if !self.shadow_unit().await {

@@ -23,6 +23,7 @@ row! {
         spec: Option<String>,
         request: Option<String>,
         evaluation: Option<String>,
+        push: Option<String>,
     }
 }
 
@@ -41,6 +42,11 @@ impl OpenJob {
 
     pub(crate) fn evaluation(&self) -> Result<EvaluationRequest, StudioError> {
         decode(self.evaluation.as_deref().unwrap_or_default(), "evaluation", &self.id)
+    }
+
+    /// Version and repository of a push.
+    pub(crate) fn push(&self) -> &str {
+        self.push.as_deref().unwrap_or_default()
     }
 
     pub(crate) fn request(&self) -> Result<TrainingRequest, StudioError> {
@@ -86,8 +92,8 @@ impl Store {
     pub(crate) async fn open_jobs(&self) -> Result<Vec<OpenJob>, StudioError> {
         sqlx::query_as(
             "SELECT j.id, j.kind, j.state, j.owner, j.cost, j.wants, j.created_at, g.network, g.spec, t.request, \
-             e.request AS evaluation FROM jobs j LEFT JOIN generations g ON g.id = j.id \
-             LEFT JOIN training_jobs t ON t.id = j.id LEFT JOIN evaluations e ON e.id = j.id \
+             e.request AS evaluation, p.name || '@v' || p.version || ' to ' || p.repository AS push FROM jobs j LEFT JOIN generations g ON g.id = j.id \
+             LEFT JOIN training_jobs t ON t.id = j.id LEFT JOIN evaluations e ON e.id = j.id LEFT JOIN pushes p ON p.id = j.id \
              WHERE j.state IN ('queued', 'running') \
              ORDER BY j.kind, CASE j.state WHEN 'running' THEN 0 ELSE 1 END, j.turn, j.id",
         )
