@@ -4,7 +4,7 @@
 //! Drawn by hand: the crates that draw charts either need a browser to measure text in, or write fixed colours and
 //! fonts into the SVG, which then cannot follow light and dark.
 
-use std::fmt::Write;
+use std::{borrow::Cow, fmt::Write};
 
 use leptos::prelude::*;
 
@@ -70,10 +70,10 @@ impl Line {
 #[derive(Clone, Debug)]
 pub(super) struct Chart {
     /// Unique on its page.
-    pub(super) id: &'static str,
-    pub(super) title: &'static str,
+    pub(super) id: Cow<'static, str>,
+    pub(super) title: Cow<'static, str>,
     /// Explanation in one sentence.
-    pub(super) meaning: &'static str,
+    pub(super) meaning: Cow<'static, str>,
     pub(super) lines: Vec<Line>,
     /// The last step of the axis.
     pub(super) steps: u32,
@@ -102,8 +102,8 @@ impl Chart {
         view! {
             <figure class="chart" aria-labelledby=title_id.clone()>
                 <figcaption>
-                    <h3 id=title_id.clone()>{self.title}</h3>
-                    <p class="hint">{self.meaning}</p>
+                    <h3 id=title_id.clone()>{self.title.clone()}</h3>
+                    <p class="hint">{self.meaning.clone()}</p>
                     {legend}
                 </figcaption>
                 {body}
@@ -167,7 +167,7 @@ impl Chart {
                     role="img"
                     aria-labelledby=named
                 >
-                    <title id=title_id>{self.title}</title>
+                    <title id=title_id>{self.title.clone()}</title>
                     <desc id=text_id>{described}</desc>
                     {rules.collect::<Vec<_>>()}
                     {drawn.collect::<Vec<_>>()}
@@ -261,9 +261,9 @@ mod tests {
 
     fn html(lines: Vec<Line>, steps: u32) -> String {
         let chart = Chart {
-            id: "loss",
-            title: "Loss",
-            meaning: "Lower is better.",
+            id: "loss".into(),
+            title: "Loss".into(),
+            meaning: "Lower is better.".into(),
             lines,
             steps,
             ceiling: None,

@@ -133,10 +133,12 @@ fn charts(runs: &[(TrainingRunDetail, String)], names: &[String]) -> Vec<AnyView
     };
     let (losses, norms) = (calm(lines(|point| point.loss)), calm(lines(|point| point.gradient_norm)));
     let ceiling = |lines: &[Line]| lines.iter().filter_map(|line| peak(&line.points)).reduce(f64::max);
-    let chart = |id, title, meaning, lines: Vec<Line>, from_zero| {
-        let ceiling = ceiling(&lines);
-        Chart { id, title, meaning, lines, steps, ceiling, from_zero }.draw()
-    };
+    let chart =
+        |id: &'static str, title: &'static str, meaning: &'static str, lines: Vec<Line>, from_zero| {
+            let ceiling = ceiling(&lines);
+            let (id, title, meaning) = (id.into(), title.into(), meaning.into());
+            Chart { id, title, meaning, lines, steps, ceiling, from_zero }.draw()
+        };
     vec![
         chart(
             "held-out",

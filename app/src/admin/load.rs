@@ -82,7 +82,8 @@ pub(super) async fn version(
         challenger: studio.shadow_on(&listed.version.name).await?,
         production: ledger.production.is_some(),
     };
-    Ok(VersionPage { listed, ledger, lineage, shadow, flash })
+    let pushes = studio.pushes(Some(id)).await?;
+    Ok(VersionPage { listed, ledger, lineage, shadow, pushes, flash })
 }
 
 /// Every dataset, and the form for a new one.
@@ -126,7 +127,8 @@ pub(super) async fn trainings(studio: &Studio) -> Result<Trainings, StudioError>
         (job, dataset)
     };
     let all = studio.trainings().await?.into_iter().map(named).collect();
-    Ok(Trainings { all, settings: studio.training_settings(), datasets: any })
+    let imported = !studio.imported_runs().await?.is_empty();
+    Ok(Trainings { all, settings: studio.training_settings(), datasets: any, imported })
 }
 
 /// The form for a new run: a duplicate of an earlier one (`from`), or a preset.

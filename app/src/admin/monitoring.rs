@@ -1,6 +1,10 @@
 //! Monitoring: generations, times, failures and prompts of a period, per version and over time.
 
-use adire_protocol::{CauseCount, Figures, Memory, Monitoring, Percentiles, Period, SeriesPoint};
+use std::collections::BTreeMap;
+
+use adire_protocol::{
+    CauseCount, Figures, Memory, Monitoring, Percentiles, Period, RatingCount, SeriesPoint,
+};
 use leptos::prelude::*;
 
 use super::{
@@ -13,7 +17,19 @@ use crate::words::{duration, size};
 
 pub(super) fn monitoring(data: Monitoring) -> AnyView {
     let Monitoring {
-        period, version, total, versions, causes, step_ms, series, prompts, uptime, memory, ..
+        tracking,
+        period,
+        version,
+        total,
+        versions,
+        causes,
+        step_ms,
+        series,
+        prompts,
+        ratings,
+        uptime,
+        memory,
+        ..
     } = data;
     let lead = match &version {
         Some(version) => format!("Generations {}, {}.", with(version), words(period)),
@@ -35,6 +51,13 @@ pub(super) fn monitoring(data: Monitoring) -> AnyView {
                     </p>
                 }
             })}
+        {tracking.and_then(|tracking| tracking.problem).map(|problem| {
+            view! {
+                <p class="note" role="status">
+                    "MLflow has not been told everything: " {problem} " Nothing is lost; it is told later."
+                </p>
+            }
+        })}
         {numbers(&total, uptime.share, uptime.started_at)}
         {if empty {
             view! { <p class="nothing">"Finished, failed and cancelled generations are counted here."</p> }
@@ -45,6 +68,7 @@ pub(super) fn monitoring(data: Monitoring) -> AnyView {
         {(!versions.is_empty()).then(|| table(period, versions))}
         <div class="columns two">
             {(!causes.is_empty()).then(|| failures(causes))}
+            {(!ratings.is_empty()).then(|| rated(ratings))}
             {(!prompts.is_empty())
                 .then(|| {
                     let rows = prompts
@@ -304,6 +328,53 @@ fn failures(causes: Vec<CauseCount>) -> AnyView {
         .into_iter()
         .map(|cause| (name(&cause.cause), usize::try_from(cause.count).unwrap_or(usize::MAX)));
     bars("Failures", "Failed generations by cause.", classes.collect())
+}
+
+/// Ratings by version: how many thumbs up of all thumbs, and stars.
+fn rated(ratings: Vec<RatingCount>) -> AnyView {
+    let mut versions: BTreeMap<String, [u64; 3]> = BTreeMap::new();
+    for RatingCount { version, rating, count } in ratings {
+        let place = match rating.as_str() {
+            "up" => 0,
+            "down" => 1,
+            _ => 2,
+        };
+        versions.entry(version).or_default()[place] += count;
+    }
+    let rows = versions.into_iter().map(|(version, [up, down, starred])| {
+        let name = if version.is_empty() { "No adapter".to_owned() } else { version };
+        let share = if up + down == 0 { "–".to_owned() } else { percent(up as f64 / (up + down) as f64) };
+        view! {
+            <tr>
+                <th scope="row">{name}</th>
+                <td class="count">{up}</td>
+                <td class="count">{down}</td>
+                <td class="count">{share}</td>
+                <td class="count">{starred}</td>
+            </tr>
+        }
+    });
+    view! {
+        <section class="panel" aria-labelledby="ratings">
+            <h2 id="ratings">"Ratings"</h2>
+            <p class="hint">"Given in this period. Deleted images are left out."</p>
+            <div class="wide" tabindex="0" role="region" aria-label="Ratings of versions">
+                <table class="list">
+                    <thead>
+                        <tr>
+                            <th scope="col">"Adapters"</th>
+                            <th scope="col">"Up"</th>
+                            <th scope="col">"Down"</th>
+                            <th scope="col">"Up, share"</th>
+                            <th scope="col">"Starred"</th>
+                        </tr>
+                    </thead>
+                    <tbody>{rows.collect::<Vec<_>>()}</tbody>
+                </table>
+            </div>
+        </section>
+    }
+    .into_any()
 }
 
 fn memory_panel(memory: Memory) -> AnyView {

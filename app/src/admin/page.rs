@@ -1,6 +1,6 @@
 //! The document around every admin page, and the page of each address.
 
-use adire_protocol::{FieldError, Monitoring, Period, TrainingRequest};
+use adire_protocol::{FieldError, ImportedRun, ImportedRunDetail, Monitoring, Period, TrainingRequest};
 use adire_studio::{ErrorKind, Studio, StudioError};
 use leptos::{nonce::use_nonce, prelude::*};
 
@@ -19,6 +19,7 @@ use super::{
     gallery::{Gallery, gallery},
     gate::{Gate, gate},
     image::{ImagePage, image},
+    imported::{imported_run, imported_runs},
     load,
     monitoring::monitoring,
     overview::{Overview, overview},
@@ -62,6 +63,8 @@ enum Content {
     Trainings(Trainings),
     NewTraining(Box<TrainingForm>),
     Training(Box<TrainingPage>),
+    ImportedRuns(Vec<ImportedRun>),
+    ImportedRun(Box<ImportedRunDetail>),
     Comparison(Comparison),
     Evaluations(Box<Evaluations>),
     Evaluation(Box<EvaluationPage>),
@@ -170,6 +173,16 @@ impl AdminPage {
         Self::loaded(load::training(studio, id, flash).await, |data| Content::Training(Box::new(data)))
     }
 
+    /// Runs that were taken over from MLflow.
+    pub async fn imported_runs(studio: &Studio) -> Self {
+        Self::loaded(studio.imported_runs().await, Content::ImportedRuns)
+    }
+
+    /// One of them.
+    pub async fn imported_run(studio: &Studio, id: &str) -> Self {
+        Self::loaded(studio.imported_run(id).await, |data| Content::ImportedRun(Box::new(data)))
+    }
+
     /// Training runs side by side.
     pub async fn comparison(studio: &Studio, ids: &[String]) -> Self {
         Self::loaded(load::comparison(studio, ids).await, Content::Comparison)
@@ -273,6 +286,8 @@ impl AdminPage {
             Content::Trainings(_) => "Training".to_owned(),
             Content::NewTraining(_) => "Train adapter".to_owned(),
             Content::Training(data) => format!("{}, training run", data.detail.run.name),
+            Content::ImportedRuns(_) => "Imported runs".to_owned(),
+            Content::ImportedRun(data) => format!("{}, imported run", data.run.name),
             Content::Comparison(_) => "Compare runs".to_owned(),
             Content::Evaluations(_) => "Evaluation".to_owned(),
             Content::Evaluation(data) => format!("{}, evaluation", data.detail.evaluation.version),
@@ -333,6 +348,8 @@ pub fn admin_shell(page: AdminPage, style: String) -> impl IntoView {
         Content::Trainings(data) => at(Section::Training, trainings(data)),
         Content::NewTraining(data) => at(Section::Training, training_form::training_form(*data)),
         Content::Training(data) => at(Section::Training, training(*data)),
+        Content::ImportedRuns(data) => at(Section::Training, imported_runs(data)),
+        Content::ImportedRun(data) => at(Section::Training, imported_run(*data)),
         Content::Comparison(data) => at(Section::Training, compare(data)),
         Content::Evaluations(data) => at(Section::Evaluation, evaluations(*data)),
         Content::Evaluation(data) => at(Section::Evaluation, evaluation(*data)),

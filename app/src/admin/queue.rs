@@ -94,7 +94,7 @@ fn row(job: QueuedJob) -> AnyView {
     let waits = [why, wait].into_iter().flatten().collect::<Vec<_>>().join("; ");
     let short = title.chars().take(60).collect::<String>();
     let from = match (kind, network) {
-        (QueuedKind::Training | QueuedKind::Evaluation, _) => "admin".to_owned(),
+        (QueuedKind::Training | QueuedKind::Evaluation | QueuedKind::Push, _) => "admin".to_owned(),
         (QueuedKind::Generation, network) => network.unwrap_or_else(|| "this machine".to_owned()),
     };
     let visitor = owner.map(|owner| match owner.strip_prefix('~') {

@@ -252,7 +252,8 @@ fn charts(points: &[TrainingPoint], steps: u32) -> Vec<AnyView> {
     let loss = line("Loss per step", Look::Faint, points, |point| point.loss);
     let calm = loss.calm("Loss, smoothed", Look::Main);
     let held_out = line("Held-out loss", Look::Second, points, |point| point.held_out_loss);
-    let chart = |id, title, meaning, lines, ceiling, from_zero| {
+    let chart = |id: &'static str, title: &'static str, meaning: &'static str, lines, ceiling, from_zero| {
+        let (id, title, meaning) = (id.into(), title.into(), meaning.into());
         Chart { id, title, meaning, lines, steps, ceiling, from_zero }.draw()
     };
     let above = |line: &Line| peak(&line.points);

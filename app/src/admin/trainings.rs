@@ -18,10 +18,12 @@ pub(crate) struct Trainings {
     pub(crate) settings: TrainingSettings,
     /// Whether there is anything to train on.
     pub(crate) datasets: bool,
+    /// Whether there are runs that were taken over from elsewhere.
+    pub(crate) imported: bool,
 }
 
 pub(super) fn trainings(data: Trainings) -> AnyView {
-    let Trainings { all, settings, datasets } = data;
+    let Trainings { all, settings, datasets, imported } = data;
     let can_compare = all.len() > 1;
     let list = if all.is_empty() { empty(datasets).into_any() } else { table(all, can_compare) };
     view! {
@@ -39,6 +41,14 @@ pub(super) fn trainings(data: Trainings) -> AnyView {
                 }),
         )}
         {list}
+        {imported
+            .then(|| {
+                view! {
+                    <p>
+                        <a href="/admin/training/imported">"Runs imported from MLflow"</a>
+                    </p>
+                }
+            })}
         {sharing(settings)}
     }
     .into_any()

@@ -1,12 +1,15 @@
 //! One adapter version: its stage, its shadow, its aliases, its lineage and the ledger of its adapter.
 
-use adire_protocol::{Ledger, LedgerEntry, Lineage, ListedVersion, PRODUCTION, SmokeResult, capitalised};
+use adire_protocol::{
+    Ledger, LedgerEntry, Lineage, ListedVersion, PRODUCTION, PushRecord, SmokeResult, capitalised,
+};
 use leptos::prelude::*;
 
 use super::{
     evaluations::evaluate_form,
     frame::head,
     image, lineage,
+    push::push,
     shadow::{Shadow, shadow},
     times::ago,
     versions::{address, badge, stage_form, visibility, visibility_forms},
@@ -22,12 +25,14 @@ pub(crate) struct VersionPage {
     pub(crate) lineage: Lineage,
     /// Of this version.
     pub(crate) shadow: Shadow,
+    /// Of this version, the newest first.
+    pub(crate) pushes: Vec<PushRecord>,
     /// Message about the last action.
     pub(crate) flash: Option<String>,
 }
 
 pub(super) fn version(data: VersionPage) -> AnyView {
-    let VersionPage { listed, ledger, lineage, shadow: shadow_data, flash } = data;
+    let VersionPage { listed, ledger, lineage, shadow: shadow_data, pushes, flash } = data;
     let id = listed.version.id();
     let is_there = listed.deleted_at.is_none();
     let page = (is_there && !listed.hidden).then(|| {
@@ -66,6 +71,7 @@ pub(super) fn version(data: VersionPage) -> AnyView {
             {offer}
         </section>
         {shadow(&id, listed.version.stage, is_there, shadow_data)}
+        {push(&id, is_there, pushes)}
         <div class="columns two">{change} {aliases(&listed)}</div>
         {lineage::section(&lineage)}
         {history(ledger)}
