@@ -13,6 +13,7 @@ use crate::commands::{
     evaluate::EvaluateArgs,
     generate::GenerateArgs,
     health::HealthArgs,
+    mlflow::MlflowCommand,
     models::ModelsCommand,
     registry::{AliasCommand, LedgerCommand, PromoteArgs, RollbackArgs, StageArgs},
     selftest::{MeasureArgs, SelftestArgs},
@@ -72,6 +73,9 @@ enum Command {
     /// Download, list or verify models
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Take runs and versions over from an MLflow server
+    #[command(subcommand)]
+    Mlflow(MlflowCommand),
     /// Check that a server is up (exit code 0)
     Health(HealthArgs),
     #[command(hide = true)]
@@ -103,6 +107,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Admin(command) => command.run(),
         Command::Verify(args) => args.run(),
         Command::Models(command) => command.run(),
+        Command::Mlflow(command) => command.run(),
         Command::Health(args) => args.run(),
         Command::Selftest(args) => args.run(),
         Command::Measure(args) => args.run(),

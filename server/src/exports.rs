@@ -11,6 +11,7 @@ use adire_engine::{
     adapter::{Adapter, ExportFormat, ModuleTable},
     write_whole,
 };
+use adire_protocol::AdapterVersion;
 use adire_studio::{LocalFile, Studio, StudioError};
 use serde::{Deserialize, Serialize};
 use sha1::{Digest as _, Sha1};
@@ -88,6 +89,18 @@ impl Exports {
         id: &str,
     ) -> Result<Vec<Exported>, StudioError> {
         let (version, file) = studio.adapter_local(id).await?;
+        self.export_all(version, file).await
+    }
+
+    /// The files of this version, whether it is given out or not.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub(crate) async fn export_all(
+        self: &Arc<Self>,
+        version: AdapterVersion,
+        file: LocalFile,
+    ) -> Result<Vec<Exported>, StudioError> {
         let _turn = self.turn.lock().await;
         let own = self.clone();
         let beside = format!("{}-v{}.safetensors", version.name, version.version);

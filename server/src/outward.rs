@@ -6,8 +6,9 @@ use std::{net::IpAddr, time::Duration};
 
 use ureq::{
     Agent,
-    config::Config,
+    config::{Config, ConfigBuilder},
     http::Uri,
+    typestate::AgentScope,
     unversioned::{
         resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver},
         transport::{DefaultConnector, NextTimeout},
@@ -17,16 +18,32 @@ use ureq::{
 /// How long a host may take to accept a connection, and a whole request without a large body.
 const CONNECT: Duration = Duration::from_secs(10);
 const WHOLE: Duration = Duration::from_secs(30);
+/// How long a large body may take to be sent.
+const UPLOAD: Duration = Duration::from_secs(3600);
 
 /// An agent for short requests. `allowed`: hosts that may have private addresses.
 pub(crate) fn agent(allowed: &[String]) -> Agent {
-    let config = Agent::config_builder()
+    within(allowed, WHOLE)
+}
+
+/// An agent whose requests may take that long.
+pub(crate) fn within(allowed: &[String], whole: Duration) -> Agent {
+    of(allowed, Agent::config_builder().timeout_global(Some(whole)))
+}
+
+/// An agent for requests with a large body. `silence`: how long an answer may take once it was sent, and its parts.
+pub(crate) fn uploader(allowed: &[String], silence: Duration) -> Agent {
+    let config = Agent::config_builder().timeout_send_body(Some(UPLOAD));
+    of(allowed, config.timeout_recv_response(Some(silence)).timeout_recv_body(Some(silence)))
+}
+
+fn of(allowed: &[String], config: ConfigBuilder<AgentScope>) -> Agent {
+    let config = config
         .max_redirects(0)
         .http_status_as_error(false)
         // A proxy of the environment would resolve names itself.
         .proxy(None)
         .timeout_connect(Some(CONNECT))
-        .timeout_global(Some(WHOLE))
         .user_agent(concat!("adire/", env!("CARGO_PKG_VERSION")))
         .build();
     let allowed = allowed.iter().map(|host| host.to_ascii_lowercase()).collect();

@@ -13,6 +13,8 @@ pub(crate) enum AdaptersCommand {
     Add(Box<AddArgs>),
     /// Convert an adapter to the format of kohya, diffusers or PEFT
     Convert(ConvertArgs),
+    /// Upload a version to the Hugging Face Hub, with HF_TOKEN
+    Push(super::push::PushArgs),
 }
 
 impl AdaptersCommand {
@@ -25,6 +27,7 @@ impl AdaptersCommand {
             Self::Inspect(args) => args.run(),
             Self::Add(args) => args.run(),
             Self::Convert(args) => args.run(),
+            Self::Push(args) => args.run(),
         }
     }
 }

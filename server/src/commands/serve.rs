@@ -19,9 +19,10 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     access::{Access, AccessSettings, parse_host, parse_network},
     admin::auth::{AdminAuth, password},
-    commands::{bundled, keep_private, limits::LimitArgs, model_args},
+    commands::{bundled, keep_private, limits::LimitArgs, model_args, push},
     connections::ConnectionLimits,
-    notify,
+    exports::Exports,
+    mlflow, notify, publish,
     serve::{Timeouts, serve},
     shutdown::{self, Shutdown},
     site::Site,
@@ -75,6 +76,13 @@ pub(crate) struct ServeArgs {
     /// Host with a private address that messages about alerts may be sent to. Repeatable; comma-separated in the variable
     #[arg(long, value_name = "NAME", env = "ADIRE_INTERNAL_HOST", value_delimiter = ',')]
     internal_host: Vec<String>,
+    /// MLflow tracking server that training runs, evaluations, versions and alias moves are sent to, such as
+    /// http://127.0.0.1:5000
+    #[arg(long, value_name = "URI", env = "ADIRE_MLFLOW_TRACKING_URI", hide_env_values = true)]
+    mlflow_tracking_uri: Option<String>,
+    /// Name of the MLflow experiment
+    #[arg(long, value_name = "NAME", env = "ADIRE_MLFLOW_EXPERIMENT", default_value = "adire")]
+    mlflow_experiment: String,
     #[command(flatten)]
     limits: LimitArgs,
     /// Largest adapter strength in requests, either sign
@@ -142,7 +150,8 @@ impl ServeArgs {
             }
             signalled.start();
         });
-        let internal = self.internal_host;
+        let (internal, exported) = (self.internal_host, data.join("exports"));
+        let (tracking, experiment) = (self.mlflow_tracking_uri, self.mlflow_experiment);
         let open = async {
             let folder = model.clone();
             let (most, (judge, parts)) = (self.max_strength, self.judge.find(&model));
@@ -152,7 +161,12 @@ impl ServeArgs {
             };
             let studio = Studio::open(config, load).await?;
             bundled::add(&studio, &model).await;
-            tokio::spawn(notify::run(studio.clone(), internal));
+            tokio::spawn(notify::run(studio.clone(), internal.clone()));
+            let writer = Arc::new(Exports::new(exported, Some(model.clone())));
+            tokio::spawn(publish::run(studio.clone(), writer, push::destination(internal)));
+            if let Some(uri) = tracking {
+                tokio::spawn(mlflow::run(studio.clone(), mlflow::Settings { uri, experiment }));
+            }
             Ok(studio)
         };
         let (link, open_admin, shown) = (auth.link_token(), self.open_admin, reachable(address));

@@ -86,14 +86,19 @@ struct Sibling {
     rfilename: String,
 }
 
+/// The Hub's address and the token that the environment names, or that `hf auth login` left.
+pub(crate) fn from_environment() -> (String, Option<String>) {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    let kept = || std::fs::read_to_string(cache::folder().with_file_name("token")).ok();
+    let token = set("HF_TOKEN").or_else(kept).map(|token| token.trim().to_owned());
+    (set("HF_ENDPOINT").unwrap_or_else(|| HUB.to_owned()), token.filter(|token| !token.is_empty()))
+}
+
 fn fetch(wanted: &Wanted, choose: Choose<'_>, report: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
     check_name(&wanted.repository)?;
     check_revision(&wanted.revision)?;
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     let cache = cache::folder();
-    let token = set("HF_TOKEN").or_else(|| std::fs::read_to_string(cache.with_file_name("token")).ok());
-    let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
-    let endpoint = set("HF_ENDPOINT").unwrap_or_else(|| HUB.to_owned());
+    let (endpoint, token) = from_environment();
     let client = Client::new(endpoint.trim(), token).map_err(|message| anyhow!(message))?;
     let plural = format!("{}s", wanted.what);
     let root = cache.join(format!("{plural}--{}", wanted.repository.replace('/', "--")));

@@ -67,6 +67,20 @@ pub(crate) async fn compare(
     answer(state, page, parts, None).await
 }
 
+pub(crate) async fn imported(State(state): State<AppState>, parts: Parts) -> Response {
+    let page = AdminPage::imported_runs(&state.studio).await;
+    answer(state, page, parts, None).await
+}
+
+pub(crate) async fn imported_run(
+    State(state): State<AppState>,
+    Segment(id): Segment,
+    parts: Parts,
+) -> Response {
+    let page = AdminPage::imported_run(&state.studio, &id).await;
+    answer(state, page, parts, None).await
+}
+
 pub(crate) async fn settings(
     State(state): State<AppState>,
     parts: Parts,

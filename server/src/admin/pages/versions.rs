@@ -2,7 +2,8 @@
 
 use adire_app::admin::{AdminPage, FormInput};
 use adire_protocol::{
-    FieldError, PromotionRequest, RollbackRequest, ShadowRequest, Stage, ValidationError, VersionChange,
+    FieldError, PromotionRequest, PushRequest, RollbackRequest, ShadowRequest, Stage, ValidationError,
+    VersionChange,
 };
 use adire_studio::{Mover, Studio, StudioError};
 use axum::{
@@ -98,10 +99,21 @@ async fn act(studio: &Studio, id: &str, form: &FormInput) -> Result<Result<(), S
             Err(error) => Err(error),
         },
         "shadow-off" => studio.end_shadow(id, Mover::Admin).await.map(drop),
+        "push" => {
+            let text = |name: &str| Some(form.get(name).trim().to_owned()).filter(|text| !text.is_empty());
+            let request = PushRequest {
+                repository: form.get("repository").trim().to_owned(),
+                private: form.get("public").is_empty(),
+                license: text("license"),
+                base_model: text("base_model"),
+            };
+            studio.push(id, request).await.map(drop)
+        }
+        "cancel-push" => studio.cancel_push(form.get("push")).await.map(drop),
         "delete" => studio.delete_version(id).await.map(drop),
         _ => {
             let sentence = "The action must be promote, rollback, reject, archive, reopen, set-alias, delete-alias, \
-                            hide, show, keep-file, give-file, shadow-on, shadow-off or delete.";
+                            hide, show, keep-file, give-file, shadow-on, shadow-off, push, cancel-push or delete.";
             return Err(Problem::field("action", sentence));
         }
     })

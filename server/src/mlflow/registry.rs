@@ -1,0 +1,104 @@
+//! What MLflow is told of versions and of their aliases.
+
+use adire_protocol::TrainingRun;
+use serde_json::{Value, json};
+
+use super::{
+    client::{Failure, nonsense},
+    mirror::{Mirror, own},
+};
+
+impl Mirror {
+    /// Sends a version's file.
+    pub(super) fn adapter(&self, root: &str, version: &str) -> Result<(), Failure> {
+        let file = self.handle.block_on(self.studio.publication(version));
+        // One that was deleted meanwhile is left out.
+        let Ok(publication) = file else { return Ok(()) };
+        let bytes = std::fs::read(&publication.file).map_err(|error| Failure::Away(error.to_string()))?;
+        let name = format!("adapter/{}.safetensors", version.replace('@', "-"));
+        self.client.artifact(root, &name, &bytes)
+    }
+
+    /// Registers a version, with the run that made it or with one of its own.
+    pub(super) fn version(&self, experiment: &str, id: &str, runs: &[TrainingRun]) -> Result<(), Failure> {
+        let mut told = self.told("version", id)?;
+        if !told.version.is_empty() {
+            return Ok(());
+        }
+        let publication = self.handle.block_on(self.studio.publication(id)).map_err(own)?;
+        let version = &publication.version;
+        match runs.iter().find(|run| run.version.as_deref() == Some(id)) {
+            Some(run) => {
+                let made = self.told("training", &run.id)?;
+                if made.status != "FINISHED" {
+                    // The version comes after its run.
+                    return Ok(());
+                }
+                (told.run, told.root) = (made.run, made.root);
+            }
+            None => {
+                self.run(experiment, ("version", id), (id, version.created_at), &mut told)?;
+                self.adapter(&told.root, id)?;
+                self.status(&told.run, "FINISHED", Some(version.created_at))?;
+            }
+        }
+        let name = &version.name;
+        self.client.ensure("registered-models/create", &json!({ "name": name }))?;
+        let filter = format!("run_id = '{}'", told.run);
+        let known = self.client.get("mlflow/model-versions/search", &[("filter", &filter)])?;
+        let known = known["model_versions"].as_array().cloned().unwrap_or_default();
+        let number = |version: &Value| version["version"].as_str().map(str::to_owned);
+        let known = known.iter().find(|known| known["name"] == **name).and_then(number);
+        told.version = match known {
+            Some(known) => known,
+            None => {
+                let made = self.client.post(
+                    "model-versions/create",
+                    &json!({
+                        "name": name, "source": format!("{}/adapter", told.root), "run_id": told.run,
+                        "description": version.description,
+                        "tags": [{ "key": "adire.version", "value": id }, { "key": "adire.sha256", "value": version.hash }],
+                    }),
+                )?;
+                number(&made["model_version"]).ok_or_else(nonsense)?
+            }
+        };
+        self.tell("version", id, &told)
+    }
+
+    /// Moves of aliases, in the ledger's order. `known`: versions that are not deleted.
+    pub(super) fn moves(&self, name: &str, known: &[String]) -> Result<(), Failure> {
+        let mut told = self.told("ledger", name)?;
+        let ledger = self.handle.block_on(self.studio.ledger(name)).map_err(own)?;
+        let last = told.number;
+        for entry in ledger.entries.iter().filter(|entry| entry.made.number > last) {
+            let made = &entry.made;
+            if let Some(alias) = &made.alias {
+                match made.to_version {
+                    Some(version) => {
+                        let id = format!("{name}@v{version}");
+                        let number = self.told("version", &id)?.version;
+                        if number.is_empty() && known.contains(&id) {
+                            // It is refused for now; moves wait for it, as their order counts.
+                            return Ok(());
+                        }
+                        if !number.is_empty() {
+                            let body = json!({ "name": name, "alias": alias, "version": number });
+                            self.client.post("registered-models/alias", &body)?;
+                        }
+                    }
+                    None => {
+                        let body = json!({ "name": name, "alias": alias });
+                        match self.client.delete("registered-models/alias", &body) {
+                            Err(Failure::Refused(..)) | Ok(_) => {}
+                            Err(away) => return Err(away),
+                        }
+                    }
+                }
+            }
+            told.number = made.number;
+            self.tell("ledger", name, &told)?;
+        }
+        Ok(())
+    }
+}

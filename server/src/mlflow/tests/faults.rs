@@ -1,0 +1,128 @@
+//! A tracking server that is down, slow, confused, or refuses.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use super::{
+    PATIENCE, filled,
+    line::{Fault, Line},
+    stub::{Held, Stub},
+    studio, tell,
+};
+use crate::mlflow::{Settings, run};
+
+/// Every kind of request.
+const ASKED: [&str; 12] = [
+    "experiments/get-by-name",
+    "experiments/create",
+    "runs/search",
+    "runs/create",
+    "runs/log-batch",
+    "runs/set-tag",
+    "runs/update",
+    "mlflow-artifacts",
+    "registered-models/create",
+    "model-versions/search",
+    "model-versions/create",
+    "registered-models/alias",
+];
+
+macro_rules! answer {
+    ($status:literal) => {
+        Fault::Answer(concat!("HTTP/1.1 ", $status, " x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"))
+    };
+    ($status:literal, $length:literal, $body:literal) => {
+        Fault::Answer(concat!(
+            "HTTP/1.1 ",
+            $status,
+            " x\r\ncontent-length: ",
+            $length,
+            "\r\nconnection: close\r\n\r\n",
+            $body
+        ))
+    };
+}
+
+/// What may happen, and what is said of it.
+const FAULTS: [(Fault, &str); 13] = [
+    (Fault::Before, "cannot be reached"),
+    (Fault::After, "cannot be reached"),
+    (Fault::Silence, "cannot be reached"),
+    (answer!("200", 6, "<html>"), "is not an MLflow server"),
+    (answer!("200", 60, "{\"cut\": "), "broke off"),
+    (answer!("401"), "Put name and password into ADIRE_MLFLOW_TRACKING_URI"),
+    (answer!("403"), "refuses access (403)"),
+    (
+        answer!("403", 57, "Invalid Host header - possible DNS rebinding attack......"),
+        "Start it with --allowed-hosts 127.0.0.1:",
+    ),
+    (answer!("409"), "has a problem (409)"),
+    (answer!("413"), "as too large (413)"),
+    (answer!("429"), "has a problem (429)"),
+    (answer!("500"), "has a problem (500)"),
+    (answer!("400", 41, "{\"error_code\":\"NO\",\"message\":\"not today\"}"), "not today"),
+];
+
+/// What must be there in the end, however it got there.
+fn comparable(mut held: Held) -> Held {
+    // Where a run is made again, nothing is lost, but one is not made twice: that is counted here.
+    held.runs.sort_by_key(|run| run.tags["adire.id"].clone());
+    held
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_there_twice_whatever_a_server_answers() {
+    let (folder, studio) = studio().await;
+    filled(folder.path(), &studio, 20).await;
+    let stub = Stub::start().await;
+    assert_eq!(tell(&studio, stub.port, PATIENCE).await, Vec::<String>::new());
+    let expected = comparable(stub.held());
+    // A run, an evaluation, and a version that came from a file.
+    assert_eq!(
+        (expected.runs.len(), expected.versions.len(), expected.aliases.len()),
+        (3, 2, 2),
+        "{expected:?}"
+    );
+    assert!(expected.runs.iter().all(|run| run.status == "FINISHED"), "{expected:?}");
+    for path in ASKED {
+        for (fault, words) in FAULTS {
+            let stub = Stub::start().await;
+            let line = Line::to(stub.port, vec![(path, 2, fault)]);
+            let patience = if fault == Fault::Silence { Duration::from_millis(300) } else { PATIENCE };
+            let said = tell(&studio, line.port, patience).await;
+            assert!(line.faults.load(Ordering::Relaxed) > 0, "{path} {fault:?}: it happened");
+            // An alias that is not there need not be taken away.
+            let is_told = said.iter().any(|sentence| sentence.contains(words));
+            assert!(is_told || path == "registered-models/alias", "{path} {fault:?}: {said:?}");
+            assert_eq!(comparable(stub.held()), expected, "{path} {fault:?}");
+        }
+    }
+}
+
+/// What is refused keeps nothing else back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_file_does_not_keep_the_rest_back() {
+    let (folder, studio) = studio().await;
+    filled(folder.path(), &studio, 20).await;
+    let stub = Stub::start().await;
+    let line = Line::to(stub.port, vec![("images/sample", u32::MAX, answer!("413"))]);
+    let settings =
+        Settings { uri: format!("http://127.0.0.1:{}", line.port), experiment: "adire".to_owned() };
+    let telling = tokio::spawn(run(studio.clone(), settings));
+    let waiting = async {
+        loop {
+            let problem = studio.monitoring(Default::default(), None).await.unwrap().tracking;
+            if let Some(problem) = problem.and_then(|found| found.problem) {
+                return problem;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let problem = tokio::time::timeout(PATIENCE, waiting).await.unwrap();
+    assert!(problem.contains("client_max_body_size"), "{problem}");
+    telling.abort();
+    let held = stub.held();
+    assert!(held.runs.iter().all(|run| run.status == "FINISHED"), "{held:?}");
+    assert_eq!((held.versions.len(), held.aliases.len()), (2, 2), "{held:?}");
+    assert!(held.artifacts.keys().all(|path| !path.contains("images/sample")), "{held:?}");
+    assert!(held.artifacts.keys().any(|path| path.contains("images/challenger")), "{held:?}");
+}
