@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adire_studio::{Delivery, Studio};
+use adire_studio::{Delivery, Studio, StudioError};
 use ureq::{Agent, http::Response};
 
 /// How often the spool is looked at.
@@ -15,32 +15,37 @@ pub(crate) async fn run(studio: Studio, allowed: Vec<String>) {
         tokio::time::sleep(BEAT).await;
         match send_due(&studio, &agent).await {
             Ok(_) => {}
-            Err(adire_studio::StudioError::ShuttingDown) => return,
+            Err(StudioError::ShuttingDown) => return,
             Err(error) => tracing::warn!(%error, "messages about alerts wait"),
         }
     }
 }
 
 /// Sends what is due; how many messages.
-async fn send_due(studio: &Studio, agent: &Agent) -> Result<usize, adire_studio::StudioError> {
+async fn send_due(studio: &Studio, agent: &Agent) -> Result<usize, StudioError> {
     let due = studio.due_deliveries().await?;
     let count = due.len();
     for delivery in due {
-        let (agent, id) = (agent.clone(), delivery.id.clone());
-        let (rule, channel) = (delivery.rule.clone(), delivery.channel.clone());
-        let sent = tokio::task::spawn_blocking(move || send(&agent, &delivery)).await;
-        match sent.unwrap_or_else(|error| Err(Failure { message: error.to_string(), wait: None })) {
-            Ok(()) => {
-                tracing::info!(rule, channel, "alert sent");
-                studio.delivered(&id).await?;
-            }
-            Err(Failure { message, wait }) => {
-                tracing::warn!(rule, channel, message, "alert not sent");
-                studio.delivery_failed(&id, &message, wait).await?;
-            }
-        }
+        send_one(studio, agent, delivery).await?;
     }
     Ok(count)
+}
+
+/// Sends a message and notes how that ended.
+async fn send_one(studio: &Studio, agent: &Agent, delivery: Delivery) -> Result<(), StudioError> {
+    let (agent, id) = (agent.clone(), delivery.id.clone());
+    let (rule, channel) = (delivery.rule.clone(), delivery.channel.clone());
+    let sent = tokio::task::spawn_blocking(move || send(&agent, &delivery)).await;
+    match sent.unwrap_or_else(|error| Err(Failure { message: error.to_string(), wait: None })) {
+        Ok(()) => {
+            tracing::info!(rule, channel, "alert sent");
+            studio.delivered(&id).await
+        }
+        Err(Failure { message, wait }) => {
+            tracing::warn!(rule, channel, message, "alert not sent");
+            studio.delivery_failed(&id, &message, wait).await
+        }
+    }
 }
 
 struct Failure {
@@ -136,8 +141,13 @@ mod tests {
                     }
                     text.push_str(&String::from_utf8_lossy(&piece[..read]));
                 }
-                stream.write_all(answer.as_bytes()).unwrap();
                 let _ = sender.send(text);
+                if answer == SILENCE {
+                    // Whoever asked gives up first.
+                    let _ = stream.read(&mut piece);
+                } else {
+                    stream.write_all(answer.as_bytes()).unwrap();
+                }
             }
         });
         (port, received)
@@ -157,6 +167,8 @@ mod tests {
         (folder, studio)
     }
 
+    /// No answer at all.
+    const SILENCE: &str = "silence";
     const OK: &str = "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
 
     #[tokio::test]
@@ -189,22 +201,29 @@ mod tests {
     #[tokio::test]
     async fn what_fails_waits_and_says_why() {
         for (answer, words) in [
-            (
-                "HTTP/1.1 401 Unauthorized\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
-                "check its token",
-            ),
-            ("HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", "check it"),
-            ("HTTP/1.1 500 Oh\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", "500"),
+            ("HTTP/1.1 401 x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", "check its token"),
+            ("HTTP/1.1 403 x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", "check its token"),
+            ("HTTP/1.1 404 x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", "check it"),
+            ("HTTP/1.1 409 x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", "409"),
+            ("HTTP/1.1 413 x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", "413"),
+            ("HTTP/1.1 429 x\r\nretry-after: 60\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", "429"),
+            ("HTTP/1.1 500 x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", "500"),
+            // Cut, and silent.
+            ("", "No connection"),
+            (SILENCE, "No answer in time."),
             ("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n", "redirects"),
             ("nonsense\r\n\r\n", "The answer was not HTTP."),
             ("HTTP/1.1 200 OK\r\ncontent-le", "."),
         ] {
-            let (port, _received) = answers(vec![answer]);
+            let (port, received) = answers(vec![answer, OK]);
             let (_folder, studio) = studio().await;
             let toml = format!("webhook = \"http://127.0.0.1:{port}/hook?key=secret\"");
             studio.set_alerts(AlertSettings { toml }).await.unwrap();
             studio.test_alert().await.unwrap();
-            let agent = crate::outward::agent(&["127.0.0.1".to_owned()]);
+            let patience = if answer == SILENCE { 300 } else { 30_000 };
+            let allowed = ["127.0.0.1".to_owned()];
+            let agent = crate::outward::within(&allowed, Duration::from_millis(patience));
+            let due = studio.due_deliveries().await.unwrap().remove(0);
             assert_eq!(send_due(&studio, &agent).await.unwrap(), 1);
             let alerts = studio.alerts().await.unwrap().alerts;
             let delivery = &alerts[0].deliveries[0];
@@ -212,7 +231,20 @@ mod tests {
             let error = delivery.error.as_deref().unwrap();
             assert!(error.contains(words) && !error.contains("secret"), "{answer}: {error}");
             assert_eq!(send_due(&studio, &agent).await.unwrap(), 0, "not before its time");
+            // Its time comes: it is sent once more, under the key by which a receiver knows it again, and never after that.
+            let agent = crate::outward::agent(&allowed);
+            send_one(&studio, &agent, due).await.unwrap();
+            assert_eq!(key(&received.recv().unwrap()), key(&received.recv().unwrap()), "{answer}");
+            let alerts = studio.alerts().await.unwrap().alerts;
+            assert_eq!(alerts[0].deliveries[0].state, "sent", "{answer}");
+            assert_eq!(send_due(&studio, &agent).await.unwrap(), 0, "{answer}");
         }
+    }
+
+    /// The idempotency key of a request.
+    fn key(text: &str) -> String {
+        let lower = text.to_lowercase();
+        lower.split("idempotency-key: ").nth(1).unwrap().lines().next().unwrap().to_owned()
     }
 
     #[tokio::test]

@@ -45,7 +45,7 @@ def ours(version):
             break
         time.sleep(0.1)
     assert made["state"] == "done", made
-    recipe = made["images"][0]["recipe"]
+    recipe = made["images"][0]["recipe"]["spec"]
     with urllib.request.urlopen(SERVER + made["images"][0]["url"]) as answer:
         return numpy.asarray(Image.open(io.BytesIO(answer.read())).convert("RGB")).astype(int), recipe
 

@@ -31,6 +31,10 @@ enum Suite {
     Postgres,
     /// The studio's tests on an S3 bucket, of PyPI's moto, which they start and stop.
     S3,
+    /// What MLflow is told, on PyPI's server, which the tests start and stop.
+    Mlflow,
+    /// The Hugging Face Hub's clients, diffusers and Prometheus' parser against a server with the starter model.
+    Clients,
     /// rustdoc without warnings.
     Doc,
     /// The types of the page's scripts and of the browser tests.
@@ -64,6 +68,8 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
             Suite::Unit => shell::run(cargo().args(["test", "--quiet"]))?,
             Suite::Postgres => postgres()?,
             Suite::S3 => s3()?,
+            Suite::Mlflow => mlflow()?,
+            Suite::Clients => clients(args.runs(Suite::Unit))?,
             Suite::Doc => {
                 shell::run(cargo().args(["doc", "--quiet", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?
             }
@@ -92,6 +98,25 @@ fn s3() -> Result<()> {
     let python = tools::moto()?;
     let arguments = ["--quiet", "--include-ignored", "tests::s3::"];
     shell::run(studio_tests()?.args(arguments).env("ADIRE_MOTO_PYTHON", python))
+}
+
+/// Only those tests; the others need no MLflow.
+fn mlflow() -> Result<()> {
+    let python = tools::mlflow()?;
+    let arguments = ["test", "--quiet", "--package", "adire-server", "--lib", "--", "--ignored", "mlflow::"];
+    shell::run(cargo().args(arguments).env("ADIRE_MLFLOW_PYTHON", python))
+}
+
+/// `built`: as for [`browser`].
+fn clients(built: bool) -> Result<()> {
+    let python = tools::clients()?;
+    if !built {
+        shell::run(cargo().args(["build", "--quiet", "--package", "adire-server"]))?;
+    }
+    let script = root().join("tools/clients/run.py");
+    shell::run(
+        Command::new(python).arg(script).arg(target().join("debug/adire")).arg(root().join("models/starter")),
+    )
 }
 
 /// The program of the studio's tests. Built with the other libraries' tests: by itself it would need its dependencies

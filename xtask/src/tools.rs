@@ -191,6 +191,40 @@ pub(crate) fn moto() -> Result<PathBuf> {
     Ok(python)
 }
 
+/// A Python with MLflow's server, in the user's cache.
+pub(crate) fn mlflow() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("ADIRE_MLFLOW_PYTHON") {
+        return Ok(path.into());
+    }
+    let home = env::var_os("HOME").context("HOME is not set")?;
+    let venv = Path::new(&home).join(".cache/adire/mlflow");
+    let python = venv.join("bin/python");
+    if !succeeds(Command::new(&python).args(["-c", "import mlflow.server, PIL"])) {
+        if find(&["python3"]).is_none() {
+            bail!("the tests on MLflow need python3 and python3-venv");
+        }
+        run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "mlflow==3.17.*", "pillow"]))?;
+    }
+    Ok(python)
+}
+
+/// The Python with diffusers, and what the clients' tests need beside it.
+pub(crate) fn clients() -> Result<PathBuf> {
+    let python = python()?;
+    if !succeeds(Command::new(&python).args(["-c", "import huggingface_hub, prometheus_client"])) {
+        run(Command::new(&python).args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "huggingface_hub",
+            "prometheus-client",
+        ]))?;
+    }
+    Ok(python)
+}
+
 fn find(names: &[&str]) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     names

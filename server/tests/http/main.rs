@@ -32,6 +32,7 @@ mod registry;
 mod shadows;
 mod shares;
 mod support;
+mod tonight;
 mod training;
 mod uploads;
 mod visitor;

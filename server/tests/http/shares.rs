@@ -121,3 +121,57 @@ async fn a_link_to_a_version_needs_only_a_prompt() {
         assert_eq!(generation["spec"]["adapters"][0]["name"], "adire@v2");
     }
 }
+
+/// Captions belong to whoever trained: nothing that is public has them, nor the file's metadata.
+#[tokio::test]
+async fn no_public_page_has_a_caption() {
+    let server = Server::start().await;
+    let dataset = crate::datasets::dataset(&server, "cloth").await;
+    let address = format!("/admin/api/datasets/{dataset}");
+    for (at, image) in server.get(&address).await.json()["images"].as_array().unwrap().iter().enumerate() {
+        let caption = format!("grandmother Abeni number {at}");
+        let change = json!({ "action": "caption", "picture": image["hash"], "caption": caption }).to_string();
+        let changed = server.request("PATCH", &address, &change).await;
+        assert_eq!(changed.status, 200, "{}", changed.text());
+    }
+    let config = json!({ "steps": 2, "sample_every": 1, "sample_prompts": ["portrait of uncle Tunde"] });
+    let request = json!({ "name": "cloth", "dataset": dataset, "config": config }).to_string();
+    let run = server.post("/admin/api/training", &request).await.json()["id"].as_str().unwrap().to_owned();
+    let waiting = async {
+        while server.get(&format!("/admin/api/training/{run}")).await.json()["job"]["state"] != "done" {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(crate::support::PATIENCE, waiting).await.unwrap();
+
+    let (maker, stranger) = (Browser::new(&server).await, Browser::new(&server).await);
+    let wanted = json!({ "prompt": "a chair", "adapters": [{ "name": "cloth@v1" }] });
+    let made = maker.json("POST", "/api/v1/generations", &wanted).await;
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    server.finished(&id).await;
+    let address = format!("/api/v1/generations/{id}/images/0/share");
+    let share = maker.json("PUT", &address, &json!({ "recipe": true })).await.json();
+    let page = share["page"].as_str().unwrap();
+    let picture = format!("{page}/image.png");
+    let shared = format!("/api/v1/shared/{}", share["hash"].as_str().unwrap());
+    for path in [
+        page,
+        &picture,
+        &shared,
+        "/try/cloth",
+        "/",
+        "/adapters/cloth",
+        "/api/v1/adapters",
+        "/api/models/cloth",
+        "/cloth/resolve/main/README.md",
+        "/cloth/resolve/main/cloth-v1.safetensors",
+        "/metrics",
+    ] {
+        let answer = stranger.open(path).await;
+        let text = answer.text();
+        assert!(answer.status == 200 || path == "/metrics", "{path}: {}", answer.status);
+        for private in ["Abeni", "grandmother", "Tunde"] {
+            assert!(!text.contains(private), "{path}: {private}");
+        }
+    }
+}

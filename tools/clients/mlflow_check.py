@@ -1,0 +1,63 @@
+"""What an MLflow server has been told, through MLflow's own client.
+
+    python tools/clients/mlflow_check.py URI EXPERIMENT
+"""
+
+import io
+import json
+import re
+import sys
+
+from mlflow import MlflowClient
+from PIL import Image
+
+SERIES = re.compile(r"^images/(.+)\+step\+(\d+)\+timestamp\+(\d+)\+[0-9a-f-]{36}(\+compressed\.webp|\.png)$")
+
+
+def check(uri, name):
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(name)
+    assert experiment, f"no experiment {name}"
+    runs = client.search_runs([experiment.experiment_id])
+    told = {}
+    for run in runs:
+        kind = run.data.tags["adire.kind"]
+        found = {
+            "kind": kind,
+            "name": run.info.run_name,
+            "status": run.info.status,
+            "params": run.data.params,
+            "metrics": {
+                key: [(m.step, m.value, m.timestamp) for m in client.get_metric_history(run.info.run_id, key)]
+                for key in run.data.metrics
+            },
+            "verdict": run.data.tags.get("adire.verdict"),
+            "artifacts": sorted(f.path for f in client.list_artifacts(run.info.run_id)),
+            "series": [],
+        }
+        for file in client.list_artifacts(run.info.run_id, "images"):
+            match = SERIES.match(file.path)
+            assert match, file.path
+            found["series"].append([match[1], int(match[2]), match[4]])
+        if found["series"]:
+            assert run.data.tags["mlflow.loggedImages"] == "True"
+            first = client.list_artifacts(run.info.run_id, "images")
+            for file in (first[0], first[1]):
+                path = client.download_artifacts(run.info.run_id, file.path)
+                Image.open(io.BytesIO(open(path, "rb").read())).verify()
+        found["series"].sort()
+        told.setdefault(run.data.tags["adire.id"], []).append(found)
+    twice = [id for id, found in told.items() if len(found) > 1]
+    assert not twice, f"told twice: {twice}"
+    models = {}
+    for model in client.search_registered_models():
+        versions = client.search_model_versions(f"name = '{model.name}'")
+        models[model.name] = {
+            "versions": {v.tags["adire.version"]: [v.version, v.run_id != "", v.source] for v in versions},
+            "aliases": dict(client.get_registered_model(model.name).aliases),
+        }
+    print(json.dumps({"runs": {id: found[0] for id, found in told.items()}, "models": models}))
+
+
+if __name__ == "__main__":
+    check(*sys.argv[1:])
