@@ -19,12 +19,14 @@ use crate::{
 const IMAGES: &str = "5";
 const STEPS: &str = "4";
 /// Rows of the table: a name, the key in both reports, and its unit.
-const ROWS: [(&str, &str, &str); 6] = [
+const ROWS: [(&str, &str, &str); 8] = [
     ("load", "load_seconds", "s"),
     ("first image, 4 steps", "first_seconds", "s"),
     ("step", "step_seconds", "s"),
     ("VAE decode", "decode_seconds", "s"),
     ("switch of adapters", "switch_seconds", "s"),
+    ("switch to adapters that were in effect before", "switch_back_seconds", "s"),
+    ("fingerprint of the weights", "fingerprint_seconds", "s"),
     ("peak memory", "peak_gb", "GB"),
 ];
 

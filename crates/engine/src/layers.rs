@@ -13,12 +13,12 @@ pub(crate) struct Linear {
 
 impl Linear {
     pub(crate) fn load(input: usize, output: usize, cursor: &Cursor<'_>) -> Result<Self> {
-        let weight = Weight::new(cursor.get((output, input), "weight")?);
+        let weight = cursor.weight((output, input), "weight")?;
         Ok(Self { weight, bias: Some(Weight::new(cursor.get(output, "bias")?)) })
     }
 
     pub(crate) fn load_no_bias(input: usize, output: usize, cursor: &Cursor<'_>) -> Result<Self> {
-        Ok(Self { weight: Weight::new(cursor.get((output, input), "weight")?), bias: None })
+        Ok(Self { weight: cursor.weight((output, input), "weight")?, bias: None })
     }
 
     /// From a weight [out, in] and a bias [out] that were stored among others.
@@ -28,7 +28,7 @@ impl Linear {
 
     /// From the weight of a 1×1 convolution.
     pub(crate) fn load_conv(input: usize, output: usize, cursor: &Cursor<'_>) -> Result<Self> {
-        let weight = Weight::new(cursor.get((output, input, 1, 1), "weight")?);
+        let weight = cursor.weight((output, input, 1, 1), "weight")?;
         Ok(Self { weight, bias: Some(Weight::new(cursor.get(output, "bias")?)) })
     }
 
@@ -76,7 +76,7 @@ impl Conv2d {
         padding: usize,
         cursor: &Cursor<'_>,
     ) -> Result<Self> {
-        let weight = Weight::new(cursor.get((output, input, kernel, kernel), "weight")?);
+        let weight = cursor.weight((output, input, kernel, kernel), "weight")?;
         Ok(Self { weight, bias: Weight::new(cursor.get(output, "bias")?), stride, padding })
     }
 

@@ -55,10 +55,21 @@ pub(crate) trait Store: std::fmt::Debug + Send + Sync {
     fn norm(&self, part: usize) -> f64;
 }
 
+/// Reads the values of a weight from where they lie.
+pub(crate) trait Source: std::fmt::Debug + Send + Sync {
+    /// The tensor, in the weight's shape.
+    ///
+    /// # Errors
+    /// It cannot be read, or memory runs out.
+    fn read(&self) -> Result<Tensor>;
+}
+
 /// The values of a weight.
 #[derive(Clone, Debug)]
 enum Values {
     Tensor(Tensor),
+    /// Read again whenever they are needed.
+    Deferred(Arc<dyn Source>),
     /// f32, on the CPU.
     Stored {
         store: Arc<dyn Store>,
@@ -113,8 +124,16 @@ pub(crate) fn norm(tensor: &Tensor) -> Result<f64> {
 impl Weight {
     /// A weight without any adapter.
     pub fn new(base: Tensor) -> Self {
-        let shape = base.shape().clone();
-        Self { shape, base: Values::Tensor(base), effective: None, version: 0, low_rank: None, trained: 0 }
+        Self::of(base.shape().clone(), Values::Tensor(base))
+    }
+
+    /// A weight whose values stay where they are until a plan packs them or [`Self::hold`] reads them.
+    pub(crate) fn deferred(shape: Shape, source: Arc<dyn Source>) -> Self {
+        Self::of(shape, Values::Deferred(source))
+    }
+
+    fn of(shape: Shape, base: Values) -> Self {
+        Self { shape, base, effective: None, version: 0, low_rank: None, trained: 0 }
     }
 
     /// Its dimensions.
@@ -141,6 +160,7 @@ impl Weight {
     fn tensor(&self, values: &Values) -> Result<Tensor> {
         Ok(match values {
             Values::Tensor(tensor) => tensor.clone(),
+            Values::Deferred(source) => source.read()?,
             Values::Stored { store, part } => {
                 Tensor::from_vec(store.values(*part), &self.shape, &Device::Cpu)?
             }
@@ -163,6 +183,14 @@ impl Weight {
         match &self.base {
             Values::Stored { store, part } => Ok(store.norm(*part)),
             _ => norm(&self.base()?),
+        }
+    }
+
+    /// Whether its values lie on another device than the CPU.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        match self.effective.as_ref().unwrap_or(&self.base) {
+            Values::Tensor(tensor) => !tensor.device().is_cpu(),
+            _ => false,
         }
     }
 
@@ -232,14 +260,10 @@ impl Weight {
         Ok(())
     }
 
-    /// Leaves the base to `store`, and gives it away.
-    ///
-    /// # Errors
-    /// As [`Self::base`].
-    pub(crate) fn store_base(&mut self, store: Arc<dyn Store>, part: usize) -> Result<Tensor> {
-        let base = self.base()?;
-        self.base = Values::Stored { store, part };
-        Ok(base)
+    /// Leaves the base to `store`, and gives it away: a weight without adapters.
+    pub(crate) fn store_base(&mut self, store: Arc<dyn Store>, part: usize) -> Self {
+        let base = std::mem::replace(&mut self.base, Values::Stored { store, part });
+        Self::of(self.shape.clone(), base)
     }
 
     /// Leaves the effective weight to `store`, which holds it.
@@ -250,6 +274,9 @@ impl Weight {
     }
 
     /// Makes the base a tensor of its own, for what computes with it often.
+    ///
+    /// # Errors
+    /// As [`Self::base`].
     pub(crate) fn hold(&mut self) -> Result<()> {
         self.base = Values::Tensor(self.base()?);
         Ok(())

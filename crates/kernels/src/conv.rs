@@ -1,5 +1,7 @@
 //! 3×3 convolutions of bordered images with packed weights.
 
+use std::ops::Range;
+
 use crate::epilogue::Epilogue;
 use crate::finish::Finish;
 use crate::image::{AnyImage, AnyImageMut, Dtype, Image, Layout};
@@ -126,7 +128,12 @@ impl PackedConv3x3 {
 
     /// The weights as they were given.
     pub fn unpack(&self) -> Vec<f32> {
-        self.0.unpack()
+        self.0.unpack(0..self.0.outputs)
+    }
+
+    /// The weights of some outputs as they were given.
+    pub fn unpack_outputs(&self, outputs: Range<usize>) -> Vec<f32> {
+        self.0.unpack(outputs)
     }
 
     /// Bytes of memory.

@@ -1,5 +1,7 @@
 //! Products of rows with packed weights.
 
+use std::ops::Range;
+
 use crate::epilogue::Epilogue;
 use crate::finish::Finish;
 use crate::image::{AnyImage, AnyImageMut, Dtype, Image};
@@ -86,7 +88,12 @@ impl PackedLinear {
 
     /// The weights as they were given.
     pub fn unpack(&self) -> Vec<f32> {
-        self.0.unpack()
+        self.0.unpack(0..self.0.outputs)
+    }
+
+    /// The weights of some outputs as they were given.
+    pub fn unpack_outputs(&self, outputs: Range<usize>) -> Vec<f32> {
+        self.0.unpack(outputs)
     }
 
     /// Bytes of memory.

@@ -3,6 +3,7 @@
 //! A panel holds `width` outputs: `[panel][tap][input][output of the panel]`. The last is only as wide as whole vectors need, and
 //! filled up with zeros. Weights of bf16 lie in pairs of inputs, `[panel][tap][input / 2][output of the panel][2]`. In gated weights the first half of each panel are values, the second their gates.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use half::bf16;
@@ -188,13 +189,20 @@ impl Panels {
         }
     }
 
-    /// The weights as they were given, `[outputs, inputs, taps]`.
-    pub(crate) fn unpack(&self) -> Vec<f32> {
-        let mut out = vec![0.0; self.outputs * self.inputs * self.taps];
-        for panel in 0..self.count() {
+    /// The weights of some outputs as they were given, `[outputs, inputs, taps]`.
+    pub(crate) fn unpack(&self, outputs: Range<usize>) -> Vec<f32> {
+        let row = self.inputs * self.taps;
+        let mut out = vec![0.0; outputs.len() * row];
+        let holds = |panel: &usize| {
+            (0..self.panel(*panel).1)
+                .any(|column| self.output(*panel, column).is_some_and(|output| outputs.contains(&output)))
+        };
+        for panel in (0..self.count()).filter(holds) {
             self.with_panel(panel, |whole| {
                 self.each(panel, |at, output, input, tap| {
-                    out[(output * self.inputs + input) * self.taps + tap] = whole[at];
+                    if outputs.contains(&output) {
+                        out[(output - outputs.start) * row + input * self.taps + tap] = whole[at];
+                    }
                 });
             });
         }

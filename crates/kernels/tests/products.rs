@@ -119,6 +119,9 @@ proptest! {
             let weights = random.numbers(rows * inputs);
             let packed = if gated { PackedLinear::gated(&weights, inputs) } else { PackedLinear::pack(&weights, inputs) };
             assert!(packed.unpack() == weights);
+            let first = rows / 3;
+            assert!(packed.unpack_outputs(first..rows) == weights[first * inputs..]);
+            assert!(packed.unpack_outputs(0..first) == weights[..first * inputs]);
             let extras = Extras { activation: if gated { Activation::Identity } else { extras.activation }, ..extras };
             let out = output(to, extras, &mut random);
             let run = |epilogue: &Epilogue<'_>, out: &mut Owned| {

@@ -135,7 +135,9 @@ impl MeasureArgs {
             "images": taken.len(),
             "equal_images": taken.iter().chain([&last]).filter(|image| image.rgb == first.rgb).count(),
             "switches": self.switches,
-            "switch_seconds": switched.seconds,
+            "switch_seconds": switched.fresh,
+            "switch_back_seconds": switched.back,
+            "fingerprint_seconds": switched.hashing,
             "other_fingerprints": switched.different,
         });
         if let Some(out) = &self.out {
@@ -155,36 +157,60 @@ impl MeasureArgs {
         Ok(())
     }
 
+    /// First in turn to each adapter and to none, which may be held from the second round on; then to strengths that are new.
     fn switch(&self, pipeline: &mut Pipeline) -> anyhow::Result<Switched> {
         let mut pool = AdapterPool::new(usize::MAX);
-        let hashes = self.lora.iter().map(|file| Ok(file_hash(file)?)).collect::<anyhow::Result<Vec<_>>>()?;
-        let mut seen: Vec<Option<String>> = vec![None; self.lora.len() + 1];
+        let read = |file: &PathBuf| Ok(pool.get(&file_hash(file)?, file)?);
+        let adapters = self.lora.iter().map(read).collect::<anyhow::Result<Vec<Arc<Adapter>>>>()?;
+        let (mut fresh, mut back, mut hashing) = (Vec::new(), Vec::new(), Vec::new());
+        let mut seen: Vec<Option<String>> = vec![None; adapters.len() + 1];
         let mut different = 0;
-        let begun = Instant::now();
         for i in 1..=self.switches as usize {
             let which = i % seen.len();
-            let mut wanted: Vec<(Arc<Adapter>, Strength)> = Vec::new();
-            if let Some(one) = which.checked_sub(1) {
-                wanted.push((pool.get(&hashes[one], &self.lora[one])?, Strength::from(1.0)));
-            }
-            pipeline.set_adapters(&wanted)?;
-            let print = pipeline.fingerprint().unwrap_or_default();
+            let one = which.checked_sub(1).map(|one| (adapters[one].clone(), Strength::from(1.0)));
+            let begun = Instant::now();
+            pipeline.set_adapters(one.as_slice())?;
+            let seconds = begun.elapsed().as_secs_f64();
+            let begun = Instant::now();
+            let print = pipeline.hash_weights()?;
+            hashing.push(begun.elapsed().as_secs_f64());
             match &seen[which] {
-                Some(before) => different += u32::from(before != print),
-                None => seen[which] = Some(print.to_owned()),
+                Some(before) => {
+                    different += u32::from(*before != print);
+                    back.push(seconds);
+                }
+                None => seen[which] = Some(print),
             }
         }
-        let seconds = begun.elapsed().as_secs_f64() / f64::from(self.switches.max(1));
+        for i in 0..self.switches as usize {
+            let Some(adapter) = adapters.get(i % adapters.len().max(1)) else { break };
+            let strength = Strength::from(0.5 + 0.4 * i as f64 / f64::from(self.switches));
+            let begun = Instant::now();
+            pipeline.set_adapters(&[(adapter.clone(), strength)])?;
+            fresh.push(begun.elapsed().as_secs_f64());
+        }
         pipeline.set_adapters(&[])?;
-        Ok(Switched { seconds, different })
+        let [fresh, back, hashing] = [fresh, back, hashing].map(middle);
+        Ok(Switched { fresh, back, hashing, different })
     }
 }
 
+/// Medians in seconds.
 struct Switched {
-    /// Mean seconds per switch.
-    seconds: f64,
+    /// To adapters at strengths that were not in effect before.
+    fresh: Option<f64>,
+    /// To what was in effect before.
+    back: Option<f64>,
+    /// Hashing what has changed.
+    hashing: Option<f64>,
     /// Switches whose fingerprint differs from that of the first switch to the same adapter.
     different: u32,
+}
+
+/// The median; `None` of nothing.
+fn middle(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }
 
 struct TimedImage {

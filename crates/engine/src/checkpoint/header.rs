@@ -1,11 +1,11 @@
 //! One safetensors file whose header has been checked against its size.
 
 use std::{
-    cell::RefCell,
     collections::HashMap,
     fs::File,
     io::{Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use candle_core::{DType, Device, Tensor};
@@ -21,7 +21,7 @@ const MAX_HEADER: u64 = 64 << 20;
 #[derive(Debug)]
 pub(crate) struct WeightFile {
     path: PathBuf,
-    file: RefCell<File>,
+    file: Mutex<File>,
     metadata: Metadata,
     data_start: u64,
 }
@@ -65,7 +65,7 @@ impl WeightFile {
                 "is truncated: it has {size} bytes, its header promises {expected}. Download it again."
             )));
         }
-        Ok(Self { path: path.to_owned(), file: RefCell::new(file), metadata, data_start: 8 + header })
+        Ok(Self { path: path.to_owned(), file: Mutex::new(file), metadata, data_start: 8 + header })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -86,18 +86,31 @@ impl WeightFile {
         self.metadata.metadata().as_ref()
     }
 
+    /// The type of a tensor's numbers; `None` when there is none of that name.
+    ///
+    /// # Errors
+    /// The type is not supported.
+    pub(crate) fn dtype(&self, name: &str) -> Result<Option<DType>> {
+        let Some(info) = self.info(name) else { return Ok(None) };
+        let dtype = DType::try_from(info.dtype).map_err(|_| {
+            let message = format!("holds {name} as {:?}, which is not supported.", info.dtype);
+            EngineError::model(&self.path, message)
+        })?;
+        Ok(Some(dtype))
+    }
+
     /// The tensor as it is stored, on the CPU; `None` when there is none of that name.
     pub(crate) fn read(&self, name: &str) -> Result<Option<Tensor>> {
         let fail = |message: String| EngineError::model(&self.path, message);
-        let Some(info) = self.info(name) else { return Ok(None) };
-        let dtype = DType::try_from(info.dtype)
-            .map_err(|_| fail(format!("holds {name} as {:?}, which is not supported.", info.dtype)))?;
+        let (Some(info), Some(dtype)) = (self.info(name), self.dtype(name)?) else { return Ok(None) };
         let (start, end) = info.data_offsets;
         let mut bytes = vec![0u8; end - start];
-        let mut file = self.file.borrow_mut();
+        // Nothing is left half done: every reader seeks first.
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.seek(SeekFrom::Start(self.data_start + start as u64))
             .and_then(|_| file.read_exact(&mut bytes))
             .map_err(|e| fail(format!("cannot be read at {name} ({e}).")))?;
+        drop(file);
         Ok(Some(Tensor::from_raw_buffer(&bytes, dtype, &info.shape, &Device::Cpu)?))
     }
 }

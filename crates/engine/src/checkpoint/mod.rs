@@ -12,7 +12,7 @@ use std::{
     collections::HashMap,
     fmt::Display,
     path::{Path, PathBuf},
-    rc::Rc,
+    sync::Arc,
 };
 
 use candle_core::{DType, Device, Shape, Tensor};
@@ -23,7 +23,7 @@ pub(crate) use self::{
     ldm::Naming,
     single::{SingleFile, vae_naming},
 };
-use crate::{EngineError, Result};
+use crate::{EngineError, Result, Weight, weight::Source};
 
 const SAFETENSORS_ONLY: &str = "Weights are read from safetensors only, because a pickle can run any code when it \
     is opened; convert it (in Python: `safetensors.torch.save_file(state_dict, …)`, or save_pretrained with \
@@ -34,7 +34,7 @@ const SAFETENSORS_ONLY: &str = "Weights are read from safetensors only, because 
 pub(crate) struct Checkpoint {
     /// What messages name when a tensor is missing.
     path: PathBuf,
-    files: Vec<Rc<WeightFile>>,
+    files: Vec<Arc<WeightFile>>,
     /// Which of the files holds a tensor; empty where there is only one file.
     places: HashMap<String, usize>,
     naming: Naming,
@@ -56,7 +56,7 @@ impl Checkpoint {
                     }
                 }
             }
-            files.push(Rc::new(file));
+            files.push(Arc::new(file));
         }
         let path = if let [path] = &paths[..] { path.clone() } else { folder.to_owned() };
         Ok(Self { path, files, places, naming: Naming::Diffusers })
@@ -64,21 +64,22 @@ impl Checkpoint {
 
     /// Opens one file that holds nothing else.
     pub(crate) fn of_file(path: &Path) -> Result<Self> {
-        Ok(Self::part(Rc::new(WeightFile::open(path)?), Naming::Diffusers))
+        Ok(Self::part(Arc::new(WeightFile::open(path)?), Naming::Diffusers))
     }
 
     /// The part of a single-file checkpoint that `naming` finds.
-    fn part(file: Rc<WeightFile>, naming: Naming) -> Self {
+    fn part(file: Arc<WeightFile>, naming: Naming) -> Self {
         Self { path: file.path().to_owned(), files: vec![file], places: HashMap::new(), naming }
     }
 
     /// A cursor at the root, giving tensors of `dtype` on `device`.
     pub(crate) fn root(&self, dtype: DType, device: &Device) -> Cursor<'_> {
-        Cursor { weights: Weights::Stored(self), prefix: String::new(), dtype, device: device.clone() }
+        let weights = Weights::Stored { checkpoint: self, reading: Reading::Now };
+        Cursor { weights, prefix: String::new(), dtype, device: device.clone() }
     }
 
     /// The file that holds the tensor, and its name there.
-    fn place(&self, key: &str) -> Option<(&WeightFile, String)> {
+    fn place(&self, key: &str) -> Option<(&Arc<WeightFile>, String)> {
         let name = self.naming.stored(key)?;
         let index = if self.files.len() == 1 { 0 } else { *self.places.get(&name)? };
         let file = self.files.get(index)?;
@@ -86,12 +87,8 @@ impl Checkpoint {
         Some((file, name))
     }
 
-    fn read(&self, key: &str) -> Result<(Tensor, &WeightFile, String)> {
-        let found = match self.place(key) {
-            Some((file, name)) => file.read(&name)?.map(|tensor| (tensor, file, name)),
-            None => None,
-        };
-        found.ok_or_else(|| {
+    fn find(&self, key: &str) -> Result<(&Arc<WeightFile>, String)> {
+        self.place(key).ok_or_else(|| {
             let name = self.naming.stored(key).unwrap_or_else(|| key.to_owned());
             let message = format!("lacks the tensor {name}; the file does not fit {}.", self.naming.config());
             EngineError::model(&self.path, message)
@@ -99,10 +96,41 @@ impl Checkpoint {
     }
 }
 
+/// When the weights of layers are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// While the model is loaded.
+    Now,
+    /// When a plan packs them, several at a time.
+    Deferred,
+}
+
+/// A tensor of a file, to be read when it is needed.
+#[derive(Debug)]
+struct Stored {
+    file: Arc<WeightFile>,
+    name: String,
+    shape: Shape,
+    dtype: DType,
+    device: Device,
+}
+
+impl Source for Stored {
+    fn read(&self) -> Result<Tensor> {
+        let tensor = self.file.read(&self.name)?.ok_or_else(|| {
+            EngineError::model(self.file.path(), format!("lacks the tensor {}.", self.name))
+        })?;
+        Ok(tensor.reshape(&self.shape)?.to_dtype(self.dtype)?.to_device(&self.device)?)
+    }
+}
+
 /// What a cursor gives.
 #[derive(Clone, Copy, Debug)]
 enum Weights<'a> {
-    Stored(&'a Checkpoint),
+    Stored {
+        checkpoint: &'a Checkpoint,
+        reading: Reading,
+    },
     /// Zeros of every shape that is asked for, which take no memory.
     Shapes,
 }
@@ -124,6 +152,14 @@ impl Cursor<'static> {
 }
 
 impl Cursor<'_> {
+    /// The same, with the weights of layers read when `reading` says so.
+    pub(crate) fn reading(mut self, reading: Reading) -> Self {
+        if let Weights::Stored { reading: when, .. } = &mut self.weights {
+            *when = reading;
+        }
+        self
+    }
+
     /// One level deeper.
     pub(crate) fn pp(&self, name: impl Display) -> Self {
         let mut deeper = self.clone();
@@ -139,14 +175,14 @@ impl Cursor<'_> {
     /// Whether the tensor `name` exists here.
     pub(crate) fn has(&self, name: &str) -> bool {
         match self.weights {
-            Weights::Stored(checkpoint) => checkpoint.place(&self.key(name)).is_some(),
+            Weights::Stored { checkpoint, .. } => checkpoint.place(&self.key(name)).is_some(),
             Weights::Shapes => true,
         }
     }
 
     /// The shape of the tensor `name`, if there is one: for checkpoints without a config.
     pub(crate) fn dims(&self, name: &str) -> Option<Vec<usize>> {
-        let Weights::Stored(checkpoint) = self.weights else { return None };
+        let Weights::Stored { checkpoint, .. } = self.weights else { return None };
         let (file, name) = checkpoint.place(&self.key(name))?;
         Some(file.info(&name)?.shape.clone())
     }
@@ -156,29 +192,49 @@ impl Cursor<'_> {
     /// # Errors
     /// It is not there or has another shape; the message names file, tensor, expected and found shape.
     pub(crate) fn get(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
-        let (key, shape) = (self.key(name), shape.into());
-        let Weights::Stored(checkpoint) = self.weights else {
-            return Ok(Tensor::zeros((), self.dtype, &self.device)?.broadcast_as(shape)?);
-        };
-        let (mut tensor, file, name) = checkpoint.read(&key)?;
-        if checkpoint.naming.stores_linear_as_conv(&key)
-            && let Some(matrix) = tensor.dims().strip_suffix(&[1, 1])
-            && matrix == shape.dims()
-        {
-            tensor = tensor.reshape(&shape)?;
+        let shape = shape.into();
+        match self.weights {
+            Weights::Stored { checkpoint, .. } => self.stored(checkpoint, shape, name)?.read(),
+            Weights::Shapes => Ok(Tensor::zeros((), self.dtype, &self.device)?.broadcast_as(shape)?),
         }
-        if tensor.dims() != shape.dims() {
+    }
+
+    /// The tensor `name` as the weight of a layer, which may be read later.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) fn weight(&self, shape: impl Into<Shape>, name: &str) -> Result<Weight> {
+        let shape = shape.into();
+        match self.weights {
+            Weights::Stored { checkpoint, reading: Reading::Deferred } => {
+                let stored = self.stored(checkpoint, shape.clone(), name)?;
+                Ok(Weight::deferred(shape, Arc::new(stored)))
+            }
+            _ => Ok(Weight::new(self.get(shape, name)?)),
+        }
+    }
+
+    /// Where a tensor lies. Its shape is checked against the header.
+    fn stored(&self, checkpoint: &Checkpoint, shape: Shape, name: &str) -> Result<Stored> {
+        let key = self.key(name);
+        let (file, name) = checkpoint.find(&key)?;
+        let found = file.info(&name).map(|info| info.shape.clone()).unwrap_or_default();
+        let is_matrix = || {
+            checkpoint.naming.stores_linear_as_conv(&key)
+                && found.strip_suffix(&[1, 1]).is_some_and(|matrix| matrix == shape.dims())
+        };
+        if found != shape.dims() && !is_matrix() {
             return Err(EngineError::model(
                 file.path(),
                 format!(
-                    "the tensor {name} has shape {:?}, but {} asks for {:?}; they do not belong together.",
-                    tensor.dims(),
+                    "the tensor {name} has shape {found:?}, but {} asks for {:?}; they do not belong together.",
                     checkpoint.naming.config(),
                     shape.dims()
                 ),
             ));
         }
-        Ok(tensor.to_dtype(self.dtype)?.to_device(&self.device)?)
+        file.dtype(&name)?;
+        Ok(Stored { file: file.clone(), name, shape, dtype: self.dtype, device: self.device.clone() })
     }
 
     fn key(&self, name: impl Display) -> String {

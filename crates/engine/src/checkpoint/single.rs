@@ -1,7 +1,7 @@
 //! A whole model in one file, as found on model sites: UNet, autoencoder and text encoder under the names of the
 //! original code. EMA copies, position ids and training state in it are never read.
 
-use std::{path::Path, rc::Rc};
+use std::{path::Path, sync::Arc};
 
 use super::{Checkpoint, Naming, header::WeightFile};
 use crate::{
@@ -50,14 +50,14 @@ impl Checkpoint {
             );
             return Err(EngineError::model(path, message));
         };
-        Ok(Self::part(Rc::new(file), naming))
+        Ok(Self::part(Arc::new(file), naming))
     }
 }
 
 /// An open single-file checkpoint that has the parts of Stable Diffusion 1.x.
 #[derive(Debug)]
 pub(crate) struct SingleFile {
-    file: Rc<WeightFile>,
+    file: Arc<WeightFile>,
 }
 
 impl SingleFile {
@@ -66,7 +66,7 @@ impl SingleFile {
     /// # Errors
     /// It is damaged, a pickle, of another family of models, or lacks a part; the message says which.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let this = Self { file: Rc::new(WeightFile::open(path)?) };
+        let this = Self { file: Arc::new(WeightFile::open(path)?) };
         match this.refusal() {
             Some(what) => Err(EngineError::model(path, what)),
             None => Ok(this),
@@ -149,16 +149,16 @@ impl SingleFile {
 
     /// The UNet; see [`Naming::LdmUnet`].
     pub(crate) fn unet(&self, layers: Vec<usize>, up_attention: Vec<bool>) -> Checkpoint {
-        Checkpoint::part(Rc::clone(&self.file), Naming::LdmUnet { layers, up_attention })
+        Checkpoint::part(Arc::clone(&self.file), Naming::LdmUnet { layers, up_attention })
     }
 
     /// The autoencoder.
     pub(crate) fn vae(&self, levels: usize) -> Checkpoint {
-        Checkpoint::part(Rc::clone(&self.file), Naming::LdmVae { levels, prefix: VAE })
+        Checkpoint::part(Arc::clone(&self.file), Naming::LdmVae { levels, prefix: VAE })
     }
 
     /// The text encoder.
     pub(crate) fn text(&self) -> Checkpoint {
-        Checkpoint::part(Rc::clone(&self.file), Naming::LdmText)
+        Checkpoint::part(Arc::clone(&self.file), Naming::LdmText)
     }
 }

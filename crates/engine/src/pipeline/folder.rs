@@ -6,7 +6,7 @@ use adire_protocol::{Limits, ModelInfo, VaeUse};
 use candle_core::{DType, Device};
 use serde_json::{Map, Value};
 
-use super::{LoadOptions, Pipeline, preview::Preview};
+use super::{LoadOptions, Pipeline, planned::Models, preview::Preview};
 use crate::{
     EngineError, Manifest, Result, SafetyChecker, TextEncoder, Tokenizer, UNet, Vae,
     checkpoint::find_weights,
@@ -49,6 +49,7 @@ pub(super) struct LoadedComponents {
 pub(super) fn load(folder: &Path, options: &LoadOptions) -> Result<Pipeline> {
     check_index(folder)?;
     let LoadOptions { device, dtype, .. } = options.clone();
+    let reading = Models::reading(&device, dtype);
     let mut weights = find_weights(&folder.join("text_encoder"), "model")?;
     weights.extend(find_weights(&folder.join("unet"), "diffusion_pytorch_model")?);
     weights.extend(find_weights(&folder.join("vae"), "diffusion_pytorch_model")?);
@@ -56,13 +57,13 @@ pub(super) fn load(folder: &Path, options: &LoadOptions) -> Result<Pipeline> {
     let load_safety = || SafetyChecker::load(folder, dtype, &device);
     let safety = options.safety_checker.then(load_safety).transpose()?;
     let schedule = NoiseSchedule::read(&folder.join("scheduler").join("scheduler_config.json"))?;
-    let text = TextEncoder::load(&folder.join("text_encoder"), dtype, &device)?;
+    let text = TextEncoder::load_reading(&folder.join("text_encoder"), dtype, &device, reading)?;
     let tokenizer = Tokenizer::load(&folder.join("tokenizer"), text.positions())?;
     let (vae, other) = match &options.vae {
         None => (Vae::load(&folder.join("vae"), VAE_DTYPE, &device)?, None),
         Some(path) => other_vae(path, &VaeConfig::read(&folder.join("vae"))?, &device)?,
     };
-    let unet = UNet::load(&folder.join("unet"), dtype, &device)?;
+    let unet = UNet::load_reading(&folder.join("unet"), dtype, &device, reading)?;
     let name = || folder.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned);
     let (name, hash) = (name(), hash::base_hash(folder, &weights)?);
     assemble(

@@ -25,7 +25,7 @@ use self::{passes::Passes, planned::Models, preview::Preview};
 use crate::{
     Embedding, Embeddings, EngineError, Manifest, Result, Rgb8, SafetyChecker, TextEncoder, Tokenizer, UNet,
     Vae,
-    adapter::{self, Adapter, Changed, Receipt, Strength},
+    adapter::{self, Adapter, Changed, Prints, Receipt, Strength},
     sampler::NoiseSchedule,
     text::{TextConfig, context_with},
 };
@@ -112,6 +112,8 @@ pub struct Pipeline {
     embeddings: Embeddings,
     /// The active adapters; `None` before the first switch and after a failed one.
     adapters: Option<ActiveAdapters>,
+    /// Fingerprints of earlier switches.
+    prints: Prints,
 }
 
 /// Encoded prompts that the UNet attends to, and the embeddings in them: word and sha256.
@@ -189,6 +191,7 @@ impl Pipeline {
             own: Vec::new(),
             embeddings: Embeddings::default(),
             adapters,
+            prints: Prints::default(),
         }
     }
 
@@ -279,14 +282,24 @@ impl Pipeline {
     }
 
     /// The fingerprint ([`adapter::fingerprint`]) of the weights in effect; `None` before the first
-    /// [`Self::set_adapters`] and after a failed one. The first call after a switch hashes what the adapters changed.
+    /// [`Self::set_adapters`] and after a failed one. The first call after a switch hashes what the adapters changed,
+    /// unless the same changes were hashed before.
     pub fn fingerprint(&self) -> Option<&str> {
         let ActiveAdapters { changed, fingerprint, .. } = self.adapters.as_ref()?;
         if fingerprint.get().is_none() {
-            let found = changed.fingerprint(&self.info.hash).ok()?;
+            let found = self.prints.get(changed, || changed.fingerprint(&self.info.hash)).ok()?;
             return Some(fingerprint.get_or_init(|| found));
         }
         fingerprint.get().map(String::as_str)
+    }
+
+    /// [`Self::fingerprint`] of the weights as they lie in memory now.
+    ///
+    /// # Errors
+    /// No adapters have been set, or weights cannot be copied from their device.
+    pub fn hash_weights(&self) -> Result<String> {
+        let unset = || EngineError::Request("no adapters have been set".to_owned());
+        self.adapters.as_ref().ok_or_else(unset)?.changed.fingerprint(&self.info.hash)
     }
 
     /// Generates one image without an init image: see [`Self::generate_from`].

@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::{
     Result, TextEncoder, UNet,
+    checkpoint::Reading,
     plan::{self, PlannedText, PlannedUNet},
 };
 
@@ -24,6 +25,11 @@ impl Models {
         if plan::is_on(device, dtype) { Self::Unplanned } else { Self::Modules }
     }
 
+    /// When the weights of layers are read: a plan does so itself.
+    pub(super) fn reading(device: &Device, dtype: DType) -> Reading {
+        if plan::is_on(device, dtype) { Reading::Deferred } else { Reading::Now }
+    }
+
     /// Leaves the modules behind.
     pub(super) fn take(&mut self) -> Self {
         std::mem::take(self)
@@ -41,7 +47,11 @@ impl Models {
                     Some(unet) => {
                         Self::Planned { unet: Box::new(unet), text: Box::new(PlannedText::new(text)?) }
                     }
-                    None => Self::Modules,
+                    None => {
+                        unet.visit_parameters(&mut |_, _, weight| weight.hold())?;
+                        text.visit_parameters(&mut |_, _, weight| weight.hold())?;
+                        Self::Modules
+                    }
                 }
             }
             Self::Planned { unet: planned, text: planned_text } => {

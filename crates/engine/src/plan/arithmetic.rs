@@ -14,8 +14,8 @@ pub(crate) trait Arithmetic: Copy + std::fmt::Debug + Send + Sync + 'static {
 
     /// From the parts, one below the other, each [outputs, inputs] or [outputs, inputs, 3, 3].
     fn pack(&self, spec: &MatrixSpec, parts: &[&[f32]]) -> Self::Matrix;
-    /// What [`Self::pack`] was given, one part below the other.
-    fn unpack(&self, spec: &MatrixSpec, matrix: &Self::Matrix) -> Vec<f32>;
+    /// The rows of some outputs of what [`Self::pack`] was given, its parts one below the other.
+    fn unpack(&self, spec: &MatrixSpec, matrix: &Self::Matrix, outputs: Range<usize>) -> Vec<f32>;
     /// `base` with changes of some of its rows, in the memory of `before` if there is some; `None` where this arithmetic
     /// has no way of its own.
     fn merge(

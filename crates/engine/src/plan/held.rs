@@ -37,10 +37,10 @@ impl<T> Held<T> {
         Some(entry.value)
     }
 
-    /// Lets go what is above the bound: places and values.
-    pub(super) fn shrink(&mut self) -> Vec<(usize, T)> {
+    /// Lets go what is above the bound, of which `others` bytes are taken already: places and values.
+    pub(super) fn shrink(&mut self, others: usize) -> Vec<(usize, T)> {
         let mut gone = 0;
-        while self.bytes > self.bound && gone < self.entries.len() {
+        while self.bytes + others > self.bound && gone < self.entries.len() {
             self.bytes -= self.entries[gone].bytes;
             gone += 1;
         }
@@ -61,8 +61,8 @@ mod tests {
         assert_eq!(held.take(0, &[1, 7]), Some(2));
         assert_eq!(held.take(0, &[1, 7]), None);
         assert_eq!(held.take(1, &[2, 7]), None);
-        assert_eq!(held.shrink(), [(0, 0)]);
-        assert_eq!(held.shrink(), []);
+        assert_eq!(held.shrink(5), [(0, 0)]);
+        assert_eq!(held.shrink(0), []);
         assert_eq!(held.take(1, &[0, 7]), Some(1));
         assert_eq!((held.take(1, &[1, 7]), held.bytes), (Some(3), 0));
     }
@@ -71,6 +71,6 @@ mod tests {
     fn what_is_too_large_alone_leaves_at_once() {
         let mut held = Held::new(5);
         held.put(3, vec![1], 'a', 6);
-        assert_eq!(held.shrink(), [(3, 'a')]);
+        assert_eq!(held.shrink(0), [(3, 'a')]);
     }
 }

@@ -41,10 +41,10 @@ impl Arithmetic for Packed {
         }
     }
 
-    fn unpack(&self, _spec: &MatrixSpec, matrix: &Matrix) -> Vec<f32> {
+    fn unpack(&self, _spec: &MatrixSpec, matrix: &Matrix, outputs: Range<usize>) -> Vec<f32> {
         match matrix {
-            Matrix::Linear(matrix) => matrix.unpack(),
-            Matrix::Conv(matrix) => matrix.unpack(),
+            Matrix::Linear(matrix) => matrix.unpack_outputs(outputs),
+            Matrix::Conv(matrix) => matrix.unpack_outputs(outputs),
         }
     }
 

@@ -25,10 +25,10 @@ use crate::{
 /// Most layers in one matrix whose tensors are given up: unpacking one layer unpacks all.
 const MOST_PARTS: usize = 3;
 
-/// Results for adapters no longer in effect are held up to this part of the base's bytes,
-const HELD_PART: usize = 8;
+/// Results for adapters, in effect or not, are held up to this part of the base's bytes: two of all attention layers of SD 1.5,
+const HELD_PART: usize = 4;
 /// or up to this many bytes.
-const HELD_LEAST: usize = 64 << 20;
+const HELD_LEAST: usize = 128 << 20;
 
 /// A parameter's module and kind.
 type Key = (String, Parameter);
@@ -67,18 +67,10 @@ impl<A: Arithmetic> Packed<A> {
         Arc::new(Self { arithmetic, spec: spec.clone(), rows, matrix, norms })
     }
 
-    /// Numbers of the parts up to, and including, each.
-    fn ends(&self) -> impl Iterator<Item = usize> {
-        let row = self.spec.inputs * self.spec.kernel * self.spec.kernel;
-        self.rows.iter().scan(0, move |end, rows| {
-            *end += rows * row;
-            Some(*end)
-        })
-    }
-
     /// Bytes of its numbers.
     fn bytes(&self) -> usize {
-        self.ends().last().unwrap_or(0) * size_of::<f32>()
+        let row = self.spec.inputs * self.spec.kernel * self.spec.kernel;
+        self.rows.iter().sum::<usize>() * row * size_of::<f32>()
     }
 
     /// Packs `parts`.
@@ -101,24 +93,20 @@ impl<A: Arithmetic> Packed<A> {
 impl<A: Arithmetic> Store for Packed<A> {
     fn values(&self, part: usize) -> Vec<f32> {
         let Some(matrix) = self.matrix.get() else { return Vec::new() };
-        let mut values = self.arithmetic.unpack(&self.spec, matrix);
-        let ends: Vec<usize> = self.ends().collect();
-        values.truncate(ends[part]);
-        values.drain(..part.checked_sub(1).map_or(0, |before| ends[before]));
-        values
+        let first: usize = self.rows[..part].iter().sum();
+        self.arithmetic.unpack(&self.spec, matrix, first..first + self.rows[part])
     }
 
     fn norm(&self, part: usize) -> f64 {
         let norms = self.norms.get_or_init(|| {
             let Some(matrix) = self.matrix.get() else { return vec![0.0; self.rows.len()] };
-            let values = self.arithmetic.unpack(&self.spec, matrix);
-            let mut from = 0;
-            let norm = |end| {
-                let squares = values[from..end].iter().map(|x| f64::from(*x).powi(2));
-                from = end;
-                squares.sum::<f64>().sqrt()
+            let mut first = 0;
+            let norm = |rows: &usize| {
+                let values = self.arithmetic.unpack(&self.spec, matrix, first..first + rows);
+                first += rows;
+                values.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
             };
-            self.ends().map(norm).collect()
+            self.rows.iter().map(norm).collect()
         });
         norms[part]
     }
@@ -166,19 +154,23 @@ impl<A: Arithmetic> Parameters<A> {
                 return Ok(());
             };
             let given = match matrices[*i].rows.len() <= MOST_PARTS {
-                true => weight.store_base(matrices[*i].clone(), *part)?,
-                false => weight.base()?,
+                true => weight.store_base(matrices[*i].clone(), *part),
+                false => {
+                    weight.hold()?;
+                    weight.clone()
+                }
             };
             bases.insert((*i, *part), given);
             Ok(())
         })?;
-        // One after the other leaves, so that no two copies of the model are held.
+        // One after the other is read and leaves, so that no two copies of the model are held.
         let bases = Mutex::new(bases);
         matrices.par_iter().enumerate().try_for_each(|(i, packed)| {
             let take = |part| bases.lock().unwrap_or_else(PoisonError::into_inner).remove(&(i, part));
-            let parts: Option<Vec<Tensor>> = (0..packed.rows.len()).map(take).collect();
+            let parts: Option<Vec<Weight>> = (0..packed.rows.len()).map(take).collect();
             let missing = || EngineError::Request(format!("the model lacks {:?}", packed.spec.parts));
-            packed.fill(&parts.ok_or_else(missing)?)
+            let parts = parts.ok_or_else(missing)?;
+            packed.fill(&parts.iter().map(Weight::base).collect::<Result<Vec<_>>>()?)
         })?;
         let bytes: usize = matrices.iter().map(|packed| packed.bytes()).sum();
         let matrix = |base: Arc<Packed<A>>| {
@@ -222,7 +214,11 @@ impl<A: Arithmetic> Parameters<A> {
             }
         }
         // What leaves makes room for what comes.
-        let spare: HashMap<usize, Arc<Packed<A>>> = self.held.shrink().into_iter().collect();
+        let effective = self.matrices.iter().filter_map(|matrix| matrix.effective.as_ref());
+        let effective: usize = effective.map(|(_, packed)| packed.bytes()).sum();
+        let coming: usize = missing.iter().map(|(i, _)| self.matrices[*i].base.bytes()).sum();
+        let spare: HashMap<usize, Arc<Packed<A>>> =
+            self.held.shrink(effective + coming).into_iter().collect();
         let spare = Mutex::new(spare);
         let made = missing.into_par_iter().map(|(i, wanted)| {
             let before = spare.lock().unwrap_or_else(PoisonError::into_inner).remove(&i);

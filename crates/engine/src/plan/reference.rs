@@ -1,5 +1,7 @@
 //! A plan's arithmetic in plain loops: what the fast one is compared with.
 
+use std::ops::Range;
+
 use adire_kernels::{self as kernels, Activation, Affine, Epilogue, Image, ImageMut, Sampling};
 
 use super::{
@@ -71,8 +73,9 @@ impl Arithmetic for Reference {
         Matrix { values, gated: spec.gated }
     }
 
-    fn unpack(&self, spec: &MatrixSpec, matrix: &Matrix) -> Vec<f32> {
-        (0..matrix.values.len()).map(|i| matrix.values[place(spec, i)]).collect()
+    fn unpack(&self, spec: &MatrixSpec, matrix: &Matrix, outputs: Range<usize>) -> Vec<f32> {
+        let row = matrix.values.len() / spec.outputs.max(1);
+        (outputs.start * row..outputs.end * row).map(|i| matrix.values[place(spec, i)]).collect()
     }
 
     fn group_norm(

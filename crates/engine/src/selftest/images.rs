@@ -71,7 +71,7 @@ pub(super) fn switches(setup: &Setup<'_>, add: &mut dyn FnMut(Row)) -> Result<()
         let wanted = which.checked_sub(1).map_or(&[][..], |one| &adapters[one..=one]);
         pipeline.set_adapters(wanted)?;
         let image = pipeline.generate(&spec, &mut |_| ControlFlow::Continue(()))?.image.data;
-        let now = (pipeline.fingerprint().unwrap_or_default().to_owned(), image);
+        let now = (pipeline.hash_weights()?, image);
         match &seen[which] {
             Some(before) => different += usize::from(*before != now),
             None => seen[which] = Some(now),

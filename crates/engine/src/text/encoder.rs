@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use super::{Chunk, Embeddings, config::TextConfig};
 use crate::{
     EngineError, Parameter, ParameterVisitor, Result, WeightVisitor,
-    checkpoint::{Checkpoint, Cursor, SingleFile},
+    checkpoint::{Checkpoint, Cursor, Reading, SingleFile},
     clip::{Layer, LayerSizes},
     layers::LayerNorm,
     ops::AttentionMask,
@@ -30,8 +30,19 @@ impl TextEncoder {
     /// # Errors
     /// A file is missing, damaged, or of another family of models; the message names it.
     pub fn load(folder: &Path, dtype: DType, device: &Device) -> Result<Self> {
+        Self::load_reading(folder, dtype, device, Reading::Now)
+    }
+
+    /// As [`Self::load`]; `reading`: when the weights of its layers are read.
+    pub(crate) fn load_reading(
+        folder: &Path,
+        dtype: DType,
+        device: &Device,
+        reading: Reading,
+    ) -> Result<Self> {
         let config = TextConfig::read(folder)?;
-        Self::open(&config, &Checkpoint::open(folder, "model")?, dtype, device)
+        let checkpoint = Checkpoint::open(folder, "model")?;
+        Self::open(&config, &checkpoint.root(dtype, device).reading(reading))
     }
 
     /// The text encoder of a single-file checkpoint; `config` is that of the model it was made from.
@@ -40,22 +51,17 @@ impl TextEncoder {
         config: &TextConfig,
         dtype: DType,
         device: &Device,
+        reading: Reading,
     ) -> Result<Self> {
-        Self::open(config, &file.text(), dtype, device)
+        Self::open(config, &file.text().root(dtype, device).reading(reading))
     }
 
     /// The text encoder that a checkpoint holds, alone or beside an image tower.
-    pub(crate) fn open(
-        config: &TextConfig,
-        checkpoint: &Checkpoint,
-        dtype: DType,
-        device: &Device,
-    ) -> Result<Self> {
-        let root = checkpoint.root(dtype, device);
+    pub(crate) fn open(config: &TextConfig, root: &Cursor<'_>) -> Result<Self> {
         // Newer versions of transformers write the same tensors without the first part of their names.
         let nested = root.pp("text_model");
-        let cursor = if root.pp("embeddings").pp("token_embedding").has("weight") { root } else { nested };
-        Self::build(config, &cursor)
+        let cursor = if root.pp("embeddings").pp("token_embedding").has("weight") { root } else { &nested };
+        Self::build(config, cursor)
     }
 
     /// Its modules without weights, to be visited.

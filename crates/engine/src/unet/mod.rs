@@ -19,7 +19,7 @@ pub(crate) use self::{
 };
 use crate::{
     Parameter, ParameterVisitor, Result, WeightVisitor,
-    checkpoint::{Checkpoint, Cursor, SingleFile},
+    checkpoint::{Checkpoint, Cursor, Reading, SingleFile},
     gradient_checkpointing::GradientCheckpointing,
     json,
     layers::{Conv2d, GroupNorm},
@@ -45,9 +45,19 @@ impl UNet {
     /// # Errors
     /// A file is missing, damaged, or of another family of models; the message names it.
     pub fn load(folder: &Path, dtype: DType, device: &Device) -> Result<Self> {
+        Self::load_reading(folder, dtype, device, Reading::Now)
+    }
+
+    /// As [`Self::load`]; `reading`: when the weights of its layers are read.
+    pub(crate) fn load_reading(
+        folder: &Path,
+        dtype: DType,
+        device: &Device,
+        reading: Reading,
+    ) -> Result<Self> {
         let config = UNetConfig::read(folder)?;
         let checkpoint = Checkpoint::open(folder, "diffusion_pytorch_model")?;
-        Self::build(config, &checkpoint.root(dtype, device))
+        Self::build(config, &checkpoint.root(dtype, device).reading(reading))
     }
 
     /// The UNet of a single-file checkpoint. `config` is that of the model it was made from; only what the file's
@@ -57,6 +67,7 @@ impl UNet {
         config: UNetConfig,
         dtype: DType,
         device: &Device,
+        reading: Reading,
     ) -> Result<Self> {
         let mut config = config;
         config.use_linear_projection = file.linear_projection();
@@ -64,7 +75,7 @@ impl UNet {
         let layers =
             (0..config.block_out_channels.len()).filter_map(|i| config.layers_per_block.get(i)).collect();
         let up_attention = config.up_block_types.iter().map(|kind| *kind == BlockType::CrossAttnUp).collect();
-        Self::build(config, &file.unet(layers, up_attention).root(dtype, device))
+        Self::build(config, &file.unet(layers, up_attention).root(dtype, device).reading(reading))
     }
 
     /// Its modules without weights, to be visited.

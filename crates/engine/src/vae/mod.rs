@@ -14,7 +14,7 @@ use self::modules::Modules;
 pub(crate) use self::{config::VaeConfig, other::is_vae_config};
 use crate::{
     Result,
-    checkpoint::{Checkpoint, Cursor, SingleFile},
+    checkpoint::{Checkpoint, Cursor, Reading, SingleFile},
     plan::{self, Half, PlannedVae},
 };
 #[cfg(test)]
@@ -72,10 +72,12 @@ impl Vae {
     }
 
     fn build(config: VaeConfig, cursor: &Cursor<'_>, dtype: DType) -> Result<Self> {
-        let modules = Modules::load(&config, cursor)?;
         let way = match plan::is_on(cursor.device(), dtype) {
-            true => Way::Planned(Box::new(modules.planned(&config)?)),
-            false => Way::Modules(Box::new(modules)),
+            true => {
+                let modules = Modules::load(&config, &cursor.clone().reading(Reading::Deferred))?;
+                Way::Planned(Box::new(modules.planned(&config)?))
+            }
+            false => Way::Modules(Box::new(Modules::load(&config, cursor)?)),
         };
         Ok(Self { config, way, dtype })
     }
