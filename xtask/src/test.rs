@@ -35,6 +35,8 @@ enum Suite {
     Mlflow,
     /// The Hugging Face Hub's clients, diffusers and Prometheus' parser against a server with the starter model.
     Clients,
+    /// Other programs' clients against a server on the starter model.
+    Dialects,
     /// rustdoc without warnings.
     Doc,
     /// The types of the page's scripts and of the browser tests.
@@ -70,6 +72,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
             Suite::S3 => s3()?,
             Suite::Mlflow => mlflow()?,
             Suite::Clients => clients(args.runs(Suite::Unit))?,
+            Suite::Dialects => dialects(args.runs(Suite::Unit))?,
             Suite::Doc => {
                 shell::run(cargo().args(["doc", "--quiet", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?
             }
@@ -110,13 +113,20 @@ fn mlflow() -> Result<()> {
 /// `built`: as for [`browser`].
 fn clients(built: bool) -> Result<()> {
     let python = tools::clients()?;
-    if !built {
-        shell::run(cargo().args(["build", "--quiet", "--package", "adire-server"]))?;
-    }
+    build_program(built)?;
     let script = root().join("tools/clients/run.py");
     shell::run(
         Command::new(python).arg(script).arg(target().join("debug/adire")).arg(root().join("models/starter")),
     )
+}
+
+/// `built`: see [`build_program`].
+fn dialects(built: bool) -> Result<()> {
+    let (python, packages) = tools::dialects()?;
+    build_program(built)?;
+    let script = root().join("tools/clients/dialects/run.py");
+    let (program, model) = (target().join("debug/adire"), root().join("models/starter"));
+    shell::run(Command::new(python).arg(script).arg(program).arg(model).env("ADIRE_CLIENTS", packages))
 }
 
 /// The program of the studio's tests. Built with the other libraries' tests: by itself it would need its dependencies
@@ -197,11 +207,14 @@ impl Bench {
 
 /// `built`: the unit tests have just built the program for themselves. By itself it would be compiled once more, without
 /// what tests add to its libraries.
+fn build_program(built: bool) -> Result<()> {
+    if built { Ok(()) } else { shell::run(cargo().args(["build", "--quiet", "--package", "adire-server"])) }
+}
+
+/// `built`: see [`build_program`].
 fn browser(built: bool) -> Result<()> {
     let bench = Bench::ready()?;
-    if !built {
-        shell::run(cargo().args(["build", "--quiet", "--package", "adire-server"]))?;
-    }
+    build_program(built)?;
     shell::run(bench.node(&target().join("debug/adire")).args([
         "--test",
         "--test-reporter=spec",

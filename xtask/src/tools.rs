@@ -225,6 +225,37 @@ pub(crate) fn clients() -> Result<PathBuf> {
     Ok(python)
 }
 
+/// A Python with other programs' clients, and the folder of those for node; both in the user's cache.
+pub(crate) fn dialects() -> Result<(PathBuf, PathBuf)> {
+    let home = env::var_os("HOME").context("HOME is not set")?;
+    let folder = Path::new(&home).join(".cache/adire/dialects");
+    let python = folder.join("bin/python");
+    let listed = root().join("tools/clients/dialects");
+    if !succeeds(
+        Command::new(&python)
+            .args(["-c", "import webuiapi, openai, gradio_client, huggingface_hub, requests"]),
+    ) {
+        if find(&["python3"]).is_none() {
+            bail!("the tests of dialects need Python 3.10 or newer; install python3 and python3-venv");
+        }
+        run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+        let install = ["-m", "pip", "install", "--quiet", "--requirement"];
+        run(Command::new(&python).args(install).arg(listed.join("requirements.txt")))?;
+    }
+    if find(&["node"]).is_none() || find(&["npm"]).is_none() {
+        apt_install(&["nodejs", "npm"]).context("the tests of dialects need Node.js 18 or newer with npm")?;
+    }
+    let packages = folder.join("npm");
+    if !packages.join("node_modules/@gradio/client").exists() {
+        fs::create_dir_all(&packages)?;
+        fs::copy(listed.join("package.json"), packages.join("package.json"))?;
+        run(Command::new("npm")
+            .args(["install", "--no-audit", "--no-fund", "--loglevel=error"])
+            .current_dir(&packages))?;
+    }
+    Ok((python, packages))
+}
+
 fn find(names: &[&str]) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     names
