@@ -8,10 +8,11 @@ use leptos::{nonce::use_nonce, prelude::*};
 
 use crate::{
     api::{self, DATA_ID, StudioData},
+    form,
     pages::{
-        AdapterData, AdapterPage, AdaptersPage, CardData, CardView, DeleteView, HistoryData, HistoryView,
-        NoAdapter, NotFound, ShareData, ShareView, StudioPage, TryData, TryView, Unavailable, VoteData,
-        VoteView, title,
+        AdapterData, AdapterPage, AdaptersPage, CardData, CardView, CodeData, CodeView, DeleteView,
+        HistoryData, HistoryView, NoAdapter, NotFound, ShareData, ShareView, StudioPage, TryData, TryView,
+        Unavailable, VoteData, VoteView, title,
     },
     request::current_theme,
     state::Address,
@@ -32,6 +33,7 @@ enum Content {
     Share(Box<ShareData>),
     Try(Box<TryData>),
     Vote(Box<VoteData>),
+    Code(Box<CodeData>),
     NoAdapter(String),
     NotFound,
     Unavailable(ErrorKind, String),
@@ -133,6 +135,16 @@ impl Document {
         }
     }
 
+    /// The form as code; `query` is the part of the address after `?`, with the form's values. `origin`: scheme and host of
+    /// the request.
+    pub fn code(studio: &Studio, query: &str, origin: String) -> Self {
+        let values = Address::read(query).values;
+        let model = studio.model();
+        let request = values.check(&model.limits, &model.defaults);
+        let query = form::encode(&values);
+        Self(Content::Code(Box::new(CodeData { request, query, origin })))
+    }
+
     /// The next pair of a blind vote.
     pub async fn ballot(studio: &Studio, token: &str, client: &Client) -> Self {
         match studio.ballot(token, client).await {
@@ -172,7 +184,8 @@ impl Document {
             | Content::Delete(..)
             | Content::Share(_)
             | Content::Try(_)
-            | Content::Vote(_) => None,
+            | Content::Vote(_)
+            | Content::Code(_) => None,
             Content::NotFound | Content::NoAdapter(_) => Some(ErrorKind::NotFound),
             Content::Unavailable(kind, _) => Some(*kind),
         }
@@ -209,6 +222,7 @@ pub fn shell(document: Document, style: String) -> impl IntoView {
         Content::Delete(..) => ("Delete images · Adire".to_owned(), None),
         Content::Share(data) => (format!("{} · Adire", data.title()), None),
         Content::Try(data) => (format!("{} · Adire", data.title()), None),
+        Content::Code(_) => ("Use it from code · Adire".to_owned(), None),
         Content::Vote(_) => ("Which image is better? · Adire".to_owned(), None),
         Content::NotFound | Content::NoAdapter(_) | Content::Unavailable(..) => (title(None), None),
     };
@@ -225,6 +239,7 @@ pub fn shell(document: Document, style: String) -> impl IntoView {
             | Content::Share(_)
             | Content::Try(_)
             | Content::Vote(_)
+            | Content::Code(_)
     );
     let is_list = matches!(document.0, Content::History(_));
     let is_paper = is_history || matches!(document.0, Content::Adapters(..) | Content::Adapter(_));
@@ -243,6 +258,7 @@ pub fn shell(document: Document, style: String) -> impl IntoView {
         Content::Share(data) => view! { <ShareView data=*data /> }.into_any(),
         Content::Try(data) => view! { <TryView data=*data /> }.into_any(),
         Content::Vote(data) => view! { <VoteView data=*data /> }.into_any(),
+        Content::Code(data) => view! { <CodeView data=*data /> }.into_any(),
         Content::NoAdapter(message) => view! { <NoAdapter message=message /> }.into_any(),
         Content::NotFound => view! { <NotFound /> }.into_any(),
         Content::Unavailable(_, message) => view! { <Unavailable message=message /> }.into_any(),

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     admin::auth::cookies,
+    dialect::Dialect,
     host_name::{is_loopback, name_of},
 };
 
@@ -28,6 +29,8 @@ pub struct AccessSettings {
     pub open_metrics: bool,
     /// What programs read `/metrics` with.
     pub metrics_token: Option<String>,
+    /// Origins whose pages may call the APIs, such as `https://chat.example`.
+    pub cors: Vec<String>,
 }
 
 /// Read once at start; the same for every request.
@@ -82,6 +85,18 @@ impl Access {
         self.settings.metrics_token.as_deref().is_some_and(|known| digest(known) == digest(token))
     }
 
+    /// Origins whose pages may call the APIs.
+    pub(crate) fn cors(&self) -> &[String] {
+        &self.settings.cors
+    }
+
+    /// Whether a page of that origin may call what is at that path: the APIs of programs, and nothing that a visitor's or
+    /// an admin's cookie opens.
+    pub(crate) fn lets_in(&self, origin: &str, path: &str) -> bool {
+        (path.starts_with("/api/v1/") || Dialect::of(path).is_some())
+            && self.settings.cors.iter().any(|known| known == origin)
+    }
+
     pub(crate) fn visitor_key(&self) -> &Key {
         &self.visitor_key
     }
@@ -92,6 +107,15 @@ pub(crate) fn parse_network(text: &str) -> Result<IpNet, String> {
     let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     network.map(|network| network.trunc()).map_err(|_| {
         "Expected an IP address or network, such as 10.0.0.2, 172.16.0.0/12 or fd00::/8.".to_owned()
+    })
+}
+
+/// Reads the origin of pages, as browsers send it.
+pub(crate) fn parse_origin(text: &str) -> Result<String, String> {
+    let origin = url::Url::parse(text.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let origin = origin.filter(|url| url.path() == "/" && url.query().is_none() && url.fragment().is_none());
+    origin.map(|url| url.origin().ascii_serialization()).ok_or_else(|| {
+        "Expected scheme and host, such as https://chat.example or http://localhost:8000.".to_owned()
     })
 }
 
@@ -133,6 +157,35 @@ mod tests {
         }
         for wrong in ["", "10.0.0.0/33", "proxy.example", "10.0.0", "*"] {
             assert!(parse_network(wrong).unwrap_err().starts_with("Expected an IP address"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn origins_are_read_as_browsers_send_them() {
+        for (text, origin) in [
+            ("https://Chat.Example", "https://chat.example"),
+            ("http://localhost:8000/", "http://localhost:8000"),
+            ("https://chat.example:443", "https://chat.example"),
+        ] {
+            assert_eq!(parse_origin(text).as_deref(), Ok(origin));
+        }
+        for wrong in ["", "*", "chat.example", "https://chat.example/page", "ftp://chat.example", "null"] {
+            assert!(parse_origin(wrong).is_err(), "{wrong}");
+        }
+        let data = tempfile::tempdir().unwrap();
+        let cors = vec!["https://chat.example".to_owned()];
+        let access = Access::open(data.path(), AccessSettings { cors, ..AccessSettings::default() }).unwrap();
+        for (origin, path, expected) in [
+            ("https://chat.example", "/v1/images/generations", true),
+            ("https://chat.example", "/sdapi/v1/txt2img", true),
+            ("https://chat.example", "/api/v1/generations", true),
+            ("https://chat.example", "/admin/api/queue", false),
+            ("https://chat.example", "/api/fn/generate", false),
+            ("https://chat.example", "/", false),
+            ("https://evil.example", "/v1/images/generations", false),
+            ("http://chat.example", "/v1/images/generations", false),
+        ] {
+            assert_eq!(access.lets_in(origin, path), expected, "{origin} {path}");
         }
     }
 

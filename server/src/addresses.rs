@@ -6,7 +6,7 @@ use adire_studio::MAX_UPLOAD_BYTES;
 use axum::{Router, extract::DefaultBodyLimit, routing::MethodRouter};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
-use crate::{api::recipe, layers::body, state::AppState};
+use crate::{api::recipe, compat::bodies, layers::body, state::AppState};
 
 /// Who may call an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub enum BodyLimit {
     Upload,
     /// The studio's form with two images.
     Form,
+    /// JSON or a form with images in it, for other programs' APIs: 56 MiB, which wait for room.
+    Images,
     /// Images to train on: 8 GiB, which go to the disk as they come, within an hour.
     Files,
 }
@@ -57,6 +59,7 @@ impl BodyLimit {
             Self::Png => recipe::MAX_PNG_BYTES,
             Self::Form => 2 * MAX_UPLOAD_BYTES as usize + body::MAX_BODY_BYTES,
             Self::Files => MAX_FILES_BYTES,
+            Self::Images => bodies::MAX_BYTES,
             Self::Upload => return None,
         })
     }

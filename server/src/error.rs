@@ -12,6 +12,9 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+/// Before the name of every kind of problem.
+const URN: &str = "urn:adire:problem:";
+
 /// What can go wrong, seen from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProblemKind {
@@ -19,6 +22,8 @@ pub enum ProblemKind {
     Unreadable,
     /// Requires a signed-in admin.
     SignedOut,
+    /// A token that this server does not know.
+    UnknownToken,
     /// Requires an admin, and no admin password is set.
     NoAdminPassword,
     /// A password was guessed too often.
@@ -45,6 +50,8 @@ pub enum ProblemKind {
     Conflict,
     /// This visitor asks for too much at once.
     TooMany,
+    /// This server does not do that.
+    NotImplemented,
     /// Internal error.
     Internal,
     /// The server's disk takes no more.
@@ -72,6 +79,7 @@ impl ProblemKind {
         match self {
             Self::Unreadable => (StatusCode::BAD_REQUEST, "unreadable", "Malformed request"),
             Self::SignedOut => (StatusCode::UNAUTHORIZED, "signed-out", "Sign-in required"),
+            Self::UnknownToken => (StatusCode::UNAUTHORIZED, "unknown-token", "Unknown token"),
             Self::TooManyAttempts => {
                 (StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", "Too many attempts")
             }
@@ -89,6 +97,7 @@ impl ProblemKind {
             Self::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Validation failed"),
             Self::Conflict => (StatusCode::CONFLICT, "conflict", "Conflict"),
             Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many queued requests"),
+            Self::NotImplemented => (StatusCode::NOT_IMPLEMENTED, "not-implemented", "Not supported"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk-full", "The server's disk is full"),
             Self::QueueFull => (StatusCode::SERVICE_UNAVAILABLE, "queue-full", "The queue is full"),
@@ -130,7 +139,7 @@ impl Problem {
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         let (status, slug, title) = kind.facts();
         Self {
-            urn: format!("urn:adire:problem:{slug}"),
+            urn: format!("{URN}{slug}"),
             title,
             status: status.as_u16(),
             detail: detail.into(),
@@ -152,6 +161,11 @@ impl Problem {
         Self::new(ProblemKind::Internal, "Internal error. See the server log for this X-Request-Id.")
     }
 
+    /// Whether it is of this kind.
+    pub(crate) fn is(&self, kind: ProblemKind) -> bool {
+        self.urn.strip_prefix(URN) == Some(kind.facts().1)
+    }
+
     /// Says when another try makes sense.
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
@@ -163,7 +177,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry_after = self.retry_after;
-        let mut response = (status, Json(self)).into_response();
+        let mut response = (status, Json(&self)).into_response();
+        // For those whose clients read another form of it.
+        response.extensions_mut().insert(self);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -49,7 +49,8 @@ pub(crate) fn but(media_type: &str) -> String {
     if shown.is_empty() { String::new() } else { format!(", not {shown}") }
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+/// Reads a JSON object; null means absent.
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     // serde would take a list for an object, field by field.
     if body.trim_ascii_start().starts_with(b"[") {
         return Err(Problem::new(ProblemKind::Invalid, "The body is a list; a JSON object is expected."));

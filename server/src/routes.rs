@@ -3,11 +3,12 @@
 //! Below `/admin` the guard enforces what [`Who`] says here; elsewhere an address enforces it itself. How many
 //! generations, uploads and streams a visitor and a network may have is the studio's matter: `docs/limits.md`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json, Router,
     extract::{DefaultBodyLimit, State},
+    http::{HeaderValue, Method, header, request::Parts},
     middleware,
     routing::{get, post},
 };
@@ -19,6 +20,7 @@ use tower_http::{
         CompressionLayer,
         predicate::{NotForContentType, Predicate, SizeAbove},
     },
+    cors::{AllowHeaders, AllowOrigin, CorsLayer},
 };
 use utoipa::OpenApi;
 use utoipa_axum::routes;
@@ -31,8 +33,9 @@ use crate::{
         adapters, deletion, embeddings, events, generations, history, images, model, openapi, recipe, shares,
         tokens, uploads,
     },
-    error, form_post, history_pages, hub_api,
-    layers::{body, client, deadline, headers, host, log, origin, visitor},
+    compat::{a1111, gradio, hugging_face, openai},
+    dialect, embed, error, form_post, history_pages, hub_api,
+    layers::{body, client, credentials, deadline, headers, host, log, origin, visitor},
     metrics, pages, share_pages,
     state::AppState,
     vote_pages,
@@ -41,7 +44,7 @@ use crate::{
 /// The list. An address that is not here does not exist.
 #[rustfmt::skip]
 fn list() -> Addresses {
-    use BodyLimit::{Captions, Empty, Files, Form, Png, Small, Upload};
+    use BodyLimit::{Captions, Empty, Files, Form, Images, Png, Small, Upload};
     use Who::{Admin, Anyone, Owner, Scraper, SignIn};
 
     Addresses::new(openapi::Description::openapi())
@@ -66,6 +69,12 @@ fn list() -> Addresses {
         .page("GET", "/p/{hash}/qr.svg", get(share_pages::shared_qr), Anyone, Empty)
         .page("GET, POST", "/try/{name}", get(share_pages::try_version).post(share_pages::generate), Anyone, Small)
         .page("GET", "/try/{name}/qr.svg", get(share_pages::try_qr), Anyone, Empty)
+        // The form as code.
+        .page("GET", "/code", get(share_pages::code), Anyone, Empty)
+        // The prompt box for other sites' pages; whose, says `--cors`.
+        .page("GET", "/embed", get(embed::page), Anyone, Empty)
+        .page("GET", "/embed.js", get(embed::script), Anyone, Empty)
+        .page("GET", "/embed/page.js", get(embed::page_script), Anyone, Empty)
         // Blind votes, for those with the link.
         .page("GET, POST", "/vote/{token}", get(vote_pages::ballot).post(vote_pages::vote), Anyone, Small)
         .page("GET", "/vote/{token}/qr.svg", get(vote_pages::code), Anyone, Empty)
@@ -114,6 +123,62 @@ fn list() -> Addresses {
         .page("GET", "/api/models/{name}/tree/{revision}", get(hub_api::tree), Anyone, Empty)
         .page("GET", "/{name}/resolve/{revision}/{*file}", get(hub_api::resolve), Anyone, Empty)
 
+        // AUTOMATIC1111's API, for its clients. Options, progress and interruptions are the caller's own.
+        .page("POST", "/sdapi/v1/txt2img", post(a1111::txt2img), Anyone, Images)
+        .page("POST", "/sdapi/v1/img2img", post(a1111::img2img), Anyone, Images)
+        .page("POST", "/sdapi/v1/png-info", post(a1111::png_info), Anyone, Images)
+        .page("GET", "/sdapi/v1/progress", get(a1111::progress), Owner, Empty)
+        .page("POST", "/sdapi/v1/interrupt", post(a1111::interrupt), Owner, Empty)
+        .page("POST", "/sdapi/v1/skip", post(a1111::interrupt), Owner, Empty)
+        .page("GET, POST", "/sdapi/v1/options", get(a1111::options).post(a1111::set), Owner, Small)
+        .page("GET", "/sdapi/v1/sd-models", get(a1111::lists::models), Anyone, Empty)
+        .page("GET", "/sdapi/v1/samplers", get(a1111::lists::samplers), Anyone, Empty)
+        .page("GET", "/sdapi/v1/schedulers", get(a1111::lists::schedulers), Anyone, Empty)
+        .page("GET", "/sdapi/v1/upscalers", get(a1111::lists::upscalers), Anyone, Empty)
+        .page("GET", "/sdapi/v1/latent-upscale-modes", get(a1111::lists::latent_upscale_modes), Anyone, Empty)
+        .page("GET", "/sdapi/v1/sd-vae", get(a1111::lists::none), Anyone, Empty)
+        .page("GET", "/sdapi/v1/loras", get(a1111::lists::loras), Anyone, Empty)
+        .page("GET", "/sdapi/v1/embeddings", get(a1111::lists::embeddings), Anyone, Empty)
+        .page("GET", "/sdapi/v1/scripts", get(a1111::lists::scripts), Anyone, Empty)
+        .page("GET", "/sdapi/v1/script-info", get(a1111::lists::none), Anyone, Empty)
+        .page("GET", "/sdapi/v1/prompt-styles", get(a1111::lists::none), Anyone, Empty)
+        .page("GET", "/sdapi/v1/hypernetworks", get(a1111::lists::none), Anyone, Empty)
+        .page("GET", "/sdapi/v1/face-restorers", get(a1111::lists::none), Anyone, Empty)
+        .page("GET", "/sdapi/v1/realesrgan-models", get(a1111::lists::none), Anyone, Empty)
+        .page("GET", "/sdapi/v1/memory", get(a1111::lists::memory), Anyone, Empty)
+        .page("GET", "/sdapi/v1/cmd-flags", get(a1111::lists::flags), Anyone, Empty)
+        .page("POST", "/sdapi/v1/refresh-checkpoints", post(a1111::lists::done), Anyone, Empty)
+        .page("POST", "/sdapi/v1/refresh-loras", post(a1111::lists::done), Anyone, Empty)
+        .page("POST", "/sdapi/v1/refresh-vae", post(a1111::lists::done), Anyone, Empty)
+        .page("POST", "/sdapi/v1/unload-checkpoint", post(a1111::lists::done), Anyone, Empty)
+        .page("POST", "/sdapi/v1/reload-checkpoint", post(a1111::lists::done), Anyone, Empty)
+        .page("POST", "/sdapi/v1/extra-single-image", post(a1111::lists::not_here), Anyone, Empty)
+        .page("POST", "/sdapi/v1/extra-batch-images", post(a1111::lists::not_here), Anyone, Empty)
+
+        // OpenAI's images, for its clients.
+        .page("GET", "/v1/models", get(openai::models), Anyone, Empty)
+        .page("GET", "/v1/models/{id}", get(openai::model), Anyone, Empty)
+        .page("POST", "/v1/images/generations", post(openai::generations), Anyone, Small)
+        .page("POST", "/v1/images/edits", post(openai::edits), Anyone, Images)
+        .page("POST", "/v1/images/variations", post(openai::variations), Anyone, Images)
+
+        // Hugging Face's inference, for its clients.
+        .page("POST", "/hf/models/{id}", post(hugging_face::infer), Anyone, Images)
+
+        // Gradio's protocol, for its clients.
+        .page("GET", "/config", get(gradio::config), Anyone, Empty)
+        .page("GET", "/gradio_api/info", get(gradio::info), Anyone, Empty)
+        .page("POST", "/gradio_api/queue/join", post(gradio::join), Anyone, Images)
+        .page("GET", "/gradio_api/queue/data", get(gradio::data), Owner, Empty)
+        .page("GET", "/gradio_api/heartbeat/{session}", get(gradio::heartbeat), Anyone, Empty)
+        .page("POST", "/gradio_api/cancel", post(gradio::cancel), Owner, Small)
+        .page("POST", "/gradio_api/reset", post(gradio::cancel), Owner, Small)
+        .page("POST", "/gradio_api/upload", post(gradio::upload), Anyone, Form)
+        .page("GET", "/gradio_api/{file}/{name}", get(gradio::file), Anyone, Empty)
+        .page("POST", "/gradio_api/call/{name}", post(gradio::call), Anyone, Images)
+        .page("GET", "/gradio_api/call/{name}/{id}", get(gradio::result), Owner, Empty)
+        .page("POST", "/login", post(gradio::login), Anyone, Small)
+
         // Signing in.
         .page("GET, POST", "/admin/sign-in", get(admin_pages::sign_in::page).post(admin_pages::sign_in::sign_in), SignIn, Small)
         .page("GET, POST", "/admin/link", get(admin_pages::sign_in::enter_by_address).post(admin_pages::sign_in::enter_by_form), SignIn, Small)
@@ -126,6 +191,7 @@ fn list() -> Addresses {
         .page("GET, POST", "/admin/queue", get(admin_pages::queue::show).post(admin_pages::queue::change), Admin, Small)
         .page("GET", "/admin/monitoring", get(admin_pages::monitoring::show), Admin, Empty)
         .page("GET, POST", "/admin/monitoring/alerts", get(admin_pages::alerts::show).post(admin_pages::alerts::change), Admin, Small)
+        .page("GET, POST", "/admin/tokens", get(admin_pages::tokens::show).post(admin_pages::tokens::change), Admin, Small)
         .page("GET, POST", "/admin/images", get(admin_pages::control::images).post(admin_pages::control::change_images), Admin, Small)
         .page("GET, POST", "/admin/flags", get(admin_pages::flags::list).post(admin_pages::flags::change), Admin, Small)
         .page("GET, POST", "/admin/suite", get(admin_pages::flags::suite).post(admin_pages::flags::set_suite), Admin, Captions)
@@ -239,7 +305,7 @@ pub fn router(state: AppState) -> Result<Router, serde_json::Error> {
     openapi::describe_old_names(&mut description);
     let document = openapi::Document(serde_json::to_vec(&description)?.into());
     // The outermost layer comes last.
-    let router = pages::with_functions(documents, &state)
+    let mut router = pages::with_functions(documents, &state)
         .merge(api.layer(Extension(document)))
         .method_not_allowed_fallback(error::method_not_allowed)
         .fallback(pages::fallback)
@@ -247,8 +313,13 @@ pub fn router(state: AppState) -> Result<Router, serde_json::Error> {
         .layer(middleware::from_fn_with_state(body::MAX_GAP, body::gaps))
         .layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(state.clone(), guard::check))
+        .layer(middleware::from_fn_with_state(state.clone(), credentials::identify))
         .layer(middleware::from_fn_with_state(access.clone(), visitor::remember))
-        .layer(middleware::from_fn(origin::check))
+        .layer(middleware::from_fn_with_state(access.clone(), origin::check));
+    if !access.cors().is_empty() {
+        router = router.layer(cors(&access));
+    }
+    let router = router
         .layer(middleware::from_fn_with_state(access.clone(), client::identify))
         .layer(middleware::from_fn(deadline::limit))
         .layer(compression())
@@ -262,7 +333,24 @@ pub(crate) fn surround(router: Router, access: Arc<Access>) -> Router {
         .layer(middleware::from_fn_with_state(access, host::check))
         .layer(middleware::from_fn(headers::secure))
         .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(middleware::from_fn(dialect::shape))
         .layer(middleware::from_fn(log::log))
+}
+
+/// Lets pages of the allowed origins call the APIs of programs.
+fn cors(access: &Arc<Access>) -> CorsLayer {
+    let known = access.clone();
+    let allowed = move |origin: &HeaderValue, parts: &Parts| {
+        origin.to_str().is_ok_and(|origin| known.lets_in(origin, parts.uri.path()))
+    };
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(allowed))
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers(AllowHeaders::mirror_request())
+        // Gradio's client asks with cookies; those of other origins are not looked at.
+        .allow_credentials(true)
+        .expose_headers([header::LOCATION, header::RETRY_AFTER])
+        .max_age(Duration::from_secs(600))
 }
 
 /// Compresses on the fly what is text and not compressed yet. Event streams stay as they are: a compressor would

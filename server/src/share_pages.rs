@@ -1,4 +1,4 @@
-//! Pages for those with their link: a shared image, and the studio with one version chosen.
+//! Pages for those with their link: a shared image, the studio with one version chosen, and the form as code.
 
 use adire_app::{Document, FormPost, submit_form_post};
 use adire_studio::StudioError;
@@ -122,6 +122,17 @@ pub(crate) async fn generate(
     post.field("adapters[0][name]", version.id());
     post.field("adapters[0][strength]", "1".to_owned());
     Ok(Redirect::to(&submit_form_post(&state.studio, &client, post).await).into_response())
+}
+
+/// The form as code.
+pub(crate) async fn code(
+    State(state): State<AppState>,
+    OriginOf(origin): OriginOf,
+    request: Request,
+) -> Response {
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let document = Document::code(&state.studio, &query, origin);
+    pages::show(state, document, request).await
 }
 
 /// The QR code of that page.

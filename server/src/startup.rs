@@ -15,6 +15,7 @@ use tower::ServiceExt;
 
 use crate::{
     access::Access,
+    dialect::Dialect,
     error::{Problem, ProblemKind},
     layers::visitor::accepts_html,
     routes,
@@ -61,7 +62,8 @@ async fn not_ready() -> Response {
 }
 
 async fn wait(request: Request) -> Response {
-    let api = request.uri().path().starts_with("/api/");
+    let path = request.uri().path();
+    let api = path.starts_with("/api/") || Dialect::of(path).is_some();
     if api || !accepts_html(request.headers()) {
         let sentence = "The model is loading. Poll GET /readyz until it returns 200.";
         return Problem::new(ProblemKind::Starting, sentence)

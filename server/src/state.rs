@@ -7,7 +7,12 @@ use axum::extract::FromRef;
 use leptos::config::LeptosOptions;
 
 use crate::{
-    access::Access, admin::auth::AdminAuth, exports::Exports, layers::streams::Streams, shutdown::Shutdown,
+    access::Access,
+    admin::auth::AdminAuth,
+    compat::{bodies::Bodies, callers::Callers, sessions::Sessions},
+    exports::Exports,
+    layers::streams::Streams,
+    shutdown::Shutdown,
     site::Site,
 };
 
@@ -41,6 +46,12 @@ pub struct AppState {
     pub(crate) exports: Arc<Exports>,
     /// Who follows how many generations.
     pub(crate) streams: Streams,
+    /// Room for the bodies of other programs' APIs.
+    pub(crate) bodies: Bodies,
+    /// What the callers of A1111's API have set and wait for.
+    pub(crate) callers: Callers,
+    /// What the callers of OpenAI's and Gradio's APIs wait for.
+    pub(crate) sessions: Sessions,
     /// Tells long answers to end.
     pub shutdown: Shutdown,
     /// What leptos asks for; only its server functions are used.
@@ -53,7 +64,25 @@ impl AppState {
         let Front { site, auth, access, exports, model } = front;
         let exports = Arc::new(Exports::new(exports, model));
         let leptos = LeptosOptions::builder().output_name("adire").site_pkg_dir("pkg").build();
-        Self { studio, site, auth, access, exports, streams: Streams::default(), shutdown, leptos }
+        Self {
+            studio,
+            site,
+            auth,
+            access,
+            exports,
+            streams: Streams::default(),
+            bodies: Bodies::default(),
+            callers: Callers::default(),
+            sessions: Sessions::default(),
+            shutdown,
+            leptos,
+        }
+    }
+}
+
+impl FromRef<AppState> for Bodies {
+    fn from_ref(state: &AppState) -> Self {
+        state.bodies.clone()
     }
 }
 

@@ -16,10 +16,11 @@ pub(super) enum Section {
     Training,
     Versions,
     Evaluation,
+    Tokens,
 }
 
 impl Section {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Overview,
         Self::Queue,
         Self::Monitoring,
@@ -28,6 +29,7 @@ impl Section {
         Self::Training,
         Self::Versions,
         Self::Evaluation,
+        Self::Tokens,
     ];
 
     fn link(self) -> (&'static str, &'static str, Icon) {
@@ -38,6 +40,7 @@ impl Section {
             Self::Images => ("/admin/images", "Images", Icon::Studio),
             Self::Versions => ("/admin/versions", "Versions", Icon::Versions),
             Self::Evaluation => ("/admin/evaluations", "Evaluation", Icon::Evaluation),
+            Self::Tokens => ("/admin/tokens", "API tokens", Icon::Tokens),
             Self::Datasets => ("/admin/datasets", "Datasets", Icon::Datasets),
             Self::Training => ("/admin/training", "Training", Icon::Training),
         }

@@ -26,6 +26,7 @@ use super::{
     queue::{Queue, queue},
     sign_in::{SetUp, SignIn, local_only, set_up, sign_in},
     suite::{SuitePage, suite},
+    tokens::{NewToken, TokenRow, TokensPage, tokens},
     tonight::{self, Tonight},
     training::{TrainingPage, live, training},
     training_form::{self, TrainingForm},
@@ -71,6 +72,7 @@ enum Content {
     VersionComparison(Box<VersionComparison>),
     Gate(Gate),
     Comparisons(Comparisons),
+    Tokens(Box<TokensPage>),
     Tonight(Tonight),
     Missing(String),
     Failed(ErrorKind, String),
@@ -241,6 +243,16 @@ impl AdminPage {
         })
     }
 
+    /// Tokens of programs. `form`: input that was refused; `new`: one that was just created.
+    pub fn tokens(
+        tokens: Vec<TokenRow>,
+        form: FormInput,
+        new: Option<NewToken>,
+        flash: Option<String>,
+    ) -> Self {
+        Self::new(Content::Tokens(Box::new(TokensPage { tokens, form, new, flash })))
+    }
+
     /// For an unknown address.
     pub fn missing(sentence: impl Into<String>) -> Self {
         Self::new(Content::Missing(sentence.into()))
@@ -294,6 +306,7 @@ impl AdminPage {
             Content::VersionComparison(_) => "Compare versions".to_owned(),
             Content::Gate(_) => "Gate settings".to_owned(),
             Content::Comparisons(_) => "Blind votes".to_owned(),
+            Content::Tokens(_) => "API tokens".to_owned(),
             Content::Tonight(_) => "Live tonight".to_owned(),
             Content::Missing(_) => "Page not found".to_owned(),
             Content::Failed(..) => "Request failed".to_owned(),
@@ -356,6 +369,7 @@ pub fn admin_shell(page: AdminPage, style: String) -> impl IntoView {
         Content::VersionComparison(data) => at(Section::Evaluation, compare_versions(*data)),
         Content::Gate(data) => at(Section::Evaluation, gate(data)),
         Content::Comparisons(data) => at(Section::Evaluation, comparisons(data)),
+        Content::Tokens(data) => at(Section::Tokens, tokens(*data)),
         Content::Tonight(data) => at(Section::Overview, tonight::tonight(data)),
         Content::Missing(sentence) => framed(None, signed_in, message("Page not found", sentence)),
         Content::Failed(_, sentence) => framed(None, signed_in, message("Request failed", sentence)),

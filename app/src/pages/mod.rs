@@ -5,6 +5,8 @@ mod adapters;
 #[cfg(feature = "ssr")]
 mod card;
 #[cfg(feature = "ssr")]
+mod code;
+#[cfg(feature = "ssr")]
 mod history;
 #[cfg(feature = "ssr")]
 mod marks;
@@ -20,6 +22,8 @@ mod vote;
 pub(crate) use adapters::{AdapterData, AdapterPage, AdaptersPage};
 #[cfg(feature = "ssr")]
 pub(crate) use card::{CardData, CardView};
+#[cfg(feature = "ssr")]
+pub(crate) use code::{CodeData, CodeView};
 #[cfg(feature = "ssr")]
 pub(crate) use history::{DeleteView, HistoryData, HistoryView};
 #[cfg(feature = "ssr")]

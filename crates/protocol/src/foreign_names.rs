@@ -46,7 +46,7 @@ pub(crate) fn sampling(name: &str, schedule: Option<&str>) -> (Option<Sampling>,
 
 /// What an A1111 label and schedule type stand for, and whether nothing of the two is lost. A label may hold its
 /// schedule already.
-pub(crate) fn a1111_sampling(name: &str, schedule_type: Option<&str>) -> Option<(Sampling, bool)> {
+pub fn a1111_sampling(name: &str, schedule_type: Option<&str>) -> Option<(Sampling, bool)> {
     let name: SamplerName = name.parse().ok()?;
     let schedule_type = schedule_type.unwrap_or_default().trim();
     let is = |known: &str| known.eq_ignore_ascii_case(schedule_type);

@@ -49,7 +49,7 @@ impl HiresUpscaler {
     }
 
     /// From A1111's name: its latent upscalers, or any of those that work on images.
-    pub(crate) fn from_label(label: &str) -> Self {
+    pub fn from_label(label: &str) -> Self {
         if label.trim_start().starts_with("Latent") { Self::Latent } else { Self::Image }
     }
 }

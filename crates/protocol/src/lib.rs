@@ -60,6 +60,7 @@ pub use evaluation::{
     StepState, Suspect,
 };
 pub use event::{Event, GenerationEvent};
+pub use foreign_names::a1111_sampling;
 pub use generation::{
     Generation, GenerationRequest, GenerationSpec, GenerationState, ImageRecord, Links, Recipe, Upload,
     WaitReason,

@@ -88,7 +88,7 @@ pub use image_input::{cover, cover_mask, read_image, read_pixels, size_of_reques
 pub use limits::{Caps, Retention};
 pub use measure::{CopyingMeasurements, CopyingRequest, MeasureRequest, Measurements, Seen};
 pub use monitoring::Total;
-pub use png::{encode_png, encode_with_recipe, read_recipe, read_request};
+pub use png::{encode_png, encode_with_recipe, read_recipe, read_request, read_texts};
 pub use publication::Publication;
 pub use pushes::PushTask;
 pub use registry::Mover;

@@ -4,7 +4,7 @@
 
 use adire_protocol::{
     EmbeddingUse, GenerationRequest, GenerationSpec, Recipe, VaeUse, infotext,
-    reading::{self, ReadError},
+    reading::{self, ReadError, TextEntry},
 };
 use png::{BitDepth, ColorType, Compression, Encoder};
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,14 @@ struct Entry<'a> {
 #[derive(Deserialize)]
 struct ReadEntry {
     spec: GenerationSpec,
+}
+
+/// The texts of a PNG, JPEG or WebP file by keyword, with A1111's under `parameters`.
+///
+/// # Errors
+/// The file is none of these.
+pub fn read_texts(file: &[u8]) -> Result<Vec<TextEntry>, StudioError> {
+    Ok(texts(file)?.entries)
 }
 
 /// A PNG file with `infotext` as its `parameters` entry.

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     error::{Problem, ProblemKind},
     host_name,
-    layers::{client::Arrival, host, visitor::accepts_html},
+    layers::{client::Arrival, credentials::Sent, host, visitor::accepts_html},
     state::AppState,
 };
 
@@ -29,6 +29,10 @@ const SET_UP: &str = "/admin/set-up";
 pub(crate) async fn check(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     if path != "/admin" && !path.starts_with("/admin/") {
+        return next.run(request).await;
+    }
+    if path.starts_with("/admin/api/") && request.extensions().get::<Sent>().is_some_and(Sent::is_admin) {
+        request.extensions_mut().insert(Access::ByToken);
         return next.run(request).await;
     }
     // Read first: a request cannot be looked at by two threads, and the answer may come on another one.
@@ -70,7 +74,7 @@ const NO_ADMIN_PASSWORD: &str = "No admin password is set. Open the link printed
 
 fn sign_in_first(request: &Request) -> Response {
     if !accepts_html(request.headers()) {
-        let sentence = "Sign-in required. Sign in at /admin/sign-in and send the session cookie.";
+        let sentence = "Sign-in required. Sign in at /admin/sign-in and send the session cookie, or send a token of scope admin.";
         return Problem::new(ProblemKind::SignedOut, sentence).into_response();
     }
     // A form whose session ended is lost; there is nothing to go back to.

@@ -17,6 +17,8 @@ pub(crate) enum Access {
     ByLink,
     /// No password is set, the request is local, and `--open-admin` allows that.
     ThisMachine,
+    /// With a token of scope `admin`, for the API alone.
+    ByToken,
     /// A page that is reachable without authorisation.
     Open,
 }

@@ -12,6 +12,8 @@ use axum::{
 use crate::{
     error::Problem,
     extract::{ClientOf, GenerationId, JsonBody},
+    state::AppState,
+    submission::{self, Caller},
 };
 
 /// Create a generation
@@ -38,11 +40,11 @@ use crate::{
     )
 )]
 pub(crate) async fn submit(
-    State(studio): State<Studio>,
-    ClientOf(client): ClientOf,
+    State(state): State<AppState>,
+    caller: Caller,
     JsonBody(request): JsonBody<GenerationRequest>,
 ) -> Result<impl IntoResponse, Problem> {
-    let generation = studio.submit(request, &client).await?;
+    let generation = submission::submit(&state, &caller, request).await?;
     let location = [(header::LOCATION, generation.links.this.clone())];
     Ok((StatusCode::ACCEPTED, location, Json(generation)))
 }

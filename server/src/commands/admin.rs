@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 
 use crate::{
     admin::auth::{AdminAuth, password},
-    commands::keep_private,
+    commands::{keep_private, tokens::TokensCommand},
 };
 
 /// Commands on admin access.
@@ -18,6 +18,9 @@ use crate::{
 pub(crate) enum AdminCommand {
     /// Set the admin password (prompts, or reads a line from stdin). Takes effect at once and ends all sessions
     SetPassword(SetPasswordArgs),
+    /// Create, list or revoke tokens of programs; works beside a running server
+    #[command(subcommand)]
+    Tokens(TokensCommand),
 }
 
 /// Arguments of `adire admin set-password`.
@@ -32,6 +35,7 @@ impl AdminCommand {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         keep_private();
         match self {
+            Self::Tokens(command) => command.run(),
             Self::SetPassword(SetPasswordArgs { data }) => {
                 AdminAuth::set_password(&data, &ask()?)?;
                 let _ = writeln!(

@@ -21,8 +21,11 @@ pub(crate) mod push;
 pub(crate) mod registry;
 pub(crate) mod selftest;
 pub(crate) mod serve;
+pub(crate) mod tokens;
 pub(crate) mod train;
 pub(crate) mod verify;
+
+pub use tokens::listed_tokens;
 
 /// From now on, files of this process are for its user alone: for commands that write into a data folder.
 pub(crate) fn keep_private() {

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    access::{Access, AccessSettings, parse_host, parse_network},
+    access::{Access, AccessSettings, parse_host, parse_network, parse_origin},
     admin::auth::{AdminAuth, password},
     commands::{bundled, keep_private, limits::LimitArgs, model_args, push},
     connections::ConnectionLimits,
@@ -73,6 +73,9 @@ pub(crate) struct ServeArgs {
     /// variable
     #[arg(long, value_name = "TOKEN", env = "ADIRE_METRICS_TOKEN", hide_env_values = true, value_parser = metrics_token)]
     metrics_token: Option<String>,
+    /// Origin whose web pages may call the APIs, such as https://chat.example. Repeatable; comma-separated in the variable
+    #[arg(long, value_name = "ORIGIN", env = "ADIRE_CORS", value_delimiter = ',', value_parser = parse_origin)]
+    cors: Vec<String>,
     /// Host with a private address that messages about alerts may be sent to. Repeatable; comma-separated in the variable
     #[arg(long, value_name = "NAME", env = "ADIRE_INTERNAL_HOST", value_delimiter = ',')]
     internal_host: Vec<String>,
@@ -134,6 +137,7 @@ impl ServeArgs {
             open_admin: self.open_admin,
             open_metrics: self.metrics,
             metrics_token: self.metrics_token,
+            cors: self.cors,
         };
         let access = Arc::new(Access::open(&data, settings)?);
         tracing::info!(%address, model = %model.display(), data = %data.display(), "loading the model");

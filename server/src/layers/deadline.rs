@@ -1,4 +1,5 @@
-//! An answer begins within a minute or not at all. Streams are not cut: their answers begin at once.
+//! An answer begins within a minute or not at all, unless it waits for images. Streams are not cut: their answers begin
+//! at once.
 
 use std::time::Duration;
 
@@ -9,16 +10,23 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::error::{Problem, ProblemKind};
+use crate::{
+    dialect::Dialect,
+    error::{Problem, ProblemKind},
+};
 
 /// Enough for 32 MiB at 5 Mbit/s.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// For images to train on, which admins upload by the gigabyte.
+/// For images to train on, which admins upload by the gigabyte, and for answers that wait for images.
 const LONG: Duration = Duration::from_secs(60 * 60);
 
 /// How long the answer to this request may take to begin.
 fn deadline(request: &Request) -> Duration {
+    // Other programs' APIs answer once the images are there; their bodies have a deadline of their own.
+    if Dialect::of(request.uri().path()).is_some() {
+        return LONG;
+    }
     let brings = request
         .headers()
         .get(header::CONTENT_TYPE)

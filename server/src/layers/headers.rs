@@ -34,6 +34,12 @@ pub(crate) async fn secure(request: Request, next: Next) -> Response {
     };
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
+    // The older header knows no origins; browsers that know the policy's do without it.
+    let framed = headers.get(header::CONTENT_SECURITY_POLICY).is_some_and(|policy| {
+        policy.to_str().is_ok_and(|policy| {
+            !policy.contains("frame-ancestors 'none'") && policy.contains("frame-ancestors")
+        })
+    });
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, NOT_A_PAGE),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -43,7 +49,9 @@ pub(crate) async fn secure(request: Request, next: Next) -> Response {
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
     ] {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+        if !(framed && name == header::X_FRAME_OPTIONS) {
+            headers.entry(name).or_insert(HeaderValue::from_static(value));
+        }
     }
     if let Some(kept) = kept {
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(kept));

@@ -2,6 +2,7 @@
 
 pub(crate) mod body;
 pub(crate) mod client;
+pub(crate) mod credentials;
 pub(crate) mod deadline;
 pub(crate) mod headers;
 pub(crate) mod host;

@@ -2,18 +2,23 @@
 //! changes something is taken only from our own pages. Programs send neither header and are let through; they
 //! hold no visitor's cookie that they were not given.
 
+use std::sync::Arc;
+
 use axum::{
-    extract::Request,
+    extract::{Request, State},
     http::{Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 
 use super::client::Arrival;
-use crate::error::{Problem, ProblemKind};
+use crate::{
+    access::Access,
+    error::{Problem, ProblemKind},
+};
 
 /// Refuses what another site's page sends, reading aside.
-pub(crate) async fn check(mut request: Request, next: Next) -> Response {
+pub(crate) async fn check(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
     let function = request.uri().path().starts_with("/api/fn/");
     // Leptos sends the browser of a plain form back to where it says that it came from.
     if function && !comes_from_us(&request) {
@@ -22,6 +27,11 @@ pub(crate) async fn check(mut request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     // Server functions may change something at any method.
     let reads = reads && !function;
+    if !is_ours(&request) && is_let_in(&access, &request) {
+        // The page acts for itself, not for whoever looks at it.
+        request.headers_mut().remove(header::COOKIE);
+        return next.run(request).await;
+    }
     if reads || is_ours(&request) {
         return next.run(request).await;
     }
@@ -39,6 +49,12 @@ fn comes_from_us(request: &Request) -> bool {
     });
     let host = request.extensions().get::<Arrival>().and_then(|arrival| arrival.host.as_deref());
     authority.zip(host).is_some_and(|(from, host)| host.eq_ignore_ascii_case(from))
+}
+
+/// Whether the admin has allowed the page's origin to call this address.
+fn is_let_in(access: &Access, request: &Request) -> bool {
+    let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+    origin.is_some_and(|origin| access.lets_in(origin, request.uri().path()))
 }
 
 fn is_ours(request: &Request) -> bool {

@@ -106,7 +106,7 @@ impl Blob {
     }
 
     /// All of it at once.
-    pub(crate) async fn bytes(self) -> Result<Vec<u8>, StudioError> {
+    pub async fn bytes(self) -> Result<Vec<u8>, StudioError> {
         let size = self.size;
         collect(self.stream(), size).await.map_err(unreadable)
     }

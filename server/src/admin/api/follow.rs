@@ -54,7 +54,7 @@ pub(super) fn session_end(
 ) -> impl Future<Output = ()> + Send + use<> {
     let token = match access {
         Access::SignedIn | Access::ByLink => session::token(&state.auth, headers),
-        Access::ThisMachine | Access::Open => None,
+        Access::ThisMachine | Access::ByToken | Access::Open => None,
     };
     state.auth.clone().until_out(token)
 }

@@ -8,6 +8,7 @@ pub(crate) mod cookies;
 pub(crate) mod password;
 mod private;
 mod sessions;
+pub(crate) mod tokens;
 
 use std::{
     io,
@@ -26,6 +27,7 @@ use self::{
     attempts::{Attempts, Counted},
     password::Weakness,
     sessions::Sessions,
+    tokens::Tokens,
 };
 
 /// How often a long answer looks whether it is still for whom it was begun.
@@ -49,6 +51,7 @@ pub struct AdminAuth {
     /// Signs the cookie.
     key: Key,
     sessions: Sessions,
+    tokens: Arc<Tokens>,
     attempts: Attempts,
     verifications: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
@@ -113,6 +116,7 @@ impl AdminAuth {
             given,
             key,
             sessions,
+            tokens: Arc::new(Tokens::open(data)?),
             attempts: Attempts::default(),
             verifications: Arc::new(Semaphore::new(VERIFICATIONS)),
             waiting: Arc::new(Semaphore::new(WAITING)),
@@ -134,6 +138,11 @@ impl AdminAuth {
         let folder = data.join(FOLDER);
         private::folder(&folder).with_context(|| unusable(data))?;
         password::write(&folder, &password::hash(password)?)
+    }
+
+    /// Tokens of programs.
+    pub(crate) fn tokens(&self) -> &Arc<Tokens> {
+        &self.tokens
     }
 
     /// Signs the cookies.

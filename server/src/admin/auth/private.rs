@@ -1,7 +1,7 @@
 //! Files that only the server's own user may read.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     path::Path,
 };
@@ -17,6 +17,15 @@ pub(super) fn folder(path: &Path) -> io::Result<()> {
 
 /// Writes a file with mode 0600 as a whole or not at all.
 pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    write_then(path, content, File::sync_all)
+}
+
+/// The same without waiting for the disk: for what may be lost in a power cut.
+pub(super) fn write_soon(path: &Path, content: &[u8]) -> io::Result<()> {
+    write_then(path, content, |_| Ok(()))
+}
+
+fn write_then(path: &Path, content: &[u8], then: fn(&File) -> io::Result<()>) -> io::Result<()> {
     let staged = path.with_extension(super::token()?);
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -24,7 +33,7 @@ pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written = options.open(&staged).and_then(|mut file| {
         file.write_all(content)?;
-        file.sync_all()
+        then(&file)
     });
     let named = written.and_then(|()| fs::rename(&staged, path));
     if named.is_err() {

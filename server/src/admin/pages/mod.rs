@@ -12,6 +12,7 @@ pub(crate) mod monitoring;
 pub(crate) mod overview;
 pub(crate) mod queue;
 pub(crate) mod sign_in;
+pub(crate) mod tokens;
 pub(crate) mod training;
 pub(crate) mod versions;
 
@@ -76,7 +77,7 @@ async fn answer(state: AppState, page: AdminPage, parts: Parts, status: Option<S
     let page = page.with_access(match parts.extensions.get() {
         Some(Access::SignedIn) => AdminAccess::Password,
         Some(Access::ByLink) => AdminAccess::Link,
-        Some(Access::ThisMachine) | Some(Access::Open) | None => AdminAccess::ThisMachine,
+        Some(Access::ThisMachine | Access::ByToken | Access::Open) | None => AdminAccess::ThisMachine,
     });
     let status = status
         .or_else(|| page.problem().map(|kind| ProblemKind::from(kind).status()))

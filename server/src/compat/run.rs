@@ -1,0 +1,113 @@
+//! From a request of any dialect to images: models become adapters, files become uploads, and the request enters the queue
+//! as every other one does.
+
+use std::convert::Infallible;
+
+use adire_protocol::{Generation, GenerationEvent, GenerationRequest, GenerationState};
+use adire_studio::{EventStream, ImageUse};
+use futures::{StreamExt, stream};
+
+use super::models;
+use crate::{
+    error::{Problem, ProblemKind},
+    state::AppState,
+    submission::{Caller, submit},
+};
+
+/// A request of any dialect.
+#[derive(Debug, Default)]
+pub(crate) struct Ask {
+    /// What is asked for.
+    pub(crate) request: GenerationRequest,
+    /// The model's title; `None` for the base.
+    pub(crate) model: Option<String>,
+    /// File of the init image.
+    pub(crate) init_image: Option<Vec<u8>>,
+    /// File of the mask; transparent or white areas are regenerated.
+    pub(crate) mask: Option<Vec<u8>>,
+}
+
+/// Puts it into the queue.
+pub(crate) async fn begin(state: &AppState, caller: &Caller, ask: Ask) -> Result<Generation, Problem> {
+    let Ask { mut request, model, init_image, mask } = ask;
+    if let Some(model) = model {
+        let mut adapters = models::adapters(&state.studio, &model).await?;
+        adapters.append(&mut request.adapters);
+        request.adapters = adapters;
+    }
+    if let Some(file) = init_image {
+        request.init_image = Some(upload(state, caller, "init_image", file, ImageUse::Colours).await?);
+    }
+    if let Some(file) = mask {
+        request.mask = Some(upload(state, caller, "mask", file, ImageUse::Mask).await?);
+    }
+    submit(state, caller, request).await
+}
+
+/// Keeps a file as an upload of the caller's; the same pixels again cost nothing.
+async fn upload(
+    state: &AppState,
+    caller: &Caller,
+    field: &str,
+    file: Vec<u8>,
+    used_as: ImageUse,
+) -> Result<String, Problem> {
+    let chunks = stream::iter([Ok::<_, Infallible>(file)]);
+    let upload = state.studio.upload(chunks, used_as, &caller.client).await.map_err(Problem::from);
+    let upload =
+        upload.map_err(|problem| match problem.is(ProblemKind::Invalid) && problem.errors.is_empty() {
+            true => Problem::field(field, problem.detail),
+            false => problem,
+        })?;
+    Ok(upload.hash)
+}
+
+/// Its events from the first on. They end early when the server shuts down.
+pub(crate) async fn events(state: &AppState, id: &str) -> Result<EventStream, Problem> {
+    Ok(state.studio.events(id, 0).await?.take_until(state.shutdown.started()).boxed())
+}
+
+/// Waits until it has ended. One that was cancelled has the images that were finished before.
+pub(crate) async fn finish(state: &AppState, id: &str) -> Result<Generation, Problem> {
+    finish_showing(state, id, |_| ()).await
+}
+
+/// The same; `show` gets each preview.
+pub(crate) async fn finish_showing(
+    state: &AppState,
+    id: &str,
+    mut show: impl FnMut(String),
+) -> Result<Generation, Problem> {
+    let mut events = events(state, id).await?;
+    while let Some(event) = events.next().await {
+        match event.event {
+            GenerationEvent::Failed { message } => return Err(failed(message)),
+            GenerationEvent::Progress(progress) => progress.preview.into_iter().for_each(&mut show),
+            event if event.is_last() => return Ok(state.studio.generation(id).await?),
+            _ => {}
+        }
+    }
+    Err(stopping())
+}
+
+/// Why there are no images.
+pub(crate) fn failed(message: impl Into<String>) -> Problem {
+    Problem::new(ProblemKind::Internal, message)
+}
+
+/// The server goes down in the middle.
+pub(crate) fn stopping() -> Problem {
+    let sentence =
+        "The server is shutting down; it finishes what was queued after it has started again. Try again.";
+    Problem::new(ProblemKind::ShuttingDown, sentence).retry_after(5)
+}
+
+/// Somebody has cancelled it.
+pub(crate) fn cancelled() -> Problem {
+    failed("The generation was cancelled.")
+}
+
+/// Whether it ended with all its images.
+pub(crate) fn is_done(generation: &Generation) -> bool {
+    generation.state == GenerationState::Done
+}
