@@ -297,6 +297,7 @@ function overlay() {
 /** Follows the events of this page's training run or evaluation, and replaces the live part with the server's rendering. */
 function follow() {
   const live = /** @type {HTMLElement | null} */ (document.querySelector('#live'));
+  if (live?.dataset.every) return poll(Number(live.dataset.every));
   if (!live?.dataset.events || ['done', 'cancelled', 'failed'].includes(live.dataset.state ?? '')) return;
   let waiting = false;
   let last = 0;
@@ -319,6 +320,18 @@ function follow() {
   addEventListener('pagehide', stop);
   // Restored from the back/forward cache: a closed stream stays closed.
   addEventListener('pageshow', (event) => event.persisted && location.reload());
+}
+
+/** Replaces the live part every so many milliseconds, until it has ended or the page is left. @param {number} every */
+function poll(every) {
+  const isOver = (/** @type {string | undefined} */ state) => ['done', 'cancelled'].includes(state ?? '');
+  if (isOver(/** @type {HTMLElement | null} */ (document.querySelector('#live'))?.dataset.state)) return;
+  const next = async () => {
+    // A page that nobody looks at asks for nothing.
+    const state = document.hidden ? undefined : await refresh().catch(() => undefined);
+    if (!isOver(state)) setTimeout(next, every);
+  };
+  setTimeout(next, every);
 }
 
 /**

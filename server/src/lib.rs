@@ -39,6 +39,7 @@ mod render;
 mod routes;
 mod serve;
 mod share_pages;
+mod sheet_png;
 mod shutdown;
 mod site;
 mod startup;

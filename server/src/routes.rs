@@ -215,6 +215,10 @@ fn list() -> Addresses {
         .page("GET, POST", "/admin/evaluations/{id}", get(admin_pages::evaluations::show).post(admin_pages::evaluations::act), Admin, Small)
         .page("GET", "/admin/evaluations/{id}/live", get(admin_pages::evaluations::live), Admin, Empty)
         .page("GET, POST", "/admin/comparisons", get(admin_pages::comparisons::list).post(admin_pages::comparisons::change), Admin, Small)
+        .page("GET, POST", "/admin/sheets", get(admin_pages::sheets::list).post(admin_pages::sheets::create), Admin, Captions)
+        .page("GET, POST", "/admin/sheets/{id}", get(admin_pages::sheets::show).post(admin_pages::sheets::change), Admin, Small)
+        .page("GET", "/admin/sheets/{id}/live", get(admin_pages::sheets::live), Admin, Empty)
+        .page("GET", "/admin/sheets/{id}/sheet.png", get(admin_api::sheets::png), Admin, Empty)
         .page("GET, POST", "/admin/gate", get(admin_pages::evaluations::gate).post(admin_pages::evaluations::set_gate), Admin, Small)
 
         // The admin's API: queue, images, versions.
@@ -232,6 +236,9 @@ fn list() -> Addresses {
         .api(routes!(admin_api::control::delete_image), Admin, Empty)
         .api(routes!(admin_api::control::delete_generation), Admin, Empty)
         .api(routes!(admin_api::control::delete_visitor), Admin, Empty)
+        .api(routes!(admin_api::sheets::list, admin_api::sheets::create), Admin, Captions)
+        .api(routes!(admin_api::sheets::read, admin_api::sheets::delete), Admin, Empty)
+        .api(routes!(admin_api::sheets::cancel), Admin, Empty)
         .api(routes!(admin_api::imported::list), Admin, Empty)
         .api(routes!(admin_api::imported::read), Admin, Empty)
         .api(routes!(admin_api::flags::list), Admin, Empty)

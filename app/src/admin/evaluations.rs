@@ -39,6 +39,9 @@ pub(super) fn evaluations(data: Evaluations) -> AnyView {
                 <a class="button" href="/admin/evaluations/compare">
                     "Compare versions"
                 </a>
+                <a class="button" href="/admin/sheets">
+                    "Sheets"
+                </a>
                 <a class="button" href="/admin/comparisons">
                     "Blind votes"
                 </a>

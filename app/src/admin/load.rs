@@ -16,6 +16,7 @@ use super::{
     gate::Gate,
     overview::Overview,
     shadow::Shadow,
+    sheets::Sheets,
     training::{GONE, TrainingPage},
     training_form::{TrainingForm, like, preset_form},
     trainings::Trainings,
@@ -225,7 +226,8 @@ pub(super) async fn training(
         Err(StudioError::NotFound { .. }) => None,
         Err(error) => return Err(error),
     };
-    Ok(TrainingPage { detail, dataset, flash })
+    let steps = studio.training_steps(id).await?;
+    Ok(TrainingPage { detail, dataset, steps, flash })
 }
 
 /// The first runs of `ids`, without duplicates.
@@ -246,6 +248,21 @@ pub(super) async fn evaluations(studio: &Studio, new: FormInput) -> Result<Evalu
     let versions = all.map(|listed| listed.version.id()).collect();
     let datasets = studio.datasets().await?.into_iter().map(|dataset| (dataset.id, dataset.name)).collect();
     Ok(Evaluations { all: studio.evaluations(None).await?, versions, datasets, new })
+}
+
+/// Every sheet, and the form for a new one.
+pub(super) async fn sheets(studio: &Studio, mut new: FormInput) -> Result<Sheets, StudioError> {
+    let mut versions: Vec<String> =
+        studio.adapters().await?.into_iter().map(|version| version.id()).collect();
+    versions.dedup();
+    if new.values.is_empty() {
+        // What most sheets ask: which version, how strong.
+        new.set("axis1", "version");
+        new.set("values1", [&["none".to_owned()], &versions[..versions.len().min(3)]].concat().join("\n"));
+        new.set("axis2", "strength");
+        new.set("values2", "0.5, 0.8, 1");
+    }
+    Ok(Sheets { all: studio.sheets().await?, versions, new })
 }
 
 /// Evaluations whose images are compared, at most.

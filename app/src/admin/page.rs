@@ -1,6 +1,8 @@
 //! The document around every admin page, and the page of each address.
 
-use adire_protocol::{FieldError, ImportedRun, ImportedRunDetail, Monitoring, Period, TrainingRequest};
+use adire_protocol::{
+    FieldError, ImportedRun, ImportedRunDetail, Monitoring, Period, SheetDetail, TrainingRequest,
+};
 use adire_studio::{ErrorKind, Studio, StudioError};
 use leptos::{nonce::use_nonce, prelude::*};
 
@@ -24,6 +26,7 @@ use super::{
     monitoring::monitoring,
     overview::{Overview, overview},
     queue::{Queue, queue},
+    sheets::{Sheets, sheet, sheet_live, sheets},
     sign_in::{SetUp, SignIn, local_only, set_up, sign_in},
     suite::{SuitePage, suite},
     tokens::{NewToken, TokenRow, TokensPage, tokens},
@@ -71,6 +74,8 @@ enum Content {
     Evaluation(Box<EvaluationPage>),
     VersionComparison(Box<VersionComparison>),
     Gate(Gate),
+    Sheets(Box<Sheets>),
+    Sheet(Box<(SheetDetail, Option<String>)>),
     Comparisons(Comparisons),
     Tokens(Box<TokensPage>),
     Tonight(Tonight),
@@ -213,6 +218,16 @@ impl AdminPage {
         Self::loaded(load::gate(studio, form, flash).await, Content::Gate)
     }
 
+    /// Every sheet. `new`: the form for a new one.
+    pub async fn sheets(studio: &Studio, new: FormInput) -> Self {
+        Self::loaded(load::sheets(studio, new).await, |data| Content::Sheets(Box::new(data)))
+    }
+
+    /// One sheet. `flash`: message about the last action.
+    pub async fn sheet(studio: &Studio, id: &str, flash: Option<String>) -> Self {
+        Self::loaded(studio.sheet(id).await, |data| Content::Sheet(Box::new((data, flash))))
+    }
+
     /// Blind votes. `origin`: scheme and host of the request; `flash`: message about the last action.
     pub async fn comparisons(studio: &Studio, origin: String, flash: Option<String>) -> Self {
         Self::loaded(studio.comparisons().await, |comparisons| {
@@ -305,6 +320,8 @@ impl AdminPage {
             Content::Evaluation(data) => format!("{}, evaluation", data.detail.evaluation.version),
             Content::VersionComparison(_) => "Compare versions".to_owned(),
             Content::Gate(_) => "Gate settings".to_owned(),
+            Content::Sheets(_) => "Sheets".to_owned(),
+            Content::Sheet(data) => super::sheets::title(&data.0.sheet),
             Content::Comparisons(_) => "Blind votes".to_owned(),
             Content::Tokens(_) => "API tokens".to_owned(),
             Content::Tonight(_) => "Live tonight".to_owned(),
@@ -368,6 +385,11 @@ pub fn admin_shell(page: AdminPage, style: String) -> impl IntoView {
         Content::Evaluation(data) => at(Section::Evaluation, evaluation(*data)),
         Content::VersionComparison(data) => at(Section::Evaluation, compare_versions(*data)),
         Content::Gate(data) => at(Section::Evaluation, gate(data)),
+        Content::Sheets(data) => at(Section::Evaluation, sheets(*data)),
+        Content::Sheet(data) => {
+            let (data, flash) = *data;
+            at(Section::Evaluation, sheet(data, flash))
+        }
         Content::Comparisons(data) => at(Section::Evaluation, comparisons(data)),
         Content::Tokens(data) => at(Section::Tokens, tokens(*data)),
         Content::Tonight(data) => at(Section::Overview, tonight::tonight(data)),
@@ -396,6 +418,7 @@ pub fn admin_live(page: AdminPage) -> impl IntoView {
     match page.content {
         Content::Training(data) => live(*data),
         Content::Evaluation(data) => evaluation_live(data.detail),
+        Content::Sheet(data) => sheet_live(data.0),
         _ => ().into_any(),
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct TrainingPage {
     pub(crate) detail: TrainingRunDetail,
     /// Name of its dataset, unless that was deleted.
     pub(crate) dataset: Option<String>,
+    /// Steps whose adapter can become a version.
+    pub(crate) steps: Vec<u32>,
     /// Message about the last action.
     pub(crate) flash: Option<String>,
 }
@@ -74,6 +76,7 @@ pub(super) fn training(data: TrainingPage) -> AnyView {
 /// The live part.
 pub(super) fn live(data: TrainingPage) -> AnyView {
     let TrainingRunDetail { run: job, points, samples } = data.detail;
+    let checkpoints = checkpoints(&job.id, &data.steps);
     let resting = job.state.is_resting();
     let kept: Vec<_> = points.into_iter().filter(|point| point.step <= job.step).collect();
     let samples: Vec<_> = samples.into_iter().filter(|sample| sample.step <= job.step).collect();
@@ -98,6 +101,7 @@ pub(super) fn live(data: TrainingPage) -> AnyView {
                 <p class="hint">"Same prompts and seed at every step."</p>
                 {none_yet.then(|| view! { <p class="chart-empty">{why_none}</p> })}
                 {strips(samples)}
+                {checkpoints}
             </section>
             <section class="charts" aria-label="Metrics">
                 {charts(&kept, job.steps)}
@@ -105,6 +109,42 @@ pub(super) fn live(data: TrainingPage) -> AnyView {
         </div>
     }
     .into_any()
+}
+
+/// What can be done with the adapters of checkpoints.
+fn checkpoints(id: &str, steps: &[u32]) -> Option<AnyView> {
+    if steps.is_empty() {
+        return None;
+    }
+    let buttons = steps.iter().map(|step| {
+        view! {
+            <button
+                type="submit"
+                class="button"
+                name="step"
+                value=step.to_string()
+                aria-label=format!("Make step {step} a version")
+            >
+                {step.to_string()}
+            </button>
+        }
+    });
+    let action = format!("/admin/training/{id}");
+    let view = view! {
+        <h3>"Checkpoints"</h3>
+        <form method="post" action=action.clone() class="choices">
+            <input type="hidden" name="action" value="keep" />
+            <span class="soft">"Make a version of step"</span>
+            {buttons.collect::<Vec<_>>()}
+        </form>
+        <form method="post" action=action class="choices">
+            <button type="submit" class="button" name="action" value="sheet">
+                "Compare in a sheet"
+            </button>
+        </form>
+        <p class="hint">"A sheet makes the newest checkpoints versions, and shows them beside strengths and prompts."</p>
+    };
+    Some(view.into_any())
 }
 
 fn standing(job: &TrainingRun, prompt: String) -> AnyView {

@@ -36,6 +36,7 @@ mod schedule;
 pub mod seed;
 mod shadow;
 mod share;
+mod sheet;
 mod text;
 mod training_config;
 mod training_run;
@@ -99,6 +100,9 @@ pub use shadow::{
     ShadowRequest,
 };
 pub use share::{Share, ShareRequest, SharedImage};
+pub use sheet::{
+    SheetAxis, SheetCell, SheetCellState, SheetDetail, SheetRecord, SheetRequest, SheetSetting, SheetState,
+};
 pub use text::{capitalised, is_hash, sentence};
 pub use training_config::{Crop, LearningRateSchedule, Preset, Targets, TrainingConfig};
 pub use training_run::{

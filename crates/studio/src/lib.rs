@@ -13,6 +13,7 @@ mod alerts;
 mod backend;
 mod blobs;
 mod client;
+mod closed_stats;
 mod comparisons;
 mod control;
 mod data_folder;
@@ -54,6 +55,7 @@ mod requests;
 mod shadows;
 mod shared;
 mod shares;
+mod sheets;
 mod stats;
 mod store;
 mod studio;
@@ -95,7 +97,7 @@ pub use registry::Mover;
 pub use stats::BUCKETS_MS;
 pub use store::DatabaseUrl;
 pub use studio::{Studio, StudioConfig};
-pub use training::TrainingFile;
+pub use training::{STEPS_FOLDER, TrainingFile, step_file};
 pub use uploads::{MAX_UPLOAD_BYTES, image_hash};
 
 /// Where the file with this sha256 lies in the data folder `data`, whether or not it is there; `None` for what is

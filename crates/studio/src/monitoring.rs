@@ -90,16 +90,16 @@ pub(crate) async fn report(
     // What ended since then was submitted before.
     let from = period.ms().map_or(0, |_| since);
     let step_ms = step(until - since);
-    let groups = shared.store.stat_groups(since, step_ms).await?;
+    let groups = shared.closed_stats.groups(&shared.store, since, step_ms, until).await?;
     let (mut total, mut each) = (Sample::default(), BTreeMap::<String, Sample>::new());
     let (mut causes, mut places) = (BTreeMap::<String, u64>::new(), BTreeMap::<i64, Sample>::new());
-    for group in &groups {
+    for (place, group) in &groups {
         each.entry(group.versions.clone()).or_default().add(group);
         if version.as_ref().is_some_and(|version| *version != group.versions) {
             continue;
         }
         total.add(group);
-        places.entry(group.place).or_default().add(group);
+        places.entry(*place).or_default().add(group);
         if !group.cause.is_empty() {
             *causes.entry(group.cause.clone()).or_default() += group.generations.cast_unsigned();
         }
@@ -212,6 +212,9 @@ pub(crate) async fn note_start(shared: &Shared) -> String {
 pub(crate) async fn note_uptime(shared: Arc<Shared>, id: String) {
     let mut clock = tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT);
     loop {
+        if let Err(error) = shared.closed_stats.warm(&shared.store, now()).await {
+            tracing::warn!(%error, "figures were not read ahead");
+        }
         clock.tick().await;
         if let Err(error) = shared.store.note_uptime(&id, shared.started_at, now()).await {
             tracing::warn!(%error, "uptime was not noted");

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use adire_protocol::{
-    FieldError, Generation, GenerationRequest, GenerationState, Links, QueueOwner, ValidationError, lora_tag,
+    FieldError, Generation, GenerationRequest, GenerationSpec, GenerationState, Links, QueueOwner,
+    ValidationError, lora_tag,
 };
 use uuid::Uuid;
 
@@ -20,16 +21,24 @@ use crate::{
     uploads, views, work,
 };
 
-/// Checks, keeps a place, writes the row, takes the place.
-pub(crate) async fn submit(
-    shared: Arc<Shared>,
-    request: GenerationRequest,
-    who: Who,
-) -> Result<Generation, StudioError> {
+/// A request that has been checked, and the adapters in effect that it wants.
+struct Checked {
+    spec: GenerationSpec,
+    wants: String,
+    warnings: Vec<String>,
+    cost: f64,
+}
+
+/// Checks a request as [`submit`] does, and does nothing.
+pub(crate) async fn check(shared: &Arc<Shared>, request: GenerationRequest) -> Result<(), StudioError> {
+    checked(shared, request).await.map(drop)
+}
+
+async fn checked(shared: &Arc<Shared>, request: GenerationRequest) -> Result<Checked, StudioError> {
     let (model, strict) = (&shared.model, request.strict);
     // The low half of a version 4 UUID is random but for two bits; `validate` takes the lowest 32.
     let (_, random) = Uuid::new_v4().as_u64_pair();
-    let mut spec = match uploads::defaults_for(&shared, &request).await {
+    let mut spec = match uploads::defaults_for(shared, &request).await {
         Ok(defaults) => request.validate(&model.limits, &defaults, random)?,
         // Other errors are reported first: they may explain why the image cannot be found.
         Err(missing) => {
@@ -52,12 +61,22 @@ pub(crate) async fn submit(
         let names: Vec<String> = tagged.map(|adapter| adapter.name.clone()).collect();
         spec.prompt = lora_tag::rename(&spec.prompt, &names);
         if strict {
-            be_strict(&shared, &spec.adapters).await?;
+            be_strict(shared, &spec.adapters).await?;
         }
     }
-    let warnings = warnings(&shared, &spec.adapters).await?;
-    prompts::check(&shared, &spec).await?;
+    let warnings = warnings(shared, &spec.adapters).await?;
+    prompts::check(shared, &spec).await?;
     let cost = limits::check_cost(&spec, shared.work.budget())?;
+    Ok(Checked { spec, wants, warnings, cost })
+}
+
+/// Checks, keeps a place, writes the row, takes the place.
+pub(crate) async fn submit(
+    shared: Arc<Shared>,
+    request: GenerationRequest,
+    who: Who,
+) -> Result<Generation, StudioError> {
+    let Checked { spec, wants, warnings, cost } = checked(&shared, request).await?;
     shared.disk.check_reserve()?;
     let place = shared.work.reserve(&who, cost)?;
     let (id, created_at) = (Uuid::now_v7().to_string(), now());
@@ -67,7 +86,7 @@ pub(crate) async fn submit(
         owner: who.owner().unwrap_or_default(),
         cost: work::expected_ms(&shared, &spec),
         wants,
-        model: model.hash.clone(),
+        model: shared.model.hash.clone(),
         created_at,
     };
     let queued = shared.store.insert_generation(&job, &who, &spec).await?;

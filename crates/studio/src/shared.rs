@@ -8,6 +8,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use crate::{
     BundledWords, MemoryGauge, TokenCounter,
     blobs::Blobs,
+    closed_stats::ClosedStats,
     dataset::DatasetStore,
     decoders::Decoders,
     disk::Disk,
@@ -42,8 +43,11 @@ pub(crate) struct Shared {
     /// Whether files of adapters are given out at all.
     pub(crate) downloads: bool,
     pub(crate) decoders: Decoders,
+    pub(crate) closed_stats: ClosedStats,
     /// Wakes whoever uploads.
     pub(crate) pushes: Notify,
+    /// Wakes whoever fills sheets.
+    pub(crate) sheets: Notify,
     /// How the tracking server stands.
     pub(crate) tracking: Mutex<Option<Tracking>>,
     /// Held while a receipt is made: many who ask for one at once cost the model no more than one.

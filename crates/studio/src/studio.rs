@@ -14,6 +14,7 @@ mod moves;
 mod pushes;
 mod shadows;
 mod shares;
+mod sheets;
 mod training;
 
 use std::{
@@ -36,6 +37,7 @@ use crate::{
     Backend, BackendError, By, Caps, Client, DatabaseUrl, EventStream, FeatureRequest, FeatureSet, ImageUse,
     JudgeInfo, LocalFile, NewAdapter, NewEmbedding, Retention, StudioError, Visitor, adapters,
     blobs::{Blob, BlobPlace, Blobs},
+    closed_stats::ClosedStats,
     dataset::DatasetStore,
     decoders::Decoders,
     disk::Disk,
@@ -115,6 +117,7 @@ struct TaskHandles {
     gc_task: JoinHandle<()>,
     uptime: JoinHandle<()>,
     alerts: JoinHandle<()>,
+    sheets: JoinHandle<()>,
     /// Checks the files of the versions in production once.
     checker: JoinHandle<()>,
     worker: thread::JoinHandle<()>,
@@ -131,6 +134,7 @@ impl Drop for Inner {
             tasks.checker.abort();
             tasks.uptime.abort();
             tasks.alerts.abort();
+            tasks.sheets.abort();
         }
     }
 }
@@ -184,7 +188,9 @@ impl Studio {
             retention,
             downloads,
             decoders: Decoders::default(),
+            closed_stats: ClosedStats::default(),
             pushes: Notify::new(),
+            sheets: Notify::new(),
             tracking: Mutex::default(),
             receipts: AsyncMutex::default(),
             lock,
@@ -197,7 +203,9 @@ impl Studio {
         let span = monitoring::note_start(&shared).await;
         let uptime = tokio::spawn(monitoring::note_uptime(shared.clone(), span));
         let alerts = tokio::spawn(crate::alerts::run(shared.clone()));
-        let tasks = TaskHandles { scheduler, keeper, gc_task, uptime, alerts, checker, worker: thread };
+        let sheets = tokio::spawn(crate::sheets::run(shared.clone()));
+        let tasks =
+            TaskHandles { scheduler, keeper, gc_task, uptime, alerts, sheets, checker, worker: thread };
         Ok(Self { inner: Arc::new(Inner { shared, tasks: Mutex::new(Some(tasks)) }) })
     }
 
@@ -431,7 +439,7 @@ impl Studio {
         // database and the folder can be let go.
         shared.work.close();
         shared.pushes.notify_waiters();
-        for task in [tasks.gc_task, tasks.checker, tasks.uptime, tasks.alerts] {
+        for task in [tasks.gc_task, tasks.checker, tasks.uptime, tasks.alerts, tasks.sheets] {
             task.abort();
             // Once it is gone, so is what it held of the database.
             let _ = task.await;

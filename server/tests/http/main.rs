@@ -33,6 +33,7 @@ mod recipe;
 mod registry;
 mod shadows;
 mod shares;
+mod sheets;
 mod support;
 mod tokens;
 mod tonight;

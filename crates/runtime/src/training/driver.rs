@@ -244,6 +244,10 @@ impl TrainingDriver {
             }
             DueAction::Save => {
                 trainer.save(&self.task.folder.join(CHECKPOINT))?;
+                // What can be resumed matters more than what can be looked at.
+                if let Err(error) = output::write_step(trainer, &self.outcome(pipeline, trainer)) {
+                    tracing::warn!(%error, "the adapter of a checkpoint was not written");
+                }
                 Ok(UnitOutcome::Saved { step })
             }
             DueAction::Measure(mut measurement) => {
@@ -300,15 +304,19 @@ impl TrainingDriver {
         Ok(UnitOutcome::Sample { step, prompt_index, with_adapter, pixels })
     }
 
-    fn finish(&mut self, pipeline: &Pipeline, trainer: &Trainer) -> Result<UnitOutcome> {
-        let outcome = Outcome {
+    fn outcome<'a>(&'a self, pipeline: &'a Pipeline, trainer: &Trainer) -> Outcome<'a> {
+        Outcome {
             task: &self.task,
             model: pipeline.info(),
             held_out: self.milestones.held_out(),
             parameters: trainer.parameters().count(),
             seconds: self.begun.elapsed().as_secs_f64(),
-        };
-        self.written = output::write(trainer, &outcome)?;
+        }
+    }
+
+    fn finish(&mut self, pipeline: &Pipeline, trainer: &Trainer) -> Result<UnitOutcome> {
+        let written = output::write(trainer, &self.outcome(pipeline, trainer))?;
+        self.written = written;
         let missing = || EngineError::Request("no adapter was written".to_owned());
         let adapter = self.written.first().cloned().ok_or_else(missing)?;
         Ok(UnitOutcome::Finished { adapter })

@@ -1,7 +1,7 @@
 //! What a finished run leaves in its folder.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -12,10 +12,15 @@ use adire_engine::{
     write_whole,
 };
 
+use adire_studio::{STEPS_FOLDER, step_file};
+
 use super::card::Outcome;
 
 /// The run's whole state.
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
+
+/// Most steps whose adapters are kept.
+const MAX_STEPS: usize = 20;
 
 /// Writes the adapter in both formats and the model card; gives their paths, the adapter in kohya's format first.
 pub(super) fn write(trainer: &Trainer, outcome: &Outcome<'_>) -> Result<Vec<PathBuf>> {
@@ -33,6 +38,24 @@ pub(super) fn write(trainer: &Trainer, outcome: &Outcome<'_>) -> Result<Vec<Path
         put(path, bytes)?;
     }
     Ok(files.map(|(path, _)| path).into())
+}
+
+/// Writes the adapter as it is at a step beside the checkpoint, and forgets the oldest such files.
+pub(super) fn write_step(trainer: &Trainer, outcome: &Outcome<'_>) -> Result<()> {
+    let folder = outcome.task.folder.join(STEPS_FOLDER);
+    let failed =
+        |error: io::Error| EngineError::Request(format!("{} cannot be written ({error})", folder.display()));
+    fs::create_dir_all(&folder).map_err(failed)?;
+    let bytes = trainer.parameters().to_kohya(outcome.metadata())?;
+    put(&folder.join(step_file(trainer.steps_done())), &bytes)?;
+    let mut known: Vec<PathBuf> =
+        fs::read_dir(&folder).map_err(failed)?.flatten().map(|entry| entry.path()).collect();
+    known.sort();
+    for old in known.iter().rev().skip(MAX_STEPS) {
+        // One more on the disk does no harm.
+        let _ = fs::remove_file(old);
+    }
+    Ok(())
 }
 
 /// Whole or not at all: another program may look at the folder.

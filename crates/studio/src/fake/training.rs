@@ -6,7 +6,7 @@ use adire_protocol::{TrainingForecast, TrainingPoint};
 use sha2::{Digest, Sha256};
 
 use super::{ADAPTER_MAGIC, squares};
-use crate::{BackendError, TrainingTask, UnitOutcome, read_pixels};
+use crate::{BackendError, STEPS_FOLDER, TrainingTask, UnitOutcome, read_pixels, step_file};
 
 /// A run. Its state is a hash of the settings and the images, changed by each update.
 #[derive(Clone, Debug)]
@@ -125,7 +125,14 @@ impl FakeRun {
                 seconds: f64::from(self.task.config.steps),
                 bytes: Some(1 << 20),
             })),
-            Due::Save => self.save().map(|()| UnitOutcome::Saved { step }),
+            Due::Save => {
+                self.save()?;
+                let folder = self.task.folder.join(STEPS_FOLDER);
+                fs::create_dir_all(&folder).map_err(failed)?;
+                let adapter = [ADAPTER_MAGIC, &self.state].concat();
+                fs::write(folder.join(step_file(step)), adapter).map_err(failed)?;
+                Ok(UnitOutcome::Saved { step })
+            }
             Due::Measure => {
                 let loss = 1.0 / f64::from(step + 1);
                 self.task.known.held_out.push((step, loss));

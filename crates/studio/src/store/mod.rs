@@ -29,6 +29,7 @@ mod settings;
 mod shadow_pairs;
 mod shadows;
 mod shares;
+mod sheets;
 mod smoke;
 mod sql;
 mod stats;
@@ -85,7 +86,7 @@ macro_rules! same {
 
 /// Every step of the layout, embedded in the program. A file that was released is never edited: its checksum is in
 /// people's databases. Listed by hand because sqlx's macro would build SQLite a second time, for the compiler's host.
-const STEPS: [Step; 23] = [
+const STEPS: [Step; 25] = [
     same!(1, "studio", "0001_studio.sql"),
     same!(2, "uploads and receipts", "0002_uploads_and_receipts.sql"),
     same!(3, "datasets and training", "0003_datasets_and_training.sql"),
@@ -149,6 +150,13 @@ const STEPS: [Step; 23] = [
     same!(22, "pushes", "0022_pushes.sql"),
     same!(23, "mirrors", "0023_mirrors.sql"),
     same!(24, "imports", "0024_imports.sql"),
+    same!(25, "sheets", "0025_sheets.sql"),
+    (
+        26,
+        "history words",
+        include_str!("../../migrations/sqlite/0026_history_words.sql"),
+        include_str!("../../migrations/postgres/0026_history_words.sql"),
+    ),
 ];
 
 /// The key of the advisory lock that a studio holds on its PostgreSQL database: “adire”.

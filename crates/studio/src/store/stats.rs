@@ -168,18 +168,24 @@ impl Store {
         }
     }
 
-    /// Figures of generations that ended from `since` on, in stretches of `step` milliseconds.
-    pub(crate) async fn stat_groups(&self, since: i64, step: i64) -> Result<Vec<StatGroup>, StudioError> {
+    /// Figures of generations that ended from `since` on and before `until`, in stretches of `step` milliseconds.
+    pub(crate) async fn stat_groups(
+        &self,
+        since: i64,
+        until: i64,
+        step: i64,
+    ) -> Result<Vec<StatGroup>, StudioError> {
         sqlx::query_as(
             "SELECT ended_at / $2 AS place, versions, outcome, cause, COUNT(*) AS generations, \
              CAST(SUM(images) AS BIGINT) AS images, CAST(SUM(render_ms) AS BIGINT) AS render_ms, \
              CAST(SUM(switches) AS BIGINT) AS switches, \
              string_agg(CASE WHEN outcome = 'done' THEN CAST(run_ms AS TEXT) END, ' ') AS runs, \
              string_agg(CAST(wait_ms AS TEXT), ' ') AS waits \
-             FROM generation_stats WHERE ended_at >= $1 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4",
+             FROM generation_stats WHERE ended_at >= $1 AND ended_at < $3 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4",
         )
         .bind(since)
         .bind(step)
+        .bind(until)
         .fetch_all(&self.pool)
         .await
         .map_err(storage)

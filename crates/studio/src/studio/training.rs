@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use adire_protocol::{TrainingRequest, TrainingRun, TrainingRunDetail, TrainingSettings};
+use adire_protocol::{AdapterVersion, TrainingRequest, TrainingRun, TrainingRunDetail, TrainingSettings};
 
 use super::Studio;
 use crate::{StudioError, TrainingFile, TrainingStream, events, tasks::detached, training};
@@ -71,6 +71,23 @@ impl Studio {
     /// No such training, or it has not ended.
     pub async fn training_file(&self, id: &str, which: TrainingFile) -> Result<PathBuf, StudioError> {
         training::file(self.shared(), id, which).await
+    }
+
+    /// Steps of a run whose adapter can become a version, in their order.
+    ///
+    /// # Errors
+    /// No such training.
+    pub async fn training_steps(&self, id: &str) -> Result<Vec<u32>, StudioError> {
+        training::steps(self.shared(), id).await
+    }
+
+    /// Makes the adapter of a step a version, while the run goes on or after it. Again, it gives the same version.
+    ///
+    /// # Errors
+    /// No such training or step.
+    pub async fn keep_training_step(&self, id: &str, step: u32) -> Result<AdapterVersion, StudioError> {
+        let (shared, id) = (self.shared().clone(), id.to_owned());
+        detached(async move { training::keep(shared, &id, step).await }).await
     }
 
     /// The training settings. Reads memory only.

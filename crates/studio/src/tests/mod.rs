@@ -30,6 +30,7 @@ mod restart;
 mod s3;
 mod shadows;
 mod shares;
+mod sheets;
 mod stored;
 mod training;
 mod uploads;

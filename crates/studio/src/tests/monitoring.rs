@@ -247,6 +247,47 @@ async fn a_request_of_a_program_is_counted_like_a_visitors() {
     assert_eq!(report(&studio).await.total.generations, 1);
 }
 
+/// Long periods come from memory for the most part; every figure is that of the rows.
+#[tokio::test]
+async fn long_periods_have_the_figures_of_the_rows() {
+    let (_folder, studio, _) = fresh().await;
+    let asked = submit(&studio, "template").await;
+    finished(&studio, &asked.id).await;
+    let store = &studio.shared().store;
+    let row = store.generation(&asked.id).await.unwrap().unwrap();
+    let spec = serde_json::to_string(&row.spec().unwrap()).unwrap();
+    store.fill_with_stats(3_000, crate::time::now(), &spec).await;
+    let check = async |period: Period| {
+        let found = studio.monitoring(period, None).await.unwrap();
+        let text = format!(
+            "SELECT outcome, run_ms, images FROM generation_stats WHERE ended_at >= {} ORDER BY run_ms",
+            found.since
+        );
+        let rows: Vec<(String, Option<i64>, i64)> = store.rows(&text).await;
+        let of = |outcome: &str| rows.iter().filter(|row| row.0 == outcome).count() as u64;
+        let total = &found.total;
+        assert_eq!((total.done, total.failed, total.cancelled), (of("done"), of("failed"), of("cancelled")));
+        assert_eq!(total.images, rows.iter().map(|row| row.2.cast_unsigned()).sum::<u64>());
+        let runs: Vec<i64> = rows.iter().filter(|row| row.0 == "done").filter_map(|row| row.1).collect();
+        let seconds = total.seconds.unwrap();
+        let rank = |share: f64| runs[(share * runs.len() as f64).ceil() as usize - 1] as f64 / 1e3;
+        assert_eq!((seconds.count, seconds.p50), (runs.len() as u64, rank(0.5)), "{period:?}");
+        assert_eq!((seconds.p95, seconds.p99, seconds.max), (rank(0.95), rank(0.99), rank(1.0)));
+        let series = found
+            .series
+            .iter()
+            .fold((0, 0), |(done, images), point| (done + point.done, images + point.images));
+        assert_eq!(series, (total.done, total.images), "{period:?}");
+    };
+    // The second time from memory, and in another order.
+    for period in [Period::Month, Period::All, Period::Day, Period::Week, Period::All, Period::Month] {
+        check(period).await;
+    }
+    let asked = submit(&studio, "one more").await;
+    finished(&studio, &asked.id).await;
+    check(Period::All).await;
+}
+
 /// Time of the page's and of `/metrics`' figures with 100,000 generations; run by hand:
 /// `cargo test --release -p adire-studio a_hundred_thousand -- --ignored --nocapture`.
 #[tokio::test]

@@ -16,4 +16,5 @@ pub(crate) mod monitoring;
 pub(crate) mod pushes;
 pub(crate) mod registry;
 pub(crate) mod shadows;
+pub(crate) mod sheets;
 pub(crate) mod training;

@@ -11,6 +11,7 @@ pub(crate) mod flags;
 pub(crate) mod monitoring;
 pub(crate) mod overview;
 pub(crate) mod queue;
+pub(crate) mod sheets;
 pub(crate) mod sign_in;
 pub(crate) mod tokens;
 pub(crate) mod training;

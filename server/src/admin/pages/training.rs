@@ -2,7 +2,7 @@
 
 use adire_app::admin::{AdminPage, FormInput, admin_live, field_errors, training_request};
 use adire_protocol::TrainingSettings;
-use adire_studio::StudioError;
+use adire_studio::{Studio, StudioError};
 use axum::{
     Form,
     body::Body,
@@ -113,7 +113,13 @@ pub(crate) async fn live(State(state): State<AppState>, Segment(id): Segment, pa
 #[derive(Debug, Deserialize)]
 pub(crate) struct Action {
     action: String,
+    /// Of a checkpoint.
+    #[serde(default)]
+    step: Option<u32>,
 }
+
+/// Checkpoints of a sheet.
+const SHEET_STEPS: usize = 4;
 
 pub(crate) async fn act(
     State(state): State<AppState>,
@@ -121,17 +127,55 @@ pub(crate) async fn act(
     parts: Parts,
     form: Result<Form<Action>, FormRejection>,
 ) -> Result<Response, Problem> {
-    let Form(Action { action }) = form.map_err(no_form)?;
+    let Form(Action { action, step }) = form.map_err(no_form)?;
     let done = match action.as_str() {
+        "keep" => {
+            let step = step.ok_or_else(|| Problem::field("step", "The step must be a number."))?;
+            return Ok(match state.studio.keep_training_step(&id, step).await {
+                Ok(version) => Redirect::to(&format!("/admin/versions/{}", version.id())).into_response(),
+                Err(error) => refuse(state, parts, &id, &error).await,
+            });
+        }
+        "sheet" => {
+            return Ok(match sheet_form(&state.studio, &id).await {
+                Ok(address) => Redirect::to(&address).into_response(),
+                Err(error) => refuse(state, parts, &id, &error).await,
+            });
+        }
         "pause" => state.studio.pause_training(&id).await,
         "resume" => state.studio.resume_training(&id).await,
         "cancel" => state.studio.cancel_training(&id).await,
-        _ => return Err(Problem::field("action", "The action must be pause, resume or cancel.")),
+        _ => {
+            return Err(Problem::field("action", "The action must be pause, resume, cancel, keep or sheet."));
+        }
     };
     match done {
         Ok(job) => Ok(Redirect::to(&format!("/admin/training/{}", job.id)).into_response()),
         Err(error) => Ok(refuse(state, parts, &id, &error).await),
     }
+}
+
+/// Makes the newest checkpoints versions; the address of a form for a sheet of them.
+async fn sheet_form(studio: &Studio, id: &str) -> Result<String, StudioError> {
+    let steps = studio.training_steps(id).await?;
+    if steps.is_empty() {
+        return Err(StudioError::Conflict("There is no checkpoint yet.".to_owned()));
+    }
+    let mut versions = Vec::new();
+    for step in &steps[steps.len().saturating_sub(SHEET_STEPS)..] {
+        versions.push(studio.keep_training_step(id, *step).await?.id());
+    }
+    let run = studio.training(id).await?.run;
+    let mut prompts = run.config.sample_prompts;
+    prompts.truncate(3);
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("title", &format!("Checkpoints of {}", run.name));
+    query.append_pair("axis1", "version").append_pair("values1", &versions.join("\n"));
+    query.append_pair("axis2", "strength").append_pair("values2", "0.6, 0.8, 1");
+    if !prompts.is_empty() {
+        query.append_pair("axis3", "prompt").append_pair("values3", &prompts.join("\n"));
+    }
+    Ok(format!("/admin/sheets?{}#new", query.finish()))
 }
 
 /// The page as it stands, and why nothing was done.
