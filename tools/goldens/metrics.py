@@ -54,6 +54,16 @@ def goal(held_out, base):
     return float((np.nanmean(to_others, axis=1) - (held_out @ base.T).mean(1)).mean())
 
 
+def approach(generated, base, own, training):
+    def nearness(rows):
+        cosines = unit(rows) @ unit(training).T
+        at = np.arange(len(rows)), own[: len(rows)]
+        return cosines[at] - (cosines.sum(1) - cosines[at]) / (len(training) - 1)
+
+    start = nearness(base)
+    return np.stack([nearness(generated) - start, nearness(training[own]) - start], 1).tolist()
+
+
 def data_copying(generated, held_out, training):
     distance = lambda a: (1 - unit(a) @ unit(training).T).min(1)
     a, b = distance(generated), distance(held_out)
@@ -100,6 +110,7 @@ def main():
         "base_margins": margins(base, held_out, base, own=True),
         "goal": goal(held_out, base),
         "diversity": float(np.mean([1 - unit(a) @ unit(b) for i, a in enumerate(x) for b in x[:i]])),
+        "approach": approach(copies, unseen[:8], np.arange(8), training),
         "data_copying": {"copies": data_copying(copies, unseen, training), "unseen": data_copying(unseen[:5], unseen[5:], training)},
     }
     golden["auc"] = stats.mannwhitneyu(golden["margins"], golden["base_margins"]).statistic / 81

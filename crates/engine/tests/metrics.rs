@@ -65,6 +65,12 @@ fn every_metric_equals_its_original() {
         near(found.z, theirs["z"].as_f64().unwrap());
         near(found.auc, theirs["auc"].as_f64().unwrap());
     }
+    let approaches =
+        memorisation::approach(&set("copies"), &part(0..8), &[0, 1, 2, 3, 4, 5, 6, 7], &training);
+    assert_eq!(approaches.len(), 8);
+    for (found, theirs) in approaches.iter().zip(golden["approach"].as_array().unwrap()) {
+        all_near(&[found.gain, found.way], theirs);
+    }
     assert_eq!(
         memorisation::own_image_nearest(&set("copies"), &[0, 1, 2, 3, 4, 5, 6, 7], &training),
         [true; 8]

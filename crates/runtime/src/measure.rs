@@ -7,7 +7,7 @@ use adire_engine::metric::{
     adherence::clip_score,
     distance::{cmmd, kid},
     diversity::relative_diversity,
-    memorisation::{data_copying, nearest, own_image_nearest},
+    memorisation::{approach, data_copying, nearest, own_image_nearest},
     style::{Style, auc},
 };
 use adire_studio::{BackendError, CopyingMeasurements, CopyingRequest, MeasureRequest, Measurements, Seen};
@@ -67,6 +67,10 @@ fn copying(request: &CopyingRequest) -> Result<CopyingMeasurements, BackendError
         z: data_copying(&captions, &held_out, &training).map(|found| found.z),
         own_nearest: own_image_nearest(&captions, &request.own, &training),
         base_own_nearest: own_image_nearest(&base_captions, &request.own, &training),
+        approach: approach(&captions, &base_captions, &request.own, &training)
+            .into_iter()
+            .map(|found| (found.gain, found.way))
+            .collect(),
         nearest: captions.rows().filter_map(|row| nearest(row, &training)).collect(),
     })
 }
@@ -135,6 +139,7 @@ mod tests {
         values.push(("style_goal".to_owned(), found.style_goal.unwrap()));
         let copying = found.copying.unwrap();
         values.push(("data_copying".to_owned(), copying.z.unwrap()));
+        values.push(("copied_share".to_owned(), copying.approach.iter().map(|(gain, _)| gain).sum()));
         let own = copying.own_nearest.iter().filter(|own| **own).count();
         values.push(("own_image_nearest".to_owned(), own as f64));
         // Name, revision and value.
@@ -148,6 +153,7 @@ mod tests {
             ("style_margin", 1, 0.983_148_138_049_704_5),
             ("style_goal", 1, -0.209_853_912_139_368_44),
             ("data_copying", 1, -1.767_766_952_966_368_7),
+            ("copied_share", 1, 0.0),
             ("own_image_nearest", 1, 4.0),
         ];
         assert_eq!(values.len(), known.len());

@@ -73,6 +73,9 @@ pub struct CopyingMeasurements {
     pub own_nearest: Vec<bool>,
     /// The same of the base's images.
     pub base_own_nearest: Vec<bool>,
+    /// Of each image of a caption, by how much it is nearer to the caption's own image than the base's image is, and by how
+    /// much the own image itself is; what is common to all training images is taken off.
+    pub approach: Vec<(f64, f64)>,
     /// Of each image of a caption, the nearest training image and the cosine of their maps.
     pub nearest: Vec<(usize, f64)>,
 }

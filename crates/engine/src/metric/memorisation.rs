@@ -23,6 +23,26 @@ pub const OWN_IMAGE_NEAREST: Metric = Metric {
     revision: 1,
 };
 
+/// See [`approach`].
+pub const COPIED_SHARE: Metric = Metric {
+    name: "copied_share",
+    about: "How much of the way from the base's images of training captions to those captions' own training images has been \
+            covered: 1 for copies.",
+    unit: "",
+    range: (f64::NEG_INFINITY, 1.0),
+    direction: Direction::Lower,
+    revision: 1,
+};
+
+/// How near an image of a training caption has come to that caption's own training image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Approach {
+    /// By how much it is nearer than the base's image.
+    pub gain: f64,
+    /// By how much the training image itself is.
+    pub way: f64,
+}
+
 /// What [`data_copying`] found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DataCopying {
@@ -59,6 +79,25 @@ pub fn own_image_nearest(generated: &Features, own: &[usize], training: &Feature
     let is_own =
         |(row, own): (&[f64], &usize)| nearest(row, training).is_some_and(|(found, _)| found == *own);
     generated.rows().zip(own).map(is_own).collect()
+}
+
+/// Of images generated from the captions of training images, how near each has come to its own caption's. Nearness is the
+/// cosine to that image less the mean cosine to the others, so that the style, which all of them share, adds nothing. `base`:
+/// the base's images of the same captions and noise; `own`: of each, the row of the training image.
+pub fn approach(generated: &Features, base: &Features, own: &[usize], training: &Features) -> Vec<Approach> {
+    let nearness = |row: &[f64], own: usize| {
+        let cosines: Vec<f64> = training.rows().map(|other| cosine(row, other)).collect();
+        let others = cosines.iter().enumerate().filter(|(other, _)| *other != own).map(|(_, cosine)| cosine);
+        let count = cosines.len().saturating_sub(1).max(1) as f64;
+        cosines.get(own).map(|own| own - others.sum::<f64>() / count)
+    };
+    let rows = generated.rows().zip(base.rows()).zip(own);
+    rows.filter_map(|((ours, theirs), own)| {
+        let base = nearness(theirs, *own)?;
+        let itself = nearness(training.rows().nth(*own)?, *own)?;
+        Some(Approach { gain: nearness(ours, *own)? - base, way: itself - base })
+    })
+    .collect()
 }
 
 /// The nearest training image of a row and their cosine: what an evidence sheet shows.

@@ -58,4 +58,5 @@ pub const METRICS: &[Metric] = &[
     diversity::DIVERSITY,
     memorisation::DATA_COPYING,
     memorisation::OWN_IMAGE_NEAREST,
+    memorisation::COPIED_SHARE,
 ];

@@ -9,7 +9,7 @@ use adire_protocol::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    gate::{self, CopyingEvidence, Criterion, Evidence, FloorEvidence, Paired, Score},
+    gate::{self, Approach, CopyingEvidence, Criterion, Evidence, FloorEvidence, Paired, Score},
     suite::Suite,
 };
 use crate::{
@@ -261,7 +261,13 @@ pub(crate) fn of(scored: &Scored, facts: &Facts, about: About) -> Evidence {
         challenger: scored.scores(Challenger, |image| image.style_margin),
         reference: scored.scores(reference, |image| image.style_margin),
     };
+    let captions = captions(&scored.images);
     let copying = scored.measured.copying.as_ref().map(|found| CopyingEvidence {
+        approach: captions
+            .iter()
+            .zip(&found.approach)
+            .map(|((caption, ..), (gain, way))| Approach { caption: *caption, gain: *gain, way: *way })
+            .collect(),
         z: found.z,
         generated: found.own_nearest.len(),
         held_out: facts.held_out.len(),

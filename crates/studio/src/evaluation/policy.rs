@@ -68,6 +68,9 @@ pub struct CopyingPolicy {
     /// A share of images whose own training image is the nearest from which on they count as copies, provided that it
     /// is also significantly more than the base's.
     pub own_image_rate: f64,
+    /// A share of the way from the base's images to the training images themselves. Images that have surely covered more
+    /// count as copies.
+    pub copied_share: f64,
     /// Show the result, but do not let it count.
     pub muted: bool,
 }
@@ -119,7 +122,7 @@ impl Default for StylePolicy {
 
 impl Default for CopyingPolicy {
     fn default() -> Self {
-        Self { z: -3.0, own_image_rate: 0.5, muted: false }
+        Self { z: -3.0, own_image_rate: 0.5, copied_share: 0.5, muted: false }
     }
 }
 
@@ -159,6 +162,7 @@ impl Policy {
             ("adherence.clip_score_floor", policy.adherence.clip_score_floor, 0.0, 2.5),
             ("style.smallest_gain", Some(policy.style.smallest_gain), 0.0, 1.0),
             ("copying.z", Some(policy.copying.z), -100.0, 0.0),
+            ("copying.copied_share", Some(policy.copying.copied_share), 0.0, 1.0),
             ("copying.own_image_rate", Some(policy.copying.own_image_rate), 0.0, 1.0),
         ] {
             if let Some(value) = value.filter(|value| !(low..=high).contains(value)) {

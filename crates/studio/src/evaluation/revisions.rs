@@ -57,6 +57,7 @@ fn a_changed_verdict_has_another_revision() {
             held_out: 4,
             own_nearest: (0..24).map(|at| at % 3 == 0).collect(),
             base_own_nearest: (0..24).map(|at| at % 4 == 0).collect(),
+            approach: Vec::new(),
         }),
         champion: None,
         judge: "a judge".to_owned(),

@@ -76,6 +76,7 @@ pub(super) fn measure(request: &MeasureRequest) -> Measurements {
             z: (!maps.held_out.is_empty()).then_some(0.0),
             own_nearest: own(&maps.captions),
             base_own_nearest: own(&maps.base_captions),
+            approach: vec![(0.0, 1.0); maps.captions.len()],
             nearest: nearest(&maps.captions),
         }
     });

@@ -3,8 +3,14 @@
 use adire_protocol::VerdictOutcome;
 use statrs::distribution::{Binomial, DiscreteCDF};
 
-use super::{Criterion, CriterionKind, Evidence};
-use crate::evaluation::policy::Policy;
+use super::{CopyingEvidence, Criterion, CriterionKind, Evidence};
+use crate::evaluation::{
+    policy::Policy,
+    statistics::{prompt_means, t_interval},
+};
+
+/// Fewest captions by which the way to training images is judged.
+const FEWEST_CAPTIONS: usize = 3;
 
 pub(super) fn criterion(evidence: &Evidence, policy: &Policy) -> Criterion {
     let settings = &policy.copying;
@@ -39,10 +45,14 @@ pub(super) fn criterion(evidence: &Evidence, policy: &Policy) -> Criterion {
         let failed = threshold(own, settings.own_image_rate, verdict(VerdictOutcome::Fail, reason));
         return Criterion { p: Some(p), ..failed };
     }
+    let copied = Copied::of(found, settings.copied_share, policy.confidence);
+    if let Some(copied) = copied.filter(|copied| copied.above) {
+        let failed = verdict(VerdictOutcome::Fail, copied.sentence(settings.copied_share));
+        return threshold(copied.share, settings.copied_share, failed);
+    }
     // A test that could not have failed, whatever the images, shows nothing.
     let smallest_z = smallest_z(found.generated, found.held_out);
     let ranks = found.z.is_some() && smallest_z <= settings.z;
-    let own_image = 0.5_f64.powi(i32::try_from(images).unwrap_or(i32::MAX)) <= level;
     match found.z {
         Some(z) if ranks => {
             let reason = format!(
@@ -51,15 +61,14 @@ pub(super) fn criterion(evidence: &Evidence, policy: &Policy) -> Criterion {
             );
             threshold(z, settings.z, verdict(VerdictOutcome::Pass, reason))
         }
-        _ if own_image => {
+        _ if copied.is_some_and(|copied| copied.below) => {
+            let sentence = copied.map(|copied| copied.sentence(settings.copied_share)).unwrap_or_default();
+            let share = copied.map_or(0.0, |copied| copied.share);
             let reason = format!(
-                "{:.0}% of {images} images from training captions are nearest to that caption's own image; {:.0}% of \
-                 the base model's. There are too few held-out images ({}) for the rank test.",
-                100.0 * own,
-                100.0 * base_own,
+                "{sentence} There are too few held-out images ({}) for the rank test.",
                 found.held_out
             );
-            threshold(own, settings.own_image_rate, verdict(VerdictOutcome::Pass, reason))
+            threshold(share, settings.copied_share, verdict(VerdictOutcome::Pass, reason))
         }
         _ => {
             let reason = format!(
@@ -68,6 +77,51 @@ pub(super) fn criterion(evidence: &Evidence, policy: &Policy) -> Criterion {
             );
             verdict(VerdictOutcome::Inconclusive, reason)
         }
+    }
+}
+
+/// How much of the way to the training images has been covered.
+#[derive(Clone, Copy)]
+struct Copied {
+    share: f64,
+    images: usize,
+    captions: usize,
+    /// Surely more than the limit.
+    above: bool,
+    /// Surely less.
+    below: bool,
+}
+
+impl Copied {
+    /// `None`: too few captions for an interval.
+    fn of(found: &CopyingEvidence, limit: f64, confidence: f64) -> Option<Self> {
+        let way: f64 = found.approach.iter().map(|each| each.way).sum();
+        if way <= 0.0 {
+            return None;
+        }
+        // The caption is the unit: its seeds are not independent.
+        let over: Vec<(u32, f64)> =
+            found.approach.iter().map(|each| (each.caption, each.gain - limit * each.way)).collect();
+        let over = prompt_means(&over);
+        let interval = t_interval(&over, confidence).filter(|_| over.len() >= FEWEST_CAPTIONS)?;
+        Some(Self {
+            share: found.approach.iter().map(|each| each.gain).sum::<f64>() / way,
+            images: found.approach.len(),
+            captions: over.len(),
+            above: interval.lower > 0.0,
+            below: interval.upper < 0.0,
+        })
+    }
+
+    fn sentence(&self, limit: f64) -> String {
+        format!(
+            "{} images from {} training captions have come {:.0}% of the way from the base model's to the training \
+             images themselves (limit {:.0}%).",
+            self.images,
+            self.captions,
+            100.0 * self.share,
+            100.0 * limit
+        )
     }
 }
 

@@ -153,6 +153,19 @@ pub struct CopyingEvidence {
     pub own_nearest: Vec<bool>,
     /// The same of the base's images of the same captions and seeds.
     pub base_own_nearest: Vec<bool>,
+    /// How near each of these images has come to its caption's own.
+    pub approach: Vec<Approach>,
+}
+
+/// How near an image has come to its caption's own training image, what is common to all of them taken off.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Approach {
+    /// The caption's place.
+    pub caption: u32,
+    /// By how much it is nearer than the base's image.
+    pub gain: f64,
+    /// By how much the training image itself is.
+    pub way: f64,
 }
 
 /// The verdict on a challenger.

@@ -49,6 +49,7 @@ fn honest() -> CopyingEvidence {
         held_out: 6,
         own_nearest: vec![false; 24],
         base_own_nearest: vec![false; 24],
+        approach: Vec::new(),
     }
 }
 
@@ -177,6 +178,7 @@ fn too_little_data_is_never_a_failure() {
         held_out: 1,
         own_nearest: vec![true; 4],
         base_own_nearest: vec![false; 4],
+        approach: Vec::new(),
     });
     assert_eq!(outcome(&judge(&few, &policy), CriterionKind::Copying), VerdictOutcome::Inconclusive);
 }
