@@ -39,7 +39,7 @@ impl Dialect {
     }
 
     /// What it calls a parameter of ours.
-    fn name_of<'f>(self, field: &'f str) -> &'f str {
+    fn name_of(self, field: &str) -> &str {
         match (self, field) {
             (Self::A1111, "count") => "batch_size",
             (Self::A1111, "guidance") => "cfg_scale",

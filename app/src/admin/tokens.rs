@@ -71,7 +71,7 @@ fn created(new: NewToken) -> AnyView {
         <section class="panel" aria-labelledby="created" role="status">
             <h2 id="created">{format!("Token {} created", new.name)}</h2>
             <p>"Copy it now: it is not shown again."</p>
-            <pre class="code" tabindex="0">{new.secret}</pre>
+            <pre class="code secret" tabindex="0">{new.secret}</pre>
             <p class="hint">"Send it as “Authorization: Bearer …”, or as the password where a program asks for one."</p>
         </section>
     }
@@ -142,7 +142,7 @@ fn editor(form: &FormInput) -> AnyView {
     view! {
         <section class="panel" aria-labelledby="new-token">
             <h2 id="new-token">"New token"</h2>
-            <form method="post" action="/admin/tokens">
+            <form method="post" action="/admin/tokens" class="stack">
                 {name} {scope} {limit}
                 <button type="submit" class="primary" name="action" value="add">
                     "Create token"

@@ -33,7 +33,8 @@ pub(crate) fn CardView(data: CardData) -> impl IntoView {
     let (page, name) = (address(&image), reference(&image));
     let spec = &image.image.recipe.spec;
     let prompt = if spec.prompt.is_empty() { "(no prompt)".to_owned() } else { spec.prompt.clone() };
-    let reuse = format!("/?{}", form::encode(&FormValues::of_spec(spec)));
+    let values = form::encode(&FormValues::of_spec(spec));
+    let (reuse, code) = (format!("/?{values}"), format!("/code?{values}"));
     let canvas = format!("/?generation={}&image={}", image.image.generation, image.image.index);
     let (width, height) = spec.final_size();
     let facts = facts(&image);
@@ -63,6 +64,9 @@ pub(crate) fn CardView(data: CardData) -> impl IntoView {
                         </a>
                         <a class="button" href=file>
                             "Download"
+                        </a>
+                        <a class="button" href=code>
+                            "Use it from code"
                         </a>
                     </div>
                     {sharing(&page, share, &origin)}

@@ -70,7 +70,7 @@ fn cut(text: &str) -> String {
 mod tests {
     use super::*;
 
-    #[derive(Debug, Deserialize, PartialEq)]
+    #[derive(Debug, Default, Deserialize, PartialEq)]
     #[serde(default)]
     struct All {
         #[serde(deserialize_with = "number")]
@@ -81,12 +81,6 @@ mod tests {
         s: Option<u64>,
         #[serde(deserialize_with = "flag")]
         f: Option<bool>,
-    }
-
-    impl Default for All {
-        fn default() -> Self {
-            Self { n: None, w: None, s: None, f: None }
-        }
     }
 
     #[test]

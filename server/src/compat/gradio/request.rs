@@ -37,11 +37,11 @@ impl Values {
 
     fn whole(&self, name: &str) -> Result<Option<u32>, Problem> {
         // Gradio's number fields are 0 where nothing was entered.
-        Ok(self.read(name, |value| lenient::whole(value))?.filter(|number| *number > 0))
+        Ok(self.read(name, lenient::whole)?.filter(|number| *number > 0))
     }
 
     fn number(&self, name: &str) -> Result<Option<f64>, Problem> {
-        self.read(name, |value| lenient::number(value))
+        self.read(name, lenient::number)
     }
 
     fn parse<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Problem> {
@@ -100,7 +100,7 @@ pub(crate) async fn translate(
         request: GenerationRequest {
             prompt: values.text("prompt")?,
             negative_prompt: values.text("negative_prompt")?,
-            seed: values.read("seed", |value| lenient::seed(value))?,
+            seed: values.read("seed", lenient::seed)?,
             steps: values.whole("steps")?,
             guidance: values.number("guidance")?,
             width: values.whole("width")?,
