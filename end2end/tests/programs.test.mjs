@@ -20,7 +20,8 @@ before(async () => {
     response.end(`<!DOCTYPE html><html lang="en"><head><title>A blog</title></head><body><h1>A blog</h1>${script}</body></html>`);
   }).listen(0, '127.0.0.1');
   await once(site, 'listening');
-  origin = `http://localhost:${site.address().port}`;
+  const { port } = /** @type {import('node:net').AddressInfo} */ (site.address());
+  origin = `http://localhost:${port}`;
   process.env.ADIRE_CORS = origin;
   [server, browser] = await Promise.all([Server.start(), launchBrowser()]);
   server.setPassword(PASSWORD);
