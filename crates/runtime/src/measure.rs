@@ -153,7 +153,7 @@ mod tests {
             ("style_margin", 1, 0.983_148_138_049_704_5),
             ("style_goal", 1, -0.209_853_912_139_368_44),
             ("data_copying", 1, -1.767_766_952_966_368_7),
-            ("copied_share", 1, 0.0),
+            ("copied_share", 1, 0.596_009_701_263_522_9),
             ("own_image_nearest", 1, 4.0),
         ];
         assert_eq!(values.len(), known.len());

@@ -49,8 +49,14 @@ fn honest() -> CopyingEvidence {
         held_out: 6,
         own_nearest: vec![false; 24],
         base_own_nearest: vec![false; 24],
-        approach: Vec::new(),
+        approach: approach(24, 0.1),
     }
+}
+
+/// Two images of each caption, which have come so far of the way on average.
+fn approach(captions: u32, share: f64) -> Vec<Approach> {
+    let of = |caption: u32| [-0.05, 0.05].map(|by| Approach { caption, gain: 0.4 * (share + by), way: 0.4 });
+    (0..captions).flat_map(of).collect()
 }
 
 fn evidence(seed: u64, prompts: usize, adherence_gain: f64, style_gain: f64) -> Evidence {
@@ -235,6 +241,35 @@ fn copies_fail_by_either_test() {
     let without = verdict(CopyingEvidence { own_nearest: vec![false; 24], ..own });
     assert_eq!(without.outcome, VerdictOutcome::Pass);
     assert!(without.reason.contains("too few held-out images (0)"), "{}", without.reason);
+}
+
+#[test]
+fn copies_of_few_images_are_found_by_how_near_they_have_come() {
+    let verdict = |approach: Vec<Approach>| {
+        let images = approach.len();
+        let copying = CopyingEvidence {
+            z: None,
+            held_out: 0,
+            generated: images,
+            own_nearest: vec![true; images],
+            base_own_nearest: vec![true; images],
+            approach,
+        };
+        let evidence = Evidence { copying: Some(copying), ..evidence(1, 24, 0.0, 0.1) };
+        judge(&evidence, &Policy::default()).criteria.pop().unwrap()
+    };
+    let copies = verdict(approach(4, 0.8));
+    assert_eq!(copies.outcome, VerdictOutcome::Fail);
+    assert_eq!(
+        copies.reason,
+        "8 images from 4 training captions have come 80% of the way from the base model's to the training images \
+         themselves (limit 50%)."
+    );
+    assert_eq!(verdict(approach(4, 0.2)).outcome, VerdictOutcome::Pass);
+    // Two captions are too few for an interval, and captions that differ as much as this decide nothing.
+    assert_eq!(verdict(approach(2, 0.9)).outcome, VerdictOutcome::Inconclusive);
+    let mixed = [approach(4, 0.9), approach(8, 0.1).split_off(8)].concat();
+    assert_eq!(verdict(mixed).outcome, VerdictOutcome::Inconclusive);
 }
 
 #[test]
