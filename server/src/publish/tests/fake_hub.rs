@@ -214,7 +214,9 @@ impl FakeHub {
 }
 
 /// A request: method, path, headers in lower case, body.
-fn read(stream: &mut TcpStream) -> Option<(String, String, HashMap<String, String>, Vec<u8>)> {
+type Received = (String, String, HashMap<String, String>, Vec<u8>);
+
+fn read(stream: &mut TcpStream) -> Option<Received> {
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
     let end = loop {
