@@ -31,7 +31,7 @@ pub(crate) struct Known {
     pub(crate) bytes: u64,
 }
 
-/// Why there is no file in a format, kept in place of one.
+/// Why a format has no file, kept in place of one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Outcome {

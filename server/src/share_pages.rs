@@ -50,14 +50,14 @@ pub(crate) async fn report(
     form: Fields,
 ) -> Result<Response, Problem> {
     let pairs = fields(form)?;
-    let said = match state.studio.flag_shared(&hash, get(&pairs, "reason"), &client).await {
+    let notice = match state.studio.flag_shared(&hash, get(&pairs, "reason"), &client).await {
         Ok(()) => "Reported to the admin.".to_owned(),
         Err(error @ (StudioError::Invalid(_) | StudioError::UploadQuota { .. })) => error.to_string(),
         Err(error) => return Err(error.into()),
     };
     // It is shared, so its name is a hash.
     let mut response = Redirect::to(&format!("/p/{hash}")).into_response();
-    flash::set(&mut response, &[said]);
+    flash::set(&mut response, &[notice]);
     Ok(response)
 }
 

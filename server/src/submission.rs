@@ -31,7 +31,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// The caller of another program's API, who is always somebody: programs that keep no cookie are told apart by their
+/// The caller of another program's API, which always has an identity: programs without cookies are distinguished by their
 /// network and by what they call themselves, so that they neither see nor stop each other's work.
 #[derive(Clone, Debug)]
 pub(crate) struct Program(pub(crate) Caller);

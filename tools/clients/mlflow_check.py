@@ -1,4 +1,4 @@
-"""What an MLflow server has been told, through MLflow's own client.
+"""What an MLflow server has received, through MLflow's own client.
 
     python tools/clients/mlflow_check.py URI EXPERIMENT
 """
@@ -19,7 +19,7 @@ def check(uri, name):
     experiment = client.get_experiment_by_name(name)
     assert experiment, f"no experiment {name}"
     runs = client.search_runs([experiment.experiment_id])
-    told = {}
+    received = {}
     for run in runs:
         kind = run.data.tags["adire.kind"]
         found = {
@@ -46,9 +46,9 @@ def check(uri, name):
                 path = client.download_artifacts(run.info.run_id, file.path)
                 Image.open(io.BytesIO(open(path, "rb").read())).verify()
         found["series"].sort()
-        told.setdefault(run.data.tags["adire.id"], []).append(found)
-    twice = [id for id, found in told.items() if len(found) > 1]
-    assert not twice, f"told twice: {twice}"
+        received.setdefault(run.data.tags["adire.id"], []).append(found)
+    twice = [id for id, found in received.items() if len(found) > 1]
+    assert not twice, f"sent twice: {twice}"
     models = {}
     for model in client.search_registered_models():
         versions = client.search_model_versions(f"name = '{model.name}'")
@@ -56,7 +56,7 @@ def check(uri, name):
             "versions": {v.tags["adire.version"]: [v.version, v.run_id != "", v.source] for v in versions},
             "aliases": dict(client.get_registered_model(model.name).aliases),
         }
-    print(json.dumps({"runs": {id: found[0] for id, found in told.items()}, "models": models}))
+    print(json.dumps({"runs": {id: found[0] for id, found in received.items()}, "models": models}))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ enum Suite {
     Postgres,
     /// The studio's tests on an S3 bucket, of PyPI's moto, which they start and stop.
     S3,
-    /// What MLflow is told, on PyPI's server, which the tests start and stop.
+    /// What MLflow receives, on PyPI's server, which the tests start and stop.
     Mlflow,
     /// The Hugging Face Hub's clients, diffusers and Prometheus' parser against a server with the starter model.
     Clients,

@@ -54,7 +54,7 @@ pub(super) fn monitoring(data: Monitoring) -> AnyView {
         {tracking.and_then(|tracking| tracking.problem).map(|problem| {
             view! {
                 <p class="note" role="status">
-                    "MLflow has not been told everything: " {problem} " Nothing is lost; it is told later."
+                    "Not everything has been sent to MLflow: " {problem} " Nothing is lost; it is sent later."
                 </p>
             }
         })}

@@ -94,7 +94,7 @@ fn row(push: PushRecord) -> AnyView {
         .into_any(),
         None => view! { <span class="strong">{push.request.repository.clone()}</span> }.into_any(),
     };
-    let said = match (&push.error, push.state) {
+    let status = match (&push.error, push.state) {
         (Some(error), _) => error.clone(),
         (None, PushState::Done) if push.commit.is_none() => "It held everything already.".to_owned(),
         _ => push.progress.clone(),
@@ -115,7 +115,7 @@ fn row(push: PushRecord) -> AnyView {
         <li class="tall">
             <span>{name} " " <span class=class>{word}</span></span>
             <span class="end line-up">{ago(push.created_at)} {cancel}</span>
-            <span class="soft">{said}</span>
+            <span class="soft">{status}</span>
         </li>
     }
     .into_any()

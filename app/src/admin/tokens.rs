@@ -23,7 +23,7 @@ pub struct TokenRow {
     pub created_at: i64,
     /// Generations so far.
     pub generations: u64,
-    /// Images that they asked for.
+    /// Images that they requested.
     pub images: u64,
     /// Milliseconds since 1970 (UTC); `None`: never.
     pub last_used: Option<i64>,

@@ -69,12 +69,12 @@ fn dinov2_and_csd_take_over_maps_and_styles() {
 
 #[test]
 fn what_is_neither_dinov2_nor_csd_is_refused() {
-    let said = |found: Result<Judge, EngineError>| found.map(drop).unwrap_err().to_string();
-    let clip = said(judge().with_dinov2(&golden("judge/clip")));
+    let message = |found: Result<Judge, EngineError>| found.map(drop).unwrap_err().to_string();
+    let clip = message(judge().with_dinov2(&golden("judge/clip")));
     assert!(clip.contains("is of the model type \"clip\", not \"dinov2\""), "{clip}");
-    let clip = said(judge().with_csd(&golden("judge/clip")));
+    let clip = message(judge().with_csd(&golden("judge/clip")));
     assert!(clip.contains("lacks the tensor last_layer_style; it is not a checkpoint of CSD"), "{clip}");
-    let absent = said(judge().with_csd(&golden("judge/absent.safetensors")));
+    let absent = message(judge().with_csd(&golden("judge/absent.safetensors")));
     assert!(absent.contains("absent.safetensors"), "{absent}");
     let folder = tempfile::tempdir().unwrap();
     let changed = |file: &str, from: &str, to: &str| {
@@ -86,7 +86,7 @@ fn what_is_neither_dinov2_nor_csd_is_refused() {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains(from), "{file} has no {from}");
         fs::write(&path, text.replace(from, to)).unwrap();
-        said(judge().with_dinov2(folder.path()))
+        message(judge().with_dinov2(folder.path()))
     };
     for (file, from, to, problem) in [
         (

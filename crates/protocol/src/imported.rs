@@ -20,7 +20,7 @@ pub struct ImportedRun {
     pub status: String,
     /// In milliseconds since 1970 (UTC).
     pub started_at: i64,
-    /// Absent while it goes on.
+    /// Absent until it ends.
     pub finished_at: Option<i64>,
     /// Params, by name.
     pub params: BTreeMap<String, String>,

@@ -202,7 +202,7 @@ pub struct Uptime {
 pub struct Tracking {
     /// Its address.
     pub server: String,
-    /// Why it has not been told everything; absent: it has.
+    /// Why not everything has been sent; absent: it has.
     pub problem: Option<String>,
 }
 

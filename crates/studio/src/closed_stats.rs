@@ -66,7 +66,7 @@ impl ClosedStats {
         Ok(all)
     }
 
-    /// Reads what is over by now, so that whoever asks first does not wait for it.
+    /// Reads what is over by now, so that the first request does not wait for it.
     pub(crate) async fn warm(&self, store: &Store, now: i64) -> Result<(), StudioError> {
         match store.first_stat_at().await? {
             Some(first) => self.groups(store, first, LENGTH, now).await.map(drop),

@@ -175,7 +175,7 @@ fn version_is_left(comparison: &ComparisonRow, pair: u32, visitor: &str) -> bool
         .is_some_and(|b| b % 2 == 0)
 }
 
-/// What a voter sees next. Without a visitor's cookie votes cannot be kept apart, so there is no pair.
+/// What a voter sees next. Without a visitor's cookie votes cannot be kept apart, so the pair is absent.
 pub(crate) async fn ballot(shared: &Shared, token: &str, who: &Who) -> Result<Ballot, StudioError> {
     let row = of_token(shared, token).await?;
     let pairs = pairs(shared, &row).await?;

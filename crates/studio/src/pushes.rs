@@ -1,4 +1,4 @@
-//! Pushes as their callers see them: requested, listed, cancelled; and as whoever uploads sees them: claimed, reported,
+//! Pushes as their callers see them: requested, listed, cancelled; and as the uploader sees them: claimed, reported,
 //! ended. They are jobs under a lease like all others, but the device has nothing to do with them, so a task of their own
 //! runs them, one at a time.
 

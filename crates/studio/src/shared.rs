@@ -44,9 +44,9 @@ pub(crate) struct Shared {
     pub(crate) downloads: bool,
     pub(crate) decoders: Decoders,
     pub(crate) closed_stats: ClosedStats,
-    /// Wakes whoever uploads.
+    /// Wakes the uploader.
     pub(crate) pushes: Notify,
-    /// Wakes whoever fills sheets.
+    /// Wakes the task that fills sheets.
     pub(crate) sheets: Notify,
     /// How the tracking server stands.
     pub(crate) tracking: Mutex<Option<Tracking>>,

@@ -59,7 +59,7 @@ impl ImportArgs {
         let Imported { runs, same_runs, own_runs, versions, same_versions, left_out } =
             imported.map_err(|error| {
                 anyhow!(
-                    "{} Run the command again: it goes on where it stopped",
+                    "{} Run the command again: it continues where it stopped",
                     error.trim_end_matches('.').to_owned() + "."
                 )
             })?;

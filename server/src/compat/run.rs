@@ -17,7 +17,7 @@ use crate::{
 /// A request of any dialect.
 #[derive(Debug, Default)]
 pub(crate) struct Ask {
-    /// What is asked for.
+    /// The request.
     pub(crate) request: GenerationRequest,
     /// The model's title; `None` for the base.
     pub(crate) model: Option<String>,
@@ -90,7 +90,7 @@ pub(crate) async fn finish_showing(
     Err(stopping())
 }
 
-/// Why there are no images.
+/// Why no images were made.
 pub(crate) fn failed(message: impl Into<String>) -> Problem {
     Problem::new(ProblemKind::Internal, message)
 }

@@ -120,7 +120,7 @@ impl Sessions {
         Some((session.events.clone(), session.more.clone()))
     }
 
-    /// An event has been told to its end. The last one ends the session.
+    /// An event has been sent completely. The last one ends the session.
     pub(crate) fn remove(&self, caller: &str, session: &str, event: &str) {
         let mut state = self.lock();
         let name = (caller.to_owned(), session.to_owned());

@@ -28,7 +28,7 @@ pub(crate) async fn check(State(access): State<Arc<Access>>, mut request: Reques
     // Server functions may change something at any method.
     let reads = reads && !function;
     if !is_ours(&request) && is_let_in(&access, &request) {
-        // The page acts for itself, not for whoever looks at it.
+        // The page acts for itself, not for its visitor.
         request.headers_mut().remove(header::COOKIE);
         return next.run(request).await;
     }

@@ -51,7 +51,7 @@ impl Client {
     /// `address` may have a name and a password; `patience`: how long a request may take.
     ///
     /// # Errors
-    /// A sentence: it is no http(s) address.
+    /// A sentence: it is not an http(s) address.
     pub(crate) fn new(address: &str, patience: Duration) -> Result<Self, String> {
         let parsed = Url::parse(address.trim()).ok();
         let parsed = parsed.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
@@ -203,7 +203,7 @@ impl Client {
     fn failure(&self, status: u16, text: &str) -> Failure {
         let shown = self.shown();
         let json: Value = serde_json::from_str(text).unwrap_or_default();
-        let said: String = json["message"].as_str().unwrap_or_default().chars().take(300).collect();
+        let message: String = json["message"].as_str().unwrap_or_default().chars().take(300).collect();
         let code = json["error_code"].as_str().unwrap_or_default().to_owned();
         match status {
             403 if text.contains("Invalid Host header") || text.contains("DNS rebinding") => {
@@ -231,7 +231,7 @@ impl Client {
             _ if code.is_empty() => {
                 Failure::Away(format!("What answers at {shown} ({status}) is not an MLflow server."))
             }
-            _ => Failure::Refused(code, format!("MLflow refuses a request: {said}")),
+            _ => Failure::Refused(code, format!("MLflow refuses a request: {message}")),
         }
     }
 

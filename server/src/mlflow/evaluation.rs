@@ -1,4 +1,4 @@
-//! What MLflow is told of an evaluation.
+//! What MLflow receives about an evaluation.
 
 use std::collections::BTreeMap;
 
@@ -7,19 +7,19 @@ use serde_json::{Value, json};
 
 use super::{
     client::Failure,
-    mirror::{Mirror, Told, own},
+    mirror::{Mirror, Sent, own},
 };
 
 impl Mirror {
     pub(super) fn evaluation(&self, experiment: &str, record: &EvaluationRecord) -> Result<(), Failure> {
-        let mut told = self.told("evaluation", &record.id)?;
-        if told.artifacts {
+        let mut sent = self.sent("evaluation", &record.id)?;
+        if sent.artifacts {
             return Ok(());
         }
         let start = record.started_at.unwrap_or(record.created_at);
         let name = format!("{} evaluation", record.version);
-        self.run(experiment, ("evaluation", &record.id), (&name, start), &mut told)?;
-        let is_whole = self.whole(|| self.evaluation_parts(record, start, &mut told))?;
+        self.run(experiment, ("evaluation", &record.id), (&name, start), &mut sent)?;
+        let is_whole = self.whole(|| self.evaluation_parts(record, start, &mut sent))?;
         let status = match record.state {
             EvaluationState::Queued => "SCHEDULED",
             EvaluationState::Running => "RUNNING",
@@ -27,23 +27,23 @@ impl Mirror {
             EvaluationState::Failed => "FAILED",
             EvaluationState::Cancelled => "KILLED",
         };
-        if told.status != status {
+        if sent.status != status {
             let name = format!("{} status", record.id);
-            if self.part(&name, || self.status(&told.run, status, record.finished_at))? {
-                status.clone_into(&mut told.status);
+            if self.part(&name, || self.status(&sent.run, status, record.finished_at))? {
+                status.clone_into(&mut sent.status);
             }
         }
-        told.artifacts = record.state.is_final() && is_whole && told.status == status;
-        self.tell("evaluation", &record.id, &told)
+        sent.artifacts = record.state.is_final() && is_whole && sent.status == status;
+        self.save_sent("evaluation", &record.id, &sent)
     }
 
     fn evaluation_parts(
         &self,
         record: &EvaluationRecord,
         start: i64,
-        told: &mut Told,
+        sent: &mut Sent,
     ) -> Result<(), Failure> {
-        if !told.params {
+        if !sent.params {
             let mut params = vec![
                 ("version".to_owned(), record.version.clone()),
                 ("suite".to_owned(), record.suite.clone()),
@@ -51,30 +51,30 @@ impl Mirror {
             ];
             params.extend(record.champion.iter().map(|champion| ("champion".to_owned(), champion.clone())));
             let name = format!("{} params", record.id);
-            told.params = self.part(&name, || self.params(&told.run, &params))?;
-            self.tell("evaluation", &record.id, told)?;
+            sent.params = self.part(&name, || self.params(&sent.run, &params))?;
+            self.save_sent("evaluation", &record.id, sent)?;
         }
         let detail = self.handle.block_on(self.studio.evaluation(&record.id)).map_err(own)?;
         for image in &detail.images {
             let name = format!("{}/{}/{}", image.role.name(), image.prompt, image.seed);
-            if told.images.contains(&name) {
+            if sent.images.contains(&name) {
                 continue;
             }
             let key = format!("{} {}", image.role.name(), image.prompt);
             let step = i64::try_from(image.seed % 1_000_000_000).unwrap_or_default();
             let part = format!("{} {name}", record.id);
-            if self.part(&part, || self.image(told, &key, (step, start), &image.hash))? {
-                told.images.push(name);
-                self.tell("evaluation", &record.id, told)?;
+            if self.part(&part, || self.image(sent, &key, (step, start), &image.hash))? {
+                sent.images.push(name);
+                self.save_sent("evaluation", &record.id, sent)?;
             }
         }
         if record.state.is_final() {
-            self.part(&format!("{} verdict", record.id), || self.verdict(record, told))?;
+            self.part(&format!("{} verdict", record.id), || self.verdict(record, sent))?;
         }
         Ok(())
     }
 
-    fn verdict(&self, record: &EvaluationRecord, told: &Told) -> Result<(), Failure> {
+    fn verdict(&self, record: &EvaluationRecord, sent: &Sent) -> Result<(), Failure> {
         let Some(verdict) = &record.verdict else { return Ok(()) };
         let criteria = verdict.criteria.iter();
         let criteria = criteria.filter_map(|criterion| Some((criterion.kind.clone(), criterion.value?)));
@@ -87,10 +87,10 @@ impl Mirror {
             .map(|(key, value)| json!({ "key": key, "value": value, "timestamp": time, "step": 0 }))
             .collect();
         if !metrics.is_empty() {
-            self.client.post("runs/log-batch", &json!({ "run_id": told.run, "metrics": metrics }))?;
+            self.client.post("runs/log-batch", &json!({ "run_id": sent.run, "metrics": metrics }))?;
         }
-        self.tag(&told.run, "adire.verdict", verdict.outcome.word())?;
+        self.tag(&sent.run, "adire.verdict", verdict.outcome.word())?;
         let text = serde_json::to_vec_pretty(verdict).unwrap_or_default();
-        self.client.artifact(&told.root, "verdict.json", &text)
+        self.client.artifact(&sent.root, "verdict.json", &text)
     }
 }

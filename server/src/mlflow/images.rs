@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     client::Failure,
-    mirror::{Mirror, Told},
+    mirror::{Mirror, Sent},
 };
 
 /// Longest side of the small copy that MLflow's page shows in a series.
@@ -17,7 +17,7 @@ impl Mirror {
     /// Sends an image as MLflow's page shows it in a series: whole, and a small copy.
     pub(super) fn image(
         &self,
-        told: &Told,
+        sent: &Sent,
         key: &str,
         (step, start): (i64, i64),
         hash: &str,
@@ -34,13 +34,13 @@ impl Mirror {
             Failure::Refused("IMAGE".to_owned(), format!("The image {hash} cannot be read."))
         })?;
         // The same for the same image, so that one sent again replaces itself.
-        let id = hex::encode(&Sha256::digest(format!("{} {key} {step} {hash}", told.run))[..16]);
+        let id = hex::encode(&Sha256::digest(format!("{} {key} {step} {hash}", sent.run))[..16]);
         let id = [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]].join("-");
         let name = format!("images/{}+step+{step}+timestamp+{}+{id}", key.replace('/', "~"), start + step);
-        self.client.artifact(&told.root, &format!("{name}.png"), &bytes)?;
-        self.client.artifact(&told.root, &format!("{name}+compressed.webp"), &small)?;
-        if told.images.is_empty() {
-            self.tag(&told.run, "mlflow.loggedImages", "True")?;
+        self.client.artifact(&sent.root, &format!("{name}.png"), &bytes)?;
+        self.client.artifact(&sent.root, &format!("{name}+compressed.webp"), &small)?;
+        if sent.images.is_empty() {
+            self.tag(&sent.run, "mlflow.loggedImages", "True")?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What MLflow is told, in which order, and how far it has been.
+//! What is sent to MLflow, in which order, and how much of it has been.
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,15 +19,15 @@ pub(super) const VALUE: usize = 5_900;
 /// How long something that MLflow refused rests before it is sent again.
 pub(super) const REST: Duration = Duration::from_secs(300);
 
-/// How far MLflow has been told of a run.
+/// How much of a run has been sent to MLflow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct Told {
+pub(super) struct Sent {
     pub(super) run: String,
     /// The run's artifact URI.
     pub(super) root: String,
     pub(super) params: bool,
-    /// The largest number of a point that was told.
+    /// The largest number of a point that was sent.
     pub(super) number: u64,
     /// Names of images that were sent.
     pub(super) images: Vec<String>,
@@ -37,7 +37,7 @@ pub(super) struct Told {
     pub(super) version: String,
 }
 
-/// Where a store of ours cannot be read, MLflow is told later; what is lost keeps nothing else back.
+/// Where a store of ours cannot be read, it is sent later; what is lost keeps nothing else back.
 pub(super) fn own(error: StudioError) -> Failure {
     match error {
         StudioError::Storage(_) | StudioError::ShuttingDown => Failure::Away(error.to_string()),
@@ -52,7 +52,7 @@ pub(super) struct Mirror {
     /// Name of the experiment, and its id once it is known.
     name: String,
     experiment: Option<String>,
-    /// What MLflow refused, when, and why. Everything else is told meanwhile.
+    /// What MLflow refused, when, and why. Everything else is sent meanwhile.
     refused: RefCell<BTreeMap<String, (Instant, String)>>,
     /// A part of the present thing is refused.
     is_partial: Cell<bool>,
@@ -79,13 +79,13 @@ impl Mirror {
         format!("mlflow {}", self.client.shown())
     }
 
-    pub(super) fn told(&self, kind: &str, id: &str) -> Result<Told, Failure> {
+    pub(super) fn sent(&self, kind: &str, id: &str) -> Result<Sent, Failure> {
         let state = self.handle.block_on(self.studio.mirror(&self.target(), kind, id)).map_err(own)?;
         Ok(state.and_then(|state| serde_json::from_value(state).ok()).unwrap_or_default())
     }
 
-    pub(super) fn tell(&self, kind: &str, id: &str, told: &Told) -> Result<(), Failure> {
-        let state = serde_json::to_value(told).unwrap_or_default();
+    pub(super) fn save_sent(&self, kind: &str, id: &str, sent: &Sent) -> Result<(), Failure> {
+        let state = serde_json::to_value(sent).unwrap_or_default();
         self.handle.block_on(self.studio.set_mirror(&self.target(), kind, id, &state)).map_err(own)
     }
 
@@ -163,9 +163,9 @@ impl Mirror {
         experiment: &str,
         (kind, id): (&str, &str),
         (name, start): (&str, i64),
-        told: &mut Told,
+        sent: &mut Sent,
     ) -> Result<(), Failure> {
-        if !told.run.is_empty() {
+        if !sent.run.is_empty() {
             return Ok(());
         }
         // Created before, and the answer was lost?
@@ -176,8 +176,8 @@ impl Mirror {
                 self.client.create_run(experiment, name, start, &tags)?
             }
         };
-        (told.run, told.root) = found;
-        self.tell(kind, id, told)
+        (sent.run, sent.root) = found;
+        self.save_sent(kind, id, sent)
     }
 
     pub(super) fn params(&self, run: &str, params: &[(String, String)]) -> Result<(), Failure> {

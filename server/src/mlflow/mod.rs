@@ -1,6 +1,6 @@
 //! MLflow: training runs, evaluations, versions and alias moves go to a tracking server as they happen.
 //!
-//! Everything is in the database before it is told, and how far MLflow has been told is there too, so nothing is lost while the
+//! Everything is in the database before it is sent, and how much of it has been is there too, so nothing is lost while the
 //! server is away, and a step of training never waits. What is sent twice after a broken connection is the same twice: MLflow
 //! keeps one.
 
@@ -54,21 +54,21 @@ pub(crate) async fn run(studio: Studio, settings: Settings) {
     loop {
         let Some(mut own) = mirror.take() else { return };
         let work = move || {
-            let told = own.pass();
-            (own, told)
+            let sent = own.pass();
+            (own, sent)
         };
-        let Ok((own, told)) = tokio::task::spawn_blocking(work).await else {
+        let Ok((own, sent)) = tokio::task::spawn_blocking(work).await else {
             tracing::error!("telling MLflow failed for good");
             return;
         };
         mirror = Some(own);
-        let (pause, problem) = match told {
+        let (pause, problem) = match sent {
             Ok(refused) => {
                 wait = FIRST_WAIT;
                 (BEAT, refused)
             }
             Err(Failure::Away(sentence) | Failure::Refused(_, sentence)) => {
-                tracing::warn!("{sentence} It is told later.");
+                tracing::warn!("{sentence} It is sent later.");
                 let pause = wait;
                 wait = (wait * 2).min(LONGEST_WAIT);
                 (pause, Some(sentence))

@@ -1,4 +1,4 @@
-//! What MLflow is told of a training run.
+//! What MLflow receives about a training run.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     client::Failure,
-    mirror::{Mirror, Told, VALUE, own},
+    mirror::{Mirror, Sent, VALUE, own},
 };
 
 /// Points of one batch; each is at most five metrics, and MLflow takes a thousand.
@@ -15,53 +15,53 @@ const POINTS: usize = 180;
 
 impl Mirror {
     pub(super) fn training(&self, experiment: &str, run: &TrainingRun) -> Result<(), Failure> {
-        let mut told = self.told("training", &run.id)?;
+        let mut sent = self.sent("training", &run.id)?;
         let status = status(run.state);
-        if told.status == status && told.artifacts && run.state.is_resting() {
+        if sent.status == status && sent.artifacts && run.state.is_resting() {
             return Ok(());
         }
         let start = run.started_at.unwrap_or(run.created_at);
-        self.run(experiment, ("training", &run.id), (&run.name, start), &mut told)?;
-        let is_whole = self.whole(|| self.training_parts(run, start, &mut told))?;
-        if told.status != status {
+        self.run(experiment, ("training", &run.id), (&run.name, start), &mut sent)?;
+        let is_whole = self.whole(|| self.training_parts(run, start, &mut sent))?;
+        if sent.status != status {
             let name = format!("{} status", run.id);
-            if self.part(&name, || self.status(&told.run, status, run.finished_at))? {
-                status.clone_into(&mut told.status);
+            if self.part(&name, || self.status(&sent.run, status, run.finished_at))? {
+                status.clone_into(&mut sent.status);
             }
         }
         let has_ended =
             matches!(run.state, TrainingState::Done | TrainingState::Failed | TrainingState::Cancelled);
-        told.artifacts = has_ended && is_whole;
-        self.tell("training", &run.id, &told)
+        sent.artifacts = has_ended && is_whole;
+        self.save_sent("training", &run.id, &sent)
     }
 
-    fn training_parts(&self, run: &TrainingRun, start: i64, told: &mut Told) -> Result<(), Failure> {
-        if !told.params {
+    fn training_parts(&self, run: &TrainingRun, start: i64, sent: &mut Sent) -> Result<(), Failure> {
+        if !sent.params {
             let config = serde_json::to_value(&run.config).unwrap_or_default();
             let mut params = flat(&config);
             params.push(("dataset_hash".to_owned(), run.dataset_hash.clone()));
             let from = run.continue_from.iter().map(|from| ("continue_from".to_owned(), from.clone()));
             params.extend(from);
-            told.params = self.part(&format!("{} params", run.id), || {
-                self.params(&told.run, &params)?;
+            sent.params = self.part(&format!("{} params", run.id), || {
+                self.params(&sent.run, &params)?;
                 if run.note.is_empty() {
                     Ok(())
                 } else {
-                    self.tag(&told.run, "mlflow.note.content", &run.note)
+                    self.tag(&sent.run, "mlflow.note.content", &run.note)
                 }
             })?;
-            self.tell("training", &run.id, told)?;
+            self.save_sent("training", &run.id, sent)?;
         }
         let (points, samples) = self.handle.block_on(self.studio.numbered_training(&run.id)).map_err(own)?;
-        self.part(&format!("{} points", run.id), || self.points(run, start, &points, told))?;
-        self.samples(run, start, &samples, told)?;
-        if run.state == TrainingState::Done && !told.artifacts {
+        self.part(&format!("{} points", run.id), || self.points(run, start, &points, sent))?;
+        self.samples(run, start, &samples, sent)?;
+        if run.state == TrainingState::Done && !sent.artifacts {
             if let Some(version) = &run.version {
-                self.part(&format!("{} adapter", run.id), || self.adapter(&told.root, version))?;
+                self.part(&format!("{} adapter", run.id), || self.adapter(&sent.root, version))?;
             }
             let config = serde_json::to_vec_pretty(&run.config).unwrap_or_default();
             self.part(&format!("{} config", run.id), || {
-                self.client.artifact(&told.root, "config.json", &config)
+                self.client.artifact(&sent.root, "config.json", &config)
             })?;
         }
         Ok(())
@@ -72,7 +72,7 @@ impl Mirror {
         run: &TrainingRun,
         start: i64,
         points: &[(u64, TrainingPoint)],
-        told: &mut Told,
+        sent: &mut Sent,
     ) -> Result<(), Failure> {
         // Times follow from the points themselves, so a point that is sent again is the same one.
         let mut at = HashMap::new();
@@ -82,7 +82,7 @@ impl Mirror {
             at.insert(point.step, start + (seconds * 1e3) as i64);
         }
         let mut new: Vec<&(u64, TrainingPoint)> =
-            points.iter().filter(|(number, _)| *number > told.number).collect();
+            points.iter().filter(|(number, _)| *number > sent.number).collect();
         new.sort_by_key(|(number, _)| *number);
         for batch in new.chunks(POINTS) {
             let mut metrics = Vec::new();
@@ -104,10 +104,10 @@ impl Mirror {
                 }
             }
             if !metrics.is_empty() {
-                self.client.post("runs/log-batch", &json!({ "run_id": told.run, "metrics": metrics }))?;
+                self.client.post("runs/log-batch", &json!({ "run_id": sent.run, "metrics": metrics }))?;
             }
-            told.number = batch.last().map_or(told.number, |(number, _)| *number);
-            self.tell("training", &run.id, told)?;
+            sent.number = batch.last().map_or(sent.number, |(number, _)| *number);
+            self.save_sent("training", &run.id, sent)?;
         }
         Ok(())
     }
@@ -117,19 +117,19 @@ impl Mirror {
         run: &TrainingRun,
         start: i64,
         samples: &[(u64, TrainingSample)],
-        told: &mut Told,
+        sent: &mut Sent,
     ) -> Result<(), Failure> {
         for (_, sample) in samples {
             let TrainingSample { step, prompt_index, with_adapter, hash, .. } = sample;
             let name = format!("{step}/{prompt_index}/{with_adapter}/{}", &hash[..8]);
-            if told.images.contains(&name) {
+            if sent.images.contains(&name) {
                 continue;
             }
             let key = format!("sample {prompt_index}{}", if *with_adapter { "" } else { " base" });
             let part = format!("{} {name}", run.id);
-            if self.part(&part, || self.image(told, &key, (i64::from(*step), start), hash))? {
-                told.images.push(name);
-                self.tell("training", &run.id, told)?;
+            if self.part(&part, || self.image(sent, &key, (i64::from(*step), start), hash))? {
+                sent.images.push(name);
+                self.save_sent("training", &run.id, sent)?;
             }
         }
         Ok(())

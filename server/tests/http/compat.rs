@@ -176,7 +176,7 @@ async fn callers_neither_see_nor_stop_each_others_work() {
         assert_eq!((&other["state"]["job_count"], &other["progress"]), (&json!(0), &json!(0.0)));
         let ignored = server.agent("POST", "/sdapi/v1/interrupt", &Value::Null, "two").await;
         assert_eq!((ignored.status, ignored.text().as_str()), (StatusCode::OK, "{}"));
-        assert_eq!(progress("one").await["state"]["job_count"], 1, "it goes on");
+        assert_eq!(progress("one").await["state"]["job_count"], 1, "it is still running");
         server.agent("POST", "/sdapi/v1/interrupt", &Value::Null, "one").await;
     };
     let (answer, ()) = tokio::join!(making, stopping);

@@ -122,7 +122,7 @@ async fn a_link_to_a_version_needs_only_a_prompt() {
     }
 }
 
-/// Captions belong to whoever trained: nothing that is public has them, nor the file's metadata.
+/// Captions belong to the trainer: nothing that is public has them, nor the file's metadata.
 #[tokio::test]
 async fn no_public_page_has_a_caption() {
     let server = Server::start().await;

@@ -164,7 +164,7 @@ async fn pages_of_an_allowed_origin_call_the_apis_and_nothing_else() {
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.header("access-control-allow-headers"), "authorization, content-type");
 
-    // Without the option there is no such header at all.
+    // Without the option the header is absent.
     let closed = Server::start().await;
     let answer = closed.post_as("/v1/images/generations", body, &[("origin", origin)]).await;
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (StatusCode::FORBIDDEN, ""));

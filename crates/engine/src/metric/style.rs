@@ -1,6 +1,6 @@
 //! Style: how much nearer images are to held-out images of the style than to the base's images.
 //!
-//! Raw cosines of style features are no absolute scores (arXiv 2605.09030), so nearness is measured against the base's
+//! Raw cosines of style features are not absolute scores (arXiv 2605.09030), so nearness is measured against the base's
 //! images of the same prompts, after centring on their mean.
 
 use super::{

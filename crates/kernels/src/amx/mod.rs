@@ -76,7 +76,7 @@ impl Shapes {
         let rows = [upper, upper, lower, lower, upper, lower, ROWS, ROWS];
         for (tile, rows) in rows.into_iter().enumerate() {
             shapes.bytes[tile] = 64;
-            // A tile without rows is no shape; nothing uses it.
+            // A tile without rows has no shape; nothing uses it.
             shapes.rows[tile] = rows.max(1) as u8;
         }
         shapes

@@ -17,7 +17,7 @@ unsafe fn queries_body<S: Simd>(q: *const f32, stride: usize, count: usize, widt
     }
 }
 
-/// Transposes `rows` × `columns`. Squares of vectors overlap where the sizes are no multiple, and write the same again.
+/// Transposes `rows` × `columns`. Squares of vectors overlap where the sizes are not multiples, and write the same again.
 #[inline(always)]
 unsafe fn turn<S: Simd>(
     (from, from_stride): (*const f32, usize),

@@ -79,7 +79,7 @@ impl Outcome<'_> {
                 "Held-out loss went from {before:.4} to {after:.4} ({:+.1}%).",
                 100.0 * (after / before - 1.0)
             ),
-            None => "No images were held out, so there is no held-out loss.".to_owned(),
+            None => "No images were held out, so held-out loss is not known.".to_owned(),
         };
         let trigger = match task.trigger.as_str() {
             "" => String::new(),

@@ -362,7 +362,7 @@ fn json(id: &str, event: &str, alert: &Alert) -> Value {
 }
 
 /// A message could not be sent: it is tried again later, or given up after a day. `wait`: milliseconds that the other side
-/// asked for.
+/// requested.
 pub(crate) async fn failed(
     shared: &Shared,
     id: &str,

@@ -1,10 +1,10 @@
-//! Rows that say how far another server has been told what happens here.
+//! Rows that record how much of what happens here another server has received.
 
 use super::{Store, decode, encode, storage};
 use crate::StudioError;
 
 impl Store {
-    /// How far a server has been told; `None`: nothing.
+    /// How much a server has received; `None`: nothing.
     pub(crate) async fn mirror(
         &self,
         (target, kind, id): (&str, &str, &str),

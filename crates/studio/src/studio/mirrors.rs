@@ -1,4 +1,4 @@
-//! The studio's API for whoever tells another server what happens here.
+//! The studio's API for mirrors: programs that send what happens here to another server.
 
 use std::sync::PoisonError;
 
@@ -12,7 +12,7 @@ use crate::StudioError;
 type Numbered<T> = Vec<(u64, T)>;
 
 impl Studio {
-    /// How far a server (`target`) has been told of something; `None`: nothing.
+    /// How much of something a server (`target`) has received; `None`: nothing.
     ///
     /// # Errors
     /// The store cannot be read.

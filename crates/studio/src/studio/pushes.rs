@@ -40,7 +40,7 @@ impl Studio {
         detached(async move { pushes::cancel(&shared, &id).await }).await
     }
 
-    /// Waits for the next push and claims it, for whoever uploads.
+    /// Waits for the next push and claims it, for the uploader.
     ///
     /// # Errors
     /// The studio closes, or the store cannot be read.

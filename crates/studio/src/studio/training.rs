@@ -81,7 +81,7 @@ impl Studio {
         training::steps(self.shared(), id).await
     }
 
-    /// Makes the adapter of a step a version, while the run goes on or after it. Again, it gives the same version.
+    /// Makes the adapter of a step a version, during the run or after it. A second call gives the same version.
     ///
     /// # Errors
     /// No such training or step.

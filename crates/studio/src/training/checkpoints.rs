@@ -19,7 +19,7 @@ pub(crate) async fn steps(shared: &Shared, id: &str) -> Result<Vec<u32>, StudioE
     let job = super::job(shared, id).await?;
     let folder = shared.training.folder_of(&job.id).join(STEPS_FOLDER);
     let found = blocking(move || {
-        // There is no folder before the first checkpoint.
+        // The folder appears with the first checkpoint.
         let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
         let step =
             |name: std::ffi::OsString| name.to_str()?.strip_suffix(".safetensors")?.parse::<u32>().ok();

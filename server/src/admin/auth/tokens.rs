@@ -121,7 +121,7 @@ impl From<TokenLimit> for String {
 pub(crate) struct Usage {
     /// Generations that were taken.
     pub(crate) generations: u64,
-    /// Images that they asked for.
+    /// Images that they requested.
     pub(crate) images: u64,
     /// Seconds since 1970 when it was last used.
     pub(crate) last_used: Option<u64>,
@@ -244,7 +244,7 @@ impl Tokens {
             let count = all.len();
             all.retain(|stored| stored.name != which && stored.id != which);
             if all.len() == count {
-                bail!("there is no token named {which}; see `adire admin tokens list`");
+                bail!("no token is named {which}; see `adire admin tokens list`");
             }
             Ok(())
         })
@@ -422,7 +422,7 @@ mod tests {
         let again = Tokens::open(data.path()).unwrap();
         let usage = again.list().unwrap().remove(0).usage;
         assert_eq!((usage.generations, usage.images), (2, 3));
-        assert!(again.charge(&token, 1).unwrap().is_err(), "the period goes on");
+        assert!(again.charge(&token, 1).unwrap().is_err(), "the period has not ended");
         for wrong in ["", "3", "0/day", "3/year", "-1/day", "many/day"] {
             assert!(wrong.parse::<TokenLimit>().is_err(), "{wrong}");
         }

@@ -159,7 +159,7 @@ pub(crate) async fn act(
 async fn sheet_form(studio: &Studio, id: &str) -> Result<String, StudioError> {
     let steps = studio.training_steps(id).await?;
     if steps.is_empty() {
-        return Err(StudioError::Conflict("There is no checkpoint yet.".to_owned()));
+        return Err(StudioError::Conflict("No checkpoint has been saved yet.".to_owned()));
     }
     let mut versions = Vec::new();
     for step in &steps[steps.len().saturating_sub(SHEET_STEPS)..] {

@@ -65,7 +65,7 @@ pub(crate) fn info(
     .to_string()
 }
 
-/// What was asked for, in A1111's words. Not the body that came: clients put passwords into it.
+/// The request, in A1111's words. Not the body that came: clients put passwords into it.
 pub(crate) fn parameters(generation: &Generation) -> Value {
     let spec = &generation.spec;
     json!({

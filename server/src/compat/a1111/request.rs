@@ -110,7 +110,7 @@ impl Request {
             let shown: String = name.chars().take(60).collect();
             return Err(Problem::field(
                 "script_name",
-                format!("Script “{shown}” not found; there are no scripts here."),
+                format!("Script “{shown}” not found; scripts are not supported."),
             ));
         }
         set_options(&self.override_settings, &mut options);

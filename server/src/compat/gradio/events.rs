@@ -54,8 +54,8 @@ pub(crate) async fn messages(
         return Ok(stream::iter([message(starts(), false), message(done, true)]).boxed());
     }
     let events = run::events(state, &event.id).await?;
-    let told = Told { image: None, origin: origin.to_owned() };
-    let messages = stream::unfold((Some(events), told), move |(events, mut told)| {
+    let progress = Progress { image: None, origin: origin.to_owned() };
+    let messages = stream::unfold((Some(events), progress), move |(events, mut progress)| {
         let message = message.clone();
         async move {
             let mut events = events?;
@@ -63,12 +63,12 @@ pub(crate) async fn messages(
                 match events.next().await {
                     None => {
                         let stopped = failed(&run::stopping().detail);
-                        return Some((message(stopped, true), (None, told)));
+                        return Some((message(stopped, true), (None, progress)));
                     }
                     Some(event) => {
                         let last = event.event.is_last();
-                        if let Some(body) = told.body(event.event) {
-                            return Some((message(body, last), ((!last).then_some(events), told)));
+                        if let Some(body) = progress.body(event.event) {
+                            return Some((message(body, last), ((!last).then_some(events), progress)));
                         }
                     }
                 }
@@ -78,14 +78,14 @@ pub(crate) async fn messages(
     Ok(messages.boxed())
 }
 
-/// What has been told of a generation.
-struct Told {
+/// What has been sent about a generation.
+struct Progress {
     image: Option<ImageRecord>,
     /// By which address the client came.
     origin: String,
 }
 
-impl Told {
+impl Progress {
     fn body(&mut self, event: GenerationEvent) -> Option<Value> {
         Some(match event {
             GenerationEvent::Queued { ahead, wait_ms, .. } => json!({

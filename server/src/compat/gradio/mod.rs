@@ -65,7 +65,7 @@ pub(crate) async fn join(
         return Err(Problem::field("session_hash", "session_hash is missing or too long."));
     }
     let endpoint = ENDPOINTS.get(fn_index).ok_or_else(|| {
-        Problem::field("fn_index", format!("There is no function {fn_index}; /config lists them."))
+        Problem::field("fn_index", format!("Function {fn_index} not found; /config lists them."))
     })?;
     Ok(Json(json!({"event_id": begin(&state, &program, endpoint, data, Some(session_hash)).await?})))
 }
@@ -156,7 +156,7 @@ pub(crate) async fn cancel(
         && let Ok(id) = generation_id(&stop.event_id)
     {
         match state.studio.cancel(&id, By::Client(&program.0.client)).await.map_err(Problem::from) {
-            // What is no generation has ended already.
+            // Anything but a generation has ended already.
             Err(problem) if problem.is(ProblemKind::NotFound) => {}
             other => drop(other?),
         }

@@ -89,7 +89,7 @@ struct Call {
     program: Program,
     origin: String,
     headers: HeaderMap,
-    /// Of what was asked for.
+    /// Of the request.
     digest: String,
 }
 

@@ -38,8 +38,8 @@ pub(super) async fn answer(
 ) -> Result<Response, Problem> {
     let generation = state.studio.generation(&id).await?;
     let events = run::events(&state, &id).await?;
-    let told = Told { state, generation, purpose, format, partial, image: 0, sent: 0 };
-    let events = told.stream(events).map(Ok::<_, Infallible>);
+    let progress = Progress { state, generation, purpose, format, partial, image: 0, sent: 0 };
+    let events = progress.stream(events).map(Ok::<_, Infallible>);
     let mut response =
         Sse::new(events).keep_alive(sse::KeepAlive::new().interval(KEEP_ALIVE)).into_response();
     let headers = response.headers_mut();
@@ -48,8 +48,8 @@ pub(super) async fn answer(
     Ok(response)
 }
 
-/// What has been told of a generation.
-struct Told {
+/// What has been sent about a generation.
+struct Progress {
     state: AppState,
     generation: Generation,
     purpose: Purpose,
@@ -61,17 +61,17 @@ struct Told {
     sent: u32,
 }
 
-impl Told {
+impl Progress {
     fn stream(self, events: EventStream) -> impl Stream<Item = sse::Event> + Send {
-        stream::unfold((self, Some(events)), |(mut told, events)| async move {
+        stream::unfold((self, Some(events)), |(mut progress, events)| async move {
             let mut events = events?;
             loop {
                 let Some(event) = events.next().await else {
-                    return Some((failed(&run::stopping()), (told, None)));
+                    return Some((failed(&run::stopping()), (progress, None)));
                 };
                 let last = event.event.is_last();
-                match told.event(event.event).await {
-                    Some(next) => return Some((next, (told, (!last).then_some(events)))),
+                match progress.event(event.event).await {
+                    Some(next) => return Some((next, (progress, (!last).then_some(events)))),
                     None if last => return None,
                     None => {}
                 }

@@ -110,8 +110,9 @@ impl Hub {
     /// An address that the Hub named: a web address, and not less secure than the Hub's own.
     fn foreign(&self, href: &str) -> Result<Url, PushError> {
         let url = Url::parse(href).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let url =
-            url.ok_or_else(|| PushError::lasting("The Hub names an upload address that is no web address."))?;
+        let url = url.ok_or_else(|| {
+            PushError::lasting("The Hub names an upload address that is not a web address.")
+        })?;
         if self.endpoint.scheme() == "https" && url.scheme() == "http" {
             return Err(PushError::lasting(
                 "The Hub names an upload address that is not encrypted; nothing was sent to it.",

@@ -118,7 +118,7 @@ struct Committed {
 
 impl Hub {
     /// # Errors
-    /// A sentence: the endpoint is no http(s) address, or the token cannot be one.
+    /// A sentence: the endpoint is not an http(s) address, or the token cannot be one.
     pub(crate) fn new(
         endpoint: &str,
         token: &str,

@@ -59,8 +59,8 @@ impl Hub {
     /// What a status means.
     pub(super) fn refusal(&self, response: &Response<Body>, what: &str) -> PushError {
         let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let said: String = text("x-error-message").unwrap_or_default().chars().take(200).collect();
-        let said = if said.is_empty() { String::new() } else { format!(" It says: {}", self.safe(&said)) };
+        let note: String = text("x-error-message").unwrap_or_default().chars().take(200).collect();
+        let note = if note.is_empty() { String::new() } else { format!(" It says: {}", self.safe(&note)) };
         let status = response.status().as_u16();
         let wait = text("retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
         let (transient, sentence) = match status {
@@ -74,7 +74,7 @@ impl Hub {
             500.. => (true, format!("The Hub has an internal error ({status}).")),
             _ => (false, format!("The Hub refuses {what} ({status}).")),
         };
-        PushError { message: sentence + &said, transient, wait }
+        PushError { message: sentence + &note, transient, wait }
     }
 
     /// A text in which the token cannot be.
@@ -92,6 +92,6 @@ pub(super) fn answer<T: serde::de::DeserializeOwned>(mut response: Response<Body
     let text = response.body_mut().with_config().limit(MAX_ANSWER).read_to_string();
     let text = text.map_err(|_| PushError::passing("The Hub's answer broke off."))?;
     serde_json::from_str(&text).map_err(|_| {
-        PushError::passing("The Hub's answer cannot be read. Check HF_ENDPOINT if this goes on.")
+        PushError::passing("The Hub's answer cannot be read. Check HF_ENDPOINT if this persists.")
     })
 }

@@ -46,7 +46,7 @@ macro_rules! answer {
     };
 }
 
-/// What may happen, and what is said of it.
+/// What may happen, and what is message of it.
 const FAULTS: [(Fault, &str); 13] = [
     (Fault::Before, "cannot be reached"),
     (Fault::After, "cannot be reached"),
@@ -124,11 +124,11 @@ async fn nothing_is_lost_or_there_twice_whatever_a_server_answers() {
             let stub = Stub::start().await;
             let line = Line::to(stub.port, vec![(path, 2, fault)]);
             let patience = if fault == Fault::Silence { Duration::from_millis(300) } else { PATIENCE };
-            let said = tell(&studio, line.port, patience).await;
+            let message = tell(&studio, line.port, patience).await;
             assert!(line.faults.load(Ordering::Relaxed) > 0, "{path} {fault:?}: it happened");
             // An alias that is not there need not be taken away.
-            let is_told = said.iter().any(|sentence| sentence.contains(words));
-            assert!(is_told || path == "registered-models/alias", "{path} {fault:?}: {said:?}");
+            let is_told = message.iter().any(|sentence| sentence.contains(words));
+            assert!(is_told || path == "registered-models/alias", "{path} {fault:?}: {message:?}");
             assert!(comparable(stub.held()) == expected, "{path} {fault:?}: {:?}", stub.held().runs);
         }
     }

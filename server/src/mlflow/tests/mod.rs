@@ -1,4 +1,4 @@
-//! MLflow is told everything, once: against a stub in every test run, against PyPI's real server in `cargo xtask test mlflow`.
+//! MLflow receives everything, once: against a stub in every test run, against PyPI's real server in `cargo xtask test mlflow`.
 
 mod faults;
 mod line;
@@ -97,18 +97,18 @@ async fn filled(folder: &Path, studio: &Studio, steps: u32) -> (String, String) 
     (run, evaluation)
 }
 
-/// Tells until everything is told; what was said of it on the way.
-async fn tell(studio: &Studio, port: u16, patience: Duration) -> Vec<String> {
+/// Tells until everything is sent; what was message of it on the way.
+async fn save_sent(studio: &Studio, port: u16, patience: Duration) -> Vec<String> {
     let client = Client::new(&format!("http://127.0.0.1:{port}"), patience).unwrap();
     let mirror = Mirror::new(studio.clone(), client, "adire".to_owned(), Duration::ZERO);
     let work = move || {
-        let (mut mirror, start, mut said) = (mirror, Instant::now(), Vec::new());
+        let (mut mirror, start, mut message) = (mirror, Instant::now(), Vec::new());
         loop {
             match mirror.pass() {
-                Ok(None) => return said,
+                Ok(None) => return message,
                 Ok(Some(sentence)) | Err(Failure::Away(sentence) | Failure::Refused(_, sentence)) => {
                     assert!(start.elapsed() < PATIENCE, "{sentence}");
-                    said.push(sentence);
+                    message.push(sentence);
                 }
             }
         }

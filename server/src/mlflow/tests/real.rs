@@ -14,10 +14,10 @@ use super::{
 use crate::mlflow::{Client, Imported, Importer, Settings, run};
 
 fn check(found: &Value, studio_points: &[(u64, adire_protocol::TrainingPoint)], run: &str, evaluation: &str) {
-    let told = &found["runs"][run];
-    assert_eq!((&told["status"], &told["name"]), (&json!("FINISHED"), &json!("cloth")));
-    assert_eq!((&told["params"]["steps"], &told["kind"]), (&json!("250"), &json!("training")));
-    let losses = told["metrics"]["loss"].as_array().unwrap();
+    let sent = &found["runs"][run];
+    assert_eq!((&sent["status"], &sent["name"]), (&json!("FINISHED"), &json!("cloth")));
+    assert_eq!((&sent["params"]["steps"], &sent["kind"]), (&json!("250"), &json!("training")));
+    let losses = sent["metrics"]["loss"].as_array().unwrap();
     let own: Vec<(u32, f64)> =
         studio_points.iter().filter_map(|(_, point)| Some((point.step, point.loss?))).collect();
     assert_eq!(losses.len(), own.len(), "each once");
@@ -26,18 +26,18 @@ fn check(found: &Value, studio_points: &[(u64, adire_protocol::TrainingPoint)], 
         assert!(there, "step {step}, loss {loss}");
     }
     let series: Vec<&Value> =
-        told["series"].as_array().unwrap().iter().filter(|entry| entry[0] == "sample 0").collect();
+        sent["series"].as_array().unwrap().iter().filter(|entry| entry[0] == "sample 0").collect();
     let steps: std::collections::BTreeSet<u64> =
         series.iter().map(|entry| entry[1].as_u64().unwrap()).collect();
     assert_eq!(series.len(), 2 * steps.len(), "a png and a webp for each step, once: {series:?}");
     assert!(steps.len() > 20, "{steps:?}");
     for name in ["adapter", "config.json", "images"] {
-        assert!(told["artifacts"].as_array().unwrap().contains(&json!(name)), "{told}");
+        assert!(sent["artifacts"].as_array().unwrap().contains(&json!(name)), "{sent}");
     }
-    let told = &found["runs"][evaluation];
-    assert_eq!(told["status"], "FINISHED");
-    assert!(told["verdict"].is_string() && told["metrics"].as_object().is_some_and(|all| !all.is_empty()));
-    assert!(told["series"].as_array().unwrap().iter().any(|entry| entry[0] == "challenger 0"), "{told}");
+    let sent = &found["runs"][evaluation];
+    assert_eq!(sent["status"], "FINISHED");
+    assert!(sent["verdict"].is_string() && sent["metrics"].as_object().is_some_and(|all| !all.is_empty()));
+    assert!(sent["series"].as_array().unwrap().iter().any(|entry| entry[0] == "challenger 0"), "{sent}");
     let model = &found["models"]["cloth"];
     assert_eq!(model["versions"]["cloth@v1"][0], "1", "{model}");
     assert_eq!(model["versions"]["cloth@v2"][0], "2", "{model}");
@@ -101,7 +101,7 @@ async fn what_happens_while_mlflow_is_away_is_told_when_it_is_back() {
     let problem = tokio::time::timeout(PATIENCE, away).await.unwrap();
     assert!(problem.contains("cannot be reached") && !problem.contains("secret"), "{problem}");
     telling.abort();
-    // The spool is on the disk: another process goes on with it.
+    // The spool is on the disk: another process continues with it.
     studio.shutdown().await;
     let config = StudioConfig::new(folder.path().join("data"));
     let studio = Studio::open(config, || Ok(FakeBackend::default())).await.unwrap();
@@ -166,7 +166,7 @@ async fn runs_and_versions_are_taken_over_once() {
     let detail = studio.imported_run(&run.id).await.unwrap();
     assert_eq!(detail.versions, ["kente-lora@v1"]);
     let loss = &detail.metrics["loss"];
-    assert_eq!(loss.len(), 900, "what is no number is left out");
+    assert_eq!(loss.len(), 900, "anything but a number is left out");
     assert!(loss.iter().zip(0..).all(|(point, step)| (point.step, point.at) == (step, 1000 + step)));
     assert_eq!(loss[1].value, 0.5);
     assert_eq!(detail.metrics["held out/loss"][0].value, 0.25);

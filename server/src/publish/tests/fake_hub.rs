@@ -80,7 +80,7 @@ impl FakeHub {
                 }
                 drop(state);
                 if answer == "slow" {
-                    // Nothing comes; whoever asked gives up first.
+                    // Nothing comes; the client gives up first.
                     let _ = stream.read(&mut [0]);
                     return;
                 }
