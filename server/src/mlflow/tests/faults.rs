@@ -9,8 +9,9 @@ use std::{
 use super::{
     PATIENCE, filled,
     line::{Fault, Line},
+    send_all,
     stub::{Held, Run, Stub},
-    studio, tell,
+    studio,
 };
 use crate::mlflow::{Settings, run};
 
@@ -109,7 +110,7 @@ async fn nothing_is_lost_or_there_twice_whatever_a_server_answers() {
     let (folder, studio) = studio().await;
     filled(folder.path(), &studio, 20).await;
     let stub = Stub::start().await;
-    assert_eq!(tell(&studio, stub.port, PATIENCE).await, Vec::<String>::new());
+    assert_eq!(send_all(&studio, stub.port, PATIENCE).await, Vec::<String>::new());
     let expected = comparable(stub.held());
     // A run, an evaluation, and a version that came from a file.
     assert_eq!(
@@ -124,7 +125,7 @@ async fn nothing_is_lost_or_there_twice_whatever_a_server_answers() {
             let stub = Stub::start().await;
             let line = Line::to(stub.port, vec![(path, 2, fault)]);
             let patience = if fault == Fault::Silence { Duration::from_millis(300) } else { PATIENCE };
-            let message = tell(&studio, line.port, patience).await;
+            let message = send_all(&studio, line.port, patience).await;
             assert!(line.faults.load(Ordering::Relaxed) > 0, "{path} {fault:?}: it happened");
             // An alias that is not there need not be taken away.
             let is_told = message.iter().any(|sentence| sentence.contains(words));

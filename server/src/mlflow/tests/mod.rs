@@ -98,7 +98,7 @@ async fn filled(folder: &Path, studio: &Studio, steps: u32) -> (String, String) 
 }
 
 /// Tells until everything is sent; what was message of it on the way.
-async fn save_sent(studio: &Studio, port: u16, patience: Duration) -> Vec<String> {
+async fn send_all(studio: &Studio, port: u16, patience: Duration) -> Vec<String> {
     let client = Client::new(&format!("http://127.0.0.1:{port}"), patience).unwrap();
     let mirror = Mirror::new(studio.clone(), client, "adire".to_owned(), Duration::ZERO);
     let work = move || {

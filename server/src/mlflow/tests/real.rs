@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::{
     PATIENCE, filled,
     line::{Fault, Line},
+    send_all,
     server::{Mlflow, free_port},
-    studio, tell,
+    studio,
 };
 use crate::mlflow::{Client, Imported, Importer, Settings, run};
 
@@ -73,9 +74,9 @@ async fn everything_is_told_once_however_often_the_line_is_cut() {
     );
     let (folder, studio) = studio().await;
     let (run, evaluation) = filled(folder.path(), &studio, 250).await;
-    tell(&studio, line.port, PATIENCE).await;
+    send_all(&studio, line.port, PATIENCE).await;
     assert!(line.faults.load(Ordering::Relaxed) > 15, "the line was cut");
-    tell(&studio, line.port, PATIENCE).await;
+    send_all(&studio, line.port, PATIENCE).await;
     let (points, _) = studio.numbered_training(&run).await.unwrap();
     check(&mlflow.found(), &points, &run, &evaluation);
 }
@@ -107,7 +108,7 @@ async fn what_happens_while_mlflow_is_away_is_told_when_it_is_back() {
     let studio = Studio::open(config, || Ok(FakeBackend::default())).await.unwrap();
     let mlflow = Mlflow::launch(tempfile::tempdir().unwrap(), port, &[]);
     mlflow.wait();
-    tell(&studio, port, PATIENCE).await;
+    send_all(&studio, port, PATIENCE).await;
     let (points, _) = studio.numbered_training(&run).await.unwrap();
     check(&mlflow.found(), &points, &run, &evaluation);
 }
@@ -199,7 +200,7 @@ async fn what_was_sent_there_does_not_come_back() {
     let mlflow = Mlflow::start(&[]);
     let (folder, studio) = studio().await;
     filled(folder.path(), &studio, 20).await;
-    assert_eq!(tell(&studio, mlflow.port, PATIENCE).await, Vec::<String>::new());
+    assert_eq!(send_all(&studio, mlflow.port, PATIENCE).await, Vec::<String>::new());
     let back = import(&studio, mlflow.port, &[]).await.unwrap();
     assert_eq!((back.runs, back.own_runs, back.same_versions), (0, 3, 2), "{back:?}");
     assert_eq!((back.versions.len(), back.left_out.len()), (0, 0), "{back:?}");
