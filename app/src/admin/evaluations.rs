@@ -167,11 +167,11 @@ fn new_form(form: &FormInput, versions: &[String], datasets: Vec<(String, String
     let against =
         Field { name: "against", label: "Compare style with", help: "Another version of the same adapter." }
             .select(form, options(Some("The version in production, else the base model")));
-    let none = (String::new(), "The version's own, else that of the version compared with".to_owned());
+    let none = (String::new(), "The version's own".to_owned());
     let dataset = Field {
         name: "dataset",
         label: "Dataset of the style",
-        help: "For uploaded versions: the style that is wanted.",
+        help: "For an uploaded version: whose style is wanted; by default that of the version compared with.",
     }
     .select(form, std::iter::once(none).chain(datasets).collect());
     let suite = Field {

@@ -1,16 +1,19 @@
 //! Copying: by ranks of distances, and by whose training image is the nearest.
 
+use std::collections::BTreeMap;
+
 use adire_protocol::VerdictOutcome;
 use statrs::distribution::{Binomial, DiscreteCDF};
 
 use super::{CopyingEvidence, Criterion, CriterionKind, Evidence};
-use crate::evaluation::{
-    policy::Policy,
-    statistics::{prompt_means, t_interval},
-};
+use crate::evaluation::{policy::Policy, statistics::t_interval};
 
 /// Fewest captions by which the way to training images is judged.
 const FEWEST_CAPTIONS: usize = 3;
+/// Fewest images by which a single caption is judged.
+const FEWEST_IMAGES: usize = 3;
+/// The share of captions of several images each from which on copies fail.
+const COPIED_CAPTIONS: f64 = 0.25;
 
 pub(super) fn criterion(evidence: &Evidence, policy: &Policy) -> Criterion {
     let settings = &policy.copying;
@@ -46,29 +49,30 @@ pub(super) fn criterion(evidence: &Evidence, policy: &Policy) -> Criterion {
         return Criterion { p: Some(p), ..failed };
     }
     let copied = Copied::of(found, settings.copied_share, policy.confidence);
-    if let Some(copied) = copied.filter(|copied| copied.above) {
+    if let Some(copied) = copied.as_ref().filter(|copied| copied.verdict == Some(true)) {
         let failed = verdict(VerdictOutcome::Fail, copied.sentence(settings.copied_share));
         return threshold(copied.share, settings.copied_share, failed);
     }
     // A test that could not have failed, whatever the images, shows nothing.
     let smallest_z = smallest_z(found.generated, found.held_out);
     let ranks = found.z.is_some() && smallest_z <= settings.z;
-    match found.z {
-        Some(z) if ranks => {
+    match (found.z, copied) {
+        (Some(z), _) if ranks => {
             let reason = format!(
                 "Images are not nearer to training images than {} held-out images are (z {z:.1}, limit {:.1}).",
                 found.held_out, settings.z
             );
             threshold(z, settings.z, verdict(VerdictOutcome::Pass, reason))
         }
-        _ if copied.is_some_and(|copied| copied.below) => {
-            let sentence = copied.map(|copied| copied.sentence(settings.copied_share)).unwrap_or_default();
-            let share = copied.map_or(0.0, |copied| copied.share);
+        (_, Some(copied)) => {
+            let outcome =
+                if copied.verdict.is_some() { VerdictOutcome::Pass } else { VerdictOutcome::Inconclusive };
+            let sentence = copied.sentence(settings.copied_share);
             let reason = format!(
                 "{sentence} There are too few held-out images ({}) for the rank test.",
                 found.held_out
             );
-            threshold(share, settings.copied_share, verdict(VerdictOutcome::Pass, reason))
+            threshold(copied.share, settings.copied_share, verdict(outcome, reason))
         }
         _ => {
             let reason = format!(
@@ -81,47 +85,69 @@ pub(super) fn criterion(evidence: &Evidence, policy: &Policy) -> Criterion {
 }
 
 /// How much of the way to the training images has been covered.
-#[derive(Clone, Copy)]
 struct Copied {
+    /// Over all captions.
     share: f64,
     images: usize,
     captions: usize,
-    /// Surely more than the limit.
-    above: bool,
-    /// Surely less.
-    below: bool,
+    /// Captions of several images whose own have surely covered more than the limit.
+    copied: usize,
+    /// Whether they count as copies; `None`: neither is sure.
+    verdict: Option<bool>,
 }
 
 impl Copied {
     /// `None`: too few captions for an interval.
     fn of(found: &CopyingEvidence, limit: f64, confidence: f64) -> Option<Self> {
         let way: f64 = found.approach.iter().map(|each| each.way).sum();
-        if way <= 0.0 {
+        let mut over: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+        for each in &found.approach {
+            over.entry(each.caption).or_default().push(each.gain - limit * each.way);
+        }
+        let captions = over.len();
+        if way <= 0.0 || captions == 0 {
             return None;
         }
-        // The caption is the unit: its seeds are not independent.
-        let over: Vec<(u32, f64)> =
-            found.approach.iter().map(|each| (each.caption, each.gain - limit * each.way)).collect();
-        let over = prompt_means(&over);
-        let interval = t_interval(&over, confidence).filter(|_| over.len() >= FEWEST_CAPTIONS)?;
-        Some(Self {
-            share: found.approach.iter().map(|each| each.gain).sum::<f64>() / way,
-            images: found.approach.len(),
-            captions: over.len(),
-            above: interval.lower > 0.0,
-            below: interval.upper < 0.0,
-        })
+        let mut copied = 0;
+        let verdict;
+        if over.values().all(|images| images.len() >= FEWEST_IMAGES) {
+            // Each caption by itself: one copy among honest images is a copy. Its bound allows for their number.
+            let confidence = 1.0 - (1.0 - confidence) / captions as f64;
+            let intervals = || over.values().filter_map(|images| t_interval(images, confidence));
+            copied = intervals().filter(|interval| interval.lower > 0.0).count();
+            let honest = intervals().filter(|interval| interval.upper < 0.0).count();
+            verdict = if (copied as f64) >= (COPIED_CAPTIONS * captions as f64).max(1.0) {
+                Some(true)
+            } else {
+                (copied == 0 && honest as f64 >= (1.0 - COPIED_CAPTIONS) * captions as f64).then_some(false)
+            };
+        } else {
+            // The caption is the unit: its images are not independent.
+            let means: Vec<f64> =
+                over.values().map(|images| images.iter().sum::<f64>() / images.len() as f64).collect();
+            let interval = t_interval(&means, confidence).filter(|_| captions >= FEWEST_CAPTIONS)?;
+            verdict = match interval {
+                _ if interval.lower > 0.0 => Some(true),
+                _ if interval.upper < 0.0 => Some(false),
+                _ => None,
+            };
+        }
+        let share = found.approach.iter().map(|each| each.gain).sum::<f64>() / way;
+        Some(Self { share, images: found.approach.len(), captions, copied, verdict })
     }
 
     fn sentence(&self, limit: f64) -> String {
-        format!(
-            "{} images from {} training captions have come {:.0}% of the way from the base model's to the training \
-             images themselves (limit {:.0}%).",
-            self.images,
-            self.captions,
-            100.0 * self.share,
-            100.0 * limit
-        )
+        let (share, limit) = (100.0 * self.share, 100.0 * limit);
+        let mut sentence = format!(
+            "{} images from {} training captions have come {share:.0}% of the way from the base model's to the training \
+             images themselves (limit {limit:.0}%)",
+            self.images, self.captions
+        );
+        if self.copied > 0 {
+            let surely = format!("; those of {} captions surely above it", self.copied);
+            sentence.push_str(&surely);
+        }
+        sentence + "."
     }
 }
 

@@ -245,12 +245,20 @@ fn copies_fail_by_either_test() {
 
 #[test]
 fn copies_of_few_images_are_found_by_how_near_they_have_come() {
-    let verdict = |approach: Vec<Approach>| {
+    // Six images of each caption, of ways that differ as much as those of real captions do.
+    let verdict = |shares: &[f64]| {
+        let of = |(caption, share): (usize, &f64)| {
+            let way = [0.03, 0.025, 0.06, 0.27][caption % 4];
+            let seeds = [-0.1, -0.06, -0.02, 0.02, 0.06, 0.1];
+            seeds.map(|by| Approach { caption: caption as u32, gain: way * (share + by), way })
+        };
+        let approach: Vec<Approach> = shares.iter().enumerate().flat_map(of).collect();
         let images = approach.len();
         let copying = CopyingEvidence {
             z: None,
             held_out: 0,
             generated: images,
+            // The captions say it all.
             own_nearest: vec![true; images],
             base_own_nearest: vec![true; images],
             approach,
@@ -258,18 +266,17 @@ fn copies_of_few_images_are_found_by_how_near_they_have_come() {
         let evidence = Evidence { copying: Some(copying), ..evidence(1, 24, 0.0, 0.1) };
         judge(&evidence, &Policy::default()).criteria.pop().unwrap()
     };
-    let copies = verdict(approach(4, 0.8));
+    let copies = verdict(&[0.85, 0.95, -0.2, 0.9]);
     assert_eq!(copies.outcome, VerdictOutcome::Fail);
     assert_eq!(
         copies.reason,
-        "8 images from 4 training captions have come 80% of the way from the base model's to the training images \
-         themselves (limit 50%)."
+        "24 images from 4 training captions have come 73% of the way from the base model's to the training images \
+         themselves (limit 50%); those of 3 captions surely above it."
     );
-    assert_eq!(verdict(approach(4, 0.2)).outcome, VerdictOutcome::Pass);
-    // Two captions are too few for an interval, and captions that differ as much as this decide nothing.
-    assert_eq!(verdict(approach(2, 0.9)).outcome, VerdictOutcome::Inconclusive);
-    let mixed = [approach(4, 0.9), approach(8, 0.1).split_off(8)].concat();
-    assert_eq!(verdict(mixed).outcome, VerdictOutcome::Inconclusive);
+    assert_eq!(verdict(&[0.9]).outcome, VerdictOutcome::Fail, "a single image, copied");
+    assert_eq!(verdict(&[0.1, 0.2, -0.1, 0.15]).outcome, VerdictOutcome::Pass);
+    assert_eq!(verdict(&[0.9, 0.1, 0.1, 0.1, 0.0, 0.0, 0.1, 0.2]).outcome, VerdictOutcome::Inconclusive);
+    assert_eq!(verdict(&[0.5; 4]).outcome, VerdictOutcome::Inconclusive, "exactly at the limit");
 }
 
 #[test]
