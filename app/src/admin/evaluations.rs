@@ -39,9 +39,6 @@ pub(super) fn evaluations(data: Evaluations) -> AnyView {
                 <a class="button" href="/admin/evaluations/compare">
                     "Compare versions"
                 </a>
-                <a class="button" href="/admin/sheets">
-                    "Sheets"
-                </a>
                 <a class="button" href="/admin/comparisons">
                     "Blind votes"
                 </a>
@@ -55,6 +52,10 @@ pub(super) fn evaluations(data: Evaluations) -> AnyView {
         )}
         {list}
         {form}
+        <p class="hint">
+            <a href="/admin/sheets">"Sheets"</a>
+            " compare versions, strengths and other settings in a grid, without a verdict."
+        </p>
     }
     .into_any()
 }

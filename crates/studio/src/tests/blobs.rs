@@ -207,6 +207,7 @@ async fn a_blob_on_its_way_to_its_row_is_not_removed() {
     let waits = tokio::time::timeout(Duration::from_millis(100), removal).await;
     assert!(waits.is_err() && shared.blobs.get(&hash).await.unwrap().is_some());
     drop(keeping);
-    assert_eq!(remove_unused(&shared.store, &shared.blobs).await.unwrap(), 1);
+    // The removal that waited may have begun meanwhile: then it has removed the blob, not this one.
+    assert!(remove_unused(&shared.store, &shared.blobs).await.unwrap() <= 1);
     assert!(shared.blobs.get(&hash).await.unwrap().is_none());
 }
