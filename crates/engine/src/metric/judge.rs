@@ -75,7 +75,7 @@ impl Judge {
         let preprocessor = Preprocessor::read(folder, config.vision_config.image_size)?;
         let checkpoint = Checkpoint::open(folder, "model")?;
         let root = checkpoint.root(DType::F32, device);
-        let text = TextEncoder::open(&text_config, &checkpoint.root(DType::F32, device))?;
+        let text = TextEncoder::open(&text_config, &root)?;
         let (width, projected) = (config.vision_config.hidden_size, config.projection_dim);
         Ok(Self {
             preprocessor,
