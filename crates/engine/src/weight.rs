@@ -266,6 +266,11 @@ impl Weight {
         Self::of(self.shape.clone(), base)
     }
 
+    /// Takes back what [`Self::store_base`] gave away.
+    pub(crate) fn restore_base(&mut self, base: &Self) {
+        self.base = base.base.clone();
+    }
+
     /// Leaves the effective weight to `store`, which holds it.
     pub(crate) fn store_effective(&mut self, store: Arc<dyn Store>, part: usize) {
         if self.effective.is_some() && self.low_rank.is_none() {

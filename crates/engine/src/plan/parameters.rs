@@ -148,30 +148,48 @@ impl<A: Arithmetic> Parameters<A> {
         for (i, spec) in plan.matrices.iter().enumerate() {
             places.extend(spec.parts.iter().enumerate().map(|(part, path)| (path.as_str(), (i, part))));
         }
+        let place =
+            |path: &str, parameter| places.get(path).filter(|_| parameter == Parameter::Weight).copied();
+        let is_given_up = |i: usize| matrices[i].rows.len() <= MOST_PARTS;
+        // What may fail comes before anything is given up.
+        visit(&mut |path, parameter, weight| match place(path, parameter) {
+            Some((i, _)) if !is_given_up(i) => weight.hold(),
+            _ => Ok(()),
+        })?;
         let mut bases = HashMap::new();
         visit(&mut |path, parameter, weight| {
-            let Some((i, part)) = places.get(path).filter(|_| parameter == Parameter::Weight) else {
-                return Ok(());
-            };
-            let given = match matrices[*i].rows.len() <= MOST_PARTS {
-                true => weight.store_base(matrices[*i].clone(), *part),
-                false => {
-                    weight.hold()?;
-                    weight.clone()
-                }
-            };
-            bases.insert((*i, *part), given);
+            if let Some((i, part)) = place(path, parameter) {
+                let stored = is_given_up(i).then(|| weight.store_base(matrices[i].clone(), part));
+                bases.insert((i, part), stored.unwrap_or_else(|| weight.clone()));
+            }
             Ok(())
         })?;
         // One after the other is read and leaves, so that no two copies of the model are held.
         let bases = Mutex::new(bases);
-        matrices.par_iter().enumerate().try_for_each(|(i, packed)| {
+        let filled = matrices.par_iter().enumerate().try_for_each(|(i, packed)| {
             let take = |part| bases.lock().unwrap_or_else(PoisonError::into_inner).remove(&(i, part));
             let parts: Option<Vec<Weight>> = (0..packed.rows.len()).map(take).collect();
             let missing = || EngineError::Request(format!("the model lacks {:?}", packed.spec.parts));
             let parts = parts.ok_or_else(missing)?;
-            packed.fill(&parts.iter().map(Weight::base).collect::<Result<Vec<_>>>()?)
-        })?;
+            let tensors = parts.iter().map(Weight::base).collect::<Result<Vec<_>>>();
+            let filled = tensors.and_then(|tensors| packed.fill(&tensors));
+            if filled.is_err() {
+                let mut bases = bases.lock().unwrap_or_else(PoisonError::into_inner);
+                bases.extend(parts.into_iter().enumerate().map(|(part, base)| ((i, part), base)));
+            }
+            filled
+        });
+        if let Err(error) = filled {
+            // What was not packed is given back, so that the next attempt can succeed.
+            let bases = bases.into_inner().unwrap_or_else(PoisonError::into_inner);
+            visit(&mut |path, parameter, weight| {
+                if let Some(base) = place(path, parameter).and_then(|place| bases.get(&place)) {
+                    weight.restore_base(base);
+                }
+                Ok(())
+            })?;
+            return Err(error);
+        }
         let bytes: usize = matrices.iter().map(|packed| packed.bytes()).sum();
         let matrix = |base: Arc<Packed<A>>| {
             let keys = base.spec.parts.iter().map(|path| (path.clone(), Parameter::Weight)).collect();

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     NoiseSource, TextEncoder, UNet,
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, Reading},
     unet::UNetConfig,
     vae::{VaeConfig, VaeModules, sizes},
     weight::LowRank,
@@ -254,4 +254,27 @@ fn guidance_computes_the_trunk_once() {
     assert_eq!(repeats, 4);
     // One product for keys and values of each of the 16 cross-attentions, none of them in a step.
     assert_eq!(plan.prompt.len(), 16);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_at_first_can_be_packed_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = Path::new("tests/goldens/pipeline/unet");
+    for entry in std::fs::read_dir(golden).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let mut unet = UNet::load_reading(folder.path(), DType::F32, &Device::Cpu, Reading::Deferred).unwrap();
+    let file = folder.path().join("diffusion_pytorch_model.safetensors");
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let message = Planned::with(&mut unet, Packed).unwrap_err().to_string();
+    assert!(message.contains("cannot be read at"), "{message}");
+    std::fs::write(&file, &whole).unwrap();
+    let mut planned = Planned::with(&mut unet, Packed).unwrap().unwrap();
+    let width = unet.config().block(0).unwrap().attention.context;
+    let (x, context) = (random(&[1, 4, 8, 8], 1), random(&[1, 7, width], 2));
+    let found = planned.forward(&unet, &x, 7.0, &context, false).unwrap().unwrap();
+    let expected = self::golden("pipeline/unet").forward(&x, 7.0, &context).unwrap();
+    assert!(error(&found, &expected) < 1e-4);
 }
