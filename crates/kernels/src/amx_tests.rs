@@ -4,8 +4,8 @@ use half::bf16;
 
 use crate::amx::{available, emulator, multiply};
 use crate::{
-    Algorithm, Dtype, Epilogue, Image, ImageMut, Isa, Layout, PackedConv3x3, PackedLinear, Sampling, conv3x3,
-    linear,
+    Algorithm, Attention, Dtype, Epilogue, Image, ImageMut, Isa, Layout, PackedConv3x3, PackedLinear,
+    Sampling, attention, conv3x3, linear,
 };
 
 fn numbers(len: usize, seed: u64) -> Vec<bf16> {
@@ -98,5 +98,35 @@ fn layers_are_those_of_avx512() {
     });
     for (i, (a, b)) in with.iter().zip(&without).enumerate() {
         assert!((a - b).abs() < 1e-3, "{i}: {a} instead of {b}");
+    }
+}
+
+#[test]
+fn attention_is_that_of_avx512() {
+    if !Isa::available().contains(&Isa::Avx512Bf16) {
+        return;
+    }
+    prepare();
+    // A head of whole tiles and one of parts; fewer keys than a block, and more.
+    for (queries, keys, width, options) in [
+        (50, 77, 80, Attention::full(2)),
+        (20, 150, 64, Attention::full(2)),
+        (70, 70, 40, Attention::causal(1)),
+        (1, 33, 16, Attention::full(1)),
+    ] {
+        let (asking, asked) = (Layout::tokens(2, queries, width), Layout::tokens(2, keys, width));
+        let q = numbers(asking.len(), 5);
+        let (k, v) = (numbers(asked.len(), 6), numbers(asked.len(), 7));
+        let run = || {
+            let mut out = vec![bf16::ZERO; asking.len()];
+            let view = |values| Image::new(values, asked);
+            attention(Image::new(&q, asking), view(&k), view(&v), options, ImageMut::new(&mut out, asking));
+            out
+        };
+        let (with, without) = (Isa::Amx.force(run), Isa::Avx512Bf16.run(run));
+        for (i, (a, b)) in with.iter().zip(&without).enumerate() {
+            let (a, b) = (a.to_f32(), b.to_f32());
+            assert!((a - b).abs() < 5e-3, "{queries} × {keys} × {width}, {i}: {a} instead of {b}");
+        }
     }
 }

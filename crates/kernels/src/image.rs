@@ -196,6 +196,28 @@ pub enum Dtype {
     Bf16,
 }
 
+impl Dtype {
+    /// Bytes of a number.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
+}
+
+/// The numbers of bf16 that lie in `memory`, two in each of its numbers.
+pub fn halves(memory: &[f32]) -> &[bf16] {
+    // SAFETY: the same bytes, aligned for f32, and any bits are numbers of bf16.
+    unsafe { std::slice::from_raw_parts(memory.as_ptr().cast(), 2 * memory.len()) }
+}
+
+/// As [`halves`], to write.
+pub fn halves_mut(memory: &mut [f32]) -> &mut [bf16] {
+    // SAFETY: as above, borrowed exclusively.
+    unsafe { std::slice::from_raw_parts_mut(memory.as_mut_ptr().cast(), 2 * memory.len()) }
+}
+
 /// Pixels to read, of any type.
 #[derive(Clone, Copy, Debug)]
 pub enum AnyImage<'a> {

@@ -72,12 +72,15 @@ mod simd;
 mod tile;
 mod winograd;
 
+/// Numbers of 16 bits with the range of f32.
+pub use half::bf16;
+
 pub use attention::{Attention, attention};
 pub use buffer::{Arena, Buffer, Number};
 pub use conv::{Algorithm, PackedConv3x3, Sampling, conv3x3};
 pub use elementwise::{activation, add, clear_border, from_planes, geglu, to_planes};
 pub use epilogue::{Activation, Epilogue};
-pub use image::{AnyImage, AnyImageMut, Dtype, Image, ImageMut, Layout};
+pub use image::{AnyImage, AnyImageMut, Dtype, Image, ImageMut, Layout, halves, halves_mut};
 pub use isa::Isa;
 pub use layer_norm::layer_norm;
 pub use linear::{PackedLinear, linear};

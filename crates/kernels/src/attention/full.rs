@@ -153,6 +153,37 @@ unsafe fn mask_body<S: Simd>(s: *mut f32, keys: usize, first: f32, max: *mut f32
     }
 }
 
+/// The maximum of the scores of all keys.
+#[inline(always)]
+unsafe fn maximum_body<S: Simd>(s: *const f32, keys: usize, max: *mut f32) {
+    // SAFETY: `keys` rows of a tile, and one of the maximum.
+    unsafe {
+        for j in 0..S::QUERIES {
+            let at = S::LANES * j;
+            let mut m = [S::load(max.add(at)), S::splat(LOWEST)];
+            for i in 0..keys {
+                m[i % 2] = S::max(m[i % 2], S::load(s.add(i * S::QUERIES * S::LANES + at)));
+            }
+            S::store(max.add(at), S::max(m[0], m[1]));
+        }
+    }
+}
+
+/// Multiplies rows of a tile by one row.
+#[inline(always)]
+unsafe fn multiply_rows_body<S: Simd>(rows: *mut f32, count: usize, by: *const f32) {
+    // SAFETY: `count` rows of a tile, and one.
+    unsafe {
+        for j in 0..S::QUERIES {
+            let factor = S::load(by.add(S::LANES * j));
+            for i in 0..count {
+                let at = rows.add((i * S::QUERIES + j) * S::LANES);
+                S::store(at, S::mul(S::load(at), factor));
+            }
+        }
+    }
+}
+
 /// Brings the sums so far to the new maximum, by `factor`. Returns that maximum, scaled and negative, and the factor.
 #[inline(always)]
 pub(super) unsafe fn advance<S: Simd>(
@@ -325,6 +356,8 @@ unsafe fn output_body<S: Simd>(
 kernel! { pub(super) unsafe fn queries(q: *const f32, stride: usize, count: usize, width: usize, to: *mut f32) => queries_body }
 kernel! { pub(super) unsafe fn score(k: *const f32, stride: usize, keys: usize, width: usize, q: *const f32, s: *mut f32, max: *mut f32) => score_body }
 kernel! { pub(super) unsafe fn mask(s: *mut f32, keys: usize, first: f32, max: *mut f32) => mask_body }
+kernel! { pub(super) unsafe fn maximum(s: *const f32, keys: usize, max: *mut f32) => maximum_body }
+kernel! { pub(super) unsafe fn multiply_rows(rows: *mut f32, count: usize, by: *const f32) => multiply_rows_body }
 kernel! { pub(super) unsafe fn weigh(s: *mut f32, keys: usize, scale: f32, max: *mut f32, next: *const f32, total: *mut f32, factor: *mut f32) => weigh_body }
 kernel! { pub(super) unsafe fn value(v: *const f32, stride: usize, keys: usize, width: usize, p: *const f32, sums: *mut f32, factor: *const f32) => value_body }
 kernel! { pub(super) unsafe fn output(sums: *mut f32, total: *const f32, count: usize, width: usize, out: *mut f32, stride: usize) => output_body }

@@ -6,6 +6,7 @@
 mod full;
 mod pairs;
 mod score;
+mod tiles;
 
 use full::{mask, queries};
 use score::Score;
@@ -110,42 +111,33 @@ fn attend<T: Score>(
     // Tiles of one head after each other, for its keys to stay in the cache.
     let parts = (work / heads / TASK).max(wanted_tasks().div_ceil(heads)).clamp(1, tiles);
     let to = Shared::new(out.data_mut());
-    let packed = T::packed(keys, width);
-    scratch(Use::Kernel, heads * packed, |values| {
-        let values = Shared::new(values);
-        let place = |head: usize| {
+    let packed = T::packed(isa, keys, width);
+    scratch(Use::Kernel, heads * packed, |memory| {
+        let memory = Shared::new(memory);
+        let at = |head: usize| {
             let (image, channel) = (head / options.heads, head % options.heads * width);
-            // SAFETY: the view holds its layout, and `channel` is one of its; each head has its part of `values`.
-            unsafe {
-                let v = v.data().as_ptr().add(image * lv.image_stride() + channel);
-                (image, channel, v, values.get().add(head * packed))
-            }
+            // SAFETY: the views hold their layouts, and `channel` is one of theirs; each head has its part of the memory.
+            let (k, v, packed) = unsafe {
+                (
+                    k.data().as_ptr().add(image * lk.image_stride() + channel),
+                    v.data().as_ptr().add(image * lv.image_stride() + channel),
+                    memory.get().add(head * packed),
+                )
+            };
+            let (k_stride, v_stride, causal) = (lk.stride, lv.stride, options.causal);
+            let head = Head { isa, width, tile, scale, causal, keys, k, k_stride, v, v_stride, packed };
+            (image, channel, head)
         };
         if packed > 0 {
             each(heads, 4 * heads * keys * width, |head| {
-                let (_, _, v, to) = place(head);
-                // SAFETY: the head's values, and room for them that this task alone writes.
-                unsafe { T::pack(isa, (v, lv.stride), keys, width, to) };
+                let (_, _, head) = at(head);
+                // SAFETY: the head's keys and values, and room for them that this task alone writes.
+                unsafe { T::pack(&head, head.packed.cast_mut()) };
             });
         }
         each(heads * parts, work, |task| {
             let (head, part) = (task / parts, task % parts);
-            let (image, channel, v, packed) = place(head);
-            // SAFETY: as above.
-            let k = unsafe { k.data().as_ptr().add(image * lk.image_stride() + channel) };
-            let head = Head {
-                isa,
-                width,
-                tile,
-                scale,
-                causal: options.causal,
-                keys,
-                k,
-                k_stride: lk.stride,
-                v,
-                v_stride: lv.stride,
-                packed,
-            };
+            let (image, channel, head) = at(head);
             // Small tiles share a pass over the keys, as many as leave the second cache room for those.
             let together = if isa.is_wide() { 64_000 } else { 400_000 };
             let group = (together / (head.state() * size_of::<f32>())).clamp(1, 8);
@@ -185,7 +177,7 @@ struct Head<T> {
     k_stride: usize,
     v: *const T,
     v_stride: usize,
-    /// Values as [`Score::pack`] wrote them.
+    /// Keys and values as [`Score::pack`] wrote them.
     packed: *const f32,
 }
 
@@ -241,6 +233,7 @@ impl<T: Score> Head<T> {
             state.next.fill(LOWEST);
             state.total.fill(0.0);
             state.sums.fill(0.0);
+            state.turned.fill(0.0);
             // SAFETY: the caller's. Packs of numbers are moved as f32.
             unsafe {
                 let rows = q.0.add(i * tile * q.1).cast();
@@ -280,24 +273,21 @@ impl<T: Score> Head<T> {
         scores: &mut [f32],
         weights: &mut [f32],
     ) {
-        let (isa, width) = (self.isa, self.width);
+        let isa = self.isa;
         let masked = self.causal && begin + block > first + 1;
         let (s, next) = (scores.as_mut_ptr(), state.next.as_mut_ptr());
         // Where scores are masked, their maximum is that of what is left.
         let maximum = if masked { state.factor.as_mut_ptr() } else { next };
         // SAFETY: the caller's.
         unsafe {
-            let k = (self.k.add(begin * self.k_stride), self.k_stride);
-            T::score(isa, k, block, width, state.turned.as_ptr(), s, maximum);
+            T::score(self, begin, block, state.turned.as_ptr(), s, maximum);
             if masked {
                 mask(isa, s, block, begin as f32 - first as f32, next);
             }
             let (total, factor) = (state.total.as_mut_ptr(), state.factor.as_mut_ptr());
             let sums = (state.max.as_mut_ptr(), next.cast_const(), total, factor);
             let p = T::weigh(isa, s, block, self.scale, sums, weights.as_mut_ptr());
-            let v = (self.v.add(begin * self.v_stride), self.v_stride);
-            let packed = self.packed.add(begin / 2 * width);
-            T::value(isa, v, packed, block, width, p, state.sums.as_mut_ptr(), factor);
+            T::value(self, begin, block, p, state.sums.as_mut_ptr(), factor);
         }
     }
 }
