@@ -7,6 +7,8 @@ use std::{
     process::{Command, Output},
 };
 
+use adire_engine::{DeviceChoice, Placement, Precision};
+
 fn golden(name: &str) -> PathBuf {
     // Absolute: the program runs in a folder of its own.
     std::path::absolute(Path::new("../crates/engine/tests/goldens").join(name)).unwrap()
@@ -69,8 +71,10 @@ fn an_image_says_how_it_was_computed_and_is_verified_so() {
     let verify = |more: &[&str]| {
         adire(folder.path(), &[], &[&["verify", "a.png", "--model", &model][..], more].concat())
     };
+    let best = Placement::open(DeviceChoice::Cpu, Precision::Auto).unwrap().dtype.as_str();
     for (environment, more, dtype) in [
-        (&[][..], &["--device", "cpu"][..], "f32"),
+        (&[][..], &["--device", "cpu"][..], best),
+        (&[("ADIRE_DTYPE", "f32")][..], &["--device", "cpu"][..], "f32"),
         (&[("ADIRE_DEVICE", "cpu"), ("ADIRE_DTYPE", "f16")][..], &[][..], "f16"),
         (&[("ADIRE_DTYPE", "f16")][..], &["--device", "cpu", "--dtype", "bf16"][..], "bf16"),
     ] {

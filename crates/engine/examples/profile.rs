@@ -1,12 +1,12 @@
 //! Where the time of an image goes: `cargo run --release -p adire-engine --example profile -- MODEL [STEPS] [SIZE] [LORA …]`.
 //!
-//! Prints seconds for loading, and for each of three images: all of it, the mean step, the decoding, and (on
+//! `ADIRE_DTYPE` is the precision. Prints seconds for loading, and for each of three images: all of it, the mean step, the decoding, and (on
 //! Linux) the processor time of all threads together, which says more on a busy machine; then the most memory in use. With
 //! adapters, it times switches between them, two at a time.
 
 use std::{error::Error, ops::ControlFlow, path::Path, sync::Arc, time::Instant};
 
-use adire_engine::{LoadOptions, Pipeline, adapter::Adapter};
+use adire_engine::{DeviceChoice, LoadOptions, Pipeline, Placement, Precision, adapter::Adapter};
 use adire_protocol::GenerationRequest;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -15,7 +15,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let steps = arguments.next().map(|steps| steps.parse()).transpose()?.unwrap_or(20);
     let size = arguments.next().map(|size| size.parse()).transpose()?;
     let started = Instant::now();
-    let mut pipeline = Pipeline::load(Path::new(&folder), &LoadOptions::default())?;
+    let precision = std::env::var("ADIRE_DTYPE").map_or(Ok(Precision::Auto), |name| name.parse())?;
+    let Placement { device, dtype, .. } = Placement::open(DeviceChoice::Cpu, precision)?;
+    let options = LoadOptions { device, dtype, ..LoadOptions::default() };
+    let mut pipeline = Pipeline::load(Path::new(&folder), &options)?;
     println!("load       {:.3} s", started.elapsed().as_secs_f64());
     for seed in 0..3 {
         let info = pipeline.info();

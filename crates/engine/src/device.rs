@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use candle_core::{DType, Device};
 
-use crate::{EngineError, Result};
+use crate::{EngineError, Result, plan};
 
 /// Requested device: `auto`, `cpu` or `cuda:N`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,14 +21,15 @@ pub enum DeviceChoice {
 /// Requested compute precision: `auto`, `f32`, `f16` or `bf16`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// f32 on the CPU, f16 on a GPU.
+    /// f16 on a GPU; on the CPU bf16 where it multiplies that in hardware, else f32.
     #[default]
     Auto,
     /// Single precision: what the golden files are held to.
     F32,
     /// Half precision.
     F16,
-    /// Half precision with the range of single precision; on GPUs from compute capability 8.0.
+    /// Half precision with the range of single precision; on GPUs from compute capability 8.0, on CPUs with AVX512-BF16 or
+    /// AMX.
     Bf16,
 }
 
@@ -73,6 +74,7 @@ impl Precision {
     /// The data type that this means on `device`.
     pub fn on(self, device: &Device) -> DType {
         match self {
+            Self::Auto if device.is_cpu() && plan::prefers_bf16() => DType::BF16,
             Self::Auto if device.is_cpu() => DType::F32,
             Self::Auto | Self::F16 => DType::F16,
             Self::F32 => DType::F32,
@@ -265,9 +267,10 @@ mod tests {
     }
 
     #[test]
-    fn the_cpu_computes_in_f32_unless_told_otherwise() {
+    fn the_cpu_computes_in_what_it_multiplies_fastest_unless_told_otherwise() {
+        let best = if plan::prefers_bf16() { DType::BF16 } else { DType::F32 };
         for (precision, dtype) in [
-            (Precision::Auto, DType::F32),
+            (Precision::Auto, best),
             (Precision::F32, DType::F32),
             (Precision::F16, DType::F16),
             (Precision::Bf16, DType::BF16),

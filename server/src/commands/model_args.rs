@@ -53,7 +53,8 @@ pub(crate) struct DeviceArgs {
     /// Device: auto (the first usable GPU, else the CPU), cpu or cuda:N
     #[arg(long, env = "ADIRE_DEVICE", value_name = "auto|cpu|cuda:N", default_value_t)]
     device: DeviceChoice,
-    /// Compute precision of text encoder and UNet: auto (f32 on the CPU, f16 on a GPU), f32, f16 or bf16
+    /// Compute precision of text encoder and UNet: auto (f16 on a GPU; on a CPU bf16 where
+    /// its instructions have it, else f32), f32, f16 or bf16
     #[arg(long, env = "ADIRE_DTYPE", value_name = "auto|f32|f16|bf16", default_value_t)]
     dtype: Precision,
 }

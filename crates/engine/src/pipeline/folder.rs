@@ -10,7 +10,7 @@ use super::{LoadOptions, Pipeline, planned::Models, preview::Preview};
 use crate::{
     EngineError, Manifest, Result, SafetyChecker, TextEncoder, Tokenizer, UNet, Vae,
     checkpoint::find_weights,
-    hash, json,
+    hash, json, plan,
     sampler::NoiseSchedule,
     vae::{VaeConfig, is_vae_config},
 };
@@ -48,8 +48,8 @@ pub(super) struct LoadedComponents {
 
 pub(super) fn load(folder: &Path, options: &LoadOptions) -> Result<Pipeline> {
     check_index(folder)?;
-    let LoadOptions { device, dtype, .. } = options.clone();
-    let reading = Models::reading(&device, dtype);
+    let device = options.device.clone();
+    let (reading, dtype) = (Models::reading(&device, options.dtype), plan::tensors(&device, options.dtype));
     let mut weights = find_weights(&folder.join("text_encoder"), "model")?;
     weights.extend(find_weights(&folder.join("unet"), "diffusion_pytorch_model")?);
     weights.extend(find_weights(&folder.join("vae"), "diffusion_pytorch_model")?);

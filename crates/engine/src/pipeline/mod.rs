@@ -26,6 +26,7 @@ use crate::{
     Embedding, Embeddings, EngineError, Manifest, Result, Rgb8, SafetyChecker, TextEncoder, Tokenizer, UNet,
     Vae,
     adapter::{self, Adapter, Changed, Prints, Receipt, Strength},
+    plan,
     sampler::NoiseSchedule,
     text::{TextConfig, context_with},
 };
@@ -171,7 +172,7 @@ impl Pipeline {
         device: Device,
         dtype: DType,
     ) -> Self {
-        let models = Models::new(&device, dtype);
+        let (models, dtype) = (Models::new(&device, dtype), plan::tensors(&device, dtype));
         // The first switch of adapters fills these.
         let (context, adapters) = (None, None);
         Self {

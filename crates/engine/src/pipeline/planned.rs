@@ -1,5 +1,6 @@
-//! Which way text encoder and UNet compute: by their plans in f32 on the CPU, else by their modules.
+//! Which way text encoder and UNet compute: by their plans in f32 and bf16 on the CPU, else by their modules.
 
+use adire_kernels::Dtype;
 use candle_core::{DType, Device, Tensor};
 
 use crate::{
@@ -11,18 +12,18 @@ use crate::{
 /// The models' way to compute.
 #[derive(Debug, Default)]
 pub(super) enum Models {
-    /// By their modules: on a GPU, and in half precision.
+    /// By their modules: on a GPU, and in f16.
     #[default]
     Modules,
     /// By their plans, once something asks for it.
-    Unplanned,
+    Unplanned(Dtype),
     /// By their plans.
     Planned { unet: Box<PlannedUNet>, text: Box<PlannedText> },
 }
 
 impl Models {
     pub(super) fn new(device: &Device, dtype: DType) -> Self {
-        if plan::is_on(device, dtype) { Self::Unplanned } else { Self::Modules }
+        plan::operands(device, dtype).map_or(Self::Modules, Self::Unplanned)
     }
 
     /// When the weights of layers are read: a plan does so itself.
@@ -42,8 +43,8 @@ impl Models {
     pub(super) fn prepare(&mut self, unet: &mut UNet, text: &mut TextEncoder) -> Result<()> {
         match self {
             Self::Modules => {}
-            Self::Unplanned => {
-                *self = match PlannedUNet::new(unet)? {
+            Self::Unplanned(operands) => {
+                *self = match PlannedUNet::new(unet, *operands)? {
                     Some(unet) => {
                         Self::Planned { unet: Box::new(unet), text: Box::new(PlannedText::new(text)?) }
                     }

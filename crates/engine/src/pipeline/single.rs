@@ -13,7 +13,7 @@ use super::{
 use crate::{
     EngineError, Manifest, Result, TextEncoder, Tokenizer, UNet, Vae,
     checkpoint::SingleFile,
-    hash, json,
+    hash, json, plan,
     sampler::{NoiseSchedule, SchedulerConfig, schedule::BetaSchedule},
     text::TextConfig,
     unet::UNetConfig,
@@ -27,7 +27,7 @@ pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Pipeline> {
         return Err(EngineError::model(path, message));
     }
     let LoadOptions { device, dtype, config, .. } = options;
-    let reading = Models::reading(device, *dtype);
+    let (reading, dtype) = (Models::reading(device, *dtype), plan::tensors(device, *dtype));
     let file = SingleFile::open(path)?;
     let tokenizer = tokenizer_folder(path, options)?;
     let (scheduler, unet, vae, text) = match config {
@@ -41,13 +41,13 @@ pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Pipeline> {
     };
     let schedule = NoiseSchedule::new(file.schedule(scheduler))
         .map_err(|message| EngineError::model(config.as_deref().unwrap_or(path), message))?;
-    let text = TextEncoder::load_single(&file, &text, *dtype, device, reading)?;
+    let text = TextEncoder::load_single(&file, &text, dtype, device, reading)?;
     let tokenizer = Tokenizer::load(&tokenizer, text.positions())?;
     let (vae, other) = match &options.vae {
         None => (Vae::load_single(&file, vae, VAE_DTYPE, device)?, None),
         Some(path) => other_vae(path, &vae, device)?,
     };
-    let unet = UNet::load_single(&file, unet, *dtype, device, reading)?;
+    let unet = UNet::load_single(&file, unet, dtype, device, reading)?;
     let name = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
     let (path, manifest, hash) = (path.to_owned(), Manifest::default(), hash::file_hash(path)?);
     assemble(

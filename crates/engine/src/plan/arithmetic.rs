@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use adire_kernels::{self as kernels, Affine, Epilogue, Image, ImageMut, Sampling};
+use adire_kernels::{self as kernels, Affine, AnyImage, AnyImageMut, Epilogue, Image, Sampling};
 
 use super::op::MatrixSpec;
 use crate::{Result, ops::Activation, weight::LowRank};
@@ -33,23 +33,23 @@ pub(crate) trait Arithmetic: Copy + std::fmt::Debug + Send + Sync + 'static {
         groups: usize,
         affine: Affine<'_>,
         activation: Option<Activation>,
-        y: ImageMut<'_>,
+        y: AnyImageMut<'_>,
     );
     /// Over the channels of each pixel.
-    fn layer_norm(&self, x: Image<'_>, affine: Affine<'_>, y: ImageMut<'_>);
+    fn layer_norm(&self, x: Image<'_>, affine: Affine<'_>, y: AnyImageMut<'_>);
     /// x·Wᵀ, and what `epilogue` says.
-    fn linear(&self, x: Image<'_>, matrix: &Self::Matrix, epilogue: &Epilogue<'_>, y: ImageMut<'_>);
+    fn linear(&self, x: AnyImage<'_>, matrix: &Self::Matrix, epilogue: &Epilogue<'_>, y: AnyImageMut<'_>);
     /// A 3×3 convolution of `x`, which has a border, and what `epilogue` says.
     fn conv(
         &self,
-        x: Image<'_>,
+        x: AnyImage<'_>,
         matrix: &Self::Matrix,
         sampling: Sampling,
         epilogue: &Epilogue<'_>,
-        y: ImageMut<'_>,
+        y: AnyImageMut<'_>,
     );
     /// softmax(q·kᵀ/√d)·v.
-    fn attention(&self, qkv: [Image<'_>; 3], heads: usize, causal: bool, y: ImageMut<'_>);
+    fn attention(&self, qkv: [AnyImage<'_>; 3], heads: usize, causal: bool, y: AnyImageMut<'_>);
 }
 
 /// An activation as the kernels name it.

@@ -34,7 +34,7 @@ pub(super) struct TimeRows {
 pub(super) fn resnet(b: &mut Builder, path: &str, norms: &Norms, time: Option<&TimeRows>, x: View, y: View) {
     let Norms { groups, eps, activation } = *norms;
     let size = b.size(x);
-    let first = b.buffer(size, x.channels, 1);
+    let first = b.operand(size, x.channels, 1);
     b.group_norm(&format!("{path}.norm1"), x, groups, eps, Some(activation), first);
     let conv1 = format!("{path}.conv1");
     let offset = match time {
@@ -49,7 +49,7 @@ pub(super) fn resnet(b: &mut Builder, path: &str, norms: &Norms, time: Option<&T
     let hidden = b.buffer(size, y.channels, 0);
     let matrix = b.conv(&conv1, x.channels, y.channels);
     b.push(Op::Conv { x: first, matrix, offset, sampling: Sampling::Same, residual: None, y: hidden });
-    let second = b.buffer(size, y.channels, 1);
+    let second = b.operand(size, y.channels, 1);
     b.group_norm(&format!("{path}.norm2"), hidden, groups, eps, Some(activation), second);
     let residual = if x.channels == y.channels {
         x
@@ -69,7 +69,7 @@ pub(super) fn conv(b: &mut Builder, path: &str, x: View, residual: Option<View>,
 /// Halves the size. With `padding` 0 the image is padded at the right and bottom only.
 pub(super) fn downsample(b: &mut Builder, path: &str, padding: usize, x: View, y: View) {
     let size = b.size(x);
-    let bordered = b.buffer(size, x.channels, 1);
+    let bordered = b.operand(size, x.channels, 1);
     b.push(Op::Resize { x, y: bordered });
     let path = format!("{path}.conv");
     let (matrix, offset) = (b.conv(&path, x.channels, y.channels), Offset::Vector(b.bias(&path)));
@@ -90,14 +90,14 @@ pub(super) fn upsample(b: &mut Builder, path: &str, x: View, y: View) {
     let (from, to) = (b.size(x), b.size(y));
     let path = format!("{path}.conv");
     if Sampling::Double.size(from.0, from.1) == to {
-        let bordered = b.buffer(from, x.channels, 1);
+        let bordered = b.operand(from, x.channels, 1);
         b.push(Op::Resize { x, y: bordered });
         let (matrix, offset) = (b.conv(&path, x.channels, y.channels), Offset::Vector(b.bias(&path)));
         b.push(Op::Conv { x: bordered, matrix, offset, sampling: Sampling::Double, residual: None, y });
         return;
     }
     // An odd size on the way down is odd again on the way up.
-    let large = b.buffer(to, x.channels, 1);
+    let large = b.operand(to, x.channels, 1);
     b.push(Op::Resize { x, y: large });
     conv(b, &path, large, None, y);
 }
@@ -121,7 +121,7 @@ pub(super) fn transformer(
     y: View,
 ) {
     let (size, width) = (b.size(x), x.channels);
-    let normed = b.buffer(size, width, 0);
+    let normed = b.operand(size, width, 0);
     b.group_norm(&format!("{path}.norm"), x, sizes.groups, GROUP_NORM_EPS, None, normed);
     let state = b.buffer(size, width, 0);
     b.layer(&format!("{path}.proj_in"), normed, None, state);
@@ -138,24 +138,24 @@ pub(super) fn transformer(
 /// Adds attention to `state`: to itself, or to the prompt's `context`, whose keys and values are made once.
 fn attention(b: &mut Builder, norm: &str, path: &str, heads: usize, context: Option<View>, state: View) {
     let (size, width) = (b.size(state), state.channels);
-    let normed = b.buffer(size, width, 0);
+    let normed = b.operand(size, width, 0);
     let place = b.norm(norm);
     b.push(Op::LayerNorm { x: state, norm: place, eps: LAYER_NORM_EPS, y: normed });
     let name = |what: &str| format!("{path}.{what}");
-    let attended = b.buffer(size, width, 0);
+    let attended = b.operand(size, width, 0);
     let (q, k, v) = match context {
         None => {
-            let all = b.buffer(size, 3 * width, 0);
+            let all = b.operand(size, 3 * width, 0);
             let matrix = b.linear(&[name("to_q"), name("to_k"), name("to_v")], width, 3 * width);
             b.push(Op::Linear { x: normed, matrix, bias: None, activation: None, residual: None, y: all });
             (all.part(0, width), all.part(width, width), all.part(2 * width, width))
         }
         Some(context) => {
-            let q = b.buffer(size, width, 0);
+            let q = b.operand(size, width, 0);
             let matrix = b.linear(&[name("to_q")], width, width);
             b.push(Op::Linear { x: normed, matrix, bias: None, activation: None, residual: None, y: q });
             let images = b.images();
-            let both = b.kept(images, b.size(context), 2 * width, 0);
+            let both = b.kept_operand(images, b.size(context), 2 * width);
             let matrix = b.linear(&[name("to_k"), name("to_v")], context.channels, 2 * width);
             let op = Op::Linear { x: context, matrix, bias: None, activation: None, residual: None, y: both };
             b.push_to(Stage::Prompt, op, images);
@@ -170,10 +170,10 @@ fn attention(b: &mut Builder, norm: &str, path: &str, heads: usize, context: Opt
 /// Adds the gated feed-forward layers to `state`.
 fn feed_forward(b: &mut Builder, path: &str, state: View) {
     let (size, width) = (b.size(state), state.channels);
-    let normed = b.buffer(size, width, 0);
+    let normed = b.operand(size, width, 0);
     let norm = b.norm(&format!("{path}.norm3"));
     b.push(Op::LayerNorm { x: state, norm, eps: LAYER_NORM_EPS, y: normed });
-    let gated = b.buffer(size, 4 * width, 0);
+    let gated = b.operand(size, 4 * width, 0);
     let first = format!("{path}.ff.net.0.proj");
     let (matrix, bias) = (b.gated(&first, width, 8 * width), Some(b.bias(&first)));
     b.push(Op::Linear { x: normed, matrix, bias, activation: None, residual: None, y: gated });

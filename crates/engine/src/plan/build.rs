@@ -1,5 +1,7 @@
 //! Collecting a plan: buffers, parameters and operations as the models name them.
 
+use adire_kernels::Dtype;
+
 use super::{
     op::{Buffer, MatrixSpec, Norm, Op, Plan, Stage, Step, VectorSpec, View},
     place,
@@ -15,6 +17,8 @@ pub(super) struct Builder {
     prompt: Vec<Step>,
     time: Vec<Step>,
     step: Vec<Step>,
+    /// Of what products, convolutions and attention read.
+    operands: Dtype,
     /// Images of every buffer.
     images: usize,
     /// Images that differ so far; fewer than `images` until [`Self::split`].
@@ -24,9 +28,11 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// `images` in a batch, of which the first `different` differ until [`Self::split`].
-    pub(super) fn new(images: usize, different: usize) -> Self {
+    /// `images` in a batch, of which the first `different` differ until [`Self::split`]; `operands` is the type of what
+    /// products, convolutions and attention read.
+    pub(super) fn new(operands: Dtype, images: usize, different: usize) -> Self {
         Self {
+            operands,
             buffers: Vec::new(),
             matrices: Vec::new(),
             vectors: Vec::new(),
@@ -39,9 +45,44 @@ impl Builder {
         }
     }
 
-    /// A buffer of `(height, width)` pixels for every image.
+    /// A buffer of `(height, width)` pixels for every image: sums, and what norms and residuals read.
     pub(super) fn buffer(&mut self, size: (usize, usize), channels: usize, border: usize) -> View {
-        self.add(Buffer { images: self.images, height: size.0, width: size.1, channels, border, kept: false })
+        let (images, dtype, kept) = (self.images, Dtype::F32, false);
+        self.add(Buffer { images, height: size.0, width: size.1, channels, border, dtype, kept })
+    }
+
+    /// A buffer that nothing but products, convolutions and attention read.
+    pub(super) fn operand(&mut self, size: (usize, usize), channels: usize, border: usize) -> View {
+        let view = self.buffer(size, channels, border);
+        self.buffers[view.buffer].dtype = self.operands;
+        view
+    }
+
+    /// An operand that keeps its values between runs.
+    pub(super) fn kept_operand(&mut self, images: usize, size: (usize, usize), channels: usize) -> View {
+        let view = self.kept(images, size, channels, 0);
+        self.buffers[view.buffer].dtype = self.operands;
+        view
+    }
+
+    /// The same values as an operand.
+    pub(super) fn as_operand(&mut self, x: View) -> View {
+        if self.buffers[x.buffer].dtype == self.operands {
+            return x;
+        }
+        let y = self.operand(self.size(x), x.channels, 0);
+        self.push(Op::Resize { x, y });
+        y
+    }
+
+    /// The same values of every run as a kept operand, converted when the prompt changes.
+    pub(super) fn as_prompt_operand(&mut self, x: View) -> View {
+        if self.buffers[x.buffer].dtype == self.operands {
+            return x;
+        }
+        let y = self.kept_operand(self.images, self.size(x), x.channels);
+        self.push_to(Stage::Prompt, Op::Resize { x, y }, self.images);
+        y
     }
 
     /// A buffer that keeps its values between runs.
@@ -52,7 +93,8 @@ impl Builder {
         channels: usize,
         border: usize,
     ) -> View {
-        self.add(Buffer { images, height: size.0, width: size.1, channels, border, kept: true })
+        let dtype = Dtype::F32;
+        self.add(Buffer { images, height: size.0, width: size.1, channels, border, dtype, kept: true })
     }
 
     fn add(&mut self, buffer: Buffer) -> View {
@@ -86,7 +128,8 @@ impl Builder {
 
     /// The weights of linear layers, one below the other.
     pub(super) fn linear(&mut self, parts: &[String], inputs: usize, outputs: usize) -> usize {
-        self.matrices.push(MatrixSpec { parts: parts.to_vec(), inputs, outputs, kernel: 1, gated: false });
+        let (parts, dtype) = (parts.to_vec(), Dtype::F32);
+        self.matrices.push(MatrixSpec { parts, inputs, outputs, kernel: 1, gated: false, dtype });
         self.matrices.len() - 1
     }
 
@@ -99,14 +142,9 @@ impl Builder {
 
     /// The weight of a 3×3 convolution.
     pub(super) fn conv(&mut self, path: &str, inputs: usize, outputs: usize) -> usize {
-        self.matrices.push(MatrixSpec {
-            parts: vec![path.to_owned()],
-            inputs,
-            outputs,
-            kernel: 3,
-            gated: false,
-        });
-        self.matrices.len() - 1
+        let matrix = self.linear(&[path.to_owned()], inputs, outputs);
+        self.matrices[matrix].kernel = 3;
+        matrix
     }
 
     /// One more linear layer below those of `matrix`.
@@ -157,6 +195,7 @@ impl Builder {
 
     /// A linear layer with a bias, on every pixel.
     pub(super) fn layer(&mut self, path: &str, x: View, residual: Option<View>, y: View) {
+        let x = self.as_operand(x);
         let matrix = self.linear(&[path.to_owned()], x.channels, y.channels);
         let bias = Some(self.bias(path));
         self.push(Op::Linear { x, matrix, bias, activation: None, residual, y });
@@ -178,11 +217,14 @@ impl Builder {
 
     /// Appends to the step stage.
     pub(super) fn push(&mut self, op: Op) {
-        self.step.push(Step { op, images: self.different });
+        self.push_to(Stage::Step, op, self.different);
     }
 
-    /// Appends to a stage that does not depend on the image.
+    /// Appends to a stage. Weights have the type of what they are multiplied with.
     pub(super) fn push_to(&mut self, stage: Stage, op: Op, images: usize) {
+        if let Op::Linear { x, matrix, .. } | Op::Conv { x, matrix, .. } = op {
+            self.matrices[matrix].dtype = self.buffers[x.buffer].dtype;
+        }
         let step = Step { op, images };
         match stage {
             Stage::Prompt => self.prompt.push(step),

@@ -1,5 +1,7 @@
 //! Inference as a plan: a list of operations over buffers of one arena, made once for a model, a batch and a size.
 //!
+//! What products, convolutions and attention read is f32 or bf16; sums, residuals and what norms read are f32.
+//!
 //! Every decision about layout is in the list. Activations are NHWC; what a 3×3 convolution reads has a border of zeros;
 //! queries, keys and values come out of one product; a skip is written into its half of the concatenation; bias, the time
 //! row and the residual are added where a product writes its result. What does not change within an image (keys and values of
@@ -35,6 +37,6 @@ mod words;
 
 pub(crate) use codec::PlannedVae;
 pub(crate) use model::PlannedUNet;
-pub(crate) use switch::is_on;
+pub(crate) use switch::{is_on, operands, prefers_bf16, tensors};
 pub(crate) use vae::{Autoencoder, Half};
 pub(crate) use words::PlannedText;

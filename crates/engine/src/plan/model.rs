@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use adire_kernels::ImageMut;
+use adire_kernels::{Dtype, ImageMut};
 use candle_core::{Device, Tensor, TensorId};
 
 use super::{
@@ -18,13 +18,14 @@ use crate::{Result, UNet, ops::floats, unet::Sinusoids};
 /// Most times whose rows are remembered: those of a long schedule.
 const MAX_TIMES: usize = 256;
 
-/// A UNet that computes by its plan, in f32 on the CPU.
+/// A UNet that computes by its plan, on the CPU.
 pub(crate) type PlannedUNet = Planned<Packed>;
 
 /// Packed weights, and the plan of the last shape.
 #[derive(Debug)]
 pub(crate) struct Planned<A: Arithmetic> {
     arithmetic: A,
+    operands: Dtype,
     parameters: Parameters<A>,
     current: Option<Current>,
     /// Time rows by the bits of the time.
@@ -41,26 +42,27 @@ struct Current {
 }
 
 impl PlannedUNet {
-    /// Packs the weights of `unet`, which then has no tensors of them; `None` where the plan does not cover it.
+    /// Packs the weights of `unet`, which then has no tensors of them unless `operands` round them; `None` where the plan
+    /// does not cover it.
     ///
     /// # Errors
     /// The weights are not those of f32 on the CPU.
-    pub(crate) fn new(unet: &mut UNet) -> Result<Option<Self>> {
-        Self::with(unet, Packed)
+    pub(crate) fn new(unet: &mut UNet, operands: Dtype) -> Result<Option<Self>> {
+        Self::with(unet, operands, Packed)
     }
 }
 
 impl<A: Arithmetic> Planned<A> {
     /// As [`PlannedUNet::new`].
-    pub(super) fn with(unet: &mut UNet, arithmetic: A) -> Result<Option<Self>> {
+    pub(super) fn with(unet: &mut UNet, operands: Dtype, arithmetic: A) -> Result<Option<Self>> {
         // The weights are those of any shape.
         let size = 1 << unet.config().block_out_channels.len();
         let shape = Shape { images: 1, guided: false, size: (size, size), tokens: 1 };
-        let Some(plan) = unet::plan(unet.config(), shape) else { return Ok(None) };
+        let Some(plan) = unet::plan(unet.config(), shape, operands) else { return Ok(None) };
         let parameters = Parameters::new(&plan.plan, arithmetic, &mut |f| unet.visit_parameters(f))?;
         let arena = Arena::new(&plan.plan);
         let current = Some(Current { plan, arena, context: None });
-        Ok(Some(Self { arithmetic, parameters, current, times: HashMap::new() }))
+        Ok(Some(Self { arithmetic, operands, parameters, current, times: HashMap::new() }))
     }
 
     /// Packs what has changed in `unet`.
@@ -94,7 +96,7 @@ impl<A: Arithmetic> Planned<A> {
         let images = if guided { 2 * batch } else { batch };
         let shape = Shape { images, guided, size: (height, width), tokens };
         if self.current.as_ref().is_none_or(|current| current.plan.shape != shape) {
-            let Some(plan) = unet::plan(unet.config(), shape) else { return Ok(None) };
+            let Some(plan) = unet::plan(unet.config(), shape, self.operands) else { return Ok(None) };
             // The old arena goes first.
             self.current = None;
             let arena = Arena::new(&plan.plan);

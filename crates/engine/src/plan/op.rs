@@ -1,10 +1,10 @@
 //! What a plan consists of.
 
-use adire_kernels::Sampling;
+use adire_kernels::{Dtype, Sampling};
 
 use crate::{Parameter, ops::Activation};
 
-/// A block of the arena: images of pixels of channels, f32. Tokens are pixels in one column.
+/// A block of the arena: images of pixels of channels. Tokens are pixels in one column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Buffer {
     pub(super) images: usize,
@@ -13,6 +13,7 @@ pub(super) struct Buffer {
     pub(super) channels: usize,
     /// Rows and columns of zeros all around: 1 for what a 3×3 convolution reads, else 0.
     pub(super) border: usize,
+    pub(super) dtype: Dtype,
     /// Whether it keeps its values from one run of the list to the next.
     pub(super) kept: bool,
 }
@@ -23,9 +24,9 @@ impl Buffer {
         (self.height + 2 * self.border) * (self.width + 2 * self.border) * self.channels
     }
 
-    /// All of its numbers.
+    /// What it takes of the arena, in numbers of f32.
     pub(super) fn len(&self) -> usize {
-        self.images * self.image()
+        (self.images * self.image() * self.dtype.bytes()).div_ceil(size_of::<f32>())
     }
 }
 
@@ -80,7 +81,7 @@ pub(super) enum Op {
     Conv { x: View, matrix: usize, offset: Offset, sampling: Sampling, residual: Option<View>, y: View },
     /// softmax(q·kᵀ/√d)·v for each head.
     Attention { q: View, k: View, v: View, heads: usize, causal: bool, y: View },
-    /// Nearest-neighbour enlargement to the size of `y`, or a copy.
+    /// Nearest-neighbour enlargement to the size of `y`, or a copy; to the type of `y`.
     Resize { x: View, y: View },
     /// Copies the first half of a buffer's images to the second.
     Repeat { x: View },
@@ -144,6 +145,8 @@ pub(crate) struct MatrixSpec {
     pub(super) kernel: usize,
     /// Whether the first half of the outputs is multiplied with gelu of the second.
     pub(super) gated: bool,
+    /// That of what it is multiplied with.
+    pub(super) dtype: Dtype,
 }
 
 /// A vector of parameters: sums of parameters, one behind the other.

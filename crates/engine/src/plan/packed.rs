@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use adire_kernels::{
-    self as kernels, Affine, Algorithm, Attention, Change, Delta, Epilogue, Image, ImageMut, PackedConv3x3,
-    PackedLinear, Sampling,
+    self as kernels, Affine, Algorithm, AnyImage, AnyImageMut, Attention, Change, Delta, Epilogue, Image,
+    PackedConv3x3, PackedLinear, Sampling,
 };
 use candle_core::Tensor;
 
@@ -34,10 +34,10 @@ impl Arithmetic for Packed {
 
     fn pack(&self, spec: &MatrixSpec, parts: &[&[f32]]) -> Matrix {
         match (spec.kernel, spec.gated, parts) {
-            (1, true, [weights]) => Matrix::Linear(PackedLinear::gated(weights, spec.inputs)),
-            (1, ..) => Matrix::Linear(PackedLinear::stack(parts, spec.inputs)),
-            (_, _, [weights]) => Matrix::Conv(PackedConv3x3::pack(weights, spec.inputs)),
-            _ => Matrix::Conv(PackedConv3x3::pack(&parts.concat(), spec.inputs)),
+            (1, true, [weights]) => Matrix::Linear(PackedLinear::gated_as(spec.dtype, weights, spec.inputs)),
+            (1, ..) => Matrix::Linear(PackedLinear::stack_as(spec.dtype, parts, spec.inputs)),
+            (_, _, [weights]) => Matrix::Conv(PackedConv3x3::pack_as(spec.dtype, weights, spec.inputs)),
+            _ => Matrix::Conv(PackedConv3x3::pack_as(spec.dtype, &parts.concat(), spec.inputs)),
         }
     }
 
@@ -92,16 +92,16 @@ impl Arithmetic for Packed {
         groups: usize,
         affine: Affine<'_>,
         then: Option<Activation>,
-        y: ImageMut<'_>,
+        y: AnyImageMut<'_>,
     ) {
         kernels::group_norm(&[x], groups, affine, kernel_activation(then), y);
     }
 
-    fn layer_norm(&self, x: Image<'_>, affine: Affine<'_>, y: ImageMut<'_>) {
+    fn layer_norm(&self, x: Image<'_>, affine: Affine<'_>, y: AnyImageMut<'_>) {
         kernels::layer_norm(x, affine, y);
     }
 
-    fn linear(&self, x: Image<'_>, matrix: &Matrix, epilogue: &Epilogue<'_>, y: ImageMut<'_>) {
+    fn linear(&self, x: AnyImage<'_>, matrix: &Matrix, epilogue: &Epilogue<'_>, y: AnyImageMut<'_>) {
         if let Matrix::Linear(matrix) = matrix {
             kernels::linear(x, matrix, epilogue, y);
         }
@@ -109,18 +109,18 @@ impl Arithmetic for Packed {
 
     fn conv(
         &self,
-        x: Image<'_>,
+        x: AnyImage<'_>,
         matrix: &Matrix,
         sampling: Sampling,
         epilogue: &Epilogue<'_>,
-        y: ImageMut<'_>,
+        y: AnyImageMut<'_>,
     ) {
         if let Matrix::Conv(matrix) = matrix {
             kernels::conv3x3(x, matrix, sampling, Algorithm::Auto, epilogue, y);
         }
     }
 
-    fn attention(&self, [q, k, v]: [Image<'_>; 3], heads: usize, causal: bool, y: ImageMut<'_>) {
+    fn attention(&self, [q, k, v]: [AnyImage<'_>; 3], heads: usize, causal: bool, y: AnyImageMut<'_>) {
         let options = if causal { Attention::causal(heads) } else { Attention::full(heads) };
         kernels::attention(q, k, v, options, y);
     }

@@ -1,13 +1,14 @@
 //! A model's weights as a plan's arithmetic wants them.
 //!
-//! A matrix is held once: packed from the base, which then lies in the packed form alone, and a second time where adapters
-//! change it.
+//! A matrix is held once: packed from the base, which then lies in the packed form alone if that is exact, and a second time
+//! where adapters change it.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
+use adire_kernels::Dtype;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
@@ -70,7 +71,7 @@ impl<A: Arithmetic> Packed<A> {
     /// Bytes of its numbers.
     fn bytes(&self) -> usize {
         let row = self.spec.inputs * self.spec.kernel * self.spec.kernel;
-        self.rows.iter().sum::<usize>() * row * size_of::<f32>()
+        self.rows.iter().sum::<usize>() * row * self.spec.dtype.bytes()
     }
 
     /// Packs `parts`.
@@ -150,7 +151,9 @@ impl<A: Arithmetic> Parameters<A> {
         }
         let place =
             |path: &str, parameter| places.get(path).filter(|_| parameter == Parameter::Weight).copied();
-        let is_given_up = |i: usize| matrices[i].rows.len() <= MOST_PARTS;
+        // What is packed as bf16 is not the base: that stays in its file.
+        let is_given_up =
+            |i: usize| matrices[i].rows.len() <= MOST_PARTS && matrices[i].spec.dtype == Dtype::F32;
         // What may fail comes before anything is given up.
         visit(&mut |path, parameter, weight| match place(path, parameter) {
             Some((i, _)) if !is_given_up(i) => weight.hold(),

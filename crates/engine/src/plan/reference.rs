@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use adire_kernels::{self as kernels, Activation, Affine, Epilogue, Image, ImageMut, Sampling};
+use adire_kernels::{
+    self as kernels, Activation, Affine, AnyImage, AnyImageMut, Epilogue, Image, ImageMut, Sampling,
+};
 
 use super::{
     arithmetic::{Arithmetic, activation as kernel_activation},
@@ -61,6 +63,22 @@ fn moments(values: impl Iterator<Item = f32> + Clone, eps: f32) -> (f64, f64) {
     (mean, 1.0 / (variance + f64::from(eps)).sqrt())
 }
 
+/// What is read and written; the reference is of f32 alone.
+fn plain(x: AnyImage<'_>) -> Image<'_> {
+    match x {
+        AnyImage::F32(x) => x,
+        AnyImage::Bf16(_) => panic!("the reference computes in f32"),
+    }
+}
+
+/// As [`plain`], to write.
+fn plain_mut(y: AnyImageMut<'_>) -> ImageMut<'_> {
+    match y {
+        AnyImageMut::F32(y) => y,
+        AnyImageMut::Bf16(_) => panic!("the reference computes in f32"),
+    }
+}
+
 impl Arithmetic for Reference {
     type Matrix = Matrix;
 
@@ -84,8 +102,9 @@ impl Arithmetic for Reference {
         groups: usize,
         affine: Affine<'_>,
         activation: Option<ops::Activation>,
-        mut y: ImageMut<'_>,
+        y: AnyImageMut<'_>,
     ) {
+        let mut y = plain_mut(y);
         adire_kernels::clear_border(&mut y);
         let layout = x.layout();
         let (width, pixels) = (layout.channels / groups, layout.height * layout.width);
@@ -103,7 +122,8 @@ impl Arithmetic for Reference {
         }
     }
 
-    fn layer_norm(&self, x: Image<'_>, affine: Affine<'_>, mut y: ImageMut<'_>) {
+    fn layer_norm(&self, x: Image<'_>, affine: Affine<'_>, y: AnyImageMut<'_>) {
+        let mut y = plain_mut(y);
         for pixel in 0..x.layout().pixels() {
             let (mean, scale) = moments(x.pixel(pixel).iter().copied(), affine.epsilon);
             for (channel, value) in x.pixel(pixel).iter().enumerate() {
@@ -113,7 +133,8 @@ impl Arithmetic for Reference {
         }
     }
 
-    fn linear(&self, x: Image<'_>, matrix: &Matrix, epilogue: &Epilogue<'_>, mut y: ImageMut<'_>) {
+    fn linear(&self, x: AnyImage<'_>, matrix: &Matrix, epilogue: &Epilogue<'_>, y: AnyImageMut<'_>) {
+        let (x, mut y) = (plain(x), plain_mut(y));
         let inputs = x.layout().channels;
         for pixel in 0..x.layout().pixels() {
             let products = matrix.values.chunks_exact(inputs).enumerate();
@@ -134,12 +155,14 @@ impl Arithmetic for Reference {
 
     fn conv(
         &self,
-        x: Image<'_>,
+        x: AnyImage<'_>,
         matrix: &Matrix,
         sampling: Sampling,
         epilogue: &Epilogue<'_>,
-        mut y: ImageMut<'_>,
+        y: AnyImageMut<'_>,
     ) {
+        let mut y = plain_mut(y);
+        let x = plain(x);
         let (from, to) = (x.layout(), y.layout());
         // What a tap sees along one side; positions count from the border's first pixel.
         let position = |at: usize, tap: usize, size: usize| match sampling {
@@ -169,7 +192,8 @@ impl Arithmetic for Reference {
         }
     }
 
-    fn attention(&self, [q, k, v]: [Image<'_>; 3], heads: usize, causal: bool, mut y: ImageMut<'_>) {
+    fn attention(&self, qkv: [AnyImage<'_>; 3], heads: usize, causal: bool, y: AnyImageMut<'_>) {
+        let ([q, k, v], mut y) = (qkv.map(plain), plain_mut(y));
         let (queries, all) = (q.layout().height * q.layout().width, k.layout().height * k.layout().width);
         let depth = q.layout().channels / heads;
         let scale = 1.0 / (depth as f64).sqrt();

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use adire_kernels::{Affine, Epilogue, Image, ImageMut, Layout};
+use adire_kernels::{
+    Affine, AnyImage, AnyImageMut, Dtype, Epilogue, Image, ImageMut, Layout, Number, bf16, halves, halves_mut,
+};
 use rayon::prelude::*;
 
 use super::{
@@ -20,13 +22,13 @@ impl Arena {
         Self(adire_kernels::Arena::new(plan.arena))
     }
 
-    /// What lies in a view, to be read.
+    /// What lies in a view of f32, to be read.
     pub(super) fn get(&self, plan: &Plan, view: View) -> Image<'_> {
         let (layout, range) = resolve(plan, view, plan.buffers[view.buffer].images);
         Image::new(&self.0[range], layout)
     }
 
-    /// A view, to be filled.
+    /// A view of f32, to be filled.
     pub(super) fn get_mut(&mut self, plan: &Plan, view: View) -> ImageMut<'_> {
         let (layout, range) = resolve(plan, view, plan.buffers[view.buffer].images);
         ImageMut::new(&mut self.0[range], layout)
@@ -56,9 +58,19 @@ impl Arena {
         }
         let ranges = views.each_ref().map(|view| view.as_ref().map_or(0..0, |(_, range)| range.clone()));
         let (values, [target]) = self.0.parts(ranges, [range]);
-        let y = ImageMut::new(target, layout);
+        let dtype = |view: View| plan.buffers[view.buffer].dtype;
+        let y = match dtype(written) {
+            Dtype::F32 => AnyImageMut::F32(ImageMut::new(target, layout)),
+            Dtype::Bf16 => AnyImageMut::Bf16(ImageMut::new(halves_mut(target), layout)),
+        };
         let nothing = Layout::plain(0, 0, 0, 0);
-        let read = |i: usize| Image::new(values[i], views[i].as_ref().map_or(nothing, |(layout, _)| *layout));
+        let layout = |i: usize| views[i].as_ref().map_or(nothing, |(layout, _)| *layout);
+        // Sums, residuals and what norms read are f32; operands have the type of their buffer.
+        let read = |i: usize| Image::new(values[i], layout(i));
+        let operand = |i: usize, view: View| match dtype(view) {
+            Dtype::F32 => AnyImage::F32(read(i)),
+            Dtype::Bf16 => AnyImage::Bf16(Image::new(halves(values[i]), layout(i))),
+        };
         let vector = |i: usize| parameters.vector(i);
         let affine = |norm: Norm, eps: f64| Affine {
             weight: vector(norm.weight),
@@ -76,29 +88,37 @@ impl Arena {
                 arithmetic.group_norm(read(0), groups, affine(norm, eps), activation, y);
             }
             Op::LayerNorm { norm, eps, .. } => arithmetic.layer_norm(read(0), affine(norm, eps), y),
-            Op::Linear { matrix, bias, activation, residual, .. } => {
+            Op::Linear { x, matrix, bias, activation, residual, .. } => {
                 let activation = kernel_activation(activation);
                 let epilogue = Epilogue { activation, ..adding(bias.map(vector), residual) };
-                arithmetic.linear(read(0), parameters.matrix(matrix), &epilogue, y);
+                arithmetic.linear(operand(0, x), parameters.matrix(matrix), &epilogue, y);
             }
-            Op::Conv { matrix, offset, sampling, residual, .. } => {
+            Op::Conv { x, matrix, offset, sampling, residual, .. } => {
                 let bias = match offset {
                     Offset::Vector(i) => vector(i),
                     Offset::Row(_) => read(if residual.is_some() { 2 } else { 1 }).pixel(0),
                 };
                 let epilogue = adding(Some(bias), residual);
-                arithmetic.conv(read(0), parameters.matrix(matrix), sampling, &epilogue, y);
+                arithmetic.conv(operand(0, x), parameters.matrix(matrix), sampling, &epilogue, y);
             }
-            Op::Attention { heads, causal, .. } => {
-                arithmetic.attention([read(0), read(1), read(2)], heads, causal, y);
+            Op::Attention { q, k, v, heads, causal, .. } => {
+                arithmetic.attention([operand(0, q), operand(1, k), operand(2, v)], heads, causal, y);
             }
-            Op::Resize { .. } => resize(read(0), y),
-            Op::Repeat { .. } => repeat(y),
+            Op::Resize { x, .. } => match (operand(0, x), y) {
+                (AnyImage::F32(x), AnyImageMut::F32(y)) => resize(x, y, |value| value),
+                (AnyImage::F32(x), AnyImageMut::Bf16(y)) => resize(x, y, bf16::from_f32),
+                (AnyImage::Bf16(x), AnyImageMut::F32(y)) => resize(x, y, bf16::to_f32),
+                (AnyImage::Bf16(x), AnyImageMut::Bf16(y)) => resize(x, y, |value| value),
+            },
+            Op::Repeat { .. } => match y {
+                AnyImageMut::F32(y) => repeat(y),
+                AnyImageMut::Bf16(y) => repeat(y),
+            },
         }
     }
 }
 
-/// Where a view's first images lie in the arena.
+/// Where a view's first images lie in the arena, whose numbers are f32.
 fn resolve(plan: &Plan, view: View, images: usize) -> (Layout, Range<usize>) {
     let (buffer, place) = (&plan.buffers[view.buffer], plan.places[view.buffer]);
     let layout = Layout {
@@ -109,12 +129,14 @@ fn resolve(plan: &Plan, view: View, images: usize) -> (Layout, Range<usize>) {
         stride: buffer.channels,
         border: buffer.border,
     };
-    let start = place + view.channel;
-    (layout, start..start + layout.len())
+    let numbers = |numbers: usize| (numbers * buffer.dtype.bytes()).div_ceil(size_of::<f32>());
+    // Channels of bf16 begin at even places.
+    let start = place + numbers(view.channel);
+    (layout, start..start + numbers(layout.len()))
 }
 
 /// Copies the first half of the images to the second.
-fn repeat(mut y: ImageMut<'_>) {
+fn repeat<T: Number>(mut y: ImageMut<'_, T>) {
     let layout = y.layout();
     let half = Layout { batch: layout.batch / 2, ..layout };
     let distance = half.batch * layout.image_stride();
@@ -125,7 +147,7 @@ fn repeat(mut y: ImageMut<'_>) {
 }
 
 /// Nearest neighbours as torch chooses them, floor(i · in/out) in f32; the border becomes zero.
-fn resize(x: Image<'_>, mut y: ImageMut<'_>) {
+fn resize<T: Number, U: Number>(x: Image<'_, T>, mut y: ImageMut<'_, U>, convert: impl Fn(T) -> U + Sync) {
     let (from, to) = (x.layout(), y.layout());
     let nearest = |from: usize, to: usize| {
         let scale = from as f32 / to as f32;
@@ -140,9 +162,11 @@ fn resize(x: Image<'_>, mut y: ImageMut<'_>) {
             let pixel = &mut pixel[..to.channels];
             if inside && (border..to.width + border).contains(&i) {
                 let start = from.at(image, line(at - border), column(i - border));
-                pixel.copy_from_slice(&x.data()[start..start + from.channels]);
+                for (to, value) in pixel.iter_mut().zip(&x.data()[start..start + from.channels]) {
+                    *to = convert(*value);
+                }
             } else {
-                pixel.fill(0.0);
+                pixel.fill(U::ZERO);
             }
         }
     });

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use adire_kernels::Dtype;
 use candle_core::{DType, Device, Tensor};
 
 use super::{
@@ -40,11 +41,11 @@ fn golden(name: &str) -> UNet {
 /// Sizes that halve evenly and sizes that do not, prompts of one chunk and of several.
 const CASES: [(usize, usize, usize, usize); 3] = [(1, 8, 8, 77), (2, 8, 4, 7), (1, 9, 13, 154)];
 
-fn compare<A: Arithmetic>(arithmetic: A, bar: f32) {
+fn compare<A: Arithmetic>(arithmetic: A, operands: Dtype, bar: f32) {
     for name in ["unet-sd15", "unet-variant", "pipeline/unet"] {
         let unet = golden(name);
         let width = unet.config().block(0).unwrap().attention.context;
-        let mut planned = Planned::with(&mut unet.clone(), arithmetic).unwrap().unwrap();
+        let mut planned = Planned::with(&mut unet.clone(), operands, arithmetic).unwrap().unwrap();
         for (i, (batch, height, width_of, tokens)) in CASES.into_iter().enumerate() {
             let x = random(&[batch, 4, height, width_of], i as u64);
             for guided in [false, true] {
@@ -67,12 +68,18 @@ fn compare<A: Arithmetic>(arithmetic: A, bar: f32) {
 
 #[test]
 fn the_reference_equals_the_modules() {
-    compare(Reference, 1e-5);
+    compare(Reference, Dtype::F32, 1e-5);
 }
 
 #[test]
 fn the_kernels_equal_the_modules() {
-    compare(Packed, 2e-5);
+    compare(Packed, Dtype::F32, 2e-5);
+}
+
+/// Rounding of operands, through all layers of networks with random weights.
+#[test]
+fn the_kernels_in_bf16_are_close_to_the_modules() {
+    compare(Packed, Dtype::Bf16, 4e-2);
 }
 
 /// The modules compute as before when their weights lie in the packed form, and adapters find the same base there.
@@ -80,7 +87,7 @@ fn the_kernels_equal_the_modules() {
 fn a_model_without_tensors_is_the_same() {
     for name in ["unet-sd15", "unet-variant"] {
         let (mut held, mut packed) = (golden(name), golden(name));
-        Planned::with(&mut packed, Packed).unwrap().unwrap();
+        Planned::with(&mut packed, Dtype::F32, Packed).unwrap().unwrap();
         let mut bases = Vec::new();
         held.visit_parameters(&mut |path, parameter, weight| {
             bases.push((path.to_owned(), parameter, weight.base()?));
@@ -107,11 +114,20 @@ fn a_model_without_tensors_is_the_same() {
 /// A → B → A and A → nothing leave the same bits, in one product of several layers and in single ones.
 #[test]
 fn changes_come_and_go() {
+    come_and_go(Dtype::F32, 2e-5);
+}
+
+#[test]
+fn changes_of_weights_of_bf16_come_and_go() {
+    come_and_go(Dtype::Bf16, 2e-2);
+}
+
+fn come_and_go(operands: Dtype, bar: f32) {
     let (name, layers) =
         ("unet-sd15", ["attn1.to_k", "attn2.to_v", "ff.net.0.proj", "conv1", "time_emb_proj"]);
     let mut unet = golden(name);
     let width = unet.config().block(0).unwrap().attention.context;
-    let mut planned = Planned::with(&mut unet, Packed).unwrap().unwrap();
+    let mut planned = Planned::with(&mut unet, operands, Packed).unwrap().unwrap();
     let (x, context) = (random(&[1, 4, 8, 8], 1), random(&[1, 7, width], 2));
     let mut with = |scale: f64| {
         unet.visit_parameters(&mut |path, parameter, weight| {
@@ -135,7 +151,7 @@ fn changes_come_and_go() {
         let found = planned.forward(&unet, &x, 500.0, &context, false).unwrap().unwrap();
         let expected = modules.forward(&x, 500.0, &context).unwrap();
         let error = error(&found, &expected);
-        assert!(error < 2e-5, "{scale}: {error:.1e}");
+        assert!(error < bar, "{scale}: {error:.1e}");
         found.flatten_all().unwrap().to_vec1::<f32>().unwrap()
     };
     let [none, a, b, again, nothing] = [0.0, 0.02, -0.03, 0.02, 0.0].map(&mut with);
@@ -236,7 +252,7 @@ fn check(plan: &Plan) {
 fn buffers_live_apart() {
     for (height, width, images, guided) in [(64, 64, 2, true), (32, 40, 1, false), (9, 17, 2, true)] {
         let shape = Shape { images, guided, size: (height, width), tokens: 77 };
-        let plan = unet::plan(&UNetConfig::sd15(), shape).unwrap();
+        let plan = unet::plan(&UNetConfig::sd15(), shape, Dtype::F32).unwrap();
         check(&plan.plan);
         let all: usize = plan.plan.buffers.iter().map(|buffer| buffer.len()).sum();
         assert!(plan.plan.arena < all / 3, "{} of {all}", plan.plan.arena);
@@ -246,7 +262,7 @@ fn buffers_live_apart() {
 #[test]
 fn guidance_computes_the_trunk_once() {
     let shape = Shape { images: 2, guided: true, size: (64, 64), tokens: 77 };
-    let plan = unet::plan(&UNetConfig::sd15(), shape).unwrap().plan;
+    let plan = unet::plan(&UNetConfig::sd15(), shape, Dtype::F32).unwrap().plan;
     let single = plan.step.iter().filter(|step| step.images == 1).count();
     assert!(single >= 10, "{single}");
     let repeats = plan.step.iter().filter(|step| matches!(step.op, Op::Repeat { .. })).count();
@@ -268,10 +284,10 @@ fn a_file_that_cannot_be_read_at_first_can_be_packed_later() {
     let file = folder.path().join("diffusion_pytorch_model.safetensors");
     let whole = std::fs::read(&file).unwrap();
     std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
-    let message = Planned::with(&mut unet, Packed).unwrap_err().to_string();
+    let message = Planned::with(&mut unet, Dtype::F32, Packed).unwrap_err().to_string();
     assert!(message.contains("cannot be read at"), "{message}");
     std::fs::write(&file, &whole).unwrap();
-    let mut planned = Planned::with(&mut unet, Packed).unwrap().unwrap();
+    let mut planned = Planned::with(&mut unet, Dtype::F32, Packed).unwrap().unwrap();
     let width = unet.config().block(0).unwrap().attention.context;
     let (x, context) = (random(&[1, 4, 8, 8], 1), random(&[1, 7, width], 2));
     let found = planned.forward(&unet, &x, 7.0, &context, false).unwrap().unwrap();

@@ -1,5 +1,7 @@
 //! The plan of a text encoder's layers.
 
+use adire_kernels::Dtype;
+
 use super::{
     build::Builder,
     op::{Op, Plan},
@@ -9,7 +11,7 @@ use crate::clip::LayerSizes;
 /// The plan of the first `layers` layers, for `prompts` of `tokens`. Token embeddings go in, hidden states come out.
 pub(super) fn plan(sizes: &LayerSizes, layers: usize, prompts: usize, tokens: usize) -> Plan {
     let LayerSizes { width, inner, heads, eps, activation } = *sizes;
-    let mut builder = Builder::new(prompts, prompts);
+    let mut builder = Builder::new(Dtype::F32, prompts, prompts);
     let b = &mut builder;
     let size = (1, tokens);
     let state = b.kept(prompts, size, width, 0);

@@ -1,5 +1,7 @@
 //! The plan of a UNet.
 
+use adire_kernels::Dtype;
+
 use super::{
     blocks::{self, Norms, TimeRows, TransformerSizes},
     build::Builder,
@@ -33,8 +35,8 @@ pub(crate) struct UNetPlan {
     pub(crate) shape: Shape,
 }
 
-/// The plan for one shape; `None` for what only the modules compute.
-pub(crate) fn plan(config: &UNetConfig, shape: Shape) -> Option<UNetPlan> {
+/// The plan for one shape, with operands of a type; `None` for what only the modules compute.
+pub(crate) fn plan(config: &UNetConfig, shape: Shape, operands: Dtype) -> Option<UNetPlan> {
     let levels: Vec<_> = (0..config.block_out_channels.len()).filter_map(|i| config.block(i)).collect();
     let (first, last) = (levels.first()?.channels, levels.len().checked_sub(1)?);
     let deepest = shape.size.0.min(shape.size.1) >> last;
@@ -47,11 +49,16 @@ pub(crate) fn plan(config: &UNetConfig, shape: Shape) -> Option<UNetPlan> {
     if levels.iter().any(|level| level.attention.context != width) {
         return None;
     }
+    // Numbers of bf16 are multiplied in pairs.
+    let heads = levels.iter().map(|level| level.channels / level.attention.heads.max(1));
+    let in_pairs = heads.chain([width]).all(|channels| channels.is_multiple_of(2));
+    let operands = if in_pairs { operands } else { Dtype::F32 };
     let norms = Norms { groups: config.norm_num_groups, eps: config.norm_eps, activation: config.act_fn };
     let different = if shape.guided { shape.images / 2 } else { shape.images };
-    let mut builder = Builder::new(shape.images, different);
+    let mut builder = Builder::new(operands, shape.images, different);
     let b = &mut builder;
     let context = b.kept(shape.images, (1, shape.tokens), width, 0);
+    let prompt = b.as_prompt_operand(context);
     let (sinusoids, embedding, time) = time_stage(b, config, first);
     let input = b.kept(shape.images, shape.size, config.in_channels, 1);
     let attention = |config: &AttentionConfig| TransformerSizes {
@@ -72,7 +79,7 @@ pub(crate) fn plan(config: &UNetConfig, shape: Shape) -> Option<UNetPlan> {
             let y = take(&mut skips, &mut written)?;
             let path = format!("down_blocks.{i}");
             let sizes = attends.then(|| attention(&level.attention));
-            layer(b, (&path, j), &norms, &time, sizes, context, x, y);
+            layer(b, (&path, j), &norms, &time, sizes, prompt, x, y);
             x = y;
         }
         if i < last {
@@ -86,7 +93,7 @@ pub(crate) fn plan(config: &UNetConfig, shape: Shape) -> Option<UNetPlan> {
     match config.mid_block() {
         Some((MidBlockType::CrossAttn, level)) => {
             let sizes = Some(attention(&level.attention));
-            layer(b, ("mid_block", 0), &norms, &time, sizes, context, x, y);
+            layer(b, ("mid_block", 0), &norms, &time, sizes, prompt, x, y);
             blocks::resnet(b, "mid_block.resnets.1", &norms, Some(&time), y, concat.before);
         }
         // By way of `y`: `x` and the place of the result are halves of one buffer.
@@ -111,7 +118,7 @@ pub(crate) fn plan(config: &UNetConfig, shape: Shape) -> Option<UNetPlan> {
             };
             let path = format!("up_blocks.{i}");
             let sizes = attends.then(|| attention(&level.attention));
-            layer(b, (&path, j), &norms, &time, sizes, context, concat.whole, y);
+            layer(b, (&path, j), &norms, &time, sizes, prompt, concat.whole, y);
             if let Some(next) = next {
                 if is_last {
                     blocks::upsample(b, &format!("{path}.upsamplers.0"), y, next.before);
@@ -123,7 +130,7 @@ pub(crate) fn plan(config: &UNetConfig, shape: Shape) -> Option<UNetPlan> {
         }
     }
     let x = end?;
-    let normed = b.buffer(shape.size, first, 1);
+    let normed = b.operand(shape.size, first, 1);
     b.group_norm("conv_norm_out", x, norms.groups, norms.eps, Some(norms.activation), normed);
     let output = b.kept(shape.images, shape.size, config.out_channels, 0);
     blocks::conv(b, "conv_out", normed, None, output);

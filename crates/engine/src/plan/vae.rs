@@ -1,5 +1,7 @@
 //! The plans of an autoencoder's two halves.
 
+use adire_kernels::Dtype;
+
 use super::{
     blocks::{self, Norms},
     build::Builder,
@@ -39,7 +41,7 @@ pub(crate) enum Half {
 /// The plan of one half for `images` of `size` (height and width of what goes in).
 pub(super) fn plan(config: &Autoencoder, half: Half, images: usize, size: (usize, usize)) -> Plan {
     let norms = Norms { groups: config.groups, eps: config.eps, activation: config.activation };
-    let mut builder = Builder::new(images, images);
+    let mut builder = Builder::new(Dtype::F32, images, images);
     let (input, output) = match half {
         Half::Encoder => encoder(&mut builder, config, &norms, images, size),
         Half::Decoder => decoder(&mut builder, config, &norms, images, size),
