@@ -1,5 +1,7 @@
 //! The list of evaluations, and the forms that start one.
 
+use std::collections::HashSet;
+
 use adire_protocol::{EvaluationRecord, EvaluationState};
 use leptos::prelude::*;
 
@@ -22,6 +24,15 @@ pub(crate) struct Evaluations {
     pub(crate) datasets: Vec<(String, String)>,
     /// The form for a new one.
     pub(crate) new: FormInput,
+}
+
+/// The datasets that an evaluation can name, and the versions that need none named.
+#[derive(Clone, Debug)]
+pub(crate) struct StyleDatasets {
+    /// Id and name of each dataset.
+    pub(crate) all: Vec<(String, String)>,
+    /// Versions that this studio trained, `name@vN`: it knows their datasets.
+    pub(crate) trained: HashSet<String>,
 }
 
 /// Fields of the form for a new evaluation.
@@ -168,13 +179,9 @@ fn new_form(form: &FormInput, versions: &[String], datasets: Vec<(String, String
     let against =
         Field { name: "against", label: "Compare style with", help: "Another version of the same adapter." }
             .select(form, options(Some("The version in production, else the base model")));
-    let none = (String::new(), "The version's own".to_owned());
-    let dataset = Field {
-        name: "dataset",
-        label: "Dataset of the style",
-        help: "For an uploaded version: whose style is wanted; by default that of the version compared with.",
-    }
-    .select(form, std::iter::once(none).chain(datasets).collect());
+    let help =
+        "For an uploaded version: whose style is wanted; by default that of the version compared with.";
+    let dataset = Field { help, ..DATASET }.select(form, dataset_options("The version's own", datasets));
     let suite = Field {
         name: "suite",
         label: "Suite",
@@ -206,9 +213,22 @@ fn new_form(form: &FormInput, versions: &[String], datasets: Vec<(String, String
     .into_any()
 }
 
-/// The button of one version: the model's own suite, the version in production to compare with.
-pub(super) fn evaluate_form(id: &str) -> AnyView {
+const DATASET: Field<'static> = Field { name: "dataset", label: "Dataset of the style", help: "" };
+
+/// The datasets, after what applies if none is chosen.
+fn dataset_options(none: &str, datasets: Vec<(String, String)>) -> Vec<(String, String)> {
+    std::iter::once((String::new(), none.to_owned())).chain(datasets).collect()
+}
+
+/// The button of one version: the model's own suite, the version in production to compare with. An uploaded version can be
+/// given a dataset.
+pub(super) fn evaluate_form(id: &str, datasets: &StyleDatasets) -> AnyView {
     let (promote, label) = (format!("promote-{id}"), format!("Evaluate: {id}"));
+    let asks = !datasets.trained.contains(id) && !datasets.all.is_empty();
+    let dataset = asks.then(|| {
+        let options = dataset_options("That of the version compared with", datasets.all.clone());
+        DATASET.select_as(format!("dataset-{id}"), &FormInput::default(), options)
+    });
     view! {
         <form method="post" action="/admin/evaluations" class="line-up">
             <input type="hidden" name="version" value=id.to_owned() />
@@ -219,6 +239,7 @@ pub(super) fn evaluate_form(id: &str) -> AnyView {
                 <input type="checkbox" name="promote" value="on" id=promote.clone() autocomplete="off" />
                 <label for=promote>"Promote on pass"</label>
             </span>
+            {dataset}
         </form>
     }
     .into_any()

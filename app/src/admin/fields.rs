@@ -64,7 +64,17 @@ impl Field<'_> {
         form: &FormInput,
         control: impl FnOnce(String, Option<String>, Option<&'static str>) -> AnyView,
     ) -> AnyView {
-        let (id, error) = (self.id(), form.error(self.name));
+        self.around_as(self.id(), form, control)
+    }
+
+    /// The same for a control with this id.
+    fn around_as(
+        &self,
+        id: String,
+        form: &FormInput,
+        control: impl FnOnce(String, Option<String>, Option<&'static str>) -> AnyView,
+    ) -> AnyView {
+        let error = form.error(self.name);
         let (help_id, error_id) = (format!("{id}-help"), format!("{id}-error"));
         let described: Vec<_> =
             [(!self.help.is_empty()).then_some(&help_id), error.as_ref().map(|_| &error_id)]
@@ -150,8 +160,13 @@ impl Field<'_> {
 
     /// One of several: value and label of each.
     pub(super) fn select(&self, form: &FormInput, options: Vec<(String, String)>) -> AnyView {
+        self.select_as(self.id(), form, options)
+    }
+
+    /// The same with an id of its own, for a page with several of these forms.
+    pub(super) fn select_as(&self, id: String, form: &FormInput, options: Vec<(String, String)>) -> AnyView {
         let (name, chosen) = (self.name.to_owned(), form.get(self.name).to_owned());
-        self.around(form, |id, described, invalid| {
+        self.around_as(id, form, |id, described, invalid| {
             let options = options.into_iter().map(|(value, label)| {
                 let selected = value == chosen;
                 view! {

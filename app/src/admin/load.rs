@@ -10,7 +10,7 @@ use super::{
     dataset::DatasetPage,
     datasets::Datasets,
     evaluation::EvaluationPage,
-    evaluations::Evaluations,
+    evaluations::{Evaluations, StyleDatasets},
     fields::FormInput,
     gallery::Gallery,
     gate::Gate,
@@ -63,7 +63,18 @@ pub(super) async fn versions(studio: &Studio, flash: Option<String>) -> Result<V
             back.insert(name.clone(), *version);
         }
     }
-    Ok(Versions { all, back, flash })
+    Ok(Versions { all, back, datasets: style_datasets(studio).await?, flash })
+}
+
+/// Datasets for the evaluation of uploaded versions.
+async fn style_datasets(studio: &Studio) -> Result<StyleDatasets, StudioError> {
+    let trained = studio.trainings().await?.into_iter().filter_map(|run| run.version).collect();
+    Ok(StyleDatasets { all: named_datasets(studio).await?, trained })
+}
+
+/// Id and name of each dataset.
+async fn named_datasets(studio: &Studio) -> Result<Vec<(String, String)>, StudioError> {
+    Ok(studio.datasets().await?.into_iter().map(|dataset| (dataset.id, dataset.name)).collect())
 }
 
 /// One adapter version with its shadow, its lineage and the ledger of its adapter.
@@ -84,7 +95,8 @@ pub(super) async fn version(
         production: ledger.production.is_some(),
     };
     let pushes = studio.pushes(Some(id)).await?;
-    Ok(VersionPage { listed, ledger, lineage, shadow, pushes, flash })
+    let datasets = style_datasets(studio).await?;
+    Ok(VersionPage { listed, ledger, lineage, shadow, datasets, pushes, flash })
 }
 
 /// Every dataset, and the form for a new one.
@@ -246,7 +258,7 @@ pub(super) async fn comparison(studio: &Studio, ids: &[String]) -> Result<Compar
 pub(super) async fn evaluations(studio: &Studio, new: FormInput) -> Result<Evaluations, StudioError> {
     let all = studio.versions().await?.into_iter().filter(|listed| listed.deleted_at.is_none());
     let versions = all.map(|listed| listed.version.id()).collect();
-    let datasets = studio.datasets().await?.into_iter().map(|dataset| (dataset.id, dataset.name)).collect();
+    let datasets = named_datasets(studio).await?;
     Ok(Evaluations { all: studio.evaluations(None).await?, versions, datasets, new })
 }
 

@@ -6,7 +6,7 @@ use adire_protocol::{
 use leptos::prelude::*;
 
 use super::{
-    evaluations::evaluate_form,
+    evaluations::{StyleDatasets, evaluate_form},
     frame::head,
     image, lineage,
     push::push,
@@ -25,6 +25,8 @@ pub(crate) struct VersionPage {
     pub(crate) lineage: Lineage,
     /// Of this version.
     pub(crate) shadow: Shadow,
+    /// For the button that evaluates.
+    pub(crate) datasets: StyleDatasets,
     /// Of this version, the newest first.
     pub(crate) pushes: Vec<PushRecord>,
     /// Message about the last action.
@@ -32,7 +34,7 @@ pub(crate) struct VersionPage {
 }
 
 pub(super) fn version(data: VersionPage) -> AnyView {
-    let VersionPage { listed, ledger, lineage, shadow: shadow_data, pushes, flash } = data;
+    let VersionPage { listed, ledger, lineage, shadow: shadow_data, datasets, pushes, flash } = data;
     let id = listed.version.id();
     let is_there = listed.deleted_at.is_none();
     let page = (is_there && !listed.hidden).then(|| {
@@ -53,7 +55,7 @@ pub(super) fn version(data: VersionPage) -> AnyView {
     });
     let offer = is_there.then(|| {
         view! {
-            {evaluate_form(&id)}
+            {evaluate_form(&id, &datasets)}
             {visibility_forms(&listed, address(&id))}
         }
     });

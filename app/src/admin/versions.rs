@@ -5,7 +5,11 @@ use std::collections::HashMap;
 use adire_protocol::{ListedVersion, MAX_REASON_CHARS, PRODUCTION, Stage, capitalised};
 use leptos::prelude::*;
 
-use super::{evaluations::evaluate_form, frame::head, times::ago};
+use super::{
+    evaluations::{StyleDatasets, evaluate_form},
+    frame::head,
+    times::ago,
+};
 
 /// Data of the page.
 #[derive(Clone, Debug)]
@@ -14,16 +18,18 @@ pub(crate) struct Versions {
     pub(crate) all: Vec<ListedVersion>,
     /// The version that a rollback of each adapter returns to.
     pub(crate) back: HashMap<String, u32>,
+    /// For the buttons that evaluate.
+    pub(crate) datasets: StyleDatasets,
     /// Message about the last action.
     pub(crate) flash: Option<String>,
 }
 
 pub(super) fn versions(data: Versions) -> AnyView {
-    let Versions { all, back, flash } = data;
+    let Versions { all, back, datasets, flash } = data;
     let empty = all.is_empty();
     let row = |listed: ListedVersion| {
         let back = back.get(&listed.version.name).copied();
-        row(listed, back)
+        row(listed, back, &datasets)
     };
     let rows = all.into_iter().map(row).collect::<Vec<_>>();
     view! {
@@ -67,14 +73,14 @@ pub(super) fn versions(data: Versions) -> AnyView {
     .into_any()
 }
 
-fn row(listed: ListedVersion, back: Option<u32>) -> AnyView {
+fn row(listed: ListedVersion, back: Option<u32>, datasets: &StyleDatasets) -> AnyView {
     let id = listed.version.id();
     let free = listed.version.aliases.iter().filter(|alias| *alias != PRODUCTION);
     let aliases = free.map(|alias| format!("@{alias}")).collect::<Vec<_>>().join(" ");
     let (shown, file) = visibility(&listed);
     let actions = listed.deleted_at.is_none().then(|| {
         view! {
-            {evaluate_form(&id)}
+            {evaluate_form(&id, datasets)}
             {visibility_forms(&listed, "/admin/versions".to_owned())}
             <details class="card-more">
                 <summary>"Change stage"</summary>

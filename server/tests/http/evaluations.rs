@@ -255,6 +255,39 @@ async fn pages_start_show_cancel_and_compare_by_plain_forms() {
     assert_eq!(server.get("/admin/evaluations/nothing").await.status, StatusCode::NOT_FOUND);
 }
 
+/// Only an uploaded version is asked for a dataset: the studio knows that of a version it trained.
+#[tokio::test]
+async fn the_button_of_an_uploaded_version_offers_a_dataset() {
+    let server = Server::start().await;
+    server.adapter("adire", 1).await;
+    let select = "<select id=\"dataset-adire@v1\" name=\"dataset\"";
+    assert!(!server.get("/admin/versions").await.text().contains(select), "there is no dataset yet");
+    trained(&server).await;
+    for page in ["/admin/versions", "/admin/versions/adire@v1"] {
+        let html = server.get(page).await.text();
+        assert!(html.contains(select) && html.contains("for=\"dataset-adire@v1\""), "{page}: {html}");
+        assert!(!html.contains("dataset-cloth@v1"), "{page}: {html}");
+    }
+    let own = server.get("/admin/versions/cloth@v1").await.text();
+    assert!(own.contains("Evaluate: cloth@v1") && !own.contains("name=\"dataset\""), "{own}");
+
+    let dataset = server.get(DATASETS).await.json()[0]["id"].as_str().unwrap().to_owned();
+    for (chosen, warning) in
+        [(&*dataset, "If it was trained on the held-out images"), ("", "no dataset was named")]
+    {
+        let started =
+            form(&server, "/admin/evaluations", &format!("version=adire%40v1&dataset={chosen}")).await;
+        assert_eq!(started.status, StatusCode::SEE_OTHER, "{}", started.text());
+        let id = started.header("location").trim_start_matches("/admin/evaluations/").to_owned();
+        let warnings = ended(&server, &id).await["evaluation"]["warnings"].to_string();
+        assert!(warnings.contains(warning), "{warnings}");
+    }
+    // One that was deleted since the page was opened.
+    let gone = form(&server, "/admin/evaluations", "version=adire%40v1&dataset=nothing").await;
+    assert_eq!(gone.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(gone.text().contains("id=\"field-dataset-error\""), "{}", gone.text());
+}
+
 #[tokio::test]
 async fn the_gate_page_saves_settings_and_shows_what_is_wrong() {
     let server = Server::start().await;
