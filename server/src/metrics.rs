@@ -33,6 +33,15 @@ pub(crate) async fn metrics(State(state): State<AppState>, request: Request) -> 
     if !scraper && !state.auth.caller(token).await.map_err(Problem::internal)?.is_known {
         return Ok(refused());
     }
+    answer(&state).await
+}
+
+/// The same under `/admin`, where browsers send the session's cookie. The guard lets nobody else in.
+pub(crate) async fn for_admin(State(state): State<AppState>) -> Result<Response, Problem> {
+    answer(&state).await
+}
+
+async fn answer(state: &AppState) -> Result<Response, Problem> {
     let text = text(&state.studio).await?;
     let kind = HeaderValue::from_static(prometheus_text::CONTENT_TYPE);
     let headers =

@@ -190,6 +190,7 @@ fn list() -> Addresses {
         .page("GET", "/admin/live", get(admin_pages::overview::tonight), Admin, Empty)
         .page("GET, POST", "/admin/queue", get(admin_pages::queue::show).post(admin_pages::queue::change), Admin, Small)
         .page("GET", "/admin/monitoring", get(admin_pages::monitoring::show), Admin, Empty)
+        .page("GET", "/admin/metrics", get(metrics::for_admin), Admin, Empty)
         .page("GET, POST", "/admin/monitoring/alerts", get(admin_pages::alerts::show).post(admin_pages::alerts::change), Admin, Small)
         .page("GET, POST", "/admin/tokens", get(admin_pages::tokens::show).post(admin_pages::tokens::change), Admin, Small)
         .page("GET, POST", "/admin/images", get(admin_pages::control::images).post(admin_pages::control::change_images), Admin, Small)

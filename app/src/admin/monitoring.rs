@@ -97,8 +97,8 @@ pub(super) fn monitoring(data: Monitoring) -> AnyView {
             {memory_panel(memory)}
         </div>
         <p class="hint">
-            "Figures are kept for 400 days, without prompts or visitors, also when generations are deleted. The same figures for Prometheus are at "
-            <a href="/metrics">"/metrics"</a> "."
+            "Figures are kept for 400 days, without prompts or visitors, also when generations are deleted. Prometheus reads "
+            <a href="/admin/metrics">"the same figures"</a> " at /metrics, with a token."
         </p>
     }
     .into_any()

@@ -16,6 +16,7 @@ mod embed;
 mod evaluations;
 mod events;
 mod generations;
+mod grafana;
 mod history;
 mod host;
 mod hub_api;
