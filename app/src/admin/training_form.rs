@@ -137,7 +137,7 @@ pub(super) fn training_form(data: TrainingForm) -> AnyView {
                 }
                     .text(&form)}
             </div>
-            {Field { name: "note", label: "Note", help: "Optional. Becomes the description of the version." }
+            {Field { name: "note", label: "Note", help: "Optional. Becomes the description of the version, which visitors see." }
                 .text(&form)}
             <p class="hint">
                 "Every visitor can download the finished adapter. Its file contains captions and sample prompts only if you publish them below."

@@ -22,6 +22,10 @@ impl<'s> Browser<'s> {
         Self { server, cookie }
     }
 
+    pub(crate) fn cookie(&self) -> &str {
+        &self.cookie
+    }
+
     pub(crate) async fn send(&self, method: &str, path: &str, content_type: &str, body: String) -> Answer {
         let request = Request::builder()
             .method(method)

@@ -32,6 +32,7 @@ mod pages;
 mod prompts;
 mod recipe;
 mod registry;
+mod secrets;
 mod shadows;
 mod shares;
 mod sheets;
