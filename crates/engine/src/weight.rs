@@ -50,9 +50,15 @@ pub(crate) fn recurs(version: u64) -> bool {
 /// Keeps values of weights in another form than tensors, such as packed for a product.
 pub(crate) trait Store: std::fmt::Debug + Send + Sync {
     /// The values of one of its weights, in the order of a tensor's.
-    fn values(&self, part: usize) -> Vec<f32>;
+    ///
+    /// # Errors
+    /// They lie in a file that cannot be read.
+    fn values(&self, part: usize) -> Result<Vec<f32>>;
     /// Their Frobenius norm.
-    fn norm(&self, part: usize) -> f64;
+    ///
+    /// # Errors
+    /// As [`Self::values`].
+    fn norm(&self, part: usize) -> Result<f64>;
 }
 
 /// Reads the values of a weight from where they lie.
@@ -162,7 +168,7 @@ impl Weight {
             Values::Tensor(tensor) => tensor.clone(),
             Values::Deferred(source) => source.read()?,
             Values::Stored { store, part } => {
-                Tensor::from_vec(store.values(*part), &self.shape, &Device::Cpu)?
+                Tensor::from_vec(store.values(*part)?, &self.shape, &Device::Cpu)?
             }
             Values::Sum(changes) => {
                 let base = self.base()?;
@@ -181,7 +187,7 @@ impl Weight {
     /// As [`Self::base`].
     pub(crate) fn norm(&self) -> Result<f64> {
         match &self.base {
-            Values::Stored { store, part } => Ok(store.norm(*part)),
+            Values::Stored { store, part } => store.norm(*part),
             _ => norm(&self.base()?),
         }
     }

@@ -58,14 +58,16 @@ struct Packed<A: Arithmetic> {
     /// Rows of each part.
     rows: Vec<usize>,
     matrix: OnceLock<A::Matrix>,
+    /// The weights themselves, which stay in their file, where packing rounds them.
+    exact: OnceLock<Vec<Weight>>,
     /// Frobenius norms of the parts, once requested.
     norms: OnceLock<Vec<f64>>,
 }
 
 impl<A: Arithmetic> Packed<A> {
     fn new(arithmetic: A, spec: &MatrixSpec, rows: Vec<usize>) -> Arc<Self> {
-        let (matrix, norms) = (OnceLock::new(), OnceLock::new());
-        Arc::new(Self { arithmetic, spec: spec.clone(), rows, matrix, norms })
+        let (matrix, exact, norms) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Arc::new(Self { arithmetic, spec: spec.clone(), rows, matrix, exact, norms })
     }
 
     /// Bytes of its numbers.
@@ -92,24 +94,25 @@ impl<A: Arithmetic> Packed<A> {
 }
 
 impl<A: Arithmetic> Store for Packed<A> {
-    fn values(&self, part: usize) -> Vec<f32> {
-        let Some(matrix) = self.matrix.get() else { return Vec::new() };
+    fn values(&self, part: usize) -> Result<Vec<f32>> {
+        if let Some(weights) = self.exact.get() {
+            return Ok(weights[part].base()?.flatten_all()?.to_vec1()?);
+        }
+        let Some(matrix) = self.matrix.get() else { return Ok(Vec::new()) };
         let first: usize = self.rows[..part].iter().sum();
-        self.arithmetic.unpack(&self.spec, matrix, first..first + self.rows[part])
+        Ok(self.arithmetic.unpack(&self.spec, matrix, first..first + self.rows[part]))
     }
 
-    fn norm(&self, part: usize) -> f64 {
-        let norms = self.norms.get_or_init(|| {
-            let Some(matrix) = self.matrix.get() else { return vec![0.0; self.rows.len()] };
-            let mut first = 0;
-            let norm = |rows: &usize| {
-                let values = self.arithmetic.unpack(&self.spec, matrix, first..first + rows);
-                first += rows;
-                values.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
-            };
-            self.rows.iter().map(norm).collect()
-        });
-        norms[part]
+    fn norm(&self, part: usize) -> Result<f64> {
+        if let Some(norms) = self.norms.get() {
+            return Ok(norms[part]);
+        }
+        let norm = |part| {
+            let values = self.values(part)?;
+            Ok(values.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt())
+        };
+        let norms = (0..self.rows.len()).map(norm).collect::<Result<Vec<f64>>>()?;
+        Ok(self.norms.get_or_init(|| norms)[part])
     }
 }
 
@@ -152,8 +155,7 @@ impl<A: Arithmetic> Parameters<A> {
         let place =
             |path: &str, parameter| places.get(path).filter(|_| parameter == Parameter::Weight).copied();
         // What is packed as bf16 is not the base: that stays in its file.
-        let is_given_up =
-            |i: usize| matrices[i].rows.len() <= MOST_PARTS && matrices[i].spec.dtype == Dtype::F32;
+        let is_given_up = |i: usize| matrices[i].rows.len() <= MOST_PARTS;
         // What may fail comes before anything is given up.
         visit(&mut |path, parameter, weight| match place(path, parameter) {
             Some((i, _)) if !is_given_up(i) => weight.hold(),
@@ -176,7 +178,9 @@ impl<A: Arithmetic> Parameters<A> {
             let parts = parts.ok_or_else(missing)?;
             let tensors = parts.iter().map(Weight::base).collect::<Result<Vec<_>>>();
             let filled = tensors.and_then(|tensors| packed.fill(&tensors));
-            if filled.is_err() {
+            if filled.is_ok() && packed.spec.dtype == Dtype::Bf16 {
+                packed.exact.get_or_init(|| parts);
+            } else if filled.is_err() {
                 let mut bases = bases.lock().unwrap_or_else(PoisonError::into_inner);
                 bases.extend(parts.into_iter().enumerate().map(|(part, base)| ((i, part), base)));
             }

@@ -85,9 +85,11 @@ fn the_kernels_in_bf16_are_close_to_the_modules() {
 /// The modules compute as before when their weights lie in the packed form, and adapters find the same base there.
 #[test]
 fn a_model_without_tensors_is_the_same() {
-    for name in ["unet-sd15", "unet-variant"] {
+    for (name, operands) in
+        [("unet-sd15", Dtype::F32), ("unet-variant", Dtype::F32), ("unet-sd15", Dtype::Bf16)]
+    {
         let (mut held, mut packed) = (golden(name), golden(name));
-        Planned::with(&mut packed, Dtype::F32, Packed).unwrap().unwrap();
+        Planned::with(&mut packed, operands, Packed).unwrap().unwrap();
         let mut bases = Vec::new();
         held.visit_parameters(&mut |path, parameter, weight| {
             bases.push((path.to_owned(), parameter, weight.base()?));
