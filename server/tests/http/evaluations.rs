@@ -255,13 +255,13 @@ async fn pages_start_show_cancel_and_compare_by_plain_forms() {
     assert_eq!(server.get("/admin/evaluations/nothing").await.status, StatusCode::NOT_FOUND);
 }
 
-/// Only an uploaded version is asked for a dataset: the studio knows that of a version it trained.
+/// Only the button of an uploaded version offers datasets: the studio knows that of a version it trained.
 #[tokio::test]
 async fn the_button_of_an_uploaded_version_offers_a_dataset() {
     let server = Server::start().await;
     server.adapter("adire", 1).await;
     let select = "<select id=\"dataset-adire@v1\" name=\"dataset\"";
-    assert!(!server.get("/admin/versions").await.text().contains(select), "there is no dataset yet");
+    assert!(!server.get("/admin/versions").await.text().contains(select), "nothing to choose yet");
     trained(&server).await;
     for page in ["/admin/versions", "/admin/versions/adire@v1"] {
         let html = server.get(page).await.text();

@@ -129,7 +129,7 @@ async fn metrics_are_for_admins_tokens_and_where_allowed_this_machine() {
             assert!(answer.problem()["detail"].as_str().unwrap().contains("ADIRE_METRICS_TOKEN"));
         }
     }
-    // Under `/admin` there is no token of Prometheus, only the session.
+    // Under `/admin` only the session counts, not the token of Prometheus.
     let server = Server::behind(std::time::Duration::ZERO, 4, open(true)).await;
     let away = ConnectInfo(SocketAddr::from((AWAY, 40_000)));
     let request = Request::get("/admin/metrics").header("authorization", &bearer).extension(away);

@@ -222,7 +222,7 @@ impl Stranger<'_> {
     }
 
     fn has_no_secret(&self, asked: &str, text: &str, secrets: &Secrets) {
-        // An error may repeat what it was asked for.
+        // An error may repeat the names in its request.
         let own_words = asked.split(['/', ' ', '?']).filter(|word| word.contains(MARK));
         let mut rest = text.to_owned();
         for word in own_words {
