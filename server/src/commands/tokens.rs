@@ -8,7 +8,10 @@ use std::{
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::admin::auth::tokens::{ListedToken, Scope, TokenLimit, Tokens};
+use crate::admin::auth::{
+    token_limit::TokenLimit,
+    tokens::{ListedToken, Scope, Tokens},
+};
 
 /// Commands on tokens.
 #[derive(Debug, Subcommand)]

@@ -8,6 +8,7 @@ pub(crate) mod cookies;
 pub(crate) mod password;
 mod private;
 mod sessions;
+pub(crate) mod token_limit;
 pub(crate) mod tokens;
 
 use std::{

@@ -12,7 +12,10 @@ use serde::Deserialize;
 
 use super::{answer, control::Fields, no_form};
 use crate::{
-    admin::auth::tokens::{ListedToken, Scope, TokenLimit, Tokens},
+    admin::auth::{
+        token_limit::TokenLimit,
+        tokens::{ListedToken, Scope, Tokens},
+    },
     error::Problem,
     state::AppState,
 };
