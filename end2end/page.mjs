@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { AxeBuilder } from '@axe-core/playwright';
+import { screenshot } from './studio.mjs';
 
 export const STEPS = '6'; // enough to see an image, few enough for a quick run
 
@@ -39,6 +40,32 @@ export async function noSeriousProblems(page) {
     serious.map(({ id, nodes }) => [id, nodes.map((node) => node.html)]),
     [],
   );
+}
+
+// The page in light and dark, on a desk and on a phone: no serious problem, nothing too wide, a screenshot of each size.
+export async function looksRight(page, name) {
+  for (const { size, width, height } of [
+    { size: '', width: 1280, height: 800 },
+    { size: '-phone', width: 390, height: 844 },
+  ]) {
+    await page.setViewportSize({ width, height });
+    for (const colorScheme of ['light', 'dark']) {
+      await page.emulateMedia({ colorScheme });
+      await noSeriousProblems(page);
+      await screenshot(page, `${name}${size}-${colorScheme}`);
+    }
+    const needed = await page.evaluate(() => document.documentElement.scrollWidth);
+    assert.ok(needed <= width, `${name}: ${needed} px wide`);
+  }
+  await page.setViewportSize({ width: 1280, height: 800 });
+}
+
+// Signs in with the password, on the way to a page of the admin.
+export async function signIn(page, server, password, path) {
+  await page.goto(`${server.url}/admin/sign-in?next=${encodeURIComponent(path)}`);
+  await page.fill('#field-password', password);
+  await page.press('#field-password', 'Enter');
+  await page.waitForURL(server.url + path);
 }
 
 // Drops a file on the page.

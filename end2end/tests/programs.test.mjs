@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
-import { fill, generate, noSeriousProblems } from '../page.mjs';
+import { fill, generate, looksRight, noSeriousProblems, signIn } from '../page.mjs';
 import { Server, launchBrowser, openPage, screenshot } from '../studio.mjs';
 
 const PASSWORD = 'four words of mine';
@@ -33,26 +33,9 @@ after(async () => {
   site?.close();
 });
 
-// Light and dark, on a desk and on a phone.
-async function looksRight(page, name) {
-  for (const colorScheme of ['light', 'dark']) {
-    await page.emulateMedia({ colorScheme });
-    await noSeriousProblems(page);
-  }
-  await screenshot(page, name);
-  await page.setViewportSize({ width: 390, height: 844 });
-  const width = await page.evaluate(() => document.documentElement.scrollWidth);
-  assert.ok(width <= 390, `${name}: ${width} px wide`);
-  await noSeriousProblems(page);
-  await screenshot(page, `${name}-phone`);
-  await page.setViewportSize({ width: 1280, height: 800 });
-}
-
 test('a token is created, shown once and revoked', async () => {
   const page = await openPage(browser, server, { reducedMotion: 'reduce' });
-  await page.goto(`${server.url}/admin/sign-in?next=/admin/tokens`);
-  await page.getByLabel('Password').fill(PASSWORD);
-  await page.keyboard.press('Enter');
+  await signIn(page, server, PASSWORD, '/admin/tokens');
   await page.getByRole('heading', { name: 'API tokens' }).waitFor();
   await page.getByLabel('Name').fill('chat');
   await page.getByLabel('Limit').fill('5/day');

@@ -1,7 +1,7 @@
 // Sheets: an admin fills a form, and the grid fills in by itself; a cell opens its image or its settings.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { noSeriousProblems } from '../page.mjs';
+import { noSeriousProblems, signIn } from '../page.mjs';
 import { Server, launchBrowser, openPage, screenshot } from '../studio.mjs';
 
 const PASSWORD = 'four words of mine';
@@ -20,10 +20,7 @@ after(async () => {
 
 test('a sheet fills in while its page is open', async () => {
   const admin = await openPage(browser, server);
-  await admin.goto(`${server.url}/admin/sign-in?next=/admin/sheets`);
-  await admin.fill('#field-password', PASSWORD);
-  await admin.press('#field-password', 'Enter');
-  await admin.waitForURL(`${server.url}/admin/sheets`);
+  await signIn(admin, server, PASSWORD, '/admin/sheets');
   await admin.getByText('No sheets yet.').waitFor();
   await noSeriousProblems(admin);
   await admin.getByLabel('Prompt', { exact: true }).fill('a white star on blue cloth, adire');
