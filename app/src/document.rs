@@ -138,7 +138,11 @@ impl Document {
     /// The form as code; `query` is the part of the address after `?`, with the form's values. `origin`: scheme and host of
     /// the request.
     pub fn code(studio: &Studio, query: &str, origin: String) -> Self {
-        let values = Address::read(query).values;
+        let mut values = Address::read(query).values;
+        // The studio's form sends its rows so when no script does it.
+        for (name, text) in form::pairs(query).into_iter().filter(|(name, _)| name.starts_with("adapters[")) {
+            form::set_posted(&mut values, &name, text);
+        }
         let model = studio.model();
         let request = values.check(&model.limits, &model.defaults);
         let query = form::encode(&values);

@@ -31,7 +31,7 @@ use crate::{
     admin::{api as admin_api, guard, pages as admin_pages},
     api::{
         adapters, deletion, embeddings, events, generations, history, images, model, openapi, recipe, shares,
-        tokens, uploads,
+        tokens, uploads, wildcards,
     },
     compat::{a1111, gradio, hugging_face, openai},
     dialect, embed, error, form_post, history_pages, hub_api,
@@ -112,6 +112,7 @@ fn list() -> Addresses {
         .api(routes!(adapters::read), Anyone, Empty)
         .api(routes!(adapters::file), Anyone, Empty)
         .api(routes!(embeddings::list), Anyone, Empty)
+        .api(routes!(wildcards::list), Anyone, Empty)
         .api(routes!(model::model), Anyone, Empty)
         .api(routes!(model::queue), Anyone, Empty)
         .api(routes!(openapi::document), Anyone, Empty)
@@ -196,6 +197,7 @@ fn list() -> Addresses {
         .page("GET, POST", "/admin/images", get(admin_pages::control::images).post(admin_pages::control::change_images), Admin, Small)
         .page("GET, POST", "/admin/flags", get(admin_pages::flags::list).post(admin_pages::flags::change), Admin, Small)
         .page("GET, POST", "/admin/suite", get(admin_pages::flags::suite).post(admin_pages::flags::set_suite), Admin, Captions)
+        .page("GET, POST", "/admin/wildcards", get(admin_pages::wildcards::show).post(admin_pages::wildcards::change), Admin, Captions)
         .page("GET", "/admin/images/{hash}", get(admin_pages::control::image), Admin, Empty)
         .page("GET, POST", "/admin/versions", get(admin_pages::versions::list).post(admin_pages::versions::change), Admin, Small)
         .page("GET, POST", "/admin/versions/{id}", get(admin_pages::versions::show).post(admin_pages::versions::change_one), Admin, Small)

@@ -71,7 +71,7 @@ pub(crate) async fn submit(
     let Some(token) = &caller.token else {
         return Ok(state.studio.submit(request, &caller.client).await?);
     };
-    let images = request.count.unwrap_or(1);
+    let images = request.images();
     let tokens = state.auth.tokens();
     tokens.charge(token, images).map_err(Problem::internal)?.map_err(over)?;
     let submitted = state.studio.submit(request, &caller.client).await;

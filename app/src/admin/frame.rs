@@ -16,11 +16,12 @@ pub(super) enum Section {
     Training,
     Versions,
     Evaluation,
+    Wildcards,
     Tokens,
 }
 
 impl Section {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Overview,
         Self::Queue,
         Self::Monitoring,
@@ -29,6 +30,7 @@ impl Section {
         Self::Training,
         Self::Versions,
         Self::Evaluation,
+        Self::Wildcards,
         Self::Tokens,
     ];
 
@@ -40,6 +42,7 @@ impl Section {
             Self::Images => ("/admin/images", "Images", Icon::Studio),
             Self::Versions => ("/admin/versions", "Versions", Icon::Versions),
             Self::Evaluation => ("/admin/evaluations", "Evaluation", Icon::Evaluation),
+            Self::Wildcards => ("/admin/wildcards", "Wildcards", Icon::Wildcards),
             Self::Tokens => ("/admin/tokens", "API tokens", Icon::Tokens),
             Self::Datasets => ("/admin/datasets", "Datasets", Icon::Datasets),
             Self::Training => ("/admin/training", "Training", Icon::Training),

@@ -49,6 +49,7 @@ mod trainings;
 mod version;
 mod versions;
 mod versions_compare;
+mod wildcards;
 
 pub use access::AdminAccess;
 pub use fields::FormInput;

@@ -38,6 +38,7 @@ use super::{
     version::{VersionPage, version},
     versions::{Versions, versions},
     versions_compare::{VersionComparison, compare_versions},
+    wildcards::{WildcardsPage, wildcards},
 };
 use crate::request::current_theme;
 
@@ -60,6 +61,7 @@ enum Content {
     Gallery(Gallery),
     Flags(Flags),
     Suite(SuitePage),
+    Wildcards(WildcardsPage),
     Image(Box<ImagePage>),
     Versions(Versions),
     Version(Box<VersionPage>),
@@ -259,6 +261,18 @@ impl AdminPage {
         })
     }
 
+    /// The wildcard lists. `form`: the input that was refused; `flash`: message about the last action.
+    pub async fn wildcards(studio: &Studio, form: Option<FormInput>, flash: Option<String>) -> Self {
+        Self::loaded(studio.wildcards_text().await, |text| {
+            let form = form.unwrap_or_else(|| {
+                let mut form = FormInput::default();
+                form.set("wildcards", text);
+                form
+            });
+            Content::Wildcards(WildcardsPage { form, flash })
+        })
+    }
+
     /// Tokens of programs. `form`: input that was refused; `new`: one that was just created.
     pub fn tokens(
         tokens: Vec<TokenRow>,
@@ -306,6 +320,7 @@ impl AdminPage {
             Content::Gallery(_) => "Images".to_owned(),
             Content::Flags(_) => "Reports".to_owned(),
             Content::Suite(_) => "Suite".to_owned(),
+            Content::Wildcards(_) => "Wildcards".to_owned(),
             Content::Image(_) => "Image".to_owned(),
             Content::Versions(_) => "Versions".to_owned(),
             Content::Version(data) => data.listed.version.id(),
@@ -371,6 +386,7 @@ pub fn admin_shell(page: AdminPage, style: String) -> impl IntoView {
         Content::Gallery(data) => at(Section::Images, gallery(data)),
         Content::Flags(data) => at(Section::Images, flags(data)),
         Content::Suite(data) => at(Section::Evaluation, suite(data)),
+        Content::Wildcards(data) => at(Section::Wildcards, wildcards(data)),
         Content::Image(data) => at(Section::Images, image(*data)),
         Content::Versions(data) => at(Section::Versions, versions(data)),
         Content::Version(data) => at(Section::Versions, version(*data)),

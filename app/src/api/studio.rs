@@ -18,6 +18,8 @@ pub(crate) struct StudioData {
     pub(crate) adapters: Vec<AdapterVersion>,
     /// Words of prompts that stand for embeddings.
     pub(crate) embeddings: Vec<String>,
+    /// Names of wildcard lists.
+    pub(crate) wildcards: Vec<String>,
     /// State of the queue.
     pub(crate) queue: QueueStatus,
     /// The visitor's newest images.
@@ -35,7 +37,7 @@ pub(crate) struct StudioData {
 }
 
 crate::thin::wire::records! {
-    StudioData { model, adapters, embeddings, queue, history, more, named, active, problem, warning }
+    StudioData { model, adapters, embeddings, wildcards, queue, history, more, named, active, problem, warning }
 }
 
 impl StudioData {
@@ -83,6 +85,7 @@ pub(crate) async fn data(
         model: studio.model().clone(),
         adapters: studio.adapters().await?,
         embeddings: studio.embeddings().await?.into_iter().map(|one| one.word).collect(),
+        wildcards: studio.wildcards().await?.0.into_keys().collect(),
         queue: studio.queue(),
         history,
         more,

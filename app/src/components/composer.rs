@@ -1,9 +1,13 @@
 //! The form. Without a script it is a plain post; with one, the same values are sent without loading a page.
 
-use leptos::{ev::SubmitEvent, prelude::*};
+use leptos::{
+    ev::{MouseEvent, SubmitEvent},
+    prelude::*,
+};
 
 use super::{notice::Summary, prompt::Prompt, settings::Settings, submit::SubmitButton};
 use crate::{
+    form,
     state::Page,
     thin::{
         erased::{EraseView, ErasedView},
@@ -28,6 +32,12 @@ pub(crate) fn Composer() -> ErasedView {
         event.prevent_default();
         page.cancel();
     };
+    // Before the script runs, the browser sends the fields there itself.
+    let code = move |event: MouseEvent| {
+        event.prevent_default();
+        let query = form::encode(&untrack(|| page.form.values()));
+        let _ = window().location().set_href(&format!("/code?{query}"));
+    };
     view! {
         <form
             class="composer"
@@ -41,6 +51,15 @@ pub(crate) fn Composer() -> ErasedView {
             <Prompt />
             <Settings />
             <SubmitButton />
+            <button
+                type="submit"
+                class="link code-link"
+                formmethod="get"
+                formaction="/code"
+                on:click=handler(code)
+            >
+                "Use it from code"
+            </button>
         </form>
         <form id="cancel-form" method="post" action="/api/fn/cancel" hidden on:submit=handler(cancel)>
             <input type="hidden" name="id" value=dyn_text(id) />

@@ -31,6 +31,7 @@ mod settings;
 mod size;
 mod submit;
 mod tile;
+mod variation;
 
 pub(crate) use canvas::Canvas;
 pub(crate) use composer::Composer;

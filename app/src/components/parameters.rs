@@ -48,6 +48,7 @@ pub(crate) fn Parameters() -> ErasedView {
                     {warnings}
                     <p class="caption">{spec.prompt}</p>
                     <Actions shown=shown.clone() />
+                    <Others shown=shown.clone() />
                     <ul class="chips" aria-label="Parameters; select one to reuse it">
                         {chips}
                     </ul>
@@ -135,6 +136,24 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
         },
         values: FormValues { seed: all.seed, rng: all.rng, ..none() },
     }];
+    if let Some((subseed, strength)) = spec.subseed.zip(spec.subseed_strength) {
+        chips.push(Chip {
+            label: "Variation",
+            text: format!("{subseed}, {}", words::number(strength)),
+            values: FormValues { subseed: all.subseed, subseed_strength: all.subseed_strength, ..none() },
+        });
+    }
+    if let Some(template) = &spec.template {
+        chips.push(Chip {
+            label: "Template",
+            text: template.prompt.clone(),
+            values: FormValues {
+                prompt: template.prompt.clone(),
+                negative_prompt: template.negative_prompt.clone(),
+                ..none()
+            },
+        });
+    }
     let mut request = GenerationRequest::from(spec.clone());
     for field in FIELDS.iter().filter(|field| has_chip(field)) {
         let Some(number) = field.slot(&mut request).and_then(|slot| slot.number()) else { continue };
@@ -217,8 +236,42 @@ fn chips(shown: &ImageRecord) -> Vec<Chip> {
 /// Numbers that stand on their own.
 fn has_chip(field: &Field) -> bool {
     matches!(field.control, Control::Slider { .. })
-        && field.name != "denoising_strength"
+        && !matches!(field.name, "denoising_strength" | "subseed_strength")
         && !field.name.starts_with("hires.")
+}
+
+/// Strengths of “Vary subtly” and “Vary strongly”.
+const SUBTLY: f64 = 0.1;
+const STRONGLY: f64 = 0.35;
+
+/// The request for another image like this one: with noise mixed into its seed's, or with another seed. An image that is a
+/// variation is varied from the same seed.
+fn another(shown: &ImageRecord, strength: Option<f64>) -> GenerationRequest {
+    let request = GenerationRequest::from(shown.recipe.spec.clone());
+    let seed = request.seed.filter(|_| strength.is_some());
+    GenerationRequest { seed, subseed: None, subseed_strength: strength, count: Some(1), ..request }
+}
+
+/// Links that fill the form so; with a script they generate at once.
+#[component]
+fn Others(shown: ImageRecord) -> ErasedView {
+    let page = Page::here();
+    let mut links = Vec::new();
+    for (label, title, strength) in [
+        ("Vary subtly", "Same seed with a little other noise", Some(SUBTLY)),
+        ("Vary strongly", "Same seed with more of other noise", Some(STRONGLY)),
+        ("More like this", "Same settings with another seed", None),
+    ] {
+        let request = another(&shown, strength);
+        let address = format!("/?{}", form::encode(&FormValues::of_request(request.clone())));
+        let go = Box::new(move || page.generate_as(request.clone()));
+        links.push(view! {
+            <Link href=address class="button" title=title action=go>
+                {label}
+            </Link>
+        });
+    }
+    view! { <div class="actions others">{links}</div> }.erase()
 }
 
 /// Address of the form with this image as init image and its other parameters.

@@ -41,7 +41,8 @@ pub(super) fn Prompt() -> ErasedView {
             />
             <FieldProblem field="prompt" />
             <Offer />
-            {embeddings(page)}
+            {named("embeddings", "Embeddings", &page.embeddings.get_value(), "")}
+            {named("wildcards", "Wildcards", &page.wildcards.get_value(), "__")}
             <ExampleChips />
         </div>
     }
@@ -76,11 +77,11 @@ fn Offer() -> ErasedView {
     .erase()
 }
 
-/// Words of the prompt that stand for embeddings, where there are any.
-fn embeddings(page: Page) -> ErasedView {
-    let words = page.embeddings.get_value();
+/// Words that mean something in prompts, where there are any. `mark` stands around each.
+fn named(class: &'static str, label: &str, words: &[String], mark: &str) -> ErasedView {
     if words.is_empty() {
         return ().erase();
     }
-    view! { <small class="embeddings">{format!("Embeddings: {}", words.join(", "))}</small> }.erase()
+    let words = words.join(&format!("{mark}, {mark}"));
+    view! { <small class=class>{format!("{label}: {mark}{words}{mark}")}</small> }.erase()
 }

@@ -15,6 +15,7 @@ use super::{
     number::Parameter,
     seed::Seed,
     size::Size,
+    variation::Variation,
 };
 use crate::{
     browser,
@@ -42,6 +43,7 @@ pub(super) fn Settings() -> ErasedView {
         <div class="settings" id="settings" popover="auto" role="group" aria-label="Settings">
             <Adapters />
             <Seed />
+            <Variation />
             <Negative />
             <InitImage />
             <Size />
@@ -55,9 +57,9 @@ pub(super) fn Settings() -> ErasedView {
     .erase()
 }
 
-/// Whether a parameter belongs to the init image or hires fix, which have sections of their own.
+/// Whether a parameter belongs to a section of its own: init image, variation, hires fix.
 fn is_elsewhere(field: &Field) -> bool {
-    field.name == "denoising_strength" || field.name.starts_with("hires.")
+    matches!(field.name, "denoising_strength" | "subseed_strength") || field.name.starts_with("hires.")
 }
 
 /// A menu of the values that a parameter can have.
@@ -78,6 +80,10 @@ fn Choice(field: &'static Field) -> ErasedView {
             for schedule in Schedule::ALL {
                 add(schedule.name(), schedule.label());
             }
+        }
+        "per_line" => {
+            add("", "One prompt");
+            add("true", "A prompt each");
         }
         "rng" => {
             for rng in Rng::ALL {

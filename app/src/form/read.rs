@@ -23,7 +23,12 @@ impl FormValues {
         defaults: &Defaults,
     ) -> Result<GenerationRequest, Vec<FieldError>> {
         let (request, mut errors) = self.read(limits);
-        if let Err(refused) = request.clone().validate(limits, defaults, 0) {
+        let mut tried = request.clone();
+        // What a template becomes, the server knows.
+        if tried.has_template() {
+            tried.prompt.clear();
+        }
+        if let Err(refused) = tried.validate(limits, defaults, 0) {
             // A field that cannot be read at all is absent from the request, so no field is named twice.
             errors.extend(refused.0.into_iter().map(|error| self.in_this_row(error)));
         }
@@ -196,6 +201,9 @@ mod tests {
     fn a_request_survives_the_form() {
         let request = GenerationRequest {
             prompt: "red moons\nin rows".to_owned(),
+            per_line: Some(true),
+            subseed: Some(3),
+            subseed_strength: Some(0.25),
             negative_prompt: "blur".to_owned(),
             seed: Some(9_007_199_254_740_000),
             steps: Some(12),
@@ -258,6 +266,13 @@ mod tests {
         ] {
             assert_eq!(check(|values| *values = FormValues::of_request(request.clone())), Ok(request));
         }
+    }
+
+    #[test]
+    fn tags_of_templates_are_not_read_before_their_choice() {
+        let tagged = "{<lora:a>|<lora:__x__:y>}".repeat(9);
+        assert_eq!(check(|values| values.prompt = tagged.clone()).unwrap().prompt, tagged);
+        assert_eq!(check(|values| values.prompt = "<lora:x:y>".to_owned()).unwrap_err()[0].0, "prompt");
     }
 
     #[test]

@@ -16,7 +16,8 @@ macro_rules! define {
 
         /// Every field of the form under its `name`, as it was typed; empty for the default.
         ///
-        /// `schedule` is [`AUTOMATIC`], or a name. `size` is `256x256`, or `custom`: then `width` and `height` count. `keep_unmasked` is `false` or nothing.
+        /// `schedule` is [`AUTOMATIC`], or a name. `size` is `256x256`, or `custom`: then `width` and `height` count. `keep_unmasked` is `false` or nothing, `per_line` is `true` or
+        /// nothing.
         /// `hires` is the upscaler of hires fix; empty: off. `hires_scale` is a factor, or a size like `512x640`;
         /// `hires_steps` may be empty: as many as in the base pass.
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +65,7 @@ impl FormValues {
         (values.sampler, values.schedule) = sampling_texts(defaults.sampling);
         values.size = format!("{}x{}", defaults.width, defaults.height);
         values.keep_unmasked.clear();
+        values.per_line.clear();
         values
     }
 
@@ -116,6 +118,9 @@ impl FormValues {
         // The form says no more than that blending is allowed.
         if request.keep_unmasked == Some(true) {
             values.keep_unmasked.clear();
+        }
+        if request.per_line == Some(false) {
+            values.per_line.clear();
         }
         if let Some(hires) = &request.hires {
             values.hires = hires.upscaler.unwrap_or_default().name().to_owned();

@@ -184,6 +184,8 @@ fn gradio(request: &GenerationRequest, origin: &str) -> Snippet {
         (request.adapters.len() > 1, "adapters after the first"),
         (first.is_some_and(|adapter| adapter.te_strength.is_some()), "strength in the text encoder"),
         (request.hires.is_some(), "hires fix"),
+        (request.subseed_strength.is_some_and(|strength| strength > 0.0), "variation"),
+        (request.per_line == Some(true), "a prompt on each line"),
         (request.schedule.is_some() && request.sampler.is_none(), "schedule"),
         (request.rng.is_some_and(|rng| rng != Rng::Cpu), "noise source"),
         (request.clip_skip.is_some_and(|skip| skip != 1), "clip skip"),
@@ -237,6 +239,8 @@ fn webuiapi(request: &GenerationRequest, origin: &str) -> String {
         ("prompt", Some(json!(tagged(request)))),
         ("negative_prompt", Some(json!(request.negative_prompt)).filter(|text| *text != "")),
         ("seed", request.seed.map(|seed| json!(seed))),
+        ("subseed", request.subseed.map(|seed| json!(seed))),
+        ("subseed_strength", request.subseed_strength.map(|strength| json!(strength))),
         ("steps", request.steps.map(|steps| json!(steps))),
         ("cfg_scale", request.guidance.map(|guidance| json!(guidance))),
         ("width", request.width.map(|width| json!(width))),
@@ -283,6 +287,8 @@ fn command_line(request: &GenerationRequest) -> String {
     };
     add("negative", Some(request.negative_prompt.clone()).filter(|text| !text.is_empty()));
     add("seed", request.seed.map(|seed| seed.to_string()));
+    add("subseed", request.subseed.map(|seed| seed.to_string()));
+    add("subseed-strength", request.subseed_strength.map(|strength| strength.to_string()));
     add("steps", request.steps.map(|steps| steps.to_string()));
     add("guidance", request.guidance.map(|guidance| guidance.to_string()));
     add("width", request.width.map(|width| width.to_string()));

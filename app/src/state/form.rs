@@ -138,6 +138,9 @@ impl FormState {
             (self.mask, &values.mask),
             (self.keep_unmasked, &values.keep_unmasked),
             (self.hires, &values.hires),
+            (self.per_line, &values.per_line),
+            (self.subseed, &values.subseed),
+            (self.subseed_strength, &values.subseed_strength),
         ] {
             field.set(value.clone());
         }

@@ -96,12 +96,7 @@ mod tests {
             height: 256,
             count: 2,
             clip_skip: 1,
-            adapters: Vec::new(),
-            init_image: None,
-            mask: None,
-            denoising_strength: None,
-            keep_unmasked: None,
-            hires: None,
+            ..GenerationSpec::default()
         }
     }
 

@@ -32,6 +32,8 @@ pub(crate) struct Page {
     known: StoredValue<Vec<AdapterVersion>>,
     /// Words of prompts that stand for embeddings.
     pub(crate) embeddings: StoredValue<Vec<String>>,
+    /// Names of wildcard lists.
+    pub(crate) wildcards: StoredValue<Vec<String>>,
     /// Adapters that have a row even while they are off.
     offered: StoredValue<Vec<String>>,
 }
@@ -101,6 +103,7 @@ impl Page {
             adapters: StoredValue::new(adapters),
             known: StoredValue::new(data.adapters.clone()),
             embeddings: StoredValue::new(data.embeddings.clone()),
+            wildcards: StoredValue::new(data.wildcards.clone()),
             offered: StoredValue::new(offered),
             workspace: Workspace::new(data, notice, address.index),
         }
@@ -231,6 +234,16 @@ impl Page {
         self.offered.with_value(|offered| self.form.fill(&values, offered));
         self.workspace.announcement.set(announcement.to_owned());
         self.workspace.notice.set(form::left_out(&missing).map(Notice::Warning));
+    }
+
+    /// Loads a request and generates it.
+    pub(crate) fn generate_as(self, request: GenerationRequest) {
+        let seed = request.seed;
+        self.reuse(request, "Parameters loaded.");
+        if seed.is_none() {
+            self.form.seed.set(String::new());
+        }
+        self.submit();
     }
 
     /// Loads single values: a chip, an example.

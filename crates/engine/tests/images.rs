@@ -8,7 +8,7 @@ mod common;
 use std::{collections::HashMap, ops::ControlFlow, path::Path, sync::Arc};
 
 use adire_engine::{
-    Embedding, EngineError, LoadOptions, Output, Pipeline,
+    Embedding, EngineError, LoadOptions, Output, Pipeline, Rgb8,
     adapter::{Adapter, bundled_words},
 };
 use adire_protocol::{GenerationSpec, Rng, Sampler, Sampling};
@@ -45,12 +45,7 @@ fn spec() -> GenerationSpec {
         height,
         count: 1,
         clip_skip: 1,
-        adapters: Vec::new(),
-        init_image: None,
-        mask: None,
-        denoising_strength: None,
-        keep_unmasked: None,
-        hires: None,
+        ..GenerationSpec::default()
     }
 }
 
@@ -96,6 +91,25 @@ fn guidance_negative_prompt_and_size_have_diffusers_effect() {
         &GenerationSpec { sampling: Sampler::Pndm.into(), width: 64, height: 64, ..spec() },
     );
     check("square", &output, &goldens);
+}
+
+#[test]
+fn a_variation_goes_from_one_seeds_image_to_the_others() {
+    let mut pipeline = pipeline();
+    for rng in Rng::ALL {
+        let small = GenerationSpec { width: 32, height: 32, steps: 2, seed: 5, rng, ..spec() };
+        let other = GenerationSpec { seed: 9, ..small.clone() };
+        let mut varied = |strength| {
+            let (subseed, subseed_strength) = (Some(9), Some(strength));
+            render(&mut pipeline, &GenerationSpec { subseed, subseed_strength, ..small.clone() }).image
+        };
+        let (whole, part) = (varied(1.0), varied(0.35));
+        let (first, second) = (render(&mut pipeline, &small).image, render(&mut pipeline, &other).image);
+        let apart =
+            |image: &Rgb8| image.data.iter().zip(&second.data).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+        assert!(apart(&whole) <= 1, "at strength 1 it is the other seed's image");
+        assert!(part != first && part != second);
+    }
 }
 
 #[test]

@@ -48,37 +48,49 @@ impl Draft {
         read
     }
 
-    /// Reads a seed. −1 means random; one above [`MAX_SEED`] becomes a note.
+    /// Reads the seed. −1 means random; one above [`MAX_SEED`] becomes a note.
     pub(crate) fn seed(&mut self, name: &str, text: &str) {
+        if let Some(seed) = self.read_seed("Seed", name, text) {
+            self.request.seed = Some(seed);
+        }
+    }
+
+    fn read_seed(&mut self, subject: &str, name: &str, text: &str) -> Option<u64> {
         let text = text.trim();
         if text == "-1" {
-            return;
+            return None;
         }
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return self.unknown(name, text);
+            self.unknown(name, text);
+            return None;
         }
         self.found = true;
         let seed: Option<u64> = text.parse().ok();
-        match seed.filter(|seed| *seed <= MAX_SEED) {
-            Some(seed) => self.request.seed = Some(seed),
-            None => {
-                let shown: String = text.chars().take(40).collect();
-                let same = seed.map(|seed| {
-                    let low = seed & 0xffff_ffff;
-                    format!(" Noise from the CPU depends on its low 32 bits alone: {low} gives the same.")
-                });
-                self.warn(format!(
-                    "Seed must be 0 to {MAX_SEED}; got {shown}, so it was skipped.{}",
-                    same.unwrap_or_default()
-                ));
-            }
+        let possible = seed.filter(|seed| *seed <= MAX_SEED);
+        if possible.is_none() {
+            let shown: String = text.chars().take(40).collect();
+            let same = seed.map(|seed| {
+                let low = seed & 0xffff_ffff;
+                format!(" Noise from the CPU depends on its low 32 bits alone: {low} gives the same.")
+            });
+            self.warn(format!(
+                "{subject} must be 0 to {MAX_SEED}; got {shown}, so it was skipped.{}",
+                same.unwrap_or_default()
+            ));
         }
+        possible
     }
 
     /// Reads a parameter; anything but its value becomes a note.
     pub(crate) fn field(&mut self, field: &Field, key: &str, text: &str) {
+        if let Some(Slot::Seed(_)) = field.slot(&mut self.request) {
+            let seed = self.read_seed(field.label, key, text);
+            if let (Some(Slot::Seed(slot)), Some(seed)) = (field.slot(&mut self.request), seed) {
+                *slot = Some(seed);
+            }
+            return;
+        }
         let is_read = match field.slot(&mut self.request) {
-            Some(Slot::Seed(_)) => return self.seed(key, text),
             Some(Slot::Whole(slot)) => {
                 *slot = text.trim().parse().ok().filter(|number| *number > 0);
                 slot.is_some()

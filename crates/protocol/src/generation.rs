@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AdapterUse, EmbeddingUse, HiresRequest, HiresSpec, INIT_STRENGTH, Pass, Progress, Rng, SamplerName,
-    Sampling, Schedule, VaeUse,
+    Sampling, Schedule, Template, VaeUse, template,
 };
 
 /// Request for a generation. Everything but the prompt is optional.
@@ -12,7 +12,8 @@ use crate::{
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GenerationRequest {
-    /// Prompt, up to 4,000 characters, may be empty; supports A1111's weights and `<lora:name:strength>` tags.
+    /// Prompt, up to 4,000 characters, may be empty; supports A1111's weights, `<lora:name:strength>` tags, choices such as
+    /// `{red|blue}` and wildcard lists such as `__colour__`.
     pub prompt: String,
     /// Negative prompt.
     #[serde(default)]
@@ -21,6 +22,16 @@ pub struct GenerationRequest {
     #[serde(default, deserialize_with = "crate::seed::optional")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>, minimum = -1))]
     pub seed: Option<u64>,
+    /// Variation seed.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::seed::optional")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>, minimum = -1))]
+    pub subseed: Option<u64>,
+    /// Variation strength.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subseed_strength: Option<f64>,
+    /// Whether each line of the prompt is a prompt of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_line: Option<bool>,
     /// Steps.
     #[serde(default)]
     pub steps: Option<u32>,
@@ -97,6 +108,12 @@ pub struct GenerationSpec {
     pub negative_prompt: String,
     /// Seed of the first image.
     pub seed: u64,
+    /// Variation seed of the first image; set exactly if `subseed_strength` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subseed: Option<u64>,
+    /// Variation strength, if it is above 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subseed_strength: Option<f64>,
     /// Noise source of the initial latent and of stochastic samplers.
     #[serde(default)]
     pub rng: Rng,
@@ -133,6 +150,9 @@ pub struct GenerationSpec {
     /// Hires fix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hires: Option<HiresSpec>,
+    /// What the prompts were made of, if that was a template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Template>,
 }
 
 /// Default for rows of older versions.
@@ -157,12 +177,48 @@ impl GenerationSpec {
     }
 }
 
+/// What a request says that a spec has in another shape.
+struct Requested {
+    prompt: String,
+    negative_prompt: String,
+    per_line: Option<bool>,
+    count: u32,
+}
+
+impl GenerationSpec {
+    /// A generation's template where it has one, and the prompt of an image as it was.
+    fn requested(&self) -> Requested {
+        match self.template.as_ref().filter(|template| !template.images.is_empty()) {
+            Some(template) => {
+                let lines =
+                    if template.per_line { template::lines(&template.prompt).len().max(1) } else { 1 };
+                Requested {
+                    prompt: template.prompt.clone(),
+                    negative_prompt: template.negative_prompt.clone(),
+                    per_line: template.per_line.then_some(true),
+                    count: self.count / u32::try_from(lines).unwrap_or(u32::MAX),
+                }
+            }
+            None => Requested {
+                prompt: self.prompt.clone(),
+                negative_prompt: self.negative_prompt.clone(),
+                per_line: None,
+                count: self.count,
+            },
+        }
+    }
+}
+
 impl From<GenerationSpec> for GenerationRequest {
     fn from(spec: GenerationSpec) -> Self {
+        let Requested { prompt, negative_prompt, per_line, count } = spec.requested();
         Self {
-            prompt: spec.prompt,
-            negative_prompt: spec.negative_prompt,
+            prompt,
+            negative_prompt,
             seed: Some(spec.seed),
+            subseed: spec.subseed,
+            subseed_strength: spec.subseed_strength,
+            per_line,
             steps: Some(spec.steps),
             guidance: Some(spec.guidance),
             sampler: Some(spec.sampling.into()),
@@ -170,7 +226,7 @@ impl From<GenerationSpec> for GenerationRequest {
             rng: Some(spec.rng),
             width: Some(spec.width),
             height: Some(spec.height),
-            count: Some(spec.count),
+            count: Some(count),
             clip_skip: Some(spec.clip_skip),
             // The others are in the prompt.
             adapters: spec.adapters.into_iter().filter(|adapter| !adapter.in_prompt).collect(),

@@ -16,6 +16,7 @@ mod foreign_names;
 mod generation;
 mod hires;
 mod history;
+mod image_prompts;
 mod imported;
 pub mod infotext;
 mod limits;
@@ -37,6 +38,7 @@ pub mod seed;
 mod shadow;
 mod share;
 mod sheet;
+pub mod template;
 mod text;
 mod training_config;
 mod training_run;
@@ -103,6 +105,7 @@ pub use share::{Share, ShareRequest, SharedImage};
 pub use sheet::{
     SheetAxis, SheetCell, SheetCellState, SheetDetail, SheetRecord, SheetRequest, SheetSetting, SheetState,
 };
+pub use template::{Prompts, Template, Wildcards};
 pub use text::{capitalised, is_hash, sentence};
 pub use training_config::{Crop, LearningRateSchedule, Preset, Targets, TrainingConfig};
 pub use training_run::{

@@ -46,6 +46,8 @@ impl GenerationRequest {
         let has_init_image = self.init_image.is_some();
         let mut filled = self.clone();
         filled.seed.get_or_insert(random_seed & 0xffff_ffff);
+        // From other bits than the seed.
+        filled.subseed.get_or_insert((random_seed >> 24) & 0xffff_ffff);
         let most_steps = sampler.most_steps().map_or(limits.steps, |most| most.min(limits.steps));
         let of_sampler = Limits { steps: most_steps, ..limits.clone() };
         for field in FIELDS.iter().filter(|field| has_init_image || field.name != "denoising_strength") {
@@ -64,6 +66,7 @@ impl GenerationRequest {
                 None => {}
             }
         }
+        let varied = filled.subseed_strength.filter(|strength| *strength > 0.0);
         let spec = GenerationSpec::of_filled(&filled);
         let (steps, width, height) = (spec.steps, spec.width, spec.height);
         let mut adapters: Vec<_> = self.adapters.into_iter().filter(|adapter| !adapter.in_prompt).collect();
@@ -140,6 +143,8 @@ impl GenerationRequest {
         Ok(GenerationSpec {
             prompt: prompt.to_owned(),
             negative_prompt: self.negative_prompt.trim().to_owned(),
+            subseed: filled.subseed.filter(|_| varied.is_some()),
+            subseed_strength: varied,
             sampling,
             adapters,
             keep_unmasked: self.mask.is_some().then(|| self.keep_unmasked.unwrap_or(true)),
@@ -194,6 +199,9 @@ mod tests {
         assert_eq!(check(|r| r.guidance = Some(-1.0)), field("guidance"));
         assert_eq!(check(|r| r.count = Some(0)), field("count"));
         assert_eq!(check(|r| r.seed = Some(u64::MAX)), field("seed"));
+        assert_eq!(check(|r| r.subseed = Some(u64::MAX)), field("subseed"));
+        assert_eq!(check(|r| r.subseed_strength = Some(1.1)), field("subseed_strength"));
+        assert_eq!(check(|r| r.subseed_strength = Some(f64::NAN)), field("subseed_strength"));
         let adapter = |name: &str, strength| vec![AdapterUse::new(name, strength)];
         for strength in [-5.0, 4.0, 5.0] {
             check(|r| r.adapters = adapter("a", strength)).unwrap();
@@ -228,6 +236,17 @@ mod tests {
         assert_eq!(again.adapters, [AdapterUse::new("y", 0.25)]);
         again.adapters.push(x);
         assert_eq!(again.validate(&Limits::default(), &defaults(), 0), Ok(spec));
+    }
+
+    #[test]
+    fn a_variation_has_a_seed_of_its_own_and_survives_the_request() {
+        assert_eq!(check(|r| (r.subseed, r.subseed_strength) = (Some(5), Some(0.0))).unwrap().subseed, None);
+        let request = GenerationRequest { subseed_strength: Some(0.25), ..Default::default() };
+        let random = 0x1234_5678_9abc_def0;
+        let spec = request.validate(&Limits::default(), &defaults(), random).unwrap();
+        assert_eq!((spec.seed, spec.subseed), (0x9abc_def0, Some(0x3456_789a)));
+        let again = GenerationRequest::from(spec.clone()).validate(&Limits::default(), &defaults(), 0);
+        assert_eq!(again, Ok(spec));
     }
 
     #[test]

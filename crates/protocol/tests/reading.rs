@@ -77,10 +77,11 @@ fn no_odd_piece_hides_the_rest() {
 #[test]
 fn what_is_not_used_is_named() {
     let text = format!(
-        "red\n{LINE}, Clip skip: 2, ENSD: 31337, Variation seed: 99, Eta: 0.67, VAE: x.pt, Tiling, Model: m, Version: v1.9.4"
+        "red\n{LINE}, Clip skip: 2, ENSD: 31337, Variation seed: 99, Variation seed strength: 0.2, Eta: 0.67, VAE: x.pt, Tiling, Model: m, Version: v1.9.4"
     );
     let request = infotext::parse(&text).unwrap();
-    assert_eq!(request.unknown, ["Tiling", "ENSD: 31337", "Variation seed: 99", "Eta: 0.67", "VAE: x.pt"]);
+    assert_eq!(request.unknown, ["Tiling", "ENSD: 31337", "Eta: 0.67", "VAE: x.pt"]);
+    assert_eq!((request.subseed, request.subseed_strength), (Some(99), Some(0.2)));
     let of = |pairs: &str| infotext::parse(&format!("red\nSteps: 3, Seed: 1, {pairs}")).unwrap();
     let unknown = of("Sampler: DPM++ 3M SDE, Schedule type: Exponential");
     assert_eq!(unknown.unknown, ["Sampler: DPM++ 3M SDE", "Schedule type: Exponential"]);

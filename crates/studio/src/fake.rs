@@ -209,6 +209,8 @@ impl Backend for FakeBackend {
         let mut hasher = Sha256::new();
         let effective: Vec<&AdapterFile> = job.adapters.iter().filter(|file| !is_inert(file)).collect();
         let mut shown = spec.clone();
+        // As in the engine, the prompt counts and not what it was made of.
+        shown.template = None;
         shown.adapters.retain(|used| !job.adapters.iter().any(|file| file.id == used.name && is_inert(file)));
         hasher.update(format!("{shown:?}"));
         for adapter in effective {

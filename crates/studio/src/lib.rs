@@ -69,6 +69,7 @@ mod training_control;
 mod unused_blobs;
 mod uploads;
 mod views;
+mod wildcards;
 mod work;
 mod worker;
 

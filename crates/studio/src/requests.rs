@@ -1,11 +1,11 @@
 //! What changes a generation from outside: submitting and cancelling. Each runs in a task of its own, so
 //! that rows and the copy of the queue cannot come apart when the caller leaves half-way.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use adire_protocol::{
-    FieldError, Generation, GenerationRequest, GenerationSpec, GenerationState, Links, QueueOwner,
-    ValidationError, lora_tag,
+    FieldError, Generation, GenerationRequest, GenerationSpec, GenerationState, Links, Prompts, QueueOwner,
+    Template, ValidationError, lora_tag,
 };
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ use crate::{
     queue::{Place, QueuedGeneration, Stop},
     shared::Shared,
     time::now,
-    uploads, views, work,
+    uploads, views, wildcards, work,
 };
 
 /// A request that has been checked, and the adapters in effect that it wants.
@@ -35,9 +35,70 @@ pub(crate) async fn check(shared: &Arc<Shared>, request: GenerationRequest) -> R
 }
 
 async fn checked(shared: &Arc<Shared>, request: GenerationRequest) -> Result<Checked, StudioError> {
-    let (model, strict) = (&shared.model, request.strict);
-    // The low half of a version 4 UUID is random but for two bits; `validate` takes the lowest 32.
+    // The low half of a version 4 UUID is random but for two bits; `validate` takes the lower ones.
     let (_, random) = Uuid::new_v4().as_u64_pair();
+    if !request.has_template() {
+        return one_prompt(shared, request, random).await;
+    }
+    let lists = wildcards::lists(shared).await?;
+    let seed = request.seed.unwrap_or(random & 0xffff_ffff);
+    let images = request.image_prompts(&lists, seed, &shared.model.limits)?;
+    let asked = Template {
+        prompt: request.prompt.trim().to_owned(),
+        negative_prompt: request.negative_prompt.trim().to_owned(),
+        per_line: request.per_line == Some(true),
+        images: Vec::new(),
+    };
+    let count = request.images();
+    let request = GenerationRequest { seed: Some(seed), ..request };
+    let mut checked: Option<Checked> = None;
+    let mut prompts: Vec<Prompts> = Vec::new();
+    let mut known: HashMap<Prompts, Prompts> = HashMap::new();
+    for image in images {
+        if let Some(resolved) = known.get(&image) {
+            prompts.push(resolved.clone());
+            continue;
+        }
+        let own = GenerationRequest {
+            prompt: image.prompt.clone(),
+            negative_prompt: image.negative_prompt.clone(),
+            ..request.clone()
+        };
+        let next = one_prompt(shared, own, random).await?;
+        let resolved =
+            Prompts { prompt: next.spec.prompt.clone(), negative_prompt: next.spec.negative_prompt.clone() };
+        known.insert(image, resolved.clone());
+        prompts.push(resolved);
+        match &mut checked {
+            Some(first) => {
+                let new = next.warnings.into_iter().filter(|warning| !first.warnings.contains(warning));
+                let new: Vec<_> = new.collect();
+                first.warnings.extend(new);
+            }
+            None => checked = Some(next),
+        }
+    }
+    let mut checked = match checked {
+        Some(checked) => checked,
+        // No images: what is wrong with that, says validation.
+        None => return one_prompt(shared, request, random).await,
+    };
+    checked.spec.count = count;
+    let differs = prompts
+        .iter()
+        .any(|image| (&image.prompt, &image.negative_prompt) != (&asked.prompt, &asked.negative_prompt));
+    checked.spec.template = differs.then_some(Template { images: prompts, ..asked });
+    checked.cost = limits::check_cost(&checked.spec, shared.work.budget())?;
+    Ok(checked)
+}
+
+/// Checks a request whose images have one prompt.
+async fn one_prompt(
+    shared: &Arc<Shared>,
+    request: GenerationRequest,
+    random: u64,
+) -> Result<Checked, StudioError> {
+    let (model, strict) = (&shared.model, request.strict);
     let mut spec = match uploads::defaults_for(shared, &request).await {
         Ok(defaults) => request.validate(&model.limits, &defaults, random)?,
         // Other errors are reported first: they may explain why the image cannot be found.

@@ -93,6 +93,7 @@ fn public_spec(spec: GenerationSpec, may_use: impl Fn(&str) -> bool) -> Generati
         denoising_strength: None,
         keep_unmasked: None,
         count: 1,
+        template: None,
         ..spec
     }
 }

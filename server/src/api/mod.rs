@@ -13,3 +13,4 @@ pub(crate) mod recipe;
 pub(crate) mod shares;
 pub(crate) mod tokens;
 pub(crate) mod uploads;
+pub(crate) mod wildcards;

@@ -15,8 +15,8 @@ use adire_engine::{
     write_whole,
 };
 use adire_protocol::{
-    AdapterUse, Defaults, GenerationRequest, GenerationSpec, Limits, Recipe, Sampling, ValidationError,
-    lora_tag,
+    AdapterUse, Defaults, GenerationRequest, GenerationSpec, Limits, Recipe, Sampling, Template,
+    ValidationError, Wildcards, lora_tag,
 };
 use adire_runtime::{PreparedInit, embedding_uses, pixels};
 use adire_studio::DataFolder;
@@ -137,7 +137,7 @@ impl GenerateArgs {
                 .map_err(|message| clap::Error::raw(ErrorKind::ValueValidation, format!("{message}\n")))?;
         }
         let given = self.init.read()?;
-        self.named_request(given.as_ref(), &limits)
+        self.named_request(given.as_ref(), &limits, seed)?
             .validate(&limits, &any_defaults(), seed)
             .map_err(bad_arguments)?;
         let targets: Vec<&Path> =
@@ -159,8 +159,9 @@ impl GenerateArgs {
         let mut pipeline = Pipeline::load(&path, &options)?;
         let mut info = pipeline.info().clone();
         info.limits.strength = most;
-        let request = self.named_request(given.as_ref(), &info.limits);
+        let request = self.named_request(given.as_ref(), &info.limits, seed)?;
         let mut spec = request.validate(&info.limits, &info.defaults, seed).map_err(bad_arguments)?;
+        spec.template = self.template(&spec);
         let mut uses: Vec<_> =
             adapters.iter().map(|(adapter, strength)| of_file(adapter, *strength)).collect();
         for mut tagged in spec.adapters {
@@ -252,11 +253,34 @@ impl GenerateArgs {
     }
 
     /// The request, with the hashes of the init image and mask.
-    fn named_request(&self, given: Option<&InitImageFiles>, limits: &Limits) -> GenerationRequest {
-        match given {
-            Some(given) => given.name_in(self.request(), limits),
-            None => self.request(),
+    fn named_request(
+        &self,
+        given: Option<&InitImageFiles>,
+        limits: &Limits,
+        random: u64,
+    ) -> anyhow::Result<GenerationRequest> {
+        let mut request = self.request();
+        let seed = request.seed.unwrap_or(random & 0xffff_ffff);
+        // There are no wildcard lists without a server; their names stay text.
+        let prompts = request.image_prompts(&Wildcards::default(), seed, limits).map_err(bad_arguments)?;
+        if let Some(prompts) = prompts.into_iter().next() {
+            (request.prompt, request.negative_prompt) = (prompts.prompt, prompts.negative_prompt);
         }
+        Ok(match given {
+            Some(given) => given.name_in(request, limits),
+            None => request,
+        })
+    }
+
+    /// What the prompts were before their choices.
+    fn template(&self, spec: &GenerationSpec) -> Option<Template> {
+        let (prompt, negative) = (self.prompt.trim(), self.negative.trim());
+        let differs = (prompt, negative) != (spec.prompt.as_str(), spec.negative_prompt.as_str());
+        differs.then(|| Template {
+            prompt: prompt.to_owned(),
+            negative_prompt: negative.to_owned(),
+            ..Template::default()
+        })
     }
 
     fn request(&self) -> GenerationRequest {
@@ -280,7 +304,7 @@ fn bad_arguments(error: ValidationError) -> anyhow::Error {
 }
 
 fn random_seed() -> u64 {
-    uuid::Uuid::new_v4().as_u64_pair().0 & 0xffff_ffff
+    uuid::Uuid::new_v4().as_u64_pair().1
 }
 
 /// Warning about an adapter that applies only in part.

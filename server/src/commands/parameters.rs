@@ -10,9 +10,11 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parameters(pub(crate) GenerationRequest);
 
-/// The fields with an option of their own. One image is made, and `--hires` holds all of the hires pass.
+/// The fields with an option of their own. One image is made, of one prompt, and `--hires` holds all of the hires pass.
 fn own_options() -> impl Iterator<Item = &'static Field> {
-    FIELDS.iter().filter(|field| field.name != "count" && !field.name.starts_with("hires."))
+    FIELDS
+        .iter()
+        .filter(|field| !matches!(field.name, "count" | "per_line") && !field.name.starts_with("hires."))
 }
 
 impl Args for Parameters {
@@ -112,7 +114,7 @@ mod tests {
     fn every_field_has_an_option() {
         let command = <Line as clap::CommandFactory>::command();
         let option = |name: &str| command.get_arguments().find(|argument| argument.get_long() == Some(name));
-        for field in FIELDS.iter().filter(|field| field.name != "count") {
+        for field in FIELDS.iter().filter(|field| !matches!(field.name, "count" | "per_line")) {
             let own = field.name.replace('_', "-");
             let name = if own.starts_with("hires.") { "hires" } else { own.as_str() };
             let help = option(name).and_then(Arg::get_help).map(ToString::to_string).unwrap_or_default();

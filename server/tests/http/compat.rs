@@ -55,22 +55,30 @@ impl Server {
 
 #[tokio::test]
 async fn a_seed_and_settings_give_the_same_bytes_through_every_dialect() {
+    for prompt in ["moons", "{red|{blue|green}} moons", "__colour__ moons"] {
+        same_bytes(prompt).await;
+    }
+}
+
+async fn same_bytes(prompt: &str) {
     let server = Server::start().await;
     server.adapter("adire", 2).await;
+    server.studio.set_wildcards("[colour]\nindigo\nochre").await.unwrap();
+    let request = format!(r#""prompt": "{prompt}", "seed": 5, "steps": 3"#);
     let adapters = r#""adapters": [{"name": "adire@v2"}]"#;
-    let id = server.submit(&format!("{{{SEED}, {adapters}}}")).await;
+    let id = server.submit(&format!("{{{request}, {adapters}}}")).await;
     let own = server.finished(&id).await;
     let own = server.get(own["images"][0]["url"].as_str().unwrap()).await.body;
 
     let model = r#""model": "sd15+adire@v2""#;
-    let a1111 = format!(r#"{{{SEED}, "override_settings": {{"sd_model_checkpoint": "sd15+adire@v2"}}}}"#);
+    let a1111 = format!(r#"{{{request}, "override_settings": {{"sd_model_checkpoint": "sd15+adire@v2"}}}}"#);
     let a1111 = server.post("/sdapi/v1/txt2img", &a1111).await.json();
-    let openai = server.post("/v1/images/generations", &format!("{{{SEED}, {model}}}")).await.json();
-    let hugging_face = r#"{"inputs": "moons", "parameters": {"seed": 5, "num_inference_steps": 3}}"#;
-    let hugging_face = server.post("/hf/models/sd15+adire@v2", hugging_face).await;
+    let openai = server.post("/v1/images/generations", &format!("{{{request}, {model}}}")).await.json();
+    let hugging_face = json!({"inputs": prompt, "parameters": {"seed": 5, "num_inference_steps": 3}});
+    let hugging_face = server.post("/hf/models/sd15+adire@v2", &hugging_face.to_string()).await;
     assert_eq!(hugging_face.header("content-type"), "image/png");
     let join = json!({
-        "data": ["moons", "", 5, 3, null, null, null, "", "adire@v2", 1], "fn_index": 0, "session_hash": "s",
+        "data": [prompt, "", 5, 3, null, null, null, "", "adire@v2", 1], "fn_index": 0, "session_hash": "s",
     });
     let event = server.post("/gradio_api/queue/join", &join.to_string()).await.json();
     let messages = server.messages("s").await;
@@ -88,8 +96,23 @@ async fn a_seed_and_settings_give_the_same_bytes_through_every_dialect() {
         ("Hugging Face", hugging_face.body.to_vec()),
         ("Gradio", gradio.to_vec()),
     ] {
-        assert_eq!(bytes, own, "{name}");
+        assert_eq!(bytes, own, "{name}, {prompt}");
     }
+}
+
+#[tokio::test]
+async fn a_variation_is_the_same_through_those_that_have_it() {
+    let server = Server::start().await;
+    let request = format!(r#"{{{SEED}, "subseed": 9, "subseed_strength": 0.3}}"#);
+    let id = server.submit(&request).await;
+    let own = server.finished(&id).await;
+    let own = server.get(own["images"][0]["url"].as_str().unwrap()).await.body;
+    let a1111 = server.post("/sdapi/v1/txt2img", &request).await.json();
+    let openai = server.post("/v1/images/generations", &request).await.json();
+    assert_eq!(png(&a1111["images"][0]), own);
+    assert_eq!(png(&openai["data"][0]["b64_json"]), own);
+    let plain = server.post("/sdapi/v1/txt2img", &format!("{{{SEED}}}")).await.json();
+    assert_ne!(png(&plain["images"][0]), own);
 }
 
 #[tokio::test]

@@ -35,15 +35,32 @@ def webui(server, ours):
     painted = client.img2img(
         images=[made.image], mask_image=mask, prompt="a blue moon", seed=SEED, denoising_strength=0.9, **sampler, **size
     )
-    keep = (mask.width // 2, 0, mask.width, mask.height)
+    # webuiapi asks for an edge of 4 pixels, which ends within 16.
+    keep = (mask.width // 2 + 16, 0, mask.width, mask.height)
     assert painted.image.crop(keep).tobytes() == made.image.convert("RGB").crop(keep).tobytes(), "the kept half"
-    redone = (0, 0, mask.width // 2, mask.height)
+    redone = (0, 0, mask.width // 2 - 16, mask.height)
     assert painted.image.crop(redone).tobytes() != made.image.convert("RGB").crop(redone).tobytes(), "the other half"
     other = client.img2img(
         images=[made.image], mask_image=mask, inpainting_mask_invert=1, prompt="a blue moon", seed=SEED,
         denoising_strength=0.9, **sampler, **size,
     )
     assert other.image.crop(redone).tobytes() == made.image.convert("RGB").crop(redone).tobytes(), "inverted"
+
+    large = made.image.resize((160, 96))
+    part = Image.new("L", large.size, 0)
+    ImageDraw.Draw(part).rectangle((20, 20, 51, 51), fill=255)
+    patched = client.img2img(
+        images=[large], mask_image=part, mask_blur=0, inpaint_full_res=True, inpaint_full_res_padding=8, prompt="a moon",
+        seed=SEED, denoising_strength=1.0, **sampler, **size,
+    )
+    expect(patched.image.size, large.size, "only masked: the size of the init image")
+    assert patched.image.crop((60, 0, 160, 96)).tobytes() == large.convert("RGB").crop((60, 0, 160, 96)).tobytes()
+    assert patched.image.crop((20, 20, 52, 52)).tobytes() != large.convert("RGB").crop((20, 20, 52, 52)).tobytes()
+    again = client.txt2img(prompt=PROMPT, seed=SEED, subseed=3, subseed_strength=0.2, batch_size=2, **sampler, **size)
+    assert again.info["all_seeds"] == [SEED] * 2 and again.info["all_subseeds"] == [3, 4], again.info
+    assert again.images[0].tobytes() != made.image.tobytes() and again.images[0].tobytes() != again.images[1].tobytes()
+    either = client.txt2img(prompt="a {white|red|blue} star", seed=SEED, batch_size=3, **sampler, **size)
+    assert all("{" not in prompt for prompt in either.info["all_prompts"]), either.info
 
     with_texts = Image.open(png(base64.b64decode(made.json["images"][0])))
     read = client.png_info(with_texts)

@@ -3,8 +3,8 @@
 use adire_protocol::{
     AdapterUse, AdapterVersion, Defaults, EmbeddingUse, ExamplePrompt, FieldError, Generation,
     GenerationRequest, GenerationSpec, GenerationState, HiresRequest, HiresSpec, HiresUpscaler, ImageRecord,
-    Limits, Links, ModelInfo, Progress, QueueStatus, Recipe, Rng, SamplerName, Sampling, Schedule, Stage,
-    Upload, VaeUse, WaitReason,
+    Limits, Links, ModelInfo, Progress, Prompts, QueueStatus, Recipe, Rng, SamplerName, Sampling, Schedule,
+    Stage, Template, Upload, VaeUse, WaitReason,
 };
 
 use super::{Value, Wire, or_wrong};
@@ -55,13 +55,15 @@ records! {
         switch_seconds, warnings,
     }
     GenerationSpec {
-        prompt, negative_prompt, seed, rng, steps, guidance, sampling as flattened, width, height, count, clip_skip,
-        adapters, init_image, mask, denoising_strength, keep_unmasked, hires,
+        prompt, negative_prompt, seed, subseed, subseed_strength, rng, steps, guidance, sampling as flattened, width, height,
+        count, clip_skip, adapters, init_image, mask, denoising_strength, keep_unmasked, hires, template,
     }
     GenerationRequest {
-        prompt, negative_prompt, seed, steps, guidance, sampler, schedule, rng, width, height, count, clip_skip,
+        prompt, negative_prompt, seed, subseed, subseed_strength, per_line, steps, guidance, sampler, schedule, rng, width, height, count, clip_skip,
         adapters, init_image, mask, denoising_strength, keep_unmasked, hires, strict, unknown, warnings,
     }
+    Template { prompt, negative_prompt, per_line, images }
+    Prompts { prompt, negative_prompt }
     AdapterUse { name, strength, te_strength, in_prompt }
     HiresSpec { scale, width, height, denoising_strength, steps, upscaler }
     HiresRequest { scale, width, height, denoising_strength, steps, upscaler }
@@ -157,6 +159,8 @@ mod tests {
             seed: Some((1 << 53) - 9),
             rng: Some(Rng::Cuda),
             adapters: vec![AdapterUse::new("b@v2", -0.25)],
+            subseed: Some(7),
+            subseed_strength: Some(0.25),
             hires: Some(HiresRequest { upscaler: Some(HiresUpscaler::Image), ..Default::default() }),
             ..Default::default()
         };
@@ -171,6 +175,12 @@ mod tests {
             denoising_strength: Some(0.5),
             keep_unmasked: Some(false),
             hires: None,
+            template: Some(Template {
+                prompt: "{a|b}".to_owned(),
+                per_line: true,
+                images: vec![Prompts { prompt: "a".to_owned(), negative_prompt: "b".to_owned() }],
+                ..Default::default()
+            }),
             ..spec()
         };
         let recipe = Recipe {
@@ -247,6 +257,7 @@ mod tests {
             model: model(),
             adapters: vec![adapter],
             embeddings: vec!["w".to_owned()],
+            wildcards: vec!["colour".to_owned()],
             queue,
             history: vec![image()],
             more: true,

@@ -6,12 +6,14 @@
 mod brownian;
 mod philox;
 mod seed_sequence;
+mod slerp;
 mod torch_cpu;
 
 use adire_protocol::Rng;
 use candle_core::{Device, Tensor};
 
 pub use brownian::BrownianNoise;
+pub(crate) use slerp::slerp;
 
 use self::{brownian::BrownianTree, philox::TorchCuda, torch_cpu::TorchCpu};
 use crate::Result;

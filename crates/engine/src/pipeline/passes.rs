@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     EngineError, NoiseSource, Result,
+    noise::slerp,
     sampler::{self, Start},
 };
 
@@ -38,7 +39,7 @@ impl Passes<'_> {
         let image = init_image
             .map(|init_image| init_image::encode(vae, init_image.image, &mut noise, device))
             .transpose()?;
-        let drawn = noise.randn(&shape, device)?;
+        let drawn = self.varied(noise.randn(&shape, device)?)?;
         let mask = init_image.and_then(|init_image| init_image.mask);
         let mask = mask.map(|mask| mask.latent(factor, device)).transpose()?;
         if mask.is_some() {
@@ -66,10 +67,18 @@ impl Passes<'_> {
                 init_image::encode(vae, &image, &mut noise, device)?
             }
         };
-        let drawn = noise.randn(image.dims(), device)?;
+        let drawn = self.varied(noise.randn(image.dims(), device)?)?;
         let pass = hires.pass();
         let start = Start { noise: &drawn, image: Some(&image), skip: pass.skip as usize, mask: None };
         self.run(pass, &mut noise, start)
+    }
+
+    /// The noise of the seed, with that of the variation seed mixed in.
+    fn varied(&self, noise: Tensor) -> Result<Tensor> {
+        let GenerationSpec { rng, subseed, subseed_strength, .. } = self.spec;
+        let Some((subseed, strength)) = subseed.zip(*subseed_strength) else { return Ok(noise) };
+        let other = NoiseSource::new(*rng, subseed).randn(noise.dims(), noise.device())?;
+        slerp(&noise, &other, strength)
     }
 
     fn run(&mut self, pass: Pass, noise: &mut NoiseSource, start: Start<'_>) -> Result<Tensor> {

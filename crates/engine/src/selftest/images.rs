@@ -99,12 +99,7 @@ impl Request {
             height: self.height,
             count: 1,
             clip_skip: 1,
-            adapters: Vec::new(),
-            init_image: None,
-            mask: None,
-            denoising_strength: None,
-            keep_unmasked: None,
-            hires: None,
+            ..GenerationSpec::default()
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{HIRES_SCALE, HIRES_STRENGTH, INIT_STRENGTH, Limits, seed::MAX_SEED};
 macro_rules! each_form_field {
     ($then:ident) => {
         $then! {
-            prompt, negative_prompt, seed, steps, guidance, size, width, height, sampler, schedule, rng, count, clip_skip,
+            prompt, per_line, negative_prompt, seed, subseed, subseed_strength, steps, guidance, size, width, height, sampler, schedule, rng, count, clip_skip,
             init_image, mask, denoising_strength, keep_unmasked, hires, hires_scale, hires_strength, hires_steps
         }
     };
@@ -19,7 +19,7 @@ const NONE: fn(&Limits) -> Range = |_| Range::ANY;
 const SHARE: Control = Control::Slider { ends: (0.05, 1.0), step: 0.05 };
 
 /// Every parameter, in the order of the form.
-pub static FIELDS: [Field; 18] = [
+pub static FIELDS: [Field; 21] = [
     Field {
         name: "denoising_strength",
         aliases: &[],
@@ -55,6 +55,31 @@ pub static FIELDS: [Field; 18] = [
         default: |_| Value::None,
         control: Control::Own,
         slot: |request| Some(Slot::Seed(&mut request.seed)),
+    },
+    Field {
+        name: "subseed",
+        aliases: &[],
+        label: "Variation seed",
+        infotext: Some("Variation seed"),
+        help: Help::new(
+            "Variation seed, whose noise is mixed into the seed's; random when absent or −1. Image k uses `subseed` + k, and \
+             then all images use the same seed.",
+        ),
+        range: |limits| Range::new(0.0, (MAX_SEED - u64::from(limits.count)) as f64),
+        default: |_| Value::None,
+        control: Control::Own,
+        slot: |request| Some(Slot::Seed(&mut request.subseed)),
+    },
+    Field {
+        name: "subseed_strength",
+        aliases: &[],
+        label: "Variation strength",
+        infotext: Some("Variation seed strength"),
+        help: Help::new("Variation strength: 0 is the seed's noise, 1 that of the variation seed."),
+        range: |_| Range::new(0.0, 1.0),
+        default: |_| Value::Number(0.0),
+        control: Control::Slider { ends: (0.0, 1.0), step: 0.05 },
+        slot: |request| Some(Slot::Number(&mut request.subseed_strength)),
     },
     Field {
         name: "steps",
@@ -151,6 +176,17 @@ pub static FIELDS: [Field; 18] = [
         default: |_| Value::Whole(1),
         control: Control::Menu,
         slot: |request| Some(Slot::Whole(&mut request.count)),
+    },
+    Field {
+        name: "per_line",
+        aliases: &[],
+        label: "Lines of the prompt",
+        infotext: None,
+        help: Help::new("Whether each line of the prompt is a prompt of its own, with `count` images."),
+        range: NONE,
+        default: |_| Value::Flag(false),
+        control: Control::Menu,
+        slot: |request| Some(Slot::Flag(&mut request.per_line)),
     },
     Field {
         name: "rng",

@@ -13,7 +13,7 @@ pub(crate) use read::{has_parameters, take_lora_tags};
 use crate::{EmbeddingUse, GenerationRequest, GenerationSpec, Recipe, fields::FIELDS, lora_tag};
 
 /// A1111's order.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 19] = [
     "Steps",
     "Sampler",
     "Schedule type",
@@ -24,6 +24,8 @@ const ORDER: [&str; 17] = [
     "Model",
     "VAE hash",
     "VAE",
+    "Variation seed",
+    "Variation seed strength",
     "Denoising strength",
     "Clip skip",
     "RNG",
@@ -85,6 +87,13 @@ pub fn format(recipe: &Recipe) -> String {
         let hashes: Vec<String> = recipe.embeddings.iter().map(hash).collect();
         pairs.push(("TI hashes", hashes.join(", ")));
     }
+    if let Some(template) = &spec.template {
+        // As the extension dynamic prompts names them.
+        pairs.push(("Template", template.prompt.clone()));
+        if !template.negative_prompt.is_empty() {
+            pairs.push(("Negative Template", template.negative_prompt.clone()));
+        }
+    }
     pairs.push(("Version", format!("Adire {}", recipe.version)));
     let line: Vec<String> =
         pairs.into_iter().map(|(key, value)| format!("{key}: {}", quoted(&value))).collect();
@@ -110,7 +119,9 @@ fn quoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AdapterUse, HiresRequest, HiresSpec, HiresUpscaler, Rng, Sampler, Sampling, VaeUse};
+    use crate::{
+        AdapterUse, HiresRequest, HiresSpec, HiresUpscaler, Rng, Sampler, Sampling, Template, VaeUse,
+    };
     use proptest::prelude::*;
 
     fn recipe(prompt: &str, negative: &str, sampling: impl Into<Sampling>) -> Recipe {
@@ -265,6 +276,18 @@ mod tests {
     }
 
     #[test]
+    fn a_template_is_written_beside_the_prompt_that_it_became() {
+        let mut recipe = recipe("red moons", "", Sampler::Euler);
+        let template = Template { prompt: "{red|blue} moons".to_owned(), ..Template::default() };
+        recipe.spec.template = Some(template);
+        let text = format(&recipe);
+        assert!(text.starts_with("red moons <lora"), "{text}");
+        assert!(text.contains(", Template: {red|blue} moons, Version"), "{text}");
+        let read = parse(&text).unwrap();
+        assert_eq!((read.prompt.as_str(), read.unknown), ("red moons", Vec::new()));
+    }
+
+    #[test]
     fn a1111_is_told_to_pad_where_we_do() {
         let padded = |prompt: &str, negative: &str| {
             format(&recipe(prompt, negative, Sampler::Euler)).contains(", Pad conds: True,")
@@ -278,6 +301,7 @@ mod tests {
     fn every_field_of_the_table_is_in_the_text_and_read_from_it() {
         let mut recipe = recipe("red moons", "", Sampler::Dpmpp2m.automatic());
         recipe.spec.clip_skip = 2;
+        (recipe.spec.subseed, recipe.spec.subseed_strength) = (Some(9), Some(0.25));
         recipe.spec.hires = Some(HiresSpec {
             scale: Some(2.0),
             width: 512,

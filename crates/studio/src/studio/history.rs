@@ -1,8 +1,8 @@
 //! The studio's API of histories: search, ratings, reports, zip files.
 
-use adire_protocol::{FlagRecord, HistoryImage, HistoryPage, HistoryQuery, ImageRef, Rating};
+use adire_protocol::{FlagRecord, HistoryImage, HistoryPage, HistoryQuery, ImageRef, Rating, Wildcards};
 
-use crate::{BlobStream, By, Client, Studio, StudioError, history, own_suite, time::now};
+use crate::{BlobStream, By, Client, Studio, StudioError, history, own_suite, time::now, wildcards};
 
 impl Studio {
     /// The images of `client`'s visitor that fit a search, newest first.
@@ -99,6 +99,30 @@ impl Studio {
             return Ok(());
         }
         Err(StudioError::not_found("report", id))
+    }
+
+    /// The wildcard lists of prompts.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn wildcards(&self) -> Result<Wildcards, StudioError> {
+        wildcards::lists(self.shared()).await
+    }
+
+    /// The wildcard lists as the text that the admin has entered.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn wildcards_text(&self) -> Result<String, StudioError> {
+        wildcards::text(self.shared()).await
+    }
+
+    /// Replaces the wildcard lists.
+    ///
+    /// # Errors
+    /// A sentence that names the line.
+    pub async fn set_wildcards(&self, text: &str) -> Result<(), StudioError> {
+        wildcards::set(self.shared(), text).await
     }
 
     /// The model's own suite, as TOML, and whether the admin has changed it.

@@ -1,6 +1,6 @@
 //! Texts in images, there and back, and files that mean harm.
 
-use adire_protocol::{AdapterUse, GenerationSpec, Recipe, Rng, Sampler, infotext};
+use adire_protocol::{AdapterUse, GenerationSpec, Recipe, Rng, Sampler, Template, infotext};
 
 use crate::{Pixels, encode_png, encode_with_recipe, read_request};
 
@@ -23,11 +23,10 @@ fn recipe(prompt: &str) -> Recipe {
             count: 1,
             clip_skip: 2,
             adapters: vec![AdapterUse { te_strength: Some(-1.5), ..AdapterUse::new("adire@v2", 0.1 + 0.2) }],
-            init_image: None,
-            mask: None,
-            denoising_strength: None,
-            keep_unmasked: None,
-            hires: None,
+            subseed: Some(7),
+            subseed_strength: Some(0.3),
+            template: Some(Template { prompt: "{a|b}".to_owned(), ..Template::default() }),
+            ..GenerationSpec::default()
         },
         adapter_hashes: vec!["ab".repeat(32)],
         embeddings: Vec::new(),

@@ -45,7 +45,8 @@ pub(crate) struct GenerationRun {
     pub(crate) hold: Arc<Hold>,
     claimed: Claimed,
     generation: QueuedGeneration,
-    files: Option<Files>,
+    /// What the last image needed; another prompt may name other adapters.
+    files: Option<(Vec<AdapterUse>, Files)>,
     /// Positions of the images that are not there yet.
     left: VecDeque<u32>,
     /// Images made by this run.
@@ -96,14 +97,11 @@ impl GenerationRun {
     /// Makes its next image.
     pub(super) async fn unit(&mut self, shared: &Shared) -> Result<Progressed, Stop> {
         let Some(index) = self.left.pop_front() else { return Ok(Progressed::Done) };
+        let spec = self.generation.spec.of_image(index);
         let files = match &self.files {
-            Some(files) => files,
-            None => self.files.insert(files(shared, &self.generation.spec).await?),
+            Some((adapters, files)) if *adapters == spec.adapters => files,
+            _ => &self.files.insert((spec.adapters.clone(), files(shared, &spec).await?)).1,
         };
-        let mut spec = self.generation.spec.clone();
-        // Validation leaves room above the seed for every image.
-        spec.seed = spec.seed.saturating_add(u64::from(index));
-        spec.count = 1;
         let Files { adapters, embeddings, init } = files;
         let (adapters, embeddings, init) = (adapters.clone(), embeddings.clone(), init.clone());
         let render = RenderRequest { spec, adapters, embeddings, init };

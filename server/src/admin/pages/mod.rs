@@ -16,6 +16,7 @@ pub(crate) mod sign_in;
 pub(crate) mod tokens;
 pub(crate) mod training;
 pub(crate) mod versions;
+pub(crate) mod wildcards;
 
 use adire_app::admin::{AdminAccess, AdminPage, admin_shell};
 use axum::{

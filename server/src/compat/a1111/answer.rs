@@ -1,6 +1,6 @@
 //! A1111's answers.
 
-use adire_protocol::{Generation, GenerationState, Sampling};
+use adire_protocol::{Generation, GenerationSpec, GenerationState, Sampling};
 use cookie::time::OffsetDateTime;
 use serde_json::{Map, Value, json};
 
@@ -18,20 +18,25 @@ pub(crate) fn info(
     let images = &generation.images;
     let seeds: Vec<u64> = images.iter().map(|image| image.recipe.spec.seed).collect();
     let texts: Vec<&str> = images.iter().map(|image| image.infotext.as_str()).collect();
-    let each = |value: &str| vec![value.to_owned(); images.len()];
+    let each = |of: fn(&GenerationSpec) -> &String| {
+        images.iter().map(|image| of(&image.recipe.spec)).collect::<Vec<_>>()
+    };
+    // Without variation, A1111 writes a random subseed that has no effect.
+    let subseeds: Vec<u64> =
+        images.iter().map(|image| image.recipe.spec.subseed.unwrap_or(image.recipe.spec.seed)).collect();
     let Sampling { sampler, schedule } = spec.sampling;
     let mut notes = notes.to_vec();
     notes.extend(generation.warnings.iter().cloned());
     json!({
         "prompt": spec.prompt,
-        "all_prompts": each(&spec.prompt),
+        "all_prompts": each(|spec| &spec.prompt),
         "negative_prompt": spec.negative_prompt,
-        "all_negative_prompts": each(&spec.negative_prompt),
+        "all_negative_prompts": each(|spec| &spec.negative_prompt),
         "seed": spec.seed,
         "all_seeds": seeds,
-        "subseed": spec.seed,
-        "all_subseeds": seeds,
-        "subseed_strength": 0,
+        "subseed": spec.subseed.unwrap_or(spec.seed),
+        "all_subseeds": subseeds,
+        "subseed_strength": spec.subseed_strength.unwrap_or_default(),
         "width": spec.width,
         "height": spec.height,
         "sampler_name": sampler.label(),
@@ -69,7 +74,8 @@ pub(crate) fn info(
 pub(crate) fn parameters(generation: &Generation) -> Value {
     let spec = &generation.spec;
     json!({
-        "prompt": spec.prompt, "negative_prompt": spec.negative_prompt, "seed": spec.seed, "steps": spec.steps,
+        "prompt": spec.prompt, "negative_prompt": spec.negative_prompt, "seed": spec.seed,
+        "subseed": spec.subseed.map_or(-1, |seed| seed as i64), "subseed_strength": spec.subseed_strength.unwrap_or_default(), "steps": spec.steps,
         "cfg_scale": spec.guidance, "width": spec.width, "height": spec.height, "batch_size": spec.count, "n_iter": 1,
         "sampler_name": spec.sampling.sampler.label(), "scheduler": spec.sampling.schedule.label(),
         "denoising_strength": spec.denoising_strength,
@@ -146,6 +152,8 @@ pub(crate) fn parsed(text: &str) -> Map<String, Value> {
         ("Schedule type", sampling.map(|it| it.schedule.label().to_owned())),
         ("CFG scale", request.guidance.map(|guidance| guidance.to_string())),
         ("Seed", number(request.seed)),
+        ("Variation seed", number(request.subseed)),
+        ("Variation seed strength", request.subseed_strength.map(|strength| strength.to_string())),
         ("Size-1", number(request.width.map(u64::from))),
         ("Size-2", number(request.height.map(u64::from))),
         ("Clip skip", number(request.clip_skip.map(u64::from))),

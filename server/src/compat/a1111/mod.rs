@@ -2,6 +2,7 @@
 //! for everyone.
 
 mod answer;
+mod inpaint;
 pub(crate) mod lists;
 mod request;
 
@@ -50,7 +51,7 @@ pub(crate) async fn img2img(
 async fn generate(state: AppState, program: Program, request: Request) -> Answer {
     let send = request.send_images.unwrap_or(true);
     let options = state.callers.options(program.key());
-    let Translated { ask, notes } = request.translate(options).await?;
+    let Translated { ask, finish, notes } = request.translate(options).await?;
     let title = ask.model.clone();
     // In a task of its own: clients hang up and interrupt afterwards.
     let here = state.clone();
@@ -59,11 +60,17 @@ async fn generate(state: AppState, program: Program, request: Request) -> Answer
         let active = here.callers.begin(program.key(), &generation.id);
         run::finish_showing(&here, &generation.id, |preview| active.show(preview)).await
     });
-    let generation = running.await.map_err(Problem::internal)??;
+    let mut generation = running.await.map_err(Problem::internal)??;
     let mut files = Vec::new();
     if send {
-        for image in &generation.images {
-            files.push(images::encode(&images::file(&state.studio, &image.hash).await?));
+        for image in &mut generation.images {
+            let mut file = images::file(&state.studio, &image.hash).await?;
+            if let Some(finish) = finish.clone() {
+                let text = image.infotext.clone();
+                let finished = tokio::task::spawn_blocking(move || finish.apply(&file, &text)).await;
+                (file, image.infotext) = finished.map_err(Problem::internal)?.map_err(Problem::internal)?;
+            }
+            files.push(images::encode(&file));
         }
     }
     let info = answer::info(&generation, title.as_deref(), &state.studio.model().hash, &notes);

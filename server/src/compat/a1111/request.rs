@@ -6,6 +6,7 @@ use image::imageops::FilterType;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::inpaint::{self, Finish, Prepared, Wanted};
 use crate::{
     compat::{callers::Options, images, lenient, run::Ask},
     error::{Problem, ProblemKind},
@@ -23,8 +24,14 @@ pub(crate) struct Request {
     styles: Vec<String>,
     #[serde(deserialize_with = "lenient::seed")]
     seed: Option<u64>,
+    #[serde(deserialize_with = "lenient::seed")]
+    subseed: Option<u64>,
     #[serde(deserialize_with = "lenient::number")]
     subseed_strength: Option<f64>,
+    #[serde(deserialize_with = "lenient::number")]
+    seed_resize_from_w: Option<f64>,
+    #[serde(deserialize_with = "lenient::number")]
+    seed_resize_from_h: Option<f64>,
     #[serde(deserialize_with = "lenient::whole")]
     steps: Option<u32>,
     #[serde(deserialize_with = "lenient::number")]
@@ -58,6 +65,14 @@ pub(crate) struct Request {
     init_images: Vec<String>,
     mask: Option<String>,
     #[serde(deserialize_with = "lenient::number")]
+    mask_blur: Option<f64>,
+    #[serde(deserialize_with = "lenient::number")]
+    mask_blur_x: Option<f64>,
+    #[serde(deserialize_with = "lenient::number")]
+    mask_blur_y: Option<f64>,
+    #[serde(deserialize_with = "lenient::whole")]
+    inpaint_full_res_padding: Option<u32>,
+    #[serde(deserialize_with = "lenient::number")]
     inpainting_fill: Option<f64>,
     #[serde(deserialize_with = "lenient::flag")]
     inpaint_full_res: Option<bool>,
@@ -80,6 +95,8 @@ pub(crate) struct Request {
 #[derive(Debug)]
 pub(crate) struct Translated {
     pub(crate) ask: Ask,
+    /// How the images of an inpainting become those that are sent.
+    pub(crate) finish: Option<Finish>,
     /// What was left out, one sentence each.
     pub(crate) notes: Vec<String>,
 }
@@ -115,15 +132,15 @@ impl Request {
         }
         set_options(&self.override_settings, &mut options);
         let mut notes = self.notes();
-        let (files, more) = self.take_files().await?;
-        notes.extend(more);
+        let Files { init_image, mask, finish } = self.take_files(&mut notes).await?;
         let (sampler, schedule) = self.sampling(&mut notes)?;
         let hires = self.enable_hr.unwrap_or_default().then(|| self.hires());
-        let (init_image, mask) = files;
         let request = GenerationRequest {
             prompt: self.prompt,
             negative_prompt: self.negative_prompt,
             seed: self.seed,
+            subseed: self.subseed,
+            subseed_strength: self.subseed_strength,
             steps: self.steps,
             guidance: self.cfg_scale,
             sampler,
@@ -136,9 +153,11 @@ impl Request {
             // Without an init image it is the hires pass's, and sent with 0.7 where there is none.
             denoising_strength: self.denoising_strength.filter(|_| init_image.is_some()),
             hires,
+            // The edge is blended here.
+            keep_unmasked: finish.is_some().then_some(false),
             ..GenerationRequest::default()
         };
-        Ok(Translated { ask: Ask { request, model: options.model, init_image, mask }, notes })
+        Ok(Translated { ask: Ask { request, model: options.model, init_image, mask }, finish, notes })
     }
 
     /// What would have changed the image elsewhere.
@@ -148,15 +167,18 @@ impl Request {
             (!self.styles.is_empty(), "styles were ignored: there are none here."),
             (self.restore_faces == Some(true), "restore_faces was ignored."),
             (self.tiling == Some(true), "tiling was ignored."),
-            (self.subseed_strength.unwrap_or_default() > 0.0, "subseed was ignored."),
+            (
+                [self.seed_resize_from_w, self.seed_resize_from_h]
+                    .iter()
+                    .all(|side| side.is_some_and(|side| side > 0.0)),
+                "seed_resize_from_w and seed_resize_from_h were ignored.",
+            ),
             (self.init_images.len() > 1, "Only the first of init_images was used."),
             (
-                self.mask.is_some() && self.inpaint_full_res == Some(true),
-                "inpaint_full_res was ignored: the whole image is inpainted, and what the mask keeps stays as it is.",
-            ),
-            (
-                self.mask.is_some() && self.inpainting_fill.is_some_and(|fill| fill != 1.0),
-                "inpainting_fill was ignored: the masked area starts from the image itself.",
+                self.mask.is_some()
+                    && self.inpainting_fill.is_some_and(|fill| fill > 1.0)
+                    && self.denoising_strength.is_none_or(|strength| strength < 1.0),
+                "inpainting_fill was taken as 1: the masked area starts from the image itself.",
             ),
         ] {
             if ignored {
@@ -204,16 +226,34 @@ impl Request {
         }
     }
 
-    /// The files of init image and mask as they are taken here, and notes.
-    async fn take_files(&mut self) -> Result<((Option<Vec<u8>>, Option<Vec<u8>>), Vec<String>), Problem> {
-        let mut notes = Vec::new();
+    /// What it says about the mask.
+    fn inpainting(&self) -> Wanted {
+        // More than a few dozen pixels make no edge, but cost much.
+        let blur = |own: Option<f64>| own.or(self.mask_blur).unwrap_or_default().clamp(0.0, 64.0) as f32;
+        Wanted {
+            blur: match self.mask_blur {
+                Some(_) => (blur(None), blur(None)),
+                None => (blur(self.mask_blur_x), blur(self.mask_blur_y)),
+            },
+            only_masked: (self.inpaint_full_res == Some(true))
+                .then(|| self.inpaint_full_res_padding.unwrap_or_default()),
+            fill: self.inpainting_fill == Some(0.0),
+            size: self.width.zip(self.height).filter(is_size),
+        }
+    }
+
+    /// The files of init image and mask as they are taken here.
+    async fn take_files(&mut self, notes: &mut Vec<String>) -> Result<Files, Problem> {
         let Some(first) = self.init_images.first_mut().map(std::mem::take) else {
-            return Ok(((None, None), notes));
+            return Ok(Files::default());
         };
+        let wanted = self.inpainting();
         let mut init_image = images::decode("init_image", &first)?;
         let mask = self.mask.take().map(|mask| images::decode("mask", &mask)).transpose()?;
         // A1111's “Just resize” stretches; everything else here covers and crops.
         let stretch = self.width.zip(self.height).filter(|_| self.resize_mode.unwrap_or_default() == 0.0);
+        // The masked part alone is scaled, not the image.
+        let stretch = stretch.filter(|_| mask.is_none() || wanted.only_masked.is_none());
         if self.resize_mode == Some(2.0) {
             notes.push("resize_mode 2 was taken as 1: the image is cropped to the size.".to_owned());
         }
@@ -225,10 +265,27 @@ impl Request {
                 init_image = stretched;
             }
             let mask = mask.map(|mask| if invert { inverted(&mask).unwrap_or(mask) } else { mask });
-            (Some(init_image), mask)
+            match mask.as_ref().and_then(|mask| inpaint::prepare(&init_image, mask, wanted)) {
+                Some(Prepared { init_image, mask, finish }) => {
+                    Files { init_image: Some(init_image), mask: Some(mask), finish }
+                }
+                None => Files { init_image: Some(init_image), mask, finish: None },
+            }
         });
-        Ok((prepared.await.map_err(Problem::internal)?, notes))
+        prepared.await.map_err(Problem::internal)
     }
+}
+
+/// The files of a request, and what is to be done with the images that are made of them.
+#[derive(Default)]
+struct Files {
+    init_image: Option<Vec<u8>>,
+    mask: Option<Vec<u8>>,
+    finish: Option<Finish>,
+}
+
+fn is_size(size: &(u32, u32)) -> bool {
+    (1..=4096).contains(&size.0) && (1..=4096).contains(&size.1)
 }
 
 /// A1111's source of noise.
@@ -248,7 +305,7 @@ fn is_used(script: &Value) -> bool {
 
 /// An image stretched to a size; `None` where that changes nothing, or where the studio should say what is wrong with it.
 fn stretched(file: &[u8], width: u32, height: u32) -> Option<Vec<u8>> {
-    if !(1..=4096).contains(&width) || !(1..=4096).contains(&height) {
+    if !is_size(&(width, height)) {
         return None;
     }
     let image = images::read(file)?;
@@ -286,7 +343,7 @@ mod tests {
             "cfg_scale": 7.0, "width": 512, "height": 512, "eta": 1.0, "s_tmax": 0, "sampler_name": "DPM++ 2M",
             "sampler_index": "Euler a", "scheduler": "automatic", "script_args": [], "alwayson_scripts": {},
         });
-        let Translated { ask, notes } = translated(body, Options::default()).await;
+        let Translated { ask, notes, .. } = translated(body, Options::default()).await;
         let request = ask.request;
         assert_eq!((request.seed, request.steps, request.count), (Some(5), Some(20), Some(4)));
         assert_eq!(request.sampling().unwrap(), Sampler::Dpmpp2m.automatic());
@@ -302,7 +359,7 @@ mod tests {
             "alwayson_scripts": {"ControlNet": {"args": []}, "ADetailer": {"args": [false]}, "Sag": {"args": [true]}},
         });
         let options = Options { model: Some("sd15".to_owned()), clip_skip: Some(2), noise: None };
-        let Translated { ask, notes } = translated(body, options).await;
+        let Translated { ask, notes, .. } = translated(body, options).await;
         assert_eq!(ask.model.as_deref(), Some("sd15+adire@v2"));
         assert_eq!((ask.request.clip_skip, ask.request.rng), (Some(2), Some(Rng::Cuda)));
         assert_eq!(ask.request.schedule, Some(Schedule::Normal));

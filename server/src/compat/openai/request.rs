@@ -37,6 +37,12 @@ pub(crate) struct Request {
     negative_prompt: String,
     #[serde(deserialize_with = "lenient::seed")]
     seed: Option<u64>,
+    #[serde(deserialize_with = "lenient::seed")]
+    subseed: Option<u64>,
+    #[serde(deserialize_with = "lenient::number")]
+    subseed_strength: Option<f64>,
+    #[serde(deserialize_with = "lenient::flag")]
+    per_line: Option<bool>,
     #[serde(deserialize_with = "lenient::whole")]
     steps: Option<u32>,
     #[serde(deserialize_with = "lenient::number", alias = "guidance_scale", alias = "cfg_scale")]
@@ -110,6 +116,9 @@ impl Request {
             prompt: self.prompt,
             negative_prompt: self.negative_prompt,
             seed: self.seed,
+            subseed: self.subseed,
+            subseed_strength: self.subseed_strength,
+            per_line: self.per_line,
             steps: self.steps,
             guidance: self.guidance,
             sampler: self.sampler,
