@@ -435,6 +435,15 @@ async fn a_login_is_a_cookie_for_the_tokens_visitor() {
     assert_eq!(answer.status, StatusCode::OK);
     let cookie = answer.header("set-cookie").split(';').next().unwrap().to_owned();
     assert!(!cookie.contains(&token), "the cookie is not the token");
+    // Gradio's JavaScript client sends its form in parts.
+    let fields = [("username", "any".as_bytes()), ("password", token.as_bytes())];
+    let parts = server.multipart("/login", &fields, &[]).await;
+    assert!(parts.status == StatusCode::OK && !parts.header("set-cookie").is_empty(), "{}", parts.text());
+    let wrong = server.multipart("/login", &[("password", b"wrong")], &[]).await;
+    assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    let missing = server.multipart("/login", &fields[..1], &[]).await;
+    assert_eq!(missing.status, StatusCode::BAD_REQUEST);
+    assert!(missing.text().contains("password is missing."), "{}", missing.text());
     let cookie = [("cookie", cookie.as_str())];
     let body = r#"{"prompt": "moons"}"#;
     assert_eq!(server.post_as("/v1/images/generations", body, &cookie).await.status, StatusCode::OK);

@@ -23,16 +23,12 @@ from pathlib import Path
 import a1111
 import common
 import gradio_page
+import gradio_script
 import hugging_face
 import openai_images
 from server import Server
 
-DIALECTS = [a1111, openai_images, gradio_page, hugging_face]
-
-
-def javascript(server, ours):
-    script = Path(__file__).with_name("gradio_page.mjs")
-    subprocess.run([shutil.which("node"), script, server.address, ours], check=True, timeout=120)
+CLIENTS = [a1111, openai_images, gradio_page, gradio_script, hugging_face]
 
 
 def code(server, program, model, ours):
@@ -73,19 +69,19 @@ def full(program, model):
             with contextlib.suppress(urllib.error.HTTPError):
                 common.post(server, "/api/v1/generations", long)
             time.sleep(0.02)
-        for dialect in DIALECTS:
-            dialect.full(server)
+        for client in CLIENTS:
+            client.full(server)
 
 
 def stopping(program, model):
     """A server that goes down while each client waits for an image."""
     with Server(program, model) as server, concurrent.futures.ThreadPoolExecutor() as threads:
-        ready = [threading.Event() for _ in DIALECTS]
-        waiting = [threads.submit(dialect.stopping, server, its) for dialect, its in zip(DIALECTS, ready)]
+        ready = [threading.Event() for _ in CLIENTS]
+        waiting = [threads.submit(client.stopping, server, its) for client, its in zip(CLIENTS, ready)]
         for its in ready:
             assert its.wait(60)
         for _ in range(600):
-            if json.loads(common.get(server, "/api/v1/queue"))["ahead"] == len(DIALECTS):
+            if json.loads(common.get(server, "/api/v1/queue"))["ahead"] == len(CLIENTS):
                 break
             time.sleep(0.02)
         server.stop()
@@ -101,8 +97,8 @@ def loading(program, model):
             database.execute("BEGIN EXCLUSIVE")
             server.start(wait=False)
             server.until(503)
-            for dialect in DIALECTS:
-                dialect.loading(server)
+            for client in CLIENTS:
+                client.loading(server)
         server.until(200)
 
 
@@ -110,17 +106,15 @@ def main(program, model):
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     with Server(program, model) as server:
         ours = common.own(server)
-        for dialect in DIALECTS:
-            print(dialect.__name__, flush=True)
-            dialect.run(server, ours)
-        print("@gradio/client", flush=True)
-        javascript(server, ours)
+        for client in CLIENTS:
+            print(client.__name__, flush=True)
+            client.run(server, ours)
         print("the page of code", flush=True)
         code(server, program, model, ours)
         print("credentials", flush=True)
         token = server.token("tests", "--limit", "1000/day")
-        for dialect in DIALECTS:
-            dialect.credentials(server, token)
+        for client in CLIENTS:
+            client.credentials(server, token)
         assert token not in server.log(), "tokens are not logged"
     print("a full queue", flush=True)
     full(program, model)

@@ -12,7 +12,10 @@ use adire_studio::{By, ImageUse};
 use axum::{
     Form, Json,
     body::Bytes,
-    extract::{Multipart, Query, State, multipart::MultipartRejection, rejection::FormRejection},
+    extract::{
+        FromRequest, Multipart, Query, Request, State,
+        multipart::{MultipartError, MultipartRejection},
+    },
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
@@ -224,7 +227,7 @@ pub(crate) async fn upload(
     let mut form = form.map_err(|error| {
         Problem::new(ProblemKind::MediaType, format!("Expected a multipart form: {}.", error.body_text()))
     })?;
-    let broken = |error: axum::extract::multipart::MultipartError| {
+    let broken = |error: MultipartError| {
         Problem::new(
             ProblemKind::Unreadable,
             format!("The form was not received completely: {}.", error.body_text()),
@@ -259,18 +262,39 @@ pub(crate) struct Credentials {
     password: String,
 }
 
+impl<S: Send + Sync> FromRequest<S> for Credentials {
+    type Rejection = Problem;
+
+    /// Gradio's Python client sends a plain form, its JavaScript client a multipart one.
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let unreadable = |why: String| {
+            let sentence =
+                format!("Expected a form with username and password: {}.", why.trim_end_matches('.'));
+            Problem::new(ProblemKind::Unreadable, sentence)
+        };
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        if !kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("multipart/form-data")) {
+            let form = Form::<Self>::from_request(request, state).await;
+            return form.map(|Form(credentials)| credentials).map_err(|error| unreadable(error.body_text()));
+        }
+        let form = Multipart::from_request(request, state).await;
+        let mut form = form.map_err(|error| unreadable(error.body_text()))?;
+        let broken = |error: MultipartError| unreadable(error.body_text());
+        while let Some(field) = form.next_field().await.map_err(broken)? {
+            if field.name() == Some("password") {
+                return Ok(Self { password: field.text().await.map_err(broken)? });
+            }
+        }
+        Err(unreadable("password is missing".to_owned()))
+    }
+}
+
 /// Exchanges a token for a cookie.
 pub(crate) async fn login(
     State(state): State<AppState>,
     arrival: Arrival,
-    form: Result<Form<Credentials>, FormRejection>,
+    Credentials { password }: Credentials,
 ) -> Result<Response, Problem> {
-    let Form(Credentials { password }) = form.map_err(|error| {
-        Problem::new(
-            ProblemKind::Unreadable,
-            format!("Expected a form with username and password: {}.", error.body_text()),
-        )
-    })?;
     let tokens = state.auth.tokens().clone();
     let found =
         tokio::task::spawn_blocking(move || tokens.find(&password)).await.map_err(Problem::internal)?;
