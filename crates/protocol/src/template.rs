@@ -3,7 +3,7 @@
 //!
 //! Only a `|` makes braces a choice, and only the name of a known list makes underscores a wildcard; everything else is
 //! text. A backslash keeps the next character as it is, and stays: the prompt's parser removes it. So a prompt that a
-//! template became is no template itself, and means the same wherever it is read again.
+//! template became is not expanded again, and means the same wherever it is read again.
 
 use std::{collections::BTreeMap, ops::Range};
 

@@ -261,7 +261,7 @@ impl GenerateArgs {
     ) -> anyhow::Result<GenerationRequest> {
         let mut request = self.request();
         let seed = request.seed.unwrap_or(random & 0xffff_ffff);
-        // There are no wildcard lists without a server; their names stay text.
+        // Wildcard lists are a server's; without one their names stay text.
         let prompts = request.image_prompts(&Wildcards::default(), seed, limits).map_err(bad_arguments)?;
         if let Some(prompts) = prompts.into_iter().next() {
             (request.prompt, request.negative_prompt) = (prompts.prompt, prompts.negative_prompt);

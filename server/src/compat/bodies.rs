@@ -30,7 +30,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(crate) struct Bodies {
     room: Arc<Semaphore>,
-    /// Held by the one body that may go on where there is no room. Without it, bodies that have half arrived could all wait
+    /// Held by the one body that may continue without room. Without it, bodies that have half arrived could all wait
     /// for each other.
     beyond: Arc<Semaphore>,
 }
