@@ -46,7 +46,7 @@ impl GenerationRequest {
         if lines.len() > 1 && images > most {
             let (lines, count) = (lines.len(), self.count.unwrap_or(1));
             let message =
-                format!("{lines} lines with {count} images each are {images} images; the limit is {most}.");
+                format!("{lines} lines × {count} of each are {images} images; the limit is {most}.");
             return Err(wrong("prompt", message));
         }
         let varied = self.subseed_strength.is_some_and(|strength| strength > 0.0);
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn too_many_images_are_refused() {
         let refused = request("a\nb\nc", 3, true).image_prompts(&Wildcards::default(), 0, &Limits::default());
-        let message = "3 lines with 3 images each are 9 images; the limit is 8.";
+        let message = "3 lines × 3 of each are 9 images; the limit is 8.";
         assert_eq!(refused.unwrap_err().0[0].message, message);
     }
 

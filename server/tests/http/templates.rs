@@ -73,7 +73,7 @@ async fn lines_are_prompts_of_their_own_where_that_is_wanted() {
     assert_eq!(seeds.collect::<Vec<_>>(), [1, 2, 3, 4]);
     let refused = server.post("/api/v1/generations", &request(true, 5).to_string()).await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
-    let message = "2 lines with 5 images each are 10 images; the limit is 8.";
+    let message = "2 lines × 5 of each are 10 images; the limit is 8.";
     assert_eq!(refused.problem()["errors"][0], json!({"field": "prompt", "message": message}));
 }
 
