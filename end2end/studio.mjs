@@ -43,6 +43,8 @@ export class Server {
     this.log = '';
     this.child = spawn(program, ['serve', '--addr', `127.0.0.1:${this.port}`, '--data', this.data], {
       stdio: ['ignore', 'pipe', 'pipe'],
+      // In bf16 a generation that a test looks at may be over before it can.
+      env: { ADIRE_DTYPE: 'f32', ...process.env },
     });
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream.on('data', (chunk) => (this.log += chunk));
