@@ -22,7 +22,8 @@ def main(program, model):
         arguments = ["serve", "--addr", f"127.0.0.1:{port}", "--metrics", "--device", "cpu"]
         server = subprocess.Popen(
             [program, *arguments, "--model", model, "--data", f"{folder}/data"],
-            env={**os.environ, "RUST_LOG": "warn"},
+            # The precision of the diffusers that its images are compared with.
+            env={**os.environ, "RUST_LOG": "warn", "ADIRE_DTYPE": "f32"},
             stdout=subprocess.DEVNULL,
         )
         try:
