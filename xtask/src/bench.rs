@@ -17,6 +17,8 @@ pub(crate) struct BenchArgs {
 enum What {
     /// The page in Chromium: transfer, requests, first paint, overhead of a generation, memory.
     Web,
+    /// What a call costs beyond the engine's own time, by the server's own API and those of other programs, beside Gradio.
+    Dialects,
     /// Images, switches of adapters, load and memory beside diffusers in f32 and bf16, at Stable Diffusion 1.5's shapes with
     /// random weights (8 GB of memory, 3 GB of disk, half an hour on two cores).
     Cpu,
@@ -32,9 +34,19 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
             let program = serve::build()?;
             shell::run(Bench::ready()?.node(&program).arg("bench.mjs"))
         }
+        What::Dialects => dialects(),
         What::Cpu => cpu::run(),
         What::Train => train(),
     }
+}
+
+/// Fails where a budget is exceeded.
+fn dialects() -> Result<()> {
+    let python = tools::dialects_with_gradio()?;
+    let program = serve::build()?;
+    let script = shell::root().join("tools/bench/dialects.py");
+    let model = shell::root().join("models/starter");
+    shell::run(Command::new(python).arg(script).arg(program).arg(model).env("RUST_LOG", "warn"))
 }
 
 /// diffusers first, then the engine: only one of them is in memory.

@@ -256,6 +256,15 @@ pub(crate) fn dialects() -> Result<(PathBuf, PathBuf)> {
     Ok((python, packages))
 }
 
+/// The same Python with Gradio itself, for a measurement beside it.
+pub(crate) fn dialects_with_gradio() -> Result<PathBuf> {
+    let (python, _) = dialects()?;
+    if !succeeds(Command::new(&python).args(["-c", "import gradio, numpy"])) {
+        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "gradio==6.*", "numpy"]))?;
+    }
+    Ok(python)
+}
+
 fn find(names: &[&str]) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     names

@@ -30,7 +30,7 @@ class Server:
         arguments = ["serve", "--addr", f"127.0.0.1:{self.port}", "--device", "cpu", "--open-admin", *self.options]
         self.process = subprocess.Popen(
             [self.program, *arguments, "--model", self.model, "--data", self.data],
-            env={**os.environ, "RUST_LOG": "debug,sqlx=warn,hyper=info"},
+            env={"RUST_LOG": "debug,sqlx=warn,hyper=info", **os.environ},
             stdout=self.log_file,
             stderr=self.log_file,
         )

@@ -118,7 +118,24 @@ impl Blobs {
 
     /// Writes bytes and gives their hash. On return they are on the disk, or in the bucket.
     pub(crate) async fn put(&self, bytes: Vec<u8>) -> Result<String, StudioError> {
-        let (blobs, bytes) = (self.clone(), Arc::new(bytes));
+        self.put_made(move || Ok((bytes, ()))).await.map(|(hash, ())| hash)
+    }
+
+    /// The same with what `make` makes of them where it may block, so that a folder's blob takes one way to another thread.
+    pub(crate) async fn put_made<T: Send + 'static>(
+        &self,
+        make: impl FnOnce() -> Result<(Vec<u8>, T), StudioError> + Send + 'static,
+    ) -> Result<(String, T), StudioError> {
+        let blobs = self.clone();
+        if let Files::Folder { .. } = &self.0.files {
+            return blocking(move || {
+                let (bytes, made) = make()?;
+                Ok((blobs.name(&blobs.stage(bytes.as_slice())?)?, made))
+            })
+            .await;
+        }
+        let (bytes, made) = blocking(make).await?;
+        let bytes = Arc::new(bytes);
         let put = move || {
             let (blobs, bytes) = (blobs.clone(), bytes.clone());
             async move {
@@ -126,7 +143,13 @@ impl Blobs {
                 blobs.keep(blocking(move || stager.stage(bytes.as_slice())).await?).await
             }
         };
-        again(put).await
+        Ok((again(put).await?, made))
+    }
+
+    /// Gives a staged file its name in the folder of this machine. Blocks.
+    fn name(&self, staged: &Staged) -> Result<String, StudioError> {
+        staged.move_to(&file_path(self.root(), &staged.hash))?;
+        Ok(staged.hash.clone())
     }
 
     /// Writes what `from` gives into a file of its own, synced to the disk. Blocks.
@@ -153,8 +176,8 @@ impl Blobs {
         let path = path.ok_or_else(|| StudioError::Storage(format!("{} is not a sha256.", staged.hash)))?;
         match &self.0.files {
             Files::Folder { .. } => {
-                let from = staged::object(&staged.path);
-                self.0.store.rename(&from, &path).await.map_err(failed)?;
+                let blobs = self.clone();
+                return blocking(move || blobs.name(&staged)).await;
             }
             Files::Cache(cache) => {
                 s3::upload(self.0.store.as_ref(), &path, &staged).await?;

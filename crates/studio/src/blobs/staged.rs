@@ -6,7 +6,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use object_store::path::Path as ObjectPath;
 use sha2::{Digest, Sha256};
 
 use super::errors::file_failed;
@@ -54,6 +53,29 @@ impl Staged {
         staged.hash = hex::encode(hasher.finalize());
         Ok(staged)
     }
+
+    /// Gives the file its name, which is on the disk then, too.
+    pub(super) fn move_to(&self, path: &Path) -> Result<(), StudioError> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let rename = || -> io::Result<()> {
+            match fs::rename(&self.path, path) {
+                // Its folder is made with the first blob that has this beginning.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !folder.is_dir() => {
+                    fs::create_dir_all(folder)?;
+                    fs::rename(&self.path, path)?;
+                    sync_folder(folder.parent().unwrap_or(folder))?;
+                }
+                renamed => renamed?,
+            }
+            sync_folder(folder)
+        };
+        rename().map_err(|error| file_failed(&error))
+    }
+}
+
+/// Names in a folder are on the disk then. Only Unix has that.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 /// Makes the folder below `root` afresh, and removes what the store itself left half-written.
@@ -75,10 +97,4 @@ pub(super) fn clear(root: &Path) -> Result<(), StudioError> {
 /// A new name below `root`.
 pub(super) fn place(root: &Path) -> PathBuf {
     root.join(FOLDER).join(uuid::Uuid::new_v4().simple().to_string())
-}
-
-/// What a staged file is called in a store whose root is the folder it was staged below.
-pub(super) fn object(path: &Path) -> ObjectPath {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    ObjectPath::from(FOLDER).join(name)
 }

@@ -11,7 +11,6 @@ use crate::{
     queue::{Hold, QueuedGeneration, Stop},
     shared::Shared,
     store::image_url,
-    tasks::blocking,
     timing::StepTimer,
     worker::RenderEvent,
 };
@@ -88,9 +87,9 @@ pub(crate) async fn store_image(
         switch_seconds: if switch_seconds.is_finite() { switch_seconds } else { 0.0 },
         warnings,
     };
-    let (png, recipe) = blocking(move || Ok((encode_with_recipe(&pixels, &recipe)?, recipe))).await?;
     let _keeping = shared.blobs.keeping().await;
-    let hash = shared.blobs.put(png).await?;
+    let encode = move || Ok((encode_with_recipe(&pixels, &recipe)?, recipe));
+    let (hash, recipe) = shared.blobs.put_made(encode).await?;
     let image = ImageRecord {
         url: image_url(&hash),
         hash,
