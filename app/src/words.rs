@@ -31,7 +31,12 @@ pub(crate) fn size(bytes: u64) -> String {
 
 /// `1 image`, `4 images`.
 pub(crate) fn images(count: u32) -> String {
-    if count == 1 { "1 image".to_owned() } else { format!("{count} images") }
+    counted(u64::from(count), "image")
+}
+
+/// `1 caption`, `4 captions`; for words whose plural ends in s.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// A number with at most three decimals, no trailing zeros and a real minus sign.

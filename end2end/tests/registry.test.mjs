@@ -70,7 +70,7 @@ test('the admin promotes two versions, rolls back, and the ledger tells', async 
   await admin.fill('#alias', 'stable');
   await admin.getByRole('button', { name: 'Set alias' }).click();
   await admin.getByText('adire@stable', { exact: true }).waitFor();
-  const rows = admin.locator('[aria-label="Ledger"] tbody tr');
+  const rows = admin.locator('[aria-label="Rows of the ledger"] tbody tr');
   assert.equal(await rows.count(), 4);
   assert.match(await rows.nth(1).innerText(), /Rolled back from v2 to v1[\s\S]*smudges[\s\S]*Equal/);
   await admin.getByText('4 rows, all as written').waitFor();

@@ -8,6 +8,7 @@ use super::{
     frame::head,
     times::{ago, exact},
 };
+use crate::words::counted;
 
 /// Data of the page.
 #[derive(Clone, Debug)]
@@ -104,10 +105,10 @@ fn table(rules: Vec<AlertRule>) -> AnyView {
                     <span class="strong">{rule.name.clone()}</span>
                     <span class="soft">
                         {format!(
-                            "{what} above {}, {of}, last {} min, at least {} generations{}",
+                            "{what} above {}, {of}, last {} min, at least {}{}",
                             show(rule.measure, rule.above),
                             rule.window_minutes,
-                            rule.min_count,
+                            counted(rule.min_count.into(), "generation"),
                             if rule.rollback { "; rolls back" } else { "" },
                         )}
                     </span>
@@ -187,15 +188,15 @@ fn history(alerts: Vec<Alert>) -> AnyView {
 /// What became of a message, as a sentence.
 fn delivery_text(delivery: &AlertDelivery) -> String {
     let AlertDelivery { event, channel, state, attempts, next_at, error } = delivery;
-    let about = if event == "opened" { "" } else { " that it is over" };
+    let what = if event == "opened" { "Alert" } else { "All-clear" };
     let error = error.as_deref().unwrap_or_default();
     match (state.as_str(), next_at) {
-        ("sent", _) => format!("Told {channel}{about}."),
+        ("sent", _) => format!("{what} sent to {channel}."),
         ("waiting", Some(next)) if *attempts > 0 => {
-            format!("{channel}: {error} Next try at {} UTC.", &exact(*next)[11..19])
+            format!("{what} not sent to {channel}: {error} Next try at {} UTC.", &exact(*next)[11..19])
         }
-        ("waiting", _) => format!("{channel}{about}: about to be sent."),
-        _ => format!("{channel}: given up after {attempts} tries. {error}"),
+        ("waiting", _) => format!("{what} waits to be sent to {channel}."),
+        _ => format!("{what} not sent to {channel}, given up after {attempts} tries: {error}"),
     }
 }
 

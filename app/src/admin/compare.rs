@@ -101,7 +101,7 @@ fn differences(runs: &[(TrainingRunDetail, String)], names: &[String]) -> AnyVie
     view! {
         <section class="panel" aria-labelledby="differences">
             <h2 id="differences">"Differences"</h2>
-            <div class="wide" tabindex="0" role="region" aria-label="Differences">
+            <div class="wide" tabindex="0" role="region" aria-label="Table of differences">
                 <table class="list">
                     <thead>
                         <tr>

@@ -9,7 +9,7 @@ use super::{
     icons::Icon,
     shapes,
 };
-use crate::words::images;
+use crate::words::{counted, images};
 
 /// Data of a dataset's page.
 #[derive(Clone, Debug)]
@@ -187,7 +187,7 @@ fn import_warnings(id: &str, warnings: Vec<ImportWarning>, draft: bool) -> Optio
         return None;
     }
     let count = warnings.len();
-    let title = if count == 1 { "1 import warning".to_owned() } else { format!("{count} import warnings") };
+    let title = counted(count as u64, "import warning");
     let rows = warnings.into_iter().map(|warning| {
         view! {
             <li>
@@ -345,7 +345,7 @@ fn tools(dataset: &DatasetRecord, form: &FormInput, own: usize) -> AnyView {
                     <input type="hidden" name="action" value="prefix" />
                     {Field { name: "prefix", label: "Prefix", help: "Include the trailing comma or space." }.text(form)}
                     <button type="submit" class="button">
-                        {format!("Add to {}", captions(own))}
+                        {format!("Add to {}", counted(own as u64, "caption"))}
                     </button>
                 </form>
                 <form method="post" action=action.clone() class="inline-form">
@@ -381,10 +381,6 @@ fn tools(dataset: &DatasetRecord, form: &FormInput, own: usize) -> AnyView {
         </div>
     }
     .into_any()
-}
-
-fn captions(count: usize) -> String {
-    if count == 1 { "1 caption".to_owned() } else { format!("{count} captions") }
 }
 
 /// Counts of sizes and aspect ratios.

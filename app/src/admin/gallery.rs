@@ -4,6 +4,7 @@ use adire_protocol::GalleryImage;
 use leptos::prelude::*;
 
 use super::{frame::head, image, queue::short, times::ago};
+use crate::words::counted;
 
 /// Data of the page.
 #[derive(Clone, Debug)]
@@ -29,7 +30,7 @@ pub(super) fn gallery(data: Gallery) -> AnyView {
             "Images of all visitors, newest first. Deletion can't be undone.",
             view! {
                 <a class="button" href="/admin/flags">
-                    {if reports == 1 { "1 report".to_owned() } else { format!("{reports} reports") }}
+                    {counted(reports.into(), "report")}
                 </a>
             },
         )}

@@ -89,7 +89,7 @@ pub(super) fn imported_run(data: ImportedRunDetail) -> AnyView {
             <a href="/admin/training/imported">"Imported runs"</a>
         </p>
         {head(shown(&run), lead, ())}
-        <p>
+        <p class="below">
             <span class=badge(&run.status)>{state(&run.status)}</span>
             " started "
             {ago(run.started_at)}
@@ -169,7 +169,7 @@ fn pairs(id: &'static str, title: &'static str, pairs: BTreeMap<String, String>)
     let view = view! {
         <section class="panel" aria-labelledby=id>
             <h2 id=id>{title}</h2>
-            <div class="wide" tabindex="0" role="region" aria-label=title>
+            <div class="wide" tabindex="0" role="region" aria-label=format!("Table of {}", title.to_lowercase())>
                 <table class="list">
                     <tbody>{rows.collect::<Vec<_>>()}</tbody>
                 </table>

@@ -6,7 +6,7 @@ use adire_protocol::{
 use leptos::prelude::*;
 
 use super::{evaluation_images::figure, times::ago, versions::address};
-use crate::words::number;
+use crate::words::{counted, number};
 
 /// Pairs that are shown without unfolding the rest.
 const FIRST: usize = 4;
@@ -112,11 +112,8 @@ fn standing(record: &ShadowRecord) -> AnyView {
 
 /// `34 of 500 pairs, from 341 production generations; 2 wait for the device.`
 fn progress(record: &ShadowRecord) -> String {
-    let counted = |count: u64, one: &str, many: &str| {
-        if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
-    };
-    let pairs = counted(record.max_pairs.into(), "pair", "pairs");
-    let generations = counted(record.generations, "production generation", "production generations");
+    let pairs = counted(record.max_pairs.into(), "pair");
+    let generations = counted(record.generations, "production generation");
     let mut text = format!("{} of {pairs}, from {generations}", record.scored);
     if record.waiting > 0 {
         let wait = if record.waiting == 1 { "waits" } else { "wait" };

@@ -1,6 +1,6 @@
 //! From an empty dataset to a public link: what is done, and the next thing to do.
 
-use adire_protocol::{EvaluationState, Stage, TrainingState};
+use adire_protocol::{AdapterVersion, EvaluationState, Stage, TrainingState};
 use adire_studio::{Studio, StudioError};
 use leptos::prelude::*;
 
@@ -12,7 +12,7 @@ const FEWEST_IMAGES: u32 = 10;
 /// Data of the page.
 #[derive(Clone, Debug)]
 pub(crate) struct Tonight {
-    /// The adapter that it is about: that of the newest version trained here.
+    /// The adapter that it is about: that of the newest version trained here, else one in production.
     name: Option<String>,
     steps: Vec<Step>,
     /// Scheme and host by which the page was reached.
@@ -48,9 +48,13 @@ impl Step {
 pub(super) async fn load(studio: &Studio, origin: String, public: bool) -> Result<Tonight, StudioError> {
     let (datasets, runs) = (studio.datasets().await?, studio.trainings().await?);
     let versions = studio.adapters().await?;
-    // Runs are newest first. Versions that came with the model are not what one is on the way to.
+    // Runs are newest first. A version that came with the model, or from elsewhere, counts once it was promoted.
     let made = runs.iter().filter(|run| run.state == TrainingState::Done).find_map(|run| run.version.clone());
-    let newest = versions.iter().find(|version| Some(version.id()) == made);
+    let is_production = |version: &&AdapterVersion| version.stage == Stage::Production;
+    let newest = versions
+        .iter()
+        .find(|version| Some(version.id()) == made)
+        .or_else(|| versions.iter().find(is_production));
     let name = newest.map(|version| version.name.clone());
     let dataset = datasets.first();
     // A trained version needs no dataset any more.
@@ -118,14 +122,13 @@ pub(super) async fn load(studio: &Studio, origin: String, public: bool) -> Resul
             "Train adapter",
         ),
     });
-    let production = versions
-        .iter()
-        .find(|version| Some(&version.name) == name.as_ref() && version.stage == Stage::Production);
+    let production =
+        versions.iter().find(|version| Some(&version.name) == name.as_ref() && is_production(version));
     let evaluations = match &name {
         Some(name) => studio.evaluations(Some(name)).await?,
         None => Vec::new(),
     };
-    let candidate = newest.map(adire_protocol::AdapterVersion::id);
+    let candidate = newest.map(AdapterVersion::id);
     let of_candidate = evaluations.iter().find(|record| Some(&record.version) == candidate.as_ref());
     steps.push(match of_candidate {
         _ if production.is_some() => {

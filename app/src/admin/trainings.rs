@@ -45,7 +45,7 @@ pub(super) fn trainings(data: Trainings) -> AnyView {
             .then(|| {
                 view! {
                     <p>
-                        <a href="/admin/training/imported">"Runs imported from MLflow"</a>
+                        <a href="/admin/training/imported">"Imported runs"</a>
                     </p>
                 }
             })}

@@ -188,7 +188,7 @@ fn history(ledger: Ledger) -> AnyView {
         <section class="stack" aria-labelledby="ledger-title">
             <h2 id="ledger-title">"Ledger"</h2>
             {standing}
-            <div class="wide" tabindex="0" role="region" aria-label="Ledger">
+            <div class="wide" tabindex="0" role="region" aria-label="Rows of the ledger">
                 <table class="list">
                     <thead>
                         <tr>

@@ -5,7 +5,7 @@ use adire_protocol::{FieldError, HistoryImage, HistoryPage, HistoryQuery};
 use leptos::prelude::*;
 
 use super::{adapters::Bar, marks::star};
-use crate::{admin::ago, form};
+use crate::{admin::ago, form, words::counted};
 
 /// What the page shows.
 #[derive(Clone)]
@@ -206,9 +206,8 @@ fn cell(image: HistoryImage) -> AnyView {
 /// Asks once more before images are deleted.
 #[component]
 pub(crate) fn DeleteView(images: Vec<HistoryImage>, back: String) -> impl IntoView {
-    let count = images.len();
-    let title = if count == 1 { "Delete 1 image?".to_owned() } else { format!("Delete {count} images?") };
-    let button = if count == 1 { "Delete 1 image".to_owned() } else { format!("Delete {count} images") };
+    let button = format!("Delete {}", counted(images.len() as u64, "image"));
+    let title = format!("{button}?");
     let hidden =
         images.iter().map(|image| view! { <input type="hidden" name="image" value=reference(image) /> });
     let hidden = hidden.collect::<Vec<_>>();

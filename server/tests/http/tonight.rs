@@ -79,6 +79,20 @@ async fn the_live_page_names_the_next_step_until_there_is_a_link() {
     assert_eq!(opened.status, StatusCode::OK);
 }
 
+/// A version from elsewhere has its link as soon as it is promoted.
+#[tokio::test]
+async fn the_live_page_gives_the_link_to_a_promoted_version_that_was_not_trained_here() {
+    let server = Server::start().await;
+    server.adapter("uploaded", 1).await;
+    let text = server.get("/admin/live").await.text();
+    assert!(text.contains("Next: images.") && !text.contains("/try/"), "{text}");
+    let body = json!({"reason": "good", "force": true}).to_string();
+    assert_eq!(server.post("/admin/api/adapters/uploaded@v1/promote", &body).await.status, StatusCode::OK);
+    let text = server.get("/admin/live").await.text();
+    assert!(text.contains("Next: public address."), "{text}");
+    assert!(text.contains("/try/uploaded@production/qr.svg"), "{text}");
+}
+
 async fn until(server: &Server, address: &str, at: &str) {
     let waiting = async {
         while server.get(address).await.json().pointer(at).is_none_or(|state| state != "done") {
