@@ -65,6 +65,15 @@ test('an admin reads the figures of all generations and of one version', async (
   const metrics = await admin.evaluate(async (address) => (await fetch(address)).text(), address);
   assert.match(metrics, /^adire_generations_total\{version="adire@v1",outcome="done"\} 2/m);
   assert.equal((await fetch(`${server.url}/metrics`)).status, 401);
+  // A text names no icon, so the browser asks for the one at the usual address.
+  await admin.goto(server.url + address);
+  const icon = await admin.evaluate(async () => {
+    const image = new Image();
+    image.src = '/favicon.ico';
+    await image.decode();
+    return [image.naturalWidth, image.naturalHeight];
+  });
+  assert.deepEqual(icon, [48, 48]);
   assert.deepEqual(admin.complaints, []);
   await admin.context().close();
 });
