@@ -37,6 +37,8 @@ enum Suite {
     Clients,
     /// Other programs' clients against a server on the starter model.
     Dialects,
+    /// The drawn cloth that the starter model learns from, and its captions.
+    Starter,
     /// rustdoc without warnings.
     Doc,
     /// The types of the page's scripts and of the browser tests.
@@ -73,6 +75,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
             Suite::Mlflow => mlflow()?,
             Suite::Clients => clients(args.runs(Suite::Unit))?,
             Suite::Dialects => dialects(args.runs(Suite::Unit))?,
+            Suite::Starter => starter()?,
             Suite::Doc => {
                 shell::run(cargo().args(["doc", "--quiet", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?
             }
@@ -136,6 +139,11 @@ fn dialects(built: bool) -> Result<()> {
     let script = root().join("tools/clients/dialects/run.py");
     let (program, model) = (target().join("debug/adire"), root().join("models/starter"));
     shell::run(Command::new(python).arg(script).arg(program).arg(model).env("ADIRE_CLIENTS", packages))
+}
+
+fn starter() -> Result<()> {
+    let tests = ["-m", "unittest", "test_cloth"];
+    shell::run(Command::new(tools::python()?).args(tests).current_dir(root().join("tools/starter")))
 }
 
 /// The program of a library's tests. Built with the other libraries' tests: by itself it would need its dependencies with

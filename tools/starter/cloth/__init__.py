@@ -1,0 +1,1 @@
+"""Drawn cloth: the data of the starter model's second recipe. See ../README.md."""
