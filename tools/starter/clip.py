@@ -19,6 +19,7 @@ from transformers import CLIPConfig, CLIPModel
 import data
 import tokenizer
 from common import Log, load, save
+from parts import contrast
 
 IMAGE = 64
 # What the heads name, with the words for each.
@@ -77,13 +78,9 @@ def image_features(model: CLIPModel, x: torch.Tensor) -> torch.Tensor:
     return F.normalize(model.visual_projection(model.vision_model(x).pooler_output), dim=-1)
 
 
-def contrast(a, b, wanted, scale) -> tuple[torch.Tensor, float]:
-    """CLIP's symmetric loss and the top-1 accuracy. Two rows of one batch can share a spec; either is then right."""
-    logits = scale * a @ b.T
-    same = (wanted[:, None] == wanted[None]).all(-1).float()
-    target = same / same.sum(1, keepdim=True)
-    top = same[torch.arange(len(a)), logits.argmax(1)].mean().item()
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2, top
+def same_specs(wanted: torch.Tensor) -> torch.Tensor:
+    """Two rows of one batch can share a spec; either is then right."""
+    return (wanted[:, None] == wanted[None]).all(-1).float()
 
 
 def clock(minutes: float, peak: float, optimizer):
@@ -108,7 +105,7 @@ def train_text(minutes: float, batch: int, peak: float):
         ids = ids[:, : int((ids != ids[0, -1]).sum(1).max()) + 1]
         pooled = model.text_model(ids).pooler_output
         place = F.normalize(model.text_projection(pooled), dim=-1)
-        apart, top = contrast(place[:batch], place[batch:], wanted, 10.0)
+        apart, top = contrast(place[:batch], place[batch:], same_specs(wanted), 10.0)
         loss = head_loss(ask, pooled, wanted.repeat(2, 1)) + 0.3 * apart
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -150,7 +147,7 @@ def train_image(minutes: float, batch: int, peak: float, resume: bool):
         with torch.no_grad():
             texts = text_features(model, [data.describe(specs[i], rng, complete=rng.random() < 0.7) for i in chosen])
         place = F.normalize(model.visual_projection(pooled), dim=-1)
-        apart, top = contrast(place, texts, wanted, model.logit_scale.exp().clamp(max=100))
+        apart, top = contrast(place, texts, same_specs(wanted), model.logit_scale.exp().clamp(max=100))
         loss = head_loss(ask, pooled, wanted) + 0.5 * apart
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -20,10 +20,7 @@ import vae
 import tokenizer
 from common import WORK
 
-SCHEDULER = dict(
-    beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=1000,
-    prediction_type="epsilon", set_alpha_to_one=False, skip_prk_steps=True, steps_offset=1,
-)  # fmt: skip
+SCHEDULER = dict(**SCHEDULE, prediction_type="epsilon", set_alpha_to_one=False, skip_prk_steps=True, steps_offset=1)
 
 
 def text_tower(whole) -> CLIPTextModel:

@@ -26,6 +26,7 @@ import clip
 import data
 import draw_adire
 from common import Log, load, save
+from parts import contrast
 
 WORDINGS = 2  # captions of each spec whose text states are computed once
 PIECES = 5077  # seed of the pieces of adire; other ones than adapters are trained on and tested with
@@ -184,7 +185,7 @@ def train(minutes: float, batch: int, peak: float, pieces: float):
             if axis == 0:
                 right, since = right + (logits.argmax(1) == at[:, 0]).float().mean().item(), since + 1
         own = F.normalize(model.text_projection(states[(*at.T, wording)]), dim=-1)
-        apart, _ = clip.contrast(features, own, at, scale)
+        apart, _ = contrast(features, own, clip.same_specs(at), scale)
         loss = loss + 0.5 * apart + 0.5 * F.cross_entropy(is_piece(5 * features), dyed)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

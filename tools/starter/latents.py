@@ -8,7 +8,8 @@ import torch
 
 from common import WORK
 from image_pool import pool
-from vae import SCALING, to_tensor, trained
+from parts import SCALING, to_tensor
+from vae import trained
 
 DONE = WORK / "latents-done.txt"
 

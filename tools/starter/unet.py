@@ -22,10 +22,9 @@ import data
 import tokenizer
 from common import WORK, Average, Log, load, save
 from latents import done
-from vae import SCALING
+from parts import SCALING, SCHEDULE, start_silent
 from vae import trained as trained_vae
 
-SCHEDULE = dict(num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
 GAMMA = 5.0
 EMPTY = 0.1  # captions left out
 
@@ -43,14 +42,6 @@ def build() -> UNet2DConditionModel:
         attention_head_dim=4,  # the number of heads, as in SD 1.5's own config
         norm_num_groups=8,  # more channels a group than usual: a group of two forgets nearly all of them
     )
-
-
-def prepare(unet: UNet2DConditionModel):
-    """Every residual branch begins silent, and the first guess is zero."""
-    for name, module in unet.named_modules():
-        if name.endswith(("conv2", "proj_out")) or name == "conv_out":
-            torch.nn.init.zeros_(module.weight)
-            torch.nn.init.zeros_(module.bias)
 
 
 def cut(latents: np.ndarray, chosen: np.ndarray, window: int, rng: np.random.Generator) -> torch.Tensor:
@@ -77,7 +68,7 @@ def train(plan: Plan):
     Niu et al. 2011). On a busy machine one process with several threads would mostly wait for its slowest."""
     torch.manual_seed(0)
     unet = build()
-    prepare(unet)
+    start_silent(unet)
     unet.to(memory_format=torch.channels_last)
     average = Average(unet, 0.999)
     if state := load("unet.pt"):

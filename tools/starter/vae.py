@@ -18,8 +18,8 @@ from diffusers import AutoencoderKL
 import data
 from common import Log, load, save
 from image_pool import pool
+from parts import SCALING, gradient_loss, start_linear, to_tensor, whiten
 
-SCALING = 0.18215
 NOISE = 0.05  # standard deviation of the noise on the mean while training
 
 
@@ -37,27 +37,6 @@ def build() -> AutoencoderKL:
     )
 
 
-def prepare(vae: AutoencoderKL):
-    """Starts from (nearly) a linear autoencoder: residual branches silent, down- and upsampling plain averages
-    and repeats. From random weights the first thousand steps are spent on finding the mean colour."""
-    for name, module in vae.named_modules():
-        if hasattr(module, "conv2") and hasattr(module, "norm2"):
-            torch.nn.init.zeros_(module.conv2.weight)
-            torch.nn.init.zeros_(module.conv2.bias)
-        elif name.endswith("downsamplers.0.conv"):
-            eye = torch.eye(module.weight.shape[0])
-            module.weight.data.mul_(0.3)
-            module.weight.data[:, :, :2, :2] += 0.25 * eye[..., None, None]
-        elif name.endswith("upsamplers.0.conv"):
-            module.weight.data.mul_(0.3)
-            module.weight.data[:, :, 1, 1] += torch.eye(module.weight.shape[0])
-
-
-def to_tensor(images: np.ndarray) -> torch.Tensor:
-    """uint8 [n, h, w, 3] -> float [n, 3, h, w] in -1..1."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
 def images(count: int, seed: int, scribbles: float) -> np.ndarray:
     rng = np.random.default_rng(seed)
     textiles = (image for _, image, _ in data.training_set(count, seed))
@@ -70,11 +49,6 @@ def crops(pool: np.ndarray, batch: int, size: int, rng: np.random.Generator) -> 
         y, x = rng.integers(0, data.SIZE - size + 1, 2)
         out[i] = pool[rng.integers(len(pool)), y : y + size, x : x + size]
     return to_tensor(out)
-
-
-def gradient_loss(a, b):
-    """Compares the differences of neighbouring pixels: keeps edges where they are."""
-    return F.l1_loss(a.diff(dim=2), b.diff(dim=2)) + F.l1_loss(a.diff(dim=3), b.diff(dim=3))
 
 
 def train(vae: AutoencoderKL, minutes: float, peak: float):
@@ -145,25 +119,10 @@ def refine(vae: AutoencoderKL, minutes: float, peak: float):
 
 @torch.no_grad()
 def finish(vae: AutoencoderKL):
-    """Whitens the latents and gives the posterior the variance that the decoder was trained to bear."""
+    """Whitens the latents and gives the posterior its variance."""
     x = images(400, seed=2, scribbles=0.0)
     mean = torch.cat([vae.quant_conv(vae.encoder(to_tensor(x[i : i + 20])))[:, :4] for i in range(0, 400, 20)])
-    flat = mean.permute(1, 0, 2, 3).reshape(4, -1)
-    centre = flat.mean(1)
-    covariance = (flat - centre[:, None]).cov()
-    values, vectors = torch.linalg.eigh(covariance)
-    # ZCA: of all whitening matrices the one nearest to the identity.
-    whiten = vectors @ (values.rsqrt().diag() / SCALING) @ vectors.T
-    colour = torch.linalg.inv(whiten)
-    encode, decode = vae.quant_conv, vae.post_quant_conv
-    encode.weight[:4] = torch.einsum("ij,jkhw->ikhw", whiten, encode.weight[:4])
-    encode.bias[:4] = whiten @ (encode.bias[:4] - centre)
-    decode.bias += decode.weight[:, :, 0, 0] @ centre
-    decode.weight.copy_(torch.einsum("ijhw,jk->ikhw", decode.weight, colour))
-    # A third of the fixed noise, seen through the whitening, is the posterior's deviation, the same everywhere:
-    # the decoder bears three times as much.
-    encode.weight[4:] = 0
-    encode.bias[4:] = torch.log((whiten * NOISE / 3).square().sum(1))
+    whiten(vae, mean, NOISE)
     return vae
 
 
@@ -197,7 +156,7 @@ if __name__ == "__main__":
         vae.load_state_dict(load("vae-final.pt")["vae"])
         refine(vae, options.minutes, options.rate)
     else:
-        prepare(vae)
+        start_linear(vae)
         train(vae, options.minutes, options.rate)
         finish(vae)
         save("vae-final.pt", vae=vae.state_dict())

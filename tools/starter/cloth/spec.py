@@ -41,6 +41,7 @@ class Spec:
 
 
 REPEATS = ("grid", "brick", "striped", "scattered", "checks", "squares", "lattice")
+PAIRED = ("grid", "brick", "striped", "wreath", "scattered")  # may show two motifs
 
 
 def random_spec(rng: np.random.Generator) -> Spec:
@@ -56,7 +57,7 @@ def random_spec(rng: np.random.Generator) -> Spec:
         detail=str(rng.choice(DETAILS, p=(0.74, 0.13, 0.13))) if scale == "large" and layout not in ("checks", "lattice") else "none",
         count=int(rng.integers(2, 5)) if layout == "row" else 0,
     )  # fmt: skip
-    if layout in ("grid", "brick", "striped", "wreath", "scattered") and scale != "small" and rng.random() < 0.22:
+    if layout in PAIRED and scale != "small" and rng.random() < 0.22:
         spec = replace(spec, second=second, second_colour=colour if rng.random() < 0.5 else third)
     # White on cracked blue is the look of adire, which is left to adapters.
     if spec.finish == "crackled" and "blue" in (colour, ground):
