@@ -25,8 +25,9 @@ from PIL import Image
 import clip
 import data
 import draw_adire
-from common import Log, load, save
-from parts import contrast
+from common import WORK, Log, load, save
+from folder import write_clip
+from parts import contrast, disturb
 
 WORDINGS = 2  # captions of each spec whose text states are computed once
 PIECES = 5077  # seed of the pieces of adire; other ones than adapters are trained on and tested with
@@ -75,20 +76,6 @@ def shrink(image: np.ndarray) -> torch.Tensor:
     """uint8 [256, 256, 3] -> uint8 [3, 64, 64], as the exported preprocessor resizes."""
     small = Image.fromarray(image).resize((clip.IMAGE, clip.IMAGE), Image.BICUBIC)
     return torch.from_numpy(np.array(small)).permute(2, 0, 1)
-
-
-def disturb(x: torch.Tensor) -> torch.Tensor:
-    """Shifts, zooms, blurs and noise: generated images are softer, dirtier and less exact than drawn ones."""
-    count = len(x)
-    theta = torch.zeros(count, 2, 3)
-    zoom, moved = 1 + 0.06 * (2 * torch.rand(count) - 1), (torch.rand(count, 1) < 0.6).float()
-    theta[:, 0, 0] = theta[:, 1, 1] = zoom
-    theta[:, :, 2] = moved * 0.08 * (2 * torch.rand(count, 2) - 1)
-    x = F.grid_sample(x, F.affine_grid(theta, x.shape, align_corners=False), padding_mode="reflection", align_corners=False)
-    soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    blur = (torch.rand(count, 1, 1, 1) < 0.4).float() * torch.rand(count, 1, 1, 1)
-    x = torch.lerp(x, soft, blur)
-    return x + 0.12 * torch.rand(count, 1, 1, 1) * torch.randn_like(x)
 
 
 def drawn(seed: int, pieces: float):
@@ -213,9 +200,7 @@ def finish(folder: Path | None):
         assert torch.equal(weight, before.text_model.state_dict()[name]), f"{name} of the text tower has changed"
     save("clip.pt", clip=model.state_dict())
     if folder is not None:
-        from export import export_clip
-
-        export_clip(folder, model)
+        write_clip(folder, model, WORK / "tokenizer")
 
 
 if __name__ == "__main__":

@@ -71,3 +71,17 @@ def contrast(a: torch.Tensor, b: torch.Tensor, same: torch.Tensor, scale) -> tup
     target = same / same.sum(1, keepdim=True)
     top = same[torch.arange(len(a)), logits.argmax(1)].mean().item()
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2, top
+
+
+def disturb(x: torch.Tensor) -> torch.Tensor:
+    """Shifts, zooms, blurs and noise: generated images are softer, dirtier and less exact than drawn ones."""
+    count, rand = len(x), lambda *shape: torch.rand(*shape, device=x.device)  # noqa: E731
+    theta = torch.zeros(count, 2, 3, device=x.device)
+    zoom, moved = 1 + 0.06 * (2 * rand(count) - 1), (rand(count, 1) < 0.6).float()
+    theta[:, 0, 0] = theta[:, 1, 1] = zoom
+    theta[:, :, 2] = moved * 0.08 * (2 * rand(count, 2) - 1)
+    x = F.grid_sample(x, F.affine_grid(theta, x.shape, align_corners=False), padding_mode="reflection", align_corners=False)
+    soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    blur = (rand(count, 1, 1, 1) < 0.4).float() * rand(count, 1, 1, 1)
+    x = torch.lerp(x, soft, blur)
+    return x + 0.12 * rand(count, 1, 1, 1) * torch.randn_like(x)

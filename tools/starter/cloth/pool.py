@@ -1,6 +1,6 @@
 """Draws the training images once, on all processors, with their captions as tokens: python -m cloth.pool --count 4000
 
-WORK/pool/<kind>/ holds arrays that are filled in chunks, one kind for each size of image; `Pool` reads those that are there, so
+<folder>/<kind>/ holds arrays that are filled in chunks, one kind for each size of image; `Pool` reads those that are there, so
 that training can begin on the first ones, and a killed program draws what is missing. The kind "scribbles" is images of
 nothing in particular, for the autoencoder alone.
 """
@@ -9,6 +9,7 @@ import argparse
 import multiprocessing as mp
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,15 +24,16 @@ from .paint import draw
 from .spec import SIZES, training_specs
 from .words import describe
 
+POOL = WORK / "pool"
 CHUNK = 64
 WORDINGS = 6  # captions of one image; every other one says all
 KINDS = {f"{height}x{width}": (height, width) for height, width in SIZES}
 SHARES = {"256x256": 0.8, "384x256": 0.1, "256x384": 0.1, "scribbles": 0.06}
 
 
-def arrays(kind: str, count: int | None = None) -> dict[str, np.ndarray]:
+def arrays(folder: Path, kind: str, count: int | None = None) -> dict[str, np.ndarray]:
     """The arrays of a kind, made for `count` images where they are missing."""
-    folder = WORK / "pool" / kind
+    folder = folder / kind
     if count is not None and not (folder / "done.npy").exists():
         folder.mkdir(parents=True, exist_ok=True)
         height, width = KINDS.get(kind, (256, 256))
@@ -45,10 +47,10 @@ def arrays(kind: str, count: int | None = None) -> dict[str, np.ndarray]:
     return {path.stem: np.load(path, mmap_mode="r+") for path in folder.glob("*.npy")}
 
 
-def draw_chunk(job: tuple[str, int, int]):
+def draw_chunk(job: tuple[Path, str, int, int]):
     """A chunk depends on nothing but its seed, kind and number."""
-    kind, chunk, seed = job
-    held = arrays(kind)
+    folder, kind, chunk, seed = job
+    held = arrays(folder, kind)
     if held["done"][chunk]:
         return
     rows = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
@@ -66,19 +68,18 @@ def draw_chunk(job: tuple[str, int, int]):
     for name, array in held.items():
         if name != "done":
             array.flush()
-    held["done"][chunk] = 1
+    held["done"][chunk] = 255
 
 
-def fill(count: int, seed: int, workers: int, kinds=tuple(SHARES)):
+def fill(count: int, seed: int, workers: int, folder: Path = POOL, shares: dict[str, float] = SHARES):
     tokens.tokenizer()  # before the workers would each learn it
     jobs = []
-    for kind in kinds:
-        chunks = max(1, round(count * SHARES[kind] / CHUNK))
-        arrays(kind, chunks * CHUNK)
-        jobs += [(kind, chunk, seed) for chunk in range(chunks)]
-    # All kinds grow alike.
-    jobs.sort(key=lambda job: job[1] / max(1, round(count * SHARES[job[0]] / CHUNK)))
-    start = time.time()
+    for kind, share in shares.items():
+        chunks = max(1, round(count * share / CHUNK))
+        arrays(folder, kind, chunks * CHUNK)
+        # All kinds grow alike.
+        jobs += [((chunk + 1) / chunks, (folder, kind, chunk, seed)) for chunk in range(chunks)]
+    jobs, start = [job for _, job in sorted(jobs)], time.time()
     with mp.get_context("fork").Pool(workers) as pool:
         for i, _ in enumerate(pool.imap_unordered(draw_chunk, jobs), 1):
             if i % max(1, len(jobs) // 10) == 0:
@@ -86,27 +87,31 @@ def fill(count: int, seed: int, workers: int, kinds=tuple(SHARES)):
 
 
 class Pool:
-    """What has been drawn of one kind."""
+    """What has been drawn of one kind; waits for the first chunk."""
 
-    def __init__(self, kind: str, device: torch.device):
-        self.kind, self.device, self.known, self.held = kind, device, 0, {}
+    def __init__(self, kind: str, device: torch.device, folder: Path = POOL):
+        self.folder, self.kind, self.device, self.held = folder, kind, device, {}
+        while not (done := arrays(folder, kind).get("done", np.zeros(1))).any():
+            time.sleep(0.5)
+        self.known = np.zeros(done.shape, np.uint8)
         self.refresh()
 
     def refresh(self):
-        """Takes the chunks that have been finished since; waits for the first."""
-        while not (WORK / "pool" / self.kind / "done.npy").exists() or not arrays(self.kind)["done"].any():
-            time.sleep(0.5)
-        files = arrays(self.kind)
-        done = np.flatnonzero(files.pop("done"))
-        if len(done) == self.known:
+        """Takes the chunks that have been finished since."""
+        files = arrays(self.folder, self.kind)
+        done = files.pop("done")
+        new = np.flatnonzero(done & ~self.known)
+        if not len(new):
             return
-        self.known = len(done)
-        self.whole = len(done) * CHUNK == len(files["images"])
-        if self.device.type == "cpu" and self.whole:
-            self.held = {name: torch.from_numpy(array) for name, array in files.items()}
+        self.whole, first = bool(done.all()), not self.held
+        self.known[new] = 255
+        if self.whole and first and self.device.type == "cpu":
+            self.held = {name: torch.from_numpy(array) for name, array in files.items()}  # stays on the disk
             return
-        rows = (done[:, None] * CHUNK + np.arange(CHUNK)).ravel()
-        self.held = {name: torch.from_numpy(np.asarray(array[rows])).to(self.device) for name, array in files.items()}
+        rows = (new[:, None] * CHUNK + np.arange(CHUNK)).ravel()
+        for name, array in files.items():
+            part = torch.from_numpy(np.asarray(array[rows])).to(self.device)
+            self.held[name] = part if first else torch.cat([self.held[name], part])
 
     def __len__(self):
         return len(self.held["images"])

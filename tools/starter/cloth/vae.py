@@ -56,11 +56,14 @@ def train(minutes: float, batch: int, peak: float, size: int):
     optimizer = adamw(parameters, weight_decay=1e-3)
     stage = Stage("cloth-vae", minutes, vae=vae, average=average, optimizer=optimizer)
     drawn, scribbles = Pool("256x256", DEVICE), Pool("scribbles", DEVICE)
-    few = max(1, batch // 10)
     seen = torch.zeros(2, device=DEVICE)
     for done in stage.steps():
         stage.rate(optimizer, peak, done, flat=0.3)
-        x = torch.cat([drawn.crops(batch - few, size), scribbles.crops(few, size)])
+        # Small crops teach the most a second; larger ones at the end accustom the norms to whole images.
+        larger = 1 if done < 0.6 else 2 if done < 0.85 else 256 // size
+        count = max(2, batch // larger**2)
+        few = max(1, count // 10)
+        x = torch.cat([drawn.crops(count - few, size * larger), scribbles.crops(few, size * larger)])
         with half():
             mean = mean_of(vae, x).float()
             y = vae.decode(mean + NOISE * torch.randn_like(mean)).sample.float()
