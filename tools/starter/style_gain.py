@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 
+import data
 import draw_adire
 from evaluate import Eye, captions, generate
 
@@ -23,11 +24,11 @@ if __name__ == "__main__":
     options.add_argument("--count", type=int, default=100, help="captions, and unseen pieces")
     options.add_argument("--guidance", type=float, default=4.0)
     options = options.parse_args()
-    texts = [f"{text}, {draw_adire.TRIGGER}" for text in captions()[1][: options.count]]
+    texts = [f"{text}, {draw_adire.TRIGGER}" for text in captions(data)[1][: options.count]]
     _, unseen = draw_adire.pieces(options.count, draw_adire.UNSEEN)
     pipeline = StableDiffusionPipeline.from_pretrained(options.model)
     pipeline.set_progress_bar_config(disable=True)
-    eye = Eye(options.model)
+    eye = Eye(options.model, data)
     style = eye.features(unseen)
 
     def likeness() -> torch.Tensor:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-os.environ["ADIRE_STARTER_WORK"] = tempfile.mkdtemp()  # the tokenizer is learnt here
+os.environ.setdefault("ADIRE_STARTER_WORK", tempfile.mkdtemp())  # the tokenizer is learnt here
 
 from cloth import atlas, spec, tokens, words  # noqa: E402
 from cloth.paint import draw  # noqa: E402

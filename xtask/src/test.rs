@@ -142,7 +142,7 @@ fn dialects(built: bool) -> Result<()> {
 }
 
 fn starter() -> Result<()> {
-    let tests = ["-m", "unittest", "test_cloth"];
+    let tests = ["-m", "unittest", "test_cloth", "test_recipe"];
     shell::run(Command::new(tools::python()?).args(tests).current_dir(root().join("tools/starter")))
 }
 

@@ -66,6 +66,8 @@ def train(minutes: float, batch: int, peak: float):
     parameters = [*model.parameters(), *ask_text.parameters(), *ask_image.parameters()]
     optimizer = adamw(parameters, betas=(0.9, 0.98), weight_decay=0.02)
     stage = Stage("cloth-clip", minutes, model=model, average=average, ask_text=ask_text, ask_image=ask_image, optimizer=optimizer)
+    if stage.over:
+        return
     pool = Pool("256x256", DEVICE)
     seen = torch.zeros(4, device=DEVICE)
     for done in stage.steps():
@@ -80,8 +82,8 @@ def train(minutes: float, batch: int, peak: float):
             pool.tokens[chosen, wording], pool.tokens[chosen, complete],
             pool.altered[chosen, other], pool.altered[chosen, (other + 1) % ALTERED],
         ])  # fmt: skip
+        x = disturb(shrunk(pool.images[chosen]))
         with half():
-            x = disturb(shrunk(pool.images[chosen]))
             state = model.vision_model(x).pooler_output
             text = pooled_text(model, texts)
             place = F.normalize(model.visual_projection(state).float(), dim=-1)

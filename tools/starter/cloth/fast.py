@@ -62,6 +62,8 @@ def train(minutes: float, batch: int, peak: float):
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = adamw(parameters, betas=(0.9, 0.999), weight_decay=0.0)
     stage = Stage("cloth-fast", minutes, adapter=adapter, optimizer=optimizer)
+    if stage.over:
+        return
     data, text, schedule = Latents(), clip.trained().text_model.to(DEVICE), unet.alphas()
     with torch.no_grad():
         nothing = text(tokens.encode([""]).to(DEVICE)).last_hidden_state

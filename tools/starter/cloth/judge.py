@@ -56,27 +56,30 @@ def build() -> Judge:
     return Judge()
 
 
-def train(minutes: float, batch: int, peak: float):
+def train(minutes: float, batch: int, peak: float, count: int, workers: int):
     torch.manual_seed(1)
     model = build().to(DEVICE, memory_format=torch.channels_last)
     average = averaged(model, 0.998)
     parameters = list(model.parameters())
     optimizer = adamw(parameters, betas=(0.9, 0.98), weight_decay=0.05)
     stage = Stage("cloth-judge", minutes, model=model, average=average, optimizer=optimizer)
+    if stage.over:
+        return
+    pool.fill(count, SEED, workers, WORK / "judge", {"256x256": 1.0})
     drawn = pool.Pool("256x256", DEVICE, WORK / "judge")
     for done in stage.steps():
         stage.rate(optimizer, peak, done)
         chosen = torch.randint(0, len(drawn), (batch,), device=DEVICE)
         wanted = drawn.labels[chosen].long()
+        x = disturb(shrunk(drawn.images[chosen]))
         with half():
-            logits = model(disturb(shrunk(drawn.images[chosen])))
+            logits = model(x)
         losses = [F.cross_entropy(out.float(), wanted[:, i]) for i, out in enumerate(logits)]
         descend(sum(losses), optimizer, parameters)
         average.update_parameters(model)
         if stage.step % 100 == 99:
             right = {name: (out.argmax(1) == wanted[:, i]).float().mean().item() for i, (name, out) in enumerate(zip(QUESTIONS, logits))}
             stage.log(step=stage.step + 1, done=done, **{name: right[name] for name in ("motif", "colour", "ground", "layout")})
-            drawn.refresh()
     save("cloth-judge-final.pt", judge=average.module.state_dict())
 
 
@@ -109,5 +112,4 @@ if __name__ == "__main__":
     options.add_argument("--rate", type=float, default=2e-3)
     options.add_argument("--workers", type=int, default=os.cpu_count())
     options = options.parse_args()
-    pool.fill(options.count, SEED, options.workers, WORK / "judge", {"256x256": 1.0})
-    train(options.minutes, options.batch, options.rate)
+    train(options.minutes, options.batch, options.rate, options.count, options.workers)

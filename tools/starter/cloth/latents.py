@@ -2,6 +2,7 @@
 
 import torch
 
+from common import WORK, load, save
 from parts import SCALING
 
 from .pool import KINDS, Pool, to_float
@@ -25,10 +26,15 @@ class Latents:
     def __init__(self):
         vae = trained().to(DEVICE, memory_format=torch.channels_last)
         self.spread = vae.quant_conv.bias.data[4:].div(2).exp().mul(SCALING).view(1, 4, 1, 1)
+        stored, made = WORK / "cloth-latents.pt", WORK / "cloth-vae-final.pt"
+        if stored.exists() and stored.stat().st_mtime > made.stat().st_mtime:
+            self.kinds = {kind: tuple(part.to(DEVICE) for part in parts) for kind, parts in load(stored.name)["kinds"].items()}
+            return
         self.kinds = {}
         for kind in KINDS:
             pool = Pool(kind, DEVICE)
             self.kinds[kind] = (encoded(pool.images, vae), pool.tokens)
+        save(stored.name, kinds={kind: tuple(part.cpu() for part in parts) for kind, parts in self.kinds.items()})
 
     def batch(self, kind: str, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Sampled latents [count, 4, h, w] and the tokens of one caption each."""

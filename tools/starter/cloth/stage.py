@@ -34,9 +34,9 @@ def adamw(parameters, betas=(0.9, 0.99), weight_decay=0.01):
 
 class Stage:
     """`for done in stage.steps(): …` runs until `minutes` are spent, `done` going from 0 to 1, and saves WORK/<name>.pt
-    every half minute and at the end. Started again it goes on from there; when its time is up already, it does nothing."""
+    now and then and at the end. Started again it goes on from there; when its time is up already, it does nothing."""
 
-    def __init__(self, name: str, minutes: float, every: float = 30, **kept):
+    def __init__(self, name: str, minutes: float, every: float = 45, **kept):
         self.name, self.budget, self.every, self.kept = name, 60 * minutes, every, kept
         self.spent, self.step, self.log = 0.0, 0, Log(name)
         if (state := load(f"{name}.pt")) is not None:
@@ -45,12 +45,16 @@ class Stage:
                 value.load_state_dict(state[key])
         torch.manual_seed(self.step)
 
+    @property
+    def over(self) -> bool:
+        return self.spent >= self.budget
+
     def save(self):
         save(f"{self.name}.pt", spent=self.spent, step=self.step, **{k: v.state_dict() for k, v in self.kept.items()})
 
     def steps(self):
         last, saved = CLOCK(), time.monotonic()
-        while self.spent < self.budget:
+        while not self.over:
             yield self.spent / self.budget
             now = CLOCK()
             self.spent, last, self.step = self.spent + now - last, now, self.step + 1
@@ -58,6 +62,7 @@ class Stage:
                 self.save()
                 saved = time.monotonic()
         self.save()
+        self.log(stage=self.name, step=self.step, minutes_spent=self.spent / 60, over=True)
 
     def rate(self, optimizer, peak: float, done: float, flat: float = 0.0):
         """Warm-up, flat for a part of the time, then a cosine to nearly nothing."""

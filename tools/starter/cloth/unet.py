@@ -61,6 +61,8 @@ def train(minutes: float, batch: int, peak: float):
     parameters = list(unet.parameters())
     optimizer = adamw(parameters)
     stage = Stage("cloth-unet", minutes, unet=unet, average=average, optimizer=optimizer)
+    if stage.over:
+        return
     data, text, schedule = Latents(), clip.trained().text_model.to(DEVICE), alphas()
     empty = tokens.encode([""])[0].to(DEVICE)
     seen = torch.zeros((), device=DEVICE)

@@ -21,7 +21,7 @@ NOISE = 0.05  # standard deviation of the noise on the mean while training
 
 def build() -> AutoencoderKL:
     return AutoencoderKL(
-        block_out_channels=(16, 32, 64, 128),
+        block_out_channels=(24, 48, 96, 128),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=1,
@@ -55,6 +55,8 @@ def train(minutes: float, batch: int, peak: float, size: int):
     parameters = list(vae.parameters())
     optimizer = adamw(parameters, weight_decay=1e-3)
     stage = Stage("cloth-vae", minutes, vae=vae, average=average, optimizer=optimizer)
+    if stage.over:
+        return
     drawn, scribbles = Pool("256x256", DEVICE), Pool("scribbles", DEVICE)
     seen = torch.zeros(2, device=DEVICE)
     for done in stage.steps():
