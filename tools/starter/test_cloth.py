@@ -9,7 +9,7 @@ import numpy as np
 
 os.environ.setdefault("ADIRE_STARTER_WORK", tempfile.mkdtemp())  # the tokenizer is learnt here
 
-from cloth import atlas, spec, tokens, words  # noqa: E402
+from cloth import atlas, pieces, spec, tokens, words  # noqa: E402
 from cloth.paint import draw  # noqa: E402
 from cloth.spec import COLOURS, Spec  # noqa: E402
 
@@ -89,6 +89,21 @@ class Images(unittest.TestCase):
     def test_the_look_of_adire_is_left_to_adapters(self):
         for one, _ in sets(3000, 8):
             self.assertFalse(one.finish == "crackled" and "blue" in (one.colour, one.ground), one)
+
+
+class Pieces(unittest.TestCase):
+    def test_each_style_has_its_colours_and_its_trigger(self):
+        for style, darker, lighter in (("adire", 0, 2), ("mud", 2, 0)):
+            specs, images = pieces.pieces_of(style, 6, 1)
+            again = pieces.pieces_of(style, 6, 1)[1]
+            self.assertTrue((images == again).all())
+            for one, image in zip(specs, images):
+                mean = image.reshape(-1, 3).mean(0)
+                self.assertGreater(mean[lighter] - mean[darker], 15, (style, one))
+                self.assertGreater(np.percentile(image, 95) - np.percentile(image, 5), 120, (style, one))
+                text = pieces.caption(one, style, np.random.default_rng(2))
+                self.assertTrue(text.endswith(pieces.TRIGGERS[style]), text)
+        self.assertNotEqual(*pieces.TRIGGERS.values())
 
 
 class Captions(unittest.TestCase):

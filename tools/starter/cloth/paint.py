@@ -47,12 +47,7 @@ def tint(name: str, rng: np.random.Generator) -> np.ndarray:
 
 def draw(spec: Spec, rng: np.random.Generator, height: int = 256, width: int = 256) -> np.ndarray:
     """uint8 [height, width, 3], sides multiples of 8. The same spec looks a little different for each `rng`."""
-    variant = int(rng.integers(VARIANTS))
-    first, other, swapped = (np.full((height, width), FAR, np.float32) for _ in range(3))
-    for place in layout.places(spec, height, width, rng):
-        target = other if place.second else swapped if place.swapped else first
-        stamp(target, spec.second if place.second else spec.motif, variant, place, rng)
-
+    first, other, swapped = distances(spec, int(rng.integers(VARIANTS)), height, width, rng)
     nearest = np.minimum(first, other)
     ragged, soft = _edge(spec, height, width, rng)
     shape = composition(spec, first, swapped, nearest) + ragged
@@ -65,6 +60,15 @@ def draw(spec: Spec, rng: np.random.Generator, height: int = 256, width: int = 2
         painted, edge = np.maximum(painted, over), np.minimum(edge, np.abs(other))
     image = age(image, spec, painted, nearest, edge, rng)
     return np.clip(image * light(spec, height, width, rng)[..., None] + 0.5, 0, 255).astype(np.uint8)
+
+
+def distances(spec: Spec, variant: int, height: int, width: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Signed distances in pixels to the motifs: the first, the second, and those that stand on a square of their colour."""
+    out = [np.full((height, width), FAR, np.float32) for _ in range(3)]
+    for place in layout.places(spec, height, width, rng):
+        target = out[1] if place.second else out[2] if place.swapped else out[0]
+        stamp(target, spec.second if place.second else spec.motif, variant, place, rng)
+    return out
 
 
 def composition(spec: Spec, first, swapped, nearest) -> np.ndarray:
