@@ -125,8 +125,8 @@ class SecondJudge:
     def names(self, images: np.ndarray, specs: list) -> dict[str, float]:
         from cloth.labels import QUESTIONS
 
-        said = self.judge.judged(self.model, images)
-        best = {part: said[part].argmax(1).tolist() for part in ("motif", "colour", "ground")}
+        answered = self.judge.judged(self.model, images)
+        best = {part: answered[part].argmax(1).tolist() for part in ("motif", "colour", "ground")}
         return {part: sum(QUESTIONS[part][i] == getattr(spec, part) for i, spec in zip(found, specs)) / len(specs)
                 for part, found in best.items()}  # fmt: skip
 

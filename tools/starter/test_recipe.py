@@ -10,7 +10,7 @@ import torch
 
 os.environ.setdefault("ADIRE_STARTER_WORK", tempfile.mkdtemp())  # the tokenizer is learnt here
 
-from cloth import fast, labels, latents, pack, pool, spec, stage, unet, vae, words  # noqa: E402
+from cloth import fast, judge, labels, latents, pack, pool, spec, stage, unet, vae, words  # noqa: E402
 from common import WORK, load, save  # noqa: E402
 from parts import whiten  # noqa: E402
 
@@ -113,6 +113,23 @@ class Parts(unittest.TestCase):
         kinds = [unet.a_kind(step) for step in range(20)]
         self.assertEqual({kind: kinds.count(kind) for kind in pool.KINDS}, {"256x256": 16, "384x256": 2, "256x384": 2})
         self.assertEqual(set(latents.KINDS), set(kinds))
+
+
+class SecondJudge(unittest.TestCase):
+    def test_right_answers_find_each_held_out_spec(self):
+        specs = spec.held_out()
+        wanted = torch.tensor([labels.answers(one) for one in specs])
+        answered = {
+            name: torch.nn.functional.one_hot(wanted[:, i], len(options)).float().mul(9).log_softmax(1)
+            for i, (name, options) in enumerate(labels.QUESTIONS.items())
+        }
+        self.assertEqual(judge.match(answered, specs).argmax(1).tolist(), list(range(100)))
+
+    def test_it_answers_every_question(self):
+        images = np.random.default_rng(1).integers(0, 255, (3, 256, 384, 3)).astype(np.uint8)
+        answered = judge.judged(judge.build().eval(), images)
+        self.assertEqual({name: list(part.shape) for name, part in answered.items()},
+                         {name: [3, len(options)] for name, options in labels.QUESTIONS.items()})  # fmt: skip
 
 
 class Packing(unittest.TestCase):

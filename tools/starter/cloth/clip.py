@@ -32,7 +32,7 @@ def build() -> CLIPModel:
         max_position_embeddings=bpe.LENGTH, projection_dim=SHARED, hidden_act="quick_gelu", **marks,
     )  # fmt: skip
     vision = dict(
-        image_size=IMAGE, patch_size=16, hidden_size=IMAGE_WIDTH, intermediate_size=512, num_hidden_layers=5,
+        image_size=IMAGE, patch_size=8, hidden_size=IMAGE_WIDTH, intermediate_size=512, num_hidden_layers=5,
         num_attention_heads=4, projection_dim=SHARED, hidden_act="quick_gelu",
     )  # fmt: skip
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=SHARED))

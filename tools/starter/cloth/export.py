@@ -5,6 +5,7 @@ With --untrained the same folder with random weights, for measuring how fast it 
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
@@ -15,6 +16,8 @@ import folder as hub
 from common import WORK
 
 from . import clip, fast, judge, tokens, unet, vae
+
+ABOUT = Path(__file__).with_name("adire.json")  # what the studio offers with the model
 
 
 def export(target: Path, untrained: bool):
@@ -30,6 +33,10 @@ def export(target: Path, untrained: bool):
         StableDiffusionPipeline.save_lora_weights(
             target / "adapters", unet_lora_layers=weights, weight_name="fast-v1.safetensors"
         )
+    about = json.loads(ABOUT.read_text())
+    # Those that have been trained.
+    about["adapters"] = [one for one in about["adapters"] if (target / one["file"]).exists()]
+    (target / ABOUT.name).write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n")
     for file in target.rglob("*.safetensors"):
         file.chmod(0o644)
 

@@ -56,7 +56,7 @@ def adapted():
     return model, Adapter(model)
 
 
-def train(minutes: float, batch: int, peak: float):
+def train(minutes: float, batch: int, peak: float, data: Latents | None = None):
     torch.manual_seed(0)
     model, adapter = adapted()
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -64,7 +64,7 @@ def train(minutes: float, batch: int, peak: float):
     stage = Stage("cloth-fast", minutes, adapter=adapter, optimizer=optimizer)
     if stage.over:
         return
-    data, text, schedule = Latents(), clip.trained().text_model.to(DEVICE), unet.alphas()
+    data, text, schedule = data or Latents(), clip.trained().text_model.to(DEVICE), unet.alphas()
     with torch.no_grad():
         nothing = text(tokens.encode([""]).to(DEVICE)).last_hidden_state
     levels = torch.arange(1, LEVELS + 1, device=DEVICE) * (1000 // LEVELS) - 1

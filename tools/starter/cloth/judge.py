@@ -98,10 +98,10 @@ def judged(model: Judge, images) -> dict[str, torch.Tensor]:
     return {name: torch.cat([part[i] for part in parts]).log_softmax(1) for i, name in enumerate(QUESTIONS)}
 
 
-def match(said: dict[str, torch.Tensor], specs) -> torch.Tensor:
+def match(answered: dict[str, torch.Tensor], specs) -> torch.Tensor:
     """How likely each image shows each spec: [images, specs]."""
     wanted = torch.tensor([answers(spec) for spec in specs])
-    return sum(said[name][:, wanted[:, i]] for i, name in enumerate(QUESTIONS))
+    return sum(answered[name][:, wanted[:, i]] for i, name in enumerate(QUESTIONS))
 
 
 if __name__ == "__main__":

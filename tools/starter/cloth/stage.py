@@ -34,7 +34,7 @@ def adamw(parameters, betas=(0.9, 0.99), weight_decay=0.01):
 
 class Stage:
     """`for done in stage.steps(): …` runs until `minutes` are spent, `done` going from 0 to 1, and saves WORK/<name>.pt
-    now and then and at the end. Started again it goes on from there; when its time is up already, it does nothing."""
+    now and then and at the end. Started again it resumes there; when its time is up already, it does nothing."""
 
     def __init__(self, name: str, minutes: float, every: float = 45, **kept):
         self.name, self.budget, self.every, self.kept = name, 60 * minutes, every, kept

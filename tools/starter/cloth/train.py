@@ -2,7 +2,7 @@
 
 Images are drawn on the processors while the first stages train on those that are there. The CLIP and the second judge learn beside the
 autoencoder, then the denoiser has the device for itself until only the adapter, the export and the evaluation are left to
-do. Every finished stage is written to OUT at once. Killed, the same command goes on where it stopped.
+do. Every finished stage is written to OUT at once. After a kill the same command resumes.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 from common import WORK
 
 from . import clip, export, fast, judge, pack, pool, unet, vae
+from .latents import Latents
 from .stage import DEVICE
 
 HERE = Path(__file__).resolve().parents[1]
@@ -77,12 +78,14 @@ def run(plan: Plan, minutes: float, out: Path):
     finished(drawing, "drawing")
     pack.pack(out)
     say("the CLIP and the second judge are there")
+    data = Latents()
+    say("the images are encoded")
     # On processors a stage's time is theirs, not the clock's.
     share = left() - plan.fast - plan.last
-    unet.train(max(share if DEVICE.type == "cuda" else min(share, 0.3), 0.1), plan.batches["unet"], 1e-3)
+    unet.train(max(share if DEVICE.type == "cuda" else min(share, 0.3), 0.1), plan.batches["unet"], 1e-3, data)
     pack.pack(out)
     say("the denoiser is there")
-    fast.train(plan.fast, plan.batches["fast"], 3e-4)
+    fast.train(plan.fast, plan.batches["fast"], 3e-4, data)
     pack.pack(out)
     say("the adapter for 4 steps is there")
     model = WORK / "model"

@@ -52,7 +52,7 @@ def a_kind(step: int) -> str:
     return others[step // 5 % len(others)] if step % 5 == 4 else square
 
 
-def train(minutes: float, batch: int, peak: float):
+def train(minutes: float, batch: int, peak: float, data: Latents | None = None):
     torch.manual_seed(0)
     unet = build()
     start_silent(unet)
@@ -63,7 +63,7 @@ def train(minutes: float, batch: int, peak: float):
     stage = Stage("cloth-unet", minutes, unet=unet, average=average, optimizer=optimizer)
     if stage.over:
         return
-    data, text, schedule = Latents(), clip.trained().text_model.to(DEVICE), alphas()
+    data, text, schedule = data or Latents(), clip.trained().text_model.to(DEVICE), alphas()
     empty = tokens.encode([""])[0].to(DEVICE)
     seen = torch.zeros((), device=DEVICE)
     for done in stage.steps():

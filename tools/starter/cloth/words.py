@@ -20,7 +20,7 @@ WHERE = {
     "striped": (" between stripes", " with stripes", " in striped rows", ", striped"),
     "scattered": (" scattered freely", " scattered", " tossed at random", " strewn about"),
     "medallion": (" in the middle", " in the centre", "", ""),
-    "wreath": (" in a wreath", " arranged in a wreath", " in a round dance"),
+    "wreath": (" in a wreath", " arranged in a wreath", " set in a circle"),
     "checks": (" in a checkerboard", ", chequered", " on checks", " in a checked pattern"),
     "squares": (" in square frames", " each in a frame of its own", " framed one by one"),
     "lattice": (" in a diamond lattice", " in a lattice", " between diagonal lines"),
@@ -54,13 +54,14 @@ def describe(spec: Spec, rng: np.random.Generator, complete: bool = False) -> st
     """A caption. Unless `complete`, all but motifs, colours and numbers is sometimes left unsaid, so that short prompts
     work too."""
     pick = lambda options: options[int(rng.integers(len(options)))]  # noqa: E731
-    said = lambda often=0.75: complete or rng.random() < often  # noqa: E731
-    subject = _subject(spec, rng, said, pick)
-    where = pick(WHERE[spec.layout]) if said() or spec.layout in ("scattered", "wreath", "checks") else ""
-    cloth = pick(CLOTH[spec.cloth]) if said(0.5) else pick(ANY_CLOTH)
-    more = [pick(DETAIL[spec.detail])] if spec.detail != "none" and said(0.85) else []
-    more += [pick(BORDER[spec.border])] if spec.border != "none" and said(0.85) else []
-    more += [pick(FINISH[spec.finish])] if said(0.8) else []
+    named = lambda often=0.75: complete or rng.random() < often  # noqa: E731
+    subject = _subject(spec, rng, named, pick)
+    where = pick(WHERE[spec.layout]) if named() or spec.layout in ("scattered", "wreath", "checks") else ""
+    where = "" if subject.startswith("a wreath of") else where
+    cloth = pick(CLOTH[spec.cloth]) if named(0.5) else pick(ANY_CLOTH)
+    more = [pick(DETAIL[spec.detail])] if spec.detail != "none" and named(0.85) else []
+    more += [pick(BORDER[spec.border])] if spec.border != "none" and named(0.85) else []
+    more += [pick(FINISH[spec.finish])] if named(0.8) else []
     more += [_without(spec, pick)] if rng.random() < 0.14 else []
     more = _joined([phrase for phrase in more if phrase])
     if rng.random() < 0.25:
@@ -84,8 +85,8 @@ def _name(motif: str, many: bool, rng: np.random.Generator) -> str:
     return MOTIFS[motif] if many else motif
 
 
-def _subject(spec: Spec, rng: np.random.Generator, said, pick) -> str:
-    size = pick(SIZES[spec.scale]) + " " if said(0.7) else ""
+def _subject(spec: Spec, rng: np.random.Generator, named, pick) -> str:
+    size = pick(SIZES[spec.scale]) + " " if named(0.7) else ""
     if spec.layout == "medallion":
         one = pick((f"one {size}", f"a single {size}", f"{'a' if size or spec.colour != 'orange' else 'an'} {size}"))
         return f"{one}{spec.colour} {_name(spec.motif, False, rng)}"
@@ -95,7 +96,7 @@ def _subject(spec: Spec, rng: np.random.Generator, said, pick) -> str:
     if spec.layout not in REPEATS:
         size = ""
     if not spec.second:
-        return size + many
+        return f"a wreath of {many}" if spec.layout == "wreath" and rng.random() < 0.4 else size + many
     if spec.layout == "wreath":
         article = "an" if spec.second_colour == "orange" else "a"
         return f"{many} around {article} {spec.second_colour} {_name(spec.second, False, rng)}"
