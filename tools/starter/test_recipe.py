@@ -73,6 +73,15 @@ class Stages(unittest.TestCase):
         self.assertEqual(second.step, 10)
         self.assertTrue(stage.Stage("trial", 10 / 60, kept=Counter()).over)
 
+    def test_an_overflow_leaves_the_weights_alone(self):
+        weight = torch.nn.Parameter(torch.ones(2))
+        optimizer = stage.adamw([weight])
+        optimizer.param_groups[0]["lr"] = 0.1
+        stage.descend((weight * torch.tensor([float("inf"), 1.0])).sum(), optimizer, [weight])
+        self.assertEqual(weight.tolist(), [1.0, 1.0])
+        stage.descend(weight.sum(), optimizer, [weight])
+        self.assertTrue((weight < 1).all())
+
     def test_the_rate_warms_up_stays_and_falls(self):
         optimizer = stage.adamw([torch.nn.Parameter(torch.zeros(1))])
         one, rates = stage.Stage("rates", 1.0), []

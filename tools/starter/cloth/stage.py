@@ -71,7 +71,8 @@ class Stage:
 
 
 def descend(loss: torch.Tensor, optimizer, parameters, limit: float = 1.0):
+    """One optimizer step; none where half precision has overflowed, which would spoil the weights for good."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(parameters, limit)
-    optimizer.step()
+    if torch.nn.utils.clip_grad_norm_(parameters, limit).isfinite():
+        optimizer.step()

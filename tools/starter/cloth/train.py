@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common import WORK
@@ -26,8 +26,9 @@ HERE = Path(__file__).resolve().parents[1]
 
 @dataclass
 class Plan:
-    """Sizes, and minutes of each stage."""
+    """Sizes, and minutes of each stage; the denoiser has what they leave of all minutes."""
 
+    minutes: float
     images: int
     judged: int  # drawings of the second judge
     vae: float
@@ -39,10 +40,15 @@ class Plan:
     scored: int = 100  # captions that are evaluated
 
 
-GPU = Plan(36_000, 6_000, vae=2.2, clip=1.5, judge=0.5, fast=0.7, last=1.0,
+GPU = Plan(8.4, 36_000, 6_000, vae=2.2, clip=1.5, judge=0.5, fast=0.9, last=1.0,
            batches={"vae": 256, "clip": 512, "judge": 256, "unet": 256, "fast": 128})  # fmt: skip
-TINY = Plan(128, 64, vae=0.25, clip=0.15, judge=0.1, fast=0.1, last=0.5,
+TINY = Plan(3.0, 128, 64, vae=0.25, clip=0.15, judge=0.1, fast=0.1, last=0.5,
             batches={"vae": 8, "clip": 8, "judge": 8, "unet": 4, "fast": 2}, scored=4)  # fmt: skip
+
+
+def scaled(plan: Plan, minutes: float) -> Plan:
+    by = minutes / plan.minutes
+    return replace(plan, minutes=minutes, **{name: by * getattr(plan, name) for name in ("vae", "clip", "judge", "fast", "last")})
 
 
 def beside(plan: Plan, workers: int):
@@ -63,31 +69,31 @@ def finished(process: mp.Process, what: str):
         sys.exit(f"{what} failed with exit code {process.exitcode}")
 
 
-def run(plan: Plan, minutes: float, out: Path):
+def run(plan: Plan, out: Path):
     start = time.monotonic()
-    left = lambda: minutes - (time.monotonic() - start) / 60  # noqa: E731
-    say = lambda what: print(f"[{minutes - left():.1f} min] {what}", flush=True)  # noqa: E731
+    left = lambda: plan.minutes - (time.monotonic() - start) / 60  # noqa: E731
+    say = lambda what: print(f"[{plan.minutes - left():.1f} min] {what}", flush=True)  # noqa: E731
     workers = max(1, (os.cpu_count() or 2) - 2)
     drawing = child("fork", pool.fill, plan.images, 11, workers)
     # A process that has looked for a GPU cannot share it with one that it forks.
     judges = child("spawn", beside, plan, workers)
     vae.train(plan.vae, plan.batches["vae"], 2e-3, 64)
     pack.pack(out)
-    say("the autoencoder is there")
+    say("autoencoder trained")
     finished(judges, "training the CLIP and the second judge")
     finished(drawing, "drawing")
     pack.pack(out)
-    say("the CLIP and the second judge are there")
+    say("CLIP and second judge trained")
     data = Latents()
-    say("the images are encoded")
+    say("images encoded")
     # On processors a stage's time is theirs, not the clock's.
     share = left() - plan.fast - plan.last
     unet.train(max(share if DEVICE.type == "cuda" else min(share, 0.3), 0.1), plan.batches["unet"], 1e-3, data)
     pack.pack(out)
-    say("the denoiser is there")
-    fast.train(plan.fast, plan.batches["fast"], 3e-4, data)
+    say("denoiser trained")
+    fast.train(plan.fast, plan.batches["fast"], 8e-4, data)
     pack.pack(out)
-    say("the adapter for 4 steps is there")
+    say("adapter for 4 steps trained")
     model = WORK / "model"
     export.export(model, untrained=False)
     sheets = WORK / "sheet.png"
@@ -99,8 +105,9 @@ def run(plan: Plan, minutes: float, out: Path):
 
 if __name__ == "__main__":
     options = argparse.ArgumentParser()
-    options.add_argument("--minutes", type=float, default=8.4, help="for everything")
+    options.add_argument("--minutes", type=float, help=f"for everything [{GPU.minutes}, tiny {TINY.minutes}]")
     options.add_argument("--out", type=Path, required=True)
     options.add_argument("--tiny", action="store_true", help="a trial at a small scale, about two minutes on processors")
     options = options.parse_args()
-    run(TINY if options.tiny else GPU, options.minutes, options.out.resolve())
+    plan = TINY if options.tiny else GPU
+    run(scaled(plan, options.minutes or plan.minutes), options.out.resolve())
