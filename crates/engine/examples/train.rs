@@ -1,11 +1,11 @@
 //! What a training step costs: `cargo run --release -p adire-engine --example train -- MODEL [STEPS] [SIDE]`.
 //!
-//! Rank 4 on the attention of a UNet, batch 1, as diffusers' DreamBooth script; prints seconds a step and (on Linux) the
+//! `ADIRE_DTYPE` is the precision. Rank 4 on the attention of a UNet, batch 1, as diffusers' DreamBooth script; prints seconds a step and (on Linux) the
 //! process' peak memory. `tools/bench/train.py` does the same with diffusers and PEFT.
 
 use std::{error::Error, ops::ControlFlow, path::Path, time::Instant};
 
-use adire_engine::{LoadOptions, Pipeline, train::Source};
+use adire_engine::{DeviceChoice, LoadOptions, Pipeline, Placement, Precision, train::Source};
 use adire_protocol::TrainingConfig;
 use image::RgbImage;
 
@@ -14,7 +14,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = arguments.next().ok_or("usage: train MODEL [STEPS] [SIDE]")?;
     let steps = arguments.next().map(|steps| steps.parse()).transpose()?.unwrap_or(5);
     let resolution = arguments.next().map(|side| side.parse()).transpose()?.unwrap_or(256);
-    let pipeline = Pipeline::load(Path::new(&folder), &LoadOptions::default())?;
+    let precision = std::env::var("ADIRE_DTYPE").map_or(Ok(Precision::Auto), |name| name.parse())?;
+    let Placement { device, dtype, .. } = Placement::open(DeviceChoice::Cpu, precision)?;
+    let options = LoadOptions { device, dtype, ..LoadOptions::default() };
+    let mut pipeline = Pipeline::load(Path::new(&folder), &options)?;
     let config = TrainingConfig {
         steps,
         resolution,

@@ -2,7 +2,11 @@
 
 use candle_core::Tensor;
 
-use crate::{Parameter, ParameterVisitor, Result, Weight, checkpoint::Cursor, ops, ops::Activation};
+use crate::{
+    Parameter, ParameterVisitor, Result, Weight,
+    checkpoint::Cursor,
+    ops::{self, Activation, Operand},
+};
 
 /// `y = x·Wᵀ + b` over the last axis. Also stands for a 1×1 convolution of the checkpoint, applied to tokens.
 #[derive(Clone, Debug)]
@@ -34,7 +38,7 @@ impl Linear {
 
     /// `x` [batch, tokens, in] to [batch, tokens, out].
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let weight = self.weight.effective()?;
+        let weight = self.weight.operand()?;
         let bias = self.bias.as_ref().map(Weight::effective).transpose()?;
         match self.weight.low_rank() {
             None => ops::linear(x, &weight, bias.as_ref()),
@@ -94,8 +98,17 @@ impl Conv2d {
         self.convolve(x, &extra.broadcast_add(&self.bias.effective()?)?, None)
     }
 
+    /// The weight; packed only where kernels have a form for stride and padding.
+    fn operand(&self) -> Result<Operand> {
+        let kernel = self.weight.dims().last().copied().unwrap_or_default();
+        match (kernel, self.stride, self.padding) {
+            (3, 1 | 2, 1) | (1, 1, 0) => self.weight.operand(),
+            _ => Ok(self.weight.effective()?.into()),
+        }
+    }
+
     fn convolve(&self, x: &Tensor, bias: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
-        let y = ops::conv2d(x, &self.weight.effective()?, bias, residual, self.stride, self.padding)?;
+        let y = ops::conv2d(x, &self.operand()?, bias, residual, self.stride, self.padding)?;
         match self.weight.low_rank() {
             None => Ok(y),
             Some(change) => {

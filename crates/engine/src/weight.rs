@@ -7,7 +7,10 @@ use std::sync::{
 
 use candle_core::{DType, Device, Shape, Tensor};
 
-use crate::Result;
+use crate::{
+    Result,
+    ops::{Lend, Operand, Packed, PackedMatrix},
+};
 
 /// The next version of a weight.
 static VERSIONS: AtomicU64 = AtomicU64::new(1);
@@ -59,6 +62,23 @@ pub(crate) trait Store: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// As [`Self::values`].
     fn norm(&self, part: usize) -> Result<f64>;
+    /// A weight that has a packed matrix of its own.
+    fn matrix(&self, _part: usize) -> Option<&PackedMatrix> {
+        None
+    }
+}
+
+/// One weight of a store, with a matrix of its own.
+#[derive(Debug)]
+struct Part {
+    store: Arc<dyn Store>,
+    part: usize,
+}
+
+impl Lend for Part {
+    fn matrix(&self) -> &PackedMatrix {
+        self.store.matrix(self.part).expect("looked for when this was made")
+    }
 }
 
 /// Reads the values of a weight from where they lie.
@@ -161,6 +181,24 @@ impl Weight {
     /// As [`Self::base`].
     pub fn effective(&self) -> Result<Tensor> {
         self.tensor(self.effective.as_ref().unwrap_or(&self.base))
+    }
+
+    /// The same as a product takes it: packed, where a plan has it so.
+    ///
+    /// # Errors
+    /// As [`Self::base`].
+    pub(crate) fn operand(&self) -> Result<Operand> {
+        let values = self.effective.as_ref().unwrap_or(&self.base);
+        match Self::packed(values) {
+            Some(packed) => Ok(Operand::Packed(packed)),
+            None => Ok(self.tensor(values)?.into()),
+        }
+    }
+
+    fn packed(values: &Values) -> Option<Packed> {
+        let Values::Stored { store, part } = values else { return None };
+        store.matrix(*part)?;
+        Packed::new(Arc::new(Part { store: Arc::clone(store), part: *part }))
     }
 
     fn tensor(&self, values: &Values) -> Result<Tensor> {
@@ -282,6 +320,14 @@ impl Weight {
         if self.effective.is_some() && self.low_rank.is_none() {
             self.effective = Some(Values::Stored { store, part });
         }
+    }
+
+    /// Makes the base something that layers multiply with again and again: packed, or a tensor of its own.
+    ///
+    /// # Errors
+    /// As [`Self::base`].
+    pub(crate) fn hold_for_layers(&mut self) -> Result<()> {
+        if Self::packed(&self.base).is_some() { Ok(()) } else { self.hold() }
     }
 
     /// Makes the base a tensor of its own, for what computes with it often.

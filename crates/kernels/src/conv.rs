@@ -126,6 +126,15 @@ impl PackedConv3x3 {
         self.0.merge(&pristine.0, changes);
     }
 
+    /// The weights as `[inputs, outputs, 3, 3]`, turned by 180 degrees: what the gradient of a convolution's output is convolved
+    /// with ([`Sampling::Same`]) for that of its input. In the memory of `before` if it is large enough.
+    ///
+    /// # Panics
+    /// If they are of bf16 and the outputs are odd.
+    pub fn turned(&self, before: Option<Self>) -> Self {
+        Self(self.0.turned(width(self.dtype(), self.0.isa), before.map(|before| before.0)))
+    }
+
     /// The weights as they were given.
     pub fn unpack(&self) -> Vec<f32> {
         self.0.unpack(0..self.0.outputs)

@@ -19,6 +19,8 @@ pub(crate) struct Finish<'a> {
     epilogue: Epilogue<'a>,
     layout: Layout,
     out: Out,
+    /// Whether values are multiplied with their gates.
+    gated: bool,
 }
 
 /// The memory of the output.
@@ -47,7 +49,17 @@ impl<'a> Finish<'a> {
             AnyImageMut::F32(out) => Out::F32(Shared::new(out.data_mut())),
             AnyImageMut::Bf16(out) => Out::Bf16(Shared::new(out.data_mut())),
         };
-        Self { weights, epilogue: *epilogue, layout, out }
+        Self { weights, epilogue: *epilogue, layout, out, gated: weights.gated }
+    }
+
+    /// Values and gates as they are, one after the other.
+    pub(crate) fn ungated(self) -> Self {
+        Self { gated: false, ..self }
+    }
+
+    /// Pixels of the output.
+    pub(crate) fn pixels(&self) -> usize {
+        self.layout.pixels()
     }
 
     pub(crate) fn place(&self, pixel: usize) -> Place {
@@ -119,7 +131,36 @@ impl<'a> Finish<'a> {
         let (_, width) = weights.panel(panel);
         let step = if weights.gated { weights.width / 2 } else { weights.width };
         let first = panel * step;
+        if weights.gated && !self.gated {
+            let pairs = weights.outputs / 2;
+            let columns = (pairs - first).min(step);
+            // SAFETY: the caller's; the gates are the second half of each row of sums.
+            unsafe {
+                let (gates, shift_of_gates) = (sums.add(step), shift.0.as_ptr().add(step));
+                self.columns(sums, stride, places, shift.0.as_ptr(), first, columns, step);
+                self.columns(gates, stride, places, shift_of_gates, pairs + first, columns, step);
+            }
+            return;
+        }
         let columns = (self.layout.channels - first).min(step).min(width);
+        // SAFETY: the caller's.
+        unsafe { self.columns(sums, stride, places, shift.0.as_ptr(), first, columns, step) }
+    }
+
+    /// Some columns, the first of which is channel `first` of the output.
+    ///
+    /// # Safety
+    /// As [`rows`](Self::rows).
+    unsafe fn columns(
+        &self,
+        sums: *const f32,
+        stride: usize,
+        places: &[Place],
+        shift: *const f32,
+        first: usize,
+        columns: usize,
+        step: usize,
+    ) {
         // SAFETY: the panel's first channel lies within the layout, which the view has checked.
         let residual =
             self.epilogue.residual.map_or(std::ptr::null(), |r| unsafe { r.data().as_ptr().add(first) });
@@ -143,14 +184,14 @@ impl<'a> Finish<'a> {
         sums: *const f32,
         stride: usize,
         places: &[Place],
-        shift: &Shift,
+        shift: *const f32,
         columns: usize,
         step: usize,
         out: *mut O,
         residual: *const f32,
     ) {
-        let (isa, shift, accumulate) = (self.weights.isa, shift.0.as_ptr(), self.epilogue.accumulate);
-        if self.weights.gated {
+        let (isa, accumulate) = (self.weights.isa, self.epilogue.accumulate);
+        if self.gated {
             // SAFETY: the caller's.
             unsafe {
                 finish::<O, IDENTITY, true>(

@@ -70,6 +70,7 @@ mod parallel;
 mod product;
 mod simd;
 mod tile;
+mod turned;
 mod winograd;
 
 /// Numbers of 16 bits with the range of f32.
@@ -83,6 +84,6 @@ pub use epilogue::{Activation, Epilogue};
 pub use image::{AnyImage, AnyImageMut, Dtype, Image, ImageMut, Layout, halves, halves_mut};
 pub use isa::Isa;
 pub use layer_norm::layer_norm;
-pub use linear::{PackedLinear, linear};
+pub use linear::{PackedLinear, linear, linear_ungated};
 pub use merge::{Change, Delta};
 pub use norm::{Affine, group_norm};

@@ -86,6 +86,15 @@ impl PackedLinear {
         self.0.merge(&pristine.0, changes);
     }
 
+    /// The weights as `[inputs, outputs]`, not gated: what the gradient of the output ([`linear_ungated`]) is multiplied with for
+    /// that of the input. In the memory of `before` if it is large enough.
+    ///
+    /// # Panics
+    /// If they are of bf16 and the outputs (of gated ones, half of them) are odd.
+    pub fn turned(&self, before: Option<Self>) -> Self {
+        Self(self.0.turned(width(self.0.isa), before.map(|before| before.0)))
+    }
+
     /// The weights as they were given.
     pub fn unpack(&self) -> Vec<f32> {
         self.0.unpack(0..self.0.outputs)
@@ -119,14 +128,34 @@ pub fn linear<'a>(
     out: impl Into<AnyImageMut<'a>>,
 ) {
     let (x, mut out) = (x.into(), out.into());
-    assert_eq!(x.layout().channels, weights.inputs(), "the input has the weights' channels");
     assert_eq!(out.layout().channels, weights.channels(), "the output has the weights' channels");
-    assert_eq!(x.layout().pixels(), out.layout().pixels(), "input and output have the same pixels");
     let finish = Finish::new(&weights.0, epilogue, &mut out);
+    finish_linear(x, weights, &finish);
+}
+
+/// The same, where gated weights give values and gates as they are, one after the other.
+///
+/// # Panics
+/// As [`linear`], but the output has as many channels as the weights have rows.
+pub fn linear_ungated<'a>(
+    x: impl Into<AnyImage<'a>>,
+    weights: &PackedLinear,
+    epilogue: &Epilogue<'_>,
+    out: impl Into<AnyImageMut<'a>>,
+) {
+    let (x, mut out) = (x.into(), out.into());
+    assert_eq!(out.layout().channels, weights.outputs(), "the output has the weights' rows");
+    let finish = Finish::new(&weights.0, epilogue, &mut out).ungated();
+    finish_linear(x, weights, &finish);
+}
+
+fn finish_linear(x: AnyImage<'_>, weights: &PackedLinear, finish: &Finish<'_>) {
+    assert_eq!(x.layout().channels, weights.inputs(), "the input has the weights' channels");
+    assert_eq!(x.layout().pixels(), finish.pixels(), "input and output have the same pixels");
     finish.clear_border();
     match x {
-        AnyImage::F32(x) => multiply(x, &weights.0, &finish),
-        AnyImage::Bf16(x) => multiply(x, &weights.0, &finish),
+        AnyImage::F32(x) => multiply(x, &weights.0, finish),
+        AnyImage::Bf16(x) => multiply(x, &weights.0, finish),
     }
 }
 

@@ -103,7 +103,8 @@ impl VisionTower {
         after: [usize; N],
     ) -> Result<(Tensor, [Tensor; N])> {
         let (batch, ..) = images.dims4()?;
-        let patches = ops::conv2d(images, &self.patch_embedding, &self.no_bias, None, self.patch, 0)?;
+        let patches =
+            ops::conv2d(images, &self.patch_embedding.clone().into(), &self.no_bias, None, self.patch, 0)?;
         let patches = patches.flatten_from(2)?.transpose(1, 2)?;
         let class = self.class_embedding.reshape((1, 1, ()))?.repeat((batch, 1, 1))?;
         let x = Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.position_embedding)?;

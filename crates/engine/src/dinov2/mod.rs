@@ -143,7 +143,14 @@ impl Dinov2 {
             .collect::<Result<Vec<_>>>()?;
         let images = Tensor::cat(&inputs, 0)?;
         let (batch, ..) = images.dims4()?;
-        let patches = ops::conv2d(&images, &self.patch_embedding, &self.patch_bias, None, self.patch, 0)?;
+        let patches = ops::conv2d(
+            &images,
+            &self.patch_embedding.clone().into(),
+            &self.patch_bias,
+            None,
+            self.patch,
+            0,
+        )?;
         let patches = patches.flatten_from(2)?.transpose(1, 2)?;
         let class = self.class_embedding.repeat((batch, 1, 1))?;
         let mut x = Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.position_embedding)?;

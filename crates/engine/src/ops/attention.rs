@@ -1,5 +1,6 @@
 //! Scaled dot-product attention (Vaswani et al. 2017).
 
+use adire_kernels::{self as kernels, Attention, Image, ImageMut, Layout};
 use candle_core::{D, DType, Tensor};
 
 use super::{
@@ -18,7 +19,8 @@ const MAX_SCORES_ON_GPU: usize = 1 << 26;
 
 /// softmax(q·kᵀ/√d)·v for `q` [batch, queries, heads·d], `k` and `v` [batch, keys, heads·d]; returns q's shape.
 ///
-/// Never holds more than `MAX_SCORES` scores (`MAX_SCORES_ON_GPU`); the gradient computes them again, slice by slice.
+/// Never holds more than `MAX_SCORES` scores (`MAX_SCORES_ON_GPU`), and on the CPU none but in the gradient, which computes them
+/// again, slice by slice.
 pub(crate) fn attention(
     q: &Tensor,
     k: &Tensor,
@@ -33,25 +35,70 @@ pub(crate) fn attention(
     {
         return Ok(y);
     }
-    let scale = 1.0 / ((width / heads) as f64).sqrt();
-    let split = |x: &Tensor| -> Result<Tensor> {
-        let (_, n, _) = x.dims3()?;
-        Ok(x.detach().reshape((batch, n, heads, width / heads))?.transpose(1, 2)?.contiguous()?)
+    let whole = [q, k, v].map(|x| x.detach().contiguous());
+    let [q_whole, k_whole, v_whole] = whole;
+    let whole = Whole { q: q_whole?, k: k_whole?, v: v_whole?, heads, mask };
+    let y = match whole.fast()? {
+        Some(y) => y,
+        None => merge(&whole.split()?.forward()?)?,
     };
-    let (q_scaled, k_split, v_split) = ((split(q)? * scale)?, split(k)?, split(v)?);
-    let max_scores = if q.device().is_cpu() { MAX_SCORES } else { MAX_SCORES_ON_GPU };
-    let split_heads = SplitHeads { q: q_scaled, k: k_split, v: v_split, mask, max_scores };
-    let y = merge(&split_heads.forward()?)?;
     if ![q, k, v].iter().any(|x| x.track_op()) {
         return Ok(y);
     }
     attach(y, &[q, k, v], move |gradient| {
         let (_, n, _) = gradient.dims3()?;
         let gradient = gradient.reshape((batch, n, heads, width / heads))?.transpose(1, 2)?.contiguous()?;
+        let split_heads = whole.split().map_err(candle_core::Error::wrap)?;
         let (q, k, v) = split_heads.backward(&gradient).map_err(candle_core::Error::wrap)?;
         let merged = |x: Tensor| merge(&x).map(Some).map_err(candle_core::Error::wrap);
-        Ok(vec![merged((q * scale)?)?, merged(k)?, merged(v)?])
+        Ok(vec![merged((q * scale(width, heads))?)?, merged(k)?, merged(v)?])
     })
+}
+
+/// What scores are multiplied by.
+fn scale(width: usize, heads: usize) -> f64 {
+    1.0 / ((width / heads) as f64).sqrt()
+}
+
+/// Queries, keys and values, [batch, n, heads·d], without a graph.
+struct Whole {
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    heads: usize,
+    mask: AttentionMask,
+}
+
+impl Whole {
+    /// The result without a matrix of scores; `None` but for f32 on the CPU.
+    fn fast(&self) -> Result<Option<Tensor>> {
+        let ((batch, queries, width), keys) = (self.q.dims3()?, self.k.dim(1)?);
+        let (Some(q), Some(k), Some(v)) = (floats(&self.q), floats(&self.k), floats(&self.v)) else {
+            return Ok(None);
+        };
+        let (of_queries, of_keys) =
+            (Layout::tokens(batch, queries, width), Layout::tokens(batch, keys, width));
+        let mut y = vec![0.0; of_queries.len()];
+        let options = match self.mask {
+            AttentionMask::None => Attention::full(self.heads),
+            AttentionMask::Causal => Attention::causal(self.heads),
+        };
+        let (q, k, v) = (Image::new(&*q, of_queries), Image::new(&*k, of_keys), Image::new(&*v, of_keys));
+        kernels::attention(q, k, v, options, ImageMut::new(&mut y, of_queries));
+        Ok(Some(Tensor::from_vec(y, self.q.shape(), self.q.device())?))
+    }
+
+    fn split(&self) -> Result<SplitHeads> {
+        let (batch, _, width) = self.q.dims3()?;
+        let split = |x: &Tensor| -> Result<Tensor> {
+            let (_, n, _) = x.dims3()?;
+            let heads = x.reshape((batch, n, self.heads, width / self.heads))?;
+            Ok(heads.transpose(1, 2)?.contiguous()?)
+        };
+        let max_scores = if self.q.device().is_cpu() { MAX_SCORES } else { MAX_SCORES_ON_GPU };
+        let (q, k, v) = ((split(&self.q)? * scale(width, self.heads))?, split(&self.k)?, split(&self.v)?);
+        Ok(SplitHeads { q, k, v, mask: self.mask, max_scores })
+    }
 }
 
 /// [batch, heads, n, d] to [batch, n, heads·d].

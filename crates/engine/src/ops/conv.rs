@@ -5,6 +5,8 @@ use candle_core::{DType, Device, Tensor};
 use super::{
     cpu::{self, Geometry, floats},
     gradient::attach,
+    operand::Operand,
+    packed::Planes,
 };
 use crate::Result;
 
@@ -16,7 +18,7 @@ const MAX_COLUMN_VALUES: usize = 1 << 27;
 /// shape, is a residual.
 pub(crate) fn conv2d(
     x: &Tensor,
-    weight: &Tensor,
+    weight: &Operand,
     bias: &Tensor,
     add: Option<&Tensor>,
     stride: usize,
@@ -27,28 +29,29 @@ pub(crate) fn conv2d(
     if x.device().is_cpu() && matches!(dtype, DType::F16 | DType::BF16) {
         let wide = |x: &Tensor| x.to_dtype(DType::F32);
         let add = add.map(wide).transpose()?;
-        let y = conv2d(&wide(x)?, &wide(weight)?, &wide(bias)?, add.as_ref(), stride, padding)?;
+        let weight = match weight {
+            Operand::Tensor(weight) => wide(weight)?.into(),
+            packed => packed.clone(),
+        };
+        let y = conv2d(&wide(x)?, &weight, &wide(bias)?, add.as_ref(), stride, padding)?;
         return Ok(y.to_dtype(dtype)?);
     }
-    if weight.track_op() {
+    if let Operand::Tensor(weight) = weight
+        && weight.track_op()
+    {
         return composed(x, weight, bias, add, stride, padding);
     }
-    let plain = (x.detach(), bias.detach(), add.map(Tensor::detach));
-    let y = match fast(&plain.0, weight, &plain.1, plain.2.as_ref(), stride, padding)? {
-        Some(y) => y,
-        None => composed(&plain.0, weight, &plain.1, plain.2.as_ref(), stride, padding)?,
-    };
+    let y = forward(&x.detach(), weight, &bias.detach(), add.map(Tensor::detach).as_ref(), stride, padding)?;
     let inputs: Vec<_> = [Some(x), Some(bias), add].into_iter().flatten().filter(|t| t.track_op()).collect();
     if inputs.is_empty() {
         return Ok(y);
     }
     let wanted = (x.track_op(), bias.track_op(), add.is_some_and(Tensor::track_op));
-    let (weight, x, bias) = (weight.clone(), x.shape().clone(), bias.shape().clone());
+    let (weight, like, bias) = (weight.clone(), x.detach(), bias.shape().clone());
     attach(y, &inputs, move |gradient| {
-        let (_, _, height, width) = x.dims4()?;
         let mut gradients = Vec::with_capacity(3);
         if wanted.0 {
-            gradients.push(Some(input_gradient(gradient, &weight, (height, width), stride, padding)?));
+            gradients.push(Some(backward(gradient, &weight, &like, stride, padding)?));
         }
         if wanted.1 {
             let sums = gradient.sum((2, 3))?;
@@ -60,6 +63,63 @@ pub(crate) fn conv2d(
         }
         Ok(gradients)
     })
+}
+
+/// Its result, without a graph.
+fn forward(
+    x: &Tensor,
+    weight: &Operand,
+    bias: &Tensor,
+    add: Option<&Tensor>,
+    stride: usize,
+    padding: usize,
+) -> Result<Tensor> {
+    let matrix = match weight {
+        Operand::Tensor(weight) => {
+            return match fast(x, weight, bias, add, stride, padding)? {
+                Some(y) => Ok(y),
+                None => composed(x, weight, bias, add, stride, padding),
+            };
+        }
+        Operand::Packed(matrix) => matrix,
+    };
+    let (x, bias) = (x.contiguous()?, bias.contiguous()?);
+    let planes = Planes::new(&x, matrix, stride, padding)?;
+    let (Some(planes), Some(values), Some(bias)) = (planes, floats(&x), floats(&bias)) else {
+        return Err(unfit().into());
+    };
+    let y = planes.forward(&values, matrix, &bias);
+    let y = Tensor::from_vec(y, planes.result(matrix), x.device())?;
+    Ok(match add {
+        Some(add) => (y + add)?,
+        None => y,
+    })
+}
+
+/// Error for operands that a packed weight does not take.
+fn unfit() -> candle_core::Error {
+    candle_core::Error::Msg("a packed convolution has stride 1 or 2 and takes f32 on the CPU".to_owned())
+}
+
+/// The gradient of its input, which is `x`'s size.
+fn backward(
+    gradient: &Tensor,
+    weight: &Operand,
+    x: &Tensor,
+    stride: usize,
+    padding: usize,
+) -> candle_core::Result<Tensor> {
+    let (_, _, height, width) = x.dims4()?;
+    let matrix = match weight {
+        Operand::Tensor(weight) => {
+            return input_gradient(gradient, weight, (height, width), stride, padding);
+        }
+        Operand::Packed(matrix) => matrix,
+    };
+    let gradient = gradient.contiguous()?;
+    let planes = Planes::new(x, matrix, stride, padding)?;
+    let (Some(planes), Some(values)) = (planes, floats(&gradient)) else { return Err(unfit()) };
+    Tensor::from_vec(planes.backward(&values, matrix), x.shape(), x.device())
 }
 
 /// The gradient of a convolution's input of `size`: a convolution of the result's gradient with the transposed and
@@ -265,7 +325,9 @@ mod tests {
                     [&x, &bias, &add].map(|var| found.get(var).unwrap().clone())
                 };
                 // candle cannot differentiate every geometry; differences of the result can be had for all.
-                let found = gradients(conv2d(&x, &weight, &bias, Some(&add), stride, padding).unwrap());
+                let found = gradients(
+                    conv2d(&x, &weight.clone().into(), &bias, Some(&add), stride, padding).unwrap(),
+                );
                 let at = |x: &Tensor| {
                     let y = composed(x, &weight, &bias, Some(&add), stride, padding).unwrap().detach();
                     (&y * random(y.dims(), 400)).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap()

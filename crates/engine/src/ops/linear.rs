@@ -2,17 +2,17 @@
 
 use candle_core::{D, Tensor};
 
-use super::gradient::attach;
+use super::{cpu::floats, gradient::attach, operand::Operand, packed};
 use crate::Result;
 
 /// `x` [batch, tokens, in], `weight` [out, in] or a 1×1 convolution's [out, in, 1, 1], `bias` [out]; gives
 /// [batch, tokens, out]. For a frozen weight only the gradient of `x` is ever computed.
-pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let frozen = !weight.track_op() && !bias.is_some_and(Tensor::track_op);
+pub(crate) fn linear(x: &Tensor, weight: &Operand, bias: Option<&Tensor>) -> Result<Tensor> {
+    let frozen = !weight.is_tracked() && !bias.is_some_and(Tensor::track_op);
     if !x.track_op() || !frozen {
-        return composed(x, weight, bias);
+        return forward(x, weight, bias);
     }
-    let y = composed(&x.detach(), weight, bias)?;
+    let y = forward(&x.detach(), weight, bias)?;
     let weight = weight.clone();
     attach(y, &[x], move |gradient| Ok(vec![Some(times(gradient, &weight)?)]))
 }
@@ -21,7 +21,7 @@ pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Resu
 /// both f32 (Hu et al. 2021). Gradients: of `x` if it is tracked, of A and of B.
 pub(crate) fn linear_low_rank(
     x: &Tensor,
-    weight: &Tensor,
+    weight: &Operand,
     bias: Option<&Tensor>,
     down: &Tensor,
     up: &Tensor,
@@ -30,7 +30,7 @@ pub(crate) fn linear_low_rank(
     let plain = x.detach();
     let (a, b) = (down.detach().flatten_from(1)?, up.detach().flatten_from(1)?);
     let hidden = (composed(&plain.to_dtype(a.dtype())?, &a, None)? * scale)?;
-    let y = composed(&plain, weight, bias)?;
+    let y = forward(&plain, weight, bias)?;
     let y = (composed(&hidden, &b, None)?.to_dtype(y.dtype())? + y)?;
     if !x.track_op() && !down.track_op() && !up.track_op() {
         return Ok(y);
@@ -57,6 +57,25 @@ pub(crate) fn linear_low_rank(
     })
 }
 
+/// x·Wᵀ + b.
+fn forward(x: &Tensor, weight: &Operand, bias: Option<&Tensor>) -> Result<Tensor> {
+    let matrix = match weight {
+        Operand::Tensor(weight) => return composed(x, weight, bias),
+        Operand::Packed(matrix) => matrix,
+    };
+    let (batch, tokens, _) = x.dims3()?;
+    let (x, bias) = (x.contiguous()?, bias.map(Tensor::contiguous).transpose()?);
+    let held = bias.as_ref().map(floats);
+    let (Some(values), false) = (floats(&x), matches!(held, Some(None))) else { return Err(moved().into()) };
+    let y = packed::rows(&values, matrix, held.flatten().as_deref());
+    Ok(Tensor::from_vec(y, (batch, tokens, ()), x.device())?)
+}
+
+/// Error for operands of a packed weight that are not f32 on the CPU.
+fn moved() -> candle_core::Error {
+    candle_core::Error::Msg("a packed weight is multiplied with f32 on the CPU".to_owned())
+}
+
 /// Composed of candle's own operations.
 fn composed(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let (batch, tokens, _) = x.dims3()?;
@@ -69,10 +88,20 @@ fn composed(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor
 }
 
 /// g·W for `gradient` [batch, tokens, out].
-fn times(gradient: &Tensor, weight: &Tensor) -> candle_core::Result<Tensor> {
+fn times(gradient: &Tensor, weight: &Operand) -> candle_core::Result<Tensor> {
     let (batch, tokens, _) = gradient.dims3()?;
-    let weight = weight.flatten_from(1)?;
-    gradient.contiguous()?.flatten_to(1)?.matmul(&weight)?.reshape((batch, tokens, weight.dim(1)?))
+    let gradient = gradient.contiguous()?;
+    match weight {
+        Operand::Tensor(weight) => {
+            let weight = weight.flatten_from(1)?;
+            gradient.flatten_to(1)?.matmul(&weight)?.reshape((batch, tokens, weight.dim(1)?))
+        }
+        Operand::Packed(matrix) => {
+            let values = floats(&gradient).ok_or_else(moved)?;
+            let x = packed::rows_backward(&values, matrix);
+            Tensor::from_vec(x, (batch, tokens, ()), gradient.device())
+        }
+    }
 }
 
 #[cfg(test)]
@@ -94,12 +123,12 @@ mod tests {
         let [x, a, b] = vars.each_ref().map(Var::as_tensor);
         let hidden = composed(&composed(x, a, None).unwrap(), b, None).unwrap();
         let expected = (composed(x, &weight, Some(&bias)).unwrap() + (hidden * 0.7).unwrap()).unwrap();
-        let found = linear_low_rank(x, &weight, Some(&bias), a, b, 0.7).unwrap();
+        let found = linear_low_rank(x, &weight.clone().into(), Some(&bias), a, b, 0.7).unwrap();
         assert_equal(&found.detach(), &expected.detach());
         for (found, expected) in gradients(found).into_iter().zip(gradients(expected)) {
             assert_equal(&found.unwrap(), &expected.unwrap());
         }
-        let plain = linear(x, &weight, Some(&bias)).unwrap();
+        let plain = linear(x, &weight.clone().into(), Some(&bias)).unwrap();
         let [found, ..] = gradients(plain);
         let [expected, ..] = gradients(composed(x, &weight, Some(&bias)).unwrap());
         assert_equal(&found.unwrap(), &expected.unwrap());
@@ -110,7 +139,7 @@ mod tests {
         let (x, weight) = (random(&[1, 3, 4], 1), random(&[5, 4], 2));
         let (a, b) =
             (Var::from_tensor(&random(&[2, 4], 3)).unwrap(), Var::from_tensor(&random(&[5, 2], 4)).unwrap());
-        let y = linear_low_rank(&x, &weight, None, &a, &b, 1.0).unwrap();
+        let y = linear_low_rank(&x, &weight.into(), None, &a, &b, 1.0).unwrap();
         let gradients = y.sum_all().unwrap().backward().unwrap();
         assert!(gradients.get(&x).is_none());
         assert!(gradients.get(&a).is_some() && gradients.get(&b).is_some());

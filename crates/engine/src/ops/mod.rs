@@ -12,6 +12,8 @@ mod flash;
 mod gradient;
 mod linear;
 mod norm;
+mod operand;
+mod packed;
 mod variants;
 
 pub(crate) use activation::geglu;
@@ -21,6 +23,8 @@ pub(crate) use cpu::floats;
 pub(crate) use gradient::{attach, backward_from};
 pub(crate) use linear::{linear, linear_low_rank};
 pub(crate) use norm::{group_norm, layer_norm};
+pub(crate) use operand::{Operand, Packed};
+pub(crate) use packed::{Lend, PackedMatrix};
 pub(crate) use variants::{Activation, AttentionMask};
 
 #[cfg(test)]
@@ -46,11 +50,11 @@ mod tests {
     fn chain(x: &Tensor, weights: &[Tensor]) -> Tensor {
         let [kernel, bias, gain, matrix] = weights else { unreachable!() };
         let h = group_norm(x, 2, gain, bias, 1e-5, Some(Activation::Silu)).unwrap();
-        let h = conv2d(&h, kernel, bias, Some(x), 1, 1).unwrap();
+        let h = conv2d(&h, &kernel.clone().into(), bias, Some(x), 1, 1).unwrap();
         let h = upsample_nearest(&h, 5, 5).unwrap().flatten_from(2).unwrap().transpose(1, 2).unwrap();
         let h = layer_norm(&h.contiguous().unwrap(), gain, bias, 1e-5).unwrap();
         let h = attention(&h, &h, &h, 2, AttentionMask::Causal).unwrap();
-        let h = geglu(&linear(&h, matrix, None).unwrap()).unwrap();
+        let h = geglu(&linear(&h, &matrix.clone().into(), None).unwrap()).unwrap();
         Activation::QuickGelu.apply(&h).unwrap()
     }
 

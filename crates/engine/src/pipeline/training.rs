@@ -50,7 +50,9 @@ impl Pipeline {
     ///
     /// # Errors
     /// As [`Trainer::new`].
-    pub fn trainer(&self, config: TrainingConfig, data: Prepared) -> Result<Trainer> {
+    pub fn trainer(&mut self, config: TrainingConfig, data: Prepared) -> Result<Trainer> {
+        // Layers multiply with weights as a plan packs them.
+        self.models.prepare(&mut self.unet, &mut self.text)?;
         let objective = Objective::new(&self.schedule);
         let scale = self.vae.scaling();
         Trainer::new(config, &self.unet, &self.text, objective, data, scale, &self.device, self.dtype)

@@ -5,7 +5,11 @@ use std::ops::Range;
 use adire_kernels::{self as kernels, Affine, AnyImage, AnyImageMut, Epilogue, Image, Sampling};
 
 use super::op::MatrixSpec;
-use crate::{Result, ops::Activation, weight::LowRank};
+use crate::{
+    Result,
+    ops::{Activation, PackedMatrix},
+    weight::LowRank,
+};
 
 /// What computes a plan's operations.
 pub(crate) trait Arithmetic: Copy + std::fmt::Debug + Send + Sync + 'static {
@@ -16,6 +20,10 @@ pub(crate) trait Arithmetic: Copy + std::fmt::Debug + Send + Sync + 'static {
     fn pack(&self, spec: &MatrixSpec, parts: &[&[f32]]) -> Self::Matrix;
     /// The rows of some outputs of what [`Self::pack`] was given, its parts one below the other.
     fn unpack(&self, spec: &MatrixSpec, matrix: &Self::Matrix, outputs: Range<usize>) -> Vec<f32>;
+    /// The matrix as layers multiply with it, if that is how it lies.
+    fn packed(_matrix: &Self::Matrix) -> Option<&PackedMatrix> {
+        None
+    }
     /// `base` with changes of some of its rows, in the memory of `before` if there is some; `None` where this arithmetic
     /// has no way of its own.
     fn merge(

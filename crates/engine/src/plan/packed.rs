@@ -14,20 +14,13 @@ use super::{
 };
 use crate::{
     Result,
-    ops::{Activation, floats},
+    ops::{Activation, PackedMatrix as Matrix, floats},
     weight::LowRank,
 };
 
 /// The fastest kernels that this processor has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packed;
-
-/// Packed weights.
-#[derive(Clone, Debug)]
-pub(crate) enum Matrix {
-    Linear(PackedLinear),
-    Conv(PackedConv3x3),
-}
 
 impl Arithmetic for Packed {
     type Matrix = Matrix;
@@ -39,6 +32,10 @@ impl Arithmetic for Packed {
             (_, _, [weights]) => Matrix::Conv(PackedConv3x3::pack_as(spec.dtype, weights, spec.inputs)),
             _ => Matrix::Conv(PackedConv3x3::pack_as(spec.dtype, &parts.concat(), spec.inputs)),
         }
+    }
+
+    fn packed(matrix: &Matrix) -> Option<&Matrix> {
+        Some(matrix)
     }
 
     fn unpack(&self, _spec: &MatrixSpec, matrix: &Matrix, outputs: Range<usize>) -> Vec<f32> {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     EngineError, Parameter, ParameterVisitor, Result, Weight,
-    ops::floats,
+    ops::{PackedMatrix, floats},
     weight::{self, Store},
 };
 
@@ -113,6 +113,13 @@ impl<A: Arithmetic> Store for Packed<A> {
         };
         let norms = (0..self.rows.len()).map(norm).collect::<Result<Vec<f64>>>()?;
         Ok(self.norms.get_or_init(|| norms)[part])
+    }
+
+    fn matrix(&self, _part: usize) -> Option<&PackedMatrix> {
+        if self.rows.len() != 1 {
+            return None;
+        }
+        A::packed(self.matrix.get()?)
     }
 }
 

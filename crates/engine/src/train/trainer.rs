@@ -95,7 +95,7 @@ impl Trainer {
         // Train on the base model, without active adapters.
         crate::adapter::visit(&mut unet, &mut text, &mut |_, _, _, weight| {
             weight.set_delta(None)?;
-            weight.hold()
+            weight.hold_for_layers()
         })?;
         let parameters = Parameters::new(&config, &mut unet, &mut text, device)?;
         let checkpointing = if config.gradient_checkpointing {
