@@ -46,6 +46,8 @@ mod startup;
 mod state;
 mod submission;
 mod tally;
+#[cfg(test)]
+mod testing;
 mod time;
 mod vote_pages;
 

@@ -112,52 +112,27 @@ fn retry_after(response: &Response<ureq::Body>) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::{Read, Write},
-        net::TcpListener,
-        sync::mpsc,
-        thread,
-    };
+    use std::{io::Write, net::TcpListener, sync::mpsc, thread};
 
-    use adire_protocol::AlertSettings;
+    use adire_protocol::{AlertDelivery, AlertSettings};
     use adire_studio::{StudioConfig, fake::FakeBackend};
 
     use super::*;
+    use crate::testing::{Fault, Line, free_port, header, read};
 
-    /// A server that answers each connection with the next of these, and passes on what it was sent.
-    fn answers(answers: Vec<&'static str>) -> (u16, mpsc::Receiver<String>) {
+    /// A server that accepts everything, and passes on what it was sent: heads and bodies.
+    fn receiver() -> (u16, mpsc::Receiver<(String, String)>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (sender, received) = mpsc::channel();
         thread::spawn(move || {
-            for answer in answers {
-                let (mut stream, _) = listener.accept().unwrap();
-                let mut text = String::new();
-                let mut piece = [0; 4096];
-                while !complete(&text) {
-                    let read = stream.read(&mut piece).unwrap();
-                    if read == 0 {
-                        break;
-                    }
-                    text.push_str(&String::from_utf8_lossy(&piece[..read]));
-                }
-                let _ = sender.send(text);
-                if answer == SILENCE {
-                    // Whoever asked gives up first.
-                    let _ = stream.read(&mut piece);
-                } else {
-                    stream.write_all(answer.as_bytes()).unwrap();
-                }
+            for mut stream in listener.incoming().flatten() {
+                let Some((head, body)) = read(&mut stream) else { continue };
+                let _ = sender.send((head, String::from_utf8(body).unwrap()));
+                let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
             }
         });
         (port, received)
-    }
-
-    fn complete(text: &str) -> bool {
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-        let length = head.to_lowercase();
-        let length = length.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
-        length.is_none_or(|length| body.len() >= length.trim().parse().unwrap())
     }
 
     async fn studio() -> (tempfile::TempDir, Studio) {
@@ -167,84 +142,107 @@ mod tests {
         (folder, studio)
     }
 
-    /// No answer at all.
-    const SILENCE: &str = "silence";
-    const OK: &str = "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
+    /// A studio with a test message that is due on this channel.
+    async fn with_message(channel: &str, port: u16) -> (tempfile::TempDir, Studio) {
+        let (folder, studio) = studio().await;
+        let toml = format!("{channel} = \"http://127.0.0.1:{port}/hook?key=secret\"");
+        studio.set_alerts(AlertSettings { toml }).await.unwrap();
+        studio.test_alert().await.unwrap();
+        (folder, studio)
+    }
+
+    async fn delivery(studio: &Studio) -> AlertDelivery {
+        studio.alerts().await.unwrap().alerts[0].deliveries[0].clone()
+    }
+
+    fn agent(patience: Duration) -> Agent {
+        crate::outward::within(&["127.0.0.1".to_owned()], patience)
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(30);
 
     #[tokio::test]
     async fn a_message_reaches_both_channels_once() {
-        let (webhook, to_webhook) = answers(vec![OK]);
-        let (ntfy, to_ntfy) = answers(vec![OK]);
+        let (webhook, to_webhook) = receiver();
+        let (ntfy, to_ntfy) = receiver();
         let (_folder, studio) = studio().await;
         let toml = format!(
             "webhook = \"http://127.0.0.1:{webhook}/hook?key=secret\"\nntfy = \"http://127.0.0.1:{ntfy}/topic\""
         );
         studio.set_alerts(AlertSettings { toml }).await.unwrap();
         studio.test_alert().await.unwrap();
-        let agent = crate::outward::agent(&["127.0.0.1".to_owned()]);
+        let agent = agent(PATIENCE);
         assert_eq!(send_due(&studio, &agent).await.unwrap(), 2);
         assert_eq!(send_due(&studio, &agent).await.unwrap(), 0);
-        let text = to_webhook.recv().unwrap();
-        assert!(text.starts_with("POST /hook?key=secret HTTP/1.1\r\n"), "{text}");
-        assert!(
-            text.contains("\"rule\":\"test\"") && text.to_lowercase().contains("idempotency-key: "),
-            "{text}"
-        );
-        let text = to_ntfy.recv().unwrap();
-        assert!(
-            text.contains("A test message from Adire.") && text.to_lowercase().contains("title: adire: test")
-        );
+        let (head, body) = to_webhook.recv().unwrap();
+        assert!(head.starts_with("POST /hook?key=secret HTTP/1.1\r\n"), "{head}");
+        assert!(body.contains("\"rule\":\"test\"") && header(&head, "idempotency-key").is_some(), "{body}");
+        let (head, body) = to_ntfy.recv().unwrap();
+        assert!(body.contains("A test message from Adire."), "{body}");
+        assert!(header(&head, "title").unwrap().starts_with("Adire: test"), "{head}");
         let alerts = studio.alerts().await.unwrap().alerts;
         assert!(alerts[0].deliveries.iter().all(|delivery| delivery.state == "sent"), "{alerts:?}");
     }
 
+    /// What may happen to a message, and its message.
+    fn faults() -> Vec<(Fault, &'static str)> {
+        vec![
+            (Fault::Before, "No connection"),
+            (Fault::After, "No connection"),
+            (Fault::Silence, "No answer in time."),
+            (Fault::status(401), "check its token"),
+            (Fault::status(403), "check its token"),
+            (Fault::status(404), "check it"),
+            (Fault::status(409), "409"),
+            (Fault::status(413), "413"),
+            (Fault::answer(429, "retry-after: 60\r\n", ""), "429"),
+            (Fault::status(500), "500"),
+            (Fault::answer(302, "location: http://127.0.0.1:1/\r\n", ""), "redirects"),
+            (Fault::Answer("nonsense\r\n\r\n".to_owned()), "The answer was not HTTP."),
+            (Fault::Answer("HTTP/1.1 200 OK\r\ncontent-le".to_owned()), "."),
+        ]
+    }
+
     #[tokio::test]
     async fn what_fails_waits_and_says_why() {
-        for (answer, words) in [
-            ("HTTP/1.1 401 x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", "check its token"),
-            ("HTTP/1.1 403 x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", "check its token"),
-            ("HTTP/1.1 404 x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", "check it"),
-            ("HTTP/1.1 409 x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", "409"),
-            ("HTTP/1.1 413 x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", "413"),
-            ("HTTP/1.1 429 x\r\nretry-after: 60\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", "429"),
-            ("HTTP/1.1 500 x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", "500"),
-            // Cut, and silent.
-            ("", "No connection"),
-            (SILENCE, "No answer in time."),
-            ("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n", "redirects"),
-            ("nonsense\r\n\r\n", "The answer was not HTTP."),
-            ("HTTP/1.1 200 OK\r\ncontent-le", "."),
-        ] {
-            let (port, received) = answers(vec![answer, OK]);
-            let (_folder, studio) = studio().await;
-            let toml = format!("webhook = \"http://127.0.0.1:{port}/hook?key=secret\"");
-            studio.set_alerts(AlertSettings { toml }).await.unwrap();
-            studio.test_alert().await.unwrap();
-            let patience = if answer == SILENCE { 300 } else { 30_000 };
-            let allowed = ["127.0.0.1".to_owned()];
-            let agent = crate::outward::within(&allowed, Duration::from_millis(patience));
-            let due = studio.due_deliveries().await.unwrap().remove(0);
-            assert_eq!(send_due(&studio, &agent).await.unwrap(), 1);
-            let alerts = studio.alerts().await.unwrap().alerts;
-            let delivery = &alerts[0].deliveries[0];
-            assert_eq!((delivery.state.as_str(), delivery.attempts), ("waiting", 1), "{answer}");
-            let error = delivery.error.as_deref().unwrap();
-            assert!(error.contains(words) && !error.contains("secret"), "{answer}: {error}");
-            assert_eq!(send_due(&studio, &agent).await.unwrap(), 0, "not before its time");
-            // Its time comes: it is sent once more, under the key by which a receiver knows it again, and never after that.
-            let agent = crate::outward::agent(&allowed);
-            send_one(&studio, &agent, due).await.unwrap();
-            assert_eq!(key(&received.recv().unwrap()), key(&received.recv().unwrap()), "{answer}");
-            let alerts = studio.alerts().await.unwrap().alerts;
-            assert_eq!(alerts[0].deliveries[0].state, "sent", "{answer}");
-            assert_eq!(send_due(&studio, &agent).await.unwrap(), 0, "{answer}");
+        for channel in ["webhook", "ntfy"] {
+            for (fault, words) in faults() {
+                let (port, received) = receiver();
+                let line = Line::to(port, vec![("POST", 1, fault.clone())]);
+                let (_folder, studio) = with_message(channel, line.port).await;
+                let patience = if fault == Fault::Silence { Duration::from_millis(300) } else { PATIENCE };
+                let due = studio.due_deliveries().await.unwrap().remove(0);
+                assert_eq!(send_due(&studio, &agent(patience)).await.unwrap(), 1);
+                let waiting = delivery(&studio).await;
+                assert_eq!((waiting.state.as_str(), waiting.attempts), ("waiting", 1), "{channel} {fault:?}");
+                let error = waiting.error.unwrap();
+                assert!(error.contains(words) && !error.contains("secret"), "{channel} {fault:?}: {error}");
+                let agent = agent(PATIENCE);
+                assert_eq!(send_due(&studio, &agent).await.unwrap(), 0, "not before its time");
+                // Its time comes: it is sent once more, under the key by which a receiver knows it again, and never after that.
+                send_one(&studio, &agent, due).await.unwrap();
+                assert_eq!(delivery(&studio).await.state, "sent", "{channel} {fault:?}");
+                assert_eq!(send_due(&studio, &agent).await.unwrap(), 0, "{channel} {fault:?}");
+                let heads = line.heads();
+                let keys: Vec<_> =
+                    heads.iter().map(|head| header(head, "idempotency-key").unwrap()).collect();
+                assert_eq!((keys.len(), keys[0]), (2, keys[1]), "{channel} {fault:?}");
+                let arrived = if fault == Fault::After { 2 } else { 1 };
+                assert_eq!(received.try_iter().count(), arrived, "{channel} {fault:?}");
+            }
         }
     }
 
-    /// The idempotency key of a request.
-    fn key(text: &str) -> String {
-        let lower = text.to_lowercase();
-        lower.split("idempotency-key: ").nth(1).unwrap().lines().next().unwrap().to_owned()
+    #[tokio::test]
+    async fn a_server_that_is_down_gets_its_message_later() {
+        for channel in ["webhook", "ntfy"] {
+            let (_folder, studio) = with_message(channel, free_port()).await;
+            assert_eq!(send_due(&studio, &agent(PATIENCE)).await.unwrap(), 1);
+            let waiting = delivery(&studio).await;
+            assert_eq!(waiting.state, "waiting");
+            assert_eq!(waiting.error.as_deref(), Some("No connection: connection refused."), "{channel}");
+            assert!(waiting.next_at.is_some(), "{channel}");
+        }
     }
 
     #[tokio::test]

@@ -30,6 +30,7 @@ mod make;
 mod monitoring;
 mod openapi;
 mod origin;
+mod outgoing;
 mod pages;
 mod prompts;
 mod recipe;

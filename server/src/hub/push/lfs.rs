@@ -147,7 +147,7 @@ impl Hub {
         }
         let response = response.map_err(|error| self.broken(&error))?;
         if !response.status().is_success() {
-            return Err(self.refusal(&response, &file.path));
+            return Err(self.refusal_of(url, &response, &file.path));
         }
         Ok(response.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned))
     }
@@ -180,14 +180,18 @@ impl Hub {
         }
         let url = self.foreign(&upload.href)?;
         let body = json!({ "oid": oid, "parts": done }).to_string();
-        let response = self.send_to(&url, LFS, body)?;
-        if response.status().is_success() { Ok(()) } else { Err(self.refusal(&response, &file.path)) }
+        self.post_to(&url, body, file)
     }
 
     fn verify(&self, verify: &LfsAction, oid: &str, file: &PushFile) -> Result<(), PushError> {
         let url = self.foreign(&verify.href)?;
         let body = json!({ "oid": oid, "size": file.content.size() }).to_string();
-        let response = self.send_to(&url, LFS, body)?;
-        if response.status().is_success() { Ok(()) } else { Err(self.refusal(&response, &file.path)) }
+        self.post_to(&url, body, file)
+    }
+
+    /// Tells an address that the Hub named something of a file.
+    fn post_to(&self, url: &Url, body: String, file: &PushFile) -> Result<(), PushError> {
+        let response = self.send_to(url, LFS, body)?;
+        if response.status().is_success() { Ok(()) } else { Err(self.refusal_of(url, &response, &file.path)) }
     }
 }

@@ -77,6 +77,17 @@ impl Hub {
         PushError { message: sentence + &note, transient, wait }
     }
 
+    /// The same of an address that the Hub named. One of another host is good for a while only, and the next try gets a new one.
+    pub(super) fn refusal_of(&self, url: &Url, response: &Response<Body>, what: &str) -> PushError {
+        let status = response.status().as_u16();
+        if !self.is_ours(url) && matches!(status, 400 | 401 | 403 | 404 | 410) {
+            return PushError::passing(format!(
+                "The Hub's store refuses {what} ({status}). Its address may have expired."
+            ));
+        }
+        self.refusal(response, what)
+    }
+
     /// A text in which the token cannot be.
     pub(super) fn safe(&self, text: &str) -> String {
         text.replace(&self.token, "…")

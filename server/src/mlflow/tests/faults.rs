@@ -2,18 +2,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::Ordering,
     time::Duration,
 };
 
 use super::{
-    PATIENCE, filled,
-    line::{Fault, Line},
-    send_all,
+    PATIENCE, filled, problem, send_all,
     stub::{Held, Run, Stub},
     studio,
 };
-use crate::mlflow::{Settings, run};
+use crate::{
+    mlflow::{Settings, run},
+    testing::{Fault, Line, free_port},
+};
 
 /// Every kind of request.
 const ASKED: [&str; 12] = [
@@ -31,41 +31,32 @@ const ASKED: [&str; 12] = [
     "registered-models/alias",
 ];
 
-macro_rules! answer {
-    ($status:literal) => {
-        Fault::Answer(concat!("HTTP/1.1 ", $status, " x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"))
-    };
-    ($status:literal, $length:literal, $body:literal) => {
-        Fault::Answer(concat!(
-            "HTTP/1.1 ",
-            $status,
-            " x\r\ncontent-length: ",
-            $length,
-            "\r\nconnection: close\r\n\r\n",
-            $body
-        ))
-    };
+/// What may happen, and its message.
+pub(super) fn faults() -> Vec<(Fault, &'static str)> {
+    vec![
+        (Fault::Before, "cannot be reached"),
+        (Fault::After, "cannot be reached"),
+        (Fault::Silence, "cannot be reached"),
+        (Fault::answer(200, "", "<html>"), "is not an MLflow server"),
+        (Fault::broken("{\"cut\": "), "broke off"),
+        (Fault::status(401), "Put name and password into ADIRE_MLFLOW_TRACKING_URI"),
+        (Fault::status(403), "refuses access (403)"),
+        (
+            Fault::answer(403, "", "Invalid Host header - possible DNS rebinding attack"),
+            "Start it with --allowed-hosts 127.0.0.1:",
+        ),
+        (Fault::status(409), "has a problem (409)"),
+        (Fault::status(413), "as too large (413)"),
+        (Fault::status(429), "has a problem (429)"),
+        (Fault::status(500), "has a problem (500)"),
+        (Fault::answer(400, "", "{\"error_code\":\"NO\",\"message\":\"not today\"}"), "not today"),
+    ]
 }
 
-/// What may happen, and what is message of it.
-const FAULTS: [(Fault, &str); 13] = [
-    (Fault::Before, "cannot be reached"),
-    (Fault::After, "cannot be reached"),
-    (Fault::Silence, "cannot be reached"),
-    (answer!("200", 6, "<html>"), "is not an MLflow server"),
-    (answer!("200", 60, "{\"cut\": "), "broke off"),
-    (answer!("401"), "Put name and password into ADIRE_MLFLOW_TRACKING_URI"),
-    (answer!("403"), "refuses access (403)"),
-    (
-        answer!("403", 57, "Invalid Host header - possible DNS rebinding attack......"),
-        "Start it with --allowed-hosts 127.0.0.1:",
-    ),
-    (answer!("409"), "has a problem (409)"),
-    (answer!("413"), "as too large (413)"),
-    (answer!("429"), "has a problem (429)"),
-    (answer!("500"), "has a problem (500)"),
-    (answer!("400", 41, "{\"error_code\":\"NO\",\"message\":\"not today\"}"), "not today"),
-];
+/// How long a server may be silent that is so.
+pub(super) fn patience(fault: &Fault) -> Duration {
+    if *fault == Fault::Silence { Duration::from_millis(300) } else { PATIENCE }
+}
 
 /// What a server holds, whatever order it came in: runs by our ids, and images without the part of their names that
 /// follows from MLflow's.
@@ -119,14 +110,12 @@ async fn nothing_is_lost_or_there_twice_whatever_a_server_answers() {
         "{expected:?}"
     );
     assert!(expected.runs.iter().all(|run| run.status == "FINISHED"), "{:?}", expected.runs);
-    for (at, path) in ASKED.into_iter().enumerate() {
-        // Every kind of request meets a third of the faults, and every fault a third of the requests.
-        for (fault, words) in FAULTS.into_iter().skip((at * 2) % 3).step_by(3) {
+    for path in ASKED {
+        for (fault, words) in faults() {
             let stub = Stub::start().await;
-            let line = Line::to(stub.port, vec![(path, 2, fault)]);
-            let patience = if fault == Fault::Silence { Duration::from_millis(300) } else { PATIENCE };
-            let message = send_all(&studio, line.port, patience).await;
-            assert!(line.faults.load(Ordering::Relaxed) > 0, "{path} {fault:?}: it happened");
+            let line = Line::to(stub.port, vec![(path, 2, fault.clone())]);
+            let message = send_all(&studio, line.port, patience(&fault)).await;
+            assert!(line.faults() > 0, "{path} {fault:?}: it happened");
             // An alias that is not there need not be taken away.
             let is_told = message.iter().any(|sentence| sentence.contains(words));
             assert!(is_told || path == "registered-models/alias", "{path} {fault:?}: {message:?}");
@@ -141,20 +130,11 @@ async fn a_refused_file_does_not_keep_the_rest_back() {
     let (folder, studio) = studio().await;
     filled(folder.path(), &studio, 20).await;
     let stub = Stub::start().await;
-    let line = Line::to(stub.port, vec![("images/sample", u32::MAX, answer!("413"))]);
+    let line = Line::to(stub.port, vec![("images/sample", u32::MAX, Fault::status(413))]);
     let settings =
         Settings { uri: format!("http://127.0.0.1:{}", line.port), experiment: "adire".to_owned() };
     let telling = tokio::spawn(run(studio.clone(), settings));
-    let waiting = async {
-        loop {
-            let problem = studio.monitoring(Default::default(), None).await.unwrap().tracking;
-            if let Some(problem) = problem.and_then(|found| found.problem) {
-                return problem;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    let problem = tokio::time::timeout(PATIENCE, waiting).await.unwrap();
+    let problem = problem(&studio, |problem| problem.map(str::to_owned)).await;
     assert!(problem.contains("client_max_body_size"), "{problem}");
     telling.abort();
     let held = stub.held();
@@ -162,4 +142,23 @@ async fn a_refused_file_does_not_keep_the_rest_back() {
     assert_eq!((held.versions.len(), held.aliases.len()), (2, 2), "{held:?}");
     assert!(held.artifacts.keys().all(|path| !path.contains("images/sample")), "{held:?}");
     assert!(held.artifacts.keys().any(|path| path.contains("images/challenger")), "{held:?}");
+}
+
+/// What happens while nothing listens is sent once something does, and the page's sentence goes with its cause.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_down_gets_everything_once_it_is_up() {
+    let (folder, studio) = studio().await;
+    let port = free_port();
+    let settings =
+        Settings { uri: format!("http://ada:secret@127.0.0.1:{port}"), experiment: "adire".to_owned() };
+    let sending = tokio::spawn(run(studio.clone(), settings));
+    filled(folder.path(), &studio, 20).await;
+    let away = problem(&studio, |problem| problem.map(str::to_owned)).await;
+    assert!(away.contains("cannot be reached") && !away.contains("secret"), "{away}");
+    let stub = Stub::at(port).await;
+    problem(&studio, |problem| problem.is_none().then_some(())).await;
+    sending.abort();
+    let held = stub.held();
+    assert!(held.runs.iter().all(|run| run.status == "FINISHED"), "{held:?}");
+    assert_eq!((held.runs.len(), held.versions.len(), held.aliases.len()), (3, 2, 2), "{held:?}");
 }

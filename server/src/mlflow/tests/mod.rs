@@ -1,7 +1,7 @@
 //! MLflow receives everything, once: against a stub in every test run, against PyPI's real server in `cargo xtask test mlflow`.
 
 mod faults;
-mod line;
+mod importing;
 mod real;
 mod server;
 mod stub;
@@ -114,4 +114,18 @@ async fn send_all(studio: &Studio, port: u16, patience: Duration) -> Vec<String>
         }
     };
     tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+/// Waits until what the monitoring page says of the tracking server is found.
+async fn problem<T>(studio: &Studio, find: impl Fn(Option<&str>) -> Option<T>) -> T {
+    let waiting = async {
+        loop {
+            let tracking = studio.monitoring(Default::default(), None).await.unwrap().tracking;
+            if let Some(found) = tracking.and_then(|tracking| find(tracking.problem.as_deref())) {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap()
 }

@@ -1,18 +1,13 @@
 //! Against PyPI's real MLflow server, through a line that can be cut; `cargo xtask test mlflow` runs these.
 
-use std::{sync::atomic::Ordering, time::Duration};
-
 use adire_studio::{Studio, StudioConfig, fake::FakeBackend};
 use serde_json::{Value, json};
 
-use super::{
-    PATIENCE, filled,
-    line::{Fault, Line},
-    send_all,
-    server::{Mlflow, free_port},
-    studio,
+use super::{PATIENCE, filled, problem, send_all, server::Mlflow, studio};
+use crate::{
+    mlflow::{Client, Imported, Importer, Settings, run},
+    testing::{Fault, Line, free_port},
 };
-use crate::mlflow::{Client, Imported, Importer, Settings, run};
 
 fn check(found: &Value, studio_points: &[(u64, adire_protocol::TrainingPoint)], run: &str, evaluation: &str) {
     let sent = &found["runs"][run];
@@ -49,33 +44,28 @@ fn check(found: &Value, studio_points: &[(u64, adire_protocol::TrainingPoint)], 
 #[ignore = "needs mlflow"]
 async fn everything_is_told_once_however_often_the_line_is_cut() {
     let mlflow = Mlflow::start(&[]);
-    const BAD: Fault = Fault::Answer("HTTP/1.1 500 x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-    const BUSY: Fault = Fault::Answer("HTTP/1.1 429 x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-    const CLOSED: Fault = Fault::Answer("HTTP/1.1 401 x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-    const NONSENSE: Fault =
-        Fault::Answer("HTTP/1.1 200 x\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>");
     let line = Line::to(
         mlflow.port,
         vec![
             ("experiments/create", 1, Fault::After),
             ("runs/create", 2, Fault::After),
             ("runs/log-batch", 2, Fault::After),
-            ("runs/log-batch", 2, BAD),
+            ("runs/log-batch", 2, Fault::status(500)),
             ("mlflow-artifacts", 3, Fault::After),
-            ("mlflow-artifacts", 2, BUSY),
+            ("mlflow-artifacts", 2, Fault::status(429)),
             ("runs/set-tag", 1, Fault::After),
             ("runs/update", 1, Fault::After),
-            ("runs/search", 1, NONSENSE),
+            ("runs/search", 1, Fault::answer(200, "", "<html>")),
             ("registered-models/create", 1, Fault::After),
             ("model-versions/create", 2, Fault::After),
-            ("model-versions/search", 1, CLOSED),
+            ("model-versions/search", 1, Fault::status(401)),
             ("registered-models/alias", 2, Fault::After),
         ],
     );
     let (folder, studio) = studio().await;
     let (run, evaluation) = filled(folder.path(), &studio, 250).await;
     send_all(&studio, line.port, PATIENCE).await;
-    assert!(line.faults.load(Ordering::Relaxed) > 15, "the line was cut");
+    assert!(line.faults() > 15, "the line was cut");
     send_all(&studio, line.port, PATIENCE).await;
     let (points, _) = studio.numbered_training(&run).await.unwrap();
     check(&mlflow.found(), &points, &run, &evaluation);
@@ -90,16 +80,7 @@ async fn what_happens_while_mlflow_is_away_is_told_when_it_is_back() {
         Settings { uri: format!("http://ada:secret@127.0.0.1:{port}"), experiment: "adire".to_owned() };
     let telling = tokio::spawn(run(studio.clone(), settings));
     let (run, evaluation) = filled(folder.path(), &studio, 250).await;
-    let away = async {
-        loop {
-            let found = studio.monitoring(Default::default(), None).await.unwrap().tracking;
-            if let Some(problem) = found.and_then(|found| found.problem) {
-                return problem;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let problem = tokio::time::timeout(PATIENCE, away).await.unwrap();
+    let problem = problem(&studio, |problem| problem.map(str::to_owned)).await;
     assert!(problem.contains("cannot be reached") && !problem.contains("secret"), "{problem}");
     telling.abort();
     // The spool is on the disk: another process continues with it.
@@ -142,11 +123,10 @@ async fn runs_and_versions_are_taken_over_once() {
     std::fs::write(&adapter, adire_studio::fake::ADAPTER_MAGIC).unwrap();
     mlflow.seed(&adapter, "1");
     // The line breaks now and then.
-    let bad = Fault::Answer("HTTP/1.1 500 x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     let line = Line::to(
         mlflow.port,
         vec![
-            ("metrics/get-history", 2, bad),
+            ("metrics/get-history", 2, Fault::status(500)),
             ("get-artifact", 2, Fault::After),
             ("artifacts/list", 1, Fault::Before),
         ],

@@ -1,7 +1,7 @@
 //! PyPI's MLflow server as a process.
 
 use std::{
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -11,13 +11,10 @@ use std::{
 use serde_json::Value;
 
 use super::PATIENCE;
+use crate::testing::free_port;
 
 pub(super) fn python() -> String {
     std::env::var("ADIRE_MLFLOW_PYTHON").expect("ADIRE_MLFLOW_PYTHON names a Python with mlflow")
-}
-
-pub(super) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// An MLflow server of its own process group.

@@ -46,8 +46,13 @@ pub(super) struct Stub {
 
 impl Stub {
     pub(super) async fn start() -> Self {
+        Self::at(0).await
+    }
+
+    /// One at this port.
+    pub(super) async fn at(port: u16) -> Self {
         let held = Shared::default();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let api = |path: &str| format!("/api/2.0/mlflow/{path}");
         let router = Router::new()

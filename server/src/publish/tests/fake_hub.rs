@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    io::{Read, Write},
+    io::Write,
     net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
@@ -11,9 +11,9 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::TOKEN;
+use crate::testing::{Line, Plan, read};
 
-/// What a Hub holds and has seen.
+/// What a Hub holds.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) repositories: HashMap<String, bool>,
@@ -21,34 +21,32 @@ pub(super) struct State {
     pub(super) files: HashMap<String, Vec<u8>>,
     pub(super) objects: HashMap<String, Vec<u8>>,
     pub(super) commits: u32,
-    /// Method, path, whether the token came along.
-    pub(super) seen: Vec<(String, String, bool)>,
-    /// Answers that the next requests get instead, by part of the path: how many times, status line and headers, or a break
-    /// after so many bytes.
-    pub(super) faults: Vec<(&'static str, u32, &'static str)>,
     pub(super) parts: HashMap<u64, Vec<u8>>,
 }
 
+/// A Hub and its store for uploads, which is another port and so counts as another host.
 #[derive(Clone)]
 pub(super) struct FakeHub {
     pub(super) state: Arc<Mutex<State>>,
-    pub(super) port: u16,
-    /// Another port, as a store for uploads.
-    pub(super) store: u16,
-    pub(super) multipart: bool,
+    /// The lines to both.
+    pub(super) line: Line,
+    pub(super) store: Line,
+    multipart: bool,
 }
 
 impl FakeHub {
     pub(super) fn start(multipart: bool) -> Self {
-        let (hub, store) =
-            (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
-        let own = Self {
-            state: Arc::default(),
-            port: hub.local_addr().unwrap().port(),
-            store: store.local_addr().unwrap().port(),
-            multipart,
-        };
-        for listener in [hub, store] {
+        Self::behind(multipart, Vec::new())
+    }
+
+    /// One behind lines on which this happens.
+    pub(super) fn behind(multipart: bool, plan: Plan) -> Self {
+        let (to_store, to_hub): (Plan, Plan) = plan.into_iter().partition(|(word, ..)| is_of_store(word));
+        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [hub, store] = listeners.each_ref().map(|listener| listener.local_addr().unwrap().port());
+        let (hub, store) = (Line::to(hub, to_hub), Line::to(store, to_store));
+        let own = Self { state: Arc::default(), line: hub, store, multipart };
+        for listener in listeners {
             let own = own.clone();
             thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
@@ -60,47 +58,19 @@ impl FakeHub {
         own
     }
 
-    pub(super) fn fault(self, path: &'static str, times: u32, answer: &'static str) -> Self {
-        self.state.lock().unwrap().faults.push((path, times, answer));
-        self
-    }
-
     fn serve(&self, mut stream: TcpStream) {
-        while let Some((method, path, headers, body)) = read(&mut stream) {
-            let token = headers.get("authorization").is_some_and(|value| value.contains(TOKEN));
-            let mut state = self.state.lock().unwrap();
-            state.seen.push((method.clone(), path.clone(), token));
-            let fault = state.faults.iter_mut().find(|(part, times, _)| path.contains(part) && *times > 0);
-            if let Some((_, times, answer)) = fault {
-                *times -= 1;
-                let answer = *answer;
-                // A cut line after the work was done: the hardest case.
-                if answer == "cut after" {
-                    self.answer(&mut state, &method, &path, &body);
-                }
-                drop(state);
-                if answer == "slow" {
-                    // Nothing comes; the client gives up first.
-                    let _ = stream.read(&mut [0]);
-                    return;
-                }
-                if !answer.starts_with("cut") {
-                    let _ = stream.write_all(answer.as_bytes());
-                }
-                return;
-            }
-            let (status, json) = self.answer(&mut state, &method, &path, &body);
-            drop(state);
-            let text = json.to_string();
-            let etag = if method == "PUT" { "etag: \"part\"\r\n" } else { "" };
-            let head = format!(
-                "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\n{etag}content-length: {}\r\n\r\n",
-                text.len()
-            );
-            if stream.write_all((head + &text).as_bytes()).is_err() {
-                return;
-            }
-        }
+        let Some((head, body)) = read(&mut stream) else { return };
+        let mut first = head.split(' ');
+        let (method, path) = (first.next().unwrap(), first.next().unwrap());
+        let (status, json) = self.answer(&mut self.state.lock().unwrap(), method, path, &body);
+        let text = json.to_string();
+        let etag = if method == "PUT" { "etag: \"part\"\r\n" } else { "" };
+        let head = format!(
+            "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\nconnection: close\r\n{etag}content-length: {}\r\n\r\n",
+            text.len()
+        );
+        // The line may be cut.
+        let _ = stream.write_all((head + &text).as_bytes());
     }
 
     fn answer(&self, state: &mut State, method: &str, path: &str, body: &[u8]) -> (u16, Value) {
@@ -144,7 +114,7 @@ impl FakeHub {
                     if state.objects.contains_key(oid) {
                         return json!({ "oid": oid });
                     }
-                    let base = format!("http://127.0.0.1:{}", self.store);
+                    let base = format!("http://127.0.0.1:{}", self.store.port);
                     let upload = if self.multipart {
                         json!({ "href": format!("{base}/complete/{oid}"), "header": {
                             "chunk_size": "7", "00001": format!("{base}/store/{oid}/part/1"),
@@ -152,7 +122,7 @@ impl FakeHub {
                     } else {
                         json!({ "href": format!("{base}/store/{oid}"), "header": { "x-signed": "yes" } })
                     };
-                    let verify = json!({ "href": format!("http://127.0.0.1:{}/verify", self.port) });
+                    let verify = json!({ "href": format!("http://127.0.0.1:{}/verify", self.line.port) });
                     json!({ "oid": oid, "actions": { "upload": upload, "verify": verify } })
                 })
                 .collect();
@@ -213,36 +183,6 @@ impl FakeHub {
     }
 }
 
-/// A request: method, path, headers in lower case, body.
-type Received = (String, String, HashMap<String, String>, Vec<u8>);
-
-fn read(stream: &mut TcpStream) -> Option<Received> {
-    let mut bytes = Vec::new();
-    let mut piece = [0; 4096];
-    let end = loop {
-        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            break end;
-        }
-        match stream.read(&mut piece).ok()? {
-            0 => return None,
-            read => bytes.extend(&piece[..read]),
-        }
-    };
-    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-    let mut lines = head.lines();
-    let mut first = lines.next()?.split(' ');
-    let (method, path) = (first.next()?.to_owned(), first.next()?.to_owned());
-    let headers: HashMap<String, String> = lines
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
-        .collect();
-    let length: usize = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
-    let mut body = bytes[end + 4..].to_vec();
-    while body.len() < length {
-        match stream.read(&mut piece).ok()? {
-            0 => return None,
-            read => body.extend(&piece[..read]),
-        }
-    }
-    Some((method, path, headers, body))
+fn is_of_store(word: &str) -> bool {
+    word.starts_with("/store/") || word.starts_with("/part/") || word.starts_with("/complete/")
 }

@@ -10,7 +10,9 @@ use adire_studio::{
     NewAdapter, StudioConfig,
     fake::{ADAPTER_MAGIC, FakeBackend},
 };
-use fake_hub::FakeHub;
+use fake_hub::{FakeHub, State};
+
+use crate::testing::{Fault, free_port, header};
 
 const TOKEN: &str = "hf_secret_of_the_tests";
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -51,7 +53,7 @@ fn request(private: bool) -> PushRequest {
 
 fn destination(hub: &FakeHub) -> Destination {
     Destination {
-        endpoint: format!("http://127.0.0.1:{}", hub.port),
+        endpoint: format!("http://127.0.0.1:{}", hub.line.port),
         token: Some(TOKEN.to_owned()),
         allowed: Vec::new(),
         hurry: 1000,
@@ -88,9 +90,11 @@ async fn until(ready: &Ready, id: &str) -> PushRecord {
 fn token_is_safe(hub: &FakeHub, record: &PushRecord) {
     let shown = serde_json::to_string(record).unwrap();
     assert!(!shown.contains(TOKEN), "{shown}");
-    for (method, path, token) in &hub.state.lock().unwrap().seen {
-        let elsewhere = path.starts_with("/store/") || path.starts_with("/complete/");
-        assert_eq!(*token, !elsewhere, "{method} {path}");
+    for head in hub.line.heads() {
+        assert_eq!(header(&head, "authorization"), Some(&*format!("Bearer {TOKEN}")), "{head}");
+    }
+    for head in hub.store.heads() {
+        assert!(!head.contains(TOKEN), "{head}");
     }
 }
 
@@ -102,7 +106,7 @@ async fn a_version_is_uploaded_once_with_its_card() {
         let ready = ready().await;
         let record = ended(&ready, &hub, request(true)).await;
         assert_eq!((record.state, record.error.as_deref()), (PushState::Done, None), "{record:?}");
-        assert_eq!(record.url.as_deref(), Some(&*format!("http://127.0.0.1:{}/ada/cloth", hub.port)));
+        assert_eq!(record.url.as_deref(), Some(&*format!("http://127.0.0.1:{}/ada/cloth", hub.line.port)));
         assert_eq!(record.commit.as_deref().map(str::len), Some(40));
         token_is_safe(&hub, &record);
         {
@@ -119,86 +123,115 @@ async fn a_version_is_uploaded_once_with_its_card() {
         // Again: nothing is sent.
         let again = ended(&ready, &hub, request(true)).await;
         assert_eq!((again.state, again.commit), (PushState::Done, None));
-        let state = hub.state.lock().unwrap();
-        assert_eq!(state.commits, 1);
-        let puts =
-            state.seen.iter().filter(|(method, path, _)| method == "PUT" && path.contains("/store/")).count();
-        assert_eq!(puts, if multipart { 3 } else { 1 });
+        assert_eq!(hub.state.lock().unwrap().commits, 1);
+        assert_eq!(puts(&hub), if multipart { 3 } else { 1 });
     }
+}
+
+/// How many files, or parts of files, were sent.
+fn puts(hub: &FakeHub) -> usize {
+    hub.store.heads().iter().filter(|head| head.starts_with("PUT ")).count()
 }
 
 /// What a Hub is asked, in this order.
 const ASKED: [&str; 7] =
     ["/api/repos/create", "/tree/", "/preupload/", "/objects/batch", "/store/", "/verify", "/commit/"];
+/// What it is asked of a file in parts.
+const PARTS: [&str; 2] = ["/part/2", "/complete/"];
+
+/// What may happen to a request and is over some time later.
+fn passing(path: &str) -> Vec<Fault> {
+    let mut faults = vec![
+        Fault::status(500),
+        Fault::answer(429, "retry-after: 1\r\n", ""),
+        Fault::Before,
+        Fault::After,
+        Fault::Silence,
+    ];
+    match path {
+        // Its addresses expire, and what it says is not read.
+        "/store/" | "/part/2" | "/complete/" => faults.extend([400, 401, 403, 404, 410].map(Fault::status)),
+        // A repository that exists is looked at.
+        "/verify" | "/api/repos/create" => {}
+        _ => faults.extend([
+            Fault::answer(200, "", "<html>oh?"),
+            Fault::broken("{\"commitOid\""),
+            Fault::status(409),
+        ]),
+    }
+    faults
+}
 
 #[tokio::test]
 async fn what_passes_is_tried_again_and_nothing_is_sent_twice() {
-    let mut faults = Vec::new();
-    for path in ASKED {
-        for answer in [
-            "HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n",
-            "HTTP/1.1 429 x\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n",
-            "cut",
-            // It was done, and nobody hears of it.
-            "cut after",
-            "slow",
-        ] {
-            faults.push((path, answer));
-        }
-        // What the store says of a file is not read; a repository that exists is looked at.
-        if path != "/store/" && path != "/verify" && path != "/api/repos/create" {
-            faults.push((path, "HTTP/1.1 200 x\r\ncontent-length: 9\r\n\r\n<html>oh?"));
-            faults.push((path, "HTTP/1.1 200 x\r\ncontent-length: 500\r\n\r\n{\"commitOid\""));
-            faults.push((path, "HTTP/1.1 409 x\r\ncontent-length: 0\r\n\r\n"));
+    for (multipart, path) in ASKED.map(|path| (false, path)).into_iter().chain(PARTS.map(|path| (true, path)))
+    {
+        for fault in passing(path) {
+            let hub = FakeHub::behind(multipart, vec![(path, 2, fault.clone())]);
+            let ready = ready().await;
+            let silence = Duration::from_millis(if fault == Fault::Silence { 300 } else { 20_000 });
+            let destination = Destination { silence, ..destination(&hub) };
+            let record = ended_at(&ready, destination, request(true)).await;
+            assert_eq!((record.state, record.error.as_deref()), (PushState::Done, None), "{path} {fault:?}");
+            token_is_safe(&hub, &record);
+            assert!(hub.line.faults() + hub.store.faults() > 0, "{path} {fault:?}: it happened");
+            let State { commits, files, .. } = &*hub.state.lock().unwrap();
+            assert_eq!(*commits, 1, "{path} {fault:?}");
+            assert!(files["adire-v1.safetensors"].starts_with(ADAPTER_MAGIC), "{path} {fault:?}");
+            let most = match path {
+                "/store/" => 3,
+                "/part/2" | "/complete/" => 9,
+                _ => 1,
+            };
+            assert!(puts(&hub) <= most, "{path} {fault:?}: {} uploads", puts(&hub));
         }
     }
-    for (path, answer) in faults {
-        let hub = FakeHub::start(false).fault(path, 2, answer);
-        let ready = ready().await;
-        let silence = Duration::from_millis(if answer == "slow" { 300 } else { 20_000 });
-        let destination = Destination { silence, ..destination(&hub) };
-        let record = ended_at(&ready, destination, request(true)).await;
-        assert_eq!((record.state, record.error.as_deref()), (PushState::Done, None), "{path} {answer:?}");
-        token_is_safe(&hub, &record);
-        let state = hub.state.lock().unwrap();
-        assert!(state.faults.iter().all(|(_, left, _)| *left < 2), "{path} {answer:?}: it happened");
-        assert_eq!(state.commits, 1, "{path} {answer:?}");
-        let puts = state.seen.iter().filter(|(method, ..)| method == "PUT").count();
-        assert!(puts <= if path == "/store/" { 3 } else { 1 }, "{path} {answer:?}: {puts} uploads");
+}
+
+/// What is refused for good, and its message.
+fn lasting(path: &'static str) -> Vec<(Fault, &'static str)> {
+    let large = if path == "/store/" || path == "/verify" {
+        "adire-v1.safetensors is too large"
+    } else {
+        "ada/cloth is too large"
+    };
+    let may_not = if path == "/verify" { "may not write to adire-v1" } else { "may not write to ada/cloth" };
+    let secret = "x-error-message: hf_secret_of_the_tests may not\r\n";
+    let mut faults = vec![(Fault::status(413), large)];
+    if path != "/store/" {
+        faults.push((Fault::status(401), "does not accept HF_TOKEN"));
+        faults.push((Fault::answer(403, secret, ""), may_not));
+        faults.push((Fault::answer(302, "location: http://127.0.0.1:1/\r\n", ""), "redirects"));
     }
+    faults
 }
 
 #[tokio::test]
 async fn what_lasts_is_said_at_once() {
-    for (path, answer, words) in [
-        ("/api/repos/create", "HTTP/1.1 401 x\r\ncontent-length: 0\r\n\r\n", "does not accept HF_TOKEN"),
-        (
-            "/api/repos/create",
-            "HTTP/1.1 403 x\r\nx-error-message: hf_secret_of_the_tests may not\r\ncontent-length: 0\r\n\r\n",
-            "may not write to ada/cloth",
-        ),
-        ("/commit/", "HTTP/1.1 403 x\r\ncontent-length: 0\r\n\r\n", "may not write"),
-        ("/preupload/", "HTTP/1.1 401 x\r\ncontent-length: 0\r\n\r\n", "does not accept HF_TOKEN"),
-        ("/commit/", "HTTP/1.1 413 x\r\ncontent-length: 0\r\n\r\n", "ada/cloth is too large"),
-        ("/store/", "HTTP/1.1 413 x\r\ncontent-length: 0\r\n\r\n", "adire-v1.safetensors is too large"),
-        (
-            "/tree/",
-            "HTTP/1.1 302 x\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n",
-            "redirects",
-        ),
-    ] {
-        let hub = FakeHub::start(false).fault(path, 9, answer);
-        let ready = ready().await;
-        let record = ended(&ready, &hub, request(true)).await;
-        assert_eq!(record.state, PushState::Failed, "{path}");
-        assert!(record.error.as_deref().unwrap().contains(words), "{path}: {record:?}");
-        token_is_safe(&hub, &record);
-        assert_eq!(hub.state.lock().unwrap().commits, 0);
+    for path in ASKED {
+        for (fault, words) in lasting(path) {
+            let hub = FakeHub::behind(false, vec![(path, 1, fault.clone())]);
+            let ready = ready().await;
+            let record = ended(&ready, &hub, request(true)).await;
+            assert_eq!(record.state, PushState::Failed, "{path} {fault:?}");
+            assert!(record.error.as_deref().unwrap().contains(words), "{path} {fault:?}: {record:?}");
+            token_is_safe(&hub, &record);
+            assert_eq!(hub.state.lock().unwrap().commits, 0, "{path} {fault:?}");
+            // Once the cause is gone, the next push does the rest.
+            let again = ended(&ready, &hub, request(true)).await;
+            assert_eq!((again.state, again.error.as_deref()), (PushState::Done, None), "{path} {fault:?}");
+            assert_eq!(hub.state.lock().unwrap().commits, 1, "{path} {fault:?}");
+            assert!(puts(&hub) <= if path == "/store/" { 2 } else { 1 }, "{path} {fault:?}: {}", puts(&hub));
+        }
     }
-    // No server at all: it is tried for long; here it is cancelled.
-    let hub = FakeHub { port: 1, ..FakeHub::start(false) };
+}
+
+#[tokio::test]
+async fn a_hub_that_is_down_is_tried_again_until_the_push_is_cancelled() {
     let ready = ready().await;
-    let slow = Destination { hurry: 1, ..destination(&hub) };
+    let hub = FakeHub::start(false);
+    let endpoint = format!("http://127.0.0.1:{}", free_port());
+    let slow = Destination { endpoint, hurry: 1, ..destination(&hub) };
     let runner = tokio::spawn(run(ready.studio.clone(), ready.exports.clone(), slow));
     let record = ready.studio.push("adire@v1", request(true)).await.unwrap();
     let waiting = async {
