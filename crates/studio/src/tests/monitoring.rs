@@ -259,25 +259,8 @@ async fn long_periods_have_the_figures_of_the_rows() {
     store.fill_with_stats(3_000, crate::time::now(), &spec).await;
     let check = async |period: Period| {
         let found = studio.monitoring(period, None).await.unwrap();
-        let text = format!(
-            "SELECT outcome, run_ms, images FROM generation_stats WHERE ended_at >= {} ORDER BY run_ms",
-            found.since
-        );
-        let rows: Vec<(String, Option<i64>, i64)> = store.rows(&text).await;
-        let of = |outcome: &str| rows.iter().filter(|row| row.0 == outcome).count() as u64;
-        let total = &found.total;
-        assert_eq!((total.done, total.failed, total.cancelled), (of("done"), of("failed"), of("cancelled")));
-        assert_eq!(total.images, rows.iter().map(|row| row.2.cast_unsigned()).sum::<u64>());
-        let runs: Vec<i64> = rows.iter().filter(|row| row.0 == "done").filter_map(|row| row.1).collect();
-        let seconds = total.seconds.unwrap();
-        let rank = |share: f64| runs[(share * runs.len() as f64).ceil() as usize - 1] as f64 / 1e3;
-        assert_eq!((seconds.count, seconds.p50), (runs.len() as u64, rank(0.5)), "{period:?}");
-        assert_eq!((seconds.p95, seconds.p99, seconds.max), (rank(0.95), rank(0.99), rank(1.0)));
-        let series = found
-            .series
-            .iter()
-            .fold((0, 0), |(done, images), point| (done + point.done, images + point.images));
-        assert_eq!(series, (total.done, total.images), "{period:?}");
+        figures_are_of_the_rows(&studio, &found).await;
+        prompts_are_of_the_rows(&studio, &found).await;
     };
     // The second time from memory, and in another order.
     for period in [Period::Month, Period::All, Period::Day, Period::Week, Period::All, Period::Month] {
@@ -286,6 +269,76 @@ async fn long_periods_have_the_figures_of_the_rows() {
     let asked = submit(&studio, "one more").await;
     finished(&studio, &asked.id).await;
     check(Period::All).await;
+}
+
+/// Percentiles of milliseconds by their definition.
+fn ranked(mut values: Vec<i64>) -> (u64, [f64; 4]) {
+    values.sort_unstable();
+    let rank = |share: f64| values[(share * values.len() as f64).ceil() as usize - 1] as f64 / 1e3;
+    (values.len() as u64, [rank(0.5), rank(0.95), rank(0.99), rank(1.0)])
+}
+
+async fn figures_are_of_the_rows(studio: &Studio, found: &Monitoring) {
+    // Outcome, cause, versions, images, switches, time, wait.
+    type Row = (String, String, String, i64, i64, Option<i64>, Option<i64>);
+    let text = format!(
+        "SELECT outcome, cause, versions, images, switches, run_ms, wait_ms FROM generation_stats WHERE ended_at >= {}",
+        found.since
+    );
+    let rows: Vec<Row> = studio.shared().store.rows(&text).await;
+    let period = found.period;
+    let equal = |figures: &Figures, rows: &[&Row]| {
+        let of = |outcome: &str| rows.iter().filter(|row| row.0 == outcome).count() as u64;
+        let sum = |number: fn(&Row) -> i64| rows.iter().map(|row| number(row)).sum::<i64>().cast_unsigned();
+        assert_eq!(figures.generations, rows.len() as u64, "{period:?}");
+        assert_eq!(
+            (figures.done, figures.failed, figures.cancelled),
+            (of("done"), of("failed"), of("cancelled")),
+            "{period:?}"
+        );
+        assert_eq!((figures.images, figures.switches), (sum(|row| row.3), sum(|row| row.4)), "{period:?}");
+        let runs = rows.iter().filter(|row| row.0 == "done").filter_map(|row| row.5).collect();
+        let waits = rows.iter().filter_map(|row| row.6).collect();
+        for (percentiles, values) in [(figures.seconds, runs), (figures.wait, waits)] {
+            let found = percentiles.unwrap();
+            let shares = [found.p50, found.p95, found.p99, found.max];
+            assert_eq!((found.count, shares), ranked(values), "{period:?} {}", figures.version);
+        }
+    };
+    equal(&found.total, &rows.iter().collect::<Vec<_>>());
+    for figures in &found.versions {
+        equal(figures, &rows.iter().filter(|row| row.2 == figures.version).collect::<Vec<_>>());
+    }
+    let all: u64 = found.versions.iter().map(|figures| figures.generations).sum();
+    assert_eq!((all, found.versions.len()), (found.total.generations, 5), "{period:?}");
+    let mut causes: BTreeMap<&str, u64> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.0 == "failed") {
+        *causes.entry(&row.1).or_default() += 1;
+    }
+    let named = found.causes.iter().map(|cause| (cause.cause.as_str(), cause.count)).collect();
+    assert_eq!(causes, named, "{period:?}");
+    let series = found.series.iter().fold((0, 0, 0), |(done, failed, images), point| {
+        (done + point.done, failed + point.failed, images + point.images)
+    });
+    assert_eq!(series, (found.total.done, found.total.failed, found.total.images), "{period:?}");
+}
+
+async fn prompts_are_of_the_rows(studio: &Studio, found: &Monitoring) {
+    let since = found.period.ms().map_or(0, |_| found.since);
+    let text = format!(
+        "SELECT generations.prompt_key FROM generations JOIN jobs ON jobs.id = generations.id \
+         WHERE jobs.created_at >= {since}"
+    );
+    let rows: Vec<(String,)> = studio.shared().store.rows(&text).await;
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for (key,) in rows {
+        *counts.entry(key).or_default() += 1;
+    }
+    let mut counts: Vec<u64> = counts.into_values().collect();
+    counts.sort_unstable_by_key(|count| std::cmp::Reverse(*count));
+    counts.truncate(found.prompts.len().max(20));
+    let shown: Vec<u64> = found.prompts.iter().map(|prompt| prompt.count).collect();
+    assert_eq!(shown, counts, "{:?}", found.period);
 }
 
 /// Time of the page's and of `/metrics`' figures with 100,000 generations; run by hand:
