@@ -24,7 +24,7 @@ mod words;
 pub use self::{
     api::{FormPost, StatusOf, UploadError, submit_form_post},
     document::{Document, shell},
-    form::{INIT_IMAGE_FILE, MASK_FILE},
+    form::{INIT_IMAGE_FILE, MASK_FILE, percent_encoded},
 };
 
 /// Makes the studio page that the server rendered interactive. Other pages load no script.

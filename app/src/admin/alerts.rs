@@ -5,7 +5,7 @@ use leptos::prelude::*;
 
 use super::{
     fields::{FormInput, alert as problems, in_textarea},
-    frame::head,
+    frame::{crumbs, flash_line, head},
     times::{ago, exact},
 };
 use crate::words::counted;
@@ -31,9 +31,7 @@ pub(super) fn alerts(data: AlertsPage) -> AnyView {
     };
     let form = form.unwrap_or_else(|| FormInput::from_pairs(vec![("toml".to_owned(), settings.toml)]));
     view! {
-        <p class="crumb">
-            <a href="/admin/monitoring">"Monitoring"</a>
-        </p>
+        {crumbs([("/admin/monitoring", "Monitoring")])}
         {head(
             "Alerts",
             lead,
@@ -45,7 +43,7 @@ pub(super) fn alerts(data: AlertsPage) -> AnyView {
                 </form>
             },
         )}
-        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
+        {flash_line(flash)}
         {problems(form.general(&["toml"]))}
         {(!rules.is_empty()).then(|| table(rules))}
         {(!alerts.is_empty()).then(|| history(alerts))}

@@ -7,7 +7,7 @@ use leptos::prelude::*;
 
 use super::{
     chart::{Chart, Line, Look},
-    frame::head,
+    frame::{crumbs, head},
     samples::shot,
     settings,
     state::{improvement, word},
@@ -28,9 +28,7 @@ pub(super) fn compare(data: Comparison) -> AnyView {
     let runs = data.runs;
     if runs.len() < 2 {
         return view! {
-            <p class="crumb">
-                <a href="/admin/training">"Training"</a>
-            </p>
+            {crumbs([("/admin/training", "Training")])}
             {head("Compare runs", "Select two or more runs in the list.", ())}
             <p>
                 <a class="button" href="/admin/training">
@@ -42,9 +40,7 @@ pub(super) fn compare(data: Comparison) -> AnyView {
     }
     let names = names(&runs);
     view! {
-        <p class="crumb">
-            <a href="/admin/training">"Training"</a>
-        </p>
+        {crumbs([("/admin/training", "Training")])}
         {head("Compare runs", format!("{} runs. Only differing settings are shown.", runs.len()), ())}
         {differences(&runs, &names)}
         <section class="charts" aria-label="Metrics">

@@ -3,7 +3,10 @@
 use adire_protocol::{ComparisonRecord, ComparisonState};
 use leptos::prelude::*;
 
-use super::{frame::head, times::ago};
+use super::{
+    frame::{crumbs, flash_line, head},
+    times::ago,
+};
 
 /// Data of the page.
 #[derive(Clone, Debug)]
@@ -21,11 +24,9 @@ pub(super) fn comparisons(data: Comparisons) -> AnyView {
     let empty = comparisons.is_empty();
     let panels = comparisons.into_iter().map(|record| panel(record, &origin)).collect::<Vec<_>>();
     view! {
-        <p class="crumb">
-            <a href="/admin/evaluations">"Evaluation"</a>
-        </p>
+        {crumbs([("/admin/evaluations", "Evaluation")])}
         {head("Blind votes", "Friends choose between two versions' images of the same prompt and noise, without names.", ())}
-        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
+        {flash_line(flash)}
         {empty
             .then(|| {
                 view! {

@@ -6,6 +6,7 @@ use leptos::prelude::*;
 use super::{
     datasets::trigger,
     fields::{Field, FormInput, alert, in_textarea},
+    frame::{crumbs, flash_line},
     icons::Icon,
     shapes,
 };
@@ -44,9 +45,7 @@ pub(super) fn dataset(data: DatasetPage) -> AnyView {
     let tools = draft.then(|| tools(&dataset, &form, own));
     let about = (count > 0).then(|| about(&dataset));
     view! {
-        <p class="crumb">
-            <a href="/admin/datasets">"Datasets"</a>
-        </p>
+        {crumbs([("/admin/datasets", "Datasets")])}
         <div class="head">
             <div>
                 <h1>{dataset.name.clone()}</h1>
@@ -54,7 +53,7 @@ pub(super) fn dataset(data: DatasetPage) -> AnyView {
             </div>
             <div class="head-actions">{train}</div>
         </div>
-        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
+        {flash_line(flash)}
         {alert(form.general(&FIELDS))}
         {dataset.frozen.clone().map(|hash| frozen(&dataset.id, hash))}
         {upload}

@@ -5,7 +5,7 @@ use leptos::prelude::*;
 
 use super::{
     fields::{Field, FormInput, alert},
-    frame::head,
+    frame::{flash_line, head},
     icons::Icon,
     times::ago,
 };
@@ -57,7 +57,7 @@ pub(super) fn datasets(data: Datasets) -> AnyView {
             "Captioned images to train on. A dataset is frozen once a run uses it.",
             (),
         )}
-        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
+        {flash_line(flash)}
         {none
             .then(|| {
                 view! {

@@ -11,6 +11,7 @@ use super::{
     comparisons,
     evaluation_images::{other_images, prompts, suspects},
     evaluations::{address, champion, reason},
+    frame::{crumbs, flash_line},
     outcome::{outcome, state_badge, step_badge},
     times::ago,
     versions,
@@ -39,9 +40,7 @@ pub(super) fn evaluation(data: EvaluationPage) -> AnyView {
     let done = record.state == EvaluationState::Done;
     let people = comparisons::section(&record.id, done, data.people);
     view! {
-        <p class="crumb">
-            <a href="/admin/evaluations">"Evaluation"</a>
-        </p>
+        {crumbs([("/admin/evaluations", "Evaluation")])}
         <div class="head">
             <div>
                 <h1>{record.version.clone()}</h1>
@@ -56,7 +55,7 @@ pub(super) fn evaluation(data: EvaluationPage) -> AnyView {
                 </a>
             </div>
         </div>
-        {data.flash.clone().map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
+        {flash_line(data.flash.clone())}
         {evaluation_live(data.detail)}
         <div id="people">{people}</div>
     }

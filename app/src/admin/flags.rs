@@ -3,7 +3,11 @@
 use adire_protocol::FlagRecord;
 use leptos::prelude::*;
 
-use super::{frame::head, image, times::ago};
+use super::{
+    frame::{crumbs, flash_line, head},
+    image,
+    times::ago,
+};
 
 /// Data of the page.
 #[derive(Clone, Debug)]
@@ -24,11 +28,9 @@ pub(super) fn flags(data: Flags) -> AnyView {
         </a>
     };
     view! {
-        <p class="crumb">
-            <a href="/admin/images">"Images"</a>
-        </p>
+        {crumbs([("/admin/images", "Images")])}
         {head("Reports", "Images that visitors have reported, oldest first.", suite)}
-        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
+        {flash_line(flash)}
         {empty.then(|| view! { <p class="nothing">"No open reports."</p> })}
         <ul class="cards gallery">{cards}</ul>
     }

@@ -128,3 +128,20 @@ pub(super) fn head(
         </div>
     }
 }
+
+/// The way back to the pages above: address and name of each.
+pub(super) fn crumbs<const N: usize>(pages: [(&str, &'static str); N]) -> AnyView {
+    let links = pages.into_iter().enumerate().map(|(at, (address, name))| {
+        let address = address.to_owned();
+        view! {
+            {(at > 0).then_some(" / ")}
+            <a href=address>{name}</a>
+        }
+    });
+    view! { <p class="crumb">{links.collect::<Vec<_>>()}</p> }.into_any()
+}
+
+/// What was just done, or why it was not.
+pub(super) fn flash_line(flash: Option<String>) -> AnyView {
+    flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> }).into_any()
+}

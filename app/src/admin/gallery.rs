@@ -3,7 +3,12 @@
 use adire_protocol::GalleryImage;
 use leptos::prelude::*;
 
-use super::{frame::head, image, queue::short, times::ago};
+use super::{
+    frame::{flash_line, head},
+    image,
+    queue::short,
+    times::ago,
+};
 use crate::words::counted;
 
 /// Data of the page.
@@ -34,7 +39,7 @@ pub(super) fn gallery(data: Gallery) -> AnyView {
                 </a>
             },
         )}
-        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
+        {flash_line(flash)}
         {empty.then(|| view! { <p class="nothing">"No images yet."</p> })}
         <ul class="cards gallery">{cards}</ul>
         {older

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use super::{
     fields::{FormInput, alert, in_textarea},
-    frame::head,
+    frame::{crumbs, flash_line, head},
 };
 
 /// Data of the page.
@@ -24,11 +24,9 @@ pub(super) fn gate(data: Gate) -> AnyView {
     let invalid = error.is_some().then_some("true");
     let described = if error.is_some() { "toml-help toml-error" } else { "toml-help" };
     view! {
-        <p class="crumb">
-            <a href="/admin/evaluations">"Evaluation"</a>
-        </p>
+        {crumbs([("/admin/evaluations", "Evaluation")])}
         {head("Gate settings", "What a version must show to pass. They count for evaluations started from now on.", ())}
-        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
+        {flash_line(flash)}
         {alert(form.general(&["toml"]))}
         <div class="columns two">
             <section class="panel" aria-labelledby="settings">

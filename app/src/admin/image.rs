@@ -3,7 +3,11 @@
 use adire_protocol::{Lineage, LineageKind};
 use leptos::prelude::*;
 
-use super::{frame::head, lineage, times::ago};
+use super::{
+    frame::{crumbs, head},
+    lineage,
+    times::ago,
+};
 
 /// Data of the page.
 #[derive(Clone, Debug)]
@@ -45,9 +49,7 @@ pub(super) fn image(data: ImagePage) -> AnyView {
     ];
     let facts = facts.into_iter().flatten().map(|fact| view! { <p>{fact}</p> });
     view! {
-        <p class="crumb">
-            <a href="/admin/images">"Images"</a>
-        </p>
+        {crumbs([("/admin/images", "Images")])}
         {head(root.name.clone(), "Where this image came from.", studio)}
         <section class="panel one-image" aria-label="Image">
             {file}

@@ -7,7 +7,7 @@ use leptos::prelude::*;
 
 use super::{
     chart::{Chart, Line, Look},
-    frame::head,
+    frame::{crumbs, head},
     times::ago,
 };
 
@@ -35,9 +35,7 @@ pub(super) fn imported_runs(runs: Vec<ImportedRun>) -> AnyView {
     });
     let rows = rows.collect::<Vec<_>>();
     view! {
-        <p class="crumb">
-            <a href="/admin/training">"Training"</a>
-        </p>
+        {crumbs([("/admin/training", "Training")])}
         {head("Imported runs", "Taken over from MLflow with “adire mlflow import”; the newest 500.", ())}
         {if empty {
             view! { <p class="nothing">"No imported runs yet. Run “adire mlflow import URI”."</p> }.into_any()
@@ -83,11 +81,7 @@ pub(super) fn imported_run(data: ImportedRunDetail) -> AnyView {
     let single: BTreeMap<String, String> =
         single.into_iter().map(|(name, points)| (name, points[0].value.to_string())).collect();
     view! {
-        <p class="crumb">
-            <a href="/admin/training">"Training"</a>
-            " / "
-            <a href="/admin/training/imported">"Imported runs"</a>
-        </p>
+        {crumbs([("/admin/training", "Training"), ("/admin/training/imported", "Imported runs")])}
         {head(shown(&run), lead, ())}
         <p class="below">
             <span class=badge(&run.status)>{state(&run.status)}</span>

@@ -9,11 +9,14 @@ use leptos::prelude::*;
 
 use super::{
     columns::{Columns, Stack},
-    frame::head,
+    frame::{crumbs, head},
     shapes::bars,
     times::{ago, exact},
 };
-use crate::words::{duration, size};
+use crate::{
+    form::percent_encoded,
+    words::{duration, size},
+};
 
 pub(super) fn monitoring(data: Monitoring) -> AnyView {
     let Monitoring {
@@ -38,17 +41,13 @@ pub(super) fn monitoring(data: Monitoring) -> AnyView {
     let empty = total.generations == 0;
     view! {
         {head("Monitoring", lead, periods(period, version.as_deref()))}
-        <p class="crumb">
-            <a href="/admin/monitoring/alerts">"Alerts"</a>
-        </p>
+        {crumbs([("/admin/monitoring/alerts", "Alerts")])}
         {version
             .is_some()
             .then(|| {
                 let all = address(period, None);
                 view! {
-                    <p class="crumb">
-                        <a href=all>"Show all versions"</a>
-                    </p>
+                    {crumbs([(&all, "Show all versions")])}
                 }
             })}
         {tracking.and_then(|tracking| tracking.problem).map(|problem| {
@@ -106,19 +105,9 @@ pub(super) fn monitoring(data: Monitoring) -> AnyView {
 
 /// The address of a period's figures.
 fn address(period: Period, version: Option<&str>) -> String {
-    let version = version.map(|version| format!("&version={}", encoded(version))).unwrap_or_default();
+    let version =
+        version.map(|version| format!("&version={}", percent_encoded(version, b"@"))).unwrap_or_default();
     format!("/admin/monitoring?period={}{version}", period.name())
-}
-
-fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'@') {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-        encoded
-    })
 }
 
 fn words(period: Period) -> &'static str {

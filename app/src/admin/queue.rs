@@ -3,7 +3,10 @@
 use adire_protocol::{JobQueue, QueuedJob, QueuedKind};
 use leptos::prelude::*;
 
-use super::{frame::head, times::ago};
+use super::{
+    frame::{flash_line, head},
+    times::ago,
+};
 use crate::words::duration;
 
 /// Data of the page.
@@ -42,7 +45,7 @@ pub(super) fn queue(data: Queue) -> AnyView {
                 </form>
             },
         )}
-        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
+        {flash_line(flash)}
         {paused
             .then(|| {
                 view! {

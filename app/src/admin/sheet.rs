@@ -6,7 +6,7 @@ use adire_protocol::{
 use leptos::prelude::*;
 
 use super::{
-    frame::head,
+    frame::{crumbs, flash_line, head},
     image,
     sheet_form::{label, query},
 };
@@ -50,13 +50,9 @@ pub(super) fn sheet(data: SheetDetail, flash: Option<String>) -> AnyView {
         </a>
     };
     view! {
-        <p class="crumb">
-            <a href="/admin/evaluations">"Evaluation"</a>
-            " / "
-            <a href="/admin/sheets">"Sheets"</a>
-        </p>
+        {crumbs([("/admin/evaluations", "Evaluation"), ("/admin/sheets", "Sheets")])}
         {head(heading, lead, actions)}
-        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
+        {flash_line(flash)}
         {sheet_live(data)}
         <form method="post" action=address(&id) class="choices">
             <button type="submit" name="action" value="delete" class="stop">

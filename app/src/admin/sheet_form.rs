@@ -4,6 +4,7 @@ use adire_protocol::{AdapterUse, FieldError, GenerationRequest, SheetAxis, Sheet
 use leptos::prelude::*;
 
 use super::fields::{Field, FormInput, alert};
+use crate::form;
 
 /// Fields of the form.
 const FIELDS: [&str; 16] = [
@@ -158,18 +159,11 @@ pub(super) fn query(request: &SheetRequest) -> String {
         pairs.push((format!("axis{}", at + 1), axis.setting.name().to_owned()));
         pairs.push((format!("values{}", at + 1), axis.values.join("\n")));
     }
-    let escape = |text: &str| {
-        text.bytes().fold(String::new(), |mut escaped, byte| {
-            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.') {
-                escaped.push(char::from(byte));
-            } else {
-                escaped.push_str(&format!("%{byte:02X}"));
-            }
-            escaped
-        })
-    };
-    let pairs = pairs.into_iter().filter(|(_, value)| !value.is_empty());
-    pairs.map(|(name, value)| format!("{name}={}", escape(&value))).collect::<Vec<_>>().join("&")
+    let mut query = String::new();
+    for (name, value) in pairs {
+        form::add(&mut query, &name, &value);
+    }
+    query
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use leptos::prelude::*;
 
 use super::{
     fields::FormInput,
-    frame::head,
+    frame::{crumbs, head},
     sheet::{address, progress, title},
     sheet_form::sheet_form,
     times::ago,
@@ -27,9 +27,7 @@ pub(super) fn sheets(data: Sheets) -> AnyView {
     let empty = all.is_empty();
     let rows = all.into_iter().map(row).collect::<Vec<_>>();
     view! {
-        <p class="crumb">
-            <a href="/admin/evaluations">"Evaluation"</a>
-        </p>
+        {crumbs([("/admin/evaluations", "Evaluation")])}
         {head("Sheets", "Grids of images that differ in two or three settings; the seed and everything else is shared.", ())}
         {if empty {
             view! { <p class="nothing">"No sheets yet."</p> }.into_any()

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use super::{
     fields::{FormInput, alert, in_textarea},
-    frame::head,
+    frame::{crumbs, flash_line, head},
 };
 
 /// Data of the page.
@@ -24,11 +24,9 @@ pub(super) fn suite(data: SuitePage) -> AnyView {
     let described = if error.is_some() { "suite-help suite-error" } else { "suite-help" };
     let standing = if changed { "Changed from the built-in suite." } else { "The built-in suite." };
     view! {
-        <p class="crumb">
-            <a href="/admin/evaluations">"Evaluation"</a>
-        </p>
+        {crumbs([("/admin/evaluations", "Evaluation")])}
         {head("Suite", "Prompts and seeds of evaluations that name no suite. It counts for those started from now on.", ())}
-        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
+        {flash_line(flash)}
         {alert(form.general(&["suite"]))}
         <section class="panel" aria-labelledby="suite-title">
             <h2 id="suite-title">{standing}</h2>

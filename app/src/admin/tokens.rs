@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use super::{
     fields::{Field, FormInput, alert},
-    frame::head,
+    frame::{flash_line, head},
     times::ago,
 };
 
@@ -54,7 +54,7 @@ pub(super) fn tokens(data: TokensPage) -> AnyView {
     let lead = "Programs send a token instead of a cookie. Without one, the limits of visitors apply.";
     view! {
         {head("API tokens", lead, ())}
-        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
+        {flash_line(flash)}
         {new.map(created)}
         {alert(form.general(&["name", "scope", "limit"]))}
         {match tokens.is_empty() {

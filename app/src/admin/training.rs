@@ -8,6 +8,7 @@ use leptos::prelude::*;
 
 use super::{
     chart::{Chart, Line, Look},
+    frame::{crumbs, flash_line},
     samples::strips,
     scale::quantile,
     settings::{self, Kind},
@@ -49,9 +50,7 @@ pub(super) fn training(data: TrainingPage) -> AnyView {
     let flash = data.flash.clone();
     let id = job.id.clone();
     view! {
-        <p class="crumb">
-            <a href="/admin/training">"Training"</a>
-        </p>
+        {crumbs([("/admin/training", "Training")])}
         <div class="head">
             <div>
                 <h1>{name}</h1>
@@ -66,7 +65,7 @@ pub(super) fn training(data: TrainingPage) -> AnyView {
                 </a>
             </div>
         </div>
-        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
+        {flash_line(flash)}
         {live(data)}
         {asked}
     }

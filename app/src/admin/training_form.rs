@@ -5,7 +5,7 @@ use leptos::prelude::*;
 
 use super::{
     fields::{Field, FormInput, alert},
-    frame::head,
+    frame::{crumbs, head},
     settings::{self, GROUPS, Kind, Setting},
 };
 
@@ -108,9 +108,7 @@ pub(super) fn training_form(data: TrainingForm) -> AnyView {
         || ["class_dataset", "class_prompt", "continue_from"].iter().any(|name| form.error(name).is_some());
     let chosen = form.get("preset").to_owned();
     view! {
-        <p class="crumb">
-            <a href="/admin/training">"Training"</a>
-        </p>
+        {crumbs([("/admin/training", "Training")])}
         {head("Train adapter", "Creates a new adapter version. Existing versions are not changed.", ())}
         {alert(summary.into_iter().chain(general).collect())}
         <form method="post" action="/admin/training" class="train-form">

@@ -7,7 +7,7 @@ use leptos::prelude::*;
 
 use super::{
     evaluations::{StyleDatasets, evaluate_form},
-    frame::head,
+    frame::{flash_line, head},
     image, lineage,
     push::push,
     shadow::{Shadow, shadow},
@@ -62,7 +62,7 @@ pub(super) fn version(data: VersionPage) -> AnyView {
     let (shown, file) = visibility(&listed);
     view! {
         {head(id.clone(), listed.version.description.clone(), page)}
-        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
+        {flash_line(flash)}
         <section class="panel stack" aria-label="Version">
             <p>{badge(listed.version.stage)}</p>
             <dl class="facts">

@@ -7,7 +7,7 @@ use leptos::prelude::*;
 
 use super::{
     evaluations::{StyleDatasets, evaluate_form},
-    frame::head,
+    frame::{flash_line, head},
     times::ago,
 };
 
@@ -38,7 +38,7 @@ pub(super) fn versions(data: Versions) -> AnyView {
             "name@production is the version in production. Visitors can't see, use or download hidden versions.",
             (),
         )}
-        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
+        {flash_line(flash)}
         {empty
             .then(|| {
                 view! {

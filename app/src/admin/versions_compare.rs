@@ -9,7 +9,7 @@ use leptos::prelude::*;
 use super::{
     evaluation_images::figure,
     fields::{Field, FormInput},
-    frame::head,
+    frame::{crumbs, head},
 };
 
 /// What stands for the base model in a form; not a version's name.
@@ -110,9 +110,7 @@ pub(super) fn compare_versions(data: VersionComparison) -> AnyView {
         .into_any()
     };
     view! {
-        <p class="crumb">
-            <a href="/admin/evaluations">"Evaluation"</a>
-        </p>
+        {crumbs([("/admin/evaluations", "Evaluation")])}
         {head("Compare versions", "Same prompt, same noise.", ())}
         {body}
     }

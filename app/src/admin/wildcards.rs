@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use super::{
     fields::{FormInput, alert, in_textarea},
-    frame::head,
+    frame::{flash_line, head},
 };
 
 /// Data of the page.
@@ -22,7 +22,7 @@ pub(super) fn wildcards(data: WildcardsPage) -> AnyView {
     let described = if error.is_some() { "wildcards-help wildcards-error" } else { "wildcards-help" };
     view! {
         {head("Wildcards", "Lists of words. __colour__ in a prompt becomes one word of the list colour, chosen by the seed.", ())}
-        {flash.map(|flash| view! { <p class="flash" role="status">{flash}</p> })}
+        {flash_line(flash)}
         {alert(form.general(&["wildcards"]))}
         <section class="panel" aria-labelledby="wildcards-title">
             <h2 id="wildcards-title">"Lists"</h2>

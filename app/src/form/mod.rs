@@ -14,6 +14,8 @@ pub(crate) use choose::{called, choose, default_of, holds};
 pub(crate) use ids::{id_of, post_name};
 pub(crate) use known::{by_name, left_out, settle};
 #[cfg(feature = "ssr")]
+pub use query::percent_encoded;
+#[cfg(feature = "ssr")]
 pub(crate) use query::set_posted;
 pub(crate) use query::{add, encode, encode_fields, pairs, parse, post_body};
 pub(crate) use shape::{pixels, settle_size, shapes, size_of_image};

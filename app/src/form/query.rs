@@ -54,9 +54,9 @@ pub(crate) fn add(query: &mut String, key: &str, value: &str) {
         if !query.is_empty() {
             query.push('&');
         }
-        percent(query, key);
+        query.push_str(&percent_encoded(key, b""));
         query.push('=');
-        percent(query, value);
+        query.push_str(&percent_encoded(value, b""));
     }
 }
 
@@ -118,18 +118,21 @@ pub(crate) fn set_posted(values: &mut FormValues, name: &str, text: String) {
     }
 }
 
-/// Percent-encodes everything but RFC 3986 unreserved characters, so that the text is valid anywhere in an address.
-fn percent(out: &mut String, text: &str) {
+/// A text with everything percent-encoded but RFC 3986's unreserved characters and `keep`. Without `keep` it is valid anywhere
+/// in an address.
+pub fn percent_encoded(text: &str, keep: &[u8]) -> String {
     const HEX: [u8; 16] = *b"0123456789ABCDEF";
+    let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') || keep.contains(&byte) {
+            encoded.push(char::from(byte));
         } else {
-            out.push('%');
-            out.push(char::from(HEX[usize::from(byte >> 4)]));
-            out.push(char::from(HEX[usize::from(byte & 15)]));
+            encoded.push('%');
+            encoded.push(char::from(HEX[usize::from(byte >> 4)]));
+            encoded.push(char::from(HEX[usize::from(byte & 15)]));
         }
     }
+    encoded
 }
 
 fn decoded(text: &str) -> String {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use adire_app::percent_encoded;
 use serde_json::{Value, json};
 use ureq::{Agent, Body, http::Response};
 use url::Url;
@@ -317,15 +318,9 @@ fn proxied(root: &str) -> Option<String> {
     Some(escaped(path))
 }
 
+/// A path of an artifact in an address.
 fn escaped(path: &str) -> String {
-    path.bytes().fold(String::new(), |mut escaped, byte| {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b'~' | b'+') {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-        escaped
-    })
+    percent_encoded(path, b"/+")
 }
 
 #[cfg(test)]

@@ -23,20 +23,11 @@ async fn text(server: &Server, path: &str) -> String {
 }
 
 async fn send(server: &Server, path: &str, fields: &[(&str, &str)]) -> Answer {
-    let encode = |text: &str| {
-        text.bytes().fold(String::new(), |all, byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
-                all + &char::from(byte).to_string()
-            }
-            _ => format!("{all}%{byte:02X}"),
-        })
-    };
-    let body: Vec<_> =
-        fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
     let request = Request::post(path)
         .header(header::ACCEPT, "text/html")
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-    server.send(request.body(Body::from(body.join("&"))).unwrap()).await
+    server.send(request.body(Body::from(body)).unwrap()).await
 }
 
 /// Sends a form that is taken; returns the address that it leads to.

@@ -1,20 +1,11 @@
 //! The page of alerts, and what its forms post.
 
-use adire_app::admin::{AdminPage, FormInput};
+use adire_app::admin::{AdminPage, field_errors};
 use adire_protocol::{AlertSettings, MuteRequest};
 use adire_studio::StudioError;
-use axum::{
-    Form,
-    extract::State,
-    http::request::Parts,
-    response::{IntoResponse, Redirect, Response},
-};
+use axum::{extract::State, http::request::Parts, response::Response};
 
-use super::{
-    answer,
-    control::{Fields, refused},
-    no_form,
-};
+use super::{Posted, answer, refuse, to};
 use crate::{error::Problem, state::AppState};
 
 /// Where the page is.
@@ -30,10 +21,8 @@ pub(crate) async fn show(State(state): State<AppState>, parts: Parts) -> Respons
 pub(crate) async fn change(
     State(state): State<AppState>,
     parts: Parts,
-    form: Fields,
+    Posted(mut form): Posted,
 ) -> Result<Response, Problem> {
-    let Form(pairs) = form.map_err(no_form)?;
-    let mut form = FormInput::from_pairs(pairs);
     let studio = &state.studio;
     let done = match form.get("action") {
         "save" => studio.set_alerts(AlertSettings { toml: form.get("toml").replace("\r\n", "\n") }).await,
@@ -50,17 +39,16 @@ pub(crate) async fn change(
         _ => return Err(Problem::field("action", "The action must be save, test, mute or unmute.")),
     };
     match done {
-        Ok(()) => Ok(Redirect::to(PAGE).into_response()),
-        Err(StudioError::Invalid(invalid)) if form.get("action") == "save" => {
-            let status = refused(&StudioError::Invalid(invalid.clone())).1;
-            form.errors = invalid.0;
+        Ok(()) => Ok(to(PAGE)),
+        Err(error @ StudioError::Invalid(_)) if form.get("action") == "save" => {
+            let kind = error.kind();
+            form.errors = field_errors(error);
             let page = AdminPage::alerts(studio, Some(form), None).await;
-            Ok(answer(state, page, parts, status).await)
+            Ok(refuse(state, page, parts, kind).await)
         }
         Err(error) => {
-            let (flash, status) = refused(&error);
-            let page = AdminPage::alerts(studio, None, Some(flash)).await;
-            Ok(answer(state, page, parts, status).await)
+            let page = AdminPage::alerts(studio, None, Some(error.to_string())).await;
+            Ok(refuse(state, page, parts, error.kind()).await)
         }
     }
 }

@@ -1,33 +1,26 @@
 //! The page of everybody's images, what its forms post, and the page of one image.
 
-use adire_app::admin::{AdminPage, FormInput};
-use adire_studio::{By, StudioError};
+use adire_app::admin::AdminPage;
+use adire_studio::By;
 use axum::{
-    Form,
-    extract::{Query, State, rejection::FormRejection},
+    extract::{Query, State},
     http::request::Parts,
-    response::{IntoResponse, Redirect, Response},
+    response::Response,
 };
 use serde::Deserialize;
 
-use super::{answer, no_form};
+use super::{Posted, answer, refuse, to};
 use crate::{
-    error::{Problem, ProblemKind},
+    error::Problem,
     extract::{Segment, generation_id},
     state::AppState,
 };
-
-pub(crate) type Fields = Result<Form<Vec<(String, String)>>, FormRejection>;
 
 /// What the address passes to a page.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct PageQuery {
     before: Option<i64>,
     done: Option<u32>,
-}
-
-pub(super) fn refused(error: &StudioError) -> (String, Option<axum::http::StatusCode>) {
-    (error.to_string(), Some(ProblemKind::from(error.kind()).status()))
 }
 
 pub(crate) async fn images(
@@ -48,10 +41,8 @@ pub(crate) async fn image(State(state): State<AppState>, Segment(hash): Segment,
 pub(crate) async fn change_images(
     State(state): State<AppState>,
     parts: Parts,
-    form: Fields,
+    Posted(form): Posted,
 ) -> Result<Response, Problem> {
-    let Form(pairs) = form.map_err(no_form)?;
-    let form = FormInput::from_pairs(pairs);
     let done = match form.get("action") {
         "delete-image" => state.studio.delete_content(form.get("hash")).await.map(|_| ()),
         "delete-generation" => {
@@ -64,11 +55,10 @@ pub(crate) async fn change_images(
         }
     };
     match done {
-        Ok(()) => Ok(Redirect::to("/admin/images?done=1").into_response()),
+        Ok(()) => Ok(to("/admin/images?done=1")),
         Err(error) => {
-            let (flash, status) = refused(&error);
-            let page = AdminPage::gallery(&state.studio, None, Some(flash)).await;
-            Ok(answer(state, page, parts, status).await)
+            let page = AdminPage::gallery(&state.studio, None, Some(error.to_string())).await;
+            Ok(refuse(state, page, parts, error.kind()).await)
         }
     }
 }

@@ -6,14 +6,12 @@ use adire_app::admin::{AdminPage, FormInput, field_errors};
 use adire_protocol::{DatasetChange, FieldError, MAX_REPEATS, NewDataset, ValidationError};
 use adire_studio::{Studio, StudioError};
 use axum::{
-    Form,
-    extract::{Multipart, Query, State, multipart::MultipartRejection, rejection::FormRejection},
+    extract::{Multipart, Query, State, multipart::MultipartRejection},
     http::{StatusCode, request::Parts},
-    response::{IntoResponse, Redirect, Response},
+    response::Response,
 };
-use serde::Deserialize;
 
-use super::{answer, no_form};
+use super::{Done, Posted, answer, refuse, to};
 use crate::{
     admin::api::files,
     error::{Problem, ProblemKind},
@@ -27,25 +25,24 @@ pub(crate) async fn list(
     Query(Done { done }): Query<Done>,
     parts: Parts,
 ) -> Response {
-    let page = AdminPage::datasets(&state.studio, sentence(&done), FormInput::default()).await;
+    let page =
+        AdminPage::datasets(&state.studio, done.as_deref().and_then(sentence), FormInput::default()).await;
     answer(state, page, parts, None).await
 }
 
 pub(crate) async fn create(
     State(state): State<AppState>,
     parts: Parts,
-    form: Result<Form<Vec<(String, String)>>, FormRejection>,
+    Posted(mut form): Posted,
 ) -> Result<Response, Problem> {
-    let Form(pairs) = form.map_err(no_form)?;
-    let mut form = FormInput::from_pairs(pairs);
     let new = described(&form);
     match state.studio.create_dataset(new).await {
-        Ok(dataset) => Ok(Redirect::to(&format!("/admin/datasets/{}", dataset.id)).into_response()),
+        Ok(dataset) => Ok(to(format!("/admin/datasets/{}", dataset.id))),
         Err(error) => {
-            let status = ProblemKind::from(error.kind()).status();
+            let kind = error.kind();
             form.errors = field_errors(error);
             let page = AdminPage::datasets(&state.studio, None, form).await;
-            Ok(answer(state, page, parts, Some(status)).await)
+            Ok(refuse(state, page, parts, kind).await)
         }
     }
 }
@@ -53,13 +50,6 @@ pub(crate) async fn create(
 fn described(form: &FormInput) -> NewDataset {
     let text = |name: &str| form.get(name).to_owned();
     NewDataset { name: text("name"), trigger: text("trigger"), caption: text("caption") }
-}
-
-/// What was just done: a word in the address, so that a reload does not do it again.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Done {
-    #[serde(default)]
-    done: String,
 }
 
 fn sentence(done: &str) -> Option<String> {
@@ -87,7 +77,7 @@ pub(crate) async fn show(
     Query(Done { done }): Query<Done>,
     parts: Parts,
 ) -> Response {
-    let page = AdminPage::dataset(&state.studio, &id, sentence(&done), None).await;
+    let page = AdminPage::dataset(&state.studio, &id, done.as_deref().and_then(sentence), None).await;
     answer(state, page, parts, None).await
 }
 
@@ -95,29 +85,25 @@ pub(crate) async fn change(
     State(state): State<AppState>,
     Segment(id): Segment,
     parts: Parts,
-    form: Result<Form<Vec<(String, String)>>, FormRejection>,
+    Posted(form): Posted,
 ) -> Result<Response, Problem> {
-    let Form(pairs) = form.map_err(no_form)?;
-    let form = FormInput::from_pairs(pairs);
     match act(&state.studio, &id, &form).await {
-        Ok(onward) => Ok(Redirect::to(&format!("/admin/datasets{onward}")).into_response()),
-        Err(error) => Ok(refuse(state, parts, &id, form, error).await),
+        Ok(onward) => Ok(to(format!("/admin/datasets{onward}"))),
+        Err(error) => Ok(refused(state, parts, &id, form, error).await),
     }
 }
 
-async fn refuse(
+async fn refused(
     state: AppState,
     parts: Parts,
     id: &str,
     mut form: FormInput,
     error: StudioError,
 ) -> Response {
-    let status = ProblemKind::from(error.kind()).status();
+    let kind = error.kind();
     form.errors = field_errors(error);
     let page = AdminPage::dataset(&state.studio, id, None, Some(form)).await;
-    // A missing dataset has no page to show the error on.
-    let status = page.problem().is_none().then_some(status);
-    answer(state, page, parts, status).await
+    refuse(state, page, parts, kind).await
 }
 
 /// Does what a form of the page says; returns where to go on, below the list of datasets.
@@ -212,8 +198,8 @@ pub(crate) async fn upload(
         Err(problem) => return Err(problem),
     };
     match state.studio.add_to_dataset(&id, uploaded).await {
-        Ok(_) => Ok(Redirect::to(&format!("/admin/datasets/{id}?done=files")).into_response()),
-        Err(error) => Ok(refuse(state, parts, &id, FormInput::default(), error).await),
+        Ok(_) => Ok(to(format!("/admin/datasets/{id}?done=files"))),
+        Err(error) => Ok(refused(state, parts, &id, FormInput::default(), error).await),
     }
 }
 

@@ -1,28 +1,15 @@
 //! The pages of evaluations and of the gate's settings, and what their forms post.
 
-use adire_app::admin::{AdminPage, FormInput, admin_live, field_errors};
+use adire_app::admin::{AdminPage, FormInput, field_errors};
 use adire_protocol::{EvaluationRequest, GatePolicy};
 use axum::{
-    Form,
-    body::Body,
-    extract::{Query, Request, State},
-    http::{StatusCode, request::Parts},
-    response::{IntoResponse, Redirect, Response},
+    extract::{Query, State},
+    http::request::Parts,
+    response::Response,
 };
-use serde::Deserialize;
 
-use super::{
-    answer,
-    control::{Fields, refused},
-    no_form,
-};
-use crate::{
-    admin::api::evaluations::step_of,
-    error::{Problem, ProblemKind},
-    extract::Segment,
-    render,
-    state::AppState,
-};
+use super::{Done, Posted, answer, live_part, refuse, to};
+use crate::{admin::api::evaluations::step_of, error::Problem, extract::Segment, state::AppState};
 
 pub(crate) async fn list(
     State(state): State<AppState>,
@@ -37,10 +24,8 @@ pub(crate) async fn list(
 pub(crate) async fn start(
     State(state): State<AppState>,
     parts: Parts,
-    form: Fields,
+    Posted(mut form): Posted,
 ) -> Result<Response, Problem> {
-    let Form(pairs) = form.map_err(no_form)?;
-    let mut form = FormInput::from_pairs(pairs);
     let given = |name| Some(form.get(name).to_owned()).filter(|text| !text.trim().is_empty());
     let request = EvaluationRequest {
         version: form.get("version").to_owned(),
@@ -51,18 +36,14 @@ pub(crate) async fn start(
         rerun: None,
     };
     match state.studio.evaluate(request).await {
-        Ok(record) => Ok(to(&record.id)),
+        Ok(record) => Ok(to(format!("/admin/evaluations/{}", record.id))),
         Err(error) => {
-            let status = ProblemKind::from(error.kind()).status();
+            let kind = error.kind();
             form.errors = field_errors(error);
             let page = AdminPage::evaluations(&state.studio, form).await;
-            Ok(answer(state, page, parts, Some(status)).await)
+            Ok(refuse(state, page, parts, kind).await)
         }
     }
-}
-
-fn to(id: &str) -> Response {
-    Redirect::to(&format!("/admin/evaluations/{id}")).into_response()
 }
 
 pub(crate) async fn show(State(state): State<AppState>, Segment(id): Segment, parts: Parts) -> Response {
@@ -73,9 +54,7 @@ pub(crate) async fn show(State(state): State<AppState>, Segment(id): Segment, pa
 /// The part of the page that moves.
 pub(crate) async fn live(State(state): State<AppState>, Segment(id): Segment, parts: Parts) -> Response {
     let page = AdminPage::evaluation(&state.studio, &id, None).await;
-    let status = page.problem().map_or(StatusCode::OK, |kind| ProblemKind::from(kind).status());
-    let request = Request::from_parts(parts, Body::empty());
-    render::render(state, request, status, move || admin_live(page.clone())).await
+    live_part(state, page, parts).await
 }
 
 /// Cancels the evaluation, or runs one of its steps again.
@@ -83,22 +62,18 @@ pub(crate) async fn act(
     State(state): State<AppState>,
     Segment(id): Segment,
     parts: Parts,
-    form: Fields,
+    Posted(form): Posted,
 ) -> Result<Response, Problem> {
-    let Form(pairs) = form.map_err(no_form)?;
-    let form = FormInput::from_pairs(pairs);
     let done = match form.get("action") {
         "cancel" => state.studio.cancel_evaluation(&id).await,
         "rerun" => state.studio.rerun_evaluation(&id, step_of(form.get("step"))?).await,
         _ => return Err(Problem::field("action", "The action must be cancel or rerun.")),
     };
     match done {
-        Ok(record) => Ok(to(&record.id)),
+        Ok(record) => Ok(to(format!("/admin/evaluations/{}", record.id))),
         Err(error) => {
-            let (flash, status) = refused(&error);
-            let page = AdminPage::evaluation(&state.studio, &id, Some(flash)).await;
-            let status = status.filter(|_| page.problem().is_none());
-            Ok(answer(state, page, parts, status).await)
+            let page = AdminPage::evaluation(&state.studio, &id, Some(error.to_string())).await;
+            Ok(refuse(state, page, parts, error.kind()).await)
         }
     }
 }
@@ -112,12 +87,6 @@ pub(crate) async fn compare(
     answer(state, page, parts, None).await
 }
 
-/// What was done last.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Done {
-    done: Option<String>,
-}
-
 pub(crate) async fn gate(State(state): State<AppState>, Query(query): Query<Done>, parts: Parts) -> Response {
     let flash = query.done.map(|_| "Settings saved.".to_owned());
     let page = AdminPage::gate(&state.studio, None, flash).await;
@@ -127,22 +96,20 @@ pub(crate) async fn gate(State(state): State<AppState>, Query(query): Query<Done
 pub(crate) async fn set_gate(
     State(state): State<AppState>,
     parts: Parts,
-    form: Fields,
+    Posted(mut form): Posted,
 ) -> Result<Response, Problem> {
-    let Form(pairs) = form.map_err(no_form)?;
-    let mut form = FormInput::from_pairs(pairs);
     let toml = match form.get("action") {
         "save" => form.get("toml").to_owned(),
         "defaults" => String::new(),
         _ => return Err(Problem::field("action", "The action must be save or defaults.")),
     };
     match state.studio.set_gate_policy(GatePolicy { toml }).await {
-        Ok(_) => Ok(Redirect::to("/admin/gate?done=1").into_response()),
+        Ok(_) => Ok(to("/admin/gate?done=1")),
         Err(error) => {
-            let status = ProblemKind::from(error.kind()).status();
+            let kind = error.kind();
             form.errors = field_errors(error);
             let page = AdminPage::gate(&state.studio, Some(form), None).await;
-            Ok(answer(state, page, parts, Some(status)).await)
+            Ok(refuse(state, page, parts, kind).await)
         }
     }
 }

@@ -1,29 +1,14 @@
 //! The pages of reported images and of the model's own suite, and what their forms post.
 
-use adire_app::admin::{AdminPage, FormInput, field_errors};
+use adire_app::admin::{AdminPage, field_errors};
 use axum::{
-    Form,
     extract::{Query, State},
     http::request::Parts,
-    response::{IntoResponse, Redirect, Response},
-};
-use serde::Deserialize;
-
-use super::{
-    answer,
-    control::{Fields, refused},
-    no_form,
-};
-use crate::{
-    error::{Problem, ProblemKind},
-    state::AppState,
+    response::Response,
 };
 
-/// What was done last.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Done {
-    done: Option<String>,
-}
+use super::{Done, Posted, answer, refuse, to};
+use crate::{error::Problem, state::AppState};
 
 /// What was done, as a sentence; addresses cannot put other words here.
 fn sentence(done: Option<&str>) -> Option<String> {
@@ -46,10 +31,8 @@ pub(crate) async fn list(State(state): State<AppState>, Query(query): Query<Done
 pub(crate) async fn change(
     State(state): State<AppState>,
     parts: Parts,
-    form: Fields,
+    Posted(form): Posted,
 ) -> Result<Response, Problem> {
-    let Form(pairs) = form.map_err(no_form)?;
-    let form = FormInput::from_pairs(pairs);
     let studio = &state.studio;
     let action = form.get("action");
     let done = match action {
@@ -59,11 +42,10 @@ pub(crate) async fn change(
         _ => return Err(Problem::field("action", "The action must be dismiss, add or delete-image.")),
     };
     match done {
-        Ok(()) => Ok(Redirect::to(&format!("/admin/flags?done={action}")).into_response()),
+        Ok(()) => Ok(to(format!("/admin/flags?done={action}"))),
         Err(error) => {
-            let (flash, status) = refused(&error);
-            let page = AdminPage::flags(studio, Some(flash)).await;
-            Ok(answer(state, page, parts, status).await)
+            let page = AdminPage::flags(studio, Some(error.to_string())).await;
+            Ok(refuse(state, page, parts, error.kind()).await)
         }
     }
 }
@@ -80,10 +62,8 @@ pub(crate) async fn suite(
 pub(crate) async fn set_suite(
     State(state): State<AppState>,
     parts: Parts,
-    form: Fields,
+    Posted(mut form): Posted,
 ) -> Result<Response, Problem> {
-    let Form(pairs) = form.map_err(no_form)?;
-    let mut form = FormInput::from_pairs(pairs);
     let action = form.get("action").to_owned();
     let text = match action.as_str() {
         // Empty text would bring back the built-in suite; here it is a mistake.
@@ -93,12 +73,12 @@ pub(crate) async fn set_suite(
         _ => return Err(Problem::field("action", "The action must be save or built-in.")),
     };
     match state.studio.set_suite(&text).await {
-        Ok(()) => Ok(Redirect::to(&format!("/admin/suite?done={action}")).into_response()),
+        Ok(()) => Ok(to(format!("/admin/suite?done={action}"))),
         Err(error) => {
-            let status = ProblemKind::from(error.kind()).status();
+            let kind = error.kind();
             form.errors = field_errors(error);
             let page = AdminPage::suite(&state.studio, Some(form), None).await;
-            Ok(answer(state, page, parts, Some(status)).await)
+            Ok(refuse(state, page, parts, kind).await)
         }
     }
 }

@@ -18,13 +18,19 @@ pub(crate) mod training;
 pub(crate) mod versions;
 pub(crate) mod wildcards;
 
-use adire_app::admin::{AdminAccess, AdminPage, admin_shell};
-use axum::{
-    body::Body,
-    extract::{Request, rejection::FormRejection},
-    http::{StatusCode, request::Parts},
-    response::Response,
+use adire_app::{
+    admin::{AdminAccess, AdminPage, FormInput, admin_live, admin_shell},
+    percent_encoded,
 };
+use adire_studio::ErrorKind;
+use axum::{
+    Form,
+    body::Body,
+    extract::{FromRequest, Request, rejection::FormRejection},
+    http::{StatusCode, request::Parts},
+    response::{IntoResponse, Redirect, Response},
+};
+use serde::Deserialize;
 
 use crate::{
     admin::session::Access,
@@ -36,8 +42,7 @@ use crate::{
 /// The sign-in page that leads on to `wanted`.
 pub(crate) fn address_of_sign_in(wanted: &str) -> String {
     if is_ours(wanted) && wanted != "/admin" {
-        let encoded: String = form_urlencoded(wanted);
-        format!("/admin/sign-in?next={encoded}")
+        format!("/admin/sign-in?next={}", percent_encoded(wanted, b"/"))
     } else {
         "/admin/sign-in".to_owned()
     }
@@ -49,17 +54,6 @@ fn is_ours(address: &str) -> bool {
     (path == "/admin" || path.starts_with("/admin/"))
         && address.len() <= 2000
         && address.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
-}
-
-fn form_urlencoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.') {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-        encoded
-    })
 }
 
 /// Why there is nothing to see.
@@ -87,6 +81,42 @@ async fn answer(state: AppState, page: AdminPage, parts: Parts, status: Option<S
     let style = state.site.style().to_owned();
     let request = Request::from_parts(parts, Body::empty());
     render::render(state, request, status, move || admin_shell(page.clone(), style.clone())).await
+}
+
+/// The part of a page that moves.
+async fn live_part(state: AppState, page: AdminPage, parts: Parts) -> Response {
+    let status = page.problem().map_or(StatusCode::OK, |kind| ProblemKind::from(kind).status());
+    let request = Request::from_parts(parts, Body::empty());
+    render::render(state, request, status, move || admin_live(page.clone())).await
+}
+
+/// A page that says why something was not done. What is missing has a page and status of its own.
+async fn refuse(state: AppState, page: AdminPage, parts: Parts, kind: ErrorKind) -> Response {
+    let status = page.problem().is_none().then(|| ProblemKind::from(kind).status());
+    answer(state, page, parts, status).await
+}
+
+/// Leads to a page.
+fn to(address: impl AsRef<str>) -> Response {
+    Redirect::to(address.as_ref()).into_response()
+}
+
+/// What was done last: a word in the address, so that a reload does not do it again.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Done {
+    done: Option<String>,
+}
+
+/// The fields of a form.
+pub(crate) struct Posted(FormInput);
+
+impl<S: Send + Sync> FromRequest<S> for Posted {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let Form(pairs) = Form::from_request(request, state).await.map_err(no_form)?;
+        Ok(Self(FormInput::from_pairs(pairs)))
+    }
 }
 
 fn no_form(rejection: FormRejection) -> Problem {

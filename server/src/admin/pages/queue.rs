@@ -4,18 +4,13 @@ use adire_app::admin::{AdminPage, FormInput};
 use adire_protocol::{Intake, JobMove, QueueOwner};
 use adire_studio::StudioError;
 use axum::{
-    Form,
     extract::{Query, State},
     http::request::Parts,
-    response::{IntoResponse, Redirect, Response},
+    response::Response,
 };
 use serde::Deserialize;
 
-use super::{
-    answer,
-    control::{Fields, refused},
-    no_form,
-};
+use super::{Posted, answer, refuse, to};
 use crate::{error::Problem, state::AppState};
 
 /// How many were cancelled.
@@ -37,16 +32,14 @@ pub(crate) async fn show(State(state): State<AppState>, Query(query): Query<Done
 pub(crate) async fn change(
     State(state): State<AppState>,
     parts: Parts,
-    form: Fields,
+    Posted(form): Posted,
 ) -> Result<Response, Problem> {
-    let Form(pairs) = form.map_err(no_form)?;
-    match act(&state, &FormInput::from_pairs(pairs)).await? {
-        Ok(Some(count)) => Ok(Redirect::to(&format!("/admin/queue?done={count}")).into_response()),
-        Ok(None) => Ok(Redirect::to("/admin/queue").into_response()),
+    match act(&state, &form).await? {
+        Ok(Some(count)) => Ok(to(format!("/admin/queue?done={count}"))),
+        Ok(None) => Ok(to("/admin/queue")),
         Err(error) => {
-            let (flash, status) = refused(&error);
-            let page = AdminPage::queue(&state.studio, Some(flash)).await;
-            Ok(answer(state, page, parts, status).await)
+            let page = AdminPage::queue(&state.studio, Some(error.to_string())).await;
+            Ok(refuse(state, page, parts, error.kind()).await)
         }
     }
 }

@@ -1,25 +1,16 @@
 //! The pages of sheets, and what their forms post.
 
-use adire_app::admin::{AdminPage, FormInput, admin_live, field_errors, sheet_request};
+use adire_app::admin::{AdminPage, FormInput, field_errors, sheet_request};
+use adire_protocol::ValidationError;
+use adire_studio::StudioError;
 use axum::{
-    Form,
-    body::Body,
-    extract::{Query, Request, State},
-    http::{StatusCode, request::Parts},
-    response::{IntoResponse, Redirect, Response},
+    extract::{Query, State},
+    http::request::Parts,
+    response::Response,
 };
 
-use super::{
-    answer,
-    control::{Fields, refused},
-    no_form,
-};
-use crate::{
-    error::{Problem, ProblemKind},
-    extract::Segment,
-    render,
-    state::AppState,
-};
+use super::{Posted, answer, live_part, refuse, to};
+use crate::{error::Problem, extract::Segment, state::AppState};
 
 /// The list, and the form with the fields of the query.
 pub(crate) async fn list(
@@ -34,23 +25,21 @@ pub(crate) async fn list(
 pub(crate) async fn create(
     State(state): State<AppState>,
     parts: Parts,
-    form: Fields,
+    Posted(mut form): Posted,
 ) -> Result<Response, Problem> {
-    let Form(pairs) = form.map_err(no_form)?;
-    let mut form = FormInput::from_pairs(pairs);
-    let (errors, status) = match sheet_request(&form) {
-        Ok(request) => match state.studio.create_sheet(request).await {
-            Ok(sheet) => return Ok(Redirect::to(&format!("/admin/sheets/{}", sheet.id)).into_response()),
-            Err(error) => {
-                let status = ProblemKind::from(error.kind()).status();
-                (field_errors(error), status)
-            }
-        },
-        Err(errors) => (errors, StatusCode::UNPROCESSABLE_ENTITY),
+    let made = match sheet_request(&form) {
+        Ok(request) => state.studio.create_sheet(request).await,
+        Err(errors) => Err(StudioError::Invalid(ValidationError(errors))),
     };
-    form.errors = errors;
-    let page = AdminPage::sheets(&state.studio, form).await;
-    Ok(answer(state, page, parts, Some(status)).await)
+    match made {
+        Ok(sheet) => Ok(to(format!("/admin/sheets/{}", sheet.id))),
+        Err(error) => {
+            let kind = error.kind();
+            form.errors = field_errors(error);
+            let page = AdminPage::sheets(&state.studio, form).await;
+            Ok(refuse(state, page, parts, kind).await)
+        }
+    }
 }
 
 pub(crate) async fn show(State(state): State<AppState>, Segment(id): Segment, parts: Parts) -> Response {
@@ -61,30 +50,25 @@ pub(crate) async fn show(State(state): State<AppState>, Segment(id): Segment, pa
 /// The part of the page that moves.
 pub(crate) async fn live(State(state): State<AppState>, Segment(id): Segment, parts: Parts) -> Response {
     let page = AdminPage::sheet(&state.studio, &id, None).await;
-    let status = page.problem().map_or(StatusCode::OK, |kind| ProblemKind::from(kind).status());
-    let request = Request::from_parts(parts, Body::empty());
-    render::render(state, request, status, move || admin_live(page.clone())).await
+    live_part(state, page, parts).await
 }
 
 pub(crate) async fn change(
     State(state): State<AppState>,
     Segment(id): Segment,
     parts: Parts,
-    form: Fields,
+    Posted(form): Posted,
 ) -> Result<Response, Problem> {
-    let Form(pairs) = form.map_err(no_form)?;
-    let form = FormInput::from_pairs(pairs);
-    let (done, to) = match form.get("action") {
+    let (done, next) = match form.get("action") {
         "cancel" => (state.studio.cancel_sheet(&id).await.map(drop), format!("/admin/sheets/{id}")),
         "delete" => (state.studio.delete_sheet(&id).await, "/admin/sheets".to_owned()),
         _ => return Err(Problem::field("action", "The action must be cancel or delete.")),
     };
     match done {
-        Ok(()) => Ok(Redirect::to(&to).into_response()),
+        Ok(()) => Ok(to(next)),
         Err(error) => {
-            let (flash, status) = refused(&error);
-            let page = AdminPage::sheet(&state.studio, &id, Some(flash)).await;
-            Ok(answer(state, page, parts, status).await)
+            let page = AdminPage::sheet(&state.studio, &id, Some(error.to_string())).await;
+            Ok(refuse(state, page, parts, error.kind()).await)
         }
     }
 }

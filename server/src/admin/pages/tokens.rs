@@ -3,14 +3,12 @@
 use adire_app::admin::{AdminPage, FormInput, NewToken, TokenRow};
 use adire_protocol::FieldError;
 use axum::{
-    Form,
     extract::{Query, State},
     http::{StatusCode, request::Parts},
-    response::{IntoResponse, Redirect, Response},
+    response::Response,
 };
-use serde::Deserialize;
 
-use super::{answer, control::Fields, no_form};
+use super::{Done, Posted, answer, to};
 use crate::{
     admin::auth::{
         token_limit::TokenLimit,
@@ -22,12 +20,6 @@ use crate::{
 
 /// Where the page is.
 const PAGE: &str = "/admin/tokens";
-
-/// What was done last.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Done {
-    done: Option<String>,
-}
 
 pub(crate) async fn show(
     State(state): State<AppState>,
@@ -42,16 +34,14 @@ pub(crate) async fn show(
 pub(crate) async fn change(
     State(state): State<AppState>,
     parts: Parts,
-    form: Fields,
+    Posted(mut form): Posted,
 ) -> Result<Response, Problem> {
-    let Form(pairs) = form.map_err(no_form)?;
-    let mut form = FormInput::from_pairs(pairs);
     match form.get("action") {
         "revoke" => {
             let id = form.get("id").to_owned();
             // One that somebody else has revoked meanwhile is as good.
             let _gone = with(&state, move |tokens| Ok(tokens.revoke(&id))).await?;
-            Ok(Redirect::to(&format!("{PAGE}?done=revoke")).into_response())
+            Ok(to(format!("{PAGE}?done=revoke")))
         }
         "add" => match read(&form) {
             Ok((name, scope, limit)) => {

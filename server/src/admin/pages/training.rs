@@ -1,24 +1,18 @@
 //! The pages of trainings, and what their forms post.
 
-use adire_app::admin::{AdminPage, FormInput, admin_live, field_errors, training_request};
-use adire_protocol::TrainingSettings;
+use adire_app::admin::{AdminPage, FormInput, field_errors, training_request};
+use adire_protocol::{TrainingSettings, ValidationError};
 use adire_studio::{Studio, StudioError};
 use axum::{
     Form,
-    body::Body,
-    extract::{Query, Request, State, rejection::FormRejection},
-    http::{StatusCode, request::Parts},
-    response::{IntoResponse, Redirect, Response},
+    extract::{Query, State, rejection::FormRejection},
+    http::request::Parts,
+    response::Response,
 };
 use serde::Deserialize;
 
-use super::{answer, no_form};
-use crate::{
-    error::{Problem, ProblemKind},
-    extract::Segment,
-    render,
-    state::AppState,
-};
+use super::{Posted, answer, live_part, no_form, refuse, to};
+use crate::{error::Problem, extract::Segment, state::AppState};
 
 pub(crate) async fn list(State(state): State<AppState>, parts: Parts) -> Response {
     let page = AdminPage::trainings(&state.studio).await;
@@ -37,23 +31,21 @@ pub(crate) async fn form(
 pub(crate) async fn start(
     State(state): State<AppState>,
     parts: Parts,
-    form: Result<Form<Vec<(String, String)>>, FormRejection>,
+    Posted(mut form): Posted,
 ) -> Result<Response, Problem> {
-    let Form(pairs) = form.map_err(no_form)?;
-    let mut form = FormInput::from_pairs(pairs);
-    let (errors, status) = match training_request(&form) {
-        Ok(request) => match state.studio.train(request).await {
-            Ok(job) => return Ok(Redirect::to(&format!("/admin/training/{}", job.id)).into_response()),
-            Err(error) => {
-                let status = ProblemKind::from(error.kind()).status();
-                (field_errors(error), status)
-            }
-        },
-        Err(errors) => (errors, StatusCode::UNPROCESSABLE_ENTITY),
+    let started = match training_request(&form) {
+        Ok(request) => state.studio.train(request).await,
+        Err(errors) => Err(StudioError::Invalid(ValidationError(errors))),
     };
-    form.errors = errors;
-    let page = AdminPage::invalid_training(&state.studio, form).await;
-    Ok(answer(state, page, parts, Some(status)).await)
+    match started {
+        Ok(run) => Ok(to(format!("/admin/training/{}", run.id))),
+        Err(error) => {
+            let kind = error.kind();
+            form.errors = field_errors(error);
+            let page = AdminPage::invalid_training(&state.studio, form).await;
+            Ok(refuse(state, page, parts, kind).await)
+        }
+    }
 }
 
 pub(crate) async fn compare(
@@ -84,15 +76,13 @@ pub(crate) async fn imported_run(
 pub(crate) async fn settings(
     State(state): State<AppState>,
     parts: Parts,
-    form: Result<Form<Vec<(String, String)>>, FormRejection>,
+    Posted(form): Posted,
 ) -> Result<Response, Problem> {
-    let Form(pairs) = form.map_err(no_form)?;
     // The second: the form of a page that was loaded before the name changed.
-    let form = FormInput::from_pairs(pairs);
     let pauses =
         ["yield_to_generations", "pause_while_people_wait"].iter().any(|name| !form.get(name).is_empty());
     match state.studio.set_training_settings(TrainingSettings { yield_to_generations: pauses }).await {
-        Ok(_) => Ok(Redirect::to("/admin/training").into_response()),
+        Ok(_) => Ok(to("/admin/training")),
         Err(error) => Ok(answer(state, AdminPage::failed(&error), parts, None).await),
     }
 }
@@ -105,9 +95,7 @@ pub(crate) async fn show(State(state): State<AppState>, Segment(id): Segment, pa
 /// The part of the page that moves.
 pub(crate) async fn live(State(state): State<AppState>, Segment(id): Segment, parts: Parts) -> Response {
     let page = AdminPage::training(&state.studio, &id, None).await;
-    let status = page.problem().map_or(StatusCode::OK, |kind| ProblemKind::from(kind).status());
-    let request = Request::from_parts(parts, Body::empty());
-    render::render(state, request, status, move || admin_live(page.clone())).await
+    live_part(state, page, parts).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -132,14 +120,14 @@ pub(crate) async fn act(
         "keep" => {
             let step = step.ok_or_else(|| Problem::field("step", "The step must be a number."))?;
             return Ok(match state.studio.keep_training_step(&id, step).await {
-                Ok(version) => Redirect::to(&format!("/admin/versions/{}", version.id())).into_response(),
-                Err(error) => refuse(state, parts, &id, &error).await,
+                Ok(version) => to(format!("/admin/versions/{}", version.id())),
+                Err(error) => refused(state, parts, &id, &error).await,
             });
         }
         "sheet" => {
             return Ok(match sheet_form(&state.studio, &id).await {
-                Ok(address) => Redirect::to(&address).into_response(),
-                Err(error) => refuse(state, parts, &id, &error).await,
+                Ok(address) => to(address),
+                Err(error) => refused(state, parts, &id, &error).await,
             });
         }
         "pause" => state.studio.pause_training(&id).await,
@@ -150,8 +138,8 @@ pub(crate) async fn act(
         }
     };
     match done {
-        Ok(job) => Ok(Redirect::to(&format!("/admin/training/{}", job.id)).into_response()),
-        Err(error) => Ok(refuse(state, parts, &id, &error).await),
+        Ok(job) => Ok(to(format!("/admin/training/{}", job.id))),
+        Err(error) => Ok(refused(state, parts, &id, &error).await),
     }
 }
 
@@ -179,9 +167,7 @@ async fn sheet_form(studio: &Studio, id: &str) -> Result<String, StudioError> {
 }
 
 /// The page as it stands, and why nothing was done.
-async fn refuse(state: AppState, parts: Parts, id: &str, error: &StudioError) -> Response {
-    let status = ProblemKind::from(error.kind()).status();
+async fn refused(state: AppState, parts: Parts, id: &str, error: &StudioError) -> Response {
     let page = AdminPage::training(&state.studio, id, Some(error.to_string())).await;
-    let status = page.problem().is_none().then_some(status);
-    answer(state, page, parts, status).await
+    refuse(state, page, parts, error.kind()).await
 }

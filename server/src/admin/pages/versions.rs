@@ -6,18 +6,9 @@ use adire_protocol::{
     VersionChange,
 };
 use adire_studio::{Mover, Studio, StudioError};
-use axum::{
-    Form,
-    extract::State,
-    http::request::Parts,
-    response::{IntoResponse, Redirect, Response},
-};
+use axum::{extract::State, http::request::Parts, response::Response};
 
-use super::{
-    answer,
-    control::{Fields, refused},
-    no_form,
-};
+use super::{Posted, answer, refuse, to};
 use crate::{error::Problem, extract::Segment, state::AppState};
 
 pub(crate) async fn list(State(state): State<AppState>, parts: Parts) -> Response {
@@ -34,16 +25,13 @@ pub(crate) async fn show(State(state): State<AppState>, Segment(id): Segment, pa
 pub(crate) async fn change(
     State(state): State<AppState>,
     parts: Parts,
-    form: Fields,
+    Posted(form): Posted,
 ) -> Result<Response, Problem> {
-    let Form(pairs) = form.map_err(no_form)?;
-    let form = FormInput::from_pairs(pairs);
     match act(&state.studio, form.get("version"), &form).await? {
-        Ok(()) => Ok(Redirect::to("/admin/versions").into_response()),
+        Ok(()) => Ok(to("/admin/versions")),
         Err(error) => {
-            let (flash, status) = refused(&error);
-            let page = AdminPage::versions(&state.studio, Some(flash)).await;
-            Ok(answer(state, page, parts, status).await)
+            let page = AdminPage::versions(&state.studio, Some(error.to_string())).await;
+            Ok(refuse(state, page, parts, error.kind()).await)
         }
     }
 }
@@ -53,16 +41,13 @@ pub(crate) async fn change_one(
     State(state): State<AppState>,
     Segment(id): Segment,
     parts: Parts,
-    form: Fields,
+    Posted(form): Posted,
 ) -> Result<Response, Problem> {
-    let Form(pairs) = form.map_err(no_form)?;
-    let form = FormInput::from_pairs(pairs);
     match act(&state.studio, &id, &form).await? {
-        Ok(()) => Ok(Redirect::to(&format!("/admin/versions/{id}")).into_response()),
+        Ok(()) => Ok(to(format!("/admin/versions/{id}"))),
         Err(error) => {
-            let (flash, status) = refused(&error);
-            let page = AdminPage::version(&state.studio, &id, Some(flash)).await;
-            Ok(answer(state, page, parts, status).await)
+            let page = AdminPage::version(&state.studio, &id, Some(error.to_string())).await;
+            Ok(refuse(state, page, parts, error.kind()).await)
         }
     }
 }

@@ -1,25 +1,14 @@
 //! The page of the wildcard lists, and what its form posts.
 
-use adire_app::admin::{AdminPage, FormInput, field_errors};
+use adire_app::admin::{AdminPage, field_errors};
 use axum::{
-    Form,
     extract::{Query, State},
     http::request::Parts,
-    response::{IntoResponse, Redirect, Response},
-};
-use serde::Deserialize;
-
-use super::{answer, control::Fields, no_form};
-use crate::{
-    error::{Problem, ProblemKind},
-    state::AppState,
+    response::Response,
 };
 
-/// What was done last.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Done {
-    done: Option<String>,
-}
+use super::{Done, Posted, answer, refuse, to};
+use crate::{error::Problem, state::AppState};
 
 pub(crate) async fn show(State(state): State<AppState>, Query(query): Query<Done>, parts: Parts) -> Response {
     let flash = query.done.is_some().then(|| "Lists saved.".to_owned());
@@ -30,17 +19,15 @@ pub(crate) async fn show(State(state): State<AppState>, Query(query): Query<Done
 pub(crate) async fn change(
     State(state): State<AppState>,
     parts: Parts,
-    form: Fields,
+    Posted(mut form): Posted,
 ) -> Result<Response, Problem> {
-    let Form(pairs) = form.map_err(no_form)?;
-    let mut form = FormInput::from_pairs(pairs);
     match state.studio.set_wildcards(form.get("wildcards")).await {
-        Ok(()) => Ok(Redirect::to("/admin/wildcards?done=save").into_response()),
+        Ok(()) => Ok(to("/admin/wildcards?done=save")),
         Err(error) => {
-            let status = ProblemKind::from(error.kind()).status();
+            let kind = error.kind();
             form.errors = field_errors(error);
             let page = AdminPage::wildcards(&state.studio, Some(form), None).await;
-            Ok(answer(state, page, parts, Some(status)).await)
+            Ok(refuse(state, page, parts, kind).await)
         }
     }
 }
