@@ -40,7 +40,7 @@ class Plan:
     scored: int = 100  # captions that are evaluated
 
 
-GPU = Plan(8.4, 36_000, 6_000, vae=2.2, clip=1.5, judge=0.5, fast=0.9, last=1.0,
+GPU = Plan(8.4, 36_000, 8_000, vae=2.4, clip=1.6, judge=0.5, fast=0.9, last=1.0,
            batches={"vae": 256, "clip": 512, "judge": 256, "unet": 256, "fast": 128})  # fmt: skip
 TINY = Plan(3.0, 128, 64, vae=0.25, clip=0.15, judge=0.1, fast=0.1, last=0.5,
             batches={"vae": 8, "clip": 8, "judge": 8, "unet": 4, "fast": 2}, scored=4)  # fmt: skip
