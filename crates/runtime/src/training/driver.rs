@@ -147,7 +147,7 @@ impl TrainingDriver {
         matches!(self.milestones.due.front(), Some(DueAction::Try(_)))
     }
 
-    fn ready(&mut self, pipeline: &Pipeline) -> Result<UnitOutcome> {
+    fn ready(&mut self, pipeline: &mut Pipeline) -> Result<UnitOutcome> {
         let State::Preparing { preparation, .. } = std::mem::replace(&mut self.state, State::Ended) else {
             return Err(EngineError::Request("the training run has already started".to_owned()));
         };
