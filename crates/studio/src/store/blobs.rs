@@ -62,12 +62,7 @@ impl Store {
 
     /// Names this database for as long as it exists, copies of it included.
     pub(crate) async fn blobs_id(&self) -> Result<String, StudioError> {
-        if let Some(id) = self.setting(ID).await? {
-            return Ok(id);
-        }
-        let id = uuid::Uuid::new_v4().to_string();
-        self.set_setting(ID, &id).await?;
-        Ok(id)
+        self.setting_or(ID, uuid::Uuid::new_v4().to_string()).await
     }
 }
 

@@ -33,4 +33,22 @@ impl Store {
         .map_err(storage)?;
         Ok(())
     }
+
+    /// The setting; `value` where there is none yet. Of several that ask at once all get the same.
+    pub(crate) async fn setting_or<T: serde::Serialize + serde::de::DeserializeOwned>(
+        &self,
+        name: &str,
+        value: T,
+    ) -> Result<T, StudioError> {
+        if let Some(known) = self.setting(name).await? {
+            return Ok(known);
+        }
+        sqlx::query("INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
+            .bind(name)
+            .bind(encode(&value)?)
+            .execute(&self.pool)
+            .await
+            .map_err(storage)?;
+        Ok(self.setting(name).await?.unwrap_or(value))
+    }
 }

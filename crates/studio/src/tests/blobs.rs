@@ -114,6 +114,18 @@ async fn a_blob_that_lost_its_row_to_a_crash_goes_after_a_day() {
     assert!(folder.path().join("blobs/ab.txt").exists());
 }
 
+/// Whoever asks first, all get one name: another would make the blobs strangers' to their own database.
+#[tokio::test]
+async fn a_database_has_one_name_however_many_ask() {
+    for _ in 0..20 {
+        let (_folder, studio, _) = fresh().await;
+        let store = &studio.shared().store;
+        let names = futures::future::join_all((0..4).map(|_| store.blobs_id())).await;
+        let names: std::collections::HashSet<String> = names.into_iter().map(Result::unwrap).collect();
+        assert_eq!(names.len(), 1);
+    }
+}
+
 #[tokio::test]
 async fn blobs_of_another_database_are_not_taken_for_orphans() {
     let (folder, studio, _) = fresh().await;
