@@ -80,7 +80,10 @@ class Eye:
 
     @torch.no_grad()
     def texts(self, texts: list[str]) -> torch.Tensor:
-        pooled = self.model.text_model(bpe.encode(self.tokenizer, texts)).pooler_output
+        ids = bpe.encode(self.tokenizer, texts)
+        # What follows the first end mark cannot influence the pooled state: the attention is causal.
+        longest = int((ids != ids[0, -1]).sum(1).max()) + 1
+        pooled = self.model.text_model(ids[:, :longest]).pooler_output
         return F.normalize(self.model.text_projection(pooled), dim=-1)
 
     def retrieval(self, images: np.ndarray, specs: list, texts: list[str]) -> float:
