@@ -1,7 +1,7 @@
 //! Rows of figures: written in the transaction that ends a generation, read by the monitoring page and `/metrics`.
 
 use adire_protocol::{GenerationSpec, PromptCount, RatingCount, Recipe};
-use sqlx::{Any, QueryBuilder, Transaction};
+use sqlx::{Any, Transaction};
 
 use super::{Store, decode, storage};
 use crate::{
@@ -109,13 +109,19 @@ pub(super) async fn record(change: &mut Transaction<'_, Any>, id: &str) -> Resul
     if let Some(wait) = wait {
         sums.extend([("wait_ms", String::new(), wait), ("wait_le", bucket(wait), 1)]);
     }
-    // One statement: each is a way to the database and back. No sum is named twice.
-    let mut add = QueryBuilder::<Any>::new("INSERT INTO stat_totals (versions, name, label, value) ");
-    add.push_values(sums, |mut values, (name, label, value)| {
-        values.push_bind(row.versions.clone()).push_bind(name).push_bind(label).push_bind(value);
-    });
-    add.push(" ON CONFLICT (versions, name, label) DO UPDATE SET value = stat_totals.value + excluded.value");
-    add.build().execute(&mut **change).await.map_err(storage)?;
+    for (name, label, value) in sums {
+        sqlx::query(
+            "INSERT INTO stat_totals (versions, name, label, value) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (versions, name, label) DO UPDATE SET value = stat_totals.value + excluded.value",
+        )
+        .bind(&row.versions)
+        .bind(name)
+        .bind(label)
+        .bind(value)
+        .execute(&mut **change)
+        .await
+        .map_err(storage)?;
+    }
     Ok(())
 }
 
