@@ -185,7 +185,7 @@ impl Place {
             // SQLite has one writer at a time anyway.
             .max_connections(if kind == Kind::Sqlite { 4 } else { 16 })
             .acquire_timeout(CONNECT)
-            // A file does not go away as a server does; the question would be an eighth of what a generation's rows cost.
+            // A file does not go away as a server does.
             .test_before_acquire(kind == Kind::Postgres)
             .after_connect(|connection, _| Box::pin(configure(connection)))
             .connect(&self.url)
