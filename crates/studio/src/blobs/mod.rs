@@ -118,24 +118,7 @@ impl Blobs {
 
     /// Writes bytes and gives their hash. On return they are on the disk, or in the bucket.
     pub(crate) async fn put(&self, bytes: Vec<u8>) -> Result<String, StudioError> {
-        self.put_made(move || Ok((bytes, ()))).await.map(|(hash, ())| hash)
-    }
-
-    /// The same with what `make` makes of them where it may block, so that a folder's blob takes one way to another thread.
-    pub(crate) async fn put_made<T: Send + 'static>(
-        &self,
-        make: impl FnOnce() -> Result<(Vec<u8>, T), StudioError> + Send + 'static,
-    ) -> Result<(String, T), StudioError> {
-        let blobs = self.clone();
-        if let Files::Folder { .. } = &self.0.files {
-            return blocking(move || {
-                let (bytes, made) = make()?;
-                Ok((blobs.name(&blobs.stage(bytes.as_slice())?)?, made))
-            })
-            .await;
-        }
-        let (bytes, made) = blocking(make).await?;
-        let bytes = Arc::new(bytes);
+        let (blobs, bytes) = (self.clone(), Arc::new(bytes));
         let put = move || {
             let (blobs, bytes) = (blobs.clone(), bytes.clone());
             async move {
@@ -143,7 +126,7 @@ impl Blobs {
                 blobs.keep(blocking(move || stager.stage(bytes.as_slice())).await?).await
             }
         };
-        Ok((again(put).await?, made))
+        again(put).await
     }
 
     /// Gives a staged file its name in the folder of this machine. Blocks.

@@ -11,6 +11,7 @@ use crate::{
     queue::{Hold, QueuedGeneration, Stop},
     shared::Shared,
     store::image_url,
+    tasks::blocking,
     timing::StepTimer,
     worker::RenderEvent,
 };
@@ -87,9 +88,9 @@ pub(crate) async fn store_image(
         switch_seconds: if switch_seconds.is_finite() { switch_seconds } else { 0.0 },
         warnings,
     };
+    let (png, recipe) = blocking(move || Ok((encode_with_recipe(&pixels, &recipe)?, recipe))).await?;
     let _keeping = shared.blobs.keeping().await;
-    let encode = move || Ok((encode_with_recipe(&pixels, &recipe)?, recipe));
-    let (hash, recipe) = shared.blobs.put_made(encode).await?;
+    let hash = shared.blobs.put(png).await?;
     let image = ImageRecord {
         url: image_url(&hash),
         hash,
