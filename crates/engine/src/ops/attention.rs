@@ -83,7 +83,7 @@ impl Whole {
             AttentionMask::None => Attention::full(self.heads),
             AttentionMask::Causal => Attention::causal(self.heads),
         };
-        let (q, k, v) = (Image::new(&*q, of_queries), Image::new(&*k, of_keys), Image::new(&*v, of_keys));
+        let (q, k, v) = (Image::new(&q, of_queries), Image::new(&k, of_keys), Image::new(&v, of_keys));
         kernels::attention(q, k, v, options, ImageMut::new(&mut y, of_queries));
         Ok(Some(Tensor::from_vec(y, self.q.shape(), self.q.device())?))
     }
