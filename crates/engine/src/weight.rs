@@ -123,7 +123,7 @@ pub struct Weight {
     trained: u64,
 }
 
-/// A change, of an adapter or in training: `scale`·up·down (Hu et al. 2021).
+/// A change, of an adapter or in training: `scale`·up·down (Hu et al. 2021). An adapter's factors are as its file has them.
 #[derive(Clone, Debug)]
 pub(crate) struct LowRank {
     /// A: [rank, in] or [rank, in, height, width].
@@ -135,10 +135,16 @@ pub(crate) struct LowRank {
 }
 
 impl LowRank {
+    /// up and down, f32, contiguous, on the CPU if the weight is.
+    pub(crate) fn factors(&self) -> Result<(Tensor, Tensor)> {
+        let plain = |factor: &Tensor| factor.detach().to_dtype(DType::F32)?.contiguous();
+        Ok((plain(&self.up)?, plain(&self.down)?))
+    }
+
     /// scale·up·down in the weight's shape, f32.
     fn delta(&self, shape: &Shape) -> Result<Tensor> {
-        let product = self.up.detach().flatten_from(1)?.matmul(&self.down.detach().flatten_from(1)?)?;
-        Ok((product * self.scale)?.reshape(shape)?)
+        let (up, down) = self.factors()?;
+        Ok((up.flatten_from(1)?.matmul(&down.flatten_from(1)?)? * self.scale)?.reshape(shape)?)
     }
 }
 
@@ -243,7 +249,7 @@ impl Weight {
         matches!(self.base, Values::Stored { .. })
     }
 
-    /// Makes the effective weight the base plus `changes`, f32 on the CPU. What is stored adds them up in its own form.
+    /// Makes the effective weight the base plus `changes`, on the CPU. What is stored adds them up in its own form.
     /// Equal changes have equal names.
     pub(crate) fn set_changes(&mut self, changes: Vec<LowRank>, name: u64) {
         self.effective = Some(Values::Sum(changes.into()));

@@ -118,6 +118,14 @@ impl PackedConv3x3 {
         self.0.inputs
     }
 
+    /// These weights plus `changes`, in memory of their own.
+    ///
+    /// # Panics
+    /// If a change does not fit.
+    pub fn plus(&self, changes: &[Change<'_>]) -> Self {
+        Self(self.0.plus(changes))
+    }
+
     /// Sets the weights to `pristine` plus `changes`.
     ///
     /// # Panics

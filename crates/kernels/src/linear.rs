@@ -78,6 +78,14 @@ impl PackedLinear {
         if self.0.gated { self.0.outputs / 2 } else { self.0.outputs }
     }
 
+    /// These weights plus `changes`, in memory of their own.
+    ///
+    /// # Panics
+    /// If a change does not fit.
+    pub fn plus(&self, changes: &[Change<'_>]) -> Self {
+        Self(self.0.plus(changes))
+    }
+
     /// Sets the weights to `pristine` plus `changes`.
     ///
     /// # Panics

@@ -68,6 +68,19 @@ struct Turned {
     rank: usize,
 }
 
+/// Rows of a panel that get all changes before the next ones do.
+const BLOCK: usize = 64;
+
+/// Some of a change's rank, which are added at once.
+struct Pass<'a> {
+    step: usize,
+    /// From its first column on, `stride` numbers a row.
+    down: &'a [f32],
+    stride: usize,
+    /// The first row of its ups.
+    up: usize,
+}
+
 /// The rank, filled up to what a pass may have.
 fn padded(rank: usize) -> usize {
     rank.next_multiple_of(4)
@@ -89,6 +102,18 @@ impl Turned {
 }
 
 impl Panels {
+    /// These weights plus `changes`, in memory of their own.
+    pub(crate) fn plus(&self, changes: &[Change<'_>]) -> Self {
+        let data = match &self.data {
+            Data::F32(data) => Data::F32(Buffer::new(data.len())),
+            Data::Bf16(data) => Data::Bf16(Buffer::new(data.len())),
+        };
+        // With a version of its own, every panel is stale.
+        let mut sum = Self { data, version: next_version(), merged: None, ..*self };
+        sum.merge(self, changes);
+        sum
+    }
+
     /// Sets the weights to `pristine` plus `changes`. Panels that neither the last merge changed nor this one are left alone.
     pub(crate) fn merge(&mut self, pristine: &Self, changes: &[Change<'_>]) {
         assert!(
@@ -200,18 +225,17 @@ impl Panels {
         to: *mut f32,
         stream: bool,
     ) {
-        let mut passes = touched.iter().filter_map(|i| Some((&changes[*i], turned[*i].as_ref()?)));
+        let low_rank: Vec<(&Change<'_>, &Turned)> =
+            touched.iter().filter_map(|i| Some((&changes[*i], turned[*i].as_ref()?))).collect();
+        let has_rank = low_rank.iter().any(|(_, turned)| turned.rank > 0);
         // SAFETY: both are the panel.
         unsafe {
-            if let Some((change, turned)) = passes.next() {
-                // Streamed if nothing reads it again soon.
-                let once = touched.len() == 1 && stream;
-                self.add_low_rank(panel, change, turned, from.as_ptr(), to, once);
-            } else {
+            if !has_rank {
                 std::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len());
-            }
-            for (change, turned) in passes {
-                self.add_low_rank(panel, change, turned, to, to, false);
+            } else {
+                // Streamed if nothing reads it again soon.
+                let once = low_rank.len() == touched.len() && stream && from.len() >= 16_384;
+                self.add_low_rank(panel, &low_rank, from, to, once);
             }
         }
         let row = self.inputs * self.taps;
@@ -236,51 +260,72 @@ impl Panels {
         (0..changes.len()).filter(|i| touches(&changes[*i])).collect()
     }
 
-    /// Adds a change of low rank to a panel, up to 16 of the rank at a time.
+    /// Adds changes of low rank to a panel, up to 16 of a rank at a time. Some rows get all of them before the next do: they
+    /// stay in the cache meanwhile.
     ///
     /// # Safety
-    /// `from` and `to` are the panel; they may be the same.
+    /// `to` is valid for the panel, and not part of `from`.
     unsafe fn add_low_rank(
         &self,
         panel: usize,
-        change: &Change<'_>,
-        turned: &Turned,
-        from: *const f32,
+        changes: &[(&Change<'_>, &Turned)],
+        from: &[f32],
         to: *mut f32,
-        alone: bool,
+        stream: bool,
     ) {
-        let Delta::LowRank { up, rank, strength, .. } = change.delta else { return };
         let (_, width) = self.panel(panel);
         let rows = self.inputs * self.taps;
-        scratch(Use::Task, turned.rank * width, |ups| {
-            ups.fill(0.0);
-            for column in 0..width {
-                let Some(output) = self.output(panel, column).filter(|o| change.outputs().contains(o)) else {
-                    continue;
-                };
-                for r in 0..rank {
-                    ups[r * width + column] = up[(output - change.first) * rank + r] * strength;
+        let most = if self.isa.is_wide() { 16 } else { 8 };
+        let rank: usize = changes.iter().map(|(_, turned)| turned.rank).sum();
+        scratch(Use::Task, (rank + BLOCK) * width, |space| {
+            let (ups, between) = space.split_at_mut(rank * width);
+            let (mut passes, mut first) = (Vec::new(), 0);
+            for (change, turned) in changes {
+                self.put_up(panel, change, &mut ups[first * width..][..turned.rank * width]);
+                let mut r = 0;
+                while r < turned.rank {
+                    let step =
+                        [16, 8, 4].into_iter().find(|n| *n <= most && *n <= turned.rank - r).unwrap_or(4);
+                    passes.push(Pass { step, down: &turned.down[r..], stride: turned.rank, up: first + r });
+                    r += step;
                 }
+                first += turned.rank;
             }
-            let most = if self.isa.is_wide() { 16 } else { 8 };
-            let mut r = 0;
-            while r < turned.rank {
-                let step = [16, 8, 4].into_iter().find(|n| *n <= most && *n <= turned.rank - r).unwrap_or(4);
-                // Streamed if it is written once and not read again soon.
-                let stream = alone && turned.rank == step && rows * width >= 16_384;
-                let from = if r == 0 { from } else { to.cast_const() };
-                // SAFETY: rows of the panel, `step` of the padded rank, ups of the panel's width.
-                unsafe {
-                    let (down, up) = (turned.down.as_ptr().add(r), ups.as_ptr().add(r * width));
-                    match step {
-                        16 => low_rank::<16>(self.isa, from, to, rows, width, down, turned.rank, up, stream),
-                        8 => low_rank::<8>(self.isa, from, to, rows, width, down, turned.rank, up, stream),
-                        _ => low_rank::<4>(self.isa, from, to, rows, width, down, turned.rank, up, stream),
+            for row in (0..rows).step_by(BLOCK) {
+                let count = BLOCK.min(rows - row);
+                for (i, pass) in passes.iter().enumerate() {
+                    let is_last = i + 1 == passes.len();
+                    // SAFETY: `count` rows of the panel or of `between`, `step` of the padded rank, ups of the panel's width.
+                    unsafe {
+                        let from = if i == 0 { from.as_ptr().add(row * width) } else { between.as_ptr() };
+                        let to = if is_last { to.add(row * width) } else { between.as_mut_ptr() };
+                        let down = pass.down.as_ptr().add(row * pass.stride);
+                        let up = ups.as_ptr().add(pass.up * width);
+                        let (stride, stream) = (pass.stride, stream && is_last);
+                        match pass.step {
+                            16 => low_rank::<16>(self.isa, from, to, count, width, down, stride, up, stream),
+                            8 => low_rank::<8>(self.isa, from, to, count, width, down, stride, up, stream),
+                            _ => low_rank::<4>(self.isa, from, to, count, width, down, stride, up, stream),
+                        }
                     }
                 }
-                r += step;
             }
         });
+    }
+
+    /// Writes the columns of a panel that a change has, times its strength, `[rank][width]`; zeros elsewhere.
+    fn put_up(&self, panel: usize, change: &Change<'_>, to: &mut [f32]) {
+        to.fill(0.0);
+        let Delta::LowRank { up, rank, strength, .. } = change.delta else { return };
+        let (_, width) = self.panel(panel);
+        for column in 0..width {
+            let Some(output) = self.output(panel, column).filter(|o| change.outputs().contains(o)) else {
+                continue;
+            };
+            for r in 0..rank {
+                to[r * width + column] = up[(output - change.first) * rank + r] * strength;
+            }
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 
 use super::{
     Adapter, Module,
@@ -43,13 +44,28 @@ pub fn apply(
 /// # Errors
 /// As [`apply`].
 pub fn apply_each(adapters: &[(&Adapter, Strength)], visit: &mut Visit<'_>) -> Result<Vec<Receipt>> {
+    apply_at(&mut None, adapters, visit)
+}
+
+/// As [`apply_each`]; `targets` are looked for the first time.
+///
+/// # Errors
+/// As [`apply`].
+pub(crate) fn apply_at(
+    targets: &mut Option<Targets>,
+    adapters: &[(&Adapter, Strength)],
+    visit: &mut Visit<'_>,
+) -> Result<Vec<Receipt>> {
     let strengths = adapters.iter().flat_map(|(_, strength)| [strength.unet, strength.text_encoder]);
     if let Some(strength) = strengths.into_iter().find(|s| !(s.is_finite() && s.abs() <= MAX_STRENGTH)) {
         return Err(EngineError::Request(format!(
             "adapter strength must be −{MAX_STRENGTH} to {MAX_STRENGTH}; got {strength}"
         )));
     }
-    let targets = Targets::of(visit)?;
+    let targets = match targets {
+        Some(targets) => targets,
+        None => targets.insert(Targets::of(visit)?),
+    };
     let mut receipts = Vec::with_capacity(adapters.len());
     let mut plan: HashMap<usize, Vec<(usize, &Module)>> = HashMap::new();
     for (index, (adapter, strength)) in adapters.iter().enumerate() {
@@ -70,6 +86,19 @@ pub fn apply_each(adapters: &[(&Adapter, Strength)], visit: &mut Visit<'_>) -> R
             tensors: adapter.tensors,
         });
     }
+
+    let mut changed = Vec::new();
+    let mut position = 0..;
+    visit(&mut |_, _, _, weight| {
+        let target = position.next().and_then(|position: usize| targets.places.get(position));
+        if weight.is_stored() && target.is_some_and(|target| plan.contains_key(target)) {
+            changed.push(weight.clone());
+        }
+        Ok(())
+    })?;
+    // The first time, norms are computed, by all threads; afterwards they are known.
+    changed.par_iter().try_for_each(|weight| weight.norm().map(drop))?;
+    drop(changed);
 
     let mut position = 0;
     let result = visit(&mut |component, path, parameter, weight| {
@@ -95,9 +124,9 @@ pub fn apply_each(adapters: &[(&Adapter, Strength)], visit: &mut Visit<'_>) -> R
                 _ if strength == 0.0 => 0.0,
                 (None, Some((down, up))) => {
                     let scale = layer.scale * strength;
-                    let plain = |factor: &Tensor| factor.to_device(&Device::Cpu)?.to_dtype(DType::F32);
                     (adapters[*index].0.hash.as_str(), scale.to_bits()).hash(&mut name);
-                    factors.push(LowRank { down: plain(down)?, up: plain(up)?, scale });
+                    let host = |factor: &Tensor| factor.to_device(&Device::Cpu);
+                    factors.push(LowRank { down: host(down)?, up: host(up)?, scale });
                     layer.product_norm(down, up)? * scale.abs()
                 }
                 (None, None) => 0.0,

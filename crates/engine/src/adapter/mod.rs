@@ -41,6 +41,7 @@ use std::{
 use candle_core::Tensor;
 use sha2::{Digest as _, Sha256};
 
+pub(crate) use apply::apply_at;
 pub use apply::{apply, apply_each};
 pub use export::{ExportFile, ExportFormat};
 pub use family::Family;
@@ -52,6 +53,7 @@ pub use kind::Kind;
 pub use pool::AdapterPool;
 pub use receipt::{AppliedLayer, Receipt, SkippedLayer, Strength};
 pub use table::ModuleTable;
+pub(crate) use targets::Targets;
 pub use visit::{Visit, visit, visit_weights};
 
 use self::{keys::Key, kind::LayerTensors, layer::Layer, metadata::Metadata, role::TensorRole};

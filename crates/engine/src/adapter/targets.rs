@@ -8,7 +8,8 @@ use super::{Adapter, Family, Module, receipt::SkippedLayer, table::ModuleTable, 
 use crate::{EngineError, Result};
 
 /// The modules of a model, found by their flattened paths.
-pub(super) struct Targets {
+#[derive(Debug)]
+pub(crate) struct Targets {
     table: ModuleTable,
     modules: Vec<Shapes>,
     /// For each parameter, in the order in which the model shows them, its module.
@@ -16,7 +17,7 @@ pub(super) struct Targets {
 }
 
 /// The dimensions of a module's parameters.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Shapes {
     path: String,
     weight: Vec<usize>,

@@ -25,7 +25,7 @@ use self::{passes::Passes, planned::Models, preview::Preview};
 use crate::{
     Embedding, Embeddings, EngineError, Manifest, Result, Rgb8, SafetyChecker, TextEncoder, Tokenizer, UNet,
     Vae,
-    adapter::{self, Adapter, Changed, Prints, Receipt, Strength},
+    adapter::{self, Adapter, Changed, Prints, Receipt, Strength, Targets},
     plan,
     sampler::NoiseSchedule,
     text::{TextConfig, context_with},
@@ -113,6 +113,8 @@ pub struct Pipeline {
     embeddings: Embeddings,
     /// The active adapters; `None` before the first switch and after a failed one.
     adapters: Option<ActiveAdapters>,
+    /// Where adapters' layers belong, once one was switched to.
+    targets: Option<Targets>,
     /// Fingerprints of earlier switches.
     prints: Prints,
 }
@@ -192,6 +194,7 @@ impl Pipeline {
             own: Vec::new(),
             embeddings: Embeddings::default(),
             adapters,
+            targets: None,
             prints: Prints::default(),
         }
     }
@@ -232,8 +235,10 @@ impl Pipeline {
         self.context = None;
         self.embeddings = Embeddings::default();
         let borrowed: Vec<_> = adapters.iter().map(|(a, strength)| (a.as_ref(), *strength)).collect();
-        self.models.prepare(&mut self.unet, &mut self.text)?;
-        let receipts = adapter::apply(&borrowed, &mut self.unet, &mut self.text)?;
+        self.models.pack(&mut self.unet, &mut self.text)?;
+        let (unet, text) = (&mut self.unet, &mut self.text);
+        let receipts =
+            adapter::apply_at(&mut self.targets, &borrowed, &mut |f| adapter::visit(unet, text, f))?;
         self.models.prepare(&mut self.unet, &mut self.text)?;
         let (unet, text) = (&mut self.unet, &mut self.text);
         let changed = Changed::of(&mut |f| adapter::visit(unet, text, f))?;

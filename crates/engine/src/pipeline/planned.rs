@@ -36,29 +36,32 @@ impl Models {
         std::mem::take(self)
     }
 
-    /// Takes over the weights in effect. The first time, the modules give their tensors up to packed weights.
+    /// Packs the base's weights unless they are packed: the modules give their tensors up.
     ///
     /// # Errors
     /// Memory runs out.
+    pub(super) fn pack(&mut self, unet: &mut UNet, text: &mut TextEncoder) -> Result<()> {
+        let Self::Unplanned(operands) = self else { return Ok(()) };
+        *self = match PlannedUNet::new(unet, *operands)? {
+            Some(unet) => Self::Planned { unet: Box::new(unet), text: Box::new(PlannedText::new(text)?) },
+            None => {
+                unet.visit_parameters(&mut |_, _, weight| weight.hold())?;
+                text.visit_parameters(&mut |_, _, weight| weight.hold())?;
+                Self::Modules
+            }
+        };
+        Ok(())
+    }
+
+    /// Takes over the weights in effect.
+    ///
+    /// # Errors
+    /// As [`Self::pack`].
     pub(super) fn prepare(&mut self, unet: &mut UNet, text: &mut TextEncoder) -> Result<()> {
-        match self {
-            Self::Modules => {}
-            Self::Unplanned(operands) => {
-                *self = match PlannedUNet::new(unet, *operands)? {
-                    Some(unet) => {
-                        Self::Planned { unet: Box::new(unet), text: Box::new(PlannedText::new(text)?) }
-                    }
-                    None => {
-                        unet.visit_parameters(&mut |_, _, weight| weight.hold())?;
-                        text.visit_parameters(&mut |_, _, weight| weight.hold())?;
-                        Self::Modules
-                    }
-                }
-            }
-            Self::Planned { unet: planned, text: planned_text } => {
-                planned.update(unet)?;
-                planned_text.update(text)?;
-            }
+        self.pack(unet, text)?;
+        if let Self::Planned { unet: planned, text: planned_text } = self {
+            planned.update(unet)?;
+            planned_text.update(text)?;
         }
         Ok(())
     }

@@ -70,10 +70,11 @@ impl<A: Arithmetic> Planned<A> {
     /// # Errors
     /// As [`PlannedUNet::new`].
     pub(crate) fn update(&mut self, unet: &mut UNet) -> Result<()> {
-        let Some(current) = &mut self.current else { return Ok(()) };
-        if self.parameters.update(&current.plan.plan, &mut |f| unet.visit_parameters(f))? {
-            current.context = None;
+        if self.parameters.update(&mut |f| unet.visit_parameters(f))? {
             self.times.clear();
+            if let Some(current) = &mut self.current {
+                current.context = None;
+            }
         }
         Ok(())
     }

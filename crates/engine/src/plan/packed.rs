@@ -51,10 +51,8 @@ impl Arithmetic for Packed {
         before: Option<Matrix>,
         changes: &[(Range<usize>, &LowRank)],
     ) -> Result<Option<Matrix>> {
-        let factors: Vec<(Tensor, Tensor)> = changes
-            .iter()
-            .map(|(_, change)| Ok((change.up.contiguous()?, change.down.contiguous()?)))
-            .collect::<Result<_>>()?;
+        let factors: Vec<(Tensor, Tensor)> =
+            changes.iter().map(|(_, change)| change.factors()).collect::<Result<_>>()?;
         let held: Vec<_> =
             factors.iter().filter_map(|(up, down)| Some((floats(up)?, floats(down)?))).collect();
         if held.len() != changes.len() {
@@ -74,13 +72,19 @@ impl Arithmetic for Packed {
                 },
             })
             .collect();
-        let mut merged = before.unwrap_or_else(|| base.clone());
-        match (&mut merged, base) {
-            (Matrix::Linear(merged), Matrix::Linear(base)) => merged.merge(base, &changes),
-            (Matrix::Conv(merged), Matrix::Conv(base)) => merged.merge(base, &changes),
-            _ => return Ok(None),
-        }
-        Ok(Some(merged))
+        Ok(match (before, base) {
+            (None, Matrix::Linear(base)) => Some(Matrix::Linear(base.plus(&changes))),
+            (None, Matrix::Conv(base)) => Some(Matrix::Conv(base.plus(&changes))),
+            (Some(Matrix::Linear(mut before)), Matrix::Linear(base)) => {
+                before.merge(base, &changes);
+                Some(Matrix::Linear(before))
+            }
+            (Some(Matrix::Conv(mut before)), Matrix::Conv(base)) => {
+                before.merge(base, &changes);
+                Some(Matrix::Conv(before))
+            }
+            _ => None,
+        })
     }
 
     fn group_norm(

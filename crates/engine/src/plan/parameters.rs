@@ -34,20 +34,33 @@ const HELD_LEAST: usize = 128 << 20;
 /// A parameter's module and kind.
 type Key = (String, Parameter);
 
-/// Weights by module and kind.
-pub(crate) type Weights = HashMap<Key, Weight>;
-
-/// Shows every parameter of a model.
+/// Shows every parameter of a model, always in the same order.
 pub(super) type Visit<'a> = dyn FnMut(&mut ParameterVisitor<'_>) -> Result<()> + 'a;
 
-/// What `visit` shows.
-pub(crate) fn weights(visit: &mut Visit<'_>) -> Result<Weights> {
-    let mut weights = Weights::new();
-    visit(&mut |path, parameter, weight| {
-        weights.insert((path.to_owned(), parameter), weight.clone());
+/// What `visit` shows, in its order.
+fn weights(visit: &mut Visit<'_>) -> Result<Vec<Weight>> {
+    let mut weights = Vec::new();
+    visit(&mut |_, _, weight| {
+        weights.push(weight.clone());
         Ok(())
     })?;
     Ok(weights)
+}
+
+/// Where in that order each parameter is.
+fn places(visit: &mut Visit<'_>) -> Result<HashMap<Key, usize>> {
+    let mut keys = Vec::new();
+    visit(&mut |path, parameter, _| {
+        keys.push((path.to_owned(), parameter));
+        Ok(())
+    })?;
+    Ok(keys.into_iter().zip(0..).collect())
+}
+
+/// The place of a parameter that a plan names.
+fn place(places: &HashMap<Key, usize>, key: &Key) -> Result<usize> {
+    let missing = || EngineError::Request(format!("the model has no {:?} of {}", key.1, key.0));
+    places.get(key).copied().ok_or_else(missing)
 }
 
 /// A packed matrix that stands for the weights it was packed from.
@@ -109,7 +122,15 @@ impl<A: Arithmetic> Store for Packed<A> {
         }
         let norm = |part| {
             let values = self.values(part)?;
-            Ok(values.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt())
+            // Sums of rows: one sum would wait for itself.
+            let squares = |row: &[f32]| {
+                let mut sums = [0.0; 8];
+                for eight in row.chunks(8) {
+                    sums.iter_mut().zip(eight).for_each(|(sum, x)| *sum += f64::from(*x).powi(2));
+                }
+                sums.iter().sum::<f64>()
+            };
+            Ok(values.par_chunks(1 << 16).map(squares).collect::<Vec<f64>>().iter().sum::<f64>().sqrt())
         };
         let norms = (0..self.rows.len()).map(norm).collect::<Result<Vec<f64>>>()?;
         Ok(self.norms.get_or_init(|| norms)[part])
@@ -126,16 +147,26 @@ impl<A: Arithmetic> Store for Packed<A> {
 /// A matrix of the base, and what adapters make of it: the versions of its parts, and the result.
 #[derive(Debug)]
 struct Matrix<A: Arithmetic> {
-    keys: Vec<Key>,
+    /// Where each part is among the weights.
+    places: Vec<usize>,
     base: Arc<Packed<A>>,
     effective: Option<(Vec<u64>, Arc<Packed<A>>)>,
+}
+
+/// A vector of parameters.
+#[derive(Debug)]
+struct Vector {
+    /// Where the terms of each part are among the weights.
+    places: Vec<Vec<usize>>,
+    versions: Vec<u64>,
+    values: Vec<f32>,
 }
 
 /// Packed matrices and vectors, in the order of a plan's specs.
 #[derive(Debug)]
 pub(super) struct Parameters<A: Arithmetic> {
     matrices: Vec<Matrix<A>>,
-    vectors: Vec<(Vec<u64>, Vec<f32>)>,
+    vectors: Vec<Vector>,
     /// Results for adapters that were in effect before.
     held: Held<Arc<Packed<A>>>,
 }
@@ -143,17 +174,19 @@ pub(super) struct Parameters<A: Arithmetic> {
 impl<A: Arithmetic> Parameters<A> {
     /// Packs every weight that `plan` names. The model that `visit` shows keeps no tensors of them.
     pub(super) fn new(plan: &Plan, arithmetic: A, visit: &mut Visit<'_>) -> Result<Self> {
-        let known = weights(visit)?;
-        let rows = |path: &String| {
-            let weight = known.get(&(path.clone(), Parameter::Weight));
-            weight.and_then(|weight| weight.dims().first().copied()).unwrap_or(0)
-        };
+        let (order, known) = (places(visit)?, weights(visit)?);
+        let of = |path: &String| place(&order, &(path.clone(), Parameter::Weight));
+        let rows =
+            |path: &String| of(path).ok().and_then(|place| known[place].dims().first().copied()).unwrap_or(0);
         let matrices: Vec<Arc<Packed<A>>> = plan
             .matrices
             .iter()
             .map(|spec| Packed::new(arithmetic, spec, spec.parts.iter().map(rows).collect()))
             .collect();
-        let vectors = plan.vectors.iter().map(|spec| vector(spec, &known)).collect::<Result<_>>()?;
+        let vectors =
+            plan.vectors.iter().map(|spec| Vector::new(spec, &order, &known)).collect::<Result<_>>()?;
+        let parts = plan.matrices.iter().map(|spec| spec.parts.iter().map(of).collect::<Result<Vec<_>>>());
+        let parts = parts.collect::<Result<Vec<_>>>()?;
         drop(known);
         let mut places: HashMap<&str, (usize, usize)> = HashMap::new();
         for (i, spec) in plan.matrices.iter().enumerate() {
@@ -205,24 +238,21 @@ impl<A: Arithmetic> Parameters<A> {
             return Err(error);
         }
         let bytes: usize = matrices.iter().map(|packed| packed.bytes()).sum();
-        let matrix = |base: Arc<Packed<A>>| {
-            let keys = base.spec.parts.iter().map(|path| (path.clone(), Parameter::Weight)).collect();
-            Matrix { keys, base, effective: None }
-        };
-        let matrices = matrices.into_iter().map(matrix).collect();
+        let matrix = |(base, places)| Matrix { places, base, effective: None };
+        let matrices = matrices.into_iter().zip(parts).map(matrix).collect();
         let held = Held::new((bytes / HELD_PART).max(HELD_LEAST));
         let mut this = Self { matrices, vectors, held };
-        this.update(plan, visit)?;
+        this.update(visit)?;
         Ok(this)
     }
 
     /// Packs again what has changed since, by adapters or in training, and says whether anything has.
-    pub(super) fn update(&mut self, plan: &Plan, visit: &mut Visit<'_>) -> Result<bool> {
+    pub(super) fn update(&mut self, visit: &mut Visit<'_>) -> Result<bool> {
         let weights = weights(visit)?;
         let mut changed = false;
         let mut missing = Vec::new();
         for (i, matrix) in self.matrices.iter_mut().enumerate() {
-            let wanted = versions(matrix.keys.iter(), &weights)?;
+            let wanted = versions(&matrix.places, &weights);
             let is_base = wanted.iter().all(|version| *version == 0);
             match matrix.effective.take() {
                 None if is_base => continue,
@@ -260,9 +290,9 @@ impl<A: Arithmetic> Parameters<A> {
         for (i, wanted, packed) in made.collect::<Result<Vec<_>>>()? {
             self.matrices[i].effective = Some((wanted, packed));
         }
-        for (known, spec) in self.vectors.iter_mut().zip(&plan.vectors) {
-            if known.0 != versions(spec.parts.iter().flatten(), &weights)? {
-                *known = vector(spec, &weights)?;
+        for vector in &mut self.vectors {
+            if vector.versions != versions(vector.places.iter().flatten(), &weights) {
+                vector.read(&weights)?;
                 changed = true;
             }
         }
@@ -275,13 +305,17 @@ impl<A: Arithmetic> Parameters<A> {
 
     /// Effective weights lie in the packed form alone.
     fn keep_effective(&self, visit: &mut Visit<'_>) -> Result<()> {
-        let mut places = HashMap::new();
-        for (_, packed) in self.matrices.iter().filter_map(|matrix| matrix.effective.as_ref()) {
-            let parts = packed.spec.parts.iter().enumerate().filter(|_| packed.rows.len() <= MOST_PARTS);
-            places.extend(parts.map(|(part, path)| (path.as_str(), (packed, part))));
+        let mut stored = HashMap::new();
+        for matrix in &self.matrices {
+            if let Some((_, packed)) = &matrix.effective
+                && packed.rows.len() <= MOST_PARTS
+            {
+                stored.extend(matrix.places.iter().zip(0..).map(|(place, part)| (*place, (packed, part))));
+            }
         }
-        visit(&mut |path, parameter, weight| {
-            if let Some((packed, part)) = places.get(path).filter(|_| parameter == Parameter::Weight) {
+        let mut places = 0..;
+        visit(&mut |_, _, weight| {
+            if let Some((packed, part)) = places.next().and_then(|place| stored.get(&place)) {
                 weight.store_effective(Arc::clone(packed) as Arc<dyn Store>, *part);
             }
             Ok(())
@@ -295,18 +329,18 @@ impl<A: Arithmetic> Parameters<A> {
     }
 
     pub(super) fn vector(&self, i: usize) -> &[f32] {
-        &self.vectors[i].1
+        &self.vectors[i].values
     }
 }
 
 impl<A: Arithmetic> Matrix<A> {
     /// The matrix of the effective weights, in the memory of `before` if that is possible.
-    fn make(&self, weights: &Weights, before: Option<A::Matrix>) -> Result<Arc<Packed<A>>> {
+    fn make(&self, weights: &[Weight], before: Option<A::Matrix>) -> Result<Arc<Packed<A>>> {
         let packed = Packed::new(self.base.arithmetic, &self.base.spec, self.base.rows.clone());
         match self.merged(weights, before)? {
             Some(matrix) => drop(packed.matrix.set(matrix)),
             None => {
-                let parts = self.keys.iter().map(|key| find(key, weights)?.merged());
+                let parts = self.places.iter().map(|place| weights[*place].merged());
                 packed.fill(&parts.collect::<Result<Vec<_>>>()?)?;
             }
         }
@@ -314,11 +348,11 @@ impl<A: Arithmetic> Matrix<A> {
     }
 
     /// The base with low-rank changes, in the memory of `before` if there is some; `None` where there are others.
-    fn merged(&self, weights: &Weights, before: Option<A::Matrix>) -> Result<Option<A::Matrix>> {
+    fn merged(&self, weights: &[Weight], before: Option<A::Matrix>) -> Result<Option<A::Matrix>> {
         let Some(base) = self.base.matrix.get() else { return Ok(None) };
         let (mut changes, mut first) = (Vec::new(), 0);
-        for (key, rows) in self.keys.iter().zip(&self.base.rows) {
-            let weight = find(key, weights)?;
+        for (place, rows) in self.places.iter().zip(&self.base.rows) {
+            let weight = &weights[*place];
             match weight.changes() {
                 Some(found) => changes.extend(found.iter().map(|change| (first..first + rows, change))),
                 None if weight.version() == 0 => {}
@@ -330,29 +364,35 @@ impl<A: Arithmetic> Matrix<A> {
     }
 }
 
-fn find<'a>(key: &Key, weights: &'a Weights) -> Result<&'a Weight> {
-    let missing = || EngineError::Request(format!("the model has no {:?} of {}", key.1, key.0));
-    weights.get(key).ok_or_else(missing)
-}
-
-fn versions<'a>(keys: impl Iterator<Item = &'a Key>, weights: &Weights) -> Result<Vec<u64>> {
-    keys.map(|key| Ok(find(key, weights)?.version())).collect()
-}
-
-fn vector(spec: &VectorSpec, weights: &Weights) -> Result<(Vec<u64>, Vec<f32>)> {
-    let mut values = Vec::new();
-    for part in &spec.parts {
-        let mut sum: Option<Tensor> = None;
-        for key in part {
-            let next = find(key, weights)?.effective()?;
-            sum = Some(match sum {
-                Some(sum) => (sum + next)?,
-                None => next,
-            });
-        }
-        if let Some(sum) = sum {
-            values.extend(sum.flatten_all()?.to_vec1::<f32>()?);
-        }
+impl Vector {
+    fn new(spec: &VectorSpec, order: &HashMap<Key, usize>, weights: &[Weight]) -> Result<Self> {
+        let part = |keys: &Vec<Key>| keys.iter().map(|key| place(order, key)).collect::<Result<Vec<_>>>();
+        let places = spec.parts.iter().map(part).collect::<Result<_>>()?;
+        let mut this = Self { places, versions: Vec::new(), values: Vec::new() };
+        this.read(weights)?;
+        Ok(this)
     }
-    Ok((versions(spec.parts.iter().flatten(), weights)?, values))
+
+    fn read(&mut self, weights: &[Weight]) -> Result<()> {
+        let mut values = Vec::new();
+        for part in &self.places {
+            let mut sum: Option<Tensor> = None;
+            for place in part {
+                let next = weights[*place].effective()?;
+                sum = Some(match sum {
+                    Some(sum) => (sum + next)?,
+                    None => next,
+                });
+            }
+            if let Some(sum) = sum {
+                values.extend(sum.flatten_all()?.to_vec1::<f32>()?);
+            }
+        }
+        (self.versions, self.values) = (versions(self.places.iter().flatten(), weights), values);
+        Ok(())
+    }
+}
+
+fn versions<'a>(places: impl IntoIterator<Item = &'a usize>, weights: &[Weight]) -> Vec<u64> {
+    places.into_iter().map(|place| weights[*place].version()).collect()
 }

@@ -41,8 +41,7 @@ impl<A: Arithmetic> Words<A> {
     /// # Errors
     /// As [`PlannedText::new`].
     pub(crate) fn update(&mut self, text: &mut TextEncoder) -> Result<()> {
-        let plan = text::plan(&self.sizes, self.layers, 1, 1);
-        self.parameters.update(&plan, &mut |f| text.visit_parameters(f))?;
+        self.parameters.update(&mut |f| text.visit_parameters(f))?;
         Ok(())
     }
 
