@@ -59,11 +59,8 @@ impl Sample {
         *images += count(group.images);
         *switches += count(group.switches);
         *render_seconds += group.render_ms as f64 / 1e3;
-        let read = |text: &Option<String>, to: &mut Vec<i64>| {
-            to.extend(text.iter().flat_map(|text| text.split(' ')).filter_map(|ms| ms.parse::<i64>().ok()));
-        };
-        read(&group.runs, &mut self.runs);
-        read(&group.waits, &mut self.waits);
+        self.runs.extend(&group.runs);
+        self.waits.extend(&group.waits);
     }
 
     fn percentiles(&mut self) -> (Option<Percentiles>, Option<Percentiles>) {

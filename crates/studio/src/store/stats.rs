@@ -27,22 +27,52 @@ row! {
 }
 
 row! {
-    /// Generations that ended in one stretch of time, of the same versions, with the same outcome.
-    #[derive(Clone, Debug)]
-    pub(crate) struct StatGroup {
-        // Which stretch: time divided by its length.
-        pub(crate) place: i64,
-        pub(crate) versions: String,
-        pub(crate) outcome: String,
-        pub(crate) cause: String,
-        pub(crate) generations: i64,
-        pub(crate) images: i64,
-        pub(crate) render_ms: i64,
-        pub(crate) switches: i64,
+    struct GroupRow {
+        place: i64,
+        versions: String,
+        outcome: String,
+        cause: String,
+        generations: i64,
+        images: i64,
+        render_ms: i64,
+        switches: i64,
         // Milliseconds of each, separated by spaces; absent where nobody knows.
-        pub(crate) runs: Option<String>,
-        pub(crate) waits: Option<String>,
+        runs: Option<String>,
+        waits: Option<String>,
     }
+}
+
+/// Generations that ended in one stretch of time, of the same versions, with the same outcome.
+#[derive(Clone, Debug)]
+pub(crate) struct StatGroup {
+    /// Which stretch: time divided by its length.
+    pub(crate) place: i64,
+    pub(crate) versions: String,
+    pub(crate) outcome: String,
+    pub(crate) cause: String,
+    pub(crate) generations: i64,
+    pub(crate) images: i64,
+    pub(crate) render_ms: i64,
+    pub(crate) switches: i64,
+    /// Milliseconds from start to end of each that is done, in order of size.
+    pub(crate) runs: Vec<i64>,
+    /// Milliseconds that each waited, in order of size.
+    pub(crate) waits: Vec<i64>,
+}
+
+impl From<GroupRow> for StatGroup {
+    fn from(row: GroupRow) -> Self {
+        let GroupRow { place, versions, outcome, cause, generations, images, render_ms, switches, .. } = row;
+        let (runs, waits) = (sorted(row.runs.as_deref()), sorted(row.waits.as_deref()));
+        Self { place, versions, outcome, cause, generations, images, render_ms, switches, runs, waits }
+    }
+}
+
+fn sorted(text: Option<&str>) -> Vec<i64> {
+    let values = text.unwrap_or_default().split_ascii_whitespace();
+    let mut values: Vec<i64> = values.filter_map(|value| value.parse().ok()).collect();
+    values.sort_unstable();
+    values
 }
 
 row! {
@@ -175,7 +205,7 @@ impl Store {
         until: i64,
         step: i64,
     ) -> Result<Vec<StatGroup>, StudioError> {
-        sqlx::query_as(
+        let rows: Vec<GroupRow> = sqlx::query_as(
             "SELECT ended_at / $2 AS place, versions, outcome, cause, COUNT(*) AS generations, \
              CAST(SUM(images) AS BIGINT) AS images, CAST(SUM(render_ms) AS BIGINT) AS render_ms, \
              CAST(SUM(switches) AS BIGINT) AS switches, \
@@ -188,7 +218,8 @@ impl Store {
         .bind(until)
         .fetch_all(&self.pool)
         .await
-        .map_err(storage)
+        .map_err(storage)?;
+        Ok(rows.into_iter().map(StatGroup::from).collect())
     }
 
     /// When the first generation ended that figures are kept of.
