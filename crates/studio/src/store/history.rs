@@ -141,7 +141,9 @@ impl Store {
             None => 0,
         };
         let changed = sqlx::query(
-            "UPDATE history SET starred = $3, thumb = $4, rated_at = $5 WHERE generation = $1 AND position = $2",
+            "UPDATE history SET starred = $3, thumb = $4, rated_at = $5, \
+             versions = COALESCE((SELECT generations.versions FROM generations WHERE generations.id = $1), '') \
+             WHERE generation = $1 AND position = $2",
         )
         .bind(generation)
         .bind(i64::from(position))

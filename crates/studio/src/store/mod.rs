@@ -86,7 +86,7 @@ macro_rules! same {
 
 /// Every step of the layout, embedded in the program. A file that was released is never edited: its checksum is in
 /// people's databases. Listed by hand because sqlx's macro would build SQLite a second time, for the compiler's host.
-const STEPS: [Step; 26] = [
+const STEPS: [Step; 27] = [
     same!(1, "studio", "0001_studio.sql"),
     same!(2, "uploads and receipts", "0002_uploads_and_receipts.sql"),
     same!(3, "datasets and training", "0003_datasets_and_training.sql"),
@@ -163,6 +163,7 @@ const STEPS: [Step; 26] = [
         include_str!("../../migrations/sqlite/0027_history_trigrams.sql"),
         include_str!("../../migrations/postgres/0027_history_trigrams.sql"),
     ),
+    same!(28, "ratings by version", "0028_ratings.sql"),
 ];
 
 /// The key of the advisory lock that a studio holds on its PostgreSQL database: “adire”.

@@ -276,12 +276,9 @@ impl Store {
     /// How many images have which rating that was given from `since` on, by version.
     pub(crate) async fn rating_counts(&self, since: i64) -> Result<Vec<RatingCount>, StudioError> {
         let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(
-            "SELECT COALESCE(generations.versions, '') AS versions, \
-             COUNT(CASE WHEN history.thumb = 1 THEN 1 END) AS up, \
-             COUNT(CASE WHEN history.thumb = -1 THEN 1 END) AS down, \
-             COUNT(CASE WHEN history.starred = 1 THEN 1 END) AS starred \
-             FROM history JOIN generations ON generations.id = history.generation \
-             WHERE history.rated_at IS NOT NULL AND history.rated_at >= $1 GROUP BY 1 ORDER BY 1",
+            "SELECT versions, COUNT(CASE WHEN thumb = 1 THEN 1 END) AS up, \
+             COUNT(CASE WHEN thumb = -1 THEN 1 END) AS down, COUNT(CASE WHEN starred = 1 THEN 1 END) AS starred \
+             FROM history WHERE rated_at IS NOT NULL AND rated_at >= $1 GROUP BY 1 ORDER BY 1",
         )
         .bind(since)
         .fetch_all(&self.pool)
@@ -347,9 +344,16 @@ async fn fill(change: &mut Transaction<'_, Any>, id: &str, spec: &str) -> Result
         .filter_map(|(recipe,)| decode::<Recipe>(recipe, "recipe", id).ok())
         .map(|recipe| (recipe.seconds * 1e3).round() as i64)
         .sum();
+    let named = spec.as_ref().map(versions).unwrap_or_default();
+    sqlx::query("UPDATE history SET versions = $2 WHERE generation = $1 AND rated_at IS NOT NULL")
+        .bind(id)
+        .bind(&named)
+        .execute(&mut **change)
+        .await
+        .map_err(storage)?;
     sqlx::query("UPDATE generations SET versions = $2, prompt_key = $3, render_ms = $4 WHERE id = $1")
         .bind(id)
-        .bind(spec.as_ref().map(versions).unwrap_or_default())
+        .bind(&named)
         .bind(spec.as_ref().map(|spec| prompt_key(&spec.prompt)).unwrap_or_default())
         .bind(render_ms)
         .execute(&mut **change)

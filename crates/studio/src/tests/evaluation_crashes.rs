@@ -82,7 +82,7 @@ async fn evaluations_survive_being_killed() {
 
     let studio = open_at(folder.path(), database.as_deref()).await.unwrap();
     let mut verdicts: BTreeMap<String, VerdictOutcome> = BTreeMap::new();
-    let mut given_up = 0;
+    let mut given_up = 0u64;
     let records = studio.evaluations(None).await.unwrap();
     for (number, record) in records.iter().rev().enumerate() {
         let detail = ended(&studio, &record.id).await;
@@ -110,9 +110,10 @@ async fn evaluations_survive_being_killed() {
     }
     let printed = lines.iter().filter_map(|line| line.strip_prefix("verdict ")?.split_once(' '));
     for (id, word) in printed {
-        // A line that was cut off tells nothing.
-        if let Some(outcome) = VerdictOutcome::from_word(word) {
-            assert_eq!(verdicts[id], outcome, "{id}");
+        assert!(records.iter().any(|record| record.id == id), "{id} is lost");
+        // A line that was cut off tells nothing. One given up later had its verdict and did not get to promote.
+        if let (Some(outcome), Some(kept)) = (VerdictOutcome::from_word(word), verdicts.get(id)) {
+            assert_eq!(*kept, outcome, "{id}");
         }
     }
     let mut moves: BTreeMap<&str, u32> = BTreeMap::new();
@@ -150,6 +151,7 @@ async fn evaluations_survive_being_killed() {
         moves.len()
     );
     assert!(ready > 0 && !records.is_empty(), "nothing was under way");
-    assert!(given_up * 20 <= records.len() + 20, "{given_up} given up");
+    // Three crashes in a row before one image or step was done: the more crashes, the more often that happens.
+    assert!(given_up * 50 <= crashes + 50, "{given_up} given up");
     studio.shutdown().await;
 }

@@ -222,9 +222,18 @@ async fn figures_outlive_generations_and_prompts_do_not() {
 async fn generations_from_before_there_were_figures_are_filled_in() {
     let (folder, studio, _) = fresh().await;
     filled(folder.path(), &studio).await;
+    let store = &studio.shared().store;
+    let rated: Vec<(String,)> =
+        store.rows("SELECT generation FROM images WHERE position = 0 ORDER BY generation").await;
+    let visitor = who("visitor");
+    for (generation,) in rated {
+        let rating = Rating { starred: true, thumb: Some(Thumb::Up) };
+        studio.rate(&ImageRef { generation, index: 0 }, rating, By::Client(&visitor)).await.unwrap();
+    }
     let (before, sums) = (report(&studio).await, studio.totals().await.unwrap());
     for text in [
         "UPDATE generations SET versions = NULL, prompt_key = NULL, render_ms = 0",
+        "UPDATE history SET versions = ''",
         "DELETE FROM generation_stats",
         "DELETE FROM stat_totals",
     ] {
