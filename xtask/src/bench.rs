@@ -22,7 +22,7 @@ enum What {
     /// Images, switches of adapters, load and memory beside diffusers in f32 and bf16, at Stable Diffusion 1.5's shapes with
     /// random weights (8 GB of memory, 3 GB of disk, half an hour on two cores).
     Cpu,
-    /// A training step beside diffusers and PEFT, at Stable Diffusion 1.5's shapes with random weights (12 GB of memory,
+    /// A training step in f32 and bf16 beside diffusers and PEFT, at Stable Diffusion 1.5's shapes with random weights (12 GB of memory,
     /// 5 GB of disk).
     Train,
 }
@@ -60,8 +60,13 @@ fn train() -> Result<()> {
     }
     let build = ["build", "--quiet", "--release", "--package", "adire-engine", "--example", "train"];
     shell::run(shell::cargo().args(build))?;
-    eprintln!("diffusers and PEFT:");
-    shell::run(Command::new(&python).arg(shell::root().join("tools/bench/train.py")).arg(&folder))?;
-    eprintln!("the engine:");
-    shell::run(Command::new(shell::target().join("release/examples/train")).arg(&folder))
+    for dtype in ["f32", "bf16"] {
+        eprintln!("diffusers and PEFT, {dtype}:");
+        let script = shell::root().join("tools/bench/train.py");
+        shell::run(Command::new(&python).arg(script).arg(&folder).env("ADIRE_DTYPE", dtype))?;
+        eprintln!("the engine, {dtype}:");
+        let program = shell::target().join("release/examples/train");
+        shell::run(Command::new(program).arg(&folder).env("ADIRE_DTYPE", dtype))?;
+    }
+    Ok(())
 }

@@ -34,7 +34,8 @@ const ROWS: [(&str, &str, &str); 8] = [
 pub(crate) fn run() -> Result<()> {
     let python = tools::python()?;
     let model = model(&python)?;
-    succeed(cargo().args(["build", "--quiet", "--release", "--bin", "adire"]))?;
+    // As everything else builds it, so that nothing is compiled twice.
+    succeed(cargo().args(["build", "--quiet", "--locked", "--release", "--package", "adire-server"]))?;
     let program = target().join("release/adire");
     println!("Processor: {}, {} threads\n", processor(), std::thread::available_parallelism()?);
     for size in ["256", "512"] {
