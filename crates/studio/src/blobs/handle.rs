@@ -1,6 +1,6 @@
 //! A blob that was found: its length, its content piece by piece, a part of it, a file.
 
-use std::{fmt, io, ops::Range, sync::PoisonError};
+use std::{fmt, fs, io, ops::Range, sync::PoisonError};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
@@ -14,7 +14,7 @@ use super::{
     Blobs, Files,
     errors::{file_failed, unreadable},
     local::LocalFile,
-    verify::{collect, verified, verify_file},
+    verify::{collect, read_verified, verified, verify_file},
 };
 use crate::{StudioError, tasks::blocking};
 
@@ -50,13 +50,18 @@ impl fmt::Debug for Blob {
 impl Blob {
     /// Opens a file; `None` when it does not exist.
     pub(super) async fn open(blobs: Blobs, hash: &str, path: LocalFile) -> Result<Option<Self>, StudioError> {
-        let opened = match File::open(&path).await {
-            Ok(opened) => opened,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(file_failed(&error)),
-        };
-        let size = opened.metadata().await.map_err(|error| file_failed(&error))?.len();
-        Ok(Some(Self { blobs, hash: hash.to_owned(), size, content: Content::File { opened, path } }))
+        let at = path.clone();
+        let found = blocking(move || {
+            let found = fs::File::open(&at).and_then(|file| Ok((file.metadata()?.len(), file)));
+            match found {
+                Ok(found) => Ok(Some(found)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(file_failed(&error)),
+            }
+        });
+        let Some((size, opened)) = found.await? else { return Ok(None) };
+        let content = Content::File { opened: File::from_std(opened), path };
+        Ok(Some(Self { blobs, hash: hash.to_owned(), size, content }))
     }
 
     pub(super) fn remote(blobs: Blobs, hash: &str, size: u64) -> Self {
@@ -107,8 +112,18 @@ impl Blob {
 
     /// All of it at once.
     pub async fn bytes(self) -> Result<Vec<u8>, StudioError> {
-        let size = self.size;
-        collect(self.stream(), size).await.map_err(unreadable)
+        let (hash, size) = (self.hash, self.size);
+        match self.content {
+            Content::File { opened, path } => {
+                let file = opened.into_std().await;
+                blocking(move || {
+                    let _held = path;
+                    read_verified(file, size, &hash).map_err(unreadable)
+                })
+                .await
+            }
+            Content::Remote => collect(self.blobs.fetch(hash), size).await.map_err(unreadable),
+        }
     }
 
     /// A verified file of this machine.

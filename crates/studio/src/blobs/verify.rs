@@ -52,6 +52,14 @@ pub(super) fn verify_file(path: &Path, hash: &str) -> io::Result<()> {
     }
 }
 
+/// Reads a file of `size` bytes to its end. Blocks.
+pub(super) fn read_verified(mut file: File, size: u64, hash: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    file.read_to_end(&mut bytes)?;
+    check(Sha256::new_with_prefix(&bytes), hash)?;
+    Ok(bytes)
+}
+
 fn check(hasher: Sha256, hash: &str) -> io::Result<()> {
     if hex::encode(hasher.finalize()) == hash {
         return Ok(());

@@ -163,7 +163,7 @@ const STEPS: [Step; 27] = [
         include_str!("../../migrations/sqlite/0027_history_trigrams.sql"),
         include_str!("../../migrations/postgres/0027_history_trigrams.sql"),
     ),
-    same!(28, "ratings by version", "0028_ratings.sql"),
+    same!(28, "ratings", "0028_ratings.sql"),
 ];
 
 /// The key of the advisory lock that a studio holds on its PostgreSQL database: “adire”.

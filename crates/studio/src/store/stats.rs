@@ -3,7 +3,7 @@
 use adire_protocol::{GenerationSpec, PromptCount, RatingCount, Recipe};
 use sqlx::{Any, Transaction};
 
-use super::{Store, decode, storage};
+use super::{Store, decode, sql, storage};
 use crate::{
     StudioError,
     stats::{bucket, cause, id_since, prompt_key, versions},
@@ -139,19 +139,19 @@ pub(super) async fn record(change: &mut Transaction<'_, Any>, id: &str) -> Resul
     if let Some(wait) = wait {
         sums.extend([("wait_ms", String::new(), wait), ("wait_le", bucket(wait), 1)]);
     }
+    // One statement: each is a way to the database and back.
+    let row_of = |i: usize| format!("($1, ${}, ${}, ${})", 3 * i + 2, 3 * i + 3, 3 * i + 4);
+    let rows: Vec<String> = (0..sums.len()).map(row_of).collect();
+    let text = format!(
+        "INSERT INTO stat_totals (versions, name, label, value) VALUES {} \
+         ON CONFLICT (versions, name, label) DO UPDATE SET value = stat_totals.value + excluded.value",
+        rows.join(", ")
+    );
+    let mut query = sqlx::query(sql(text)).bind(&row.versions);
     for (name, label, value) in sums {
-        sqlx::query(
-            "INSERT INTO stat_totals (versions, name, label, value) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (versions, name, label) DO UPDATE SET value = stat_totals.value + excluded.value",
-        )
-        .bind(&row.versions)
-        .bind(name)
-        .bind(label)
-        .bind(value)
-        .execute(&mut **change)
-        .await
-        .map_err(storage)?;
+        query = query.bind(name).bind(label).bind(value);
     }
+    query.execute(&mut **change).await.map_err(storage)?;
     Ok(())
 }
 
@@ -366,7 +366,7 @@ async fn fill(change: &mut Transaction<'_, Any>, id: &str, spec: &str) -> Result
 impl Store {
     /// Executes a statement of a test.
     pub(crate) async fn execute_text(&self, text: &str) {
-        sqlx::query(super::sql(text.to_owned())).execute(&self.pool).await.unwrap();
+        sqlx::query(sql(text.to_owned())).execute(&self.pool).await.unwrap();
     }
 
     /// Rows of a statement of a test.
@@ -374,7 +374,7 @@ impl Store {
     where
         T: for<'r> sqlx::FromRow<'r, sqlx::any::AnyRow> + Send + Unpin,
     {
-        sqlx::query_as(super::sql(text.to_owned())).fetch_all(&self.pool).await.unwrap()
+        sqlx::query_as(sql(text.to_owned())).fetch_all(&self.pool).await.unwrap()
     }
 
     /// Writes as many generations that ended in the 90 days before `now`.
