@@ -254,7 +254,6 @@ pub(crate) async fn overview(shared: &Shared) -> Result<Alerts, StudioError> {
     let text: Option<String> = shared.store.setting(SETTINGS).await?;
     let toml = text.filter(|text| !text.trim().is_empty()).unwrap_or_else(|| EXAMPLE.to_owned());
     let (settings, mutes, now) = (settings(shared).await?, mutes(shared).await?, now());
-    let alerts = shared.store.alerts(LISTED).await?;
     let mut rules = Vec::with_capacity(settings.rules.len());
     for rule in settings.rules {
         let found = find(shared, &rule, now).await?;
@@ -272,6 +271,8 @@ pub(crate) async fn overview(shared: &Shared) -> Result<Alerts, StudioError> {
             rollback: rule.rollback,
         });
     }
+    // Last, so that an alert that opens meanwhile is listed wherever its rule is said to fire.
+    let alerts = shared.store.alerts(LISTED).await?;
     Ok(Alerts { settings: AlertSettings { toml }, rules, alerts })
 }
 
