@@ -22,7 +22,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
             >"${CARGO_HOME}/config.toml"; \
     fi \
     && cargo xtask build ${FEATURES:+--features "${FEATURES}"} \
-    && install -D target/release/adire /out/adire
+    && install -D --strip target/release/adire /out/adire
 
 FROM ${RUN_IMAGE}
 ARG DEBIAN_MIRROR=
