@@ -59,8 +59,8 @@ impl Staged {
         let folder = path.parent().unwrap_or(Path::new("."));
         let rename = || -> io::Result<()> {
             match fs::rename(&self.path, path) {
-                // Its folder is made with the first blob that has this beginning.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !folder.is_dir() => {
+                // Its folder is made with the first blob that has this beginning; another may have made it meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     fs::create_dir_all(folder)?;
                     fs::rename(&self.path, path)?;
                     sync_folder(folder.parent().unwrap_or(folder))?;

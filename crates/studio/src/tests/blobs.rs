@@ -195,6 +195,17 @@ async fn blobs_are_read_whole_in_part_and_as_files() {
 }
 
 #[tokio::test]
+async fn the_first_blobs_of_a_folder_may_come_at_once() {
+    for _ in 0..50 {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path(), &BlobPlace::default()).await.unwrap();
+        let hashes =
+            futures::future::try_join_all((0..16).map(|_| blobs.put(b"one content".to_vec()))).await.unwrap();
+        assert_eq!(hashes.len(), 16);
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_blob_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let blobs = Blobs::open(folder.path(), &BlobPlace::default()).await.unwrap();
