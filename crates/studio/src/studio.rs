@@ -324,7 +324,15 @@ impl Studio {
         views::image_file(self.shared(), hash).await
     }
 
-    /// The content of that file, for tests: what sends it to clients reads it piece by piece.
+    /// The same of an image whose record this studio gave.
+    ///
+    /// # Errors
+    /// Its file is lost.
+    pub async fn file_of(&self, image: &ImageRecord) -> Result<Blob, StudioError> {
+        views::blob_of_image(self.shared(), &image.hash).await
+    }
+
+    /// The content of the other file, for tests: what sends it to clients reads it piece by piece.
     #[cfg(test)]
     pub(crate) async fn image(&self, hash: &str) -> Result<Vec<u8>, StudioError> {
         self.image_file(hash).await?.bytes().await

@@ -101,6 +101,11 @@ pub(crate) async fn image_file(shared: &Shared, hash: &str) -> Result<Blob, Stud
     if !is_image {
         return Err(StudioError::not_found("image", hash));
     }
+    blob_of_image(shared, hash).await
+}
+
+/// The same without a look at the rows.
+pub(crate) async fn blob_of_image(shared: &Shared, hash: &str) -> Result<Blob, StudioError> {
     shared.blobs.get(hash).await?.ok_or_else(|| {
         StudioError::Storage(format!("The file of image {hash} is missing; restore it from a backup."))
     })

@@ -47,6 +47,12 @@ struct Parameters {
     scheduler: Option<String>,
     #[serde(deserialize_with = "lenient::seed")]
     seed: Option<u64>,
+    /// Of ours.
+    #[serde(deserialize_with = "lenient::seed")]
+    subseed: Option<u64>,
+    /// Of ours.
+    #[serde(deserialize_with = "lenient::number")]
+    subseed_strength: Option<f64>,
     #[serde(deserialize_with = "lenient::number")]
     strength: Option<f64>,
     #[serde(deserialize_with = "lenient::whole")]
@@ -76,7 +82,7 @@ pub(crate) async fn infer(
     };
     drop((body, held));
     let generation = run::begin(&state, &program.0, Ask { model: Some(model), ..ask }).await?;
-    let generation = run::finish(&state, &generation.id).await?;
+    let generation = run::finish(&state, generation).await?;
     let Some(image) = generation.images.first() else { return Err(run::cancelled()) };
     let format = format_of(&headers);
     let file = images::file_as(&state.studio, image, format).await?;
@@ -121,6 +127,8 @@ impl Request {
             prompt,
             negative_prompt,
             seed: parameters.seed,
+            subseed: parameters.subseed,
+            subseed_strength: parameters.subseed_strength,
             steps: parameters.num_inference_steps,
             guidance: parameters.guidance_scale,
             sampler: parameters.scheduler.as_deref().map(sampler).transpose()?,

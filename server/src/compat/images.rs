@@ -78,14 +78,19 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
     general_purpose::STANDARD.encode(bytes)
 }
 
-/// The PNG file of an image.
+/// The PNG file of an image whose record somebody has.
+pub(crate) async fn file_of(studio: &Studio, image: &ImageRecord) -> Result<Vec<u8>, Problem> {
+    Ok(studio.file_of(image).await?.bytes().await?)
+}
+
+/// The PNG file of that name.
 pub(crate) async fn file(studio: &Studio, hash: &str) -> Result<Vec<u8>, Problem> {
     Ok(studio.image_file(hash).await?.bytes().await?)
 }
 
 /// The file of an image in a format.
 pub(crate) async fn file_as(studio: &Studio, image: &ImageRecord, format: Format) -> Result<Bytes, Problem> {
-    let png = file(studio, &image.hash).await?;
+    let png = file_of(studio, image).await?;
     if format == Format::Png {
         return Ok(png.into());
     }

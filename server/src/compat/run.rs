@@ -68,23 +68,34 @@ pub(crate) async fn events(state: &AppState, id: &str) -> Result<EventStream, Pr
 }
 
 /// Waits until it has ended. One that was cancelled has the images that were finished before.
-pub(crate) async fn finish(state: &AppState, id: &str) -> Result<Generation, Problem> {
-    finish_showing(state, id, |_| ()).await
+pub(crate) async fn finish(state: &AppState, generation: Generation) -> Result<Generation, Problem> {
+    finish_showing(state, generation, |_| ()).await
 }
 
 /// The same; `show` gets each preview.
 pub(crate) async fn finish_showing(
     state: &AppState,
-    id: &str,
+    mut generation: Generation,
     mut show: impl FnMut(String),
 ) -> Result<Generation, Problem> {
-    let mut events = events(state, id).await?;
+    let mut events = events(state, &generation.id).await?;
+    generation.images.clear();
     while let Some(event) = events.next().await {
         match event.event {
             GenerationEvent::Failed { message } => return Err(failed(message)),
             GenerationEvent::Progress(progress) => progress.preview.into_iter().for_each(&mut show),
-            event if event.is_last() => return Ok(state.studio.generation(id).await?),
-            _ => {}
+            GenerationEvent::Image { image } => {
+                if generation.images.is_empty() {
+                    generation.warnings.clone_from(&image.recipe.warnings);
+                }
+                generation.images.push(*image);
+            }
+            GenerationEvent::Done | GenerationEvent::Cancelled => {
+                let done = event.event == GenerationEvent::Done;
+                generation.state = if done { GenerationState::Done } else { GenerationState::Cancelled };
+                return Ok(generation);
+            }
+            GenerationEvent::Queued { .. } | GenerationEvent::Started => {}
         }
     }
     Err(stopping())

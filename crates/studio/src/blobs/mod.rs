@@ -123,7 +123,14 @@ impl Blobs {
             let (blobs, bytes) = (blobs.clone(), bytes.clone());
             async move {
                 let stager = blobs.clone();
-                blobs.keep(blocking(move || stager.stage(bytes.as_slice())).await?).await
+                match &blobs.0.files {
+                    Files::Folder { .. } => {
+                        blocking(move || stager.name(&stager.stage(bytes.as_slice())?)).await
+                    }
+                    Files::Cache(_) => {
+                        blobs.keep(blocking(move || stager.stage(bytes.as_slice())).await?).await
+                    }
+                }
             }
         };
         again(put).await

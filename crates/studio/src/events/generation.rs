@@ -15,8 +15,16 @@ pub(super) async fn news(
     cursor: u64,
     live: Live,
 ) -> Result<(Vec<Event>, bool), StudioError> {
-    let mut events =
-        if live.may_have_stored(cursor) { stored_events(shared, id, cursor).await? } else { Vec::new() };
+    let known = live.known_above(cursor).map(|events| events.cloned().collect());
+    let mut events: Vec<Event> = match known {
+        Some(known) => known,
+        None if live.may_have_stored(cursor) => stored_events(shared, id, cursor).await?,
+        None => Vec::new(),
+    };
+    if let Some(Event { event: event @ GenerationEvent::Queued { .. }, .. }) = events.first_mut() {
+        // The place that it has now.
+        *event = place(shared, id);
+    }
     let newest = events.last().map_or(cursor, |event| event.id);
     if let Some(passing) = live.passing.filter(|passing| passing.id > newest) {
         let is_queued = |event: &Event| matches!(event.event, GenerationEvent::Queued { .. });
@@ -37,6 +45,10 @@ pub(super) async fn news(
     Ok((events, ended))
 }
 
+fn place(shared: &Shared, id: &str) -> GenerationEvent {
+    shared.work.place(id).unwrap_or(Place::FIRST).event()
+}
+
 /// The stored events of a generation above `after`, oldest first.
 async fn stored_events(shared: &Shared, id: &str, after: u64) -> Result<Vec<Event>, StudioError> {
     let mut events = Vec::new();
@@ -47,7 +59,7 @@ async fn stored_events(shared: &Shared, id: &str, after: u64) -> Result<Vec<Even
     }
     for (number, name) in rows {
         let event = match name.as_str() {
-            "queued" => shared.work.place(id).unwrap_or(Place::FIRST).event(),
+            "queued" => place(shared, id),
             "started" => GenerationEvent::Started,
             "done" => GenerationEvent::Done,
             "cancelled" => GenerationEvent::Cancelled,

@@ -1,5 +1,6 @@
 //! The channels of jobs, which those who follow them wait on.
 
+use adire_protocol::Event;
 use tokio::sync::watch;
 
 use super::{Live, Work};
@@ -7,9 +8,9 @@ use crate::StudioError;
 
 impl Work {
     /// A stored event of a job that this node holds.
-    pub(crate) fn stored(&self, id: &str, event: u64) {
+    pub(crate) fn stored(&self, id: &str, event: Event) {
         if let Some(live) = self.lock().lives.get(id) {
-            live.send_modify(|live| live.store(event));
+            live.send_modify(|live| live.store_next(event));
         }
     }
 

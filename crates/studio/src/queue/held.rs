@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use adire_protocol::GenerationEvent;
+use adire_protocol::{Event, GenerationEvent};
 
 use super::{Hold, QueuedGeneration, Stop, Work, state::Running};
 use crate::job::{Asked, Claimed};
@@ -16,7 +16,12 @@ impl Work {
             hold.stop(Stop::Closing);
         }
         state.held.insert(claimed.lease.job.clone(), hold.clone());
-        state.live(&claimed.lease.job).send_modify(|live| live.store(claimed.event()));
+        let event = Event { id: claimed.event(), event: GenerationEvent::Started };
+        state.live(&claimed.lease.job).send_modify(|live| match claimed.lease.number {
+            1 => live.store_next(event),
+            // Somebody has held it before, and may have stored events.
+            _ => live.store(event.id),
+        });
         hold
     }
 
@@ -38,15 +43,17 @@ impl Work {
         state.publish_positions();
     }
 
-    /// This node has nothing to do with a job any more: it has ended, or somebody else has it. `event`: the last one, where
-    /// it was stored; `passing`: where it could not be. People who watch should not wait for ever.
-    pub(crate) fn let_go(&self, id: &str, event: Option<u64>, passing: Option<GenerationEvent>) {
+    /// This node has nothing to do with a job any more: it has ended, or somebody else has it. `number`: that of the last
+    /// event, where it was stored; `event`: what it says, stored or not, where that is known. People who watch should not
+    /// wait for ever.
+    pub(crate) fn let_go(&self, id: &str, number: Option<u64>, event: Option<GenerationEvent>) {
         let mut state = self.lock();
         state.held.remove(id);
         state.running.retain(|running| running.generation.id != id);
         if let Some(live) = state.lives.get(id) {
-            live.send_modify(|live| match (event, passing) {
-                (Some(number), _) => live.store(number),
+            live.send_modify(|live| match (number, event) {
+                (Some(id), Some(event)) => live.store_next(Event { id, event }),
+                (Some(number), None) => live.store(number),
                 (None, Some(event)) => live.pass(event),
                 (None, None) => {}
             });

@@ -22,7 +22,7 @@ use std::{
     time::Instant,
 };
 
-use adire_protocol::{Intake, QueueStatus, WaitReason};
+use adire_protocol::{Event, Intake, QueueStatus, WaitReason};
 use tokio::sync::Notify;
 
 pub(crate) use hold::{Hold, Stop};
@@ -206,7 +206,8 @@ impl Work {
             return None;
         }
         let id = generation.id.clone();
-        state.live(&id).send_modify(|live| live.store(queued.event));
+        let event = Event { id: queued.event, event: Place::FIRST.event() };
+        state.live(&id).send_modify(|live| live.store_first(event));
         state.insert(queued.turn, generation, None);
         state.publish_positions();
         let place = state.place_of(&id);

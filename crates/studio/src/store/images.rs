@@ -5,7 +5,7 @@ use adire_protocol::{GalleryImage, ImageRecord, Recipe};
 use super::{Store, decode, encode, jobs::forget_attempts, searchable, sql, sql::storable, stats, storage};
 use crate::{
     StudioError,
-    job::{Lease, WriteError},
+    job::{EndedBy, Lease, Outcome, WriteError},
 };
 
 row! {
@@ -20,6 +20,15 @@ row! {
         pub(super) created_at: i64,
         pub(crate) event: i64,
     }
+}
+
+/// How an image came about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Inserted {
+    /// Other adapters were in effect before it.
+    pub(crate) switched: bool,
+    /// None of its generation is left.
+    pub(crate) last: bool,
 }
 
 impl ImageRow {
@@ -71,15 +80,15 @@ pub(super) const COLUMNS: &str =
     "SELECT hash, generation, position, recipe, infotext, created_at, event FROM images";
 
 impl Store {
-    /// Writes an image of a generation that is held; the number of its event, at least `least`.
+    /// Writes an image of a generation that is held, and with the last one that it is done; the numbers of both events,
+    /// at least `least`.
     pub(crate) async fn insert_image(
         &self,
-        lease: &Lease,
+        (lease, least): (&Lease, u64),
         image: &ImageRecord,
         visitor: Option<&str>,
-        switched: bool,
-        least: u64,
-    ) -> Result<u64, WriteError> {
+        Inserted { switched, last }: Inserted,
+    ) -> Result<(u64, Option<u64>), WriteError> {
         let (mut change, event) = self.change_held(lease, least).await?;
         sqlx::query(
             "INSERT INTO images (generation, position, hash, visitor, recipe, infotext, created_at, event) \
@@ -111,9 +120,15 @@ impl Store {
             .map_err(storage)?;
         }
         stats::add_image(&mut change, &image.generation, &image.recipe, switched).await?;
-        forget_attempts(&mut change, &image.generation).await?;
+        let mut end = None;
+        if last {
+            end =
+                self.end_in(&mut change, EndedBy::Holder(lease, 0), Outcome::Done { version: None }).await?;
+        } else {
+            forget_attempts(&mut change, &image.generation).await?;
+        }
         change.commit().await.map_err(storage)?;
-        Ok(event.cast_unsigned())
+        Ok((event.cast_unsigned(), end))
     }
 
     pub(crate) async fn images_of(&self, generation: &str) -> Result<Vec<ImageRow>, StudioError> {

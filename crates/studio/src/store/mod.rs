@@ -55,7 +55,7 @@ pub(crate) use datasets::{DatasetImageRow, DatasetRow};
 pub(crate) use evaluations::{EvaluationRow, ImageScore, NewEvaluation, NewImage};
 pub(crate) use generations::GenerationRow;
 pub(crate) use history::HistoryFilter;
-pub(crate) use images::{ImageRow, image_url};
+pub(crate) use images::{ImageRow, Inserted, image_url};
 pub(crate) use jobs::{OpenJob, Release};
 pub(crate) use lineage::{DatasetOrigin, EvaluationOrigin, RunOrigin};
 pub(crate) use searchable::words_of;

@@ -5,10 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use adire_protocol::{AdapterUse, GenerationEvent, GenerationSpec};
 use sha2::{Digest, Sha256};
 
-use super::{
-    Progressed,
-    render::{render_image, store_image},
-};
+use super::render::{render_image, store_image};
 use crate::{
     AdapterFile, EmbeddingFile, InitFiles, RenderRequest, StudioError, adapters, embeddings,
     job::{Claimed, MAX_ATTEMPTS},
@@ -38,6 +35,17 @@ pub(crate) fn wants(adapters: &[(String, AdapterUse)]) -> String {
 pub(crate) fn expected_ms(shared: &Shared, spec: &GenerationSpec) -> i64 {
     let ms = shared.work.expected(spec, spec.count);
     ms.unwrap_or_else(|| limits::cost(spec, spec.count) * UNTIMED).ceil().max(1.0) as i64
+}
+
+/// How far a generation is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Made {
+    /// Images are left.
+    Some,
+    /// All were there already.
+    All,
+    /// The last image was stored, and with it that the generation is done: the number of that event.
+    Ended(u64),
 }
 
 /// A generation that this node runs.
@@ -95,8 +103,8 @@ impl GenerationRun {
     }
 
     /// Makes its next image.
-    pub(super) async fn unit(&mut self, shared: &Shared) -> Result<Progressed, Stop> {
-        let Some(index) = self.left.pop_front() else { return Ok(Progressed::Done) };
+    pub(super) async fn unit(&mut self, shared: &Shared) -> Result<Made, Stop> {
+        let Some(index) = self.left.pop_front() else { return Ok(Made::All) };
         let spec = self.generation.spec.of_image(index);
         let files = match &self.files {
             Some((adapters, files)) if *adapters == spec.adapters => files,
@@ -107,9 +115,10 @@ impl GenerationRun {
         let render = RenderRequest { spec, adapters, embeddings, init };
         let (generation, hold) = (&self.generation, &self.hold);
         let rendered = render_image(shared, generation, &render, (index, self.here), hold).await?;
-        store_image(shared, generation, &hold.lease, render, index, rendered).await?;
+        let last = self.left.is_empty();
+        let ended = store_image(shared, generation, &hold.lease, render, (index, last), rendered).await?;
         self.here += 1;
-        Ok(if self.left.is_empty() { Progressed::Done } else { Progressed::More })
+        Ok(ended.map_or(Made::Some, Made::Ended))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use adire_protocol::{ImageRecord, Progress, Recipe, infotext};
+use adire_protocol::{Event, GenerationEvent, ImageRecord, Progress, Recipe, infotext};
 
 use crate::{
     AdapterFile, BackendError, RenderRequest, Rendered,
@@ -10,7 +10,7 @@ use crate::{
     png::{data_url, encode_with_recipe},
     queue::{Hold, QueuedGeneration, Stop},
     shared::Shared,
-    store::image_url,
+    store::{Inserted, image_url},
     tasks::blocking,
     timing::StepTimer,
     worker::RenderEvent,
@@ -61,15 +61,15 @@ pub(crate) async fn render_image(
     Err(Stop::Failed("The worker thread has stopped. Restart the server.".to_owned()))
 }
 
-/// Stores a finished image and publishes it.
+/// Stores a finished image and publishes it. With the `last` one the generation is done: the number of that event.
 pub(crate) async fn store_image(
     shared: &Shared,
     generation: &QueuedGeneration,
     lease: &Lease,
     render: RenderRequest,
-    index: u32,
+    (index, last): (u32, bool),
     Rendered { pixels, fingerprint, withheld, seconds, switch_seconds, switched, embeddings, warnings }: Rendered,
-) -> Result<(), Stop> {
+) -> Result<Option<u64>, Stop> {
     let model = &shared.model;
     let recipe = Recipe {
         spec: render.spec,
@@ -102,8 +102,11 @@ pub(crate) async fn store_image(
         recipe,
     };
     let least = shared.work.next_event(&generation.id);
-    let event =
-        shared.store.insert_image(lease, &image, generation.who.visitor.as_deref(), switched, least).await?;
-    shared.work.stored(&generation.id, event);
-    Ok(())
+    let visitor = generation.who.visitor.as_deref();
+    let (id, end) =
+        shared.store.insert_image((lease, least), &image, visitor, Inserted { switched, last }).await?;
+    shared
+        .work
+        .stored(&generation.id, Event { id, event: GenerationEvent::Image { image: Box::new(image) } });
+    Ok(end)
 }

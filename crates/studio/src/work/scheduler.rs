@@ -16,7 +16,7 @@ use super::{
     Progressed,
     claim::Claimer,
     evaluation::EvaluationRun,
-    generation::{GenerationRun, last_event, without_folders},
+    generation::{GenerationRun, Made, last_event, without_folders},
     restore,
     shadow::ShadowRun,
     training::TrainingRun,
@@ -221,9 +221,15 @@ impl Scheduler {
         let shared = self.shared.clone();
         let result = self.beside(Some(JobKind::Generation), run.unit(&shared)).await;
         match result {
-            Ok(Progressed::More) => return self.runs.push(run),
-            Ok(Progressed::Done) => {
+            Ok(Made::Some) => return self.runs.push(run),
+            Ok(Made::All) => {
                 done(&shared, &run.hold, None).await;
+                shared.work.shadow_waits();
+            }
+            Ok(Made::Ended(number)) => {
+                let id = run.hold.lease.job.as_str();
+                tracing::info!(job = id, "ended");
+                shared.work.let_go(id, Some(number), Some(GenerationEvent::Done));
                 shared.work.shadow_waits();
             }
             Err(stop) => stopped(&shared, &run.hold, stop).await,
@@ -325,8 +331,8 @@ impl Scheduler {
 
 /// Writes that a job has reached its end, and publishes it.
 async fn done(shared: &Shared, hold: &Hold, version: Option<&str>) -> bool {
-    let passing = version.is_none().then_some(GenerationEvent::Done);
-    end(shared, hold, Outcome::Done { version }, passing).await
+    let event = version.is_none().then_some(GenerationEvent::Done);
+    end(shared, hold, Outcome::Done { version }, event).await
 }
 
 /// Writes why a generation stops, and publishes it.
@@ -337,8 +343,8 @@ async fn stopped(shared: &Shared, hold: &Hold, stop: Stop) {
             // The whole of it is for the log.
             tracing::error!(generation = id, message, "failed");
             let message = without_folders(&message);
-            let passing = last_event(&Stop::Failed(message.clone()));
-            end(shared, hold, Outcome::Failed(&message), passing).await;
+            let event = last_event(&Stop::Failed(message.clone()));
+            end(shared, hold, Outcome::Failed(&message), event).await;
         }
         Stop::LeaseLost => shared.work.let_go(id, None, None),
         Stop::Closing | Stop::Asked(_) => {
@@ -394,8 +400,8 @@ async fn end_other(shared: &Shared, hold: &Hold, stop: Stop) {
     }
 }
 
-/// Writes how a job ends and publishes it; whether it could be written. `passing`: what is published where it could not.
-async fn end(shared: &Shared, hold: &Hold, outcome: Outcome<'_>, passing: Option<GenerationEvent>) -> bool {
+/// Writes how a job ends and publishes it; whether it could be written. `event`: what those who follow it are told.
+async fn end(shared: &Shared, hold: &Hold, outcome: Outcome<'_>, event: Option<GenerationEvent>) -> bool {
     let id = hold.lease.job.as_str();
     for attempt in 1..=TRIES {
         let by = EndedBy::Holder(&hold.lease, shared.work.next_event(id));
@@ -403,7 +409,7 @@ async fn end(shared: &Shared, hold: &Hold, outcome: Outcome<'_>, passing: Option
             Ok(number) => {
                 // None: somebody else has it, and says how it ends.
                 tracing::info!(job = id, state = outcome.state().name(), written = number.is_some(), "ended");
-                shared.work.let_go(id, number, None);
+                shared.work.let_go(id, number, event.filter(|_| number.is_some()));
                 return number.is_some();
             }
             Err(error) => {
@@ -413,7 +419,7 @@ async fn end(shared: &Shared, hold: &Hold, outcome: Outcome<'_>, passing: Option
         }
     }
     // The row still says `running`: once its lease has ended, it is claimed again.
-    shared.work.let_go(id, None, passing);
+    shared.work.let_go(id, None, event);
     false
 }
 

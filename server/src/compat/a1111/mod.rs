@@ -58,13 +58,13 @@ async fn generate(state: AppState, program: Program, request: Request) -> Answer
     let running = tokio::spawn(async move {
         let generation = run::begin(&here, &program.0, ask).await?;
         let active = here.callers.begin(program.key(), &generation.id);
-        run::finish_showing(&here, &generation.id, |preview| active.show(preview)).await
+        run::finish_showing(&here, generation, |preview| active.show(preview)).await
     });
     let mut generation = running.await.map_err(Problem::internal)??;
     let mut files = Vec::new();
     if send {
         for image in &mut generation.images {
-            let mut file = images::file(&state.studio, &image.hash).await?;
+            let mut file = images::file_of(&state.studio, image).await?;
             if let Some(finish) = finish.clone() {
                 let text = image.infotext.clone();
                 let finished = tokio::task::spawn_blocking(move || finish.apply(&file, &text)).await;

@@ -115,11 +115,11 @@ impl Call {
     async fn answer(self, request: Request, purpose: Purpose, files: Files) -> Result<Response, Problem> {
         let translated = tokio::task::spawn_blocking(move || request.translate(purpose, files));
         let (ask, delivery) = translated.await.map_err(Problem::internal)??;
-        let id = self.begin(ask).await?;
+        let generation = self.begin(ask).await?;
         if let Some(partial) = delivery.stream {
-            return stream::answer(self.state, id, purpose, delivery.format, partial).await;
+            return stream::answer(self.state, generation, purpose, delivery.format, partial).await;
         }
-        let generation = run::finish(&self.state, &id).await?;
+        let generation = run::finish(&self.state, generation).await?;
         if !run::is_done(&generation) {
             return Err(run::cancelled());
         }
@@ -127,7 +127,7 @@ impl Call {
     }
 
     /// Begins a generation, or joins the one that an earlier attempt has begun.
-    async fn begin(&self, ask: Ask) -> Result<String, Problem> {
+    async fn begin(&self, ask: Ask) -> Result<Generation, Problem> {
         let header = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok());
         let retries = header(RETRIES).and_then(|count| count.parse::<u32>().ok()).unwrap_or(0);
         let (key, again) = match header("idempotency-key").filter(|key| !key.is_empty() && key.len() <= 255) {
@@ -146,13 +146,13 @@ impl Call {
         let begun = tokio::spawn(async move {
             let mut begun = slot.lock().await;
             if let Some(id) = begun.as_ref()
-                && state.studio.generation(id).await.is_ok()
+                && let Ok(generation) = state.studio.generation(id).await
             {
-                return Ok(id.clone());
+                return Ok(generation);
             }
-            let id = run::begin(&state, &caller, ask).await?.id;
-            *begun = Some(id.clone());
-            Ok(id)
+            let generation = run::begin(&state, &caller, ask).await?;
+            *begun = Some(generation.id.clone());
+            Ok(generation)
         });
         begun.await.map_err(Problem::internal)?
     }

@@ -31,13 +31,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The events of a generation with up to `partial` previews of each image.
 pub(super) async fn answer(
     state: AppState,
-    id: String,
+    generation: Generation,
     purpose: Purpose,
     format: Format,
     partial: u32,
 ) -> Result<Response, Problem> {
-    let generation = state.studio.generation(&id).await?;
-    let events = run::events(&state, &id).await?;
+    let events = run::events(&state, &generation.id).await?;
     let progress = Progress { state, generation, purpose, format, partial, image: 0, sent: 0 };
     let events = progress.stream(events).map(Ok::<_, Infallible>);
     let mut response =

@@ -92,6 +92,21 @@ impl Store {
         by: EndedBy<'_>,
         outcome: Outcome<'_>,
     ) -> Result<Option<u64>, StudioError> {
+        let mut change = self.change().await?;
+        let number = self.end_in(&mut change, by, outcome).await?;
+        if number.is_some() {
+            change.commit().await.map_err(storage)?;
+        }
+        Ok(number)
+    }
+
+    /// The same, as part of a change.
+    pub(in crate::store) async fn end_in(
+        &self,
+        change: &mut Transaction<'_, Any>,
+        by: EndedBy<'_>,
+        outcome: Outcome<'_>,
+    ) -> Result<Option<u64>, StudioError> {
         let error = match outcome {
             Outcome::Failed(error) => Some(error),
             Outcome::Cancelled { why } => why,
@@ -115,30 +130,28 @@ impl Store {
              RETURNING last_event, kind",
             clock(self.kind)
         );
-        let mut change = self.change().await?;
         let mut query = sqlx::query_as(sql(text)).bind(id).bind(outcome.state().name()).bind(error);
         if let EndedBy::Holder(lease, least) = by {
             query = query.bind(lease.number).bind(least.cast_signed());
         }
-        let ended: Vec<(i64, String)> = query.fetch_all(&mut *change).await.map_err(storage)?;
+        let ended: Vec<(i64, String)> = query.fetch_all(&mut **change).await.map_err(storage)?;
         let Some((number, kind)) = ended.first() else { return Ok(None) };
         if kind == JobKind::Generation.name() {
-            forget_network(&mut change, id).await?;
+            forget_network(change, id).await?;
             if outcome.state() == JobState::Done {
-                shadow_pairs::count(&mut change, id).await?;
+                shadow_pairs::count(change, id).await?;
             }
-            stats::record(&mut change, id).await?;
+            stats::record(change, id).await?;
         }
         if let Outcome::Done { version: Some(version) } = outcome {
             sqlx::query("UPDATE training_jobs SET version = $2 WHERE id = $1")
                 .bind(id)
                 .bind(version)
-                .execute(&mut *change)
+                .execute(&mut **change)
                 .await
                 .map_err(storage)?;
         }
-        note(&mut change, id, *number, outcome.state().name()).await?;
-        change.commit().await.map_err(storage)?;
+        note(change, id, *number, outcome.state().name()).await?;
         Ok(Some(number.cast_unsigned()))
     }
 
