@@ -184,7 +184,6 @@ fn gradio(request: &GenerationRequest, origin: &str) -> Snippet {
         (request.adapters.len() > 1, "adapters after the first"),
         (first.is_some_and(|adapter| adapter.te_strength.is_some()), "strength in the text encoder"),
         (request.hires.is_some(), "hires fix"),
-        (request.subseed_strength.is_some_and(|strength| strength > 0.0), "variation"),
         (request.per_line == Some(true), "a prompt on each line"),
         (request.schedule.is_some() && request.sampler.is_none(), "schedule"),
         (request.rng.is_some_and(|rng| rng != Rng::Cpu), "noise source"),
@@ -209,6 +208,8 @@ fn gradio(request: &GenerationRequest, origin: &str) -> Snippet {
         ("sampler", sampler.map(|sampler| json!(sampler))),
         ("adapter", first.map(|adapter| json!(adapter.name))),
         ("adapter_strength", first.map(|adapter| json!(adapter.strength))),
+        ("subseed", request.subseed.map(|seed| json!(seed))),
+        ("subseed_strength", request.subseed_strength.map(|strength| json!(strength))),
     ];
     let call: String = arguments
         .into_iter()

@@ -55,16 +55,20 @@ impl Server {
 
 #[tokio::test]
 async fn a_seed_and_settings_give_the_same_bytes_through_every_dialect() {
-    for prompt in ["moons", "{red|{blue|green}} moons", "__colour__ moons"] {
-        same_bytes(prompt).await;
+    for (prompt, variation) in
+        [("moons", 0.0), ("moons", 0.25), ("{red|{blue|green}} moons", 0.0), ("__colour__ moons", 0.0)]
+    {
+        same_bytes(prompt, variation).await;
     }
 }
 
-async fn same_bytes(prompt: &str) {
+async fn same_bytes(prompt: &str, variation: f64) {
     let server = Server::start().await;
     server.adapter("adire", 2).await;
     server.studio.set_wildcards("[colour]\nindigo\nochre").await.unwrap();
-    let request = format!(r#""prompt": "{prompt}", "seed": 5, "steps": 3"#);
+    let request = format!(
+        r#""prompt": "{prompt}", "seed": 5, "subseed": 9, "subseed_strength": {variation}, "steps": 3"#
+    );
     let adapters = r#""adapters": [{"name": "adire@v2"}]"#;
     let id = server.submit(&format!("{{{request}, {adapters}}}")).await;
     let own = server.finished(&id).await;
@@ -74,11 +78,13 @@ async fn same_bytes(prompt: &str) {
     let a1111 = format!(r#"{{{request}, "override_settings": {{"sd_model_checkpoint": "sd15+adire@v2"}}}}"#);
     let a1111 = server.post("/sdapi/v1/txt2img", &a1111).await.json();
     let openai = server.post("/v1/images/generations", &format!("{{{request}, {model}}}")).await.json();
-    let hugging_face = json!({"inputs": prompt, "parameters": {"seed": 5, "num_inference_steps": 3}});
+    let parameters =
+        json!({"seed": 5, "subseed": 9, "subseed_strength": variation, "num_inference_steps": 3});
+    let hugging_face = json!({"inputs": prompt, "parameters": parameters});
     let hugging_face = server.post("/hf/models/sd15+adire@v2", &hugging_face.to_string()).await;
     assert_eq!(hugging_face.header("content-type"), "image/png");
     let join = json!({
-        "data": [prompt, "", 5, 3, null, null, null, "", "adire@v2", 1], "fn_index": 0, "session_hash": "s",
+        "data": [prompt, "", 5, 3, null, null, null, "", "adire@v2", 1, 9, variation], "fn_index": 0, "session_hash": "s",
     });
     let event = server.post("/gradio_api/queue/join", &join.to_string()).await.json();
     let messages = server.messages("s").await;

@@ -115,9 +115,53 @@ fn pairs(wanted: Wanted, only_masked: bool) -> String {
     pairs
 }
 
+/// OpenCV's Gaussian blur with the kernels that A1111 gives it: 2·⌊2.5σ + ½⌋ + 1 pixels; beyond an edge the pixels before
+/// it, mirrored.
 fn blurred(mask: &GrayImage, (across, down): (f32, f32)) -> GrayImage {
-    // One blur for both directions is what every client asks for.
-    imageops::blur(mask, if across > 0.0 { across } else { down })
+    let (width, height) = mask.dimensions();
+    let along = |line: &mut [f32], sigma: f32| {
+        let reach = (2.5 * sigma + 0.5) as i64;
+        let weights: Vec<f32> =
+            (-reach..=reach).map(|at| (-((at * at) as f32) / (2.0 * sigma * sigma)).exp()).collect();
+        let whole: f32 = weights.iter().sum();
+        let (before, last) = (line.to_vec(), line.len() as i64 - 1);
+        for (at, pixel) in (0..).zip(line) {
+            let sum: f32 = (at - reach..)
+                .zip(&weights)
+                .map(|(from, weight)| before[mirrored(from, last)] * weight)
+                .sum();
+            *pixel = (sum / whole).round();
+        }
+    };
+    let (wide, high) = (width as usize, height as usize);
+    let mut pixels: Vec<f32> = mask.as_raw().iter().map(|value| f32::from(*value)).collect();
+    if across > 0.0 {
+        pixels.chunks_exact_mut(wide).for_each(|row| along(row, across));
+    }
+    if down > 0.0 {
+        let mut column = vec![0.0; high];
+        for x in 0..wide {
+            for y in 0..high {
+                column[y] = pixels[y * wide + x];
+            }
+            along(&mut column, down);
+            for y in 0..high {
+                pixels[y * wide + x] = column[y];
+            }
+        }
+    }
+    GrayImage::from_fn(width, height, |x, y| {
+        Luma([pixels[y as usize * wide + x as usize].clamp(0.0, 255.0) as u8])
+    })
+}
+
+/// A place within `0..=last` for one that may lie outside, mirrored at the ends.
+fn mirrored(at: i64, last: i64) -> usize {
+    let (mut at, period) = (at.rem_euclid((2 * last).max(1)), 2 * last);
+    if at > last {
+        at = period - at;
+    }
+    usize::try_from(at).unwrap_or_default()
 }
 
 /// A1111's mask over the whole picture: the soft edge lies outside the mask.
@@ -302,6 +346,43 @@ mod tests {
         assert_eq!(*whole.get_pixel(20, 32), Rgb([200, 20, 20]));
         let edge = whole.get_pixel(58, 32).0;
         assert!(edge[1] > 30 && edge[1] < 250, "{edge:?}");
+    }
+
+    /// By OpenCV 5.0.0 (`cv2.GaussianBlur`), with the kernels of A1111's `processing.py`.
+    #[test]
+    fn masks_are_blurred_as_opencv_does_it_across_and_down() {
+        let mask = GrayImage::from_fn(16, 12, |x, y| {
+            Luma([if (6..9).contains(&x) && (4..8).contains(&y) { 255 } else { 0 }])
+        });
+        let expected: [(_, [u8; 16], [u8; 12]); 3] = [
+            (
+                (2.0, 0.0),
+                [0, 2, 9, 26, 55, 93, 128, 141, 128, 93, 55, 26, 9, 2, 0, 0],
+                [0, 0, 0, 0, 141, 141, 141, 141, 0, 0, 0, 0],
+            ),
+            (
+                (0.0, 1.0),
+                [0, 0, 0, 0, 0, 0, 239, 239, 239, 0, 0, 0, 0, 0, 0, 0],
+                [0, 1, 15, 77, 178, 239, 239, 178, 77, 15, 1, 0],
+            ),
+            (
+                (1.5, 3.0),
+                [0, 0, 1, 5, 19, 45, 74, 87, 74, 45, 19, 5, 1, 0, 0, 0],
+                [40, 44, 55, 68, 80, 87, 87, 80, 68, 55, 44, 40],
+            ),
+        ];
+        for (sigma, row, column) in expected {
+            let found = blurred(&mask, sigma);
+            let near = |ours: u8, theirs: u8| ours.abs_diff(theirs) <= 1;
+            for (x, value) in (0..).zip(row) {
+                assert!(near(found.get_pixel(x, 5).0[0], value), "{sigma:?}: {x}: {:?}", found.as_raw());
+            }
+            for (y, value) in (0..).zip(column) {
+                assert!(near(found.get_pixel(7, y).0[0], value), "{sigma:?}: {y}: {:?}", found.as_raw());
+            }
+        }
+        // Narrower than the kernel.
+        assert_eq!(blurred(&GrayImage::from_pixel(1, 2, Luma([9])), (64.0, 64.0)).as_raw(), &[9, 9]);
     }
 
     #[test]

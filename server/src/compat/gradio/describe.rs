@@ -50,6 +50,8 @@ const HEIGHT: Parameter = number("height", "Height");
 const SAMPLER: Parameter = text("sampler", "Sampler");
 const ADAPTER: Parameter = text("adapter", "Adapter");
 const STRENGTH: Parameter = number("adapter_strength", "Adapter strength");
+const SUBSEED: Parameter = number("subseed", "Variation seed");
+const SUBSEED_STRENGTH: Parameter = number("subseed_strength", "Variation strength");
 
 /// An image and the seed that it was made with.
 const IMAGE_AND_SEED: &[Parameter] = &[image("image", "Image"), SEED];
@@ -58,7 +60,20 @@ const IMAGE_AND_SEED: &[Parameter] = &[image("image", "Image"), SEED];
 pub(crate) const ENDPOINTS: [Endpoint; 3] = [
     Endpoint {
         name: "generate",
-        parameters: &[PROMPT, NEGATIVE, SEED, STEPS, GUIDANCE, WIDTH, HEIGHT, SAMPLER, ADAPTER, STRENGTH],
+        parameters: &[
+            PROMPT,
+            NEGATIVE,
+            SEED,
+            STEPS,
+            GUIDANCE,
+            WIDTH,
+            HEIGHT,
+            SAMPLER,
+            ADAPTER,
+            STRENGTH,
+            SUBSEED,
+            SUBSEED_STRENGTH,
+        ],
         returns: IMAGE_AND_SEED,
     },
     Endpoint {
@@ -77,6 +92,8 @@ pub(crate) const ENDPOINTS: [Endpoint; 3] = [
             SAMPLER,
             ADAPTER,
             STRENGTH,
+            SUBSEED,
+            SUBSEED_STRENGTH,
         ],
         returns: IMAGE_AND_SEED,
     },
@@ -93,7 +110,8 @@ impl Parameter {
         Some(match self.name {
             "prompt" | "image" => return None,
             "mask" | "width" | "height" => Value::Null,
-            "seed" => json!(-1),
+            "seed" | "subseed" => json!(-1),
+            "subseed_strength" => json!(0.0),
             "steps" => json!(defaults.steps),
             "guidance" => json!(defaults.guidance),
             "sampler" => json!(defaults.sampling.to_string()),

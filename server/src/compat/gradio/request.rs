@@ -101,6 +101,8 @@ pub(crate) async fn translate(
             prompt: values.text("prompt")?,
             negative_prompt: values.text("negative_prompt")?,
             seed: values.read("seed", lenient::seed)?,
+            subseed: values.read("subseed", lenient::seed)?,
+            subseed_strength: values.number("subseed_strength")?,
             steps: values.whole("steps")?,
             guidance: values.number("guidance")?,
             width: values.whole("width")?,
