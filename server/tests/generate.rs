@@ -106,6 +106,20 @@ fn prompts_are_a1111s() {
 }
 
 #[test]
+fn a_prompt_takes_a_value_of_a_list() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("lists.txt"), "[colour]\nindigo\n").unwrap();
+    let output =
+        generate(folder.path(), &["--negative", "__colour__", "--wildcards", "lists.txt", "--out", "a.png"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let request = adire_studio::read_request(&std::fs::read(folder.path().join("a.png")).unwrap()).unwrap();
+    assert_eq!(request.negative_prompt, "indigo");
+    std::fs::write(folder.path().join("lists.txt"), "indigo\n").unwrap();
+    let output = generate(folder.path(), &["--wildcards", "lists.txt", "--out", "b.png"]);
+    assert!(failure(&output, 1).contains("lists.txt: Line 1: a list begins with its name"));
+}
+
+#[test]
 fn strength_0_is_the_image_without() {
     let folder = tempfile::tempdir().unwrap();
     let kohya = golden("adapters/kohya.safetensors");

@@ -100,6 +100,7 @@ pub use store::DatabaseUrl;
 pub use studio::{Studio, StudioConfig};
 pub use training::{STEPS_FOLDER, TrainingFile, step_file};
 pub use uploads::{MAX_UPLOAD_BYTES, image_hash};
+pub use wildcards::read_wildcards;
 
 /// Where the file with this sha256 lies in the data folder `data`, whether or not it is there; `None` for what is
 /// no sha256.

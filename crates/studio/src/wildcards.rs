@@ -15,7 +15,7 @@ const MAX_BYTES: usize = 200_000;
 /// The lists.
 pub(crate) async fn lists(shared: &Shared) -> Result<Wildcards, StudioError> {
     // What was accepted once can be read.
-    Ok(parse(&text(shared).await?).unwrap_or_default())
+    Ok(read_wildcards(&text(shared).await?).unwrap_or_default())
 }
 
 /// The lists as text.
@@ -27,7 +27,7 @@ pub(crate) async fn text(shared: &Shared) -> Result<String, StudioError> {
 pub(crate) async fn set(shared: &Shared, text: &str) -> Result<(), StudioError> {
     let read = match text.len() > MAX_BYTES {
         true => Err(format!("The lists have {} bytes; the limit is {MAX_BYTES}.", text.len())),
-        false => parse(text).map(drop),
+        false => read_wildcards(text).map(drop),
     };
     read.map_err(|message| {
         StudioError::Invalid(ValidationError(vec![FieldError { field: KEY.to_owned(), message }]))
@@ -35,8 +35,11 @@ pub(crate) async fn set(shared: &Shared, text: &str) -> Result<(), StudioError> 
     shared.store.set_setting(KEY, &text).await
 }
 
-/// `[name]` on a line of its own, then its values, one a line. `#` begins a comment.
-fn parse(text: &str) -> Result<Wildcards, String> {
+/// Reads wildcard lists: `[name]` on a line of its own, then its values, one a line. `#` begins a comment.
+///
+/// # Errors
+/// A sentence: which line is wrong, and why.
+pub fn read_wildcards(text: &str) -> Result<Wildcards, String> {
     let mut lists = Wildcards::default();
     let mut current: Option<String> = None;
     for (number, line) in text.lines().enumerate() {
@@ -80,10 +83,11 @@ mod tests {
 
     #[test]
     fn lists_are_names_with_values() {
-        let read = parse("# Dyes\n[colour]\n indigo\n\n3::{deep|pale} ochre\n[art/cloth]\nadire\n").unwrap();
+        let read = read_wildcards("# Dyes\n[colour]\n indigo\n\n3::{deep|pale} ochre\n[art/cloth]\nadire\n")
+            .unwrap();
         assert_eq!(read.0["colour"], ["indigo", "3::{deep|pale} ochre"]);
         assert_eq!(read.0["art/cloth"], ["adire"]);
-        assert_eq!(parse(""), Ok(Wildcards::default()));
+        assert_eq!(read_wildcards(""), Ok(Wildcards::default()));
     }
 
     #[test]
@@ -97,7 +101,7 @@ mod tests {
             ("[a]\nx}", "Line 2: braces"),
             ("[a]\n[b]\nx", "The list a has no values"),
         ] {
-            assert!(parse(text).unwrap_err().starts_with(start), "{text}");
+            assert!(read_wildcards(text).unwrap_err().starts_with(start), "{text}");
         }
     }
 }

@@ -19,7 +19,7 @@ use adire_protocol::{
     ValidationError, Wildcards, lora_tag,
 };
 use adire_runtime::{PreparedInit, embedding_uses, pixels};
-use adire_studio::DataFolder;
+use adire_studio::{DataFolder, read_wildcards};
 use anyhow::{Context, bail};
 use clap::{Args, error::ErrorKind};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -62,6 +62,10 @@ pub(crate) struct GenerateArgs {
     /// repeatable
     #[arg(long, value_name = "FILE[:WORD]")]
     embedding: Vec<NamedFile>,
+    /// Text file of wildcard lists, as on the admin's page: [name] on a line, then one value a line; __name__ in a prompt
+    /// takes one of them
+    #[arg(long, value_name = "FILE")]
+    wildcards: Option<PathBuf>,
     /// Refuse adapters that apply only in part, instead of warning
     #[arg(long)]
     strict: bool,
@@ -136,8 +140,8 @@ impl GenerateArgs {
             lora.check(most)
                 .map_err(|message| clap::Error::raw(ErrorKind::ValueValidation, format!("{message}\n")))?;
         }
-        let given = self.init.read()?;
-        self.named_request(given.as_ref(), &limits, seed)?
+        let (given, lists) = (self.init.read()?, self.lists()?);
+        self.named_request(given.as_ref(), &lists, &limits, seed)?
             .validate(&limits, &any_defaults(), seed)
             .map_err(bad_arguments)?;
         let targets: Vec<&Path> =
@@ -159,7 +163,7 @@ impl GenerateArgs {
         let mut pipeline = Pipeline::load(&path, &options)?;
         let mut info = pipeline.info().clone();
         info.limits.strength = most;
-        let request = self.named_request(given.as_ref(), &info.limits, seed)?;
+        let request = self.named_request(given.as_ref(), &lists, &info.limits, seed)?;
         let mut spec = request.validate(&info.limits, &info.defaults, seed).map_err(bad_arguments)?;
         spec.template = self.template(&spec);
         let mut uses: Vec<_> =
@@ -256,13 +260,13 @@ impl GenerateArgs {
     fn named_request(
         &self,
         given: Option<&InitImageFiles>,
+        lists: &Wildcards,
         limits: &Limits,
         random: u64,
     ) -> anyhow::Result<GenerationRequest> {
         let mut request = self.request();
         let seed = request.seed.unwrap_or(random & 0xffff_ffff);
-        // Wildcard lists are a server's; without one their names stay text.
-        let prompts = request.image_prompts(&Wildcards::default(), seed, limits).map_err(bad_arguments)?;
+        let prompts = request.image_prompts(lists, seed, limits).map_err(bad_arguments)?;
         if let Some(prompts) = prompts.into_iter().next() {
             (request.prompt, request.negative_prompt) = (prompts.prompt, prompts.negative_prompt);
         }
@@ -270,6 +274,14 @@ impl GenerateArgs {
             Some(given) => given.name_in(request, limits),
             None => request,
         })
+    }
+
+    /// The wildcard lists; without any, their names stay text.
+    fn lists(&self) -> anyhow::Result<Wildcards> {
+        let Some(path) = &self.wildcards else { return Ok(Wildcards::default()) };
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        read_wildcards(&text).map_err(|message| anyhow::anyhow!("{}: {message}", path.display()))
     }
 
     /// What the prompts were before their choices.
