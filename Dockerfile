@@ -1,9 +1,10 @@
 # syntax=docker/dockerfile:1
 
 # Base images and mirrors, for hosts that reach others: --build-arg BUILD_IMAGE=registry.example/rust:1-bookworm. What builds needs
-# cargo and gcc of Debian 12 (or older); what runs needs its C library and its root certificates.
+# cargo, gcc and root certificates. What runs is `bare` below, the program with its C library and nothing else, or another image with
+# a C library at least as new: that of CUDA for NVIDIA GPUs.
 ARG BUILD_IMAGE=docker.io/library/rust:1-bookworm
-ARG RUN_IMAGE=docker.io/library/debian:bookworm-slim
+ARG RUN_IMAGE=bare
 
 # Page and server, built by the same command as on a developer's machine.
 FROM ${BUILD_IMAGE} AS build
@@ -22,10 +23,22 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
             >"${CARGO_HOME}/config.toml"; \
     fi \
     && cargo xtask build ${FEATURES:+--features "${FEATURES}"} \
-    && install -D --strip target/release/adire /out/adire
+    && install -D --strip target/release/adire /out/program/usr/local/bin/adire
+# No shell, no packages: the libraries that the program names, and the files that its C library looks for.
+RUN set -e; bare=/out/bare; \
+    mkdir -p "${bare}/etc/ssl/certs" /out/program/etc/ssl/certs /out/data; \
+    install -d -m 1777 "${bare}/tmp"; \
+    for library in $(ldd /out/program/usr/local/bin/adire | grep -o '/[^ ]*'); do install -D "${library}" "${bare}${library}"; done; \
+    echo 'hosts: files dns' >"${bare}/etc/nsswitch.conf"; \
+    printf '%s\n' root:x:0:0::/root:/sbin/nologin adire:x:10001:10001::/data:/sbin/nologin >"${bare}/etc/passwd"; \
+    printf '%s\n' root:x:0: adire:x:10001: >"${bare}/etc/group"; \
+    # For the Hub, for databases and for object stores over https.
+    cp /etc/ssl/certs/ca-certificates.crt /out/program/etc/ssl/certs/
+
+FROM scratch AS bare
+COPY --from=build /out/bare /
 
 FROM ${RUN_IMAGE}
-ARG DEBIAN_MIRROR=
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Adire" \
@@ -33,25 +46,18 @@ LABEL org.opencontainers.image.title="Adire" \
       org.opencontainers.image.licenses="Apache-2.0 OR MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# Certificates: for the Hub, for databases and for object stores over https.
-RUN if [ ! -e /etc/ssl/certs/ca-certificates.crt ]; then \
-        if [ -n "${DEBIAN_MIRROR}" ]; then \
-            sed -i "s|http://deb.debian.org/debian|${DEBIAN_MIRROR}|" /etc/apt/sources.list.d/debian.sources; \
-        fi \
-        && apt-get update \
-        && apt-get install --yes --no-install-recommends ca-certificates \
-        && rm -rf /var/lib/apt/lists/*; \
-    fi \
-    && useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin adire \
-    && install --directory --owner=adire --group=adire /data
-COPY --from=build /out/adire /usr/local/bin/adire
+COPY --from=build /out/program /
+COPY --from=build --chown=10001:10001 /out/data /data
 # Mount another Stable Diffusion 1.x folder over /model to use that instead.
 COPY models/starter /model
-ENV ADIRE_ADDR=0.0.0.0:3000 \
+ENV PATH=/usr/local/bin:/usr/bin:/bin \
+    HOME=/data \
+    ADIRE_ADDR=0.0.0.0:3000 \
     ADIRE_DATA=/data \
     ADIRE_MODEL=/model \
     HF_HOME=/data/huggingface
-USER adire
+# By number: images of others have no such name.
+USER 10001:10001
 VOLUME /data
 EXPOSE 3000
 # SIGTERM ends the running step and puts the rest back into the queue; the next start goes on there.
