@@ -27,6 +27,7 @@ def main():
     arguments.add_argument("--steps", type=int, default=20)
     arguments.add_argument("--images", type=int, default=3)
     arguments.add_argument("--switches", type=int, default=100)
+    arguments.add_argument("--adapter-steps", type=int, default=0, help="also an image of so many steps with the first adapter")
     arguments.add_argument("--compile", metavar="MODE", help="torch.compile's mode, in channels-last: reduce-overhead "
                            "or max-autotune")
     arguments.add_argument("--channels-last", action="store_true")
@@ -111,6 +112,18 @@ def main():
                 times.append(time.perf_counter() - begun)
         return statistics.median(times[3:])
 
+    def text_seconds():
+        """Both prompts of an image."""
+        times = []
+        with torch.no_grad():
+            for _ in range(given.images + 1):
+                wait()
+                begun = time.perf_counter()
+                pipe.encode_prompt(given.prompt, given.device, 1, True, "")
+                wait()
+                times.append(time.perf_counter() - begun)
+        return statistics.median(times[1:])
+
     more = {}
     first_seconds, _, made = image()
     taken = [image() for _ in range(given.images)]
@@ -127,6 +140,7 @@ def main():
         "images": len(taken),
     }
     more["decode_seconds"] = decode_seconds()
+    more["text_seconds"] = text_seconds()
     print("so far:", json.dumps({**report, **more}), file=sys.stderr, flush=True)
     if not given.brief:
         more["seconds_50"] = statistics.median(image(50)[0] for _ in range(given.images))
@@ -157,6 +171,8 @@ def main():
         pipe.set_adapters(names[:1])
         image()
         more["steps_per_second_adapter_beside"] = image()[1]
+        if given.adapter_steps:
+            more["adapter_image_seconds"] = image(given.adapter_steps)[0]
         begun = time.perf_counter()
         pipe.fuse_lora()
         wait()

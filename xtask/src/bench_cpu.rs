@@ -17,13 +17,15 @@ use crate::{
 
 /// Images that are timed after a first one; their median counts.
 const IMAGES: &str = "5";
-const STEPS: &str = "4";
 /// Rows of the table: a name, the key in both reports, and its unit.
-const ROWS: [(&str, &str, &str); 8] = [
+const ROWS: [(&str, &str, &str); 11] = [
     ("load", "load_seconds", "s"),
-    ("first image, 4 steps", "first_seconds", "s"),
+    ("first image", "first_seconds", "s"),
     ("step", "step_seconds", "s"),
+    ("image", "seconds", "s"),
+    ("text encoder, both prompts", "text_seconds", "s"),
     ("VAE decode", "decode_seconds", "s"),
+    ("image of 20 steps with an adapter", "adapter_image_seconds", "s"),
     ("switch of adapters", "switch_seconds", "s"),
     ("switch to adapters that were in effect before", "switch_back_seconds", "s"),
     ("fingerprint of the weights", "fingerprint_seconds", "s"),
@@ -38,28 +40,36 @@ pub(crate) fn run() -> Result<()> {
     succeed(cargo().args(["build", "--quiet", "--locked", "--release", "--package", "adire-server"]))?;
     let program = target().join("release/adire");
     println!("Processor: {}, {} threads\n", processor(), std::thread::available_parallelism()?);
-    for size in ["256", "512"] {
+    let starter = root().join("models/starter");
+    // What is measured, its size in pixels, its steps, and those of an image with an adapter.
+    for (name, model, size, steps, adapter_steps) in [
+        ("SD 1.5, 256 × 256, 4 steps", &model, "256", "4", "0"),
+        ("SD 1.5, 512 × 512, 4 steps", &model, "512", "4", "20"),
+        ("starter model, 256 × 256, 20 steps", &starter, "256", "20", "0"),
+    ] {
         let common = |command: &mut Command| {
-            command.args(["--size", size, "--steps", STEPS, "--images", IMAGES, "--switches", "10"]);
+            command.args(["--size", size, "--steps", steps, "--images", IMAGES, "--switches", "10"]);
+            command.args(["--adapter-steps", adapter_steps]);
             for adapter in ["a", "b"] {
-                command.arg("--lora").arg(model.join(format!("lora-{adapter}.safetensors")));
+                let file = model.join(format!("lora-{adapter}.safetensors"));
+                if file.is_file() {
+                    command.arg("--lora").arg(file);
+                }
             }
         };
-        let mut ours = Vec::new();
+        let mut pairs = Vec::new();
         for dtype in ["f32", "bf16"] {
-            let mut command = Command::new(&program);
-            command.args(["measure", "--device", "cpu", "--dtype", dtype, "--model"]).arg(&model);
-            common(&mut command);
-            ours.push((format!("Adire {dtype}"), report(&mut command)?));
+            let mut ours = Command::new(&program);
+            ours.args(["measure", "--device", "cpu", "--dtype", dtype, "--model"]).arg(model);
+            common(&mut ours);
+            let mut theirs = Command::new(&python);
+            theirs.arg(root().join("tools/device/peer.py")).arg(model);
+            theirs.args(["--device", "cpu", "--dtype", dtype, "--brief"]);
+            common(&mut theirs);
+            // One after the other: what the host takes changes with the hour.
+            pairs.push((dtype, report(&mut ours)?, report(&mut theirs)?));
         }
-        for dtype in ["f32", "bf16"] {
-            let mut command = Command::new(&python);
-            command.arg(root().join("tools/device/peer.py")).arg(&model);
-            command.args(["--device", "cpu", "--dtype", dtype, "--brief"]);
-            common(&mut command);
-            ours.push((format!("diffusers {dtype}"), report(&mut command)?));
-        }
-        print!("{}", table(size, &ours));
+        print!("{}", table(name, &pairs));
     }
     Ok(())
 }
@@ -91,29 +101,25 @@ fn report(command: &mut Command) -> Result<Value> {
     serde_json::from_str(&text[begin..]).with_context(|| format!("{command:?} printed no JSON: {text}"))
 }
 
-fn table(size: &str, columns: &[(String, Value)]) -> String {
-    let mut text = format!("| {size} × {size} |");
-    for (name, _) in columns {
-        let _ = write!(text, " {name} |");
-    }
-    let others = columns.get(1..).unwrap_or_default();
-    for (name, _) in others {
-        let _ = write!(text, " of {name} |");
+fn table(name: &str, pairs: &[(&str, Value, Value)]) -> String {
+    let mut text = format!("| {name} |");
+    for (dtype, ..) in pairs {
+        let _ = write!(text, " Adire {dtype} | diffusers {dtype} | ratio |");
     }
     text.push_str("\n|");
-    text.push_str(&" --- |".repeat(1 + columns.len() + others.len()));
+    text.push_str(&" --- |".repeat(1 + 3 * pairs.len()));
     text.push('\n');
     for (row, key, unit) in ROWS {
         let value = |report: &Value| report.get(key).and_then(Value::as_f64);
         let _ = write!(text, "| {row} |");
-        for (_, report) in columns {
-            match value(report) {
-                Some(value) => _ = write!(text, " {value:.3} {unit} |"),
-                None => text.push_str(" – |"),
+        for (_, ours, theirs) in pairs {
+            for report in [ours, theirs] {
+                match value(report) {
+                    Some(value) => _ = write!(text, " {value:.3} {unit} |"),
+                    None => text.push_str(" – |"),
+                }
             }
-        }
-        for (_, report) in others {
-            match columns.first().and_then(|(_, ours)| value(ours)).zip(value(report)) {
+            match value(ours).zip(value(theirs)) {
                 Some((ours, theirs)) if theirs > 0.0 => _ = write!(text, " {:.2}× |", ours / theirs),
                 _ => text.push_str(" – |"),
             }

@@ -76,6 +76,9 @@ pub(crate) struct MeasureArgs {
     /// Switches of adapters, in turn to each and to none
     #[arg(long, default_value_t = 100)]
     switches: u32,
+    /// Steps of an image with the first adapter in effect; 0: none is made
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    adapter_steps: u32,
     /// Write the image to this PNG file
     #[arg(long, value_name = "FILE.png")]
     out: Option<PathBuf>,
@@ -118,6 +121,11 @@ impl MeasureArgs {
         };
         let switched = self.switch(&mut pipeline)?;
         let last = render(&mut pipeline, &spec)?;
+        let mut text: Vec<f64> = Vec::new();
+        for _ in 0..=self.images {
+            text.push(pipeline.time_prompts(&["", &self.prompt])?);
+        }
+        let with_adapter = self.with_adapter(&mut pipeline, &spec)?;
         let report = serde_json::json!({
             "program": format!("Adire {}", env!("CARGO_PKG_VERSION")),
             "device": info.device,
@@ -131,6 +139,10 @@ impl MeasureArgs {
             "steps_per_second": median(&|image| image.steps_per_second),
             "step_seconds": median(&|image| 1.0 / image.steps_per_second),
             "decode_seconds": median(&|image| image.decode_seconds),
+            // Without the first one, which may wait for memory.
+            "text_seconds": middle(text.split_off(1)),
+            "adapter_steps": self.adapter_steps,
+            "adapter_image_seconds": with_adapter,
             "peak_gb": peak_gb(),
             "images": taken.len(),
             "equal_images": taken.iter().chain([&last]).filter(|image| image.rgb == first.rgb).count(),
@@ -155,6 +167,15 @@ impl MeasureArgs {
             );
         }
         Ok(())
+    }
+
+    /// Seconds of an image with the first adapter in effect.
+    fn with_adapter(&self, pipeline: &mut Pipeline, spec: &GenerationSpec) -> anyhow::Result<Option<f64>> {
+        let Some(file) = self.lora.first().filter(|_| self.adapter_steps > 0) else { return Ok(None) };
+        pipeline.set_adapters(&[(Arc::new(Adapter::read(file)?), Strength::from(1.0))])?;
+        let image = render(pipeline, &GenerationSpec { steps: self.adapter_steps, ..spec.clone() })?;
+        pipeline.set_adapters(&[])?;
+        Ok(Some(image.seconds))
     }
 
     /// First in turn to each adapter and to none, which may be held from the second round on; then to strengths that are new.

@@ -402,6 +402,17 @@ impl Pipeline {
         Rgb8::from_tensor(&self.vae.decode(latents)?.squeeze(0)?)
     }
 
+    /// Seconds that it takes to encode prompts: what an image's first step begins with. For measuring.
+    ///
+    /// # Errors
+    /// The computation fails.
+    pub fn time_prompts(&mut self, prompts: &[&str]) -> Result<f64> {
+        self.context = None;
+        let begun = Instant::now();
+        self.context(prompts.iter().map(|prompt| (*prompt).to_owned()).collect(), 1)?;
+        Ok(begun.elapsed().as_secs_f64())
+    }
+
     /// Encodes the prompts, or returns the cached context ([`crate::context`]).
     fn context(&mut self, prompts: Vec<String>, clip_skip: u32) -> Result<Context> {
         let wanted = (prompts, clip_skip);
