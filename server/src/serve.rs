@@ -89,7 +89,9 @@ pub async fn serve(
         // For a head, and for what has been made of an answer and not been taken.
         .max_buf_size(MAX_HEAD_BYTES);
     // Where a request comes from decides what it may do before there is an operator, and how often it may guess.
-    let service = startup.router(front.access.clone()).into_make_service_with_connect_info::<SocketAddr>();
+    let service = startup
+        .router(front.access.clone(), front.starting.clone())
+        .into_make_service_with_connect_info::<SocketAddr>();
     let mut serving = tokio::spawn(server.serve(service));
 
     let studio = tokio::select! {

@@ -19,6 +19,7 @@ use crate::{
     error::{Problem, ProblemKind},
     layers::visitor::accepts_html,
     routes,
+    starting::Starting,
 };
 
 /// Value of Retry-After, in seconds.
@@ -36,8 +37,8 @@ impl Startup {
     }
 
     /// What the listener serves: the real router once it is there.
-    pub fn router(&self, access: Arc<Access>) -> Router {
-        Router::new().fallback(pass).with_state((self.clone(), loading(access)))
+    pub fn router(&self, access: Arc<Access>, starting: Starting) -> Router {
+        Router::new().fallback(pass).with_state((self.clone(), loading(access, starting)))
     }
 }
 
@@ -49,28 +50,31 @@ async fn pass(State((startup, loading)): State<(Startup, Router)>, request: Requ
     }
 }
 
-fn loading(access: Arc<Access>) -> Router {
-    let router =
-        Router::new().route("/healthz", get(routes::health)).route("/readyz", get(not_ready)).fallback(wait);
+fn loading(access: Arc<Access>, starting: Starting) -> Router {
+    let router = Router::new()
+        .route("/healthz", get(routes::health))
+        .route("/readyz", get(not_ready))
+        .fallback(wait)
+        .with_state(starting);
     routes::surround(router, access)
 }
 
-async fn not_ready() -> Response {
-    let body = json!({ "status": "starting", "detail": "The model is loading." });
+async fn not_ready(State(starting): State<Starting>) -> Response {
+    let body = json!({ "status": "starting", "detail": starting.sentence() });
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, RETRY_AFTER_SECONDS)], Json(body))
         .into_response()
 }
 
-async fn wait(request: Request) -> Response {
+async fn wait(State(starting): State<Starting>, request: Request) -> Response {
     let path = request.uri().path();
     let api = path.starts_with("/api/") || Dialect::of(path).is_some();
     if api || !accepts_html(request.headers()) {
-        let sentence = "The model is loading. Poll GET /readyz until it returns 200.";
+        let sentence = format!("{} Poll GET /readyz until it returns 200.", starting.sentence());
         return Problem::new(ProblemKind::Starting, sentence)
             .retry_after(RETRY_AFTER_SECONDS)
             .into_response();
     }
-    let mut response = (StatusCode::SERVICE_UNAVAILABLE, Html(include_str!("startup.html"))).into_response();
+    let mut response = (StatusCode::SERVICE_UNAVAILABLE, Html(starting.page())).into_response();
     let headers = response.headers_mut();
     headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

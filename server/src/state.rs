@@ -1,6 +1,9 @@
 //! What every handler may reach.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use adire_studio::Studio;
 use axum::extract::FromRef;
@@ -14,6 +17,7 @@ use crate::{
     layers::streams::Streams,
     shutdown::Shutdown,
     site::Site,
+    starting::Starting,
 };
 
 /// What stands between the network and the studio; made before the studio is.
@@ -27,8 +31,10 @@ pub struct Front {
     pub access: Arc<Access>,
     /// Where adapters are exported to.
     pub exports: PathBuf,
-    /// The model's folder, for the names of its modules.
-    pub model: Option<PathBuf>,
+    /// The model's folder, for the names of its modules; set before the studio is open.
+    pub model: Arc<OnceLock<PathBuf>>,
+    /// What is done until then.
+    pub starting: Starting,
 }
 
 /// Cloned for each request; everything in it is a handle.
@@ -61,8 +67,8 @@ pub struct AppState {
 impl AppState {
     /// The state of a server around `studio`.
     pub fn new(studio: Studio, front: Front, shutdown: Shutdown) -> Self {
-        let Front { site, auth, access, exports, model } = front;
-        let exports = Arc::new(Exports::new(exports, model));
+        let Front { site, auth, access, exports, model, starting: _ } = front;
+        let exports = Arc::new(Exports::new(exports, model.get().cloned()));
         let leptos = LeptosOptions::builder().output_name("adire").site_pkg_dir("pkg").build();
         Self {
             studio,

@@ -68,8 +68,10 @@ impl ImportArgs {
         // Validate before downloading anything or opening the folder.
         let new = new.validate()?;
         let from = match self.from.strip_prefix("hf:") {
-            Some(repository) => hub::pull_images(repository, "main", &mut |line| {
-                let _ = writeln!(std::io::stderr(), "{line}");
+            Some(repository) => hub::pull_images(repository, "main", &mut |report| {
+                if let hub::Report::Line(line) = report {
+                    let _ = writeln!(std::io::stderr(), "{line}");
+                }
             })?,
             None => PathBuf::from(&self.from),
         };

@@ -263,6 +263,15 @@ impl ModelAndDataArgs {
         self.model.find()
     }
 
+    /// The repository on the Hub that is named and has not been downloaded.
+    pub(crate) fn missing(&self) -> Option<&str> {
+        let named = self.model.model.as_deref()?.to_str()?;
+        (hub::is_repository(named)
+            && resolve(Path::new(named)) == Path::new(named)
+            && !Path::new(named).exists())
+        .then_some(named)
+    }
+
     /// Width of the model's text encoder, without loading its weights.
     pub(crate) fn text_width(&self) -> anyhow::Result<usize> {
         let path = named_or_starter(self.model.model.as_deref())?;

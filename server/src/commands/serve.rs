@@ -4,7 +4,7 @@ use std::{
     io::{ErrorKind, IsTerminal, Write},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use adire_protocol::ModelInfo;
@@ -22,10 +22,12 @@ use crate::{
     commands::{bundled, keep_private, limits::LimitArgs, model_args, push},
     connections::ConnectionLimits,
     exports::Exports,
+    hub::{self, Part, Report, Variant, Wanted},
     mlflow, notify, publish,
     serve::{Timeouts, serve},
     shutdown::{self, Shutdown},
     site::Site,
+    starting::{Download, Starting},
     state::Front,
 };
 
@@ -40,6 +42,10 @@ pub(crate) struct ServeArgs {
     addr: String,
     #[command(flatten)]
     model_and_data: model_args::ModelAndDataArgs,
+    /// Download the model that --model names as OWNER/NAME if it is not there, in these weights; browsers are shown how far
+    /// it is. HF_ENDPOINT, HF_TOKEN and HF_HOME are honoured
+    #[arg(long, value_enum, env = "ADIRE_PULL")]
+    pull: Option<Variant>,
     #[command(flatten)]
     judge: model_args::JudgeArgs,
     #[command(flatten)]
@@ -115,8 +121,11 @@ impl ServeArgs {
 
     async fn serve(self) -> anyhow::Result<()> {
         let config = self.storage.config(&self.model_and_data.data)?;
-        let model_args::FoundModel { path: model, options, note } = self.model_and_data.model()?;
-        let data = self.model_and_data.data;
+        let missing =
+            self.pull.and_then(|variant| Some((self.model_and_data.missing()?.to_owned(), variant)));
+        // What is there is looked at before anything is opened.
+        let found = missing.is_none().then(|| self.model_and_data.model()).transpose()?;
+        let data = self.model_and_data.data.clone();
         let config =
             StudioConfig { queue_capacity: self.queue.into(), import_from: self.import_from, ..config };
         let patience =
@@ -140,11 +149,6 @@ impl ServeArgs {
             cors: self.cors,
         };
         let access = Arc::new(Access::open(&data, settings)?);
-        tracing::info!(%address, model = %model.display(), data = %data.display(), "loading the model");
-        if let Some(note) = note {
-            tracing::warn!("{note}");
-        }
-
         let shutdown = Shutdown::default();
         let signalled = shutdown.clone();
         tokio::spawn(async move {
@@ -156,15 +160,31 @@ impl ServeArgs {
         });
         let (internal, exported) = (self.internal_host, data.join("exports"));
         let (tracking, experiment) = (self.mlflow_tracking_uri, self.mlflow_experiment);
+        let (starting, folder) = (Starting::default(), Arc::<OnceLock<PathBuf>>::default());
         let open = async {
+            let found = match (found, missing) {
+                (Some(found), _) => found,
+                (None, missing) => {
+                    if let Some((repository, variant)) = missing {
+                        pull(repository, variant, starting.clone()).await?;
+                    }
+                    self.model_and_data.model()?
+                }
+            };
+            let model_args::FoundModel { path: model, options, note } = found;
+            tracing::info!(%address, model = %model.display(), data = %data.display(), "loading the model");
+            if let Some(note) = note {
+                tracing::warn!("{note}");
+            }
+            let model = folder.get_or_init(|| model);
+            let (most, (judge, parts)) = (self.max_strength, self.judge.find(model));
             let folder = model.clone();
-            let (most, (judge, parts)) = (self.max_strength, self.judge.find(&model));
             let load = move || {
                 let backend = EngineBackend::load(&folder, &options)?;
                 Ok(backend.with_max_strength(most).with_judge(judge, parts))
             };
             let studio = Studio::open(config, load).await?;
-            bundled::add(&studio, &model).await;
+            bundled::add(&studio, model).await;
             tokio::spawn(notify::run(studio.clone(), internal.clone()));
             let writer = Arc::new(Exports::new(exported, Some(model.clone())));
             tokio::spawn(publish::run(studio.clone(), writer, push::destination(internal)));
@@ -175,7 +195,14 @@ impl ServeArgs {
         };
         let (link, open_admin, shown) = (auth.link_token(), self.open_admin, reachable(address));
         let exports = data.join("exports");
-        let front = Front { site: Arc::new(site), auth, access, exports, model: Some(model.clone()) };
+        let front = Front {
+            site: Arc::new(site),
+            auth,
+            access,
+            exports,
+            model: folder.clone(),
+            starting: starting.clone(),
+        };
         serve(listener, front, open, shutdown, patience, |studio| {
             let ModelInfo { name, device, dtype, .. } = studio.model();
             // Not println!, which panics when stdout is closed.
@@ -200,6 +227,24 @@ impl ServeArgs {
         })
         .await
     }
+}
+
+/// Downloads a model and tells `starting` how far it is.
+async fn pull(repository: String, variant: Variant, starting: Starting) -> anyhow::Result<()> {
+    tracing::info!(model = repository, "downloading the model");
+    let work = move || {
+        let model = repository.clone();
+        let wanted =
+            Wanted { what: "model", repository, revision: "main".to_owned(), variant, part: Part::Whole };
+        let pulled = hub::pull(&wanted, &mut |report| match report {
+            Report::Line(line) => tracing::info!("{line}"),
+            Report::Transfer(at) => starting.set(Some(Download { model: model.clone(), at })),
+        });
+        starting.set(None);
+        pulled
+    };
+    tokio::task::spawn_blocking(work).await.context("the download was stopped")??;
+    Ok(())
 }
 
 /// Address to open in a browser on this machine: loopback in place of 0.0.0.0 or ::.

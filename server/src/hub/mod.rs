@@ -11,6 +11,6 @@ mod select;
 
 pub(crate) use cache::{Kind, cached, find, find_kind, folder, tokenizer};
 pub(crate) use check::{Expected, check};
-pub(crate) use pull::{Wanted, from_environment, pull, pull_images};
+pub(crate) use pull::{Report, Transfer, Wanted, from_environment, is_repository, pull, pull_images};
 pub(crate) use push::{Content, Hub, Push, PushError, PushFile, Pushed, SILENCE};
 pub(crate) use select::{Part, Variant};

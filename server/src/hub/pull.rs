@@ -38,11 +38,32 @@ pub(crate) struct Wanted {
     pub(crate) part: Part,
 }
 
+/// What a download tells of itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Report<'a> {
+    /// A line for people.
+    Line(&'a str),
+    /// How much of a file is there.
+    Transfer(Transfer),
+}
+
+/// How far a download is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Transfer {
+    /// Of the file, from 1.
+    pub(crate) number: usize,
+    pub(crate) files: usize,
+    /// Bytes of the file that are here.
+    pub(crate) have: u64,
+    /// Its size, where the server says it.
+    pub(crate) size: Option<u64>,
+}
+
 /// Fetches everything that is not there yet, telling `report` of each file; gives the snapshot's folder.
 ///
 /// # Errors
 /// One sentence: no such model, no access, nothing usable in it, a broken transfer, a wrong hash.
-pub(crate) fn pull(wanted: &Wanted, report: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+pub(crate) fn pull(wanted: &Wanted, report: &mut dyn FnMut(Report<'_>)) -> anyhow::Result<PathBuf> {
     let choose = |files: &[String]| select(files, wanted.variant, &wanted.part);
     fetch(wanted, &choose, report)
 }
@@ -54,7 +75,7 @@ pub(crate) fn pull(wanted: &Wanted, report: &mut dyn FnMut(&str)) -> anyhow::Res
 pub(crate) fn pull_images(
     repository: &str,
     revision: &str,
-    report: &mut dyn FnMut(&str),
+    report: &mut dyn FnMut(Report<'_>),
 ) -> anyhow::Result<PathBuf> {
     let wanted = Wanted {
         what: "dataset",
@@ -94,7 +115,7 @@ pub(crate) fn from_environment() -> (String, Option<String>) {
     (set("HF_ENDPOINT").unwrap_or_else(|| HUB.to_owned()), token.filter(|token| !token.is_empty()))
 }
 
-fn fetch(wanted: &Wanted, choose: Choose<'_>, report: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+fn fetch(wanted: &Wanted, choose: Choose<'_>, report: &mut dyn FnMut(Report<'_>)) -> anyhow::Result<PathBuf> {
     check_name(&wanted.repository)?;
     check_revision(&wanted.revision)?;
     let cache = cache::folder();
@@ -105,26 +126,27 @@ fn fetch(wanted: &Wanted, choose: Choose<'_>, report: &mut dyn FnMut(&str)) -> a
     let pull = Pull { client, root, wanted };
     let info = pull.info(&plural)?;
     if info.id != wanted.repository && check_name(&info.id).is_ok() {
-        report(&format!("{} is now called {}", wanted.repository, info.id));
+        report(Report::Line(&format!("{} is now called {}", wanted.repository, info.id)));
     }
     let files: Vec<String> = info.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
     let chosen = choose(&files).map_err(|what| anyhow!("{} cannot be used: {what}", wanted.repository))?;
     if wanted.what == "dataset" {
         let left: Vec<_> = files.iter().filter(|file| !chosen.contains(file)).collect();
         if let [first, ..] = left[..] {
-            report(&format!(
+            report(Report::Line(&format!(
                 "skipped {} other files, such as {}: not images or captions",
                 left.len(),
                 first.escape_debug()
-            ));
+            )));
         }
     }
     if chosen.is_empty() {
         bail!("{} has none of the required files", wanted.repository);
     }
     let snapshot = pull.root.join("snapshots").join(&info.sha);
-    for file in &chosen {
-        pull.file(file, &info.sha, &snapshot.join(file), report)?;
+    for (before, file) in chosen.iter().enumerate() {
+        let place = (before + 1, chosen.len());
+        pull.file((file, place), &info.sha, &snapshot.join(file), report)?;
     }
     // Last, so that a name stands only for what is whole.
     let reference = pull.root.join("refs").join(&wanted.revision);
@@ -160,10 +182,10 @@ impl Pull<'_> {
     /// Fetches one file of a commit and checks it.
     fn file(
         &self,
-        file: &str,
+        (file, (number, files)): (&str, (usize, usize)),
         commit: &str,
         pointer: &Path,
-        report: &mut dyn FnMut(&str),
+        report: &mut dyn FnMut(Report<'_>),
     ) -> anyhow::Result<()> {
         let datasets = (self.wanted.what == "dataset").then_some("datasets");
         let repository = self.wanted.repository.split('/');
@@ -180,15 +202,15 @@ impl Pull<'_> {
         let linked = text(&headers, "x-linked-size");
         let size = linked.or_else(|| text(&headers, "content-length")).and_then(|size| size.parse().ok());
         let blob = self.root.join("blobs").join(etag);
-        let keep = |line: &str, report: &mut dyn FnMut(&str)| {
+        let keep = |line: &str, report: &mut dyn FnMut(Report<'_>)| {
             link(&blob, pointer).context("cannot write to the cache")?;
-            report(line);
+            report(Report::Line(line));
             anyhow::Ok(())
         };
         std::fs::create_dir_all(self.root.join("blobs")).context("cannot write to the cache")?;
         let lock = File::create(blob.with_extension("lock")).context("cannot write to the cache")?;
         if lock.try_lock().is_err() {
-            report(&format!("another program is downloading {file}; waiting"));
+            report(Report::Line(&format!("another program is downloading {file}; waiting")));
             lock.lock().context("cannot lock a file of the cache")?;
         }
         // What is there is read once more: a program that was stopped may have left a file unchecked.
@@ -197,7 +219,9 @@ impl Pull<'_> {
         }
         let _ = std::fs::remove_file(&blob);
         let part = blob.with_extension("part");
-        self.transfer(&url, &part, size)?;
+        self.transfer(&url, &part, size, &mut |have| {
+            report(Report::Transfer(Transfer { number, files, have, size }));
+        })?;
         std::fs::rename(&part, &blob).context("cannot write to the cache")?;
         if let Err(error) = check(&blob, &expected) {
             // Discard it: the next attempt starts from scratch.
@@ -208,7 +232,13 @@ impl Pull<'_> {
         keep(&format!("{file} downloaded and verified"), report)
     }
 
-    fn transfer(&self, url: &Url, part: &Path, size: Option<u64>) -> anyhow::Result<()> {
+    fn transfer(
+        &self,
+        url: &Url,
+        part: &Path,
+        size: Option<u64>,
+        told: &mut dyn FnMut(u64),
+    ) -> anyhow::Result<()> {
         let have = || std::fs::metadata(part).map_or(0, |metadata| metadata.len());
         let mut attempt = 1;
         loop {
@@ -217,7 +247,7 @@ impl Pull<'_> {
                 let _ = std::fs::remove_file(part);
             }
             let before = have();
-            let failure = match self.attempt(url, part, before, size)? {
+            let failure = match self.attempt(url, part, (before, size), told)? {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
@@ -243,8 +273,8 @@ impl Pull<'_> {
         &self,
         url: &Url,
         part: &Path,
-        have: u64,
-        size: Option<u64>,
+        (have, size): (u64, Option<u64>),
+        told: &mut dyn FnMut(u64),
     ) -> anyhow::Result<Result<(), Failure>> {
         let response = match self.client.get(url.clone(), have) {
             Ok(response) => response,
@@ -278,6 +308,7 @@ impl Pull<'_> {
             file.write_all(&buffer[..read]).context("cannot write to the cache")?;
             length += read as u64;
             bar.set_position(length);
+            told(length);
         }
         bar.finish_and_clear();
         Ok(match size {
@@ -335,19 +366,24 @@ impl Pull<'_> {
     }
 }
 
-fn check_name(repository: &str) -> anyhow::Result<()> {
+/// Whether a name is one of a repository: `org/name`.
+pub(crate) fn is_repository(name: &str) -> bool {
     let plain = |part: &str| {
         !part.is_empty()
             && part != "."
             && part != ".."
             && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
     };
-    match repository.split('/').collect::<Vec<_>>()[..] {
-        [owner, name] if plain(owner) && plain(name) => Ok(()),
-        _ => bail!(
-            "“{repository}” is not a repository; write OWNER/NAME, for example stable-diffusion-v1-5/stable-diffusion-v1-5"
-        ),
+    matches!(name.split('/').collect::<Vec<_>>()[..], [owner, name] if plain(owner) && plain(name))
+}
+
+fn check_name(repository: &str) -> anyhow::Result<()> {
+    if is_repository(repository) {
+        return Ok(());
     }
+    bail!(
+        "“{repository}” is not a repository; write OWNER/NAME, for example stable-diffusion-v1-5/stable-diffusion-v1-5"
+    )
 }
 
 /// A revision becomes a path below the cache.

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use adire_server::{Access, AccessSettings, AdminAuth, AppState, Front, Site};
+use adire_server::{Access, AccessSettings, AdminAuth, AppState, Front, Site, Starting};
 use axum::{
     body::Body,
     extract::ConnectInfo,
@@ -365,7 +365,14 @@ async fn a_session_outlives_a_restart_and_the_password_can_come_from_outside() {
         let auth = AdminAuth::open(&data, given).unwrap().into();
         let access = Access::open(&data, AccessSettings::default()).unwrap().into();
         let exports = data.join("exports");
-        let front = Front { site: Site::default().into(), auth, access, exports, model: None };
+        let front = Front {
+            site: Site::default().into(),
+            auth,
+            access,
+            exports,
+            model: Default::default(),
+            starting: Starting::default(),
+        };
         let state = AppState::new(server.studio.clone(), front, server.shutdown.clone());
         adire_server::router(state).unwrap()
     };

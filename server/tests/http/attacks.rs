@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use adire_server::{
-    Access, AccessSettings, AdminAuth, ConnectionLimits, Front, Shutdown, Site, Timeouts, serve,
+    Access, AccessSettings, AdminAuth, ConnectionLimits, Front, Shutdown, Site, Starting, Timeouts, serve,
 };
 use adire_studio::{Studio, StudioConfig, fake::FakeBackend};
 use image::{ImageFormat, RgbImage};
@@ -38,7 +38,8 @@ impl Target {
             auth: Arc::new(AdminAuth::open(&data, None).unwrap()),
             access: Arc::new(Access::open(&data, settings).unwrap()),
             exports: data.join("exports"),
-            model: None,
+            model: Arc::default(),
+            starting: Starting::default(),
         };
         let open = async move {
             let backend = FakeBackend::new(Duration::from_millis(50));

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adire_server::{Access, AccessSettings, AdminAuth, Front, Shutdown, Site, Timeouts, serve};
+use adire_server::{Access, AccessSettings, AdminAuth, Front, Shutdown, Site, Starting, Timeouts, serve};
 use adire_studio::{Studio, StudioConfig, fake::FakeBackend};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -32,7 +32,8 @@ fn front(data: &Path) -> Front {
         auth: Arc::new(AdminAuth::open(data, None).unwrap()),
         access: Arc::new(Access::open(data, AccessSettings::default()).unwrap()),
         exports: data.join("exports"),
-        model: None,
+        model: Arc::default(),
+        starting: Starting::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use adire_server::{Access, AccessSettings, AdminAuth, AppState, Front, Shutdown, Site, router};
+use adire_server::{Access, AccessSettings, AdminAuth, AppState, Front, Shutdown, Site, Starting, router};
 use adire_studio::{
     Caps, NewAdapter, Studio, StudioConfig,
     fake::{ADAPTER_MAGIC, FakeBackend},
@@ -87,8 +87,14 @@ impl Server {
         let auth = Arc::new(AdminAuth::open(&folder.path().join("data"), None).unwrap());
         let site = Arc::new(Site::read(&site).unwrap());
         let access = Arc::new(Access::open(&folder.path().join("data"), settings).unwrap());
-        let front =
-            Front { site, auth: auth.clone(), access, exports: folder.path().join("exports"), model: None };
+        let front = Front {
+            site,
+            auth: auth.clone(),
+            access,
+            exports: folder.path().join("exports"),
+            model: Arc::default(),
+            starting: Starting::default(),
+        };
         let state = AppState::new(studio.clone(), front, shutdown.clone());
         Self { router: router(state).unwrap(), studio, auth, shutdown, steps_done, folder }
     }

@@ -175,6 +175,10 @@ impl World {
     }
 
     fn adire(&self, arguments: &[&str], token: Option<&str>) -> Output {
+        self.command(token).args(arguments).output().unwrap()
+    }
+
+    fn command(&self, token: Option<&str>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_adire"));
         for name in ["ADIRE_MODEL", "ADIRE_TOKENIZER", "HF_TOKEN", "HF_HUB_CACHE", "http_proxy", "HTTP_PROXY"]
         {
@@ -185,7 +189,8 @@ impl World {
             .env("HF_HOME", self.home.path())
             .env("NO_PROXY", "127.0.0.1");
         command.envs(token.map(|token| ("HF_TOKEN", token)));
-        command.current_dir(self.home.path()).args(arguments).output().unwrap()
+        command.current_dir(self.home.path());
+        command
     }
 
     fn pull(&self) -> Output {
@@ -395,4 +400,73 @@ fn the_images_of_a_dataset_are_fetched_and_imported() {
 
     let unknown = world.adire(&["datasets", "import", "x", "hf:nobody/nothing", "--data", data], None);
     assert!(failure(&unknown).contains("nobody/nothing"));
+}
+
+/// A server that is killed when it is dropped.
+struct Serving(std::process::Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Status and body of a page.
+fn page(address: std::net::SocketAddr, path: &str) -> Option<(u16, String)> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(address).ok()?;
+    let head =
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: text/html\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some((answer.split(' ').nth(1)?.parse().ok()?, answer))
+}
+
+#[test]
+fn a_server_downloads_its_model_and_shows_how_far_it_is() {
+    let world = World::new(Hub::new());
+    let length = world.hub.files[UNET].len();
+    world.hub.breaks.lock().unwrap().insert(UNET.to_owned(), length / 2);
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let arguments = ["serve", "--model", REPOSITORY, "--pull", "full", "--data", "data", "--addr"];
+    let mut serving = world.command(None);
+    serving.args(arguments).arg(address.to_string()).stdout(std::process::Stdio::null());
+    let _serving = Serving(serving.spawn().unwrap());
+    let (mut downloading, mut ready) = (None, false);
+    let begun = std::time::Instant::now();
+    while !ready && begun.elapsed() < std::time::Duration::from_secs(60) {
+        match page(address, "/") {
+            Some((200, _)) => ready = true,
+            Some((status, text)) => {
+                assert_eq!(status, 503, "{text}");
+                if text.contains("<progress") {
+                    let (_, detail) = page(address, "/readyz").unwrap();
+                    downloading = Some((text, detail));
+                }
+            }
+            None => {}
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!(ready, "it never became ready");
+    let (text, detail) = downloading.expect("no progress was shown");
+    assert!(text.contains(&format!("{REPOSITORY} is being downloaded: file ")), "{text}");
+    assert!(detail.contains(r#""status":"starting""#), "{detail}");
+    let requests = world.requests(UNET);
+    assert!(
+        requests.len() == 2 && requests[0] == 0 && requests[1] > 0,
+        "it goes on where it broke: {requests:?}"
+    );
+}
+
+#[test]
+fn without_being_told_a_server_downloads_nothing() {
+    let world = World::new(Hub::new());
+    let message = failure(
+        &world.adire(&["serve", "--model", REPOSITORY, "--data", "data", "--addr", "127.0.0.1:0"], None),
+    );
+    assert!(message.contains(REPOSITORY), "{message}");
+    assert!(world.requests(UNET).is_empty());
 }

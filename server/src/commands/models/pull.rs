@@ -39,8 +39,10 @@ impl PullArgs {
             variant: self.variant,
             part,
         };
-        let snapshot = hub::pull(&wanted, &mut |line| {
-            let _ = writeln!(std::io::stderr(), "{line}");
+        let snapshot = hub::pull(&wanted, &mut |report| {
+            if let hub::Report::Line(line) = report {
+                let _ = writeln!(std::io::stderr(), "{line}");
+            }
         })?;
         let name = hub::cached(&hub::folder()).into_iter().find(|cached| {
             let file = match &wanted.part {
