@@ -48,6 +48,7 @@ mod prompts;
 mod publication;
 mod pushes;
 mod queue;
+mod recent;
 mod recipe;
 mod registry;
 mod regular_file;

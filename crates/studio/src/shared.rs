@@ -15,6 +15,7 @@ use crate::{
     folder::FolderLock,
     limits::{Caps, Retention},
     queue::Work,
+    recent::RecentFiles,
     store::Store,
     training_control::TrainingControl,
     worker::Worker,
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) downloads: bool,
     pub(crate) decoders: Decoders,
     pub(crate) closed_stats: ClosedStats,
+    pub(crate) recent: RecentFiles,
     /// Wakes the uploader.
     pub(crate) pushes: Notify,
     /// Wakes the task that fills sheets.

@@ -28,6 +28,7 @@ use adire_protocol::{
     AdapterDetail, AdapterVersion, EmbeddingRecord, Generation, GenerationRequest, ImageRecord, ModelInfo,
     QueueStatus, TokenCount, Upload,
 };
+use bytes::Bytes;
 use tokio::{
     sync::{Mutex as AsyncMutex, Notify},
     task::JoinHandle,
@@ -43,6 +44,7 @@ use crate::{
     disk::Disk,
     evaluation, folder, gc, monitoring, production, prompts,
     queue::{Work, WorkConfig},
+    recent::RecentFiles,
     recipe, requests,
     shared::{Shared, timing_key},
     store::Store,
@@ -189,6 +191,7 @@ impl Studio {
             downloads,
             decoders: Decoders::default(),
             closed_stats: ClosedStats::default(),
+            recent: RecentFiles::default(),
             pushes: Notify::new(),
             sheets: Notify::new(),
             tracking: Mutex::default(),
@@ -324,12 +327,12 @@ impl Studio {
         views::image_file(self.shared(), hash).await
     }
 
-    /// The same of an image whose record this studio gave.
+    /// The content of the file of an image whose record this studio gave.
     ///
     /// # Errors
     /// Its file is lost.
-    pub async fn file_of(&self, image: &ImageRecord) -> Result<Blob, StudioError> {
-        views::blob_of_image(self.shared(), &image.hash).await
+    pub async fn file_of(&self, image: &ImageRecord) -> Result<Bytes, StudioError> {
+        views::file_of_image(self.shared(), &image.hash).await
     }
 
     /// The content of the other file, for tests: what sends it to clients reads it piece by piece.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use adire_protocol::{Generation, GenerationState, ImageRecord, Links, QueueEntry};
+use bytes::Bytes;
 
 use crate::{
     Blob, EventStream, StudioError, events,
@@ -85,7 +86,9 @@ async fn assemble(shared: &Shared, row: GenerationRow) -> Result<Generation, Stu
 
 /// The events of a generation above `after`.
 pub(crate) async fn events(shared: &Arc<Shared>, id: &str, after: u64) -> Result<EventStream, StudioError> {
-    shared.store.generation(id).await?.ok_or_else(|| StudioError::not_found("generation", id))?;
+    if !shared.work.follows(id) {
+        shared.store.generation(id).await?.ok_or_else(|| StudioError::not_found("generation", id))?;
+    }
     events::follow_generation(shared.clone(), id, after)
 }
 
@@ -104,8 +107,15 @@ pub(crate) async fn image_file(shared: &Shared, hash: &str) -> Result<Blob, Stud
     blob_of_image(shared, hash).await
 }
 
-/// The same without a look at the rows.
-pub(crate) async fn blob_of_image(shared: &Shared, hash: &str) -> Result<Blob, StudioError> {
+/// The content of the PNG file of an image that there is.
+pub(crate) async fn file_of_image(shared: &Shared, hash: &str) -> Result<Bytes, StudioError> {
+    match shared.recent.get(hash) {
+        Some(file) => Ok(file),
+        None => Ok(blob_of_image(shared, hash).await?.bytes().await?.into()),
+    }
+}
+
+async fn blob_of_image(shared: &Shared, hash: &str) -> Result<Blob, StudioError> {
     shared.blobs.get(hash).await?.ok_or_else(|| {
         StudioError::Storage(format!("The file of image {hash} is missing; restore it from a backup."))
     })

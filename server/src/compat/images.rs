@@ -79,8 +79,8 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
 }
 
 /// The PNG file of an image whose record somebody has.
-pub(crate) async fn file_of(studio: &Studio, image: &ImageRecord) -> Result<Vec<u8>, Problem> {
-    Ok(studio.file_of(image).await?.bytes().await?)
+pub(crate) async fn file_of(studio: &Studio, image: &ImageRecord) -> Result<Bytes, Problem> {
+    Ok(studio.file_of(image).await?)
 }
 
 /// The PNG file of that name.
@@ -92,7 +92,7 @@ pub(crate) async fn file(studio: &Studio, hash: &str) -> Result<Vec<u8>, Problem
 pub(crate) async fn file_as(studio: &Studio, image: &ImageRecord, format: Format) -> Result<Bytes, Problem> {
     let png = file_of(studio, image).await?;
     if format == Format::Png {
-        return Ok(png.into());
+        return Ok(png);
     }
     let converted = tokio::task::spawn_blocking(move || convert(&png, format)).await;
     converted.map_err(Problem::internal)?.map(Bytes::from).map_err(Problem::internal)

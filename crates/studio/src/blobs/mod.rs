@@ -21,6 +21,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, local::LocalFileSystem, path::Path as ObjectPath};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -117,23 +118,37 @@ impl Blobs {
     }
 
     /// Writes bytes and gives their hash. On return they are on the disk, or in the bucket.
-    pub(crate) async fn put(&self, bytes: Vec<u8>) -> Result<String, StudioError> {
-        let (blobs, bytes) = (self.clone(), Arc::new(bytes));
+    pub(crate) async fn put(&self, bytes: impl Into<Bytes>) -> Result<String, StudioError> {
+        let (blobs, bytes) = (self.clone(), bytes.into());
         let put = move || {
             let (blobs, bytes) = (blobs.clone(), bytes.clone());
             async move {
                 let stager = blobs.clone();
                 match &blobs.0.files {
-                    Files::Folder { .. } => {
-                        blocking(move || stager.name(&stager.stage(bytes.as_slice())?)).await
-                    }
-                    Files::Cache(_) => {
-                        blobs.keep(blocking(move || stager.stage(bytes.as_slice())).await?).await
-                    }
+                    Files::Folder { .. } => blocking(move || stager.name(&stager.stage(&*bytes)?)).await,
+                    Files::Cache(_) => blobs.keep(blocking(move || stager.stage(&*bytes)).await?).await,
                 }
             }
         };
         again(put).await
+    }
+
+    /// Puts bytes there whose hash is known. Where that takes a moment, it may be done beside other work: what names them
+    /// waits for it. Elsewhere it is done on return.
+    pub(crate) async fn put_beside(
+        &self,
+        bytes: Bytes,
+    ) -> Result<BoxFuture<'static, Result<(), StudioError>>, StudioError> {
+        let blobs = self.clone();
+        let put = async move { blobs.put(bytes).await.map(drop) }.boxed();
+        match &self.0.files {
+            Files::Folder { .. } => Ok(put),
+            // Over the network.
+            Files::Cache(_) => {
+                put.await?;
+                Ok(std::future::ready(Ok(())).boxed())
+            }
+        }
     }
 
     /// Gives a staged file its name in the folder of this machine. Blocks.

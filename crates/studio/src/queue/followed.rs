@@ -32,6 +32,11 @@ impl Work {
         self.wake.notify_one();
     }
 
+    /// Whether there is surely a job of that id: it waits or runs here.
+    pub(crate) fn follows(&self, id: &str) -> bool {
+        self.lock().lives.get(id).is_some_and(|live| live.borrow().stored > 0)
+    }
+
     /// What happens to a job from now on.
     pub(crate) fn subscribe(&self, id: &str) -> Result<watch::Receiver<Live>, StudioError> {
         let mut state = self.lock();

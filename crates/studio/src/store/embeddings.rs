@@ -32,8 +32,17 @@ impl From<EmbeddingRow> for EmbeddingRecord {
 }
 
 impl Store {
-    /// Every embedding, by its word.
+    /// Every embedding, by its word. Kept in memory, since each request asks for them: nobody else writes to the database
+    /// of a studio.
     pub(crate) async fn embeddings(&self) -> Result<Vec<EmbeddingRecord>, StudioError> {
+        let mut known = self.embeddings.lock().await;
+        match &*known {
+            Some(known) => Ok(known.clone()),
+            None => Ok(known.insert(self.read_embeddings().await?).clone()),
+        }
+    }
+
+    async fn read_embeddings(&self) -> Result<Vec<EmbeddingRecord>, StudioError> {
         let select = format!("SELECT {COLUMNS} FROM embeddings ORDER BY folded");
         let rows: Vec<EmbeddingRow> =
             sqlx::query_as(sqlx::AssertSqlSafe(select)).fetch_all(&self.pool).await.map_err(storage)?;
@@ -56,6 +65,8 @@ impl Store {
 
     /// Adds one; nothing happens where the word is taken.
     pub(crate) async fn insert_embedding(&self, new: &EmbeddingRecord) -> Result<(), StudioError> {
+        let mut known = self.embeddings.lock().await;
+        *known = None;
         sqlx::query(
             "INSERT INTO embeddings (folded, word, hash, vectors, width, bytes, created_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (folded) DO NOTHING",
@@ -74,6 +85,8 @@ impl Store {
     }
 
     pub(crate) async fn delete_embedding(&self, word: &str) -> Result<(), StudioError> {
+        let mut known = self.embeddings.lock().await;
+        *known = None;
         sqlx::query("DELETE FROM embeddings WHERE folded = $1")
             .bind(word.to_lowercase())
             .execute(&self.pool)

@@ -2,6 +2,8 @@
 
 use adire_protocol::{GalleryImage, ImageRecord, Recipe};
 
+use sqlx::{Any, Transaction};
+
 use super::{Store, decode, encode, jobs::forget_attempts, searchable, sql, sql::storable, stats, storage};
 use crate::{
     StudioError,
@@ -81,15 +83,33 @@ pub(super) const COLUMNS: &str =
 
 impl Store {
     /// Writes an image of a generation that is held, and with the last one that it is done; the numbers of both events,
-    /// at least `least`.
+    /// at least `least`. Nothing of it is to be seen before `kept` says that the image's file is there.
     pub(crate) async fn insert_image(
         &self,
         (lease, least): (&Lease, u64),
         image: &ImageRecord,
         visitor: Option<&str>,
-        Inserted { switched, last }: Inserted,
+        inserted: Inserted,
+        kept: impl Future<Output = Result<(), StudioError>> + Send,
     ) -> Result<(u64, Option<u64>), WriteError> {
         let (mut change, event) = self.change_held(lease, least).await?;
+        let rows = self.write_image(&mut change, (lease, event), image, visitor, inserted);
+        let (kept, end) = futures::join!(kept, rows);
+        kept?;
+        let end = end?;
+        change.commit().await.map_err(storage)?;
+        Ok((event.cast_unsigned(), end))
+    }
+
+    /// The rows of an image; the number of the generation's last event, if it was the last image.
+    async fn write_image(
+        &self,
+        change: &mut Transaction<'_, Any>,
+        (lease, event): (&Lease, i64),
+        image: &ImageRecord,
+        visitor: Option<&str>,
+        Inserted { switched, last }: Inserted,
+    ) -> Result<Option<u64>, StudioError> {
         sqlx::query(
             "INSERT INTO images (generation, position, hash, visitor, recipe, infotext, created_at, event) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -102,10 +122,10 @@ impl Store {
         .bind(&image.infotext)
         .bind(image.created_at)
         .bind(event)
-        .execute(&mut *change)
+        .execute(&mut **change)
         .await
         .map_err(storage)?;
-        searchable::insert(&mut change, image, visitor).await?;
+        searchable::insert(change, image, visitor).await?;
         for used in &image.recipe.spec.adapters {
             sqlx::query(
                 "INSERT INTO image_adapters (generation, position, version, created_at) VALUES ($1, $2, $3, $4) \
@@ -115,20 +135,16 @@ impl Store {
             .bind(i64::from(image.index))
             .bind(&used.name)
             .bind(image.created_at)
-            .execute(&mut *change)
+            .execute(&mut **change)
             .await
             .map_err(storage)?;
         }
-        stats::add_image(&mut change, &image.generation, &image.recipe, switched).await?;
-        let mut end = None;
+        stats::add_image(change, &image.generation, &image.recipe, switched).await?;
         if last {
-            end =
-                self.end_in(&mut change, EndedBy::Holder(lease, 0), Outcome::Done { version: None }).await?;
-        } else {
-            forget_attempts(&mut change, &image.generation).await?;
+            return self.end_in(change, EndedBy::Holder(lease, 0), Outcome::Done { version: None }).await;
         }
-        change.commit().await.map_err(storage)?;
-        Ok((event.cast_unsigned(), end))
+        forget_attempts(change, &image.generation).await?;
+        Ok(None)
     }
 
     pub(crate) async fn images_of(&self, generation: &str) -> Result<Vec<ImageRow>, StudioError> {

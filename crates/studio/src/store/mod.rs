@@ -39,6 +39,7 @@ mod uploads;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use adire_protocol::EmbeddingRecord;
 use futures::future::BoxFuture;
 use sqlx::{
     Any, AnyConnection, AnyPool, Connection as _, SqlSafeStr, Transaction,
@@ -183,6 +184,8 @@ pub(crate) struct Store {
     /// Holds the lock on a PostgreSQL database until the store is closed or dropped. On SQLite the data folder's lock
     /// does that.
     guard: Arc<Mutex<Option<AnyConnection>>>,
+    /// The embeddings, once they have been read.
+    embeddings: Arc<Mutex<Option<Vec<EmbeddingRecord>>>>,
 }
 
 impl Store {
@@ -239,7 +242,12 @@ impl Store {
     }
 
     async fn pooled(place: &Place, kind: Kind, guard: Option<AnyConnection>) -> Result<Self, StudioError> {
-        Ok(Self { pool: place.pool(kind).await?, kind, guard: Arc::new(Mutex::new(guard)) })
+        Ok(Self {
+            pool: place.pool(kind).await?,
+            kind,
+            guard: Arc::new(Mutex::new(guard)),
+            embeddings: Arc::default(),
+        })
     }
 
     /// Begins a transaction that writes. SQLite takes its write lock at once: a transaction that reads first and writes

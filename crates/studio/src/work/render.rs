@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use adire_protocol::{Event, GenerationEvent, ImageRecord, Progress, Recipe, infotext};
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 use crate::{
     AdapterFile, BackendError, RenderRequest, Rendered,
@@ -88,9 +90,13 @@ pub(crate) async fn store_image(
         switch_seconds: if switch_seconds.is_finite() { switch_seconds } else { 0.0 },
         warnings,
     };
-    let (png, recipe) = blocking(move || Ok((encode_with_recipe(&pixels, &recipe)?, recipe))).await?;
+    let encoded = blocking(move || {
+        let png = Bytes::from(encode_with_recipe(&pixels, &recipe)?);
+        Ok((hex::encode(Sha256::digest(&png)), png, recipe))
+    });
+    let (hash, png, recipe) = encoded.await?;
     let _keeping = shared.blobs.keeping().await;
-    let hash = shared.blobs.put(png).await?;
+    let put = shared.blobs.put_beside(png.clone()).await?;
     let image = ImageRecord {
         url: image_url(&hash),
         hash,
@@ -104,7 +110,8 @@ pub(crate) async fn store_image(
     let least = shared.work.next_event(&generation.id);
     let visitor = generation.who.visitor.as_deref();
     let (id, end) =
-        shared.store.insert_image((lease, least), &image, visitor, Inserted { switched, last }).await?;
+        shared.store.insert_image((lease, least), &image, visitor, Inserted { switched, last }, put).await?;
+    shared.recent.keep(&image.hash, png);
     shared
         .work
         .stored(&generation.id, Event { id, event: GenerationEvent::Image { image: Box::new(image) } });

@@ -117,7 +117,10 @@ async fn a_holder_that_was_paused_changes_nothing_any_more() {
     let id = put(&store, "me", "", 10).await;
     let first = claimer("first").claim(&store).await.unwrap().unwrap();
     assert_eq!(claimer("second").claim(&store).await.unwrap(), None, "it is held");
-    store.insert_image((&first.lease, 0), &image(&id, 0), None, Inserted::default()).await.unwrap();
+    store
+        .insert_image((&first.lease, 0), &image(&id, 0), None, Inserted::default(), async { Ok(()) })
+        .await
+        .unwrap();
     assert_eq!(store.release(Release::Ended).await.unwrap(), [], "its lease lasts");
 
     store.end_lease(&id).await;
@@ -129,13 +132,18 @@ async fn a_holder_that_was_paused_changes_nothing_any_more() {
 
     // The first one wakes up.
     assert!(matches!(store.beat(&first.lease).await, Err(WriteError::LeaseLost)));
-    let late = store.insert_image((&first.lease, 0), &image(&id, 1), None, Inserted::default()).await;
+    let late = store
+        .insert_image((&first.lease, 0), &image(&id, 1), None, Inserted::default(), async { Ok(()) })
+        .await;
     assert!(matches!(late, Err(WriteError::LeaseLost)));
     assert_eq!(store.release(Release::Held(&first.lease)).await.unwrap(), []);
     assert_eq!(finish(&store, &first.lease).await, None);
     assert_eq!(store.images_of(&id).await.unwrap().len(), 1);
 
-    store.insert_image((&second.lease, 0), &image(&id, 1), None, Inserted::default()).await.unwrap();
+    store
+        .insert_image((&second.lease, 0), &image(&id, 1), None, Inserted::default(), async { Ok(()) })
+        .await
+        .unwrap();
     let end = finish(&store, &second.lease).await.unwrap();
     assert_eq!(finish(&store, &second.lease).await, None, "once");
     let mut numbers: Vec<u64> =

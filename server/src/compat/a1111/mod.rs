@@ -68,7 +68,8 @@ async fn generate(state: AppState, program: Program, request: Request) -> Answer
             if let Some(finish) = finish.clone() {
                 let text = image.infotext.clone();
                 let finished = tokio::task::spawn_blocking(move || finish.apply(&file, &text)).await;
-                (file, image.infotext) = finished.map_err(Problem::internal)?.map_err(Problem::internal)?;
+                let (whole, text) = finished.map_err(Problem::internal)?.map_err(Problem::internal)?;
+                (file, image.infotext) = (whole.into(), text);
             }
             files.push(images::encode(&file));
         }
