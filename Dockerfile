@@ -1,10 +1,10 @@
 # syntax=docker/dockerfile:1
 
 # Base images and mirrors, for hosts that reach others: --build-arg BUILD_IMAGE=registry.example/rust:1-bookworm. What builds needs
-# cargo, gcc and root certificates. What runs is `bare` below, the program with its C library and nothing else, or another image with
-# a C library at least as new: that of CUDA for NVIDIA GPUs.
+# cargo, gcc and root certificates. What runs is the program with its C library and nothing else (`scratch`), or another image with a
+# C library at least as new: that of CUDA for NVIDIA GPUs.
 ARG BUILD_IMAGE=docker.io/library/rust:1-bookworm
-ARG RUN_IMAGE=bare
+ARG RUN_IMAGE=scratch
 
 # Page and server, built by the same command as on a developer's machine.
 FROM ${BUILD_IMAGE} AS build
@@ -24,19 +24,19 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     fi \
     && cargo xtask build ${FEATURES:+--features "${FEATURES}"} \
     && install -D --strip target/release/adire /out/program/usr/local/bin/adire
-# No shell, no packages: the libraries that the program names, and the files that its C library looks for.
-RUN set -e; bare=/out/bare; \
-    mkdir -p "${bare}/etc/ssl/certs" /out/program/etc/ssl/certs /out/data; \
-    install -d -m 1777 "${bare}/tmp"; \
-    for library in $(ldd /out/program/usr/local/bin/adire | grep -o '/[^ ]*'); do install -D "${library}" "${bare}${library}"; done; \
-    echo 'hosts: files dns' >"${bare}/etc/nsswitch.conf"; \
-    printf '%s\n' root:x:0:0::/root:/sbin/nologin adire:x:10001:10001::/data:/sbin/nologin >"${bare}/etc/passwd"; \
-    printf '%s\n' root:x:0: adire:x:10001: >"${bare}/etc/group"; \
+# Where there is nothing else: the libraries that the program names, and the files that its C library looks for. No shell, no packages.
+ARG RUN_IMAGE
+RUN set -e; root=/out/program; \
+    mkdir -p "${root}/etc/ssl/certs" /out/data; \
+    if [ "${RUN_IMAGE}" = scratch ]; then \
+        install -d -m 1777 "${root}/tmp"; \
+        for library in $(ldd "${root}/usr/local/bin/adire" | grep -o '/[^ ]*'); do install -D "${library}" "${root}${library}"; done; \
+        echo 'hosts: files dns' >"${root}/etc/nsswitch.conf"; \
+        printf '%s\n' root:x:0:0::/root:/sbin/nologin adire:x:10001:10001::/data:/sbin/nologin >"${root}/etc/passwd"; \
+        printf '%s\n' root:x:0: adire:x:10001: >"${root}/etc/group"; \
+    fi; \
     # For the Hub, for databases and for object stores over https.
-    cp /etc/ssl/certs/ca-certificates.crt /out/program/etc/ssl/certs/
-
-FROM scratch AS bare
-COPY --from=build /out/bare /
+    cp /etc/ssl/certs/ca-certificates.crt "${root}/etc/ssl/certs/"
 
 FROM ${RUN_IMAGE}
 ARG VERSION=unknown
