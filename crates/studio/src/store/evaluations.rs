@@ -10,7 +10,7 @@ use super::{
     images::image_url,
     jobs::{forget_attempts, insert_job},
     sql,
-    sql::storable,
+    sql::{Real, storable},
     storage,
 };
 use crate::{
@@ -392,8 +392,8 @@ impl Store {
             .bind(role.name())
             .bind(i64::from(*prompt))
             .bind(seed.cast_signed())
-            .bind(*clip_score)
-            .bind(*style_margin)
+            .bind(Real(*clip_score))
+            .bind(Real(*style_margin))
             .execute(&mut *change)
             .await
             .map_err(storage)?;

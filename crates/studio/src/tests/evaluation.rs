@@ -253,7 +253,8 @@ async fn what_does_not_fit_is_named() {
 async fn the_style_of_an_uploaded_version_is_that_of_a_named_dataset_or_of_the_champions() {
     let (_folder, studio, _) = fresh().await;
     let criterion = |detail: &EvaluationDetail, kind: &str| {
-        let verdict = detail.evaluation.verdict.clone().unwrap();
+        let verdict = detail.evaluation.verdict.clone();
+        let verdict = verdict.unwrap_or_else(|| panic!("{:?}", detail.evaluation));
         verdict.criteria.into_iter().find(|criterion| criterion.kind == kind).unwrap()
     };
     let scored = async |request: EvaluationRequest| {
