@@ -1,5 +1,5 @@
 //! Following a job. What lasts are rows with numbers; a stream reads those above the last one it gave whenever something
-//! has happened. What passes (progress, positions) is only here, one value for each job, and supersedes itself: a slow or
+//! has happened; the newest rows of a job are here as well. What passes (progress, positions) is only here, one value for each job, and supersedes itself: a slow or
 //! vanished reader costs nothing and delays nobody, and a late one sees what still matters.
 //!
 //! Numbers grow along a job. Each lease has a million of its own, so that after a crash none is given twice, stored or not.
