@@ -44,8 +44,8 @@ pub(crate) fn run() -> Result<()> {
     // What is measured, its size in pixels, its steps, and those of an image with an adapter.
     for (name, model, size, steps, adapter_steps) in [
         ("SD 1.5, 256 × 256, 4 steps", &model, "256", "4", "0"),
-        ("SD 1.5, 512 × 512, 4 steps", &model, "512", "4", "20"),
         ("starter model, 256 × 256, 20 steps", &starter, "256", "20", "0"),
+        ("SD 1.5, 512 × 512, 4 steps", &model, "512", "4", "20"),
     ] {
         let common = |command: &mut Command| {
             command.args(["--size", size, "--steps", steps, "--images", IMAGES, "--switches", "10"]);

@@ -24,10 +24,22 @@ pub(crate) fn target() -> PathBuf {
     }
 }
 
-/// The cargo that runs us.
+/// The cargo that runs us. It does not hand on what it tells us of our own package: build scripts (ring's) look at that, and
+/// would run again after each change between `cargo xtask` and `cargo`.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    let of_package = |name: &str| {
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
+            .iter()
+            .any(|start| name.starts_with(start))
+    };
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(of_package) {
+            command.env_remove(name);
+        }
+    }
+    command.env_remove("CARGO_PRIMARY_PACKAGE");
     command
 }
 
