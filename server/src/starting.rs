@@ -1,10 +1,10 @@
-//! What the server does until it is ready, for those who ask meanwhile.
+//! Startup progress, shown until the server is ready: loading or downloading the model.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::hub::Transfer;
 
-/// What a server does until it is ready; clones share it.
+/// Startup progress; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Starting(Arc<Mutex<Option<Download>>>);
 

@@ -1,4 +1,4 @@
-//! Files of the newest images, in memory: whoever waits for an image gets it without the disk.
+//! Files of the newest images, in memory, so that a request that waits for its image does not read it from the disk.
 
 use std::{
     collections::VecDeque,

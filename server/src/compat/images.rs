@@ -78,7 +78,7 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
     general_purpose::STANDARD.encode(bytes)
 }
 
-/// The PNG file of an image whose record somebody has.
+/// The PNG file of an image, from memory if it is among the newest.
 pub(crate) async fn file_of(studio: &Studio, image: &ImageRecord) -> Result<Bytes, Problem> {
     Ok(studio.file_of(image).await?)
 }

@@ -237,7 +237,7 @@ impl Pull<'_> {
         url: &Url,
         part: &Path,
         size: Option<u64>,
-        told: &mut dyn FnMut(u64),
+        on_progress: &mut dyn FnMut(u64),
     ) -> anyhow::Result<()> {
         let have = || std::fs::metadata(part).map_or(0, |metadata| metadata.len());
         let mut attempt = 1;
@@ -247,7 +247,7 @@ impl Pull<'_> {
                 let _ = std::fs::remove_file(part);
             }
             let before = have();
-            let failure = match self.attempt(url, part, (before, size), told)? {
+            let failure = match self.attempt(url, part, (before, size), on_progress)? {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
@@ -274,7 +274,7 @@ impl Pull<'_> {
         url: &Url,
         part: &Path,
         (have, size): (u64, Option<u64>),
-        told: &mut dyn FnMut(u64),
+        on_progress: &mut dyn FnMut(u64),
     ) -> anyhow::Result<Result<(), Failure>> {
         let response = match self.client.get(url.clone(), have) {
             Ok(response) => response,
@@ -308,7 +308,7 @@ impl Pull<'_> {
             file.write_all(&buffer[..read]).context("cannot write to the cache")?;
             length += read as u64;
             bar.set_position(length);
-            told(length);
+            on_progress(length);
         }
         bar.finish_and_clear();
         Ok(match size {

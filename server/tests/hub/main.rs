@@ -457,7 +457,7 @@ fn a_server_downloads_its_model_and_shows_how_far_it_is() {
     let requests = world.requests(UNET);
     assert!(
         requests.len() == 2 && requests[0] == 0 && requests[1] > 0,
-        "it goes on where it broke: {requests:?}"
+        "the download resumes where it broke: {requests:?}"
     );
 }
 

@@ -271,7 +271,7 @@ pub(crate) async fn overview(shared: &Shared) -> Result<Alerts, StudioError> {
             rollback: rule.rollback,
         });
     }
-    // Last, so that an alert that opens meanwhile is listed wherever its rule is said to fire.
+    // Last, so that an alert that opens meanwhile is listed wherever its rule is shown as firing.
     let alerts = shared.store.alerts(LISTED).await?;
     Ok(Alerts { settings: AlertSettings { toml }, rules, alerts })
 }

@@ -14,7 +14,7 @@ pub(crate) struct Live {
     pub(crate) stored: u64,
     /// The number that the next event gets, at least.
     next: u64,
-    /// The stored events above the first number, oldest first, so that who follows along reads no rows.
+    /// The stored events with numbers above the first field, oldest first, so that streams need not read rows.
     known: Option<(u64, Vec<Arc<Event>>)>,
     /// The newest event that is not stored, unless a stored one supersedes it.
     pub(crate) passing: Option<Event>,
@@ -27,7 +27,7 @@ impl Live {
         self.known = Some((self.stored, Vec::new()));
     }
 
-    /// A stored event that nobody else can have stored one before, since the last one that is known here.
+    /// A stored event that directly follows the last one known here: no other node can have stored one between them.
     pub(super) fn store_next(&mut self, event: Event) {
         self.number(event.id);
         let Some((above, events)) = &mut self.known else { return };

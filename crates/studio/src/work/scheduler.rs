@@ -400,7 +400,7 @@ async fn end_other(shared: &Shared, hold: &Hold, stop: Stop) {
     }
 }
 
-/// Writes how a job ends and publishes it; whether it could be written. `event`: what those who follow it are told.
+/// Writes how a job ends and publishes it; whether it could be written. `event`: the last event of its stream.
 async fn end(shared: &Shared, hold: &Hold, outcome: Outcome<'_>, event: Option<GenerationEvent>) -> bool {
     let id = hold.lease.job.as_str();
     for attempt in 1..=TRIES {
