@@ -1,10 +1,14 @@
 //! Device and precision: parsing, automatic choice and helpful refusals.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
+use adire_cuda::{Element, Runtime};
 use candle_core::{DType, Device};
 
-use crate::{EngineError, Result, plan};
+use crate::{
+    EngineError, Result,
+    plan::{self, Target},
+};
 
 /// Requested device: `auto`, `cpu` or `cuda:N`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,13 +40,55 @@ pub enum Precision {
 /// A device that works, with the precision to compute in.
 #[derive(Clone, Debug)]
 pub struct Placement {
-    /// The device.
+    /// The device of tensors.
     pub device: Device,
+    /// The GPU that text encoder, UNet and autoencoder compute on, if it is not the tensors' device: those are on the CPU then,
+    /// which keeps sampler, adapters and training.
+    pub gpu: Option<Gpu>,
     /// The precision of the text encoder and the UNet. Statistics of normalisations, softmax, time embeddings, the
-    /// sampler and the autoencoder are computed in f32 whatever this is.
+    /// sampler and the autoencoder are computed in f32 whatever this is; on `gpu` the autoencoder has this precision, too,
+    /// and computes in f32 where f16 does not reach.
     pub dtype: DType,
     /// Why the GPU is not used although this program could use one: a sentence for the log.
     pub note: Option<String>,
+}
+
+/// Tensors' device, precision, and the GPU beside it.
+type Opened = (Device, DType, Option<Gpu>);
+
+/// A GPU that computes models by its own kernels, beside the CPU, which holds the tensors.
+#[derive(Clone, Debug)]
+pub struct Gpu {
+    runtime: Arc<dyn Runtime>,
+    index: usize,
+}
+
+impl Gpu {
+    /// The GPU that a runtime stands for, by its number, from 0.
+    pub fn new(runtime: Arc<dyn Runtime>, index: usize) -> Self {
+        Self { runtime, index }
+    }
+
+    /// As `--device` names it.
+    pub fn choice(&self) -> DeviceChoice {
+        DeviceChoice::Cuda(self.index)
+    }
+
+    /// The GPU's name, such as "NVIDIA H200".
+    pub fn name(&self) -> &str {
+        &self.runtime.info().name
+    }
+
+    /// Bytes of its memory: free ones and all; `None` where the driver does not say.
+    pub fn memory(&self) -> Option<(u64, u64)> {
+        self.runtime.memory().ok().map(|memory| (memory.free, memory.total))
+    }
+
+    /// The same with the numbers to compute in.
+    pub(crate) fn target(&self, dtype: DType) -> Target {
+        let element = if dtype == DType::F32 { Element::F32 } else { Element::F16 };
+        Target { runtime: Arc::clone(&self.runtime), element }
+    }
 }
 
 impl Placement {
@@ -52,16 +98,18 @@ impl Placement {
     /// # Errors
     /// [`EngineError::Request`]: the requested GPU cannot be used; the sentence says why and what to do.
     pub fn open(device: DeviceChoice, precision: Precision) -> Result<Self> {
-        let on_cpu = |note| Self { device: Device::Cpu, dtype: precision.on(&Device::Cpu), note };
+        let on_cpu = |note| Self { device: Device::Cpu, gpu: None, dtype: precision.on(&Device::Cpu), note };
         let (index, explicit) = match device {
             DeviceChoice::Cpu => return Ok(on_cpu(None)),
             // No note: this build has no GPU support.
-            DeviceChoice::Auto if !cfg!(feature = "cuda") => return Ok(on_cpu(None)),
+            DeviceChoice::Auto if !cfg!(any(feature = "cuda", feature = "cuda-train")) => {
+                return Ok(on_cpu(None));
+            }
             DeviceChoice::Auto => (0, false),
             DeviceChoice::Cuda(index) => (index, true),
         };
         match open_gpu(index, precision) {
-            Ok((device, dtype)) => Ok(Self { device, dtype, note: None }),
+            Ok((device, dtype, gpu)) => Ok(Self { device, gpu, dtype, note: None }),
             Err(reason) if explicit => {
                 Err(EngineError::Request(format!("the device cuda:{index} cannot be used: {reason}")))
             }
@@ -92,7 +140,7 @@ pub fn free_memory(device: &Device) -> Option<u64> {
 /// Bytes of a GPU's memory: free ones and all. Nothing where [`free_memory`] knows nothing.
 pub fn device_memory(device: &Device) -> Option<(u64, u64)> {
     match device {
-        #[cfg(feature = "cuda")]
+        #[cfg(feature = "cuda-train")]
         Device::Cuda(device) => {
             let (free, total) = device.cuda_stream().context().mem_get_info().ok()?;
             Some((u64::try_from(free).ok()?, u64::try_from(total).ok()?))
@@ -101,15 +149,32 @@ pub fn device_memory(device: &Device) -> Option<(u64, u64)> {
     }
 }
 
-#[cfg(not(feature = "cuda"))]
-fn open_gpu(_: usize, _: Precision) -> std::result::Result<(Device, DType), String> {
-    let message =
-        "this program was built without GPU support; use --device cpu, or build it with `--features cuda`";
-    Err(message.to_owned())
+/// The least free memory of a GPU that a model is loaded to, in bytes: that of a small one.
+#[cfg(not(feature = "cuda-train"))]
+const LEAST_MEMORY: u64 = 512_000_000;
+
+#[cfg(not(feature = "cuda-train"))]
+fn open_gpu(index: usize, precision: Precision) -> std::result::Result<Opened, String> {
+    let dtype = match precision {
+        Precision::Auto | Precision::F16 => DType::F16,
+        Precision::F32 => DType::F32,
+        Precision::Bf16 => return Err("it computes in f16 or f32; choose one of them as --dtype".to_owned()),
+    };
+    let runtime = adire_cuda::open(index).map_err(|error| error.to_string())?;
+    let free = runtime.memory().map_err(|error| error.to_string())?.free;
+    if free < LEAST_MEMORY {
+        let [free, least] = [free, LEAST_MEMORY].map(|bytes| bytes / 1_000_000);
+        return Err(format!(
+            "{} has {free} MB of free memory, and a model needs {least} MB or more; close other programs that use it, or \
+             use --device cpu",
+            runtime.info().name
+        ));
+    }
+    Ok((Device::Cpu, dtype, Some(Gpu { runtime, index })))
 }
 
-#[cfg(feature = "cuda")]
-fn open_gpu(index: usize, precision: Precision) -> std::result::Result<(Device, DType), String> {
+#[cfg(feature = "cuda-train")]
+fn open_gpu(index: usize, precision: Precision) -> std::result::Result<Opened, String> {
     use candle_core::cuda_backend::cudarc::driver::CudaContext;
 
     let count = CudaContext::device_count().map_err(|error| no_driver(error.0))?;
@@ -135,12 +200,12 @@ fn open_gpu(index: usize, precision: Precision) -> std::result::Result<(Device, 
         let dtype = dtype.as_str();
         format!("it does not compute in {dtype} ({error}); choose another --dtype, or a program built for this GPU")
     })?;
-    Ok((device, dtype))
+    Ok((device, dtype, None))
 }
 
 /// Removes two costs of cudarc's defaults: an event per tensor and launch argument, which only several streams need,
 /// and memory that returns to the driver whenever the host waits, as it does at every step.
-#[cfg(feature = "cuda")]
+#[cfg(feature = "cuda-train")]
 #[expect(unsafe_code, reason = "cudarc cannot know that there is one stream, nor what type an attribute has")]
 fn tune(device: &Device) -> std::result::Result<(), String> {
     use candle_core::cuda_backend::cudarc::driver::{DriverError, result, sys};
@@ -162,7 +227,7 @@ fn tune(device: &Device) -> std::result::Result<(), String> {
 }
 
 /// A small product, whose result is known.
-#[cfg(feature = "cuda")]
+#[cfg(feature = "cuda-train")]
 fn try_out(device: &Device, dtype: DType) -> std::result::Result<(), String> {
     let product = || -> candle_core::Result<f32> {
         let two = candle_core::Tensor::full(2f32, (16, 16), device)?.to_dtype(dtype)?;
@@ -176,7 +241,7 @@ fn try_out(device: &Device, dtype: DType) -> std::result::Result<(), String> {
 }
 
 /// What the driver's answer to the first call means.
-#[cfg(feature = "cuda")]
+#[cfg(feature = "cuda-train")]
 fn no_driver(code: candle_core::cuda_backend::cudarc::driver::sys::CUresult) -> String {
     use candle_core::cuda_backend::cudarc::driver::sys::CUresult;
     match code {
@@ -286,7 +351,7 @@ mod tests {
         let error =
             Placement::open(DeviceChoice::Cuda(4_000_000_000), Precision::Auto).unwrap_err().to_string();
         assert!(error.starts_with("the device cuda:4000000000 cannot be used: "), "{error}");
-        if !cfg!(feature = "cuda") {
+        if !cfg!(any(feature = "cuda", feature = "cuda-train")) {
             assert!(
                 error.contains("built without GPU support") && error.contains("--features cuda"),
                 "{error}"

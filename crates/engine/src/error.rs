@@ -27,6 +27,9 @@ pub enum EngineError {
     /// A tensor operation failed: a fault of ours, or too little memory.
     #[error("{}", failed(.0))]
     Candle(#[from] candle_core::Error),
+    /// A GPU did not do what it was given, or lacks memory for it.
+    #[error("{0}")]
+    Gpu(#[from] adire_cuda::Error),
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,

@@ -33,7 +33,7 @@ mod weight;
 mod whole;
 
 pub use candle_core::Device;
-pub use device::{DeviceChoice, Placement, Precision, device_memory, free_memory};
+pub use device::{DeviceChoice, Gpu, Placement, Precision, device_memory, free_memory};
 pub use error::{EngineError, Result};
 pub use hash::file_hash;
 pub use manifest::{Manifest, ManifestAdapter};

@@ -35,7 +35,7 @@ pub struct ManifestAdapter {
     /// What it teaches.
     #[serde(default)]
     pub description: String,
-    /// Words that call the style up; the manifest's own where absent.
+    /// Trigger words; the manifest's own where absent.
     #[serde(default)]
     pub trigger: Option<String>,
 }

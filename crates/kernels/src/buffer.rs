@@ -95,9 +95,13 @@ mod pages {
     const ANONYMOUS: i32 = 0x02 | 0x20;
     const HUGE_PAGES: i32 = 14;
 
-    /// Bytes that are mapped for a layout: whole pages of its alignment.
+    /// No processor has larger pages but huge ones.
+    const PAGE: usize = 1 << 16;
+
+    /// Bytes that are mapped for a layout. What does not fill a huge page is on small ones: most matrices of a model are a few
+    /// megabytes, of which a last huge page would waste a tenth.
     fn mapped(layout: Layout) -> usize {
-        layout.pad_to_align().size()
+        layout.size().next_multiple_of(PAGE)
     }
 
     pub(super) fn map(layout: Layout) -> NonNull<u8> {
@@ -117,7 +121,7 @@ mod pages {
                 munmap(aligned.add(bytes), align - before);
             }
             // A wish, whose refusal changes nothing but speed.
-            madvise(aligned, bytes, HUGE_PAGES);
+            madvise(aligned, bytes / align * align, HUGE_PAGES);
             NonNull::new_unchecked(aligned)
         }
     }

@@ -58,6 +58,16 @@ impl PackedLinear {
         Self(Panels::pack(dtype, &[weights], inputs, 1, true, isa, width(isa)))
     }
 
+    /// Packs weights that lie the other way round, `[inputs, outputs]`: pixels are inputs, channels outputs. Rounded to a type; in the memory of `before`
+    /// if it is large enough.
+    ///
+    /// # Panics
+    /// If there are none, or bf16 is requested and the inputs are odd.
+    pub fn from_columns(dtype: Dtype, columns: Image<'_>, before: Option<Self>) -> Self {
+        let isa = Isa::current();
+        Self(Panels::from_columns(dtype, columns, isa, width(isa), before.map(|before| before.0)))
+    }
+
     /// The type of the packed numbers.
     pub fn dtype(&self) -> Dtype {
         self.0.dtype()

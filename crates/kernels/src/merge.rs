@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use half::bf16;
 use rayon::prelude::*;
 
 use crate::buffer::Buffer;
@@ -70,6 +71,9 @@ struct Turned {
 
 /// Rows of a panel that get all changes before the next ones do.
 const BLOCK: usize = 64;
+
+/// How many rows before its use a row is fetched.
+const AHEAD: usize = 32;
 
 /// Some of a change's rank, which are added at once.
 struct Pass<'a> {
@@ -181,6 +185,9 @@ impl Panels {
                     } else if touched[panel].is_empty() {
                         // SAFETY: as above; they lie in different buffers.
                         unsafe { std::ptr::copy_nonoverlapping(from[start..].as_ptr(), to, row * width) };
+                    } else if let Some((change, turned)) = this.alone(&touched[panel], changes, &turned) {
+                        // SAFETY: as above; they lie in different buffers.
+                        unsafe { this.add_alone(panel, change, turned, &from[start..][..row * width], to) };
                     } else {
                         pristine.with_panel(panel, |from| {
                             scratch(Use::Kernel, row * width, |whole| {
@@ -313,6 +320,48 @@ impl Panels {
         });
     }
 
+    /// The only change of a panel, if one pass over its rows adds it.
+    fn alone<'c>(
+        &self,
+        touched: &[usize],
+        changes: &'c [Change<'c>],
+        turned: &'c [Option<Turned>],
+    ) -> Option<(&'c Change<'c>, &'c Turned)> {
+        let [only] = touched else { return None };
+        let turned = turned[*only].as_ref()?;
+        let is_one_pass = matches!(turned.rank, 4 | 8) || turned.rank == 16 && self.isa.is_wide();
+        is_one_pass.then_some((&changes[*only], turned))
+    }
+
+    /// Adds a change that is [alone](Self::alone) to a panel of bf16, without its numbers as f32 in memory between. Rounds as that does.
+    ///
+    /// # Safety
+    /// `to` is valid for the panel, and not part of `from`.
+    unsafe fn add_alone(
+        &self,
+        panel: usize,
+        change: &Change<'_>,
+        turned: &Turned,
+        from: &[bf16],
+        to: *mut bf16,
+    ) {
+        let (_, width) = self.panel(panel);
+        let rows = self.inputs * self.taps;
+        let stream = from.len() >= 32_768;
+        scratch(Use::Task, turned.rank * width, |up| {
+            self.put_up(panel, change, up);
+            let (from, down, up) = (from.as_ptr(), turned.down.as_ptr(), up.as_ptr());
+            // SAFETY: the panel, its rows of `down`, and ups of its width.
+            unsafe {
+                match turned.rank {
+                    16 => low_rank_pairs::<16>(self.isa, from, to, rows, width, down, up, stream),
+                    8 => low_rank_pairs::<8>(self.isa, from, to, rows, width, down, up, stream),
+                    _ => low_rank_pairs::<4>(self.isa, from, to, rows, width, down, up, stream),
+                }
+            }
+        });
+    }
+
     /// Writes the columns of a panel that a change has, times its strength, `[rank][width]`; zeros elsewhere.
     fn put_up(&self, panel: usize, change: &Change<'_>, to: &mut [f32]) {
         to.fill(0.0);
@@ -349,6 +398,8 @@ unsafe fn low_rank_body<S: Simd, const R: usize>(
                 ups[r] = S::load(up.add(r * width + j));
             }
             for row in 0..rows {
+                // The rows are read once, at a distance that the processor does not foresee.
+                S::prefetch(from.wrapping_add((row + AHEAD) * width + j));
                 let mut v = S::load(from.add(row * width + j));
                 for r in 0..R {
                     v = S::fma(S::splat(*down.add(row * down_stride + r)), ups[r], v);
@@ -368,3 +419,50 @@ unsafe fn low_rank_body<S: Simd, const R: usize>(
 
 kernel! { unsafe fn low_rank[const R: usize](from: *const f32, to: *mut f32, rows: usize, width: usize, down: *const f32, down_stride: usize,
 up: *const f32, stream: bool) => low_rank_body }
+
+/// As [`low_rank_body`] for pairs of rows of bf16, whole panels at once.
+#[inline(always)]
+unsafe fn low_rank_pairs_body<S: Simd, const R: usize>(
+    from: *const bf16,
+    to: *mut bf16,
+    rows: usize,
+    width: usize,
+    down: *const f32,
+    up: *const f32,
+    stream: bool,
+) {
+    // SAFETY: an even number of rows of whole vectors; R numbers of each row of `down`; R rows of `up`.
+    unsafe {
+        for first in (0..rows / 2).step_by(BLOCK) {
+            let pairs = first..(first + BLOCK).min(rows / 2);
+            for j in (0..width).step_by(S::LANES) {
+                let mut ups = [S::zero(); R];
+                for r in 0..R {
+                    ups[r] = S::load(up.add(r * width + j));
+                }
+                for pair in pairs.clone() {
+                    S::prefetch(from.wrapping_add(2 * ((pair + AHEAD) * width + j)).cast());
+                    let both = S::load_pairs(from.add(2 * (pair * width + j)));
+                    let (mut low, mut high) = (S::low(both), S::high(both));
+                    let down = down.add(2 * pair * R);
+                    for r in 0..R {
+                        low = S::fma(S::splat(*down.add(r)), ups[r], low);
+                        high = S::fma(S::splat(*down.add(R + r)), ups[r], high);
+                    }
+                    let (to, both) = (to.add(2 * (pair * width + j)), S::join(low, high));
+                    if stream {
+                        S::stream_pairs(to, both);
+                    } else {
+                        S::store_pairs(to, both);
+                    }
+                }
+            }
+        }
+        if stream {
+            S::fence();
+        }
+    }
+}
+
+kernel! { unsafe fn low_rank_pairs[const R: usize](from: *const bf16, to: *mut bf16, rows: usize, width: usize, down: *const f32,
+up: *const f32, stream: bool) => low_rank_pairs_body }

@@ -3,10 +3,14 @@
 use half::bf16;
 
 use crate::buffer::Buffer;
-use crate::image::Dtype;
-use crate::panels::{Data, Panels, next_version};
+use crate::image::{Dtype, Image};
+use crate::isa::Isa;
+use crate::panels::{Data, Panels, narrow, next_version};
 use crate::parallel::{Shared, each};
 use crate::simd::{Simd, kernel};
+
+/// Columns of the widest panel.
+const MAX_WIDTH: usize = 64;
 
 /// Outputs that lie beside each other in a panel.
 struct Run {
@@ -126,6 +130,78 @@ impl Panels {
                 f(run, self.taps - 1 - tap, columns.clone(), at, width);
             }
         }
+    }
+}
+
+impl Panels {
+    /// Packs `[inputs, outputs]`, of which a panel's rows are parts, in the memory of `before` if it is large enough.
+    ///
+    /// # Panics
+    /// If there are none, or bf16 is requested and the inputs are odd.
+    pub(crate) fn from_columns(
+        dtype: Dtype,
+        columns: Image<'_>,
+        isa: Isa,
+        width: usize,
+        before: Option<Self>,
+    ) -> Self {
+        let (inputs, outputs) = (columns.layout().pixels(), columns.layout().channels);
+        assert!(inputs > 0 && outputs > 0, "weights have inputs and outputs");
+        assert!(
+            dtype == Dtype::F32 || inputs.is_multiple_of(2),
+            "weights of bf16 have an even number of inputs"
+        );
+        let (version, data) = (next_version(), Data::F32(Buffer::new(0)));
+        let mut packed =
+            Self { data, outputs, inputs, taps: 1, width, gated: false, isa, version, merged: None };
+        let (panels, work) = (packed.count(), 2 * inputs * outputs);
+        let last = packed.panel(panels - 1);
+        let len = last.0 + last.1 * inputs;
+        let before = before.map(|before| before.data);
+        // A panel's columns of one row, with zeros behind the last output.
+        let row = |panel: usize, width: usize, input: usize, to: &mut [f32]| {
+            let from = &columns.pixel(input)[panel * packed.width..];
+            let count = from.len().min(width);
+            to[..count].copy_from_slice(&from[..count]);
+            to[count..width].fill(0.0);
+        };
+        packed.data = match dtype {
+            Dtype::F32 => {
+                let mut data = match before {
+                    Some(Data::F32(data)) if data.len() >= len => data,
+                    _ => Buffer::new(len),
+                };
+                let to = Shared::new(&mut data);
+                each(panels, work, |panel| {
+                    let (start, width) = packed.panel(panel);
+                    // SAFETY: this panel, which this task alone writes.
+                    let to = unsafe { std::slice::from_raw_parts_mut(to.get().add(start), inputs * width) };
+                    for (input, to) in to.chunks_exact_mut(width).enumerate() {
+                        row(panel, width, input, to);
+                    }
+                });
+                Data::F32(data)
+            }
+            Dtype::Bf16 => {
+                let mut data = match before {
+                    Some(Data::Bf16(data)) if data.len() >= len => data,
+                    _ => Buffer::new(len),
+                };
+                let to = Shared::new(&mut data);
+                each(panels, work, |panel| {
+                    let (start, width) = packed.panel(panel);
+                    let mut pair = [0.0f32; 2 * MAX_WIDTH];
+                    for input in (0..inputs).step_by(2) {
+                        row(panel, width, input, &mut pair[..width]);
+                        row(panel, width, input + 1, &mut pair[width..2 * width]);
+                        // SAFETY: two rows of this panel, which this task alone writes.
+                        unsafe { narrow(isa, pair.as_ptr(), 2, width, to.get().add(start + input * width)) };
+                    }
+                });
+                Data::Bf16(data)
+            }
+        };
+        packed
     }
 }
 

@@ -213,6 +213,27 @@ proptest! {
             }
         });
     }
+
+    /// Whichever kernel adds it, and in however many passes.
+    #[test]
+    fn a_low_rank_change_is_that_of_f32_rounded(seed: u64, inputs in 1usize..40, outputs in 2usize..150, rank in 1usize..20, convolution: bool) {
+        let inputs = 2 * inputs;
+        on_each_isa(|_| {
+            let mut random = Random::new(seed);
+            let row = if convolution { 9 * inputs } else { inputs };
+            let weights = round(random.numbers(outputs * row));
+            let (up, down) = (random.numbers(outputs * rank), random.numbers(rank * row));
+            let changes = [Change { first: 0, outputs, delta: Delta::LowRank { up: &up, down: &down, rank, strength: 0.5 } }];
+            let merged = |dtype| {
+                if convolution {
+                    PackedConv3x3::pack_as(dtype, &weights, inputs).plus(&changes).unpack()
+                } else {
+                    PackedLinear::stack_as(dtype, &[&weights], inputs).plus(&changes).unpack()
+                }
+            };
+            assert!(merged(Dtype::Bf16) == round(merged(Dtype::F32)));
+        });
+    }
 }
 
 #[test]

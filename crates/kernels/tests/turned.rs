@@ -94,3 +94,49 @@ proptest! {
         });
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// A view of some channels, in the memory of larger weights and of smaller ones.
+    #[test]
+    fn columns_are_packed_as_rows_of_the_transpose(
+        seed: u64, inputs in 1usize..70, outputs in 1usize..150, gap in 0usize..9, half: bool,
+    ) {
+        let (dtype, inputs) = if half { (Dtype::Bf16, 2 * inputs) } else { (Dtype::F32, inputs) };
+        on_each_isa(|_| {
+            let mut source = Random::new(seed);
+            let layout = Layout::tokens(1, inputs, outputs).with_stride(outputs + gap);
+            let columns = Owned::random(layout, &mut source);
+            let mut expected = Vec::new();
+            for output in 0..outputs {
+                expected.extend((0..inputs).map(|input| {
+                    let value = columns.view().pixel(input)[output];
+                    if half { bf16::from_f32(value).to_f32() } else { value }
+                }));
+            }
+            for before in [None, Some(outputs + 16), Some(1)] {
+                let before =
+                    before.map(|rows| PackedLinear::stack_as(dtype, &[&source.numbers(rows * inputs)], inputs));
+                let found = PackedLinear::from_columns(dtype, columns.view(), before);
+                assert_eq!((found.inputs(), found.outputs()), (inputs, outputs));
+                assert!(found.unpack() == expected);
+                let direct = PackedLinear::stack_as(dtype, &[&expected], inputs);
+                let x = Owned::random(Layout::tokens(1, 3, inputs), &mut source);
+                let rounded: Vec<bf16> = x.data.iter().map(|x| bf16::from_f32(*x)).collect();
+                let product = |weights: &PackedLinear| {
+                    let mut y = vec![0.0; 3 * outputs];
+                    let out = adire_kernels::ImageMut::new(&mut y, Layout::tokens(1, 3, outputs));
+                    if half {
+                        let x = adire_kernels::Image::new(&rounded, x.layout);
+                        linear(x, weights, &Epilogue::default(), out);
+                    } else {
+                        linear(x.view(), weights, &Epilogue::default(), out);
+                    }
+                    y
+                };
+                assert!(product(&found) == product(&direct));
+            }
+        });
+    }
+}

@@ -7,7 +7,7 @@ use adire_engine::{
     adapter::{Adapter, AdapterPool, Receipt, Strength},
     train::held_out_positions,
 };
-use adire_protocol::{AdapterReceipt, ModelInfo, TrainingConfig, lora_tag};
+use adire_protocol::{AdapterReceipt, MetricInfo, ModelInfo, TrainingConfig, lora_tag};
 use adire_studio::{
     AdapterFile, Backend, BackendError, BundledWords, FeatureRequest, FeatureSet, JudgeInfo, MeasureRequest,
     Measurements, MemoryGauge, RenderRequest, RenderStep, Rendered, TokenCounter, TrainingTask, UnitOutcome,
@@ -126,8 +126,11 @@ impl Backend for EngineBackend {
     }
 
     fn memory_gauge(&self) -> MemoryGauge {
-        let device = self.pipeline.device().clone();
-        Arc::new(move || adire_engine::device_memory(&device))
+        let (device, gpu) = (self.pipeline.device().clone(), self.pipeline.gpu().cloned());
+        Arc::new(move || match &gpu {
+            Some(gpu) => gpu.memory(),
+            None => adire_engine::device_memory(&device),
+        })
     }
 
     fn check_adapter(&mut self, path: &Path) -> Result<AdapterReceipt, BackendError> {
@@ -228,8 +231,8 @@ impl Backend for EngineBackend {
         self.judge.features(request)
     }
 
-    fn metric_revisions(&self) -> Vec<(&'static str, u32)> {
-        measure::revisions()
+    fn metrics(&self) -> Vec<MetricInfo> {
+        measure::metrics()
     }
 
     fn measure(&mut self, request: &MeasureRequest) -> Result<Measurements, BackendError> {

@@ -6,6 +6,7 @@ use adire_engine::{
     Device, EngineError, Rgb8,
     metric::{Judge, floors::is_flat, judge::REVISION},
 };
+use adire_protocol::is_repository;
 use adire_studio::{BackendError, FeatureRequest, FeatureSet, JudgeInfo};
 
 use crate::error::backend_error;
@@ -89,7 +90,7 @@ impl JudgeSlot {
         Ok(JudgeInfo { name: names.join(" + "), hash: judge.hash().to_owned(), revision: REVISION })
     }
 
-    /// See [`adire_studio::Backend::features`].
+    /// The features of images and texts, by the judge's models.
     pub(crate) fn features(&mut self, request: &FeatureRequest) -> Result<FeatureSet, BackendError> {
         let (judge, _) = self.open()?;
         let image = |pixels: &adire_studio::Pixels| Rgb8 {
@@ -117,10 +118,34 @@ impl JudgeSlot {
         let folder = self.folder.as_ref().ok_or_else(|| BackendError::Failed(MISSING.to_owned()))?;
         let judge = match self.opened.take() {
             Some(judge) => judge,
-            None => load(&folder.path, &self.parts, &self.device).map_err(|error| backend_error(&error))?,
+            None => {
+                if let Some(message) = absent(folder, &self.parts) {
+                    return Err(BackendError::Failed(message));
+                }
+                load(&folder.path, &self.parts, &self.device).map_err(|error| backend_error(&error))?
+            }
         };
         Ok((self.opened.insert(judge), &folder.name))
     }
+}
+
+/// Which of them is not there, and what fetches it.
+fn absent(judge: &JudgeFolder, parts: &JudgeParts) -> Option<String> {
+    let named = [("judge", Some(judge)), ("DINOv2", parts.dinov2.as_ref()), ("CSD", parts.csd.as_ref())];
+    let (what, folder) = named.into_iter().find_map(|(what, folder)| {
+        folder.filter(|folder| !folder.path.exists()).map(|folder| (what, folder))
+    })?;
+    let (path, option) = (folder.path.display().to_string(), what.to_lowercase());
+    let fetch = if is_repository(&path) {
+        let file = if what == "CSD" { " --file model.safetensors" } else { "" };
+        format!("Run `adire models pull {path}{file}`, or name")
+    } else {
+        "Name".to_owned()
+    };
+    Some(format!(
+        "The {what} {path} was not found. {fetch} another one with --{option} (ADIRE_{}).",
+        option.to_uppercase()
+    ))
 }
 
 fn load(folder: &Path, parts: &JudgeParts, device: &Device) -> Result<Judge, EngineError> {
@@ -171,11 +196,77 @@ mod tests {
         assert!(slot.features(&request).unwrap_err().to_string().contains("9 × 30"));
     }
 
+    /// Where a value changes, the judge's revision must grow: stored scores of older programs are found by it.
+    #[test]
+    fn changed_features_have_another_revision() {
+        let part = |name: &str| Some(JudgeFolder { name: name.to_owned(), path: golden("judge").join(name) });
+        let clip = JudgeFolder { name: "golden".to_owned(), path: golden("judge/clip") };
+        let slot = || JudgeSlot::of_model(&golden("pipeline"), &Device::Cpu).moved_to(clip.clone());
+        let rgb = (0..3 * 24 * 20).map(|at: u32| (at * at / 7 % 251) as u8).collect();
+        let request = FeatureRequest {
+            images: vec![Pixels { width: 24, height: 20, rgb }],
+            texts: vec!["red flower".to_owned()],
+            maps: true,
+        };
+        // One number of each kind that every feature has a part in.
+        let weighed = |values: &[f32]| -> f64 {
+            values.iter().zip(0_u32..).map(|(value, at)| f64::from(*value) * f64::from(at * 7 % 11)).sum()
+        };
+        let alone = slot().features(&request).unwrap();
+        let parts = JudgeParts { dinov2: part("dinov2"), csd: part("csd.safetensors") };
+        let with_parts = slot().with_parts(parts).features(&request).unwrap();
+        let found = [
+            weighed(&alone.images[0]),
+            weighed(&alone.texts[0]),
+            weighed(&alone.styles[0]),
+            weighed(&alone.maps[0]),
+            weighed(&with_parts.styles[0]),
+            weighed(&with_parts.maps[0]),
+        ];
+        let known = (2, [3.7209, 5.1856, 16.2466, -24.3277, -3.2853, 2.9505]);
+        assert_eq!(REVISION, known.0, "note the new revision and its values: {found:?}");
+        for (found_one, known_one) in found.iter().zip(known.1) {
+            assert!(
+                (found_one - known_one).abs() < 1e-3,
+                "features were {known:?} and are {found:?}: raise REVISION"
+            );
+        }
+    }
+
     #[test]
     fn a_model_without_a_judge_says_which_command_fetches_one() {
         let mut slot = JudgeSlot::of_model(&golden("pipeline"), &Device::Cpu);
         let error = slot.info().unwrap_err().to_string();
         assert!(error.contains("adire models pull openai/clip-vit-large-patch14"), "{error}");
+    }
+
+    #[test]
+    fn what_is_named_and_not_there_says_which_command_fetches_it() {
+        let at = |name: &str| JudgeFolder::at(Path::new(name));
+        let message = |judge: JudgeFolder, parts: JudgeParts| {
+            let slot = JudgeSlot::of_model(&golden("pipeline"), &Device::Cpu).moved_to(judge);
+            slot.with_parts(parts).info().unwrap_err().to_string()
+        };
+        let judge = || JudgeFolder { name: "golden".to_owned(), path: golden("judge/clip") };
+        assert_eq!(
+            message(at("openai/clip-vit-base-patch32"), JudgeParts::default()),
+            "The judge openai/clip-vit-base-patch32 was not found. Run `adire models pull \
+             openai/clip-vit-base-patch32`, or name another one with --judge (ADIRE_JUDGE)."
+        );
+        let dinov2 = Some(at("facebook/dinov2-base"));
+        let found = message(judge(), JudgeParts { dinov2, csd: None });
+        assert!(
+            found.contains("`adire models pull facebook/dinov2-base`") && found.contains("--dinov2"),
+            "{found}"
+        );
+        let csd = Some(at("yuxi-liu-wired/CSD"));
+        let found = message(judge(), JudgeParts { dinov2: None, csd });
+        assert!(found.contains("pull yuxi-liu-wired/CSD --file model.safetensors`"), "{found}");
+        let found = message(at("/no/such/folder"), JudgeParts::default());
+        assert_eq!(
+            found,
+            "The judge /no/such/folder was not found. Name another one with --judge (ADIRE_JUDGE)."
+        );
     }
 
     #[test]

@@ -3,21 +3,35 @@
 use std::collections::BTreeMap;
 
 use adire_engine::metric::{
-    Features, FeaturesError, METRICS,
+    Direction, Features, FeaturesError, METRICS, Metric,
     adherence::clip_score,
     distance::{cmmd, kid},
     diversity::relative_diversity,
     memorisation::{approach, data_copying, nearest, own_image_nearest},
     style::{Style, auc},
 };
+use adire_protocol::{MetricDirection, MetricInfo};
 use adire_studio::{BackendError, CopyingMeasurements, CopyingRequest, MeasureRequest, Measurements, Seen};
 
-/// Names and revisions of all metrics.
-pub(crate) fn revisions() -> Vec<(&'static str, u32)> {
-    METRICS.iter().map(|metric| (metric.name, metric.revision)).collect()
+/// What all metrics mean.
+pub(crate) fn metrics() -> Vec<MetricInfo> {
+    let info = |metric: &Metric| MetricInfo {
+        name: metric.name.to_owned(),
+        about: metric.about.to_owned(),
+        unit: metric.unit.to_owned(),
+        low: Some(metric.range.0).filter(|low| low.is_finite()),
+        high: Some(metric.range.1).filter(|high| high.is_finite()),
+        direction: match metric.direction {
+            Direction::Higher => MetricDirection::Higher,
+            Direction::Lower => MetricDirection::Lower,
+            Direction::Reference => MetricDirection::Reference,
+        },
+        revision: metric.revision,
+    };
+    METRICS.iter().map(info).collect()
 }
 
-/// See [`adire_studio::Backend::measure`].
+/// Every metric of an evaluation from features that were computed before.
 pub(crate) fn measure(request: &MeasureRequest) -> Result<Measurements, BackendError> {
     let texts = features(&request.texts)?;
     let embeddings = |side: &Seen| features(&side.embeddings);
@@ -157,7 +171,12 @@ mod tests {
             ("own_image_nearest", 1, 4.0),
         ];
         assert_eq!(values.len(), known.len());
-        let revisions = revisions();
+        let described = metrics();
+        let revisions: Vec<(&str, u32)> =
+            described.iter().map(|metric| (metric.name.as_str(), metric.revision)).collect();
+        let z = described.iter().find(|metric| metric.name == "data_copying").unwrap();
+        assert_eq!((z.low, z.high, z.direction), (None, None, MetricDirection::Higher));
+        assert_eq!(z.unit, "standard deviations");
         assert_eq!(revisions.len(), known.len(), "every metric is among them");
         for ((name, value), (known_name, revision, known)) in values.iter().zip(known) {
             assert_eq!(name, known_name);

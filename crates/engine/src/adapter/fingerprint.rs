@@ -48,7 +48,7 @@ impl Changed {
         Ok(Self(changed))
     }
 
-    /// See [`fingerprint`].
+    /// Hashes the weights in the order in which they were added; `base` begins it.
     pub(crate) fn fingerprint(&self, base: &str) -> Result<String> {
         let mut hasher = Sha256::new();
         hasher.update(format!("base {base}\n"));

@@ -2,7 +2,7 @@
 
 use super::{Direction, Features, Metric, features::cosine};
 
-/// See [`clip_score`].
+/// The metric that [`clip_score`] computes.
 pub const CLIP_SCORE: Metric = Metric {
     name: "clip_score",
     about: "How well images follow their prompts, by CLIP: 2.5 × the cosine of image and text, at least 0.",

@@ -5,7 +5,7 @@
 
 use super::{Direction, Features, Metric, features::dot};
 
-/// See [`cmmd`].
+/// The metric that [`cmmd`] computes.
 pub const CMMD: Metric = Metric {
     name: "cmmd",
     about: "Distance between two sets of images: 1000 × MMD² of CLIP features with a Gaussian kernel, unbiased.",
@@ -15,7 +15,7 @@ pub const CMMD: Metric = Metric {
     revision: 1,
 };
 
-/// See [`kid`].
+/// The metric that [`kid`] computes.
 pub const KID: Metric = Metric {
     name: "kid",
     about: "Distance between two sets of images: MMD² of image features with a cubic kernel, unbiased.",

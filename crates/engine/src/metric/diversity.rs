@@ -5,7 +5,7 @@ use super::{
     features::{cosine, mean},
 };
 
-/// See [`diversity`].
+/// The metric that [`diversity`] computes.
 pub const DIVERSITY: Metric = Metric {
     name: "diversity",
     about: "How different the images of one prompt are between seeds: mean of 1 − cosine, over the base's.",

@@ -3,7 +3,7 @@
 
 use super::{Direction, Features, Metric, features::cosine};
 
-/// See [`data_copying`].
+/// The metric that [`data_copying`] computes.
 pub const DATA_COPYING: Metric = Metric {
     name: "data_copying",
     about: "Whether images are nearer to training images than held-out images are: z of a rank test, copying below −3.",
@@ -13,7 +13,7 @@ pub const DATA_COPYING: Metric = Metric {
     revision: 1,
 };
 
-/// See [`own_image_nearest`].
+/// The metric that [`own_image_nearest`] computes.
 pub const OWN_IMAGE_NEAREST: Metric = Metric {
     name: "own_image_nearest",
     about: "The share of training captions whose image has that caption's training image as the nearest.",
@@ -23,7 +23,7 @@ pub const OWN_IMAGE_NEAREST: Metric = Metric {
     revision: 1,
 };
 
-/// See [`approach`].
+/// The metric that [`approach`] computes.
 pub const COPIED_SHARE: Metric = Metric {
     name: "copied_share",
     about: "How much of the way from the base's images of training captions to those captions' own training images has been \

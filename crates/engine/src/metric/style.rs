@@ -8,7 +8,7 @@ use super::{
     features::{dot, mean},
 };
 
-/// See [`Style::margins`].
+/// The metric that [`Style::margins`] computes.
 pub const STYLE_MARGIN: Metric = Metric {
     name: "style_margin",
     about: "Nearness to held-out images of the dataset minus nearness to the base model's images.",
@@ -18,7 +18,7 @@ pub const STYLE_MARGIN: Metric = Metric {
     revision: 1,
 };
 
-/// See [`auc`].
+/// The metric that [`auc`] computes.
 pub const STYLE_AUC: Metric = Metric {
     name: "style_auc",
     about: "The share of pairs in which an image has a larger style margin than an image of the base.",
@@ -38,7 +38,7 @@ pub const LEAKAGE: Metric = Metric {
     revision: 1,
 };
 
-/// See [`Style::goal`].
+/// The metric that [`Style::goal`] computes.
 pub const STYLE_GOAL: Metric = Metric {
     name: "style_goal",
     about: "The mean style margin of the held-out images themselves: what a version can aim at.",

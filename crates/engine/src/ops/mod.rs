@@ -19,7 +19,10 @@ mod variants;
 pub(crate) use activation::geglu;
 pub(crate) use attention::attention;
 pub(crate) use conv::{conv2d, upsample_nearest};
-pub(crate) use cpu::floats;
+pub(crate) use cpu::{
+    floats, geglu_rows_backward, group_norm_rows_backward, layer_norm_rows_backward, outer, softmax_in_place,
+    softmax_in_place_backward,
+};
 pub(crate) use gradient::{attach, backward_from};
 pub(crate) use linear::{linear, linear_low_rank};
 pub(crate) use norm::{group_norm, layer_norm};

@@ -21,7 +21,7 @@ pub(crate) trait Lend: std::fmt::Debug + Send + Sync {
 }
 
 impl PackedMatrix {
-    fn dtype(&self) -> Dtype {
+    pub(crate) fn dtype(&self) -> Dtype {
         match self {
             Self::Linear(matrix) => matrix.dtype(),
             Self::Conv(matrix) => matrix.dtype(),
@@ -44,12 +44,12 @@ impl PackedMatrix {
     }
 
     /// Whether [`Self::with_turned`] works.
-    pub(super) fn has_gradient(&self) -> bool {
+    pub(crate) fn has_gradient(&self) -> bool {
         self.dtype() == Dtype::F32 || self.outputs().is_multiple_of(4)
     }
 
     /// Calls `work` with what a gradient is multiplied with.
-    fn with_turned<R>(&self, work: impl FnOnce(&Self) -> R) -> R {
+    pub(crate) fn with_turned<R>(&self, work: impl FnOnce(&Self) -> R) -> R {
         thread_local! {
             // The memory of the last ones: fresh pages would cost as much as turning.
             static LINEAR: Cell<Option<PackedLinear>> = const { Cell::new(None) };

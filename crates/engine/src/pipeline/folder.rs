@@ -6,11 +6,12 @@ use adire_protocol::{Limits, ModelInfo, VaeUse};
 use candle_core::{DType, Device};
 use serde_json::{Map, Value};
 
-use super::{LoadOptions, Pipeline, planned::Models, preview::Preview};
+use super::{LoadOptions, Pipeline, preview::Preview};
 use crate::{
     EngineError, Manifest, Result, SafetyChecker, TextEncoder, Tokenizer, UNet, Vae,
     checkpoint::find_weights,
-    hash, json, plan,
+    hash, json,
+    plan::Target,
     sampler::NoiseSchedule,
     vae::{VaeConfig, is_vae_config},
 };
@@ -24,8 +25,8 @@ const PARTS: [(&str, &str); 5] = [
     ("scheduler", ""),
 ];
 
-/// The autoencoder is never computed in half precision: activations of some decoders for SD 1.5 leave f16's range,
-/// and it runs once where the UNet runs twenty times.
+/// The autoencoder's tensors are never in half precision: activations of some decoders for SD 1.5 leave f16's range,
+/// and it runs once where the UNet runs twenty times. A plan on a GPU scales them into that range.
 pub(super) const VAE_DTYPE: DType = DType::F32;
 
 /// The loaded components of a pipeline.
@@ -49,7 +50,8 @@ pub(super) struct LoadedComponents {
 pub(super) fn load(folder: &Path, options: &LoadOptions) -> Result<Pipeline> {
     check_index(folder)?;
     let device = options.device.clone();
-    let (reading, dtype) = (Models::reading(&device, options.dtype), plan::tensors(&device, options.dtype));
+    let (reading, dtype, target) = (options.reading(), options.tensors(), options.target());
+    let target = target.as_ref();
     let mut weights = find_weights(&folder.join("text_encoder"), "model")?;
     weights.extend(find_weights(&folder.join("unet"), "diffusion_pytorch_model")?);
     weights.extend(find_weights(&folder.join("vae"), "diffusion_pytorch_model")?);
@@ -60,8 +62,8 @@ pub(super) fn load(folder: &Path, options: &LoadOptions) -> Result<Pipeline> {
     let text = TextEncoder::load_reading(&folder.join("text_encoder"), dtype, &device, reading)?;
     let tokenizer = Tokenizer::load(&folder.join("tokenizer"), text.positions())?;
     let (vae, other) = match &options.vae {
-        None => (Vae::load(&folder.join("vae"), VAE_DTYPE, &device)?, None),
-        Some(path) => other_vae(path, &VaeConfig::read(&folder.join("vae"))?, &device)?,
+        None => (Vae::load_on(target, &folder.join("vae"), VAE_DTYPE, &device)?, None),
+        Some(path) => other_vae(target, path, &VaeConfig::read(&folder.join("vae"))?, &device)?,
     };
     let unet = UNet::load_reading(&folder.join("unet"), dtype, &device, reading)?;
     let name = || folder.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned);
@@ -85,8 +87,13 @@ pub(super) fn load(folder: &Path, options: &LoadOptions) -> Result<Pipeline> {
 }
 
 /// The VAE at `path`, with its name and hash; `own` is the structure of the model's own.
-pub(super) fn other_vae(path: &Path, own: &VaeConfig, device: &Device) -> Result<(Vae, Option<VaeUse>)> {
-    let (vae, files) = Vae::load_other(path, own, VAE_DTYPE, device)?;
+pub(super) fn other_vae(
+    target: Option<&Target>,
+    path: &Path,
+    own: &VaeConfig,
+    device: &Device,
+) -> Result<(Vae, Option<VaeUse>)> {
+    let (vae, files) = Vae::load_other(target, path, own, VAE_DTYPE, device)?;
     let name = path.canonicalize().ok().and_then(|path| path.file_name()?.to_str().map(str::to_owned));
     let hash = match files.as_slice() {
         [file] => hash::file_hash(file)?,
@@ -97,11 +104,11 @@ pub(super) fn other_vae(path: &Path, own: &VaeConfig, device: &Device) -> Result
 
 /// Checks that the parts belong together and says what is known of the whole.
 pub(super) fn assemble(components: LoadedComponents, options: &LoadOptions) -> Result<Pipeline> {
-    let LoadOptions { device, dtype, .. } = options.clone();
+    let LoadOptions { device, gpu, dtype, .. } = options;
     let LoadedComponents { path, manifest, schedule, text, tokenizer, unet, vae, other, safety, name, hash } =
         components;
     check_fit(&path, &text, &tokenizer, &unet, &vae)?;
-    let preview = Preview::fit(&vae, &device)?;
+    let preview = Preview::fit(&vae, device)?;
 
     let factor = vae.factor() as u32;
     let standard = Limits::default();
@@ -117,7 +124,7 @@ pub(super) fn assemble(components: LoadedComponents, options: &LoadOptions) -> R
     let info = ModelInfo {
         name: manifest.name.clone().or(name).unwrap_or_else(|| "model".to_owned()),
         hash,
-        device: device_name(&device),
+        device: gpu.as_ref().map_or_else(|| device_name(device), |gpu| gpu.choice().to_string()),
         dtype: dtype.as_str().to_owned(),
         native_size,
         prompt_tokens: tokenizer.room() as u32,
@@ -127,7 +134,8 @@ pub(super) fn assemble(components: LoadedComponents, options: &LoadOptions) -> R
         safety_checker: safety.is_some(),
         vae: other,
     };
-    Ok(Pipeline::new(info, manifest, tokenizer, text, unet, vae, schedule, preview, safety, device, dtype))
+    let options = options.clone();
+    Ok(Pipeline::new(info, manifest, tokenizer, text, unet, vae, schedule, preview, safety, options))
 }
 
 /// Refuses folders of other families before their files give stranger messages.

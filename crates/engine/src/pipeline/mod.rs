@@ -23,10 +23,11 @@ use candle_core::{DType, Device, Tensor};
 pub use self::init_image::{InitImage, InpaintMask};
 use self::{passes::Passes, planned::Models, preview::Preview};
 use crate::{
-    Embedding, Embeddings, EngineError, Manifest, Result, Rgb8, SafetyChecker, TextEncoder, Tokenizer, UNet,
-    Vae,
+    Embedding, Embeddings, EngineError, Gpu, Manifest, Result, Rgb8, SafetyChecker, TextEncoder, Tokenizer,
+    UNet, Vae,
     adapter::{self, Adapter, Changed, Prints, Receipt, Strength, Targets},
-    plan,
+    checkpoint::Reading,
+    plan::{self, Target},
     sampler::NoiseSchedule,
     text::{TextConfig, context_with},
 };
@@ -36,6 +37,8 @@ use crate::{
 pub struct LoadOptions {
     /// The device that holds the weights.
     pub device: Device,
+    /// The GPU that computes beside it, if there is one. See [`crate::Placement`].
+    pub gpu: Option<Gpu>,
     /// Compute precision of the text encoder and the UNet; their weights are cast to it. See [`crate::Placement`].
     pub dtype: DType,
     /// Folder with CLIP's `vocab.json` and `merges.txt`, for a single-file checkpoint.
@@ -54,12 +57,31 @@ impl Default for LoadOptions {
     fn default() -> Self {
         Self {
             device: Device::Cpu,
+            gpu: None,
             dtype: DType::F32,
             tokenizer: None,
             config: None,
             vae: None,
             safety_checker: false,
         }
+    }
+}
+
+impl LoadOptions {
+    /// The GPU that plans run on.
+    fn target(&self) -> Option<Target> {
+        self.gpu.as_ref().map(|gpu| gpu.target(self.dtype))
+    }
+
+    /// When the weights of layers are read: a plan does so itself.
+    fn reading(&self) -> Reading {
+        let is_planned = self.gpu.is_some() || plan::is_on(&self.device, self.dtype);
+        if is_planned { Reading::Deferred } else { Reading::Now }
+    }
+
+    /// The type of the models' tensors.
+    fn tensors(&self) -> DType {
+        if self.gpu.is_some() { DType::F32 } else { plan::tensors(&self.device, self.dtype) }
     }
 }
 
@@ -104,6 +126,7 @@ pub struct Pipeline {
     preview: Preview,
     safety: Option<SafetyChecker>,
     device: Device,
+    gpu: Option<Gpu>,
     dtype: DType,
     /// Cache of the last prompts and clip skip with their encoded context.
     context: Option<((Vec<String>, u32), Context)>,
@@ -171,10 +194,10 @@ impl Pipeline {
         schedule: NoiseSchedule,
         preview: Preview,
         safety: Option<SafetyChecker>,
-        device: Device,
-        dtype: DType,
+        options: LoadOptions,
     ) -> Self {
-        let (models, dtype) = (Models::new(&device, dtype), plan::tensors(&device, dtype));
+        let (models, dtype) = (Models::new(&options), options.tensors());
+        let LoadOptions { device, gpu, .. } = options;
         // The first switch of adapters fills these.
         let (context, adapters) = (None, None);
         Self {
@@ -189,6 +212,7 @@ impl Pipeline {
             preview,
             safety,
             device,
+            gpu,
             dtype,
             context,
             own: Vec::new(),
@@ -212,6 +236,11 @@ impl Pipeline {
     /// The device that the model is on.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// The GPU that computes beside it, if there is one.
+    pub fn gpu(&self) -> Option<&Gpu> {
+        self.gpu.as_ref()
     }
 
     /// The tokenizer, shared so that other threads can count tokens while this one generates.
@@ -358,6 +387,7 @@ impl Pipeline {
             None => latents,
         };
         self.models = models;
+        self.models.rest();
         let mut latents = latents?;
         let mut image = self.decode_image(&latents)?;
         if let Some(init_image) = init_image.filter(|_| spec.keep_unmasked.unwrap_or(true)) {
@@ -421,8 +451,8 @@ impl Pipeline {
         {
             return Ok(context.clone());
         }
-        let planned = self.models.text().map(|text| move |x: &Tensor, layers: usize| text.forward(x, layers));
-        let planned = planned.as_ref().map(|planned| planned as _);
+        let planned = self.models.text();
+        let planned = planned.as_deref();
         let (prompts, clip_skip) = (&wanted.0, clip_skip as usize);
         let (states, used) =
             context_with(&self.tokenizer, &self.text, planned, &self.embeddings, prompts, clip_skip)?;

@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 use super::{
     LoadOptions, Pipeline,
     folder::{LoadedComponents, VAE_DTYPE, assemble, other_vae},
-    planned::Models,
 };
 use crate::{
     EngineError, Manifest, Result, TextEncoder, Tokenizer, UNet, Vae,
     checkpoint::SingleFile,
-    hash, json, plan,
+    hash, json,
     sampler::{NoiseSchedule, SchedulerConfig, schedule::BetaSchedule},
     text::TextConfig,
     unet::UNetConfig,
@@ -26,8 +25,9 @@ pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Pipeline> {
             folder that has one, or omit --safety-checker (ADIRE_SAFETY_CHECKER).";
         return Err(EngineError::model(path, message));
     }
-    let LoadOptions { device, dtype, config, .. } = options;
-    let (reading, dtype) = (Models::reading(device, *dtype), plan::tensors(device, *dtype));
+    let LoadOptions { device, config, .. } = options;
+    let (reading, dtype, target) = (options.reading(), options.tensors(), options.target());
+    let target = target.as_ref();
     let file = SingleFile::open(path)?;
     let tokenizer = tokenizer_folder(path, options)?;
     let (scheduler, unet, vae, text) = match config {
@@ -44,8 +44,8 @@ pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Pipeline> {
     let text = TextEncoder::load_single(&file, &text, dtype, device, reading)?;
     let tokenizer = Tokenizer::load(&tokenizer, text.positions())?;
     let (vae, other) = match &options.vae {
-        None => (Vae::load_single(&file, vae, VAE_DTYPE, device)?, None),
-        Some(path) => other_vae(path, &vae, device)?,
+        None => (Vae::load_single(target, &file, vae, VAE_DTYPE, device)?, None),
+        Some(path) => other_vae(target, path, &vae, device)?,
     };
     let unet = UNet::load_single(&file, unet, dtype, device, reading)?;
     let name = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);

@@ -49,13 +49,24 @@ impl Pipeline {
     /// A run on this model's base, whatever adapters are in effect here. The weights are shared, not copied.
     ///
     /// # Errors
-    /// As [`Trainer::new`].
+    /// The settings do not fit this model, or memory runs out.
     pub fn trainer(&mut self, config: TrainingConfig, data: Prepared) -> Result<Trainer> {
         // Layers multiply with weights as a plan packs them.
         self.models.prepare(&mut self.unet, &mut self.text)?;
         let objective = Objective::new(&self.schedule);
         let scale = self.vae.scaling();
-        Trainer::new(config, &self.unet, &self.text, objective, data, scale, &self.device, self.dtype)
+        let planned = self.models.unet();
+        Trainer::new(
+            config,
+            &self.unet,
+            planned,
+            &self.text,
+            objective,
+            data,
+            scale,
+            &self.device,
+            self.dtype,
+        )
     }
 
     /// Makes one image with what is being trained beside the adapters in effect; afterwards everything is as before.

@@ -18,6 +18,9 @@ use crate::{Result, UNet, ops::floats, unet::Sinusoids};
 /// Most times whose rows are remembered: those of a long schedule.
 const MAX_TIMES: usize = 256;
 
+/// From this size on, in numbers of f32, an arena is not kept beside that of the autoencoder: 128 MB.
+const LARGE: usize = 32 << 20;
+
 /// A UNet that computes by its plan, on the CPU.
 pub(crate) type PlannedUNet = Planned<Packed>;
 
@@ -57,12 +60,22 @@ impl<A: Arithmetic> Planned<A> {
     pub(super) fn with(unet: &mut UNet, operands: Dtype, arithmetic: A) -> Result<Option<Self>> {
         // The weights are those of any shape.
         let size = 1 << unet.config().block_out_channels.len();
-        let shape = Shape { images: 1, guided: false, size: (size, size), tokens: 1 };
+        let shape = Shape { images: 1, guided: false, size: (size, size), tokens: 1, times: 1 };
         let Some(plan) = unet::plan(unet.config(), shape, operands) else { return Ok(None) };
         let parameters = Parameters::new(&plan.plan, arithmetic, &mut |f| unet.visit_parameters(f))?;
         let arena = Arena::new(&plan.plan);
         let current = Some(Current { plan, arena, context: None });
         Ok(Some(Self { arithmetic, operands, parameters, current, times: HashMap::new() }))
+    }
+
+    /// The type of what products read.
+    pub(super) fn operands(&self) -> Dtype {
+        self.operands
+    }
+
+    /// The weights.
+    pub(super) fn parameters(&self) -> &Parameters<A> {
+        &self.parameters
     }
 
     /// Packs what has changed in `unet`.
@@ -77,6 +90,11 @@ impl<A: Arithmetic> Planned<A> {
             }
         }
         Ok(())
+    }
+
+    /// Gives a large arena up before what needs as much memory; the next image fills it again.
+    pub(crate) fn rest(&mut self) {
+        self.current.take_if(|current| current.plan.plan.arena >= LARGE);
     }
 
     /// As [`UNet::forward`]. With `guided`, `x` is one half of the batch, and both halves get it; the result has both.
@@ -95,7 +113,7 @@ impl<A: Arithmetic> Planned<A> {
         let (batch, channels, height, width) = x.dims4()?;
         let (_, tokens, _) = context.dims3()?;
         let images = if guided { 2 * batch } else { batch };
-        let shape = Shape { images, guided, size: (height, width), tokens };
+        let shape = Shape { images, guided, size: (height, width), tokens, times: 1 };
         if self.current.as_ref().is_none_or(|current| current.plan.shape != shape) {
             let Some(plan) = unet::plan(unet.config(), shape, self.operands) else { return Ok(None) };
             // The old arena goes first.
@@ -152,7 +170,7 @@ impl<A: Arithmetic> Planned<A> {
 }
 
 /// Row by row.
-fn fill(mut to: ImageMut<'_>, values: &[f32]) {
+pub(super) fn fill(mut to: ImageMut<'_>, values: &[f32]) {
     for (pixel, row) in values.chunks_exact(to.layout().channels).enumerate() {
         to.pixel(pixel).copy_from_slice(row);
     }

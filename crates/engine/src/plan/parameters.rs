@@ -24,10 +24,10 @@ use crate::{
 };
 
 /// Most layers in one matrix whose tensors are given up: unpacking one layer unpacks all.
-const MOST_PARTS: usize = 3;
+const MAX_PARTS: usize = 3;
 
-/// Results for adapters, in effect or not, are held up to this part of the base's bytes: two of all attention layers of SD 1.5,
-const HELD_PART: usize = 4;
+/// Results for adapters, in effect or not, are held up to two ninths of the base's bytes, which is two of all attention layers of SD 1.5,
+const HELD_NINTHS: usize = 2;
 /// or up to this many bytes.
 const HELD_LEAST: usize = 128 << 20;
 
@@ -38,7 +38,7 @@ type Key = (String, Parameter);
 pub(super) type Visit<'a> = dyn FnMut(&mut ParameterVisitor<'_>) -> Result<()> + 'a;
 
 /// What `visit` shows, in its order.
-fn weights(visit: &mut Visit<'_>) -> Result<Vec<Weight>> {
+pub(super) fn weights(visit: &mut Visit<'_>) -> Result<Vec<Weight>> {
     let mut weights = Vec::new();
     visit(&mut |_, _, weight| {
         weights.push(weight.clone());
@@ -48,7 +48,7 @@ fn weights(visit: &mut Visit<'_>) -> Result<Vec<Weight>> {
 }
 
 /// Where in that order each parameter is.
-fn places(visit: &mut Visit<'_>) -> Result<HashMap<Key, usize>> {
+pub(super) fn places(visit: &mut Visit<'_>) -> Result<HashMap<Key, usize>> {
     let mut keys = Vec::new();
     visit(&mut |path, parameter, _| {
         keys.push((path.to_owned(), parameter));
@@ -58,7 +58,7 @@ fn places(visit: &mut Visit<'_>) -> Result<HashMap<Key, usize>> {
 }
 
 /// The place of a parameter that a plan names.
-fn place(places: &HashMap<Key, usize>, key: &Key) -> Result<usize> {
+pub(super) fn place(places: &HashMap<Key, usize>, key: &Key) -> Result<usize> {
     let missing = || EngineError::Request(format!("the model has no {:?} of {}", key.1, key.0));
     places.get(key).copied().ok_or_else(missing)
 }
@@ -155,7 +155,7 @@ struct Matrix<A: Arithmetic> {
 
 /// A vector of parameters.
 #[derive(Debug)]
-struct Vector {
+pub(super) struct Vector {
     /// Where the terms of each part are among the weights.
     places: Vec<Vec<usize>>,
     versions: Vec<u64>,
@@ -195,7 +195,7 @@ impl<A: Arithmetic> Parameters<A> {
         let place =
             |path: &str, parameter| places.get(path).filter(|_| parameter == Parameter::Weight).copied();
         // What is packed as bf16 is not the base: that stays in its file.
-        let is_given_up = |i: usize| matrices[i].rows.len() <= MOST_PARTS;
+        let is_given_up = |i: usize| matrices[i].rows.len() <= MAX_PARTS;
         // What may fail comes before anything is given up.
         visit(&mut |path, parameter, weight| match place(path, parameter) {
             Some((i, _)) if !is_given_up(i) => weight.hold(),
@@ -240,10 +240,27 @@ impl<A: Arithmetic> Parameters<A> {
         let bytes: usize = matrices.iter().map(|packed| packed.bytes()).sum();
         let matrix = |(base, places)| Matrix { places, base, effective: None };
         let matrices = matrices.into_iter().zip(parts).map(matrix).collect();
-        let held = Held::new((bytes / HELD_PART).max(HELD_LEAST));
+        let held = Held::new((bytes / 9 * HELD_NINTHS).max(HELD_LEAST));
         let mut this = Self { matrices, vectors, held };
         this.update(visit)?;
         Ok(this)
+    }
+
+    /// The same base for another model of the same weights, shown by `visit`, which has no changes.
+    ///
+    /// # Errors
+    /// It lacks some of the weights of `plan`.
+    pub(super) fn share(&self, plan: &Plan, visit: &mut Visit<'_>) -> Result<Self> {
+        let (order, known) = (places(visit)?, weights(visit)?);
+        let vectors =
+            plan.vectors.iter().map(|spec| Vector::new(spec, &order, &known)).collect::<Result<_>>()?;
+        let matrix = |(spec, matrix): (&MatrixSpec, &Matrix<A>)| {
+            let of = |path: &String| place(&order, &(path.clone(), Parameter::Weight));
+            let places = spec.parts.iter().map(of).collect::<Result<Vec<_>>>()?;
+            Ok(Matrix { places, base: Arc::clone(&matrix.base), effective: None })
+        };
+        let matrices = plan.matrices.iter().zip(&self.matrices).map(matrix).collect::<Result<_>>()?;
+        Ok(Self { matrices, vectors, held: Held::new(0) })
     }
 
     /// Packs again what has changed since, by adapters or in training, and says whether anything has.
@@ -291,10 +308,7 @@ impl<A: Arithmetic> Parameters<A> {
             self.matrices[i].effective = Some((wanted, packed));
         }
         for vector in &mut self.vectors {
-            if vector.versions != versions(vector.places.iter().flatten(), &weights) {
-                vector.read(&weights)?;
-                changed = true;
-            }
+            changed |= vector.read_changed(&weights)?;
         }
         drop(weights);
         if changed {
@@ -308,7 +322,7 @@ impl<A: Arithmetic> Parameters<A> {
         let mut stored = HashMap::new();
         for matrix in &self.matrices {
             if let Some((_, packed)) = &matrix.effective
-                && packed.rows.len() <= MOST_PARTS
+                && packed.rows.len() <= MAX_PARTS
             {
                 stored.extend(matrix.places.iter().zip(0..).map(|(place, part)| (*place, (packed, part))));
             }
@@ -365,12 +379,26 @@ impl<A: Arithmetic> Matrix<A> {
 }
 
 impl Vector {
-    fn new(spec: &VectorSpec, order: &HashMap<Key, usize>, weights: &[Weight]) -> Result<Self> {
+    pub(super) fn new(spec: &VectorSpec, order: &HashMap<Key, usize>, weights: &[Weight]) -> Result<Self> {
         let part = |keys: &Vec<Key>| keys.iter().map(|key| place(order, key)).collect::<Result<Vec<_>>>();
         let places = spec.parts.iter().map(part).collect::<Result<_>>()?;
         let mut this = Self { places, versions: Vec::new(), values: Vec::new() };
         this.read(weights)?;
         Ok(this)
+    }
+
+    /// Its numbers.
+    pub(super) fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// Reads it again if it has changed since, and says whether it has.
+    pub(super) fn read_changed(&mut self, weights: &[Weight]) -> Result<bool> {
+        let changed = self.versions != versions(self.places.iter().flatten(), weights);
+        if changed {
+            self.read(weights)?;
+        }
+        Ok(changed)
     }
 
     fn read(&mut self, weights: &[Weight]) -> Result<()> {
@@ -393,6 +421,6 @@ impl Vector {
     }
 }
 
-fn versions<'a>(places: impl IntoIterator<Item = &'a usize>, weights: &[Weight]) -> Vec<u64> {
+pub(super) fn versions<'a>(places: impl IntoIterator<Item = &'a usize>, weights: &[Weight]) -> Vec<u64> {
     places.into_iter().map(|place| weights[*place].version()).collect()
 }

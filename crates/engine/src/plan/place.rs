@@ -1,6 +1,6 @@
 //! Where the buffers lie in the arena: two that are needed at the same time never overlap.
 
-use super::op::{Buffer, Step};
+use super::op::{Buffer, Plan, Step};
 
 /// Numbers to which every buffer is aligned: a cache line.
 const ALIGN: usize = 16;
@@ -47,4 +47,12 @@ pub(super) fn places(buffers: &[Buffer], stages: [&[Step]; 3]) -> (Vec<usize>, u
         taken.insert(index, (at, at + len, life));
     }
     (places, arena)
+}
+
+impl Plan {
+    /// Gives every buffer a place of its own, where it keeps its values.
+    pub(super) fn keep_all(&mut self) {
+        self.buffers.iter_mut().for_each(|buffer| buffer.kept = true);
+        (self.places, self.arena) = places(&self.buffers, [&self.prompt, &self.time, &self.step]);
+    }
 }

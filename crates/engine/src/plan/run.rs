@@ -34,6 +34,26 @@ impl Arena {
         ImageMut::new(&mut self.0[range], layout)
     }
 
+    /// What lies in a view, of any type.
+    pub(super) fn any(&self, plan: &Plan, view: View) -> AnyImage<'_> {
+        let buffer = &plan.buffers[view.buffer];
+        let (layout, range) = resolve(plan, view, buffer.images);
+        match buffer.dtype {
+            Dtype::F32 => Image::new(&self.0[range], layout).into(),
+            Dtype::Bf16 => Image::new(halves(&self.0[range]), layout).into(),
+        }
+    }
+
+    /// A view of any type, to be filled.
+    pub(super) fn any_mut(&mut self, plan: &Plan, view: View) -> AnyImageMut<'_> {
+        let buffer = &plan.buffers[view.buffer];
+        let (layout, range) = resolve(plan, view, buffer.images);
+        match buffer.dtype {
+            Dtype::F32 => ImageMut::new(&mut self.0[range], layout).into(),
+            Dtype::Bf16 => ImageMut::new(halves_mut(&mut self.0[range]), layout).into(),
+        }
+    }
+
     /// Computes one stage.
     pub(super) fn run<A: Arithmetic>(
         &mut self,
@@ -47,7 +67,26 @@ impl Arena {
         }
     }
 
-    fn step<A: Arithmetic>(&mut self, plan: &Plan, step: &Step, arithmetic: &A, parameters: &Parameters<A>) {
+    /// Computes one operation.
+    pub(super) fn step<A: Arithmetic>(
+        &mut self,
+        plan: &Plan,
+        step: &Step,
+        arithmetic: &A,
+        parameters: &Parameters<A>,
+    ) {
+        self.step_with(plan, step, arithmetic, parameters, None);
+    }
+
+    /// The same, where `added` stands for the residual of a linear layer that is not added in place.
+    pub(super) fn step_with<A: Arithmetic>(
+        &mut self,
+        plan: &Plan,
+        step: &Step,
+        arithmetic: &A,
+        parameters: &Parameters<A>,
+        added: Option<Image<'_>>,
+    ) {
         let written = step.op.writes();
         let (layout, range) = resolve(plan, written, step.images);
         // What an operation reads beside its result, in the order of `Op::reads`; nothing for what it reads in place.
@@ -90,15 +129,19 @@ impl Arena {
             Op::LayerNorm { norm, eps, .. } => arithmetic.layer_norm(read(0), affine(norm, eps), y),
             Op::Linear { x, matrix, bias, activation, residual, .. } => {
                 let activation = kernel_activation(activation);
-                let epilogue = Epilogue { activation, ..adding(bias.map(vector), residual) };
+                let mut epilogue = Epilogue { activation, ..adding(bias.map(vector), residual) };
+                epilogue.residual = added.or(epilogue.residual);
                 arithmetic.linear(operand(0, x), parameters.matrix(matrix), &epilogue, y);
             }
             Op::Conv { x, matrix, offset, sampling, residual, .. } => {
-                let bias = match offset {
-                    Offset::Vector(i) => vector(i),
-                    Offset::Row(_) => read(if residual.is_some() { 2 } else { 1 }).pixel(0),
+                let row = || read(if residual.is_some() { 2 } else { 1 });
+                let epilogue = match offset {
+                    Offset::Vector(i) => adding(Some(vector(i)), residual),
+                    Offset::Row(rows) if plan.buffers[rows.buffer].images > 1 => {
+                        Epilogue { per_image: Some(row()), ..adding(None, residual) }
+                    }
+                    Offset::Row(_) => adding(Some(row().pixel(0)), residual),
                 };
-                let epilogue = adding(Some(bias), residual);
                 arithmetic.conv(operand(0, x), parameters.matrix(matrix), sampling, &epilogue, y);
             }
             Op::Attention { q, k, v, heads, causal, .. } => {

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use adire_kernels::Dtype;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 
 use super::{
     Half,
     arithmetic::Arithmetic,
     codec::Codec,
+    gradient::{TrainedLayer, TrainingUNet},
     model::Planned,
     op::{Op, Plan, Stage},
     packed::Packed,
@@ -24,22 +25,22 @@ use crate::{
     weight::LowRank,
 };
 
-fn random(shape: &[usize], seed: u64) -> Tensor {
+pub(super) fn random(shape: &[usize], seed: u64) -> Tensor {
     NoiseSource::new(adire_protocol::Rng::Cpu, seed).randn(shape, &Device::Cpu).unwrap()
 }
 
-fn error(found: &Tensor, expected: &Tensor) -> f32 {
+pub(super) fn error(found: &Tensor, expected: &Tensor) -> f32 {
     assert_eq!(found.dims(), expected.dims());
     let largest = |x: &Tensor| x.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
     largest(&(found - expected).unwrap()) / largest(expected)
 }
 
-fn golden(name: &str) -> UNet {
+pub(super) fn golden(name: &str) -> UNet {
     UNet::load(&Path::new("tests/goldens").join(name), DType::F32, &Device::Cpu).unwrap()
 }
 
 /// Sizes that halve evenly and sizes that do not, prompts of one chunk and of several.
-const CASES: [(usize, usize, usize, usize); 3] = [(1, 8, 8, 77), (2, 8, 4, 7), (1, 9, 13, 154)];
+pub(super) const CASES: [(usize, usize, usize, usize); 3] = [(1, 8, 8, 77), (2, 8, 4, 7), (1, 9, 13, 154)];
 
 fn compare<A: Arithmetic>(arithmetic: A, operands: Dtype, bar: f32) {
     for name in ["unet-sd15", "unet-variant", "pipeline/unet"] {
@@ -130,6 +131,103 @@ fn a_model_without_tensors_is_the_same() {
     }
 }
 
+/// The gradients of trained layers and of the prompt, against those of the modules; with one time for each image, in sizes that halve
+/// evenly and in others, of skips and states alike.
+fn compare_gradients(operands: Dtype, error: fn(&Tensor, &Tensor) -> f32) -> Vec<(String, f32)> {
+    let mut errors = Vec::new();
+    for name in ["unet-sd15", "unet-variant", "pipeline/unet"] {
+        let mut unet = golden(name);
+        let planned = Planned::with(&mut unet, operands, Packed).unwrap().unwrap();
+        let width = unet.config().block(0).unwrap().attention.context;
+        // Every second layer, so that parts of one product are trained and others are not.
+        let trained = |path: &str| {
+            [".to_q", ".to_v", ".to_out.0", ".ff.net.0.proj", ".ff.net.2", ".proj_in", ".proj_out"]
+                .iter()
+                .any(|end| path.ends_with(end))
+        };
+        let mut layers: Vec<(String, Var, Var)> = Vec::new();
+        unet.visit_weights(&mut |path, weight| {
+            if trained(path) {
+                let (outputs, inputs) = (weight.dims()[0], weight.dims()[1]);
+                let ones = vec![1; weight.dims().len() - 2];
+                let factor = |shape: [usize; 2], seed| {
+                    let shape: Vec<usize> = shape.into_iter().chain(ones.iter().copied()).collect();
+                    Var::from_tensor(&(random(&shape, seed) * 0.1).unwrap()).unwrap()
+                };
+                let seed = 2 * layers.len() as u64;
+                layers.push((path.to_owned(), factor([3, inputs], seed), factor([outputs, 3], seed + 1)));
+            }
+            Ok(())
+        })
+        .unwrap();
+        let paths = layers.iter().map(|(path, ..)| path.as_str());
+        let mut plan = TrainingUNet::new(&planned, &mut unet.clone(), paths).unwrap().unwrap();
+        let mut next = layers.iter();
+        unet.visit_weights(&mut |path, weight| {
+            if trained(path) {
+                let (_, down, up) = next.next().unwrap();
+                let (down, up) = (down.as_tensor().clone(), up.as_tensor().clone());
+                weight.set_low_rank(Some(LowRank { down, up, scale: 0.7 }));
+            }
+            weight.hold_for_layers()
+        })
+        .unwrap();
+        for (i, (batch, height, width_of, tokens)) in CASES.into_iter().enumerate() {
+            let x = random(&[batch, 4, height, width_of], 20 + i as u64);
+            let context = Var::from_tensor(&random(&[batch, tokens, width], 30 + i as u64)).unwrap();
+            let times: Vec<f64> = (0..batch).map(|image| 481.0 - 300.0 * image as f64).collect();
+            let predicted = unet.forward_each(&x, &times, &context).unwrap();
+            let probe = random(predicted.dims(), 40);
+            let expected = (&predicted * &probe).unwrap().sum_all().unwrap().backward().unwrap();
+            let trained: Vec<TrainedLayer<'_>> =
+                layers.iter().map(|(path, down, up)| TrainedLayer { path, down, up, scale: 0.7 }).collect();
+            // Twice: memory that was used before changes nothing.
+            for _ in 0..2 {
+                let found = plan.forward(&x, &times, &context.as_detached_tensor(), &trained, true);
+                let found = found.unwrap().unwrap();
+                errors.push((format!("{name} {i}, prediction"), error(&found, &predicted.detach())));
+                let found = plan.backward(&probe, true).unwrap();
+                let of_context = error(&found.context.unwrap(), expected.get(&context).unwrap());
+                errors.push((format!("{name} {i}, context"), of_context));
+                for ((path, down, up), found) in layers.iter().zip(found.factors) {
+                    let found = found.unwrap_or_else(|| panic!("{name} {i}: {path} has no gradient"));
+                    for (factor, values) in [(down, found.down), (up, found.up)] {
+                        let found = Tensor::from_vec(values, factor.dims(), &Device::Cpu).unwrap();
+                        let error = error(&found, expected.get(factor).unwrap());
+                        errors.push((format!("{name} {i}, {path} {:?}", factor.dims()), error));
+                    }
+                }
+            }
+        }
+    }
+    errors
+}
+
+#[test]
+fn gradients_by_the_plan_equal_those_of_the_modules() {
+    for (what, error) in compare_gradients(Dtype::F32, error) {
+        assert!(error < 1e-4, "{what}: {error:.1e}");
+    }
+}
+
+#[test]
+fn gradients_by_the_plan_in_bf16_are_close_to_those_of_the_modules() {
+    let errors = compare_gradients(Dtype::Bf16, distance);
+    // Rounding through all layers of networks with random weights: most where a factor has few numbers.
+    for (what, error) in &errors {
+        assert!(*error < 0.15, "{what}: {error:.1e}");
+    }
+    let mean = errors.iter().map(|(_, error)| error).sum::<f32>() / errors.len() as f32;
+    assert!(mean < 4e-2, "{mean:.1e}");
+}
+
+/// ‖a − b‖ / ‖b‖: single numbers of a rounded gradient may be off by more.
+fn distance(found: &Tensor, expected: &Tensor) -> f32 {
+    assert_eq!(found.dims(), expected.dims());
+    let norm = |x: &Tensor| x.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap().sqrt();
+    norm(&(found - expected).unwrap()) / norm(expected)
+}
+
 /// A → B → A and A → nothing leave the same bits, in one product of several layers and in single ones.
 #[test]
 fn changes_come_and_go() {
@@ -197,11 +295,11 @@ fn compare_autoencoders<A: Arithmetic>(arithmetic: A, bar: f32) {
     }
 }
 
-fn compare_texts<A: Arithmetic>(arithmetic: A, bar: f32) {
+fn compare_texts<A: Arithmetic>(arithmetic: A, operands: Dtype, bar: f32) {
     for name in ["text-quick-gelu", "text-gelu"] {
         let folder = Path::new("tests/goldens").join(name);
         let text = TextEncoder::load(&folder, DType::F32, &Device::Cpu).unwrap();
-        let planned = Words::with(&mut text.clone(), arithmetic).unwrap();
+        let planned = Words::with(&mut text.clone(), operands, arithmetic).unwrap();
         for (prompts, tokens, skip) in [(1, text.positions(), 1), (3, 5, 2)] {
             let x = random(&[prompts, tokens, text.width()], 3);
             let found = planned.forward(&x, text.layers() + 1 - skip).unwrap();
@@ -213,12 +311,17 @@ fn compare_texts<A: Arithmetic>(arithmetic: A, bar: f32) {
 
 #[test]
 fn the_reference_equals_the_text_encoder() {
-    compare_texts(Reference, 1e-5);
+    compare_texts(Reference, Dtype::F32, 1e-5);
 }
 
 #[test]
 fn the_kernels_equal_the_text_encoder() {
-    compare_texts(Packed, 2e-5);
+    compare_texts(Packed, Dtype::F32, 2e-5);
+}
+
+#[test]
+fn the_kernels_in_bf16_are_close_to_the_text_encoder() {
+    compare_texts(Packed, Dtype::Bf16, 4e-2);
 }
 
 #[test]
@@ -270,7 +373,7 @@ fn check(plan: &Plan) {
 #[test]
 fn buffers_live_apart() {
     for (height, width, images, guided) in [(64, 64, 2, true), (32, 40, 1, false), (9, 17, 2, true)] {
-        let shape = Shape { images, guided, size: (height, width), tokens: 77 };
+        let shape = Shape { images, guided, size: (height, width), tokens: 77, times: 1 };
         let plan = unet::plan(&UNetConfig::sd15(), shape, Dtype::F32).unwrap();
         check(&plan.plan);
         let all: usize = plan.plan.buffers.iter().map(|buffer| buffer.len()).sum();
@@ -280,7 +383,7 @@ fn buffers_live_apart() {
 
 #[test]
 fn guidance_computes_the_trunk_once() {
-    let shape = Shape { images: 2, guided: true, size: (64, 64), tokens: 77 };
+    let shape = Shape { images: 2, guided: true, size: (64, 64), tokens: 77, times: 1 };
     let plan = unet::plan(&UNetConfig::sd15(), shape, Dtype::F32).unwrap().plan;
     let single = plan.step.iter().filter(|step| step.images == 1).count();
     assert!(single >= 10, "{single}");

@@ -7,7 +7,10 @@ use super::{
     build::Builder,
     op::{Op, Plan, Stage, View},
 };
-use crate::unet::{AttentionConfig, BlockType, MidBlockType, UNetConfig};
+use crate::unet::{
+    AttentionConfig, MidBlockType, UNetConfig,
+    topology::{self, DOWNSAMPLER, Input, MID_BLOCK, Topology, UPSAMPLER},
+};
 
 /// What a plan depends on beside the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub(crate) struct Shape {
     pub(crate) size: (usize, usize),
     /// Positions of the prompt.
     pub(crate) tokens: usize,
+    /// One time for all images, or one for each.
+    pub(crate) times: usize,
 }
 
 /// A UNet's plan, with what a call fills in beside the latents.
@@ -38,8 +43,8 @@ pub(crate) struct UNetPlan {
 /// The plan for one shape, with operands of a type; `None` for what only the modules compute.
 pub(crate) fn plan(config: &UNetConfig, shape: Shape, operands: Dtype) -> Option<UNetPlan> {
     let levels: Vec<_> = (0..config.block_out_channels.len()).filter_map(|i| config.block(i)).collect();
-    let (first, last) = (levels.first()?.channels, levels.len().checked_sub(1)?);
-    let deepest = shape.size.0.min(shape.size.1) >> last;
+    let topology = Topology::new(config);
+    let deepest = shape.size.0.min(shape.size.1) >> levels.len().checked_sub(1)?;
     let halves = !shape.guided || shape.images.is_multiple_of(2);
     if config.conv_in_kernel != 3 || config.conv_out_kernel != 3 || deepest == 0 || !halves {
         return None;
@@ -59,7 +64,7 @@ pub(crate) fn plan(config: &UNetConfig, shape: Shape, operands: Dtype) -> Option
     let b = &mut builder;
     let context = b.kept(shape.images, (1, shape.tokens), width, 0);
     let prompt = b.as_prompt_operand(context);
-    let (sinusoids, embedding, time) = time_stage(b, config, first);
+    let (sinusoids, embedding, time) = time_stage(b, config, topology.channels, shape.times);
     let input = b.kept(shape.images, shape.size, config.in_channels, 1);
     let attention = |config: &AttentionConfig| TransformerSizes {
         layers: config.layers,
@@ -69,36 +74,36 @@ pub(crate) fn plan(config: &UNetConfig, shape: Shape, operands: Dtype) -> Option
     };
 
     let padding = config.downsample_padding;
-    let mut skips = concatenations(b, config, shape.size)?;
+    let mut skips = concatenations(b, &topology, shape.size, config.downsample_padding)?;
     let mut written = Vec::new();
     let mut x = take(&mut skips, &mut written)?;
     blocks::conv(b, "conv_in", input, None, x);
-    for (i, level) in levels.iter().enumerate() {
-        let attends = config.down_block_types.get(i)? == &BlockType::CrossAttnDown;
-        for j in 0..level.layers {
+    for block in &topology.down {
+        let path = &block.path;
+        for i in 0..block.inputs.len() {
             let y = take(&mut skips, &mut written)?;
-            let path = format!("down_blocks.{i}");
-            let sizes = attends.then(|| attention(&level.attention));
-            layer(b, (&path, j), &norms, &time, sizes, prompt, x, y);
+            let sizes = block.attention.as_ref().map(attention);
+            layer(b, (path, i), &norms, &time, sizes, prompt, x, y);
             x = y;
         }
-        if i < last {
+        if block.resamples {
             let y = take(&mut skips, &mut written)?;
-            blocks::downsample(b, &format!("down_blocks.{i}.downsamplers.0"), padding, x, y);
+            blocks::downsample(b, &format!("{path}.{DOWNSAMPLER}"), padding, x, y);
             x = y;
         }
     }
     let mut concat = written.pop()?;
     let y = b.buffer(b.size(x), x.channels, 0);
-    match config.mid_block() {
+    let mid_resnet = |i: usize| format!("{MID_BLOCK}.{}", topology::resnet(i));
+    match topology.mid {
         Some((MidBlockType::CrossAttn, level)) => {
             let sizes = Some(attention(&level.attention));
-            layer(b, ("mid_block", 0), &norms, &time, sizes, prompt, x, y);
-            blocks::resnet(b, "mid_block.resnets.1", &norms, Some(&time), y, concat.before);
+            layer(b, (MID_BLOCK, 0), &norms, &time, sizes, prompt, x, y);
+            blocks::resnet(b, &mid_resnet(1), &norms, Some(&time), y, concat.before);
         }
         // By way of `y`: `x` and the place of the result are halves of one buffer.
         Some((MidBlockType::Plain, _)) => {
-            blocks::resnet(b, "mid_block.resnets.0", &norms, Some(&time), x, y);
+            blocks::resnet(b, &mid_resnet(0), &norms, Some(&time), x, y);
             b.push(Op::Resize { x: y, y: concat.before });
         }
         None => {
@@ -107,21 +112,20 @@ pub(crate) fn plan(config: &UNetConfig, shape: Shape, operands: Dtype) -> Option
         }
     }
     let mut end = None;
-    for (i, level) in levels.iter().rev().enumerate() {
-        let attends = config.up_block_types.get(i)? == &BlockType::CrossAttnUp;
-        for j in 0..=level.layers {
-            let is_last = j == level.layers;
+    for block in &topology.up {
+        let path = &block.path;
+        for i in 0..block.inputs.len() {
+            let is_last = i + 1 == block.inputs.len();
             let next = written.pop();
             let y = match next {
                 Some(next) if !is_last => next.before,
-                _ => b.buffer(b.size(concat.whole), level.channels, 0),
+                _ => b.buffer(b.size(concat.whole), block.channels, 0),
             };
-            let path = format!("up_blocks.{i}");
-            let sizes = attends.then(|| attention(&level.attention));
-            layer(b, (&path, j), &norms, &time, sizes, prompt, concat.whole, y);
+            let sizes = block.attention.as_ref().map(attention);
+            layer(b, (path, i), &norms, &time, sizes, prompt, concat.whole, y);
             if let Some(next) = next {
                 if is_last {
-                    blocks::upsample(b, &format!("{path}.upsamplers.0"), y, next.before);
+                    blocks::upsample(b, &format!("{path}.{UPSAMPLER}"), y, next.before);
                 }
                 concat = next;
             } else {
@@ -130,7 +134,7 @@ pub(crate) fn plan(config: &UNetConfig, shape: Shape, operands: Dtype) -> Option
         }
     }
     let x = end?;
-    let normed = b.operand(shape.size, first, 1);
+    let normed = b.operand(shape.size, topology.channels, 1);
     b.group_norm("conv_norm_out", x, norms.groups, norms.eps, Some(norms.activation), normed);
     let output = b.kept(shape.images, shape.size, config.out_channels, 0);
     blocks::conv(b, "conv_out", normed, None, output);
@@ -143,7 +147,7 @@ pub(crate) fn plan(config: &UNetConfig, shape: Shape, operands: Dtype) -> Option
         residual: None,
         y: rows,
     };
-    b.push_to(Stage::Time, op, 1);
+    b.push_to(Stage::Time, op, shape.times);
     let plan = builder.finish(input, output);
     Some(UNetPlan { plan, context, sinusoids, rows, shape })
 }
@@ -160,28 +164,28 @@ fn layer(
     x: View,
     y: View,
 ) {
-    let resnet = format!("{path}.resnets.{i}");
+    let resnet = format!("{path}.{}", topology::resnet(i));
     let Some(sizes) = attention else { return blocks::resnet(b, &resnet, norms, Some(time), x, y) };
     let between = b.buffer(b.size(x), y.channels, 0);
     blocks::resnet(b, &resnet, norms, Some(time), x, between);
-    blocks::transformer(b, &format!("{path}.attentions.{i}"), &sizes, context, between, y);
+    blocks::transformer(b, &format!("{path}.{}", topology::attention(i)), &sizes, context, between, y);
 }
 
 /// Sinusoids to the time's embedding. The rows that every residual block adds are one product that grows with them.
-fn time_stage(b: &mut Builder, config: &UNetConfig, width: usize) -> (View, View, TimeRows) {
+fn time_stage(b: &mut Builder, config: &UNetConfig, width: usize, times: usize) -> (View, View, TimeRows) {
     let embedding = config.time_embedding_dim.unwrap_or(4 * width);
-    let sinusoids = b.kept(1, (1, 1), width, 0);
+    let sinusoids = b.kept(times, (1, 1), width, 0);
     let mut x = sinusoids;
     for name in ["linear_1", "linear_2"] {
         let path = format!("time_embedding.{name}");
-        let y = b.kept(1, (1, 1), embedding, 0);
+        let y = b.kept(times, (1, 1), embedding, 0);
         let (matrix, bias) =
             (b.linear(std::slice::from_ref(&path), x.channels, embedding), Some(b.bias(&path)));
         let activation = Some(config.act_fn);
-        b.push_to(Stage::Time, Op::Linear { x, matrix, bias, activation, residual: None, y }, 1);
+        b.push_to(Stage::Time, Op::Linear { x, matrix, bias, activation, residual: None, y }, times);
         x = y;
     }
-    let rows = b.kept(1, (1, 1), 0, 0);
+    let rows = b.kept(times, (1, 1), 0, 0);
     let (matrix, bias) = (b.linear(&[], embedding, 0), b.empty_vector());
     (sinusoids, x, TimeRows { rows, matrix, bias })
 }
@@ -197,34 +201,28 @@ struct Concatenation {
 }
 
 /// One for every skip, the first one last.
-fn concatenations(b: &mut Builder, config: &UNetConfig, size: (usize, usize)) -> Option<Vec<Concatenation>> {
-    let levels: Vec<_> = (0..config.block_out_channels.len()).filter_map(|i| config.block(i)).collect();
-    let last = levels.len() - 1;
-    // Size and channels of every skip, in the order of the way down.
+fn concatenations(
+    b: &mut Builder,
+    topology: &Topology,
+    size: (usize, usize),
+    padding: usize,
+) -> Option<Vec<Concatenation>> {
+    // The size of every skip, in the order of the way down.
     let mut size = size;
-    let mut skips = vec![(size, levels[0].channels)];
-    for (i, level) in levels.iter().enumerate() {
-        skips.extend(vec![(size, level.channels); level.layers]);
-        if i < last {
-            size = blocks::halved(size, config.downsample_padding);
-            skips.push((size, level.channels));
+    let mut sizes = vec![size];
+    for block in &topology.down {
+        sizes.extend(std::iter::repeat_n(size, block.inputs.len()));
+        if block.resamples {
+            size = blocks::halved(size, padding);
+            sizes.push(size);
         }
     }
-    let mut channels = levels[last].channels;
-    let mut all = Vec::with_capacity(skips.len());
-    for level in levels.iter().rev() {
-        for _ in 0..=level.layers {
-            let (size, skip) = skips.pop()?;
-            let whole = b.buffer(size, channels + skip, 0);
-            all.push(Concatenation {
-                whole,
-                before: whole.part(0, channels),
-                skip: whole.part(channels, skip),
-            });
-            channels = level.channels;
-        }
+    let mut all = Vec::with_capacity(sizes.len());
+    for Input { state, skip } in topology.up.iter().flat_map(|block| &block.inputs) {
+        let whole = b.buffer(sizes.pop()?, state + skip, 0);
+        all.push(Concatenation { whole, before: whole.part(0, *state), skip: whole.part(*state, *skip) });
     }
-    skips.is_empty().then_some(all)
+    sizes.is_empty().then_some(all)
 }
 
 /// The next skip of the way down; remembered for the way up.

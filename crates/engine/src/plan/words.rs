@@ -1,11 +1,12 @@
 //! A text encoder whose layers compute by their plan.
 
+use adire_kernels::Dtype;
 use candle_core::{Device, Tensor};
 
 use super::{arithmetic::Arithmetic, op::Stage, packed::Packed, parameters::Parameters, run::Arena, text};
 use crate::{EngineError, Result, TextEncoder, clip::LayerSizes, ops::floats};
 
-/// A text encoder whose layers compute by their plan, in f32 on the CPU.
+/// A text encoder whose layers compute by their plan, on the CPU.
 pub(crate) type PlannedText = Words<Packed>;
 
 /// Packed weights of the layers.
@@ -13,6 +14,8 @@ pub(crate) type PlannedText = Words<Packed>;
 pub(crate) struct Words<A: Arithmetic> {
     sizes: LayerSizes,
     layers: usize,
+    /// Of what products and attention read.
+    operands: Dtype,
     arithmetic: A,
     parameters: Parameters<A>,
 }
@@ -22,18 +25,18 @@ impl PlannedText {
     ///
     /// # Errors
     /// They are not those of f32 on the CPU.
-    pub(crate) fn new(text: &mut TextEncoder) -> Result<Self> {
-        Self::with(text, Packed)
+    pub(crate) fn new(text: &mut TextEncoder, operands: Dtype) -> Result<Self> {
+        Self::with(text, operands, Packed)
     }
 }
 
 impl<A: Arithmetic> Words<A> {
     /// As [`PlannedText::new`].
-    pub(super) fn with(text: &mut TextEncoder, arithmetic: A) -> Result<Self> {
+    pub(super) fn with(text: &mut TextEncoder, operands: Dtype, arithmetic: A) -> Result<Self> {
         let (sizes, layers) = (*text.sizes(), text.layers());
-        let plan = text::plan(&sizes, layers, 1, 1);
+        let plan = text::plan(&sizes, operands, layers, 1, 1);
         let parameters = Parameters::new(&plan, arithmetic, &mut |f| text.visit_parameters(f))?;
-        Ok(Self { sizes, layers, arithmetic, parameters })
+        Ok(Self { sizes, layers, operands, arithmetic, parameters })
     }
 
     /// Packs what has changed in `text`.
@@ -62,7 +65,7 @@ impl<A: Arithmetic> Words<A> {
             );
             return Err(EngineError::Request(message));
         };
-        let plan = text::plan(&self.sizes, layers.min(self.layers), prompts, tokens);
+        let plan = text::plan(&self.sizes, self.operands, layers.min(self.layers), prompts, tokens);
         let mut arena = Arena::new(&plan);
         arena.get_mut(&plan, plan.input).data_mut().copy_from_slice(&values);
         arena.run(&plan, Stage::Step, &self.arithmetic, &self.parameters);

@@ -18,8 +18,8 @@ pub(super) struct Dpmpp2mSde {
 }
 
 impl Method for Dpmpp2mSde {
-    fn new(Grid { schedule, spacing, steps }: Grid<'_>, _: &mut Noise<'_>) -> Result<(Plan, Self)> {
-        let sigmas = Sigmas::multistep(schedule, spacing, steps);
+    fn new(Grid { noise_schedule, schedule, steps }: Grid<'_>, _: &mut Noise<'_>) -> Result<(Plan, Self)> {
+        let sigmas = Sigmas::multistep(noise_schedule, schedule, steps);
         Ok((sigmas.plan(), Self { sigmas: sigmas.sigmas, previous: None }))
     }
 

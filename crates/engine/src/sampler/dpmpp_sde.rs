@@ -20,9 +20,12 @@ pub(super) struct DpmppSde {
 }
 
 impl Method for DpmppSde {
-    fn new(Grid { schedule, spacing, steps }: Grid<'_>, noise: &mut Noise<'_>) -> Result<(Plan, Self)> {
-        let sigmas = Sigmas::unscaled_sde(schedule, spacing, steps);
-        let midpoints = sigmas.midpoints(schedule);
+    fn new(
+        Grid { noise_schedule, schedule, steps }: Grid<'_>,
+        noise: &mut Noise<'_>,
+    ) -> Result<(Plan, Self)> {
+        let sigmas = Sigmas::unscaled_sde(noise_schedule, schedule, steps);
+        let midpoints = sigmas.midpoints(noise_schedule);
         let each = sigmas.unscaled_plan();
         let mut calls = Vec::with_capacity(2 * steps);
         for (index, first) in each.calls.iter().enumerate() {

@@ -81,8 +81,8 @@ impl Noise<'_> {
 /// Where a trajectory leads along.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grid<'a> {
-    pub(super) schedule: &'a NoiseSchedule,
-    pub(super) spacing: Schedule,
+    pub(super) noise_schedule: &'a NoiseSchedule,
+    pub(super) schedule: Schedule,
     /// In total, with those that are skipped.
     pub(super) steps: usize,
 }
@@ -146,7 +146,7 @@ impl Trajectory<'_> {
     }
 
     fn estimate(&mut self, plan: &Plan, call: &Call, x: &Tensor) -> Result<Estimate> {
-        let config = &self.grid.schedule.config;
+        let config = &self.grid.noise_schedule.config;
         let kind = config.prediction_type;
         // The model was trained with variance preserved.
         let (input, level) = match plan.start_scale {

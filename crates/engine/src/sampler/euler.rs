@@ -11,8 +11,8 @@ pub(super) struct Euler {
 }
 
 impl Method for Euler {
-    fn new(Grid { schedule, steps, .. }: Grid<'_>, _: &mut Noise<'_>) -> Result<(Plan, Self)> {
-        let sigmas = Sigmas::unscaled(schedule, steps, schedule.config.final_sigmas_type);
+    fn new(Grid { noise_schedule, steps, .. }: Grid<'_>, _: &mut Noise<'_>) -> Result<(Plan, Self)> {
+        let sigmas = Sigmas::unscaled(noise_schedule, steps, noise_schedule.config.final_sigmas_type);
         Ok((sigmas.unscaled_plan(), Self { sigmas: sigmas.sigmas }))
     }
 

@@ -11,8 +11,8 @@ pub(super) struct EulerA {
 }
 
 impl Method for EulerA {
-    fn new(Grid { schedule, steps, .. }: Grid<'_>, _: &mut Noise<'_>) -> Result<(Plan, Self)> {
-        let sigmas = Sigmas::unscaled(schedule, steps, FinalSigma::Zero);
+    fn new(Grid { noise_schedule, steps, .. }: Grid<'_>, _: &mut Noise<'_>) -> Result<(Plan, Self)> {
+        let sigmas = Sigmas::unscaled(noise_schedule, steps, FinalSigma::Zero);
         Ok((sigmas.unscaled_plan(), Self { sigmas: sigmas.sigmas }))
     }
 

@@ -14,8 +14,8 @@ pub(super) struct Heun {
 }
 
 impl Method for Heun {
-    fn new(Grid { schedule, steps, .. }: Grid<'_>, _: &mut Noise<'_>) -> Result<(Plan, Self)> {
-        let sigmas = Sigmas::unscaled(schedule, steps, FinalSigma::Zero);
+    fn new(Grid { noise_schedule, steps, .. }: Grid<'_>, _: &mut Noise<'_>) -> Result<(Plan, Self)> {
+        let sigmas = Sigmas::unscaled(noise_schedule, steps, FinalSigma::Zero);
         let each = sigmas.unscaled_plan();
         let mut calls = Vec::with_capacity(2 * steps);
         for (index, first) in each.calls.iter().enumerate() {

@@ -16,13 +16,14 @@ pub(super) struct Lcm {
 }
 
 impl Method for Lcm {
-    fn new(Grid { schedule, steps, .. }: Grid<'_>, _: &mut Noise<'_>) -> Result<(Plan, Self)> {
-        let timesteps = timesteps(schedule, steps)?;
-        let level = |timestep: &usize| NoiseLevel::from_alpha_bar(schedule.alpha_bar(*timestep as i64, 1.0));
+    fn new(Grid { noise_schedule, steps, .. }: Grid<'_>, _: &mut Noise<'_>) -> Result<(Plan, Self)> {
+        let timesteps = timesteps(noise_schedule, steps)?;
+        let level =
+            |timestep: &usize| NoiseLevel::from_alpha_bar(noise_schedule.alpha_bar(*timestep as i64, 1.0));
         let levels: Vec<_> = timesteps.iter().map(level).collect();
         let timesteps: Vec<f64> = timesteps.into_iter().map(|timestep| timestep as f64).collect();
         let plan = Plan { clip_default: Some(false), ..Plan::new(&timesteps, &levels) };
-        Ok((plan, Self { timesteps, levels, timestep_scaling: schedule.config.timestep_scaling }))
+        Ok((plan, Self { timesteps, levels, timestep_scaling: noise_schedule.config.timestep_scaling }))
     }
 
     /// The boundary condition of consistency models.

@@ -93,7 +93,7 @@ pub fn sample<'a>(
             "cannot skip {skip} of {steps} steps; at least one must remain"
         )));
     }
-    let grid = Grid { schedule, spacing: sampling.schedule, steps };
+    let grid = Grid { noise_schedule: schedule, schedule: sampling.schedule, steps };
     let noise = Noise { source: noise, shape: start.noise.dims(), device: start.noise.device() };
     let trajectory = Trajectory { grid, noise, start, model, on_step };
     match sampling.sampler {

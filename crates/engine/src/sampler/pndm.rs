@@ -28,19 +28,19 @@ struct AlphaBars {
 }
 
 impl Method for Pndm {
-    fn new(Grid { schedule, steps, .. }: Grid<'_>, _: &mut Noise<'_>) -> Result<(Plan, Self)> {
-        let final_alpha_bar = match schedule.config.set_alpha_to_one.unwrap_or(false) {
+    fn new(Grid { noise_schedule, steps, .. }: Grid<'_>, _: &mut Noise<'_>) -> Result<(Plan, Self)> {
+        let final_alpha_bar = match noise_schedule.config.set_alpha_to_one.unwrap_or(false) {
             true => 1.0,
-            false => schedule.alpha_bar(0, 1.0),
+            false => noise_schedule.alpha_bar(0, 1.0),
         };
-        let stride = (schedule.len() / steps) as i64;
+        let stride = (noise_schedule.len() / steps) as i64;
         let mut timesteps: Vec<f64> =
-            schedule.timesteps(steps, Spacing::Leading).into_iter().map(f64::round_ties_even).collect();
+            noise_schedule.timesteps(steps, Spacing::Leading).into_iter().map(f64::round_ties_even).collect();
         // The first step is taken twice: the second call corrects it with what the model says at its end.
         if let Some(second) = timesteps.get(1).copied() {
             timesteps.insert(1, second);
         }
-        let alpha_bar = |timestep: i64| schedule.alpha_bar(timestep, final_alpha_bar);
+        let alpha_bar = |timestep: i64| noise_schedule.alpha_bar(timestep, final_alpha_bar);
         let around = |timestep: &f64| {
             let timestep = *timestep as i64;
             AlphaBars {
@@ -58,7 +58,7 @@ impl Method for Pndm {
             // The first step is done once it has been corrected.
             call.done = Some(index).filter(|index| *index > 0);
         }
-        let kind = schedule.config.prediction_type;
+        let kind = noise_schedule.config.prediction_type;
         Ok((plan, Self { kind, alpha_bars, calls: 0, begin: None, history: Vec::with_capacity(4) }))
     }
 

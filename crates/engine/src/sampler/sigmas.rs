@@ -32,23 +32,23 @@ impl Sigmas {
 
     /// The same for k-diffusion's SDE sampler, which may spread them after Karras between its own first and
     /// last σ.
-    pub(super) fn unscaled_sde(schedule: &NoiseSchedule, spacing: Schedule, steps: usize) -> Self {
-        let train_sigmas = schedule.train_sigmas();
-        let mut timesteps = schedule.timesteps(steps, Spacing::Linspace);
+    pub(super) fn unscaled_sde(noise_schedule: &NoiseSchedule, schedule: Schedule, steps: usize) -> Self {
+        let train_sigmas = noise_schedule.train_sigmas();
+        let mut timesteps = noise_schedule.timesteps(steps, Spacing::Linspace);
         let mut sigmas: Vec<f64> =
             timesteps.iter().map(|t| NoiseSchedule::sigma_at(&train_sigmas, *t)).collect();
-        if spacing == Schedule::Karras {
+        if schedule == Schedule::Karras {
             sigmas = karras_sigmas(sigmas[sigmas.len() - 1], sigmas[0], steps);
             timesteps = sigmas.iter().map(|s| NoiseSchedule::timestep_of(&train_sigmas, *s)).collect();
         }
-        Self::new(schedule, timesteps, sigmas, FinalSigma::Zero)
+        Self::new(noise_schedule, timesteps, sigmas, FinalSigma::Zero)
     }
 
     /// Of the multistep solvers (DPM-Solver++, UniPC): whole timesteps.
-    pub(super) fn multistep(schedule: &NoiseSchedule, spacing: Schedule, steps: usize) -> Self {
-        match spacing {
-            Schedule::Normal => Self::multistep_normal(schedule, steps),
-            Schedule::Karras => Self::multistep_karras(schedule, steps),
+    pub(super) fn multistep(noise_schedule: &NoiseSchedule, schedule: Schedule, steps: usize) -> Self {
+        match schedule {
+            Schedule::Normal => Self::multistep_normal(noise_schedule, steps),
+            Schedule::Karras => Self::multistep_karras(noise_schedule, steps),
         }
     }
 

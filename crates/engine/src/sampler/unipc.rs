@@ -24,8 +24,8 @@ struct Past {
 }
 
 impl Method for UniPc {
-    fn new(Grid { schedule, steps, .. }: Grid<'_>, _: &mut Noise<'_>) -> Result<(Plan, Self)> {
-        let sigmas = Sigmas::multistep(schedule, Schedule::Normal, steps);
+    fn new(Grid { noise_schedule, steps, .. }: Grid<'_>, _: &mut Noise<'_>) -> Result<(Plan, Self)> {
+        let sigmas = Sigmas::multistep(noise_schedule, Schedule::Normal, steps);
         Ok((sigmas.plan(), Self { sigmas: sigmas.sigmas, past: None }))
     }
 

@@ -8,7 +8,7 @@ use super::{
     loss::Objective,
     rng::{RngStream, RunRng},
 };
-use crate::{Result, UNet};
+use crate::Result;
 
 /// Timesteps per image: the midpoints of equal parts of the schedule.
 const TIMESTEPS: usize = 8;
@@ -48,7 +48,8 @@ impl HeldOutLoss {
 pub(super) struct LossContext<'a> {
     pub(super) objective: &'a Objective,
     pub(super) rng: RunRng,
-    pub(super) unet: &'a UNet,
+    /// The prediction for a noisy latent, its time and the text's context.
+    pub(super) predict: &'a mut dyn FnMut(&Tensor, f64, &Tensor) -> Result<Tensor>,
     pub(super) dtype: DType,
     /// Scales a latent for the UNet.
     pub(super) scale: &'a dyn Fn(&Tensor) -> Result<Tensor>,
@@ -60,7 +61,7 @@ pub(super) struct LossContext<'a> {
 pub(super) fn next(
     held_out_loss: &mut HeldOutLoss,
     examples: &[Example],
-    context: &LossContext<'_>,
+    context: &mut LossContext<'_>,
 ) -> Result<()> {
     let (i, k) = (held_out_loss.done / TIMESTEPS, held_out_loss.done % TIMESTEPS);
     let Some(example) = examples.get(i) else { return Ok(()) };
@@ -74,7 +75,7 @@ pub(super) fn next(
     let at = held_out_loss.done as u64;
     let noise = context.rng.normal(latents.dims(), RngStream::HeldOut, at, latents.device())?;
     let noisy = context.objective.noisy(&latents, &noise, &[timestep])?.to_dtype(context.dtype)?;
-    let predicted = context.unet.forward(&noisy, timestep as f64, &text)?;
+    let predicted = (context.predict)(&noisy, timestep as f64, &text)?;
     let target = context.objective.target(&latents, &noise, &[timestep])?;
     let loss = context.objective.loss(&predicted, &target, &[timestep], None)?;
     held_out_loss.sum += f64::from(loss.to_scalar::<f32>()?);

@@ -8,6 +8,7 @@ use super::rng::{RngStream, RunRng};
 use crate::{
     EngineError, Result, TextEncoder, UNet, Weight,
     adapter::{self, Adapter, Component, ModuleTable},
+    plan::TrainedLayer,
     save,
     weight::LowRank,
 };
@@ -116,6 +117,19 @@ impl Parameters {
     /// The layers.
     pub fn layers(&self) -> &[Trained] {
         &self.layers
+    }
+
+    /// Those of the UNet, as a plan takes them.
+    pub(super) fn of_unet(&self) -> Vec<TrainedLayer<'_>> {
+        let layers = self.layers.iter().filter(|layer| layer.component == Component::Unet);
+        layers
+            .map(|layer| TrainedLayer {
+                path: &layer.module,
+                down: layer.down.as_tensor(),
+                up: layer.up.as_tensor(),
+                scale: self.scale,
+            })
+            .collect()
     }
 
     /// The modules that are trained.

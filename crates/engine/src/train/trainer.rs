@@ -3,6 +3,8 @@
 mod checkpoint;
 mod gradients;
 
+use std::collections::HashMap;
+
 use adire_protocol::TrainingConfig;
 use candle_core::{DType, Device, Tensor};
 
@@ -19,6 +21,7 @@ use crate::{
     EngineError, Result, TextEncoder, UNet,
     adapter::{Adapter, Component},
     gradient_checkpointing::GradientCheckpointing,
+    plan::{PlannedUNet, TrainingUNet},
 };
 
 /// Result of one micro-step (one forward and backward pass).
@@ -53,6 +56,10 @@ pub struct Trainer {
     data: Prepared,
     parameters: Parameters,
     checkpointing: Option<GradientCheckpointing>,
+    /// The UNet's way to compute, where there is a plan with gradients; else the modules'.
+    plan: Option<TrainingUNet>,
+    /// What a frozen text encoder makes of captions.
+    contexts: HashMap<Vec<u32>, Tensor>,
     adamw: AdamW,
     rng: RunRng,
     device: Device,
@@ -70,14 +77,16 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Starts a run. `scale` is the autoencoder's factor and shift; `dtype` is the models'.
+    /// Starts a run. `scale` is the autoencoder's factor and shift; `dtype` is the models'; `planned` is the UNet's plan, if the
+    /// pipeline computes by one.
     ///
     /// # Errors
     /// The settings do not fit this model, or memory runs out.
     #[expect(clippy::too_many_arguments, reason = "the one constructor")]
-    pub fn new(
+    pub(crate) fn new(
         config: TrainingConfig,
         unet: &UNet,
+        planned: Option<&PlannedUNet>,
         text: &TextEncoder,
         objective: Objective,
         data: Prepared,
@@ -93,11 +102,20 @@ impl Trainer {
         }
         let (mut unet, mut text) = (unet.clone(), text.clone());
         // Train on the base model, without active adapters.
-        crate::adapter::visit(&mut unet, &mut text, &mut |_, _, _, weight| {
-            weight.set_delta(None)?;
-            weight.hold_for_layers()
-        })?;
+        crate::adapter::visit(&mut unet, &mut text, &mut |_, _, _, weight| weight.set_delta(None))?;
         let parameters = Parameters::new(&config, &mut unet, &mut text, device)?;
+        let plan = match planned {
+            // Checkpointing is the modules'.
+            Some(planned) if !config.gradient_checkpointing => {
+                let layers = parameters.of_unet();
+                TrainingUNet::new(planned, &mut unet, layers.iter().map(|layer| layer.path))?
+            }
+            _ => None,
+        };
+        crate::adapter::visit(&mut unet, &mut text, &mut |component, _, _, weight| {
+            let is_planned = component == Component::Unet && plan.is_some();
+            if is_planned { Ok(()) } else { weight.hold_for_layers() }
+        })?;
         let checkpointing = if config.gradient_checkpointing {
             Some(GradientCheckpointing::new(parameters.factors().cloned().collect(), dtype, device)?)
         } else {
@@ -116,6 +134,8 @@ impl Trainer {
             data,
             parameters,
             checkpointing,
+            plan,
+            contexts: HashMap::new(),
             adamw,
             dtype,
             scale,
@@ -285,15 +305,26 @@ impl Trainer {
     pub fn advance_held_out_loss(&mut self, held_out_loss: &mut HeldOutLoss) -> Result<()> {
         self.parameters.attach(&mut self.unet, &mut self.text, false)?;
         self.unet.set_checkpointing(None);
-        let context = held_out::LossContext {
+        let mut plan = self.plan.take();
+        let (unet, layers) = (&self.unet, self.parameters.of_unet());
+        let mut predict = |x: &Tensor, time: f64, context: &Tensor| {
+            if let Some(plan) = &mut plan
+                && let Some(predicted) = plan.forward(x, &[time], context, &layers, false)?
+            {
+                return Ok(predicted);
+            }
+            unet.forward(x, time, context)
+        };
+        let mut context = held_out::LossContext {
             objective: &self.objective,
             rng: self.rng,
-            unet: &self.unet,
+            predict: &mut predict,
             dtype: self.dtype,
             scale: &|latents| self.scaled(latents),
             text: &|example| self.text.forward(std::slice::from_ref(&example.tokens)),
         };
-        let result = held_out::next(held_out_loss, &self.data.held_out, &context);
+        let result = held_out::next(held_out_loss, &self.data.held_out, &mut context);
+        self.plan = plan;
         self.unet.set_checkpointing(self.checkpointing.as_ref());
         result
     }

@@ -3,7 +3,8 @@
 use candle_core::Tensor;
 
 use super::{
-    config::{AttentionConfig, BlockConfig, BlockType, MidBlockType},
+    config::{BlockConfig, MidBlockType},
+    topology::{self, Block, DOWNSAMPLER, UPSAMPLER},
     transformer::Transformer,
 };
 use crate::{
@@ -30,23 +31,19 @@ struct Layers {
 }
 
 impl Layers {
-    /// `inputs`: channels that each residual block gets.
-    fn load(
-        inputs: &[usize],
-        channels: usize,
-        attention: Option<&AttentionConfig>,
-        common: &Common,
-        cursor: &Cursor<'_>,
-    ) -> Result<Self> {
-        let (resnets, attentions) = (cursor.pp("resnets"), cursor.pp("attentions"));
-        let resnet = |(i, input): (usize, &usize)| {
-            Resnet::load(*input, channels, Some(common.time_width), &common.norm, &resnets.pp(i))
-        };
+    fn load(block: &Block, common: &Common, cursor: &Cursor<'_>) -> Result<Self> {
+        let channels = block.channels;
+        let resnets = block.inputs.iter().enumerate().map(|(i, input)| {
+            let cursor = cursor.pp(topology::resnet(i));
+            Resnet::load(input.state + input.skip, channels, Some(common.time_width), &common.norm, &cursor)
+        });
+        let attentions = block.attention.iter().flat_map(|config| {
+            (0..block.inputs.len())
+                .map(move |i| Transformer::load(channels, config, &cursor.pp(topology::attention(i))))
+        });
         Ok(Self {
-            resnets: inputs.iter().enumerate().map(resnet).collect::<Result<_>>()?,
-            attentions: attention.map_or(Ok(Vec::new()), |config| {
-                (0..inputs.len()).map(|i| Transformer::load(channels, config, &attentions.pp(i))).collect()
-            })?,
+            resnets: resnets.collect::<Result<_>>()?,
+            attentions: attentions.collect::<Result<_>>()?,
             checkpointing: None,
         })
     }
@@ -62,10 +59,10 @@ impl Layers {
 
     fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
         for (i, resnet) in self.resnets.iter_mut().enumerate() {
-            resnet.visit(&format!("{path}.resnets.{i}"), f)?;
+            resnet.visit(&format!("{path}.{}", topology::resnet(i)), f)?;
         }
         for (i, attention) in self.attentions.iter_mut().enumerate() {
-            attention.visit(&format!("{path}.attentions.{i}"), f)?;
+            attention.visit(&format!("{path}.{}", topology::attention(i)), f)?;
         }
         Ok(())
     }
@@ -93,24 +90,13 @@ pub(crate) struct DownBlock {
 }
 
 impl DownBlock {
-    pub(crate) fn load(
-        kind: BlockType,
-        input: usize,
-        config: &BlockConfig,
-        downsample: bool,
-        common: &Common,
-        cursor: &Cursor<'_>,
-    ) -> Result<Self> {
-        let mut inputs = vec![config.channels; config.layers];
-        if let Some(first) = inputs.first_mut() {
-            *first = input;
-        }
-        let attention = (kind == BlockType::CrossAttnDown).then_some(&config.attention);
-        let load =
-            || Downsample::load(config.channels, common.downsample_padding, &cursor.pp("downsamplers").pp(0));
+    /// `cursor` stands at the UNet's root.
+    pub(crate) fn load(block: &Block, common: &Common, cursor: &Cursor<'_>) -> Result<Self> {
+        let cursor = cursor.pp(&block.path);
+        let load = || Downsample::load(block.channels, common.downsample_padding, &cursor.pp(DOWNSAMPLER));
         Ok(Self {
-            layers: Layers::load(&inputs, config.channels, attention, common, cursor)?,
-            downsample: downsample.then(load).transpose()?,
+            layers: Layers::load(block, common, &cursor)?,
+            downsample: block.resamples.then(load).transpose()?,
         })
     }
 
@@ -142,7 +128,7 @@ impl DownBlock {
     pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
         self.layers.visit(path, f)?;
         match &mut self.downsample {
-            Some(downsample) => downsample.visit(&format!("{path}.downsamplers.0"), f),
+            Some(downsample) => downsample.visit(&format!("{path}.{DOWNSAMPLER}"), f),
             None => Ok(()),
         }
     }
@@ -165,11 +151,12 @@ impl MidBlock {
     ) -> Result<Self> {
         let channels = config.channels;
         let resnet = |i: usize| {
-            let cursor = cursor.pp("resnets").pp(i);
+            let cursor = cursor.pp(topology::resnet(i));
             Resnet::load(channels, channels, Some(common.time_width), &common.norm, &cursor)
         };
         let rest = || {
-            let attention = Transformer::load(channels, &config.attention, &cursor.pp("attentions").pp(0))?;
+            let attention =
+                Transformer::load(channels, &config.attention, &cursor.pp(topology::attention(0)))?;
             Ok::<_, EngineError>((attention, resnet(1)?))
         };
         let rest = (kind == MidBlockType::CrossAttn).then(rest).transpose()?;
@@ -196,11 +183,11 @@ impl MidBlock {
     }
 
     pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
-        self.first.visit(&format!("{path}.resnets.0"), f)?;
+        self.first.visit(&format!("{path}.{}", topology::resnet(0)), f)?;
         match &mut self.rest {
             Some((attention, second)) => {
-                attention.visit(&format!("{path}.attentions.0"), f)?;
-                second.visit(&format!("{path}.resnets.1"), f)
+                attention.visit(&format!("{path}.{}", topology::attention(0)), f)?;
+                second.visit(&format!("{path}.{}", topology::resnet(1)), f)
             }
             None => Ok(()),
         }
@@ -215,20 +202,13 @@ pub(crate) struct UpBlock {
 }
 
 impl UpBlock {
-    /// `inputs`: channels that each residual block gets, skips included.
-    pub(crate) fn load(
-        kind: BlockType,
-        inputs: &[usize],
-        config: &BlockConfig,
-        upsample: bool,
-        common: &Common,
-        cursor: &Cursor<'_>,
-    ) -> Result<Self> {
-        let attention = (kind == BlockType::CrossAttnUp).then_some(&config.attention);
-        let load = || Upsample::load(config.channels, &cursor.pp("upsamplers").pp(0));
+    /// `cursor` stands at the UNet's root.
+    pub(crate) fn load(block: &Block, common: &Common, cursor: &Cursor<'_>) -> Result<Self> {
+        let cursor = cursor.pp(&block.path);
+        let load = || Upsample::load(block.channels, &cursor.pp(UPSAMPLER));
         Ok(Self {
-            layers: Layers::load(inputs, config.channels, attention, common, cursor)?,
-            upsample: upsample.then(load).transpose()?,
+            layers: Layers::load(block, common, &cursor)?,
+            upsample: block.resamples.then(load).transpose()?,
         })
     }
 
@@ -265,7 +245,7 @@ impl UpBlock {
     pub(crate) fn visit(&mut self, path: &str, f: &mut ParameterVisitor<'_>) -> Result<()> {
         self.layers.visit(path, f)?;
         match &mut self.upsample {
-            Some(upsample) => upsample.visit(&format!("{path}.upsamplers.0"), f),
+            Some(upsample) => upsample.visit(&format!("{path}.{UPSAMPLER}"), f),
             None => Ok(()),
         }
     }

@@ -3,6 +3,7 @@
 mod blocks;
 mod config;
 mod time;
+pub(crate) mod topology;
 mod transformer;
 
 use std::path::Path;
@@ -12,6 +13,7 @@ use candle_core::{DType, Device, Tensor};
 use self::{
     blocks::{Common, DownBlock, MidBlock, UpBlock},
     time::TimeEmbedding,
+    topology::{MID_BLOCK, Topology},
 };
 pub(crate) use self::{
     config::{AttentionConfig, BlockType, MidBlockType, UNetConfig},
@@ -30,6 +32,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct UNet {
     config: UNetConfig,
+    topology: Topology,
     conv_in: Conv2d,
     time_embedding: TimeEmbedding,
     down_blocks: Vec<DownBlock>,
@@ -88,43 +91,22 @@ impl UNet {
             NormConfig { groups: config.norm_num_groups, eps: config.norm_eps, activation: config.act_fn };
         let (time_embedding, time_width) = TimeEmbedding::load(&config, &cursor.pp("time_embedding"))?;
         let common = Common { norm, time_width, downsample_padding: config.downsample_padding };
-        let levels: Vec<_> = (0..config.block_out_channels.len()).filter_map(|i| config.block(i)).collect();
-        let last = levels.len() - 1;
-        let first_channels = levels[0].channels;
-
-        // Channels of every skip, in the order in which the down blocks push them.
-        let mut skips = vec![first_channels];
-        let mut down_blocks = Vec::with_capacity(levels.len());
-        let mut channels = first_channels;
-        for (i, level) in levels.iter().enumerate() {
-            let (kind, cursor) = (config.down_block_types[i], cursor.pp("down_blocks").pp(i));
-            down_blocks.push(DownBlock::load(kind, channels, level, i < last, &common, &cursor)?);
-            channels = level.channels;
-            skips.extend(vec![channels; level.layers + usize::from(i < last)]);
-        }
-        let mid_block = config
-            .mid_block()
-            .map(|(kind, level)| MidBlock::load(kind, &level, &common, &cursor.pp("mid_block")))
-            .transpose()?;
-        let mut up_blocks = Vec::with_capacity(levels.len());
-        for (i, level) in levels.iter().rev().enumerate() {
-            let mut inputs = Vec::with_capacity(level.layers + 1);
-            for _ in 0..=level.layers {
-                inputs.push(channels + skips.pop().unwrap_or(0));
-                channels = level.channels;
-            }
-            let (kind, cursor) = (config.up_block_types[i], cursor.pp("up_blocks").pp(i));
-            up_blocks.push(UpBlock::load(kind, &inputs, level, i < last, &common, &cursor)?);
-        }
+        let topology = Topology::new(&config);
+        let channels = topology.channels;
+        let down = topology.down.iter().map(|block| DownBlock::load(block, &common, cursor));
+        let mid =
+            topology.mid.map(|(kind, level)| MidBlock::load(kind, &level, &common, &cursor.pp(MID_BLOCK)));
+        let up = topology.up.iter().map(|block| UpBlock::load(block, &common, cursor));
         let (conv_in, conv_out) = (cursor.pp("conv_in"), cursor.pp("conv_out"));
         Ok(Self {
-            conv_in: Conv2d::load(config.in_channels, first_channels, config.conv_in_kernel, &conv_in)?,
+            conv_in: Conv2d::load(config.in_channels, channels, config.conv_in_kernel, &conv_in)?,
             time_embedding,
-            down_blocks,
-            mid_block,
-            up_blocks,
-            conv_norm_out: norm.load(first_channels, &cursor.pp("conv_norm_out"))?,
-            conv_out: Conv2d::load(first_channels, config.out_channels, config.conv_out_kernel, &conv_out)?,
+            down_blocks: down.collect::<Result<_>>()?,
+            mid_block: mid.transpose()?,
+            up_blocks: up.collect::<Result<_>>()?,
+            conv_norm_out: norm.load(channels, &cursor.pp("conv_norm_out"))?,
+            conv_out: Conv2d::load(channels, config.out_channels, config.conv_out_kernel, &conv_out)?,
+            topology,
             config,
         })
     }
@@ -176,14 +158,14 @@ impl UNet {
     pub fn visit_parameters(&mut self, f: &mut ParameterVisitor<'_>) -> Result<()> {
         self.conv_in.visit("conv_in", f)?;
         self.time_embedding.visit("time_embedding", f)?;
-        for (i, block) in self.down_blocks.iter_mut().enumerate() {
-            block.visit(&format!("down_blocks.{i}"), f)?;
+        for (block, at) in self.down_blocks.iter_mut().zip(&self.topology.down) {
+            block.visit(&at.path, f)?;
         }
         if let Some(mid_block) = &mut self.mid_block {
-            mid_block.visit("mid_block", f)?;
+            mid_block.visit(MID_BLOCK, f)?;
         }
-        for (i, block) in self.up_blocks.iter_mut().enumerate() {
-            block.visit(&format!("up_blocks.{i}"), f)?;
+        for (block, at) in self.up_blocks.iter_mut().zip(&self.topology.up) {
+            block.visit(&at.path, f)?;
         }
         self.conv_norm_out.visit("conv_norm_out", f)?;
         self.conv_out.visit("conv_out", f)

@@ -15,7 +15,7 @@ pub(crate) use self::{config::VaeConfig, other::is_vae_config};
 use crate::{
     Result,
     checkpoint::{Checkpoint, Cursor, Reading, SingleFile},
-    plan::{self, Half, PlannedVae},
+    plan::{self, DeviceVae, Half, PlannedVae, Target},
 };
 #[cfg(test)]
 pub(crate) use modules::{Modules as VaeModules, sizes};
@@ -38,6 +38,7 @@ pub struct Vae {
 enum Way {
     Modules(Box<Modules>),
     Planned(Box<PlannedVae>),
+    OnGpu(Box<DeviceVae>),
 }
 
 /// What the encoder says of an image: a diagonal Gaussian over latents, before scaling.
@@ -55,29 +56,41 @@ impl Vae {
     /// # Errors
     /// A file is missing, damaged, or of another family of models; the message names it.
     pub fn load(folder: &Path, dtype: DType, device: &Device) -> Result<Self> {
-        let config = VaeConfig::read(folder)?;
-        let checkpoint = Checkpoint::open(folder, "diffusion_pytorch_model")?;
-        Self::build(config, &checkpoint.root(dtype, device), dtype)
+        Self::load_on(None, folder, dtype, device)
     }
 
-    /// The autoencoder of a single-file checkpoint; `config` is that of the model it was made from.
+    /// As [`Self::load`], to compute on a GPU if one is given: then `dtype` is f32 and `device` the CPU.
+    pub(crate) fn load_on(
+        target: Option<&Target>,
+        folder: &Path,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let config = VaeConfig::read(folder)?;
+        let checkpoint = Checkpoint::open(folder, "diffusion_pytorch_model")?;
+        Self::build(target, config, &checkpoint.root(dtype, device), dtype)
+    }
+
+    /// The autoencoder of a single-file checkpoint, as [`Self::load_on`]; `config` is that of the model it was made from.
     pub(crate) fn load_single(
+        target: Option<&Target>,
         file: &SingleFile,
         config: VaeConfig,
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
         let checkpoint = file.vae(config.block_out_channels.len());
-        Self::build(config, &checkpoint.root(dtype, device), dtype)
+        Self::build(target, config, &checkpoint.root(dtype, device), dtype)
     }
 
-    fn build(config: VaeConfig, cursor: &Cursor<'_>, dtype: DType) -> Result<Self> {
-        let way = match plan::is_on(cursor.device(), dtype) {
-            true => {
-                let modules = Modules::load(&config, &cursor.clone().reading(Reading::Deferred))?;
-                Way::Planned(Box::new(modules.planned(&config)?))
+    fn build(target: Option<&Target>, config: VaeConfig, cursor: &Cursor<'_>, dtype: DType) -> Result<Self> {
+        let deferred = || Modules::load(&config, &cursor.clone().reading(Reading::Deferred));
+        let way = match target {
+            Some(target) => Way::OnGpu(Box::new(deferred()?.on_gpu(target, &config)?)),
+            None if plan::is_on(cursor.device(), dtype) => {
+                Way::Planned(Box::new(deferred()?.planned(&config)?))
             }
-            false => Way::Modules(Box::new(Modules::load(&config, cursor)?)),
+            None => Way::Modules(Box::new(Modules::load(&config, cursor)?)),
         };
         Ok(Self { config, way, dtype })
     }
@@ -126,6 +139,7 @@ impl Vae {
         match &self.way {
             Way::Modules(modules) => modules.decode(z),
             Way::Planned(planned) => planned.forward(Half::Decoder, z),
+            Way::OnGpu(device) => device.forward(Half::Decoder, z),
         }
     }
 
@@ -163,6 +177,7 @@ impl Vae {
         match &self.way {
             Way::Modules(modules) => modules.encode(images),
             Way::Planned(planned) => planned.forward(Half::Encoder, images),
+            Way::OnGpu(device) => device.forward(Half::Encoder, images),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
     ParameterVisitor, Result,
     checkpoint::Cursor,
     layers::Conv2d,
-    plan::{Autoencoder, PlannedVae},
+    plan::{Autoencoder, DeviceVae, PlannedVae, Target},
 };
 
 /// Both halves, with the 1×1 convolutions around the latents.
@@ -59,6 +59,11 @@ impl Modules {
     /// The same, computed by plans: nothing is left here.
     pub(crate) fn planned(mut self, config: &VaeConfig) -> Result<PlannedVae> {
         PlannedVae::new(&sizes(config), &mut |f| self.visit(f))
+    }
+
+    /// The same, computed on a GPU.
+    pub(crate) fn on_gpu(mut self, target: &Target, config: &VaeConfig) -> Result<DeviceVae> {
+        DeviceVae::new(target, &sizes(config), &mut |f| self.visit(f))
     }
 
     pub(crate) fn visit(&mut self, f: &mut ParameterVisitor<'_>) -> Result<()> {

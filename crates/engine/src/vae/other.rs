@@ -11,17 +11,19 @@ use crate::{
     EngineError, Result,
     checkpoint::{Checkpoint, find_weights},
     json,
+    plan::Target,
 };
 
 const STEM: &str = "diffusion_pytorch_model";
 
 impl Vae {
-    /// Loads a VAE from `path`, and says which files its weights are. A file without a `config.json` beside it has the
+    /// Loads a VAE from `path`, as [`Self::load_on`], and says which files its weights are. A file without a `config.json` beside it has the
     /// structure of `own`, the model's own VAE.
     ///
     /// # Errors
     /// It is not a VAE, or another structure; the message names the file.
     pub(crate) fn load_other(
+        target: Option<&Target>,
         path: &Path,
         own: &VaeConfig,
         dtype: DType,
@@ -32,7 +34,7 @@ impl Vae {
             let inner = path.join("vae");
             let folder = if inner.join("config.json").is_file() { inner } else { path.to_owned() };
             check_class(&folder.join("config.json"))?;
-            return Ok((Self::load(&folder, dtype, device)?, find_weights(&folder, STEM)?));
+            return Ok((Self::load_on(target, &folder, dtype, device)?, find_weights(&folder, STEM)?));
         }
         let config = path.with_file_name("config.json");
         let config = match is_vae_config(&config) {
@@ -40,7 +42,7 @@ impl Vae {
             false => own.clone(),
         };
         let checkpoint = Checkpoint::of_vae(path, config.block_out_channels.len())?;
-        Ok((Self::build(config, &checkpoint.root(dtype, device), dtype)?, vec![path.to_owned()]))
+        Ok((Self::build(target, config, &checkpoint.root(dtype, device), dtype)?, vec![path.to_owned()]))
     }
 }
 

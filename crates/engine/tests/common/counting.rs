@@ -11,25 +11,25 @@ use std::{
 struct Counting;
 
 thread_local! {
-    static LARGEST_ALLOCATION: Cell<usize> = const { Cell::new(0) };
+    static MAX_ALLOCATION_BYTES: Cell<usize> = const { Cell::new(0) };
 }
 
 // SAFETY: everything is handed on to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = LARGEST_ALLOCATION.try_with(|largest| largest.set(largest.get().max(layout.size())));
+        let _ = MAX_ALLOCATION_BYTES.try_with(|largest| largest.set(largest.get().max(layout.size())));
         // SAFETY: as the caller promises.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let _ = LARGEST_ALLOCATION.try_with(|largest| largest.set(largest.get().max(layout.size())));
+        let _ = MAX_ALLOCATION_BYTES.try_with(|largest| largest.set(largest.get().max(layout.size())));
         // SAFETY: as the caller promises.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let _ = LARGEST_ALLOCATION.try_with(|largest| largest.set(largest.get().max(size)));
+        let _ = MAX_ALLOCATION_BYTES.try_with(|largest| largest.set(largest.get().max(size)));
         // SAFETY: as the caller promises.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -45,7 +45,7 @@ static ALLOCATOR: Counting = Counting;
 
 /// The largest single allocation of `f` on this thread.
 pub(crate) fn largest<T>(f: impl FnOnce() -> T) -> (T, usize) {
-    LARGEST_ALLOCATION.with(|largest| largest.set(0));
+    MAX_ALLOCATION_BYTES.with(|largest| largest.set(0));
     let result = f();
-    (result, LARGEST_ALLOCATION.with(Cell::get))
+    (result, MAX_ALLOCATION_BYTES.with(Cell::get))
 }

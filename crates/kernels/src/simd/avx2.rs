@@ -55,6 +55,11 @@ impl Simd for Avx2 {
         unsafe { _mm_sfence() }
     }
     #[inline(always)]
+    fn prefetch(at: *const f32) {
+        // SAFETY: it reads nothing that a program could see, and no address faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
     unsafe fn load_part(from: *const f32, lanes: usize) -> V {
         // SAFETY: see above.
         unsafe { _mm256_maskload_ps(from, mask(lanes)) }
@@ -181,6 +186,11 @@ impl Simd for Avx2 {
     unsafe fn store_pairs(to: *mut bf16, p: __m256i) {
         // SAFETY: see above.
         unsafe { _mm256_storeu_si256(to.cast(), p) }
+    }
+    #[inline(always)]
+    unsafe fn stream_pairs(to: *mut bf16, p: __m256i) {
+        // SAFETY: see above.
+        unsafe { _mm256_stream_si256(to.cast(), p) }
     }
     #[inline(always)]
     unsafe fn splat_pair(from: *const bf16) -> __m256i {

@@ -68,6 +68,11 @@ impl Simd for Avx512 {
         unsafe { _mm_sfence() }
     }
     #[inline(always)]
+    fn prefetch(at: *const f32) {
+        // SAFETY: it reads nothing that a program could see, and no address faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
     unsafe fn load_part(from: *const f32, lanes: usize) -> V {
         // SAFETY: see above.
         unsafe { _mm512_maskz_loadu_ps(mask(lanes), from) }
@@ -205,6 +210,11 @@ impl Simd for Avx512 {
     unsafe fn store_pairs(to: *mut bf16, p: __m512i) {
         // SAFETY: see above.
         unsafe { _mm512_storeu_si512(to.cast(), p) }
+    }
+    #[inline(always)]
+    unsafe fn stream_pairs(to: *mut bf16, p: __m512i) {
+        // SAFETY: see above.
+        unsafe { _mm512_stream_si512(to.cast(), p) }
     }
     #[inline(always)]
     unsafe fn splat_pair(from: *const bf16) -> __m512i {

@@ -40,6 +40,8 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn stream(to: *mut f32, v: Self::V);
     /// Orders what was streamed before what is stored next.
     unsafe fn fence();
+    /// Brings a line of memory nearer; `at` may lie anywhere.
+    fn prefetch(at: *const f32);
     /// The first `lanes` lanes, and zeros.
     unsafe fn load_part(from: *const f32, lanes: usize) -> Self::V;
     unsafe fn store_part(to: *mut f32, v: Self::V, lanes: usize);
@@ -70,6 +72,8 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn store_half(to: *mut bf16, v: Self::V);
     unsafe fn load_pairs(from: *const bf16) -> Self::P;
     unsafe fn store_pairs(to: *mut bf16, p: Self::P);
+    /// As [`Simd::stream`].
+    unsafe fn stream_pairs(to: *mut bf16, p: Self::P);
     /// One pair in every lane.
     unsafe fn splat_pair(from: *const bf16) -> Self::P;
     /// The first of each pair.

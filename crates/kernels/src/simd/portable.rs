@@ -54,6 +54,8 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn fence() {}
     #[inline(always)]
+    fn prefetch(_: *const f32) {}
+    #[inline(always)]
     unsafe fn load_part(from: *const f32, lanes: usize) -> V {
         let mut out = [0.0; LANES];
         for (i, out) in out.iter_mut().enumerate().take(lanes) {
@@ -164,6 +166,11 @@ impl Simd for Portable {
     unsafe fn store_pairs(to: *mut bf16, p: P) {
         // SAFETY: valid for two of each lane.
         unsafe { to.cast::<P>().write_unaligned(p) }
+    }
+    #[inline(always)]
+    unsafe fn stream_pairs(to: *mut bf16, p: P) {
+        // SAFETY: as this function's.
+        unsafe { Self::store_pairs(to, p) }
     }
     #[inline(always)]
     unsafe fn splat_pair(from: *const bf16) -> P {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use adire_engine::{Device, free_memory};
+use adire_protocol::size;
 
 /// How often a GPU is asked what is left while a step is made. A step of the smallest model takes some ten of these.
 const INTERVAL: Duration = Duration::from_millis(2);
@@ -58,17 +59,16 @@ impl MemoryKind {
 
     /// Why a run whose steps need `needed` bytes cannot be begun where `available` are left.
     pub(super) fn refusal(self, needed: u64, available: u64) -> Option<String> {
-        let gigabytes = |bytes: u64| bytes as f64 / 1e9;
         let device = match self {
             Self::Machine => "machine",
             Self::Gpu => "GPU",
         };
         (needed > available).then(|| {
             format!(
-                "A step of this run needs {:.1} GB of memory, but only {:.1} GB are left on this {device}. Choose a \
-                 smaller resolution, a smaller batch, or gradient checkpointing.",
-                gigabytes(needed),
-                gigabytes(available)
+                "A step of this run needs {} of memory, but only {} are left on this {device}. Choose a smaller \
+                 resolution, a smaller batch, or gradient checkpointing.",
+                size(needed),
+                size(available)
             )
         })
     }

@@ -11,7 +11,7 @@ use crate::ops::Activation;
 
 /// The derivative of `activation` at `x`.
 #[inline(always)]
-fn slope(activation: Activation, x: f32) -> f32 {
+pub(super) fn slope(activation: Activation, x: f32) -> f32 {
     match activation {
         Activation::Silu => math::silu_slope(x),
         Activation::Gelu => math::gelu_slope(x),
@@ -52,6 +52,16 @@ pub(in crate::ops) fn geglu_backward(x: &[f32], gradient: &[f32], width: usize) 
         }
     });
     out
+}
+
+/// The gradient of one row (a, b) whose result is a·gelu(b), in its place.
+pub(super) fn geglu_row(x: &mut [f32], gradient: &[f32]) {
+    let (values, gates) = x.split_at_mut(gradient.len());
+    for ((value, gate), g) in values.iter_mut().zip(gates).zip(gradient) {
+        let d_value = g * math::gelu(*gate);
+        *gate = g * *value * math::gelu_slope(*gate);
+        *value = d_value;
+    }
 }
 
 /// Gradient of the input of a group normalisation with its activation; arguments as in the forward form.

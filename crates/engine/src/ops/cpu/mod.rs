@@ -8,6 +8,7 @@ mod conv;
 mod elementwise;
 mod math;
 mod norm;
+mod rows;
 mod softmax;
 
 use std::ops::Deref;
@@ -20,6 +21,10 @@ pub(super) use backward::{
 pub(super) use conv::{Geometry, conv2d, conv2d_backward};
 pub(super) use elementwise::{activate, geglu};
 pub(super) use norm::{group_norm, layer_norm};
+pub(crate) use rows::{
+    geglu_rows_backward, group_norm_rows_backward, layer_norm_rows_backward, outer, softmax_in_place,
+    softmax_in_place_backward,
+};
 pub(super) use softmax::softmax_rows;
 
 /// The values of a contiguous f32 tensor on the CPU.

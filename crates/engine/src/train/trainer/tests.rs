@@ -2,10 +2,11 @@
 
 use std::{collections::HashMap, path::Path};
 
+use adire_kernels::Dtype;
 use adire_protocol::Targets;
 use candle_core::Var;
 
-use super::*;
+use super::{gradients::Draws, *};
 use crate::train::data::Example;
 use crate::{
     sampler::{NoiseSchedule, PredictionType},
@@ -40,17 +41,31 @@ fn data() -> Prepared {
     }
 }
 
-fn trainer(config: TrainingConfig, prediction: PredictionType, data: Prepared) -> Trainer {
-    trainer_in(DType::F32, config, prediction, data)
+/// How the UNet computes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum By {
+    Modules(DType),
+    /// With operands of a type.
+    Plan(Dtype),
 }
 
-fn trainer_in(dtype: DType, config: TrainingConfig, prediction: PredictionType, data: Prepared) -> Trainer {
+fn trainer(config: TrainingConfig, prediction: PredictionType, data: Prepared) -> Trainer {
+    trainer_by(By::Plan(Dtype::F32), config, prediction, data)
+}
+
+fn trainer_by(by: By, config: TrainingConfig, prediction: PredictionType, data: Prepared) -> Trainer {
     let folder = goldens().join("pipeline");
-    let unet = UNet::load(&folder.join("unet"), dtype, &Device::Cpu).unwrap();
+    let dtype = if let By::Modules(dtype) = by { dtype } else { DType::F32 };
+    let mut unet = UNet::load(&folder.join("unet"), dtype, &Device::Cpu).unwrap();
+    let planned = match by {
+        By::Plan(operands) => Some(PlannedUNet::new(&mut unet, operands).unwrap().unwrap()),
+        By::Modules(_) => None,
+    };
     let text = TextEncoder::load(&folder.join("text_encoder"), dtype, &Device::Cpu).unwrap();
     let schedule = NoiseSchedule::read(&folder.join("scheduler/scheduler_config.json")).unwrap();
     let objective = Objective::new(&schedule).with_prediction(prediction);
-    Trainer::new(config, &unet, &text, objective, data, (0.18215, 0.0), &Device::Cpu, dtype).unwrap()
+    let (scale, device) = ((0.18215, 0.0), &Device::Cpu);
+    Trainer::new(config, &unet, planned.as_ref(), &text, objective, data, scale, device, dtype).unwrap()
 }
 
 fn config() -> TrainingConfig {
@@ -119,30 +134,26 @@ fn gradients(
         Some(context) => context.clone(),
         None => trainer.text.forward(&batch.ids).unwrap(),
     };
-    let part = |start: usize, count: usize, gamma| {
+    let mut sums = vec![None; 2 * trainer.parameters.layers().len()];
+    let mut part = |start: usize, count: usize, gamma, weight| {
         let take = |x: &Tensor| x.narrow(0, start, count).unwrap();
-        let timesteps = &batch.timesteps[start..start + count];
-        trainer.loss(&take(&batch.latents), &take(&batch.noise), timesteps, &take(&context), gamma).unwrap()
+        let draws = Draws {
+            latents: take(&batch.latents),
+            noise: take(&batch.noise),
+            timesteps: batch.timesteps[start..start + count].to_vec(),
+            tokens: Vec::new(),
+        };
+        trainer.add_gradients(&draws, &take(&context), gamma, weight, &mut sums).unwrap()
     };
     let count = batch.timesteps.len();
     let loss = match prior {
-        None => part(0, count, gamma),
+        None => part(0, count, gamma, 1.0),
         Some(weight) => {
             let half = count / 2;
-            (part(0, half, gamma) + (part(half, half, None) * weight).unwrap()).unwrap()
+            part(0, half, gamma, 1.0) + part(half, half, None, weight)
         }
     };
-    let mut found = loss.backward().unwrap();
-    let mut inside = trainer.checkpointing.as_ref().map(GradientCheckpointing::take).unwrap_or_default();
-    let gradients = trainer
-        .parameters
-        .factors()
-        .map(|factor| match (found.remove(factor), inside.remove(&factor.id())) {
-            (Some(a), Some(b)) => Some((a + b).unwrap()),
-            (a, b) => a.or(b),
-        })
-        .collect();
-    (f64::from(loss.to_scalar::<f32>().unwrap()), gradients)
+    (loss, sums)
 }
 
 fn check_gradients(
@@ -153,9 +164,12 @@ fn check_gradients(
     gamma: Option<f64>,
 ) {
     let golden = golden();
-    for gradient_checkpointing in [false, true] {
+    let modules = By::Modules(DType::F32);
+    for (by, gradient_checkpointing) in [(By::Plan(Dtype::F32), false), (modules, false), (modules, true)] {
         let config = TrainingConfig { gradient_checkpointing, ..config.clone() };
-        let mut trainer = trainer(config, prediction, data());
+        let convolutions = config.targets >= Targets::Convolutions;
+        let mut trainer = trainer_by(by, config, prediction, data());
+        assert_eq!(trainer.plan.is_some(), by != modules && !convolutions, "{case}");
         load_factors(case, &trainer, &golden);
         let (loss, found) = gradients(&mut trainer, &batch(case, &golden, 0), prior, gamma);
         let expected = f64::from(golden[&format!("{case}.loss")].to_scalar::<f32>().unwrap());
@@ -195,11 +209,13 @@ fn every_precision_trains_every_target_with_and_without_checkpointing() {
     for targets in [Targets::Attention, Targets::Linear, Targets::Convolutions] {
         for text_encoder in [false, true] {
             let mut expected: Option<(f64, Vec<Tensor>)> = None;
-            for dtype in [DType::F32, DType::F16, DType::BF16] {
+            let modules = [DType::F32, DType::F16, DType::BF16].map(By::Modules);
+            let plans = [Dtype::F32, Dtype::Bf16].map(By::Plan);
+            for by in modules.into_iter().chain(plans) {
                 for gradient_checkpointing in [false, true] {
-                    let case = format!("{targets:?} {text_encoder} {dtype:?} {gradient_checkpointing}");
+                    let case = format!("{targets:?} {text_encoder} {by:?} {gradient_checkpointing}");
                     let config = TrainingConfig { targets, text_encoder, gradient_checkpointing, ..quick() };
-                    let mut trainer = trainer_in(dtype, config, PredictionType::Epsilon, data());
+                    let mut trainer = trainer_by(by, config, PredictionType::Epsilon, data());
                     // Both factors other than zero, so that both have a gradient.
                     let mut source = crate::NoiseSource::new(adire_protocol::Rng::Cpu, 6);
                     for factor in trainer.parameters.factors() {
@@ -228,7 +244,8 @@ fn every_precision_trains_every_target_with_and_without_checkpointing() {
                     };
                     let cosine =
                         dot(&found, directions) / (dot(&found, &found) * dot(directions, directions)).sqrt();
-                    let least = if dtype == DType::BF16 { 0.95 } else { 0.99 };
+                    let rounds = by == By::Modules(DType::BF16) || by == By::Plan(Dtype::Bf16);
+                    let least = if rounds { 0.95 } else { 0.99 };
                     assert!(cosine > least, "{case}: the gradient has a cosine of {cosine} with that in f32");
                     let micro = trainer.micro_step().unwrap();
                     assert!(micro.loss.is_finite(), "{case}");
