@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Stage, is_alias};
 
-/// `name@vN` (one version), `name@alias` (the one that the alias stands for) or `name` (the newest version).
+/// `name@vN` (one version), `name@alias` (the one that the alias stands for), `name` (the newest version) or `name@RUN/STEP` (no
+/// version: a step of a training run, which cells of sheets use).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AdapterRef {
     /// Lower-case letters, digits, `-`, `_`, `.`; 1 to 64 of them, first a letter or digit.
@@ -24,6 +25,13 @@ pub enum Which {
     Version(u32),
     /// The one that this alias stands for.
     Alias(String),
+    /// No version: the adapter at a step of a training run.
+    Checkpoint {
+        /// The run's id, a UUID.
+        run: String,
+        /// The step.
+        step: u32,
+    },
 }
 
 impl AdapterRef {
@@ -34,6 +42,7 @@ impl AdapterRef {
                 Which::Newest => true,
                 Which::Version(number) => version.version == *number,
                 Which::Alias(alias) => version.aliases.contains(alias),
+                Which::Checkpoint { .. } => false,
             }
     }
 }
@@ -45,6 +54,7 @@ impl fmt::Display for AdapterRef {
             Which::Newest => f.write_str(name),
             Which::Version(version) => write!(f, "{name}@v{version}"),
             Which::Alias(alias) => write!(f, "{name}@{alias}"),
+            Which::Checkpoint { run, step } => write!(f, "{name}@{run}/{step}"),
         }
     }
 }
@@ -62,6 +72,9 @@ impl FromStr for AdapterRef {
         let (name, which) = match text.split_once('@') {
             None => (text, Which::Newest),
             Some((name, alias)) if is_alias(alias) => (name, Which::Alias(alias.to_owned())),
+            Some((name, checkpoint)) if checkpoint.contains('/') => {
+                (name, checkpoint_of(checkpoint).ok_or_else(wrong)?)
+            }
             Some((name, version)) => {
                 let number = version.strip_prefix('v').unwrap_or(version);
                 let number = number.parse::<u32>().ok().filter(|n| *n > 0).ok_or_else(wrong)?;
@@ -77,6 +90,18 @@ impl FromStr for AdapterRef {
         }
         Ok(Self { name: name.to_owned(), which })
     }
+}
+
+/// `RUN/STEP`: a UUID and a number.
+fn checkpoint_of(text: &str) -> Option<Which> {
+    let (run, step) = text.split_once('/')?;
+    let dashed = |(at, byte): (usize, u8)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+    };
+    let is_uuid = run.len() == 36 && run.bytes().enumerate().all(dashed);
+    let step = step.parse().ok().filter(|_| is_uuid && step.bytes().all(|byte| byte.is_ascii_digit()))?;
+    Some(Which::Checkpoint { run: run.to_owned(), step })
 }
 
 /// An adapter in a request, with its strengths.

@@ -17,12 +17,28 @@ pub enum AlertMeasure {
     WaitP95,
 }
 
+impl AlertMeasure {
+    /// A value as text, such as `75.0%` or `0.02 s`: one decimal place, or as many as two digits need.
+    pub fn show(self, value: f64) -> String {
+        let (value, unit) = match self {
+            Self::FailedShare | Self::CancelledShare => (value * 100.0, "%"),
+            Self::SecondsP95 | Self::WaitP95 => (value, " s"),
+        };
+        let small = value > 0.0 && value < 0.1;
+        // 0.02 has its first digit at the second place.
+        let places = if small { (-value.log10().floor()).clamp(1.0, 12.0) as usize + 1 } else { 1 };
+        let text = format!("{value:.places$}");
+        let text = if small { text.trim_end_matches('0') } else { &text };
+        format!("{text}{unit}")
+    }
+}
+
 /// The settings, as TOML.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AlertSettings {
-    /// See `docs/monitoring.md`.
+    /// The rules, in the format of `docs/monitoring.md`.
     pub toml: String,
 }
 
@@ -76,7 +92,7 @@ pub struct AlertRule {
 }
 
 /// Something that a rule found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Alert {
     /// A UUID.
@@ -121,4 +137,25 @@ pub struct AlertDelivery {
     pub next_at: Option<i64>,
     /// Why the last try failed.
     pub error: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::AlertMeasure::{FailedShare, SecondsP95};
+
+    #[test]
+    fn small_values_keep_their_digits() {
+        for (measure, value, text) in [
+            (FailedShare, 0.75, "75.0%"),
+            (FailedShare, 0.0, "0.0%"),
+            (FailedShare, 0.0004, "0.04%"),
+            (SecondsP95, 12.34, "12.3 s"),
+            (SecondsP95, 0.1, "0.1 s"),
+            (SecondsP95, 0.02, "0.02 s"),
+            (SecondsP95, 0.0456, "0.046 s"),
+            (SecondsP95, 0.0999, "0.1 s"),
+        ] {
+            assert_eq!(measure.show(value), text);
+        }
+    }
 }

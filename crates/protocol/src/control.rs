@@ -109,10 +109,16 @@ pub struct ListedVersion {
     /// When it was deleted, in milliseconds since 1970 (UTC). Its number and hash stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<i64>,
+    /// The admin's note; may be empty.
+    #[serde(default)]
+    pub note: String,
 }
 
+/// Most characters of a version's note.
+pub const MAX_NOTE_CHARS: usize = 2_000;
+
 /// Change of an adapter version's settings; absent fields stay.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct VersionChange {
@@ -122,6 +128,9 @@ pub struct VersionChange {
     /// Whether visitors may download its file.
     #[serde(default)]
     pub downloads: Option<bool>,
+    /// Note for the admins, at most 2000 characters; empty removes it.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 /// What a job is.
@@ -143,13 +152,13 @@ pub enum QueuedKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct QueuedJob {
-    /// Id of the generation, training run or evaluation, a UUID.
+    /// Id of the generation, training run, evaluation or push, a UUID.
     pub id: String,
     /// What it is.
     pub kind: QueuedKind,
     /// Whether it runs; otherwise it is queued.
     pub running: bool,
-    /// Start of the prompt, or name of the adapter that is trained.
+    /// Start of the prompt, name of the adapter that is trained, version that is evaluated, or version and repository.
     pub title: String,
     /// Size of the work, in words.
     pub detail: String,
@@ -179,7 +188,8 @@ pub struct QueuedJob {
 pub struct JobQueue {
     /// Whether new jobs are refused for now.
     pub paused: bool,
-    /// In the order in which they run.
+    /// Generations, evaluations and training runs in the order in which they use the device, then pushes, which run beside
+    /// them.
     pub jobs: Vec<QueuedJob>,
 }
 

@@ -128,7 +128,7 @@ keep_old_names! { DatasetSummary as "DatasetSummary", DatasetRecord as "DatasetR
 
 /// URL of the thumbnail of a dataset image.
 pub fn thumbnail_url(dataset: &str, image: &str) -> String {
-    format!("/admin/api/datasets/{dataset}/pictures/{image}/thumbnail")
+    format!("/admin/api/datasets/{dataset}/images/{image}/thumbnail")
 }
 
 /// An image of a dataset.

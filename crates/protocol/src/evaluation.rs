@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::VerdictOutcome;
+use crate::{EvaluationRole, EvaluationVerdict};
 
 /// A request for an evaluation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,10 @@ pub struct EvaluationRequest {
     /// Promote the version if the verdict is “pass”.
     #[serde(default)]
     pub promote: bool,
+    /// Push the version to this repository of the Hugging Face Hub, `owner/name`, if the verdict is “pass” and, where that was
+    /// requested, it was promoted. A new repository is private.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<String>,
     /// Run this step again instead of reusing an earlier result.
     #[serde(default)]
     pub rerun: Option<EvaluationStepName>,
@@ -89,11 +93,14 @@ pub enum EvaluationStepName {
     Verdict,
     /// Moves the version to production, where that was requested and the verdict allows it.
     Promote,
+    /// Queues a push of the version, where that was requested and the verdict allows it.
+    Publish,
 }
 
 impl EvaluationStepName {
     /// In their order.
-    pub const ALL: [Self; 5] = [Self::Prepare, Self::Render, Self::Score, Self::Verdict, Self::Promote];
+    pub const ALL: [Self; 6] =
+        [Self::Prepare, Self::Render, Self::Score, Self::Verdict, Self::Promote, Self::Publish];
 
     /// Its name in the API.
     pub fn name(self) -> &'static str {
@@ -103,6 +110,7 @@ impl EvaluationStepName {
             Self::Score => "score",
             Self::Verdict => "verdict",
             Self::Promote => "promote",
+            Self::Publish => "publish",
         }
     }
 
@@ -149,52 +157,19 @@ pub struct EvaluationStep {
     pub reused_from: Option<String>,
     /// sha256 of its outputs.
     pub outputs: Option<String>,
+    /// Seeds of the images that it renders.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<u64>,
+    /// Device and precision that it ran on; absent in steps of older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Id of the push that it has queued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<String>,
     /// Seconds that it took.
     pub seconds: Option<f64>,
     /// What it has to say, line by line.
     pub log: Vec<String>,
-}
-
-/// Whose image it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum EvaluationRole {
-    /// The base model, without an adapter.
-    Base,
-    /// The version that it is compared with.
-    Champion,
-    /// The version that is evaluated.
-    Challenger,
-    /// The version that is evaluated, without the trigger word.
-    Untriggered,
-    /// The version that is evaluated, on a training caption.
-    Caption,
-    /// The base model on a training caption.
-    BaseCaption,
-}
-
-impl EvaluationRole {
-    /// In a fixed order.
-    pub const ALL: [Self; 6] =
-        [Self::Base, Self::Champion, Self::Challenger, Self::Untriggered, Self::Caption, Self::BaseCaption];
-
-    /// Its name in the API.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Base => "base",
-            Self::Champion => "champion",
-            Self::Challenger => "challenger",
-            Self::Untriggered => "untriggered",
-            Self::Caption => "caption",
-            Self::BaseCaption => "base_caption",
-        }
-    }
-
-    /// The one of that name.
-    pub fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.name() == name)
-    }
 }
 
 /// An image of an evaluation.
@@ -221,72 +196,6 @@ pub struct EvaluationImage {
     pub style_margin: Option<f64>,
 }
 
-/// A mean difference or a share with its one-sided bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Bounds {
-    /// Above it with the policy's confidence.
-    pub lower: f64,
-    /// Below it with the policy's confidence.
-    pub upper: f64,
-}
-
-/// A criterion of the gate with its result.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct EvaluationCriterion {
-    /// `floors`, `adherence`, `clip_score_floor`, `style`, `copying` or `people`.
-    pub kind: String,
-    /// Its result.
-    pub outcome: VerdictOutcome,
-    /// Whether it is only shown and does not count.
-    pub muted: bool,
-    /// One sentence with the numbers.
-    pub reason: String,
-    /// The number that is compared.
-    pub value: Option<f64>,
-    /// Its bounds.
-    pub bounds: Option<Bounds>,
-    /// What it is compared with.
-    pub threshold: Option<f64>,
-    /// The exact p of the test, where it was no t interval.
-    pub p: Option<f64>,
-}
-
-/// A training image that a rendered one resembles: evidence for or against copying.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Suspect {
-    /// The rendered image.
-    pub image: String,
-    /// Its caption.
-    pub text: String,
-    /// The nearest training image's thumbnail.
-    pub training_image: String,
-    /// Cosine of their feature maps, at most 1.
-    pub cosine: f64,
-    /// Whether it is the image that the caption belongs to.
-    pub own: bool,
-}
-
-/// The gate's verdict with its evidence.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct EvaluationVerdict {
-    /// All criteria together.
-    pub outcome: VerdictOutcome,
-    /// In a fixed order.
-    pub criteria: Vec<EvaluationCriterion>,
-    /// Metrics that decide nothing, by name: `cmmd`, `kid`, `diversity`, `leakage`, `style_auc`.
-    pub metrics: BTreeMap<String, f64>,
-    /// Images that resemble a training image, the nearest first.
-    pub suspects: Vec<Suspect>,
-    /// Why rendering stopped before the end of the suite.
-    pub stopped_early: Option<String>,
-    /// sha256 of the gate's settings.
-    pub policy_hash: String,
-}
-
 /// An evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -307,6 +216,9 @@ pub struct EvaluationRecord {
     pub judge: Option<String>,
     /// Whether a passing verdict promotes it.
     pub promote: bool,
+    /// The repository that it is pushed to if it passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<String>,
     /// Milliseconds since 1970 (UTC).
     pub created_at: i64,
     /// Milliseconds since 1970 (UTC).

@@ -18,7 +18,7 @@ pub struct GenerationRequest {
     /// Negative prompt.
     #[serde(default)]
     pub negative_prompt: String,
-    /// See the table of fields, as for all others without a sentence of their own.
+    /// Its range and default are in `FIELDS`, as are those of all fields without a sentence of their own.
     #[serde(default, deserialize_with = "crate::seed::optional")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>, minimum = -1))]
     pub seed: Option<u64>,

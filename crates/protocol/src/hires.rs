@@ -75,7 +75,7 @@ impl std::str::FromStr for HiresUpscaler {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(remote = "Self")]
 pub struct HiresRequest {
-    /// See the table of fields, as for those below.
+    /// The factor of the first size; its range and default, as those of the fields below, are in `FIELDS`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
     /// Together with `height`, instead of `scale`.

@@ -43,14 +43,15 @@ mod text;
 mod training_config;
 mod training_run;
 mod validate;
+mod verdict;
 mod visible;
 
 pub use adapter::{AdapterRef, AdapterUse, AdapterVersion, ParseAdapterRefError, Which};
 pub use alerts::{Alert, AlertDelivery, AlertMeasure, AlertRule, AlertSettings, Alerts, MuteRequest};
 pub use comparison::{Ballot, BallotPair, ComparisonRecord, ComparisonRequest, ComparisonState, VoteChoice};
 pub use control::{
-    Cancelled, Deleted, GalleryImage, Intake, JobChange, JobMove, JobQueue, ListedVersion, QueueEntry,
-    QueueOwner, QueuedJob, QueuedKind, VersionChange,
+    Cancelled, Deleted, GalleryImage, Intake, JobChange, JobMove, JobQueue, ListedVersion, MAX_NOTE_CHARS,
+    QueueEntry, QueueOwner, QueuedJob, QueuedKind, VersionChange,
 };
 pub use dataset::{
     DatasetChange, DatasetImageRecord, DatasetRecord, DatasetSummary, ImportWarning, MAX_CAPTION_BYTES,
@@ -58,9 +59,8 @@ pub use dataset::{
 };
 pub use embedding::{EmbeddingRecord, EmbeddingUse};
 pub use evaluation::{
-    Bounds, EvaluationCriterion, EvaluationDetail, EvaluationImage, EvaluationRecord, EvaluationRequest,
-    EvaluationRole, EvaluationState, EvaluationStep, EvaluationStepName, EvaluationVerdict, GatePolicy,
-    StepState, Suspect,
+    EvaluationDetail, EvaluationImage, EvaluationRecord, EvaluationRequest, EvaluationState, EvaluationStep,
+    EvaluationStepName, GatePolicy, StepState,
 };
 pub use event::{Event, GenerationEvent};
 pub use foreign_names::a1111_sampling;
@@ -106,10 +106,14 @@ pub use sheet::{
     SheetAxis, SheetCell, SheetCellState, SheetDetail, SheetRecord, SheetRequest, SheetSetting, SheetState,
 };
 pub use template::{Prompts, Template, Wildcards};
-pub use text::{capitalised, is_hash, sentence};
+pub use text::{capitalised, is_hash, sentence, size};
 pub use training_config::{Crop, LearningRateSchedule, Preset, Targets, TrainingConfig};
 pub use training_run::{
     RESERVED_NAME, TrainingChange, TrainingEvent, TrainingForecast, TrainingPhase, TrainingPoint,
     TrainingRequest, TrainingRun, TrainingRunDetail, TrainingSample, TrainingSettings, TrainingState,
+};
+pub use verdict::{
+    Bounds, EvaluationCriterion, EvaluationRole, EvaluationVerdict, FailedImage, MetricDirection, MetricInfo,
+    PromptMeans, Suspect,
 };
 pub use visible::visible;

@@ -23,6 +23,8 @@ pub enum LineageKind {
     Evaluation,
     /// A row of the ledger.
     Move,
+    /// A push of a version to a Hub.
+    Publication,
 }
 
 /// What the target of an edge is to its source.
@@ -56,12 +58,14 @@ pub enum LineageRole {
     Move,
     /// The evaluation whose verdict a row of the ledger rests on.
     Verdict,
+    /// A push of a version.
+    Publication,
 }
 
 impl LineageRole {
     /// Whether the target was decided about the source, instead of being what the source came from.
     pub fn is_decision(self) -> bool {
-        matches!(self, Self::Evaluation | Self::Move | Self::Verdict)
+        matches!(self, Self::Evaluation | Self::Move | Self::Verdict | Self::Publication)
     }
 }
 
@@ -75,7 +79,7 @@ pub struct LineageNode {
     pub kind: LineageKind,
     /// What it is called: `name@vN`, a prompt, the name of a dataset.
     pub name: String,
-    /// Stage of a version, outcome of a verdict, or state of what has none yet.
+    /// Stage of a version, outcome of a verdict, state of a push, or state of what has none yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// One line about it; may be empty.

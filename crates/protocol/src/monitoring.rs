@@ -64,7 +64,7 @@ pub struct Monitoring {
     pub since: i64,
     /// Its end.
     pub until: i64,
-    /// Only generations with these adapter versions are counted in `total`, `causes` and `series`.
+    /// Only generations with these adapter versions are counted, but in `versions`.
     pub version: Option<String>,
     /// All generations.
     pub total: Figures,

@@ -52,6 +52,11 @@ impl PushState {
             Self::Cancelled => "cancelled",
         }
     }
+
+    /// Whether nothing happens to it any more.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
+    }
 }
 
 /// An upload.

@@ -112,6 +112,9 @@ pub struct LedgerMove {
     pub to_version: Option<u32>,
     /// The verdict on which it was decided.
     pub verdict: Option<String>,
+    /// sha256 of that verdict, see `docs/registry.md`; absent in rows of older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict_digest: Option<String>,
     /// Why; may be empty for free aliases.
     pub reason: String,
     /// `digest` of the row before; 64 zeros in the first.
@@ -183,6 +186,9 @@ pub struct LedgerEntry {
     /// The row.
     #[serde(flatten)]
     pub made: LedgerMove,
+    /// Outcome of the verdict that it names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<VerdictOutcome>,
     /// Of moves to production, unless they were made while no server was running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smoke: Option<Smoke>,

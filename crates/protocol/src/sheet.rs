@@ -20,6 +20,8 @@ const MAX_TITLE_CHARS: usize = 120;
 pub enum SheetSetting {
     /// Adapter versions, such as `adire@v2`; `none` is the base model.
     Version,
+    /// Steps of the request's training run at which it saves its adapter; cells follow once it has. None becomes a version.
+    Checkpoint,
     /// Strength of the cell's adapters.
     Strength,
     /// Prompts.
@@ -36,13 +38,22 @@ pub enum SheetSetting {
 
 impl SheetSetting {
     /// Every one. A later one is applied after an earlier one: a strength is that of the cell's version.
-    pub const ALL: [Self; 7] =
-        [Self::Version, Self::Strength, Self::Prompt, Self::Seed, Self::Sampler, Self::Steps, Self::Guidance];
+    pub const ALL: [Self; 8] = [
+        Self::Version,
+        Self::Checkpoint,
+        Self::Strength,
+        Self::Prompt,
+        Self::Seed,
+        Self::Sampler,
+        Self::Steps,
+        Self::Guidance,
+    ];
 
     /// As requests have it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Version => "version",
+            Self::Checkpoint => "checkpoint",
             Self::Strength => "strength",
             Self::Prompt => "prompt",
             Self::Seed => "seed",
@@ -52,13 +63,27 @@ impl SheetSetting {
         }
     }
 
+    /// As pages and files call it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Version => "Adapter version",
+            Self::Checkpoint => "Checkpoint (step)",
+            Self::Strength => "Adapter strength",
+            Self::Prompt => "Prompt",
+            Self::Seed => "Seed",
+            Self::Sampler => "Sampler",
+            Self::Steps => "Steps",
+            Self::Guidance => "Guidance scale",
+        }
+    }
+
     /// The one of that name.
     pub fn of(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|setting| setting.name() == name)
     }
 
-    /// Puts a value into a request; a sentence where it is none.
-    fn apply(self, value: &str, request: &mut GenerationRequest) -> Result<(), String> {
+    /// Puts a value into a request; a sentence where it is none. `run`: `name@RUN`.
+    fn apply(self, value: &str, run: &str, request: &mut GenerationRequest) -> Result<(), String> {
         fn number<T: std::str::FromStr>(what: &str, value: &str) -> Result<T, String> {
             value.parse().map_err(|_| format!("{what} “{value}” is not a number."))
         }
@@ -67,6 +92,11 @@ impl SheetSetting {
             Self::Version => {
                 let strength = request.adapters.first().map_or(1.0, |used| used.strength);
                 request.adapters = vec![AdapterUse::new(value, strength)];
+            }
+            Self::Checkpoint => {
+                let step: u32 = number("The step", value)?;
+                let strength = request.adapters.first().map_or(1.0, |used| used.strength);
+                request.adapters = vec![AdapterUse::new(format!("{run}/{step}"), strength)];
             }
             Self::Strength => {
                 let strength = number("The strength", value)?;
@@ -93,7 +123,9 @@ impl SheetSetting {
 pub struct SheetAxis {
     /// What differs.
     pub setting: SheetSetting,
-    /// Its values, at most 20, as text.
+    /// Its values, at most 20, as text. Of `checkpoint` they may be absent: then up to 20 of the steps at which the run saves
+    /// its adapter are taken.
+    #[serde(default)]
     pub values: Vec<String>,
 }
 
@@ -109,6 +141,9 @@ pub struct SheetRequest {
     pub base: GenerationRequest,
     /// One to three axes, at most 200 cells: columns, rows, and tables below each other.
     pub axes: Vec<SheetAxis>,
+    /// The training run of the axis `checkpoint`: its id. Records have `name@id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
 }
 
 impl SheetRequest {
@@ -141,13 +176,21 @@ impl SheetRequest {
                 error("axes", format!("A value of the axis {name} is there twice."));
             }
             for value in &axis.values {
-                if let Err(message) = axis.setting.apply(value, &mut GenerationRequest::default()) {
+                if let Err(message) = axis.setting.apply(value, "", &mut GenerationRequest::default()) {
                     error("axes", message);
                 }
             }
         }
         let varies = |setting| self.axes.iter().any(|axis| axis.setting == setting);
-        if varies(SheetSetting::Strength) && self.base.adapters.is_empty() && !varies(SheetSetting::Version) {
+        if varies(SheetSetting::Checkpoint) != self.run.is_some() {
+            let message = "The axis checkpoint and a training run belong together: set both, or neither.";
+            error("run", message.to_owned());
+        }
+        if varies(SheetSetting::Checkpoint) && varies(SheetSetting::Version) {
+            error("axes", "A cell has one adapter: choose version or checkpoint.".to_owned());
+        }
+        let chooses = varies(SheetSetting::Version) || varies(SheetSetting::Checkpoint);
+        if varies(SheetSetting::Strength) && self.base.adapters.is_empty() && !chooses {
             error("axes", "A strength needs an adapter: choose one, or add the axis version.".to_owned());
         }
         if self.cells() > MAX_CELLS {
@@ -185,9 +228,20 @@ impl SheetRequest {
         let mut set: Vec<_> = self.axes.iter().map(|axis| axis.setting).zip(values).collect();
         set.sort_by_key(|(setting, _)| *setting);
         for (setting, value) in set {
-            setting.apply(value, &mut request)?;
+            setting.apply(value, self.run.as_deref().unwrap_or_default(), &mut request)?;
         }
         Ok(request)
+    }
+
+    /// The step of the training run that a cell waits for.
+    pub fn step(&self, cell: usize) -> Option<u32> {
+        let at = self.axes.iter().position(|axis| axis.setting == SheetSetting::Checkpoint)?;
+        self.values(cell).get(at)?.parse().ok()
+    }
+
+    /// The id of the training run.
+    pub fn run_id(&self) -> Option<&str> {
+        self.run.as_deref().map(|run| run.rsplit('@').next().unwrap_or(run))
     }
 }
 
@@ -298,7 +352,28 @@ mod tests {
             values: values.iter().map(|value| (*value).to_owned()).collect(),
         };
         let base = GenerationRequest { prompt: "moons".to_owned(), seed: Some(7), ..Default::default() };
-        SheetRequest { title: String::new(), base, axes: axes.iter().map(axis).collect() }
+        SheetRequest { base, axes: axes.iter().map(axis).collect(), ..SheetRequest::default() }
+    }
+
+    #[test]
+    fn a_checkpoint_is_the_adapter_of_its_cells() {
+        let run = "0199c0de-0000-7000-8000-000000000000";
+        let axes: &[(SheetSetting, &[&str])] =
+            &[(SheetSetting::Strength, &["0.5", "1"]), (SheetSetting::Checkpoint, &["4", "8"])];
+        let request = SheetRequest { run: Some(format!("cloth@{run}")), ..sheet(axes) };
+        request.check().unwrap();
+        assert_eq!(request.run_id(), Some(run));
+        assert_eq!(request.step(2), Some(8));
+        let name = format!("cloth@{run}/8");
+        assert_eq!(request.request(2).unwrap().adapters, [AdapterUse::new(&name, 0.5)]);
+        let parsed: crate::AdapterRef = name.parse().unwrap();
+        assert_eq!(parsed.which, crate::Which::Checkpoint { run: run.to_owned(), step: 8 });
+        assert_eq!(parsed.to_string(), name);
+        for wrong in ["cloth@x/8", "cloth@0199c0de-0000-7000-8000-000000000000/+8", "cloth@../8", "cloth@/8"]
+        {
+            assert!(wrong.parse::<crate::AdapterRef>().is_err(), "{wrong}");
+        }
+        assert!(sheet(axes).check().is_err(), "no run");
     }
 
     #[test]

@@ -260,6 +260,18 @@ impl TrainingConfig {
         self.sample_every.unwrap_or_else(|| self.steps.div_ceil(10))
     }
 
+    /// Optimizer steps at which the adapter is saved: at most `most` of them, evenly apart, the last one included.
+    pub fn saved_steps(&self, most: usize) -> Vec<u32> {
+        let every = self.checkpoint_every.max(1);
+        let mut all: Vec<u32> = (1..=self.steps / every).map(|count| count * every).collect();
+        if all.last() != Some(&self.steps) {
+            all.push(self.steps);
+        }
+        let count = all.len();
+        let most = most.clamp(1, count);
+        (1..=most).filter_map(|place| all.get((place * count).div_ceil(most) - 1).copied()).collect()
+    }
+
     /// Every invalid field; empty if the run can start.
     pub fn problems(&self) -> Vec<FieldError> {
         let mut problems = Vec::new();
@@ -371,5 +383,17 @@ mod tests {
     #[test]
     fn unknown_fields_are_refused() {
         assert!(serde_json::from_str::<TrainingConfig>(r#"{"learningrate": 1}"#).is_err());
+    }
+
+    #[test]
+    fn saved_steps_are_evenly_apart_and_end_with_the_last() {
+        let steps = |steps, checkpoint_every, most| {
+            TrainingConfig { steps, checkpoint_every, ..TrainingConfig::default() }.saved_steps(most)
+        };
+        assert_eq!(steps(12, 4, 20), [4, 8, 12]);
+        assert_eq!(steps(10, 4, usize::MAX), [4, 8, 10]);
+        assert_eq!(steps(3, 50, 20), [3]);
+        assert_eq!(steps(1_000, 100, 4), [300, 500, 800, 1_000]);
+        assert_eq!(steps(3_000, 50, 20).len(), 20);
     }
 }

@@ -3,8 +3,8 @@
 use std::{fs::File, sync::Arc, time::Duration};
 
 use adire_protocol::{
-    AdapterDetail, AdapterReceipt, AdapterRef, AdapterUse, AdapterVersion, FieldError, ListedVersion, Stage,
-    ValidationError, VersionChange, Which,
+    AdapterDetail, AdapterReceipt, AdapterRef, AdapterUse, AdapterVersion, FieldError, ListedVersion,
+    MAX_NOTE_CHARS, Stage, ValidationError, VersionChange, Which,
 };
 
 use crate::{
@@ -134,6 +134,14 @@ pub(crate) async fn warnings(shared: &Shared, uses: &[AdapterUse]) -> Result<Vec
     Ok(uses.iter().filter_map(|adapter| warning(&adapter.name)).collect())
 }
 
+/// The training run and step that a name stands for, if it is a checkpoint's.
+pub(crate) fn checkpoint(name: &str) -> Option<(String, u32)> {
+    match name.parse::<AdapterRef>().ok()?.which {
+        Which::Checkpoint { run, step } => Some((run, step)),
+        _ => None,
+    }
+}
+
 /// Refuses those of `uses` that the model takes only in part, or of which that is not known yet.
 pub(crate) async fn be_strict(shared: &Arc<Shared>, uses: &[AdapterUse]) -> Result<(), StudioError> {
     let mut errors = Vec::new();
@@ -206,6 +214,26 @@ async fn downloads(shared: &Shared, version: &AdapterVersion) -> Result<bool, St
     Ok(shared.downloads && listed.is_some_and(|listed| listed.downloads))
 }
 
+/// The receipt of a file, which is made where it is not known yet. The device must be free.
+///
+/// # Errors
+/// The file does not fit the model; the message names the version.
+pub(crate) async fn receipt(shared: &Shared, file: &AdapterFile) -> Result<AdapterReceipt, StudioError> {
+    if let Some(receipt) = shared.store.receipt(&file.hash, &shared.model.hash).await? {
+        return Ok(receipt);
+    }
+    let receipt =
+        shared.worker.check_adapter(file.path.to_path_buf()).await?.map_err(|error| match error {
+            BackendError::Failed(text) => StudioError::Adapter(format!(
+                "{} does not fit the base model {}, so it cannot be evaluated on it: {text}",
+                file.id, shared.model.name
+            )),
+            BackendError::Cancelled => StudioError::ShuttingDown,
+        })?;
+    shared.store.save_receipt(&file.hash, &shared.model.hash, &receipt).await?;
+    Ok(receipt)
+}
+
 async fn make_receipt(shared: Arc<Shared>, version: AdapterVersion) -> Result<AdapterReceipt, StudioError> {
     let _turn = shared.receipts.lock().await;
     // Another request may have computed it meanwhile.
@@ -240,6 +268,10 @@ pub(crate) async fn files(shared: &Shared, uses: &[AdapterUse]) -> Result<Vec<Ad
     let known: Vec<AdapterVersion> = known.into_iter().map(|listed| listed.version).collect();
     let mut files = Vec::with_capacity(uses.len());
     for adapter in uses {
+        if let Some((run, step)) = checkpoint(&adapter.name) {
+            files.push(checkpoint_file(shared, adapter, &run, step).await?);
+            continue;
+        }
         let version = resolve(&known, &adapter.name)?;
         if gone.contains(&version.id()) {
             return Err(StudioError::Adapter(format!(
@@ -253,6 +285,19 @@ pub(crate) async fn files(shared: &Shared, uses: &[AdapterUse]) -> Result<Vec<Ad
         files.push(AdapterFile { id, hash, path, strength, te_strength });
     }
     Ok(files)
+}
+
+async fn checkpoint_file(
+    shared: &Shared,
+    adapter: &AdapterUse,
+    run: &str,
+    step: u32,
+) -> Result<AdapterFile, StudioError> {
+    let gone = || StudioError::Adapter(format!("Step {step} of the training run was deleted."));
+    let hash = shared.store.checkpoint(run, step).await?.ok_or_else(gone)?;
+    let path = shared.blobs.local(&hash).await?.ok_or_else(gone)?;
+    let (strength, te_strength) = (adapter.strength, adapter.text_encoder_strength());
+    Ok(AdapterFile { id: adapter.name.clone(), hash, path, strength, te_strength })
 }
 
 fn lost(version: &AdapterVersion) -> StudioError {
@@ -291,18 +336,29 @@ pub(crate) async fn list(shared: &Shared) -> Result<Vec<ListedVersion>, StudioEr
         hidden: listed.hidden,
         downloads: listed.downloads,
         deleted_at: listed.deleted_at,
+        note: listed.note,
     };
     Ok(known.into_iter().map(record).collect())
 }
 
-/// Hides a version or shows it again, and gives its file out or not.
+/// Hides a version or shows it again, gives its file out or not, and keeps a note about it.
 pub(crate) async fn offer(
     shared: &Shared,
     name: &str,
     change: VersionChange,
 ) -> Result<ListedVersion, StudioError> {
-    let (name, version) = exact(name)?;
-    if !shared.store.offer_adapter(&name, version, change.hidden, change.downloads).await? {
+    let (name, version) = exact(&shared.store, name).await?;
+    let note = change.note.map(|note| note.trim().to_owned());
+    if let Some(chars) =
+        note.as_ref().map(|note| note.chars().count()).filter(|chars| *chars > MAX_NOTE_CHARS)
+    {
+        return Err(invalid(
+            "note",
+            format!("The note has {chars} characters; the limit is {MAX_NOTE_CHARS}."),
+        ));
+    }
+    let change = VersionChange { note, ..change };
+    if !shared.store.offer_adapter(&name, version, &change).await? {
         return Err(gone(&name, version));
     }
     find(shared, &name, version).await
@@ -310,7 +366,7 @@ pub(crate) async fn offer(
 
 /// Deletes a version and its file, where no other version has the same.
 pub(crate) async fn delete(shared: &Shared, name: &str) -> Result<ListedVersion, StudioError> {
-    let (name, version) = exact(name)?;
+    let (name, version) = exact(&shared.store, name).await?;
     if !shared.store.delete_adapter(&name, version, now()).await? {
         return Err(gone(&name, version));
     }

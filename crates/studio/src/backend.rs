@@ -7,8 +7,8 @@ use std::{
 };
 
 use adire_protocol::{
-    AdapterReceipt, EmbeddingUse, GenerationSpec, ModelInfo, TokenCount, TrainingConfig, TrainingForecast,
-    TrainingPoint,
+    AdapterReceipt, EmbeddingUse, GenerationSpec, MetricInfo, ModelInfo, TokenCount, TrainingConfig,
+    TrainingForecast, TrainingPoint,
 };
 
 use crate::{LocalFile, MeasureRequest, Measurements, StudioError};
@@ -98,8 +98,8 @@ pub trait Backend: 'static {
     /// A sentence to show to the user; as for [`Self::judge`].
     fn features(&mut self, request: &FeatureRequest) -> Result<FeatureSet, BackendError>;
 
-    /// The metrics' names and revisions. A revision grows when a metric's result changes for the same features.
-    fn metric_revisions(&self) -> Vec<(&'static str, u32)>;
+    /// The metrics that [`Self::measure`] computes. A revision grows when a metric's result changes for the same features.
+    fn metrics(&self) -> Vec<MetricInfo>;
 
     /// Computes metrics from features.
     ///

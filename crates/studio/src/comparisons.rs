@@ -1,7 +1,10 @@
 //! Blind votes: two versions' images of the same prompt and noise, in an order that differs from voter to voter and says
 //! nothing about which is which. Neither the page nor the files carry a name.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use adire_protocol::{
     Ballot, BallotPair, ComparisonRecord, ComparisonState, EvaluationRole, EvaluationState, VoteChoice,
@@ -11,12 +14,14 @@ use uuid::Uuid;
 use crate::{
     StudioError,
     client::{Who, digest},
-    evaluation::{eprocess::PairOutcome, people::Votes, suite::Suite},
+    evaluation::{eprocess::PairOutcome, suite::Suite},
+    evaluations,
     png::without_texts,
     shared::Shared,
-    store::{ComparisonRow, Store, VoteResult},
-    tasks::blocking,
+    store::{ComparisonRow, VoteResult},
+    tasks::{blocking, detached},
     time::now,
+    votes::{votes, word},
 };
 
 /// Fewest pairs that make a comparison.
@@ -31,11 +36,17 @@ struct Pair {
     against: String,
 }
 
-/// Starts a comparison on the images of a finished evaluation; the one that there is, if there is one.
+/// Starts a comparison of a finished evaluation's versions on its images. Two versions have one comparison, whatever
+/// evaluations there are: an existing one takes votes again, unless they have decided.
 pub(crate) async fn create(shared: &Shared, evaluation: &str) -> Result<ComparisonRecord, StudioError> {
     let row = shared.store.evaluation(evaluation).await?;
     let row = row.ok_or_else(|| StudioError::not_found("evaluation", evaluation))?;
-    if let Some(known) = shared.store.comparison_of_evaluation(evaluation).await? {
+    let (version, against) = (row.id_of_version(), row.id_of_champion().unwrap_or_default());
+    if let Some(mut known) = shared.store.comparison_between(&version, &against).await? {
+        let undecided = votes(&shared.store, &known.id).await?.state() == ComparisonState::Undecided;
+        if undecided && known.closed_at.take().is_some() {
+            shared.store.reopen_comparison(&known.id).await?;
+        }
         return record(shared, known).await;
     }
     if row.state() != EvaluationState::Done {
@@ -47,8 +58,8 @@ pub(crate) async fn create(shared: &Shared, evaluation: &str) -> Result<Comparis
         // 122 random bits.
         token: Uuid::new_v4().simple().to_string(),
         evaluation: evaluation.to_owned(),
-        version: row.id_of_version(),
-        against: row.id_of_champion().unwrap_or_default(),
+        version: version.clone(),
+        against: against.clone(),
         created_at: now(),
         closed_at: None,
     };
@@ -59,10 +70,13 @@ pub(crate) async fn create(shared: &Shared, evaluation: &str) -> Result<Comparis
         )));
     }
     shared.store.insert_comparison(&comparison).await?;
-    record(shared, comparison).await
+    // Another request may have been faster.
+    let stored = shared.store.comparison_between(&version, &against).await?;
+    record(shared, stored.unwrap_or(comparison)).await
 }
 
-/// The pairs of a comparison, in the order of the suite. Images that are equal leave nothing to choose.
+/// The pairs of a comparison, in the order of the suite. Images that are equal leave nothing to choose, and a prompt that
+/// is not to be shown has none.
 async fn pairs(shared: &Shared, comparison: &ComparisonRow) -> Result<Vec<Pair>, StudioError> {
     let images = shared.store.evaluation_images(&comparison.evaluation).await?;
     let row = shared.store.evaluation(&comparison.evaluation).await?;
@@ -78,28 +92,10 @@ async fn pairs(shared: &Shared, comparison: &ComparisonRow) -> Result<Vec<Pair>,
     let (version, mut against) = (of(EvaluationRole::Challenger), of(other));
     let pair = |((prompt, seed), version): ((u32, u64), String)| {
         let against = against.remove(&(prompt, seed)).filter(|against| *against != version)?;
-        let prompt = suite.prompts.get(prompt as usize)?;
+        let prompt = suite.prompts.get(prompt as usize).filter(|prompt| !suite.is_private(prompt))?;
         Some(Pair { prompt: Suite::render_text(prompt, ""), version, against })
     };
     Ok(version.into_iter().filter_map(pair).collect())
-}
-
-fn word(outcome: PairOutcome) -> &'static str {
-    match outcome {
-        PairOutcome::Better => "better",
-        PairOutcome::Worse => "worse",
-        PairOutcome::Tie => "tie",
-    }
-}
-
-/// What the votes so far come to.
-async fn votes(store: &Store, comparison: &str) -> Result<Votes, StudioError> {
-    let outcomes = store.votes(comparison).await?;
-    let of_word = |text: String| {
-        let all = [PairOutcome::Better, PairOutcome::Worse, PairOutcome::Tie];
-        all.into_iter().find(|outcome| word(*outcome) == text)
-    };
-    Ok(Votes::after(outcomes.into_iter().filter_map(of_word)))
 }
 
 async fn record(shared: &Shared, row: ComparisonRow) -> Result<ComparisonRecord, StudioError> {
@@ -132,33 +128,40 @@ pub(crate) async fn records(shared: &Shared) -> Result<Vec<ComparisonRecord>, St
     Ok(records)
 }
 
-/// The comparison on the images of an evaluation.
+/// The comparison of an evaluation's versions.
 pub(crate) async fn of_evaluation(
     shared: &Shared,
     evaluation: &str,
 ) -> Result<Option<ComparisonRecord>, StudioError> {
-    match shared.store.comparison_of_evaluation(evaluation).await? {
+    let Some(row) = shared.store.evaluation(evaluation).await? else { return Ok(None) };
+    let against = row.id_of_champion().unwrap_or_default();
+    match shared.store.comparison_between(&row.id_of_version(), &against).await? {
         Some(row) => record(shared, row).await.map(Some),
         None => Ok(None),
     }
 }
 
-/// Takes no more votes.
-pub(crate) async fn close(shared: &Shared, id: &str) -> Result<ComparisonRecord, StudioError> {
-    shared.store.close_comparison(id, now()).await?;
+/// Takes no more votes, and has the verdict count those that there are.
+pub(crate) async fn close(shared: &Arc<Shared>, id: &str) -> Result<ComparisonRecord, StudioError> {
     let row = shared.store.comparison(id).await?;
-    record(shared, row.ok_or_else(|| StudioError::not_found("comparison", id))?).await
+    let row = row.ok_or_else(|| StudioError::not_found("comparison", id))?;
+    let row = end(shared, row).await?;
+    record(shared, row).await
 }
 
-/// What people say of two versions; an empty name is the base model. `None`: nobody has voted.
-pub(crate) async fn between(
-    store: &Store,
-    version: &str,
-    against: &str,
-) -> Result<Option<Votes>, StudioError> {
-    let Some(row) = store.comparison_between(version, against).await? else { return Ok(None) };
-    let counted = votes(store, &row.id).await?;
-    Ok((counted.0.pairs() > 0).then_some(counted))
+/// Closes a comparison. The first to do so has the newest evaluation of the versions decided again.
+async fn end(shared: &Arc<Shared>, row: ComparisonRow) -> Result<ComparisonRow, StudioError> {
+    let at = now();
+    let has_votes = votes(&shared.store, &row.id).await?.0.pairs() > 0;
+    if shared.store.close_comparison(&row.id, at).await? && has_votes {
+        let (own, version, against) = (shared.clone(), row.version.clone(), row.against.clone());
+        // The votes count whatever becomes of this; the button on the evaluation's page does the same.
+        let decided = detached(async move { evaluations::decide_again(own, &version, &against).await });
+        if let Err(error) = decided.await {
+            tracing::warn!(%error, version = row.version, "the verdict was not decided again");
+        }
+    }
+    Ok(ComparisonRow { closed_at: row.closed_at.or(Some(at)), ..row })
 }
 
 async fn of_token(shared: &Shared, token: &str) -> Result<ComparisonRow, StudioError> {
@@ -202,7 +205,7 @@ pub(crate) async fn ballot(shared: &Shared, token: &str, who: &Who) -> Result<Ba
 
 /// Counts a vote. A second one on the same pair by the same voter, or one that comes too late, changes nothing.
 pub(crate) async fn vote(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     token: &str,
     pair: u32,
     choice: VoteChoice,
@@ -226,7 +229,7 @@ pub(crate) async fn vote(
     }
     let counted = shared.store.vote(&row.id, pair, visitor, word(outcome), now()).await?;
     if votes(&shared.store, &row.id).await?.state() != ComparisonState::Undecided {
-        shared.store.close_comparison(&row.id, now()).await?;
+        end(shared, row).await?;
     }
     Ok(counted)
 }

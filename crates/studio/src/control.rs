@@ -5,8 +5,8 @@ use adire_protocol::{
 };
 
 use crate::{
-    By, Client, Studio, StudioError, adapters, admin, client::Visitor, deletion, requests, tasks::detached,
-    views, work,
+    By, Client, JobEventStream, Studio, StudioError, adapters, admin, client::Visitor, deletion, events,
+    requests, tasks::detached, views, work,
 };
 
 /// Most images that a page of the gallery has.
@@ -79,6 +79,15 @@ impl Studio {
     /// The store cannot be read.
     pub async fn jobs(&self) -> Result<JobQueue, StudioError> {
         admin::list(self.shared()).await
+    }
+
+    /// The events of a job of any kind with a number above `after`, then what happens; ends with it, or when the studio
+    /// closes. `None`: it has ended, and there are no more.
+    ///
+    /// # Errors
+    /// No such job.
+    pub async fn job_events(&self, id: &str, after: u64) -> Result<Option<JobEventStream>, StudioError> {
+        events::follow(self.shared().clone(), id, None, after).await
     }
 
     /// Cancels a job of any kind.

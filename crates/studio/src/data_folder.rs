@@ -14,7 +14,7 @@ use crate::{
     dataset::{DatasetStore, Reach, UploadedFile},
     embeddings,
     folder::{self, FolderLock},
-    publication, pushes,
+    publication, push_queue,
     regular_file::open_regular,
     store::Store,
     tasks::blocking,
@@ -160,7 +160,7 @@ impl DataFolder {
     /// # Errors
     /// A field is not valid.
     pub fn check_push(&self, request: &PushRequest) -> Result<(), StudioError> {
-        pushes::check(request)
+        push_queue::check(request)
     }
 
     /// Lets the folder go.

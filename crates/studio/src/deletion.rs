@@ -6,11 +6,7 @@ use std::sync::Arc;
 use adire_protocol::Deleted;
 
 use crate::{
-    StudioError,
-    client::Asker,
-    requests::{self, Stopped},
-    shared::Shared,
-    unused_blobs::remove_unused,
+    StudioError, client::Asker, requests, shared::Shared, unused_blobs::remove_unused, work::Stopped,
 };
 
 /// Deletes a generation: its prompt, its images, and uploads that only it began with. One that waits or runs is cancelled

@@ -1,6 +1,6 @@
 //! Errors of the studio, as messages to show to the user.
 
-use adire_protocol::ValidationError;
+use adire_protocol::{ValidationError, capitalised};
 
 /// Why a request to the studio failed.
 #[derive(Debug, thiserror::Error)]
@@ -228,11 +228,6 @@ fn known_adapters(known: &[String]) -> String {
         [] => "No adapters are installed.".to_owned(),
         some => format!("Available: {}.", some.join(", ")),
     }
-}
-
-fn capitalised(what: &str) -> String {
-    let mut chars = what.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 fn in_about(wait_ms: Option<u64>) -> String {

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use adire_protocol::{
     AdapterVersion, EvaluationDetail, EvaluationRecord, EvaluationRequest, EvaluationState,
-    EvaluationStepName, FieldError, GatePolicy, StepState, ValidationError,
+    EvaluationStepName, FieldError, GatePolicy, StepState, ValidationError, is_repository,
 };
 use uuid::Uuid;
 
 use crate::{
     StudioError, adapters,
-    evaluation::{plan::expected_ms, policy::Policy, steps, suite::Suite},
-    job::{Asked, EndedBy, JobKind, JobState, NewJob, Outcome},
+    evaluation::{plan::expected_ms, policy::Policy, settings, steps, suite::Suite},
+    job::{JobKind, NewJob},
     own_suite::{self, MAX_TEXT},
-    queue::Stop,
     shared::Shared,
     store::{EvaluationRow, NewEvaluation},
     time::now,
+    work,
 };
 
 /// Checks a request and puts it into the queue.
@@ -50,6 +50,10 @@ pub(crate) async fn submit(
         None => own_suite::suite(&shared).await?,
     };
     check_dataset(&shared, &request, &version).await?;
+    if let Some(repository) = request.publish.as_ref().filter(|repository| !is_repository(repository)) {
+        let shown: String = repository.chars().take(80).collect();
+        return Err(invalid("publish", format!("The repository must be like owner/name; got “{shown}”.")));
+    }
     let policy = policy(&shared).await?;
     request.version = version.id();
     request.against = champion.as_ref().map(AdapterVersion::id);
@@ -77,7 +81,7 @@ pub(crate) async fn submit(
         warnings: suite.warning().into_iter().collect(),
     };
     shared.store.insert_evaluation(&job, &new).await?;
-    shared.work.evaluation_waits();
+    shared.work.waits(JobKind::Evaluation);
     record(&shared, &job.id).await
 }
 
@@ -93,15 +97,43 @@ pub(crate) async fn rerun(
         let message = "This evaluation was not to promote the version, so it has no such step.";
         return Err(invalid("step", message.to_owned()));
     }
+    if step == EvaluationStepName::Publish && row.request()?.publish.is_none() {
+        let message = "This evaluation was not to publish the version, so it has no such step.";
+        return Err(invalid("step", message.to_owned()));
+    }
+    let request = again(&row, step)?;
+    submit(shared, request).await
+}
+
+/// Decides the newest finished evaluation of a version against another one (empty: the base model) again, so that its verdict
+/// counts the votes. Nothing is promoted or published: what is in production may have changed since the evaluation was requested.
+pub(crate) async fn decide_again(
+    shared: Arc<Shared>,
+    version: &str,
+    against: &str,
+) -> Result<(), StudioError> {
+    let name = version.split('@').next();
+    let known = shared.store.evaluations(name).await?;
+    let newest = known.into_iter().find(|row| {
+        row.state() == EvaluationState::Done
+            && row.id_of_version() == version
+            && row.id_of_champion().unwrap_or_default() == against
+    });
+    let Some(row) = newest else { return Ok(()) };
+    let request = again(&row, EvaluationStepName::Verdict)?;
+    submit(shared, EvaluationRequest { promote: false, publish: None, ..request }).await.map(drop)
+}
+
+/// The request of an evaluation that does the same again.
+fn again(row: &EvaluationRow, step: EvaluationStepName) -> Result<EvaluationRequest, StudioError> {
     let suite: Suite = row.suite()?;
-    let request = EvaluationRequest {
+    Ok(EvaluationRequest {
         version: row.id_of_version(),
         against: row.id_of_champion(),
         suite: Some(json(&suite)?),
         rerun: Some(step),
         ..row.request()?
-    };
-    submit(shared, request).await
+    })
 }
 
 fn json(suite: &Suite) -> Result<String, StudioError> {
@@ -152,19 +184,7 @@ async fn production(
 /// Cancels an evaluation.
 pub(crate) async fn cancel(shared: Arc<Shared>, id: String) -> Result<EvaluationRecord, StudioError> {
     row(&shared, &id).await?;
-    let from = [JobState::Queued];
-    // Twice: it may be claimed between the two questions.
-    for _ in 0..2 {
-        let by = EndedBy::NotHeld { id: &id, from: &from };
-        if shared.store.end(by, Outcome::Cancelled { why: None }).await?.is_some() {
-            break;
-        }
-        if shared.store.ask(&id, Asked::Cancel).await? {
-            shared.work.stop(&id, Stop::Asked(Asked::Cancel));
-            break;
-        }
-    }
-    shared.work.notify_all();
+    work::cancel(&shared, &id, work::kind_of(JobKind::Evaluation)).await?;
     let record = record(&shared, &id).await?;
     match record.state {
         EvaluationState::Cancelled => Ok(record),
@@ -220,6 +240,7 @@ async fn assemble(shared: &Shared, row: EvaluationRow) -> Result<EvaluationRecor
         suite: suite.name,
         judge: row.judge.clone(),
         promote: row.request()?.promote,
+        publish: row.request()?.publish,
         created_at: row.created_at,
         started_at: row.started_at,
         finished_at: row.finished_at,
@@ -233,15 +254,9 @@ async fn assemble(shared: &Shared, row: EvaluationRow) -> Result<EvaluationRecor
     })
 }
 
-/// Under what name the gate's settings for a model are kept.
-fn key(shared: &Shared) -> String {
-    format!("gate {}", shared.model.hash)
-}
-
 /// The gate's settings for the loaded model.
 pub(crate) async fn policy(shared: &Shared) -> Result<Policy, StudioError> {
-    let text: Option<String> = shared.store.setting(&key(shared)).await?;
-    Policy::parse(&text.unwrap_or_default()).map_err(|error| StudioError::Storage(error.to_string()))
+    settings::policy(&shared.store, &shared.model.hash).await
 }
 
 /// Replaces them.
@@ -253,7 +268,7 @@ pub(crate) async fn set_policy(shared: &Shared, new: GatePolicy) -> Result<GateP
         ));
     }
     Policy::parse(&new.toml).map_err(|error| invalid("toml", error.to_string()))?;
-    shared.store.set_setting(&key(shared), &new.toml).await?;
+    shared.store.set_setting(&settings::key(&shared.model.hash), &new.toml).await?;
     Ok(new)
 }
 

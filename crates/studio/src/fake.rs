@@ -20,8 +20,8 @@ use std::{
 };
 
 use adire_protocol::{
-    AdapterLayer, AdapterReceipt, Defaults, EmbeddingUse, ExamplePrompt, LeftOut, Limits, ModelInfo,
-    Sampling, TokenCount, TrainingConfig,
+    AdapterLayer, AdapterReceipt, Defaults, EmbeddingUse, ExamplePrompt, LeftOut, Limits, MetricInfo,
+    ModelInfo, Sampling, TokenCount, TrainingConfig,
 };
 use sha2::{Digest, Sha256};
 
@@ -98,7 +98,7 @@ impl FakeBackend {
         (Self { unit_latch: Some(Arc::new(Mutex::new(receiver))), ..Self::default() }, StepLatch(sender))
     }
 
-    /// See [`FakeBackend::call_log`].
+    /// The calls so far, as [`FakeBackend::call_log`] gives them.
     pub fn call_log(&self) -> Vec<String> {
         self.call_log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -303,8 +303,8 @@ impl Backend for FakeBackend {
         Ok(judge::features(request))
     }
 
-    fn metric_revisions(&self) -> Vec<(&'static str, u32)> {
-        vec![("clip_score", 1), ("style_margin", 1)]
+    fn metrics(&self) -> Vec<MetricInfo> {
+        judge::metrics()
     }
 
     fn measure(&mut self, request: &MeasureRequest) -> Result<Measurements, BackendError> {

@@ -46,6 +46,7 @@ mod png;
 mod production;
 mod prompts;
 mod publication;
+mod push_queue;
 mod pushes;
 mod queue;
 mod recent;
@@ -70,6 +71,7 @@ mod training_control;
 mod unused_blobs;
 mod uploads;
 mod views;
+mod votes;
 mod wildcards;
 mod work;
 mod worker;
@@ -88,13 +90,13 @@ pub use data_folder::DataFolder;
 pub use dataset::{Dataset, DatasetImage, ImportWarning, UploadedFile, read_dataset, sample_prompts};
 pub use decode::{Decoded, ImageUse, decode_image, decode_pixels};
 pub use error::{ErrorKind, StudioError};
+pub use events::{JobEvent, JobEventStream, JobUpdate};
 pub use image_input::{cover, cover_mask, read_image, read_pixels, size_of_request};
 pub use limits::{Caps, Retention};
 pub use measure::{CopyingMeasurements, CopyingRequest, MeasureRequest, Measurements, Seen};
 pub use monitoring::Total;
 pub use png::{encode_png, encode_with_recipe, read_recipe, read_request, read_texts};
 pub use publication::Publication;
-pub use pushes::PushTask;
 pub use registry::Mover;
 pub use stats::BUCKETS_MS;
 pub use store::DatabaseUrl;
@@ -102,6 +104,7 @@ pub use studio::{Studio, StudioConfig};
 pub use training::{STEPS_FOLDER, TrainingFile, step_file};
 pub use uploads::{MAX_UPLOAD_BYTES, image_hash};
 pub use wildcards::read_wildcards;
+pub use work::PushTask;
 
 /// Where the file with this sha256 lies in the data folder `data`, whether or not it is there; `None` for what is
 /// no sha256.
@@ -111,10 +114,6 @@ pub fn blob_path(data: &std::path::Path, hash: &str) -> Option<PathBuf> {
 
 /// The events of one generation; ends after the last one.
 pub type EventStream = Pin<Box<dyn futures::Stream<Item = adire_protocol::Event> + Send + 'static>>;
-
-/// The events of one training; ends when it has ended.
-pub type TrainingStream =
-    Pin<Box<dyn futures::Stream<Item = adire_protocol::TrainingEvent> + Send + 'static>>;
 
 /// An embedding to be kept.
 #[derive(Clone, Debug)]
@@ -140,7 +139,7 @@ pub struct NewAdapter {
     pub path: PathBuf,
     /// What it teaches, one sentence; may be empty.
     pub description: String,
-    /// Words that call the style up; may be empty.
+    /// Trigger words; may be empty.
     pub trigger: String,
     /// Refuse a file that takes effect only in part.
     pub strict: bool,

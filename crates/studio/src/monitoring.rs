@@ -111,6 +111,9 @@ pub(crate) async fn report(
     let series = (since.div_euclid(step_ms)..=until.div_euclid(step_ms))
         .map(|place| point(place * step_ms, places.remove(&place)))
         .collect();
+    let mut ratings = shared.store.rating_counts(from).await?;
+    ratings.retain(|rating| version.as_ref().is_none_or(|version| *version == rating.version));
+    let prompts = shared.store.common_prompts(from, version.as_deref(), PROMPTS).await?;
     Ok(Monitoring {
         period,
         since,
@@ -121,8 +124,8 @@ pub(crate) async fn report(
         causes,
         step_ms,
         series,
-        prompts: shared.store.common_prompts(from, PROMPTS).await?,
-        ratings: shared.store.rating_counts(from).await?,
+        prompts,
+        ratings,
         uptime: uptime(shared, from, until).await?,
         memory: memory(shared),
         queue: shared.work.status(),

@@ -50,7 +50,7 @@ pub(crate) async fn set(shared: &Shared, text: &str) -> Result<(), StudioError> 
     shared.store.set_setting(&key(shared), &suite).await
 }
 
-/// Adds a recipe's prompt, with `{trigger}` in place of the trigger words of its adapters.
+/// Adds a visitor's prompt, with `{trigger}` in place of the trigger words of its adapters. It stays private.
 pub(crate) async fn add(shared: &Shared, recipe: &Recipe) -> Result<(), StudioError> {
     let mut suite = suite(shared).await?;
     let known = shared.store.all_adapters().await?;
@@ -65,6 +65,7 @@ pub(crate) async fn add(shared: &Shared, recipe: &Recipe) -> Result<(), StudioEr
     for version in triggers {
         prompt = with_trigger(&prompt, &version.trigger, TRIGGER);
     }
+    suite.private.push(prompt.clone());
     suite.prompts.push(prompt);
     let text = toml::to_string(&suite).map_err(|error| StudioError::Storage(format!("TOML: {error}.")))?;
     set(shared, &text).await

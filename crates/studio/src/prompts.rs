@@ -4,6 +4,9 @@ use adire_protocol::{FieldError, GenerationSpec, TokenCount, ValidationError, lo
 
 use crate::{StudioError, adapters::resolve, shared::Shared, tasks::blocking};
 
+/// Bytes of prompts that are counted at once.
+const SHORT: usize = 2_000;
+
 /// The sizes of a prompt and a negative prompt. `adapters`, and those of the prompt's tags, may bundle embeddings.
 pub(crate) async fn count(
     shared: &Shared,
@@ -31,7 +34,9 @@ pub(crate) async fn count(
     let hashes = adapters.iter().filter_map(|name| Some(resolve(&known, name).ok()?.hash.clone()));
     // A file that is missing bundles nothing here; the image that needs it fails.
     let files: Vec<_> = shared.blobs.locals(hashes.collect()).await.into_iter().flatten().flatten().collect();
-    blocking(move || {
+    // Of ordinary prompts without files a thread of its own takes longer than the count.
+    let at_once = files.is_empty() && prompt.len() + negative.len() <= SHORT;
+    let mut counts = move || {
         // A word of the admin's own comes first, as when an image is made.
         for (word, vectors) in files.iter().flat_map(|file| bundled_words(file)) {
             if !words.iter().any(|(known, _)| *known == word) {
@@ -41,8 +46,8 @@ pub(crate) async fn count(
         let count =
             |text: &str| counter(text, &words).map_err(|error| StudioError::Backend(error.to_string()));
         Ok((count(&lora_tag::without(&prompt))?, count(&negative)?))
-    })
-    .await
+    };
+    if at_once { counts() } else { blocking(counts).await }
 }
 
 /// Refuses prompts with more chunks than the model reads, before they wait for their turn.

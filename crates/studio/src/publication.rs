@@ -5,7 +5,9 @@ use std::collections::HashSet;
 
 use adire_protocol::{AdapterVersion, EvaluationVerdict, TrainingRequest};
 
-use crate::{LocalFile, StudioError, adapters, blobs::Blobs, registry::exact, store::Store};
+use crate::{
+    LocalFile, StudioError, adapters, blobs::Blobs, evaluation::suite::Suite, registry::exact, store::Store,
+};
 
 /// Most images.
 const SAMPLES: usize = 6;
@@ -31,9 +33,9 @@ pub(crate) async fn read(store: &Store, blobs: &Blobs, id: &str) -> Result<Publi
     let file = adapters::local(blobs, &version).await?;
     let (mut samples, mut seen) = (Vec::new(), HashSet::new());
     let evaluated = store.evaluation_samples(&version.name, version.version).await?;
-    let run = store.run_of(id).await?;
+    let run = store.run_of(&version.id()).await?;
     let mut lineage = Vec::new();
-    let mut found = evaluated;
+    let mut found: Vec<(String, String)> = evaluated.into_iter().filter_map(shown).collect();
     if let Some((run, request, dataset)) = run {
         lineage.extend(sentences(&request, &dataset));
         // Sample prompts are private like captions, unless the run's settings publish both.
@@ -55,9 +57,16 @@ pub(crate) async fn read(store: &Store, blobs: &Blobs, id: &str) -> Result<Publi
     Ok(Publication { version, file, samples, lineage, verdict })
 }
 
+/// Prompt and hash of an evaluation's image, unless its prompt is private.
+fn shown((suite, place, text, hash): (String, i64, String, String)) -> Option<(String, String)> {
+    let suite: Suite = serde_json::from_str(&suite).ok()?;
+    let prompt = suite.prompts.get(usize::try_from(place).ok()?)?;
+    (!suite.is_private(prompt)).then_some((text, hash))
+}
+
 /// A version (`name@vN`), hidden ones too.
 pub(crate) async fn version(store: &Store, id: &str) -> Result<AdapterVersion, StudioError> {
-    let (name, number) = exact(id)?;
+    let (name, number) = exact(store, id).await?;
     let known = store.all_adapters().await?.into_iter();
     let mut known = known.filter(|listed| listed.deleted_at.is_none()).map(|listed| listed.version);
     known

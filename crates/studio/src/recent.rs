@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 /// Most bytes of them.
-const MOST: usize = 16 << 20;
+const MAX_RECENT_BYTES: usize = 16 << 20;
 
 #[derive(Debug, Default)]
 pub(crate) struct RecentFiles(Mutex<VecDeque<(String, Bytes)>>);
@@ -18,7 +18,7 @@ impl RecentFiles {
     pub(crate) fn keep(&self, hash: &str, file: Bytes) {
         let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         files.push_back((hash.to_owned(), file));
-        while files.iter().map(|(_, file)| file.len()).sum::<usize>() > MOST {
+        while files.iter().map(|(_, file)| file.len()).sum::<usize>() > MAX_RECENT_BYTES {
             files.pop_front();
         }
     }
@@ -38,11 +38,11 @@ mod tests {
     fn the_oldest_are_forgotten() {
         let recent = RecentFiles::default();
         for name in ["a", "b", "c"] {
-            recent.keep(name, vec![0; MOST / 2].into());
+            recent.keep(name, vec![0; MAX_RECENT_BYTES / 2].into());
         }
         assert_eq!(recent.get("a"), None);
-        assert_eq!(recent.get("c").map(|file| file.len()), Some(MOST / 2));
-        recent.keep("d", vec![0; MOST + 1].into());
+        assert_eq!(recent.get("c").map(|file| file.len()), Some(MAX_RECENT_BYTES / 2));
+        recent.keep("d", vec![0; MAX_RECENT_BYTES + 1].into());
         assert_eq!((recent.get("c"), recent.get("d")), (None, None));
     }
 }

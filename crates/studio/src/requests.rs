@@ -11,14 +11,15 @@ use uuid::Uuid;
 
 use crate::{
     StudioError,
-    adapters::{be_strict, resolve, warnings},
+    adapters::{be_strict, checkpoint, resolve, warnings},
     client::{Asker, Who},
-    job::{Asked, EndedBy, JobKind, JobState, NewJob, Outcome},
+    job::{JobKind, NewJob},
     limits, prompts,
-    queue::{Place, QueuedGeneration, Stop},
+    queue::{Place, QueuedGeneration},
     shared::Shared,
     time::now,
-    uploads, views, wildcards, work,
+    uploads, views, wildcards,
+    work::{self, Stopped},
 };
 
 /// A request that has been checked, and the adapters in effect that it wants.
@@ -29,16 +30,29 @@ struct Checked {
     cost: f64,
 }
 
-/// Checks a request as [`submit`] does, and does nothing.
-pub(crate) async fn check(shared: &Arc<Shared>, request: GenerationRequest) -> Result<(), StudioError> {
-    checked(shared, request).await.map(drop)
+/// What a request's adapters may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Versions.
+    Versions,
+    /// Steps of training runs, too: cells of sheets.
+    Checkpoints,
 }
 
-async fn checked(shared: &Arc<Shared>, request: GenerationRequest) -> Result<Checked, StudioError> {
+/// Checks a sheet's request as [`submit`] does, and does nothing. Its checkpoint need not be saved yet.
+pub(crate) async fn check(shared: &Arc<Shared>, request: GenerationRequest) -> Result<(), StudioError> {
+    checked(shared, request, Reach::Checkpoints).await.map(drop)
+}
+
+async fn checked(
+    shared: &Arc<Shared>,
+    request: GenerationRequest,
+    reach: Reach,
+) -> Result<Checked, StudioError> {
     // The low half of a version 4 UUID is random but for two bits; `validate` takes the lower ones.
     let (_, random) = Uuid::new_v4().as_u64_pair();
     if !request.has_template() {
-        return one_prompt(shared, request, random).await;
+        return one_prompt(shared, request, random, reach).await;
     }
     let lists = wildcards::lists(shared).await?;
     let seed = request.seed.unwrap_or(random & 0xffff_ffff);
@@ -64,7 +78,7 @@ async fn checked(shared: &Arc<Shared>, request: GenerationRequest) -> Result<Che
             negative_prompt: image.negative_prompt.clone(),
             ..request.clone()
         };
-        let next = one_prompt(shared, own, random).await?;
+        let next = one_prompt(shared, own, random, reach).await?;
         let resolved =
             Prompts { prompt: next.spec.prompt.clone(), negative_prompt: next.spec.negative_prompt.clone() };
         known.insert(image, resolved.clone());
@@ -81,7 +95,7 @@ async fn checked(shared: &Arc<Shared>, request: GenerationRequest) -> Result<Che
     let mut checked = match checked {
         Some(checked) => checked,
         // No images: what is wrong with that, says validation.
-        None => return one_prompt(shared, request, random).await,
+        None => return one_prompt(shared, request, random, reach).await,
     };
     checked.spec.count = count;
     let differs = prompts
@@ -97,6 +111,7 @@ async fn one_prompt(
     shared: &Arc<Shared>,
     request: GenerationRequest,
     random: u64,
+    reach: Reach,
 ) -> Result<Checked, StudioError> {
     let (model, strict) = (&shared.model, request.strict);
     let mut spec = match uploads::defaults_for(shared, &request).await {
@@ -112,6 +127,11 @@ async fn one_prompt(
         let known = shared.store.adapters().await?;
         let mut uses = Vec::new();
         for adapter in &mut spec.adapters {
+            if let Some((run, step)) = checkpoint(&adapter.name).filter(|_| reach == Reach::Checkpoints) {
+                let hash = shared.store.checkpoint(&run, step).await?;
+                uses.push((hash.unwrap_or_default(), adapter.clone()));
+                continue;
+            }
             let version = resolve(&known, &adapter.name)?;
             adapter.name = version.id();
             uses.push((version.hash.clone(), adapter.clone()));
@@ -122,7 +142,9 @@ async fn one_prompt(
         let names: Vec<String> = tagged.map(|adapter| adapter.name.clone()).collect();
         spec.prompt = lora_tag::rename(&spec.prompt, &names);
         if strict {
-            be_strict(shared, &spec.adapters).await?;
+            let mut versions = spec.adapters.clone();
+            versions.retain(|adapter| checkpoint(&adapter.name).is_none());
+            be_strict(shared, &versions).await?;
         }
     }
     let warnings = warnings(shared, &spec.adapters).await?;
@@ -136,8 +158,9 @@ pub(crate) async fn submit(
     shared: Arc<Shared>,
     request: GenerationRequest,
     who: Who,
+    reach: Reach,
 ) -> Result<Generation, StudioError> {
-    let Checked { spec, wants, warnings, cost } = checked(&shared, request).await?;
+    let Checked { spec, wants, warnings, cost } = checked(&shared, request, reach).await?;
     shared.disk.check_reserve()?;
     let place = shared.work.reserve(&who, cost)?;
     let (id, created_at) = (Uuid::now_v7().to_string(), now());
@@ -186,32 +209,9 @@ pub(crate) async fn cancel(shared: Arc<Shared>, id: String, by: Asker) -> Result
     views::generation(&shared, &id).await
 }
 
-/// Outcome of a cancellation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stopped {
-    /// It waited, and has ended.
-    Removed,
-    /// It runs and will stop within one step.
-    Stopping,
-    /// It neither waits nor runs.
-    Absent,
-}
-
 /// Cancels a generation without an owner check: at once while queued, within one step while running.
 pub(crate) async fn stop(shared: &Shared, id: &str) -> Result<Stopped, StudioError> {
-    // Twice: it may be claimed between the two questions.
-    for _ in 0..2 {
-        let by = EndedBy::NotHeld { id, from: &[JobState::Queued] };
-        if let Some(event) = shared.store.end(by, Outcome::Cancelled { why: None }).await? {
-            shared.work.withdraw(id, event);
-            return Ok(Stopped::Removed);
-        }
-        if shared.store.ask(id, Asked::Cancel).await? {
-            shared.work.stop(id, Stop::Asked(Asked::Cancel));
-            return Ok(Stopped::Stopping);
-        }
-    }
-    Ok(Stopped::Absent)
+    work::cancel(shared, id, work::kind_of(JobKind::Generation)).await
 }
 
 /// Cancels every queued or running generation that `of` selects; returns how many.

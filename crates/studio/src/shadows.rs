@@ -27,7 +27,7 @@ const MAX_BASE: i64 = 48;
 
 /// The shadow of a version that is on, or its last one.
 pub(crate) async fn record(shared: &Shared, id: &str) -> Result<ShadowRecord, StudioError> {
-    let (name, version) = exact(id)?;
+    let (name, version) = exact(&shared.store, id).await?;
     match shared.store.shadow_of(&name, version).await? {
         Some(row) => assemble(shared, row).await,
         None => Err(StudioError::not_found("shadow of", id)),
@@ -46,7 +46,7 @@ pub(crate) async fn switch_on(
     request: ShadowRequest,
     by: Mover,
 ) -> Result<ShadowRecord, StudioError> {
-    let (name, number) = exact(&id)?;
+    let (name, number) = exact(&shared.store, &id).await?;
     check(request)?;
     if let Some(on) = shared.store.shadow_on(&name).await? {
         if on.version != i64::from(number) {
@@ -102,7 +102,7 @@ pub(crate) async fn switch_off(
     id: String,
     by: Mover,
 ) -> Result<ShadowRecord, StudioError> {
-    let (name, version) = exact(&id)?;
+    let (name, version) = exact(&shared.store, &id).await?;
     let row = shared.store.shadow_of(&name, version).await?;
     let Some(row) = row else { return Err(StudioError::not_found("shadow of", &id)) };
     let end = End { at: now(), by: &by.to_string(), reason: "It was switched off." };

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Mutex, time::Duration};
 
-use adire_protocol::{ModelInfo, Tracking};
+use adire_protocol::{MetricInfo, ModelInfo, Tracking};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use crate::{
@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) started_at: i64,
     pub(crate) store: Store,
     pub(crate) blobs: Blobs,
+    /// What an evaluation measures.
+    pub(crate) metrics: Vec<MetricInfo>,
     pub(crate) work: Work,
     pub(crate) worker: Worker,
     pub(crate) datasets: DatasetStore,
@@ -46,8 +48,6 @@ pub(crate) struct Shared {
     pub(crate) decoders: Decoders,
     pub(crate) closed_stats: ClosedStats,
     pub(crate) recent: RecentFiles,
-    /// Wakes the uploader.
-    pub(crate) pushes: Notify,
     /// Wakes the task that fills sheets.
     pub(crate) sheets: Notify,
     /// How the tracking server stands.

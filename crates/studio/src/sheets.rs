@@ -4,17 +4,28 @@
 use std::{sync::Arc, time::Duration};
 
 use adire_protocol::{
-    FieldError, SheetDetail, SheetRecord, SheetRequest, SheetSetting, SheetState, ValidationError,
+    FieldError, Generation, GenerationRequest, SheetDetail, SheetRecord, SheetRequest, SheetSetting,
+    SheetState, TrainingState, ValidationError,
 };
 use uuid::Uuid;
 
 use crate::{
-    StudioError, adapters::resolve, client::Who, error::ErrorKind, requests, shared::Shared, tasks::detached,
+    StudioError,
+    adapters::resolve,
+    client::Who,
+    error::ErrorKind,
+    requests::{self, Reach},
+    shared::Shared,
+    tasks::detached,
     time::now,
+    training,
+    unused_blobs::remove_unused,
 };
 
 /// Cells of a sheet that are in the queue at once.
 const AT_ONCE: i64 = 2;
+/// Steps of a run that are taken where a sheet names none.
+const STEPS: usize = 20;
 /// How often sheets are looked at while one has cells to generate.
 const BEAT: Duration = Duration::from_millis(250);
 
@@ -28,6 +39,9 @@ pub(crate) async fn create(
         for value in &mut axis.values {
             *value = value.trim().to_owned();
         }
+    }
+    if let Some(run) = request.run_id().map(str::to_owned) {
+        name_run(shared, &mut request, &run).await?;
     }
     request.check().map_err(|errors| StudioError::Invalid(ValidationError(errors)))?;
     if request.base.seed.is_none() {
@@ -65,6 +79,30 @@ pub(crate) async fn create(
     record(shared, &id).await
 }
 
+/// Names the adapter of the training run, and its steps where the request names none. Steps at which the run saves nothing are
+/// refused: their cells would wait for ever.
+async fn name_run(shared: &Shared, request: &mut SheetRequest, run: &str) -> Result<(), StudioError> {
+    let unknown =
+        || invalid("run", format!("Training run {} not found.", run.chars().take(80).collect::<String>()));
+    let row = shared.store.run(run).await?.ok_or_else(unknown)?;
+    let wanted = row.request()?;
+    let saves = wanted.config.saved_steps(usize::MAX);
+    for axis in request.axes.iter_mut().filter(|axis| axis.setting == SheetSetting::Checkpoint) {
+        if axis.values.is_empty() {
+            axis.values = wanted.config.saved_steps(STEPS).iter().map(ToString::to_string).collect();
+        }
+        let is_saved = |value: &&String| value.parse().is_ok_and(|step: u32| saves.contains(&step));
+        if let Some(value) = axis.values.iter().find(|value| !is_saved(value)) {
+            let every = wanted.config.checkpoint_every;
+            let message =
+                format!("The run saves no step {value}; it saves every {every} steps and at its end.");
+            return Err(invalid("axes", message));
+        }
+    }
+    request.run = Some(format!("{}@{run}", wanted.name));
+    Ok(())
+}
+
 fn invalid(field: &str, message: String) -> StudioError {
     StudioError::Invalid(ValidationError(vec![FieldError { field: field.to_owned(), message }]))
 }
@@ -92,8 +130,13 @@ pub(crate) async fn cancel(shared: &Arc<Shared>, id: &str) -> Result<SheetRecord
 
 /// Cancels a sheet and forgets it; its images stay.
 pub(crate) async fn delete(shared: &Arc<Shared>, id: &str) -> Result<(), StudioError> {
-    cancel(shared, id).await?;
-    shared.store.delete_sheet(id).await
+    let sheet = cancel(shared, id).await?;
+    shared.store.delete_sheet(id).await?;
+    if let Some(run) = sheet.request.run_id() {
+        shared.store.forget_checkpoints(run).await?;
+        remove_unused(&shared.store, &shared.blobs).await?;
+    }
+    Ok(())
 }
 
 /// Fills sheets until the studio closes.
@@ -123,11 +166,16 @@ pub(crate) async fn fill(shared: &Arc<Shared>) -> Result<bool, StudioError> {
         if *busy >= AT_ONCE {
             continue;
         }
-        let sheet = record(shared, id).await?;
-        let cell = (id.as_str(), *position);
-        let wanted = sheet.request.request(usize::try_from(*position).unwrap_or_default());
-        let submitted = match wanted {
-            Ok(wanted) => requests::submit(shared.clone(), wanted, Who::default()).await,
+        let request = record(shared, id).await?.request;
+        let position = match request.run_id() {
+            None => Some(*position),
+            Some(run) => next_saved(shared, id, &request, run).await?,
+        };
+        let Some(position) = position else { continue };
+        let cell = (id.as_str(), position);
+        let number = usize::try_from(position).unwrap_or_default();
+        let submitted = match request.request(number) {
+            Ok(wanted) => submit(shared, wanted, request.run_id().zip(request.step(number))).await,
             Err(message) => Err(invalid("axes", message)),
         };
         match submitted {
@@ -146,4 +194,41 @@ pub(crate) async fn fill(shared: &Arc<Shared>) -> Result<bool, StudioError> {
         }
     }
     Ok(!open.is_empty())
+}
+
+/// The first open cell whose step has been saved. Once the run has ended, cells of steps that it has not saved end too.
+async fn next_saved(
+    shared: &Shared,
+    sheet: &str,
+    request: &SheetRequest,
+    run: &str,
+) -> Result<Option<i64>, StudioError> {
+    // First: what ends in between has saved its steps.
+    let has_ended = match shared.store.run(run).await? {
+        Some(row) => row.state().is_resting() && row.state() != TrainingState::Paused,
+        None => true,
+    };
+    let saved = training::steps(shared, run).await.unwrap_or_default();
+    for position in shared.store.open_cells(sheet).await? {
+        let step = request.step(usize::try_from(position).unwrap_or_default()).unwrap_or_default();
+        if saved.contains(&step) || shared.store.checkpoint(run, step).await?.is_some() {
+            return Ok(Some(position));
+        }
+        if has_ended {
+            let message = format!("Step {step} was not saved, or is no longer kept.");
+            shared.store.fill_cell((sheet, position), Err(&message)).await?;
+        }
+    }
+    Ok(None)
+}
+
+async fn submit(
+    shared: &Arc<Shared>,
+    wanted: GenerationRequest,
+    checkpoint: Option<(&str, u32)>,
+) -> Result<Generation, StudioError> {
+    if let Some((run, step)) = checkpoint {
+        training::put_aside(shared, run, step).await?;
+    }
+    requests::submit(shared.clone(), wanted, Who::default(), Reach::Checkpoints).await
 }

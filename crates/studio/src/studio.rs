@@ -156,7 +156,7 @@ impl Studio {
         let blobs = Blobs::open(&config.data, &config.blobs).await?;
         let store = Store::open(&config.data, config.database.as_ref()).await?;
         store.fill_stats().await?;
-        let (worker, Loaded { info: model, counter, bundled_words, device_memory }, thread) =
+        let (worker, Loaded { info: model, counter, bundled_words, device_memory, metrics }, thread) =
             Worker::start(make).await?;
         let timing = Timing::new(model.native_size, store.timing(&timing_key(&model)).await?);
         let StudioConfig { caps, retention, downloads, .. } = config.clone();
@@ -176,6 +176,7 @@ impl Studio {
             counter,
             bundled_words,
             device_memory,
+            metrics,
             started_at: now(),
             store,
             blobs,
@@ -192,7 +193,6 @@ impl Studio {
             decoders: Decoders::default(),
             closed_stats: ClosedStats::default(),
             recent: RecentFiles::default(),
-            pushes: Notify::new(),
             sheets: Notify::new(),
             tracking: Mutex::default(),
             receipts: AsyncMutex::default(),
@@ -265,7 +265,8 @@ impl Studio {
         request: GenerationRequest,
         client: &Client,
     ) -> Result<Generation, StudioError> {
-        detached(requests::submit(self.shared().clone(), request, client.into())).await
+        detached(requests::submit(self.shared().clone(), request, client.into(), requests::Reach::Versions))
+            .await
     }
 
     /// A generation as it stands.
@@ -449,7 +450,6 @@ impl Studio {
         // so streams can end; nobody asks the worker any more, so it can end; nobody writes any more, so the
         // database and the folder can be let go.
         shared.work.close();
-        shared.pushes.notify_waiters();
         for task in [tasks.gc_task, tasks.checker, tasks.uptime, tasks.alerts, tasks.sheets] {
             task.abort();
             // Once it is gone, so is what it held of the database.
@@ -465,6 +465,7 @@ impl Studio {
         if !matches!(ended, Ok(true)) {
             tracing::error!("the model's thread ended badly");
         }
+        shared.remember_cost().await;
         shared.store.close().await;
         drop(shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }

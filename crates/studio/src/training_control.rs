@@ -76,6 +76,14 @@ impl TrainingControl {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A run does not hold the device any more.
+    pub(crate) fn forget(&self, id: &str) {
+        let mut active = self.active();
+        if active.as_ref().is_some_and(|active| active.id == id) {
+            *active = None;
+        }
+    }
+
     /// Whether no run holds the device.
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {

@@ -17,8 +17,9 @@ const PROMPT_SHOWN: usize = 200;
 
 /// A generation as it stands.
 pub(crate) async fn generation(shared: &Shared, id: &str) -> Result<Generation, StudioError> {
-    let row = shared.store.generation(id).await?.ok_or_else(|| StudioError::not_found("generation", id))?;
-    assemble(shared, row).await
+    let found = shared.store.generation_and_images(id).await?;
+    let (row, images) = found.ok_or_else(|| StudioError::not_found("generation", id))?;
+    assemble(shared, row, images).await
 }
 
 /// Everything that waits or runs, in the order in which it is made.
@@ -49,13 +50,17 @@ pub(crate) fn queue(shared: &Shared) -> Vec<QueueEntry> {
 pub(crate) async fn active(shared: &Shared, visitor: &str) -> Result<Vec<Generation>, StudioError> {
     let mut found = Vec::new();
     for row in shared.store.active(visitor).await? {
-        found.push(assemble(shared, row).await?);
+        let images = shared.store.images_of(&row.id).await?;
+        found.push(assemble(shared, row, images).await?);
     }
     Ok(found)
 }
 
-async fn assemble(shared: &Shared, row: GenerationRow) -> Result<Generation, StudioError> {
-    let images = shared.store.images_of(&row.id).await?;
+async fn assemble(
+    shared: &Shared,
+    row: GenerationRow,
+    images: Vec<ImageRow>,
+) -> Result<Generation, StudioError> {
     let (state, spec) = (row.state(), row.spec()?);
     let place = if state == GenerationState::Queued { shared.work.place(&row.id) } else { None };
     let progress = if state == GenerationState::Running { shared.work.running(&row.id) } else { None };

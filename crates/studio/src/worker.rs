@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adire_protocol::{AdapterReceipt, ModelInfo, TrainingConfig};
+use adire_protocol::{AdapterReceipt, MetricInfo, ModelInfo, TrainingConfig};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -43,9 +43,6 @@ enum Request {
     Features {
         request: Box<FeatureRequest>,
         reply: oneshot::Sender<Result<FeatureSet, BackendError>>,
-    },
-    MetricRevisions {
-        reply: oneshot::Sender<Result<Vec<(&'static str, u32)>, BackendError>>,
     },
     Measure {
         request: Box<MeasureRequest>,
@@ -85,6 +82,7 @@ pub(crate) struct Loaded {
     pub(crate) counter: TokenCounter,
     pub(crate) bundled_words: BundledWords,
     pub(crate) device_memory: MemoryGauge,
+    pub(crate) metrics: Vec<MetricInfo>,
 }
 
 /// Handle to the worker thread; clones share it. The thread ends with the last one.
@@ -107,7 +105,8 @@ impl Worker {
                     let backend = make()?;
                     let (info, counter) = (backend.info(), backend.token_counter());
                     let (bundled_words, device_memory) = (backend.bundled_words(), backend.memory_gauge());
-                    Ok((Loaded { info, counter, bundled_words, device_memory }, backend))
+                    let metrics = backend.metrics();
+                    Ok((Loaded { info, counter, bundled_words, device_memory, metrics }, backend))
                 });
                 let backend = match made {
                     Ok((loaded, backend)) => ready.send(Ok(loaded)).map(|()| backend).ok(),
@@ -197,16 +196,7 @@ impl Worker {
         answer.await.map_err(|_| gone())
     }
 
-    /// See [`Backend::metric_revisions`].
-    pub(crate) async fn metric_revisions(
-        &self,
-    ) -> Result<Result<Vec<(&'static str, u32)>, BackendError>, StudioError> {
-        let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::MetricRevisions { reply }).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())
-    }
-
-    /// See [`Backend::measure`].
+    /// [`Backend::measure`], on the worker's thread.
     pub(crate) async fn measure(
         &self,
         request: MeasureRequest,
@@ -216,7 +206,7 @@ impl Worker {
         answer.await.map_err(|_| gone())
     }
 
-    /// See [`Backend::held_out`].
+    /// [`Backend::held_out`], on the worker's thread.
     pub(crate) async fn held_out(
         &self,
         repeats: Vec<u32>,
@@ -283,9 +273,6 @@ fn serve<B: Backend>(mut backend: B, inbox: &blocking::Receiver<Request>) {
             }
             Request::Features { request, reply } => {
                 let _ = reply.send(guarded(|| backend.features(&request)));
-            }
-            Request::MetricRevisions { reply } => {
-                let _ = reply.send(guarded(|| Ok(backend.metric_revisions())));
             }
             Request::Measure { request, reply } => {
                 let _ = reply.send(guarded(|| backend.measure(&request)));

@@ -24,6 +24,7 @@ use settings::{EXAMPLE, Rule, Settings};
 
 /// How often rules are looked at.
 const BEAT: Duration = Duration::from_secs(30);
+const BEAT_MS: i64 = 30_000;
 /// Names under which settings are kept.
 const SETTINGS: &str = "alerts";
 const MUTES: &str = "alert mutes";
@@ -36,8 +37,8 @@ const LISTED: i64 = 50;
 /// Between two automatic rollbacks of an adapter, in milliseconds.
 const BETWEEN_ROLLBACKS: i64 = 3_600_000;
 /// First wait after a failed message, and the longest, in milliseconds.
-const FIRST_WAIT: i64 = 10_000;
-const LONGEST_WAIT: i64 = 3_600_000;
+const FIRST_WAIT_MS: i64 = 10_000;
+const MAX_WAIT_MS: i64 = 3_600_000;
 /// How long a message is tried, in milliseconds.
 const TRIED_FOR: i64 = 24 * 3_600_000;
 /// Rule of a message that was requested to see whether messages arrive.
@@ -86,17 +87,33 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 pub(crate) async fn look(shared: &Arc<Shared>, now: i64) -> Result<(), StudioError> {
     let settings = settings(shared).await?;
     let mutes = mutes(shared).await?;
+    let is_muted = |rule: &str| mutes.get(rule).is_some_and(|until| *until > now);
+    // A crash came between an alert and its messages, or there was no address to send them to.
+    for alert in shared.store.unsaid_alerts(now - BEAT_MS).await? {
+        let rule = settings.rules.iter().find(|rule| rule.name == alert.rule);
+        if let Some(rule) = rule.filter(|rule| !is_muted(&rule.name)) {
+            announce(shared, &settings, rule, &alert, now).await?;
+        }
+    }
     for rule in &settings.rules {
-        if mutes.get(&rule.name).is_some_and(|until| *until > now) {
+        if is_muted(&rule.name) {
             continue;
         }
         let found = find(shared, rule, now).await?;
-        let open = shared.store.open_alert(&rule.name).await?;
+        let mut open = shared.store.open_alert(&rule.name).await?;
+        // An alert is of one version: with another one in production it is over, and that one may have its own.
+        if let Some((id, version)) = &open
+            && *version != found.version
+        {
+            shared.store.close_alert(id, now, &channels(&settings)).await?;
+            tracing::info!(rule = rule.name, version, "alert closed: another version is in production");
+            open = None;
+        }
         match (found.value, open) {
             (Some(value), None) if value > rule.above => {
                 open_alert(shared, &settings, rule, found, value, now).await?;
             }
-            (Some(value), Some(id)) if value <= rule.above => {
+            (Some(value), Some((id, _))) if value <= rule.above => {
                 shared.store.close_alert(&id, now, &channels(&settings)).await?;
                 tracing::info!(rule = rule.name, value, "alert closed");
             }
@@ -173,9 +190,7 @@ fn measure(measure: AlertMeasure, rows: &[Observed], above: f64) -> (Option<f64>
 }
 
 fn sentence(rule: &Rule, found: &Finding, value: f64) -> String {
-    let show = |value: f64| {
-        if rule.is_share() { format!("{:.1}%", value * 100.0) } else { format!("{value:.1} s") }
-    };
+    let show = |value: f64| rule.measure.show(value);
     let what = match rule.measure {
         AlertMeasure::FailedShare => "Failed generations",
         AlertMeasure::CancelledShare => "Cancelled generations",
@@ -218,26 +233,43 @@ async fn open_alert(
     if !shared.store.insert_alert(&alert, &[]).await? {
         return Ok(());
     }
-    if let (true, Some(version)) = (rule.rollback, &found.version) {
+    let NewAlert { id, rule: name, message, version, .. } = alert;
+    let alert = Alert { id, rule: name, message, version, ..Alert::default() };
+    announce(shared, settings, rule, &alert, now).await
+}
+
+/// Moves production back where the rule says so and that was not done yet, and queues messages, which say what it did.
+async fn announce(
+    shared: &Arc<Shared>,
+    settings: &Settings,
+    rule: &Rule,
+    alert: &Alert,
+    now: i64,
+) -> Result<(), StudioError> {
+    if let (true, None, Some(version)) = (rule.rollback, &alert.rollback, &alert.version) {
         let name = version.split('@').next().unwrap_or_default();
-        let note = roll_back(shared, &alert, name, now).await?;
+        let production = shared.store.book(name).await?.production();
+        let note = if production.is_some_and(|number| *version == format!("{name}@v{number}")) {
+            roll_back(shared, alert, name, now).await?
+        } else {
+            format!("Not rolled back: {version} is not in production any more.")
+        };
         shared.store.note_rollback(&alert.id, &note).await?;
     }
-    // Messages say what the rollback did.
-    shared.store.add_deliveries(&alert.id, "opened", &channels(settings), now).await
+    shared.store.add_opened(&alert.id, &channels(settings), now).await
 }
 
 /// Moves production back unless that was done within the hour; what was done.
-async fn roll_back(
-    shared: &Arc<Shared>,
-    alert: &NewAlert,
-    name: &str,
-    now: i64,
-) -> Result<String, StudioError> {
+async fn roll_back(shared: &Arc<Shared>, alert: &Alert, name: &str, now: i64) -> Result<String, StudioError> {
     if !shared.store.claim_rollback(&alert.id, name, now, BETWEEN_ROLLBACKS).await? {
         return Ok(format!("Not rolled back: {name} was rolled back automatically within the last hour."));
     }
-    let registry = Registry { store: shared.store.clone(), blobs: shared.blobs.clone(), by: Mover::Alert };
+    let registry = Registry {
+        store: shared.store.clone(),
+        blobs: shared.blobs.clone(),
+        by: Mover::Alert,
+        base: Some(shared.model.hash.clone()),
+    };
     let reason: String = format!("Alert {}: {}", alert.rule, alert.message).chars().take(500).collect();
     match registry.roll_back(name, RollbackRequest { reason, version: None }).await {
         Ok(made) => {
@@ -372,8 +404,8 @@ pub(crate) async fn failed(
     now: i64,
 ) -> Result<(), StudioError> {
     let Some((attempts, opened)) = shared.store.delivery(id).await? else { return Ok(()) };
-    let backoff = FIRST_WAIT.saturating_mul(1 << attempts.clamp(0, 20)).min(LONGEST_WAIT);
-    let next = now + wait.unwrap_or(0).clamp(backoff, LONGEST_WAIT);
+    let backoff = FIRST_WAIT_MS.saturating_mul(1 << attempts.clamp(0, 20)).min(MAX_WAIT_MS);
+    let next = now + wait.unwrap_or(0).clamp(backoff, MAX_WAIT_MS);
     let next = (next - opened < TRIED_FOR).then_some(next);
     let error: String = error.chars().take(300).collect();
     shared.store.fail_delivery(id, &error, next).await

@@ -8,13 +8,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
+use adire_protocol::is_hash;
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::{errors::file_failed, is_hash, local::LocalFile, staged};
+use super::{errors::file_failed, local::LocalFile, staged};
 use crate::{StudioError, disk};
 
 /// Most bytes where nothing else is set, and the share of the disk that bounds them.
-const MOST: u64 = 20_000_000_000;
+const MAX_CACHE_BYTES: u64 = 20_000_000_000;
 const SHARE: u64 = 10;
 
 /// The copies of one bucket's blobs.
@@ -59,8 +60,8 @@ impl Cache {
         for (_, name, bytes) in found {
             state.insert(name, bytes);
         }
-        let share = disk::total(&root).map_or(MOST, |total| total / SHARE);
-        let most = most.unwrap_or(MOST.min(share));
+        let share = disk::total(&root).map_or(MAX_CACHE_BYTES, |total| total / SHARE);
+        let most = most.unwrap_or(MAX_CACHE_BYTES.min(share));
         let cache = Self { root, most, state: Mutex::new(state) };
         cache.shrink(&mut cache.state());
         Ok(cache)

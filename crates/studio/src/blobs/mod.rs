@@ -21,6 +21,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use adire_protocol::is_hash;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, local::LocalFileSystem, path::Path as ObjectPath};
@@ -137,15 +138,21 @@ impl Blobs {
     /// waits for it. Elsewhere it is done on return.
     pub(crate) async fn put_beside(
         &self,
+        hash: String,
         bytes: Bytes,
     ) -> Result<BoxFuture<'static, Result<(), StudioError>>, StudioError> {
-        let blobs = self.clone();
-        let put = async move { blobs.put(bytes).await.map(drop) }.boxed();
         match &self.0.files {
-            Files::Folder { .. } => Ok(put),
+            Files::Folder { .. } => {
+                let blobs = self.clone();
+                let put = move || {
+                    let (blobs, hash, bytes) = (blobs.clone(), hash.clone(), bytes.clone());
+                    blocking(move || blobs.name(&Staged::whole(blobs.incoming(), hash, &bytes)?))
+                };
+                Ok(async move { again(put).await.map(drop) }.boxed())
+            }
             // Over the network.
             Files::Cache(_) => {
-                put.await?;
+                self.put(bytes).await?;
                 Ok(std::future::ready(Ok(())).boxed())
             }
         }
@@ -335,8 +342,4 @@ pub(crate) fn path_below(root: &Path, hash: &str) -> Option<PathBuf> {
 
 fn file_path(root: &Path, hash: &str) -> PathBuf {
     root.join(&hash[..2]).join(&hash[2..])
-}
-
-fn is_hash(name: &str) -> bool {
-    name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -54,6 +54,19 @@ impl Staged {
         Ok(staged)
     }
 
+    /// Writes content to `path`, where nothing is yet, whose hash is known.
+    pub(super) fn whole(path: PathBuf, hash: String, content: &[u8]) -> Result<Self, StudioError> {
+        let staged = Self { path, hash, bytes: content.len() as u64 };
+        let write = || -> io::Result<()> {
+            let mut file = File::create_new(&staged.path)?;
+            file.write_all(content)?;
+            // As above.
+            file.sync_all()
+        };
+        write().map_err(|error| file_failed(&error))?;
+        Ok(staged)
+    }
+
     /// Gives the file its name, which is on the disk then, too.
     pub(super) fn move_to(&self, path: &Path) -> Result<(), StudioError> {
         let folder = path.parent().unwrap_or(Path::new("."));

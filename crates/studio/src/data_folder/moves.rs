@@ -10,7 +10,8 @@ use crate::{
 
 impl DataFolder {
     fn registry(&self) -> Registry {
-        Registry { store: self.store().clone(), blobs: self.blobs().clone(), by: Mover::CommandLine }
+        let (store, blobs) = (self.store().clone(), self.blobs().clone());
+        Registry { store, blobs, by: Mover::CommandLine, base: None }
     }
 
     /// As [`crate::Studio::promote`].

@@ -86,7 +86,7 @@ pub fn decode_image(bytes: &[u8], used_as: ImageUse) -> Result<Decoded, StudioEr
 /// [`decode_image`] without warnings, for files that were decoded before.
 ///
 /// # Errors
-/// See [`decode_image`].
+/// As [`decode_image`].
 pub fn decode_pixels(bytes: &[u8]) -> Result<Pixels, StudioError> {
     decode_image(bytes, ImageUse::Colours).map(|decoded| decoded.pixels)
 }

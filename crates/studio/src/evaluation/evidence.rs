@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use adire_protocol::{
-    Bounds, EvaluationCriterion, EvaluationImage, EvaluationRole, EvaluationVerdict, Suspect, thumbnail_url,
+    Bounds, EvaluationCriterion, EvaluationImage, EvaluationRole, EvaluationVerdict, FailedImage,
+    PromptMeans, Suspect, thumbnail_url,
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    gate::{self, Approach, CopyingEvidence, Criterion, Evidence, FloorEvidence, Paired, Score},
+    gate::{
+        self, Approach, CopyingEvidence, Criterion, Evidence, FloorEvidence, Lacks, Paired, PromptPair, Score,
+    },
     suite::Suite,
 };
 use crate::{
@@ -31,6 +34,8 @@ pub(crate) struct Facts {
     pub(crate) training: Vec<String>,
     /// Hashes of held-out images.
     pub(crate) held_out: Vec<String>,
+    /// Why style or copying cannot be tested.
+    pub(crate) lacks: Lacks,
 }
 
 /// What the judge has seen, by the images' hashes and the texts.
@@ -49,8 +54,8 @@ pub(crate) struct Found {
 pub(crate) struct About {
     pub(crate) champion: Option<String>,
     pub(crate) judge: String,
-    /// The version's images that could not be rendered.
-    pub(crate) failed: usize,
+    /// Images that could not be rendered.
+    pub(crate) failed: Vec<FailedImage>,
 }
 
 /// Images with their scores.
@@ -223,7 +228,7 @@ pub(crate) fn is_of_version(role: EvaluationRole) -> bool {
 }
 
 fn floors(scored: &Scored, facts: &Facts, failed: usize) -> FloorEvidence {
-    let of_base = |role| matches!(role, EvaluationRole::Base | EvaluationRole::BaseCaption);
+    let of_base = |role| !is_of_version(role) && role != EvaluationRole::Champion;
     let base: HashMap<(&str, u64), &str> = scored
         .images
         .iter()
@@ -251,7 +256,8 @@ fn floors(scored: &Scored, facts: &Facts, failed: usize) -> FloorEvidence {
 pub(crate) fn of(scored: &Scored, facts: &Facts, about: About) -> Evidence {
     use EvaluationRole::{Base, Challenger, Champion};
     let [_, _, champion] = sides(&scored.images);
-    let floors = floors(scored, facts, about.failed);
+    let failed = about.failed.iter().filter(|image| is_of_version(image.role)).count();
+    let floors = floors(scored, facts, failed);
     let reference = if champion.is_empty() { Base } else { Champion };
     let adherence = Paired {
         challenger: scored.scores(Challenger, |image| image.clip_score),
@@ -282,6 +288,7 @@ pub(crate) fn of(scored: &Scored, facts: &Facts, about: About) -> Evidence {
         copying,
         champion: about.champion,
         judge: about.judge,
+        lacks: facts.lacks.clone(),
         people: None,
     }
 }
@@ -291,7 +298,7 @@ pub(crate) fn verdict(
     verdict: gate::Verdict,
     scored: &Scored,
     facts: &Facts,
-    stopped_early: Option<String>,
+    (stopped_early, failed): (Option<String>, Vec<FailedImage>),
     policy_hash: String,
 ) -> EvaluationVerdict {
     let captions = captions(&scored.images);
@@ -316,6 +323,9 @@ pub(crate) fn verdict(
         criteria: verdict.criteria.into_iter().map(criterion).collect(),
         metrics: scored.measured.metrics.clone(),
         suspects,
+        flat: scored.flat.iter().cloned().collect(),
+        failed,
+        held_out: facts.held_out.iter().map(|hash| thumbnail_url(&facts.dataset, hash)).collect(),
         stopped_early,
         policy_hash,
     }
@@ -332,5 +342,11 @@ fn criterion(criterion: Criterion) -> EvaluationCriterion {
         bounds: criterion.bounds.map(|(lower, upper)| Bounds { lower, upper }),
         threshold: criterion.threshold,
         p: criterion.p,
+        prompts: criterion.prompts.into_iter().map(means).collect(),
     }
+}
+
+fn means(pair: PromptPair) -> PromptMeans {
+    let prompt = u32::try_from(pair.prompt).unwrap_or(u32::MAX);
+    PromptMeans { prompt, challenger: pair.challenger, reference: pair.reference }
 }

@@ -10,6 +10,7 @@ pub mod policy;
 pub(crate) mod prompts;
 #[cfg(test)]
 mod revisions;
+pub(crate) mod settings;
 pub mod statistics;
 pub(crate) mod steps;
 pub mod suite;

@@ -7,7 +7,7 @@ use adire_protocol::EvaluationRole;
 use super::{gate::BLOCK, suite::Suite};
 
 /// Prompts without the trigger word that leakage is measured on. The base has images of the same texts and seeds, so they also
-/// show whether the adapter changes anything.
+/// show whether the adapter changes anything; where the suite has plain words for the trigger, they are rendered too.
 const UNTRIGGERED: usize = 12;
 /// Images of training captions that copying is tested on; of few captions, several seeds are rendered.
 pub(crate) const CAPTIONS: usize = 24;
@@ -61,7 +61,9 @@ pub(crate) struct Subjects<'a> {
 
 impl Plan {
     pub(crate) fn new(subjects: &Subjects<'_>) -> Self {
-        use EvaluationRole::{Base, BaseCaption, Caption, Challenger, Champion, Untriggered};
+        use EvaluationRole::{
+            Base, BaseCaption, BaseUntriggered, Caption, Challenger, Champion, Untriggered,
+        };
         let Subjects { suite, trigger, champion, captions } = subjects;
         let mut plan = Self::default();
         let mut add = |role, prompt: usize, seed, text: String| {
@@ -108,8 +110,16 @@ impl Plan {
                     }
                 }
             }
-            for at in block.filter(|at| *at < UNTRIGGERED) {
+            let untriggered = block.filter(|at| *at < UNTRIGGERED);
+            for at in untriggered.clone() {
                 end = add(Untriggered, at, seed, Suite::render_text(&suite.prompts[at], ""));
+            }
+            // With plain words in the trigger's place the base has no image of such a text yet.
+            for at in untriggered {
+                let text = Suite::render_text(&suite.prompts[at], "");
+                if text != suite.score_text(&suite.prompts[at]) {
+                    end = add(BaseUntriggered, at, seed, text);
+                }
             }
             ends.push(end);
         }
@@ -133,6 +143,11 @@ impl Plan {
     pub(crate) fn prompts(&self, slots: usize) -> usize {
         let of_suite = self.slots.iter().take(slots).filter(|slot| slot.role == EvaluationRole::Challenger);
         of_suite.map(|slot| slot.prompt).collect::<BTreeSet<u32>>().len()
+    }
+
+    /// Seeds of all images, each once.
+    pub(crate) fn seeds(&self) -> Vec<u64> {
+        self.slots.iter().map(|slot| slot.seed).collect::<BTreeSet<u64>>().into_iter().collect()
     }
 
     /// sha256 of all images.
@@ -166,6 +181,24 @@ mod tests {
         assert!(base.text.ends_with("in a grid") && !base.text.contains("adr"));
         assert!(champion.text.ends_with(", old") && challenger.text.ends_with(", adr"));
         assert_eq!([base, champion, challenger].map(|slot| (slot.prompt, slot.seed)), [(0, 101); 3]);
+    }
+
+    #[test]
+    fn a_suite_with_plain_words_has_the_bases_images_of_texts_without_them() {
+        use EvaluationRole::{Base, BaseUntriggered, Untriggered};
+        let suite = Suite { plain: "dyed cloth".to_owned(), ..Suite::starter() };
+        let plan = Plan::new(&Subjects { suite: &suite, trigger: "adr", champion: None, captions: &[] });
+        let of = |role| -> Vec<_> {
+            let slots = plan.slots.iter().filter(|slot| slot.role == role);
+            slots.map(|slot| (slot.text.as_str(), slot.seed)).collect()
+        };
+        assert_eq!(of(BaseUntriggered).len(), 12);
+        assert_eq!(of(BaseUntriggered), of(Untriggered));
+        assert!(of(Base).iter().all(|(text, _)| text.ends_with("dyed cloth")));
+        // A prompt without the trigger reads the same either way, and its image is not rendered twice.
+        let suite = Suite { prompts: vec!["a cat".to_owned()], ..suite };
+        let plan = Plan::new(&Subjects { suite: &suite, trigger: "adr", champion: None, captions: &[] });
+        assert!(plan.slots.iter().all(|slot| slot.role != BaseUntriggered));
     }
 
     #[test]

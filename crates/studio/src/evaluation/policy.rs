@@ -44,6 +44,9 @@ pub struct AdherencePolicy {
     /// judge only. None when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_score_floor: Option<f64>,
+    /// Show the result of that floor, but do not let it count; as `muted` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_score_floor_muted: Option<bool>,
     /// Show the result, but do not let it count.
     pub muted: bool,
 }
@@ -75,18 +78,14 @@ pub struct CopyingPolicy {
     pub muted: bool,
 }
 
-/// Blind votes. Optional: muted unless the settings say otherwise.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Blind votes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PeoplePolicy {
-    /// Show the result, but do not let it count.
-    pub muted: bool,
-}
-
-impl Default for PeoplePolicy {
-    fn default() -> Self {
-        Self { muted: true }
-    }
+    /// `None`: the result counts once people prefer one of the two. `true`: it is only shown. `false`: without a preference
+    /// the verdict is inconclusive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub muted: Option<bool>,
 }
 
 impl Default for Policy {
@@ -110,7 +109,7 @@ impl Default for FloorPolicy {
 
 impl Default for AdherencePolicy {
     fn default() -> Self {
-        Self { margin: 0.05, clip_score_floor: None, muted: false }
+        Self { margin: 0.05, clip_score_floor: None, clip_score_floor_muted: None, muted: false }
     }
 }
 

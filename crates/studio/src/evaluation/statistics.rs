@@ -78,13 +78,13 @@ pub fn ln_e_value(wins: u32, votes: u32) -> f64 {
 
 /// About how many more votes decide, if they go on as so far; `None`: they are too near to a tie to say.
 pub fn votes_to_go(wins: u32, votes: u32) -> Option<u32> {
-    const MOST: u32 = 2_000;
+    const MAX_MORE_VOTES: u32 = 2_000;
     let decided = 20_f64.ln();
     if votes == 0 {
         return None;
     }
     let share = f64::from(wins) / f64::from(votes);
-    (votes..votes + MOST)
+    (votes..votes + MAX_MORE_VOTES)
         .find(|n| ln_e_value((share * f64::from(*n)).round() as u32, *n) >= decided)
         .map(|n| n - votes)
 }

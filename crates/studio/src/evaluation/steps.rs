@@ -8,9 +8,12 @@ use sha2::{Digest, Sha256};
 /// Grows when a step's outputs change for the same inputs; the tests of `evaluation::revisions` tell when.
 pub(crate) const fn revision(step: EvaluationStepName) -> u32 {
     match step {
-        EvaluationStepName::Prepare => 3,
-        EvaluationStepName::Verdict => 2,
-        EvaluationStepName::Render | EvaluationStepName::Score | EvaluationStepName::Promote => 1,
+        EvaluationStepName::Prepare => 4,
+        EvaluationStepName::Verdict => 3,
+        EvaluationStepName::Render
+        | EvaluationStepName::Score
+        | EvaluationStepName::Promote
+        | EvaluationStepName::Publish => 1,
     }
 }
 
@@ -28,6 +31,9 @@ pub(crate) fn pending(name: EvaluationStepName) -> EvaluationStep {
         why: String::new(),
         reused_from: None,
         outputs: None,
+        seeds: Vec::new(),
+        device: None,
+        push: None,
         seconds: None,
         log: Vec::new(),
     }
@@ -58,6 +64,12 @@ pub(crate) fn digest(output: &str) -> String {
     hex::encode(Sha256::digest(output))
 }
 
+/// Why a step did not run: the evaluation before, or one before that.
+pub(crate) const EQUAL: &str = "Its inputs equal those of the evaluation before.";
+pub(crate) const REUSED: &str = "Its inputs equal those of an earlier evaluation.";
+/// Why there was nothing to do although no evaluation had the same inputs.
+pub(crate) const FOUND: &str = " All of it was in earlier evaluations.";
+
 /// Why a step runs: what differs from the last time.
 fn why(inputs: &Inputs, revision: u32, before: Option<&EvaluationStep>) -> String {
     let Some(before) = before else { return "This adapter has not been evaluated before.".to_owned() };
@@ -73,7 +85,7 @@ fn why(inputs: &Inputs, revision: u32, before: Option<&EvaluationStep>) -> Strin
         changed.push("the program's code for this step".to_owned());
     }
     match changed.as_slice() {
-        [] => "Its inputs equal those of the evaluation before.".to_owned(),
+        [] => EQUAL.to_owned(),
         [one] => format!("Differs from the evaluation before: {one}."),
         some => format!("Differ from the evaluation before: {}.", some.join(", ")),
     }

@@ -29,6 +29,10 @@ pub struct Suite {
     pub plain: String,
     /// Prompts, with [`TRIGGER`] where the trigger word goes.
     pub prompts: Vec<String>,
+    /// Those of the prompts that only the admin sees, such as a visitor's from a report: neither they nor their images go
+    /// to voters or to a Hub.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub private: Vec<String>,
 }
 
 /// Why a file is not a suite.
@@ -96,6 +100,9 @@ impl Suite {
                 return Some(format!("prompt {number} repeats an earlier one: “{prompt}”."));
             }
         }
+        if let Some(prompt) = self.private.iter().find(|prompt| !self.prompts.contains(prompt)) {
+            return Some(format!("private has “{prompt}”, which is not among the prompts."));
+        }
         let mut seen = HashSet::new();
         let repeated = self.seeds.iter().find(|seed| !seen.insert(**seed))?;
         Some(format!("seed {repeated} occurs twice."))
@@ -112,6 +119,11 @@ impl Suite {
         })
     }
 
+    /// Whether only the admin sees a prompt.
+    pub fn is_private(&self, prompt: &str) -> bool {
+        self.private.iter().any(|private| private == prompt)
+    }
+
     /// The prompt to render with an adapter.
     pub fn render_text(prompt: &str, trigger: &str) -> String {
         without_trigger(prompt, trigger)
@@ -122,7 +134,7 @@ impl Suite {
         without_trigger(prompt, &self.plain)
     }
 
-    /// sha256 of what it renders and scores by, 64 hex digits; the name does not count.
+    /// sha256 of what it renders and scores by, 64 hex digits; the name does not count, nor who sees a prompt.
     pub fn hash(&self) -> String {
         let content = serde_json::json!([self.seeds, self.plain, self.prompts]);
         hex::encode(Sha256::digest(content.to_string()))
@@ -181,6 +193,8 @@ mod tests {
         assert!(message("[]", "[1]").contains("prompts must be 1 to 200; got 0"));
         assert!(message("[\"{trigger}\"]", "[1]").contains("no words besides the trigger"));
         assert!(message("[\"a\"]", "[3, 3]").contains("seed 3 occurs twice"));
+        let text = "name = \"x\"\nseeds = [1]\nprompts = [\"a\"]\nprivate = [\"b\"]\n";
+        assert!(Suite::parse(text).unwrap_err().to_string().contains("private has “b”, which is not among"));
         let unknown = "name = \"x\"\nseeds = [1]\nprompts = [\"a\"]\nsteps = 5\n";
         assert!(Suite::parse(unknown).unwrap_err().to_string().contains("unknown field `steps`"));
         let one = Suite::parse("{\"name\": \"x\", \"seeds\": [1], \"prompts\": [\"a\"]}").unwrap();

@@ -1,41 +1,78 @@
-//! Following a job. What lasts are rows with numbers; a stream reads those above the last one it gave whenever something
-//! has happened; the newest rows of a job are here as well. What passes (progress, positions) is only here, one value for each job, and supersedes itself: a slow or
-//! vanished reader costs nothing and delays nobody, and a late one sees what still matters.
+//! Following a job of any kind, on one path. What lasts are rows with numbers; a stream reads those above the last one it gave
+//! whenever something has happened; the newest rows of a generation are here as well. What passes (progress, positions) is
+//! only here, one value for each job, and supersedes itself: a slow or vanished reader costs nothing and delays nobody, and
+//! a late one sees what still matters.
 //!
 //! Numbers grow along a job. Each lease has a million of its own, so that after a crash none is given twice, stored or not.
 
 mod generation;
+mod record;
 mod training;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, pin::Pin, sync::Arc};
 
-use adire_protocol::{Event, TrainingEvent, TrainingRun};
+use adire_protocol::{EvaluationRecord, Event, PushRecord, TrainingEvent, TrainingRun};
 use futures::{Stream, StreamExt, stream};
+use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::{EventStream, StudioError, TrainingStream, queue::Live, shared::Shared};
+use crate::{EventStream, StudioError, evaluations, job::JobKind, push_queue, queue::Live, shared::Shared};
 
-/// What happened to a job, as its kind tells it.
+/// Something that happened to a job.
 #[derive(Clone, Debug)]
-enum JobEvent {
-    Generation(Event),
-    Training(TrainingEvent),
+pub struct JobEvent {
+    /// Its number. They grow along the job.
+    pub id: u64,
+    /// What happened.
+    pub update: JobUpdate,
 }
 
-impl JobEvent {
-    fn number(&self) -> u64 {
+/// What happened to a job, as its kind tells it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum JobUpdate {
+    /// Of a generation.
+    Generation(Event),
+    /// Of a training run.
+    Training(TrainingEvent),
+    /// How an evaluation stands now.
+    Evaluation(Box<EvaluationRecord>),
+    /// How a push stands now.
+    Push(Box<PushRecord>),
+}
+
+impl JobUpdate {
+    /// The name used as the SSE event type.
+    pub fn name(&self) -> &'static str {
         match self {
-            Self::Generation(event) => event.id,
-            Self::Training(event) => event.id,
+            Self::Generation(event) => event.event.name(),
+            Self::Training(event) => event.change.name(),
+            Self::Evaluation(_) => "evaluation",
+            Self::Push(_) => "push",
         }
     }
 }
 
-/// Whose events are followed.
+/// The events of one job; ends when it has ended.
+pub type JobEventStream = Pin<Box<dyn Stream<Item = JobEvent> + Send + 'static>>;
+
+/// Whose events are followed. Where a record is sent whole: with the one that was sent last.
 enum Followed {
     Generation,
-    /// With the record that was sent last.
     Training(Option<Box<TrainingRun>>),
+    Evaluation(Option<Box<EvaluationRecord>>),
+    Push(Option<Box<PushRecord>>),
+}
+
+impl From<JobKind> for Followed {
+    fn from(kind: JobKind) -> Self {
+        match kind {
+            JobKind::Generation => Self::Generation,
+            JobKind::Training => Self::Training(None),
+            JobKind::Evaluation => Self::Evaluation(None),
+            JobKind::Push => Self::Push(None),
+        }
+    }
 }
 
 struct Follower {
@@ -49,41 +86,47 @@ struct Follower {
     ended: bool,
 }
 
-/// Events of a generation above `after`, then what happens; ends with it, or when the studio closes.
+/// Events of a job of that kind, or of any, with a number above `after`, then what happens; ends with it, or when the studio
+/// closes. `None`: it has ended, and there are no more.
+pub(crate) async fn follow(
+    shared: Arc<Shared>,
+    id: &str,
+    kind: Option<JobKind>,
+    after: u64,
+) -> Result<Option<JobEventStream>, StudioError> {
+    let known = shared.store.kind_and_state(id).await?.filter(|(found, _)| kind.is_none_or(|k| k == *found));
+    let what = kind.map_or("job", JobKind::in_words);
+    let (found, state) = known.ok_or_else(|| StudioError::not_found(what, id))?;
+    let mut events = Box::pin(events_of(shared, id, found, after)?.peekable());
+    // All events of a job that has ended are there already, so this does not wait.
+    if state.has_ended() && events.as_mut().peek().await.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(events))
+}
+
+/// Events of a generation that there is.
 pub(crate) fn follow_generation(
     shared: Arc<Shared>,
     id: &str,
     after: u64,
 ) -> Result<EventStream, StudioError> {
-    let events = follow(shared, id, Followed::Generation, after)?;
-    Ok(Box::pin(events.filter_map(async |event| match event {
-        JobEvent::Generation(event) => Some(event),
-        JobEvent::Training(_) => None,
+    let events = events_of(shared, id, JobKind::Generation, after)?;
+    Ok(Box::pin(events.filter_map(async |event| match event.update {
+        JobUpdate::Generation(event) => Some(event),
+        _ => None,
     })))
 }
 
-/// How a training run stands, then its points and samples above `after`, then what happens; ends like the other one.
-pub(crate) fn follow_training(
+fn events_of(
     shared: Arc<Shared>,
     id: &str,
-    after: u64,
-) -> Result<TrainingStream, StudioError> {
-    let events = follow(shared, id, Followed::Training(None), after)?;
-    Ok(Box::pin(events.filter_map(async |event| match event {
-        JobEvent::Training(event) => Some(event),
-        JobEvent::Generation(_) => None,
-    })))
-}
-
-fn follow(
-    shared: Arc<Shared>,
-    id: &str,
-    what: Followed,
+    kind: JobKind,
     after: u64,
 ) -> Result<impl Stream<Item = JobEvent> + Send + 'static, StudioError> {
     let live = shared.work.subscribe(id)?;
     let (id, ready) = (id.to_owned(), VecDeque::new());
-    let follower = Follower { shared, id, what, cursor: after, live, ready, ended: false };
+    let follower = Follower { shared, id, what: kind.into(), cursor: after, live, ready, ended: false };
     Ok(stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
         Some((event, follower))
@@ -94,7 +137,7 @@ impl Follower {
     async fn next(&mut self) -> Option<JobEvent> {
         loop {
             if let Some(event) = self.ready.pop_front() {
-                self.cursor = event.number();
+                self.cursor = event.id;
                 return Some(event);
             }
             if self.ended {
@@ -117,16 +160,39 @@ impl Follower {
     }
 
     async fn look(&mut self, live: Live) -> Result<(), StudioError> {
+        let (shared, id, cursor) = (&*self.shared, self.id.as_str(), self.cursor);
         match &mut self.what {
             Followed::Generation => {
-                let (events, ended) = generation::news(&self.shared, &self.id, self.cursor, live).await?;
+                let (events, ended) = generation::news(shared, id, cursor, live).await?;
                 self.ended = ended;
-                self.ready.extend(events.into_iter().map(JobEvent::Generation));
+                let event = |event: Event| JobEvent { id: event.id, update: JobUpdate::Generation(event) };
+                self.ready.extend(events.into_iter().map(event));
             }
             Followed::Training(last_sent) => {
-                let (events, ended) = training::news(&self.shared, &self.id, self.cursor, last_sent).await?;
+                let (events, ended) = training::news(shared, id, cursor, last_sent).await?;
                 self.ended = ended;
-                self.ready.extend(events.into_iter().map(JobEvent::Training));
+                let event =
+                    |event: TrainingEvent| JobEvent { id: event.id, update: JobUpdate::Training(event) };
+                self.ready.extend(events.into_iter().map(event));
+            }
+            Followed::Evaluation(last_sent) => {
+                // The number first: what is stored after it has a larger one, and is a change to be noticed.
+                let number = shared.store.newest_event(id).await?;
+                let record = evaluations::record(shared, id).await?;
+                // One that was cancelled and still runs has an end to come.
+                self.ended = record.state.is_final() && record.finished_at.is_some();
+                let number = if self.ended { shared.store.newest_event(id).await? } else { number };
+                let change = |record| JobUpdate::Evaluation(Box::new(record));
+                self.ready.extend(record::news((number, record), cursor, last_sent, change));
+            }
+            Followed::Push(last_sent) => {
+                let number = shared.store.newest_event(id).await?;
+                let record = push_queue::record(shared, id).await?;
+                self.ended = record.state.is_final();
+                // Nothing follows an end.
+                let number = if self.ended { shared.store.newest_event(id).await? } else { number };
+                let change = |record| JobUpdate::Push(Box::new(record));
+                self.ready.extend(record::news((number, record), cursor, last_sent, change));
             }
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! The fake judge: colours as features.
 
+use adire_protocol::{MetricDirection, MetricInfo};
+
 use crate::{
     CopyingMeasurements, FeatureRequest, FeatureSet, JudgeInfo, MeasureRequest, Measurements, Pixels,
 };
@@ -9,6 +11,23 @@ const NAMES: [&str; 8] = ["black", "blue", "green", "turquoise", "red", "purple"
 
 pub(super) fn info() -> JudgeInfo {
     JudgeInfo { name: "fake judge".to_owned(), hash: "3e".repeat(32), revision: 1 }
+}
+
+pub(super) fn metrics() -> Vec<MetricInfo> {
+    let metric = |name: &str, about: &str, high| MetricInfo {
+        name: name.to_owned(),
+        about: about.to_owned(),
+        unit: String::new(),
+        low: Some(0.0),
+        high,
+        direction: MetricDirection::Higher,
+        revision: 1,
+    };
+    vec![
+        metric("clip_score", "How well colours follow prompts.", Some(2.5)),
+        metric("style_margin", "How near colours are to held-out images.", None),
+        metric("prompts", "How many images were measured.", None),
+    ]
 }
 
 pub(super) fn features(request: &FeatureRequest) -> FeatureSet {

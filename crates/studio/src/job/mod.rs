@@ -2,7 +2,7 @@
 
 mod pick;
 
-pub(crate) use pick::{Candidate, pick, reorder, turn};
+pub(crate) use pick::{Candidate, pick, reorder};
 
 use crate::StudioError;
 
@@ -13,17 +13,23 @@ pub(crate) const NUMBERS_PER_LEASE: i64 = 1_000_000;
 /// A job that was claimed this often without gaining anything is not tried again: it may be why the server crashed.
 pub(crate) const MAX_ATTEMPTS: i64 = 3;
 
-/// What is to be done.
+/// Whether that many attempts, the present one included, are too many.
+pub(crate) fn given_up(attempts: i64) -> bool {
+    attempts > MAX_ATTEMPTS
+}
+
+/// The kinds of jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum JobKind {
     Generation,
-    Training,
     Evaluation,
+    Training,
     Push,
 }
 
 impl JobKind {
-    pub(crate) const ALL: [Self; 4] = [Self::Generation, Self::Training, Self::Evaluation, Self::Push];
+    /// In the order in which they use the device: an evaluation lasts minutes, a training run hours. The last one does not.
+    pub(crate) const ALL: [Self; 4] = [Self::Generation, Self::Evaluation, Self::Training, Self::Push];
 
     /// As rows have it.
     pub(crate) fn name(self) -> &'static str {
@@ -37,6 +43,16 @@ impl JobKind {
 
     pub(crate) fn of(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// As people read it.
+    pub(crate) fn in_words(self) -> &'static str {
+        match self {
+            Self::Generation => "generation",
+            Self::Training => "training run",
+            Self::Evaluation => "evaluation",
+            Self::Push => "push",
+        }
     }
 }
 
@@ -69,6 +85,11 @@ impl JobState {
 
     pub(crate) fn of(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// Whether nothing happens to it any more, unless it is resumed.
+    pub(crate) fn has_ended(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
     }
 }
 

@@ -19,8 +19,10 @@ pub(crate) struct Candidate {
     pub(crate) cost: i64,
 }
 
-/// The turn of a new job. `now`: the largest turn that has begun; `owner`: where the owner's jobs before end.
-pub(crate) fn turn(now: i64, owner: i64) -> i64 {
+/// The turn of a new job, as the statement that writes it computes it. `now`: the largest turn that has begun; `owner`: where
+/// the owner's jobs before end.
+#[cfg(test)]
+fn turn(now: i64, owner: i64) -> i64 {
     now.max(owner)
 }
 

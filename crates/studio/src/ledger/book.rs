@@ -61,6 +61,14 @@ pub(crate) struct Verdict {
     pub(crate) version: u32,
     pub(crate) id: String,
     pub(crate) outcome: VerdictOutcome,
+    /// Hash of the base model; `None`: not known.
+    pub(crate) base: Option<String>,
+    /// The version that it was compared with; `None`: the base model.
+    pub(crate) champion: Option<u32>,
+    /// sha256 of the gate's settings.
+    pub(crate) policy_hash: String,
+    /// sha256 of all of it.
+    pub(crate) digest: String,
 }
 
 /// A move that is still to be written.
@@ -94,6 +102,11 @@ impl Book {
     pub(crate) fn stage(&self, version: u32) -> Stage {
         let moves = self.moves.iter().map(|made| (made.action, made.from_version, made.to_version));
         stages(moves).get(&version).copied().unwrap_or(Stage::Candidate)
+    }
+
+    /// The verdict of an id.
+    pub(crate) fn verdict(&self, id: &str) -> Option<&Verdict> {
+        self.verdicts.iter().find(|verdict| verdict.id == id)
     }
 
     /// The last verdict on a version.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use adire_protocol::{LedgerCheck, LedgerFault, LedgerMove};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::book::{Alias, Book, FIRST_DIGEST};
@@ -17,20 +18,30 @@ pub(crate) fn digest(made: &LedgerMove) -> Result<String, StudioError> {
     let LedgerMove {
         number, at, who, name, action, alias, from_version, to_version, verdict, reason, ..
     } = made;
-    let row = serde_json::to_string(&(
-        number,
-        at,
-        who,
-        name,
-        action,
-        alias,
-        from_version,
-        to_version,
-        verdict,
-        reason,
-    ))
-    .map_err(|error| StudioError::Storage(format!("JSON: {error}.")))?;
+    let row = (number, at, who, name, action, alias, from_version, to_version, verdict, reason);
+    // Rows of older programs have no digest of their verdict, and keep theirs.
+    let row = match &made.verdict_digest {
+        None => json(&row)?,
+        Some(of_verdict) => {
+            let (number, at, who, name, action, alias, from_version, to_version, verdict, reason) = row;
+            let row =
+                (number, at, who, name, action, alias, from_version, to_version, verdict, reason, of_verdict);
+            json(&row)?
+        }
+    };
     Ok(hex::encode(Sha256::digest(format!("{}\n{row}", made.previous_digest))))
+}
+
+/// sha256 of a verdict: a compact JSON array of what the gate wrote.
+///
+/// # Errors
+/// As [`digest`].
+pub(crate) fn verdict_digest(row: &impl Serialize) -> Result<String, StudioError> {
+    Ok(hex::encode(Sha256::digest(json(row)?)))
+}
+
+fn json(row: &impl Serialize) -> Result<String, StudioError> {
+    serde_json::to_string(row).map_err(|error| StudioError::Storage(format!("JSON: {error}.")))
 }
 
 /// Compares every row with its digest, the row before it, the ledger's end and the aliases.
@@ -46,7 +57,7 @@ pub(crate) fn verify(book: &Book) -> Result<LedgerCheck, StudioError> {
         fault: match (rows(&book.moves)?, book.unreadable) {
             (Some(fault), _) => Some(fault),
             (None, Some(number)) => changed(number),
-            (None, None) => end(book, last).or_else(|| aliases(book)),
+            (None, None) => end(book, last).or_else(|| verdicts(book)).or_else(|| aliases(book)),
         },
     })
 }
@@ -99,6 +110,20 @@ fn end(book: &Book, last: &str) -> Option<LedgerFault> {
     }
 }
 
+/// Verdicts are those that rows rest on.
+fn verdicts(book: &Book) -> Option<LedgerFault> {
+    let broken = book.moves.iter().find_map(|made| {
+        let (id, digest) = (made.verdict.as_ref()?, made.verdict_digest.as_ref()?);
+        match book.verdicts.iter().find(|verdict| verdict.id == *id) {
+            Some(verdict) if verdict.digest == *digest => None,
+            Some(_) => Some((made.number, "was changed after it was given")),
+            None => Some((made.number, "is missing")),
+        }
+    });
+    let (number, what) = broken?;
+    fault(number, format!("The verdict that row {number} rests on {what}."))
+}
+
 /// Aliases stand where their last moves put them.
 fn aliases(book: &Book) -> Option<LedgerFault> {
     let mut last: BTreeMap<&str, &LedgerMove> = BTreeMap::new();
@@ -142,6 +167,7 @@ mod tests {
             from_version: None,
             to_version: Some(2),
             verdict: None,
+            verdict_digest: None,
             reason: "Denser “dots”\nand\ttabs".to_owned(),
             previous_digest: FIRST_DIGEST.to_owned(),
             digest: String::new(),
@@ -149,6 +175,13 @@ mod tests {
         assert_eq!(
             digest(&made).unwrap(),
             "64055b386ad43c0df3874213e3756db88f94b415e79ba95ce5576a9ab61eff80"
+        );
+        // By the same line, with the digest of the verdict at the end of the row.
+        let rests =
+            LedgerMove { verdict: Some("v".to_owned()), verdict_digest: Some("ab".repeat(32)), ..made };
+        assert_eq!(
+            digest(&rests).unwrap(),
+            "b1988b2506a5cd751781d3af82e04005e6e5fe2018114f6e96034dff26f3616a"
         );
     }
 }

@@ -5,7 +5,7 @@ mod book;
 mod chain;
 
 pub(crate) use book::{Alias, Book, Draft, FIRST_DIGEST, Head, Known, Verdict, stages};
-pub(crate) use chain::{digest, verify};
+pub(crate) use chain::{digest, verdict_digest, verify};
 
 use crate::StudioError;
 

@@ -115,7 +115,7 @@ async fn of_evaluation(
     let Some(row) = to.store.evaluation_origin(id).await? else { return Ok(image) };
     let champion = row.champion.map(|version| format!("{}@v{version}", row.name));
     let version = match EvaluationRole::of(role) {
-        Some(EvaluationRole::Base | EvaluationRole::BaseCaption) => None,
+        Some(EvaluationRole::Base | EvaluationRole::BaseUntriggered | EvaluationRole::BaseCaption) => None,
         Some(EvaluationRole::Champion) => champion,
         _ => Some(format!("{}@v{}", row.name, row.version)),
     };

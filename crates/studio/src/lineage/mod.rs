@@ -15,15 +15,15 @@ use self::graph::Graph;
 use crate::{
     StudioError,
     ledger::Book,
-    registry::exact,
+    registry::{exact, in_full},
     store::{ImageRow, RunOrigin, Store},
 };
 
 /// Images that are shown of those made with a version.
 const MAX_IMAGES: u32 = 4;
-/// Evaluations and rows of the ledger beside the version that the lineage is of.
+/// Evaluations, rows of the ledger and pushes beside the version that the lineage is of.
 const ALL_DECISIONS: u32 = 4;
-/// Evaluations and rows of the ledger beside any other version.
+/// Evaluations, rows of the ledger and pushes beside any other version.
 const LAST_DECISION: u32 = 1;
 /// Runs that ended with the same file.
 const MAX_RUNS: u32 = 3;
@@ -32,7 +32,7 @@ const MAX_VERSIONS: usize = 12;
 
 /// The lineage of a version, `name@vN`: images made with it, its origins, and every decision about it.
 pub(crate) async fn of_version(store: &Store, model: &ModelInfo, id: &str) -> Result<Lineage, StudioError> {
-    let (name, number) = exact(id)?;
+    let (name, number) = exact(store, id).await?;
     let id = format!("{name}@v{number}");
     if store.adapter_version(&name, number).await?.is_none() {
         return Err(StudioError::not_found("adapter version", &id));
@@ -128,7 +128,7 @@ impl<'a> Gather<'a> {
 
     /// Adds a version that is followed later, so that edges may name it.
     async fn mention(&mut self, version: &str) -> Result<(String, Option<(String, u32)>), StudioError> {
-        let Ok((name, number)) = exact(version) else {
+        let Ok((name, number)) = in_full(version) else {
             return Ok((self.graph.add(nodes::lost_version(version)), None));
         };
         let id = nodes::version_id(&format!("{name}@v{number}"));
@@ -179,7 +179,7 @@ impl<'a> Gather<'a> {
         }
     }
 
-    /// Adds what was decided about a version: evaluations and rows of the ledger, the newest first.
+    /// Adds what was decided about a version: evaluations, rows of the ledger and pushes, the newest first.
     async fn decisions(
         &mut self,
         node: &str,
@@ -218,12 +218,24 @@ impl<'a> Gather<'a> {
                 self.graph.link(&id, &evaluation, LineageRole::Verdict);
             }
         }
+        let pushes = self.store.pushes(Some((name, number))).await?;
+        if is_root {
+            let total = pushes.len() as u64;
+            self.graph.total(
+                LineageTotal { kind: LineageKind::Publication, total },
+                pushes.len().min(limit as usize),
+            );
+        }
+        for record in pushes.iter().take(limit as usize) {
+            let id = self.graph.add(nodes::publication(record));
+            self.graph.link(node, &id, LineageRole::Publication);
+        }
         Ok(())
     }
 }
 
 /// A row of a ledger with the outcome of the verdict that it rests on.
 fn move_node(book: &Book, made: &LedgerMove, version: u32) -> LineageNode {
-    let verdict = book.verdicts.iter().find(|verdict| Some(&verdict.id) == made.verdict.as_ref());
+    let verdict = made.verdict.as_ref().and_then(|id| book.verdict(id));
     nodes::ledger_move(made, version, verdict.map(|verdict| verdict.outcome))
 }

@@ -1,8 +1,8 @@
 //! Rows as nodes of a lineage. Pure.
 
 use adire_protocol::{
-    ImageRecord, LedgerMove, LineageKind, LineageNode, Links, ModelInfo, Recipe, Stage, TrainingRequest,
-    VerdictOutcome,
+    ImageRecord, LedgerMove, LineageKind, LineageNode, Links, ModelInfo, PushRecord, Recipe, Stage,
+    TrainingRequest, VerdictOutcome,
 };
 
 use crate::store::{DatasetOrigin, EvaluationOrigin, Listed, RunOrigin, image_url};
@@ -220,6 +220,29 @@ pub(super) fn ledger_move(made: &LedgerMove, version: u32, verdict: Option<Verdi
     }
 }
 
+/// A push of a version: its repository, and once it is done that repository's address.
+pub(super) fn publication(record: &PushRecord) -> LineageNode {
+    let visibility = if record.request.private { "private" } else { "public" };
+    let mut detail = visibility.to_owned();
+    if let Some(commit) = &record.commit {
+        detail = format!("{detail} · commit {}", short(commit));
+    }
+    if let Some(error) = &record.error {
+        detail = format!("{detail} · {}", cut(error));
+    }
+    LineageNode {
+        state: Some(record.state.name().to_owned()),
+        detail,
+        at: Some(record.finished_at.unwrap_or(record.created_at)),
+        page: Some(format!("/admin/versions/{}#push", record.version)),
+        ..node(
+            LineageKind::Publication,
+            format!("publication:{}", record.id),
+            record.request.repository.clone(),
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,6 +275,7 @@ mod tests {
             from_version: Some(1),
             to_version: Some(2),
             verdict: Some("x".to_owned()),
+            verdict_digest: None,
             reason: "denser dots".to_owned(),
             previous_digest: String::new(),
             digest: String::new(),

@@ -18,14 +18,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Pins what is in production now, makes the smoke image of a move to production and adds its result.
 pub(crate) async fn after(shared: Arc<Shared>, made: LedgerMove) -> LedgerEntry {
     if made.alias.as_deref() != Some(PRODUCTION) {
-        return LedgerEntry { made, smoke: None };
+        return LedgerEntry { made, outcome: None, smoke: None };
     }
     if let Err(error) = pin(&shared.store, &shared.worker).await {
         tracing::warn!(%error, "the versions in production were not pinned");
     }
-    let Some(version) = made.to_version else { return LedgerEntry { made, smoke: None } };
+    let Some(version) = made.to_version else { return LedgerEntry { made, outcome: None, smoke: None } };
     let smoke = take(shared, made.clone(), version).await;
-    LedgerEntry { made, smoke: Some(smoke) }
+    LedgerEntry { made, outcome: None, smoke: Some(smoke) }
 }
 
 /// Makes the smoke image of a move to production and stores it.
@@ -116,5 +116,10 @@ pub(crate) fn doubt(shared: &Shared, uses: &[AdapterUse]) -> BoxFuture<'static, 
 }
 
 fn registry(shared: &Shared) -> Registry {
-    Registry { store: shared.store.clone(), blobs: shared.blobs.clone(), by: Mover::Server }
+    Registry {
+        store: shared.store.clone(),
+        blobs: shared.blobs.clone(),
+        by: Mover::Server,
+        base: Some(shared.model.hash.clone()),
+    }
 }

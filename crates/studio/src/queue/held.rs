@@ -49,6 +49,8 @@ impl Work {
     pub(crate) fn let_go(&self, id: &str, number: Option<u64>, event: Option<GenerationEvent>) {
         let mut state = self.lock();
         state.held.remove(id);
+        // Where it was not begun, it still waits here.
+        state.remove(id);
         state.running.retain(|running| running.generation.id != id);
         if let Some(live) = state.lives.get(id) {
             live.send_modify(|live| match (number, event) {
@@ -65,9 +67,8 @@ impl Work {
         self.wake.notify_one();
     }
 
-    /// A waiting generation has ended.
+    /// A job that nobody held has ended, or is put aside.
     pub(crate) fn withdraw(&self, id: &str, event: u64) {
-        self.lock().remove(id);
         self.let_go(id, Some(event), None);
     }
 
@@ -106,5 +107,6 @@ impl Work {
         }
         drop(state);
         self.wake.notify_one();
+        self.wake_off_device.notify_one();
     }
 }

@@ -1,9 +1,11 @@
 //! What the run of a job must know between two units: its lease, and whether it must stop.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc,
     atomic::{AtomicBool, Ordering},
 };
+
+use tokio::sync::watch;
 
 use crate::{
     BackendError, StudioError,
@@ -47,23 +49,29 @@ impl From<BackendError> for Stop {
     }
 }
 
-/// A job that this node holds. The mutex is held for moments only.
+/// A job that this node holds.
 #[derive(Debug)]
 pub(crate) struct Hold {
     pub(crate) lease: Lease,
     /// Read by the worker thread after each step.
     pub(crate) stop: Arc<AtomicBool>,
-    why: Mutex<Option<Stop>>,
+    why: watch::Sender<Option<Stop>>,
 }
 
 impl Hold {
     pub(crate) fn new(lease: Lease) -> Self {
-        Self { lease, stop: Arc::default(), why: Mutex::default() }
+        Self { lease, stop: Arc::default(), why: watch::Sender::new(None) }
     }
 
     /// Why the run must stop, if it must.
     pub(crate) fn stopped(&self) -> Option<Stop> {
-        self.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.why.borrow().clone()
+    }
+
+    /// Waits until the run must stop.
+    pub(crate) async fn until_stopped(&self) {
+        // Never an error: the sender is here.
+        let _ = self.why.subscribe().wait_for(Option::is_some).await;
     }
 
     /// Has the run stop within one step.
@@ -77,8 +85,9 @@ impl Hold {
     }
 
     fn set(&self, why: Option<Stop>) {
-        let mut known = self.why.lock().unwrap_or_else(PoisonError::into_inner);
-        self.stop.store(why.is_some(), Ordering::Relaxed);
-        *known = why;
+        self.why.send_modify(|known| {
+            self.stop.store(why.is_some(), Ordering::Relaxed);
+            *known = why;
+        });
     }
 }

@@ -47,14 +47,12 @@ pub(crate) struct Work {
     state: Mutex<State>,
     caps: Caps,
     budget: Budget,
-    /// Whether a training may wait that nobody has looked for yet.
-    training_waits: AtomicBool,
-    /// The same of evaluations.
-    evaluation_waits: AtomicBool,
-    /// The same of pairs of shadows.
+    /// Whether a pair of a shadow may wait that nobody has looked for yet.
     shadow_waits: AtomicBool,
     /// Wakes the scheduler; keeps one permit, so a wake between its look and its wait is not lost.
     wake: Notify,
+    /// The same for jobs that do not use the device, such as pushes.
+    wake_off_device: Notify,
     /// Time of the newest image: each is later than the one before, even within a millisecond or after the system's clock
     /// was set back, because the history pages by them.
     newest_image: AtomicI64,
@@ -100,12 +98,13 @@ impl Work {
             waiting: Default::default(),
             running: Vec::new(),
             held: HashMap::new(),
+            may_wait: JobKind::ALL.into_iter().collect(),
             early: Default::default(),
             lives: HashMap::new(),
             timing,
             withdrawals: Withdrawals::default(),
             intake: Intake::default(),
-            device: None,
+            unit_reason: None,
             resident: None,
             changes: 0,
         };
@@ -114,10 +113,9 @@ impl Work {
             state: Mutex::new(state),
             caps,
             budget,
-            training_waits: AtomicBool::new(true),
-            evaluation_waits: AtomicBool::new(true),
             shadow_waits: AtomicBool::new(true),
             wake: Notify::new(),
+            wake_off_device: Notify::new(),
             newest_image: AtomicI64::new(newest_image),
         }
     }
@@ -268,26 +266,28 @@ impl Work {
         self.lock().waiting.keys().next().map(|(turn, _)| *turn)
     }
 
-    /// A training waits, or may wait.
-    pub(crate) fn training_waits(&self) {
-        self.training_waits.store(true, Ordering::Relaxed);
+    /// The generation that waits here, if it is the only one.
+    pub(crate) fn only_waiting(&self) -> Option<String> {
+        let state = self.lock();
+        let mut ids = state.waiting.keys().map(|(_, id)| id);
+        ids.next().filter(|_| ids.next().is_none()).cloned()
+    }
+
+    /// A job of that kind waits, or may wait.
+    pub(crate) fn waits(&self, kind: JobKind) {
+        self.lock().may_wait.insert(kind);
         self.notify_all();
+        self.wake_off_device.notify_one();
     }
 
-    /// Whether a training may wait; asked once for each time that one may have come.
-    pub(crate) fn look_for_training(&self) -> bool {
-        self.training_waits.swap(false, Ordering::Relaxed)
+    /// Whether a job of that kind may wait; asked once for each time that one may have come.
+    pub(crate) fn look_for(&self, kind: JobKind) -> bool {
+        self.lock().may_wait.remove(&kind)
     }
 
-    /// An evaluation waits, or may wait.
-    pub(crate) fn evaluation_waits(&self) {
-        self.evaluation_waits.store(true, Ordering::Relaxed);
-        self.notify_all();
-    }
-
-    /// Whether an evaluation may wait; asked once for each time that one may have come.
-    pub(crate) fn look_for_evaluation(&self) -> bool {
-        self.evaluation_waits.swap(false, Ordering::Relaxed)
+    /// Waits for something to have changed about what the device has nothing to do with.
+    pub(crate) async fn changed_off_device(&self) {
+        self.wake_off_device.notified().await;
     }
 
     /// A pair of a shadow waits, or may wait.
@@ -323,9 +323,9 @@ impl Work {
         self.lock().delay(id)
     }
 
-    /// What the device does a unit of from now on.
-    pub(crate) fn set_device(&self, kind: Option<JobKind>) {
-        self.lock().device = kind;
+    /// What generations wait for from now on that wait for the unit that the device does.
+    pub(crate) fn set_unit_reason(&self, reason: Option<WaitReason>) {
+        self.lock().unit_reason = reason;
     }
 
     pub(crate) fn is_closing(&self) -> bool {

@@ -59,6 +59,8 @@ pub(super) struct State {
     pub(super) running: Vec<Running>,
     /// Jobs of any kind that this node holds.
     pub(super) held: HashMap<String, Arc<Hold>>,
+    /// Kinds of which a job may wait that nobody has looked for yet.
+    pub(super) may_wait: HashSet<JobKind>,
     /// Claimed before they were put in `waiting`.
     pub(super) early: HashSet<String>,
     /// Those that somebody follows or that this node has to do with.
@@ -66,8 +68,8 @@ pub(super) struct State {
     pub(super) timing: Timing,
     pub(super) withdrawals: Withdrawals,
     pub(super) intake: Intake,
-    /// What the device is doing a unit of.
-    pub(super) device: Option<JobKind>,
+    /// That the device is at something else than a generation.
+    pub(super) unit_reason: Option<WaitReason>,
     /// What the generation wanted that was begun last: its adapters are in effect.
     pub(super) resident: Option<String>,
     /// Grows with every change of `waiting`, so that a list read from the database meanwhile is known to be old.
@@ -183,17 +185,7 @@ impl State {
     /// What one waits for that has started and made no step yet.
     pub(super) fn delay(&self, id: &str) -> Option<WaitReason> {
         let running = self.running.iter().find(|running| running.generation.id == id)?;
-        if running.progress.is_none() { self.other_unit() } else { None }
-    }
-
-    /// That the device is at something else than a generation.
-    fn other_unit(&self) -> Option<WaitReason> {
-        match self.device? {
-            JobKind::Generation => None,
-            JobKind::Training => Some(WaitReason::TrainingStep),
-            JobKind::Evaluation => Some(WaitReason::EvaluationStep),
-            JobKind::Push => None,
-        }
+        if running.progress.is_none() { self.unit_reason } else { None }
     }
 
     fn place(&self, key: &(i64, String)) -> Place {
@@ -207,7 +199,7 @@ impl State {
             own += usize::from(who.is_some_and(|who| who.is(&other.who)));
         }
         let reason = match ahead {
-            0 => self.other_unit(),
+            0 => self.unit_reason,
             _ if own == ahead => Some(WaitReason::OwnGenerations),
             _ => Some(WaitReason::OtherGenerations),
         };

@@ -5,7 +5,7 @@
 
 mod rules;
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use adire_protocol::{
     AdapterRef, FieldError, Ledger, LedgerCheck, LedgerEntry, LedgerMove, ProductionAt, PromotionRequest,
@@ -15,9 +15,12 @@ use adire_protocol::{
 #[cfg(test)]
 pub(crate) use rules::promote;
 
+pub(crate) use rules::Terms;
+
 use crate::{
     StudioError,
     blobs::Blobs,
+    evaluation::settings,
     ledger::{self, Book, Draft},
     store::Store,
     time::now,
@@ -56,6 +59,8 @@ pub(crate) struct Registry {
     pub(crate) store: Store,
     pub(crate) blobs: Blobs,
     pub(crate) by: Mover,
+    /// Hash of the base model that is loaded; `None`: none is.
+    pub(crate) base: Option<String>,
 }
 
 impl Registry {
@@ -65,16 +70,32 @@ impl Registry {
         id: &str,
         request: PromotionRequest,
     ) -> Result<LedgerMove, StudioError> {
-        let (name, version) = exact(id)?;
+        let (name, version) = exact(&self.store, id).await?;
         let reason = rules::reason(&request.reason, true)?;
         let book = self.store.book(&name).await?;
-        rules::promote(&book, version, request.force, reason.clone())?;
+        let terms = self.terms(&book, version).await?;
+        rules::promote(&book, version, request.force, reason.clone(), &terms)?;
         if !self.is_sound(&book, version).await? {
             return Err(StudioError::Conflict(format!(
                 "The file of {name}@v{version} is missing or damaged. Restore it from a backup, or add it again."
             )));
         }
-        self.append(&name, |book| rules::promote(book, version, request.force, reason)).await
+        self.append(&name, |book| rules::promote(book, version, request.force, reason, &terms)).await
+    }
+
+    /// What a verdict on a version must have been given on to count now.
+    async fn terms(&self, book: &Book, version: u32) -> Result<Terms, StudioError> {
+        let runs = self.store.runs_of_version(&format!("{}@v{version}", book.name), 1).await?;
+        let trained_on = runs.into_iter().map(|run| run.model).filter(|model| !model.is_empty());
+        let bases = self.base.iter().cloned().chain(trained_on).collect();
+        let mut policies = HashMap::new();
+        for verdict in &book.verdicts {
+            let Some(base) = &verdict.base else { continue };
+            if !policies.contains_key(base) {
+                policies.insert(base.clone(), settings::policy(&self.store, base).await?.hash());
+            }
+        }
+        Ok(Terms { bases, policies })
     }
 
     /// Production returns to an earlier version. One on the way whose file is damaged is rejected.
@@ -102,7 +123,7 @@ impl Registry {
         to: Stage,
         reason: &str,
     ) -> Result<LedgerMove, StudioError> {
-        let (name, version) = exact(id)?;
+        let (name, version) = exact(&self.store, id).await?;
         let reason = rules::reason(reason, true)?;
         self.append(&name, |book| rules::change_stage(book, version, to, reason)).await
     }
@@ -114,7 +135,7 @@ impl Registry {
         alias: &str,
         reason: &str,
     ) -> Result<LedgerMove, StudioError> {
-        let (name, version) = exact(id)?;
+        let (name, version) = exact(&self.store, id).await?;
         let reason = rules::reason(reason, false)?;
         self.append(&name, |book| rules::set_alias(book, alias, version, reason)).await
     }
@@ -185,7 +206,12 @@ impl Registry {
 pub(crate) async fn ledger(store: &Store, name: &str) -> Result<Ledger, StudioError> {
     let book = known(store, name).await?;
     let mut smokes = store.smokes(&book.name).await?;
-    let entry = |made: &LedgerMove| LedgerEntry { made: made.clone(), smoke: smokes.remove(&made.number) };
+    let outcome = |made: &LedgerMove| Some(book.verdict(made.verdict.as_ref()?)?.outcome);
+    let entry = |made: &LedgerMove| LedgerEntry {
+        made: made.clone(),
+        outcome: outcome(made),
+        smoke: smokes.remove(&made.number),
+    };
     Ok(Ledger {
         entries: book.moves.iter().map(entry).collect(),
         check: ledger::verify(&book)?,
@@ -216,8 +242,20 @@ async fn known(store: &Store, name: &str) -> Result<Book, StudioError> {
     Ok(book)
 }
 
+/// The version that `name@vN` or `name@alias` stands for now; what is kept of it is the number.
+pub(crate) async fn exact(store: &Store, id: &str) -> Result<(String, u32), StudioError> {
+    let wanted = parse(id)?;
+    match &wanted.which {
+        Which::Alias(alias) => match store.alias(&wanted.name, alias).await? {
+            Some(version) => Ok((wanted.name, version)),
+            None => Err(StudioError::not_found("alias", id)),
+        },
+        _ => in_full(id),
+    }
+}
+
 /// `name@vN`: what is kept for good is named in full.
-pub(crate) fn exact(id: &str) -> Result<(String, u32), StudioError> {
+pub(crate) fn in_full(id: &str) -> Result<(String, u32), StudioError> {
     let wanted = parse(id)?;
     match wanted.which {
         Which::Version(version) => Ok((wanted.name, version)),

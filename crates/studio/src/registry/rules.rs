@@ -1,6 +1,8 @@
 //! What may move where. Each rule looks at the registry as it stands and gives the row to write, or says why not and what
 //! to do instead.
 
+use std::collections::HashMap;
+
 use adire_protocol::{
     FieldError, LedgerAction, MAX_REASON_CHARS, PRODUCTION, Stage, ValidationError, VerdictOutcome, is_alias,
 };
@@ -22,8 +24,47 @@ pub(super) fn reason(text: &str, required: bool) -> Result<String, StudioError> 
     Err(invalid("reason", message))
 }
 
+/// What a verdict must have been given on to count: production, the gate's settings and the base model may have changed since.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Terms {
+    /// Hashes of the base models that count: the loaded one, and the one that the version was trained on. Empty: neither is
+    /// known, and any counts.
+    pub(crate) bases: Vec<String>,
+    /// sha256 of the gate's settings now, by base model.
+    pub(crate) policies: HashMap<String, String>,
+}
+
+impl Terms {
+    /// Why a verdict does not count; `None`: it does.
+    fn objection(&self, book: &Book, verdict: &Verdict) -> Option<String> {
+        let id = id(book, verdict.version);
+        let named =
+            |version: Option<u32>| version.map_or_else(|| "the base model".to_owned(), |v| format!("v{v}"));
+        let base = verdict.base.as_ref().filter(|base| self.bases.is_empty() || self.bases.contains(base));
+        let Some(base) = base else {
+            return Some(format!("the last verdict on {id} was given on another base model"));
+        };
+        let production = book.production();
+        if verdict.champion != production {
+            let now = production.map_or_else(|| "nothing is".to_owned(), |v| format!("v{v} is"));
+            return Some(format!(
+                "the last verdict on {id} was given against {}, and {now} in production",
+                named(verdict.champion)
+            ));
+        }
+        (self.policies.get(base) != Some(&verdict.policy_hash))
+            .then(|| format!("the gate's settings have changed since the last verdict on {id}"))
+    }
+}
+
 /// A candidate or archived version goes to production.
-pub(crate) fn promote(book: &Book, version: u32, force: bool, reason: String) -> Result<Draft, StudioError> {
+pub(crate) fn promote(
+    book: &Book,
+    version: u32,
+    force: bool,
+    reason: String,
+    terms: &Terms,
+) -> Result<Draft, StudioError> {
     let Known { hidden, .. } = known(book, version)?;
     let id = id(book, version);
     if *hidden {
@@ -36,16 +77,22 @@ pub(crate) fn promote(book: &Book, version: u32, force: bool, reason: String) ->
         }
         Stage::Candidate | Stage::Archived => {}
     }
-    let verdict = book.latest_verdict(version);
-    let lacks = match verdict {
-        Some(Verdict { outcome: VerdictOutcome::Pass, .. }) => None,
-        Some(Verdict { outcome, .. }) => Some(format!("the last verdict on {id} is “{}”", outcome.word())),
-        None => Some(format!("{id} has no verdict")),
+    let latest = book.latest_verdict(version);
+    let counts = |verdict: &&Verdict| verdict.version == version && terms.objection(book, verdict).is_none();
+    let (verdict, lacks) = match (book.verdicts.iter().rfind(counts), latest) {
+        (Some(verdict), _) if verdict.outcome == VerdictOutcome::Pass => (Some(verdict), None),
+        (Some(verdict), _) => {
+            let lacks = format!("the last verdict on {id} is “{}”. Evaluate it", verdict.outcome.word());
+            (Some(verdict), Some(lacks))
+        }
+        (None, Some(verdict)) => {
+            let objection = terms.objection(book, verdict).unwrap_or_default();
+            (Some(verdict), Some(format!("{objection}. Evaluate it again")))
+        }
+        (None, None) => (None, Some(format!("{id} has no verdict. Evaluate it"))),
     };
     match lacks {
-        Some(lacks) if !force => {
-            conflict(format!("Not promoted: {lacks}. Evaluate it, or force the promotion."))
-        }
+        Some(lacks) if !force => conflict(format!("Not promoted: {lacks}, or force the promotion.")),
         _ => Ok(Draft {
             action: LedgerAction::Promote,
             alias: Some(PRODUCTION.to_owned()),

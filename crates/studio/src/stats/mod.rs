@@ -16,7 +16,8 @@ pub const BUCKETS_MS: [i64; 14] = [
     3_600_000,
 ];
 
-/// The label of the bucket that a value belongs to.
+/// The label of the bucket that a value belongs to, as the statement computes it that counts it.
+#[cfg(test)]
 pub(crate) fn bucket(ms: i64) -> String {
     let bound = BUCKETS_MS.iter().find(|bound| ms <= **bound);
     bound.map_or_else(|| "inf".to_owned(), i64::to_string)

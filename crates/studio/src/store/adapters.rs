@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use adire_protocol::{AdapterReceipt, AdapterVersion, PRODUCTION, Stage};
+use adire_protocol::{AdapterReceipt, AdapterVersion, PRODUCTION, Stage, VersionChange};
 
 use super::{Store, decode, encode, ledger::aliases_of, shadows::forget_version, sql, storage};
 use crate::StudioError;
@@ -19,6 +19,7 @@ row! {
         hidden: i64,
         downloads: i64,
         deleted_at: Option<i64>,
+        note: String,
     }
 }
 
@@ -29,12 +30,14 @@ pub(crate) struct Listed {
     pub(crate) hidden: bool,
     pub(crate) downloads: bool,
     pub(crate) deleted_at: Option<i64>,
+    pub(crate) note: String,
 }
 
 impl From<AdapterRow> for Listed {
     fn from(row: AdapterRow) -> Self {
         let (hidden, downloads, deleted_at) = (row.hidden != 0, row.downloads != 0, row.deleted_at);
-        Self { version: row.into(), hidden, downloads, deleted_at }
+        let note = row.note.clone();
+        Self { version: row.into(), hidden, downloads, deleted_at, note }
     }
 }
 
@@ -56,7 +59,7 @@ impl From<AdapterRow> for AdapterVersion {
 }
 
 pub(super) const COLUMNS: &str =
-    "name, version, hash, description, trigger_words, bytes, created_at, hidden, downloads, deleted_at";
+    "name, version, hash, description, trigger_words, bytes, created_at, hidden, downloads, deleted_at, note";
 
 /// How often the next number of a version is tried; each time another version was added at the same moment.
 const TRIES: u32 = 100;
@@ -88,30 +91,30 @@ impl Store {
         Ok(listed)
     }
 
-    /// Whether visitors may use a version, and download its file; what is `None` stays. Whether it is there. The version
-    /// in production stays visible.
+    /// Whether visitors may use a version, and download its file, and the admin's note; what is `None` stays. Whether it is
+    /// there. The version in production stays visible.
     pub(crate) async fn offer_adapter(
         &self,
         name: &str,
         version: u32,
-        hidden: Option<bool>,
-        downloads: Option<bool>,
+        VersionChange { hidden, downloads, note }: &VersionChange,
     ) -> Result<bool, StudioError> {
         let mut change = self.change_alone().await?;
         let aliases = aliases_of(&mut change, name, version).await?;
-        if hidden == Some(true) && aliases.iter().any(|alias| alias == PRODUCTION) {
+        if *hidden == Some(true) && aliases.iter().any(|alias| alias == PRODUCTION) {
             return Err(StudioError::Conflict(format!(
                 "{name}@v{version} is in production. Promote another version or roll back first, then hide it."
             )));
         }
         let done = sqlx::query(
-            "UPDATE adapter_versions SET hidden = COALESCE($3, hidden), downloads = COALESCE($4, downloads) \
-             WHERE name = $1 AND version = $2 AND deleted_at IS NULL",
+            "UPDATE adapter_versions SET hidden = COALESCE($3, hidden), downloads = COALESCE($4, downloads), \
+             note = COALESCE($5, note) WHERE name = $1 AND version = $2 AND deleted_at IS NULL",
         )
         .bind(name)
         .bind(i64::from(version))
         .bind(hidden.map(i64::from))
         .bind(downloads.map(i64::from))
+        .bind(note.as_deref())
         .execute(&mut *change)
         .await
         .map_err(storage)?;

@@ -127,15 +127,29 @@ impl Store {
         .map_err(storage)
     }
 
-    /// The open alert of a rule.
-    pub(crate) async fn open_alert(&self, rule: &str) -> Result<Option<String>, StudioError> {
-        let row: Option<(String,)> =
-            sqlx::query_as("SELECT id FROM alerts WHERE rule = $1 AND closed_at IS NULL")
-                .bind(rule)
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(storage)?;
-        Ok(row.map(|(id,)| id))
+    /// The open alert of a rule: id and version.
+    pub(crate) async fn open_alert(
+        &self,
+        rule: &str,
+    ) -> Result<Option<(String, Option<String>)>, StudioError> {
+        sqlx::query_as("SELECT id, version FROM alerts WHERE rule = $1 AND closed_at IS NULL")
+            .bind(rule)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(storage)
+    }
+
+    /// Open alerts from before `before` of which no message says that they opened.
+    pub(crate) async fn unsaid_alerts(&self, before: i64) -> Result<Vec<Alert>, StudioError> {
+        let rows: Vec<AlertRow> = sqlx::query_as(sql(format!(
+            "SELECT {COLUMNS} FROM alerts WHERE closed_at IS NULL AND opened_at <= $1 AND NOT EXISTS \
+             (SELECT 1 FROM deliveries d WHERE d.alert = alerts.id AND d.event = 'opened') ORDER BY id"
+        )))
+        .bind(before)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(storage)?;
+        rows.into_iter().map(|row| row.record(Vec::new())).collect()
     }
 
     /// Every open alert: id and rule.
@@ -179,16 +193,23 @@ impl Store {
         Ok(true)
     }
 
-    /// Adds messages about an alert.
-    pub(crate) async fn add_deliveries(
+    /// Adds messages that an alert has opened, unless it has some.
+    pub(crate) async fn add_opened(
         &self,
         alert: &str,
-        event: &str,
         channels: &[&str],
         now: i64,
     ) -> Result<(), StudioError> {
-        let mut change = self.change().await?;
-        add(&mut change, alert, event, channels, now).await?;
+        let mut change = self.change_alone().await?;
+        let (known,): (i64,) =
+            sqlx::query_as("SELECT COUNT(*) FROM deliveries WHERE alert = $1 AND event = 'opened'")
+                .bind(alert)
+                .fetch_one(&mut *change)
+                .await
+                .map_err(storage)?;
+        if known == 0 {
+            add(&mut change, alert, "opened", channels, now).await?;
+        }
         change.commit().await.map_err(storage)
     }
 
@@ -207,7 +228,7 @@ impl Store {
         change.commit().await.map_err(storage)
     }
 
-    /// Takes the right to move production of an adapter back for an alert; whether nobody did within `between`
+    /// Takes the right to move production of an adapter back for an alert; whether no other alert did within `between`
     /// milliseconds.
     pub(crate) async fn claim_rollback(
         &self,
@@ -219,7 +240,7 @@ impl Store {
         let mut change = self.change_alone().await?;
         let claimed = sqlx::query(
             "UPDATE alerts SET rolled_back = $2, rolled_back_at = $3 WHERE id = $1 AND NOT EXISTS \
-             (SELECT 1 FROM alerts a WHERE a.rolled_back = $2 AND a.rolled_back_at > $4)",
+             (SELECT 1 FROM alerts a WHERE a.rolled_back = $2 AND a.rolled_back_at > $4 AND a.id <> $1)",
         )
         .bind(alert)
         .bind(adapter)

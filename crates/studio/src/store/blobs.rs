@@ -86,6 +86,7 @@ impl Store {
              UNION ALL SELECT 'dataset image', hash FROM dataset_pictures \
              UNION ALL SELECT 'training sample', hash FROM training_samples \
              UNION ALL SELECT 'smoke image', hash FROM smoke_images \
+             UNION ALL SELECT 'checkpoint', hash FROM checkpoints \
              UNION ALL SELECT 'shadow image', hash FROM shadow_images",
         )
         .fetch_all(&self.pool)

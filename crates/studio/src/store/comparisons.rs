@@ -31,10 +31,14 @@ pub(crate) enum VoteResult {
 }
 
 impl Store {
+    /// Writes a comparison unless its versions have one: votes that begin again and again until they say what is wanted
+    /// bound no error.
     pub(crate) async fn insert_comparison(&self, row: &ComparisonRow) -> Result<(), StudioError> {
+        let mut change = self.change_alone().await?;
         sqlx::query(
             "INSERT INTO comparisons (id, token, evaluation, version, against, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6)",
+             SELECT $1, $2, $3, $4, $5, $6 \
+             WHERE NOT EXISTS (SELECT 1 FROM comparisons WHERE version = $4 AND against = $5)",
         )
         .bind(&row.id)
         .bind(&row.token)
@@ -42,10 +46,10 @@ impl Store {
         .bind(&row.version)
         .bind(&row.against)
         .bind(row.created_at)
-        .execute(&self.pool)
+        .execute(&mut *change)
         .await
         .map_err(storage)?;
-        Ok(())
+        change.commit().await.map_err(storage)
     }
 
     /// Every comparison, newest first.
@@ -79,20 +83,13 @@ impl Store {
         self.comparison_by("token", token).await
     }
 
-    pub(crate) async fn comparison_of_evaluation(
-        &self,
-        evaluation: &str,
-    ) -> Result<Option<ComparisonRow>, StudioError> {
-        self.comparison_by("evaluation", evaluation).await
-    }
-
-    /// The newest comparison of two versions; an empty name is the base model.
+    /// The comparison of two versions, the first if an earlier program began several; an empty name is the base model.
     pub(crate) async fn comparison_between(
         &self,
         version: &str,
         against: &str,
     ) -> Result<Option<ComparisonRow>, StudioError> {
-        sqlx::query_as(sql(format!("{COLUMNS} WHERE version = $1 AND against = $2 ORDER BY id DESC LIMIT 1")))
+        sqlx::query_as(sql(format!("{COLUMNS} WHERE version = $1 AND against = $2 ORDER BY id LIMIT 1")))
             .bind(version)
             .bind(against)
             .fetch_optional(&self.pool)
@@ -100,15 +97,25 @@ impl Store {
             .map_err(storage)
     }
 
-    /// No votes are taken any more.
-    pub(crate) async fn close_comparison(&self, id: &str, at: i64) -> Result<(), StudioError> {
-        sqlx::query("UPDATE comparisons SET closed_at = $2 WHERE id = $1 AND closed_at IS NULL")
+    /// Takes votes again.
+    pub(crate) async fn reopen_comparison(&self, id: &str) -> Result<(), StudioError> {
+        sqlx::query("UPDATE comparisons SET closed_at = NULL WHERE id = $1")
+            .bind(id)
+            .execute(&self.pool)
+            .await
+            .map_err(storage)?;
+        Ok(())
+    }
+
+    /// No votes are taken any more; whether they were.
+    pub(crate) async fn close_comparison(&self, id: &str, at: i64) -> Result<bool, StudioError> {
+        let closed = sqlx::query("UPDATE comparisons SET closed_at = $2 WHERE id = $1 AND closed_at IS NULL")
             .bind(id)
             .bind(at)
             .execute(&self.pool)
             .await
             .map_err(storage)?;
-        Ok(())
+        Ok(closed.rows_affected() > 0)
     }
 
     /// Votes in the order in which they came: `better`, `worse` or `tie`.

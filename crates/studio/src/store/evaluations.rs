@@ -12,6 +12,7 @@ use super::{
     sql,
     sql::{Real, storable},
     storage,
+    training::OF_VERSION,
 };
 use crate::{
     StudioError,
@@ -137,6 +138,10 @@ impl EvaluationRow {
     }
 }
 
+impl super::About {
+    pub(crate) const EVALUATION: Self = Self::of_admin("evaluations", "a.request");
+}
+
 const SELECT: &str = "SELECT e.id, e.request, e.name, e.version, e.hash, e.champion, e.champion_hash, e.base, e.suite, \
                       e.policy, e.judge, e.images, e.warnings, e.verdict, j.state, j.asked, j.created_at, \
                       j.started_at, j.finished_at, j.error, \
@@ -204,7 +209,7 @@ impl Store {
         images: u32,
         warnings: &[String],
     ) -> Result<(), WriteError> {
-        let (mut change, _) = self.change_held(lease, 0).await?;
+        let mut change = self.change_noted(lease, "planned").await?;
         sqlx::query("UPDATE evaluations SET judge = $2, images = $3, warnings = $4 WHERE id = $1")
             .bind(&lease.job)
             .bind(judge)
@@ -223,7 +228,7 @@ impl Store {
         step: &EvaluationStep,
         gained: bool,
     ) -> Result<(), WriteError> {
-        let (mut change, _) = self.change_held(lease, 0).await?;
+        let mut change = self.change_noted(lease, "step").await?;
         if gained {
             forget_attempts(&mut change, &lease.job).await?;
         }
@@ -334,7 +339,7 @@ impl Store {
         lease: &Lease,
         image: &NewImage,
     ) -> Result<(), WriteError> {
-        let (mut change, _) = self.change_held(lease, 0).await?;
+        let mut change = self.change_noted(lease, "image").await?;
         forget_attempts(&mut change, &lease.job).await?;
         sqlx::query(
             "INSERT INTO evaluation_images (evaluation, role, prompt, seed, text, recipe, hash, seconds) \
@@ -382,7 +387,7 @@ impl Store {
 
     /// Scores of images.
     pub(crate) async fn save_scores(&self, lease: &Lease, scores: &[ImageScore]) -> Result<(), WriteError> {
-        let (mut change, _) = self.change_held(lease, 0).await?;
+        let mut change = self.change_noted(lease, "scores").await?;
         for ImageScore { role, prompt, seed, clip_score, style_margin } in scores {
             sqlx::query(
                 "UPDATE evaluation_images SET clip_score = $5, style_margin = $6 \
@@ -409,7 +414,7 @@ impl Store {
         verdict: &EvaluationVerdict,
         at: i64,
     ) -> Result<(), WriteError> {
-        let (mut change, _) = self.change_held(lease, 0).await?;
+        let mut change = self.change_noted(lease, "verdict").await?;
         sqlx::query("UPDATE evaluations SET verdict = $2 WHERE id = $1")
             .bind(&lease.job)
             .bind(encode(verdict)?)
@@ -417,13 +422,14 @@ impl Store {
             .await
             .map_err(storage)?;
         sqlx::query(
-            "INSERT INTO verdicts (id, name, version, champion, policy_hash, outcome, criteria, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO verdicts (id, name, version, champion, base, policy_hash, outcome, criteria, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING",
         )
         .bind(&lease.job)
         .bind(&row.name)
         .bind(row.version)
         .bind(row.champion)
+        .bind(&row.base)
         .bind(&verdict.policy_hash)
         .bind(VerdictOutcome::word(verdict.outcome))
         .bind(encode(&verdict.criteria)?)
@@ -450,12 +456,13 @@ impl Store {
 
     /// The training run that made a version: its dataset and its request.
     pub(crate) async fn run_of_version(&self, version: &str) -> Result<Option<super::RunRow>, StudioError> {
-        let row: Option<(String,)> =
-            sqlx::query_as("SELECT id FROM training_jobs WHERE version = $1 ORDER BY id DESC LIMIT 1")
-                .bind(version)
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(storage)?;
+        let row: Option<(String,)> = sqlx::query_as(sql(format!(
+            "SELECT t.id FROM training_jobs t WHERE {OF_VERSION} ORDER BY t.id DESC LIMIT 1"
+        )))
+        .bind(version)
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(storage)?;
         match row {
             Some((id,)) => self.run(&id).await,
             None => Ok(None),

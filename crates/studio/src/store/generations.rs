@@ -2,7 +2,16 @@
 
 use adire_protocol::{GenerationSpec, GenerationState};
 
-use super::{Store, decode, encode, jobs::insert_job, sql, sql::storable, storage};
+use super::{
+    Store,
+    batch::{Batch, Statement},
+    decode, encode,
+    images::{ImageRow, images_of},
+    jobs::{add_job, queued},
+    sql,
+    sql::storable,
+    storage,
+};
 use crate::{
     StudioError,
     client::Who,
@@ -45,6 +54,10 @@ impl GenerationRow {
     }
 }
 
+impl super::About {
+    pub(crate) const GENERATION: Self = Self { table: "generations", text: "a.spec", network: "a.network" };
+}
+
 const SELECT: &str = "SELECT g.id, g.visitor, g.network, j.state, g.spec, j.created_at, j.started_at, j.finished_at, \
                       j.error FROM generations g JOIN jobs j ON j.id = g.id";
 
@@ -56,33 +69,31 @@ impl Store {
         who: &Who,
         spec: &GenerationSpec,
     ) -> Result<Queued, StudioError> {
-        let mut change = self.change_alone().await?;
-        let queued = insert_job(&mut change, job).await?;
-        sqlx::query(
-            "INSERT INTO generations (id, visitor, network, spec, versions, prompt_key) VALUES ($1, $2, $3, $4, $5, $6)",
-        )
-            .bind(&job.id)
-            .bind(&who.visitor)
-            .bind(&who.network)
-            .bind(encode(spec)?)
-            .bind(stats::versions(spec))
-            .bind(stats::prompt_key(&spec.prompt))
-            .execute(&mut *change)
-            .await
-            .map_err(storage)?;
-        for hash in spec.init_image.iter().chain(&spec.mask) {
-            sqlx::query(
-                "INSERT INTO generation_inputs (generation, hash) VALUES ($1, $2) \
-                 ON CONFLICT (generation, hash) DO NOTHING",
+        let mut batch = Batch::default();
+        let place = add_job(&mut batch, job);
+        batch.add(
+            Statement::of(
+                "INSERT INTO generations (id, visitor, network, spec, versions, prompt_key) \
+                 VALUES ($1, $2, $3, $4, $5, $6)",
             )
             .bind(&job.id)
-            .bind(hash)
-            .execute(&mut *change)
-            .await
-            .map_err(storage)?;
+            .bind(who.visitor.as_deref())
+            .bind(who.network.as_deref())
+            .bind(encode(spec)?)
+            .bind(stats::versions(spec))
+            .bind(stats::prompt_key(&spec.prompt)),
+        );
+        for hash in spec.init_image.iter().chain(&spec.mask) {
+            batch.add(
+                Statement::of(
+                    "INSERT INTO generation_inputs (generation, hash) VALUES ($1, $2) \
+                     ON CONFLICT (generation, hash) DO NOTHING",
+                )
+                .bind(&job.id)
+                .bind(hash),
+            );
         }
-        change.commit().await.map_err(storage)?;
-        Ok(queued)
+        queued(&self.at_once(batch, true).await?, place)
     }
 
     pub(crate) async fn generation(&self, id: &str) -> Result<Option<GenerationRow>, StudioError> {
@@ -94,6 +105,23 @@ impl Store {
             .fetch_optional(&self.pool)
             .await
             .map_err(storage)
+    }
+
+    /// One with its images, in order.
+    pub(crate) async fn generation_and_images(
+        &self,
+        id: &str,
+    ) -> Result<Option<(GenerationRow, Vec<ImageRow>)>, StudioError> {
+        if !storable(id) {
+            return Ok(None);
+        }
+        let mut batch = Batch::default();
+        let row = batch.add(Statement::of(format!("{SELECT} WHERE g.id = $1")).bind(id));
+        let images = batch.add(images_of(id));
+        let mut connection = self.pool.acquire().await.map_err(storage)?;
+        let rows = batch.run(&mut connection).await?;
+        let found = rows.of(row)?.into_iter().next();
+        found.map(|row| Ok((row, rows.of(images)?))).transpose()
     }
 
     /// Queued and running ones of a visitor, oldest first.

@@ -2,12 +2,18 @@
 
 use adire_protocol::{GalleryImage, ImageRecord, Recipe};
 
-use sqlx::{Any, Transaction};
-
-use super::{Store, decode, encode, jobs::forget_attempts, searchable, sql, sql::storable, stats, storage};
+use super::{
+    Store,
+    batch::{Batch, Statement},
+    decode, encode,
+    jobs::{held, held_to_its_end, noted},
+    searchable, shadow_pairs, sql,
+    sql::storable,
+    stats, storage,
+};
 use crate::{
     StudioError,
-    job::{EndedBy, Lease, Outcome, WriteError},
+    job::{JobState, Lease, WriteError},
 };
 
 row! {
@@ -22,6 +28,17 @@ row! {
         pub(super) created_at: i64,
         pub(crate) event: i64,
     }
+}
+
+/// The numbers of what was written with an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Of its event.
+    pub(crate) event: u64,
+    /// Of its generation's end, if it was the last one.
+    pub(crate) end: Option<u64>,
+    /// Whether any shadow is on, of which a pair may wait now.
+    pub(crate) shadowed: bool,
 }
 
 /// How an image came about.
@@ -73,6 +90,11 @@ impl GalleryRow {
     }
 }
 
+/// Finds the images of a generation, in order.
+pub(super) fn images_of(generation: &str) -> Statement {
+    Statement::of(format!("{COLUMNS} WHERE generation = $1 ORDER BY position")).bind(generation)
+}
+
 /// Where the server gives an image.
 pub(crate) fn image_url(hash: &str) -> String {
     format!("/api/v1/images/{hash}.png")
@@ -91,60 +113,75 @@ impl Store {
         visitor: Option<&str>,
         inserted: Inserted,
         kept: impl Future<Output = Result<(), StudioError>> + Send,
-    ) -> Result<(u64, Option<u64>), WriteError> {
-        let (mut change, event) = self.change_held(lease, least).await?;
-        let rows = self.write_image(&mut change, (lease, event), image, visitor, inserted);
-        let (kept, end) = futures::join!(kept, rows);
+    ) -> Result<Written, WriteError> {
+        let batch = self.image_batch((lease, least), image, visitor, inserted)?;
+        let rows = self.begin_with(batch);
+        let (kept, rows) = futures::join!(kept, rows);
+        // First whether the lease is still there: then nobody else's image is in the way.
+        let (mut open, rows) = rows?.ok_or(WriteError::LeaseLost)?;
         kept?;
-        let end = end?;
-        change.commit().await.map_err(storage)?;
-        Ok((event.cast_unsigned(), end))
+        let numbers: Vec<(i64,)> = rows.of(0)?;
+        let number = numbers.first().map_or(0, |(number,)| number.cast_unsigned());
+        let mut shadowed = false;
+        if inserted.last {
+            let on = rows.of(1)?;
+            shadowed = !on.is_empty();
+            shadow_pairs::count(open.connection(), &image.generation, on).await?;
+        }
+        open.commit().await?;
+        let end = inserted.last.then_some(number);
+        Ok(Written { event: number - u64::from(inserted.last), end, shadowed })
     }
 
-    /// The rows of an image; the number of the generation's last event, if it was the last image.
-    async fn write_image(
+    /// The statements that write an image, and with the last one that its generation is done.
+    fn image_batch(
         &self,
-        change: &mut Transaction<'_, Any>,
-        (lease, event): (&Lease, i64),
+        (lease, least): (&Lease, u64),
         image: &ImageRecord,
         visitor: Option<&str>,
-        Inserted { switched, last }: Inserted,
-    ) -> Result<Option<u64>, StudioError> {
-        sqlx::query(
-            "INSERT INTO images (generation, position, hash, visitor, recipe, infotext, created_at, event) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        )
-        .bind(&image.generation)
-        .bind(i64::from(image.index))
-        .bind(&image.hash)
-        .bind(visitor)
-        .bind(encode(&image.recipe)?)
-        .bind(&image.infotext)
-        .bind(image.created_at)
-        .bind(event)
-        .execute(&mut **change)
-        .await
-        .map_err(storage)?;
-        searchable::insert(change, image, visitor).await?;
-        for used in &image.recipe.spec.adapters {
-            sqlx::query(
-                "INSERT INTO image_adapters (generation, position, version, created_at) VALUES ($1, $2, $3, $4) \
-                 ON CONFLICT (generation, position, version) DO NOTHING",
-            )
-            .bind(&image.generation)
-            .bind(i64::from(image.index))
-            .bind(&used.name)
-            .bind(image.created_at)
-            .execute(&mut **change)
-            .await
-            .map_err(storage)?;
-        }
-        stats::add_image(change, &image.generation, &image.recipe, switched).await?;
+        inserted: Inserted,
+    ) -> Result<Batch, StudioError> {
+        let (id, index, last) = (image.generation.as_str(), i64::from(image.index), inserted.last);
+        let mut batch = Batch::default();
         if last {
-            return self.end_in(change, EndedBy::Holder(lease, 0), Outcome::Done { version: None }).await;
+            batch.add(held_to_its_end(self.kind, lease, least));
+            batch.add(shadow_pairs::counting(id));
+        } else {
+            batch.add(held(lease, least));
         }
-        forget_attempts(change, &image.generation).await?;
-        Ok(None)
+        batch.add(
+            Statement::of(
+                "INSERT INTO images (generation, position, hash, visitor, recipe, infotext, created_at, event) \
+                 SELECT id, $2, $3, $4, $5, $6, $7, last_event - $8 FROM jobs WHERE id = $1",
+            )
+            .bind(id)
+            .bind(index)
+            .bind(&image.hash)
+            .bind(visitor)
+            .bind(encode(&image.recipe)?)
+            .bind(&image.infotext)
+            .bind(image.created_at)
+            .bind(i64::from(last)),
+        );
+        batch.add(searchable::insert(image, visitor));
+        for used in &image.recipe.spec.adapters {
+            batch.add(
+                Statement::of(
+                    "INSERT INTO image_adapters (generation, position, version, created_at) VALUES ($1, $2, $3, $4) \
+                     ON CONFLICT (generation, position, version) DO NOTHING",
+                )
+                .bind(id)
+                .bind(index)
+                .bind(&used.name)
+                .bind(image.created_at),
+            );
+        }
+        batch.add(stats::add_image(id, &image.recipe, inserted.switched, last));
+        if last {
+            stats::record(&mut batch, id, "");
+            batch.add(noted(id, JobState::Done));
+        }
+        Ok(batch)
     }
 
     pub(crate) async fn images_of(&self, generation: &str) -> Result<Vec<ImageRow>, StudioError> {

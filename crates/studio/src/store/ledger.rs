@@ -22,13 +22,28 @@ row! {
         from_version: Option<i64>,
         to_version: Option<i64>,
         verdict: Option<String>,
+        verdict_digest: Option<String>,
         reason: String,
         previous_digest: String,
         digest: String,
     }
 }
 
-const MOVE: &str = "name, number, at, who, action, alias, from_version, to_version, verdict, reason, previous_digest, digest";
+row! {
+    struct VerdictRow {
+        version: i64,
+        id: String,
+        outcome: String,
+        base: Option<String>,
+        champion: Option<i64>,
+        policy_hash: String,
+        criteria: String,
+        created_at: i64,
+    }
+}
+
+const MOVE: &str = "name, number, at, who, action, alias, from_version, to_version, verdict, verdict_digest, reason, \
+                    previous_digest, digest";
 
 /// A number of a row; every one that this program wrote fits.
 fn small(number: i64) -> u32 {
@@ -49,6 +64,7 @@ impl MoveRow {
             from_version: row.from_version.map(small),
             to_version: row.to_version.map(small),
             verdict: row.verdict,
+            verdict_digest: row.verdict_digest,
             reason: row.reason,
             previous_digest: row.previous_digest,
             digest: row.digest,
@@ -56,7 +72,31 @@ impl MoveRow {
     }
 }
 
+impl VerdictRow {
+    /// `None` for what this program never wrote.
+    fn read(self, name: &str) -> Result<Option<Verdict>, StudioError> {
+        let Self { version, id, outcome, base, champion, policy_hash, criteria, created_at } = self;
+        let whole = (&id, name, version, champion, &base, &policy_hash, &outcome, &criteria, created_at);
+        let digest = ledger::verdict_digest(&whole)?;
+        let Some(outcome) = VerdictOutcome::from_word(&outcome) else { return Ok(None) };
+        let (version, champion) = (small(version), champion.map(small));
+        Ok(Some(Verdict { version, id, outcome, base, champion, policy_hash, digest }))
+    }
+}
+
 impl Store {
+    /// The version that an alias stands for.
+    pub(crate) async fn alias(&self, name: &str, alias: &str) -> Result<Option<u32>, StudioError> {
+        let row: Option<(i64,)> =
+            sqlx::query_as("SELECT version FROM aliases WHERE name = $1 AND alias = $2")
+                .bind(name)
+                .bind(alias)
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(storage)?;
+        Ok(row.map(|(version,)| small(version)))
+    }
+
     /// Appends what `decide` makes of the registry as it stands to the ledger of `name`, and moves the alias, in one
     /// transaction that no other one of these runs beside.
     pub(crate) async fn append_move(
@@ -81,6 +121,11 @@ impl Store {
             alias: draft.alias,
             from_version: draft.from,
             to_version: draft.to,
+            verdict_digest: draft
+                .verdict
+                .as_ref()
+                .and_then(|id| book.verdict(id))
+                .map(|of| of.digest.clone()),
             verdict: draft.verdict,
             reason: draft.reason,
             previous_digest: previous,
@@ -173,15 +218,16 @@ async fn book(reading: &mut Transaction<'_, Any>, name: &str) -> Result<Book, St
             .fetch_optional(&mut **reading)
             .await
             .map_err(storage)?;
-    let verdicts: Vec<(i64, String, String)> =
-        sqlx::query_as("SELECT version, id, outcome FROM verdicts WHERE name = $1 ORDER BY created_at, id")
-            .bind(name)
-            .fetch_all(&mut **reading)
-            .await
-            .map_err(storage)?;
-    let verdict = |(version, id, outcome): (i64, String, String)| {
-        Some(Verdict { version: small(version), id, outcome: VerdictOutcome::from_word(&outcome)? })
-    };
+    let verdicts: Vec<VerdictRow> = sqlx::query_as(
+        "SELECT version, id, outcome, base, champion, policy_hash, criteria, created_at FROM verdicts \
+         WHERE name = $1 ORDER BY created_at, id",
+    )
+    .bind(name)
+    .fetch_all(&mut **reading)
+    .await
+    .map_err(storage)?;
+    let verdicts: Vec<Option<Verdict>> =
+        verdicts.into_iter().map(|row| row.read(name)).collect::<Result<_, _>>()?;
     let (mut read, mut unreadable) = (Vec::with_capacity(moves.len()), None);
     for row in moves {
         let number = row.number.cast_unsigned();
@@ -209,13 +255,13 @@ async fn book(reading: &mut Transaction<'_, Any>, name: &str) -> Result<Book, St
             .map(|(alias, version, digest)| Alias { alias, version: small(version), digest })
             .collect(),
         head: head.map(|(moves, digest)| Head { moves: moves.cast_unsigned(), digest }),
-        verdicts: verdicts.into_iter().filter_map(verdict).collect(),
+        verdicts: verdicts.into_iter().flatten().collect(),
     })
 }
 
 async fn insert(change: &mut Transaction<'_, Any>, made: &LedgerMove) -> Result<(), StudioError> {
     sqlx::query(sql(format!(
-        "INSERT INTO moves ({MOVE}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+        "INSERT INTO moves ({MOVE}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
     )))
     .bind(&made.name)
     .bind(made.number.cast_signed())
@@ -226,6 +272,7 @@ async fn insert(change: &mut Transaction<'_, Any>, made: &LedgerMove) -> Result<
     .bind(made.from_version.map(i64::from))
     .bind(made.to_version.map(i64::from))
     .bind(made.verdict.as_deref())
+    .bind(made.verdict_digest.as_deref())
     .bind(&made.reason)
     .bind(&made.previous_digest)
     .bind(&made.digest)
@@ -260,7 +307,7 @@ async fn advance_head(change: &mut Transaction<'_, Any>, made: &LedgerMove) -> R
     if advanced.rows_affected() == 1 {
         return Ok(());
     }
-    Err(StudioError::Conflict(format!("{} was just moved by someone else; look again.", made.name)))
+    Err(StudioError::Conflict(format!("{} was moved at the same moment; look again.", made.name)))
 }
 
 /// Lets the alias stand for the version that the move names.
@@ -317,11 +364,21 @@ impl Store {
         }
     }
 
-    /// Removes the triggers that protect the ledger.
+    /// Removes the triggers that protect the ledger and its verdicts.
     pub(crate) async fn disarm(&self) {
         let triggers: &[&str] = match self.kind {
-            super::Kind::Sqlite => &["moves_are_not_changed", "moves_are_not_deleted", "moves_are_appended"],
-            super::Kind::Postgres => &["moves_are_not_changed ON moves", "moves_are_not_truncated ON moves"],
+            super::Kind::Sqlite => &[
+                "moves_are_not_changed",
+                "moves_are_not_deleted",
+                "moves_are_appended",
+                "verdicts_are_not_changed",
+                "verdicts_are_not_deleted",
+            ],
+            super::Kind::Postgres => &[
+                "moves_are_not_changed ON moves",
+                "moves_are_not_truncated ON moves",
+                "verdicts_are_not_changed ON verdicts",
+            ],
         };
         for trigger in triggers {
             self.tamper(&format!("DROP TRIGGER {trigger}")).await.unwrap();
@@ -362,16 +419,18 @@ impl Store {
         }
     }
 
-    /// A verdict as the gate would write it.
-    pub(crate) async fn add_verdict(&self, id: &str, name: &str, version: u32, outcome: &str, at: i64) {
+    /// A verdict on `adire` as the gate would write it; `at`: the later, the newer.
+    pub(crate) async fn add_verdict(&self, id: &str, at: i64, given: &Verdict) {
         sqlx::query(
-            "INSERT INTO verdicts (id, name, version, champion, policy_hash, outcome, criteria, created_at) \
-             VALUES ($1, $2, $3, NULL, '', $4, '[]', $5)",
+            "INSERT INTO verdicts (id, name, version, champion, base, policy_hash, outcome, criteria, created_at) \
+             VALUES ($1, 'adire', $2, $3, $4, $5, $6, '[]', $7)",
         )
         .bind(id)
-        .bind(name)
-        .bind(i64::from(version))
-        .bind(outcome)
+        .bind(i64::from(given.version))
+        .bind(given.champion.map(i64::from))
+        .bind(given.base.as_deref())
+        .bind(&given.policy_hash)
+        .bind(given.outcome.word())
         .bind(at)
         .execute(&self.pool)
         .await

@@ -8,6 +8,7 @@ use super::{
     sql,
     sql::storable,
     storage,
+    training::OF_VERSION,
 };
 use crate::StudioError;
 
@@ -128,13 +129,13 @@ impl Store {
         Ok(row.map(adapters::Listed::from))
     }
 
-    /// Runs that ended with a version (`name@vN`), the first one first.
+    /// Runs that ended with a version (`name@vN`), or of which it is a step; the first one first.
     pub(crate) async fn runs_of_version(
         &self,
         version: &str,
         limit: u32,
     ) -> Result<Vec<RunOrigin>, StudioError> {
-        sqlx::query_as(sql(format!("{RUN} WHERE t.version = $1 ORDER BY t.id LIMIT $2")))
+        sqlx::query_as(sql(format!("{RUN} WHERE {OF_VERSION} ORDER BY t.id LIMIT $2")))
             .bind(version)
             .bind(i64::from(limit))
             .fetch_all(&self.pool)

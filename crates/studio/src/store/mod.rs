@@ -7,7 +7,9 @@ mod row;
 
 mod adapters;
 mod alerts;
+mod batch;
 mod blobs;
+mod checkpoints;
 mod comparisons;
 mod datasets;
 mod deletion;
@@ -56,8 +58,8 @@ pub(crate) use datasets::{DatasetImageRow, DatasetRow};
 pub(crate) use evaluations::{EvaluationRow, ImageScore, NewEvaluation, NewImage};
 pub(crate) use generations::GenerationRow;
 pub(crate) use history::HistoryFilter;
-pub(crate) use images::{ImageRow, Inserted, image_url};
-pub(crate) use jobs::{OpenJob, Release};
+pub(crate) use images::{ImageRow, Inserted, Written, image_url};
+pub(crate) use jobs::{About, OpenJob, Release};
 pub(crate) use lineage::{DatasetOrigin, EvaluationOrigin, RunOrigin};
 pub(crate) use searchable::words_of;
 pub(crate) use shadow_pairs::{KeptPair, PairRow, PairScores, Waiting};
@@ -87,7 +89,7 @@ macro_rules! same {
 
 /// Every step of the layout, embedded in the program. A file that was released is never edited: its checksum is in
 /// people's databases. Listed by hand because sqlx's macro would build SQLite a second time, for the compiler's host.
-const STEPS: [Step; 27] = [
+const STEPS: [Step; 32] = [
     same!(1, "studio", "0001_studio.sql"),
     same!(2, "uploads and receipts", "0002_uploads_and_receipts.sql"),
     same!(3, "datasets and training", "0003_datasets_and_training.sql"),
@@ -165,6 +167,26 @@ const STEPS: [Step; 27] = [
         include_str!("../../migrations/postgres/0027_history_trigrams.sql"),
     ),
     same!(28, "ratings", "0028_ratings.sql"),
+    (
+        33,
+        "checkpoints",
+        include_str!("../../migrations/sqlite/0033_checkpoints.sql"),
+        include_str!("../../migrations/postgres/0033_checkpoints.sql"),
+    ),
+    (
+        34,
+        "history adapters",
+        include_str!("../../migrations/sqlite/0034_history_adapters.sql"),
+        include_str!("../../migrations/postgres/0034_history_adapters.sql"),
+    ),
+    same!(35, "prompts of versions", "0035_prompts_of_versions.sql"),
+    (
+        36,
+        "evidence of moves",
+        include_str!("../../migrations/sqlite/0036_evidence_of_moves.sql"),
+        include_str!("../../migrations/postgres/0036_evidence_of_moves.sql"),
+    ),
+    same!(37, "kept steps", "0037_kept_steps.sql"),
 ];
 
 /// The key of the advisory lock that a studio holds on its PostgreSQL database: “adire”.
@@ -184,6 +206,10 @@ pub(crate) struct Store {
     /// Holds the lock on a PostgreSQL database until the store is closed or dropped. On SQLite the data folder's lock
     /// does that.
     guard: Arc<Mutex<Option<AnyConnection>>>,
+    place: Arc<Place>,
+    /// SQLite's connection for batches, see `batch`. It has its own, so that none waits for those that read, and what is
+    /// written most is in one cache.
+    lane: Arc<Mutex<Option<AnyConnection>>>,
     /// The embeddings, once they have been read.
     embeddings: Arc<Mutex<Option<Vec<EmbeddingRecord>>>>,
 }
@@ -217,9 +243,9 @@ impl Store {
         let migrated = migrate(&mut connection, Kind::Sqlite).await;
         let closed = connection.close().await;
         migrated.and(closed.map_err(storage)).map_err(|error| place.name(error))?;
-        let store = Self::pooled(&place, Kind::Sqlite, None).await?;
-        store.digest_visitors().await.map_err(|error| place.name(error))?;
-        store.read_recipes().await.map_err(|error| place.name(error))?;
+        let store = Self::pooled(place, Kind::Sqlite, None).await?;
+        store.digest_visitors().await.map_err(|error| store.place.name(error))?;
+        store.read_recipes().await.map_err(|error| store.place.name(error))?;
         Ok(store)
     }
 
@@ -236,16 +262,19 @@ impl Store {
             let _ = guard.close().await;
             return Err(place.name(error));
         }
-        let store = Self::pooled(&place, Kind::Postgres, Some(guard)).await?;
-        store.read_recipes().await.map_err(|error| place.name(error))?;
+        let store = Self::pooled(place, Kind::Postgres, Some(guard)).await?;
+        store.read_recipes().await.map_err(|error| store.place.name(error))?;
         Ok(store)
     }
 
-    async fn pooled(place: &Place, kind: Kind, guard: Option<AnyConnection>) -> Result<Self, StudioError> {
+    async fn pooled(place: Place, kind: Kind, guard: Option<AnyConnection>) -> Result<Self, StudioError> {
+        let lane = if kind == Kind::Sqlite { Some(place.connect().await?) } else { None };
         Ok(Self {
             pool: place.pool(kind).await?,
             kind,
             guard: Arc::new(Mutex::new(guard)),
+            place: Arc::new(place),
+            lane: Arc::new(Mutex::new(lane)),
             embeddings: Arc::default(),
         })
     }
@@ -325,19 +354,38 @@ impl Store {
     /// Simulates a full disk: rows that need a new page are refused.
     #[cfg(test)]
     pub(crate) async fn fill_up(&self) {
+        // SQLite takes the present size for any limit below it.
+        self.limit_pages("PRAGMA max_page_count = 1").await;
+    }
+
+    /// Undoes [`Self::fill_up`].
+    #[cfg(test)]
+    pub(crate) async fn make_room(&self) {
+        self.limit_pages("PRAGMA max_page_count = 1073741823").await;
+    }
+
+    #[cfg(test)]
+    async fn limit_pages(&self, pragma: &'static str) {
         assert_eq!(self.kind, Kind::Sqlite);
         let mut held = Vec::new();
         for _ in 0..self.pool.options().get_max_connections() {
             let mut connection = self.pool.acquire().await.unwrap();
-            // SQLite takes the present size for any limit below it.
-            sqlx::query("PRAGMA max_page_count = 1").execute(&mut *connection).await.unwrap();
+            sqlx::query(pragma).execute(&mut *connection).await.unwrap();
             held.push(connection);
+        }
+        if let Some(lane) = self.lane.lock().await.as_mut() {
+            sqlx::query(pragma).execute(lane).await.unwrap();
         }
     }
 
     /// Ends every connection. SQLite then folds the write-ahead log into the file.
     pub(crate) async fn close(&self) {
         self.pool.close().await;
+        if let Some(lane) = self.lane.lock().await.take()
+            && let Err(error) = lane.close().await
+        {
+            tracing::warn!(error = %storage(error), "the database was not closed in order");
+        }
         if let Some(guard) = self.guard.lock().await.take()
             && let Err(error) = guard.close().await
         {
@@ -433,7 +481,7 @@ mod tests {
     use super::{STEPS, Step, Store};
     use crate::StudioError;
 
-    /// Every statement of the crate, from `sqlx::query` to its `await`, with the file it is in.
+    /// Every statement of the crate, from `sqlx::query` to its `await` or in a batch, with the file it is in.
     fn statements() -> Vec<(PathBuf, String)> {
         let (mut folders, mut found) = (vec![PathBuf::from("src")], Vec::new());
         while let Some(folder) = folders.pop() {
@@ -446,6 +494,10 @@ mod tests {
                     let parts = text.split("sqlx::query").skip(1);
                     found.extend(parts.map(|part| {
                         (path.clone(), part.split(".await").next().unwrap_or_default().to_owned())
+                    }));
+                    let parts = text.split("Statement::of(").skip(1);
+                    found.extend(parts.map(|part| {
+                        (path.clone(), part.split(".bind").next().unwrap_or_default().to_owned())
                     }));
                 }
             }

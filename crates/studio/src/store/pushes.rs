@@ -55,6 +55,12 @@ impl PushRow {
     }
 }
 
+impl super::About {
+    /// Version and repository.
+    pub(crate) const PUSH: Self =
+        Self::of_admin("pushes", "a.name || '@v' || CAST(a.version AS TEXT) || ' to ' || a.repository");
+}
+
 const SELECT: &str = "SELECT p.id, p.request, p.name, p.version, j.state, p.progress, j.error, p.url, p.commit_id, \
                       j.created_at, j.finished_at FROM pushes p JOIN jobs j ON j.id = p.id";
 
@@ -125,7 +131,7 @@ impl Store {
 
     /// Notes what the holder is doing.
     pub(crate) async fn note_push(&self, lease: &Lease, progress: &str) -> Result<(), WriteError> {
-        let (mut change, _) = self.change_held(lease, 0).await?;
+        let mut change = self.change_noted(lease, "progress").await?;
         sqlx::query("UPDATE pushes SET progress = $2 WHERE id = $1")
             .bind(&lease.job)
             .bind(progress)
@@ -144,7 +150,7 @@ impl Store {
         url: &str,
         commit: Option<&str>,
     ) -> Result<(), WriteError> {
-        let (mut change, _) = self.change_held(lease, 0).await?;
+        let mut change = self.change_noted(lease, "pushed").await?;
         sqlx::query("UPDATE pushes SET url = $2, commit_id = $3, progress = '' WHERE id = $1")
             .bind(&lease.job)
             .bind(url)
@@ -156,14 +162,14 @@ impl Store {
         Ok(())
     }
 
-    /// The version's images of its evaluations: prompt and hash.
+    /// The version's images of its evaluations: suite, place of the prompt in it, prompt as rendered, and hash.
     pub(crate) async fn evaluation_samples(
         &self,
         name: &str,
         version: u32,
-    ) -> Result<Vec<(String, String)>, StudioError> {
+    ) -> Result<Vec<(String, i64, String, String)>, StudioError> {
         sqlx::query_as(
-            "SELECT i.text, i.hash FROM evaluation_images i JOIN evaluations e ON e.id = i.evaluation \
+            "SELECT e.suite, i.prompt AS place, i.text, i.hash FROM evaluation_images i JOIN evaluations e ON e.id = i.evaluation \
              WHERE e.name = $1 AND e.version = $2 AND i.role = 'challenger' \
              ORDER BY e.id DESC, i.prompt, i.seed LIMIT 100",
         )

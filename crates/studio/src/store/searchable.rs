@@ -1,10 +1,8 @@
 //! What of an image its history is searched by: the columns that are written with it.
 
 use adire_protocol::{ImageRecord, Recipe};
-use sqlx::{Any, Transaction};
 
-use super::storage;
-use crate::StudioError;
+use super::batch::Statement;
 
 /// Most characters of a prompt that can be searched for.
 const MAX_WORDS: usize = 4_000;
@@ -44,13 +42,9 @@ pub(super) fn columns(recipe: &Recipe) -> [String; 3] {
 }
 
 /// The row of a new image.
-pub(super) async fn insert(
-    change: &mut Transaction<'_, Any>,
-    image: &ImageRecord,
-    visitor: Option<&str>,
-) -> Result<(), StudioError> {
+pub(super) fn insert(image: &ImageRecord, visitor: Option<&str>) -> Statement {
     let [seed, adapters, words] = columns(&image.recipe);
-    sqlx::query(
+    Statement::of(
         "INSERT INTO history (generation, position, visitor, created_at, seed, adapters, words) \
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
@@ -61,10 +55,6 @@ pub(super) async fn insert(
     .bind(seed)
     .bind(adapters)
     .bind(words)
-    .execute(&mut **change)
-    .await
-    .map_err(storage)?;
-    Ok(())
 }
 
 #[cfg(test)]

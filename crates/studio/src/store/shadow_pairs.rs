@@ -1,9 +1,9 @@
 //! Rows of a shadow's pairs: counted when a generation ends, scored when the device is idle.
 
 use adire_protocol::{GenerationSpec, Recipe};
-use sqlx::{Any, Transaction};
+use sqlx::AnyConnection;
 
-use super::{Store, decode, shadows::end_where_full, sql::Real, sql::storable, storage};
+use super::{Store, batch::Statement, decode, shadows::end_where_full, sql::Real, sql::storable, storage};
 use crate::StudioError;
 
 /// Pairs of a shadow whose images are kept.
@@ -93,7 +93,8 @@ impl KeptPair {
 }
 
 row! {
-    struct OnRow {
+    /// A shadow that is on.
+    pub(super) struct OnRow {
         id: String,
         name: String,
         version: i64,
@@ -117,16 +118,21 @@ impl OnRow {
     }
 }
 
-/// Counts a generation that has just ended well, in the same transaction; every k-th becomes a pair.
-pub(super) async fn count(change: &mut Transaction<'_, Any>, generation: &str) -> Result<(), StudioError> {
-    let on: Vec<OnRow> = sqlx::query_as(
+/// Finds the shadows that a generation may count for.
+pub(super) fn counting(generation: &str) -> Statement {
+    Statement::of(
         "SELECT s.id, s.name, s.version, s.champion, s.base FROM shadows s JOIN jobs j ON j.model = s.base \
          WHERE j.id = $1 AND s.ended_at IS NULL ORDER BY s.name",
     )
     .bind(generation)
-    .fetch_all(&mut **change)
-    .await
-    .map_err(storage)?;
+}
+
+/// Counts a generation that has just ended well, in the same transaction; every k-th becomes a pair.
+pub(super) async fn count(
+    change: &mut AnyConnection,
+    generation: &str,
+    on: Vec<OnRow>,
+) -> Result<(), StudioError> {
     if on.is_empty() {
         return Ok(());
     }
@@ -135,7 +141,7 @@ pub(super) async fn count(change: &mut Transaction<'_, Any>, generation: &str) -
          WHERE g.id = $1",
     )
     .bind(generation)
-    .fetch_all(&mut **change)
+    .fetch_all(&mut *change)
     .await
     .map_err(storage)?;
     let Some((spec, recipe)) = made.first() else { return Ok(()) };
@@ -148,7 +154,7 @@ pub(super) async fn count(change: &mut Transaction<'_, Any>, generation: &str) -
     for shadow in on.into_iter().filter(|shadow| shadow.counts(&spec, &recipe)) {
         sqlx::query("UPDATE shadows SET generations = generations + 1 WHERE id = $1 AND ended_at IS NULL")
             .bind(&shadow.id)
-            .execute(&mut **change)
+            .execute(&mut *change)
             .await
             .map_err(storage)?;
         sqlx::query(
@@ -160,7 +166,7 @@ pub(super) async fn count(change: &mut Transaction<'_, Any>, generation: &str) -
         )
         .bind(&shadow.id)
         .bind(generation)
-        .execute(&mut **change)
+        .execute(&mut *change)
         .await
         .map_err(storage)?;
     }

@@ -167,6 +167,19 @@ impl Store {
         .map_err(storage)
     }
 
+    /// Cells of a sheet that are to be put into the queue, in their order.
+    pub(crate) async fn open_cells(&self, sheet: &str) -> Result<Vec<i64>, StudioError> {
+        let rows: Vec<(i64,)> = sqlx::query_as(
+            "SELECT position FROM sheet_cells WHERE sheet = $1 AND generation IS NULL AND error IS NULL \
+             ORDER BY position",
+        )
+        .bind(sheet)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(storage)?;
+        Ok(rows.into_iter().map(|(position,)| position).collect())
+    }
+
     /// Gives a cell its generation, or the reason why it has none. `false`: it has one, or the sheet is cancelled.
     pub(crate) async fn fill_cell(
         &self,

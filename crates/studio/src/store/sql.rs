@@ -41,7 +41,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    fn of(connection: &AnyConnection) -> Self {
+    pub(super) fn of(connection: &AnyConnection) -> Self {
         if connection.backend_name() == "SQLite" { Self::Sqlite } else { Self::Postgres }
     }
 }
@@ -135,6 +135,12 @@ impl fmt::Debug for DatabaseUrl {
 pub(super) struct Place {
     url: String,
     pub(super) shown: String,
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
 }
 
 impl From<&DatabaseUrl> for Place {

@@ -1,30 +1,22 @@
 //! Rows of figures: written in the transaction that ends a generation, read by the monitoring page and `/metrics`.
 
+use std::sync::LazyLock;
+
 use adire_protocol::{GenerationSpec, PromptCount, RatingCount, Recipe};
 use sqlx::{Any, Transaction};
 
-use super::{Store, decode, sql, storage};
+use super::{
+    Store,
+    batch::{Batch, Statement},
+    decode, sql, storage,
+};
 use crate::{
     StudioError,
-    stats::{bucket, cause, id_since, prompt_key, versions},
+    stats::{BUCKETS_MS, cause, id_since, prompt_key, versions},
 };
 
 /// Generations that are filled in with one transaction.
 const BATCH: i64 = 500;
-
-row! {
-    struct EndedRow {
-        state: String,
-        error: Option<String>,
-        created_at: i64,
-        started_at: Option<i64>,
-        finished_at: i64,
-        versions: String,
-        render_ms: i64,
-        switches: i64,
-        images: i64,
-    }
-}
 
 row! {
     struct GroupRow {
@@ -86,90 +78,70 @@ row! {
     }
 }
 
-/// Writes the figures of a generation that has just ended; again, it changes nothing.
-pub(super) async fn record(change: &mut Transaction<'_, Any>, id: &str) -> Result<(), StudioError> {
-    let row: Option<EndedRow> = sqlx::query_as(
-        "SELECT j.state, j.error, j.created_at, j.started_at, COALESCE(j.finished_at, j.created_at) AS finished_at, \
-         COALESCE(g.versions, '') AS versions, g.render_ms, g.switches, \
-         (SELECT COUNT(*) FROM images i WHERE i.generation = g.id) AS images \
-         FROM jobs j JOIN generations g ON g.id = j.id WHERE j.id = $1",
-    )
-    .bind(id)
-    .fetch_optional(&mut **change)
-    .await
-    .map_err(storage)?;
-    let Some(row) = row else { return Ok(()) };
-    let cause = if row.state == "failed" { cause(row.error.as_deref().unwrap_or_default()) } else { "" };
-    // Two clocks: submissions have this node's, the rest the database's.
-    let wait = row.started_at.map(|started| (started - row.created_at).max(0));
-    let run = row.started_at.map(|started| (row.finished_at - started).max(0));
-    let inserted = sqlx::query(
-        "INSERT INTO generation_stats \
-         (generation, ended_at, versions, outcome, cause, wait_ms, run_ms, render_ms, images, switches) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (generation) DO NOTHING",
-    )
-    .bind(id)
-    .bind(row.finished_at)
-    .bind(&row.versions)
-    .bind(&row.state)
-    .bind(cause)
-    .bind(wait)
-    .bind(run)
-    .bind(row.render_ms)
-    .bind(row.images)
-    .bind(row.switches)
-    .execute(&mut **change)
-    .await
-    .map_err(storage)?;
-    if inserted.rows_affected() == 0 {
-        return Ok(());
-    }
-    let mut sums = vec![("generations", row.state.clone(), 1)];
-    if !cause.is_empty() {
-        sums.push(("failures", cause.to_owned(), 1));
-    }
-    sums.extend([
-        ("images", String::new(), row.images),
-        ("switches", String::new(), row.switches),
-        ("render_ms", String::new(), row.render_ms),
-    ]);
-    if let Some(run) = run.filter(|_| row.state == "done") {
-        sums.extend([("run_ms", String::new(), run), ("run_le", bucket(run), 1)]);
-    }
-    if let Some(wait) = wait {
-        sums.extend([("wait_ms", String::new(), wait), ("wait_le", bucket(wait), 1)]);
-    }
-    // One statement: each is a way to the database and back.
-    let row_of = |i: usize| format!("($1, ${}, ${}, ${})", 3 * i + 2, 3 * i + 3, 3 * i + 4);
-    let rows: Vec<String> = (0..sums.len()).map(row_of).collect();
-    let text = format!(
-        "INSERT INTO stat_totals (versions, name, label, value) VALUES {} \
-         ON CONFLICT (versions, name, label) DO UPDATE SET value = stat_totals.value + excluded.value",
-        rows.join(", ")
-    );
-    let mut query = sqlx::query(sql(text)).bind(&row.versions);
-    for (name, label, value) in sums {
-        query = query.bind(name).bind(label).bind(value);
-    }
-    query.execute(&mut **change).await.map_err(storage)?;
-    Ok(())
+/// Figures of one generation that has ended, `$1`. Two clocks: submissions have this node's, the rest the database's.
+const ENDED: &str = "(SELECT g.id, j.state, COALESCE(j.finished_at, j.created_at) AS ended_at, \
+                     COALESCE(g.versions, '') AS versions, g.render_ms, g.switches, \
+                     (SELECT COUNT(*) FROM images i WHERE i.generation = g.id) AS images, \
+                     CASE WHEN j.started_at < j.created_at THEN 0 ELSE j.started_at - j.created_at END AS wait_ms, \
+                     CASE WHEN COALESCE(j.finished_at, j.created_at) < j.started_at THEN 0 \
+                     ELSE COALESCE(j.finished_at, j.created_at) - j.started_at END AS run_ms \
+                     FROM jobs j JOIN generations g ON g.id = j.id WHERE j.id = $1) AS e";
+
+/// The label of the bucket of a column, as [`crate::stats::bucket`] gives it.
+fn bucket_of(column: &str) -> String {
+    let cases = BUCKETS_MS
+        .iter()
+        .map(|bound| format!("WHEN {column} <= {bound} THEN '{bound}' "))
+        .collect::<String>();
+    format!("CASE {cases}ELSE 'inf' END")
 }
 
-/// Adds what an image cost to its generation.
-pub(super) async fn add_image(
-    change: &mut Transaction<'_, Any>,
-    generation: &str,
-    recipe: &Recipe,
-    switched: bool,
-) -> Result<(), StudioError> {
-    sqlx::query("UPDATE generations SET render_ms = render_ms + $2, switches = switches + $3 WHERE id = $1")
-        .bind(generation)
-        .bind((recipe.seconds * 1e3).round() as i64)
-        .bind(i64::from(switched))
-        .execute(&mut **change)
-        .await
-        .map_err(storage)?;
-    Ok(())
+/// Adds the figures of a generation to the sums, unless it is in them. A generation is in them once, though one that was
+/// resumed ends twice.
+static ADD_TO_TOTALS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "INSERT INTO stat_totals (versions, name, label, value) \
+         SELECT e.versions, n.column1, CASE n.column1 WHEN 'generations' THEN e.state WHEN 'failures' THEN $2 \
+         WHEN 'run_le' THEN {} WHEN 'wait_le' THEN {} ELSE '' END, \
+         CASE n.column1 WHEN 'images' THEN e.images WHEN 'switches' THEN e.switches WHEN 'render_ms' THEN e.render_ms \
+         WHEN 'run_ms' THEN e.run_ms WHEN 'wait_ms' THEN e.wait_ms ELSE 1 END \
+         FROM {ENDED} CROSS JOIN (VALUES ('generations'), ('failures'), ('images'), ('switches'), ('render_ms'), \
+         ('run_ms'), ('run_le'), ('wait_ms'), ('wait_le')) AS n \
+         WHERE NOT EXISTS (SELECT 1 FROM generation_stats s WHERE s.generation = $1) \
+         AND CASE n.column1 WHEN 'failures' THEN $2 <> '' WHEN 'run_ms' THEN e.state = 'done' AND e.run_ms IS NOT NULL \
+         WHEN 'run_le' THEN e.state = 'done' AND e.run_ms IS NOT NULL WHEN 'wait_ms' THEN e.wait_ms IS NOT NULL \
+         WHEN 'wait_le' THEN e.wait_ms IS NOT NULL ELSE TRUE END \
+         ON CONFLICT (versions, name, label) DO UPDATE SET value = stat_totals.value + excluded.value",
+        bucket_of("e.run_ms"),
+        bucket_of("e.wait_ms")
+    )
+});
+
+static KEEP: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "INSERT INTO generation_stats \
+         (generation, ended_at, versions, outcome, cause, wait_ms, run_ms, render_ms, images, switches) \
+         SELECT e.id, e.ended_at, e.versions, e.state, $2, e.wait_ms, e.run_ms, e.render_ms, e.images, e.switches \
+         FROM {ENDED} WHERE TRUE ON CONFLICT (generation) DO NOTHING"
+    )
+});
+
+/// Writes the figures of a generation that has just ended; again, it changes nothing. `cause`: the kind of its failure;
+/// empty unless it failed.
+pub(super) fn record(batch: &mut Batch, id: &str, cause: &str) {
+    for text in [ADD_TO_TOTALS.as_str(), KEEP.as_str()] {
+        batch.add(Statement::of(text).bind(id).bind(cause));
+    }
+}
+
+/// Adds what an image cost to its generation. With the last one its network is forgotten.
+pub(super) fn add_image(generation: &str, recipe: &Recipe, switched: bool, last: bool) -> Statement {
+    let text = if last {
+        "UPDATE generations SET render_ms = render_ms + $2, switches = switches + $3, network = NULL WHERE id = $1"
+    } else {
+        "UPDATE generations SET render_ms = render_ms + $2, switches = switches + $3 WHERE id = $1"
+    };
+    Statement::of(text).bind(generation).bind((recipe.seconds * 1e3).round() as i64).bind(i64::from(switched))
 }
 
 impl Store {
@@ -177,8 +149,8 @@ impl Store {
     pub(crate) async fn fill_stats(&self) -> Result<(), StudioError> {
         loop {
             let mut change = self.change().await?;
-            let rows: Vec<(String, String, String)> = sqlx::query_as(
-                "SELECT g.id, g.spec, j.state FROM generations g JOIN jobs j ON j.id = g.id \
+            let rows: Vec<(String, String, String, Option<String>)> = sqlx::query_as(
+                "SELECT g.id, g.spec, j.state, j.error FROM generations g JOIN jobs j ON j.id = g.id \
                  WHERE g.versions IS NULL LIMIT $1",
             )
             .bind(BATCH)
@@ -188,10 +160,14 @@ impl Store {
             if rows.is_empty() {
                 return Ok(());
             }
-            for (id, spec, state) in rows {
+            for (id, spec, state, error) in rows {
                 fill(&mut change, &id, &spec).await?;
                 if ["done", "failed", "cancelled"].contains(&state.as_str()) {
-                    record(&mut change, &id).await?;
+                    let cause =
+                        if state == "failed" { cause(error.as_deref().unwrap_or_default()) } else { "" };
+                    let mut batch = Batch::default();
+                    record(&mut batch, &id, cause);
+                    batch.run(&mut change).await?;
                 }
             }
             change.commit().await.map_err(storage)?;
@@ -249,18 +225,23 @@ impl Store {
         Ok(())
     }
 
-    /// The most frequent prompts of generations submitted from `since` on.
+    /// The most frequent prompts of generations submitted from `since` on; of those with these adapter versions, if they
+    /// are given.
     pub(crate) async fn common_prompts(
         &self,
         since: i64,
+        versions: Option<&str>,
         limit: i64,
     ) -> Result<Vec<PromptCount>, StudioError> {
-        let rows: Vec<(i64, String)> = sqlx::query_as(
+        // The index has every column that is read.
+        let of = if versions.is_some() { "AND versions = $3" } else { "AND CAST($3 AS TEXT) IS NULL" };
+        let rows: Vec<(i64, String)> = sqlx::query_as(sql(format!(
             "SELECT COUNT(*) AS generations, MAX(id) AS newest FROM generations \
-             WHERE prompt_key <> '' AND id >= $1 GROUP BY prompt_key ORDER BY 1 DESC, 2 DESC LIMIT $2",
-        )
+             WHERE prompt_key <> '' AND id >= $1 {of} GROUP BY prompt_key ORDER BY 1 DESC, 2 DESC LIMIT $2"
+        )))
         .bind(id_since(since))
         .bind(limit)
+        .bind(versions)
         .fetch_all(&self.pool)
         .await
         .map_err(storage)?;
@@ -408,8 +389,26 @@ impl Store {
                 .execute(&mut *change)
                 .await
                 .unwrap();
-            record(&mut change, &id).await.unwrap();
+            let mut batch = Batch::default();
+            record(&mut batch, &id, if outcome == "failed" { cause("") } else { "" });
+            batch.run(&mut change).await.unwrap();
         }
         change.commit().await.unwrap();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_database_knows_the_buckets() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), None).await.unwrap();
+        for ms in [0, 250, 251, 9_999, 3_600_000, 3_600_001] {
+            let rows: Vec<(String,)> =
+                store.rows(&format!("SELECT {} FROM (SELECT {ms} AS ms) AS t", bucket_of("t.ms"))).await;
+            assert_eq!(rows, [(crate::stats::bucket(ms),)]);
+        }
     }
 }

@@ -74,9 +74,17 @@ impl RunRow {
     }
 }
 
+impl super::About {
+    pub(crate) const TRAINING: Self = Self::of_admin("training_jobs", "a.request");
+}
+
 const SELECT: &str = "SELECT t.id, t.request, t.dataset_hash, j.state, j.asked, j.created_at, j.started_at, \
                       j.finished_at, t.step, j.error, t.halved, t.version, t.forecast, t.waited_ms \
                       FROM training_jobs t JOIN jobs j ON j.id = t.id";
+
+/// Whether `$1` (`name@vN`) is what the run `t` ended with, or a step of it.
+pub(super) const OF_VERSION: &str =
+    "(t.version = $1 OR t.id IN (SELECT k.job FROM kept_steps k WHERE k.version = $1))";
 
 impl Store {
     /// Writes a run and puts it into the queue.
@@ -175,7 +183,7 @@ impl Store {
     pub(crate) async fn rewind_run(&self, lease: &Lease, step: u32, halved: bool) -> Result<(), WriteError> {
         let (mut change, _) = self.change_held(lease, 0).await?;
         let id = &lease.job;
-        for table in ["training_points", "training_samples"] {
+        for table in ["training_points", "training_samples", "checkpoints"] {
             let text = format!("DELETE FROM {table} WHERE job = $1 AND step > $2");
             sqlx::query(sql(text))
                 .bind(id)

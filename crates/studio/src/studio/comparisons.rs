@@ -5,7 +5,8 @@ use adire_protocol::{Ballot, ComparisonRecord, VoteChoice};
 use crate::{Client, Studio, StudioError, comparisons};
 
 impl Studio {
-    /// Starts a comparison on the images of a finished evaluation, or gives the one that there is.
+    /// Starts a comparison of a finished evaluation's versions on its images. Two versions have one comparison; an existing
+    /// one takes votes again, unless they have decided.
     ///
     /// # Errors
     /// No such evaluation; it has no verdict, or too few pairs that differ.
@@ -21,7 +22,7 @@ impl Studio {
         comparisons::records(self.shared()).await
     }
 
-    /// The comparison on the images of an evaluation, if there is one.
+    /// The comparison of an evaluation's versions, if there is one.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -29,7 +30,7 @@ impl Studio {
         comparisons::of_evaluation(self.shared(), evaluation).await
     }
 
-    /// Takes no more votes.
+    /// Takes no more votes, and has the verdict count those that there are.
     ///
     /// # Errors
     /// No such comparison.

@@ -1,8 +1,10 @@
 //! The studio's evaluation API.
 
-use adire_protocol::{EvaluationDetail, EvaluationRecord, EvaluationRequest, EvaluationStepName, GatePolicy};
+use adire_protocol::{
+    EvaluationDetail, EvaluationRecord, EvaluationRequest, EvaluationStepName, GatePolicy, MetricInfo,
+};
 
-use crate::{Studio, StudioError, evaluations, tasks::detached};
+use crate::{JobEventStream, Studio, StudioError, evaluations, events, job::JobKind, tasks::detached};
 
 impl Studio {
     /// Validates and queues an evaluation.
@@ -49,19 +51,22 @@ impl Studio {
         detached(evaluations::cancel(self.shared().clone(), id.to_owned())).await
     }
 
-    /// Waits until an evaluation has changed, or ended, or the studio closes.
+    /// How an evaluation stands, then how it stands whenever something has changed; ends with it, or when the studio closes.
+    /// `None`: it has ended, and `after` is its last event.
     ///
     /// # Errors
     /// No such evaluation.
-    pub async fn evaluation_changed(&self, id: &str) -> Result<(), StudioError> {
-        let record = evaluations::record(self.shared(), id).await?;
-        if record.state.is_final() {
-            return Ok(());
-        }
-        let mut live = self.shared().work.subscribe(id)?;
-        // An error: it has ended, or the studio has closed.
-        let _ = live.changed().await;
-        Ok(())
+    pub async fn evaluation_events(
+        &self,
+        id: &str,
+        after: u64,
+    ) -> Result<Option<JobEventStream>, StudioError> {
+        events::follow(self.shared().clone(), id, Some(JobKind::Evaluation), after).await
+    }
+
+    /// What evaluations measure.
+    pub fn metrics(&self) -> &[MetricInfo] {
+        &self.shared().metrics
     }
 
     /// The gate's settings for the loaded model, every value written out.

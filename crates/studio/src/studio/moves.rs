@@ -14,7 +14,8 @@ use crate::{
 impl Studio {
     fn registry(&self, by: Mover) -> Registry {
         let shared = self.shared();
-        Registry { store: shared.store.clone(), blobs: shared.blobs.clone(), by }
+        let base = Some(shared.model.hash.clone());
+        Registry { store: shared.store.clone(), blobs: shared.blobs.clone(), by, base }
     }
 
     /// Puts a version (`name@vN`) into production; the one that is there is archived. The smoke image follows; after some

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use adire_protocol::{AdapterVersion, TrainingRequest, TrainingRun, TrainingRunDetail, TrainingSettings};
 
 use super::Studio;
-use crate::{StudioError, TrainingFile, TrainingStream, events, tasks::detached, training};
+use crate::{JobEventStream, StudioError, TrainingFile, events, job::JobKind, tasks::detached, training};
 
 impl Studio {
     /// Validates and queues a training run. Its datasets are frozen.
@@ -36,9 +36,8 @@ impl Studio {
     ///
     /// # Errors
     /// No such training.
-    pub async fn training_events(&self, id: &str, after: u64) -> Result<TrainingStream, StudioError> {
-        let id = training::job(self.shared(), id).await?.id;
-        events::follow_training(self.shared().clone(), &id, after)
+    pub async fn training_events(&self, id: &str, after: u64) -> Result<Option<JobEventStream>, StudioError> {
+        events::follow(self.shared().clone(), id, Some(JobKind::Training), after).await
     }
 
     /// Pauses a training run within one unit of work, until it is resumed; persists across restarts.

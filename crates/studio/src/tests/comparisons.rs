@@ -122,16 +122,73 @@ async fn a_preference_is_found_ends_the_votes_and_joins_the_verdict() {
     assert!(!studio.ballot(token(&comparison), &late).await.unwrap().open);
     assert!(!studio.vote(token(&comparison), 0, VoteChoice::Left, &late).await.unwrap());
 
-    // The verdict is decided again with the votes; nothing is rendered or scored again.
+    // The last vote has the verdict decided again, once; nothing is rendered or scored again.
+    let known = studio.evaluations(Some("adire")).await.unwrap();
+    assert_eq!(known.len(), 2);
+    let again = ended(&studio, &known[0].id).await.evaluation;
+    let criterion = people(&again).unwrap();
+    assert!(!criterion.muted && criterion.outcome == VerdictOutcome::Pass, "{criterion:?}");
+    assert!(criterion.reason.contains("People prefer it to adire@v1: 8 votes"), "{}", criterion.reason);
+    // The other evaluation has the same votes, and offers no others.
+    assert_eq!(studio.comparison_of(&again.id).await.unwrap().unwrap().id, comparison.id);
+    let same = studio.compare(&again.id).await.unwrap();
+    assert_eq!((&same.id, same.better, same.closed_at), (&comparison.id, 8, found.closed_at));
+    assert_eq!(studio.comparisons().await.unwrap().len(), 1);
+    // Only shown where the gate's settings say so.
+    studio.set_gate_policy(GatePolicy { toml: "[people]\nmuted = true\n".to_owned() }).await.unwrap();
+    let shown = studio.rerun_evaluation(&evaluation.id, EvaluationStepName::Verdict).await.unwrap();
+    assert!(people(&ended(&studio, &shown.id).await.evaluation).unwrap().muted);
+}
+
+#[tokio::test]
+async fn a_new_evaluation_begins_no_new_votes() {
+    let (folder, studio, _) = fresh().await;
+    let evaluation = evaluated(&studio, folder.path()).await;
+    let comparison = studio.compare(&evaluation.id).await.unwrap();
+    let voter = who("voter");
+    assert!(studio.vote(token(&comparison), 0, VoteChoice::Left, &voter).await.unwrap());
     let again = studio.rerun_evaluation(&evaluation.id, EvaluationStepName::Verdict).await.unwrap();
     let again = ended(&studio, &again.id).await.evaluation;
-    let criterion = people(&again).unwrap();
-    assert!(criterion.muted && criterion.outcome == VerdictOutcome::Pass, "{criterion:?}");
-    assert!(criterion.reason.contains("People prefer it to adire@v1: 8 votes"), "{}", criterion.reason);
-    // Counted where the gate's settings say so.
-    studio.set_gate_policy(GatePolicy { toml: "[people]\nmuted = false\n".to_owned() }).await.unwrap();
-    let counted = studio.rerun_evaluation(&evaluation.id, EvaluationStepName::Verdict).await.unwrap();
-    assert!(!people(&ended(&studio, &counted.id).await.evaluation).unwrap().muted);
+    let (one, two) = tokio::join!(studio.compare(&again.id), studio.compare(&evaluation.id));
+    assert_eq!((&one.unwrap().id, &two.unwrap().id), (&comparison.id, &comparison.id));
+    // Votes that were ended without a result go on where they were.
+    studio.close_comparison(&comparison.id).await.unwrap();
+    let reopened = studio.compare(&again.id).await.unwrap();
+    assert_eq!((&reopened.id, reopened.closed_at), (&comparison.id, None));
+    assert_eq!(reopened.better + reopened.worse, 1);
+    assert!(!studio.vote(token(&comparison), 0, VoteChoice::Left, &voter).await.unwrap(), "voted before");
+    assert!(studio.vote(token(&comparison), 1, VoteChoice::Left, &voter).await.unwrap());
+}
+
+#[tokio::test]
+async fn private_prompts_are_not_shown_to_voters() {
+    let (folder, studio, _) = fresh().await;
+    for content in ["one", "two"] {
+        studio.add_adapter(new("adire", None, file(folder.path(), content, content))).await.unwrap();
+    }
+    let text = "{\"name\": \"x\", \"seeds\": [1], \"prompts\": [\"a, {trigger}\", \"b, {trigger}\", \"mine, {trigger}\"], \
+                \"private\": [\"mine, {trigger}\"]}";
+    let wanted = EvaluationRequest {
+        version: "adire@v2".to_owned(),
+        against: Some("adire@v1".to_owned()),
+        suite: Some(text.to_owned()),
+        ..EvaluationRequest::default()
+    };
+    let evaluation = ended(&studio, &studio.evaluate(wanted).await.unwrap().id).await.evaluation;
+    let comparison = studio.compare(&evaluation.id).await.unwrap();
+    assert_eq!(comparison.pairs, 2);
+    let voter = who("voter");
+    assert!(studio.ballot_image(token(&comparison), 2, VoteChoice::Left, &voter).await.is_err());
+    let mut prompts = Vec::new();
+    while let Some(pair) = studio.ballot(token(&comparison), &voter).await.unwrap().pair {
+        studio.vote(token(&comparison), pair.number, VoteChoice::Same, &voter).await.unwrap();
+        prompts.push(pair.prompt);
+    }
+    prompts.sort();
+    assert_eq!(prompts, ["a", "b"]);
+    let samples = studio.publication("adire@v2").await.unwrap().samples;
+    assert_eq!(samples.len(), 2);
+    assert!(samples.iter().all(|(prompt, _)| !prompt.contains("mine")), "{samples:?}");
 }
 
 #[tokio::test]

@@ -333,7 +333,7 @@ async fn every_job_survives_being_killed() {
         printed.moved.len(),
     );
     assert!(printed.ready > 0 && images > 0, "nothing was under way");
-    // Killed three times before an image was done, as the limit on attempts has it: rare, on a busy machine less so.
-    assert!(given_up * 20 <= printed.promised.len() + 20, "{given_up} given up");
+    // One generation is under way at a time, so a kill costs one attempt, and giving up takes three.
+    assert!(given_up * 3 <= crashes, "{given_up} given up");
     studio.shutdown().await;
 }

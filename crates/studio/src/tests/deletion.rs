@@ -256,8 +256,8 @@ async fn a_hidden_version_is_not_there_for_visitors_and_comes_back() {
     let blocker = studio.submit(request("blocks"), &nobody()).await.unwrap();
     until(&studio, &blocker.id, "started").await;
     let waiting = studio.submit(with("adire@v2"), &who("me")).await.unwrap();
-    let hide = VersionChange { hidden: Some(true), downloads: None };
-    assert!(studio.change_version("adire@v2", hide).await.unwrap().hidden);
+    let hide = VersionChange { hidden: Some(true), downloads: None, note: None };
+    assert!(studio.change_version("adire@v2", hide.clone()).await.unwrap().hidden);
     let listed: Vec<String> = studio.adapters().await.unwrap().iter().map(|v| v.id()).collect();
     assert_eq!(listed, ["adire@v1", "indigo@v1"], "the newest one that is shown is the default now");
     assert!(matches!(
@@ -270,11 +270,12 @@ async fn a_hidden_version_is_not_there_for_visitors_and_comes_back() {
     drop(latch);
     let record = finished(&studio, &waiting.id).await;
     assert_eq!(record.images[0].recipe.adapter_hashes, [added[1].hash.clone()], "it had been taken already");
-    let shown =
-        studio.change_version("adire@v2", VersionChange { hidden: Some(false), downloads: None }).await;
+    let shown = studio
+        .change_version("adire@v2", VersionChange { hidden: Some(false), downloads: None, note: None })
+        .await;
     assert!(!shown.unwrap().hidden);
     assert_eq!(studio.adapter("adire").await.unwrap().version, added[1]);
-    assert!(studio.change_version("adire", hide).await.is_err(), "a version is named in full");
+    assert!(studio.change_version("adire", hide.clone()).await.is_err(), "a version is named in full");
     assert!(is_gone(studio.change_version("adire@v9", hide).await));
 }
 
@@ -320,7 +321,7 @@ async fn a_deleted_version_is_gone_with_its_file_and_its_number_is_not_used_agai
 async fn files_are_given_out_only_where_the_admin_allows_it() {
     let (folder, studio, _) = fresh().await;
     three_versions(&studio, folder.path()).await;
-    let keep = VersionChange { hidden: None, downloads: Some(false) };
+    let keep = VersionChange { hidden: None, downloads: Some(false), note: None };
     studio.change_version("adire@v1", keep).await.unwrap();
     let refused = studio.adapter_file("adire@v1").await.unwrap_err();
     assert!(

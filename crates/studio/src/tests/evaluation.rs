@@ -1,9 +1,11 @@
 //! Evaluations from the request to the verdict, on the fake backend.
 
 use adire_protocol::{
-    EvaluationDetail, EvaluationRequest, EvaluationRole, EvaluationState, EvaluationStepName, GatePolicy,
-    StepState, VerdictOutcome,
+    EvaluationDetail, EvaluationRecord, EvaluationRequest, EvaluationRole, EvaluationState, EvaluationStep,
+    EvaluationStepName, GatePolicy, StepState, VerdictOutcome,
 };
+
+use futures::StreamExt;
 
 use super::{
     PATIENCE,
@@ -25,7 +27,7 @@ pub(super) fn suite(prompts: usize) -> String {
     format!("name = \"test\"\nseeds = [1, 2]\nprompts = [{}]\n", prompts.join(", "))
 }
 
-async fn adapter(studio: &Studio, name: &str, content: &str) -> String {
+pub(super) async fn adapter(studio: &Studio, name: &str, content: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file.safetensors");
     std::fs::write(&path, [ADAPTER_MAGIC, content.as_bytes()].concat()).unwrap();
@@ -42,15 +44,16 @@ async fn adapter(studio: &Studio, name: &str, content: &str) -> String {
 
 pub(super) async fn ended(studio: &Studio, id: &str) -> EvaluationDetail {
     let waiting = async {
-        loop {
-            let detail = studio.evaluation(id).await.unwrap();
-            if detail.evaluation.state.is_final() {
-                return detail;
-            }
-            studio.evaluation_changed(id).await.unwrap();
+        if let Some(events) = studio.evaluation_events(id, 0).await.unwrap() {
+            events.collect::<Vec<_>>().await;
         }
+        studio.evaluation(id).await.unwrap()
     };
     tokio::time::timeout(PATIENCE, waiting).await.expect("it ends")
+}
+
+pub(super) fn step(record: &EvaluationRecord, name: EvaluationStepName) -> EvaluationStep {
+    record.steps.iter().find(|step| step.name == name).unwrap().clone()
 }
 
 #[tokio::test]
@@ -92,9 +95,6 @@ async fn images_are_reused_and_the_reason_for_each_step_is_named() {
     let before = images(&backend.call_log());
     let second = ended(&studio, &studio.evaluate(again()).await.unwrap().id).await.evaluation;
     assert_eq!(images(&backend.call_log()), before, "nothing is rendered twice");
-    let step = |record: &adire_protocol::EvaluationRecord, name| {
-        record.steps.iter().find(|step| step.name == name).unwrap().clone()
-    };
     assert_eq!(step(&first, EvaluationStepName::Prepare).why, "This adapter has not been evaluated before.");
     let render = step(&second, EvaluationStepName::Render);
     assert_eq!(render.state, StepState::Reused);
@@ -112,6 +112,15 @@ async fn images_are_reused_and_the_reason_for_each_step_is_named() {
     let other = EvaluationRequest { suite: Some(suite(7)), ..asked("cloth@v1") };
     let third = ended(&studio, &studio.evaluate(other).await.unwrap().id).await.evaluation;
     assert_eq!(step(&third, EvaluationStepName::Prepare).why, "Differs from the evaluation before: suite.");
+    // The same as the one before the last: the step says that its outputs are not from the last.
+    let earlier = EvaluationRequest { suite: Some(suite(6)), ..asked("cloth@v1") };
+    let earlier = ended(&studio, &studio.evaluate(earlier).await.unwrap().id).await.evaluation;
+    let render = step(&earlier, EvaluationStepName::Render);
+    assert_eq!(
+        (render.state, render.why.as_str()),
+        (StepState::Reused, "Its inputs equal those of an earlier evaluation.")
+    );
+    assert_eq!(render.reused_from, Some(again.id));
     let rerun = EvaluationRequest {
         rerun: Some(EvaluationStepName::Render),
         suite: Some(suite(6)),
@@ -164,9 +173,16 @@ async fn a_hopeless_version_stops_after_the_first_block() {
     let wanted = EvaluationRequest { suite: Some(suite(12)), ..asked("bad") };
     let EvaluationDetail { evaluation, images } =
         ended(&studio, &studio.evaluate(wanted).await.unwrap().id).await;
-    let verdict = evaluation.verdict.unwrap();
+    let verdict = evaluation.verdict.clone().unwrap();
     assert_eq!(verdict.outcome, VerdictOutcome::Fail);
     assert!(verdict.stopped_early.unwrap().starts_with("Stopped after 6 of 12 prompts"));
+    assert_eq!(
+        step(&evaluation, EvaluationStepName::Render).log[1],
+        "12 images: The fake engine was asked to fail."
+    );
+    let failed = &evaluation.verdict.as_ref().unwrap().failed;
+    assert_eq!(failed.len(), 12);
+    assert_eq!((failed[0].role, failed[0].prompt, failed[0].seed), (EvaluationRole::Challenger, 0, 1));
     assert_eq!(images.len(), 12 + 6, "the base's of one block, and those without the trigger word");
 }
 

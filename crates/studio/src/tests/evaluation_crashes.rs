@@ -94,7 +94,7 @@ async fn evaluations_survive_being_killed() {
         }
         assert_eq!(record.state, EvaluationState::Done, "{record:?}");
         assert_eq!(record.images_done, record.images, "{}", record.id);
-        for step in &record.steps {
+        for step in record.steps.iter().filter(|step| step.name != EvaluationStepName::Publish) {
             assert!(matches!(step.state, StepState::Done | StepState::Reused), "{} {step:?}", record.id);
         }
         let verdict = record.verdict.as_ref().unwrap();

@@ -241,6 +241,8 @@ async fn reports_reach_the_admin_and_join_the_suite() {
     studio.add_flag_to_suite(&flags[0].id).await.unwrap();
     let (suite, changed) = studio.suite().await.unwrap();
     assert!(changed && suite.contains("\"a chair, {trigger}\""), "{suite}");
+    let private = suite.split_once("private = [").expect("a visitor's prompt is private").1;
+    assert!(private.contains("\"a chair, {trigger}\""), "{suite}");
     assert!(studio.add_flag_to_suite(&flags[0].id).await.is_err(), "it is closed");
     studio.dismiss_flag(&flags[1].id).await.unwrap();
     assert_eq!(studio.open_flags().await.unwrap(), 0);

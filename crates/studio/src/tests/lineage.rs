@@ -2,7 +2,7 @@
 
 use adire_protocol::{
     AdapterUse, EvaluationRequest, EvaluationRole, Lineage, LineageKind, LineageNode, LineageRole,
-    LineageTotal, PromotionRequest,
+    LineageTotal, PromotionRequest, PushRequest,
 };
 
 use super::{
@@ -292,4 +292,22 @@ async fn decisions_are_the_newest_and_counted() {
     let moves: Vec<_> = of_kind(&lineage, LineageKind::Move).into_iter().map(|node| &node.id).collect();
     assert_eq!(moves, ["move:indigo:6"], "the last change of its stage, not the alias");
     assert!(lineage.totals.is_empty());
+}
+
+#[tokio::test]
+async fn a_versions_pushes_stand_beside_it() {
+    let (folder, studio, _) = fresh().await;
+    studio.add_adapter(new("adire", Some(1), file(folder.path(), "a", "one"))).await.unwrap();
+    let request =
+        PushRequest { repository: "ada/adire".to_owned(), private: true, license: None, base_model: None };
+    let record = studio.push("adire@v1", request).await.unwrap();
+    let lineage = studio.version_lineage("adire@v1").await.unwrap();
+    assert_whole(&lineage);
+    let [publication] = of_kind(&lineage, LineageKind::Publication)[..] else { panic!("{lineage:?}") };
+    assert_eq!(publication.id, format!("publication:{}", record.id));
+    assert_eq!((publication.name.as_str(), publication.detail.as_str()), ("ada/adire", "private"));
+    assert_eq!(publication.page.as_deref(), Some("/admin/versions/adire@v1#push"));
+    let edge = (LineageRole::Publication, publication.id.clone());
+    assert!(edges(&lineage, &lineage.root).contains(&edge));
+    assert!(LineageRole::Publication.is_decision());
 }

@@ -103,6 +103,19 @@ async fn a_report_equals_what_other_queries_find() {
     let one = studio.monitoring(Period::Day, Some("adire@v1".to_owned())).await.unwrap();
     assert_eq!(numbers(&one.total), (3, 2, 1, 4));
     assert_eq!(one.versions.len(), 4, "the list has every version");
+    let of_version: Vec<(String, i64)> = studio
+        .shared()
+        .store
+        .rows(
+            "SELECT MAX(spec), COUNT(*) FROM generations WHERE versions = 'adire@v1' GROUP BY prompt_key \
+             ORDER BY 2 DESC, MAX(id) DESC",
+        )
+        .await;
+    assert_eq!(one.prompts.len(), of_version.len());
+    for (prompt, (spec, count)) in one.prompts.iter().zip(&of_version) {
+        assert!(spec.contains(&prompt.prompt) && prompt.count == count.cast_unsigned(), "{prompt:?} {spec}");
+    }
+    assert_ne!(one.prompts, found.prompts);
 
     // Sums since the beginning are the same figures.
     let totals = studio.totals().await.unwrap();
@@ -158,6 +171,10 @@ async fn ratings_are_counted_by_version() {
     assert_eq!(counted(&report(&studio).await.ratings), expected);
     let day = studio.monitoring(Period::Day, None).await.unwrap();
     assert_eq!(counted(&day.ratings), expected);
+    let one = studio.monitoring(Period::Day, Some("adire@v1".to_owned())).await.unwrap();
+    let of_version = expected.iter().filter(|((version, _), _)| version == "adire@v1");
+    assert_eq!(counted(&one.ratings), of_version.map(|(key, count)| (key.clone(), *count)).collect());
+    assert!(!one.ratings.is_empty());
     let totals = studio.totals().await.unwrap();
     let totals: BTreeMap<(String, String), u64> = totals
         .into_iter()
@@ -267,9 +284,21 @@ async fn long_periods_have_the_figures_of_the_rows() {
     let spec = serde_json::to_string(&row.spec().unwrap()).unwrap();
     store.fill_with_stats(3_000, crate::time::now(), &spec).await;
     let check = async |period: Period| {
-        let found = studio.monitoring(period, None).await.unwrap();
-        figures_are_of_the_rows(&studio, &found).await;
-        prompts_are_of_the_rows(&studio, &found).await;
+        for version in [None, Some("adire@v1".to_owned())] {
+            // The collector begins with the studio, and may take generations without images away meanwhile.
+            loop {
+                let count = "SELECT COUNT(*) FROM generations";
+                let before: Vec<(i64,)> = store.rows(count).await;
+                let found = studio.monitoring(period, version.clone()).await.unwrap();
+                figures_are_of_the_rows(&studio, &found).await;
+                let shown: Vec<u64> = found.prompts.iter().map(|prompt| prompt.count).collect();
+                let counts = prompts_of_the_rows(&studio, &found).await;
+                if store.rows::<(i64,)>(count).await == before {
+                    assert_eq!(shown, counts, "{period:?}");
+                    break;
+                }
+            }
+        }
     };
     // The second time from memory, and in another order.
     for period in [Period::Month, Period::All, Period::Day, Period::Week, Period::All, Period::Month] {
@@ -288,13 +317,16 @@ fn ranked(mut values: Vec<i64>) -> (u64, [f64; 4]) {
 }
 
 async fn figures_are_of_the_rows(studio: &Studio, found: &Monitoring) {
-    // Outcome, cause, versions, images, switches, time, wait.
-    type Row = (String, String, String, i64, i64, Option<i64>, Option<i64>);
+    // Outcome, cause, versions, images, switches, time, wait, the device's time, end.
+    type Row = (String, String, String, i64, i64, Option<i64>, Option<i64>, i64, i64);
     let text = format!(
-        "SELECT outcome, cause, versions, images, switches, run_ms, wait_ms FROM generation_stats WHERE ended_at >= {}",
+        "SELECT outcome, cause, versions, images, switches, run_ms, wait_ms, render_ms, ended_at \
+         FROM generation_stats WHERE ended_at >= {}",
         found.since
     );
     let rows: Vec<Row> = studio.shared().store.rows(&text).await;
+    let chosen: Vec<&Row> =
+        rows.iter().filter(|row| found.version.as_ref().is_none_or(|version| *version == row.2)).collect();
     let period = found.period;
     let equal = |figures: &Figures, rows: &[&Row]| {
         let of = |outcome: &str| rows.iter().filter(|row| row.0 == outcome).count() as u64;
@@ -306,6 +338,8 @@ async fn figures_are_of_the_rows(studio: &Studio, found: &Monitoring) {
             "{period:?}"
         );
         assert_eq!((figures.images, figures.switches), (sum(|row| row.3), sum(|row| row.4)), "{period:?}");
+        let seconds = sum(|row| row.7) as f64 / 1e3;
+        assert!((figures.render_seconds - seconds).abs() < 1e-6 * seconds.max(1.0), "{period:?}");
         let runs = rows.iter().filter(|row| row.0 == "done").filter_map(|row| row.5).collect();
         let waits = rows.iter().filter_map(|row| row.6).collect();
         for (percentiles, values) in [(figures.seconds, runs), (figures.wait, waits)] {
@@ -314,29 +348,61 @@ async fn figures_are_of_the_rows(studio: &Studio, found: &Monitoring) {
             assert_eq!((found.count, shares), ranked(values), "{period:?} {}", figures.version);
         }
     };
-    equal(&found.total, &rows.iter().collect::<Vec<_>>());
+    equal(&found.total, &chosen);
     for figures in &found.versions {
         equal(figures, &rows.iter().filter(|row| row.2 == figures.version).collect::<Vec<_>>());
     }
     let all: u64 = found.versions.iter().map(|figures| figures.generations).sum();
-    assert_eq!((all, found.versions.len()), (found.total.generations, 5), "{period:?}");
+    assert_eq!((all, found.versions.len()), (rows.len() as u64, 5), "{period:?}");
     let mut causes: BTreeMap<&str, u64> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.0 == "failed") {
+    for row in chosen.iter().filter(|row| row.0 == "failed") {
         *causes.entry(&row.1).or_default() += 1;
     }
     let named = found.causes.iter().map(|cause| (cause.cause.as_str(), cause.count)).collect();
     assert_eq!(causes, named, "{period:?}");
-    let series = found.series.iter().fold((0, 0, 0), |(done, failed, images), point| {
-        (done + point.done, failed + point.failed, images + point.images)
-    });
-    assert_eq!(series, (found.total.done, found.total.failed, found.total.images), "{period:?}");
+    let p95 = |values: Vec<i64>| (!values.is_empty()).then(|| ranked(values).1[1]);
+    let mut in_points = 0;
+    for point in &found.series {
+        let within = || chosen.iter().filter(|row| (point.at..point.at + found.step_ms).contains(&row.8));
+        let count = |outcome: &str| within().filter(|row| row.0 == outcome).count() as u64;
+        let images = within().map(|row| row.3).sum::<i64>().cast_unsigned();
+        assert_eq!(
+            (point.done, point.failed, point.cancelled, point.images),
+            (count("done"), count("failed"), count("cancelled"), images),
+            "{period:?} {}",
+            point.at
+        );
+        let runs = within().filter(|row| row.0 == "done").filter_map(|row| row.5).collect();
+        let waits = within().filter_map(|row| row.6).collect();
+        assert_eq!((point.p95, point.wait_p95), (p95(runs), p95(waits)), "{period:?} {}", point.at);
+        in_points += within().count();
+    }
+    assert_eq!(in_points, chosen.len(), "{period:?}: every generation is in a point");
+    // Servers of one store after each other, so their spans add up.
+    let spans: Vec<(i64, i64)> =
+        studio.shared().store.rows("SELECT started_at, last_at FROM uptimes ORDER BY started_at").await;
+    let since = found.period.ms().map_or(0, |_| found.since);
+    let own = found.uptime.started_at;
+    let first = spans[0].0.max(since);
+    let before: i64 = spans
+        .iter()
+        .filter(|(started, last)| *started != own && *last >= since)
+        .map(|(started, last)| last - started.max(&first))
+        .sum();
+    let share = (before + found.until - own.max(first)) as f64 / (found.until - first).max(1) as f64;
+    assert!((found.uptime.share - share.clamp(0.0, 1.0)).abs() < 1e-3, "{:?} {share}", found.uptime);
+    let starts = spans.iter().filter(|(started, _)| *started >= since).count();
+    assert_eq!(found.uptime.starts as usize, starts, "{period:?}");
 }
 
-async fn prompts_are_of_the_rows(studio: &Studio, found: &Monitoring) {
+/// How often each of the most common prompts was used, by the rows.
+async fn prompts_of_the_rows(studio: &Studio, found: &Monitoring) -> Vec<u64> {
     let since = found.period.ms().map_or(0, |_| found.since);
+    let of = found.version.as_ref().map(|version| format!("AND generations.versions = '{version}'"));
     let text = format!(
         "SELECT generations.prompt_key FROM generations JOIN jobs ON jobs.id = generations.id \
-         WHERE jobs.created_at >= {since}"
+         WHERE jobs.created_at >= {since} {}",
+        of.unwrap_or_default()
     );
     let rows: Vec<(String,)> = studio.shared().store.rows(&text).await;
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
@@ -346,8 +412,7 @@ async fn prompts_are_of_the_rows(studio: &Studio, found: &Monitoring) {
     let mut counts: Vec<u64> = counts.into_values().collect();
     counts.sort_unstable_by_key(|count| std::cmp::Reverse(*count));
     counts.truncate(found.prompts.len().max(20));
-    let shown: Vec<u64> = found.prompts.iter().map(|prompt| prompt.count).collect();
-    assert_eq!(shown, counts, "{:?}", found.period);
+    counts
 }
 
 /// Time of the page's and of `/metrics`' figures with 100,000 generations; run by hand:

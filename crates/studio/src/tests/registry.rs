@@ -2,17 +2,23 @@
 
 use adire_protocol::{
     AdapterUse, AdapterVersion, LedgerAction, LedgerMove, PromotionRequest, RollbackRequest, SmokeResult,
-    Stage, VersionChange,
+    Stage, VerdictOutcome, VersionChange,
 };
 
 use super::{
     adapters::{file, new},
     random::Dice,
+    registry_verdicts::given,
     *,
 };
-use crate::{Mover, ledger::Book, store::Store};
+use crate::{
+    Mover,
+    ledger::{Book, Verdict},
+    registry::{Terms, promote as promote_by},
+    store::Store,
+};
 
-fn forced(reason: &str) -> PromotionRequest {
+pub(super) fn forced(reason: &str) -> PromotionRequest {
     PromotionRequest { reason: reason.to_owned(), force: true }
 }
 
@@ -28,17 +34,17 @@ async fn versions(studio: &Studio, folder: &Path, count: u32) {
     }
 }
 
-async fn studio_with(count: u32) -> (TempDir, Studio) {
+pub(super) async fn studio_with(count: u32) -> (TempDir, Studio) {
     let (folder, studio, _) = fresh().await;
     versions(&studio, folder.path(), count).await;
     (folder, studio)
 }
 
-fn store(studio: &Studio) -> Store {
+pub(super) fn store(studio: &Studio) -> Store {
     studio.shared().store.clone()
 }
 
-async fn book(studio: &Studio) -> Book {
+pub(super) async fn book(studio: &Studio) -> Book {
     store(studio).book("adire").await.unwrap()
 }
 
@@ -59,11 +65,11 @@ async fn change(studio: &Studio, version: u32, to: Stage) -> Result<LedgerMove, 
     studio.change_stage(&format!("adire@v{version}"), to, "test", Mover::Admin).await
 }
 
-fn sentence<T: std::fmt::Debug>(result: Result<T, StudioError>) -> String {
+pub(super) fn sentence<T: std::fmt::Debug>(result: Result<T, StudioError>) -> String {
     result.unwrap_err().to_string()
 }
 
-async fn assert_whole(studio: &Studio) {
+pub(super) async fn assert_whole(studio: &Studio) {
     let check = studio.verify_ledger("adire").await.unwrap();
     assert_eq!(check.fault, None, "{check:?}");
 }
@@ -94,14 +100,16 @@ async fn a_promotion_needs_a_reason_and_a_passing_verdict_or_force() {
         sentence(promote(plain("good")).await),
         "Not promoted: adire@v2 has no verdict. Evaluate it, or force the promotion."
     );
-    store(&studio).add_verdict("one", "adire", 2, "pass", 1).await;
-    store(&studio).add_verdict("two", "adire", 2, "inconclusive", 2).await;
+    let given = given(&studio).await;
+    let add = async |id: &str, at, given: Verdict| store(&studio).add_verdict(id, at, &given).await;
+    add("one", 1, given.clone()).await;
+    add("two", 2, Verdict { outcome: VerdictOutcome::Inconclusive, ..given.clone() }).await;
     assert!(
         sentence(promote(plain("good")).await).contains("the last verdict on adire@v2 is “inconclusive”")
     );
-    store(&studio).add_verdict("three", "adire", 2, "pass", 3).await;
+    add("three", 3, given.clone()).await;
     assert_eq!(promote(plain("good")).await.unwrap().made.verdict.as_deref(), Some("three"));
-    store(&studio).add_verdict("four", "adire", 1, "fail", 4).await;
+    add("four", 4, Verdict { version: 1, outcome: VerdictOutcome::Fail, ..given }).await;
     let made = studio.promote("adire@v1", forced("known fault"), Mover::Admin).await.unwrap().made;
     assert_eq!(made.verdict.as_deref(), Some("four"), "what was overruled is recorded");
     for (id, word) in [("adire", "Name the version"), ("adire@v9", "not found"), ("x@v1", "not found")] {
@@ -139,7 +147,7 @@ async fn rejected_hidden_and_deleted_versions_are_not_returned_to() {
         promote(&studio, version).await.unwrap();
     }
     change(&studio, 4, Stage::Rejected).await.unwrap();
-    let hide = VersionChange { hidden: Some(true), downloads: None };
+    let hide = VersionChange { hidden: Some(true), downloads: None, note: None };
     studio.change_version("adire@v3", hide).await.unwrap();
     studio.delete_version("adire@v2").await.unwrap();
     assert_eq!(roll_back(&studio).await.unwrap().to_version, Some(1));
@@ -156,7 +164,7 @@ async fn the_version_in_production_stays() {
     let (_folder, studio) = studio_with(2).await;
     promote(&studio, 1).await.unwrap();
     studio.set_alias("adire@v2", "stable", "", Mover::Admin).await.unwrap();
-    let hide = VersionChange { hidden: Some(true), downloads: None };
+    let hide = VersionChange { hidden: Some(true), downloads: None, note: None };
     assert_eq!(
         sentence(studio.change_version("adire@v1", hide).await),
         "adire@v1 is in production. Promote another version or roll back first, then hide it."
@@ -166,7 +174,7 @@ async fn the_version_in_production_stays() {
         sentence(studio.delete_version("adire@v2").await),
         "adire@stable stands for v2. Move or delete that alias first."
     );
-    let downloads = VersionChange { hidden: None, downloads: Some(false) };
+    let downloads = VersionChange { hidden: None, downloads: Some(false), note: None };
     studio.change_version("adire@v1", downloads).await.unwrap();
     assert!(sentence(change(&studio, 1, Stage::Rejected).await).contains("is in production"));
     assert!(sentence(change(&studio, 2, Stage::Production).await).contains("Promote adire@v2 instead"));
@@ -232,6 +240,9 @@ async fn the_database_refuses_to_change_the_ledger() {
     let (_folder, studio) = studio_with(1).await;
     promote(&studio, 1).await.unwrap();
     let store = store(&studio);
+    store.add_verdict("one", 1, &Verdict { version: 1, ..given(&studio).await }).await;
+    let mut verdicts =
+        vec!["UPDATE verdicts SET outcome = 'fail'".to_owned(), "DELETE FROM verdicts".to_owned()];
     let columns = "name, number, at, who, action, reason, previous_digest, digest";
     let mut statements = vec![
         "UPDATE moves SET reason = 'other'".to_owned(),
@@ -240,6 +251,7 @@ async fn the_database_refuses_to_change_the_ledger() {
     ];
     if postgres::chosen() {
         statements.push("TRUNCATE moves".to_owned());
+        verdicts.push("TRUNCATE verdicts CASCADE".to_owned());
     } else {
         statements.push(format!("REPLACE INTO moves ({columns}) VALUES ('adire', 1, 0, '', '', '', '', '')"));
     }
@@ -247,6 +259,18 @@ async fn the_database_refuses_to_change_the_ledger() {
         let refused = store.tamper(&statement).await.unwrap_err();
         assert!(refused.contains("the ledger is append-only"), "{statement}: {refused}");
     }
+    for statement in verdicts {
+        let refused = store.tamper(&statement).await.unwrap_err();
+        assert!(refused.contains("append-only"), "{statement}: {refused}");
+    }
+    if !postgres::chosen() {
+        let columns = "id, name, version, policy_hash, outcome, criteria, created_at";
+        let replace =
+            format!("REPLACE INTO verdicts ({columns}) VALUES ('one', 'adire', 2, '', 'fail', '', 0)");
+        store.tamper(&replace).await.unwrap();
+    }
+    let kept = book(&studio).await.verdicts;
+    assert_eq!((kept.len(), kept[0].outcome), (1, VerdictOutcome::Pass));
     assert_whole(&studio).await;
 }
 
@@ -271,7 +295,8 @@ async fn fault_after(statements: &[&str]) -> Option<(u64, String)> {
 #[tokio::test]
 async fn every_kind_of_tampering_is_named_by_its_first_row() {
     assert_eq!(fault_after(&[]).await, None);
-    let copied = "INSERT INTO moves SELECT name, 7, at, who, action, alias, from_version, to_version, verdict, \
+    let copied = "INSERT INTO moves (name, number, at, who, action, alias, from_version, to_version, verdict, reason, \
+                  previous_digest, digest) SELECT name, 7, at, who, action, alias, from_version, to_version, verdict, \
                   reason, digest, 'forged' FROM moves WHERE number = 6";
     for (statements, number, words) in [
         (&["UPDATE moves SET reason = 'nicer' WHERE number = 3"][..], 3, "was changed"),
@@ -488,7 +513,7 @@ async fn an_alias_is_usable_wherever_a_version_is() {
     let refused = sentence(studio.submit(unknown, &nobody()).await);
     assert!(refused.starts_with("Adapter adire@best not found. Available: adire@v"), "{refused}");
     // An alias of a hidden version is not for visitors.
-    let hide = VersionChange { hidden: Some(true), downloads: None };
+    let hide = VersionChange { hidden: Some(true), downloads: None, note: None };
     studio.change_version("adire@v2", hide).await.unwrap();
     assert!(sentence(studio.adapter("adire@stable").await).contains("not found"));
 }
@@ -590,7 +615,9 @@ async fn a_damaged_version_is_replaced_when_a_request_finds_it() {
     studio
         .shared()
         .store
-        .append_move("adire", (1, "admin"), |book| crate::registry::promote(book, 2, true, "test".to_owned()))
+        .append_move("adire", (1, "admin"), |book| {
+            promote_by(book, 2, true, "test".to_owned(), &Terms::default())
+        })
         .await
         .unwrap();
     damage(folder.path(), &known[0]);

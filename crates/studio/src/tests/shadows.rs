@@ -484,9 +484,7 @@ async fn style_is_measured_by_held_out_images_and_those_of_an_evaluation() {
         ..EvaluationRequest::default()
     };
     let id = studio.evaluate(evaluation).await.unwrap().id;
-    while !studio.evaluation(&id).await.unwrap().evaluation.state.is_final() {
-        studio.evaluation_changed(&id).await.unwrap();
-    }
+    super::evaluation::ended(&studio, &id).await;
     let record = studio.set_shadow(&challenger, wanted(1, 10), Mover::Admin).await.unwrap();
     assert_eq!(record.style_note, None);
     generate(&studio, with("blue moons", "cloth@production")).await;

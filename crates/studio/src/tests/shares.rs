@@ -73,7 +73,7 @@ async fn versions_that_visitors_may_not_use_are_not_named() {
         ..request("a chair <lora:closed:0.5> at night")
     };
     let image = image(&studio, wanted, &who("visitor")).await;
-    let hide = VersionChange { hidden: Some(true), downloads: None };
+    let hide = VersionChange { hidden: Some(true), downloads: None, note: None };
     studio.change_version("closed@v1", hide).await.unwrap();
     studio.change_stage("old@v1", Stage::Archived, "it is old", Mover::Admin).await.unwrap();
 

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use adire_protocol::{
-    SheetAxis, SheetCellState, SheetDetail, SheetRequest, SheetSetting, SheetState, TrainingConfig,
-    TrainingRequest, TrainingState,
+    AdapterUse, SheetAxis, SheetCellState, SheetDetail, SheetRequest, SheetSetting, SheetState,
+    TrainingConfig, TrainingRequest, TrainingState,
 };
 
 use super::{adapters::three_versions, datasets::dataset, *};
+use adire_protocol::LineageKind;
+
 use crate::ErrorKind;
 
 fn sheet(axes: &[(SheetSetting, &[&str])]) -> SheetRequest {
@@ -15,7 +17,7 @@ fn sheet(axes: &[(SheetSetting, &[&str])]) -> SheetRequest {
         setting: *setting,
         values: values.iter().map(|value| (*value).to_owned()).collect(),
     };
-    SheetRequest { title: String::new(), base: request("moons"), axes: axes.iter().map(axis).collect() }
+    SheetRequest { base: request("moons"), axes: axes.iter().map(axis).collect(), ..SheetRequest::default() }
 }
 
 async fn ended(studio: &Studio, id: &str) -> SheetDetail {
@@ -80,6 +82,27 @@ async fn every_cell_is_a_generation_with_its_settings_and_the_same_seed() {
 }
 
 #[tokio::test]
+async fn samplers_steps_and_guidance_scales_are_axes() {
+    let (_folder, studio, _) = fresh().await;
+    let axes: &[(SheetSetting, &[&str])] = &[
+        (SheetSetting::Sampler, &["ddim", "euler", "pndm"]),
+        (SheetSetting::Guidance, &["1", "4.5"]),
+        (SheetSetting::Steps, &["2", "3"]),
+    ];
+    let record = studio.create_sheet(sheet(axes)).await.unwrap();
+    let SheetDetail { sheet, cells } = ended(&studio, &record.id).await;
+    assert_eq!((sheet.done, sheet.failed), (12, 0));
+    for cell in &cells {
+        let spec = cell.spec.as_ref().unwrap();
+        let own =
+            [spec.sampling.sampler.name().to_owned(), spec.guidance.to_string(), spec.steps.to_string()];
+        assert_eq!(own[..], cell.values[..]);
+    }
+    let seen: BTreeSet<_> = cells.iter().map(|cell| cell.values.clone()).collect();
+    assert_eq!(seen.len(), 12);
+}
+
+#[tokio::test]
 async fn a_sheet_leaves_room_in_the_queue_survives_a_restart_and_can_be_cancelled() {
     let (folder, studio, _, latch) = latched().await;
     let seeds: Vec<String> = (0..20).map(|seed| seed.to_string()).collect();
@@ -94,7 +117,15 @@ async fn a_sheet_leaves_room_in_the_queue_survives_a_restart_and_can_be_cancelle
     for _ in 0..5 {
         crate::sheets::fill(studio.shared()).await.unwrap();
     }
-    assert_eq!(studio.queue().ahead, 2, "a few at a time");
+    // Where the studio and this test fill the same cell at once, one of the two generations is stopped.
+    let settled = async {
+        while studio.queue().ahead != 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, settled).await.expect("a few at a time");
+    let filled = studio.sheet(&record.id).await.unwrap();
+    assert_eq!(filled.cells.iter().filter(|cell| cell.generation.is_some()).count(), 2);
     drop(latch);
     studio.shutdown().await;
 
@@ -150,6 +181,7 @@ async fn a_checkpoint_becomes_a_version_while_training_goes_on() {
         continue_from: None,
         note: String::new(),
     };
+    let used = asked.dataset.clone();
     let id = studio.train(asked).await.unwrap().id;
     let waiting = async {
         while studio.training_steps(&id).await.unwrap().is_empty() {
@@ -160,6 +192,11 @@ async fn a_checkpoint_becomes_a_version_while_training_goes_on() {
     let first = studio.keep_training_step(&id, 4).await.unwrap();
     assert_eq!(first.description, "Step 4 of 12 of a training run.");
     assert_eq!(studio.keep_training_step(&id, 4).await.unwrap().id(), first.id(), "once");
+    // Its dataset is the run's, and its lineage names the run.
+    let run = studio.shared().store.run_of_version(&first.id()).await.unwrap().unwrap();
+    assert_eq!(run.request().unwrap().dataset, used);
+    let lineage = studio.version_lineage(&first.id()).await.unwrap();
+    assert!(lineage.nodes.iter().any(|node| node.kind == LineageKind::TrainingRun), "{lineage:?}");
     let done = async {
         while studio.training(&id).await.unwrap().run.state != TrainingState::Done {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -176,4 +213,129 @@ async fn a_checkpoint_becomes_a_version_while_training_goes_on() {
         &[(SheetSetting::Version, &[&first.id(), &last.id()]), (SheetSetting::Strength, &["0.5", "1"])];
     let record = studio.create_sheet(sheet(axes)).await.unwrap();
     assert_eq!(ended(&studio, &record.id).await.sheet.done, 4);
+}
+
+/// A run of 40 steps that saves every fourth.
+async fn run(studio: &Studio) -> String {
+    let dataset = dataset(studio, "cloth", 2).await.id;
+    let config =
+        TrainingConfig { steps: 40, checkpoint_every: 4, sample_every: Some(0), ..Default::default() };
+    let asked = TrainingRequest {
+        name: "cloth".to_owned(),
+        dataset,
+        config,
+        class_dataset: None,
+        class_prompt: None,
+        continue_from: None,
+        note: String::new(),
+    };
+    studio.train(asked).await.unwrap().id
+}
+
+fn of_run(run: &str, steps: &[&str]) -> SheetRequest {
+    let axes: &[(SheetSetting, &[&str])] =
+        &[(SheetSetting::Checkpoint, steps), (SheetSetting::Strength, &["0.5", "1"])];
+    SheetRequest { run: Some(run.to_owned()), ..sheet(axes) }
+}
+
+#[tokio::test]
+async fn a_sheet_of_checkpoints_fills_in_while_the_run_trains() {
+    let folder = tempfile::tempdir().unwrap();
+    let (backend, latch) = FakeBackend::training_latched();
+    let studio = open(folder.path(), backend).await.unwrap();
+    let run = run(&studio).await;
+    let record = studio.create_sheet(of_run(&run, &["4", "40"])).await.unwrap();
+    assert_eq!((record.cells, record.request.run.clone()), (4, Some(format!("cloth@{run}"))));
+    crate::sheets::fill(studio.shared()).await.unwrap();
+    let before = studio.sheet(&record.id).await.unwrap();
+    assert!(before.cells.iter().all(|cell| cell.state == SheetCellState::Waiting), "nothing is saved yet");
+
+    // Two images, ready, forecast, a measurement, four steps, and the fourth is saved.
+    latch.allow(2 + 1 + 1 + 1 + 4 + 1);
+    let queued = async {
+        while studio.queue().ahead < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, queued).await.expect("the cells of step 4 wait");
+    // Images come between two units of the run.
+    latch.allow(1);
+    let filled = async {
+        loop {
+            let detail = studio.sheet(&record.id).await.unwrap();
+            if detail.sheet.done == 2 {
+                return detail;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let detail = tokio::time::timeout(PATIENCE, filled).await.expect("they are made beside the run");
+    let training = studio.training(&run).await.unwrap().run;
+    assert_eq!((training.state, training.version), (TrainingState::Running, None));
+    assert!(training.step < 40 && studio.versions().await.unwrap().is_empty(), "no version is made");
+    let hash = studio.shared().store.checkpoint(&run, 4).await.unwrap().unwrap();
+    for cell in &detail.cells {
+        if cell.values[0] == "40" {
+            assert_eq!((cell.state, &cell.generation), (SheetCellState::Waiting, &None));
+            continue;
+        }
+        let generation = studio.generation(cell.generation.as_ref().unwrap()).await.unwrap();
+        let recipe = &generation.images[0].recipe;
+        assert_eq!(recipe.adapter_hashes, std::slice::from_ref(&hash));
+        assert_eq!(recipe.spec.adapters[0].name, format!("cloth@{run}/4"));
+        assert_eq!(recipe.spec.adapters[0].strength.to_string(), cell.values[1]);
+    }
+    // A visitor cannot use it.
+    let name = format!("cloth@{run}/4");
+    let asked =
+        adire_protocol::GenerationRequest { adapters: vec![AdapterUse::new(&name, 1.0)], ..request("moons") };
+    let refused = studio.submit(asked, &who("visitor")).await.unwrap_err();
+    assert!(refused.to_string().contains("not found"), "{refused}");
+
+    // Later checkpoints join by themselves.
+    drop(latch);
+    let whole = ended(&studio, &record.id).await;
+    assert_eq!((whole.sheet.state, whole.sheet.done), (SheetState::Done, 4));
+    assert_eq!(studio.versions().await.unwrap().len(), 1, "what the run made");
+    // One click makes a checkpoint a version, even when the run no longer keeps it.
+    let steps = folder.path().join("training").join(&run).join(crate::STEPS_FOLDER);
+    std::fs::remove_file(steps.join(crate::step_file(4))).unwrap();
+    let kept = studio.keep_training_step(&run, 4).await.unwrap();
+    assert_eq!((kept.id().as_str(), &kept.hash), ("cloth@v2", &hash));
+    assert_eq!(studio.shared().store.owners().await, studio.shared().store.expected_owners().await);
+    let last = studio.shared().store.checkpoint(&run, 40).await.unwrap().unwrap();
+    assert_ne!(last, hash);
+    // Its checkpoints go with the last sheet.
+    studio.delete_sheet(&record.id).await.unwrap();
+    assert_eq!(studio.shared().store.checkpoint(&run, 4).await.unwrap(), None);
+    assert_eq!(studio.shared().store.owners().await, studio.shared().store.expected_owners().await);
+    assert!(studio.shared().blobs.get(&hash).await.unwrap().is_some(), "the version has it");
+}
+
+#[tokio::test]
+async fn cells_of_steps_that_a_run_never_saves_end_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (backend, latch) = FakeBackend::training_latched();
+    let studio = open(folder.path(), backend).await.unwrap();
+    let run = run(&studio).await;
+    for (wanted, words) in [
+        (of_run(&run, &["5"]), "saves no step 5; it saves every 4 steps and at its end"),
+        (of_run("nothing", &["4"]), "Training run nothing not found"),
+        (SheetRequest { run: None, ..of_run(&run, &["4"]) }, "belong together"),
+        (
+            SheetRequest { run: Some(run.clone()), ..sheet(&[(SheetSetting::Seed, &["1"])]) },
+            "belong together",
+        ),
+    ] {
+        let error = studio.create_sheet(wanted).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains(words), "{error}");
+    }
+    // Without values the axis has the steps that the run saves.
+    let record = studio.create_sheet(of_run(&run, &[])).await.unwrap();
+    assert_eq!(record.request.axes[0].values.len(), 10);
+    studio.cancel_training(&run).await.unwrap();
+    drop(latch);
+    let left = ended(&studio, &record.id).await;
+    assert_eq!((left.sheet.state, left.sheet.failed), (SheetState::Done, 20));
+    assert!(left.cells[0].error.as_ref().unwrap().contains("Step 4 was not saved"), "{:?}", left.cells[0]);
 }

@@ -186,3 +186,77 @@ async fn reads_as_it_was_written(store: Store) {
     assert_eq!(draft.class_dataset.as_ref(), Some(&datasets[0].id));
     store.close().await;
 }
+
+/// A whole data folder of November 2026, as `tools/fixtures/data_folder.py` had the program write it.
+const FOLDER: &[u8] = include_bytes!("../../tests/stored/folder.zip");
+
+/// The files below a folder by their paths in it, with their content.
+fn files(root: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let (mut found, mut folders) = (std::collections::BTreeMap::new(), vec![root.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+                found.insert(name, std::fs::read(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_folder_of_an_earlier_program_opens_with_everything_in_it() {
+    // Its rows are in a file of SQLite's.
+    if postgres::chosen() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    zip::ZipArchive::new(std::io::Cursor::new(FOLDER)).unwrap().extract(folder.path()).unwrap();
+    let ids: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("fixture.json")).unwrap()).unwrap();
+    let before = files(folder.path());
+    for beginning in ["adire.db", "blobs/", "operator/", "thumbnails/", "training/"] {
+        assert!(before.keys().any(|name| name.starts_with(beginning)), "{beginning} in {:?}", before.keys());
+    }
+    // Twice: what the first start migrates is not migrated again.
+    for _ in 0..2 {
+        let studio = open(folder.path(), FakeBackend::default()).await.unwrap();
+        let runs = studio.trainings().await.unwrap();
+        assert_eq!((runs.len(), runs[0].state, runs[0].step), (1, TrainingState::Done, 2));
+        assert_eq!(runs[0].version.as_deref(), Some("circles@v1"));
+        let run = studio.training(&runs[0].id).await.unwrap();
+        assert_eq!((run.points.len(), run.samples.len()), (2, 2));
+        assert_eq!(studio.training_steps(&runs[0].id).await.unwrap(), [1, 2]);
+        let datasets = studio.datasets().await.unwrap();
+        let dataset = studio.dataset(&datasets[0].id).await.unwrap();
+        assert_eq!((datasets[0].name.as_str(), dataset.images.len()), ("circles", 4));
+        for image in &dataset.images {
+            assert!(!studio.thumbnail(&dataset.id, &image.hash).await.unwrap().is_empty());
+        }
+        assert!(studio.verify_ledger("circles").await.unwrap().fault.is_none());
+        assert_eq!(studio.linkable_version("circles@stable").await.unwrap().id(), "circles@v1");
+        for (visitor, prompt) in [("ada", "circles on blue cloth"), ("ben", "stars")] {
+            let id = ids["generations"][visitor].as_str().unwrap();
+            let generation = studio.generation(id).await.unwrap();
+            assert_eq!((generation.state, generation.spec.prompt.as_str()), (GenerationState::Done, prompt));
+            assert_eq!(generation.spec.init_image.is_some(), visitor == "ben");
+            for image in &generation.images {
+                assert!(!studio.file_of(image).await.unwrap().is_empty());
+            }
+            let image = adire_protocol::ImageRef { generation: id.to_owned(), index: 0 };
+            let kept = studio.history_image(&image, By::Admin).await.unwrap();
+            assert_eq!(kept.rating.starred, visitor == "ada");
+        }
+        studio.shutdown().await;
+        drop(studio);
+        for (name, content) in &before {
+            if !name.starts_with("adire.db") {
+                let now = std::fs::read(folder.path().join(name));
+                assert_eq!(now.as_ref().ok(), Some(content), "{name}");
+            }
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! Trainings: in order, beside images, over restarts.
 
 use adire_protocol::{
-    TrainingChange, TrainingConfig, TrainingPhase, TrainingRequest, TrainingRun, TrainingRunDetail,
-    TrainingSettings,
+    TrainingChange, TrainingConfig, TrainingEvent, TrainingPhase, TrainingRequest, TrainingRun,
+    TrainingRunDetail, TrainingSettings,
     TrainingState::{self, Cancelled, Done, Failed, Paused, Running},
     WaitReason,
 };
@@ -11,7 +11,7 @@ use super::{
     datasets::{bring, dataset, png},
     *,
 };
-use crate::ErrorKind;
+use crate::{ErrorKind, JobEvent, JobUpdate};
 
 /// The units of a run of [`request`] without samples: two images, ready, forecast, a measurement, then for each of 8
 /// steps one, with a checkpoint and a measurement after each fourth, and the end.
@@ -409,12 +409,18 @@ async fn bad_requests_name_their_fields() {
     assert!(studio.add_to_dataset(&empty, uploaded).await.is_ok());
 }
 
+async fn of_training(event: JobEvent) -> Option<TrainingEvent> {
+    let JobUpdate::Training(training_event) = event.update else { return None };
+    assert_eq!(event.id, training_event.id);
+    Some(training_event)
+}
+
 #[tokio::test]
 async fn events_tell_everything_once_and_go_on_after_any_number() {
     let (_folder, studio, _, latch) = training_latched().await;
     let job = ask(&studio, "cloth", config()).await;
-    let stream = studio.training_events(&job.id, 0).await.unwrap();
-    let reader = tokio::spawn(stream.collect::<Vec<_>>());
+    let stream = studio.training_events(&job.id, 0).await.unwrap().unwrap();
+    let reader = tokio::spawn(stream.filter_map(of_training).collect::<Vec<_>>());
     drop(latch);
     let events = tokio::time::timeout(PATIENCE, reader).await.unwrap().unwrap();
     assert!(events.windows(2).all(|pair| pair[0].id <= pair[1].id));
@@ -433,7 +439,8 @@ async fn events_tell_everything_once_and_go_on_after_any_number() {
     });
     assert_eq!(last_job, Some(Done));
     let middle = points[3].0;
-    let rest: Vec<_> = studio.training_events(&job.id, middle).await.unwrap().collect().await;
+    let rest = studio.training_events(&job.id, middle).await.unwrap().unwrap();
+    let rest: Vec<_> = rest.filter_map(of_training).collect().await;
     let newer = studio.training(&job.id).await.unwrap().points.len();
     assert_eq!(rest[0].change.name(), "job");
     assert!(rest.len() > 1 && rest.len() <= newer && rest[1..].iter().all(|event| event.id > middle));

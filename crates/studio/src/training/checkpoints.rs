@@ -1,10 +1,14 @@
 //! Adapters as they were at the checkpoints of a run, finished or not: any of them can become a version.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use adire_protocol::AdapterVersion;
 
-use crate::{NewAdapter, StudioError, adapters, shared::Shared, tasks::blocking};
+use crate::{NewAdapter, StudioError, adapters, folder::reason, shared::Shared, tasks::blocking, time::now};
 
 /// Folder of them in the folder of a run.
 pub const STEPS_FOLDER: &str = "steps";
@@ -32,13 +36,41 @@ pub(crate) async fn steps(shared: &Shared, id: &str) -> Result<Vec<u32>, StudioE
     Ok(steps)
 }
 
+/// Keeps the adapter of a step beside the versions, so that generations can use it while the run trains. It does not become a version.
+pub(crate) async fn put_aside(shared: &Arc<Shared>, run: &str, step: u32) -> Result<(), StudioError> {
+    if shared.store.checkpoint(run, step).await?.is_some() {
+        return Ok(());
+    }
+    let (blobs, source) = (shared.blobs.clone(), file_of(shared, run, step));
+    let staged = blocking(move || {
+        let file = File::open(&source).map_err(|error| {
+            StudioError::Storage(format!("{} cannot be read: {}.", source.display(), reason(&error)))
+        })?;
+        blobs.stage(file)
+    })
+    .await?;
+    let _keeping = shared.blobs.keeping().await;
+    let hash = shared.blobs.keep(staged).await?;
+    shared.store.insert_checkpoint(run, step, &hash, now()).await
+}
+
+fn file_of(shared: &Shared, run: &str, step: u32) -> PathBuf {
+    shared.training.folder_of(run).join(STEPS_FOLDER).join(step_file(step))
+}
+
 /// Makes the adapter of a step a version. Again, it gives the same version.
 pub(crate) async fn keep(shared: Arc<Shared>, id: &str, step: u32) -> Result<AdapterVersion, StudioError> {
-    if !steps(&shared, id).await?.contains(&step) {
-        return Err(StudioError::NotFound { what: "checkpoint", id: format!("{id}, step {step}") });
-    }
     let job = super::job(&shared, id).await?;
-    let path: PathBuf = shared.training.folder_of(&job.id).join(STEPS_FOLDER).join(step_file(step));
+    let missing = || StudioError::NotFound { what: "checkpoint", id: format!("{id}, step {step}") };
+    // A run forgets its oldest; a sheet's is kept.
+    let (aside, path) = if steps(&shared, id).await?.contains(&step) {
+        (None, file_of(&shared, &job.id, step))
+    } else {
+        let hash = shared.store.checkpoint(&job.id, step).await?.ok_or_else(missing)?;
+        let file = shared.blobs.local(&hash).await?.ok_or_else(missing)?;
+        let path = file.to_path_buf();
+        (Some(file), path)
+    };
     // One whose dataset was deleted has none.
     let dataset = shared.datasets.read(&job.dataset).await;
     let new = NewAdapter {
@@ -49,5 +81,9 @@ pub(crate) async fn keep(shared: Arc<Shared>, id: &str, step: u32) -> Result<Ada
         trigger: dataset.map(|dataset| dataset.trigger).unwrap_or_default(),
         strict: false,
     };
-    adapters::add(shared, new).await
+    let version = adapters::add(shared.clone(), new).await;
+    drop(aside);
+    let version = version?;
+    shared.store.insert_kept_step(&version.id(), &job.id, step).await?;
+    Ok(version)
 }

@@ -7,7 +7,7 @@ mod requests;
 mod views;
 
 pub use checkpoints::{STEPS_FOLDER, step_file};
-pub(crate) use checkpoints::{keep, steps};
+pub(crate) use checkpoints::{keep, put_aside, steps};
 pub use files::TrainingFile;
 pub(crate) use files::file;
 pub(crate) use requests::{cancel, pause, resume, set_settings, submit};

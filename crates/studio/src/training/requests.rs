@@ -14,8 +14,7 @@ use crate::{
     StudioError,
     adapters::resolve,
     dataset::sample_prompts,
-    job::{Asked, EndedBy, JobKind, JobState, NewJob, Outcome},
-    queue::Stop,
+    job::{Asked, JobKind, JobState, NewJob},
     shared::Shared,
     time::now,
     work,
@@ -72,7 +71,7 @@ pub(crate) async fn submit(
         created_at: now(),
     };
     shared.store.insert_run(&job, &request, &hash).await?;
-    shared.work.training_waits();
+    shared.work.waits(JobKind::Training);
     views::job(&shared, &job.id).await
 }
 
@@ -97,46 +96,20 @@ async fn fill_samples(shared: &Shared, request: &mut TrainingRequest) -> Result<
 
 /// Pauses a run until it is resumed.
 pub(crate) async fn pause(shared: Arc<Shared>, id: String) -> Result<TrainingRun, StudioError> {
-    change(&shared, &id, &[JobState::Queued], Outcome::Paused, Asked::Pause).await?;
+    // So that a wrong id, or that of another kind of job, changes nothing.
+    views::job(&shared, &id).await?;
+    work::stop(&shared, &id, &[JobState::Queued], Asked::Pause).await?;
+    shared.work.notify_all();
     let run = views::job(&shared, &id).await?;
     if run.state == TrainingState::Paused { Ok(run) } else { Err(cannot(&run, "paused")) }
 }
 
 /// Cancels a run.
 pub(crate) async fn cancel(shared: Arc<Shared>, id: String) -> Result<TrainingRun, StudioError> {
-    let from = [JobState::Queued, JobState::Paused, JobState::Failed];
-    let outcome = Outcome::Cancelled { why: None };
-    if change(&shared, &id, &from, outcome, Asked::Cancel).await? {
-        shared.training.forget_checkpoint(&id).await;
-    }
+    views::job(&shared, &id).await?;
+    work::cancel(&shared, &id, work::kind_of(JobKind::Training)).await?;
     let run = views::job(&shared, &id).await?;
     if run.state == TrainingState::Cancelled { Ok(run) } else { Err(cannot(&run, "cancelled")) }
-}
-
-/// Does it where nobody holds the run, else asks its holder; whether nobody did.
-async fn change(
-    shared: &Shared,
-    id: &str,
-    from: &[JobState],
-    outcome: Outcome<'_>,
-    asked: Asked,
-) -> Result<bool, StudioError> {
-    // So that a wrong id, or that of another kind of job, changes nothing.
-    views::job(shared, id).await?;
-    let mut done = false;
-    // Twice: it may be claimed between the two questions.
-    for _ in 0..2 {
-        done = shared.store.end(EndedBy::NotHeld { id, from }, outcome).await?.is_some();
-        if done {
-            break;
-        }
-        if shared.store.ask(id, asked).await? {
-            shared.work.stop(id, Stop::Asked(asked));
-            break;
-        }
-    }
-    shared.work.notify_all();
-    Ok(done)
 }
 
 /// Resumes a paused or failed run from its checkpoint.
@@ -145,7 +118,7 @@ pub(crate) async fn resume(shared: Arc<Shared>, id: String) -> Result<TrainingRu
     let done = shared.store.resume(&id).await?;
     // One that has not stopped yet continues.
     shared.work.go_on(&id);
-    shared.work.training_waits();
+    shared.work.waits(JobKind::Training);
     let run = views::job(&shared, &id).await?;
     if done || !run.state.is_resting() {
         return Ok(run);

@@ -1,10 +1,13 @@
 //! Claiming: candidates from the database, the policy's pick, compare-and-set. Whoever is slower looks again.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
+use super::{kind::Kind, rest::rest};
 use crate::{
     StudioError,
-    job::{Claimed, JobKind, pick},
+    job::{Claimed, JobKind, MAX_ATTEMPTS, given_up, pick},
+    queue::{Hold, Stop},
+    shared::Shared,
     store::Store,
 };
 
@@ -30,8 +33,19 @@ impl Claimer {
         Self { node: node.to_owned(), kind, model: model.to_owned(), resident: None, head: None }
     }
 
-    /// The next job; `None`: nothing waits.
-    pub(crate) async fn claim(&mut self, store: &Store) -> Result<Option<Claimed>, StudioError> {
+    /// The next job; `None`: nothing waits. `only`: the one that waits, where that is known.
+    pub(crate) async fn claim(
+        &mut self,
+        store: &Store,
+        only: Option<String>,
+    ) -> Result<Option<Claimed>, StudioError> {
+        if let Some(id) = only.filter(|_| store.is_alone())
+            && let Some(claimed) = store.take(&id, &self.node).await?
+        {
+            self.head = None;
+            self.resident = Some(claimed.wants.clone());
+            return Ok(Some(claimed));
+        }
         loop {
             let candidates = store.candidates(self.kind, &self.model, WINDOW).await?;
             let Some(head) = candidates.first() else {
@@ -46,10 +60,32 @@ impl Claimer {
             let Some(picked) = pick(&candidates, self.resident.as_deref(), since.elapsed()) else {
                 return Ok(None);
             };
-            if let Some(claimed) = store.take(picked, &self.node).await? {
+            if let Some(claimed) = store.take(&picked.id, &self.node).await? {
                 self.resident = Some(claimed.wants.clone());
                 return Ok(Some(claimed));
             }
         }
+    }
+}
+
+/// Claims the next job of a kind and holds it; `None`: nothing waits. One that was claimed too often without gaining anything
+/// fails instead. `only`: the one that waits, where that is known.
+pub(super) async fn next(
+    shared: &Shared,
+    kind: &dyn Kind,
+    claimer: &mut Claimer,
+    mut only: Option<String>,
+) -> Result<Option<(Claimed, Arc<Hold>)>, StudioError> {
+    loop {
+        let Some(claimed) = claimer.claim(&shared.store, only.take()).await? else { return Ok(None) };
+        let hold = shared.work.hold(&claimed);
+        if !given_up(claimed.attempts) {
+            return Ok(Some((claimed, hold)));
+        }
+        let (what, advice) = (kind.kind().in_words(), kind.advice());
+        let message = format!(
+            "The server crashed {MAX_ATTEMPTS} times during this {what}, so it is not retried. {advice}"
+        );
+        rest(shared, &hold, kind, Err(Stop::Failed(message.trim_end().to_owned())), None).await;
     }
 }

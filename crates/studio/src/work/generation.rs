@@ -2,17 +2,21 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use adire_protocol::{AdapterUse, GenerationEvent, GenerationSpec};
+use adire_protocol::{AdapterUse, GenerationSpec, Links, QueuedKind, WaitReason};
+use futures::future::{BoxFuture, ready};
 use sha2::{Digest, Sha256};
 
-use super::render::{render_image, store_image};
+use super::{
+    kind::{Entry, Kind, OnDevice, Progressed, Run, Wait, behind},
+    render::{render_image, store_image},
+};
 use crate::{
     AdapterFile, EmbeddingFile, InitFiles, RenderRequest, StudioError, adapters, embeddings,
-    job::{Claimed, MAX_ATTEMPTS},
+    job::{Claimed, JobKind, JobState},
     limits, production,
-    queue::{Hold, QueuedGeneration, Stop},
+    queue::{Hold, QueuedGeneration, Stop, Work},
     shared::Shared,
-    store::GenerationRow,
+    store::{About, GenerationRow, OpenJob},
     uploads,
 };
 
@@ -37,20 +41,98 @@ pub(crate) fn expected_ms(shared: &Shared, spec: &GenerationSpec) -> i64 {
     ms.unwrap_or_else(|| limits::cost(spec, spec.count) * UNTIMED).ceil().max(1.0) as i64
 }
 
-/// How far a generation is.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Made {
-    /// Images are left.
-    Some,
-    /// All were there already.
-    All,
-    /// The last image was stored, and with it that the generation is done: the number of that event.
-    Ended(u64),
+/// Characters of a prompt that the list of all jobs shows.
+const PROMPT_SHOWN: usize = 200;
+
+/// Generations: the kind of job that all others wait for.
+pub(super) struct Generations;
+
+impl Kind for Generations {
+    fn kind(&self) -> JobKind {
+        JobKind::Generation
+    }
+
+    fn about(&self) -> About {
+        About::GENERATION
+    }
+
+    fn entry(&self, job: &OpenJob) -> Result<Entry, StudioError> {
+        let spec: GenerationSpec = job.read("request")?;
+        let (width, height) = spec.final_size();
+        Ok(Entry {
+            kind: QueuedKind::Generation,
+            title: spec.prompt.chars().take(PROMPT_SHOWN).collect(),
+            detail: format!("{} × {width} × {height}, {} steps", spec.count, spec.total_steps()),
+            page: Links::of(&job.id).page,
+        })
+    }
+
+    fn wait<'a>(
+        &'a self,
+        shared: &'a Shared,
+        job: &'a OpenJob,
+        before: &'a [OpenJob],
+    ) -> BoxFuture<'a, Result<Wait, StudioError>> {
+        let mut why = behind(before);
+        if !before.is_empty() && shared.work.is_resident(&job.wants) {
+            why += "; its adapters are loaded";
+        }
+        let ms = shared.work.place(&job.id).and_then(|place| place.wait_ms);
+        Box::pin(ready(Ok(Wait { why, ms })))
+    }
+
+    fn advice(&self) -> &'static str {
+        "It may need more memory than is available; try a smaller size."
+    }
+
+    fn shown(&self, message: &str) -> String {
+        without_folders(message)
+    }
+
+    /// The queue's copy knows which wait.
+    fn rested<'a>(&'a self, _: &'a Shared, _: &'a str, _: Option<JobState>) -> BoxFuture<'a, ()> {
+        Box::pin(ready(()))
+    }
+
+    fn on_device(&'static self) -> Option<&'static dyn OnDevice> {
+        Some(self)
+    }
+}
+
+impl OnDevice for Generations {
+    fn begin<'a>(
+        &'a self,
+        shared: &'a Arc<Shared>,
+        claimed: Claimed,
+        hold: Arc<Hold>,
+    ) -> BoxFuture<'a, Result<Box<dyn Run>, Stop>> {
+        Box::pin(async move {
+            let run: Box<dyn Run> = Box::new(GenerationRun::begin(shared, claimed, hold).await?);
+            Ok(run)
+        })
+    }
+
+    fn unit_reason(&self) -> Option<WaitReason> {
+        None
+    }
+
+    /// Between two images of one, newcomers that are due before it go first.
+    fn may_wait(&self, work: &Work, due: Option<i64>) -> bool {
+        work.next_turn().is_some_and(|turn| due.is_none_or(|due| due > turn))
+    }
+
+    fn only_waiting(&self, work: &Work) -> Option<String> {
+        work.only_waiting()
+    }
+
+    fn is_copied(&self) -> bool {
+        true
+    }
 }
 
 /// A generation that this node runs.
-pub(crate) struct GenerationRun {
-    pub(crate) hold: Arc<Hold>,
+struct GenerationRun {
+    hold: Arc<Hold>,
     claimed: Claimed,
     generation: QueuedGeneration,
     /// What the last image needed; another prompt may name other adapters.
@@ -69,26 +151,12 @@ struct Files {
 }
 
 impl GenerationRun {
-    /// Takes on a generation that has been claimed.
-    pub(super) async fn begin(shared: &Shared, claimed: Claimed) -> Result<Self, (Arc<Hold>, Stop)> {
-        let hold = shared.work.hold(&claimed);
+    async fn begin(shared: &Shared, claimed: Claimed, hold: Arc<Hold>) -> Result<Self, StudioError> {
         let generation = match shared.work.take_out(&hold.lease.job) {
-            Some(generation) => Ok(generation),
+            Some(generation) => generation,
             // Another node has put it into the queue.
-            None => load(shared, &hold.lease.job).await,
+            None => load(shared, &hold.lease.job).await?,
         };
-        let generation = match generation {
-            Ok(generation) => generation,
-            Err(error) => return Err((hold, error.into())),
-        };
-        if claimed.attempts > MAX_ATTEMPTS {
-            return Err((
-                hold,
-                Stop::Failed(format!(
-                    "The server crashed {MAX_ATTEMPTS} times during this generation, so it is not retried. It may need more memory than is available; try a smaller size."
-                )),
-            ));
-        }
         let (id, spec) = (&generation.id, &generation.spec);
         tracing::info!(generation = id, images = spec.count, steps = spec.steps, "started");
         let left = (0..spec.count).filter(|index| !generation.finished.contains(index)).collect();
@@ -96,15 +164,13 @@ impl GenerationRun {
         Ok(Self { hold, claimed, generation, files: None, left, here: 0 })
     }
 
-    /// When its next image is due: between two images, newcomers go first.
-    pub(super) fn due(&self) -> i64 {
-        let images = i64::from(self.generation.spec.count.max(1));
-        self.claimed.turn + self.claimed.cost / images * i64::from(self.here)
-    }
-
     /// Makes its next image.
-    pub(super) async fn unit(&mut self, shared: &Shared) -> Result<Made, Stop> {
-        let Some(index) = self.left.pop_front() else { return Ok(Made::All) };
+    async fn image(&mut self, shared: &Shared) -> Result<Progressed, Stop> {
+        let Some(index) = self.left.pop_front() else {
+            // All were there already.
+            shared.work.shadow_waits();
+            return Ok(Progressed::Done);
+        };
         let spec = self.generation.spec.of_image(index);
         let files = match &self.files {
             Some((adapters, files)) if *adapters == spec.adapters => files,
@@ -116,9 +182,31 @@ impl GenerationRun {
         let (generation, hold) = (&self.generation, &self.hold);
         let rendered = render_image(shared, generation, &render, (index, self.here), hold).await?;
         let last = self.left.is_empty();
-        let ended = store_image(shared, generation, &hold.lease, render, (index, last), rendered).await?;
+        let written = store_image(shared, generation, &hold.lease, render, (index, last), rendered).await?;
         self.here += 1;
-        Ok(ended.map_or(Made::Some, Made::Ended))
+        if !last {
+            return Ok(Progressed::More);
+        }
+        if written.shadowed {
+            shared.work.shadow_waits();
+        }
+        Ok(Progressed::Written(written.end))
+    }
+}
+
+impl Run for GenerationRun {
+    fn hold(&self) -> &Arc<Hold> {
+        &self.hold
+    }
+
+    fn unit<'a>(&'a mut self, shared: &'a Arc<Shared>) -> BoxFuture<'a, Result<Progressed, Stop>> {
+        Box::pin(self.image(shared))
+    }
+
+    /// Between two images, newcomers go first.
+    fn due(&self) -> i64 {
+        let images = i64::from(self.generation.spec.count.max(1));
+        self.claimed.turn + self.claimed.cost / images * i64::from(self.here)
     }
 }
 
@@ -149,17 +237,8 @@ pub(super) async fn queued(shared: &Shared, row: &GenerationRow) -> Result<Queue
     Ok(QueuedGeneration { id, who, created_at: row.created_at, spec: row.spec()?, finished })
 }
 
-/// The last event of a generation that stops, as it is shown where it could not be stored.
-pub(super) fn last_event(stop: &Stop) -> Option<GenerationEvent> {
-    match stop {
-        Stop::Failed(message) => Some(GenerationEvent::Failed { message: message.clone() }),
-        Stop::Asked(_) => Some(GenerationEvent::Cancelled),
-        Stop::Closing | Stop::LeaseLost => None,
-    }
-}
-
 /// A message as visitors may read it: of each absolute path only the last part.
-pub(super) fn without_folders(message: &str) -> String {
+fn without_folders(message: &str) -> String {
     let is_of_path =
         |c: char| !c.is_whitespace() && !matches!(c, '"' | '“' | '”' | '\'' | '`' | '(' | ')' | ',' | ';');
     let mut shown = String::with_capacity(message.len());

@@ -1,10 +1,15 @@
 //! The task that renews the leases of the jobs that this node holds. It also notices what other nodes do: leases that have
-//! ended, jobs that wait or are asked to stop.
+//! ended, jobs that wait or are asked to stop. It keeps what images cost for the next start, too.
 
 use std::{sync::Arc, time::Duration};
 
 use super::restore::refresh;
-use crate::{job::WriteError, queue::Stop, shared::Shared, store::Release};
+use crate::{
+    job::{JobKind, WriteError},
+    queue::Stop,
+    shared::Shared,
+    store::Release,
+};
 
 /// Time between two renewals. A lease lasts three of them.
 const BEAT: Duration = Duration::from_secs(5);
@@ -14,6 +19,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
     let mut clock = tokio::time::interval(BEAT);
     // The first tick is at once.
     clock.tick().await;
+    let mut kept = None;
     loop {
         clock.tick().await;
         for hold in shared.work.held() {
@@ -42,8 +48,13 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
         if let Err(error) = refresh(&shared).await {
             tracing::warn!(%error, "the queue was not read");
         }
-        shared.work.training_waits();
-        shared.work.evaluation_waits();
+        // Here, because an image's answer would wait for the processors that it takes.
+        let cost = shared.work.cost();
+        if cost != kept {
+            shared.remember_cost().await;
+            kept = cost;
+        }
+        JobKind::ALL.into_iter().for_each(|kind| shared.work.waits(kind));
         shared.work.shadow_waits();
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     png::{data_url, encode_with_recipe},
     queue::{Hold, QueuedGeneration, Stop},
     shared::Shared,
-    store::{Inserted, image_url},
+    store::{Inserted, Written, image_url},
     tasks::blocking,
     timing::StepTimer,
     worker::RenderEvent,
@@ -63,7 +63,7 @@ pub(crate) async fn render_image(
     Err(Stop::Failed("The worker thread has stopped. Restart the server.".to_owned()))
 }
 
-/// Stores a finished image and publishes it. With the `last` one the generation is done: the number of that event.
+/// Stores a finished image and publishes it. With the `last` one the generation is done.
 pub(crate) async fn store_image(
     shared: &Shared,
     generation: &QueuedGeneration,
@@ -71,7 +71,7 @@ pub(crate) async fn store_image(
     render: RenderRequest,
     (index, last): (u32, bool),
     Rendered { pixels, fingerprint, withheld, seconds, switch_seconds, switched, embeddings, warnings }: Rendered,
-) -> Result<Option<u64>, Stop> {
+) -> Result<Written, Stop> {
     let model = &shared.model;
     let recipe = Recipe {
         spec: render.spec,
@@ -96,7 +96,7 @@ pub(crate) async fn store_image(
     });
     let (hash, png, recipe) = encoded.await?;
     let _keeping = shared.blobs.keeping().await;
-    let put = shared.blobs.put_beside(png.clone()).await?;
+    let put = shared.blobs.put_beside(hash.clone(), png.clone()).await?;
     let image = ImageRecord {
         url: image_url(&hash),
         hash,
@@ -109,11 +109,10 @@ pub(crate) async fn store_image(
     };
     let least = shared.work.next_event(&generation.id);
     let visitor = generation.who.visitor.as_deref();
-    let (id, end) =
-        shared.store.insert_image((lease, least), &image, visitor, Inserted { switched, last }, put).await?;
+    let inserted = Inserted { switched, last };
+    let written = shared.store.insert_image((lease, least), &image, visitor, inserted, put).await?;
     shared.recent.keep(&image.hash, png);
-    shared
-        .work
-        .stored(&generation.id, Event { id, event: GenerationEvent::Image { image: Box::new(image) } });
-    Ok(end)
+    let event = GenerationEvent::Image { image: Box::new(image) };
+    shared.work.stored(&generation.id, Event { id: written.event, event });
+    Ok(written)
 }

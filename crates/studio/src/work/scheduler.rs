@@ -10,42 +10,23 @@ use std::{
     time::Duration,
 };
 
-use adire_protocol::GenerationEvent;
-
 use super::{
-    Progressed,
-    claim::Claimer,
-    evaluation::EvaluationRun,
-    generation::{GenerationRun, Made, last_event, without_folders},
+    claim::{self, Claimer},
+    kind::{OnDevice, Progressed, Run, Turn},
+    kinds::all_kinds,
+    rest::rest,
     restore,
     shadow::ShadowRun,
-    training::TrainingRun,
 };
-use crate::{
-    StudioError,
-    job::{Asked, EndedBy, JobKind, JobState, Outcome},
-    queue::{Hold, Stop},
-    shared::Shared,
-    store::Release,
-};
+use crate::{StudioError, job::JobKind, queue::Stop, shared::Shared};
 
 /// How long it waits after the store refused.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Time between two tries to write how a job ended, and how many there are before it is left to another claim.
-const RETRY: Duration = Duration::from_millis(250);
-const TRIES: u32 = 4;
 
 struct Scheduler {
     shared: Arc<Shared>,
-    generations: Claimer,
-    trainings: Claimer,
-    evaluations: Claimer,
-    /// Generations under way: one, and those that give way to newcomers.
-    runs: Vec<GenerationRun>,
-    /// The training under way.
-    training: Option<TrainingRun>,
-    /// The evaluation under way.
-    evaluation: Option<EvaluationRun>,
+    /// In the order in which they go.
+    lanes: Vec<Lane>,
     /// Pairs of shadows, unless one is being worked on.
     shadow: Option<ShadowRun>,
     /// Breaks off what is rendered for a pair.
@@ -54,24 +35,42 @@ struct Scheduler {
     last: Option<JobKind>,
 }
 
+/// What is under way of one kind.
+struct Lane {
+    kind: &'static dyn OnDevice,
+    claimer: Claimer,
+    /// One, and those that give way to newcomers between two units.
+    runs: Vec<Box<dyn Run>>,
+}
+
+impl Lane {
+    /// When the next unit is due.
+    fn due(&self) -> Option<i64> {
+        self.runs.iter().map(|run| run.due()).min()
+    }
+
+    /// Which run is next: one that must stop, else the one that is due first.
+    fn next(&self) -> Option<usize> {
+        (0..self.runs.len())
+            .min_by_key(|at| (self.runs[*at].hold().stopped().is_none(), self.runs[*at].due()))
+    }
+
+    fn must_stop(&self) -> bool {
+        self.runs.iter().any(|run| run.hold().stopped().is_some())
+    }
+}
+
 /// Serves the queue until the studio closes.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let claimer = |kind| Claimer::new(&shared.work.node, kind, &shared.model.hash);
-    let (generations, trainings) = (claimer(JobKind::Generation), claimer(JobKind::Training));
-    let evaluations = claimer(JobKind::Evaluation);
-    let shadow = ShadowRun::default();
-    let mut scheduler = Scheduler {
-        interrupt: shadow.interrupt.clone(),
-        shadow: Some(shadow),
-        shared,
-        generations,
-        trainings,
-        evaluations,
+    let lane = |kind: &'static dyn OnDevice| Lane {
+        claimer: Claimer::new(&shared.work.node, kind.kind(), &shared.model.hash),
+        kind,
         runs: Vec::new(),
-        training: None,
-        evaluation: None,
-        last: None,
     };
+    let lanes = all_kinds().filter_map(|kind| kind.on_device()).map(lane).collect();
+    let shadow = ShadowRun::default();
+    let interrupt = shadow.interrupt.clone();
+    let mut scheduler = Scheduler { lanes, shadow: Some(shadow), interrupt, last: None, shared };
     while !scheduler.shared.work.is_closing() {
         match scheduler.take_on(None).await {
             Ok(()) => scheduler.unit().await,
@@ -82,129 +81,76 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             }
         }
     }
-    let Scheduler { shared, runs, training, evaluation, .. } = scheduler;
-    for run in runs {
-        stopped(&shared, &run.hold, Stop::Closing).await;
-    }
-    if let Some(evaluation) = evaluation {
-        end_other(&shared, &evaluation.hold, Stop::Closing).await;
-    }
-    if let Some(mut training) = training {
-        // It has been signalled to stop, so this writes a checkpoint.
-        let stop = training.unit(&shared).await.err().unwrap_or(Stop::Closing);
-        rest(&shared, training, Err(stop)).await;
+    let Scheduler { shared, lanes, .. } = scheduler;
+    for Lane { kind, runs, .. } in lanes {
+        for mut run in runs {
+            if run.hold().stopped().is_none() {
+                run.hold().stop(Stop::Closing);
+            }
+            let result = advance(run.as_mut(), &shared).await;
+            end(&shared, kind, run, result).await;
+        }
     }
 }
 
 impl Scheduler {
-    /// Claims what is due: a training where none is under way, and the next generation unless one is under way that is due
-    /// before it. `during`: whose unit the device is doing meanwhile.
+    /// Claims what is due of every kind. `during`: whose unit the device is doing meanwhile.
     async fn take_on(&mut self, during: Option<JobKind>) -> Result<(), StudioError> {
-        if self.training.is_none() && during != Some(JobKind::Training) {
-            self.take_on_training().await?;
+        for at in 0..self.lanes.len() {
+            if during != Some(self.lanes[at].kind.kind()) {
+                self.take_on_of(at).await?;
+            }
         }
-        if self.evaluation.is_none() && during != Some(JobKind::Evaluation) {
-            self.take_on_evaluation().await?;
-        }
-        let due = self.runs.iter().map(GenerationRun::due).min();
-        let next = self.shared.work.next_turn();
-        if during == Some(JobKind::Generation) || next.is_none_or(|turn| due.is_some_and(|due| due <= turn)) {
+        Ok(())
+    }
+
+    async fn take_on_of(&mut self, at: usize) -> Result<(), StudioError> {
+        let (shared, lane, last) = (self.shared.clone(), &mut self.lanes[at], self.last);
+        let kind = lane.kind;
+        if !kind.may_wait(&shared.work, lane.due()) {
             return Ok(());
         }
-        let Some(claimed) = self.generations.claim(&self.shared.store).await? else {
-            // What waits here has been claimed or ended elsewhere.
-            return restore::refresh(&self.shared).await;
+        let only = kind.only_waiting(&shared.work);
+        let Some((claimed, hold)) = claim::next(&shared, kind, &mut lane.claimer, only).await? else {
+            // What waits in the copy has been claimed or ended elsewhere.
+            return if kind.is_copied() { restore::refresh(&shared).await } else { Ok(()) };
         };
-        match GenerationRun::begin(&self.shared, claimed).await {
-            Ok(run) => self.runs.push(run),
-            Err((hold, stop)) => stopped(&self.shared, &hold, stop).await,
-        }
-        Ok(())
-    }
-
-    async fn take_on_training(&mut self) -> Result<(), StudioError> {
-        if !self.shared.work.look_for_training() {
-            return Ok(());
-        }
-        let Some(claimed) = self.trainings.claim(&self.shared.store).await? else { return Ok(()) };
-        match TrainingRun::begin(&self.shared, claimed).await {
+        match kind.begin(&shared, claimed, hold.clone()).await {
             Ok(mut run) => {
-                if self.gives_way() {
-                    run.give_way(&self.shared);
+                if kind.turn(&shared, last) == Turn::NotNow {
+                    run.give_way(&shared);
                 }
-                self.training = Some(run);
+                lane.runs.push(run);
             }
-            Err((hold, stop)) => {
-                end_training(&self.shared, &hold, stop).await;
-                self.shared.work.training_waits();
-            }
+            Err(stop) => rest(&shared, &hold, kind, Err(stop), None).await,
         }
         Ok(())
-    }
-
-    async fn take_on_evaluation(&mut self) -> Result<(), StudioError> {
-        if !self.shared.work.look_for_evaluation() {
-            return Ok(());
-        }
-        let Some(claimed) = self.evaluations.claim(&self.shared.store).await? else { return Ok(()) };
-        match EvaluationRun::begin(&self.shared, claimed).await {
-            Ok(run) => self.evaluation = Some(run),
-            Err((hold, stop)) => {
-                end_other(&self.shared, &hold, stop).await;
-                self.shared.work.evaluation_waits();
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether training waits for generations.
-    fn gives_way(&self) -> bool {
-        self.shared.training.settings().yield_to_generations && self.shared.work.is_busy()
     }
 
     /// Whose unit is next.
-    fn next(&self) -> Option<JobKind> {
-        let Some(training) = &self.training else {
-            return self.next_without_training();
-        };
-        let takes_turns = !self.shared.training.settings().yield_to_generations;
-        if training.hold.stopped().is_some() || (takes_turns && self.last == Some(JobKind::Generation)) {
-            return Some(JobKind::Training);
-        }
-        if !self.runs.is_empty() {
-            return Some(JobKind::Generation);
-        }
-        // An evaluation lasts minutes, a training run hours: the shorter one goes first.
-        if let Some(kind) = self.next_without_training() {
-            return Some(kind);
-        }
-        // One is about to be written: its image goes first.
-        (!self.gives_way()).then_some(JobKind::Training)
-    }
-
-    fn next_without_training(&self) -> Option<JobKind> {
-        if !self.runs.is_empty() {
-            return Some(JobKind::Generation);
-        }
-        // A generation that is about to be written goes first here, too.
-        (self.evaluation.is_some() && self.shared.work.next_turn().is_none()).then_some(JobKind::Evaluation)
+    fn next(&self) -> Option<usize> {
+        let busy = || (0..self.lanes.len()).filter(|at| !self.lanes[*at].runs.is_empty());
+        let turn = |at: &usize| self.lanes[*at].kind.turn(&self.shared, self.last);
+        // A stop takes no time, and a request waits for it.
+        busy()
+            .find(|at| self.lanes[*at].must_stop())
+            .or_else(|| busy().find(|at| turn(at) == Turn::First))
+            .or_else(|| busy().find(|at| turn(at) == Turn::InOrder))
     }
 
     /// Does the unit that is due next; without one, waits until something has changed.
     async fn unit(&mut self) {
         let next = self.next();
-        if next != Some(JobKind::Training)
-            && self.gives_way()
-            && let Some(training) = &mut self.training
-        {
-            training.give_way(&self.shared);
+        for at in (0..self.lanes.len()).filter(|at| Some(*at) != next) {
+            let lane = &mut self.lanes[at];
+            if lane.kind.turn(&self.shared, self.last) == Turn::NotNow {
+                lane.runs.iter_mut().for_each(|run| run.give_way(&self.shared));
+            }
         }
+        let kind = next.map(|at| self.lanes[at].kind.kind());
         match next {
-            Some(JobKind::Generation) => self.image().await,
-            Some(JobKind::Training) => self.training_unit().await,
-            Some(JobKind::Evaluation) => self.evaluation_unit().await,
-            // Not the device's.
-            Some(JobKind::Push) => {}
+            Some(at) => self.unit_of(at).await,
+            // A generation waits to be claimed.
             None if self.shared.work.next_turn().is_some() => return,
             None => {
                 if !self.shadow_unit().await {
@@ -212,62 +158,25 @@ impl Scheduler {
                 }
             }
         }
-        self.last = next;
+        self.last = kind;
     }
 
-    async fn image(&mut self) {
-        let Some(at) = (0..self.runs.len()).min_by_key(|at| self.runs[*at].due()) else { return };
-        let mut run = self.runs.swap_remove(at);
+    async fn unit_of(&mut self, at: usize) {
+        let lane = &mut self.lanes[at];
+        let Some(next) = lane.next() else { return };
+        let (kind, mut run) = (lane.kind, lane.runs.swap_remove(next));
         let shared = self.shared.clone();
-        let result = self.beside(Some(JobKind::Generation), run.unit(&shared)).await;
-        match result {
-            Ok(Made::Some) => return self.runs.push(run),
-            Ok(Made::All) => {
-                done(&shared, &run.hold, None).await;
-                shared.work.shadow_waits();
-            }
-            Ok(Made::Ended(number)) => {
-                let id = run.hold.lease.job.as_str();
-                tracing::info!(job = id, "ended");
-                shared.work.let_go(id, Some(number), Some(GenerationEvent::Done));
-                shared.work.shadow_waits();
-            }
-            Err(stop) => stopped(&shared, &run.hold, stop).await,
+        match self.beside(Some(kind), advance(run.as_mut(), &shared)).await {
+            Ok(Progressed::More) => self.lanes[at].runs.push(run),
+            result => end(&shared, kind, run, result).await,
         }
-        // After the last event: nobody waits for it.
-        shared.remember_cost().await;
-    }
-
-    async fn training_unit(&mut self) {
-        let Some(mut run) = self.training.take() else { return };
-        let shared = self.shared.clone();
-        match self.beside(Some(JobKind::Training), run.unit(&shared)).await {
-            Ok(Progressed::More) => self.training = Some(run),
-            other => {
-                rest(&shared, run, other.map(|_| ())).await;
-                shared.work.training_waits();
-            }
-        }
-    }
-
-    async fn evaluation_unit(&mut self) {
-        let Some(mut run) = self.evaluation.take() else { return };
-        let shared = self.shared.clone();
-        match self.beside(Some(JobKind::Evaluation), run.unit(&shared)).await {
-            Ok(Progressed::More) => return self.evaluation = Some(run),
-            Ok(Progressed::Done) => {
-                end(&shared, &run.hold, Outcome::Done { version: None }, None).await;
-            }
-            Err(stop) => end_other(&shared, &run.hold, stop).await,
-        }
-        shared.work.evaluation_waits();
     }
 
     /// Does a unit of a shadow's pair if nothing else is there to do; whether there was one.
     async fn shadow_unit(&mut self) -> bool {
         let work = &self.shared.work;
-        // A training run that gives way is about to go on, and a request that is being written is about to wait.
-        let idle = self.training.is_none() && !work.is_busy() && !work.is_closing();
+        // A run that gives way is about to continue, and a request that is being written is about to wait.
+        let idle = !self.has_runs() && !work.is_busy() && !work.is_closing();
         if !idle || !work.look_for_shadow() {
             return false;
         }
@@ -292,19 +201,24 @@ impl Scheduler {
         }
     }
 
-    /// Does a unit; what comes meanwhile is taken on already. `None`: a shadow's, which gives way to a generation.
-    async fn beside<T>(&mut self, kind: Option<JobKind>, unit: impl Future<Output = T>) -> T {
+    fn has_runs(&self) -> bool {
+        self.lanes.iter().any(|lane| !lane.runs.is_empty())
+    }
+
+    /// Does a unit; what comes meanwhile is taken on already. `None`: a shadow's, which gives way to every job.
+    async fn beside<T>(&mut self, kind: Option<&'static dyn OnDevice>, unit: impl Future<Output = T>) -> T {
         let mut unit = pin!(unit);
         let shared = self.shared.clone();
-        shared.work.set_device(kind);
+        shared.work.set_unit_reason(kind.and_then(|kind| kind.unit_reason()));
+        let during = kind.map(|kind| kind.kind());
         let result = loop {
             tokio::select! {
                 result = &mut unit => break result,
                 () = shared.work.changed() => {
                     let mut ended = None;
                     let claimed = {
-                        let mut claim = pin!(self.take_on(kind));
-                        // The unit goes on meanwhile: it may hold what the claim waits for, the database's write lock.
+                        let mut claim = pin!(self.take_on(during));
+                        // The unit continues meanwhile: it may hold what the claim waits for, the database's write lock.
                         loop {
                             tokio::select! {
                                 claimed = &mut claim => break claimed,
@@ -315,7 +229,7 @@ impl Scheduler {
                     if let Err(error) = claimed {
                         tracing::warn!(%error, "no job could be claimed");
                     }
-                    if kind.is_none() && (!self.runs.is_empty() || shared.work.is_closing()) {
+                    if kind.is_none() && (self.has_runs() || shared.work.is_closing()) {
                         self.interrupt.store(true, Ordering::Relaxed);
                     }
                     if let Some(result) = ended {
@@ -324,121 +238,28 @@ impl Scheduler {
                 }
             }
         };
-        shared.work.set_device(None);
+        shared.work.set_unit_reason(None);
         result
     }
 }
 
-/// Writes that a job has reached its end, and publishes it.
-async fn done(shared: &Shared, hold: &Hold, version: Option<&str>) -> bool {
-    let event = version.is_none().then_some(GenerationEvent::Done);
-    end(shared, hold, Outcome::Done { version }, event).await
+/// Does the next unit of a run, or prepares its stop if it must.
+async fn advance(run: &mut dyn Run, shared: &Arc<Shared>) -> Result<Progressed, Stop> {
+    if let Some(stop) = run.hold().stopped() {
+        run.save(shared).await?;
+        return Err(stop);
+    }
+    run.unit(shared).await
 }
 
-/// Writes why a generation stops, and publishes it.
-async fn stopped(shared: &Shared, hold: &Hold, stop: Stop) {
-    let id = hold.lease.job.as_str();
-    match stop {
-        Stop::Failed(message) => {
-            // The whole of it is for the log.
-            tracing::error!(generation = id, message, "failed");
-            let message = without_folders(&message);
-            let event = last_event(&Stop::Failed(message.clone()));
-            end(shared, hold, Outcome::Failed(&message), event).await;
-        }
-        Stop::LeaseLost => shared.work.let_go(id, None, None),
-        Stop::Closing | Stop::Asked(_) => {
-            give_back(shared, hold, &stop).await;
-        }
-    }
-}
-
-/// Writes how a training run ends or why it stops, and clears it away.
-async fn rest(shared: &Shared, run: TrainingRun, result: Result<(), Stop>) {
-    shared.worker.end_training();
-    match (result, &run.version) {
-        (Ok(()), version) => {
-            tracing::info!(training = run.hold.lease.job, version, "done");
-            if done(shared, &run.hold, version.as_deref()).await {
-                shared.training.forget_checkpoint(&run.hold.lease.job).await;
-            }
-        }
-        (Err(stop), _) => end_training(shared, &run.hold, stop).await,
-    }
-    *shared.training.active() = None;
-    shared.work.notify_all();
-}
-
-async fn end_training(shared: &Shared, hold: &Hold, stop: Stop) {
-    let id = hold.lease.job.as_str();
-    match stop {
-        Stop::Failed(message) => {
-            tracing::warn!(training = id, message, "failed");
-            end(shared, hold, Outcome::Failed(&message), None).await;
-        }
-        Stop::LeaseLost => shared.work.let_go(id, None, None),
-        Stop::Closing | Stop::Asked(_) => {
-            if give_back(shared, hold, &stop).await == Some(JobState::Cancelled) {
-                shared.training.forget_checkpoint(id).await;
-            }
-        }
-    }
-}
-
-/// Writes why a job stops that leaves nothing behind.
-async fn end_other(shared: &Shared, hold: &Hold, stop: Stop) {
-    let id = hold.lease.job.as_str();
-    match stop {
-        Stop::Failed(message) => {
-            tracing::warn!(job = id, message, "failed");
-            end(shared, hold, Outcome::Failed(&message), None).await;
-        }
-        Stop::LeaseLost => shared.work.let_go(id, None, None),
-        Stop::Closing | Stop::Asked(_) => {
-            give_back(shared, hold, &stop).await;
-        }
-    }
-}
-
-/// Writes how a job ends and publishes it; whether it could be written. `event`: the last event of its stream.
-async fn end(shared: &Shared, hold: &Hold, outcome: Outcome<'_>, event: Option<GenerationEvent>) -> bool {
-    let id = hold.lease.job.as_str();
-    for attempt in 1..=TRIES {
-        let by = EndedBy::Holder(&hold.lease, shared.work.next_event(id));
-        match shared.store.end(by, outcome).await {
-            Ok(number) => {
-                // None: somebody else has it, and says how it ends.
-                tracing::info!(job = id, state = outcome.state().name(), written = number.is_some(), "ended");
-                shared.work.let_go(id, number, event.filter(|_| number.is_some()));
-                return number.is_some();
-            }
-            Err(error) => {
-                tracing::error!(job = id, %error, attempt, "its end could not be stored");
-                tokio::time::sleep(RETRY).await;
-            }
-        }
-    }
-    // The row still says `running`: once its lease has ended, it is claimed again.
-    shared.work.let_go(id, None, event);
-    false
-}
-
-/// Lets a job wait again, or end as requested; which of these.
-async fn give_back(shared: &Shared, hold: &Hold, stop: &Stop) -> Option<JobState> {
-    let id = hold.lease.job.as_str();
-    match shared.store.release(Release::Held(&hold.lease)).await {
-        Ok(released) => {
-            let released = released.first();
-            let event = released.filter(|released| released.state != JobState::Queued);
-            shared.work.let_go(id, event.map(|released| released.event), None);
-            released.map(|released| released.state)
-        }
-        Err(error) => {
-            // It stays `running`: its lease ends, or this node starts again.
-            tracing::warn!(job = id, %error, "could not be given back");
-            let passing = if *stop == Stop::Asked(Asked::Cancel) { last_event(stop) } else { None };
-            shared.work.let_go(id, None, passing);
-            None
-        }
-    }
+/// Writes how a run ends or why it stops, and clears it away.
+async fn end(
+    shared: &Shared,
+    kind: &'static dyn OnDevice,
+    mut run: Box<dyn Run>,
+    result: Result<Progressed, Stop>,
+) {
+    run.end(shared);
+    let (hold, version) = (run.hold().clone(), run.version().map(str::to_owned));
+    rest(shared, &hold, kind, result, version.as_deref()).await;
 }

@@ -10,6 +10,7 @@ use crate::{
     BackendError, FeatureRequest, FeatureSet, MeasureRequest, RenderRequest, Seen, StudioError, adapters,
     embeddings,
     evaluation::prompts::{plain, with_trigger},
+    job::{MAX_ATTEMPTS, given_up},
     png::encode_bare,
     read_pixels,
     shared::Shared,
@@ -21,8 +22,6 @@ use crate::{
 
 /// Images that the judge sees in one unit.
 const UNIT: usize = 4;
-/// How often a rendering may end with the server before its pair is left out.
-const MAX_ATTEMPTS: i64 = 3;
 /// Pairs in a row that fail alike before the shadow ends.
 const MAX_FAILURES: usize = 5;
 
@@ -105,7 +104,7 @@ impl ShadowRun {
 
     /// Renders the challenger's image with the generation's own noise, and keeps it.
     async fn render(&self, shared: &Shared, shadow: &ShadowRow, pair: &Waiting) -> Result<(), Problem> {
-        if pair.attempts >= MAX_ATTEMPTS {
+        if given_up(pair.attempts + 1) {
             return Err(Problem::Pair(format!(
                 "The server crashed {MAX_ATTEMPTS} times while it rendered this pair."
             )));

@@ -86,7 +86,7 @@ async fn empty(store: &Store) -> (HashMap<String, u32>, usize) {
         let mut switches = 0;
         loop {
             let before = claimer.resident.clone();
-            let Some(claimed) = claimer.claim(store).await.unwrap() else { return switches };
+            let Some(claimed) = claimer.claim(store, None).await.unwrap() else { return switches };
             switches += usize::from(before.as_deref() != Some(&claimed.wants));
             store.beat(&claimed.lease).await.unwrap();
             assert!(finish(store, &claimed.lease).await.is_some());
@@ -115,8 +115,8 @@ async fn eight_workers_do_each_job_once_and_seldom_switch() {
 async fn a_holder_that_was_paused_changes_nothing_any_more() {
     let (_folder, store) = store().await;
     let id = put(&store, "me", "", 10).await;
-    let first = claimer("first").claim(&store).await.unwrap().unwrap();
-    assert_eq!(claimer("second").claim(&store).await.unwrap(), None, "it is held");
+    let first = claimer("first").claim(&store, None).await.unwrap().unwrap();
+    assert_eq!(claimer("second").claim(&store, None).await.unwrap(), None, "it is held");
     store
         .insert_image((&first.lease, 0), &image(&id, 0), None, Inserted::default(), async { Ok(()) })
         .await
@@ -126,7 +126,7 @@ async fn a_holder_that_was_paused_changes_nothing_any_more() {
     store.end_lease(&id).await;
     let released = store.release(Release::Ended).await.unwrap();
     assert_eq!((released[0].id.as_str(), released[0].state), (id.as_str(), JobState::Queued));
-    let second = claimer("second").claim(&store).await.unwrap().unwrap();
+    let second = claimer("second").claim(&store, None).await.unwrap().unwrap();
     assert!(second.lease.number > first.lease.number);
     assert_eq!(second.attempts, 1, "an image was gained, so claims before it do not count");
 
@@ -160,12 +160,12 @@ async fn a_holder_that_was_paused_changes_nothing_any_more() {
 async fn the_same_node_takes_its_jobs_up_at_once_and_another_one_after_the_lease() {
     let (_folder, store) = store().await;
     let (mine, other) = (put(&store, "me", "", 10).await, put(&store, "you", "", 10).await);
-    assert_eq!(claimer("this").claim(&store).await.unwrap().unwrap().lease.job, mine);
-    assert_eq!(claimer("that").claim(&store).await.unwrap().unwrap().lease.job, other);
+    assert_eq!(claimer("this").claim(&store, None).await.unwrap().unwrap().lease.job, mine);
+    assert_eq!(claimer("that").claim(&store, None).await.unwrap().unwrap().lease.job, other);
     store.take_up("this", MODEL).await.unwrap();
-    let again = claimer("this").claim(&store).await.unwrap().unwrap();
+    let again = claimer("this").claim(&store, None).await.unwrap().unwrap();
     assert_eq!((again.lease.job.as_str(), again.attempts), (mine.as_str(), 2));
-    assert_eq!(claimer("this").claim(&store).await.unwrap(), None, "the other one is still held");
+    assert_eq!(claimer("this").claim(&store, None).await.unwrap(), None, "the other one is still held");
     store.end_lease(&other).await;
     store.take_up("this", MODEL).await.unwrap();
     let ids: Vec<String> =
@@ -183,16 +183,16 @@ async fn a_newcomer_waits_for_one_image_and_not_for_a_hundred() {
     }
     let mut claimer = claimer("worker");
     for expected in &greedy[..10] {
-        let claimed = claimer.claim(&store).await.unwrap().unwrap();
+        let claimed = claimer.claim(&store, None).await.unwrap().unwrap();
         assert_eq!(claimed.lease.job, *expected);
         finish(&store, &claimed.lease).await;
     }
-    let running = claimer.claim(&store).await.unwrap().unwrap();
+    let running = claimer.claim(&store, None).await.unwrap().unwrap();
     let newcomer = [put(&store, "new", "", 3_000).await, put(&store, "new", "", 3_000).await];
     finish(&store, &running.lease).await;
     let mut order = Vec::new();
     for _ in 0..4 {
-        let claimed = claimer.claim(&store).await.unwrap().unwrap();
+        let claimed = claimer.claim(&store, None).await.unwrap().unwrap();
         finish(&store, &claimed.lease).await;
         order.push(claimed.lease.job);
     }
@@ -205,7 +205,7 @@ async fn a_newcomer_waits_for_one_image_and_not_for_a_hundred() {
 async fn what_was_asked_for_holds_over_a_crash() {
     let (_folder, store) = store().await;
     let id = put(&store, "me", "", 10).await;
-    let claimed = claimer("this").claim(&store).await.unwrap().unwrap();
+    let claimed = claimer("this").claim(&store, None).await.unwrap().unwrap();
     assert!(store.ask(&id, Asked::Cancel).await.unwrap());
     assert_eq!(store.beat(&claimed.lease).await.unwrap(), Some(Asked::Cancel));
     store.take_up("this", MODEL).await.unwrap();

@@ -7,19 +7,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adire_protocol::{TrainingPhase, TrainingPoint, TrainingRequest, TrainingSample};
+use adire_protocol::{QueuedKind, TrainingPhase, TrainingPoint, TrainingRequest, TrainingSample, WaitReason};
+use futures::future::BoxFuture;
 
-use super::Progressed;
+use super::kind::{Entry, Kind, OnDevice, Progressed, Run, Turn, Wait, behind};
 use crate::{
     AdapterFile, KnownResults, NewAdapter, StudioError, TrainingImage, TrainingTask, UnitOutcome, adapters,
     blobs::Local,
     dataset::text_of,
     folder::reason,
-    job::{Claimed, MAX_ATTEMPTS},
+    job::{Claimed, JobKind, JobState},
     png::encode_bare,
     queue::{Hold, Stop},
     shared::Shared,
-    store::{RunRow, image_url},
+    store::{About, OpenJob, RunRow, image_url},
     tasks::blocking,
     training_control::ActiveRun,
     worker::Interrupted,
@@ -33,9 +34,116 @@ pub(crate) fn expected_training_ms(request: &TrainingRequest) -> i64 {
     (STEP_MS * i64::from(request.config.steps)).max(1)
 }
 
+/// Training runs: one at a time, between generations.
+pub(super) struct Trainings;
+
+impl Kind for Trainings {
+    fn kind(&self) -> JobKind {
+        JobKind::Training
+    }
+
+    fn about(&self) -> About {
+        About::TRAINING
+    }
+
+    fn entry(&self, job: &OpenJob) -> Result<Entry, StudioError> {
+        let request: TrainingRequest = job.read("training run")?;
+        Ok(Entry {
+            kind: QueuedKind::Training,
+            detail: format!("training, {} steps", request.config.steps),
+            title: request.name,
+            page: format!("/admin/training/{}", job.id),
+        })
+    }
+
+    fn wait<'a>(
+        &'a self,
+        shared: &'a Shared,
+        _job: &'a OpenJob,
+        before: &'a [OpenJob],
+    ) -> BoxFuture<'a, Result<Wait, StudioError>> {
+        Box::pin(async move {
+            let shares = match shared.training.settings().yield_to_generations {
+                true => "; runs while no generation waits",
+                false => "; takes turns with generations",
+            };
+            Ok(Wait { why: behind(before) + shares, ms: wait_ms(shared, before).await? })
+        })
+    }
+
+    fn advice(&self) -> &'static str {
+        "It may need more memory than is available; try a smaller resolution, a smaller batch size or gradient \
+         checkpointing."
+    }
+
+    fn cancelled_from(&self) -> &'static [JobState] {
+        &[JobState::Queued, JobState::Paused, JobState::Failed]
+    }
+
+    fn rested<'a>(&'a self, shared: &'a Shared, id: &'a str, state: Option<JobState>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if matches!(state, Some(JobState::Done | JobState::Cancelled)) {
+                shared.training.forget_checkpoint(id).await;
+            }
+            shared.training.forget(id);
+            shared.work.waits(self.kind());
+        })
+    }
+
+    fn on_device(&'static self) -> Option<&'static dyn OnDevice> {
+        Some(self)
+    }
+}
+
+impl OnDevice for Trainings {
+    fn begin<'a>(
+        &'a self,
+        shared: &'a Arc<Shared>,
+        _claimed: Claimed,
+        hold: Arc<Hold>,
+    ) -> BoxFuture<'a, Result<Box<dyn Run>, Stop>> {
+        Box::pin(async move {
+            let run: Box<dyn Run> = Box::new(TrainingRun::begin(shared, hold).await?);
+            Ok(run)
+        })
+    }
+
+    fn unit_reason(&self) -> Option<WaitReason> {
+        Some(WaitReason::TrainingStep)
+    }
+
+    fn turn(&self, shared: &Shared, last: Option<JobKind>) -> Turn {
+        match shared.training.settings().yield_to_generations {
+            false if last == Some(JobKind::Generation) => Turn::First,
+            true if shared.work.is_busy() => Turn::NotNow,
+            _ => Turn::InOrder,
+        }
+    }
+}
+
+/// Expected milliseconds of the runs in `before`, by the pace of the one that runs; `None` before that is known.
+async fn wait_ms(shared: &Shared, before: &[OpenJob]) -> Result<Option<u64>, StudioError> {
+    let (mut steps, mut pace) = (0.0, None);
+    for job in before {
+        let request: TrainingRequest = job.read("training run")?;
+        let mut left = f64::from(request.config.steps);
+        if job.is_running()
+            && let Some(row) = shared.store.run(&job.id).await?
+        {
+            let facts = shared.store.run_facts(Some(&job.id)).await?.into_iter().next().unwrap_or_default();
+            let forecast = row.forecast()?.map(|forecast| forecast.seconds / left.max(1.0));
+            pace = facts.recent_seconds.or(forecast);
+            left -= row.step as f64;
+        }
+        steps += left.max(0.0);
+    }
+    let known = pace.filter(|pace| pace.is_finite() && *pace >= 0.0);
+    Ok(if before.is_empty() { Some(0) } else { known.map(|seconds| (seconds * steps * 1e3).round() as u64) })
+}
+
 /// A training run that this node executes.
-pub(crate) struct TrainingRun {
-    pub(crate) hold: Arc<Hold>,
+struct TrainingRun {
+    hold: Arc<Hold>,
     row: RunRow,
     /// What the end and the samples need of the task, once the backend has begun it.
     begun: Option<Begun>,
@@ -44,7 +152,7 @@ pub(crate) struct TrainingRun {
     yields: Option<Instant>,
     waited_ms: i64,
     /// What it has made, at its end.
-    pub(super) version: Option<String>,
+    version: Option<String>,
 }
 
 struct Begun {
@@ -56,23 +164,9 @@ struct Begun {
 }
 
 impl TrainingRun {
-    /// Takes on a run that has been claimed.
-    pub(super) async fn begin(shared: &Shared, claimed: Claimed) -> Result<Self, (Arc<Hold>, Stop)> {
-        let hold = shared.work.hold(&claimed);
-        let missing = || StudioError::not_found("training run", &claimed.lease.job);
-        let row = match shared.store.run(&hold.lease.job).await {
-            Ok(Some(row)) => row,
-            Ok(None) => return Err((hold, missing().into())),
-            Err(error) => return Err((hold, error.into())),
-        };
-        if claimed.attempts > MAX_ATTEMPTS {
-            return Err((
-                hold,
-                Stop::Failed(format!(
-                    "The server crashed {MAX_ATTEMPTS} times during this run, so it is not restarted automatically. It may need more memory than is available; try a smaller resolution, a smaller batch size or gradient checkpointing."
-                )),
-            ));
-        }
+    async fn begin(shared: &Shared, hold: Arc<Hold>) -> Result<Self, StudioError> {
+        let missing = || StudioError::not_found("training run", &hold.lease.job);
+        let row = shared.store.run(&hold.lease.job).await?.ok_or_else(missing)?;
         tracing::info!(training = row.id, "started");
         let active = ActiveRun {
             id: row.id.clone(),
@@ -86,21 +180,7 @@ impl TrainingRun {
         Ok(Self { hold, row, begun: None, since_update, yields: None, waited_ms, version: None })
     }
 
-    /// It gives way to generations from now on.
-    pub(super) fn give_way(&mut self, shared: &Shared) {
-        if self.yields.is_none() {
-            self.yields = Some(Instant::now());
-            shared.training.set_phase(TrainingPhase::Yielding);
-            shared.work.notify(&self.row.id);
-        }
-    }
-
-    /// Does its next unit.
-    pub(super) async fn unit(&mut self, shared: &Arc<Shared>) -> Result<Progressed, Stop> {
-        if let Some(stop) = self.hold.stopped() {
-            self.save(shared).await?;
-            return Err(stop);
-        }
+    async fn advance(&mut self, shared: &Arc<Shared>) -> Result<Progressed, Stop> {
         self.note_waiting(shared).await?;
         let Some(begun) = &self.begun else {
             let task = task(shared, &self.row).await?;
@@ -182,17 +262,6 @@ impl TrainingRun {
         Ok(Progressed::More)
     }
 
-    /// Writes a checkpoint before it rests.
-    async fn save(&self, shared: &Shared) -> Result<(), StudioError> {
-        if self.begun.is_some()
-            && let Err(error) = shared.worker.save_training().await?
-        {
-            // The checkpoint before is still there; somewhat more is computed again.
-            tracing::warn!(%error, "no checkpoint was written at the end");
-        }
-        Ok(())
-    }
-
     async fn note_waiting(&mut self, shared: &Shared) -> Result<(), Stop> {
         let Some(since) = self.yields.take() else { return Ok(()) };
         self.waited_ms += i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
@@ -200,6 +269,45 @@ impl TrainingRun {
             active.waited_ms = self.waited_ms;
         }
         Ok(shared.store.save_waited(&self.hold.lease, self.waited_ms).await?)
+    }
+}
+
+impl Run for TrainingRun {
+    fn hold(&self) -> &Arc<Hold> {
+        &self.hold
+    }
+
+    fn unit<'a>(&'a mut self, shared: &'a Arc<Shared>) -> BoxFuture<'a, Result<Progressed, Stop>> {
+        Box::pin(self.advance(shared))
+    }
+
+    fn give_way(&mut self, shared: &Shared) {
+        if self.yields.is_none() {
+            self.yields = Some(Instant::now());
+            shared.training.set_phase(TrainingPhase::Yielding);
+            shared.work.notify(&self.row.id);
+        }
+    }
+
+    /// Writes a checkpoint.
+    fn save<'a>(&'a mut self, shared: &'a Shared) -> BoxFuture<'a, Result<(), StudioError>> {
+        Box::pin(async move {
+            if self.begun.is_some()
+                && let Err(error) = shared.worker.save_training().await?
+            {
+                // The checkpoint before is still there; somewhat more is computed again.
+                tracing::warn!(%error, "no checkpoint was written at the end");
+            }
+            Ok(())
+        })
+    }
+
+    fn end(&mut self, shared: &Shared) {
+        shared.worker.end_training();
+    }
+
+    fn version(&self) -> Option<&str> {
+        self.version.as_deref()
     }
 }
 

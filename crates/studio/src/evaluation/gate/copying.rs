@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use adire_protocol::VerdictOutcome;
 use statrs::distribution::{Binomial, DiscreteCDF};
 
-use super::{CopyingEvidence, Criterion, CriterionKind, Evidence};
+use super::{CopyingEvidence, Criterion, CriterionKind, Evidence, not_scored};
 use crate::evaluation::{policy::Policy, statistics::t_interval};
 
 /// Fewest captions by which the way to training images is judged.
@@ -19,7 +19,7 @@ pub(super) fn criterion(evidence: &Evidence, policy: &Policy) -> Criterion {
     let settings = &policy.copying;
     let verdict = |outcome, reason| Criterion::new(CriterionKind::Copying, settings.muted, outcome, reason);
     let Some(found) = &evidence.copying else {
-        return verdict(VerdictOutcome::Inconclusive, "Not scored yet.".to_owned());
+        return verdict(VerdictOutcome::Inconclusive, not_scored(evidence.lacks.copying.as_ref()));
     };
     let images = found.own_nearest.len().min(found.base_own_nearest.len());
     let share = |own: &[bool]| own[..images].iter().filter(|own| **own).count() as f64 / images.max(1) as f64;
@@ -56,10 +56,19 @@ pub(super) fn criterion(evidence: &Evidence, policy: &Policy) -> Criterion {
     // A test that could not have failed, whatever the images, shows nothing.
     let smallest_z = smallest_z(found.generated, found.held_out);
     let ranks = found.z.is_some() && smallest_z <= settings.z;
+    let shares = match images {
+        0 => String::new(),
+        _ => format!(
+            " {:.0}% of {images} images from training captions are nearest to that caption's own image; {:.0}% of the base \
+             model's.",
+            100.0 * own,
+            100.0 * base_own
+        ),
+    };
     match (found.z, copied) {
         (Some(z), _) if ranks => {
             let reason = format!(
-                "Images are not nearer to training images than {} held-out images are (z {z:.1}, limit {:.1}).",
+                "Images are not nearer to training images than {} held-out images are (z {z:.1}, limit {:.1}).{shares}",
                 found.held_out, settings.z
             );
             threshold(z, settings.z, verdict(VerdictOutcome::Pass, reason))
@@ -69,7 +78,7 @@ pub(super) fn criterion(evidence: &Evidence, policy: &Policy) -> Criterion {
                 if copied.verdict.is_some() { VerdictOutcome::Pass } else { VerdictOutcome::Inconclusive };
             let sentence = copied.sentence(settings.copied_share);
             let reason = format!(
-                "{sentence} There are too few held-out images ({}) for the rank test.",
+                "{sentence} There are too few held-out images ({}) for the rank test.{shares}",
                 found.held_out
             );
             threshold(copied.share, settings.copied_share, verdict(outcome, reason))

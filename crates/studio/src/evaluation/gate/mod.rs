@@ -108,8 +108,24 @@ pub struct Evidence {
     pub champion: Option<String>,
     /// The judge's name, for sentences.
     pub judge: String,
+    /// Why something cannot be tested at all.
+    pub lacks: Lacks,
     /// Blind votes between it and the champion, or the base; `None`: nobody has voted.
     pub people: Option<Votes>,
+}
+
+/// Why a criterion cannot be tested, in one sentence each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lacks {
+    /// Of style.
+    pub style: Option<String>,
+    /// Of copying.
+    pub copying: Option<String>,
+}
+
+/// What has not been scored, or cannot be.
+fn not_scored(lacks: Option<&String>) -> String {
+    lacks.cloned().unwrap_or_else(|| "Not scored yet.".to_owned())
 }
 
 /// Scores of the same prompts and seeds.
@@ -248,9 +264,10 @@ fn adherence(evidence: &Evidence, policy: &Policy) -> Criterion {
 fn clip_score_floor(evidence: &Evidence, policy: &Policy) -> Option<Criterion> {
     let (kind, settings) = (CriterionKind::ClipScoreFloor, &policy.adherence);
     let floor = settings.clip_score_floor?;
+    let muted = settings.clip_score_floor_muted.unwrap_or(settings.muted);
     let Some(pairs) = evidence.adherence.as_ref().map(pairs) else {
         let reason = "Not scored yet.".to_owned();
-        return Some(Criterion::new(kind, settings.muted, VerdictOutcome::Inconclusive, reason));
+        return Some(Criterion::new(kind, muted, VerdictOutcome::Inconclusive, reason));
     };
     // Compared with zero, a pair's difference is the score itself.
     let scores: Vec<PromptPair> = pairs.iter().map(|pair| PromptPair { reference: 0.0, ..*pair }).collect();
@@ -261,13 +278,14 @@ fn clip_score_floor(evidence: &Evidence, policy: &Policy) -> Option<Criterion> {
             evidence.judge
         )
     });
-    Some(comparison.criterion(kind, settings.muted, reason, scores))
+    Some(comparison.criterion(kind, muted, reason, scores))
 }
 
 fn style(evidence: &Evidence, policy: &Policy) -> Criterion {
     let (kind, muted) = (CriterionKind::Style, policy.style.muted);
     let Some(pairs) = evidence.style.as_ref().map(pairs) else {
-        return Criterion::new(kind, muted, VerdictOutcome::Inconclusive, "Not scored yet.".to_owned());
+        let reason = not_scored(evidence.lacks.style.as_ref());
+        return Criterion::new(kind, muted, VerdictOutcome::Inconclusive, reason);
     };
     let reference = evidence.champion.as_deref().unwrap_or("the base model");
     let numbers = |Interval { mean, lower, upper, prompts }: Interval| {

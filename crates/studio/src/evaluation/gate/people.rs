@@ -5,14 +5,14 @@ use adire_protocol::{ComparisonState, VerdictOutcome};
 use super::{Criterion, CriterionKind, Evidence};
 use crate::evaluation::{people::MAX_VOTES, policy::Policy};
 
-/// Shown where people have voted or the policy wants them to.
+/// Shown where people have voted or the policy wants them to. Unless the policy says otherwise it counts once people prefer
+/// one of the two: asking alone must not hold a version back.
 pub(super) fn criterion(evidence: &Evidence, policy: &Policy) -> Option<Criterion> {
-    let muted = policy.people.muted;
     let reference = evidence.champion.as_deref().unwrap_or("the base model");
     let Some(votes) = &evidence.people else {
         let reason = format!("Nobody has compared it with {reference} yet.");
-        let missing = Criterion::new(CriterionKind::People, muted, VerdictOutcome::Inconclusive, reason);
-        return (!muted).then_some(missing);
+        let missing = Criterion::new(CriterionKind::People, false, VerdictOutcome::Inconclusive, reason);
+        return (policy.people.muted == Some(false)).then_some(missing);
     };
     let (better, worse, ties) = (votes.0.better, votes.0.worse, votes.0.ties);
     let counts = format!("{better} votes for it, {worse} against, {ties} for neither");
@@ -30,6 +30,7 @@ pub(super) fn criterion(evidence: &Evidence, policy: &Policy) -> Option<Criterio
             (VerdictOutcome::Inconclusive, format!("Undecided against {reference}: {counts}.{more}"))
         }
     };
+    let muted = policy.people.muted.unwrap_or(outcome == VerdictOutcome::Inconclusive);
     let mut criterion = Criterion::new(CriterionKind::People, muted, outcome, reason);
     let counted = better + worse;
     criterion.value = (counted > 0).then(|| f64::from(better) / f64::from(counted.max(1)));
@@ -60,7 +61,12 @@ mod tests {
     #[test]
     fn people_decide_only_where_the_policy_lets_them() {
         assert_eq!(found(0, 0, "").1, None);
-        let (_, shown) = found(8, 0, "");
+        let (_, counted) = found(8, 0, "");
+        assert!(!counted.unwrap().muted, "a preference counts");
+        assert_eq!(found(0, 8, "").0, VerdictOutcome::Fail);
+        let (_, undecided) = found(7, 0, "");
+        assert!(undecided.unwrap().muted, "votes that have not decided hold nothing back");
+        let (_, shown) = found(8, 0, "[people]\nmuted = true\n");
         let shown = shown.unwrap();
         assert!(shown.muted && shown.outcome == VerdictOutcome::Pass, "{shown:?}");
         assert!(shown.reason.contains("prefer it to a@v1: 8 votes for it"), "{}", shown.reason);

@@ -5,8 +5,12 @@ use sqlx::{Any, Transaction};
 use super::{Release, clock, first_of, new_lease, next_event, note};
 use crate::{
     StudioError,
-    job::{Asked, Candidate, Claimed, JobKind, Lease, WriteError},
-    store::{Store, sql, storage},
+    job::{Asked, Candidate, Claimed, JobKind, Lease, NUMBERS_PER_LEASE, WriteError},
+    store::{
+        Kind, Store,
+        batch::{Batch, Statement},
+        sql, storage,
+    },
 };
 
 /// How long a claim lasts unless it is renewed, in milliseconds.
@@ -21,7 +25,31 @@ row! {
     }
 }
 
+row! {
+    struct TakenRow {
+        lease: i64,
+        attempts: i64,
+        turn: i64,
+        cost: i64,
+        wants: String,
+    }
+}
+
+/// The first statement of a holder that has gained something: it gives the number of the event, at least `least`.
+pub(in crate::store) fn held(lease: &Lease, least: u64) -> Statement {
+    let text = format!(
+        "UPDATE jobs SET {}, attempts = 0 WHERE id = $1 AND state = 'running' AND lease = $2 RETURNING last_event",
+        next_event("$3")
+    );
+    Statement::of(text).bind(&lease.job).bind(lease.number).bind(least.cast_signed())
+}
+
 impl Store {
+    /// Whether only this process writes: then it knows all that waits.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.kind == Kind::Sqlite
+    }
+
     /// The first of those that wait.
     pub(crate) async fn candidates(
         &self,
@@ -45,30 +73,31 @@ impl Store {
     }
 
     /// Claims a job; `None`: it does not wait any more.
-    pub(crate) async fn take(
-        &self,
-        candidate: &Candidate,
-        node: &str,
-    ) -> Result<Option<Claimed>, StudioError> {
-        let mut change = self.change().await?;
+    pub(crate) async fn take(&self, id: &str, node: &str) -> Result<Option<Claimed>, StudioError> {
         let now = clock(self.kind);
         let text = format!(
             "UPDATE jobs SET state = 'running', {}, holder = $2, lease_end = {now} + {LEASE_MS}, \
              started_at = COALESCE(started_at, {now}), finished_at = NULL, error = NULL, attempts = attempts + 1 \
-             WHERE id = $1 AND state = 'queued' RETURNING lease, attempts",
+             WHERE id = $1 AND state = 'queued' RETURNING lease, attempts, turn, cost, wants",
             new_lease()
         );
-        let taken: Vec<(i64, i64)> = sqlx::query_as(sql(text))
-            .bind(&candidate.id)
-            .bind(node)
-            .fetch_all(&mut *change)
-            .await
-            .map_err(storage)?;
-        let Some(&(number, attempts)) = taken.first() else { return Ok(None) };
-        note(&mut change, &candidate.id, first_of(number), "started").await?;
-        change.commit().await.map_err(storage)?;
-        let Candidate { id, wants, turn, cost } = candidate.clone();
-        Ok(Some(Claimed { lease: Lease { job: id, number }, turn, cost, wants, attempts }))
+        let mut batch = Batch::default();
+        let taken = batch.add(Statement::of(text).bind(id).bind(node));
+        // Where it was not taken, there is nothing that has just begun.
+        let text = format!(
+            "INSERT INTO job_events (job, number, name) SELECT id, last_event, 'started' FROM jobs \
+             WHERE id = $1 AND state = 'running' AND holder = $2 AND last_event = lease * {NUMBERS_PER_LEASE} \
+             ON CONFLICT (job, number) DO NOTHING"
+        );
+        batch.add(Statement::of(text).bind(id).bind(node));
+        let taken: Vec<TakenRow> = self.at_once(batch, false).await?.of(taken)?;
+        Ok(taken.into_iter().next().map(|TakenRow { lease, attempts, turn, cost, wants }| Claimed {
+            lease: Lease { job: id.to_owned(), number: lease },
+            turn,
+            cost,
+            wants,
+            attempts,
+        }))
     }
 
     /// Renews a lease; what the holder is asked to do.
@@ -110,6 +139,17 @@ impl Store {
         Ok((change, *number))
     }
 
+    /// Begins a transaction of the holder whose change is an event by itself, of that name.
+    pub(in crate::store) async fn change_noted(
+        &self,
+        lease: &Lease,
+        name: &str,
+    ) -> Result<Transaction<'static, Any>, WriteError> {
+        let (mut change, number) = self.change_held(lease, 0).await?;
+        note(&mut change, &lease.job, number, name).await?;
+        Ok(change)
+    }
+
     /// A node starts: what waits is for its model from now on, and events get numbers above all that were given before
     /// but not stored.
     pub(crate) async fn take_up(&self, node: &str, model: &str) -> Result<(), StudioError> {
@@ -142,6 +182,28 @@ impl Store {
                 .await
                 .unwrap();
         Lease { job: id.to_owned(), number: rows[0].0 }
+    }
+
+    /// Sets how often a job was claimed without gaining anything.
+    #[cfg(test)]
+    pub(crate) async fn count_attempts(&self, id: &str, attempts: i64) {
+        sqlx::query("UPDATE jobs SET attempts = $2 WHERE id = $1")
+            .bind(id)
+            .bind(attempts)
+            .execute(&self.pool)
+            .await
+            .unwrap();
+    }
+
+    /// The state of a job and its error.
+    #[cfg(test)]
+    pub(crate) async fn state_and_error(&self, id: &str) -> (String, String) {
+        let row: (String, Option<String>) = sqlx::query_as("SELECT state, error FROM jobs WHERE id = $1")
+            .bind(id)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap();
+        (row.0, row.1.unwrap_or_default())
     }
 
     /// Has a lease end, as if its holder had been silent for long enough.

@@ -1,29 +1,42 @@
 //! What is asked about jobs, and their order.
 
-use adire_protocol::{EvaluationRequest, GenerationSpec, TrainingRequest};
+use serde::de::DeserializeOwned;
 
 use crate::{
     StudioError,
     job::{JobKind, JobState, Queued},
-    store::{Store, decode, sql::storable, storage},
+    store::{Store, decode, sql, sql::storable, storage},
 };
+
+/// Where the rows of a kind say what a job is about: their table, as `a`, and what is read of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About {
+    pub(in crate::store) table: &'static str,
+    /// A text that the kind reads.
+    pub(in crate::store) text: &'static str,
+    /// The network that the request came from, where that is known.
+    pub(in crate::store) network: &'static str,
+}
+
+impl About {
+    /// Those of the admin have no network.
+    pub(in crate::store) const fn of_admin(table: &'static str, text: &'static str) -> Self {
+        Self { table, text, network: "CAST(NULL AS TEXT)" }
+    }
+}
 
 row! {
     /// A job that waits or runs, with what it is about.
     #[derive(Clone, Debug)]
     pub(crate) struct OpenJob {
         pub(crate) id: String,
-        kind: String,
         state: String,
         pub(crate) owner: String,
         pub(crate) cost: i64,
         pub(crate) wants: String,
         pub(crate) created_at: i64,
         pub(crate) network: Option<String>,
-        spec: Option<String>,
-        request: Option<String>,
-        evaluation: Option<String>,
-        push: Option<String>,
+        pub(crate) about: String,
     }
 }
 
@@ -32,25 +45,9 @@ impl OpenJob {
         self.state == JobState::Running.name()
     }
 
-    pub(crate) fn kind(&self) -> JobKind {
-        JobKind::of(&self.kind).unwrap_or(JobKind::Generation)
-    }
-
-    pub(crate) fn spec(&self) -> Result<GenerationSpec, StudioError> {
-        decode(self.spec.as_deref().unwrap_or_default(), "request", &self.id)
-    }
-
-    pub(crate) fn evaluation(&self) -> Result<EvaluationRequest, StudioError> {
-        decode(self.evaluation.as_deref().unwrap_or_default(), "evaluation", &self.id)
-    }
-
-    /// Version and repository of a push.
-    pub(crate) fn push(&self) -> &str {
-        self.push.as_deref().unwrap_or_default()
-    }
-
-    pub(crate) fn request(&self) -> Result<TrainingRequest, StudioError> {
-        decode(self.request.as_deref().unwrap_or_default(), "training", &self.id)
+    /// What it is about, as JSON.
+    pub(crate) fn read<T: DeserializeOwned>(&self, what: &str) -> Result<T, StudioError> {
+        decode(&self.about, what, &self.id)
     }
 }
 
@@ -66,6 +63,17 @@ impl Store {
         .await
         .map_err(storage)?;
         Ok(rows.into_iter().map(|(number, name)| (number.cast_unsigned(), name)).collect())
+    }
+
+    /// The number of a job's newest event that has no other row; 0 without one.
+    pub(crate) async fn newest_event(&self, id: &str) -> Result<u64, StudioError> {
+        let (number,): (i64,) =
+            sqlx::query_as("SELECT COALESCE(MAX(number), 0) FROM job_events WHERE job = $1")
+                .bind(id)
+                .fetch_one(&self.pool)
+                .await
+                .map_err(storage)?;
+        Ok(number.cast_unsigned())
     }
 
     /// Everything of a kind that waits for a model, in order, with the numbers of the newest events.
@@ -88,31 +96,31 @@ impl Store {
         Ok(rows.into_iter().map(queued).collect())
     }
 
-    /// Everything that runs or waits: generations, then trainings, those that run first.
-    pub(crate) async fn open_jobs(&self) -> Result<Vec<OpenJob>, StudioError> {
-        sqlx::query_as(
-            "SELECT j.id, j.kind, j.state, j.owner, j.cost, j.wants, j.created_at, g.network, g.spec, t.request, \
-             e.request AS evaluation, p.name || '@v' || p.version || ' to ' || p.repository AS push FROM jobs j LEFT JOIN generations g ON g.id = j.id \
-             LEFT JOIN training_jobs t ON t.id = j.id LEFT JOIN evaluations e ON e.id = j.id LEFT JOIN pushes p ON p.id = j.id \
-             WHERE j.state IN ('queued', 'running') \
-             ORDER BY j.kind, CASE j.state WHEN 'running' THEN 0 ELSE 1 END, j.turn, j.id",
-        )
+    /// Everything of a kind that runs or waits, in order, with what `about` says of it.
+    pub(crate) async fn open_jobs(&self, kind: JobKind, about: About) -> Result<Vec<OpenJob>, StudioError> {
+        let About { table, text, network } = about;
+        sqlx::query_as(sql(format!(
+            "SELECT j.id, j.state, j.owner, j.cost, j.wants, j.created_at, {network} AS network, {text} AS about \
+             FROM jobs j JOIN {table} a ON a.id = j.id WHERE j.kind = $1 AND j.state IN ('queued', 'running') \
+             ORDER BY CASE j.state WHEN 'running' THEN 0 ELSE 1 END, j.turn, j.id"
+        )))
+        .bind(kind.name())
         .fetch_all(&self.pool)
         .await
         .map_err(storage)
     }
 
-    /// The kind of a job; `None` if it does not exist.
-    pub(crate) async fn kind_of(&self, id: &str) -> Result<Option<JobKind>, StudioError> {
+    /// What a job is and where it stands; `None` if it does not exist.
+    pub(crate) async fn kind_and_state(&self, id: &str) -> Result<Option<(JobKind, JobState)>, StudioError> {
         if !storable(id) {
             return Ok(None);
         }
-        let row: Option<(String,)> = sqlx::query_as("SELECT kind FROM jobs WHERE id = $1")
+        let row: Option<(String, String)> = sqlx::query_as("SELECT kind, state FROM jobs WHERE id = $1")
             .bind(id)
             .fetch_optional(&self.pool)
             .await
             .map_err(storage)?;
-        Ok(row.and_then(|(kind,)| JobKind::of(&kind)))
+        Ok(row.and_then(|(kind, state)| Some((JobKind::of(&kind)?, JobState::of(&state)?))))
     }
 
     /// Gives waiting jobs other turns.

@@ -6,15 +6,21 @@ mod claims;
 mod lists;
 mod outcomes;
 
-use sqlx::{Any, Transaction};
+use sqlx::{Any, AnyConnection, Transaction};
 
-pub(crate) use lists::OpenJob;
+pub(in crate::store) use claims::held;
+pub(crate) use lists::{About, OpenJob};
 pub(crate) use outcomes::Release;
+pub(in crate::store) use outcomes::{held_to_its_end, noted};
 
-use super::{Kind, storage};
+use super::{
+    Kind,
+    batch::{Batch, Rows, Statement},
+    storage,
+};
 use crate::{
     StudioError,
-    job::{NUMBERS_PER_LEASE, NewJob, Queued, turn},
+    job::{NUMBERS_PER_LEASE, NewJob, Queued},
 };
 
 /// Milliseconds since 1970 (UTC) by the database's clock.
@@ -40,55 +46,57 @@ fn first_of(lease: i64) -> i64 {
     lease * NUMBERS_PER_LEASE
 }
 
-async fn note(
-    change: &mut Transaction<'_, Any>,
-    job: &str,
-    number: i64,
-    name: &str,
-) -> Result<(), StudioError> {
-    sqlx::query("INSERT INTO job_events (job, number, name) VALUES ($1, $2, $3)")
+/// An event that has no other row.
+fn event(job: &str, number: i64, name: &str) -> Statement {
+    Statement::of("INSERT INTO job_events (job, number, name) VALUES ($1, $2, $3)")
         .bind(job)
         .bind(number)
         .bind(name)
-        .execute(&mut **change)
-        .await
-        .map_err(storage)?;
-    Ok(())
+}
+
+async fn note(change: &mut AnyConnection, job: &str, number: i64, name: &str) -> Result<(), StudioError> {
+    let mut batch = Batch::default();
+    batch.add(event(job, number, name));
+    batch.run(change).await.map(drop)
+}
+
+/// Puts a job into the queue; its turn is in the rows of the place. What is due next needs no counting at the claim: see
+/// `job/pick`, whose `turn` this computes.
+pub(in crate::store) fn add_job(batch: &mut Batch, job: &NewJob) -> usize {
+    let text = "INSERT INTO jobs (id, kind, state, owner, turn, cost, wants, model, last_event, created_at) \
+                VALUES ($1, $2, 'queued', $3, (SELECT MAX(ends.due) FROM \
+                (SELECT COALESCE((SELECT MAX(turn) FROM jobs WHERE kind = $2 AND started_at IS NOT NULL), 0) AS due \
+                UNION ALL SELECT COALESCE((SELECT turn + cost FROM jobs WHERE kind = $2 AND owner = $3 \
+                AND (started_at IS NOT NULL OR state IN ('queued', 'paused')) ORDER BY turn DESC LIMIT 1), 0)) AS ends), \
+                $4, $5, $6, 1, $7) RETURNING turn";
+    let place = batch.add(
+        Statement::of(text)
+            .bind(&job.id)
+            .bind(job.kind.name())
+            .bind(&job.owner)
+            .bind(job.cost)
+            .bind(&job.wants)
+            .bind(&job.model)
+            .bind(job.created_at),
+    );
+    batch.add(event(&job.id, 1, "queued"));
+    place
+}
+
+/// Where a job was put.
+pub(in crate::store) fn queued(rows: &Rows, place: usize) -> Result<Queued, StudioError> {
+    let turns: Vec<(i64,)> = rows.of(place)?;
+    Ok(Queued { turn: turns.first().map_or(0, |(turn,)| *turn), event: 1 })
 }
 
 /// Puts a job into the queue, in the transaction that writes what it is about.
 pub(in crate::store) async fn insert_job(
-    change: &mut Transaction<'_, Any>,
+    change: &mut AnyConnection,
     job: &NewJob,
 ) -> Result<Queued, StudioError> {
-    let (now, owner): (i64, i64) = sqlx::query_as(
-        "SELECT COALESCE((SELECT MAX(turn) FROM jobs WHERE kind = $1 AND started_at IS NOT NULL), 0), \
-         COALESCE((SELECT turn + cost FROM jobs WHERE kind = $1 AND owner = $2 \
-          AND (started_at IS NOT NULL OR state IN ('queued', 'paused')) ORDER BY turn DESC LIMIT 1), 0)",
-    )
-    .bind(job.kind.name())
-    .bind(&job.owner)
-    .fetch_one(&mut **change)
-    .await
-    .map_err(storage)?;
-    let turn = turn(now, owner);
-    sqlx::query(
-        "INSERT INTO jobs (id, kind, state, owner, turn, cost, wants, model, last_event, created_at) \
-         VALUES ($1, $2, 'queued', $3, $4, $5, $6, $7, 1, $8)",
-    )
-    .bind(&job.id)
-    .bind(job.kind.name())
-    .bind(&job.owner)
-    .bind(turn)
-    .bind(job.cost)
-    .bind(&job.wants)
-    .bind(&job.model)
-    .bind(job.created_at)
-    .execute(&mut **change)
-    .await
-    .map_err(storage)?;
-    note(change, &job.id, 1, "queued").await?;
-    Ok(Queued { turn, event: 1 })
+    let mut batch = Batch::default();
+    let place = add_job(&mut batch, job);
+    queued(&batch.run(change).await?, place)
 }
 
 /// Something was gained: claims before do not count any more.

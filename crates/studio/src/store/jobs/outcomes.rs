@@ -1,12 +1,17 @@
 //! How jobs come to rest: they end, are put aside, wait again, or are asked to.
 
-use sqlx::{Any, Transaction};
+use sqlx::AnyConnection;
 
-use super::{clock, first_of, new_lease, next_event, note};
+use super::{clock, event, first_of, new_lease, next_event, note};
 use crate::{
     StudioError,
     job::{Asked, EndedBy, JobKind, JobState, Lease, Outcome},
-    store::{Store, shadow_pairs, sql, stats, storage},
+    stats::cause,
+    store::{
+        Kind, Store,
+        batch::{Batch, Statement},
+        shadow_pairs, sql, stats, storage,
+    },
 };
 
 /// A job that nobody holds any more, because its holder is gone or has put it back.
@@ -30,8 +35,23 @@ pub(crate) enum Release<'a> {
     Ended,
 }
 
-/// And one after which nobody holds it.
-const NOT_HELD: &str = "holder = NULL, lease_end = NULL";
+/// What every statement sets after which nobody holds a job: the one place where ends are written. `state`, `error` and `now`
+/// are expressions.
+fn at_rest(state: &str, error: &str, now: &str) -> String {
+    format!(
+        "state = {state}, error = {error}, holder = NULL, lease_end = NULL, \
+         finished_at = CASE WHEN {state} IN ('done', 'failed', 'cancelled') THEN {now} ELSE NULL END"
+    )
+}
+
+/// What follows from the end of a job, in the transaction that writes it: of a generation, its network is forgotten and the
+/// statistics have it.
+fn follow_up(batch: &mut Batch, id: &str, kind: JobKind, state: JobState, cause: &str) {
+    if kind == JobKind::Generation && state.has_ended() {
+        batch.add(forget_network(id));
+        stats::record(batch, id, cause);
+    }
+}
 
 /// States for a list in a statement: names of ours, nothing that came from outside.
 fn names(states: &[JobState]) -> String {
@@ -39,13 +59,28 @@ fn names(states: &[JobState]) -> String {
 }
 
 /// Forgets the network of a generation that has ended.
-async fn forget_network(change: &mut Transaction<'_, Any>, id: &str) -> Result<(), StudioError> {
-    sqlx::query("UPDATE generations SET network = NULL WHERE id = $1")
-        .bind(id)
-        .execute(&mut **change)
-        .await
-        .map_err(storage)?;
-    Ok(())
+fn forget_network(id: &str) -> Statement {
+    Statement::of("UPDATE generations SET network = NULL WHERE id = $1").bind(id)
+}
+
+/// The first statement of a holder that has gained the last that there was to gain, and ends the job with it: it gives the
+/// number of the end, which follows that of the event before, at least `least`.
+pub(in crate::store) fn held_to_its_end(kind: Kind, lease: &Lease, least: u64) -> Statement {
+    let text = format!(
+        "UPDATE jobs SET {}, asked = NULL, last_event = CASE WHEN last_event >= $3 THEN last_event + 2 ELSE $3 + 1 END \
+         WHERE id = $1 AND state = 'running' AND lease = $2 RETURNING last_event",
+        at_rest("'done'", "NULL", clock(kind))
+    );
+    Statement::of(text).bind(&lease.job).bind(lease.number).bind(least.cast_signed())
+}
+
+/// The event of a job's newest number, which has no other row.
+pub(in crate::store) fn noted(id: &str, state: JobState) -> Statement {
+    Statement::of(
+        "INSERT INTO job_events (job, number, name) SELECT id, last_event, $2 FROM jobs WHERE id = $1",
+    )
+    .bind(id)
+    .bind(state.name())
 }
 
 impl Store {
@@ -85,8 +120,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Ends a job, or puts it aside: the one place where that is written. The number of the event, or `None` where
-    /// `by` may not end it (any more).
+    /// Ends a job, or puts it aside. The number of the event, or `None` where `by` may not end it (any more).
     pub(crate) async fn end(
         &self,
         by: EndedBy<'_>,
@@ -103,7 +137,7 @@ impl Store {
     /// The same, as part of a change.
     pub(in crate::store) async fn end_in(
         &self,
-        change: &mut Transaction<'_, Any>,
+        change: &mut AnyConnection,
         by: EndedBy<'_>,
         outcome: Outcome<'_>,
     ) -> Result<Option<u64>, StudioError> {
@@ -125,33 +159,33 @@ impl Store {
             }
         };
         let text = format!(
-            "UPDATE jobs SET state = $2, error = $3, {NOT_HELD}, \
-             finished_at = CASE WHEN $2 = 'paused' THEN NULL ELSE {} END, {change_and_where} \
-             RETURNING last_event, kind",
-            clock(self.kind)
+            "UPDATE jobs SET {}, {change_and_where} RETURNING last_event, kind",
+            at_rest("$2", "$3", clock(self.kind))
         );
         let mut query = sqlx::query_as(sql(text)).bind(id).bind(outcome.state().name()).bind(error);
         if let EndedBy::Holder(lease, least) = by {
             query = query.bind(lease.number).bind(least.cast_signed());
         }
-        let ended: Vec<(i64, String)> = query.fetch_all(&mut **change).await.map_err(storage)?;
+        let ended: Vec<(i64, String)> = query.fetch_all(&mut *change).await.map_err(storage)?;
         let Some((number, kind)) = ended.first() else { return Ok(None) };
-        if kind == JobKind::Generation.name() {
-            forget_network(change, id).await?;
-            if outcome.state() == JobState::Done {
-                shadow_pairs::count(change, id).await?;
-            }
-            stats::record(change, id).await?;
+        let (state, kind) = (outcome.state(), JobKind::of(kind));
+        let mut batch = Batch::default();
+        batch.add(event(id, *number, state.name()));
+        let mut counting = None;
+        if let Some(kind) = kind {
+            counting = (kind == JobKind::Generation && state == JobState::Done)
+                .then(|| batch.add(shadow_pairs::counting(id)));
+            let cause = if let Outcome::Failed(error) = outcome { cause(error) } else { "" };
+            follow_up(&mut batch, id, kind, state, cause);
         }
         if let Outcome::Done { version: Some(version) } = outcome {
-            sqlx::query("UPDATE training_jobs SET version = $2 WHERE id = $1")
-                .bind(id)
-                .bind(version)
-                .execute(&mut **change)
-                .await
-                .map_err(storage)?;
+            let text = "UPDATE training_jobs SET version = $2 WHERE id = $1";
+            batch.add(Statement::of(text).bind(id).bind(version));
         }
-        note(change, id, *number, outcome.state().name()).await?;
+        let rows = batch.run(change).await?;
+        if let Some(counting) = counting {
+            shadow_pairs::count(change, id, rows.of(counting)?).await?;
+        }
         Ok(Some(number.cast_unsigned()))
     }
 
@@ -165,24 +199,23 @@ impl Store {
         };
         let condition = condition.replace("{now}", now);
         let mut change = self.change().await?;
+        let state = "CASE asked WHEN 'pause' THEN 'paused' WHEN 'cancel' THEN 'cancelled' ELSE 'queued' END";
         let text = format!(
-            "UPDATE jobs SET state = CASE asked WHEN 'pause' THEN 'paused' WHEN 'cancel' THEN 'cancelled' \
-             ELSE 'queued' END, finished_at = CASE WHEN asked = 'cancel' THEN {now} ELSE NULL END, \
-             attempts = {attempts}, {}, {NOT_HELD} WHERE state = 'running' AND {condition} \
+            "UPDATE jobs SET {}, attempts = {attempts}, {} WHERE state = 'running' AND {condition} \
              RETURNING id, kind, state, lease",
+            at_rest(state, "NULL", now),
             new_lease()
         );
         let rows: Vec<(String, String, String, i64)> =
             sqlx::query_as(sql(text)).bind(id).bind(number).fetch_all(&mut *change).await.map_err(storage)?;
         let mut released = Vec::new();
         for (id, kind, state, lease) in rows {
-            note(&mut change, &id, first_of(lease), &state).await?;
-            // The columns' checks leave no other words.
+            // The column's check leaves no other state, and no other kind is written.
             let (Some(kind), Some(state)) = (JobKind::of(&kind), JobState::of(&state)) else { continue };
-            if kind == JobKind::Generation && state == JobState::Cancelled {
-                forget_network(&mut change, &id).await?;
-                stats::record(&mut change, &id).await?;
-            }
+            let mut batch = Batch::default();
+            batch.add(event(&id, first_of(lease), state.name()));
+            follow_up(&mut batch, &id, kind, state, "");
+            batch.run(&mut change).await?;
             released.push(Released { id, kind, state, event: first_of(lease).cast_unsigned() });
         }
         change.commit().await.map_err(storage)?;

@@ -1,7 +1,7 @@
 //! Evaluations: a job whose units are images to render and images to score. What a step has made is stored before the next
 //! one begins; images are kept by their recipe, so a run that is taken up again, or another evaluation, renders none twice.
 //!
-//! One file for each step: `prepare` (with `subject`), `render`, `score`, `decide` (verdict and promotion).
+//! One file for each step: `prepare` (with `subject`), `render`, `score`, `decide` (verdict, promotion and publication).
 
 mod decide;
 mod prepare;
@@ -11,10 +11,13 @@ mod subject;
 
 use std::{sync::Arc, time::Instant};
 
-use adire_protocol::{EvaluationImage, EvaluationStep, EvaluationStepName, StepState};
+use adire_protocol::{
+    EvaluationImage, EvaluationRequest, EvaluationStep, EvaluationStepName, QueuedKind, StepState, WaitReason,
+};
+use futures::future::BoxFuture;
 
 use self::{prepare::Prepared, render::Counts};
-use super::Progressed;
+use super::kind::{Entry, Kind, OnDevice, Progressed, Run, Turn, Wait, behind};
 use crate::{
     StudioError,
     evaluation::{
@@ -23,15 +26,96 @@ use crate::{
         steps::{self, Inputs},
         suite::Suite,
     },
-    job::{Claimed, MAX_ATTEMPTS},
+    job::{Claimed, JobKind},
     queue::{Hold, Stop},
     shared::Shared,
-    store::EvaluationRow,
+    store::{About, EvaluationRow, OpenJob},
 };
 
+/// Evaluations: one at a time, between generations.
+pub(super) struct Evaluations;
+
+impl Kind for Evaluations {
+    fn kind(&self) -> JobKind {
+        JobKind::Evaluation
+    }
+
+    fn about(&self) -> About {
+        About::EVALUATION
+    }
+
+    fn entry(&self, job: &OpenJob) -> Result<Entry, StudioError> {
+        let request: EvaluationRequest = job.read("evaluation")?;
+        Ok(Entry {
+            kind: QueuedKind::Evaluation,
+            title: request.version,
+            detail: "evaluation".to_owned(),
+            page: format!("/admin/evaluations/{}", job.id),
+        })
+    }
+
+    fn wait<'a>(
+        &'a self,
+        shared: &'a Shared,
+        _job: &'a OpenJob,
+        before: &'a [OpenJob],
+    ) -> BoxFuture<'a, Result<Wait, StudioError>> {
+        Box::pin(async move {
+            let why = behind(before) + "; runs while no generation waits";
+            Ok(Wait { why, ms: wait_ms(shared, before).await? })
+        })
+    }
+
+    fn advice(&self) -> &'static str {
+        "It may need more memory than is available."
+    }
+
+    fn on_device(&'static self) -> Option<&'static dyn OnDevice> {
+        Some(self)
+    }
+}
+
+impl OnDevice for Evaluations {
+    fn begin<'a>(
+        &'a self,
+        shared: &'a Arc<Shared>,
+        _claimed: Claimed,
+        hold: Arc<Hold>,
+    ) -> BoxFuture<'a, Result<Box<dyn Run>, Stop>> {
+        Box::pin(async move {
+            let run: Box<dyn Run> = Box::new(EvaluationRun::begin(shared, hold).await?);
+            Ok(run)
+        })
+    }
+
+    fn unit_reason(&self) -> Option<WaitReason> {
+        Some(WaitReason::EvaluationStep)
+    }
+
+    fn turn(&self, shared: &Shared, _last: Option<JobKind>) -> Turn {
+        // A generation that is about to be claimed goes first, too.
+        if shared.work.next_turn().is_some() { Turn::NotNow } else { Turn::InOrder }
+    }
+}
+
+/// Expected milliseconds of the generations that wait and of the evaluations in `before`; `None` where that is not known.
+async fn wait_ms(shared: &Shared, before: &[OpenJob]) -> Result<Option<u64>, StudioError> {
+    let mut ms = 0.0;
+    for job in before {
+        let running = if job.is_running() { shared.store.evaluation(&job.id).await? } else { None };
+        let left = match running {
+            Some(row) if row.images > 0 => 1.0 - (row.images_done as f64 / row.images as f64).min(1.0),
+            _ => 1.0,
+        };
+        ms += left * job.cost as f64;
+    }
+    let generations = if shared.work.is_busy() { shared.work.status().wait_ms } else { Some(0) };
+    Ok(generations.map(|first| first + ms.round() as u64))
+}
+
 /// An evaluation that this node runs.
-pub(crate) struct EvaluationRun {
-    pub(crate) hold: Arc<Hold>,
+struct EvaluationRun {
+    hold: Arc<Hold>,
     row: EvaluationRow,
     policy: Policy,
     suite: Suite,
@@ -57,29 +141,11 @@ enum At {
     Score,
     Verdict,
     Promote,
+    Publish,
 }
 
 impl EvaluationRun {
-    /// Takes on an evaluation that has been claimed.
-    pub(super) async fn begin(shared: &Shared, claimed: Claimed) -> Result<Self, (Arc<Hold>, Stop)> {
-        let hold = shared.work.hold(&claimed);
-        match Self::read(shared, hold.clone()).await {
-            Ok(_) if claimed.attempts > MAX_ATTEMPTS => Err((
-                hold,
-                Stop::Failed(format!(
-                    "The server crashed {MAX_ATTEMPTS} times during this evaluation, so it is not restarted \
-                     automatically. It may need more memory than is available."
-                )),
-            )),
-            Ok(run) => {
-                tracing::info!(evaluation = run.row.id, version = run.row.id_of_version(), "started");
-                Ok(run)
-            }
-            Err(error) => Err((hold, error.into())),
-        }
-    }
-
-    async fn read(shared: &Shared, hold: Arc<Hold>) -> Result<Self, StudioError> {
+    async fn begin(shared: &Shared, hold: Arc<Hold>) -> Result<Self, StudioError> {
         let id = hold.lease.job.clone();
         let missing = || StudioError::NotFound { what: "evaluation", id: id.chars().take(80).collect() };
         let row = shared.store.evaluation(&id).await?.ok_or_else(missing)?;
@@ -91,6 +157,7 @@ impl EvaluationRun {
         }
         let policy = Policy::parse(&row.policy).map_err(|error| StudioError::Storage(error.to_string()))?;
         let suite = row.suite()?;
+        tracing::info!(evaluation = row.id, version = row.id_of_version(), "started");
         Ok(Self {
             hold,
             row,
@@ -109,21 +176,19 @@ impl EvaluationRun {
         })
     }
 
-    /// Does its next unit.
-    pub(super) async fn unit(&mut self, shared: &Arc<Shared>) -> Result<Progressed, Stop> {
-        if let Some(stop) = self.hold.stopped() {
-            return Err(stop);
-        }
+    async fn advance(&mut self, shared: &Arc<Shared>) -> Result<Progressed, Stop> {
         let progressed = match self.at {
             At::Prepare => self.prepare(shared).await?,
             At::Render => self.render(shared).await?,
             At::Score => self.score(shared).await?,
             At::Verdict => self.decide(shared).await?,
             At::Promote => self.promote(shared).await?,
+            At::Publish => self.publish(shared).await?,
         };
         shared.work.notify(&self.row.id);
         Ok(progressed)
     }
+
     async fn before(
         &self,
         shared: &Shared,
@@ -141,6 +206,10 @@ impl EvaluationRun {
     ) -> Result<(), Stop> {
         let before = shared.store.step_before(&self.row.id, &self.row.name, name).await?;
         let mut step = steps::begun(name, inputs, before.as_ref());
+        step.device = Some(format!("{} {}", shared.model.device, shared.model.dtype));
+        if name == EvaluationStepName::Render {
+            step.seeds = self.prepared()?.plan.seeds();
+        }
         if self.row.request()?.rerun == Some(name) {
             "It was requested to run again.".clone_into(&mut step.why);
         }
@@ -161,8 +230,14 @@ impl EvaluationRun {
     ) -> Result<(), Stop> {
         let Some((mut step, since)) = self.step.take() else { return Ok(()) };
         step.state = state;
-        if state != StepState::Reused {
-            step.reused_from = None;
+        match &step.reused_from {
+            // The outputs may come from another evaluation than the one before, which `why` compares with.
+            Some(_) if state == StepState::Reused && step.why != steps::EQUAL => {
+                steps::REUSED.clone_into(&mut step.why);
+            }
+            Some(_) if state == StepState::Reused => {}
+            _ if state == StepState::Reused => step.why.push_str(steps::FOUND),
+            _ => step.reused_from = None,
         }
         step.outputs = Some(outputs);
         step.seconds = Some(since.elapsed().as_secs_f64());
@@ -172,6 +247,16 @@ impl EvaluationRun {
 
     fn prepared(&self) -> Result<&Prepared, Stop> {
         self.prepared.as_ref().ok_or_else(lost)
+    }
+}
+
+impl Run for EvaluationRun {
+    fn hold(&self) -> &Arc<Hold> {
+        &self.hold
+    }
+
+    fn unit<'a>(&'a mut self, shared: &'a Arc<Shared>) -> BoxFuture<'a, Result<Progressed, Stop>> {
+        Box::pin(self.advance(shared))
     }
 }
 

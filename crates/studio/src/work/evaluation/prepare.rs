@@ -19,7 +19,6 @@ use crate::{
 pub(super) struct Prepared {
     pub(super) plan: Plan,
     pub(super) judge: JudgeInfo,
-    pub(super) revisions: Vec<(&'static str, u32)>,
     pub(super) challenger: AdapterFile,
     pub(super) champion: Option<AdapterFile>,
     pub(super) facts: Facts,
@@ -31,7 +30,6 @@ pub(super) struct Prepared {
 impl EvaluationRun {
     pub(super) async fn prepare(&mut self, shared: &Shared) -> Result<Progressed, Stop> {
         let judge = shared.worker.judge().await??;
-        let revisions = shared.worker.metric_revisions().await??;
         let subject = Subject::read(shared, &self.row).await?;
         let plan = Plan::new(&Subjects {
             suite: &self.suite,
@@ -69,13 +67,20 @@ impl EvaluationRun {
         ];
         self.end_step(shared, StepState::Done, plan_hash.clone(), log).await?;
         let Subject {
-            challenger, champion, dataset, training, held_out, applied_layers, dataset_hash, ..
+            challenger,
+            champion,
+            dataset,
+            training,
+            held_out,
+            applied_layers,
+            dataset_hash,
+            lacks,
+            ..
         } = subject;
-        let facts = Facts { applied_layers, dataset, training, held_out };
+        let facts = Facts { applied_layers, dataset, training, held_out, lacks };
         let champion = champion.map(|(file, _)| file);
         self.images = Vec::with_capacity(plan.slots.len());
-        self.prepared =
-            Some(Prepared { plan, judge, revisions, challenger, champion, facts, plan_hash, dataset_hash });
+        self.prepared = Some(Prepared { plan, judge, challenger, champion, facts, plan_hash, dataset_hash });
         self.at = At::Render;
         Ok(Progressed::More)
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use adire_protocol::{
-    AdapterUse, EvaluationImage, EvaluationRole, EvaluationStepName, GenerationRequest, GenerationSpec,
-    StepState,
+    AdapterUse, EvaluationImage, EvaluationRole, EvaluationStepName, FailedImage, GenerationRequest,
+    GenerationSpec, StepState,
 };
 use sha2::{Digest, Sha256};
 
@@ -12,7 +12,6 @@ use super::{At, EvaluationRun};
 use crate::{
     BackendError, RenderRequest, Rendered,
     evaluation::{
-        evidence,
         plan::Slot,
         steps::{self, Inputs},
     },
@@ -28,13 +27,32 @@ use crate::{
 /// Images that are found rather than rendered in one unit.
 const FOUND: usize = 32;
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
     pub(super) rendered: u32,
     pub(super) found: u32,
-    pub(super) failed: u32,
-    /// Of these, images of the version.
-    pub(super) failed_of_version: u32,
+    pub(super) failed: Vec<FailedImage>,
+}
+
+/// Reasons that a step's log lists.
+const REASONS: usize = 10;
+
+impl Counts {
+    /// Why images failed, with the number of each, in the order of their first.
+    fn reasons(&self) -> Vec<String> {
+        let mut reasons: Vec<(&str, u32)> = Vec::new();
+        for image in &self.failed {
+            match reasons.iter_mut().find(|(known, _)| *known == image.reason) {
+                Some((_, count)) => *count += 1,
+                None => reasons.push((&image.reason, 1)),
+            }
+        }
+        let line = |(reason, count): (&str, u32)| match count {
+            1 => format!("1 image: {reason}"),
+            count => format!("{count} images: {reason}"),
+        };
+        reasons.into_iter().take(REASONS).map(line).collect()
+    }
 }
 
 impl EvaluationRun {
@@ -82,8 +100,13 @@ impl EvaluationRun {
                     }
                     Err(message) => {
                         tracing::warn!(evaluation = self.row.id, message, "an image failed");
-                        self.render.failed += 1;
-                        self.render.failed_of_version += u32::from(evidence::is_of_version(slot.role));
+                        self.render.failed.push(FailedImage {
+                            role: slot.role,
+                            prompt: slot.prompt,
+                            text: slot.text.clone(),
+                            seed: slot.seed,
+                            reason: message,
+                        });
                         None
                     }
                 },
@@ -122,7 +145,7 @@ impl EvaluationRun {
     fn request(&self, shared: &Shared, slot: &Slot) -> Result<RenderRequest, Stop> {
         let prepared = self.prepared()?;
         let file = match slot.role {
-            EvaluationRole::Base | EvaluationRole::BaseCaption => None,
+            EvaluationRole::Base | EvaluationRole::BaseUntriggered | EvaluationRole::BaseCaption => None,
             EvaluationRole::Champion => prepared.champion.clone(),
             EvaluationRole::Challenger | EvaluationRole::Untriggered | EvaluationRole::Caption => {
                 Some(prepared.challenger.clone())
@@ -175,12 +198,14 @@ impl EvaluationRun {
     }
 
     pub(super) async fn end_render(&mut self, shared: &Shared) -> Result<(), Stop> {
-        let Counts { rendered, found, failed, .. } = self.render;
+        let Counts { rendered, found, failed } = &self.render;
+        let failed = failed.len();
         let hashes: Vec<&str> = self.images.iter().flatten().map(|image| image.hash.as_str()).collect();
-        let state = if rendered == 0 && failed == 0 { StepState::Reused } else { StepState::Done };
-        let log = vec![format!(
+        let state = if *rendered == 0 && failed == 0 { StepState::Reused } else { StepState::Done };
+        let mut log = vec![format!(
             "{rendered} images rendered, {found} taken from earlier evaluations, {failed} failed."
         )];
+        log.extend(self.render.reasons());
         self.end_step(shared, state, steps::digest(&hashes.join(" ")), log).await
     }
 }

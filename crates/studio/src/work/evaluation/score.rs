@@ -27,7 +27,7 @@ impl EvaluationRun {
             self.end_render(shared).await?;
         }
         let images: Vec<EvaluationImage> = self.images.iter().flatten().cloned().collect();
-        let inputs = self.score_inputs(&images)?;
+        let inputs = self.score_inputs(shared, &images)?;
         let key = steps::key_of(EvaluationStepName::Score, &inputs);
         let stored = match self.row.request()?.rerun {
             Some(EvaluationStepName::Score) => None,
@@ -82,11 +82,11 @@ impl EvaluationRun {
         Ok(Progressed::More)
     }
     /// What scores follow from.
-    fn score_inputs(&self, images: &[EvaluationImage]) -> Result<Inputs, Stop> {
+    fn score_inputs(&self, shared: &Shared, images: &[EvaluationImage]) -> Result<Inputs, Stop> {
         let prepared = self.prepared()?;
         let judge = format!("{} revision {}", prepared.judge.hash, prepared.judge.revision);
         let metrics: Vec<String> =
-            prepared.revisions.iter().map(|(name, revision)| format!("{name} {revision}")).collect();
+            shared.metrics.iter().map(|metric| format!("{} {}", metric.name, metric.revision)).collect();
         Ok([
             ("images", evidence::digest(images)),
             ("prompts", self.suite.hash()),
@@ -118,7 +118,9 @@ impl EvaluationRun {
         }
         let prepared = self.prepared()?;
         let mut wanted: Vec<(String, bool)> = Vec::new();
-        for image in self.images.iter().flatten() {
+        // Those that are only compared byte for byte need no judge.
+        let judged = |image: &&EvaluationImage| image.role != EvaluationRole::BaseUntriggered;
+        for image in self.images.iter().flatten().filter(judged) {
             let maps = matches!(image.role, EvaluationRole::Caption | EvaluationRole::BaseCaption);
             if !self.found.images.contains_key(&image.hash)
                 || (maps && !self.found.maps.contains_key(&image.hash))
@@ -170,7 +172,7 @@ impl EvaluationRun {
             evidence::About {
                 champion: self.row.id_of_champion(),
                 judge: prepared.judge.name.clone(),
-                failed: self.render.failed_of_version as usize,
+                failed: self.render.failed.clone(),
             },
         ))
     }

@@ -3,9 +3,9 @@
 use adire_protocol::{GenerationRequest, TrainingConfig};
 
 use crate::{
-    AdapterFile, StudioError,
+    AdapterFile, StudioError, adapters,
     dataset::{content_hash, text_of},
-    evaluation::plan::CAPTIONS,
+    evaluation::{gate::Lacks, plan::CAPTIONS},
     shared::Shared,
     store::{DatasetImageRow, EvaluationRow},
 };
@@ -25,6 +25,7 @@ pub(super) struct Subject {
     pub(super) held_out: Vec<String>,
     pub(super) applied_layers: Option<usize>,
     pub(super) dataset_hash: String,
+    pub(super) lacks: Lacks,
     pub(super) warnings: Vec<String>,
 }
 
@@ -42,7 +43,7 @@ impl Subject {
             Some((id, hash)) => Some(file(shared, &id, hash).await?),
             None => None,
         };
-        let receipt = shared.store.receipt(&row.hash, &shared.model.hash).await?;
+        let receipt = adapters::receipt(shared, &challenger).await?;
         let mut subject = Self {
             challenger,
             trigger,
@@ -51,16 +52,20 @@ impl Subject {
             dataset: String::new(),
             training: Vec::new(),
             held_out: Vec::new(),
-            applied_layers: receipt.map(|receipt| receipt.applied.len()),
+            applied_layers: Some(receipt.applied.len()),
             dataset_hash: String::new(),
-            warnings: Vec::new(),
+            lacks: Lacks::default(),
+            warnings: receipt
+                .warning
+                .map(|warning| format!("{}: {warning}", row.id_of_version()))
+                .into_iter()
+                .collect(),
         };
         match subject.source(shared, row).await? {
             Some(source) => subject.read_dataset(shared, source).await?,
-            None => subject.warnings.push(
+            None => subject.lack(
                 "The version was not trained by this studio and no dataset was named, so style and copying cannot be \
-                 tested."
-                    .to_owned(),
+                 tested.",
             ),
         }
         Ok(subject)
@@ -97,10 +102,7 @@ impl Subject {
         let dataset = match shared.datasets.row(&source.dataset).await {
             Ok(dataset) => dataset,
             Err(StudioError::NotFound { .. }) => {
-                self.warnings.push(
-                    "The dataset of the version was deleted, so style and copying cannot be tested."
-                        .to_owned(),
-                );
+                self.lack("The dataset of the version was deleted, so style and copying cannot be tested.");
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -138,12 +140,23 @@ impl Subject {
         self.training.extend(others);
         self.training.truncate(MAX_TRAINING);
         if self.held_out.is_empty() {
-            self.warnings.push(
-                "No images of the dataset were held out, so style cannot be tested. Hold out at least 4."
-                    .to_owned(),
-            );
+            let lacks =
+                "No images of the dataset were held out, so style cannot be tested. Hold out at least 4.";
+            self.warnings.push(lacks.to_owned());
+            self.lacks.style = Some(lacks.to_owned());
+        }
+        if self.captions.is_empty() {
+            let lacks = "No training image has a caption that can be rendered, so copying cannot be tested.";
+            self.warnings.push(lacks.to_owned());
+            self.lacks.copying = Some(lacks.to_owned());
         }
         Ok(())
+    }
+
+    /// There is no dataset.
+    fn lack(&mut self, sentence: &str) {
+        self.warnings.push(sentence.to_owned());
+        self.lacks = Lacks { style: Some(sentence.to_owned()), copying: Some(sentence.to_owned()) };
     }
 }
 
@@ -155,7 +168,7 @@ async fn file(shared: &Shared, id: &str, hash: &str) -> Result<(AdapterFile, Str
         .map(|listed| listed.version)
         .filter(|version| version.hash == hash)
         .ok_or_else(|| StudioError::Adapter(format!("{id} was deleted while the evaluation was queued.")))?;
-    let path = crate::adapters::local(&shared.blobs, &version).await?;
+    let path = adapters::local(&shared.blobs, &version).await?;
     let (id, hash) = (version.id(), version.hash.clone());
     Ok((AdapterFile { id, hash, path, strength: 1.0, te_strength: 1.0 }, version.trigger))
 }
