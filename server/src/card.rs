@@ -10,6 +10,8 @@ pub(crate) struct Card {
     /// The version.
     pub(crate) name: String,
     pub(crate) version: u32,
+    /// The repository that the card is in, as `load_lora_weights` names it.
+    pub(crate) repository: String,
     pub(crate) description: String,
     /// May be empty.
     pub(crate) trigger: String,
@@ -29,10 +31,11 @@ pub(crate) struct Card {
 
 impl Card {
     /// What is known of every version.
-    pub(crate) fn of(version: &AdapterVersion, base_model: &str) -> Self {
+    pub(crate) fn of(version: &AdapterVersion, repository: &str, base_model: &str) -> Self {
         Self {
             name: version.name.clone(),
             version: version.version,
+            repository: repository.to_owned(),
             description: version.description.clone(),
             trigger: version.trigger.clone(),
             base_model: base_model.to_owned(),
@@ -94,9 +97,10 @@ impl Card {
         let prompt = self.samples.first().map_or(self.trigger.as_str(), |(prompt, _)| prompt);
         let prompt = serde_json::to_string(prompt).unwrap_or_default();
         let base = serde_json::to_string(&self.base_model).unwrap_or_default();
+        let repository = serde_json::to_string(&self.repository).unwrap_or_default();
         format!(
             "from diffusers import StableDiffusionPipeline\n\npipeline = StableDiffusionPipeline.from_pretrained({base})\n\
-             pipeline.load_lora_weights(REPOSITORY, weight_name=\"pytorch_lora_weights.safetensors\")\n\
+             pipeline.load_lora_weights({repository}, weight_name=\"pytorch_lora_weights.safetensors\")\n\
              image = pipeline({prompt}).images[0]\n"
         )
     }
@@ -140,7 +144,8 @@ mod tests {
         Card {
             name: "adire".to_owned(),
             version: 3,
-            description: "Cloth *dyed* <b>blue</b>".to_owned(),
+            repository: "ada/cloth".to_owned(),
+            description: "Cloth *dyed* <b>blue</b> for a REPOSITORY".to_owned(),
             trigger: "adire style".to_owned(),
             base_model: "org/sd15".to_owned(),
             license: Some("cc-by-4.0".to_owned()),
@@ -157,8 +162,9 @@ mod tests {
         let front = text.strip_prefix("---\n").unwrap().split_once("\n---\n").unwrap().0;
         assert!(front.contains(r#"- text: "a \"moon\": white\n--- # x""#), "{text}");
         assert!(front.contains("license: \"cc-by-4.0\"") && front.contains("base_model: \"org/sd15\""));
-        assert!(text.contains(r"Cloth \*dyed\* \<b\>blue\</b\>"), "{text}");
+        assert!(text.contains(r"Cloth \*dyed\* \<b\>blue\</b\> for a REPOSITORY"), "{text}");
         assert!(text.contains("Write `adire style` in the prompt."));
+        assert!(text.contains("pipeline.load_lora_weights(\"ada/cloth\", weight_name"), "{text}");
     }
 
     #[test]

@@ -284,11 +284,12 @@ mod tests {
         null_is_absence::<CopyRequest>(&json!({"name": "a"}));
         null_is_absence::<Prompts>(&json!({"prompt": "a", "negative_prompt": "b", "adapters": ["a@v1"]}));
         null_is_absence::<QueueOwner>(&json!({"network": "a", "visitor": "b"}));
-        null_is_absence::<VersionChange>(&json!({"hidden": true, "downloads": false}));
+        null_is_absence::<VersionChange>(&json!({"hidden": true, "downloads": false, "note": "a"}));
         null_is_absence::<JobChange>(&json!({"to": "front"}));
         null_is_absence::<Intake>(&json!({"paused": true}));
         null_is_absence::<EvaluationRequest>(&json!({
-            "version": "a@v2", "against": "a@v1", "suite": "name = 'x'", "promote": true, "rerun": "score",
+            "version": "a@v2", "against": "a@v1", "suite": "name = 'x'", "promote": true,
+            "publish": "a/b", "rerun": "score",
         }));
         null_is_absence::<GatePolicy>(&json!({"toml": "confidence = 0.9"}));
         for change in [

@@ -220,7 +220,9 @@ pub(crate) async fn change_one(
                 };
             }
             studio.rate(&of, rating, By::Client(&client)).await?;
-            Ok(Redirect::to(&address).into_response())
+            let studio_page = || format!("/?generation={}&image={}", of.generation, of.index);
+            let back = form.get("back").filter(|back| *back == "studio").map(|_| studio_page());
+            Ok(Redirect::to(&back.unwrap_or(address)).into_response())
         }
         Some("flag") => match studio.flag(&of, form.get("reason").unwrap_or_default(), &client).await {
             Ok(()) => Ok(answer_with(&address, "Reported to the admin.")),

@@ -7,6 +7,8 @@ use ureq::{Agent, http::Response};
 
 /// How often the spool is looked at.
 const BEAT: Duration = Duration::from_secs(2);
+/// Longest answer of ntfy that is read, in bytes: more than its longest message.
+const MAX_ANSWER: u64 = 64 * 1024;
 
 /// Sends what is due until the studio closes. `allowed`: hosts that may have private addresses.
 pub(crate) async fn run(studio: Studio, allowed: Vec<String>) {
@@ -60,7 +62,9 @@ fn send(agent: &Agent, delivery: &Delivery) -> Result<(), Failure> {
         let (priority, tag) =
             if delivery.event == "opened" { ("high", "warning") } else { ("default", "white_check_mark") };
         let state = if delivery.event == "opened" { "firing" } else { "over" };
+        // A message with the id of an earlier one replaces it, so that a second try shows nothing twice.
         request
+            .header("X-Sequence-ID", &delivery.id)
             .header("Title", format!("Adire: {} is {state}", delivery.rule))
             .header("Priority", priority)
             .header("Tags", tag)
@@ -69,8 +73,11 @@ fn send(agent: &Agent, delivery: &Delivery) -> Result<(), Failure> {
     } else {
         request.content_type("application/json").send(delivery.json.to_string())
     };
-    let response = response.map_err(|error| Failure { message: sentence(&error), wait: None })?;
+    let mut response = response.map_err(|error| Failure { message: sentence(&error), wait: None })?;
     let status = response.status();
+    if status.is_success() && delivery.channel == "ntfy" {
+        return confirmed(&mut response);
+    }
     if status.is_success() {
         return Ok(());
     }
@@ -81,6 +88,16 @@ fn send(agent: &Agent, delivery: &Delivery) -> Result<(), Failure> {
         _ => format!("The address answers {status}."),
     };
     Err(Failure { message, wait: retry_after(&response) })
+}
+
+/// ntfy answers with the message that it has kept. Other programs at its address answer 200 to many things.
+fn confirmed(response: &mut Response<ureq::Body>) -> Result<(), Failure> {
+    let failure = |message: &str| Failure { message: message.to_owned(), wait: None };
+    let read = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
+    let read = read.map_err(|_| failure("The answer broke off."))?;
+    let answer: serde_json::Value = serde_json::from_slice(&read).unwrap_or_default();
+    let is_message = answer["event"] == "message" && answer["id"].is_string();
+    is_message.then_some(()).ok_or_else(|| failure("The answer is not ntfy's. Check the address."))
 }
 
 fn text(delivery: &Delivery) -> String {
@@ -112,7 +129,7 @@ fn retry_after(response: &Response<ureq::Body>) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write, net::TcpListener, sync::mpsc, thread};
+    use std::{collections::BTreeSet, io::Write, net::TcpListener, sync::mpsc, thread};
 
     use adire_protocol::{AlertDelivery, AlertSettings};
     use adire_studio::{StudioConfig, fake::FakeBackend};
@@ -120,7 +137,7 @@ mod tests {
     use super::*;
     use crate::testing::{Fault, Line, free_port, header, read};
 
-    /// A server that accepts everything, and passes on what it was sent: heads and bodies.
+    /// A server that accepts everything as ntfy does, and passes on what it was sent: heads and bodies.
     fn receiver() -> (u16, mpsc::Receiver<(String, String)>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -129,7 +146,9 @@ mod tests {
             for mut stream in listener.incoming().flatten() {
                 let Some((head, body)) = read(&mut stream) else { continue };
                 let _ = sender.send((head, String::from_utf8(body).unwrap()));
-                let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
+                let answer = r#"{"id":"aBc","time":1,"event":"message","topic":"hook"}"#;
+                let head = "HTTP/1.1 200 OK\r\ncontent-length: ";
+                let _ = write!(stream, "{head}{}\r\nconnection: close\r\n\r\n{answer}", answer.len());
             }
         });
         (port, received)
@@ -227,10 +246,32 @@ mod tests {
                 let keys: Vec<_> =
                     heads.iter().map(|head| header(head, "idempotency-key").unwrap()).collect();
                 assert_eq!((keys.len(), keys[0]), (2, keys[1]), "{channel} {fault:?}");
-                let arrived = if fault == Fault::After { 2 } else { 1 };
-                assert_eq!(received.try_iter().count(), arrived, "{channel} {fault:?}");
+                // A message of the same sequence replaces the one before; a webhook's receiver has the key.
+                let arrived: Vec<_> = received.try_iter().collect();
+                let name = if channel == "ntfy" { "x-sequence-id" } else { "idempotency-key" };
+                let shown: BTreeSet<_> =
+                    arrived.iter().map(|(head, _)| header(head, name).unwrap().to_owned()).collect();
+                assert_eq!(shown.len(), 1, "{channel} {fault:?}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn what_does_not_answer_as_ntfy_has_not_kept_the_message() {
+        let (port, received) = receiver();
+        for body in ["", "<html>Welcome", "{\"event\":\"open\",\"id\":\"a\"}", "{\"id\":\"a\"}"] {
+            let line = Line::to(port, vec![("POST", 1, Fault::answer(200, "", body))]);
+            let (_folder, studio) = with_message("ntfy", line.port).await;
+            assert_eq!(send_due(&studio, &agent(PATIENCE)).await.unwrap(), 1);
+            let waiting = delivery(&studio).await;
+            assert_eq!(waiting.state, "waiting", "{body}");
+            assert_eq!(
+                waiting.error.as_deref(),
+                Some("The answer is not ntfy's. Check the address."),
+                "{body}"
+            );
+        }
+        assert_eq!(received.try_iter().count(), 0);
     }
 
     #[tokio::test]

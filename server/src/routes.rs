@@ -10,7 +10,7 @@ use axum::{
     extract::{DefaultBodyLimit, State},
     http::{HeaderValue, Method, header, request::Parts},
     middleware,
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use serde_json::json;
 use tower_http::{
@@ -101,7 +101,7 @@ fn list() -> Addresses {
         .api(routes!(deletion::image), Owner, Empty)
         .api(routes!(history::search, deletion::history), Owner, Empty)
         .api(routes!(history::zip), Owner, Small)
-        .api(routes!(history::rate), Owner, Small)
+        .api(routes!(history::rating, history::rate), Owner, Small)
         .api(routes!(history::flag), Anyone, Small)
         .api(routes!(shares::share, shares::unshare), Owner, Small)
         .api(routes!(shares::read), Anyone, Empty)
@@ -230,6 +230,7 @@ fn list() -> Addresses {
         .api(routes!(admin_api::control::cancel), Admin, Empty)
         .api(routes!(admin_api::jobs::list), Admin, Empty)
         .api(routes!(admin_api::jobs::cancel, admin_api::jobs::change), Admin, Small)
+        .api(routes!(admin_api::follow::job), Admin, Empty)
         .api(routes!(admin_api::jobs::set_intake), Admin, Small)
         .api(routes!(admin_api::monitoring::read), Admin, Empty)
         .api(routes!(admin_api::alerts::read, admin_api::alerts::set), Admin, Small)
@@ -265,6 +266,7 @@ fn list() -> Addresses {
         .api(routes!(admin_api::pushes::submit), Admin, Small)
         .api(routes!(admin_api::pushes::list), Admin, Empty)
         .api(routes!(admin_api::pushes::read, admin_api::pushes::cancel), Admin, Empty)
+        .api(routes!(admin_api::follow::push), Admin, Empty)
         // Datasets.
         .api(routes!(admin_api::datasets::list, admin_api::datasets::create), Admin, Small)
         .api(routes!(admin_api::datasets::read, admin_api::datasets::change, admin_api::datasets::delete), Admin, Small)
@@ -272,6 +274,9 @@ fn list() -> Addresses {
         .api(routes!(admin_api::datasets::copy), Admin, Small)
         .api(routes!(admin_api::datasets::remove), Admin, Empty)
         .api(routes!(admin_api::datasets::thumbnail), Admin, Empty)
+        // Their addresses until images were called that.
+        .page("DELETE", "/admin/api/datasets/{id}/pictures/{image}", delete(admin_api::datasets::remove), Admin, Empty)
+        .page("GET", "/admin/api/datasets/{id}/pictures/{image}/thumbnail", get(admin_api::datasets::thumbnail), Admin, Empty)
         .api(routes!(admin_api::files::add), Admin, Files)
         // Training runs.
         .api(routes!(admin_api::training::list, admin_api::training::submit), Admin, Small)
@@ -279,14 +284,16 @@ fn list() -> Addresses {
         .api(routes!(admin_api::training::pause), Admin, Empty)
         .api(routes!(admin_api::training::resume), Admin, Empty)
         .api(routes!(admin_api::training::cancel), Admin, Empty)
+        .api(routes!(admin_api::training::keep), Admin, Empty)
         .api(routes!(admin_api::training::file), Admin, Empty)
         .api(routes!(admin_api::training::settings, admin_api::training::set_settings), Admin, Small)
-        .api(routes!(admin_api::follow::events), Admin, Empty)
+        .api(routes!(admin_api::follow::training), Admin, Empty)
         // Evaluations.
         .api(routes!(admin_api::evaluations::list, admin_api::evaluations::submit), Admin, Small)
         .api(routes!(admin_api::evaluations::read, admin_api::evaluations::cancel), Admin, Empty)
         .api(routes!(admin_api::evaluations::rerun), Admin, Empty)
-        .api(routes!(admin_api::evaluations::events), Admin, Empty)
+        .api(routes!(admin_api::evaluations::metrics), Admin, Empty)
+        .api(routes!(admin_api::follow::evaluation), Admin, Empty)
         .api(routes!(admin_api::comparisons::list, admin_api::comparisons::create), Admin, Small)
         .api(routes!(admin_api::comparisons::close), Admin, Empty)
         .api(routes!(admin_api::evaluations::gate, admin_api::evaluations::set_gate), Admin, Small)

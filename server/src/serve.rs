@@ -88,7 +88,7 @@ pub async fn serve(
         .header_read_timeout(timeouts.head)
         // For a head, and for what has been made of an answer and not been taken.
         .max_buf_size(MAX_HEAD_BYTES);
-    // Where a request comes from decides what it may do before there is an operator, and how often it may guess.
+    // Where a request comes from decides what it may do before an admin is set up, and how often it may guess.
     let service = startup
         .router(front.access.clone(), front.starting.clone())
         .into_make_service_with_connect_info::<SocketAddr>();

@@ -1,26 +1,25 @@
-//! A sheet as one PNG file: its images in a grid, with the values of the axes beside them.
+//! A sheet as one PNG file: its images in a grid, with its title, what differs along which axis, and the values beside them.
 
-use adire_protocol::{SheetCellState, SheetDetail};
+mod letters;
+
+use adire_protocol::{SheetCellState, SheetDetail, SheetRequest};
 use adire_studio::{Studio, StudioError};
-use font8x8::UnicodeFonts as _;
 use futures::TryStreamExt;
 use image::{ImageFormat, Rgb, RgbImage, imageops, imageops::FilterType};
+
+use letters::{LETTER, LINE, lines, write};
 
 /// Longest side of an image in the sheet, and of the whole sheet.
 const MAX_CELL: u32 = 384;
 const MAX_SIDE: u32 = 12_000;
 /// Pixels between cells.
 const GAP: u32 = 8;
-/// Pixels of a letter, which is drawn at twice its size, and of a line.
-const LETTER: u32 = 16;
-const LINE: u32 = 20;
 /// Lines of a label.
 const MAX_LINES: usize = 3;
 /// Width of the labels beside rows.
 const MARGIN: u32 = 14 * LETTER + GAP;
 
 const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
-const INK: Rgb<u8> = Rgb([23, 26, 46]);
 const EMPTY: Rgb<u8> = Rgb([226, 228, 238]);
 
 /// Draws a sheet as it stands.
@@ -56,10 +55,12 @@ fn compose(detail: &SheetDetail, files: &[Option<Vec<u8>>]) -> Result<Vec<u8>, S
     let specs = detail.cells.iter().filter_map(|cell| cell.spec.as_ref()).map(|spec| spec.final_size());
     let (width, height) = specs.reduce(|a, b| (a.0.max(b.0), a.1.max(b.1))).unwrap_or((256, 256));
     let label = MAX_LINES as u32 * LINE;
+    // Two lines at least, so that the height that is kept free for it does not depend on the width.
+    let most_head = 2 * label + GAP;
     let fits = |cells: u32, fixed: u32| MAX_SIDE.saturating_sub(fixed) / cells.max(1);
     let (across, down) = (
         fits(columns, MARGIN).saturating_sub(GAP),
-        fits(rows * tables, tables * (2 * label)).saturating_sub(GAP),
+        fits(rows * tables, most_head + tables * (2 * label)).saturating_sub(GAP),
     );
     let scale = f64::min(
         f64::from(MAX_CELL.min(across)) / f64::from(width),
@@ -68,23 +69,33 @@ fn compose(detail: &SheetDetail, files: &[Option<Vec<u8>>]) -> Result<Vec<u8>, S
     .min(1.0);
     let (w, h) = (((f64::from(width) * scale) as u32).max(8), ((f64::from(height) * scale) as u32).max(8));
     let table = label * 2 + rows * (h + GAP);
-    let mut sheet = RgbImage::from_pixel(MARGIN + columns * (w + GAP) + GAP, tables * table + GAP, PAPER);
+    let inner = MARGIN + columns * (w + GAP) - GAP;
+    let heads = head(&detail.sheet.request);
+    let head: u32 = heads.iter().map(|text| height_of(text, inner)).sum::<u32>() + GAP;
+    let size = (MARGIN + columns * (w + GAP) + GAP, head + tables * table + GAP);
+    let mut sheet = RgbImage::from_pixel(size.0, size.1, PAPER);
+    let mut y = GAP;
+    for text in &heads {
+        write(&mut sheet, (GAP, y), lines(text, inner / LETTER, MAX_LINES));
+        y += height_of(text, inner);
+    }
     let value = |axis: usize, at: u32| axes.get(axis).and_then(|axis| axis.values.get(at as usize));
     for t in 0..tables {
-        let top = t * table + GAP;
-        if let Some(value) = value(2, t) {
-            write(&mut sheet, (GAP, top), columns * (w + GAP) + MARGIN - 2 * GAP, value);
+        let top = head + t * table + GAP;
+        if let Some((value, axis)) = value(2, t).zip(axes.get(2)) {
+            let text = format!("{}: {value}", axis.setting.label());
+            write(&mut sheet, (GAP, top), lines(&text, inner / LETTER, MAX_LINES));
         }
         for column in 0..columns {
             let at = (MARGIN + column * (w + GAP), top + label);
             if let Some(value) = value(0, column) {
-                write(&mut sheet, at, w, value);
+                write(&mut sheet, at, lines(value, w / LETTER, MAX_LINES));
             }
         }
         for row in 0..rows {
             let y = top + 2 * label + row * (h + GAP);
             if let Some(value) = value(1, row) {
-                write(&mut sheet, (GAP, y), MARGIN - 2 * GAP, value);
+                write(&mut sheet, (GAP, y), lines(value, (MARGIN - 2 * GAP) / LETTER, MAX_LINES));
             }
             for column in 0..columns {
                 let x = MARGIN + column * (w + GAP);
@@ -96,6 +107,21 @@ fn compose(detail: &SheetDetail, files: &[Option<Vec<u8>>]) -> Result<Vec<u8>, S
     let mut bytes = std::io::Cursor::new(Vec::new());
     sheet.write_to(&mut bytes, ImageFormat::Png).map_err(|error| StudioError::Storage(error.to_string()))?;
     Ok(bytes.into_inner())
+}
+
+/// What stands above the images: the title, what all cells share, and what differs along which axis.
+fn head(request: &SheetRequest) -> Vec<String> {
+    let places = ["columns", "rows", "tables"].into_iter().zip(&request.axes);
+    let axes: Vec<String> =
+        places.map(|(place, axis)| format!("{place}: {}", axis.setting.label())).collect();
+    let seed = request.base.seed.map(|seed| format!("Seed {seed}; ")).unwrap_or_default();
+    let title = if request.title.is_empty() { &request.base.prompt } else { &request.title };
+    let title = Some(title.clone()).filter(|title| !title.trim().is_empty());
+    title.into_iter().chain([format!("{seed}{}", axes.join(", "))]).collect()
+}
+
+fn height_of(text: &str, width: u32) -> u32 {
+    lines(text, width / LETTER, MAX_LINES).len() as u32 * LINE
 }
 
 /// Puts an image into its place, or says why there is none.
@@ -121,84 +147,77 @@ fn place(
                 Some(SheetCellState::Deleted) => "deleted",
                 _ => "",
             };
-            write(sheet, (x + GAP, y + GAP), w.saturating_sub(2 * GAP), word);
+            write(sheet, (x + GAP, y + GAP), lines(word, w.saturating_sub(2 * GAP) / LETTER, MAX_LINES));
         }
     }
-}
-
-/// Writes a text in lines of that width; what does not fit ends with “...”.
-fn write(sheet: &mut RgbImage, (x, y): (u32, u32), width: u32, text: &str) {
-    for (at, line) in lines(text, (width / LETTER) as usize).into_iter().enumerate() {
-        for (column, letter) in line.chars().enumerate() {
-            let known = font8x8::BASIC_FONTS.get(letter).or_else(|| font8x8::LATIN_FONTS.get(letter));
-            let Some(glyph) = known.or_else(|| font8x8::BASIC_FONTS.get('?')) else { continue };
-            let (left, top) = (x + column as u32 * LETTER, y + at as u32 * LINE);
-            for (row, bits) in glyph.iter().enumerate() {
-                for bit in (0..8_u32).filter(|bit| bits & (1 << bit) != 0) {
-                    for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
-                        let (px, py) = (left + bit * 2 + dx, top + row as u32 * 2 + dy);
-                        if px < sheet.width() && py < sheet.height() {
-                            sheet.put_pixel(px, py, INK);
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// A text in at most [`MAX_LINES`] lines, broken between words where it can be.
-fn lines(text: &str, letters: usize) -> Vec<String> {
-    if letters == 0 {
-        return Vec::new();
-    }
-    let mut all: Vec<String> = vec![String::new()];
-    for word in text.split_whitespace() {
-        let mut word: Vec<char> = word.chars().collect();
-        while !word.is_empty() {
-            let Some(last) = all.last_mut() else { break };
-            let used = last.chars().count();
-            let blank = usize::from(used > 0);
-            if used + blank + word.len() <= letters {
-                if blank == 1 {
-                    last.push(' ');
-                }
-                last.extend(word.drain(..));
-            } else if used == 0 {
-                // A word longer than a line is cut.
-                last.extend(word.drain(..letters.min(word.len())));
-            } else {
-                all.push(String::new());
-            }
-        }
-    }
-    if all.len() > MAX_LINES {
-        all.truncate(MAX_LINES);
-        if let Some(last) = all.last_mut() {
-            let kept: String = last.chars().take(letters.saturating_sub(3)).collect();
-            *last = kept + "...";
-        }
-    }
-    all
 }
 
 #[cfg(test)]
 mod tests {
+    use adire_protocol::{GenerationRequest, SheetAxis, SheetCell, SheetRecord, SheetSetting};
+
     use super::*;
 
-    #[test]
-    fn labels_are_broken_between_words_and_end_with_dots() {
-        assert_eq!(lines("a red cloth", 8), ["a red", "cloth"]);
-        assert_eq!(lines("adire@v1", 20), ["adire@v1"]);
-        assert_eq!(lines("abcdefghij", 4), ["abcd", "efgh", "ij"]);
-        assert_eq!(lines("one two three four five six", 6), ["one", "two", "thr..."]);
-        assert_eq!(lines("x", 0), Vec::<String>::new());
+    fn detail(title: &str, axes: &[(SheetSetting, &[&str])]) -> SheetDetail {
+        let axis = |(setting, values): &(SheetSetting, &[&str])| SheetAxis {
+            setting: *setting,
+            values: values.iter().map(|value| (*value).to_owned()).collect(),
+        };
+        let base = GenerationRequest { prompt: "moons".to_owned(), seed: Some(7), ..Default::default() };
+        let axes = axes.iter().map(axis).collect();
+        let request = SheetRequest { title: title.to_owned(), base, axes, run: None };
+        let cells = vec![SheetCell::default(); request.cells()];
+        SheetDetail { sheet: SheetRecord { request, ..SheetRecord::default() }, cells }
+    }
+
+    /// Whether a text of one line stands at that place.
+    fn says(sheet: &RgbImage, (x, y): (u32, u32), text: &str) -> bool {
+        let mut expected = RgbImage::from_pixel(text.chars().count() as u32 * LETTER, LINE, PAPER);
+        write(&mut expected, (0, 0), vec![lines(text, 1_000, 1).remove(0)]);
+        let found = imageops::crop_imm(sheet, x, y, expected.width(), expected.height()).to_image();
+        found == expected
     }
 
     #[test]
-    fn letters_are_drawn_inside_the_sheet_only() {
-        let mut sheet = RgbImage::from_pixel(40, 20, PAPER);
-        write(&mut sheet, (0, 0), 400, "Añ\u{4e00}WWWWWWWWW");
-        assert!(sheet.pixels().any(|pixel| *pixel == INK));
+    fn three_axes_are_named_with_title_seed_and_values() {
+        let axes: &[(SheetSetting, &[&str])] = &[
+            (SheetSetting::Sampler, &["ddim", "euler", "pndm"]),
+            (SheetSetting::Guidance, &["1", "4.5"]),
+            (SheetSetting::Prompt, &["red", "blue"]),
+        ];
+        let detail = detail("Yorùbá: àdìrẹ ẹlẹ́kọ", axes);
+        let files = vec![None; 12];
+        let file = compose(&detail, &files).unwrap();
+        let sheet = image::load_from_memory(&file).unwrap().to_rgb8();
+        assert!(says(&sheet, (GAP, GAP), "Yorùbá: àdìrẹ"), "the title");
+        let about = "Seed 7; columns: Sampler, rows: Guidance scale, tables: Prompt";
+        assert!(says(&sheet, (GAP, GAP + LINE), about), "what differs");
+        let (label, side) = (MAX_LINES as u32 * LINE, 256 + GAP);
+        let head = 2 * LINE + GAP;
+        for (table, prompt) in ["red", "blue"].into_iter().enumerate() {
+            let top = head + GAP + table as u32 * (2 * label + 2 * side);
+            assert!(says(&sheet, (GAP, top), &format!("Prompt: {prompt}")), "{prompt}");
+            for (column, sampler) in ["ddim", "euler", "pndm"].into_iter().enumerate() {
+                assert!(says(&sheet, (MARGIN + column as u32 * side, top + label), sampler), "{sampler}");
+            }
+            for (row, guidance) in ["1", "4.5"].into_iter().enumerate() {
+                assert!(says(&sheet, (GAP, top + 2 * label + row as u32 * side), guidance), "{guidance}");
+            }
+        }
+        assert!(!says(&sheet, (GAP, GAP), "Yoruba: adire"), "marks are drawn");
+        assert_eq!(
+            (sheet.width(), sheet.height()),
+            (MARGIN + 3 * side + GAP, head + 2 * (2 * label + 2 * side) + GAP)
+        );
+    }
+
+    #[test]
+    fn a_large_sheet_stays_within_its_limits() {
+        let many: Vec<String> = (0..20).map(|seed| seed.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let detail = detail("", &[(SheetSetting::Steps, &many[..10]), (SheetSetting::Seed, &many)]);
+        let files = vec![None; 200];
+        let sheet = image::load_from_memory(&compose(&detail, &files).unwrap()).unwrap();
+        assert!(sheet.width() <= MAX_SIDE && sheet.height() <= MAX_SIDE, "{}", sheet.height());
     }
 }

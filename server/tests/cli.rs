@@ -213,6 +213,24 @@ async fn the_registry_from_the_command_line() {
     let check: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&check["moves"], check.get("fault")), (&10.into(), None));
     assert!(sentence(&run(&["ledger", "verify", "kente"]), 1).contains("Adapter kente not found"));
+    // Scripts may pass the model to every command.
+    let verified = printed(&run(&["ledger", "verify", "adire", "--model", "models/starter"]));
+    assert!(verified.starts_with("10 rows"), "{verified}");
+    printed(&run(&["promote", "adire@v2", "--reason", "again", "--force", "--model", "models/starter"]));
+    printed(&run(&["rollback", "adire", "--reason", "again", "--model", "models/starter"]));
+    // An edit of the file: SQLite stores texts as they are.
+    let file = data.join("adire.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let at = bytes.windows(8).rposition(|window| window == b"too blue").unwrap();
+    bytes[at..at + 8].copy_from_slice(b"too grey");
+    std::fs::write(&file, bytes).unwrap();
+    let tampered = sentence(&run(&["ledger", "verify", "adire"]), 1);
+    assert!(tampered.contains("the ledger of adire is not as it was written: Row "), "{tampered}");
+    assert!(tampered.contains("was changed after it was written"), "{tampered}");
+    let json = run(&["ledger", "verify", "adire", "--json"]);
+    let check: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json.status.code(), Some(1));
+    assert!(check["fault"]["number"].as_u64().is_some_and(|row| (8..=10).contains(&row)), "{check}");
     let missing = run(&["promote", "adire@v1"]);
     assert_eq!(missing.status.code(), Some(2), "a reason is needed");
 }

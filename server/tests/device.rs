@@ -37,7 +37,7 @@ fn recipe(folder: &Path) -> (String, String) {
 }
 
 /// With a GPU and the feature there is nothing to be refused.
-#[cfg(not(feature = "cuda"))]
+#[cfg(not(any(feature = "cuda", feature = "cuda-train")))]
 #[test]
 fn a_gpu_that_cannot_be_used_is_refused_in_one_sentence() {
     let folder = tempfile::tempdir().unwrap();

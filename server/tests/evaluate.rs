@@ -107,7 +107,7 @@ fn what_prevents_a_verdict_is_one_sentence_and_exit_code_2() {
     fs::write(folder.path().join("bad.toml"), "name = 'x'\nseeds = [1]\nprompts = ['a', 'a']").unwrap();
     refused(&["--suite", "bad.toml"], "prompt 2 repeats an earlier one");
     refused(&["--against", "cloth@v7", "--judge", judge.to_str().unwrap()], "cloth");
-    refused(&["--judge", "nowhere"], "config.json: is missing");
+    refused(&["--judge", "nowhere"], "The judge nowhere was not found");
 }
 
 #[test]
@@ -120,4 +120,23 @@ fn a_data_folder_in_use_names_the_api() {
     assert_eq!(output.status.code(), Some(2), "{shown}");
     assert!(shown.contains("POST /admin/api/evaluations"), "{shown}");
     runtime.block_on(held.close());
+}
+
+/// A version against itself: the same images, so it is not better.
+#[test]
+fn a_version_against_itself_does_not_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    add(folder.path(), &golden("adapters/kohya.safetensors"));
+    let judge = judge();
+    let output =
+        evaluate(folder.path(), &["--against", "cloth@v1", "--json", "--judge", judge.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    let detail: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(detail["evaluation"]["champion"], "cloth@v1");
+    let images = detail["images"].as_array().unwrap();
+    let hash = |role: &str| &images.iter().find(|image| image["role"] == role).unwrap()["hash"];
+    assert_eq!(hash("champion"), hash("challenger"));
+    let criteria = detail["evaluation"]["verdict"]["criteria"].as_array().unwrap();
+    let style = criteria.iter().find(|criterion| criterion["kind"] == "style").unwrap();
+    assert_ne!(style["outcome"], "pass");
 }

@@ -39,6 +39,31 @@ pub(crate) async fn search(
     Ok(Json(studio.search_history(&query, &client).await?))
 }
 
+/// Read the rating of an image
+///
+/// Only the visitor that created it can read it; without a visitor cookie, anyone with the id of its generation can.
+#[utoipa::path(
+    get,
+    path = "/api/v1/generations/{id}/images/{index}/rating",
+    tag = "images",
+    params(
+        ("id" = String, Path, description = "Id of the generation, a UUID"),
+        ("index" = u32, Path, description = "Index of the image, from 0"),
+    ),
+    responses(
+        (status = 200, description = "The rating; nothing is set in it before anybody has rated the image", body = Rating),
+        (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Image not found, or another visitor's", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn rating(
+    State(studio): State<Studio>,
+    ClientOf(client): ClientOf,
+    Segments(segments): Segments<2>,
+) -> Result<Json<Rating>, Problem> {
+    Ok(Json(studio.history_image(&image_of(segments)?, By::Client(&client)).await?.rating))
+}
+
 /// Rate an image
 ///
 /// Replaces its rating. Only the visitor that created it can rate it; without a visitor cookie, anyone with the id of its

@@ -20,8 +20,8 @@ pub(crate) fn find<'a>(manifest: &'a Manifest, name: &str) -> anyhow::Result<Opt
             && match wanted.which {
                 Which::Newest => true,
                 Which::Version(version) => version == a.version,
-                // Aliases are those of a data folder.
-                Which::Alias(_) => false,
+                // Aliases and training runs are those of a data folder.
+                Which::Alias(_) | Which::Checkpoint { .. } => false,
             }
     });
     Ok(fitting.max_by_key(|adapter| adapter.version))

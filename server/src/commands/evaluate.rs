@@ -3,17 +3,17 @@
 use std::{fs, io::Write as _, path::PathBuf, process::ExitCode};
 
 use adire_protocol::{
-    EvaluationDetail, EvaluationRecord, EvaluationRequest, EvaluationState, StepState, VerdictOutcome,
+    EvaluationDetail, EvaluationRecord, EvaluationRequest, EvaluationState, EvaluationStepName, StepState,
+    VerdictOutcome,
 };
 use adire_runtime::EngineBackend;
-use adire_studio::{Studio, StudioConfig, StudioError};
+use adire_studio::{JobUpdate, Studio, StudioConfig, StudioError};
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    admin::api::evaluations::records,
     commands::{bundled, keep_private, model_args},
     printable, shutdown,
 };
@@ -37,6 +37,9 @@ pub(crate) struct EvaluateArgs {
     /// Promote the version if it passes
     #[arg(long)]
     promote: bool,
+    /// Repository of the Hugging Face Hub to push the version to if it passes; the next `adire serve` uploads it
+    #[arg(long, value_name = "OWNER/NAME")]
+    publish: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -72,6 +75,7 @@ impl EvaluateArgs {
             suite: suite.transpose()?,
             dataset: self.dataset,
             promote: self.promote,
+            publish: self.publish,
             rerun: None,
         };
         let config = self.storage.config(&self.model_and_data.data)?;
@@ -131,9 +135,12 @@ async fn follow(studio: &Studio, request: EvaluationRequest) -> anyhow::Result<E
     let id = studio.evaluate(request).await?.id;
     let bar = ProgressBar::no_length();
     let running = async {
-        let mut records = std::pin::pin!(records(studio.clone(), id.clone()));
-        while let Some(record) = records.next().await {
-            show(&bar, &record?);
+        let events = stream::iter(studio.evaluation_events(&id, 0).await?).flatten();
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            if let JobUpdate::Evaluation(record) = event.update {
+                show(&bar, &record);
+            }
         }
         Ok::<_, StudioError>(())
     };
@@ -188,6 +195,10 @@ fn table(record: &EvaluationRecord) -> String {
     if !verdict.metrics.is_empty() {
         let metrics = verdict.metrics.iter().map(|(name, value)| format!("{name} {value:.3}"));
         text += &format!("\n{}\n", metrics.collect::<Vec<_>>().join(", "));
+    }
+    let last = [EvaluationStepName::Promote, EvaluationStepName::Publish];
+    for line in record.steps.iter().filter(|step| last.contains(&step.name)).flat_map(|step| &step.log) {
+        text += &format!("{line}\n");
     }
     for note in verdict.stopped_early.iter().chain(&record.warnings) {
         text += &format!("Note: {note}\n");

@@ -75,7 +75,7 @@ impl InitImageFiles {
     /// Fits the images to the size of a request.
     ///
     /// # Errors
-    /// See [`PreparedInit::new`].
+    /// As [`PreparedInit::new`].
     pub(crate) fn fit(self, width: u32, height: u32) -> anyhow::Result<PreparedInit> {
         let mask = self.mask.map(|(_, mask)| mask);
         Ok(PreparedInit::new(self.image.1, mask.as_ref(), width, height)?)

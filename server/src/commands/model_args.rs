@@ -181,11 +181,11 @@ impl ModelArgs {
             let beside = beside.join("vocab.json").is_file().then_some(beside);
             tokenizer = beside.or_else(|| hub::tokenizer(&hub::folder()));
         }
-        let Placement { device, dtype, note } = place;
+        let Placement { device, gpu, dtype, note } = place;
         // An empty variable counts as unset, as everywhere.
         let vae = self.vae.as_deref().filter(|vae| !vae.as_os_str().is_empty()).map(resolve);
         let safety_checker = self.safety_checker;
-        let options = LoadOptions { device, dtype, tokenizer, config, vae, safety_checker };
+        let options = LoadOptions { device, gpu, dtype, tokenizer, config, vae, safety_checker };
         Ok(FoundModel { path, options, note })
     }
 }

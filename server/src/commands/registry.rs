@@ -21,6 +21,9 @@ struct Place {
     data: PathBuf,
     #[command(flatten)]
     storage: model_args::StorageArgs,
+    /// Accepted as by `adire evaluate`; the registry needs no model
+    #[arg(long = "model", env = "ADIRE_MODEL", value_name = "MODEL")]
+    _model: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,

@@ -43,7 +43,7 @@ impl Repository {
             exports::DIFFUSERS => "for diffusers",
             _ => "for other programs (kohya's format)",
         };
-        let mut card = Card::of(&version, &state.studio.model().name);
+        let mut card = Card::of(&version, &version.name, &state.studio.model().name);
         card.files = files.iter().map(|file| (file.name.clone(), purpose(file))).collect();
         let card = card.markdown();
         let commit = exports::commit(&version.id(), &files, &card);

@@ -12,7 +12,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use cookie::{Cookie, CookieJar, Key, SameSite, time::Duration};
 
 use crate::{
-    admin::auth::tokens::{Scope, Token},
+    admin::auth::tokens::{Scope, Token, Tokens},
     dialect::Dialect,
     error::{Problem, ProblemKind},
     state::AppState,
@@ -62,18 +62,9 @@ pub(crate) async fn identify(State(state): State<AppState>, mut request: Request
         Given::Cookie(_) => false,
     };
     let in_header = !matches!(given, Given::Cookie(_));
-    let tokens = state.auth.tokens().clone();
-    let found = tokio::task::spawn_blocking(move || {
-        let found = match given {
-            Given::Bearer(secret) | Given::Basic(secret) => tokens.find(&secret)?,
-            Given::Cookie(id) => tokens.by_id(&id)?,
-            Given::Nothing => None,
-        };
-        Ok::<_, std::io::Error>((found, tokens.exist()?))
-    });
-    let (token, exist) = match found.await {
-        Ok(Ok(found)) => found,
-        Ok(Err(error)) => return Problem::internal(error).into_response(),
+    // At once: it looks at a file's time, and reads the file, of a few kilobytes, when that has changed.
+    let (token, exist) = match find(state.auth.tokens(), &given) {
+        Ok(found) => found,
         Err(error) => return Problem::internal(error).into_response(),
     };
     match token {
@@ -90,6 +81,16 @@ pub(crate) async fn identify(State(state): State<AppState>, mut request: Request
         None => {}
     }
     next.run(request).await
+}
+
+/// The token that was sent, and whether there are any.
+fn find(tokens: &Tokens, given: &Given) -> std::io::Result<(Option<Token>, bool)> {
+    let found = match given {
+        Given::Bearer(secret) | Given::Basic(secret) => tokens.find(secret)?,
+        Given::Cookie(id) => tokens.by_id(id)?,
+        Given::Nothing => None,
+    };
+    Ok((found, tokens.exist()?))
 }
 
 /// What the headers hold. Empty credentials are none: clients send them where nothing was entered.

@@ -27,7 +27,7 @@ use mirror::{Mirror, REST};
 const BEAT: Duration = Duration::from_secs(2);
 /// First and longest wait while the server is away.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
+const MAX_WAIT: Duration = Duration::from_secs(300);
 
 /// Where to.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ pub(crate) async fn run(studio: Studio, settings: Settings) {
             Err(Failure::Away(sentence) | Failure::Refused(_, sentence)) => {
                 tracing::warn!("{sentence} It is sent later.");
                 let pause = wait;
-                wait = (wait * 2).min(LONGEST_WAIT);
+                wait = (wait * 2).min(MAX_WAIT);
                 (pause, Some(sentence))
             }
         };

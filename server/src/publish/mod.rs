@@ -1,13 +1,7 @@
 //! Publishes adapter versions: puts a repository together and has it uploaded, again and again until it is there or it is
 //! clear that it will not be.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use adire_protocol::PushRequest;
 use adire_studio::{Publication, PushTask, Studio, StudioError};
@@ -62,18 +56,15 @@ pub(crate) async fn run(studio: Studio, exports: Arc<Exports>, destination: Dest
         let (version, to) = (task.record.version.clone(), task.record.request.repository.clone());
         tracing::info!(version, to, "push started");
         let ended = one(&studio, &exports, &destination, &task).await;
-        let stored = match &ended {
+        match &ended {
             Ok(Pushed { url, commit }) => {
                 tracing::info!(version, to, commit, "push done");
-                studio.end_push(&task, Ok((url, commit.as_deref()))).await
+                studio.end_push(&task, Ok((url, commit.as_deref()))).await;
             }
             Err(message) => {
                 tracing::warn!(version, to, message, "push ended");
-                studio.end_push(&task, Err(message)).await
+                studio.end_push(&task, Err(message)).await;
             }
-        };
-        if let Err(error) = stored {
-            tracing::error!(%error, "the end of a push could not be stored");
         }
     }
 }
@@ -105,9 +96,9 @@ async fn one(
         if let Err(error) = studio.push_progress(task, &progress).await {
             tracing::warn!(%error, "progress of a push was not stored");
         }
-        sleep(wait, &task.stop).await;
-        if task.stop.load(Ordering::Relaxed) {
-            return Err("Cancelled.".to_owned());
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = task.until_stopped() => return Err("Cancelled.".to_owned()),
         }
     }
 }
@@ -137,15 +128,6 @@ async fn attempt(
     ended.unwrap_or_else(|error| Err(PushError { message: error.to_string(), transient: false, wait: None }))
 }
 
-/// Waits, unless a push must stop.
-async fn sleep(wait: Duration, stop: &AtomicBool) {
-    let until = tokio::time::Instant::now() + wait;
-    while tokio::time::Instant::now() < until && !stop.load(Ordering::Relaxed) {
-        let piece = Duration::from_millis(250).min(until - tokio::time::Instant::now());
-        tokio::time::sleep(piece).await;
-    }
-}
-
 /// The files of a repository, and the summary of its commit.
 ///
 /// # Errors
@@ -159,7 +141,7 @@ pub(crate) async fn assemble(
     let Publication { version, file, samples, lineage, verdict } = publication;
     let exported = exports.export_all(version.clone(), file).await?;
     let base = request.base_model.as_deref().unwrap_or(model);
-    let mut card = Card::of(&version, base);
+    let mut card = Card::of(&version, &request.repository, base);
     card.license.clone_from(&request.license);
     card.lineage = lineage;
     card.verdict = verdict;
@@ -176,8 +158,8 @@ pub(crate) async fn assemble(
         card.samples.push((prompt, path.clone()));
         files.push(PushFile { path, content: Content::Bytes(png) });
     }
-    let text = card.markdown().replace("REPOSITORY", &format!("\"{}\"", request.repository));
-    files.push(PushFile { path: "README.md".to_owned(), content: Content::Bytes(text.into_bytes()) });
+    let text = card.markdown().into_bytes();
+    files.push(PushFile { path: "README.md".to_owned(), content: Content::Bytes(text) });
     Ok((files, format!("Upload {} with Adire", version.id())))
 }
 

@@ -50,6 +50,8 @@ struct Course {
     left: Plan,
     faults: u32,
     heads: Vec<String>,
+    /// Clients that get no answer.
+    silent: Vec<TcpStream>,
 }
 
 #[derive(Clone)]
@@ -76,6 +78,15 @@ impl Line {
     /// Faults that happened.
     pub(crate) fn faults(&self) -> u32 {
         self.course.lock().unwrap().faults
+    }
+
+    /// From now on every line is cut, also that of a client that waits.
+    pub(crate) fn cut(&self) {
+        let mut course = self.course.lock().unwrap();
+        course.left = vec![("HTTP", u32::MAX, Fault::Before)];
+        for client in course.silent.drain(..) {
+            let _ = client.shutdown(Shutdown::Both);
+        }
     }
 
     /// Heads of all requests, whatever happened to them.
@@ -108,6 +119,7 @@ fn carry(mut client: TcpStream, server: u16, course: &Mutex<Course>) {
             return;
         }
         Some(Fault::Silence) => {
+            course.lock().unwrap().silent.extend(client.try_clone());
             // Whoever asked gives up first.
             let _ = client.read(&mut [0]);
             return;

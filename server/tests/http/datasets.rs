@@ -82,7 +82,10 @@ async fn a_dataset_is_made_filled_edited_and_listed() {
     let replaced = patch(&server, &id, json!({"action": "replace", "find": "dots", "with": "lines"})).await;
     assert_eq!(replaced.json()["pictures"][1]["text"], "tok, lines");
 
-    let thumbnail = server.get(&format!("{DATASETS}/{id}/pictures/{hash}/thumbnail")).await;
+    let thumbnail = server.get(&format!("{DATASETS}/{id}/images/{hash}/thumbnail")).await;
+    // The address until images were called that.
+    let before = server.get(&format!("{DATASETS}/{id}/pictures/{hash}/thumbnail")).await;
+    assert_eq!(before.body, thumbnail.body);
     assert_eq!((thumbnail.status, thumbnail.header("content-type")), (StatusCode::OK, "image/jpeg"));
     let small = image::load_from_memory(&thumbnail.body).unwrap();
     assert_eq!((small.width(), small.height()), (96, 64));
@@ -166,7 +169,7 @@ async fn every_address_of_operators_is_described() {
         "delete /admin/api/adapters/{name}/shadow",
         "delete /admin/api/comparisons/{id}",
         "delete /admin/api/datasets/{id}",
-        "delete /admin/api/datasets/{id}/pictures/{picture}",
+        "delete /admin/api/datasets/{id}/images/{image}",
         "delete /admin/api/evaluations/{id}",
         "delete /admin/api/flags/{id}",
         "delete /admin/api/generations/{id}",
@@ -185,7 +188,8 @@ async fn every_address_of_operators_is_described() {
         "get /admin/api/comparisons",
         "get /admin/api/datasets",
         "get /admin/api/datasets/{id}",
-        "get /admin/api/datasets/{id}/pictures/{picture}/thumbnail",
+        "get /admin/api/datasets/{id}/images/{image}/thumbnail",
+        "get /admin/api/evaluation-metrics",
         "get /admin/api/evaluations",
         "get /admin/api/evaluations/{id}",
         "get /admin/api/evaluations/{id}/events",
@@ -196,9 +200,11 @@ async fn every_address_of_operators_is_described() {
         "get /admin/api/imported-runs",
         "get /admin/api/imported-runs/{id}",
         "get /admin/api/jobs",
+        "get /admin/api/jobs/{id}/events",
         "get /admin/api/monitoring",
         "get /admin/api/pushes",
         "get /admin/api/pushes/{id}",
+        "get /admin/api/pushes/{id}/events",
         "get /admin/api/queue",
         "get /admin/api/settings/training",
         "get /admin/api/sheets",
@@ -233,6 +239,7 @@ async fn every_address_of_operators_is_described() {
         "post /admin/api/training/{id}/cancel",
         "post /admin/api/training/{id}/pause",
         "post /admin/api/training/{id}/resume",
+        "post /admin/api/training/{id}/steps/{step}/keep",
         "put /admin/api/adapters/{name}/aliases/{alias}",
         "put /admin/api/adapters/{name}/shadow",
         "put /admin/api/alerts",

@@ -72,14 +72,22 @@ async fn an_evaluation_is_followed_to_its_verdict() {
     let id = record["id"].as_str().unwrap();
     let stream = server.get(&format!("{EVALUATIONS}/{id}/events")).await;
     assert_eq!(stream.header("content-type"), "text/event-stream");
-    let text = stream.text();
-    let records: Vec<Value> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("data: "))
-        .map(|json| serde_json::from_str(json).unwrap())
-        .collect();
-    assert!(text.contains("event: evaluation") && records.windows(2).all(|two| two[0] != two[1]), "{text}");
-    assert_eq!(records.last().unwrap()["state"], "done");
+    let events_sent = stream.events();
+    assert!(events_sent.iter().all(|event| event.name == "evaluation"), "{events_sent:?}");
+    assert!(
+        events_sent.windows(2).all(|two| two[0].data != two[1].data && two[0].id <= two[1].id),
+        "{events_sent:?}"
+    );
+    let last = events_sent.last().unwrap();
+    assert_eq!(last.data["state"], "done");
+    // A client that has seen the end gets 204, which ends its requests; another one gets the end.
+    let after = async |number: u64| {
+        let request = Request::get(format!("{EVALUATIONS}/{id}/events")).header("last-event-id", number);
+        server.send(request.body(Body::empty()).unwrap()).await
+    };
+    assert_eq!(after(last.id).await.status, StatusCode::NO_CONTENT);
+    let rest = after(last.id - 1).await.events();
+    assert_eq!((rest.len(), &rest[0].data), (1, &last.data), "one record says everything");
 
     let detail = ended(&server, id).await;
     let verdict = &detail["evaluation"]["verdict"];
@@ -304,4 +312,67 @@ async fn the_gate_page_saves_settings_and_shows_what_is_wrong() {
     );
     assert_eq!(form(&server, "/admin/gate", "action=defaults&toml=x").await.status, StatusCode::SEE_OTHER);
     assert!(!server.get("/admin/gate").await.text().contains("confidence = 0.9\n"));
+}
+
+#[tokio::test]
+async fn every_number_leads_to_its_images_and_metrics_say_what_they_mean() {
+    let server = Server::start().await;
+    trained(&server).await;
+    let metrics = server.get("/admin/api/evaluation-metrics").await.json();
+    let metric = |name: &str| metrics.as_array().unwrap().iter().find(|one| one["name"] == name).unwrap();
+    assert_eq!(
+        (&metric("clip_score")["high"], &metric("clip_score")["direction"]),
+        (&json!(2.5), &json!("higher"))
+    );
+    let record = start(&server, json!({"version": "cloth"})).await;
+    let id = record["id"].as_str().unwrap();
+    let detail = ended(&server, id).await;
+    let verdict = &detail["evaluation"]["verdict"];
+    let style = verdict["criteria"].as_array().unwrap().iter().find(|one| one["kind"] == "style").unwrap();
+    let pair = &style["prompts"][0];
+    assert!(pair["challenger"].is_number() && pair["reference"].is_number(), "{style}");
+    let held_out = verdict["held_out"][0].as_str().unwrap();
+    assert_eq!(server.get(held_out).await.status, StatusCode::OK);
+    let step = &detail["evaluation"]["steps"][1];
+    assert!(!step["seeds"].as_array().unwrap().is_empty(), "{step}");
+    assert_eq!(step["device"], "cpu f32");
+
+    let html = server.get(&format!("/admin/evaluations/{id}")).await.text();
+    for words in [
+        "id=\"prompt-0\"",
+        "href=\"#prompt-0\"",
+        "id=\"held-out\"",
+        "href=\"#held-out\"",
+        "How many images were measured.",
+        "Images behind Prompts",
+        "Device: cpu f32",
+    ] {
+        assert!(html.contains(words), "{words}: {html}");
+    }
+    assert!(!html.contains("Unusable images"), "{html}");
+}
+
+#[tokio::test]
+async fn a_version_that_passes_is_pushed_where_that_was_requested() {
+    let server = Server::start().await;
+    server.adapter("adire", 1).await;
+    let floors = "[adherence]\nmuted = true\n[style]\nmuted = true\n[copying]\nmuted = true";
+    server.request("PUT", "/admin/api/gate", &json!({"toml": floors}).to_string()).await;
+    let wrong = server.post(EVALUATIONS, &json!({"version": "adire", "publish": "adire"}).to_string()).await;
+    assert!(error_of(&wrong, "publish").contains("must be like owner/name"));
+    let body = json!({"version": "adire", "suite": SUITE, "promote": true, "publish": "ada/adire"});
+    let record = start(&server, body).await;
+    assert_eq!(record["publish"], "ada/adire");
+    let id = record["id"].as_str().unwrap();
+    let detail = ended(&server, id).await;
+    let steps = detail["evaluation"]["steps"].as_array().unwrap();
+    let step = steps.iter().find(|step| step["name"] == "publish").unwrap();
+    assert_eq!(step["state"], "done", "{step}");
+    let pushes = server.get("/admin/api/pushes").await.json();
+    assert_eq!((&pushes[0]["id"], &pushes[0]["version"]), (&step["push"], &json!("adire@v1")));
+    assert_eq!(pushes[0]["request"]["private"], true);
+    let html = server.get(&format!("/admin/evaluations/{id}")).await.text();
+    assert!(html.contains("View push") && html.contains("pushed to ada/adire on pass"), "{html}");
+    let rerun = server.post(&format!("{EVALUATIONS}/{id}/steps/publish/rerun"), "").await;
+    assert_eq!(rerun.status, StatusCode::ACCEPTED, "{}", rerun.text());
 }

@@ -36,6 +36,8 @@ async fn a_history_is_searched_rated_and_zipped_by_the_api() {
     let address = format!("/api/v1/generations/{id}/images/0/rating");
     let rated = maker.json("PUT", &address, &json!({ "starred": true, "thumb": "up" })).await;
     assert_eq!(rated.json()["rating"], json!({ "starred": true, "thumb": "up" }));
+    assert_eq!(maker.open(&address).await.json(), json!({ "starred": true, "thumb": "up" }));
+    assert_eq!(other.open(&address).await.status, 404);
     assert_eq!(other.json("PUT", &address, &json!({ "starred": true })).await.status, 404);
     assert_eq!(maker.json("PUT", &address, &json!({ "thumb": "sideways" })).await.status, 422);
     assert_eq!(maker.json("PUT", "/api/v1/generations/x/images/0/rating", &json!({})).await.status, 400);
@@ -117,6 +119,11 @@ async fn an_image_is_rated_and_reported_by_forms_and_the_admin_decides() {
         assert_eq!(location(&answer), address);
         assert_eq!(maker.open("/api/v1/history").await.json()["images"][0]["rating"], expected, "{pair:?}");
     }
+    let from_the_studio = [("action", "rate"), ("star", "on"), ("back", "studio")];
+    let (generation, index) = image.split_once('/').unwrap();
+    let answer = maker.form(&address, &from_the_studio).await;
+    assert_eq!(location(&answer), format!("/?generation={generation}&image={index}"));
+    assert!(maker.open(location(&answer)).await.text().contains(r#"aria-pressed="true""#));
     let empty = maker.form(&address, &[("action", "flag"), ("reason", "")]).await;
     assert!(empty.header("set-cookie").contains("1+to+300+characters"), "{}", empty.header("set-cookie"));
     let sent = maker.form(&address, &[("action", "flag"), ("reason", "<b>smudge</b>")]).await;

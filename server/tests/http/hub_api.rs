@@ -82,6 +82,7 @@ async fn files_are_listed_and_sent_whole_and_in_parts() {
 
     let card = server.get("/adire/resolve/main/README.md").await;
     assert!(card.text().contains("Write `in some style` in the prompt."), "{}", card.text());
+    assert!(card.text().contains("pipeline.load_lora_weights(\"adire\", weight_name"), "{}", card.text());
     let record = server.get("/api/models/adire").await.json();
     assert_eq!(record["siblings"].as_array().unwrap().len(), 2);
     assert_eq!(record["private"], false);
@@ -113,7 +114,7 @@ async fn what_is_not_there_has_the_hubs_codes() {
 async fn hidden_rejected_and_withheld_versions_are_not_given_out() {
     let server = ready().await;
     let v1 = commit(&server, "v1").await;
-    let hide = VersionChange { hidden: Some(true), downloads: None };
+    let hide = VersionChange { hidden: Some(true), downloads: None, note: None };
     server.studio.change_version("adire@v1", hide).await.unwrap();
     server.studio.change_stage("adire@v3", Stage::Rejected, "smudges", Mover::Admin).await.unwrap();
     for revision in ["v1", "v3", &v1] {
@@ -124,7 +125,7 @@ async fn hidden_rejected_and_withheld_versions_are_not_given_out() {
     }
     let tags = server.get("/api/models/adire/refs").await.text();
     assert!(!tags.contains("v1") && !tags.contains("v3"), "{tags}");
-    let keep = VersionChange { hidden: None, downloads: Some(false) };
+    let keep = VersionChange { hidden: None, downloads: Some(false), note: None };
     server.studio.change_version("adire@v2", keep).await.unwrap();
     let answer = server.get("/adire/resolve/main/adire-v2.safetensors").await;
     assert_eq!((answer.status, answer.header("x-error-code")), (StatusCode::FORBIDDEN, "DisabledRepo"));

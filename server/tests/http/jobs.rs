@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::{
+    body::Body,
+    http::{Request, StatusCode, header},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -37,7 +40,9 @@ async fn change(server: &Server, id: &str, body: Value) -> Answer {
 /// A server whose images take a while, with one that runs and three that wait.
 async fn busy() -> (Server, Vec<String>) {
     let server = Server::with(Duration::from_millis(50), 8).await;
-    let mut made = vec![generation(&server, "the first").await];
+    server.adapter("adire", 1).await;
+    // Long enough for all that a test does meanwhile.
+    let mut made = vec![server.submit(r#"{"prompt": "the first", "steps": 100}"#).await];
     while !jobs(&server).await["jobs"][0]["running"].as_bool().unwrap() {
         tokio::task::yield_now().await;
     }
@@ -51,19 +56,36 @@ async fn busy() -> (Server, Vec<String>) {
 async fn jobs_of_every_kind_are_listed_with_what_they_wait_for() {
     let (server, made) = busy().await;
     let dataset = dataset(&server, "cloth").await;
-    let run = json!({"name": "cloth", "dataset": dataset, "config": {"steps": 4}}).to_string();
-    let run = server.post("/admin/api/training", &run).await.json()["id"].as_str().unwrap().to_owned();
+    let post = async |address: &str, body: Value| {
+        let accepted = server.post(address, &body.to_string()).await;
+        assert_eq!(accepted.status, StatusCode::ACCEPTED, "{address}: {}", accepted.text());
+        accepted.json()["id"].as_str().unwrap().to_owned()
+    };
+    let push = post("/admin/api/adapters/adire@v1/push", json!({"repository": "ada/cloth"})).await;
+    let train = json!({"name": "cloth", "dataset": dataset, "config": {"steps": 4}});
+    let runs = [post("/admin/api/training", train.clone()).await, post("/admin/api/training", train).await];
+    let wanted = json!({"version": "adire@v1"});
+    let evaluations =
+        [post("/admin/api/evaluations", wanted.clone()).await, post("/admin/api/evaluations", wanted).await];
     let queue = jobs(&server).await;
     assert_eq!(queue["paused"], false);
     let listed = ids(&queue);
-    assert_eq!(listed.len(), 5, "{queue}");
-    assert!(made.iter().all(|id| listed.contains(&id.as_str())) && listed.contains(&run.as_str()));
+    // Each kind in its place, not by its name.
+    let others = [&evaluations[0], &evaluations[1], &runs[0], &runs[1], &push];
+    assert_eq!(listed[listed.len() - 5..], others, "{queue}");
+    assert!(made.iter().all(|id| listed.contains(&id.as_str())), "{queue}");
     let job = |id: &str| queue["jobs"].as_array().unwrap().iter().find(|job| job["id"] == id).unwrap();
     assert_eq!(job(&made[0])["running"], true);
     assert_eq!(job(&made[0])["title"], "the first");
     assert_eq!(job(&made[3])["why"], "behind 3 others; its adapters are loaded");
-    assert_eq!(job(&run)["kind"], "training");
     assert!(job(&made[1])["cost_ms"].as_u64().unwrap() > 0);
+    for (id, kind, why) in [
+        (&evaluations[1], "evaluation", "behind 1 other; runs while no generation waits"),
+        (&runs[1], "training", "behind 1 other; runs while no generation waits"),
+        (&push, "push", "next"),
+    ] {
+        assert_eq!((&job(id)["kind"], &job(id)["why"]), (&json!(kind), &json!(why)));
+    }
 }
 
 #[tokio::test]
@@ -117,11 +139,13 @@ async fn paused_intake_refuses_every_kind_and_lets_go_on_what_is_there() {
     let paused = server.request("PUT", INTAKE, &json!({"paused": true}).to_string()).await;
     assert_eq!((paused.status, paused.json()), (StatusCode::OK, json!({"paused": true})));
     assert_eq!(jobs(&server).await["paused"], true);
-    let run = json!({"name": "cloth", "dataset": dataset, "config": {"steps": 4}}).to_string();
-    for (address, body) in
-        [("/api/v1/generations", json!({"prompt": "one more"}).to_string()), ("/admin/api/training", run)]
-    {
-        let refused = server.post(address, &body).await;
+    for (address, body) in [
+        ("/api/v1/generations", json!({"prompt": "one more"})),
+        ("/admin/api/training", json!({"name": "cloth", "dataset": dataset, "config": {"steps": 4}})),
+        ("/admin/api/evaluations", json!({"version": "adire@v1"})),
+        ("/admin/api/adapters/adire@v1/push", json!({"repository": "ada/cloth"})),
+    ] {
+        let refused = server.post(address, &body.to_string()).await;
         assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{address}");
         let problem = refused.json();
         assert_eq!(problem["type"], "urn:adire:problem:intake-paused");
@@ -136,4 +160,63 @@ async fn paused_intake_refuses_every_kind_and_lets_go_on_what_is_there() {
     generation(&server, "again").await;
     // Datasets are not jobs: they can be filled meanwhile.
     assert_eq!(server.get(DATASETS).await.status, StatusCode::OK);
+}
+
+/// Posts the form of the page; where it leads to, or why it was refused.
+async fn act(server: &Server, fields: &[(&str, &str)]) -> Result<String, Answer> {
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    let request = Request::post("/admin/queue")
+        .header(header::ACCEPT, "text/html")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let answer = server.send(request.body(Body::from(body)).unwrap()).await;
+    if answer.status == StatusCode::SEE_OTHER {
+        Ok(answer.header("location").to_owned())
+    } else {
+        Err(answer)
+    }
+}
+
+#[tokio::test]
+async fn the_page_moves_pauses_and_cancels_by_plain_forms() {
+    let (server, made) = busy().await;
+    let push = server.post("/admin/api/adapters/adire@v1/push", r#"{"repository": "ada/cloth"}"#).await;
+    let push = push.json()["id"].as_str().unwrap().to_owned();
+    let order = async || ids(&jobs(&server).await)[1..4].iter().map(|id| id.to_string()).collect::<Vec<_>>();
+    let [_, second, third, fourth] = &made[..] else { panic!("{made:?}") };
+    let page = server.get("/admin/queue").await.text();
+    for shown in ["the first", "the fourth", "adire@v1 to ada/cloth", "value=\"front\"", "Pause new jobs"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    for (action, moved, after) in [
+        ("front", fourth, [fourth, second, third]),
+        ("later", fourth, [second, fourth, third]),
+        ("earlier", third, [second, third, fourth]),
+    ] {
+        let led = act(&server, &[("action", action), ("id", moved)]).await;
+        assert_eq!(led.unwrap_or_else(|answer| panic!("{action}: {}", answer.text())), "/admin/queue");
+        assert_eq!(order().await.iter().collect::<Vec<_>>(), after, "{action}");
+    }
+    let refused = act(&server, &[("action", "front"), ("id", &made[0])]).await.unwrap_err();
+    assert_eq!(refused.status, StatusCode::CONFLICT);
+    assert!(refused.text().contains("This job does not wait any more."), "{}", refused.text());
+    let unknown = act(&server, &[("action", "sideways"), ("id", second)]).await.unwrap_err();
+    assert_eq!(unknown.status, StatusCode::UNPROCESSABLE_ENTITY);
+
+    assert_eq!(act(&server, &[("action", "pause")]).await.ok().as_deref(), Some("/admin/queue"));
+    let page = server.get("/admin/queue").await.text();
+    let notice = "New generations, training runs, evaluations and pushes are refused.";
+    assert!(page.contains(notice) && page.contains("Accept new jobs"), "{page}");
+    let refused = server.post("/api/v1/generations", r#"{"prompt": "one more"}"#).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(act(&server, &[("action", "resume")]).await.ok().as_deref(), Some("/admin/queue"));
+    assert!(!server.get("/admin/queue").await.text().contains(notice));
+    generation(&server, "one more").await;
+
+    for id in [&push, second] {
+        let led = act(&server, &[("action", "cancel"), ("id", id)]).await;
+        assert_eq!(led.ok().as_deref(), Some("/admin/queue?done=1"));
+    }
+    assert!(server.get("/admin/queue?done=1").await.text().contains("Cancelled 1 job."));
+    let queue = jobs(&server).await;
+    assert!(!ids(&queue).contains(&push.as_str()) && !ids(&queue).contains(&second.as_str()), "{queue}");
 }

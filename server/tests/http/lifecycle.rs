@@ -86,7 +86,7 @@ impl Running {
 
     async fn end(self) -> anyhow::Result<()> {
         self.shutdown.start();
-        tokio::time::timeout(Duration::from_secs(5), self.task).await.expect("it ends in time").unwrap()
+        tokio::time::timeout(PATIENCE, self.task).await.expect("it ends in time").unwrap()
     }
 }
 

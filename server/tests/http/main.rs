@@ -33,6 +33,8 @@ mod origin;
 mod outgoing;
 mod pages;
 mod prompts;
+mod push;
+mod qr;
 mod recipe;
 mod registry;
 mod secrets;

@@ -168,3 +168,69 @@ async fn the_ledger_says_what_was_in_production_when() {
     assert_eq!(production("?when=now").await.status, StatusCode::BAD_REQUEST);
     assert_eq!(server.get("/admin/api/adapters/kente/ledger").await.status, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn a_versions_page_is_its_biography() {
+    let server = with_versions(2).await;
+    let page = async |path: &str| server.get(&format!("/admin/versions{path}")).await;
+    let html = page("/adire@v1").await.text();
+    assert!(html.contains("Not evaluated yet.") && !html.contains("Newest images"), "{html}");
+    assert!(page("").await.text().contains("<th scope=\"col\">Verdict</th>"));
+    let id = server.submit(r#"{"prompt": "white moons", "adapters": [{"name": "adire@v1"}]}"#).await;
+    server.finished(&id).await;
+    promote(&server, 1).await;
+
+    // An alias is as good a name.
+    let html = page("/adire@production").await;
+    assert_eq!(html.status, StatusCode::OK);
+    let html = html.text();
+    let place = |words: &str| html.find(words).unwrap_or_else(|| panic!("{words}: {html}"));
+    let order = ["Newest images", "id=\"verdict-title\"", "id=\"lineage\"", "id=\"ledger-title\""];
+    assert!(order.windows(2).all(|two| place(two[0]) < place(two[1])), "{html}");
+    assert!(html.contains("alt=\"white moons\""), "{html}");
+    assert_eq!(page("/adire@best").await.status, StatusCode::NOT_FOUND);
+
+    // What was in production at a time has an address.
+    let now = page("/adire@v1?at=2099-01-01T12:00").await.text();
+    assert!(now.contains("At 2099-01-01 12:00:00 UTC") && now.contains("href=\"#ledger-1\""), "{now}");
+    let before = page("/adire@v2?at=2020-01-01T12:00:00Z").await.text();
+    assert!(before.contains("nothing was in production."), "{before}");
+    let wrong = page("/adire@v2?at=noon").await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(wrong.text().contains("is not a time in UTC"), "{}", wrong.text());
+}
+
+#[tokio::test]
+async fn an_alias_names_a_version_in_every_route_and_the_ledger_keeps_its_number() {
+    let server = with_versions(2).await;
+    let set = json!({ "version": 2 });
+    assert_eq!(send(&server, "PUT", "adire/aliases/next", &set).await.status, StatusCode::OK);
+    let body = json!({ "reason": "better", "force": true });
+    let made = post(&server, "adire@next/promote", body.clone()).await.json();
+    assert_eq!(made["to_version"], json!(2));
+    let lineage = server.get("/admin/api/adapters/adire@production/lineage").await.json();
+    assert_eq!(lineage["root"], json!("version:adire@v2"));
+    let hide = send(&server, "PATCH", "adire@next", &json!({ "downloads": false })).await.json();
+    assert_eq!((&hide["version"], &hide["downloads"]), (&json!(2), &json!(false)));
+    assert_eq!(post(&server, "adire@none/promote", body).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_version_keeps_a_note() {
+    let server = with_versions(1).await;
+    let kept = send(&server, "PATCH", "adire@v1", &json!({ "note": "denser dots" })).await.json();
+    assert_eq!((&kept["note"], &kept["hidden"]), (&json!("denser dots"), &json!(false)));
+    let long = send(&server, "PATCH", "adire@v1", &json!({ "note": "é".repeat(2001) })).await;
+    assert_eq!(long.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(long.problem()["errors"][0]["field"], json!("note"));
+    assert!(server.get("/admin/versions/adire@v1").await.text().contains("denser dots"));
+    let form = Request::post("/admin/versions/adire@v1")
+        .header(header::ACCEPT, "text/html")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from("action=note&note=fewer+smudges"))
+        .unwrap();
+    assert_eq!(server.send(form).await.status, StatusCode::SEE_OTHER);
+    assert!(server.get("/admin/versions/adire@v1").await.text().contains("fewer smudges"));
+    let public = server.get("/api/v1/adapters/adire@v1").await.text();
+    assert!(!public.contains("fewer smudges"), "visitors do not see it: {public}");
+}

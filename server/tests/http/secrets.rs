@@ -32,6 +32,8 @@ struct Secrets {
     shares: [String; 2],
     /// Hash of an image of the dataset.
     of_dataset: String,
+    /// Of blind votes on images of the suite, which has a visitor's prompt.
+    vote: String,
     /// Of another program.
     token: String,
     maker: String,
@@ -137,6 +139,35 @@ async fn make(server: &Server) -> (String, Vec<String>, [String; 2]) {
     (maker.cookie().to_owned(), own, pages.try_into().unwrap())
 }
 
+/// The secret of a link for votes on an evaluation by the model's own suite, which has the prompt of a report. A
+/// voter has seen every pair.
+async fn vote(server: &Server) -> String {
+    let flags = server.get("/admin/api/flags").await.json();
+    assert!(server.get("/admin/flags").await.text().contains("zqx-flag"), "the admin sees it");
+    let flag = id_of(&flags[0]);
+    ok(server, "POST", &format!("/admin/api/flags/{flag}/suite"), Value::Null).await;
+    let suite = server.get("/admin/api/suite").await.text();
+    assert!(suite.contains("zqx-prompt"), "{suite}");
+    let evaluation =
+        id_of(&ok(server, "POST", "/admin/api/evaluations", json!({ "version": "cloth@v1" })).await);
+    server.get(&format!("/admin/api/evaluations/{evaluation}/events")).await;
+    let images = server.get(&format!("/admin/api/evaluations/{evaluation}")).await.text();
+    assert!(images.contains("zqx-prompt"), "it is rendered");
+    let comparison = ok(server, "POST", "/admin/api/comparisons", json!({ "evaluation": evaluation })).await;
+    let page = comparison["page"].as_str().unwrap().to_owned();
+    let voter = Browser::new(server).await;
+    let mut voted = 0;
+    loop {
+        let text = voter.open(&page).await.text();
+        assert!(!text.contains(MARK), "{text}");
+        let Some((_, rest)) = text.split_once("name=\"pair\" value=\"") else { break };
+        voter.form(&page, &[("pair", rest.split('"').next().unwrap()), ("choice", "same")]).await;
+        voted += 1;
+    }
+    assert!(voted > 20, "{voted}");
+    page.trim_start_matches("/vote/").to_owned()
+}
+
 /// What a placeholder may be, by its name.
 fn values(placeholder: &str, who: Who, secrets: &Secrets) -> Vec<String> {
     let fixed = |all: &[&str]| all.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>();
@@ -156,7 +187,8 @@ fn values(placeholder: &str, who: Who, secrets: &Secrets) -> Vec<String> {
         }
         "index" | "pair" => fixed(&["0"]),
         "side" => fixed(&["left"]),
-        "token" | "session" => fixed(&["nothing"]),
+        "token" => vec!["nothing".to_owned(), secrets.vote.clone()],
+        "session" => fixed(&["nothing"]),
         other => panic!("what may {other} be?"),
     }
 }
@@ -246,8 +278,14 @@ async fn no_public_address_gives_out_what_is_private() {
     add(&server).await;
     let (maker, own, shares) = make(&server).await;
     ok(&server, "PATCH", "/admin/api/adapters/zqx-hidden@v1", json!({ "hidden": true })).await;
+    let vote = vote(&server).await;
     let token = administrate(&server).await;
-    let secrets = Secrets { own, shares, of_dataset, token, maker };
+    // What would be published with the version, too.
+    let published = server.studio.publication("cloth@v1").await.unwrap();
+    assert!(!published.samples.is_empty());
+    let published = published.samples.iter().map(|(prompt, _)| prompt.as_str());
+    assert_eq!(published.filter(|prompt| prompt.contains("zqx-prompt")).collect::<Vec<_>>(), [""; 0]);
+    let secrets = Secrets { own, shares, of_dataset, vote, token, maker };
 
     // They are there to be found: the admin sees them.
     for (path, word) in [
@@ -257,7 +295,6 @@ async fn no_public_address_gives_out_what_is_private() {
         ("/admin/versions/cloth@v1", "zqx-owner"),
         ("/admin/monitoring/alerts", "zqx-hook"),
         ("/admin/sheets", "zqx-title"),
-        ("/admin/flags", "zqx-flag"),
         ("/admin/tokens", "zqx-program"),
         ("/admin/monitoring", "zqx-prompt"),
     ] {

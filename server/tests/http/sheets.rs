@@ -130,32 +130,53 @@ async fn the_form_creates_a_sheet_or_says_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn checkpoints_of_a_run_become_versions_of_a_sheet() {
+async fn checkpoints_of_a_run_fill_a_sheet_and_become_versions() {
     let server = Server::start().await;
     let dataset = crate::datasets::dataset(&server, "cloth").await;
     let config =
         json!({ "steps": 6, "checkpoint_every": 2, "sample_every": 0, "sample_prompts": ["a tok cloth"] });
     let request = json!({ "name": "cloth", "dataset": dataset, "config": config }).to_string();
     let run = server.post("/admin/api/training", &request).await.json()["id"].as_str().unwrap().to_owned();
+    let admin = Browser::new(&server).await;
+    let page = format!("/admin/training/{run}");
+    let text = admin.open(&page).await.text();
+    assert!(text.contains("Compare in a sheet"), "before the first checkpoint, too: {text}");
+    let made = admin.form(&page, &[("action", "sheet")]).await;
+    let address = location(&made).to_owned();
+    let id = address.strip_prefix("/admin/sheets/").unwrap_or_else(|| panic!("{address}")).to_owned();
+    let detail = ended(&server, &id).await;
+    assert_eq!((&detail["sheet"]["done"], &detail["sheet"]["cells"]), (&json!(9), &json!(9)), "{detail}");
+    assert_eq!(detail["sheet"]["request"]["axes"][0]["values"], json!(["2", "4", "6"]));
+    assert_eq!(detail["cells"][0]["spec"]["prompt"], "a tok cloth");
+    let text = admin.open(&address).await.text();
+    assert!(
+        text.contains("Checkpoint (step) × Adapter strength") && text.contains("9 images, all done."),
+        "{text}"
+    );
+    assert!(text.contains("Make step 2 a version") && !text.contains("Use settings"), "{text}");
+    is_drawn(&server.get(&format!("{address}/sheet.png")).await.body, 3, 3);
+    let again = admin.open(&format!("/admin/sheets?run={run}&axis1=checkpoint&prompt=moons")).await.text();
+    assert!(again.contains(&format!("value=\"{run}\" selected")), "{again}");
+
     let waiting = async {
         while server.get(&format!("/admin/api/training/{run}")).await.json()["job"]["state"] != "done" {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
     tokio::time::timeout(PATIENCE, waiting).await.unwrap();
-    let admin = Browser::new(&server).await;
-    let page = format!("/admin/training/{run}");
-    let text = admin.open(&page).await.text();
-    assert!(text.contains("Make step 2 a version") && text.contains("Compare in a sheet"), "{text}");
+    let versions = server.get("/api/v1/adapters").await.json();
+    assert_eq!(versions.as_array().map(Vec::len), Some(1), "only what the run made: {versions}");
     let kept = admin.form(&page, &[("action", "keep"), ("step", "2")]).await;
     assert_eq!(location(&kept), "/admin/versions/cloth@v2");
     assert_eq!(admin.form(&page, &[("action", "keep"), ("step", "3")]).await.status, StatusCode::NOT_FOUND);
-    let form = admin.form(&page, &[("action", "sheet")]).await;
-    let address = location(&form);
-    assert!(address.starts_with("/admin/sheets?title=Checkpoints"), "{address}");
-    let text = admin.open(address).await.text();
-    assert!(
-        text.contains("cloth@v2") && text.contains("a tok cloth") && text.contains("0.6, 0.8, 1"),
-        "{text}"
-    );
+    // The same for programs.
+    let keep = |step: &str| format!("/admin/api/training/{run}/steps/{step}/keep");
+    let kept = server.post(&keep("4"), "").await;
+    assert_eq!(kept.status, StatusCode::OK, "{}", kept.text());
+    assert_eq!((&kept.json()["name"], &kept.json()["version"]), (&json!("cloth"), &json!(3)));
+    assert_eq!(server.post(&keep("4"), "").await.json()["version"], 3, "once");
+    assert_eq!(server.post(&keep("3"), "").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(server.post(&keep("x"), "").await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let other = "/admin/api/training/0199c0de-0000-7000-8000-000000000000/steps/2/keep";
+    assert_eq!(server.post(other, "").await.status, StatusCode::NOT_FOUND);
 }

@@ -3,6 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod hosts;
+mod push;
+#[path = "../../src/testing/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "the server's own tests use all of it")]
+mod testing;
 
 use std::{
     collections::{BTreeMap, HashMap},

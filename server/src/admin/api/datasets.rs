@@ -202,11 +202,11 @@ pub(crate) async fn copy(
 /// Its file is deleted unless something else uses it.
 #[utoipa::path(
     delete,
-    path = "/admin/api/datasets/{id}/pictures/{picture}",
+    path = "/admin/api/datasets/{id}/images/{image}",
     tag = "datasets",
     params(
         ("id" = String, Path, description = "Id of the dataset"),
-        ("picture" = String, Path, description = "`hash` of the image"),
+        ("image" = String, Path, description = "`hash` of the image"),
     ),
     responses(
         (status = 200, description = "The updated dataset", body = DatasetRecord),
@@ -226,11 +226,11 @@ pub(crate) async fn remove(
 /// At most 320 pixels a side.
 #[utoipa::path(
     get,
-    path = "/admin/api/datasets/{id}/pictures/{picture}/thumbnail",
+    path = "/admin/api/datasets/{id}/images/{image}/thumbnail",
     tag = "datasets",
     params(
         ("id" = String, Path, description = "Id of the dataset"),
-        ("picture" = String, Path, description = "`hash` of the image"),
+        ("image" = String, Path, description = "`hash` of the image"),
     ),
     responses(
         (status = 200, description = "A JPEG", body = Vec<u8>, content_type = "image/jpeg"),

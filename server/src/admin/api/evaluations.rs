@@ -1,34 +1,27 @@
 //! Admin endpoints of evaluations and of the gate that judges them.
 
-use std::time::Duration;
-
-use adire_protocol::{EvaluationDetail, EvaluationRecord, EvaluationRequest, EvaluationStepName, GatePolicy};
-use adire_studio::{Studio, StudioError};
-use axum::{
-    Extension, Json,
-    extract::State,
-    http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response, sse},
+use adire_protocol::{
+    EvaluationDetail, EvaluationRecord, EvaluationRequest, EvaluationStepName, GatePolicy, MetricInfo,
 };
-use futures::{Stream, StreamExt, stream};
+use adire_studio::Studio;
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
 use serde::Deserialize;
 
-use super::follow::session_end;
 use crate::{
-    admin::session::Access,
-    api::events::stream_of,
     error::Problem,
     extract::{JsonBody, QueryOf, Segment, Segments},
-    state::AppState,
 };
-
-/// How long a change can go unnoticed: one between a look at the record and the wait for the next, or of another node.
-const MAX_DELAY: Duration = Duration::from_secs(2);
 
 /// Start an evaluation
 ///
 /// Renders the version, the base model and the version in production (or `against`) on a suite of prompts, scores the images
-/// and decides by the gate's settings. With `promote`, a version that passes goes into production.
+/// and decides by the gate's settings. With `promote`, a version that passes goes into production; with `publish`, it is
+/// pushed to a repository of the Hugging Face Hub.
 #[utoipa::path(
     post,
     path = "/admin/api/evaluations",
@@ -102,6 +95,19 @@ pub(crate) async fn read(
     Ok(Json(studio.evaluation(&id).await?))
 }
 
+/// List metrics
+///
+/// What each number of a verdict means: its unit, its range, and which values are better.
+#[utoipa::path(
+    get,
+    path = "/admin/api/evaluation-metrics",
+    tag = "evaluations",
+    responses((status = 200, description = "Every metric", body = Vec<MetricInfo>))
+)]
+pub(crate) async fn metrics(State(studio): State<Studio>) -> Json<Vec<MetricInfo>> {
+    Json(studio.metrics().to_vec())
+}
+
 /// Cancel an evaluation
 ///
 /// At once while it is queued, within one step of an image while it runs. Its images are kept for other evaluations.
@@ -155,74 +161,8 @@ pub(crate) fn step_of(name: &str) -> Result<EvaluationStepName, Problem> {
         let shown: String = name.chars().take(40).collect();
         Problem::field(
             "step",
-            format!("The step must be prepare, render, score, verdict or promote; got “{shown}”."),
+            format!("The step must be prepare, render, score, verdict, promote or publish; got “{shown}”."),
         )
-    })
-}
-
-/// Follow an evaluation
-///
-/// Server-sent events named `evaluation`, each with the whole `EvaluationRecord` as JSON in `data`: the present one first, then
-/// one whenever it has changed. The stream ends with the evaluation, or when the session does. There is nothing to resume:
-/// after a lost connection, connect again.
-#[utoipa::path(
-    get,
-    path = "/admin/api/evaluations/{id}/events",
-    tag = "evaluations",
-    params(("id" = String, Path, description = "Id of the evaluation, a UUID")),
-    responses(
-        (status = 200, description = "The events", body = EvaluationRecord, content_type = "text/event-stream"),
-        (status = 404, description = "Evaluation not found", body = Problem, content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn events(
-    State(state): State<AppState>,
-    Segment(id): Segment,
-    Extension(access): Extension<Access>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    // What does not exist is a 404 rather than an empty stream.
-    state.studio.evaluation(&id).await?;
-    let out = session_end(&state, access, &headers);
-    let events = records(state.studio.clone(), id).filter_map(async |record| {
-        let event = record.map(|record| sse::Event::default().event("evaluation").json_data(&record));
-        match event {
-            Ok(Ok(event)) => Some(event),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "an evaluation could not be written as JSON");
-                None
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a stream ends early");
-                None
-            }
-        }
-    });
-    Ok(stream_of(events, &state, (), out))
-}
-
-/// The record of an evaluation now and whenever it has changed; ends with it, with an error, or when the studio closes.
-pub(crate) fn records(
-    studio: Studio,
-    id: String,
-) -> impl Stream<Item = Result<EvaluationRecord, StudioError>> + Send + 'static {
-    stream::unfold(Some((studio, id, None)), |followed| async move {
-        let (studio, id, sent) = followed?;
-        loop {
-            let record = match studio.evaluation(&id).await {
-                Ok(detail) => detail.evaluation,
-                Err(error) => return Some((Err(error), None)),
-            };
-            if sent.as_ref() != Some(&record) {
-                let next = (!record.state.is_final()).then(|| (studio, id, Some(record.clone())));
-                return Some((Ok(record), next));
-            }
-            match tokio::time::timeout(MAX_DELAY, studio.evaluation_changed(&id)).await {
-                Ok(Err(StudioError::ShuttingDown)) => return None,
-                Ok(Err(error)) => return Some((Err(error), None)),
-                Ok(Ok(())) | Err(_) => {}
-            }
-        }
     })
 }
 

@@ -11,7 +11,8 @@ use crate::{
 
 /// List all jobs
 ///
-/// Running and queued generations and training runs, in order, with their owners, expected times and what they wait for.
+/// Running and queued generations, evaluations, training runs and pushes, those first that run first, with their owners,
+/// expected times and what they wait for.
 #[utoipa::path(
     get,
     path = "/admin/api/jobs",
@@ -33,7 +34,7 @@ pub(crate) async fn list(State(studio): State<Studio>) -> Result<Json<JobQueue>,
     responses(
         (status = 200, description = "The updated list", body = JobQueue),
         (status = 404, description = "Job not found", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The training run has ended", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The job has ended; a generation stays as it is", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn cancel(
@@ -46,7 +47,7 @@ pub(crate) async fn cancel(
 
 /// Move a queued job
 ///
-/// Among those of its kind: generations among generations, training runs among training runs.
+/// Among those of its kind, such as generations among generations.
 #[utoipa::path(
     patch,
     path = "/admin/api/jobs/{id}",
@@ -73,8 +74,8 @@ pub(crate) async fn change(
 
 /// Pause or resume new jobs
 ///
-/// While paused, new generations and training runs are refused with 503; what is queued still runs. Persists across
-/// restarts.
+/// While paused, new generations, training runs, evaluations and pushes are refused with 503; what is queued still runs.
+/// Persists across restarts.
 #[utoipa::path(
     put,
     path = "/admin/api/intake",

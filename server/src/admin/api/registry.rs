@@ -1,5 +1,7 @@
 //! Admin endpoints of the registry: stages, aliases, the ledger.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use adire_protocol::{
     AliasRequest, Ledger, LedgerEntry, LedgerMove, ProductionAt, PromotionRequest, RollbackRequest, Stage,
     StageRequest,
@@ -65,16 +67,24 @@ pub(crate) async fn production(
     Segment(name): Segment,
     QueryOf(At { at }): QueryOf<At>,
 ) -> Result<Json<ProductionAt>, Problem> {
-    let time = match &at {
-        None => std::time::SystemTime::now(),
-        Some(text) => humantime::parse_rfc3339(text).map_err(|_| {
-            let shown: String = text.chars().take(80).collect();
-            Problem::field("at", format!("“{shown}” is not a time in UTC; write 2026-10-03T12:00:00Z."))
-        })?,
+    let at = match &at {
+        None => milliseconds(SystemTime::now()),
+        Some(text) => time_of(text).map_err(|sentence| Problem::field("at", sentence))?,
     };
-    let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let at = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
     Ok(Json(studio.production_at(&name, at).await?))
+}
+
+/// Milliseconds since 1970 of a time in RFC 3339; the error is a sentence.
+pub(crate) fn time_of(text: &str) -> Result<i64, String> {
+    humantime::parse_rfc3339(text).map(milliseconds).map_err(|_| {
+        let shown: String = text.chars().take(80).collect();
+        format!("“{shown}” is not a time in UTC; write 2026-10-03T12:00:00Z.")
+    })
+}
+
+fn milliseconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Promote a version

@@ -1,6 +1,6 @@
 //! Trainings: asking for them, looking at them, stopping them, their files.
 
-use adire_protocol::{TrainingRequest, TrainingRun, TrainingRunDetail, TrainingSettings};
+use adire_protocol::{AdapterVersion, TrainingRequest, TrainingRun, TrainingRunDetail, TrainingSettings};
 use adire_studio::{Studio, TrainingFile};
 use axum::{
     Json,
@@ -136,6 +136,31 @@ pub(crate) async fn cancel(
     Segment(id): Segment,
 ) -> Result<Json<TrainingRun>, Problem> {
     Ok(Json(studio.cancel_training(&id).await?))
+}
+
+/// Make a checkpoint a version
+///
+/// The adapter as it was at a step becomes a candidate, during the run or after it. Again, the response is the same version.
+#[utoipa::path(
+    post,
+    path = "/admin/api/training/{id}/steps/{step}/keep",
+    tag = "training",
+    params(
+        ("id" = String, Path, description = "Id of the training run, a UUID"),
+        ("step" = u32, Path, description = "A step at which the run has saved its adapter"),
+    ),
+    responses(
+        (status = 200, description = "The version", body = AdapterVersion),
+        (status = 404, description = "Run or step not found, or the step was deleted", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn keep(
+    State(studio): State<Studio>,
+    Segments([id, step]): Segments<2>,
+) -> Result<Json<AdapterVersion>, Problem> {
+    let not_a_number = || Problem::field("step", "The step must be a number.");
+    let step = step.parse().map_err(|_| not_a_number())?;
+    Ok(Json(studio.keep_training_step(&id, step).await?))
 }
 
 /// Download a file of a finished run

@@ -1,4 +1,4 @@
-//! The operator's cookies: one that is the key to everything, one that only says that a link should be shown.
+//! The admin's cookies: one opens the admin pages, one only shows their link on the studio page.
 
 use std::{io, path::Path};
 
@@ -13,7 +13,7 @@ const DEVICE: &str = "adire_device";
 /// Before the device's id: the same key signs sessions, and neither may pass for the other.
 const IS_DEVICE: &str = "device.";
 const DEVICE_KEPT: cookie::time::Duration = cookie::time::Duration::days(365);
-/// Everything under which the operator's cookie is sent.
+/// Everything under which the admin's cookie is sent.
 const PATH: &str = "/admin";
 /// Sent with every page, so that the studio shows its link to the admin pages (`shows_admin` in `app`). It opens
 /// nothing.

@@ -1,4 +1,4 @@
-//! The operator's password: hashed with argon2id, kept in PHC form (`$argon2id$v=19$…`).
+//! The admin's password: hashed with argon2id, kept in PHC form (`$argon2id$v=19$…`).
 
 use std::{fmt, io, path::Path};
 

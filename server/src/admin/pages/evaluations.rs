@@ -33,6 +33,7 @@ pub(crate) async fn start(
         suite: given("suite"),
         dataset: given("dataset"),
         promote: given("promote").is_some(),
+        publish: given("publish").map(|name| name.trim().to_owned()),
         rerun: None,
     };
     match state.studio.evaluate(request).await {

@@ -1,7 +1,9 @@
 //! The pages of trainings, and what their forms post.
 
 use adire_app::admin::{AdminPage, FormInput, field_errors, training_request};
-use adire_protocol::{TrainingSettings, ValidationError};
+use adire_protocol::{
+    GenerationRequest, SheetAxis, SheetRecord, SheetRequest, SheetSetting, TrainingSettings, ValidationError,
+};
 use adire_studio::{Studio, StudioError};
 use axum::{
     Form,
@@ -106,8 +108,9 @@ pub(crate) struct Action {
     step: Option<u32>,
 }
 
-/// Checkpoints of a sheet.
-const SHEET_STEPS: usize = 4;
+/// Most checkpoints and prompts of a sheet; more would keep the run waiting, because images go first.
+const SHEET_STEPS: usize = 6;
+const SHEET_PROMPTS: usize = 2;
 
 pub(crate) async fn act(
     State(state): State<AppState>,
@@ -125,8 +128,8 @@ pub(crate) async fn act(
             });
         }
         "sheet" => {
-            return Ok(match sheet_form(&state.studio, &id).await {
-                Ok(address) => to(address),
+            return Ok(match sheet(&state.studio, &id).await {
+                Ok(sheet) => to(format!("/admin/sheets/{}", sheet.id)),
                 Err(error) => refused(state, parts, &id, &error).await,
             });
         }
@@ -143,27 +146,30 @@ pub(crate) async fn act(
     }
 }
 
-/// Makes the newest checkpoints versions; the address of a form for a sheet of them.
-async fn sheet_form(studio: &Studio, id: &str) -> Result<String, StudioError> {
-    let steps = studio.training_steps(id).await?;
-    if steps.is_empty() {
-        return Err(StudioError::Conflict("No checkpoint has been saved yet.".to_owned()));
-    }
-    let mut versions = Vec::new();
-    for step in &steps[steps.len().saturating_sub(SHEET_STEPS)..] {
-        versions.push(studio.keep_training_step(id, *step).await?.id());
-    }
+/// Starts a sheet of a run's checkpoints, which fills in as they are saved.
+async fn sheet(studio: &Studio, id: &str) -> Result<SheetRecord, StudioError> {
     let run = studio.training(id).await?.run;
+    let steps = run.config.saved_steps(SHEET_STEPS).iter().map(ToString::to_string).collect();
+    let strengths = ["0.6", "0.8", "1"].map(str::to_owned).to_vec();
+    let mut axes = vec![
+        SheetAxis { setting: SheetSetting::Checkpoint, values: steps },
+        SheetAxis { setting: SheetSetting::Strength, values: strengths },
+    ];
     let mut prompts = run.config.sample_prompts;
-    prompts.truncate(3);
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query.append_pair("title", &format!("Checkpoints of {}", run.name));
-    query.append_pair("axis1", "version").append_pair("values1", &versions.join("\n"));
-    query.append_pair("axis2", "strength").append_pair("values2", "0.6, 0.8, 1");
-    if !prompts.is_empty() {
-        query.append_pair("axis3", "prompt").append_pair("values3", &prompts.join("\n"));
+    prompts.dedup();
+    prompts.truncate(SHEET_PROMPTS);
+    let mut base = GenerationRequest::default();
+    if prompts.len() > 1 {
+        axes.push(SheetAxis { setting: SheetSetting::Prompt, values: prompts });
+    } else if let Some(prompt) = prompts.pop() {
+        base.prompt = prompt;
+    } else {
+        // One whose dataset was deleted has no trigger.
+        let trigger = studio.dataset(&run.dataset).await.map(|dataset| dataset.trigger).unwrap_or_default();
+        base.prompt = if trigger.is_empty() { run.name.clone() } else { trigger };
     }
-    Ok(format!("/admin/sheets?{}#new", query.finish()))
+    let title = format!("Checkpoints of {}", run.name);
+    studio.create_sheet(SheetRequest { title, base, axes, run: Some(run.id) }).await
 }
 
 /// The page as it stands, and why nothing was done.

@@ -6,19 +6,46 @@ use adire_protocol::{
     VersionChange,
 };
 use adire_studio::{Mover, Studio, StudioError};
-use axum::{extract::State, http::request::Parts, response::Response};
+use axum::{
+    extract::{Query, State},
+    http::{StatusCode, request::Parts},
+    response::Response,
+};
 
 use super::{Posted, answer, refuse, to};
-use crate::{error::Problem, extract::Segment, state::AppState};
+use crate::{admin::api::registry::time_of, error::Problem, extract::Segment, state::AppState};
 
 pub(crate) async fn list(State(state): State<AppState>, parts: Parts) -> Response {
     let page = AdminPage::versions(&state.studio, None).await;
     answer(state, page, parts, None).await
 }
 
-pub(crate) async fn show(State(state): State<AppState>, Segment(id): Segment, parts: Parts) -> Response {
-    let page = AdminPage::version(&state.studio, &id, None).await;
-    answer(state, page, parts, None).await
+pub(crate) async fn show(
+    State(state): State<AppState>,
+    Segment(id): Segment,
+    Query(query): Query<Vec<(String, String)>>,
+    parts: Parts,
+) -> Response {
+    let query = FormInput::from_pairs(query);
+    let (at, flash) = match query.get("at") {
+        "" => (None, None),
+        text => match page_time(text) {
+            Ok(at) => (Some(at), None),
+            Err(sentence) => (None, Some(sentence)),
+        },
+    };
+    let status = flash.is_some().then_some(StatusCode::UNPROCESSABLE_ENTITY);
+    let page = AdminPage::version(&state.studio, &id, at, flash).await;
+    let status = status.filter(|_| page.problem().is_none());
+    answer(state, page, parts, status).await
+}
+
+/// A time from an address of the page: as a browser's field gives it, without seconds and zone, or in full.
+fn page_time(text: &str) -> Result<i64, String> {
+    let text = text.trim();
+    let seconds = if text.len() == "2026-10-03T12:00".len() { ":00" } else { "" };
+    let zone = if text.ends_with('Z') { "" } else { "Z" };
+    time_of(&format!("{text}{seconds}{zone}"))
 }
 
 /// A form of the list.
@@ -46,7 +73,7 @@ pub(crate) async fn change_one(
     match act(&state.studio, &id, &form).await? {
         Ok(()) => Ok(to(format!("/admin/versions/{id}"))),
         Err(error) => {
-            let page = AdminPage::version(&state.studio, &id, Some(error.to_string())).await;
+            let page = AdminPage::version(&state.studio, &id, None, Some(error.to_string())).await;
             Ok(refuse(state, page, parts, error.kind()).await)
         }
     }
@@ -58,7 +85,7 @@ async fn act(studio: &Studio, id: &str, form: &FormInput) -> Result<Result<(), S
     let name = id.split('@').next().unwrap_or_default();
     let stage = async |to| studio.change_stage(id, to, reason, Mover::Admin).await.map(drop);
     let offer = async |hidden, downloads| {
-        studio.change_version(id, VersionChange { hidden, downloads }).await.map(drop)
+        studio.change_version(id, VersionChange { hidden, downloads, note: None }).await.map(drop)
     };
     Ok(match form.get("action") {
         "promote" => {
@@ -79,6 +106,11 @@ async fn act(studio: &Studio, id: &str, form: &FormInput) -> Result<Result<(), S
         "show" => offer(Some(false), None).await,
         "keep-file" => offer(None, Some(false)).await,
         "give-file" => offer(None, Some(true)).await,
+        "note" => {
+            let change =
+                VersionChange { note: Some(form.get("note").to_owned()), ..VersionChange::default() };
+            studio.change_version(id, change).await.map(drop)
+        }
         "shadow-on" => match shadow_request(form) {
             Ok(request) => studio.set_shadow(id, request, Mover::Admin).await.map(drop),
             Err(error) => Err(error),
@@ -98,7 +130,7 @@ async fn act(studio: &Studio, id: &str, form: &FormInput) -> Result<Result<(), S
         "delete" => studio.delete_version(id).await.map(drop),
         _ => {
             let sentence = "The action must be promote, rollback, reject, archive, reopen, set-alias, delete-alias, \
-                            hide, show, keep-file, give-file, shadow-on, shadow-off, push, cancel-push or delete.";
+                            hide, show, keep-file, give-file, note, shadow-on, shadow-off, push, cancel-push or delete.";
             return Err(Problem::field("action", sentence));
         }
     })

@@ -164,7 +164,7 @@ fn mirrored(at: i64, last: i64) -> usize {
     usize::try_from(at).unwrap_or_default()
 }
 
-/// A1111's mask over the whole picture: the soft edge lies outside the mask.
+/// A1111's mask over the whole image: the soft edge lies outside the mask.
 fn doubled(mut mask: GrayImage) -> GrayImage {
     mask.pixels_mut().for_each(|pixel| pixel.0[0] = pixel.0[0].saturating_mul(2));
     mask

@@ -6,6 +6,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use adire_protocol::size;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use ureq::{SendBody, http::header};
@@ -93,7 +94,7 @@ impl Hub {
             if stop.load(Ordering::Relaxed) {
                 return Err(PushError::lasting("Cancelled."));
             }
-            report(&format!("Uploading {} ({:.1} MB).", file.path, file.content.size() as f64 / 1e6));
+            report(&format!("Uploading {} ({}).", file.path, size(file.content.size())));
             if upload.header.contains_key("chunk_size") {
                 self.put_parts(file, &object.oid, &upload, stop)?;
             } else {

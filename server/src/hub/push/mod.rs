@@ -145,7 +145,7 @@ impl Hub {
     /// Brings a repository to hold these files; files that only it has stay.
     ///
     /// # Errors
-    /// See [`PushError`].
+    /// As the variants of [`PushError`] say.
     pub(crate) fn push(
         &self,
         push: &Push<'_>,

@@ -4,6 +4,7 @@ mod faults;
 mod importing;
 mod real;
 mod server;
+mod silence;
 mod stub;
 
 use std::{

@@ -10,6 +10,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
+use sha1::Digest as _;
 
 use crate::testing::{Line, Plan, read};
 
@@ -170,7 +171,9 @@ impl FakeHub {
                     if path.ends_with(".safetensors") {
                         json!({ "type": "file", "path": path, "oid": "x", "lfs": { "oid": sha256 } })
                     } else {
-                        json!({ "type": "file", "path": path, "oid": crate::exports::git_blob(content) })
+                        let blob = sha1::Sha1::new_with_prefix(format!("blob {}\0", content.len()));
+                        let oid = hex::encode(blob.chain_update(content).finalize());
+                        json!({ "type": "file", "path": path, "oid": oid })
                     }
                 })
                 .collect();

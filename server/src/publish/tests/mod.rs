@@ -271,3 +271,36 @@ async fn a_push_survives_a_restart_and_the_same_request_is_one() {
     assert_eq!(until(&ready, &first.id).await.state, PushState::Done);
     runner.abort();
 }
+
+#[tokio::test]
+async fn a_card_has_samples_lineage_and_verdict() {
+    let ready = ready().await;
+    let known = ready.studio.publication("adire@v1").await.unwrap();
+    let publication = Publication {
+        samples: vec![
+            ("a red REPOSITORY".to_owned(), b"one".to_vec()),
+            ("moons".to_owned(), b"two".to_vec()),
+        ],
+        lineage: vec!["Trained with Adire: 8 steps.".to_owned(), "Started from adire@v3.".to_owned()],
+        verdict: vec!["Verdict: pass.".to_owned(), "style, pass: better by 0.2.".to_owned()],
+        ..known
+    };
+    let (files, _) = assemble(&ready.exports, publication, &request(true), "model").await.unwrap();
+    let content = |path: &str| {
+        files.iter().find_map(|file| match &file.content {
+            Content::Bytes(bytes) if file.path == path => Some(bytes.clone()),
+            _ => None,
+        })
+    };
+    assert_eq!(content("images/sample-2.png").as_deref(), Some(&b"two"[..]));
+    let card = String::from_utf8(content("README.md").unwrap()).unwrap();
+    for words in [
+        "widget:\n- text: \"a red REPOSITORY\"\n  output:\n    url: \"images/sample-1.png\"\n- text: \"moons\"",
+        "## Lineage\n\n- Trained with Adire: 8 steps.\n- Started from adire@v3.\n",
+        "## Evaluation\n\n- Verdict: pass.\n- style, pass: better by 0.2.\n",
+        "image = pipeline(\"a red REPOSITORY\")",
+        "load_lora_weights(\"ada/cloth\",",
+    ] {
+        assert!(card.contains(words), "{words}: {card}");
+    }
+}
