@@ -31,6 +31,17 @@ export async function bytesOf(page) {
   return Buffer.from(await response.arrayBuffer());
 }
 
+// Waits for the image on a page without a script, which refreshes itself every 2 s until then. Whether Chromium honours that
+// <noscript> where a tool disables scripts depends on a race at the start of the page, so the page is also reloaded from here, and
+// such a reload may be cut off by the page's own.
+export async function imageWithoutScript(page) {
+  for (let i = 0; i < 60 && !(await page.locator('#canvas-image').count()); i++) {
+    await page.waitForTimeout(1000);
+    await page.reload().catch((error) => assert.match(error.message, /ERR_ABORTED/));
+  }
+  assert.equal(await page.locator('#canvas-image').count(), 1);
+}
+
 export const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
 export async function noSeriousProblems(page) {

@@ -44,7 +44,7 @@ impl Document {
     /// just been posted.
     pub async fn studio(studio: &Studio, client: &Client, query: &str, warning: Option<String>) -> Self {
         let address = Address::read(query);
-        Self(match api::data(studio, client, address.generation, address.before).await {
+        Self(match api::data(studio, client, (address.generation, address.index), address.before).await {
             Ok(data) => Content::Studio(Box::new(StudioData { warning, ..data })),
             Err(error) => Content::Unavailable(error.kind(), error.to_string()),
         })

@@ -17,18 +17,6 @@ pub(crate) fn duration(ms: f64) -> String {
     }
 }
 
-/// `999 bytes`, `52 kB`, `3.4 MB`, `1.2 GB`.
-#[cfg(feature = "ssr")]
-pub(crate) fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_000 => format!("{bytes} bytes"),
-        1_000..1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
-        1_000_000..100_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
-        100_000_000..1_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
-        _ => format!("{:.1} GB", bytes as f64 / 1e9),
-    }
-}
-
 /// `1 image`, `4 images`.
 pub(crate) fn images(count: u32) -> String {
     counted(u64::from(count), "image")
@@ -105,12 +93,6 @@ mod tests {
     use super::*;
 
     #[cfg(feature = "ssr")]
-    #[test]
-    fn sizes_have_two_or_three_digits() {
-        assert_eq!([999, 52_400, 3_420_000].map(size), ["999 bytes", "52 kB", "3.4 MB"]);
-        assert_eq!([834_000_000, 1_200_000_000].map(size), ["834 MB", "1.2 GB"]);
-    }
-
     #[test]
     fn times_are_rounded_to_what_matters() {
         for (ms, text) in [

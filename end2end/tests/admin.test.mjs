@@ -243,6 +243,31 @@ test('cancel names the steps it discards, and takes effect', { timeout: PATIENCE
   await closeWithoutComplaints(page);
 });
 
+test('a sheet of checkpoints fills in while its run trains, and one click keeps a checkpoint', { timeout: 2 * PATIENCE }, async () => {
+  const page = await openAdmin('/admin/training');
+  await train(page, { name: 'sheet', steps: 2000, every: 4, samples: 0 });
+  const run = page.url();
+  await page.getByRole('button', { name: 'Compare in a sheet' }).click();
+  await page.waitForURL(/\/admin\/sheets\/[0-9a-f-]{36}$/);
+  // Its six checkpoints are hundreds of steps apart; one with the first step is made by the form.
+  await page.getByRole('button', { name: 'Delete sheet, keep images' }).click();
+  await page.waitForURL(/\/admin\/sheets$/);
+  const axes = 'axis1=checkpoint&values1=4%0A2000&prompt=circles&steps=2&width=64&height=64&seed=7';
+  await page.goto(`${server.url}/admin/sheets?run=${run.split('/').pop()}&${axes}`);
+  await page.getByRole('button', { name: 'Create sheet' }).click();
+  await page.waitForURL(/\/admin\/sheets\/[0-9a-f-]{36}$/);
+  await page.waitForSelector('.sheet img', { timeout: PATIENCE });
+  assert.equal(await page.locator('.sheet img').count(), 1, 'the other step is not saved yet');
+  assert.equal(await page.getAttribute('#live', 'data-state'), 'running');
+  await lookAt(page, 'sheet-of-checkpoints');
+  await page.getByRole('button', { name: 'Make step 4 a version' }).click();
+  await page.waitForURL(/\/admin\/versions\/sheet@v1$/);
+  await page.goto(run);
+  await page.click('button.stop');
+  await inState(page, 'cancelled');
+  await closeWithoutComplaints(page);
+});
+
 test('a killed server resumes the training run by itself', { timeout: 2 * PATIENCE }, async () => {
   let page = await openAdmin('/admin/training');
   await train(page, { name: 'tough', steps: 30, every: 4, samples: 0 });

@@ -1,7 +1,7 @@
 // Deletion: a visitor deletes images, the admin hides versions and deletes images.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { fill, generate, noSeriousProblems, unfold } from '../page.mjs';
+import { fill, generate, imageWithoutScript, noSeriousProblems, unfold } from '../page.mjs';
 import { Server, launchBrowser, openPage, screenshot } from '../studio.mjs';
 
 const PASSWORD = 'four words of mine';
@@ -66,10 +66,7 @@ test('without a script, a plain form deletes all images of a visitor and none of
   await page.click('#generate');
   await page.waitForURL(/generation=/);
   const id = new URL(page.url()).searchParams.get('generation');
-  let body;
-  do ({ body } = await server.api('GET', `generations/${id}`));
-  while (!['done', 'failed'].includes(body.state));
-  await page.reload();
+  await imageWithoutScript(page);
   const mine = await sourceOf(page);
   await page.locator('#delete > summary').click();
   await page.click('#delete form[action$="/delete_all"] button');
@@ -111,6 +108,11 @@ test('the admin hides a version, shows it again, and deletes an image of a visit
   await admin.goto(`${server.url}/admin/queue`);
   await noSeriousProblems(admin);
   await screenshot(admin, 'admin-queue');
+  await admin.getByRole('button', { name: 'Pause new jobs' }).click();
+  await admin.getByText('New generations, training runs, evaluations and pushes are refused.').waitFor();
+  await noSeriousProblems(admin);
+  await admin.getByRole('button', { name: 'Accept new jobs' }).click();
+  await admin.getByRole('button', { name: 'Pause new jobs' }).waitFor();
   assert.deepEqual(admin.complaints, []);
   await admin.context().close();
   await visitor.context().close();

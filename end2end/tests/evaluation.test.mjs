@@ -76,6 +76,12 @@ test('an evaluation is followed to its verdict, compared and rerun', { timeout: 
   assert.equal(await page.locator('.criteria >> nth=0').locator('> li').count(), 4);
   await lookAt(page, 'evaluation-done');
 
+  // The numbers of a prompt lead to its images.
+  await page.click('#per-prompt-adherence summary');
+  await page.click('#per-prompt-adherence a[href="#prompt-0"]');
+  assert.match(page.url(), /#prompt-0$/);
+  assert.equal(await page.locator('#prompt-0 img').first().isVisible(), true);
+
   await page.click('text=Compare images');
   const slider = page.locator('.overlaid input[type=range]').first();
   await slider.fill('20');

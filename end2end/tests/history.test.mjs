@@ -1,7 +1,7 @@
 // A visitor's images: searched, selected, rated, reported, deleted; on a desktop, on a phone, and without JavaScript.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { fill, generate, noSeriousProblems } from '../page.mjs';
+import { fill, generate, looksRight, noSeriousProblems } from '../page.mjs';
 import { Server, launchBrowser, openPage, screenshot } from '../studio.mjs';
 
 const PASSWORD = 'four words of mine';
@@ -65,6 +65,53 @@ test('images are found, selected with the keyboard, taken along and deleted', as
   await page.getByRole('button', { name: 'Delete 2 images' }).click();
   await page.getByText('2 images deleted.').waitFor();
   assert.equal(await images.count(), 1);
+  assert.deepEqual(page.complaints, []);
+  await page.context().close();
+});
+
+test('an image is rated beside the canvas, with a script and without', async () => {
+  const page = await openPage(browser, server, { reducedMotion: 'reduce' });
+  const pressed = (on, name, state) =>
+    on.locator(`.canvas button[aria-label="${name}"][aria-pressed="${state}"]`).waitFor();
+  await fill(page, { prompt: 'large white stars on blue cloth', seed: '7', steps: '2' });
+  await generate(page);
+  await pressed(page, 'Star', false);
+  const kept = page.waitForResponse((answer) => answer.request().method() === 'PUT');
+  await page.locator('.canvas').getByRole('button', { name: 'Star' }).press('Enter');
+  await pressed(page, 'Star', true);
+  // The button keeps the focus.
+  assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Star');
+  assert.equal((await kept).status(), 200);
+  await looksRight(page, 'canvas-rated');
+  await noSeriousProblems(page);
+  await page.reload();
+  await pressed(page, 'Star', true);
+
+  await fill(page, { prompt: 'yellow moons on red cloth', seed: '8', steps: '2' });
+  await generate(page);
+  await pressed(page, 'Star', false);
+  await page.goto(`${server.url}/history?starred=true`);
+  await page.getByRole('link', { name: /large white stars/ }).click();
+  await page.getByRole('link', { name: 'Open in studio' }).click();
+  await pressed(page, 'Star', true);
+
+  // A stranger with the link sees the image and does not rate it.
+  const stranger = await openPage(browser, server);
+  await stranger.goto(page.url());
+  await stranger.waitForSelector('#canvas-image');
+  assert.equal(await stranger.locator('.canvas .rate').count(), 0);
+  await stranger.context().close();
+
+  const plain = await openPage(browser, server, { javaScriptEnabled: false });
+  await plain.context().clearCookies();
+  await plain.context().addCookies(await page.context().cookies());
+  await plain.goto(page.url());
+  await pressed(plain, 'Star', true);
+  await plain.locator('.canvas').getByRole('button', { name: 'Thumbs up' }).click();
+  await plain.waitForURL(/\?generation=/);
+  await pressed(plain, 'Thumbs up', true);
+  await pressed(plain, 'Star', true);
+  await plain.context().close();
   assert.deepEqual(page.complaints, []);
   await page.context().close();
 });

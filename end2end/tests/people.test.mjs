@@ -1,7 +1,7 @@
 // Sharing an image, a link to a version, and blind votes: what strangers and friends see, without JavaScript.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { looksRight, noSeriousProblems, signIn } from '../page.mjs';
+import { imageWithoutScript, looksRight, noSeriousProblems, signIn } from '../page.mjs';
 import { Server, launchBrowser, openPage, screenshot } from '../studio.mjs';
 
 const PASSWORD = 'four words of mine';
@@ -39,7 +39,7 @@ test('a link to a version needs only a prompt, and its image is shared without i
   await maker.getByRole('button', { name: 'Generate' }).click();
   await maker.waitForURL(/generation=/);
   const id = new URL(maker.url()).searchParams.get('generation');
-  await fetch(`${server.url}/api/v1/generations/${id}/events`).then((events) => events.text());
+  await imageWithoutScript(maker);
   const { body: generation } = await server.api('GET', `generations/${id}`);
   assert.match(generation.spec.prompt, /a cloth of circles/);
   assert.equal(generation.spec.adapters[0].name, 'adire@v2');

@@ -74,6 +74,16 @@ test('the admin promotes two versions, rolls back, and the ledger tells', async 
   assert.equal(await rows.count(), 4);
   assert.match(await rows.nth(1).innerText(), /Rolled back from v2 to v1[\s\S]*smudges[\s\S]*Equal/);
   await admin.getByText('4 rows, all as written').waitFor();
+  await admin.fill('#note', 'denser dots');
+  await admin.getByRole('button', { name: 'Save note' }).click();
+  // An alias is as good a name for the page, and a time has an address.
+  await admin.goto(`${server.url}/admin/versions/adire@production`);
+  assert.equal(await admin.locator('h1').innerText(), 'adire@v1');
+  assert.equal(await admin.inputValue('#note'), 'denser dots');
+  await admin.fill('#at', '2099-01-01T12:00:00');
+  await admin.getByRole('button', { name: 'Show version' }).click();
+  await admin.waitForURL(/at=2099-01-01T12/);
+  await admin.getByText('At 2099-01-01 12:00:00 UTC').waitFor();
   await noSeriousProblems(admin);
   await screenshot(admin, 'admin-version');
   await admin.setViewportSize({ width: 390, height: 844 });

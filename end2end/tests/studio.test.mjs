@@ -1,7 +1,7 @@
 // The studio page, on the starter model.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { STEPS, bytesOf, drop, fill, generate, noSeriousProblems, sha256 } from '../page.mjs';
+import { STEPS, bytesOf, drop, fill, generate, imageWithoutScript, noSeriousProblems, sha256 } from '../page.mjs';
 import { Server, launchBrowser, openPage, screenshot } from '../studio.mjs';
 
 let server;
@@ -96,13 +96,8 @@ test('works as a plain form without a script', async () => {
   await page.fill('[name=steps]', STEPS, { force: true }).catch(() => {});
   await page.click('#generate');
   await page.waitForURL(/\?generation=/);
-  // The page refreshes itself, but Chromium ignores <noscript> where a tool disables scripts.
-  for (let i = 0; i < 60 && !(await page.locator('#canvas-image').count()); i++) {
-    assert.match(await page.content(), /<noscript><meta http-equiv="refresh"|&lt;meta http-equiv="refresh"|id="canvas-image"/);
-    await page.waitForTimeout(1000);
-    await page.reload();
-  }
-  assert.equal(await page.locator('#canvas-image').count(), 1);
+  assert.match(await page.content(), /<noscript><meta http-equiv="refresh"|&lt;meta http-equiv="refresh"|id="canvas-image"/);
+  await imageWithoutScript(page);
   await screenshot(page, 'no-script');
   // The page shows the error and keeps the typed values.
   await page.goto(server.url);

@@ -52,13 +52,6 @@ pub(super) fn alerts(data: AlertsPage) -> AnyView {
     .into_any()
 }
 
-fn show(measure: AlertMeasure, value: f64) -> String {
-    match measure {
-        AlertMeasure::FailedShare | AlertMeasure::CancelledShare => format!("{:.1}%", value * 100.0),
-        AlertMeasure::SecondsP95 | AlertMeasure::WaitP95 => format!("{value:.1} s"),
-    }
-}
-
 fn table(rules: Vec<AlertRule>) -> AnyView {
     let rows = rules.into_iter().map(|rule| {
         let what = match rule.measure {
@@ -74,7 +67,7 @@ fn table(rules: Vec<AlertRule>) -> AnyView {
             (None, false, Some(_)) => ("Fine", "badge done"),
             (None, false, None) => ("Too few generations", "badge queued"),
         };
-        let value = rule.value.map_or_else(|| "–".to_owned(), |value| show(rule.measure, value));
+        let value = rule.value.map_or_else(|| "–".to_owned(), |value| rule.measure.show(value));
         let until = rule.muted_until.map(|until| format!("until {} UTC", &exact(until)[..16]));
         let mute = if rule.muted_until.is_some() {
             view! {
@@ -104,7 +97,7 @@ fn table(rules: Vec<AlertRule>) -> AnyView {
                     <span class="soft">
                         {format!(
                             "{what} above {}, {of}, last {} min, at least {}{}",
-                            show(rule.measure, rule.above),
+                            rule.measure.show(rule.above),
                             rule.window_minutes,
                             counted(rule.min_count.into(), "generation"),
                             if rule.rollback { "; rolls back" } else { "" },

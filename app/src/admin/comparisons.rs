@@ -119,12 +119,27 @@ fn panel(record: ComparisonRecord, origin: &str) -> AnyView {
     .into_any()
 }
 
+/// Starts the votes, or has them taken again.
+fn ask(evaluation: &str, label: &'static str) -> AnyView {
+    view! {
+        <form method="post" action="/admin/comparisons">
+            <input type="hidden" name="evaluation" value=evaluation.to_owned() />
+            <button type="submit" name="action" value="create" class="button">
+                {label}
+            </button>
+        </form>
+    }
+    .into_any()
+}
+
 /// The section of an evaluation's page.
 pub(super) fn section(evaluation: &str, done: bool, record: Option<ComparisonRecord>) -> AnyView {
     let body = match record {
         Some(record) => {
             let address = format!("/admin/comparisons#{}", record.id);
             let counted = record.better + record.worse + record.ties > 0;
+            let again = (record.closed_at.is_some() && record.state == ComparisonState::Undecided)
+                .then(|| ask(evaluation, "Take more votes"));
             let (evaluation, sentence) = (format!("/admin/evaluations/{evaluation}"), finding(&record));
             view! {
                 <p class="strong">{sentence}</p>
@@ -144,26 +159,19 @@ pub(super) fn section(evaluation: &str, done: bool, record: Option<ComparisonRec
                                 </form>
                             }
                         })}
+                    {again}
                 </div>
             }
             .into_any()
         }
-        None if done => view! {
-            <form method="post" action="/admin/comparisons">
-                <input type="hidden" name="evaluation" value=evaluation.to_owned() />
-                <button type="submit" name="action" value="create" class="button">
-                    "Ask people"
-                </button>
-            </form>
-        }
-        .into_any(),
+        None if done => ask(evaluation, "Ask people"),
         None => return ().into_any(),
     };
     view! {
         <section class="panel stack" aria-labelledby="people-title">
             <h2 id="people-title">"Blind votes"</h2>
             <p class="hint">
-                "Friends with a link choose between the two versions' images without names. Votes can join the verdict as the criterion “people”."
+                "Friends with a link choose between the two versions' images without names. A preference joins the verdict as the criterion “people”."
             </p>
             {body}
         </section>

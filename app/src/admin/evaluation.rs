@@ -3,13 +3,14 @@
 
 use adire_protocol::{
     ComparisonRecord, EvaluationCriterion, EvaluationDetail, EvaluationRecord, EvaluationState,
-    EvaluationStep, EvaluationStepName, EvaluationVerdict, StepState, VerdictOutcome, capitalised,
+    EvaluationStep, EvaluationStepName, EvaluationVerdict, MetricDirection, MetricInfo, StepState,
+    VerdictOutcome, capitalised,
 };
 use leptos::prelude::*;
 
 use super::{
     comparisons,
-    evaluation_images::{other_images, prompts, suspects},
+    evaluation_images::{other_images, prompts, suspects, unusable},
     evaluations::{address, champion, reason},
     frame::{crumbs, flash_line},
     outcome::{outcome, state_badge, step_badge},
@@ -22,6 +23,8 @@ use crate::words::{duration, number};
 #[derive(Clone, Debug)]
 pub(crate) struct EvaluationPage {
     pub(crate) detail: EvaluationDetail,
+    /// What its numbers mean.
+    pub(crate) metrics: Vec<MetricInfo>,
     /// Blind votes on its images.
     pub(crate) people: Option<ComparisonRecord>,
     /// Message about the last action.
@@ -37,6 +40,7 @@ pub(super) fn evaluation(data: EvaluationPage) -> AnyView {
     let about =
         format!("Against {}, {} images of the suite {}", champion(record), record.prompts, record.suite);
     let promote = record.promote.then_some(", promoted on pass");
+    let publish = record.publish.as_ref().map(|repository| format!(", pushed to {repository} on pass"));
     let done = record.state == EvaluationState::Done;
     let people = comparisons::section(&record.id, done, data.people);
     view! {
@@ -44,7 +48,7 @@ pub(super) fn evaluation(data: EvaluationPage) -> AnyView {
         <div class="head">
             <div>
                 <h1>{record.version.clone()}</h1>
-                <p class="lead">{about} {judge} {promote} ", started " {ago(record.created_at)}</p>
+                <p class="lead">{about} {judge} {promote} {publish} ", started " {ago(record.created_at)}</p>
             </div>
             <div class="head-actions">
                 <a class="button" href=version>
@@ -56,18 +60,18 @@ pub(super) fn evaluation(data: EvaluationPage) -> AnyView {
             </div>
         </div>
         {flash_line(data.flash.clone())}
-        {evaluation_live(data.detail)}
+        {evaluation_live(data.detail, &data.metrics)}
         <div id="people">{people}</div>
     }
     .into_any()
 }
 
 /// The live part.
-pub(super) fn evaluation_live(detail: EvaluationDetail) -> AnyView {
+pub(super) fn evaluation_live(detail: EvaluationDetail, known: &[MetricInfo]) -> AnyView {
     let EvaluationDetail { evaluation: record, images } = detail;
     let verdict = record.verdict.clone();
     let near = verdict.as_ref().map(|verdict| suspects(&verdict.suspects));
-    let numbers = verdict.as_ref().map(metrics);
+    let numbers = verdict.as_ref().map(|verdict| metrics(verdict, known));
     view! {
         <div
             id="live"
@@ -78,6 +82,7 @@ pub(super) fn evaluation_live(detail: EvaluationDetail) -> AnyView {
             {standing(&record)}
             {prompts(&record, &images)}
             {verdict.as_ref().map(criteria)}
+            {verdict.as_ref().map(|verdict| unusable(&record, verdict, &images))}
             {near}
             {numbers}
             {steps(&record)}
@@ -146,7 +151,7 @@ fn progress(record: &EvaluationRecord) -> AnyView {
 }
 
 fn criteria(verdict: &EvaluationVerdict) -> AnyView {
-    let rows = verdict.criteria.iter().map(criterion).collect::<Vec<_>>();
+    let rows = verdict.criteria.iter().map(|each| criterion(verdict, each)).collect::<Vec<_>>();
     let lead = match verdict.outcome {
         VerdictOutcome::Pass => "Every criterion that counts passed.",
         VerdictOutcome::Fail => "A version fails if one criterion fails.",
@@ -164,8 +169,8 @@ fn criteria(verdict: &EvaluationVerdict) -> AnyView {
     .into_any()
 }
 
-fn criterion(criterion: &EvaluationCriterion) -> AnyView {
-    let (name, meaning, images) = explained(&criterion.kind);
+fn criterion(verdict: &EvaluationVerdict, criterion: &EvaluationCriterion) -> AnyView {
+    let (name, meaning, images) = explained(verdict, &criterion.kind);
     let between =
         criterion.bounds.map(|bounds| format!("{} to {}", number(bounds.lower), number(bounds.upper)));
     let facts = [
@@ -194,6 +199,7 @@ fn criterion(criterion: &EvaluationCriterion) -> AnyView {
                 <p>{criterion.reason.clone()}</p>
                 <p class="soft">{meaning}</p>
                 <dl class="facts">{facts.collect::<Vec<_>>()}</dl>
+                {per_prompt(criterion)}
                 <a href=images>{link}</a>
             </div>
         </li>
@@ -201,13 +207,57 @@ fn criterion(criterion: &EvaluationCriterion) -> AnyView {
     .into_any()
 }
 
+/// The means of each prompt, with links to its images.
+fn per_prompt(criterion: &EvaluationCriterion) -> AnyView {
+    if criterion.prompts.is_empty() {
+        return ().into_any();
+    }
+    let rows = criterion.prompts.iter().map(|pair| {
+        let place = u64::from(pair.prompt) + 1;
+        let difference = pair.challenger - pair.reference;
+        view! {
+            <tr>
+                <th scope="row">
+                    <a href=format!("#prompt-{}", pair.prompt)>{format!("Prompt {place}")}</a>
+                </th>
+                <td>{number(pair.challenger)}</td>
+                <td>{number(pair.reference)}</td>
+                <td>{number(difference)}</td>
+            </tr>
+        }
+    });
+    let label = format!("Per prompt ({})", criterion.prompts.len());
+    view! {
+        <details id=format!("per-prompt-{}", criterion.kind)>
+            <summary>{label}</summary>
+            <div class="wide" tabindex="0" role="region" aria-label=format!("Prompts of {}", criterion.kind)>
+                <table class="list">
+                    <thead>
+                        <tr>
+                            <th scope="col">"Prompt"</th>
+                            <th scope="col">"Version"</th>
+                            <th scope="col">"Reference"</th>
+                            <th scope="col">"Difference"</th>
+                        </tr>
+                    </thead>
+                    <tbody>{rows.collect::<Vec<_>>()}</tbody>
+                </table>
+            </div>
+        </details>
+    }
+    .into_any()
+}
+
 /// Name and meaning of a criterion, and where its images are.
-fn explained(kind: &str) -> (String, &'static str, &'static str) {
+fn explained(verdict: &EvaluationVerdict, kind: &str) -> (String, &'static str, &'static str) {
+    let unusable = !verdict.flat.is_empty() || !verdict.failed.is_empty();
+    let floors = if unusable { "#unusable" } else { "#prompts" };
+    let style = if verdict.held_out.is_empty() { "#prompts" } else { "#held-out" };
     let (name, meaning, images) = match kind {
-        "floors" => ("Floors", "The adapter has an effect, and its images can be used.", "#prompts"),
+        "floors" => ("Floors", "The adapter has an effect, and its images can be used.", floors),
         "adherence" => ("Adherence", "Prompts are followed about as well as by the base model.", "#prompts"),
         "clip_score_floor" => ("CLIPScore floor", "The mean CLIPScore reaches a fixed value.", "#prompts"),
-        "style" => ("Style", "Images are nearer to held-out images of the dataset.", "#prompts"),
+        "style" => ("Style", "Images are nearer to held-out images of the dataset.", style),
         "people" => ("People", "Blind votes prefer it.", "#people"),
         "copying" => ("Copying", "Training images are not reproduced.", "#copying"),
         other => return (capitalised(&other.replace('_', " ")), "", "#prompts"),
@@ -215,23 +265,39 @@ fn explained(kind: &str) -> (String, &'static str, &'static str) {
     (name.to_owned(), meaning, images)
 }
 
-fn metrics(verdict: &EvaluationVerdict) -> AnyView {
+/// Other numbers with what they mean, and where the images behind them are.
+fn metrics(verdict: &EvaluationVerdict, known: &[MetricInfo]) -> AnyView {
     if verdict.metrics.is_empty() {
         return ().into_any();
     }
-    let facts = verdict.metrics.iter().map(|(name, value)| {
-        let (name, better) = match name.as_str() {
-            "cmmd" => ("CMMD".to_owned(), "lower is better"),
-            "kid" => ("KID".to_owned(), "lower is better"),
-            "diversity" => ("Diversity".to_owned(), "near 1 is as the base"),
-            "leakage" => ("Leakage".to_owned(), "near 0 is none"),
-            "style_auc" => ("Style AUC".to_owned(), "higher is better"),
-            other => (capitalised(&other.replace('_', " ")), ""),
+    let facts = verdict.metrics.iter().map(|(metric, value)| {
+        let name = match metric.as_str() {
+            "cmmd" | "kid" => metric.to_uppercase(),
+            "style_auc" => "Style AUC".to_owned(),
+            other => capitalised(&other.replace('_', " ")),
+        };
+        let info = known.iter().find(|info| info.name == *metric);
+        let better = info.map(|info| match info.direction {
+            MetricDirection::Higher => "higher is better",
+            MetricDirection::Lower => "lower is better",
+            MetricDirection::Reference => "near the base model's is better",
+        });
+        let unit = info.map(|info| info.unit.clone()).filter(|unit| !unit.is_empty());
+        let about = info.map(|info| info.about.clone()).unwrap_or_default();
+        let images = match metric.as_str() {
+            "leakage" => "#untriggered",
+            "cmmd" | "kid" | "style_auc" if !verdict.held_out.is_empty() => "#held-out",
+            _ => "#prompts",
         };
         view! {
             <div>
-                <dt>{name}</dt>
-                <dd>{number(*value)} " " <span class="soft">{better}</span></dd>
+                <dt>{name.clone()}</dt>
+                <dd>
+                    {number(*value)} " " {unit} " " <span class="soft">{better}</span>
+                    <p class="hint">
+                        {about} " " <a href=images>{format!("Images behind {name}")}</a>
+                    </p>
+                </dd>
             </div>
         }
     });
@@ -246,7 +312,11 @@ fn metrics(verdict: &EvaluationVerdict) -> AnyView {
 }
 
 fn steps(record: &EvaluationRecord) -> AnyView {
-    let wanted = |step: &&EvaluationStep| record.promote || step.name != EvaluationStepName::Promote;
+    let wanted = |step: &&EvaluationStep| match step.name {
+        EvaluationStepName::Promote => record.promote,
+        EvaluationStepName::Publish => record.publish.is_some(),
+        _ => true,
+    };
     let rows = record.steps.iter().filter(wanted).map(|each| step(record, each)).collect::<Vec<_>>();
     view! {
         <section class="panel" aria-labelledby="steps">
@@ -289,12 +359,21 @@ fn step(record: &EvaluationRecord, step: &EvaluationStep) -> AnyView {
             </div>
         }
     });
+    let push = step.push.as_ref().map(|_| {
+        view! {
+            " "
+            <a href=format!("{}#push", versions::address(&record.version))>"View push"</a>
+        }
+    });
+    let device = step.device.clone().map(|device| view! { <li>{format!("Device: {device}")}</li> });
+    let seeds = step.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    let seeds = (!seeds.is_empty()).then(|| view! { <li>{format!("Seeds: {seeds}")}</li> });
     let log = step.log.iter().map(|line| view! { <li>{line.clone()}</li> }).collect::<Vec<_>>();
     let details = (!step.inputs.is_empty()).then(|| {
         view! {
             <details id=format!("step-{name}")>
                 <summary>{format!("Log and inputs of {name}")}</summary>
-                <ul class="log">{log}</ul>
+                <ul class="log">{log} {device} {seeds}</ul>
                 <dl class="facts">{inputs.collect::<Vec<_>>()}</dl>
             </details>
         }
@@ -307,7 +386,7 @@ fn step(record: &EvaluationRecord, step: &EvaluationStep) -> AnyView {
                 {took}
             </div>
             <div>
-                <p>{step.why.clone()} {reused}</p>
+                <p>{step.why.clone()} {reused} {push}</p>
                 {details}
                 {rerun}
             </div>

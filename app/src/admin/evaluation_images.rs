@@ -1,9 +1,11 @@
 //! The images of an evaluation: models beside each other by prompt and seed, and rendered images beside the training images
 //! that they resemble.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use adire_protocol::{EvaluationImage, EvaluationRecord, EvaluationRole, Suspect};
+use adire_protocol::{
+    EvaluationImage, EvaluationRecord, EvaluationRole, EvaluationVerdict, FailedImage, Suspect,
+};
 use leptos::prelude::*;
 
 use super::image::address;
@@ -15,6 +17,7 @@ const FIRST: usize = 3;
 /// The images of one prompt and seed.
 #[derive(Clone, Debug)]
 struct Row {
+    prompt: u32,
     text: String,
     seed: u64,
     images: Vec<EvaluationImage>,
@@ -32,7 +35,13 @@ pub(super) fn prompts(record: &EvaluationRecord, images: &[EvaluationImage]) -> 
         "Same prompt, same noise. The base model gets plain words instead of the trigger word."
     };
     let count = rows.len();
-    let mut views = rows.into_iter().map(|row| triptych(record, row)).collect::<Vec<_>>();
+    // The first row of each prompt is where its numbers lead.
+    let mut seen = BTreeSet::new();
+    let views = rows.into_iter().map(|row| {
+        let anchor = seen.insert(row.prompt).then(|| format!("prompt-{}", row.prompt));
+        triptych(record, row, &roles, anchor)
+    });
+    let mut views = views.collect::<Vec<_>>();
     let rest = views.split_off(FIRST.min(count));
     let rest = (!rest.is_empty()).then(|| {
         view! {
@@ -61,28 +70,84 @@ fn rows(images: &[EvaluationImage], roles: &[EvaluationRole]) -> Vec<Row> {
             rows.entry((image.prompt, image.seed)).or_default().push(image.clone());
         }
     }
-    let row = |((_, seed), images): ((u32, u64), Vec<EvaluationImage>)| {
+    let row = |((prompt, seed), images): ((u32, u64), Vec<EvaluationImage>)| {
         // The last one is the challenger's: the prompt with its trigger word.
         let text = images.last().map(|image| image.text.clone()).unwrap_or_default();
-        Row { text, seed, images }
+        Row { prompt, text, seed, images }
     };
     rows.into_iter().map(row).collect()
 }
 
-fn triptych(record: &EvaluationRecord, row: Row) -> AnyView {
+/// Images of one prompt and seed; what is of one colour or could not be rendered is marked.
+fn triptych(
+    record: &EvaluationRecord,
+    row: Row,
+    roles: &[EvaluationRole],
+    anchor: Option<String>,
+) -> AnyView {
+    let (flat, failed) = record
+        .verdict
+        .as_ref()
+        .map(|verdict| (verdict.flat.as_slice(), verdict.failed.as_slice()))
+        .unwrap_or_default();
+    let of_row = |image: &&FailedImage| {
+        image.prompt == row.prompt && image.seed == row.seed && roles.contains(&image.role)
+    };
+    let failed: Vec<AnyView> = failed.iter().filter(of_row).map(|image| missing(record, image)).collect();
     let images = row.images.into_iter().map(|image| {
         let name = model(record, image.role);
         let scores = [("CLIPScore", image.clip_score), ("style", image.style_margin)];
         let scores =
             scores.into_iter().filter_map(|(name, score)| Some(format!("{name} {}", number(score?))));
-        let scores = scores.collect::<Vec<_>>().join(" · ");
+        let flat = flat.contains(&image.hash).then(|| "of one colour".to_owned());
+        let scores = scores.chain(flat).collect::<Vec<_>>().join(" · ");
         figure(image.url, format!("{}: {name}", image.text), name, scores)
     });
     view! {
-        <div class="strip">
+        <div class="strip" id=anchor>
             <h3>{format!("“{}”", row.text)} " " <span class="soft">{format!("seed {}", row.seed)}</span></h3>
-            <ul class="triptych">{images.collect::<Vec<_>>()}</ul>
+            <ul class="triptych">{images.collect::<Vec<_>>()} {failed}</ul>
         </div>
+    }
+    .into_any()
+}
+
+/// The place of an image that could not be rendered.
+fn missing(record: &EvaluationRecord, image: &FailedImage) -> AnyView {
+    view! {
+        <li>
+            <p class="field-problem">
+                <b>{model(record, image.role)}</b>
+                {format!(": failed. {}", image.reason)}
+            </p>
+        </li>
+    }
+    .into_any()
+}
+
+/// Images of one colour, and those that could not be rendered.
+pub(super) fn unusable(
+    record: &EvaluationRecord,
+    verdict: &EvaluationVerdict,
+    images: &[EvaluationImage],
+) -> AnyView {
+    if verdict.flat.is_empty() && verdict.failed.is_empty() {
+        return ().into_any();
+    }
+    let flat = images.iter().filter(|image| verdict.flat.contains(&image.hash)).map(|image| {
+        let name = model(record, image.role);
+        figure(image.url.clone(), format!("{}: {name}", image.text), name, "of one colour".to_owned())
+    });
+    let failed = verdict.failed.iter().map(|image| {
+        let what = format!("{}, “{}”, seed {}: ", model(record, image.role), image.text, image.seed);
+        view! { <li class="note">{what} {image.reason.clone()}</li> }
+    });
+    view! {
+        <section class="panel" aria-labelledby="unusable">
+            <h2 id="unusable">"Unusable images"</h2>
+            <ul class="triptych">{flat.collect::<Vec<_>>()}</ul>
+            <ul class="stack notes">{failed.collect::<Vec<_>>()}</ul>
+        </section>
     }
     .into_any()
 }
@@ -90,7 +155,9 @@ fn triptych(record: &EvaluationRecord, row: Row) -> AnyView {
 /// Whose images a role's are.
 fn model(record: &EvaluationRecord, role: EvaluationRole) -> String {
     match role {
-        EvaluationRole::Base | EvaluationRole::BaseCaption => "Base model".to_owned(),
+        EvaluationRole::Base | EvaluationRole::BaseUntriggered | EvaluationRole::BaseCaption => {
+            "Base model".to_owned()
+        }
         EvaluationRole::Champion => record.champion.clone().unwrap_or_else(|| "Champion".to_owned()),
         EvaluationRole::Challenger | EvaluationRole::Untriggered | EvaluationRole::Caption => {
             record.version.clone()
@@ -162,7 +229,7 @@ pub(super) fn other_images(record: &EvaluationRecord, images: &[EvaluationImage]
         let rows = rows(images, roles);
         (!rows.is_empty()).then(|| {
             let count = rows.len();
-            let rows = rows.into_iter().map(|row| triptych(record, row)).collect::<Vec<_>>();
+            let rows = rows.into_iter().map(|row| triptych(record, row, roles, None)).collect::<Vec<_>>();
             view! {
                 <details class="panel" id=id>
                     <summary>{format!("{title} ({count})")}</summary>
@@ -171,8 +238,22 @@ pub(super) fn other_images(record: &EvaluationRecord, images: &[EvaluationImage]
             }
         })
     };
+    let held_out = record.verdict.as_ref().map(|verdict| verdict.held_out.as_slice()).unwrap_or_default();
+    let held_out = (!held_out.is_empty()).then(|| {
+        let title = format!("Held-out images ({})", held_out.len());
+        let figures = held_out.iter().map(|url| {
+            figure(url.clone(), "Held-out image".to_owned(), "Held-out image".to_owned(), String::new())
+        });
+        view! {
+            <details class="panel" id="held-out">
+                <summary>{title}</summary>
+                <ul class="triptych">{figures.collect::<Vec<_>>()}</ul>
+            </details>
+        }
+    });
     view! {
-        {section("untriggered", "Without the trigger word", &[EvaluationRole::Untriggered])}
+        {held_out}
+        {section("untriggered", "Without the trigger word", &[EvaluationRole::BaseUntriggered, EvaluationRole::Untriggered])}
         {section("captions", "From training captions", &[EvaluationRole::BaseCaption, EvaluationRole::Caption])}
     }
     .into_any()

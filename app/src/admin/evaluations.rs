@@ -36,7 +36,7 @@ pub(crate) struct StyleDatasets {
 }
 
 /// Fields of the form for a new evaluation.
-const FIELDS: [&str; 5] = ["version", "against", "suite", "dataset", "promote"];
+const FIELDS: [&str; 6] = ["version", "against", "suite", "dataset", "promote", "publish"];
 
 pub(super) fn evaluations(data: Evaluations) -> AnyView {
     let Evaluations { all, versions, datasets, new } = data;
@@ -194,6 +194,13 @@ fn new_form(form: &FormInput, versions: &[String], datasets: Vec<(String, String
         help: "Moves the version to production if the verdict is pass.",
     }
     .checkbox(form);
+    let publish = Field {
+        name: "publish",
+        label: "Publish on pass",
+        help: "Repository of the Hugging Face Hub, owner/name, that the version is pushed to if the verdict is pass. A new \
+               one is private.",
+    }
+    .text(form);
     view! {
         <section class="panel" aria-labelledby="new-title" id="new">
             <h2 id="new-title">"Evaluate version"</h2>
@@ -203,6 +210,7 @@ fn new_form(form: &FormInput, versions: &[String], datasets: Vec<(String, String
                 {dataset}
                 {suite}
                 {promote}
+                {publish}
                 <button type="submit" class="primary">
                     {Icon::Evaluation.draw()}
                     "Evaluate version"

@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn files_of_images_lead_to_their_pages_and_others_stay() {
         assert_eq!(address("/api/v1/images/ab12.png"), "/admin/images/ab12");
-        let thumbnail = "/admin/api/datasets/1/pictures/2/thumbnail";
+        let thumbnail = "/admin/api/datasets/1/images/2/thumbnail";
         assert_eq!(address(thumbnail), thumbnail);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use adire_protocol::{EvaluationRecord, Stage};
+use adire_protocol::{EvaluationRecord, EvaluationRole, Lineage, LineageKind, ListedVersion, Stage};
 use adire_studio::{Studio, StudioError, evaluation::policy::Policy, sample_prompts};
 
 use super::{
@@ -63,7 +63,13 @@ pub(super) async fn versions(studio: &Studio, flash: Option<String>) -> Result<V
             back.insert(name.clone(), *version);
         }
     }
-    Ok(Versions { all, back, datasets: style_datasets(studio).await?, flash })
+    let mut of_version: HashMap<String, Vec<EvaluationRecord>> = HashMap::new();
+    for record in studio.evaluations(None).await? {
+        of_version.entry(record.version.clone()).or_default().push(record);
+    }
+    let latest = of_version.into_iter().filter_map(|(id, records)| Some((id, latest(records)?)));
+    let evaluations = latest.collect();
+    Ok(Versions { all, back, evaluations, datasets: style_datasets(studio).await?, flash })
 }
 
 /// Datasets for the evaluation of uploaded versions.
@@ -81,12 +87,20 @@ async fn named_datasets(studio: &Studio) -> Result<Vec<(String, String)>, Studio
 pub(super) async fn version(
     studio: &Studio,
     id: &str,
+    at: Option<i64>,
     flash: Option<String>,
 ) -> Result<VersionPage, StudioError> {
     let known = studio.versions().await?;
-    let listed = known.into_iter().find(|listed| listed.version.id() == id).ok_or_else(|| {
-        StudioError::NotFound { what: "adapter version", id: id.chars().take(80).collect() }
+    // An alias names the version that it stands for.
+    let means = |listed: &ListedVersion| {
+        let version = &listed.version;
+        version.id() == id || version.aliases.iter().any(|alias| format!("{}@{alias}", version.name) == id)
+    };
+    let listed = known.into_iter().find(means).ok_or_else(|| StudioError::NotFound {
+        what: "adapter version",
+        id: id.chars().take(80).collect(),
     })?;
+    let id = &listed.version.id();
     let ledger = studio.ledger(&listed.version.name).await?;
     let lineage = studio.version_lineage(id).await?;
     let shadow = Shadow {
@@ -96,7 +110,42 @@ pub(super) async fn version(
     };
     let pushes = studio.pushes(Some(id)).await?;
     let datasets = style_datasets(studio).await?;
-    Ok(VersionPage { listed, ledger, lineage, shadow, datasets, pushes, flash })
+    let mut records = studio.evaluations(Some(&listed.version.name)).await?;
+    records.retain(|record| record.version == *id);
+    let images = newest_images(studio, &lineage, &records).await?;
+    let evaluation = latest(records);
+    let then = match at {
+        Some(at) => Some(studio.production_at(&listed.version.name, at).await?),
+        None => None,
+    };
+    Ok(VersionPage { listed, ledger, lineage, shadow, datasets, pushes, evaluation, images, then, flash })
+}
+
+/// Of evaluations, newest first, the newest with a verdict, else the newest.
+fn latest(records: Vec<EvaluationRecord>) -> Option<EvaluationRecord> {
+    let judged = records.iter().position(|record| record.verdict.is_some());
+    records.into_iter().nth(judged.unwrap_or_default())
+}
+
+/// Images on a version's page.
+const NEWEST_IMAGES: usize = 4;
+
+/// The newest images made with a version: visitors', else those of its newest evaluation.
+async fn newest_images(
+    studio: &Studio,
+    lineage: &Lineage,
+    records: &[EvaluationRecord],
+) -> Result<Vec<(String, String)>, StudioError> {
+    let generated = lineage.nodes.iter().filter(|node| node.kind == LineageKind::Image);
+    let generated = generated.filter_map(|node| Some((node.image.clone()?, node.name.clone())));
+    let mut images: Vec<_> = generated.take(NEWEST_IMAGES).collect();
+    let evaluated = records.iter().find(|record| record.images_done > 0);
+    if let Some(record) = evaluated.filter(|_| images.is_empty()) {
+        let evaluated = studio.evaluation(&record.id).await?.images.into_iter();
+        let its = evaluated.filter(|image| image.role == EvaluationRole::Challenger);
+        images.extend(its.map(|image| (image.url, image.text)).take(NEWEST_IMAGES));
+    }
+    Ok(images)
 }
 
 /// Every dataset, and the form for a new one.
@@ -274,7 +323,12 @@ pub(super) async fn sheets(studio: &Studio, mut new: FormInput) -> Result<Sheets
         new.set("axis2", "strength");
         new.set("values2", "0.5, 0.8, 1");
     }
-    Ok(Sheets { all: studio.sheets().await?, versions, new })
+    let mut runs = Vec::new();
+    for run in studio.trainings().await?.into_iter().take(50) {
+        let label = format!("{}, {} steps, {}", run.name, run.steps, run.state.name());
+        runs.push((run.id, label));
+    }
+    Ok(Sheets { all: studio.sheets().await?, versions, runs, new })
 }
 
 /// Evaluations whose images are compared, at most.
@@ -321,7 +375,8 @@ pub(super) async fn evaluation(
     flash: Option<String>,
 ) -> Result<EvaluationPage, StudioError> {
     let detail = studio.evaluation(id).await?;
-    Ok(EvaluationPage { detail, people: studio.comparison_of(id).await?, flash })
+    let metrics = studio.metrics().to_vec();
+    Ok(EvaluationPage { detail, metrics, people: studio.comparison_of(id).await?, flash })
 }
 
 /// The gate's settings. `form`: the input that was refused.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use adire_protocol::{
-    CauseCount, Figures, Memory, Monitoring, Percentiles, Period, RatingCount, SeriesPoint,
+    CauseCount, Figures, Memory, Monitoring, Percentiles, Period, RatingCount, SeriesPoint, size,
 };
 use leptos::prelude::*;
 
@@ -13,10 +13,7 @@ use super::{
     shapes::bars,
     times::{ago, exact},
 };
-use crate::{
-    form::percent_encoded,
-    words::{duration, size},
-};
+use crate::{form::percent_encoded, words::duration};
 
 pub(super) fn monitoring(data: Monitoring) -> AnyView {
     let Monitoring {

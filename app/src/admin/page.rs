@@ -148,9 +148,10 @@ impl AdminPage {
         Self::loaded(load::versions(studio, flash).await, Content::Versions)
     }
 
-    /// One adapter version, `name@vN`. `flash`: message about the last action.
-    pub async fn version(studio: &Studio, id: &str, flash: Option<String>) -> Self {
-        Self::loaded(load::version(studio, id, flash).await, |data| Content::Version(Box::new(data)))
+    /// One adapter version, `name@vN` or `name@alias`. `at`: milliseconds since 1970 of which the page says what was in
+    /// production then; `flash`: message about the last action.
+    pub async fn version(studio: &Studio, id: &str, at: Option<i64>, flash: Option<String>) -> Self {
+        Self::loaded(load::version(studio, id, at, flash).await, |data| Content::Version(Box::new(data)))
     }
 
     /// Every dataset. `flash`: message about the last action; `new`: the form for a new one.
@@ -434,7 +435,7 @@ pub fn admin_shell(page: AdminPage, style: String) -> impl IntoView {
 pub fn admin_live(page: AdminPage) -> impl IntoView {
     match page.content {
         Content::Training(data) => live(*data),
-        Content::Evaluation(data) => evaluation_live(data.detail),
+        Content::Evaluation(data) => evaluation_live(data.detail, &data.metrics),
         Content::Sheet(data) => sheet_live(data.0),
         _ => ().into_any(),
     }

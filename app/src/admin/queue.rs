@@ -23,7 +23,10 @@ pub(super) fn queue(data: Queue) -> AnyView {
     let lead = match jobs.len() {
         0 => "Queue empty.".to_owned(),
         1 => "1 job queued or running.".to_owned(),
-        more => format!("{more} jobs queued or running, in this order; training runs between generations."),
+        more => format!(
+            "{more} jobs queued or running: generations first, then evaluations and training runs between them; pushes run \
+             beside these."
+        ),
     };
     let empty = jobs.is_empty();
     let networks = networks(&jobs);
@@ -50,7 +53,7 @@ pub(super) fn queue(data: Queue) -> AnyView {
             .then(|| {
                 view! {
                     <p class="flash" role="status">
-                        "New generations and training runs are refused. What is queued still runs."
+                        "New generations, training runs, evaluations and pushes are refused. What is queued still runs."
                     </p>
                 }
             })}

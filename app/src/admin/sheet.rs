@@ -1,14 +1,18 @@
 //! One sheet, which fills in as its cells are generated.
 
+use std::collections::BTreeSet;
+
 use adire_protocol::{
-    SheetCell, SheetCellState, SheetDetail, SheetRecord, SheetRequest, SheetSetting, SheetState,
+    GenerationSpec, SheetCell, SheetCellState, SheetDetail, SheetRecord, SheetRequest, SheetSetting,
+    SheetState,
 };
 use leptos::prelude::*;
 
 use super::{
     frame::{crumbs, flash_line, head},
     image,
-    sheet_form::{label, query},
+    sheet_form::query,
+    training::keep_form,
 };
 use crate::form::{FormValues, encode};
 
@@ -21,7 +25,7 @@ pub(super) fn address(id: &str) -> String {
 
 /// Its title, else what all cells share.
 pub(super) fn title(record: &SheetRecord) -> String {
-    let SheetRequest { title, base, axes } = &record.request;
+    let SheetRequest { title, base, axes, .. } = &record.request;
     if !title.is_empty() {
         return title.clone();
     }
@@ -37,7 +41,7 @@ pub(super) fn progress(record: &SheetRecord) -> String {
 
 pub(super) fn sheet(data: SheetDetail, flash: Option<String>) -> AnyView {
     let heading = title(&data.sheet);
-    let axes: Vec<&str> = data.sheet.request.axes.iter().map(|axis| label(axis.setting)).collect();
+    let axes: Vec<&str> = data.sheet.request.axes.iter().map(|axis| axis.setting.label()).collect();
     let lead = format!("{}, seed {}.", axes.join(" × "), data.sheet.request.base.seed.unwrap_or_default());
     let id = data.sheet.id.clone();
     let again = format!("/admin/sheets?{}", query(&data.sheet.request));
@@ -69,10 +73,12 @@ pub(super) fn sheet_live(data: SheetDetail) -> AnyView {
     let axes = &sheet.request.axes;
     let count = |at: usize| axes.get(at).map_or(1, |axis| axis.values.len());
     let (columns, rows) = (count(0), count(1));
+    let has_image = (0..).zip(&cells).filter(|(_, cell)| cell.image.is_some());
+    let saved: BTreeSet<u32> = has_image.filter_map(|(at, _)| sheet.request.step(at)).collect();
     let mut cells = cells.into_iter();
     let mut tables = Vec::new();
     for table in 0..count(2) {
-        let caption = axes.get(2).map(|axis| format!("{}: {}", label(axis.setting), axis.values[table]));
+        let caption = axes.get(2).map(|axis| format!("{}: {}", axis.setting.label(), axis.values[table]));
         let heads = axes.first().map(|axis| axis.values.clone()).unwrap_or_default();
         let heads = heads.into_iter().map(|value| view! { <th scope="col">{value}</th> }).collect::<Vec<_>>();
         let lines = (0..rows)
@@ -119,6 +125,7 @@ pub(super) fn sheet_live(data: SheetDetail) -> AnyView {
             </form>
         }
     });
+    let versions = checkpoints(&sheet.request, &sheet.id, &saved);
     view! {
         <div
             id="live"
@@ -128,10 +135,24 @@ pub(super) fn sheet_live(data: SheetDetail) -> AnyView {
         >
             <p role="status">{standing}</p>
             {tables}
+            {versions}
             {cancel}
         </div>
     }
     .into_any()
+}
+
+/// Buttons that make a checkpoint with images a version.
+fn checkpoints(request: &SheetRequest, sheet: &str, saved: &BTreeSet<u32>) -> Option<AnyView> {
+    let run = request.run_id().filter(|_| !saved.is_empty())?;
+    let steps: Vec<u32> = saved.iter().copied().collect();
+    let view = view! {
+        {keep_form(run, &steps, &format!("Checkpoints of sheet {}", &sheet[..8]))}
+        <p>
+            <a href=format!("/admin/training/{run}")>"Training run"</a>
+        </p>
+    };
+    Some(view.into_any())
 }
 
 fn cell(cell: SheetCell) -> AnyView {
@@ -139,7 +160,13 @@ fn cell(cell: SheetCell) -> AnyView {
     let name = values.join(", ");
     let body = match url {
         Some(url) => {
-            let reuse = spec.as_ref().map(|spec| format!("/?{}", encode(&FormValues::of_spec(spec))));
+            // A checkpoint is not offered on the studio page.
+            let is_checkpoint =
+                |spec: &&GenerationSpec| spec.adapters.iter().any(|used| used.name.contains('/'));
+            let reuse = spec
+                .as_ref()
+                .filter(|spec| !is_checkpoint(spec))
+                .map(|spec| format!("/?{}", encode(&FormValues::of_spec(spec))));
             let (width, height) = spec.as_ref().map_or((256, 256), |spec| spec.final_size());
             let page = image::address(&url);
             view! {

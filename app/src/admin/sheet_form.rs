@@ -7,8 +7,9 @@ use super::fields::{Field, FormInput, alert};
 use crate::form;
 
 /// Fields of the form.
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 17] = [
     "title",
+    "run",
     "prompt",
     "negative_prompt",
     "adapter",
@@ -26,15 +27,17 @@ const FIELDS: [&str; 16] = [
     "values3",
 ];
 
-/// The form, with the versions that can be chosen.
-pub(super) fn sheet_form(new: &FormInput, versions: &[String]) -> AnyView {
+/// The form, with the versions and training runs (id and label) that can be chosen.
+pub(super) fn sheet_form(new: &FormInput, versions: &[String], runs: &[(String, String)]) -> AnyView {
     let choice = |value: &str, label: &str| (value.to_owned(), label.to_owned());
     let mut adapters = vec![choice("", "None")];
     adapters.extend(versions.iter().map(|id| choice(id, id)));
+    let mut trained = vec![choice("", "None")];
+    trained.extend(runs.iter().map(|(id, label)| choice(id, label)));
     let text = |name, label, help| Field { name, label, help };
     let axis = |number: usize| {
         let mut options = vec![choice("", "None")];
-        options.extend(SheetSetting::ALL.map(|setting| choice(setting.name(), label(setting))));
+        options.extend(SheetSetting::ALL.map(|setting| choice(setting.name(), setting.label())));
         let place = ["Columns", "Rows", "Tables"][number - 1];
         let (axis, values) = (format!("axis{number}"), format!("values{number}"));
         view! {
@@ -55,7 +58,7 @@ pub(super) fn sheet_form(new: &FormInput, versions: &[String]) -> AnyView {
             <form method="post" action="/admin/sheets" class="stack">
                 {text("title", "Title", "").text(new)}
                 {text("prompt", "Prompt", "").lines(new)}
-                {text("negative_prompt", "What to avoid", "").lines(new)}
+                {text("negative_prompt", "Negative prompt", "").lines(new)}
                 <div class="columns two">
                     {text("adapter", "Adapter", "").select(new, adapters)}
                     {text("strength", "Adapter strength", "1 if empty.").number(new)}
@@ -66,6 +69,7 @@ pub(super) fn sheet_form(new: &FormInput, versions: &[String]) -> AnyView {
                     {text("height", "Height", "").number(new)}
                 </div>
                 <div class="columns two">{axis(1)} {axis(2)} {axis(3)}</div>
+                {text("run", "Training run", "Of the checkpoints; without values, its saved steps.").select(new, trained)}
                 <p>
                     <button type="submit" class="primary">
                         "Create sheet"
@@ -75,19 +79,6 @@ pub(super) fn sheet_form(new: &FormInput, versions: &[String]) -> AnyView {
         </section>
     }
     .into_any()
-}
-
-/// A setting as the pages call it.
-pub(super) fn label(setting: SheetSetting) -> &'static str {
-    match setting {
-        SheetSetting::Version => "Adapter version",
-        SheetSetting::Strength => "Adapter strength",
-        SheetSetting::Prompt => "Prompt",
-        SheetSetting::Seed => "Seed",
-        SheetSetting::Sampler => "Sampler",
-        SheetSetting::Steps => "Steps",
-        SheetSetting::Guidance => "Guidance scale",
-    }
 }
 
 /// The sheet of a form.
@@ -128,8 +119,10 @@ pub fn sheet_request(form: &FormInput) -> Result<SheetRequest, Vec<FieldError>> 
         let values = text.split(separators).map(str::trim).filter(|value| !value.is_empty());
         axes.push(SheetAxis { setting, values: values.map(str::to_owned).collect() });
     }
+    let of_run = axes.iter().any(|axis| axis.setting == SheetSetting::Checkpoint);
+    let run = Some(form.get("run").trim().to_owned()).filter(|run| of_run && !run.is_empty());
     if errors.is_empty() {
-        Ok(SheetRequest { title: form.get("title").trim().to_owned(), base, axes })
+        Ok(SheetRequest { title: form.get("title").trim().to_owned(), base, axes, run })
     } else {
         Err(errors)
     }
@@ -137,12 +130,13 @@ pub fn sheet_request(form: &FormInput) -> Result<SheetRequest, Vec<FieldError>> 
 
 /// The query that fills the form with a request.
 pub(super) fn query(request: &SheetRequest) -> String {
-    let SheetRequest { title, base, axes } = request;
+    let SheetRequest { title, base, axes, .. } = request;
     let mut pairs = vec![
         ("title".to_owned(), title.clone()),
         ("prompt".to_owned(), base.prompt.clone()),
         ("negative_prompt".to_owned(), base.negative_prompt.clone()),
     ];
+    pairs.extend(request.run_id().map(|run| ("run".to_owned(), run.to_owned())));
     if let Some(used) = base.adapters.first() {
         pairs.push(("adapter".to_owned(), used.name.clone()));
         pairs.push(("strength".to_owned(), used.strength.to_string()));

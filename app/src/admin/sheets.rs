@@ -18,12 +18,14 @@ pub(crate) struct Sheets {
     pub(crate) all: Vec<SheetRecord>,
     /// Versions that there are, `name@vN`.
     pub(crate) versions: Vec<String>,
+    /// Training runs: id and label, the newest first.
+    pub(crate) runs: Vec<(String, String)>,
     /// The form for a new one.
     pub(crate) new: FormInput,
 }
 
 pub(super) fn sheets(data: Sheets) -> AnyView {
-    let Sheets { all, versions, new } = data;
+    let Sheets { all, versions, runs, new } = data;
     let empty = all.is_empty();
     let rows = all.into_iter().map(row).collect::<Vec<_>>();
     view! {
@@ -49,7 +51,7 @@ pub(super) fn sheets(data: Sheets) -> AnyView {
             }
                 .into_any()
         }}
-        {sheet_form(&new, &versions)}
+        {sheet_form(&new, &versions, &runs)}
     }
     .into_any()
 }

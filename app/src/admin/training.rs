@@ -2,7 +2,7 @@
 //! updates the page.
 
 use adire_protocol::{
-    AdapterRef, TrainingPoint, TrainingRun, TrainingRunDetail, TrainingState, Which, capitalised,
+    AdapterRef, TrainingPoint, TrainingRun, TrainingRunDetail, TrainingState, Which, capitalised, size,
 };
 use leptos::prelude::*;
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     form::{self, AdapterRow, FormValues},
-    words::{duration, size},
+    words::duration,
 };
 
 /// Shown instead of the name of a deleted dataset.
@@ -75,7 +75,7 @@ pub(super) fn training(data: TrainingPage) -> AnyView {
 /// The live part.
 pub(super) fn live(data: TrainingPage) -> AnyView {
     let TrainingRunDetail { run: job, points, samples } = data.detail;
-    let checkpoints = checkpoints(&job.id, &data.steps);
+    let checkpoints = checkpoints(&job, &data.steps);
     let resting = job.state.is_resting();
     let kept: Vec<_> = points.into_iter().filter(|point| point.step <= job.step).collect();
     let samples: Vec<_> = samples.into_iter().filter(|sample| sample.step <= job.step).collect();
@@ -110,11 +110,8 @@ pub(super) fn live(data: TrainingPage) -> AnyView {
     .into_any()
 }
 
-/// What can be done with the adapters of checkpoints.
-fn checkpoints(id: &str, steps: &[u32]) -> Option<AnyView> {
-    if steps.is_empty() {
-        return None;
-    }
+/// Buttons that make the adapters of a run's steps versions.
+pub(super) fn keep_form(run: &str, steps: &[u32], label: &str) -> AnyView {
     let buttons = steps.iter().map(|step| {
         view! {
             <button
@@ -128,20 +125,33 @@ fn checkpoints(id: &str, steps: &[u32]) -> Option<AnyView> {
             </button>
         }
     });
-    let action = format!("/admin/training/{id}");
-    let view = view! {
-        <h3>"Checkpoints"</h3>
-        <form method="post" action=action.clone() class="choices">
+    view! {
+        <form method="post" action=format!("/admin/training/{run}") class="choices" aria-label=label.to_owned()>
             <input type="hidden" name="action" value="keep" />
             <span class="soft">"Make a version of step"</span>
             {buttons.collect::<Vec<_>>()}
         </form>
+    }
+    .into_any()
+}
+
+/// What can be done with the adapters of checkpoints.
+fn checkpoints(job: &TrainingRun, steps: &[u32]) -> Option<AnyView> {
+    let has_ended = job.state.is_resting() && job.state != TrainingState::Paused;
+    if steps.is_empty() && has_ended {
+        return None;
+    }
+    let action = format!("/admin/training/{}", job.id);
+    let keep = (!steps.is_empty()).then(|| keep_form(&job.id, steps, "Checkpoints"));
+    let view = view! {
+        <h3>"Checkpoints"</h3>
+        {keep}
         <form method="post" action=action class="choices">
             <button type="submit" class="button" name="action" value="sheet">
                 "Compare in a sheet"
             </button>
         </form>
-        <p class="hint">"A sheet makes the newest checkpoints versions, and shows them beside strengths and prompts."</p>
+        <p class="hint">"A sheet shows checkpoints beside strengths and prompts, each as soon as it is saved. None becomes a version."</p>
     };
     Some(view.into_any())
 }

@@ -1,17 +1,21 @@
 //! One adapter version: its stage, its shadow, its aliases, its lineage and the ledger of its adapter.
 
 use adire_protocol::{
-    Ledger, LedgerEntry, Lineage, ListedVersion, PRODUCTION, PushRecord, SmokeResult, capitalised,
+    EvaluationRecord, EvaluationState, Ledger, LedgerAction, LedgerEntry, Lineage, ListedVersion,
+    MAX_NOTE_CHARS, PRODUCTION, ProductionAt, PushRecord, SmokeResult, VerdictOutcome, capitalised,
 };
 use leptos::prelude::*;
 
 use super::{
-    evaluations::{StyleDatasets, evaluate_form},
+    evaluation_images::figure,
+    evaluations::{self, StyleDatasets, evaluate_form},
+    fields::in_textarea,
     frame::{flash_line, head},
     image, lineage,
+    outcome::{outcome, state_badge},
     push::push,
     shadow::{Shadow, shadow},
-    times::ago,
+    times::{ago, exact},
     versions::{address, badge, stage_form, visibility, visibility_forms},
 };
 
@@ -29,12 +33,29 @@ pub(crate) struct VersionPage {
     pub(crate) datasets: StyleDatasets,
     /// Of this version, the newest first.
     pub(crate) pushes: Vec<PushRecord>,
+    /// Its newest evaluation with a verdict, else its newest one.
+    pub(crate) evaluation: Option<EvaluationRecord>,
+    /// Images that show it: URL and prompt.
+    pub(crate) images: Vec<(String, String)>,
+    /// What was in production at the time that the address asks for.
+    pub(crate) then: Option<ProductionAt>,
     /// Message about the last action.
     pub(crate) flash: Option<String>,
 }
 
 pub(super) fn version(data: VersionPage) -> AnyView {
-    let VersionPage { listed, ledger, lineage, shadow: shadow_data, datasets, pushes, flash } = data;
+    let VersionPage {
+        listed,
+        ledger,
+        lineage,
+        shadow: shadow_data,
+        datasets,
+        pushes,
+        evaluation,
+        images,
+        then,
+        flash,
+    } = data;
     let id = listed.version.id();
     let is_there = listed.deleted_at.is_none();
     let page = (is_there && !listed.hidden).then(|| {
@@ -63,6 +84,8 @@ pub(super) fn version(data: VersionPage) -> AnyView {
     view! {
         {head(id.clone(), listed.version.description.clone(), page)}
         {flash_line(flash)}
+        {newest(images)}
+        {verdict(evaluation.as_ref())}
         <section class="panel stack" aria-label="Version">
             <p>{badge(listed.version.stage)}</p>
             <dl class="facts">
@@ -70,13 +93,125 @@ pub(super) fn version(data: VersionPage) -> AnyView {
                 {fact("Trigger word", listed.version.trigger.clone())}
                 {fact("sha256", listed.version.hash.clone())}
             </dl>
+            {is_there.then(|| note(&listed))}
             {offer}
         </section>
-        {shadow(&id, listed.version.stage, is_there, shadow_data)}
-        {push(&id, is_there, pushes)}
-        <div class="columns two">{change} {aliases(&listed)}</div>
         {lineage::section(&lineage)}
         {history(ledger)}
+        {moment(&id, then.as_ref())}
+        <div class="columns two">{change} {aliases(&listed)}</div>
+        {shadow(&id, listed.version.stage, is_there, shadow_data)}
+        {push(&id, is_there, pushes)}
+    }
+    .into_any()
+}
+
+/// What it looks like.
+fn newest(images: Vec<(String, String)>) -> AnyView {
+    if images.is_empty() {
+        return ().into_any();
+    }
+    let images = images.into_iter().map(|(url, prompt)| figure(url, prompt.clone(), prompt, String::new()));
+    view! {
+        <section class="panel" aria-labelledby="images-title">
+            <h2 id="images-title">"Newest images"</h2>
+            <ul class="triptych">{images.collect::<Vec<_>>()}</ul>
+        </section>
+    }
+    .into_any()
+}
+
+/// How it was judged.
+fn verdict(evaluation: Option<&EvaluationRecord>) -> AnyView {
+    let content = match evaluation {
+        None => view! { <p class="soft">"Not evaluated yet."</p> }.into_any(),
+        Some(record) => {
+            let badge = match &record.verdict {
+                Some(verdict) if record.state == EvaluationState::Done => outcome(verdict.outcome),
+                _ => state_badge(record.state),
+            };
+            let against = format!("against {}", evaluations::champion(record));
+            view! {
+                <div class="line-up">
+                    {badge} <p class="strong grow">{evaluations::reason(record)}</p>
+                    <span class="soft">
+                        {against} " · " {ago(record.finished_at.unwrap_or(record.created_at))}
+                    </span>
+                    <a href=evaluations::address(&record.id)>"View evaluation"</a>
+                </div>
+            }
+            .into_any()
+        }
+    };
+    view! {
+        <section class="panel" aria-labelledby="verdict-title">
+            <h2 id="verdict-title">"Verdict"</h2>
+            {content}
+        </section>
+    }
+    .into_any()
+}
+
+/// The admin's note.
+fn note(listed: &ListedVersion) -> AnyView {
+    view! {
+        <form method="post" action=address(&listed.version.id()) class="stack">
+            <input type="hidden" name="action" value="note" />
+            <div class="field">
+                <label for="note">"Note"</label>
+                <textarea id="note" name="note" rows="2" maxlength=MAX_NOTE_CHARS.to_string() aria-describedby="note-help">
+                    {in_textarea(&listed.note)}
+                </textarea>
+                <p class="hint" id="note-help">
+                    "Only admins see it."
+                </p>
+            </div>
+            <button type="submit" class="button">
+                "Save note"
+            </button>
+        </form>
+    }
+    .into_any()
+}
+
+/// A form that asks what was in production at a time, and the answer.
+fn moment(id: &str, then: Option<&ProductionAt>) -> AnyView {
+    let at = then.map(|then| exact(then.at).replace(' ', "T")).unwrap_or_default();
+    let answer = then.map(|then| {
+        let at = exact(then.at);
+        let row = then.entry.as_ref().map(|made| {
+            let number = made.number;
+            view! {
+                " by "
+                <a href=format!("#ledger-{number}")>{format!("row {number}")}</a>
+            }
+        });
+        let what = match &then.version {
+            Some(version) => view! {
+                <a href=address(version)>{version.clone()}</a>
+                " was in production"
+                {row}
+                "."
+            }
+            .into_any(),
+            None => "nothing was in production.".into_any(),
+        };
+        view! { <p role="status">{format!("At {at} UTC, ")} {what}</p> }
+    });
+    view! {
+        <section class="panel" aria-labelledby="moment">
+            <h2 id="moment">"Production at a time"</h2>
+            <form method="get" action=format!("{}#moment", address(id)) class="line-up">
+                <div class="field">
+                    <label for="at">"Time (UTC)"</label>
+                    <input type="datetime-local" id="at" name="at" step="1" required value=at />
+                </div>
+                <button type="submit" class="button">
+                    "Show version"
+                </button>
+            </form>
+            {answer}
+        </section>
     }
     .into_any()
 }
@@ -208,7 +343,17 @@ fn history(ledger: Ledger) -> AnyView {
     .into_any()
 }
 
-fn entry(LedgerEntry { made, smoke }: LedgerEntry) -> AnyView {
+/// What a verdict was to the row that names it.
+fn rests_on(action: LedgerAction, outcome: Option<VerdictOutcome>) -> String {
+    match outcome {
+        None => "verdict".to_owned(),
+        Some(VerdictOutcome::Pass) => "verdict: pass".to_owned(),
+        Some(outcome) if action == LedgerAction::Promote => format!("overruled verdict: {}", outcome.word()),
+        Some(outcome) => format!("verdict: {}", outcome.word()),
+    }
+}
+
+fn entry(LedgerEntry { made, outcome, smoke }: LedgerEntry) -> AnyView {
     let smoke = smoke.map(|smoke| {
         let class = match smoke.result {
             SmokeResult::First | SmokeResult::Equal | SmokeResult::Close => "badge done",
@@ -226,7 +371,9 @@ fn entry(LedgerEntry { made, smoke }: LedgerEntry) -> AnyView {
             None => view! { <span class=class>{words}</span> }.into_any(),
         }
     });
-    let verdict = made.verdict.clone().map(|_| " · with a verdict");
+    let verdict = made.verdict.as_ref().map(|id| {
+        view! { " · " <a href=evaluations::address(id)>{rests_on(made.action, outcome)}</a> }
+    });
     view! {
         <tr id=format!("ledger-{}", made.number)>
             <td class="soft">{made.number}</td>

@@ -2,14 +2,19 @@
 
 use std::collections::HashMap;
 
-use adire_protocol::{ListedVersion, MAX_REASON_CHARS, PRODUCTION, Stage, capitalised};
+use adire_protocol::{
+    EvaluationCriterion, EvaluationRecord, ListedVersion, MAX_REASON_CHARS, PRODUCTION, Stage,
+    VerdictOutcome, capitalised,
+};
 use leptos::prelude::*;
 
 use super::{
-    evaluations::{StyleDatasets, evaluate_form},
+    evaluations::{self, StyleDatasets, evaluate_form},
     frame::{flash_line, head},
+    outcome::{outcome, state_badge},
     times::ago,
 };
+use crate::words::number;
 
 /// Data of the page.
 #[derive(Clone, Debug)]
@@ -18,6 +23,8 @@ pub(crate) struct Versions {
     pub(crate) all: Vec<ListedVersion>,
     /// The version that a rollback of each adapter returns to.
     pub(crate) back: HashMap<String, u32>,
+    /// The last evaluation of each version, by `name@vN`.
+    pub(crate) evaluations: HashMap<String, EvaluationRecord>,
     /// For the buttons that evaluate.
     pub(crate) datasets: StyleDatasets,
     /// Message about the last action.
@@ -25,11 +32,12 @@ pub(crate) struct Versions {
 }
 
 pub(super) fn versions(data: Versions) -> AnyView {
-    let Versions { all, back, datasets, flash } = data;
+    let Versions { all, back, evaluations, datasets, flash } = data;
     let empty = all.is_empty();
     let row = |listed: ListedVersion| {
         let back = back.get(&listed.version.name).copied();
-        row(listed, back, &datasets)
+        let evaluation = evaluations.get(&listed.version.id());
+        row(listed, back, evaluation, &datasets)
     };
     let rows = all.into_iter().map(row).collect::<Vec<_>>();
     view! {
@@ -59,6 +67,7 @@ pub(super) fn versions(data: Versions) -> AnyView {
                                 <tr>
                                     <th scope="col">"Version"</th>
                                     <th scope="col">"Stage"</th>
+                                    <th scope="col">"Verdict"</th>
                                     <th scope="col">"Visitors"</th>
                                     <th scope="col">"Added"</th>
                                     <td></td>
@@ -73,7 +82,41 @@ pub(super) fn versions(data: Versions) -> AnyView {
     .into_any()
 }
 
-fn row(listed: ListedVersion, back: Option<u32>, datasets: &StyleDatasets) -> AnyView {
+/// The criterion that decided, or style where all passed, with its number.
+fn decisive(record: &EvaluationRecord) -> Option<String> {
+    let verdict = record.verdict.as_ref()?;
+    let counts = |criterion: &&EvaluationCriterion| match verdict.outcome {
+        VerdictOutcome::Pass => criterion.kind == "style",
+        outcome => !criterion.muted && criterion.outcome == outcome,
+    };
+    let criterion = verdict.criteria.iter().find(counts)?;
+    let name = capitalised(&criterion.kind.replace('_', " "));
+    Some(criterion.value.map_or_else(|| name.clone(), |value| format!("{name} {}", number(value))))
+}
+
+fn judged(evaluation: Option<&EvaluationRecord>) -> AnyView {
+    let Some(record) = evaluation else { return view! { <span class="soft">"None"</span> }.into_any() };
+    let badge = match &record.verdict {
+        Some(verdict) => outcome(verdict.outcome),
+        None => state_badge(record.state),
+    };
+    let title = evaluations::reason(record);
+    view! {
+        <a href=evaluations::address(&record.id) title=title>
+            {badge}
+        </a>
+        " "
+        <span class="soft">{decisive(record)}</span>
+    }
+    .into_any()
+}
+
+fn row(
+    listed: ListedVersion,
+    back: Option<u32>,
+    evaluation: Option<&EvaluationRecord>,
+    datasets: &StyleDatasets,
+) -> AnyView {
     let id = listed.version.id();
     let free = listed.version.aliases.iter().filter(|alias| *alias != PRODUCTION);
     let aliases = free.map(|alias| format!("@{alias}")).collect::<Vec<_>>().join(" ");
@@ -97,6 +140,7 @@ fn row(listed: ListedVersion, back: Option<u32>, datasets: &StyleDatasets) -> An
                 <span class="soft">{listed.version.trigger}</span>
             </th>
             <td>{badge(listed.version.stage)} " " <span class="soft">{aliases}</span></td>
+            <td>{judged(evaluation)}</td>
             <td>{shown} " " <span class="soft">{file}</span></td>
             <td class="soft age">{ago(listed.version.created_at)}</td>
             <td>{actions}</td>

@@ -1,6 +1,6 @@
 //! The initial data of the studio page, in one call.
 
-use adire_protocol::{AdapterVersion, Generation, ImageRecord, ModelInfo, QueueStatus};
+use adire_protocol::{AdapterVersion, Generation, ImageRecord, ModelInfo, QueueStatus, Rating};
 
 #[cfg(feature = "ssr")]
 use super::AppError;
@@ -30,6 +30,8 @@ pub(crate) struct StudioData {
     pub(crate) named: Option<Generation>,
     /// The visitor's queued or running generation; the first of several.
     pub(crate) active: Option<Generation>,
+    /// Rating of the image that the page begins with; `None`: there is none, or it is another visitor's.
+    pub(crate) rating: Option<Rating>,
     /// Why the generation that the address names is not shown.
     pub(crate) problem: Option<String>,
     /// What there is to say about files that a plain form has just posted.
@@ -37,10 +39,21 @@ pub(crate) struct StudioData {
 }
 
 crate::thin::wire::records! {
-    StudioData { model, adapters, embeddings, wildcards, queue, history, more, named, active, problem, warning }
+    StudioData { model, adapters, embeddings, wildcards, queue, history, more, named, active, rating, problem, warning }
 }
 
 impl StudioData {
+    /// The image that the page begins with: the one at `index` of the generation that the address names, else the newest.
+    pub(crate) fn first_image(&self, index: u32) -> Option<&ImageRecord> {
+        match (&self.named, &self.active) {
+            (Some(named), _) if named.state.is_final() => {
+                named.images.iter().find(|image| image.index == index).or(named.images.first())
+            }
+            (None, None) => self.history.first(),
+            _ => None,
+        }
+    }
+
     /// The data of this page: on the server from the context, in the browser from the document.
     pub(crate) fn here() -> Option<Self> {
         #[cfg(feature = "ssr")]
@@ -59,15 +72,16 @@ impl StudioData {
 async fn load_studio(generation: Option<String>) -> Result<StudioData, AppError> {
     use super::context;
 
-    data(&context::studio()?, &context::client(), generation, None).await.map_err(context::refuse)
+    data(&context::studio()?, &context::client(), (generation, 0), None).await.map_err(context::refuse)
 }
 
-/// The page's data. `generation`: a generation's id from the address; `before`: show history older than this.
+/// The page's data. `generation`: a generation's id from the address, and the index of an image of it; `before`: show
+/// history older than this.
 #[cfg(feature = "ssr")]
 pub(crate) async fn data(
     studio: &adire_studio::Studio,
     client: &adire_studio::Client,
-    generation: Option<String>,
+    (generation, index): (Option<String>, u32),
     before: Option<i64>,
 ) -> Result<StudioData, adire_studio::StudioError> {
     let (mut named, mut active, mut problem) = (None, None, None);
@@ -81,7 +95,7 @@ pub(crate) async fn data(
         active = studio.active(visitor).await?.into_iter().next();
     }
     let (history, more) = super::history::page(studio, client, before).await?;
-    Ok(StudioData {
+    let mut data = StudioData {
         model: studio.model().clone(),
         adapters: studio.adapters().await?,
         embeddings: studio.embeddings().await?.into_iter().map(|one| one.word).collect(),
@@ -91,7 +105,15 @@ pub(crate) async fn data(
         more,
         named,
         active,
+        rating: None,
         problem,
         warning: None,
-    })
+    };
+    if let Some(ImageRecord { generation, index, .. }) = data.first_image(index) {
+        let of = adire_protocol::ImageRef { generation: generation.clone(), index: *index };
+        // Another visitor's has none here.
+        data.rating =
+            studio.history_image(&of, adire_studio::By::Client(client)).await.ok().map(|of| of.rating);
+    }
+    Ok(data)
 }

@@ -6,7 +6,7 @@ use leptos::{ev, prelude::*};
 use web_sys::{DragEvent, File, HtmlImageElement};
 
 /// The server's upload limit.
-const LARGEST: f64 = 20.0 * 1024.0 * 1024.0;
+const MAX_UPLOAD_BYTES: f64 = 20.0 * 1024.0 * 1024.0;
 
 thread_local! {
     // Signals require `Send`, which a file is not.
@@ -15,7 +15,7 @@ thread_local! {
 
 /// Whether a file exceeds the upload limit.
 pub(crate) fn is_too_large(file: &File) -> bool {
-    file.size() > LARGEST
+    file.size() > MAX_UPLOAD_BYTES
 }
 
 /// Whether the browser reports a media type that the server accepts.

@@ -26,6 +26,7 @@ mod number;
 mod parameters;
 mod prompt;
 mod purpose;
+mod rate;
 mod seed;
 mod settings;
 mod size;
@@ -40,7 +41,11 @@ pub(crate) use drop::DropOverlay;
 pub(crate) use field::escaped;
 pub(crate) use header::Header;
 pub(crate) use history::History;
+#[cfg(feature = "ssr")]
+pub(crate) use icons::{Drawing, Icon};
 pub(crate) use keys::Keys;
 #[cfg(feature = "ssr")]
 pub(crate) use logo::logo;
 pub(crate) use purpose::Purpose;
+#[cfg(feature = "ssr")]
+pub(crate) use rate::Rate;

@@ -11,6 +11,7 @@ use super::{
     delete::Delete,
     icons::{Drawing, Icon},
     link::Link,
+    rate::Rate,
 };
 use crate::{
     browser,
@@ -252,7 +253,7 @@ fn another(shown: &ImageRecord, strength: Option<f64>) -> GenerationRequest {
     GenerationRequest { seed, subseed: None, subseed_strength: strength, count: Some(1), ..request }
 }
 
-/// Links that fill the form so; with a script they generate at once.
+/// The rating, and links that fill the form so; with a script they generate at once.
 #[component]
 fn Others(shown: ImageRecord) -> ErasedView {
     let page = Page::here();
@@ -271,7 +272,13 @@ fn Others(shown: ImageRecord) -> ErasedView {
             </Link>
         });
     }
-    view! { <div class="actions others">{links}</div> }.erase()
+    let own_page = format!("/history/{}/{}", shown.generation, shown.index);
+    let is_own = Memo::new(move |_| page.workspace.rating.with(Option::is_some));
+    let rating = Signal::derive(move || page.workspace.rating.get().unwrap_or_default());
+    let rate = dyn_view(move || {
+        is_own.get().then(|| view! { <Rate address=own_page.clone() rating=rating studio=true /> })
+    });
+    view! { <div class="actions others">{rate} {links}</div> }.erase()
 }
 
 /// Address of the form with this image as init image and its other parameters.
@@ -319,7 +326,7 @@ fn Actions(shown: ImageRecord) -> ErasedView {
     let address = format!("/?{}", form::encode(&FormValues::of_spec(&spec)));
     let reuse = Box::new(move || page.reuse(spec.clone().into(), "Parameters loaded."));
     let onwards = continue_address(&shown);
-    let rate = format!("/history/{}/{}", shown.generation, shown.index);
+    let own_page = format!("/history/{}/{}", shown.generation, shown.index);
     let kept = shown.clone();
     let go_on = Box::new(move || page.continue_from(&kept));
     let file = format!("{}-{}.png", shown.recipe.model, shown.recipe.spec.seed);
@@ -356,8 +363,8 @@ fn Actions(shown: ImageRecord) -> ErasedView {
                 <Drawing icon=Icon::Start />
                 "Send to img2img"
             </Link>
-            <a class="button" href=rate>
-                "Rate or share"
+            <a class="button" href=own_page>
+                "Share or report"
             </a>
         </div>
     }

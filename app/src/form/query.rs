@@ -96,7 +96,7 @@ pub(crate) fn parse(pairs: &[(String, String)]) -> FormValues {
 
 /// Most adapter rows of a plain form; requests take fewer.
 #[cfg(feature = "ssr")]
-const MOST_ROWS: usize = 64;
+const MAX_ADAPTER_ROWS: usize = 64;
 
 /// Sets one field of a plain form: `steps`, `adapters[1][strength]`. Other names are ignored.
 #[cfg(feature = "ssr")]
@@ -107,7 +107,7 @@ pub(crate) fn set_posted(values: &mut FormValues, name: &str, text: String) {
     }
     let row = name.strip_prefix("adapters[").and_then(|rest| rest.strip_suffix(']'));
     let Some((index, part)) = row.and_then(|row| row.split_once("][")) else { return };
-    let Some(index) = index.parse().ok().filter(|index| *index < MOST_ROWS) else { return };
+    let Some(index) = index.parse().ok().filter(|index| *index < MAX_ADAPTER_ROWS) else { return };
     if values.adapters.len() <= index {
         values.adapters.resize_with(index + 1, AdapterRow::default);
     }

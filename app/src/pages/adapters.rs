@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use adire_protocol::{AdapterDetail, AdapterReceipt, AdapterVersion, ModelInfo, Stage, capitalised};
+use adire_protocol::{AdapterDetail, AdapterReceipt, AdapterVersion, ModelInfo, Stage, capitalised, size};
 use leptos::prelude::*;
 
 use crate::{
     components::logo,
     form::{self, AdapterRow, FormValues, by_name, default_of},
-    words::{number, size},
+    words::number,
 };
 
 /// Entries of a list that are written out.

@@ -1,15 +1,15 @@
 //! The page of one image for its maker: rating, report, recipe, deletion. A plain document.
 
-use adire_protocol::{HistoryImage, MAX_FLAG_CHARS, Share, Thumb};
+use adire_protocol::{HistoryImage, MAX_FLAG_CHARS, Share};
 use leptos::prelude::*;
 
 use super::{
     adapters::Bar,
     history::{address, reference},
-    marks::{star, thumb_down, thumb_up},
 };
 use crate::{
     admin::ago,
+    components::Rate,
     form::{self, FormValues},
     words::number,
 };
@@ -54,7 +54,7 @@ pub(crate) fn CardView(data: CardData) -> impl IntoView {
                 <div class="card-side">
                     <h2 class="card-prompt">{prompt}</h2>
                     <p class="hint">"Generated " {ago(image.image.created_at)}</p>
-                    <Rate image=image.clone() />
+                    <Rate address=page.clone() rating=Signal::stored(image.rating) />
                     <div class="actions">
                         <a class="button" href=reuse>
                             "Reuse all"
@@ -92,39 +92,6 @@ pub(crate) fn CardView(data: CardData) -> impl IntoView {
                 </div>
             </div>
         </main>
-    }
-}
-
-/// Star and thumbs: each button sends the whole rating as it would be.
-#[component]
-fn Rate(image: HistoryImage) -> impl IntoView {
-    let page = address(&image);
-    let rating = image.rating;
-    let button =
-        |name: &'static str, value: &'static str, label: &'static str, pressed: bool, mark: AnyView| {
-            view! {
-                <button
-                    type="submit"
-                    class="icon-button star"
-                    name=name
-                    value=value
-                    aria-label=label
-                    title=label
-                    aria-pressed=pressed.to_string()
-                >
-                    {mark}
-                </button>
-            }
-            .into_any()
-        };
-    let thumb = |of: Thumb| if rating.thumb == Some(of) { "none" } else { of_word(of) };
-    view! {
-        <form method="post" action=page class="rate" aria-label="Rating">
-            <input type="hidden" name="action" value="rate" />
-            {button("star", if rating.starred { "off" } else { "on" }, "Star", rating.starred, star())}
-            {button("thumb", thumb(Thumb::Up), "Thumbs up", rating.thumb == Some(Thumb::Up), thumb_up())}
-            {button("thumb", thumb(Thumb::Down), "Thumbs down", rating.thumb == Some(Thumb::Down), thumb_down())}
-        </form>
     }
 }
 
@@ -175,13 +142,6 @@ fn sharing(page: &str, share: Option<Share>, origin: &str) -> AnyView {
         </section>
     }
     .into_any()
-}
-
-fn of_word(thumb: Thumb) -> &'static str {
-    match thumb {
-        Thumb::Up => "up",
-        Thumb::Down => "down",
-    }
 }
 
 fn facts(image: &HistoryImage) -> Vec<AnyView> {

@@ -1,6 +1,6 @@
 //! The form as code: the same request by curl, from Python, from JavaScript and on the command line. A plain document.
 
-use adire_protocol::{FieldError, GenerationRequest, Rng, lora_tag};
+use adire_protocol::{FieldError, GenerationRequest, Rng, fields::FIELDS, lora_tag};
 use leptos::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -23,7 +23,7 @@ struct Snippet {
     title: &'static str,
     code: String,
     /// What of the form it cannot say.
-    left_out: Vec<&'static str>,
+    left_out: Vec<String>,
 }
 
 /// The page at `/code`.
@@ -93,37 +93,72 @@ fn snippets(request: &GenerationRequest, origin: &str) -> Vec<Snippet> {
     let javascript = format!(
         "const answer = await fetch(\"{origin}/v1/images/generations\", {{\n  method: \"POST\",\n  headers: {{ authorization: \"Bearer none\", \"content-type\": \"application/json\" }},\n  body: JSON.stringify({shown}),\n}});\nif (!answer.ok) throw new Error(await answer.text());\nconst {{ data }} = await answer.json();\n// In a browser: image.src = `data:image/png;base64,${{data[0].b64_json}}`\nconst {{ writeFile }} = await import(\"node:fs/promises\");\nawait writeFile(\"image.png\", Buffer.from(data[0].b64_json, \"base64\"));",
     );
-    let no_start = starts(request);
+    let after_first = "images after the first".to_owned();
     vec![
         Snippet {
             id: "curl",
             title: "curl",
             code: curl,
-            left_out: if many { vec!["images after the first"] } else { vec![] },
+            left_out: if many { vec![after_first] } else { vec![] },
         },
         Snippet { id: "requests", title: "Python, requests", code: requests, left_out: vec![] },
         Snippet { id: "openai", title: "Python, openai", code: openai(body, origin), left_out: vec![] },
         gradio(request, origin),
-        Snippet {
-            id: "webuiapi",
-            title: "Python, webuiapi (AUTOMATIC1111)",
-            code: webuiapi(request, origin),
-            left_out: no_start.clone(),
-        },
+        webuiapi(request, origin),
         Snippet { id: "javascript", title: "JavaScript", code: javascript, left_out: vec![] },
-        Snippet {
-            id: "command-line",
-            title: "Command line",
-            code: command_line(request),
-            left_out: no_start,
-        },
+        command_line(request),
     ]
 }
 
-/// What the ways cannot say that take files and not names of uploads.
-fn starts(request: &GenerationRequest) -> Vec<&'static str> {
-    let all = [(request.init_image.is_some(), "the init image"), (request.mask.is_some(), "the mask")];
-    all.into_iter().filter(|(is_there, _)| *is_there).map(|(_, name)| name).collect()
+/// Fields of a request that a snippet does not contain yet, by name. What remains at the end is named beside the snippet, so
+/// that a new field is never dropped in silence.
+struct Rest(Map<String, Value>);
+
+impl Rest {
+    fn new(request: &GenerationRequest) -> Self {
+        let mut rest = fields(request);
+        let without_effect = [
+            ("clip_skip", json!(1)),
+            ("count", json!(1)),
+            ("per_line", json!(false)),
+            ("rng", json!(Rng::Cpu)),
+            ("strict", json!(false)),
+        ];
+        rest.retain(|name, value| {
+            // Notes on the file that a recipe was read from; requests ignore them.
+            !matches!(name.as_str(), "unknown" | "warnings")
+                && !without_effect.iter().any(|(field, default)| field == name && default == value)
+        });
+        Self(rest)
+    }
+
+    fn take(&mut self, name: &str) -> Option<Value> {
+        self.0.remove(name)
+    }
+
+    /// The sampler with its schedule, by `name`; a schedule alone remains.
+    fn take_sampling(&mut self) {
+        if self.take("sampler").is_some() {
+            self.take("schedule");
+        }
+    }
+
+    fn left_out(self) -> Vec<String> {
+        let label = |name: &str| match name {
+            "adapters" => "adapters after the first".to_owned(),
+            "count" => "images after the first".to_owned(),
+            "hires" => "hires fix".to_owned(),
+            "init_image" => "the init image".to_owned(),
+            "mask" => "the mask".to_owned(),
+            "per_line" => "a prompt on each line".to_owned(),
+            "strict" => "refusing adapters that apply in part".to_owned(),
+            name => FIELDS
+                .iter()
+                .find(|field| field.name == name)
+                .map_or_else(|| name.replace('_', " "), |field| field.label.to_lowercase()),
+        };
+        self.0.keys().map(|name| label(name)).collect()
+    }
 }
 
 /// The request's fields that are there.
@@ -153,8 +188,11 @@ fn openai_body(request: &GenerationRequest) -> Map<String, Value> {
     if let Some(count) = fields.remove("count").filter(|count| *count != 1) {
         body.insert("n".to_owned(), count);
     }
-    if let (Some(width), Some(height)) = (fields.remove("width"), fields.remove("height")) {
+    // One of the two alone is ours, beside OpenAI's words.
+    if let (Some(width), Some(height)) = (fields.get("width"), fields.get("height")) {
         body.insert("size".to_owned(), format!("{width}x{height}").into());
+        fields.remove("width");
+        fields.remove("height");
     }
     body.extend(fields);
     body
@@ -177,40 +215,28 @@ fn openai(mut body: Map<String, Value>, origin: &str) -> String {
 }
 
 fn gradio(request: &GenerationRequest, origin: &str) -> Snippet {
-    let mut left_out = starts(request);
+    let mut rest = Rest::new(request);
     let first = request.adapters.first();
-    for (is_there, name) in [
-        (request.count.unwrap_or(1) > 1, "images after the first"),
-        (request.adapters.len() > 1, "adapters after the first"),
-        (first.is_some_and(|adapter| adapter.te_strength.is_some()), "strength in the text encoder"),
-        (request.hires.is_some(), "hires fix"),
-        (request.per_line == Some(true), "a prompt on each line"),
-        (request.schedule.is_some() && request.sampler.is_none(), "schedule"),
-        (request.rng.is_some_and(|rng| rng != Rng::Cpu), "noise source"),
-        (request.clip_skip.is_some_and(|skip| skip != 1), "clip skip"),
-    ] {
-        if is_there {
-            left_out.push(name);
-        }
+    let sampler = request.sampling().map(|sampling| json!(sampling.to_string()));
+    rest.take_sampling();
+    if request.adapters.len() < 2 {
+        rest.take("adapters");
     }
-    let sampler = request.sampling().map(|sampling| sampling.to_string());
-    let arguments = [
-        ("prompt", Some(json!(request.prompt))),
-        (
-            "negative_prompt",
-            Some(&request.negative_prompt).filter(|text| !text.is_empty()).map(|text| json!(text)),
-        ),
-        ("seed", request.seed.map(|seed| json!(seed))),
-        ("steps", request.steps.map(|steps| json!(steps))),
-        ("guidance", request.guidance.map(|guidance| json!(guidance))),
-        ("width", request.width.map(|width| json!(width))),
-        ("height", request.height.map(|height| json!(height))),
-        ("sampler", sampler.map(|sampler| json!(sampler))),
+    let mut arguments = vec![("prompt", rest.take("prompt"))];
+    for name in
+        ["negative_prompt", "seed", "steps", "guidance", "width", "height", "subseed", "subseed_strength"]
+    {
+        arguments.push((name, rest.take(name)));
+    }
+    arguments.extend([
+        ("sampler", sampler),
         ("adapter", first.map(|adapter| json!(adapter.name))),
         ("adapter_strength", first.map(|adapter| json!(adapter.strength))),
-        ("subseed", request.subseed.map(|seed| json!(seed))),
-        ("subseed_strength", request.subseed_strength.map(|strength| json!(strength))),
-    ];
+    ]);
+    let mut left_out = rest.left_out();
+    if first.is_some_and(|adapter| adapter.te_strength.is_some()) {
+        left_out.push("strength in the text encoder".to_owned());
+    }
     let call: String = arguments
         .into_iter()
         .filter_map(|(name, value)| Some(format!("    {name}={},\n", python(&value?, 4))))
@@ -228,27 +254,32 @@ fn tagged(request: &GenerationRequest) -> String {
     format!("{}{tags}", request.prompt)
 }
 
-fn webuiapi(request: &GenerationRequest, origin: &str) -> String {
+fn webuiapi(request: &GenerationRequest, origin: &str) -> Snippet {
     let (scheme, host) = origin.split_once("://").unwrap_or(("http", origin));
     let https = scheme == "https";
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (name, port),
         _ => (host, if https { "443" } else { "80" }),
     };
+    let mut rest = Rest::new(request);
     let sampling = request.sampling();
+    rest.take_sampling();
+    for said_otherwise in ["prompt", "adapters", "hires", "rng", "clip_skip"] {
+        rest.take(said_otherwise);
+    }
     let mut arguments = vec![
         ("prompt", Some(json!(tagged(request)))),
-        ("negative_prompt", Some(json!(request.negative_prompt)).filter(|text| *text != "")),
-        ("seed", request.seed.map(|seed| json!(seed))),
-        ("subseed", request.subseed.map(|seed| json!(seed))),
-        ("subseed_strength", request.subseed_strength.map(|strength| json!(strength))),
-        ("steps", request.steps.map(|steps| json!(steps))),
-        ("cfg_scale", request.guidance.map(|guidance| json!(guidance))),
-        ("width", request.width.map(|width| json!(width))),
-        ("height", request.height.map(|height| json!(height))),
+        ("negative_prompt", rest.take("negative_prompt")),
+        ("seed", rest.take("seed")),
+        ("subseed", rest.take("subseed")),
+        ("subseed_strength", rest.take("subseed_strength")),
+        ("steps", rest.take("steps")),
+        ("cfg_scale", rest.take("guidance")),
+        ("width", rest.take("width")),
+        ("height", rest.take("height")),
         ("sampler_name", sampling.map(|sampling| json!(sampling.sampler.label()))),
         ("scheduler", sampling.map(|sampling| json!(sampling.schedule.name()))),
-        ("batch_size", request.count.filter(|count| *count > 1).map(|count| json!(count))),
+        ("batch_size", rest.take("count")),
     ];
     if let Some(hires) = &request.hires {
         let size = hires.width.zip(hires.height);
@@ -275,29 +306,34 @@ fn webuiapi(request: &GenerationRequest, origin: &str) -> String {
         .filter_map(|(name, value)| Some(format!("    {name}={},\n", python(&value?, 4))))
         .collect();
     let https = if https { ", use_https=True" } else { "" };
-    format!(
+    let code = format!(
         "import base64\nimport webuiapi\n\napi = webuiapi.WebUIApi(host=\"{name}\", port={port}{https})\n# With a token: api.set_auth(\"any\", TOKEN)\nresult = api.txt2img(\n{call})\nfor number, image in enumerate(result.json[\"images\"]):\n    with open(f\"image-{{number}}.png\", \"wb\") as file:\n        file.write(base64.b64decode(image))",
-    )
+    );
+    Snippet { id: "webuiapi", title: "Python, webuiapi (AUTOMATIC1111)", code, left_out: rest.left_out() }
 }
 
-/// On the server itself, where the model is.
-fn command_line(request: &GenerationRequest) -> String {
+/// On the server itself, where the model is. Its options are those of the table of fields, as the command's own.
+fn command_line(request: &GenerationRequest) -> Snippet {
     let mut words = vec!["adire generate".to_owned(), format!("--prompt {}", shell(&tagged(request)))];
-    let mut add = |name: &str, value: Option<String>| {
-        words.extend(value.map(|value| format!("--{name} {}", shell(&value))));
-    };
-    add("negative", Some(request.negative_prompt.clone()).filter(|text| !text.is_empty()));
-    add("seed", request.seed.map(|seed| seed.to_string()));
-    add("subseed", request.subseed.map(|seed| seed.to_string()));
-    add("subseed-strength", request.subseed_strength.map(|strength| strength.to_string()));
-    add("steps", request.steps.map(|steps| steps.to_string()));
-    add("guidance", request.guidance.map(|guidance| guidance.to_string()));
-    add("width", request.width.map(|width| width.to_string()));
-    add("height", request.height.map(|height| height.to_string()));
-    add("sampler", request.sampler.map(|sampler| sampler.to_string()));
-    add("schedule", request.schedule.map(|schedule| schedule.to_string()));
-    add("rng", request.rng.map(|rng| rng.to_string()));
-    add("clip-skip", request.clip_skip.map(|skip| skip.to_string()));
+    let mut add = |name: &str, value: &str| words.push(format!("--{name} {}", shell(value)));
+    let mut rest = Rest::new(request);
+    rest.take("prompt");
+    rest.take("adapters");
+    if let Some(Value::String(text)) = rest.take("negative_prompt") {
+        add("negative", &text);
+    }
+    let mut values = request.clone();
+    for field in FIELDS.iter().filter(|field| !field.name.starts_with("hires.")) {
+        // They belong to files, which it cannot name, or to several images.
+        if matches!(field.name, "denoising_strength" | "keep_unmasked" | "count" | "per_line") {
+            continue;
+        }
+        let value = field.slot(&mut values).map(|slot| slot.to_string()).filter(|value| !value.is_empty());
+        if let Some(value) = value {
+            add(&field.name.replace('_', "-"), &value);
+            rest.take(field.name);
+        }
+    }
     if let Some(hires) = &request.hires {
         let upscaler = hires.upscaler.unwrap_or_default().name();
         let parts = [
@@ -307,10 +343,18 @@ fn command_line(request: &GenerationRequest) -> String {
             hires.steps.map(|steps| steps.to_string()),
         ];
         let parts: Vec<String> = parts.into_iter().map_while(|part| part).collect();
-        add("hires", Some(parts.join(":")).filter(|parts| !parts.is_empty()));
+        if !parts.is_empty() {
+            add("hires", &parts.join(":"));
+            rest.take("hires");
+        }
     }
     words.push("--out image.png".to_owned());
-    words.join(" \\\n  ")
+    Snippet {
+        id: "command-line",
+        title: "Command line",
+        code: words.join(" \\\n  "),
+        left_out: rest.left_out(),
+    }
 }
 
 /// A word for a shell.
@@ -350,7 +394,7 @@ fn python(value: &Value, indent: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use adire_protocol::{AdapterUse, HiresRequest, Sampler, Schedule};
+    use adire_protocol::{AdapterUse, HiresRequest, Sampler, Schedule, fields::Slot};
 
     use super::*;
 
@@ -380,8 +424,35 @@ mod tests {
         assert!(of("webuiapi").contains("port=3000"), "{}", of("webuiapi"));
         assert!(of("command-line").contains("--hires 2:latent"), "{}", of("command-line"));
         let gradio = snippets.iter().find(|snippet| snippet.id == "gradio").unwrap();
-        assert!(gradio.left_out.contains(&"hires fix"), "{:?}", gradio.left_out);
+        assert!(gradio.left_out.contains(&"hires fix".to_owned()), "{:?}", gradio.left_out);
         assert!(gradio.code.contains("sampler=\"dpmpp_2m_karras\""), "{}", gradio.code);
+    }
+
+    #[test]
+    fn every_field_is_in_the_code_or_named_beside_it() {
+        for field in FIELDS.iter().filter(|field| !field.name.starts_with("hires.")) {
+            let plain = GenerationRequest { prompt: "moons".to_owned(), ..GenerationRequest::default() };
+            let mut request = plain.clone();
+            let slot = field.slot(&mut request).unwrap();
+            let text = match slot {
+                Slot::Sampler(_) => "euler",
+                Slot::Schedule(_) => "karras",
+                Slot::Rng(_) => "cuda",
+                Slot::Flag(_) => "true",
+                Slot::Seed(_) | Slot::Whole(_) => "8",
+                _ => "0.25",
+            };
+            slot.set(text).unwrap();
+            let without = snippets(&plain, "http://localhost:3000");
+            for (snippet, without) in snippets(&request, "http://localhost:3000").iter().zip(without) {
+                assert!(
+                    snippet.code != without.code || !snippet.left_out.is_empty(),
+                    "{} in {}",
+                    field.name,
+                    snippet.title
+                );
+            }
+        }
     }
 
     #[test]

@@ -4,8 +4,13 @@
 use adire_protocol::{FieldError, HistoryImage, HistoryPage, HistoryQuery};
 use leptos::prelude::*;
 
-use super::{adapters::Bar, marks::star};
-use crate::{admin::ago, form, words::counted};
+use super::adapters::Bar;
+use crate::{
+    admin::ago,
+    components::{Drawing, Icon},
+    form,
+    words::counted,
+};
 
 /// What the page shows.
 #[derive(Clone)]
@@ -196,7 +201,7 @@ fn cell(image: HistoryImage) -> AnyView {
                 aria-label=label
                 aria-pressed=starred.to_string()
             >
-                {star()}
+                <Drawing icon=Icon::Star />
             </button>
         </li>
     }

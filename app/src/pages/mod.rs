@@ -9,8 +9,6 @@ mod code;
 #[cfg(feature = "ssr")]
 mod history;
 #[cfg(feature = "ssr")]
-mod marks;
-#[cfg(feature = "ssr")]
 mod problem;
 #[cfg(feature = "ssr")]
 mod share;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adire_protocol::Generation;
+use adire_protocol::{Generation, ImageRecord};
 use leptos::prelude::*;
 
 use crate::{
@@ -77,6 +77,15 @@ fn live(page: Page) {
     if let Ok(timer) = set_interval_with_handle(refresh, QUEUE_EVERY) {
         on_cleanup(move || timer.clear());
     }
+    // The first one came with the page.
+    Effect::new(move |before: Option<Option<(String, u32)>>| {
+        let place = |image: &ImageRecord| (image.generation.clone(), image.index);
+        let now = page.workspace.shown.with(|shown| shown.as_ref().map(place));
+        if before.is_some_and(|before| before != now) {
+            page.load_rating();
+        }
+        now
+    });
     state::rest_out_of_sight(page.workspace);
     on_cleanup(state::stop_following);
 }

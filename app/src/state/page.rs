@@ -4,7 +4,7 @@ use std::mem::take;
 
 use adire_protocol::{
     AdapterVersion, FieldError, GenerationRequest, HIRES_SCALE, INIT_STRENGTH, ImageRecord, ModelInfo,
-    SamplerName, Upload,
+    Rating, SamplerName, Upload,
 };
 use leptos::prelude::*;
 use wasm_bindgen_futures::spawn_local;
@@ -213,6 +213,36 @@ impl Page {
             browser::show_address("/");
             let announcement = if image.is_some() { "Image deleted." } else { "All your images deleted." };
             workspace.announcement.set(announcement.to_owned());
+        });
+    }
+
+    /// Keeps what the visitor thinks of the image on the canvas.
+    pub(crate) fn rate(self, rating: Rating) {
+        let workspace = self.workspace;
+        let Some(image) = workspace.shown.get_untracked() else { return };
+        let before = workspace.rating.get_untracked();
+        workspace.rating.set(Some(rating));
+        spawn_local(async move {
+            if let Err(error) = client::rate(&image.generation, image.index, rating).await {
+                if workspace.shows(&image) {
+                    workspace.rating.set(before);
+                }
+                workspace.notify(Notice::Problem(error.message));
+            }
+        });
+    }
+
+    /// Reads the rating of the image that has just come onto the canvas.
+    pub(crate) fn load_rating(self) {
+        let workspace = self.workspace;
+        let Some(image) = workspace.shown.get_untracked() else { return };
+        // The buttons stay in their place until the answer.
+        workspace.rating.set(Some(Rating::default()));
+        spawn_local(async move {
+            let rating = client::load_rating(&image.generation, image.index).await.ok();
+            if workspace.shows(&image) {
+                workspace.rating.set(rating);
+            }
         });
     }
 

@@ -1,6 +1,6 @@
 //! State of the canvas, the strip and the Generate button.
 
-use adire_protocol::{Generation, GenerationEvent, ImageRecord, Progress, QueueStatus};
+use adire_protocol::{Generation, GenerationEvent, ImageRecord, Progress, QueueStatus, Rating};
 use leptos::prelude::*;
 
 use super::generation;
@@ -24,6 +24,8 @@ pub(crate) struct Workspace {
     pub(crate) generation: RwSignal<Option<Generation>>,
     /// The image on the canvas; `None`: the generation itself.
     pub(crate) shown: RwSignal<Option<ImageRecord>>,
+    /// Its rating; `None`: it is another visitor's.
+    pub(crate) rating: RwSignal<Option<Rating>>,
     /// Id of a generation and its newest preview.
     pub(crate) last_preview: RwSignal<Option<(String, String)>>,
     /// The visitor's images, newest first.
@@ -51,23 +53,18 @@ pub(crate) struct Workspace {
 impl Workspace {
     /// The initial state: follows the generation in progress and shows the one that the address names.
     pub(super) fn new(data: StudioData, notice: Option<Notice>, index: u32) -> Self {
-        let (mut generation, mut shown) = (data.active, None);
-        if let Some(named) = data.named {
-            if named.state.is_final() {
-                let image = named.images.iter().find(|image| image.index == index);
-                shown = image.or(named.images.first()).cloned();
-            }
-            if !named.state.is_final() || (generation.is_none() && shown.is_none()) {
-                generation = Some(named);
-            }
-        }
-        if generation.is_none() && shown.is_none() {
-            // A returning visitor sees their newest image.
-            shown = data.history.first().cloned();
+        // A returning visitor sees their newest image.
+        let shown = data.first_image(index).cloned();
+        let mut generation = data.active;
+        if let Some(named) = data.named
+            && (!named.state.is_final() || (generation.is_none() && shown.is_none()))
+        {
+            generation = Some(named);
         }
         Self {
             generation: RwSignal::new(generation),
             shown: RwSignal::new(shown),
+            rating: RwSignal::new(data.rating),
             last_preview: RwSignal::new(None),
             history: RwSignal::new(data.history),
             more: RwSignal::new(data.more),
@@ -150,6 +147,15 @@ impl Workspace {
                 self.shown.set(first);
             }
         }
+    }
+
+    /// Whether this image is on the canvas.
+    pub(super) fn shows(&self, image: &ImageRecord) -> bool {
+        self.shown.with_untracked(|shown| {
+            shown
+                .as_ref()
+                .is_some_and(|shown| shown.generation == image.generation && shown.index == image.index)
+        })
     }
 
     /// Removes a deleted image from the page; `None`: all of them.

@@ -5,7 +5,7 @@ mod layout;
 mod words;
 
 use adire_protocol::{
-    EvaluationState, Lineage, LineageKind, LineageNode, Stage, TrainingState, VerdictOutcome,
+    EvaluationState, Lineage, LineageKind, LineageNode, Stage, TrainingState, VerdictOutcome, capitalised,
 };
 use leptos::prelude::*;
 
@@ -121,6 +121,10 @@ fn badge(node: &LineageNode) -> Option<AnyView> {
             .or_else(|| EvaluationState::of(word).map(state_badge)),
         LineageKind::TrainingRun => {
             TrainingState::ALL.into_iter().find(|state| state.name() == word).map(state::badge)
+        }
+        LineageKind::Publication => {
+            let class = format!("badge {word}");
+            Some(view! { <span class=class>{capitalised(word)}</span> }.into_any())
         }
         _ => None,
     }

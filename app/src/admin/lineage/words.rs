@@ -50,6 +50,7 @@ pub(super) fn totals(lineage: &Lineage) -> String {
             LineageKind::Image => "images",
             LineageKind::Evaluation => "evaluations",
             LineageKind::Move => "changes in the ledger",
+            LineageKind::Publication => "publications",
             LineageKind::Generation => "generations that made this image",
             _ => "others",
         };
@@ -105,6 +106,7 @@ fn of_kind(kind: LineageKind) -> &'static str {
         LineageKind::BaseModel => "Base model",
         LineageKind::Evaluation => "Evaluation",
         LineageKind::Move => "Ledger",
+        LineageKind::Publication => "Publication",
     }
 }
 
@@ -127,7 +129,8 @@ fn of_edge(edge: &LineageEdge, lineage: &Lineage) -> String {
         | LineageRole::BaseModel
         | LineageRole::Evaluation
         | LineageRole::Move
-        | LineageRole::Verdict => kind.to_owned(),
+        | LineageRole::Verdict
+        | LineageRole::Publication => kind.to_owned(),
     }
 }
 

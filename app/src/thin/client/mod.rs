@@ -11,7 +11,7 @@ pub(crate) use functions::{
     cancel, delete_all, delete_image, generate, load_history, load_queue, load_studio,
 };
 
-use adire_protocol::{GenerationRequest, Upload};
+use adire_protocol::{GenerationRequest, Rating, Thumb, Upload};
 use leptos::prelude::window;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -43,6 +43,26 @@ pub(crate) async fn count_tokens(field: &str, text: &str, adapters: &str) -> Res
     Ok((read(&count.get("tokens"))?, read(&count.get("capacity"))?))
 }
 
+/// What the visitor thinks of an image.
+pub(crate) async fn load_rating(generation: &str, index: u32) -> Result<Rating, AppError> {
+    read(&call(&rating_of(generation, index), "", JsValue::UNDEFINED).await?)
+}
+
+/// Keeps what the visitor thinks of an image.
+pub(crate) async fn rate(generation: &str, index: u32, rating: Rating) -> Result<(), AppError> {
+    let thumb = match rating.thumb {
+        Some(Thumb::Up) => ",\"thumb\":\"up\"",
+        Some(Thumb::Down) => ",\"thumb\":\"down\"",
+        None => "",
+    };
+    let body = format!("{{\"starred\":{}{thumb}}}", rating.starred);
+    send("PUT", &rating_of(generation, index), JSON, body.into()).await.map(drop)
+}
+
+fn rating_of(generation: &str, index: u32) -> String {
+    format!("/api/v1/generations/{generation}/images/{index}/rating")
+}
+
 fn read<T: Wire>(value: &Value) -> Result<T, AppError> {
     value.read().ok_or_else(unreadable)
 }
@@ -57,9 +77,14 @@ fn unreached() -> AppError {
 
 /// POSTs `body`, or GETs where there is none. The error has the message and fields of the response.
 async fn call(address: &str, kind: &str, body: JsValue) -> Result<Value, AppError> {
+    send("POST", address, kind, body).await
+}
+
+/// [`call`] with a method for `body`.
+async fn send(method: &str, address: &str, kind: &str, body: JsValue) -> Result<Value, AppError> {
     let init = RequestInit::new();
     if !body.is_undefined() {
-        init.set_method("POST");
+        init.set_method(method);
         init.set_body(&body);
         init.set_headers(&js_sys::Array::of1(&js_sys::Array::of2(&"content-type".into(), &kind.into())));
     }

@@ -3,8 +3,8 @@
 use adire_protocol::{
     AdapterUse, AdapterVersion, Defaults, EmbeddingUse, ExamplePrompt, FieldError, Generation,
     GenerationRequest, GenerationSpec, GenerationState, HiresRequest, HiresSpec, HiresUpscaler, ImageRecord,
-    Limits, Links, ModelInfo, Progress, Prompts, QueueStatus, Recipe, Rng, SamplerName, Sampling, Schedule,
-    Stage, Template, Upload, VaeUse, WaitReason,
+    Limits, Links, ModelInfo, Progress, Prompts, QueueStatus, Rating, Recipe, Rng, SamplerName, Sampling,
+    Schedule, Stage, Template, Thumb, Upload, VaeUse, WaitReason,
 };
 
 use super::{Value, Wire, or_wrong};
@@ -68,6 +68,7 @@ records! {
     HiresSpec { scale, width, height, denoising_strength, steps, upscaler }
     HiresRequest { scale, width, height, denoising_strength, steps, upscaler }
     Upload { hash, width, height, warnings }
+    Rating { starred, thumb }
     FieldError { field, message }
 }
 
@@ -93,6 +94,18 @@ impl Wire for Sampling {
 impl Wire for Stage {
     fn take(value: &Value, wrong: &mut bool) -> Self {
         or_wrong(value.text().and_then(|text| Self::from_word(&text)), wrong)
+    }
+}
+
+impl Wire for Thumb {
+    fn take(value: &Value, wrong: &mut bool) -> Self {
+        let found = match value.text().as_deref() {
+            Some("up") => Some(Self::Up),
+            Some("down") => Some(Self::Down),
+            _ => None,
+        };
+        *wrong |= found.is_none();
+        found.unwrap_or(Self::Up)
     }
 }
 
@@ -263,9 +276,12 @@ mod tests {
             more: true,
             named: Some(generation()),
             active: None,
+            rating: Some(Rating { starred: true, thumb: Some(Thumb::Down) }),
             problem: Some("?".to_owned()),
             warning: None,
         });
+        same(&Rating { starred: false, thumb: Some(Thumb::Up) });
+        same(&Rating::default());
         same(&GenerationRequest::from(spec()));
         same(&GenerationRequest::from(image().recipe.spec));
         same(&GenerationRequest { prompt: "moons".to_owned(), ..Default::default() });
