@@ -1,21 +1,17 @@
-"""What an MLflow server has received, through MLflow's own client.
+"""What an MLflow server has received, through MLflow's own client and as its pages fetch it.
 
     python tools/clients/mlflow_check.py URI EXPERIMENT
 """
 
-import io
 import json
-import re
 import sys
 
 from mlflow import MlflowClient
-from PIL import Image
-
-SERIES = re.compile(r"^images/(.+)\+step\+(\d+)\+timestamp\+(\d+)\+[0-9a-f-]{36}(\+compressed\.webp|\.png)$")
+from mlflow_ui import Pages
 
 
 def check(uri, name):
-    client = MlflowClient(uri)
+    client, pages = MlflowClient(uri), Pages(uri)
     experiment = client.get_experiment_by_name(name)
     assert experiment, f"no experiment {name}"
     runs = client.search_runs([experiment.experiment_id])
@@ -33,19 +29,10 @@ def check(uri, name):
             },
             "verdict": run.data.tags.get("adire.verdict"),
             "artifacts": sorted(f.path for f in client.list_artifacts(run.info.run_id)),
-            "series": [],
+            "series": pages.series(run.info.run_id),
         }
-        for file in client.list_artifacts(run.info.run_id, "images"):
-            match = SERIES.match(file.path)
-            assert match, file.path
-            found["series"].append([match[1], int(match[2]), match[4]])
         if found["series"]:
-            assert run.data.tags["mlflow.loggedImages"] == "True"
-            first = client.list_artifacts(run.info.run_id, "images")
-            for file in (first[0], first[1]):
-                path = client.download_artifacts(run.info.run_id, file.path)
-                Image.open(io.BytesIO(open(path, "rb").read())).verify()
-        found["series"].sort()
+            assert run.data.tags[pages.rules.tag] == "True"
         received.setdefault(run.data.tags["adire.id"], []).append(found)
     twice = [id for id, found in received.items() if len(found) > 1]
     assert not twice, f"sent twice: {twice}"

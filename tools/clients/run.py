@@ -19,7 +19,7 @@ def main(program, model):
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as folder:
-        arguments = ["serve", "--addr", f"127.0.0.1:{port}", "--metrics", "--device", "cpu"]
+        arguments = ["serve", "--addr", f"127.0.0.1:{port}", "--metrics", "--open-admin", "--device", "cpu"]
         server = subprocess.Popen(
             [program, *arguments, "--model", model, "--data", f"{folder}/data"],
             # The precision of the diffusers that its images are compared with.

@@ -17,6 +17,10 @@ pub(crate) struct BenchArgs {
 enum What {
     /// The page in Chromium: transfer, requests, first paint, overhead of a generation, memory.
     Web,
+    /// Pages, searches of the history and /metrics with 100,000 generations behind them; fails above their budgets.
+    Pages,
+    /// The gate on adapters that are good, noise, without effect, and overfitted, each with its verdict within three minutes.
+    Gate,
     /// What a call costs beyond the engine's own time, by the server's own API and those of other programs, beside Gradio.
     Dialects,
     /// Images, switches of adapters, load and memory beside diffusers in f32 and bf16, at Stable Diffusion 1.5's shapes with
@@ -34,10 +38,29 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
             let program = serve::build()?;
             shell::run(Bench::ready()?.node(&program).arg("bench.mjs"))
         }
+        What::Pages => pages(),
+        What::Gate => gate(),
         What::Dialects => dialects(),
         What::Cpu => cpu::run(),
         What::Train => train(),
     }
+}
+
+/// Fails where a budget is exceeded.
+fn pages() -> Result<()> {
+    let program = serve::build()?;
+    let script = shell::root().join("tools/bench/pages.py");
+    let model = shell::root().join("models/starter");
+    shell::run(Command::new("python3").arg(script).arg(program).arg(model).env("RUST_LOG", "warn"))
+}
+
+/// Fails where a verdict is another one, or comes late.
+fn gate() -> Result<()> {
+    let python = tools::python()?;
+    let program = serve::build()?;
+    let script = shell::root().join("tools/bench/gate.py");
+    let model = shell::root().join("models/starter");
+    shell::run(Command::new(python).arg(script).arg(program).arg(model).env("RUST_LOG", "warn"))
 }
 
 /// Fails where a budget is exceeded.

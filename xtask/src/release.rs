@@ -20,7 +20,7 @@ use crate::{
 
 #[derive(Args)]
 pub(crate) struct ReleaseArgs {
-    /// Cargo features of the server besides `embed`, separated by commas: cuda for NVIDIA GPUs
+    /// Cargo features of the server besides `embed`, separated by commas: cuda-train for NVIDIA GPUs
     #[arg(long, value_delimiter = ',')]
     features: Vec<String>,
 }

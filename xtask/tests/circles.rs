@@ -29,6 +29,7 @@ fn no_modules_import_each_other() {
         "app",
         "server",
         "xtask",
+        "crates/cuda",
         "crates/engine",
         "crates/kernels",
         "crates/runtime",

@@ -1,6 +1,7 @@
-//! The CUDA build, also on a machine that has neither a GPU nor CUDA: `cargo xtask cuda check | bundle`.
+//! The CUDA build, also on a machine that has neither a GPU nor CUDA: `cargo xtask cuda kernels | check | bundle`.
 
 mod bundle;
+mod kernels;
 mod stub;
 mod toolkit;
 
@@ -26,6 +27,8 @@ pub(crate) struct CudaArgs {
 enum CudaCommand {
     /// Compile the server for GPUs; CUDA's compiler comes from PyPI where CUDA_HOME names none.
     Check(CheckArgs),
+    /// Compile the kernels of crates/cuda into libadire_cuda.a, and check their machine code.
+    Kernels(kernels::KernelsArgs),
     /// Make a folder that tests and measures the program on a GPU host with a driver and PyTorch.
     Bundle(bundle::BundleArgs),
 }
@@ -35,7 +38,7 @@ struct CheckArgs {
     /// Compute capabilities without the point: 75 is Turing (T4), 80 Ampere, 89 Ada, 90 Hopper.
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "90,75")]
     cap: Vec<Capability>,
-    /// Further cargo features: cudnn, flash-attn.
+    /// Further cargo features beside cuda-train: cudnn, flash-attn.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     features: Vec<String>,
 }
@@ -58,6 +61,7 @@ impl std::str::FromStr for Capability {
 pub(crate) fn run(args: &CudaArgs) -> Result<()> {
     match &args.command {
         CudaCommand::Check(args) => check(args),
+        CudaCommand::Kernels(args) => kernels::run(args),
         CudaCommand::Bundle(args) => bundle::run(args),
     }
 }
@@ -72,7 +76,7 @@ fn check(args: &CheckArgs) -> Result<()> {
         let minutes = begun.elapsed().as_secs_f64() / 60.0;
         built.push(format!("sm_{} ({size:.0} MB, {minutes:.1} min)", capability.0));
     }
-    let features = std::iter::once("cuda").chain(args.features.iter().map(String::as_str));
+    let features = std::iter::once("cuda-train").chain(args.features.iter().map(String::as_str));
     println!(
         "Built adire with the features {} by nvcc {} for {}; not run, since that needs a GPU.",
         features.collect::<Vec<_>>().join(", "),
@@ -100,8 +104,8 @@ fn build(
         Some(_) => shell::target(),
         None => cache()?.join("target"),
     };
-    let features =
-        std::iter::once("cuda").chain(features.iter().map(String::as_str)).collect::<Vec<_>>().join(",");
+    let features = std::iter::once("cuda-train").chain(features.iter().map(String::as_str));
+    let features = features.collect::<Vec<_>>().join(",");
     eprintln!("Compiling adire with {features} for sm_{} in {} …", capability.0, target.display());
     let mut command = cargo();
     command

@@ -23,6 +23,17 @@ const PACKAGES: [&str; 8] = [
     "nvidia-curand==10.4.*",
 ];
 
+/// What the kernels of crates/cuda need: the compiler, the static runtime, and what reads machine code.
+const KERNEL_PACKAGES: [&str; 7] = [
+    "nvidia-cuda-nvcc==13.0.88",
+    "nvidia-cuda-crt==13.0.88",
+    "nvidia-nvvm==13.0.88",
+    "nvidia-cuda-runtime==13.0.96",
+    "nvidia-cuda-cccl==13.0.85",
+    "nvidia-cuda-cuobjdump==13.2.51",
+    "nvidia-cuda-nvdisasm==13.2.51",
+];
+
 /// A folder with `bin/nvcc`, `include` and `lib64`.
 pub(super) struct Toolkit {
     root: PathBuf,
@@ -31,23 +42,34 @@ pub(super) struct Toolkit {
 impl Toolkit {
     /// Finds one, or installs one. Everything that is there already is left as it is.
     pub(super) fn ensure() -> Result<Self> {
+        Self::find("venv", &PACKAGES, "compiler and libraries", "1.1 GB")?.ready()
+    }
+
+    /// The same with what the kernels of crates/cuda need, and no more.
+    pub(super) fn for_kernels() -> Result<Self> {
+        Self::find("kernels", &KERNEL_PACKAGES, "compiler", "0.5 GB")
+    }
+
+    /// That of CUDA_HOME, or `packages` in a folder of the cache.
+    fn find(folder: &str, packages: &[&str], what: &str, size: &str) -> Result<Self> {
         if let Some(root) = env::var_os("CUDA_HOME").map(PathBuf::from) {
             if !root.join("bin/nvcc").is_file() {
                 bail!("CUDA_HOME is {}, but bin/nvcc is missing in it; correct or unset it", root.display());
             }
-            return Self { root }.ready();
+            return Ok(Self { root });
         }
-        let venv = cache()?.join("venv");
-        let wanted = PACKAGES.join("\n");
+        let venv = cache()?.join(folder);
+        let wanted = packages.join("\n");
         let stamp = venv.join("adire-packages.txt");
         if fs::read_to_string(&stamp).ok().as_deref() != Some(&wanted) {
-            install(&venv)?;
+            eprintln!("Installing CUDA's {what} into {} ({size}) …", venv.display());
+            install(&venv, packages)?;
             fs::write(&stamp, wanted)?;
         }
         let root = nvidia(&venv).with_context(|| {
             format!("{} lacks nvidia/cu13/bin/nvcc; remove that folder and try again", venv.display())
         })?;
-        Self { root }.ready()
+        Ok(Self { root })
     }
 
     /// Links and stubs that PyPI's packages lack.
@@ -99,7 +121,19 @@ impl Toolkit {
 
     /// The folder of the libraries.
     pub(super) fn libraries(&self) -> PathBuf {
-        self.root.join("lib64")
+        // PyPI's packages name it otherwise.
+        let lib = self.root.join("lib64");
+        if lib.exists() { lib } else { self.root.join("lib") }
+    }
+
+    /// The compiler.
+    pub(super) fn nvcc(&self) -> PathBuf {
+        self.root.join("bin/nvcc")
+    }
+
+    /// What shows machine code, if it is there.
+    pub(super) fn cuobjdump(&self) -> Option<PathBuf> {
+        Some(self.root.join("bin/cuobjdump")).filter(|program| program.is_file())
     }
 
     /// The folder of the stub of the driver's library, if this is one that we made.
@@ -109,16 +143,15 @@ impl Toolkit {
     }
 }
 
-fn install(venv: &Path) -> Result<()> {
+fn install(venv: &Path, packages: &[&str]) -> Result<()> {
     let python = venv.join("bin/python");
     if !succeeds(Command::new(&python).args(["-m", "pip", "--version"])) {
         fs::create_dir_all(venv)?;
         shell::run(Command::new("python3").args(["-m", "venv"]).arg(venv))
             .context("CUDA's compiler comes from PyPI, which needs python3 with its venv module (Debian: python3-venv)")?;
     }
-    eprintln!("Installing CUDA's compiler and libraries into {} (1.1 GB) …", venv.display());
     let pip = ["-m", "pip", "install", "--quiet", "--no-cache-dir", "--disable-pip-version-check"];
-    shell::run(Command::new(&python).args(pip).args(PACKAGES))
+    shell::run(Command::new(&python).args(pip).args(packages))
         .context("NVIDIA's packages could not be installed from PyPI; or name a CUDA 13 toolkit in CUDA_HOME")
 }
 
