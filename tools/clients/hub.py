@@ -1,11 +1,14 @@
 """The Hugging Face Hub's own clients against a running server: huggingface_hub, diffusers, and Prometheus' parser.
 
     HF_ENDPOINT=http://127.0.0.1:3000 HF_HUB_DISABLE_TELEMETRY=1 HF_HOME=$(mktemp -d) python tools/clients/hub.py MODEL
+
+With ADIRE_HF_HUB, the crate hf-hub, too: the program of the folder hf_hub.
 """
 
 import io
 import json
 import os
+import subprocess
 import sys
 import time
 import urllib.request
@@ -104,6 +107,19 @@ def hub():
     print("huggingface_hub: list_repo_files, file_exists, list_repo_refs, snapshot_download, hf_hub_download")
 
 
+def crate(program):
+    """hf-hub by version, alias and commit: the commits and files that huggingface_hub finds."""
+    commits = {tag.name: tag.target_commit for tag in HfApi().list_repo_refs("adire").tags}
+    asked = {"v1": "v1", "v2": "v2", "stable": "v2", commits["v1"]: "v1"}
+    printed = subprocess.run([program, SERVER, "adire", *asked], check=True, capture_output=True, text=True).stdout
+    for line, version in zip(printed.splitlines(), asked.values(), strict=True):
+        commit, *files = line.split()
+        folder = Path(snapshot_download("adire", revision=version))
+        found = sorted(f"{file.name}:{file.stat().st_size}" for file in folder.iterdir())
+        assert commit == commits[version] and sorted(files) == found, (line, found)
+    print(f"hf-hub: {', '.join(name[:12] for name in asked)}")
+
+
 def pixels(model):
     pipeline = StableDiffusionPipeline.from_pretrained(model, safety_checker=None)
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
@@ -134,5 +150,7 @@ def metrics():
 
 if __name__ == "__main__":
     hub()
+    if program := os.environ.get("ADIRE_HF_HUB"):
+        crate(program)
     pixels(sys.argv[1])
     metrics()

@@ -33,7 +33,7 @@ enum Suite {
     S3,
     /// What MLflow receives, on PyPI's server, which the tests start and stop.
     Mlflow,
-    /// The Hugging Face Hub's clients, diffusers and Prometheus' parser against a server with the starter model.
+    /// The Hugging Face Hub's clients of Python and Rust, diffusers and Prometheus' parser against a server with the starter model.
     Clients,
     /// Other programs' clients against a server on the starter model.
     Dialects,
@@ -124,12 +124,11 @@ fn mlflow() -> Result<()> {
 
 /// `built`: as for [`browser`].
 fn clients(built: bool) -> Result<()> {
-    let python = tools::clients()?;
+    let (python, hf_hub) = (tools::clients()?, tools::hf_hub()?);
     build_program(built)?;
     let script = root().join("tools/clients/run.py");
-    shell::run(
-        Command::new(python).arg(script).arg(target().join("debug/adire")).arg(root().join("models/starter")),
-    )
+    let (program, model) = (target().join("debug/adire"), root().join("models/starter"));
+    shell::run(Command::new(python).arg(script).arg(program).arg(model).env("ADIRE_HF_HUB", hf_hub))
 }
 
 /// `built`: see [`build_program`].

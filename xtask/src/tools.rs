@@ -225,6 +225,18 @@ pub(crate) fn clients() -> Result<PathBuf> {
     Ok(python)
 }
 
+/// A program of the crate hf-hub, in the user's cache.
+pub(crate) fn hf_hub() -> Result<PathBuf> {
+    let home = env::var_os("HOME").context("HOME is not set")?;
+    let target = Path::new(&home).join(".cache/adire/hf-hub");
+    let manifest = root().join("tools/clients/hf_hub/Cargo.toml");
+    run(cargo()
+        .args(["build", "--quiet", "--locked", "--manifest-path"])
+        .arg(manifest)
+        .env("CARGO_TARGET_DIR", &target))?;
+    Ok(target.join("debug/hf-hub-client"))
+}
+
 /// A Python with other programs' clients, and the folder of those for node; both in the user's cache.
 pub(crate) fn dialects() -> Result<(PathBuf, PathBuf)> {
     let home = env::var_os("HOME").context("HOME is not set")?;

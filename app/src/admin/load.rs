@@ -184,9 +184,9 @@ pub(super) async fn trainings(studio: &Studio) -> Result<Trainings, StudioError>
     let datasets = studio.datasets().await?;
     let any = datasets.iter().any(|dataset| dataset.images > 0);
     let names: HashMap<_, _> = datasets.into_iter().map(|dataset| (dataset.id, dataset.name)).collect();
-    let named = |job: adire_protocol::TrainingRun| {
-        let dataset = names.get(&job.dataset).cloned().unwrap_or_else(|| GONE.to_owned());
-        (job, dataset)
+    let named = |run: adire_protocol::TrainingRun| {
+        let dataset = names.get(&run.dataset).cloned().unwrap_or_else(|| GONE.to_owned());
+        (run, dataset)
     };
     let all = studio.trainings().await?.into_iter().map(named).collect();
     let imported = !studio.imported_runs().await?.is_empty();

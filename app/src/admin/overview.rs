@@ -32,7 +32,7 @@ pub(super) fn overview(data: Overview, access: AdminAccess) -> AnyView {
     let Overview { model, queue, adapters, datasets, trainings } = data;
     let lead = format!("{} on {}, in {}.", model.name, model.device, model.dtype);
     let first_time = datasets.is_empty() && trainings.is_empty();
-    let active: Vec<_> = trainings.iter().filter(|job| !job.state.is_resting()).cloned().collect();
+    let active: Vec<_> = trainings.iter().filter(|run| !run.state.is_resting()).cloned().collect();
     let rest = if first_time { begin() } else { lists(adapters, datasets, trainings) };
     view! {
         {head(
@@ -87,22 +87,22 @@ fn now(active: Vec<TrainingRun>, queue: &QueueStatus, first_time: bool) -> AnyVi
     let training = if active.is_empty() && !first_time {
         view! { <p class="soft">"No training run in progress."</p> }.into_any()
     } else {
-        let jobs = active.into_iter().map(|job| {
-            let address = format!("/admin/training/{}", job.id);
+        let runs = active.into_iter().map(|run| {
+            let address = format!("/admin/training/{}", run.id);
             view! {
-                <li class="running-job">
+                <li>
                     <div class="line-up">
                         <a class="strong" href=address>
-                            {job.name.clone()}
+                            {run.name.clone()}
                         </a>
-                        {badge(job.state)}
-                        <span class="soft end">{summary(&job)}</span>
+                        {badge(run.state)}
+                        <span class="soft end">{summary(&run)}</span>
                     </div>
-                    {progress(&job)}
+                    {progress(&run)}
                 </li>
             }
         });
-        view! { <ul class="stack">{jobs.collect::<Vec<_>>()}</ul> }.into_any()
+        view! { <ul class="stack">{runs.collect::<Vec<_>>()}</ul> }.into_any()
     };
     view! {
         <section class="panel" aria-labelledby="now">
@@ -154,14 +154,14 @@ fn lists(
     datasets: Vec<DatasetSummary>,
     trainings: Vec<TrainingRun>,
 ) -> AnyView {
-    let ended = trainings.into_iter().filter(|job| job.state.is_resting()).take(MAX_LISTED).map(|job| {
+    let ended = trainings.into_iter().filter(|run| run.state.is_resting()).take(MAX_LISTED).map(|run| {
         view! {
             <li class="tall">
-                <a class="strong" href=format!("/admin/training/{}", job.id)>
-                    {job.name.clone()}
+                <a class="strong" href=format!("/admin/training/{}", run.id)>
+                    {run.name.clone()}
                 </a>
-                {badge(job.state)}
-                <span class="soft">{ends(&job)}</span>
+                {badge(run.state)}
+                <span class="soft">{ends(&run)}</span>
             </li>
         }
     });

@@ -23,17 +23,17 @@ pub(super) fn word(state: TrainingState) -> &'static str {
 }
 
 /// Progress bar of a run.
-pub(super) fn progress(job: &TrainingRun) -> AnyView {
-    let share = f64::from(job.step) / f64::from(job.steps.max(1)) * 100.0;
-    let state = job.state.name();
+pub(super) fn progress(run: &TrainingRun) -> AnyView {
+    let share = f64::from(run.step) / f64::from(run.steps.max(1)) * 100.0;
+    let state = run.state.name();
     view! {
         <div
             class=format!("progress {state}")
             role="progressbar"
-            aria-label=format!("Steps of {}", job.name)
+            aria-label=format!("Steps of {}", run.name)
             aria-valuemin="0"
-            aria-valuemax=job.steps.to_string()
-            aria-valuenow=job.step.to_string()
+            aria-valuemax=run.steps.to_string()
+            aria-valuenow=run.step.to_string()
         >
             <i style=format!("width:{share:.1}%")></i>
         </div>
@@ -42,28 +42,28 @@ pub(super) fn progress(job: &TrainingRun) -> AnyView {
 }
 
 /// The most relevant fact about a run.
-pub(super) fn summary(job: &TrainingRun) -> String {
-    let steps = format!("step {} of {}", job.step, job.steps);
-    match job.state {
-        TrainingState::Queued => match job.ahead {
+pub(super) fn summary(run: &TrainingRun) -> String {
+    let steps = format!("step {} of {}", run.step, run.steps);
+    match run.state {
+        TrainingState::Queued => match run.ahead {
             Some(0) | None => "next in queue".to_owned(),
             Some(1) => "1 run ahead".to_owned(),
             Some(ahead) => format!("{ahead} runs ahead"),
         },
-        TrainingState::Running => match job.remaining_ms {
+        TrainingState::Running => match run.remaining_ms {
             Some(ms) => format!("{steps} · about {} left", duration(ms as f64)),
             None => steps,
         },
         TrainingState::Paused | TrainingState::Failed | TrainingState::Cancelled => {
             format!("stopped at {steps}")
         }
-        TrainingState::Done => format!("{} steps", job.steps),
+        TrainingState::Done => format!("{} steps", run.steps),
     }
 }
 
 /// The current phase, while running.
-pub(super) fn stage(job: &TrainingRun) -> Option<String> {
-    Some(match job.phase? {
+pub(super) fn phase(run: &TrainingRun) -> Option<String> {
+    Some(match run.phase? {
         TrainingPhase::GeneratingClassImages { done, total } => {
             format!("Generating class images: {done} of {total}.")
         }
@@ -79,18 +79,18 @@ pub(super) fn stage(job: &TrainingRun) -> Option<String> {
 }
 
 /// Change of the held-out loss of a finished run, and when it finished.
-pub(super) fn ends(job: &TrainingRun) -> AnyView {
-    let held_out = improvement(job).map(|text| format!("{text} · "));
+pub(super) fn ends(run: &TrainingRun) -> AnyView {
+    let held_out = improvement(run).map(|text| format!("{text} · "));
     view! {
         {held_out}
-        {ago(job.finished_at.unwrap_or(job.created_at))}
+        {ago(run.finished_at.unwrap_or(run.created_at))}
     }
     .into_any()
 }
 
 /// Change of the held-out loss as text.
-pub(super) fn improvement(job: &TrainingRun) -> Option<String> {
-    let percent = job.improvement()? * 100.0;
+pub(super) fn improvement(run: &TrainingRun) -> Option<String> {
+    let percent = run.improvement()? * 100.0;
     Some(if percent <= -0.05 {
         format!("held-out loss −{:.1}%", -percent)
     } else if percent < 0.05 {

@@ -12,7 +12,7 @@ use super::{
     samples::strips,
     scale::quantile,
     settings::{self, Kind},
-    state::{badge, improvement, progress, stage, summary},
+    state::{badge, improvement, phase, progress, summary},
     times::ago,
 };
 use crate::{
@@ -36,26 +36,26 @@ pub(crate) struct TrainingPage {
 }
 
 pub(super) fn training(data: TrainingPage) -> AnyView {
-    let job = &data.detail.run;
-    let name = job.name.clone();
+    let run = &data.detail.run;
+    let name = run.name.clone();
     let dataset = match data.dataset.clone() {
         Some(dataset) => {
-            let address = format!("/admin/datasets/{}", job.dataset);
+            let address = format!("/admin/datasets/{}", run.dataset);
             view! { <a href=address>{dataset}</a> }.into_any()
         }
         None => GONE.into_any(),
     };
-    let note = (!job.note.is_empty()).then(|| job.note.clone());
-    let asked = settings_table(job);
+    let note = (!run.note.is_empty()).then(|| run.note.clone());
+    let asked = settings_table(run);
     let flash = data.flash.clone();
-    let id = job.id.clone();
+    let id = run.id.clone();
     view! {
         {crumbs([("/admin/training", "Training")])}
         <div class="head">
             <div>
                 <h1>{name}</h1>
                 <p class="lead">
-                    "On " {dataset} ", started " {ago(job.created_at)}
+                    "On " {dataset} ", started " {ago(run.created_at)}
                     {note.map(|note| format!(". {note}"))}
                 </p>
             </div>
@@ -74,14 +74,14 @@ pub(super) fn training(data: TrainingPage) -> AnyView {
 
 /// The live part.
 pub(super) fn live(data: TrainingPage) -> AnyView {
-    let TrainingRunDetail { run: job, points, samples } = data.detail;
-    let checkpoints = checkpoints(&job, &data.steps);
-    let resting = job.state.is_resting();
-    let kept: Vec<_> = points.into_iter().filter(|point| point.step <= job.step).collect();
-    let samples: Vec<_> = samples.into_iter().filter(|sample| sample.step <= job.step).collect();
+    let TrainingRunDetail { run, points, samples } = data.detail;
+    let checkpoints = checkpoints(&run, &data.steps);
+    let resting = run.state.is_resting();
+    let kept: Vec<_> = points.into_iter().filter(|point| point.step <= run.step).collect();
+    let samples: Vec<_> = samples.into_iter().filter(|sample| sample.step <= run.step).collect();
     let prompt = samples.first().map(|sample| sample.prompt.clone()).unwrap_or_default();
     let none_yet = samples.is_empty();
-    let why_none = match (job.config.sampled_every(), resting) {
+    let why_none = match (run.config.sampled_every(), resting) {
         (0, _) => "Samples are disabled for this run.",
         (_, true) => "No samples.",
         (_, false) => "The first samples are generated before step 1.",
@@ -89,12 +89,12 @@ pub(super) fn live(data: TrainingPage) -> AnyView {
     view! {
         <div
             id="live"
-            data-live=format!("/admin/training/{}/live", job.id)
-            data-events=format!("/admin/api/training/{}/events", job.id)
-            data-state=job.state.name()
-            data-step=job.step.to_string()
+            data-live=format!("/admin/training/{}/live", run.id)
+            data-events=format!("/admin/api/training/{}/events", run.id)
+            data-state=run.state.name()
+            data-step=run.step.to_string()
         >
-            {standing(&job, prompt)}
+            {standing(&run, prompt)}
             <section aria-labelledby="samples" class="panel">
                 <h2 id="samples">"Samples"</h2>
                 <p class="hint">"Same prompts and seed at every step."</p>
@@ -103,7 +103,7 @@ pub(super) fn live(data: TrainingPage) -> AnyView {
                 {checkpoints}
             </section>
             <section class="charts" aria-label="Metrics">
-                {charts(&kept, job.steps)}
+                {charts(&kept, run.steps)}
             </section>
         </div>
     }
@@ -136,13 +136,13 @@ pub(super) fn keep_form(run: &str, steps: &[u32], label: &str) -> AnyView {
 }
 
 /// What can be done with the adapters of checkpoints.
-fn checkpoints(job: &TrainingRun, steps: &[u32]) -> Option<AnyView> {
-    let has_ended = job.state.is_resting() && job.state != TrainingState::Paused;
+fn checkpoints(run: &TrainingRun, steps: &[u32]) -> Option<AnyView> {
+    let has_ended = run.state.is_resting() && run.state != TrainingState::Paused;
     if steps.is_empty() && has_ended {
         return None;
     }
-    let action = format!("/admin/training/{}", job.id);
-    let keep = (!steps.is_empty()).then(|| keep_form(&job.id, steps, "Checkpoints"));
+    let action = format!("/admin/training/{}", run.id);
+    let keep = (!steps.is_empty()).then(|| keep_form(&run.id, steps, "Checkpoints"));
     let view = view! {
         <h3>"Checkpoints"</h3>
         {keep}
@@ -156,27 +156,27 @@ fn checkpoints(job: &TrainingRun, steps: &[u32]) -> Option<AnyView> {
     Some(view.into_any())
 }
 
-fn standing(job: &TrainingRun, prompt: String) -> AnyView {
-    let sentence = match job.state {
-        TrainingState::Running => stage(job),
+fn standing(run: &TrainingRun, prompt: String) -> AnyView {
+    let sentence = match run.state {
+        TrainingState::Running => phase(run),
         TrainingState::Queued => Some("Queued; one run at a time.".to_owned()),
         TrainingState::Paused => Some("Paused. Progress is saved.".to_owned()),
-        TrainingState::Failed => job.error.clone(),
+        TrainingState::Failed => run.error.clone(),
         TrainingState::Cancelled => Some("Cancelled.".to_owned()),
         TrainingState::Done => None,
     };
     let mut facts: Vec<(&'static str, String)> = Vec::new();
-    if let Some(seconds) = job.seconds_per_step {
+    if let Some(seconds) = run.seconds_per_step {
         facts.push(("Time per step", seconds_text(seconds)));
     }
-    if let Some((first, last)) = job.first_held_out.zip(job.last_held_out) {
-        let change = improvement(job).map(|change| change.replace("held-out loss ", "")).unwrap_or_default();
+    if let Some((first, last)) = run.first_held_out.zip(run.last_held_out) {
+        let change = improvement(run).map(|change| change.replace("held-out loss ", "")).unwrap_or_default();
         facts.push((
             "Held-out loss",
             format!("{} → {} ({change})", super::chart::value(first), super::chart::value(last)),
         ));
     }
-    if let Some(forecast) = job.forecast {
+    if let Some(forecast) = run.forecast {
         let memory =
             forecast.bytes.map(|bytes| format!(", {} of additional memory", size(bytes))).unwrap_or_default();
         facts.push((
@@ -184,13 +184,13 @@ fn standing(job: &TrainingRun, prompt: String) -> AnyView {
             format!("{} without generations{memory}", duration(forecast.seconds * 1000.0)),
         ));
     }
-    if job.waited_seconds >= 1.0 {
-        facts.push(("Yielded to generations", duration(job.waited_seconds * 1000.0)));
+    if run.waited_seconds >= 1.0 {
+        facts.push(("Yielded to generations", duration(run.waited_seconds * 1000.0)));
     }
-    if let (false, Some(seconds)) = (job.state.is_resting(), job.unit_seconds) {
+    if let (false, Some(seconds)) = (run.state.is_resting(), run.unit_seconds) {
         facts.push(("Added wait", format!("up to {} per image", seconds_text(seconds))));
     }
-    if job.learning_rate_halved {
+    if run.learning_rate_halved {
         facts.push(("Learning rate", "halved once: the loss became NaN and the run rolled back".to_owned()));
     }
     let facts = facts.into_iter().map(|(name, text)| {
@@ -201,20 +201,20 @@ fn standing(job: &TrainingRun, prompt: String) -> AnyView {
             </div>
         }
     });
-    let failed = job.state == TrainingState::Failed;
+    let failed = run.state == TrainingState::Failed;
     view! {
         <section class="panel standing" aria-label="Status">
             <div class="line-up">
-                {badge(job.state)}
+                {badge(run.state)}
                 <p class="strong grow" role="status">
-                    {capitalised(&summary(job))}
+                    {capitalised(&summary(run))}
                 </p>
-                {actions(job)}
+                {actions(run)}
             </div>
-            {progress(job)}
+            {progress(run)}
             {sentence.map(|sentence| view! { <p class=if failed { "field-problem" } else { "soft" }>{sentence}</p> })}
-            {job.version.as_deref().map(|id| version(id, prompt))}
-            {job.version.is_some().then(|| files(&job.id))}
+            {run.version.as_deref().map(|id| version(id, prompt))}
+            {run.version.is_some().then(|| files(&run.id))}
             <dl class="facts">{facts.collect::<Vec<_>>()}</dl>
         </section>
     }
@@ -266,7 +266,7 @@ fn files(id: &str) -> AnyView {
 }
 
 /// Buttons for the possible actions, named by their consequence.
-fn actions(job: &TrainingRun) -> AnyView {
+fn actions(run: &TrainingRun) -> AnyView {
     let button = |action: &'static str, words: String, class: &'static str| {
         view! {
             <button type="submit" name="action" value=action class=class>
@@ -274,20 +274,20 @@ fn actions(job: &TrainingRun) -> AnyView {
             </button>
         }
     };
-    let state = job.state;
+    let state = run.state;
     let pause = state.can_pause().then(|| button("pause", "Pause".to_owned(), "button"));
     let resume =
-        state.can_resume().then(|| button("resume", format!("Resume at step {}", job.step), "button"));
+        state.can_resume().then(|| button("resume", format!("Resume at step {}", run.step), "button"));
     let cancel = state.can_cancel().then(|| {
-        let words = if job.step == 0 {
+        let words = if run.step == 0 {
             "Cancel run".to_owned()
         } else {
-            format!("Cancel and discard {} steps", job.step)
+            format!("Cancel and discard {} steps", run.step)
         };
         button("cancel", words, "stop")
     });
     view! {
-        <form method="post" action=format!("/admin/training/{}", job.id) class="choices">
+        <form method="post" action=format!("/admin/training/{}", run.id) class="choices">
             {resume}
             {pause}
             {cancel}
@@ -357,18 +357,18 @@ pub(super) fn peak(points: &[(f64, f64)]) -> Option<f64> {
     (values.len() >= 20).then(|| quantile(&values, 0.98).map(|high| high * 1.1)).flatten()
 }
 
-fn settings_table(job: &TrainingRun) -> AnyView {
+fn settings_table(run: &TrainingRun) -> AnyView {
     let rows = settings::all()
-        .filter(|setting| setting.kind != Kind::Lines || !job.config.sample_prompts.is_empty())
+        .filter(|setting| setting.kind != Kind::Lines || !run.config.sample_prompts.is_empty())
         .map(|setting| {
             view! {
                 <div>
                     <dt>{setting.label}</dt>
-                    <dd>{settings::shown(&job.config, setting)}</dd>
+                    <dd>{settings::shown(&run.config, setting)}</dd>
                 </div>
             }
         });
-    let short: String = job.dataset_hash.chars().take(12).collect();
+    let short: String = run.dataset_hash.chars().take(12).collect();
     view! {
         <details class="panel" id="asked">
             <summary>"Settings"</summary>
@@ -377,10 +377,10 @@ fn settings_table(job: &TrainingRun) -> AnyView {
                 <div>
                     <dt>"Dataset hash"</dt>
                     <dd>
-                        <code title=job.dataset_hash.clone()>{short}</code>
+                        <code title=run.dataset_hash.clone()>{short}</code>
                     </dd>
                 </div>
-                {job
+                {run
                     .continue_from
                     .clone()
                     .map(|version| {

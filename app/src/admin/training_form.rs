@@ -35,16 +35,16 @@ pub(super) fn preset_form(mut form: FormInput, native: u32) -> FormInput {
 }
 
 /// The form with the settings of an earlier run.
-pub(super) fn like(job: &TrainingRun) -> FormInput {
+pub(super) fn like(run: &TrainingRun) -> FormInput {
     let mut form = FormInput::default();
-    settings::write(&job.config, &mut form);
+    settings::write(&run.config, &mut form);
     for (name, value) in [
-        ("name", Some(&job.name)),
-        ("dataset", Some(&job.dataset)),
-        ("note", Some(&job.note)),
-        ("class_dataset", job.class_dataset.as_ref()),
-        ("class_prompt", job.class_prompt.as_ref()),
-        ("continue_from", job.continue_from.as_ref()),
+        ("name", Some(&run.name)),
+        ("dataset", Some(&run.dataset)),
+        ("note", Some(&run.note)),
+        ("class_dataset", run.class_dataset.as_ref()),
+        ("class_prompt", run.class_prompt.as_ref()),
+        ("continue_from", run.continue_from.as_ref()),
     ] {
         form.set(name, value.cloned().unwrap_or_default());
     }

@@ -75,11 +75,11 @@ fn empty(datasets: bool) -> impl IntoView {
 }
 
 fn table(all: Vec<(TrainingRun, String)>, can_compare: bool) -> AnyView {
-    let rows = all.into_iter().map(|(job, dataset)| {
-        let address = format!("/admin/training/{}", job.id);
-        let number = match improvement(&job) {
-            Some(change) if job.state.is_resting() => change,
-            _ => summary(&job),
+    let rows = all.into_iter().map(|(run, dataset)| {
+        let address = format!("/admin/training/{}", run.id);
+        let number = match improvement(&run) {
+            Some(change) if run.state.is_resting() => change,
+            _ => summary(&run),
         };
         let choose = can_compare.then(|| {
             view! {
@@ -87,26 +87,26 @@ fn table(all: Vec<(TrainingRun, String)>, can_compare: bool) -> AnyView {
                     <input
                         type="checkbox"
                         name="run"
-                        value=job.id.clone()
+                        value=run.id.clone()
                         autocomplete="off"
-                        aria-label=format!("Compare {}, {dataset}", job.name)
+                        aria-label=format!("Compare {}, {dataset}", run.name)
                     />
                 </td>
             }
         });
-        let running = (!job.state.is_resting()).then(|| progress(&job));
+        let running = (!run.state.is_resting()).then(|| progress(&run));
         view! {
             <tr>
                 {choose}
                 <th scope="row">
                     <a class="strong" href=address>
-                        {job.name.clone()}
+                        {run.name.clone()}
                     </a>
                     <span class="soft">{format!("on {dataset}")}</span>
                 </th>
-                <td>{badge(job.state)}</td>
+                <td>{badge(run.state)}</td>
                 <td class="grow">{number} {running}</td>
-                <td class="soft age">{job.state.is_resting().then(|| ago(job.finished_at.unwrap_or(job.created_at)))}</td>
+                <td class="soft age">{run.state.is_resting().then(|| ago(run.finished_at.unwrap_or(run.created_at)))}</td>
             </tr>
         }
     });
