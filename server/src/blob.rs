@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::error::Problem;
+use crate::{error::Problem, part};
 
 /// Answers a request for a blob. `headers` are those of a successful answer.
 pub(crate) async fn send(
@@ -16,29 +16,18 @@ pub(crate) async fn send(
     request: &HeaderMap,
     mut headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let size = blob.size();
-    let etag = etag(blob.hash())?;
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    // A part is of use only to a client that has the rest of the same content.
-    let is_same = request.get(header::IF_RANGE).is_none_or(|held| *held == etag);
+    let (etag, mut named) = (etag(blob.hash())?, HeaderMap::new());
+    let part = part::named(request, &etag, blob.size(), &mut named).map_err(Problem::internal)?;
+    let Some((status, range)) = part else {
+        return Ok((StatusCode::RANGE_NOT_SATISFIABLE, named).into_response());
+    };
+    headers.extend(named);
     headers.insert(header::ETAG, etag);
-    let range = request.get(header::RANGE).filter(|_| is_same);
-    let Some(range) = range else {
-        headers.insert(header::CONTENT_LENGTH, size.into());
-        return Ok((headers, Body::from_stream(blob.stream())).into_response());
+    let body = match status {
+        StatusCode::OK => Body::from_stream(blob.stream()),
+        _ => Body::from_stream(blob.range(range).await?),
     };
-    let ranges = range.to_str().ok().and_then(|range| http_range_header::parse_range_header(range).ok());
-    let ranges = ranges.and_then(|ranges| ranges.validate(size).ok());
-    let Some([range]) = ranges.as_deref() else {
-        let of = HeaderValue::try_from(format!("bytes */{size}")).map_err(Problem::internal)?;
-        return Ok((StatusCode::RANGE_NOT_SATISFIABLE, [(header::CONTENT_RANGE, of)]).into_response());
-    };
-    let (start, end) = (*range.start(), *range.end());
-    let of = HeaderValue::try_from(format!("bytes {start}-{end}/{size}")).map_err(Problem::internal)?;
-    headers.insert(header::CONTENT_RANGE, of);
-    headers.insert(header::CONTENT_LENGTH, (end - start + 1).into());
-    let part = blob.range(start..end + 1).await?;
-    Ok((StatusCode::PARTIAL_CONTENT, headers, Body::from_stream(part)).into_response())
+    Ok((status, headers, body).into_response())
 }
 
 /// The content's name is its hash.

@@ -32,6 +32,7 @@ mod notify;
 mod nulls;
 mod outward;
 mod pages;
+mod part;
 mod printable;
 mod publish;
 mod qr;

@@ -30,10 +30,10 @@ class Rules:
         self.slashes = re.compile(f"[{re.escape(slashes)}]")
         self.folder, *self.extensions = re.search(r'\w+="(images)",\w+="(png)",\w+="(webp)"', script).groups()
         self.tag = re.search(r'"(mlflow\.loggedImages)"', script)[1]
-        addresses = {name: f"ajax-api/2.0/mlflow/{name}" for name in ("artifacts/list", "get-artifact")}
-        for address in addresses.values():
-            assert address in script, f"the pages do not fetch {address}"
-        self.addresses = addresses
+        # An image's address is not under that of the API, where the same name stands in the script for other files.
+        self.addresses = {"artifacts/list": "ajax-api/2.0/mlflow/artifacts/list", "get-artifact": "get-artifact"}
+        for address in self.addresses.values():
+            assert f'"{address}"' in script, f"the pages do not fetch {address}"
 
     def read(self, path):
         """Series, step, what the files of one image share, and whether it is the small one."""

@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    body::Body,
+    body::{Body, Bytes},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -11,7 +11,10 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
 use tokio_stream::StreamExt;
 
 use super::{README, Repository};
-use crate::exports::{Exported, git_blob};
+use crate::{
+    exports::{Exported, git_blob},
+    part,
+};
 
 /// Bytes that are read from a file at a time.
 const PIECE: usize = 1 << 18;
@@ -126,13 +129,25 @@ fn time(ms: i64) -> String {
     humantime::format_rfc3339_millis(at).to_string()
 }
 
-/// The card.
-pub(super) fn send_text(card: String, mut headers: HeaderMap) -> Result<Response, Refusal> {
+/// The card: all of it, or the one range that the client names.
+pub(super) fn send_text(
+    card: String,
+    request: &HeaderMap,
+    mut headers: HeaderMap,
+) -> Result<Response, Refusal> {
     let etag = format!("\"{}\"", git_blob(card.as_bytes()));
-    headers.insert(header::ETAG, HeaderValue::from_str(&etag).map_err(Refusal::internal)?);
+    let etag = HeaderValue::from_str(&etag).map_err(Refusal::internal)?;
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(header::CONTENT_LENGTH, card.len().into());
-    Ok((headers, card).into_response())
+    let size = card.len() as u64;
+    let part = part::named(request, &etag, size, &mut headers).map_err(Refusal::internal)?;
+    headers.insert(header::ETAG, etag);
+    let Some((status, range)) = part else {
+        return Ok((StatusCode::RANGE_NOT_SATISFIABLE, headers).into_response());
+    };
+    let start = usize::try_from(range.start).map_err(Refusal::internal)?;
+    let end = usize::try_from(range.end).map_err(Refusal::internal)?;
+    let body = Bytes::from(card).slice(start..end);
+    Ok((status, headers, body).into_response())
 }
 
 /// A file: all of it, or the one range that the client names.
@@ -143,40 +158,21 @@ pub(super) async fn send_file(
 ) -> Result<Response, Refusal> {
     let size = file.known.bytes;
     let etag = HeaderValue::from_str(&format!("\"{}\"", file.known.sha256)).map_err(Refusal::internal)?;
-    let is_same = request.get(header::IF_RANGE).is_none_or(|held| *held == etag);
+    let part = part::named(request, &etag, size, &mut headers).map_err(Refusal::internal)?;
     headers.insert(header::ETAG, etag.clone());
     headers.insert("x-linked-etag", etag);
     headers.insert("x-linked-size", size.into());
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     let saved = format!("attachment; filename=\"{}\"", file.name);
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_str(&saved).map_err(Refusal::internal)?);
-    let range = request.get(header::RANGE).filter(|_| is_same);
-    let (start, end) = match range {
-        None => (0, size),
-        Some(range) => {
-            let parsed =
-                range.to_str().ok().and_then(|text| http_range_header::parse_range_header(text).ok());
-            let valid = parsed.and_then(|ranges| ranges.validate(size).ok());
-            let Some([range]) = valid.as_deref() else {
-                let of = HeaderValue::try_from(format!("bytes */{size}")).map_err(Refusal::internal)?;
-                headers.insert(header::CONTENT_RANGE, of);
-                return Ok((StatusCode::RANGE_NOT_SATISFIABLE, headers).into_response());
-            };
-            (*range.start(), *range.end() + 1)
-        }
+    let Some((status, range)) = part else {
+        return Ok((StatusCode::RANGE_NOT_SATISFIABLE, headers).into_response());
     };
-    let status = if range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-    if range.is_some() {
-        let of = format!("bytes {start}-{}/{size}", end - 1);
-        headers.insert(header::CONTENT_RANGE, HeaderValue::try_from(of).map_err(Refusal::internal)?);
-    }
-    headers.insert(header::CONTENT_LENGTH, (end - start).into());
     let mut opened = tokio::fs::File::open(&file.path).await.map_err(Refusal::internal)?;
-    opened.seek(SeekFrom::Start(start)).await.map_err(Refusal::internal)?;
+    opened.seek(SeekFrom::Start(range.start)).await.map_err(Refusal::internal)?;
     // The path is held for as long as the file is read.
     let held = file.path.clone();
-    let pieces = pieces(opened.take(end - start)).map(move |piece| {
+    let pieces = pieces(opened.take(range.end - range.start)).map(move |piece| {
         let _held = &held;
         piece
     });

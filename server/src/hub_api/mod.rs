@@ -140,7 +140,7 @@ pub(crate) async fn resolve(
     headers.insert("x-repo-commit", commit);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if file == README {
-        return send_text(repository.card, headers);
+        return send_text(repository.card, &request, headers);
     }
     let found = repository.files.into_iter().find(|known| known.name == file);
     let Some(found) = found else {

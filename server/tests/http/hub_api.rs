@@ -81,6 +81,13 @@ async fn files_are_listed_and_sent_whole_and_in_parts() {
     assert_eq!(beyond.status, StatusCode::RANGE_NOT_SATISFIABLE);
 
     let card = server.get("/adire/resolve/main/README.md").await;
+    assert_eq!(card.header("accept-ranges"), "bytes");
+    // hf-hub asks for one byte of each file, the card included.
+    let part = fetch(&server, "GET", "/adire/resolve/main/README.md", &[("range", "bytes=0-0")]).await;
+    assert_eq!((part.status, &part.body[..]), (StatusCode::PARTIAL_CONTENT, &card.body[..1]));
+    assert_eq!(part.header("content-range"), format!("bytes 0-0/{}", card.body.len()));
+    let beyond = fetch(&server, "GET", "/adire/resolve/main/README.md", &[("range", "bytes=99999-")]).await;
+    assert_eq!(beyond.status, StatusCode::RANGE_NOT_SATISFIABLE);
     assert!(card.text().contains("Write `in some style` in the prompt."), "{}", card.text());
     assert!(card.text().contains("pipeline.load_lora_weights(\"adire\", weight_name"), "{}", card.text());
     let record = server.get("/api/models/adire").await.json();
