@@ -11,7 +11,7 @@ use axum::http::{
 /// request names. `None` for a range that is not there, several of them, or none at all: a 416. Writes the headers that say so.
 ///
 /// # Errors
-/// Numbers that are no valid header: there are none.
+/// Where a header cannot hold a number, which does not happen.
 pub(crate) fn named(
     request: &HeaderMap,
     etag: &HeaderValue,
