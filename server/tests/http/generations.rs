@@ -46,7 +46,7 @@ async fn a_request_without_seed_gets_a_random_one_in_its_record() {
 
 #[tokio::test]
 async fn a_running_one_stops_within_a_step() {
-    let server = Server::with(Duration::from_millis(20), 32).await;
+    let server = Server::with(Duration::from_millis(200), 32).await;
     let id = server.submit(r#"{"prompt": "red moons", "steps": 150}"#).await;
     let mut follower = server.follow(&id).await;
     follower.until("progress").await;
