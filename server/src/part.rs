@@ -1,4 +1,4 @@
-//! Which part of a file a client asks for.
+//! Byte ranges (RFC 9110, section 14) of what is sent.
 
 use std::ops::Range;
 
@@ -7,8 +7,9 @@ use axum::http::{
     header::{self, InvalidHeaderValue},
 };
 
-/// The status of an answer about `size` bytes of content `etag`, and the bytes that go into it: all, or the one range that the
-/// request names. `None` for a range that is not there, several of them, or none at all: a 416. Writes the headers that say so.
+/// The status of the response (200 or 206) and the bytes to send, of `size` bytes with `etag`: all of them, or the one range that the
+/// request names. `None` means 416: the range lies beyond the end, cannot be parsed, or is one of several. Writes `Accept-Ranges`,
+/// `Content-Length` and `Content-Range`.
 ///
 /// # Errors
 /// Where a header cannot hold a number, which does not happen.
