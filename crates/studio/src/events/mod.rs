@@ -176,21 +176,17 @@ impl Follower {
                 self.ready.extend(events.into_iter().map(event));
             }
             Followed::Evaluation(last_sent) => {
-                // The number first: what is stored after it has a larger one, and is a change to be noticed.
-                let number = shared.store.newest_event(id).await?;
-                let record = evaluations::record(shared, id).await?;
+                let (number, record) =
+                    record::at_one_number(shared, id, || evaluations::record(shared, id)).await?;
                 // One that was cancelled and still runs has an end to come.
                 self.ended = record.state.is_final() && record.finished_at.is_some();
-                let number = if self.ended { shared.store.newest_event(id).await? } else { number };
                 let change = |record| JobUpdate::Evaluation(Box::new(record));
                 self.ready.extend(record::news((number, record), cursor, last_sent, change));
             }
             Followed::Push(last_sent) => {
-                let number = shared.store.newest_event(id).await?;
-                let record = push_queue::record(shared, id).await?;
+                let (number, record) =
+                    record::at_one_number(shared, id, || push_queue::record(shared, id)).await?;
                 self.ended = record.state.is_final();
-                // Nothing follows an end.
-                let number = if self.ended { shared.store.newest_event(id).await? } else { number };
                 let change = |record| JobUpdate::Push(Box::new(record));
                 self.ready.extend(record::news((number, record), cursor, last_sent, change));
             }
