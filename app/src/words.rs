@@ -1,6 +1,6 @@
 //! Numbers and durations as text.
 
-use adire_protocol::{QueueStatus, WaitReason};
+use adire_protocol::{QueueStatus, WaitReason, decimal::Decimal};
 
 /// A length of time, rounded to what matters: `under 1 s`, `3 s`, `2 min`, `1.5 h`.
 pub(crate) fn duration(ms: f64) -> String {
@@ -8,13 +8,18 @@ pub(crate) fn duration(ms: f64) -> String {
     if !seconds.is_finite() || seconds < 0.95 {
         "under 1 s".to_owned()
     } else if seconds < 89.5 {
-        format!("{seconds:.0} s")
+        format!("{} s", whole(seconds))
     } else if seconds < 89.5 * 60.0 {
-        format!("{:.0} min", seconds / 60.0)
+        format!("{} min", whole(seconds / 60.0))
     } else {
         let half_hours = (seconds / 1800.0).round();
-        format!("{} h", half_hours / 2.0)
+        format!("{} h", Decimal(half_hours / 2.0))
     }
+}
+
+/// To the nearest whole number, half a one to the even one.
+pub(crate) fn whole(number: f64) -> u32 {
+    number.round_ties_even() as u32
 }
 
 /// `1 image`, `4 images`.
@@ -30,7 +35,7 @@ pub(crate) fn counted(count: u64, what: &str) -> String {
 /// A number with at most three decimals, no trailing zeros and a real minus sign.
 pub(crate) fn number(value: f64) -> String {
     let rounded = (value * 1000.0).round() / 1000.0;
-    let text = (rounded + 0.0).to_string();
+    let text = Decimal(rounded + 0.0).to_string();
     match text.strip_prefix('-') {
         Some(positive) => format!("−{positive}"),
         None => text,

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 
+use adire_protocol::decimal::Decimal;
 use leptos::prelude::window;
 use wasm_bindgen::JsValue;
 use web_sys::Storage;
@@ -26,7 +27,7 @@ pub(crate) fn begin_keeping() {
     let Ok(history) = window().history() else { return };
     let known = history.state().ok().and_then(|state| state.as_string());
     let name = known.filter(|name| name.starts_with(OURS)).unwrap_or_else(|| {
-        let name = format!("{OURS}{}", js_sys::Math::random());
+        let name = format!("{OURS}{}", Decimal(js_sys::Math::random()));
         // Without an address the entry keeps its own.
         let _ = history.replace_state(&JsValue::from_str(&name), "");
         name

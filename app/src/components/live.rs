@@ -10,7 +10,7 @@ use crate::{
         erased::{EraseView, ErasedView},
         reactive::{dyn_text, dyn_view},
     },
-    words::{duration, waits_for},
+    words::{duration, number, waits_for},
 };
 
 /// Reloads the page without a script. A constant, because a literal would be parsed as an attribute.
@@ -53,7 +53,7 @@ pub(crate) fn Thread() -> ErasedView {
     let done = move || {
         page.workspace.generation.with(|generation| generation.as_ref().map(fraction).unwrap_or_default())
     };
-    let value = move || format!("{:.3}", done());
+    let value = move || number(done());
     dyn_view(move || {
         busy.get().then(|| {
             view! { <progress class="thread" max="1" value=dyn_text(value) aria-label="Progress"></progress> }

@@ -1,6 +1,9 @@
 //! A number: a text field with validation, and a slider for the usual range.
 
-use adire_protocol::fields::{Control, Field};
+use adire_protocol::{
+    decimal::{self, Decimal},
+    fields::{Control, Field},
+};
 use leptos::{ev::Event, html::Input, prelude::*};
 
 use super::{error::FieldProblem, field::Line};
@@ -83,15 +86,15 @@ pub(super) fn Slider(
     let node = NodeRef::<Input>::new();
     Effect::new(move || {
         // Unlike the text, the slider can only hold a number in its range.
-        let number = value.with(|text| text.trim().replace(',', ".").parse::<f64>());
-        if let (Some(slider), Ok(number)) = (node.get(), number) {
+        let number = value.with(|text| decimal::read(&text.trim().replace(',', ".")));
+        if let (Some(slider), Some(number)) = (node.get(), number) {
             let (min, max) = range.around(number, widest);
-            slider.set_min(&min.to_string());
-            slider.set_max(&max.to_string());
-            slider.set_value(&number.to_string());
+            slider.set_min(&Decimal(min).to_string());
+            slider.set_max(&Decimal(max).to_string());
+            slider.set_value(&Decimal(number).to_string());
         }
     });
-    let number = value.with_untracked(|text| text.trim().parse::<f64>().unwrap_or_default());
+    let number = value.with_untracked(|text| decimal::read(text.trim()).unwrap_or_default());
     let (min, max) = range.around(number, widest);
     view! {
         <input
@@ -99,9 +102,9 @@ pub(super) fn Slider(
             class="live-only"
             autocomplete="off"
             aria-label=format!("{label}, slider")
-            min=min.to_string()
-            max=max.to_string()
-            step=range.step.to_string()
+            min=Decimal(min).to_string()
+            max=Decimal(max).to_string()
+            step=Decimal(range.step).to_string()
             value=value.get_untracked()
             node_ref=node
             on:input=handler(move |event: Event| value.set(event_target_value(&event)))

@@ -2,6 +2,7 @@
 
 use adire_protocol::{
     GenerationRequest, HiresSpec, ImageRecord, Recipe, Rng,
+    decimal::Decimal,
     fields::{Control, FIELDS, Field},
 };
 use leptos::{ev::MouseEvent, prelude::*};
@@ -98,12 +99,15 @@ fn RecipeRows(recipe: Recipe) -> ErasedView {
     }
     row("Model", format!("{} {}", recipe.model, recipe.model_hash));
     row("Fingerprint", recipe.fingerprint);
-    row("Adapter switch", format!("{:.0} ms", recipe.switch_seconds * 1000.0));
+    row("Adapter switch", format!("{} ms", words::whole(recipe.switch_seconds * 1000.0)));
     row(
         "Generated",
         format!(
-            "in {:.2} s on {} in {}, Adire {}",
-            recipe.seconds, recipe.device, recipe.dtype, recipe.version
+            "in {} s on {} in {}, Adire {}",
+            Decimal((recipe.seconds * 100.0).round() / 100.0),
+            recipe.device,
+            recipe.dtype,
+            recipe.version
         ),
     );
     view! {

@@ -1,5 +1,6 @@
 //! Width and height: presets, or two numbers.
 
+use adire_protocol::decimal::Decimal;
 use leptos::{ev::Event, prelude::*};
 
 use super::{error::FieldProblem, field::Line};
@@ -56,7 +57,9 @@ pub(super) fn Size() -> ErasedView {
 fn outline(width: u32, height: u32) -> String {
     let longest = f64::from(width.max(height).max(1));
     let (across, down) = (f64::from(width) / longest * 15.0, f64::from(height) / longest * 15.0);
-    format!("M{} {}h{across}v{down}h-{across}z", 10.0 - across / 2.0, 10.0 - down / 2.0)
+    let (left, top) = (Decimal(10.0 - across / 2.0), Decimal(10.0 - down / 2.0));
+    let (across, down) = (Decimal(across), Decimal(down));
+    format!("M{left} {top}h{across}v{down}h-{across}z")
 }
 
 #[component]

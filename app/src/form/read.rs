@@ -2,6 +2,7 @@
 
 use adire_protocol::{
     AdapterUse, Defaults, FieldError, GenerationRequest, HiresRequest, Limits,
+    decimal::{self, Decimal},
     fields::{FIELDS, Field, Slot, Unreadable},
     sentence,
 };
@@ -80,13 +81,13 @@ impl FormValues {
         }
         for (i, row) in self.adapters.iter().enumerate().filter(|(_, row)| row.is_on()) {
             let mut adapter = AdapterUse::new(row.name.trim(), 1.0);
-            match number(&row.strength).map(|text| (text.parse(), text)) {
-                Some((Ok(strength), _)) => adapter.strength = strength,
-                Some((Err(_), text)) => errors.push(FieldError {
+            match number(&row.strength).map(|text| (decimal::read(&text), text)) {
+                Some((Some(strength), _)) => adapter.strength = strength,
+                Some((None, text)) => errors.push(FieldError {
                     field: format!("adapters[{i}].strength"),
                     message: format!(
                         "The strength must be a number from −{0} to {0}; got “{1}”.",
-                        limits.strength,
+                        Decimal(limits.strength),
                         shown(&text)
                     ),
                 }),

@@ -1,7 +1,9 @@
 //! The values of the fields, as text.
 
 use adire_protocol::{
-    AdapterUse, GenerationRequest, GenerationSpec, HiresRequest, ModelInfo, Sampling, each_form_field,
+    AdapterUse, GenerationRequest, GenerationSpec, HiresRequest, ModelInfo, Sampling,
+    decimal::Decimal,
+    each_form_field,
     fields::{FIELDS, Field},
     lora_tag,
 };
@@ -161,7 +163,7 @@ pub(crate) fn is_key_of(field: &Field, name: &str) -> bool {
 fn scale(hires: &HiresRequest) -> String {
     match hires.width.zip(hires.height) {
         Some((width, height)) => format!("{width}x{height}"),
-        None => hires.scale.map(|scale| scale.to_string()).unwrap_or_default(),
+        None => hires.scale.map(|scale| Decimal(scale).to_string()).unwrap_or_default(),
     }
 }
 
@@ -178,7 +180,7 @@ impl AdapterRow {
 
     /// The row for this.
     pub(crate) fn of_use(adapter: &AdapterUse) -> Self {
-        Self { name: adapter.name.clone(), strength: adapter.strength.to_string() }
+        Self { name: adapter.name.clone(), strength: Decimal(adapter.strength).to_string() }
     }
 }
 

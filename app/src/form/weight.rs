@@ -1,6 +1,8 @@
 //! More or less weight for a part of a prompt, in A1111's syntax: `moons` becomes `(moons:1.1)`. Positions are
 //! UTF-16 units, as in a text field. Pure.
 
+use adire_protocol::decimal::{self, Decimal};
+
 /// A replacement of a range, and the selection after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Edit {
@@ -42,7 +44,7 @@ pub(crate) fn reweigh(text: &[u16], start: usize, end: usize, up: bool) -> Optio
     } else {
         // `{}` writes 2 and 1.15; the convention is 2.0.
         let point = if weight.fract() == 0.0 { ".0" } else { "" };
-        let text = format!("({kept}:{weight}{point})");
+        let text = format!("({kept}:{}{point})", Decimal(weight));
         Edit { from, to, text, select: (from + 1, from + 1 + length) }
     })
 }
@@ -56,7 +58,7 @@ fn weighted(text: &[u16], start: usize, end: usize) -> Option<((usize, usize), f
         return None;
     }
     let colon = inside.iter().rposition(|unit| *unit == u16::from(b':'));
-    let number = |colon: usize| String::from_utf16_lossy(&inside[colon + 1..]).trim().parse::<f64>().ok();
+    let number = |colon: usize| decimal::read(String::from_utf16_lossy(&inside[colon + 1..]).trim());
     match colon.and_then(|colon| Some((colon, number(colon).filter(|n| n.is_finite())?))) {
         Some((colon, weight)) => Some(((start + 1, start + 1 + colon), weight)),
         None => Some(((start + 1, end - 1), 1.1)),

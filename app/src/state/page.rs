@@ -4,7 +4,7 @@ use std::mem::take;
 
 use adire_protocol::{
     AdapterVersion, FieldError, GenerationRequest, HIRES_SCALE, INIT_STRENGTH, ImageRecord, ModelInfo,
-    Rating, SamplerName, Upload,
+    Rating, SamplerName, Upload, decimal,
 };
 use leptos::prelude::*;
 use wasm_bindgen_futures::spawn_local;
@@ -128,7 +128,8 @@ impl Page {
                 let sampler = name.map_or(model.defaults.sampling.sampler, |name| name.sampler);
                 f64::from(sampler.model_calls(steps as u32))
             };
-            let number = |text: &str, default: f64| text.trim().parse().unwrap_or(default).clamp(0.0, 1000.0);
+            let number =
+                |text: &str, default: f64| decimal::read(text.trim()).unwrap_or(default).clamp(0.0, 1000.0);
             let area = f64::from(width) * f64::from(height) / (native * native);
             let mut work = Work {
                 count: values.count.trim().parse().unwrap_or(1).clamp(1, model.limits.count),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Limits,
+    decimal::Decimal,
     old_names::{keep_old_names, send_old_names},
 };
 
@@ -242,8 +243,9 @@ impl HiresRequest {
             wrong(
                 "hires.denoising_strength",
                 format!(
-                    "{steps} steps at denoising strength {denoising_strength} need a schedule of {schedule} steps; the \
-                     longest has {longest}. Raise hires.denoising_strength or lower hires.steps."
+                    "{steps} steps at denoising strength {} need a schedule of {schedule} steps; the \
+                     longest has {longest}. Raise hires.denoising_strength or lower hires.steps.",
+                    Decimal(denoising_strength)
                 ),
             );
         }

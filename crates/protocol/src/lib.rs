@@ -6,6 +6,7 @@ mod alerts;
 mod comparison;
 mod control;
 mod dataset;
+pub mod decimal;
 mod draft;
 mod embedding;
 mod evaluation;

@@ -7,7 +7,10 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use crate::AdapterUse;
+use crate::{
+    AdapterUse,
+    decimal::{self, Decimal},
+};
 
 /// A tag and its position.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,9 +74,10 @@ pub fn rename(prompt: &str, names: &[String]) -> String {
 
 /// Formats the tag of an adapter.
 pub fn write(adapter: &AdapterUse) -> String {
+    let (name, strength) = (&adapter.name, Decimal(adapter.strength));
     match adapter.te_strength {
-        Some(te) if te != adapter.strength => format!("<lora:{}:{te}:{}>", adapter.name, adapter.strength),
-        _ => format!("<lora:{}:{}>", adapter.name, adapter.strength),
+        Some(te) if te != adapter.strength => format!("<lora:{name}:{}:{strength}>", Decimal(te)),
+        _ => format!("<lora:{name}:{strength}>"),
     }
 }
 
@@ -98,8 +102,7 @@ fn read(content: &str) -> Result<AdapterUse, String> {
             (None, 1) => (&mut unet, part),
             _ => return Err(wrong(part)),
         };
-        *place =
-            Some(number.trim().parse::<f64>().ok().filter(|n| n.is_finite()).ok_or_else(|| wrong(part))?);
+        *place = Some(decimal::read(number.trim()).filter(|n| n.is_finite()).ok_or_else(|| wrong(part))?);
     }
     let te = te.unwrap_or(1.0);
     let strength = unet.unwrap_or(te);
@@ -113,7 +116,7 @@ pub(crate) fn read_in_part(content: &str) -> (AdapterUse, Vec<&str>) {
     let name = parts.next().unwrap_or_default().to_owned();
     let (mut te, mut unet, mut rest) = (None, None, Vec::new());
     for (position, part) in parts.enumerate() {
-        let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+        let number = |text: &str| decimal::read(text.trim()).filter(|number| number.is_finite());
         let (place, read) = match (part.split_once('='), position) {
             (Some(("te", text)), _) => (Some(&mut te), number(text)),
             (Some(("unet", text)), _) => (Some(&mut unet), number(text)),

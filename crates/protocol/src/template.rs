@@ -9,6 +9,8 @@ use std::{collections::BTreeMap, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
+use crate::decimal;
+
 /// How deep choices and wildcards may be nested.
 const MAX_DEPTH: usize = 16;
 /// Most choices and wildcards that one prompt may go through.
@@ -335,7 +337,7 @@ fn split(options: &str) -> Vec<&str> {
 /// `3::red`: an option with its weight.
 fn weighed(option: &str) -> (f64, &str) {
     let weight =
-        option.split_once("::").and_then(|(weight, rest)| Some((weight.trim().parse::<f64>().ok()?, rest)));
+        option.split_once("::").and_then(|(weight, rest)| Some((decimal::read(weight.trim())?, rest)));
     match weight {
         Some((weight, rest)) if weight.is_finite() && weight >= 0.0 => (weight, rest.trim()),
         _ => (1.0, option),

@@ -2,7 +2,7 @@
 
 use crate::{
     AdapterRef, Defaults, FieldError, GenerationRequest, GenerationSpec, Limits, Pass, Sampling,
-    ValidationError, fields::FIELDS, hires::FirstPass, lora_tag, text::is_hash,
+    ValidationError, decimal::Decimal, fields::FIELDS, hires::FirstPass, lora_tag, text::is_hash,
 };
 
 impl GenerationRequest {
@@ -95,7 +95,7 @@ impl GenerationRequest {
             {
                 if strength.is_some_and(|strength| !(strength.is_finite() && strength.abs() <= most)) {
                     let shown: String = adapter.name.chars().take(80).collect();
-                    let strength = strength.unwrap_or_default();
+                    let (most, strength) = (Decimal(most), Decimal(strength.unwrap_or_default()));
                     wrong(
                         &field(part),
                         format!("Strength of {shown} must be −{most} to {most}; got {strength}."),
@@ -125,7 +125,8 @@ impl GenerationRequest {
             if in_range && steps > 0 && steps <= most_steps && Pass::of_strength(steps, strength).steps() == 0
             {
                 let message = format!(
-                    "Denoising strength {strength} leaves none of {steps} steps to run; raise either."
+                    "Denoising strength {} leaves none of {steps} steps to run; raise either.",
+                    Decimal(strength)
                 );
                 wrong("denoising_strength", message);
             }

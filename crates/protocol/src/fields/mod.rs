@@ -22,7 +22,7 @@ use std::fmt;
 pub use slot::{Slot, Unreadable};
 pub use table::FIELDS;
 
-use crate::{Defaults, GenerationRequest, Limits};
+use crate::{Defaults, GenerationRequest, Limits, decimal::Decimal};
 
 /// One parameter of a generation.
 #[derive(Debug)]
@@ -123,11 +123,12 @@ impl Range {
 impl fmt::Display for Range {
     /// `1 to 150`, `64 to 1024 in steps of 8`, `above 0, up to 1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (min, max) = (Decimal(self.min), Decimal(self.max));
         match self.above {
-            true => write!(f, "above {}, up to {}", self.min, self.max)?,
-            false => write!(f, "{} to {}", self.min, self.max)?,
+            true => write!(f, "above {min}, up to {max}")?,
+            false => write!(f, "{min} to {max}")?,
         }
-        if self.step != 0.0 { write!(f, " in steps of {}", self.step) } else { Ok(()) }
+        if self.step != 0.0 { write!(f, " in steps of {}", Decimal(self.step)) } else { Ok(()) }
     }
 }
 
@@ -152,7 +153,7 @@ impl fmt::Display for Value {
         match self {
             Self::None => Ok(()),
             Self::Whole(number) => number.fmt(f),
-            Self::Number(number) => number.fmt(f),
+            Self::Number(number) => Decimal(*number).fmt(f),
             Self::Flag(flag) => flag.fmt(f),
             Self::Name(name) => name.fmt(f),
         }

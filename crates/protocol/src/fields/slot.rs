@@ -3,7 +3,10 @@
 use std::fmt::{self, Display};
 
 use super::Value;
-use crate::{HiresUpscaler, Rng, SamplerName, Schedule};
+use crate::{
+    HiresUpscaler, Rng, SamplerName, Schedule,
+    decimal::{self, Decimal},
+};
 
 /// Where a request keeps a parameter; `None` in it: the default.
 #[derive(Debug)]
@@ -46,7 +49,7 @@ impl Slot<'_> {
             Self::Seed(slot) if text == "-1" => *slot = None,
             Self::Seed(slot) => *slot = Some(text.parse().map_err(|_| Unreadable::Other)?),
             Self::Whole(slot) => *slot = Some(text.parse().map_err(|_| Unreadable::Other)?),
-            Self::Number(slot) => *slot = Some(text.parse().map_err(|_| Unreadable::Other)?),
+            Self::Number(slot) => *slot = Some(decimal::read(text).ok_or(Unreadable::Other)?),
             Self::Flag(slot) => *slot = Some(text.parse().map_err(|_| Unreadable::Other)?),
             Self::Sampler(slot) => *slot = Some(text.parse().map_err(named)?),
             Self::Schedule(slot) => *slot = Some(text.parse().map_err(named)?),
@@ -110,7 +113,7 @@ impl Display for Slot<'_> {
         match self {
             Self::Seed(slot) => some(slot, f),
             Self::Whole(slot) => some(slot, f),
-            Self::Number(slot) => some(slot, f),
+            Self::Number(slot) => some(&slot.map(Decimal), f),
             Self::Flag(slot) => some(slot, f),
             Self::Sampler(slot) => some(slot, f),
             Self::Schedule(slot) => some(slot, f),

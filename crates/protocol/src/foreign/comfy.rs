@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::{scalar, stem};
-use crate::{AdapterUse, GenerationRequest, Rng, draft::Draft, infotext::take_lora_tags};
+use crate::{AdapterUse, GenerationRequest, Rng, decimal, draft::Draft, infotext::take_lora_tags};
 
 /// Longest chain of links that is followed.
 const MAX_DEPTH: usize = 64;
@@ -370,7 +370,7 @@ impl Node {
     /// The adapters that a node loads.
     fn adapters(&self, literal: impl Fn(&Value, &str) -> Option<String>) -> Vec<AdapterUse> {
         let number = |inputs: &Map<String, Value>, name: &str| {
-            inputs.get(name).and_then(|value| literal(value, name)).and_then(|text| text.parse::<f64>().ok())
+            inputs.get(name).and_then(|value| literal(value, name)).and_then(|text| decimal::read(&text))
         };
         let one = |inputs: &Map<String, Value>, name: &str| {
             let file =

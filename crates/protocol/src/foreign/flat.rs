@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{non_empty, scalar, set_prompt, stem};
 use crate::{
-    AdapterUse, GenerationRequest, Rng,
+    AdapterUse, GenerationRequest, Rng, decimal,
     draft::{Draft, size},
 };
 
@@ -203,7 +203,7 @@ fn strings(value: &Value) -> Vec<String> {
 /// Takes adapters in any of the forms they have; false: it is none of them.
 fn adapters(value: &Value, weights: &[String], draft: &mut Draft) -> bool {
     let weight =
-        |value: &Value| scalar(value).and_then(|text| text.parse::<f64>().ok()).filter(|w| w.is_finite());
+        |value: &Value| scalar(value).and_then(|text| decimal::read(&text)).filter(|w| w.is_finite());
     let mut add = |name: &str, strength: Option<f64>| {
         let name = stem(name.trim());
         if !name.is_empty() && name != "None" {
@@ -213,8 +213,8 @@ fn adapters(value: &Value, weights: &[String], draft: &mut Draft) -> bool {
     match value {
         // Fooocus: `name.safetensors : 0.5`
         Value::String(text) => match text.rsplit_once(':') {
-            Some((name, strength)) => match strength.trim().parse::<f64>() {
-                Ok(strength) if strength.is_finite() => add(name, Some(strength)),
+            Some((name, strength)) => match decimal::read(strength.trim()) {
+                Some(strength) if strength.is_finite() => add(name, Some(strength)),
                 _ => return false,
             },
             None => return false,
